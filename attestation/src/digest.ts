@@ -1,0 +1,75 @@
+/** Digests: hashing, branded by algorithm, and the text `sha256:<hex>` they travel as. */
+
+import { sha1 as nobleSha1 } from '@noble/hashes/legacy.js';
+import { sha256 as nobleSha256, sha384 as nobleSha384, sha512 as nobleSha512 } from '@noble/hashes/sha2.js';
+import { concat, fromHex, toHex, utf8 } from './bytes.ts';
+import { DecodeError } from './errors.ts';
+
+declare const digest: unique symbol;
+
+/** 32 bytes of SHA-256. */
+export type Sha256 = Uint8Array & { readonly [digest]: 'sha256' };
+/** 48 bytes of SHA-384. */
+export type Sha384 = Uint8Array & { readonly [digest]: 'sha384' };
+/** 64 bytes of SHA-512. */
+export type Sha512 = Uint8Array & { readonly [digest]: 'sha512' };
+/** 20 bytes of SHA-1: read in old event logs and quotes, never made by us. */
+export type Sha1 = Uint8Array & { readonly [digest]: 'sha1' };
+
+/** The hash algorithms that evidence may use. */
+export type HashName = 'sha1' | 'sha256' | 'sha384' | 'sha512';
+/** Digest length in bytes. */
+export const HASH_LENGTH: Readonly<Record<HashName, number>> = { sha1: 20, sha256: 32, sha384: 48, sha512: 64 };
+
+/** A digest as text: algorithm, colon, lower-case hexadecimal. */
+export type DigestText<H extends HashName = HashName> = `${H}:${string}`;
+
+export function sha1(bytes: Uint8Array): Sha1 {
+  return nobleSha1(bytes) as Uint8Array as Sha1;
+}
+
+export function sha256(bytes: Uint8Array): Sha256 {
+  return nobleSha256(bytes) as Uint8Array as Sha256;
+}
+
+export function sha384(bytes: Uint8Array): Sha384 {
+  return nobleSha384(bytes) as Uint8Array as Sha384;
+}
+
+export function sha512(bytes: Uint8Array): Sha512 {
+  return nobleSha512(bytes) as Uint8Array as Sha512;
+}
+
+const HASHES: Readonly<Record<HashName, (bytes: Uint8Array) => Uint8Array>> = { sha1, sha256, sha384, sha512 };
+
+/** The digest of `bytes` under the named algorithm. */
+export function hash(name: HashName, bytes: Uint8Array): Uint8Array {
+  return HASHES[name](bytes);
+}
+
+/**
+ * SHA-256 over a label, a NUL and the parts. Every part but the last must have a fixed length under the label,
+ * or carry its own length: the concatenation itself is not framed.
+ */
+export function labelled(label: string, ...parts: readonly Uint8Array[]): Sha256 {
+  return sha256(concat(utf8(label), Uint8Array.of(0), ...parts));
+}
+
+/** `name:<hex>`. */
+export function digestText<H extends HashName>(name: H, bytes: Uint8Array): DigestText<H> {
+  return `${name}:${toHex(bytes)}`;
+}
+
+/** The bytes of a digest text. @throws DecodeError `syntax` on another algorithm, another length or upper case. */
+export function parseDigest(name: HashName, text: string): Uint8Array {
+  const prefix = `${name}:`;
+  const hex = text.slice(prefix.length);
+  if (!text.startsWith(prefix) || !/^[0-9a-f]*$/.test(hex) || hex.length !== HASH_LENGTH[name] * 2) {
+    throw new DecodeError(
+      'syntax',
+      `not a digest of the form ${name}:<${HASH_LENGTH[name] * 2} lower-case hex digits>`,
+      0,
+    );
+  }
+  return fromHex(hex);
+}
