@@ -1,0 +1,41 @@
+/** What can go wrong while inputs are fetched and an image or bundle is made: one class, a closed list of codes. */
+
+export type ImageErrorCode =
+  /** No Debian mirror is known: apt's sources name none and none was given. */
+  | 'mirror-unknown'
+  /** An input is neither in the cache nor to be had from any mirror. */
+  | 'fetch-failed'
+  /** Bytes do not have the hash or size that the lock demands. */
+  | 'hash-mismatch'
+  /** A lock, manifest or entry table does not have its form. */
+  | 'lock-invalid'
+  | 'manifest-invalid'
+  /** An archive (ar, tar, compressed stream) is truncated, corrupt or larger than allowed. */
+  | 'archive-invalid'
+  /** An archive names a path or link that leaves its root. */
+  | 'hostile-path'
+  /** A file that the image needs is in none of its inputs. */
+  | 'file-missing'
+  /** Not the ELF, bzImage or PE file that was expected. */
+  | 'binary-invalid'
+  /** esbuild refused the source. */
+  | 'compile-failed'
+  /** Handler code imports something that does not exist inside a worker. */
+  | 'import-forbidden'
+  /** Policy and .proto files contradict each other. */
+  | 'policy-mismatch'
+  /** Something does not fit its format's limit. */
+  | 'too-large'
+  /** An output could not be written. */
+  | 'output-failed';
+
+/** Thrown by everything in this room; `cause` is kept. */
+export class ImageError extends Error {
+  override readonly name = 'ImageError';
+  readonly code: ImageErrorCode;
+
+  constructor(code: ImageErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}

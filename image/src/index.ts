@@ -1,0 +1,6 @@
+/** Everything outside the VM that makes what runs inside: locked inputs, base image, app bundle, reference values. */
+
+export { readDeb, unpackDeb } from './deb.ts';
+export { ImageError, type ImageErrorCode } from './errors.ts';
+export { defaultCache, type FetchOptions, fetchLocked, projectRoot, writeWhole } from './fetch.ts';
+export { formatLock, type Lock, type LockedDeb, type LockedInput, type LockedNpm, parseLock } from './lock.ts';
