@@ -1,0 +1,111 @@
+/**
+ * `npm run conformance [-- --vectors DIR] [--json]`: every case of every `DIR/<topic>/manifest.json` against this code.
+ * A topic or a case that is not implemented is a miss, never a skip. Exit 0: all exact, or no vectors here.
+ */
+import { readdir, readFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import type { Case, Outcome, Topic } from './topic.ts';
+
+interface Miss {
+  readonly id: string;
+  readonly expected: unknown;
+  readonly got: unknown;
+}
+
+interface Score {
+  exact: number;
+  total: number;
+  readonly misses: Miss[];
+}
+
+interface Manifest {
+  readonly topic: string;
+  readonly cases: readonly Case[];
+}
+
+const root = resolve(import.meta.dirname, '../..');
+const { values: options } = parseArgs({
+  options: { vectors: { type: 'string', default: join(root, '../shared/vectors') }, json: { type: 'boolean' } },
+});
+
+const manifests = await findManifests(resolve(options.vectors));
+if (manifests.length === 0) {
+  console.log(options.json ? JSON.stringify({ topics: {}, skipped: 'no vectors' }) : 'skipped: no vectors');
+} else {
+  const implemented = await loadTopics();
+  const topics: Record<string, Score> = {};
+  for (const { dir, manifest } of manifests) {
+    topics[manifest.topic] = await score(manifest, dir, implemented.get(manifest.topic), topics[manifest.topic]);
+  }
+  if (options.json) console.log(JSON.stringify({ topics }, jsonSafe));
+  else print(topics);
+  process.exitCode = Object.values(topics).every(({ misses }) => misses.length === 0) ? 0 : 1;
+}
+
+async function findManifests(vectors: string): Promise<{ dir: string; manifest: Manifest }[]> {
+  const found = [];
+  for (const name of (await readdir(vectors).catch(absent)).sort()) {
+    const dir = join(vectors, name);
+    const text = await readFile(join(dir, 'manifest.json'), 'utf8').catch(absent);
+    if (typeof text === 'string') found.push({ dir, manifest: JSON.parse(text) as Manifest });
+  }
+  return found;
+}
+
+async function loadTopics(): Promise<Map<string, Topic>> {
+  const folder = join(import.meta.dirname, 'topics');
+  const names = (await readdir(folder)).filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'));
+  const topics = await Promise.all(names.map(async (name) => (await import(join(folder, name))) as Topic));
+  return new Map(topics.map((topic) => [topic.topic, topic]));
+}
+
+async function score(
+  manifest: Manifest,
+  dir: string,
+  topic: Topic | undefined,
+  into: Score = { exact: 0, total: 0, misses: [] },
+): Promise<Score> {
+  for (const test of manifest.cases) {
+    const { exact, expected, got } = await judge(topic, test, dir);
+    into.total++;
+    if (exact) into.exact++;
+    else into.misses.push({ id: test.id, expected, got });
+  }
+  return into;
+}
+
+async function judge(topic: Topic | undefined, test: Case, dir: string): Promise<Outcome> {
+  if (!topic) return { exact: false, expected: test.expected, got: 'not implemented' };
+  try {
+    return await topic.run(test, dir);
+  } catch (error) {
+    return {
+      exact: false,
+      expected: test.expected,
+      got: error instanceof Error ? `${error.name}: ${error.message}` : error,
+    };
+  }
+}
+
+function print(topics: Record<string, Score>): void {
+  for (const [topic, { exact, total, misses }] of Object.entries(topics)) {
+    console.log(`${topic}: ${exact} of ${total} exact`);
+    for (const { id, expected, got } of misses) console.log(`  ${id}: expected ${brief(expected)}, got ${brief(got)}`);
+  }
+}
+
+function brief(value: unknown): string {
+  const text = JSON.stringify(value, jsonSafe) ?? String(value);
+  return text.length > 200 ? `${text.slice(0, 200)}…` : text;
+}
+
+function jsonSafe(_key: string, value: unknown): unknown {
+  if (typeof value === 'bigint') return value.toString();
+  return value instanceof Uint8Array ? Buffer.from(value).toString('hex') : value;
+}
+
+function absent(error: NodeJS.ErrnoException): string[] {
+  if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return [];
+  throw error;
+}

@@ -1,0 +1,51 @@
+/** A conformance topic: one folder of vectors made by others, and the code that must agree with it. */
+import { readFile } from 'node:fs/promises';
+import { relative, resolve } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
+
+/** One case of a `manifest.json`. Beyond these keys a topic reads what its own manifests define. */
+export interface Case {
+  readonly id: string;
+  readonly files: Readonly<Record<string, string | readonly string[]>>;
+  readonly expected: unknown;
+  readonly [key: string]: unknown;
+}
+
+/** What a case gave. `expected` and `got` are shown for a miss, so keep them small. */
+export interface Outcome {
+  readonly exact: boolean;
+  readonly expected: unknown;
+  readonly got: unknown;
+}
+
+/**
+ * What a module in `topics/` exports: `topic` equals the manifest's `topic`, `run` judges one case.
+ * A throw is a miss; whoever expects a refusal catches it and compares its code.
+ */
+export interface Topic {
+  readonly topic: string;
+  run(test: Case, dir: string): Promise<Outcome>;
+}
+
+/** The outcome that is exact where `got` deeply equals `expected`. */
+export function compare(expected: unknown, got: unknown): Outcome {
+  return { exact: isDeepStrictEqual(expected, got), expected, got };
+}
+
+/** Bytes of the file that the case lists under `name`. */
+export async function fileOf(test: Case, name: string, dir: string): Promise<Uint8Array> {
+  const path = test.files[name];
+  if (typeof path !== 'string') throw new TypeError(`case ${test.id} has no single file "${name}"`);
+  return readInside(dir, path);
+}
+
+/** Bytes of every file that the case lists under `name`: one path or a list of paths. */
+export async function filesOf(test: Case, name: string, dir: string): Promise<Uint8Array[]> {
+  return Promise.all([test.files[name] ?? []].flat().map((path) => readInside(dir, path)));
+}
+
+async function readInside(dir: string, path: string): Promise<Uint8Array> {
+  const full = resolve(dir, path);
+  if (relative(dir, full).startsWith('..')) throw new RangeError(`${path} leaves ${dir}`);
+  return new Uint8Array(await readFile(full));
+}
