@@ -1,0 +1,25 @@
+/** Linux, as PID 1 needs it: mounts, modules, network, disks, children and the way off. */
+export {
+  type AddressSource,
+  type CommandLine,
+  CommandLineError,
+  parseCommandLine,
+  readCommandLine,
+} from './command-line.ts';
+export { type Disk, findDisk } from './disk.ts';
+export { type ErrnoName, LinuxError } from './error.ts';
+export { restrictForGood } from './limits.ts';
+export { type KernelModule, loadModules } from './modules.ts';
+export { MOUNT, type MountOptions, mount, mountBase, mountConfigfs, unmount } from './mounts.ts';
+export { configureNetwork, type NetworkOptions, type NetworkState } from './network.ts';
+export { reapOrphans } from './orphans.ts';
+export { neverExit, powerOff } from './power.ts';
+export { socketPair } from './socket-pair.ts';
+export {
+  type ChildExit,
+  type ConfinedChild,
+  type ConfinedOptions,
+  type Namespace,
+  type RootEntry,
+  spawnConfined,
+} from './spawn.ts';

@@ -1,0 +1,37 @@
+/** Limits that the supervisor takes on for good, and that every child inherits. */
+import { check, libc } from './libc.ts';
+
+const RLIMIT_CORE = 4;
+const RLIMIT_NOFILE = 7;
+const PR_SET_DUMPABLE = 4;
+const PR_CAPBSET_READ = 23;
+const PR_CAPBSET_DROP = 24;
+const PR_SET_NO_NEW_PRIVS = 38;
+const OPEN_FILES = 65536n;
+
+/**
+ * No core dumps, not traceable, no privilege ever gained by exec, and an empty capability bounding set: a child that changes
+ * its uid has no way back. The calling process keeps the capabilities it has.
+ *
+ * @throws LinuxError.
+ */
+export function restrictForGood(): void {
+  setLimit('core', RLIMIT_CORE, 0n);
+  setLimit('nofile', RLIMIT_NOFILE, OPEN_FILES);
+  prctl('dumpable', PR_SET_DUMPABLE, 0n);
+  for (let capability = 0n; libc().prctl(PR_CAPBSET_READ, capability, 0n, 0n, 0n) >= 0; capability++) {
+    prctl('bounding set', PR_CAPBSET_DROP, capability);
+  }
+  prctl('no_new_privs', PR_SET_NO_NEW_PRIVS, 1n);
+}
+
+function prctl(what: string, option: number, value: bigint): void {
+  check(`prctl ${what}`, libc().prctl(option, value, 0n, 0n, 0n));
+}
+
+function setLimit(what: string, resource: number, value: bigint): void {
+  const limit = Buffer.alloc(16);
+  limit.writeBigUInt64LE(value, 0);
+  limit.writeBigUInt64LE(value, 8);
+  check(`setrlimit ${what}`, libc().setrlimit(resource, limit));
+}

@@ -1,0 +1,40 @@
+/** Kernel modules. */
+import { closeSync, openSync } from 'node:fs';
+import { LinuxError } from './error.ts';
+import { check, libc } from './libc.ts';
+
+const SYS_FINIT_MODULE = 313n;
+const COMPRESSED_FILE = 4n;
+
+/** One module to load. */
+export interface KernelModule {
+  /** Path of the .ko or .ko.xz file; xz is decompressed by the kernel, which also checks the signature. */
+  readonly path: string;
+  /** A driver for hardware that may be absent (`ENODEV`, `ENXIO`) is `optional`. */
+  readonly optional?: boolean;
+}
+
+/**
+ * Loads modules in the order given, dependencies first. One that is loaded already counts as loaded.
+ *
+ * @returns The paths of those that were loaded; an optional one whose hardware is absent is not among them.
+ * @throws LinuxError.
+ */
+export function loadModules(modules: readonly KernelModule[]): readonly string[] {
+  return modules.filter(load).map(({ path }) => path);
+}
+
+function load({ path, optional = false }: KernelModule): boolean {
+  const file = openSync(path, 'r');
+  try {
+    const flags = path.endsWith('.xz') ? COMPRESSED_FILE : 0n;
+    check(`finit_module ${path}`, libc().syscall(SYS_FINIT_MODULE, BigInt(file), '', flags));
+    return true;
+  } catch (error) {
+    if (error instanceof LinuxError && error.code === 'EEXIST') return true;
+    if (error instanceof LinuxError && optional && (error.code === 'ENODEV' || error.code === 'ENXIO')) return false;
+    throw error;
+  } finally {
+    closeSync(file);
+  }
+}

@@ -1,0 +1,137 @@
+/** Child processes in namespaces of their own, without any helper program. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { closeSync, mkdirSync, openSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { check, libc } from './libc.ts';
+import { MOUNT, mount } from './mounts.ts';
+import { claimChild, releaseChild } from './orphans.ts';
+
+/** clone(2) flags and names under /proc/thread-self/ns. */
+const NAMESPACES = {
+  mount: { flag: 0x00020000, file: 'mnt' },
+  cgroup: { flag: 0x02000000, file: 'cgroup' },
+  uts: { flag: 0x04000000, file: 'uts' },
+  ipc: { flag: 0x08000000, file: 'ipc' },
+  pid: { flag: 0x20000000, file: 'pid' },
+  net: { flag: 0x40000000, file: 'net' },
+} as const;
+
+/** A namespace that a child may get for itself. A new `net` holds a `lo` that is down, and nothing else. */
+export type Namespace = keyof typeof NAMESPACES;
+
+/** A file or folder of the host shown in a confined root, read-only. */
+export interface RootEntry {
+  readonly from: string;
+  /** Absolute path in the new root; by default `from`. */
+  readonly to?: string;
+}
+
+/** What {@link spawnConfined} starts. */
+export interface ConfinedOptions {
+  /** Program (absolute path, as seen in `root`) and arguments. */
+  readonly argv: readonly [string, ...string[]];
+  readonly uid: number;
+  readonly gid: number;
+  readonly namespaces?: readonly Namespace[];
+  /** With the `mount` namespace: the child's root holds these and nothing else. Absent: the parent's root. */
+  readonly root?: readonly RootEntry[];
+  /** File descriptors of this process, or null for /dev/null; index = descriptor in the child. Nothing else is inherited. */
+  readonly fds: readonly (number | null)[];
+  /** The whole environment; by default none. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** A cgroup folder (absolute) that the child joins. */
+  readonly cgroup?: string;
+}
+
+/** How a child ended. */
+export interface ChildExit {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+/** A running child. */
+export interface ConfinedChild {
+  readonly pid: number;
+  /** Settles when the child has ended and was reaped. */
+  readonly exit: Promise<ChildExit>;
+  kill(signal?: NodeJS.Signals): void;
+}
+
+const JAIL = '/run/jail';
+
+/**
+ * Starts a child with its own uid, gid (no supplementary groups) and namespaces.
+ *
+ * fork copies the namespaces of the thread that calls it, and spawn forks on the calling thread: so this thread enters new
+ * namespaces, spawns, and goes back. Nothing else runs in between, because all of it is synchronous.
+ *
+ * @throws LinuxError, or the error of the spawn; this thread is back in its own namespaces then.
+ */
+export function spawnConfined(options: ConfinedOptions): ConfinedChild {
+  const { namespaces = [], root } = options;
+  if (root !== undefined && !namespaces.includes('mount')) throw new TypeError('a root needs the mount namespace');
+  const entered = namespaces.map((name) => NAMESPACES[name]);
+  const homes = entered.map(({ file, flag }) => ({ fd: openSync(`/proc/thread-self/ns/${file}`, 'r'), file, flag }));
+  let child: ChildProcess;
+  try {
+    if (entered.length > 0) check('unshare', libc().unshare(entered.reduce((flags, { flag }) => flags | flag, 0)));
+    if (namespaces.includes('mount')) mount('/', { flags: MOUNT.recursive | MOUNT.private });
+    if (root !== undefined) enterRoot(root);
+    child = start(options);
+  } finally {
+    for (const { fd, file, flag } of homes) {
+      check(`setns ${file}`, libc().setns(fd, flag));
+      closeSync(fd);
+    }
+  }
+  return supervise(child, options);
+}
+
+function start({ argv: [program, ...args], uid, gid, fds, env = {} }: ConfinedOptions): ChildProcess {
+  const stdio = fds.map((fd) => fd ?? 'ignore');
+  return spawn(program, args, { cwd: '/', env, uid, gid, stdio });
+}
+
+function supervise(child: ChildProcess, { cgroup }: ConfinedOptions): ConfinedChild {
+  const { pid } = child;
+  if (pid === undefined) throw child.spawnfile;
+  claimChild(pid);
+  const exit = new Promise<ChildExit>((resolve) => {
+    child.once('exit', (code, signal) => {
+      releaseChild(pid);
+      resolve({ code, signal });
+    });
+  });
+  if (cgroup !== undefined) {
+    try {
+      writeFileSync(join(cgroup, 'cgroup.procs'), String(pid));
+    } catch (error) {
+      child.kill('SIGKILL'); // never left running without its limits
+      throw error;
+    }
+  }
+  return { pid, exit, kill: (signal = 'SIGKILL') => void child.kill(signal) };
+}
+
+/**
+ * Makes a root of read-only binds and enters it. pivot_root refuses an initramfs as the old root, so the new root is moved
+ * over `/` and entered by chroot; what is below it is out of reach for a child without CAP_SYS_CHROOT and open folders.
+ */
+function enterRoot(entries: readonly RootEntry[]): void {
+  mkdirSync(JAIL, { recursive: true });
+  mount(JAIL, { type: 'tmpfs', flags: MOUNT.noSuid | MOUNT.noDev, data: 'mode=0755,size=64k' });
+  for (const { from, to = from } of entries) {
+    const target = join(JAIL, to);
+    if (statSync(from).isDirectory()) mkdirSync(target, { recursive: true });
+    else {
+      mkdirSync(join(target, '..'), { recursive: true });
+      writeFileSync(target, '');
+    }
+    mount(target, { source: from, flags: MOUNT.bind });
+    mount(target, { flags: MOUNT.bind | MOUNT.remount | MOUNT.readOnly | MOUNT.noSuid | MOUNT.noDev });
+  }
+  mount(JAIL, { flags: MOUNT.remount | MOUNT.readOnly | MOUNT.noSuid | MOUNT.noDev | MOUNT.noExec });
+  check('chdir', libc().chdir(JAIL));
+  mount('/', { source: '.', flags: MOUNT.move });
+  check('chroot', libc().chroot('.'));
+}
