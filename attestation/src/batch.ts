@@ -1,0 +1,63 @@
+/** Quote batches: the leaves that one hardware signature covers (docs/formats.md, "Quote batch"). */
+
+import { concat, Reader, u32be } from './bytes.ts';
+import { labelled, type Sha256 } from './digest.ts';
+import { DecodeError } from './errors.ts';
+import { leafHash, rootFromPath } from './merkle.ts';
+
+/** What a leaf speaks of. The number is its first byte on the wire. */
+export const LEAF_TYPES = { nonce: 1, checkpoint: 2 } as const;
+
+/** A client's nonce and the channel it came in on. `exporter` is null where one end could not export. */
+export interface NonceLeaf {
+  readonly type: 'nonce';
+  /** 32 bytes. */
+  readonly nonce: Uint8Array;
+  /** SHA-256 of the server's SubjectPublicKeyInfo. */
+  readonly spki: Uint8Array;
+  /** 32 bytes of TLS exporter (RFC 8446 section 7.5) under {@link EXPORTER_LABEL}, without context. */
+  readonly exporter: Uint8Array | null;
+}
+
+/** Label under which both ends export keying material. */
+export const EXPORTER_LABEL = 'EXPORTER-enclaim-channel-v1';
+const FIELD = 32;
+
+/** Leaf data: type byte, u32 length, payload. */
+export function encodeNonceLeaf(leaf: Omit<NonceLeaf, 'type'>): Uint8Array {
+  const payload = concat(leaf.nonce, leaf.spki, leaf.exporter ?? new Uint8Array());
+  return concat(Uint8Array.of(LEAF_TYPES.nonce), u32be(payload.length), payload);
+}
+
+/** The nonce leaf of leaf data. **Trust**: authentic only once it was found under a signed root. @throws DecodeError */
+export function decodeNonceLeaf(data: Uint8Array): NonceLeaf {
+  const reader = new Reader(data);
+  const type = reader.u8();
+  if (type !== LEAF_TYPES.nonce) throw new DecodeError('range', `leaf type ${type} where a nonce is expected`, 0);
+  const length = reader.u32be();
+  if (length !== 2 * FIELD && length !== 3 * FIELD) throw new DecodeError('range', `a nonce leaf of ${length} bytes`, 1);
+  const [nonce, spki] = [reader.take(FIELD), reader.take(FIELD)];
+  const exporter = length === 3 * FIELD ? reader.take(FIELD) : null;
+  reader.end('nonce leaf');
+  return { type: 'nonce', nonce, spki, exporter };
+}
+
+/** A leaf with its way to the root of its batch. */
+export interface BatchPath {
+  readonly data: Uint8Array;
+  readonly index: number;
+  readonly size: number;
+  readonly path: readonly Uint8Array[];
+}
+
+/** The root a batch path leads to. @throws DecodeError `range` where path, index and size do not fit */
+export function batchRoot(leaf: BatchPath): Sha256 {
+  const root = rootFromPath(leafHash(leaf.data), leaf.index, leaf.size, leaf.path);
+  if (root === undefined) throw new DecodeError('range', 'batch path does not fit its index and size', 0);
+  return root;
+}
+
+/** `extraData` of a TPM quote: one digest over the 64 bytes that other platforms carry as they are. */
+export function tpmExtraData(root: Uint8Array, bootDigest: Uint8Array): Sha256 {
+  return labelled('enclaim/tpm/v1', root, bootDigest);
+}

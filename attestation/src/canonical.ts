@@ -1,0 +1,42 @@
+/** Canonical JSON (RFC 8785) of a known shape: one byte string for one value, both ways. */
+
+import canonicalize from 'canonicalize';
+import type { z } from 'zod';
+import { equalBytes, fromUtf8, utf8 } from './bytes.ts';
+import { DecodeError } from './errors.ts';
+
+/** Canonical bytes of a JSON value. */
+export function encodeCanonical(value: unknown): Uint8Array {
+  const text = canonicalize(value);
+  if (text === undefined) throw new TypeError('not a JSON value');
+  return utf8(text);
+}
+
+/**
+ * The value of canonical bytes. Total: any bytes end in a value or a DecodeError.
+ * @param limit largest accepted length in bytes
+ * @throws DecodeError `range` too long; `syntax` not JSON or not this shape; `canonical` another encoding of the value
+ */
+export function decodeCanonical<T>(schema: z.ZodType<T>, bytes: Uint8Array, limit: number): T {
+  const value = decodeJson(schema, bytes, limit);
+  if (!equalBytes(encodeCanonical(value), bytes)) throw new DecodeError('canonical', 'JSON is not in canonical form', 0);
+  return value;
+}
+
+/** As {@link decodeCanonical}, for JSON that people may have laid out themselves. */
+export function decodeJson<T>(schema: z.ZodType<T>, bytes: Uint8Array, limit: number): T {
+  if (bytes.length > limit) throw new DecodeError('range', `${bytes.length} bytes where ${limit} are allowed`, limit);
+  let json: unknown;
+  try {
+    json = JSON.parse(fromUtf8(bytes));
+  } catch (cause) {
+    throw new DecodeError('syntax', 'not JSON', 0, { cause });
+  }
+  const result = schema.safeParse(json);
+  if (!result.success) {
+    const [issue] = result.error.issues;
+    const path = issue?.path.join('.') || 'the document';
+    throw new DecodeError('syntax', `${path}: ${issue?.message ?? 'unexpected shape'}`, 0, { cause: result.error });
+  }
+  return result.data;
+}

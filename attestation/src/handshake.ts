@@ -1,0 +1,39 @@
+/** The exchange between the TLS handshake and HTTP/2 on an `enclaim-h2` connection (docs/formats.md, "Handshake"). */
+
+import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+import { concat, Reader, u32be } from './bytes.ts';
+import { DecodeError } from './errors.ts';
+import { type Handshake, HandshakeSchema } from './gen/enclaim/v1/evidence_pb.js';
+import { decodeMessage } from './message.ts';
+
+/** The protocol's name in ALPN. */
+export const ALPN = 'enclaim-h2';
+/** Version that both hellos must carry. */
+export const HANDSHAKE_VERSION = 1;
+/** Largest accepted frame in bytes: a policy may be 256 KiB, certificates and logs stay well below the rest. */
+export const FRAME_LIMIT = 1024 * 1024;
+/** Length in bytes of the prefix that holds a frame's length. */
+export const FRAME_PREFIX = 4;
+
+/** One step of the exchange. */
+export type HandshakeStep = Exclude<Handshake['step'], { case: undefined }>;
+
+/** A frame: u32 length, message. */
+export function encodeFrame(step: MessageInitShape<typeof HandshakeSchema>['step']): Uint8Array {
+  const message = toBinary(HandshakeSchema, create(HandshakeSchema, { step }));
+  return concat(u32be(message.length), message);
+}
+
+/** Length of the message behind a prefix of 4 bytes. @throws DecodeError `range` over {@link FRAME_LIMIT} or zero */
+export function frameLength(prefix: Uint8Array): number {
+  const length = new Reader(prefix).u32be();
+  if (length === 0 || length > FRAME_LIMIT) throw new DecodeError('range', `a handshake frame of ${length} bytes`, 0);
+  return length;
+}
+
+/** The step in a frame's message. @throws DecodeError */
+export function decodeFrame(message: Uint8Array): HandshakeStep {
+  const { step } = decodeMessage(HandshakeSchema, message, FRAME_LIMIT);
+  if (step.case === undefined) throw new DecodeError('syntax', 'a handshake frame without a step', 0);
+  return step;
+}

@@ -1,0 +1,134 @@
+/** Receipts: what the runtime signs about each response (docs/formats.md, "Receipt"). */
+
+import { importKey, verifySignature } from '#crypto';
+import { toBinary } from '@bufbuild/protobuf';
+import { z } from 'zod';
+import { concat, fromHex, u64be, utf8 } from './bytes.ts';
+import { decodeCanonical, encodeCanonical } from './canonical.ts';
+import { digestText, labelled, type Sha256 } from './digest.ts';
+import { EvidenceError } from './errors.ts';
+import { type Receipt, ReceiptSchema } from './gen/enclaim/v1/evidence_pb.js';
+import { leafHash, rootFromPath } from './merkle.ts';
+import { decodeMessage } from './message.ts';
+import { ed25519Spki } from './statement.ts';
+
+/** The trailer that carries a receipt. */
+export const RECEIPT_TRAILER = 'enclaim-receipt-bin';
+
+const sha256Text = z.string().regex(/^sha256:[0-9a-f]{64}$/);
+
+const bodySchema = z.strictObject({
+  version: z.literal(1),
+  /** `bootDigest` of the boot that answered. */
+  boot: sha256Text,
+  policy: z.string().regex(/^sha384:[0-9a-f]{96}$/),
+  /** `package.Service/Method`. */
+  method: z.string().max(512),
+  /** 16 random bytes, hex: without them the commitments tell nothing of the messages. */
+  salt: z.string().regex(/^[0-9a-f]{32}$/),
+  request: sha256Text,
+  response: sha256Text,
+  /** gRPC status code of the response. */
+  status: z.int().min(0).max(16),
+  decision: z.strictObject({
+    result: z.enum(['allow', 'deny', 'error']),
+    /** Categories that the request context carried when the response left. */
+    label: z.array(z.string()),
+    /** Categories of the response. */
+    returned: z.array(z.string()),
+  }),
+  /** Number of this response since boot, from 0. */
+  sequence: z.int().nonnegative(),
+  /** Hash of the log record that was durable before the response left. */
+  record: sha256Text,
+  time: z.iso.datetime({ precision: 3 }),
+});
+
+/** What a receipt says. */
+export type ReceiptBody = z.infer<typeof bodySchema>;
+
+const BODY_LIMIT = 64 * 1024;
+const RECEIPT_LIMIT = 96 * 1024;
+
+/** Canonical bytes of a receipt body. */
+export function encodeReceiptBody(body: ReceiptBody): Uint8Array {
+  return encodeCanonical(body);
+}
+
+/** What the receipt key signs for all receipts of one tick. */
+export function receiptsMessage(root: Uint8Array): Uint8Array {
+  return concat(utf8('enclaim/receipts/v1'), Uint8Array.of(0), root);
+}
+
+/** Wire bytes of a receipt. */
+export function encodeReceipt(receipt: Receipt): Uint8Array {
+  return toBinary(ReceiptSchema, receipt);
+}
+
+/**
+ * A commitment to the messages of one direction: `SHA-256("enclaim/<direction>/v1" ‖ NUL ‖ salt ‖ (u64 length ‖ message)*)`.
+ * @param salt 16 bytes
+ */
+export function commitment(
+  direction: 'request' | 'response',
+  salt: Uint8Array,
+  messages: readonly Uint8Array[],
+): Sha256 {
+  return labelled(`enclaim/${direction}/v1`, salt, ...messages.flatMap((message) => [u64be(message.length), message]));
+}
+
+/** A receipt whose signature was verified under the receipt key of one boot statement. */
+export interface AuthenticReceipt {
+  readonly body: ReceiptBody;
+}
+
+/**
+ * Verifies a receipt's path and signature, and that it was made by the boot it names.
+ * @param receiptKey `ed25519:` text from an authenticated boot statement
+ * @param boot digest of that statement, 32 bytes
+ * @throws EvidenceError `format`, `signature`, `binding`
+ */
+export async function verifyReceipt(
+  bytes: Uint8Array,
+  receiptKey: string,
+  boot: Uint8Array,
+): Promise<AuthenticReceipt> {
+  const { receipt, body } = parseReceipt(bytes);
+  const root = rootFromPath(leafHash(receipt.body), receipt.index, receipt.size, receipt.path);
+  if (root === undefined) throw new EvidenceError('format', 'receipt path does not fit its index and size');
+  const key = await importKey(ed25519Spki(receiptKey));
+  if (!(await verifySignature({ kind: 'ed25519' }, key, receiptsMessage(root), receipt.signature))) {
+    throw new EvidenceError('signature', 'receipt is not signed by the receipt key of the boot statement');
+  }
+  if (body.boot !== digestText('sha256', boot)) {
+    throw new EvidenceError('binding', `receipt of boot ${body.boot}, expected ${digestText('sha256', boot)}`);
+  }
+  return { body };
+}
+
+/**
+ * Checks that an authentic receipt speaks of these very messages.
+ * @throws EvidenceError `binding`
+ */
+export function checkReceiptMessages(
+  { body }: AuthenticReceipt,
+  call: { method: string; request: readonly Uint8Array[]; response: readonly Uint8Array[]; status: number },
+): void {
+  if (body.method !== call.method) throw new EvidenceError('binding', `receipt for ${body.method}, expected ${call.method}`);
+  if (body.status !== call.status) throw new EvidenceError('binding', `receipt for status ${body.status}, got ${call.status}`);
+  const salt = fromHex(body.salt);
+  for (const direction of ['request', 'response'] as const) {
+    const expected = digestText('sha256', commitment(direction, salt, call[direction]));
+    if (body[direction] !== expected) throw new EvidenceError('binding', `receipt commits to another ${direction}`);
+  }
+}
+
+/** Reads a receipt. **Trust**: nothing in it is authentic yet. @throws EvidenceError `format` */
+export function parseReceipt(bytes: Uint8Array): { receipt: Receipt; body: ReceiptBody } {
+  try {
+    const receipt = decodeMessage(ReceiptSchema, bytes, RECEIPT_LIMIT);
+    return { receipt, body: decodeCanonical(bodySchema, receipt.body, BODY_LIMIT) };
+  } catch (cause) {
+    throw new EvidenceError('format', `receipt does not parse: ${(cause as Error).message}`, { cause });
+  }
+}

@@ -1,0 +1,54 @@
+/** Record: one line of the evidence log (docs/formats.md, "Record"). No personal data, ever: categories, digests, counts. */
+
+import { z } from 'zod';
+import { decodeCanonical, encodeCanonical } from './canonical.ts';
+import type { Sha256 } from './digest.ts';
+import { leafHash } from './merkle.ts';
+
+const sha256Text = z.string().regex(/^sha256:[0-9a-f]{64}$/);
+
+const recordSchema = z.strictObject({
+  v: z.literal(1),
+  /** 16 random bytes, hex. */
+  id: z.string().regex(/^[0-9a-f]{32}$/),
+  time: z.iso.datetime({ precision: 3 }),
+  /** What the time rests on: the host's word, or a source the policy names. */
+  timeStrength: z.enum(['host', 'signed']),
+  layer: z.enum(['pre-commit', 'ci', 'admission', 'runtime', 'evidence']),
+  system: z.string().max(256),
+  policyDigest: z.string().regex(/^sha384:[0-9a-f]{96}$/),
+  /** Claim id that this record serves, or null where it serves the log itself. */
+  claim: z.string().max(256).nullable(),
+  controls: z.array(z.string().max(256)).max(256),
+  decision: z.enum(['allow', 'deny', 'error', 'info']),
+  /** A stable code first, then words for people. */
+  reason: z.string().max(2048),
+  method: z.string().max(512).nullable(),
+  label: z.array(z.string().max(256)).max(1024),
+  sink: z.string().max(256).nullable(),
+  figures: z.record(z.string().max(64), z.int()),
+  basis: z.enum(['measured', 'enforced', 'observed', 'asserted']),
+  /** Hash of the record before this one; 32 zero bytes for the first. */
+  prev: sha256Text,
+});
+
+/** A record. */
+export type EvidenceRecord = z.infer<typeof recordSchema>;
+
+/** Largest record in bytes. */
+export const RECORD_LIMIT = 64 * 1024;
+
+/** Canonical bytes of a record. */
+export function encodeRecord(record: EvidenceRecord): Uint8Array {
+  return encodeCanonical(record);
+}
+
+/** The record of canonical bytes. **Trust**: authentic only by its place in the log. @throws DecodeError */
+export function decodeRecord(bytes: Uint8Array): EvidenceRecord {
+  return decodeCanonical(recordSchema, bytes, RECORD_LIMIT);
+}
+
+/** A record's hash: its RFC 6962 leaf hash, so that a chain of them can become a tree. */
+export function recordHash(bytes: Uint8Array): Sha256 {
+  return leafHash(bytes);
+}

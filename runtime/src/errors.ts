@@ -1,0 +1,29 @@
+/** Refusals: what the runtime will not do, and by which sentence of the policy. */
+
+/** Why the runtime refused. */
+export type RefusalCode =
+  | 'policy' // the policy is not the launch-measured one, or does not parse
+  | 'descriptors' // the descriptor set does not parse or does not annotate what it must
+  | 'claim' // the policy states a claim that this runtime does not enforce
+  | 'request' // the request is not a message of its type
+  | 'response' // the handler's answer is not a message of its type
+  | 'flow' // data would reach a sink that is not cleared for it
+  | 'grant' // the handler asked for something its method was not granted
+  | 'budget' // time, memory or queue ran out
+  | 'worker' // the handler's process broke a rule or died
+  | 'log' // the record could not be made durable
+  | 'channel'; // the handshake was not carried out as it must be
+
+/** The runtime refused, and nothing of it was done. Never carries data. */
+export class RefusalError extends Error {
+  override readonly name = 'RefusalError';
+  readonly code: RefusalCode;
+  /** JSON pointer into the policy, where a rule of it decided. */
+  readonly pointer: string | null;
+
+  constructor(code: RefusalCode, message: string, options?: ErrorOptions & { pointer?: string }) {
+    super(message, options);
+    this.code = code;
+    this.pointer = options?.pointer ?? null;
+  }
+}

@@ -1,0 +1,163 @@
+/** The evidence log, first form: a chain of records on a file or a raw device, durable before anything leaves. */
+
+import type { FileHandle } from 'node:fs/promises';
+import { concat, Reader, toHex, u32be } from '@enclaim/attestation/bytes';
+import { digestText } from '@enclaim/attestation/digest';
+import { decodeRecord, encodeRecord, type EvidenceRecord, RECORD_LIMIT, recordHash } from '@enclaim/attestation/record';
+import { RefusalError } from './errors.ts';
+
+/** What a writer of records says; the log adds place and chain. */
+export type Entry = Omit<EvidenceRecord, 'prev'>;
+
+/** Where the log stands. */
+export interface LogHead {
+  /** Number of records. */
+  readonly size: number;
+  /** Hash of the last record; 32 zero bytes where there is none. */
+  readonly hash: Uint8Array;
+}
+
+interface Waiting {
+  readonly entry: Entry;
+  readonly resolve: (hash: Uint8Array) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+const ZERO_HASH = new Uint8Array(32);
+const PREFIX = 4;
+/** Bytes read at once while an old log is followed. */
+const CHUNK = 1024 * 1024;
+
+/**
+ * Frames of `u32 length ‖ canonical record`, each naming the hash of the one before. A length of zero, the end of
+ * the file, or a frame that does not continue the chain ends the log: such a tail was never acknowledged.
+ */
+export class RecordLog {
+  readonly #handle: FileHandle;
+  readonly #capacity: number;
+  #head: LogHead;
+  #at: number;
+  #waiting: Waiting[] = [];
+  #running = false;
+  #broken: unknown;
+
+  private constructor(handle: FileHandle, capacity: number, head: LogHead, at: number) {
+    this.#handle = handle;
+    this.#capacity = capacity;
+    this.#head = head;
+    this.#at = at;
+  }
+
+  /**
+   * Opens a log and follows its chain to the end.
+   * @param capacity bytes that the file or device may hold
+   */
+  static async open(handle: FileHandle, capacity: number): Promise<RecordLog> {
+    let head: LogHead = { size: 0, hash: ZERO_HASH };
+    let at = 0;
+    for await (const frame of frames(handle, capacity)) {
+      const hash = followed(frame, head);
+      if (hash === undefined) break;
+      head = { size: head.size + 1, hash };
+      at += PREFIX + frame.length;
+    }
+    return new RecordLog(handle, capacity, head, at);
+  }
+
+  get head(): LogHead {
+    return this.#head;
+  }
+
+  /**
+   * Appends a record and resolves with its hash once it is on stable storage. Records of one moment share one flush.
+   * @throws RefusalError `log` where it could not be made durable; from then on every append fails
+   */
+  append(entry: Entry): Promise<Uint8Array> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ entry, resolve, reject });
+      if (!this.#running) void this.#run();
+    });
+  }
+
+  async #run(): Promise<void> {
+    this.#running = true;
+    while (this.#waiting.length > 0) {
+      const batch = this.#waiting;
+      this.#waiting = [];
+      try {
+        const hashes = await this.#commit(batch.map(({ entry }) => entry));
+        batch.forEach(({ resolve }, i) => {
+          resolve(hashes[i] ?? ZERO_HASH);
+        });
+      } catch (error) {
+        for (const { reject } of batch) reject(error);
+      }
+    }
+    this.#running = false;
+  }
+
+  async #commit(entries: readonly Entry[]): Promise<Uint8Array[]> {
+    // After a failed flush nobody knows what is on the disk: only a restart may read it again.
+    if (this.#broken !== undefined) throw new RefusalError('log', 'the log failed earlier', { cause: this.#broken });
+    let { hash } = this.#head;
+    const hashes: Uint8Array[] = [];
+    const parts: Uint8Array[] = [];
+    for (const entry of entries) {
+      const bytes = encodeRecord({ ...entry, prev: digestText('sha256', hash) });
+      if (bytes.length > RECORD_LIMIT) throw new RefusalError('log', `a record of ${bytes.length} bytes`);
+      hash = recordHash(bytes);
+      hashes.push(hash);
+      parts.push(u32be(bytes.length), bytes);
+    }
+    // The zero length behind the last frame keeps older bytes of a device from being read as more of it.
+    const data = concat(...parts, u32be(0));
+    if (this.#at + data.length > this.#capacity) {
+      throw new RefusalError('log', `the log is full: ${this.#capacity} bytes, ${this.#head.size} records`);
+    }
+    try {
+      for (let done = 0; done < data.length; ) {
+        done += (await this.#handle.write(data, done, data.length - done, this.#at + done)).bytesWritten;
+      }
+      await this.#handle.datasync();
+    } catch (cause) {
+      this.#broken = cause;
+      throw new RefusalError('log', 'the record could not be made durable', { cause });
+    }
+    this.#at += data.length - PREFIX;
+    this.#head = { size: this.#head.size + hashes.length, hash };
+    return hashes;
+  }
+}
+
+/** The hash of a frame that continues the chain at `head`, else undefined. */
+function followed(frame: Uint8Array, head: LogHead): Uint8Array | undefined {
+  try {
+    const record = decodeRecord(frame);
+    return record.prev === `sha256:${toHex(head.hash)}` ? recordHash(frame) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Frames from the start of a log, until one cannot be a frame. */
+async function* frames(handle: FileHandle, capacity: number): AsyncGenerator<Uint8Array> {
+  let buffer = new Uint8Array();
+  let at = 0;
+  const fill = async (wanted: number): Promise<boolean> => {
+    while (buffer.length < wanted) {
+      const length = Math.min(CHUNK, capacity - at);
+      if (length <= 0) return false;
+      const { bytesRead, buffer: chunk } = await handle.read(new Uint8Array(length), 0, length, at);
+      if (bytesRead === 0) return false;
+      buffer = concat(buffer, chunk.subarray(0, bytesRead)) as Uint8Array<ArrayBuffer>;
+      at += bytesRead;
+    }
+    return true;
+  };
+  while (await fill(PREFIX)) {
+    const length = new Reader(buffer).u32be();
+    if (length === 0 || length > RECORD_LIMIT || !(await fill(PREFIX + length))) return;
+    yield buffer.slice(PREFIX, PREFIX + length);
+    buffer = buffer.subarray(PREFIX + length);
+  }
+}

@@ -1,0 +1,18 @@
+/** The hardware as the runtime sees it: it signs 64 bytes, and is behind a process boundary in the VM. */
+
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { EvidenceSchema, Platform } from '@enclaim/attestation/evidence';
+
+/** The hardware part of an evidence message. */
+export type HardwareEvidence = NonNullable<MessageInitShape<typeof EvidenceSchema>['hardware']>;
+
+/** A platform that can attest this boot. */
+export interface AttestingPlatform {
+  readonly kind: Platform;
+  /** What identifies the device in the boot statement: bytes of TPMT_PUBLIC of the AK, DER of the EK certificate. */
+  readonly device: { readonly ak: Uint8Array | null; readonly ekCertificate: Uint8Array | null };
+  /** One hardware signature over `root ‖ bootDigest`, 32 bytes each. */
+  sign(root: Uint8Array, bootDigest: Uint8Array): Promise<HardwareEvidence>;
+  /** TPM2_ActivateCredential: the secret, where this TPM holds both keys. */
+  activate(credentialBlob: Uint8Array, encryptedSecret: Uint8Array): Promise<Uint8Array>;
+}
