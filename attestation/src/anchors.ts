@@ -1,0 +1,34 @@
+/** The roots that evidence of real hardware leads to, as SHA-256 pins of their certificates (DER). */
+
+import type { Pin } from './x509/chain.ts';
+
+/** Pins by who makes the hardware. An empty list means that evidence of that maker is refused. */
+export interface VendorAnchors {
+  /** AMD root keys (ARK), one per product line. */
+  readonly amd: readonly Pin[];
+  /** Intel SGX Root CA, which also roots TDX. */
+  readonly intel: readonly Pin[];
+  /** AWS Nitro Enclaves root. */
+  readonly nitro: readonly Pin[];
+  /** Root of Google's launch endorsements of GCE firmware. */
+  readonly gce: readonly Pin[];
+}
+
+/**
+ * The makers' own roots. Sources, each compared with what the maker publishes:
+ * - AMD: `https://kdsintf.amd.com/vcek/v1/{Milan,Genoa,Turin}/cert_chain`, the last certificate of each.
+ * - Intel: `https://certificates.trustedservices.intel.com/Intel_SGX_Provisioning_Certification_RootCA.cer`.
+ * - AWS: `https://aws-nitro-enclaves.amazonaws.com/AWS_NitroEnclaves_Root-G1.zip`; the fingerprint is in the Nitro
+ *   Enclaves user guide, "Verifying the root of trust".
+ * - GCE: none. No production root could be checked against a published digest, so none is trusted by default.
+ */
+export const VENDOR_ANCHORS: VendorAnchors = {
+  amd: [
+    'sha256:69d063b45344d26a2e94e1f4210de49ef555308287d4c174445c95639a540bcd', // ARK-Milan
+    'sha256:4c6598d19c18719c5dfd4a7d335f674e5bfe1d8f800cea2cf270c10d103db2f1', // ARK-Genoa
+    'sha256:1f084161a44bb6d93778a904877d4819cafa5d05ef4193b2ded9dd9c73dd3f6a', // ARK-Turin
+  ],
+  intel: ['sha256:44a0196b2b99f889b8e149e95b807a350e7424964399e885a7cbb8ccfab674d3'],
+  nitro: ['sha256:641a0321a3e244efe456463195d606317ed7cdcc3c1756e09893f3c68f79bb5b'],
+  gce: [],
+};

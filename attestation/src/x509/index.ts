@@ -1,0 +1,14 @@
+/** X.509: certificates, CRLs and paths to pinned roots. */
+
+export { type Certificate, commonName, type Extension, parseCertificate, readName } from './certificate.ts';
+export {
+  checkDates,
+  importCertified,
+  type Pin,
+  pinsOf,
+  type VerifiedChain,
+  verifyChain,
+  verifyNotRevoked,
+} from './chain.ts';
+export { parseCrl, type RevocationList } from './crl.ts';
+export { parsePem } from './pem.ts';
