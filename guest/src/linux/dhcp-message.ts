@@ -1,5 +1,6 @@
 /** DHCP messages (RFC 2131, options of RFC 2132), both directions of what a client says and hears. */
-import { concat, DecodeError, equalBytes, Reader, u32be } from '@enclaim/attestation';
+import { concat, equalBytes, Reader, u32be } from '@enclaim/attestation/bytes';
+import { DecodeError } from '@enclaim/attestation/errors';
 import { isHostAddress, prefixOf } from './ipv4.ts';
 
 /** A message from this client. */

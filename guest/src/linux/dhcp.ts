@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { createSocket, type Socket } from 'node:dgram';
 import { closeSync } from 'node:fs';
-import { DecodeError } from '@enclaim/attestation';
+import { DecodeError } from '@enclaim/attestation/errors';
 import { type DhcpLease, type DhcpReply, type DhcpRequest, encodeRequest, parseReply } from './dhcp-message.ts';
 import { LinuxError } from './error.ts';
 import { check, libc } from './libc.ts';

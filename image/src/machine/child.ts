@@ -1,0 +1,74 @@
+/** A child process that cannot outlive this one. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { LineSplitter } from './console.ts';
+import { MachineError } from './error.ts';
+
+/** How a child ended. */
+export interface ChildEnd {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+/** A started program. */
+export interface TiedChild {
+  readonly pid: number;
+  /** Settles when the program has ended and its output was read. */
+  readonly ended: Promise<ChildEnd>;
+  /** The last lines of its standard error, oldest first. */
+  errors(): readonly string[];
+  /** Asks it to end, and ends it after two seconds. Settles when it is gone. */
+  stop(): Promise<void>;
+}
+
+const MAX_ERRORS = 20;
+const PATIENCE_MS = 2000;
+
+/**
+ * Starts `argv` so that the kernel kills it when this process dies of whatever cause (PR_SET_PDEATHSIG, through setpriv,
+ * which becomes the program itself). It runs in a session of its own: a Ctrl-C at the terminal reaches only this process,
+ * which then ends its children in order.
+ *
+ * @param onLine Told each clean line of standard output.
+ * @throws MachineError `tool-missing` where the program cannot be started.
+ */
+export async function startTied(
+  setpriv: string,
+  argv: readonly [string, ...string[]],
+  options: { readonly temporary: string; readonly onLine?: (line: string) => void },
+): Promise<TiedChild> {
+  const child = spawn(setpriv, ['--pdeathsig', 'KILL', '--', ...argv], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true,
+    env: { PATH: process.env.PATH, TMPDIR: options.temporary, LANG: 'C.UTF-8' },
+  });
+  const errors: string[] = [];
+  const ended = new Promise<ChildEnd>((resolve) => child.once('close', (code, signal) => resolve({ code, signal })));
+  readLines(child.stdout, options.onLine ?? (() => {}));
+  readLines(child.stderr, (line) => {
+    errors.push(line);
+    if (errors.length > MAX_ERRORS) errors.shift();
+  });
+  const pid = await new Promise<number>((resolve, reject) => {
+    child.once('spawn', () => resolve(Number(child.pid)));
+    child.once('error', (cause) => reject(new MachineError('tool-missing', `cannot start ${argv[0]}`, { cause })));
+  });
+  return { pid, ended, errors: () => errors, stop: () => stop(child, ended) };
+}
+
+async function stop(child: ChildProcess, ended: Promise<ChildEnd>): Promise<void> {
+  child.kill('SIGTERM');
+  const timer = setTimeout(() => child.kill('SIGKILL'), PATIENCE_MS);
+  await ended;
+  clearTimeout(timer);
+}
+
+function readLines(stream: NodeJS.ReadableStream, onLine: (line: string) => void): void {
+  const lines = new LineSplitter();
+  stream.setEncoding('latin1');
+  stream.on('data', (piece: string) => {
+    for (const line of lines.push(piece)) onLine(line);
+  });
+  stream.on('end', () => {
+    for (const line of lines.end()) onLine(line);
+  });
+}

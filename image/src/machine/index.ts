@@ -1,0 +1,13 @@
+/** QEMU, OVMF and swtpm: a machine from an image and an app bundle. */
+export {
+  type Accelerator,
+  type BootSource,
+  type MachineArguments,
+  type MachineDescription,
+  type Platform,
+  renderMachine,
+} from './arguments.ts';
+export { MachineError, type MachineErrorCode } from './error.ts';
+export { describeMachine, type MachineOptions, type RunningMachine, startMachine } from './machine.ts';
+export { findTools, type MachineTools, type ToolOptions } from './tools.ts';
+export type { MachinePhase } from './watch.ts';

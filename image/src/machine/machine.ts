@@ -1,0 +1,182 @@
+/** A running machine: from files to a guest that serves, and back to nothing. */
+import { copyFile, mkdir, mkdtemp, open, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { type MachineArguments, renderMachine, VARIABLES_FILE } from './arguments.ts';
+import { startTied, type TiedChild } from './child.ts';
+import { MachineError } from './error.ts';
+import { type MachineWish, planMachine, type RunPlace } from './plan.ts';
+import { freePort, portTaken } from './port.ts';
+import { findTools, type ToolOptions } from './tools.ts';
+import { prepareTpm, startTpm } from './tpm.ts';
+import { ConsoleWatch, type MachinePhase } from './watch.ts';
+
+/** What {@link startMachine} boots, where, and who is told. */
+export interface MachineOptions extends MachineWish {
+  /** Port on 127.0.0.1; default 0, a free one. */
+  readonly port?: number;
+  /** Keeps the TPM and the state disk from run to run; by default both are new and end with the machine. */
+  readonly stateFolder?: string;
+  /** Milliseconds until the guest must serve; default 180 000. */
+  readonly timeout?: number;
+  readonly tools?: ToolOptions;
+  readonly onPhase?: (phase: MachinePhase) => void;
+  /** Ends the machine, at any phase. */
+  readonly signal?: AbortSignal;
+}
+
+/** A machine whose guest serves. */
+export interface RunningMachine {
+  /** Port on 127.0.0.1 that leads to the guest. */
+  readonly port: number;
+  /** Process ids: QEMU, and swtpm where there is one. */
+  readonly processes: readonly number[];
+  /** PEM file of the authority that certified the TPM, or null on a platform without swtpm. See {@link TpmState}. */
+  readonly tpmAuthority: string | null;
+  /** What firmware and guest wrote, for one reader. **Trust**: whoever runs the machine can write anything here. */
+  readonly console: AsyncIterable<string>;
+  /** Settles when QEMU has ended and everything is cleaned up: its exit code and the guest's refusal, if it spoke one. */
+  readonly ended: Promise<{ readonly code: number | null; readonly refusal: string | null }>;
+  /** Ends the machine; settles when no process and no temporary file is left. */
+  stop(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+const STATE_BYTES = 1 << 30;
+const TIMEOUT_MS = 180_000;
+const PORT_ATTEMPTS = 5;
+const LAST_LINES = 20;
+
+/**
+ * Boots a machine and waits until its guest serves. On every other end, also an abort at any moment, no process and no
+ * temporary file is left.
+ *
+ * @throws MachineError; ImageError where a locked tool cannot be had; the reason of `signal`.
+ */
+export async function startMachine(options: MachineOptions): Promise<RunningMachine> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await boot(options, options.signal ?? new AbortController().signal);
+    } catch (error) {
+      // A free port that was found can be taken before QEMU binds it; one that was asked for is not replaced.
+      const raced = !options.port && error instanceof MachineError && error.code === 'port-taken';
+      if (!raced || attempt === PORT_ATTEMPTS) throw error;
+    }
+  }
+}
+
+/**
+ * The command lines that {@link startMachine} would run; the run folder is a name only.
+ *
+ * @throws MachineError, ImageError as {@link startMachine}.
+ */
+export async function describeMachine(options: MachineOptions): Promise<MachineArguments> {
+  const runFolder = join(tmpdir(), 'enclaim-run');
+  const description = await planMachine(options, placeOf(options, runFolder, options.port ?? 0));
+  return renderMachine(description, await findTools(options.tools));
+}
+
+async function boot(options: MachineOptions, signal: AbortSignal): Promise<RunningMachine> {
+  const { onPhase = () => {}, timeout = TIMEOUT_MS } = options;
+  await using cleanup = new AsyncDisposableStack();
+  signal.throwIfAborted();
+
+  onPhase('tools');
+  const runFolder = await mkdtemp(join(tmpdir(), 'enclaim-'));
+  cleanup.defer(() => rm(runFolder, { recursive: true, force: true }));
+  const place = placeOf(options, runFolder, await freePort(options.port ?? 0));
+  const description = await planMachine(options, place);
+  const tools = await findTools({ ...options.tools, signal });
+  const { qemu, swtpm } = renderMachine(description, tools);
+  await mkdir(place.stateFolder, { recursive: true, mode: 0o700 });
+  await makeDisk(description.state);
+  await copyFile(tools.firmware.variables, join(runFolder, VARIABLES_FILE));
+  signal.throwIfAborted();
+
+  let tpmAuthority: string | null = null;
+  const processes: number[] = [];
+  if (swtpm !== null) {
+    onPhase('tpm');
+    tpmAuthority = (await prepareTpm(place.stateFolder, tools, signal)).authority;
+    const tpm = cleanup.adopt(await startTpm(swtpm, runFolder, tools, signal), (child) => child.stop());
+    processes.push(tpm.pid);
+  }
+
+  onPhase('firmware');
+  const watch = new ConsoleWatch(onPhase);
+  const child = await startTied(tools.setpriv, qemu, { temporary: runFolder, onLine: (line) => watch.line(line) });
+  cleanup.adopt(child, () => child.stop());
+  processes.unshift(child.pid);
+  await untilServing(child, watch, { port: place.port, timeout, signal });
+  return handOver(cleanup.move(), { child, watch, signal, port: place.port, processes, tpmAuthority });
+}
+
+/** Waits for the one good outcome and names every other. */
+async function untilServing(
+  child: TiedChild,
+  watch: ConsoleWatch,
+  { port, timeout, signal }: { port: number; timeout: number; signal: AbortSignal },
+): Promise<void> {
+  const { promise: late, resolve } = Promise.withResolvers<'late'>();
+  const timer = setTimeout(resolve, timeout, 'late');
+  const abort = (): void => resolve('late');
+  signal.addEventListener('abort', abort);
+  const outcome = await Promise.race([watch.served, child.ended, late]);
+  clearTimeout(timer);
+  signal.removeEventListener('abort', abort);
+  signal.throwIfAborted();
+  if (outcome === undefined) return;
+
+  const context = { console: watch.lines.tail(LAST_LINES) };
+  if (watch.refusal !== null) throw new MachineError('guest-refused', watch.refusal, context);
+  if (outcome === 'late')
+    throw new MachineError('boot-timeout', `guest does not serve after ${timeout / 1000} s`, context);
+  const errors = child.errors().join('; ');
+  if (errors.includes('Could not set up host forwarding')) throw portTaken(port);
+  const how = outcome.code ?? outcome.signal;
+  throw new MachineError(
+    'exited',
+    `QEMU ended with ${how} before the guest served: ${errors || 'it said nothing'}`,
+    context,
+  );
+}
+
+/** From here on the machine lives until its QEMU ends, the caller stops it or the signal aborts. */
+function handOver(
+  cleanup: AsyncDisposableStack,
+  parts: {
+    readonly child: TiedChild;
+    readonly watch: ConsoleWatch;
+    readonly signal: AbortSignal;
+  } & Pick<RunningMachine, 'port' | 'processes' | 'tpmAuthority'>,
+): RunningMachine {
+  const { child, watch, signal, ...visible } = parts;
+  let stopping: Promise<void> | undefined;
+  const stop = (): Promise<void> => {
+    stopping ??= cleanup.disposeAsync();
+    return stopping;
+  };
+  const abort = (): void => void stop();
+  signal.addEventListener('abort', abort, { once: true });
+  const ended = child.ended.then(async ({ code }) => {
+    signal.removeEventListener('abort', abort);
+    watch.lines.end();
+    await stop();
+    return { code, refusal: watch.refusal };
+  });
+  return { ...visible, console: watch.lines, ended, stop, [Symbol.asyncDispose]: stop };
+}
+
+function placeOf({ stateFolder }: MachineOptions, runFolder: string, port: number): RunPlace {
+  return { runFolder, stateFolder: stateFolder === undefined ? join(runFolder, 'state') : resolve(stateFolder), port };
+}
+
+/** A sparse file, made at full size in one step; an existing one is kept as it is. */
+async function makeDisk(path: string): Promise<void> {
+  const handle = await open(path, 'a', 0o600);
+  try {
+    if ((await handle.stat()).size === 0) await handle.truncate(STATE_BYTES);
+  } finally {
+    await handle.close();
+  }
+}

@@ -1,0 +1,28 @@
+/** Ports on the loopback interface. */
+import { createServer } from 'node:net';
+import { MachineError } from './error.ts';
+
+/**
+ * `port` if it is free on 127.0.0.1, or a free one for 0. It is free at this moment only: QEMU's own refusal decides.
+ *
+ * @throws MachineError `port-taken`.
+ */
+export async function freePort(port: number): Promise<number> {
+  const server = createServer();
+  try {
+    return await new Promise<number>((resolve, reject) => {
+      server.once('error', (cause) => reject(portTaken(port, cause)));
+      server.listen({ port, host: '127.0.0.1', exclusive: true }, () => {
+        const address = server.address();
+        resolve(typeof address === 'object' && address !== null ? address.port : port);
+      });
+    });
+  } finally {
+    server.close();
+  }
+}
+
+/** The error for a port that somebody else has. */
+export function portTaken(port: number, cause?: unknown): MachineError {
+  return new MachineError('port-taken', `port ${port} on 127.0.0.1 is in use`, { cause });
+}

@@ -1,0 +1,121 @@
+/** A software TPM: its state, endorsement certificates by an authority of its folder alone, and its process. */
+import { existsSync } from 'node:fs';
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { TPM_SOCKET } from './arguments.ts';
+import { startTied, type TiedChild } from './child.ts';
+import { MachineError } from './error.ts';
+import type { MachineTools } from './tools.ts';
+
+/** Where a TPM lives. */
+export interface TpmState {
+  /** The folder that swtpm opens. */
+  readonly folder: string;
+  /**
+   * PEM file of the authority that certified this TPM's endorsement keys.
+   * **Trust**: it proves nothing about hardware; a client trusts it only where it names it.
+   */
+  readonly authority: string;
+}
+
+const MARKER = 'tpm2-00.permall';
+const TIMEOUT_MS = 10_000;
+const POLL_MS = 5;
+
+/**
+ * The TPM under `folder`, made first where there is none yet. It is made aside and renamed, so that an interrupted run leaves
+ * no half of a TPM; nothing of the computer's own swtpm state is touched.
+ *
+ * @throws MachineError `tpm-failed`, or the reason of `signal`.
+ */
+export async function prepareTpm(folder: string, tools: MachineTools, signal: AbortSignal): Promise<TpmState> {
+  const state = { folder: join(folder, 'tpm'), authority: join(folder, 'authority', 'swtpm-localca-rootca-cert.pem') };
+  if (existsSync(join(state.folder, MARKER))) return state;
+  const partial = join(folder, `tpm.${process.pid}.tmp`);
+  await rm(partial, { recursive: true, force: true });
+  try {
+    await manufacture(folder, partial, tools, signal);
+    signal.throwIfAborted();
+    await rm(state.folder, { recursive: true, force: true });
+    await rename(partial, state.folder);
+  } finally {
+    await rm(partial, { recursive: true, force: true });
+  }
+  return state;
+}
+
+/**
+ * Starts swtpm as rendered and waits until it listens in `runFolder`. It ends by itself when its one client goes away.
+ *
+ * @throws MachineError `tpm-failed`, or the reason of `signal`; the process is gone then.
+ */
+export async function startTpm(
+  argv: readonly [string, ...string[]],
+  runFolder: string,
+  tools: MachineTools,
+  signal: AbortSignal,
+): Promise<TiedChild> {
+  const child = await startTied(tools.setpriv, argv, { temporary: runFolder });
+  let alive = true;
+  void child.ended.then(() => {
+    alive = false;
+  });
+  try {
+    for (let waited = 0; !existsSync(join(runFolder, TPM_SOCKET)); waited += POLL_MS) {
+      signal.throwIfAborted();
+      if (!alive || waited > TIMEOUT_MS) {
+        throw new MachineError('tpm-failed', `swtpm does not listen: ${child.errors().slice(-3).join('; ')}`);
+      }
+      await sleep(POLL_MS);
+    }
+    return child;
+  } catch (error) {
+    await child.stop();
+    throw error;
+  }
+}
+
+async function manufacture(folder: string, partial: string, tools: MachineTools, signal: AbortSignal): Promise<void> {
+  const authority = join(folder, 'authority');
+  const configuration = join(partial, 'configuration');
+  await mkdir(authority, { recursive: true, mode: 0o700 });
+  await mkdir(configuration, { recursive: true, mode: 0o700 });
+  const write = async (name: string, lines: readonly string[]): Promise<string> => {
+    const file = join(configuration, name);
+    await writeFile(file, `${lines.join('\n')}\n`);
+    return file;
+  };
+  const setup = await write('setup', [
+    `create_certs_tool=${tools.swtpmLocalca}`,
+    `create_certs_tool_config=${await write('authority', [
+      `statedir = ${authority}`,
+      `signingkey = ${authority}/signkey.pem`,
+      `issuercert = ${authority}/issuercert.pem`,
+      `certserial = ${authority}/certserial`,
+    ])}`,
+    `create_certs_tool_options=${await write('options', [
+      '--platform-manufacturer Enclaim',
+      '--platform-version 1',
+      '--platform-model QEMU',
+    ])}`,
+  ]);
+  const child = await startTied(
+    tools.setpriv,
+    [
+      tools.swtpmSetup,
+      ...['--tpm2', '--tpmstate', partial, '--tpm', `${tools.swtpm} socket`, '--config', setup],
+      ...['--create-ek-cert', '--pcr-banks', 'sha256', '--overwrite'],
+    ],
+    { temporary: partial },
+  );
+  const abort = (): void => void child.stop();
+  signal.addEventListener('abort', abort, { once: true });
+  const { code } = await child.ended;
+  signal.removeEventListener('abort', abort);
+  signal.throwIfAborted();
+  if (code !== 0) {
+    throw new MachineError('tpm-failed', `swtpm_setup ended with ${code}: ${child.errors().slice(-3).join('; ')}`);
+  }
+  await rm(configuration, { recursive: true });
+}

@@ -1,0 +1,50 @@
+/** What a machine's console tells about its boot. */
+import { LineQueue } from './console.ts';
+
+/** The steps of a boot, in order. */
+export type MachinePhase = 'tools' | 'tpm' | 'firmware' | 'kernel' | 'guest' | 'serving';
+
+/** Each line that marks a phase, in order; the first comes from OVMF, the others from the guest's supervisor. */
+const MARKS: readonly (readonly [MachinePhase, RegExp])[] = [
+  ['kernel', /^BdsDxe: starting /],
+  ['guest', /^enclaim: guest\b/],
+  ['serving', /^enclaim: serving\b/],
+];
+
+/** The supervisor's reason for serving nothing; it powers off after it. */
+const REFUSED = /^enclaim: refused: (.+)$/;
+
+/** Follows the console of one machine. **Trust**: none; it steers a progress display and an exit status, nothing else. */
+export class ConsoleWatch {
+  readonly lines: LineQueue = new LineQueue();
+  /** Settles when the guest says that it serves. */
+  readonly served: Promise<void>;
+  readonly #serve: () => void;
+  readonly #onPhase: (phase: MachinePhase) => void;
+  #reached = 0;
+  #refusal: string | null = null;
+
+  constructor(onPhase: (phase: MachinePhase) => void) {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.served = promise;
+    this.#serve = resolve;
+    this.#onPhase = onPhase;
+  }
+
+  /** The first refusal that the guest spoke. */
+  get refusal(): string | null {
+    return this.#refusal;
+  }
+
+  /** Takes the next clean line. */
+  line(line: string): void {
+    this.lines.push(line);
+    this.#refusal ??= REFUSED.exec(line)?.[1] ?? null;
+    const mark = MARKS.findIndex(([, form], index) => index >= this.#reached && form.test(line));
+    const phase = MARKS[mark]?.[0];
+    if (phase === undefined) return;
+    this.#reached = mark + 1;
+    this.#onPhase(phase);
+    if (phase === 'serving') this.#serve();
+  }
+}
