@@ -1,0 +1,77 @@
+/** Registers of a TPM after a measured boot of our image, computed without booting (docs/image.md, "Registers"). */
+
+import type { PolicyDigest } from '@enclaim/policy-schema';
+import { utf8 } from '../bytes.ts';
+import { type DigestText, labelled, parseDigest, type Sha256, sha256 } from '../digest.ts';
+import type { ImageReference } from '../references.ts';
+import { extendPcr, zeroPcr } from '../tpm/pcr.ts';
+
+/** Where the guest extends the policy and the app bundle, before it uses anything of either. */
+export const POLICY_REGISTER = 15;
+export const BUNDLE_REGISTER = 14;
+
+/** Registers that are known exactly from image, policy and bundle. The others depend on firmware and machine. */
+export const PREDICTED_REGISTERS: readonly number[] = [4, 9, 11, 12, 13, BUNDLE_REGISTER, POLICY_REGISTER];
+
+/** How a machine was started. */
+export interface TpmLaunch {
+  /** `kernel`: by QEMU's -kernel. `disk`: by the firmware's boot manager from a disk. Only register 4 differs. */
+  readonly boot: 'kernel' | 'disk';
+  /** The command line passed in place of the image's own, or null where none was. */
+  readonly commandLine: string | null;
+  readonly policy: PolicyDigest;
+  readonly bundle: DigestText<'sha384'>;
+}
+
+/** The command line of a launch that measures its policy. */
+export function launchCommandLine(image: ImageReference, policy: PolicyDigest): string {
+  return `${image.commandLine} enclaim.policy=${policy}`;
+}
+
+/** What the guest extends into `POLICY_REGISTER` of the SHA-256 bank. @throws DecodeError on a malformed digest */
+export function policyEvent(policy: PolicyDigest): Sha256 {
+  return labelled('enclaim/policy/v1', parseDigest('sha384', policy));
+}
+
+/** What the guest extends into `BUNDLE_REGISTER` of the SHA-256 bank. @throws DecodeError on a malformed digest */
+export function bundleEvent(bundle: DigestText<'sha384'>): Sha256 {
+  return labelled('enclaim/bundle/v1', parseDigest('sha384', bundle));
+}
+
+/**
+ * The registers of the SHA-256 bank after the launch, for `PREDICTED_REGISTERS`.
+ * @throws DecodeError on a malformed digest
+ */
+export function predictPcrs(image: ImageReference, launch: TpmLaunch): Map<number, Uint8Array> {
+  const loaded = { uki: parseDigest('sha256', image.uki), kernel: parseDigest('sha256', image.kernel) };
+  const commandLine = utf16(launch.commandLine ?? image.commandLine);
+  return new Map([
+    [4, extendAll(LOAD_ORDER[launch.boot](loaded.uki, loaded.kernel))],
+    [9, extendAll([sha256(commandLine), parseDigest('sha256', image.initrd)])],
+    [11, parseDigest('sha256', image.sections)],
+    [12, launch.commandLine === null ? zeroPcr('sha256') : extendAll([sha256(commandLine)])],
+    [13, zeroPcr('sha256')],
+    [BUNDLE_REGISTER, extendAll([bundleEvent(launch.bundle)])],
+    [POLICY_REGISTER, extendAll([policyEvent(launch.policy)])],
+  ]);
+}
+
+/** The boot manager announces itself and a separator; -kernel loads the image before that. */
+const CALLING_BOOT_OPTION = sha256(utf8('Calling EFI Application from Boot Option'));
+const SEPARATOR = sha256(new Uint8Array(4));
+const LOAD_ORDER: Readonly<Record<TpmLaunch['boot'], (uki: Uint8Array, kernel: Uint8Array) => Uint8Array[]>> = {
+  kernel: (uki, kernel) => [uki, CALLING_BOOT_OPTION, SEPARATOR, kernel],
+  disk: (uki, kernel) => [CALLING_BOOT_OPTION, SEPARATOR, uki, kernel],
+};
+
+function extendAll(events: readonly Uint8Array[]): Uint8Array {
+  return events.reduce((value, event) => extendPcr('sha256', value, event), zeroPcr('sha256'));
+}
+
+/** UTF-16LE with a final NUL, as UEFI passes and measures a command line. */
+function utf16(text: string): Uint8Array {
+  const out = new Uint8Array((text.length + 1) * 2);
+  const view = new DataView(out.buffer);
+  for (let i = 0; i < text.length; i++) view.setUint16(i * 2, text.charCodeAt(i), true);
+  return out;
+}
