@@ -1,0 +1,17 @@
+/** A part of evidence: parsed, or refused under the code of the layer that needed it. */
+
+import { DecodeError, EvidenceError, type EvidenceErrorCode } from './errors.ts';
+
+/**
+ * `parse(bytes)`, with a DecodeError turned into the refusal of a whole piece of evidence.
+ * @param code `format` for what the hardware made, `chain` for certificates, `collateral` for what others published.
+ * @throws EvidenceError `code`, with the DecodeError as its cause.
+ */
+export function parsePart<T, V>(code: EvidenceErrorCode, name: string, value: V, parse: (value: V) => T): T {
+  try {
+    return parse(value);
+  } catch (cause) {
+    if (!(cause instanceof DecodeError)) throw cause;
+    throw new EvidenceError(code, `${name} does not parse: ${cause.message}`, { cause });
+  }
+}
