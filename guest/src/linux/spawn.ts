@@ -1,5 +1,6 @@
 /** Child processes in namespaces of their own, without any helper program. */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { closeSync, mkdirSync, openSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { check, libc } from './libc.ts';
@@ -67,50 +68,52 @@ const JAIL = '/run/jail';
  *
  * @throws LinuxError, or the error of the spawn; this thread is back in its own namespaces then.
  */
-export function spawnConfined(options: ConfinedOptions): ConfinedChild {
+export async function spawnConfined(options: ConfinedOptions): Promise<ConfinedChild> {
+  const child = forkInside(options);
+  if (child.pid !== undefined) claimChild(child.pid); // before any SIGCHLD is handled
+  const exit = new Promise<ChildExit>((resolve) => {
+    child.once('exit', (code, signal) => {
+      releaseChild(Number(child.pid));
+      resolve({ code, signal });
+    });
+  });
+  await once(child, 'spawn'); // or throws what 'error' says
+  const pid = Number(child.pid);
+  if (options.cgroup !== undefined) joinCgroup(child, options.cgroup);
+  return { pid, exit, kill: (signal = 'SIGKILL') => void child.kill(signal) };
+}
+
+function forkInside(options: ConfinedOptions): ChildProcess {
   const { namespaces = [], root } = options;
   if (root !== undefined && !namespaces.includes('mount')) throw new TypeError('a root needs the mount namespace');
   const entered = namespaces.map((name) => NAMESPACES[name]);
   const homes = entered.map(({ file, flag }) => ({ fd: openSync(`/proc/thread-self/ns/${file}`, 'r'), file, flag }));
-  let child: ChildProcess;
+  const nothing = openSync('/dev/null', 'r+'); // opened here: the child's root may have none
   try {
     if (entered.length > 0) check('unshare', libc().unshare(entered.reduce((flags, { flag }) => flags | flag, 0)));
     if (namespaces.includes('mount')) mount('/', { flags: MOUNT.recursive | MOUNT.private });
     if (root !== undefined) enterRoot(root);
-    child = start(options);
+    return start(options, nothing);
   } finally {
+    closeSync(nothing);
     for (const { fd, file, flag } of homes) {
       check(`setns ${file}`, libc().setns(fd, flag));
       closeSync(fd);
     }
   }
-  return supervise(child, options);
 }
 
-function start({ argv: [program, ...args], uid, gid, fds, env = {} }: ConfinedOptions): ChildProcess {
-  const stdio = fds.map((fd) => fd ?? 'ignore');
-  return spawn(program, args, { cwd: '/', env, uid, gid, stdio });
+function start({ argv: [program, ...args], uid, gid, fds, env = {} }: ConfinedOptions, nothing: number): ChildProcess {
+  return spawn(program, args, { cwd: '/', env, uid, gid, stdio: fds.map((fd) => fd ?? nothing) });
 }
 
-function supervise(child: ChildProcess, { cgroup }: ConfinedOptions): ConfinedChild {
-  const { pid } = child;
-  if (pid === undefined) throw child.spawnfile;
-  claimChild(pid);
-  const exit = new Promise<ChildExit>((resolve) => {
-    child.once('exit', (code, signal) => {
-      releaseChild(pid);
-      resolve({ code, signal });
-    });
-  });
-  if (cgroup !== undefined) {
-    try {
-      writeFileSync(join(cgroup, 'cgroup.procs'), String(pid));
-    } catch (error) {
-      child.kill('SIGKILL'); // never left running without its limits
-      throw error;
-    }
+function joinCgroup(child: ChildProcess, cgroup: string): void {
+  try {
+    writeFileSync(join(cgroup, 'cgroup.procs'), String(child.pid));
+  } catch (error) {
+    child.kill('SIGKILL'); // never left running without its limits
+    throw error;
   }
-  return { pid, exit, kill: (signal = 'SIGKILL') => void child.kill(signal) };
 }
 
 /**
