@@ -1,6 +1,6 @@
 /** TPM 2.0: wire structures, quotes and event logs. Pure: no I/O. */
 
-export { type CurveName, HASH_ID } from './algorithm.ts';
+export { ALG_NULL, type CurveName, HASH_ID, hashId, MAX_DIGEST, MAX_NAME } from './algorithm.ts';
 export { type Attest, type CertifyAttest, type ClockInfo, parseAttest, type QuoteAttest } from './attest.ts';
 export {
   type BankSelection,
@@ -11,6 +11,7 @@ export {
   type PcrSelection,
   type PcrValues,
   pcrDigest,
+  pcrSelection,
   zeroPcr,
 } from './pcr.ts';
 export {
@@ -25,6 +26,7 @@ export {
   type RsaPublic,
   spkiOf,
   type TpmPublic,
+  tpmPublic,
 } from './public-area.ts';
 export {
   type AuthenticatedAkQuote,
@@ -34,3 +36,22 @@ export {
   verifyQuoteUnderKey,
 } from './quote.ts';
 export { parseSignature, type TpmSignature } from './signature.ts';
+// The wire itself, for the binding in guest/ that sends commands.
+export {
+  type Codec,
+  decodeWhole,
+  fixed,
+  flags,
+  list,
+  named,
+  rest,
+  sized,
+  struct,
+  suffixed,
+  tagged,
+  tpm2b,
+  u8,
+  u16,
+  u32,
+  yesNo,
+} from './wire.ts';

@@ -1,6 +1,6 @@
 /** The TPM 2.0 wire format as codec values (TPM 2.0 Library, Part 2, rev 1.59): big-endian, packed, sized by prefix. */
 
-import { concat, Reader, u32be, u64be } from '../bytes.ts';
+import { concat, equalBytes, Reader, u32be, u64be } from '../bytes.ts';
 import { DecodeError } from '../errors.ts';
 
 /**
@@ -161,10 +161,11 @@ export function tagged<T extends object, K extends keyof T & string>(
   variants: {
     readonly [V in T[K] & string]: readonly [tag: number, body: Codec<BodyOf<T, K, V>>];
   },
+  number: Codec<number> = u16,
 ): Codec<T> {
   const table = Object.entries(variants) as [string, readonly [number, Codec<object>]][];
   const bodies = new Map(table.map(([name, [, body]]) => [name, body]));
-  const tag = named(u16, Object.fromEntries(table.map(([name, [value]]) => [name, value])));
+  const tag = named(number, Object.fromEntries(table.map(([name, [value]]) => [name, value])));
   return {
     decode: (reader) => {
       const name = tag.decode(reader);
@@ -174,6 +175,20 @@ export function tagged<T extends object, K extends keyof T & string>(
       const name = String(value[key]);
       return concat(tag.encode(name), bodies.get(name)?.encode(value) ?? new Uint8Array());
     },
+  };
+}
+
+/** A value and, after it, bytes that never differ and are not told. */
+export function suffixed<T>(inner: Codec<T>, ...suffix: readonly number[]): Codec<T> {
+  const bytes = Uint8Array.from(suffix);
+  return {
+    decode: (reader) => {
+      const value = inner.decode(reader);
+      const { at } = reader;
+      if (!equalBytes(reader.take(bytes.length), bytes)) throw new DecodeError('range', 'a constant differs', at);
+      return value;
+    },
+    encode: (value) => concat(inner.encode(value), bytes),
   };
 }
 

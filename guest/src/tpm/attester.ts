@@ -1,0 +1,168 @@
+/** What the guest asks of its TPM: quotes, register extensions, and proof that its keys live in it. */
+
+import { equalBytes } from '@enclaim/attestation/bytes';
+import { DecodeError } from '@enclaim/attestation/errors';
+import {
+  encodePublic,
+  HIERARCHY,
+  nameOf,
+  type PcrValues,
+  parseAttest,
+  pcrDigest,
+  QUOTE_SELECTION,
+} from '@enclaim/attestation/tpm';
+import { ACTIVATE_CREDENTIAL, FLUSH_CONTEXT, POLICY_SECRET, QUOTE } from './commands.ts';
+import { TpmError } from './error.ts';
+import { readNv } from './nv.ts';
+import { withPolicySession } from './policy.ts';
+import { AK_TEMPLATE, createPrimary, EK_TEMPLATES, type EndorsementTemplate } from './primary.ts';
+import { extendPcr, measurePcr, readPcrs } from './registers.ts';
+import { type Authorisation, Tpm } from './tpm.ts';
+import type { TpmTransport } from './transport.ts';
+
+/** A quote over `QUOTE_SELECTION`, as `verifyQuote` takes it. */
+export interface Quote {
+  /** TPMS_ATTEST, as signed. */
+  readonly attest: Uint8Array;
+  /** TPMT_SIGNATURE. */
+  readonly signature: Uint8Array;
+  /** The quoted values: registers 0 to 15 of the SHA-256 bank. */
+  readonly pcrs: PcrValues;
+}
+
+/** An open TPM with its attestation key loaded. Calls may overlap. */
+export interface Attester {
+  /** TPMT_PUBLIC of the attestation key: restricted, ECDSA P-256, the same at every boot. */
+  readonly akPublic: Uint8Array;
+  /** Its name, which a credential is made to. */
+  readonly akName: Uint8Array;
+  /** TPMT_PUBLIC of the endorsement key, which a credential is encrypted to. */
+  readonly ekPublic: Uint8Array;
+  /** DER of the endorsement key's certificate, where the TPM holds one. **Trust**: to be verified by who relies on it. */
+  readonly ekCertificate?: Uint8Array;
+  /** The TPM itself, for sealing and counters. */
+  readonly tpm: Tpm;
+  /**
+   * Quotes registers 0 to 15 of the SHA-256 bank.
+   * @param qualifyingData what the quote is for, at most 64 bytes; 32 in Enclaim's evidence
+   * @throws TpmError `unsettled` where registers are extended faster than they can be read
+   */
+  quote(qualifyingData: Uint8Array): Promise<Quote>;
+  /** Extends register `pcr` of the SHA-256 bank by a digest of 32 bytes. Other banks keep their value. */
+  extend(pcr: number, digest: Uint8Array): Promise<void>;
+  /** Extends register `pcr` of every active bank by the bank's hash of `data`, at most 1024 bytes. */
+  measure(pcr: number, data: Uint8Array): Promise<void>;
+  /**
+   * The secret of a credential that was made to `akName` and encrypted to `ekPublic`: to give it back proves that one
+   * TPM holds both keys.
+   * @throws TpmError `integrity`, `size` or `value` where it was made to other keys or tampered with
+   */
+  activate(credentialBlob: Uint8Array, encryptedSecret: Uint8Array): Promise<Uint8Array>;
+  /** Flushes the attestation key and closes the transport. */
+  close(): Promise<void>;
+}
+
+/** How often to quote again where the registers do not match the quote: somebody extends them meanwhile. */
+const QUOTINGS = 5;
+
+/**
+ * Makes the attestation key in the TPM behind `transport`, and finds the endorsement key that has a certificate.
+ * @throws TpmError; the transport is then closed
+ */
+export async function openAttester(transport: TpmTransport): Promise<Attester> {
+  const tpm = new Tpm(transport);
+  try {
+    const { endorsement, certificate } = await findEndorsement(tpm);
+    const ek = await createPrimary(tpm, 'endorsement', endorsement.template);
+    await tpm.run(FLUSH_CONTEXT, { object: ek.handle });
+    const ak = await createPrimary(tpm, 'endorsement', AK_TEMPLATE);
+    const quote = quoter(tpm, ak.handle);
+    return {
+      akPublic: encodePublic(ak.publicArea),
+      akName: nameOf(ak.publicArea),
+      ekPublic: encodePublic(ek.publicArea),
+      ...(certificate && { ekCertificate: certificate }),
+      tpm,
+      quote,
+      extend: (pcr, digest) => extendPcr(tpm, pcr, [{ bank: 'sha256', digest }]),
+      measure: (pcr, data) => measurePcr(tpm, pcr, data),
+      activate: (blob, secret) => activate(tpm, ak.handle, endorsement, blob, secret),
+      close: async () => {
+        try {
+          await tpm.run(FLUSH_CONTEXT, { object: ak.handle });
+        } finally {
+          await tpm.close();
+        }
+      },
+    };
+  } catch (error) {
+    await tpm.close();
+    throw error;
+  }
+}
+
+/** The first endorsement key of the profile whose certificate the TPM holds, else the first. */
+async function findEndorsement(
+  tpm: Tpm,
+): Promise<{ endorsement: EndorsementTemplate; certificate?: Uint8Array | undefined }> {
+  for (const endorsement of EK_TEMPLATES) {
+    const certificate = certificateOf(await readNv(tpm, endorsement.certificateIndex));
+    if (certificate) return { endorsement, certificate };
+  }
+  return { endorsement: EK_TEMPLATES[0] };
+}
+
+/** The certificate without the padding that an index larger than it has after it. */
+function certificateOf(bytes: Uint8Array | undefined): Uint8Array | undefined {
+  if (bytes?.[0] !== 0x30 || bytes[1] !== 0x82) return undefined;
+  const length = 4 + (((bytes[2] ?? 0) << 8) | (bytes[3] ?? 0));
+  return length <= bytes.length ? bytes.slice(0, length) : undefined;
+}
+
+function quoter(tpm: Tpm, ak: number): Attester['quote'] {
+  // Registers seldom change, so the values of the quote before do for most quotes, and one command is enough.
+  let pcrs: PcrValues = new Map();
+  return async (qualifyingData) => {
+    for (let i = 0; i < QUOTINGS; i++) {
+      const { attest, signature } = await tpm.run(QUOTE, { sign: ak, qualifyingData, selection: QUOTE_SELECTION });
+      if (isQuoteOver(attest, pcrs)) return { attest, signature, pcrs };
+      pcrs = (await readPcrs(tpm, QUOTE_SELECTION)).get('sha256') ?? new Map();
+      if (isQuoteOver(attest, pcrs)) return { attest, signature, pcrs };
+    }
+    throw new TpmError('unsettled', `registers changed between quote and reading ${QUOTINGS} times`);
+  };
+}
+
+function isQuoteOver(bytes: Uint8Array, pcrs: PcrValues): boolean {
+  const attest = parseAttestOf(bytes);
+  const digest = pcrDigest('sha256', QUOTE_SELECTION, new Map([['sha256', pcrs]]));
+  return attest.type === 'quote' && digest !== undefined && equalBytes(attest.pcrDigest, digest);
+}
+
+function parseAttestOf(bytes: Uint8Array): ReturnType<typeof parseAttest> {
+  try {
+    return parseAttest(bytes);
+  } catch (cause) {
+    if (!(cause instanceof DecodeError)) throw cause;
+    throw new TpmError('response', `malformed attest: ${cause.message}`, { cause });
+  }
+}
+
+async function activate(
+  tpm: Tpm,
+  ak: number,
+  { template, use }: EndorsementTemplate,
+  credentialBlob: Uint8Array,
+  encryptedSecret: Uint8Array,
+): Promise<Uint8Array> {
+  const { handle } = await createPrimary(tpm, 'endorsement', template);
+  return tpm.using(handle, async (key) => {
+    const run = async (auths: readonly Authorisation[]): Promise<Uint8Array> =>
+      (await tpm.run(ACTIVATE_CREDENTIAL, { activate: ak, key, credentialBlob, encryptedSecret }, auths)).secret;
+    if (use === 'password') return run([]);
+    return withPolicySession(tpm, template.nameAlg, async (session, policy) => {
+      await tpm.run(POLICY_SECRET, { entity: HIERARCHY.endorsement, session });
+      return run([{ kind: 'password', password: new Uint8Array() }, policy]);
+    });
+  });
+}

@@ -1,0 +1,117 @@
+/** Ways to a TPM: the kernel's device, and the socket of a software TPM. */
+
+import { open } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { TpmError } from './error.ts';
+
+/** One whole command in, one whole response out. Calls may overlap: they are answered one after another, in order. */
+export interface TpmTransport {
+  /** @throws TpmError `transport`; every later call fails too, since a late answer could be taken for another's. */
+  send(command: Uint8Array): Promise<Uint8Array>;
+  close(): Promise<void>;
+}
+
+/** The largest command and response of a PC client TPM, in bytes, and the size of the kernel's buffer. */
+export const MAX_MESSAGE = 4096;
+
+/** tag, size, code. */
+const HEADER = 10;
+
+/** Milliseconds within which a software TPM must have answered. */
+const SOCKET_TIMEOUT = 30_000;
+
+/**
+ * The kernel's TPM with resource manager. The kernel wants a command in one write, has the answer ready when the write
+ * returns, and answers EBUSY to a second write before the read: hence the order that `inTurn` keeps.
+ * @throws TpmError `transport` where the device cannot be opened
+ */
+export async function openTpmDevice(path = '/dev/tpmrm0'): Promise<TpmTransport> {
+  const file = await open(path, 'r+').catch((cause: unknown) => {
+    throw new TpmError('transport', `cannot open ${path}`, { cause });
+  });
+  const exchange = async (command: Uint8Array): Promise<Uint8Array> => {
+    // Position null: the device cannot seek.
+    const { bytesWritten } = await file.write(command, 0, command.length, null);
+    if (bytesWritten !== command.length) throw new Error(`${bytesWritten} of ${command.length} bytes written`);
+    const { bytesRead, buffer } = await file.read(new Uint8Array(MAX_MESSAGE), 0, MAX_MESSAGE, null);
+    return buffer.subarray(0, bytesRead);
+  };
+  return inTurn(exchange, () => file.close());
+}
+
+/**
+ * The data socket of a software TPM (swtpm `--server`): a unix path, or a port on the loopback address.
+ * @throws TpmError `transport` where nobody listens
+ */
+export async function openTpmSocket(
+  address: { readonly path: string } | { readonly port: number },
+): Promise<TpmTransport> {
+  const socket = connect('path' in address ? { path: address.path } : { host: '127.0.0.1', port: address.port });
+  await new Promise<void>((resolve, reject) => {
+    socket.once('connect', resolve);
+    socket.once('error', (cause) => reject(new TpmError('transport', 'cannot connect to the TPM', { cause })));
+  });
+  socket.setNoDelay();
+  socket.setTimeout(SOCKET_TIMEOUT, () => socket.destroy(new Error(`no answer in ${SOCKET_TIMEOUT} ms`)));
+  socket.pause();
+
+  const exchange = (command: Uint8Array): Promise<Uint8Array> =>
+    new Promise((resolve, reject) => {
+      let answer = new Uint8Array();
+      const settle = (error?: Error): void => {
+        socket.off('data', onData).off('error', settle).off('close', onClose).pause();
+        if (error) reject(error);
+        else resolve(answer);
+      };
+      const onClose = (): void => settle(new Error('connection closed'));
+      const onData = (chunk: Uint8Array): void => {
+        answer = Buffer.concat([answer, chunk]);
+        if (answer.length < HEADER) return;
+        const size = new DataView(answer.buffer, answer.byteOffset).getUint32(2);
+        if (size > MAX_MESSAGE || size < HEADER || answer.length > size) settle(new Error(`answer of ${size} bytes`));
+        else if (answer.length === size) settle();
+      };
+      socket.on('data', onData).on('error', settle).on('close', onClose).resume();
+      socket.write(command);
+    });
+  return inTurn(exchange, async () => {
+    if (socket.closed) return;
+    const closed = new Promise((resolve) => socket.once('close', resolve));
+    socket.destroy();
+    await closed;
+  });
+}
+
+/** One exchange at a time; after a failed one, none. */
+function inTurn(exchange: (command: Uint8Array) => Promise<Uint8Array>, close: () => Promise<void>): TpmTransport {
+  let last: Promise<unknown> = Promise.resolve();
+  let closed: Promise<void> | undefined;
+  let failure: unknown = new Error('closed');
+  const closeOnce = (): Promise<void> => {
+    closed ??= close();
+    return closed;
+  };
+  const run = async (command: Uint8Array): Promise<Uint8Array> => {
+    if (closed !== undefined) throw new TpmError('transport', 'the TPM is closed', { cause: failure });
+    if (command.length > MAX_MESSAGE) throw new RangeError(`command of ${command.length} bytes`);
+    try {
+      return await exchange(command);
+    } catch (cause) {
+      failure = cause;
+      await closeOnce().catch(() => undefined);
+      throw new TpmError('transport', 'the TPM did not answer', { cause });
+    }
+  };
+  return {
+    send: (command) => {
+      const answer = last.then(() => run(command));
+      last = answer.catch(() => undefined);
+      return answer;
+    },
+    close: () => {
+      const done = last.then(closeOnce);
+      last = done;
+      return done;
+    },
+  };
+}
