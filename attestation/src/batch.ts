@@ -35,7 +35,8 @@ export function decodeNonceLeaf(data: Uint8Array): NonceLeaf {
   const type = reader.u8();
   if (type !== LEAF_TYPES.nonce) throw new DecodeError('range', `leaf type ${type} where a nonce is expected`, 0);
   const length = reader.u32be();
-  if (length !== 2 * FIELD && length !== 3 * FIELD) throw new DecodeError('range', `a nonce leaf of ${length} bytes`, 1);
+  if (length !== 2 * FIELD && length !== 3 * FIELD)
+    throw new DecodeError('range', `a nonce leaf of ${length} bytes`, 1);
   const [nonce, spki] = [reader.take(FIELD), reader.take(FIELD)];
   const exporter = length === 3 * FIELD ? reader.take(FIELD) : null;
   reader.end('nonce leaf');

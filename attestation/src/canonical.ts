@@ -19,7 +19,8 @@ export function encodeCanonical(value: unknown): Uint8Array {
  */
 export function decodeCanonical<T>(schema: z.ZodType<T>, bytes: Uint8Array, limit: number): T {
   const value = decodeJson(schema, bytes, limit);
-  if (!equalBytes(encodeCanonical(value), bytes)) throw new DecodeError('canonical', 'JSON is not in canonical form', 0);
+  if (!equalBytes(encodeCanonical(value), bytes))
+    throw new DecodeError('canonical', 'JSON is not in canonical form', 0);
   return value;
 }
 

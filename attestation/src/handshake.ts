@@ -11,15 +11,18 @@ export const ALPN = 'enclaim-h2';
 /** Version that both hellos must carry. */
 export const HANDSHAKE_VERSION = 1;
 /** Largest accepted frame in bytes: a policy may be 256 KiB, certificates and logs stay well below the rest. */
-export const FRAME_LIMIT = 1024 * 1024;
+export const FRAME_LIMIT: number = 1024 * 1024;
 /** Length in bytes of the prefix that holds a frame's length. */
 export const FRAME_PREFIX = 4;
 
 /** One step of the exchange. */
 export type HandshakeStep = Exclude<Handshake['step'], { case: undefined }>;
 
+/** One step to be sent: messages may be given as plain objects. */
+export type HandshakeStepInit = NonNullable<MessageInitShape<typeof HandshakeSchema>['step']>;
+
 /** A frame: u32 length, message. */
-export function encodeFrame(step: MessageInitShape<typeof HandshakeSchema>['step']): Uint8Array {
+export function encodeFrame(step: HandshakeStepInit): Uint8Array {
   const message = toBinary(HandshakeSchema, create(HandshakeSchema, { step }));
   return concat(u32be(message.length), message);
 }
@@ -33,7 +36,7 @@ export function frameLength(prefix: Uint8Array): number {
 
 /** The step in a frame's message. @throws DecodeError */
 export function decodeFrame(message: Uint8Array): HandshakeStep {
-  const { step } = decodeMessage(HandshakeSchema, message, FRAME_LIMIT);
+  const { step }: Handshake = decodeMessage(HandshakeSchema, message, FRAME_LIMIT);
   if (step.case === undefined) throw new DecodeError('syntax', 'a handshake frame without a step', 0);
   return step;
 }

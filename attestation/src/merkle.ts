@@ -1,6 +1,6 @@
 /** Merkle trees of RFC 6962 section 2.1 over SHA-256. */
 
-import { concat } from './bytes.ts';
+import { concat, equalBytes } from './bytes.ts';
 import { type Sha256, sha256 } from './digest.ts';
 
 const LEAF = Uint8Array.of(0);
@@ -46,6 +46,7 @@ export function rootFromPath(
   path: readonly Uint8Array[],
 ): Sha256 | undefined {
   if (!Number.isSafeInteger(index) || !Number.isSafeInteger(size) || index < 0 || index >= size) return undefined;
+  if (leaf.length !== 32) return undefined;
   let node = index;
   let last = size - 1;
   let root = leaf as Sha256;
@@ -66,8 +67,68 @@ export function rootFromPath(
   return last === 0 ? root : undefined;
 }
 
-/** The largest power of two below `size`, for size ≥ 2. */
-function splitPoint(size: number): number {
+/** Whether [start, end) is a subtree of every tree that holds it: its start is a multiple of its size, rounded up to a power of two. */
+export function isSubtree(start: number, end: number): boolean {
+  if (!Number.isSafeInteger(start) || !Number.isSafeInteger(end) || start < 0 || end <= start) return false;
+  return end - start === 1 || start % (2 * splitPoint(end - start)) === 0;
+}
+
+/**
+ * The proof that the tree of the first `end` leaves, or any subtree [start, end), is part of the tree of all leaves
+ * (RFC 6962 section 2.1.2; for subtrees, draft-ietf-plants-merkle-tree-certs).
+ */
+export function consistencyPath(leaves: readonly Uint8Array[], end: number, start = 0): Sha256[] {
+  return subproof(leaves, start, end, true);
+}
+
+function subproof(leaves: readonly Uint8Array[], start: number, end: number, known: boolean): Sha256[] {
+  if (start === 0 && end === leaves.length) return known ? [] : [merkleRoot(leaves)];
+  const split = splitPoint(leaves.length);
+  const [left, right] = [leaves.slice(0, split), leaves.slice(split)];
+  if (end <= split) return [...subproof(left, start, end, known), merkleRoot(right)];
+  if (start >= split) return [...subproof(right, start - split, end - split, known), merkleRoot(left)];
+  return [...subproof(right, 0, end - split, false), merkleRoot(left)];
+}
+
+/**
+ * The root of the tree of `size` leaves that a consistency proof leads to from the subtree [start, end) with root
+ * `known`, or undefined where the proof does not lead back to `known` or its length is not the one these sizes have.
+ */
+export function rootFromConsistency(
+  known: Uint8Array,
+  end: number,
+  size: number,
+  path: readonly Uint8Array[],
+  start = 0,
+): Sha256 | undefined {
+  if (!isSubtree(start, end) || !Number.isSafeInteger(size) || end > size || known.length !== 32) return undefined;
+  if (path.some(({ length }) => length !== 32)) return undefined;
+  let [first, last, top] = [start, end - 1, size - 1];
+  const up = (): void => {
+    [first, last, top] = [Math.floor(first / 2), Math.floor(last / 2), Math.floor(top / 2)];
+  };
+  const whole = last === top;
+  while (first !== last && (whole || last % 2 === 1)) up();
+  const hashes = first === last ? [known, ...path] : path;
+  const [seed, ...rest] = hashes;
+  if (seed === undefined) return undefined;
+  let [old, root] = [seed as Sha256, seed as Sha256];
+  for (const sibling of rest) {
+    if (top === 0) return undefined;
+    if (last % 2 === 1 || last === top) {
+      if (first < last) old = nodeHash(sibling, old);
+      root = nodeHash(sibling, root);
+      while (last % 2 === 0 && last !== 0) up();
+    } else {
+      root = nodeHash(root, sibling);
+    }
+    up();
+  }
+  return top === 0 && equalBytes(old, known) ? root : undefined;
+}
+
+/** The largest power of two below `size`, for size ≥ 2: where a tree of that size divides. */
+export function splitPoint(size: number): number {
   let split = 1;
   while (split * 2 < size) split *= 2;
   return split;

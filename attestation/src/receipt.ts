@@ -1,11 +1,11 @@
 /** Receipts: what the runtime signs about each response (docs/formats.md, "Receipt"). */
 
-import { importKey, verifySignature } from '#crypto';
 import { toBinary } from '@bufbuild/protobuf';
 import { z } from 'zod';
+import { importKey, verifySignature } from '#crypto';
 import { concat, fromHex, u64be, utf8 } from './bytes.ts';
 import { decodeCanonical, encodeCanonical } from './canonical.ts';
-import { digestText, labelled, type Sha256 } from './digest.ts';
+import { type DigestText, digestText, labelled, type Sha256 } from './digest.ts';
 import { EvidenceError } from './errors.ts';
 import { type Receipt, ReceiptSchema } from './gen/enclaim/v1/evidence_pb.js';
 import { leafHash, rootFromPath } from './merkle.ts';
@@ -15,37 +15,54 @@ import { ed25519Spki } from './statement.ts';
 /** The trailer that carries a receipt. */
 export const RECEIPT_TRAILER = 'enclaim-receipt-bin';
 
-const sha256Text = z.string().regex(/^sha256:[0-9a-f]{64}$/);
-
-const bodySchema = z.strictObject({
-  version: z.literal(1),
+/** What a receipt says. */
+export interface ReceiptBody {
+  readonly version: 1;
   /** `bootDigest` of the boot that answered. */
-  boot: sha256Text,
-  policy: z.string().regex(/^sha384:[0-9a-f]{96}$/),
+  readonly boot: DigestText<'sha256'>;
+  readonly policy: DigestText<'sha384'>;
   /** `package.Service/Method`. */
-  method: z.string().max(512),
+  readonly method: string;
   /** 16 random bytes, hex: without them the commitments tell nothing of the messages. */
+  readonly salt: string;
+  readonly request: DigestText<'sha256'>;
+  readonly response: DigestText<'sha256'>;
+  /** gRPC status code of the response. */
+  readonly status: number;
+  /** The categories that the call carried when it ended, and those of its response. */
+  readonly decision: {
+    readonly result: 'allow' | 'deny' | 'error';
+    readonly label: readonly string[];
+    readonly returned: readonly string[];
+  };
+  /** Number of this response since boot, from 0. */
+  readonly sequence: number;
+  /** Hash of the log record that was durable before the response left. */
+  readonly record: DigestText<'sha256'>;
+  /** RFC 3339, UTC, milliseconds. */
+  readonly time: string;
+}
+
+const sha256Text = z.templateLiteral(['sha256:', z.string().regex(/^[0-9a-f]{64}$/)]);
+
+const bodySchema: z.ZodType<ReceiptBody> = z.strictObject({
+  version: z.literal(1),
+  boot: sha256Text,
+  policy: z.templateLiteral(['sha384:', z.string().regex(/^[0-9a-f]{96}$/)]),
+  method: z.string().max(512),
   salt: z.string().regex(/^[0-9a-f]{32}$/),
   request: sha256Text,
   response: sha256Text,
-  /** gRPC status code of the response. */
   status: z.int().min(0).max(16),
   decision: z.strictObject({
     result: z.enum(['allow', 'deny', 'error']),
-    /** Categories that the request context carried when the response left. */
     label: z.array(z.string()),
-    /** Categories of the response. */
     returned: z.array(z.string()),
   }),
-  /** Number of this response since boot, from 0. */
   sequence: z.int().nonnegative(),
-  /** Hash of the log record that was durable before the response left. */
   record: sha256Text,
   time: z.iso.datetime({ precision: 3 }),
 });
-
-/** What a receipt says. */
-export type ReceiptBody = z.infer<typeof bodySchema>;
 
 const BODY_LIMIT = 64 * 1024;
 const RECEIPT_LIMIT = 96 * 1024;
@@ -114,8 +131,10 @@ export function checkReceiptMessages(
   { body }: AuthenticReceipt,
   call: { method: string; request: readonly Uint8Array[]; response: readonly Uint8Array[]; status: number },
 ): void {
-  if (body.method !== call.method) throw new EvidenceError('binding', `receipt for ${body.method}, expected ${call.method}`);
-  if (body.status !== call.status) throw new EvidenceError('binding', `receipt for status ${body.status}, got ${call.status}`);
+  if (body.method !== call.method)
+    throw new EvidenceError('binding', `receipt for ${body.method}, expected ${call.method}`);
+  if (body.status !== call.status)
+    throw new EvidenceError('binding', `receipt for status ${body.status}, got ${call.status}`);
   const salt = fromHex(body.salt);
   for (const direction of ['request', 'response'] as const) {
     const expected = digestText('sha256', commitment(direction, salt, call[direction]));

@@ -2,41 +2,58 @@
 
 import { z } from 'zod';
 import { decodeCanonical, encodeCanonical } from './canonical.ts';
-import type { Sha256 } from './digest.ts';
+import type { DigestText, Sha256 } from './digest.ts';
 import { leafHash } from './merkle.ts';
 
-const sha256Text = z.string().regex(/^sha256:[0-9a-f]{64}$/);
-
-const recordSchema = z.strictObject({
-  v: z.literal(1),
+/** A record. */
+export interface EvidenceRecord {
+  readonly v: 1;
   /** 16 random bytes, hex. */
+  readonly id: string;
+  /** RFC 3339, UTC, milliseconds. */
+  readonly time: string;
+  /** What the time rests on: the host's word, or a source the policy names. */
+  readonly timeStrength: 'host' | 'signed';
+  readonly layer: 'pre-commit' | 'ci' | 'admission' | 'runtime' | 'evidence';
+  readonly system: string;
+  readonly policyDigest: DigestText<'sha384'>;
+  /** Id of the claim that this record serves, or null where it serves the log itself. */
+  readonly claim: string | null;
+  readonly controls: readonly string[];
+  readonly decision: 'allow' | 'deny' | 'error' | 'info';
+  /** A stable code. */
+  readonly reason: string;
+  readonly method: string | null;
+  readonly label: readonly string[];
+  readonly sink: string | null;
+  readonly figures: Readonly<Record<string, number>>;
+  readonly basis: 'measured' | 'enforced' | 'observed' | 'asserted';
+  /** Hash of the record before this one; 32 zero bytes for the first. */
+  readonly prev: DigestText<'sha256'>;
+}
+
+const recordSchema: z.ZodType<EvidenceRecord> = z.strictObject({
+  v: z.literal(1),
   id: z.string().regex(/^[0-9a-f]{32}$/),
   time: z.iso.datetime({ precision: 3 }),
-  /** What the time rests on: the host's word, or a source the policy names. */
   timeStrength: z.enum(['host', 'signed']),
   layer: z.enum(['pre-commit', 'ci', 'admission', 'runtime', 'evidence']),
   system: z.string().max(256),
-  policyDigest: z.string().regex(/^sha384:[0-9a-f]{96}$/),
-  /** Claim id that this record serves, or null where it serves the log itself. */
+  policyDigest: z.templateLiteral(['sha384:', z.string().regex(/^[0-9a-f]{96}$/)]),
   claim: z.string().max(256).nullable(),
   controls: z.array(z.string().max(256)).max(256),
   decision: z.enum(['allow', 'deny', 'error', 'info']),
-  /** A stable code first, then words for people. */
   reason: z.string().max(2048),
   method: z.string().max(512).nullable(),
   label: z.array(z.string().max(256)).max(1024),
   sink: z.string().max(256).nullable(),
   figures: z.record(z.string().max(64), z.int()),
   basis: z.enum(['measured', 'enforced', 'observed', 'asserted']),
-  /** Hash of the record before this one; 32 zero bytes for the first. */
-  prev: sha256Text,
+  prev: z.templateLiteral(['sha256:', z.string().regex(/^[0-9a-f]{64}$/)]),
 });
 
-/** A record. */
-export type EvidenceRecord = z.infer<typeof recordSchema>;
-
 /** Largest record in bytes. */
-export const RECORD_LIMIT = 64 * 1024;
+export const RECORD_LIMIT: number = 64 * 1024;
 
 /** Canonical bytes of a record. */
 export function encodeRecord(record: EvidenceRecord): Uint8Array {

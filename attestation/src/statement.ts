@@ -3,39 +3,58 @@
 import { z } from 'zod';
 import { fromBase64Url, toBase64Url } from './bytes.ts';
 import { decodeCanonical, encodeCanonical } from './canonical.ts';
-import { labelled, type Sha256 } from './digest.ts';
-
-const sha256Text = z.templateLiteral([z.literal('sha256:'), z.string().regex(/^[0-9a-f]{64}$/)]);
-const sha384Text = z.templateLiteral([z.literal('sha384:'), z.string().regex(/^[0-9a-f]{96}$/)]);
-const ed25519Text = z.templateLiteral([z.literal('ed25519:'), z.string().regex(/^[A-Za-z0-9_-]{43}$/)]);
+import { type DigestText, labelled, type Sha256 } from './digest.ts';
 
 /** Names of the platforms that evidence can come from. */
 export const PLATFORMS = ['tpm', 'snp', 'tdx', 'azure-snp', 'azure-tdx', 'gcp', 'nitro', 'simulated'] as const;
 export type Platform = (typeof PLATFORMS)[number];
 
-const statementSchema = z.strictObject({
+/** A boot statement. Digests and keys as text, so that people can read it. */
+export interface BootStatement {
+  readonly version: 1;
+  readonly platform: Platform;
+  /** 16 random bytes of this boot, hex. */
+  readonly bootId: string;
+  readonly policy: DigestText<'sha384'>;
+  readonly bundle: DigestText<'sha384'>;
+  /** The base image's own name for itself; what it is, only the measurement says. */
+  readonly image: string;
+  /** What identifies the device: SHA-256 of TPMT_PUBLIC of the attestation key, and of the EK certificate's DER. */
+  readonly device: { readonly ak: DigestText<'sha256'> | null; readonly ekCertificate: DigestText<'sha256'> | null };
+  /** SHA-256 of the TLS key's SubjectPublicKeyInfo, and the raw key that signs receipts. */
+  readonly keys: { readonly tls: DigestText<'sha256'>; readonly receipt: Ed25519Text };
+  /** Where the log stood when this boot began: origin, number of records, hash of the last one. */
+  readonly log: { readonly origin: string; readonly size: number; readonly head: DigestText<'sha256'> };
+  /** The policy's owner key, or null where it names none. */
+  readonly owner: Ed25519Text | null;
+  /** Start of the runtime (RFC 3339, UTC, milliseconds), and what that time rests on. */
+  readonly started: { readonly at: string; readonly strength: 'host' | 'signed' };
+}
+
+/** A raw Ed25519 public key as text: base64url of its 32 bytes. */
+export type Ed25519Text = `ed25519:${string}`;
+
+const sha256Text = z.templateLiteral(['sha256:', z.string().regex(/^[0-9a-f]{64}$/)]);
+const sha384Text = z.templateLiteral(['sha384:', z.string().regex(/^[0-9a-f]{96}$/)]);
+const ed25519Text = z.templateLiteral(['ed25519:', z.string().regex(/^[A-Za-z0-9_-]{43}$/)]);
+
+const statementSchema: z.ZodType<BootStatement> = z.strictObject({
   version: z.literal(1),
   platform: z.enum(PLATFORMS),
-  /** 16 random bytes of this boot, hex. */
   bootId: z.string().regex(/^[0-9a-f]{32}$/),
   policy: sha384Text,
   bundle: sha384Text,
-  /** The base image's own name for itself; its digest is what the measurement says. */
   image: z.string().regex(/^[a-z0-9][a-z0-9.+-]{0,63}$/),
-  /** What identifies the device: digests of TPMT_PUBLIC of the attestation key and of the EK certificate. */
   device: z.strictObject({ ak: sha256Text.nullable(), ekCertificate: sha256Text.nullable() }),
-  /** SHA-256 of the TLS key's SubjectPublicKeyInfo, and the raw Ed25519 key that signs receipts. */
   keys: z.strictObject({ tls: sha256Text, receipt: ed25519Text }),
-  /** Where the log stood when this boot began: origin, number of records, hash of the last one. */
-  log: z.strictObject({ origin: z.string().regex(/^[a-z0-9./-]{1,128}$/), size: z.int().nonnegative(), head: sha256Text }),
-  /** The policy's owner key, or null where it names none. */
+  log: z.strictObject({
+    origin: z.string().regex(/^[a-z0-9./-]{1,128}$/),
+    size: z.int().nonnegative(),
+    head: sha256Text,
+  }),
   owner: ed25519Text.nullable(),
-  /** Start of the runtime, and what that time rests on. */
   started: z.strictObject({ at: z.iso.datetime({ precision: 3 }), strength: z.enum(['host', 'signed']) }),
 });
-
-/** A boot statement. Digests and keys as text, so that people can read it. */
-export type BootStatement = z.infer<typeof statementSchema>;
 
 const LIMIT = 8 * 1024;
 
@@ -55,7 +74,7 @@ export function bootDigest(statementBytes: Uint8Array): Sha256 {
 }
 
 /** Text of a raw Ed25519 public key of 32 bytes. */
-export function ed25519Key(raw: Uint8Array): `ed25519:${string}` {
+export function ed25519Key(raw: Uint8Array): Ed25519Text {
   return `ed25519:${toBase64Url(raw)}`;
 }
 

@@ -29,6 +29,21 @@ export interface Verdict {
   readonly checks: readonly Check[];
 }
 
+/** A check that passed and had to. */
+export function passed(id: string, detail: string): Check {
+  return { id, outcome: 'passed', required: true, detail };
+}
+
+/** A check that could not be made and that the verdict does not need. */
+export function notRun(id: string, detail: string): Check {
+  return { id, outcome: 'not run', required: false, detail };
+}
+
+/** A required comparison: what was found, and what was expected where it differs. */
+export function compared(id: string, equal: boolean, detail: string): Check {
+  return { id, outcome: equal ? 'passed' : 'failed', required: true, detail };
+}
+
 /** Whether every required check passed; an empty list shows nothing and is not ok. */
 export function allPassed(checks: readonly Check[]): boolean {
   const required = checks.filter((check) => check.required);

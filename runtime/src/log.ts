@@ -3,7 +3,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { concat, Reader, toHex, u32be } from '@enclaim/attestation/bytes';
 import { digestText } from '@enclaim/attestation/digest';
-import { decodeRecord, encodeRecord, type EvidenceRecord, RECORD_LIMIT, recordHash } from '@enclaim/attestation/record';
+import { decodeRecord, type EvidenceRecord, encodeRecord, RECORD_LIMIT, recordHash } from '@enclaim/attestation/record';
 import { RefusalError } from './errors.ts';
 
 /** What a writer of records says; the log adds place and chain. */

@@ -4,11 +4,13 @@ export { authenticodeBytes, type PeImage, type PeSection, parsePe, sectionBytes,
 export {
   BUNDLE_REGISTER,
   bundleEvent,
+  commandLineRegister,
   launchCommandLine,
   POLICY_REGISTER,
   PREDICTED_REGISTERS,
   policyEvent,
   predictPcrs,
+  registerOf,
   type TpmLaunch,
 } from './tpm-boot.ts';
 export { authenticodeDigest, readUki, sectionRegister } from './uki.ts';

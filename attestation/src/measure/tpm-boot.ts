@@ -1,6 +1,5 @@
 /** Registers of a TPM after a measured boot of our image, computed without booting (docs/image.md, "Registers"). */
 
-import type { PolicyDigest } from '@enclaim/policy-schema';
 import { utf8 } from '../bytes.ts';
 import { type DigestText, labelled, parseDigest, type Sha256, sha256 } from '../digest.ts';
 import type { ImageReference } from '../references.ts';
@@ -19,17 +18,17 @@ export interface TpmLaunch {
   readonly boot: 'kernel' | 'disk';
   /** The command line passed in place of the image's own, or null where none was. */
   readonly commandLine: string | null;
-  readonly policy: PolicyDigest;
+  readonly policy: DigestText<'sha384'>;
   readonly bundle: DigestText<'sha384'>;
 }
 
 /** The command line of a launch that measures its policy. */
-export function launchCommandLine(image: ImageReference, policy: PolicyDigest): string {
+export function launchCommandLine(image: ImageReference, policy: DigestText<'sha384'>): string {
   return `${image.commandLine} enclaim.policy=${policy}`;
 }
 
 /** What the guest extends into `POLICY_REGISTER` of the SHA-256 bank. @throws DecodeError on a malformed digest */
-export function policyEvent(policy: PolicyDigest): Sha256 {
+export function policyEvent(policy: DigestText<'sha384'>): Sha256 {
   return labelled('enclaim/policy/v1', parseDigest('sha384', policy));
 }
 
@@ -49,11 +48,21 @@ export function predictPcrs(image: ImageReference, launch: TpmLaunch): Map<numbe
     [4, extendAll(LOAD_ORDER[launch.boot](loaded.uki, loaded.kernel))],
     [9, extendAll([sha256(commandLine), parseDigest('sha256', image.initrd)])],
     [11, parseDigest('sha256', image.sections)],
-    [12, launch.commandLine === null ? zeroPcr('sha256') : extendAll([sha256(commandLine)])],
+    [12, commandLineRegister(launch.commandLine)],
     [13, zeroPcr('sha256')],
     [BUNDLE_REGISTER, extendAll([bundleEvent(launch.bundle)])],
     [POLICY_REGISTER, extendAll([policyEvent(launch.policy)])],
   ]);
+}
+
+/** Register 12 after a command line was passed to the stub, or null for none. It does not depend on the image. */
+export function commandLineRegister(passed: string | null): Uint8Array {
+  return passed === null ? zeroPcr('sha256') : extendAll([sha256(utf16(passed))]);
+}
+
+/** A register that only `event` was extended into. */
+export function registerOf(event: Sha256): Uint8Array {
+  return extendAll([event]);
 }
 
 /** The boot manager announces itself and a separator; -kernel loads the image before that. */

@@ -17,6 +17,7 @@ const FUNCTIONS = {
   setrlimit: { arguments: ['int32', 'buffer'], return: 'int32' },
   setsockopt: { arguments: ['int32', 'int32', 'int32', 'buffer', 'uint32'], return: 'int32' },
   socket: { arguments: ['int32', 'int32', 'int32'], return: 'int32' },
+  connect: { arguments: ['int32', 'buffer', 'uint32'], return: 'int32' },
   socketpair: { arguments: ['int32', 'int32', 'int32', 'buffer'], return: 'int32' },
   sync: { arguments: [], return: 'void' },
   syscall: { arguments: ['int64', 'int64', 'pointer', 'int64'], return: 'int64' },

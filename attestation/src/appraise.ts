@@ -1,0 +1,107 @@
+/** Appraisal: authenticated evidence against reference values and demands. */
+
+import { accept, type Demand, type PolicyDigest } from '@enclaim/policy-schema';
+import { equalBytes, toHex } from './bytes.ts';
+import type { Authenticated } from './evidence/authenticated.ts';
+import { launchCommandLine, PREDICTED_REGISTERS, predictPcrs, type TpmLaunch } from './measure/index.ts';
+import type { ImageReference, References } from './references.ts';
+import { allPassed, type Check, compared, notRun, type Verdict } from './verdict.ts';
+
+/**
+ * Compares what was measured with what is expected, and the attested policy with what is demanded.
+ * Every check that could be made is in the verdict, and every one that could not, with the reason.
+ */
+export function appraise(authenticated: Authenticated, references: References, demands: readonly Demand[]): Verdict {
+  const { statement } = authenticated;
+  const checks = [
+    ...authenticated.checks,
+    ...appraiseImage(authenticated, references),
+    compared('policy', statement.policy === references.policy, `${statement.policy}, expected ${references.policy}`),
+    appraiseBundle(statement.bundle, references),
+    appraiseOwner(statement.owner, references),
+    ...appraiseDemands(authenticated, demands),
+  ];
+  return {
+    ok: allPassed(checks),
+    platform: statement.platform,
+    policy: statement.policy,
+    bundle: statement.bundle,
+    bootId: statement.bootId,
+    checks,
+  };
+}
+
+/** The registers, against the reference image that explains most of them. */
+function appraiseImage({ tpm, statement }: Authenticated, { images, policy }: References): Check[] {
+  const candidates = images.flatMap((image) =>
+    (['kernel', 'disk'] as const).map((boot) => {
+      const commandLine = tpm.commandLine === null ? null : launchCommandLine(image, policy as PolicyDigest);
+      const launch: TpmLaunch = { boot, commandLine, policy: policy as PolicyDigest, bundle: statement.bundle };
+      const expected = predictPcrs(image, launch);
+      const equal = PREDICTED_REGISTERS.filter((index) => isEqual(tpm.registers.get(index), expected.get(index)));
+      return { image, launch, expected, equal };
+    }),
+  );
+  const [first, ...others] = candidates;
+  if (first === undefined) return [compared('image', false, 'the references name no image')];
+  const best = others.reduce((a, b) => (b.equal.length > a.equal.length ? b : a), first);
+  const { image, launch, expected, equal } = best;
+  const names = `image ${image.id}, started by ${launch.boot === 'kernel' ? '-kernel' : 'disk'}`;
+  return [
+    ...PREDICTED_REGISTERS.map((index) => {
+      const found = tpm.registers.get(index);
+      const detail = equal.includes(index)
+        ? `as predicted for ${names}`
+        : `${hex(found)}, expected ${hex(expected.get(index))}${explain(index, image, launch, tpm.commandLine, equal)}`;
+      return compared(`register.${index}`, equal.includes(index), detail);
+    }),
+    ...[0, 1, 2, 3, 5, 6, 7, 8, 10].map((index) => notRun(`register.${index}`, 'not compared: firmware and machine')),
+  ];
+}
+
+/** What a differing register says, where that can be told. */
+function explain(
+  index: number,
+  image: ImageReference,
+  { commandLine: expected }: TpmLaunch,
+  measured: string | null,
+  equal: readonly number[],
+): string {
+  if (index === 12 && measured !== null && expected !== null)
+    return `: command line differs: expected "${expected}", measured "${measured}"`;
+  if (index === 12) return ': a command line was passed where none is expected, or the other way round';
+  if (index === 9 && !equal.includes(12)) return ': holds the command line too, which differs';
+  if (index === 9) return ': another initrd';
+  if (index === 4 && equal.includes(11)) return `: another boot manager or kernel loaded the sections of ${image.id}`;
+  if (index === 11) return ': another image';
+  if (index === 13) return ': system extensions or credentials were passed to the stub';
+  return '';
+}
+
+function appraiseBundle(bundle: string, { bundles }: References): Check {
+  if (bundles === 'any')
+    return compared('bundle', true, `${bundle}; any is accepted under the policy: handlers are confined`);
+  const known = bundles.some((each) => each === bundle);
+  return compared('bundle', known, known ? bundle : `${bundle}, expected one of ${bundles.join(', ') || 'none'}`);
+}
+
+function appraiseOwner(owner: string | null, references: References): Check {
+  if (references.owner === 'any')
+    return notRun('owner', `not compared: the references accept any owner; stated is ${owner ?? 'none'}`);
+  return compared('owner', owner === references.owner, `${owner ?? 'none'}, expected ${references.owner}`);
+}
+
+function appraiseDemands({ policy }: Authenticated, demands: readonly Demand[]): Check[] {
+  return accept(policy, demands).map(({ demand, ok, found, strength }, index) => ({
+    ...compared(`demand.${index + 1}`, ok, `${demand.text}: ${found}`),
+    ...(strength !== undefined && { strength }),
+  }));
+}
+
+function isEqual(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {
+  return a !== undefined && b !== undefined && equalBytes(a, b);
+}
+
+function hex(bytes: Uint8Array | undefined): string {
+  return bytes === undefined ? 'absent' : toHex(bytes);
+}

@@ -1,0 +1,65 @@
+/** What the proof of evidence yields: the only input that appraisal takes. */
+
+import type { Policy } from '@enclaim/policy-schema';
+import type { DigestText } from '../digest.ts';
+import type { BootStatement, Platform } from '../statement.ts';
+import type { ClockInfo, PcrValues } from '../tpm/index.ts';
+import type { Check } from '../verdict.ts';
+
+/** What the verifier knows that the evidence does not. */
+export interface Context {
+  /** Milliseconds since 1970. Certificates must be valid then. */
+  readonly now: number;
+  /**
+   * The connection the evidence came in on: the nonce sent, the SHA-256 of the server's SubjectPublicKeyInfo and the
+   * TLS exporter (null where this end cannot export). "offline" where the evidence comes from a file: the verdict
+   * then says that freshness and channel were not checked.
+   */
+  readonly channel:
+    | { readonly nonce: Uint8Array; readonly spki: Uint8Array; readonly exporter: Uint8Array | null }
+    | 'offline';
+  /** What a credential activation over this connection proved, or null where none took place. */
+  readonly activation: ActivationProof | null;
+}
+
+/**
+ * Shown by TPM2_ActivateCredential: one TPM holds the endorsement key and the key of this name. Made by the client
+ * after the secret came back.
+ */
+export interface ActivationProof {
+  /** Name of the attestation key. */
+  readonly akName: Uint8Array;
+  /** TPMT_PUBLIC of the endorsement key that the credential was made for. */
+  readonly ekPublic: Uint8Array;
+}
+
+/** Why the attestation key is believed to live in a TPM. */
+export type KeyTrust =
+  | { readonly kind: 'pinned' }
+  | { readonly kind: 'activated'; readonly root: DigestText<'sha256'>; readonly software: boolean };
+
+declare const authenticated: unique symbol;
+
+/** Evidence whose signer is known and whose parts belong together. Made by `verifyEvidence` only. */
+export interface Authenticated {
+  readonly [authenticated]: true;
+  readonly platform: Platform;
+  readonly statement: BootStatement;
+  readonly bootDigest: Uint8Array;
+  /** The policy whose digest the statement and the registers carry. */
+  readonly policy: Policy;
+  readonly tpm: TpmAuthenticated;
+  /** What was proved on the way, for the verdict. */
+  readonly checks: readonly Check[];
+}
+
+/** What is known of a TPM platform. */
+export interface TpmAuthenticated {
+  /** Registers 0 to 15 of the SHA-256 bank. */
+  readonly registers: PcrValues;
+  /** The command line, as register 12 confirms it; null where none was passed to the stub. */
+  readonly commandLine: string | null;
+  readonly attestationKey: DigestText<'sha256'>;
+  readonly trust: KeyTrust;
+  readonly clock: ClockInfo;
+}

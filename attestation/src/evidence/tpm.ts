@@ -1,0 +1,138 @@
+/** Evidence of a TPM: the quote, the key behind it, and the registers that carry policy and bundle. */
+
+import type { PolicyDigest } from '@enclaim/policy-schema';
+import { tpmExtraData } from '../batch.ts';
+import { equalBytes, fromBase64 } from '../bytes.ts';
+import { type DigestText, digestText, sha256 } from '../digest.ts';
+import { EvidenceError } from '../errors.ts';
+import type { Evidence, TpmEvidence } from '../gen/enclaim/v1/evidence_pb.js';
+import {
+  BUNDLE_REGISTER,
+  bundleEvent,
+  commandLineRegister,
+  POLICY_REGISTER,
+  policyEvent,
+  registerOf,
+} from '../measure/index.ts';
+import { parsePart } from '../part.ts';
+import type { Anchors } from '../references.ts';
+import type { BootStatement } from '../statement.ts';
+import { type PcrValues, parsePublic, spkiOf, verifyQuote } from '../tpm/index.ts';
+import { type Check, passed } from '../verdict.ts';
+import { type Certificate, parseCertificate, verifyChain } from '../x509/index.ts';
+import type { Context, KeyTrust, TpmAuthenticated } from './authenticated.ts';
+
+/** Proves the hardware part. @throws EvidenceError */
+export async function verifyTpm(
+  evidence: Evidence,
+  statement: BootStatement,
+  signed: { readonly root: Uint8Array; readonly boot: Uint8Array },
+  anchors: Anchors,
+  context: Context,
+): Promise<{ authenticated: TpmAuthenticated; checks: Check[] }> {
+  if (evidence.hardware.case !== 'tpm') throw new EvidenceError('platform', 'evidence of platform tpm without a quote');
+  const tpm = evidence.hardware.value;
+  const registers = registersOf(tpm);
+  const { attest, signature, akPublic } = tpm;
+  const expectedExtraData = tpmExtraData(signed.root, signed.boot);
+  const quote = await verifyQuote({ attest, signature, akPublic, expectedExtraData, pcrs: registers });
+  const attestationKey = verifyDevice(tpm, statement);
+  const trust = await trustInKey(tpm, attestationKey, quote.akName, anchors, context);
+  verifyMeasured(registers, statement);
+  const commandLine = verifyCommandLine(tpm, registers);
+  return {
+    authenticated: { registers, commandLine, attestationKey, trust, clock: quote.clockInfo },
+    checks: [
+      passed(
+        'quote.signature',
+        'signed by a restricted P-256 key of the endorsement hierarchy, over registers 0 to 15',
+      ),
+      passed('quote.key', describe(trust, attestationKey)),
+      passed('quote.statement', 'the quote covers the boot statement: its keys, log, policy and bundle'),
+    ],
+  };
+}
+
+/** Exactly registers 0 to 15, ascending. */
+function registersOf({ pcrs }: TpmEvidence): PcrValues {
+  if (pcrs.length !== 16 || pcrs.some(({ index, sha256 }, place) => index !== place || sha256.length !== 32)) {
+    throw new EvidenceError('format', 'registers are not 0 to 15 in order, 32 bytes each');
+  }
+  return new Map(pcrs.map(({ index, sha256 }) => [index, sha256]));
+}
+
+/** The device that the statement names is the one whose keys are given. */
+function verifyDevice({ akPublic, ekCertificate }: TpmEvidence, { device }: BootStatement): DigestText<'sha256'> {
+  const key = digestText('sha256', sha256(akPublic));
+  if (device.ak !== key) throw new EvidenceError('binding', `attestation key ${key}, stated is ${device.ak}`);
+  const certificate = ekCertificate.length === 0 ? null : digestText('sha256', sha256(ekCertificate));
+  if (device.ekCertificate !== certificate) {
+    throw new EvidenceError('binding', `endorsement certificate ${certificate}, stated is ${device.ekCertificate}`);
+  }
+  return key;
+}
+
+/** The key is pinned, or was activated by the TPM whose endorsement key a pinned root certifies. */
+async function trustInKey(
+  tpm: TpmEvidence,
+  attestationKey: DigestText<'sha256'>,
+  akName: Uint8Array,
+  anchors: Anchors,
+  { activation, now }: Context,
+): Promise<KeyTrust> {
+  if (anchors.attestationKeys.includes(attestationKey)) return { kind: 'pinned' };
+  if (activation === null) {
+    throw new EvidenceError(
+      'chain',
+      `attestation key ${attestationKey} is not pinned, and no credential activation took place`,
+    );
+  }
+  if (!equalBytes(activation.akName, akName) || !equalBytes(activation.ekPublic, tpm.ekPublic)) {
+    throw new EvidenceError('key', 'the credential activation was of other keys');
+  }
+  const leaf = parsePart('chain', 'endorsement certificate', tpm.ekCertificate, parseCertificate);
+  const others = anchors.certificates.map((text) =>
+    parsePart('chain', 'certificate', fromBase64(text), parseCertificate),
+  );
+  const pins = [...anchors.endorsementRoots, ...anchors.unsafeSwtpmRoots];
+  const { pin } = await verifyChain(leaf, others, pins, { now });
+  verifyEndorsementKey(leaf, tpm.ekPublic);
+  return { kind: 'activated', root: pin, software: !anchors.endorsementRoots.includes(pin) };
+}
+
+function verifyEndorsementKey(certificate: Certificate, ekPublic: Uint8Array): void {
+  const spki = parsePart('format', 'endorsement key', ekPublic, (bytes) => spkiOf(parsePublic(bytes)));
+  if (!equalBytes(certificate.spki, spki)) {
+    throw new EvidenceError('identity', 'the endorsement certificate is for another key');
+  }
+}
+
+/** Policy and bundle of the statement are the ones that were extended before anything of them was used. */
+function verifyMeasured(registers: PcrValues, { policy, bundle }: BootStatement): void {
+  const expected = [
+    [POLICY_REGISTER, registerOf(policyEvent(policy as PolicyDigest)), 'policy'],
+    [BUNDLE_REGISTER, registerOf(bundleEvent(bundle)), 'bundle'],
+  ] as const;
+  for (const [register, value, what] of expected) {
+    if (!equalBytes(registers.get(register) ?? new Uint8Array(), value)) {
+      throw new EvidenceError('binding', `register ${register} does not carry the stated ${what}`);
+    }
+  }
+}
+
+/** The command line in the evidence is the one that the stub measured; none where it measured none. */
+function verifyCommandLine({ commandLine }: TpmEvidence, registers: PcrValues): string | null {
+  const passed = commandLine === '' ? null : commandLine;
+  if (!equalBytes(registers.get(12) ?? new Uint8Array(), commandLineRegister(passed))) {
+    throw new EvidenceError('binding', 'register 12 does not carry the given command line');
+  }
+  return passed;
+}
+
+function describe(trust: KeyTrust, key: string): string {
+  if (trust.kind === 'pinned') return `${key} is pinned`;
+  const root = trust.software
+    ? `software TPM root ${trust.root}, named as unsafe by the references`
+    : `root ${trust.root}`;
+  return `${key} activated beside an endorsement key under ${root}`;
+}

@@ -1,0 +1,109 @@
+/** verifyEvidence: who signed, and that nonce, keys, statement, policy and registers belong together. */
+
+import { decodePolicy, digestOfCanonical, type Policy } from '@enclaim/policy-schema';
+import { type BatchPath, batchRoot, decodeNonceLeaf, type NonceLeaf } from '../batch.ts';
+import { equalBytes, toHex } from '../bytes.ts';
+import { digestText } from '../digest.ts';
+import { EvidenceError } from '../errors.ts';
+import { type Evidence, EvidenceSchema } from '../gen/enclaim/v1/evidence_pb.js';
+import { decodeMessage } from '../message.ts';
+import { parsePart } from '../part.ts';
+import type { Anchors } from '../references.ts';
+import { type BootStatement, bootDigest, decodeStatement } from '../statement.ts';
+import { type Check, notRun, passed } from '../verdict.ts';
+import type { Authenticated, Context } from './authenticated.ts';
+import { verifyTpm } from './tpm.ts';
+
+/** Largest evidence message in bytes. */
+export const EVIDENCE_LIMIT: number = 1024 * 1024;
+
+/**
+ * Proves evidence, offline but for what `context` says of the connection.
+ * @param bytes an `enclaim.v1.Evidence` message
+ * @throws EvidenceError with the layer that refused
+ */
+export async function verifyEvidence(bytes: Uint8Array, anchors: Anchors, context: Context): Promise<Authenticated> {
+  const evidence = parsePart('format', 'evidence', bytes, (all) => decodeMessage(EvidenceSchema, all, EVIDENCE_LIMIT));
+  const statement = verifyStatement(evidence);
+  const policy = verifyPolicy(evidence, statement);
+  const leaf = verifyLeaf(evidence, statement, context);
+  const boot = bootDigest(evidence.statement);
+  const tpm = await verifyTpm(evidence, statement, { root: leaf.root, boot }, anchors, context);
+  return {
+    platform: statement.platform,
+    statement,
+    bootDigest: boot,
+    policy,
+    tpm: tpm.authenticated,
+    checks: [
+      ...tpm.checks,
+      ...freshness(leaf.nonce, context),
+      passed('policy.binding', `registers, statement and policy agree on ${statement.policy}`),
+    ],
+  } as unknown as Authenticated;
+}
+
+function verifyStatement({ statement: bytes, platform }: Evidence): BootStatement {
+  const statement = parsePart('format', 'boot statement', bytes, decodeStatement);
+  if (statement.platform !== platform) {
+    throw new EvidenceError('platform', `evidence of platform ${platform}, statement of ${statement.platform}`);
+  }
+  if (platform !== 'tpm') throw new EvidenceError('platform', `platform ${platform} is not verified by this version`);
+  return statement;
+}
+
+function verifyPolicy({ policy: bytes }: Evidence, statement: BootStatement): Policy {
+  const digest = digestOfCanonical(bytes);
+  if (digest !== statement.policy)
+    throw new EvidenceError('binding', `policy is ${digest}, stated is ${statement.policy}`);
+  try {
+    return decodePolicy(bytes);
+  } catch (cause) {
+    throw new EvidenceError('format', `policy: ${(cause as Error).message}`, { cause });
+  }
+}
+
+function verifyLeaf(
+  { leaf }: Evidence,
+  { keys }: BootStatement,
+  { channel }: Context,
+): { root: Uint8Array; nonce: NonceLeaf } {
+  if (leaf === undefined) throw new EvidenceError('format', 'evidence without a leaf');
+  const path: BatchPath = leaf;
+  const { root, nonce } = parsePart('format', 'leaf', path, (it) => ({
+    root: batchRoot(it),
+    nonce: decodeNonceLeaf(it.data),
+  }));
+  if (digestText('sha256', nonce.spki) !== keys.tls) {
+    throw new EvidenceError('binding', 'the leaf names another TLS key than the boot statement');
+  }
+  if (channel !== 'offline') {
+    if (!equalBytes(nonce.nonce, channel.nonce)) {
+      throw new EvidenceError('nonce', `made for nonce ${toHex(nonce.nonce)}, not for ${toHex(channel.nonce)}`);
+    }
+    if (!equalBytes(nonce.spki, channel.spki)) {
+      throw new EvidenceError('binding', 'the connection ends at another TLS key than the evidence');
+    }
+    if (channel.exporter !== null && nonce.exporter !== null && !equalBytes(nonce.exporter, channel.exporter)) {
+      throw new EvidenceError('binding', 'the evidence was made for another connection under the same key');
+    }
+  }
+  return { root, nonce };
+}
+
+function freshness({ exporter }: NonceLeaf, { channel }: Context): Check[] {
+  if (channel === 'offline') {
+    const detail = 'evidence from a file: it was made for somebody’s nonce at some time';
+    return [notRun('nonce', detail), notRun('channel', 'evidence from a file: there is no connection')];
+  }
+  const both = exporter !== null && channel.exporter !== null;
+  return [
+    passed('nonce', 'the quote covers the nonce sent on this connection'),
+    passed(
+      'channel',
+      both
+        ? 'bound to the TLS key and to this connection (exporter)'
+        : 'bound to the TLS key; one end could not export',
+    ),
+  ];
+}

@@ -1,0 +1,18 @@
+/** PID 1: mounts, measures the app bundle against the launch, starts the runtime, then only supervises. */
+
+import { LinuxError, neverExit, powerOff } from './linux/index.ts';
+import { Refusal } from './refusal.ts';
+import { supervise } from './supervisor.ts';
+
+/** What the console is told at the end: never more than the reason. */
+function lastWords(reason: unknown): string {
+  if (reason instanceof Refusal) return `enclaim: refused: ${reason.message}`;
+  if (reason instanceof LinuxError) return `enclaim: refused: ${reason.message}`;
+  return `enclaim: refused: the guest failed: ${reason instanceof Error ? reason.message : String(reason)}`;
+}
+
+neverExit(lastWords);
+supervise().catch((reason: unknown) => {
+  process.stdout.write(`${lastWords(reason)}\n`);
+  powerOff();
+});

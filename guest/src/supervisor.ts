@@ -1,0 +1,254 @@
+/** The supervisor's life: a boot in order, then the service of a few requests of the runtime. */
+
+import { chownSync, closeSync, mkdirSync, readFileSync, writeSync } from 'node:fs';
+import { Socket } from 'node:net';
+import { fromBase64, toBase64, u32be, utf8 } from '@enclaim/attestation/bytes';
+import { labelled } from '@enclaim/attestation/digest';
+import { POLICY_REGISTER } from '@enclaim/attestation/measure';
+import { CONTROL_LIMIT, type FromRuntime, parseFromRuntime, type ToRuntime } from '@enclaim/runtime/control';
+import { encodeFrame, FrameReader } from '@enclaim/runtime/frames';
+import { type MeasuredApp, measureApp } from './app.ts';
+import {
+  type CommandLine,
+  type ConfinedChild,
+  configureNetwork,
+  connectUnix,
+  type Disk,
+  findDisk,
+  loadModules,
+  mountBase,
+  readCommandLine,
+  reapOrphans,
+  restrictForGood,
+  socketPair,
+  spawnConfined,
+} from './linux/index.ts';
+import { Refusal } from './refusal.ts';
+import { type Attester, openAttester, openTpmDevice } from './tpm/index.ts';
+
+const NODE = '/usr/bin/node';
+const RUNTIME = '/enclaim/runtime.mjs';
+const WORKER = '/enclaim/worker.mjs';
+const MODULES = '/enclaim/modules.json';
+const RELEASE = '/enclaim/release';
+const WORKER_FOLDER = '/run/enclaim';
+const PORT = 50051;
+const WORKERS = 1;
+/** What a worker's root holds: Node, its libraries, and the worker. */
+const WORKER_ROOT = [NODE, '/lib/x86_64-linux-gnu', '/lib64', WORKER].map((from) => ({ from }));
+
+/** User ids inside the VM. Every worker gets one of its own, counted from the first. */
+const UID = { runtime: 1000, firstWorker: 2000, workers: 60_000 };
+
+/** Boots and supervises; resolves only once everything runs. @throws Refusal, LinuxError, CommandLineError, TpmError */
+export async function supervise(): Promise<void> {
+  mountBase();
+  reapOrphans();
+  restrictForGood();
+  say('guest: mounted');
+  loadModules(JSON.parse(readFileSync(MODULES, 'utf8')));
+  const commandLine = readCommandLine();
+  const network = configureNetwork({ source: commandLine.address });
+  network.catch(() => {}); // awaited below; a refusal that comes first must not be hidden by this one
+  const attester = await openAttester(await openTpmDevice());
+  const app = await refusable(attester, () => measureApp(requiredDisk('app'), commandLine.policy, attester));
+  say(`guest: measured policy ${app.policyDigest}`);
+  const { address } = await network;
+  say(`guest: network ${address}`);
+  await refusable(attester, () => startRuntime(app, attester, commandLine, requiredDisk('state')));
+}
+
+function say(line: string): void {
+  process.stdout.write(`enclaim: ${line}\n`);
+}
+
+function requiredDisk(serial: string): Disk {
+  const disk = findDisk(serial);
+  if (disk === undefined) throw new Refusal('disk', `no disk with serial ${serial}`);
+  return disk;
+}
+
+/** Runs a step; a refusal of it goes into the policy register too, so that no later quote can deny it. */
+async function refusable<T>(attester: Attester, step: () => Promise<T>): Promise<T> {
+  try {
+    return await step();
+  } catch (error) {
+    if (error instanceof Refusal)
+      await attester.extend(POLICY_REGISTER, labelled('enclaim/refused/v1', utf8(error.message)));
+    throw error;
+  }
+}
+
+/** Starts the runtime, tells it everything, and resolves when it serves. @throws Refusal `runtime` */
+async function startRuntime(
+  app: MeasuredApp,
+  attester: Attester,
+  commandLine: CommandLine,
+  state: Disk,
+): Promise<void> {
+  const [ours, theirs] = socketPair();
+  chownSync(state.path, UID.runtime, UID.runtime);
+  mkdirSync(WORKER_FOLDER, { mode: 0o700 });
+  chownSync(WORKER_FOLDER, UID.runtime, UID.runtime);
+  const runtime = await spawnConfined({
+    argv: [NODE, '--no-warnings', RUNTIME],
+    uid: UID.runtime,
+    gid: UID.runtime,
+    namespaces: ['ipc', 'uts'],
+    fds: [null, 1, 1, theirs],
+  });
+  closeSync(theirs);
+  const link = new RuntimeLink(new Socket({ fd: ours, readable: true, writable: true }), attester);
+  void runtime.exit.then(({ code, signal }) => link.fail(`the runtime ended with ${signal ?? code}`));
+  link.tell(bootMessage(app, attester, commandLine, state));
+  await link.serving;
+}
+
+function bootMessage(
+  { bundle, digest, policyDigest }: MeasuredApp,
+  attester: Attester,
+  commandLine: CommandLine,
+  state: Disk,
+): ToRuntime {
+  const { ekCertificate } = attester;
+  return {
+    kind: 'boot',
+    image: readFileSync(RELEASE, 'utf8').trim(),
+    bundle: {
+      policy: toBase64(bundle.policy),
+      descriptors: toBase64(bundle.descriptors),
+      handlers: toBase64(bundle.handlers),
+      policyDigest,
+      digest,
+    },
+    tpm: {
+      akPublic: toBase64(attester.akPublic),
+      ekPublic: toBase64(attester.ekPublic),
+      ekCertificate: ekCertificate === undefined ? null : toBase64(ekCertificate),
+    },
+    commandLine: commandLine.policy === null ? '' : commandLine.text,
+    log: { path: state.path, capacity: state.size },
+    workers: { path: `${WORKER_FOLDER}/workers.sock`, size: WORKERS },
+    port: PORT,
+  };
+}
+
+/** The supervisor's end of the control socket. */
+class RuntimeLink {
+  /** Settles when the runtime serves, or says why it will not. */
+  readonly serving: Promise<void>;
+  readonly #socket: Socket;
+  readonly #attester: Attester;
+  readonly #workers = new Map<number, ConfinedChild>();
+  readonly #serving = Promise.withResolvers<void>();
+  #served = false;
+  #started = 0;
+
+  constructor(socket: Socket, attester: Attester) {
+    this.#socket = socket;
+    this.#attester = attester;
+    this.serving = this.#serving.promise;
+    const frames = new FrameReader(CONTROL_LIMIT);
+    socket.on('data', (chunk: Uint8Array) => {
+      try {
+        for (const text of frames.push(chunk)) this.#obey(parseFromRuntime(text));
+      } catch {
+        this.fail('the runtime said something that is not in the protocol');
+      }
+    });
+    socket.on('error', () => this.fail('the control socket failed'));
+    socket.on('close', () => this.fail('the control socket closed'));
+  }
+
+  tell(message: ToRuntime): void {
+    this.#socket.write(encodeFrame(message, CONTROL_LIMIT));
+  }
+
+  /** The end, at any time: without a runtime there is nothing to supervise. */
+  fail(reason: string): void {
+    const refusal = new Refusal('runtime', reason);
+    if (!this.#served) this.#serving.reject(refusal);
+    else
+      queueMicrotask(() => {
+        throw refusal; // nobody awaits it any more: PID 1's handler of uncaught errors powers off
+      });
+  }
+
+  #obey(message: FromRuntime): void {
+    switch (message.kind) {
+      case 'serving':
+        this.#served = true;
+        say(`serving on port ${PORT}: ${message.exposed} methods exposed, ${message.withheld} withheld`);
+        this.#serving.resolve();
+        return;
+      case 'refused':
+        this.fail(message.reason);
+        return;
+      case 'quote':
+        this.#answer(message.id, async () => {
+          const { attest, signature, pcrs } = await this.#attester.quote(fromBase64(message.data));
+          const values = [...pcrs].sort(([a], [b]) => a - b).map(([, value]) => toBase64(value));
+          return {
+            kind: 'quoted',
+            id: message.id,
+            attest: toBase64(attest),
+            signature: toBase64(signature),
+            pcrs: values,
+          };
+        });
+        return;
+      case 'activate':
+        this.#answer(message.id, async () => {
+          const secret = await this.#attester.activate(
+            fromBase64(message.credentialBlob),
+            fromBase64(message.encryptedSecret),
+          );
+          return { kind: 'activated', id: message.id, secret: toBase64(secret) };
+        });
+        return;
+      case 'start':
+        void this.#startWorker(message.id).catch((error: Error) =>
+          this.fail(`no worker could be started: ${error.message}`),
+        );
+        return;
+      case 'end':
+        this.#workers.get(message.id)?.kill('SIGKILL');
+        return;
+    }
+  }
+
+  #answer(id: number, make: () => Promise<ToRuntime>): void {
+    void make()
+      .catch((error: Error): ToRuntime => ({ kind: 'failed', id, reason: error.message.slice(0, 500) }))
+      .then((answer) => this.tell(answer));
+  }
+
+  /** A worker: own user, no network, a root of four entries, no environment, one socket. */
+  async #startWorker(id: number): Promise<void> {
+    const fd = connectUnix(`${WORKER_FOLDER}/workers.sock`);
+    try {
+      writeSync(fd, u32be(id));
+      const uid = UID.firstWorker + (this.#started++ % UID.workers);
+      const worker = await spawnConfined({
+        argv: [
+          NODE,
+          '--no-warnings',
+          '--permission',
+          '--no-experimental-sqlite',
+          '--no-experimental-ffi',
+          `--allow-fs-read=${WORKER}`,
+          WORKER,
+        ],
+        uid,
+        gid: uid,
+        namespaces: ['mount', 'net', 'ipc', 'uts', 'pid', 'cgroup'],
+        root: WORKER_ROOT,
+        fds: [null, null, null, fd],
+      });
+      this.#workers.set(id, worker);
+      void worker.exit.then(() => this.#workers.delete(id));
+    } finally {
+      closeSync(fd);
+    }
+  }
+}

@@ -1,0 +1,50 @@
+/** A self-signed X.509 v3 certificate for the TLS key (RFC 5280): a carrier of the key, trusted by nobody alone. */
+
+import { type KeyObject, sign } from 'node:crypto';
+import { concat, utf8 } from '@enclaim/attestation/bytes';
+
+/** ecdsa-with-SHA256, RFC 5758 section 3.2. */
+const ECDSA_SHA256 = sequence(oid(0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2));
+const COMMON_NAME = oid(0x55, 4, 3);
+/** What RFC 5280 section 4.1.2.5 prescribes where a certificate has no end; freshness is the quote's to show. */
+const VALIDITY = sequence(der(0x17, utf8('700101000000Z')), der(0x18, utf8('99991231235959Z')));
+
+/**
+ * A certificate of DER bytes.
+ * @param key P-256 private key
+ * @param spki its SubjectPublicKeyInfo, DER
+ * @param serial 16 random bytes
+ */
+export function selfSignedCertificate(key: KeyObject, spki: Uint8Array, serial: Uint8Array): Uint8Array {
+  const name = sequence(der(0x31, sequence(COMMON_NAME, der(0x0c, utf8('enclaim')))));
+  const version = der(0xa0, der(0x02, Uint8Array.of(2)));
+  // A leading 0x01 keeps the integer positive and of one length.
+  const number = der(0x02, concat(Uint8Array.of(1), serial));
+  const body = sequence(version, number, ECDSA_SHA256, name, VALIDITY, name, spki);
+  const signature = sign('sha256', body, { key, dsaEncoding: 'der' });
+  return sequence(body, ECDSA_SHA256, der(0x03, concat(Uint8Array.of(0), signature)));
+}
+
+/** A certificate's PEM text. */
+export function certificatePem(certificate: Uint8Array): string {
+  const lines =
+    Buffer.from(certificate)
+      .toString('base64')
+      .match(/.{1,64}/g) ?? [];
+  return ['-----BEGIN CERTIFICATE-----', ...lines, '-----END CERTIFICATE-----', ''].join('\n');
+}
+
+function sequence(...parts: readonly Uint8Array[]): Uint8Array {
+  return der(0x30, concat(...parts));
+}
+
+function oid(...bytes: readonly number[]): Uint8Array {
+  return der(0x06, Uint8Array.of(...bytes));
+}
+
+/** Tag, length, content; lengths up to 65535. */
+function der(tag: number, content: Uint8Array): Uint8Array {
+  const { length } = content;
+  const size = length < 0x80 ? [length] : length < 0x100 ? [0x81, length] : [0x82, length >> 8, length & 0xff];
+  return concat(Uint8Array.of(tag, ...size), content);
+}

@@ -1,0 +1,78 @@
+/** What supervisor and runtime say to each other: the supervisor holds the hardware, the runtime asks for its use. */
+
+import { z } from 'zod';
+
+/** Largest frame in bytes: the bundle travels in one, as base64. */
+export const CONTROL_LIMIT: number = 96 * 1024 * 1024;
+/** Descriptor of the runtime's end of the control socket. */
+export const CONTROL_FD = 3;
+
+/** Bytes as base64 text. */
+const bytes = z.base64();
+const id = z.int().nonnegative();
+
+/** First word of the supervisor: everything that was measured, and where things are. */
+export interface BootMessage {
+  readonly kind: 'boot';
+  /** The base image's name for itself. */
+  readonly image: string;
+  readonly bundle: {
+    readonly policy: string;
+    readonly descriptors: string;
+    readonly handlers: string;
+    readonly policyDigest: `sha384:${string}`;
+    readonly digest: `sha384:${string}`;
+  };
+  readonly tpm: { readonly akPublic: string; readonly ekPublic: string; readonly ekCertificate: string | null };
+  /** The command line as measured, or the empty text where the image's own was used. */
+  readonly commandLine: string;
+  /** Device of the log, and its size in bytes. */
+  readonly log: { readonly path: string; readonly capacity: number };
+  /** Unix socket on which workers come in. */
+  readonly workers: { readonly path: string; readonly size: number };
+  readonly port: number;
+}
+
+/** What the supervisor says. */
+export type ToRuntime =
+  | BootMessage
+  | {
+      readonly kind: 'quoted';
+      readonly id: number;
+      readonly attest: string;
+      readonly signature: string;
+      readonly pcrs: readonly string[];
+    }
+  | { readonly kind: 'activated'; readonly id: number; readonly secret: string }
+  | { readonly kind: 'failed'; readonly id: number; readonly reason: string };
+
+/** What the runtime says. */
+export type FromRuntime =
+  /** Quote these 32 bytes. */
+  | { readonly kind: 'quote'; readonly id: number; readonly data: string }
+  | {
+      readonly kind: 'activate';
+      readonly id: number;
+      readonly credentialBlob: string;
+      readonly encryptedSecret: string;
+    }
+  /** Start a worker; it comes in on the workers' socket and says this id first. */
+  | { readonly kind: 'start'; readonly id: number }
+  /** End a worker. */
+  | { readonly kind: 'end'; readonly id: number }
+  | { readonly kind: 'serving'; readonly exposed: number; readonly withheld: number }
+  | { readonly kind: 'refused'; readonly reason: string };
+
+const fromRuntimeSchema: z.ZodType<FromRuntime> = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('quote'), id, data: bytes }),
+  z.strictObject({ kind: z.literal('activate'), id, credentialBlob: bytes, encryptedSecret: bytes }),
+  z.strictObject({ kind: z.literal('start'), id }),
+  z.strictObject({ kind: z.literal('end'), id }),
+  z.strictObject({ kind: z.literal('serving'), exposed: z.int(), withheld: z.int() }),
+  z.strictObject({ kind: z.literal('refused'), reason: z.string().max(4096) }),
+]);
+
+/** A message from the runtime, which the supervisor trusts less than itself. @throws where it is not one */
+export function parseFromRuntime(json: string): FromRuntime {
+  return fromRuntimeSchema.parse(JSON.parse(json));
+}

@@ -1,0 +1,48 @@
+/** Frames of JSON on a byte stream between processes: `u32 length ‖ UTF-8`. */
+
+import { concat, fromUtf8, Reader, u32be, utf8 } from '@enclaim/attestation/bytes';
+
+const PREFIX = 4;
+
+/** A message as a frame. @throws RangeError over `limit` bytes */
+export function encodeFrame(message: unknown, limit: number): Uint8Array {
+  const bytes = utf8(JSON.stringify(message));
+  if (bytes.length > limit) throw new RangeError(`a frame of ${bytes.length} bytes, at most ${limit}`);
+  return concat(u32be(bytes.length), bytes);
+}
+
+/** Cuts a byte stream into frames. Holds at most one frame and one chunk. */
+export class FrameReader {
+  readonly #limit: number;
+  #chunks: Uint8Array[] = [];
+  #held = 0;
+  #wanted: number = PREFIX;
+  #inBody = false;
+
+  /** @param limit largest frame in bytes */
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  /** The texts of the frames that a chunk completes. @throws RangeError for a frame over the limit; DecodeError for bytes that are not UTF-8 */
+  *push(chunk: Uint8Array): Generator<string> {
+    this.#chunks.push(chunk);
+    this.#held += chunk.length;
+    while (this.#held >= this.#wanted) {
+      const joined = this.#chunks.length === 1 ? (this.#chunks[0] ?? chunk) : concat(...this.#chunks);
+      const frame = joined.subarray(0, this.#wanted);
+      const rest = joined.subarray(this.#wanted);
+      this.#chunks = [rest];
+      this.#held = rest.length;
+      if (this.#inBody) {
+        this.#inBody = false;
+        this.#wanted = PREFIX;
+        yield fromUtf8(frame);
+      } else {
+        this.#wanted = new Reader(frame).u32be();
+        if (this.#wanted === 0 || this.#wanted > this.#limit) throw new RangeError(`a frame of ${this.#wanted} bytes`);
+        this.#inBody = true;
+      }
+    }
+  }
+}

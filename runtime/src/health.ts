@@ -1,0 +1,77 @@
+/** grpc.health.v1.Health: NOT_SERVING until there is evidence and a log. */
+
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import {
+  type ServerUnaryCall,
+  type ServerWritableStream,
+  type sendUnaryData,
+  status,
+  type UntypedServiceImplementation,
+} from '@grpc/grpc-js';
+import {
+  Health,
+  HealthCheckRequestSchema,
+  HealthCheckResponse_ServingStatus,
+  HealthCheckResponseSchema,
+} from './gen/grpc/health/v1/health_pb.js';
+import { type RawService, rawService } from './raw-service.ts';
+
+type Status = HealthCheckResponse_ServingStatus;
+const { SERVING, NOT_SERVING, SERVICE_UNKNOWN } = HealthCheckResponse_ServingStatus;
+
+/** The health of the runtime and of every service it exposes: all rise together. */
+export class HealthService {
+  readonly #known: ReadonlySet<string>;
+  readonly #watchers = new Set<() => void>();
+  #serving = false;
+
+  /** @param services full names of the exposed services; the empty name is the runtime itself */
+  constructor(services: Iterable<string>) {
+    this.#known = new Set(['', ...services]);
+  }
+
+  /** From now on: SERVING. */
+  serve(): void {
+    this.#serving = true;
+    for (const tell of this.#watchers) tell();
+  }
+
+  get definition(): RawService {
+    return rawService(Health);
+  }
+
+  get implementation(): UntypedServiceImplementation {
+    return {
+      Check: (call: ServerUnaryCall<Buffer, Buffer>, done: sendUnaryData<Buffer>) => {
+        const found = this.#status(nameIn(call.request));
+        if (found === SERVICE_UNKNOWN) done({ code: status.NOT_FOUND, details: 'unknown service' });
+        else done(null, answer(found));
+      },
+      Watch: (call: ServerWritableStream<Buffer, Buffer>) => {
+        const name = nameIn(call.request);
+        const tell = (): void => void call.write(answer(this.#status(name)));
+        this.#watchers.add(tell);
+        call.on('close', () => this.#watchers.delete(tell));
+        call.on('cancelled', () => this.#watchers.delete(tell));
+        tell();
+      },
+    };
+  }
+
+  #status(name: string | undefined): Status {
+    if (name === undefined || !this.#known.has(name)) return SERVICE_UNKNOWN;
+    return this.#serving ? SERVING : NOT_SERVING;
+  }
+}
+
+function nameIn(request: Uint8Array): string | undefined {
+  try {
+    return fromBinary(HealthCheckRequestSchema, request).service;
+  } catch {
+    return undefined;
+  }
+}
+
+function answer(found: Status): Buffer {
+  return Buffer.from(toBinary(HealthCheckResponseSchema, create(HealthCheckResponseSchema, { status: found })));
+}

@@ -1,0 +1,38 @@
+/** The keys of one boot: made inside, never written, gone with the boot. */
+
+import { generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto';
+import { type Sha256, sha256 } from '@enclaim/attestation/digest';
+import { ed25519Key } from '@enclaim/attestation/statement';
+import { certificatePem, selfSignedCertificate } from './certificate.ts';
+
+/** Keys of a boot, as the rest of the runtime uses them. */
+export interface BootKeys {
+  /** What the TLS server presents. */
+  readonly tls: { readonly key: string; readonly certificate: string; readonly spkiDigest: Sha256 };
+  /** Public half of the receipt key, `ed25519:` text. */
+  readonly receipt: `ed25519:${string}`;
+  /** Ed25519 signature of the receipt key. */
+  signReceipts(message: Uint8Array): Uint8Array;
+}
+
+/** Makes the TLS key (P-256) and the receipt key (Ed25519). */
+export function makeBootKeys(): BootKeys {
+  const tls = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const receipt = generateKeyPairSync('ed25519');
+  const spki = spkiOf(tls.publicKey);
+  const certificate = selfSignedCertificate(tls.privateKey, spki, randomBytes(16));
+  return {
+    tls: {
+      key: tls.privateKey.export({ format: 'pem', type: 'pkcs8' }).toString(),
+      certificate: certificatePem(certificate),
+      spkiDigest: sha256(spki),
+    },
+    // The last 32 bytes of an Ed25519 SubjectPublicKeyInfo are the raw key (RFC 8410 section 4).
+    receipt: ed25519Key(spkiOf(receipt.publicKey).subarray(-32)),
+    signReceipts: (message) => sign(null, message, receipt.privateKey),
+  };
+}
+
+function spkiOf(key: KeyObject): Uint8Array {
+  return key.export({ format: 'der', type: 'spki' });
+}

@@ -1,0 +1,153 @@
+/** The runtime's process in the VM: one socket to the supervisor, one device for the log, one port. */
+
+import { open } from 'node:fs/promises';
+import { createServer, Socket } from 'node:net';
+import { tpmExtraData } from '@enclaim/attestation/batch';
+import { fromBase64, Reader, toBase64 } from '@enclaim/attestation/bytes';
+import { type BootMessage, CONTROL_FD, CONTROL_LIMIT, type FromRuntime, type ToRuntime } from './control.ts';
+import { RefusalError } from './errors.ts';
+import { encodeFrame, FrameReader } from './frames.ts';
+import type { AttestingPlatform } from './platform.ts';
+import { startRuntime } from './runtime.ts';
+import type { WorkerFactory, WorkerProcess } from './worker/worker.ts';
+
+type Answer = Exclude<ToRuntime, BootMessage>;
+
+/** The supervisor at the other end of the control socket. */
+class Supervisor {
+  readonly boot: Promise<BootMessage>;
+  readonly #socket = new Socket({ fd: CONTROL_FD, readable: true, writable: true });
+  readonly #waiting = new Map<number, PromiseWithResolvers<Answer>>();
+  #next = 0;
+
+  constructor() {
+    const frames = new FrameReader(CONTROL_LIMIT);
+    const { promise, resolve } = Promise.withResolvers<BootMessage>();
+    this.boot = promise;
+    this.#socket.on('data', (chunk: Uint8Array) => {
+      for (const text of frames.push(chunk)) {
+        const message = JSON.parse(text) as ToRuntime;
+        if (message.kind === 'boot') resolve(message);
+        else this.#settle(message);
+      }
+    });
+    // Without its supervisor the runtime has no hardware to speak for it.
+    this.#socket.on('close', () => process.exit(1));
+    this.#socket.on('error', () => process.exit(1));
+  }
+
+  say(message: FromRuntime): void {
+    this.#socket.write(encodeFrame(message, CONTROL_LIMIT));
+  }
+
+  /** Asks, and resolves with the answer. */
+  async ask<K extends Answer['kind']>(
+    kind: K,
+    question: (id: number) => FromRuntime,
+  ): Promise<Extract<Answer, { kind: K }>> {
+    const id = this.#next++;
+    const waiting = Promise.withResolvers<Answer>();
+    this.#waiting.set(id, waiting);
+    this.say(question(id));
+    const answer = await waiting.promise;
+    if (answer.kind !== kind)
+      throw new Error(answer.kind === 'failed' ? answer.reason : `answer ${answer.kind}, expected ${kind}`);
+    return answer as Extract<Answer, { kind: K }>;
+  }
+
+  #settle(answer: Answer): void {
+    this.#waiting.get(answer.id)?.resolve(answer);
+    this.#waiting.delete(answer.id);
+  }
+}
+
+/** The TPM, behind the supervisor. */
+function tpmPlatform(supervisor: Supervisor, { tpm, commandLine }: BootMessage): AttestingPlatform {
+  const akPublic = fromBase64(tpm.akPublic);
+  const ekPublic = fromBase64(tpm.ekPublic);
+  const ekCertificate = tpm.ekCertificate === null ? null : fromBase64(tpm.ekCertificate);
+  return {
+    kind: 'tpm',
+    device: { ak: akPublic, ekCertificate },
+    sign: async (root, boot) => {
+      const data = toBase64(tpmExtraData(root, boot));
+      const quoted = await supervisor.ask('quoted', (id) => ({ kind: 'quote', id, data }));
+      return {
+        case: 'tpm',
+        value: {
+          attest: fromBase64(quoted.attest),
+          signature: fromBase64(quoted.signature),
+          akPublic,
+          ekPublic,
+          ekCertificate: ekCertificate ?? new Uint8Array(),
+          pcrs: quoted.pcrs.map((value, index) => ({ index, sha256: fromBase64(value) })),
+          commandLine,
+        },
+      };
+    },
+    activate: async (blob, secret) => {
+      const [credentialBlob, encryptedSecret] = [toBase64(blob), toBase64(secret)];
+      const answer = await supervisor.ask('activated', (id) => ({
+        kind: 'activate',
+        id,
+        credentialBlob,
+        encryptedSecret,
+      }));
+      return fromBase64(answer.secret);
+    },
+  };
+}
+
+/** Workers are started by the supervisor and come in on a socket; each says the id it was asked for under. */
+async function workerFactory(supervisor: Supervisor, path: string): Promise<WorkerFactory> {
+  const expected = new Map<number, (process: WorkerProcess) => void>();
+  let next = 0;
+  const server = createServer((socket) => {
+    socket.once('readable', () => {
+      const prefix = socket.read(4) as Buffer | null;
+      const id = prefix === null ? -1 : new Reader(prefix).u32be();
+      const expect = expected.get(id);
+      expected.delete(id);
+      if (expect === undefined) socket.destroy();
+      else expect({ socket, kill: () => supervisor.say({ kind: 'end', id }) });
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(path, resolve));
+  return () =>
+    new Promise((resolve) => {
+      const id = next++;
+      expected.set(id, resolve);
+      supervisor.say({ kind: 'start', id });
+    });
+}
+
+async function main(): Promise<void> {
+  const supervisor = new Supervisor();
+  try {
+    const boot = await supervisor.boot;
+    const { bundle, workers } = boot;
+    const { admission } = await startRuntime({
+      platform: tpmPlatform(supervisor, boot),
+      bundle: {
+        policy: fromBase64(bundle.policy),
+        descriptors: fromBase64(bundle.descriptors),
+        handlers: fromBase64(bundle.handlers),
+        policyDigest: bundle.policyDigest,
+        digest: bundle.digest,
+      },
+      image: boot.image,
+      log: { handle: await open(boot.log.path, 'r+'), capacity: boot.log.capacity },
+      workers: { factory: await workerFactory(supervisor, workers.path), size: workers.size },
+      listen: { host: '0.0.0.0', port: boot.port },
+    });
+    supervisor.say({ kind: 'serving', exposed: admission.exposed.length, withheld: admission.withheld.length });
+  } catch (error) {
+    const reason =
+      error instanceof RefusalError
+        ? `${error.code}: ${error.message}`
+        : `the runtime failed: ${(error as Error).message}`;
+    supervisor.say({ kind: 'refused', reason: reason.slice(0, 1000) });
+  }
+}
+
+await main();

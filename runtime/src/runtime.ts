@@ -1,0 +1,144 @@
+/** The runtime: admission, keys, log, statement, evidence, then the server. */
+
+import { randomBytes } from 'node:crypto';
+import type { FileHandle } from 'node:fs/promises';
+import { fromUtf8, toHex } from '@enclaim/attestation/bytes';
+import { digestText, sha256 } from '@enclaim/attestation/digest';
+import { type BootStatement, bootDigest, encodeStatement } from '@enclaim/attestation/statement';
+import type { PolicyDigest } from '@enclaim/policy-schema/admission';
+import { type Admission, admit } from './admission.ts';
+import { Calls } from './calls.ts';
+import { type BootKeys, makeBootKeys } from './keys.ts';
+import { RecordLog } from './log.ts';
+import type { AttestingPlatform } from './platform.ts';
+import { QuoteBatcher } from './quote-batch.ts';
+import { ReceiptSigner } from './receipts.ts';
+import { AttestedServer } from './server.ts';
+import { WorkerPool } from './worker/pool.ts';
+import type { WorkerFactory } from './worker/worker.ts';
+
+/** What the supervisor hands over once everything is measured. */
+export interface RuntimeOptions {
+  readonly platform: AttestingPlatform;
+  /** The three parts of the measured app bundle, and the digests that were extended. */
+  readonly bundle: {
+    readonly policy: Uint8Array;
+    readonly descriptors: Uint8Array;
+    readonly handlers: Uint8Array;
+    readonly policyDigest: PolicyDigest;
+    readonly digest: `sha384:${string}`;
+  };
+  /** The base image's name for itself. */
+  readonly image: string;
+  /** Where records go, and how many bytes fit. */
+  readonly log: { readonly handle: FileHandle; readonly capacity: number };
+  readonly workers: { readonly factory: WorkerFactory; readonly size: number };
+  readonly listen: { readonly host: string; readonly port: number };
+}
+
+/** A runtime that serves. */
+export interface Runtime {
+  readonly port: number;
+  readonly admission: Admission;
+  readonly statement: BootStatement;
+  /** Stops taking calls, lets the ones under way end, and ends the workers. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts serving. Nothing is exposed before admission, a durable log and evidence are there.
+ * @throws RefusalError; nothing is left running then
+ */
+export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
+  const { bundle, platform } = options;
+  const admission = admit(bundle.policy, bundle.descriptors, bundle.policyDigest);
+  const keys = makeBootKeys();
+  const log = await RecordLog.open(options.log.handle, options.log.capacity);
+  const statement = bootStatement(options, admission, keys, log);
+  const statementBytes = encodeStatement(statement);
+  const boot = bootDigest(statementBytes);
+  const pool = await WorkerPool.start(
+    options.workers.factory,
+    handlersOf(bundle.handlers, admission),
+    options.workers.size,
+  );
+  const batcher = new QuoteBatcher((root) => platform.sign(root, boot));
+  const calls = new Calls({ admission, pool, log, receipts: new ReceiptSigner(keys.signReceipts), boot });
+  const server = new AttestedServer({
+    tls: keys.tls,
+    admission,
+    calls,
+    attested: { platform, batcher, statement: statementBytes, policy: bundle.policy, spkiDigest: keys.tls.spkiDigest },
+  });
+  try {
+    const port = await server.listen(options.listen.host, options.listen.port);
+    await log.append(bootRecord(admission, statement));
+    // The first quote shows that the platform can attest at all; until then health says NOT_SERVING.
+    await batcher.add(boot);
+    server.serve();
+    return { port, admission, statement, close: () => server.close().finally(() => pool.close()) };
+  } catch (error) {
+    pool.close();
+    await server.close();
+    throw error;
+  }
+}
+
+function bootStatement(
+  { platform, bundle, image }: RuntimeOptions,
+  admission: Admission,
+  keys: BootKeys,
+  log: RecordLog,
+): BootStatement {
+  const { ak, ekCertificate } = platform.device;
+  const bootId = toHex(randomBytes(16));
+  return {
+    version: 1,
+    platform: platform.kind,
+    bootId,
+    policy: admission.digest,
+    bundle: bundle.digest,
+    image,
+    device: {
+      ak: ak === null ? null : digestText('sha256', sha256(ak)),
+      ekCertificate: ekCertificate === null ? null : digestText('sha256', sha256(ekCertificate)),
+    },
+    keys: { tls: digestText('sha256', keys.tls.spkiDigest), receipt: keys.receipt },
+    log: {
+      origin: `${admission.policy.system.name}/${bootId}`,
+      size: log.head.size,
+      head: digestText('sha256', log.head.hash),
+    },
+    owner: admission.policy.system.owner.key,
+    started: { at: new Date().toISOString(), strength: 'host' },
+  };
+}
+
+function handlersOf(bytes: Uint8Array, { exposed }: Admission): { code: string; methods: readonly string[] } {
+  return { code: fromUtf8(bytes), methods: exposed.map(({ id }) => id) };
+}
+
+/** The log's first word of this boot: what was exposed, what was withheld. */
+function bootRecord(
+  { policy, digest, exposed, withheld }: Admission,
+  statement: BootStatement,
+): Parameters<RecordLog['append']>[0] {
+  return {
+    v: 1,
+    id: statement.bootId,
+    time: statement.started.at,
+    timeStrength: 'host',
+    layer: 'admission',
+    system: policy.system.name,
+    policyDigest: digest,
+    claim: null,
+    controls: [],
+    decision: 'info',
+    reason: 'boot',
+    method: null,
+    label: [],
+    sink: null,
+    figures: { exposed: exposed.length, withheld: withheld.length },
+    basis: 'enforced',
+  };
+}
