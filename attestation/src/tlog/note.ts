@@ -1,0 +1,169 @@
+/** Signed notes (C2SP signed-note) with Ed25519 keys and cosignatures (C2SP tlog-cosignature, cosignature/v1). */
+
+import { importKey, verifySignature } from '#crypto';
+import { concat, fromBase64, fromHex, fromUtf8, Reader, toBase64, toHex, u64be, utf8 } from '../bytes.ts';
+import { sha256 } from '../digest.ts';
+import { DecodeError, EvidenceError } from '../errors.ts';
+
+/** What a key signs: the text itself, or the text with a time, as witnesses do. */
+export type NoteAlgorithm = 'ed25519' | 'cosignature/v1';
+
+const ALGORITHM_BYTE: Readonly<Record<NoteAlgorithm, number>> = { ed25519: 1, 'cosignature/v1': 4 };
+const KEY_LENGTH = 32;
+const SIGNATURE_LENGTH = 64;
+const MAX_NOTE = 1 << 20;
+const MAX_SIGNATURES = 100;
+/** DER of a SubjectPublicKeyInfo for Ed25519 (RFC 8410), up to the key. */
+const SPKI_PREFIX = fromHex('302a300506032b6570032100');
+
+/** A verifier key: a name, and the key that signs under it. */
+export interface NoteKey {
+  readonly name: string;
+  /** First four bytes of SHA-256(name ‖ newline ‖ algorithm ‖ key), hexadecimal. */
+  readonly id: string;
+  readonly algorithm: NoteAlgorithm;
+  /** 32 bytes. */
+  readonly publicKey: Uint8Array;
+}
+
+/** A signature line. **Trust**: a name on an unverified line is what anyone may write. */
+export interface NoteSignature {
+  readonly name: string;
+  readonly id: string;
+  /** The bytes after the key id. */
+  readonly signature: Uint8Array;
+}
+
+/** A signature that verified. */
+export interface VerifiedSignature {
+  readonly key: NoteKey;
+  /** Of a cosignature: the witness's time, in seconds since 1970. */
+  readonly timestamp?: bigint;
+}
+
+/** A note as parsed. */
+export interface Note {
+  /** The signed text, with its last newline. */
+  readonly text: string;
+  readonly signatures: readonly NoteSignature[];
+}
+
+/** A note of which at least one signature verified. */
+export interface VerifiedNote {
+  readonly text: string;
+  readonly verified: readonly VerifiedSignature[];
+  readonly unverified: readonly NoteSignature[];
+}
+
+/** The verifier key of a name. @param publicKey 32 bytes. */
+export function noteKey(name: string, algorithm: NoteAlgorithm, publicKey: Uint8Array): NoteKey {
+  const tagged = concat(Uint8Array.of(ALGORITHM_BYTE[algorithm]), publicKey);
+  return { name, id: toHex(sha256(concat(utf8(`${name}\n`), tagged)).subarray(0, 4)), algorithm, publicKey };
+}
+
+/** `name+id+key`, as verifier keys are published. */
+export function formatNoteKey({ name, id, algorithm, publicKey }: NoteKey): string {
+  return `${name}+${id}+${toBase64(concat(Uint8Array.of(ALGORITHM_BYTE[algorithm]), publicKey))}`;
+}
+
+/** Reads a verifier key. @throws DecodeError `syntax`; `version` for another algorithm; `canonical` for an id that is not the key's. */
+export function parseNoteKey(text: string): NoteKey {
+  const [, name = '', id = '', encoded = ''] = /^([^+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/=]+)$/u.exec(text) ?? [];
+  if (!isName(name)) throw new DecodeError('syntax', 'not a verifier key of the form name+id+key', 0);
+  const reader = new Reader(fromBase64(encoded));
+  const byte = reader.u8();
+  const algorithm = (Object.keys(ALGORITHM_BYTE) as NoteAlgorithm[]).find((one) => ALGORITHM_BYTE[one] === byte);
+  if (algorithm === undefined) throw new DecodeError('version', `verifier key algorithm ${byte}`, 0);
+  const key = noteKey(name, algorithm, reader.take(KEY_LENGTH));
+  reader.end('verifier key');
+  if (key.id !== id) throw new DecodeError('canonical', `verifier key id ${id}, the key's is ${key.id}`, 0);
+  return key;
+}
+
+/**
+ * Reads a note of at most 1 MiB and 100 signatures.
+ * @throws DecodeError `syntax`, `range`
+ */
+export function parseNote(note: string): Note {
+  if (note.length > MAX_NOTE) throw new DecodeError('range', `note of ${note.length} characters`, 0);
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
+  if (/[\u0000-\u0009\u000b-\u001f]/.test(note) || !note.isWellFormed()) {
+    throw new DecodeError('syntax', 'control character or lone surrogate in a note', 0);
+  }
+  const end = note.lastIndexOf('\n\n');
+  if (end < 0 || !note.endsWith('\n')) throw new DecodeError('syntax', 'note without a signature block', 0);
+  const lines = note.slice(end + 2, -1).split('\n');
+  if (lines.length > MAX_SIGNATURES) throw new DecodeError('range', `${lines.length} signatures`, end);
+  return { text: note.slice(0, end + 1), signatures: [...new Set(lines)].map(parseSignature) };
+}
+
+function parseSignature(line: string): NoteSignature {
+  const [, name = '', encoded = ''] = /^— ([^ ]+) ([A-Za-z0-9+/=]+)$/u.exec(line) ?? [];
+  if (!isName(name)) throw new DecodeError('syntax', 'not a signature line', 0);
+  const reader = new Reader(fromBase64(encoded));
+  const id = toHex(reader.take(4));
+  if (reader.left === 0) throw new DecodeError('syntax', 'empty signature', 0);
+  return { name, id, signature: reader.take(reader.left) };
+}
+
+/**
+ * Verifies every signature of a note whose key is given.
+ * @param keys The keys that the caller trusts under these names.
+ * @throws DecodeError where it is not a note; EvidenceError `signature` where one of a given key does not verify,
+ * `key` where two given keys have one name and id, `chain` where no given key signed.
+ */
+export async function verifyNote(note: string, keys: readonly NoteKey[]): Promise<VerifiedNote> {
+  const { text, signatures } = parseNote(note);
+  const verified: VerifiedSignature[] = [];
+  const unverified: NoteSignature[] = [];
+  for (const line of signatures) {
+    const known = keys.filter(({ name, id }) => name === line.name && id === line.id);
+    const [key, another] = known;
+    if (another !== undefined) throw new EvidenceError('key', `two keys are given for ${line.name}+${line.id}`);
+    if (key === undefined) unverified.push(line);
+    else if (!verified.some((one) => one.key === key)) verified.push(await verifyLine(text, line, key));
+  }
+  if (verified.length === 0) throw new EvidenceError('chain', `none of the ${keys.length} given keys signed the note`);
+  return { text, verified, unverified };
+}
+
+async function verifyLine(text: string, { signature }: NoteSignature, key: NoteKey): Promise<VerifiedSignature> {
+  const fail = (why: string): EvidenceError =>
+    new EvidenceError('signature', `signature of ${key.name}+${key.id} ${why}`);
+  const timed = key.algorithm === 'cosignature/v1';
+  if (signature.length !== SIGNATURE_LENGTH + (timed ? 8 : 0)) throw fail(`has ${signature.length} bytes`);
+  const reader = new Reader(signature);
+  const timestamp = timed ? reader.u64be() : undefined;
+  const message = utf8(timestamp === undefined ? text : cosignedText(text, timestamp));
+  const imported = await importKey(concat(SPKI_PREFIX, key.publicKey));
+  if (!(await verifySignature({ kind: 'ed25519' }, imported, message, reader.take(SIGNATURE_LENGTH)))) {
+    throw fail('does not verify');
+  }
+  return timestamp === undefined ? { key } : { key, timestamp };
+}
+
+/** The text that a witness signs. @param timestamp Seconds since 1970. */
+export function cosignedText(text: string, timestamp: bigint): string {
+  return `cosignature/v1\ntime ${timestamp}\n${text}`;
+}
+
+/** A signature line over a note's text. @param timestamp Of a cosignature, in seconds since 1970. */
+export function signatureLine(key: NoteKey, signature: Uint8Array, timestamp?: bigint): string {
+  const time = timestamp === undefined ? new Uint8Array() : u64be(timestamp);
+  return `— ${key.name} ${toBase64(concat(fromHex(key.id), time, signature))}\n`;
+}
+
+/** A note of a text, which ends in a newline, and its signature lines. */
+export function formatNote(text: string, lines: readonly string[]): string {
+  return `${text}\n${lines.join('')}`;
+}
+
+/** A note's bytes as text. @throws DecodeError `syntax` */
+export function noteFromBytes(bytes: Uint8Array): string {
+  if (bytes.length > MAX_NOTE) throw new DecodeError('range', `note of ${bytes.length} bytes`, 0);
+  return fromUtf8(bytes);
+}
+
+function isName(name: string): boolean {
+  return name !== '' && !/[\s+]/u.test(name);
+}
