@@ -1,0 +1,37 @@
+/** A policy's canonical bytes and their digest: what the launch measures, and what the VM and every client read. */
+
+import { sha384 } from '@noble/hashes/sha2.js';
+import { bytesToHex } from '@noble/hashes/utils.js';
+import { refuse } from './error.ts';
+import { canonicalJson, MAX_BYTES, parseJson } from './json.ts';
+import type { Policy, PolicyDigest } from './policy.ts';
+import { accepted } from './reading.ts';
+
+/** Canonical bytes (RFC 8785) of a policy: every default written out, every set sorted. */
+export function canonicalPolicy(policy: Policy): Uint8Array {
+  return canonicalJson(policy);
+}
+
+/** SHA-384 of a policy's canonical bytes. */
+export function policyDigest(policy: Policy): PolicyDigest {
+  return digestOfCanonical(canonicalPolicy(policy));
+}
+
+/** SHA-384 of bytes that are taken to be canonical; whether they are is what {@link decodePolicy} says. */
+export function digestOfCanonical(bytes: Uint8Array): PolicyDigest {
+  return `sha384:${bytesToHex(sha384(bytes))}`;
+}
+
+/**
+ * The policy of canonical bytes, by the same checks as the parser for people: one grammar decides in both places.
+ * @throws PolicyError `canonical` where the bytes are another encoding of a policy; else as `parsePolicy`
+ */
+export function decodePolicy(canonical: Uint8Array): Policy {
+  if (canonical.length > MAX_BYTES) throw refuse('size', `${canonical.length} bytes where ${MAX_BYTES} are allowed`);
+  const policy = accepted(parseJson(canonical));
+  const again = canonicalPolicy(policy);
+  if (again.length !== canonical.length || again.some((byte, i) => byte !== canonical[i])) {
+    throw refuse('canonical', 'a policy, but not in canonical form');
+  }
+  return policy;
+}

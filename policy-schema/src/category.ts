@@ -1,0 +1,40 @@
+/** Data categories, labels and clearances: the algebra that everything else decides with. */
+
+/** A data category, such as `personal.health`. Dots make a hierarchy: `personal` covers `personal.health`. */
+export type Category = string;
+
+/** The categories that some data carries. Empty: the data says nothing about anything. */
+export type Label = ReadonlySet<Category>;
+
+/** A set of categories in either of the forms that policies and labels use. */
+export type Categories = ReadonlySet<Category> | readonly Category[];
+
+/** The category of data that anybody may have. It has to be written, and every clearance covers it. */
+export const PUBLIC: Category = 'public';
+
+/** Whether data labelled `label` may go where `clearance` is held: each of its categories is covered. */
+export function covers(clearance: Categories, label: Iterable<Category>): boolean {
+  for (const category of label) if (!coversOne(clearance, category)) return false;
+  return true;
+}
+
+/** The categories of `label` that `clearance` does not cover, sorted. */
+export function uncovered(clearance: Categories, label: Iterable<Category>): Category[] {
+  return [...label].filter((category) => !coversOne(clearance, category)).sort();
+}
+
+/** Whether the two have data in common: one covers a category of the other, or the other way round. */
+export function overlaps(a: Categories, b: Categories): boolean {
+  for (const category of a) if (category !== PUBLIC && coversOne(b, category)) return true;
+  for (const category of b) if (category !== PUBLIC && coversOne(a, category)) return true;
+  return false;
+}
+
+function coversOne(clearance: Categories, category: Category): boolean {
+  if (category === PUBLIC) return true;
+  for (let end = category.length; end > 0; end = category.lastIndexOf('.', end - 1)) {
+    const ancestor = category.slice(0, end);
+    if ('has' in clearance ? clearance.has(ancestor) : clearance.includes(ancestor)) return true;
+  }
+  return false;
+}

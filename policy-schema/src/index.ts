@@ -1,0 +1,61 @@
+/** The policy: its grammar, canonical form and digest, what fits in it, how two compare, and what clients demand. */
+
+export { canonicalPolicy, decodePolicy, digestOfCanonical, policyDigest } from './canonical.ts';
+export { type Categories, type Category, covers, type Label, overlaps, PUBLIC, uncovered } from './category.ts';
+export { CLAIM_KINDS, type ClaimRule, STRENGTHS, type Standing, type Strength, strengthOf } from './claim.ts';
+export { CONTROLS, FRAMEWORKS } from './control.ts';
+export { type Descriptors, type ProtoPlace, readDescriptors } from './descriptors.ts';
+export { formatIssue, MAX_ISSUES, PolicyError, type PolicyIssue, type PolicyIssueCode } from './error.ts';
+export { labelOf } from './handling.ts';
+export { canonicalJson, parseJson } from './json.ts';
+export {
+  type ExposedMethod,
+  interfaceDigest,
+  type MatchError,
+  type MatchResult,
+  match,
+  type Reason,
+  type ReasonCode,
+  requestLabel,
+  type WithheldMethod,
+} from './match.ts';
+export { checkPolicy, type ParseOptions, type Place, parsePolicy } from './parse.ts';
+export type {
+  Access,
+  Assurance,
+  Budget,
+  Claim,
+  ClaimKind,
+  Collection,
+  DataCategory,
+  Declassification,
+  EvidenceRules,
+  Governance,
+  Identity,
+  Leaks,
+  MethodId,
+  Oidc,
+  Override,
+  PeerIdentity,
+  Policy,
+  PolicyDigest,
+  Residency,
+  Resources,
+  Review,
+  Rule,
+  Sovereignty,
+  Subprocessor,
+  Succession,
+  System,
+  Witness,
+} from './policy.ts';
+export {
+  bytesOf,
+  type Day,
+  type Duration,
+  endOf,
+  millisecondsOf,
+  type Size,
+  secondsOf,
+  type Time,
+} from './quantity.ts';

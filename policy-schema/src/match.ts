@@ -1,0 +1,314 @@
+/** Which methods fit in a policy, and why the others do not. Pure and total: the same everywhere it runs. */
+
+import type { DescField, DescMessage, DescMethod } from '@bufbuild/protobuf';
+import { sha256 } from '@noble/hashes/sha2.js';
+import { bytesToHex } from '@noble/hashes/utils.js';
+import { type Category, covers, type Label, PUBLIC } from './category.ts';
+import { type Descriptors, methodIdOf, type ProtoPlace, placeOfDeclaration, servicesOf } from './descriptors.ts';
+import { PolicyError, pointerOf } from './error.ts';
+import type { Handling } from './gen/enclaim/handling_pb.js';
+import { handlingOf, labelOf, type Survey, survey } from './handling.ts';
+import { canonicalJson } from './json.ts';
+import type { Declassification, MethodId, Policy, Rule, Sha256 } from './policy.ts';
+
+/** Why a method is withheld. */
+export type ReasonCode =
+  | 'no-rule' // the policy does not mention the method
+  | 'undeclared' // the method declares no handling
+  | 'handling' // its handling options cannot be read
+  | 'uncategorised' // a field without a category
+  | 'vocabulary' // a category that the policy does not have
+  | 'purpose'
+  | 'callers'
+  | 'accepts'
+  | 'returns'
+  | 'reads'
+  | 'stores'
+  | 'sends'
+  | 'interface'; // its messages are not those that the rule pins
+
+/** One thing in which a method does not fit. */
+export interface Reason {
+  readonly code: ReasonCode;
+  readonly message: string;
+  readonly method: MethodId;
+  /** Way to the field at fault, from the request or response: `patient.name.family`. */
+  readonly field?: string;
+  /** The part of the policy that does not cover it. */
+  readonly pointer: string;
+  /** Where the .proto declares it. */
+  readonly proto?: ProtoPlace;
+}
+
+/** A method that fits. */
+export interface ExposedMethod {
+  readonly id: MethodId;
+  readonly descriptor: DescMethod;
+  readonly rule: Rule;
+  readonly pointer: string;
+  /** All that its requests can carry. */
+  readonly inputs: Label;
+  /** All that its responses can carry. */
+  readonly outputs: Label;
+}
+
+/** A method that does not fit, for at least one reason. */
+export interface WithheldMethod {
+  readonly method: MethodId;
+  readonly reasons: readonly Reason[];
+}
+
+/** Something of the policy that cannot work with these descriptors. Nothing should be served under it. */
+export interface MatchError {
+  readonly message: string;
+  readonly pointer: string;
+}
+
+/** What matching gave: every method of the descriptors is exposed or withheld. */
+export interface MatchResult {
+  readonly exposed: readonly ExposedMethod[];
+  readonly withheld: readonly WithheldMethod[];
+  readonly errors: readonly MatchError[];
+  /** Rules for methods that the descriptors do not have: allowed, for a policy is a limit and not a list. */
+  readonly unused: readonly MethodId[];
+}
+
+/**
+ * Holds every method of a descriptor set against a policy. A method is exposed where a rule exists and all that the
+ * method declares is within it.
+ */
+export function match(descriptors: Descriptors, policy: Policy): MatchResult {
+  const exposed: ExposedMethod[] = [];
+  const withheld: WithheldMethod[] = [];
+  const methods = servicesOf(descriptors).flatMap((service) => service.methods);
+  for (const method of methods) {
+    const judged = judge(method, policy);
+    if ('reasons' in judged) withheld.push(judged);
+    else exposed.push(judged);
+  }
+  const known = new Map(methods.map((method) => [methodIdOf(method), method]));
+  const ruled = Object.entries(policy.services).flatMap(([service, rules]) =>
+    Object.keys(rules).map((name): MethodId => `${service}/${name}`),
+  );
+  return {
+    exposed,
+    withheld,
+    errors: policy.declassify.flatMap((release, i) => checkBuild(release, i, known.get(release.method), policy)),
+    unused: ruled.filter((id) => !known.has(id)),
+  };
+}
+
+/**
+ * What a request is labelled with when it comes in. Where the rule pins the method's interface: the categories of the
+ * populated fields. Where it does not, descriptors travel with the handlers and not with the policy, and whoever
+ * writes them could call a diagnosis public: so the request counts as all that the method accepts.
+ * @throws PolicyError as {@link labelOf}
+ */
+export function requestLabel(
+  { descriptor, rule }: ExposedMethod,
+  request: Uint8Array | Parameters<typeof labelOf>[1],
+): Label {
+  const populated = labelOf(descriptor.input, request);
+  return rule.interface === 'any' ? new Set([...rule.accepts, ...populated]) : populated;
+}
+
+/**
+ * Digest of what a method's messages are and carry: names, numbers, types and categories of every field in reach.
+ * @throws PolicyError `handling` where options cannot be read
+ */
+export function interfaceDigest(method: DescMethod): Sha256 {
+  const types = new Map<string, unknown>();
+  const describe = (message: DescMessage): string => {
+    if (types.has(message.typeName)) return message.typeName;
+    types.set(message.typeName, undefined);
+    const own = new Map(survey(message).carriers.map(({ field, categories }) => [field, categories]));
+    const fields = [...message.fields].sort((a, b) => a.number - b.number);
+    types.set(
+      message.typeName,
+      fields.map((field) => [field.number, field.name, shapeOf(field, describe), own.get(field) ?? []]),
+    );
+    return message.typeName;
+  };
+  const value = {
+    method: methodIdOf(method),
+    kind: method.methodKind,
+    input: describe(method.input),
+    output: describe(method.output),
+    types: Object.fromEntries(types),
+  };
+  const label = new TextEncoder().encode('enclaim/interface/v1\0');
+  return `sha256:${bytesToHex(sha256(Uint8Array.from([...label, ...canonicalJson(value)])))}`;
+}
+
+function shapeOf(field: DescField, describe: (message: DescMessage) => string): unknown {
+  const of = field.message ? describe(field.message) : (field.enum?.typeName ?? field.scalar ?? 'none');
+  const key = field.fieldKind === 'map' ? field.mapKey : 'none';
+  return [field.fieldKind, of, key, field.presence, field.oneof?.name ?? 'none'];
+}
+
+function judge(method: DescMethod, policy: Policy): ExposedMethod | WithheldMethod {
+  const id = methodIdOf(method);
+  const rule = ruleOf(policy, method);
+  const pointer = pointerOf(['services', method.parent.typeName, method.name]);
+  const at = { method: id, pointer, ...placed(method) };
+  if (!rule) {
+    return {
+      method: id,
+      reasons: [{ ...at, code: 'no-rule', pointer: '/services', message: `no rule for ${id} in the policy` }],
+    };
+  }
+  try {
+    const declared = handlingOf(method);
+    const [input, output] = [survey(method.input), survey(method.output)];
+    const reasons = [
+      ...(declared
+        ? misfits(declared, rule).map(
+            ({ code, message }): Reason => ({
+              ...at,
+              code,
+              pointer: `${pointer}/${code}`,
+              message: `${id} ${message}`,
+            }),
+          )
+        : [{ ...at, code: 'undeclared' as const, message: `${id} has no (enclaim.handling)` }]),
+      ...overflow('accepts', input, rule.accepts, policy, at),
+      ...overflow('returns', output, rule.returns, policy, at),
+      ...pinned(method, rule, at),
+    ];
+    if (reasons.length > 0) return { method: id, reasons };
+    return { id, descriptor: method, rule, pointer, inputs: input.label, outputs: output.label };
+  } catch (error) {
+    if (!(error instanceof PolicyError)) throw error;
+    return { method: id, reasons: [{ ...at, code: 'handling', message: error.message }] };
+  }
+}
+
+function ruleOf(policy: Policy, method: DescMethod): Rule | undefined {
+  const { typeName } = method.parent;
+  const rules = Object.hasOwn(policy.services, typeName) ? policy.services[typeName] : undefined;
+  return rules && Object.hasOwn(rules, method.name) ? rules[method.name] : undefined;
+}
+
+/** In what a method's own declaration is not within its rule. */
+function misfits(declared: Handling, rule: Rule): { code: ReasonCode; message: string }[] {
+  const found: { code: ReasonCode; message: string }[] = [];
+  if (declared.purpose !== rule.purpose) {
+    found.push({ code: 'purpose', message: `is for "${declared.purpose}"; the policy permits "${rule.purpose}"` });
+  }
+  for (const [code, verb] of [
+    ['callers', 'answers'],
+    ['reads', 'reads'],
+    ['stores', 'stores in'],
+    ['sends', 'sends to'],
+  ] as const) {
+    const permitted = rule[code];
+    for (const name of new Set(declared[code])) {
+      if (permitted.includes(name)) continue;
+      found.push({ code, message: `${verb} ${name}; the policy permits ${permitted.join(', ') || 'none'}` });
+    }
+  }
+  return found;
+}
+
+/** Fields that carry more than is permitted, or of which nobody said what they carry. */
+function overflow(
+  code: 'accepts' | 'returns',
+  { carriers, bare }: Survey,
+  permitted: readonly Category[],
+  policy: Policy,
+  at: Pick<Reason, 'method' | 'pointer' | 'proto'>,
+): Reason[] {
+  const whole = code === 'accepts' ? 'the request' : 'the response';
+  const field = (path: string, of: DescField | undefined): Pick<Reason, 'field' | 'proto'> => ({
+    ...(path ? { field: path } : {}),
+    ...(of ? placed(of) : {}),
+  });
+  const pointer = `${at.pointer}/${code}`;
+  return [
+    ...bare.map(
+      ({ path, field: of, why }): Reason => ({
+        ...at,
+        ...field(path, of),
+        code: 'uncategorised',
+        message: `${at.method} ${code} ${path || whole}, which ${why}`,
+      }),
+    ),
+    ...carriers.flatMap(({ path, field: of, categories }) =>
+      categories.flatMap((category): Reason[] => {
+        const carries = `${at.method} ${code} ${path}, which carries ${category}`;
+        const here = { ...at, ...field(path, of) };
+        if (category !== PUBLIC && !Object.hasOwn(policy.data, category)) {
+          return [
+            { ...here, code: 'vocabulary', pointer: '/data', message: `${carries}; the policy has no such category` },
+          ];
+        }
+        if (covers(permitted, [category])) return [];
+        return [
+          { ...here, code, pointer, message: `${carries}; the policy permits ${permitted.join(', ') || 'none'}` },
+        ];
+      }),
+    ),
+  ];
+}
+
+function pinned(
+  method: DescMethod,
+  { interface: pin }: Rule,
+  at: Pick<Reason, 'method' | 'pointer' | 'proto'>,
+): Reason[] {
+  if (pin === 'any') return [];
+  const found = interfaceDigest(method);
+  if (found === pin) return [];
+  return [
+    {
+      ...at,
+      code: 'interface',
+      pointer: `${at.pointer}/interface`,
+      message: `${at.method} has the interface ${found}; the policy pins ${pin}`,
+    },
+  ];
+}
+
+/** A built message must find each field it takes, and may take only what its receiver may have. */
+function checkBuild(
+  { build, to }: Declassification,
+  index: number,
+  method: DescMethod | undefined,
+  policy: Policy,
+): MatchError[] {
+  if (!method) return [];
+  const receives = (Object.hasOwn(policy.subprocessors, to) ? policy.subprocessors[to]?.receives : undefined) ?? [];
+  return Object.entries(build).flatMap(([name, source]): MatchError[] => {
+    if (!source.startsWith('$request.')) return [];
+    const pointer = pointerOf(['declassify', index, 'build', name]);
+    const taken = follow(method.input, source.slice('$request.'.length).split('.'));
+    if (typeof taken === 'string')
+      return [{ pointer, message: `${methodIdOf(method)} takes in no ${source.slice(1)}: ${taken}` }];
+    const over = [...taken].filter((category) => !covers(receives, [category]));
+    return over.map((category) => ({
+      pointer,
+      message: `${source} carries ${category}; ${to} receives ${receives.join(', ') || 'none'}`,
+    }));
+  });
+}
+
+/** The categories of the single value at the end of a way through singular fields, or why there is none. */
+function follow(message: DescMessage, path: readonly string[]): Label | string {
+  const label = new Set<Category>();
+  let at: DescMessage | undefined = message;
+  for (const step of path) {
+    if (!at) return `nothing is within ${step}`;
+    const field: DescField | undefined = at.fields.find(({ name }) => name === step);
+    if (!field) return `${at.typeName} has no field ${step}`;
+    if (field.fieldKind === 'list' || field.fieldKind === 'map') return `${step} is not a single value`;
+    for (const { field: of, categories } of survey(at).carriers)
+      if (of === field) for (const category of categories) label.add(category);
+    at = field.message;
+  }
+  return at ? `${path.at(-1)} is a message` : label;
+}
+
+function placed(declared: DescMethod | DescField): { proto?: ProtoPlace } {
+  const proto = placeOfDeclaration(declared);
+  return proto ? { proto } : {};
+}

@@ -1,0 +1,306 @@
+/** The policy document, fully defaulted: what a system may do, at most. The grammar in `grammar.ts` yields exactly this. */
+
+import type { Category } from './category.ts';
+import type { Day, Duration, Size, Time } from './quantity.ts';
+
+/** `sha384:` and 96 lower-case hex digits: SHA-384 of a policy's canonical bytes. */
+export type PolicyDigest = `sha384:${string}`;
+
+/** `sha256:` and 64 lower-case hex digits. */
+export type Sha256 = `sha256:${string}`;
+
+/** `ed25519:` and the raw public key, base64url without padding. */
+export type Ed25519 = `ed25519:${string}`;
+
+/** The full name of a method: `clinic.v1.Intake/Submit`. */
+export type MethodId = `${string}/${string}`;
+
+/** The caller that nobody authenticated. */
+export const ANYONE = 'anyone';
+
+/** Records below have no prototype, so that a name out of a request or a descriptor finds only what was declared. */
+export type Named<T> = Readonly<Record<string, T>>;
+
+/**
+ * A policy. Nothing is implicit: every default is present, every list is a sorted set, an empty list means none.
+ * Deeply frozen.
+ */
+export interface Policy {
+  /** Version of this grammar. */
+  readonly enclaim: 1;
+  readonly system: System;
+  /** The vocabulary of labels. */
+  readonly data: Named<DataCategory>;
+  /** Rules by service and method. A method without a rule cannot be exposed. */
+  readonly services: Named<Named<Rule>>;
+  readonly collections: Named<Collection>;
+  /** Everybody outside who may be sent anything: the full list. */
+  readonly subprocessors: Named<Subprocessor>;
+  readonly declassify: readonly Declassification[];
+  /** `none`: no promise about where. */
+  readonly residency: Residency | 'none';
+  readonly access: Access;
+  readonly governance: Governance;
+  readonly overrides: readonly Override[];
+  /** Titles of controls that the built-in table lacks. */
+  readonly controls: Named<string>;
+  readonly claims: readonly Claim[];
+  readonly evidence: EvidenceRules;
+  /** `none`: no policy may succeed this one, and its sealed data dies with it. */
+  readonly succession: Succession | 'none';
+}
+
+/** Which system this is, and who answers for it. */
+export interface System {
+  readonly name: string;
+  readonly description: string;
+  readonly owner: {
+    readonly name: string;
+    readonly contact: string;
+    /** Signs deployments; `none`: clients cannot pin an owner. */
+    readonly key: Ed25519 | 'none';
+  };
+  /** Only ever grows along a chain of policies. */
+  readonly version: number;
+  /** The policy before this one. */
+  readonly succeeds: PolicyDigest | 'none';
+}
+
+/** A word of the vocabulary. */
+export interface DataCategory {
+  readonly description: string;
+  /** Kinds of people the data is about; a category with subjects is personal. */
+  readonly subjects: readonly string[];
+}
+
+/** What one method may do. */
+export interface Rule {
+  readonly purpose: string;
+  /** Identities that may call it, or `anyone`. */
+  readonly callers: readonly string[];
+  /** Categories that requests may carry. */
+  readonly accepts: readonly Category[];
+  /** Collections it may read. */
+  readonly reads: readonly string[];
+  /** Collections it may write to and delete from. */
+  readonly stores: readonly string[];
+  /** Subprocessors it may send to. */
+  readonly sends: readonly string[];
+  /** Categories that responses may carry. */
+  readonly returns: readonly Category[];
+  /**
+   * Digest of the method's messages and their categories (`interfaceDigest`). `any`: the messages may change without
+   * the policy, and for that reason every request is labelled with all that the method accepts.
+   */
+  readonly interface: Sha256 | 'any';
+}
+
+/** A set of records. Always encrypted. */
+export interface Collection {
+  readonly holds: readonly Category[];
+  /** `sealed`: on the state disk under the sealed key. `volatile`: in the VM's memory, gone with it. */
+  readonly storage: 'sealed' | 'volatile';
+  /** After this, a record cannot be read and its key is destroyed. */
+  readonly retention: Duration | 'unlimited';
+}
+
+/** Somebody outside who may be sent data. */
+export interface Subprocessor {
+  readonly description: string;
+  /** Origin: `https://host[:port]`, a name and never an address. */
+  readonly address: string;
+  readonly identity: PeerIdentity;
+  readonly region: string;
+  readonly receives: readonly Category[];
+  readonly assurance: Assurance | 'none';
+}
+
+/** How the runtime knows that it speaks to the subprocessor. Exactly one key. */
+export interface PeerIdentity {
+  /** Pinned public keys: `sha256/` and the base64 SHA-256 of the SubjectPublicKeyInfo. */
+  readonly spki?: readonly string[];
+  /** `system`: any public CA; else the SHA-256 of one CA certificate (DER). */
+  readonly ca?: 'system' | Sha256;
+  /** Another system under Enclaim, by its policy and base image. */
+  readonly attested?: { readonly policy: PolicyDigest; readonly image: Sha256 | 'any' };
+}
+
+/** A document in which a third party vouches for a subprocessor. */
+export interface Assurance {
+  /** Such as `soc2-type2` or `iso27001`. */
+  readonly kind: string;
+  readonly document: Sha256;
+  /** Nothing is sent after this day. */
+  readonly validUntil: Day;
+}
+
+/** A message that the runtime itself builds and sends, so that a handler can only trigger it. */
+export interface Declassification {
+  readonly id: string;
+  readonly method: MethodId;
+  /** The subprocessor that gets the message. */
+  readonly to: string;
+  /** What is called there: `pkg.Service/Method`, or `POST /path`. */
+  readonly call: string;
+  /**
+   * Fields of the outgoing message: `$request.patient.birth_date` (proto field names), `$record.cases.email` (of the
+   * record that the handler names), or fixed text.
+   */
+  readonly build: Named<string>;
+  readonly owner: string;
+  readonly justification: string;
+}
+
+/** Where data may be. */
+export interface Residency {
+  readonly regions: readonly string[];
+  readonly witness: Witness | 'none';
+}
+
+/** Who says where this VM runs. Residency is never measured, only asserted by a named signer. */
+export interface Witness {
+  readonly name: string;
+  readonly kind: 'aws-instance-identity' | 'azure-attested-document' | 'gcp-instance-identity' | 'statement';
+  /** Key or certificate (SHA-256 of its DER) that signs the assertion. */
+  readonly key: Ed25519 | Sha256;
+}
+
+/** Who may call. */
+export interface Access {
+  readonly identities: Named<Identity>;
+  /** Cedar policies, held against every call besides the rule's `callers`; empty: the callers alone decide. */
+  readonly cedar: string;
+}
+
+/** A way to know a caller. Exactly one of `oidc` and `mtls`. */
+export interface Identity {
+  /** What knowing the caller's identity means: added to the label of each of their requests. */
+  readonly category: Category;
+  /** What callers of this kind may be sent, at most. */
+  readonly receives: readonly Category[];
+  readonly oidc?: Oidc;
+  readonly mtls?: { readonly ca: Sha256 };
+}
+
+/** Bearer tokens of one issuer, whose keys are here and nowhere else. */
+export interface Oidc {
+  readonly issuer: string;
+  readonly audience: string;
+  /** By key id: the one algorithm the key is for, a colon, and its SubjectPublicKeyInfo (DER, base64url). */
+  readonly keys: Named<string>;
+  /** The token's claim that lists the caller's groups. */
+  readonly groups: string;
+}
+
+/** Limits on how the system behaves. `none`: nothing is promised about it. */
+export interface Governance {
+  readonly sovereignty: Sovereignty | 'none';
+  readonly leaks: Leaks | 'none';
+  readonly resources: Resources | 'none';
+}
+
+/** How much a request may depend on others. */
+export interface Sovereignty {
+  /** Percent. */
+  readonly minScore: number;
+  /** Per request. */
+  readonly maxExternalCalls: number;
+}
+
+/** What must not leave, whatever its label. */
+export interface Leaks {
+  readonly detectors: readonly LeakDetector[];
+  readonly on: readonly LeakSurface[];
+}
+
+/** Kinds of text that a detector knows. */
+export const LEAK_DETECTORS = ['credential', 'email', 'exact-match', 'iban', 'payment-card'] as const;
+/** One of {@link LEAK_DETECTORS}. */
+export type LeakDetector = (typeof LEAK_DETECTORS)[number];
+
+/** Where detectors look. */
+export const LEAK_SURFACES = ['egress', 'log', 'response'] as const;
+/** One of {@link LEAK_SURFACES}. */
+export type LeakSurface = (typeof LEAK_SURFACES)[number];
+
+/** What one request may use. */
+export interface Budget {
+  readonly memory: Size;
+  readonly cpu: Time;
+  readonly wall: Time;
+}
+
+/** Limits for every method, and narrower ones for some. */
+export interface Resources extends Budget {
+  /** Requests at once. */
+  readonly inFlight: number;
+  /** Percent of time stalled (PSI `some avg10`) above which nothing is admitted. */
+  readonly pressure: { readonly memory: number; readonly cpu: number };
+  /** Degrees Celsius above which nothing is admitted, where the platform shows a sensor. */
+  readonly thermal: number | 'none';
+  readonly methods: Named<Budget>;
+}
+
+/** A dated, owned hole in the limit. It is part of the digest and stops by itself. */
+export interface Override {
+  readonly id: string;
+  /** What is suspended: `leaks.email`, `sovereignty.minScore`, `resources.wall`, `assurance.mailer`. */
+  readonly suspends: string;
+  readonly on: MethodId;
+  readonly owner: string;
+  readonly ticket: string;
+  readonly justification: string;
+  readonly expires: Day;
+}
+
+/** The kinds of claim that the compiler can hold against the other sections. */
+export type ClaimKind =
+  | 'access-logged'
+  | 'audited-system'
+  | 'authorised-access'
+  | 'bounded-resources'
+  | 'deleted-after-retention'
+  | 'encryption-at-rest'
+  | 'local-first'
+  | 'no-leakage'
+  | 'no-undisclosed-recipients'
+  | 'residency'
+  | 'subprocessors-assured';
+
+/** A sentence for people, and the kind that makes it checkable. */
+export interface Claim {
+  readonly id: string;
+  readonly kind: ClaimKind;
+  readonly statement: string;
+  /** The data it is about; `all`: the whole vocabulary. */
+  readonly data: readonly Category[] | 'all';
+  /** `framework/control`, such as `soc2/cc6.1`. */
+  readonly controls: readonly string[];
+}
+
+/** How the evidence log is kept. */
+export interface EvidenceRules {
+  /** `before-response`: no response leaves before its record is on stable storage. */
+  readonly durability: 'before-response' | 'batched';
+  readonly retention: Duration | 'unlimited';
+  readonly review: Review | 'none';
+  /** Verifier keys (C2SP signed-note text) of witnesses that must cosign checkpoints. */
+  readonly witnesses: readonly string[];
+  /** Keys whose records of pre-commit and CI enter the log as asserted. */
+  readonly pipeline: readonly Ed25519[];
+}
+
+/** Who looks at the log, and how often. A period without a signed review is a finding. */
+export interface Review {
+  readonly every: Duration;
+  readonly by: readonly Ed25519[];
+}
+
+/** What the next policy needs to take over sealed data. */
+export interface Succession {
+  readonly signers: readonly Ed25519[];
+  /** How many of them. */
+  readonly threshold: number;
+  /** How long it must have been in the log. */
+  readonly notice: Duration;
+}
