@@ -1,7 +1,17 @@
 /** TPM 2.0: wire structures, quotes and event logs. Pure: no I/O. */
 
-export { ALG_NULL, type CurveName, HASH_ID, hashId, MAX_DIGEST, MAX_NAME } from './algorithm.ts';
+export {
+  ALG_NULL,
+  CURVE_LENGTH,
+  type CurveName,
+  HASH_ID,
+  hashId,
+  MAX_COORDINATE,
+  MAX_DIGEST,
+  MAX_NAME,
+} from './algorithm.ts';
 export { type Attest, type CertifyAttest, type ClockInfo, parseAttest, type QuoteAttest } from './attest.ts';
+export { type EndorsementKey, parseEndorsementKey } from './endorsement.ts';
 export {
   type BankSelection,
   extendPcr,
@@ -19,6 +29,7 @@ export {
   encodePublic,
   HIERARCHY,
   type Hierarchy,
+  leftPad,
   nameOf,
   type ObjectAttribute,
   parsePublic,

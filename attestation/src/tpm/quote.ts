@@ -1,11 +1,12 @@
 /** Verification of TPM 2.0 quotes: who signed, that the TPM itself made it, for this nonce, over these registers. */
 
 import { importKey } from '#crypto';
-import { equalBytes, toHex } from '../bytes.ts';
+import { equalBytes, toHex, u32be } from '../bytes.ts';
 import type { VerificationKey } from '../crypto/scheme.ts';
 import type { HashName } from '../digest.ts';
-import { DecodeError, EvidenceError } from '../errors.ts';
-import { type ClockInfo, parseAttest, type QuoteAttest } from './attest.ts';
+import { EvidenceError } from '../errors.ts';
+import { parsePart } from '../part.ts';
+import { type ClockInfo, parseAttest, type QuoteAttest, TPM_GENERATED } from './attest.ts';
 import { formatSelection, type PcrBanks, type PcrSelection, type PcrValues, pcrDigest, sameSelection } from './pcr.ts';
 import { hasAttributes, nameOf, parsePublic, qualifiedNameOfPrimary, spkiOf, type TpmPublic } from './public-area.ts';
 import { parseSignature, verifyTpmSignature } from './signature.ts';
@@ -56,9 +57,9 @@ interface QuoteParts {
 export async function verifyQuote(
   quote: QuoteParts & { readonly akPublic: Uint8Array; readonly pcrs: PcrValues },
 ): Promise<AuthenticatedAkQuote> {
-  const ak = format('attestation key', () => parsePublic(quote.akPublic));
+  const ak = parsePart('format', 'attestation key', quote.akPublic, parsePublic);
   requireAttestationKey(ak);
-  const spki = format('attestation key', () => spkiOf(ak));
+  const spki = parsePart('format', 'attestation key', ak, spkiOf);
   const banks = new Map([['sha256', quote.pcrs]] as const);
   const verified = await verifyQuoteUnderKey({ ...quote, spki, selection: QUOTE_SELECTION, banks });
   // The TPM states the name of the key it signed with. Without this, the attributes in akPublic would be mere words.
@@ -126,7 +127,7 @@ async function verifySignatureOver(
   bytes: Uint8Array,
   key: VerificationKey,
 ): Promise<{ scheme: AuthenticatedQuote['scheme']; hash: HashName }> {
-  const signature = format('signature', () => parseSignature(bytes));
+  const signature = parsePart('format', 'signature', bytes, parseSignature);
   if (!(await verifyTpmSignature(signature, key, attest))) {
     throw new EvidenceError('signature', 'the quote is not signed by the attestation key');
   }
@@ -134,7 +135,10 @@ async function verifySignatureOver(
 }
 
 function parseQuoteAttest(bytes: Uint8Array): QuoteAttest {
-  const attest = format('attest', () => parseAttest(bytes));
+  if (!equalBytes(bytes.subarray(0, 4), u32be(TPM_GENERATED))) {
+    throw new EvidenceError('magic', 'the attest was not made by a TPM');
+  }
+  const attest = parsePart('format', 'attest', bytes, parseAttest);
   if (attest.type !== 'quote') throw new EvidenceError('type', `the attest is of type ${attest.type}, not a quote`);
   return attest;
 }
@@ -158,15 +162,5 @@ function requireRegisters(attest: QuoteAttest, hash: HashName, selection: PcrSel
   const digest = pcrDigest(hash, selection, banks);
   if (digest === undefined || !equalBytes(attest.pcrDigest, digest)) {
     throw new EvidenceError('registers', 'the register values are not the quoted ones');
-  }
-}
-
-function format<T>(what: string, parse: () => T): T {
-  try {
-    return parse();
-  } catch (cause) {
-    if (!(cause instanceof DecodeError)) throw cause;
-    const code = cause.code === 'magic' ? 'magic' : 'format';
-    throw new EvidenceError(code, `${what}: ${cause.message}`, { cause });
   }
 }

@@ -3,7 +3,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { concat, Reader } from '@enclaim/attestation/bytes';
 import { DecodeError } from '@enclaim/attestation/errors';
-import { list, MAX_DIGEST, struct, tpm2b, u8, u16, u32 } from '@enclaim/attestation/tpm';
+import { MAX_DIGEST, struct, tpm2b, u8, u16, u32 } from '@enclaim/attestation/tpm';
 import { type Command, FLUSH_CONTEXT } from './commands.ts';
 import { errorOf, TpmError, type TpmErrorCode } from './error.ts';
 import type { TpmTransport } from './transport.ts';

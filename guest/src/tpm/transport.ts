@@ -2,6 +2,7 @@
 
 import { open } from 'node:fs/promises';
 import { connect } from 'node:net';
+import { concat } from '@enclaim/attestation/bytes';
 import { TpmError } from './error.ts';
 
 /** One whole command in, one whole response out. Calls may overlap: they are answered one after another, in order. */
@@ -57,7 +58,7 @@ export async function openTpmSocket(
 
   const exchange = (command: Uint8Array): Promise<Uint8Array> =>
     new Promise((resolve, reject) => {
-      let answer = new Uint8Array();
+      let answer: Uint8Array = new Uint8Array();
       const settle = (error?: Error): void => {
         socket.off('data', onData).off('error', settle).off('close', onClose).pause();
         if (error) reject(error);
@@ -65,7 +66,7 @@ export async function openTpmSocket(
       };
       const onClose = (): void => settle(new Error('connection closed'));
       const onData = (chunk: Uint8Array): void => {
-        answer = Buffer.concat([answer, chunk]);
+        answer = concat(answer, chunk);
         if (answer.length < HEADER) return;
         const size = new DataView(answer.buffer, answer.byteOffset).getUint32(2);
         if (size > MAX_MESSAGE || size < HEADER || answer.length > size) settle(new Error(`answer of ${size} bytes`));

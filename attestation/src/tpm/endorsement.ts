@@ -1,0 +1,30 @@
+/** Endorsement keys: what a key must be for a credential that is encrypted to it to prove anything (TCG EK Profile 2.5). */
+
+import { EvidenceError } from '../errors.ts';
+import { parsePart } from '../part.ts';
+import { type EccPublic, hasAttributes, parsePublic, type RsaPublic, type Symmetric } from './public-area.ts';
+
+/** A storage key that only ActivateCredential and its like can use. */
+export type EndorsementKey = (RsaPublic | EccPublic) & {
+  readonly symmetric: Exclude<Symmetric, { algorithm: 'none' }>;
+};
+
+/**
+ * The endorsement key in TPMT_PUBLIC bytes.
+ *
+ * **Trust**: that a TPM holds it is for its certificate to show. A key that is not restricted would decrypt for whoever
+ * asks; one that is not fixed may have been copied out of the TPM.
+ * @throws EvidenceError `format`, `key`
+ */
+export function parseEndorsementKey(bytes: Uint8Array): EndorsementKey {
+  const key = parsePart('format', 'endorsement key', bytes, parsePublic);
+  const fixed = hasAttributes(
+    key,
+    ['fixedTPM', 'fixedParent', 'sensitiveDataOrigin', 'restricted', 'decrypt'],
+    ['sign', 'encryptedDuplication'],
+  );
+  if (!fixed || key.type === 'keyedhash' || key.symmetric.algorithm === 'none' || key.nameAlg === 'sha1') {
+    throw new EvidenceError('key', `not an endorsement key: ${key.type}, ${key.attributes.join(', ')}`);
+  }
+  return { ...key, symmetric: key.symmetric } as EndorsementKey;
+}
