@@ -1,5 +1,6 @@
-/** A child process that cannot outlive this one. */
+/** Child processes, and how they are tied to the life of this one. */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { LineSplitter } from './console.ts';
 import { MachineError } from './error.ts';
 
@@ -10,7 +11,7 @@ export interface ChildEnd {
 }
 
 /** A started program. */
-export interface TiedChild {
+export interface Child {
   readonly pid: number;
   /** Settles when the program has ended and its output was read. */
   readonly ended: Promise<ChildEnd>;
@@ -20,39 +21,44 @@ export interface TiedChild {
   stop(): Promise<void>;
 }
 
+type Argv = readonly [string, ...string[]];
+
 const MAX_ERRORS = 20;
 const PATIENCE_MS = 2000;
 
+/** `argv` so that the kernel kills it when this process dies, of whatever cause: setpriv sets PR_SET_PDEATHSIG and becomes it. */
+export function tied(setpriv: string, argv: Argv): Argv {
+  return [setpriv, '--pdeathsig', 'KILL', '--', ...argv];
+}
+
 /**
- * Starts `argv` so that the kernel kills it when this process dies of whatever cause (PR_SET_PDEATHSIG, through setpriv,
- * which becomes the program itself). It runs in a session of its own: a Ctrl-C at the terminal reaches only this process,
- * which then ends its children in order.
+ * Starts a program in a session of its own: a Ctrl-C at the terminal reaches only this process, which then ends its children
+ * in order.
  *
- * @param onLine Told each clean line of standard output.
+ * @param options.temporary The program's folder for temporary files.
+ * @param options.onLine Told each clean line of standard output.
  * @throws MachineError `tool-missing` where the program cannot be started.
  */
-export async function startTied(
-  setpriv: string,
-  argv: readonly [string, ...string[]],
-  options: { readonly temporary: string; readonly onLine?: (line: string) => void },
-): Promise<TiedChild> {
-  const child = spawn(setpriv, ['--pdeathsig', 'KILL', '--', ...argv], {
+export async function startChild(
+  [program, ...args]: Argv,
+  { temporary, onLine = () => {} }: { readonly temporary: string; readonly onLine?: (line: string) => void },
+): Promise<Child> {
+  const child = spawn(program, args, {
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
-    env: { PATH: process.env.PATH, TMPDIR: options.temporary, LANG: 'C.UTF-8' },
+    env: { PATH: process.env.PATH, TMPDIR: temporary, LANG: 'C.UTF-8' },
   });
   const errors: string[] = [];
   const ended = new Promise<ChildEnd>((resolve) => child.once('close', (code, signal) => resolve({ code, signal })));
-  readLines(child.stdout, options.onLine ?? (() => {}));
+  readLines(child.stdout, onLine);
   readLines(child.stderr, (line) => {
     errors.push(line);
     if (errors.length > MAX_ERRORS) errors.shift();
   });
-  const pid = await new Promise<number>((resolve, reject) => {
-    child.once('spawn', () => resolve(Number(child.pid)));
-    child.once('error', (cause) => reject(new MachineError('tool-missing', `cannot start ${argv[0]}`, { cause })));
+  await once(child, 'spawn').catch((cause) => {
+    throw new MachineError('tool-missing', `cannot start ${program}`, { cause });
   });
-  return { pid, ended, errors: () => errors, stop: () => stop(child, ended) };
+  return { pid: Number(child.pid), ended, errors: () => errors, stop: () => stop(child, ended) };
 }
 
 async function stop(child: ChildProcess, ended: Promise<ChildEnd>): Promise<void> {

@@ -28,7 +28,7 @@ export class LineSplitter {
 
   /** The lines that `piece` completes. */
   push(piece: string): string[] {
-    const lines = (this.#rest + piece).split(/\r?\n|\r/);
+    const lines = (this.#rest + piece).split('\n');
     this.#rest = lines.pop() ?? '';
     while (this.#rest.length > 4 * MAX_LINE) {
       lines.push(this.#rest.slice(0, 4 * MAX_LINE));

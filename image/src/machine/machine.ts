@@ -1,12 +1,13 @@
 /** A running machine: from files to a guest that serves, and back to nothing. */
-import { copyFile, mkdir, mkdtemp, open, rm } from 'node:fs/promises';
+import { copyFile, mkdir, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { type MachineArguments, renderMachine, VARIABLES_FILE } from './arguments.ts';
-import { startTied, type TiedChild } from './child.ts';
+import { type Child, startChild, tied } from './child.ts';
 import { MachineError } from './error.ts';
 import { type MachineWish, planMachine, type RunPlace } from './plan.ts';
 import { freePort, portTaken } from './port.ts';
+import { makeRunFolder } from './run-folder.ts';
 import { findTools, type ToolOptions } from './tools.ts';
 import { prepareTpm, startTpm } from './tpm.ts';
 import { ConsoleWatch, type MachinePhase } from './watch.ts';
@@ -82,7 +83,7 @@ async function boot(options: MachineOptions, signal: AbortSignal): Promise<Runni
   signal.throwIfAborted();
 
   onPhase('tools');
-  const runFolder = await mkdtemp(join(tmpdir(), 'enclaim-'));
+  const runFolder = await makeRunFolder();
   cleanup.defer(() => rm(runFolder, { recursive: true, force: true }));
   const place = placeOf(options, runFolder, await freePort(options.port ?? 0));
   const description = await planMachine(options, place);
@@ -104,7 +105,10 @@ async function boot(options: MachineOptions, signal: AbortSignal): Promise<Runni
 
   onPhase('firmware');
   const watch = new ConsoleWatch(onPhase);
-  const child = await startTied(tools.setpriv, qemu, { temporary: runFolder, onLine: (line) => watch.line(line) });
+  const child = await startChild(tied(tools.setpriv, qemu), {
+    temporary: runFolder,
+    onLine: (line) => watch.line(line),
+  });
   cleanup.adopt(child, () => child.stop());
   processes.unshift(child.pid);
   await untilServing(child, watch, { port: place.port, timeout, signal });
@@ -113,7 +117,7 @@ async function boot(options: MachineOptions, signal: AbortSignal): Promise<Runni
 
 /** Waits for the one good outcome and names every other. */
 async function untilServing(
-  child: TiedChild,
+  child: Child,
   watch: ConsoleWatch,
   { port, timeout, signal }: { port: number; timeout: number; signal: AbortSignal },
 ): Promise<void> {
@@ -145,7 +149,7 @@ async function untilServing(
 function handOver(
   cleanup: AsyncDisposableStack,
   parts: {
-    readonly child: TiedChild;
+    readonly child: Child;
     readonly watch: ConsoleWatch;
     readonly signal: AbortSignal;
   } & Pick<RunningMachine, 'port' | 'processes' | 'tpmAuthority'>,

@@ -4,7 +4,7 @@ import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TPM_SOCKET } from './arguments.ts';
-import { startTied, type TiedChild } from './child.ts';
+import { type Child, startChild, tied } from './child.ts';
 import { MachineError } from './error.ts';
 import type { MachineTools } from './tools.ts';
 
@@ -35,7 +35,7 @@ export async function prepareTpm(folder: string, tools: MachineTools, signal: Ab
   const partial = join(folder, `tpm.${process.pid}.tmp`);
   await rm(partial, { recursive: true, force: true });
   try {
-    await manufacture(folder, partial, tools, signal);
+    await manufacture(folder, partial, tools);
     signal.throwIfAborted();
     await rm(state.folder, { recursive: true, force: true });
     await rename(partial, state.folder);
@@ -55,8 +55,8 @@ export async function startTpm(
   runFolder: string,
   tools: MachineTools,
   signal: AbortSignal,
-): Promise<TiedChild> {
-  const child = await startTied(tools.setpriv, argv, { temporary: runFolder });
+): Promise<Child> {
+  const child = await startChild(tied(tools.setpriv, argv), { temporary: runFolder });
   let alive = true;
   void child.ended.then(() => {
     alive = false;
@@ -76,7 +76,11 @@ export async function startTpm(
   }
 }
 
-async function manufacture(folder: string, partial: string, tools: MachineTools, signal: AbortSignal): Promise<void> {
+/**
+ * Runs swtpm_setup to its end, also when the run is aborted meanwhile and when this process dies: ended early, it leaves
+ * behind the TPM that it works with; left alone, it is done within a second.
+ */
+async function manufacture(folder: string, partial: string, tools: MachineTools): Promise<void> {
   const authority = join(folder, 'authority');
   const configuration = join(partial, 'configuration');
   await mkdir(authority, { recursive: true, mode: 0o700 });
@@ -100,8 +104,7 @@ async function manufacture(folder: string, partial: string, tools: MachineTools,
       '--platform-model QEMU',
     ])}`,
   ]);
-  const child = await startTied(
-    tools.setpriv,
+  const child = await startChild(
     [
       tools.swtpmSetup,
       ...['--tpm2', '--tpmstate', partial, '--tpm', `${tools.swtpm} socket`, '--config', setup],
@@ -109,11 +112,7 @@ async function manufacture(folder: string, partial: string, tools: MachineTools,
     ],
     { temporary: partial },
   );
-  const abort = (): void => void child.stop();
-  signal.addEventListener('abort', abort, { once: true });
   const { code } = await child.ended;
-  signal.removeEventListener('abort', abort);
-  signal.throwIfAborted();
   if (code !== 0) {
     throw new MachineError('tpm-failed', `swtpm_setup ended with ${code}: ${child.errors().slice(-3).join('; ')}`);
   }

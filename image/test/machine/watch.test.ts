@@ -1,0 +1,28 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { ConsoleWatch, type MachinePhase } from '../../src/machine/watch.ts';
+
+function watched(...lines: string[]): { phases: MachinePhase[]; watch: ConsoleWatch } {
+  const phases: MachinePhase[] = [];
+  const watch = new ConsoleWatch((phase) => phases.push(phase));
+  for (const line of lines) watch.line(line);
+  return { phases, watch };
+}
+
+test('phases come in order and once, whatever is printed', async () => {
+  const { phases, watch } = watched(
+    'enclaim: guest 0.1.0',
+    'x enclaim: serving',
+    'enclaim: guest',
+    'enclaim: serving',
+    'enclaim: guest',
+  );
+  assert.deepEqual(phases, ['guest', 'serving']);
+  await watch.served;
+});
+
+test('the first refusal counts', () => {
+  const { watch, phases } = watched('enclaim: guest', 'enclaim: refused: policy differs', 'enclaim: refused: other');
+  assert.equal(watch.refusal, 'policy differs');
+  assert.deepEqual(phases, ['guest']);
+});

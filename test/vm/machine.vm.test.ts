@@ -1,0 +1,161 @@
+/** The life cycle of real QEMU and swtpm processes. The image is none, so the firmware is as far as these machines get. */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import { mkdtemp, readdir, rm, truncate, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { encodeBundle } from '@enclaim/attestation/bundle';
+import { type MachineOptions, startMachine } from '@enclaim/image/machine';
+
+let folder: string;
+let options: MachineOptions & { readonly stateFolder: string };
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'enclaim-machine-'));
+  const app = join(folder, 'app.enclaim');
+  const uki = join(folder, 'uki.efi');
+  await writeFile(
+    app,
+    encodeBundle({ policy: Buffer.from('{}'), descriptors: new Uint8Array(), handlers: new Uint8Array() }),
+  );
+  await writeFile(uki, Buffer.alloc(65_536)); // QEMU loads it, no firmware starts it
+  options = {
+    app,
+    boot: { kind: 'uki', uki },
+    commandLine: 'quiet',
+    stateFolder: join(folder, 'state'),
+    memoryMiB: 256,
+  };
+});
+after(() => rm(folder, { recursive: true }));
+
+/** Pids of processes that name this test's folder: QEMU by its disks, swtpm by its state. */
+function processes(): number[] {
+  const ours = (pid: string): boolean => {
+    try {
+      const argv = readFileSync(`/proc/${pid}/cmdline`, 'latin1').split('\0');
+      return /qemu|swtpm/.test(argv[0] ?? '') && argv.some((argument) => argument.includes(folder));
+    } catch {
+      return false; // gone meanwhile
+    }
+  };
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name) && ours(name))
+    .map(Number);
+}
+
+async function assertNothingLeft(): Promise<void> {
+  assert.deepEqual(processes(), []);
+  assert.deepEqual(
+    (await readdir(tmpdir())).filter((name) => name.startsWith(`enclaim-run-${process.pid}-`)),
+    [],
+  );
+  assert.deepEqual(
+    (await readdir(folder, { recursive: true })).filter((name) => name.endsWith('.tmp')),
+    [],
+  );
+}
+
+for (const phase of ['tools', 'tpm', 'firmware'] as const) {
+  for (const delay of [0, 30, 300]) {
+    test(`an abort ${delay} ms into the phase ${phase} leaves nothing`, async () => {
+      await rm(options.stateFolder, { recursive: true, force: true });
+      const abort = new AbortController();
+      const reason = new Error('interrupted');
+      let seen = 0;
+      const onPhase = (now: string): void => {
+        if (now !== phase) return;
+        setTimeout(() => {
+          seen = processes().length;
+          abort.abort(reason);
+        }, delay);
+      };
+      await assert.rejects(startMachine({ ...options, onPhase, signal: abort.signal }), reason);
+      if (phase === 'firmware' && delay === 300) assert.equal(seen, 2); // there was something to leave
+      await assertNothingLeft();
+    });
+  }
+}
+
+test('an abort before the start starts nothing', async () => {
+  const phases: string[] = [];
+  const started = startMachine({ ...options, onPhase: (phase) => phases.push(phase), signal: AbortSignal.abort() });
+  await assert.rejects(started, { name: 'AbortError' });
+  assert.deepEqual(phases, []);
+});
+
+test('a guest that never serves is given up', async () => {
+  await assert.rejects(startMachine({ ...options, timeout: 700 }), { name: 'MachineError', code: 'boot-timeout' });
+  await assertNothingLeft();
+});
+
+test('a port in use is named', async () => {
+  const holder = createServer().listen(0, '127.0.0.1');
+  await once(holder, 'listening');
+  const { port } = holder.address() as { port: number };
+  await assert.rejects(startMachine({ ...options, port }), { code: 'port-taken', message: new RegExp(`${port}`) });
+  holder.close();
+  await assertNothingLeft();
+});
+
+test('an image that is gone is named', async () => {
+  await assert.rejects(startMachine({ ...options, boot: { kind: 'uki', uki: '/absent.efi' } }), {
+    code: 'disk-missing',
+  });
+  await assertNothingLeft();
+});
+
+test('a TPM whose state is damaged is not replaced in silence', async () => {
+  const stateFolder = join(folder, 'damaged');
+  await assert.rejects(startMachine({ ...options, stateFolder, timeout: 500 }), { code: 'boot-timeout' });
+  await truncate(join(stateFolder, 'tpm/tpm2-00.permall'), 100);
+  await assert.rejects(startMachine({ ...options, stateFolder }), { name: 'MachineError', code: /tpm-failed|exited/ });
+  await assertNothingLeft();
+});
+
+test('a state folder keeps its TPM, and the authority that certified it', async () => {
+  const identity = (): string => readFileSync(join(options.stateFolder, 'authority/issuercert.pem'), 'latin1');
+  await assert.rejects(startMachine({ ...options, timeout: 300 }), { code: 'boot-timeout' });
+  const first = identity();
+  await assert.rejects(startMachine({ ...options, timeout: 300 }), { code: 'boot-timeout' });
+  assert.equal(identity(), first);
+});
+
+test('two machines do not share a TPM', async () => {
+  const abort = new AbortController();
+  const { promise: booting, resolve } = Promise.withResolvers<void>();
+  const onPhase = (phase: string): void => {
+    if (phase === 'firmware') setTimeout(resolve, 300);
+  };
+  const first = startMachine({ ...options, onPhase, signal: abort.signal });
+  await booting;
+  await assert.rejects(startMachine(options), { name: 'MachineError', code: /tpm-failed|exited/ });
+  abort.abort();
+  await assert.rejects(first, { name: 'AbortError' });
+  await assertNothingLeft();
+});
+
+test('a machine dies with the process that started it, and the next run clears its folder', async () => {
+  const script = `
+    import { startMachine } from '@enclaim/image/machine';
+    const onPhase = (phase) => phase === 'firmware' && setTimeout(() => process.kill(process.pid, 'SIGKILL'), 300);
+    await startMachine({ ...${JSON.stringify(options)}, onPhase });`;
+  const parent = spawn(process.execPath, ['--input-type=module', '--eval', script], {
+    cwd: import.meta.dirname,
+    stdio: 'inherit',
+  });
+  const [, signal] = await once(parent, 'exit');
+  assert.equal(signal, 'SIGKILL');
+  for (let waited = 0; processes().length > 0 && waited < 2000; waited += 20) await sleep(20);
+  assert.deepEqual(processes(), []);
+  const left = async (): Promise<string[]> =>
+    (await readdir(tmpdir())).filter((name) => name.startsWith(`enclaim-run-${parent.pid}-`));
+  assert.equal((await left()).length, 1);
+  await assert.rejects(startMachine({ ...options, timeout: 200 }), { code: 'boot-timeout' });
+  assert.deepEqual(await left(), []);
+});
