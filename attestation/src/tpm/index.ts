@@ -13,6 +13,16 @@ export {
 export { type Attest, type CertifyAttest, type ClockInfo, parseAttest, type QuoteAttest } from './attest.ts';
 export { type EndorsementKey, parseEndorsementKey } from './endorsement.ts';
 export {
+  authenticateEventLog,
+  EV_NO_ACTION,
+  type EventLog,
+  type LogEvent,
+  parseEventLog,
+  type ReplayedEvent,
+  replayEventLog,
+  type UntrustedDescription,
+} from './event-log.ts';
+export {
   type BankSelection,
   extendPcr,
   formatSelection,
