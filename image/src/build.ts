@@ -12,6 +12,7 @@ import {
   KERNEL_RELEASE,
   MODULE_LIST,
   MODULES,
+  RELEASE_FILE,
   STUB_FILE,
   STUB_PACKAGE,
   TAKEN_FILES,
@@ -71,7 +72,7 @@ export async function buildImage(options: BuildOptions = {}): Promise<Image> {
   const system = [...takenItems(inputs), ...(await moduleItems(inputs)), ...folderItems()];
   refuseOpenClosure(system);
   phase('compile');
-  const programs = programItems(await compileEntries(root, options.entries ?? ENTRIES));
+  const programs = programItems(await compileEntries(root, options.entries ?? ENTRIES), await releaseName(root));
   phase('pack');
   const cache = options.reuse === false ? null : (options.cache ?? defaultCache());
   const initrd = await packInitrd(
@@ -248,7 +249,7 @@ function folderItems(): Item[] {
   }));
 }
 
-function programItems(programs: readonly CompiledEntry[]): Item[] {
+function programItems(programs: readonly CompiledEntry[], release: string): Item[] {
   const list = MODULES.map(({ name, optional }) => ({
     path: `/${modulePath(name)}`,
     ...(optional ? { optional } : {}),
@@ -264,6 +265,11 @@ function programItems(programs: readonly CompiledEntry[]): Item[] {
   return [
     ...items,
     {
+      entry: { path: RELEASE_FILE, type: 'file', mode: 0o644, data: Buffer.from(`${release}\n`) },
+      from: 'package.json',
+      reason: 'the name that the image gives itself in boot statements',
+    },
+    {
       entry: { path: 'init', type: 'symlink', target: first.path },
       from: table,
       reason: 'what the kernel starts: Node with the supervisor',
@@ -274,6 +280,12 @@ function programItems(programs: readonly CompiledEntry[]): Item[] {
       reason: 'kernel modules in the order of loading',
     },
   ];
+}
+
+/** Such as `enclaim-0.1.0`. */
+async function releaseName(root: string): Promise<string> {
+  const { name, version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'));
+  return `${name}-${version}`;
 }
 
 function contentOf({ entry, from, reason }: Item): ManifestContent {

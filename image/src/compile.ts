@@ -1,15 +1,29 @@
-/** Our own programs as single files: esbuild with everything fixed that could depend on folder, machine or user. */
+/** Programs as single files: esbuild with everything fixed that could depend on folder, machine or user. */
+import { isBuiltin } from 'node:module';
 import { join } from 'node:path';
-import { type BuildFailure, build } from 'esbuild';
+import { type BuildFailure, type BuildOptions, build, type Plugin } from 'esbuild';
 import type { Entry } from './entries.ts';
 import { ImageError } from './errors.ts';
 
-/** A bundled program and the source files that went into it, by path below the project's root. */
+/** A bundled program of the image and the source files that went into it, by path below the project's root. */
 export interface CompiledEntry {
   readonly entry: Entry;
   readonly code: Uint8Array;
   readonly sources: readonly string[];
 }
+
+/** No tsconfig.json, no NODE_PATH, no environment: only sources, and these options, decide the output. */
+const FIXED = {
+  tsconfigRaw: '{}',
+  nodePaths: [],
+  bundle: true,
+  target: 'node26',
+  charset: 'utf8',
+  minifyWhitespace: true,
+  legalComments: 'none',
+  write: false,
+  logLevel: 'silent',
+} as const satisfies BuildOptions;
 
 /** Packages in CommonJS form ask for `require`, which an ES module has to be given. */
 const PRELUDE =
@@ -17,35 +31,63 @@ const PRELUDE =
 
 /**
  * Bundles the programs of the image.
+ * @param root - Folder that names inside the output are relative to, so that they are the same wherever it lies.
  * @throws ImageError `compile-failed` with the first messages of esbuild
  */
 export async function compileEntries(root: string, entries: readonly Entry[]): Promise<CompiledEntry[]> {
   return Promise.all(
     entries.map(async (entry) => {
-      const banner = `${entry.executable ? '#!/usr/bin/node\n' : ''}${PRELUDE}`;
-      const result = await build({
-        absWorkingDir: root, // names inside the output are relative to it, hence the same in every folder
+      const { code, sources } = await compile(entry.source, {
+        absWorkingDir: root,
         entryPoints: [join(root, entry.source)],
-        tsconfigRaw: '{}',
-        nodePaths: [],
-        bundle: true,
         platform: 'node',
         format: 'esm',
-        target: 'node26',
-        charset: 'utf8',
-        banner: { js: banner },
-        minifyWhitespace: true,
-        legalComments: 'none',
-        metafile: true,
-        write: false,
-        logLevel: 'silent',
-      }).catch((cause: BuildFailure) => {
-        const messages = cause.errors?.slice(0, 5).map((m) => `${m.location?.file}:${m.location?.line}: ${m.text}`);
-        throw new ImageError('compile-failed', `${entry.source}: ${messages?.join('; ') ?? cause.message}`, { cause });
+        banner: { js: `${entry.executable ? '#!/usr/bin/node\n' : ''}${PRELUDE}` },
       });
-      const [output] = result.outputFiles;
-      if (output === undefined) throw new ImageError('compile-failed', `${entry.source}: no output`);
-      return { entry, code: output.contents, sources: Object.keys(result.metafile.inputs).sort() };
+      return { entry, code, sources };
     }),
   );
+}
+
+/**
+ * Bundles an operator's handlers for a realm that has nothing: one script that assigns to `module.exports`.
+ * @throws ImageError `compile-failed`; `import-forbidden` for an import of what only Node has
+ */
+export async function compileHandlers(app: string, source: string): Promise<Uint8Array> {
+  const { code } = await compile(source, {
+    absWorkingDir: app,
+    entryPoints: [join(app, source)],
+    platform: 'neutral',
+    format: 'cjs',
+    mainFields: ['module', 'main'],
+    define: { 'process.env.NODE_ENV': '"production"' },
+    plugins: [noBuiltins],
+  });
+  return code;
+}
+
+/** Said while bundling and not in production: a worker has neither files nor network, and no module loader. */
+const noBuiltins: Plugin = {
+  name: 'no-builtins',
+  setup: ({ onResolve }) => {
+    onResolve({ filter: /^/ }, ({ path }) =>
+      isBuiltin(path) ? { errors: [{ text: `handlers cannot import ${path}: a worker does not have it` }] } : undefined,
+    );
+  },
+};
+
+async function compile(name: string, options: BuildOptions): Promise<{ code: Uint8Array; sources: string[] }> {
+  try {
+    const { outputFiles, metafile } = await build({ ...FIXED, ...options, metafile: true, write: false });
+    return { code: outputFiles[0]?.contents ?? new Uint8Array(), sources: Object.keys(metafile.inputs).sort() };
+  } catch (cause) {
+    const errors = (cause as Partial<BuildFailure>).errors ?? [];
+    const messages = errors.slice(0, 5).map(({ location, text }) => `${location?.file}:${location?.line}: ${text}`);
+    const forbidden = errors.some(({ pluginName }) => pluginName === noBuiltins.name);
+    throw new ImageError(
+      forbidden ? 'import-forbidden' : 'compile-failed',
+      messages.length > 0 ? messages.join('; ') : `${name}: ${cause instanceof Error ? cause.message : cause}`,
+      { cause },
+    );
+  }
 }

@@ -77,6 +77,9 @@ export const FOLDERS: readonly { path: string; mode: number; reason: string }[] 
 /** Where the guest finds the list of modules to load. */
 export const MODULE_LIST = 'enclaim/modules.json';
 
+/** Where the guest finds the image's name for itself. */
+export const RELEASE_FILE = 'enclaim/release';
+
 /**
  * The embedded command line; docs/image.md gives the reason of each word. `enclaim.policy=` is appended at launch.
  */
