@@ -15,7 +15,7 @@ export { MOUNT, type MountOptions, mount, mountBase, mountConfigfs, unmount } fr
 export { configureNetwork, type NetworkOptions, type NetworkState } from './network.ts';
 export { reapOrphans } from './orphans.ts';
 export { neverExit, powerOff } from './power.ts';
-export { socketPair } from './socket-pair.ts';
+
 export {
   type ChildExit,
   type ConfinedChild,
@@ -24,3 +24,4 @@ export {
   type RootEntry,
   spawnConfined,
 } from './spawn.ts';
+export { connectUnix, socketPair } from './unix-socket.ts';

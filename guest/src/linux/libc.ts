@@ -7,6 +7,7 @@ const FUNCTIONS = {
   __errno_location: { arguments: [], return: 'pointer' },
   bind: { arguments: ['int32', 'buffer', 'uint32'], return: 'int32' },
   chdir: { arguments: ['string'], return: 'int32' },
+  connect: { arguments: ['int32', 'buffer', 'uint32'], return: 'int32' },
   chroot: { arguments: ['string'], return: 'int32' },
   ioctl: { arguments: ['int32', 'uint64', 'buffer'], return: 'int32' },
   kill: { arguments: ['int32', 'int32'], return: 'int32' },
