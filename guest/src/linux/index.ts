@@ -6,7 +6,6 @@ export {
   parseCommandLine,
   readCommandLine,
 } from './command-line.ts';
-export { connectUnix } from './connect.ts';
 export { type Disk, findDisk } from './disk.ts';
 export { type ErrnoName, LinuxError } from './error.ts';
 export { restrictForGood } from './limits.ts';
