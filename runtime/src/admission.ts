@@ -1,6 +1,8 @@
 /** Admission: from measured bytes to the methods that may be served, and nothing else. */
 
 import {
+  ANYONE,
+  type ClaimKind,
   type Descriptors,
   decodePolicy,
   digestOfCanonical,
@@ -13,11 +15,42 @@ import {
 } from '@enclaim/policy-schema/admission';
 import { RefusalError } from './errors.ts';
 
+/** Kinds of claim that this runtime holds. */
+const HELD: ReadonlySet<ClaimKind> = new Set(['audited-system', 'access-logged', 'no-undisclosed-recipients']);
+
 /**
- * Kinds of claim that this runtime holds, and the section of the policy each rests on here. A policy that states
- * another kind is refused whole: a claim that nothing enforces must not be served under.
+ * Sentences of the policy that this runtime cannot hold yet, by where they stand. A policy that has one is refused
+ * whole: to serve under a limit that nothing enforces would be to promise it.
  */
-const ENFORCED: ReadonlySet<string> = new Set(['audited-system', 'access-logged', 'no-undisclosed-recipients']);
+function unheld(policy: Policy): { pointer: string; message: string }[] {
+  const { claims, collections, services, access, governance, overrides, residency, evidence } = policy;
+  return [
+    ...claims.flatMap(({ id, kind }, i) =>
+      HELD.has(kind) ? [] : [unable(`/claims/${i}`, `claim ${id} of kind ${kind}`)],
+    ),
+    ...Object.entries(collections).flatMap(([name, { storage }]) =>
+      storage === 'volatile' ? [] : [unable(`/collections/${name}/storage`, `${storage} storage`)],
+    ),
+    ...Object.entries(services).flatMap(([service, rules]) =>
+      Object.entries(rules).flatMap(([method, { callers }]) =>
+        callers.every((caller) => caller === ANYONE)
+          ? []
+          : [unable(`/services/${service}/${method}/callers`, 'callers that have to be known')],
+      ),
+    ),
+    ...(access.cedar === '' ? [] : [unable('/access/cedar', 'Cedar policies')]),
+    ...Object.entries(governance).flatMap(([section, rule]) =>
+      rule === 'none' ? [] : [unable(`/governance/${section}`, section)],
+    ),
+    ...(overrides.length === 0 ? [] : [unable('/overrides', 'overrides')]),
+    ...(residency === 'none' ? [] : [unable('/residency', 'residency')]),
+    ...(evidence.witnesses.length === 0 ? [] : [unable('/evidence/witnesses', 'witnesses')]),
+  ];
+}
+
+function unable(pointer: string, what: string): { pointer: string; message: string } {
+  return { pointer, message: `${pointer}: this runtime does not hold ${what}` };
+}
 
 /** What was admitted. */
 export interface Admission {
@@ -37,7 +70,7 @@ export function admit(policyBytes: Uint8Array, descriptorBytes: Uint8Array, expe
   const digest = digestOfCanonical(policyBytes);
   if (digest !== expected) throw new RefusalError('policy', `policy is ${digest}, measured was ${expected}`);
   const policy = reading('policy', () => decodePolicy(policyBytes));
-  refuseUnenforced(policy);
+  refuseUnheld(policy);
   const descriptors = reading('descriptors', () => readDescriptors(descriptorBytes));
   const { exposed, withheld, errors } = match(descriptors, policy);
   const [error] = errors;
@@ -56,13 +89,9 @@ export function admit(policyBytes: Uint8Array, descriptorBytes: Uint8Array, expe
   };
 }
 
-function refuseUnenforced(policy: Policy): void {
-  policy.claims.forEach(({ id, kind }, index) => {
-    if (ENFORCED.has(kind)) return;
-    throw new RefusalError('claim', `claim ${id}: this runtime does not enforce ${kind}`, {
-      pointer: `/claims/${index}`,
-    });
-  });
+function refuseUnheld(policy: Policy): void {
+  const [first] = unheld(policy);
+  if (first !== undefined) throw new RefusalError('claim', first.message, { pointer: first.pointer });
 }
 
 function reasonsOf(withheld: WithheldMethod): string[] {

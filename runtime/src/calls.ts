@@ -13,7 +13,14 @@ import {
 import { toHex } from '@enclaim/attestation/bytes';
 import { digestText } from '@enclaim/attestation/digest';
 import { commitment, type ReceiptBody } from '@enclaim/attestation/receipt';
-import { type ExposedMethod, labelOf, uncovered } from '@enclaim/policy-schema/admission';
+import {
+  type Collection,
+  type ExposedMethod,
+  labelOf,
+  millisecondsOf,
+  requestLabel,
+  uncovered,
+} from '@enclaim/policy-schema/admission';
 import type { Admission } from './admission.ts';
 import { CallContext } from './context.ts';
 import { type RefusalCode, RefusalError } from './errors.ts';
@@ -88,7 +95,10 @@ export class Calls {
     this.#options = options;
     const { collections, claims } = options.admission.policy;
     this.#collections = new Map(
-      Object.entries(collections).map(([name, { holds }]) => [name, { holds, store: new VolatileCollection(name) }]),
+      Object.entries(collections).map(([name, collection]) => [
+        name,
+        { holds: collection.holds, store: new VolatileCollection(name, retentionOf(collection)) },
+      ]),
     );
     this.#claim = claims.find(({ kind }) => kind === 'access-logged')?.id ?? null;
   }
@@ -110,8 +120,8 @@ export class Calls {
     let context: CallContext | undefined;
     try {
       const { descriptor, rule } = method;
-      const message = decode(descriptor.input, request);
-      const sent = labelOf(descriptor.input, message);
+      const message = reading('request', descriptor.input, () => fromBinary(descriptor.input, request));
+      const sent = reading('request', descriptor.input, () => requestLabel(method, message));
       context = new CallContext(method, this.#collections, sent);
       const over = uncovered(rule.accepts, sent);
       if (over.length > 0) throw new RefusalError('flow', `${method.id} does not accept ${over.join(', ')}`);
@@ -121,11 +131,13 @@ export class Calls {
         request: this.#toJson(descriptor.input, message),
         reads: rule.reads,
         stores: rule.stores,
+        time: new Date().toISOString(),
+        id: toHex(randomBytes(16)),
         perform: (operation) => current.perform(operation),
         signal,
       });
       const response = this.#fromJson(descriptor.output, made);
-      const returned = labelOf(descriptor.output, response);
+      const returned = reading('response', descriptor.output, () => labelOf(descriptor.output, response));
       context.release(returned);
       const label = context.label;
       return { refusal: null, response: toBinary(descriptor.output, response), label, returned: [...returned].sort() };
@@ -140,12 +152,10 @@ export class Calls {
   }
 
   #fromJson(descriptor: DescMessage, json: Json): Message {
-    try {
-      const { registry } = this.#options.admission.descriptors;
-      return fromJson(descriptor, json as JsonValue, { registry, ignoreUnknownFields: false });
-    } catch (cause) {
-      throw new RefusalError('response', `the handler's answer is not a ${descriptor.typeName}`, { cause });
-    }
+    const { registry } = this.#options.admission.descriptors;
+    return reading('response', descriptor, () =>
+      fromJson(descriptor, json as JsonValue, { registry, ignoreUnknownFields: false }),
+    );
   }
 
   #record({ id }: ExposedMethod, { refusal, label }: Outcome): Promise<Uint8Array> {
@@ -202,21 +212,16 @@ function resultOf(refusal: RefusalError | null): 'allow' | 'deny' | 'error' {
   return refusal.code === 'flow' || refusal.code === 'grant' ? 'deny' : 'error';
 }
 
-/** A request message. Unknown fields are refused: they would be data without a category. */
-function decode(descriptor: DescMessage, bytes: Uint8Array): Message {
-  let message: Message;
+/** Reads a message of either side. @throws RefusalError `code`, for fields without a category too */
+function reading<T>(code: 'request' | 'response', descriptor: DescMessage, read: () => T): T {
   try {
-    message = fromBinary(descriptor, bytes, { readUnknownFields: true });
+    return read();
   } catch (cause) {
-    throw new RefusalError('request', `the request is not a ${descriptor.typeName}`, { cause });
+    throw new RefusalError(code, `the ${code} is not a ${descriptor.typeName}`, { cause });
   }
-  if (hasUnknownFields(message))
-    throw new RefusalError('request', `the request has fields that ${descriptor.typeName} does not know`);
-  return message;
 }
 
-function hasUnknownFields(value: unknown): boolean {
-  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return false;
-  if ('$unknown' in value && Array.isArray(value.$unknown) && value.$unknown.length > 0) return true;
-  return Object.values(value).some(hasUnknownFields);
+/** Milliseconds that a collection keeps a value. */
+function retentionOf({ retention }: Collection): number {
+  return retention === 'unlimited' ? Number.POSITIVE_INFINITY : millisecondsOf(retention);
 }

@@ -3,7 +3,6 @@
 import type { TLSSocket } from 'node:tls';
 import { create } from '@bufbuild/protobuf';
 import { EXPORTER_LABEL, encodeNonceLeaf } from '@enclaim/attestation/batch';
-import { concat } from '@enclaim/attestation/bytes';
 import { type Evidence, EvidenceSchema } from '@enclaim/attestation/evidence';
 import {
   decodeFrame,
@@ -88,30 +87,27 @@ async function nextStep<C extends HandshakeStep['case']>(
   return step as Extract<HandshakeStep, { case: C }>;
 }
 
-/** Exactly `length` bytes; the rest goes back, since HTTP/2 may already follow. */
+/** Exactly `length` bytes, and not one more: HTTP/2 may already follow. */
 async function readExactly(socket: TLSSocket, length: number): Promise<Uint8Array> {
-  const parts: Uint8Array[] = [];
-  for (let held = 0; held < length; ) {
-    const chunk = (socket.read() ?? (await readable(socket))) as Buffer | null;
-    if (chunk === null) continue;
-    const wanted = Math.min(chunk.length, length - held);
-    parts.push(chunk.subarray(0, wanted));
-    held += wanted;
-    if (wanted < chunk.length) socket.unshift(chunk.subarray(wanted));
+  for (;;) {
+    const chunk = socket.read(length) as Buffer | null;
+    if (chunk?.length === length) return chunk;
+    if (chunk !== null || socket.readableEnded)
+      throw new RefusalError('channel', 'the connection ended within the handshake');
+    await readable(socket);
   }
-  return concat(...parts);
 }
 
-function readable(socket: TLSSocket): Promise<null> {
+function readable(socket: TLSSocket): Promise<void> {
   return new Promise((resolve, reject) => {
     const settle = (error?: Error): void => {
-      socket.off('readable', ready).off('end', ended).off('close', ended).off('error', settle);
-      if (error === undefined) resolve(null);
+      socket.off('readable', ready).off('close', closed).off('error', settle);
+      if (error === undefined) resolve();
       else reject(error);
     };
     const ready = (): void => settle();
-    const ended = (): void => settle(new RefusalError('channel', 'the connection ended within the handshake'));
-    socket.on('readable', ready).on('end', ended).on('close', ended).on('error', settle);
+    const closed = (): void => settle(new RefusalError('channel', 'the connection ended within the handshake'));
+    socket.on('readable', ready).on('close', closed).on('error', settle);
   });
 }
 

@@ -92,6 +92,7 @@ function bootStatement(
 ): BootStatement {
   const { ak, ekCertificate } = platform.device;
   const bootId = toHex(randomBytes(16));
+  const ownerKey = admission.policy.system.owner.key;
   return {
     version: 1,
     platform: platform.kind,
@@ -109,7 +110,7 @@ function bootStatement(
       size: log.head.size,
       head: digestText('sha256', log.head.hash),
     },
-    owner: admission.policy.system.owner.key,
+    owner: ownerKey === 'none' ? null : ownerKey,
     started: { at: new Date().toISOString(), strength: 'host' },
   };
 }

@@ -13,17 +13,27 @@ export interface Stored {
 const MOST_BYTES = 64 * 1024 * 1024;
 const LONGEST_KEY = 256;
 
-/** One collection. */
+interface Entry extends Stored {
+  readonly size: number;
+  /** Of the monotonic clock, in milliseconds: the host cannot turn it back. */
+  readonly deadline: number;
+}
+
+/** One collection. A value past its retention is gone, whether or not it was swept. */
 export class VolatileCollection {
   readonly #name: string;
-  readonly #entries = new Map<string, Stored & { readonly size: number }>();
+  readonly #retention: number;
+  readonly #entries = new Map<string, Entry>();
   #size = 0;
 
-  constructor(name: string) {
+  /** @param retention milliseconds */
+  constructor(name: string, retention: number) {
     this.#name = name;
+    this.#retention = retention;
   }
 
   get(key: string): Stored | undefined {
+    this.#sweep();
     return this.#entries.get(key);
   }
 
@@ -31,10 +41,12 @@ export class VolatileCollection {
   put(key: string, value: Json, label: readonly string[]): void {
     if (key.length === 0 || key.length > LONGEST_KEY)
       throw new RefusalError('grant', `a key of ${key.length} characters`);
+    this.#sweep();
     const size = key.length + JSON.stringify(value).length;
     const grown = this.#size - (this.#entries.get(key)?.size ?? 0) + size;
     if (grown > MOST_BYTES) throw new RefusalError('budget', `collection ${this.#name} is full`);
-    this.#entries.set(key, { value, label, size });
+    this.#entries.delete(key); // so that the order of the map stays that of the deadlines
+    this.#entries.set(key, { value, label, size, deadline: performance.now() + this.#retention });
     this.#size = grown;
   }
 
@@ -45,7 +57,16 @@ export class VolatileCollection {
 
   /** Keys, sorted, and the label of knowing them: that of everything they name. */
   list(): { keys: string[]; label: string[] } {
+    this.#sweep();
     const label = new Set([...this.#entries.values()].flatMap((entry) => entry.label));
     return { keys: [...this.#entries.keys()].sort(), label: [...label].sort() };
+  }
+
+  #sweep(): void {
+    const now = performance.now();
+    for (const [key, { deadline }] of this.#entries) {
+      if (deadline > now) return;
+      this.delete(key);
+    }
   }
 }

@@ -24,6 +24,9 @@ export type ToWorker =
       readonly request: Json;
       readonly reads: readonly string[];
       readonly stores: readonly string[];
+      /** When the call came in (RFC 3339), and an identifier made for it: the only clock and randomness there is. */
+      readonly time: string;
+      readonly id: string;
     }
   /** Answer to an operation. */
   | { readonly kind: 'result'; readonly operation: number; readonly value: Json }

@@ -40,12 +40,12 @@ const BOOTSTRAP = `(function (emit) {
     }),
   });
   const start = (handlers, text) => {
-    const { method, request, reads, stores } = parse(text);
+    const { method, request, reads, stores, time, id } = parse(text);
     const store = {};
     for (const name of new Set([...reads, ...stores])) {
       store[name] = collection(name, reads.includes(name), stores.includes(name));
     }
-    const ctx = Object.freeze({ store: Object.freeze(store) });
+    const ctx = Object.freeze({ now: () => time, requestId: id, store: Object.freeze(store) });
     Promise.resolve()
       .then(() => handlers[method](request, ctx))
       .then((response) => emit(stringify({ kind: 'done', response: response ?? null })))
@@ -55,7 +55,7 @@ const BOOTSTRAP = `(function (emit) {
 })`;
 
 interface Bridge {
-  readonly module: { readonly exports: { readonly default?: unknown } };
+  readonly module: { readonly exports: { readonly handlers?: unknown } };
   start(handlers: unknown, text: string): void;
   answer(text: string): void;
 }
@@ -115,6 +115,6 @@ export class Realm {
     // Made inside: an object of the outside would hand over the outside's constructors.
     const { module } = bridge;
     this.#script.runInContext(context)(module, module.exports);
-    return { handlers: module.exports.default ?? module.exports, bridge };
+    return { handlers: module.exports.handlers, bridge };
   }
 }

@@ -22,6 +22,8 @@ export interface Call {
   readonly request: Json;
   readonly reads: readonly string[];
   readonly stores: readonly string[];
+  readonly time: string;
+  readonly id: string;
   /** Carries out an operation. Whatever it throws refuses the operation; a RefusalError's message goes to the handler. */
   perform(operation: Operation): Json;
   /** Ends the call: the caller has gone, or its time is over. */
@@ -91,8 +93,8 @@ export class Worker {
     };
     call.signal.addEventListener('abort', abort, { once: true });
     this.#running.set(id, { call, resolve, reject });
-    const { method, request, reads, stores } = call;
-    this.#send({ kind: 'call', call: id, method, request, reads, stores });
+    const { signal: _, perform: __, ...told } = call;
+    this.#send({ kind: 'call', call: id, ...told });
     return promise.finally(() => {
       call.signal.removeEventListener('abort', abort);
       this.#running.delete(id);

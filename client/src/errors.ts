@@ -1,0 +1,34 @@
+/** What ends a connection attempt on the client's side. */
+
+import type { Verdict } from '@enclaim/attestation';
+
+/** The evidence is authentic, and not what is demanded. Nothing was sent. */
+export class VerdictError extends Error {
+  override readonly name = 'VerdictError';
+  readonly code = 'verdict';
+  readonly verdict: Verdict;
+
+  constructor(verdict: Verdict) {
+    const failed = verdict.checks.filter(({ outcome, required }) => required && outcome !== 'passed');
+    super(`verdict is not ok: ${failed.map(({ id, detail }) => `${id}: ${detail}`).join('; ')}`);
+    this.verdict = verdict;
+  }
+}
+
+/** Why a connection could not be used. */
+export type ChannelErrorCode =
+  | 'unreachable' // no TCP or TLS connection
+  | 'protocol' // the other end does not speak the attested handshake as it should
+  | 'closed' // the channel was closed
+  | 'receipt'; // a response came without a valid receipt
+
+/** The channel failed below or beside the evidence. */
+export class ChannelError extends Error {
+  override readonly name = 'ChannelError';
+  readonly code: ChannelErrorCode;
+
+  constructor(code: ChannelErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}

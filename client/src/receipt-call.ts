@@ -1,0 +1,75 @@
+/** A call whose response counts only with its receipt. */
+
+import { checkReceiptMessages, RECEIPT_TRAILER, type ReceiptBody, verifyReceipt } from '@enclaim/attestation/receipt';
+import type { ChannelInterface as Channel } from '@grpc/grpc-js';
+import { Metadata, type StatusObject, status } from '@grpc/grpc-js';
+import type { Attestation } from './exchange.ts';
+
+type Call = ReturnType<Channel['createCall']>;
+type Listener = Parameters<Call['start']>[1];
+
+/** A receipt that was checked, with what it is needed for later. */
+export interface CheckedReceipt {
+  readonly body: ReceiptBody;
+  /** The `enclaim.v1.Receipt` message. */
+  readonly bytes: Uint8Array;
+  /** The attestation of the connection that carried the response. */
+  readonly attestation: Attestation;
+}
+
+/** Services of the runtime itself: what they say is not the operator's, and carries no receipt. */
+const UNRECEIPTED = ['/grpc.health.v1.Health/', '/grpc.reflection.v1.ServerReflection/'];
+
+/**
+ * Wraps a call. Messages pass through; a status of OK passes only with a receipt that speaks of exactly these
+ * messages, and turns into DATA_LOSS otherwise.
+ */
+export function receiptCall(
+  call: Call,
+  path: string,
+  attestationOf: () => Attestation | undefined,
+  onReceipt: (receipt: CheckedReceipt) => void,
+): Call {
+  if (UNRECEIPTED.some((prefix) => path.startsWith(prefix))) return call;
+  const request: Buffer[] = [];
+  const response: Buffer[] = [];
+  const { start, sendMessageWithContext } = call;
+  call.sendMessageWithContext = (context, message) => {
+    request.push(message);
+    sendMessageWithContext.call(call, context, message);
+  };
+  call.start = (metadata, listener) => {
+    const checking: Listener = {
+      onReceiveMetadata: (received) => listener.onReceiveMetadata(received),
+      onReceiveMessage: (message: Buffer) => {
+        response.push(message);
+        listener.onReceiveMessage(message);
+      },
+      onReceiveStatus: (ended) => {
+        void checkedStatus(ended).then((checked) => listener.onReceiveStatus(checked));
+      },
+    };
+    start.call(call, metadata, checking);
+  };
+  return call;
+
+  async function checkedStatus(ended: StatusObject): Promise<StatusObject> {
+    const [bytes] = ended.metadata.get(RECEIPT_TRAILER);
+    // An error carries no data, so there is nothing to vouch for; a refusal of the policy has a receipt all the same.
+    if (bytes === undefined && ended.code !== status.OK) return ended;
+    try {
+      const attestation = attestationOf();
+      if (attestation === undefined || !(bytes instanceof Uint8Array)) throw new Error('the response has no receipt');
+      const receipt = await verifyReceipt(bytes, attestation.statement.keys.receipt, attestation.bootDigest);
+      checkReceiptMessages(receipt, { method: path.slice(1), request, response, status: ended.code });
+      onReceipt({ body: receipt.body, bytes, attestation });
+      return ended;
+    } catch (error) {
+      return {
+        code: status.DATA_LOSS,
+        details: `receipt refused: ${(error as Error).message}`,
+        metadata: new Metadata(),
+      };
+    }
+  }
+}

@@ -1,0 +1,76 @@
+/** `.enclaim-receipt`: a receipt, the messages it speaks of, and the evidence behind it, in one JSON file. */
+
+import type { Verdict } from '@enclaim/attestation';
+import { fromBase64, toBase64, utf8 } from '@enclaim/attestation/bytes';
+import { decodeJson } from '@enclaim/attestation/canonical';
+import { checkReceiptMessages, type ReceiptBody, verifyReceipt } from '@enclaim/attestation/receipt';
+import { z } from 'zod';
+import { type ConnectOptions, verifySaved } from './channel.ts';
+import type { CheckedReceipt } from './receipt-call.ts';
+
+/** A receipt file. All bytes as base64. */
+export interface ReceiptFile {
+  readonly enclaim: 'receipt/1';
+  /** The `enclaim.v1.Receipt` message. */
+  readonly receipt: string;
+  /** Messages of both directions, or null where the holder keeps them elsewhere. */
+  readonly messages: { readonly request: readonly string[]; readonly response: readonly string[] } | null;
+  /** The `enclaim.v1.Evidence` message of the connection. */
+  readonly evidence: string;
+}
+
+const bytes = z.base64();
+const fileSchema: z.ZodType<ReceiptFile> = z.strictObject({
+  enclaim: z.literal('receipt/1'),
+  receipt: bytes,
+  messages: z.strictObject({ request: z.array(bytes), response: z.array(bytes) }).nullable(),
+  evidence: bytes,
+});
+
+const LIMIT = 16 * 1024 * 1024;
+
+/** The file for a receipt. */
+export function receiptFile(
+  { bytes: receipt, attestation }: CheckedReceipt,
+  messages: { request: readonly Uint8Array[]; response: readonly Uint8Array[] } | null,
+): Uint8Array {
+  const file: ReceiptFile = {
+    enclaim: 'receipt/1',
+    receipt: toBase64(receipt),
+    messages: messages && { request: messages.request.map(toBase64), response: messages.response.map(toBase64) },
+    evidence: toBase64(attestation.evidence),
+  };
+  return utf8(`${JSON.stringify(file, undefined, 2)}\n`);
+}
+
+/** Reads a receipt file. **Trust**: nothing in it is authentic yet. @throws DecodeError */
+export function parseReceiptFile(content: Uint8Array): ReceiptFile {
+  return decodeJson(fileSchema, content, LIMIT);
+}
+
+/**
+ * Verifies a receipt file offline: its evidence, the receipt under the key of that evidence, and the messages.
+ * @throws EvidenceError where the receipt or its evidence is not authentic
+ */
+export async function verifyReceiptFile(
+  file: ReceiptFile,
+  options: Pick<ConnectOptions, 'references' | 'demands' | 'now'>,
+): Promise<{ verdict: Verdict; body: ReceiptBody }> {
+  const { verdict, attestation } = await verifySaved(fromBase64(file.evidence), options);
+  const receipt = await verifyReceipt(
+    fromBase64(file.receipt),
+    attestation.statement.keys.receipt,
+    attestation.bootDigest,
+  );
+  const { method, status } = receipt.body;
+  if (file.messages !== null) {
+    const { request, response } = file.messages;
+    checkReceiptMessages(receipt, {
+      method,
+      status,
+      request: request.map(fromBase64),
+      response: response.map(fromBase64),
+    });
+  }
+  return { verdict, body: receipt.body };
+}

@@ -1,0 +1,46 @@
+/** The clinic's handlers: ordinary asynchronous TypeScript that sees what its method was granted and nothing else. */
+
+/** What the runtime gives a call. Values are proto3 JSON. */
+interface Context {
+  /** Time the call came in, RFC 3339. */
+  now(): string;
+  /** An identifier that the runtime made for this call. */
+  readonly requestId: string;
+  readonly store: {
+    readonly cases: {
+      get(key: string): Promise<Case | null>;
+      put(key: string, value: Case): Promise<null>;
+    };
+  };
+}
+
+interface Case {
+  readonly receivedAt: string;
+  readonly patient?: unknown;
+  readonly observations?: readonly unknown[];
+}
+
+interface SubmitRequest {
+  readonly patient?: unknown;
+  readonly observations?: readonly unknown[];
+}
+
+interface ReadRequest {
+  readonly caseId?: string;
+}
+
+/** Handlers by method. */
+export const handlers: Readonly<Record<string, (request: never, ctx: Context) => Promise<unknown>>> = {
+  'clinic.v1.Intake/Submit': async ({ patient, observations = [] }: SubmitRequest, ctx) => {
+    const caseId = ctx.requestId;
+    const receivedAt = ctx.now();
+    await ctx.store.cases.put(caseId, { receivedAt, patient, observations });
+    return { caseId, receivedAt };
+  },
+
+  'clinic.v1.Intake/Read': async ({ caseId = '' }: ReadRequest, ctx) => {
+    const found = await ctx.store.cases.get(caseId);
+    if (found === null) throw new Error('no such case');
+    return { caseId, ...found };
+  },
+};
