@@ -1,0 +1,147 @@
+/** `enclaim run`: boot an app bundle on the base image, and stay until it ends. */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Manifest, parseManifest } from '@enclaim/image';
+import {
+  type BootSource,
+  describeMachine,
+  MachineError,
+  type MachineOptions,
+  type MachinePhase,
+  startMachine,
+} from '@enclaim/image/machine';
+import { type Command, Option } from 'commander';
+import { UsageError } from './usage-error.ts';
+
+interface RunFlags {
+  readonly image: string;
+  readonly port: string;
+  readonly state?: string;
+  readonly policy?: string;
+  readonly accel: 'tcg' | 'kvm';
+  readonly platform: 'tpm' | 'snp' | 'tdx';
+  readonly firmware?: string;
+  readonly memory: string;
+  readonly print?: boolean;
+  readonly console?: boolean;
+}
+
+const PHASES: Readonly<Record<MachinePhase, string>> = {
+  tools: 'finding QEMU, firmware and TPM',
+  tpm: 'making the TPM',
+  firmware: 'firmware measures and starts the kernel',
+  kernel: 'kernel starts',
+  guest: 'guest measures policy and app, and starts the runtime',
+  serving: 'serving',
+};
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+/** Adds the command to the program. */
+export function register(program: Command): void {
+  program
+    .command('run <app>')
+    .description('boot an app bundle (app.enclaim) in a virtual machine')
+    .option('--image <dir>', 'base image, a folder with manifest.json', 'out/image')
+    .option('--port <port>', 'port on 127.0.0.1 that leads to the guest; 0 picks a free one', '0')
+    .option('--state <dir>', 'keep TPM and state disk here from run to run; without it they end with the machine')
+    .option('--policy <digest>', "policy digest to measure at launch, instead of that of the bundle's policy")
+    .addOption(new Option('--accel <how>', 'how instructions run').choices(['tcg', 'kvm']).default('tcg'))
+    .addOption(new Option('--platform <kind>', 'what signs the evidence').choices(['tpm', 'snp', 'tdx']).default('tpm'))
+    .option('--firmware <file>', 'with snp or tdx: the OVMF build that is measured')
+    .option('--memory <MiB>', 'memory of the machine', '1024')
+    .option('--console', 'show what firmware and guest write')
+    .option('--print', 'print the command lines and start nothing')
+    .action(run);
+}
+
+async function run(app: string, flags: RunFlags): Promise<void> {
+  const options = optionsOf(app, flags, await readImage(flags.image));
+  if (flags.print) return print(options);
+  const abort = new AbortController();
+  const interrupt = (signal: NodeJS.Signals): void => abort.abort(new Interrupted(signal));
+  for (const signal of SIGNALS) process.on(signal, interrupt);
+  try {
+    await serve({ ...options, signal: abort.signal }, flags.console === true);
+  } catch (error) {
+    if (!(error instanceof Interrupted)) throw error;
+    process.exitCode = error.exitCode;
+  } finally {
+    for (const signal of SIGNALS) process.off(signal, interrupt);
+  }
+}
+
+async function serve(options: MachineOptions, showConsole: boolean): Promise<void> {
+  const begun = performance.now();
+  const seconds = (): string => `${((performance.now() - begun) / 1000).toFixed(1)} s`.padStart(8);
+  const onPhase = (phase: MachinePhase): void => console.error(`${seconds()}  ${PHASES[phase]}`);
+  await using machine = await startMachine({ ...options, onPhase });
+  console.log(`127.0.0.1:${machine.port}`);
+  if (machine.tpmAuthority !== null) console.error(`TPM certified by ${machine.tpmAuthority}`);
+  for await (const line of machine.console) if (showConsole) console.error(`| ${line}`);
+  const { code, refusal } = await machine.ended;
+  options.signal?.throwIfAborted();
+  if (refusal !== null) throw new MachineError('guest-refused', refusal);
+  if (code !== 0) throw new MachineError('exited', `QEMU ended with ${code}`);
+}
+
+async function print(options: MachineOptions): Promise<void> {
+  const { qemu, swtpm } = await describeMachine(options);
+  if (swtpm !== null) console.log(`${swtpm.map(quote).join(' ')} &`);
+  console.log(qemu.map(quote).join(' '));
+}
+
+/** An argument as a shell reads it. */
+function quote(argument: string): string {
+  return /^[\w@%+=:,./-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", `'\\''`)}'`;
+}
+
+async function readImage(folder: string): Promise<{ readonly folder: string; readonly manifest: Manifest }> {
+  const path = join(folder, 'manifest.json');
+  const text = await readFile(path, 'utf8').catch((cause) => {
+    throw new MachineError('disk-missing', `no base image at ${folder}: make one with enclaim image build`, { cause });
+  });
+  return { folder, manifest: parseManifest(text) };
+}
+
+function optionsOf(app: string, flags: RunFlags, image: Awaited<ReturnType<typeof readImage>>): MachineOptions {
+  return {
+    app,
+    boot: bootSource(flags, image),
+    commandLine: image.manifest.references.tpm.commandLine,
+    platform: flags.platform,
+    accelerator: flags.accel,
+    port: integer('--port', flags.port, 65_535),
+    memoryMiB: integer('--memory', flags.memory, 1 << 20),
+    ...(flags.state === undefined ? {} : { stateFolder: flags.state }),
+    ...(flags.policy === undefined ? {} : { policy: flags.policy as `sha384:${string}` }), // startMachine checks its form
+  };
+}
+
+function bootSource(
+  { platform, firmware }: RunFlags,
+  { folder, manifest: { artefacts } }: Awaited<ReturnType<typeof readImage>>,
+): BootSource {
+  if (platform === 'tpm') return { kind: 'uki', uki: join(folder, artefacts.uki.file) };
+  if (firmware === undefined)
+    throw new UsageError(`--platform ${platform} needs --firmware, the OVMF build to measure`);
+  const [kernel, initrd] = [join(folder, artefacts.kernel.file), join(folder, artefacts.initrd.file)];
+  return { kind: 'direct', firmware, kernel, initrd };
+}
+
+function integer(name: string, text: string, max: number): number {
+  const value = Number(text);
+  if (/^\d{1,7}$/.test(text) && value <= max) return value;
+  throw new UsageError(`${name} takes a number up to ${max}, not ${text}`);
+}
+
+/** A signal ended the run: not an error to report, only an exit status. */
+class Interrupted extends Error {
+  override readonly name = 'Interrupted';
+  readonly exitCode: number;
+
+  constructor(signal: NodeJS.Signals) {
+    super(signal);
+    this.exitCode = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 }[signal as (typeof SIGNALS)[number]];
+  }
+}
