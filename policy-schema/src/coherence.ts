@@ -5,6 +5,7 @@ import { CONTROLS } from './control.ts';
 import { type PolicyIssue, type PolicyIssueCode, pointerOf } from './error.ts';
 import { ANYONE, type Policy } from './policy.ts';
 import { bytesOf, endOf, millisecondsOf } from './quantity.ts';
+import { suggestion } from './suggestion.ts';
 
 type Path = readonly PropertyKey[];
 type Kind = 'data category' | 'collection' | 'subprocessor' | 'identity' | 'method';
@@ -227,31 +228,4 @@ function expired(policy: Policy, asOf: number): PolicyIssue[] {
 
 function error(code: PolicyIssueCode, path: Path, message: string): PolicyIssue {
   return { code, severity: 'error', message, pointer: pointerOf(path) };
-}
-
-/** `; did you mean "…"?` where something known is at most a third of its letters away. */
-export function suggestion(name: string, known: Iterable<string>): string {
-  let best: string | undefined;
-  let least = Math.min(3, Math.ceil(name.length / 3)) + 1;
-  for (const candidate of known) {
-    const far = distance(name, candidate, least);
-    if (far < least) [least, best] = [far, candidate];
-  }
-  return best === undefined ? '' : `; did you mean "${best}"?`;
-}
-
-/** Levenshtein distance, or `limit` where it is at least that. */
-function distance(a: string, b: string, limit: number): number {
-  if (Math.abs(a.length - b.length) >= limit) return limit;
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const swap = (row[j - 1] ?? 0) + Number(a[i - 1] !== b[j - 1]);
-      next.push(Math.min(swap, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
-    }
-    if (Math.min(...next) >= limit) return limit;
-    row = next;
-  }
-  return row[b.length] ?? limit;
 }

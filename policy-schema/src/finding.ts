@@ -1,9 +1,9 @@
 /** What the grammar found, in words: schema issues as policy issues with a path into the document. */
 
 import type * as z from 'zod';
-import { suggestion } from './coherence.ts';
 import { type PolicyIssue, type PolicyIssueCode, pointerOf } from './error.ts';
 import { policyGrammar } from './grammar.ts';
+import { suggestion } from './suggestion.ts';
 
 type Path = readonly PropertyKey[];
 type Issue = z.core.$ZodIssue;

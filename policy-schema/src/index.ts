@@ -4,7 +4,9 @@ export { canonicalPolicy, decodePolicy, digestOfCanonical, policyDigest } from '
 export { type Categories, type Category, covers, type Label, overlaps, PUBLIC, uncovered } from './category.ts';
 export { CLAIM_KINDS, type ClaimRule, STRENGTHS, type Standing, type Strength, strengthOf } from './claim.ts';
 export { CONTROLS, FRAMEWORKS } from './control.ts';
+export { type AcceptOptions, accept, type Demand, type DemandResult, parseDemand, type SetDemand } from './demand.ts';
 export { type Descriptors, type ProtoPlace, readDescriptors } from './descriptors.ts';
+export { type Change, type Direction, diff, type PolicyDiff } from './diff.ts';
 export { formatIssue, MAX_ISSUES, PolicyError, type PolicyIssue, type PolicyIssueCode } from './error.ts';
 export { labelOf } from './handling.ts';
 export { canonicalJson, parseJson } from './json.ts';

@@ -1,0 +1,305 @@
+/**
+ * What a client demands of a policy, in the policy's own terms.
+ *
+ * ```
+ * claim KIND [for CATEGORY, …] [at least STRENGTH]    the claim is made, backed, and suspended by no override
+ * retention(CATEGORY) <= P30D                         every collection that holds any of it
+ * recipients(CATEGORY) subset [NAME | ORIGIN, …]      subprocessors that may be sent any of it
+ * readers(CATEGORY) subset [IDENTITY, …]              callers that may be answered with any of it
+ * purposes(CATEGORY) subset [PURPOSE, …]              of the methods that accept or return any of it
+ * callers(METHOD) subset [IDENTITY, …]
+ * regions subset [REGION, …]                          of the system and of all its subprocessors
+ * sovereignty >= 80
+ * durability before-response
+ * overrides none
+ * neverWeakerThan sha384:…
+ * ```
+ */
+
+import { policyDigest } from './canonical.ts';
+import { type Category, covers, overlaps } from './category.ts';
+import { CLAIM_KINDS, methodsOf, STRENGTHS, type Strength, strengthOf } from './claim.ts';
+import { diff } from './diff.ts';
+import { refuse } from './error.ts';
+import type { ClaimKind, Policy, PolicyDigest } from './policy.ts';
+import { DURATION, type Duration, secondsOf } from './quantity.ts';
+import { suggestion } from './suggestion.ts';
+
+/** Demands on a set: all that is found must be within what is named. */
+export type SetDemand = 'recipients' | 'readers' | 'purposes' | 'callers' | 'regions';
+
+/** One demand; `text` is how it was written. */
+export type Demand = { readonly text: string } & (
+  | {
+      readonly kind: 'claim';
+      readonly claim: ClaimKind;
+      /** `all`: the claim has to be about the whole vocabulary. */
+      readonly data: readonly Category[] | 'all';
+      readonly atLeast: Strength;
+    }
+  | { readonly kind: 'retention'; readonly of: Category; readonly atMost: Duration }
+  | { readonly kind: SetDemand; readonly of: string; readonly within: readonly string[] }
+  | { readonly kind: 'sovereignty'; readonly atLeast: number }
+  | { readonly kind: 'durability' }
+  | { readonly kind: 'overrides' }
+  | { readonly kind: 'neverWeakerThan'; readonly digest: PolicyDigest }
+);
+
+/** How a policy meets a demand. */
+export interface DemandResult {
+  readonly demand: Demand;
+  readonly ok: boolean;
+  /** What the policy says, for people. */
+  readonly found: string;
+  /** How what was found is known to hold. */
+  readonly strength: Strength;
+}
+
+/** What `accept` may need besides the policy. */
+export interface AcceptOptions {
+  /** Policies that the client knows, to hold `neverWeakerThan` against. */
+  readonly known?: Iterable<Policy>;
+}
+
+const LIST = String.raw`\[\s*(?<list>[^\]]*?)\s*\]`;
+const OF_DATA = String.raw`\(\s*(?<of>[a-z][a-z0-9._-]*)\s*\)`;
+const OF_METHOD = String.raw`\(\s*(?<of>[\w.]+/\w+)\s*\)`;
+
+type Groups = Readonly<Record<string, string | undefined>>;
+type Form = readonly [shape: RegExp, make: (groups: Groups, text: string) => Demand];
+
+const FORMS: readonly Form[] = [
+  form(
+    String.raw`claim\s+(?<claim>[a-z-]+)(?:\s+for\s+(?<list>[a-z0-9._, -]+?))?(?:\s+at\s+least\s+(?<strength>[a-z]+))?`,
+    (groups, text) => ({
+      text,
+      kind: 'claim',
+      claim: oneOf(groups.claim, Object.keys(CLAIM_KINDS) as ClaimKind[], text),
+      data: groups.list === undefined ? 'all' : listOf(groups.list),
+      atLeast: oneOf(groups.strength ?? 'asserted', STRENGTHS, text),
+    }),
+  ),
+  form(String.raw`retention${OF_DATA}\s*<=\s*(?<limit>\w+)`, ({ of = '', limit = '' }, text) => {
+    if (!DURATION.test(limit)) throw refuse('demand', `"${text}": expected an ISO 8601 duration such as P30D`);
+    return { text, kind: 'retention', of, atMost: limit };
+  }),
+  ...(['recipients', 'readers', 'purposes'] as const).map((kind) =>
+    form(`${kind}${OF_DATA}\\s+subset\\s+${LIST}`, within(kind)),
+  ),
+  form(`callers${OF_METHOD}\\s+subset\\s+${LIST}`, within('callers')),
+  form(`regions\\s+subset\\s+${LIST}`, within('regions')),
+  form(String.raw`sovereignty\s*>=\s*(?<limit>\d{1,3})`, ({ limit }, text) => ({
+    text,
+    kind: 'sovereignty',
+    atLeast: Number(limit),
+  })),
+  form('durability\\s+before-response', (_, text) => ({ text, kind: 'durability' })),
+  form('overrides\\s+none', (_, text) => ({ text, kind: 'overrides' })),
+  form('neverWeakerThan:?\\s+(?<digest>sha384:[0-9a-f]{96})', ({ digest }, text) => ({
+    text,
+    kind: 'neverWeakerThan',
+    digest: digest as PolicyDigest,
+  })),
+];
+
+/** Backing that an override can suspend, by the kind of claim that rests on it. */
+const SUSPENDED_BY: Readonly<Partial<Record<ClaimKind, string>>> = {
+  'bounded-resources': 'resources.',
+  'local-first': 'sovereignty.',
+  'no-leakage': 'leaks.',
+  'subprocessors-assured': 'assurance.',
+};
+
+/** Reads one demand. @throws PolicyError `demand` */
+export function parseDemand(text: string): Demand {
+  const trimmed = text.trim();
+  if (trimmed.length > 4096) throw refuse('demand', 'a demand longer than 4096 characters');
+  for (const [shape, make] of FORMS) {
+    const found = shape.exec(trimmed);
+    if (found) return make(found.groups ?? {}, trimmed);
+  }
+  const known = [
+    'claim',
+    'retention',
+    'recipients',
+    'readers',
+    'purposes',
+    'callers',
+    'regions',
+    'sovereignty',
+    'durability',
+    'overrides',
+    'neverWeakerThan',
+  ];
+  const word = /^\w*/.exec(trimmed)?.[0] ?? '';
+  const hint = known.includes(word) ? `; see the forms of "${word}"` : suggestion(word, known);
+  throw refuse('demand', `"${trimmed.slice(0, 100)}" is not a demand${hint}`);
+}
+
+/** Holds a policy against each demand. Nothing that is not found counts as met. */
+export function accept(policy: Policy, demands: readonly Demand[], { known = [] }: AcceptOptions = {}): DemandResult[] {
+  return demands.map((demand) => ({ demand, ...judge(policy, demand, known) }));
+}
+
+type Judgement = Omit<DemandResult, 'demand'>;
+
+function judge(policy: Policy, demand: Demand, known: Iterable<Policy>): Judgement {
+  const stranger = unknownTo(policy, demand);
+  if (stranger !== undefined) return { ok: false, found: `the policy knows no ${stranger}`, strength: 'measured' };
+  switch (demand.kind) {
+    case 'claim':
+      return judgeClaim(policy, demand);
+    case 'retention': {
+      const kept = Object.entries(policy.collections).filter(([, { holds }]) => overlaps(holds, [demand.of]));
+      return {
+        ok: kept.every(
+          ([, { retention }]) => retention !== 'unlimited' && secondsOf(retention) <= secondsOf(demand.atMost),
+        ),
+        found: kept.map(([id, { retention }]) => `${id}: ${retention}`).join(', ') || 'not kept',
+        strength: 'enforced',
+      };
+    }
+    case 'regions': {
+      const { residency, subprocessors } = policy;
+      const regions =
+        residency === 'none'
+          ? ['any']
+          : [...residency.regions, ...Object.values(subprocessors).map(({ region }) => region)];
+      return subset(regions, demand.within, 'asserted');
+    }
+    case 'recipients': {
+      const receivers = Object.entries(policy.subprocessors).filter(([, { receives }]) =>
+        overlaps(receives, [demand.of]),
+      );
+      return {
+        ok: receivers.every(([id, { address }]) => demand.within.includes(id) || demand.within.includes(address)),
+        found: receivers.map(([id, { address }]) => `${id} (${address})`).join(', ') || 'none',
+        strength: 'enforced',
+      };
+    }
+    case 'readers': {
+      const rules = methodsOf(policy).filter(([, { returns }]) => overlaps(returns, [demand.of]));
+      return subset(
+        rules.flatMap(([, { callers }]) => callers),
+        demand.within,
+        'enforced',
+      );
+    }
+    case 'purposes': {
+      const rules = methodsOf(policy).filter(([, { accepts, returns }]) =>
+        overlaps([...accepts, ...returns], [demand.of]),
+      );
+      // That a handler serves the purpose it states is nobody's to enforce.
+      return subset(
+        rules.map(([, { purpose }]) => purpose),
+        demand.within,
+        'asserted',
+      );
+    }
+    case 'callers': {
+      const rule = methodsOf(policy).find(([id]) => id === demand.of)?.[1];
+      return subset(rule?.callers ?? [], demand.within, 'enforced');
+    }
+    case 'sovereignty': {
+      const { sovereignty } = policy.governance;
+      const suspended = suspensionsOf(policy, 'local-first');
+      const ok = sovereignty !== 'none' && sovereignty.minScore >= demand.atLeast && suspended.length === 0;
+      const found = sovereignty === 'none' ? 'none' : `at least ${sovereignty.minScore}${suspendedBy(suspended)}`;
+      return { ok, found, strength: 'enforced' };
+    }
+    case 'durability': {
+      const { durability } = policy.evidence;
+      return { ok: durability === 'before-response', found: durability, strength: 'enforced' };
+    }
+    case 'overrides': {
+      const found = policy.overrides.map(({ id, suspends, expires }) => `${id} suspends ${suspends} until ${expires}`);
+      return { ok: found.length === 0, found: found.join(', ') || 'none', strength: 'measured' };
+    }
+    case 'neverWeakerThan': {
+      const digest = policyDigest(policy);
+      if (digest === demand.digest) return { ok: true, found: 'the same policy', strength: 'measured' };
+      const pinned = [...known].find((other) => policyDigest(other) === demand.digest);
+      if (!pinned)
+        return { ok: false, found: `${digest}; the policy demanded is not at hand to compare`, strength: 'measured' };
+      const { verdict, changes } = diff(pinned, policy);
+      const against = changes.filter((change) => change.verdict === 'weaker' || change.verdict === 'incomparable');
+      const found = [verdict, ...against.map(({ sentence }) => sentence)].join('; ');
+      return { ok: against.length === 0, found, strength: 'measured' };
+    }
+  }
+}
+
+/** What a demand names that the policy does not have: a slip of the pen must not read as "none found". */
+function unknownTo(policy: Policy, demand: Demand): string | undefined {
+  switch (demand.kind) {
+    case 'claim':
+      return demand.data === 'all' ? undefined : demand.data.find((category) => !isKnown(policy, category));
+    case 'retention':
+    case 'recipients':
+    case 'readers':
+    case 'purposes':
+      return isKnown(policy, demand.of) ? undefined : demand.of;
+    case 'callers':
+      return methodsOf(policy).some(([id]) => id === demand.of) ? undefined : demand.of;
+    default:
+      return undefined;
+  }
+}
+
+function isKnown(policy: Policy, category: Category): boolean {
+  return overlaps([category], Object.keys(policy.data));
+}
+
+function judgeClaim(policy: Policy, { claim: kind, data, atLeast }: Extract<Demand, { kind: 'claim' }>): Judgement {
+  const claims = policy.claims.filter((claim) => claim.kind === kind);
+  const strength = strengthOf(kind, policy);
+  if (claims.length === 0) return { ok: false, found: 'no such claim', strength };
+  const scopes = claims.map((claim) => claim.data);
+  const whole = scopes.includes('all');
+  const named = scopes.flatMap((scope) => (scope === 'all' ? [] : scope));
+  const suspended = suspensionsOf(policy, kind);
+  const strong = STRENGTHS.indexOf(strength) <= STRENGTHS.indexOf(atLeast);
+  return {
+    ok: (whole || (data !== 'all' && covers(named, data))) && strong && suspended.length === 0,
+    found: `claimed${whole ? '' : ` for ${named.join(', ')}`}${suspendedBy(suspended)}`,
+    strength,
+  };
+}
+
+function suspensionsOf(policy: Policy, kind: ClaimKind): string[] {
+  const prefix = SUSPENDED_BY[kind];
+  return prefix === undefined
+    ? []
+    : policy.overrides.filter(({ suspends }) => suspends.startsWith(prefix)).map(({ id }) => id);
+}
+
+function suspendedBy(ids: readonly string[]): string {
+  return ids.length === 0 ? '' : `, suspended in part by ${ids.join(', ')}`;
+}
+
+function subset(found: readonly string[], within: readonly string[], strength: Strength): Judgement {
+  const names = [...new Set(found)].sort();
+  return { ok: names.every((name) => within.includes(name)), found: names.join(', ') || 'none', strength };
+}
+
+function form(shape: string, make: Form[1]): Form {
+  return [new RegExp(`^${shape}$`), make];
+}
+
+function within(kind: SetDemand): Form[1] {
+  return ({ of = '', list = '' }, text) => ({ text, kind, of, within: listOf(list) });
+}
+
+function listOf(text: string): string[] {
+  return text
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== '');
+}
+
+function oneOf<T extends string>(word: string | undefined, known: readonly T[], text: string): T {
+  const found = known.find((each) => each === word);
+  if (found === undefined)
+    throw refuse('demand', `"${text}": no such thing as "${word}"${suggestion(word ?? '', known)}`);
+  return found;
+}
