@@ -4,20 +4,19 @@ import { equalBytes } from '@enclaim/attestation/bytes';
 import { DecodeError } from '@enclaim/attestation/errors';
 import {
   encodePublic,
-  HIERARCHY,
   nameOf,
   type PcrValues,
   parseAttest,
   pcrDigest,
   QUOTE_SELECTION,
 } from '@enclaim/attestation/tpm';
-import { ACTIVATE_CREDENTIAL, FLUSH_CONTEXT, POLICY_SECRET, QUOTE } from './commands.ts';
+import { activateCredential } from './activation.ts';
+import { FLUSH_CONTEXT, QUOTE } from './commands.ts';
 import { TpmError } from './error.ts';
 import { readNv } from './nv.ts';
-import { withPolicySession } from './policy.ts';
 import { AK_TEMPLATE, createPrimary, EK_TEMPLATES, type EndorsementTemplate } from './primary.ts';
 import { extendPcr, measurePcr, readPcrs } from './registers.ts';
-import { type Authorisation, Tpm } from './tpm.ts';
+import { Tpm } from './tpm.ts';
 import type { TpmTransport } from './transport.ts';
 
 /** A quote over `QUOTE_SELECTION`, as `verifyQuote` takes it. */
@@ -86,7 +85,7 @@ export async function openAttester(transport: TpmTransport): Promise<Attester> {
       quote,
       extend: (pcr, digest) => extendPcr(tpm, pcr, [{ bank: 'sha256', digest }]),
       measure: (pcr, data) => measurePcr(tpm, pcr, data),
-      activate: (blob, secret) => activate(tpm, ak.handle, endorsement, blob, secret),
+      activate: (blob, secret) => activateCredential(tpm, ak.handle, endorsement, blob, secret),
       close: async () => {
         try {
           await tpm.run(FLUSH_CONTEXT, { object: ak.handle });
@@ -146,23 +145,4 @@ function parseAttestOf(bytes: Uint8Array): ReturnType<typeof parseAttest> {
     if (!(cause instanceof DecodeError)) throw cause;
     throw new TpmError('response', `malformed attest: ${cause.message}`, { cause });
   }
-}
-
-async function activate(
-  tpm: Tpm,
-  ak: number,
-  { template, use }: EndorsementTemplate,
-  credentialBlob: Uint8Array,
-  encryptedSecret: Uint8Array,
-): Promise<Uint8Array> {
-  const { handle } = await createPrimary(tpm, 'endorsement', template);
-  return tpm.using(handle, async (key) => {
-    const run = async (auths: readonly Authorisation[]): Promise<Uint8Array> =>
-      (await tpm.run(ACTIVATE_CREDENTIAL, { activate: ak, key, credentialBlob, encryptedSecret }, auths)).secret;
-    if (use === 'password') return run([]);
-    return withPolicySession(tpm, template.nameAlg, async (session, policy) => {
-      await tpm.run(POLICY_SECRET, { entity: HIERARCHY.endorsement, session });
-      return run([{ kind: 'password', password: new Uint8Array() }, policy]);
-    });
-  });
 }
