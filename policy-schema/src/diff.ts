@@ -101,7 +101,7 @@ function compare(then: Statement, now: Statement): Change[] {
   if ('members' in now && 'members' in then) {
     const [more, less] = now.order === 'may' ? (['weaker', 'stronger'] as const) : (['stronger', 'weaker'] as const);
     const sentence = (how: string, names: readonly string[], { show = String }: typeof now): string =>
-      `${now.says} ${how} ${now.does} ${names.map(show).join(', ')}`;
+      `${now.says} ${how} ${now.does} ${names.map(show).join(', ')}`.trimEnd();
     const [gained, lost] = [without(now.members, then.members), without(then.members, now.members)];
     return [
       ...(gained.length > 0 ? [change(more, sentence('now also', gained, now))] : []),
@@ -157,7 +157,7 @@ function* statements(policy: Policy, common: Common): Generator<Statement> {
     'be in',
     residency === 'none' ? ANY : new Set(residency.regions),
   );
-  const witness = residency === 'none' ? 'none' : residency.witness;
+  const witness = residency === 'none' || residency.witness === 'none' ? undefined : residency.witness;
   yield* stated(
     'residency.witness',
     ['residency', 'witness'],
@@ -166,7 +166,7 @@ function* statements(policy: Policy, common: Common): Generator<Statement> {
     witness,
   );
   yield* sayAccess(policy);
-  yield* stated('access.cedar', ['access', 'cedar'], 'calls are', 'authorised by Cedar', access.cedar || 'none');
+  yield* stated('access.cedar', ['access', 'cedar'], 'calls are', 'authorised by Cedar', access.cedar || undefined);
   yield* sayGovernance(policy, common);
   yield* sayOverrides(policy);
   yield words(['controls'], 'the table of controls', policy.controls);
@@ -469,10 +469,10 @@ function words(path: Path, says: string, value: unknown): Statement {
   return { order: 'words', aspect: 'words', path, says, value };
 }
 
-/** Something that is stated or `none`: that it is there is an obligation, and what it is has no order. */
+/** Something that is stated or not: that it is there is an obligation, and what it is has no order. */
 function* stated(aspect: string, path: Path, says: string, does: string, value: unknown): Generator<Statement> {
-  yield must(aspect, path, says, does, new Set(value === 'none' ? [] : ['']));
-  if (value !== 'none') yield same(aspect, path, `how ${says} ${does}`, value);
+  yield must(aspect, path, says, does, new Set(value === undefined ? [] : ['']));
+  if (value !== undefined) yield same(aspect, path, `how ${says} ${does}`, value);
 }
 
 /** Statements of both policies with this key are about the same thing. Places are not: a list may have moved. */
