@@ -29,6 +29,9 @@ import { type Artefact, formatManifest, type Manifest, type ManifestContent, typ
 import { decompressXz, fileAt, readTar, type TarFiles } from './tar.ts';
 import { appendSections } from './uki.ts';
 
+/** Told as each begins. */
+export type BuildPhase = 'fetch' | 'unpack' | 'compile' | 'pack' | 'assemble';
+
 /** How to build. Nothing here but `root`, `lock` and `entries` can change a byte of the image. */
 export interface BuildOptions extends FetchOptions {
   /** Folder with our sources and their node_modules; default: this project. */
@@ -38,7 +41,7 @@ export interface BuildOptions extends FetchOptions {
   readonly entries?: readonly Entry[];
   /** Whether packed segments may be taken from the cache; an audit packs everything anew. Default true. */
   readonly reuse?: boolean;
-  readonly onPhase?: (phase: string) => void;
+  readonly onPhase?: (phase: BuildPhase) => void;
 }
 
 /** A base image in memory. */
@@ -104,9 +107,9 @@ export async function buildImage(options: BuildOptions = {}): Promise<Image> {
     enclaim: 'image/1',
     id: references.tpm.id,
     artefacts: {
-      uki: artefact('enclaim.efi', uki),
-      kernel: artefact('vmlinuz', kernel),
-      initrd: artefact('initrd.zst', initrd),
+      uki: artefactOf('enclaim.efi', uki),
+      kernel: artefactOf('vmlinuz', kernel),
+      initrd: artefactOf('initrd.zst', initrd),
     },
     references,
     inputs: lock.inputs,
@@ -297,7 +300,8 @@ function contentOf({ entry, from, reason }: Item): ManifestContent {
   return { path: entry.path, type: entry.type, mode: `0${mode.toString(8)}`, ...data, from, reason };
 }
 
-function artefact(file: string, bytes: Uint8Array): Artefact {
+/** How a manifest names a file of these bytes. */
+export function artefactOf(file: string, bytes: Uint8Array): Artefact {
   return { file, ...digestOf(bytes) };
 }
 

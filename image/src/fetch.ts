@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -58,7 +59,7 @@ async function fetchOne(input: LockedInput, folder: string, options: FetchOption
   const target = join(folder, cacheName(input));
   if (existsSync(target) && wrongness(input, await readFile(target)) === undefined) return target;
   options.onDownload?.(input);
-  const bytes = input.kind === 'deb' ? await downloadDeb(input, options) : await packNpm(input, folder, options);
+  const bytes = input.kind === 'deb' ? await downloadDeb(input, options) : await downloadNpm(input, options);
   await writeWhole(target, bytes);
   return target;
 }
@@ -109,8 +110,11 @@ async function downloadDeb(input: LockedDeb, options: FetchOptions): Promise<Uin
 const ATTEMPTS = 3;
 const IDLE_MS = 60_000;
 
-/** Reads at most `size + 1` bytes, so that an endless answer ends in a mismatch and not in exhausted memory. */
-async function download(url: string, size: number, signal: AbortSignal | undefined): Promise<Uint8Array> {
+/**
+ * The body of a URL, in three attempts. Stops reading soon after `size` bytes: an endless answer ends in a mismatch and
+ * not in exhausted memory. **Trust**: nobody has looked at the bytes yet.
+ */
+export async function download(url: string, size: number, signal: AbortSignal | undefined): Promise<Uint8Array> {
   for (let attempt = 1; ; attempt++) {
     const idle = new AbortController();
     const timer = setTimeout(() => idle.abort(new Error(`nothing received for ${IDLE_MS / 1000} s`)), IDLE_MS);
@@ -136,33 +140,33 @@ async function download(url: string, size: number, signal: AbortSignal | undefin
   }
 }
 
-/** Lets npm fetch: it knows the machine's registry, credentials, proxy and its own cache. The hash is checked here. */
-async function packNpm(input: LockedNpm, folder: string, options: FetchOptions): Promise<Uint8Array> {
-  const scratch = await mkdtemp(join(folder, 'npm-'));
+async function downloadNpm(input: LockedNpm, options: FetchOptions): Promise<Uint8Array> {
+  const bytes = await npmTarball(input.name, input.version, options);
+  const wrong = wrongness(input, bytes);
+  if (wrong !== undefined) throw new ImageError('hash-mismatch', wrong);
+  return bytes;
+}
+
+/**
+ * A package's tarball as npm fetches it: npm knows this machine's registry, credentials and proxy, and has a cache.
+ * **Trust**: nobody has looked at the bytes yet.
+ * @throws ImageError `fetch-failed`
+ */
+export async function npmTarball(name: string, version: string, { signal }: FetchOptions = {}): Promise<Uint8Array> {
+  const scratch = await mkdtemp(join(tmpdir(), 'enclaim-npm-'));
   try {
     const [command, ...first] = npmCommand();
-    const pack = [
-      'pack',
-      `${input.name}@${input.version}`,
-      '--prefer-offline',
-      '--silent',
-      '--pack-destination',
-      scratch,
-    ];
+    const pack = ['pack', `${name}@${version}`, '--prefer-offline', '--silent', '--pack-destination', scratch];
     await promisify(execFile)(command, [...first, ...pack], {
       cwd: scratch,
       maxBuffer: 1 << 24,
-      ...(options.signal ? { signal: options.signal } : {}),
+      ...(signal ? { signal } : {}),
     });
-    const [name] = await readdir(scratch);
-    const bytes = await readFile(join(scratch, name ?? ''));
-    const wrong = wrongness(input, bytes);
-    if (wrong !== undefined) throw new ImageError('hash-mismatch', wrong);
-    return bytes;
+    const [file] = await readdir(scratch);
+    return await readFile(join(scratch, file ?? ''));
   } catch (cause) {
-    if (cause instanceof ImageError) throw cause;
-    options.signal?.throwIfAborted();
-    throw new ImageError('fetch-failed', `npm cannot fetch ${input.name} ${input.version}`, { cause });
+    signal?.throwIfAborted();
+    throw new ImageError('fetch-failed', `npm cannot fetch ${name} ${version}`, { cause });
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }

@@ -1,8 +1,19 @@
 /** Everything outside the VM that makes what runs inside: locked inputs, base image, app bundle, reference values. */
 
-export { type BuildOptions, buildImage, type Image, readLock, writeImage } from './build.ts';
+export { compareArtefact, compareManifests, compareRegisters, type Difference } from './audit.ts';
+export {
+  artefactOf,
+  type BuildOptions,
+  type BuildPhase,
+  buildImage,
+  type Image,
+  readLock,
+  writeImage,
+} from './build.ts';
+export { type AppSource, type BuiltBundle, buildBundle, findApp } from './bundle.ts';
 export { readDeb, unpackDeb } from './deb.ts';
 export { ImageError, type ImageErrorCode } from './errors.ts';
 export { defaultCache, type FetchOptions, fetchLocked, projectRoot, writeWhole } from './fetch.ts';
 export { formatLock, type Lock, type LockedDeb, type LockedInput, type LockedNpm, parseLock } from './lock.ts';
 export { formatManifest, type Manifest, manifestJsonSchema, parseManifest } from './manifest.ts';
+export { type LockChange, updateLock } from './update.ts';

@@ -1,0 +1,30 @@
+/** `enclaim bundle`: an app as the one file that a base image runs. */
+import { resolve } from 'node:path';
+import { buildBundle, findApp, writeWhole } from '@enclaim/image';
+import type { Command } from 'commander';
+
+interface BundleOptions {
+  readonly out: string;
+  readonly policy?: string;
+  readonly protos?: string;
+  readonly handlers?: string;
+}
+
+export function register(program: Command): void {
+  program
+    .command('bundle')
+    .description('make app.enclaim from a policy, .proto files and handlers; the same bytes everywhere')
+    .argument('<folder>', 'folder with policy.yaml, proto/ and handlers/index.ts')
+    .option('-o, --out <file>', 'where to write it', 'app.enclaim')
+    .option('--policy <file>', 'another policy than that of the folder')
+    .action(async (folder: string, options: BundleOptions) => {
+      const app = await findApp(resolve(folder), options.policy === undefined ? {} : { policyFile: options.policy });
+      const { bytes, digest, policy, match } = await buildBundle(app);
+      await writeWhole(options.out, bytes);
+      for (const { id } of match.exposed) process.stderr.write(`exposed   ${id}\n`);
+      for (const { method, reasons } of match.withheld) {
+        process.stderr.write(`withheld  ${method}: ${reasons.map(({ message }) => message).join('; ')}\n`);
+      }
+      console.log(`policy ${policy}\nbundle ${digest}`);
+    });
+}

@@ -1,0 +1,11 @@
+/** `enclaim image`: everything about the base image. */
+import type { Command } from 'commander';
+import { register as build } from './build.ts';
+import { register as lock } from './lock.ts';
+import { register as ls } from './ls.ts';
+import { register as measure } from './measure.ts';
+
+export function register(program: Command): void {
+  const image = program.command('image').description('build, list, measure and update the base image');
+  for (const add of [build, ls, measure, lock]) add(image);
+}

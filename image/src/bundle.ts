@@ -1,0 +1,106 @@
+/** App bundles: an operator's policy, .proto files and handlers as the one file that a base image runs. */
+import { readFile, stat } from 'node:fs/promises';
+import { dirname, join, relative, resolve } from 'node:path';
+import { bundleDigest, encodeBundle, MAX_BUNDLE } from '@enclaim/attestation/bundle';
+import {
+  canonicalPolicy,
+  type MatchResult,
+  match,
+  type PolicyDigest,
+  parsePolicy,
+  policyDigest,
+  readDescriptors,
+} from '@enclaim/policy-schema';
+import { compileHandlers } from './compile.ts';
+import { ImageError } from './errors.ts';
+import { compileProtos } from './protos.ts';
+
+/** Where the parts of an app are. */
+export interface AppSource {
+  readonly policyFile: string;
+  readonly protoDir: string;
+  readonly handlersEntry: string;
+}
+
+/** A bundle and what is in it. */
+export interface BuiltBundle {
+  readonly bytes: Uint8Array;
+  /** SHA-384 of `bytes`. */
+  readonly digest: `sha384:${string}`;
+  readonly policy: PolicyDigest;
+  readonly match: MatchResult;
+}
+
+const POLICY_NAMES = ['policy.yaml', 'policy.yml', 'policy.json'];
+
+/**
+ * The parts of an app that keeps the usual layout: policy.yaml (or .yml, .json), proto/, handlers/index.ts (or .js).
+ * @param given - Parts that lie elsewhere.
+ * @throws ImageError `file-missing`, also where there are two policies to choose from
+ */
+export async function findApp(folder: string, given: Partial<AppSource> = {}): Promise<AppSource> {
+  return {
+    policyFile: given.policyFile ?? (await only(folder, POLICY_NAMES)),
+    protoDir: given.protoDir ?? (await only(folder, ['proto'])),
+    handlersEntry: given.handlersEntry ?? (await only(folder, ['handlers/index.ts', 'handlers/index.js'])),
+  };
+}
+
+/**
+ * Makes the bundle of an app: the same bytes from the same files, wherever they lie.
+ * @throws PolicyError from the policy or the descriptors
+ * @throws ImageError `policy-mismatch` where policy and .proto files contradict each other or nothing would be exposed,
+ *   `compile-failed`, `import-forbidden`, `file-missing`, `too-large`
+ */
+export async function buildBundle(app: AppSource): Promise<BuiltBundle> {
+  const [source, descriptors, handlers] = await Promise.all([
+    readSource(app.policyFile),
+    compileProtos(app.protoDir),
+    compileApp(app.handlersEntry),
+  ]);
+  const policy = parsePolicy(source, { file: app.policyFile });
+  const result = match(readDescriptors(descriptors), policy);
+  refuseMismatch(result);
+  const size = source.length + descriptors.length + handlers.length;
+  if (size > MAX_BUNDLE / 2) throw new ImageError('too-large', `an app of ${size} bytes, at most ${MAX_BUNDLE / 2}`);
+  const bytes = encodeBundle({ policy: canonicalPolicy(policy), descriptors, handlers });
+  return { bytes, digest: bundleDigest(bytes), policy: policyDigest(policy), match: result };
+}
+
+/** Withheld methods are what a policy is for; contradictions, and an app that offers nothing, are mistakes. */
+function refuseMismatch({ errors, exposed, withheld }: MatchResult): void {
+  if (errors.length > 0) {
+    throw new ImageError('policy-mismatch', errors.map(({ pointer, message }) => `${pointer}: ${message}`).join('; '));
+  }
+  if (exposed.length > 0) return;
+  const reasons = withheld.flatMap(({ method, reasons: [first] }) => (first ? [`${method}: ${first.message}`] : []));
+  throw new ImageError('policy-mismatch', `no method fits in the policy: ${reasons.join('; ') || 'there is none'}`);
+}
+
+/** Relative to the handlers' parent, so that names inside the output are the same in every folder. */
+function compileApp(entry: string): Promise<Uint8Array> {
+  const folder = dirname(dirname(resolve(entry)));
+  return compileHandlers(folder, relative(folder, resolve(entry)));
+}
+
+async function only(folder: string, names: readonly string[]): Promise<string> {
+  const paths = names.map((name) => join(folder, name));
+  const there = await Promise.all(
+    paths.map((path) =>
+      stat(path).then(
+        () => true,
+        () => false,
+      ),
+    ),
+  );
+  const [found, second] = paths.filter((_, index) => there[index]);
+  if (found === undefined) throw new ImageError('file-missing', `no ${names.join(' or ')} in ${folder}`);
+  if (second !== undefined) throw new ImageError('file-missing', `both ${found} and ${second}: keep one`);
+  return found;
+}
+
+async function readSource(path: string): Promise<Uint8Array> {
+  return readFile(path).catch((cause) => {
+    throw new ImageError('file-missing', `cannot read ${path}`, { cause });
+  });
+}

@@ -1,0 +1,134 @@
+/** A Debian suite: its signed index, read to find newer versions of locked packages. Builds never need it. */
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { ImageError } from './errors.ts';
+import { download, type FetchOptions } from './fetch.ts';
+import { isLockedInput, type LockedDeb } from './lock.ts';
+import { aptMirrors, deb822Fields } from './mirror.ts';
+import { decompressXz } from './tar.ts';
+
+const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
+const INDEX = 'main/binary-amd64/Packages.xz';
+const MAX_RELEASE = 1 << 20;
+const MAX_INDEX = 1 << 26;
+
+/**
+ * The newest version of each named package in a suite, from the first mirror whose index Debian's archive key signed.
+ * @throws ImageError `mirror-unknown`, `fetch-failed`, `hash-mismatch`, `file-missing` for a package that is not there
+ */
+export async function newestInSuite(
+  suite: string,
+  names: readonly string[],
+  { mirrors, signal }: FetchOptions = {},
+): Promise<LockedDeb[]> {
+  const bases = mirrors ?? (await aptMirrors());
+  if (bases.length === 0)
+    throw new ImageError('mirror-unknown', 'apt names no Debian mirror here; name one with --mirror');
+  const failures: string[] = [];
+  for (const base of bases) {
+    try {
+      return newest(suite, names, await readIndex(`${base.replace(/\/*$/, '/')}dists/${suite}`, signal));
+    } catch (error) {
+      signal?.throwIfAborted();
+      failures.push(`${base}: ${error instanceof Error ? error.message : error}`);
+    }
+  }
+  throw new ImageError('fetch-failed', `no mirror has a usable index of ${suite}: ${failures.join('; ')}`);
+}
+
+/** dpkg's order of versions, deb-version(7): epoch, upstream, revision; `~` sorts before the end. */
+export function compareVersions(a: string, b: string): number {
+  const split = (version: string): [number, string, string] => {
+    const [, epoch = '0', rest = ''] = /^(?:(\d+):)?(.*)$/.exec(version) ?? [];
+    const dash = rest.lastIndexOf('-');
+    return [Number(epoch), dash < 0 ? rest : rest.slice(0, dash), dash < 0 ? '' : rest.slice(dash + 1)];
+  };
+  const [left, right] = [split(a), split(b)];
+  return left[0] - right[0] || compareParts(left[1], right[1]) || compareParts(left[2], right[2]);
+}
+
+async function readIndex(base: string, signal: AbortSignal | undefined): Promise<string> {
+  const release = await verifyRelease(await download(`${base}/InRelease`, MAX_RELEASE, signal));
+  const line = (deb822Fields(release).get('sha256') ?? '').match(new RegExp(`([0-9a-f]{64}) +\\d+ ${INDEX}(?= |$)`));
+  const packed = await download(`${base}/${INDEX}`, MAX_INDEX, signal);
+  const digest = createHash('sha256').update(packed).digest('hex');
+  if (digest !== line?.[1])
+    throw new ImageError('hash-mismatch', `${INDEX} has SHA-256 ${digest}, the release says ${line?.[1]}`);
+  return Buffer.from(await decompressXz(packed)).toString('utf8');
+}
+
+/** The signed text alone: what stands around it in the file is anybody's. */
+async function verifyRelease(bytes: Uint8Array): Promise<string> {
+  const scratch = await mkdtemp(join(tmpdir(), 'enclaim-release-'));
+  try {
+    const [signed, text] = [join(scratch, 'InRelease'), join(scratch, 'Release')];
+    await writeFile(signed, bytes);
+    await promisify(execFile)('gpgv', ['--keyring', KEYRING, '--output', text, signed]);
+    return await readFile(text, 'utf8');
+  } catch (cause) {
+    throw new ImageError(
+      'fetch-failed',
+      `the release file is not signed by a key of ${KEYRING} (gpgv must be installed)`,
+      { cause },
+    );
+  } finally {
+    await rm(scratch, { recursive: true, force: true });
+  }
+}
+
+function newest(suite: string, names: readonly string[], index: string): LockedDeb[] {
+  const found = new Map<string, LockedDeb>();
+  for (const stanza of index.split('\n\n')) {
+    const name = /^Package: (.*)$/m.exec(stanza)?.[1] ?? '';
+    if (!names.includes(name)) continue;
+    const fields = deb822Fields(stanza);
+    const entry = {
+      kind: 'deb',
+      name,
+      version: fields.get('version'),
+      suite,
+      path: fields.get('filename'),
+      size: Number(fields.get('size')),
+      sha256: fields.get('sha256'),
+    };
+    if (!isLockedInput(entry) || entry.kind !== 'deb') continue;
+    const before = found.get(name);
+    if (before === undefined || compareVersions(entry.version, before.version) > 0) found.set(name, entry);
+  }
+  const missing = names.filter((name) => !found.has(name));
+  if (missing.length > 0) throw new ImageError('file-missing', `${suite} has no ${missing.join(', ')}`);
+  return [...found.values()];
+}
+
+/** Non-digit and digit parts in turn, beginning with a non-digit one that may be empty. */
+function parts(text: string): string[] {
+  return [/^\D*/.exec(text)?.[0] ?? '', ...(text.replace(/^\D*/, '').match(/\d+|\D+/g) ?? [])];
+}
+
+function compareParts(a: string, b: string): number {
+  const [left, right] = [parts(a), parts(b)];
+  for (let i = 0; i < Math.max(left.length, right.length); i++) {
+    const [x = '', y = ''] = [left[i], right[i]];
+    const order = i % 2 === 0 ? compareText(x, y) : Number(x) - Number(y);
+    if (order !== 0) return order;
+  }
+  return 0;
+}
+
+function compareText(a: string, b: string): number {
+  const rank = (text: string, at: number): number => {
+    const char = text[at];
+    if (char === undefined) return 0;
+    if (char === '~') return -1;
+    return /[A-Za-z]/.test(char) ? char.charCodeAt(0) : char.charCodeAt(0) + 256;
+  };
+  for (let i = 0; i < Math.max(a.length, b.length); i++) {
+    const order = rank(a, i) - rank(b, i);
+    if (order !== 0) return order;
+  }
+  return 0;
+}
