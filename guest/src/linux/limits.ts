@@ -1,5 +1,6 @@
 /** Limits that the supervisor takes on for good, and that every child inherits. */
 import { check, libc } from './libc.ts';
+import { applySettings } from './settings.ts';
 
 const RLIMIT_CORE = 4;
 const RLIMIT_NOFILE = 7;
@@ -11,9 +12,9 @@ const OPEN_FILES = 65536n;
 
 /**
  * No core dumps, not traceable, no privilege ever gained by exec, and an empty capability bounding set: a child that changes
- * its uid has no way back. The calling process keeps the capabilities it has.
+ * its uid has no way back. The calling process keeps the capabilities it has. The kernel gets the settings of this system.
  *
- * @throws LinuxError.
+ * @throws LinuxError, or the file system's error where the kernel lacks a setting.
  */
 export function restrictForGood(): void {
   setLimit('core', RLIMIT_CORE, 0n);
@@ -23,6 +24,7 @@ export function restrictForGood(): void {
     prctl('bounding set', PR_CAPBSET_DROP, capability);
   }
   prctl('no_new_privs', PR_SET_NO_NEW_PRIVS, 1n);
+  applySettings();
 }
 
 function prctl(what: string, option: number, value: bigint): void {

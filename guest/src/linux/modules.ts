@@ -2,6 +2,7 @@
 import { closeSync, openSync } from 'node:fs';
 import { LinuxError } from './error.ts';
 import { check, libc } from './libc.ts';
+import { freezeModules } from './settings.ts';
 
 const SYS_FINIT_MODULE = 313n;
 const COMPRESSED_FILE = 4n;
@@ -15,13 +16,16 @@ export interface KernelModule {
 }
 
 /**
- * Loads modules in the order given, dependencies first. One that is loaded already counts as loaded.
+ * Loads modules in the order given, dependencies first, and lets no other be loaded until the next boot. One that is loaded
+ * already counts as loaded.
  *
  * @returns The paths of those that were loaded; an optional one whose hardware is absent is not among them.
  * @throws LinuxError.
  */
 export function loadModules(modules: readonly KernelModule[]): readonly string[] {
-  return modules.filter(load).map(({ path }) => path);
+  const loaded = modules.filter(load).map(({ path }) => path);
+  freezeModules();
+  return loaded;
 }
 
 function load({ path, optional = false }: KernelModule): boolean {
