@@ -32,6 +32,8 @@ export interface PolicyIssue {
   readonly message: string;
   /** RFC 6901 pointer into the document; empty for the whole of it. */
   readonly pointer: string;
+  /** Place within the text that stands at `pointer`, 1-based; of issues whose own place is not known yet. */
+  readonly within?: { readonly line: number; readonly column: number };
   readonly file?: string;
   /** 1-based. */
   readonly line?: number;
@@ -66,7 +68,7 @@ export function refuse(code: PolicyIssueCode, message: string, pointer = '', opt
 
 /** At most {@link MAX_ISSUES}, then one that says so. Errors go before warnings where there is no room for both. */
 export function cap(issues: readonly PolicyIssue[]): PolicyIssue[] {
-  if (issues.length <= MAX_ISSUES) return [...issues];
+  if (issues.length <= MAX_ISSUES || issues[MAX_ISSUES]?.code === 'limit') return [...issues];
   const kept = new Set([...issues].sort(bySeverity).slice(0, MAX_ISSUES));
   const message = `${issues.length - MAX_ISSUES} more issues are not listed`;
   return [...issues.filter((issue) => kept.has(issue)), { code: 'limit', severity: 'error', message, pointer: '' }];

@@ -21,7 +21,7 @@ export {
   requestLabel,
   type WithheldMethod,
 } from './match.ts';
-export { checkPolicy, type ParseOptions, type Place, parsePolicy } from './parse.ts';
+export { checkPolicy, type ParseOptions, parsePolicy } from './parse.ts';
 export type {
   Access,
   Assurance,
