@@ -29,10 +29,10 @@ const RS_PW = 0x4000_0009;
 
 /** Answers that ask to be asked again: the TPM was busy, gave way, or was testing itself. */
 const RETRIED: ReadonlySet<TpmErrorCode> = new Set(['retry', 'yielded', 'testing']);
-const ATTEMPTS = 20;
-/** Milliseconds; doubled with each attempt up to the longest. All together under five seconds. */
+const ATTEMPTS = 16;
+/** Milliseconds; doubled with each attempt up to the longest. All together two seconds. */
 const FIRST_DELAY = 1;
-const LONGEST_DELAY = 500;
+const LONGEST_DELAY = 250;
 
 /** A TPM 2.0. Commands may overlap; the transport answers them in turn. */
 export class Tpm {
