@@ -9,6 +9,7 @@ const FUNCTIONS = {
   chdir: { arguments: ['string'], return: 'int32' },
   chroot: { arguments: ['string'], return: 'int32' },
   connect: { arguments: ['int32', 'buffer', 'uint32'], return: 'int32' },
+  fchdir: { arguments: ['int32'], return: 'int32' },
   ioctl: { arguments: ['int32', 'uint64', 'buffer'], return: 'int32' },
   kill: { arguments: ['int32', 'int32'], return: 'int32' },
   mount: { arguments: ['string', 'string', 'string', 'uint64', 'string'], return: 'int32' },

@@ -86,20 +86,35 @@ export async function spawnConfined(options: ConfinedOptions): Promise<ConfinedC
 function forkInside(options: ConfinedOptions): ChildProcess {
   const { namespaces = [], root } = options;
   if (root !== undefined && !namespaces.includes('mount')) throw new TypeError('a root needs the mount namespace');
-  const entered = namespaces.map((name) => NAMESPACES[name]);
-  const homes = entered.map(({ file, flag }) => ({ fd: openSync(`/proc/thread-self/ns/${file}`, 'r'), file, flag }));
   const nothing = openSync('/dev/null', 'r+'); // opened here: the child's root may have none
   try {
-    if (entered.length > 0) check('unshare', libc().unshare(entered.reduce((flags, { flag }) => flags | flag, 0)));
-    if (namespaces.includes('mount')) mount('/', { flags: MOUNT.recursive | MOUNT.private });
-    if (root !== undefined) enterRoot(root);
-    return start(options, nothing);
+    return inNamespaces(namespaces, () => {
+      if (namespaces.includes('mount')) mount('/', { flags: MOUNT.recursive | MOUNT.private });
+      if (root !== undefined) enterRoot(root);
+      return start(options, nothing);
+    });
   } finally {
     closeSync(nothing);
-    for (const { fd, file, flag } of homes) {
-      check(`setns ${file}`, libc().setns(fd, flag));
-      closeSync(fd);
-    }
+  }
+}
+
+/** Runs `action` with this thread in new namespaces, and comes back: to the old ones, their root and working folder. */
+function inNamespaces<T>(names: readonly Namespace[], action: () => T): T {
+  if (names.length === 0) return action();
+  const homes = names.map((name) => ({
+    ...NAMESPACES[name],
+    fd: openSync(`/proc/thread-self/ns/${NAMESPACES[name].file}`, 'r'),
+  }));
+  const [rootFd, folderFd] = [openSync('/', 'r'), openSync('.', 'r')];
+  try {
+    check('unshare', libc().unshare(homes.reduce((flags, { flag }) => flags | flag, 0)));
+    return action();
+  } finally {
+    for (const { fd, file, flag } of homes) check(`setns ${file}`, libc().setns(fd, flag));
+    check('fchdir', libc().fchdir(rootFd));
+    check('chroot', libc().chroot('.'));
+    check('fchdir', libc().fchdir(folderFd));
+    for (const fd of [...homes.map((home) => home.fd), rootFd, folderFd]) closeSync(fd);
   }
 }
 

@@ -1,6 +1,6 @@
-/** What a confined child can reach, on this machine's kernel. Needs root, as PID 1 has it. */
+/** What a confined child can reach, on this machine's kernel. Needs root, and a `/` that is a mount, as PID 1 has them. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, readlinkSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,6 +10,10 @@ import { type ConfinedOptions, type Namespace, spawnConfined } from '../../src/l
 import { socketPair } from '../../src/linux/unix-socket.ts';
 
 const options = process.getuid?.() === 0 ? {} : { skip: 'needs root' };
+const inChroot = !readFileSync('/proc/self/mountinfo', 'latin1')
+  .split('\n')
+  .some((line) => line.split(' ')[4] === '/');
+const mounts = inChroot ? { skip: 'needs a root that is a mount, not a chroot' } : options;
 const ALL: readonly Namespace[] = ['mount', 'net', 'pid', 'ipc', 'uts', 'cgroup'];
 const LIBRARIES = ['/lib', '/lib64', '/usr/lib'].map((from) => ({ from }));
 const PROGRAM = '/node';
@@ -17,7 +21,10 @@ const ROOT = [...LIBRARIES, { from: process.execPath, to: PROGRAM }];
 const NOBODY = { uid: 65534, gid: 65534 };
 
 const folder = mkdtempSync(join(tmpdir(), 'enclaim-spawn-'));
-after(() => rmSync(folder, { recursive: true }));
+after(() => {
+  rmSync(folder, { recursive: true });
+  rmSync('/run/jail', { recursive: true, force: true });
+});
 
 /** Runs a script in a confined child; what it writes to descriptor 3, a socket. */
 async function run(script: string, change: Partial<ConfinedOptions> = {}): Promise<string> {
@@ -25,6 +32,7 @@ async function run(script: string, change: Partial<ConfinedOptions> = {}): Promi
   const socket = new Socket({ fd: ours });
   const writer = "const out = (value) => require('node:fs').writeSync(3, JSON.stringify(value) ?? 'undefined');";
   const attempt = 'const attempt = (f) => { try { return f(); } catch (error) { return error.code; } };';
+  using _ = { [Symbol.dispose]: () => socket.destroy() };
   const child = await spawnConfined({
     argv: [change.root ? PROGRAM : process.execPath, '--eval', `${writer} ${attempt} ${script}`],
     ...NOBODY,
@@ -40,7 +48,7 @@ async function run(script: string, change: Partial<ConfinedOptions> = {}): Promi
 const ownNamespaces = (): string[] =>
   ['mnt', 'net', 'pid', 'ipc', 'uts', 'cgroup'].map((name) => readlinkSync(`/proc/thread-self/ns/${name}`));
 
-test('a child in its own namespaces sees no host, and this thread is back in its own', options, async () => {
+test('a child in its own namespaces sees no host, and this thread is back in its own', mounts, async () => {
   const before = ownNamespaces();
   const seen = JSON.parse(
     await run(
@@ -82,7 +90,7 @@ test("without the net namespace, the same script has the host's interfaces", opt
   assert.equal(await run(script, { namespaces: ['net'] }), 'false');
 });
 
-test('a child has no capabilities, and root inside cannot become root outside', options, async () => {
+test('a child has no capabilities, and root inside cannot become root outside', mounts, async () => {
   const script = `out(attempt(() => process.setuid(0)))`;
   assert.equal(await run(script, { namespaces: ALL, root: ROOT }), '"EPERM"');
 });
@@ -91,7 +99,7 @@ test('the environment is what is stated', options, async () => {
   assert.equal(await run('out(process.env)', { env: { A: 'b' } }), '{"A":"b"}');
 });
 
-test('a program that is not there, or not in the root, is an error, and this thread is back', options, async () => {
+test('a program that is not there, or not in the root, is an error, and this thread is back', mounts, async () => {
   const before = ownNamespaces();
   const absent = { ...NOBODY, fds: [], namespaces: ALL };
   await assert.rejects(spawnConfined({ ...absent, argv: ['/absent'] }), { code: 'ENOENT' });
@@ -110,7 +118,7 @@ test('a child that cannot join its cgroup does not run', options, async () => {
   assert.throws(() => readlinkSync(marker), { code: 'ENOENT' });
 });
 
-test('a child can be ended', options, async () => {
+test('a child can be ended', mounts, async () => {
   const child = await spawnConfined({ argv: ['/bin/sleep', '60'], ...NOBODY, fds: [], namespaces: ALL });
   child.kill();
   assert.deepEqual(await child.exit, { code: null, signal: 'SIGKILL' });
