@@ -1,7 +1,5 @@
 /** `enclaim run`: boot an app bundle on the base image, and stay until it ends. */
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Manifest, parseManifest } from '@enclaim/image';
 import {
   type BootSource,
   describeMachine,
@@ -11,6 +9,7 @@ import {
   startMachine,
 } from '@enclaim/image/machine';
 import { type Command, Option } from 'commander';
+import { IMAGE_FOLDER, type ImageFolder, readImageFolder } from './image/folder.ts';
 import { UsageError } from './usage-error.ts';
 
 interface RunFlags {
@@ -42,7 +41,7 @@ export function register(program: Command): void {
   program
     .command('run <app>')
     .description('boot an app bundle (app.enclaim) in a virtual machine')
-    .option('--image <dir>', 'base image, a folder with manifest.json', 'out/image')
+    .option('--image <dir>', 'base image, a folder with manifest.json', IMAGE_FOLDER)
     .option('--port <port>', 'port on 127.0.0.1 that leads to the guest; 0 picks a free one', '0')
     .option('--state <dir>', 'keep TPM and state disk here from run to run; without it they end with the machine')
     .option('--policy <digest>', "policy digest to measure at launch, instead of that of the bundle's policy")
@@ -56,7 +55,7 @@ export function register(program: Command): void {
 }
 
 async function run(app: string, flags: RunFlags): Promise<void> {
-  const options = optionsOf(app, flags, await readImage(flags.image));
+  const options = optionsOf(app, flags, await readImageFolder(flags.image));
   if (flags.print) return print(options);
   const abort = new AbortController();
   const interrupt = (signal: NodeJS.Signals): void => abort.abort(new Interrupted(signal));
@@ -96,15 +95,7 @@ function quote(argument: string): string {
   return /^[\w@%+=:,./-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", `'\\''`)}'`;
 }
 
-async function readImage(folder: string): Promise<{ readonly folder: string; readonly manifest: Manifest }> {
-  const path = join(folder, 'manifest.json');
-  const text = await readFile(path, 'utf8').catch((cause) => {
-    throw new MachineError('disk-missing', `no base image at ${folder}: make one with enclaim image build`, { cause });
-  });
-  return { folder, manifest: parseManifest(text) };
-}
-
-function optionsOf(app: string, flags: RunFlags, image: Awaited<ReturnType<typeof readImage>>): MachineOptions {
+function optionsOf(app: string, flags: RunFlags, image: ImageFolder): MachineOptions {
   return {
     app,
     boot: bootSource(flags, image),
@@ -118,10 +109,7 @@ function optionsOf(app: string, flags: RunFlags, image: Awaited<ReturnType<typeo
   };
 }
 
-function bootSource(
-  { platform, firmware }: RunFlags,
-  { folder, manifest: { artefacts } }: Awaited<ReturnType<typeof readImage>>,
-): BootSource {
+function bootSource({ platform, firmware }: RunFlags, { folder, manifest: { artefacts } }: ImageFolder): BootSource {
   if (platform === 'tpm') return { kind: 'uki', uki: join(folder, artefacts.uki.file) };
   if (firmware === undefined)
     throw new UsageError(`--platform ${platform} needs --firmware, the OVMF build to measure`);
