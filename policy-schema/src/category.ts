@@ -30,11 +30,15 @@ export function overlaps(a: Categories, b: Categories): boolean {
   return false;
 }
 
+/** A category and those above it: `a.b.c`, `a.b`, `a`. */
+export function withAncestors(category: Category): Category[] {
+  const found: Category[] = [];
+  for (let end = category.length; end > 0; end = category.lastIndexOf('.', end - 1)) found.push(category.slice(0, end));
+  return found;
+}
+
 function coversOne(clearance: Categories, category: Category): boolean {
   if (category === PUBLIC) return true;
-  for (let end = category.length; end > 0; end = category.lastIndexOf('.', end - 1)) {
-    const ancestor = category.slice(0, end);
-    if ('has' in clearance ? clearance.has(ancestor) : clearance.includes(ancestor)) return true;
-  }
-  return false;
+  const has = (word: Category): boolean => ('has' in clearance ? clearance.has(word) : clearance.includes(word));
+  return has(category) || (category.includes('.') && withAncestors(category).some(has));
 }

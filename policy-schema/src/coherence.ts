@@ -1,5 +1,6 @@
 /** What takes more than one place of a policy to judge: references, contradictions, and claims that nothing backs. */
 
+import { PUBLIC, withAncestors } from './category.ts';
 import { CLAIM_KINDS, methodsOf } from './claim.ts';
 import { CONTROLS } from './control.ts';
 import { type PolicyIssue, type PolicyIssueCode, pointerOf } from './error.ts';
@@ -86,7 +87,7 @@ function* namesUsed(policy: Policy): Generator<[Kind, string, Path]> {
 
 function references(policy: Policy, absent: Absent): PolicyIssue[] {
   const declared: Readonly<Record<Kind, ReadonlySet<string>>> = {
-    'data category': new Set([...Object.keys(policy.data), 'public']),
+    'data category': new Set([PUBLIC, ...Object.keys(policy.data).flatMap(withAncestors)]),
     collection: new Set(Object.keys(policy.collections)),
     subprocessor: new Set(Object.keys(policy.subprocessors)),
     identity: new Set(Object.keys(policy.access.identities)),

@@ -2,7 +2,6 @@
 
 import type * as z from 'zod';
 import { type PolicyIssue, type PolicyIssueCode, pointerOf } from './error.ts';
-import { policyGrammar } from './grammar.ts';
 import { suggestion } from './suggestion.ts';
 
 type Path = readonly PropertyKey[];
@@ -15,13 +14,13 @@ export interface Finding extends PolicyIssue {
 
 const FOUND: Readonly<Record<string, string>> = { object: 'a mapping', undefined: 'nothing' };
 
-/** The findings of one schema issue in `document`. */
-export function explain(issue: Issue, document: unknown, base: Path = []): Finding[] {
+/** The findings of one issue that `schema` has with `document`. */
+export function explain(issue: Issue, document: unknown, schema: z.core.$ZodType, base: Path = []): Finding[] {
   const path = [...base, ...issue.path];
   const value = valueAt(document, path);
   switch (issue.code) {
     case 'unrecognized_keys': {
-      const known = keysAt(policyGrammar, path);
+      const known = keysAt(schema, path);
       return issue.keys.map((key) =>
         finding('unknown', [...path, key], `unknown key "${clip(key)}"${suggestion(key, known)}`),
       );
@@ -31,7 +30,7 @@ export function explain(issue: Issue, document: unknown, base: Path = []): Findi
       const meant = issue.errors.find(
         (branch) => !branch.some(({ path, code }) => path.length === 0 && /type|value/.test(code)),
       );
-      if (meant) return meant.flatMap((inner) => explain(inner, document, path));
+      if (meant) return meant.flatMap((inner) => explain(inner, document, schema, path));
       const forms = issue.errors.flat().map(expectation);
       return [
         finding(

@@ -1,9 +1,11 @@
 /** The policy: its grammar, canonical form and digest, what fits in it, how two compare, and what clients demand. */
 
 export { canonicalPolicy, decodePolicy, digestOfCanonical, policyDigest } from './canonical.ts';
+export { type Authorizer, type CaseResult, type PolicyCase, runCases } from './case.ts';
 export { type Categories, type Category, covers, type Label, overlaps, PUBLIC, uncovered } from './category.ts';
 export { CLAIM_KINDS, type ClaimRule, STRENGTHS, type Standing, type Strength, strengthOf } from './claim.ts';
 export { CONTROLS, FRAMEWORKS } from './control.ts';
+export { type Circumstances, type Decision, type DecisionCode, decide, type Flow, type Sink } from './decide.ts';
 export { type AcceptOptions, accept, type Demand, type DemandResult, parseDemand, type SetDemand } from './demand.ts';
 export { type Descriptors, type ProtoPlace, readDescriptors } from './descriptors.ts';
 export { type Change, type Direction, diff, type PolicyDiff } from './diff.ts';
@@ -61,3 +63,6 @@ export {
   secondsOf,
   type Time,
 } from './quantity.ts';
+export type { Reading } from './reading.ts';
+export { policyJsonSchema, SCHEMA_FILE } from './schema.ts';
+export { readSource, type Source } from './source.ts';

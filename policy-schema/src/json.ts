@@ -40,9 +40,9 @@ export function decodeUtf8(bytes: Uint8Array): string {
  * The value of a JSON document. Numbers are IEEE doubles, as RFC 8785 has them.
  * @throws PolicyError `encoding`, `syntax`, `depth` or `duplicate`
  */
-export function parseJson(bytes: Uint8Array): unknown {
+export function parseJson(bytes: Uint8Array, maxDepth: number = MAX_DEPTH): unknown {
   const text = decodeUtf8(bytes);
-  const colons = scan(bytes);
+  const colons = scan(bytes, maxDepth);
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -54,14 +54,14 @@ export function parseJson(bytes: Uint8Array): unknown {
 }
 
 /** Colons outside strings: one per object member as written, whereas JSON.parse keeps one per key. */
-function scan(bytes: Uint8Array): number {
+function scan(bytes: Uint8Array, maxDepth: number): number {
   let [depth, colons, inString] = [0, 0, false];
   for (let i = 0; i < bytes.length; i++) {
     const byte = bytes[i] ?? 0;
     if (byte === QUOTE) inString = !inString;
     else if (inString) i += byte === BACKSLASH ? 1 : 0;
     else if (byte === COLON) colons++;
-    else if (OPEN.has(byte) && ++depth > MAX_DEPTH) throw refuse('depth', `nested deeper than ${MAX_DEPTH} levels`);
+    else if (OPEN.has(byte) && ++depth > maxDepth) throw refuse('depth', `nested deeper than ${maxDepth} levels`);
     else if (CLOSE.has(byte)) depth--;
   }
   return colons;

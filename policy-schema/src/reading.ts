@@ -27,7 +27,7 @@ const STAND_IN = { enclaim: 1, system: { name: 'x', owner: { name: 'x', contact:
 export function readPolicy(value: unknown, asOf?: number): Reading {
   const parsed = policyGrammar.safeParse(value);
   if (!parsed.success) {
-    const findings = parsed.error.issues.flatMap((issue) => explain(issue, value));
+    const findings = parsed.error.issues.flatMap((issue) => explain(issue, value, policyGrammar));
     return { issues: [...findings, ...checkRest(value, findings, asOf)] };
   }
   const issues = findIncoherences(parsed.data, asOf);

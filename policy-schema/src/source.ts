@@ -11,6 +11,8 @@ export interface Source {
   readonly issues: readonly PolicyIssue[];
   /** An issue with the place of what it is about, or of the nearest part around that. */
   locate(issue: PolicyIssue): PolicyIssue;
+  /** The line of the value at a pointer, 1-based. */
+  lineOf(pointer: string): number;
 }
 
 /** A place in a document, 1-based; columns in UTF-16 code units. */
@@ -68,7 +70,8 @@ export function readSource(source: string | Uint8Array): Source {
   for (const { type, offset } of tokens) if (type === 'directive') reader.found('yaml', offset, 'a directive');
   if (second) reader.found('yaml', second.range?.[0] ?? 0, 'a second document');
   const value = plain(document.contents, [], reader);
-  return { value, issues, locate: (issue) => locate(issue, reader.spans, lines, text) };
+  const lineOf = (pointer: string): number => placeOf(lines, reader.spans.get(pointer)?.value ?? 0).line;
+  return { value, issues, locate: (issue) => locate(issue, reader.spans, lines, text), lineOf };
 }
 
 /** The first part that is nested too deep or one too many, found before anything recursive sees the document. */
