@@ -71,12 +71,10 @@ export function parseLock(text: string): Lock {
     throw new ImageError('lock-invalid', 'lock must have version 1 and inputs, nothing else');
   }
   const inputs = json.inputs.map((entry: unknown, index) => parseInput(entry, `inputs[${index}]`));
-  inputs.reduce((previous, next) => {
-    if (previous.name >= next.name) {
-      throw new ImageError('lock-invalid', `lock entries must be unique and sorted: ${previous.name}, ${next.name}`);
-    }
-    return next;
-  });
+  const unsorted = inputs.find((input, index) => index > 0 && (inputs[index - 1]?.name ?? '') >= input.name);
+  if (unsorted !== undefined) {
+    throw new ImageError('lock-invalid', `lock entries must be unique and sorted: ${unsorted.name} is out of place`);
+  }
   return { version: 1, inputs };
 }
 
