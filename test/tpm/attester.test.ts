@@ -27,6 +27,7 @@ import { makeCredential } from '../../client/src/credential.ts';
 import { type Attester, openAttester } from '../../guest/src/tpm/attester.ts';
 import { TpmError } from '../../guest/src/tpm/error.ts';
 import { readPcrs } from '../../guest/src/tpm/registers.ts';
+import { seal, unseal } from '../../guest/src/tpm/sealing.ts';
 import { type Swtpm, startSwtpm } from '../fakes/swtpm.ts';
 
 let swtpm: Swtpm;
@@ -65,21 +66,6 @@ describe('quotes', () => {
       assert.deepEqual(verified.selection, QUOTE_SELECTION);
       assert.equal(verified.clockInfo.resetCount, 2, 'counters of an endorsement key are not obfuscated');
       assert.equal(verified.scheme, 'ecdsa');
-    }));
-
-  test('measure extends every bank by its own hash', () =>
-    withAttester(async ({ tpm, measure }) => {
-      const selection: PcrSelection = (['sha1', 'sha256', 'sha384', 'sha512'] as const).map((bank) => ({
-        bank,
-        pcrs: [14],
-      }));
-      const before = await readPcrs(tpm, selection);
-      await measure(14, Buffer.from('event'));
-      const after = await readPcrs(tpm, selection);
-      for (const { bank } of selection) {
-        const value = before.get(bank)?.get(14) ?? zeroPcr(bank);
-        assert.deepEqual(after.get(bank)?.get(14), extendPcr(bank, value, createHash(bank).update('event').digest()));
-      }
     }));
 
   test('a hundred at once each carry their own nonce', () =>
@@ -251,6 +237,22 @@ describe('credential activation', () => {
       assert.deepEqual(Buffer.from(await activate(credentialBlob, encryptedSecret)), secret);
     }));
 
+  test('activations, seals and quotes at once do not run out of room', () =>
+    withAttester(async ({ ekPublic, akName, activate, quote, tpm }) => {
+      const selection: PcrSelection = [{ bank: 'sha256', pcrs: [0] }];
+      const banks = await readPcrs(tpm, selection);
+      await Promise.all(
+        Array.from({ length: 10 }, async () => {
+          const secret = randomBytes(32);
+          const { credentialBlob, encryptedSecret } = makeCredential({ ekPublic, akName, secret });
+          const unsealed = seal(tpm, secret, selection, banks).then((blob) => unseal(tpm, blob, selection));
+          assert.deepEqual(Buffer.from(await activate(credentialBlob, encryptedSecret)), secret);
+          assert.deepEqual(Buffer.from(await unsealed), secret);
+          await quote(secret);
+        }),
+      );
+    }));
+
   test('refuses a credential to another key, of another TPM, or with any byte changed', async () => {
     const other = await startSwtpm();
     const foreign = await withAttester(async ({ ekPublic }) => ekPublic, other).finally(() => other.stop());
@@ -268,6 +270,15 @@ describe('credential activation', () => {
         await assert.rejects(activate(blob, good.encryptedSecret), refused, `byte ${i}`);
       }
       assert.deepEqual(Buffer.from(await activate(good.credentialBlob, good.encryptedSecret)), secret);
+    });
+  });
+
+  test('without an RSA certificate, the P-384 key of the profile is the one that was certified', async () => {
+    await swtpm.tool('tpm2_nvundefine', '-C', 'p', '0x1c00002');
+    await withAttester(async ({ ekCertificate, ekPublic }) => {
+      const { publicKey } = new X509Certificate(ekCertificate ?? assert.fail());
+      assert.deepEqual(Buffer.from(spkiOf(parsePublic(ekPublic))), publicKey.export({ type: 'spki', format: 'der' }));
+      assert.equal(publicKey.asymmetricKeyDetails?.namedCurve, 'secp384r1');
     });
   });
 });

@@ -27,9 +27,9 @@ import {
   verifyQuoteUnderKey,
 } from '../../attestation/src/tpm/index.ts';
 import { type Credential, makeCredential } from '../../client/src/credential.ts';
-import { activateCredential } from '../../guest/src/tpm/activation.ts';
-import { type Command, FLUSH_CONTEXT, QUOTE } from '../../guest/src/tpm/commands.ts';
-import { AK_TEMPLATE, createPrimary, EK_TEMPLATES } from '../../guest/src/tpm/primary.ts';
+import { type Command, QUOTE } from '../../guest/src/tpm/commands.ts';
+import { openEndorsement } from '../../guest/src/tpm/endorsement.ts';
+import { AK_TEMPLATE, createPrimary } from '../../guest/src/tpm/primary.ts';
 import { readPcrs } from '../../guest/src/tpm/registers.ts';
 import { Tpm } from '../../guest/src/tpm/tpm.ts';
 import { type Swtpm, startSwtpm } from '../fakes/swtpm.ts';
@@ -147,13 +147,9 @@ test('attributes that are lied about have another name, which no TPM activates',
   const verified = await verifyQuote({ attest, signature, akPublic, expectedExtraData: nonce, pcrs });
   assert.deepEqual(verified.akName, nameOf(claimed));
 
-  const [endorsement] = EK_TEMPLATES;
-  const ek = await createPrimary(tpm, 'endorsement', endorsement.template);
-  await tpm.run(FLUSH_CONTEXT, { object: ek.handle });
+  const { ekPublic, activate } = await openEndorsement(tpm);
   const credentialTo = (akName: Uint8Array): Credential =>
-    makeCredential({ ekPublic: encodePublic(ek.publicArea), akName, secret: nonce });
-  const activate = (ak: number, { credentialBlob, encryptedSecret }: Credential): Promise<Uint8Array> =>
-    activateCredential(tpm, ak, endorsement, credentialBlob, encryptedSecret);
+    makeCredential({ ekPublic: encodePublic(ekPublic), akName, secret: nonce });
 
   // The key itself has its true name, and a credential to that works: it is the name that refuses.
   const { handle, publicArea } = await createPrimary(tpm, 'endorsement', UNRESTRICTED);

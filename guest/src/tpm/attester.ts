@@ -10,12 +10,11 @@ import {
   pcrDigest,
   QUOTE_SELECTION,
 } from '@enclaim/attestation/tpm';
-import { activateCredential } from './activation.ts';
 import { FLUSH_CONTEXT, QUOTE } from './commands.ts';
+import { openEndorsement } from './endorsement.ts';
 import { TpmError } from './error.ts';
-import { readNv } from './nv.ts';
-import { AK_TEMPLATE, createPrimary, EK_TEMPLATES, type EndorsementTemplate } from './primary.ts';
-import { extendPcr, measurePcr, readPcrs } from './registers.ts';
+import { AK_TEMPLATE, createPrimary } from './primary.ts';
+import { extendPcr, readPcrs } from './registers.ts';
 import { Tpm } from './tpm.ts';
 import type { TpmTransport } from './transport.ts';
 
@@ -49,12 +48,10 @@ export interface Attester {
   quote(qualifyingData: Uint8Array): Promise<Quote>;
   /** Extends register `pcr` of the SHA-256 bank by a digest of 32 bytes. Other banks keep their value. */
   extend(pcr: number, digest: Uint8Array): Promise<void>;
-  /** Extends register `pcr` of every active bank by the bank's hash of `data`, at most 1024 bytes. */
-  measure(pcr: number, data: Uint8Array): Promise<void>;
   /**
    * The secret of a credential that was made to `akName` and encrypted to `ekPublic`: to give it back proves that one
    * TPM holds both keys.
-   * @throws TpmError `integrity`, `size` or `value` where it was made to other keys or tampered with
+   * @throws TpmError `integrity`, `size`, `value` or `ecc-point` where it was made to other keys or tampered with
    */
   activate(credentialBlob: Uint8Array, encryptedSecret: Uint8Array): Promise<Uint8Array>;
   /** Flushes the attestation key and closes the transport. */
@@ -71,21 +68,17 @@ const QUOTINGS = 5;
 export async function openAttester(transport: TpmTransport): Promise<Attester> {
   const tpm = new Tpm(transport);
   try {
-    const { endorsement, certificate } = await findEndorsement(tpm);
-    const ek = await createPrimary(tpm, 'endorsement', endorsement.template);
-    await tpm.run(FLUSH_CONTEXT, { object: ek.handle });
+    const { ekPublic, certificate, activate } = await openEndorsement(tpm);
     const ak = await createPrimary(tpm, 'endorsement', AK_TEMPLATE);
-    const quote = quoter(tpm, ak.handle);
     return {
       akPublic: encodePublic(ak.publicArea),
       akName: nameOf(ak.publicArea),
-      ekPublic: encodePublic(ek.publicArea),
+      ekPublic: encodePublic(ekPublic),
       ...(certificate && { ekCertificate: certificate }),
       tpm,
-      quote,
+      quote: quoter(tpm, ak.handle),
       extend: (pcr, digest) => extendPcr(tpm, pcr, [{ bank: 'sha256', digest }]),
-      measure: (pcr, data) => measurePcr(tpm, pcr, data),
-      activate: (blob, secret) => activateCredential(tpm, ak.handle, endorsement, blob, secret),
+      activate: (credentialBlob, encryptedSecret) => activate(ak.handle, { credentialBlob, encryptedSecret }),
       close: async () => {
         try {
           await tpm.run(FLUSH_CONTEXT, { object: ak.handle });
@@ -98,24 +91,6 @@ export async function openAttester(transport: TpmTransport): Promise<Attester> {
     await tpm.close();
     throw error;
   }
-}
-
-/** The first endorsement key of the profile whose certificate the TPM holds, else the first. */
-async function findEndorsement(
-  tpm: Tpm,
-): Promise<{ endorsement: EndorsementTemplate; certificate?: Uint8Array | undefined }> {
-  for (const endorsement of EK_TEMPLATES) {
-    const certificate = certificateOf(await readNv(tpm, endorsement.certificateIndex));
-    if (certificate) return { endorsement, certificate };
-  }
-  return { endorsement: EK_TEMPLATES[0] };
-}
-
-/** The certificate without the padding that an index larger than it has after it. */
-function certificateOf(bytes: Uint8Array | undefined): Uint8Array | undefined {
-  if (bytes?.[0] !== 0x30 || bytes[1] !== 0x82) return undefined;
-  const length = 4 + (((bytes[2] ?? 0) << 8) | (bytes[3] ?? 0));
-  return length <= bytes.length ? bytes.slice(0, length) : undefined;
 }
 
 function quoter(tpm: Tpm, ak: number): Attester['quote'] {

@@ -241,13 +241,6 @@ export const PCR_EXTEND: Command<{ pcr: number; digests: readonly TaggedDigest[]
   { authorised: ['pcr'], parameters: struct({ digests: list(taggedDigest, 16) }) },
 );
 
-/** Extends every active bank by its own hash of `data`. */
-export const PCR_EVENT: Command<{ pcr: number; data: Uint8Array }, { digests: Uint8Array }> = command(
-  'PCR_Event',
-  0x13c,
-  { authorised: ['pcr'], parameters: struct({ data: tpm2b(1024) }), response: struct({ digests: rest }) },
-);
-
 /** Signs under the scheme of the key. */
 export const QUOTE: Command<{ sign: number; qualifyingData: Uint8Array; selection: PcrSelection }, Signed> = command(
   'Quote',
@@ -319,6 +312,18 @@ export const POLICY_SECRET: Command<{ entity: number; session: number }, { timeo
 /** The handle is a parameter here, so that a session can be flushed while it is unusable. */
 export const FLUSH_CONTEXT: Command<{ object: number }, None> = command('FlushContext', 0x165, {
   parameters: struct({ object: u32 }),
+});
+
+/** `context` is TPMS_CONTEXT: encrypted by the TPM, good until its next reset, also after a flush. */
+export const CONTEXT_SAVE: Command<{ object: number }, { context: Uint8Array }> = command('ContextSave', 0x162, {
+  handles: ['object'],
+  response: struct({ context: rest }),
+});
+
+/** `handle` must be flushed. */
+export const CONTEXT_LOAD: Command<{ context: Uint8Array }, { handle: number }> = command('ContextLoad', 0x161, {
+  parameters: struct({ context: rest }),
+  returnsHandle: true,
 });
 
 /** Makes a loaded object persistent under `persistent`, or removes the persistent `object`. */

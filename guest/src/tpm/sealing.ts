@@ -27,8 +27,7 @@ export async function seal(
 ): Promise<SealedBlob> {
   const digest = pcrDigest('sha256', selection, banks);
   if (digest === undefined) throw new TpmError('unusable', 'a register to seal to has no value');
-  const { handle } = await createPrimary(tpm, 'owner', SRK_TEMPLATE);
-  return tpm.using(handle, async (parent) => {
+  return withStorageRoot(tpm, async (parent) => {
     const { publicArea, privateArea } = await tpm.run(CREATE, {
       parent,
       sensitive: { userAuth: new Uint8Array(), data: secret },
@@ -53,8 +52,7 @@ export async function seal(
  */
 export async function unseal(tpm: Tpm, blob: SealedBlob, selection: PcrSelection): Promise<Uint8Array> {
   const publicArea = parsePublic(blob.publicArea);
-  const srk = await createPrimary(tpm, 'owner', SRK_TEMPLATE);
-  return tpm.using(srk.handle, async (parent) => {
+  return withStorageRoot(tpm, async (parent) => {
     const { handle } = await tpm.run(LOAD, { parent, privateArea: blob.privateArea, publicArea });
     return tpm.using(handle, (item) =>
       withPolicySession(tpm, 'sha256', async (session, authorisation) => {
@@ -62,5 +60,12 @@ export async function unseal(tpm: Tpm, blob: SealedBlob, selection: PcrSelection
         return (await tpm.run(UNSEAL, { item }, [authorisation])).data;
       }),
     );
+  });
+}
+
+function withStorageRoot<T>(tpm: Tpm, use: (parent: number) => Promise<T>): Promise<T> {
+  return tpm.alone(async () => {
+    const { handle } = await createPrimary(tpm, 'owner', SRK_TEMPLATE);
+    return tpm.using(handle, use);
   });
 }

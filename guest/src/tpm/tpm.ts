@@ -6,6 +6,7 @@ import { DecodeError } from '@enclaim/attestation/errors';
 import { MAX_DIGEST, struct, tpm2b, u8, u16, u32 } from '@enclaim/attestation/tpm';
 import { type Command, FLUSH_CONTEXT } from './commands.ts';
 import { errorOf, TpmError, type TpmErrorCode } from './error.ts';
+import { Queue } from './queue.ts';
 import type { TpmTransport } from './transport.ts';
 
 const HEADER = struct({ tag: u16, size: u32, code: u32 });
@@ -37,6 +38,7 @@ const LONGEST_DELAY = 250;
 /** A TPM 2.0. Commands may overlap; the transport answers them in turn. */
 export class Tpm {
   readonly #transport: TpmTransport;
+  readonly #sequences = new Queue();
 
   constructor(transport: TpmTransport) {
     this.#transport = transport;
@@ -71,6 +73,14 @@ export class Tpm {
     }
     await this.run(FLUSH_CONTEXT, { object: handle });
     return result;
+  }
+
+  /**
+   * Runs a sequence of commands that loads objects or sessions, with no other such sequence at the same time: a TPM has
+   * room for three objects, of which the attestation key is one. Not to be nested.
+   */
+  alone<T>(sequence: () => Promise<T>): Promise<T> {
+    return this.#sequences.run(sequence);
   }
 
   async close(): Promise<void> {

@@ -4,6 +4,7 @@ import { open } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { concat } from '@enclaim/attestation/bytes';
 import { TpmError } from './error.ts';
+import { Queue } from './queue.ts';
 
 /** One whole command in, one whole response out. Calls may overlap: they are answered one after another, in order. */
 export interface TpmTransport {
@@ -85,14 +86,14 @@ export async function openTpmSocket(
 
 /** One exchange at a time; after a failed one, none. */
 function inTurn(exchange: (command: Uint8Array) => Promise<Uint8Array>, close: () => Promise<void>): TpmTransport {
-  let last: Promise<unknown> = Promise.resolve();
+  const queue = new Queue();
   let closed: Promise<void> | undefined;
   let failure: unknown = new Error('closed');
   const closeOnce = (): Promise<void> => {
     closed ??= close();
     return closed;
   };
-  const run = async (command: Uint8Array): Promise<Uint8Array> => {
+  const send = async (command: Uint8Array): Promise<Uint8Array> => {
     if (closed !== undefined) throw new TpmError('transport', 'the TPM is closed', { cause: failure });
     if (command.length > MAX_MESSAGE) throw new RangeError(`command of ${command.length} bytes`);
     try {
@@ -103,16 +104,5 @@ function inTurn(exchange: (command: Uint8Array) => Promise<Uint8Array>, close: (
       throw new TpmError('transport', 'the TPM did not answer', { cause });
     }
   };
-  return {
-    send: (command) => {
-      const answer = last.then(() => run(command));
-      last = answer.catch(() => undefined);
-      return answer;
-    },
-    close: () => {
-      const done = last.then(closeOnce);
-      last = done;
-      return done;
-    },
-  };
+  return { send: (command) => queue.run(() => send(command)), close: () => queue.run(closeOnce) };
 }
