@@ -36,7 +36,8 @@ interface Section {
  */
 export function stripElf(bytes: Uint8Array): Uint8Array {
   const segments = programHeaders(bytes);
-  const end = Math.max(...segments.map(({ offset, fileSize }) => offset + fileSize));
+  const end = Math.max(0, ...segments.map(({ offset, fileSize }) => offset + fileSize));
+  if (end < HEADER) throw invalid('its segments do not hold its header');
   const loadedBehind = sectionHeaders(bytes).find(
     ({ type, flags, offset, size }) => (flags & SHF_ALLOC) !== 0n && type !== SHT_NOBITS && offset + size > end,
   );
