@@ -23,7 +23,8 @@ export function parseEndorsementKey(bytes: Uint8Array): EndorsementKey {
     ['fixedTPM', 'fixedParent', 'sensitiveDataOrigin', 'restricted', 'decrypt'],
     ['sign', 'encryptedDuplication'],
   );
-  if (!fixed || key.type === 'keyedhash' || key.symmetric.algorithm === 'none' || key.nameAlg === 'sha1') {
+  const weak = key.nameAlg === 'sha1' || (key.type === 'rsa' && key.keyBits < 2048);
+  if (!fixed || weak || key.type === 'keyedhash' || key.symmetric.algorithm === 'none') {
     throw new EvidenceError('key', `not an endorsement key: ${key.type}, ${key.attributes.join(', ')}`);
   }
   return { ...key, symmetric: key.symmetric } as EndorsementKey;

@@ -13,7 +13,7 @@ import {
   MAX_DIGEST,
   MAX_RSA,
 } from './algorithm.ts';
-import { type Codec, decodeWhole, flags, named, struct, tagged, tpm2b, u16, u32 } from './wire.ts';
+import { among, type Codec, decodeWhole, flags, named, struct, tagged, tpm2b, u16, u32 } from './wire.ts';
 
 /** TPMA_OBJECT, bit by name (Part 2, 8.3). */
 const OBJECT_ATTRIBUTES = {
@@ -32,10 +32,10 @@ const OBJECT_ATTRIBUTES = {
 
 export type ObjectAttribute = keyof typeof OBJECT_ATTRIBUTES;
 
-/** TPMT_SYM_DEF_OBJECT: how a storage key protects its children. `keyBits` is 128 or 256. */
+/** TPMT_SYM_DEF_OBJECT: how a storage key protects its children. */
 export type Symmetric =
   | { readonly algorithm: 'none' }
-  | { readonly algorithm: 'aes'; readonly keyBits: number; readonly mode: 'cfb' };
+  | { readonly algorithm: 'aes'; readonly keyBits: 128 | 192 | 256; readonly mode: 'cfb' };
 
 /** TPMT_RSA_SCHEME and TPMT_ECC_SCHEME: what a key may do, where it is bound to one thing. */
 export type RsaScheme = { readonly scheme: 'none' } | { readonly scheme: 'rsassa' | 'rsapss'; readonly hash: HashName };
@@ -86,7 +86,7 @@ const nullOnly: Codec<'none'> = named(u16, { none: ALG_NULL });
 const common = { nameAlg: hashId, attributes: flags(OBJECT_ATTRIBUTES), authPolicy: tpm2b(MAX_DIGEST) };
 const symmetric: Codec<Symmetric> = tagged('algorithm', {
   none: [ALG_NULL, none],
-  aes: [0x06, struct({ keyBits: u16, mode: named(u16, { cfb: 0x43 }) })],
+  aes: [0x06, struct({ keyBits: among(u16, 128, 192, 256), mode: named(u16, { cfb: 0x43 }) })],
 });
 const rsaScheme: Codec<RsaScheme> = tagged('scheme', {
   none: [ALG_NULL, none],

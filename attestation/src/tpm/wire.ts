@@ -128,6 +128,20 @@ export function named<N extends string>(number: Codec<number>, table: Readonly<R
   };
 }
 
+/** A number that has one of a few values. */
+export function among<N extends number>(number: Codec<number>, ...values: readonly N[]): Codec<N> {
+  return {
+    decode: (reader) => {
+      const { at } = reader;
+      const found = number.decode(reader);
+      const value = values.find((one) => one === found);
+      if (value === undefined) throw new DecodeError('range', `${found} is not one of ${values.join(', ')}`, at);
+      return value;
+    },
+    encode: (value) => number.encode(value),
+  };
+}
+
 /** A u32 of flags as the names of the set ones, in the table's order. A set bit without a name is refused. */
 export function flags<N extends string>(table: Readonly<Record<N, number>>): Codec<readonly N[]> {
   const bits = Object.entries(table).map(([name, bit]) => [name as N, (1 << (bit as number)) >>> 0] as const);
