@@ -41,7 +41,7 @@ export const FOUR_GIB = 0x1_0000_0000;
 /** Size of a page in bytes. */
 export const PAGE = 4096;
 
-const MAX_FIRMWARE = 1 << 26;
+const MAX_FIRMWARE = 1 << 24;
 const MAX_SECTIONS = 64;
 /** A structure's header: u16 size of the whole, GUID. It comes after the data. */
 const HEADER = 2 + GUID_LENGTH;
@@ -57,18 +57,18 @@ const SECTION_KINDS: Readonly<Record<number, SevSectionKind>> = {
 };
 
 /**
- * Reads a firmware image of at most 64 MiB, or the last pages of one.
+ * Reads a firmware image of at most 16 MiB, or the last pages of one.
  * @param end Guest physical address of the byte after its last.
  * @throws DecodeError
  */
 export function parseFirmware(bytes: Uint8Array, end: number = FOUR_GIB): Firmware {
   if (bytes.length > MAX_FIRMWARE || bytes.length % PAGE !== 0) {
-    throw new DecodeError('range', `firmware of ${bytes.length} bytes is not whole pages of at most 64 MiB`, 0);
+    throw new DecodeError('range', `firmware of ${bytes.length} bytes is not whole pages of at most 16 MiB`, 0);
   }
   const structures = readStructures(bytes);
   const gpa = end - bytes.length;
   const metadata = structures.get(FIRMWARE_GUID.sevMetadata);
-  const sections = metadata === undefined ? [] : readSections(metadataAt(bytes, metadata, 0));
+  const sections = metadata === undefined ? [] : readSections(metadataAt(bytes, metadata));
   return { bytes, gpa, structures, sections };
 }
 
@@ -79,9 +79,9 @@ export function structureU32(firmware: Firmware, guid: string): number {
   return new Reader(structure).u32le();
 }
 
-/** A reader over the image from `offset + bias` bytes before its end, as metadata structures point. */
-export function metadataAt(bytes: Uint8Array, structure: Uint8Array, bias: number): Reader {
-  const offset = new Reader(structure).u32le() + bias;
+/** A reader over the image's tail, from as many bytes before its end as a metadata structure says. */
+export function metadataAt(bytes: Uint8Array, structure: Uint8Array): Reader {
+  const offset = new Reader(structure).u32le();
   if (offset > bytes.length) throw new DecodeError('range', `metadata ${offset} bytes before the end`, 0);
   const start = bytes.length - offset;
   return new Reader(bytes.subarray(start), start);

@@ -1,6 +1,6 @@
 /** Appraisal of authentic SEV-SNP reports: pure comparisons, one line each. */
 
-import { equalBytes, toHex } from '../bytes.ts';
+import { checkDemand, checkEqual, checkOneOf, type OneOf } from '../demand.ts';
 import type { Check } from '../verdict.ts';
 import { belowFloor, type SnpProduct, type TcbVersion } from './product.ts';
 import type { GuestPolicy, PlatformInfo } from './report.ts';
@@ -16,7 +16,7 @@ export type PlatformProtection = Exclude<keyof PlatformInfo, 'smt' | 'tio'>;
 /** What a verifier demands of a report. Each field is a constraint or the literal `"any"`: nothing can be left out. */
 export interface SnpDemands {
   /** Launch digests, 48 bytes each. */
-  readonly measurements: readonly Uint8Array[] | 'any';
+  readonly measurements: OneOf;
   readonly reportData: Uint8Array | 'any';
   readonly hostData: Uint8Array | 'any';
   readonly products: readonly { readonly line: SnpProduct; readonly stepping: number | 'any' }[] | 'any';
@@ -33,8 +33,8 @@ export interface SnpDemands {
   /** Firmware that the host may still roll back: current above committed. */
   readonly provisionalFirmware: 'permitted' | 'refused';
   /** SHA-384 of keys whose signed ID block is accepted. */
-  readonly idKeys: readonly Uint8Array[] | 'any';
-  readonly authorKeys: readonly Uint8Array[] | 'any';
+  readonly idKeys: OneOf;
+  readonly authorKeys: OneOf;
   readonly revocation: 'required' | 'any';
 }
 
@@ -66,60 +66,51 @@ export function appraiseSnp(evidence: AuthenticatedSnp, demands: SnpDemands): Ch
   const { report, product, stepping } = evidence;
   const { policy, platform } = report;
   return [
-    oneOf('snp.measurement', report.measurement, demands.measurements),
-    oneOf('snp.report-data', report.reportData, only(demands.reportData)),
-    oneOf('snp.host-data', report.hostData, only(demands.hostData)),
-    check('snp.product', demands.products, `${product} stepping ${stepping ?? 'unknown'}`, (products) =>
+    checkOneOf('snp.measurement', report.measurement, demands.measurements),
+    checkEqual('snp.report-data', report.reportData, demands.reportData),
+    checkEqual('snp.host-data', report.hostData, demands.hostData),
+    checkDemand('snp.product', demands.products, `${product} stepping ${stepping ?? 'unknown'}`, (products) =>
       products.some((one) => one.line === product && (one.stepping === 'any' || one.stepping === stepping)),
     ),
-    check('snp.vmpl', demands.vmpl, `VMPL ${report.vmpl}`, (vmpl) => report.vmpl === vmpl),
-    check('snp.guest-svn', demands.guestSvn, `guest SVN ${report.guestSvn}`, (floor) => report.guestSvn >= floor),
-    check('snp.abi', demands.abi, `ABI ${policy.abiMajor}.${policy.abiMinor}`, ({ major, minor }) =>
+    checkDemand('snp.vmpl', demands.vmpl, `VMPL ${report.vmpl}`, (vmpl) => report.vmpl === vmpl),
+    checkDemand('snp.guest-svn', demands.guestSvn, `guest SVN ${report.guestSvn}`, (floor) => report.guestSvn >= floor),
+    checkDemand('snp.abi', demands.abi, `ABI ${policy.abiMajor}.${policy.abiMinor}`, ({ major, minor }) =>
       policy.abiMajor === major ? policy.abiMinor >= minor : policy.abiMajor > major,
     ),
     ...PERMISSIONS.map((bit) =>
-      check(`snp.policy.${bit}`, demands.permitted, set(policy[bit]), (bits) => !policy[bit] || bits.includes(bit)),
+      checkDemand(
+        `snp.policy.${bit}`,
+        demands.permitted,
+        set(policy[bit]),
+        (bits) => !policy[bit] || bits.includes(bit),
+      ),
     ),
-    ...demands.required.map((bit) => check(`snp.policy.${bit}`, 'set', set(policy[bit]), () => policy[bit])),
-    check('snp.platform.smt', demands.platformSmt, set(platform.smt), (smt) => !platform.smt || smt === 'permitted'),
+    ...demands.required.map((bit) => checkDemand(`snp.policy.${bit}`, 'set', set(policy[bit]), () => policy[bit])),
+    checkDemand(
+      'snp.platform.smt',
+      demands.platformSmt,
+      set(platform.smt),
+      (smt) => !platform.smt || smt === 'permitted',
+    ),
     ...demands.platformRequired.map((bit) =>
-      check(`snp.platform.${bit}`, 'set', set(platform[bit]), () => platform[bit]),
+      checkDemand(`snp.platform.${bit}`, 'set', set(platform[bit]), () => platform[bit]),
     ),
     ...TCBS.map((which) => checkFloor(evidence, which, demands.floors[which])),
-    check('snp.provisional', demands.provisionalFirmware, provisional(evidence), (allowed) =>
+    checkDemand('snp.provisional', demands.provisionalFirmware, provisional(evidence), (allowed) =>
       allowed === 'permitted' ? true : report.currentTcb === report.committedTcb,
     ),
-    oneOf('snp.id-key', report.idKeyDigest, demands.idKeys),
-    oneOf('snp.author-key', report.authorKeyDigest, demands.authorKeys),
-    check('snp.revocation', demands.revocation, evidence.revocation, () => evidence.revocation === 'checked'),
+    checkOneOf('snp.id-key', report.idKeyDigest, demands.idKeys),
+    checkOneOf('snp.author-key', report.authorKeyDigest, demands.authorKeys),
+    checkDemand('snp.revocation', demands.revocation, evidence.revocation, () => evidence.revocation === 'checked'),
   ];
 }
 
 function checkFloor(evidence: AuthenticatedSnp, which: SnpTcb, floors: SnpDemands['floors'][SnpTcb]): Check {
   const version = evidence.tcb[which];
-  return check(`snp.tcb.${which}`, floors, JSON.stringify(version), (byProduct) => {
+  return checkDemand(`snp.tcb.${which}`, floors, JSON.stringify(version), (byProduct) => {
     const floor = byProduct[evidence.product];
     return floor !== undefined && belowFloor(version, floor).length === 0;
   });
-}
-
-function check<T>(id: string, demand: T | 'any', found: string, holds: (demand: T) => boolean): Check {
-  if (demand === 'any') return { id, outcome: 'not run', required: false, detail: `any is accepted: ${found}` };
-  const passed = holds(demand as T);
-  const detail = passed ? found : `${found}, expected ${expectation(demand)}`;
-  return { id, outcome: passed ? 'passed' : 'failed', required: true, detail };
-}
-
-function oneOf(id: string, found: Uint8Array, accepted: readonly Uint8Array[] | 'any'): Check {
-  return check(id, accepted, toHex(found), (list) => list.some((one) => equalBytes(one, found)));
-}
-
-function only(bytes: Uint8Array | 'any'): readonly Uint8Array[] | 'any' {
-  return bytes === 'any' ? bytes : [bytes];
-}
-
-function expectation(demand: unknown): string {
-  return JSON.stringify(demand, (_key, value) => (value instanceof Uint8Array ? toHex(value) : value));
 }
 
 function provisional({ report }: AuthenticatedSnp): string {

@@ -1,0 +1,162 @@
+/** The events that TDVF, boot managers and Linux extend into RTMR0, 1 and 2, and the registers that they lead to. */
+
+import { concat, utf8 } from '../bytes.ts';
+import { type Sha384, sha384 } from '../digest.ts';
+import { parseGuid } from '../guid.ts';
+
+/** An event of a register: its digest is what is extended, its name is for people. */
+export interface RtmrEvent {
+  readonly name: string;
+  readonly digest: Uint8Array;
+}
+
+const GLOBAL_VARIABLE = '8be4df61-93ca-11d2-aa0d-00e098032b8c';
+const IMAGE_SECURITY_DATABASE = 'd719b2cb-3d3a-4596-a3bc-dad00e67656f';
+
+type SecureBootVariable = 'SecureBoot' | 'PK' | 'KEK' | 'db' | 'dbx';
+
+/** The variables of Secure Boot, in the order in which firmware measures them, with their vendor GUIDs. */
+const SECURE_BOOT: Readonly<Record<SecureBootVariable, string>> = {
+  SecureBoot: GLOBAL_VARIABLE,
+  PK: GLOBAL_VARIABLE,
+  KEK: GLOBAL_VARIABLE,
+  db: IMAGE_SECURITY_DATABASE,
+  dbx: IMAGE_SECURITY_DATABASE,
+};
+
+/** Contents of the Secure Boot variables; absent ones are measured as empty. */
+export type SecureBootVariables = Readonly<Record<SecureBootVariable, Uint8Array>>;
+
+/** EV_SEPARATOR's four zero bytes. */
+const SEPARATOR: RtmrEvent = { name: 'separator', digest: sha384(new Uint8Array(4)) };
+
+/** What RTMR0 measures: the machine and its firmware's configuration. Digests are SHA-384. */
+export interface TdxPlatform {
+  readonly tdHob: Uint8Array;
+  readonly cfv: Uint8Array;
+  readonly secureBoot: SecureBootVariables;
+  readonly acpi: { readonly loader: Uint8Array; readonly rsdp: Uint8Array; readonly tables: Uint8Array };
+  /** Boot options by number, in boot order. */
+  readonly bootOptions: readonly { readonly number: number; readonly digest: Uint8Array }[];
+}
+
+/** What RTMR1 and RTMR2 measure of a guest that boots a UKI from a GPT disk. Digests are SHA-384. */
+export interface TdxImage {
+  /** EV_EFI_GPT_EVENT: partition table header and entries. */
+  readonly gpt: Uint8Array;
+  /** Authenticode digests of the images that run, in order: the UKI, then the kernel in it. */
+  readonly images: readonly RtmrEvent[];
+  /** Digest of the command line (`commandLineEvent`) and of the initrd. */
+  readonly commandLine: Uint8Array;
+  readonly initrd: Uint8Array;
+}
+
+/** The events of RTMR0, in order. */
+export function rtmr0Events({ tdHob, cfv, secureBoot, acpi, bootOptions }: TdxPlatform): RtmrEvent[] {
+  const variables = Object.entries(SECURE_BOOT) as [SecureBootVariable, string][];
+  const order = concat(...bootOptions.map(({ number }) => Uint8Array.of(number & 0xff, number >> 8)));
+  return [
+    { name: 'TD HOB', digest: tdHob },
+    { name: 'CFV', digest: cfv },
+    ...variables.map(([name, guid]) => ({
+      name: `variable ${name}`,
+      digest: sha384(variableEvent(guid, name, secureBoot[name])),
+    })),
+    SEPARATOR,
+    { name: 'ACPI loader', digest: acpi.loader },
+    { name: 'ACPI RSDP', digest: acpi.rsdp },
+    { name: 'ACPI tables', digest: acpi.tables },
+    // Boot variables are measured by their data alone.
+    { name: 'BootOrder', digest: sha384(order) },
+    ...bootOptions.map(({ number, digest }) => ({ name: bootOptionName(number), digest })),
+  ];
+}
+
+/** The events of RTMR1, in order. */
+export function rtmr1Events({ gpt, images }: Pick<TdxImage, 'gpt' | 'images'>): RtmrEvent[] {
+  return [
+    actionEvent('calling EFI app', 'Calling EFI Application from Boot Option'),
+    SEPARATOR,
+    { name: 'GPT', digest: gpt },
+    ...images,
+    actionEvent('EBS', 'Exit Boot Services Invocation'),
+    actionEvent('EBS ok', 'Exit Boot Services Returned with Success'),
+  ];
+}
+
+/** The events of RTMR2, in order, up to where Linux starts. */
+export function rtmr2Events({ commandLine, initrd }: Pick<TdxImage, 'commandLine' | 'initrd'>): RtmrEvent[] {
+  return [
+    { name: 'cmdline', digest: commandLine },
+    { name: 'initrd', digest: initrd },
+  ];
+}
+
+/** The value of a register that started as zero and was extended with these events. */
+export function rtmrOf(events: readonly RtmrEvent[]): Sha384 {
+  return events.reduce<Uint8Array>((value, event) => sha384(concat(value, event.digest)), new Uint8Array(48)) as Sha384;
+}
+
+/** UEFI_VARIABLE_DATA: what EV_EFI_VARIABLE_DRIVER_CONFIG measures. */
+export function variableEvent(guid: string, name: string, data: Uint8Array): Uint8Array {
+  const lengths = new DataView(new ArrayBuffer(16));
+  lengths.setBigUint64(0, BigInt(name.length), true);
+  lengths.setBigUint64(8, BigInt(data.length), true);
+  return concat(parseGuid(guid), new Uint8Array(lengths.buffer), utf16(name), data);
+}
+
+/** What is measured of a command line: UTF-16LE, with its NUL. */
+export function commandLineEvent(text: string): Uint8Array {
+  return utf16(`${text}\0`);
+}
+
+/** EFI_LOAD_OPTION of the setup application inside the firmware, Boot0000 on QEMU and GCE. */
+export function uiAppOption(): Uint8Array {
+  const path = concat(
+    deviceNode(7, parseGuid('7cb8bdc9-f8eb-4f34-aaea-3ee4af6516a1')),
+    deviceNode(6, parseGuid('462caa21-7614-4503-836e-8ab6f4662331')),
+    Uint8Array.of(0x7f, 0xff, 4, 0),
+  );
+  // Active, hidden, an application.
+  return concat(Uint8Array.of(0x09, 0x01, 0, 0, path.length, 0), utf16('UiApp\0'), path);
+}
+
+/**
+ * The boot options of a GCE machine with one disk, in boot order: the disk (NVMe), another that GCE adds, the setup
+ * application. The second is known by its digest alone, which event logs of such machines show.
+ */
+export function gceBootOptions(): TdxPlatform['bootOptions'] {
+  const known = [
+    'a25333c7aec2e0993034938c7f11893b3c2bcaf67e88c342a3d586f6f7fae2c6a1247a9ed86988080a6d4be497d4fbb6',
+    '9068065754ff3ae3dd58a5897535eeaf62a19a6757d82dd91349c41bae2e3f208e268abba2a4378bc5c8d1acf2fd260f',
+  ];
+  const disks = known.map((hex, index) => ({ number: index + 1, digest: Uint8Array.fromHex(hex) }));
+  return [...disks, { number: 0, digest: sha384(uiAppOption()) }];
+}
+
+/** The digest that dstack extends into RTMR3: type, name and payload with colons between them. */
+export function dstackEvent(type: number, event: string, payload: Uint8Array): Sha384 {
+  const typeBytes = new Uint8Array(4);
+  new DataView(typeBytes.buffer).setUint32(0, type, true);
+  return sha384(concat(typeBytes, utf8(`:${event}:`), payload));
+}
+
+function actionEvent(name: string, action: string): RtmrEvent {
+  return { name, digest: sha384(utf8(action)) };
+}
+
+function bootOptionName(number: number): string {
+  return `Boot${number.toString(16).toUpperCase().padStart(4, '0')}`;
+}
+
+/** A media device path node: type 4, with a GUID. */
+function deviceNode(subtype: number, guid: Uint8Array): Uint8Array {
+  return concat(Uint8Array.of(4, subtype, 4 + guid.length, 0), guid);
+}
+
+function utf16(text: string): Uint8Array {
+  const bytes = new Uint8Array(2 * text.length);
+  const view = new DataView(bytes.buffer);
+  for (let i = 0; i < text.length; i++) view.setUint16(2 * i, text.charCodeAt(i), true);
+  return bytes;
+}

@@ -1,0 +1,234 @@
+/** What Intel publishes of platforms and quoting enclaves: signed JSON (Intel PCS API 4, TCB info version 3, enclave identity version 2). */
+
+import { z } from 'zod';
+import { verifySignature } from '#crypto';
+import { decodeJson } from '../canonical.ts';
+import { EvidenceError } from '../errors.ts';
+import { parsePart } from '../part.ts';
+import { type Certificate, parseCertificate } from '../x509/certificate.ts';
+import { checkDates, type Pin, type VerifiedChain, verifyChain, verifyNotRevoked } from '../x509/chain.ts';
+import { parseCrl, type RevocationList } from '../x509/crl.ts';
+import { type PckPlatform, readPckPlatform } from './pck.ts';
+
+/** Collateral as fetched. Texts are the signed ones, byte by byte. */
+export interface TdxCollateral {
+  /** The `tcbInfo` object's text, and its signature r‖s. */
+  readonly tcbInfo: Uint8Array;
+  readonly tcbInfoSignature: Uint8Array;
+  /** The `enclaveIdentity` object's text, and its signature r‖s. */
+  readonly qeIdentity: Uint8Array;
+  readonly qeIdentitySignature: Uint8Array;
+  /** Certificates of who signed either, and their issuers; DER, signer first. */
+  readonly tcbInfoChain: readonly Uint8Array[];
+  readonly qeIdentityChain: readonly Uint8Array[];
+  /** CRLs of the PCK certificates' issuer and of the root, DER. */
+  readonly pckCrl: Uint8Array;
+  readonly rootCrl: Uint8Array;
+}
+
+/** Words for a patch level, best first (PCS API 4). */
+export const TCB_STATUSES = [
+  'UpToDate',
+  'SWHardeningNeeded',
+  'ConfigurationNeeded',
+  'ConfigurationAndSWHardeningNeeded',
+  'OutOfDate',
+  'OutOfDateConfigurationNeeded',
+  'Revoked',
+] as const;
+export type TcbStatus = (typeof TCB_STATUSES)[number];
+
+/** Which patch levels of a platform and of the TDX module are how good. Dates in milliseconds since 1970, hex in lower case. */
+export interface TcbInfo {
+  readonly issueDate: number;
+  readonly nextUpdate: number;
+  readonly fmspc: string;
+  readonly pceId: string;
+  readonly tcbEvaluationDataNumber: number;
+  readonly tdxModule: SignedModule;
+  readonly tdxModuleIdentities?:
+    | readonly (SignedModule & { readonly id: string; readonly tcbLevels: readonly IsvLevel[] })[]
+    | undefined;
+  readonly tcbLevels: readonly (Level & {
+    readonly tcb: {
+      readonly sgxtcbcomponents: readonly { readonly svn: number }[];
+      readonly pcesvn: number;
+      readonly tdxtcbcomponents: readonly { readonly svn: number }[];
+    };
+  })[];
+}
+
+/** Which quoting enclaves are Intel's, and how good. */
+export interface QeIdentity {
+  readonly issueDate: number;
+  readonly nextUpdate: number;
+  readonly tcbEvaluationDataNumber: number;
+  readonly miscselect: string;
+  readonly miscselectMask: string;
+  readonly attributes: string;
+  readonly attributesMask: string;
+  readonly mrsigner: string;
+  readonly isvprodid: number;
+  readonly tcbLevels: readonly IsvLevel[];
+}
+
+/** How good a level is, and which advisories are open at it. */
+export interface Level {
+  readonly tcbStatus: TcbStatus;
+  readonly advisoryIDs?: readonly string[] | undefined;
+}
+
+/** A level that is reached from one security version on. */
+export interface IsvLevel extends Level {
+  readonly tcb: { readonly isvsvn: number };
+}
+
+interface SignedModule {
+  readonly mrsigner: string;
+  readonly attributes: string;
+  readonly attributesMask: string;
+}
+
+const svn = z.int().min(0).max(255);
+const u16 = z.int().min(0).max(0xffff);
+const level = { tcbStatus: z.enum(TCB_STATUSES), advisoryIDs: z.array(z.string().max(64)).max(256).optional() };
+const isvLevels = z.array(z.object({ tcb: z.object({ isvsvn: u16 }), ...level })).max(64);
+const components = z.array(z.object({ svn })).length(16);
+const date = z.iso.datetime().transform((text) => Date.parse(text));
+const evaluation = { issueDate: date, nextUpdate: date, tcbEvaluationDataNumber: z.int().min(0) };
+const signedModule = { mrsigner: hex(48), attributes: hex(8), attributesMask: hex(8) };
+
+/** Unknown fields are left out, not refused: Intel signs what is here, and adds to it. */
+const tcbInfoSchema: z.ZodType<TcbInfo> = z.object({
+  id: z.literal('TDX'),
+  version: z.literal(3),
+  ...evaluation,
+  fmspc: hex(6),
+  pceId: hex(2),
+  tcbType: z.literal(0),
+  tdxModule: z.object(signedModule),
+  tdxModuleIdentities: z
+    .array(z.object({ id: z.string().regex(/^TDX_[0-9A-F]{2}$/), ...signedModule, tcbLevels: isvLevels }))
+    .max(64)
+    .optional(),
+  tcbLevels: z
+    .array(
+      z.object({
+        tcb: z.object({ sgxtcbcomponents: components, pcesvn: u16, tdxtcbcomponents: components }),
+        ...level,
+      }),
+    )
+    .max(256),
+});
+
+const qeIdentitySchema: z.ZodType<QeIdentity> = z.object({
+  id: z.literal('TD_QE'),
+  version: z.literal(2),
+  ...evaluation,
+  miscselect: hex(4),
+  miscselectMask: hex(4),
+  attributes: hex(16),
+  attributesMask: hex(16),
+  mrsigner: hex(32),
+  isvprodid: u16,
+  tcbLevels: isvLevels,
+});
+
+function hex(bytes: number): z.ZodType<string> {
+  const text = z.string().regex(new RegExp(`^[0-9a-fA-F]{${2 * bytes}}$`));
+  return text.transform((digits) => digits.toLowerCase());
+}
+
+/** Collateral that Intel signed for a platform, and that is current. */
+export interface VerifiedCollateral {
+  readonly platform: PckPlatform;
+  readonly tcbInfo: TcbInfo;
+  readonly qeIdentity: QeIdentity;
+  /** Until when all of it is current, in milliseconds since 1970. */
+  readonly nextUpdate: number;
+}
+
+const MAX_JSON = 1 << 18;
+const SIGNER_SCHEME = { kind: 'ecdsa', hash: 'sha256', encoding: 'p1363' } as const;
+
+/**
+ * Verifies collateral, and with its CRLs that the PCK chain is not revoked.
+ * @param pck The verified chain of the PCK certificate: leaf, PCK CA, root.
+ * @throws EvidenceError `collateral`, `chain`, `validity`, `revoked`
+ */
+export async function verifyCollateral(
+  collateral: TdxCollateral,
+  pck: VerifiedChain,
+  pins: readonly Pin[],
+  options: { readonly now: number },
+): Promise<VerifiedCollateral> {
+  const rootCrl = parsePart('collateral', 'root CRL', collateral.rootCrl, parseCrl);
+  const pckCrl = parsePart('collateral', 'PCK CRL', collateral.pckCrl, parseCrl);
+  const [leaf, issuer, root] = pck.path as readonly (Certificate | undefined)[];
+  if (leaf === undefined || issuer === undefined || root === undefined || pck.path.length !== 3) {
+    throw new EvidenceError('chain', `PCK chain of ${pck.path.length} certificates, expected 3`);
+  }
+  await verifyNotRevoked(issuer, root, rootCrl, options);
+  await verifyNotRevoked(leaf, issuer, pckCrl, options);
+  const { tcbInfoChain, qeIdentityChain } = collateral;
+  const signer = await verifySigner(tcbInfoChain, pins, rootCrl, options);
+  const same = sameChain(tcbInfoChain, qeIdentityChain);
+  const qeSigner = same ? signer : await verifySigner(qeIdentityChain, pins, rootCrl, options);
+  const tcbInfo = await verifySigned(
+    'TCB info',
+    collateral.tcbInfo,
+    collateral.tcbInfoSignature,
+    signer,
+    tcbInfoSchema,
+  );
+  const qeIdentity = await verifySigned(
+    'QE identity',
+    collateral.qeIdentity,
+    collateral.qeIdentitySignature,
+    qeSigner,
+    qeIdentitySchema,
+  );
+  const platform = parsePart('identity', 'PCK certificate', leaf, readPckPlatform);
+  if (tcbInfo.fmspc !== platform.fmspc || tcbInfo.pceId !== platform.pceId) {
+    const [published, own] = [tcbInfo, platform].map(({ fmspc, pceId }) => `${fmspc}/${pceId}`);
+    throw new EvidenceError('collateral', `TCB info is of platform ${published}, the PCK is of ${own}`);
+  }
+  checkDates(tcbInfo.issueDate, tcbInfo.nextUpdate, options.now, 'TCB info');
+  checkDates(qeIdentity.issueDate, qeIdentity.nextUpdate, options.now, 'QE identity');
+  const ends = [tcbInfo.nextUpdate, qeIdentity.nextUpdate, rootCrl.nextUpdate, pckCrl.nextUpdate];
+  return { platform, tcbInfo, qeIdentity, nextUpdate: Math.min(...ends) };
+}
+
+/** The TCB signing certificate must hang under the root itself: a PCK CA, say, may not vouch for patch levels. */
+async function verifySigner(
+  chain: readonly Uint8Array[],
+  pins: readonly Pin[],
+  rootCrl: RevocationList,
+  options: { readonly now: number },
+): Promise<VerifiedChain> {
+  const [leaf, ...others] = chain.map((der) => parsePart('collateral', 'collateral signer', der, parseCertificate));
+  if (leaf === undefined) throw new EvidenceError('collateral', 'collateral without a signing certificate');
+  const verified = await verifyChain(leaf, others, pins, options);
+  if (verified.path.length !== 2 || leaf.ca !== undefined) {
+    throw new EvidenceError('collateral', 'collateral is not signed by a certificate right under the root');
+  }
+  await verifyNotRevoked(leaf, verified.anchor, rootCrl, options);
+  return verified;
+}
+
+async function verifySigned<T>(
+  name: string,
+  text: Uint8Array,
+  signature: Uint8Array,
+  signer: VerifiedChain,
+  schema: z.ZodType<T>,
+): Promise<T> {
+  if (!(await verifySignature(SIGNER_SCHEME, signer.key, text, signature))) {
+    throw new EvidenceError('collateral', `signature of the ${name} does not verify`);
+  }
+  return parsePart('collateral', name, text, (bytes) => decodeJson(schema, bytes, MAX_JSON));
+}
+
+function sameChain(a: readonly Uint8Array[], b: readonly Uint8Array[]): boolean {
+  return a.length === b.length && a.every((one, index) => one.toHex() === b[index]?.toHex());
+}

@@ -1,0 +1,8 @@
+/** TDX: quotes, the platforms that sign them, their patch levels, and what a verifier may demand. */
+
+export { appraiseTdx, TDX_CAREFUL, type TdxDemands } from './appraise.ts';
+export type { QeIdentity, TcbInfo, TcbStatus, TdxCollateral } from './collateral.ts';
+export { type PckPlatform, readPckPlatform } from './pck.ts';
+export { parseQuote, quoteLength, type TdReport, type TdxQuote } from './quote.ts';
+export type { TdxTcb } from './tcb.ts';
+export { type AuthenticatedTdx, type TdxEvidence, verifyTdx } from './verify.ts';
