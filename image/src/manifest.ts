@@ -2,8 +2,8 @@
 import type { DigestText } from '@enclaim/attestation/digest';
 import type { ImageReference } from '@enclaim/attestation/references';
 import { z } from 'zod';
-import { ImageError } from './errors.ts';
-import { isLockedInput, type LockedInput } from './lock.ts';
+import { parseDocument } from './document.ts';
+import { type LockedInput, lockedInputSchema } from './lock.ts';
 
 type Sha256Text = DigestText<'sha256'>;
 
@@ -74,7 +74,7 @@ const manifestSchema: z.ZodType<Manifest> = z.strictObject({
       commandLine: z.string().min(1).max(2048),
     }),
   }),
-  inputs: z.array(z.custom<LockedInput>(isLockedInput)).max(256),
+  inputs: z.array(lockedInputSchema).max(256),
   sections: z.array(z.strictObject({ name: text, size, sha256, ...provenance })).max(64),
   contents: z
     .array(
@@ -95,16 +95,7 @@ const manifestSchema: z.ZodType<Manifest> = z.strictObject({
  * @throws ImageError `manifest-invalid`, naming the first fields at fault
  */
 export function parseManifest(source: string): Manifest {
-  let json: unknown;
-  try {
-    json = JSON.parse(source);
-  } catch (cause) {
-    throw new ImageError('manifest-invalid', 'manifest is not JSON', { cause });
-  }
-  const parsed = manifestSchema.safeParse(json);
-  if (parsed.success) return parsed.data;
-  const issues = parsed.error.issues.slice(0, 5).map(({ path, message }) => `${path.join('.')}: ${message}`);
-  throw new ImageError('manifest-invalid', `manifest: ${issues.join('; ')}`);
+  return parseDocument(manifestSchema, source, 'manifest-invalid', 'manifest');
 }
 
 /** Writes a manifest: the same bytes for the same image. */
@@ -114,5 +105,5 @@ export function formatManifest(manifest: Manifest): string {
 
 /** JSON Schema of a manifest, for other people's tools. */
 export function manifestJsonSchema(): Record<string, unknown> {
-  return z.toJSONSchema(manifestSchema, { unrepresentable: 'any' });
+  return z.toJSONSchema(manifestSchema);
 }

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { ImageError } from './errors.ts';
 import { download, type FetchOptions } from './fetch.ts';
-import { isLockedInput, type LockedDeb } from './lock.ts';
+import { type LockedDeb, lockedInputSchema } from './lock.ts';
 import { aptMirrors, deb822Fields } from './mirror.ts';
 import { decompressXz } from './tar.ts';
 
@@ -86,7 +86,7 @@ function newest(suite: string, names: readonly string[], index: string): LockedD
     const name = /^Package: (.*)$/m.exec(stanza)?.[1] ?? '';
     if (!names.includes(name)) continue;
     const fields = deb822Fields(stanza);
-    const entry = {
+    const entry = lockedInputSchema.safeParse({
       kind: 'deb',
       name,
       version: fields.get('version'),
@@ -94,8 +94,8 @@ function newest(suite: string, names: readonly string[], index: string): LockedD
       path: fields.get('filename'),
       size: Number(fields.get('size')),
       sha256: fields.get('sha256'),
-    };
-    if (!isLockedInput(entry) || entry.kind !== 'deb') continue;
+    }).data;
+    if (entry?.kind !== 'deb') continue;
     const before = found.get(name);
     if (before === undefined || compareVersions(entry.version, before.version) > 0) found.set(name, entry);
   }

@@ -1,0 +1,137 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { launchCommandLine, predictPcrs } from '@enclaim/attestation/measure';
+import { compareArtefact, compareManifests, compareRegisters } from '../src/audit.ts';
+import type { Manifest } from '../src/manifest.ts';
+import { SAMPLE } from './manifest.ts';
+
+type Draft = { -readonly [K in keyof Manifest]: Manifest[K] };
+
+test('the same manifest has no differences', () => {
+  assert.deepEqual(compareManifests(SAMPLE, structuredClone(SAMPLE)), []);
+});
+
+/** One change each, and the first component that the audit must name. */
+const FAULTS: readonly [string, string, (draft: Draft) => void][] = [
+  [
+    'another package',
+    'input libc6',
+    (m) => {
+      m.inputs = m.inputs.map((input) => ({ ...input, version: '2.36-10' }));
+    },
+  ],
+  [
+    'a package more',
+    'input zlib1g',
+    (m) => {
+      m.inputs = [...m.inputs, ...m.inputs.map((input) => ({ ...input, name: 'zlib1g' }))];
+    },
+  ],
+  [
+    'a package less',
+    'input libc6',
+    (m) => {
+      m.inputs = [];
+    },
+  ],
+  [
+    'another file',
+    'file lib/libc.so.6',
+    (m) => {
+      m.contents = m.contents.map((c) => (c.path.endsWith('.6') ? { ...c, sha256: SAMPLE.id } : c));
+    },
+  ],
+  [
+    'another mode',
+    'file proc',
+    (m) => {
+      m.contents = m.contents.map((c) => (c.path === 'proc' ? { ...c, mode: '0755' } : c));
+    },
+  ],
+  [
+    'a file less',
+    'file init',
+    (m) => {
+      m.contents = m.contents.slice(1);
+    },
+  ],
+  [
+    'another section',
+    'section .linux',
+    (m) => {
+      m.sections = m.sections.map((s) => ({ ...s, sha256: SAMPLE.id }));
+    },
+  ],
+  [
+    'another UKI',
+    'artefact uki',
+    (m) => {
+      m.artefacts = { ...m.artefacts, uki: { ...m.artefacts.uki, sha256: SAMPLE.artefacts.kernel.sha256 } };
+    },
+  ],
+  [
+    'another command line',
+    'reference tpm.commandLine',
+    (m) => {
+      m.references = { tpm: { ...m.references.tpm, commandLine: 'quiet debug' } };
+    },
+  ],
+];
+
+for (const [name, component, change] of FAULTS) {
+  test(`${name}: the audit names ${component}, whichever side changed`, () => {
+    const other: Draft = structuredClone(SAMPLE);
+    change(other);
+    const differences = compareManifests(SAMPLE, other);
+    assert.deepEqual(
+      differences.map((d) => d.component),
+      [component],
+    );
+    const [back] = compareManifests(other, SAMPLE);
+    assert.deepEqual([back?.claimed, back?.rebuilt], [differences[0]?.rebuilt, differences[0]?.claimed]);
+  });
+}
+
+test('causes come before effects', () => {
+  const other: Draft = structuredClone(SAMPLE);
+  for (const [, , change] of [...FAULTS].reverse()) change(other);
+  const kinds = compareManifests(SAMPLE, other).map(({ component }) => component.split(' ')[0]);
+  assert.deepEqual(
+    kinds,
+    [...kinds].sort((a, b) => ORDER.indexOf(`${a}`) - ORDER.indexOf(`${b}`)),
+  );
+});
+const ORDER = ['input', 'file', 'section', 'artefact', 'reference'];
+
+test('a file that is changed or missing beside its manifest is named', () => {
+  const { uki, kernel } = SAMPLE.artefacts;
+  assert.deepEqual(compareArtefact('uki', uki, { ...uki }), []);
+  assert.equal(compareArtefact('uki', uki, { ...uki, sha256: kernel.sha256 })[0]?.component, 'artefact uki');
+  assert.equal(compareArtefact('uki', uki, null)[0]?.rebuilt, null);
+});
+
+test('registers: either way to boot fits; one changed register is named; a missing one is a difference', () => {
+  const image = SAMPLE.references.tpm;
+  const policy = `sha384:${'0a'.repeat(48)}` as const;
+  const launch = {
+    commandLine: launchCommandLine(image, policy),
+    policy,
+    bundle: `sha384:${'0b'.repeat(48)}` as const,
+  };
+  for (const boot of ['kernel', 'disk'] as const) {
+    const registers = predictPcrs(image, { ...launch, boot });
+    assert.deepEqual(compareRegisters(registers, image, launch), []);
+    for (const index of registers.keys()) {
+      const changed = new Map(registers).set(index, new Uint8Array(32).fill(0xff));
+      assert.deepEqual(
+        compareRegisters(changed, image, launch).map((d) => d.component),
+        [`register ${index}`],
+      );
+      changed.delete(index);
+      assert.deepEqual(
+        compareRegisters(changed, image, launch).map((d) => d.claimed),
+        [null],
+      );
+    }
+  }
+});

@@ -1,0 +1,48 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { ImageError } from '../src/errors.ts';
+import { projectRoot } from '../src/fetch.ts';
+import { formatManifest, type Manifest, manifestJsonSchema, parseManifest } from '../src/manifest.ts';
+import { SAMPLE } from './manifest.ts';
+
+test('a manifest comes back as it was written', () => {
+  assert.deepEqual(parseManifest(formatManifest(SAMPLE)), SAMPLE);
+  assert.equal(formatManifest(parseManifest(formatManifest(SAMPLE))), formatManifest(SAMPLE));
+});
+
+test('the published schema is that of the parser (write it anew: docs/image.md, "Manifest")', () => {
+  const published = readFileSync(join(projectRoot, 'image/manifest.schema.json'), 'utf8');
+  assert.deepEqual(JSON.parse(published), manifestJsonSchema());
+});
+
+const CHANGES: readonly [string, (manifest: Record<string, unknown>) => void][] = [
+  ['another version', (m) => Object.assign(m, { enclaim: 'image/2' })],
+  ['a field too many', (m) => Object.assign(m, { extra: 1 })],
+  ['a digest of another algorithm', (m) => Object.assign(m, { id: 'sha1:00' })],
+  ['a file name with a path', (m) => Object.assign((m as unknown as Manifest).artefacts.uki, { file: '../uki' })],
+  ['a negative size', (m) => Object.assign((m as unknown as Manifest).artefacts.uki, { size: -1 })],
+  [
+    'an input that no lock would hold',
+    (m) => Object.assign((m as unknown as Manifest).inputs[0] ?? {}, { path: '/etc' }),
+  ],
+  ['no reference values', (m) => Object.assign(m, { references: {} })],
+  ['an empty command line', (m) => Object.assign((m as unknown as Manifest).references.tpm, { commandLine: '' })],
+];
+
+for (const [name, change] of CHANGES) {
+  test(`refused: ${name}`, () => {
+    const manifest = structuredClone(SAMPLE) as unknown as Record<string, unknown>;
+    change(manifest);
+    const text = JSON.stringify(manifest);
+    assert.throws(
+      () => parseManifest(text),
+      (error) => error instanceof ImageError && error.code === 'manifest-invalid',
+    );
+  });
+}
+
+test('what is not JSON is refused', () => {
+  for (const text of ['', '{', 'null', '[]']) assert.throws(() => parseManifest(text), ImageError);
+});

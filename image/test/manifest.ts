@@ -1,0 +1,49 @@
+/** A manifest of made-up digests, for tests of what reads and compares manifests. */
+import type { Manifest } from '../src/manifest.ts';
+
+const digest = (byte: string): `sha256:${string}` => `sha256:${byte.repeat(32)}`;
+
+export const SAMPLE: Manifest = {
+  enclaim: 'image/1',
+  id: digest('01'),
+  artefacts: {
+    uki: { file: 'enclaim.efi', size: 10, sha256: digest('01') },
+    kernel: { file: 'vmlinuz', size: 5, sha256: digest('02') },
+    initrd: { file: 'initrd.zst', size: 4, sha256: digest('03') },
+  },
+  references: {
+    tpm: {
+      id: digest('01'),
+      uki: digest('04'),
+      kernel: digest('05'),
+      initrd: digest('03'),
+      sections: digest('06'),
+      commandLine: 'quiet',
+    },
+  },
+  inputs: [
+    {
+      kind: 'deb',
+      name: 'libc6',
+      version: '2.36-9',
+      suite: 'bookworm',
+      path: 'pool/main/g/glibc/libc6_2.36-9_amd64.deb',
+      size: 3,
+      sha256: '07'.repeat(32),
+    },
+  ],
+  sections: [{ name: '.linux', size: 5, sha256: digest('02'), from: 'kernel', reason: 'the kernel' }],
+  contents: [
+    { path: 'init', type: 'symlink', mode: '0777', size: 4, sha256: digest('08'), from: 'table', reason: 'start' },
+    {
+      path: 'lib/libc.so.6',
+      type: 'file',
+      mode: '0644',
+      size: 3,
+      sha256: digest('09'),
+      from: 'libc6',
+      reason: 'C library',
+    },
+    { path: 'proc', type: 'directory', mode: '0555', size: 0, sha256: null, from: 'table', reason: 'mount point' },
+  ],
+};
