@@ -16,4 +16,5 @@ export { ImageError, type ImageErrorCode } from './errors.ts';
 export { defaultCache, type FetchOptions, fetchLocked, projectRoot, writeWhole } from './fetch.ts';
 export { formatLock, type Lock, type LockedDeb, type LockedInput, type LockedNpm, parseLock } from './lock.ts';
 export { formatManifest, type Manifest, manifestJsonSchema, parseManifest } from './manifest.ts';
+export { compileProtos } from './protos.ts';
 export { type LockChange, updateLock } from './update.ts';

@@ -58,6 +58,7 @@ export {
   type Day,
   type Duration,
   endOf,
+  isDay,
   millisecondsOf,
   type Size,
   secondsOf,

@@ -1,0 +1,141 @@
+/** An app's folder, as far as its policy goes: the policy, its tests and the .proto files. */
+
+import { access } from 'node:fs/promises';
+import { join, relative } from 'node:path';
+import { compileProtos } from '@enclaim/image';
+import {
+  checkPolicy,
+  type Descriptors,
+  match,
+  type Policy,
+  PolicyError,
+  type PolicyIssue,
+  readDescriptors,
+  readSource,
+  type Source,
+  type WithheldMethod,
+} from '@enclaim/policy-schema';
+import { checkCedar } from '@enclaim/policy-schema/cedar';
+import { readInput } from '../input.ts';
+import { UsageError } from '../usage-error.ts';
+import type { Finding, Place } from './report.ts';
+
+const POLICY_NAMES = ['policy.yaml', 'policy.yml', 'policy.json'];
+
+/** Where things are. Paths are as messages show them. */
+export interface AppFiles {
+  readonly policy: string;
+  /** Absent where the app has no .proto files yet. */
+  readonly protos?: string;
+}
+
+/** What checking an app gave. */
+export interface AppCheck {
+  readonly findings: readonly Finding[];
+  readonly policy?: Policy;
+}
+
+/** The parts of an app in the usual layout. @throws UsageError where there is no policy, or more than one */
+export async function findPolicyApp(folder: string, policy?: string): Promise<AppFiles> {
+  const found = policy === undefined ? await existing(folder, POLICY_NAMES) : [policy];
+  const [first, second] = found;
+  if (first === undefined)
+    throw new UsageError(`${folder} has no ${POLICY_NAMES.join(', ')}; make one with enclaim init`);
+  if (second !== undefined) throw new UsageError(`${first} and ${second}: say which with --policy`);
+  const [protos] = await existing(folder, ['proto']);
+  return { policy: first, ...(protos === undefined ? {} : { protos }) };
+}
+
+/** Reads a policy for use. @throws PolicyError with places, UsageError where the file cannot be read */
+export async function readPolicyFile(file: string, asOf?: number): Promise<Policy> {
+  const { policy, issues } = checkPolicy(await readInput(file), policyOptions(file, asOf));
+  if (!policy) throw new PolicyError(issues);
+  return policy;
+}
+
+/** Everything that is wrong with an app's policy and with what its .proto files declare. */
+export async function checkApp({ policy: file, protos }: AppFiles, asOf: number): Promise<AppCheck> {
+  const bytes = await readInput(file);
+  const { policy, issues } = checkPolicy(bytes, policyOptions(file, asOf));
+  const findings = issues.map((issue) => fromIssue(issue, file));
+  if (protos === undefined) return { findings, ...(policy ? { policy } : {}) };
+  const descriptors = await compile(protos);
+  if ('findings' in descriptors)
+    return { findings: [...findings, ...descriptors.findings], ...(policy ? { policy } : {}) };
+  if (!policy) return { findings };
+  const { withheld, errors, unused } = match(descriptors, policy);
+  const place = policyPlaces(readSource(bytes), file);
+  return {
+    policy,
+    findings: [
+      ...findings,
+      ...withheld.flatMap((method) => fromWithheld(method, protos, place)),
+      ...errors.map(
+        ({ message, pointer }): Finding => ({ level: 'error', code: 'declassify', message, at: place(pointer) }),
+      ),
+      ...unused.map(
+        (id): Finding => ({
+          level: 'note',
+          code: 'no-rule',
+          message: `no .proto has ${id}`,
+          at: place(`/services/${id}`),
+        }),
+      ),
+    ],
+  };
+}
+
+function policyOptions(file: string, asOf?: number): Parameters<typeof checkPolicy>[1] {
+  return { file, checks: [checkCedar], ...(asOf === undefined ? {} : { asOf }) };
+}
+
+async function compile(protos: string): Promise<Descriptors | { findings: Finding[] }> {
+  try {
+    return readDescriptors(await compileProtos(protos));
+  } catch (error) {
+    if (!(error instanceof PolicyError)) throw error;
+    return { findings: error.issues.map((issue) => fromIssue(issue, protos)) };
+  }
+}
+
+function fromIssue({ severity, code, message, file, line, column }: PolicyIssue, fallback: string): Finding {
+  const at = {
+    file: file ?? fallback,
+    ...(line === undefined ? {} : { line }),
+    ...(column === undefined ? {} : { column }),
+  };
+  return { level: severity, code, message, at };
+}
+
+/** A method without a rule was left out on purpose. One with a rule that it does not fit in is a mistake in either. */
+function fromWithheld({ reasons }: WithheldMethod, protos: string, place: (pointer: string) => Place): Finding[] {
+  return reasons.map(
+    ({ code, message, proto, pointer }): Finding => ({
+      level: code === 'no-rule' ? 'note' : 'error',
+      code,
+      message: code === 'no-rule' ? `${message}; it is not exposed` : message,
+      at: proto ? { ...proto, file: join(protos, proto.file) } : { file: protos },
+      policy: place(pointer),
+    }),
+  );
+}
+
+function policyPlaces({ locate }: Source, file: string): (pointer: string) => Place {
+  return (pointer) => {
+    const { line = 1, column = 1 } = locate({ code: 'reference', severity: 'error', message: '', pointer });
+    return { file, line, column };
+  };
+}
+
+async function existing(folder: string, names: readonly string[]): Promise<string[]> {
+  const found = await Promise.all(
+    names.map(async (name) => {
+      const path = join(relative('.', folder) || '.', name);
+      return access(path).then(
+        () => [path],
+        () => [],
+      );
+    }),
+  );
+  return found.flat();
+}

@@ -1,0 +1,78 @@
+/** `enclaim policy digest|show|schema|explain`: what a policy is, and what its claims rest on. */
+
+import {
+  CLAIM_KINDS,
+  type Claim,
+  type ClaimKind,
+  CONTROLS,
+  canonicalPolicy,
+  type Policy,
+  policyDigest,
+  policyJsonSchema,
+  type Standing,
+} from '@enclaim/policy-schema';
+import ansis from 'ansis';
+import type { Command } from 'commander';
+import { UsageError } from '../usage-error.ts';
+import { readPolicyFile } from './app.ts';
+
+const FILE = ['[file]', 'the policy', 'policy.yaml'] as const;
+
+/** Adds `enclaim policy`. */
+export function register(program: Command): void {
+  const policy = program.command('policy').description('show what a policy is');
+  policy
+    .command('digest')
+    .description('the digest that the launch measures and clients pin')
+    .argument(...FILE)
+    .action(async (file: string) => console.log(policyDigest(await readPolicyFile(file))));
+  policy
+    .command('show')
+    .description('the policy with every default written out')
+    .argument(...FILE)
+    .option('--canonical', 'the very bytes that are hashed')
+    .action(async (file: string, { canonical }: { canonical?: true }) => {
+      const bytes = canonicalPolicy(await readPolicyFile(file));
+      process.stdout.write(
+        canonical ? bytes : `${JSON.stringify(JSON.parse(new TextDecoder().decode(bytes)), null, 2)}\n`,
+      );
+    });
+  policy
+    .command('schema')
+    .description('the JSON Schema from which editors complete')
+    .action(() => console.log(JSON.stringify(policyJsonSchema(), null, 2)));
+  policy
+    .command('explain')
+    .description('what a claim means, what backs it, who enforces it and how strongly it holds')
+    .argument('<claim>', "a kind of claim, or a claim's id")
+    .argument(...FILE)
+    .action(async (word: string, file: string) => {
+      const kind = Object.hasOwn(CLAIM_KINDS, word) ? (word as ClaimKind) : undefined;
+      const read = await readPolicyFile(file).catch((error: unknown) => {
+        // A kind can be explained without a policy; a claim of one cannot.
+        if (kind !== undefined && error instanceof UsageError) return undefined;
+        throw error;
+      });
+      console.log(explain(word, kind, read));
+    });
+}
+
+function explain(word: string, kind: ClaimKind | undefined, policy: Policy | undefined): string {
+  const claims = policy?.claims.filter((claim) => claim.id === word || claim.kind === kind) ?? [];
+  const about = kind ?? claims[0]?.kind;
+  if (about === undefined)
+    throw new UsageError(`no claim and no kind of claim "${word}"; kinds: ${Object.keys(CLAIM_KINDS).join(', ')}`);
+  const { means, needs, enforcer, standing } = CLAIM_KINDS[about];
+  const lines = [ansis.bold(about), `means     ${means}`, `needs     ${needs}`, `enforced  ${enforcer}`];
+  if (policy) lines.push(...standing(policy).map(({ part, strength }: Standing) => `strength  ${part}: ${strength}`));
+  return [...lines, ...claims.flatMap((claim) => ['', ...explainClaim(claim, policy)])].join('\n');
+}
+
+function explainClaim({ id, statement, data, controls }: Claim, policy: Policy | undefined): string[] {
+  const title = (control: string): string => CONTROLS.get(control) ?? policy?.controls[control] ?? 'not known';
+  return [
+    `${ansis.bold(id)}: ${statement}`,
+    `about     ${data === 'all' ? 'all data' : data.join(', ')}`,
+    ...controls.map((control) => `answers   ${control} ${ansis.dim(title(control))}`),
+  ];
+}

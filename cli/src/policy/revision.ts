@@ -1,0 +1,48 @@
+/** Policies as the command line names them: a file, a git revision, or a digest that some revision has. */
+
+import { stat } from 'node:fs/promises';
+import { basename, dirname, relative } from 'node:path';
+import { type Policy, type PolicyDigest, parsePolicy, policyDigest } from '@enclaim/policy-schema';
+import { UsageError } from '../usage-error.ts';
+import { readPolicyFile } from './app.ts';
+import { fields, git } from './git.ts';
+
+/** A policy, and how to call it. */
+export interface NamedPolicy {
+  readonly name: string;
+  readonly policy: Policy;
+}
+
+const DIGEST = /^sha384:[0-9a-f]{96}$/;
+const MAX_REVISIONS = 2000;
+
+/**
+ * The policy that some text names: a file; `REV:path`; a revision, of which `file` is meant; or a policy digest, which
+ * is looked for in the history of `file`.
+ * @throws UsageError where nothing is found; PolicyError where what is found is not a policy
+ */
+export async function findPolicy(text: string, file: string): Promise<NamedPolicy> {
+  if (DIGEST.test(text)) return findDigest(text as PolicyDigest, file);
+  if ((await stat(text).catch(() => undefined))?.isFile()) return { name: text, policy: await readPolicyFile(text) };
+  const [revision = '', path = file] = text.split(/:(.*)/s);
+  return atRevision(revision, path);
+}
+
+async function atRevision(revision: string, path: string): Promise<NamedPolicy> {
+  const name = `${revision}:${path}`;
+  // Options to git come from the caller, and a revision must not be one.
+  if (revision.startsWith('-')) throw new UsageError(`${revision} is not a revision`);
+  const bytes = await git(['show', `${revision}:./${basename(path)}`], dirname(path));
+  return { name, policy: parsePolicy(bytes, { file: name }) };
+}
+
+async function findDigest(digest: PolicyDigest, file: string): Promise<NamedPolicy> {
+  const here = await readPolicyFile(file);
+  if (policyDigest(here) === digest) return { name: file, policy: here };
+  const revisions = fields(await git(['log', '-z', '--format=%H', '--', relative('.', file)])).slice(0, MAX_REVISIONS);
+  for (const revision of revisions) {
+    const found = await atRevision(revision, file).catch(() => undefined);
+    if (found && policyDigest(found.policy) === digest) return found;
+  }
+  throw new UsageError(`no policy of ${digest} in ${revisions.length} revisions of ${file}`);
+}

@@ -1,0 +1,79 @@
+/** SARIF 2.1.0 (OASIS), the form in which code hosts show findings beside the lines they are about. */
+
+import type { Finding, Place } from './report.ts';
+
+/** What each code stands for. */
+const RULES: Readonly<Record<Finding['code'], string>> = {
+  size: 'The document is too large.',
+  encoding: 'The document is not UTF-8.',
+  syntax: 'The document is neither YAML nor JSON.',
+  depth: 'The document is nested too deep or has too many parts.',
+  yaml: 'YAML that another reader could take for something else.',
+  duplicate: 'The same name stands twice.',
+  unknown: 'A key that the grammar does not have.',
+  missing: 'A key that the grammar demands is missing.',
+  type: 'A value has another type than the grammar demands.',
+  value: 'A value is not allowed here.',
+  reference: 'A name that the policy does not declare.',
+  conflict: 'Two parts of the policy contradict each other.',
+  unbacked: 'Nothing in the policy backs a claim.',
+  expired: 'A date has passed.',
+  control: 'A control that no table knows.',
+  cedar: 'Cedar text that does not parse or does not fit the policy.',
+  canonical: 'The policy is not in canonical form.',
+  descriptor: 'The .proto files do not compile.',
+  handling: 'Handling options that cannot be used.',
+  demand: 'Not a demand.',
+  limit: 'There are more findings than are listed.',
+  'no-rule': 'A method that the policy does not mention; it is not exposed.',
+  undeclared: 'A method that declares no handling.',
+  uncategorised: 'A field of which nothing says what it carries.',
+  vocabulary: 'A data category that the policy does not have.',
+  purpose: 'A method for another purpose than the policy permits.',
+  callers: 'A method for callers that the policy does not permit.',
+  accepts: 'A request that carries more than the policy permits.',
+  returns: 'A response that carries more than the policy permits.',
+  reads: 'A method that reads more than the policy permits.',
+  stores: 'A method that stores where the policy does not permit it.',
+  sends: 'A method that sends where the policy does not permit it.',
+  interface: 'Messages that are not those that the policy pins.',
+  declassify: 'A release that cannot be built from the method it belongs to.',
+};
+
+/** A SARIF log of one run. Paths are relative to the folder that the command ran in. */
+export function sarifLog(findings: readonly Finding[], version: string): object {
+  const used = [...new Set(findings.map(({ code }) => code))].sort();
+  return {
+    $schema: 'https://json.schemastore.org/sarif-2.1.0.json',
+    version: '2.1.0',
+    runs: [
+      {
+        tool: {
+          driver: {
+            name: 'enclaim',
+            version,
+            rules: used.map((id) => ({ id, shortDescription: { text: RULES[id] } })),
+          },
+        },
+        results: findings.map(({ code, level, message, at, policy }) => ({
+          ruleId: code,
+          ruleIndex: used.indexOf(code),
+          level,
+          message: { text: message },
+          locations: [location(at)],
+          ...(policy ? { relatedLocations: [{ id: 0, message: { text: 'the policy' }, ...location(policy) }] } : {}),
+        })),
+      },
+    ],
+  };
+}
+
+function location({ file, line, column }: Place): object {
+  const region =
+    line === undefined ? {} : { region: { startLine: line, ...(column === undefined ? {} : { startColumn: column }) } };
+  return { physicalLocation: { artifactLocation: { uri: uriOf(file) }, ...region } };
+}
+
+function uriOf(file: string): string {
+  return file.split('/').map(encodeURIComponent).join('/');
+}
