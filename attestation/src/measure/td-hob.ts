@@ -31,7 +31,7 @@ export function qemuTdHob(sections: readonly TdvfSection[], memory: number): Uin
   const low = memory >= QEMU_SPLIT ? QEMU_LOW : memory;
   const ordered = accepted.toSorted((a, b) => a.start - b.start);
   const ranges = [...ordered, ...gaps(ordered, low)].toSorted((a, b) => a.start - b.start);
-  return encode(hobBase(sections), [...ranges, ...above(memory - low)], ATTRIBUTES);
+  return encode(hobBase(sections), [...ranges, ...above(memory - low)], ATTRIBUTES, QEMU_END_HOB);
 }
 
 /** The HOB list that GCE writes: the firmware's own regions as its metadata orders them, then what is left. */
@@ -39,7 +39,7 @@ export function gceTdHob(sections: readonly TdvfSection[], memory: number): Uint
   const accepted = sections.map(acceptedRange);
   const ordered = accepted.filter(({ end }) => end <= GCE_LOW).toSorted((a, b) => a.start - b.start);
   const ranges = [...accepted, ...gaps(ordered, GCE_LOW), ...above(memory - GCE_LOW)];
-  return encode(hobBase(sections), ranges, GCE_UNACCEPTED);
+  return encode(hobBase(sections), ranges, GCE_UNACCEPTED, 0);
 }
 
 function acceptedRange({ gpa, size }: TdvfSection): Range {
@@ -69,17 +69,19 @@ function hobBase(sections: readonly TdvfSection[]): number {
   return section.gpa;
 }
 
+/** QEMU counts an end HOB that is not part of what is measured; GCE does not. */
+const QEMU_END_HOB = 8;
 const HANDOFF_LENGTH = 56;
 const RESOURCE_LENGTH = 48;
 
 /** EFI_HOB_HANDOFF_INFO_TABLE, then one EFI_HOB_RESOURCE_DESCRIPTOR for each range (PI 1.8, volume 3, 5). */
-function encode(base: number, ranges: readonly Range[], unaccepted: number): Uint8Array {
+function encode(base: number, ranges: readonly Range[], unaccepted: number, endHob: number): Uint8Array {
   const handoff = new DataView(new ArrayBuffer(HANDOFF_LENGTH));
   handoff.setUint16(0, 1, true);
   handoff.setUint16(2, HANDOFF_LENGTH, true);
   handoff.setUint32(8, 9, true);
-  // EfiEndOfHobList: QEMU and GCE count an end HOB of 8 bytes that is not part of what is measured.
-  handoff.setBigUint64(48, BigInt(base + HANDOFF_LENGTH + RESOURCE_LENGTH * ranges.length + 8), true);
+  // EfiEndOfHobList.
+  handoff.setBigUint64(48, BigInt(base + HANDOFF_LENGTH + RESOURCE_LENGTH * ranges.length + endHob), true);
   const resources = ranges.map(({ start, end, accepted }) => {
     const resource = new DataView(new ArrayBuffer(RESOURCE_LENGTH));
     resource.setUint16(0, 3, true);

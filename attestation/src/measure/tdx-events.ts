@@ -134,6 +134,20 @@ export function gceBootOptions(): TdxPlatform['bootOptions'] {
   return [...disks, { number: 0, digest: sha384(uiAppOption()) }];
 }
 
+/**
+ * The Secure Boot variables of a GCE machine whose image brings no keys of its own: off, and each list holding the first
+ * bytes of an RSA key that nobody has.
+ */
+export function gcePlaceholderVariables(): SecureBootVariables {
+  const list = concat(
+    parseGuid('a5c059a1-94e4-4aa7-87b5-ab155c2bf072'), // EFI_CERT_X509_GUID
+    Uint8Array.of(52, 0, 0, 0, 0, 0, 0, 0, 24, 0, 0, 0), // sizes of list, header and signature
+    parseGuid('d281fad2-8d88-47a4-9792-5baa47bb1b89'), // owner: Google
+    Uint8Array.of(0x30, 0x82, 0x01, 0x0a, 0x02, 0x82, 0x01, 0x01),
+  );
+  return { SecureBoot: Uint8Array.of(0), PK: list, KEK: list, db: list, dbx: list };
+}
+
 /** The digest that dstack extends into RTMR3: type, name and payload with colons between them. */
 export function dstackEvent(type: number, event: string, payload: Uint8Array): Sha384 {
   const typeBytes = new Uint8Array(4);
