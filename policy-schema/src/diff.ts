@@ -38,8 +38,8 @@ type Members = ReadonlySet<string> | typeof ANY;
 
 /**
  * What a policy says about one thing, and how that compares.
- * - `may`: what is permitted; a member more is weaker.
- * - `must`: what is obliged; a member less is weaker.
+ * - `may`: what is permitted; a member more is weaker. `must`: what is obliged; a member less is weaker.
+ *   `list`: neither.
  * - `most`: an upper limit; a higher one is weaker. `least`: a lower limit; a lower one is weaker.
  * - `same`: without order; another one is incomparable. `words`: for people; another one is equal.
  *
@@ -48,7 +48,7 @@ type Members = ReadonlySet<string> | typeof ANY;
  */
 type Statement = { readonly aspect: string; readonly path: Path; readonly says: string } & (
   | {
-      readonly order: 'may' | 'must';
+      readonly order: 'may' | 'must' | 'list';
       readonly does: string;
       readonly members: Members;
       readonly show?: (name: string) => string;
@@ -66,6 +66,9 @@ interface Common {
 }
 
 const ANY = 'any';
+
+/** What a member more and a member less mean. */
+const DIRECTIONS = { may: ['weaker', 'stronger'], must: ['stronger', 'weaker'], list: ['equal', 'equal'] } as const;
 
 /** Compares two policies: what changes when `after` takes the place of `before`. */
 export function diff(before: Policy, after: Policy): PolicyDiff {
@@ -99,7 +102,7 @@ function compare(then: Statement, now: Statement): Change[] {
     sentence,
   });
   if ('members' in now && 'members' in then) {
-    const [more, less] = now.order === 'may' ? (['weaker', 'stronger'] as const) : (['stronger', 'weaker'] as const);
+    const [more, less] = DIRECTIONS[now.order];
     const sentence = (how: string, names: readonly string[], { show = String }: typeof now): string =>
       `${now.says} ${how} ${now.does} ${names.map(show).join(', ')}`.trimEnd();
     const [gained, lost] = [without(now.members, then.members), without(then.members, now.members)];
@@ -141,7 +144,14 @@ function* statements(policy: Policy, common: Common): Generator<Statement> {
   yield words(['system', 'description'], 'the description of the system', system.description);
   yield words(['system', 'version'], 'the version', system.version);
   yield words(['system', 'succeeds'], 'the policy before this one', system.succeeds);
-  yield words(['data'], 'the vocabulary', Object.keys(data).sort().join(', '));
+  yield {
+    order: 'list',
+    aspect: 'data',
+    path: ['data'],
+    says: 'the vocabulary does',
+    does: 'have',
+    members: names(data),
+  };
   for (const [category, { description, subjects }] of Object.entries(data)) {
     yield words(['data', category, 'description'], `the description of ${category}`, description);
     yield same('data.subjects', ['data', category, 'subjects'], `whom ${category} is about`, subjects);
@@ -156,6 +166,7 @@ function* statements(policy: Policy, common: Common): Generator<Statement> {
     'data may',
     'be in',
     residency === 'none' ? ANY : new Set(residency.regions),
+    anyAs('any region'),
   );
   const witness = residency === 'none' || residency.witness === 'none' ? undefined : residency.witness;
   yield* stated(
@@ -206,6 +217,7 @@ function* sayServices(policy: Policy): Generator<Statement> {
       `${id} may`,
       'be called by',
       rule.callers.includes(ANYONE) ? ANY : new Set(rule.callers),
+      anyAs('anyone'),
     );
     yield may('services.accepts', path('accepts'), `${id} may`, 'accept', expand(rule.accepts, policy));
     yield may('services.reads', path('reads'), `${id} may`, 'read', new Set(rule.reads));
@@ -400,7 +412,7 @@ function* sayClaims({ claims }: Policy, { categories }: Common): Generator<State
             ),
           ),
         );
-    yield must('claims.data', ['claims'], `the claim ${kind} is`, 'about', scope);
+    yield must('claims.data', ['claims'], `the claim ${kind} is`, 'about', scope, anyAs('all data'));
     yield must(
       'claims.controls',
       ['claims'],
@@ -449,8 +461,15 @@ function may(
   return { order: 'may', aspect, path, says, does, members, show };
 }
 
-function must(aspect: string, path: Path, says: string, does: string, members: Members): Statement {
-  return { order: 'must', aspect, path, says, does, members };
+function must(
+  aspect: string,
+  path: Path,
+  says: string,
+  does: string,
+  members: Members,
+  show: (name: string) => string = String,
+): Statement {
+  return { order: 'must', aspect, path, says, does, members, show };
 }
 
 function most(aspect: string, path: Path, says: string, limit: number, shown: string): Statement {
@@ -480,6 +499,10 @@ function keyOf({ aspect, says }: Statement): string {
   return `${aspect} ${says}`;
 }
 
+function anyAs(words: string): (name: string) => string {
+  return (name) => (name === ANY ? words : name);
+}
+
 /** All words of a vocabulary that a list covers: what is permitted grows with the vocabulary, too. */
 function expand(permitted: readonly Category[], { data }: Policy): ReadonlySet<Category> {
   return new Set(Object.keys(data).filter((category) => covers(permitted, [category])));
@@ -498,7 +521,7 @@ function lengthOf(duration: Duration | 'unlimited'): number {
 }
 
 function shownLimit(limit: number): string {
-  return Number.isFinite(limit) ? String(limit) : 'unlimited';
+  return Number.isFinite(limit) ? String(limit) : 'no limit';
 }
 
 function textOf(value: unknown): string {
