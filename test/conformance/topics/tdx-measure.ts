@@ -173,13 +173,7 @@ async function runGcePrediction(test: Case, dir: string, expected: Expected): Pr
     rtmr0: rtmr0Events({
       tdHob: sha384(gceTdHob(regionsOf(fromHex(field('bytes'))), components.ram_bytes)),
       cfv: fromHex(field('cfv')),
-      secureBoot: {
-        SecureBoot: Uint8Array.of(0),
-        PK: placeholder,
-        KEK: placeholder,
-        db: placeholder,
-        dbx: placeholder,
-      },
+      secureBoot: gcePlaceholderVariables(),
       acpi: { loader: fromHex(acpi.loader), rsdp: fromHex(acpi.rsdp), tables: fromHex(acpi.tables) },
       bootOptions: gceBootOptions(),
     }),
