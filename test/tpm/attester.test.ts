@@ -245,7 +245,7 @@ describe('credential activation', () => {
         Array.from({ length: 10 }, async () => {
           const secret = randomBytes(32);
           const { credentialBlob, encryptedSecret } = makeCredential({ ekPublic, akName, secret });
-          const unsealed = seal(tpm, secret, selection, banks).then((blob) => unseal(tpm, blob, selection));
+          const unsealed = seal(tpm, secret, selection, banks).then((blob) => unseal(tpm, blob, selection, banks));
           assert.deepEqual(Buffer.from(await activate(credentialBlob, encryptedSecret)), secret);
           assert.deepEqual(Buffer.from(await unsealed), secret);
           await quote(secret);

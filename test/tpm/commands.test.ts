@@ -2,10 +2,12 @@
 
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { after, before, test } from 'node:test';
+import { after, before, describe, test } from 'node:test';
 import { equalBytes, Reader } from '../../attestation/src/bytes.ts';
 import { sha256 } from '../../attestation/src/digest.ts';
+import { DecodeError } from '../../attestation/src/errors.ts';
 import {
+  extendPcr as foldPcr,
   HIERARCHY,
   nameOf,
   type PcrSelection,
@@ -89,7 +91,7 @@ test('CreatePrimary, ReadPublic, FlushContext: names as computed here', async ()
 test('Create, Load, Certify, Quote: a certification is not a quote', () =>
   withPrimary(SRK_TEMPLATE, async (parent) => {
     const sensitive = { userAuth: EMPTY, data: EMPTY };
-    const created = await tpm.run(commands.CREATE, { parent, sensitive, publicArea: AK_TEMPLATE });
+    const created = await tpm.run(commands.CREATE, { parent, sensitive, publicArea: AK_TEMPLATE, creationPcrs: [] });
     const { handle, name } = await tpm.run(commands.LOAD, { parent, ...created });
     await tpm.using(handle, async (sign) => {
       const qualifyingData = randomBytes(16);
@@ -128,22 +130,65 @@ test('PCR_Read, PCR_Extend', async () => {
   await assert.rejects(extendPcr(tpm, 17, [{ bank: 'sha256', digest: sha256(EMPTY) }]), refusedWith('locality'));
 });
 
-test('seal and Unseal: only while the registers have the values, only in this TPM, only whole', async () => {
+describe('seal and Unseal', () => {
   const selection: PcrSelection = [{ bank: 'sha256', pcrs: [0, 12] }];
   const secret = randomBytes(32);
-  const blob = await seal(tpm, secret, selection, await readPcrs(tpm, selection));
-  assert.deepEqual(Buffer.from(await unseal(tpm, blob, selection)), secret);
-  for (let i = 0; i < blob.privateArea.length; i++) {
-    const privateArea = blob.privateArea.with(i, (blob.privateArea[i] ?? 0) ^ 1);
-    await assert.rejects(unseal(tpm, { ...blob, privateArea }, selection), refusedWith('integrity', 'size'));
-  }
-  const { authPolicy, ...rest } = parsePublic(blob.publicArea);
-  assert.equal(authPolicy.length, 32);
-  assert.equal(rest.attributes.includes('userWithAuth'), false, 'a password would open it without the policy');
-  await assert.rejects(unseal(tpm, blob, [{ bank: 'sha256', pcrs: [0] }]), refusedWith('policy-fail'));
-  await extendPcr(tpm, 12, [{ bank: 'sha256', digest: sha256(secret) }]);
-  await assert.rejects(unseal(tpm, blob, selection), refusedWith('policy-fail'));
-  assert.deepEqual(await transient(), []);
+
+  test('the secret comes back, and no changed byte gives any', async () => {
+    const banks = await readPcrs(tpm, selection);
+    const blob = await seal(tpm, secret, selection, banks);
+    assert.deepEqual(Buffer.from(await unseal(tpm, blob, selection, banks)), secret);
+    for (let i = 0; i < blob.length; i++) {
+      const changed = blob.with(i, (blob[i] ?? 0) ^ 1);
+      const given = await unseal(tpm, changed, selection, banks).catch((error: unknown) => error);
+      assert.ok(given instanceof TpmError || given instanceof DecodeError, `byte ${i}`);
+    }
+    assert.deepEqual(await transient(), []);
+  });
+
+  test('only while the registers have the values, which another boot may be the first to have', async () => {
+    const [now, digest] = [await readPcrs(tpm, selection), sha256(secret)];
+    const values = now.get('sha256') ?? assert.fail();
+    const extended = foldPcr('sha256', values.get(12) ?? assert.fail(), digest);
+    const next = new Map([['sha256', new Map([...values, [12, extended]])]] as const);
+    const [ours, theirs] = [await seal(tpm, secret, selection, now), await seal(tpm, secret, selection, next)];
+    await assert.rejects(unseal(tpm, theirs, selection, now), refusedWith('policy-fail'));
+    await extendPcr(tpm, 12, [{ bank: 'sha256', digest }]);
+    await assert.rejects(unseal(tpm, ours, selection, now), refusedWith('policy-fail'));
+    assert.deepEqual(Buffer.from(await unseal(tpm, theirs, selection, now)), secret);
+    // Sealed by the boot before, which is not what the caller trusts here.
+    await assert.rejects(unseal(tpm, theirs, selection, next), { code: 'provenance' });
+  });
+
+  test('a secret that other software sealed to our values is refused', async () => {
+    const ours = await readPcrs(tpm, selection);
+    const ourBlob = await seal(tpm, secret, selection, ours);
+    // Another boot: its registers differ, so its proof of creation does; it seals what it knows to our values.
+    await extendPcr(tpm, 12, [{ bank: 'sha256', digest: sha256(secret) }]);
+    const planted = await seal(tpm, Buffer.from('known to the attacker'), selection, ours);
+    await assert.rejects(unseal(tpm, planted, selection, ours), { code: 'provenance' });
+    // The proof of our creation beside his secret is not the proof of his.
+    const cut = (blob: Uint8Array): number => {
+      const reader = new Reader(blob.subarray(4));
+      for (let i = 0; i < 2; i++) reader.skip(reader.u16be());
+      return 4 + reader.at;
+    };
+    const mixed = Buffer.concat([planted.subarray(0, cut(planted)), ourBlob.subarray(cut(ourBlob))]);
+    await assert.rejects(unseal(tpm, mixed, selection, ours), refusedWith('ticket'));
+  });
+
+  test('no password opens it', async () => {
+    const banks = await readPcrs(tpm, selection);
+    const reader = new Reader((await seal(tpm, secret, selection, banks)).subarray(4));
+    const publicArea = parsePublic(reader.take(reader.u16be()));
+    const privateArea = reader.take(reader.u16be());
+    await withPrimary(SRK_TEMPLATE, async (parent) => {
+      const { handle } = await tpm.run(commands.LOAD, { parent, publicArea, privateArea });
+      await tpm.using(handle, (item) =>
+        assert.rejects(tpm.run(commands.UNSEAL, { item }), refusedWith('auth-unavailable')),
+      );
+    });
+  });
 });
 
 test('NV: define, write, read in pieces, undefine', async () => {

@@ -65,6 +65,7 @@ export {
   flags,
   list,
   named,
+  prefixed,
   rest,
   sized,
   struct,

@@ -101,6 +101,25 @@ export const SESSION_TYPE = { hmac: 0x00, policy: 0x01, trial: 0x03 } as const;
 export interface Creation {
   readonly sensitive: { readonly userAuth: Uint8Array; readonly data: Uint8Array };
   readonly publicArea: TpmPublic;
+  /** Registers whose digest is noted in the creation data. */
+  readonly creationPcrs: PcrSelection;
+}
+
+/** What a TPM noted when it made an object, and its proof of it. */
+export interface CreationProof {
+  /** TPMS_CREATION_DATA. */
+  readonly creationData: Uint8Array;
+  /** Its hash under the name algorithm of the object. */
+  readonly creationHash: Uint8Array;
+  /** TPMT_TK_CREATION: ties the hash to the object's name, for this TPM alone to check. */
+  readonly creationTicket: Ticket;
+}
+
+/** TPMT_TK_CREATION and the like. */
+export interface Ticket {
+  readonly tag: number;
+  readonly hierarchy: number;
+  readonly digest: Uint8Array;
 }
 
 /** One bank's digest: TPMT_HA. */
@@ -148,11 +167,11 @@ const capabilityData: Codec<CapabilityData> = tagged(
 );
 const creation = struct({
   sensitive: sized(struct({ userAuth: tpm2b(MAX_DIGEST), data: tpm2b(MAX_SEALED) })),
-  // No outside information, no registers to be noted in the proof of creation.
-  publicArea: suffixed(publicArea, 0, 0, 0, 0, 0, 0),
+  // No outside information.
+  publicArea: suffixed(publicArea, 0, 0),
+  creationPcrs: pcrSelection,
 });
-/** TPMT_TK_CREATION and the like: proofs for the TPM's own later use, never kept here. */
-const ticket = struct({ tag: u16, hierarchy: u32, digest: tpm2b(MAX_DIGEST) });
+export const ticket: Codec<Ticket> = struct({ tag: u16, hierarchy: u32, digest: tpm2b(MAX_DIGEST) });
 const creationProof = { creationData: tpm2b(MAX_BLOB), creationHash: tpm2b(MAX_DIGEST), creationTicket: ticket };
 const nvPublic = sized(
   struct<NvPublic>({
@@ -200,12 +219,14 @@ export const CREATE_PRIMARY: Command<
 });
 
 /** `privateArea` is encrypted by the parent. */
-export const CREATE: Command<{ parent: number } & Creation, { privateArea: Uint8Array; publicArea: TpmPublic }> =
-  command('Create', 0x153, {
-    authorised: ['parent'],
-    parameters: creation,
-    response: struct({ privateArea: tpm2b(MAX_BLOB), publicArea, ...creationProof }),
-  });
+export const CREATE: Command<
+  { parent: number } & Creation,
+  { privateArea: Uint8Array; publicArea: TpmPublic } & CreationProof
+> = command('Create', 0x153, {
+  authorised: ['parent'],
+  parameters: creation,
+  response: struct({ privateArea: tpm2b(MAX_BLOB), publicArea, ...creationProof }),
+});
 
 /** `handle` must be flushed. */
 export const LOAD: Command<
@@ -258,6 +279,22 @@ export const CERTIFY: Command<{ object: number; sign: number; qualifyingData: Ui
   0x148,
   { authorised: ['object', 'sign'], parameters: struct({ qualifyingData }), response: signed },
 );
+
+/** Fails with `ticket` where this TPM did not make `object` with creation data of this hash. `sign` may be TPM_RH_NULL. */
+export const CERTIFY_CREATION: Command<
+  { sign: number; object: number; qualifyingData: Uint8Array; creationHash: Uint8Array; creationTicket: Ticket },
+  Signed
+> = command('CertifyCreation', 0x14a, {
+  authorised: ['sign'],
+  handles: ['object'],
+  parameters: struct({
+    qualifyingData: tpm2b(MAX_NAME),
+    // Under the scheme of the key.
+    creationHash: suffixed(tpm2b(MAX_DIGEST), 0, ALG_NULL),
+    creationTicket: ticket,
+  }),
+  response: signed,
+});
 
 /** Gives the secret of a credential to the TPM that holds both the key it names and the key it is encrypted to. */
 export const ACTIVATE_CREDENTIAL: Command<

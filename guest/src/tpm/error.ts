@@ -115,6 +115,7 @@ export type TpmErrorCode =
   | 'unknown' // a response code that has no name here
   | 'transport' // the bytes could not be exchanged; the transport is closed
   | 'response' // the response is not the format it must be; the DecodeError is the cause
+  | 'provenance' // a sealed secret was not sealed by the software that is trusted to have done it
   | 'unsettled' // registers kept changing while they were read
   | 'unusable'; // the TPM lacks what is needed, or gave a key of another kind than was asked for
 

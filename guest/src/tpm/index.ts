@@ -3,6 +3,6 @@
 export { type Attester, openAttester, type Quote } from './attester.ts';
 export { TpmError, type TpmErrorCode } from './error.ts';
 export { NvCounter } from './nv.ts';
-export { type SealedBlob, seal, unseal } from './sealing.ts';
+export { seal, unseal } from './sealing.ts';
 export { Tpm } from './tpm.ts';
 export { openTpmDevice, openTpmSocket, type TpmTransport } from './transport.ts';

@@ -21,7 +21,7 @@ const CHUNK = 512;
 const EMPTY = new Uint8Array();
 
 /**
- * All bytes of an NV index that anybody may read.
+ * All bytes of an NV index that its own or the owner's empty password opens.
  * @returns undefined where there is no such index, or it was never written
  * @throws TpmError `unusable` where it is larger than 8 KiB
  */
@@ -30,10 +30,11 @@ export async function readNv(tpm: Tpm, index: number): Promise<Uint8Array | unde
   if (nvPublic === undefined || !nvPublic.attributes.includes('written')) return undefined;
   const { dataSize } = nvPublic;
   if (dataSize > MAX_NV) throw new TpmError('unusable', `NV index 0x${index.toString(16)} has ${dataSize} bytes`);
+  const by = nvPublic.attributes.includes('authRead') ? index : HIERARCHY.owner;
   const chunks: Uint8Array[] = [];
   for (let offset = 0; offset < dataSize; offset += CHUNK) {
     const size = Math.min(CHUNK, dataSize - offset);
-    const { data } = await tpm.run(NV_READ, { by: index, index, size, offset });
+    const { data } = await tpm.run(NV_READ, { by, index, size, offset });
     if (data.length !== size) throw new TpmError('response', `NV_Read gave ${data.length} of ${size} bytes`);
     chunks.push(data);
   }

@@ -44,6 +44,7 @@ export async function createPrimary(
     hierarchy: HIERARCHY[hierarchy],
     sensitive: NO_SECRET,
     publicArea: template,
+    creationPcrs: [],
   });
   if (!equalBytes(name, nameOf(publicArea))) throw new TpmError('unusable', 'a primary key of another name');
   return { handle, publicArea };

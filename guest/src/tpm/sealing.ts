@@ -1,22 +1,55 @@
 /** Secrets that the TPM gives back only while registers have the values they were sealed to (Part 1, 27). */
 
-import { encodePublic, type PcrBanks, type PcrSelection, parsePublic, pcrDigest } from '@enclaim/attestation/tpm';
-import { CREATE, LOAD, UNSEAL } from './commands.ts';
+import { equalBytes } from '@enclaim/attestation/bytes';
+import { sha256 } from '@enclaim/attestation/digest';
+import {
+  decodeWhole,
+  HIERARCHY,
+  MAX_DIGEST,
+  MAX_NAME,
+  type PcrBanks,
+  type PcrSelection,
+  pcrDigest,
+  pcrSelection,
+  prefixed,
+  sized,
+  struct,
+  tpm2b,
+  tpmPublic,
+  u8,
+  u16,
+} from '@enclaim/attestation/tpm';
+import { CERTIFY_CREATION, CREATE, LOAD, ticket, UNSEAL } from './commands.ts';
 import { TpmError } from './error.ts';
 import { pcrPolicy, satisfyPcrPolicy, withPolicySession } from './policy.ts';
 import { createPrimary, SRK_TEMPLATE } from './primary.ts';
 import type { Tpm } from './tpm.ts';
 
-/** A sealed secret: useless outside the TPM that made it, so it may be stored anywhere. */
-export interface SealedBlob {
-  /** TPMT_PUBLIC; its policy says which values the registers must have. */
-  readonly publicArea: Uint8Array;
-  /** Encrypted by the storage root key. */
-  readonly privateArea: Uint8Array;
-}
+/** TPMS_CREATION_DATA (Part 2, 15.1): among others, what the registers were when the object was made. */
+const creationData = struct({
+  selection: pcrSelection,
+  pcrDigest: tpm2b(MAX_DIGEST),
+  locality: u8,
+  parentNameAlg: u16,
+  parentName: tpm2b(MAX_NAME),
+  parentQualifiedName: tpm2b(MAX_NAME),
+  outsideInfo: tpm2b(MAX_NAME),
+});
+
+/** A sealed secret as it is stored: `enc` and the format's version, then the object and the proof of its creation. */
+const sealed = prefixed(
+  0x656e_6301,
+  struct({
+    publicArea: sized(tpmPublic),
+    privateArea: tpm2b(1024),
+    creationData: tpm2b(1024),
+    creationTicket: ticket,
+  }),
+);
 
 /**
  * Seals at most 128 bytes to register values: the present ones, or those that another boot will have.
+ * @returns bytes that are useless outside this TPM, and may be stored anywhere
  * @throws TpmError `unusable` where a value of the selection is missing
  */
 export async function seal(
@@ -24,11 +57,10 @@ export async function seal(
   secret: Uint8Array,
   selection: PcrSelection,
   banks: PcrBanks,
-): Promise<SealedBlob> {
-  const digest = pcrDigest('sha256', selection, banks);
-  if (digest === undefined) throw new TpmError('unusable', 'a register to seal to has no value');
+): Promise<Uint8Array> {
+  const digest = digestOf(selection, banks);
   return withStorageRoot(tpm, async (parent) => {
-    const { publicArea, privateArea } = await tpm.run(CREATE, {
+    const created = await tpm.run(CREATE, {
       parent,
       sensitive: { userAuth: new Uint8Array(), data: secret },
       publicArea: {
@@ -40,27 +72,53 @@ export async function seal(
         scheme: 'none',
         unique: new Uint8Array(),
       },
+      creationPcrs: selection,
     });
-    return { publicArea: encodePublic(publicArea), privateArea };
+    return sealed.encode(created);
   });
 }
 
 /**
- * The secret, where the registers of `selection` have the values that it was sealed to.
- * @throws TpmError `policy-fail` where they have not, `integrity` where the blob was changed or is another TPM's;
- * DecodeError where the public area is malformed
+ * The secret, where the registers of `selection` have the values it was sealed to, and had the values of `sealedUnder`
+ * when it was sealed.
+ *
+ * The policy alone keeps the secret from other software, but says nothing of who made it: whoever else ran on this TPM
+ * may have sealed a secret that he knows to the same values, and put it in the place of ours. The TPM's proof of
+ * creation says under which registers it was made.
+ * @param sealedUnder values under which only trusted software runs: the present ones, or those of the boot before
+ * @throws TpmError `policy-fail` where the registers differ, `provenance` where it was sealed under others, `ticket` where
+ * the proof of creation is none, `integrity` where the secret was changed or is another TPM's; DecodeError
  */
-export async function unseal(tpm: Tpm, blob: SealedBlob, selection: PcrSelection): Promise<Uint8Array> {
-  const publicArea = parsePublic(blob.publicArea);
+export async function unseal(
+  tpm: Tpm,
+  blob: Uint8Array,
+  selection: PcrSelection,
+  sealedUnder: PcrBanks,
+): Promise<Uint8Array> {
+  const stored = decodeWhole(sealed, blob, 'a sealed secret');
+  const made = decodeWhole(creationData, stored.creationData, 'TPMS_CREATION_DATA');
+  const sameRegisters = equalBytes(pcrSelection.encode(made.selection), pcrSelection.encode(selection));
+  if (!sameRegisters || !equalBytes(made.pcrDigest, digestOf(selection, sealedUnder))) {
+    throw new TpmError('provenance', 'the secret was sealed under other registers');
+  }
+  const proof = { creationHash: sha256(stored.creationData), creationTicket: stored.creationTicket };
   return withStorageRoot(tpm, async (parent) => {
-    const { handle } = await tpm.run(LOAD, { parent, privateArea: blob.privateArea, publicArea });
-    return tpm.using(handle, (item) =>
-      withPolicySession(tpm, 'sha256', async (session, authorisation) => {
+    const { handle } = await tpm.run(LOAD, { parent, ...stored });
+    return tpm.using(handle, async (item) => {
+      const qualifyingData = new Uint8Array();
+      await tpm.run(CERTIFY_CREATION, { sign: HIERARCHY.null, object: item, qualifyingData, ...proof });
+      return withPolicySession(tpm, 'sha256', async (session, authorisation) => {
         await satisfyPcrPolicy(tpm, session, selection);
         return (await tpm.run(UNSEAL, { item }, [authorisation])).data;
-      }),
-    );
+      });
+    });
   });
+}
+
+function digestOf(selection: PcrSelection, banks: PcrBanks): Uint8Array {
+  const digest = pcrDigest('sha256', selection, banks);
+  if (digest === undefined) throw new TpmError('unusable', 'a register of the selection has no value');
+  return digest;
 }
 
 function withStorageRoot<T>(tpm: Tpm, use: (parent: number) => Promise<T>): Promise<T> {

@@ -2,7 +2,7 @@
 
 import { open } from 'node:fs/promises';
 import { connect } from 'node:net';
-import { concat } from '@enclaim/attestation/bytes';
+import { concat, Reader } from '@enclaim/attestation/bytes';
 import { TpmError } from './error.ts';
 import { Queue } from './queue.ts';
 
@@ -53,26 +53,29 @@ export async function openTpmSocket(
     socket.once('connect', resolve);
     socket.once('error', (cause) => reject(new TpmError('transport', 'cannot connect to the TPM', { cause })));
   });
-  socket.setNoDelay();
-  socket.setTimeout(SOCKET_TIMEOUT, () => socket.destroy(new Error(`no answer in ${SOCKET_TIMEOUT} ms`)));
-  socket.pause();
+  socket.setNoDelay().pause();
+  // Between commands an error shows as the close that follows it.
+  socket.on('error', () => undefined);
 
   const exchange = (command: Uint8Array): Promise<Uint8Array> =>
     new Promise((resolve, reject) => {
       let answer: Uint8Array = new Uint8Array();
       const settle = (error?: Error): void => {
+        clearTimeout(timer);
         socket.off('data', onData).off('error', settle).off('close', onClose).pause();
         if (error) reject(error);
         else resolve(answer);
       };
+      const timer = setTimeout(() => settle(new Error(`no answer in ${SOCKET_TIMEOUT} ms`)), SOCKET_TIMEOUT);
       const onClose = (): void => settle(new Error('connection closed'));
       const onData = (chunk: Uint8Array): void => {
         answer = concat(answer, chunk);
         if (answer.length < HEADER) return;
-        const size = new DataView(answer.buffer, answer.byteOffset).getUint32(2);
+        const size = new Reader(answer.subarray(2)).u32be();
         if (size > MAX_MESSAGE || size < HEADER || answer.length > size) settle(new Error(`answer of ${size} bytes`));
         else if (answer.length === size) settle();
       };
+      if (socket.closed) return onClose();
       socket.on('data', onData).on('error', settle).on('close', onClose).resume();
       socket.write(command);
     });
