@@ -94,7 +94,7 @@ function appraiseOwner(owner: string | null, references: References): Check {
 function appraiseDemands({ policy }: Authenticated, demands: readonly Demand[]): Check[] {
   return accept(policy, demands).map(({ demand, ok, found, strength }, index) => ({
     ...compared(`demand.${index + 1}`, ok, `${demand.text}: ${found}`),
-    ...(strength !== undefined && { strength }),
+    strength,
   }));
 }
 

@@ -19,8 +19,12 @@ export interface BootStatement {
   readonly bundle: DigestText<'sha384'>;
   /** The base image's own name for itself; what it is, only the measurement says. */
   readonly image: string;
-  /** What identifies the device: SHA-256 of TPMT_PUBLIC of the attestation key, and of the EK certificate's DER. */
-  readonly device: { readonly ak: DigestText<'sha256'> | null; readonly ekCertificate: DigestText<'sha256'> | null };
+  /** What identifies the device: SHA-256 of TPMT_PUBLIC of attestation and endorsement key, and of the latter's certificate. */
+  readonly device: {
+    readonly ak: DigestText<'sha256'> | null;
+    readonly ek: DigestText<'sha256'> | null;
+    readonly ekCertificate: DigestText<'sha256'> | null;
+  };
   /** SHA-256 of the TLS key's SubjectPublicKeyInfo, and the raw key that signs receipts. */
   readonly keys: { readonly tls: DigestText<'sha256'>; readonly receipt: Ed25519Text };
   /** Where the log stood when this boot began: origin, number of records, hash of the last one. */
@@ -45,7 +49,11 @@ const statementSchema: z.ZodType<BootStatement> = z.strictObject({
   policy: sha384Text,
   bundle: sha384Text,
   image: z.string().regex(/^[a-z0-9][a-z0-9.+-]{0,63}$/),
-  device: z.strictObject({ ak: sha256Text.nullable(), ekCertificate: sha256Text.nullable() }),
+  device: z.strictObject({
+    ak: sha256Text.nullable(),
+    ek: sha256Text.nullable(),
+    ekCertificate: sha256Text.nullable(),
+  }),
   keys: z.strictObject({ tls: sha256Text, receipt: ed25519Text }),
   log: z.strictObject({
     origin: z.string().regex(/^[a-z0-9./-]{1,128}$/),

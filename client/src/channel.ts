@@ -2,7 +2,12 @@
 
 import { appraise, type References, type Verdict, verifyEvidence } from '@enclaim/attestation';
 import type { Demand } from '@enclaim/policy-schema';
-import { type ChannelInterface as Channel, type ChannelOptions, connectivityState, Channel as GrpcChannel } from '@grpc/grpc-js';
+import {
+  type ChannelInterface as Channel,
+  type ChannelOptions,
+  connectivityState,
+  Channel as GrpcChannel,
+} from '@grpc/grpc-js';
 import { AttestedCredentials } from './credentials.ts';
 import { ChannelError } from './errors.ts';
 import type { Attestation } from './exchange.ts';

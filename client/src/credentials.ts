@@ -54,6 +54,7 @@ export class AttestedCredentials extends ChannelCredentials {
   async #attest(socket: Socket): Promise<TLSSocket> {
     const timer = setTimeout(() => socket.destroy(new Error(`no evidence within ${HANDSHAKE_MS} ms`)), HANDSHAKE_MS);
     try {
+      socket.setNoDelay(true);
       const tls = await openTls(socket);
       tls.on('error', () => tls.destroy());
       this.#listener.attested(await demandEvidence(tls, this.#expectations));

@@ -17,8 +17,8 @@ import {
   type Collection,
   type ExposedMethod,
   labelOf,
-  millisecondsOf,
   requestLabel,
+  secondsOf,
   uncovered,
 } from '@enclaim/policy-schema/admission';
 import type { Admission } from './admission.ts';
@@ -223,5 +223,5 @@ function reading<T>(code: 'request' | 'response', descriptor: DescMessage, read:
 
 /** Milliseconds that a collection keeps a value. */
 function retentionOf({ retention }: Collection): number {
-  return retention === 'unlimited' ? Number.POSITIVE_INFINITY : millisecondsOf(retention);
+  return retention === 'unlimited' ? Number.POSITIVE_INFINITY : secondsOf(retention) * 1000;
 }

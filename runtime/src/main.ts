@@ -68,7 +68,7 @@ function tpmPlatform(supervisor: Supervisor, { tpm, commandLine }: BootMessage):
   const ekCertificate = tpm.ekCertificate === null ? null : fromBase64(tpm.ekCertificate);
   return {
     kind: 'tpm',
-    device: { ak: akPublic, ekCertificate },
+    device: { ak: akPublic, ek: ekPublic, ekCertificate },
     sign: async (root, boot) => {
       const data = toBase64(tpmExtraData(root, boot));
       const quoted = await supervisor.ask('quoted', (id) => ({ kind: 'quote', id, data }));

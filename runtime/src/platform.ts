@@ -9,8 +9,12 @@ export type HardwareEvidence = NonNullable<MessageInitShape<typeof EvidenceSchem
 /** A platform that can attest this boot. */
 export interface AttestingPlatform {
   readonly kind: Platform;
-  /** What identifies the device in the boot statement: bytes of TPMT_PUBLIC of the AK, DER of the EK certificate. */
-  readonly device: { readonly ak: Uint8Array | null; readonly ekCertificate: Uint8Array | null };
+  /** What identifies the device in the boot statement: TPMT_PUBLIC of the AK and of the EK, DER of the EK's certificate. */
+  readonly device: {
+    readonly ak: Uint8Array | null;
+    readonly ek: Uint8Array | null;
+    readonly ekCertificate: Uint8Array | null;
+  };
   /** One hardware signature over `root ‖ bootDigest`, 32 bytes each. */
   sign(root: Uint8Array, bootDigest: Uint8Array): Promise<HardwareEvidence>;
   /** TPM2_ActivateCredential: the secret, where this TPM holds both keys. */

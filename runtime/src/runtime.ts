@@ -57,31 +57,28 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   const statement = bootStatement(options, admission, keys, log);
   const statementBytes = encodeStatement(statement);
   const boot = bootDigest(statementBytes);
-  const pool = await WorkerPool.start(
-    options.workers.factory,
-    handlersOf(bundle.handlers, admission),
-    options.workers.size,
+  await using started = new AsyncDisposableStack();
+  const bundled = handlersOf(bundle.handlers, admission);
+  const pool = started.adopt(await WorkerPool.start(options.workers.factory, bundled, options.workers.size), (it) =>
+    it.close(),
   );
   const batcher = new QuoteBatcher((root) => platform.sign(root, boot));
   const calls = new Calls({ admission, pool, log, receipts: new ReceiptSigner(keys.signReceipts), boot });
-  const server = new AttestedServer({
-    tls: keys.tls,
-    admission,
-    calls,
-    attested: { platform, batcher, statement: statementBytes, policy: bundle.policy, spkiDigest: keys.tls.spkiDigest },
-  });
-  try {
-    const port = await server.listen(options.listen.host, options.listen.port);
-    await log.append(bootRecord(admission, statement));
-    // The first quote shows that the platform can attest at all; until then health says NOT_SERVING.
-    await batcher.add(boot);
-    server.serve();
-    return { port, admission, statement, close: () => server.close().finally(() => pool.close()) };
-  } catch (error) {
-    pool.close();
-    await server.close();
-    throw error;
-  }
+  const attested = {
+    platform,
+    batcher,
+    statement: statementBytes,
+    policy: bundle.policy,
+    spkiDigest: keys.tls.spkiDigest,
+  };
+  const server = started.adopt(new AttestedServer({ tls: keys.tls, admission, calls, attested }), (it) => it.close());
+  const port = await server.listen(options.listen.host, options.listen.port);
+  await log.append(bootRecord(admission, statement));
+  // The first quote shows that the platform can attest at all; until then health says NOT_SERVING.
+  await batcher.add(boot);
+  server.serve();
+  const running = started.move();
+  return { port, admission, statement, close: () => running.disposeAsync() };
 }
 
 function bootStatement(
@@ -90,7 +87,8 @@ function bootStatement(
   keys: BootKeys,
   log: RecordLog,
 ): BootStatement {
-  const { ak, ekCertificate } = platform.device;
+  const digestOf = (bytes: Uint8Array | null) => (bytes === null ? null : digestText('sha256', sha256(bytes)));
+  const { ak, ek, ekCertificate } = platform.device;
   const bootId = toHex(randomBytes(16));
   const ownerKey = admission.policy.system.owner.key;
   return {
@@ -100,10 +98,7 @@ function bootStatement(
     policy: admission.digest,
     bundle: bundle.digest,
     image,
-    device: {
-      ak: ak === null ? null : digestText('sha256', sha256(ak)),
-      ekCertificate: ekCertificate === null ? null : digestText('sha256', sha256(ekCertificate)),
-    },
+    device: { ak: digestOf(ak), ek: digestOf(ek), ekCertificate: digestOf(ekCertificate) },
     keys: { tls: digestText('sha256', keys.tls.spkiDigest), receipt: keys.receipt },
     log: {
       origin: `${admission.policy.system.name}/${bootId}`,

@@ -64,6 +64,7 @@ export class AttestedServer {
       minVersion: 'TLSv1.3',
       ALPNProtocols: [ALPN, 'h2'],
       handshakeTimeout: 15_000,
+      noDelay: true,
     });
     this.#tls.maxConnections = MOST_CONNECTIONS;
     this.#tls.on('secureConnection', (socket: TLSSocket) => void this.#accept(socket, attested));

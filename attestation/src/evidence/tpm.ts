@@ -62,14 +62,19 @@ function registersOf({ pcrs }: TpmEvidence): PcrValues {
 }
 
 /** The device that the statement names is the one whose keys are given. */
-function verifyDevice({ akPublic, ekCertificate }: TpmEvidence, { device }: BootStatement): DigestText<'sha256'> {
-  const key = digestText('sha256', sha256(akPublic));
-  if (device.ak !== key) throw new EvidenceError('binding', `attestation key ${key}, stated is ${device.ak}`);
+function verifyDevice(
+  { akPublic, ekPublic, ekCertificate }: TpmEvidence,
+  { device }: BootStatement,
+): DigestText<'sha256'> {
+  const ak = digestText('sha256', sha256(akPublic));
+  const ek = digestText('sha256', sha256(ekPublic));
   const certificate = ekCertificate.length === 0 ? null : digestText('sha256', sha256(ekCertificate));
-  if (device.ekCertificate !== certificate) {
-    throw new EvidenceError('binding', `endorsement certificate ${certificate}, stated is ${device.ekCertificate}`);
+  const given = { ak, ek, ekCertificate: certificate } as const;
+  for (const name of ['ak', 'ek', 'ekCertificate'] as const) {
+    if (given[name] !== device[name])
+      throw new EvidenceError('binding', `${name} is ${given[name]}, stated is ${device[name]}`);
   }
-  return key;
+  return ak;
 }
 
 /** The key is pinned, or was activated by the TPM whose endorsement key a pinned root certifies. */

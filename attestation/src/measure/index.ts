@@ -6,6 +6,7 @@ export {
   bundleEvent,
   commandLineRegister,
   launchCommandLine,
+  launchEvents,
   POLICY_REGISTER,
   PREDICTED_REGISTERS,
   policyEvent,

@@ -42,16 +42,25 @@ export function bundleEvent(bundle: DigestText<'sha384'>): Sha256 {
  * @throws DecodeError on a malformed digest
  */
 export function predictPcrs(image: ImageReference, launch: TpmLaunch): Map<number, Uint8Array> {
+  const registers = [...launchEvents(image, launch)].map(([index, events]) => [index, extendAll(events)] as const);
+  return new Map([...registers, [11, parseDigest('sha256', image.sections)]]);
+}
+
+/**
+ * What a launch extends into each of `PREDICTED_REGISTERS`, in order; none where the register stays zero. Register 11
+ * is missing: its reference is a value, the events behind it are the image's sections.
+ * @throws DecodeError on a malformed digest
+ */
+export function launchEvents(image: ImageReference, launch: TpmLaunch): Map<number, readonly Uint8Array[]> {
   const loaded = { uki: parseDigest('sha256', image.uki), kernel: parseDigest('sha256', image.kernel) };
-  const commandLine = utf16(launch.commandLine ?? image.commandLine);
-  return new Map([
-    [4, extendAll(LOAD_ORDER[launch.boot](loaded.uki, loaded.kernel))],
-    [9, extendAll([sha256(commandLine), parseDigest('sha256', image.initrd)])],
-    [11, parseDigest('sha256', image.sections)],
-    [12, commandLineRegister(launch.commandLine)],
-    [13, zeroPcr('sha256')],
-    [BUNDLE_REGISTER, extendAll([bundleEvent(launch.bundle)])],
-    [POLICY_REGISTER, extendAll([policyEvent(launch.policy)])],
+  const commandLine = sha256(utf16(launch.commandLine ?? image.commandLine));
+  return new Map<number, readonly Uint8Array[]>([
+    [4, LOAD_ORDER[launch.boot](loaded.uki, loaded.kernel)],
+    [9, [commandLine, parseDigest('sha256', image.initrd)]],
+    [12, launch.commandLine === null ? [] : [commandLine]],
+    [13, []],
+    [BUNDLE_REGISTER, [bundleEvent(launch.bundle)]],
+    [POLICY_REGISTER, [policyEvent(launch.policy)]],
   ]);
 }
 

@@ -1,0 +1,38 @@
+/** The `enclaim` command. */
+
+import { Command, CommanderError } from 'commander';
+import packageJson from '../package.json' with { type: 'json' };
+import { register as registerCall } from './call.ts';
+import { register as registerAudit } from './image/audit.ts';
+import { register as registerBundle } from './image/bundle.ts';
+import { register as registerImage } from './image/image.ts';
+import { register as registerReferences } from './references.ts';
+import { report } from './report.ts';
+import { register as registerRun } from './run.ts';
+import { register as registerVerify } from './verify.ts';
+
+const program = new Command('enclaim')
+  .description('Policies that a running system cannot exceed, and the evidence for it.')
+  .version(packageJson.version)
+  .exitOverride()
+  .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'enclaim: ')) });
+
+for (const register of [
+  registerImage,
+  registerBundle,
+  registerRun,
+  registerReferences,
+  registerCall,
+  registerVerify,
+  registerAudit,
+]) {
+  register(program);
+}
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  // commander has already said what was wrong with the words of the call.
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
+  else process.exitCode = report(error);
+}

@@ -1,0 +1,97 @@
+/** `enclaim references`: what a client will hold evidence against, from the files an operator or auditor has. */
+
+import { X509Certificate } from 'node:crypto';
+import { parseReferences, type References } from '@enclaim/attestation';
+import { bundleDigest, policyFrame } from '@enclaim/attestation/bundle';
+import { toBase64, utf8 } from '@enclaim/attestation/bytes';
+import { digestText, sha256 } from '@enclaim/attestation/digest';
+import { parseManifest } from '@enclaim/image';
+import { digestOfCanonical, parsePolicy, policyDigest } from '@enclaim/policy-schema';
+import type { Command } from 'commander';
+import { collect, readInput, writeOutput } from './input.ts';
+import { UsageError } from './usage-error.ts';
+
+interface Options {
+  readonly manifest: string[];
+  readonly policy?: string;
+  readonly bundle: string[];
+  readonly anyBundle?: true;
+  readonly owner: string;
+  readonly ak: string[];
+  readonly ekRoot: string[];
+  readonly unsafeSwtpmRoot: string[];
+  readonly certificate: string[];
+  readonly output: string;
+}
+
+export function register(program: Command): void {
+  program
+    .command('references')
+    .description('Write the reference values and trust anchors that clients verify with')
+    .option('--manifest <file>', 'manifest.json of an accepted base image; repeatable', collect, [])
+    .option('--policy <file>', 'the policy; by default the one of the first bundle')
+    .option('--bundle <file>', 'an accepted app bundle; repeatable', collect, [])
+    .option('--any-bundle', 'accept every bundle under the policy: handlers are confined')
+    .option('--owner <key>', 'ed25519:… key that the policy must name, or "any"', 'any')
+    .option('--ak <digest>', 'sha256:… of a trusted attestation key; repeatable', collect, [])
+    .option('--ek-root <pem>', 'root certificate of a TPM maker; repeatable', collect, [])
+    .option(
+      '--unsafe-swtpm-root <pem>',
+      'root certificate of a software TPM, which proves nothing of hardware; repeatable',
+      collect,
+      [],
+    )
+    .option('--certificate <pem>', 'further certificates to build paths with; repeatable', collect, [])
+    .requiredOption('-o, --output <file>', 'where to write')
+    .action(write);
+}
+
+async function write(options: Options): Promise<void> {
+  if (options.bundle.length === 0 && !options.anyBundle)
+    throw new UsageError('name an accepted --bundle, or --any-bundle');
+  const bundles = await Promise.all(options.bundle.map(readInput));
+  const images = await Promise.all(
+    options.manifest.map(async (path) => parseManifest(await text(path)).references.tpm),
+  );
+  const [ekRoots, swtpmRoots, others] = await Promise.all(
+    [options.ekRoot, options.unsafeSwtpmRoot, options.certificate].map(async (paths) =>
+      (await Promise.all(paths.map(certificatesIn))).flat(),
+    ),
+  );
+  const pins = (certificates: readonly Uint8Array[] = []): string[] =>
+    certificates.map((der) => digestText('sha256', sha256(der)));
+  const references = {
+    enclaim: 'references/1',
+    images,
+    policy: await policyOf(options, bundles),
+    bundles: options.anyBundle ? 'any' : bundles.map(bundleDigest),
+    owner: options.owner,
+    anchors: {
+      attestationKeys: options.ak,
+      endorsementRoots: pins(ekRoots),
+      unsafeSwtpmRoots: pins(swtpmRoots),
+      certificates: [...(ekRoots ?? []), ...(swtpmRoots ?? []), ...(others ?? [])].map(toBase64),
+    },
+  };
+  const bytes = utf8(`${JSON.stringify(references, undefined, 2)}\n`);
+  const checked: References = parseReferences(bytes);
+  await writeOutput(options.output, bytes);
+  console.error(`references: ${checked.images.length} images, policy ${checked.policy}`);
+}
+
+async function policyOf({ policy }: Options, [bundle]: readonly Uint8Array[]): Promise<string> {
+  if (policy !== undefined) return policyDigest(parsePolicy(await text(policy), { file: policy }));
+  if (bundle === undefined) throw new UsageError('name the --policy, or a --bundle that holds it');
+  return digestOfCanonical(policyFrame(bundle));
+}
+
+async function text(path: string): Promise<string> {
+  return Buffer.from(await readInput(path)).toString('utf8');
+}
+
+/** DER of every certificate in a PEM file. */
+async function certificatesIn(path: string): Promise<Uint8Array[]> {
+  const blocks = (await text(path)).match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g);
+  if (blocks === null) throw new UsageError(`${path} holds no PEM certificate`);
+  return blocks.map((pem) => new X509Certificate(pem).raw);
+}

@@ -1,0 +1,130 @@
+/** A runtime over a software TPM, without a VM: the registers are extended as a boot of an image would have. */
+
+import { spawn } from 'node:child_process';
+import { X509Certificate } from 'node:crypto';
+import { mkdtemp, open, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
+import type { References } from '@enclaim/attestation';
+import { tpmExtraData } from '@enclaim/attestation/batch';
+import { parseBundle } from '@enclaim/attestation/bundle';
+import { toBase64, utf8 } from '@enclaim/attestation/bytes';
+import { digestText, sha256 } from '@enclaim/attestation/digest';
+import { launchCommandLine, launchEvents, registerOf } from '@enclaim/attestation/measure';
+import type { ImageReference } from '@enclaim/attestation/references';
+import type { BuiltBundle } from '@enclaim/image';
+import { type AttestingPlatform, type Runtime, startRuntime, type WorkerFactory } from '@enclaim/runtime';
+import { type Attester, openAttester } from '../../guest/src/tpm/index.ts';
+import { startSwtpm } from '../fakes/swtpm.ts';
+
+/** A base image that was never built: its digests are of words. */
+export const PRETEND_IMAGE: ImageReference = {
+  id: digestText('sha256', sha256(utf8('image'))),
+  uki: digestText('sha256', sha256(utf8('uki'))),
+  kernel: digestText('sha256', sha256(utf8('kernel'))),
+  initrd: digestText('sha256', sha256(utf8('initrd'))),
+  sections: digestText('sha256', registerOf(sha256(utf8('sections')))),
+  commandLine: 'quiet panic=-1',
+};
+
+/** A server as a client meets it. */
+export interface AttestedRuntime {
+  readonly runtime: Runtime;
+  readonly target: string;
+  readonly attester: Attester;
+  /** References that accept it: by credential activation under the software TPM's authority. */
+  readonly references: References;
+  stop(): Promise<void>;
+}
+
+/** What may differ from an honest boot. */
+export interface BootOptions {
+  /** Stands between runtime and TPM. */
+  readonly platform?: (honest: AttestingPlatform) => AttestingPlatform;
+  /** The command line as launched; by default the image's with the policy. */
+  readonly commandLine?: string;
+}
+
+/** Boots `bundle` on a new software TPM. */
+export async function bootAttested(bundle: BuiltBundle, options: BootOptions = {}): Promise<AttestedRuntime> {
+  await using cleanup = new AsyncDisposableStack();
+  const swtpm = cleanup.adopt(await startSwtpm({ certified: true }), (tpm) => tpm.stop());
+  const folder = await mkdtemp(join(tmpdir(), 'enclaim-log-'));
+  cleanup.defer(() => rm(folder, { recursive: true }));
+  const attester = cleanup.adopt(await openAttester(await swtpm.connect()), (open) => open.close());
+  const commandLine = options.commandLine ?? launchCommandLine(PRETEND_IMAGE, bundle.policy);
+  await extendAsBooted(attester, bundle, commandLine);
+  const handle = cleanup.adopt(await open(join(folder, 'log'), 'w+'), (file) => file.close());
+  const honest = platformOf(attester, commandLine);
+  const runtime = await startRuntime({
+    platform: options.platform?.(honest) ?? honest,
+    bundle: { ...parseBundle(bundle.bytes), policyDigest: bundle.policy, digest: bundle.digest },
+    image: 'enclaim-test',
+    log: { handle, capacity: 16 * 1024 * 1024 },
+    workers: { factory: startWorker, size: 1 },
+    listen: { host: '127.0.0.1', port: 0 },
+  });
+  cleanup.defer(() => runtime.close());
+  const roots = await certificatesOf(swtpm.folder);
+  const parts = cleanup.move();
+  return {
+    runtime,
+    target: `127.0.0.1:${runtime.port}`,
+    attester,
+    references: {
+      enclaim: 'references/1',
+      images: [PRETEND_IMAGE],
+      policy: bundle.policy,
+      bundles: [bundle.digest],
+      owner: 'any',
+      anchors: {
+        attestationKeys: [],
+        endorsementRoots: [],
+        unsafeSwtpmRoots: [digestText('sha256', sha256(roots[0] ?? new Uint8Array()))],
+        certificates: roots.map(toBase64),
+      },
+    },
+    stop: () => parts.disposeAsync(),
+  };
+}
+
+/** Workers as this machine can have them: a process of its own under Node's permission model. */
+export const startWorker: WorkerFactory = async () => {
+  const root = join(import.meta.dirname, '../..');
+  const main = join(root, 'runtime/src/worker/main.ts');
+  const child = spawn(process.execPath, ['--permission', `--allow-fs-read=${root}`, '--no-warnings', main], {
+    env: {},
+    stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
+  });
+  return { socket: child.stdio[3] as Duplex, kill: () => void child.kill('SIGKILL') };
+};
+
+async function extendAsBooted(attester: Attester, { policy, digest }: BuiltBundle, commandLine: string): Promise<void> {
+  const launch = { boot: 'kernel', commandLine, policy, bundle: digest } as const;
+  for (const [register, events] of launchEvents(PRETEND_IMAGE, launch)) {
+    for (const event of events) await attester.extend(register, event);
+  }
+  await attester.extend(11, sha256(utf8('sections')));
+}
+
+function platformOf(attester: Attester, commandLine: string): AttestingPlatform {
+  const { akPublic, ekPublic, ekCertificate } = attester;
+  return {
+    kind: 'tpm',
+    device: { ak: akPublic, ek: ekPublic, ekCertificate: ekCertificate ?? null },
+    sign: async (root, boot) => {
+      const { attest, signature, pcrs } = await attester.quote(tpmExtraData(root, boot));
+      const values = [...pcrs].map(([index, value]) => ({ index, sha256: value }));
+      const ek = { ekPublic, ekCertificate: ekCertificate ?? new Uint8Array() };
+      return { case: 'tpm', value: { attest, signature, akPublic, ...ek, pcrs: values, commandLine } };
+    },
+    activate: (blob, secret) => attester.activate(blob, secret),
+  };
+}
+
+/** The software TPM's root certificate, then the one that issued the endorsement certificates. */
+async function certificatesOf(folder: string): Promise<Uint8Array[]> {
+  const names = ['swtpm-localca-rootca-cert.pem', 'issuercert.pem'];
+  return Promise.all(names.map(async (name) => new X509Certificate(await readFile(join(folder, name))).raw));
+}
