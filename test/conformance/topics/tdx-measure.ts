@@ -10,6 +10,7 @@ import { cfvDigest, mrtdOf, parseTdvf, type TdvfSection } from '../../../attesta
 import {
   commandLineEvent,
   gceBootOptions,
+  gcePlaceholderVariables,
   type RtmrEvent,
   rtmr0Events,
   rtmr1Events,
