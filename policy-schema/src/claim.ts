@@ -124,8 +124,8 @@ export const CLAIM_KINDS: Readonly<Record<ClaimKind, ClaimRule>> = {
     enforcer: 'boot check of the witness; egress broker',
     lacks: ({ residency }) =>
       residency === 'none'
-        ? ['residency with regions and a witness; it is none']
-        : lack(residency.witness === 'none', 'residency.witness; nobody asserts where the system runs'),
+        ? ['regions and a witness; residency is none']
+        : lack(residency.witness === 'none', 'a witness; nobody asserts where the system runs'),
     standing: () => [
       { part: 'location', strength: 'asserted' },
       { part: 'egress', strength: 'enforced' },

@@ -23,7 +23,7 @@ export function findIncoherences(policy: Policy, asOf?: number, absent: Absent =
   return [
     ...references(policy, absent),
     ...duplicates(policy),
-    ...conflicts(policy),
+    ...conflicts(policy, absent),
     ...unbacked(policy),
     ...controls(policy),
     ...(asOf === undefined ? [] : expired(policy, asOf)),
@@ -87,7 +87,7 @@ function* namesUsed(policy: Policy): Generator<[Kind, string, Path]> {
 
 function references(policy: Policy, absent: Absent): PolicyIssue[] {
   const declared: Readonly<Record<Kind, ReadonlySet<string>>> = {
-    'data category': new Set([PUBLIC, ...Object.keys(policy.data).flatMap(withAncestors)]),
+    'data category': new Set(categoriesOf(policy)),
     collection: new Set(Object.keys(policy.collections)),
     subprocessor: new Set(Object.keys(policy.subprocessors)),
     identity: new Set(Object.keys(policy.access.identities)),
@@ -122,7 +122,7 @@ function duplicates(policy: Policy): PolicyIssue[] {
   return issues;
 }
 
-function conflicts(policy: Policy): PolicyIssue[] {
+function conflicts(policy: Policy, absent: Absent): PolicyIssue[] {
   const issues: PolicyIssue[] = [];
   const conflict = (when: boolean, path: Path, message: string): void => {
     if (when) issues.push(error('conflict', path, message));
@@ -143,7 +143,7 @@ function conflicts(policy: Policy): PolicyIssue[] {
   for (const [i, { method, to, build }] of policy.declassify.entries()) {
     const rule = methodsOf(policy).find(([id]) => id === method)?.[1];
     conflict(
-      rule !== undefined && !rule.sends.includes(to),
+      rule !== undefined && Object.hasOwn(policy.subprocessors, to) && !rule.sends.includes(to),
       ['declassify', i, 'to'],
       `${method} does not send to ${to}`,
     );
@@ -168,13 +168,18 @@ function conflicts(policy: Policy): PolicyIssue[] {
   }
   const suspendable = suspensions(policy);
   for (const [i, { suspends }] of policy.overrides.entries()) {
-    if (suspends.startsWith('assurance.')) continue;
+    const [section = ''] = suspends.split('.');
+    if (section === 'assurance' || absent(pointerOf(['governance', section]))) continue;
     const message = `nothing in this policy is called ${suspends}${suggestion(suspends, suspendable)}`;
     conflict(!suspendable.has(suspends), ['overrides', i, 'suspends'], message);
   }
   if (succession !== 'none') {
     const { threshold, signers } = succession;
-    conflict(threshold > signers.length, ['succession', 'threshold'], `${threshold} of ${signers.length} signers`);
+    conflict(
+      threshold > signers.length,
+      ['succession', 'threshold'],
+      `${threshold} signatures of ${signers.length} signers`,
+    );
   }
   return issues;
 }
@@ -190,11 +195,18 @@ function suspensions({ governance }: Policy): ReadonlySet<string> {
 }
 
 function unbacked(policy: Policy): PolicyIssue[] {
-  return policy.claims.flatMap((claim, i) =>
-    CLAIM_KINDS[claim.kind]
-      .lacks(policy, claim)
-      .map((what) => error('unbacked', ['claims', i], `${claim.kind} needs ${what}`)),
-  );
+  const known = new Set(categoriesOf(policy));
+  return policy.claims.flatMap((claim, i) => {
+    // A claim about data that the policy does not know has an error already, which says more.
+    if (claim.data !== 'all' && !claim.data.every((category) => known.has(category))) return [];
+    const lacks = CLAIM_KINDS[claim.kind].lacks(policy, claim);
+    return lacks.map((what) => error('unbacked', ['claims', i], `${claim.kind} needs ${what}`));
+  });
+}
+
+/** Categories that may be named: those declared, those above them, and the built-in one. */
+function categoriesOf({ data }: Policy): string[] {
+  return [PUBLIC, ...Object.keys(data).flatMap(withAncestors)];
 }
 
 function controls(policy: Policy): PolicyIssue[] {

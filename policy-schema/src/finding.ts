@@ -31,14 +31,9 @@ export function explain(issue: Issue, document: unknown, schema: z.core.$ZodType
         (branch) => !branch.some(({ path, code }) => path.length === 0 && /type|value/.test(code)),
       );
       if (meant) return meant.flatMap((inner) => explain(inner, document, schema, path));
-      const forms = issue.errors.flat().map(expectation);
-      return [
-        finding(
-          value === undefined ? 'missing' : 'value',
-          path,
-          `expected ${[...new Set(forms)].join(' or ')}, found ${nameOf(value)}`,
-        ),
-      ];
+      const forms = [...new Set(issue.errors.flat().map(expectation))].join(' or ');
+      if (value === undefined) return [missing(path, forms)];
+      return [finding('value', path, `expected ${forms}, found ${nameOf(value)}`)];
     }
     case 'invalid_key': {
       const [inner] = issue.issues;
@@ -52,11 +47,15 @@ export function explain(issue: Issue, document: unknown, schema: z.core.$ZodType
     }
     case 'invalid_type':
     case 'invalid_value': {
-      if (value === undefined)
-        return [finding('missing', path, `"${String(path.at(-1) ?? '')}" is missing: expected ${expectation(issue)}`)];
+      if (value === undefined) return [missing(path, expectation(issue))];
       const code = issue.code === 'invalid_type' ? 'type' : 'value';
       const hint =
-        issue.code === 'invalid_value' && typeof value === 'string' ? suggestion(value, issue.values.map(String)) : '';
+        issue.code === 'invalid_value' && typeof value === 'string'
+          ? suggestion(
+              value,
+              issue.values.filter((each) => typeof each === 'string'),
+            )
+          : '';
       return [finding(code, path, `expected ${expectation(issue)}, found ${nameOf(value)}${hint}`)];
     }
     case 'too_big':
@@ -72,6 +71,10 @@ export function explain(issue: Issue, document: unknown, schema: z.core.$ZodType
     default:
       return [finding('value', path, `${issue.message}, found ${nameOf(value)}`)];
   }
+}
+
+function missing(path: Path, expected: string): Finding {
+  return finding('missing', path, `"${String(path.at(-1) ?? '')}" is missing: expected ${expected}`);
 }
 
 function finding(code: PolicyIssueCode, path: Path, message: string): Finding {

@@ -26,8 +26,8 @@ function form(shape: RegExp | string, what: string, max = 256): z.ZodString {
   const pattern = typeof shape === 'string' ? new RegExp(`^(?:${shape})$`, 'u') : shape;
   return z
     .string()
-    .max(max, { error: `expected at most ${max} characters` })
-    .regex(pattern, { error: `expected ${what}` });
+    .max(max, { error: `expected at most ${max} characters`, abort: true })
+    .regex(pattern, { error: `expected ${what}`, abort: true });
 }
 
 /** Text of two parts of which the first is fixed. */

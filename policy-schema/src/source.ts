@@ -130,6 +130,7 @@ function inside(key: unknown, value: unknown, path: readonly string[], reader: R
 }
 
 function scalar({ value, source }: yaml.Scalar, at: number, found: Reader['found']): unknown {
+  if (typeof value === 'object' && value !== null) return source;
   // 0o17, 0x1f, 1e3, 1.5, +1 and .inf are numbers of the core schema, and not of a policy.
   if (typeof value === 'number' && !(Number.isSafeInteger(value) && /^(?:0|-?[1-9][0-9]*)$/.test(source ?? ''))) {
     found('yaml', at, `a number that is not a plain decimal integer: ${source}; put it in quotes if it is text`);

@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { checkCedar } from '../src/cedar.ts';
+import { checkPolicy, formatIssue } from '../src/index.ts';
+import { BASE } from './base-policy.ts';
+import { type Edit, INVALID, type Row, VALID } from './policy-table.ts';
+
+/** The document of a row. An edit that finds nothing to change is a mistake in the table. */
+export function documentOf(edit: Row[1]): string | Uint8Array {
+  if ('document' in edit) return edit.document;
+  const edits = (typeof edit[0] === 'string' ? [edit] : edit) as readonly Edit[];
+  return edits.reduce((text, each) => {
+    assert.ok(!('document' in each));
+    assert.ok(text.includes(each[0]), `the base policy has ${each[0]}`);
+    return text.replace(each[0], () => each[1]);
+  }, BASE);
+}
+
+for (const [id, edit, expected = []] of [...VALID, ...INVALID]) {
+  test(`${expected.length === 0 ? 'a policy' : 'refused'}: ${id}`, () => {
+    const { policy, issues } = checkPolicy(documentOf(edit), { checks: [checkCedar] });
+    assert.deepEqual(
+      issues.map((issue) => `${issue.code} ${formatIssue(issue)}`),
+      expected,
+    );
+    assert.equal(
+      policy !== undefined,
+      issues.every(({ severity }) => severity === 'warning'),
+    );
+  });
+}
+
+test('the table has at least 150 policies, and each refusal is in it once', () => {
+  assert.ok(VALID.length + INVALID.length >= 150);
+  const codes = new Set(INVALID.flatMap(([, , issues = []]) => issues.map((issue) => issue.split(' ')[0])));
+  const tabled = ['size', 'encoding', 'syntax', 'depth', 'yaml', 'duplicate', 'unknown', 'missing', 'type', 'value'];
+  for (const code of [...tabled, 'reference', 'conflict', 'unbacked', 'control', 'cedar'])
+    assert.ok(codes.has(code), code);
+});
+
+test('what has expired is an error only where a time is given', () => {
+  const asOf = (day: string): string[] => checkPolicy(BASE, { asOf: Date.parse(day) }).issues.map(formatIssue);
+  assert.deepEqual(asOf('2026-12-31T23:59:59Z'), []);
+  assert.deepEqual(asOf('2027-01-01'), ['40:124 overrides[0].expires: OVR-7 ended with 2026-12-31']);
+  assert.deepEqual(asOf('2027-04-01'), [
+    '24:133 subprocessors.mailer.assurance.validUntil: the assurance ended with 2027-03-31',
+    '40:124 overrides[0].expires: OVR-7 ended with 2026-12-31',
+  ]);
+});
+
+test('at most 50 issues are listed, and what is left out is counted', () => {
+  const claims = Array.from({ length: 300 }, (_, i) => `  - { id: c${i}, kind: residency, statement: x }\n`).join('');
+  const { issues } = checkPolicy(
+    `enclaim: 1\nsystem: { name: a, owner: { name: A, contact: a }, version: 1 }\nclaims:\n${claims}`,
+  );
+  assert.equal(issues.length, 51);
+  assert.equal(issues.at(-1)?.message, '250 more issues are not listed');
+});
