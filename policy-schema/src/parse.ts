@@ -49,6 +49,8 @@ function readAll(
   }
 }
 
+/** Document order; at one place the order of the words, for some checkers have none of their own. */
 function byPlace(a: PolicyIssue, b: PolicyIssue): number {
-  return (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0);
+  const order = (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0);
+  return order || (a.message < b.message ? -1 : Number(a.message > b.message));
 }

@@ -177,8 +177,8 @@ export const INVALID: readonly Row[] = [
     'bad indentation',
     { document: 'enclaim: 1\n system:\n' },
     [
-      'syntax 1:10: nested mappings are not allowed in compact mappings',
       'syntax 1:10: implicit keys need to be on a single line',
+      'syntax 1:10: nested mappings are not allowed in compact mappings',
     ],
   ],
   ['tab as indentation', minimal('data:\n\ta: 1\n'), ['syntax 4:1: tabs are not allowed as indentation']],
@@ -978,8 +978,8 @@ export const INVALID: readonly Row[] = [
     'Cedar of an unknown method',
     ['action, resource', 'action == Action::"c.v1.Intake/Sumbit", resource'],
     [
-      'cedar 34:5 access.cedar: warning: for policy `policy0`, unable to find an applicable action given the policy scope constraints',
       'cedar 34:5 access.cedar: warning: for policy `policy0`, policy is impossible: the policy expression evaluates to false for all valid requests',
+      'cedar 34:5 access.cedar: warning: for policy `policy0`, unable to find an applicable action given the policy scope constraints',
       'cedar 34:42 access.cedar: for policy `policy0`, unrecognized action `Action::"c.v1.Intake/Sumbit"`; did you mean `Action::"c.v1.Intake/Submit"`?',
     ],
   ],
@@ -987,8 +987,8 @@ export const INVALID: readonly Row[] = [
     'Cedar of an unknown identity',
     ['principal is staff', 'principal is stuff'],
     [
-      'cedar 34:5 access.cedar: warning: for policy `policy0`, unable to find an applicable action given the policy scope constraints',
       'cedar 34:5 access.cedar: warning: for policy `policy0`, policy is impossible: the policy expression evaluates to false for all valid requests',
+      'cedar 34:5 access.cedar: warning: for policy `policy0`, unable to find an applicable action given the policy scope constraints',
       'cedar 34:25 access.cedar: for policy `policy0`, unrecognized entity type `stuff`; did you mean `staff`?',
     ],
   ],
@@ -1011,8 +1011,8 @@ export const INVALID: readonly Row[] = [
     'Cedar that no call can meet',
     ['principal is staff', 'principal is Anyone'],
     [
-      'cedar 34:5 access.cedar: warning: for policy `policy0`, unable to find an applicable action given the policy scope constraints',
       'cedar 34:5 access.cedar: warning: for policy `policy0`, policy is impossible: the policy expression evaluates to false for all valid requests',
+      'cedar 34:5 access.cedar: warning: for policy `policy0`, unable to find an applicable action given the policy scope constraints',
     ],
   ],
   // several
