@@ -3,6 +3,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import {
+  agileLog,
+  BANKS,
+  EV_IPL,
+  ipl,
+  le,
+  locality,
+  noAction,
+  sha1Log,
+  specId,
+} from '../../../test/fakes/event-log.ts';
 import { concat, toHex, utf8 } from '../../src/bytes.ts';
 import { HASH_LENGTH, type HashName, hash } from '../../src/digest.ts';
 import { DecodeError, EvidenceError } from '../../src/errors.ts';
@@ -10,64 +21,10 @@ import {
   authenticateEventLog,
   EV_NO_ACTION,
   extendPcr,
-  HASH_ID,
   parseEventLog,
   replayEventLog,
   zeroPcr,
 } from '../../src/tpm/index.ts';
-
-const le = (value: number, length: number): Uint8Array =>
-  Uint8Array.from({ length }, (_, i) => Math.floor(value / 256 ** i) & 0xff);
-
-interface Entry {
-  readonly register: number;
-  readonly type: number;
-  readonly data: Uint8Array;
-  /** The banks it has digests for, each of the data; all where left out. */
-  readonly banks?: readonly HashName[];
-}
-
-const EV_IPL = 13;
-const ipl = (register: number, text: string): Entry => ({ register, type: EV_IPL, data: utf8(text) });
-const noAction = (data: Uint8Array, register = 0): Entry => ({ register, type: EV_NO_ACTION, data });
-const locality = (value: number): Entry => noAction(concat(utf8('StartupLocality\0'), Uint8Array.of(value)));
-
-/** A log of SHA-1 events. */
-function sha1Log(...entries: readonly Entry[]): Uint8Array {
-  return concat(
-    ...entries.map(({ register, type, data }) =>
-      concat(le(register, 4), le(type, 4), hash('sha1', data), le(data.length, 4), data),
-    ),
-  );
-}
-
-function specId(banks: readonly (readonly [number, number])[], version = [0, 2]): Uint8Array {
-  return concat(
-    utf8('Spec ID Event03\0'),
-    le(0, 4),
-    Uint8Array.from([...version, 0, 2]),
-    le(banks.length, 4),
-    ...banks.map(([id, length]) => concat(le(id, 2), le(length, 2))),
-    Uint8Array.of(0),
-  );
-}
-
-const BANKS = ['sha1', 'sha256', 'sha384'] as const;
-
-/** A crypto-agile log. */
-function agileLog(...entries: readonly Entry[]): Uint8Array {
-  const header = sha1Log(noAction(specId(BANKS.map((bank) => [HASH_ID[bank], HASH_LENGTH[bank]]))));
-  return concat(
-    header,
-    ...entries.map(({ register, type, data, banks = BANKS }) =>
-      concat(
-        ...[le(register, 4), le(type, 4), le(banks.length, 4)],
-        ...banks.flatMap((bank) => [le(HASH_ID[bank], 2), hash(bank, data)]),
-        ...[le(data.length, 4), data],
-      ),
-    ),
-  );
-}
 
 const fold = (bank: HashName, start: Uint8Array, ...texts: readonly string[]): Uint8Array =>
   texts.reduce((value, text) => extendPcr(bank, value, hash(bank, utf8(text))), start);
