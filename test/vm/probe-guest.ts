@@ -1,19 +1,26 @@
-/** A guest that prints its command line and registers and powers off: for tests of the image alone. */
+/** A guest that measures as ours does, prints its command line and registers, and powers off: for tests of the image alone. */
 import { readFileSync } from 'node:fs';
-import { loadModules, mountBase, neverExit, powerOff } from '../../guest/src/linux/index.ts';
+import { type DigestText, parseDigest } from '../../attestation/src/digest.ts';
+import { BUNDLE_REGISTER, bundleEvent, POLICY_REGISTER, policyEvent } from '../../attestation/src/measure/index.ts';
+import { loadModules, mountBase, neverExit, powerOff, readCommandLine } from '../../guest/src/linux/index.ts';
+import { openAttester, openTpmDevice } from '../../guest/src/tpm/index.ts';
 
 neverExit((reason) => `probe: failed ${reason}`);
 mountBase();
-const modules = JSON.parse(readFileSync('/enclaim/modules.json', 'utf8'));
-const report = {
-  commandLine: readFileSync('/proc/cmdline', 'latin1').trimEnd(),
-  loaded: loadModules(modules),
-  registers: Object.fromEntries(Array.from({ length: 16 }, (_, index) => [index, register(index)])),
-};
-for (const part of JSON.stringify(report).match(/.{1,120}/g) ?? []) console.log(`probe:${part}`);
+const loaded = loadModules(JSON.parse(readFileSync('/enclaim/modules.json', 'utf8')));
+const { text, policy } = readCommandLine();
+const attester = await openAttester(await openTpmDevice());
+if (policy !== null) {
+  // The bundle's digest stands for any: it is that of the policy, spelt backwards.
+  const bundle = `sha384:${parseDigest('sha384', policy).toReversed().toHex()}` as DigestText<'sha384'>;
+  await attester.extend(POLICY_REGISTER, policyEvent(policy));
+  await attester.extend(BUNDLE_REGISTER, bundleEvent(bundle));
+}
+const register = (index: number): string =>
+  readFileSync(`/sys/class/tpm/tpm0/pcr-sha256/${index}`, 'latin1').trim().toLowerCase();
+const registers = Object.fromEntries(Array.from({ length: 16 }, (_, index) => [index, register(index)]));
+for (const part of JSON.stringify({ commandLine: text, loaded, registers }).match(/.{1,120}/g) ?? []) {
+  console.log(`probe:${part}`);
+}
 console.log('probe:end');
 powerOff();
-
-function register(index: number): string {
-  return readFileSync(`/sys/class/tpm/tpm0/pcr-sha256/${index}`, 'latin1').trim().toLowerCase();
-}

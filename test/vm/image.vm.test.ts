@@ -1,0 +1,133 @@
+/** The base image: the same bytes by two ways of building, and registers as predicted in real boots. */
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { chmod, chown, cp, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { after, test } from 'node:test';
+import { promisify } from 'node:util';
+import { parseDigest } from '../../attestation/src/digest.ts';
+import { launchCommandLine, PREDICTED_REGISTERS, predictPcrs } from '../../attestation/src/measure/index.ts';
+import {
+  buildImage,
+  compareManifests,
+  compareRegisters,
+  defaultCache,
+  parseManifest,
+  projectRoot,
+  writeImage,
+} from '../../image/src/index.ts';
+import { PROBE_ENTRIES, type ProbeLaunch, type ProbeReport, probe } from './probe.ts';
+
+const scratch = await mkdtemp(join(tmpdir(), 'enclaim-image-'));
+after(() => rm(scratch, { recursive: true, force: true }));
+
+test('another folder, user, umask, time zone and language, and nothing reused: the same image', async () => {
+  const here = await buildImage();
+  const there = join(scratch, 'another way/enclaim');
+  await copyProject(there);
+  const out = join(there, 'out');
+  const inputs = join(scratch, 'cache/inputs');
+  await cp(join(defaultCache(), 'inputs'), inputs, { recursive: true });
+  await chmod(scratch, 0o755); // mkdtemp's 0700 would keep the other user out
+  const nobody = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {};
+  if (nobody.uid !== undefined) for (const path of [there, inputs]) await chown(path, nobody.uid, nobody.gid);
+  const program = `
+    process.umask(0o077);
+    const { buildImage, writeImage } = await import(${JSON.stringify(join(there, 'image/src/index.ts'))});
+    await writeImage(await buildImage({ mirrors: [], reuse: false }), process.env.OUT);`;
+  await promisify(execFile)(process.execPath, ['--input-type=module', '-e', program], {
+    cwd: there,
+    ...nobody,
+    env: { OUT: out, ENCLAIM_CACHE: join(scratch, 'cache'), TZ: 'Pacific/Chatham', LANG: 'tr_TR.UTF-8', HOME: there },
+  });
+  const theirs = parseManifest(await readFile(join(out, 'manifest.json'), 'utf8'));
+  assert.deepEqual(compareManifests(here.manifest, theirs), []);
+  for (const [name, { file }] of Object.entries(theirs.artefacts)) {
+    const bytes = here[name as keyof typeof theirs.artefacts];
+    assert.ok((await readFile(join(out, file))).equals(bytes), name);
+  }
+});
+
+const folder = join(scratch, 'probe');
+const image = await buildImage({ entries: PROBE_ENTRIES });
+await writeImage(image, folder);
+const uki = join(folder, image.manifest.artefacts.uki.file);
+const reference = image.manifest.references.tpm;
+
+const policy = (byte: string) => `sha384:${byte.repeat(48)}` as const;
+const withAddress = (of: `sha384:${string}`): string =>
+  `${launchCommandLine(reference, of)} enclaim.ip=10.0.2.15/24,10.0.2.2`;
+
+const LAUNCHES: readonly { name: string; policy: `sha384:${string}`; commandLine: string }[] = [
+  { name: 'a policy', policy: policy('a1'), commandLine: launchCommandLine(reference, policy('a1')) },
+  { name: 'another policy', policy: policy('b2'), commandLine: launchCommandLine(reference, policy('b2')) },
+  { name: 'a third policy and another command line', policy: policy('c3'), commandLine: withAddress(policy('c3')) },
+];
+
+for (const launch of LAUNCHES) {
+  test(`every predicted register is the booted one: ${launch.name}`, async () => {
+    const report = await probe({ uki, commandLine: launch.commandLine });
+    assert.equal(report.commandLine, launch.commandLine);
+    const bundle = `sha384:${parseDigest('sha384', launch.policy).toReversed().toHex()}` as const;
+    const predicted = predictPcrs(reference, {
+      boot: 'kernel',
+      commandLine: launch.commandLine,
+      policy: launch.policy,
+      bundle,
+    });
+    for (const index of PREDICTED_REGISTERS)
+      assert.equal(report.registers[index], predicted.get(index)?.toHex(), `register ${index}`);
+    assert.deepEqual(compareRegisters(registersOf(report), reference, { ...launch, bundle }), []);
+  });
+}
+
+test('the command line in the image holds where none is passed', async () => {
+  const report = await probe({ uki });
+  assert.equal(report.commandLine, reference.commandLine);
+  assert.deepEqual(differing(report), ['register 14', 'register 15']); // nothing was measured into them
+});
+
+const INJECTIONS: readonly (ProbeLaunch & { name: string; moved: readonly string[] })[] = [
+  {
+    name: 'a passed command line',
+    commandLine: `${reference.commandLine} init_on_free=0`,
+    moved: ['register 9', 'register 12'],
+  },
+  {
+    name: 'an SMBIOS string that the stub appends',
+    oemStrings: ['io.systemd.stub.kernel-cmdline-extra=init_on_free=0'],
+    moved: ['register 9', 'register 12'],
+  },
+];
+
+for (const { name, moved, ...launch } of INJECTIONS) {
+  test(`a host that changes the command line by ${name} is seen`, async () => {
+    const report = await probe({ uki, ...launch });
+    assert.match(report.commandLine, /init_on_free=0/);
+    assert.deepEqual(differing(report), [...moved, 'register 14', 'register 15']);
+  });
+}
+
+/** Registers that are not those of an untouched launch without a passed command line. */
+function differing(report: ProbeReport): string[] {
+  const none = policy('00');
+  return compareRegisters(registersOf(report), reference, { commandLine: null, policy: none, bundle: none }).map(
+    (d) => d.component,
+  );
+}
+
+function registersOf({ registers }: ProbeReport): Map<number, Uint8Array> {
+  return new Map(Object.entries(registers).map(([index, hex]) => [Number(index), Uint8Array.fromHex(hex)]));
+}
+
+/** Everything that a build reads; tools that it does not run are left out. */
+async function copyProject(to: string): Promise<void> {
+  const skipped = new Set(['.git', '.cache', 'out', '@biomejs', '@typescript', 'bootstrap']);
+  await mkdir(to, { recursive: true });
+  await cp(projectRoot, to, {
+    recursive: true,
+    verbatimSymlinks: true,
+    filter: (path) => !skipped.has(basename(path)),
+  });
+}
