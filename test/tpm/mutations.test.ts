@@ -72,7 +72,7 @@ async function ourQuotes(): Promise<Quote[]> {
 /** The positive cases of a topic of vectors that others made; none where they are not here. */
 async function positives(topic: string): Promise<readonly (Case & { expected: Record<string, never> })[]> {
   const manifest = await readFile(join(OTHERS, topic, 'manifest.json'), 'utf8').catch(() => '{"cases":[]}');
-  return JSON.parse(manifest).cases.filter((one: Case) => one['polarity'] === 'positive');
+  return JSON.parse(manifest).cases.filter((one: Case) => one.polarity === 'positive');
 }
 
 async function otherQuotes(): Promise<Quote[]> {
@@ -142,7 +142,7 @@ test('event logs: a byte of every digest of every bank, and every truncation', a
   if (cases.length === 0) return t.skip('skipped: no vectors');
   let [digests, truncations] = [0, 0];
   for (const one of cases) {
-    const bytes = new Uint8Array(await readFile(join(OTHERS, 'tpm-eventlogs', String(one.files['log']))));
+    const bytes = new Uint8Array(await readFile(join(OTHERS, 'tpm-eventlogs', String(one.files.log))));
     const log = parseEventLog(bytes);
     const banks = replayEventLog(log);
     const authenticate = (bytes: Uint8Array, bank: HashName): unknown => {

@@ -65,7 +65,7 @@ export async function run(test: Case, dir: string): Promise<Outcome> {
 function refusalOf(expected: Expected): string | undefined {
   if (expected.result === 'accept') return undefined;
   if (expected.signature_valid === false) return 'signature';
-  if (expected.attest.type !== TYPES['quote']) return 'type';
+  if (expected.attest.type !== TYPES.quote) return 'type';
   if (expected.nonce !== expected.attest.extra_data) return 'nonce';
   return 'registers';
 }
