@@ -76,7 +76,10 @@ async function serve(options: MachineOptions, showConsole: boolean): Promise<voi
   const onPhase = (phase: MachinePhase): void => console.error(`${seconds()}  ${PHASES[phase]}`);
   await using machine = await startMachine({ ...options, onPhase });
   console.log(`127.0.0.1:${machine.port}`);
-  if (machine.tpmAuthority !== null) console.error(`TPM certified by ${machine.tpmAuthority}`);
+  if (machine.tpmAuthority !== null) {
+    const { root, issuer } = machine.tpmAuthority;
+    console.error(`for enclaim references: --unsafe-swtpm-root ${root} --certificate ${issuer}`);
+  }
   for await (const line of machine.console) if (showConsole) console.error(`| ${line}`);
   const { code, refusal } = await machine.ended;
   options.signal?.throwIfAborted();

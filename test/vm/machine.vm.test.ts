@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { mkdtemp, readdir, rm, truncate, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -11,6 +11,7 @@ import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { encodeBundle } from '@enclaim/attestation/bundle';
 import { type MachineOptions, startMachine } from '@enclaim/image/machine';
+import { machineProcesses } from './processes.ts';
 
 let folder: string;
 let options: MachineOptions & { readonly stateFolder: string };
@@ -34,20 +35,7 @@ before(async () => {
 });
 after(() => rm(folder, { recursive: true }));
 
-/** Pids of processes that name this test's folder: QEMU by its disks, swtpm by its state. */
-function processes(): number[] {
-  const ours = (pid: string): boolean => {
-    try {
-      const argv = readFileSync(`/proc/${pid}/cmdline`, 'latin1').split('\0');
-      return /qemu|swtpm/.test(argv[0] ?? '') && argv.some((argument) => argument.includes(folder));
-    } catch {
-      return false; // gone meanwhile
-    }
-  };
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name) && ours(name))
-    .map(Number);
-}
+const processes = (): number[] => machineProcesses(folder);
 
 async function assertNothingLeft(): Promise<void> {
   assert.deepEqual(processes(), []);

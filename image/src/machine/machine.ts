@@ -9,7 +9,7 @@ import { type MachineWish, planMachine, type RunPlace } from './plan.ts';
 import { freePort, portTaken } from './port.ts';
 import { makeRunFolder } from './run-folder.ts';
 import { findTools, type ToolOptions } from './tools.ts';
-import { prepareTpm, startTpm } from './tpm.ts';
+import { prepareTpm, startTpm, type TpmState } from './tpm.ts';
 import { ConsoleWatch, type MachinePhase } from './watch.ts';
 
 /** What {@link startMachine} boots, where, and who is told. */
@@ -32,8 +32,8 @@ export interface RunningMachine {
   readonly port: number;
   /** Process ids: QEMU, and swtpm where there is one. */
   readonly processes: readonly number[];
-  /** PEM file of the authority that certified the TPM, or null on a platform without swtpm. See {@link TpmState}. */
-  readonly tpmAuthority: string | null;
+  /** The authority that certified the TPM, or null on a platform without swtpm. */
+  readonly tpmAuthority: TpmState['authority'] | null;
   /** What firmware and guest wrote, for one reader. **Trust**: whoever runs the machine can write anything here. */
   readonly console: AsyncIterable<string>;
   /** Settles when QEMU has ended and everything is cleaned up: its exit code and the guest's refusal, if it spoke one. */
@@ -94,7 +94,7 @@ async function boot(options: MachineOptions, signal: AbortSignal): Promise<Runni
   await copyFile(tools.firmware.variables, join(runFolder, VARIABLES_FILE));
   signal.throwIfAborted();
 
-  let tpmAuthority: string | null = null;
+  let tpmAuthority: RunningMachine['tpmAuthority'] = null;
   const processes: number[] = [];
   if (swtpm !== null) {
     onPhase('tpm');

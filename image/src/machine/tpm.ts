@@ -13,10 +13,10 @@ export interface TpmState {
   /** The folder that swtpm opens. */
   readonly folder: string;
   /**
-   * PEM file of the authority that certified this TPM's endorsement keys.
+   * PEM files of the authority that certified this TPM's endorsement keys: its root, and the issuer between.
    * **Trust**: it proves nothing about hardware; a client trusts it only where it names it.
    */
-  readonly authority: string;
+  readonly authority: { readonly root: string; readonly issuer: string };
 }
 
 const MARKER = 'tpm2-00.permall';
@@ -30,7 +30,9 @@ const POLL_MS = 5;
  * @throws MachineError `tpm-failed`, or the reason of `signal`.
  */
 export async function prepareTpm(folder: string, tools: MachineTools, signal: AbortSignal): Promise<TpmState> {
-  const state = { folder: join(folder, 'tpm'), authority: join(folder, 'authority', 'swtpm-localca-rootca-cert.pem') };
+  const certificate = (name: string): string => join(folder, 'authority', name);
+  const authority = { root: certificate('swtpm-localca-rootca-cert.pem'), issuer: certificate('issuercert.pem') };
+  const state = { folder: join(folder, 'tpm'), authority };
   if (existsSync(join(state.folder, MARKER))) return state;
   const partial = join(folder, `tpm.${process.pid}.tmp`);
   await rm(partial, { recursive: true, force: true });

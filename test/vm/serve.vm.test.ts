@@ -1,0 +1,83 @@
+/** A machine whose guest really serves: its life from the first phase to the last, and every way to end it. */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { after, before, test } from 'node:test';
+import { encodeBundle } from '@enclaim/attestation/bundle';
+import { buildImage, projectRoot, writeImage } from '@enclaim/image';
+import { type MachineOptions, type MachinePhase, startMachine } from '@enclaim/image/machine';
+import { machineProcesses } from './processes.ts';
+
+let folder: string;
+let options: MachineOptions;
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'enclaim-serve-'));
+  const hello = { source: 'test/vm/hello-guest.ts', path: 'enclaim/guest.mjs', reason: 'test', executable: true };
+  const image = await buildImage({ entries: [hello] });
+  await writeImage(image, join(folder, 'image'));
+  const { manifest } = image;
+  const app = join(folder, 'app.enclaim');
+  const bundle = { policy: Buffer.from('{}'), descriptors: new Uint8Array(), handlers: new Uint8Array() };
+  await writeFile(app, encodeBundle(bundle));
+  const boot = { kind: 'uki', uki: join(folder, 'image', manifest.artefacts.uki.file) } as const;
+  options = { app, boot, commandLine: manifest.references.tpm.commandLine };
+});
+after(() => rm(folder, { recursive: true }));
+
+const alive = (pid: number): boolean => existsSync(`/proc/${pid}/exe`);
+const hello = async (port: number): Promise<string> => (await fetch(`http://127.0.0.1:${port}`)).text();
+
+test('boots phase by phase, serves, and ends with nothing left', async () => {
+  const phases: MachinePhase[] = [];
+  const machine = await startMachine({ ...options, onPhase: (phase) => phases.push(phase) });
+  assert.deepEqual(phases, ['tools', 'tpm', 'firmware', 'guest', 'serving']);
+  assert.equal(await hello(machine.port), 'hello');
+  assert.equal(machine.processes.filter(alive).length, 2);
+  assert.ok(
+    machine.tpmAuthority !== null && existsSync(machine.tpmAuthority.root) && existsSync(machine.tpmAuthority.issuer),
+  );
+  await machine.stop();
+  await machine.stop(); // again is harmless
+  assert.deepEqual(machine.processes.filter(alive), []);
+  assert.ok(!existsSync(machine.tpmAuthority.root));
+  const lines = await Array.fromAsync(machine.console);
+  assert.ok(lines.includes('enclaim: serving'), lines.join('\n'));
+  assert.equal((await machine.ended).refusal, null);
+});
+
+test("the guest's refusal is the error, and the machine is off", async () => {
+  const policy = `sha384:${'00'.repeat(48)}` as const;
+  await assert.rejects(startMachine({ ...options, policy }), { code: 'guest-refused', message: 'told to refuse' });
+});
+
+test('an address on the measured command line replaces DHCP', async () => {
+  const commandLine = `${options.commandLine} enclaim.ip=10.0.2.77/24,10.0.2.2`;
+  await using machine = await startMachine({ ...options, commandLine });
+  // The port is forwarded to the address that DHCP would have given: nobody is there.
+  await assert.rejects(fetch(`http://127.0.0.1:${machine.port}`, { signal: AbortSignal.timeout(2000) }));
+});
+
+for (const [phase, signal, status] of [
+  ['guest', 'SIGINT', 130],
+  ['serving', 'SIGTERM', 143],
+] as const) {
+  test(`enclaim run ended by ${signal} in the phase ${phase}: exit status ${status}, nothing left`, async () => {
+    const state = join(folder, phase);
+    const argv = ['cli/src/main.ts', 'run', options.app, '--image', join(folder, 'image'), '--state', state];
+    const run = spawn(process.execPath, argv, { cwd: projectRoot, stdio: ['ignore', 'ignore', 'pipe'] });
+    const exit = once(run, 'exit');
+    for await (const line of createInterface(run.stderr)) {
+      if (!new RegExp(`s  ${phase}`).test(line)) continue;
+      assert.equal(machineProcesses(state).length, 2);
+      run.kill(signal);
+    }
+    assert.deepEqual(await exit, [status, null]);
+    assert.deepEqual(machineProcesses(state), []);
+  });
+}
