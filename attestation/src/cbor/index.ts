@@ -1,0 +1,6 @@
+/** CBOR and COSE, as far as attestation needs them. */
+
+export { encodeSign1, parseSign1, type Sign1, verifySign1 } from './cose.ts';
+export { decodeCbor } from './decode.ts';
+export { encodeCbor } from './encode.ts';
+export { type CborKey, type CborMap, type CborValue, isTagged, type Tagged } from './value.ts';

@@ -1,0 +1,9 @@
+/** Google Compute Engine. */
+
+export {
+  type AuthenticatedGceEndorsement,
+  appraiseGceEndorsement,
+  type EndorsedLaunch,
+  type GceGolden,
+  verifyGceEndorsement,
+} from './endorsement.ts';
