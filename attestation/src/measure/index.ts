@@ -1,6 +1,35 @@
 /** What a launch measures, computed from the things launched. */
 
+export { qemuAcpiBlobs } from './acpi.ts';
+export { type Firmware, parseFirmware, type SevSection } from './ovmf.ts';
 export { authenticodeBytes, type PeImage, type PeSection, parsePe, sectionBytes, sectionNamed } from './pe.ts';
+export {
+  type DirectBoot,
+  describeSnpFirmware,
+  type SnpFirmware,
+  type SnpLaunch,
+  snpLaunchDigest,
+  snpSvsmLaunchDigest,
+} from './snp.ts';
+export { encodeIdBlock, type IdBlock, snpKeyDigest } from './snp-id-block.ts';
+export { qemuCpuSignature, type Vmm } from './snp-vmsa.ts';
+export { gceTdHob, qemuTdHob } from './td-hob.ts';
+export { cfvDigest, type MrtdOrder, mrtdOf, parseTdvf, type TdvfSection } from './tdvf.ts';
+export {
+  commandLineEvent,
+  dstackEvent,
+  gceBootOptions,
+  gcePlaceholderVariables,
+  type RtmrEvent,
+  rtmr0Events,
+  rtmr1Events,
+  rtmr2Events,
+  rtmrOf,
+  type SecureBootVariables,
+  type TdxImage,
+  type TdxPlatform,
+  uiAppOption,
+} from './tdx-events.ts';
 export {
   BUNDLE_REGISTER,
   bundleEvent,
