@@ -1,0 +1,74 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { test } from 'node:test';
+import { zstdDecompressSync } from 'node:zlib';
+import fc from 'fast-check';
+import { packZstd, unpacksTo } from '../src/zstd.ts';
+
+/** Text-like data with runs of zeros, so that it is cut and full of repeat offsets on both sides of each cut. */
+function sample(seed: number, length: number, zeros: number): Buffer {
+  const words = Array.from({ length: 200 }, (_, i) =>
+    createHash('md5')
+      .update(`${seed} ${i}`)
+      .digest()
+      .subarray(0, 3 + (i % 9)),
+  );
+  const parts: Uint8Array[] = [];
+  for (let size = 0, i = seed; size < length; i = (i * 48271 + 11) % 2147483647) {
+    const part = i % 97 === 0 ? Buffer.alloc(zeros) : (words[i % words.length] ?? new Uint8Array());
+    parts.push(part);
+    size += part.length;
+  }
+  return Buffer.concat(parts);
+}
+
+test('what is packed in parts is one frame that any decoder unpacks', async () => {
+  for (const level of [1, 3, 9, 19]) {
+    for (const [seed, length, zeros] of [
+      [1, 600_000, 40],
+      [2, 3_000_000, 17],
+      [3, 1_000_000, 300_000],
+    ] as const) {
+      const bytes = sample(seed, length, zeros);
+      const frame = await packZstd(bytes, level);
+      assert.ok(zstdDecompressSync(frame).equals(bytes));
+      assert.deepEqual([...frame.subarray(0, 5)], [0x28, 0xb5, 0x2f, 0xfd, 0x80], 'it was cut');
+    }
+  }
+});
+
+test('small, empty, all-zero and uncuttable inputs', async () => {
+  for (const bytes of [
+    Buffer.alloc(0),
+    Buffer.from('x'),
+    Buffer.alloc(1_000_000),
+    sample(4, 100_000, 3),
+    Buffer.alloc(70),
+  ]) {
+    assert.ok(zstdDecompressSync(await packZstd(bytes, 3)).equals(bytes));
+  }
+});
+
+test('any input comes back', async () => {
+  const piece = fc.oneof(
+    fc.uint8Array({ maxLength: 300 }),
+    fc.nat(60).map((length) => new Uint8Array(length)),
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.array(piece, { maxLength: 30 }), async (pieces) => {
+      const bytes = Buffer.concat(pieces);
+      assert.ok(await unpacksTo(await packZstd(bytes, 3), bytes));
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test('a frame that unpacks to something else, more or nothing is told apart', async () => {
+  const bytes = sample(5, 200_000, 40);
+  const frame = await packZstd(bytes, 3);
+  assert.ok(await unpacksTo(frame, bytes));
+  assert.ok(!(await unpacksTo(frame, bytes.subarray(1))));
+  assert.ok(!(await unpacksTo(frame, bytes.subarray(0, -1))));
+  assert.ok(!(await unpacksTo(frame.subarray(0, -5), bytes)));
+  assert.ok(!(await unpacksTo(new Uint8Array(), bytes)));
+});
