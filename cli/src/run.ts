@@ -29,7 +29,6 @@ const PHASES: Readonly<Record<MachinePhase, string>> = {
   tools: 'finding QEMU, firmware and TPM',
   tpm: 'making the TPM',
   firmware: 'firmware measures and starts the kernel',
-  kernel: 'kernel starts',
   guest: 'guest measures policy and app, and starts the runtime',
   serving: 'serving',
 };

@@ -44,7 +44,7 @@ async function assertNothingLeft(): Promise<void> {
     [],
   );
   assert.deepEqual(
-    (await readdir(folder, { recursive: true })).filter((name) => name.endsWith('.tmp')),
+    (await readdir(folder, { recursive: true })).filter((name) => /\btpm-\d+-/.test(name)),
     [],
   );
 }
@@ -103,6 +103,17 @@ test('a TPM whose state is damaged is not replaced in silence', async () => {
   await assert.rejects(startMachine({ ...options, stateFolder, timeout: 500 }), { code: 'boot-timeout' });
   await truncate(join(stateFolder, 'tpm/tpm2-00.permall'), 100);
   await assert.rejects(startMachine({ ...options, stateFolder }), { name: 'MachineError', code: /tpm-failed|exited/ });
+  await rm(join(stateFolder, 'tpm/tpm2-00.permall'));
+  await assert.rejects(startMachine({ ...options, stateFolder }), { name: 'MachineError', code: 'tpm-failed' });
+  await assertNothingLeft();
+});
+
+test('a state folder that cannot be written is named', async () => {
+  const stateFolder = join(options.app, 'below-a-file');
+  await assert.rejects(startMachine({ ...options, stateFolder }), {
+    code: 'disk-missing',
+    message: new RegExp(stateFolder),
+  });
   await assertNothingLeft();
 });
 

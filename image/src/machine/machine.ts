@@ -2,13 +2,13 @@
 import { copyFile, mkdir, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { type MachineArguments, renderMachine, VARIABLES_FILE } from './arguments.ts';
+import { type MachineArguments, type MachineDescription, renderMachine, VARIABLES_FILE } from './arguments.ts';
 import { type Child, startChild, tied } from './child.ts';
 import { MachineError } from './error.ts';
+import { makeOwnFolder } from './own-folder.ts';
 import { type MachineWish, planMachine, type RunPlace } from './plan.ts';
 import { freePort, portTaken } from './port.ts';
-import { makeRunFolder } from './run-folder.ts';
-import { findTools, type ToolOptions } from './tools.ts';
+import { findTools, type MachineTools, type ToolOptions } from './tools.ts';
 import { prepareTpm, startTpm, type TpmState } from './tpm.ts';
 import { ConsoleWatch, type MachinePhase } from './watch.ts';
 
@@ -83,15 +83,13 @@ async function boot(options: MachineOptions, signal: AbortSignal): Promise<Runni
   signal.throwIfAborted();
 
   onPhase('tools');
-  const runFolder = await makeRunFolder();
+  const runFolder = await makeOwnFolder(tmpdir(), 'enclaim-run');
   cleanup.defer(() => rm(runFolder, { recursive: true, force: true }));
   const place = placeOf(options, runFolder, await freePort(options.port ?? 0));
   const description = await planMachine(options, place);
   const tools = await findTools({ ...options.tools, signal });
   const { qemu, swtpm } = renderMachine(description, tools);
-  await mkdir(place.stateFolder, { recursive: true, mode: 0o700 });
-  await makeDisk(description.state);
-  await copyFile(tools.firmware.variables, join(runFolder, VARIABLES_FILE));
+  await prepareFiles(description, place, tools);
   signal.throwIfAborted();
 
   let tpmAuthority: RunningMachine['tpmAuthority'] = null;
@@ -173,6 +171,16 @@ function handOver(
 
 function placeOf({ stateFolder }: MachineOptions, runFolder: string, port: number): RunPlace {
   return { runFolder, stateFolder: stateFolder === undefined ? join(runFolder, 'state') : resolve(stateFolder), port };
+}
+
+async function prepareFiles({ state }: MachineDescription, place: RunPlace, tools: MachineTools): Promise<void> {
+  try {
+    await mkdir(place.stateFolder, { recursive: true, mode: 0o700 });
+    await makeDisk(state);
+    await copyFile(tools.firmware.variables, join(place.runFolder, VARIABLES_FILE));
+  } catch (cause) {
+    throw new MachineError('disk-missing', `cannot write in ${place.stateFolder} or ${place.runFolder}`, { cause });
+  }
 }
 
 /** A sparse file, made at full size in one step; an existing one is kept as it is. */

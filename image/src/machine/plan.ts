@@ -1,8 +1,8 @@
 /** What to boot: a caller's wish, held against the files that it names. */
 import { createHash } from 'node:crypto';
-import { access, constants, readFile } from 'node:fs/promises';
+import { access, constants, readFile, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { parseBundle } from '@enclaim/attestation/bundle';
+import { MAX_BUNDLE, parseBundle } from '@enclaim/attestation/bundle';
 import type { Accelerator, BootSource, MachineDescription, Platform } from './arguments.ts';
 import { MachineError } from './error.ts';
 
@@ -60,9 +60,12 @@ export async function planMachine(wish: MachineWish, place: RunPlace): Promise<M
 }
 
 async function readPolicy(app: string): Promise<Uint8Array> {
-  const bytes = await readFile(app).catch((cause) => {
+  const absent = (cause: unknown): never => {
     throw new MachineError('disk-missing', `cannot read the app bundle ${app}`, { cause });
-  });
+  };
+  const { size } = await stat(app).catch(absent);
+  if (size > MAX_BUNDLE) throw new MachineError('bundle-invalid', `${app} has ${size} bytes, at most ${MAX_BUNDLE}`);
+  const bytes = await readFile(app).catch(absent);
   try {
     return parseBundle(bytes).policy;
   } catch (cause) {

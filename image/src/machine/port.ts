@@ -24,5 +24,6 @@ export async function freePort(port: number): Promise<number> {
 
 /** The error for a port that somebody else has. */
 export function portTaken(port: number, cause?: unknown): MachineError {
-  return new MachineError('port-taken', `port ${port} on 127.0.0.1 is in use`, { cause });
+  const reason = cause instanceof Error ? cause.message : 'in use';
+  return new MachineError('port-taken', `port ${port} on 127.0.0.1 cannot be had: ${reason}`, { cause });
 }

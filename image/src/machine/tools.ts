@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { access, constants, readFile, rename, rm } from 'node:fs/promises';
-import { delimiter, join } from 'node:path';
+import { delimiter, isAbsolute, join } from 'node:path';
 import { promisify } from 'node:util';
 import { unpackDeb } from '../deb.ts';
 import { ImageError } from '../errors.ts';
@@ -69,8 +69,8 @@ export async function findTools(options: ToolOptions = {}): Promise<MachineTools
 
 async function find(name: string, path: string): Promise<string> {
   for (const folder of path.split(delimiter)) {
-    const file = join(folder || '.', name);
-    if (folder !== '' && (await isProgram(file))) return file;
+    const file = join(folder, name);
+    if (isAbsolute(folder) && (await isProgram(file))) return file;
   }
   throw new MachineError('tool-missing', `${name} is not on the path; ${HINT}`);
 }

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { TPM_SOCKET } from './arguments.ts';
 import { type Child, startChild, tied } from './child.ts';
 import { MachineError } from './error.ts';
+import { makeOwnFolder } from './own-folder.ts';
 import type { MachineTools } from './tools.ts';
 
 /** Where a TPM lives. */
@@ -34,13 +35,15 @@ export async function prepareTpm(folder: string, tools: MachineTools, signal: Ab
   const authority = { root: certificate('swtpm-localca-rootca-cert.pem'), issuer: certificate('issuercert.pem') };
   const state = { folder: join(folder, 'tpm'), authority };
   if (existsSync(join(state.folder, MARKER))) return state;
-  const partial = join(folder, `tpm.${process.pid}.tmp`);
-  await rm(partial, { recursive: true, force: true });
+  // Without this, swtpm would make a new TPM in it, and its holder would not notice the loss of the old one.
+  if (existsSync(state.folder)) throw new MachineError('tpm-failed', `${state.folder} exists and holds no TPM`);
+  const partial = await makeOwnFolder(folder, 'tpm');
   try {
     await manufacture(folder, partial, tools);
     signal.throwIfAborted();
-    await rm(state.folder, { recursive: true, force: true });
-    await rename(partial, state.folder);
+    await rename(partial, state.folder).catch((cause) => {
+      throw new MachineError('tpm-failed', `another run made the TPM in ${folder} meanwhile`, { cause });
+    });
   } finally {
     await rm(partial, { recursive: true, force: true });
   }

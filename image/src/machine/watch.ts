@@ -1,12 +1,11 @@
 /** What a machine's console tells about its boot. */
 import { LineQueue } from './console.ts';
 
-/** The steps of a boot, in order. */
-export type MachinePhase = 'tools' | 'tpm' | 'firmware' | 'kernel' | 'guest' | 'serving';
+/** The steps of a boot, in order. The quiet kernel is part of `firmware`: from outside, its start cannot be told. */
+export type MachinePhase = 'tools' | 'tpm' | 'firmware' | 'guest' | 'serving';
 
-/** Each line that marks a phase, in order; the first comes from OVMF, the others from the guest's supervisor. */
+/** The lines of the guest's supervisor that mark a phase, in order. */
 const MARKS: readonly (readonly [MachinePhase, RegExp])[] = [
-  ['kernel', /^BdsDxe: starting /],
   ['guest', /^enclaim: guest\b/],
   ['serving', /^enclaim: serving\b/],
 ];

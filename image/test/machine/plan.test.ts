@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -44,6 +44,13 @@ test('a bundle cut at any length is refused', async () => {
     await writeFile(app, BUNDLE.subarray(0, length));
     await assert.rejects(planMachine({ ...wish, app }, place), { name: 'MachineError', code: 'bundle-invalid' });
   }
+});
+
+test('a file larger than any bundle is not read', async () => {
+  const app = join(folder, 'large');
+  await writeFile(app, '');
+  await truncate(app, 2 ** 40);
+  await assert.rejects(planMachine({ ...wish, app }, place), { code: 'bundle-invalid' });
 });
 
 test('a file that is not there is named', async () => {
