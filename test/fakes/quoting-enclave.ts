@@ -1,0 +1,256 @@
+/**
+ * Intel's quoting enclave and provisioning service in software: TDX quotes, PCK chain and collateral with a root of their
+ * own, in Intel's formats. Nothing that it makes can verify under Intel's root.
+ */
+
+import { createHash, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
+import type { TcbStatus, TdxCollateral, TdxEvidence } from '../../attestation/src/tdx/index.ts';
+import { authority, EPOCH, FakeIdentity, pemOf, pinOf } from './certificates.ts';
+import { der, integer, octets, oid, sequence } from './der.ts';
+
+const DAY = 86_400_000;
+const SGX = '1.2.840.113741.1.13.1';
+const FMSPC = '00906ed50000';
+/** Security versions of the platform's components. */
+const COMPONENTS = [8, 8, 2, 2, 4, 1, 0, 6, 0, 0, 0, 0, 0, 0, 0, 0];
+const PCE_SVN = 11;
+const QE_MRSIGNER = 'dc9e2a7c6f948f17474e34a7fc43ed030f7c1563f1babddf6340c82e0e54a8c5';
+const QE_VENDOR = '939a7233f79c4ca9940a0db3957f0607';
+const ZERO48 = '00'.repeat(48);
+
+/** Fields of a trust domain's report. */
+export interface FakeTd {
+  readonly version?: 4 | 5;
+  readonly teeTcbSvn?: readonly number[];
+  readonly mrSignerSeam?: Uint8Array;
+  readonly tdAttributes?: bigint;
+  readonly xfam?: bigint;
+  readonly mrTd?: Uint8Array;
+  readonly mrConfigId?: Uint8Array;
+  readonly rtmrs?: readonly Uint8Array[];
+  readonly reportData?: Uint8Array;
+}
+
+/** What the collateral says; dates in milliseconds since 1970. */
+export interface FakeCollateral {
+  readonly issueDate?: number;
+  readonly nextUpdate?: number;
+  readonly fmspc?: string;
+  readonly statuses?: readonly [first: TcbStatus, ...rest: TcbStatus[]];
+  readonly moduleStatus?: TcbStatus;
+  readonly qeStatus?: TcbStatus;
+  readonly qeMrSigner?: string;
+  readonly revoked?: readonly number[];
+  readonly rootRevoked?: readonly number[];
+}
+
+export class FakeQuotingEnclave {
+  readonly root: FakeIdentity = new FakeIdentity('Intel SGX Root CA', 'ecdsa-sha256');
+  readonly platformCa: FakeIdentity = new FakeIdentity('Intel SGX PCK Platform CA', 'ecdsa-sha256');
+  readonly pck: FakeIdentity = new FakeIdentity('Intel SGX PCK Certificate', 'ecdsa-sha256');
+  readonly tcbSigner: FakeIdentity = new FakeIdentity('Intel SGX TCB Signing', 'ecdsa-sha256');
+  readonly #attestation = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  readonly rootDer: Uint8Array;
+  readonly platformCaDer: Uint8Array;
+  readonly pckDer: Uint8Array;
+  readonly tcbSignerDer: Uint8Array;
+
+  constructor() {
+    const { root, platformCa, pck, tcbSigner } = this;
+    this.rootDer = root.root({ extensions: authority(1) });
+    this.platformCaDer = root.certify({
+      subject: platformCa.subject,
+      spki: platformCa.spki,
+      serial: 2,
+      extensions: authority(0),
+    });
+    const extensions = [{ oid: SGX, value: sgxExtension() }];
+    this.pckDer = platformCa.certify({ subject: pck.subject, spki: pck.spki, serial: 3, extensions });
+    this.tcbSignerDer = root.certify({ subject: tcbSigner.subject, spki: tcbSigner.spki, serial: 4 });
+  }
+
+  /** Pins under which this enclave's quotes verify. */
+  get pins(): `sha256:${string}`[] {
+    return [pinOf(this.rootDer)];
+  }
+
+  /** A signed quote. @param tamper Changes what is signed between the steps of signing. */
+  quote(td: FakeTd = {}, tamper: { readonly qeReportData?: Uint8Array; readonly mrSigner?: string } = {}): Uint8Array {
+    const version = td.version ?? 4;
+    const header = Buffer.concat([
+      u16(version),
+      u16(2),
+      u32(0x81),
+      u32(0),
+      Buffer.from(QE_VENDOR, 'hex'),
+      Buffer.alloc(20),
+    ]);
+    const body = bodyOf(td);
+    const signed = Buffer.concat([header, ...(version === 5 ? [u16(3), u32(body.length)] : []), body]);
+    const authData = Buffer.from(Array.from({ length: 32 }, (_, i) => i));
+    const key = rawPublic(this.#attestation.publicKey);
+    const binding = createHash('sha256').update(key).update(authData).digest();
+    const qeReport = enclaveReport(tamper.qeReportData ?? Buffer.concat([binding, Buffer.alloc(32)]), tamper.mrSigner);
+    const chain = Buffer.from(pemOf(this.pckDer, this.platformCaDer, this.rootDer));
+    const certification = Buffer.concat([
+      qeReport,
+      rawSign(this.pck.privateKey, qeReport),
+      u16(authData.length),
+      authData,
+      u16(5),
+      u32(chain.length),
+      chain,
+    ]);
+    const signature = rawSign(this.#attestation.privateKey, signed);
+    const data = Buffer.concat([signature, key, u16(6), u32(certification.length), certification]);
+    return Buffer.concat([signed, u32(data.length), data]);
+  }
+
+  /** Collateral that fits this enclave's platform. */
+  collateral(content: FakeCollateral = {}): TdxCollateral {
+    const { revoked = [], rootRevoked = [] } = content;
+    const tcbInfo = Buffer.from(JSON.stringify(tcbInfoOf(content)));
+    const qeIdentity = Buffer.from(JSON.stringify(qeIdentityOf(content)));
+    const signerKey = this.tcbSigner.privateKey;
+    return {
+      tcbInfo,
+      tcbInfoSignature: rawSign(signerKey, tcbInfo),
+      qeIdentity,
+      qeIdentitySignature: rawSign(signerKey, qeIdentity),
+      tcbInfoChain: [this.tcbSignerDer, this.rootDer],
+      qeIdentityChain: [this.tcbSignerDer, this.rootDer],
+      pckCrl: this.platformCa.crl({ revoked }),
+      rootCrl: this.root.crl({ revoked: rootRevoked }),
+    };
+  }
+
+  /** A quote with all that it needs to verify. */
+  evidence(td: FakeTd = {}, content: FakeCollateral = {}): TdxEvidence {
+    return { quote: this.quote(td), collateral: this.collateral(content) };
+  }
+}
+
+function bodyOf(td: FakeTd): Buffer {
+  const fixed = (bytes: Uint8Array | undefined, length: number): Buffer =>
+    Buffer.concat([bytes ?? Buffer.alloc(length)], length);
+  const body = [
+    fixed(Uint8Array.from(td.teeTcbSvn ?? [6, 1, 8]), 16),
+    Buffer.alloc(48, 0x5e),
+    fixed(td.mrSignerSeam, 48),
+    Buffer.alloc(8),
+    u64(td.tdAttributes ?? 1n << 28n),
+    u64(td.xfam ?? 0x6_00e7n),
+    fixed(td.mrTd ?? Buffer.alloc(48, 0xd0), 48),
+    fixed(td.mrConfigId, 48),
+    Buffer.alloc(96),
+    ...[0, 1, 2, 3].map((index) => fixed(td.rtmrs?.[index], 48)),
+    fixed(td.reportData, 64),
+  ];
+  return Buffer.concat(td.version === 5 ? [...body, Buffer.alloc(64)] : body);
+}
+
+function enclaveReport(reportData: Uint8Array, mrSigner: string = QE_MRSIGNER): Buffer {
+  const report = Buffer.alloc(384);
+  report.set([0x11], 48);
+  report.set(Buffer.from(mrSigner, 'hex'), 128);
+  report.writeUInt16LE(2, 256);
+  report.writeUInt16LE(4, 258);
+  report.set(reportData, 320);
+  return report;
+}
+
+function sgxExtension(): Uint8Array {
+  const field = (arcs: string, value: Uint8Array): Uint8Array => sequence(oid(`${SGX}.${arcs}`), value);
+  const components = COMPONENTS.map((svn, index) => field(`2.${index + 1}`, integer(svn)));
+  return sequence(
+    field('1', octets(Buffer.alloc(16, 1))),
+    field(
+      '2',
+      sequence(...components, field('2.17', integer(PCE_SVN)), field('2.18', octets(Uint8Array.from(COMPONENTS)))),
+    ),
+    field('3', octets(Buffer.alloc(2))),
+    field('4', octets(Buffer.from(FMSPC, 'hex'))),
+    field('5', der(0x0a, Uint8Array.of(1))),
+  );
+}
+
+function dates({ issueDate = EPOCH, nextUpdate = EPOCH + 30 * DAY }: FakeCollateral): object {
+  const text = (time: number): string => new Date(time).toISOString().replace('.000', '');
+  return { issueDate: text(issueDate), nextUpdate: text(nextUpdate), tcbEvaluationDataNumber: 19 };
+}
+
+/** The first level is the platform's own; each one below it asks for one less of every component. */
+function tcbInfoOf(content: FakeCollateral): object {
+  const { fmspc = FMSPC, statuses = ['UpToDate'], moduleStatus = 'UpToDate' } = content;
+  const svns = (versions: readonly number[], less: number): object[] =>
+    versions.map((svn) => ({ svn: Math.max(0, svn - less), category: 'BIOS' }));
+  const module = { mrsigner: ZERO48, attributes: '00'.repeat(8), attributesMask: 'FF'.repeat(8) };
+  return {
+    id: 'TDX',
+    version: 3,
+    ...dates(content),
+    fmspc: fmspc.toUpperCase(),
+    pceId: '0000',
+    tcbType: 0,
+    tdxModule: module,
+    tdxModuleIdentities: [
+      {
+        id: 'TDX_01',
+        ...module,
+        tcbLevels: [{ tcb: { isvsvn: 6 }, tcbStatus: moduleStatus, advisoryIDs: ['INTEL-SA-MODULE'] }],
+      },
+    ],
+    tcbLevels: statuses.map((tcbStatus, less) => ({
+      tcb: {
+        sgxtcbcomponents: svns(COMPONENTS, less),
+        pcesvn: PCE_SVN,
+        tdxtcbcomponents: svns([5, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], less),
+      },
+      tcbDate: '2026-01-01T00:00:00Z',
+      tcbStatus,
+      advisoryIDs: [`INTEL-SA-0000${less}`],
+    })),
+  };
+}
+
+function qeIdentityOf(content: FakeCollateral): object {
+  const { qeStatus = 'UpToDate', qeMrSigner = QE_MRSIGNER } = content;
+  return {
+    id: 'TD_QE',
+    version: 2,
+    ...dates(content),
+    miscselect: '00000000',
+    miscselectMask: 'FFFFFFFF',
+    attributes: `11${'00'.repeat(15)}`,
+    attributesMask: `FBFFFFFFFFFFFFFF${'00'.repeat(8)}`,
+    mrsigner: qeMrSigner.toUpperCase(),
+    isvprodid: 2,
+    tcbLevels: [{ tcb: { isvsvn: 4 }, tcbDate: '2026-01-01T00:00:00Z', tcbStatus: qeStatus }],
+  };
+}
+
+function rawSign(key: KeyObject, message: Uint8Array): Buffer {
+  return sign('sha256', message, { key, dsaEncoding: 'ieee-p1363' });
+}
+
+function rawPublic(key: KeyObject): Buffer {
+  return key.export({ type: 'spki', format: 'der' }).subarray(-64);
+}
+
+function u16(value: number): Buffer {
+  const bytes = Buffer.alloc(2);
+  bytes.writeUInt16LE(value);
+  return bytes;
+}
+
+function u32(value: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32LE(value);
+  return bytes;
+}
+
+function u64(value: bigint): Buffer {
+  const bytes = Buffer.alloc(8);
+  bytes.writeBigUInt64LE(value);
+  return bytes;
+}
