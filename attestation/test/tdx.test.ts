@@ -1,0 +1,301 @@
+/** TDX: quotes of an enclave in software, and every way that quote, collateral or platform must not pass. */
+
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import { EPOCH, FakeIdentity } from '../../test/fakes/certificates.ts';
+import { type FakeCollateral, FakeQuotingEnclave, type FakeTd } from '../../test/fakes/quoting-enclave.ts';
+import { failing, refused, undecodable } from '../../test/support/refused.ts';
+import { VENDOR_ANCHORS } from '../src/anchors.ts';
+import { DecodeError, type DecodeErrorCode, type EvidenceErrorCode } from '../src/errors.ts';
+import {
+  type AuthenticatedTdx,
+  appraiseTdx,
+  parseQuote,
+  quoteLength,
+  type TcbStatus,
+  TDX_CAREFUL,
+  type TdxCollateral,
+  type TdxDemands,
+  type TdxEvidence,
+  verifyTdx,
+} from '../src/tdx/index.ts';
+
+const DAY = 86_400_000;
+const now = EPOCH + DAY;
+const qe = new FakeQuotingEnclave();
+
+function verify(evidence: TdxEvidence, pins: readonly `sha256:${string}`[] = qe.pins): Promise<AuthenticatedTdx> {
+  return verifyTdx(evidence, pins, { now });
+}
+
+/** Evidence of which one part of the collateral is replaced. */
+function withCollateral(change: (good: TdxCollateral) => Partial<TdxCollateral>): TdxEvidence {
+  const collateral = qe.collateral();
+  return { quote: qe.quote(), collateral: { ...collateral, ...change(collateral) } };
+}
+
+function flipped(bytes: Uint8Array, at: number): Uint8Array {
+  const changed = Uint8Array.from(bytes);
+  changed[at] = (changed[at] ?? 0) ^ 1;
+  return changed;
+}
+
+describe('verifyTdx', () => {
+  for (const version of [4, 5] as const) {
+    test(`accepts version ${version}`, async () => {
+      const reportData = new Uint8Array(64).fill(9);
+      const found = await verify(qe.evidence({ version, reportData }));
+      assert.deepEqual(Uint8Array.from(found.quote.report.reportData), reportData);
+      assert.equal(found.quote.report.teeTcbSvn2?.length, version === 5 ? 16 : undefined);
+      assert.ok(found.tcb !== 'not checked');
+      assert.deepEqual(found.tcb.advisories, ['INTEL-SA-00000', 'INTEL-SA-MODULE']);
+      assert.equal(found.tcb.status, 'UpToDate');
+      assert.equal(found.tcb.nextUpdate, EPOCH + 30 * DAY);
+    });
+  }
+
+  test('says so where no collateral was given', async () => {
+    assert.equal((await verify({ quote: qe.quote(), collateral: 'none' })).tcb, 'not checked');
+  });
+
+  const other = new FakeQuotingEnclave();
+  const stranger = new FakeIdentity('Intel SGX PCK Platform CA', 'ecdsa-sha256');
+  const with32 = (byte: number): Uint8Array => new Uint8Array(64).fill(byte);
+  const attacks: [string, EvidenceErrorCode, () => TdxEvidence][] = [
+    ['a quote of another maker', 'chain', () => ({ ...qe.evidence(), quote: other.quote() })],
+    [
+      'a key that the enclave does not vouch for',
+      'binding',
+      () => ({ ...qe.evidence(), quote: qe.quote({}, { qeReportData: with32(0) }) }),
+    ],
+    ['a changed body', 'signature', () => ({ ...qe.evidence(), quote: flipped(qe.quote(), 200) })],
+    [
+      'a changed enclave report',
+      'signature',
+      () => ({ ...qe.evidence(), quote: flipped(qe.quote(), 48 + 584 + 4 + 128 + 6 + 20) }),
+    ],
+    [
+      'an enclave of another signer',
+      'identity',
+      () => ({ ...qe.evidence(), quote: qe.quote({}, { mrSigner: '11'.repeat(32) }) }),
+    ],
+    ['a TDX module of another signer', 'identity', () => qe.evidence({ mrSignerSeam: new Uint8Array(48).fill(1) })],
+    ['a TDX module that is not known', 'identity', () => qe.evidence({ teeTcbSvn: [6, 9, 8] })],
+    ['a platform below every level', 'collateral', () => qe.evidence({ teeTcbSvn: [6, 1, 7] })],
+    ['a module below every level', 'collateral', () => qe.evidence({ teeTcbSvn: [5, 1, 8] })],
+    ['TCB info of another platform', 'collateral', () => qe.evidence({}, { fmspc: '00806f050000' })],
+    ['TCB info of the future', 'validity', () => qe.evidence({}, { issueDate: now + DAY })],
+    ['TCB info of the past', 'validity', () => qe.evidence({}, { nextUpdate: now - 1000 })],
+    ['a revoked PCK', 'revoked', () => qe.evidence({}, { revoked: [3] })],
+    ['a revoked platform CA', 'revoked', () => qe.evidence({}, { rootRevoked: [2] })],
+    ['a revoked TCB signer', 'revoked', () => qe.evidence({}, { rootRevoked: [4] })],
+    [
+      'swapped CRLs',
+      'collateral',
+      () => withCollateral(({ pckCrl, rootCrl }) => ({ pckCrl: rootCrl, rootCrl: pckCrl })),
+    ],
+    ['a PCK CRL of a namesake', 'collateral', () => withCollateral(() => ({ pckCrl: stranger.crl() }))],
+    [
+      'a stale PCK CRL',
+      'validity',
+      () => withCollateral(() => ({ pckCrl: qe.platformCa.crl({ nextUpdate: now - 1000 }) })),
+    ],
+    ['a CRL that does not parse', 'collateral', () => withCollateral(() => ({ rootCrl: Uint8Array.of(0x30, 0) }))],
+    [
+      'edited TCB info',
+      'collateral',
+      () =>
+        withCollateral(({ tcbInfo }) => ({
+          tcbInfo: Buffer.from(Buffer.from(tcbInfo).toString().replace('UpToDate', 'Revoked')),
+        })),
+    ],
+    [
+      'TCB info with a space more',
+      'collateral',
+      () => withCollateral(({ tcbInfo }) => ({ tcbInfo: Buffer.concat([tcbInfo, Buffer.from(' ')]) })),
+    ],
+    [
+      'an edited QE identity',
+      'collateral',
+      () => withCollateral(({ qeIdentity }) => ({ qeIdentity: flipped(qeIdentity, 40) })),
+    ],
+    [
+      'a QE identity in the place of TCB info',
+      'collateral',
+      () =>
+        withCollateral(({ qeIdentity, qeIdentitySignature }) => ({
+          tcbInfo: qeIdentity,
+          tcbInfoSignature: qeIdentitySignature,
+        })),
+    ],
+    [
+      'collateral that the PCK chain vouches for',
+      'collateral',
+      () => withCollateral(() => ({ tcbInfoChain: [qe.pckDer, qe.platformCaDer, qe.rootDer] })),
+    ],
+    [
+      'collateral that the platform CA signed for',
+      'collateral',
+      () => withCollateral(() => ({ tcbInfoChain: [qe.platformCaDer, qe.rootDer] })),
+    ],
+    [
+      'collateral of another root',
+      'chain',
+      () => withCollateral(() => ({ tcbInfoChain: [other.tcbSignerDer, other.rootDer] })),
+    ],
+    ['collateral without a signer', 'collateral', () => withCollateral(() => ({ qeIdentityChain: [] }))],
+    ['a quote cut short', 'format', () => ({ ...qe.evidence(), quote: qe.quote().subarray(0, -1) })],
+    [
+      'a quote with a byte more',
+      'format',
+      () => ({ ...qe.evidence(), quote: Buffer.concat([qe.quote(), Buffer.alloc(1)]) }),
+    ],
+  ];
+  for (const [what, code, make] of attacks) test(`refuses ${what}`, () => refused(code, () => verify(make())));
+
+  test('refuses the root of fakes under the production anchors, and any root under none', async () => {
+    await refused('chain', () => verify(qe.evidence(), VENDOR_ANCHORS.intel));
+    await refused('chain', () => verify(qe.evidence(), []));
+  });
+});
+
+describe('TCB status', () => {
+  async function statusOf(td: FakeTd, content: FakeCollateral): Promise<string> {
+    const { tcb } = await verify(qe.evidence(td, content));
+    return tcb === 'not checked' ? tcb : tcb.status;
+  }
+  const table: [platform: TcbStatus, module: TcbStatus, qe: TcbStatus, converged: TcbStatus][] = [
+    ['UpToDate', 'UpToDate', 'UpToDate', 'UpToDate'],
+    ['UpToDate', 'OutOfDate', 'UpToDate', 'OutOfDate'],
+    ['UpToDate', 'UpToDate', 'OutOfDate', 'OutOfDate'],
+    ['SWHardeningNeeded', 'OutOfDate', 'UpToDate', 'OutOfDate'],
+    ['ConfigurationNeeded', 'OutOfDate', 'UpToDate', 'OutOfDateConfigurationNeeded'],
+    ['ConfigurationAndSWHardeningNeeded', 'UpToDate', 'OutOfDate', 'OutOfDateConfigurationNeeded'],
+    ['OutOfDate', 'UpToDate', 'UpToDate', 'OutOfDate'],
+    ['OutOfDateConfigurationNeeded', 'OutOfDate', 'OutOfDate', 'OutOfDateConfigurationNeeded'],
+    ['UpToDate', 'Revoked', 'UpToDate', 'Revoked'],
+    ['ConfigurationNeeded', 'UpToDate', 'Revoked', 'Revoked'],
+    ['Revoked', 'OutOfDate', 'UpToDate', 'Revoked'],
+  ];
+  for (const [platform, moduleStatus, qeStatus, converged] of table) {
+    test(`${platform}, module ${moduleStatus}, enclave ${qeStatus}: ${converged}`, async () => {
+      assert.equal(await statusOf({}, { statuses: [platform], moduleStatus, qeStatus }), converged);
+    });
+  }
+
+  test('takes the first level that is reached in every component', async () => {
+    const statuses = ['UpToDate', 'OutOfDate', 'Revoked'] as const;
+    assert.equal(await statusOf({ teeTcbSvn: [6, 1, 7] }, { statuses }), 'OutOfDate');
+    assert.equal(await statusOf({ teeTcbSvn: [6, 1, 6] }, { statuses }), 'Revoked');
+  });
+
+  test('a module with a major version is not compared by its own bytes', async () => {
+    // The level asks for 5 at byte 0 and 0 at byte 1; a module of major version 1 is judged by its own identity.
+    assert.equal(await statusOf({ teeTcbSvn: [6, 1, 8] }, {}), 'UpToDate');
+    await refused('collateral', () => verify(qe.evidence({ teeTcbSvn: [4, 0, 8] })));
+    assert.equal(await statusOf({ teeTcbSvn: [5, 0, 8] }, {}), 'UpToDate');
+  });
+});
+
+describe('parseQuote', () => {
+  const good = qe.quote();
+  const at = { certification: 48 + 584 + 4 + 128 } as const;
+  const bad: [string, DecodeErrorCode, (bytes: Buffer) => void][] = [
+    ['version 3', 'version', (bytes) => bytes.writeUInt16LE(3, 0)],
+    ['version 6', 'version', (bytes) => bytes.writeUInt16LE(6, 0)],
+    ['P-384 keys', 'version', (bytes) => bytes.writeUInt16LE(3, 2)],
+    ['an SGX quote', 'version', (bytes) => bytes.writeUInt32LE(0, 4)],
+    ['reserved header bytes', 'reserved', (bytes) => bytes.writeUInt32LE(1, 8)],
+    ['another vendor', 'version', (bytes) => bytes.writeUInt8(0, 12)],
+    ['another certification data', 'version', (bytes) => bytes.writeUInt16LE(5, at.certification)],
+    [
+      'a certification length beyond the end',
+      'truncated',
+      (bytes) => bytes.writeUInt32LE(0xffff_ffff, at.certification + 2),
+    ],
+    ['a signature length beyond the end', 'truncated', (bytes) => bytes.writeUInt32LE(0xffff, 48 + 584)],
+  ];
+  for (const [what, code, change] of bad) {
+    test(`refuses ${what}`, () => {
+      const bytes = Buffer.from(good);
+      change(bytes);
+      undecodable(code, () => parseQuote(bytes));
+    });
+  }
+
+  test('refuses body types and sizes of version 5 that are not TD 1.0 or 1.5', () => {
+    for (const [type, size] of [
+      [1, 384],
+      [3, 584],
+      [2, 648],
+      [4, 648],
+    ] as const) {
+      const bytes = Buffer.from(qe.quote({ version: 5 }));
+      bytes.writeUInt16LE(type, 48);
+      bytes.writeUInt32LE(size, 50);
+      undecodable('version', () => parseQuote(bytes));
+    }
+  });
+
+  test('knows the length that a quote states', () => {
+    for (const version of [4, 5] as const) {
+      const quote = qe.quote({ version });
+      assert.equal(quoteLength(Buffer.concat([quote, Buffer.alloc(99)])), quote.length);
+    }
+  });
+
+  test('is total', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 40 }), fc.nat(good.length), (noise, offset) => {
+        const bytes = Buffer.concat([good.subarray(0, offset), noise, good.subarray(offset + noise.length)]);
+        for (const parse of [parseQuote, quoteLength]) {
+          try {
+            parse(bytes);
+          } catch (error) {
+            assert.ok(error instanceof DecodeError, String(error));
+          }
+        }
+      }),
+      { numRuns: 2000 },
+    );
+  });
+});
+
+describe('appraiseTdx', () => {
+  const measured = new Uint8Array(48).fill(0xd0);
+  const zero = new Uint8Array(48);
+  const careful: TdxDemands = { ...TDX_CAREFUL, mrTds: [measured], rtmrs: [[zero], [zero], [zero], [zero]] };
+
+  async function checked(td: FakeTd, content: FakeCollateral, demands: Partial<TdxDemands>): Promise<string[]> {
+    return failing(appraiseTdx(await verify(qe.evidence(td, content)), { ...careful, ...demands }));
+  }
+
+  test('passes what a careful verifier wants', async () => assert.deepEqual(await checked({}, {}, {}), []));
+
+  const safe = 1n << 28n;
+  const cases: [string, string, FakeTd, FakeCollateral, Partial<TdxDemands>][] = [
+    ['a debug guest', 'tdx.attributes.debug', { tdAttributes: safe | 1n }, {}, {}],
+    ['a migratable guest', 'tdx.attributes.migratable', { tdAttributes: safe | (1n << 29n) }, {}, {}],
+    ['performance monitoring', 'tdx.attributes.perfmon', { tdAttributes: safe | (1n << 63n) }, {}, {}],
+    ['an attribute that is not known', 'tdx.attributes.known', { tdAttributes: safe | 2n }, {}, {}],
+    ['#VE that the host can provoke', 'tdx.attributes.septVeDisable', { tdAttributes: 0n }, {}, {}],
+    ['a feature that is not allowed', 'tdx.xfam', {}, {}, { xfamAllowed: 0xe7n }],
+    ['another MRTD', 'tdx.mrtd', { mrTd: zero }, {}, {}],
+    ['another RTMR3', 'tdx.rtmr3', { rtmrs: [zero, zero, zero, measured] }, {}, {}],
+    ['other report data', 'tdx.report-data', {}, {}, { reportData: new Uint8Array(64).fill(1) }],
+    ['another MRCONFIGID', 'tdx.mr-config-id', {}, {}, { mrConfigId: measured }],
+    ['another TDX module', 'tdx.mr-seam', {}, {}, { mrSeams: [zero] }],
+    ['a platform that is out of date', 'tdx.tcb', {}, { statuses: ['OutOfDate'] }, {}],
+    ['an old evaluation', 'tdx.tcb.evaluation', {}, {}, { minimumEvaluation: 20 }],
+  ];
+  for (const [what, id, td, content, demands] of cases) {
+    test(`fails ${what}`, async () => assert.deepEqual(await checked(td, content, demands), [id]));
+  }
+
+  test('fails where the patch level was not checked', async () => {
+    const evidence = await verify({ quote: qe.quote(), collateral: 'none' });
+    assert.deepEqual(failing(appraiseTdx(evidence, careful)), ['tdx.tcb']);
+    assert.deepEqual(failing(appraiseTdx(evidence, { ...careful, tcbStatuses: 'any' })), []);
+  });
+});
