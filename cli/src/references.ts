@@ -21,7 +21,7 @@ interface Options {
   readonly ekRoot: string[];
   readonly unsafeSwtpmRoot: string[];
   readonly certificate: string[];
-  readonly output: string;
+  readonly out: string;
 }
 
 export function register(program: Command): void {
@@ -42,7 +42,7 @@ export function register(program: Command): void {
       [],
     )
     .option('--certificate <pem>', 'further certificates to build paths with; repeatable', collect, [])
-    .requiredOption('-o, --output <file>', 'where to write')
+    .requiredOption('-o, --out <file>', 'where to write')
     .action(write);
 }
 
@@ -75,7 +75,7 @@ async function write(options: Options): Promise<void> {
   };
   const bytes = utf8(`${JSON.stringify(references, undefined, 2)}\n`);
   const checked: References = parseReferences(bytes);
-  await writeOutput(options.output, bytes);
+  await writeOutput(options.out, bytes);
   console.error(`references: ${checked.images.length} images, policy ${checked.policy}`);
 }
 
