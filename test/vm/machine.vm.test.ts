@@ -9,8 +9,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { encodeBundle } from '@enclaim/attestation/bundle';
 import { type MachineOptions, startMachine } from '@enclaim/image/machine';
+import { writeEmptyApp } from './guest-image.ts';
 import { machineProcesses } from './processes.ts';
 
 let folder: string;
@@ -18,12 +18,8 @@ let options: MachineOptions & { readonly stateFolder: string };
 
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'enclaim-machine-'));
-  const app = join(folder, 'app.enclaim');
+  const app = await writeEmptyApp(folder);
   const uki = join(folder, 'uki.efi');
-  await writeFile(
-    app,
-    encodeBundle({ policy: Buffer.from('{}'), descriptors: new Uint8Array(), handlers: new Uint8Array() }),
-  );
   await writeFile(uki, Buffer.alloc(65_536)); // QEMU loads it, no firmware starts it
   options = {
     app,

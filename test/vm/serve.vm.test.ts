@@ -3,14 +3,14 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
-import { encodeBundle } from '@enclaim/attestation/bundle';
-import { buildImage, projectRoot, writeImage } from '@enclaim/image';
+import { projectRoot } from '@enclaim/image';
 import { type MachineOptions, type MachinePhase, startMachine } from '@enclaim/image/machine';
+import { makeBootable } from './guest-image.ts';
 import { machineProcesses } from './processes.ts';
 
 let folder: string;
@@ -18,15 +18,7 @@ let options: MachineOptions;
 
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'enclaim-serve-'));
-  const hello = { source: 'test/vm/hello-guest.ts', path: 'enclaim/guest.mjs', reason: 'test', executable: true };
-  const image = await buildImage({ entries: [hello] });
-  await writeImage(image, join(folder, 'image'));
-  const { manifest } = image;
-  const app = join(folder, 'app.enclaim');
-  const bundle = { policy: Buffer.from('{}'), descriptors: new Uint8Array(), handlers: new Uint8Array() };
-  await writeFile(app, encodeBundle(bundle));
-  const boot = { kind: 'uki', uki: join(folder, 'image', manifest.artefacts.uki.file) } as const;
-  options = { app, boot, commandLine: manifest.references.tpm.commandLine };
+  options = await makeBootable(folder, 'test/vm/hello-guest.ts');
 });
 after(() => rm(folder, { recursive: true }));
 
