@@ -61,16 +61,17 @@ export interface AcceptOptions {
   readonly known?: Iterable<Policy>;
 }
 
-const LIST = String.raw`\[\s*(?<list>[^\]]*?)\s*\]`;
-const OF_DATA = String.raw`\(\s*(?<of>[a-z][a-z0-9._-]*)\s*\)`;
-const OF_METHOD = String.raw`\(\s*(?<of>[\w.]+/\w+)\s*\)`;
+const MAX_LENGTH = 4096;
+const LIST = String.raw`\[(?<list>[^\]]*)\]`;
+const OF_DATA = String.raw`\( ?(?<of>[a-z][a-z0-9._-]*) ?\)`;
+const OF_METHOD = String.raw`\( ?(?<of>[\w.]+/\w+) ?\)`;
 
 type Groups = Readonly<Record<string, string | undefined>>;
 type Form = readonly [shape: RegExp, make: (groups: Groups, text: string) => Demand];
 
 const FORMS: readonly Form[] = [
   form(
-    String.raw`claim\s+(?<claim>[a-z-]+)(?:\s+for\s+(?<list>[a-z0-9._, -]+?))?(?:\s+at\s+least\s+(?<strength>[a-z]+))?`,
+    'claim (?<claim>[a-z-]+)(?: for (?<list>[a-z0-9._, -]+?))?(?: at least (?<strength>[a-z]+))?',
     (groups, text) => ({
       text,
       kind: 'claim',
@@ -79,23 +80,23 @@ const FORMS: readonly Form[] = [
       atLeast: oneOf(groups.strength ?? 'asserted', STRENGTHS, text),
     }),
   ),
-  form(String.raw`retention${OF_DATA}\s*<=\s*(?<limit>\w+)`, ({ of = '', limit = '' }, text) => {
+  form(String.raw`retention${OF_DATA} ?<= ?(?<limit>\w+)`, ({ of = '', limit = '' }, text) => {
     if (!DURATION.test(limit)) throw refuse('demand', `"${text}": expected an ISO 8601 duration such as P30D`);
     return { text, kind: 'retention', of, atMost: limit };
   }),
   ...(['recipients', 'readers', 'purposes'] as const).map((kind) =>
-    form(`${kind}${OF_DATA}\\s+subset\\s+${LIST}`, within(kind)),
+    form(`${kind}${OF_DATA} subset ${LIST}`, within(kind)),
   ),
-  form(`callers${OF_METHOD}\\s+subset\\s+${LIST}`, within('callers')),
-  form(`regions\\s+subset\\s+${LIST}`, within('regions')),
-  form(String.raw`sovereignty\s*>=\s*(?<limit>\d{1,3})`, ({ limit }, text) => ({
+  form(`callers${OF_METHOD} subset ${LIST}`, within('callers')),
+  form(`regions subset ${LIST}`, within('regions')),
+  form(String.raw`sovereignty ?>= ?(?<limit>\d{1,3})`, ({ limit }, text) => ({
     text,
     kind: 'sovereignty',
     atLeast: Number(limit),
   })),
-  form('durability\\s+before-response', (_, text) => ({ text, kind: 'durability' })),
-  form('overrides\\s+none', (_, text) => ({ text, kind: 'overrides' })),
-  form('neverWeakerThan:?\\s+(?<digest>sha384:[0-9a-f]{96})', ({ digest }, text) => ({
+  form('durability before-response', (_, text) => ({ text, kind: 'durability' })),
+  form('overrides none', (_, text) => ({ text, kind: 'overrides' })),
+  form('neverWeakerThan:? (?<digest>sha384:[0-9a-f]{96})', ({ digest }, text) => ({
     text,
     kind: 'neverWeakerThan',
     digest: digest as PolicyDigest,
@@ -112,8 +113,9 @@ const SUSPENDED_BY: Readonly<Partial<Record<ClaimKind, string>>> = {
 
 /** Reads one demand. @throws PolicyError `demand` */
 export function parseDemand(text: string): Demand {
-  const trimmed = text.trim();
-  if (trimmed.length > 4096) throw refuse('demand', 'a demand longer than 4096 characters');
+  if (text.length > MAX_LENGTH) throw refuse('demand', `a demand longer than ${MAX_LENGTH} characters`);
+  // One space each, so that no two parts of a form can fight over a run of them.
+  const trimmed = text.trim().replaceAll(/\s+/g, ' ');
   for (const [shape, make] of FORMS) {
     const found = shape.exec(trimmed);
     if (found) return make(found.groups ?? {}, trimmed);

@@ -40,7 +40,11 @@ export function readDescriptors(bytes: Uint8Array): Descriptors {
   }
   let registry: FileRegistry;
   try {
-    registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, bytes));
+    const set = fromBinary(FileDescriptorSetSchema, bytes);
+    // The registry would keep the last of two; another reader may keep the first.
+    if (new Set(set.file.map(({ name }) => name)).size !== set.file.length)
+      throw new Error('a file stands in it twice');
+    registry = createFileRegistry(set);
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
     throw refuse('descriptor', `not a set of descriptors with its imports: ${why}`, '', { cause });

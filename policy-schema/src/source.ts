@@ -34,8 +34,10 @@ interface Reader {
   found(code: PolicyIssueCode, offset: number, message: string): void;
 }
 
-// More than the densest policy of 256 KiB has.
-const MAX_PARTS = 70_000;
+// Words, marks and spaces. More than the densest policy of 256 KiB has.
+const MAX_LEXEMES = 100_000;
+// The document, its nodes, and the scalar in hand.
+const MAX_STACK: number = MAX_DEPTH + 2;
 
 /**
  * Reads a document.
@@ -53,9 +55,8 @@ export function readSource(source: string | Uint8Array): Source {
     pointer: '',
     ...placeOf(lines, offset),
   });
-  const tokens = [...new yaml.Parser(lines.addNewLine).parse(text)];
-  const excess = findExcess(tokens);
-  if (excess) throw new PolicyError([issueAt('depth', excess.offset, excess.message)]);
+  const tokens = tokensOf(text, lines);
+  if (!Array.isArray(tokens)) throw new PolicyError([issueAt('depth', tokens.offset, tokens.message)]);
   // Its own check of unique keys takes quadratic time; ours is in `plain`.
   const [document, second] = new yaml.Composer({ version: '1.2', schema: 'core', uniqueKeys: false }).compose(tokens);
   const problems = [...(document?.errors ?? []), ...(document?.warnings ?? [])];
@@ -74,26 +75,24 @@ export function readSource(source: string | Uint8Array): Source {
   return { value, issues, locate: (issue) => locate(issue, reader.spans, lines, text), lineOf };
 }
 
-/** The first part that is nested too deep or one too many, found before anything recursive sees the document. */
-function findExcess(tokens: readonly yaml.CST.Token[]): { offset: number; message: string } | undefined {
-  const open: { token: yaml.CST.Token | null | undefined; depth: number }[] = tokens.map((token) => ({
-    token,
-    depth: 0,
-  }));
-  let parts = 0;
-  for (let next = open.pop(); next; next = open.pop()) {
-    const { token, depth } = next;
-    if (!token) continue;
-    const { offset } = token;
-    parts += 1 + ('end' in token ? (token.end?.length ?? 0) : 0);
-    if (parts > MAX_PARTS) return { offset, message: `more than ${MAX_PARTS} parts` };
-    if (token.type === 'document') open.push({ token: token.value, depth });
-    if (!('items' in token)) continue;
-    if (depth === MAX_DEPTH) return { offset, message: `nested deeper than ${MAX_DEPTH} levels` };
-    for (const { key, value } of token.items)
-      open.push({ token: key, depth: depth + 1 }, { token: value, depth: depth + 1 });
+interface Excess {
+  readonly offset: number;
+  readonly message: string;
+}
+
+/** Parses up to the point where a document is nested too deep or has too many parts, for what follows is recursive. */
+function tokensOf(text: string, lines: yaml.LineCounter): yaml.CST.Token[] | Excess {
+  const parser = new yaml.Parser(lines.addNewLine);
+  const tokens: yaml.CST.Token[] = [];
+  let [lexemes, offset] = [0, 0];
+  for (const lexeme of new yaml.Lexer().lex(text)) {
+    if (++lexemes > MAX_LEXEMES) return { offset, message: `more than ${MAX_LEXEMES} parts` };
+    tokens.push(...parser.next(lexeme));
+    if (parser.stack.length > MAX_STACK) return { offset, message: `nested deeper than ${MAX_DEPTH} levels` };
+    offset = parser.offset;
   }
-  return undefined;
+  tokens.push(...parser.end());
+  return tokens;
 }
 
 /** The plain value of a node. */
