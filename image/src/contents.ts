@@ -74,27 +74,32 @@ export const FOLDERS: readonly { path: string; mode: number; reason: string }[] 
   { path: 'tmp', mode: 0o1777, reason: 'expected by libraries; stays empty' },
 ];
 
-/** Where the guest finds the list of modules to load. */
-export const MODULE_LIST = 'enclaim/modules.json';
+/** Files that the build writes itself. */
+export const MADE_FILES = {
+  init: { path: 'init', reason: 'what the kernel starts: a link to the supervisor' },
+  modules: { path: 'enclaim/modules.json', reason: 'kernel modules in the order of loading' },
+  release: { path: 'enclaim/release', reason: 'the name that the image gives itself in boot statements' },
+} as const;
 
-/** Where the guest finds the image's name for itself. */
-export const RELEASE_FILE = 'enclaim/release';
+/** Words of the embedded command line, in order. `enclaim.policy=` is appended at launch. */
+export const COMMAND_LINE_WORDS: readonly { readonly word: string; readonly reason: string }[] = [
+  { word: 'console=ttyS0', reason: 'the guest says on the serial line why it does not serve' },
+  { word: 'quiet', reason: 'the kernel itself writes nothing there but emergencies' },
+  { word: 'panic=-1', reason: 'a panic resets at once: no machine lingers in an unmeasured state' },
+  {
+    word: 'lockdown=confidentiality',
+    reason: 'even root can read neither kernel memory nor keys, nor kexec, nor load unsigned code',
+  },
+  { word: 'module.sig_enforce=1', reason: "only modules signed by Debian's kernel key load" },
+  { word: 'init_on_alloc=1', reason: 'memory is zeroed before use' },
+  { word: 'init_on_free=1', reason: 'and after use: no personal data outlives its page' },
+  { word: 'slab_nomerge', reason: 'kernel objects of different kinds do not share pages' },
+  { word: 'vsyscall=none', reason: 'no code at a fixed address' },
+  { word: 'debugfs=off', reason: 'no debugging interface' },
+];
 
-/**
- * The embedded command line; docs/image.md gives the reason of each word. `enclaim.policy=` is appended at launch.
- */
-export const COMMAND_LINE: string = [
-  'console=ttyS0',
-  'quiet',
-  'panic=-1',
-  'lockdown=confidentiality',
-  'module.sig_enforce=1',
-  'init_on_alloc=1',
-  'init_on_free=1',
-  'slab_nomerge',
-  'vsyscall=none',
-  'debugfs=off',
-].join(' ');
+/** The embedded command line: what holds where a launch passes none. */
+export const COMMAND_LINE: string = COMMAND_LINE_WORDS.map(({ word }) => word).join(' ');
 
 function library(input: string, name: string, reason: string, from = LIBRARIES): TakenFile {
   return { path: `${LIBRARIES}/${name}`, input, file: `${from}/${name}`, mode: 0o644, reason };

@@ -8,12 +8,12 @@ export {
   buildImage,
   type Image,
   readLock,
-  writeImage,
 } from './build.ts';
 export { type AppSource, type BuiltBundle, buildBundle, findApp } from './bundle.ts';
 export { readDeb, unpackDeb } from './deb.ts';
 export { ImageError, type ImageErrorCode } from './errors.ts';
 export { defaultCache, type FetchOptions, fetchLocked, projectRoot, writeWhole } from './fetch.ts';
+export { writeImage } from './image-folder.ts';
 export { formatLock, type Lock, type LockedDeb, type LockedInput, type LockedNpm, parseLock } from './lock.ts';
 export { formatManifest, type Manifest, manifestJsonSchema, parseManifest } from './manifest.ts';
 export { compileProtos } from './protos.ts';

@@ -7,16 +7,17 @@ import { writeWhole } from './fetch.ts';
 import { packZstd, unpacksTo, ZSTD_METHOD } from './zstd.ts';
 
 /**
- * Packs the segments in order. Node and the libraries change rarely and take half a minute to compress, our programs
- * change daily and take none: hence separate segments, and a cache of packed ones by content.
+ * Packs an initrd. Node and the libraries change rarely and take long, our programs change daily and take none: hence
+ * segments of their own, and a cache of packed ones by content.
  * @param cache - Folder for packed segments, or null to pack everything anew.
  * @throws ImageError `output-failed`
  */
 export async function packInitrd(
-  segments: readonly (readonly CpioEntry[])[],
+  system: readonly CpioEntry[],
+  programs: readonly CpioEntry[],
   cache: string | null,
 ): Promise<Uint8Array> {
-  return Buffer.concat(await Promise.all(segments.map((entries) => packSegment(encodeCpio(entries), cache))));
+  return Buffer.concat(await Promise.all([system, programs].map((entries) => packSegment(encodeCpio(entries), cache))));
 }
 
 async function packSegment(archive: Uint8Array, cache: string | null): Promise<Uint8Array> {

@@ -1,0 +1,148 @@
+/** The root file system of the image: what the tables of contents.ts name, taken from inputs and checked for closure. */
+import { readFile } from 'node:fs/promises';
+import { basename } from 'node:path';
+import type { CompiledEntry } from './compile.ts';
+import { FOLDERS, KERNEL_PACKAGE, MADE_FILES, MODULES, TAKEN_FILES } from './contents.ts';
+import type { CpioEntry } from './cpio.ts';
+import { readDeb } from './deb.ts';
+import { elfSection, neededLibraries, stripElf } from './elf.ts';
+import { ImageError } from './errors.ts';
+import type { Lock, LockedInput } from './lock.ts';
+import { decompressXz, fileAt, readTar, type TarFiles } from './tar.ts';
+
+/** An entry of the initrd with its origin. */
+export interface RootItem {
+  readonly entry: CpioEntry;
+  readonly from: string;
+  readonly reason: string;
+}
+
+/** Files of each locked input, by its name. */
+export type Inputs = ReadonlyMap<string, TarFiles>;
+
+/** Unpacks every input; of an npm package only what the image takes. @throws ImageError `archive-invalid`, `hostile-path` */
+export async function unpackInputs(lock: Lock, paths: ReadonlyMap<string, string>): Promise<Inputs> {
+  const wanted = (input: LockedInput) => (path: string) =>
+    TAKEN_FILES.some((file) => file.input === input.name && file.file === path);
+  const unpack = async (input: LockedInput): Promise<[string, TarFiles]> => {
+    const bytes = await readFile(paths.get(input.name) ?? '');
+    return [
+      input.name,
+      input.kind === 'deb' ? await readDeb(bytes) : await readTar('package.tgz', bytes, wanted(input)),
+    ];
+  };
+  return new Map(await Promise.all(lock.inputs.map(unpack)));
+}
+
+/** One file of one input. @throws ImageError `file-missing` */
+export function fileOf(inputs: Inputs, input: string, path: string): Uint8Array {
+  const files = inputs.get(input);
+  if (files === undefined) throw new ImageError('file-missing', `the lock has no input ${input}`);
+  return fileAt(files, path).data;
+}
+
+/**
+ * Everything that does not change with our programs: Node, libraries, modules, folders.
+ * @throws ImageError `file-missing` where something needed is not there, or something there is not needed
+ */
+export async function systemItems(inputs: Inputs): Promise<RootItem[]> {
+  const files = takenItems(inputs);
+  refuseOpenClosure(files);
+  return [...files, ...(await moduleItems(inputs)), ...folderItems()];
+}
+
+function takenItems(inputs: Inputs): RootItem[] {
+  return TAKEN_FILES.map(({ path, input, file, mode, reason, strip }) => {
+    const bytes = fileOf(inputs, input, file);
+    const data = strip ? stripElf(bytes) : bytes;
+    return { entry: { path, type: 'file', mode, data }, from: `${input}: ${file}${strip ? ', stripped' : ''}`, reason };
+  });
+}
+
+/** Every library that something in the image needs is in it, and every library in it is needed. */
+function refuseOpenClosure(items: readonly RootItem[]): void {
+  const libraries = new Map<string, Uint8Array>();
+  for (const { entry } of items) {
+    if (entry.type === 'file' && /\.so\.\d+$/.test(entry.path)) libraries.set(basename(entry.path), entry.data);
+  }
+  const node = items.find(({ entry }) => entry.path === 'usr/bin/node')?.entry;
+  const reached = new Set<string>();
+  const queue = node?.type === 'file' ? neededLibraries(node.data) : [];
+  for (let name = queue.shift(); name !== undefined; name = queue.shift()) {
+    const library = libraries.get(name);
+    if (library === undefined) throw new ImageError('file-missing', `library ${name} is needed but not in the image`);
+    if (!reached.has(name)) queue.push(...neededLibraries(library));
+    reached.add(name);
+  }
+  const idle = [...libraries.keys()].filter((name) => !reached.has(name));
+  if (idle.length > 0) throw new ImageError('file-missing', `nothing in the image needs ${idle.join(', ')}`);
+}
+
+/** Modules unpacked, so that the guest's kernel need not; their signatures are inside them. */
+async function moduleItems(inputs: Inputs): Promise<RootItem[]> {
+  const files = inputs.get(KERNEL_PACKAGE) ?? new Map();
+  const loaded: string[] = [];
+  const items: RootItem[] = [];
+  for (const { name, reason } of MODULES) {
+    const path = [...files.keys()].find((candidate) => candidate.endsWith(`/${name}.ko.xz`));
+    if (path === undefined) throw new ImageError('file-missing', `no module ${name} in ${KERNEL_PACKAGE}`);
+    const data = await decompressXz(fileOf(inputs, KERNEL_PACKAGE, path));
+    const missing = moduleDependencies(data).filter((dependency) => !loaded.includes(dependency));
+    if (missing.length > 0)
+      throw new ImageError('file-missing', `module ${name} needs ${missing.join(', ')} before it`);
+    loaded.push(name.replaceAll('-', '_'));
+    const entry = { path: modulePath(name), type: 'file', mode: 0o644, data } as const;
+    items.push({ entry, from: `${KERNEL_PACKAGE}: ${path}`, reason });
+  }
+  return items;
+}
+
+/** The `depends=` line of a module's .modinfo, names with underscores. */
+function moduleDependencies(module: Uint8Array): string[] {
+  const lines = Buffer.from(elfSection(module, '.modinfo')).toString('latin1').split('\0');
+  const line = lines.find((candidate) => candidate.startsWith('depends='));
+  return (line ?? 'depends=')
+    .slice(8)
+    .split(',')
+    .filter((name) => name !== '')
+    .map((name) => name.replaceAll('-', '_'));
+}
+
+function modulePath(name: string): string {
+  return `lib/modules/${name}.ko`;
+}
+
+function folderItems(): RootItem[] {
+  return FOLDERS.map(({ path, mode, reason }) => ({
+    entry: { path, type: 'directory', mode },
+    from: 'image/src/contents.ts',
+    reason: `mount point: ${reason}`,
+  }));
+}
+
+/**
+ * Our programs, and the files that the build writes itself.
+ * @param release - What the image calls itself.
+ * @throws ImageError `file-missing` where no program can be PID 1
+ */
+export function programItems(programs: readonly CompiledEntry[], release: string): RootItem[] {
+  const first = programs.find(({ entry }) => entry.executable)?.entry.path;
+  if (first === undefined) throw new ImageError('file-missing', 'no entry is executable: nothing could be PID 1');
+  const modules = MODULES.map(({ name, optional }) => ({
+    path: `/${modulePath(name)}`,
+    ...(optional ? { optional } : {}),
+  }));
+  const file = (path: string, data: Uint8Array, mode = 0o644): CpioEntry => ({ path, type: 'file', mode, data });
+  const { init, modules: list, release: name } = MADE_FILES;
+  const from = 'image/src/root.ts';
+  return [
+    ...programs.map(({ entry: { path, executable, source, reason }, code }) => ({
+      entry: file(path, code, executable ? 0o755 : 0o644),
+      from: source,
+      reason,
+    })),
+    { entry: file(list.path, Buffer.from(`${JSON.stringify(modules)}\n`)), from, reason: list.reason },
+    { entry: file(name.path, Buffer.from(`${release}\n`)), from, reason: name.reason },
+    { entry: { path: init.path, type: 'symlink', target: first }, from, reason: init.reason },
+  ];
+}
