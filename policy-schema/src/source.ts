@@ -36,8 +36,6 @@ interface Reader {
 
 // Words, marks and spaces. More than the densest policy of 256 KiB has.
 const MAX_LEXEMES = 100_000;
-// The document, its nodes, and the scalar in hand.
-const MAX_STACK: number = MAX_DEPTH + 2;
 
 /**
  * Reads a document.
@@ -85,10 +83,12 @@ function tokensOf(text: string, lines: yaml.LineCounter): yaml.CST.Token[] | Exc
   const parser = new yaml.Parser(lines.addNewLine);
   const tokens: yaml.CST.Token[] = [];
   let [lexemes, offset] = [0, 0];
+  lines.addNewLine(0);
   for (const lexeme of new yaml.Lexer().lex(text)) {
     if (++lexemes > MAX_LEXEMES) return { offset, message: `more than ${MAX_LEXEMES} parts` };
     tokens.push(...parser.next(lexeme));
-    if (parser.stack.length > MAX_STACK) return { offset, message: `nested deeper than ${MAX_DEPTH} levels` };
+    const depth = parser.stack.filter((token) => 'items' in token).length;
+    if (depth > MAX_DEPTH) return { offset, message: `nested deeper than ${MAX_DEPTH} levels` };
     offset = parser.offset;
   }
   tokens.push(...parser.end());

@@ -3,18 +3,8 @@ import { test } from 'node:test';
 import { checkCedar } from '../src/cedar.ts';
 import { checkPolicy, formatIssue } from '../src/index.ts';
 import { BASE } from './base-policy.ts';
-import { type Edit, INVALID, type Row, VALID } from './policy-table.ts';
-
-/** The document of a row. An edit that finds nothing to change is a mistake in the table. */
-export function documentOf(edit: Row[1]): string | Uint8Array {
-  if ('document' in edit) return edit.document;
-  const edits = (typeof edit[0] === 'string' ? [edit] : edit) as readonly Edit[];
-  return edits.reduce((text, each) => {
-    assert.ok(!('document' in each));
-    assert.ok(text.includes(each[0]), `the base policy has ${each[0]}`);
-    return text.replace(each[0], () => each[1]);
-  }, BASE);
-}
+import { INVALID, VALID } from './policy-table.ts';
+import { documentOf } from './row.ts';
 
 for (const [id, edit, expected = []] of [...VALID, ...INVALID]) {
   test(`${expected.length === 0 ? 'a policy' : 'refused'}: ${id}`, () => {
