@@ -11,7 +11,6 @@ const FUNCTIONS = {
   connect: { arguments: ['int32', 'buffer', 'uint32'], return: 'int32' },
   fchdir: { arguments: ['int32'], return: 'int32' },
   ioctl: { arguments: ['int32', 'uint64', 'buffer'], return: 'int32' },
-  kill: { arguments: ['int32', 'int32'], return: 'int32' },
   mount: { arguments: ['string', 'string', 'string', 'uint64', 'string'], return: 'int32' },
   prctl: { arguments: ['int32', 'uint64', 'uint64', 'uint64', 'uint64'], return: 'int32' },
   reboot: { arguments: ['int32'], return: 'int32' },
