@@ -22,8 +22,12 @@ for (const suite of suites) {
   }
 }
 if (files.size === 0) throw new Error(`no tests in ${suites.join(', ')}`);
-const { status } = spawnSync(process.execPath, ['--test', '--test-timeout=600000', '--test-reporter=spec', ...[...files].sort()], {
-  cwd: root,
-  stdio: 'inherit',
-});
+const { status } = spawnSync(
+  process.execPath,
+  ['--test', '--test-timeout=600000', '--test-reporter=spec', ...[...files].sort()],
+  {
+    cwd: root,
+    stdio: 'inherit',
+  },
+);
 process.exitCode = status ?? 1;

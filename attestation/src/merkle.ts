@@ -16,23 +16,45 @@ export function nodeHash(left: Uint8Array, right: Uint8Array): Sha256 {
   return sha256(concat(NODE, left, right));
 }
 
-/** The root over leaf hashes. An empty tree's root is the hash of nothing. */
-export function merkleRoot(leaves: readonly Uint8Array[]): Sha256 {
-  const [only] = leaves;
-  if (only === undefined) return sha256(new Uint8Array());
-  if (leaves.length === 1) return only as Sha256;
-  const split = splitPoint(leaves.length);
-  return nodeHash(merkleRoot(leaves.slice(0, split)), merkleRoot(leaves.slice(split)));
+/**
+ * A tree over leaf hashes, hashed once: an inner node of the definition's recursion is the pairing of neighbours, level
+ * by level, a last one without neighbour moving up as it is.
+ */
+export class MerkleTree {
+  readonly #levels: (readonly Uint8Array[])[];
+
+  constructor(leaves: readonly Uint8Array[]) {
+    this.#levels = [leaves];
+    for (let level = leaves; level.length > 1; this.#levels.push(level)) {
+      const below = level;
+      level = Array.from({ length: Math.ceil(below.length / 2) }, (_, i) => {
+        const [left, right] = below.slice(2 * i, 2 * i + 2) as [Uint8Array, Uint8Array?];
+        return right === undefined ? left : nodeHash(left, right);
+      });
+    }
+  }
+
+  /** The root. An empty tree's is the hash of nothing. */
+  get root(): Sha256 {
+    return (this.#levels.at(-1)?.[0] as Sha256 | undefined) ?? sha256(new Uint8Array());
+  }
+
+  /** The inclusion path of leaf `index`, from the leaf upwards. */
+  path(index: number): Sha256[] {
+    return this.#levels.flatMap(
+      (level, height) => (level[Math.floor(index / 2 ** height) ^ 1] as Sha256 | undefined) ?? [],
+    );
+  }
 }
 
-/** The inclusion path of leaf `index`, from the leaf upwards. */
+/** The root over leaf hashes. An empty tree's root is the hash of nothing. */
+export function merkleRoot(leaves: readonly Uint8Array[]): Sha256 {
+  return new MerkleTree(leaves).root;
+}
+
+/** The inclusion path of leaf `index`, from the leaf upwards. For several paths of one tree, make a {@link MerkleTree}. */
 export function inclusionPath(leaves: readonly Uint8Array[], index: number): Sha256[] {
-  if (leaves.length <= 1) return [];
-  const split = splitPoint(leaves.length);
-  const [own, other] = [leaves.slice(0, split), leaves.slice(split)];
-  return index < split
-    ? [...inclusionPath(own, index), merkleRoot(other)]
-    : [...inclusionPath(other, index - split), merkleRoot(own)];
+  return new MerkleTree(leaves).path(index);
 }
 
 /**

@@ -1,7 +1,7 @@
 /** Quote batches: one hardware signature for everyone who asked while the last one ran. */
 
 import type { BatchPath } from '@enclaim/attestation/batch';
-import { inclusionPath, leafHash, merkleRoot } from '@enclaim/attestation/merkle';
+import { leafHash, MerkleTree } from '@enclaim/attestation/merkle';
 import { RefusalError } from './errors.ts';
 import type { HardwareEvidence } from './platform.ts';
 
@@ -46,11 +46,11 @@ export class QuoteBatcher {
     while (this.#waiting.length > 0) {
       const batch = this.#waiting;
       this.#waiting = [];
-      const hashes = batch.map(({ data }) => leafHash(data));
+      const tree = new MerkleTree(batch.map(({ data }) => leafHash(data)));
       try {
-        const hardware = await this.#sign(merkleRoot(hashes));
+        const hardware = await this.#sign(tree.root);
         batch.forEach(({ data, resolve }, index) => {
-          resolve({ leaf: { data, index, size: batch.length, path: inclusionPath(hashes, index) }, hardware });
+          resolve({ leaf: { data, index, size: batch.length, path: tree.path(index) }, hardware });
         });
       } catch (error) {
         for (const { reject } of batch) reject(error);

@@ -2,7 +2,7 @@
 
 import { create } from '@bufbuild/protobuf';
 import { ReceiptSchema } from '@enclaim/attestation/evidence';
-import { inclusionPath, leafHash, merkleRoot } from '@enclaim/attestation/merkle';
+import { leafHash, MerkleTree } from '@enclaim/attestation/merkle';
 import { encodeReceipt, encodeReceiptBody, type ReceiptBody, receiptsMessage } from '@enclaim/attestation/receipt';
 
 interface Waiting {
@@ -33,10 +33,10 @@ export class ReceiptSigner {
     const batch = this.#waiting;
     this.#waiting = [];
     try {
-      const hashes = batch.map(({ body }) => leafHash(body));
-      const signature = this.#sign(receiptsMessage(merkleRoot(hashes)));
+      const tree = new MerkleTree(batch.map(({ body }) => leafHash(body)));
+      const signature = this.#sign(receiptsMessage(tree.root));
       batch.forEach(({ body, resolve }, index) => {
-        const path = inclusionPath(hashes, index);
+        const path = tree.path(index);
         resolve(encodeReceipt(create(ReceiptSchema, { body, index, size: batch.length, path, signature })));
       });
     } catch (error) {

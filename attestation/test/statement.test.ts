@@ -1,0 +1,107 @@
+/** Statement, record, receipt, leaf, frame, references: canonical, bounded, total. */
+
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import { decodeNonceLeaf, encodeNonceLeaf } from '../src/batch.ts';
+import { concat, fromUtf8, utf8 } from '../src/bytes.ts';
+import { AppraisalError, DecodeError, EvidenceError } from '../src/errors.ts';
+import { decodeFrame, encodeFrame, FRAME_LIMIT, frameLength } from '../src/handshake.ts';
+import { parseReceipt } from '../src/receipt.ts';
+import { decodeRecord } from '../src/record.ts';
+import { parseReferences } from '../src/references.ts';
+import { type BootStatement, decodeStatement, encodeStatement } from '../src/statement.ts';
+
+const digest = `sha256:${'0'.repeat(64)}` as const;
+const STATEMENT: BootStatement = {
+  version: 1,
+  platform: 'tpm',
+  bootId: '0'.repeat(32),
+  policy: `sha384:${'1'.repeat(96)}`,
+  bundle: `sha384:${'2'.repeat(96)}`,
+  image: 'enclaim-0.1.0',
+  device: { ak: digest, ek: digest, ekCertificate: null },
+  keys: { tls: digest, receipt: `ed25519:${'A'.repeat(43)}` },
+  log: { origin: 'clinic/0', size: 0, head: digest },
+  owner: null,
+  started: { at: '2026-11-20T00:00:00.000Z', strength: 'host' },
+};
+
+describe('a boot statement', () => {
+  test('round-trips', () => assert.deepEqual(decodeStatement(encodeStatement(STATEMENT)), STATEMENT));
+
+  test('has one encoding: keys in another order, white space, extra or missing fields are refused', () => {
+    const json = fromUtf8(encodeStatement(STATEMENT));
+    const { version, ...rest } = JSON.parse(json);
+    const others: [string, string][] = [
+      ['canonical', JSON.stringify({ version, ...rest })],
+      ['canonical', ` ${json}`],
+      ['canonical', json.replace('"version":1', '"version":1.0')],
+      ['canonical', json.replace('"version":1', '"version":2,"version":1')],
+      ['syntax', json.replace('"version":1', '"version":1,"extra":0')],
+      ['syntax', JSON.stringify(rest)],
+      ['syntax', json.replace('"tpm"', '"TPM"')],
+      ['syntax', json.slice(0, -1)],
+      ['range', ' '.repeat(9000)],
+    ];
+    for (const [code, text] of others) {
+      assert.throws(
+        () => decodeStatement(utf8(text)),
+        (error) => error instanceof DecodeError && error.code === code,
+        text,
+      );
+    }
+  });
+});
+
+test('a nonce leaf round-trips with and without exporter, and has no other length', () => {
+  const field = (byte: number): Uint8Array => new Uint8Array(32).fill(byte);
+  for (const exporter of [null, field(3)]) {
+    const leaf = { nonce: field(1), spki: field(2), exporter };
+    const data = encodeNonceLeaf(leaf);
+    assert.deepEqual(decodeNonceLeaf(data), { type: 'nonce', ...leaf });
+    assert.throws(() => decodeNonceLeaf(data.subarray(0, -1)), DecodeError);
+    assert.throws(() => decodeNonceLeaf(concat(data, Uint8Array.of(0))), DecodeError);
+    assert.throws(() => decodeNonceLeaf(concat(Uint8Array.of(2), data.subarray(1))), DecodeError);
+  }
+});
+
+test('a handshake frame is bounded, canonical and never empty', () => {
+  const frame = encodeFrame({ case: 'hello', value: { version: 1, nonce: new Uint8Array(32) } });
+  assert.equal(frameLength(frame.subarray(0, 4)), frame.length - 4);
+  assert.equal(decodeFrame(frame.subarray(4)).case, 'hello');
+  assert.throws(() => decodeFrame(concat(frame.subarray(4), frame.subarray(4))), DecodeError, 'a step twice');
+  assert.throws(
+    () => decodeFrame(concat(frame.subarray(4), Uint8Array.of(0xf8, 0x01, 0x01))),
+    DecodeError,
+    'an unknown field',
+  );
+  assert.throws(() => decodeFrame(new Uint8Array()), DecodeError);
+  assert.throws(() => frameLength(Uint8Array.of(0, 0, 0, 0)), DecodeError);
+  assert.throws(() => frameLength(Uint8Array.of(0xff, 0xff, 0xff, 0xff)), DecodeError);
+  assert.equal(frameLength(Uint8Array.of(0, 0x10, 0, 0)), FRAME_LIMIT);
+});
+
+test('parsers are total: any bytes end in a value or the error of their stage', () => {
+  const parsers: [(bytes: Uint8Array) => unknown, new (...args: never[]) => Error][] = [
+    [decodeStatement, DecodeError],
+    [decodeRecord, DecodeError],
+    [decodeNonceLeaf, DecodeError],
+    [decodeFrame, DecodeError],
+    [parseReceipt, EvidenceError],
+    [parseReferences, AppraisalError],
+  ];
+  const json = fc.json().map(utf8);
+  fc.assert(
+    fc.property(fc.oneof(fc.uint8Array({ maxLength: 400 }), json), (bytes) => {
+      for (const [parse, expected] of parsers) {
+        try {
+          parse(bytes);
+        } catch (error) {
+          assert(error instanceof expected, `${parse.name}: ${error}`);
+        }
+      }
+    }),
+    { numRuns: 3000 },
+  );
+});

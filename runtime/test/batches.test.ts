@@ -1,0 +1,142 @@
+/** Quote batches and receipts: one signature for many, and each of them with its own way to it. */
+
+import assert from 'node:assert/strict';
+import { createPublicKey, generateKeyPairSync, sign, verify } from 'node:crypto';
+import { describe, test } from 'node:test';
+import { type BatchPath, batchRoot } from '@enclaim/attestation/batch';
+import { concat, toHex, utf8 } from '@enclaim/attestation/bytes';
+import { digestText, sha256 } from '@enclaim/attestation/digest';
+import { EvidenceError } from '@enclaim/attestation/errors';
+import { checkReceiptMessages, commitment, type ReceiptBody, verifyReceipt } from '@enclaim/attestation/receipt';
+import { ed25519Key, ed25519Spki } from '@enclaim/attestation/statement';
+import { RefusalError } from '../src/errors.ts';
+import { makeBootKeys } from '../src/keys.ts';
+import type { HardwareEvidence } from '../src/platform.ts';
+import { QuoteBatcher } from '../src/quote-batch.ts';
+import { ReceiptSigner } from '../src/receipts.ts';
+
+describe('quote batches', () => {
+  const hardware: HardwareEvidence = { case: 'tpm', value: {} };
+
+  test('what arrives while a signature runs shares the next', async () => {
+    const roots: string[] = [];
+    const turn = Promise.withResolvers<void>();
+    const batcher = new QuoteBatcher(async (root) => {
+      roots.push(toHex(root));
+      await turn.promise;
+      return hardware;
+    });
+    const all = Array.from({ length: 50 }, (_, i) => batcher.add(utf8(`leaf ${i}`)));
+    turn.resolve();
+    const signed = await Promise.all(all);
+    assert.equal(roots.length, 2, 'the first alone, then all the others at once');
+    for (const { leaf } of signed) assert(roots.includes(toHex(batchRoot(leaf as BatchPath))));
+    assert.deepEqual(
+      signed.map(({ leaf }) => leaf.size),
+      [1, ...Array(49).fill(49)],
+    );
+  });
+
+  test('a failing signer fails its batch and no other', async () => {
+    let failing = true;
+    const batcher = new QuoteBatcher(async () => {
+      if (failing) throw new Error('busy');
+      return hardware;
+    });
+    await assert.rejects(batcher.add(utf8('a')), /busy/);
+    failing = false;
+    assert.equal((await batcher.add(utf8('b'))).leaf.size, 1);
+  });
+
+  test('beyond the limit of waiting leaves, more are refused', async () => {
+    const turn = Promise.withResolvers<HardwareEvidence>();
+    const batcher = new QuoteBatcher(() => turn.promise);
+    const waiting = Array.from({ length: 4097 }, (_, i) => batcher.add(utf8(`${i}`)));
+    await assert.rejects(
+      batcher.add(utf8('one more')),
+      (error) => error instanceof RefusalError && error.code === 'budget',
+    );
+    turn.resolve(hardware);
+    await Promise.all(waiting);
+  });
+});
+
+describe('receipts', () => {
+  const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+  const key = ed25519Key(publicKey.export({ format: 'der', type: 'spki' }).subarray(-32));
+  const boot = sha256(utf8('boot'));
+  const salt = new Uint8Array(16).fill(7);
+  const [request, response] = [utf8('ask'), utf8('answer')];
+  const body = (sequence: number): ReceiptBody => ({
+    version: 1,
+    boot: digestText('sha256', boot),
+    policy: `sha384:${'0'.repeat(96)}`,
+    method: 'a.B/C',
+    salt: toHex(salt),
+    request: digestText('sha256', commitment('request', salt, [request])),
+    response: digestText('sha256', commitment('response', salt, [response])),
+    status: 0,
+    decision: { result: 'allow', label: [], returned: [] },
+    sequence,
+    record: digestText('sha256', sha256(utf8('record'))),
+    time: '2026-11-20T00:00:00.000Z',
+  });
+  const call = { method: 'a.B/C', request: [request], response: [response], status: 0 };
+  const refused = (code: string) => (error: unknown) => error instanceof EvidenceError && error.code === code;
+
+  test('of one tick share a signature, and each verifies by itself', async () => {
+    let signatures = 0;
+    const signer = new ReceiptSigner((message) => {
+      signatures++;
+      return sign(null, message, privateKey);
+    });
+    const receipts = await Promise.all(Array.from({ length: 33 }, (_, i) => signer.sign(body(i))));
+    assert.equal(signatures, 1);
+    for (const [i, bytes] of receipts.entries()) {
+      const receipt = await verifyReceipt(bytes, key, boot);
+      assert.equal(receipt.body.sequence, i);
+      checkReceiptMessages(receipt, call);
+    }
+  });
+
+  test('are refused for other messages, methods, statuses, boots and keys, and with any byte changed', async () => {
+    const signer = new ReceiptSigner((message) => sign(null, message, privateKey));
+    const [bytes] = await Promise.all([signer.sign(body(0)), signer.sign(body(1))]);
+    const receipt = await verifyReceipt(bytes, key, boot);
+    for (const other of [
+      { request: [response] },
+      { response: [] },
+      { response: [response, response] },
+      { method: 'a.B/D' },
+      { status: 5 },
+    ]) {
+      assert.throws(() => checkReceiptMessages(receipt, { ...call, ...other }), refused('binding'));
+    }
+    await assert.rejects(verifyReceipt(bytes, key, sha256(utf8('other boot'))), refused('binding'));
+    await assert.rejects(verifyReceipt(bytes, makeBootKeys().receipt, boot), refused('signature'));
+    for (let at = 0; at < bytes.length; at++) {
+      const changed = Uint8Array.from(bytes);
+      changed[at] = (changed[at] ?? 0) ^ 1;
+      await assert.rejects(verifyReceipt(changed, key, boot), EvidenceError, `byte ${at}`);
+    }
+  });
+
+  test('commit to where one message ends and the next begins', () => {
+    const [ab, c, a, bc] = [utf8('ab'), utf8('c'), utf8('a'), utf8('bc')];
+    assert.notDeepEqual(commitment('request', salt, [ab, c]), commitment('request', salt, [a, bc]));
+    assert.notDeepEqual(commitment('request', salt, [ab]), commitment('response', salt, [ab]));
+    assert.deepEqual(concat(ab, c), concat(a, bc));
+  });
+});
+
+test('boot keys: the certificate carries the TLS key whose digest is stated', async () => {
+  const { X509Certificate } = await import('node:crypto');
+  const keys = makeBootKeys();
+  const certificate = new X509Certificate(keys.tls.certificate);
+  assert(certificate.verify(certificate.publicKey), 'self-signed');
+  const spki = certificate.publicKey.export({ format: 'der', type: 'spki' });
+  assert.equal(toHex(sha256(spki)), toHex(keys.tls.spkiDigest));
+  const message = utf8('m');
+  const receiptKey = createPublicKey({ key: Buffer.from(ed25519Spki(keys.receipt)), format: 'der', type: 'spki' });
+  assert(verify(null, message, receiptKey, keys.signReceipts(message)));
+});

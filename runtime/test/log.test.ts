@@ -1,0 +1,158 @@
+/** The record log: durable before acknowledged, one chain, and what a crash or a host leaves behind. */
+
+import assert from 'node:assert/strict';
+import { mkdtemp, open, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { Reader, toHex } from '@enclaim/attestation/bytes';
+import { decodeRecord, recordHash } from '@enclaim/attestation/record';
+import { RefusalError } from '../src/errors.ts';
+import { type Entry, RecordLog } from '../src/log.ts';
+
+let folder: string;
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'enclaim-log-'));
+});
+after(() => rm(folder, { recursive: true }));
+
+const CAPACITY = 1024 * 1024;
+const entry = (reason: string): Entry => ({
+  v: 1,
+  id: '0'.repeat(32),
+  time: '2026-11-20T00:00:00.000Z',
+  timeStrength: 'host',
+  layer: 'runtime',
+  system: 'test',
+  policyDigest: `sha384:${'0'.repeat(96)}`,
+  claim: null,
+  controls: [],
+  decision: 'allow',
+  reason,
+  method: null,
+  label: [],
+  sink: null,
+  figures: {},
+  basis: 'enforced',
+});
+
+let files = 0;
+/** A log file with the given records appended one by one. */
+async function logOf(...reasons: readonly string[]): Promise<{ path: string; hashes: Uint8Array[] }> {
+  const path = join(folder, `log-${files++}`);
+  await writeFile(path, '');
+  const hashes = await withLog(path, async (log) => {
+    const made: Uint8Array[] = [];
+    for (const reason of reasons) made.push(await log.append(entry(reason)));
+    return made;
+  });
+  return { path, hashes };
+}
+
+async function withLog<T>(path: string, use: (log: RecordLog) => Promise<T>, capacity = CAPACITY): Promise<T> {
+  const handle = await open(path, 'r+');
+  try {
+    return await use(await RecordLog.open(handle, capacity));
+  } finally {
+    await handle.close();
+  }
+}
+
+const headOf = (path: string) => withLog(path, async (log) => log.head);
+
+/** Offsets of the frames in a log's bytes. */
+function framesIn(bytes: Uint8Array): { at: number; record: Uint8Array }[] {
+  const frames = [];
+  for (let at = 0; at + 4 <= bytes.length; ) {
+    const length = new Reader(bytes.subarray(at)).u32be();
+    if (length === 0) break;
+    frames.push({ at, record: bytes.subarray(at + 4, at + 4 + length) });
+    at += 4 + length;
+  }
+  return frames;
+}
+
+test('records form one chain, and a restart continues it', async () => {
+  const { path, hashes } = await logOf('a', 'b', 'c');
+  const again = await withLog(path, (log) => log.append(entry('d')));
+  const frames = framesIn(await readFile(path));
+  assert.deepEqual(
+    frames.map(({ record }) => toHex(recordHash(record))),
+    [...hashes, again].map(toHex),
+  );
+  frames.forEach(({ record }, i) => {
+    const before = frames[i - 1];
+    const expected = before === undefined ? '0'.repeat(64) : toHex(recordHash(before.record));
+    assert.equal(decodeRecord(record).prev, `sha256:${expected}`);
+  });
+  assert.equal((await headOf(path)).size, 4);
+});
+
+test('many appends at once keep their order', async () => {
+  const { path } = await logOf();
+  await withLog(path, (log) => Promise.all(Array.from({ length: 200 }, (_, i) => log.append(entry(`${i}`)))));
+  const reasons = framesIn(await readFile(path)).map(({ record }) => decodeRecord(record).reason);
+  assert.deepEqual(
+    reasons,
+    Array.from({ length: 200 }, (_, i) => `${i}`),
+  );
+});
+
+test('a log cut anywhere within its last record goes on after the one before', async () => {
+  const { path } = await logOf('a', 'b');
+  const bytes = await readFile(path);
+  const last = framesIn(bytes)[1];
+  assert(last !== undefined);
+  for (let length = last.at; length < last.at + 4 + last.record.length; length += 37) {
+    await writeFile(path, bytes.subarray(0, length));
+    assert.equal((await headOf(path)).size, 1, `cut at ${length}`);
+    await withLog(path, (log) => log.append(entry('new')));
+    assert.equal((await headOf(path)).size, 2);
+  }
+});
+
+test('no changed byte of a record is followed', async () => {
+  const { path } = await logOf('a', 'b', 'c');
+  const bytes = await readFile(path);
+  const second = framesIn(bytes)[1];
+  assert(second !== undefined);
+  for (let at = second.at; at < second.at + 4 + second.record.length; at += 11) {
+    const changed = Buffer.from(bytes);
+    changed[at] = (changed[at] ?? 0) ^ 1;
+    await writeFile(path, changed);
+    // A record that was changed where the chain does not look itself is still found by the next one's link.
+    assert((await headOf(path)).size < 3, `byte ${at}`);
+  }
+});
+
+test('older bytes behind the end are not read as more of the log', async () => {
+  const { path } = await logOf('a', 'b', 'c', 'd');
+  const old = await readFile(path);
+  const { path: fresh } = await logOf('x');
+  const started = await readFile(fresh);
+  await writeFile(path, Buffer.concat([started, old.subarray(started.length)]));
+  assert.equal((await headOf(path)).size, 1);
+});
+
+test('a full log refuses, and keeps what it has', async () => {
+  const { path } = await logOf('a');
+  const { size } = await stat(path);
+  await assert.rejects(
+    withLog(path, (log) => log.append(entry('b')), size + 10),
+    (error) => error instanceof RefusalError && error.code === 'log',
+  );
+  assert.equal((await headOf(path)).size, 1);
+});
+
+test('after a failed write nothing is acknowledged any more', async () => {
+  const { path } = await logOf('a');
+  const handle = await open(path, 'r'); // a disk that refuses writes
+  try {
+    const log = await RecordLog.open(handle, CAPACITY);
+    for (let i = 0; i < 2; i++) {
+      await assert.rejects(log.append(entry('b')), (error) => error instanceof RefusalError && error.code === 'log');
+    }
+  } finally {
+    await handle.close();
+  }
+});
