@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -16,37 +16,17 @@ after(() => rm(scratch, { recursive: true, force: true }));
 
 const refused = (code: ImageErrorCode) => (error: unknown) => error instanceof ImageError && error.code === code;
 
-/** The smallest app: one method, one rule. */
-const APP: Readonly<Record<string, string>> = {
-  'policy.yaml': `
-enclaim: 1
-system: { name: echo, owner: { name: Test, contact: test@example.invalid }, version: 1 }
-data: { operational: { description: nothing of anybody } }
-services: { echo.v1.Echo: { Say: { purpose: service, callers: [anyone], accepts: [operational], returns: [operational] } } }
-collections: {}
-claims: []
-`,
-  'proto/echo/v1/echo.proto': `
-syntax = "proto3";
-package echo.v1;
-import "enclaim/handling.proto";
-message Text { string text = 1 [(enclaim.data) = "operational"]; }
-service Echo { rpc Say(Text) returns (Text) { option (enclaim.handling) = { purpose: "service" }; } }
-`,
-  'handlers/index.ts': `
-import { twice } from './twice.ts';
-export default { 'echo.v1.Echo/Say': async (request: { text: string }) => ({ text: twice(request.text) }) };
-`,
-  'handlers/twice.ts': `export const twice = (text: string): string => text + text;`,
-};
+const ECHO = join(import.meta.dirname, 'apps/echo');
+const POLICY = await readFile(join(ECHO, 'policy.yaml'), 'utf8');
 
 let apps = 0;
+/** A copy of the smallest app with files changed, added, or (null) removed. */
 async function app(changes: Readonly<Record<string, string | null>> = {}): Promise<string> {
   const folder = join(scratch, `app${apps++}`);
-  for (const [path, text] of Object.entries({ ...APP, ...changes })) {
-    if (text === null) continue;
-    await mkdir(join(folder, path, '..'), { recursive: true });
-    await writeFile(join(folder, path), text);
+  await cp(ECHO, folder, { recursive: true });
+  for (const [path, text] of Object.entries(changes)) {
+    if (text === null) await rm(join(folder, path));
+    else await writeFile(join(folder, path), text);
   }
   return folder;
 }
@@ -62,14 +42,14 @@ test('a bundle holds canonical policy, descriptors and a program that assigns it
   );
   const { policy, handlers } = parseBundle(bytes);
   assert.equal(Buffer.from(policy).toString()[0], '{');
-  const module = { exports: {} as { default?: Record<string, (request: unknown) => Promise<unknown>> } };
+  const module = { exports: {} as { handlers?: Record<string, (request: unknown) => Promise<unknown>> } };
   new Script(`(function (module, exports) {${Buffer.from(handlers)}\n})`).runInThisContext()(module, module.exports);
-  assert.deepEqual(await module.exports.default?.['echo.v1.Echo/Say']?.({ text: 'a' }), { text: 'aa' });
+  assert.deepEqual(await module.exports.handlers?.['echo.v1.Echo/Say']?.({ text: 'a' }), { text: 'aa' });
 });
 
 test('comments and key order of the policy do not move the bundle; a handler does, but not the policy', async () => {
   const plain = await build();
-  const commented = await build({ 'policy.yaml': `# a remark\n${APP['policy.yaml']}` });
+  const commented = await build({ 'policy.yaml': `# a remark\n${POLICY}` });
   assert.equal(commented.digest, plain.digest);
   const other = await build({ 'handlers/twice.ts': `export const twice = (text: string): string => text;` });
   assert.notEqual(other.digest, plain.digest);
@@ -120,7 +100,7 @@ test('sources that cannot make an app are refused with what is wrong', async () 
   await assert.rejects(build({ 'policy.json': '{}' }), refused('file-missing'));
   await assert.rejects(build({ 'policy.yaml': 'enclaim: 1\nservices: [' }), PolicyError);
   await assert.rejects(build({ 'proto/echo/v1/echo.proto': 'syntax = "proto3"; message' }), PolicyError);
-  const otherPurpose = APP['policy.yaml']?.replace('purpose: service', 'purpose: marketing') ?? '';
+  const otherPurpose = POLICY.replace('purpose: service', 'purpose: marketing');
   await assert.rejects(build({ 'policy.yaml': otherPurpose }), refused('policy-mismatch'));
 });
 

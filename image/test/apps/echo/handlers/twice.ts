@@ -1,0 +1,4 @@
+/** Says everything twice. */
+export function twice(text: string): string {
+  return text + text;
+}
