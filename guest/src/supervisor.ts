@@ -7,7 +7,6 @@ import { labelled } from '@enclaim/attestation/digest';
 import { POLICY_REGISTER } from '@enclaim/attestation/measure';
 import { CONTROL_LIMIT, type FromRuntime, parseFromRuntime, type ToRuntime } from '@enclaim/runtime/control';
 import { encodeFrame, FrameReader } from '@enclaim/runtime/frames';
-import release from '../package.json' with { type: 'json' };
 import { type MeasuredApp, measureApp } from './app.ts';
 import {
   type CommandLine,
@@ -31,6 +30,7 @@ const NODE = '/usr/bin/node';
 const RUNTIME = '/enclaim/runtime.mjs';
 const WORKER = '/enclaim/worker.mjs';
 const MODULES = '/enclaim/modules.json';
+const RELEASE = '/enclaim/release';
 const WORKER_FOLDER = '/run/enclaim';
 const PORT = 50051;
 const WORKERS = 1;
@@ -113,7 +113,7 @@ function bootMessage(
   const { ekCertificate } = attester;
   return {
     kind: 'boot',
-    image: `enclaim-${release.version}`,
+    image: readFileSync(RELEASE, 'utf8').trim(),
     bundle: {
       policy: toBase64(bundle.policy),
       descriptors: toBase64(bundle.descriptors),
