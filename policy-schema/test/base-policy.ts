@@ -1,13 +1,17 @@
 /** A policy that uses every section, which the tables change one thing at a time. */
 
 /** 64 hex digits of one digit. */
-export const hex = (digit: string, length = 64): string => digit.repeat(length);
+export function hex(digit: string, length: number = 64): string {
+  return digit.repeat(length);
+}
 
 /** An Ed25519 key in the form of a policy; another one for each letter. */
-export const key = (letter: string): string => `ed25519:${letter.repeat(43)}`;
+export function key(letter: string): string {
+  return `ed25519:${letter.repeat(43)}`;
+}
 
 /** Line numbers matter to the tables: add lines at the end of a section only where the tables are changed with it. */
-export const BASE = `enclaim: 1
+export const BASE: string = `enclaim: 1
 system:
   name: clinic
   owner: { name: Clinic, contact: a@clinic.example }

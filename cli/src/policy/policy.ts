@@ -33,9 +33,8 @@ export function register(program: Command): void {
     .option('--canonical', 'the very bytes that are hashed')
     .action(async (file: string, { canonical }: { canonical?: true }) => {
       const bytes = canonicalPolicy(await readPolicyFile(file));
-      process.stdout.write(
-        canonical ? bytes : `${JSON.stringify(JSON.parse(new TextDecoder().decode(bytes)), null, 2)}\n`,
-      );
+      if (canonical) process.stdout.write(bytes);
+      else console.log(JSON.stringify(JSON.parse(new TextDecoder().decode(bytes)), null, 2));
     });
   policy
     .command('schema')

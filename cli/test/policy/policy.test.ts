@@ -1,0 +1,266 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, mock, test } from 'node:test';
+import { digestOfCanonical } from '@enclaim/policy-schema';
+import { Ajv } from 'ajv';
+import addFormats from 'ajv-formats';
+import ansis from 'ansis';
+import { Command } from 'commander';
+import { register as check } from '../../src/policy/check.ts';
+import { register as diff } from '../../src/policy/diff.ts';
+import { register as init } from '../../src/policy/init.ts';
+import { register as policy } from '../../src/policy/policy.ts';
+import { register as runTests } from '../../src/policy/test.ts';
+
+const CLINIC = join(import.meta.dirname, '../../../examples/clinic');
+const folders: string[] = [];
+
+after(() => {
+  for (const folder of folders) rmSync(folder, { recursive: true });
+});
+
+function folder(): string {
+  const made = mkdtempSync(join(tmpdir(), 'enclaim-cli-'));
+  folders.push(made);
+  return made;
+}
+
+/** A copy of the clinic, some of whose text is replaced. */
+function clinic(...edits: readonly (readonly [file: string, from: string, to: string])[]): string {
+  const made = folder();
+  cpSync(CLINIC, made, { recursive: true });
+  for (const [file, from, to] of edits) {
+    const path = join(made, file);
+    const text = readFileSync(path, 'utf8');
+    assert.ok(text.includes(from), `${file} has ${from}`);
+    writeFileSync(path, text.replace(from, to));
+  }
+  return made;
+}
+
+interface Ran {
+  readonly status: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** Runs a command in a folder, in this process: what it prints, and the status that the process would end with. */
+async function enclaim(cwd: string, ...args: readonly string[]): Promise<Ran> {
+  const program = new Command('enclaim')
+    .version('1.2.3')
+    .exitOverride()
+    .configureOutput({ writeErr: () => {} });
+  for (const register of [init, check, diff, runTests, policy]) register(program);
+  const printed: string[] = [];
+  const home = process.cwd();
+  const log = mock.method(console, 'log', (text: string) => printed.push(`${text}\n`));
+  try {
+    process.chdir(cwd);
+    await program.parseAsync([...args], { from: 'user' });
+    return { status: Number(process.exitCode ?? 0), out: ansis.strip(printed.join('')), err: '' };
+  } catch (error) {
+    const { name, message } = error as Error;
+    return { status: name === 'UsageError' ? 2 : 1, out: '', err: message };
+  } finally {
+    process.exitCode = 0;
+    process.chdir(home);
+    log.mock.restore();
+  }
+}
+
+function git(cwd: string, ...args: readonly string[]): void {
+  execFileSync('git', ['-c', 'user.name=t', '-c', 'user.email=t@example', ...args], { cwd, stdio: 'pipe' });
+}
+
+const MISSPELT = ['policy.yaml', 'stores: [cases]', 'stores: [caes]'] as const;
+const TOO_MUCH = [
+  'proto/clinic/v1/intake.proto',
+  '[(enclaim.data) = "personal.contact.email"]',
+  '[(enclaim.data) = "staff.identity"]',
+] as const;
+
+test('init makes an app that checks and passes its tests', async () => {
+  const made = join(folder(), 'My App');
+  assert.equal((await enclaim('.', 'init', made)).status, 0);
+  assert.match(readFileSync(join(made, 'policy.yaml'), 'utf8'), /name: my-app/);
+  assert.deepEqual([(await enclaim(made, 'check')).status, (await enclaim(made, 'test')).status], [0, 0]);
+});
+
+test('init overwrites nothing', async () => {
+  const made = folder();
+  writeFileSync(join(made, 'policy.test.yaml'), 'mine');
+  const { status, err } = await enclaim(made, 'init');
+  assert.equal(status, 2);
+  assert.match(err, /policy\.test\.yaml is there already; nothing was written/);
+  assert.ok(!existsSync(join(made, 'policy.yaml')));
+});
+
+test('check passes the clinic, and says what is not exposed', async () => {
+  for (const name of ['policy.yaml', 'policy.full.yaml']) {
+    const { status, out } = await enclaim(CLINIC, 'check', '--policy', name, '--as-of', '2026-12-01');
+    assert.equal(status, 0, out);
+    assert.match(
+      out,
+      /^proto\/clinic\/v1\/intake\.proto:\d+:\d+: note: no rule for clinic\.v1\.Marketing\/ExportContacts/,
+    );
+  }
+});
+
+test('check blocks, naming file, line and column', async () => {
+  const { status, out } = await enclaim(clinic(MISSPELT), 'check');
+  assert.equal(status, 1);
+  assert.match(out, /^policy\.yaml:24:16: error: no collection "caes" is declared; did you mean "cases"\?/m);
+});
+
+test('check blocks a method that does not fit in its rule, at both places', async () => {
+  const { status, out } = await enclaim(clinic(TOO_MUCH), 'check');
+  assert.equal(status, 1);
+  assert.match(
+    out,
+    /^proto\/clinic\/v1\/intake\.proto:41:3: error: .*receipt_email, which carries staff\.identity; the policy has no such category \(policy\.yaml:12:3\)/m,
+  );
+});
+
+test('check blocks a misspelt option', async () => {
+  const { status, out } = await enclaim(
+    clinic(['proto/clinic/v1/fhir.proto', '(enclaim.holds)', '(enclaim.hods)']),
+    'check',
+  );
+  assert.equal(status, 1);
+  assert.match(out, /^proto\/clinic\/v1\/fhir\.proto:\d+:\d+: error: .*enclaim\.hods/m);
+});
+
+test('check blocks what has expired', async () => {
+  const { status, out } = await enclaim(CLINIC, 'check', '--policy', 'policy.full.yaml', '--as-of', '2027-04-01');
+  assert.equal(status, 1);
+  assert.match(out, /error: the assurance ended with 2027-03-31/);
+});
+
+test('check says the same as JSON', async () => {
+  const { status, out } = await enclaim(clinic(MISSPELT), 'check', '--json');
+  const { ok, findings } = JSON.parse(out) as { ok: boolean; findings: { level: string; code: string; at: object }[] };
+  assert.deepEqual([status, ok], [1, false]);
+  const [error] = findings.filter(({ level }) => level === 'error');
+  assert.deepEqual([error?.code, error?.at], ['reference', { file: 'policy.yaml', line: 24, column: 16 }]);
+});
+
+test('SARIF is valid by its schema, with and without findings', async () => {
+  const { $schema, id, ...schema } = JSON.parse(
+    readFileSync(join(import.meta.dirname, 'vectors/sarif-2.1.0.json'), 'utf8'),
+  ) as Record<string, unknown>;
+  assert.ok($schema && id);
+  const ajv = new Ajv({ strict: false, allErrors: true, unicodeRegExp: false });
+  addFormats.default(ajv);
+  const validate = ajv.compile(schema);
+  for (const made of [clinic(), clinic(MISSPELT), clinic(TOO_MUCH), clinic(['policy.yaml', 'enclaim: 1', '{'])]) {
+    const { out } = await enclaim(made, 'check', '--sarif');
+    const log = JSON.parse(out) as { runs: { results: unknown[]; tool: { driver: { version: string } } }[] };
+    assert.ok(validate(log), JSON.stringify(validate.errors));
+    assert.equal(log.runs[0]?.tool.driver.version, '1.2.3');
+    assert.ok((log.runs[0]?.results.length ?? 0) > 0);
+  }
+  assert.ok(!validate({ version: '2.1.0', runs: [{ tool: {} }] }), 'the schema refuses something');
+});
+
+test('check --staged judges what would be committed, and nothing else', async () => {
+  const made = clinic();
+  git(made, 'init', '-q');
+  git(made, 'add', '.');
+  git(made, 'commit', '-qm', 'first');
+  const file = join(made, 'policy.yaml');
+  const good = readFileSync(file, 'utf8');
+  const bad = good.replace('stores: [cases]', 'stores: [caes]');
+
+  writeFileSync(file, bad);
+  assert.equal((await enclaim(made, 'check')).status, 1, 'the folder is bad');
+  assert.equal((await enclaim(made, 'check', '--staged')).status, 0, 'nothing is staged');
+  git(made, 'add', 'policy.yaml');
+  writeFileSync(file, good);
+  assert.equal((await enclaim(made, 'check')).status, 0, 'the folder is good');
+  const { status, out } = await enclaim(made, 'check', '--staged');
+  assert.equal(status, 1, 'what is staged is bad');
+  assert.match(out, /^policy\.yaml:24:16: error/m);
+  const below = await enclaim(join(made, 'proto'), 'check', '--staged', '..');
+  assert.equal(below.status, 1);
+  assert.match(below.out, /^\.\.\/policy\.yaml:24:16: error/m);
+});
+
+test('diff reads files, revisions and digests, and can block', async () => {
+  const made = clinic();
+  git(made, 'init', '-q');
+  git(made, 'add', '.');
+  git(made, 'commit', '-qm', 'first');
+  const digest = (await enclaim(made, 'policy', 'digest')).out.trim();
+  assert.match(digest, /^sha384:[0-9a-f]{96}$/);
+  const file = join(made, 'policy.yaml');
+  writeFileSync(file, readFileSync(file, 'utf8').replace('retention: P30D', 'retention: P60D'));
+  for (const old of ['HEAD', 'HEAD:policy.yaml', digest]) {
+    const { status, out } = await enclaim(made, 'diff', old);
+    assert.equal(status, 0);
+    assert.match(out, /^weaker {7}cases is kept for at most P60D, before P30D\nthe new policy is weaker$/m);
+  }
+  assert.equal((await enclaim(made, 'diff', 'HEAD', '--fail-on', 'weaker')).status, 1);
+  assert.equal((await enclaim(made, 'diff', 'policy.yaml', 'HEAD', '--fail-on', 'weaker')).status, 0);
+  const { verdict, changes } = JSON.parse((await enclaim(made, 'diff', 'HEAD', '--json')).out) as {
+    verdict: string;
+    changes: object[];
+  };
+  assert.deepEqual([verdict, changes.length], ['weaker', 1]);
+});
+
+test('diff refuses what it cannot find', async () => {
+  const made = clinic();
+  git(made, 'init', '-q');
+  for (const old of ['HEAD', 'nonsense', `sha384:${'0'.repeat(96)}`, '--help=x', '-x:policy.yaml']) {
+    assert.ok([1, 2].includes((await enclaim(made, 'diff', '--', old)).status ?? 0), old);
+  }
+});
+
+test('test fails where a case does not come out as expected, and says where', async () => {
+  const made = clinic(['policy.test.yaml', 'expect: allow', 'expect: deny']);
+  const { status, out } = await enclaim(made, 'test');
+  assert.equal(status, 1);
+  assert.match(out, /^wrong a case is kept\n {6}policy\.test\.yaml:3: expected deny, found allow/m);
+  assert.equal((await enclaim(CLINIC, 'test', '--policy', 'policy.full.yaml')).status, 0);
+});
+
+test('test refuses a table that is none, with places', async () => {
+  const made = clinic(['policy.test.yaml', 'sink: store:cases', 'snk: store:cases']);
+  const { status, err } = await enclaim(made, 'test');
+  assert.equal(status, 1);
+  assert.match(err, /policy\.test\.yaml:6:5 tests\[0\]\.snk: unknown key "snk"; did you mean "sink"\?/);
+});
+
+test('policy show writes out every default, and the schema is JSON', async () => {
+  const made = folder();
+  writeFileSync(join(made, 'policy.json'), (await enclaim(CLINIC, 'policy', 'show')).out);
+  const digests = [await enclaim(made, 'policy', 'digest', 'policy.json'), await enclaim(CLINIC, 'policy', 'digest')];
+  assert.equal(digests[0]?.out, digests[1]?.out);
+  assert.equal(
+    (JSON.parse((await enclaim(made, 'policy', 'schema')).out) as { title: string }).title,
+    'Enclaim policy',
+  );
+});
+
+test('policy show --canonical writes the bytes of the digest', async () => {
+  // In a process of its own: standard output belongs to the test runner here.
+  const program = `
+    import { Command } from 'commander';
+    import { register } from ${JSON.stringify(join(import.meta.dirname, '../../src/policy/policy.ts'))};
+    const program = new Command();
+    register(program);
+    await program.parseAsync(['policy', 'show', '--canonical'], { from: 'user' });`;
+  const bytes = execFileSync(process.execPath, ['--input-type=module', '--eval', program], { cwd: join(CLINIC) });
+  assert.equal(`${digestOfCanonical(bytes)}\n`, (await enclaim(CLINIC, 'policy', 'digest')).out);
+});
+
+test('policy explain tells what a claim rests on, with a policy or without', async () => {
+  const { out } = await enclaim(CLINIC, 'policy', 'explain', 'access-log');
+  assert.match(out, /^strength {2}review: observed$/m);
+  assert.match(out, /^answers {3}soc2\/cc7\.2 Monitoring/m);
+  assert.match((await enclaim(folder(), 'policy', 'explain', 'residency')).out, /^needs {5}residency with regions/m);
+  assert.equal((await enclaim(CLINIC, 'policy', 'explain', 'nothing')).status, 2);
+});
