@@ -1,5 +1,6 @@
 /** The attested channel: a grpc-js channel that shows its verdict first. */
 
+import type { PeerCertificate } from 'node:tls';
 import { appraise, type References, type Verdict, verifyEvidence } from '@enclaim/attestation';
 import type { Demand } from '@enclaim/policy-schema';
 import {
@@ -11,7 +12,19 @@ import {
 import { AttestedCredentials } from './credentials.ts';
 import { ChannelError } from './errors.ts';
 import type { Attestation } from './exchange.ts';
-import { type CheckedReceipt, receiptCall } from './receipt-call.ts';
+import { type Call, type CheckedReceipt, receiptCall } from './receipt-call.ts';
+
+const HANDSHAKE_MS = 30_000;
+
+/** What no caller can have otherwise. */
+const FIXED_OPTIONS: ChannelOptions = {
+  // Connections are this channel's own.
+  'grpc.use_local_subchannel_pool': 1,
+  // What was sent to one boot is never sent to another behind the caller's back.
+  'grpc.enable_retries': 0,
+  // Whoever answers DNS does not configure the client.
+  'grpc.service_config_disable_resolution': 1,
+};
 
 /** What a channel demands of every connection it makes. */
 export interface ConnectOptions {
@@ -21,6 +34,10 @@ export interface ConnectOptions {
   readonly now?: () => number;
   /** Milliseconds until the first verdict must be there; by default 60 000. */
   readonly timeout?: number;
+  /** Milliseconds that one connection may take over TLS and evidence; by default 30 000. */
+  readonly handshakeTimeout?: number;
+  /** Told of each connection that showed its evidence: the first, and every one after a reconnection. */
+  readonly onAttested?: (attestation: Attestation) => void;
   /** Told of each receipt that was checked. */
   readonly onReceipt?: (receipt: CheckedReceipt) => void;
   readonly channelOptions?: ChannelOptions;
@@ -42,41 +59,42 @@ export async function connect(target: string, options: ConnectOptions): Promise<
   }
 }
 
-/** A grpc-js channel over attested connections. Made by {@link connect}. */
+/**
+ * A grpc-js channel over attested connections. Made by {@link connect}. Every connection is verified before it carries
+ * a call; a call belongs to the connection that carried it, whatever became of the channel meanwhile.
+ */
 export class AttestedChannel implements Channel {
   readonly #channel: GrpcChannel;
   readonly #onReceipt: (receipt: CheckedReceipt) => void;
   readonly #first = Promise.withResolvers<void>();
-  #attestation: Attestation | undefined;
+  /** By what grpc-js tells a call of its connection. */
+  readonly #attestations = new WeakMap<PeerCertificate, Attestation>();
+  #latest: Attestation | undefined;
 
-  constructor(
-    target: string,
-    { references, demands = [], now = Date.now, onReceipt = () => {}, channelOptions }: ConnectOptions,
-  ) {
+  constructor(target: string, options: ConnectOptions) {
+    const { references, demands = [], now = Date.now, onReceipt = () => {}, onAttested = () => {} } = options;
     this.#onReceipt = onReceipt;
     this.#first.promise.catch(() => {});
-    const credentials = new AttestedCredentials(
-      { references, demands, now },
-      {
-        attested: (attestation) => {
-          this.#attestation = attestation;
-          this.#first.resolve();
-        },
-        refused: (error) => {
-          // Calls must not go on under an older verdict while a newer one says no.
-          this.#attestation = undefined;
-          this.#first.reject(error);
-        },
+    const expectations = { references, demands, now };
+    const credentials = new AttestedCredentials(expectations, options.handshakeTimeout ?? HANDSHAKE_MS, {
+      attested: (attestation, peer) => {
+        this.#attestations.set(peer, attestation);
+        this.#latest = attestation;
+        this.#first.resolve();
+        onAttested(attestation);
       },
-    );
-    // One connection at a time, so that `attestation` is always that of the one in use.
-    this.#channel = new GrpcChannel(target, credentials, { ...channelOptions, 'grpc.use_local_subchannel_pool': 1 });
+      refused: (error) => {
+        this.#latest = undefined;
+        this.#first.reject(error);
+      },
+    });
+    this.#channel = new GrpcChannel(target, credentials, { ...options.channelOptions, ...FIXED_OPTIONS });
   }
 
-  /** The verdict of the connection in use. */
+  /** What the latest connection showed. A receipt names the one that carried its own call. @throws ChannelError `closed` */
   get attestation(): Attestation {
-    if (this.#attestation === undefined) throw new ChannelError('closed', 'no connection has shown its evidence');
-    return this.#attestation;
+    if (this.#latest === undefined) throw new ChannelError('closed', 'no connection has shown its evidence');
+    return this.#latest;
   }
 
   /** Connects and resolves with the first verdict. @throws as {@link connect} */
@@ -108,7 +126,12 @@ export class AttestedChannel implements Channel {
 
   createCall(...args: Parameters<Channel['createCall']>): ReturnType<Channel['createCall']> {
     const [path] = args;
-    return receiptCall(this.#channel.createCall(...args), path, () => this.#attestation, this.#onReceipt);
+    return receiptCall(this.#channel.createCall(...args), path, (call) => this.#attestationOf(call), this.#onReceipt);
+  }
+
+  #attestationOf(call: Call): Attestation | undefined {
+    const peer = call.getAuthContext()?.sslPeerCertificate;
+    return peer === undefined ? undefined : this.#attestations.get(peer);
   }
 
   /** Rejects when the first attempt failed below TLS, where the credentials are not asked, or when time is up. */

@@ -1,7 +1,7 @@
 /** Channel credentials for grpc-js: every connection of a channel shows its evidence before it carries HTTP/2. */
 
 import type { Socket } from 'node:net';
-import { connect as connectTls, type TLSSocket } from 'node:tls';
+import { connect as connectTls, type PeerCertificate, type TLSSocket } from 'node:tls';
 import { ALPN } from '@enclaim/attestation/handshake';
 import { type CallCredentials, ChannelCredentials } from '@grpc/grpc-js';
 import { ChannelError } from './errors.ts';
@@ -9,23 +9,24 @@ import { type Attestation, demandEvidence, type Expectations } from './exchange.
 
 type Connector = ReturnType<ChannelCredentials['_createSecureConnector']>;
 
-/** Time in milliseconds for TLS and the exchange. */
-const HANDSHAKE_MS = 60_000;
-
 /** Where the credentials report. */
 export interface AttestationListener {
-  attested(attestation: Attestation): void;
+  /** A connection showed what is demanded. `peer` is what `getAuthContext()` names in calls over this very connection. */
+  attested(attestation: Attestation, peer: PeerCertificate): void;
   refused(error: Error): void;
 }
 
 /** Credentials that let a connection through only after its verdict. Every reconnection is verified anew. */
 export class AttestedCredentials extends ChannelCredentials {
   readonly #expectations: Expectations;
+  readonly #timeout: number;
   readonly #listener: AttestationListener;
 
-  constructor(expectations: Expectations, listener: AttestationListener) {
+  /** @param timeout milliseconds for TLS and the exchange together */
+  constructor(expectations: Expectations, timeout: number, listener: AttestationListener) {
     super();
     this.#expectations = expectations;
+    this.#timeout = timeout;
     this.#listener = listener;
   }
 
@@ -52,13 +53,12 @@ export class AttestedCredentials extends ChannelCredentials {
   }
 
   async #attest(socket: Socket): Promise<TLSSocket> {
-    const timer = setTimeout(() => socket.destroy(new Error(`no evidence within ${HANDSHAKE_MS} ms`)), HANDSHAKE_MS);
+    const late = new ChannelError('timeout', `no evidence within ${this.#timeout} ms`);
+    const expired = Promise.withResolvers<never>();
+    // However slowly the bytes trickle: the whole exchange has one deadline.
+    const timer = setTimeout(() => expired.reject(late), this.#timeout);
     try {
-      socket.setNoDelay(true);
-      const tls = await openTls(socket);
-      tls.on('error', () => tls.destroy());
-      this.#listener.attested(await demandEvidence(tls, this.#expectations));
-      return tls;
+      return await Promise.race([this.#exchange(socket), expired.promise]);
     } catch (error) {
       socket.destroy();
       this.#listener.refused(error as Error);
@@ -67,6 +67,27 @@ export class AttestedCredentials extends ChannelCredentials {
       clearTimeout(timer);
     }
   }
+
+  async #exchange(socket: Socket): Promise<TLSSocket> {
+    socket.setNoDelay(true);
+    const tls = await openTls(socket);
+    tls.on('error', () => tls.destroy());
+    const attestation = await demandEvidence(tls, this.#expectations);
+    if (socket.destroyed) throw new ChannelError('unreachable', 'the connection ended with the handshake');
+    this.#listener.attested(attestation, nameConnection(tls));
+    return tls;
+  }
+}
+
+/**
+ * One object that stands for this connection: grpc-js hands it to every call as `getAuthContext().sslPeerCertificate`.
+ * A call can so be held against the evidence of the connection that carried it, and of no other.
+ */
+function nameConnection(tls: TLSSocket): PeerCertificate {
+  const peer = tls.getPeerCertificate();
+  tls.getPeerCertificate = (() => peer) as TLSSocket['getPeerCertificate'];
+  tls.authorized = true; // by the evidence; grpc-js passes nothing on of a socket that is not
+  return peer;
 }
 
 const NO_CALL_CREDENTIALS = ChannelCredentials.createInsecure()

@@ -18,6 +18,7 @@ export class VerdictError extends Error {
 /** Why a connection could not be used. */
 export type ChannelErrorCode =
   | 'unreachable' // no TCP or TLS connection
+  | 'timeout' // the exchange took too long
   | 'protocol' // the other end does not speak the attested handshake as it should
   | 'closed' // the channel was closed
   | 'receipt'; // a response came without a valid receipt

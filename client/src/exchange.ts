@@ -16,21 +16,14 @@ import { equalBytes } from '@enclaim/attestation/bytes';
 import { digestText, sha256 } from '@enclaim/attestation/digest';
 import { EvidenceError } from '@enclaim/attestation/errors';
 import { type Evidence, EvidenceSchema } from '@enclaim/attestation/evidence';
-import {
-  decodeFrame,
-  encodeFrame,
-  FRAME_PREFIX,
-  frameLength,
-  HANDSHAKE_VERSION,
-  type HandshakeStep,
-  type HandshakeStepInit,
-} from '@enclaim/attestation/handshake';
+import { HANDSHAKE_VERSION } from '@enclaim/attestation/handshake';
 import { parsePart } from '@enclaim/attestation/part';
 import type { BootStatement } from '@enclaim/attestation/statement';
 import { nameOf, parsePublic } from '@enclaim/attestation/tpm';
 import type { Demand } from '@enclaim/policy-schema';
 import { makeCredential } from './credential.ts';
 import { ChannelError, VerdictError } from './errors.ts';
+import { FrameStream } from './frame-stream.ts';
 
 /** What a connection has to show. */
 export interface Expectations {
@@ -60,27 +53,28 @@ export async function demandEvidence(
   socket: TLSSocket,
   { references, demands, now }: Expectations,
 ): Promise<Attestation> {
+  using frames = new FrameStream(socket);
   const nonce = randomBytes(NONCE_LENGTH);
   const channel = {
     nonce,
     spki: spkiDigest(socket),
     exporter: socket.exportKeyingMaterial(32, EXPORTER_LABEL, Buffer.alloc(0)),
   };
-  await send(socket, { case: 'hello', value: { version: HANDSHAKE_VERSION, nonce } });
-  const { value } = await receive(socket, 'evidence');
-  const activation = await activateUnlessPinned(socket, value, references);
+  await frames.send({ case: 'hello', value: { version: HANDSHAKE_VERSION, nonce } });
+  const { value } = await frames.receive('evidence');
+  const activation = await activateUnlessPinned(frames, value, references);
   const context: Context = { now: now(), channel, activation };
   const evidence = toBinary(EvidenceSchema, value);
   const authenticated = await verifyEvidence(evidence, references.anchors, context);
   const verdict = appraise(authenticated, references, demands);
   if (!verdict.ok) throw new VerdictError(verdict);
-  await send(socket, { case: 'done', value: {} });
+  await frames.send({ case: 'done', value: {} });
   return { verdict, statement: authenticated.statement, bootDigest: authenticated.bootDigest, evidence };
 }
 
 /** Has the TPM prove that its attestation key lives beside its endorsement key; not needed where the key is pinned. */
 async function activateUnlessPinned(
-  socket: TLSSocket,
+  frames: FrameStream,
   { hardware }: Evidence,
   { anchors }: References,
 ): Promise<ActivationProof | null> {
@@ -89,8 +83,8 @@ async function activateUnlessPinned(
   if (anchors.attestationKeys.includes(digestText('sha256', sha256(akPublic)))) return null;
   const secret = randomBytes(SECRET_LENGTH);
   const akName = parsePart('format', 'attestation key', akPublic, (bytes) => nameOf(parsePublic(bytes)));
-  await send(socket, { case: 'activate', value: makeCredential({ ekPublic, akName, secret }) });
-  const { value } = await receive(socket, 'activated');
+  await frames.send({ case: 'activate', value: makeCredential({ ekPublic, akName, secret }) });
+  const { value } = await frames.receive('activated');
   if (!equalBytes(value.secret, secret))
     throw new EvidenceError('key', 'the credential was not activated: another secret came back');
   return { akName, ekPublic };
@@ -100,53 +94,4 @@ function spkiDigest(socket: TLSSocket): Uint8Array {
   const certificate = socket.getPeerX509Certificate();
   if (certificate === undefined) throw new ChannelError('protocol', 'the server presented no certificate');
   return sha256(certificate.publicKey.export({ format: 'der', type: 'spki' }));
-}
-
-/** The next step, which must be of the kind expected. */
-async function receive<C extends HandshakeStep['case']>(
-  socket: TLSSocket,
-  expected: C,
-): Promise<Extract<HandshakeStep, { case: C }>> {
-  const step = decodeFrame(await readExactly(socket, frameLength(await readExactly(socket, FRAME_PREFIX))));
-  if (step.case === 'refused') throw new ChannelError('protocol', `the server refused: ${step.value.reason}`);
-  if (step.case !== expected) throw new ChannelError('protocol', `step ${step.case}, expected ${expected}`);
-  return step as Extract<HandshakeStep, { case: C }>;
-}
-
-/** Exactly `length` bytes, and not one more: HTTP/2 follows. */
-async function readExactly(socket: TLSSocket, length: number): Promise<Uint8Array> {
-  for (;;) {
-    const chunk = socket.read(length) as Buffer | null;
-    if (chunk?.length === length) return chunk;
-    if (chunk !== null || socket.readableEnded) throw ended();
-    await readable(socket);
-  }
-}
-
-function readable(socket: TLSSocket): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const settle = (error?: Error): void => {
-      socket.off('readable', ready).off('close', closed).off('error', settle);
-      if (error === undefined) resolve();
-      else reject(new ChannelError('unreachable', error.message, { cause: error }));
-    };
-    const ready = (): void => settle();
-    const closed = (): void => settle(ended());
-    socket.on('readable', ready).on('close', closed).on('error', settle);
-  });
-}
-
-function ended(): ChannelError {
-  return new ChannelError('protocol', 'the connection ended within the handshake');
-}
-
-/** Writes a frame and waits until it has left: HTTP/2 must not be put on a socket with a write under way. */
-async function send(socket: TLSSocket, step: HandshakeStepInit): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    socket.write(encodeFrame(step), (error) => {
-      if (error) reject(new ChannelError('unreachable', error.message, { cause: error }));
-      else resolve();
-    });
-  });
-  await new Promise((resolve) => setImmediate(resolve));
 }

@@ -3,9 +3,10 @@
 import { checkReceiptMessages, RECEIPT_TRAILER, type ReceiptBody, verifyReceipt } from '@enclaim/attestation/receipt';
 import type { ChannelInterface as Channel } from '@grpc/grpc-js';
 import { Metadata, type StatusObject, status } from '@grpc/grpc-js';
+import { ChannelError } from './errors.ts';
 import type { Attestation } from './exchange.ts';
 
-type Call = ReturnType<Channel['createCall']>;
+export type Call = ReturnType<Channel['createCall']>;
 type Listener = Parameters<Call['start']>[1];
 
 /** A receipt that was checked, with what it is needed for later. */
@@ -17,6 +18,9 @@ export interface CheckedReceipt {
   readonly attestation: Attestation;
 }
 
+/** Bytes of one call's messages that are kept until its receipt speaks of them. */
+const MOST_HELD = 64 * 1024 * 1024;
+
 /** Services of the runtime itself: what they say is not the operator's, and carries no receipt. */
 const UNRECEIPTED = ['/grpc.health.v1.Health/', '/grpc.reflection.v1.ServerReflection/'];
 
@@ -27,22 +31,28 @@ const UNRECEIPTED = ['/grpc.health.v1.Health/', '/grpc.reflection.v1.ServerRefle
 export function receiptCall(
   call: Call,
   path: string,
-  attestationOf: () => Attestation | undefined,
+  attestationOf: (call: Call) => Attestation | undefined,
   onReceipt: (receipt: CheckedReceipt) => void,
 ): Call {
   if (UNRECEIPTED.some((prefix) => path.startsWith(prefix))) return call;
   const request: Buffer[] = [];
   const response: Buffer[] = [];
+  let held = 0;
+  const hold = (messages: Buffer[], message: Buffer): void => {
+    messages.push(message);
+    held += message.length;
+    if (held > MOST_HELD) call.cancelWithStatus(status.RESOURCE_EXHAUSTED, `a call of more than ${MOST_HELD} bytes`);
+  };
   const { start, sendMessageWithContext } = call;
   call.sendMessageWithContext = (context, message) => {
-    request.push(message);
+    hold(request, message);
     sendMessageWithContext.call(call, context, message);
   };
   call.start = (metadata, listener) => {
     const checking: Listener = {
       onReceiveMetadata: (received) => listener.onReceiveMetadata(received),
       onReceiveMessage: (message: Buffer) => {
-        response.push(message);
+        hold(response, message);
         listener.onReceiveMessage(message);
       },
       onReceiveStatus: (ended) => {
@@ -58,8 +68,9 @@ export function receiptCall(
     // An error carries no data, so there is nothing to vouch for; a refusal of the policy has a receipt all the same.
     if (bytes === undefined && ended.code !== status.OK) return ended;
     try {
-      const attestation = attestationOf();
-      if (attestation === undefined || !(bytes instanceof Uint8Array)) throw new Error('the response has no receipt');
+      const attestation = attestationOf(call);
+      if (attestation === undefined) throw new ChannelError('receipt', 'the response came over no attested connection');
+      if (!(bytes instanceof Uint8Array)) throw new ChannelError('receipt', 'the response has no receipt');
       const receipt = await verifyReceipt(bytes, attestation.statement.keys.receipt, attestation.bootDigest);
       checkReceiptMessages(receipt, { method: path.slice(1), request, response, status: ended.code });
       onReceipt({ body: receipt.body, bytes, attestation });

@@ -1,0 +1,311 @@
+/**
+ * An attested server without a TPM or a runtime: evidence under an attestation key of this process, an echo service of all
+ * four kinds with receipts, and boots that can be rotated under the feet of its clients.
+ */
+
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createServer, type TLSSocket } from 'node:tls';
+import type { References } from '@enclaim/attestation';
+import { tpmExtraData } from '@enclaim/attestation/batch';
+import { toHex, utf8 } from '@enclaim/attestation/bytes';
+import { type DigestText, digestText, sha256, sha384 } from '@enclaim/attestation/digest';
+import type { Evidence } from '@enclaim/attestation/evidence';
+import { ALPN } from '@enclaim/attestation/handshake';
+import { launchCommandLine, predictPcrs } from '@enclaim/attestation/measure';
+import { commitment, RECEIPT_TRAILER } from '@enclaim/attestation/receipt';
+import { type BootStatement, bootDigest, encodeStatement } from '@enclaim/attestation/statement';
+import { canonicalPolicy, digestOfCanonical, parsePolicy } from '@enclaim/policy-schema';
+import { type ConnectionInjector, Metadata, Server, ServerCredentials, type ServerDuplexStream } from '@grpc/grpc-js';
+import { type Attested, attestConnection } from '../../runtime/src/handshake.ts';
+import { makeBootKeys } from '../../runtime/src/keys.ts';
+import { QuoteBatcher } from '../../runtime/src/quote-batch.ts';
+import { ReceiptSigner } from '../../runtime/src/receipts.ts';
+import { type FakeAttestationKey, fakeAttestationKey, fakeQuote } from '../fakes/attestation-key.ts';
+import { PRETEND_IMAGE } from './attested-runtime.ts';
+
+/** What may be other than in an honest server. */
+export interface PretendOptions {
+  readonly key?: FakeAttestationKey;
+  readonly statement?: Partial<BootStatement>;
+  /** Changes evidence on its way out, as whoever runs the server can. */
+  readonly forge?: (evidence: Evidence) => void;
+  /** Stands in for the whole exchange after TLS. */
+  readonly exchange?: (socket: TLSSocket) => Promise<void>;
+}
+
+/** The server. */
+export interface PretendServer {
+  readonly port: number;
+  readonly target: string;
+  /** Digest of the attestation key, which `references` pin. */
+  readonly attestationKey: DigestText<'sha256'>;
+  readonly references: References;
+  /** The statement of the boot that new connections meet. */
+  readonly statement: BootStatement;
+  /** Number of connections that were made so far. */
+  readonly connections: number;
+  /** Lets the calls of `Hold` end. */
+  release(): void;
+  /** Boots anew: other keys, other statement. Old connections are told to go away, and finish their calls. */
+  rotate(): void;
+  stop(): void;
+}
+
+/** The echo service's name. */
+export const ECHO = '/test.v1.Echo/';
+
+const policyText = readFileSync(join(import.meta.dirname, '../../examples/clinic/policy.yaml'), 'utf8');
+
+/** Starts a server. */
+export async function startPretendServer(options: PretendOptions = {}): Promise<PretendServer> {
+  const key = options.key ?? fakeAttestationKey();
+  const policy = canonicalPolicy(parsePolicy(policyText));
+  const ekPublic = utf8('an endorsement key that nobody looks at: the attestation key is pinned');
+  const akPublic = fakeQuote({ key }).akPublic;
+  const attestationKey = digestText('sha256', sha256(akPublic));
+  const bundle = digestText('sha384', sha384(utf8('bundle')));
+  const digest = digestOfCanonical(policy);
+  const commandLine = launchCommandLine(PRETEND_IMAGE, digest);
+  const launch = { boot: 'kernel', commandLine, policy: digest, bundle } as const;
+  const predicted = predictPcrs(PRETEND_IMAGE, launch);
+  const pcrs = new Map(Array.from({ length: 16 }, (_, index) => [index, predicted.get(index) ?? new Uint8Array(32)]));
+  let held = Promise.withResolvers<void>();
+  let connections = 0;
+
+  const boot = () => {
+    const keys = makeBootKeys();
+    const bootId = toHex(randomBytes(16));
+    const statement: BootStatement = {
+      version: 1,
+      platform: 'tpm',
+      bootId,
+      policy: digest,
+      bundle,
+      image: 'pretend',
+      device: { ak: attestationKey, ek: digestText('sha256', sha256(ekPublic)), ekCertificate: null },
+      keys: { tls: digestText('sha256', keys.tls.spkiDigest), receipt: keys.receipt },
+      log: { origin: `pretend/${bootId}`, size: 0, head: digestText('sha256', new Uint8Array(32)) },
+      owner: null,
+      started: { at: new Date().toISOString(), strength: 'host' },
+      ...options.statement,
+    };
+    const bytes = encodeStatement(statement);
+    const digestOfBoot = bootDigest(bytes);
+    const batcher = new QuoteBatcher(async (root) => {
+      const quote = fakeQuote({ key, pcrs, nonce: tpmExtraData(root, digestOfBoot) });
+      const values = [...pcrs].map(([index, value]) => ({ index, sha256: value }));
+      const { attest, signature } = quote;
+      const ek = { ekPublic, ekCertificate: new Uint8Array() };
+      return { case: 'tpm', value: { attest, signature, akPublic, ...ek, pcrs: values, commandLine } };
+    });
+    const platform: Attested['platform'] = {
+      kind: statement.platform,
+      device: { ak: akPublic, ek: ekPublic, ekCertificate: null },
+      sign: () => Promise.reject(new Error('signing goes through the batcher')),
+      activate: () => Promise.reject(new Error('pinned keys are not activated')),
+    };
+    const attested: Attested = {
+      platform,
+      batcher,
+      statement: bytes,
+      policy,
+      spkiDigest: keys.tls.spkiDigest,
+    };
+    const receipts = new ReceiptSigner(keys.signReceipts);
+    const grpc = echoServer({ statement, digest: digestOfBoot, receipts, held: () => held.promise });
+    return { keys, statement, attested, grpc };
+  };
+
+  let current = boot();
+  const secure = () => ({ key: current.keys.tls.key, cert: current.keys.tls.certificate });
+  const tls = createServer({ ...secure(), minVersion: 'TLSv1.3', ALPNProtocols: [ALPN] });
+  const sockets = new Set<TLSSocket>();
+  tls.on('secureConnection', async (socket: TLSSocket) => {
+    connections++;
+    sockets.add(socket);
+    socket.on('error', () => socket.destroy()).on('close', () => sockets.delete(socket));
+    const { attested, grpc } = current;
+    try {
+      if (options.exchange !== undefined) await options.exchange(socket);
+      else await attestConnection(socket, forging(attested, options.forge));
+      grpc.injector.injectConnection(socket);
+    } catch {
+      socket.destroy();
+    }
+  });
+  tls.listen(0, '127.0.0.1');
+  await once(tls, 'listening');
+  const address = tls.address();
+  const port = typeof address === 'object' && address !== null ? address.port : 0;
+  return {
+    port,
+    target: `127.0.0.1:${port}`,
+    attestationKey,
+    references: {
+      enclaim: 'references/1',
+      images: [PRETEND_IMAGE],
+      policy: digest,
+      bundles: [bundle],
+      owner: 'any',
+      anchors: { attestationKeys: [attestationKey], endorsementRoots: [], unsafeSwtpmRoots: [], certificates: [] },
+    },
+    get statement() {
+      return current.statement;
+    },
+    get connections() {
+      return connections;
+    },
+    release: () => {
+      held.resolve();
+      held = Promise.withResolvers();
+    },
+    rotate: () => {
+      current.grpc.injector.drain(10_000);
+      current = boot();
+      tls.setSecureContext(secure());
+    },
+    stop: () => {
+      held.resolve();
+      current.grpc.server.forceShutdown();
+      tls.close();
+      for (const socket of sockets) socket.destroy();
+    },
+  };
+}
+
+/** The same, with evidence changed after it was put together: a batcher whose leaf carries the change would be signed. */
+function forging(attested: Attested, forge: PretendOptions['forge']): Attested {
+  if (forge === undefined) return attested;
+  const { batcher } = attested;
+  const lying = Object.create(batcher) as QuoteBatcher;
+  lying.add = async (data) => {
+    const signed = await batcher.add(data);
+    const evidence = {
+      platform: attested.platform.kind,
+      statement: attested.statement,
+      policy: attested.policy,
+      leaf: { ...signed.leaf, path: [...signed.leaf.path] },
+      hardware: signed.hardware,
+    } as unknown as Evidence;
+    forge(evidence);
+    Object.assign(changed, { statement: evidence.statement, policy: evidence.policy });
+    Object.assign(changed.platform, { kind: evidence.platform });
+    return { leaf: evidence.leaf, hardware: evidence.hardware } as unknown as typeof signed;
+  };
+  const changed: Attested = { ...attested, platform: { ...attested.platform }, batcher: lying };
+  return changed;
+}
+
+interface Echo {
+  readonly statement: BootStatement;
+  readonly digest: Uint8Array;
+  readonly receipts: ReceiptSigner;
+  held(): Promise<void>;
+}
+
+type Stream = ServerDuplexStream<Buffer, Buffer>;
+
+/** What each method answers, given its requests one by one. */
+const METHODS: Readonly<
+  Record<string, (requests: AsyncIterable<Buffer>, held: () => Promise<void>) => AsyncIterable<Buffer>>
+> = {
+  Unary: whole,
+  NoReceipt: whole,
+  OtherReceipt: whole,
+  async *Hold(requests, held) {
+    const all = await Array.fromAsync(requests);
+    await held();
+    yield Buffer.concat(all);
+  },
+  async *ServerStream(requests) {
+    for await (const request of requests) for (let index = 0; index < (request[0] ?? 0); index++) yield request;
+  },
+  async *ClientStream(requests) {
+    let total = 0;
+    for await (const request of requests) total += request.length;
+    yield Buffer.from(String(total));
+  },
+  async *Bidi(requests) {
+    yield* requests;
+  },
+};
+
+async function* whole(requests: AsyncIterable<Buffer>): AsyncIterable<Buffer> {
+  yield Buffer.concat(await Array.fromAsync(requests));
+}
+
+function echoServer(echo: Echo): { server: Server; injector: ConnectionInjector } {
+  const server = new Server({ 'grpc.max_receive_message_length': 8 << 20, 'grpc.max_send_message_length': 8 << 20 });
+  const same = (bytes: Buffer): Buffer => bytes;
+  const names = Object.keys(METHODS);
+  const definition = Object.fromEntries(
+    names.map((name) => [
+      name,
+      {
+        path: `${ECHO}${name}`,
+        requestStream: true,
+        responseStream: true,
+        requestSerialize: same,
+        requestDeserialize: same,
+        responseSerialize: same,
+        responseDeserialize: same,
+      },
+    ]),
+  );
+  const handlers = Object.fromEntries(names.map((name) => [name, (stream: Stream) => void answer(name, stream, echo)]));
+  server.addService(definition, handlers);
+  return { server, injector: server.createConnectionInjector(ServerCredentials.createInsecure()) };
+}
+
+async function answer(name: string, stream: Stream, echo: Echo): Promise<void> {
+  const request: Buffer[] = [];
+  const response: Buffer[] = [];
+  const reading = async function* (): AsyncIterable<Buffer> {
+    // An iterator that destroys what it read would end the answer with the question.
+    for await (const message of stream.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+      request.push(message);
+      yield message;
+    }
+  };
+  const back = new Metadata();
+  for (const key of ['echo', 'echo-bin']) for (const value of stream.metadata.get(key)) back.add(key, value);
+  const trailer = new Metadata();
+  for (const value of stream.metadata.get('echo')) trailer.add('echo-trailer', value);
+  stream.sendMetadata(back);
+  try {
+    for await (const message of METHODS[name]?.(reading(), echo.held) ?? []) {
+      response.push(message);
+      if (!stream.write(message)) await once(stream, 'drain');
+    }
+  } catch {
+    return; // cancelled
+  }
+  if (name !== 'NoReceipt') {
+    const told = name === 'OtherReceipt' ? [Buffer.from('something else')] : response;
+    trailer.set(RECEIPT_TRAILER, Buffer.from(await receiptOf(name, request, told, echo)));
+  }
+  stream.end(trailer);
+}
+
+let sequence = 0;
+
+function receiptOf(name: string, request: Buffer[], response: Buffer[], echo: Echo): Promise<Uint8Array> {
+  const salt = randomBytes(16);
+  return echo.receipts.sign({
+    version: 1,
+    boot: digestText('sha256', echo.digest),
+    policy: echo.statement.policy,
+    method: `${ECHO}${name}`.slice(1),
+    salt: toHex(salt),
+    request: digestText('sha256', commitment('request', salt, request)),
+    response: digestText('sha256', commitment('response', salt, response)),
+    status: 0,
+    decision: { result: 'allow', label: [], returned: [] },
+    sequence: sequence++,
+    record: digestText('sha256', new Uint8Array(32)),
+    time: new Date().toISOString(),
+  });
+}
