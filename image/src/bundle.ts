@@ -72,6 +72,16 @@ function refuseMismatch({ errors, exposed, withheld }: MatchResult): void {
   if (errors.length > 0) {
     throw new ImageError('policy-mismatch', errors.map(({ pointer, message }) => `${pointer}: ${message}`).join('; '));
   }
+  // What is withheld by a mistake in its own declaration was meant to be exposed: withholding it would hide the mistake.
+  const mistaken = withheld.flatMap(({ reasons }) =>
+    reasons.filter(({ code }) => code === 'handling' || code === 'uncategorised'),
+  );
+  if (mistaken.length > 0) {
+    const places = mistaken.map(({ message, proto }) =>
+      proto ? `${proto.file}:${proto.line}:${proto.column}: ${message}` : message,
+    );
+    throw new ImageError('policy-mismatch', places.join('; '));
+  }
   if (exposed.length > 0) return;
   const reasons = withheld.flatMap(({ method, reasons: [first] }) => (first ? [`${method}: ${first.message}`] : []));
   throw new ImageError('policy-mismatch', `no method fits in the policy: ${reasons.join('; ') || 'there is none'}`);
