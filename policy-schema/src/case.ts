@@ -76,15 +76,13 @@ export function runCases(
   authorize: Authorizer,
   file?: string,
 ): CaseResult[] {
-  const { value, issues, locate, lineOf } = readSource(source);
+  const { value, issues, locate, lineOf } = readSource(source, file);
   const parsed = cases.safeParse(value);
   const wrong = [
     ...issues,
     ...(parsed.success ? [] : parsed.error.issues.flatMap((issue) => explain(issue, value, cases))),
   ];
-  if (!parsed.success || wrong.length > 0) {
-    throw new PolicyError(wrong.map((issue) => ({ ...locate(issue), ...(file === undefined ? {} : { file }) })));
-  }
+  if (!parsed.success || wrong.length > 0) throw new PolicyError(wrong.map(locate));
   return parsed.data.tests.map((test, i) => {
     const decision = decideCase(policy, test, authorize);
     const ok = decision.allow === (test.expect === 'allow') && (test.because ?? decision.code) === decision.code;

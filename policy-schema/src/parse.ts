@@ -26,20 +26,17 @@ export function parsePolicy(source: string | Uint8Array, options: ParseOptions =
 
 /** As {@link parsePolicy}, with warnings, and without throwing: the policy is absent where an issue is an error. */
 export function checkPolicy(source: string | Uint8Array, options: ParseOptions = {}): Reading {
-  const { file, asOf, checks = [] } = options;
-  const { policy, issues } = readAll(source, asOf, checks);
-  const named = file === undefined ? issues : issues.map((issue) => ({ ...issue, file }));
+  const { policy, issues } = readAll(source, options);
   const refused = issues.some(({ severity }) => severity === 'error');
-  return { ...(policy && !refused ? { policy } : {}), issues: cap(named.sort(byPlace)) };
+  return { ...(policy && !refused ? { policy } : {}), issues: cap(issues.sort(byPlace)) };
 }
 
 function readAll(
   source: string | Uint8Array,
-  asOf: number | undefined,
-  checks: NonNullable<ParseOptions['checks']>,
+  { file, asOf, checks = [] }: ParseOptions,
 ): { policy?: Policy; issues: PolicyIssue[] } {
   try {
-    const { value, issues: ambiguities, locate } = readSource(source);
+    const { value, issues: ambiguities, locate } = readSource(source, file);
     const { policy, issues } = readPolicy(value, asOf);
     const further = policy ? checks.flatMap((check) => check(policy)) : [];
     return { ...(policy ? { policy } : {}), issues: [...ambiguities, ...issues, ...further].map(locate) };

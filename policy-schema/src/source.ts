@@ -1,7 +1,7 @@
 /** Documents as people write them, in YAML 1.2 (core schema) or JSON: their plain value, and where each part stands. */
 
 import * as yaml from 'yaml';
-import { PolicyError, type PolicyIssue, type PolicyIssueCode, pointerOf, refuse } from './error.ts';
+import { PolicyError, type PolicyIssue, type PolicyIssueCode, pointerOf } from './error.ts';
 import { decodeUtf8, MAX_BYTES, MAX_DEPTH } from './json.ts';
 
 /** A document that was read. */
@@ -39,20 +39,21 @@ const MAX_LEXEMES = 100_000;
 
 /**
  * Reads a document.
+ * @param file what messages call it
  * @throws PolicyError `size`, `encoding`, `syntax` or `depth`, with places
  */
-export function readSource(source: string | Uint8Array): Source {
-  const bytes = typeof source === 'string' ? new TextEncoder().encode(source) : source;
-  if (bytes.length > MAX_BYTES) throw refuse('size', `${bytes.length} bytes where ${MAX_BYTES} are allowed`);
-  const text = decodeUtf8(bytes);
+export function readSource(source: string | Uint8Array, file?: string): Source {
+  const named = file === undefined ? {} : { file };
   const lines = new yaml.LineCounter();
   const issueAt = (code: PolicyIssueCode, offset: number, message: string): PolicyIssue => ({
     code,
     severity: 'error',
     message,
     pointer: '',
+    ...named,
     ...placeOf(lines, offset),
   });
+  const text = textOf(source, (code, message) => new PolicyError([issueAt(code, 0, message)]));
   const tokens = tokensOf(text, lines);
   if (!Array.isArray(tokens)) throw new PolicyError([issueAt('depth', tokens.offset, tokens.message)]);
   // Its own check of unique keys takes quadratic time; ours is in `plain`.
@@ -70,7 +71,17 @@ export function readSource(source: string | Uint8Array): Source {
   if (second) reader.found('yaml', second.range?.[0] ?? 0, 'a second document');
   const value = plain(document.contents, [], reader);
   const lineOf = (pointer: string): number => placeOf(lines, reader.spans.get(pointer)?.value ?? 0).line;
-  return { value, issues, locate: (issue) => locate(issue, reader.spans, lines, text), lineOf };
+  return { value, issues, locate: (issue) => ({ ...named, ...locate(issue, reader.spans, lines, text) }), lineOf };
+}
+
+function textOf(source: string | Uint8Array, fail: (code: PolicyIssueCode, message: string) => PolicyError): string {
+  const bytes = typeof source === 'string' ? new TextEncoder().encode(source) : source;
+  if (bytes.length > MAX_BYTES) throw fail('size', `${bytes.length} bytes where ${MAX_BYTES} are allowed`);
+  try {
+    return decodeUtf8(bytes);
+  } catch {
+    throw fail('encoding', 'not UTF-8');
+  }
 }
 
 interface Excess {
