@@ -2,7 +2,8 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { verifyEvidence } from '@enclaim/attestation/evidence';
-import { type Anchors, parseReferences } from '@enclaim/attestation/references';
+import type { TpmLaunch } from '@enclaim/attestation/measure';
+import { parseReferences } from '@enclaim/attestation/references';
 import {
   artefactOf,
   buildImage,
@@ -13,6 +14,7 @@ import {
   type Manifest,
 } from '@enclaim/image';
 import type { Command } from 'commander';
+import { readInput } from '../input.ts';
 import { UsageError } from '../usage-error.ts';
 import { buildOptions } from './build.ts';
 import { IMAGE_FOLDER, type ImageFolder, readManifestFile } from './folder.ts';
@@ -39,28 +41,35 @@ export function register(program: Command): void {
     .option('--json', 'the differences as JSON')
     .action(async (options: AuditOptions) => {
       const claimed = await readManifestFile(options.manifest);
-      const evidence = await readEvidence(options);
+      const machine = await readMachine(options); // first, for it takes no minute to be refused
       const rebuilt = await buildImage({ ...buildOptions(options.mirror), reuse: false });
       const differences = [
         ...compareManifests(claimed.manifest, rebuilt.manifest),
         ...(await compareFiles(claimed)),
-        ...(evidence === null ? [] : await compareEvidence(evidence, rebuilt.manifest)),
+        ...(machine === null
+          ? []
+          : compareRegisters(machine.registers, rebuilt.manifest.references.tpm, machine.launch)),
       ];
-      report(differences, rebuilt.manifest, evidence !== null, options.json === true);
+      report(differences, rebuilt.manifest, machine !== null, options.json === true);
       if (differences.length > 0) process.exitCode = DIFFERENT;
     });
 }
 
-interface EvidenceInput {
-  readonly bytes: Uint8Array;
-  readonly anchors: Anchors;
+/** What the registers of a machine are, by a signature that the references trust, and what it says it was started with. */
+interface MachineState {
+  readonly registers: ReadonlyMap<number, Uint8Array>;
+  readonly launch: Omit<TpmLaunch, 'boot'>;
 }
 
-async function readEvidence({ evidence, references }: AuditOptions): Promise<EvidenceInput | null> {
+/** @throws EvidenceError where the evidence is not authentic; AppraisalError for unusable references */
+async function readMachine({ evidence, references }: AuditOptions): Promise<MachineState | null> {
   if (evidence === undefined) return null;
   if (references === undefined) throw new UsageError('--evidence needs --references: unsigned registers show nothing');
-  const { anchors } = parseReferences(await readFile(references));
-  return { bytes: await readFile(evidence), anchors };
+  const { anchors } = parseReferences(await readInput(references));
+  const context = { now: Date.now(), channel: 'offline', activation: null } as const;
+  const { tpm, statement } = await verifyEvidence(await readInput(evidence), anchors, context);
+  const { policy, bundle } = statement;
+  return { registers: tpm.registers, launch: { commandLine: tpm.commandLine, policy, bundle } };
 }
 
 /** The bytes beside a manifest, which may have been changed after it was written. */
@@ -70,13 +79,6 @@ async function compareFiles({ folder, manifest }: ImageFolder): Promise<Differen
     return compareArtefact(name, artefact, bytes === null ? null : artefactOf(artefact.file, bytes));
   });
   return (await Promise.all(compared)).flat();
-}
-
-async function compareEvidence({ bytes, anchors }: EvidenceInput, { references }: Manifest): Promise<Difference[]> {
-  const context = { now: Date.now(), channel: 'offline', activation: null } as const;
-  const { tpm, statement } = await verifyEvidence(bytes, anchors, context);
-  const { policy, bundle } = statement;
-  return compareRegisters(tpm.registers, references.tpm, { commandLine: tpm.commandLine, policy, bundle });
 }
 
 function report(differences: readonly Difference[], rebuilt: Manifest, withEvidence: boolean, json: boolean): void {

@@ -1,10 +1,10 @@
 /** `enclaim image measure`: reference values of an image, and the registers of a launch. */
-import { readFile } from 'node:fs/promises';
 import { bundleDigest, parseBundle } from '@enclaim/attestation/bundle';
 import { launchCommandLine, predictPcrs, readUki } from '@enclaim/attestation/measure';
 import type { ImageReference } from '@enclaim/attestation/references';
 import { digestOfCanonical } from '@enclaim/policy-schema';
 import { type Command, Option } from 'commander';
+import { readInput } from '../input.ts';
 import { IMAGE_FOLDER, readImageFolder } from './folder.ts';
 
 interface MeasureOptions {
@@ -34,8 +34,8 @@ export function register(image: Command): void {
       const reference =
         options.uki === undefined
           ? (await readImageFolder(folder)).manifest.references.tpm
-          : await readUki(await readFile(options.uki));
-      const launch = options.bundle === undefined ? {} : launchOf(reference, await readFile(options.bundle), options);
+          : await readUki(await readInput(options.uki));
+      const launch = options.bundle === undefined ? {} : launchOf(reference, await readInput(options.bundle), options);
       console.log(JSON.stringify({ image: reference, ...launch }, null, 2));
     });
 }

@@ -1,0 +1,83 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { launchCommandLine, predictPcrs } from '@enclaim/attestation/measure';
+import { formatManifest, projectRoot } from '@enclaim/image';
+import { SAMPLE } from '../../image/test/manifest.ts';
+
+const scratch = await mkdtemp(join(tmpdir(), 'enclaim-cli-image-'));
+after(() => rm(scratch, { recursive: true, force: true }));
+await mkdir(join(scratch, 'image'));
+await writeFile(join(scratch, 'image/manifest.json'), formatManifest(SAMPLE));
+
+function enclaim(...args: readonly string[]): { status: number | null; stdout: string; stderr: string } {
+  const main = join(projectRoot, 'cli/src/main.ts');
+  return spawnSync(process.execPath, [main, ...args], { cwd: scratch, encoding: 'utf8' });
+}
+
+test('bundle writes an app, says what it exposes, and measure predicts its launch', async () => {
+  const app = enclaim('bundle', join(projectRoot, 'image/test/apps/echo'), '-o', 'app.enclaim');
+  assert.equal(app.status, 0, app.stderr);
+  assert.match(app.stderr, /^exposed +echo\.v1\.Echo\/Say$/m);
+  const [, policy, bundle] = /^policy (sha384:\w+)\nbundle (sha384:\w+)\n$/.exec(app.stdout) ?? [];
+  const { tpm } = SAMPLE.references;
+  const launch = { policy: policy as `sha384:${string}`, bundle: bundle as `sha384:${string}` };
+  for (const [options, boot, commandLine] of [
+    [[], 'kernel', launchCommandLine(tpm, launch.policy)],
+    [['--boot', 'disk', '--embedded'], 'disk', null],
+    [['--command-line', 'quiet debug'], 'kernel', 'quiet debug'],
+  ] as const) {
+    const { stdout } = enclaim('image', 'measure', 'image', '--bundle', 'app.enclaim', ...options);
+    const expected = [...predictPcrs(tpm, { ...launch, boot, commandLine })].map(([i, value]) => [
+      i,
+      `sha256:${value.toHex()}`,
+    ]);
+    assert.deepEqual(JSON.parse(stdout), {
+      image: tpm,
+      boot,
+      commandLine,
+      ...launch,
+      registers: Object.fromEntries(expected),
+    });
+  }
+});
+
+test('ls prints every part with its reason', () => {
+  const lines = enclaim('image', 'ls', 'image').stdout.trimEnd().split('\n');
+  assert.equal(lines.length, SAMPLE.sections.length + SAMPLE.contents.length);
+  assert.ok(lines.some((line) => /^0644 +3 +\/lib\/libc\.so\.6 +C library$/.test(line)));
+  const { contents } = JSON.parse(enclaim('image', 'ls', 'image', '--json').stdout);
+  assert.deepEqual(contents, SAMPLE.contents);
+});
+
+const BAD: readonly [string, readonly string[], RegExp][] = [
+  ['an image folder that is not there', ['image', 'ls', 'none'], /file-missing/],
+  ['a bundle that is not there', ['image', 'measure', 'image', '--bundle', 'none'], /usage/],
+  ['a bundle that is none', ['image', 'measure', 'image', '--bundle', 'image/manifest.json'], /magic/],
+  ['a UKI that is none', ['image', 'measure', '--uki', 'image/manifest.json'], /magic/],
+  ['two command lines', ['image', 'measure', 'image', '--embedded', '--command-line', 'x'], /cannot be used/],
+  ['an app folder that is not there', ['bundle', 'none', '-o', 'none.enclaim'], /file-missing/],
+  ['a mirror that is no URL', ['image', 'lock', '--update', '--mirror', 'nonsense'], /fetch-failed/],
+  ['evidence without references', ['audit', '--manifest', 'image/manifest.json', '--evidence', 'x'], /usage/],
+  ['a manifest that is none', ['audit', '--manifest', 'app.enclaim'], /manifest-invalid|file-missing/],
+];
+
+for (const [name, args, message] of BAD) {
+  test(`${name}: a message, an exit status, nothing written`, async () => {
+    const before = await readdir(scratch);
+    const { status, stderr } = enclaim(...args);
+    assert.ok(status === 1 || status === 2, stderr);
+    assert.match(stderr, message);
+    assert.doesNotMatch(stderr, /^ +at /m);
+    assert.deepEqual(await readdir(scratch), before);
+  });
+}
+
+test('lock lists what is locked', async () => {
+  const { inputs } = JSON.parse(await readFile(join(projectRoot, 'image/lock.json'), 'utf8'));
+  const expected = inputs.map(({ name, version }: { name: string; version: string }) => `${name} ${version}\n`);
+  assert.equal(enclaim('image', 'lock').stdout, expected.join(''));
+});
