@@ -9,20 +9,41 @@ const COMMON_NAME = oid(0x55, 4, 3);
 /** What RFC 5280 section 4.1.2.5 prescribes where a certificate has no end; freshness is the quote's to show. */
 const VALIDITY = sequence(der(0x17, utf8('700101000000Z')), der(0x18, utf8('99991231235959Z')));
 
+/** tcg-dice-conceptual-message-wrapper, 2.23.133.5.4.9 (TCG DICE Attestation Architecture). */
+const DICE_WRAPPER = oid(0x67, 0x81, 0x05, 5, 4, 9);
+/** Type of the wrapped message: an `enclaim.v1.Evidence`. */
+const EVIDENCE_TYPE = utf8('application/vnd.enclaim.evidence');
+
 /**
  * A certificate of DER bytes.
  * @param key P-256 private key
  * @param spki its SubjectPublicKeyInfo, DER
  * @param serial 16 random bytes
+ * @param evidence carried in a non-critical extension for tools that read it, at most 60 000 bytes
  */
-export function selfSignedCertificate(key: KeyObject, spki: Uint8Array, serial: Uint8Array): Uint8Array {
+export function selfSignedCertificate(
+  key: KeyObject,
+  spki: Uint8Array,
+  serial: Uint8Array,
+  evidence?: Uint8Array,
+): Uint8Array {
   const name = sequence(der(0x31, sequence(COMMON_NAME, der(0x0c, utf8('enclaim')))));
   const version = der(0xa0, der(0x02, Uint8Array.of(2)));
   // A leading 0x01 keeps the integer positive and of one length.
   const number = der(0x02, concat(Uint8Array.of(1), serial));
-  const body = sequence(version, number, ECDSA_SHA256, name, VALIDITY, name, spki);
+  const extensions = evidence === undefined ? [] : [der(0xa3, sequence(diceExtension(evidence)))];
+  const body = sequence(version, number, ECDSA_SHA256, name, VALIDITY, name, spki, ...extensions);
   const signature = sign('sha256', body, { key, dsaEncoding: 'der' });
   return sequence(body, ECDSA_SHA256, der(0x03, concat(Uint8Array.of(0), signature)));
+}
+
+/** The wrapper in its CBOR form: an array of type and value, inside the extension's OCTET STRING as another. */
+function diceExtension(evidence: Uint8Array): Uint8Array {
+  const { length } = evidence;
+  const type = concat(Uint8Array.of(0x78, EVIDENCE_TYPE.length), EVIDENCE_TYPE);
+  const value = concat(Uint8Array.of(0x59, length >> 8, length & 0xff), evidence);
+  const wrapper = concat(Uint8Array.of(0x82), type, value);
+  return sequence(DICE_WRAPPER, der(0x04, der(0x04, wrapper)));
 }
 
 /** A certificate's PEM text. */

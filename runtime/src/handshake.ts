@@ -46,7 +46,9 @@ export async function attestConnection(socket: TLSSocket, attested: Attested): P
         `a hello of version ${hello.value.version} with ${hello.value.nonce.length} bytes of nonce`,
       );
     }
-    await write(socket, { case: 'evidence', value: await evidenceFor(hello.value.nonce, socket, attested) });
+    const exporter = socket.exportKeyingMaterial(32, EXPORTER_LABEL, Buffer.alloc(0));
+    const value = await evidenceFor({ nonce: hello.value.nonce, exporter }, attested);
+    await write(socket, { case: 'evidence', value });
     for (let frames = 1; frames < MOST_FRAMES; frames++) {
       const step = await nextStep(socket, 'activate', 'done');
       if (step.case === 'done') return;
@@ -62,10 +64,12 @@ export async function attestConnection(socket: TLSSocket, attested: Attested): P
   }
 }
 
-async function evidenceFor(nonce: Uint8Array, socket: TLSSocket, attested: Attested): Promise<Evidence> {
-  const { platform, batcher, statement, policy, spkiDigest } = attested;
-  const exporter = socket.exportKeyingMaterial(32, EXPORTER_LABEL, Buffer.alloc(0));
-  const { leaf, hardware } = await batcher.add(encodeNonceLeaf({ nonce, spki: spkiDigest, exporter }));
+/** Evidence for a nonce, and for the connection whose exporter is given. */
+export async function evidenceFor(
+  channel: { readonly nonce: Uint8Array; readonly exporter: Uint8Array | null },
+  { platform, batcher, statement, policy, spkiDigest }: Attested,
+): Promise<Evidence> {
+  const { leaf, hardware } = await batcher.add(encodeNonceLeaf({ ...channel, spki: spkiDigest }));
   return create(EvidenceSchema, {
     platform: platform.kind,
     statement,

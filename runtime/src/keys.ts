@@ -8,7 +8,9 @@ import { certificatePem, selfSignedCertificate } from './certificate.ts';
 /** Keys of a boot, as the rest of the runtime uses them. */
 export interface BootKeys {
   /** What the TLS server presents. */
-  readonly tls: { readonly key: string; readonly certificate: string; readonly spkiDigest: Sha256 };
+  readonly tls: { readonly key: string; readonly spkiDigest: Sha256 };
+  /** PEM of a self-signed certificate for the TLS key that carries evidence. */
+  certificate(evidence: Uint8Array): string;
   /** Public half of the receipt key, `ed25519:` text. */
   readonly receipt: `ed25519:${string}`;
   /** Ed25519 signature of the receipt key. */
@@ -20,13 +22,12 @@ export function makeBootKeys(): BootKeys {
   const tls = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const receipt = generateKeyPairSync('ed25519');
   const spki = spkiOf(tls.publicKey);
-  const certificate = selfSignedCertificate(tls.privateKey, spki, randomBytes(16));
   return {
     tls: {
       key: tls.privateKey.export({ format: 'pem', type: 'pkcs8' }).toString(),
-      certificate: certificatePem(certificate),
       spkiDigest: sha256(spki),
     },
+    certificate: (evidence) => certificatePem(selfSignedCertificate(tls.privateKey, spki, randomBytes(16), evidence)),
     // The last 32 bytes of an Ed25519 SubjectPublicKeyInfo are the raw key (RFC 8410 section 4).
     receipt: ed25519Key(spkiOf(receipt.publicKey).subarray(-32)),
     signReceipts: (message) => sign(null, message, receipt.privateKey),

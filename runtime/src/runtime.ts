@@ -2,12 +2,15 @@
 
 import { randomBytes } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
+import { toBinary } from '@bufbuild/protobuf';
 import { fromUtf8, toHex } from '@enclaim/attestation/bytes';
 import { digestText, sha256 } from '@enclaim/attestation/digest';
+import { EvidenceSchema } from '@enclaim/attestation/evidence';
 import { type BootStatement, bootDigest, encodeStatement } from '@enclaim/attestation/statement';
 import type { PolicyDigest } from '@enclaim/policy-schema/admission';
 import { type Admission, admit } from './admission.ts';
 import { Calls } from './calls.ts';
+import { type Attested, evidenceFor } from './handshake.ts';
 import { type BootKeys, makeBootKeys } from './keys.ts';
 import { RecordLog } from './log.ts';
 import type { AttestingPlatform } from './platform.ts';
@@ -59,26 +62,29 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   const boot = bootDigest(statementBytes);
   await using started = new AsyncDisposableStack();
   const bundled = handlersOf(bundle.handlers, admission);
-  const pool = started.adopt(await WorkerPool.start(options.workers.factory, bundled, options.workers.size), (it) =>
+  const pool = started.adopt(await WorkerPool.start(options.workers, bundled), (it) =>
     it.close(),
   );
   const batcher = new QuoteBatcher((root) => platform.sign(root, boot));
   const calls = new Calls({ admission, pool, log, receipts: new ReceiptSigner(keys.signReceipts), boot });
-  const attested = {
-    platform,
-    batcher,
-    statement: statementBytes,
-    policy: bundle.policy,
-    spkiDigest: keys.tls.spkiDigest,
-  };
-  const server = started.adopt(new AttestedServer({ tls: keys.tls, admission, calls, attested }), (it) => it.close());
+  const { spkiDigest } = keys.tls;
+  const attested = { platform, batcher, statement: statementBytes, policy: bundle.policy, spkiDigest };
+  // The first quote shows that the platform can attest at all; until then health says NOT_SERVING.
+  const evidence = await bootEvidence(attested);
+  const tls = { key: keys.tls.key, certificate: keys.certificate(evidence) };
+  const server = started.adopt(new AttestedServer({ tls, admission, calls, attested }), (it) => it.close());
   const port = await server.listen(options.listen.host, options.listen.port);
   await log.append(bootRecord(admission, statement));
-  // The first quote shows that the platform can attest at all; until then health says NOT_SERVING.
-  await batcher.add(boot);
   server.serve();
   const running = started.move();
   return { port, admission, statement, close: () => running.disposeAsync() };
+}
+
+/** Evidence for nobody's nonce, to travel in the certificate. The policy stays out: it may be larger than a certificate. */
+async function bootEvidence(attested: Attested): Promise<Uint8Array> {
+  const nothing = new Uint8Array();
+  const evidence = await evidenceFor({ nonce: randomBytes(32), exporter: null }, { ...attested, policy: nothing });
+  return toBinary(EvidenceSchema, evidence);
 }
 
 function bootStatement(

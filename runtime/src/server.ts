@@ -16,13 +16,13 @@ import type { Admission } from './admission.ts';
 import { type Calls, STATUS } from './calls.ts';
 import { type Attested, attestConnection } from './handshake.ts';
 import { HealthService } from './health.ts';
-import type { BootKeys } from './keys.ts';
 import { rawMethod } from './raw-service.ts';
 import { ReflectionService } from './reflection.ts';
 
 /** What a server is made of. */
 export interface ServerOptions {
-  readonly tls: BootKeys['tls'];
+  /** PEM of the TLS key and of its certificate. */
+  readonly tls: { readonly key: string; readonly certificate: string };
   readonly admission: Admission;
   readonly calls: Calls;
   readonly attested: Attested;

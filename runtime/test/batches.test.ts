@@ -1,7 +1,7 @@
 /** Quote batches and receipts: one signature for many, and each of them with its own way to it. */
 
 import assert from 'node:assert/strict';
-import { createPublicKey, generateKeyPairSync, sign, verify } from 'node:crypto';
+import { createPublicKey, generateKeyPairSync, sign, verify, X509Certificate } from 'node:crypto';
 import { describe, test } from 'node:test';
 import { type BatchPath, batchRoot } from '@enclaim/attestation/batch';
 import { concat, toHex, utf8 } from '@enclaim/attestation/bytes';
@@ -9,6 +9,8 @@ import { digestText, sha256 } from '@enclaim/attestation/digest';
 import { EvidenceError } from '@enclaim/attestation/errors';
 import { checkReceiptMessages, commitment, type ReceiptBody, verifyReceipt } from '@enclaim/attestation/receipt';
 import { ed25519Key, ed25519Spki } from '@enclaim/attestation/statement';
+import { parseCertificate } from '@enclaim/attestation/x509';
+import { decode } from 'cborg';
 import { RefusalError } from '../src/errors.ts';
 import { makeBootKeys } from '../src/keys.ts';
 import type { HardwareEvidence } from '../src/platform.ts';
@@ -129,14 +131,19 @@ describe('receipts', () => {
   });
 });
 
-test('boot keys: the certificate carries the TLS key whose digest is stated', async () => {
-  const { X509Certificate } = await import('node:crypto');
+test('boot keys: the certificate carries the TLS key whose digest is stated, and the evidence given', () => {
   const keys = makeBootKeys();
-  const certificate = new X509Certificate(keys.tls.certificate);
+  const evidence = new Uint8Array(5000).fill(0xe5);
+  const certificate = new X509Certificate(keys.certificate(evidence));
   assert(certificate.verify(certificate.publicKey), 'self-signed');
-  const spki = certificate.publicKey.export({ format: 'der', type: 'spki' });
-  assert.equal(toHex(sha256(spki)), toHex(keys.tls.spkiDigest));
-  const message = utf8('m');
+  assert.equal(
+    toHex(sha256(certificate.publicKey.export({ format: 'der', type: 'spki' }))),
+    toHex(keys.tls.spkiDigest),
+  );
+  const wrapper = parseCertificate(certificate.raw).extensions.get('2.23.133.5.4.9');
+  assert(wrapper !== undefined && !wrapper.critical);
+  // OCTET STRING (two bytes of length), then the CBOR array of type and value.
+  assert.deepEqual(decode(wrapper.value.subarray(4)), ['application/vnd.enclaim.evidence', evidence]);
   const receiptKey = createPublicKey({ key: Buffer.from(ed25519Spki(keys.receipt)), format: 'der', type: 'spki' });
-  assert(verify(null, message, receiptKey, keys.signReceipts(message)));
+  assert(verify(null, utf8('m'), receiptKey, keys.signReceipts(utf8('m'))));
 });
