@@ -46,12 +46,19 @@ export async function fetchLocked(
   });
   const paths = new Map<string, string>();
   const queue = [...inputs];
+  const failed = new AbortController();
+  const signal = AbortSignal.any([failed.signal, ...(options.signal ? [options.signal] : [])]);
   const worker = async (): Promise<void> => {
-    for (let input = queue.shift(); input !== undefined; input = queue.shift()) {
-      paths.set(input.name, await fetchOne(input, folder, options));
+    try {
+      for (let input = queue.shift(); input !== undefined && !signal.aborted; input = queue.shift()) {
+        paths.set(input.name, await fetchOne(input, folder, { ...options, signal }));
+      }
+    } catch (error) {
+      failed.abort(error); // ends the others; the first reason stays
     }
   };
   await Promise.all([worker(), worker(), worker()]);
+  signal.throwIfAborted();
   return paths;
 }
 

@@ -132,22 +132,29 @@ async function decompress(name: string, bytes: Uint8Array): Promise<Uint8Array> 
   try {
     if (/\.(tgz|tar\.gz)$/.test(name)) return await promisify(gunzip)(bytes, limit);
     if (name.endsWith('.tar.zst')) return await promisify(zstdDecompress)(bytes, limit);
-    if (name.endsWith('.tar.xz')) return await decompressXz(bytes);
   } catch (cause) {
     throw new ImageError('archive-invalid', `${name}: ${cause instanceof Error ? cause.message : cause}`, { cause });
   }
+  if (name.endsWith('.tar.xz')) return decompressXz(bytes);
   if (name.endsWith('.tar')) return bytes;
   throw new ImageError('archive-invalid', `${name}: unknown compression`);
 }
 
-/** Unpacks one xz stream, at most 1 GiB. The decoder checks the stream's own CRCs. */
+/**
+ * Unpacks one xz stream, at most 1 GiB. The decoder checks the stream's own CRCs.
+ * @throws ImageError `archive-invalid`
+ */
 export async function decompressXz(bytes: Uint8Array): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let length = 0;
-  for await (const chunk of new xz.XzReadableStream(new Blob([bytes as Uint8Array<ArrayBuffer>]).stream())) {
-    chunks.push(Uint8Array.from(chunk)); // the decoder may use its buffer again
-    length += chunk.length;
-    if (length > MAX_UNPACKED) throw new ImageError('archive-invalid', `more than ${MAX_UNPACKED} bytes unpacked`);
+  try {
+    for await (const chunk of new xz.XzReadableStream(new Blob([bytes as Uint8Array<ArrayBuffer>]).stream())) {
+      chunks.push(Uint8Array.from(chunk)); // the decoder may use its buffer again
+      length += chunk.length;
+      if (length > MAX_UNPACKED) throw new Error(`more than ${MAX_UNPACKED} bytes`);
+    }
+  } catch (cause) {
+    throw new ImageError('archive-invalid', `xz: ${cause instanceof Error ? cause.message : cause}`, { cause });
   }
   return Buffer.concat(chunks);
 }
