@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -57,4 +58,27 @@ test('what a killed build left behind goes with the next one; what a live one wo
   for (const name of [dead, live]) await mkdir(join(scratch, 'three', name), { recursive: true });
   await writeImage(image, folder);
   assert.deepEqual((await readdir(join(scratch, 'three'))).sort(), [live, 'image']);
+});
+
+test('a disk that is full: a typed error, and what was there before stays whole', (t) => {
+  const program = `
+    const { writeImage } = await import(process.env.MODULE);
+    const { SAMPLE } = await import(process.env.SAMPLE);
+    const { readdirSync, readFileSync } = await import('node:fs');
+    const image = (size) => ({ uki: Buffer.alloc(size, 1), kernel: Buffer.alloc(9), initrd: Buffer.alloc(9), manifest: SAMPLE });
+    await writeImage(image(10), '/mnt/image');
+    const error = await writeImage(image(1 << 20), '/mnt/image').catch((error) => error);
+    console.log(JSON.stringify([error.code, readFileSync('/mnt/image/enclaim.efi').length, readdirSync('/mnt')]));`;
+  const script = 'mount -t tmpfs -o size=256k none /mnt && exec "$@"';
+  const node = [process.execPath, '--input-type=module', '-e', program];
+  const { stdout, stderr, status } = spawnSync('unshare', ['-rm', 'sh', '-c', script, 'sh', ...node], {
+    encoding: 'utf8',
+    env: {
+      PATH: process.env.PATH ?? '',
+      MODULE: join(import.meta.dirname, '../src/image-folder.ts'),
+      SAMPLE: join(import.meta.dirname, 'manifest.ts'),
+    },
+  });
+  if (status !== 0 && /unshare|mount/.test(stderr)) return t.skip('no namespaces here to mount a small disk in');
+  assert.deepEqual(JSON.parse(stdout), ['output-failed', 10, ['image']]);
 });

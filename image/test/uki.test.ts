@@ -88,6 +88,9 @@ test('a UKI whose stub would measure another initrd or another kernel than ours 
     const uki = appendSections(tinyPe(), [...sections, { name: extra, data: Buffer.from('ID=x') }]);
     await assert.rejects(readUki(uki), DecodeError, extra);
   }
+  const swollen = Buffer.from(appendSections(tinyPe(), sections));
+  swollen.writeUInt32LE(600, TINY.table + 40 + 8); // .cmdline: more in memory than in the file
+  await assert.rejects(readUki(swollen), DecodeError);
   const two = appendSections(tinyPe(), sections).slice();
   two.set(Buffer.from('.linux\0\0'), TINY.table + 40);
   await assert.rejects(readUki(two), DecodeError);

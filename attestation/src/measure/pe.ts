@@ -121,10 +121,19 @@ export function authenticodeBytes(image: PeImage): Uint8Array {
   );
 }
 
-/** A section's first VirtualSize bytes, which is what the loader sees of it; padding of the file is left out. */
-export function sectionBytes(image: PeImage, section: PeSection): Uint8Array {
-  const length = Math.min(section.virtualSize, section.rawSize);
-  return image.bytes.subarray(section.rawOffset, section.rawOffset + length);
+/**
+ * A section's first VirtualSize bytes, which is what the stub sees of it; padding of the file is left out.
+ * @throws DecodeError `range` where the loader would add zeros of its own: nothing that is measured does
+ */
+export function sectionBytes(image: PeImage, { name, virtualSize, rawSize, rawOffset }: PeSection): Uint8Array {
+  if (virtualSize > rawSize) {
+    throw new DecodeError(
+      'range',
+      `section ${name} is ${virtualSize} bytes in memory, ${rawSize} in the file`,
+      rawOffset,
+    );
+  }
+  return image.bytes.subarray(rawOffset, rawOffset + virtualSize);
 }
 
 /** The only section of that name. @throws DecodeError `syntax` where there are two */
