@@ -127,12 +127,17 @@ export class Calls {
       if (over.length > 0) throw new RefusalError('flow', `${method.id} does not accept ${over.join(', ')}`);
       const current = context;
       const made = await this.#options.pool.run({
-        method: method.id,
-        request: this.#toJson(descriptor.input, message),
-        reads: rule.reads,
-        stores: rule.stores,
-        time: new Date().toISOString(),
-        id: toHex(randomBytes(16)),
+        message: {
+          method: method.id,
+          request: this.#toJson(descriptor.input, message),
+          streams: { request: false, response: false },
+          reads: rule.reads,
+          stores: rule.stores,
+          releases: [],
+          time: new Date().toISOString(),
+          id: toHex(randomBytes(16)),
+          seed: toHex(randomBytes(32)),
+        },
         perform: (operation) => current.perform(operation),
         signal,
       });

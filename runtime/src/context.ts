@@ -33,6 +33,7 @@ export class CallContext {
   /** Carries out what the handler asks of a collection. @throws RefusalError `grant`, `flow`, `budget` */
   perform(operation: Operation): Json {
     const { rule, id } = this.#method;
+    if (!('collection' in operation)) throw new RefusalError('grant', `${id} may not ${operation.kind}`);
     const writes = operation.kind === 'put' || operation.kind === 'delete';
     const granted = writes ? rule.stores : rule.reads;
     const collection = this.#collections.get(operation.collection);

@@ -1,11 +1,9 @@
 /** A runtime over a software TPM, without a VM: the registers are extended as a boot of an image would have. */
 
-import { spawn } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
 import { mkdtemp, open, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Duplex } from 'node:stream';
 import type { References } from '@enclaim/attestation';
 import { tpmExtraData } from '@enclaim/attestation/batch';
 import { parseBundle } from '@enclaim/attestation/bundle';
@@ -14,9 +12,10 @@ import { digestText, sha256 } from '@enclaim/attestation/digest';
 import { launchCommandLine, launchEvents, registerOf } from '@enclaim/attestation/measure';
 import type { ImageReference } from '@enclaim/attestation/references';
 import type { BuiltBundle } from '@enclaim/image';
-import { type AttestingPlatform, type Runtime, startRuntime, type WorkerFactory } from '@enclaim/runtime';
+import { type AttestingPlatform, type Runtime, startRuntime } from '@enclaim/runtime';
 import { type Attester, openAttester } from '../../guest/src/tpm/index.ts';
 import { startSwtpm } from '../fakes/swtpm.ts';
+import { startWorker } from './worker-process.ts';
 
 /** A base image that was never built: its digests are of words. */
 export const PRETEND_IMAGE: ImageReference = {
@@ -88,17 +87,6 @@ export async function bootAttested(bundle: BuiltBundle, options: BootOptions = {
     stop: () => parts.disposeAsync(),
   };
 }
-
-/** Workers as this machine can have them: a process of its own under Node's permission model. */
-export const startWorker: WorkerFactory = async () => {
-  const root = join(import.meta.dirname, '../..');
-  const main = join(root, 'runtime/src/worker/main.ts');
-  const child = spawn(process.execPath, ['--permission', `--allow-fs-read=${root}`, '--no-warnings', main], {
-    env: {},
-    stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
-  });
-  return { socket: child.stdio[3] as Duplex, kill: () => void child.kill('SIGKILL') };
-};
 
 async function extendAsBooted(attester: Attester, { policy, digest }: BuiltBundle, commandLine: string): Promise<void> {
   const launch = { boot: 'kernel', commandLine, policy, bundle: digest } as const;

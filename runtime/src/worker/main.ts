@@ -1,35 +1,74 @@
-/** A worker: runs handlers in a realm of their own per call. Nothing here is trusted; the process around it holds. */
+/** A worker: one realm, between a socket and nothing. Nothing in this process is trusted once it has its bundle. */
 
 import { Socket } from 'node:net';
+import { concat, u32be, utf8 } from '@enclaim/attestation/bytes';
 import { encodeFrame, FrameReader } from '../frames.ts';
 import { FRAME_LIMIT, type FromWorker, type ToWorker } from './protocol.ts';
-import { Realm } from './realm.ts';
+import { openRealm, type Realm } from './realm.ts';
+import { seal } from './seal.ts';
 
 /** The one descriptor a worker has: its socket to the runtime. */
 const RUNTIME_FD = 3;
 
+// Node would inspect what was thrown, and call what it finds there. An error nobody expected ends the worker, unread.
+process.on('unhandledRejection', () => {});
+process.on('uncaughtException', () => process.exit(1));
+
 const socket = new Socket({ fd: RUNTIME_FD, readable: true, writable: true });
 const frames = new FrameReader(FRAME_LIMIT);
-const send = (message: FromWorker): void => {
-  socket.write(encodeFrame(message, FRAME_LIMIT));
-};
-let realms: Realm | undefined;
+let realm: Realm | undefined;
+let turning = false;
 
 socket.on('data', (chunk: Uint8Array) => {
-  for (const text of frames.push(chunk)) receive(JSON.parse(text) as ToWorker);
+  for (const text of frames.push(chunk)) {
+    if (realm === undefined) load(text);
+    else realm.receive(text);
+  }
+  turn();
 });
 socket.on('close', () => process.exit(0));
 socket.on('error', () => process.exit(1));
+try {
+  seal();
+} catch (error) {
+  say({ kind: 'unusable', reason: (error as Error).message });
+}
 
-function receive(message: ToWorker): void {
-  if (message.kind === 'load') {
-    try {
-      realms = new Realm(message.code, message.methods, send);
-      send({ kind: 'ready' });
-    } catch (error) {
-      send({ kind: 'unusable', reason: error instanceof Error ? error.message.slice(0, 1000) : 'the bundle threw' });
-    }
-    return;
+function load(text: string): void {
+  const message = JSON.parse(text) as ToWorker;
+  if (message.kind !== 'load') return;
+  try {
+    realm = openRealm(message.code, message.methods);
+    say({ kind: 'ready' });
+  } catch (error) {
+    say({ kind: 'unusable', reason: (error as Error).message.slice(0, 1000) });
   }
-  realms?.receive(message);
+}
+
+function say(message: FromWorker): void {
+  socket.write(encodeFrame(message, FRAME_LIMIT));
+}
+
+/** After handlers have run as far as they can: sends what they said, and uses the pause for the next calls' instances. */
+function turn(): void {
+  if (turning || realm === undefined) return;
+  turning = true;
+  setImmediate(() => {
+    turning = false;
+    const said: unknown = realm?.take();
+    if (typeof said === 'string' && said !== '') send(said);
+    if (realm?.prepare()) turn();
+  });
+}
+
+/** One frame for each line. What is too long to be a frame ends the worker: the runtime would end it for that. */
+function send(said: string): void {
+  const parts: Uint8Array[] = [];
+  for (const line of said.split('\n')) {
+    if (line === '') continue;
+    const bytes = utf8(line);
+    if (bytes.length > FRAME_LIMIT) process.exit(1);
+    parts.push(u32be(bytes.length), bytes);
+  }
+  socket.write(concat(...parts));
 }

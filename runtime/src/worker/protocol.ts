@@ -4,69 +4,87 @@ import { z } from 'zod';
 
 /** Largest frame in bytes, either way. */
 export const FRAME_LIMIT: number = 8 * 1024 * 1024;
+/** Operations of one call that may be under way at once: a worker that asks for more is ended. */
+export const MOST_OPERATIONS = 256;
 
-/** Largest id of a call or operation. */
+/** A number that the asking side made up for a call, an operation or a ping. */
 const id = z.int().nonnegative();
 const name = z.string().max(512);
 
 /** JSON, as far as a frame goes. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 
+/** A call as a worker is told of it. */
+export interface CallMessage {
+  readonly method: string;
+  /** The request, or null where requests come as a stream. */
+  readonly request: Json;
+  readonly streams: { readonly request: boolean; readonly response: boolean };
+  /** Collections, and rules of declassification, that this method may ask for. */
+  readonly reads: readonly string[];
+  readonly stores: readonly string[];
+  readonly releases: readonly string[];
+  /** When the call came in (RFC 3339), an identifier made for it, and 32 random bytes (hex): its only clock and chance. */
+  readonly time: string;
+  readonly id: string;
+  readonly seed: string;
+}
+
 /** What the runtime says. */
 export type ToWorker =
   /** First, once: the handler bundle, and the methods it must have. */
   | { readonly kind: 'load'; readonly code: string; readonly methods: readonly string[] }
-  /** Begin a call. `collections` are the ones this method may ask for. */
-  | {
-      readonly kind: 'call';
-      readonly call: number;
-      readonly method: string;
-      readonly request: Json;
-      readonly reads: readonly string[];
-      readonly stores: readonly string[];
-      /** When the call came in (RFC 3339), and an identifier made for it: the only clock and randomness there is. */
-      readonly time: string;
-      readonly id: string;
-    }
+  | ({ readonly kind: 'call'; readonly call: number } & CallMessage)
+  /** Forget a call; answered with `ended`. */
+  | { readonly kind: 'cancel'; readonly call: number }
+  /** Show that the loop turns; answered with `pong`. */
+  | { readonly kind: 'ping'; readonly ping: number }
   /** Answer to an operation. */
   | { readonly kind: 'result'; readonly operation: number; readonly value: Json }
-  | { readonly kind: 'refused'; readonly operation: number; readonly message: string };
+  | { readonly kind: 'refused'; readonly operation: number; readonly code: string; readonly message: string };
 
-/** What a handler asks for in a collection. `operation` is the worker's number for it. */
-export type Operation =
-  | {
-      readonly kind: 'put';
-      readonly call: number;
-      readonly operation: number;
-      readonly collection: string;
-      readonly key: string;
-      readonly value: Json;
-    }
-  | {
-      readonly kind: 'get' | 'delete';
-      readonly call: number;
-      readonly operation: number;
-      readonly collection: string;
-      readonly key: string;
-    }
-  | { readonly kind: 'list'; readonly call: number; readonly operation: number; readonly collection: string };
+/** What a handler asks for. `operation` is the worker's number for it. */
+export type Operation = { readonly call: number; readonly operation: number } & (
+  | { readonly kind: 'put'; readonly collection: string; readonly key: string; readonly value: Json }
+  | { readonly kind: 'get' | 'delete'; readonly collection: string; readonly key: string }
+  | { readonly kind: 'list'; readonly collection: string }
+  /** The next message of the request stream. */
+  | { readonly kind: 'next' }
+  /** One message of the response stream; answered when there is room for another. */
+  | { readonly kind: 'send'; readonly message: Json }
+  /** A declassification; `keys` names the record to take fields of, by collection. */
+  | { readonly kind: 'release'; readonly rule: string; readonly keys: Readonly<Record<string, string>> }
+  | { readonly kind: 'log'; readonly event: string; readonly data: Json }
+);
 
 /** What a worker says. **Trust**: none; only its shape is known. */
 export type FromWorker =
   | { readonly kind: 'ready' }
   | { readonly kind: 'unusable'; readonly reason: string }
   | { readonly kind: 'done'; readonly call: number; readonly response: Json }
-  | { readonly kind: 'failed'; readonly call: number }
+  | { readonly kind: 'failed' | 'ended'; readonly call: number }
+  | { readonly kind: 'pong'; readonly ping: number }
   | Operation;
 
+const asked = { call: id, operation: id };
 const fromWorkerSchema: z.ZodType<FromWorker> = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('ready') }),
   z.strictObject({ kind: z.literal('unusable'), reason: z.string().max(1024) }),
   z.strictObject({ kind: z.literal('done'), call: id, response: z.json() }),
-  z.strictObject({ kind: z.literal('failed'), call: id }),
-  z.strictObject({ kind: z.literal('put'), call: id, operation: id, collection: name, key: name, value: z.json() }),
-  z.strictObject({ kind: z.enum(['get', 'delete']), call: id, operation: id, collection: name, key: name }),
-  z.strictObject({ kind: z.literal('list'), call: id, operation: id, collection: name }),
+  z.strictObject({ kind: z.enum(['failed', 'ended']), call: id }),
+  z.strictObject({ kind: z.literal('pong'), ping: id }),
+  z.strictObject({ kind: z.literal('put'), ...asked, collection: name, key: name, value: z.json() }),
+  z.strictObject({ kind: z.enum(['get', 'delete']), ...asked, collection: name, key: name }),
+  z.strictObject({ kind: z.literal('list'), ...asked, collection: name }),
+  z.strictObject({ kind: z.literal('next'), ...asked }),
+  z.strictObject({ kind: z.literal('send'), ...asked, message: z.json() }),
+  z.strictObject({ kind: z.literal('release'), ...asked, rule: name, keys: z.record(name, name) }),
+  z.strictObject({
+    kind: z.literal('log'),
+    ...asked,
+    event: z.string().regex(/^[a-z][a-z0-9-]{0,63}$/),
+    data: z.json(),
+  }),
 ]);
 
 /** A message from a worker. @throws where it is not one; the worker is to be ended then */

@@ -3,7 +3,16 @@
 import type { Duplex } from 'node:stream';
 import { RefusalError } from '../errors.ts';
 import { encodeFrame, FrameReader } from '../frames.ts';
-import { FRAME_LIMIT, type FromWorker, type Json, type Operation, parseFromWorker, type ToWorker } from './protocol.ts';
+import {
+  type CallMessage,
+  FRAME_LIMIT,
+  type FromWorker,
+  type Json,
+  MOST_OPERATIONS,
+  type Operation,
+  parseFromWorker,
+  type ToWorker,
+} from './protocol.ts';
 
 /** A worker process as the pool sees it. */
 export interface WorkerProcess {
@@ -16,16 +25,11 @@ export interface WorkerProcess {
 /** Starts a worker process. The guest starts them confined; tests and development as they can. */
 export type WorkerFactory = () => Promise<WorkerProcess>;
 
-/** One call, as a worker is told of it. */
+/** One call, and what the runtime does for it. */
 export interface Call {
-  readonly method: string;
-  readonly request: Json;
-  readonly reads: readonly string[];
-  readonly stores: readonly string[];
-  readonly time: string;
-  readonly id: string;
+  readonly message: CallMessage;
   /** Carries out an operation. Whatever it throws refuses the operation; a RefusalError's message goes to the handler. */
-  perform(operation: Operation): Json;
+  perform(operation: Operation): Json | Promise<Json>;
   /** Ends the call: the caller has gone, or its time is over. */
   readonly signal: AbortSignal;
 }
@@ -34,6 +38,9 @@ interface Running {
   readonly call: Call;
   readonly resolve: (response: Json) => void;
   readonly reject: (error: Error) => void;
+  operations: number;
+  /** Whether anything was done that a second run would do again. */
+  acted: boolean;
 }
 
 /** What of the handler bundle every worker needs. */
@@ -42,23 +49,40 @@ export interface HandlerBundle {
   readonly methods: readonly string[];
 }
 
+/** The worker ended under a call that another worker can run from its beginning: it had done nothing yet. */
+export class WorkerLostError extends RefusalError {
+  constructor(reason: string) {
+    super('worker', `the worker was ended: ${reason}`);
+  }
+}
+
 const READY_MS = 20_000;
 /** Bytes that may wait to be written to a worker that does not read. */
 const MOST_UNREAD = 32 * 1024 * 1024;
+/** Operations that leave no trace: a call that did only these can start over. */
+const TRACELESS: ReadonlySet<Operation['kind']> = new Set(['get', 'list']);
 
 /** One worker process. It is ended, with all its calls, at the first thing it says that the protocol does not have. */
 export class Worker {
-  /** Resolves when the worker has ended, for whatever reason. */
-  readonly ended: Promise<void>;
+  /** Resolves with the reason when the worker has ended. */
+  readonly ended: Promise<string>;
   readonly #process: WorkerProcess;
+  readonly #stall: number;
   readonly #frames = new FrameReader(FRAME_LIMIT);
   readonly #running = new Map<number, Running>();
+  /** Calls that were cancelled and may still run: a handler that spins does not hear of it. */
+  readonly #cancelled = new Set<number>();
   readonly #ready = Promise.withResolvers<void>();
-  readonly #ended = Promise.withResolvers<void>();
+  readonly #ended = Promise.withResolvers<string>();
+  #watch: NodeJS.Timeout | undefined;
+  #asked = 0;
+  #answered = 0;
   #reason: string | undefined;
 
-  constructor(process: WorkerProcess) {
+  /** @param stall milliseconds within which a worker that has calls must turn its loop */
+  constructor(process: WorkerProcess, stall: number) {
     this.#process = process;
+    this.#stall = stall;
     this.ended = this.#ended.promise;
     this.#ready.promise.catch(() => {});
     const { socket } = process;
@@ -83,34 +107,51 @@ export class Worker {
     }
   }
 
-  /** Runs one call. @throws RefusalError `worker`, `budget` */
-  run(id: number, call: Call): Promise<Json> {
+  /** Runs one call. @throws RefusalError `worker`, `budget`; WorkerLostError */
+  async run(id: number, call: Call): Promise<Json> {
+    if (this.#reason !== undefined) throw new WorkerLostError(this.#reason);
     const { promise, resolve, reject } = Promise.withResolvers<Json>();
-    if (this.#reason !== undefined) throw new RefusalError('worker', `the worker was ended: ${this.#reason}`);
     const abort = (): void => {
       reject(new RefusalError('budget', 'the call ran out of time or was given up'));
-      this.end('a call had to be ended');
+      this.#cancelled.add(id);
+      this.#send({ kind: 'cancel', call: id });
     };
-    call.signal.addEventListener('abort', abort, { once: true });
-    this.#running.set(id, { call, resolve, reject });
-    const { signal: _, perform: __, ...told } = call;
-    this.#send({ kind: 'call', call: id, ...told });
-    return promise.finally(() => {
+    this.#running.set(id, { call, resolve, reject, operations: 0, acted: false });
+    this.#send({ kind: 'call', call: id, ...call.message });
+    if (call.signal.aborted) abort();
+    else call.signal.addEventListener('abort', abort, { once: true });
+    this.#watch ??= setInterval(() => this.#look(), this.#stall / 2);
+    try {
+      return await promise;
+    } finally {
       call.signal.removeEventListener('abort', abort);
       this.#running.delete(id);
-    });
+    }
   }
 
   /** Ends the process and fails what it had. */
   end(reason: string): void {
     if (this.#reason !== undefined) return;
     this.#reason = reason;
-    const error = new RefusalError('worker', `the worker was ended: ${reason}`);
-    this.#ready.reject(error);
-    for (const { reject } of this.#running.values()) reject(error);
+    clearInterval(this.#watch);
+    const lost = new WorkerLostError(reason);
+    this.#ready.reject(lost);
+    for (const { reject, acted } of this.#running.values()) {
+      reject(acted ? new RefusalError('worker', lost.message) : lost);
+    }
     this.#process.socket.destroy();
     this.#process.kill();
-    this.#ended.resolve();
+    this.#ended.resolve(reason);
+  }
+
+  /** Ends a worker whose loop stands still, and stops looking at one that has nothing to do. */
+  #look(): void {
+    if (this.#running.size + this.#cancelled.size === 0) {
+      clearInterval(this.#watch);
+      this.#watch = undefined;
+      this.#asked = this.#answered;
+    } else if (this.#asked - this.#answered > 1) this.end(`it did not answer for ${this.#stall} ms`);
+    else this.#send({ kind: 'ping', ping: this.#asked++ });
   }
 
   #receive(chunk: Uint8Array): void {
@@ -138,21 +179,36 @@ export class Worker {
       case 'failed':
         this.#running.get(message.call)?.reject(new RefusalError('worker', 'the handler threw'));
         return;
+      case 'ended':
+        this.#cancelled.delete(message.call);
+        return;
+      case 'pong':
+        if (message.ping !== this.#answered++) throw new RangeError('a pong without a ping');
+        return;
       default:
-        this.#perform(message);
+        void this.#perform(message);
     }
   }
 
-  #perform(message: Operation): void {
+  async #perform(message: Operation): Promise<void> {
     const { operation } = message;
     // An operation of a call that is over goes unanswered: nothing may happen in its name any more.
     const running = this.#running.get(message.call);
     if (running === undefined) return;
+    if (running.operations++ >= MOST_OPERATIONS) {
+      this.end(`a call had more than ${MOST_OPERATIONS} operations under way`);
+      return;
+    }
+    if (!TRACELESS.has(message.kind)) running.acted = true;
     try {
-      this.#send({ kind: 'result', operation, value: running.call.perform(message) });
+      const value = await running.call.perform(message);
+      this.#send({ kind: 'result', operation, value });
     } catch (error) {
-      const text = error instanceof RefusalError ? error.message : 'the operation failed';
-      this.#send({ kind: 'refused', operation, message: text });
+      const { code, message: text } =
+        error instanceof RefusalError ? error : { code: 'worker', message: 'the operation failed' };
+      this.#send({ kind: 'refused', operation, code, message: text });
+    } finally {
+      running.operations--;
     }
   }
 

@@ -1,0 +1,479 @@
+/**
+ * The inside of a worker's realm. This function is evaluated there by its source text, so it refers to nothing around it.
+ *
+ * Nothing of the outside is handed in, not even a function: an object of another realm brings that realm's constructors,
+ * and an error of it may be thrown by any call. Text goes in, and the outside fetches text after each turn of the loop.
+ */
+
+/** What the outside holds of the inside. All take and give text and functions of the inside only. */
+export interface Inside {
+  /**
+   * Takes the compiled bundle, the names of its parameters after `module` and `exports`, and the methods it must have, both
+   * as JSON. Answers with the methods that are missing, or the empty text.
+   */
+  load(bundle: (...globals: unknown[]) => unknown, names: string, methods: string): string;
+  /** A message of the runtime. */
+  receive(text: string): void;
+  /** Makes an instance of the bundle ready ahead of its call; whether another one is wanted. */
+  prepare(): boolean;
+  /** What was said since the last time: messages, one per line, or the empty text. */
+  take(): string;
+}
+
+/** What a bundle sees as globals of its own, besides `module` and `exports`. */
+export const GLOBALS: readonly string[] = [
+  'globalThis',
+  'self',
+  'global',
+  'Date',
+  'Math',
+  'crypto',
+  'queueMicrotask',
+  'TextEncoder',
+  'TextDecoder',
+  'atob',
+  'btoa',
+];
+
+// biome-ignore-start lint/suspicious/noExplicitAny: it walks over every object of a realm
+/** Hardens the realm it is evaluated in and returns the bridge. */
+export function inside(): Inside {
+  const { parse, stringify } = JSON;
+  const RealDate = Date;
+  const shared = { TextEncoder: textEncoder(), TextDecoder: textDecoder(), ...base64() };
+  harden();
+  const sharedMath = Object.getOwnPropertyDescriptors(Math);
+
+  type Instance = { handlers: any; begin: (time: number, seed: string) => void };
+  type Asker = { settled: () => void; resolve: (value: any) => void; reject: (error: Error) => void };
+  const READY = 8;
+  const MOST_WAITING = 256;
+  const ready: Instance[] = [];
+  const waiting = new Map<number, Asker>();
+  const running = new Map<number, { cancel: () => void }>();
+  let bundle: ((...globals: unknown[]) => unknown) | undefined;
+  let names: string[] = [];
+  let said = '';
+  let operations = 0;
+  const say = (message: object): void => {
+    said += `${stringify(message)}\n`;
+  };
+
+  /** Runs the bundle once, for one call: every module and every object it makes is this call's alone. */
+  function instantiate(): Instance {
+    let now = Number.NaN;
+    let random: ((length: number) => Uint8Array) | undefined;
+    const granted = (length: number): Uint8Array => {
+      if (random === undefined) throw new TypeError('there is no randomness before a call');
+      return random(length);
+    };
+    // What modules draw while they load is the same in every instance: nothing was granted yet.
+    const before = chacha20('00'.repeat(32));
+    const module = { exports: {} as any };
+    const globals: any = Object.create(globalThis);
+    const own: any = {
+      globalThis: globals,
+      self: globals,
+      global: globals,
+      Date: dateAt(() => now),
+      Math: mathWith(() => {
+        const [a = 0, b = 0] = new Uint32Array((random ?? before)(8).buffer);
+        return ((a >>> 5) * 67108864 + (b >>> 6)) / 9007199254740992;
+      }),
+      crypto: {
+        getRandomValues: (array: any) => {
+          new Uint8Array(array.buffer, array.byteOffset, array.byteLength).set(granted(array.byteLength));
+          return array;
+        },
+        randomUUID: () => uuid(granted(16)),
+      },
+      queueMicrotask: (action: () => unknown) => void Promise.resolve().then(() => void action()),
+      ...shared,
+    };
+    for (const name of Object.keys(own)) {
+      Object.defineProperty(globals, name, { value: own[name], writable: true, configurable: true });
+    }
+    bundle?.(module, module.exports, ...names.map((name) => own[name]));
+    return {
+      handlers: module.exports.handlers,
+      begin: (time, seed) => {
+        now = time;
+        random = chacha20(seed);
+      },
+    };
+  }
+
+  function start(message: any): void {
+    const { call, method, request, streams, reads, stores, releases, time, id, seed } = message;
+    const ended = new Set<() => void>();
+    const mine = new Set<number>();
+    let over = false;
+    const ask = (question: any): Promise<any> =>
+      new Promise((resolve, reject) => {
+        if (over) throw new Error('the call is over');
+        if (mine.size >= MOST_WAITING) throw new RangeError(`more than ${MOST_WAITING} operations at once`);
+        const operation = operations++;
+        const text = stringify({ ...question, call, operation }); // before it waits: it may throw
+        mine.add(operation);
+        const settled = (): void => void mine.delete(operation);
+        waiting.set(operation, { settled, resolve, reject });
+        said += `${text}\n`;
+      });
+    const end = (last: object | undefined): void => {
+      if (over) return;
+      over = true;
+      running.delete(call);
+      for (const operation of mine) waiting.delete(operation);
+      if (last !== undefined) say(last);
+    };
+    const aborted = { aborted: false, onabort: null as null | (() => void) };
+    const cancel = (): void => {
+      end({ kind: 'ended', call });
+      aborted.aborted = true;
+      for (const action of ended) action();
+    };
+    running.set(call, { cancel });
+    const collections: any = {};
+    for (const name of new Set<string>([...reads, ...stores])) {
+      collections[name] = Object.freeze({
+        ...(reads.includes(name) && {
+          get: (key: unknown) => ask({ kind: 'get', collection: name, key }),
+          list: () => ask({ kind: 'list', collection: name }),
+        }),
+        ...(stores.includes(name) && {
+          put: (key: unknown, value: unknown) => ask({ kind: 'put', collection: name, key, value }),
+          delete: (key: unknown) => ask({ kind: 'delete', collection: name, key }),
+        }),
+      });
+    }
+    const release: any = {};
+    for (const rule of releases) release[rule] = (keys: object = {}) => ask({ kind: 'release', rule, keys });
+    const ctx = Object.freeze({
+      now: () => time,
+      requestId: id,
+      store: Object.freeze(collections),
+      release: Object.freeze(release),
+      log: (event: unknown, data: unknown = null) => ask({ kind: 'log', event, data }),
+      signal: Object.freeze({
+        get aborted() {
+          return aborted.aborted;
+        },
+        addEventListener: (_: string, action: () => void) => void ended.add(action),
+        removeEventListener: (_: string, action: () => void) => void ended.delete(action),
+      }),
+    });
+    const incoming = {
+      [Symbol.asyncIterator]: () => ({
+        next: () => ask({ kind: 'next' }),
+        return: async () => ({ done: true, value: undefined }),
+      }),
+    };
+    const run = async (): Promise<unknown> => {
+      const { handlers, begin } = ready.pop() ?? instantiate();
+      begin(RealDate.parse(time), seed);
+      const answer = handlers[method](streams.request ? incoming : request, ctx);
+      if (!streams.response) return answer;
+      for await (const message of await answer) await ask({ kind: 'send', message: message ?? null });
+      return null;
+    };
+    run().then(
+      (response) => {
+        let text: string;
+        try {
+          text = stringify({ kind: 'done', call, response: response ?? null });
+        } catch {
+          end({ kind: 'failed', call });
+          return;
+        }
+        if (!over) said += `${text}\n`;
+        end(undefined);
+      },
+      () => end({ kind: 'failed', call }),
+    );
+  }
+
+  return {
+    load: (compiled, globals, methods) => {
+      names = parse(globals);
+      // Everything that calls have in common is out of reach or frozen; the function that makes an instance is neither yet.
+      Object.freeze(compiled.prototype);
+      bundle = Object.freeze(compiled);
+      const { handlers } = instantiate();
+      const missing = parse(methods).filter((method: string) => typeof handlers?.[method] !== 'function');
+      return missing.join(', ');
+    },
+    prepare: () => {
+      if (ready.length < READY) ready.push(instantiate());
+      return ready.length < READY;
+    },
+    receive: (text) => {
+      const message = parse(text);
+      switch (message.kind) {
+        case 'call':
+          start(message);
+          return;
+        case 'cancel':
+          if (running.has(message.call)) running.get(message.call)?.cancel();
+          else say({ kind: 'ended', call: message.call });
+          return;
+        case 'ping':
+          say({ kind: 'pong', ping: message.ping });
+          return;
+        default: {
+          const asker = waiting.get(message.operation);
+          waiting.delete(message.operation);
+          asker?.settled();
+          if (message.kind === 'result') asker?.resolve(message.value);
+          else asker?.reject(Object.assign(new Error(message.message), { code: message.code }));
+        }
+      }
+    },
+    take: () => {
+      const text = said;
+      said = '';
+      return text;
+    },
+  };
+
+  /** Takes clocks, memory shared with others and what outlives a call away, then freezes all that is left. */
+  function harden(): void {
+    const global: any = globalThis;
+    // Threads' memory, other code than JavaScript, the collector's secrets, the inspector's console.
+    for (const name of ['SharedArrayBuffer', 'Atomics', 'WebAssembly', 'WeakRef', 'FinalizationRegistry', 'console']) {
+      delete global[name];
+    }
+    // Where the last match of any call can be read by the next.
+    for (const name of Object.getOwnPropertyNames(RegExp)) {
+      if (name !== 'prototype' && name !== 'length' && name !== 'name' && name !== 'escape')
+        delete (RegExp as any)[name];
+    }
+    delete (RegExp.prototype as any).compile;
+    // Without it the engine takes no stacks, and Node's code is never called to write them.
+    delete (Error as any).stackTraceLimit;
+    (Error as any).captureStackTrace = (object: object): void => {
+      Object.defineProperty(object, 'stack', { value: '', writable: true, configurable: true });
+    };
+    // Clocks and chance. Each call has its own, which it was granted.
+    if (global.Temporal !== undefined) delete global.Temporal.Now;
+    global.Date = dateAt(() => {
+      throw new TypeError('there is no clock here');
+    });
+    RealDate.prototype.constructor = global.Date;
+    delete (Math as any).random;
+    const formats: any = Intl.DateTimeFormat.prototype;
+    const format = Object.getOwnPropertyDescriptor(formats, 'format')?.get as () => (date: unknown) => string;
+    const formatToParts = formats.formatToParts;
+    const given = (date: unknown): unknown => {
+      if (date === undefined) throw new TypeError('there is no clock here');
+      return date;
+    };
+    Object.defineProperty(formats, 'format', {
+      get(this: object) {
+        const bound = Reflect.apply(format, this, []);
+        return (date: unknown) => bound(given(date));
+      },
+      configurable: true,
+    });
+    formats.formatToParts = function (this: object, date: unknown) {
+      return Reflect.apply(formatToParts, this, [given(date)]);
+    };
+
+    // Syntax makes objects of kinds that no global names.
+    const hidden: unknown[] = [
+      function* () {},
+      async () => {},
+      async function* () {},
+      [][Symbol.iterator](),
+      new Map().entries(),
+      new Set().values(),
+      ''[Symbol.iterator](),
+      'a'.matchAll(/a/g),
+      [].values().map((it) => it),
+      Iterator.from({ next: () => ({ done: true, value: undefined }) } as any),
+      new Intl.Segmenter().segment('a'),
+      new Intl.Segmenter().segment('a')[Symbol.iterator](),
+      (async function* () {})(),
+      (function* () {})(),
+      Object.getOwnPropertyDescriptor(Function.prototype, 'caller')?.get,
+    ];
+    const seen = new Set<object>();
+    const queue: unknown[] = [global, shared, ...hidden];
+    while (queue.length > 0) {
+      const object: any = queue.pop();
+      if ((typeof object !== 'object' && typeof object !== 'function') || object === null || seen.has(object)) continue;
+      seen.add(object);
+      queue.push(Object.getPrototypeOf(object));
+      for (const key of Reflect.ownKeys(object)) {
+        const found: PropertyDescriptor = Object.getOwnPropertyDescriptor(object, key) ?? {};
+        queue.push(found.value, found.get, found.set);
+      }
+    }
+    const prototypes = new Set<unknown>([...seen].map((object) => Object.getPrototypeOf(object)));
+    for (const object of seen) {
+      if (prototypes.has(object)) for (const key of Reflect.ownKeys(object)) assignable(object, key);
+      if (object !== global) Object.freeze(object);
+    }
+    Object.freeze(global);
+  }
+
+  /**
+   * A frozen prototype forbids assignment on everything that inherits from it: `this.name = …` in a class of errors
+   * would throw. Such properties become accessors that define the receiver's own.
+   */
+  function assignable(object: any, key: string | symbol): void {
+    const found = Object.getOwnPropertyDescriptor(object, key) as PropertyDescriptor;
+    if (!('value' in found) || found.configurable !== true) return;
+    const all = [Object.prototype, Function.prototype, Error.prototype].includes(object) || object instanceof Error;
+    const names = ['toString', 'toLocaleString', 'valueOf', 'toJSON', 'name', 'message', 'next', 'return', 'throw'];
+    // The engine takes the slow way through arrays, promises and patterns whose constructor is not plain.
+    const typed = Object.getPrototypeOf(Int8Array.prototype);
+    const plain =
+      [Array.prototype, Promise.prototype, RegExp.prototype, typed].includes(object) ||
+      Object.getPrototypeOf(object) === typed;
+    const iterators = typeof object.next === 'function' || object === Iterator.prototype;
+    const wanted = all || iterators || names.includes(key as string) || (key === 'constructor' && !plain);
+    if (!wanted) return;
+    const { value, enumerable = false } = found;
+    const get = Object.freeze(() => value);
+    // A method, because it needs its receiver and must have no prototype of its own.
+    const { set } = Object.freeze({
+      set(this: any, given: unknown) {
+        if (this === object) throw new TypeError(`cannot assign to read only property ${String(key)}`);
+        Object.defineProperty(this, key, { value: given, writable: true, enumerable: true, configurable: true });
+      },
+    });
+    Object.defineProperty(object, key, { get, set: Object.freeze(set), enumerable, configurable: true });
+  }
+
+  /** A `Date` that stands still at the time of the call. */
+  function dateAt(now: () => number): unknown {
+    const { Date: Still }: any = {
+      Date: function (...parts: unknown[]): unknown {
+        if (new.target === undefined) return new RealDate(now()).toString();
+        return Reflect.construct(RealDate, parts.length === 0 ? [now()] : parts, new.target);
+      },
+    };
+    Still.prototype = RealDate.prototype;
+    Still.now = now;
+    Still.UTC = RealDate.UTC;
+    Still.parse = RealDate.parse;
+    return Still;
+  }
+
+  function mathWith(random: () => number): unknown {
+    return Object.defineProperties(
+      {},
+      { ...sharedMath, random: { value: random, writable: true, configurable: true } },
+    );
+  }
+
+  function uuid(bytes: Uint8Array): string {
+    bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x40;
+    bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80;
+    return bytes.toHex().replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
+  }
+
+  /** ChaCha20 (RFC 8439, 2.3) as a source of bytes: the key is what the runtime granted this call, 64 hex digits. */
+  function chacha20(seed: string): (length: number) => Uint8Array {
+    const state = new Uint32Array(16);
+    state.set([0x61707865, 0x3320646e, 0x79622d32, 0x6b206574]);
+    state.set(new Uint32Array(Uint8Array.fromHex(seed).buffer), 4);
+    const block = new Uint32Array(16);
+    let left = new Uint8Array();
+    const quarter = (a: number, b: number, c: number, d: number): void => {
+      for (const [x, y, z, turn] of [
+        [a, b, d, 16],
+        [c, d, b, 12],
+        [a, b, d, 8],
+        [c, d, b, 7],
+      ] as const) {
+        const sum = ((block[x] ?? 0) + (block[y] ?? 0)) >>> 0;
+        const mixed = (block[z] ?? 0) ^ sum;
+        block[x] = sum;
+        block[z] = (mixed << turn) | (mixed >>> (32 - turn));
+      }
+    };
+    const refill = (): void => {
+      block.set(state);
+      for (let round = 0; round < 10; round++) {
+        for (let at = 0; at < 4; at++) quarter(at, at + 4, at + 8, at + 12);
+        for (let at = 0; at < 4; at++) quarter(at, 4 + ((at + 1) % 4), 8 + ((at + 2) % 4), 12 + ((at + 3) % 4));
+      }
+      for (let at = 0; at < 16; at++) block[at] = (block[at] ?? 0) + (state[at] ?? 0);
+      state[12] = (state[12] ?? 0) + 1;
+      left = new Uint8Array(block.buffer.slice(0));
+    };
+    return (length) => {
+      const bytes = new Uint8Array(length);
+      for (let filled = 0; filled < length; ) {
+        if (left.length === 0) refill();
+        const part = left.subarray(0, length - filled);
+        bytes.set(part, filled);
+        left = left.subarray(part.length);
+        filled += part.length;
+      }
+      return bytes;
+    };
+  }
+
+  function textEncoder(): unknown {
+    const latin1 = (text: string): string => unescape(encodeURIComponent(text.toWellFormed()));
+    return class TextEncoder {
+      readonly encoding = 'utf-8';
+      encode(text = ''): Uint8Array {
+        return Uint8Array.from(latin1(String(text)), (character) => character.charCodeAt(0));
+      }
+    };
+  }
+
+  function textDecoder(): unknown {
+    const lengthAt = (bytes: Uint8Array, at: number): number => {
+      const first = bytes[at] ?? 0;
+      const length = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
+      return length;
+    };
+    return class TextDecoder {
+      readonly encoding = 'utf-8';
+      readonly fatal: boolean;
+      constructor(encoding = 'utf-8', { fatal = false } = {}) {
+        if (!/^utf-?8$/i.test(encoding)) throw new RangeError(`no encoding ${encoding} here`);
+        this.fatal = fatal;
+      }
+      decode(input: any = new Uint8Array()): string {
+        const bytes = ArrayBuffer.isView(input)
+          ? new Uint8Array(input.buffer, input.byteOffset, input.byteLength)
+          : new Uint8Array(input);
+        let text = '';
+        for (let at = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0; at < bytes.length; ) {
+          const length = lengthAt(bytes, at);
+          const escaped = `%${bytes
+            .subarray(at, at + length)
+            .toHex()
+            .replace(/(..)(?=.)/g, '$1%')}`;
+          try {
+            if (length === 0) throw new URIError('not the start of a character');
+            text += length === 1 ? String.fromCharCode(bytes[at] ?? 0) : decodeURIComponent(escaped);
+            at += length;
+          } catch {
+            if (this.fatal) throw new TypeError('the bytes are not UTF-8');
+            text += '\ufffd';
+            at++;
+          }
+        }
+        return text;
+      }
+    };
+  }
+
+  function base64(): { atob: (text: string) => string; btoa: (text: string) => string } {
+    return {
+      atob: (text) => Array.from(Uint8Array.fromBase64(text), (byte) => String.fromCharCode(byte)).join(''),
+      btoa: (text) =>
+        Uint8Array.from(String(text), (character) => {
+          if (character.charCodeAt(0) > 0xff) throw new RangeError('a character over 255');
+          return character.charCodeAt(0);
+        }).toBase64(),
+    };
+  }
+}
+// biome-ignore-end lint/suspicious/noExplicitAny: it walks over every object of a realm

@@ -1,0 +1,21 @@
+/** Sealing: what a worker gives up by itself before it has seen a byte of the handlers. */
+
+import { restrictSystemCalls, WORKER_FILTER } from './seccomp.ts';
+
+/** Scopes of Node's permission model that a worker may have been started with, to seal itself. */
+const GIVEN_UP = ['ffi', 'fs.read'] as const;
+
+/**
+ * Gives up Node's permissions and the kernel's calls, and proves the former.
+ * @throws Error where anything is left; the process must end then
+ */
+export function seal(): void {
+  const { permission } = process;
+  if (permission === undefined) throw new Error('the permission model is off');
+  restrictSystemCalls(WORKER_FILTER);
+  for (const scope of GIVEN_UP) permission.drop(scope);
+  const left = [...GIVEN_UP, 'fs.write', 'child', 'worker', 'net', 'addon', 'wasi', 'inspector'].filter((scope) =>
+    permission.has(scope),
+  );
+  if (left.length > 0) throw new Error(`permissions are left: ${left.join(', ')}`);
+}
