@@ -1,6 +1,7 @@
 /** What a person reads when a command ends badly, and the exit status that a script reads. */
 
 import { VerdictError } from '@enclaim/client';
+import { printable } from './printable.ts';
 import { UsageError } from './usage-error.ts';
 import { printVerdict } from './verdict-table.ts';
 
@@ -19,7 +20,8 @@ export function report(error: unknown): number {
   if (error instanceof Error && error.name === 'AbortError') return INTERRUPTED;
   if (error instanceof Error) {
     const code = 'code' in error && typeof error.code === 'string' ? `${error.name} ${error.code}` : error.name;
-    console.error(`enclaim: ${code}: ${error.message}`);
-  } else console.error(`enclaim: ${String(error)}`);
+    // Lines after the first are set in: none of them can pass for a line of ours.
+    console.error(`enclaim: ${code}: ${error.message.split('\n').map(printable).join('\n    ')}`);
+  } else console.error(`enclaim: ${printable(String(error))}`);
   return error instanceof UsageError ? USAGE : FAILED;
 }
