@@ -52,18 +52,23 @@ const MAX_ENDORSEMENT = 1 << 20;
 const MAX_MEASUREMENTS = 1024;
 const DIGEST_LENGTH = 48;
 
-/** A field's reader, by number; it sets what it reads. Fields that are not listed are skipped: Google adds some. */
-type Fields = Readonly<Record<number, (reader: BinaryReader) => void>>;
+/** What becomes of a message's fields, by number. Fields that are not listed are skipped: Google adds some. */
+interface Fields {
+  readonly bytes?: Readonly<Record<number, (value: Uint8Array) => void>>;
+  readonly integers?: Readonly<Record<number, (value: bigint) => void>>;
+}
 
 /** Reads a message. @throws DecodeError `syntax` */
-function readMessage(bytes: Uint8Array, fields: Fields): void {
+function readMessage(message: Uint8Array, { bytes = {}, integers = {} }: Fields): void {
   try {
-    const reader = new BinaryReader(bytes);
+    const reader = new BinaryReader(message);
     while (reader.pos < reader.len) {
       const [number, wireType] = reader.tag();
-      const read = fields[number];
-      if (read === undefined || !FITS[wireType]) reader.skip(wireType, number);
-      else read(reader);
+      if (number in bytes && wireType === WireType.LengthDelimited) bytes[number]?.(new Uint8Array(reader.bytes()));
+      else if (number in integers && wireType === WireType.Varint) integers[number]?.(BigInt(reader.uint64()));
+      else if (number in bytes || number in integers)
+        throw new DecodeError('syntax', `field ${number} of another type`, 0);
+      else reader.skip(wireType, number);
     }
   } catch (cause) {
     if (cause instanceof DecodeError) throw cause;
@@ -71,142 +76,130 @@ function readMessage(bytes: Uint8Array, fields: Fields): void {
   }
 }
 
-/** Every field that is read here is a varint or a length-delimited one. */
-const FITS: Readonly<Partial<Record<WireType, true>>> = { [WireType.Varint]: true, [WireType.LengthDelimited]: true };
-
-function parseEndorsement(bytes: Uint8Array): Endorsement {
-  if (bytes.length > MAX_ENDORSEMENT) throw new DecodeError('range', `endorsement of ${bytes.length} bytes`, 0);
-  const parts = { golden: new Uint8Array(), signature: new Uint8Array() };
-  readMessage(bytes, {
-    1: (reader) => {
-      parts.golden = new Uint8Array(reader.bytes());
-    },
-    2: (reader) => {
-      parts.signature = new Uint8Array(reader.bytes());
+function parseEndorsement(message: Uint8Array): Endorsement {
+  if (message.length > MAX_ENDORSEMENT) throw new DecodeError('range', `endorsement of ${message.length} bytes`, 0);
+  let golden: Uint8Array = new Uint8Array();
+  let signature: Uint8Array = new Uint8Array();
+  readMessage(message, {
+    bytes: {
+      1: (value) => {
+        golden = value;
+      },
+      2: (value) => {
+        signature = value;
+      },
     },
   });
-  return parts;
+  return { golden, signature };
 }
 
 /** Reads the signed part. @throws DecodeError */
-function parseGolden(bytes: Uint8Array): GceGolden {
-  const golden = {
+function parseGolden(message: Uint8Array): GceGolden {
+  const golden: { -readonly [K in keyof GceGolden]: GceGolden[K] } = {
     timestamp: { seconds: 0n, nanos: 0 },
     clSpec: 0n,
     commit: new Uint8Array(),
     certificate: new Uint8Array(),
     digest: new Uint8Array(),
-    caBundle: [] as Uint8Array[],
-    snp: undefined as GceSnp | undefined,
-    tdx: undefined as GceTdx | undefined,
+    caBundle: [],
+    snp: undefined,
+    tdx: undefined,
   };
-  readMessage(bytes, {
-    1: (reader) => {
-      golden.timestamp = readTimestamp(reader.bytes());
+  readMessage(message, {
+    integers: {
+      2: (value) => {
+        golden.clSpec = value;
+      },
     },
-    2: (reader) => {
-      golden.clSpec = BigInt(reader.uint64());
-    },
-    3: (reader) => {
-      golden.commit = new Uint8Array(reader.bytes());
-    },
-    4: (reader) => {
-      golden.certificate = new Uint8Array(reader.bytes());
-    },
-    5: (reader) => {
-      golden.digest = new Uint8Array(reader.bytes());
-    },
-    6: (reader) => {
-      golden.caBundle = parsePem(fromUtf8(reader.bytes()), 'CERTIFICATE');
-    },
-    7: (reader) => {
-      golden.snp = readSnp(reader.bytes());
-    },
-    8: (reader) => {
-      golden.tdx = readTdx(reader.bytes());
+    bytes: {
+      1: (value) => {
+        golden.timestamp = readTimestamp(value);
+      },
+      3: (value) => {
+        golden.commit = value;
+      },
+      4: (value) => {
+        golden.certificate = value;
+      },
+      5: (value) => {
+        golden.digest = value;
+      },
+      6: (value) => {
+        golden.caBundle = parsePem(fromUtf8(value), 'CERTIFICATE');
+      },
+      7: (value) => {
+        golden.snp = readSnp(value);
+      },
+      8: (value) => {
+        golden.tdx = readTdx(value);
+      },
     },
   });
   requireDigest(golden.digest);
   return golden;
 }
 
-function readTimestamp(bytes: Uint8Array): GceGolden['timestamp'] {
-  const timestamp = { seconds: 0n, nanos: 0 };
-  readMessage(bytes, {
-    1: (reader) => {
-      timestamp.seconds = BigInt(reader.int64());
-    },
-    2: (reader) => {
-      timestamp.nanos = reader.int32();
-    },
-  });
-  return timestamp;
+function readTimestamp(message: Uint8Array): GceGolden['timestamp'] {
+  const fields = readNumbers(message, [1, 2]);
+  return { seconds: fields.get(1) ?? 0n, nanos: Number(fields.get(2) ?? 0n) };
 }
 
-function readSnp(bytes: Uint8Array): GceSnp {
+/** The integers of a message; zero where they are absent. */
+function readNumbers(
+  message: Uint8Array,
+  numbers: readonly number[],
+  bytes: Fields['bytes'] = {},
+): Map<number, bigint> {
+  const found = new Map<number, bigint>();
+  const integers = numbers.map((number) => [number, (value: bigint): unknown => found.set(number, value)] as const);
+  readMessage(message, { integers: Object.fromEntries(integers), bytes });
+  return found;
+}
+
+function readSnp(message: Uint8Array): GceSnp {
   const measurements = new Map<number, Uint8Array>();
-  const snp = { svn: 0, measurements, policy: 0n };
-  readMessage(bytes, {
-    1: (reader) => {
-      snp.svn = reader.uint32();
-    },
-    2: (reader) => {
-      const [vmsas, digest] = readEntry(reader.bytes());
+  const fields = readNumbers(message, [1, 5], {
+    2: (value) => {
+      const [vmsas, digest] = readEntry(value);
       if (measurements.has(vmsas) || measurements.size === MAX_MEASUREMENTS) {
         throw new DecodeError('syntax', `measurement for ${vmsas} processors once too often`, 0);
       }
       measurements.set(vmsas, requireDigest(digest));
     },
-    5: (reader) => {
-      snp.policy = BigInt(reader.uint64());
-    },
   });
-  return snp;
+  return { svn: Number(fields.get(1) ?? 0n), measurements, policy: fields.get(5) ?? 0n };
 }
 
-function readEntry(bytes: Uint8Array): [number, Uint8Array] {
-  const entry: [number, Uint8Array] = [0, new Uint8Array()];
-  readMessage(bytes, {
-    1: (reader) => {
-      entry[0] = reader.uint32();
-    },
-    2: (reader) => {
-      entry[1] = new Uint8Array(reader.bytes());
+function readEntry(message: Uint8Array): [number, Uint8Array] {
+  let digest: Uint8Array = new Uint8Array();
+  const fields = readNumbers(message, [1], {
+    2: (value) => {
+      digest = value;
     },
   });
-  return entry;
+  return [Number(fields.get(1) ?? 0n), digest];
 }
 
-function readTdx(bytes: Uint8Array): GceTdx {
+function readTdx(message: Uint8Array): GceTdx {
   const measurements: GceTdx['measurements'][number][] = [];
-  const tdx = { svn: 0, measurements };
-  readMessage(bytes, {
-    1: (reader) => {
-      tdx.svn = reader.uint32();
-    },
-    2: (reader) => {
+  const fields = readNumbers(message, [1], {
+    2: (value) => {
       if (measurements.length === MAX_MEASUREMENTS) throw new DecodeError('range', 'too many measurements', 0);
-      measurements.push(readTdxMeasurement(reader.bytes()));
+      measurements.push(readTdxMeasurement(value));
     },
   });
-  return tdx;
+  return { svn: Number(fields.get(1) ?? 0n), measurements };
 }
 
-function readTdxMeasurement(bytes: Uint8Array): GceTdx['measurements'][number] {
-  const measurement = { ramGib: 0, earlyAccept: false, mrTd: new Uint8Array() };
-  readMessage(bytes, {
-    1: (reader) => {
-      measurement.ramGib = reader.uint32();
-    },
-    2: (reader) => {
-      measurement.earlyAccept = reader.bool();
-    },
-    3: (reader) => {
-      measurement.mrTd = new Uint8Array(reader.bytes());
+function readTdxMeasurement(message: Uint8Array): GceTdx['measurements'][number] {
+  let mrTd: Uint8Array = new Uint8Array();
+  const fields = readNumbers(message, [1, 2], {
+    3: (value) => {
+      mrTd = value;
     },
   });
-  requireDigest(measurement.mrTd);
-  return measurement;
+  requireDigest(mrTd);
+  return { ramGib: Number(fields.get(1) ?? 0n), earlyAccept: (fields.get(2) ?? 0n) !== 0n, mrTd };
 }
 
 function requireDigest(bytes: Uint8Array): Uint8Array {
