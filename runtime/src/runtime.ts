@@ -62,9 +62,7 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   const boot = bootDigest(statementBytes);
   await using started = new AsyncDisposableStack();
   const bundled = handlersOf(bundle.handlers, admission);
-  const pool = started.adopt(await WorkerPool.start(options.workers, bundled), (it) =>
-    it.close(),
-  );
+  const pool = started.adopt(await WorkerPool.start(options.workers, bundled), (it) => it.close());
   const batcher = new QuoteBatcher((root) => platform.sign(root, boot));
   const calls = new Calls({ admission, pool, log, receipts: new ReceiptSigner(keys.signReceipts), boot });
   const { spkiDigest } = keys.tls;
@@ -73,8 +71,8 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   const evidence = await bootEvidence(attested);
   const tls = { key: keys.tls.key, certificate: keys.certificate(evidence) };
   const server = started.adopt(new AttestedServer({ tls, admission, calls, attested }), (it) => it.close());
+  await log.append(bootRecord(admission, statement)); // before any call can put a record of its own
   const port = await server.listen(options.listen.host, options.listen.port);
-  await log.append(bootRecord(admission, statement));
   server.serve();
   const running = started.move();
   return { port, admission, statement, close: () => running.disposeAsync() };
