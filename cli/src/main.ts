@@ -6,6 +6,7 @@ import { register as registerCall } from './call.ts';
 import { register as registerAudit } from './image/audit.ts';
 import { register as registerBundle } from './image/bundle.ts';
 import { register as registerImage } from './image/image.ts';
+import { register as registerProxy } from './proxy.ts';
 import { register as registerReferences } from './references.ts';
 import { report } from './report.ts';
 import { register as registerRun } from './run.ts';
@@ -23,6 +24,7 @@ for (const register of [
   registerRun,
   registerReferences,
   registerCall,
+  registerProxy,
   registerVerify,
   registerAudit,
 ]) {

@@ -20,6 +20,7 @@ export type ChannelErrorCode =
   | 'unreachable' // no TCP or TLS connection
   | 'timeout' // the exchange took too long
   | 'protocol' // the other end does not speak the attested handshake as it should
+  | 'listen' // a proxy cannot, or must not, listen there
   | 'closed' // the channel was closed
   | 'receipt'; // a response came without a valid receipt
 
