@@ -16,9 +16,11 @@ import {
   type Disk,
   findDisk,
   loadModules,
+  makeCgroup,
   mountBase,
   readCommandLine,
   reapOrphans,
+  removeCgroup,
   restrictForGood,
   socketPair,
   spawnConfined,
@@ -36,6 +38,10 @@ const PORT = 50051;
 const WORKERS = 1;
 /** What a worker's root holds: Node, its libraries, and the worker. */
 const WORKER_ROOT = [NODE, '/lib/x86_64-linux-gnu', '/lib64', WORKER].map((from) => ({ from }));
+
+/** A worker's share of the VM, of which its heap is the larger part. It may not starve the runtime of either. */
+const WORKER_LIMITS = { memory: 256 * 1024 * 1024, cpu: 100, tasks: 32 };
+const WORKER_HEAP = 160; // MiB
 
 /** User ids inside the VM. Every worker gets one of its own, counted from the first. */
 const UID = { runtime: 1000, firstWorker: 2000, workers: 60_000 };
@@ -223,20 +229,21 @@ class RuntimeLink {
       .then((answer) => this.tell(answer));
   }
 
-  /** A worker: own user, no network, a root of four entries, no environment, one socket. */
+  /** A worker: own user, no network, a root of four entries, a cgroup, one socket. Its own program takes the rest away. */
   async #startWorker(id: number): Promise<void> {
+    const uid = UID.firstWorker + (this.#started++ % UID.workers);
+    const cgroup = makeCgroup(`worker-${id}`, WORKER_LIMITS);
     const fd = connectUnix(`${WORKER_FOLDER}/workers.sock`);
     try {
-      writeSync(fd, u32be(id));
-      const uid = UID.firstWorker + (this.#started++ % UID.workers);
       const worker = await spawnConfined({
         argv: [
           NODE,
           '--no-warnings',
           '--permission',
-          '--no-experimental-sqlite',
-          '--no-experimental-ffi',
+          '--allow-ffi', // given up, with the one file it may read, before the handlers are there
           `--allow-fs-read=${WORKER}`,
+          '--no-experimental-sqlite',
+          `--max-old-space-size=${WORKER_HEAP}`,
           WORKER,
         ],
         uid,
@@ -244,9 +251,15 @@ class RuntimeLink {
         namespaces: ['mount', 'net', 'ipc', 'uts', 'pid', 'cgroup'],
         root: WORKER_ROOT,
         fds: [null, null, null, fd],
+        cgroup,
       });
       this.#workers.set(id, worker);
-      void worker.exit.then(() => this.#workers.delete(id));
+      void worker.exit.then(() => {
+        this.#workers.delete(id);
+        removeCgroup(cgroup);
+      });
+      // Only now does the runtime know whose socket this is: it gives handlers to a worker that has all its limits.
+      writeSync(fd, u32be(id));
     } finally {
       closeSync(fd);
     }
