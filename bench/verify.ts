@@ -1,0 +1,158 @@
+/**
+ * `node bench/verify.ts [RUNS]`: verification of real SNP, TDX and Nitro evidence against the public-key operations alone
+ * and against @phala/dcap-qvl; the launch digest; the verifier's size in a browser. Needs the vectors beside the checkout.
+ */
+
+import { constants, createPublicKey, type KeyObject, type VerifyKeyObjectInput, verify } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import dcap from '@phala/dcap-qvl';
+import { build } from 'esbuild';
+import { VENDOR_ANCHORS } from '../attestation/src/anchors.ts';
+import { fromHex, utf8 } from '../attestation/src/bytes.ts';
+import { describeSnpFirmware, snpLaunchDigest } from '../attestation/src/measure/snp.ts';
+import { verifyNitro } from '../attestation/src/nitro/index.ts';
+import { verifySnp } from '../attestation/src/snp/index.ts';
+import { quoteLength, type TdxCollateral, verifyTdx } from '../attestation/src/tdx/index.ts';
+import { parsePem } from '../attestation/src/x509/index.ts';
+import { fakeFirmware } from '../test/fakes/firmware.ts';
+
+const RUNS = Number(process.argv[2] ?? 500);
+const root = join(import.meta.dirname, '..');
+const vectors = join(root, '../shared/vectors');
+
+if (!existsSync(vectors)) {
+  console.log('skipped: no vectors');
+  process.exit(0);
+}
+
+const read = (path: string): Uint8Array => new Uint8Array(readFileSync(join(vectors, path)));
+const pem = (path: string): Uint8Array[] => parsePem(readFileSync(join(vectors, path), 'latin1'), 'CERTIFICATE');
+
+/** Milliseconds of each run, after a tenth of them unmeasured. */
+async function measure(name: string, runs: number, step: () => unknown): Promise<void> {
+  for (let i = 0; i < runs / 10; i++) await step();
+  const times: number[] = [];
+  for (let i = 0; i < runs; i++) {
+    const began = performance.now();
+    await step();
+    times.push(performance.now() - began);
+  }
+  times.sort((a, b) => a - b);
+  const at = (quantile: number): string => (times[Math.floor(times.length * quantile)] ?? 0).toFixed(3).padStart(9);
+  console.log(`${name.padEnd(58)}${at(0.5)}${at(0.99)}`);
+}
+
+/** Public-key operations with keys read beforehand: what no verifier can do without. */
+function floor(operations: readonly (readonly [count: number, curve: 'P-256' | 'P-384' | 'RSA-4096'])[]): () => void {
+  const steps = operations.flatMap(([count, kind]) => Array.from({ length: count }, () => OPERATIONS[kind]()));
+  return () => {
+    for (const step of steps) step();
+  };
+}
+
+const snpLeaf = read('snp-reports/teekit-gcp/vcek.der');
+const snpReport = read('snp-reports/teekit-gcp/report.bin');
+const amd = pem('snp-reports/trust/ask_ark_milan.pem');
+const [ask = snpLeaf, ark = snpLeaf] = amd;
+
+const publicKeyOf = (certificate: Uint8Array): KeyObject =>
+  createPublicKey(
+    `-----BEGIN CERTIFICATE-----\n${Buffer.from(certificate).toString('base64')}\n-----END CERTIFICATE-----`,
+  );
+
+const message = new Uint8Array(1024);
+const OPERATIONS = {
+  'P-256': () => bare('sha256', { key: publicKeyOf(quoteCertificate), dsaEncoding: 'ieee-p1363' }, 64),
+  'P-384': () => bare('sha384', { key: publicKeyOf(snpLeaf), dsaEncoding: 'ieee-p1363' }, 96),
+  'RSA-4096': () =>
+    bare('sha384', { key: publicKeyOf(ark), padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 48 }, 512),
+} as const;
+
+/** Verifying any numbers in range costs what verifying the right ones does. */
+function bare(hash: string, key: VerifyKeyObjectInput, length: number): () => void {
+  const signature = new Uint8Array(length).fill(0x5a);
+  return () => void verify(hash, message, key, signature);
+}
+
+const padded = read('tdx-quotes/quotes/ft-gcp.dat');
+const quote = padded.subarray(0, quoteLength(padded));
+const json = JSON.parse(readFileSync(join(vectors, 'tdx-quotes/collateral/ft-gcp.json'), 'utf8'));
+const [quoteCertificate = snpLeaf] = parsePem(json.tcb_info_issuer_chain, 'CERTIFICATE');
+const collateral: TdxCollateral = {
+  tcbInfo: utf8(json.tcb_info),
+  tcbInfoSignature: fromHex(json.tcb_info_signature),
+  qeIdentity: utf8(json.qe_identity),
+  qeIdentitySignature: fromHex(json.qe_identity_signature),
+  tcbInfoChain: parsePem(json.tcb_info_issuer_chain, 'CERTIFICATE'),
+  qeIdentityChain: parsePem(json.qe_identity_issuer_chain, 'CERTIFICATE'),
+  pckCrl: fromHex(json.pck_crl),
+  rootCrl: fromHex(json.root_ca_crl),
+};
+const tdxNow = Date.UTC(2026, 6, 2);
+const peerCollateral = {
+  ...json,
+  root_ca_crl: Buffer.from(json.root_ca_crl, 'hex'),
+  pck_crl: Buffer.from(json.pck_crl, 'hex'),
+  tcb_info_signature: Buffer.from(json.tcb_info_signature, 'hex'),
+  qe_identity_signature: Buffer.from(json.qe_identity_signature, 'hex'),
+};
+
+console.log(`${`ms over ${RUNS} runs`.padEnd(58)}${'p50'.padStart(9)}${'p99'.padStart(9)}`);
+
+const snp = { report: snpReport, leaf: snpLeaf, intermediates: [ask, ark], crl: 'none' as const };
+await measure('SNP: report and chain to ARK', RUNS, () =>
+  verifySnp(snp, VENDOR_ANCHORS.amd, { now: Date.UTC(2026, 8, 1) }),
+);
+await measure(
+  '  floor: 2 RSA-4096, 1 P-384',
+  RUNS,
+  floor([
+    [2, 'RSA-4096'],
+    [1, 'P-384'],
+  ]),
+);
+
+await measure('TDX v4: quote, chain, collateral, CRLs', RUNS, () =>
+  verifyTdx({ quote, collateral }, VENDOR_ANCHORS.intel, { now: tdxNow }),
+);
+await measure('  @phala/dcap-qvl, which skips CRL signatures', Math.min(RUNS, 200), () =>
+  dcap.verify(Buffer.from(quote), peerCollateral, tdxNow / 1000),
+);
+await measure('  floor: 9 P-256', RUNS, floor([[9, 'P-256']]));
+
+const nitro = read('nitro/dstack-nsm.cose');
+await measure('Nitro: document and chain', Math.min(RUNS, 200), () =>
+  verifyNitro(nitro, VENDOR_ANCHORS.nitro, { now: 1_766_668_538_578 }),
+);
+await measure('  floor: 5 P-384', Math.min(RUNS, 200), floor([[5, 'P-384']]));
+
+const firmware = fakeFirmware({ pages: 1024 });
+const launch = { vmm: 'qemu', vcpus: 4, cpuSignature: 0xa00f11, features: 1n } as const;
+const direct = { kernel: new Uint8Array(32), initrd: new Uint8Array(32), commandLine: '' };
+const described = await describeSnpFirmware(firmware);
+await measure('SNP launch digest: 4 MiB of firmware', Math.min(RUNS, 50), () => describeSnpFirmware(firmware));
+await measure('  from the precomputed firmware digest, 4 processors', Math.min(RUNS, 100), () =>
+  snpLaunchDigest(described, { ...launch, direct }),
+);
+
+for (const [name, entry] of [
+  ['verifier', 'attestation/src/index.ts'],
+  ['SNP', 'attestation/src/snp/index.ts'],
+  ['TDX', 'attestation/src/tdx/index.ts'],
+] as const) {
+  const { outputFiles } = await build({
+    bundle: true,
+    minify: true,
+    write: false,
+    format: 'esm',
+    platform: 'browser',
+    conditions: ['default'],
+    entryPoints: [join(root, entry)],
+  });
+  const bytes = outputFiles[0]?.contents ?? new Uint8Array();
+  console.log(
+    `browser, ${name}: ${(bytes.length / 1024).toFixed(0)} KiB, ${(gzipSync(bytes).length / 1024).toFixed(0)} KiB gzipped`,
+  );
+}
