@@ -75,17 +75,12 @@ export function admit(policyBytes: Uint8Array, descriptorBytes: Uint8Array, expe
   const { exposed, withheld, errors } = match(descriptors, policy);
   const [error] = errors;
   if (error !== undefined) throw new RefusalError('descriptors', error.message);
-  const unary = exposed.filter(({ descriptor }) => descriptor.methodKind === 'unary');
-  const streaming = exposed.filter(({ descriptor }) => descriptor.methodKind !== 'unary');
   return {
     policy,
     digest,
     descriptors,
-    exposed: unary,
-    withheld: [
-      ...withheld.map((method) => ({ method: method.method, reasons: reasonsOf(method) })),
-      ...streaming.map(({ id }) => ({ method: id, reasons: ['streaming methods are not served by this runtime'] })),
-    ],
+    exposed,
+    withheld: withheld.map((method) => ({ method: method.method, reasons: reasonsOf(method) })),
   };
 }
 

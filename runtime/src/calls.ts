@@ -1,4 +1,4 @@
-/** Calls: from a request's bytes to a response that is allowed, recorded and receipted. */
+/** Calls: from a request's bytes to responses that are allowed, recorded and receipted. */
 
 import { randomBytes } from 'node:crypto';
 import {
@@ -12,23 +12,25 @@ import {
 } from '@bufbuild/protobuf';
 import { toHex } from '@enclaim/attestation/bytes';
 import { digestText } from '@enclaim/attestation/digest';
-import { commitment, type ReceiptBody } from '@enclaim/attestation/receipt';
+import type { ReceiptBody } from '@enclaim/attestation/receipt';
 import {
+  type ClaimKind,
   type Collection,
   type ExposedMethod,
   labelOf,
   requestLabel,
   secondsOf,
-  uncovered,
 } from '@enclaim/policy-schema/admission';
 import type { Admission } from './admission.ts';
-import { CallContext } from './context.ts';
+import { Commitment } from './commitment.ts';
+import { CallContext, type Collections, type Verdict } from './context.ts';
 import { type RefusalCode, RefusalError } from './errors.ts';
-import type { RecordLog } from './log.ts';
+import type { Entry, RecordLog } from './log.ts';
 import type { ReceiptSigner } from './receipts.ts';
+import { statusDetails } from './status-details.ts';
 import { VolatileCollection } from './store.ts';
 import type { WorkerPool } from './worker/pool.ts';
-import type { Json } from './worker/protocol.ts';
+import type { Json, Operation } from './worker/protocol.ts';
 
 /** gRPC status codes that this runtime answers with. */
 export const STATUS = {
@@ -36,50 +38,60 @@ export const STATUS = {
   invalidArgument: 3,
   permissionDenied: 7,
   resourceExhausted: 8,
+  failedPrecondition: 9,
   internal: 13,
   unavailable: 14,
 } as const;
 
-const STATUS_OF: Readonly<Record<RefusalCode, number>> = {
-  policy: STATUS.internal,
-  descriptors: STATUS.internal,
-  claim: STATUS.internal,
-  request: STATUS.invalidArgument,
-  response: STATUS.internal,
-  flow: STATUS.permissionDenied,
-  grant: STATUS.permissionDenied,
-  budget: STATUS.resourceExhausted,
-  worker: STATUS.internal,
-  log: STATUS.unavailable,
-  channel: STATUS.unavailable,
-};
+/** What a refusal is to the caller, to the record, and the kind of claim that it upholds. */
+const REFUSALS: Readonly<Record<RefusalCode, readonly [status: number, result: 'deny' | 'error', claim?: ClaimKind]>> =
+  {
+    policy: [STATUS.internal, 'error'],
+    descriptors: [STATUS.internal, 'error'],
+    claim: [STATUS.internal, 'error'],
+    request: [STATUS.invalidArgument, 'error'],
+    response: [STATUS.internal, 'error'],
+    flow: [STATUS.permissionDenied, 'deny', 'no-undisclosed-recipients'],
+    leak: [STATUS.failedPrecondition, 'deny', 'no-leakage'],
+    grant: [STATUS.permissionDenied, 'deny', 'no-undisclosed-recipients'],
+    budget: [STATUS.resourceExhausted, 'error', 'bounded-resources'],
+    worker: [STATUS.internal, 'error'],
+    log: [STATUS.unavailable, 'error', 'access-logged'],
+    channel: [STATUS.unavailable, 'error'],
+  };
+
+/** The caller's side of a call. */
+export interface Caller {
+  /** The next message of the request, undefined after the last. For a unary request: the message, once. */
+  next(): Promise<Uint8Array | undefined>;
+  /** Sends a message of a response stream; resolves when there is room for another. */
+  send(message: Uint8Array): Promise<void>;
+  /** Ends the call: the caller has gone, or its time is over. */
+  readonly signal: AbortSignal;
+}
 
 /** How a call ended. `receipt` is absent only where the log failed: then nothing was decided. */
 export interface Answer {
   readonly status: number;
   /** For people; names rules and categories, never data. */
   readonly message: string;
-  /** The response message, where the status is ok. */
+  /** The response message, where the status is ok and the response is no stream. */
   readonly response: Uint8Array;
   readonly receipt?: Uint8Array;
-}
-
-/** What a handler made of a request, before anything is recorded. */
-interface Outcome {
-  readonly refusal: RefusalError | null;
-  readonly response: Uint8Array;
-  readonly label: readonly string[];
-  readonly returned: readonly string[];
+  /** google.rpc.Status, where the call was refused. */
+  readonly details?: Uint8Array;
 }
 
 const NOTHING = new Uint8Array();
+/** Records that a handler can cause within one call: events it logs, and refusals it runs into and survives. */
+const MOST_RECORDS = 16;
 
 /** Everything a call needs. */
 export interface CallsOptions {
   readonly admission: Admission;
-  readonly pool: WorkerPool;
-  readonly log: RecordLog;
-  readonly receipts: ReceiptSigner;
+  readonly pool: Pick<WorkerPool, 'run'>;
+  readonly log: Pick<RecordLog, 'append'>;
+  readonly receipts: Pick<ReceiptSigner, 'sign'>;
   /** Digest of the boot statement, 32 bytes. */
   readonly boot: Uint8Array;
 }
@@ -87,8 +99,8 @@ export interface CallsOptions {
 /** The methods of one policy, at work. */
 export class Calls {
   readonly #options: CallsOptions;
-  readonly #collections: ReadonlyMap<string, { readonly holds: readonly string[]; readonly store: VolatileCollection }>;
-  readonly #claim: string | null;
+  readonly #collections: Collections;
+  readonly #claims: ReadonlyMap<ClaimKind, string>;
   #sequence = 0;
 
   constructor(options: CallsOptions) {
@@ -97,40 +109,89 @@ export class Calls {
     this.#collections = new Map(
       Object.entries(collections).map(([name, collection]) => [
         name,
-        { holds: collection.holds, store: new VolatileCollection(name, retentionOf(collection)) },
+        new VolatileCollection(name, retentionOf(collection)),
       ]),
     );
-    this.#claim = claims.find(({ kind }) => kind === 'access-logged')?.id ?? null;
+    this.#claims = new Map(claims.map(({ kind, id }) => [kind, id]));
   }
 
   /** Answers one call. Never throws: whatever goes wrong ends in an answer. */
-  async answer(method: ExposedMethod, request: Uint8Array, signal: AbortSignal): Promise<Answer> {
-    const outcome = await this.#execute(method, request, signal);
+  async answer(method: ExposedMethod, caller: Caller): Promise<Answer> {
+    const call = new RunningCall(this.#options, this.#collections, this.#claims, method, caller);
+    const outcome = await call.run();
     try {
-      const record = await this.#record(method, outcome);
-      const receipt = await this.#receipt(method, request, outcome, record);
-      return { ...statusOf(outcome), response: outcome.response, receipt };
+      const receipt = await this.#options.receipts.sign(await call.receipt(outcome, this.#sequence++));
+      const { refusal, response } = outcome;
+      if (refusal === null) return { status: STATUS.ok, message: '', response, receipt };
+      const status = REFUSALS[refusal.code][0];
+      const { message } = refusal;
+      return {
+        status,
+        message,
+        response: NOTHING,
+        receipt,
+        details: statusDetails(status, message, call.info(refusal)),
+      };
     } catch {
       // No log, no response: the handler's work is kept back, whatever it was.
       return { status: STATUS.unavailable, message: 'the response could not be recorded', response: NOTHING };
     }
   }
+}
 
-  async #execute(method: ExposedMethod, request: Uint8Array, signal: AbortSignal): Promise<Outcome> {
-    let context: CallContext | undefined;
+/** How the handler's part ended, before the last record. */
+interface Outcome {
+  readonly refusal: RefusalError | null;
+  readonly response: Uint8Array;
+}
+
+/** One call from its first message to its receipt. */
+class RunningCall {
+  readonly #options: CallsOptions;
+  readonly #claims: ReadonlyMap<ClaimKind, string>;
+  readonly #method: ExposedMethod;
+  readonly #caller: Caller;
+  readonly #context: CallContext;
+  readonly #salt = randomBytes(16);
+  readonly #request = new Commitment('request', this.#salt);
+  readonly #response = new Commitment('response', this.#salt);
+  readonly #returned = new Set<string>();
+  /** How often each sink was allowed, for the call's record. */
+  readonly #figures: Record<string, number> = {};
+  #records = 0;
+  /** The label under which response messages may leave without another record. */
+  #disclosed: string | undefined;
+
+  constructor(
+    options: CallsOptions,
+    collections: Collections,
+    claims: ReadonlyMap<ClaimKind, string>,
+    method: ExposedMethod,
+    caller: Caller,
+  ) {
+    this.#options = options;
+    this.#claims = claims;
+    this.#method = method;
+    this.#caller = caller;
+    this.#context = new CallContext(options.admission.policy, method, collections, (verdict) => this.#note(verdict));
+  }
+
+  /** Runs the handler. Never throws. */
+  async run(): Promise<Outcome> {
+    const { descriptor, id, rule } = this.#method;
+    const { methodKind } = descriptor;
+    const streams = {
+      request: methodKind === 'client_streaming' || methodKind === 'bidi_streaming',
+      response: methodKind === 'server_streaming' || methodKind === 'bidi_streaming',
+    };
     try {
-      const { descriptor, rule } = method;
-      const message = reading('request', descriptor.input, () => fromBinary(descriptor.input, request));
-      const sent = reading('request', descriptor.input, () => requestLabel(method, message));
-      context = new CallContext(method, this.#collections, sent);
-      const over = uncovered(rule.accepts, sent);
-      if (over.length > 0) throw new RefusalError('flow', `${method.id} does not accept ${over.join(', ')}`);
-      const current = context;
+      const request = streams.request ? null : await this.#next();
+      if (request === undefined) throw new RefusalError('request', 'there is no request');
       const made = await this.#options.pool.run({
         message: {
-          method: method.id,
-          request: this.#toJson(descriptor.input, message),
-          streams: { request: false, response: false },
+          method: id,
+          request,
+          streams,
           reads: rule.reads,
           stores: rule.stores,
           releases: [],
@@ -138,18 +199,165 @@ export class Calls {
           id: toHex(randomBytes(16)),
           seed: toHex(randomBytes(32)),
         },
-        perform: (operation) => current.perform(operation),
-        signal,
+        perform: (operation) => this.#perform(operation),
+        signal: this.#caller.signal,
       });
-      const response = this.#fromJson(descriptor.output, made);
-      const returned = reading('response', descriptor.output, () => labelOf(descriptor.output, response));
-      context.release(returned);
-      const label = context.label;
-      return { refusal: null, response: toBinary(descriptor.output, response), label, returned: [...returned].sort() };
+      return { refusal: null, response: streams.response ? NOTHING : this.#respond(made) };
     } catch (error) {
       const refusal = error instanceof RefusalError ? error : new RefusalError('worker', 'the call failed');
-      return { refusal, response: NOTHING, label: context?.label ?? [], returned: [] };
+      return { refusal, response: NOTHING };
     }
+  }
+
+  /** Records how the call ended, and says so. @throws RefusalError `log` */
+  async receipt({ refusal }: Outcome, sequence: number): Promise<ReceiptBody> {
+    const result = refusal === null ? 'allow' : REFUSALS[refusal.code][1];
+    const record = await this.#record({
+      decision: result,
+      reason: refusal?.code ?? 'ok',
+      claim: this.#claims.get('access-logged') ?? null,
+      figures: this.#figures,
+    });
+    return {
+      version: 1,
+      boot: digestText('sha256', this.#options.boot),
+      policy: this.#options.admission.digest,
+      method: this.#method.id,
+      salt: toHex(this.#salt),
+      request: this.#request.digest(),
+      response: this.#response.digest(),
+      status: refusal === null ? STATUS.ok : REFUSALS[refusal.code][0],
+      decision: { result, label: this.#context.label, returned: [...this.#returned].sort() },
+      sequence,
+      record: digestText('sha256', record),
+      time: new Date().toISOString(),
+    };
+  }
+
+  /** What the caller is told of a refusal: the sentence of the policy, never the data. */
+  info({ code, pointer }: RefusalError): { reason: string; metadata: Record<string, string> } {
+    const claim = this.#claimOf(code);
+    return {
+      reason: code.toUpperCase(),
+      metadata: {
+        method: this.#method.id,
+        policy: this.#options.admission.digest,
+        ...(claim !== null && { claim }),
+        ...(pointer !== null && { rule: pointer.split('/').slice(0, 3).join('/'), pointer }),
+      },
+    };
+  }
+
+  #perform(operation: Operation): Json | Promise<Json> {
+    switch (operation.kind) {
+      case 'next':
+        return this.#next().then((value) => (value === undefined ? { done: true } : { done: false, value }));
+      case 'send':
+        return this.#send(operation.message);
+      case 'log':
+        return this.#log(operation.event, operation.data);
+      case 'release':
+        throw new RefusalError('grant', `${this.#method.id} has no release ${operation.rule}`);
+      default:
+        return this.#context.perform(operation);
+    }
+  }
+
+  /** The next message of the caller as JSON, once the method accepts what it carries. */
+  async #next(): Promise<Json | undefined> {
+    const bytes = await this.#caller.next();
+    if (bytes === undefined) return undefined;
+    this.#request.add(bytes);
+    const { input } = this.#method.descriptor;
+    const message = reading('request', input, () => fromBinary(input, bytes));
+    const label = reading('request', input, () => requestLabel(this.#method, message));
+    const json = this.#toJson(input, message);
+    this.#context.accept(label, json);
+    return json;
+  }
+
+  async #send(json: Json): Promise<null> {
+    const { methodKind } = this.#method.descriptor;
+    if (methodKind !== 'server_streaming' && methodKind !== 'bidi_streaming') {
+      throw new RefusalError('grant', `${this.#method.id} has one response`);
+    }
+    const bytes = this.#respond(json);
+    const label = this.#context.label.join();
+    // No log, no response: what a stream discloses is on record before it leaves, again whenever it discloses more.
+    if (this.#disclosed !== label) {
+      await this.#record({ decision: 'allow', reason: 'stream', sink: 'response' });
+      this.#disclosed = label;
+    }
+    await this.#caller.send(bytes);
+    return null;
+  }
+
+  /** Bytes of a response message that may leave. */
+  #respond(json: Json): Uint8Array {
+    const { output } = this.#method.descriptor;
+    const message = this.#fromJson(output, json);
+    const returned = reading('response', output, () => labelOf(output, message));
+    this.#context.respond(returned, json);
+    for (const category of returned) this.#returned.add(category);
+    const bytes = toBinary(output, message);
+    this.#response.add(bytes);
+    return bytes;
+  }
+
+  /** An event that the handler names. It is written as such only while the call carries nothing that others must not see. */
+  async #log(event: string, data: Json): Promise<null> {
+    if (++this.#records > MOST_RECORDS)
+      throw new RefusalError('budget', `more than ${MOST_RECORDS} records of one call`);
+    const open = this.#context.mayLog([event, data]);
+    await this.#record({
+      decision: 'info',
+      reason: open ? `handler:${event}` : 'handler',
+      sink: 'log',
+      figures: { bytes: JSON.stringify(data).length },
+      basis: 'observed',
+    });
+    return null;
+  }
+
+  /** Allowed decisions are counted into the call's record; each refusal has one of its own, with the label it met. */
+  #note({ sink, allow, code, pointer }: Verdict): void {
+    if (allow) {
+      this.#figures[sink] = (this.#figures[sink] ?? 0) + 1;
+      return;
+    }
+    if (++this.#records > MOST_RECORDS)
+      throw new RefusalError('budget', `more than ${MOST_RECORDS} records of one call`);
+    const claim = this.#claimOf(code === 'leak' ? 'leak' : 'flow');
+    // Not awaited: the record of the call's end comes after it in the same log, and is.
+    this.#record({ decision: 'deny', reason: `${code} ${pointer}`, sink, claim }).catch(() => {});
+  }
+
+  #record(said: Partial<Entry>): Promise<Uint8Array> {
+    const { policy, digest } = this.#options.admission;
+    return this.#options.log.append({
+      v: 1,
+      id: toHex(randomBytes(16)),
+      time: new Date().toISOString(),
+      timeStrength: 'host',
+      layer: 'runtime',
+      system: policy.system.name,
+      policyDigest: digest,
+      claim: null,
+      controls: [],
+      decision: 'info',
+      reason: 'ok',
+      method: this.#method.id,
+      label: this.#context.label,
+      sink: null,
+      figures: {},
+      basis: 'enforced',
+      ...said,
+    });
+  }
+
+  #claimOf(code: RefusalCode): string | null {
+    const kind = REFUSALS[code][2];
+    return kind === undefined ? null : (this.#claims.get(kind) ?? null);
   }
 
   #toJson(descriptor: DescMessage, message: Message): Json {
@@ -162,59 +370,6 @@ export class Calls {
       fromJson(descriptor, json as JsonValue, { registry, ignoreUnknownFields: false }),
     );
   }
-
-  #record({ id }: ExposedMethod, { refusal, label }: Outcome): Promise<Uint8Array> {
-    const { policy, digest } = this.#options.admission;
-    return this.#options.log.append({
-      v: 1,
-      id: toHex(randomBytes(16)),
-      time: new Date().toISOString(),
-      timeStrength: 'host',
-      layer: 'runtime',
-      system: policy.system.name,
-      policyDigest: digest,
-      claim: this.#claim,
-      controls: [],
-      decision: resultOf(refusal),
-      reason: refusal === null ? 'ok' : refusal.code,
-      method: id,
-      label: [...label],
-      sink: null,
-      figures: {},
-      basis: 'enforced',
-    });
-  }
-
-  #receipt(method: ExposedMethod, request: Uint8Array, outcome: Outcome, record: Uint8Array): Promise<Uint8Array> {
-    const salt = randomBytes(16);
-    const sent = outcome.refusal === null ? [outcome.response] : [];
-    const body: ReceiptBody = {
-      version: 1,
-      boot: digestText('sha256', this.#options.boot),
-      policy: this.#options.admission.digest,
-      method: method.id,
-      salt: toHex(salt),
-      request: digestText('sha256', commitment('request', salt, [request])),
-      response: digestText('sha256', commitment('response', salt, sent)),
-      status: statusOf(outcome).status,
-      decision: { result: resultOf(outcome.refusal), label: [...outcome.label], returned: [...outcome.returned] },
-      sequence: this.#sequence++,
-      record: digestText('sha256', record),
-      time: new Date().toISOString(),
-    };
-    return this.#options.receipts.sign(body);
-  }
-}
-
-function statusOf({ refusal }: Outcome): { status: number; message: string } {
-  return refusal === null
-    ? { status: STATUS.ok, message: '' }
-    : { status: STATUS_OF[refusal.code], message: refusal.message };
-}
-
-function resultOf(refusal: RefusalError | null): 'allow' | 'deny' | 'error' {
-  if (refusal === null) return 'allow';
-  return refusal.code === 'flow' || refusal.code === 'grant' ? 'deny' : 'error';
 }
 
 /** Reads a message of either side. @throws RefusalError `code`, for fields without a category too */

@@ -1,28 +1,67 @@
-/** The context of one call: what it has seen so far, and the brokers that decide what it may do next. */
+/** The context of one call: what it carries so far, and every decision about where that may go. */
 
-import { covers, type ExposedMethod, type Label, uncovered } from '@enclaim/policy-schema/admission';
+import {
+  ANYONE,
+  type DecisionCode,
+  decide,
+  type ExposedMethod,
+  type Label,
+  type Policy,
+  type Sink,
+} from '@enclaim/policy-schema/admission';
+import { detect, type LeakDetector, recognisable } from './detectors.ts';
 import { RefusalError } from './errors.ts';
 import type { VolatileCollection } from './store.ts';
 import type { Json, Operation } from './worker/protocol.ts';
+
+/** Operations on collections, the only ones that a context carries out by itself. */
+export type StorageOperation = Extract<Operation, { readonly collection: string }>;
+
+/** Collections by name. */
+export type Collections = ReadonlyMap<string, VolatileCollection>;
+
+/** One decision of a call. */
+export interface Verdict {
+  /** Where data would have gone, such as `store:cases` or `response`. */
+  readonly sink: string;
+  readonly allow: boolean;
+  readonly code: DecisionCode | 'leak';
+  /** The part of the policy that decided. */
+  readonly pointer: string;
+  /** What the call carried at that point, sorted. */
+  readonly label: readonly string[];
+}
+
+/** Values of one call by which `exact-match` knows them again. */
+const MOST_VALUES = 10_000;
+/** Decisions that say that a grant was missing, rather than that data would have gone where it may not. */
+const GRANTS: ReadonlySet<DecisionCode> = new Set(['no-rule', 'reads', 'stores', 'sends', 'release']);
 
 /**
  * A floating label in two parts. What the caller sent may go back to that caller; what was read may go where the
  * policy says. A collection takes both. Neither part ever shrinks, and the worker is never asked for it.
  */
 export class CallContext {
+  readonly #policy: Policy;
   readonly #method: ExposedMethod;
-  readonly #collections: ReadonlyMap<string, { readonly holds: readonly string[]; readonly store: VolatileCollection }>;
-  readonly #sent: ReadonlySet<string>;
+  readonly #collections: Collections;
+  readonly #onVerdict: (verdict: Verdict) => void;
+  readonly #sent = new Set<string>();
   readonly #read = new Set<string>();
+  /** Values, by whether the response may carry what they are labelled with. */
+  readonly #forbidden = new Set<string>();
 
+  /** @param onVerdict told of every decision, before what was decided about is done */
   constructor(
+    policy: Policy,
     method: ExposedMethod,
-    collections: ReadonlyMap<string, { readonly holds: readonly string[]; readonly store: VolatileCollection }>,
-    sent: Label,
+    collections: Collections,
+    onVerdict: (verdict: Verdict) => void = () => {},
   ) {
+    this.#policy = policy;
     this.#method = method;
     this.#collections = collections;
-    this.#sent = new Set(sent);
+    this.#onVerdict = onVerdict;
   }
 
   /** Everything this call carries, sorted. */
@@ -30,51 +69,91 @@ export class CallContext {
     return [...new Set([...this.#sent, ...this.#read])].sort();
   }
 
+  /** Takes a message of the caller. @throws RefusalError `flow` where the method does not accept what it carries */
+  accept(label: Label, message: Json): void {
+    grow(this.#sent, label);
+    this.#decide({ kind: 'call' }, label);
+    this.#remember(label, message);
+  }
+
   /** Carries out what the handler asks of a collection. @throws RefusalError `grant`, `flow`, `budget` */
-  perform(operation: Operation): Json {
-    const { rule, id } = this.#method;
-    if (!('collection' in operation)) throw new RefusalError('grant', `${id} may not ${operation.kind}`);
+  perform(operation: StorageOperation): Json {
+    const { collection: name } = operation;
     const writes = operation.kind === 'put' || operation.kind === 'delete';
-    const granted = writes ? rule.stores : rule.reads;
-    const collection = this.#collections.get(operation.collection);
-    if (collection === undefined || !granted.includes(operation.collection)) {
-      throw new RefusalError('grant', `${id} may not ${operation.kind} in ${operation.collection}`);
-    }
-    const { store, holds } = collection;
+    this.#decide({ kind: writes ? 'store' : 'read', name }, operation.kind === 'put' ? new Set(this.label) : new Set());
+    const store = this.#collections.get(name);
+    if (store === undefined) throw new RefusalError('grant', `there is no collection ${name}`);
     switch (operation.kind) {
       case 'get': {
         const stored = store.get(operation.key);
-        this.#grow(stored?.label ?? []);
-        return stored?.value ?? null;
+        if (stored === undefined) return null;
+        grow(this.#read, stored.label);
+        this.#remember(new Set(stored.label), stored.value);
+        return stored.value;
       }
       case 'list': {
         const { keys, label } = store.list();
-        this.#grow(label);
+        grow(this.#read, label);
         return keys;
       }
-      case 'put': {
-        const { label } = this;
-        if (!covers(holds, label)) {
-          throw new RefusalError('flow', `${operation.collection} may not hold ${uncovered(holds, label).join(', ')}`);
-        }
-        store.put(operation.key, operation.value as Json, label);
+      case 'put':
+        store.put(operation.key, operation.value, this.label);
         return null;
-      }
       case 'delete':
-        return store.delete(operation.key);
+        // Whether there was one is not said: that would be reading.
+        store.delete(operation.key);
+        return null;
     }
   }
 
-  /** Whether the response may leave. @throws RefusalError `flow` */
-  release(returned: Label): void {
-    const { rule, id } = this.#method;
-    for (const label of [returned, this.#read]) {
-      const over = uncovered(rule.returns, label);
-      if (over.length > 0) throw new RefusalError('flow', `${id} may not return ${over.join(', ')}`);
-    }
+  /**
+   * Whether a message may go to the caller.
+   * @param returned what its populated fields carry
+   * @throws RefusalError `flow`, `leak`
+   */
+  respond(returned: Label, message: Json): void {
+    this.#decide({ kind: 'response' }, new Set([...returned, ...this.#read]));
+    this.#look('response', message);
   }
 
-  #grow(label: Iterable<string>): void {
-    for (const category of label) this.#read.add(category);
+  /** Whether something that the handler chose may stand in the log, which others read. @throws RefusalError `leak` */
+  mayLog(message: Json): boolean {
+    this.#look('log', message);
+    return this.label.every((category) => category === 'public');
   }
+
+  #decide(sink: Sink, label: Label): void {
+    const flow = { identity: ANYONE, method: this.#method.id, label, sink };
+    // Who may call was decided before; what depends on a date is a matter of sending, and nothing is sent yet.
+    const { allow, code, reason, pointer } = decide(this.#policy, flow, { authorized: true });
+    this.#tell('name' in sink ? `${sink.kind}:${sink.name}` : sink.kind, allow, code, pointer);
+    if (!allow) throw new RefusalError(GRANTS.has(code) ? 'grant' : 'flow', reason, { pointer });
+  }
+
+  #look(surface: 'response' | 'log', message: Json): void {
+    const { leaks } = this.#policy.governance;
+    if (leaks === 'none' || !leaks.on.includes(surface)) return;
+    const found: LeakDetector[] = detect(leaks.detectors, message, this.#forbidden);
+    if (found.length === 0) return;
+    const pointer = '/governance/leaks';
+    this.#tell(surface, false, 'leak', pointer);
+    throw new RefusalError('leak', `the ${surface} holds ${found.join(', ')}`, { pointer });
+  }
+
+  #tell(sink: string, allow: boolean, code: Verdict['code'], pointer: string): void {
+    this.#onVerdict({ sink, allow, code, pointer, label: this.label });
+  }
+
+  #remember(label: Label, message: Json): void {
+    const { leaks } = this.#policy.governance;
+    if (leaks === 'none' || !leaks.detectors.includes('exact-match')) return;
+    const flow = { identity: ANYONE, method: this.#method.id, label, sink: { kind: 'response' } } as const;
+    if (decide(this.#policy, flow, { authorized: true }).allow) return;
+    for (const value of recognisable(message)) this.#forbidden.add(value);
+    if (this.#forbidden.size > MOST_VALUES) throw new RefusalError('budget', 'the call has read too many values');
+  }
+}
+
+function grow(label: Set<string>, by: Iterable<string>): void {
+  for (const category of by) label.add(category);
 }

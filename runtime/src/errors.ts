@@ -8,6 +8,7 @@ export type RefusalCode =
   | 'request' // the request is not a message of its type
   | 'response' // the handler's answer is not a message of its type
   | 'flow' // data would reach a sink that is not cleared for it
+  | 'leak' // a detector found what must not leave whatever its label
   | 'grant' // the handler asked for something its method was not granted
   | 'budget' // time, memory or queue ran out
   | 'worker' // the handler's process broke a rule or died

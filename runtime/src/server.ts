@@ -1,5 +1,6 @@
 /** The server: TLS 1.3, the attested handshake, then gRPC on the same connection. */
 
+import { type EventEmitter, once } from 'node:events';
 import { createServer, type TLSSocket, type Server as TlsServer } from 'node:tls';
 import { ALPN } from '@enclaim/attestation/handshake';
 import { RECEIPT_TRAILER } from '@enclaim/attestation/receipt';
@@ -9,7 +10,7 @@ import {
   Metadata,
   Server,
   ServerCredentials,
-  type ServerUnaryCall,
+  type ServerDuplexStream,
   type sendUnaryData,
 } from '@grpc/grpc-js';
 import type { Admission } from './admission.ts';
@@ -18,6 +19,7 @@ import { type Attested, attestConnection } from './handshake.ts';
 import { HealthService } from './health.ts';
 import { rawMethod } from './raw-service.ts';
 import { ReflectionService } from './reflection.ts';
+import { STATUS_DETAILS } from './status-details.ts';
 
 /** What a server is made of. */
 export interface ServerOptions {
@@ -54,7 +56,7 @@ export class AttestedServer {
     this.#grpc.addService(reflection.definition, reflection.implementation);
     for (const methods of services.values()) {
       const definition = Object.fromEntries(methods.map(({ descriptor }) => [descriptor.name, rawMethod(descriptor)]));
-      const handlers = Object.fromEntries(methods.map((method) => [method.descriptor.name, unary(calls, method)]));
+      const handlers = Object.fromEntries(methods.map((method) => [method.descriptor.name, served(calls, method)]));
       this.#grpc.addService(definition, handlers);
     }
     this.#injector = this.#grpc.createConnectionInjector(ServerCredentials.createInsecure());
@@ -116,23 +118,44 @@ export class AttestedServer {
   }
 }
 
-/** One method as grpc-js calls it: bytes in, bytes and a receipt out. */
-function unary(
-  calls: Calls,
-  method: ExposedMethod,
-): (call: ServerUnaryCall<Buffer, Buffer>, done: sendUnaryData<Buffer>) => void {
+/** The four kinds of call that grpc-js knows, in what they have in common. */
+type AnyCall = EventEmitter & Partial<ServerDuplexStream<Buffer, Buffer>> & { readonly request?: Buffer };
+
+/** One method as grpc-js calls it: messages in, messages and a receipt out. */
+function served(calls: Calls, method: ExposedMethod): (call: AnyCall, done?: sendUnaryData<Buffer>) => void {
   return (call, done) => {
-    const signals = [AbortSignal.timeout(LONGEST_CALL_MS), cancellation(call)];
-    void calls.answer(method, call.request, AbortSignal.any(signals)).then(({ status, message, response, receipt }) => {
+    const signal = AbortSignal.any([AbortSignal.timeout(LONGEST_CALL_MS), cancellation(call)]);
+    const caller = { next: messagesOf(call), send: (message: Uint8Array) => sendTo(call, message, signal), signal };
+    void calls.answer(method, caller).then(({ status, message, response, receipt, details }) => {
       const trailer = new Metadata();
       if (receipt !== undefined) trailer.set(RECEIPT_TRAILER, Buffer.from(receipt));
-      if (status === STATUS.ok) done(null, Buffer.from(response), trailer);
-      else done({ code: status, details: message, metadata: trailer });
+      if (details !== undefined) trailer.set(STATUS_DETAILS, Buffer.from(details));
+      const refusal = { code: status, details: message, metadata: trailer };
+      if (status === STATUS.ok && done !== undefined) done(null, Buffer.from(response), trailer);
+      else if (status === STATUS.ok) call.end?.(trailer);
+      else if (done !== undefined) done(refusal);
+      else call.emit('error', refusal);
     });
   };
 }
 
-function cancellation(call: ServerUnaryCall<Buffer, Buffer>): AbortSignal {
+/** Pulls messages out of a call: no more are read from the connection than the handler asks for, and a few ahead. */
+function messagesOf(call: AnyCall): () => Promise<Uint8Array | undefined> {
+  const { request } = call;
+  const messages = request === undefined ? call[Symbol.asyncIterator]?.() : [request].values();
+  return async () => {
+    const next = await messages?.next();
+    return next === undefined || next.done ? undefined : next.value;
+  };
+}
+
+/** Writes a message and waits until the caller has taken enough of what went before. */
+async function sendTo(call: AnyCall, message: Uint8Array, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  if (call.write?.(Buffer.from(message)) === false) await once(call, 'drain', { signal });
+}
+
+function cancellation(call: AnyCall): AbortSignal {
   const controller = new AbortController();
   call.on('cancelled', () => controller.abort());
   return controller.signal;
