@@ -1,0 +1,90 @@
+/** Leak detectors: text that must not leave whatever its label says. A net behind the flow rules, never instead of them. */
+
+import type { Leaks } from '@enclaim/policy-schema/admission';
+import type { Json } from './worker/protocol.ts';
+
+/** A kind of text that a detector knows. */
+export type LeakDetector = Leaks['detectors'][number];
+
+/** Characters of text that one look takes in; a message with more is a find of every detector. */
+const LONGEST = 8 * 1024 * 1024;
+/** A shorter value is too common a word to be recognised by. */
+const SHORTEST_VALUE = 6;
+
+/** Candidates by pattern, then a check that settles it. No pattern can match one character in two ways. */
+const SHAPES: Readonly<
+  Record<Exclude<LeakDetector, 'exact-match'>, readonly (readonly [RegExp, (found: string) => boolean])[]>
+> = {
+  email: [[/[A-Za-z0-9._%+'-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}/g, () => true]],
+  iban: [[/\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]){11,30}\b/gi, isIban]],
+  'payment-card': [[/(?<![0-9])[0-9](?:[ -]?[0-9]){12,18}(?![0-9])/g, isCard]],
+  credential: [
+    [/-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----/g, () => true],
+    [/\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{0,4096}/g, () => true],
+    [/\b(?:AKIA|ASIA)[A-Z0-9]{16}\b/g, () => true],
+    [/\bgh[pousr]_[A-Za-z0-9]{36,255}\b|\bgithub_pat_[A-Za-z0-9_]{22,255}/g, () => true],
+    [/\bxox[abprs]-[A-Za-z0-9-]{10,255}|\b[rs]k_(?:live|test)_[A-Za-z0-9]{16,255}/g, () => true],
+    [/\bAIza[A-Za-z0-9_-]{35}|\bglpat-[A-Za-z0-9_-]{20,255}|\bsk-[A-Za-z0-9_-]{20,255}/g, () => true],
+  ],
+};
+
+/**
+ * The detectors that find something in a message.
+ * @param forbidden values of which none may stand in it, for `exact-match`
+ */
+export function detect(
+  detectors: readonly LeakDetector[],
+  message: Json,
+  forbidden: ReadonlySet<string>,
+): LeakDetector[] {
+  const leaves = textsOf(message);
+  const text = leaves.join('\n');
+  if (text.length > LONGEST) return [...detectors];
+  return detectors.filter((detector) => {
+    if (detector === 'exact-match') return leaves.some((leaf) => forbidden.has(leaf.trim()));
+    return SHAPES[detector].some(([shape, settles]) => text.matchAll(shape).some(([found]) => settles(found)));
+  });
+}
+
+/** The values of a message by which it could be recognised elsewhere. */
+export function recognisable(message: Json): string[] {
+  return textsOf(message)
+    .map((text) => text.trim())
+    .filter((text) => text.length >= SHORTEST_VALUE);
+}
+
+/** Every text in a message, names of map entries included. */
+function textsOf(message: Json): string[] {
+  const found: string[] = [];
+  const queue: Json[] = [message];
+  for (let value = queue.pop(); value !== undefined; value = queue.pop()) {
+    if (typeof value === 'string') found.push(value);
+    else if (typeof value === 'number') found.push(String(value));
+    else if (Array.isArray(value)) queue.push(...value);
+    else if (typeof value === 'object' && value !== null) {
+      for (const [name, inner] of Object.entries(value)) queue.push(name, inner as Json);
+    }
+  }
+  return found;
+}
+
+/** ISO 13616: the country's letters and check digits moved to the end, letters as numbers, modulo 97. */
+function isIban(found: string): boolean {
+  const compact = found.replaceAll(' ', '').toUpperCase();
+  let rest = 0;
+  for (const character of compact.slice(4) + compact.slice(0, 4)) {
+    const value = Number.parseInt(character, 36);
+    rest = (rest * (value > 9 ? 100 : 10) + value) % 97;
+  }
+  return rest === 1;
+}
+
+/** ISO/IEC 7812: Luhn's check digit. */
+function isCard(found: string): boolean {
+  const digits = [...found.replace(/[ -]/g, '')].map(Number).reverse();
+  const sum = digits.reduce(
+    (sum, digit, at) => sum + (at % 2 === 0 ? digit : digit > 4 ? digit * 2 - 9 : digit * 2),
+    0,
+  );
+  return sum % 10 === 0;
+}
