@@ -8,17 +8,19 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createServer, type TLSSocket } from 'node:tls';
+import { create } from '@bufbuild/protobuf';
 import type { References } from '@enclaim/attestation';
-import { tpmExtraData } from '@enclaim/attestation/batch';
+import { EXPORTER_LABEL, encodeNonceLeaf, tpmExtraData } from '@enclaim/attestation/batch';
 import { toHex, utf8 } from '@enclaim/attestation/bytes';
 import { type DigestText, digestText, sha256, sha384 } from '@enclaim/attestation/digest';
-import type { Evidence } from '@enclaim/attestation/evidence';
+import { type Evidence, EvidenceSchema } from '@enclaim/attestation/evidence';
 import { ALPN } from '@enclaim/attestation/handshake';
 import { launchCommandLine, predictPcrs } from '@enclaim/attestation/measure';
 import { commitment, RECEIPT_TRAILER } from '@enclaim/attestation/receipt';
 import { type BootStatement, bootDigest, encodeStatement } from '@enclaim/attestation/statement';
 import { canonicalPolicy, digestOfCanonical, parsePolicy } from '@enclaim/policy-schema';
 import { type ConnectionInjector, Metadata, Server, ServerCredentials, type ServerDuplexStream } from '@grpc/grpc-js';
+import { FrameStream } from '../../client/src/frame-stream.ts';
 import { type Attested, attestConnection } from '../../runtime/src/handshake.ts';
 import { makeBootKeys } from '../../runtime/src/keys.ts';
 import { QuoteBatcher } from '../../runtime/src/quote-batch.ts';
@@ -130,7 +132,8 @@ export async function startPretendServer(options: PretendOptions = {}): Promise<
     const { attested, grpc } = current;
     try {
       if (options.exchange !== undefined) await options.exchange(socket);
-      else await attestConnection(socket, forging(attested, options.forge));
+      else if (options.forge !== undefined) await lie(socket, attested, options.forge);
+      else await attestConnection(socket, attested);
       grpc.injector.injectConnection(socket);
     } catch {
       socket.destroy();
@@ -176,27 +179,21 @@ export async function startPretendServer(options: PretendOptions = {}): Promise<
   };
 }
 
-/** The same, with evidence changed after it was put together: a batcher whose leaf carries the change would be signed. */
-function forging(attested: Attested, forge: PretendOptions['forge']): Attested {
-  if (forge === undefined) return attested;
-  const { batcher } = attested;
-  const lying = Object.create(batcher) as QuoteBatcher;
-  lying.add = async (data) => {
-    const signed = await batcher.add(data);
-    const evidence = {
-      platform: attested.platform.kind,
-      statement: attested.statement,
-      policy: attested.policy,
-      leaf: { ...signed.leaf, path: [...signed.leaf.path] },
-      hardware: signed.hardware,
-    } as unknown as Evidence;
-    forge(evidence);
-    Object.assign(changed, { statement: evidence.statement, policy: evidence.policy });
-    Object.assign(changed.platform, { kind: evidence.platform });
-    return { leaf: evidence.leaf, hardware: evidence.hardware } as unknown as typeof signed;
-  };
-  const changed: Attested = { ...attested, platform: { ...attested.platform }, batcher: lying };
-  return changed;
+/** The exchange of a server that changes its evidence on the way out. */
+async function lie(
+  socket: TLSSocket,
+  { platform, batcher, statement, policy, spkiDigest }: Attested,
+  forge: (evidence: Evidence) => void,
+): Promise<void> {
+  using frames = new FrameStream(socket);
+  const { value: hello } = await frames.receive('hello');
+  const exporter = socket.exportKeyingMaterial(32, EXPORTER_LABEL, Buffer.alloc(0));
+  const { leaf, hardware } = await batcher.add(encodeNonceLeaf({ nonce: hello.nonce, spki: spkiDigest, exporter }));
+  const parts = { statement, policy, leaf: { ...leaf, path: [...leaf.path] }, hardware };
+  const evidence = create(EvidenceSchema, { platform: platform.kind, ...parts });
+  forge(evidence);
+  await frames.send({ case: 'evidence', value: evidence });
+  await frames.receive('done');
 }
 
 interface Echo {
