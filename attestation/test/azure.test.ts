@@ -56,6 +56,14 @@ describe('verifyAzureSnp', () => {
     ['a vTPM that the hardware does not vouch for', 'signature', () => ({ ...evidence(), vtpm: other.quote(nonce) })],
     ['runtime data of another VM', 'binding', () => evidence(other.reportData())],
     [
+      'a report that the guest asked for',
+      'binding',
+      () => {
+        const hardwareReport = psp.report({ reportData: paravisor.reportData(), vmpl: 2 });
+        return { ...evidence(), hclReport: paravisor.hclReport({ platform: 'snp', hardwareReport }) };
+      },
+    ],
+    [
       'a quote for another nonce',
       'nonce',
       () => ({ ...evidence(), vtpm: { ...paravisor.quote(nonce), expectedExtraData: new Uint8Array(32) } }),

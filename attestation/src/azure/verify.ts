@@ -55,6 +55,9 @@ export async function verifyAzureSnp(
 ): Promise<AuthenticatedAzure<AuthenticatedSnp>> {
   const hcl = parseHcl(evidence.hclReport, 'snp');
   const hardware = await verifySnp({ ...evidence, report: hcl.hardwareReport }, pins, options);
+  const { vmpl } = hardware.report;
+  // Below VMPL 0 the guest itself may have asked for the report, with whatever key it likes.
+  if (vmpl !== 0) throw new EvidenceError('binding', `report of VMPL ${vmpl}, the paravisor is at 0`);
   return bindVtpm(hcl, hardware, hardware.report.reportData, evidence.vtpm);
 }
 
