@@ -159,6 +159,8 @@ class RunningCall {
   /** How often each sink was allowed, for the call's record. */
   readonly #figures: Record<string, number> = {};
   #records = 0;
+  /** The first refusal that an operation of the handler met. */
+  #refused: RefusalError | undefined;
   /** The label under which response messages may leave without another record. */
   #disclosed: string | undefined;
 
@@ -199,13 +201,14 @@ class RunningCall {
           id: toHex(randomBytes(16)),
           seed: toHex(randomBytes(32)),
         },
-        perform: (operation) => this.#perform(operation),
+        perform: (operation) => this.#attempt(operation),
         signal: this.#caller.signal,
       });
       return { refusal: null, response: streams.response ? NOTHING : this.#respond(made) };
     } catch (error) {
       const refusal = error instanceof RefusalError ? error : new RefusalError('worker', 'the call failed');
-      return { refusal, response: NOTHING };
+      // A handler that falls over a refusal ends with it: the caller is told which rule it was.
+      return { refusal: refusal.code === 'worker' ? (this.#refused ?? refusal) : refusal, response: NOTHING };
     }
   }
 
@@ -246,6 +249,15 @@ class RunningCall {
         ...(pointer !== null && { rule: pointer.split('/').slice(0, 3).join('/'), pointer }),
       },
     };
+  }
+
+  async #attempt(operation: Operation): Promise<Json> {
+    try {
+      return await this.#perform(operation);
+    } catch (error) {
+      if (error instanceof RefusalError) this.#refused ??= error;
+      throw error;
+    }
   }
 
   #perform(operation: Operation): Json | Promise<Json> {

@@ -1,0 +1,169 @@
+/** A runtime's inside without TPM and TLS: a policy, handlers as text, real workers, and a log that can be read. */
+
+import { join } from 'node:path';
+import { fromBinary, fromJson, type JsonValue, toBinary, toJson } from '@bufbuild/protobuf';
+import { compileProtos } from '@enclaim/image';
+import {
+  canonicalPolicy,
+  interfaceDigest,
+  type Policy,
+  parsePolicy,
+  policyDigest,
+  readDescriptors,
+} from '@enclaim/policy-schema';
+import { type Admission, admit } from '../../runtime/src/admission.ts';
+import { type Answer, Calls } from '../../runtime/src/calls.ts';
+import type { Entry } from '../../runtime/src/log.ts';
+import { ReceiptSigner } from '../../runtime/src/receipts.ts';
+import { WorkerPool } from '../../runtime/src/worker/pool.ts';
+import type { WorkerFactory } from '../../runtime/src/worker/worker.ts';
+import { startWorker } from './worker-process.ts';
+
+const METHODS = ['Put', 'Read', 'Sum', 'Collect', 'Watch', 'Chat'] as const;
+/** A method of the laboratory (test/hostile/proto/lab/v1/lab.proto). */
+export type LabMethod = (typeof METHODS)[number];
+
+const descriptorBytes = await compileProtos(join(import.meta.dirname, '../hostile/proto'));
+const descriptors = readDescriptors(descriptorBytes);
+
+const ALL = ['personal', 'operational'];
+
+/** What differs from the laboratory's own policy. */
+export interface LabPolicy {
+  /** What methods may return that by default may return `operational` only. */
+  readonly returns?: readonly string[];
+  /** What `open` holds, by default `operational`. */
+  readonly open?: readonly string[];
+  readonly accepts?: readonly string[];
+  readonly governance?: unknown;
+}
+
+/** The laboratory's policy: `cases` holds everything, `open` only what is operational. */
+export function labPolicy({
+  returns = ['operational'],
+  open = ['operational'],
+  accepts = ALL,
+  governance = {},
+}: LabPolicy = {}): Policy {
+  const rule = (name: string, rest: object): object => {
+    const method = descriptors.registry.getService('lab.v1.Lab')?.methods.find((each) => each.name === name);
+    if (method === undefined) throw new TypeError(`no method ${name}`);
+    return { purpose: 'test', callers: ['anyone'], accepts, interface: interfaceDigest(method), ...rest };
+  };
+  const policy = {
+    enclaim: 1,
+    system: { name: 'lab', owner: { name: 'Lab', contact: 'lab@lab.example' }, version: 1 },
+    data: {
+      'personal.health': { description: 'notes', subjects: ['patient'] },
+      'personal.contact.email': { description: 'addresses', subjects: ['patient'] },
+      operational: { description: 'keys' },
+    },
+    services: {
+      'lab.v1.Lab': {
+        Put: rule('Put', { stores: ['cases'], returns }),
+        Read: rule('Read', { reads: ['cases'], returns: ALL }),
+        Sum: rule('Sum', { reads: ['cases', 'open'], stores: ['open'], returns }),
+        Collect: rule('Collect', { reads: ['cases'], returns }),
+        Watch: rule('Watch', { reads: ['cases'], returns }),
+        Chat: rule('Chat', { reads: ['cases'], returns }),
+      },
+    },
+    collections: {
+      cases: { holds: ALL, storage: 'volatile', retention: 'P1D' },
+      open: { holds: open, storage: 'volatile', retention: 'P1D' },
+    },
+    governance,
+    claims: [{ id: 'closed', kind: 'no-undisclosed-recipients', statement: 'Nobody else gets it.', controls: [] }],
+    evidence: { durability: 'before-response', retention: 'P1Y' },
+  };
+  return parsePolicy(JSON.stringify(policy));
+}
+
+/** A running laboratory. */
+export interface Lab {
+  readonly admission: Admission;
+  readonly pool: WorkerPool;
+  readonly calls: Calls;
+  /** What was recorded, in order. */
+  readonly records: readonly Entry[];
+  /** Why workers ended. */
+  readonly lost: readonly string[];
+  call(method: LabMethod, request: JsonValue | readonly JsonValue[], signal?: AbortSignal): Promise<LabAnswer>;
+  close(): void;
+}
+
+/** An answer in the terms of the handlers. */
+export interface LabAnswer extends Answer {
+  /** The response messages; empty where the call was refused. */
+  readonly messages: readonly JsonValue[];
+}
+
+/** What a laboratory is made of. */
+export interface LabOptions {
+  readonly policy?: LabPolicy;
+  /** The handlers' bundle, or bodies of `async (request, ctx) => …` by method; other methods answer with nothing. */
+  readonly handlers: string | Partial<Record<LabMethod, string>>;
+  readonly factory?: WorkerFactory;
+  readonly size?: number;
+  readonly stall?: number;
+}
+
+/** Opens one. */
+export async function openLab({
+  policy,
+  handlers,
+  factory = startWorker,
+  size = 1,
+  stall = 2000,
+}: LabOptions): Promise<Lab> {
+  const compiled = labPolicy(policy);
+  const admission = admit(canonicalPolicy(compiled), descriptorBytes, policyDigest(compiled));
+  const records: Entry[] = [];
+  const lost: string[] = [];
+  const log = { append: async (entry: Entry) => (records.push(entry), new Uint8Array(32)) };
+  const code = typeof handlers === 'string' ? handlers : bundleOf(handlers);
+  const methods = admission.exposed.map(({ id }) => id);
+  const pool = await WorkerPool.start(
+    { factory, size, stall, onLost: (reason) => void lost.push(reason) },
+    { code, methods },
+  );
+  const receipts = new ReceiptSigner(() => new Uint8Array(64));
+  const calls = new Calls({ admission, pool, log, receipts, boot: new Uint8Array(32) });
+  return {
+    admission,
+    pool,
+    calls,
+    records,
+    lost,
+    close: () => pool.close(),
+    call: async (name, request, signal = AbortSignal.timeout(20_000)) => {
+      const method = admission.exposed.find(({ descriptor }) => descriptor.name === name);
+      if (method === undefined) throw new TypeError(`${name} is withheld`);
+      const { input, output, methodKind } = method.descriptor;
+      const requests: Iterator<JsonValue> = (
+        Array.isArray(request) ? (request as JsonValue[]) : [request as JsonValue]
+      ).values();
+      const sent: Uint8Array[] = [];
+      const answer = await calls.answer(method, {
+        next: async () => {
+          const { done, value } = requests.next();
+          return done ? undefined : toBinary(input, fromJson(input, value));
+        },
+        send: async (message) => void sent.push(message),
+        signal,
+      });
+      if (answer.status === 0 && (methodKind === 'unary' || methodKind === 'client_streaming'))
+        sent.push(answer.response);
+      return { ...answer, messages: sent.map((bytes) => toJson(output, fromBinary(output, bytes))) };
+    },
+  };
+}
+
+/** Handlers from bodies. `Watch` and `Chat` are generators; `Collect` and `Chat` get an iterable of requests. */
+export function bundleOf(bodies: Partial<Record<LabMethod, string>>, top = ''): string {
+  const handlers = METHODS.map((name) => {
+    const star = name === 'Watch' || name === 'Chat' ? '*' : '';
+    return `${JSON.stringify(`lab.v1.Lab/${name}`)}: async function${star} (request, ctx) { ${bodies[name] ?? ''} }`;
+  });
+  return `${top}\nexports.handlers = { ${handlers.join(',\n')} };`;
+}
