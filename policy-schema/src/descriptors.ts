@@ -66,11 +66,19 @@ export function methodIdOf(method: DescMethod): MethodId {
 /** Where a method or a field is declared; absent where the set was compiled without positions. */
 export function placeOfDeclaration(declared: DescMethod | DescField): ProtoPlace | undefined {
   const file = declared.parent.file;
-  const path = pathOf(declared).join('.');
-  const span = file.proto.sourceCodeInfo?.location.find((location) => location.path.join('.') === path)?.span;
-  const [line, column] = span ?? [];
+  const [line, column] = spansOf(file).get(pathOf(declared).join('.')) ?? [];
   if (line === undefined || column === undefined) return undefined;
   return { file: `${file.name}.proto`, line: line + 1, column: column + 1 };
+}
+
+const spans: WeakMap<DescFile, ReadonlyMap<string, readonly number[]>> = new WeakMap();
+
+function spansOf(file: DescFile): ReadonlyMap<string, readonly number[]> {
+  const known = spans.get(file);
+  if (known) return known;
+  const made = new Map((file.proto.sourceCodeInfo?.location ?? []).map(({ path, span }) => [path.join('.'), span]));
+  spans.set(file, made);
+  return made;
 }
 
 /** Path of a declaration within its FileDescriptorProto (descriptor.proto, SourceCodeInfo.Location.path). */

@@ -3,7 +3,7 @@
 import type { DescField, DescMessage, DescMethod } from '@bufbuild/protobuf';
 import { sha256 } from '@noble/hashes/sha2.js';
 import { bytesToHex } from '@noble/hashes/utils.js';
-import { type Category, covers, type Label, PUBLIC } from './category.ts';
+import { type Category, covers, type Label, PUBLIC, uncovered } from './category.ts';
 import { type Descriptors, methodIdOf, type ProtoPlace, placeOfDeclaration, servicesOf } from './descriptors.ts';
 import { PolicyError, pointerOf } from './error.ts';
 import type { Handling } from './gen/enclaim/handling_pb.js';
@@ -213,42 +213,42 @@ function misfits(declared: Handling, rule: Rule): { code: ReasonCode; message: s
 /** Fields that carry more than is permitted, or of which nobody said what they carry. */
 function overflow(
   code: 'accepts' | 'returns',
-  { carriers, bare }: Survey,
+  { carriers, bare, label }: Survey,
   permitted: readonly Category[],
   policy: Policy,
   at: Pick<Reason, 'method' | 'pointer' | 'proto'>,
 ): Reason[] {
-  const whole = code === 'accepts' ? 'the request' : 'the response';
-  const field = (path: string, of: DescField | undefined): Pick<Reason, 'field' | 'proto'> => ({
-    ...(path ? { field: path } : {}),
-    ...(of ? placed(of) : {}),
+  const reason = (
+    path: string,
+    field: DescField | undefined,
+    what: Pick<Reason, 'code' | 'pointer'>,
+    words: string,
+  ): Reason => ({
+    ...at,
+    ...(field ? { field: path, ...placed(field) } : {}),
+    ...what,
+    message: `${at.method} ${code} ${path || 'a message'}, which ${words}`,
   });
-  const pointer = `${at.pointer}/${code}`;
-  return [
-    ...bare.map(
-      ({ path, field: of, why }): Reason => ({
-        ...at,
-        ...field(path, of),
-        code: 'uncategorised',
-        message: `${at.method} ${code} ${path || whole}, which ${why}`,
-      }),
-    ),
-    ...carriers.flatMap(({ path, field: of, categories }) =>
-      categories.flatMap((category): Reason[] => {
-        const carries = `${at.method} ${code} ${path}, which carries ${category}`;
-        const here = { ...at, ...field(path, of) };
-        if (category !== PUBLIC && !Object.hasOwn(policy.data, category)) {
-          return [
-            { ...here, code: 'vocabulary', pointer: '/data', message: `${carries}; the policy has no such category` },
-          ];
-        }
-        if (covers(permitted, [category])) return [];
-        return [
-          { ...here, code, pointer, message: `${carries}; the policy permits ${permitted.join(', ') || 'none'}` },
-        ];
-      }),
-    ),
-  ];
+  const reasons = bare.map(({ path, field, why }) =>
+    reason(path, field, { code: 'uncategorised', pointer: at.pointer }, why),
+  );
+  // Most methods fit; only for one that does not is it worth going through its fields.
+  const unknown = new Set(
+    [...label].filter((category) => category !== PUBLIC && !Object.hasOwn(policy.data, category)),
+  );
+  const over = new Set(uncovered(permitted, label).filter((category) => !unknown.has(category)));
+  if (unknown.size + over.size === 0) return reasons;
+  const limit = permitted.join(', ') || 'none';
+  for (const { path, field, categories } of carriers) {
+    for (const category of categories) {
+      const carries = `carries ${category}; the policy`;
+      if (unknown.has(category))
+        reasons.push(reason(path, field, { code: 'vocabulary', pointer: '/data' }, `${carries} has no such category`));
+      if (over.has(category))
+        reasons.push(reason(path, field, { code, pointer: `${at.pointer}/${code}` }, `${carries} permits ${limit}`));
+    }
+  }
+  return reasons;
 }
 
 function pinned(
