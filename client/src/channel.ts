@@ -1,7 +1,7 @@
 /** The attested channel: a grpc-js channel that shows its verdict first. */
 
 import type { PeerCertificate } from 'node:tls';
-import { appraise, type References, type Verdict, verifyEvidence } from '@enclaim/attestation';
+import type { References } from '@enclaim/attestation';
 import type { Demand } from '@enclaim/policy-schema';
 import {
   type ChannelInterface as Channel,
@@ -9,9 +9,9 @@ import {
   connectivityState,
   Channel as GrpcChannel,
 } from '@grpc/grpc-js';
+import type { Attestation } from './attestation.ts';
 import { AttestedCredentials } from './credentials.ts';
 import { ChannelError } from './errors.ts';
-import type { Attestation } from './exchange.ts';
 import { type Call, type CheckedReceipt, receiptCall } from './receipt-call.ts';
 
 const HANDSHAKE_MS = 30_000;
@@ -148,16 +148,4 @@ export class AttestedChannel implements Channel {
       if (Date.now() >= deadline) throw new ChannelError('unreachable', `no verdict from ${this.getTarget()} in time`);
     }
   }
-}
-
-/** Verifies saved evidence, offline. The verdict says that freshness and channel were not checked. @throws EvidenceError */
-export async function verifySaved(
-  evidence: Uint8Array,
-  { references, demands = [], now = Date.now }: Pick<ConnectOptions, 'references' | 'demands' | 'now'>,
-): Promise<{ verdict: Verdict; attestation: Attestation }> {
-  const context = { now: now(), channel: 'offline', activation: null } as const;
-  const authenticated = await verifyEvidence(evidence, references.anchors, context);
-  const verdict = appraise(authenticated, references, demands);
-  const { statement, bootDigest } = authenticated;
-  return { verdict, attestation: { verdict, statement, bootDigest, evidence } };
 }

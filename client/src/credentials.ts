@@ -4,8 +4,9 @@ import type { Socket } from 'node:net';
 import { connect as connectTls, type PeerCertificate, type TLSSocket } from 'node:tls';
 import { ALPN } from '@enclaim/attestation/handshake';
 import { type CallCredentials, ChannelCredentials } from '@grpc/grpc-js';
+import type { Attestation } from './attestation.ts';
 import { ChannelError } from './errors.ts';
-import { type Attestation, demandEvidence, type Expectations } from './exchange.ts';
+import { demandEvidence, type Expectations } from './exchange.ts';
 
 type Connector = ReturnType<ChannelCredentials['_createSecureConnector']>;
 

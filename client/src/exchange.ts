@@ -3,14 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 import { toBinary } from '@bufbuild/protobuf';
-import {
-  type ActivationProof,
-  appraise,
-  type Context,
-  type References,
-  type Verdict,
-  verifyEvidence,
-} from '@enclaim/attestation';
+import { type ActivationProof, appraise, type Context, type References, verifyEvidence } from '@enclaim/attestation';
 import { EXPORTER_LABEL } from '@enclaim/attestation/batch';
 import { equalBytes } from '@enclaim/attestation/bytes';
 import { digestText, sha256 } from '@enclaim/attestation/digest';
@@ -18,9 +11,9 @@ import { EvidenceError } from '@enclaim/attestation/errors';
 import { type Evidence, EvidenceSchema } from '@enclaim/attestation/evidence';
 import { HANDSHAKE_VERSION } from '@enclaim/attestation/handshake';
 import { parsePart } from '@enclaim/attestation/part';
-import type { BootStatement } from '@enclaim/attestation/statement';
 import { nameOf, parsePublic } from '@enclaim/attestation/tpm';
 import type { Demand } from '@enclaim/policy-schema';
+import type { Attestation } from './attestation.ts';
 import { makeCredential } from './credential.ts';
 import { ChannelError, VerdictError } from './errors.ts';
 import { FrameStream } from './frame-stream.ts';
@@ -31,15 +24,6 @@ export interface Expectations {
   readonly demands: readonly Demand[];
   /** Milliseconds since 1970, asked at each verification. */
   readonly now: () => number;
-}
-
-/** A connection that has shown it. */
-export interface Attestation {
-  readonly verdict: Verdict;
-  readonly statement: BootStatement;
-  readonly bootDigest: Uint8Array;
-  /** The `enclaim.v1.Evidence` message, as received. */
-  readonly evidence: Uint8Array;
 }
 
 const NONCE_LENGTH = 32;

@@ -3,8 +3,8 @@
 import { checkReceiptMessages, RECEIPT_TRAILER, type ReceiptBody, verifyReceipt } from '@enclaim/attestation/receipt';
 import type { ChannelInterface as Channel } from '@grpc/grpc-js';
 import { Metadata, type StatusObject, status } from '@grpc/grpc-js';
+import type { Attestation } from './attestation.ts';
 import { ChannelError } from './errors.ts';
-import type { Attestation } from './exchange.ts';
 
 export type Call = ReturnType<Channel['createCall']>;
 type Listener = Parameters<Call['start']>[1];

@@ -4,9 +4,9 @@ import type { Verdict } from '@enclaim/attestation';
 import { fromBase64, toBase64, utf8 } from '@enclaim/attestation/bytes';
 import { decodeJson } from '@enclaim/attestation/canonical';
 import { checkReceiptMessages, type ReceiptBody, verifyReceipt } from '@enclaim/attestation/receipt';
-import { z } from 'zod';
-import { type ConnectOptions, verifySaved } from './channel.ts';
+import * as z from 'zod';
 import type { CheckedReceipt } from './receipt-call.ts';
+import { type SavedOptions, verifySaved } from './saved.ts';
 
 /** A receipt file. All bytes as base64. */
 export interface ReceiptFile {
@@ -54,9 +54,9 @@ export function parseReceiptFile(content: Uint8Array): ReceiptFile {
  */
 export async function verifyReceiptFile(
   file: ReceiptFile,
-  options: Pick<ConnectOptions, 'references' | 'demands' | 'now'>,
+  options: SavedOptions,
 ): Promise<{ verdict: Verdict; body: ReceiptBody }> {
-  const { verdict, attestation } = await verifySaved(fromBase64(file.evidence), options);
+  const attestation = await verifySaved(fromBase64(file.evidence), options);
   const receipt = await verifyReceipt(
     fromBase64(file.receipt),
     attestation.statement.keys.receipt,
@@ -72,5 +72,5 @@ export async function verifyReceiptFile(
       response: response.map(fromBase64),
     });
   }
-  return { verdict, body: receipt.body };
+  return { verdict: attestation.verdict, body: receipt.body };
 }

@@ -1,0 +1,13 @@
+/** What a verifier is left with once evidence has been verified and appraised. */
+
+import type { Verdict } from '@enclaim/attestation';
+import type { BootStatement } from '@enclaim/attestation/statement';
+
+/** Evidence with its verdict. */
+export interface Attestation {
+  readonly verdict: Verdict;
+  readonly statement: BootStatement;
+  readonly bootDigest: Uint8Array;
+  /** The `enclaim.v1.Evidence` message, as received. */
+  readonly evidence: Uint8Array;
+}

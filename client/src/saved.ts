@@ -1,0 +1,24 @@
+/** Evidence and receipts from files: verified offline, on Node and in browsers. */
+
+import { appraise, type References, verifyEvidence } from '@enclaim/attestation';
+import type { Demand } from '@enclaim/policy-schema';
+import type { Attestation } from './attestation.ts';
+
+/** What saved evidence is held against. */
+export interface SavedOptions {
+  readonly references: References;
+  readonly demands?: readonly Demand[];
+  /** Milliseconds since 1970 at which certificates must be valid; by default this machine's clock. */
+  readonly now?: () => number;
+}
+
+/** Verifies saved evidence. The verdict says that freshness and channel were not checked. @throws EvidenceError */
+export async function verifySaved(
+  evidence: Uint8Array,
+  { references, demands = [], now = Date.now }: SavedOptions,
+): Promise<Attestation> {
+  const context = { now: now(), channel: 'offline', activation: null } as const;
+  const authenticated = await verifyEvidence(evidence, references.anchors, context);
+  const verdict = appraise(authenticated, references, demands);
+  return { verdict, statement: authenticated.statement, bootDigest: authenticated.bootDigest, evidence };
+}
