@@ -1,6 +1,6 @@
 /** Appraisal: authenticated evidence against reference values and demands. */
 
-import { accept, type Demand, type PolicyDigest } from '@enclaim/policy-schema';
+import { accept, type Demand, type PolicyDigest } from '@enclaim/policy-schema/admission';
 import { equalBytes, toHex } from './bytes.ts';
 import type { Authenticated } from './evidence/authenticated.ts';
 import { launchCommandLine, PREDICTED_REGISTERS, predictPcrs, type TpmLaunch } from './measure/index.ts';

@@ -1,7 +1,7 @@
 /** Canonical JSON (RFC 8785) of a known shape: one byte string for one value, both ways. */
 
 import canonicalize from 'canonicalize';
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { equalBytes, fromUtf8, utf8 } from './bytes.ts';
 import { DecodeError } from './errors.ts';
 

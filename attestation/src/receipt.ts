@@ -1,7 +1,7 @@
 /** Receipts: what the runtime signs about each response (docs/formats.md, "Receipt"). */
 
 import { toBinary } from '@bufbuild/protobuf';
-import { z } from 'zod';
+import * as z from 'zod';
 import { importKey, verifySignature } from '#crypto';
 import { concat, fromHex, u64be, utf8 } from './bytes.ts';
 import { decodeCanonical, encodeCanonical } from './canonical.ts';

@@ -1,6 +1,6 @@
 /** Record: one line of the evidence log (docs/formats.md, "Record"). No personal data, ever: categories, digests, counts. */
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { decodeCanonical, encodeCanonical } from './canonical.ts';
 import type { DigestText, Sha256 } from './digest.ts';
 import { leafHash } from './merkle.ts';

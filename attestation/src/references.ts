@@ -1,6 +1,6 @@
 /** Reference values: what an appraiser holds evidence against, and whom it trusts (docs/formats.md, "References"). */
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { decodeJson } from './canonical.ts';
 import type { DigestText } from './digest.ts';
 import { AppraisalError } from './errors.ts';

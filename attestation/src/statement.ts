@@ -1,6 +1,6 @@
 /** Boot statement: what one boot says of itself, and hardware signs (docs/formats.md, "Boot statement"). */
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { fromBase64Url, toBase64Url } from './bytes.ts';
 import { decodeCanonical, encodeCanonical } from './canonical.ts';
 import { type DigestText, labelled, type Sha256 } from './digest.ts';

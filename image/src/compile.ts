@@ -42,7 +42,11 @@ export async function compileEntries(root: string, entries: readonly Entry[]): P
         entryPoints: [join(root, entry.source)],
         platform: 'node',
         format: 'esm',
-        banner: { js: `${entry.executable ? '#!/usr/bin/node\n' : ''}${PRELUDE}` },
+        // Only grpc-js's channelz asks for it, which is off; without it protobufjs, a code generator, stays out of the VM.
+        external: ['@grpc/proto-loader'],
+        banner: {
+          js: `${entry.executable ? '#!/usr/bin/node --disable-warning=ExperimentalWarning\n' : ''}${PRELUDE}`,
+        },
       });
       return { entry, code, sources };
     }),

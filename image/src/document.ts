@@ -1,5 +1,5 @@
 /** JSON documents of this room, read strictly: what the schema does not name is an error. */
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { ImageError } from './errors.ts';
 
 /**

@@ -1,5 +1,5 @@
 /** The lock: every input of the image by name, version, size and hash. Nothing else enters a build. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { parseDocument } from './document.ts';
 import { ImageError } from './errors.ts';
 

@@ -1,7 +1,7 @@
 /** The manifest of a base image: what it is made of, why, and what a verifier needs of it. */
 import type { DigestText } from '@enclaim/attestation/digest';
 import type { ImageReference } from '@enclaim/attestation/references';
-import { z } from 'zod';
+import * as z from 'zod';
 import { parseDocument } from './document.ts';
 import { type LockedInput, lockedInputSchema } from './lock.ts';
 

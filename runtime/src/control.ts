@@ -1,6 +1,6 @@
 /** What supervisor and runtime say to each other: the supervisor holds the hardware, the runtime asks for its use. */
 
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** Largest frame in bytes: the bundle travels in one, as base64. */
 export const CONTROL_LIMIT: number = 96 * 1024 * 1024;

@@ -3,7 +3,6 @@
 import type { TLSSocket } from 'node:tls';
 import { create } from '@bufbuild/protobuf';
 import { EXPORTER_LABEL, encodeNonceLeaf } from '@enclaim/attestation/batch';
-import { type Evidence, EvidenceSchema } from '@enclaim/attestation/evidence';
 import {
   decodeFrame,
   encodeFrame,
@@ -12,6 +11,7 @@ import {
   HANDSHAKE_VERSION,
   type HandshakeStep,
 } from '@enclaim/attestation/handshake';
+import { type Evidence, EvidenceSchema } from '@enclaim/attestation/messages';
 import { RefusalError } from './errors.ts';
 import type { AttestingPlatform } from './platform.ts';
 import type { QuoteBatcher } from './quote-batch.ts';

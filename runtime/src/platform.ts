@@ -1,7 +1,7 @@
 /** The hardware as the runtime sees it: it signs 64 bytes, and is behind a process boundary in the VM. */
 
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import type { EvidenceSchema, Platform } from '@enclaim/attestation/evidence';
+import type { EvidenceSchema, Platform } from '@enclaim/attestation/messages';
 
 /** The hardware part of an evidence message. */
 export type HardwareEvidence = NonNullable<MessageInitShape<typeof EvidenceSchema>['hardware']>;

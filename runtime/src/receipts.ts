@@ -1,8 +1,8 @@
 /** Receipts: one signature for all responses of a tick. */
 
 import { create } from '@bufbuild/protobuf';
-import { ReceiptSchema } from '@enclaim/attestation/evidence';
 import { leafHash, MerkleTree } from '@enclaim/attestation/merkle';
+import { ReceiptSchema } from '@enclaim/attestation/messages';
 import { encodeReceipt, encodeReceiptBody, type ReceiptBody, receiptsMessage } from '@enclaim/attestation/receipt';
 
 interface Waiting {

@@ -5,7 +5,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { toBinary } from '@bufbuild/protobuf';
 import { fromUtf8, toHex } from '@enclaim/attestation/bytes';
 import { digestText, sha256 } from '@enclaim/attestation/digest';
-import { EvidenceSchema } from '@enclaim/attestation/evidence';
+import { EvidenceSchema } from '@enclaim/attestation/messages';
 import { type BootStatement, bootDigest, encodeStatement } from '@enclaim/attestation/statement';
 import type { PolicyDigest } from '@enclaim/policy-schema/admission';
 import { type Admission, admit } from './admission.ts';

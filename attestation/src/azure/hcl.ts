@@ -3,7 +3,7 @@
  * hardware report whose report data binds a JSON document with the vTPM's keys.
  */
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { concat, equalBytes, fromBase64Url, Reader, toHex } from '../bytes.ts';
 import { decodeJson } from '../canonical.ts';
 import { HASH_LENGTH, type HashName, hash } from '../digest.ts';

@@ -1,6 +1,6 @@
 /** What the proof of evidence yields: the only input that appraisal takes. */
 
-import type { Policy } from '@enclaim/policy-schema';
+import type { Policy } from '@enclaim/policy-schema/admission';
 import type { DigestText } from '../digest.ts';
 import type { BootStatement, Platform } from '../statement.ts';
 import type { ClockInfo, PcrValues } from '../tpm/index.ts';

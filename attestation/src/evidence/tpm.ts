@@ -1,6 +1,6 @@
 /** Evidence of a TPM: the quote, the key behind it, and the registers that carry policy and bundle. */
 
-import type { PolicyDigest } from '@enclaim/policy-schema';
+import type { PolicyDigest } from '@enclaim/policy-schema/admission';
 import { tpmExtraData } from '../batch.ts';
 import { equalBytes, fromBase64 } from '../bytes.ts';
 import { type DigestText, digestText, sha256 } from '../digest.ts';

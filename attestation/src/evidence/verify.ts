@@ -1,6 +1,6 @@
 /** verifyEvidence: who signed, and that nonce, keys, statement, policy and registers belong together. */
 
-import { decodePolicy, digestOfCanonical, type Policy } from '@enclaim/policy-schema';
+import { decodePolicy, digestOfCanonical, type Policy } from '@enclaim/policy-schema/admission';
 import { type BatchPath, batchRoot, decodeNonceLeaf, type NonceLeaf } from '../batch.ts';
 import { equalBytes, toHex } from '../bytes.ts';
 import { digestText } from '../digest.ts';

@@ -1,6 +1,6 @@
 /** Attestation results as EAR (draft-ietf-rats-ear, profile of veraison/ear): read, and made from a verdict. */
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { utf8 } from '../bytes.ts';
 import { decodeJson } from '../canonical.ts';
 import { parsePart } from '../part.ts';

@@ -1,6 +1,6 @@
 /** What Intel publishes of platforms and quoting enclaves: signed JSON (Intel PCS API 4, TCB info version 3, enclave identity version 2). */
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { verifySignature } from '#crypto';
 import { decodeJson } from '../canonical.ts';
 import { EvidenceError } from '../errors.ts';

@@ -1,15 +1,9 @@
 /** What runtime and worker say to each other, in frames of JSON. The runtime parses it as hostile, the worker trusts it. */
 
-import { z } from 'zod';
-
 /** Largest frame in bytes, either way. */
 export const FRAME_LIMIT: number = 8 * 1024 * 1024;
 /** Operations of one call that may be under way at once: a worker that asks for more is ended. */
 export const MOST_OPERATIONS = 256;
-
-/** A number that the asking side made up for a call, an operation or a ping. */
-const id = z.int().nonnegative();
-const name = z.string().max(512);
 
 /** JSON, as far as a frame goes. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
@@ -65,29 +59,3 @@ export type FromWorker =
   | { readonly kind: 'failed' | 'ended'; readonly call: number }
   | { readonly kind: 'pong'; readonly ping: number }
   | Operation;
-
-const asked = { call: id, operation: id };
-const fromWorkerSchema: z.ZodType<FromWorker> = z.discriminatedUnion('kind', [
-  z.strictObject({ kind: z.literal('ready') }),
-  z.strictObject({ kind: z.literal('unusable'), reason: z.string().max(1024) }),
-  z.strictObject({ kind: z.literal('done'), call: id, response: z.json() }),
-  z.strictObject({ kind: z.enum(['failed', 'ended']), call: id }),
-  z.strictObject({ kind: z.literal('pong'), ping: id }),
-  z.strictObject({ kind: z.literal('put'), ...asked, collection: name, key: name, value: z.json() }),
-  z.strictObject({ kind: z.enum(['get', 'delete']), ...asked, collection: name, key: name }),
-  z.strictObject({ kind: z.literal('list'), ...asked, collection: name }),
-  z.strictObject({ kind: z.literal('next'), ...asked }),
-  z.strictObject({ kind: z.literal('send'), ...asked, message: z.json() }),
-  z.strictObject({ kind: z.literal('release'), ...asked, rule: name, keys: z.record(name, name) }),
-  z.strictObject({
-    kind: z.literal('log'),
-    ...asked,
-    event: z.string().regex(/^[a-z][a-z0-9-]{0,63}$/),
-    data: z.json(),
-  }),
-]);
-
-/** A message from a worker. @throws where it is not one; the worker is to be ended then */
-export function parseFromWorker(json: string): FromWorker {
-  return fromWorkerSchema.parse(JSON.parse(json));
-}

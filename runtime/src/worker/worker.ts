@@ -3,6 +3,7 @@
 import type { Duplex } from 'node:stream';
 import { RefusalError } from '../errors.ts';
 import { encodeFrame, FrameReader } from '../frames.ts';
+import { parseFromWorker } from './message-schema.ts';
 import {
   type CallMessage,
   FRAME_LIMIT,
@@ -10,7 +11,6 @@ import {
   type Json,
   MOST_OPERATIONS,
   type Operation,
-  parseFromWorker,
   type ToWorker,
 } from './protocol.ts';
 
