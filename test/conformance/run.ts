@@ -3,7 +3,7 @@
  * A topic or a case that is not implemented is a miss, never a skip. Exit 0: all exact, or no vectors here.
  */
 import { readdir, readFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { Case, Outcome, Topic } from './topic.ts';
 
@@ -56,8 +56,17 @@ async function findManifests(vectors: string): Promise<{ dir: string; manifest: 
 async function loadTopics(): Promise<Map<string, Topic>> {
   const folder = join(import.meta.dirname, 'topics');
   const names = (await readdir(folder)).filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'));
-  const topics = await Promise.all(names.map(async (name) => (await import(join(folder, name))) as Topic));
+  const topics = await Promise.all(names.map((name) => loadTopic(join(folder, name))));
   return new Map(topics.map((topic) => [topic.topic, topic]));
+}
+
+/** A module that does not load is a topic of which every case is missed, and no reason to judge no other. */
+async function loadTopic(path: string): Promise<Topic> {
+  try {
+    return (await import(path)) as Topic;
+  } catch (cause) {
+    return { topic: basename(path, '.ts'), run: () => Promise.reject(cause) };
+  }
 }
 
 async function score(
