@@ -1,0 +1,115 @@
+/** The realm of a worker in this process, whole or with one thing taken out of it. */
+
+import { compileFunction, constants, createContext, runInContext } from 'node:vm';
+import { GLOBALS, type Inside, inside } from '../../runtime/src/worker/inside.ts';
+import { openRealm, type Realm } from '../../runtime/src/worker/realm.ts';
+
+const METHOD = 'a.B/C';
+const source = String(inside);
+
+/** The realm's source with edits. Each must change it: a control that takes nothing away would prove nothing. */
+function edited(...edits: readonly (readonly [what: RegExp | string, instead: string])[]): string {
+  return edits.reduce((text, [what, instead]) => {
+    const changed = text.replace(what, instead);
+    if (changed === text) throw new Error(`the realm has no ${what}`);
+    return changed;
+  }, source);
+}
+
+/** A realm made as `openRealm` makes it, from another source. */
+function realmFrom(text: string, code: string, { strings = false, body = true } = {}): Realm {
+  const context = createContext(constants.DONT_CONTEXTIFY, { codeGeneration: { strings, wasm: false } });
+  const made = runInContext(`(${text})()`, context) as Inside;
+  const names = ['module', 'exports', ...GLOBALS];
+  const bundle = body
+    ? compileFunction(code, names, { parsingContext: context })
+    : runInContext(`(function (${names.join()}) {${code}\n})`, context);
+  const missing = made.load(bundle as never, JSON.stringify(GLOBALS), JSON.stringify([METHOD]));
+  if (missing !== '') throw new Error(`no handler for ${missing}`);
+  return made;
+}
+
+/** Handlers in this process's own realm: no realm at all. */
+function noRealm(code: string): Realm {
+  const module = { exports: {} as { handlers?: Record<string, (request: unknown, ctx: unknown) => unknown> } };
+  new Function('module', 'exports', code)(module, module.exports);
+  let said = '';
+  return {
+    prepare: () => false,
+    take: () => said.slice(0, said.length - (said = '').length),
+    receive: (text) => {
+      const { kind, request } = JSON.parse(text);
+      if (kind !== 'call') return;
+      const never = (): Promise<never> => Promise.reject(new Error('refused'));
+      const ctx = { now: () => '', store: { cases: { get: never, put: never } }, log: never, signal: { addEventListener: () => {} } };
+      Promise.resolve()
+        .then(() => module.exports.handlers?.[METHOD]?.(request, ctx))
+        .then((response) => {
+          said += `${JSON.stringify({ kind: 'done', response })}\n`;
+        })
+        .catch(() => {});
+    },
+  };
+}
+
+/** Ways in which a realm can be weak, each without one thing that the worker's has. */
+const WEAK = {
+  'realm of its own': noRealm,
+  'no import expressions': (code) => realmFrom(source, code),
+  'no code from strings': (code) => realmFrom(source, code, { strings: true }),
+  'bundle as a function body': (code) => realmFrom(source, code, { body: false }),
+  'frozen intrinsics': (code) =>
+    realmFrom(edited(['if (object !== global) Object.freeze(object);', ''], ['Object.freeze(global);', '']), code),
+  'frozen bundle': (code) => realmFrom(edited(['bundle = Object.freeze(compiled);', 'bundle = compiled;']), code),
+  'instance per call': (code) =>
+    realmFrom(edited(['ready.pop() ?? instantiate()', 'ready[0] ?? (ready.push(instantiate()), ready[0])']), code),
+  'no stacks': (code) => realmFrom(edited([/delete \(Error *\)\.stackTraceLimit;/, '']), code),
+  'no legacy matches': (code) => realmFrom(edited([/delete \(RegExp *\)\[name\];/, ';']), code),
+  'only what computes': (code) => realmFrom(edited(['delete global[name];', ';']), code),
+  'time that stands still': (code) => realmFrom(edited(['Date: dateAt(() => now),', 'Date: RealDate,']), code),
+  'no clock in the intrinsics': (code) =>
+    realmFrom(
+      edited(
+        ['delete global.Temporal.Now;', ';'],
+        ['bound(given(date))', 'bound(date)'],
+        ['[given(date)]', '[date]'],
+        ['global.Date = dateAt(() => {', 'const unused = dateAt(() => {'],
+        ['RealDate.prototype.constructor = global.Date;', ''],
+      ),
+      code,
+    ),
+  'granted chance': (code) => realmFrom(edited([/delete \(Math *\)\.random;/, '']), code),
+} satisfies Record<string, (code: string) => Realm>;
+/** A layer within the language. */
+export type RealmLayer = keyof typeof WEAK;
+
+/** A bundle of one method. `top` stands before the handlers. */
+export function bundle(body: string, top = ''): string {
+  return `${top}\nexports.handlers = { '${METHOD}': async function (request, ctx) { ${body} } };`;
+}
+
+/** Runs calls one after the other in one realm; what each of them answered, undefined where it failed or still runs. */
+export async function answers(code: string, requests: readonly unknown[], layer?: RealmLayer): Promise<unknown[]> {
+  const realm = layer === undefined ? openRealm(code, [METHOD]) : WEAK[layer](code);
+  const found: unknown[] = [];
+  for (const [call, request] of requests.entries()) {
+    const message = { kind: 'call', call, method: METHOD, request, streams: {}, reads: ['cases'], stores: ['cases'], releases: [] };
+    const granted = { time: '2026-01-01T00:00:00.000Z', id: 'id', seed: String(call).padStart(64, '0') };
+    realm.receive(JSON.stringify({ ...message, ...granted }));
+    let response: unknown;
+    for (let turn = 0; turn < 20; turn++) {
+      await new Promise((resolve) => setImmediate(resolve));
+      for (const line of realm.take().split('\n')) {
+        if (line === '') continue;
+        const said = JSON.parse(line);
+        if (said.kind === 'done') response = said.response;
+        if (said.operation !== undefined) {
+          const { operation } = said;
+          realm.receive(JSON.stringify({ kind: 'refused', operation, code: 'grant', message: 'refused' }));
+        }
+      }
+    }
+    found.push(response);
+  }
+  return found;
+}
