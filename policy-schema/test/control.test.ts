@@ -16,20 +16,19 @@ test('every control is of a framework that has a name, in the form that policies
 });
 
 test('the tables of whole frameworks are whole', () => {
-  const count = (prefix: string): number =>
-    [...CONTROLS.keys()].filter((id) => new RegExp(`^${prefix}\\d`).test(id)).length;
+  const count = (shape: RegExp): number => [...CONTROLS.keys()].filter((id) => shape.test(id)).length;
   // ISO/IEC 27001:2022, Annex A: 37 organizational, 8 people, 14 physical, 34 technological controls.
   assert.deepEqual(
-    ['5', '6', '7', '8'].map((theme) => count(`iso27001/a\\.${theme}\\.`)),
+    [5, 6, 7, 8].map((theme) => count(new RegExp(`^iso27001/a\\.${theme}\\.`))),
     [37, 8, 14, 34],
   );
   // SOC 2: 33 common criteria; availability 3, confidentiality 2, processing integrity 5, privacy 18.
   assert.deepEqual(
-    ['cc', 'a1', 'c1', 'pi', 'p'].map((series) => count(`soc2/${series}`)),
+    ['cc', 'a', 'c', 'pi', 'p'].map((series) => count(new RegExp(`^soc2/${series}\\d`))),
     [33, 3, 2, 5, 18],
   );
   // NIS2, Article 21(2)(a) to (j).
-  assert.equal([...CONTROLS.keys()].filter((id) => id.startsWith('nis2/art.21.2.')).length, 10);
+  assert.equal(count(/^nis2\/art\.21\.2\.[a-j]$/), 10);
 });
 
 test('each control of the table can be written in a policy without a warning', () => {
