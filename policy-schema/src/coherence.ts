@@ -148,12 +148,12 @@ function conflicts(policy: Policy, absent: Absent): PolicyIssue[] {
       `${method} does not send to ${to}`,
     );
     for (const [field, source] of Object.entries(build)) {
+      const at = ['declassify', i, 'build', field];
       const bad = source.startsWith('$') && !/^\$(?:request|record\.[^.]+)(?:\.[A-Za-z_]\w*)+$/.test(source);
-      conflict(
-        bad,
-        ['declassify', i, 'build', field],
-        'expected $request.field, $record.collection.field or fixed text',
-      );
+      conflict(bad, at, 'expected $request.field, $record.collection.field or fixed text');
+      // Whoever ships the descriptors could give that name to any other field.
+      const unknown = source.startsWith('$request.') && rule?.interface === 'any';
+      conflict(unknown, at, `${method} does not pin its interface, so nobody knows what ${source} is`);
     }
   }
   if (governance.resources !== 'none') {

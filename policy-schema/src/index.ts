@@ -7,7 +7,7 @@ export { CLAIM_KINDS, type ClaimRule, STRENGTHS, type Standing, type Strength, s
 export { CONTROLS, FRAMEWORKS } from './control.ts';
 export { type Circumstances, type Decision, type DecisionCode, decide, type Flow, type Sink } from './decide.ts';
 export { type AcceptOptions, accept, type Demand, type DemandResult, parseDemand, type SetDemand } from './demand.ts';
-export { type Descriptors, type ProtoPlace, readDescriptors } from './descriptors.ts';
+export { type Descriptors, methodIdOf, type ProtoPlace, readDescriptors, servicesOf } from './descriptors.ts';
 export { type Change, type Direction, diff, type PolicyDiff } from './diff.ts';
 export { formatIssue, MAX_ISSUES, PolicyError, type PolicyIssue, type PolicyIssueCode } from './error.ts';
 export { labelOf } from './handling.ts';

@@ -143,8 +143,9 @@ export interface Declassification {
   /** What is called there: `pkg.Service/Method`, or `POST /path`. */
   readonly call: string;
   /**
-   * Fields of the outgoing message: `$request.patient.birth_date` (proto field names), `$record.cases.email` (of the
-   * record that the handler names), or fixed text.
+   * Fields of the outgoing message: fixed text; `$request.patient.birth_date` (names of the .proto, which the rule has
+   * to pin with `interface`); or `$record.cases.email`, of the record that the handler names. What is in a record was
+   * put there by a handler, so it carries the label of its record, whatever its field is called.
    */
   readonly build: Named<string>;
   readonly owner: string;

@@ -23,7 +23,7 @@ data:
   operational: { description: ids }
 services:
   c.v1.Intake:
-    Submit: { purpose: care, callers: [staff], accepts: [personal], stores: [cases], sends: [mailer], returns: [operational] }
+    Submit: { purpose: care, callers: [staff], accepts: [personal], stores: [cases], sends: [mailer], returns: [operational], interface: "sha256:${hex('e')}" }
     Read: { purpose: care, callers: [staff], accepts: [operational], reads: [cases], returns: [personal.health] }
 collections:
   cases: { holds: [personal.health], retention: P30D }

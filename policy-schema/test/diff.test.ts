@@ -170,3 +170,17 @@ test('a whole policy is weaker if anything is, whatever else got stronger', () =
   const { verdict } = diff(edited(), edited(['retention: P30D', 'retention: P31D'], ['minScore: 80', 'minScore: 90']));
   assert.equal(verdict, 'weaker');
 });
+
+test('keys that begin alike are two keys', () => {
+  const withKey = (last: string): Policy =>
+    edited([
+      `mtls: { ca: "sha256:${hex('d')}" }`,
+      `oidc: { issuer: "https://a.example", audience: a, keys: { k: "RS256:${'A'.repeat(500)}${last}" } }`,
+    ]);
+  assert.deepEqual(
+    diff(withKey('A'), withKey('B'))
+      .changes.map(({ verdict }) => verdict)
+      .sort(),
+    ['stronger', 'weaker'],
+  );
+});

@@ -165,6 +165,8 @@ test('any change of what messages are or carry changes the digest of the interfa
   assert.equal(new Set(await Promise.all(digests)).size, changes.length + 1);
 });
 
+const pinned = interfaceDigest(exposedUnder('any')?.descriptor ?? assert.fail());
+
 const RELEASES: readonly (readonly [build: string, expected: string | undefined])[] = [
   ['$request.text', undefined],
   ['$request.next.next.text', undefined],
@@ -185,7 +187,7 @@ for (const [build, expected] of RELEASES) {
         parsePolicy(`enclaim: 1
 system: { name: a, owner: { name: A, contact: a }, version: 1 }
 data: { text: { description: x }, other: { description: x } }
-services: { t.G: { M: { purpose: p, callers: [anyone], accepts: [text], sends: [s], returns: [text] } } }
+services: { t.G: { M: { purpose: p, callers: [anyone], accepts: [text], sends: [s], returns: [text], interface: "${pinned}" } } }
 subprocessors: { s: { address: https://s.example, identity: { ca: system }, region: r, receives: [${receives}] } }
 declassify: [{ id: r, method: t.G/M, to: s, call: POST /, build: { x: ${build} }, owner: me, justification: x }]`),
       );

@@ -839,6 +839,13 @@ export const INVALID: readonly Row[] = [
     ['conflict 26:90 declassify[0].build.to: expected $request.field, $record.collection.field or fixed text'],
   ],
   [
+    'a release from a request that may be any',
+    [`returns: [operational], interface: "sha256:${hex('e')}"`, 'returns: [operational]'],
+    [
+      'conflict 26:90 declassify[0].build.to: c.v1.Intake/Submit does not pin its interface, so nobody knows what $request.email is',
+    ],
+  ],
+  [
     'a release of everything',
     ['$request.email', '$request'],
     ['conflict 26:90 declassify[0].build.to: expected $request.field, $record.collection.field or fixed text'],

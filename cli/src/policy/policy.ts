@@ -1,15 +1,20 @@
 /** `enclaim policy digest|show|schema|explain`: what a policy is, and what its claims rest on. */
 
+import { compileProtos } from '@enclaim/image';
 import {
   CLAIM_KINDS,
   type Claim,
   type ClaimKind,
   CONTROLS,
   canonicalPolicy,
+  interfaceDigest,
+  methodIdOf,
   type Policy,
   policyDigest,
   policyJsonSchema,
+  readDescriptors,
   type Standing,
+  servicesOf,
 } from '@enclaim/policy-schema';
 import ansis from 'ansis';
 import type { Command } from 'commander';
@@ -40,6 +45,15 @@ export function register(program: Command): void {
     .command('schema')
     .description('the JSON Schema from which editors complete')
     .action(() => console.log(JSON.stringify(policyJsonSchema(), null, 2)));
+  policy
+    .command('interfaces')
+    .description("the digest of each method's messages and their categories, for a rule to pin")
+    .argument('[protos]', 'folder of .proto files', 'proto')
+    .action(async (protos: string) => {
+      const services = servicesOf(readDescriptors(await compileProtos(protos)));
+      for (const method of services.flatMap(({ methods }) => methods))
+        console.log(`${interfaceDigest(method)} ${methodIdOf(method)}`);
+    });
   policy
     .command('explain')
     .description('what a claim means, what backs it, who enforces it and how strongly it holds')

@@ -264,3 +264,38 @@ test('policy explain tells what a claim rests on, with a policy or without', asy
   assert.match((await enclaim(folder(), 'policy', 'explain', 'residency')).out, /^needs {5}residency with regions/m);
   assert.equal((await enclaim(CLINIC, 'policy', 'explain', 'nothing')).status, 2);
 });
+
+test('policy interfaces prints what the clinic pins', async () => {
+  const { out } = await enclaim(CLINIC, 'policy', 'interfaces');
+  const full = readFileSync(join(CLINIC, 'policy.full.yaml'), 'utf8');
+  const pins = [...full.matchAll(/interface: (sha256:[0-9a-f]{64})/g)].map(([, pin]) => pin);
+  assert.deepEqual(
+    pins,
+    out
+      .split('\n')
+      .filter((line) => line.includes('.Intake/'))
+      .map((line) => line.split(' ')[0]),
+  );
+});
+
+test('the hooks and the workflow call commands that there are', async () => {
+  const root = join(CLINIC, '../..');
+  const program = new Command();
+  for (const register of [init, check, diff, runTests, policy]) register(program);
+  const texts = ['.pre-commit-hooks.yaml', 'examples/clinic/ci.yaml'].map((file) =>
+    readFileSync(join(root, file), 'utf8'),
+  );
+  const calls = texts.join('\n').matchAll(/(?:entry:|run:) enclaim (\w+)((?: --[a-z-]+)*)/g);
+  let seen = 0;
+  for (const [, name = '', flags = ''] of calls) {
+    const command = program.commands.find((each) => each.name() === name);
+    assert.ok(command, name);
+    for (const flag of flags.split(' ').filter(Boolean))
+      assert.ok(
+        command.options.some(({ long }) => long === flag),
+        `${name} ${flag}`,
+      );
+    seen++;
+  }
+  assert.equal(seen, 5);
+});
