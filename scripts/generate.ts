@@ -5,22 +5,23 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** A folder of .proto files and the folders that hold code generated from it. */
-const TARGETS = [
+/** A folder of .proto files, the part of it that is wanted, and the folders that hold code generated from it. */
+const TARGETS: readonly { readonly proto: string; readonly only?: string; readonly out: readonly string[] }[] = [
   { proto: 'attestation/proto', out: ['attestation/src/gen'] },
-  { proto: 'runtime/proto', out: ['runtime/src/gen', 'client/src/gen'] },
+  { proto: 'runtime/proto', out: ['runtime/src/gen'] },
+  { proto: 'runtime/proto', only: 'runtime/proto/grpc/reflection', out: ['client/src/gen'] },
   { proto: 'policy-schema/proto', out: ['policy-schema/src/gen'] },
-] as const;
+];
 
 const root = join(import.meta.dirname, '..');
 const check = process.argv.includes('--check');
 let stale = 0;
 
-for (const { proto, out } of TARGETS) {
+for (const { proto, only, out } of TARGETS) {
   for (const folder of out) {
     const target = check ? mkdtempSync(join(tmpdir(), 'enclaim-generate-')) : join(root, folder);
     rmSync(target, { recursive: true, force: true });
-    generate(join(root, proto), target);
+    generate(join(root, proto), target, only);
     if (check) {
       stale += compare(target, join(root, folder), folder);
       rmSync(target, { recursive: true });
@@ -32,7 +33,7 @@ if (stale > 0) {
   process.exitCode = 1;
 }
 
-function generate(proto: string, out: string): void {
+function generate(proto: string, out: string, only?: string): void {
   const template = {
     version: 'v2',
     clean: false,
@@ -45,10 +46,14 @@ function generate(proto: string, out: string): void {
     ],
   };
   const buf = join(root, 'node_modules/@bufbuild/buf/bin/buf');
-  execFileSync(process.execPath, [buf, 'generate', proto, '--template', JSON.stringify(template)], {
-    stdio: 'inherit',
-    cwd: root,
-  });
+  execFileSync(
+    process.execPath,
+    [buf, 'generate', proto, '--template', JSON.stringify(template), ...(only ? ['--path', join(root, only)] : [])],
+    {
+      stdio: 'inherit',
+      cwd: root,
+    },
+  );
 }
 
 function compare(made: string, kept: string, name: string): number {

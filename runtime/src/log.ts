@@ -4,6 +4,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { concat, Reader, toHex, u32be } from '@enclaim/attestation/bytes';
 import { digestText } from '@enclaim/attestation/digest';
 import { decodeRecord, type EvidenceRecord, encodeRecord, RECORD_LIMIT, recordHash } from '@enclaim/attestation/record';
+import { Batcher } from './batcher.ts';
 import { RefusalError } from './errors.ts';
 
 /** What a writer of records says; the log adds place and chain. */
@@ -17,14 +18,10 @@ export interface LogHead {
   readonly hash: Uint8Array;
 }
 
-interface Waiting {
-  readonly entry: Entry;
-  readonly resolve: (hash: Uint8Array) => void;
-  readonly reject: (error: unknown) => void;
-}
-
 const ZERO_HASH = new Uint8Array(32);
 const PREFIX = 4;
+/** Records that may wait for the flush of those before them. */
+const MOST_WAITING = 65_536;
 /** Bytes read at once while an old log is followed. */
 const CHUNK = 1024 * 1024;
 
@@ -35,10 +32,9 @@ const CHUNK = 1024 * 1024;
 export class RecordLog {
   readonly #handle: FileHandle;
   readonly #capacity: number;
+  readonly #batcher = new Batcher((entries: readonly Entry[]) => this.#commit(entries), MOST_WAITING);
   #head: LogHead;
   #at: number;
-  #waiting: Waiting[] = [];
-  #running = false;
   #broken: unknown;
 
   private constructor(handle: FileHandle, capacity: number, head: LogHead, at: number) {
@@ -70,30 +66,10 @@ export class RecordLog {
 
   /**
    * Appends a record and resolves with its hash once it is on stable storage. Records of one moment share one flush.
-   * @throws RefusalError `log` where it could not be made durable; from then on every append fails
+   * @throws RefusalError `log` where it could not be made durable; from then on every append fails. `budget` where too many wait
    */
   append(entry: Entry): Promise<Uint8Array> {
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ entry, resolve, reject });
-      if (!this.#running) void this.#run();
-    });
-  }
-
-  async #run(): Promise<void> {
-    this.#running = true;
-    while (this.#waiting.length > 0) {
-      const batch = this.#waiting;
-      this.#waiting = [];
-      try {
-        const hashes = await this.#commit(batch.map(({ entry }) => entry));
-        batch.forEach(({ resolve }, i) => {
-          resolve(hashes[i] ?? ZERO_HASH);
-        });
-      } catch (error) {
-        for (const { reject } of batch) reject(error);
-      }
-    }
-    this.#running = false;
+    return this.#batcher.add(entry);
   }
 
   async #commit(entries: readonly Entry[]): Promise<Uint8Array[]> {

@@ -4,43 +4,30 @@ import { create } from '@bufbuild/protobuf';
 import { leafHash, MerkleTree } from '@enclaim/attestation/merkle';
 import { ReceiptSchema } from '@enclaim/attestation/messages';
 import { encodeReceipt, encodeReceiptBody, type ReceiptBody, receiptsMessage } from '@enclaim/attestation/receipt';
+import { Batcher } from './batcher.ts';
 
-interface Waiting {
-  readonly body: Uint8Array;
-  readonly resolve: (receipt: Uint8Array) => void;
-  readonly reject: (error: unknown) => void;
-}
+/** Receipts that may wait: more than there can be calls under way. */
+const MOST_WAITING = 65_536;
 
 /** Signs receipt bodies under the receipt key, all of one tick under one Merkle root. */
 export class ReceiptSigner {
-  readonly #sign: (message: Uint8Array) => Uint8Array;
-  #waiting: Waiting[] = [];
+  readonly #batcher: Batcher<ReceiptBody, Uint8Array>;
 
   /** @param sign Ed25519 signature, 64 bytes, of a message */
   constructor(sign: (message: Uint8Array) => Uint8Array) {
-    this.#sign = sign;
+    this.#batcher = new Batcher(async (receipts) => {
+      const bodies = receipts.map(encodeReceiptBody);
+      const tree = new MerkleTree(bodies.map(leafHash));
+      const signature = sign(receiptsMessage(tree.root));
+      const size = bodies.length;
+      return bodies.map((body, index) =>
+        encodeReceipt(create(ReceiptSchema, { body, index, size, path: tree.path(index), signature })),
+      );
+    }, MOST_WAITING);
   }
 
   /** Wire bytes of the receipt for a body. */
   sign(body: ReceiptBody): Promise<Uint8Array> {
-    return new Promise((resolve, reject) => {
-      if (this.#waiting.length === 0) setImmediate(() => this.#flush());
-      this.#waiting.push({ body: encodeReceiptBody(body), resolve, reject });
-    });
-  }
-
-  #flush(): void {
-    const batch = this.#waiting;
-    this.#waiting = [];
-    try {
-      const tree = new MerkleTree(batch.map(({ body }) => leafHash(body)));
-      const signature = this.#sign(receiptsMessage(tree.root));
-      batch.forEach(({ body, resolve }, index) => {
-        const path = tree.path(index);
-        resolve(encodeReceipt(create(ReceiptSchema, { body, index, size: batch.length, path, signature })));
-      });
-    } catch (error) {
-      for (const { reject } of batch) reject(error);
-    }
+    return this.#batcher.add(body);
   }
 }

@@ -28,9 +28,11 @@ describe('quote batches', () => {
       await turn.promise;
       return hardware;
     });
-    const all = Array.from({ length: 50 }, (_, i) => batcher.add(utf8(`leaf ${i}`)));
+    const first = batcher.add(utf8('first'));
+    await new Promise((resolve) => setImmediate(resolve)); // its signature is under way now
+    const others = Array.from({ length: 49 }, (_, i) => batcher.add(utf8(`leaf ${i}`)));
     turn.resolve();
-    const signed = await Promise.all(all);
+    const signed = await Promise.all([first, ...others]);
     assert.equal(roots.length, 2, 'the first alone, then all the others at once');
     for (const { leaf } of signed) assert(roots.includes(toHex(batchRoot(leaf as BatchPath))));
     assert.deepEqual(
@@ -53,7 +55,7 @@ describe('quote batches', () => {
   test('beyond the limit of waiting leaves, more are refused', async () => {
     const turn = Promise.withResolvers<HardwareEvidence>();
     const batcher = new QuoteBatcher(() => turn.promise);
-    const waiting = Array.from({ length: 4097 }, (_, i) => batcher.add(utf8(`${i}`)));
+    const waiting = Array.from({ length: 4096 }, (_, i) => batcher.add(utf8(`${i}`)));
     await assert.rejects(
       batcher.add(utf8('one more')),
       (error) => error instanceof RefusalError && error.code === 'budget',
