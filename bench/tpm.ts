@@ -7,24 +7,11 @@ import { makeCredential } from '../client/src/credential.ts';
 import { openAttester } from '../guest/src/tpm/attester.ts';
 import { GET_RANDOM } from '../guest/src/tpm/commands.ts';
 import { startSwtpm } from '../test/fakes/swtpm.ts';
+import { head, measure } from './measure.ts';
 
 const RUNS = Number(process.argv[2] ?? 500);
 
-/** Milliseconds of each run, after a tenth of them unmeasured. */
-async function measure(name: string, runs: number, step: () => unknown): Promise<void> {
-  for (let i = 0; i < runs / 10; i++) await step();
-  const times: number[] = [];
-  for (let i = 0; i < runs; i++) {
-    const began = performance.now();
-    await step();
-    times.push(performance.now() - began);
-  }
-  times.sort((a, b) => a - b);
-  const at = (quantile: number): string => (times[Math.floor(times.length * quantile)] ?? 0).toFixed(3).padStart(9);
-  console.log(`${name.padEnd(46)}${at(0.5)}${at(0.99)}`);
-}
-
-console.log(`${`ms over ${RUNS} runs`.padEnd(46)}${'p50'.padStart(9)}${'p99'.padStart(9)}`);
+head(RUNS);
 const swtpm = await startSwtpm();
 try {
   const nonce = randomBytes(32);

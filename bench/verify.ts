@@ -1,6 +1,7 @@
 /**
- * `node bench/verify.ts [RUNS]`: verification of real SNP, TDX and Nitro evidence against the public-key operations alone
- * and against @phala/dcap-qvl; the launch digest; the verifier's size in a browser. Needs the vectors beside the checkout.
+ * `node bench/verify.ts [RUNS]`: verification of whole evidence over a software TPM, and of real SNP, TDX and Nitro
+ * evidence, against the public-key operations alone and against @phala/dcap-qvl; the launch digest; the verifier's size in
+ * a browser. Needs swtpm, and the vectors beside the checkout.
  */
 
 import { constants, createPublicKey, type KeyObject, type VerifyKeyObjectInput, verify } from 'node:crypto';
@@ -16,7 +17,11 @@ import { verifyNitro } from '../attestation/src/nitro/index.ts';
 import { verifySnp } from '../attestation/src/snp/index.ts';
 import { quoteLength, type TdxCollateral, verifyTdx } from '../attestation/src/tdx/index.ts';
 import { parsePem } from '../attestation/src/x509/index.ts';
+import { connect, verifySaved } from '../client/src/index.ts';
 import { fakeFirmware } from '../test/fakes/firmware.ts';
+import { clinicBundle } from '../test/support/app.ts';
+import { bootAttested } from '../test/support/attested-runtime.ts';
+import { head, measure } from './measure.ts';
 
 const RUNS = Number(process.argv[2] ?? 500);
 const root = join(import.meta.dirname, '..');
@@ -29,20 +34,6 @@ if (!existsSync(vectors)) {
 
 const read = (path: string): Uint8Array => new Uint8Array(readFileSync(join(vectors, path)));
 const pem = (path: string): Uint8Array[] => parsePem(readFileSync(join(vectors, path), 'latin1'), 'CERTIFICATE');
-
-/** Milliseconds of each run, after a tenth of them unmeasured. */
-async function measure(name: string, runs: number, step: () => unknown): Promise<void> {
-  for (let i = 0; i < runs / 10; i++) await step();
-  const times: number[] = [];
-  for (let i = 0; i < runs; i++) {
-    const began = performance.now();
-    await step();
-    times.push(performance.now() - began);
-  }
-  times.sort((a, b) => a - b);
-  const at = (quantile: number): string => (times[Math.floor(times.length * quantile)] ?? 0).toFixed(3).padStart(9);
-  console.log(`${name.padEnd(58)}${at(0.5)}${at(0.99)}`);
-}
 
 /** Public-key operations with keys read beforehand: what no verifier can do without. */
 function floor(operations: readonly (readonly [count: number, curve: 'P-256' | 'P-384' | 'RSA-4096'])[]): () => void {
@@ -99,7 +90,26 @@ const peerCollateral = {
   qe_identity_signature: Buffer.from(json.qe_identity_signature, 'hex'),
 };
 
-console.log(`${`ms over ${RUNS} runs`.padEnd(58)}${'p50'.padStart(9)}${'p99'.padStart(9)}`);
+head(RUNS);
+
+const server = await bootAttested(await clinicBundle());
+try {
+  const channel = await connect(server.target, { references: server.references });
+  const { evidence } = channel.attestation;
+  channel.close();
+  const { ak } = server.runtime.statement.device;
+  const anchors = { ...server.references.anchors, attestationKeys: ak === null ? [] : [ak] };
+  const references = { ...server.references, anchors };
+  await measure('TPM: whole evidence, policy included, and appraisal', RUNS, () =>
+    verifySaved(evidence, { references }),
+  );
+  await measure('  floor: 1 P-256', RUNS, floor([[1, 'P-256']]));
+  await measure('  TCP, TLS, quote by swtpm, activation, verdict', Math.min(RUNS, 100), async () =>
+    (await connect(server.target, { references: server.references })).close(),
+  );
+} finally {
+  await server.stop();
+}
 
 const snp = { report: snpReport, leaf: snpLeaf, intermediates: [ask, ark], crl: 'none' as const };
 await measure('SNP: report and chain to ARK', RUNS, () =>
