@@ -256,7 +256,7 @@ test('no check can be left out of a verdict without it saying no', async () => {
       channel: 'offline',
       activation: null,
     });
-    assert.deepEqual(failing(appraise(authenticated, server.references, []).checks), []);
+    assert.deepEqual(failing((await appraise(authenticated, server.references, [])).checks), []);
     const ids = verdict.checks.map(({ id }) => id);
     for (const id of [
       'quote.signature',
@@ -271,7 +271,7 @@ test('no check can be left out of a verdict without it saying no', async () => {
       assert.ok(ids.includes(id), id);
     for (let register = 0; register < 16; register++) assert.ok(ids.includes(`register.${register}`), `${register}`);
     const wrong: References = { ...server.references, images: [] };
-    assert.equal(appraise(authenticated, wrong, []).ok, false);
+    assert.equal((await appraise(authenticated, wrong, [])).ok, false);
   });
 });
 

@@ -1,21 +1,27 @@
 /** Appraisal: authenticated evidence against reference values and demands. */
 
 import { accept, type Demand, type PolicyDigest } from '@enclaim/policy-schema/admission';
+import { appraiseSnpLaunch, appraiseTdxLaunch } from './appraise-launch.ts';
 import { equalBytes, toHex } from './bytes.ts';
-import type { Authenticated } from './evidence/authenticated.ts';
+import type { Authenticated, HardwareOf } from './evidence/authenticated.ts';
 import { launchCommandLine, PREDICTED_REGISTERS, predictPcrs, type TpmLaunch } from './measure/index.ts';
 import type { ImageReference, References } from './references.ts';
+import type { BootStatement } from './statement.ts';
 import { allPassed, type Check, compared, notRun, type Verdict } from './verdict.ts';
 
 /**
  * Compares what was measured with what is expected, and the attested policy with what is demanded.
  * Every check that could be made is in the verdict, and every one that could not, with the reason.
  */
-export function appraise(authenticated: Authenticated, references: References, demands: readonly Demand[]): Verdict {
+export async function appraise(
+  authenticated: Authenticated,
+  references: References,
+  demands: readonly Demand[],
+): Promise<Verdict> {
   const { statement } = authenticated;
   const checks = [
     ...authenticated.checks,
-    ...appraiseImage(authenticated, references),
+    ...(await appraiseHardware(authenticated, references)),
     compared('policy', statement.policy === references.policy, `${statement.policy}, expected ${references.policy}`),
     appraiseBundle(statement.bundle, references),
     appraiseOwner(statement.owner, references),
@@ -31,8 +37,21 @@ export function appraise(authenticated: Authenticated, references: References, d
   };
 }
 
+async function appraiseHardware(authenticated: Authenticated, references: References): Promise<Check[]> {
+  const { hardware, statement, policyBytes } = authenticated;
+  const launch = { policy: references.policy as PolicyDigest, policyBytes, statement };
+  switch (hardware.kind) {
+    case 'tpm':
+      return appraiseImage(hardware, statement, references);
+    case 'snp':
+      return appraiseSnpLaunch(hardware, references.snp ?? [], launch);
+    case 'tdx':
+      return appraiseTdxLaunch(hardware, references.tdx ?? [], launch);
+  }
+}
+
 /** The registers, against the reference image that explains most of them. */
-function appraiseImage({ tpm, statement }: Authenticated, { images, policy }: References): Check[] {
+function appraiseImage(tpm: HardwareOf<'tpm'>, statement: BootStatement, { images, policy }: References): Check[] {
   const candidates = images.flatMap((image) =>
     (['kernel', 'disk'] as const).map((boot) => {
       const commandLine = tpm.commandLine === null ? null : launchCommandLine(image, policy as PolicyDigest);

@@ -4,6 +4,9 @@ import * as z from 'zod';
 import { decodeJson } from './canonical.ts';
 import type { DigestText } from './digest.ts';
 import { AppraisalError } from './errors.ts';
+import type { SevSection } from './measure/ovmf.ts';
+import type { Vmm } from './measure/snp-vmsa.ts';
+import type { SnpProduct, TcbVersion } from './snp/product.ts';
 import type { Ed25519Text } from './statement.ts';
 
 /** What a client must know of a base image to predict the registers of a TPM. */
@@ -31,6 +34,52 @@ export interface Anchors {
   readonly unsafeSwtpmRoots: readonly DigestText<'sha256'>[];
   /** Certificates (base64 of DER) to build paths with. Not trusted by themselves: only the digests above are. */
   readonly certificates: readonly string[];
+  /** Makers of confidential processors whose own roots are trusted. Absent: of none, and their evidence is refused. */
+  readonly vendors?: readonly Vendor[];
+  /** SHA-256 of the DER of roots of processors in software, which can sign anything. Only for development. */
+  readonly unsafeSiliconRoots?: readonly DigestText<'sha256'>[];
+}
+
+/** Makers of confidential processors. */
+export type Vendor = 'amd' | 'intel';
+
+/** A launch of a base image under SEV-SNP that is accepted. */
+export interface SnpReference {
+  /** SHA-256 of the UKI: the base image's identity. */
+  readonly id: DigestText<'sha256'>;
+  /** What {@link describeSnpFirmware} says of the OVMF build. */
+  readonly firmware: {
+    readonly digest: DigestText<'sha384'>;
+    readonly sections: readonly SevSection[];
+    readonly resetEip: number;
+    readonly hashesTable: number | null;
+  };
+  /** SHA-256 of the kernel and initrd files as the launcher hands them over. */
+  readonly kernel: DigestText<'sha256'>;
+  readonly initrd: DigestText<'sha256'>;
+  /** To which the policy is appended at launch. */
+  readonly commandLine: string;
+  /** Accepted numbers of processors. */
+  readonly vcpus: readonly number[];
+  readonly vmm: Vmm;
+  /** CPUID 1 EAX of the processor model that QEMU shows. */
+  readonly cpuSignature: number;
+  /** SEV_FEATURES. */
+  readonly features: number;
+  /** Lowest TCB versions by product line, of the reported, committed, current and launch TCB alike; or "any". */
+  readonly floors: Readonly<Partial<Record<SnpProduct, TcbVersion>>> | 'any';
+}
+
+/** A launch of a base image under TDX that is accepted. */
+export interface TdxReference {
+  readonly id: DigestText<'sha256'>;
+  /** The firmware and its memory model; its configuration; boot up to the kernel. */
+  readonly mrtd: DigestText<'sha384'>;
+  readonly rtmr0: DigestText<'sha384'>;
+  readonly rtmr1: DigestText<'sha384'>;
+  readonly initrd: DigestText<'sha384'>;
+  /** To which the policy is appended at launch. */
+  readonly commandLine: string;
 }
 
 /** Reference values and trust anchors of one deployment. */
@@ -44,6 +93,9 @@ export interface References {
   /** Key of the policy's owner, or "any". */
   readonly owner: 'any' | Ed25519Text;
   readonly anchors: Anchors;
+  /** Accepted launches of confidential VMs. Absent accepts none. */
+  readonly snp?: readonly SnpReference[];
+  readonly tdx?: readonly TdxReference[];
 }
 
 const sha256Text = z.templateLiteral(['sha256:', z.string().regex(/^[0-9a-f]{64}$/)]);
@@ -59,6 +111,57 @@ const imageSchema = z.strictObject({
   commandLine: z.string().min(1).max(2048),
 });
 
+const u32 = z.int().min(0).max(0xffff_ffff);
+const commandLine = z.string().min(1).max(2048);
+const svn = z.int().min(0).max(255);
+const tcbSchema = z.strictObject({
+  fmc: svn.exactOptional(),
+  bootloader: svn.exactOptional(),
+  tee: svn.exactOptional(),
+  snp: svn.exactOptional(),
+  microcode: svn.exactOptional(),
+});
+const snpSchema: z.ZodType<SnpReference> = z.strictObject({
+  id: sha256Text,
+  firmware: z.strictObject({
+    digest: sha384Text,
+    sections: z
+      .array(
+        z.strictObject({
+          kind: z.enum(['secMem', 'secrets', 'cpuid', 'svsmCaa', 'kernelHashes']),
+          gpa: u32,
+          size: u32.max(1 << 20),
+        }),
+      )
+      .max(64),
+    resetEip: u32,
+    hashesTable: u32.nullable(),
+  }),
+  kernel: sha256Text,
+  initrd: sha256Text,
+  commandLine,
+  vcpus: z.array(z.int().min(1).max(512)).min(1).max(16),
+  vmm: z.enum(['qemu', 'ec2', 'gce']),
+  cpuSignature: u32,
+  features: u32,
+  floors: z.union([
+    z.literal('any'),
+    z.strictObject({
+      Milan: tcbSchema.exactOptional(),
+      Genoa: tcbSchema.exactOptional(),
+      Turin: tcbSchema.exactOptional(),
+    }),
+  ]),
+});
+const tdxSchema: z.ZodType<TdxReference> = z.strictObject({
+  id: sha256Text,
+  mrtd: sha384Text,
+  rtmr0: sha384Text,
+  rtmr1: sha384Text,
+  initrd: sha384Text,
+  commandLine,
+});
+
 const referencesSchema: z.ZodType<References> = z.strictObject({
   enclaim: z.literal('references/1'),
   images: z.array(imageSchema).max(64),
@@ -70,7 +173,14 @@ const referencesSchema: z.ZodType<References> = z.strictObject({
     endorsementRoots: z.array(sha256Text).max(64),
     unsafeSwtpmRoots: z.array(sha256Text).max(64),
     certificates: z.array(z.base64().max(16 * 1024)).max(64),
+    vendors: z
+      .array(z.enum(['amd', 'intel']))
+      .max(2)
+      .exactOptional(),
+    unsafeSiliconRoots: z.array(sha256Text).max(8).exactOptional(),
   }),
+  snp: z.array(snpSchema).max(16).exactOptional(),
+  tdx: z.array(tdxSchema).max(64).exactOptional(),
 });
 
 const LIMIT = 256 * 1024;

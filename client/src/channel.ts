@@ -13,8 +13,11 @@ import type { Attestation } from './attestation.ts';
 import { AttestedCredentials } from './credentials.ts';
 import { ChannelError } from './errors.ts';
 import { type Call, type CheckedReceipt, receiptCall } from './receipt-call.ts';
+import { type CollateralSource, VendorCollateral } from './vendor-collateral.ts';
 
 const HANDSHAKE_MS = 30_000;
+/** One cache for all channels of this process. */
+const MAKERS = new VendorCollateral();
 
 /** What no caller can have otherwise. */
 const FIXED_OPTIONS: ChannelOptions = {
@@ -32,6 +35,8 @@ export interface ConnectOptions {
   readonly demands?: readonly Demand[];
   /** Milliseconds since 1970; by default this machine's clock. */
   readonly now?: () => number;
+  /** Certificates and lists that evidence of a processor came without; by default from their makers' services. */
+  readonly collateral?: CollateralSource;
   /** Milliseconds until the first verdict must be there; by default 60 000. */
   readonly timeout?: number;
   /** Milliseconds that one connection may take over TLS and evidence; by default 30 000. */
@@ -75,7 +80,8 @@ export class AttestedChannel implements Channel {
     const { references, demands = [], now = Date.now, onReceipt = () => {}, onAttested = () => {} } = options;
     this.#onReceipt = onReceipt;
     this.#first.promise.catch(() => {});
-    const expectations = { references, demands, now };
+    const collateral = options.collateral ?? MAKERS;
+    const expectations = { references, demands, now, collateral };
     const credentials = new AttestedCredentials(expectations, options.handshakeTimeout ?? HANDSHAKE_MS, {
       attested: (attestation, peer) => {
         this.#attestations.set(peer, attestation);

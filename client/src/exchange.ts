@@ -17,6 +17,7 @@ import type { Attestation } from './attestation.ts';
 import { makeCredential } from './credential.ts';
 import { ChannelError, VerdictError } from './errors.ts';
 import { FrameStream } from './frame-stream.ts';
+import type { CollateralSource } from './vendor-collateral.ts';
 
 /** What a connection has to show. */
 export interface Expectations {
@@ -24,6 +25,8 @@ export interface Expectations {
   readonly demands: readonly Demand[];
   /** Milliseconds since 1970, asked at each verification. */
   readonly now: () => number;
+  /** Where certificates and lists come from that the evidence lacks. */
+  readonly collateral: CollateralSource;
 }
 
 const NONCE_LENGTH = 32;
@@ -35,7 +38,7 @@ const SECRET_LENGTH = 32;
  */
 export async function demandEvidence(
   socket: TLSSocket,
-  { references, demands, now }: Expectations,
+  { references, demands, now, collateral }: Expectations,
 ): Promise<Attestation> {
   using frames = new FrameStream(socket);
   const nonce = randomBytes(NONCE_LENGTH);
@@ -47,10 +50,11 @@ export async function demandEvidence(
   await frames.send({ case: 'hello', value: { version: HANDSHAKE_VERSION, nonce } });
   const { value } = await frames.receive('evidence');
   const activation = await activateUnlessPinned(frames, value, references);
+  await collateral.complete(value);
   const context: Context = { now: now(), channel, activation };
   const evidence = toBinary(EvidenceSchema, value);
   const authenticated = await verifyEvidence(evidence, references.anchors, context);
-  const verdict = appraise(authenticated, references, demands);
+  const verdict = await appraise(authenticated, references, demands);
   if (!verdict.ok) throw new VerdictError(verdict);
   await frames.send({ case: 'done', value: {} });
   return { verdict, statement: authenticated.statement, bootDigest: authenticated.bootDigest, evidence };

@@ -8,3 +8,4 @@ export type { CheckedReceipt } from './receipt-call.ts';
 export { parseReceiptFile, type ReceiptFile, receiptFile, verifyReceiptFile } from './receipt-file.ts';
 export { describeServices } from './reflection.ts';
 export { type SavedOptions, verifySaved } from './saved.ts';
+export { type CollateralSource, VendorCollateral, type VendorCollateralOptions } from './vendor-collateral.ts';

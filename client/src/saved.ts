@@ -19,6 +19,6 @@ export async function verifySaved(
 ): Promise<Attestation> {
   const context = { now: now(), channel: 'offline', activation: null } as const;
   const authenticated = await verifyEvidence(evidence, references.anchors, context);
-  const verdict = appraise(authenticated, references, demands);
+  const verdict = await appraise(authenticated, references, demands);
   return { verdict, statement: authenticated.statement, bootDigest: authenticated.bootDigest, evidence };
 }

@@ -2,7 +2,9 @@
 
 import type { Policy } from '@enclaim/policy-schema/admission';
 import type { DigestText } from '../digest.ts';
+import type { AuthenticatedSnp } from '../snp/index.ts';
 import type { BootStatement, Platform } from '../statement.ts';
+import type { AuthenticatedTdx } from '../tdx/index.ts';
 import type { ClockInfo, PcrValues } from '../tpm/index.ts';
 import type { Check } from '../verdict.ts';
 
@@ -48,13 +50,33 @@ export interface Authenticated {
   readonly bootDigest: Uint8Array;
   /** The policy whose digest the statement and the registers carry. */
   readonly policy: Policy;
-  readonly tpm: TpmAuthenticated;
+  /** Canonical bytes of the policy. */
+  readonly policyBytes: Uint8Array;
+  readonly hardware: Hardware;
   /** What was proved on the way, for the verdict. */
   readonly checks: readonly Check[];
 }
 
+/** The 64 bytes that hardware signed: root of the batch, digest of the boot statement. */
+export interface Signed {
+  readonly root: Uint8Array;
+  readonly boot: Uint8Array;
+}
+
+/** What is known of the platform. Command lines are as the evidence gives them. */
+export type Hardware =
+  | TpmAuthenticated
+  /** **Trust**: the command line is shown by the launch digest, in appraisal. */
+  | { readonly kind: 'snp'; readonly snp: AuthenticatedSnp; readonly commandLine: string }
+  /** **Trust**: the command line is shown by RTMR2, in appraisal. */
+  | { readonly kind: 'tdx'; readonly tdx: AuthenticatedTdx; readonly commandLine: string };
+
+/** What is known of one kind of platform. */
+export type HardwareOf<K extends Hardware['kind']> = Extract<Hardware, { kind: K }>;
+
 /** What is known of a TPM platform. */
 export interface TpmAuthenticated {
+  readonly kind: 'tpm';
   /** Registers 0 to 15 of the SHA-256 bank. */
   readonly registers: PcrValues;
   /** The command line, as register 12 confirms it; null where none was passed to the stub. */

@@ -20,16 +20,16 @@ import type { BootStatement } from '../statement.ts';
 import { type PcrValues, parsePublic, spkiOf, verifyQuote } from '../tpm/index.ts';
 import { type Check, passed } from '../verdict.ts';
 import { type Certificate, parseCertificate, verifyChain } from '../x509/index.ts';
-import type { Context, KeyTrust, TpmAuthenticated } from './authenticated.ts';
+import type { Context, Hardware, KeyTrust, Signed } from './authenticated.ts';
 
 /** Proves the hardware part. @throws EvidenceError */
 export async function verifyTpm(
   evidence: Evidence,
   statement: BootStatement,
-  signed: { readonly root: Uint8Array; readonly boot: Uint8Array },
+  signed: Signed,
   anchors: Anchors,
   context: Context,
-): Promise<{ authenticated: TpmAuthenticated; checks: Check[] }> {
+): Promise<{ hardware: Hardware; checks: Check[] }> {
   if (evidence.hardware.case !== 'tpm') throw new EvidenceError('platform', 'evidence of platform tpm without a quote');
   const tpm = evidence.hardware.value;
   const registers = registersOf(tpm);
@@ -41,7 +41,7 @@ export async function verifyTpm(
   verifyMeasured(registers, statement);
   const commandLine = verifyCommandLine(tpm, registers);
   return {
-    authenticated: { registers, commandLine, attestationKey, trust, clock: quote.clockInfo },
+    hardware: { kind: 'tpm', registers, commandLine, attestationKey, trust, clock: quote.clockInfo },
     checks: [
       passed(
         'quote.signature',

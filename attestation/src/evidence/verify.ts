@@ -11,7 +11,9 @@ import { parsePart } from '../part.ts';
 import type { Anchors } from '../references.ts';
 import { type BootStatement, bootDigest, decodeStatement } from '../statement.ts';
 import { type Check, notRun, passed } from '../verdict.ts';
-import type { Authenticated, Context } from './authenticated.ts';
+import type { Authenticated, Context, Signed } from './authenticated.ts';
+import { verifySnpHardware } from './snp.ts';
+import { verifyTdxHardware } from './tdx.ts';
 import { verifyTpm } from './tpm.ts';
 
 /** Largest evidence message in bytes. */
@@ -28,17 +30,21 @@ export async function verifyEvidence(bytes: Uint8Array, anchors: Anchors, contex
   const policy = verifyPolicy(evidence, statement);
   const leaf = verifyLeaf(evidence, statement, context);
   const boot = bootDigest(evidence.statement);
-  const tpm = await verifyTpm(evidence, statement, { root: leaf.root, boot }, anchors, context);
+  const { hardware, checks } = await verifyHardware(evidence, statement, { root: leaf.root, boot }, anchors, context);
   return {
     platform: statement.platform,
     statement,
     bootDigest: boot,
     policy,
-    tpm: tpm.authenticated,
+    policyBytes: evidence.policy,
+    hardware,
     checks: [
-      ...tpm.checks,
+      ...checks,
       ...freshness(leaf.nonce, context),
-      passed('policy.binding', `registers, statement and policy agree on ${statement.policy}`),
+      passed(
+        'policy.binding',
+        `${hardware.kind === 'tpm' ? 'registers, ' : ''}statement and policy agree on ${statement.policy}`,
+      ),
     ],
   } as unknown as Authenticated;
 }
@@ -48,8 +54,26 @@ function verifyStatement({ statement: bytes, platform }: Evidence): BootStatemen
   if (statement.platform !== platform) {
     throw new EvidenceError('platform', `evidence of platform ${platform}, statement of ${statement.platform}`);
   }
-  if (platform !== 'tpm') throw new EvidenceError('platform', `platform ${platform} is not verified by this version`);
   return statement;
+}
+
+function verifyHardware(
+  evidence: Evidence,
+  statement: BootStatement,
+  signed: Signed,
+  anchors: Anchors,
+  context: Context,
+): ReturnType<typeof verifyTpm> {
+  switch (statement.platform) {
+    case 'tpm':
+      return verifyTpm(evidence, statement, signed, anchors, context);
+    case 'snp':
+      return verifySnpHardware(evidence, signed, anchors, context);
+    case 'tdx':
+      return verifyTdxHardware(evidence, signed, anchors, context);
+    default:
+      throw new EvidenceError('platform', `platform ${statement.platform} is not verified by this version`);
+  }
 }
 
 function verifyPolicy({ policy: bytes }: Evidence, statement: BootStatement): Policy {

@@ -23,7 +23,7 @@ export interface TpmLaunch {
 }
 
 /** The command line of a launch that measures its policy. */
-export function launchCommandLine(image: ImageReference, policy: DigestText<'sha384'>): string {
+export function launchCommandLine(image: Pick<ImageReference, 'commandLine'>, policy: DigestText<'sha384'>): string {
   return `${image.commandLine} enclaim.policy=${policy}`;
 }
 

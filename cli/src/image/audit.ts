@@ -67,9 +67,11 @@ async function readMachine({ evidence, references }: AuditOptions): Promise<Mach
   if (references === undefined) throw new UsageError('--evidence needs --references: unsigned registers show nothing');
   const { anchors } = parseReferences(await readInput(references));
   const context = { now: Date.now(), channel: 'offline', activation: null } as const;
-  const { tpm, statement } = await verifyEvidence(await readInput(evidence), anchors, context);
+  const { hardware, statement } = await verifyEvidence(await readInput(evidence), anchors, context);
+  if (hardware.kind !== 'tpm')
+    throw new UsageError(`evidence of platform ${hardware.kind} holds no registers of a TPM`);
   const { policy, bundle } = statement;
-  return { registers: tpm.registers, launch: { commandLine: tpm.commandLine, policy, bundle } };
+  return { registers: hardware.registers, launch: { commandLine: hardware.commandLine, policy, bundle } };
 }
 
 /** The bytes beside a manifest, which may have been changed after it was written. */

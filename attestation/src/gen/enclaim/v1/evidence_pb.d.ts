@@ -55,6 +55,18 @@ export declare type Evidence = Message<"enclaim.v1.Evidence"> & {
      */
     value: TpmEvidence;
     case: "tpm";
+  } | {
+    /**
+     * @generated from field: enclaim.v1.SnpEvidence snp = 6;
+     */
+    value: SnpEvidence;
+    case: "snp";
+  } | {
+    /**
+     * @generated from field: enclaim.v1.TdxEvidence tdx = 7;
+     */
+    value: TdxEvidence;
+    case: "tdx";
   } | { case: undefined; value?: undefined };
 };
 
@@ -156,6 +168,128 @@ export declare type TpmEvidence = Message<"enclaim.v1.TpmEvidence"> & {
  * Use `create(TpmEvidenceSchema)` to create a new message.
  */
 export declare const TpmEvidenceSchema: GenMessage<TpmEvidence>;
+
+/**
+ * @generated from message enclaim.v1.SnpEvidence
+ */
+export declare type SnpEvidence = Message<"enclaim.v1.SnpEvidence"> & {
+  /**
+   * ATTESTATION_REPORT; its REPORT_DATA is root, then digest of the boot statement.
+   *
+   * @generated from field: bytes report = 1;
+   */
+  report: Uint8Array;
+
+  /**
+   * DER: the VCEK or VLEK, then ASK (or ASVK) and ARK.
+   *
+   * @generated from field: repeated bytes certificates = 2;
+   */
+  certificates: Uint8Array[];
+
+  /**
+   * DER of the ARK's CRL; empty where none was to be had.
+   *
+   * @generated from field: bytes crl = 3;
+   */
+  crl: Uint8Array;
+
+  /**
+   * The command line that the firmware checked against the measured hashes. Proved by the launch digest.
+   *
+   * @generated from field: string command_line = 4;
+   */
+  commandLine: string;
+};
+
+/**
+ * Describes the message enclaim.v1.SnpEvidence.
+ * Use `create(SnpEvidenceSchema)` to create a new message.
+ */
+export declare const SnpEvidenceSchema: GenMessage<SnpEvidence>;
+
+/**
+ * @generated from message enclaim.v1.TdxEvidence
+ */
+export declare type TdxEvidence = Message<"enclaim.v1.TdxEvidence"> & {
+  /**
+   * Quote of version 4 or 5, without padding; its REPORTDATA is root, then digest of the boot statement.
+   *
+   * @generated from field: bytes quote = 1;
+   */
+  quote: Uint8Array;
+
+  /**
+   * @generated from field: enclaim.v1.TdxCollateral collateral = 2;
+   */
+  collateral?: TdxCollateral | undefined;
+
+  /**
+   * The command line. Proved by RTMR2.
+   *
+   * @generated from field: string command_line = 3;
+   */
+  commandLine: string;
+};
+
+/**
+ * Describes the message enclaim.v1.TdxEvidence.
+ * Use `create(TdxEvidenceSchema)` to create a new message.
+ */
+export declare const TdxEvidenceSchema: GenMessage<TdxEvidence>;
+
+/**
+ * What Intel publishes of a platform: texts and signatures as published, certificates and CRLs in DER, signer first.
+ *
+ * @generated from message enclaim.v1.TdxCollateral
+ */
+export declare type TdxCollateral = Message<"enclaim.v1.TdxCollateral"> & {
+  /**
+   * @generated from field: bytes tcb_info = 1;
+   */
+  tcbInfo: Uint8Array;
+
+  /**
+   * @generated from field: bytes tcb_info_signature = 2;
+   */
+  tcbInfoSignature: Uint8Array;
+
+  /**
+   * @generated from field: bytes qe_identity = 3;
+   */
+  qeIdentity: Uint8Array;
+
+  /**
+   * @generated from field: bytes qe_identity_signature = 4;
+   */
+  qeIdentitySignature: Uint8Array;
+
+  /**
+   * @generated from field: repeated bytes tcb_info_chain = 5;
+   */
+  tcbInfoChain: Uint8Array[];
+
+  /**
+   * @generated from field: repeated bytes qe_identity_chain = 6;
+   */
+  qeIdentityChain: Uint8Array[];
+
+  /**
+   * @generated from field: bytes pck_crl = 7;
+   */
+  pckCrl: Uint8Array;
+
+  /**
+   * @generated from field: bytes root_crl = 8;
+   */
+  rootCrl: Uint8Array;
+};
+
+/**
+ * Describes the message enclaim.v1.TdxCollateral.
+ * Use `create(TdxCollateralSchema)` to create a new message.
+ */
+export declare const TdxCollateralSchema: GenMessage<TdxCollateral>;
 
 /**
  * @generated from message enclaim.v1.PcrValue

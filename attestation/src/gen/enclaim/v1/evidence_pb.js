@@ -10,7 +10,7 @@ import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
  * Describes the file enclaim/v1/evidence.proto.
  */
 export const file_enclaim_v1_evidence = /*@__PURE__*/
-  fileDesc("ChllbmNsYWltL3YxL2V2aWRlbmNlLnByb3RvEgplbmNsYWltLnYxIpgBCghFdmlkZW5jZRIQCghwbGF0Zm9ybRgBIAEoCRIRCglzdGF0ZW1lbnQYAiABKAwSDgoGcG9saWN5GAMgASgMEiMKBGxlYWYYBCABKAsyFS5lbmNsYWltLnYxLkJhdGNoTGVhZhImCgN0cG0YBSABKAsyFy5lbmNsYWltLnYxLlRwbUV2aWRlbmNlSABCCgoIaGFyZHdhcmUiRAoJQmF0Y2hMZWFmEgwKBGRhdGEYASABKAwSDQoFaW5kZXgYAiABKA0SDAoEc2l6ZRgDIAEoDRIMCgRwYXRoGAQgAygMIqgBCgtUcG1FdmlkZW5jZRIOCgZhdHRlc3QYASABKAwSEQoJc2lnbmF0dXJlGAIgASgMEhEKCWFrX3B1YmxpYxgDIAEoDBIRCglla19wdWJsaWMYBCABKAwSFgoOZWtfY2VydGlmaWNhdGUYBSABKAwSIgoEcGNycxgGIAMoCzIULmVuY2xhaW0udjEuUGNyVmFsdWUSFAoMY29tbWFuZF9saW5lGAcgASgJIikKCFBjclZhbHVlEg0KBWluZGV4GAEgASgNEg4KBnNoYTI1NhgCIAEoDCJVCgdSZWNlaXB0EgwKBGJvZHkYASABKAwSDQoFaW5kZXgYAiABKA0SDAoEc2l6ZRgDIAEoDRIMCgRwYXRoGAQgAygMEhEKCXNpZ25hdHVyZRgFIAEoDCKBAgoJSGFuZHNoYWtlEiIKBWhlbGxvGAEgASgLMhEuZW5jbGFpbS52MS5IZWxsb0gAEigKCGV2aWRlbmNlGAIgASgLMhQuZW5jbGFpbS52MS5FdmlkZW5jZUgAEigKCGFjdGl2YXRlGAMgASgLMhQuZW5jbGFpbS52MS5BY3RpdmF0ZUgAEioKCWFjdGl2YXRlZBgEIAEoCzIVLmVuY2xhaW0udjEuQWN0aXZhdGVkSAASIAoEZG9uZRgFIAEoCzIQLmVuY2xhaW0udjEuRG9uZUgAEiYKB3JlZnVzZWQYBiABKAsyEy5lbmNsYWltLnYxLlJlZnVzZWRIAEIGCgRzdGVwIicKBUhlbGxvEg8KB3ZlcnNpb24YASABKA0SDQoFbm9uY2UYAiABKAwiPQoIQWN0aXZhdGUSFwoPY3JlZGVudGlhbF9ibG9iGAEgASgMEhgKEGVuY3J5cHRlZF9zZWNyZXQYAiABKAwiGwoJQWN0aXZhdGVkEg4KBnNlY3JldBgBIAEoDCIGCgREb25lIhkKB1JlZnVzZWQSDgoGcmVhc29uGAEgASgJYgZwcm90bzM");
+  fileDesc("ChllbmNsYWltL3YxL2V2aWRlbmNlLnByb3RvEgplbmNsYWltLnYxIugBCghFdmlkZW5jZRIQCghwbGF0Zm9ybRgBIAEoCRIRCglzdGF0ZW1lbnQYAiABKAwSDgoGcG9saWN5GAMgASgMEiMKBGxlYWYYBCABKAsyFS5lbmNsYWltLnYxLkJhdGNoTGVhZhImCgN0cG0YBSABKAsyFy5lbmNsYWltLnYxLlRwbUV2aWRlbmNlSAASJgoDc25wGAYgASgLMhcuZW5jbGFpbS52MS5TbnBFdmlkZW5jZUgAEiYKA3RkeBgHIAEoCzIXLmVuY2xhaW0udjEuVGR4RXZpZGVuY2VIAEIKCghoYXJkd2FyZSJECglCYXRjaExlYWYSDAoEZGF0YRgBIAEoDBINCgVpbmRleBgCIAEoDRIMCgRzaXplGAMgASgNEgwKBHBhdGgYBCADKAwiqAEKC1RwbUV2aWRlbmNlEg4KBmF0dGVzdBgBIAEoDBIRCglzaWduYXR1cmUYAiABKAwSEQoJYWtfcHVibGljGAMgASgMEhEKCWVrX3B1YmxpYxgEIAEoDBIWCg5la19jZXJ0aWZpY2F0ZRgFIAEoDBIiCgRwY3JzGAYgAygLMhQuZW5jbGFpbS52MS5QY3JWYWx1ZRIUCgxjb21tYW5kX2xpbmUYByABKAkiVgoLU25wRXZpZGVuY2USDgoGcmVwb3J0GAEgASgMEhQKDGNlcnRpZmljYXRlcxgCIAMoDBILCgNjcmwYAyABKAwSFAoMY29tbWFuZF9saW5lGAQgASgJImEKC1RkeEV2aWRlbmNlEg0KBXF1b3RlGAEgASgMEi0KCmNvbGxhdGVyYWwYAiABKAsyGS5lbmNsYWltLnYxLlRkeENvbGxhdGVyYWwSFAoMY29tbWFuZF9saW5lGAMgASgJIscBCg1UZHhDb2xsYXRlcmFsEhAKCHRjYl9pbmZvGAEgASgMEhoKEnRjYl9pbmZvX3NpZ25hdHVyZRgCIAEoDBITCgtxZV9pZGVudGl0eRgDIAEoDBIdChVxZV9pZGVudGl0eV9zaWduYXR1cmUYBCABKAwSFgoOdGNiX2luZm9fY2hhaW4YBSADKAwSGQoRcWVfaWRlbnRpdHlfY2hhaW4YBiADKAwSDwoHcGNrX2NybBgHIAEoDBIQCghyb290X2NybBgIIAEoDCIpCghQY3JWYWx1ZRINCgVpbmRleBgBIAEoDRIOCgZzaGEyNTYYAiABKAwiVQoHUmVjZWlwdBIMCgRib2R5GAEgASgMEg0KBWluZGV4GAIgASgNEgwKBHNpemUYAyABKA0SDAoEcGF0aBgEIAMoDBIRCglzaWduYXR1cmUYBSABKAwigQIKCUhhbmRzaGFrZRIiCgVoZWxsbxgBIAEoCzIRLmVuY2xhaW0udjEuSGVsbG9IABIoCghldmlkZW5jZRgCIAEoCzIULmVuY2xhaW0udjEuRXZpZGVuY2VIABIoCghhY3RpdmF0ZRgDIAEoCzIULmVuY2xhaW0udjEuQWN0aXZhdGVIABIqCglhY3RpdmF0ZWQYBCABKAsyFS5lbmNsYWltLnYxLkFjdGl2YXRlZEgAEiAKBGRvbmUYBSABKAsyEC5lbmNsYWltLnYxLkRvbmVIABImCgdyZWZ1c2VkGAYgASgLMhMuZW5jbGFpbS52MS5SZWZ1c2VkSABCBgoEc3RlcCInCgVIZWxsbxIPCgd2ZXJzaW9uGAEgASgNEg0KBW5vbmNlGAIgASgMIj0KCEFjdGl2YXRlEhcKD2NyZWRlbnRpYWxfYmxvYhgBIAEoDBIYChBlbmNyeXB0ZWRfc2VjcmV0GAIgASgMIhsKCUFjdGl2YXRlZBIOCgZzZWNyZXQYASABKAwiBgoERG9uZSIZCgdSZWZ1c2VkEg4KBnJlYXNvbhgBIAEoCWIGcHJvdG8z");
 
 /**
  * Describes the message enclaim.v1.Evidence.
@@ -34,58 +34,79 @@ export const TpmEvidenceSchema = /*@__PURE__*/
   messageDesc(file_enclaim_v1_evidence, 2);
 
 /**
+ * Describes the message enclaim.v1.SnpEvidence.
+ * Use `create(SnpEvidenceSchema)` to create a new message.
+ */
+export const SnpEvidenceSchema = /*@__PURE__*/
+  messageDesc(file_enclaim_v1_evidence, 3);
+
+/**
+ * Describes the message enclaim.v1.TdxEvidence.
+ * Use `create(TdxEvidenceSchema)` to create a new message.
+ */
+export const TdxEvidenceSchema = /*@__PURE__*/
+  messageDesc(file_enclaim_v1_evidence, 4);
+
+/**
+ * Describes the message enclaim.v1.TdxCollateral.
+ * Use `create(TdxCollateralSchema)` to create a new message.
+ */
+export const TdxCollateralSchema = /*@__PURE__*/
+  messageDesc(file_enclaim_v1_evidence, 5);
+
+/**
  * Describes the message enclaim.v1.PcrValue.
  * Use `create(PcrValueSchema)` to create a new message.
  */
 export const PcrValueSchema = /*@__PURE__*/
-  messageDesc(file_enclaim_v1_evidence, 3);
+  messageDesc(file_enclaim_v1_evidence, 6);
 
 /**
  * Describes the message enclaim.v1.Receipt.
  * Use `create(ReceiptSchema)` to create a new message.
  */
 export const ReceiptSchema = /*@__PURE__*/
-  messageDesc(file_enclaim_v1_evidence, 4);
+  messageDesc(file_enclaim_v1_evidence, 7);
 
 /**
  * Describes the message enclaim.v1.Handshake.
  * Use `create(HandshakeSchema)` to create a new message.
  */
 export const HandshakeSchema = /*@__PURE__*/
-  messageDesc(file_enclaim_v1_evidence, 5);
+  messageDesc(file_enclaim_v1_evidence, 8);
 
 /**
  * Describes the message enclaim.v1.Hello.
  * Use `create(HelloSchema)` to create a new message.
  */
 export const HelloSchema = /*@__PURE__*/
-  messageDesc(file_enclaim_v1_evidence, 6);
+  messageDesc(file_enclaim_v1_evidence, 9);
 
 /**
  * Describes the message enclaim.v1.Activate.
  * Use `create(ActivateSchema)` to create a new message.
  */
 export const ActivateSchema = /*@__PURE__*/
-  messageDesc(file_enclaim_v1_evidence, 7);
+  messageDesc(file_enclaim_v1_evidence, 10);
 
 /**
  * Describes the message enclaim.v1.Activated.
  * Use `create(ActivatedSchema)` to create a new message.
  */
 export const ActivatedSchema = /*@__PURE__*/
-  messageDesc(file_enclaim_v1_evidence, 8);
+  messageDesc(file_enclaim_v1_evidence, 11);
 
 /**
  * Describes the message enclaim.v1.Done.
  * Use `create(DoneSchema)` to create a new message.
  */
 export const DoneSchema = /*@__PURE__*/
-  messageDesc(file_enclaim_v1_evidence, 9);
+  messageDesc(file_enclaim_v1_evidence, 12);
 
 /**
  * Describes the message enclaim.v1.Refused.
  * Use `create(RefusedSchema)` to create a new message.
  */
 export const RefusedSchema = /*@__PURE__*/
-  messageDesc(file_enclaim_v1_evidence, 10);
+  messageDesc(file_enclaim_v1_evidence, 13);
 

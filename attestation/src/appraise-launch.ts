@@ -1,0 +1,136 @@
+/** Appraisal of a direct launch: what SEV-SNP and TDX measured, against what the references predict. */
+
+import type { PolicyDigest } from '@enclaim/policy-schema';
+import { equalBytes, toHex } from './bytes.ts';
+import { parseDigest, sha256 } from './digest.ts';
+import type { HardwareOf } from './evidence/authenticated.ts';
+import { launchCommandLine, launchRtmr, policyRtmr, snpLaunchDigest } from './measure/index.ts';
+import type { SnpReference, TdxReference } from './references.ts';
+import { appraiseSnp, SNP_CAREFUL } from './snp/index.ts';
+import type { BootStatement } from './statement.ts';
+import { appraiseTdx, TDX_CAREFUL } from './tdx/index.ts';
+import { type Check, compared, notRun } from './verdict.ts';
+
+/** What a launch is held against. */
+export interface Launch {
+  readonly policy: PolicyDigest;
+  /** Canonical bytes of the policy. */
+  readonly policyBytes: Uint8Array;
+  readonly statement: BootStatement;
+}
+
+/** A report, against the launches that the references name. */
+export async function appraiseSnpLaunch(
+  { snp, commandLine }: HardwareOf<'snp'>,
+  references: readonly SnpReference[],
+  launch: Launch,
+): Promise<Check[]> {
+  const { measurement, hostData } = snp.report;
+  const predicted = (reference: SnpReference, line: string, vcpus: number): Promise<Uint8Array> =>
+    snpLaunchDigest(firmwareOf(reference), {
+      vmm: reference.vmm,
+      cpuSignature: reference.cpuSignature,
+      features: BigInt(reference.features),
+      vcpus,
+      direct: {
+        kernel: parseDigest('sha256', reference.kernel),
+        initrd: parseDigest('sha256', reference.initrd),
+        commandLine: line,
+      },
+    });
+  let found: SnpReference | undefined;
+  let differs = '';
+  for (const reference of references) {
+    const expected = launchCommandLine(reference, launch.policy);
+    for (const vcpus of reference.vcpus) {
+      if (equalBytes(await predicted(reference, expected, vcpus), measurement)) found = reference;
+      // The same launch but for its command line: say so.
+      else if (equalBytes(await predicted(reference, commandLine, vcpus), measurement))
+        differs = `command line differs: expected "${expected}", measured "${commandLine}"`;
+    }
+  }
+  const measured = toHex(measurement);
+  const reference = found ?? references[0];
+  if (reference === undefined) return [compared('image', false, 'the references name no launch of platform snp')];
+  const image =
+    found === undefined
+      ? compared('image', false, differs || `launch digest ${measured} is none that the references predict`)
+      : compared('image', true, `launch digest as predicted for ${found.id}`);
+  const demands = {
+    ...SNP_CAREFUL,
+    measurements: found === undefined ? [] : [measurement],
+    floors: Object.fromEntries(
+      (['reported', 'committed', 'current', 'launch'] as const).map((which) => [which, reference.floors]),
+    ) as typeof SNP_CAREFUL.floors,
+  };
+  return [
+    image,
+    ...appraiseSnp(snp, demands).filter(({ id }) => !SHOWN_ELSEWHERE.includes(id)),
+    policyGiven('snp.host-data', hostData, sha256(launch.policyBytes)),
+  ];
+}
+
+/** A quote, against the launches that the references name. */
+export function appraiseTdxLaunch(
+  { tdx, commandLine }: HardwareOf<'tdx'>,
+  references: readonly TdxReference[],
+  launch: Launch,
+): Check[] {
+  const { mrTd, rtmrs, mrConfigId } = tdx.quote.report;
+  const candidates = references.map((reference) => {
+    const expected = [
+      parseDigest('sha384', reference.mrtd),
+      parseDigest('sha384', reference.rtmr0),
+      parseDigest('sha384', reference.rtmr1),
+      launchRtmr(launchCommandLine(reference, launch.policy), reference.initrd),
+      policyRtmr(launch.policy, launch.statement.bundle),
+    ];
+    const equal = [mrTd, ...rtmrs].map((found, index) => equalBytes(found, expected[index] ?? new Uint8Array()));
+    return { reference, expected, equal, score: equal.filter(Boolean).length };
+  });
+  const [first, ...others] = candidates;
+  if (first === undefined) return [compared('image', false, 'the references name no launch of platform tdx')];
+  const { reference, expected, equal } = others.reduce((a, b) => (b.score > a.score ? b : a), first);
+  const line = launchCommandLine(reference, launch.policy);
+  const registers = ['tdx.mrtd', 'tdx.rtmr0', 'tdx.rtmr1', 'tdx.rtmr2', 'tdx.rtmr3'].map((id, index) => {
+    const ok = equal[index] === true;
+    if (ok) return compared(id, true, `as predicted for ${reference.id}`);
+    const found = toHex([mrTd, ...rtmrs][index] ?? new Uint8Array());
+    const why =
+      id === 'tdx.rtmr2' && equalBytes(launchRtmr(commandLine, reference.initrd), rtmrs[2] ?? new Uint8Array())
+        ? `: command line differs: expected "${line}", measured "${commandLine}"`
+        : '';
+    return compared(id, false, `${found}, expected ${toHex(expected[index] ?? new Uint8Array())}${why}`);
+  });
+  return [
+    ...registers,
+    ...appraiseTdx(tdx, TDX_CAREFUL).filter(({ id }) => !SHOWN_ELSEWHERE.includes(id)),
+    policyGiven('tdx.mr-config-id', mrConfigId, parseDigest('sha384', launch.policy)),
+  ];
+}
+
+/** Compared above with what was predicted, or already by the proof of the evidence. */
+const SHOWN_ELSEWHERE: readonly string[] = [
+  'snp.measurement',
+  'snp.report-data',
+  'snp.host-data',
+  'tdx.report-data',
+  'tdx.mr-config-id',
+  'tdx.mrtd',
+  'tdx.rtmr0',
+  'tdx.rtmr1',
+  'tdx.rtmr2',
+  'tdx.rtmr3',
+];
+
+/** A field that a host may set to the policy's digest at launch. Where it did not, the launch digest carries the policy. */
+function policyGiven(id: string, found: Uint8Array, digest: Uint8Array): Check {
+  if (found.every((byte) => byte === 0))
+    return notRun(id, 'not set by the host: the launch measurement names the policy');
+  return compared(id, equalBytes(found, digest), `${toHex(found)}, expected the policy's ${toHex(digest)}`);
+}
+
+function firmwareOf({ firmware }: SnpReference): Parameters<typeof snpLaunchDigest>[0] {
+  const { digest, sections, resetEip, hashesTable } = firmware;
+  return { digest: parseDigest('sha384', digest), sections, resetEip, hashesTable: hashesTable ?? undefined };
+}

@@ -1,0 +1,237 @@
+/** Collateral that evidence came without, from the makers' own services, cached. Nothing of it is believed: it is signed. */
+
+import { create } from '@bufbuild/protobuf';
+import { fromHex, fromUtf8, toHex, utf8 } from '@enclaim/attestation/bytes';
+import { CollateralError, DecodeError } from '@enclaim/attestation/errors';
+import { type Evidence, TdxCollateralSchema } from '@enclaim/attestation/evidence';
+import { parsePart } from '@enclaim/attestation/part';
+import { parseReport, productOf, type SnpReport, tcbVersion } from '@enclaim/attestation/snp';
+import { parseQuote, readPckPlatform, type TdxCollateral } from '@enclaim/attestation/tdx';
+import { parseCertificate, parsePem } from '@enclaim/attestation/x509';
+
+/** Where a connection gets what its evidence came without. */
+export interface CollateralSource {
+  /** Fills in what is missing, and leaves alone what is there. @throws CollateralError, EvidenceError `format` */
+  complete(evidence: Evidence): Promise<void>;
+}
+
+/** How a source works; by default over this machine's network. */
+export interface VendorCollateralOptions {
+  readonly fetch?: typeof fetch;
+  /** Milliseconds since 1970. */
+  readonly now?: () => number;
+  /** Milliseconds that an answer is used before it is asked for again; by default an hour. */
+  readonly keep?: number;
+}
+
+const AMD = 'https://kdsintf.amd.com';
+const INTEL = 'https://api.trustedservices.intel.com';
+const INTEL_ROOT_CRL = 'https://certificates.trustedservices.intel.com/IntelSGXRootCA.der';
+
+const LARGEST_ANSWER = 1 << 20;
+const LONGEST_ANSWER_MS = 10_000;
+const MOST_KEPT = 1024;
+const FIRST_WAIT_MS = 1_000;
+const LONGEST_WAIT_MS = 300_000;
+
+interface Answer {
+  readonly body: Uint8Array;
+  readonly headers: Headers;
+}
+
+/** One address: the last good answer, the fetch under way, and until when it is left alone. */
+interface Place {
+  answer?: Answer;
+  fetched: number;
+  failures: number;
+  /** Not before this time is it asked again. */
+  retryAt: number;
+  running?: Promise<Answer>;
+}
+
+/** The services of AMD (KDS) and Intel (PCS version 4). */
+export class VendorCollateral implements CollateralSource {
+  readonly #fetch: typeof fetch;
+  readonly #now: () => number;
+  readonly #keep: number;
+  readonly #places = new Map<string, Place>();
+
+  constructor({ fetch: fetchFrom = fetch, now = Date.now, keep = 3_600_000 }: VendorCollateralOptions = {}) {
+    this.#fetch = fetchFrom;
+    this.#now = now;
+    this.#keep = keep;
+  }
+
+  async complete({ hardware }: Evidence): Promise<void> {
+    if (hardware.case === 'snp') {
+      const { value } = hardware;
+      const report = parsePart('format', 'report', value.report, parseReport);
+      if (value.certificates.length === 0) value.certificates = await this.#amdCertificates(report);
+      if (value.crl.length === 0) value.crl = await this.#body(`${amdFolder(report)}/crl`);
+    }
+    if (hardware.case === 'tdx' && hardware.value.collateral === undefined) {
+      const { quote } = hardware.value;
+      const { tcbInfoChain, qeIdentityChain, ...rest } = await this.#intel(quote);
+      const chains = { tcbInfoChain: [...tcbInfoChain], qeIdentityChain: [...qeIdentityChain] };
+      hardware.value.collateral = create(TdxCollateralSchema, { ...rest, ...chains });
+    }
+  }
+
+  async #amdCertificates(report: SnpReport): Promise<Uint8Array[]> {
+    if (report.signer !== 'VCEK') {
+      throw new CollateralError(
+        'missing',
+        `the certificate of a ${report.signer ?? 'key that is none'} comes from its host alone`,
+      );
+    }
+    const folder = amdFolder(report);
+    const product = requireProduct(report);
+    const { fmc, bootloader, tee, snp, microcode } = tcbVersion(product, report.reportedTcb);
+    const levels = { fmcSPL: fmc, blSPL: bootloader, teeSPL: tee, snpSPL: snp, ucodeSPL: microcode };
+    const query = Object.entries(levels)
+      .filter(([, level]) => level !== undefined)
+      .map(([name, level]) => `${name}=${String(level).padStart(2, '0')}`)
+      .join('&');
+    const id = toHex(product === 'Turin' ? report.chipId.subarray(0, 8) : report.chipId);
+    const [leaf, chain] = await Promise.all([
+      this.#body(`${folder}/${id}?${query}`),
+      this.#body(`${folder}/cert_chain`),
+    ]);
+    return [leaf, ...readPem(chain)];
+  }
+
+  async #intel(quote: Uint8Array): Promise<TdxCollateral> {
+    const [leaf] = parsePart('format', 'quote', quote, parseQuote).pckChain;
+    if (leaf === undefined) throw new CollateralError('missing', 'the quote names no platform');
+    const certificate = parsePart('chain', 'PCK certificate', leaf, parseCertificate);
+    const { fmspc } = parsePart('identity', 'PCK certificate', certificate, readPckPlatform);
+    // Intel's two issuers differ in this one word of their names.
+    const ca = fromLatin(certificate.issuer).includes('Processor') ? 'processor' : 'platform';
+    const [tcb, qe, pckCrl, rootCrl] = await Promise.all([
+      this.#answer(`${INTEL}/tdx/certification/v4/tcb?fmspc=${fmspc}`),
+      this.#answer(`${INTEL}/tdx/certification/v4/qe/identity`),
+      this.#body(`${INTEL}/sgx/certification/v4/pckcrl?ca=${ca}&encoding=der`),
+      this.#body(INTEL_ROOT_CRL),
+    ]);
+    const tcbInfo = signedObject('tcbInfo', tcb.body);
+    const qeIdentity = signedObject('enclaveIdentity', qe.body);
+    return {
+      tcbInfo: tcbInfo.text,
+      tcbInfoSignature: tcbInfo.signature,
+      qeIdentity: qeIdentity.text,
+      qeIdentitySignature: qeIdentity.signature,
+      tcbInfoChain: chainIn(tcb.headers, 'TCB-Info-Issuer-Chain'),
+      qeIdentityChain: chainIn(qe.headers, 'SGX-Enclave-Identity-Issuer-Chain'),
+      pckCrl,
+      rootCrl,
+    };
+  }
+
+  async #body(url: string): Promise<Uint8Array> {
+    return (await this.#answer(url)).body;
+  }
+
+  /** From the cache while it is fresh; else fetched, once for all who ask. An older answer is better than none: it is dated. */
+  async #answer(url: string): Promise<Answer> {
+    const place = this.#place(url);
+    if (place.answer !== undefined && this.#now() - place.fetched < this.#keep) return place.answer;
+    if (this.#now() < place.retryAt) {
+      if (place.answer !== undefined) return place.answer;
+      throw new CollateralError('unreachable', `${url} failed ${place.failures} times and is left alone for now`);
+    }
+    place.running ??= this.#refresh(url, place).finally(() => {
+      delete place.running;
+    });
+    return place.running;
+  }
+
+  async #refresh(url: string, place: Place): Promise<Answer> {
+    try {
+      place.answer = await this.#get(url);
+      place.fetched = this.#now();
+      place.failures = 0;
+      return place.answer;
+    } catch (error) {
+      const wait = Math.min(FIRST_WAIT_MS * 2 ** place.failures++, LONGEST_WAIT_MS);
+      place.retryAt = this.#now() + wait * (0.5 + Math.random() / 2);
+      if (place.answer !== undefined) return place.answer;
+      throw error;
+    }
+  }
+
+  async #get(url: string): Promise<Answer> {
+    try {
+      const response = await this.#fetch(url, { redirect: 'error', signal: AbortSignal.timeout(LONGEST_ANSWER_MS) });
+      if (!response.ok)
+        throw new CollateralError('missing', `${url} answers ${response.status}`, {
+          retryable: response.status >= 429,
+        });
+      const chunks: Uint8Array[] = [];
+      let size = 0;
+      for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
+        size += chunk.length;
+        if (size > LARGEST_ANSWER)
+          throw new CollateralError('missing', `${url} answers with more than ${LARGEST_ANSWER} bytes`);
+        chunks.push(chunk);
+      }
+      return { body: Buffer.concat(chunks), headers: response.headers };
+    } catch (cause) {
+      if (cause instanceof CollateralError) throw cause;
+      throw new CollateralError('unreachable', `${url} cannot be reached: ${(cause as Error).message}`, { cause });
+    }
+  }
+
+  #place(url: string): Place {
+    const known = this.#places.get(url);
+    if (known !== undefined) return known;
+    const [oldest] = this.#places.keys();
+    if (this.#places.size >= MOST_KEPT && oldest !== undefined) this.#places.delete(oldest);
+    const place: Place = { fetched: 0, failures: 0, retryAt: 0 };
+    this.#places.set(url, place);
+    return place;
+  }
+}
+
+function requireProduct({ cpu }: SnpReport): NonNullable<ReturnType<typeof productOf>> {
+  const product = cpu === undefined ? undefined : productOf(cpu);
+  if (product === undefined) throw new CollateralError('missing', 'the report does not say of which product it is');
+  return product;
+}
+
+function amdFolder(report: SnpReport): string {
+  return `${AMD}/${report.signer === 'VLEK' ? 'vlek' : 'vcek'}/v1/${requireProduct(report)}`;
+}
+
+function readPem(text: Uint8Array): Uint8Array[] {
+  try {
+    return parsePem(fromUtf8(text), 'CERTIFICATE');
+  } catch (cause) {
+    throw new CollateralError('missing', `no certificates in the answer: ${(cause as Error).message}`, { cause });
+  }
+}
+
+function chainIn(headers: Headers, name: string): Uint8Array[] {
+  const value = headers.get(name);
+  if (value === null) throw new CollateralError('missing', `an answer without ${name}`);
+  try {
+    return parsePem(decodeURIComponent(value), 'CERTIFICATE');
+  } catch (cause) {
+    throw new CollateralError('missing', `${name} holds no certificates: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** The very text that was signed: an object within an object, never written anew. */
+function signedObject(name: string, body: Uint8Array): { text: Uint8Array; signature: Uint8Array } {
+  const pattern = new RegExp(`^\\{"${name}":(\\{.*\\}),"signature":"([0-9a-fA-F]{128})"\\}\\s*$`, 's');
+  const [, text, signature] = pattern.exec(fromUtf8(body)) ?? [];
+  if (text === undefined || signature === undefined) {
+    throw new CollateralError('missing', `the answer is not a signed ${name}`, {
+      cause: new DecodeError('syntax', `not a signed ${name}`, 0),
+    });
+  }
+  return { text: utf8(text), signature: fromHex(signature) };
+}
+
+function fromLatin(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('latin1');
+}

@@ -1,0 +1,436 @@
+/**
+ * SEV-SNP and TDX from end to end: the runtime asks configfs-tsm, processors in software sign, the client gets what is
+ * missing from the makers' services and verifies. Only silicon and network are pretended.
+ */
+
+import assert from 'node:assert/strict';
+import { mkdtemp, open, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import type { References } from '@enclaim/attestation';
+import { parseBundle } from '@enclaim/attestation/bundle';
+import { utf8 } from '@enclaim/attestation/bytes';
+import { digestText, sha256, sha384 } from '@enclaim/attestation/digest';
+import {
+  describeSnpFirmware,
+  launchCommandLine,
+  launchRtmr,
+  policyRtmr,
+  snpLaunchDigest,
+} from '@enclaim/attestation/measure';
+import { parseReferences, type SnpReference, type TdxReference } from '@enclaim/attestation/references';
+import {
+  type ConnectOptions,
+  connect,
+  describeServices,
+  VendorCollateral,
+  VerdictError,
+  verifySaved,
+} from '@enclaim/client';
+import type { BuiltBundle } from '@enclaim/image';
+import { canonicalPolicy, decodePolicy } from '@enclaim/policy-schema';
+import { startRuntime } from '@enclaim/runtime';
+import { openTsmPlatform, TsmDevice, type TsmReport } from '../guest/src/tsm/index.ts';
+import { EPOCH, pemOf } from './fakes/certificates.ts';
+import { certificateTable, FakeTsmTree } from './fakes/configfs-tsm.ts';
+import { fakeFirmware } from './fakes/firmware.ts';
+import { FakePsp, type FakeReport } from './fakes/psp.ts';
+import { type FakeCollateral, FakeQuotingEnclave, type FakeTd } from './fakes/quoting-enclave.ts';
+import { clinicBundle } from './support/app.ts';
+import { failing } from './support/refused.ts';
+import { startWorkers } from './support/worker-process.ts';
+
+const DAY = 86_400_000;
+const now = (): number => EPOCH + DAY;
+const COMMAND_LINE = 'quiet panic=-1';
+const id = digestText('sha256', sha256(utf8('image')));
+
+/** A runtime over a report tree. */
+interface Booted {
+  readonly target: string;
+  stop(): Promise<void>;
+}
+
+async function boot(bundle: BuiltBundle, tree: FakeTsmTree, commandLine: string): Promise<Booted> {
+  await using cleanup = new AsyncDisposableStack();
+  const folder = await mkdtemp(join(tmpdir(), 'enclaim-silicon-'));
+  cleanup.defer(() => rm(folder, { recursive: true }));
+  const handle = cleanup.adopt(await open(join(folder, 'log'), 'w+'), (file) => file.close());
+  const device = cleanup.adopt(await TsmDevice.open('enclaim', tree), (it) => it.close());
+  const runtime = await startRuntime({
+    platform: await openTsmPlatform(device, commandLine),
+    bundle: { ...parseBundle(bundle.bytes), policyDigest: bundle.policy, digest: bundle.digest },
+    image: 'enclaim-test',
+    log: { handle, capacity: 1 << 20 },
+    workers: { factory: startWorkers(), size: 1 },
+    listen: { host: '127.0.0.1', port: 0 },
+  });
+  cleanup.defer(() => runtime.close());
+  const parts = cleanup.move();
+  return { target: `127.0.0.1:${runtime.port}`, stop: () => parts.disposeAsync() };
+}
+
+function referencesFor(
+  bundle: BuiltBundle,
+  pins: readonly `sha256:${string}`[],
+  more: Partial<References>,
+): References {
+  const references: References = {
+    enclaim: 'references/1',
+    images: [],
+    policy: bundle.policy,
+    bundles: [bundle.digest],
+    owner: 'any',
+    anchors: {
+      attestationKeys: [],
+      endorsementRoots: [],
+      unsafeSwtpmRoots: [],
+      certificates: [],
+      unsafeSiliconRoots: pins,
+    },
+    ...more,
+  };
+  return parseReferences(utf8(JSON.stringify(references)));
+}
+
+/** Connects; the required checks that did not pass, or none. */
+async function failed(target: string, options: ConnectOptions): Promise<string[]> {
+  try {
+    (await connect(target, { now, ...options })).close();
+    return [];
+  } catch (error) {
+    assert(error instanceof VerdictError, String(error));
+    return failing(error.verdict.checks);
+  }
+}
+
+/** A service that has these bodies; what it was asked for is kept. */
+function serviceOf(bodies: Readonly<Record<string, Response>>): typeof fetch & { readonly asked: string[] } {
+  const asked: string[] = [];
+  const serve = (async (url: string) => {
+    asked.push(url);
+    return bodies[url]?.clone() ?? new Response('', { status: 404 });
+  }) as unknown as typeof fetch;
+  return Object.assign(serve, { asked });
+}
+
+describe('SEV-SNP', () => {
+  const psp = new FakePsp();
+  let bundle: BuiltBundle;
+  let server: Booted;
+  let references: References;
+  let reference: SnpReference;
+  let measurement: Uint8Array;
+  let measure: (line: string) => Promise<Uint8Array>;
+  let fields: FakeReport = {};
+  let aux: Uint8Array = new Uint8Array();
+  let replayed: Uint8Array | undefined;
+
+  before(async () => {
+    bundle = await clinicBundle();
+    const firmware = await describeSnpFirmware(fakeFirmware());
+    const [kernel, initrd] = [sha256(utf8('kernel')), sha256(utf8('initrd'))];
+    const machine = { vmm: 'qemu', cpuSignature: 0x800f12, features: 1, vcpus: [2] } as const;
+    reference = {
+      id,
+      firmware: {
+        digest: digestText('sha384', firmware.digest),
+        sections: firmware.sections,
+        resetEip: firmware.resetEip,
+        hashesTable: firmware.hashesTable ?? null,
+      },
+      kernel: digestText('sha256', kernel),
+      initrd: digestText('sha256', initrd),
+      commandLine: COMMAND_LINE,
+      ...machine,
+      floors: { Milan: { bootloader: 4, tee: 0, snp: 24, microcode: 219 } },
+    };
+    measure = (commandLine) =>
+      snpLaunchDigest(firmware, { ...machine, features: 1n, vcpus: 2, direct: { kernel, initrd, commandLine } });
+    const commandLine = launchCommandLine(reference, bundle.policy);
+    measurement = await measure(commandLine);
+    references = referencesFor(bundle, psp.pins, { snp: [reference] });
+    aux = certificateTable({ vcek: psp.leaf, ask: psp.ask, ark: psp.ark, crl: psp.crl() });
+    const answer = (reportData: Uint8Array): TsmReport => ({
+      provider: 'sev_guest',
+      outblob: replayed ?? psp.report({ reportData, measurement, ...fields }),
+      auxblob: aux,
+    });
+    server = await boot(bundle, new FakeTsmTree(answer), commandLine);
+  });
+  after(() => server.stop());
+
+  /** With these fields in the report, these required checks fail. */
+  async function failsWith(changed: FakeReport): Promise<string[]> {
+    fields = changed;
+    try {
+      return await failed(server.target, { references });
+    } finally {
+      fields = {};
+    }
+  }
+
+  test('is called over evidence that verifies offline, too', async () => {
+    const channel = await connect(server.target, { references, now });
+    try {
+      assert.deepEqual((await describeServices(channel)).services, ['clinic.v1.Intake']);
+      const { verdict, evidence } = channel.attestation;
+      assert.equal(verdict.platform, 'snp');
+      assert.match(verdict.checks.find((check) => check.id === 'quote.key')?.detail ?? '', /named as unsafe/);
+      assert.equal((await verifySaved(evidence, { references, now })).verdict.ok, true);
+    } finally {
+      channel.close();
+    }
+  });
+
+  test('under production anchors is refused', async () => {
+    const { unsafeSiliconRoots: _, ...anchors } = references.anchors;
+    const production: References = { ...references, anchors: { ...anchors, vendors: ['amd', 'intel'] } };
+    await assert.rejects(connect(server.target, { references: production, now }), { code: 'chain' });
+    await assert.rejects(connect(server.target, { references: { ...references, anchors }, now }), { code: 'platform' });
+  });
+
+  test('with a report that lets the host in is refused', async () => {
+    assert.deepEqual(await failsWith({}), []);
+    assert.deepEqual(await failsWith({ policy: 0x3_0000n | (1n << 19n) }), ['snp.policy.debug']);
+    assert.deepEqual(await failsWith({ policy: 0x3_0000n | (1n << 18n) }), ['snp.policy.migrationAgent']);
+    assert.deepEqual(await failsWith({ vmpl: 1 }), ['snp.vmpl']);
+    assert.deepEqual(await failsWith({ platformInfo: 0x5n }), ['snp.platform.aliasCheck']);
+  });
+
+  test('with firmware below the floor, or that can still be rolled back, is refused', async () => {
+    const older = psp.tcb - (1n << 56n);
+    assert.deepEqual(await failsWith({ launchTcb: older }), ['snp.tcb.launch']);
+    assert.deepEqual(await failsWith({ committedTcb: older }), ['snp.tcb.committed', 'snp.provisional']);
+    // The key is derived from the reported TCB: a lower one is another key's.
+    fields = { reportedTcb: older };
+    await assert.rejects(connect(server.target, { references, now }), { code: 'identity' });
+    fields = {};
+  });
+
+  test('that launched something else is refused, and the command line is named where it is that', async () => {
+    assert.deepEqual(await failsWith({ measurement: sha384(utf8('something')) }), ['image']);
+    const line = `${COMMAND_LINE} init=/bin/sh enclaim.policy=${bundle.policy}`;
+    const launched = await measure(line);
+    const tree = new FakeTsmTree((reportData) => ({
+      provider: 'sev_guest',
+      outblob: psp.report({ reportData, measurement: launched }),
+      auxblob: aux,
+    }));
+    const other = await boot(bundle, tree, line);
+    try {
+      await assert.rejects(
+        connect(other.target, { references, now }),
+        /command line differs: expected .*init=\/bin\/sh/,
+      );
+    } finally {
+      await other.stop();
+    }
+  });
+
+  test('whose host names another policy is refused, and the right one is shown', async () => {
+    assert.deepEqual(await failsWith({ hostData: sha256(utf8('another policy')) }), ['snp.host-data']);
+    const policy = sha256(canonicalPolicy(decodePolicy(parseBundle(bundle.bytes).policy)));
+    assert.deepEqual(await failsWith({ hostData: policy }), []);
+  });
+
+  test('that replays a report is refused', async () => {
+    replayed = psp.report({ reportData: new Uint8Array(64), measurement });
+    try {
+      await assert.rejects(connect(server.target, { references, now }), { name: 'EvidenceError', code: 'nonce' });
+    } finally {
+      replayed = undefined;
+    }
+  });
+
+  test('with a clock set back or forward is refused', async () => {
+    for (const time of [EPOCH - DAY, EPOCH + 400 * DAY, EPOCH + 4000 * DAY]) {
+      await assert.rejects(connect(server.target, { references, now: () => time }), { code: 'validity' });
+    }
+  });
+
+  test('gets from AMD what its host does not give, once; without it, it is refused', async () => {
+    const KDS = 'https://kdsintf.amd.com/vcek/v1/Milan';
+    const chip = Buffer.from(psp.chipId).toString('hex');
+    const levels = { blSPL: '04', teeSPL: '01', snpSPL: '24', ucodeSPL: '219' };
+    const bodies = {
+      [`${KDS}/${chip}?${new URLSearchParams(levels)}`]: new Response(Buffer.from(psp.leaf)),
+      [`${KDS}/cert_chain`]: new Response(pemOf(psp.ask, psp.ark)),
+      [`${KDS}/crl`]: new Response(Buffer.from(psp.crl())),
+    };
+    const given = aux;
+    aux = new Uint8Array();
+    try {
+      const fetch = serviceOf(bodies);
+      const collateral = new VendorCollateral({ fetch, now });
+      for (let round = 0; round < 2; round++)
+        assert.deepEqual(await failed(server.target, { references, collateral }), []);
+      assert.deepEqual(fetch.asked.toSorted(), Object.keys(bodies).toSorted());
+      const revoked = serviceOf({ ...bodies, [`${KDS}/crl`]: new Response(Buffer.from(psp.crl(0x10001))) });
+      await assert.rejects(
+        connect(server.target, { references, now, collateral: new VendorCollateral({ fetch: revoked, now }) }),
+        { code: 'revoked' },
+      );
+      await assert.rejects(
+        connect(server.target, { references, now, collateral: new VendorCollateral({ fetch: serviceOf({}), now }) }),
+        { name: 'CollateralError', code: 'missing' },
+      );
+    } finally {
+      aux = given;
+    }
+  });
+});
+
+describe('TDX', () => {
+  const enclave = new FakeQuotingEnclave();
+  const mrTd = sha384(utf8('mrtd'));
+  const rtmr0 = sha384(utf8('rtmr0'));
+  const rtmr1 = sha384(utf8('rtmr1'));
+  const initrd = digestText('sha384', sha384(utf8('initrd')));
+  let bundle: BuiltBundle;
+  let server: Booted;
+  let references: References;
+  let rtmrs: readonly Uint8Array[];
+  let td: FakeTd = {};
+
+  before(async () => {
+    bundle = await clinicBundle();
+    const reference: TdxReference = {
+      id,
+      mrtd: digestText('sha384', mrTd),
+      rtmr0: digestText('sha384', rtmr0),
+      rtmr1: digestText('sha384', rtmr1),
+      initrd,
+      commandLine: COMMAND_LINE,
+    };
+    const line = launchCommandLine(reference, bundle.policy);
+    rtmrs = [rtmr0, rtmr1, launchRtmr(line, initrd), policyRtmr(bundle.policy, bundle.digest)];
+    references = referencesFor(bundle, enclave.pins, { tdx: [reference] });
+    const answer = (reportData: Uint8Array): TsmReport => ({
+      provider: 'tdx_guest',
+      // As hosts give it: padded.
+      outblob: Buffer.concat([enclave.quote({ mrTd, rtmrs, reportData, ...td }), Buffer.alloc(512)]),
+      auxblob: new Uint8Array(),
+    });
+    server = await boot(bundle, new FakeTsmTree(answer), line);
+  });
+  after(() => server.stop());
+
+  /** Intel's services, saying this. */
+  function intel(content: FakeCollateral = {}): VendorCollateral {
+    return new VendorCollateral({ fetch: serviceOf(answersOf(content)), now });
+  }
+
+  function answersOf(content: FakeCollateral): Record<string, Response> {
+    const collateral = enclave.collateral(content);
+    const signed = (
+      name: string,
+      text: Uint8Array,
+      signature: Uint8Array,
+      chain: readonly Uint8Array[],
+      header: string,
+    ) =>
+      new Response(`{"${name}":${Buffer.from(text)},"signature":"${Buffer.from(signature).toString('hex')}"}`, {
+        headers: { [header]: encodeURIComponent(pemOf(...chain)) },
+      });
+    const { tcbInfo, tcbInfoSignature, tcbInfoChain, qeIdentity, qeIdentitySignature, qeIdentityChain } = collateral;
+    const base = 'https://api.trustedservices.intel.com';
+    return {
+      [`${base}/tdx/certification/v4/tcb?fmspc=00906ed50000`]: signed(
+        'tcbInfo',
+        tcbInfo,
+        tcbInfoSignature,
+        tcbInfoChain,
+        'TCB-Info-Issuer-Chain',
+      ),
+      [`${base}/tdx/certification/v4/qe/identity`]: signed(
+        'enclaveIdentity',
+        qeIdentity,
+        qeIdentitySignature,
+        qeIdentityChain,
+        'SGX-Enclave-Identity-Issuer-Chain',
+      ),
+      [`${base}/sgx/certification/v4/pckcrl?ca=platform&encoding=der`]: new Response(Buffer.from(collateral.pckCrl)),
+      'https://certificates.trustedservices.intel.com/IntelSGXRootCA.der': new Response(
+        Buffer.from(collateral.rootCrl),
+      ),
+    };
+  }
+
+  async function failsWith(changed: FakeTd, content: FakeCollateral = {}): Promise<string[]> {
+    td = changed;
+    try {
+      return await failed(server.target, { references, collateral: intel(content) });
+    } finally {
+      td = {};
+    }
+  }
+
+  test('is called over evidence that verifies offline, too', async () => {
+    const channel = await connect(server.target, { references, now, collateral: intel() });
+    channel.close();
+    const { verdict, evidence } = channel.attestation;
+    assert.equal(verdict.platform, 'tdx');
+    assert.equal(
+      (await verifySaved(evidence, { references, now })).verdict.ok,
+      true,
+      'the collateral is in the evidence',
+    );
+    await assert.rejects(verifySaved(evidence, { references, now: () => EPOCH + 60 * DAY }), { name: 'EvidenceError' });
+  });
+
+  test('in debug mode, with other registers or another configuration is refused', async () => {
+    assert.deepEqual(await failsWith({ tdAttributes: (1n << 28n) | 1n }), ['tdx.attributes.debug']);
+    assert.deepEqual(await failsWith({ mrTd: sha384(utf8('other firmware')) }), ['tdx.mrtd']);
+    for (let index = 0; index < 4; index++) {
+      const other = rtmrs.with(index, sha384(utf8('other')));
+      assert.deepEqual(await failsWith({ rtmrs: other }), [`tdx.rtmr${index}`]);
+    }
+    assert.deepEqual(await failsWith({ mrConfigId: sha384(utf8('another policy')) }), ['tdx.mr-config-id']);
+    assert.deepEqual(await failsWith({ version: 5 }), []);
+  });
+
+  test('on a platform that Intel calls out of date, or says nothing of, is refused', async () => {
+    assert.deepEqual(await failsWith({}, { statuses: ['OutOfDate'] }), ['tdx.tcb']);
+    await assert.rejects(connect(server.target, { references, now, collateral: intel({ revoked: [3] }) }), {
+      code: 'revoked',
+    });
+    await assert.rejects(
+      connect(server.target, { references, now, collateral: new VendorCollateral({ fetch: serviceOf({}), now }) }),
+      { name: 'CollateralError' },
+    );
+    const silent = { complete: async () => {} };
+    assert.deepEqual(await failed(server.target, { references, collateral: silent }), ['tdx.tcb']);
+  });
+
+  test('under production anchors, or with a replayed quote, is refused', async () => {
+    const { unsafeSiliconRoots: _, ...anchors } = references.anchors;
+    const production: References = { ...references, anchors: { ...anchors, vendors: ['intel'] } };
+    await assert.rejects(connect(server.target, { references: production, now, collateral: intel() }), {
+      code: 'chain',
+    });
+    td = { reportData: new Uint8Array(64) };
+    await assert.rejects(connect(server.target, { references, now, collateral: intel() }), { code: 'nonce' });
+    td = {};
+  });
+});
+
+describe('configfs-tsm', () => {
+  const report = (provider: string): TsmReport => ({ provider, outblob: Uint8Array.of(1), auxblob: new Uint8Array() });
+
+  test('answers that somebody else asked for are not taken', async () => {
+    const tree = new FakeTsmTree(() => report('sev_guest'));
+    const device = await TsmDevice.open('mine', tree);
+    await device.report(new Uint8Array(64));
+    tree.interfere = (write) => write();
+    await assert.rejects(device.report(new Uint8Array(64)), { name: 'TsmError', code: 'interfered' });
+  });
+
+  test('drivers that are not known, and trees that are not there, end in an error', async () => {
+    const device = await TsmDevice.open('mine', new FakeTsmTree(() => report('arm_cca_guest')));
+    await assert.rejects(openTsmPlatform(device, ''), { name: 'TsmError', code: 'unavailable' });
+    await assert.rejects(TsmDevice.open('enclaim-test-no-such-tree'), { name: 'TsmError', code: 'unavailable' });
+    await assert.rejects(device.report(new Uint8Array(63)), RangeError);
+  });
+});
