@@ -36,6 +36,24 @@ test('the whole runs in a browser: no Node, and no code from strings', async () 
   assert.match(digest, /^sha384:[0-9a-f]{96}$/);
 });
 
+test('code from strings is not even tried', async () => {
+  const { code } = await bundle('admission.ts');
+  let asked = 0;
+  const compile = (): never => {
+    asked++;
+    throw new EvalError('no code from strings here');
+  };
+  const globals = {
+    TextEncoder,
+    TextDecoder,
+    structuredClone,
+    Function: compile,
+    bytes: new TextEncoder().encode(POLICY),
+  };
+  assert.throws(() => runInNewContext(`${code}; enclaim.decodePolicy(bytes)`, globals), /not in canonical form/);
+  assert.equal(asked, 0);
+});
+
 test('what runs in the VM has no YAML and no Cedar in it', async () => {
   const { inputs, code } = await bundle('admission.ts');
   assert.deepEqual(
