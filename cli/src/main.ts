@@ -1,3 +1,4 @@
+#!/usr/bin/env node
 /** The `enclaim` command. */
 
 import { Command, CommanderError } from 'commander';
@@ -6,6 +7,11 @@ import { register as registerCall } from './call.ts';
 import { register as registerAudit } from './image/audit.ts';
 import { register as registerBundle } from './image/bundle.ts';
 import { register as registerImage } from './image/image.ts';
+import { register as registerCheck } from './policy/check.ts';
+import { register as registerDiff } from './policy/diff.ts';
+import { register as registerInit } from './policy/init.ts';
+import { register as registerPolicy } from './policy/policy.ts';
+import { register as registerTest } from './policy/test.ts';
 import { register as registerProxy } from './proxy.ts';
 import { register as registerReferences } from './references.ts';
 import { report } from './report.ts';
@@ -19,6 +25,11 @@ const program = new Command('enclaim')
   .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'enclaim: ')) });
 
 for (const register of [
+  registerInit,
+  registerCheck,
+  registerDiff,
+  registerTest,
+  registerPolicy,
   registerImage,
   registerBundle,
   registerRun,

@@ -11,6 +11,7 @@ import {
   policyDigest,
   readDescriptors,
 } from '@enclaim/policy-schema';
+import { checkCedar } from '@enclaim/policy-schema/cedar';
 import { compileHandlers } from './compile.ts';
 import { ImageError } from './errors.ts';
 import { compileProtos } from './protos.ts';
@@ -58,7 +59,7 @@ export async function buildBundle(app: AppSource): Promise<BuiltBundle> {
     compileProtos(app.protoDir),
     compileApp(app.handlersEntry),
   ]);
-  const policy = parsePolicy(source, { file: app.policyFile });
+  const policy = parsePolicy(source, { file: app.policyFile, checks: [checkCedar] });
   const result = match(readDescriptors(descriptors), policy);
   refuseMismatch(result);
   const size = source.length + descriptors.length + handlers.length;
