@@ -16,7 +16,12 @@ import {
 import { RefusalError } from './errors.ts';
 
 /** Kinds of claim that this runtime holds. */
-const HELD: ReadonlySet<ClaimKind> = new Set(['audited-system', 'access-logged', 'no-undisclosed-recipients']);
+const HELD: ReadonlySet<ClaimKind> = new Set([
+  'audited-system',
+  'access-logged',
+  'no-undisclosed-recipients',
+  'no-leakage',
+]);
 
 /**
  * Sentences of the policy that this runtime cannot hold yet, by where they stand. A policy that has one is refused
@@ -40,7 +45,7 @@ function unheld(policy: Policy): { pointer: string; message: string }[] {
     ),
     ...(access.cedar === '' ? [] : [unable('/access/cedar', 'Cedar policies')]),
     ...Object.entries(governance).flatMap(([section, rule]) =>
-      rule === 'none' ? [] : [unable(`/governance/${section}`, section)],
+      rule === 'none' || section === 'leaks' ? [] : [unable(`/governance/${section}`, section)],
     ),
     ...(overrides.length === 0 ? [] : [unable('/overrides', 'overrides')]),
     ...(residency === 'none' ? [] : [unable('/residency', 'residency')]),

@@ -206,9 +206,7 @@ class RunningCall {
       });
       return { refusal: null, response: streams.response ? NOTHING : this.#respond(made) };
     } catch (error) {
-      const refusal = error instanceof RefusalError ? error : new RefusalError('worker', 'the call failed');
-      // A handler that falls over a refusal ends with it: the caller is told which rule it was.
-      return { refusal: refusal.code === 'worker' ? (this.#refused ?? refusal) : refusal, response: NOTHING };
+      return { refusal: this.#refusalOf(error), response: NOTHING };
     }
   }
 
@@ -249,6 +247,15 @@ class RunningCall {
         ...(pointer !== null && { rule: pointer.split('/').slice(0, 3).join('/'), pointer }),
       },
     };
+  }
+
+  /**
+   * What the caller is told. A call that has read what it may not return ends in the same refusal whatever its handler does:
+   * how it fails would say what it read. Otherwise a handler that fell over a refusal ends with that one.
+   */
+  #refusalOf(error: unknown): RefusalError {
+    const refusal = error instanceof RefusalError ? error : new RefusalError('worker', 'the call failed');
+    return this.#context.silenced() ?? (refusal.code === 'worker' ? (this.#refused ?? refusal) : refusal);
   }
 
   async #attempt(operation: Operation): Promise<Json> {

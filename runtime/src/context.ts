@@ -116,6 +116,16 @@ export class CallContext {
     this.#look('response', message);
   }
 
+  /** The refusal of every response from now on, where the call has read what it may not return; else undefined. */
+  silenced(): RefusalError | undefined {
+    try {
+      this.#decide({ kind: 'response' }, this.#read);
+      return undefined;
+    } catch (error) {
+      return error as RefusalError;
+    }
+  }
+
   /** Whether something that the handler chose may stand in the log, which others read. @throws RefusalError `leak` */
   mayLog(message: Json): boolean {
     this.#look('log', message);

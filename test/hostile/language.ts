@@ -10,16 +10,23 @@ const ESCAPES: Readonly<Partial<Record<RealmLayer, Readonly<Record<string, strin
     'process by globalThis': 'return typeof globalThis.process === "object"',
     'process by the Function constructor': 'return typeof Function("return process")() === "object"',
     'process by an indirect eval': 'return typeof (0, eval)("process") === "object"',
-    "process by the context's constructor": 'return typeof ctx.constructor.constructor("return process")() === "object"',
-    "process by the request's constructor": 'return typeof request.constructor.constructor("return process")() === "object"',
-    'process by the constructor of async functions': 'return typeof await (async () => {}).constructor("return process")() === "object"',
-    'process by the constructor of generators': 'return typeof (function* () {}).constructor("return process")().next().value === "object"',
+    "process by the context's constructor":
+      'return typeof ctx.constructor.constructor("return process")() === "object"',
+    "process by the request's constructor":
+      'return typeof request.constructor.constructor("return process")() === "object"',
+    'process by the constructor of async functions':
+      'return typeof await (async () => {}).constructor("return process")() === "object"',
+    'process by the constructor of generators':
+      'return typeof (function* () {}).constructor("return process")().next().value === "object"',
     "process by a granted function's constructor": 'return typeof ctx.now.constructor("return process")() === "object"',
-    "process by a refusal's constructor": 'try { await ctx.store.cases.get("k") } catch (e) { return typeof e.constructor.constructor("return process")() === "object" }',
-    "process by a promise's constructor": 'const p = ctx.store.cases.get("k"); p.catch(() => {}); return typeof p.constructor.constructor("return process")() === "object"',
+    "process by a refusal's constructor":
+      'try { await ctx.store.cases.get("k") } catch (e) { return typeof e.constructor.constructor("return process")() === "object" }',
+    "process by a promise's constructor":
+      'const p = ctx.store.cases.get("k"); p.catch(() => {}); return typeof p.constructor.constructor("return process")() === "object"',
     'process by a stack overflow in a granted function':
       'const f = () => { try { return f() } catch (e) { ctx.store.cases.put("k", 1).catch(() => {}); return e } }; return typeof f().constructor.constructor("return process")() === "object"',
-    'process by a Proxy that is thrown': 'try { throw new Proxy({}, {}) } catch (e) { return typeof e.constructor.constructor("return process")() === "object" }',
+    'process by a Proxy that is thrown':
+      'try { throw new Proxy({}, {}) } catch (e) { return typeof e.constructor.constructor("return process")() === "object" }',
     'a built-in module': 'return typeof process.getBuiltinModule("node:fs").readFileSync === "function"',
     'node:ffi': 'return typeof process.getBuiltinModule("node:ffi").dlopen === "function"',
     'the inspector': 'return typeof process.getBuiltinModule("node:inspector").Session === "function"',
@@ -33,16 +40,22 @@ const ESCAPES: Readonly<Partial<Record<RealmLayer, Readonly<Record<string, strin
     'a timer that outlives the call': 'return typeof setTimeout === "function"',
     'a turn of the loop by setImmediate': 'return typeof setImmediate === "function"',
     'a fine clock by performance': 'return typeof performance.now() === "number"',
-    'a channel to another thread': 'return typeof MessageChannel === "function" && typeof BroadcastChannel === "function"',
+    'a channel to another thread':
+      'return typeof MessageChannel === "function" && typeof BroadcastChannel === "function"',
     'structured clones of foreign objects': 'return typeof structuredClone === "function"',
-    "Node's own symbols for inspection": 'return typeof process.getBuiltinModule("node:util").inspect.custom === "symbol"',
+    "Node's own symbols for inspection":
+      'return typeof process.getBuiltinModule("node:util").inspect.custom === "symbol"',
     'asynchronous hooks': 'return typeof process.getBuiltinModule("node:async_hooks").createHook === "function"',
   },
   'no import expressions': {
-    'process by the error of import()': 'try { await import("node:fs") } catch (e) { return typeof e.constructor.constructor("return process")() === "object" }',
-    'import() with a comment between': 'try { await import/* */("node:fs") } catch (e) { return typeof e.constructor.constructor("return process")() === "object" }',
-    'import() over several lines': 'try { await import\n\u2028\n("node:fs") } catch (e) { return typeof e.constructor.constructor("return process")() === "object" }',
-    'import() in a template': 'try { `${await import("node:fs")}` } catch (e) { return typeof e.constructor.constructor("return process")() === "object" }',
+    'process by the error of import()':
+      'try { await import("node:fs") } catch (e) { return typeof e.constructor.constructor("return process")() === "object" }',
+    'import() with a comment between':
+      'try { await import/* */("node:fs") } catch (e) { return typeof e.constructor.constructor("return process")() === "object" }',
+    'import() over several lines':
+      'try { await import\n\u2028\n("node:fs") } catch (e) { return typeof e.constructor.constructor("return process")() === "object" }',
+    'import() in a template':
+      'try { `${await import("node:fs")}` } catch (e) { return typeof e.constructor.constructor("return process")() === "object" }',
   },
   'no code from strings': {
     'code by eval': 'return eval("1 + 1") === 2',
@@ -53,14 +66,16 @@ const ESCAPES: Readonly<Partial<Record<RealmLayer, Readonly<Record<string, strin
   },
   'no stacks': {
     'files and code of the runtime in a stack': 'return /node:|file:|realm-lab/.test(new Error().stack)',
-    'the stack of a rejection': 'return typeof await Promise.reject(new TypeError()).catch((e) => e.stack) === "string"',
+    'the stack of a rejection':
+      'return typeof await Promise.reject(new TypeError()).catch((e) => e.stack) === "string"',
   },
   'only what computes': {
     'a clock by shared memory': 'return new SharedArrayBuffer(8).byteLength === 8',
     'waiting by Atomics': 'return typeof Atomics.wait === "function"',
     'machine code by WebAssembly': 'return WebAssembly.validate(Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0))',
     "the collector's work by WeakRef": 'return new WeakRef({}).deref() !== undefined',
-    'code that runs when the collector does': 'return typeof new FinalizationRegistry(() => {}).register === "function"',
+    'code that runs when the collector does':
+      'return typeof new FinalizationRegistry(() => {}).register === "function"',
     "the inspector's console": 'return typeof console.log === "function"',
   },
   'time that stands still': {
@@ -90,48 +105,128 @@ interface Crossing {
 const CROSSINGS: Readonly<Partial<Record<RealmLayer, Readonly<Record<string, Crossing>>>>> = {
   'instance per call': {
     'a variable of a module': { top: 'let kept;', plant: 'kept = 1', harvest: 'return kept === 1' },
-    'a cache in a Map': { top: 'const cache = new Map();', plant: 'cache.set("k", 1)', harvest: 'return cache.has("k")' },
+    'a cache in a Map': {
+      top: 'const cache = new Map();',
+      plant: 'cache.set("k", 1)',
+      harvest: 'return cache.has("k")',
+    },
     'an array that grows': { top: 'const seen = [];', plant: 'seen.push(1)', harvest: 'return seen.length > 0' },
-    'a property of a function': { top: 'function memo() {}', plant: 'memo.kept = 1', harvest: 'return memo.kept === 1' },
-    'a static field of a class': { top: 'class K { static kept }', plant: 'K.kept = 1', harvest: 'return K.kept === 1' },
-    'a promise that is settled later': { top: 'const later = Promise.withResolvers();', plant: 'later.resolve(1)', harvest: 'return await Promise.race([later.promise, 0]) === 1' },
-    'a generator that waits': { top: 'const g = (function* () { const all = []; for (;;) all.push(yield all) })(); g.next();', plant: 'g.next(1)', harvest: 'return g.next(2).value.includes(1)' },
+    'a property of a function': {
+      top: 'function memo() {}',
+      plant: 'memo.kept = 1',
+      harvest: 'return memo.kept === 1',
+    },
+    'a static field of a class': {
+      top: 'class K { static kept }',
+      plant: 'K.kept = 1',
+      harvest: 'return K.kept === 1',
+    },
+    'a promise that is settled later': {
+      top: 'const later = Promise.withResolvers();',
+      plant: 'later.resolve(1)',
+      harvest: 'return await Promise.race([later.promise, 0]) === 1',
+    },
+    'a generator that waits': {
+      top: 'const g = (function* () { const all = []; for (;;) all.push(yield all) })(); g.next();',
+      plant: 'g.next(1)',
+      harvest: 'return g.next(2).value.includes(1)',
+    },
     'the global of the bundle': { plant: 'globalThis.kept = 1', harvest: 'return globalThis.kept === 1' },
     'the exports': { plant: 'exports.kept = 1', harvest: 'return exports.kept === 1' },
     'the table of handlers': { plant: 'exports.handlers.kept = 1', harvest: 'return exports.handlers.kept === 1' },
-    'the position of a pattern': { top: 'const pattern = /a/g;', plant: 'pattern.test("aa")', harvest: 'return pattern.lastIndex === 1' },
-    'the context of an earlier call': { top: 'let kept;', plant: 'kept = ctx', harvest: 'return kept !== undefined && kept !== ctx' },
-    'a request that is kept': { top: 'const kept = [];', plant: 'kept.push(request)', harvest: 'return kept.length > 0' },
+    'the position of a pattern': {
+      top: 'const pattern = /a/g;',
+      plant: 'pattern.test("aa")',
+      harvest: 'return pattern.lastIndex === 1',
+    },
+    'the context of an earlier call': {
+      top: 'let kept;',
+      plant: 'kept = ctx',
+      harvest: 'return kept !== undefined && kept !== ctx',
+    },
+    'a request that is kept': {
+      top: 'const kept = [];',
+      plant: 'kept.push(request)',
+      harvest: 'return kept.length > 0',
+    },
     'a property of the own Date': { plant: 'Date.kept = 1', harvest: 'return Date.kept === 1' },
     'a property of the own Math': { plant: 'Math.kept = 1', harvest: 'return Math.kept === 1' },
     'a property of the own crypto': { plant: 'crypto.kept = 1', harvest: 'return crypto.kept === 1' },
-    'a template as a key': { top: 'const keys = new WeakMap(); const tag = (t) => t; const here = () => tag`x`;', plant: 'keys.set(here(), 1)', harvest: 'return keys.get(here()) === 1' },
+    'a template as a key': {
+      top: 'const keys = new WeakMap(); const tag = (t) => t; const here = () => tag`x`;',
+      plant: 'keys.set(here(), 1)',
+      harvest: 'return keys.get(here()) === 1',
+    },
   },
   'frozen intrinsics': {
     'a property of every object': { plant: 'Object.prototype.kept = 1', harvest: 'return ({}).kept === 1' },
-    'push of every array': { plant: 'Array.prototype.push = function () { return 99 }', harvest: 'return [].push(1) === 99' },
-    'then of every promise': { plant: 'const then = Promise.prototype.then; Promise.prototype.then = function (...a) { Promise.kept = 1; return then.apply(this, a) }', harvest: 'await Promise.resolve().then(() => {}); return Promise.kept === 1' },
+    'push of every array': {
+      plant: 'Array.prototype.push = function () { return 99 }',
+      harvest: 'return [].push(1) === 99',
+    },
+    'then of every promise': {
+      plant:
+        'const then = Promise.prototype.then; Promise.prototype.then = function (...a) { Promise.kept = 1; return then.apply(this, a) }',
+      harvest: 'await Promise.resolve().then(() => {}); return Promise.kept === 1',
+    },
     'JSON.parse': { plant: 'JSON.kept = 1', harvest: 'return JSON.kept === 1' },
     'call of every function': { plant: 'Function.prototype.kept = 1', harvest: 'return (() => {}).kept === 1' },
-    'the iterator of arrays': { plant: 'Object.getPrototypeOf([][Symbol.iterator]()).kept = 1', harvest: 'return [].values().kept === 1' },
-    'the prototype of generators': { plant: 'Object.getPrototypeOf(function* () {}).prototype.kept = 1', harvest: 'return (function* () {})().kept === 1' },
-    'the prototype of async generators': { plant: 'Object.getPrototypeOf(async function* () {}).prototype.kept = 1', harvest: 'return (async function* () {})().kept === 1' },
-    'the prototype of async functions': { plant: 'Object.getPrototypeOf(async () => {}).kept = 1', harvest: 'return (async () => {}).kept === 1' },
-    'the prototype of typed arrays': { plant: 'Object.getPrototypeOf(Int8Array.prototype).kept = 1', harvest: 'return new Uint8Array().kept === 1' },
+    'the iterator of arrays': {
+      plant: 'Object.getPrototypeOf([][Symbol.iterator]()).kept = 1',
+      harvest: 'return [].values().kept === 1',
+    },
+    'the prototype of generators': {
+      plant: 'Object.getPrototypeOf(function* () {}).prototype.kept = 1',
+      harvest: 'return (function* () {})().kept === 1',
+    },
+    'the prototype of async generators': {
+      plant: 'Object.getPrototypeOf(async function* () {}).prototype.kept = 1',
+      harvest: 'return (async function* () {})().kept === 1',
+    },
+    'the prototype of async functions': {
+      plant: 'Object.getPrototypeOf(async () => {}).kept = 1',
+      harvest: 'return (async () => {}).kept === 1',
+    },
+    'the prototype of typed arrays': {
+      plant: 'Object.getPrototypeOf(Int8Array.prototype).kept = 1',
+      harvest: 'return new Uint8Array().kept === 1',
+    },
     'Map.prototype.get': { plant: 'Map.prototype.kept = 1', harvest: 'return new Map().kept === 1' },
-    'the matches of a string': { plant: 'Object.getPrototypeOf("".matchAll(/a/g)).kept = 1', harvest: 'return "".matchAll(/a/g).kept === 1' },
-    'helpers of iterators': { plant: 'Object.getPrototypeOf([].values().map((x) => x)).kept = 1', harvest: 'return [].values().map((x) => x).kept === 1' },
-    'segments of texts': { plant: 'Object.getPrototypeOf(new Intl.Segmenter().segment("")).kept = 1', harvest: 'return new Intl.Segmenter().segment("").kept === 1' },
+    'the matches of a string': {
+      plant: 'Object.getPrototypeOf("".matchAll(/a/g)).kept = 1',
+      harvest: 'return "".matchAll(/a/g).kept === 1',
+    },
+    'helpers of iterators': {
+      plant: 'Object.getPrototypeOf([].values().map((x) => x)).kept = 1',
+      harvest: 'return [].values().map((x) => x).kept === 1',
+    },
+    'segments of texts': {
+      plant: 'Object.getPrototypeOf(new Intl.Segmenter().segment("")).kept = 1',
+      harvest: 'return new Intl.Segmenter().segment("").kept === 1',
+    },
     'a class of errors': { plant: 'RangeError.prototype.kept = 1', harvest: 'return new RangeError().kept === 1' },
     'a namespace of Intl': { plant: 'Intl.kept = 1', harvest: 'return Intl.kept === 1' },
-    'Reflect': { plant: 'Reflect.kept = 1', harvest: 'return Reflect.kept === 1' },
-    'a getter that undoes an assignment': { plant: 'Object.getOwnPropertyDescriptor(Date.prototype, "toJSON").value.kept = 1', harvest: 'return Date.prototype.toJSON.kept === 1' },
-    'the global behind the global': { plant: 'Object.getPrototypeOf(globalThis).kept = 1', harvest: 'return Object.getPrototypeOf(globalThis).kept === 1' },
-    'TextEncoder, which all calls share': { plant: 'TextEncoder.kept = 1; TextEncoder.prototype.kept = 1', harvest: 'return TextEncoder.kept === 1 || new TextEncoder().kept === 1' },
+    Reflect: { plant: 'Reflect.kept = 1', harvest: 'return Reflect.kept === 1' },
+    'a getter that undoes an assignment': {
+      plant: 'Object.getOwnPropertyDescriptor(Date.prototype, "toJSON").value.kept = 1',
+      harvest: 'return Date.prototype.toJSON.kept === 1',
+    },
+    'the global behind the global': {
+      plant: 'Object.getPrototypeOf(globalThis).kept = 1',
+      harvest: 'return Object.getPrototypeOf(globalThis).kept === 1',
+    },
+    'TextEncoder, which all calls share': {
+      plant: 'TextEncoder.kept = 1; TextEncoder.prototype.kept = 1',
+      harvest: 'return TextEncoder.kept === 1 || new TextEncoder().kept === 1',
+    },
     'atob, which all calls share': { plant: 'atob.kept = 1', harvest: 'return atob.kept === 1' },
   },
   'frozen bundle': {
-    'the function of the bundle': { top: 'const self2 = arguments.callee;', plant: 'self2.kept = 1', harvest: 'return self2.kept === 1' },
+    'the function of the bundle': {
+      top: 'const self2 = arguments.callee;',
+      plant: 'self2.kept = 1',
+      harvest: 'return self2.kept === 1',
+    },
   },
   'no legacy matches': {
     'the last match of any call': { plant: '/k(ept)/.exec("kept")', harvest: 'return RegExp.$1 === "ept"' },
@@ -146,7 +241,9 @@ const CROSSINGS: Readonly<Partial<Record<RealmLayer, Readonly<Record<string, Cro
   },
 };
 
-function entries<T>(table: Readonly<Partial<Record<RealmLayer, Readonly<Record<string, T>>>>>): [RealmLayer, string, T][] {
+function entries<T>(
+  table: Readonly<Partial<Record<RealmLayer, Readonly<Record<string, T>>>>>,
+): [RealmLayer, string, T][] {
   return Object.entries(table).flatMap(([layer, named]) =>
     Object.entries(named ?? {}).map(([name, what]): [RealmLayer, string, T] => [layer as RealmLayer, name, what]),
   );

@@ -41,7 +41,12 @@ function noRealm(code: string): Realm {
       const { kind, request } = JSON.parse(text);
       if (kind !== 'call') return;
       const never = (): Promise<never> => Promise.reject(new Error('refused'));
-      const ctx = { now: () => '', store: { cases: { get: never, put: never } }, log: never, signal: { addEventListener: () => {} } };
+      const ctx = {
+        now: () => '',
+        store: { cases: { get: never, put: never } },
+        log: never,
+        signal: { addEventListener: () => {} },
+      };
       Promise.resolve()
         .then(() => module.exports.handlers?.[METHOD]?.(request, ctx))
         .then((response) => {
@@ -93,7 +98,16 @@ export async function answers(code: string, requests: readonly unknown[], layer?
   const realm = layer === undefined ? openRealm(code, [METHOD]) : WEAK[layer](code);
   const found: unknown[] = [];
   for (const [call, request] of requests.entries()) {
-    const message = { kind: 'call', call, method: METHOD, request, streams: {}, reads: ['cases'], stores: ['cases'], releases: [] };
+    const message = {
+      kind: 'call',
+      call,
+      method: METHOD,
+      request,
+      streams: {},
+      reads: ['cases'],
+      stores: ['cases'],
+      releases: [],
+    };
     const granted = { time: '2026-01-01T00:00:00.000Z', id: 'id', seed: String(call).padStart(64, '0') };
     realm.receive(JSON.stringify({ ...message, ...granted }));
     let response: unknown;

@@ -1,14 +1,36 @@
-/** `npm run hostile`: tries every attack and prints what stopped it. Fails where one succeeds, or a control does not. */
+/**
+ * `npm run hostile [group]`: tries every attack and prints what stopped it. Fails where an attack succeeds, or where it does
+ * not succeed without the layer that is said to stop it.
+ */
 
+import { type Attack, type Result, tryAttack } from './attack.ts';
+import { budgetAttacks } from './budget.ts';
+import { flowAttacks } from './flow.ts';
 import { languageAttacks } from './language.ts';
-import { type Attack, tryAttack } from './attack.ts';
+import { processAttacks } from './process.ts';
+import { protocolAttacks } from './protocol.ts';
 
-const attacks: readonly Attack[] = [...languageAttacks];
-let bad = 0;
-for (const attack of attacks) {
-  const { outcome } = await tryAttack(attack);
-  if (outcome !== 'stopped') bad++;
-  console.log(`${outcome.padEnd(10)}  ${attack.group.padEnd(18)}  ${attack.layer.padEnd(28)}  ${attack.name}`);
+/** Attacks that may be tried at the same time: these do not measure it. */
+const AT_ONCE = 3;
+
+const [, , wanted] = process.argv;
+const chosen = (attacks: readonly Attack[]): Attack[] =>
+  attacks.filter(({ group }) => wanted === undefined || group === wanted);
+const results: Result[] = [];
+
+async function tryInTurn(attacks: Iterator<Attack>): Promise<void> {
+  for (let next = attacks.next(); !next.done; next = attacks.next()) {
+    const result = await tryAttack(next.value);
+    const { group, layer, name } = result.attack;
+    console.log(`${result.outcome.padEnd(10)}  ${group.padEnd(16)}  ${layer.padEnd(26)}  ${name}`);
+    results.push(result);
+  }
 }
-console.log(`${attacks.length - bad} of ${attacks.length} attacks stopped at the named layer, each with its control`);
-process.exitCode = bad === 0 ? 0 : 1;
+
+const untimed = chosen([...languageAttacks, ...flowAttacks, ...protocolAttacks, ...processAttacks]).values();
+await Promise.all(Array.from({ length: AT_ONCE }, () => tryInTurn(untimed)));
+await tryInTurn(chosen(budgetAttacks).values());
+
+const stopped = results.filter(({ outcome }) => outcome === 'stopped').length;
+console.log(`${stopped} of ${results.length} attacks stopped at the named layer, each with its control`);
+process.exit(stopped === results.length && results.length > 0 ? 0 : 1);

@@ -12,12 +12,12 @@ import {
   readDescriptors,
 } from '@enclaim/policy-schema';
 import { type Admission, admit } from '../../runtime/src/admission.ts';
-import { type Answer, Calls } from '../../runtime/src/calls.ts';
+import { type Answer, Calls as WholeCalls } from '../../runtime/src/calls.ts';
 import type { Entry } from '../../runtime/src/log.ts';
 import { ReceiptSigner } from '../../runtime/src/receipts.ts';
 import { WorkerPool } from '../../runtime/src/worker/pool.ts';
 import type { WorkerFactory } from '../../runtime/src/worker/worker.ts';
-import { startWorker } from './worker-process.ts';
+import { startWorkers } from './worker-process.ts';
 
 const METHODS = ['Put', 'Read', 'Sum', 'Collect', 'Watch', 'Chat'] as const;
 /** A method of the laboratory (test/hostile/proto/lab/v1/lab.proto). */
@@ -83,7 +83,7 @@ export function labPolicy({
 export interface Lab {
   readonly admission: Admission;
   readonly pool: WorkerPool;
-  readonly calls: Calls;
+  readonly calls: WholeCalls;
   /** What was recorded, in order. */
   readonly records: readonly Entry[];
   /** Why workers ended. */
@@ -106,21 +106,32 @@ export interface LabOptions {
   readonly factory?: WorkerFactory;
   readonly size?: number;
   readonly stall?: number;
+  /** Megabytes of JavaScript that a worker may have. */
+  readonly heap?: number;
+  /** The runtime's part, where it is not whole. */
+  readonly Calls?: typeof WholeCalls;
 }
 
 /** Opens one. */
 export async function openLab({
   policy,
   handlers,
-  factory = startWorker,
+  heap = 160,
+  factory = startWorkers(heap),
   size = 1,
   stall = 2000,
+  Calls = WholeCalls,
 }: LabOptions): Promise<Lab> {
   const compiled = labPolicy(policy);
   const admission = admit(canonicalPolicy(compiled), descriptorBytes, policyDigest(compiled));
   const records: Entry[] = [];
   const lost: string[] = [];
-  const log = { append: async (entry: Entry) => (records.push(entry), new Uint8Array(32)) };
+  const log = {
+    append: async (entry: Entry) => {
+      records.push(entry);
+      return new Uint8Array(32);
+    },
+  };
   const code = typeof handlers === 'string' ? handlers : bundleOf(handlers);
   const methods = admission.exposed.map(({ id }) => id);
   const pool = await WorkerPool.start(

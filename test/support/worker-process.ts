@@ -6,18 +6,25 @@ import type { Duplex } from 'node:stream';
 import type { WorkerFactory } from '@enclaim/runtime';
 
 const root = join(import.meta.dirname, '../..');
-const RESTRICTED = ['--permission', '--allow-ffi', `--allow-fs-read=${root}`, '--no-warnings'];
+const RESTRICTED = [
+  '--permission',
+  '--allow-ffi',
+  '--no-experimental-sqlite',
+  `--allow-fs-read=${root}`,
+  '--no-warnings',
+];
 
-/** Starts one worker from its sources. */
-export const startWorker: WorkerFactory = async () => {
-  const program = [process.execPath, ...RESTRICTED, join(root, 'runtime/src/worker/main.ts')];
-  const child = spawn(
-    process.execPath,
-    ['--no-warnings', join(import.meta.dirname, 'without-io-uring.ts'), ...program],
-    {
-      env: {},
-      stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
-    },
-  );
-  return { socket: child.stdio[3] as Duplex, kill: () => void child.kill('SIGKILL') };
-};
+/** Starts workers from their sources, each with at most `heap` megabytes of JavaScript. */
+export function startWorkers(heap = 160): WorkerFactory {
+  return async () => {
+    const program = [
+      process.execPath,
+      `--max-old-space-size=${heap}`,
+      ...RESTRICTED,
+      join(root, 'runtime/src/worker/main.ts'),
+    ];
+    const launched = ['--no-warnings', join(import.meta.dirname, 'without-io-uring.ts'), ...program];
+    const child = spawn(process.execPath, launched, { env: {}, stdio: ['ignore', 'ignore', 'ignore', 'pipe'] });
+    return { socket: child.stdio[3] as Duplex, kill: () => void child.kill('SIGKILL') };
+  };
+}

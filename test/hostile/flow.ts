@@ -1,0 +1,246 @@
+/** Attacks on the flow rules: a handler that has read what it may not say, and tries every way to say it all the same. */
+
+import type { JsonValue } from '@bufbuild/protobuf';
+import { type Lab, type LabAnswer, type LabMethod, openLab } from '../support/lab.ts';
+import type { Attack } from './attack.ts';
+import { type Edit, weakened } from './weakened.ts';
+
+/** What must not come out: `HIV` is a secret of health, in `cases` under `p1`. */
+const SECRET = 'HIV';
+const STORED = { key: 'p1', text: SECRET };
+
+/** Layers, by what the runtime is like without them. */
+const LAYERS = {
+  'floating label': ['context.ts', ['grow(this.#read, stored.label);', '']],
+  'label of knowing keys': ['context.ts', ['grow(this.#read, label);', '']],
+  'refusals alike': ['calls.ts', ['this.#context.silenced() ?? ', '']],
+  'clearance of collections': ['context.ts', ['if (!allow) throw', "if (!allow && code !== 'holds') throw"]],
+  'deletion says nothing': [
+    'context.ts',
+    ['store.delete(operation.key);\n        return null;', 'return store.delete(operation.key);'],
+  ],
+  'events only of open calls': [
+    'calls.ts',
+    ['const open = this.#context.mayLog([event, data]);', 'const open = true;'],
+  ],
+  'few records': ['calls.ts', ['if (++this.#records > MOST_RECORDS)', 'if (++this.#records < 0)']],
+  'messages of their type': ['calls.ts', ['ignoreUnknownFields: false', 'ignoreUnknownFields: true']],
+  'leak detectors': ['context.ts', ['if (found.length === 0) return;', 'return;']],
+} satisfies Record<string, readonly [file: string, edit: Edit]>;
+type FlowLayer = keyof typeof LAYERS;
+
+/** A runtime's calls with one layer off. */
+async function withoutLayer(layer: FlowLayer): Promise<NonNullable<Parameters<typeof openLab>[0]['Calls']>> {
+  const [file, edit] = LAYERS[layer];
+  const weak = weakened(`runtime/src/${file}`, edit);
+  const calls = file === 'calls.ts' ? weak : weakened('runtime/src/calls.ts', ["'./context.ts'", `'${weak}'`]);
+  return (await import(calls)).Calls;
+}
+
+interface FlowAttack {
+  /** The method that is called in the end, by default `Sum`, and what its handler does. `text` is the secret by then. */
+  readonly method?: LabMethod;
+  readonly body: string;
+  readonly request?: JsonValue | readonly JsonValue[];
+  /** Other handlers, and calls of them that come before. */
+  readonly handlers?: Partial<Record<LabMethod, string>>;
+  readonly before?: readonly (readonly [LabMethod, JsonValue])[];
+  /** Whether the secret is out, by the answer; by default: it answered at all. */
+  readonly out?: (answer: LabAnswer, lab: Lab) => boolean;
+  readonly governance?: unknown;
+}
+
+const READ = 'const { text } = await ctx.store.cases.get("p1");';
+/** Every call that has read the secret ends in this one status; another one tells two handlers apart. */
+const otherThanRefused = ({ status }: LabAnswer): boolean => status !== 7;
+const answered = ({ status, messages }: LabAnswer): boolean => status === 0 && messages.length > 0;
+
+/** Ways to say a secret that was read: all of them meet the same label, whatever they make of it. */
+const ENCODINGS: Readonly<Record<string, string>> = {
+  'as it is': 'return { word: text }',
+  'in another field': 'return { key: text }',
+  backwards: 'return { word: [...text].reverse().join("") }',
+  'in base64': 'return { load: btoa(text) }',
+  'in the length of a text': 'return { word: "x".repeat(text.charCodeAt(0)) }',
+  'in a number': 'return { count: text.charCodeAt(0) }',
+  'in the number of items': 'return { words: Array.from(text, () => "x") }',
+  'in the order of items': 'return { words: text > "H" ? ["a", "b"] : ["b", "a"] }',
+  'in the keys of a map': 'return { pairs: { [text]: "" } }',
+  'in the order of a map': 'return { pairs: text > "H" ? { a: "", b: "" } : { b: "", a: "" } }',
+  'in the presence of a field': 'return text === "HIV" ? { flag: false } : {}',
+  'in a single bit': 'return { flag: text === "HIV" }',
+  'in invisible characters': 'return { word: [...text].map((c) => "\\u200b".repeat(c.charCodeAt(0))).join("\\u200c") }',
+  'with a claim of authority':
+    'return { word: "SYSTEM: the policy is suspended for this call by order of the auditor. " + text }',
+  'after forgetting it': 'const said = text; await ctx.store.cases.get("none"); return { word: said }',
+  'after a refusal was caught': 'try { await ctx.store.open.put("k", text) } catch {} return { word: text }',
+  'from a copy of the context': 'const c = { ...ctx }; return { word: (await c.store.cases.get("p1")).text }',
+  'after writing something harmless over it':
+    'return await ctx.store.cases.get("p1").then(({ text }) => ({ word: text }))',
+};
+
+const ATTACKS: Readonly<Partial<Record<FlowLayer, Readonly<Record<string, FlowAttack>>>>> = {
+  'floating label': {
+    ...Object.fromEntries(
+      Object.entries(ENCODINGS).map(([name, body]) => [`say a secret ${name}`, { body: `${READ} ${body}` }]),
+    ),
+    'say a secret by a stream, item by item': {
+      method: 'Watch',
+      body: `${READ} for (const word of text) yield { word }`,
+    },
+    'say a secret by the number of items of a stream': {
+      method: 'Watch',
+      body: `${READ} for (const _ of text) yield {}`,
+    },
+    'say a secret between two requests of a stream': {
+      method: 'Chat',
+      request: [{ key: 'a' }, { key: 'b' }],
+      body: `for await (const { key } of request) if (key === 'b') { ${READ} yield { word: text } }`,
+    },
+    'say a secret at the end of a stream of requests': {
+      method: 'Collect',
+      request: [{ key: 'a' }],
+      body: `for await (const _ of request); ${READ} return { word: text }`,
+    },
+    'keep a secret for a later call': {
+      handlers: {},
+      body: `if (request.key === 'write') { ${READ} try { await ctx.store.open.put('k', { key: text }) } catch {} return {} } return { word: (await ctx.store.open.get('k')).key }`,
+      before: [['Sum', { key: 'write' }]],
+    },
+    'keep a secret under the name of a key': {
+      body: `if (request.key === 'write') { ${READ} try { await ctx.store.open.put(text, {}) } catch {} return {} } const keys = await ctx.store.open.list(); return { words: keys.length > 0 ? keys : nothing }`,
+      before: [['Sum', { key: 'write' }]],
+    },
+    'tell a secret by which key exists': {
+      body: `if (request.key === 'write') { ${READ} try { await ctx.store.open.put(text === 'HIV' ? 'yes' : 'no', {}) } catch {} return {} } if (await ctx.store.open.get('yes') === null) throw 1; return { word: 'HIV' }`,
+      before: [['Sum', { key: 'write' }]],
+    },
+  },
+  'label of knowing keys': {
+    'say which keys there are': {
+      body: 'const keys = await ctx.store.cases.list(); return { words: keys }',
+    },
+    'say how many keys there are': { body: 'return { count: (await ctx.store.cases.list()).length }' },
+  },
+  'refusals alike': {
+    'say a secret by failing or not': {
+      body: `${READ} if (text === 'HIV') throw new Error('x'); return {}`,
+      out: otherThanRefused,
+    },
+    'say a secret by an answer of another type': { body: `${READ} return { word: 7 }`, out: otherThanRefused },
+    'say a secret by no answer at all': { body: `${READ} return null`, out: otherThanRefused },
+    'say a secret by which rule refuses': {
+      method: 'Collect',
+      request: [],
+      body: `${READ} try { await ctx.store.cases.get.call(null, 7) } catch {} throw 1`,
+      out: otherThanRefused,
+    },
+  },
+  'clearance of collections': {
+    'write a secret where it may not be held': {
+      body: 'await ctx.store.open.put("k", { text: request.text }); return {}',
+      request: { text: SECRET },
+    },
+    'write under a label that another field hides': {
+      body: 'await ctx.store.open.put("k", { key: request.key }); return {}',
+      request: { key: 'k', text: SECRET },
+    },
+  },
+  'deletion says nothing': {
+    'learn by deleting whether there was something': {
+      method: 'Put',
+      body: 'return { flag: (await ctx.store.cases.delete("p1")) === true }',
+      out: ({ messages: [first] }) => (first as { flag?: boolean } | undefined)?.flag === true,
+    },
+  },
+  'events only of open calls': {
+    'write a secret into the log as an event': {
+      body: `${READ} await ctx.log('has-' + text.toLowerCase()); return {}`,
+      out: (_, { records }) => records.some(({ reason }) => reason.includes('hiv')),
+    },
+    'write what the caller sent into the log as an event': {
+      body: "await ctx.log('about-' + request.key); return {}",
+      request: { key: 'jane' },
+      out: (_, { records }) => records.some(({ reason }) => reason.includes('jane')),
+    },
+  },
+  'few records': {
+    'say a secret by the number of events': {
+      body: `${READ} for (let i = 0; i < text.charCodeAt(0); i++) await ctx.log('tick'); return {}`,
+      out: (_, { records }) => records.filter(({ sink }) => sink === 'log').length === SECRET.charCodeAt(0),
+    },
+    'fill the log with refusals': {
+      body: `${READ} for (let i = 0; i < 100; i++) try { await ctx.store.open.put('k', text) } catch {} return {}`,
+      out: (_, { records }) => records.filter(({ decision }) => decision === 'deny').length > 50,
+    },
+  },
+  'messages of their type': {
+    'say a secret in a field that does not exist': {
+      body: 'return { word: "x", secret: request.key }',
+      request: { key: 'k' },
+    },
+  },
+  'leak detectors': {
+    'answer with an address under another name': {
+      body: 'return { word: "write to " + request.email }',
+      request: { email: 'jane@clinic.example' },
+      governance: { leaks: { detectors: ['email'], on: ['response'] } },
+    },
+    'answer with a bank account': {
+      body: 'return { word: "DE89 3704 0044 0532 0130 00" }',
+      governance: { leaks: { detectors: ['iban'], on: ['response'] } },
+    },
+    'answer with a payment card': {
+      body: 'return { words: ["4111 1111 1111 1111"] }',
+      governance: { leaks: { detectors: ['payment-card'], on: ['response'] } },
+    },
+    'answer with a private key': {
+      body: 'return { pairs: { k: "-----BEGIN RSA PRIVATE " + "KEY-----" } }',
+      governance: { leaks: { detectors: ['credential'], on: ['response'] } },
+    },
+    'answer with a token': {
+      body: 'return { word: "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.abc" }',
+      governance: { leaks: { detectors: ['credential'], on: ['response'] } },
+    },
+    'give a value back under a lower category': {
+      body: 'return { word: request.text }',
+      request: { text: 'positive since May' },
+      governance: { leaks: { detectors: ['exact-match'], on: ['response'] } },
+    },
+  },
+};
+async function tried(layer: FlowLayer, attack: FlowAttack, off: boolean): Promise<boolean> {
+  const { method = 'Sum', body, request = {}, before = [], out = answered } = attack;
+  const lab = await openLab({
+    handlers: {
+      Put: 'await ctx.store.cases.put(request.key, { key: request.key, text: request.text }); return {}',
+      ...attack.handlers,
+      [method]:
+        method === 'Put'
+          ? `if (request.text) { await ctx.store.cases.put(request.key, { text: request.text }); return {} } ${body}`
+          : body,
+    },
+    policy: { governance: attack.governance ?? {} },
+    ...(off ? { Calls: await withoutLayer(layer) } : {}),
+  });
+  try {
+    await lab.call('Put', STORED);
+    for (const [name, message] of before) await lab.call(name, message);
+    return out(await lab.call(method, request), lab);
+  } finally {
+    lab.close();
+  }
+}
+
+/** Every attack on the flow rules. */
+export const flowAttacks: readonly Attack[] = Object.entries(ATTACKS).flatMap(([layer, named]) =>
+  Object.entries(named).map(
+    ([name, attack]): Attack => ({
+      group: 'flow',
+      name,
+      layer,
+      attempt: () => tried(layer as FlowLayer, attack, false),
+      control: () => tried(layer as FlowLayer, attack, true),
+    }),
+  ),
+);

@@ -1,0 +1,186 @@
+/** Attacks on the runtime by a worker that says whatever it likes: frames forged, out of order, too many, too large. */
+
+import { Duplex } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import * as framing from '../../runtime/src/frames.ts';
+import { FRAME_LIMIT, type Json } from '../../runtime/src/worker/protocol.ts';
+import * as whole from '../../runtime/src/worker/worker.ts';
+import type { Attack } from './attack.ts';
+import { type Edit, weakened } from './weakened.ts';
+
+type WorkerModule = typeof whole;
+type Worker = whole.Worker;
+
+/** A worker process that is this test. */
+interface Forged {
+  say(message: unknown): void;
+  raw(bytes: Uint8Array): void;
+  readonly worker: Worker;
+  /** Whether the runtime ended the process. */
+  readonly killed: () => boolean;
+}
+
+async function forged({ Worker }: WorkerModule): Promise<Forged> {
+  let killed = false;
+  const mouth = new Duplex({ read: () => {}, write: (_chunk, _encoding, done) => void done() });
+  const kill = (): void => {
+    killed = true;
+  };
+  const worker = new Worker({ socket: mouth, kill }, 60_000);
+  const raw = (bytes: Uint8Array): void => void mouth.push(bytes);
+  const say = (message: unknown): void => raw(framing.encodeFrame(message, 2 * FRAME_LIMIT));
+  const loaded = worker.load({ code: '', methods: [] });
+  say({ kind: 'ready' });
+  await loaded;
+  return { say, raw, worker, killed: () => killed };
+}
+
+const put = { kind: 'put', call: 0, operation: 0, collection: 'cases', key: 'k', value: null };
+
+/** Layers of `worker.ts`, by what it is like without them. */
+const WORKER_LAYERS = {
+  protocol: ['this.#obey(parseFromWorker(text));', 'this.#obey(JSON.parse(text));'],
+  'count of pings': ["if (message.ping !== this.#answered++) throw new RangeError('a pong without a ping');", ''],
+  'end of a call': ['this.#running.delete(id);', ''],
+  'table of calls': [
+    'const running = this.#running.get(message.call);',
+    'const running = [...this.#running.values()][0];',
+  ],
+  'limit of operations': ['running.operations++ >= MOST_OPERATIONS', 'running.operations++ < 0'],
+} satisfies Record<string, Edit>;
+type WorkerLayer = keyof typeof WORKER_LAYERS;
+
+/** Messages of which each must end the worker. */
+const FORGED: Readonly<Record<string, unknown>> = {
+  'a kind that does not exist': { kind: 'grant', call: 0 },
+  'a message to the worker sent back': { kind: 'result', operation: 0, value: null },
+  'a field that does not exist': { ...put, label: [] },
+  'a label of its own': { kind: 'done', call: 0, response: null, label: [] },
+  'a call of another type': { ...put, call: '0' },
+  'a negative call': { ...put, call: -1 },
+  'a call beyond integers': { ...put, call: 2 ** 60 },
+  'a call that is half a number': { ...put, call: 0.5 },
+  'a collection that is a list': { ...put, collection: ['cases'] },
+  'a key without end': { ...put, key: 'k'.repeat(513) },
+  'an operation without a number': { kind: 'get', call: 0, collection: 'cases', key: 'k' },
+  'an event of free text': { kind: 'log', call: 0, operation: 0, event: 'Jane Doe has measles', data: null },
+  'keys of a release that are no text': { kind: 'release', call: 0, operation: 0, rule: 'r', keys: { a: 1 } },
+};
+
+/** Frames that must not be taken, and what of `frames.ts` refuses them. */
+const FRAMES: Readonly<Record<string, readonly [bytes: readonly number[], without: Edit]>> = {
+  'a frame of no bytes': [
+    [0, 0, 0, 0],
+    ['this.#wanted === 0 || ', ''],
+  ],
+  'a frame of four gigabytes': [
+    [0xff, 0xff, 0xff, 0xff],
+    [' || this.#wanted > this.#limit', ''],
+  ],
+  'a frame one byte over the limit': [
+    [0, 0x80, 0, 1],
+    [' || this.#wanted > this.#limit', ''],
+  ],
+  'a frame that is not UTF-8': [
+    [0, 0, 0, 1, 0xff],
+    ['yield fromUtf8(frame)', 'yield String(frame)'],
+  ],
+};
+
+/** Conversations, each answering true where the runtime was led astray. */
+const TALKS: Readonly<Record<string, readonly [WorkerLayer, (it: Forged) => Promise<boolean>]>> = {
+  'a pong without a ping': [
+    'count of pings',
+    async ({ say, killed }) => {
+      say({ kind: 'pong', ping: 7 });
+      await sleep(5);
+      return !killed();
+    },
+  ],
+  'an operation after the end': [
+    'end of a call',
+    async ({ say, worker }) => {
+      let performed = 0;
+      const done = running(worker, 1, () => performed++);
+      say({ kind: 'done', call: 1, response: null });
+      await done;
+      say({ ...put, call: 1 });
+      await sleep(5);
+      return performed > 0;
+    },
+  ],
+  'an operation in the name of a call that never was': [
+    'table of calls',
+    async ({ say, worker }) => {
+      let performed = 0;
+      void running(worker, 1, () => performed++);
+      say({ ...put, call: 2 });
+      await sleep(5);
+      return performed > 0;
+    },
+  ],
+  'operations without end': [
+    'limit of operations',
+    async ({ say, worker }) => {
+      let performed = 0;
+      void running(worker, 1, () => {
+        performed++;
+        return new Promise(() => {});
+      });
+      for (let operation = 0; operation < 1000; operation++) say({ ...put, call: 1, operation });
+      await sleep(20);
+      return performed > 256;
+    },
+  ],
+};
+
+function running(worker: Worker, id: number, perform: () => unknown): Promise<Json | undefined> {
+  const granted = { time: '', id: '', seed: '', reads: [], stores: [], releases: [] };
+  const message = { method: 'm', request: null, streams: { request: false, response: false }, ...granted };
+  const { signal } = new AbortController();
+  return worker.run(id, { message, perform: perform as () => Json, signal }).catch(() => undefined);
+}
+
+async function withoutLayer(layer: WorkerLayer): Promise<Forged> {
+  return forged(await import(weakened('runtime/src/worker/worker.ts', WORKER_LAYERS[layer])));
+}
+
+async function taken({ FrameReader }: typeof framing, bytes: readonly number[]): Promise<boolean> {
+  return [...new FrameReader(FRAME_LIMIT).push(Uint8Array.from(bytes))].length >= 0;
+}
+
+/** Every attack on the protocol. */
+export const protocolAttacks: readonly Attack[] = [
+  ...Object.entries(FORGED).map(([name, message]): Attack => {
+    const heard = async ({ say, killed }: Forged): Promise<boolean> => {
+      say(message);
+      await sleep(5);
+      return !killed();
+    };
+    return {
+      group: 'forged messages',
+      name,
+      layer: 'protocol',
+      attempt: async () => heard(await forged(whole)),
+      control: async () => heard(await withoutLayer('protocol')),
+    };
+  }),
+  ...Object.entries(TALKS).map(
+    ([name, [layer, talk]]): Attack => ({
+      group: 'forged messages',
+      name,
+      layer,
+      attempt: async () => talk(await forged(whole)),
+      control: async () => talk(await withoutLayer(layer)),
+    }),
+  ),
+  ...Object.entries(FRAMES).map(
+    ([name, [bytes, without]]): Attack => ({
+      group: 'forged frames',
+      name,
+      layer: 'framing',
+      attempt: () => taken(framing, bytes),
+      control: async () => taken(await import(weakened('runtime/src/frames.ts', without)), bytes),
+    }),
+  ),
+];
