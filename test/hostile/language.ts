@@ -54,8 +54,12 @@ const ESCAPES: Readonly<Partial<Record<RealmLayer, Readonly<Record<string, strin
       'try { await import/* */("node:fs") } catch (e) { return typeof e.constructor.constructor("return process")() === "object" }',
     'import() over several lines':
       'try { await import\n\u2028\n("node:fs") } catch (e) { return typeof e.constructor.constructor("return process")() === "object" }',
-    'import() in a template':
-      'try { `${await import("node:fs")}` } catch (e) { return typeof e.constructor.constructor("return process")() === "object" }',
+    "import() behind an HTML comment's beginning":
+      'try { await import<!-- x\n("node:fs") } catch (e) { return typeof e.constructor.constructor("return process")() === "object" }',
+    "import() behind an HTML comment's end":
+      'try { await import\n--> x\n("node:fs") } catch (e) { return typeof e.constructor.constructor("return process")() === "object" }',
+    'import() in an argument':
+      'try { String(await import("node:fs")) } catch (e) { return typeof e.constructor.constructor("return process")() === "object" }',
   },
   'no code from strings': {
     'code by eval': 'return eval("1 + 1") === 2',
@@ -226,6 +230,13 @@ const CROSSINGS: Readonly<Partial<Record<RealmLayer, Readonly<Record<string, Cro
       top: 'const self2 = arguments.callee;',
       plant: 'self2.kept = 1',
       harvest: 'return self2.kept === 1',
+    },
+  },
+  'strict frames': {
+    'the function that calls the bundle': {
+      top: 'const cell = arguments.callee.caller;',
+      plant: 'cell.kept = 1',
+      harvest: 'return cell.kept === 1',
     },
   },
   'no legacy matches': {

@@ -17,9 +17,9 @@ function edited(...edits: readonly (readonly [what: RegExp | string, instead: st
 }
 
 /** A realm made as `openRealm` makes it, from another source. */
-function realmFrom(text: string, code: string, { strings = false, body = true } = {}): Realm {
+function realmFrom(text: string, code: string, { strings = false, body = true, strict = true } = {}): Realm {
   const context = createContext(constants.DONT_CONTEXTIFY, { codeGeneration: { strings, wasm: false } });
-  const made = runInContext(`(${text})()`, context) as Inside;
+  const made = runInContext(`${strict ? "'use strict'; " : ''}(${text})()`, context) as Inside;
   const names = ['module', 'exports', ...GLOBALS];
   const bundle = body
     ? compileFunction(code, names, { parsingContext: context })
@@ -36,7 +36,11 @@ function noRealm(code: string): Realm {
   let said = '';
   return {
     prepare: () => false,
-    take: () => said.slice(0, said.length - (said = '').length),
+    take: () => {
+      const text = said;
+      said = '';
+      return text;
+    },
     receive: (text) => {
       const { kind, request } = JSON.parse(text);
       if (kind !== 'call') return;
@@ -57,12 +61,30 @@ function noRealm(code: string): Realm {
   };
 }
 
-/** Ways in which a realm can be weak, each without one thing that the worker's has. */
-const WEAK = {
+/** A layer within the language. */
+export type RealmLayer =
+  | 'realm of its own'
+  | 'no import expressions'
+  | 'no code from strings'
+  | 'bundle as a function body'
+  | 'strict frames'
+  | 'frozen intrinsics'
+  | 'frozen bundle'
+  | 'instance per call'
+  | 'no stacks'
+  | 'no legacy matches'
+  | 'only what computes'
+  | 'time that stands still'
+  | 'no clock in the intrinsics'
+  | 'granted chance';
+
+/** What a realm is like without one layer. */
+const WEAK: Readonly<Record<RealmLayer, (code: string) => Realm>> = {
   'realm of its own': noRealm,
   'no import expressions': (code) => realmFrom(source, code),
   'no code from strings': (code) => realmFrom(source, code, { strings: true }),
   'bundle as a function body': (code) => realmFrom(source, code, { body: false }),
+  'strict frames': (code) => realmFrom(source, code, { strict: false }),
   'frozen intrinsics': (code) =>
     realmFrom(edited(['if (object !== global) Object.freeze(object);', ''], ['Object.freeze(global);', '']), code),
   'frozen bundle': (code) => realmFrom(edited(['bundle = Object.freeze(compiled);', 'bundle = compiled;']), code),
@@ -84,10 +106,7 @@ const WEAK = {
       code,
     ),
   'granted chance': (code) => realmFrom(edited([/delete \(Math *\)\.random;/, '']), code),
-} satisfies Record<string, (code: string) => Realm>;
-/** A layer within the language. */
-export type RealmLayer = keyof typeof WEAK;
-
+};
 /** A bundle of one method. `top` stands before the handlers. */
 export function bundle(body: string, top = ''): string {
   return `${top}\nexports.handlers = { '${METHOD}': async function (request, ctx) { ${body} } };`;
