@@ -5,9 +5,11 @@ import { GLOBALS, type Inside, inside } from './inside.ts';
 
 /**
  * `import` as an expression, wherever it may stand: Node's answer to it is an error of the outside, whose constructors lead
- * out. A keyword cannot be written with escapes, nothing is compiled later, and what is no such expression may be reworded.
+ * out. What may stand between it and its parenthesis is white space and a comment, also one of HTML's two kinds, which
+ * scripts still have. A keyword cannot be written with escapes, nothing is compiled later, and what is no such expression
+ * may be reworded.
  */
-const IMPORT = /\bimport\s*[(./]/;
+const IMPORT = /\bimport\s*[(./<-]/;
 
 /** A realm with a bundle. */
 export type Realm = Pick<Inside, 'receive' | 'prepare' | 'take'>;
@@ -18,7 +20,8 @@ export function openRealm(code: string, methods: readonly string[]): Realm {
   const context: Context = createContext(constants.DONT_CONTEXTIFY, {
     codeGeneration: { strings: false, wasm: false },
   });
-  const { load, receive, prepare, take } = runInContext(`(${inside})()`, context, {
+  // Strict, so that `arguments.callee.caller` in a bundle is null and not a function that all calls share.
+  const { load, receive, prepare, take } = runInContext(`'use strict'; (${inside})()`, context, {
     filename: 'enclaim:realm',
   }) as Inside;
   // Compiled as the body of a function: nothing in the text can end it, so nothing can be declared outside an instance.

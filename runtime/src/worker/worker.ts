@@ -110,6 +110,7 @@ export class Worker {
   /** Runs one call. @throws RefusalError `worker`, `budget`; WorkerLostError */
   async run(id: number, call: Call): Promise<Json> {
     if (this.#reason !== undefined) throw new WorkerLostError(this.#reason);
+    const frame = framed({ kind: 'call', call: id, ...call.message });
     const { promise, resolve, reject } = Promise.withResolvers<Json>();
     const abort = (): void => {
       reject(new RefusalError('budget', 'the call ran out of time or was given up'));
@@ -117,7 +118,7 @@ export class Worker {
       this.#send({ kind: 'cancel', call: id });
     };
     this.#running.set(id, { call, resolve, reject, operations: 0, acted: false });
-    this.#send({ kind: 'call', call: id, ...call.message });
+    this.#write(frame);
     if (call.signal.aborted) abort();
     else call.signal.addEventListener('abort', abort, { once: true });
     this.#watch ??= setInterval(() => this.#look(), this.#stall / 2);
@@ -213,9 +214,22 @@ export class Worker {
   }
 
   #send(message: ToWorker): void {
+    this.#write(framed(message));
+  }
+
+  #write(frame: Uint8Array): void {
     const { socket } = this.#process;
     if (this.#reason !== undefined) return;
     if (socket.writableLength > MOST_UNREAD) this.end('it does not read');
-    else socket.write(encodeFrame(message, FRAME_LIMIT));
+    else socket.write(frame);
+  }
+}
+
+/** A message as a frame. A small request can be a large text: JSON writes a control character in six. @throws RefusalError `budget` */
+function framed(message: ToWorker): Uint8Array {
+  try {
+    return encodeFrame(message, FRAME_LIMIT);
+  } catch (cause) {
+    throw new RefusalError('budget', 'a message is too large for a worker', { cause });
   }
 }
