@@ -20,6 +20,7 @@ import {
   snpLaunchDigest,
 } from '@enclaim/attestation/measure';
 import { parseReferences, type SnpReference, type TdxReference } from '@enclaim/attestation/references';
+import { parseVerdictDocument, verdictDocument } from '@enclaim/attestation/verdict-document';
 import {
   type ConnectOptions,
   connect,
@@ -177,6 +178,7 @@ describe('SEV-SNP', () => {
       assert.deepEqual((await describeServices(channel)).services, ['clinic.v1.Intake']);
       const { verdict, evidence } = channel.attestation;
       assert.equal(verdict.platform, 'snp');
+      parseVerdictDocument(utf8(JSON.stringify(verdictDocument(verdict, now()))));
       assert.match(verdict.checks.find((check) => check.id === 'quote.key')?.detail ?? '', /named as unsafe/);
       assert.equal((await verifySaved(evidence, { references, now })).verdict.ok, true);
     } finally {
@@ -372,6 +374,7 @@ describe('TDX', () => {
     channel.close();
     const { verdict, evidence } = channel.attestation;
     assert.equal(verdict.platform, 'tdx');
+    parseVerdictDocument(utf8(JSON.stringify(verdictDocument(verdict, now()))));
     assert.equal(
       (await verifySaved(evidence, { references, now })).verdict.ok,
       true,

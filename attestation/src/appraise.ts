@@ -3,6 +3,7 @@
 import { accept, type Demand, type PolicyDigest } from '@enclaim/policy-schema/admission';
 import { appraiseSnpLaunch, appraiseTdxLaunch } from './appraise-launch.ts';
 import { equalBytes, toHex } from './bytes.ts';
+import { type Deployment, deviceNames, verifyDeployment } from './deployment.ts';
 import type { Authenticated, HardwareOf } from './evidence/authenticated.ts';
 import { launchCommandLine, PREDICTED_REGISTERS, predictPcrs, type TpmLaunch } from './measure/index.ts';
 import type { ImageReference, References } from './references.ts';
@@ -25,6 +26,7 @@ export async function appraise(
     compared('policy', statement.policy === references.policy, `${statement.policy}, expected ${references.policy}`),
     appraiseBundle(statement.bundle, references),
     appraiseOwner(statement.owner, references),
+    await appraiseDeployment(authenticated, references),
     ...appraiseDemands(authenticated, demands),
   ];
   return {
@@ -108,6 +110,41 @@ function appraiseOwner(owner: string | null, references: References): Check {
   if (references.owner === 'any')
     return notRun('owner', `not compared: the references accept any owner; stated is ${owner ?? 'none'}`);
   return compared('owner', owner === references.owner, `${owner ?? 'none'}, expected ${references.owner}`);
+}
+
+/** Whether the owner vouches for this very device: another genuine one, run by somebody else, is refused here. */
+async function appraiseDeployment(
+  { hardware, statement, verifiedAt }: Authenticated,
+  references: References,
+): Promise<Check> {
+  const names = deviceNames(hardware, statement);
+  const device = `device ${names.join(', ') || 'without a name'}`;
+  const { owner, deployments = [] } = references;
+  if (owner === 'any') return notRun('deployment', `not compared: the references name no owner; ${device}`);
+  const reasons: string[] = [];
+  for (const signed of deployments) {
+    const reason = await verifyDeployment(signed, owner).then(
+      (deployment) => misfit(deployment, names, statement.policy, verifiedAt),
+      (error: unknown) => (error as Error).message,
+    );
+    if (reason === null)
+      return compared('deployment', true, `${device} is deployed until ${signed.deployment.notAfter}`);
+    reasons.push(reason);
+  }
+  return compared('deployment', false, `${device}: ${reasons.join('; ') || 'the owner signed no deployment'}`);
+}
+
+/** Why a deployment does not speak of this boot, or null where it does. */
+function misfit(
+  { policy, devices, notBefore, notAfter }: Deployment,
+  names: readonly string[],
+  attested: string,
+  now: number,
+): string | null {
+  if (policy !== attested) return `deployed is ${policy}`;
+  if (!devices.some((name) => names.includes(name))) return 'the deployment names other devices';
+  if (now < Date.parse(notBefore) || now > Date.parse(notAfter)) return `deployed from ${notBefore} to ${notAfter}`;
+  return null;
 }
 
 function appraiseDemands({ policy }: Authenticated, demands: readonly Demand[]): Check[] {

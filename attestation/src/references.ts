@@ -2,6 +2,7 @@
 
 import * as z from 'zod';
 import { decodeJson } from './canonical.ts';
+import { type SignedDeployment, signedDeploymentSchema } from './deployment.ts';
 import type { DigestText } from './digest.ts';
 import { AppraisalError } from './errors.ts';
 import type { SevSection } from './measure/ovmf.ts';
@@ -93,6 +94,8 @@ export interface References {
   /** Key of the policy's owner, or "any". */
   readonly owner: 'any' | Ed25519Text;
   readonly anchors: Anchors;
+  /** Deployments that the owner signed. Where an owner is named, a device that none of them names is refused. */
+  readonly deployments?: readonly SignedDeployment[];
   /** Accepted launches of confidential VMs. Absent accepts none. */
   readonly snp?: readonly SnpReference[];
   readonly tdx?: readonly TdxReference[];
@@ -179,11 +182,12 @@ const referencesSchema: z.ZodType<References> = z.strictObject({
       .exactOptional(),
     unsafeSiliconRoots: z.array(sha256Text).max(8).exactOptional(),
   }),
+  deployments: z.array(signedDeploymentSchema).max(64).exactOptional(),
   snp: z.array(snpSchema).max(16).exactOptional(),
   tdx: z.array(tdxSchema).max(64).exactOptional(),
 });
 
-const LIMIT = 256 * 1024;
+const LIMIT = 1024 * 1024;
 
 /** Reads a references file (JSON, UTF-8). @throws AppraisalError `references` */
 export function parseReferences(bytes: Uint8Array): References {

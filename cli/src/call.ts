@@ -19,6 +19,7 @@ import { printVerdict } from './verdict-table.ts';
 interface Options {
   readonly data: string;
   readonly references: string;
+  readonly deployment: string[];
   readonly require: string[];
   readonly saveEvidence?: string;
   readonly saveReceipt?: string;
@@ -33,6 +34,7 @@ export function register(program: Command): void {
     .argument('<method>', 'package.Service/Method')
     .option('-d, --data <json>', 'request as proto3 JSON, or @FILE', '{}')
     .requiredOption('--references <file>', 'reference values and trust anchors (enclaim references)')
+    .option('--deployment <file>', "a deployment that the references' owner signed; repeatable", collect, [])
     .option(
       '--require <demand>',
       'what the attested policy must hold, such as "claim encryption-at-rest"; repeatable',
@@ -51,7 +53,7 @@ async function call(target: string, method: string, options: Options): Promise<v
   const [service, name, ...rest] = method.split('/');
   if (!service || !name || rest.length > 0) throw new UsageError(`${method}: expected package.Service/Method`);
   const json = await requestJson(options.data);
-  const references = await readReferences(options.references);
+  const references = await readReferences(options.references, options.deployment);
   const demands = readDemands(options.require);
   const receipts: CheckedReceipt[] = [];
   const channel = await connect(target, {

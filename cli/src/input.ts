@@ -1,7 +1,9 @@
 /** Files that commands read and write. */
 
+import { createPrivateKey, type KeyObject } from 'node:crypto';
 import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { parseReferences, type References } from '@enclaim/attestation';
+import { parseDeployment } from '@enclaim/attestation/deployment';
 import { type Demand, parseDemand } from '@enclaim/policy-schema';
 import { UsageError } from './usage-error.ts';
 
@@ -26,9 +28,24 @@ export async function writeOutput(path: string, content: Uint8Array | string): P
   }
 }
 
-/** References from a file. @throws UsageError, AppraisalError */
-export async function readReferences(path: string): Promise<References> {
-  return parseReferences(await readInput(path));
+/** References from a file, with deployments from others. @throws UsageError, AppraisalError, DecodeError */
+export async function readReferences(path: string, deployments: readonly string[] = []): Promise<References> {
+  const references = parseReferences(await readInput(path));
+  if (deployments.length === 0) return references;
+  const more = await Promise.all(deployments.map(async (file) => parseDeployment(await readInput(file))));
+  return { ...references, deployments: [...(references.deployments ?? []), ...more] };
+}
+
+/** An Ed25519 private key (PKCS #8, PEM). @throws UsageError naming the option */
+export async function readEd25519(option: string, path: string): Promise<KeyObject> {
+  try {
+    const key = createPrivateKey(Buffer.from(await readInput(path)));
+    if (key.asymmetricKeyType === 'ed25519') return key;
+    throw new TypeError(`a key of type ${key.asymmetricKeyType}`);
+  } catch (cause) {
+    if (cause instanceof UsageError) throw cause;
+    throw new UsageError(`${option} is no Ed25519 private key: ${(cause as Error).message}`, { cause });
+  }
 }
 
 /** Demands from the command line. @throws DemandError */

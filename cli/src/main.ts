@@ -4,6 +4,7 @@
 import { Command, CommanderError } from 'commander';
 import packageJson from '../package.json' with { type: 'json' };
 import { register as registerCall } from './call.ts';
+import { register as registerDeployment } from './deployment.ts';
 import { register as registerAudit } from './image/audit.ts';
 import { register as registerBundle } from './image/bundle.ts';
 import { register as registerImage } from './image/image.ts';
@@ -34,6 +35,7 @@ for (const register of [
   registerBundle,
   registerRun,
   registerReferences,
+  registerDeployment,
   registerCall,
   registerProxy,
   registerVerify,

@@ -8,6 +8,7 @@ import { printVerdict } from './verdict-table.ts';
 
 interface Options {
   readonly references: string;
+  readonly deployment: string[];
   readonly require: string[];
   readonly listen: string;
   readonly timeout: string;
@@ -19,6 +20,7 @@ export function register(program: Command): void {
     .description('Verify a server, then pass calls of plain gRPC clients on this machine to it')
     .argument('<target>', 'HOST:PORT')
     .requiredOption('--references <file>', 'reference values and trust anchors (enclaim references)')
+    .option('--deployment <file>', "a deployment that the references' owner signed; repeatable", collect, [])
     .option('--require <demand>', 'what the attested policy must hold; repeatable', collect, [])
     .option('--listen <host:port>', 'a loopback address; port 0 picks a free one', '127.0.0.1:0')
     .option('--timeout <seconds>', 'for the first verdict', '60')
@@ -31,7 +33,7 @@ async function proxy(target: string, options: Options): Promise<void> {
   const [, host = '', port] = /^\[?([^\]]+)\]?:(\d{1,5})$/.exec(options.listen) ?? [];
   if (port === undefined) throw new UsageError(`--listen ${options.listen}: expected HOST:PORT`);
   const running = await startProxy(target, {
-    references: await readReferences(options.references),
+    references: await readReferences(options.references, options.deployment),
     demands: readDemands(options.require),
     timeout,
     listen: { host, port: Number(port) },

@@ -1,9 +1,24 @@
 /** `enclaim verify`: saved evidence and receipts, offline. */
 
+import { type KeyObject, sign } from 'node:crypto';
+import { signEar } from '@enclaim/attestation/rats';
+import { verdictDocument } from '@enclaim/attestation/verdict-document';
 import { parseReceiptFile, verifyReceiptFile, verifySaved } from '@enclaim/client';
 import type { Command } from 'commander';
-import { collect, readDemands, readInput, readReferences } from './input.ts';
+import packageJson from '../package.json' with { type: 'json' };
+import { collect, readDemands, readEd25519, readInput, readReferences, writeOutput } from './input.ts';
+import { UsageError } from './usage-error.ts';
 import { printVerdict } from './verdict-table.ts';
+
+interface Options {
+  readonly references: string;
+  readonly deployment: string[];
+  readonly require: string[];
+  readonly asOf?: string;
+  readonly json?: true;
+  readonly ear?: string;
+  readonly earKey?: string;
+}
 
 export function register(program: Command): void {
   program
@@ -11,25 +26,44 @@ export function register(program: Command): void {
     .description('Verify saved evidence or a receipt file, offline')
     .argument('<file>', 'evidence, or .enclaim-receipt')
     .requiredOption('--references <file>', 'reference values and trust anchors')
+    .option('--deployment <file>', "a deployment that the references' owner signed; repeatable", collect, [])
     .option('--require <demand>', 'what the attested policy must hold; repeatable', collect, [])
+    .option('--as-of <time>', 'when certificates must be valid (RFC 3339); by default now')
     .option('--json', 'print the verdict as JSON on stdout')
+    .option('--ear <file>', 'write the verdict as an attestation result (EAR, a signed JWT); needs --ear-key')
+    .option('--ear-key <pem>', 'Ed25519 private key (PKCS #8) of this verifier')
     .action(verify);
 }
 
-async function verify(path: string, options: { references: string; require: string[]; json?: true }): Promise<void> {
-  const references = await readReferences(options.references);
-  const demands = readDemands(options.require);
+async function verify(path: string, options: Options): Promise<void> {
+  const at = options.asOf === undefined ? Date.now() : Date.parse(options.asOf);
+  if (Number.isNaN(at)) throw new UsageError(`--as-of ${options.asOf}: expected 2026-11-20T12:00:00Z`);
+  const earKey = await readEarKey(options);
+  const against = {
+    references: await readReferences(options.references, options.deployment),
+    demands: readDemands(options.require),
+    now: () => at,
+  };
   const content = await readInput(path);
   const isReceipt = content[0] === '{'.charCodeAt(0);
   const { verdict, body } = isReceipt
-    ? await verifyReceiptFile(parseReceiptFile(content), { references, demands })
-    : { ...(await verifySaved(content, { references, demands })), body: undefined };
-  if (options.json)
-    console.log(JSON.stringify(body === undefined ? { verdict } : { verdict, receipt: body }, undefined, 2));
+    ? await verifyReceiptFile(parseReceiptFile(content), against)
+    : { ...(await verifySaved(content, against)), body: undefined };
+  if (options.json) console.log(JSON.stringify({ ...verdictDocument(verdict, at), receipt: body }, undefined, 2));
   else {
     printVerdict(verdict);
     if (body !== undefined)
       console.error(`receipt: ok  ${body.method}, number ${body.sequence}, ${body.time}, record ${body.record}`);
   }
+  if (options.ear !== undefined && earKey !== null) {
+    const verifier = { build: `enclaim ${packageJson.version}`, developer: 'enclaim' };
+    const issue = { iat: Math.floor(at / 1000), verifier };
+    await writeOutput(options.ear, await signEar(verdict, issue, 'EdDSA', async (bytes) => sign(null, bytes, earKey)));
+  }
   if (!verdict.ok) process.exitCode = 1;
+}
+
+async function readEarKey({ ear, earKey }: Options): Promise<KeyObject | null> {
+  if ((ear === undefined) !== (earKey === undefined)) throw new UsageError('--ear and --ear-key go together');
+  return earKey === undefined ? null : readEd25519('--ear-key', earKey);
 }

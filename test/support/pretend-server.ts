@@ -17,7 +17,7 @@ import { type Evidence, EvidenceSchema } from '@enclaim/attestation/evidence';
 import { ALPN } from '@enclaim/attestation/handshake';
 import { launchCommandLine, predictPcrs } from '@enclaim/attestation/measure';
 import { commitment, RECEIPT_TRAILER } from '@enclaim/attestation/receipt';
-import { type BootStatement, bootDigest, encodeStatement } from '@enclaim/attestation/statement';
+import { type BootStatement, bootDigest, type Ed25519Text, encodeStatement } from '@enclaim/attestation/statement';
 import { canonicalPolicy, digestOfCanonical, parsePolicy } from '@enclaim/policy-schema';
 import { type ConnectionInjector, Metadata, Server, ServerCredentials, type ServerDuplexStream } from '@grpc/grpc-js';
 import { FrameStream } from '../../client/src/frame-stream.ts';
@@ -32,6 +32,8 @@ import { PRETEND_IMAGE } from './attested-runtime.ts';
 export interface PretendOptions {
   readonly key?: FakeAttestationKey;
   readonly statement?: Partial<BootStatement>;
+  /** Key that the policy names as its owner's. */
+  readonly owner?: Ed25519Text;
   /** Changes evidence on its way out, as whoever runs the server can. */
   readonly forge?: (evidence: Evidence) => void;
   /** Stands in for the whole exchange after TLS. */
@@ -61,10 +63,16 @@ export const ECHO = '/test.v1.Echo/';
 
 const policyText = readFileSync(join(import.meta.dirname, '../../examples/clinic/policy.yaml'), 'utf8');
 
+/** The clinic's policy, with an owner's key where one is given. */
+export function policyOf(owner?: Ed25519Text): string {
+  if (owner === undefined) return policyText;
+  return policyText.replace('contact: privacy@clinic.example', `contact: privacy@clinic.example, key: "${owner}"`);
+}
+
 /** Starts a server. */
 export async function startPretendServer(options: PretendOptions = {}): Promise<PretendServer> {
   const key = options.key ?? fakeAttestationKey();
-  const policy = canonicalPolicy(parsePolicy(policyText));
+  const policy = canonicalPolicy(parsePolicy(policyOf(options.owner)));
   const ekPublic = utf8('an endorsement key that nobody looks at: the attestation key is pinned');
   const akPublic = fakeQuote({ key }).akPublic;
   const attestationKey = digestText('sha256', sha256(akPublic));
@@ -90,7 +98,7 @@ export async function startPretendServer(options: PretendOptions = {}): Promise<
       device: { ak: attestationKey, ek: digestText('sha256', sha256(ekPublic)), ekCertificate: null },
       keys: { tls: digestText('sha256', keys.tls.spkiDigest), receipt: keys.receipt },
       log: { origin: `pretend/${bootId}`, size: 0, head: digestText('sha256', new Uint8Array(32)) },
-      owner: null,
+      owner: options.owner ?? null,
       started: { at: new Date().toISOString(), strength: 'host' },
       ...options.statement,
     };

@@ -46,6 +46,8 @@ declare const authenticated: unique symbol;
 export interface Authenticated {
   readonly [authenticated]: true;
   readonly platform: Platform;
+  /** `now` of the verification, in milliseconds since 1970. */
+  readonly verifiedAt: number;
   readonly statement: BootStatement;
   readonly bootDigest: Uint8Array;
   /** The policy whose digest the statement and the registers carry. */

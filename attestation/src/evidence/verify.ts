@@ -33,6 +33,7 @@ export async function verifyEvidence(bytes: Uint8Array, anchors: Anchors, contex
   const { hardware, checks } = await verifyHardware(evidence, statement, { root: leaf.root, boot }, anchors, context);
   return {
     platform: statement.platform,
+    verifiedAt: context.now,
     statement,
     bootDigest: boot,
     policy,
@@ -80,6 +81,15 @@ function verifyPolicy({ policy: bytes }: Evidence, statement: BootStatement): Po
   const digest = digestOfCanonical(bytes);
   if (digest !== statement.policy)
     throw new EvidenceError('binding', `policy is ${digest}, stated is ${statement.policy}`);
+  const policy = readPolicy(bytes);
+  const { key } = policy.system.owner;
+  if ((key === 'none' ? null : key) !== statement.owner) {
+    throw new EvidenceError('binding', `owner of the policy is ${key}, stated is ${statement.owner ?? 'none'}`);
+  }
+  return policy;
+}
+
+function readPolicy(bytes: Uint8Array): Policy {
   try {
     return decodePolicy(bytes);
   } catch (cause) {

@@ -1,0 +1,89 @@
+/** Verdict document: a verdict as JSON, for whoever acts on it elsewhere (docs/client.md, "Verdict"). */
+
+import { z } from 'zod';
+import { decodeJson } from './canonical.ts';
+import { DecodeError } from './errors.ts';
+import { PLATFORMS } from './statement.ts';
+import { allPassed, type Check, type Verdict } from './verdict.ts';
+
+/** A verdict, when it was reached, and the time that certificates were held against. */
+export interface VerdictDocument {
+  readonly enclaim: 'verdict/1';
+  /** RFC 3339, UTC, milliseconds. */
+  readonly at: string;
+  readonly verdict: Verdict;
+}
+
+const checkSchema: z.ZodType<Check> = z.strictObject({
+  id: z.string().regex(/^[a-z][A-Za-z0-9.-]{0,63}$/),
+  outcome: z.enum(['passed', 'failed', 'not run']),
+  required: z.boolean(),
+  detail: z.string().max(64 * 1024),
+  strength: z.enum(['measured', 'enforced', 'observed', 'asserted']).exactOptional(),
+});
+
+const schema: z.ZodType<VerdictDocument> = z.strictObject({
+  enclaim: z.literal('verdict/1'),
+  at: z.iso.datetime({ precision: 3 }),
+  verdict: z.strictObject({
+    ok: z.boolean(),
+    platform: z.enum(PLATFORMS),
+    policy: z.templateLiteral(['sha384:', z.string().regex(/^[0-9a-f]{96}$/)]),
+    bundle: z.templateLiteral(['sha384:', z.string().regex(/^[0-9a-f]{96}$/)]),
+    bootId: z.string().regex(/^[0-9a-f]{32}$/),
+    checks: z.array(checkSchema).min(1).max(512),
+  }),
+});
+
+const LIMIT = 4 * 1024 * 1024;
+
+/** Checks that every verdict shows, whether or not they could be made. */
+const ALWAYS = [
+  'quote.signature',
+  'quote.key',
+  'quote.statement',
+  'nonce',
+  'channel',
+  'policy.binding',
+  'policy',
+  'bundle',
+  'owner',
+  'deployment',
+];
+
+/** Those of one platform, beside them. */
+const OF_PLATFORM: Readonly<Partial<Record<string, readonly string[]>>> = {
+  tpm: Array.from({ length: 16 }, (_, register) => `register.${register}`),
+  snp: ['image', 'snp.policy.debug', 'snp.vmpl', 'snp.revocation', 'snp.host-data'],
+  tdx: ['tdx.mrtd', ...[0, 1, 2, 3].map((index) => `tdx.rtmr${index}`), 'tdx.attributes.debug', 'tdx.tcb'],
+};
+
+/** The document of a verdict. @param at milliseconds since 1970 */
+export function verdictDocument(verdict: Verdict, at: number): VerdictDocument {
+  return { enclaim: 'verdict/1', at: new Date(at).toISOString(), verdict };
+}
+
+/**
+ * Reads a document. **Trust**: nobody signs it (an EAR is signed); it is at least one that a verifier could have made:
+ * no check is left out that is always shown, and `ok` is what the checks say.
+ * @throws DecodeError `syntax`, `range`
+ */
+export function parseVerdictDocument(bytes: Uint8Array): VerdictDocument {
+  const document = decodeJson(schema, bytes, LIMIT);
+  const { ok, checks, platform } = document.verdict;
+  const ids = new Set(checks.map(({ id }) => id));
+  // Where the references name no image at all there is nothing to hold registers against: one failed "image" says so.
+  const measured = checks.filter(({ id }) => /^(image$|register|snp|tdx)/.test(id));
+  const none = measured.length === 1 && measured[0]?.id === 'image' && measured[0].outcome === 'failed';
+  const shown = none ? [] : (OF_PLATFORM[platform] ?? []);
+  const missing = [...ALWAYS, ...shown].find((id) => !ids.has(id));
+  if (missing !== undefined) throw new DecodeError('syntax', `a verdict without its check ${missing}`, 0);
+  if (ids.size !== checks.length) throw new DecodeError('syntax', 'a check that stands twice', 0);
+  if (ok !== allPassed(checks)) throw new DecodeError('syntax', `ok is ${ok}, the checks say otherwise`, 0);
+  return document;
+}
+
+/** JSON Schema (2020-12) of the document. */
+export function verdictJsonSchema(): object {
+  return z.toJSONSchema(schema);
+}
