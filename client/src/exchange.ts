@@ -9,14 +9,14 @@ import { equalBytes } from '@enclaim/attestation/bytes';
 import { digestText, sha256 } from '@enclaim/attestation/digest';
 import { EvidenceError } from '@enclaim/attestation/errors';
 import { type Evidence, EvidenceSchema } from '@enclaim/attestation/evidence';
-import { HANDSHAKE_VERSION } from '@enclaim/attestation/handshake';
+import { type FrameFailure, FrameStream } from '@enclaim/attestation/frame-stream';
+import { HANDSHAKE_VERSION, type HandshakeStep } from '@enclaim/attestation/handshake';
 import { parsePart } from '@enclaim/attestation/part';
 import { nameOf, parsePublic } from '@enclaim/attestation/tpm';
 import type { Demand } from '@enclaim/policy-schema';
 import type { Attestation } from './attestation.ts';
 import { makeCredential } from './credential.ts';
 import { ChannelError, VerdictError } from './errors.ts';
-import { FrameStream } from './frame-stream.ts';
 import type { CollateralSource } from './vendor-collateral.ts';
 
 /** What a connection has to show. */
@@ -40,7 +40,7 @@ export async function demandEvidence(
   socket: TLSSocket,
   { references, demands, now, collateral }: Expectations,
 ): Promise<Attestation> {
-  using frames = new FrameStream(socket);
+  using frames = new FrameStream(socket, failure);
   const nonce = randomBytes(NONCE_LENGTH);
   const channel = {
     nonce,
@@ -48,7 +48,7 @@ export async function demandEvidence(
     exporter: socket.exportKeyingMaterial(32, EXPORTER_LABEL, Buffer.alloc(0)),
   };
   await frames.send({ case: 'hello', value: { version: HANDSHAKE_VERSION, nonce } });
-  const { value } = await frames.receive('evidence');
+  const { value } = await answer(frames, 'evidence');
   const activation = await activateUnlessPinned(frames, value, references);
   await collateral.complete(value);
   const context: Context = { now: now(), channel, activation };
@@ -72,10 +72,26 @@ async function activateUnlessPinned(
   const secret = randomBytes(SECRET_LENGTH);
   const akName = parsePart('format', 'attestation key', akPublic, (bytes) => nameOf(parsePublic(bytes)));
   await frames.send({ case: 'activate', value: makeCredential({ ekPublic, akName, secret }) });
-  const { value } = await frames.receive('activated');
+  const { value } = await answer(frames, 'activated');
   if (!equalBytes(value.secret, secret))
     throw new EvidenceError('key', 'the credential was not activated: another secret came back');
   return { akName, ekPublic };
+}
+
+/** The server's next step, or its reason to refuse. @throws ChannelError */
+async function answer<C extends 'evidence' | 'activated'>(
+  frames: FrameStream,
+  expected: C,
+): Promise<Extract<HandshakeStep, { case: C }>> {
+  const step: HandshakeStep = await frames.receive<C | 'refused'>(expected, 'refused');
+  if (step.case === 'refused') throw new ChannelError('protocol', `the server refused: ${step.value.reason}`);
+  return step as Extract<HandshakeStep, { case: C }>;
+}
+
+function failure(_why: FrameFailure, message: string, cause?: Error): ChannelError {
+  return cause === undefined
+    ? new ChannelError('protocol', message)
+    : new ChannelError('unreachable', message, { cause });
 }
 
 function spkiDigest(socket: TLSSocket): Uint8Array {

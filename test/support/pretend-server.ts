@@ -14,13 +14,13 @@ import { EXPORTER_LABEL, encodeNonceLeaf, tpmExtraData } from '@enclaim/attestat
 import { toHex, utf8 } from '@enclaim/attestation/bytes';
 import { type DigestText, digestText, sha256, sha384 } from '@enclaim/attestation/digest';
 import { type Evidence, EvidenceSchema } from '@enclaim/attestation/evidence';
+import { FrameStream } from '@enclaim/attestation/frame-stream';
 import { ALPN } from '@enclaim/attestation/handshake';
 import { launchCommandLine, predictPcrs } from '@enclaim/attestation/measure';
 import { commitment, RECEIPT_TRAILER } from '@enclaim/attestation/receipt';
 import { type BootStatement, bootDigest, type Ed25519Text, encodeStatement } from '@enclaim/attestation/statement';
 import { canonicalPolicy, digestOfCanonical, parsePolicy } from '@enclaim/policy-schema';
 import { type ConnectionInjector, Metadata, Server, ServerCredentials, type ServerDuplexStream } from '@grpc/grpc-js';
-import { FrameStream } from '../../client/src/frame-stream.ts';
 import { type Attested, attestConnection } from '../../runtime/src/handshake.ts';
 import { makeBootKeys } from '../../runtime/src/keys.ts';
 import { QuoteBatcher } from '../../runtime/src/quote-batch.ts';
@@ -193,7 +193,7 @@ async function lie(
   { platform, batcher, statement, policy, spkiDigest }: Attested,
   forge: (evidence: Evidence) => void,
 ): Promise<void> {
-  using frames = new FrameStream(socket);
+  using frames = new FrameStream(socket, (_why, message) => new Error(message));
   const { value: hello } = await frames.receive('hello');
   const exporter = socket.exportKeyingMaterial(32, EXPORTER_LABEL, Buffer.alloc(0));
   const { leaf, hardware } = await batcher.add(encodeNonceLeaf({ nonce: hello.nonce, spki: spkiDigest, exporter }));
