@@ -158,6 +158,7 @@ class RunningCall {
   readonly #returned = new Set<string>();
   /** How often each sink was allowed, for the call's record. */
   readonly #figures: Record<string, number> = {};
+  #sent: Promise<unknown> = Promise.resolve();
   #records = 0;
   /** The first refusal that an operation of the handler met. */
   #refused: RefusalError | undefined;
@@ -276,7 +277,7 @@ class RunningCall {
       case 'log':
         return this.#log(operation.event, operation.data);
       case 'release':
-        throw new RefusalError('grant', `${this.#method.id} has no release ${operation.rule}`);
+        throw new RefusalError('grant', `${this.#method.id} has no such release`);
       default:
         return this.#context.perform(operation);
     }
@@ -295,7 +296,14 @@ class RunningCall {
     return json;
   }
 
-  async #send(json: Json): Promise<null> {
+  /** Sends one after the other: a receipt commits to the order in which they leave. */
+  #send(json: Json): Promise<null> {
+    const turn = this.#sent.catch(() => {}).then(() => this.#sendNow(json));
+    this.#sent = turn;
+    return turn;
+  }
+
+  async #sendNow(json: Json): Promise<null> {
     const { methodKind } = this.#method.descriptor;
     if (methodKind !== 'server_streaming' && methodKind !== 'bidi_streaming') {
       throw new RefusalError('grant', `${this.#method.id} has one response`);
@@ -332,16 +340,19 @@ class RunningCall {
       decision: 'info',
       reason: open ? `handler:${event}` : 'handler',
       sink: 'log',
-      figures: { bytes: JSON.stringify(data).length },
+      // A length is a number that the handler chooses.
+      figures: open ? { bytes: JSON.stringify(data).length } : {},
       basis: 'observed',
     });
     return null;
   }
 
   /** Allowed decisions are counted into the call's record; each refusal has one of its own, with the label it met. */
-  #note({ sink, allow, code, pointer }: Verdict): void {
+  #note({ sink, allow, code, pointer, label }: Verdict): void {
     if (allow) {
-      this.#figures[sink] = (this.#figures[sink] ?? 0) + 1;
+      // A count is a number that the handler chooses: beyond public data the record says that it happened, not how often.
+      const open = label.every((category) => category === 'public');
+      this.#figures[sink] = open ? (this.#figures[sink] ?? 0) + 1 : 1;
       return;
     }
     if (++this.#records > MOST_RECORDS)

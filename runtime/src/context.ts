@@ -79,10 +79,12 @@ export class CallContext {
   /** Carries out what the handler asks of a collection. @throws RefusalError `grant`, `flow`, `budget` */
   perform(operation: StorageOperation): Json {
     const { collection: name } = operation;
-    const writes = operation.kind === 'put' || operation.kind === 'delete';
-    this.#decide({ kind: writes ? 'store' : 'read', name }, operation.kind === 'put' ? new Set(this.label) : new Set());
     const store = this.#collections.get(name);
-    if (store === undefined) throw new RefusalError('grant', `there is no collection ${name}`);
+    // A name that the policy does not have is text of the worker's: it goes into no message and no record.
+    if (store === undefined) throw new RefusalError('grant', 'there is no such collection');
+    const writes = operation.kind === 'put' || operation.kind === 'delete';
+    // What is missing says as much as what is there: deleting is decided like writing.
+    this.#decide({ kind: writes ? 'store' : 'read', name }, writes ? new Set(this.label) : new Set());
     switch (operation.kind) {
       case 'get': {
         const stored = store.get(operation.key);

@@ -68,17 +68,16 @@ class Reference {
           if (place.startsWith(`${step.collection} `)) this.#read = [...this.#read, ...held];
         }
         return true;
-      case 'put': {
+      case 'put':
+      case 'delete': {
         const carried = [...this.#sent, ...this.#read];
         if (!stores.includes(step.collection)) return false;
         if (!within(carried, this.#limits[step.collection as 'one' | 'two'])) return false;
-        this.#stored.set(`${step.collection} ${step.key}`, new Set(carried));
+        const place = `${step.collection} ${step.key}`;
+        if (step.kind === 'put') this.#stored.set(place, new Set(carried));
+        else this.#stored.delete(place);
         return true;
       }
-      case 'delete':
-        if (!stores.includes(step.collection)) return false;
-        this.#stored.delete(`${step.collection} ${step.key}`);
-        return true;
     }
   }
 

@@ -19,6 +19,15 @@ const LAYERS = {
     'context.ts',
     ['store.delete(operation.key);\n        return null;', 'return store.delete(operation.key);'],
   ],
+  'deletion is a write': [
+    'context.ts',
+    ['writes ? new Set(this.label)', "operation.kind === 'put' ? new Set(this.label)"],
+  ],
+  'no numbers of closed calls': ['calls.ts', ['figures: open ? ', 'figures: true ? ']],
+  'no counts of closed calls': [
+    'calls.ts',
+    ["label.every((category) => category === 'public')", 'label !== undefined'],
+  ],
   'events only of open calls': [
     'calls.ts',
     ['const open = this.#context.mayLog([event, data]);', 'const open = true;'],
@@ -151,6 +160,27 @@ const ATTACKS: Readonly<Partial<Record<FlowLayer, Readonly<Record<string, FlowAt
       method: 'Put',
       body: 'return { flag: (await ctx.store.cases.delete("p1")) === true }',
       out: ({ messages: [first] }) => (first as { flag?: boolean } | undefined)?.flag === true,
+    },
+  },
+  'deletion is a write': {
+    'say a secret by what is missing': {
+      body: `if (request.key === 'prepare') { await ctx.store.open.put('H', {}); return {} } if (request.key === 'delete') { ${READ} await ctx.store.open.delete(text[0]); return {} } if ((await ctx.store.open.list()).includes('H')) throw 1; return { word: 'HIV' }`,
+      before: [
+        ['Sum', { key: 'prepare' }],
+        ['Sum', { key: 'delete' }],
+      ],
+    },
+  },
+  'no numbers of closed calls': {
+    'write a secret into the log as a length': {
+      body: `${READ} await ctx.log('x', 'a'.repeat(text.charCodeAt(0))); return {}`,
+      out: (_, { records }) => records.some(({ figures }) => figures.bytes === SECRET.charCodeAt(0) + 2),
+    },
+  },
+  'no counts of closed calls': {
+    'write a secret into the log as a number of readings': {
+      body: `${READ} for (let i = 1; i < text.charCodeAt(0); i++) await ctx.store.cases.get('p1'); return {}`,
+      out: (_, { records }) => records.some(({ figures }) => figures['read:cases'] === SECRET.charCodeAt(0)),
     },
   },
   'events only of open calls': {
