@@ -8,7 +8,7 @@ import { mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import type { References } from '@enclaim/attestation';
+import type { References, Verdict } from '@enclaim/attestation';
 import { parseBundle } from '@enclaim/attestation/bundle';
 import { utf8 } from '@enclaim/attestation/bytes';
 import { digestText, sha256, sha384 } from '@enclaim/attestation/digest';
@@ -39,6 +39,8 @@ import { fakeFirmware } from './fakes/firmware.ts';
 import { FakePsp, type FakeReport } from './fakes/psp.ts';
 import { type FakeCollateral, FakeQuotingEnclave, type FakeTd } from './fakes/quoting-enclave.ts';
 import { clinicBundle } from './support/app.ts';
+import { AuditorsPage } from './support/auditors-page.ts';
+import { chromiumMissing } from './support/chromium.ts';
 import { failing } from './support/refused.ts';
 import { startWorkers } from './support/worker-process.ts';
 
@@ -46,6 +48,9 @@ const DAY = 86_400_000;
 const now = (): number => EPOCH + DAY;
 const COMMAND_LINE = 'quiet panic=-1';
 const id = digestText('sha256', sha256(utf8('image')));
+
+/** Evidence that was accepted on Node, with its verdict there. */
+const shown: [Uint8Array, References, Verdict][] = [];
 
 /** A runtime over a report tree. */
 interface Booted {
@@ -181,6 +186,7 @@ describe('SEV-SNP', () => {
       parseVerdictDocument(utf8(JSON.stringify(verdictDocument(verdict, now()))));
       assert.match(verdict.checks.find((check) => check.id === 'quote.key')?.detail ?? '', /named as unsafe/);
       assert.equal((await verifySaved(evidence, { references, now })).verdict.ok, true);
+      shown.push([evidence, references, verdict]);
     } finally {
       channel.close();
     }
@@ -380,6 +386,7 @@ describe('TDX', () => {
       true,
       'the collateral is in the evidence',
     );
+    shown.push([evidence, references, verdict]);
     await assert.rejects(verifySaved(evidence, { references, now: () => EPOCH + 60 * DAY }), { name: 'EvidenceError' });
   });
 
@@ -417,6 +424,23 @@ describe('TDX', () => {
     await assert.rejects(connect(server.target, { references, now, collateral: intel() }), { code: 'nonce' });
     td = {};
   });
+});
+
+test('both verify in a browser as they do here', { skip: chromiumMissing }, async () => {
+  await using auditor = await AuditorsPage.open();
+  await auditor.fill('now', new Date(now()).toISOString());
+  assert.equal(shown.length, 2);
+  for (const [evidence, references, verdict] of shown) {
+    const { head, rows } = await auditor.show(evidence, JSON.stringify(references));
+    assert.equal(head, 'Verdict: ok');
+    const offline = (id: string): boolean => id === 'nonce' || id === 'channel';
+    const made = verdict.checks.filter(({ id }) => !offline(id)).map(({ id, outcome }) => [outcome, id]);
+    const there = rows.filter(([, id = '']) => !offline(id)).map(([outcome = '', id]) => [outcome.split(',')[0], id]);
+    assert.deepEqual(there, made);
+    const changed = Uint8Array.from(evidence);
+    changed[changed.length >> 1] = (changed[changed.length >> 1] ?? 0) ^ 1;
+    assert.equal((await auditor.show(changed, JSON.stringify(references))).head, 'Refused');
+  }
 });
 
 describe('configfs-tsm', () => {

@@ -2,32 +2,23 @@
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { pathToFileURL } from 'node:url';
-import { gzipSync } from 'node:zlib';
 import { type CheckedReceipt, connect, receiptFile, verifySaved } from '@enclaim/client';
 import { Client, credentials } from '@grpc/grpc-js';
 import { buildPage } from '../../scripts/page.ts';
-import { chromiumMissing, Page } from '../support/chromium.ts';
+import { AuditorsPage, type Shown } from '../support/auditors-page.ts';
+import { chromiumMissing } from '../support/chromium.ts';
 import { ECHO, type PretendServer, startPretendServer } from '../support/pretend-server.ts';
 
-let folder: string;
 let server: PretendServer;
-let url: string;
-const at = (name: string): string => join(folder, name);
+let files: Readonly<
+  Record<'evidence' | 'changed' | 'receipt' | 'otherReceipt' | 'references' | 'other' | 'none', Uint8Array | string>
+>;
 
 before(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'enclaim-page-'));
   server = await startPretendServer();
-  const html = await buildPage();
-  await writeFile(at('page.html'), html);
-  url = pathToFileURL(at('page.html')).href;
-  console.log(`auditor's page: ${html.length} bytes, ${gzipSync(html).length} gzipped`);
   const receipts: CheckedReceipt[] = [];
   const channel = await connect(server.target, {
     references: server.references,
@@ -47,7 +38,7 @@ before(async () => {
   changed[changed.length >> 1] = (changed[changed.length >> 1] ?? 0) ^ 1;
   const markup = '<img src=x onerror="document.title=1">';
   const [image] = server.references.images;
-  const files: Record<string, Uint8Array | string> = {
+  files = {
     evidence,
     changed,
     receipt: receiptFile(receipt, { request: [request], response: [request] }),
@@ -56,44 +47,23 @@ before(async () => {
     other: JSON.stringify({ ...server.references, images: [{ ...image, commandLine: markup }] }),
     none: markup,
   };
-  for (const [name, content] of Object.entries(files)) await writeFile(at(name), content);
 });
-after(async () => {
-  server.stop();
-  await rm(folder, { recursive: true, force: true });
-});
-
-/** Chooses files on the page and returns what it shows. */
-async function show(
-  page: Page,
-  subject: string,
-  references: string,
-): Promise<{ head: string; rows: string[][]; text: string }> {
-  await page.evaluate("document.getElementById('result').hidden = true; true");
-  await page.choose('#references', at(references));
-  await page.choose('#subject', at(subject));
-  // Chromium says nothing of a file that was chosen before.
-  await page.evaluate("document.getElementById('subject').dispatchEvent(new Event('change')); true");
-  await page.until("!document.getElementById('result').hidden");
-  return page.evaluate(`({
-    head: document.querySelector('#result h2').textContent,
-    rows: [...document.querySelectorAll('#result table:nth-of-type(2) tr')].map((row) => [...row.cells].map((cell) => cell.textContent)),
-    text: document.getElementById('result').textContent,
-  })`);
-}
+after(() => server.stop());
 
 describe('the page', { skip: chromiumMissing }, () => {
-  let page: Page;
+  let auditor: AuditorsPage;
   before(async () => {
-    page = await Page.open(url);
+    auditor = await AuditorsPage.open();
   });
-  after(() => page[Symbol.asyncDispose]());
+  after(() => auditor[Symbol.asyncDispose]());
+
+  const show = (subject: keyof typeof files, references: keyof typeof files): Promise<Shown> =>
+    auditor.show(files[subject], files[references]);
 
   test('shows every check that Node makes, with the same outcome', async () => {
-    const { head, rows } = await show(page, 'evidence', 'references');
+    const { head, rows } = await show('evidence', 'references');
     assert.equal(head, 'Verdict: ok');
-    const evidence = await readFile(at('evidence'));
-    const { verdict } = await verifySaved(evidence, { references: server.references });
+    const { verdict } = await verifySaved(files.evidence as Uint8Array, { references: server.references });
     const expected = verdict.checks.map(({ id, outcome, detail }) => [
       outcome === 'not run' ? 'not run, not required' : outcome,
       id,
@@ -104,7 +74,7 @@ describe('the page', { skip: chromiumMissing }, () => {
   });
 
   test('shows a receipt with the verdict it leads to', async () => {
-    const { head, text } = await show(page, 'receipt', 'references');
+    const { head, text } = await show('receipt', 'references');
     assert.equal(head, 'Verdict: ok');
     assert.match(text, /Receipt: signed by the receipt key of this boot.*test\.v1\.Echo\/Unary/);
   });
@@ -115,28 +85,27 @@ describe('the page', { skip: chromiumMissing }, () => {
       ['otherReceipt', /EvidenceError binding: receipt commits to another response/],
       ['none', /EvidenceError format/],
     ] as const) {
-      const { head, text } = await show(page, subject, 'references');
+      const { head, text } = await show(subject, 'references');
       assert.equal(head, 'Refused', subject);
       assert.match(text, reason);
     }
   });
 
   test('says no where the references say no, and shows what they say as text', async () => {
-    const { head, rows, text } = await show(page, 'evidence', 'other');
+    const { head, rows, text } = await show('evidence', 'other');
     assert.equal(head, 'Verdict: not ok');
     assert.ok(rows.some(([outcome, id]) => outcome === 'failed' && id === 'register.12'));
     assert.match(text, /<img src=x/);
-    assert.equal(await page.evaluate("document.querySelectorAll('#result img').length"), 0);
-    assert.equal(await page.evaluate('document.title'), 'Enclaim: verify');
+    assert.equal(await auditor.page.evaluate("document.querySelectorAll('#result img').length"), 0);
+    assert.equal(await auditor.page.evaluate('document.title'), 'Enclaim: verify');
   });
 
   test('holds demands against the policy', async () => {
-    const demand = (text: string): Promise<unknown> =>
-      page.evaluate(`document.getElementById('demands').value = ${JSON.stringify(text)}; true`);
+    const demand = (text: string): Promise<void> => auditor.fill('demands', text);
     await demand('claim audited-system');
-    assert.equal((await show(page, 'evidence', 'references')).head, 'Verdict: ok');
+    assert.equal((await show('evidence', 'references')).head, 'Verdict: ok');
     await demand('claim encryption-at-rest');
-    const { head, rows } = await show(page, 'evidence', 'references');
+    const { head, rows } = await show('evidence', 'references');
     assert.equal(head, 'Verdict: not ok');
     assert.deepEqual(rows.at(-1)?.slice(0, 2), ['failed', 'demand.1']);
     await demand('');
@@ -151,7 +120,7 @@ describe('the page', { skip: chromiumMissing }, () => {
     listener.listen(0, '127.0.0.1');
     await once(listener, 'listening');
     const { port } = listener.address() as AddressInfo;
-    const outcome = await page.evaluate(`(async () => {
+    const outcome = await auditor.page.evaluate(`(async () => {
       const address = 'http://127.0.0.1:${port}/';
       const blocked = (run) => run().then(() => 'reached', () => 'blocked');
       const image = () => new Promise((resolve, reject) => {
