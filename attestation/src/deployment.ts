@@ -1,4 +1,4 @@
-/** Deployment: the policy's owner says which devices answer for it, and until when (docs/formats.md, "Deployment"). */
+/** Deployment: the policy's owner says which devices answer for it, and until when (docs/client.md, "Deployments"). */
 
 import { z } from 'zod';
 import { importKey, verifySignature } from '#crypto';
