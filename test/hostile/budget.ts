@@ -9,7 +9,6 @@ import type { Attack } from './attack.ts';
 const SPINS: Readonly<Record<string, string>> = {
   'a loop without end': 'for (;;);',
   'microtasks without end': 'for (;;) await 0;',
-  'promises that resolve each other': 'const next = () => Promise.resolve().then(next); await next();',
   'a pattern that backtracks': 'return { flag: /^(a+)+$/.test("a".repeat(60) + "b") }',
   'a comparison that never tires': 'return { count: [3, 2, 1].sort(() => { for (;;); }) }',
   'a getter that loops while the answer is written': 'return { get word() { for (;;); } }',

@@ -6,6 +6,8 @@ import { type Call, type HandlerBundle, Worker, type WorkerFactory, WorkerLostEr
 
 /** Calls that one worker may have at once. */
 const MOST_RUNNING = 64;
+/** Workers that may die under one call that runs alone, the first of which may have been somebody else's doing. */
+const MOST_LOST = 3;
 /** Failed starts in a row after which the pool gives a worker up. */
 const MOST_FAILED_STARTS = 3;
 
@@ -52,8 +54,8 @@ export class WorkerPool {
   }
 
   /**
-   * Runs a handler. A call whose worker dies before the call has done anything runs once more, by itself: so it is the call
-   * that kills workers, and no other, that fails.
+   * Runs a handler. A call whose worker dies before the call has done anything runs again, by itself: so it is the call that
+   * kills workers, and no other, that fails.
    * @throws RefusalError `budget` where all workers are full; `worker` where the handler threw or its worker died
    */
   async run(call: Call): Promise<Json> {
@@ -82,17 +84,14 @@ export class WorkerPool {
     return best;
   }
 
-  async #runAlone(call: Call): Promise<Json> {
+  async #runAlone(call: Call, lost = 1): Promise<Json> {
     if (this.#closed || call.signal.aborted)
       throw new RefusalError('budget', 'the call ran out of time or was given up');
-    if (this.#lone === undefined) {
-      const worker = await this.#start();
-      this.#lone = worker;
-      void worker.ended.then(() => {
-        this.#lone = undefined;
-      });
-    }
-    return this.#lone.run(this.#nextCall++, call);
+    if (this.#lone === undefined || this.#lone.over) this.#lone = await this.#start();
+    return this.#lone.run(this.#nextCall++, call).catch((error) => {
+      if (!(error instanceof WorkerLostError) || lost >= MOST_LOST) throw error;
+      return this.#runAlone(call, lost + 1);
+    });
   }
 
   async #start(): Promise<Worker> {

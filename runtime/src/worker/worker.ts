@@ -96,6 +96,11 @@ export class Worker {
     return this.#running.size;
   }
 
+  /** Whether it has ended. */
+  get over(): boolean {
+    return this.#reason !== undefined;
+  }
+
   /** Gives the worker its handlers and resolves when it has them. @throws RefusalError `worker` */
   async load({ code, methods }: HandlerBundle): Promise<void> {
     const timer = setTimeout(() => this.end(`it was not ready within ${READY_MS} ms`), READY_MS);
