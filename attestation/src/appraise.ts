@@ -76,8 +76,24 @@ function appraiseImage(tpm: HardwareOf<'tpm'>, statement: BootStatement, { image
         : `${hex(found)}, expected ${hex(expected.get(index))}${explain(index, image, launch, tpm.commandLine, equal)}`;
       return compared(`register.${index}`, equal.includes(index), detail);
     }),
+    appraiseFirmware(tpm),
     ...[0, 1, 2, 3, 5, 6, 7, 8, 10].map((index) => notRun(`register.${index}`, 'not compared: firmware and machine')),
   ];
+}
+
+/**
+ * Firmware that measures extends each of registers 0 to 7 by at least a separator (TCG PC Client Platform Firmware
+ * Profile, "EV_SEPARATOR"). One that is zero means that something else filled the registers above.
+ */
+function appraiseFirmware({ registers }: HardwareOf<'tpm'>): Check {
+  const untouched = [0, 1, 2, 3, 4, 5, 6, 7].filter(
+    (index) => registers.get(index)?.every((byte) => byte === 0) ?? true,
+  );
+  const detail =
+    untouched.length === 0
+      ? 'measured something into each of registers 0 to 7'
+      : `left registers ${untouched.join(', ')} at zero`;
+  return compared('firmware', untouched.length === 0, detail);
 }
 
 /** What a differing register says, where that can be told. */

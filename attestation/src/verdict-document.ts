@@ -53,7 +53,7 @@ const ALWAYS = [
 
 /** Those of one platform, beside them. */
 const OF_PLATFORM: Readonly<Partial<Record<string, readonly string[]>>> = {
-  tpm: Array.from({ length: 16 }, (_, register) => `register.${register}`),
+  tpm: ['firmware', ...Array.from({ length: 16 }, (_, register) => `register.${register}`)],
   snp: ['image', 'snp.policy.debug', 'snp.vmpl', 'snp.revocation', 'snp.host-data'],
   tdx: ['tdx.mrtd', ...[0, 1, 2, 3].map((index) => `tdx.rtmr${index}`), 'tdx.attributes.debug', 'tdx.tcb'],
 };

@@ -8,7 +8,7 @@ import type { References } from '@enclaim/attestation';
 import { tpmExtraData } from '@enclaim/attestation/batch';
 import { parseBundle } from '@enclaim/attestation/bundle';
 import { toBase64, utf8 } from '@enclaim/attestation/bytes';
-import { digestText, sha256 } from '@enclaim/attestation/digest';
+import { digestText, type Sha256, sha256 } from '@enclaim/attestation/digest';
 import { launchCommandLine, launchEvents, registerOf } from '@enclaim/attestation/measure';
 import type { ImageReference } from '@enclaim/attestation/references';
 import type { BuiltBundle } from '@enclaim/image';
@@ -26,6 +26,9 @@ export const PRETEND_IMAGE: ImageReference = {
   sections: digestText('sha256', registerOf(sha256(utf8('sections')))),
   commandLine: 'quiet panic=-1',
 };
+
+/** What firmware extends last into each of its registers. */
+export const SEPARATOR: Sha256 = sha256(new Uint8Array(4));
 
 /** A server as a client meets it. */
 export interface AttestedRuntime {
@@ -94,6 +97,7 @@ async function extendAsBooted(attester: Attester, { policy, digest }: BuiltBundl
     for (const event of events) await attester.extend(register, event);
   }
   await attester.extend(11, sha256(utf8('sections')));
+  for (const register of [0, 1, 2, 3, 5, 6, 7]) await attester.extend(register, SEPARATOR);
 }
 
 function platformOf(attester: Attester, commandLine: string): AttestingPlatform {

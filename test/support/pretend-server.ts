@@ -16,7 +16,7 @@ import { type DigestText, digestText, sha256, sha384 } from '@enclaim/attestatio
 import { type Evidence, EvidenceSchema } from '@enclaim/attestation/evidence';
 import { FrameStream } from '@enclaim/attestation/frame-stream';
 import { ALPN } from '@enclaim/attestation/handshake';
-import { launchCommandLine, predictPcrs } from '@enclaim/attestation/measure';
+import { launchCommandLine, predictPcrs, registerOf } from '@enclaim/attestation/measure';
 import { commitment, RECEIPT_TRAILER } from '@enclaim/attestation/receipt';
 import { type BootStatement, bootDigest, type Ed25519Text, encodeStatement } from '@enclaim/attestation/statement';
 import { canonicalPolicy, digestOfCanonical, parsePolicy } from '@enclaim/policy-schema';
@@ -26,7 +26,7 @@ import { makeBootKeys } from '../../runtime/src/keys.ts';
 import { QuoteBatcher } from '../../runtime/src/quote-batch.ts';
 import { ReceiptSigner } from '../../runtime/src/receipts.ts';
 import { type FakeAttestationKey, fakeAttestationKey, fakeQuote } from '../fakes/attestation-key.ts';
-import { PRETEND_IMAGE } from './attested-runtime.ts';
+import { PRETEND_IMAGE, SEPARATOR } from './attested-runtime.ts';
 
 /** What may be other than in an honest server. */
 export interface PretendOptions {
@@ -81,7 +81,9 @@ export async function startPretendServer(options: PretendOptions = {}): Promise<
   const commandLine = launchCommandLine(PRETEND_IMAGE, digest);
   const launch = { boot: 'kernel', commandLine, policy: digest, bundle } as const;
   const predicted = predictPcrs(PRETEND_IMAGE, launch);
-  const pcrs = new Map(Array.from({ length: 16 }, (_, index) => [index, predicted.get(index) ?? new Uint8Array(32)]));
+  const pcrs = new Map(
+    Array.from({ length: 16 }, (_, index) => [index, predicted.get(index) ?? registerOf(SEPARATOR)]),
+  );
   let held = Promise.withResolvers<void>();
   let connections = 0;
 

@@ -17,9 +17,9 @@ import {
 import { parsePart } from '../part.ts';
 import type { Anchors } from '../references.ts';
 import type { BootStatement } from '../statement.ts';
-import { type PcrValues, parsePublic, spkiOf, verifyQuote } from '../tpm/index.ts';
+import { type PcrValues, parseEndorsementKey, spkiOf, verifyQuote } from '../tpm/index.ts';
 import { type Check, passed } from '../verdict.ts';
-import { type Certificate, parseCertificate, verifyChain } from '../x509/index.ts';
+import { type Certificate, extendedKeyUsages, KEY_USAGE, parseCertificate, verifyChain } from '../x509/index.ts';
 import type { Context, Hardware, KeyTrust, Signed } from './authenticated.ts';
 
 /** Proves the hardware part. @throws EvidenceError */
@@ -105,10 +105,26 @@ async function trustInKey(
   return { kind: 'activated', root: pin, software: !anchors.endorsementRoots.includes(pin) };
 }
 
+/** tcg-kp-EKCertificate (TCG EK Credential Profile). */
+const EK_CERTIFICATE = '2.23.133.8.1';
+
+/**
+ * The certificate says that this key is a TPM's endorsement key. Without that, whoever holds any key under the root
+ * could play the TPM: the attributes in `ekPublic` are the peer's own words.
+ */
 function verifyEndorsementKey(certificate: Certificate, ekPublic: Uint8Array): void {
-  const spki = parsePart('format', 'endorsement key', ekPublic, (bytes) => spkiOf(parsePublic(bytes)));
-  if (!equalBytes(certificate.spki, spki)) {
+  const key = parseEndorsementKey(ekPublic);
+  if (!equalBytes(certificate.spki, spkiOf(key))) {
     throw new EvidenceError('identity', 'the endorsement certificate is for another key');
+  }
+  const usages = parsePart('chain', 'endorsement certificate', certificate, extendedKeyUsages);
+  const use = key.type === 'rsa' ? KEY_USAGE.keyEncipherment : KEY_USAGE.keyAgreement;
+  const forIt = ((certificate.keyUsage ?? 0) & use) !== 0;
+  if (!usages.includes(EK_CERTIFICATE) || !forIt || certificate.ca !== undefined) {
+    throw new EvidenceError(
+      'chain',
+      `not a certificate of an endorsement key: for ${usages.join(', ') || 'no named use'}`,
+    );
   }
 }
 

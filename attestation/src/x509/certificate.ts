@@ -18,12 +18,28 @@ export const EXTENSION = {
 } as const;
 
 /** Bits of KeyUsage as numbered in RFC 5280 section 4.2.1.3, bit 0 being the lowest here. */
-export const KEY_USAGE = { digitalSignature: 0x01, certificateSign: 0x20, crlSign: 0x40 } as const;
+export const KEY_USAGE = {
+  digitalSignature: 0x01,
+  keyEncipherment: 0x04,
+  keyAgreement: 0x10,
+  certificateSign: 0x20,
+  crlSign: 0x40,
+} as const;
 
 /** Contents of the extension's OCTET STRING, not interpreted. */
 export interface Extension {
   readonly critical: boolean;
   readonly value: Uint8Array;
+}
+
+/** Object identifiers of the extended key usages (RFC 5280 section 4.2.1.12); none where the extension is absent. @throws DecodeError */
+export function extendedKeyUsages({ extensions }: Certificate): string[] {
+  const extension = extensions.get(EXTENSION.extendedKeyUsage);
+  if (extension === undefined) return [];
+  const usages = DerReader.inside(soleElement(extension.value, TAG.sequence, 'extended key usages'));
+  const found: string[] = [];
+  while (!usages.empty) found.push(usages.oid('extended key usage'));
+  return found;
 }
 
 /**

@@ -1,6 +1,14 @@
 /** X.509: certificates, CRLs and paths to pinned roots. */
 
-export { type Certificate, commonName, type Extension, parseCertificate, readName } from './certificate.ts';
+export {
+  type Certificate,
+  commonName,
+  type Extension,
+  extendedKeyUsages,
+  KEY_USAGE,
+  parseCertificate,
+  readName,
+} from './certificate.ts';
 export {
   checkDates,
   importCertified,
