@@ -1,11 +1,25 @@
 /** The clinic's client as grpc-js generates it, unchanged, over an attested channel to the real runtime on a software TPM. */
 
 import assert from 'node:assert/strict';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { after, before, describe, test } from 'node:test';
-import { type AttestedChannel, type CheckedReceipt, connect } from '@enclaim/client';
+import { promisify } from 'node:util';
+import { fromJson, toBinary } from '@bufbuild/protobuf';
 import {
-  type Client,
+  type AttestedChannel,
+  type CheckedReceipt,
+  connect,
+  describeServices,
+  parseReceiptFile,
+} from '@enclaim/client';
+import {
+  Channel,
+  Client,
   credentials,
   loadPackageDefinition,
   type ServiceClientConstructor,
@@ -19,6 +33,7 @@ import { type AttestedRuntime, bootAttested } from './support/attested-runtime.t
 type Generated = Client &
   Record<string, (request: object, done: (error: ServiceError | null, response: never) => void) => void>;
 
+const run = promisify(execFile);
 const root = join(import.meta.dirname, '..');
 let server: AttestedRuntime;
 let channel: AttestedChannel;
@@ -44,6 +59,70 @@ function call<T>(method: string, request: object): Promise<T> {
     intake[method]?.(request, (error, response) => (error === null ? resolve(response) : reject(error)));
   });
 }
+
+describe('at the command line', () => {
+  const enclaim = (...args: string[]) => run(process.execPath, [join(root, 'cli/src/main.ts'), ...args]);
+  let references: string;
+  let folder: string;
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'enclaim-call-'));
+    references = join(folder, 'references.json');
+    await writeFile(references, JSON.stringify(server.references));
+  });
+  after(() => rm(folder, { recursive: true }));
+
+  test('enclaim call sends, prints and keeps the receipt; what is refused prints nothing', async () => {
+    const receipt = join(folder, 'it.enclaim-receipt');
+    const data = '{"patient":{"resourceType":"Patient","id":"p1","birthDate":"1974-12-25"}}';
+    const submit = ['call', server.target, 'clinic.v1.Intake/Submit', '--references', references, '-d', data];
+    const sent = await enclaim(...submit, '-H', 'x-trace: 1', '-H', 'x-trace-bin: AAE=', '--save-receipt', receipt);
+    assert.match((JSON.parse(sent.stdout) as { caseId: string }).caseId, /./);
+    assert.match(sent.stderr, /verdict: ok.*receipt: ok {2}number \d+/s);
+    const { messages } = parseReceiptFile(await readFile(receipt));
+    assert.deepEqual([messages?.request.length, messages?.response.length], [1, 1]);
+    const refused = await enclaim(
+      'call',
+      server.target,
+      'clinic.v1.Intake/Read',
+      '--references',
+      references,
+      '-d',
+      '{"caseId":"?"}',
+    ).then(
+      () => assert.fail('answered'),
+      (error: { code: number; stdout: string }) => error,
+    );
+    assert.deepEqual([refused.code, refused.stdout], [1, '']);
+    await assert.rejects(enclaim(...submit, '-H', 'no colon'), { code: 2 });
+  });
+
+  test('enclaim proxy serves reflection and calls to whoever speaks plain gRPC, until it is told to stop', async () => {
+    const args = ['proxy', server.target, '--references', references, '--require', 'claim audited-system'];
+    const child = spawn(process.execPath, [join(root, 'cli/src/main.ts'), ...args], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    try {
+      const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string];
+      const plain = new Channel(line, credentials.createInsecure(), {});
+      const { services, registry } = await describeServices(plain);
+      assert.deepEqual(services, ['clinic.v1.Intake']);
+      const method = registry.getService('clinic.v1.Intake')?.methods.find(({ name }) => name === 'Read');
+      assert(method !== undefined);
+      const request = Buffer.from(toBinary(method.input, fromJson(method.input, { caseId: '?' })));
+      const client = new Client(line, credentials.createInsecure(), { channelOverride: plain });
+      const same = (bytes: Buffer): Buffer => bytes;
+      const error = await new Promise<ServiceError | null>((resolve) => {
+        client.makeUnaryRequest('/clinic.v1.Intake/Read', same, same, request, resolve);
+      });
+      assert.ok(error?.metadata.get('enclaim-receipt-bin').length === 1, 'the receipt of the refusal comes through');
+      plain.close();
+      await assert.rejects(enclaim(...args, '--listen', '0.0.0.0:0'), /ChannelError listen/);
+    } finally {
+      child.kill('SIGTERM');
+      assert.deepEqual(await once(child, 'exit'), [0, null]);
+    }
+  });
+});
 
 describe("the clinic's generated client", () => {
   test('submits a case and reads it back, each with its receipt', async () => {

@@ -1,4 +1,4 @@
-/** `enclaim call`: one unary call to a server that has shown its evidence. */
+/** `enclaim call`: one call, of any of the four kinds, to a server that has shown its evidence. */
 
 import {
   type DescMethod,
@@ -9,8 +9,9 @@ import {
   toBinary,
   toJson,
 } from '@bufbuild/protobuf';
+import { fromBase64 } from '@enclaim/attestation/bytes';
 import { type AttestedChannel, type CheckedReceipt, connect, describeServices, receiptFile } from '@enclaim/client';
-import { Client, credentials, type ServiceError } from '@grpc/grpc-js';
+import { Client, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
 import type { Command } from 'commander';
 import { collect, readDemands, readInput, readReferences, writeOutput } from './input.ts';
 import { UsageError } from './usage-error.ts';
@@ -18,6 +19,7 @@ import { printVerdict } from './verdict-table.ts';
 
 interface Options {
   readonly data: string;
+  readonly header: string[];
   readonly references: string;
   readonly deployment: string[];
   readonly require: string[];
@@ -32,7 +34,8 @@ export function register(program: Command): void {
     .description('Verify a server, then call a method of it')
     .argument('<target>', 'HOST:PORT')
     .argument('<method>', 'package.Service/Method')
-    .option('-d, --data <json>', 'request as proto3 JSON, or @FILE', '{}')
+    .option('-d, --data <json>', 'request as proto3 JSON, or @FILE; a client stream is an array of them', '{}')
+    .option('-H, --header <name: value>', 'metadata of the call, -bin values as base64; repeatable', collect, [])
     .requiredOption('--references <file>', 'reference values and trust anchors (enclaim references)')
     .option('--deployment <file>', "a deployment that the references' owner signed; repeatable", collect, [])
     .option(
@@ -53,6 +56,7 @@ async function call(target: string, method: string, options: Options): Promise<v
   const [service, name, ...rest] = method.split('/');
   if (!service || !name || rest.length > 0) throw new UsageError(`${method}: expected package.Service/Method`);
   const json = await requestJson(options.data);
+  const metadata = metadataOf(options.header);
   const references = await readReferences(options.references, options.deployment);
   const demands = readDemands(options.require);
   const receipts: CheckedReceipt[] = [];
@@ -68,38 +72,37 @@ async function call(target: string, method: string, options: Options): Promise<v
     if (options.saveEvidence !== undefined) await writeOutput(options.saveEvidence, attestation.evidence);
     const { registry } = await describeServices(channel);
     const descriptor = registry.getService(service)?.methods.find((each) => each.name === name);
-    const messages = await exchange(channel, `/${method}`, descriptor, registry, json, Date.now() + timeout);
+    const requests = requestsOf(descriptor, json, registry);
+    const print = (response: Uint8Array): void => {
+      if (descriptor === undefined) return;
+      const { output } = descriptor;
+      console.log(JSON.stringify(toJson(output, fromBinary(output, response), { registry }), undefined, 2));
+    };
+    // A single answer is shown once its receipt is good. A stream is shown as it comes: its end says whether it counts.
+    const streams = descriptor?.methodKind === 'server_streaming' || descriptor?.methodKind === 'bidi_streaming';
+    const onMessage = streams ? print : () => {};
+    const deadline = Date.now() + timeout;
+    const response = await stream(channel, `/${method}`, requests, { metadata, deadline, onMessage });
+    if (!streams) for (const message of response) print(message);
     const [receipt] = receipts;
     if (receipt !== undefined) {
       const { sequence, decision, record } = receipt.body;
       console.error(`receipt: ok  number ${sequence}, label ${decision.label.join(', ') || 'none'}, record ${record}`);
-      if (options.saveReceipt !== undefined) await writeOutput(options.saveReceipt, receiptFile(receipt, messages));
+      if (options.saveReceipt !== undefined)
+        await writeOutput(options.saveReceipt, receiptFile(receipt, { request: requests, response }));
     }
   } finally {
     channel.close();
   }
 }
 
-/** Sends one request and prints its answer. @throws CallError */
-async function exchange(
-  channel: AttestedChannel,
-  path: string,
-  descriptor: DescMethod | undefined,
-  registry: FileRegistry,
-  json: JsonValue,
-  deadline: number,
-): Promise<{ request: Uint8Array[]; response: Uint8Array[] }> {
-  if (descriptor !== undefined && descriptor.methodKind !== 'unary') {
-    throw new UsageError(`${path.slice(1)} is a streaming method`);
-  }
-  // Without a descriptor the call goes out empty: the server's own answer says whether it has such a method.
-  const request = descriptor === undefined ? new Uint8Array() : encode(descriptor, json, registry);
-  const response = await unary(channel, path, Buffer.from(request), deadline);
-  if (descriptor !== undefined) {
-    const { output } = descriptor;
-    console.log(JSON.stringify(toJson(output, fromBinary(output, response), { registry }), undefined, 2));
-  }
-  return { request: [request], response: [response] };
+/** The messages to send. Without a descriptor an empty one: the server's own answer says whether it has such a method. */
+function requestsOf(descriptor: DescMethod | undefined, json: JsonValue, registry: FileRegistry): Uint8Array[] {
+  if (descriptor === undefined) return [new Uint8Array()];
+  const { methodKind } = descriptor;
+  if (methodKind === 'unary' || methodKind === 'server_streaming') return [encode(descriptor, json, registry)];
+  if (!Array.isArray(json)) throw new UsageError('--data for a client stream: expected an array of requests');
+  return json.map((each) => encode(descriptor, each, registry));
 }
 
 function encode({ input }: DescMethod, json: JsonValue, registry: FileRegistry): Uint8Array {
@@ -110,15 +113,27 @@ function encode({ input }: DescMethod, json: JsonValue, registry: FileRegistry):
   }
 }
 
-function unary(channel: AttestedChannel, path: string, request: Buffer, deadline: number): Promise<Buffer> {
+/** Sends the requests, hands on each response as it comes, and resolves with all of them. @throws CallError */
+function stream(
+  channel: AttestedChannel,
+  path: string,
+  requests: readonly Uint8Array[],
+  call: { metadata: Metadata; deadline: number; onMessage: (response: Uint8Array) => void },
+): Promise<Uint8Array[]> {
   const client = new Client(channel.getTarget(), credentials.createInsecure(), { channelOverride: channel });
   const same = (bytes: Buffer): Buffer => bytes;
   return new Promise((resolve, reject) => {
-    client.makeUnaryRequest(path, same, same, request, { deadline }, (error, response) => {
-      if (error !== null) reject(new CallError(error));
-      else if (response === undefined) reject(new TypeError('grpc-js gave neither error nor response'));
-      else resolve(response);
+    const responses: Uint8Array[] = [];
+    // On the wire every kind is a bidirectional stream.
+    const open = client.makeBidiStreamRequest(path, same, same, call.metadata, { deadline: call.deadline });
+    open.on('data', (response: Buffer) => {
+      responses.push(response);
+      call.onMessage(response);
     });
+    open.on('error', (error: ServiceError) => reject(new CallError(error)));
+    open.on('end', () => resolve(responses)); // after 'error', where the call or its receipt failed
+    for (const request of requests) open.write(Buffer.from(request));
+    open.end();
   });
 }
 
@@ -153,6 +168,19 @@ const STATUS_NAMES = [
   'DATA_LOSS',
   'UNAUTHENTICATED',
 ];
+
+function metadataOf(headers: readonly string[]): Metadata {
+  const metadata = new Metadata();
+  for (const header of headers) {
+    const [, name = '', value = ''] = /^([\w.-]+):\s*(.*)$/.exec(header) ?? [];
+    try {
+      metadata.add(name, name.endsWith('-bin') ? Buffer.from(fromBase64(value)) : value);
+    } catch (cause) {
+      throw new UsageError(`--header ${header}: expected NAME: VALUE`, { cause });
+    }
+  }
+  return metadata;
+}
 
 async function requestJson(data: string): Promise<JsonValue> {
   const text = data.startsWith('@') ? Buffer.from(await readInput(data.slice(1))).toString('utf8') : data;

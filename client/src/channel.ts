@@ -16,6 +16,8 @@ import { type Call, type CheckedReceipt, receiptCall } from './receipt-call.ts';
 import { type CollateralSource, VendorCollateral } from './vendor-collateral.ts';
 
 const HANDSHAKE_MS = 30_000;
+/** How often a channel that waits for its first verdict looks whether it still has to. */
+const LOOK_MS = 1_000;
 /** One cache for all channels of this process. */
 const MAKERS = new VendorCollateral();
 
@@ -106,8 +108,12 @@ export class AttestedChannel implements Channel {
   /** Connects and resolves with the first verdict. @throws as {@link connect} */
   async ready(timeout: number): Promise<void> {
     this.#channel.getConnectivityState(true);
-    const failed = this.#unreachable(Date.now() + timeout);
-    await Promise.race([this.#first.promise, failed]);
+    const settled = new AbortController();
+    try {
+      await Promise.race([this.#first.promise, this.#unreachable(Date.now() + timeout, settled.signal)]);
+    } finally {
+      settled.abort();
+    }
   }
 
   close(): void {
@@ -141,11 +147,12 @@ export class AttestedChannel implements Channel {
   }
 
   /** Rejects when the first attempt failed below TLS, where the credentials are not asked, or when time is up. */
-  async #unreachable(deadline: number): Promise<never> {
-    for (let state = this.#channel.getConnectivityState(true); ; ) {
+  async #unreachable(deadline: number, settled: AbortSignal): Promise<void> {
+    for (let state = this.#channel.getConnectivityState(true); !settled.aborted; ) {
       const known = state;
       await new Promise<void>((resolve) => {
-        this.#channel.watchConnectivityState(known, deadline, () => resolve());
+        const look = Math.min(deadline, Date.now() + LOOK_MS);
+        this.#channel.watchConnectivityState(known, look, () => resolve());
       });
       state = this.#channel.getConnectivityState(false);
       if (state === connectivityState.TRANSIENT_FAILURE) {
