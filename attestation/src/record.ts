@@ -47,7 +47,7 @@ const recordSchema: z.ZodType<EvidenceRecord> = z.strictObject({
   method: z.string().max(512).nullable(),
   label: z.array(z.string().max(256)).max(1024),
   sink: z.string().max(256).nullable(),
-  figures: z.record(z.string().max(64), z.int()),
+  figures: z.record(z.string().max(512), z.int()),
   basis: z.enum(['measured', 'enforced', 'observed', 'asserted']),
   prev: z.templateLiteral(['sha256:', z.string().regex(/^[0-9a-f]{64}$/)]),
 });
@@ -55,9 +55,11 @@ const recordSchema: z.ZodType<EvidenceRecord> = z.strictObject({
 /** Largest record in bytes. */
 export const RECORD_LIMIT: number = 64 * 1024;
 
-/** Canonical bytes of a record. */
+/** Canonical bytes of a record. @throws DecodeError where it is one that {@link decodeRecord} would refuse */
 export function encodeRecord(record: EvidenceRecord): Uint8Array {
-  return encodeCanonical(record);
+  const bytes = encodeCanonical(record);
+  decodeRecord(bytes);
+  return bytes;
 }
 
 /** The record of canonical bytes. **Trust**: authentic only by its place in the log. @throws DecodeError */

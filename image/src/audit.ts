@@ -1,5 +1,5 @@
 /** Audit: hold a manifest, the files beside it and a machine's registers against an image rebuilt from source. */
-import { PREDICTED_REGISTERS, predictPcrs, type TpmLaunch } from '@enclaim/attestation/measure';
+import { launchCommandLine, PREDICTED_REGISTERS, predictPcrs, type TpmLaunch } from '@enclaim/attestation/measure';
 import type { ImageReference } from '@enclaim/attestation/references';
 import type { LockedInput } from './lock.ts';
 import type { Artefact, Manifest } from './manifest.ts';
@@ -24,6 +24,19 @@ export function compareManifests(claimed: Manifest, rebuilt: Manifest): Differen
 export function compareArtefact(name: string, claimed: Artefact, found: Artefact | null): Difference[] {
   const component = `artefact ${name}`;
   return compareMaps('', new Map([[component, claimed.sha256]]), new Map(found ? [[component, found.sha256]] : []));
+}
+
+/**
+ * A command line that neither the image holds nor a launch of it under the policy has. Registers 9 and 12 only say which
+ * line it was, and every line fits its own.
+ */
+export function compareCommandLine(
+  image: ImageReference,
+  { commandLine, policy }: Omit<TpmLaunch, 'boot'>,
+): Difference[] {
+  if (commandLine === null) return [];
+  const component = 'command line';
+  return compareMaps('', new Map([[component, commandLine]]), new Map([[component, launchCommandLine(image, policy)]]));
 }
 
 /**
@@ -55,6 +68,7 @@ const PARTS: readonly { name: string; of: (manifest: Manifest) => Part }[] = [
     name: 'artefact ',
     of: ({ artefacts }) => new Map(Object.entries(artefacts).map(([name, { sha256 }]) => [name, sha256])),
   },
+  { name: '', of: ({ id }) => new Map([['image', id]]) },
   { name: 'reference tpm.', of: ({ references }) => new Map(Object.entries(references.tpm)) },
 ];
 

@@ -1,6 +1,12 @@
 /** Everything outside the VM that makes what runs inside: locked inputs, base image, app bundle, reference values. */
 
-export { compareArtefact, compareManifests, compareRegisters, type Difference } from './audit.ts';
+export {
+  compareArtefact,
+  compareCommandLine,
+  compareManifests,
+  compareRegisters,
+  type Difference,
+} from './audit.ts';
 export {
   artefactOf,
   type BuildOptions,

@@ -3,6 +3,7 @@ import type { DigestText } from '@enclaim/attestation/digest';
 import type { ImageReference } from '@enclaim/attestation/references';
 import * as z from 'zod';
 import { parseDocument } from './document.ts';
+import { ImageError } from './errors.ts';
 import { type LockedInput, lockedInputSchema } from './lock.ts';
 
 type Sha256Text = DigestText<'sha256'>;
@@ -95,7 +96,18 @@ const manifestSchema: z.ZodType<Manifest> = z.strictObject({
  * @throws ImageError `manifest-invalid`, naming the first fields at fault
  */
 export function parseManifest(source: string): Manifest {
-  return parseDocument(manifestSchema, source, 'manifest-invalid', 'manifest');
+  const manifest = parseDocument(manifestSchema, source, 'manifest-invalid', 'manifest');
+  const { inputs, sections, contents } = manifest;
+  for (const names of [
+    inputs.map(({ name }) => name),
+    sections.map(({ name }) => name),
+    contents.map(({ path }) => path),
+  ]) {
+    const twice = names.find((name, index) => names.indexOf(name) !== index);
+    // A comparison by name would see one of the two only.
+    if (twice !== undefined) throw new ImageError('manifest-invalid', `manifest: ${twice} stands twice`);
+  }
+  return manifest;
 }
 
 /** Writes a manifest: the same bytes for the same image. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { launchCommandLine, predictPcrs } from '@enclaim/attestation/measure';
-import { compareArtefact, compareManifests, compareRegisters } from '../src/audit.ts';
+import { compareArtefact, compareCommandLine, compareManifests, compareRegisters } from '../src/audit.ts';
 import type { Manifest } from '../src/manifest.ts';
 import { SAMPLE } from './manifest.ts';
 
@@ -134,4 +134,21 @@ test('registers: either way to boot fits; one changed register is named; a missi
       );
     }
   }
+});
+
+test('a machine started with another command line is named, though its registers fit that line', () => {
+  const image = SAMPLE.references.tpm;
+  const policy = `sha384:${'00'.repeat(48)}` as const;
+  const launch = { policy, bundle: policy };
+  assert.deepEqual(compareCommandLine(image, { ...launch, commandLine: null }), []);
+  assert.deepEqual(compareCommandLine(image, { ...launch, commandLine: launchCommandLine(image, policy) }), []);
+  const commandLine = `rdinit=/usr/bin/node -- -e 0 enclaim.policy=${policy}`;
+  assert.deepEqual(
+    compareRegisters(predictPcrs(image, { ...launch, boot: 'kernel', commandLine }), image, { ...launch, commandLine }),
+    [],
+  );
+  const [difference, ...others] = compareCommandLine(image, { ...launch, commandLine });
+  assert.equal(difference?.component, 'command line');
+  assert.equal(difference?.claimed, commandLine);
+  assert.deepEqual(others, []);
 });

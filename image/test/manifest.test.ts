@@ -46,3 +46,10 @@ for (const [name, change] of CHANGES) {
 test('what is not JSON is refused', () => {
   for (const text of ['', '{', 'null', '[]']) assert.throws(() => parseManifest(text), ImageError);
 });
+
+test('a manifest that names something twice is refused: a comparison would see one of the two', () => {
+  for (const part of ['inputs', 'sections', 'contents'] as const) {
+    const twice = { ...SAMPLE, [part]: [...SAMPLE[part], ...SAMPLE[part]] };
+    assert.throws(() => parseManifest(JSON.stringify(twice)), { name: 'ImageError', code: 'manifest-invalid' }, part);
+  }
+});

@@ -19,6 +19,7 @@ export interface LogHead {
 }
 
 const ZERO_HASH = new Uint8Array(32);
+const NO_RECORD = digestText('sha256', ZERO_HASH);
 const PREFIX = 4;
 /** Records that may wait for the flush of those before them. */
 const MOST_WAITING = 65_536;
@@ -37,11 +38,18 @@ export class RecordLog {
   #at: number;
   #broken: unknown;
 
-  private constructor(handle: FileHandle, capacity: number, head: LogHead, at: number) {
+  /**
+   * Whether bytes were found behind the end that are no record of this chain. A crash in the middle of a flush leaves
+   * such bytes, and so does whoever changes a record that was acknowledged: the boot's own record says that it was so.
+   */
+  readonly discarded: boolean;
+
+  private constructor(handle: FileHandle, capacity: number, head: LogHead, at: number, discarded: boolean) {
     this.#handle = handle;
     this.#capacity = capacity;
     this.#head = head;
     this.#at = at;
+    this.discarded = discarded;
   }
 
   /**
@@ -57,7 +65,7 @@ export class RecordLog {
       head = { size: head.size + 1, hash };
       at += PREFIX + frame.length;
     }
-    return new RecordLog(handle, capacity, head, at);
+    return new RecordLog(handle, capacity, head, at, await isWritten(handle, at, capacity));
   }
 
   get head(): LogHead {
@@ -68,7 +76,12 @@ export class RecordLog {
    * Appends a record and resolves with its hash once it is on stable storage. Records of one moment share one flush.
    * @throws RefusalError `log` where it could not be made durable; from then on every append fails. `budget` where too many wait
    */
-  append(entry: Entry): Promise<Uint8Array> {
+  async append(entry: Entry): Promise<Uint8Array> {
+    try {
+      encodeRecord({ ...entry, prev: NO_RECORD }); // what could not be read back must not take its batch along
+    } catch (cause) {
+      throw new RefusalError('log', 'not a record', { cause });
+    }
     return this.#batcher.add(entry);
   }
 
@@ -80,7 +93,6 @@ export class RecordLog {
     const parts: Uint8Array[] = [];
     for (const entry of entries) {
       const bytes = encodeRecord({ ...entry, prev: digestText('sha256', hash) });
-      if (bytes.length > RECORD_LIMIT) throw new RefusalError('log', `a record of ${bytes.length} bytes`);
       hash = recordHash(bytes);
       hashes.push(hash);
       parts.push(u32be(bytes.length), bytes);
@@ -103,6 +115,14 @@ export class RecordLog {
     this.#head = { size: this.#head.size + hashes.length, hash };
     return hashes;
   }
+}
+
+/** Whether a length other than zero stands at `at`. */
+async function isWritten(handle: FileHandle, at: number, capacity: number): Promise<boolean> {
+  const length = Math.min(PREFIX, capacity - at);
+  if (length <= 0) return false;
+  const { bytesRead, buffer } = await handle.read(new Uint8Array(length), 0, length, at);
+  return buffer.subarray(0, bytesRead).some((byte) => byte !== 0);
 }
 
 /** The hash of a frame that continues the chain at `head`, else undefined. */

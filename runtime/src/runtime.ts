@@ -71,7 +71,7 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   const evidence = await bootEvidence(attested);
   const tls = { key: keys.tls.key, certificate: keys.certificate(evidence) };
   const server = started.adopt(new AttestedServer({ tls, admission, calls, attested }), (it) => it.close());
-  await log.append(bootRecord(admission, statement)); // before any call can put a record of its own
+  await log.append(bootRecord(admission, statement, log)); // before any call can put a record of its own
   const port = await server.listen(options.listen.host, options.listen.port);
   server.serve();
   const running = started.move();
@@ -122,6 +122,7 @@ function handlersOf(bytes: Uint8Array, { exposed }: Admission): { code: string; 
 function bootRecord(
   { policy, digest, exposed, withheld }: Admission,
   statement: BootStatement,
+  log: RecordLog,
 ): Parameters<RecordLog['append']>[0] {
   return {
     v: 1,
@@ -138,7 +139,7 @@ function bootRecord(
     method: null,
     label: [],
     sink: null,
-    figures: { exposed: exposed.length, withheld: withheld.length },
+    figures: { exposed: exposed.length, withheld: withheld.length, discarded: log.discarded ? 1 : 0 },
     basis: 'enforced',
   };
 }

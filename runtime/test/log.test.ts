@@ -156,3 +156,35 @@ test('after a failed write nothing is acknowledged any more', async () => {
     await handle.close();
   }
 });
+
+test('a record that could not be read back is refused by itself, and takes no other along', async () => {
+  const { path } = await logOf('a');
+  await withLog(path, async (log) => {
+    const refused = (error: unknown) => error instanceof RefusalError && error.code === 'log';
+    const unreadable: Partial<Entry>[] = [
+      { method: 'm'.repeat(513) },
+      { sink: 's'.repeat(257) },
+      { figures: { ['f'.repeat(513)]: 1 } },
+      { figures: { half: 0.5 } },
+      { label: Array.from({ length: 1024 }, (_, i) => `${i}`.padStart(200, 'x')) },
+    ];
+    const [good, ...bad] = await Promise.allSettled([
+      log.append(entry('b')),
+      ...unreadable.map((change) => log.append({ ...entry('c'), ...change })),
+    ]);
+    assert.equal(good?.status, 'fulfilled');
+    for (const each of bad) assert(each.status === 'rejected' && refused(each.reason));
+  });
+  assert.equal((await headOf(path)).size, 2);
+});
+
+test('bytes behind the end that are no record of the chain are told of, zeros are not', async () => {
+  const { path } = await logOf('a', 'b');
+  assert.equal(await withLog(path, async (log) => log.discarded), false);
+  const bytes = await readFile(path);
+  const second = framesIn(bytes)[1];
+  assert(second !== undefined);
+  bytes[second.at + 20] = (bytes[second.at + 20] ?? 0) ^ 1;
+  await writeFile(path, bytes);
+  assert.equal(await withLog(path, async (log) => log.discarded), true);
+});

@@ -8,6 +8,7 @@ import {
   artefactOf,
   buildImage,
   compareArtefact,
+  compareCommandLine,
   compareManifests,
   compareRegisters,
   type Difference,
@@ -48,7 +49,10 @@ export function register(program: Command): void {
         ...(await compareFiles(claimed)),
         ...(machine === null
           ? []
-          : compareRegisters(machine.registers, rebuilt.manifest.references.tpm, machine.launch)),
+          : [
+              ...compareCommandLine(rebuilt.manifest.references.tpm, machine.launch),
+              ...compareRegisters(machine.registers, rebuilt.manifest.references.tpm, machine.launch),
+            ]),
       ];
       report(differences, rebuilt.manifest, machine !== null, options.json === true);
       if (differences.length > 0) process.exitCode = DIFFERENT;
