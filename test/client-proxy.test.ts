@@ -122,9 +122,12 @@ describe('below a gRPC library', () => {
       const pieces = [...frame(message)].map((byte) => Uint8Array.of(byte));
       const answered = await raw(session, {}, pieces);
       assert.deepEqual(answered, { http: 200, status: '0', body: frame(message) });
+      const odd = await raw(session, { 'a!b': '1', 'grpc-encoding': 'none', 'x-bin': '?' }, [frame(message)]);
+      assert.equal(odd.status, '0', 'headers that are no metadata');
       const refused: [string, Record<string, string>, Uint8Array[], number, string | undefined][] = [
         ['another content type', { 'content-type': 'text/plain' }, [], 415, undefined],
         ['another method', { ':method': 'GET' }, [], 415, undefined],
+        ['an empty path', { ':path': '/' }, [frame(message)], 200, '12'],
         ['a timeout that is none', { 'grpc-timeout': '1e9S' }, [frame(message)], 200, '13'],
         ['a compressed message', {}, [Buffer.concat([Buffer.from([1]), frame(message).subarray(1)])], 200, '12'],
         ['a length of 4 GiB', {}, [Buffer.from([0, 255, 255, 255, 255])], 200, '8'],

@@ -1,7 +1,13 @@
 /** Plain gRPC on loopback in, attested gRPC out: for clients in any language. Messages pass as bytes. */
 
 import { once } from 'node:events';
-import { createServer, type IncomingHttpHeaders, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
+import {
+  createServer,
+  type IncomingHttpHeaders,
+  type OutgoingHttpHeaders,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2';
 import { type AddressInfo, BlockList, isIP } from 'node:net';
 import { Reader } from '@enclaim/attestation/bytes';
 import { type ChannelInterface as Channel, Metadata, type StatusObject, status } from '@grpc/grpc-js';
@@ -146,7 +152,7 @@ class Answer {
   begin(metadata: Metadata): void {
     if (this.#stream.destroyed || this.#stream.headersSent) return;
     const own = { ':status': 200, 'content-type': 'application/grpc', 'grpc-accept-encoding': 'identity' };
-    this.#stream.respond({ ...metadata.toHttp2Headers(), ...own }, { waitForTrailers: true });
+    this.#stream.respond({ ...headersOf(metadata), ...own }, { waitForTrailers: true });
   }
 
   message(message: Buffer, written: () => void): void {
@@ -164,7 +170,7 @@ class Answer {
     this.begin(new Metadata());
     stream.on('wantTrailers', () => {
       stream.sendTrailers({
-        ...metadata.toHttp2Headers(),
+        ...headersOf(metadata),
         'grpc-status': String(code),
         'grpc-message': encodeURIComponent(details.toWellFormed()),
       });
@@ -221,6 +227,15 @@ function deadlineOf({ 'grpc-timeout': timeout }: IncomingHttpHeaders): number {
 const HOP = new Set(['te', 'content-type', 'user-agent', 'host', 'connection', 'accept-encoding', 'content-length']);
 
 function metadataOf(headers: IncomingHttpHeaders): Metadata {
-  const kept = Object.entries(headers).filter(([name]) => !name.startsWith('grpc-') && !HOP.has(name));
-  return Metadata.fromHttp2Headers(Object.fromEntries(kept));
+  return Metadata.fromHttp2Headers(endToEnd(headers));
+}
+
+function headersOf(metadata: Metadata): OutgoingHttpHeaders {
+  return endToEnd(metadata.toHttp2Headers());
+}
+
+/** What is metadata: names as gRPC allows them, and none of a transport's own. */
+function endToEnd<T>(headers: Readonly<Record<string, T>>): Record<string, T> {
+  const kept = ([name]: [string, T]): boolean => /^(?!grpc-)[0-9a-z_.-]+$/.test(name) && !HOP.has(name);
+  return Object.fromEntries(Object.entries(headers).filter(kept));
 }
