@@ -7,6 +7,7 @@ import {
   frameLength,
   type HandshakeStep,
   type HandshakeStepInit,
+  limitOf,
 } from './handshake.ts';
 
 /** What is used of a connection: node:tls has it. */
@@ -50,7 +51,7 @@ export class FrameStream {
 
   /** The next step, which must be of one of these kinds. @throws DecodeError; what `fail` makes */
   async receive<C extends HandshakeStep['case']>(...cases: readonly C[]): Promise<Extract<HandshakeStep, { case: C }>> {
-    const length = frameLength(await this.#read(FRAME_PREFIX));
+    const length = frameLength(await this.#read(FRAME_PREFIX), limitOf(cases));
     const step = decodeFrame(await this.#read(length));
     if (cases.some((name) => name === step.case)) return step as Extract<HandshakeStep, { case: C }>;
     throw this.#fail('step', `step ${step.case}, expected ${cases.join(' or ')}`);

@@ -27,10 +27,18 @@ export function encodeFrame(step: HandshakeStepInit): Uint8Array {
   return concat(u32be(message.length), message);
 }
 
-/** Length of the message behind a prefix of 4 bytes. @throws DecodeError `range` over {@link FRAME_LIMIT} or zero */
-export function frameLength(prefix: Uint8Array): number {
+/** Largest frame of a step in bytes: only evidence is large, and whoever waits for another step need not hold more. */
+const STEP_LIMIT = 4096;
+
+/** Largest frame in bytes while one of these steps is expected. */
+export function limitOf(expected: readonly HandshakeStep['case'][]): number {
+  return expected.includes('evidence') ? FRAME_LIMIT : STEP_LIMIT;
+}
+
+/** Length of the message behind a prefix of 4 bytes. @throws DecodeError `range` over `limit` or zero */
+export function frameLength(prefix: Uint8Array, limit: number = FRAME_LIMIT): number {
   const length = new Reader(prefix).u32be();
-  if (length === 0 || length > FRAME_LIMIT) throw new DecodeError('range', `a handshake frame of ${length} bytes`, 0);
+  if (length === 0 || length > limit) throw new DecodeError('range', `a handshake frame of ${length} bytes`, 0);
   return length;
 }
 

@@ -23,37 +23,56 @@ const HELD: ReadonlySet<ClaimKind> = new Set([
   'no-leakage',
 ]);
 
+/** A sentence that cannot be held, by where it stands. */
+interface Unheld {
+  readonly pointer: string;
+  readonly message: string;
+}
+
+const NOTHING = (): Unheld[] => [];
+
 /**
- * Sentences of the policy that this runtime cannot hold yet, by where they stand. A policy that has one is refused
- * whole: to serve under a limit that nothing enforces would be to promise it.
+ * Sentences of each section that this runtime cannot hold yet. A policy that has one is refused whole: to serve under a
+ * limit that nothing enforces would be to promise it. A section that is new in the grammar has to be judged here.
  */
-function unheld(policy: Policy): { pointer: string; message: string }[] {
-  const { claims, collections, services, access, governance, overrides, residency, evidence } = policy;
-  return [
-    ...claims.flatMap(({ id, kind }, i) =>
-      HELD.has(kind) ? [] : [unable(`/claims/${i}`, `claim ${id} of kind ${kind}`)],
-    ),
-    ...Object.entries(collections).flatMap(([name, { storage }]) =>
-      storage === 'volatile' ? [] : [unable(`/collections/${name}/storage`, `${storage} storage`)],
-    ),
-    ...Object.entries(services).flatMap(([service, rules]) =>
+const UNHELD: { readonly [Section in keyof Policy]: (section: Policy[Section]) => Unheld[] } = {
+  enclaim: NOTHING,
+  system: NOTHING,
+  data: NOTHING,
+  services: (services) =>
+    Object.entries(services).flatMap(([service, rules]) =>
       Object.entries(rules).flatMap(([method, { callers }]) =>
         callers.every((caller) => caller === ANYONE)
           ? []
           : [unable(`/services/${service}/${method}/callers`, 'callers that have to be known')],
       ),
     ),
-    ...(access.cedar === '' ? [] : [unable('/access/cedar', 'Cedar policies')]),
-    ...Object.entries(governance).flatMap(([section, rule]) =>
+  collections: (collections) =>
+    Object.entries(collections).flatMap(([name, { storage }]) =>
+      storage === 'volatile' ? [] : [unable(`/collections/${name}/storage`, `${storage} storage`)],
+    ),
+  // Permissions to send: held by sending nothing to anybody.
+  subprocessors: NOTHING,
+  declassify: NOTHING,
+  residency: (residency) => (residency === 'none' ? [] : [unable('/residency', 'residency')]),
+  access: ({ cedar }) => (cedar === '' ? [] : [unable('/access/cedar', 'Cedar policies')]),
+  governance: (governance) =>
+    Object.entries(governance).flatMap(([section, rule]) =>
       rule === 'none' || section === 'leaks' ? [] : [unable(`/governance/${section}`, section)],
     ),
-    ...(overrides.length === 0 ? [] : [unable('/overrides', 'overrides')]),
-    ...(residency === 'none' ? [] : [unable('/residency', 'residency')]),
-    ...(evidence.witnesses.length === 0 ? [] : [unable('/evidence/witnesses', 'witnesses')]),
-  ];
-}
+  overrides: (overrides) => (overrides.length === 0 ? [] : [unable('/overrides', 'overrides')]),
+  controls: NOTHING,
+  claims: (claims) =>
+    claims.flatMap(({ id, kind }, i) =>
+      HELD.has(kind) ? [] : [unable(`/claims/${i}`, `claim ${id} of kind ${kind}`)],
+    ),
+  // Retention is held by never deleting a record; a missed review is for the evidence's reader to find.
+  evidence: ({ witnesses }) => (witnesses.length === 0 ? [] : [unable('/evidence/witnesses', 'witnesses')]),
+  // Nothing is sealed, so nothing passes to a successor.
+  succession: NOTHING,
+};
 
-function unable(pointer: string, what: string): { pointer: string; message: string } {
+function unable(pointer: string, what: string): Unheld {
   return { pointer, message: `${pointer}: this runtime does not hold ${what}` };
 }
 
@@ -90,8 +109,12 @@ export function admit(policyBytes: Uint8Array, descriptorBytes: Uint8Array, expe
 }
 
 function refuseUnheld(policy: Policy): void {
-  const [first] = unheld(policy);
+  const [first] = Object.keys(UNHELD).flatMap((section) => unheldIn(policy, section as keyof Policy));
   if (first !== undefined) throw new RefusalError('claim', first.message, { pointer: first.pointer });
+}
+
+function unheldIn<Section extends keyof Policy>(policy: Policy, section: Section): Unheld[] {
+  return UNHELD[section](policy[section]);
 }
 
 function reasonsOf(withheld: WithheldMethod): string[] {

@@ -61,8 +61,12 @@ class Supervisor {
   }
 }
 
+/** Activations at once: each costs the TPM two milliseconds, which quotes need too. */
+const MOST_ACTIVATIONS = 64;
+
 /** The TPM, behind the supervisor. */
 function tpmPlatform(supervisor: Supervisor, { tpm, commandLine }: BootMessage): AttestingPlatform {
+  let activating = 0;
   const akPublic = fromBase64(tpm.akPublic);
   const ekPublic = fromBase64(tpm.ekPublic);
   const ekCertificate = tpm.ekCertificate === null ? null : fromBase64(tpm.ekCertificate);
@@ -86,14 +90,20 @@ function tpmPlatform(supervisor: Supervisor, { tpm, commandLine }: BootMessage):
       };
     },
     activate: async (blob, secret) => {
-      const [credentialBlob, encryptedSecret] = [toBase64(blob), toBase64(secret)];
-      const answer = await supervisor.ask('activated', (id) => ({
-        kind: 'activate',
-        id,
-        credentialBlob,
-        encryptedSecret,
-      }));
-      return fromBase64(answer.secret);
+      if (activating >= MOST_ACTIVATIONS) throw new RefusalError('budget', 'too many activations are under way');
+      activating++;
+      try {
+        const [credentialBlob, encryptedSecret] = [toBase64(blob), toBase64(secret)];
+        const answer = await supervisor.ask('activated', (id) => ({
+          kind: 'activate',
+          id,
+          credentialBlob,
+          encryptedSecret,
+        }));
+        return fromBase64(answer.secret);
+      } finally {
+        activating--;
+      }
     },
   };
 }

@@ -44,7 +44,11 @@ export class ReflectionService {
   get implementation(): UntypedServiceImplementation {
     return {
       ServerReflectionInfo: (call: ServerDuplexStream<Buffer, Buffer>) => {
-        call.on('data', (bytes: Buffer) => call.write(this.#respond(bytes)));
+        call.on('data', (bytes: Buffer) => {
+          if (call.write(this.#respond(bytes))) return;
+          call.pause(); // an answer is many times its question: who does not read is not asked for more
+          call.once('drain', () => call.resume());
+        });
         call.on('end', () => call.end());
         call.on('error', () => {});
       },

@@ -32,6 +32,10 @@ export interface ServerOptions {
 
 const MOST_CONNECTIONS = 4096;
 const LARGEST_MESSAGE = 4 * 1024 * 1024;
+/** Calls of one connection at once, and what HTTP/2 may hold for them. */
+const MOST_STREAMS = 64;
+const SESSION_MEGABYTES = 64;
+const IDLE_MS = 300_000;
 const LONGEST_CALL_MS = 30_000;
 const DRAIN_MS = 5_000;
 
@@ -46,7 +50,10 @@ export class AttestedServer {
     this.#grpc = new Server({
       'grpc.max_receive_message_length': LARGEST_MESSAGE,
       'grpc.max_send_message_length': LARGEST_MESSAGE,
-      'grpc.max_concurrent_streams': 256,
+      'grpc.max_concurrent_streams': MOST_STREAMS,
+      'grpc-node.max_session_memory': SESSION_MEGABYTES,
+      'grpc.max_connection_idle_ms': IDLE_MS,
+      'grpc.keepalive_time_ms': IDLE_MS / 5,
       'grpc.enable_channelz': 0,
     });
     const services = Map.groupBy(admission.exposed, ({ descriptor }) => descriptor.parent.typeName);

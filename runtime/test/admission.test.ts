@@ -1,0 +1,74 @@
+/** Admission: what fits is served, and a policy with a sentence that nothing holds is refused whole. */
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { before, test } from 'node:test';
+import { compileProtos } from '@enclaim/image';
+import { canonicalPolicy, parsePolicy, policyDigest } from '@enclaim/policy-schema';
+import { admit } from '../src/admission.ts';
+import { RefusalError } from '../src/errors.ts';
+
+const clinic = join(import.meta.dirname, '../../examples/clinic');
+const POLICY = readFileSync(join(clinic, 'policy.yaml'), 'utf8');
+let descriptors: Uint8Array;
+before(async () => {
+  descriptors = await compileProtos(join(clinic, 'proto'));
+});
+
+/** Admits the clinic's policy with one text replaced. */
+function admitWith(from: string, to: string) {
+  const source = POLICY.replace(from, to);
+  assert(from === '' || source !== POLICY, 'the change changes something');
+  const policy = parsePolicy(source);
+  return admit(canonicalPolicy(policy), descriptors, policyDigest(policy));
+}
+
+test('the clinic: what fits is exposed, the rest withheld with a reason', () => {
+  const { exposed, withheld } = admitWith('', '');
+  assert.deepEqual(exposed.map(({ id }) => id).sort(), ['clinic.v1.Intake/Read', 'clinic.v1.Intake/Submit']);
+  assert.deepEqual(
+    withheld.map(({ method }) => method),
+    ['clinic.v1.Marketing/ExportContacts'],
+  );
+  assert.match(withheld[0]?.reasons.join() ?? '', /no rule/);
+});
+
+test('another policy than the measured one is refused before it is looked at', () => {
+  const measured = policyDigest(parsePolicy(POLICY));
+  const other = canonicalPolicy(parsePolicy(POLICY.replace('before a visit.', 'before a visit!')));
+  const refused = (error: unknown) => error instanceof RefusalError && error.code === 'policy';
+  assert.throws(() => admit(other, descriptors, measured), refused);
+  assert.throws(() => admit(new Uint8Array([0xff]), descriptors, measured), refused);
+});
+
+for (const [name, from, to, pointer] of [
+  ['sealed storage', 'storage: volatile', 'storage: sealed', '/collections/cases/storage'],
+  [
+    'a claim of another kind',
+    'claims:\n',
+    'claims:\n  - { id: gone, kind: deleted-after-retention, statement: Patient data is deleted. }\n',
+    '/claims/1', // claims are sorted by id
+  ],
+  [
+    'budgets',
+    'claims:\n',
+    'governance:\n  sovereignty: { minScore: 80, maxExternalCalls: 0 }\nclaims:\n',
+    '/governance/sovereignty',
+  ],
+] as const) {
+  test(`a policy with ${name} is refused whole`, () => {
+    assert.throws(
+      () => admitWith(from, to),
+      (error) => error instanceof RefusalError && error.code === 'claim' && error.pointer === pointer,
+    );
+  });
+}
+
+test('the full policy, whose sentences are not all held, is refused', () => {
+  const policy = parsePolicy(readFileSync(join(clinic, 'policy.full.yaml'), 'utf8'));
+  assert.throws(() => admit(canonicalPolicy(policy), descriptors, policyDigest(policy)), {
+    name: 'RefusalError',
+    code: 'claim',
+  });
+});
