@@ -426,6 +426,30 @@ describe('TDX', () => {
   });
 });
 
+test('no byte of the evidence of either can be changed', async () => {
+  assert.equal(shown.length, 2);
+  const stride = Number(process.env.ENCLAIM_TEST_STRIDE ?? 5);
+  for (const [evidence, references, { platform }] of shown) {
+    const accepted: number[] = [];
+    let changes = 0;
+    for (let at = 0; at < evidence.length; at += stride) {
+      const changed = Uint8Array.from(evidence);
+      changed[at] = (changed[at] ?? 0) ^ (1 << (at % 8));
+      changes++;
+      const ok = await verifySaved(changed, { references, now }).then(
+        ({ verdict }) => verdict.ok,
+        (error: Error) => {
+          assert.equal(error.name, 'EvidenceError', `byte ${at}: ${error}`);
+          return false;
+        },
+      );
+      if (ok) accepted.push(at);
+    }
+    assert.deepEqual(accepted, []);
+    console.log(`${platform}: ${changes} single-byte changes of ${evidence.length} bytes refused`);
+  }
+});
+
 test('both verify in a browser as they do here', { skip: chromiumMissing }, async () => {
   await using auditor = await AuditorsPage.open();
   await auditor.fill('now', new Date(now()).toISOString());

@@ -43,10 +43,13 @@ export async function appraiseSnpLaunch(
   for (const reference of references) {
     const expected = launchCommandLine(reference, launch.policy);
     for (const vcpus of reference.vcpus) {
-      if (equalBytes(await predicted(reference, expected, vcpus), measurement)) found = reference;
-      // The same launch but for its command line: say so.
-      else if (equalBytes(await predicted(reference, commandLine, vcpus), measurement))
+      if (equalBytes(await predicted(reference, expected, vcpus), measurement)) {
+        if (commandLine === expected) found = reference;
+        else differs = MISSTATED;
+      } else if (equalBytes(await predicted(reference, commandLine, vcpus), measurement)) {
+        // The same launch but for its command line: say so.
         differs = `command line differs: expected "${expected}", measured "${commandLine}"`;
+      }
     }
   }
   const measured = toHex(measurement);
@@ -93,8 +96,10 @@ export function appraiseTdxLaunch(
   const { reference, expected, equal } = others.reduce((a, b) => (b.score > a.score ? b : a), first);
   const line = launchCommandLine(reference, launch.policy);
   const registers = ['tdx.mrtd', 'tdx.rtmr0', 'tdx.rtmr1', 'tdx.rtmr2', 'tdx.rtmr3'].map((id, index) => {
-    const ok = equal[index] === true;
-    if (ok) return compared(id, true, `as predicted for ${reference.id}`);
+    if (equal[index] === true) {
+      if (id === 'tdx.rtmr2' && commandLine !== line) return compared(id, false, MISSTATED);
+      return compared(id, true, `as predicted for ${reference.id}`);
+    }
     const found = toHex([mrTd, ...rtmrs][index] ?? new Uint8Array());
     const why =
       id === 'tdx.rtmr2' && equalBytes(launchRtmr(commandLine, reference.initrd), rtmrs[2] ?? new Uint8Array())
@@ -108,6 +113,9 @@ export function appraiseTdxLaunch(
     policyGiven('tdx.mr-config-id', mrConfigId, parseDigest('sha384', launch.policy)),
   ];
 }
+
+/** Nothing of evidence goes unchecked, and be it only what it says in words. */
+const MISSTATED = 'the evidence gives another command line than the one that was measured';
 
 /** Compared above with what was predicted, or already by the proof of the evidence. */
 const SHOWN_ELSEWHERE: readonly string[] = [
