@@ -46,14 +46,19 @@ async function verify(path: string, options: Options): Promise<void> {
   };
   const content = await readInput(path);
   const isReceipt = content[0] === '{'.charCodeAt(0);
-  const { verdict, body } = isReceipt
+  const { verdict, body, messages } = isReceipt
     ? await verifyReceiptFile(parseReceiptFile(content), against)
-    : { ...(await verifySaved(content, against)), body: undefined };
-  if (options.json) console.log(JSON.stringify({ ...verdictDocument(verdict, at), receipt: body }, undefined, 2));
+    : { ...(await verifySaved(content, against)), body: undefined, messages: undefined };
+  const receipt = body && { ...body, messages };
+  if (options.json) console.log(JSON.stringify({ ...verdictDocument(verdict, at), receipt }, undefined, 2));
   else {
     printVerdict(verdict);
-    if (body !== undefined)
-      console.error(`receipt: ok  ${body.method}, number ${body.sequence}, ${body.time}, record ${body.record}`);
+    if (body !== undefined) {
+      const what = `${body.method}, number ${body.sequence}, ${body.time}, record ${body.record}`;
+      // The receipt is signed by the boot of a verdict that is not ok: it vouches for nothing.
+      console.error(verdict.ok ? `receipt: ok  ${what}` : `receipt: of a boot that is refused  ${what}`);
+      if (messages === 'not run') console.error('receipt: its messages were not compared, the file holds none');
+    }
   }
   if (options.ear !== undefined && earKey !== null) {
     const verifier = { build: `enclaim ${packageJson.version}`, developer: 'enclaim' };

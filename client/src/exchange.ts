@@ -50,7 +50,8 @@ export async function demandEvidence(
   await frames.send({ case: 'hello', value: { version: HANDSHAKE_VERSION, nonce } });
   const { value } = await answer(frames, 'evidence');
   const activation = await activateUnlessPinned(frames, value, references);
-  await collateral.complete(value);
+  // Only for platforms that could be accepted: what is asked of their makers is chosen by evidence nobody has verified yet.
+  if ((references.snp ?? []).length + (references.tdx ?? []).length > 0) await collateral.complete(value);
   const context: Context = { now: now(), channel, activation };
   const evidence = toBinary(EvidenceSchema, value);
   const authenticated = await verifyEvidence(evidence, references.anchors, context);

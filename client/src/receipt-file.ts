@@ -55,7 +55,7 @@ export function parseReceiptFile(content: Uint8Array): ReceiptFile {
 export async function verifyReceiptFile(
   file: ReceiptFile,
   options: SavedOptions,
-): Promise<{ verdict: Verdict; body: ReceiptBody }> {
+): Promise<{ verdict: Verdict; body: ReceiptBody; messages: 'compared' | 'not run' }> {
   const attestation = await verifySaved(fromBase64(file.evidence), options);
   const receipt = await verifyReceipt(
     fromBase64(file.receipt),
@@ -72,5 +72,6 @@ export async function verifyReceiptFile(
       response: response.map(fromBase64),
     });
   }
-  return { verdict: attestation.verdict, body: receipt.body };
+  const messages = file.messages === null ? 'not run' : 'compared';
+  return { verdict: attestation.verdict, body: receipt.body, messages };
 }
