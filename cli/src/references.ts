@@ -9,6 +9,7 @@ import { parseManifest } from '@enclaim/image';
 import { digestOfCanonical, parsePolicy, policyDigest } from '@enclaim/policy-schema';
 import type { Command } from 'commander';
 import { collect, readInput, writeOutput } from './input.ts';
+import { snpReferences } from './snp-references.ts';
 import { UsageError } from './usage-error.ts';
 
 interface Options {
@@ -21,6 +22,11 @@ interface Options {
   readonly ekRoot: string[];
   readonly unsafeSwtpmRoot: string[];
   readonly certificate: string[];
+  readonly vendor: string[];
+  readonly snpFirmware: string[];
+  readonly vcpus: string[];
+  readonly cpu: string;
+  readonly tcbFloors?: string;
   readonly out: string;
 }
 
@@ -42,6 +48,11 @@ export function register(program: Command): void {
       [],
     )
     .option('--certificate <pem>', 'further certificates to build paths with; repeatable', collect, [])
+    .option('--vendor <maker>', 'amd or intel: trust the roots of its confidential processors; repeatable', collect, [])
+    .option('--snp-firmware <file>', 'OVMF build of an accepted SEV-SNP launch; repeatable', collect, [])
+    .option('--vcpus <number>', 'processors of an accepted SEV-SNP launch, by default 2; repeatable', collect, [])
+    .option('--cpu <model>', 'its processor model in QEMU', 'EPYC-v4')
+    .option('--tcb-floors <file>', 'lowest accepted TCB versions by product line (JSON), or "any"')
     .requiredOption('-o, --out <file>', 'where to write')
     .action(write);
 }
@@ -50,9 +61,9 @@ async function write(options: Options): Promise<void> {
   if (options.bundle.length === 0 && !options.anyBundle)
     throw new UsageError('name an accepted --bundle, or --any-bundle');
   const bundles = await Promise.all(options.bundle.map(readInput));
-  const images = await Promise.all(
-    options.manifest.map(async (path) => parseManifest(await text(path)).references.tpm),
-  );
+  const manifests = await Promise.all(options.manifest.map(async (path) => parseManifest(await text(path))));
+  const vcpus = options.vcpus.length === 0 ? ['2'] : options.vcpus;
+  const snp = await snpReferences({ ...options, vcpus }, manifests);
   const [ekRoots, swtpmRoots, others] = await Promise.all(
     [options.ekRoot, options.unsafeSwtpmRoot, options.certificate].map(async (paths) =>
       (await Promise.all(paths.map(certificatesIn))).flat(),
@@ -62,7 +73,7 @@ async function write(options: Options): Promise<void> {
     certificates.map((der) => digestText('sha256', sha256(der)));
   const references = {
     enclaim: 'references/1',
-    images,
+    images: manifests.map(({ references: { tpm } }) => tpm),
     policy: await policyOf(options, bundles),
     bundles: options.anyBundle ? 'any' : bundles.map(bundleDigest),
     owner: options.owner,
@@ -70,8 +81,10 @@ async function write(options: Options): Promise<void> {
       attestationKeys: options.ak,
       endorsementRoots: pins(ekRoots),
       unsafeSwtpmRoots: pins(swtpmRoots),
+      ...(options.vendor.length === 0 ? {} : { vendors: options.vendor }),
       certificates: [...(ekRoots ?? []), ...(swtpmRoots ?? []), ...(others ?? [])].map(toBase64),
     },
+    ...(snp.length === 0 ? {} : { snp }),
   };
   const bytes = utf8(`${JSON.stringify(references, undefined, 2)}\n`);
   const checked: References = parseReferences(bytes);
