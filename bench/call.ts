@@ -68,7 +68,10 @@ async function generate(port: number, tls: boolean, streams: number, seconds: nu
 }
 
 /** A server with one method; what it does with a request is the row's. */
-async function serve(answer: (request: Buffer) => Promise<Buffer>, tls: boolean): Promise<{ port: number; close: () => void }> {
+async function serve(
+  answer: (request: Buffer) => Promise<Buffer>,
+  tls: boolean,
+): Promise<{ port: number; close: () => void }> {
   const method = lab.admission.exposed.find(({ descriptor }) => descriptor.name === 'Sum')?.descriptor;
   if (method === undefined) throw new TypeError('no method');
   const server = new Server({ 'grpc.enable_channelz': 0 });
@@ -90,7 +93,12 @@ async function serve(answer: (request: Buffer) => Promise<Buffer>, tls: boolean)
   }
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
   const keys = makeBootKeys();
-  const listener = createServer({ key: keys.tls.key, cert: keys.certificate(new Uint8Array()), ALPNProtocols: ['h2'], minVersion: 'TLSv1.3' });
+  const listener = createServer({
+    key: keys.tls.key,
+    cert: keys.certificate(new Uint8Array()),
+    ALPNProtocols: ['h2'],
+    minVersion: 'TLSv1.3',
+  });
   listener.on('secureConnection', (socket: TLSSocket) => injector.injectConnection(socket));
   listener.listen(0, '127.0.0.1');
   await once(listener, 'listening');
@@ -106,7 +114,14 @@ async function serve(answer: (request: Buffer) => Promise<Buffer>, tls: boolean)
 }
 
 if (process.argv[2] === 'load') {
-  process.once('message', async ({ port, tls, streams, seconds, message }) => {
+  process.once('message', async (asked) => {
+    const { port, tls, streams, seconds, message } = asked as {
+      port: number;
+      tls: boolean;
+      streams: number;
+      seconds: number;
+      message: string;
+    };
     process.send?.(await generate(port, tls, streams, seconds, Buffer.from(message, 'base64')), () => process.exit());
   });
   await new Promise(() => {});
@@ -120,7 +135,9 @@ const lab = await openLab({
 const method = lab.admission.exposed.find(({ descriptor }) => descriptor.name === 'Sum');
 if (method === undefined) throw new TypeError('no method');
 const { input, output } = method.descriptor;
-const request = Buffer.from(toBinary(input, fromJson(input, { key: 'k', load: Buffer.alloc(PAYLOAD).toString('base64') })));
+const request = Buffer.from(
+  toBinary(input, fromJson(input, { key: 'k', load: Buffer.alloc(PAYLOAD).toString('base64') })),
+);
 const folder = await mkdtemp(join(tmpdir(), 'enclaim-bench-'));
 const log = await RecordLog.open(await open(join(folder, 'log'), 'w+'), 2 ** 32);
 const keys = makeBootKeys();
@@ -141,13 +158,25 @@ const json = (bytes: Buffer): JsonValue => toJson(input, fromBinary(input, bytes
 const labelled = new Calls({ admission, pool, log: memory, receipts: unsigned, boot });
 const recorded = new Calls({ admission, pool, log, receipts: unsigned, boot });
 const receipted = new Calls({ admission, pool, log, receipts: new ReceiptSigner(keys.signReceipts), boot });
-const granted = { time: new Date().toISOString(), id: 'id', seed: '00'.repeat(32), reads: [], stores: [], releases: [] };
+const granted = {
+  time: new Date().toISOString(),
+  id: 'id',
+  seed: '00'.repeat(32),
+  reads: [],
+  stores: [],
+  releases: [],
+};
 const echo = async (bytes: Buffer): Promise<Buffer> => {
   const { key, load } = fromBinary(input, bytes) as unknown as { key: string; load: Uint8Array };
   return Buffer.from(toBinary(output, create(output, { key, load } as never)));
 };
 const worked = async (bytes: Buffer): Promise<Buffer> => {
-  const message = { method: method.id, request: json(bytes) as never, streams: { request: false, response: false }, ...granted };
+  const message = {
+    method: method.id,
+    request: json(bytes) as never,
+    streams: { request: false, response: false },
+    ...granted,
+  };
   const made = await pool.run({ message, perform: () => null, signal: AbortSignal.timeout(30_000) });
   return Buffer.from(toBinary(output, fromJson(output, made as JsonValue)));
 };
@@ -161,7 +190,9 @@ const ROWS: readonly (readonly [name: string, tls: boolean, answer: (request: Bu
   ['+ signed receipt', true, (bytes) => through(receipted, bytes)],
 ];
 
-console.log(`${cpus().length} × ${cpus()[0]?.model}, Node ${process.version}, ${PAYLOAD} bytes, ${seconds} s per figure`);
+console.log(
+  `${cpus().length} × ${cpus()[0]?.model}, Node ${process.version}, ${PAYLOAD} bytes, ${seconds} s per figure`,
+);
 console.log(`${''.padEnd(28)}${STREAMS.map((count) => `${count} streams`.padStart(34)).join('')}`);
 for (const [name, tls, answer] of ROWS) {
   const { port, close } = await serve(answer, tls);
@@ -173,9 +204,7 @@ for (const [name, tls, answer] of ROWS) {
     const [load] = (await once(child, 'message')) as [Load];
     const { user, system } = process.cpuUsage(before);
     const each = (user + system) / (load.perSecond * (seconds + 1));
-    cells.push(
-      `${Math.round(load.perSecond)}/s p50 ${load.p50.toFixed(2)} ms ${Math.round(each)} µs CPU`.padStart(34),
-    );
+    cells.push(`${Math.round(load.perSecond)}/s p50 ${load.p50.toFixed(2)} ms ${Math.round(each)} µs CPU`.padStart(34));
   }
   console.log(`${name.padEnd(28)}${cells.join('')}`);
   close();
