@@ -31,6 +31,8 @@ export interface Expectations {
 
 const NONCE_LENGTH = 32;
 const SECRET_LENGTH = 32;
+/** Characters of a refusal that are passed on. */
+const MOST_REASON = 1024;
 
 /**
  * Demands evidence on a connection, verifies and appraises it.
@@ -85,7 +87,9 @@ async function answer<C extends 'evidence' | 'activated'>(
   expected: C,
 ): Promise<Extract<HandshakeStep, { case: C }>> {
   const step: HandshakeStep = await frames.receive<C | 'refused'>(expected, 'refused');
-  if (step.case === 'refused') throw new ChannelError('protocol', `the server refused: ${step.value.reason}`);
+  if (step.case === 'refused') {
+    throw new ChannelError('protocol', `the server refused: ${step.value.reason.slice(0, MOST_REASON)}`);
+  }
   return step as Extract<HandshakeStep, { case: C }>;
 }
 
