@@ -5,6 +5,7 @@ import { Command, CommanderError } from 'commander';
 import packageJson from '../package.json' with { type: 'json' };
 import { register as registerCall } from './call.ts';
 import { register as registerDeployment } from './deployment.ts';
+import { register as registerGen } from './gen.ts';
 import { register as registerAudit } from './image/audit.ts';
 import { register as registerBundle } from './image/bundle.ts';
 import { register as registerImage } from './image/image.ts';
@@ -27,6 +28,7 @@ const program = new Command('enclaim')
 
 for (const register of [
   registerInit,
+  registerGen,
   registerCheck,
   registerDiff,
   registerTest,

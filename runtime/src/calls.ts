@@ -1,6 +1,5 @@
 /** Calls: from a request's bytes to responses that are allowed, recorded and receipted. */
 
-import { randomBytes } from 'node:crypto';
 import {
   type DescMessage,
   fromBinary,
@@ -22,6 +21,7 @@ import {
   secondsOf,
 } from '@enclaim/policy-schema/admission';
 import type { Admission } from './admission.ts';
+import { freshBytes, freshHex } from './chance.ts';
 import { Commitment } from './commitment.ts';
 import { CallContext, type Collections, type Verdict } from './context.ts';
 import { type RefusalCode, RefusalError } from './errors.ts';
@@ -152,7 +152,7 @@ class RunningCall {
   readonly #method: ExposedMethod;
   readonly #caller: Caller;
   readonly #context: CallContext;
-  readonly #salt = randomBytes(16);
+  readonly #salt = freshBytes(16);
   readonly #request = new Commitment('request', this.#salt);
   readonly #response = new Commitment('response', this.#salt);
   readonly #returned = new Set<string>();
@@ -199,8 +199,8 @@ class RunningCall {
           stores: rule.stores,
           releases: [],
           time: new Date().toISOString(),
-          id: toHex(randomBytes(16)),
-          seed: toHex(randomBytes(32)),
+          id: freshHex(16),
+          seed: freshHex(32),
         },
         perform: (operation) => this.#attempt(operation),
         signal: this.#caller.signal,
@@ -366,7 +366,7 @@ class RunningCall {
     const { policy, digest } = this.#options.admission;
     return this.#options.log.append({
       v: 1,
-      id: toHex(randomBytes(16)),
+      id: freshHex(16),
       time: new Date().toISOString(),
       timeStrength: 'host',
       layer: 'runtime',

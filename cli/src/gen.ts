@@ -1,0 +1,165 @@
+/** `enclaim gen`: TypeScript types of an app's handlers, from its .proto files and what its policy grants each method. */
+
+import { join } from 'node:path';
+import { type DescEnum, type DescField, type DescMessage, ScalarType } from '@bufbuild/protobuf';
+import { compileProtos, findApp, writeWhole } from '@enclaim/image';
+import { type ExposedMethod, match, type Policy, readDescriptors } from '@enclaim/policy-schema';
+import type { Command } from 'commander';
+import { readPolicyFile } from './policy/app.ts';
+import { UsageError } from './usage-error.ts';
+
+/** Adds `enclaim gen`. */
+export function register(program: Command): void {
+  program
+    .command('gen')
+    .description("write the types of an app's handlers: messages as proto3 JSON, and what each method was granted")
+    .argument('[folder]', 'folder with policy.yaml, proto/ and handlers/', '.')
+    .option('-o, --out <file>', 'where to write them (default: handlers/enclaim.d.ts)')
+    .action(async (folder: string, { out = join(folder, 'handlers/enclaim.d.ts') }: { out?: string }) => {
+      const { policyFile, protoDir } = await findApp(folder);
+      const [policy, descriptors] = [await readPolicyFile(policyFile), readDescriptors(await compileProtos(protoDir))];
+      const { exposed, errors } = match(descriptors, policy);
+      const [error] = errors;
+      if (error !== undefined) throw new UsageError(`${error.pointer}: ${error.message}`);
+      await writeWhole(out, Buffer.from(handlerTypes(exposed, policy)));
+      console.log(out);
+    });
+}
+
+/** Names of JSON types by scalar: 64-bit numbers and bytes (base64) are text. */
+const SCALARS: Readonly<Record<ScalarType, string>> = {
+  [ScalarType.DOUBLE]: "number | 'NaN' | 'Infinity' | '-Infinity'",
+  [ScalarType.FLOAT]: "number | 'NaN' | 'Infinity' | '-Infinity'",
+  [ScalarType.INT64]: 'string',
+  [ScalarType.UINT64]: 'string',
+  [ScalarType.INT32]: 'number',
+  [ScalarType.FIXED64]: 'string',
+  [ScalarType.FIXED32]: 'number',
+  [ScalarType.BOOL]: 'boolean',
+  [ScalarType.STRING]: 'string',
+  [ScalarType.BYTES]: 'string',
+  [ScalarType.UINT32]: 'number',
+  [ScalarType.SFIXED32]: 'number',
+  [ScalarType.SFIXED64]: 'string',
+  [ScalarType.SINT32]: 'number',
+  [ScalarType.SINT64]: 'string',
+};
+
+/** Messages whose JSON is not an object of their fields. */
+const WELL_KNOWN: Readonly<Record<string, string>> = {
+  'google.protobuf.Timestamp': 'string',
+  'google.protobuf.Duration': 'string',
+  'google.protobuf.FieldMask': 'string',
+  'google.protobuf.Empty': 'Readonly<Record<string, never>>',
+  'google.protobuf.Struct': 'Readonly<Record<string, Json>>',
+  'google.protobuf.Value': 'Json',
+  'google.protobuf.ListValue': 'readonly Json[]',
+  'google.protobuf.Any': "Readonly<Record<string, Json>> & { readonly '@type': string }",
+  'google.protobuf.DoubleValue': 'number',
+  'google.protobuf.FloatValue': 'number',
+  'google.protobuf.Int32Value': 'number',
+  'google.protobuf.UInt32Value': 'number',
+  'google.protobuf.Int64Value': 'string',
+  'google.protobuf.UInt64Value': 'string',
+  'google.protobuf.BoolValue': 'boolean',
+  'google.protobuf.StringValue': 'string',
+  'google.protobuf.BytesValue': 'string',
+};
+
+const PRELUDE = `/** Made by \`enclaim gen\`; not to be edited. Messages are proto3 JSON. */
+
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
+
+/** What every call has. */
+export interface Call {
+  /** When the call came in, RFC 3339: time stands still within a call. */
+  now(): string;
+  /** An identifier that the runtime made for this call. */
+  readonly requestId: string;
+  /** Notes an event, such as \`case-closed\`, in the evidence log. */
+  log(event: string, data?: Json): Promise<null>;
+  readonly signal: {
+    readonly aborted: boolean;
+    addEventListener(type: 'abort', action: () => void): void;
+    removeEventListener(type: 'abort', action: () => void): void;
+  };
+}
+
+/** A collection that may be read. What is in it becomes part of what the call carries. */
+export interface Readable<T> {
+  get(key: string): Promise<T | null>;
+  list(): Promise<readonly string[]>;
+}
+
+/** A collection that may be written. */
+export interface Writable<T> {
+  put(key: string, value: T): Promise<null>;
+  delete(key: string): Promise<null>;
+}
+`;
+
+/** The types of everything that the exposed methods have in reach. */
+export function handlerTypes(exposed: readonly ExposedMethod[], policy: Policy): string {
+  const types = new Map<string, string>();
+  const handlers = exposed.map((method) => {
+    const { descriptor, id } = method;
+    const { methodKind, input, output } = descriptor;
+    const [request, response] = [typeOf(input, types), typeOf(output, types)];
+    const streamsIn = methodKind === 'client_streaming' || methodKind === 'bidi_streaming';
+    const streamsOut = methodKind === 'server_streaming' || methodKind === 'bidi_streaming';
+    const taken = streamsIn ? `AsyncIterable<${request}>` : request;
+    const given = streamsOut ? `AsyncIterable<${response}>` : `Promise<${response}>`;
+    return `  '${id}'(request: ${taken}, ctx: ${contextOf(method)}): ${given};`;
+  });
+  const records = Object.keys(policy.collections).map((name) => `  ${name}: Json;`);
+  return [
+    PRELUDE,
+    `/** What each collection holds: narrow it by declaring this interface again. */\nexport interface Records {\n${records.join('\n')}\n}\n`,
+    ...types.values(),
+    `/** The handlers of every method that the policy exposes. */\nexport interface Handlers {\n${handlers.join('\n')}\n}\n`,
+  ].join('\n');
+}
+
+function contextOf({ rule }: ExposedMethod): string {
+  const names = [...new Set([...rule.reads, ...rule.stores])].sort();
+  const collections = names.map((name) => {
+    const held = `Records['${name}']`;
+    const kinds = [
+      ...(rule.reads.includes(name) ? [`Readable<${held}>`] : []),
+      ...(rule.stores.includes(name) ? [`Writable<${held}>`] : []),
+    ];
+    return `readonly ${name}: ${kinds.join(' & ')}`;
+  });
+  return `Call & { readonly store: { ${collections.join('; ')} } }`;
+}
+
+/** The type of a message, which is added to `types` with all that it holds. */
+function typeOf(message: DescMessage, types: Map<string, string>): string {
+  const known = WELL_KNOWN[message.typeName];
+  if (known !== undefined) return known;
+  const name = identifier(message.typeName);
+  if (!types.has(name)) {
+    types.set(name, ''); // before its fields: it may hold itself
+    const fields = message.fields.map((field) => `  readonly ${field.jsonName}?: ${fieldType(field, types)};`);
+    types.set(name, `/** ${message.typeName} */\nexport interface ${name} {\n${fields.join('\n')}\n}\n`);
+  }
+  return name;
+}
+
+function fieldType(field: DescField, types: Map<string, string>): string {
+  const single = (): string => {
+    if (field.message !== undefined) return typeOf(field.message, types);
+    if (field.enum !== undefined) return enumType(field.enum);
+    return field.scalar === undefined ? 'Json' : SCALARS[field.scalar];
+  };
+  if (field.fieldKind === 'list') return `readonly (${single()})[]`;
+  return field.fieldKind === 'map' ? `Readonly<Record<string, ${single()}>>` : single();
+}
+
+function enumType({ typeName, values }: DescEnum): string {
+  return typeName === 'google.protobuf.NullValue' ? 'null' : values.map(({ name }) => `'${name}'`).join(' | ');
+}
+
+function identifier(typeName: string): string {
+  return typeName.replaceAll('.', '_');
+}
