@@ -6,7 +6,7 @@ import { parseDigest, sha256 } from './digest.ts';
 import type { HardwareOf } from './evidence/authenticated.ts';
 import { launchCommandLine, launchRtmr, policyRtmr, snpLaunchDigest } from './measure/index.ts';
 import type { SnpReference, TdxReference } from './references.ts';
-import { appraiseSnp, SNP_CAREFUL } from './snp/index.ts';
+import { appraiseSnp, SNP_CAREFUL, type SnpDemands } from './snp/index.ts';
 import type { BootStatement } from './statement.ts';
 import { appraiseTdx, TDX_CAREFUL } from './tdx/index.ts';
 import { type Check, compared, notRun } from './verdict.ts';
@@ -21,56 +21,64 @@ export interface Launch {
 
 /** A report, against the launches that the references name. */
 export async function appraiseSnpLaunch(
-  { snp, commandLine }: HardwareOf<'snp'>,
+  hardware: HardwareOf<'snp'>,
   references: readonly SnpReference[],
   launch: Launch,
 ): Promise<Check[]> {
-  const { measurement, hostData } = snp.report;
-  const predicted = (reference: SnpReference, line: string, vcpus: number): Promise<Uint8Array> =>
-    snpLaunchDigest(firmwareOf(reference), {
-      vmm: reference.vmm,
-      cpuSignature: reference.cpuSignature,
-      features: BigInt(reference.features),
-      vcpus,
-      direct: {
-        kernel: parseDigest('sha256', reference.kernel),
-        initrd: parseDigest('sha256', reference.initrd),
-        commandLine: line,
-      },
-    });
-  let found: SnpReference | undefined;
-  let differs = '';
-  for (const reference of references) {
-    const expected = launchCommandLine(reference, launch.policy);
-    for (const vcpus of reference.vcpus) {
-      if (equalBytes(await predicted(reference, expected, vcpus), measurement)) {
-        if (commandLine === expected) found = reference;
-        else differs = MISSTATED;
-      } else if (equalBytes(await predicted(reference, commandLine, vcpus), measurement)) {
-        // The same launch but for its command line: say so.
-        differs = `command line differs: expected "${expected}", measured "${commandLine}"`;
-      }
-    }
-  }
-  const measured = toHex(measurement);
-  const reference = found ?? references[0];
-  if (reference === undefined) return [compared('image', false, 'the references name no launch of platform snp')];
-  const image =
-    found === undefined
-      ? compared('image', false, differs || `launch digest ${measured} is none that the references predict`)
-      : compared('image', true, `launch digest as predicted for ${found.id}`);
-  const demands = {
+  const { measurement, hostData } = hardware.snp.report;
+  const [first] = references;
+  if (first === undefined) return [compared('image', false, 'the references name no launch of platform snp')];
+  const { found, detail } = await findSnpLaunch(hardware, references, launch);
+  const { floors } = found ?? first;
+  const demands: SnpDemands = {
     ...SNP_CAREFUL,
-    measurements: found === undefined ? [] : [measurement],
-    floors: Object.fromEntries(
-      (['reported', 'committed', 'current', 'launch'] as const).map((which) => [which, reference.floors]),
-    ) as typeof SNP_CAREFUL.floors,
+    measurements: [measurement],
+    floors: { reported: floors, committed: floors, current: floors, launch: floors },
   };
   return [
-    image,
-    ...appraiseSnp(snp, demands).filter(({ id }) => !SHOWN_ELSEWHERE.includes(id)),
+    compared('image', found !== null, detail),
+    ...appraiseSnp(hardware.snp, demands).filter(({ id }) => !SHOWN_ELSEWHERE.includes(id)),
     policyGiven('snp.host-data', hostData, sha256(launch.policyBytes)),
   ];
+}
+
+/** The reference whose launch was measured; else why none was, as far as that can be told. */
+async function findSnpLaunch(
+  { snp, commandLine }: HardwareOf<'snp'>,
+  references: readonly SnpReference[],
+  { policy }: Launch,
+): Promise<{ found: SnpReference | null; detail: string }> {
+  const { measurement } = snp.report;
+  let detail = `launch digest ${toHex(measurement)} is none that the references predict`;
+  for (const reference of references) {
+    const expected = launchCommandLine(reference, policy);
+    for (const vcpus of reference.vcpus) {
+      const measured = async (line: string): Promise<boolean> =>
+        equalBytes(await predictSnp(reference, line, vcpus), measurement);
+      if (await measured(expected)) {
+        if (commandLine !== expected) return { found: null, detail: MISSTATED };
+        return { found: reference, detail: `launch digest as predicted for ${reference.id}` };
+      }
+      if (await measured(commandLine))
+        detail = `command line differs: expected "${expected}", measured "${commandLine}"`;
+    }
+  }
+  return { found: null, detail };
+}
+
+function predictSnp(reference: SnpReference, commandLine: string, vcpus: number): Promise<Uint8Array> {
+  const { firmware, kernel, initrd, vmm, cpuSignature, features } = reference;
+  const { digest, hashesTable, ...layout } = firmware;
+  return snpLaunchDigest(
+    { ...layout, digest: parseDigest('sha384', digest), hashesTable: hashesTable ?? undefined },
+    {
+      vmm,
+      cpuSignature,
+      features: BigInt(features),
+      vcpus,
+      direct: { kernel: parseDigest('sha256', kernel), initrd: parseDigest('sha256', initrd), commandLine },
+    },
+  );
 }
 
 /** A quote, against the launches that the references name. */
@@ -136,9 +144,4 @@ function policyGiven(id: string, found: Uint8Array, digest: Uint8Array): Check {
   if (found.every((byte) => byte === 0))
     return notRun(id, 'not set by the host: the launch measurement names the policy');
   return compared(id, equalBytes(found, digest), `${toHex(found)}, expected the policy's ${toHex(digest)}`);
-}
-
-function firmwareOf({ firmware }: SnpReference): Parameters<typeof snpLaunchDigest>[0] {
-  const { digest, sections, resetEip, hashesTable } = firmware;
-  return { digest: parseDigest('sha384', digest), sections, resetEip, hashesTable: hashesTable ?? undefined };
 }
