@@ -22,6 +22,8 @@ import { parseReferences } from '@enclaim/attestation/references';
 import { type Ed25519Text, ed25519Key, ed25519Spki } from '@enclaim/attestation/statement';
 import { parseVerdictDocument, verdictDocument, verdictJsonSchema } from '@enclaim/attestation/verdict-document';
 import { connect, VerdictError, verifySaved } from '@enclaim/client';
+import { buildBundle } from '@enclaim/image';
+import { bootAttested } from './support/attested-runtime.ts';
 import { type PretendServer, policyOf, startPretendServer } from './support/pretend-server.ts';
 import { failing, undecodable } from './support/refused.ts';
 
@@ -171,6 +173,41 @@ describe('a client that pins an owner', () => {
     undecodable('syntax', parse({ ...signed, deployment: { ...signed.deployment, devices: [] } }));
     undecodable('syntax', parse({ ...signed, deployment: { ...signed.deployment, devices: ['*'] } }));
     undecodable('syntax', parse({ ...signed, signature: '' }));
+  });
+});
+
+test('a diversion to another genuine machine of the same maker, image, policy and owner is refused', async () => {
+  const policyFile = join(folder, 'owned.yaml');
+  await writeFile(policyFile, policyOf(clinic.key));
+  const app = join(root, 'examples/clinic');
+  const bundle = await buildBundle({
+    policyFile,
+    protoDir: join(app, 'proto'),
+    handlersEntry: join(app, 'handlers/index.ts'),
+  });
+  await using cleanup = new AsyncDisposableStack();
+  const [own, other] = await Promise.all([bootAttested(bundle), bootAttested(bundle)]);
+  for (const machine of [own, other]) cleanup.defer(() => machine.stop());
+  const { ek } = own.runtime.statement.device;
+  assert(ek !== null);
+  const signed = signDeployment(deployment({ policy: bundle.policy, devices: [`ek:${ek}`] }), clinic.sign);
+  const all = [own, other].map(({ references: { anchors } }) => anchors);
+  const references: References = {
+    ...own.references,
+    owner: clinic.key,
+    deployments: [signed],
+    anchors: {
+      ...own.references.anchors,
+      unsafeSwtpmRoots: all.flatMap(({ unsafeSwtpmRoots }) => unsafeSwtpmRoots),
+      certificates: all.flatMap(({ certificates }) => certificates),
+    },
+  };
+  (await connect(own.target, { references })).close();
+  (await connect(other.target, { references: { ...references, owner: 'any' } })).close();
+  await assert.rejects(connect(other.target, { references }), (error) => {
+    assert(error instanceof VerdictError);
+    assert.deepEqual(failing(error.verdict.checks), ['deployment']);
+    return true;
   });
 });
 
