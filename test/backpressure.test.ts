@@ -1,0 +1,102 @@
+/** Streams over a real connection: what a caller does not read, nobody makes; what is long passes in little memory. */
+
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type ClientHttp2Session, connect } from 'node:http2';
+import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { makeBootKeys } from '../runtime/src/keys.ts';
+import { AttestedServer } from '../runtime/src/server.ts';
+import { type Lab, openLab } from './support/lab.ts';
+
+const MIB = 1024 * 1024;
+/** What the runtime's process may grow by while a stream of any length passes, or waits. */
+const BOUND = 128 * MIB;
+const CHUNK = 256 * 1024;
+
+let lab: Lab;
+let server: AttestedServer;
+let session: ClientHttp2Session;
+before(async () => {
+  lab = await openLab({
+    handlers: {
+      Watch: `const load = btoa('x'.repeat(${CHUNK}));
+        for (let left = Number(request.key); left > 0; left--) yield { load };`,
+      Collect: 'let count = 0; for await (const { load } of request) count += load.length; return { count }',
+    },
+  });
+  const keys = makeBootKeys();
+  const tls = { key: keys.tls.key, certificate: keys.certificate(new Uint8Array()) };
+  // A plain h2 connection asks for no evidence, so there is nothing to attest with.
+  server = new AttestedServer({ tls, admission: lab.admission, calls: lab.calls, attested: {} as never });
+  session = connect(`https://127.0.0.1:${await server.listen('127.0.0.1', 0)}`, { rejectUnauthorized: false });
+  await once(session, 'connect');
+});
+after(async () => {
+  session.destroy();
+  await server.close();
+  lab.close();
+});
+
+function call(method: string): ReturnType<ClientHttp2Session['request']> {
+  const headers = { 'content-type': 'application/grpc', te: 'trailers' };
+  return session.request({ ':method': 'POST', ':path': `/lab.v1.Lab/${method}`, ...headers });
+}
+
+/** One gRPC frame of a Note with `key` (field 1) or `load` (field 4). */
+function note(field: 1 | 4, value: Buffer): Buffer {
+  const length: number[] = [];
+  for (let left = value.length; ; left >>>= 7) {
+    length.push(left > 0x7f ? (left & 0x7f) | 0x80 : left);
+    if (left <= 0x7f) break;
+  }
+  const message = Buffer.concat([Buffer.from([(field << 3) | 2, ...length]), value]);
+  const prefix = Buffer.alloc(5);
+  prefix.writeUInt32BE(message.length, 1);
+  return Buffer.concat([prefix, message]);
+}
+
+test('1 GiB of responses passes in constant memory', async () => {
+  const stream = call('Watch');
+  stream.end(note(1, Buffer.from(String((1024 * MIB) / CHUNK))));
+  // What a process needs to pass messages of this size at all shows in the first part.
+  const warm = 128 * MIB;
+  let [received, before, peak] = [0, 0, 0];
+  const started = performance.now();
+  for await (const chunk of stream as AsyncIterable<Buffer>) {
+    received += chunk.length;
+    if (received < warm) before = Math.max(before, process.memoryUsage.rss());
+    else peak = Math.max(peak, process.memoryUsage.rss());
+  }
+  const seconds = (performance.now() - started) / 1000;
+  assert.ok(received > 1024 * MIB, `${received} bytes`);
+  assert.ok(peak - before < BOUND, `grew by ${(peak - before) / MIB} MiB`);
+  console.log(
+    `streams: 1 GiB in ${seconds.toFixed(1)} s, the process grew by ${Math.round((peak - before) / MIB)} MiB`,
+  );
+});
+
+test('a caller that does not read holds the handler up', async () => {
+  const stream = call('Watch');
+  stream.end(note(1, Buffer.from('100000')));
+  await once(stream, 'response');
+  const before = process.memoryUsage.rss();
+  await sleep(3000);
+  assert.ok(process.memoryUsage.rss() - before < BOUND);
+  stream.close();
+});
+
+test('a caller that writes faster than the handler reads is held up', async () => {
+  const stream = call('Collect');
+  const frame = note(4, Buffer.alloc(CHUNK, 1));
+  const before = process.memoryUsage.rss();
+  let peak = 0;
+  for (let left = 512; left > 0; left--) {
+    if (!stream.write(frame)) await once(stream, 'drain');
+    peak = Math.max(peak, process.memoryUsage.rss());
+  }
+  stream.end();
+  const [trailers] = await Promise.all([once(stream, 'trailers'), stream.resume()]);
+  assert.equal(trailers[0]['grpc-status'], '0');
+  assert.ok(peak - before < BOUND, `grew by ${(peak - before) / MIB} MiB`);
+});
