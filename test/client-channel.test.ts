@@ -122,6 +122,22 @@ describe('a generated client', () => {
     await assert.rejects(unary(it.client, 'Unary', Buffer.alloc(largest + 1)), { code: status.RESOURCE_EXHAUSTED });
   });
 
+  test('gets no more of one call than its receipt can be held against', async () => {
+    using it = await open();
+    const message = Buffer.alloc(4 * 1024 * 1024 - 1024);
+    message[0] = 17;
+    const pushed = it.client.ServerStream?.(message);
+    let received = 0;
+    await assert.rejects(
+      async () => {
+        for await (const each of pushed as AsyncIterable<Buffer>) received += each.length;
+      },
+      { code: status.RESOURCE_EXHAUSTED },
+    );
+    assert.ok(received <= 64 * 1024 * 1024, `${received} bytes`);
+    assert.equal(it.receipts.length, 0);
+  });
+
   test('passes metadata both ways, text and binary', async () => {
     using it = await open();
     const metadata = new Metadata();

@@ -133,7 +133,7 @@ export async function startPretendServer(options: PretendOptions = {}): Promise<
 
   let current = boot();
   const secure = () => ({ key: current.keys.tls.key, cert: current.keys.certificate(new Uint8Array()) });
-  const tls = createServer({ ...secure(), minVersion: 'TLSv1.3', ALPNProtocols: [ALPN] });
+  const tls = createServer({ ...secure(), minVersion: 'TLSv1.3', ALPNProtocols: [ALPN], noDelay: true });
   const sockets = new Set<TLSSocket>();
   tls.on('secureConnection', async (socket: TLSSocket) => {
     connections++;
