@@ -1,8 +1,8 @@
 /** Collateral that evidence came without, from the makers' own services, cached. Nothing of it is believed: it is signed. */
 
 import { create } from '@bufbuild/protobuf';
-import { fromHex, fromUtf8, toHex, utf8 } from '@enclaim/attestation/bytes';
-import { CollateralError, DecodeError } from '@enclaim/attestation/errors';
+import { fromHex, fromUtf8, toHex } from '@enclaim/attestation/bytes';
+import { CollateralError } from '@enclaim/attestation/errors';
 import { type Evidence, TdxCollateralSchema } from '@enclaim/attestation/evidence';
 import { parsePart } from '@enclaim/attestation/part';
 import { parseReport, productOf, type SnpReport, tcbVersion } from '@enclaim/attestation/snp';
@@ -86,7 +86,8 @@ export class VendorCollateral implements CollateralSource {
     }
     const folder = amdFolder(report);
     const product = requireProduct(report);
-    const { fmc, bootloader, tee, snp, microcode } = tcbVersion(product, report.reportedTcb);
+    const version = parsePart('format', 'TCB version', report.reportedTcb, (tcb) => tcbVersion(product, tcb));
+    const { fmc, bootloader, tee, snp, microcode } = version;
     const levels = { fmcSPL: fmc, blSPL: bootloader, teeSPL: tee, snpSPL: snp, ucodeSPL: microcode };
     const query = Object.entries(levels)
       .filter(([, level]) => level !== undefined)
@@ -223,13 +224,12 @@ function chainIn(headers: Headers, name: string): Uint8Array[] {
 /** The very text that was signed: an object within an object, never written anew. */
 function signedObject(name: string, body: Uint8Array): { text: Uint8Array; signature: Uint8Array } {
   const pattern = new RegExp(`^\\{"${name}":(\\{.*\\}),"signature":"([0-9a-fA-F]{128})"\\}\\s*$`, 's');
-  const [, text, signature] = pattern.exec(fromUtf8(body)) ?? [];
+  // Byte for byte: what is not ASCII in it must come out as it went in.
+  const [, text, signature] = pattern.exec(fromLatin(body)) ?? [];
   if (text === undefined || signature === undefined) {
-    throw new CollateralError('missing', `the answer is not a signed ${name}`, {
-      cause: new DecodeError('syntax', `not a signed ${name}`, 0),
-    });
+    throw new CollateralError('missing', `the answer is not a signed ${name}`);
   }
-  return { text: utf8(text), signature: fromHex(signature) };
+  return { text: Buffer.from(text, 'latin1'), signature: fromHex(signature) };
 }
 
 function fromLatin(bytes: Uint8Array): string {
