@@ -96,6 +96,14 @@ describe('at the command line', () => {
     await assert.rejects(enclaim(...submit, '-H', 'no colon'), { code: 2 });
   });
 
+  test('enclaim call without a method lists what is exposed, and only that', async () => {
+    const { stdout } = await enclaim('call', server.target, '--references', references);
+    assert.deepEqual(stdout.trim().split('\n'), [
+      'clinic.v1.Intake/Submit  clinic.v1.SubmitRequest → clinic.v1.SubmitResponse',
+      'clinic.v1.Intake/Read  clinic.v1.ReadRequest → clinic.v1.ReadResponse',
+    ]);
+  });
+
   test('enclaim proxy serves reflection and calls to whoever speaks plain gRPC, until it is told to stop', async () => {
     const args = ['proxy', server.target, '--references', references, '--require', 'claim audited-system'];
     const child = spawn(process.execPath, [join(root, 'cli/src/main.ts'), ...args], {

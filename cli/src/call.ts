@@ -31,9 +31,9 @@ interface Options {
 export function register(program: Command): void {
   program
     .command('call')
-    .description('Verify a server, then call a method of it')
+    .description('Verify a server, then call a method of it, or list what it exposes')
     .argument('<target>', 'HOST:PORT')
-    .argument('<method>', 'package.Service/Method')
+    .argument('[method]', 'package.Service/Method; left out, the exposed methods are listed')
     .option('-d, --data <json>', 'request as proto3 JSON, or @FILE; a client stream is an array of them', '{}')
     .option('-H, --header <name: value>', 'metadata of the call, -bin values as base64; repeatable', collect, [])
     .requiredOption('--references <file>', 'reference values and trust anchors (enclaim references)')
@@ -50,11 +50,12 @@ export function register(program: Command): void {
     .action(call);
 }
 
-async function call(target: string, method: string, options: Options): Promise<void> {
+async function call(target: string, method: string | undefined, options: Options): Promise<void> {
   const timeout = Number(options.timeout) * 1000;
   if (!(timeout > 0)) throw new UsageError(`--timeout ${options.timeout}: expected seconds`);
-  const [service, name, ...rest] = method.split('/');
-  if (!service || !name || rest.length > 0) throw new UsageError(`${method}: expected package.Service/Method`);
+  const [service = '', name = '', ...rest] = method?.split('/') ?? [];
+  if (method !== undefined && (service === '' || name === '' || rest.length > 0))
+    throw new UsageError(`${method}: expected package.Service/Method`);
   const json = await requestJson(options.data);
   const metadata = metadataOf(options.header);
   const references = await readReferences(options.references, options.deployment);
@@ -70,7 +71,8 @@ async function call(target: string, method: string, options: Options): Promise<v
     const { attestation } = channel;
     printVerdict(attestation.verdict);
     if (options.saveEvidence !== undefined) await writeOutput(options.saveEvidence, attestation.evidence);
-    const { registry } = await describeServices(channel);
+    const { services, registry } = await describeServices(channel);
+    if (method === undefined) return list(services, registry);
     const descriptor = registry.getService(service)?.methods.find((each) => each.name === name);
     const requests = requestsOf(descriptor, json, registry);
     const print = (response: Uint8Array): void => {
@@ -93,6 +95,18 @@ async function call(target: string, method: string, options: Options): Promise<v
     }
   } finally {
     channel.close();
+  }
+}
+
+/** One line for each method: its name, and what it takes and gives. */
+function list(services: readonly string[], registry: FileRegistry): void {
+  for (const service of services) {
+    for (const { name, methodKind, input, output } of registry.getService(service)?.methods ?? []) {
+      const side = (kind: DescMethod['methodKind'], type: string): string =>
+        methodKind === kind || methodKind === 'bidi_streaming' ? `stream ${type}` : type;
+      const [takes, gives] = [side('client_streaming', input.typeName), side('server_streaming', output.typeName)];
+      console.log(`${service}/${name}  ${takes} → ${gives}`);
+    }
   }
 }
 
