@@ -42,7 +42,7 @@ import { clinicBundle } from './support/app.ts';
 import { AuditorsPage } from './support/auditors-page.ts';
 import { chromiumMissing } from './support/chromium.ts';
 import { failing } from './support/refused.ts';
-import { startWorkers } from './support/worker-process.ts';
+import { MISSING_LAYERS, startWorkers } from './support/worker-process.ts';
 
 const DAY = 86_400_000;
 const now = (): number => EPOCH + DAY;
@@ -69,7 +69,7 @@ async function boot(bundle: BuiltBundle, tree: FakeTsmTree, commandLine: string)
     bundle: { ...parseBundle(bundle.bytes), policyDigest: bundle.policy, digest: bundle.digest },
     image: 'enclaim-test',
     log: { handle, capacity: 1 << 20 },
-    workers: { factory: startWorkers(), size: 1 },
+    workers: { factory: startWorkers(), size: 1, missing: MISSING_LAYERS },
     listen: { host: '127.0.0.1', port: 0 },
   });
   cleanup.defer(() => runtime.close());

@@ -147,7 +147,7 @@ async function main(): Promise<void> {
       },
       image: boot.image,
       log: { handle: await open(boot.log.path, 'r+'), capacity: boot.log.capacity },
-      workers: { factory: await workerFactory(supervisor, workers.path), size: workers.size },
+      workers: { factory: await workerFactory(supervisor, workers.path), size: workers.size, missing: [] },
       listen: { host: '0.0.0.0', port: boot.port },
     });
     supervisor.say({ kind: 'serving', exposed: admission.exposed.length, withheld: admission.withheld.length });

@@ -18,7 +18,7 @@ import { QuoteBatcher } from './quote-batch.ts';
 import { ReceiptSigner } from './receipts.ts';
 import { AttestedServer } from './server.ts';
 import { WorkerPool } from './worker/pool.ts';
-import type { WorkerFactory } from './worker/worker.ts';
+import type { VmLayer, WorkerFactory } from './worker/worker.ts';
 
 /** What the supervisor hands over once everything is measured. */
 export interface RuntimeOptions {
@@ -35,7 +35,12 @@ export interface RuntimeOptions {
   readonly image: string;
   /** Where records go, and how many bytes fit. */
   readonly log: { readonly handle: FileHandle; readonly capacity: number };
-  readonly workers: { readonly factory: WorkerFactory; readonly size: number };
+  readonly workers: {
+    readonly factory: WorkerFactory;
+    readonly size: number;
+    /** Layers that the workers start without. The log's first record of the boot names them. */
+    readonly missing: readonly VmLayer[];
+  };
   readonly listen: { readonly host: string; readonly port: number };
 }
 
@@ -71,7 +76,7 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   const evidence = await bootEvidence(attested);
   const tls = { key: keys.tls.key, certificate: keys.certificate(evidence) };
   const server = started.adopt(new AttestedServer({ tls, admission, calls, attested }), (it) => it.close());
-  await log.append(bootRecord(admission, statement, log)); // before any call can put a record of its own
+  await log.append(bootRecord(admission, statement, log, options.workers.missing)); // before any call can put a record of its own
   const port = await server.listen(options.listen.host, options.listen.port);
   server.serve();
   const running = started.move();
@@ -123,6 +128,7 @@ function bootRecord(
   { policy, digest, exposed, withheld }: Admission,
   statement: BootStatement,
   log: RecordLog,
+  missing: readonly VmLayer[],
 ): Parameters<RecordLog['append']>[0] {
   return {
     v: 1,
@@ -135,7 +141,7 @@ function bootRecord(
     claim: null,
     controls: [],
     decision: 'info',
-    reason: 'boot',
+    reason: missing.length === 0 ? 'boot' : `boot, workers without ${missing.join(', ')}`,
     method: null,
     label: [],
     sink: null,

@@ -15,7 +15,7 @@ import type { BuiltBundle } from '@enclaim/image';
 import { type AttestingPlatform, type Runtime, startRuntime } from '@enclaim/runtime';
 import { type Attester, openAttester } from '../../guest/src/tpm/index.ts';
 import { startSwtpm } from '../fakes/swtpm.ts';
-import { startWorkers } from './worker-process.ts';
+import { MISSING_LAYERS, startWorkers } from './worker-process.ts';
 
 /** A base image that was never built: its digests are of words. */
 export const PRETEND_IMAGE: ImageReference = {
@@ -64,7 +64,7 @@ export async function bootAttested(bundle: BuiltBundle, options: BootOptions = {
     bundle: { ...parseBundle(bundle.bytes), policyDigest: bundle.policy, digest: bundle.digest },
     image: 'enclaim-test',
     log: { handle, capacity: 16 * 1024 * 1024 },
-    workers: { factory: startWorkers(), size: 1 },
+    workers: { factory: startWorkers(), size: 1, missing: MISSING_LAYERS },
     listen: { host: '127.0.0.1', port: 0 },
   });
   cleanup.defer(() => runtime.close());

@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
-import type { WorkerFactory } from '@enclaim/runtime';
+import type { VmLayer, WorkerFactory } from '@enclaim/runtime';
 
 const root = join(import.meta.dirname, '../..');
 const RESTRICTED = [
@@ -13,6 +13,9 @@ const RESTRICTED = [
   `--allow-fs-read=${root}`,
   '--no-warnings',
 ];
+
+/** What these workers lack. */
+export const MISSING_LAYERS: readonly VmLayer[] = ['user', 'namespaces', 'root', 'cgroup'];
 
 /** Starts workers from their sources, each with at most `heap` megabytes of JavaScript. */
 export function startWorkers(heap = 160): WorkerFactory {
