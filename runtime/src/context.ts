@@ -2,6 +2,7 @@
 
 import {
   ANYONE,
+  type Decision,
   type DecisionCode,
   decide,
   type ExposedMethod,
@@ -120,12 +121,10 @@ export class CallContext {
 
   /** The refusal of every response from now on, where the call has read what it may not return; else undefined. */
   silenced(): RefusalError | undefined {
-    try {
-      this.#decide({ kind: 'response' }, this.#read);
-      return undefined;
-    } catch (error) {
-      return error as RefusalError;
-    }
+    const decision = this.#judge({ kind: 'response' }, this.#read);
+    if (decision.allow) return undefined;
+    this.#tell('response', false, decision.code, decision.pointer);
+    return new RefusalError('flow', decision.reason, { pointer: decision.pointer });
   }
 
   /** Whether something that the handler chose may stand in the log, which others read. @throws RefusalError `leak` */
@@ -135,11 +134,14 @@ export class CallContext {
   }
 
   #decide(sink: Sink, label: Label): void {
-    const flow = { identity: ANYONE, method: this.#method.id, label, sink };
-    // Who may call was decided before; what depends on a date is a matter of sending, and nothing is sent yet.
-    const { allow, code, reason, pointer } = decide(this.#policy, flow, { authorized: true });
+    const { allow, code, reason, pointer } = this.#judge(sink, label);
     this.#tell('name' in sink ? `${sink.kind}:${sink.name}` : sink.kind, allow, code, pointer);
     if (!allow) throw new RefusalError(GRANTS.has(code) ? 'grant' : 'flow', reason, { pointer });
+  }
+
+  #judge(sink: Sink, label: Label): Decision {
+    // Who may call was decided before; what depends on a date is a matter of sending, and nothing is sent yet.
+    return decide(this.#policy, { identity: ANYONE, method: this.#method.id, label, sink }, { authorized: true });
   }
 
   #look(surface: 'response' | 'log', message: Json): void {
@@ -159,8 +161,7 @@ export class CallContext {
   #remember(label: Label, message: Json): void {
     const { leaks } = this.#policy.governance;
     if (leaks === 'none' || !leaks.detectors.includes('exact-match')) return;
-    const flow = { identity: ANYONE, method: this.#method.id, label, sink: { kind: 'response' } } as const;
-    if (decide(this.#policy, flow, { authorized: true }).allow) return;
+    if (this.#judge({ kind: 'response' }, label).allow) return;
     for (const value of recognisable(message)) this.#forbidden.add(value);
     if (this.#forbidden.size > MOST_VALUES) throw new RefusalError('budget', 'the call has read too many values');
   }

@@ -16,7 +16,8 @@ const SHAPES: Readonly<
   Record<Exclude<LeakDetector, 'exact-match'>, readonly (readonly [RegExp, (found: string) => boolean])[]>
 > = {
   email: [[/[A-Za-z0-9._%+'-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}/g, () => true]],
-  iban: [[/\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]){11,30}\b/gi, isIban]],
+  // Looked ahead, not taken in: words may follow, and the next number may begin within this one's greatest length.
+  iban: [[/\b[A-Z]{2}[0-9]{2}(?=((?: ?[A-Z0-9]){11,30}))/gi, isIban]],
   'payment-card': [[/(?<![0-9])[0-9](?:[ -]?[0-9]){12,18}(?![0-9])/g, isCard]],
   credential: [
     [/-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----/g, () => true],
@@ -42,7 +43,7 @@ export function detect(
   if (text.length > LONGEST) return [...detectors];
   return detectors.filter((detector) => {
     if (detector === 'exact-match') return leaves.some((leaf) => forbidden.has(leaf.trim()));
-    return SHAPES[detector].some(([shape, settles]) => text.matchAll(shape).some(([found]) => settles(found)));
+    return SHAPES[detector].some(([shape, settles]) => text.matchAll(shape).some((match) => settles(match.join(''))));
   });
 }
 
@@ -68,11 +69,24 @@ function textsOf(message: Json): string[] {
   return found;
 }
 
+/** Lengths by country (IBAN registry, release 99). */
+const IBAN_LENGTHS: ReadonlyMap<string, number> = new Map(
+  [
+    ...(
+      'AD24AE23AL28AT20AZ28BA20BE16BG22BH22BR29BY28CH21CR22CY28CZ24DE22DK18DO28EE20EG29ES24FI18FO18FR27GB22GE22GI23GL18GR27' +
+      'GT28HR21HU28IE22IL23IQ23IS26IT27JO30KW30KZ20LB28LC32LI21LT20LU20LV21LY25MC27MD24ME22MK19MR27MT31MU30NL18NO15PK24PL28' +
+      'PS29PT25QA29RO24RS22SA24SC31SE24SI19SK24SM27ST25SV28TL23TN24TR26UA29VA22VG24XK20'
+    ).matchAll(/([A-Z]{2})([0-9]{2})/g),
+  ].map(([, country = '', length]) => [country, Number(length)]),
+);
+
 /** ISO 13616: the country's letters and check digits moved to the end, letters as numbers, modulo 97. */
 function isIban(found: string): boolean {
   const compact = found.replaceAll(' ', '').toUpperCase();
+  const length = IBAN_LENGTHS.get(compact.slice(0, 2)) ?? compact.length;
+  if (compact.length < length) return false;
   let rest = 0;
-  for (const character of compact.slice(4) + compact.slice(0, 4)) {
+  for (const character of compact.slice(4, length) + compact.slice(0, 4)) {
     const value = Number.parseInt(character, 36);
     rest = (rest * (value > 9 ? 100 : 10) + value) % 97;
   }

@@ -1,0 +1,64 @@
+/** Leak detectors: what each finds, what it leaves, and that no text makes them slow. */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { detect, type LeakDetector, recognisable } from '../src/detectors.ts';
+
+const ALL: readonly LeakDetector[] = ['credential', 'email', 'exact-match', 'iban', 'payment-card'];
+const nothing: ReadonlySet<string> = new Set();
+
+/** IBANs from the registry's examples, card numbers from the networks' test sets, key formats with made-up bodies. */
+const FOUND: readonly (readonly [LeakDetector, string])[] = [
+  ['email', 'write to jane.doe+x@mail.clinic.example today'],
+  ['email', 'a@b.de'],
+  ['iban', 'DE89 3704 0044 0532 0130 00'],
+  ['iban', 'GB82WEST12345698765432'],
+  ['iban', 'to: no9386011117947 please'],
+  ['payment-card', '4111 1111 1111 1111'],
+  ['payment-card', '378282246310005'],
+  ['payment-card', '5555-5555-5555-4444'],
+  ['credential', '-----BEGIN OPENSSH PRIVATE KEY-----'],
+  ['credential', `AKIA${'ABCDEFGHIJKLMNOP'}`],
+  ['credential', `ghp_${'a1'.repeat(18)}`],
+  ['credential', `xoxb-${'1234567890-ab'}`],
+  ['credential', `sk_live_${'0123456789abcdef'}`],
+  ['credential', 'Bearer eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiIxIn0xMjM.c2ln'],
+];
+
+const LEFT: readonly string[] = [
+  'jane at clinic dot example',
+  '@mention and a@b',
+  'DE89 3704 0044 0532 0130 01',
+  '4111 1111 1111 1112',
+  'order 1234567890123',
+  '-----BEGIN CERTIFICATE-----',
+  'sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855',
+];
+
+for (const [detector, text] of FOUND) {
+  test(`${detector} finds "${text}", wherever it stands`, () => {
+    assert.deepEqual(detect(ALL, { word: text }, nothing), [detector]);
+    assert.deepEqual(detect(ALL, [[{ pairs: { [text]: 1 } }]], nothing), [detector]);
+    assert.deepEqual(detect([], { word: text }, nothing), []);
+  });
+}
+
+for (const text of LEFT) {
+  test(`"${text}" is nothing`, () => assert.deepEqual(detect(ALL, { word: text }, nothing), []));
+}
+
+test('exact-match finds a value under any name, and no part of it', () => {
+  const forbidden = new Set(recognisable({ note: 'positive since May', short: 'HIV' }));
+  assert.deepEqual(detect(ALL, { word: ' positive since May ' }, forbidden), ['exact-match']);
+  assert.deepEqual(detect(ALL, { word: 'positive' }, forbidden), []);
+  assert.deepEqual(detect(ALL, { word: 'HIV' }, forbidden), []);
+});
+
+test('a megabyte of any near miss takes well under a second', () => {
+  for (const piece of ['a', 'a.', '1 ', '1-', 'eyJ', 'eyJa.', 'DE89 ', '-----BEGIN ', 'a@', 'A1', 'sk-', '@a.b.']) {
+    const text = piece.repeat(2 ** 20 / piece.length);
+    const started = performance.now();
+    detect(ALL, { text }, nothing);
+    assert.ok(performance.now() - started < 2000, `${piece} took ${performance.now() - started} ms`);
+  }
+});
