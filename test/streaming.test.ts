@@ -9,6 +9,7 @@ before(async () => {
   lab = await openLab({
     handlers: {
       Put: 'await ctx.store.cases.put(request.key, { text: request.text }); return { key: request.key }',
+      Sum: 'ctx.signal.addEventListener("abort", () => { throw 1 }); ctx.signal.addEventListener("abort", 7); await new Promise(() => {})',
       Collect: 'let count = 0; for await (const { key } of request) count += key.length; return { count }',
       Watch: 'for (let count = 1; count <= 5; count++) yield { count }',
       Chat: `for await (const { key } of request) {
@@ -33,6 +34,15 @@ describe('streams', () => {
       messages,
       ['1', '2', '3', '4', '5'].map((count) => ({ count })),
     );
+  });
+
+  test('a call that is given up is told of it, and takes nobody with it', async () => {
+    const signal = AbortSignal.timeout(200);
+    const { status } = await lab.call('Sum', { key: 'k' }, signal);
+    assert.equal(status, 8);
+    const { messages } = await lab.call('Collect', [{ key: 'a' }]);
+    assert.deepEqual(messages, [{ count: '1' }]);
+    assert.deepEqual(lab.lost, []);
   });
 
   test('the label that grows in the middle of a stream stops it there, and the record says so', async () => {

@@ -126,11 +126,17 @@ export function inside(): Inside {
       for (const operation of mine) waiting.delete(operation);
       if (last !== undefined) say(last);
     };
-    const aborted = { aborted: false, onabort: null as null | (() => void) };
+    let aborted = false;
     const cancel = (): void => {
       end({ kind: 'ended', call });
-      aborted.aborted = true;
-      for (const action of ended) action();
+      aborted = true;
+      for (const action of ended) {
+        try {
+          action();
+        } catch {
+          // The handler's own affair: the worker has other calls.
+        }
+      }
     };
     running.set(call, { cancel });
     const collections: any = {};
@@ -156,7 +162,7 @@ export function inside(): Inside {
       log: (event: unknown, data: unknown = null) => ask({ kind: 'log', event, data }),
       signal: Object.freeze({
         get aborted() {
-          return aborted.aborted;
+          return aborted;
         },
         addEventListener: (_: string, action: () => void) => void ended.add(action),
         removeEventListener: (_: string, action: () => void) => void ended.delete(action),
