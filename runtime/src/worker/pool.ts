@@ -6,8 +6,8 @@ import { type Call, type HandlerBundle, Worker, type WorkerFactory, WorkerLostEr
 
 /** Calls that one worker may have at once. */
 const MOST_RUNNING = 64;
-/** Workers that may die under one call that runs alone, the first of which may have been somebody else's doing. */
-const MOST_LOST = 3;
+/** Workers that may die under one call that runs alone: from outside, as far as anybody can tell. */
+const MOST_LOST = 2;
 /** Failed starts in a row after which the pool gives a worker up. */
 const MOST_FAILED_STARTS = 3;
 
@@ -89,7 +89,7 @@ export class WorkerPool {
       throw new RefusalError('budget', 'the call ran out of time or was given up');
     if (this.#lone === undefined || this.#lone.over) this.#lone = await this.#start();
     return this.#lone.run(this.#nextCall++, call).catch((error) => {
-      if (!(error instanceof WorkerLostError) || lost >= MOST_LOST) throw error;
+      if (!(error instanceof WorkerLostError) || error.judged || lost >= MOST_LOST) throw error;
       return this.#runAlone(call, lost + 1);
     });
   }

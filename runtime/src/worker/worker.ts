@@ -54,8 +54,12 @@ export interface HandlerBundle {
 
 /** The worker ended under a call that another worker can run from its beginning: it had done nothing yet. */
 export class WorkerLostError extends RefusalError {
-  constructor(reason: string) {
+  /** Whether the worker was ended for what it did, so that a call which was alone in it has done that. */
+  readonly judged: boolean;
+
+  constructor(reason: string, judged: boolean) {
     super('worker', `the worker was ended: ${reason}`);
+    this.judged = judged;
   }
 }
 
@@ -90,8 +94,8 @@ export class Worker {
     this.#ready.promise.catch(() => {});
     const { socket } = process;
     socket.on('data', (chunk: Uint8Array) => this.#receive(chunk));
-    socket.on('error', () => this.end('its socket failed'));
-    socket.on('close', () => this.end('it has ended'));
+    socket.on('error', () => this.end('its socket failed', false));
+    socket.on('close', () => this.end('it has ended', false));
   }
 
   /** Number of calls under way. */
@@ -117,7 +121,7 @@ export class Worker {
 
   /** Runs one call. @throws RefusalError `worker`, `budget`; WorkerLostError */
   async run(id: number, call: Call): Promise<Json> {
-    if (this.#reason !== undefined) throw new WorkerLostError(this.#reason);
+    if (this.#reason !== undefined) throw new WorkerLostError(this.#reason, false);
     const frame = framed({ kind: 'call', call: id, ...call.message });
     const { promise, resolve, reject } = Promise.withResolvers<Json>();
     const abort = (): void => {
@@ -138,12 +142,12 @@ export class Worker {
     }
   }
 
-  /** Ends the process and fails what it had. */
-  end(reason: string): void {
+  /** Ends the process and fails what it had. `judged`: for something it did, and not because it is gone already. */
+  end(reason: string, judged = true): void {
     if (this.#reason !== undefined) return;
     this.#reason = reason;
     clearInterval(this.#watch);
-    const lost = new WorkerLostError(reason);
+    const lost = new WorkerLostError(reason, judged);
     this.#ready.reject(lost);
     for (const { reject, acted } of this.#running.values()) {
       reject(acted ? new RefusalError('worker', lost.message) : lost);
