@@ -92,7 +92,8 @@ const ESCAPES: Readonly<Partial<Record<RealmLayer, Readonly<Record<string, strin
     'a clock by the constructor of a date': 'return new Date(0).constructor.now() > 0',
     'a clock by Temporal': 'return Temporal.Now.instant().epochMilliseconds > 0',
     'a clock by a format of nothing': 'return new Intl.DateTimeFormat("en", { year: "numeric" }).format() !== "1970"',
-    'a clock by the parts of a format': 'return new Intl.DateTimeFormat("en", { year: "numeric" }).formatToParts()[0].value !== "1970"',
+    'a clock by the parts of a format':
+      'return new Intl.DateTimeFormat("en", { year: "numeric" }).formatToParts()[0].value !== "1970"',
   },
   'granted chance': {
     'chance that nobody granted': 'return Object.getPrototypeOf(globalThis).Math.random() < 1',
