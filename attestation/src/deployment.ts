@@ -1,6 +1,6 @@
 /** Deployment: the policy's owner says which devices answer for it, and until when (docs/client.md, "Deployments"). */
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { importKey, verifySignature } from '#crypto';
 import { concat, fromBase64Url, toBase64Url, toHex, utf8 } from './bytes.ts';
 import { decodeJson, encodeCanonical } from './canonical.ts';

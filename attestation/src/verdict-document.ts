@@ -1,6 +1,6 @@
 /** Verdict document: a verdict as JSON, for whoever acts on it elsewhere (docs/client.md, "Verdict"). */
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { decodeJson } from './canonical.ts';
 import { DecodeError } from './errors.ts';
 import { PLATFORMS } from './statement.ts';
