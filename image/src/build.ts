@@ -11,6 +11,7 @@ import { defaultCache, type FetchOptions, fetchLocked, projectRoot } from './fet
 import { packInitrd } from './initrd.ts';
 import { type Lock, parseLock } from './lock.ts';
 import type { Artefact, Manifest, ManifestContent, Sized } from './manifest.ts';
+import { type Origins, originsOf } from './origins.ts';
 import { fileOf, type Inputs, programItems, type RootItem, systemItems, unpackInputs } from './root.ts';
 import { appendSections } from './uki.ts';
 
@@ -51,12 +52,14 @@ export async function buildImage(options: BuildOptions = {}): Promise<Image> {
   const inputs = await unpackInputs(lock, files);
   const system = await systemItems(inputs);
   phase('compile');
-  const programs = programItems(await compileEntries(root, options.entries ?? ENTRIES), await releaseName(root));
+  const compiled = await compileEntries(root, options.entries ?? ENTRIES);
+  const origins = await originsOf(root, compiled);
+  const programs = programItems(compiled, await releaseName(root));
   phase('pack');
   const cache = options.reuse === false ? null : (options.cache ?? defaultCache());
   const initrd = await packInitrd(entriesOf(system), entriesOf(programs), cache);
   phase('assemble');
-  return assemble(inputs, lock, initrd, [...system, ...programs]);
+  return assemble(inputs, lock, initrd, [...system, ...programs], origins);
 }
 
 /** Reads and parses a lock file. @throws ImageError `lock-invalid` */
@@ -72,7 +75,13 @@ export function artefactOf(file: string, bytes: Uint8Array): Artefact {
   return { file, ...digestOf(bytes) };
 }
 
-async function assemble(inputs: Inputs, lock: Lock, initrd: Uint8Array, items: readonly RootItem[]): Promise<Image> {
+async function assemble(
+  inputs: Inputs,
+  lock: Lock,
+  initrd: Uint8Array,
+  items: readonly RootItem[],
+  origins: Origins,
+): Promise<Image> {
   const stub = fileOf(inputs, STUB_PACKAGE, STUB_FILE);
   const kernel = fileOf(inputs, KERNEL_PACKAGE, KERNEL_FILE);
   const [release, commandLine] = [Buffer.from(KERNEL_RELEASE), Buffer.from(COMMAND_LINE)];
@@ -102,6 +111,7 @@ async function assemble(inputs: Inputs, lock: Lock, initrd: Uint8Array, items: r
       ...sections.map(({ data, name, ...rest }) => ({ name, ...digestOf(data), ...rest })),
     ],
     contents: items.map(contentOf).sort((a, b) => (a.path < b.path ? -1 : 1)),
+    origins,
   };
   return { uki, kernel, initrd, manifest };
 }

@@ -29,6 +29,16 @@ const FIXED = {
 const PRELUDE =
   "import{createRequire as $enclaimRequire}from'node:module';const require=$enclaimRequire(import.meta.url);";
 
+/** Options of esbuild for the programs of the image; folder, entry point and first line come on top. */
+export const ENTRY_OPTIONS: BuildOptions = {
+  ...FIXED,
+  platform: 'node',
+  format: 'esm',
+  // Only grpc-js's channelz asks for it, which is off; without it protobufjs, a code generator, stays out of the VM.
+  external: ['@grpc/proto-loader'],
+  banner: { js: PRELUDE },
+};
+
 /**
  * Bundles the programs of the image.
  * @param root - Folder that names inside the output are relative to, so that they are the same wherever it lies.
@@ -38,12 +48,9 @@ export async function compileEntries(root: string, entries: readonly Entry[]): P
   return Promise.all(
     entries.map(async (entry) => {
       const { code, sources } = await compile(entry.source, {
+        ...ENTRY_OPTIONS,
         absWorkingDir: root,
         entryPoints: [join(root, entry.source)],
-        platform: 'node',
-        format: 'esm',
-        // Only grpc-js's channelz asks for it, which is off; without it protobufjs, a code generator, stays out of the VM.
-        external: ['@grpc/proto-loader'],
         banner: {
           js: `${entry.executable ? '#!/usr/bin/node --disable-warning=ExperimentalWarning\n' : ''}${PRELUDE}`,
         },
@@ -81,6 +88,9 @@ const noBuiltins: Plugin = {
 };
 
 async function compile(name: string, options: BuildOptions): Promise<{ code: Uint8Array; sources: string[] }> {
+  // esbuild would run whatever program this names.
+  if (process.env.ESBUILD_BINARY_PATH !== undefined)
+    throw new ImageError('compile-failed', 'ESBUILD_BINARY_PATH is set: only the locked esbuild compiles an image');
   try {
     const { outputFiles, metafile } = await build({ ...FIXED, ...options, metafile: true, write: false });
     return { code: outputFiles[0]?.contents ?? new Uint8Array(), sources: Object.keys(metafile.inputs).sort() };

@@ -5,6 +5,7 @@ import * as z from 'zod';
 import { parseDocument } from './document.ts';
 import { ImageError } from './errors.ts';
 import { type LockedInput, lockedInputSchema } from './lock.ts';
+import { type Origins, originsSchema } from './origins.ts';
 
 type Sha256Text = DigestText<'sha256'>;
 
@@ -53,6 +54,8 @@ export interface Manifest {
   readonly sections: readonly ManifestSection[];
   /** Sorted by path. */
   readonly contents: readonly ManifestContent[];
+  /** What our own programs were made of, and with. */
+  readonly origins: Origins;
 }
 
 const sha256 = z.templateLiteral(['sha256:', z.string().regex(/^[0-9a-f]{64}$/)]);
@@ -89,6 +92,7 @@ const manifestSchema: z.ZodType<Manifest> = z.strictObject({
       }),
     )
     .max(4096),
+  origins: originsSchema,
 });
 
 /**

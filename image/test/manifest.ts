@@ -46,4 +46,10 @@ export const SAMPLE: Manifest = {
     },
     { path: 'proc', type: 'directory', mode: '0555', size: 0, sha256: null, from: 'table', reason: 'mount point' },
   ],
+  origins: {
+    tools: { node: 'v26.10.0', esbuild: '0.28.2', zstd: 'zstd-1.5.7-level19-parts4' },
+    options: { target: '"node26"' },
+    packages: { zod: '4.6.7' },
+    programs: { 'enclaim/guest.mjs': { 'guest/src/main.ts': digest('0a'), 'node_modules/zod/index.js': digest('0b') } },
+  },
 };
