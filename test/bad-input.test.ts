@@ -50,7 +50,8 @@ function pretendImage(path: string): void {
   const artefact = (file: string) => ({ file, size: 0, sha256: PRETEND_IMAGE.id });
   const artefacts = { uki: artefact('enclaim.efi'), kernel: artefact('vmlinuz'), initrd: artefact('initrd.zst') };
   for (const { file } of Object.values(artefacts)) writeFileSync(join(path, file), '');
-  const parts = { inputs: [], sections: [], contents: [] };
+  const origins = { tools: {}, options: {}, packages: {}, programs: {} };
+  const parts = { inputs: [], sections: [], contents: [], origins };
   const manifest = {
     enclaim: 'image/1',
     id: PRETEND_IMAGE.id,

@@ -19,7 +19,7 @@ const HANDSHAKE_MS = 30_000;
 /** How often a channel that waits for its first verdict looks whether it still has to. */
 const LOOK_MS = 1_000;
 /** One cache for all channels of this process. */
-const MAKERS = new VendorCollateral();
+export const MAKERS: VendorCollateral = new VendorCollateral();
 
 /** What no caller can have otherwise. */
 const FIXED_OPTIONS: ChannelOptions = {

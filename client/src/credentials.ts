@@ -95,8 +95,8 @@ const NO_CALL_CREDENTIALS = ChannelCredentials.createInsecure()
   ._createSecureConnector({ path: '' }, {})
   .getCallCredentials();
 
-/** TLS 1.3 with the attested protocol. The certificate is not judged here: the evidence names its key. */
-function openTls(socket: Socket): Promise<TLSSocket> {
+/** TLS 1.3 with the attested protocol. The certificate is not judged here: the evidence names its key. @throws ChannelError */
+export function openTls(socket: Socket): Promise<TLSSocket> {
   return new Promise((resolve, reject) => {
     const tls = connectTls({ socket, ALPNProtocols: [ALPN], minVersion: 'TLSv1.3', rejectUnauthorized: false });
     const fail = (cause: Error): void =>

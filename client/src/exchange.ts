@@ -3,7 +3,14 @@
 import { randomBytes } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 import { toBinary } from '@bufbuild/protobuf';
-import { type ActivationProof, appraise, type Context, type References, verifyEvidence } from '@enclaim/attestation';
+import {
+  type ActivationProof,
+  type Authenticated,
+  appraise,
+  type Context,
+  type References,
+  verifyEvidence,
+} from '@enclaim/attestation';
 import { EXPORTER_LABEL } from '@enclaim/attestation/batch';
 import { equalBytes } from '@enclaim/attestation/bytes';
 import { digestText, sha256 } from '@enclaim/attestation/digest';
@@ -34,15 +41,43 @@ const SECRET_LENGTH = 32;
 /** Characters of a refusal that are passed on. */
 const MOST_REASON = 1024;
 
+/** Evidence of the other end of a connection, proved to be made for it, and not yet held against anything. */
+export interface Received {
+  readonly authenticated: Authenticated;
+  /** The `enclaim.v1.Evidence` message, as received. */
+  readonly evidence: Uint8Array;
+}
+
 /**
  * Demands evidence on a connection, verifies and appraises it.
  * @throws EvidenceError, VerdictError, ChannelError; nothing but handshake frames was sent then
  */
-export async function demandEvidence(
-  socket: TLSSocket,
-  { references, demands, now, collateral }: Expectations,
-): Promise<Attestation> {
+export async function demandEvidence(socket: TLSSocket, expectations: Expectations): Promise<Attestation> {
   using frames = new FrameStream(socket, failure);
+  const { authenticated, evidence } = await receiveEvidence(socket, frames, expectations);
+  const verdict = await appraise(authenticated, expectations.references, expectations.demands);
+  if (!verdict.ok) throw new VerdictError(verdict);
+  await frames.send({ case: 'done', value: {} });
+  return { verdict, statement: authenticated.statement, bootDigest: authenticated.bootDigest, evidence };
+}
+
+/**
+ * Evidence of a connection for who compares it himself. The connection carries nothing afterwards: `done` is never sent.
+ * @throws EvidenceError, ChannelError
+ */
+export async function inspectEvidence(
+  socket: TLSSocket,
+  expectations: Omit<Expectations, 'demands'>,
+): Promise<Received> {
+  using frames = new FrameStream(socket, failure);
+  return receiveEvidence(socket, frames, expectations);
+}
+
+async function receiveEvidence(
+  socket: TLSSocket,
+  frames: FrameStream,
+  { references, now, collateral }: Omit<Expectations, 'demands'>,
+): Promise<Received> {
   const nonce = randomBytes(NONCE_LENGTH);
   const channel = {
     nonce,
@@ -56,11 +91,7 @@ export async function demandEvidence(
   if ((references.snp ?? []).length + (references.tdx ?? []).length > 0) await collateral.complete(value);
   const context: Context = { now: now(), channel, activation };
   const evidence = toBinary(EvidenceSchema, value);
-  const authenticated = await verifyEvidence(evidence, references.anchors, context);
-  const verdict = await appraise(authenticated, references, demands);
-  if (!verdict.ok) throw new VerdictError(verdict);
-  await frames.send({ case: 'done', value: {} });
-  return { verdict, statement: authenticated.statement, bootDigest: authenticated.bootDigest, evidence };
+  return { authenticated: await verifyEvidence(evidence, references.anchors, context), evidence };
 }
 
 /** Has the TPM prove that its attestation key lives beside its endorsement key; not needed where the key is pinned. */

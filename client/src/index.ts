@@ -3,6 +3,8 @@
 export type { Attestation } from './attestation.ts';
 export { AttestedChannel, type ConnectOptions, connect } from './channel.ts';
 export { ChannelError, type ChannelErrorCode, VerdictError } from './errors.ts';
+export type { Received } from './exchange.ts';
+export { inspect } from './inspect.ts';
 export { type ListenOptions, type RunningProxy, startProxy } from './proxy.ts';
 export type { CheckedReceipt } from './receipt-call.ts';
 export { parseReceiptFile, type ReceiptFile, receiptFile, verifyReceiptFile } from './receipt-file.ts';
