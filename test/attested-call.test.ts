@@ -150,6 +150,11 @@ describe('an honest server', () => {
         (e) => e instanceof VerdictError && failed(e).join() === 'image',
       ],
       [
+        'workers without the layers of a VM',
+        { ...server.references, unsafeUnconfined: ['user', 'namespaces', 'root'] },
+        (e) => e instanceof VerdictError && failed(e).join() === 'confinement',
+      ],
+      [
         'another initrd',
         { ...server.references, images: server.references.images.map((image) => ({ ...image, initrd: image.kernel })) },
         (e) => e instanceof VerdictError && failed(e).join() === 'register.9',

@@ -88,6 +88,7 @@ function referencesFor(
     policy: bundle.policy,
     bundles: [bundle.digest],
     owner: 'any',
+    unsafeUnconfined: MISSING_LAYERS,
     anchors: {
       attestationKeys: [],
       endorsementRoots: [],

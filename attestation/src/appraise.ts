@@ -123,6 +123,13 @@ function appraiseBundle(bundle: string, { bundles }: References): Check {
 }
 
 function appraiseOwner(owner: string | null, references: References): Check {
+/** Any bundle is accepted because handlers are confined: a boot that confines them less is one that was asked for by name. */
+function appraiseConfinement({ unconfined }: BootStatement, { unsafeUnconfined = [] }: References): Check {
+  const refused = unconfined.filter((layer) => !unsafeUnconfined.includes(layer));
+  const found = unconfined.length === 0 ? 'all layers' : `without ${unconfined.join(', ')}`;
+  return compared('confinement', refused.length === 0, `handlers are confined by ${found}`);
+}
+
   if (references.owner === 'any')
     return notRun('owner', `not compared: the references accept any owner; stated is ${owner ?? 'none'}`);
   return compared('owner', owner === references.owner, `${owner ?? 'none'}, expected ${references.owner}`);

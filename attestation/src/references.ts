@@ -8,7 +8,7 @@ import { AppraisalError } from './errors.ts';
 import type { SevSection } from './measure/ovmf.ts';
 import type { Vmm } from './measure/snp-vmsa.ts';
 import type { SnpProduct, TcbVersion } from './snp/product.ts';
-import type { Ed25519Text } from './statement.ts';
+import { type Ed25519Text, VM_LAYERS, type VmLayer } from './statement.ts';
 
 /** What a client must know of a base image to predict the registers of a TPM. */
 export interface ImageReference {
@@ -119,6 +119,8 @@ const commandLine = z.string().min(1).max(2048);
 const svn = z.int().min(0).max(255);
 const tcbSchema = z.strictObject({
   fmc: svn.exactOptional(),
+  /** Layers of confinement that workers may start without. Absent: none. Only for development. */
+  readonly unsafeUnconfined?: readonly VmLayer[];
   bootloader: svn.exactOptional(),
   tee: svn.exactOptional(),
   snp: svn.exactOptional(),
@@ -197,3 +199,4 @@ export function parseReferences(bytes: Uint8Array): References {
     throw new AppraisalError('references', `references are unusable: ${(cause as Error).message}`, { cause });
   }
 }
+  unsafeUnconfined: z.array(z.enum(VM_LAYERS)).max(VM_LAYERS.length).exactOptional(),

@@ -9,9 +9,13 @@ import { type DigestText, labelled, type Sha256 } from './digest.ts';
 export const PLATFORMS = ['tpm', 'snp', 'tdx', 'azure-snp', 'azure-tdx', 'gcp', 'nitro', 'simulated'] as const;
 export type Platform = (typeof PLATFORMS)[number];
 
+/** Layers that only a VM puts around a worker (docs/confinement.md, "Layers"). */
+export const VM_LAYERS = ['user', 'namespaces', 'root', 'cgroup'] as const;
+export type VmLayer = (typeof VM_LAYERS)[number];
+
 /** A boot statement. Digests and keys as text, so that people can read it. */
 export interface BootStatement {
-  readonly version: 1;
+  readonly version: 2;
   readonly platform: Platform;
   /** 16 random bytes of this boot, hex. */
   readonly bootId: string;
@@ -25,10 +29,14 @@ export interface BootStatement {
     readonly ek: DigestText<'sha256'> | null;
     readonly ekCertificate: DigestText<'sha256'> | null;
   };
+  /** SHA-256 of the event log that evidence carries; absent where it carries none. */
+  readonly events?: DigestText<'sha256'>;
   /** SHA-256 of the TLS key's SubjectPublicKeyInfo, and the raw key that signs receipts. */
   readonly keys: { readonly tls: DigestText<'sha256'>; readonly receipt: Ed25519Text };
   /** Where the log stood when this boot began: origin, number of records, hash of the last one. */
   readonly log: { readonly origin: string; readonly size: number; readonly head: DigestText<'sha256'> };
+  /** Layers of confinement that the workers of this boot start without; empty where handlers are held by all of them. */
+  readonly unconfined: readonly VmLayer[];
   /** The policy's owner key, or null where it names none. */
   readonly owner: Ed25519Text | null;
   /** Start of the runtime (RFC 3339, UTC, milliseconds), and what that time rests on. */
@@ -43,7 +51,7 @@ const sha384Text = z.templateLiteral(['sha384:', z.string().regex(/^[0-9a-f]{96}
 const ed25519Text = z.templateLiteral(['ed25519:', z.string().regex(/^[A-Za-z0-9_-]{43}$/)]);
 
 const statementSchema: z.ZodType<BootStatement> = z.strictObject({
-  version: z.literal(1),
+  version: z.literal(2),
   platform: z.enum(PLATFORMS),
   bootId: z.string().regex(/^[0-9a-f]{32}$/),
   policy: sha384Text,
@@ -54,12 +62,17 @@ const statementSchema: z.ZodType<BootStatement> = z.strictObject({
     ek: sha256Text.nullable(),
     ekCertificate: sha256Text.nullable(),
   }),
+  events: sha256Text.exactOptional(),
   keys: z.strictObject({ tls: sha256Text, receipt: ed25519Text }),
   log: z.strictObject({
     origin: z.string().regex(/^[a-z0-9./-]{1,128}$/),
     size: z.int().nonnegative(),
     head: sha256Text,
   }),
+  unconfined: z
+    .array(z.enum(VM_LAYERS))
+    .max(VM_LAYERS.length)
+    .refine((layers) => new Set(layers).size === layers.length),
   owner: ed25519Text.nullable(),
   started: z.strictObject({ at: z.iso.datetime({ precision: 3 }), strength: z.enum(['host', 'signed']) }),
 });

@@ -47,6 +47,7 @@ const ALWAYS = [
   'policy.binding',
   'policy',
   'bundle',
+  'confinement',
   'owner',
   'deployment',
 ];

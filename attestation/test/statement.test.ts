@@ -14,7 +14,7 @@ import { type BootStatement, decodeStatement, encodeStatement } from '../src/sta
 
 const digest = `sha256:${'0'.repeat(64)}` as const;
 const STATEMENT: BootStatement = {
-  version: 1,
+  version: 2,
   platform: 'tpm',
   bootId: '0'.repeat(32),
   policy: `sha384:${'1'.repeat(96)}`,
@@ -23,6 +23,7 @@ const STATEMENT: BootStatement = {
   device: { ak: digest, ek: digest, ekCertificate: null },
   keys: { tls: digest, receipt: `ed25519:${'A'.repeat(43)}` },
   log: { origin: 'clinic/0', size: 0, head: digest },
+  unconfined: [],
   owner: null,
   started: { at: '2026-11-20T00:00:00.000Z', strength: 'host' },
 };
@@ -36,11 +37,14 @@ describe('a boot statement', () => {
     const others: [string, string][] = [
       ['canonical', JSON.stringify({ version, ...rest })],
       ['canonical', ` ${json}`],
-      ['canonical', json.replace('"version":1', '"version":1.0')],
-      ['canonical', json.replace('"version":1', '"version":2,"version":1')],
-      ['syntax', json.replace('"version":1', '"version":1,"extra":0')],
+      ['canonical', json.replace('"version":2', '"version":2.0')],
+      ['canonical', json.replace('"version":2', '"version":1,"version":2')],
+      ['syntax', json.replace('"version":2', '"version":2,"extra":0')],
       ['syntax', JSON.stringify(rest)],
       ['syntax', json.replace('"tpm"', '"TPM"')],
+      ['syntax', json.replace('"version":2', '"version":1')],
+      ['syntax', json.replace('"unconfined":[]', '"unconfined":["roof"]')],
+      ['syntax', json.replace('"unconfined":[]', '"unconfined":["root","root"]')],
       ['syntax', json.slice(0, -1)],
       ['range', ' '.repeat(9000)],
     ];

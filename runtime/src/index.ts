@@ -3,4 +3,4 @@
 export { type RefusalCode, RefusalError } from './errors.ts';
 export type { AttestingPlatform, HardwareEvidence } from './platform.ts';
 export { type Runtime, type RuntimeOptions, startRuntime } from './runtime.ts';
-export type { VmLayer, WorkerFactory, WorkerProcess } from './worker/worker.ts';
+export type { WorkerFactory, WorkerProcess } from './worker/worker.ts';

@@ -6,7 +6,7 @@ import { toBinary } from '@bufbuild/protobuf';
 import { fromUtf8, toHex } from '@enclaim/attestation/bytes';
 import { digestText, sha256 } from '@enclaim/attestation/digest';
 import { EvidenceSchema } from '@enclaim/attestation/messages';
-import { type BootStatement, bootDigest, encodeStatement } from '@enclaim/attestation/statement';
+import { type BootStatement, bootDigest, encodeStatement, type VmLayer } from '@enclaim/attestation/statement';
 import type { PolicyDigest } from '@enclaim/policy-schema/admission';
 import { type Admission, admit } from './admission.ts';
 import { Calls } from './calls.ts';
@@ -18,7 +18,7 @@ import { QuoteBatcher } from './quote-batch.ts';
 import { ReceiptSigner } from './receipts.ts';
 import { AttestedServer } from './server.ts';
 import { WorkerPool } from './worker/pool.ts';
-import type { VmLayer, WorkerFactory } from './worker/worker.ts';
+import type { WorkerFactory } from './worker/worker.ts';
 
 /** What the supervisor hands over once everything is measured. */
 export interface RuntimeOptions {
@@ -38,7 +38,7 @@ export interface RuntimeOptions {
   readonly workers: {
     readonly factory: WorkerFactory;
     readonly size: number;
-    /** Layers that the workers start without. The log's first record of the boot names them. */
+    /** Layers that the workers start without. The boot statement names them, so that hardware signs it. */
     readonly missing: readonly VmLayer[];
   };
   readonly listen: { readonly host: string; readonly port: number };
@@ -76,7 +76,7 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   const evidence = await bootEvidence(attested);
   const tls = { key: keys.tls.key, certificate: keys.certificate(evidence) };
   const server = started.adopt(new AttestedServer({ tls, admission, calls, attested }), (it) => it.close());
-  await log.append(bootRecord(admission, statement, log, options.workers.missing)); // before any call can put a record of its own
+  await log.append(bootRecord(admission, statement, log)); // before any call can put a record of its own
   const port = await server.listen(options.listen.host, options.listen.port);
   server.serve();
   const running = started.move();
@@ -91,7 +91,7 @@ async function bootEvidence(attested: Attested): Promise<Uint8Array> {
 }
 
 function bootStatement(
-  { platform, bundle, image }: RuntimeOptions,
+  { platform, bundle, image, workers }: RuntimeOptions,
   admission: Admission,
   keys: BootKeys,
   log: RecordLog,
@@ -101,7 +101,7 @@ function bootStatement(
   const bootId = toHex(randomBytes(16));
   const ownerKey = admission.policy.system.owner.key;
   return {
-    version: 1,
+    version: 2,
     platform: platform.kind,
     bootId,
     policy: admission.digest,
@@ -114,6 +114,7 @@ function bootStatement(
       size: log.head.size,
       head: digestText('sha256', log.head.hash),
     },
+    unconfined: workers.missing,
     owner: ownerKey === 'none' ? null : ownerKey,
     started: { at: new Date().toISOString(), strength: 'host' },
   };
@@ -128,8 +129,8 @@ function bootRecord(
   { policy, digest, exposed, withheld }: Admission,
   statement: BootStatement,
   log: RecordLog,
-  missing: readonly VmLayer[],
 ): Parameters<RecordLog['append']>[0] {
+  const { unconfined } = statement;
   return {
     v: 1,
     id: statement.bootId,
@@ -141,7 +142,7 @@ function bootRecord(
     claim: null,
     controls: [],
     decision: 'info',
-    reason: missing.length === 0 ? 'boot' : `boot, workers without ${missing.join(', ')}`,
+    reason: unconfined.length === 0 ? 'boot' : `boot, workers without ${unconfined.join(', ')}`,
     method: null,
     label: [],
     sink: null,

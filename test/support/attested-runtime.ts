@@ -80,6 +80,7 @@ export async function bootAttested(bundle: BuiltBundle, options: BootOptions = {
       policy: bundle.policy,
       bundles: [bundle.digest],
       owner: 'any',
+      unsafeUnconfined: MISSING_LAYERS,
       anchors: {
         attestationKeys: [],
         endorsementRoots: [],

@@ -91,7 +91,7 @@ export async function startPretendServer(options: PretendOptions = {}): Promise<
     const keys = makeBootKeys();
     const bootId = toHex(randomBytes(16));
     const statement: BootStatement = {
-      version: 1,
+      version: 2,
       platform: 'tpm',
       bootId,
       policy: digest,
@@ -100,6 +100,7 @@ export async function startPretendServer(options: PretendOptions = {}): Promise<
       device: { ak: attestationKey, ek: digestText('sha256', sha256(ekPublic)), ekCertificate: null },
       keys: { tls: digestText('sha256', keys.tls.spkiDigest), receipt: keys.receipt },
       log: { origin: `pretend/${bootId}`, size: 0, head: digestText('sha256', new Uint8Array(32)) },
+      unconfined: [],
       owner: options.owner ?? null,
       started: { at: new Date().toISOString(), strength: 'host' },
       ...options.statement,

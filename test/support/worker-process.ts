@@ -3,7 +3,8 @@
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
-import type { VmLayer, WorkerFactory } from '@enclaim/runtime';
+import type { VmLayer } from '@enclaim/attestation/statement';
+import type { WorkerFactory } from '@enclaim/runtime';
 
 const root = join(import.meta.dirname, '../..');
 const RESTRICTED = [

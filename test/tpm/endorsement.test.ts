@@ -65,7 +65,7 @@ function forged(usage: string | null, keyUsage: Uint8Array | null, firmware = re
   const spki = sha256(utf8('a TLS key'));
   const nonce = new Uint8Array(32).fill(7);
   const statement = encodeStatement({
-    version: 1,
+    version: 2,
     platform: 'tpm',
     bootId: '00'.repeat(16),
     policy: bundle.policy,
@@ -74,6 +74,7 @@ function forged(usage: string | null, keyUsage: Uint8Array | null, firmware = re
     device: { ak: text(akPublic), ek: text(ekPublic), ekCertificate: text(leaf) },
     keys: { tls: digestText('sha256', spki), receipt: `ed25519:${'A'.repeat(43)}` },
     log: { origin: 'x', size: 0, head: text(utf8('')) },
+    unconfined: [],
     owner: null,
     started: { at: '2026-06-01T00:00:00.000Z', strength: 'host' },
   });

@@ -22,9 +22,6 @@ export interface WorkerProcess {
   kill(): void;
 }
 
-/** What the VM puts around a worker, and a computer without one does not (docs/confinement.md, "Layers"). */
-export type VmLayer = 'user' | 'namespaces' | 'root' | 'cgroup';
-
 /** Starts a worker process. The guest starts them confined; tests and development as they can. */
 export type WorkerFactory = () => Promise<WorkerProcess>;
 
