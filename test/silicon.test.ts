@@ -4,7 +4,7 @@
  */
 
 import assert from 'node:assert/strict';
-import { mkdtemp, open, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -33,6 +33,7 @@ import type { BuiltBundle } from '@enclaim/image';
 import { canonicalPolicy, decodePolicy } from '@enclaim/policy-schema';
 import { startRuntime } from '@enclaim/runtime';
 import { openTsmPlatform, TsmDevice, type TsmReport } from '../guest/src/tsm/index.ts';
+import { openDevice } from '../runtime/src/device.ts';
 import { EPOCH, pemOf } from './fakes/certificates.ts';
 import { certificateTable, FakeTsmTree } from './fakes/configfs-tsm.ts';
 import { fakeFirmware } from './fakes/firmware.ts';
@@ -62,13 +63,14 @@ async function boot(bundle: BuiltBundle, tree: FakeTsmTree, commandLine: string)
   await using cleanup = new AsyncDisposableStack();
   const folder = await mkdtemp(join(tmpdir(), 'enclaim-silicon-'));
   cleanup.defer(() => rm(folder, { recursive: true }));
-  const handle = cleanup.adopt(await open(join(folder, 'log'), 'w+'), (file) => file.close());
+  await writeFile(join(folder, 'log'), '');
+  const records = cleanup.adopt(await openDevice(join(folder, 'log')), (file) => file.close());
   const device = cleanup.adopt(await TsmDevice.open('enclaim', tree), (it) => it.close());
   const runtime = await startRuntime({
     platform: await openTsmPlatform(device, commandLine),
     bundle: { ...parseBundle(bundle.bytes), policyDigest: bundle.policy, digest: bundle.digest },
     image: 'enclaim-test',
-    log: { handle, capacity: 1 << 20 },
+    log: { device: records, capacity: 1 << 20 },
     workers: { factory: startWorkers(), size: 1, missing: MISSING_LAYERS },
     listen: { host: '127.0.0.1', port: 0 },
   });

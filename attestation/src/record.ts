@@ -3,6 +3,7 @@
 import * as z from 'zod';
 import { decodeCanonical, encodeCanonical } from './canonical.ts';
 import type { DigestText, Sha256 } from './digest.ts';
+import { DecodeError } from './errors.ts';
 import { leafHash } from './merkle.ts';
 
 /** A record. */
@@ -57,8 +58,15 @@ export const RECORD_LIMIT: number = 64 * 1024;
 
 /** Canonical bytes of a record. @throws DecodeError where it is one that {@link decodeRecord} would refuse */
 export function encodeRecord(record: EvidenceRecord): Uint8Array {
-  const bytes = encodeCanonical(record);
-  decodeRecord(bytes);
+  const { success, error } = recordSchema.safeParse(record);
+  if (!success) throw new DecodeError('syntax', 'not a record', 0, { cause: error });
+  let bytes: Uint8Array;
+  try {
+    bytes = encodeCanonical(record);
+  } catch (cause) {
+    throw new DecodeError('syntax', 'text of a record that is not Unicode', 0, { cause });
+  }
+  if (bytes.length > RECORD_LIMIT) throw new DecodeError('range', `a record of ${bytes.length} bytes`, RECORD_LIMIT);
   return bytes;
 }
 

@@ -24,9 +24,14 @@ export class Batcher<T, R> {
     this.#most = most;
   }
 
+  /** Whether another item would be refused. */
+  get full(): boolean {
+    return this.#waiting.length >= this.#most;
+  }
+
   /** The item's result. @throws RefusalError `budget` where too many wait; whatever performing its batch throws */
   add(item: T): Promise<R> {
-    if (this.#waiting.length >= this.#most) {
+    if (this.full) {
       return Promise.reject(new RefusalError('budget', `${this.#most} others are already waiting`));
     }
     const { promise, resolve, reject } = Promise.withResolvers<R>();

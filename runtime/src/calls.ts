@@ -25,7 +25,7 @@ import { freshBytes, freshHex } from './chance.ts';
 import { Commitment } from './commitment.ts';
 import { CallContext, type Collections, type Verdict } from './context.ts';
 import { type RefusalCode, RefusalError } from './errors.ts';
-import type { Entry, RecordLog } from './log.ts';
+import type { Entry, Placed, RecordLog } from './log.ts';
 import type { ReceiptSigner } from './receipts.ts';
 import { statusDetails } from './status-details.ts';
 import { VolatileCollection } from './store.ts';
@@ -90,7 +90,7 @@ const MOST_RECORDS = 16;
 export interface CallsOptions {
   readonly admission: Admission;
   readonly pool: Pick<WorkerPool, 'run'>;
-  readonly log: Pick<RecordLog, 'append'>;
+  readonly log: Pick<RecordLog, 'place'>;
   readonly receipts: Pick<ReceiptSigner, 'sign'>;
   /** Digest of the boot statement, 32 bytes. */
   readonly boot: Uint8Array;
@@ -120,7 +120,9 @@ export class Calls {
     const call = new RunningCall(this.#options, this.#collections, this.#claims, method, caller);
     const outcome = await call.run();
     try {
-      const receipt = await this.#options.receipts.sign(await call.receipt(outcome, this.#sequence++));
+      const { body, durable } = call.end(outcome, this.#sequence++);
+      // Signed while the record is on its way to the disk; nothing leaves before both are done.
+      const [receipt] = await Promise.all([this.#options.receipts.sign(body), durable]);
       const { refusal, response } = outcome;
       if (refusal === null) return { status: STATUS.ok, message: '', response, receipt };
       const status = REFUSALS[refusal.code][0];
@@ -211,16 +213,16 @@ class RunningCall {
     }
   }
 
-  /** Records how the call ended, and says so. @throws RefusalError `log` */
-  async receipt({ refusal }: Outcome, sequence: number): Promise<ReceiptBody> {
+  /** Records how the call ended, and says so. @throws RefusalError `log`, `budget` */
+  end({ refusal }: Outcome, sequence: number): { body: ReceiptBody; durable: Promise<void> } {
     const result = refusal === null ? 'allow' : REFUSALS[refusal.code][1];
-    const record = await this.#record({
+    const { hash, durable } = this.#record({
       decision: result,
       reason: refusal?.code ?? 'ok',
       claim: this.#claims.get('access-logged') ?? null,
       figures: this.#figures,
     });
-    return {
+    const body: ReceiptBody = {
       version: 1,
       boot: digestText('sha256', this.#options.boot),
       policy: this.#options.admission.digest,
@@ -231,9 +233,10 @@ class RunningCall {
       status: refusal === null ? STATUS.ok : REFUSALS[refusal.code][0],
       decision: { result, label: this.#context.label, returned: [...this.#returned].sort() },
       sequence,
-      record: digestText('sha256', record),
+      record: digestText('sha256', hash),
       time: new Date().toISOString(),
     };
+    return { body, durable };
   }
 
   /** What the caller is told of a refusal: the sentence of the policy, never the data. */
@@ -312,7 +315,7 @@ class RunningCall {
     const label = this.#context.label.join();
     // No log, no response: what a stream discloses is on record before it leaves, again whenever it discloses more.
     if (this.#disclosed !== label) {
-      await this.#record({ decision: 'allow', reason: 'stream', sink: 'response' });
+      await this.#record({ decision: 'allow', reason: 'stream', sink: 'response' }).durable;
       this.#disclosed = label;
     }
     await this.#caller.send(bytes);
@@ -343,7 +346,7 @@ class RunningCall {
       // A length is a number that the handler chooses.
       figures: open ? { bytes: JSON.stringify(data).length } : {},
       basis: 'observed',
-    });
+    }).durable;
     return null;
   }
 
@@ -359,12 +362,12 @@ class RunningCall {
       throw new RefusalError('budget', `more than ${MOST_RECORDS} records of one call`);
     const claim = this.#claimOf(code === 'leak' ? 'leak' : 'flow');
     // Not awaited: the record of the call's end comes after it in the same log, and is.
-    this.#record({ decision: 'deny', reason: `${code} ${pointer}`, sink, claim }).catch(() => {});
+    this.#record({ decision: 'deny', reason: `${code} ${pointer}`, sink, claim }).durable.catch(() => {});
   }
 
-  #record(said: Partial<Entry>): Promise<Uint8Array> {
+  #record(said: Partial<Entry>): Placed {
     const { policy, digest } = this.#options.admission;
-    return this.#options.log.append({
+    return this.#options.log.place({
       v: 1,
       id: freshHex(16),
       time: new Date().toISOString(),

@@ -1,10 +1,10 @@
 /** The evidence log, first form: a chain of records on a file or a raw device, durable before anything leaves. */
 
-import type { FileHandle } from 'node:fs/promises';
 import { concat, Reader, toHex, u32be } from '@enclaim/attestation/bytes';
 import { digestText } from '@enclaim/attestation/digest';
 import { decodeRecord, type EvidenceRecord, encodeRecord, RECORD_LIMIT, recordHash } from '@enclaim/attestation/record';
 import { Batcher } from './batcher.ts';
+import type { Device } from './device.ts';
 import { RefusalError } from './errors.ts';
 
 /** What a writer of records says; the log adds place and chain. */
@@ -18,8 +18,14 @@ export interface LogHead {
   readonly hash: Uint8Array;
 }
 
+/** A record that has its place in the chain. */
+export interface Placed {
+  readonly hash: Uint8Array;
+  /** Resolves once it is on stable storage. Rejects with RefusalError `log`; from then on nothing can be appended. */
+  readonly durable: Promise<void>;
+}
+
 const ZERO_HASH = new Uint8Array(32);
-const NO_RECORD = digestText('sha256', ZERO_HASH);
 const PREFIX = 4;
 /** Records that may wait for the flush of those before them. */
 const MOST_WAITING = 65_536;
@@ -31,11 +37,14 @@ const CHUNK = 1024 * 1024;
  * the file, or a frame that does not continue the chain ends the log: such a tail was never acknowledged.
  */
 export class RecordLog {
-  readonly #handle: FileHandle;
+  readonly #device: Device;
   readonly #capacity: number;
-  readonly #batcher = new Batcher((entries: readonly Entry[]) => this.#commit(entries), MOST_WAITING);
+  readonly #batcher = new Batcher((frames: readonly Uint8Array[]) => this.#flush(frames), MOST_WAITING);
+  /** After the last record that has a place, whether or not it is on the disk yet. */
   #head: LogHead;
-  #at: number;
+  #end: number;
+  /** After the last byte on the disk. */
+  #flushed: number;
   #broken: unknown;
 
   /**
@@ -44,11 +53,12 @@ export class RecordLog {
    */
   readonly discarded: boolean;
 
-  private constructor(handle: FileHandle, capacity: number, head: LogHead, at: number, discarded: boolean) {
-    this.#handle = handle;
+  private constructor(device: Device, capacity: number, head: LogHead, at: number, discarded: boolean) {
+    this.#device = device;
     this.#capacity = capacity;
     this.#head = head;
-    this.#at = at;
+    this.#end = at;
+    this.#flushed = at;
     this.discarded = discarded;
   }
 
@@ -56,72 +66,82 @@ export class RecordLog {
    * Opens a log and follows its chain to the end.
    * @param capacity bytes that the file or device may hold
    */
-  static async open(handle: FileHandle, capacity: number): Promise<RecordLog> {
+  static async open(device: Device, capacity: number): Promise<RecordLog> {
     let head: LogHead = { size: 0, hash: ZERO_HASH };
     let at = 0;
-    for await (const frame of frames(handle, capacity)) {
+    for await (const frame of frames(device, capacity)) {
       const hash = followed(frame, head);
       if (hash === undefined) break;
       head = { size: head.size + 1, hash };
       at += PREFIX + frame.length;
     }
-    return new RecordLog(handle, capacity, head, at, await isWritten(handle, at, capacity));
+    return new RecordLog(device, capacity, head, at, await isWritten(device, at, capacity));
   }
 
+  /** Where the next record will continue the chain. */
   get head(): LogHead {
     return this.#head;
   }
 
   /**
-   * Appends a record and resolves with its hash once it is on stable storage. Records of one moment share one flush.
-   * @throws RefusalError `log` where it could not be made durable; from then on every append fails. `budget` where too many wait
+   * Gives a record its place. Those of one moment share one write.
+   * @throws RefusalError `log` where it is not a record, the log is full, or an earlier write failed; `budget` where too many wait
    */
-  async append(entry: Entry): Promise<Uint8Array> {
-    try {
-      encodeRecord({ ...entry, prev: NO_RECORD }); // what could not be read back must not take its batch along
-    } catch (cause) {
-      throw new RefusalError('log', 'not a record', { cause });
-    }
-    return this.#batcher.add(entry);
-  }
-
-  async #commit(entries: readonly Entry[]): Promise<Uint8Array[]> {
-    // After a failed flush nobody knows what is on the disk: only a restart may read it again.
+  place(entry: Entry): Placed {
+    // After a failed write nobody knows what is on the disk: only a restart may read it again.
     if (this.#broken !== undefined) throw new RefusalError('log', 'the log failed earlier', { cause: this.#broken });
-    let { hash } = this.#head;
-    const hashes: Uint8Array[] = [];
-    const parts: Uint8Array[] = [];
-    for (const entry of entries) {
-      const bytes = encodeRecord({ ...entry, prev: digestText('sha256', hash) });
-      hash = recordHash(bytes);
-      hashes.push(hash);
-      parts.push(u32be(bytes.length), bytes);
-    }
-    // The zero length behind the last frame keeps older bytes of a device from being read as more of it.
-    const data = concat(...parts, u32be(0));
-    if (this.#at + data.length > this.#capacity) {
+    if (this.#batcher.full) throw new RefusalError('budget', `${MOST_WAITING} records are already waiting`);
+    const bytes = encoded({ ...entry, prev: digestText('sha256', this.#head.hash) });
+    const end = this.#end + PREFIX + bytes.length;
+    if (end + PREFIX > this.#capacity) {
       throw new RefusalError('log', `the log is full: ${this.#capacity} bytes, ${this.#head.size} records`);
     }
+    const hash = recordHash(bytes);
+    this.#head = { size: this.#head.size + 1, hash };
+    this.#end = end;
+    return { hash, durable: this.#batcher.add(concat(u32be(bytes.length), bytes)) };
+  }
+
+  /** Appends a record and resolves with its hash once it is on stable storage. @throws RefusalError as {@link place} */
+  async append(entry: Entry): Promise<Uint8Array> {
+    const { hash, durable } = this.place(entry);
+    await durable;
+    return hash;
+  }
+
+  async #flush(frames: readonly Uint8Array[]): Promise<undefined[]> {
+    if (this.#broken !== undefined) throw new RefusalError('log', 'the log failed earlier', { cause: this.#broken });
+    // The zero length behind the last frame keeps older bytes of a device from being read as more of it.
+    const data = concat(...frames, u32be(0));
     try {
       for (let done = 0; done < data.length; ) {
-        done += (await this.#handle.write(data, done, data.length - done, this.#at + done)).bytesWritten;
+        const { bytesWritten } = await this.#device.write(data, done, data.length - done, this.#flushed + done);
+        if (bytesWritten === 0) throw new RangeError('the device takes no more');
+        done += bytesWritten;
       }
-      await this.#handle.datasync();
     } catch (cause) {
       this.#broken = cause;
       throw new RefusalError('log', 'the record could not be made durable', { cause });
     }
-    this.#at += data.length - PREFIX;
-    this.#head = { size: this.#head.size + hashes.length, hash };
-    return hashes;
+    this.#flushed += data.length - PREFIX;
+    return frames.map(() => undefined);
+  }
+}
+
+/** @throws RefusalError `log` where it could not be read back */
+function encoded(record: EvidenceRecord): Uint8Array {
+  try {
+    return encodeRecord(record);
+  } catch (cause) {
+    throw new RefusalError('log', 'not a record', { cause });
   }
 }
 
 /** Whether a length other than zero stands at `at`. */
-async function isWritten(handle: FileHandle, at: number, capacity: number): Promise<boolean> {
+async function isWritten(device: Device, at: number, capacity: number): Promise<boolean> {
   const length = Math.min(PREFIX, capacity - at);
   if (length <= 0) return false;
-  const { bytesRead, buffer } = await handle.read(new Uint8Array(length), 0, length, at);
+  const { bytesRead, buffer } = await device.read(new Uint8Array(length), 0, length, at);
   return buffer.subarray(0, bytesRead).some((byte) => byte !== 0);
 }
 
@@ -136,14 +156,14 @@ function followed(frame: Uint8Array, head: LogHead): Uint8Array | undefined {
 }
 
 /** Frames from the start of a log, until one cannot be a frame. */
-async function* frames(handle: FileHandle, capacity: number): AsyncGenerator<Uint8Array> {
+async function* frames(device: Device, capacity: number): AsyncGenerator<Uint8Array> {
   let buffer = new Uint8Array();
   let at = 0;
   const fill = async (wanted: number): Promise<boolean> => {
     while (buffer.length < wanted) {
       const length = Math.min(CHUNK, capacity - at);
       if (length <= 0) return false;
-      const { bytesRead, buffer: chunk } = await handle.read(new Uint8Array(length), 0, length, at);
+      const { bytesRead, buffer: chunk } = await device.read(new Uint8Array(length), 0, length, at);
       if (bytesRead === 0) return false;
       buffer = concat(buffer, chunk.subarray(0, bytesRead)) as Uint8Array<ArrayBuffer>;
       at += bytesRead;

@@ -1,10 +1,10 @@
 /** The runtime's process in the VM: one socket to the supervisor, one device for the log, one port. */
 
-import { open } from 'node:fs/promises';
 import { createServer, Socket } from 'node:net';
 import { tpmExtraData } from '@enclaim/attestation/batch';
 import { fromBase64, Reader, toBase64 } from '@enclaim/attestation/bytes';
 import { type BootMessage, CONTROL_FD, CONTROL_LIMIT, type FromRuntime, type ToRuntime } from './control.ts';
+import { openDevice } from './device.ts';
 import { RefusalError } from './errors.ts';
 import { encodeFrame, FrameReader } from './frames.ts';
 import type { AttestingPlatform } from './platform.ts';
@@ -146,7 +146,7 @@ async function main(): Promise<void> {
         digest: bundle.digest,
       },
       image: boot.image,
-      log: { handle: await open(boot.log.path, 'r+'), capacity: boot.log.capacity },
+      log: { device: await openDevice(boot.log.path), capacity: boot.log.capacity },
       workers: { factory: await workerFactory(supervisor, workers.path), size: workers.size, missing: [] },
       listen: { host: '0.0.0.0', port: boot.port },
     });

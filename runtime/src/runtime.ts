@@ -1,7 +1,6 @@
 /** The runtime: admission, keys, log, statement, evidence, then the server. */
 
 import { randomBytes } from 'node:crypto';
-import type { FileHandle } from 'node:fs/promises';
 import { toBinary } from '@bufbuild/protobuf';
 import { fromUtf8, toHex } from '@enclaim/attestation/bytes';
 import { digestText, sha256 } from '@enclaim/attestation/digest';
@@ -10,6 +9,7 @@ import { type BootStatement, bootDigest, encodeStatement, type VmLayer } from '@
 import type { PolicyDigest } from '@enclaim/policy-schema/admission';
 import { type Admission, admit } from './admission.ts';
 import { Calls } from './calls.ts';
+import type { Device } from './device.ts';
 import { type Attested, evidenceFor } from './handshake.ts';
 import { type BootKeys, makeBootKeys } from './keys.ts';
 import { RecordLog } from './log.ts';
@@ -34,7 +34,7 @@ export interface RuntimeOptions {
   /** The base image's name for itself. */
   readonly image: string;
   /** Where records go, and how many bytes fit. */
-  readonly log: { readonly handle: FileHandle; readonly capacity: number };
+  readonly log: { readonly device: Device; readonly capacity: number };
   readonly workers: {
     readonly factory: WorkerFactory;
     readonly size: number;
@@ -61,7 +61,7 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   const { bundle, platform } = options;
   const admission = admit(bundle.policy, bundle.descriptors, bundle.policyDigest);
   const keys = makeBootKeys();
-  const log = await RecordLog.open(options.log.handle, options.log.capacity);
+  const log = await RecordLog.open(options.log.device, options.log.capacity);
   const statement = bootStatement(options, admission, keys, log);
   const statementBytes = encodeStatement(statement);
   const boot = bootDigest(statementBytes);

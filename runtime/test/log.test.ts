@@ -1,12 +1,14 @@
 /** The record log: durable before acknowledged, one chain, and what a crash or a host leaves behind. */
 
 import assert from 'node:assert/strict';
-import { mkdtemp, open, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { type FileHandle, mkdtemp, open, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { Reader, toHex } from '@enclaim/attestation/bytes';
 import { decodeRecord, recordHash } from '@enclaim/attestation/record';
+import { openDevice } from '../src/device.ts';
 import { RefusalError } from '../src/errors.ts';
 import { type Entry, RecordLog } from '../src/log.ts';
 
@@ -50,11 +52,11 @@ async function logOf(...reasons: readonly string[]): Promise<{ path: string; has
 }
 
 async function withLog<T>(path: string, use: (log: RecordLog) => Promise<T>, capacity = CAPACITY): Promise<T> {
-  const handle = await open(path, 'r+');
+  const device = await openDevice(path);
   try {
-    return await use(await RecordLog.open(handle, capacity));
+    return await use(await RecordLog.open(device, capacity));
   } finally {
-    await handle.close();
+    await device.close();
   }
 }
 
@@ -132,6 +134,31 @@ test('older bytes behind the end are not read as more of the log', async () => {
   const started = await readFile(fresh);
   await writeFile(path, Buffer.concat([started, old.subarray(started.length)]));
   assert.equal((await headOf(path)).size, 1);
+});
+
+test('a record has its hash at once, and no other record can take its place', async () => {
+  const { path } = await logOf();
+  await withLog(path, async (log) => {
+    const placed = ['a', 'b', 'c'].map((reason) => log.place(entry(reason)));
+    assert.equal((await stat(path)).size, 0);
+    await placed[2]?.durable;
+    const frames = framesIn(await readFile(path));
+    assert.deepEqual(
+      frames.map(({ record }) => toHex(recordHash(record))),
+      placed.map(({ hash }) => toHex(hash)),
+    );
+  });
+});
+
+test('a device waits for the disk with every write', async () => {
+  const { path } = await logOf();
+  const device = (await openDevice(path)) as FileHandle;
+  try {
+    const flags = /flags:\s+([0-7]+)/.exec(await readFile(`/proc/self/fdinfo/${device.fd}`, 'utf8'))?.[1] ?? '0';
+    assert.equal(Number.parseInt(flags, 8) & constants.O_DSYNC, constants.O_DSYNC);
+  } finally {
+    await device.close();
+  }
 });
 
 test('a full log refuses, and keeps what it has', async () => {

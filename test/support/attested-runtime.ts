@@ -1,7 +1,7 @@
 /** A runtime over a software TPM, without a VM: the registers are extended as a boot of an image would have. */
 
 import { X509Certificate } from 'node:crypto';
-import { mkdtemp, open, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { References } from '@enclaim/attestation';
@@ -14,6 +14,7 @@ import type { ImageReference } from '@enclaim/attestation/references';
 import type { BuiltBundle } from '@enclaim/image';
 import { type AttestingPlatform, type Runtime, startRuntime } from '@enclaim/runtime';
 import { type Attester, openAttester } from '../../guest/src/tpm/index.ts';
+import { openDevice } from '../../runtime/src/device.ts';
 import { startSwtpm } from '../fakes/swtpm.ts';
 import { MISSING_LAYERS, startWorkers } from './worker-process.ts';
 
@@ -57,13 +58,14 @@ export async function bootAttested(bundle: BuiltBundle, options: BootOptions = {
   const attester = cleanup.adopt(await openAttester(await swtpm.connect()), (open) => open.close());
   const commandLine = options.commandLine ?? launchCommandLine(PRETEND_IMAGE, bundle.policy);
   await extendAsBooted(attester, bundle, commandLine);
-  const handle = cleanup.adopt(await open(join(folder, 'log'), 'w+'), (file) => file.close());
+  await writeFile(join(folder, 'log'), '');
+  const device = cleanup.adopt(await openDevice(join(folder, 'log')), (file) => file.close());
   const honest = platformOf(attester, commandLine);
   const runtime = await startRuntime({
     platform: options.platform?.(honest) ?? honest,
     bundle: { ...parseBundle(bundle.bytes), policyDigest: bundle.policy, digest: bundle.digest },
     image: 'enclaim-test',
-    log: { handle, capacity: 16 * 1024 * 1024 },
+    log: { device, capacity: 16 * 1024 * 1024 },
     workers: { factory: startWorkers(), size: 1, missing: MISSING_LAYERS },
     listen: { host: '127.0.0.1', port: 0 },
   });

@@ -127,9 +127,9 @@ export async function openLab({
   const records: Entry[] = [];
   const lost: string[] = [];
   const log = {
-    append: async (entry: Entry) => {
+    place: (entry: Entry) => {
       records.push(entry);
-      return new Uint8Array(32);
+      return { hash: new Uint8Array(32), durable: Promise.resolve() };
     },
   };
   const code = typeof handlers === 'string' ? handlers : bundleOf(handlers);
