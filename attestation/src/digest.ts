@@ -1,7 +1,6 @@
 /** Digests: hashing, branded by algorithm, and the text `sha256:<hex>` they travel as. */
 
-import { sha1 as nobleSha1 } from '@noble/hashes/legacy.js';
-import { sha256 as nobleSha256, sha384 as nobleSha384, sha512 as nobleSha512 } from '@noble/hashes/sha2.js';
+import { HASHES } from '#hash';
 import { concat, fromHex, toHex, utf8 } from './bytes.ts';
 import { DecodeError } from './errors.ts';
 
@@ -25,22 +24,20 @@ export const HASH_LENGTH: Readonly<Record<HashName, number>> = { sha1: 20, sha25
 export type DigestText<H extends HashName = HashName> = `${H}:${string}`;
 
 export function sha1(bytes: Uint8Array): Sha1 {
-  return nobleSha1(bytes) as Uint8Array as Sha1;
+  return HASHES.sha1(bytes) as Sha1;
 }
 
 export function sha256(bytes: Uint8Array): Sha256 {
-  return nobleSha256(bytes) as Uint8Array as Sha256;
+  return HASHES.sha256(bytes) as Sha256;
 }
 
 export function sha384(bytes: Uint8Array): Sha384 {
-  return nobleSha384(bytes) as Uint8Array as Sha384;
+  return HASHES.sha384(bytes) as Sha384;
 }
 
 export function sha512(bytes: Uint8Array): Sha512 {
-  return nobleSha512(bytes) as Uint8Array as Sha512;
+  return HASHES.sha512(bytes) as Sha512;
 }
-
-const HASHES: Readonly<Record<HashName, (bytes: Uint8Array) => Uint8Array>> = { sha1, sha256, sha384, sha512 };
 
 /** The digest of `bytes` under the named algorithm. */
 export function hash(name: HashName, bytes: Uint8Array): Uint8Array {
