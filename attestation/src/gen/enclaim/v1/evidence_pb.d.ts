@@ -67,6 +67,24 @@ export declare type Evidence = Message<"enclaim.v1.Evidence"> & {
      */
     value: TdxEvidence;
     case: "tdx";
+  } | {
+    /**
+     * @generated from field: enclaim.v1.AzureEvidence azure = 8;
+     */
+    value: AzureEvidence;
+    case: "azure";
+  } | {
+    /**
+     * @generated from field: enclaim.v1.GcpEvidence gcp = 9;
+     */
+    value: GcpEvidence;
+    case: "gcp";
+  } | {
+    /**
+     * @generated from field: enclaim.v1.NitroEvidence nitro = 10;
+     */
+    value: NitroEvidence;
+    case: "nitro";
   } | { case: undefined; value?: undefined };
 };
 
@@ -161,6 +179,13 @@ export declare type TpmEvidence = Message<"enclaim.v1.TpmEvidence"> & {
    * @generated from field: string command_line = 7;
    */
   commandLine: string;
+
+  /**
+   * DER: a certificate of the attestation key and those up to its root; empty where it has none.
+   *
+   * @generated from field: repeated bytes ak_certificates = 8;
+   */
+  akCertificates: Uint8Array[];
 };
 
 /**
@@ -230,6 +255,14 @@ export declare type TdxEvidence = Message<"enclaim.v1.TdxEvidence"> & {
    * @generated from field: string command_line = 3;
    */
   commandLine: string;
+
+  /**
+   * The event log: the firmware's (CCEL), cut to its used length, then the guest's own records of RTMR3. Crypto-agile
+   * format; the boot statement has its digest. Empty where the firmware gave none.
+   *
+   * @generated from field: bytes event_log = 4;
+   */
+  eventLog: Uint8Array;
 };
 
 /**
@@ -237,6 +270,234 @@ export declare type TdxEvidence = Message<"enclaim.v1.TdxEvidence"> & {
  * Use `create(TdxEvidenceSchema)` to create a new message.
  */
 export declare const TdxEvidenceSchema: GenMessage<TdxEvidence>;
+
+/**
+ * A quote of a cloud's virtual TPM, over registers 0 to 15 of the SHA-256 bank. What vouches for its key is beside it.
+ *
+ * @generated from message enclaim.v1.VtpmEvidence
+ */
+export declare type VtpmEvidence = Message<"enclaim.v1.VtpmEvidence"> & {
+  /**
+   * TPMS_ATTEST, as signed.
+   *
+   * @generated from field: bytes attest = 1;
+   */
+  attest: Uint8Array;
+
+  /**
+   * TPMT_SIGNATURE.
+   *
+   * @generated from field: bytes signature = 2;
+   */
+  signature: Uint8Array;
+
+  /**
+   * @generated from field: repeated enclaim.v1.PcrValue pcrs = 3;
+   */
+  pcrs: PcrValue[];
+
+  /**
+   * The command line that was passed to the stub; empty where none was. Proved by register 12.
+   *
+   * @generated from field: string command_line = 4;
+   */
+  commandLine: string;
+};
+
+/**
+ * Describes the message enclaim.v1.VtpmEvidence.
+ * Use `create(VtpmEvidenceSchema)` to create a new message.
+ */
+export declare const VtpmEvidenceSchema: GenMessage<VtpmEvidence>;
+
+/**
+ * What an SEV-SNP report is judged by.
+ *
+ * @generated from message enclaim.v1.SnpCollateral
+ */
+export declare type SnpCollateral = Message<"enclaim.v1.SnpCollateral"> & {
+  /**
+   * DER: the VCEK or VLEK, then ASK (or ASVK) and ARK.
+   *
+   * @generated from field: repeated bytes certificates = 1;
+   */
+  certificates: Uint8Array[];
+
+  /**
+   * DER of the ARK's CRL; empty where none was to be had.
+   *
+   * @generated from field: bytes crl = 2;
+   */
+  crl: Uint8Array;
+};
+
+/**
+ * Describes the message enclaim.v1.SnpCollateral.
+ * Use `create(SnpCollateralSchema)` to create a new message.
+ */
+export declare const SnpCollateralSchema: GenMessage<SnpCollateral>;
+
+/**
+ * The hardware's signature is about the paravisor, and names the key of the virtual TPM that the paravisor keeps.
+ *
+ * @generated from message enclaim.v1.AzureEvidence
+ */
+export declare type AzureEvidence = Message<"enclaim.v1.AzureEvidence"> & {
+  /**
+   * The content of NV index 0x01400001: the hardware's report and the runtime data that it binds.
+   *
+   * @generated from field: bytes hcl_report = 1;
+   */
+  hclReport: Uint8Array;
+
+  /**
+   * @generated from field: enclaim.v1.VtpmEvidence vtpm = 2;
+   */
+  vtpm?: VtpmEvidence | undefined;
+
+  /**
+   * @generated from oneof enclaim.v1.AzureEvidence.silicon
+   */
+  silicon: {
+    /**
+     * @generated from field: enclaim.v1.SnpCollateral snp = 3;
+     */
+    value: SnpCollateral;
+    case: "snp";
+  } | {
+    /**
+     * @generated from field: enclaim.v1.QuotedTd tdx = 4;
+     */
+    value: QuotedTd;
+    case: "tdx";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message enclaim.v1.AzureEvidence.
+ * Use `create(AzureEvidenceSchema)` to create a new message.
+ */
+export declare const AzureEvidenceSchema: GenMessage<AzureEvidence>;
+
+/**
+ * A quote over the TDREPORT of the HCL report, or over root and digest of the boot statement.
+ *
+ * @generated from message enclaim.v1.QuotedTd
+ */
+export declare type QuotedTd = Message<"enclaim.v1.QuotedTd"> & {
+  /**
+   * @generated from field: bytes quote = 1;
+   */
+  quote: Uint8Array;
+
+  /**
+   * @generated from field: enclaim.v1.TdxCollateral collateral = 2;
+   */
+  collateral?: TdxCollateral | undefined;
+};
+
+/**
+ * Describes the message enclaim.v1.QuotedTd.
+ * Use `create(QuotedTdSchema)` to create a new message.
+ */
+export declare const QuotedTdSchema: GenMessage<QuotedTd>;
+
+/**
+ * Google's virtual TPM is outside of the confidential VM: the processor and Google each sign their own part.
+ *
+ * @generated from message enclaim.v1.GcpEvidence
+ */
+export declare type GcpEvidence = Message<"enclaim.v1.GcpEvidence"> & {
+  /**
+   * @generated from field: enclaim.v1.VtpmEvidence vtpm = 1;
+   */
+  vtpm?: VtpmEvidence | undefined;
+
+  /**
+   * DER: the certificate of the vTPM's attestation key, then those up to its root.
+   *
+   * @generated from field: repeated bytes ak_certificates = 2;
+   */
+  akCertificates: Uint8Array[];
+
+  /**
+   * VMLaunchEndorsement; empty where none was to be had.
+   *
+   * @generated from field: bytes endorsement = 3;
+   */
+  endorsement: Uint8Array;
+
+  /**
+   * DER: certificates between the endorsement's signer and its root.
+   *
+   * @generated from field: repeated bytes endorsement_certificates = 4;
+   */
+  endorsementCertificates: Uint8Array[];
+
+  /**
+   * @generated from oneof enclaim.v1.GcpEvidence.silicon
+   */
+  silicon: {
+    /**
+     * @generated from field: enclaim.v1.ReportedVm snp = 5;
+     */
+    value: ReportedVm;
+    case: "snp";
+  } | {
+    /**
+     * @generated from field: enclaim.v1.QuotedTd tdx = 6;
+     */
+    value: QuotedTd;
+    case: "tdx";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message enclaim.v1.GcpEvidence.
+ * Use `create(GcpEvidenceSchema)` to create a new message.
+ */
+export declare const GcpEvidenceSchema: GenMessage<GcpEvidence>;
+
+/**
+ * A report whose REPORT_DATA is root, then digest of the boot statement.
+ *
+ * @generated from message enclaim.v1.ReportedVm
+ */
+export declare type ReportedVm = Message<"enclaim.v1.ReportedVm"> & {
+  /**
+   * @generated from field: bytes report = 1;
+   */
+  report: Uint8Array;
+
+  /**
+   * @generated from field: enclaim.v1.SnpCollateral collateral = 2;
+   */
+  collateral?: SnpCollateral | undefined;
+};
+
+/**
+ * Describes the message enclaim.v1.ReportedVm.
+ * Use `create(ReportedVmSchema)` to create a new message.
+ */
+export declare const ReportedVmSchema: GenMessage<ReportedVm>;
+
+/**
+ * @generated from message enclaim.v1.NitroEvidence
+ */
+export declare type NitroEvidence = Message<"enclaim.v1.NitroEvidence"> & {
+  /**
+   * Attestation document (COSE_Sign1); its user_data is root, then digest of the boot statement.
+   *
+   * @generated from field: bytes document = 1;
+   */
+  document: Uint8Array;
+};
+
+/**
+ * Describes the message enclaim.v1.NitroEvidence.
+ * Use `create(NitroEvidenceSchema)` to create a new message.
+ */
+export declare const NitroEvidenceSchema: GenMessage<NitroEvidence>;
 
 /**
  * What Intel publishes of a platform: texts and signatures as published, certificates and CRLs in DER, signer first.

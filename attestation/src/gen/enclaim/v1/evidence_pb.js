@@ -10,7 +10,7 @@ import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
  * Describes the file enclaim/v1/evidence.proto.
  */
 export const file_enclaim_v1_evidence = /*@__PURE__*/
-  fileDesc("ChllbmNsYWltL3YxL2V2aWRlbmNlLnByb3RvEgplbmNsYWltLnYxIugBCghFdmlkZW5jZRIQCghwbGF0Zm9ybRgBIAEoCRIRCglzdGF0ZW1lbnQYAiABKAwSDgoGcG9saWN5GAMgASgMEiMKBGxlYWYYBCABKAsyFS5lbmNsYWltLnYxLkJhdGNoTGVhZhImCgN0cG0YBSABKAsyFy5lbmNsYWltLnYxLlRwbUV2aWRlbmNlSAASJgoDc25wGAYgASgLMhcuZW5jbGFpbS52MS5TbnBFdmlkZW5jZUgAEiYKA3RkeBgHIAEoCzIXLmVuY2xhaW0udjEuVGR4RXZpZGVuY2VIAEIKCghoYXJkd2FyZSJECglCYXRjaExlYWYSDAoEZGF0YRgBIAEoDBINCgVpbmRleBgCIAEoDRIMCgRzaXplGAMgASgNEgwKBHBhdGgYBCADKAwiqAEKC1RwbUV2aWRlbmNlEg4KBmF0dGVzdBgBIAEoDBIRCglzaWduYXR1cmUYAiABKAwSEQoJYWtfcHVibGljGAMgASgMEhEKCWVrX3B1YmxpYxgEIAEoDBIWCg5la19jZXJ0aWZpY2F0ZRgFIAEoDBIiCgRwY3JzGAYgAygLMhQuZW5jbGFpbS52MS5QY3JWYWx1ZRIUCgxjb21tYW5kX2xpbmUYByABKAkiVgoLU25wRXZpZGVuY2USDgoGcmVwb3J0GAEgASgMEhQKDGNlcnRpZmljYXRlcxgCIAMoDBILCgNjcmwYAyABKAwSFAoMY29tbWFuZF9saW5lGAQgASgJImEKC1RkeEV2aWRlbmNlEg0KBXF1b3RlGAEgASgMEi0KCmNvbGxhdGVyYWwYAiABKAsyGS5lbmNsYWltLnYxLlRkeENvbGxhdGVyYWwSFAoMY29tbWFuZF9saW5lGAMgASgJIscBCg1UZHhDb2xsYXRlcmFsEhAKCHRjYl9pbmZvGAEgASgMEhoKEnRjYl9pbmZvX3NpZ25hdHVyZRgCIAEoDBITCgtxZV9pZGVudGl0eRgDIAEoDBIdChVxZV9pZGVudGl0eV9zaWduYXR1cmUYBCABKAwSFgoOdGNiX2luZm9fY2hhaW4YBSADKAwSGQoRcWVfaWRlbnRpdHlfY2hhaW4YBiADKAwSDwoHcGNrX2NybBgHIAEoDBIQCghyb290X2NybBgIIAEoDCIpCghQY3JWYWx1ZRINCgVpbmRleBgBIAEoDRIOCgZzaGEyNTYYAiABKAwiVQoHUmVjZWlwdBIMCgRib2R5GAEgASgMEg0KBWluZGV4GAIgASgNEgwKBHNpemUYAyABKA0SDAoEcGF0aBgEIAMoDBIRCglzaWduYXR1cmUYBSABKAwigQIKCUhhbmRzaGFrZRIiCgVoZWxsbxgBIAEoCzIRLmVuY2xhaW0udjEuSGVsbG9IABIoCghldmlkZW5jZRgCIAEoCzIULmVuY2xhaW0udjEuRXZpZGVuY2VIABIoCghhY3RpdmF0ZRgDIAEoCzIULmVuY2xhaW0udjEuQWN0aXZhdGVIABIqCglhY3RpdmF0ZWQYBCABKAsyFS5lbmNsYWltLnYxLkFjdGl2YXRlZEgAEiAKBGRvbmUYBSABKAsyEC5lbmNsYWltLnYxLkRvbmVIABImCgdyZWZ1c2VkGAYgASgLMhMuZW5jbGFpbS52MS5SZWZ1c2VkSABCBgoEc3RlcCInCgVIZWxsbxIPCgd2ZXJzaW9uGAEgASgNEg0KBW5vbmNlGAIgASgMIj0KCEFjdGl2YXRlEhcKD2NyZWRlbnRpYWxfYmxvYhgBIAEoDBIYChBlbmNyeXB0ZWRfc2VjcmV0GAIgASgMIhsKCUFjdGl2YXRlZBIOCgZzZWNyZXQYASABKAwiBgoERG9uZSIZCgdSZWZ1c2VkEg4KBnJlYXNvbhgBIAEoCWIGcHJvdG8z");
+  fileDesc("ChllbmNsYWltL3YxL2V2aWRlbmNlLnByb3RvEgplbmNsYWltLnYxIugCCghFdmlkZW5jZRIQCghwbGF0Zm9ybRgBIAEoCRIRCglzdGF0ZW1lbnQYAiABKAwSDgoGcG9saWN5GAMgASgMEiMKBGxlYWYYBCABKAsyFS5lbmNsYWltLnYxLkJhdGNoTGVhZhImCgN0cG0YBSABKAsyFy5lbmNsYWltLnYxLlRwbUV2aWRlbmNlSAASJgoDc25wGAYgASgLMhcuZW5jbGFpbS52MS5TbnBFdmlkZW5jZUgAEiYKA3RkeBgHIAEoCzIXLmVuY2xhaW0udjEuVGR4RXZpZGVuY2VIABIqCgVhenVyZRgIIAEoCzIZLmVuY2xhaW0udjEuQXp1cmVFdmlkZW5jZUgAEiYKA2djcBgJIAEoCzIXLmVuY2xhaW0udjEuR2NwRXZpZGVuY2VIABIqCgVuaXRybxgKIAEoCzIZLmVuY2xhaW0udjEuTml0cm9FdmlkZW5jZUgAQgoKCGhhcmR3YXJlIkQKCUJhdGNoTGVhZhIMCgRkYXRhGAEgASgMEg0KBWluZGV4GAIgASgNEgwKBHNpemUYAyABKA0SDAoEcGF0aBgEIAMoDCLBAQoLVHBtRXZpZGVuY2USDgoGYXR0ZXN0GAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDBIRCglha19wdWJsaWMYAyABKAwSEQoJZWtfcHVibGljGAQgASgMEhYKDmVrX2NlcnRpZmljYXRlGAUgASgMEiIKBHBjcnMYBiADKAsyFC5lbmNsYWltLnYxLlBjclZhbHVlEhQKDGNvbW1hbmRfbGluZRgHIAEoCRIXCg9ha19jZXJ0aWZpY2F0ZXMYCCADKAwiVgoLU25wRXZpZGVuY2USDgoGcmVwb3J0GAEgASgMEhQKDGNlcnRpZmljYXRlcxgCIAMoDBILCgNjcmwYAyABKAwSFAoMY29tbWFuZF9saW5lGAQgASgJInQKC1RkeEV2aWRlbmNlEg0KBXF1b3RlGAEgASgMEi0KCmNvbGxhdGVyYWwYAiABKAsyGS5lbmNsYWltLnYxLlRkeENvbGxhdGVyYWwSFAoMY29tbWFuZF9saW5lGAMgASgJEhEKCWV2ZW50X2xvZxgEIAEoDCJrCgxWdHBtRXZpZGVuY2USDgoGYXR0ZXN0GAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDBIiCgRwY3JzGAMgAygLMhQuZW5jbGFpbS52MS5QY3JWYWx1ZRIUCgxjb21tYW5kX2xpbmUYBCABKAkiMgoNU25wQ29sbGF0ZXJhbBIUCgxjZXJ0aWZpY2F0ZXMYASADKAwSCwoDY3JsGAIgASgMIqUBCg1BenVyZUV2aWRlbmNlEhIKCmhjbF9yZXBvcnQYASABKAwSJgoEdnRwbRgCIAEoCzIYLmVuY2xhaW0udjEuVnRwbUV2aWRlbmNlEigKA3NucBgDIAEoCzIZLmVuY2xhaW0udjEuU25wQ29sbGF0ZXJhbEgAEiMKA3RkeBgEIAEoCzIULmVuY2xhaW0udjEuUXVvdGVkVGRIAEIJCgdzaWxpY29uIkgKCFF1b3RlZFRkEg0KBXF1b3RlGAEgASgMEi0KCmNvbGxhdGVyYWwYAiABKAsyGS5lbmNsYWltLnYxLlRkeENvbGxhdGVyYWwi3AEKC0djcEV2aWRlbmNlEiYKBHZ0cG0YASABKAsyGC5lbmNsYWltLnYxLlZ0cG1FdmlkZW5jZRIXCg9ha19jZXJ0aWZpY2F0ZXMYAiADKAwSEwoLZW5kb3JzZW1lbnQYAyABKAwSIAoYZW5kb3JzZW1lbnRfY2VydGlmaWNhdGVzGAQgAygMEiUKA3NucBgFIAEoCzIWLmVuY2xhaW0udjEuUmVwb3J0ZWRWbUgAEiMKA3RkeBgGIAEoCzIULmVuY2xhaW0udjEuUXVvdGVkVGRIAEIJCgdzaWxpY29uIksKClJlcG9ydGVkVm0SDgoGcmVwb3J0GAEgASgMEi0KCmNvbGxhdGVyYWwYAiABKAsyGS5lbmNsYWltLnYxLlNucENvbGxhdGVyYWwiIQoNTml0cm9FdmlkZW5jZRIQCghkb2N1bWVudBgBIAEoDCLHAQoNVGR4Q29sbGF0ZXJhbBIQCgh0Y2JfaW5mbxgBIAEoDBIaChJ0Y2JfaW5mb19zaWduYXR1cmUYAiABKAwSEwoLcWVfaWRlbnRpdHkYAyABKAwSHQoVcWVfaWRlbnRpdHlfc2lnbmF0dXJlGAQgASgMEhYKDnRjYl9pbmZvX2NoYWluGAUgAygMEhkKEXFlX2lkZW50aXR5X2NoYWluGAYgAygMEg8KB3Bja19jcmwYByABKAwSEAoIcm9vdF9jcmwYCCABKAwiKQoIUGNyVmFsdWUSDQoFaW5kZXgYASABKA0SDgoGc2hhMjU2GAIgASgMIlUKB1JlY2VpcHQSDAoEYm9keRgBIAEoDBINCgVpbmRleBgCIAEoDRIMCgRzaXplGAMgASgNEgwKBHBhdGgYBCADKAwSEQoJc2lnbmF0dXJlGAUgASgMIoECCglIYW5kc2hha2USIgoFaGVsbG8YASABKAsyES5lbmNsYWltLnYxLkhlbGxvSAASKAoIZXZpZGVuY2UYAiABKAsyFC5lbmNsYWltLnYxLkV2aWRlbmNlSAASKAoIYWN0aXZhdGUYAyABKAsyFC5lbmNsYWltLnYxLkFjdGl2YXRlSAASKgoJYWN0aXZhdGVkGAQgASgLMhUuZW5jbGFpbS52MS5BY3RpdmF0ZWRIABIgCgRkb25lGAUgASgLMhAuZW5jbGFpbS52MS5Eb25lSAASJgoHcmVmdXNlZBgGIAEoCzITLmVuY2xhaW0udjEuUmVmdXNlZEgAQgYKBHN0ZXAiJwoFSGVsbG8SDwoHdmVyc2lvbhgBIAEoDRINCgVub25jZRgCIAEoDCI9CghBY3RpdmF0ZRIXCg9jcmVkZW50aWFsX2Jsb2IYASABKAwSGAoQZW5jcnlwdGVkX3NlY3JldBgCIAEoDCIbCglBY3RpdmF0ZWQSDgoGc2VjcmV0GAEgASgMIgYKBERvbmUiGQoHUmVmdXNlZBIOCgZyZWFzb24YASABKAliBnByb3RvMw");
 
 /**
  * Describes the message enclaim.v1.Evidence.
@@ -48,65 +48,114 @@ export const TdxEvidenceSchema = /*@__PURE__*/
   messageDesc(file_enclaim_v1_evidence, 4);
 
 /**
+ * Describes the message enclaim.v1.VtpmEvidence.
+ * Use `create(VtpmEvidenceSchema)` to create a new message.
+ */
+export const VtpmEvidenceSchema = /*@__PURE__*/
+  messageDesc(file_enclaim_v1_evidence, 5);
+
+/**
+ * Describes the message enclaim.v1.SnpCollateral.
+ * Use `create(SnpCollateralSchema)` to create a new message.
+ */
+export const SnpCollateralSchema = /*@__PURE__*/
+  messageDesc(file_enclaim_v1_evidence, 6);
+
+/**
+ * Describes the message enclaim.v1.AzureEvidence.
+ * Use `create(AzureEvidenceSchema)` to create a new message.
+ */
+export const AzureEvidenceSchema = /*@__PURE__*/
+  messageDesc(file_enclaim_v1_evidence, 7);
+
+/**
+ * Describes the message enclaim.v1.QuotedTd.
+ * Use `create(QuotedTdSchema)` to create a new message.
+ */
+export const QuotedTdSchema = /*@__PURE__*/
+  messageDesc(file_enclaim_v1_evidence, 8);
+
+/**
+ * Describes the message enclaim.v1.GcpEvidence.
+ * Use `create(GcpEvidenceSchema)` to create a new message.
+ */
+export const GcpEvidenceSchema = /*@__PURE__*/
+  messageDesc(file_enclaim_v1_evidence, 9);
+
+/**
+ * Describes the message enclaim.v1.ReportedVm.
+ * Use `create(ReportedVmSchema)` to create a new message.
+ */
+export const ReportedVmSchema = /*@__PURE__*/
+  messageDesc(file_enclaim_v1_evidence, 10);
+
+/**
+ * Describes the message enclaim.v1.NitroEvidence.
+ * Use `create(NitroEvidenceSchema)` to create a new message.
+ */
+export const NitroEvidenceSchema = /*@__PURE__*/
+  messageDesc(file_enclaim_v1_evidence, 11);
+
+/**
  * Describes the message enclaim.v1.TdxCollateral.
  * Use `create(TdxCollateralSchema)` to create a new message.
  */
 export const TdxCollateralSchema = /*@__PURE__*/
-  messageDesc(file_enclaim_v1_evidence, 5);
+  messageDesc(file_enclaim_v1_evidence, 12);
 
 /**
  * Describes the message enclaim.v1.PcrValue.
  * Use `create(PcrValueSchema)` to create a new message.
  */
 export const PcrValueSchema = /*@__PURE__*/
-  messageDesc(file_enclaim_v1_evidence, 6);
+  messageDesc(file_enclaim_v1_evidence, 13);
 
 /**
  * Describes the message enclaim.v1.Receipt.
  * Use `create(ReceiptSchema)` to create a new message.
  */
 export const ReceiptSchema = /*@__PURE__*/
-  messageDesc(file_enclaim_v1_evidence, 7);
+  messageDesc(file_enclaim_v1_evidence, 14);
 
 /**
  * Describes the message enclaim.v1.Handshake.
  * Use `create(HandshakeSchema)` to create a new message.
  */
 export const HandshakeSchema = /*@__PURE__*/
-  messageDesc(file_enclaim_v1_evidence, 8);
+  messageDesc(file_enclaim_v1_evidence, 15);
 
 /**
  * Describes the message enclaim.v1.Hello.
  * Use `create(HelloSchema)` to create a new message.
  */
 export const HelloSchema = /*@__PURE__*/
-  messageDesc(file_enclaim_v1_evidence, 9);
+  messageDesc(file_enclaim_v1_evidence, 16);
 
 /**
  * Describes the message enclaim.v1.Activate.
  * Use `create(ActivateSchema)` to create a new message.
  */
 export const ActivateSchema = /*@__PURE__*/
-  messageDesc(file_enclaim_v1_evidence, 10);
+  messageDesc(file_enclaim_v1_evidence, 17);
 
 /**
  * Describes the message enclaim.v1.Activated.
  * Use `create(ActivatedSchema)` to create a new message.
  */
 export const ActivatedSchema = /*@__PURE__*/
-  messageDesc(file_enclaim_v1_evidence, 11);
+  messageDesc(file_enclaim_v1_evidence, 18);
 
 /**
  * Describes the message enclaim.v1.Done.
  * Use `create(DoneSchema)` to create a new message.
  */
 export const DoneSchema = /*@__PURE__*/
-  messageDesc(file_enclaim_v1_evidence, 12);
+  messageDesc(file_enclaim_v1_evidence, 19);
 
 /**
  * Describes the message enclaim.v1.Refused.
  * Use `create(RefusedSchema)` to create a new message.
  */
 export const RefusedSchema = /*@__PURE__*/
-  messageDesc(file_enclaim_v1_evidence, 13);
+  messageDesc(file_enclaim_v1_evidence, 20);
 
