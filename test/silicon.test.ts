@@ -15,8 +15,9 @@ import { digestText, sha256, sha384 } from '@enclaim/attestation/digest';
 import {
   describeSnpFirmware,
   launchCommandLine,
-  launchRtmr,
-  policyRtmr,
+  launchRtmrEvents,
+  policyEvents,
+  rtmrOf,
   snpLaunchDigest,
 } from '@enclaim/attestation/measure';
 import { parseReferences, type SnpReference, type TdxReference } from '@enclaim/attestation/references';
@@ -154,6 +155,8 @@ describe('SEV-SNP', () => {
       commandLine: COMMAND_LINE,
       ...machine,
       floors: { Milan: { bootloader: 4, tee: 0, snp: 24, microcode: 219 } },
+      idKeys: 'any',
+      authorKeys: 'any',
     };
     measure = (commandLine) =>
       snpLaunchDigest(firmware, { ...machine, features: 1n, vcpus: 2, direct: { kernel, initrd, commandLine } });
@@ -314,9 +317,11 @@ describe('TDX', () => {
       rtmr1: digestText('sha384', rtmr1),
       initrd,
       commandLine: COMMAND_LINE,
+      commandLineEnd: '',
+      rtmr3: 'policy',
     };
     const line = launchCommandLine(reference, bundle.policy);
-    rtmrs = [rtmr0, rtmr1, launchRtmr(line, initrd), policyRtmr(bundle.policy, bundle.digest)];
+    rtmrs = [rtmr0, rtmr1, rtmrOf(launchRtmrEvents(line, initrd)), rtmrOf(policyEvents(bundle.policy, bundle.digest))];
     references = referencesFor(bundle, enclave.pins, { tdx: [reference] });
     const answer = (reportData: Uint8Array): TsmReport => ({
       provider: 'tdx_guest',

@@ -1,14 +1,13 @@
-/** Appraisal of a direct launch: what SEV-SNP and TDX measured, against what the references predict. */
+/** Appraisal of a direct launch: what SEV-SNP measured, against what the references predict. */
 
 import type { PolicyDigest } from '@enclaim/policy-schema';
 import { equalBytes, toHex } from './bytes.ts';
 import { parseDigest, sha256 } from './digest.ts';
 import type { HardwareOf } from './evidence/authenticated.ts';
-import { launchCommandLine, launchRtmr, policyRtmr, snpLaunchDigest } from './measure/index.ts';
-import type { SnpReference, TdxReference } from './references.ts';
+import { launchCommandLine, snpLaunchDigest } from './measure/index.ts';
+import type { SnpReference } from './references.ts';
 import { appraiseSnp, SNP_CAREFUL, type SnpDemands } from './snp/index.ts';
 import type { BootStatement } from './statement.ts';
-import { appraiseTdx, TDX_CAREFUL } from './tdx/index.ts';
 import { type Check, compared, notRun } from './verdict.ts';
 
 /** What a launch is held against. */
@@ -29,9 +28,11 @@ export async function appraiseSnpLaunch(
   const [first] = references;
   if (first === undefined) return [compared('image', false, 'the references name no launch of platform snp')];
   const { found, detail } = await findSnpLaunch(hardware, references, launch);
-  const { floors } = found ?? first;
+  const { floors, idKeys, authorKeys } = found ?? first;
   const demands: SnpDemands = {
     ...SNP_CAREFUL,
+    idKeys: keyDigests(idKeys),
+    authorKeys: keyDigests(authorKeys),
     measurements: [measurement],
     floors: { reported: floors, committed: floors, current: floors, launch: floors },
   };
@@ -40,6 +41,10 @@ export async function appraiseSnpLaunch(
     ...appraiseSnp(hardware.snp, demands).filter(({ id }) => !SHOWN_ELSEWHERE.includes(id)),
     policyGiven('snp.host-data', hostData, sha256(launch.policyBytes)),
   ];
+}
+
+function keyDigests(keys: SnpReference['idKeys']): SnpDemands['idKeys'] {
+  return keys === 'any' ? keys : keys.map((key) => parseDigest('sha384', key));
 }
 
 /** The reference whose launch was measured; else why none was, as far as that can be told. */
@@ -81,52 +86,11 @@ function predictSnp(reference: SnpReference, commandLine: string, vcpus: number)
   );
 }
 
-/** A quote, against the launches that the references name. */
-export function appraiseTdxLaunch(
-  { tdx, commandLine }: HardwareOf<'tdx'>,
-  references: readonly TdxReference[],
-  launch: Launch,
-): Check[] {
-  const { mrTd, rtmrs, mrConfigId } = tdx.quote.report;
-  const candidates = references.map((reference) => {
-    const expected = [
-      parseDigest('sha384', reference.mrtd),
-      parseDigest('sha384', reference.rtmr0),
-      parseDigest('sha384', reference.rtmr1),
-      launchRtmr(launchCommandLine(reference, launch.policy), reference.initrd),
-      policyRtmr(launch.policy, launch.statement.bundle),
-    ];
-    const equal = [mrTd, ...rtmrs].map((found, index) => equalBytes(found, expected[index] ?? new Uint8Array()));
-    return { reference, expected, equal, score: equal.filter(Boolean).length };
-  });
-  const [first, ...others] = candidates;
-  if (first === undefined) return [compared('image', false, 'the references name no launch of platform tdx')];
-  const { reference, expected, equal } = others.reduce((a, b) => (b.score > a.score ? b : a), first);
-  const line = launchCommandLine(reference, launch.policy);
-  const registers = ['tdx.mrtd', 'tdx.rtmr0', 'tdx.rtmr1', 'tdx.rtmr2', 'tdx.rtmr3'].map((id, index) => {
-    if (equal[index] === true) {
-      if (id === 'tdx.rtmr2' && commandLine !== line) return compared(id, false, MISSTATED);
-      return compared(id, true, `as predicted for ${reference.id}`);
-    }
-    const found = toHex([mrTd, ...rtmrs][index] ?? new Uint8Array());
-    const why =
-      id === 'tdx.rtmr2' && equalBytes(launchRtmr(commandLine, reference.initrd), rtmrs[2] ?? new Uint8Array())
-        ? `: command line differs: expected "${line}", measured "${commandLine}"`
-        : '';
-    return compared(id, false, `${found}, expected ${toHex(expected[index] ?? new Uint8Array())}${why}`);
-  });
-  return [
-    ...registers,
-    ...appraiseTdx(tdx, TDX_CAREFUL).filter(({ id }) => !SHOWN_ELSEWHERE.includes(id)),
-    policyGiven('tdx.mr-config-id', mrConfigId, parseDigest('sha384', launch.policy)),
-  ];
-}
-
 /** Nothing of evidence goes unchecked, and be it only what it says in words. */
-const MISSTATED = 'the evidence gives another command line than the one that was measured';
+export const MISSTATED = 'the evidence gives another command line than the one that was measured';
 
 /** Compared above with what was predicted, or already by the proof of the evidence. */
-const SHOWN_ELSEWHERE: readonly string[] = [
+export const SHOWN_ELSEWHERE: readonly string[] = [
   'snp.measurement',
   'snp.report-data',
   'snp.host-data',
@@ -140,7 +104,7 @@ const SHOWN_ELSEWHERE: readonly string[] = [
 ];
 
 /** A field that a host may set to the policy's digest at launch. Where it did not, the launch digest carries the policy. */
-function policyGiven(id: string, found: Uint8Array, digest: Uint8Array): Check {
+export function policyGiven(id: string, found: Uint8Array, digest: Uint8Array): Check {
   if (found.every((byte) => byte === 0))
     return notRun(id, 'not set by the host: the launch measurement names the policy');
   return compared(id, equalBytes(found, digest), `${toHex(found)}, expected the policy's ${toHex(digest)}`);

@@ -1,7 +1,8 @@
 /** Appraisal: authenticated evidence against reference values and demands. */
 
 import { accept, type Demand, type PolicyDigest } from '@enclaim/policy-schema/admission';
-import { appraiseSnpLaunch, appraiseTdxLaunch } from './appraise-launch.ts';
+import { appraiseSnpLaunch } from './appraise-launch.ts';
+import { appraiseTdxLaunch } from './appraise-tdx-launch.ts';
 import { equalBytes, toHex } from './bytes.ts';
 import { type Deployment, deviceNames, verifyDeployment } from './deployment.ts';
 import type { Authenticated, HardwareOf } from './evidence/authenticated.ts';
@@ -25,6 +26,7 @@ export async function appraise(
     ...(await appraiseHardware(authenticated, references)),
     compared('policy', statement.policy === references.policy, `${statement.policy}, expected ${references.policy}`),
     appraiseBundle(statement.bundle, references),
+    appraiseConfinement(statement, references),
     appraiseOwner(statement.owner, references),
     await appraiseDeployment(authenticated, references),
     ...appraiseDemands(authenticated, demands),
@@ -122,7 +124,6 @@ function appraiseBundle(bundle: string, { bundles }: References): Check {
   return compared('bundle', known, known ? bundle : `${bundle}, expected one of ${bundles.join(', ') || 'none'}`);
 }
 
-function appraiseOwner(owner: string | null, references: References): Check {
 /** Any bundle is accepted because handlers are confined: a boot that confines them less is one that was asked for by name. */
 function appraiseConfinement({ unconfined }: BootStatement, { unsafeUnconfined = [] }: References): Check {
   const refused = unconfined.filter((layer) => !unsafeUnconfined.includes(layer));
@@ -130,6 +131,7 @@ function appraiseConfinement({ unconfined }: BootStatement, { unsafeUnconfined =
   return compared('confinement', refused.length === 0, `handlers are confined by ${found}`);
 }
 
+function appraiseOwner(owner: string | null, references: References): Check {
   if (references.owner === 'any')
     return notRun('owner', `not compared: the references accept any owner; stated is ${owner ?? 'none'}`);
   return compared('owner', owner === references.owner, `${owner ?? 'none'}, expected ${references.owner}`);

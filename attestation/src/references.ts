@@ -69,18 +69,38 @@ export interface SnpReference {
   readonly features: number;
   /** Lowest TCB versions by product line, of the reported, committed, current and launch TCB alike; or "any". */
   readonly floors: Readonly<Partial<Record<SnpProduct, TcbVersion>>> | 'any';
+  /** SHA-384 of the keys whose ID block is accepted, and of those that certify them; or "any", also none. */
+  readonly idKeys: readonly DigestText<'sha384'>[] | 'any';
+  readonly authorKeys: readonly DigestText<'sha384'>[] | 'any';
 }
 
 /** A launch of a base image under TDX that is accepted. */
 export interface TdxReference {
   readonly id: DigestText<'sha256'>;
-  /** The firmware and its memory model; its configuration; boot up to the kernel. */
+  /** The firmware and its memory model; its configuration and the machine's; boot up to the kernel. */
   readonly mrtd: DigestText<'sha384'>;
-  readonly rtmr0: DigestText<'sha384'>;
-  readonly rtmr1: DigestText<'sha384'>;
+  readonly rtmr0: RtmrReference;
+  readonly rtmr1: RtmrReference;
   readonly initrd: DigestText<'sha384'>;
   /** To which the policy is appended at launch. */
   readonly commandLine: string;
+  /** What firmware appends to both: ` initrd=initrd` where OVMF boots a kernel directly, else nothing. */
+  readonly commandLineEnd: '' | ' initrd=initrd';
+  /**
+   * `policy`: the guest extends policy and bundle. `zero`: its kernel cannot extend (Linux before 6.16), so the register
+   * must stay zero; RTMR2 names the policy and the boot statement the bundle.
+   */
+  readonly rtmr3: 'policy' | 'zero';
+}
+
+/** A register's value, or the events that lead to it, in order. */
+export type RtmrReference = DigestText<'sha384'> | readonly RtmrEventReference[];
+
+/** An event of a register: SHA-384 that was extended, or "any" where the evidence's event log may say which. */
+export interface RtmrEventReference {
+  /** For people. */
+  readonly name: string;
+  readonly digest: DigestText<'sha384'> | 'any';
 }
 
 /** Reference values and trust anchors of one deployment. */
@@ -99,6 +119,8 @@ export interface References {
   /** Accepted launches of confidential VMs. Absent accepts none. */
   readonly snp?: readonly SnpReference[];
   readonly tdx?: readonly TdxReference[];
+  /** Layers of confinement that workers may start without. Absent: none. Only for development. */
+  readonly unsafeUnconfined?: readonly VmLayer[];
 }
 
 const sha256Text = z.templateLiteral(['sha256:', z.string().regex(/^[0-9a-f]{64}$/)]);
@@ -119,13 +141,12 @@ const commandLine = z.string().min(1).max(2048);
 const svn = z.int().min(0).max(255);
 const tcbSchema = z.strictObject({
   fmc: svn.exactOptional(),
-  /** Layers of confinement that workers may start without. Absent: none. Only for development. */
-  readonly unsafeUnconfined?: readonly VmLayer[];
   bootloader: svn.exactOptional(),
   tee: svn.exactOptional(),
   snp: svn.exactOptional(),
   microcode: svn.exactOptional(),
 });
+const keyDigests = z.union([z.literal('any'), z.array(sha384Text).min(1).max(64)]);
 const snpSchema: z.ZodType<SnpReference> = z.strictObject({
   id: sha256Text,
   firmware: z.strictObject({
@@ -157,14 +178,25 @@ const snpSchema: z.ZodType<SnpReference> = z.strictObject({
       Turin: tcbSchema.exactOptional(),
     }),
   ]),
+  idKeys: keyDigests,
+  authorKeys: keyDigests,
 });
+const rtmrSchema: z.ZodType<RtmrReference> = z.union([
+  sha384Text,
+  z
+    .array(z.strictObject({ name: z.string().min(1).max(128), digest: z.union([sha384Text, z.literal('any')]) }))
+    .min(1)
+    .max(100),
+]);
 const tdxSchema: z.ZodType<TdxReference> = z.strictObject({
   id: sha256Text,
   mrtd: sha384Text,
-  rtmr0: sha384Text,
-  rtmr1: sha384Text,
+  rtmr0: rtmrSchema,
+  rtmr1: rtmrSchema,
   initrd: sha384Text,
   commandLine,
+  commandLineEnd: z.enum(['', ' initrd=initrd']),
+  rtmr3: z.enum(['policy', 'zero']),
 });
 
 const referencesSchema: z.ZodType<References> = z.strictObject({
@@ -187,6 +219,7 @@ const referencesSchema: z.ZodType<References> = z.strictObject({
   deployments: z.array(signedDeploymentSchema).max(64).exactOptional(),
   snp: z.array(snpSchema).max(16).exactOptional(),
   tdx: z.array(tdxSchema).max(64).exactOptional(),
+  unsafeUnconfined: z.array(z.enum(VM_LAYERS)).max(VM_LAYERS.length).exactOptional(),
 });
 
 const LIMIT = 1024 * 1024;
@@ -199,4 +232,3 @@ export function parseReferences(bytes: Uint8Array): References {
     throw new AppraisalError('references', `references are unusable: ${(cause as Error).message}`, { cause });
   }
 }
-  unsafeUnconfined: z.array(z.enum(VM_LAYERS)).max(VM_LAYERS.length).exactOptional(),

@@ -56,7 +56,13 @@ const ALWAYS = [
 const OF_PLATFORM: Readonly<Partial<Record<string, readonly string[]>>> = {
   tpm: ['firmware', ...Array.from({ length: 16 }, (_, register) => `register.${register}`)],
   snp: ['image', 'snp.policy.debug', 'snp.vmpl', 'snp.revocation', 'snp.host-data'],
-  tdx: ['tdx.mrtd', ...[0, 1, 2, 3].map((index) => `tdx.rtmr${index}`), 'tdx.attributes.debug', 'tdx.tcb'],
+  tdx: [
+    'quote.events',
+    'tdx.mrtd',
+    ...[0, 1, 2, 3].map((index) => `tdx.rtmr${index}`),
+    'tdx.attributes.debug',
+    'tdx.tcb',
+  ],
 };
 
 /** The document of a verdict. @param at milliseconds since 1970 */

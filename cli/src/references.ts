@@ -27,6 +27,8 @@ interface Options {
   readonly vcpus: string[];
   readonly cpu: string;
   readonly tcbFloors?: string;
+  readonly idKey: string[];
+  readonly authorKey: string[];
   readonly out: string;
 }
 
@@ -53,6 +55,13 @@ export function register(program: Command): void {
     .option('--vcpus <number>', 'processors of an accepted SEV-SNP launch, by default 2; repeatable', collect, [])
     .option('--cpu <model>', 'its processor model in QEMU', 'EPYC-v4')
     .option('--tcb-floors <file>', 'lowest accepted TCB versions by product line (JSON), or "any"')
+    .option(
+      '--id-key <digest>',
+      'sha384:… of a key whose ID block is accepted; by default any; repeatable',
+      collect,
+      [],
+    )
+    .option('--author-key <digest>', 'sha384:… of a key that certifies it; by default any; repeatable', collect, [])
     .requiredOption('-o, --out <file>', 'where to write')
     .action(write);
 }

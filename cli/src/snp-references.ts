@@ -13,6 +13,9 @@ export interface SnpLaunchFlags {
   readonly vcpus: readonly string[];
   readonly cpu: string;
   readonly tcbFloors?: string;
+  /** SHA-384 of accepted keys of ID blocks and of those that certify them; none named accepts any. */
+  readonly idKey: readonly string[];
+  readonly authorKey: readonly string[];
 }
 
 /** SEV_FEATURES of a QEMU guest: SNP, and nothing beside it. */
@@ -35,8 +38,14 @@ export async function snpReferences(flags: SnpLaunchFlags, manifests: readonly M
       commandLine: references.tpm.commandLine,
       ...machine,
       floors,
+      idKeys: keys(flags.idKey),
+      authorKeys: keys(flags.authorKey),
     })),
   );
+}
+
+function keys(digests: readonly string[]): SnpReference['idKeys'] {
+  return digests.length === 0 ? 'any' : (digests as SnpReference['idKeys']);
 }
 
 /** Floors from a file, or the word that says that there are none: leaving them out is not saying it. */

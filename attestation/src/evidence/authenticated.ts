@@ -4,7 +4,7 @@ import type { Policy } from '@enclaim/policy-schema/admission';
 import type { DigestText } from '../digest.ts';
 import type { AuthenticatedSnp } from '../snp/index.ts';
 import type { BootStatement, Platform } from '../statement.ts';
-import type { AuthenticatedTdx } from '../tdx/index.ts';
+import type { AuthenticatedTdx, RtmrEvents } from '../tdx/index.ts';
 import type { ClockInfo, PcrValues } from '../tpm/index.ts';
 import type { Check } from '../verdict.ts';
 
@@ -71,7 +71,13 @@ export type Hardware =
   /** **Trust**: the command line is shown by the launch digest, in appraisal. */
   | { readonly kind: 'snp'; readonly snp: AuthenticatedSnp; readonly commandLine: string }
   /** **Trust**: the command line is shown by RTMR2, in appraisal. */
-  | { readonly kind: 'tdx'; readonly tdx: AuthenticatedTdx; readonly commandLine: string };
+  | {
+      readonly kind: 'tdx';
+      readonly tdx: AuthenticatedTdx;
+      readonly commandLine: string;
+      /** What led to the registers, or null where the evidence has no event log. */
+      readonly events: RtmrEvents | null;
+    };
 
 /** What is known of one kind of platform. */
 export type HardwareOf<K extends Hardware['kind']> = Extract<Hardware, { kind: K }>;

@@ -71,7 +71,7 @@ function verifyHardware(
     case 'snp':
       return verifySnpHardware(evidence, signed, anchors, context);
     case 'tdx':
-      return verifyTdxHardware(evidence, signed, anchors, context);
+      return verifyTdxHardware(evidence, statement, signed, anchors, context);
     default:
       throw new EvidenceError('platform', `platform ${statement.platform} is not verified by this version`);
   }

@@ -15,7 +15,7 @@ export { encodeIdBlock, type IdBlock, snpKeyDigest } from './snp-id-block.ts';
 export { qemuCpuSignature, type Vmm } from './snp-vmsa.ts';
 export { gceTdHob, qemuTdHob } from './td-hob.ts';
 export { cfvDigest, type MrtdOrder, mrtdOf, parseTdvf, type TdvfSection } from './tdvf.ts';
-export { launchRtmr, policyRtmr, rtmr3Extensions } from './tdx-boot.ts';
+export { launchRtmrEvents, policyEvents, rtmr3Records } from './tdx-boot.ts';
 export {
   commandLineEvent,
   dstackEvent,

@@ -1,26 +1,28 @@
 /** RTMR2 and RTMR3 of a TDX guest that was booted directly: command line and initrd, then policy and bundle. */
 
 import { concat, utf8 } from '../bytes.ts';
-import { type DigestText, parseDigest, type Sha384, sha384 } from '../digest.ts';
-import { commandLineEvent, rtmr2Events, rtmrOf } from './tdx-events.ts';
+import { type DigestText, parseDigest, sha384 } from '../digest.ts';
+import { commandLineEvent, type RtmrEvent, rtmr2Events } from './tdx-events.ts';
 
-/** What the guest extends into RTMR3, in order, before it uses anything of either. @throws DecodeError */
-export function rtmr3Extensions(policy: DigestText<'sha384'>, bundle: DigestText<'sha384'>): readonly Sha384[] {
-  return [extension('enclaim/policy/v1', policy), extension('enclaim/bundle/v1', bundle)];
+/** What the guest extends into RTMR3, in order, before it uses anything of either: the SHA-384 of each. @throws DecodeError */
+export function rtmr3Records(policy: DigestText<'sha384'>, bundle: DigestText<'sha384'>): readonly Uint8Array[] {
+  return [record('enclaim/policy/v1', policy), record('enclaim/bundle/v1', bundle)];
 }
 
-/** RTMR3 after both. @throws DecodeError */
-export function policyRtmr(policy: DigestText<'sha384'>, bundle: DigestText<'sha384'>): Sha384 {
-  return rtmrOf(rtmr3Extensions(policy, bundle).map((digest) => ({ name: 'enclaim', digest })));
+/** The events of RTMR3 after both. @throws DecodeError */
+export function policyEvents(policy: DigestText<'sha384'>, bundle: DigestText<'sha384'>): readonly RtmrEvent[] {
+  const [first = new Uint8Array(), second = new Uint8Array()] = rtmr3Records(policy, bundle);
+  return [
+    { name: 'policy', digest: sha384(first) },
+    { name: 'app bundle', digest: sha384(second) },
+  ];
 }
 
-/** RTMR2 of a launch. @param initrd SHA-384 of the initrd. @throws DecodeError */
-export function launchRtmr(commandLine: string, initrd: DigestText<'sha384'>): Sha384 {
-  return rtmrOf(
-    rtmr2Events({ commandLine: sha384(commandLineEvent(commandLine)), initrd: parseDigest('sha384', initrd) }),
-  );
+/** The events of RTMR2 in a launch. @param initrd SHA-384 of the initrd. @throws DecodeError */
+export function launchRtmrEvents(commandLine: string, initrd: DigestText<'sha384'>): readonly RtmrEvent[] {
+  return rtmr2Events({ commandLine: sha384(commandLineEvent(commandLine)), initrd: parseDigest('sha384', initrd) });
 }
 
-function extension(label: string, digest: DigestText<'sha384'>): Sha384 {
-  return sha384(concat(utf8(label), Uint8Array.of(0), parseDigest('sha384', digest)));
+function record(label: string, digest: DigestText<'sha384'>): Uint8Array {
+  return concat(utf8(label), Uint8Array.of(0), parseDigest('sha384', digest));
 }

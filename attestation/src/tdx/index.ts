@@ -2,6 +2,7 @@
 
 export { appraiseTdx, TDX_CAREFUL, type TdxDemands } from './appraise.ts';
 export type { QeIdentity, TcbInfo, TcbStatus, TdxCollateral } from './collateral.ts';
+export { EVENT_LOG_LIMIT, type RtmrEventRecord, type RtmrEvents, replayTdxLog, tdxEventLog } from './event-log.ts';
 export { type PckPlatform, readPckPlatform } from './pck.ts';
 export { parseQuote, quoteLength, type TdReport, type TdxQuote } from './quote.ts';
 export type { TdxTcb } from './tcb.ts';

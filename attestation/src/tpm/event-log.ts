@@ -46,6 +46,8 @@ export interface ReplayedEvent {
 export const EV_NO_ACTION = 3;
 
 const MAX_LOG = 4 << 20;
+/** Register, type, number of digests. */
+const EVENT_HEAD = 12;
 const MAX_EVENTS = 1 << 14;
 const MAX_ALGORITHMS = 16;
 const SPEC_ID = utf8('Spec ID Event03\0');
@@ -70,6 +72,27 @@ export function parseEventLog(bytes: Uint8Array): EventLog {
   }
   if (algorithms === undefined) return { format: 'sha1', algorithms: ['sha1'], events };
   return { format: 'crypto-agile', algorithms: NAMES.filter((name) => algorithms.has(HASH_ID[name])), events };
+}
+
+/**
+ * The used length of a crypto-agile log in a larger area: firmware fills what follows the last event with ones or zeros.
+ * An area whose events do not parse has no used length.
+ * @throws DecodeError
+ */
+export function eventLogLength(area: Uint8Array): number {
+  const reader = new Reader(area);
+  const { type, data } = parseEvent(reader, parseSha1Digest).untrusted;
+  if (type !== EV_NO_ACTION || !startsWith(data, SPEC_ID)) throw new DecodeError('magic', 'no Spec ID event', 0);
+  const lengths = parseSpecId(new Reader(data, reader.at - data.length));
+  while (reader.left > 0 && !isFiller(area.subarray(reader.at)))
+    parseEvent(reader, () => parseAgileDigests(reader, lengths));
+  return reader.at;
+}
+
+/** No event is all ones (no register has that number) or all zeros (one without a digest measures nothing). */
+function isFiller(left: Uint8Array): boolean {
+  const [fill] = left;
+  return (fill === 0xff || fill === 0) && left.subarray(0, EVENT_HEAD).every((byte) => byte === fill);
 }
 
 /**

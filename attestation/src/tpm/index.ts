@@ -16,6 +16,7 @@ export {
   authenticateEventLog,
   EV_NO_ACTION,
   type EventLog,
+  eventLogLength,
   type LogEvent,
   parseEventLog,
   type ReplayedEvent,
