@@ -19,6 +19,7 @@ export {
   requestLabel,
   type WithheldMethod,
 } from './match.ts';
+export { type HttpCall, type OutboundMethod, parseHttpCall } from './outbound.ts';
 export type {
   Access,
   Assurance,

@@ -9,6 +9,7 @@ import { PolicyError, pointerOf } from './error.ts';
 import type { Handling } from './gen/enclaim/handling_pb.js';
 import { handlingOf, labelOf, type Survey, survey } from './handling.ts';
 import { canonicalJson } from './json.ts';
+import { isOutbound, type OutboundMethod, outbound } from './outbound.ts';
 import type { Declassification, MethodId, Policy, Rule, Sha256 } from './policy.ts';
 
 /** Why a method is withheld. */
@@ -64,11 +65,13 @@ export interface MatchError {
   readonly pointer: string;
 }
 
-/** What matching gave: every method of the descriptors is exposed or withheld. */
+/** What matching gave: every method of the descriptors is exposed or withheld, unless it is a subprocessor's. */
 export interface MatchResult {
   readonly exposed: readonly ExposedMethod[];
   readonly withheld: readonly WithheldMethod[];
   readonly errors: readonly MatchError[];
+  /** Methods of the policy's subprocessors, which the rules' `sends` grant. */
+  readonly outbound: readonly OutboundMethod[];
   /** Rules for methods that the descriptors do not have: allowed, for a policy is a limit and not a list. */
   readonly unused: readonly MethodId[];
 }
@@ -80,7 +83,8 @@ export interface MatchResult {
 export function match(descriptors: Descriptors, policy: Policy): MatchResult {
   const exposed: ExposedMethod[] = [];
   const withheld: WithheldMethod[] = [];
-  const methods = servicesOf(descriptors).flatMap((service) => service.methods);
+  const served = servicesOf(descriptors).filter((service) => !isOutbound(service));
+  const methods = served.flatMap((service) => service.methods);
   for (const method of methods) {
     const judged = judge(method, policy);
     if ('reasons' in judged) withheld.push(judged);
@@ -90,10 +94,15 @@ export function match(descriptors: Descriptors, policy: Policy): MatchResult {
   const ruled = Object.entries(policy.services).flatMap(([service, rules]) =>
     Object.keys(rules).map((name): MethodId => `${service}/${name}`),
   );
+  const others = outbound(descriptors, policy);
   return {
     exposed,
     withheld,
-    errors: policy.declassify.flatMap((release, i) => checkBuild(release, i, known.get(release.method), policy)),
+    errors: [
+      ...policy.declassify.flatMap((release, i) => checkBuild(release, i, known.get(release.method), policy)),
+      ...others.errors,
+    ],
+    outbound: others.methods,
     unused: ruled.filter((id) => !known.has(id)),
   };
 }

@@ -71,7 +71,12 @@ export async function checkApp({ policy: file, protos }: AppFiles, asOf: number)
       ...findings,
       ...withheld.flatMap((method) => fromWithheld(method, protos, place)),
       ...errors.map(
-        ({ message, pointer }): Finding => ({ level: 'error', code: 'declassify', message, at: place(pointer) }),
+        ({ message, pointer }): Finding => ({
+          level: 'error',
+          code: pointer.startsWith('/declassify') ? 'declassify' : 'subprocessor',
+          message,
+          at: place(pointer),
+        }),
       ),
       ...unused.map(
         (id): Finding => ({

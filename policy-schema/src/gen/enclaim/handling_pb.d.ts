@@ -7,7 +7,7 @@
 
 import type { GenExtension, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { FieldOptions, MessageOptions, MethodOptions } from "@bufbuild/protobuf/wkt";
+import type { FieldOptions, MessageOptions, MethodOptions, ServiceOptions } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file enclaim/handling.proto.
@@ -81,4 +81,18 @@ export declare const holds: GenExtension<MessageOptions, string[]>;
  * @generated from extension: enclaim.Handling handling = 51822;
  */
 export declare const handling: GenExtension<MethodOptions, Handling>;
+
+/**
+ * The subprocessor whose service this is. Handlers call it as ctx.call.<subprocessor>.<Method>; it is served to nobody.
+ *
+ * @generated from extension: string subprocessor = 51823;
+ */
+export declare const subprocessor: GenExtension<ServiceOptions, string>;
+
+/**
+ * How a subprocessor's method is called where it is not gRPC: "POST /path" or "PUT /path", request and answer as JSON.
+ *
+ * @generated from extension: string http = 51824;
+ */
+export declare const http: GenExtension<MethodOptions, string>;
 

@@ -12,7 +12,7 @@ import { file_google_protobuf_descriptor } from "@bufbuild/protobuf/wkt";
  * Describes the file enclaim/handling.proto.
  */
 export const file_enclaim_handling = /*@__PURE__*/
-  fileDesc("ChZlbmNsYWltL2hhbmRsaW5nLnByb3RvEgdlbmNsYWltIloKCEhhbmRsaW5nEg8KB3B1cnBvc2UYASABKAkSDwoHY2FsbGVycxgCIAMoCRINCgVyZWFkcxgDIAMoCRIOCgZzdG9yZXMYBCADKAkSDQoFc2VuZHMYBSADKAk6MwoEZGF0YRIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMY7JQDIAMoCVIEZGF0YTo3CgVob2xkcxIfLmdvb2dsZS5wcm90b2J1Zi5NZXNzYWdlT3B0aW9ucxjtlAMgAygJUgVob2xkczpPCghoYW5kbGluZxIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGO6UAyABKAsyES5lbmNsYWltLkhhbmRsaW5nUghoYW5kbGluZ2IGcHJvdG8z", [file_google_protobuf_descriptor]);
+  fileDesc("ChZlbmNsYWltL2hhbmRsaW5nLnByb3RvEgdlbmNsYWltIloKCEhhbmRsaW5nEg8KB3B1cnBvc2UYASABKAkSDwoHY2FsbGVycxgCIAMoCRINCgVyZWFkcxgDIAMoCRIOCgZzdG9yZXMYBCADKAkSDQoFc2VuZHMYBSADKAk6MwoEZGF0YRIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMY7JQDIAMoCVIEZGF0YTo3CgVob2xkcxIfLmdvb2dsZS5wcm90b2J1Zi5NZXNzYWdlT3B0aW9ucxjtlAMgAygJUgVob2xkczpPCghoYW5kbGluZxIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGO6UAyABKAsyES5lbmNsYWltLkhhbmRsaW5nUghoYW5kbGluZzpFCgxzdWJwcm9jZXNzb3ISHy5nb29nbGUucHJvdG9idWYuU2VydmljZU9wdGlvbnMY75QDIAEoCVIMc3VicHJvY2Vzc29yOjQKBGh0dHASHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxjwlAMgASgJUgRodHRwYgZwcm90bzM", [file_google_protobuf_descriptor]);
 
 /**
  * Describes the message enclaim.Handling.
@@ -45,4 +45,20 @@ export const holds = /*@__PURE__*/
  */
 export const handling = /*@__PURE__*/
   extDesc(file_enclaim_handling, 2);
+
+/**
+ * The subprocessor whose service this is. Handlers call it as ctx.call.<subprocessor>.<Method>; it is served to nobody.
+ *
+ * @generated from extension: string subprocessor = 51823;
+ */
+export const subprocessor = /*@__PURE__*/
+  extDesc(file_enclaim_handling, 3);
+
+/**
+ * How a subprocessor's method is called where it is not gRPC: "POST /path" or "PUT /path", request and answer as JSON.
+ *
+ * @generated from extension: string http = 51824;
+ */
+export const http = /*@__PURE__*/
+  extDesc(file_enclaim_handling, 4);
 
