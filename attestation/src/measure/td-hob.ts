@@ -12,6 +12,9 @@ interface Range {
   readonly accepted: boolean;
 }
 
+/** What of a section the list tells: which memory the firmware asked for. */
+export type TdvfRegion = Pick<TdvfSection, 'kind' | 'gpa' | 'size'>;
+
 /** EFI_RESOURCE_SYSTEM_MEMORY and EFI_RESOURCE_MEMORY_UNACCEPTED. */
 const RESOURCE = { accepted: 0, unaccepted: 7 } as const;
 /** Present, initialized, tested. */
@@ -26,7 +29,7 @@ const QEMU_LOW = 0x8000_0000;
 const GCE_LOW = 0xc000_0000;
 
 /** The HOB list that QEMU writes: every range of memory, in order of address. @param memory Bytes. */
-export function qemuTdHob(sections: readonly TdvfSection[], memory: number): Uint8Array {
+export function qemuTdHob(sections: readonly TdvfRegion[], memory: number): Uint8Array {
   const accepted = sections.filter(({ kind }) => kind === 'tdHob' || kind === 'tempMem').map(acceptedRange);
   const low = memory >= QEMU_SPLIT ? QEMU_LOW : memory;
   const ordered = accepted.toSorted((a, b) => a.start - b.start);
@@ -35,14 +38,14 @@ export function qemuTdHob(sections: readonly TdvfSection[], memory: number): Uin
 }
 
 /** The HOB list that GCE writes: the firmware's own regions as its metadata orders them, then what is left. */
-export function gceTdHob(sections: readonly TdvfSection[], memory: number): Uint8Array {
+export function gceTdHob(sections: readonly TdvfRegion[], memory: number): Uint8Array {
   const accepted = sections.map(acceptedRange);
   const ordered = accepted.filter(({ end }) => end <= GCE_LOW).toSorted((a, b) => a.start - b.start);
   const ranges = [...accepted, ...gaps(ordered, GCE_LOW), ...above(memory - GCE_LOW)];
   return encode(hobBase(sections), ranges, GCE_UNACCEPTED, 0);
 }
 
-function acceptedRange({ gpa, size }: TdvfSection): Range {
+function acceptedRange({ gpa, size }: TdvfRegion): Range {
   return { start: gpa, end: gpa + size, accepted: true };
 }
 
@@ -63,7 +66,7 @@ function above(size: number): Range[] {
   return size > 0 ? [{ start: FOUR_GIB, end: FOUR_GIB + size, accepted: false }] : [];
 }
 
-function hobBase(sections: readonly TdvfSection[]): number {
+function hobBase(sections: readonly TdvfRegion[]): number {
   const section = sections.find(({ kind }) => kind === 'tdHob');
   if (section === undefined) throw new AppraisalError('references', 'firmware has no place for a TD HOB');
   return section.gpa;

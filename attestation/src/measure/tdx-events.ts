@@ -34,7 +34,8 @@ const SEPARATOR: RtmrEvent = { name: 'separator', digest: sha384(new Uint8Array(
 export interface TdxPlatform {
   readonly tdHob: Uint8Array;
   readonly cfv: Uint8Array;
-  readonly secureBoot: SecureBootVariables;
+  /** Contents of the variables, or the events that they become. */
+  readonly secureBoot: SecureBootVariables | readonly RtmrEvent[];
   readonly acpi: { readonly loader: Uint8Array; readonly rsdp: Uint8Array; readonly tables: Uint8Array };
   /** Boot options by number, in boot order. */
   readonly bootOptions: readonly { readonly number: number; readonly digest: Uint8Array }[];
@@ -53,15 +54,11 @@ export interface TdxImage {
 
 /** The events of RTMR0, in order. */
 export function rtmr0Events({ tdHob, cfv, secureBoot, acpi, bootOptions }: TdxPlatform): RtmrEvent[] {
-  const variables = Object.entries(SECURE_BOOT) as [SecureBootVariable, string][];
   const order = concat(...bootOptions.map(({ number }) => Uint8Array.of(number & 0xff, number >> 8)));
   return [
     { name: 'TD HOB', digest: tdHob },
     { name: 'CFV', digest: cfv },
-    ...variables.map(([name, guid]) => ({
-      name: `variable ${name}`,
-      digest: sha384(variableEvent(guid, name, secureBoot[name])),
-    })),
+    ...('PK' in secureBoot ? secureBootEvents(secureBoot) : secureBoot),
     SEPARATOR,
     { name: 'ACPI loader', digest: acpi.loader },
     { name: 'ACPI RSDP', digest: acpi.rsdp },
@@ -70,6 +67,14 @@ export function rtmr0Events({ tdHob, cfv, secureBoot, acpi, bootOptions }: TdxPl
     { name: 'BootOrder', digest: sha384(order) },
     ...bootOptions.map(({ number, digest }) => ({ name: bootOptionName(number), digest })),
   ];
+}
+
+/** The events of the Secure Boot variables, in order. */
+export function secureBootEvents(contents: SecureBootVariables): RtmrEvent[] {
+  return (Object.entries(SECURE_BOOT) as [SecureBootVariable, string][]).map(([name, guid]) => ({
+    name: `variable ${name}`,
+    digest: sha384(variableEvent(guid, name, contents[name])),
+  }));
 }
 
 /** The events of RTMR1, in order. */
@@ -82,6 +87,15 @@ export function rtmr1Events({ gpt, images }: Pick<TdxImage, 'gpt' | 'images'>): 
     actionEvent('EBS', 'Exit Boot Services Invocation'),
     actionEvent('EBS ok', 'Exit Boot Services Returned with Success'),
   ];
+}
+
+/**
+ * The events of RTMR1 of a guest whose kernel QEMU hands to the firmware: it is loaded before the boot manager announces
+ * itself. @param kernel Authenticode digest, SHA-384
+ */
+export function directRtmr1Events(kernel: Uint8Array): RtmrEvent[] {
+  const [calling, separator, , ...exits] = rtmr1Events({ gpt: new Uint8Array(), images: [] });
+  return [{ name: 'kernel', digest: kernel }, calling, separator, ...exits].filter((event) => event !== undefined);
 }
 
 /** The events of RTMR2, in order, up to where Linux starts. */

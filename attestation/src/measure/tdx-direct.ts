@@ -1,0 +1,76 @@
+/** MRTD and RTMR0 of a TDX guest that QEMU boots directly, from the firmware and the machine's size (hw/i386/tdx.c, TDVF design guide). */
+
+import { sha384 } from '../digest.ts';
+import { DecodeError } from '../errors.ts';
+import { qemuAcpiBlobs } from './acpi.ts';
+import { parseFirmware } from './ovmf.ts';
+import { qemuTdHob, type TdvfRegion } from './td-hob.ts';
+import { cfvDigest, mrtdOf, parseTdvf } from './tdvf.ts';
+import { type RtmrEvent, rtmr0Events, secureBootEvents, uiAppOption } from './tdx-events.ts';
+import { secureBootVariables } from './variable-store.ts';
+
+/** All that the registers need of a firmware image; small enough to travel as a reference value. Digests are SHA-384. */
+export interface TdxFirmware {
+  readonly mrtd: Uint8Array;
+  /** The configuration volume, and the events of the Secure Boot variables in it. */
+  readonly cfv: Uint8Array;
+  readonly secureBoot: readonly RtmrEvent[];
+  /** The memory that the firmware has accepted for itself. */
+  readonly regions: readonly TdvfRegion[];
+}
+
+/** The machine, as far as RTMR0 measures it. */
+export interface TdxMachine {
+  /** Bytes. */
+  readonly memory: number;
+  /** QEMU's file `etc/acpi/tables`, or null where it is not at hand. */
+  readonly acpiTables: Uint8Array | null;
+}
+
+/** An event that is known, or one of which only the place is. */
+export interface ExpectedEvent {
+  readonly name: string;
+  readonly digest: Uint8Array | null;
+}
+
+/** Describes a firmware image for {@link directRtmr0Events}. @throws DecodeError where it is none for TDX. */
+export async function describeTdxFirmware(bytes: Uint8Array): Promise<TdxFirmware> {
+  const firmware = parseFirmware(bytes);
+  const sections = parseTdvf(firmware);
+  const volume = sections.find(({ kind }) => kind === 'cfv');
+  if (volume === undefined) throw new DecodeError('syntax', 'firmware has no configuration volume', 0);
+  const { dataOffset, rawSize } = volume;
+  return {
+    mrtd: await mrtdOf(firmware),
+    cfv: await cfvDigest(firmware),
+    secureBoot: secureBootEvents(secureBootVariables(bytes.subarray(dataOffset, dataOffset + rawSize))),
+    regions: sections
+      .filter(({ kind }) => kind === 'tdHob' || kind === 'tempMem')
+      .map(({ kind, gpa, size }) => ({ kind, gpa, size })),
+  };
+}
+
+/**
+ * The events of RTMR0, in order. Without the ACPI tables, which follow from every device of the machine, their three
+ * events have no digest.
+ * @throws DecodeError for tables that are not as QEMU writes them; AppraisalError `references` for impossible memory
+ */
+export function directRtmr0Events(
+  { cfv, secureBoot, regions }: TdxFirmware,
+  { memory, acpiTables }: TdxMachine,
+): ExpectedEvent[] {
+  const blobs = acpiTables === null ? null : { ...qemuAcpiBlobs(acpiTables), tables: acpiTables };
+  const unknown = new Uint8Array();
+  const events = rtmr0Events({
+    tdHob: sha384(qemuTdHob(regions, memory)),
+    cfv,
+    secureBoot,
+    acpi: {
+      loader: blobs === null ? unknown : sha384(blobs.loader),
+      rsdp: blobs === null ? unknown : sha384(blobs.rsdp),
+      tables: blobs === null ? unknown : sha384(blobs.tables),
+    },
+    bootOptions: [{ number: 0, digest: sha384(uiAppOption()) }],
+  });
+  return events.map(({ name, digest }) => ({ name, digest: digest === unknown ? null : digest }));
+}
