@@ -9,6 +9,7 @@ import type { Authenticated, HardwareOf } from './evidence/authenticated.ts';
 import { launchCommandLine, PREDICTED_REGISTERS, predictPcrs, type TpmLaunch } from './measure/index.ts';
 import type { ImageReference, References } from './references.ts';
 import type { BootStatement } from './statement.ts';
+import { appraiseLogged } from './tlog/logged.ts';
 import { allPassed, type Check, compared, notRun, type Verdict } from './verdict.ts';
 
 /**
@@ -29,6 +30,7 @@ export async function appraise(
     appraiseConfinement(statement, references),
     appraiseOwner(statement.owner, references),
     await appraiseDeployment(authenticated, references),
+    ...(await appraiseLogged(references)),
     ...appraiseDemands(authenticated, demands),
   ];
   return {

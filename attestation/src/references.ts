@@ -9,6 +9,7 @@ import type { SevSection } from './measure/ovmf.ts';
 import type { Vmm } from './measure/snp-vmsa.ts';
 import type { SnpProduct, TcbVersion } from './snp/product.ts';
 import { type Ed25519Text, VM_LAYERS, type VmLayer } from './statement.ts';
+import { type LoggedReferences, loggedSchema } from './tlog/release-log.ts';
 
 /** What a client must know of a base image to predict the registers of a TPM. */
 export interface ImageReference {
@@ -121,13 +122,16 @@ export interface References {
   readonly tdx?: readonly TdxReference[];
   /** Layers of confinement that workers may start without. Absent: none. Only for development. */
   readonly unsafeUnconfined?: readonly VmLayer[];
+  /** Release logs that images and policy have to be in. Absent: none is demanded. */
+  readonly logged?: LoggedReferences;
 }
 
 const sha256Text = z.templateLiteral(['sha256:', z.string().regex(/^[0-9a-f]{64}$/)]);
 const sha384Text = z.templateLiteral(['sha384:', z.string().regex(/^[0-9a-f]{96}$/)]);
 const ed25519Text = z.templateLiteral(['ed25519:', z.string().regex(/^[A-Za-z0-9_-]{43}$/)]);
 
-const imageSchema = z.strictObject({
+/** Shape of an {@link ImageReference}. */
+export const imageSchema: z.ZodType<ImageReference> = z.strictObject({
   id: sha256Text,
   uki: sha256Text,
   kernel: sha256Text,
@@ -220,6 +224,7 @@ const referencesSchema: z.ZodType<References> = z.strictObject({
   snp: z.array(snpSchema).max(16).exactOptional(),
   tdx: z.array(tdxSchema).max(64).exactOptional(),
   unsafeUnconfined: z.array(z.enum(VM_LAYERS)).max(VM_LAYERS.length).exactOptional(),
+  logged: loggedSchema.exactOptional(),
 });
 
 const LIMIT = 1024 * 1024;

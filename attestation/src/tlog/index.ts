@@ -1,6 +1,7 @@
 /** Transparency logs (C2SP): signed notes, checkpoints, tiles and proofs over RFC 6962 trees. */
 
 export { type Checkpoint, formatCheckpoint, parseCheckpoint } from './checkpoint.ts';
+export { appraiseLogged, readReleases, verifyContinues } from './logged.ts';
 export {
   cosignedText,
   formatNote,
@@ -15,6 +16,8 @@ export {
   verifyNote,
 } from './note.ts';
 export { formatLogProof, type LogProof, parseLogProof, verifyLogProof } from './proof.ts';
+export { encodeRelease, type ImageRelease, type PolicyRelease, parseRelease, type Release } from './release.ts';
+export type { LoggedReferences, ReleaseLog, SeenCheckpoint } from './release-log.ts';
 export {
   encodeEntries,
   entryBundle,

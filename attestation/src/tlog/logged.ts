@@ -1,0 +1,144 @@
+/** "In the log": whether everything that references accept was published in a release log (docs/release.md). */
+
+import { equalBytes, fromBase64 } from '../bytes.ts';
+import { encodeCanonical } from '../canonical.ts';
+import { parseDigest } from '../digest.ts';
+import { DecodeError, EvidenceError } from '../errors.ts';
+import { rootFromConsistency } from '../merkle.ts';
+import type { References } from '../references.ts';
+import { type Check, compared, notRun } from '../verdict.ts';
+import type { Checkpoint } from './checkpoint.ts';
+import { type NoteAlgorithm, type NoteKey, parseNoteKey } from './note.ts';
+import { parseLogProof, verifyLogProof } from './proof.ts';
+import { type ImageRelease, parseRelease, type Release } from './release.ts';
+import type { ReleaseLog } from './release-log.ts';
+
+/**
+ * One line of a verdict for the images and one for the policy: passed where everything that the references accept is in
+ * the log. What a machine runs is held against the references by other checks.
+ */
+export async function appraiseLogged(references: References): Promise<Check[]> {
+  const { images, policy } = references.logged ?? {};
+  return [
+    await appraiseLog('log.images', images, (releases) => {
+      const published = releases.filter((release) => release.kind === 'image');
+      return missingImages(references, published);
+    }),
+    await appraiseLog('log.policy', policy, (releases) =>
+      releases.some((release) => release.kind === 'policy' && release.policy === references.policy)
+        ? []
+        : [references.policy],
+    ),
+  ];
+}
+
+async function appraiseLog(
+  id: string,
+  log: ReleaseLog | undefined,
+  missing: (releases: readonly Release[]) => string[],
+): Promise<Check> {
+  if (log === undefined) return notRun(id, 'the references demand no release log');
+  try {
+    const { releases, checkpoint } = await readReleases(log);
+    const absent = missing(releases);
+    const where = `${checkpoint.origin} at ${checkpoint.size} entries`;
+    const known = log.seen === null ? 'no earlier checkpoint to compare with' : `continues ${log.seen.size} entries`;
+    const detail = absent.length === 0 ? `in ${where}, ${known}` : `not in ${where}: ${absent.join(', ')}`;
+    return compared(id, absent.length === 0, detail);
+  } catch (error) {
+    if (!(error instanceof EvidenceError) && !(error instanceof DecodeError)) throw error;
+    return compared(id, false, error.message);
+  }
+}
+
+/**
+ * The releases that a log's proofs show, and the checkpoint that they lead to.
+ * @throws EvidenceError `chain` unsigned, `signature`, `log` another tree than the one seen before, or two; DecodeError
+ */
+export async function readReleases(log: ReleaseLog): Promise<{ releases: Release[]; checkpoint: Checkpoint }> {
+  const keys = [keyOf(log.key, 'ed25519'), ...log.witnesses.map((key) => keyOf(key, 'cosignature/v1'))];
+  const entries = await Promise.all(log.proofs.map((proof) => readProof(proof, keys)));
+  const [first, ...others] = entries;
+  if (first === undefined) throw new EvidenceError('log', `no proof that anything is in ${keys[0]?.name}`);
+  const { checkpoint } = first;
+  for (const { checkpoint: other } of others) {
+    if (other.size !== checkpoint.size || !equalBytes(other.root, checkpoint.root)) {
+      throw new EvidenceError('log', `proofs lead to two trees of ${checkpoint.size} and ${other.size} entries`);
+    }
+  }
+  verifyContinues(checkpoint, log);
+  return { releases: entries.map(({ release }) => release), checkpoint };
+}
+
+/**
+ * Shows that a tree continues one seen before: nothing was taken out of it or changed.
+ * @throws EvidenceError `log` where it went back, or is another tree
+ */
+export function verifyContinues(
+  checkpoint: Pick<Checkpoint, 'size' | 'root'>,
+  { seen, consistency }: Pick<ReleaseLog, 'seen' | 'consistency'>,
+): void {
+  if (seen === null) return;
+  const old = parseDigest('sha256', seen.root);
+  const { size, root } = checkpoint;
+  if (size < seen.size) throw new EvidenceError('log', `the log went back from ${seen.size} to ${size} entries`);
+  if (seen.size === 0) return; // every tree continues the empty one
+  const led = rootFromConsistency(old, seen.size, size, consistency.map(fromBase64));
+  if (led === undefined || !equalBytes(led, root)) {
+    throw new EvidenceError(
+      'log',
+      `${size} entries do not continue the ${seen.size} seen before: another view of the log`,
+    );
+  }
+}
+
+async function readProof(
+  text: string,
+  keys: readonly NoteKey[],
+): Promise<{ release: Release; checkpoint: Checkpoint }> {
+  const entry = parseLogProof(text).extra;
+  if (entry === undefined) throw new DecodeError('syntax', 'log proof without its entry', 0);
+  const { checkpoint, signatures } = await verifyLogProof(text, entry, keys);
+  for (const key of keys) {
+    if (!signatures.some((one) => one.key === key)) {
+      throw new EvidenceError('chain', `${key.name}+${key.id} did not sign the checkpoint`);
+    }
+  }
+  const origin = keys[0]?.name;
+  if (checkpoint.origin !== origin) {
+    throw new EvidenceError('chain', `checkpoint of ${checkpoint.origin}, the key is for ${origin}`);
+  }
+  return { release: parseRelease(entry), checkpoint };
+}
+
+function keyOf(text: string, algorithm: NoteAlgorithm): NoteKey {
+  const key = parseNoteKey(text);
+  if (key.algorithm === algorithm) return key;
+  throw new DecodeError('version', `key of ${key.name} is for ${key.algorithm}, expected ${algorithm}`, 0);
+}
+
+/** What the references accept and no release says. Firmware is not ours to release, so no entry speaks of it. */
+function missingImages({ images, snp = [], tdx = [] }: References, releases: readonly ImageRelease[]): string[] {
+  const same = (a: unknown, b: unknown): boolean => equalBytes(encodeCanonical(a), encodeCanonical(b));
+  return [
+    ...images.filter((image) => !releases.some(({ reference }) => same(reference, image))).map(({ id }) => id),
+    ...snp
+      .filter(
+        ({ id, kernel, initrd, commandLine }) =>
+          !releases.some(({ reference, kernelFile }) =>
+            same(
+              { id, kernel, initrd, commandLine },
+              {
+                id: reference.id,
+                kernel: kernelFile,
+                initrd: reference.initrd,
+                commandLine: reference.commandLine,
+              },
+            ),
+          ),
+      )
+      .map(({ id }) => `${id} on SEV-SNP`),
+    // Entries hold no SHA-384 values: what RTMR1 and RTMR2 would be compared with is in no log yet.
+    ...tdx.map(({ id }) => `${id} on TDX, of which entries say nothing`),
+  ];
+}

@@ -1,0 +1,50 @@
+/** Release logs as references name them: whose they are, what was seen of them, and proofs (docs/release.md). */
+
+import * as z from 'zod';
+import type { DigestText } from '../digest.ts';
+
+/** A log that releases have to be in, with the proofs that they are. */
+export interface ReleaseLog {
+  /** Verifier key `name+id+key`; the name is the log's origin. */
+  readonly key: string;
+  /** Verifier keys of witnesses, each of which must have cosigned the checkpoint. Empty demands none. */
+  readonly witnesses: readonly string[];
+  /** A checkpoint of this log from before, which the new one has to continue; null where none was seen. */
+  readonly seen: SeenCheckpoint | null;
+  /** Consistency proof from the checkpoint seen: hashes in base64. Empty where none was seen, or the same one. */
+  readonly consistency: readonly string[];
+  /** C2SP tlog-proofs with the entry as their extra data, all to one checkpoint. */
+  readonly proofs: readonly string[];
+}
+
+/** Size and root of a tree, as remembered. */
+export interface SeenCheckpoint {
+  readonly size: number;
+  readonly root: DigestText<'sha256'>;
+}
+
+/** Which releases have to be in which log. Absent demands nothing, and the verdict says so. */
+export interface LoggedReferences {
+  readonly images?: ReleaseLog;
+  readonly policy?: ReleaseLog;
+}
+
+const noteKeyText = z.string().max(512);
+const logSchema: z.ZodType<ReleaseLog> = z.strictObject({
+  key: noteKeyText,
+  witnesses: z.array(noteKeyText).max(16),
+  seen: z
+    .strictObject({
+      size: z.int().min(0),
+      root: z.templateLiteral(['sha256:', z.string().regex(/^[0-9a-f]{64}$/)]),
+    })
+    .nullable(),
+  consistency: z.array(z.base64().max(44)).max(64),
+  proofs: z.array(z.string().max(1 << 18)).max(64),
+});
+
+/** Shape of {@link LoggedReferences} inside a references file. */
+export const loggedSchema: z.ZodType<LoggedReferences> = z.strictObject({
+  images: logSchema.exactOptional(),
+  policy: logSchema.exactOptional(),
+});

@@ -1,0 +1,57 @@
+/** Releases: what an entry of a release log says (docs/release.md). Entries are canonical JSON. */
+
+import * as z from 'zod';
+import { decodeCanonical, encodeCanonical } from '../canonical.ts';
+import type { DigestText } from '../digest.ts';
+import { type ImageReference, imageSchema } from '../references.ts';
+
+/** A base image: its manifest file, and the values that clients compare with. */
+export interface ImageRelease {
+  readonly enclaim: 'release/1';
+  readonly kind: 'image';
+  /** SHA-256 of the manifest file. */
+  readonly manifest: DigestText<'sha256'>;
+  readonly reference: ImageReference;
+  /** SHA-256 of the kernel file, for platforms that are handed kernel and initrd apart. */
+  readonly kernelFile: DigestText<'sha256'>;
+}
+
+/** A policy. */
+export interface PolicyRelease {
+  readonly enclaim: 'release/1';
+  readonly kind: 'policy';
+  readonly policy: DigestText<'sha384'>;
+}
+
+/** What an entry says. **Trust**: of whoever holds the log's key; that it was said to everybody alike, the log shows. */
+export type Release = ImageRelease | PolicyRelease;
+
+/** Largest entry in bytes: tiles give each a length of two bytes. */
+const LIMIT = 0xffff;
+
+const enclaim = z.literal('release/1');
+const sha256 = z.templateLiteral(['sha256:', z.string().regex(/^[0-9a-f]{64}$/)]);
+const releaseSchema: z.ZodType<Release> = z.discriminatedUnion('kind', [
+  z.strictObject({
+    enclaim,
+    kind: z.literal('image'),
+    manifest: sha256,
+    reference: imageSchema,
+    kernelFile: sha256,
+  }),
+  z.strictObject({
+    enclaim,
+    kind: z.literal('policy'),
+    policy: z.templateLiteral(['sha384:', z.string().regex(/^[0-9a-f]{96}$/)]),
+  }),
+]);
+
+/** The bytes of an entry. */
+export function encodeRelease(release: Release): Uint8Array {
+  return encodeCanonical(releaseSchema.parse(release));
+}
+
+/** Reads an entry. @throws DecodeError `range`, `syntax`, `canonical` */
+export function parseRelease(bytes: Uint8Array): Release {
+  return decodeCanonical(releaseSchema, bytes, LIMIT);
+}
