@@ -13,6 +13,7 @@ import { createServer, type TLSSocket } from 'node:tls';
 import { create, fromBinary, fromJson, type JsonValue, toBinary, toJson } from '@bufbuild/protobuf';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { Calls } from '../runtime/src/calls.ts';
+import { anchorTime, BootClock } from '../runtime/src/clock.ts';
 import { makeBootKeys } from '../runtime/src/keys.ts';
 import { RecordLog } from '../runtime/src/log.ts';
 import { rawMethod } from '../runtime/src/raw-service.ts';
@@ -156,9 +157,10 @@ async function through(calls: Calls, bytes: Buffer): Promise<Buffer> {
 }
 
 const json = (bytes: Buffer): JsonValue => toJson(input, fromBinary(input, bytes));
-const labelled = new Calls({ admission, pool, log: memory, receipts: unsigned, boot });
-const recorded = new Calls({ admission, pool, log, receipts: unsigned, boot });
-const receipted = new Calls({ admission, pool, log, receipts: new ReceiptSigner(keys.signReceipts), boot });
+const clock = new BootClock(anchorTime());
+const labelled = new Calls({ admission, pool, log: memory, receipts: unsigned, boot, clock });
+const recorded = new Calls({ admission, pool, log, receipts: unsigned, boot, clock });
+const receipted = new Calls({ admission, pool, log, receipts: new ReceiptSigner(keys.signReceipts), boot, clock });
 const granted = {
   time: new Date().toISOString(),
   id: 'id',

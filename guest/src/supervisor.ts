@@ -5,6 +5,7 @@ import { Socket } from 'node:net';
 import { fromBase64, toBase64, u32be, utf8 } from '@enclaim/attestation/bytes';
 import { labelled } from '@enclaim/attestation/digest';
 import { POLICY_REGISTER } from '@enclaim/attestation/measure';
+import type { TimeAnchor } from '@enclaim/runtime/clock';
 import { CONTROL_LIMIT, type FromRuntime, parseFromRuntime, type ToRuntime } from '@enclaim/runtime/control';
 import { encodeFrame, FrameReader } from '@enclaim/runtime/frames';
 import { type MeasuredApp, measureApp } from './app.ts';
@@ -26,6 +27,7 @@ import {
   spawnConfined,
 } from './linux/index.ts';
 import { Refusal } from './refusal.ts';
+import { readTime } from './time.ts';
 import { type Attester, openAttester, openTpmDevice } from './tpm/index.ts';
 
 const NODE = '/usr/bin/node';
@@ -57,11 +59,12 @@ export async function supervise(): Promise<void> {
   const network = configureNetwork({ source: commandLine.address });
   network.catch(() => {}); // awaited below; a refusal that comes first must not be hidden by this one
   const attester = await openAttester(await openTpmDevice());
+  const time = await refusable(attester, async () => readTime());
   const app = await refusable(attester, () => measureApp(requiredDisk('app'), commandLine.policy, attester));
   say(`guest: measured policy ${app.policyDigest}`);
   const { address } = await network;
   say(`guest: network ${address}`);
-  await refusable(attester, () => startRuntime(app, attester, commandLine, requiredDisk('state')));
+  await refusable(attester, () => startRuntime(app, attester, commandLine, requiredDisk('state'), time));
 }
 
 function say(line: string): void {
@@ -91,6 +94,7 @@ async function startRuntime(
   attester: Attester,
   commandLine: CommandLine,
   state: Disk,
+  time: TimeAnchor,
 ): Promise<void> {
   const [ours, theirs] = socketPair();
   chownSync(state.path, UID.runtime, UID.runtime);
@@ -106,7 +110,7 @@ async function startRuntime(
   closeSync(theirs);
   const link = new RuntimeLink(new Socket({ fd: ours, readable: true, writable: true }), attester);
   void runtime.exit.then(({ code, signal }) => link.fail(`the runtime ended with ${signal ?? code}`));
-  link.tell(bootMessage(app, attester, commandLine, state));
+  link.tell(bootMessage(app, attester, commandLine, state, time));
   await link.serving;
 }
 
@@ -115,6 +119,7 @@ function bootMessage(
   attester: Attester,
   commandLine: CommandLine,
   state: Disk,
+  time: TimeAnchor,
 ): ToRuntime {
   const { ekCertificate } = attester;
   return {
@@ -136,6 +141,7 @@ function bootMessage(
     log: { path: state.path, capacity: state.size },
     workers: { path: `${WORKER_FOLDER}/workers.sock`, size: WORKERS },
     port: PORT,
+    time,
   };
 }
 

@@ -22,6 +22,7 @@ import {
 } from '@enclaim/policy-schema/admission';
 import type { Admission } from './admission.ts';
 import { freshBytes, freshHex } from './chance.ts';
+import type { BootClock } from './clock.ts';
 import { Commitment } from './commitment.ts';
 import { CallContext, type Collections, type Verdict } from './context.ts';
 import { type RefusalCode, RefusalError } from './errors.ts';
@@ -94,6 +95,7 @@ export interface CallsOptions {
   readonly receipts: Pick<ReceiptSigner, 'sign'>;
   /** Digest of the boot statement, 32 bytes. */
   readonly boot: Uint8Array;
+  readonly clock: Pick<BootClock, 'text'>;
 }
 
 /** The methods of one policy, at work. */
@@ -200,7 +202,7 @@ class RunningCall {
           reads: rule.reads,
           stores: rule.stores,
           releases: [],
-          time: new Date().toISOString(),
+          time: this.#options.clock.text(),
           id: freshHex(16),
           seed: freshHex(32),
         },
@@ -234,7 +236,7 @@ class RunningCall {
       decision: { result, label: this.#context.label, returned: [...this.#returned].sort() },
       sequence,
       record: digestText('sha256', hash),
-      time: new Date().toISOString(),
+      time: this.#options.clock.text(),
     };
     return { body, durable };
   }
@@ -370,7 +372,7 @@ class RunningCall {
     return this.#options.log.place({
       v: 1,
       id: freshHex(16),
-      time: new Date().toISOString(),
+      time: this.#options.clock.text(),
       timeStrength: 'host',
       layer: 'runtime',
       system: policy.system.name,

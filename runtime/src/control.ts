@@ -1,6 +1,7 @@
 /** What supervisor and runtime say to each other: the supervisor holds the hardware, the runtime asks for its use. */
 
 import * as z from 'zod';
+import type { TimeAnchor } from './clock.ts';
 
 /** Largest frame in bytes: the bundle travels in one, as base64. */
 export const CONTROL_LIMIT: number = 96 * 1024 * 1024;
@@ -31,6 +32,8 @@ export interface BootMessage {
   /** Unix socket on which workers come in. */
   readonly workers: { readonly path: string; readonly size: number };
   readonly port: number;
+  /** When this boot began: read by the supervisor before it trusted anything else of the host. */
+  readonly time: TimeAnchor;
 }
 
 /** What the supervisor says. */

@@ -1,5 +1,6 @@
 /** Inside the VM, no hardware: admission, confinement, flow rules, log, gRPC, quote batching. */
 
+export { anchorTime, BootClock, type TimeAnchor } from './clock.ts';
 export { type RefusalCode, RefusalError } from './errors.ts';
 export type { AttestingPlatform, HardwareEvidence } from './platform.ts';
 export { type Runtime, type RuntimeOptions, startRuntime } from './runtime.ts';

@@ -16,6 +16,8 @@ export interface LogHead {
   readonly size: number;
   /** Hash of the last record; 32 zero bytes where there is none. */
   readonly hash: Uint8Array;
+  /** Time of the last record. */
+  readonly time: string | null;
 }
 
 /** A record that has its place in the chain. */
@@ -67,12 +69,12 @@ export class RecordLog {
    * @param capacity bytes that the file or device may hold
    */
   static async open(device: Device, capacity: number): Promise<RecordLog> {
-    let head: LogHead = { size: 0, hash: ZERO_HASH };
+    let head: LogHead = { size: 0, hash: ZERO_HASH, time: null };
     let at = 0;
     for await (const frame of frames(device, capacity)) {
-      const hash = followed(frame, head);
-      if (hash === undefined) break;
-      head = { size: head.size + 1, hash };
+      const next = followed(frame, head);
+      if (next === undefined) break;
+      head = next;
       at += PREFIX + frame.length;
     }
     return new RecordLog(device, capacity, head, at, await isWritten(device, at, capacity));
@@ -97,7 +99,7 @@ export class RecordLog {
       throw new RefusalError('log', `the log is full: ${this.#capacity} bytes, ${this.#head.size} records`);
     }
     const hash = recordHash(bytes);
-    this.#head = { size: this.#head.size + 1, hash };
+    this.#head = { size: this.#head.size + 1, hash, time: entry.time };
     this.#end = end;
     return { hash, durable: this.#batcher.add(concat(u32be(bytes.length), bytes)) };
   }
@@ -145,11 +147,12 @@ async function isWritten(device: Device, at: number, capacity: number): Promise<
   return buffer.subarray(0, bytesRead).some((byte) => byte !== 0);
 }
 
-/** The hash of a frame that continues the chain at `head`, else undefined. */
-function followed(frame: Uint8Array, head: LogHead): Uint8Array | undefined {
+/** The head after a frame that continues the chain at `head`, else undefined. */
+function followed(frame: Uint8Array, head: LogHead): LogHead | undefined {
   try {
     const record = decodeRecord(frame);
-    return record.prev === `sha256:${toHex(head.hash)}` ? recordHash(frame) : undefined;
+    if (record.prev !== `sha256:${toHex(head.hash)}`) return undefined;
+    return { size: head.size + 1, hash: recordHash(frame), time: record.time };
   } catch {
     return undefined;
   }

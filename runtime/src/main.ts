@@ -149,6 +149,7 @@ async function main(): Promise<void> {
       log: { device: await openDevice(boot.log.path), capacity: boot.log.capacity },
       workers: { factory: await workerFactory(supervisor, workers.path), size: workers.size, missing: [] },
       listen: { host: '0.0.0.0', port: boot.port },
+      time: boot.time,
     });
     supervisor.say({ kind: 'serving', exposed: admission.exposed.length, withheld: admission.withheld.length });
   } catch (error) {

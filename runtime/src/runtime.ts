@@ -9,6 +9,7 @@ import { type BootStatement, bootDigest, encodeStatement, type VmLayer } from '@
 import type { PolicyDigest } from '@enclaim/policy-schema/admission';
 import { type Admission, admit } from './admission.ts';
 import { Calls } from './calls.ts';
+import { anchorTime, BootClock, type TimeAnchor } from './clock.ts';
 import type { Device } from './device.ts';
 import { type Attested, evidenceFor } from './handshake.ts';
 import { type BootKeys, makeBootKeys } from './keys.ts';
@@ -42,6 +43,8 @@ export interface RuntimeOptions {
     readonly missing: readonly VmLayer[];
   };
   readonly listen: { readonly host: string; readonly port: number };
+  /** When this boot began, by the host's clock; by default now. */
+  readonly time?: TimeAnchor;
 }
 
 /** A runtime that serves. */
@@ -62,14 +65,17 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   const admission = admit(bundle.policy, bundle.descriptors, bundle.policyDigest);
   const keys = makeBootKeys();
   const log = await RecordLog.open(options.log.device, options.log.capacity);
-  const statement = bootStatement(options, admission, keys, log);
+  const clock = new BootClock(options.time ?? anchorTime());
+  // The newest record was written before this boot: no later one may be older than it.
+  if (log.head.time !== null) clock.notBefore(Date.parse(log.head.time));
+  const statement = bootStatement(options, admission, keys, log, clock);
   const statementBytes = encodeStatement(statement);
   const boot = bootDigest(statementBytes);
   await using started = new AsyncDisposableStack();
   const bundled = handlersOf(bundle.handlers, admission);
   const pool = started.adopt(await WorkerPool.start(options.workers, bundled), (it) => it.close());
   const batcher = new QuoteBatcher((root) => platform.sign(root, boot));
-  const calls = new Calls({ admission, pool, log, receipts: new ReceiptSigner(keys.signReceipts), boot });
+  const calls = new Calls({ admission, pool, log, receipts: new ReceiptSigner(keys.signReceipts), boot, clock });
   const { spkiDigest } = keys.tls;
   const attested = { platform, batcher, statement: statementBytes, policy: bundle.policy, spkiDigest };
   // The first quote shows that the platform can attest at all; until then health says NOT_SERVING.
@@ -95,6 +101,7 @@ function bootStatement(
   admission: Admission,
   keys: BootKeys,
   log: RecordLog,
+  clock: BootClock,
 ): BootStatement {
   const digestOf = (bytes: Uint8Array | null) => (bytes === null ? null : digestText('sha256', sha256(bytes)));
   const { ak, ek, ekCertificate } = platform.device;
@@ -116,7 +123,7 @@ function bootStatement(
     },
     unconfined: workers.missing,
     owner: ownerKey === 'none' ? null : ownerKey,
-    started: { at: new Date().toISOString(), strength: 'host' },
+    started: { at: clock.text(), strength: 'host' },
   };
 }
 

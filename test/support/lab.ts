@@ -13,6 +13,7 @@ import {
 } from '@enclaim/policy-schema';
 import { type Admission, admit } from '../../runtime/src/admission.ts';
 import { type Answer, Calls as WholeCalls } from '../../runtime/src/calls.ts';
+import { anchorTime, BootClock } from '../../runtime/src/clock.ts';
 import type { Entry } from '../../runtime/src/log.ts';
 import { ReceiptSigner } from '../../runtime/src/receipts.ts';
 import { WorkerPool } from '../../runtime/src/worker/pool.ts';
@@ -139,7 +140,8 @@ export async function openLab({
     { code, methods },
   );
   const receipts = new ReceiptSigner(() => new Uint8Array(64));
-  const calls = new Calls({ admission, pool, log, receipts, boot: new Uint8Array(32) });
+  const clock = new BootClock(anchorTime());
+  const calls = new Calls({ admission, pool, log, receipts, boot: new Uint8Array(32), clock });
   return {
     admission,
     pool,

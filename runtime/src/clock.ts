@@ -1,0 +1,46 @@
+/** Time within one boot: the host's word, taken once, and from then on the kernel's own count. */
+
+/** One instant on two scales, in milliseconds. */
+export interface TimeAnchor {
+  /** Since 1970 began. **Trust**: the host's word. */
+  readonly wall: number;
+  /** On the kernel's monotonic clock, which every process of a machine shares and nobody can set. */
+  readonly monotonic: number;
+}
+
+/** This instant. */
+export function anchorTime(): TimeAnchor {
+  return { wall: Date.now(), monotonic: monotonic() };
+}
+
+/**
+ * A clock that never goes back, whatever happens to the machine's clock after the anchor was taken. How fast it goes is up to
+ * the host, who can also let the machine stand still: what depends on a date says `host` for the strength of its time.
+ */
+export class BootClock {
+  /** Milliseconds between the two scales; it only grows. */
+  #offset: number;
+
+  constructor({ wall, monotonic: then }: TimeAnchor) {
+    this.#offset = wall - then;
+  }
+
+  /** Milliseconds since 1970 began. */
+  now(): number {
+    return Math.floor(monotonic() + this.#offset);
+  }
+
+  /** Now, as RFC 3339 in UTC with milliseconds. */
+  text(): string {
+    return new Date(this.now()).toISOString();
+  }
+
+  /** Moves the clock forward to `wall` where it stands before it: an instant that is known to have passed. */
+  notBefore(wall: number): void {
+    this.#offset += Math.max(0, wall - this.now());
+  }
+}
+
+function monotonic(): number {
+  return Number(process.hrtime.bigint()) / 1e6;
+}

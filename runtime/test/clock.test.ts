@@ -1,0 +1,51 @@
+/** Time never goes back within a boot, whatever becomes of the machine's clock. */
+
+import assert from 'node:assert/strict';
+import { mock, test } from 'node:test';
+import { anchorTime, BootClock } from '../src/clock.ts';
+
+const YEAR = 365 * 86_400_000;
+
+test('is the time of the anchor, going on', () => {
+  const before = Date.now();
+  const clock = new BootClock(anchorTime());
+  const read = clock.now();
+  assert.ok(read >= before - 1 && read <= Date.now() + 1, `${read} at ${before}`);
+  assert.equal(new Date(clock.text()).toISOString(), clock.text());
+});
+
+test('a clock that was read before tells the same time in another process', () => {
+  const { wall, monotonic } = anchorTime();
+  const elder = new BootClock({ wall: wall - YEAR, monotonic: monotonic - 5000 });
+  assert.ok(Math.abs(elder.now() - (wall - YEAR + 5000)) < 1000);
+});
+
+for (const [name, jump] of [
+  ['back', -YEAR],
+  ['forward', YEAR],
+] as const) {
+  test(`goes on where the machine's clock jumps ${name}`, () => {
+    const clock = new BootClock(anchorTime());
+    const before = clock.now();
+    const honest = Date.now();
+    mock.timers.enable({ apis: ['Date'], now: honest + jump });
+    try {
+      assert.ok(Math.abs(Date.now() - honest - jump) < 1000, 'the jump happened');
+      const after = clock.now();
+      assert.ok(after >= before && after < before + 60_000, `${after} after ${before}`);
+    } finally {
+      mock.timers.reset();
+    }
+  });
+}
+
+test('is moved forward, never back, by what is known to have passed', () => {
+  const clock = new BootClock(anchorTime());
+  const start = clock.now();
+  clock.notBefore(start - YEAR);
+  assert.ok(clock.now() - start < 60_000 && clock.now() >= start);
+  clock.notBefore(start + YEAR);
+  assert.ok(clock.now() >= start + YEAR);
+  clock.notBefore(start);
+  assert.ok(clock.now() >= start + YEAR);
+});
