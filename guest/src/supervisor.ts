@@ -10,12 +10,13 @@ import { CONTROL_LIMIT, type FromRuntime, parseFromRuntime, type ToRuntime } fro
 import { encodeFrame, FrameReader } from '@enclaim/runtime/frames';
 import { type MeasuredApp, measureApp } from './app.ts';
 import {
+  awaitDisk,
   type CommandLine,
   type ConfinedChild,
   configureNetwork,
   connectUnix,
   type Disk,
-  findDisk,
+  LinuxError,
   loadModules,
   makeCgroup,
   mountBase,
@@ -60,21 +61,26 @@ export async function supervise(): Promise<void> {
   network.catch(() => {}); // awaited below; a refusal that comes first must not be hidden by this one
   const attester = await openAttester(await openTpmDevice());
   const time = await refusable(attester, async () => readTime());
-  const app = await refusable(attester, () => measureApp(requiredDisk('app'), commandLine.policy, attester));
+  const app = await refusable(attester, async () =>
+    measureApp(await requiredDisk('app'), commandLine.policy, attester),
+  );
   say(`guest: measured policy ${app.policyDigest}`);
   const { address } = await network;
   say(`guest: network ${address}`);
-  await refusable(attester, () => startRuntime(app, attester, commandLine, requiredDisk('state'), time));
+  await refusable(attester, async () => startRuntime(app, attester, commandLine, await requiredDisk('state'), time));
 }
 
 function say(line: string): void {
   process.stdout.write(`enclaim: ${line}\n`);
 }
 
-function requiredDisk(serial: string): Disk {
-  const disk = findDisk(serial);
-  if (disk === undefined) throw new Refusal('disk', `no disk with serial ${serial}`);
-  return disk;
+async function requiredDisk(use: string): Promise<Disk> {
+  try {
+    return await awaitDisk(use);
+  } catch (cause) {
+    if (!(cause instanceof LinuxError)) throw cause;
+    throw new Refusal('disk', cause.message, { cause });
+  }
 }
 
 /** Runs a step; a refusal of it goes into the policy register too, so that no later quote can deny it. */

@@ -7,7 +7,7 @@ export {
   parseCommandLine,
   readCommandLine,
 } from './command-line.ts';
-export { type Disk, findDisk } from './disk.ts';
+export { awaitDisk, type Disk, findDisk } from './disk.ts';
 export { type ErrnoName, LinuxError } from './error.ts';
 export { restrictForGood } from './limits.ts';
 export { type KernelModule, loadModules } from './modules.ts';
