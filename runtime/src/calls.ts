@@ -55,6 +55,9 @@ const REFUSALS: Readonly<Record<RefusalCode, readonly [status: number, result: '
     flow: [STATUS.permissionDenied, 'deny', 'no-undisclosed-recipients'],
     leak: [STATUS.failedPrecondition, 'deny', 'no-leakage'],
     grant: [STATUS.permissionDenied, 'deny', 'no-undisclosed-recipients'],
+    assurance: [STATUS.failedPrecondition, 'deny', 'subprocessors-assured'],
+    sovereignty: [STATUS.failedPrecondition, 'deny', 'local-first'],
+    peer: [STATUS.unavailable, 'error', 'no-undisclosed-recipients'],
     budget: [STATUS.resourceExhausted, 'error', 'bounded-resources'],
     worker: [STATUS.internal, 'error'],
     log: [STATUS.unavailable, 'error', 'access-logged'],
@@ -242,7 +245,7 @@ class RunningCall {
   }
 
   /** What the caller is told of a refusal: the sentence of the policy, never the data. */
-  info({ code, pointer }: RefusalError): { reason: string; metadata: Record<string, string> } {
+  info({ code, pointer, figures }: RefusalError): { reason: string; metadata: Record<string, string> } {
     const claim = this.#claimOf(code);
     return {
       reason: code.toUpperCase(),
@@ -251,6 +254,7 @@ class RunningCall {
         policy: this.#options.admission.digest,
         ...(claim !== null && { claim }),
         ...(pointer !== null && { rule: pointer.split('/').slice(0, 3).join('/'), pointer }),
+        ...Object.fromEntries(Object.entries(figures).map(([name, value]) => [name, String(value)])),
       },
     };
   }

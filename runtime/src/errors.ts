@@ -10,6 +10,9 @@ export type RefusalCode =
   | 'flow' // data would reach a sink that is not cleared for it
   | 'leak' // a detector found what must not leave whatever its label
   | 'grant' // the handler asked for something its method was not granted
+  | 'assurance' // nobody vouches for a subprocessor any more
+  | 'sovereignty' // the call would depend on others more than the policy lets it
+  | 'peer' // a subprocessor was not reached, is somebody else, or answered badly
   | 'budget' // time, memory or queue ran out
   | 'worker' // the handler's process broke a rule or died
   | 'log' // the record could not be made durable
@@ -21,10 +24,17 @@ export class RefusalError extends Error {
   readonly code: RefusalCode;
   /** JSON pointer into the policy, where a rule of it decided. */
   readonly pointer: string | null;
+  /** The arithmetic of the decision, where there is one: counts and limits by name. */
+  readonly figures: Readonly<Record<string, number>>;
 
-  constructor(code: RefusalCode, message: string, options?: ErrorOptions & { pointer?: string }) {
+  constructor(
+    code: RefusalCode,
+    message: string,
+    options: ErrorOptions & { pointer?: string; figures?: Readonly<Record<string, number>> } = {},
+  ) {
     super(message, options);
     this.code = code;
-    this.pointer = options?.pointer ?? null;
+    this.pointer = options.pointer ?? null;
+    this.figures = options.figures ?? {};
   }
 }
