@@ -16,6 +16,7 @@ import { register as registerPolicy } from './policy/policy.ts';
 import { register as registerTest } from './policy/test.ts';
 import { register as registerProxy } from './proxy.ts';
 import { register as registerReferences } from './references.ts';
+import { register as registerRelease } from './release.ts';
 import { report } from './report.ts';
 import { register as registerRun } from './run.ts';
 import { register as registerVerify } from './verify.ts';
@@ -37,6 +38,7 @@ for (const register of [
   registerBundle,
   registerRun,
   registerReferences,
+  registerRelease,
   registerDeployment,
   registerCall,
   registerProxy,

@@ -27,7 +27,11 @@ export type ImageErrorCode =
   /** Something does not fit its format's limit. */
   | 'too-large'
   /** An output could not be written. */
-  | 'output-failed';
+  | 'output-failed'
+  /** A release log is damaged, is not the one that its key signed last, or lacks what is asked for. */
+  | 'log-invalid'
+  /** Somebody else writes to the release log. */
+  | 'log-busy';
 
 /** Thrown by everything in this room; `cause` is kept. */
 export class ImageError extends Error {

@@ -23,4 +23,15 @@ export { writeImage } from './image-folder.ts';
 export { formatLock, type Lock, type LockedDeb, type LockedInput, type LockedNpm, parseLock } from './lock.ts';
 export { formatManifest, type Manifest, manifestJsonSchema, parseManifest } from './manifest.ts';
 export { compileProtos } from './protos.ts';
+export {
+  appendReleases,
+  createReleaseLog,
+  type LogSigner,
+  nameOf,
+  proveContinues,
+  proveRelease,
+  type ReleaseDocument,
+  type ReleaseFolder,
+  readReleaseLog,
+} from './release-log.ts';
 export { type LockChange, updateLock } from './update.ts';

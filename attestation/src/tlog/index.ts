@@ -1,7 +1,7 @@
 /** Transparency logs (C2SP): signed notes, checkpoints, tiles and proofs over RFC 6962 trees. */
 
 export { type Checkpoint, formatCheckpoint, parseCheckpoint } from './checkpoint.ts';
-export { appraiseLogged, readReleases, verifyContinues } from './logged.ts';
+export { appraiseLogged, readReleases, releaseKeys, verifyContinues } from './logged.ts';
 export {
   cosignedText,
   formatNote,

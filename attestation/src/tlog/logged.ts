@@ -56,7 +56,7 @@ async function appraiseLog(
  * @throws EvidenceError `chain` unsigned, `signature`, `log` another tree than the one seen before, or two; DecodeError
  */
 export async function readReleases(log: ReleaseLog): Promise<{ releases: Release[]; checkpoint: Checkpoint }> {
-  const keys = [keyOf(log.key, 'ed25519'), ...log.witnesses.map((key) => keyOf(key, 'cosignature/v1'))];
+  const keys = releaseKeys(log);
   const entries = await Promise.all(log.proofs.map((proof) => readProof(proof, keys)));
   const [first, ...others] = entries;
   if (first === undefined) throw new EvidenceError('log', `no proof that anything is in ${keys[0]?.name}`);
@@ -109,6 +109,11 @@ async function readProof(
     throw new EvidenceError('chain', `checkpoint of ${checkpoint.origin}, the key is for ${origin}`);
   }
   return { release: parseRelease(entry), checkpoint };
+}
+
+/** The keys that must sign a log's checkpoints: the log's own, then those of its witnesses. @throws DecodeError */
+export function releaseKeys({ key, witnesses }: Pick<ReleaseLog, 'key' | 'witnesses'>): NoteKey[] {
+  return [keyOf(key, 'ed25519'), ...witnesses.map((witness) => keyOf(witness, 'cosignature/v1'))];
 }
 
 function keyOf(text: string, algorithm: NoteAlgorithm): NoteKey {

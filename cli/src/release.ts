@@ -1,0 +1,216 @@
+/** `enclaim release`: a public log of base images and policies, and proofs that something is in it. */
+
+import { createPublicKey, sign } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { parseReferences } from '@enclaim/attestation';
+import { equalBytes } from '@enclaim/attestation/bytes';
+import { digestText, sha256 } from '@enclaim/attestation/digest';
+import {
+  appraiseLogged,
+  encodeRelease,
+  formatNoteKey,
+  noteKey,
+  parseCheckpoint,
+  parseRelease,
+  type Release,
+  type ReleaseLog,
+  readReleases,
+  releaseKeys,
+  type SeenCheckpoint,
+  verifyNote,
+} from '@enclaim/attestation/tlog';
+import {
+  appendReleases,
+  createReleaseLog,
+  type LogSigner,
+  nameOf,
+  parseManifest,
+  proveContinues,
+  proveRelease,
+  type ReleaseDocument,
+  readReleaseLog,
+} from '@enclaim/image';
+import { canonicalPolicy, digestOfCanonical, parsePolicy } from '@enclaim/policy-schema';
+import type { Command } from 'commander';
+import { collect, readEd25519, readInput, writeOutput } from './input.ts';
+import { UsageError } from './usage-error.ts';
+
+interface SignOptions {
+  readonly log: string;
+  readonly key: string;
+}
+
+interface KeyOptions {
+  readonly logKey: string;
+  readonly witness: string[];
+  readonly seen?: string;
+}
+
+/** Where a file's proof is written and looked for. */
+const PROOF = '.tlog-proof';
+
+export function register(program: Command): void {
+  const release = program.command('release').description('Publish base images and policies in a log that only grows');
+  release
+    .command('init')
+    .description('Begin a log; prints the key that clients verify with')
+    .requiredOption('--log <folder>', 'folder of the log, to be published as it is')
+    .requiredOption('--key <pem>', 'Ed25519 private key (PKCS #8) of the log')
+    .requiredOption('--origin <name>', 'name of the log, such as example.com/releases')
+    .action(init);
+  release
+    .command('add')
+    .description(`Add manifests and policies, and write the proof of each beside it (FILE${PROOF})`)
+    .argument('<file...>', 'manifest.json of a base image, or a policy')
+    .requiredOption('--log <folder>', 'folder of the log')
+    .requiredOption('--key <pem>', 'private key of the log; PEM.origin and PEM.signed lie beside it')
+    .action(add);
+  withKeys(release.command('check'))
+    .description('Verify a whole log, and that it continues a checkpoint seen before; lists its entries')
+    .argument('<folder>', 'folder of the log')
+    .action(check);
+  withKeys(release.command('verify'))
+    .description(`Verify offline that a manifest or policy is in the log, by its proof`)
+    .argument('<file>', 'manifest.json of a base image, or a policy')
+    .option('--proof <file>', `by default FILE${PROOF}`)
+    .option('--log <folder>', 'folder of the log; needed with --seen, for the proof that it was continued')
+    .action(verify);
+  withKeys(release.command('demand'))
+    .description('Make references demand that everything they accept is in the log')
+    .argument('<references>', 'references.json')
+    .requiredOption('--log <folder>', 'folder of the log')
+    .option('--only <what>', 'images or policy; by default both')
+    .requiredOption('-o, --out <file>', 'where to write')
+    .action(demand);
+}
+
+function withKeys(command: Command): Command {
+  return command
+    .requiredOption('--log-key <key>', 'verifier key of the log (name+id+key)')
+    .option('--witness <key>', 'verifier key of a witness that must have cosigned; repeatable', collect, [])
+    .option('--seen <file>', 'a checkpoint of this log that was seen before');
+}
+
+async function init({ log, key, origin }: SignOptions & { origin: string }): Promise<void> {
+  const signer = await signerOf(key, origin);
+  await createReleaseLog(log, signer);
+  await writeOutput(`${key}.origin`, `${origin}\n`);
+  console.log(formatNoteKey(signer.key));
+}
+
+async function add(files: readonly string[], { log, key }: SignOptions): Promise<void> {
+  const origin = await readFile(`${key}.origin`, 'utf8').catch((cause) => {
+    throw new UsageError(`${key}.origin cannot be read: enclaim release init writes it`, { cause });
+  });
+  const documents = await Promise.all(files.map(readDocument));
+  const folder = await appendReleases(log, documents, await signerOf(key, origin.trimEnd()));
+  for (const [index, file] of files.entries()) {
+    const { release } = documents[index] as ReleaseDocument;
+    await writeOutput(`${file}${PROOF}`, proveRelease(folder, release));
+    console.log(`${file}: ${nameOf(release)}`);
+  }
+  console.error(`release: ${folder.checkpoint.size} entries in ${folder.checkpoint.origin}`);
+}
+
+async function check(folder: string, options: KeyOptions): Promise<void> {
+  const log = await readReleaseLog(folder, releaseKeys(anchorOf(options)));
+  const seen = await readSeen(options);
+  if (seen !== null) await proveContinues(log, seen);
+  for (const entry of log.entries) console.log(nameOf(parseRelease(entry)));
+  const known = seen === null ? 'no earlier checkpoint was given' : `continues the ${seen.size} seen before`;
+  console.error(`release: ${log.checkpoint.size} entries in ${log.checkpoint.origin}; ${known}`);
+}
+
+async function verify(file: string, options: KeyOptions & { proof?: string; log?: string }): Promise<void> {
+  const { release } = await readDocument(file);
+  const proof = Buffer.from(await readInput(options.proof ?? `${file}${PROOF}`)).toString('utf8');
+  const { releases, checkpoint } = await readReleases({
+    ...anchorOf(options),
+    seen: null,
+    consistency: [],
+    proofs: [proof],
+  });
+  if (!releases.some((one) => equalBytes(encodeRelease(one), encodeRelease(release)))) {
+    throw new UsageError(`${file} is ${nameOf(release)}; the proof is for ${releases.map(nameOf).join()}`);
+  }
+  const seen = await readSeen(options);
+  if (seen !== null) {
+    if (options.log === undefined) throw new UsageError('--seen needs --log: the proof that the log was continued');
+    await proveContinues(await readReleaseLog(options.log, releaseKeys(anchorOf(options))), seen);
+  }
+  console.log(`${nameOf(release)} is in ${checkpoint.origin}, at ${checkpoint.size} entries`);
+}
+
+async function demand(file: string, options: KeyOptions & { log: string; only?: string; out: string }): Promise<void> {
+  if (options.only !== undefined && options.only !== 'images' && options.only !== 'policy') {
+    throw new UsageError(`--only ${options.only}: images or policy`);
+  }
+  const references = parseReferences(await readInput(file));
+  const log = await readReleaseLog(options.log, releaseKeys(anchorOf(options)));
+  const seen = await readSeen(options);
+  const releases = log.entries.map(parseRelease);
+  const demanded = (accepted: (release: Release) => boolean): ReleaseLog => ({
+    ...anchorOf(options),
+    seen,
+    consistency: [],
+    proofs: releases.filter(accepted).map((release) => proveRelease(log, release)),
+  });
+  const ids = new Set([references.images, references.snp ?? [], references.tdx ?? []].flat().map(({ id }) => id));
+  const consistency = seen === null ? [] : await proveContinues(log, seen);
+  const logged = {
+    images: { ...demanded((one) => one.kind === 'image' && ids.has(one.reference.id)), consistency },
+    policy: { ...demanded((one) => one.kind === 'policy' && one.policy === references.policy), consistency },
+  };
+  const only = options.only === undefined ? logged : { [options.only]: logged[options.only] };
+  const text = `${JSON.stringify({ ...references, logged: only }, undefined, 2)}\n`;
+  for (const { outcome, detail } of await appraiseLogged(parseReferences(Buffer.from(text)))) {
+    if (outcome === 'failed') throw new UsageError(`nobody would be accepted: ${detail}`);
+  }
+  await writeOutput(options.out, text);
+}
+
+/** A manifest as it stands in its file, or a policy's canonical bytes. @throws ImageError, PolicyError */
+async function readDocument(file: string): Promise<ReleaseDocument> {
+  const bytes = await readInput(file);
+  const source = Buffer.from(bytes).toString('utf8');
+  if (!/^\s*\{\s*"enclaim"\s*:\s*"image\//.test(source)) {
+    const document = canonicalPolicy(parsePolicy(source, { file }));
+    return { release: { enclaim: 'release/1', kind: 'policy', policy: digestOfCanonical(document) }, document };
+  }
+  const { references, artefacts } = parseManifest(source);
+  const release = {
+    enclaim: 'release/1',
+    kind: 'image',
+    manifest: digestText('sha256', sha256(bytes)),
+    reference: references.tpm,
+    kernelFile: artefacts.kernel.sha256,
+  } as const;
+  return { release, document: bytes };
+}
+
+async function signerOf(pem: string, origin: string): Promise<LogSigner> {
+  const privateKey = await readEd25519('--key', pem);
+  const raw = createPublicKey(privateKey).export({ format: 'der', type: 'spki' }).subarray(-32);
+  if (!/^[^\s+]{1,128}$/.test(origin)) throw new UsageError(`--origin ${origin}: no spaces and no +`);
+  return {
+    key: noteKey(origin, 'ed25519', Uint8Array.from(raw)),
+    sign: (message) => sign(null, message, privateKey),
+    signedFile: `${pem}.signed`,
+  };
+}
+
+function anchorOf({ logKey, witness }: KeyOptions): Pick<ReleaseLog, 'key' | 'witnesses'> {
+  return { key: logKey, witnesses: witness };
+}
+
+/** A checkpoint from before, if it is signed by the same log: anybody else's would prove nothing. */
+async function readSeen({ seen, ...options }: KeyOptions): Promise<SeenCheckpoint | null> {
+  if (seen === undefined) return null;
+  const [log] = releaseKeys(anchorOf(options));
+  const { text } = await verifyNote(
+    Buffer.from(await readInput(seen)).toString('utf8'),
+    log === undefined ? [] : [log],
+  );
+  const { size, root } = parseCheckpoint(text);
+  return { size, root: digestText('sha256', root) };
+}
