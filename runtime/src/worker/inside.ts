@@ -42,7 +42,6 @@ export function inside(): Inside {
   const RealDate = Date;
   const shared = { TextEncoder: textEncoder(), TextDecoder: textDecoder(), ...base64() };
   harden();
-  const sharedMath = Object.getOwnPropertyDescriptors(Math);
 
   type Instance = { handlers: any; begin: (time: number, seed: string) => void };
   type Asker = { settled: () => void; resolve: (value: any) => void; reject: (error: Error) => void };
@@ -62,13 +61,18 @@ export function inside(): Inside {
   /** Runs the bundle once, for one call: every module and every object it makes is this call's alone. */
   function instantiate(): Instance {
     let now = Number.NaN;
-    let random: ((length: number) => Uint8Array) | undefined;
+    // What modules draw while they load is the same in every instance: nothing was granted yet.
+    let key = '00'.repeat(32);
+    let begun = false;
+    let stream: ((length: number) => Uint8Array) | undefined;
+    const random = (length: number): Uint8Array => {
+      stream ??= chacha20(key);
+      return stream(length);
+    };
     const granted = (length: number): Uint8Array => {
-      if (random === undefined) throw new TypeError('there is no randomness before a call');
+      if (!begun) throw new TypeError('there is no randomness before a call');
       return random(length);
     };
-    // What modules draw while they load is the same in every instance: nothing was granted yet.
-    const before = chacha20('00'.repeat(32));
     const module = { exports: {} as any };
     const globals: any = Object.create(globalThis);
     const own: any = {
@@ -77,7 +81,7 @@ export function inside(): Inside {
       global: globals,
       Date: dateAt(() => now),
       Math: mathWith(() => {
-        const [a = 0, b = 0] = new Uint32Array((random ?? before)(8).buffer);
+        const [a = 0, b = 0] = new Uint32Array(random(8).buffer);
         return ((a >>> 5) * 67108864 + (b >>> 6)) / 9007199254740992;
       }),
       crypto: {
@@ -98,7 +102,9 @@ export function inside(): Inside {
       handlers: module.exports.handlers,
       begin: (time, seed) => {
         now = time;
-        random = chacha20(seed);
+        key = seed;
+        begun = true;
+        stream = undefined;
       },
     };
   }
@@ -365,10 +371,7 @@ export function inside(): Inside {
   }
 
   function mathWith(random: () => number): unknown {
-    return Object.defineProperties(
-      {},
-      { ...sharedMath, random: { value: random, writable: true, configurable: true } },
-    );
+    return Object.create(Math, { random: { value: random, writable: true, configurable: true } });
   }
 
   function uuid(bytes: Uint8Array): string {

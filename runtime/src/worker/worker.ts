@@ -1,6 +1,7 @@
 /** A worker from the runtime's side: one hostile process, held to the protocol. */
 
 import type { Duplex } from 'node:stream';
+import { concat } from '@enclaim/attestation/bytes';
 import { RefusalError } from '../errors.ts';
 import { encodeFrame, FrameReader } from '../frames.ts';
 import { parseFromWorker } from './message-schema.ts';
@@ -79,6 +80,9 @@ export class Worker {
   readonly #ready = Promise.withResolvers<void>();
   readonly #ended = Promise.withResolvers<string>();
   #watch: NodeJS.Timeout | undefined;
+  /** What calls of one turn of the loop have to say goes out together. */
+  #unsaid: Uint8Array[] = [];
+  #unsaidLength = 0;
   #asked = 0;
   #answered = 0;
   #reason: string | undefined;
@@ -229,8 +233,20 @@ export class Worker {
   #write(frame: Uint8Array): void {
     const { socket } = this.#process;
     if (this.#reason !== undefined) return;
-    if (socket.writableLength > MOST_UNREAD) this.end('it does not read');
-    else socket.write(frame);
+    if (socket.writableLength + this.#unsaidLength > MOST_UNREAD) {
+      this.end('it does not read');
+      return;
+    }
+    if (this.#unsaid.length === 0) setImmediate(() => this.#flush());
+    this.#unsaid.push(frame);
+    this.#unsaidLength += frame.length;
+  }
+
+  #flush(): void {
+    const said = concat(...this.#unsaid);
+    this.#unsaid = [];
+    this.#unsaidLength = 0;
+    if (this.#reason === undefined) this.#process.socket.write(said);
   }
 }
 
