@@ -69,8 +69,16 @@ const PARTS: readonly { name: string; of: (manifest: Manifest) => Part }[] = [
     of: ({ artefacts }) => new Map(Object.entries(artefacts).map(([name, { sha256 }]) => [name, sha256])),
   },
   { name: '', of: ({ id }) => new Map([['image', id]]) },
-  { name: 'reference tpm.', of: ({ references }) => new Map(Object.entries(references.tpm)) },
+  ...(['tpm', 'snp', 'tdx'] as const).map((platform) => ({
+    name: `reference ${platform}.`,
+    of: ({ references }: Manifest) =>
+      new Map(Object.entries(references[platform]).map(([name, value]) => [name, textOf(value)])),
+  })),
 ];
+
+function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}
 
 function describeInput(input: LockedInput): string {
   return `${input.version} ${input.kind === 'deb' ? `sha256:${input.sha256}` : input.integrity}`;

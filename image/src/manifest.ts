@@ -5,6 +5,7 @@ import * as z from 'zod';
 import { parseDocument } from './document.ts';
 import { ImageError } from './errors.ts';
 import { type LockedInput, lockedInputSchema } from './lock.ts';
+import { type LaunchParts, launchPartsSchema } from './measure.ts';
 import { type Origins, originsSchema } from './origins.ts';
 
 type Sha256Text = DigestText<'sha256'>;
@@ -48,7 +49,7 @@ export interface Manifest {
   /** The UKI, and its kernel and initrd for platforms that take them apart. */
   readonly artefacts: { readonly uki: Artefact; readonly kernel: Artefact; readonly initrd: Artefact };
   /** What verifiers compare with, by platform. */
-  readonly references: { readonly tpm: ImageReference };
+  readonly references: { readonly tpm: ImageReference } & LaunchParts;
   /** Everything that was fetched, as locked. */
   readonly inputs: readonly LockedInput[];
   readonly sections: readonly ManifestSection[];
@@ -77,6 +78,7 @@ const manifestSchema: z.ZodType<Manifest> = z.strictObject({
       sections: sha256,
       commandLine: z.string().min(1).max(2048),
     }),
+    ...launchPartsSchema,
   }),
   inputs: z.array(lockedInputSchema).max(256),
   sections: z.array(z.strictObject({ name: text, size, sha256, ...provenance })).max(64),

@@ -73,7 +73,15 @@ const FAULTS: readonly [string, string, (draft: Draft) => void][] = [
     'another command line',
     'reference tpm.commandLine',
     (m) => {
-      m.references = { tpm: { ...m.references.tpm, commandLine: 'quiet debug' } };
+      m.references = { ...m.references, tpm: { ...m.references.tpm, commandLine: 'quiet debug' } };
+    },
+  ],
+  [
+    'other firmware',
+    'reference tdx.firmware',
+    (m) => {
+      const { tdx, ...others } = m.references;
+      m.references = { ...others, tdx: { ...tdx, firmware: { ...tdx.firmware, mrtd: tdx.firmware.cfv } } };
     },
   ],
 ];

@@ -6,13 +6,15 @@ import { KERNEL_PACKAGE, NODE_PACKAGE, STUB_PACKAGE, TAKEN_FILES } from '../src/
 import { ImageError } from '../src/errors.ts';
 import { projectRoot } from '../src/fetch.ts';
 import { formatLock, type LockedInput, parseLock } from '../src/lock.ts';
+import { FIRMWARE } from '../src/measure.ts';
 
 const text = readFileSync(join(projectRoot, 'image/lock.json'), 'utf8');
 const { inputs } = parseLock(text);
 
-test('the lock is written as it is read, and holds exactly what the image takes from', () => {
+test('the lock is written as it is read, and holds exactly what the image and its reference values come from', () => {
   assert.equal(formatLock(inputs), text);
-  const used = new Set([KERNEL_PACKAGE, STUB_PACKAGE, ...TAKEN_FILES.map(({ input }) => input)]);
+  const taken = [...TAKEN_FILES, FIRMWARE.snp, FIRMWARE.tdx].map(({ input }) => input);
+  const used = new Set([KERNEL_PACKAGE, STUB_PACKAGE, ...taken]);
   assert.deepEqual(
     inputs.map(({ name }) => name),
     [...used].sort(),

@@ -2,6 +2,7 @@
 import type { Manifest } from '../src/manifest.ts';
 
 const digest = (byte: string): `sha256:${string}` => `sha256:${byte.repeat(32)}`;
+const sha384 = (byte: string): `sha384:${string}` => `sha384:${byte.repeat(48)}`;
 
 export const SAMPLE: Manifest = {
   enclaim: 'image/1',
@@ -18,6 +19,36 @@ export const SAMPLE: Manifest = {
       kernel: digest('05'),
       initrd: digest('03'),
       sections: digest('06'),
+      commandLine: 'quiet',
+    },
+    snp: {
+      id: digest('01'),
+      firmware: {
+        digest: sha384('0a'),
+        sections: [
+          { kind: 'secMem', gpa: 0x80_0000, size: 0x2000 },
+          { kind: 'kernelHashes', gpa: 0x81_0000, size: 0x1000 },
+        ],
+        resetEip: 0x80_b004,
+        hashesTable: 0x81_0c00,
+      },
+      kernel: digest('02'),
+      initrd: digest('03'),
+      commandLine: 'quiet',
+    },
+    tdx: {
+      id: digest('01'),
+      firmware: {
+        mrtd: sha384('0b'),
+        cfv: sha384('0c'),
+        secureBoot: ['SecureBoot', 'PK', 'KEK', 'db', 'dbx'].map((name) => ({ name, digest: sha384('0d') })),
+        regions: [
+          { kind: 'tempMem', gpa: 0x81_0000, size: 0x1_0000 },
+          { kind: 'tdHob', gpa: 0x80_9000, size: 0x2000 },
+        ],
+      },
+      kernel: sha384('0e'),
+      initrd: sha384('0f'),
       commandLine: 'quiet',
     },
   },

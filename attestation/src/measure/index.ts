@@ -1,6 +1,7 @@
 /** What a launch measures, computed from the things launched. */
 
 export { qemuAcpiBlobs } from './acpi.ts';
+export { nitroRegisters } from './nitro-boot.ts';
 export { type Firmware, parseFirmware, type SevSection } from './ovmf.ts';
 export { authenticodeBytes, type PeImage, type PeSection, parsePe, sectionBytes, sectionNamed } from './pe.ts';
 export {
@@ -13,11 +14,19 @@ export {
 } from './snp.ts';
 export { encodeIdBlock, type IdBlock, snpKeyDigest } from './snp-id-block.ts';
 export { qemuCpuSignature, type Vmm } from './snp-vmsa.ts';
-export { gceTdHob, qemuTdHob } from './td-hob.ts';
+export { gceTdHob, qemuTdHob, type TdvfRegion } from './td-hob.ts';
 export { cfvDigest, type MrtdOrder, mrtdOf, parseTdvf, type TdvfSection } from './tdvf.ts';
 export { launchRtmrEvents, policyEvents, rtmr3Records } from './tdx-boot.ts';
 export {
+  describeTdxFirmware,
+  directRtmr0Events,
+  type ExpectedEvent,
+  type TdxFirmware,
+  type TdxMachine,
+} from './tdx-direct.ts';
+export {
   commandLineEvent,
+  directRtmr1Events,
   dstackEvent,
   gceBootOptions,
   gcePlaceholderVariables,
@@ -27,6 +36,7 @@ export {
   rtmr2Events,
   rtmrOf,
   type SecureBootVariables,
+  secureBootEvents,
   type TdxImage,
   type TdxPlatform,
   uiAppOption,
@@ -45,3 +55,4 @@ export {
   type TpmLaunch,
 } from './tpm-boot.ts';
 export { authenticodeDigest, readUki, sectionRegister } from './uki.ts';
+export { type FirmwareVariable, parseVariables, secureBootVariables } from './variable-store.ts';

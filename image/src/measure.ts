@@ -1,0 +1,203 @@
+/**
+ * What launches on confidential processors measure: the parts that follow from image and firmware alone, and the reference
+ * values that follow from those and a machine. From files, without the hardware and without QEMU.
+ */
+import { createHash } from 'node:crypto';
+import { type DigestText, digestText, parseDigest } from '@enclaim/attestation/digest';
+import {
+  authenticodeDigest,
+  type DirectBoot,
+  describeSnpFirmware,
+  describeTdxFirmware,
+  directRtmr0Events,
+  directRtmr1Events,
+  launchCommandLine,
+  parsePe,
+  type RtmrEvent,
+  rtmrOf,
+  type SnpLaunch,
+  snpLaunchDigest,
+  type TdvfRegion,
+} from '@enclaim/attestation/measure';
+import type { ImageReference, SnpReference, TdxReference } from '@enclaim/attestation/references';
+import * as z from 'zod';
+
+/** Debian's firmware for each platform, as the lock names its package. */
+export const FIRMWARE = {
+  snp: { input: 'ovmf-amdsev', file: 'usr/share/ovmf/OVMF.amdsev.fd' },
+  tdx: { input: 'ovmf-inteltdx', file: 'usr/share/ovmf/OVMF.inteltdx.ms.fd' },
+} as const;
+
+/** A direct boot under SEV-SNP, but for the policy and the processors. */
+export type SnpParts = Pick<SnpReference, 'id' | 'firmware' | 'kernel' | 'initrd' | 'commandLine'>;
+
+/** What `describeTdxFirmware` says of a TDVF build. */
+export interface TdxFirmwareReference {
+  readonly mrtd: DigestText<'sha384'>;
+  readonly cfv: DigestText<'sha384'>;
+  readonly secureBoot: readonly { readonly name: string; readonly digest: DigestText<'sha384'> }[];
+  readonly regions: readonly TdvfRegion[];
+}
+
+/** A direct boot under TDX, but for the policy and the machine. */
+export interface TdxParts {
+  readonly id: DigestText<'sha256'>;
+  readonly firmware: TdxFirmwareReference;
+  /** Authenticode digest of the kernel, and digest of the initrd. */
+  readonly kernel: DigestText<'sha384'>;
+  readonly initrd: DigestText<'sha384'>;
+  readonly commandLine: string;
+}
+
+/** The parts of every platform whose processor measures the launch. */
+export interface LaunchParts {
+  readonly snp: SnpParts;
+  readonly tdx: TdxParts;
+}
+
+/** The parts of an image's launches. @throws DecodeError for firmware that is none for its platform */
+export async function launchParts(
+  { id, commandLine }: Pick<ImageReference, 'id' | 'commandLine'>,
+  files: Readonly<Record<'kernel' | 'initrd' | 'snpFirmware' | 'tdxFirmware', Uint8Array>>,
+): Promise<LaunchParts> {
+  const { kernel, initrd, snpFirmware, tdxFirmware } = files;
+  return {
+    snp: {
+      id,
+      firmware: await snpFirmwareReference(snpFirmware),
+      kernel: digestOf('sha256', kernel),
+      initrd: digestOf('sha256', initrd),
+      commandLine,
+    },
+    tdx: {
+      id,
+      firmware: await tdxFirmwareReference(tdxFirmware),
+      kernel: digestText('sha384', await authenticodeDigest(parsePe(kernel), 'sha384')),
+      initrd: digestOf('sha384', initrd),
+      commandLine,
+    },
+  };
+}
+
+/** An OVMF build as SEV-SNP measures it. @throws DecodeError */
+export async function snpFirmwareReference(bytes: Uint8Array): Promise<SnpParts['firmware']> {
+  const { digest, sections, resetEip, hashesTable } = await describeSnpFirmware(bytes);
+  return { digest: digestText('sha384', digest), sections, resetEip, hashesTable: hashesTable ?? null };
+}
+
+/** A TDVF build as TDX measures it. @throws DecodeError */
+export async function tdxFirmwareReference(bytes: Uint8Array): Promise<TdxFirmwareReference> {
+  const { mrtd, cfv, secureBoot, regions } = await describeTdxFirmware(bytes);
+  return {
+    mrtd: digestText('sha384', mrtd),
+    cfv: digestText('sha384', cfv),
+    secureBoot: secureBoot.map(({ name, digest }) => ({ name, digest: digestText('sha384', digest) })),
+    regions,
+  };
+}
+
+/** Launch digests of a policy by number of processors. @throws AppraisalError `references` where there is no such launch */
+export async function snpLaunchDigests(
+  { firmware, kernel, initrd, commandLine }: SnpParts,
+  { vcpus, vmm, cpuSignature, features }: Pick<SnpReference, 'vcpus' | 'vmm' | 'cpuSignature' | 'features'>,
+  policy: DigestText<'sha384'>,
+): Promise<Readonly<Record<string, DigestText<'sha384'>>>> {
+  const { digest, hashesTable, ...layout } = firmware;
+  const known = { ...layout, digest: parseDigest('sha384', digest), hashesTable: hashesTable ?? undefined };
+  const direct: DirectBoot = {
+    kernel: parseDigest('sha256', kernel),
+    initrd: parseDigest('sha256', initrd),
+    commandLine: launchCommandLine({ commandLine }, policy),
+  };
+  const launch: Omit<SnpLaunch, 'vcpus'> = { vmm, cpuSignature, features: BigInt(features), direct };
+  const digests = vcpus.map(
+    async (count) =>
+      [String(count), digestText('sha384', await snpLaunchDigest(known, { ...launch, vcpus: count }))] as const,
+  );
+  return Object.fromEntries(await Promise.all(digests));
+}
+
+/** A machine under TDX. */
+export interface TdxMachineFiles {
+  readonly memoryMiB: number;
+  /** QEMU's `etc/acpi/tables`; without them RTMR0 is a list of events, three of them open. */
+  readonly acpiTables: Uint8Array | null;
+}
+
+/** What a client compares a quote with. @throws DecodeError for ACPI tables that QEMU did not write */
+export function tdxReference(
+  { id, firmware, kernel, initrd, commandLine }: TdxParts,
+  { memoryMiB, acpiTables }: TdxMachineFiles,
+): TdxReference {
+  const known = {
+    mrtd: parseDigest('sha384', firmware.mrtd),
+    cfv: parseDigest('sha384', firmware.cfv),
+    secureBoot: firmware.secureBoot.map(({ name, digest }) => ({ name, digest: parseDigest('sha384', digest) })),
+    regions: firmware.regions,
+  };
+  const rtmr0 = directRtmr0Events(known, { memory: memoryMiB * 2 ** 20, acpiTables });
+  const closed = rtmr0.filter((event): event is RtmrEvent => event.digest !== null);
+  return {
+    id,
+    mrtd: firmware.mrtd,
+    rtmr0:
+      closed.length === rtmr0.length
+        ? digestText('sha384', rtmrOf(closed))
+        : rtmr0.map(({ name, digest }) => ({ name, digest: digest === null ? 'any' : digestText('sha384', digest) })),
+    rtmr1: digestText('sha384', rtmrOf(directRtmr1Events(parseDigest('sha384', kernel)))),
+    initrd,
+    commandLine,
+    // OVMF names the initrd to the kernel's stub, which measures the line as it got it.
+    commandLineEnd: ' initrd=initrd',
+    // The locked kernel is older than 6.16 and cannot extend the register.
+    rtmr3: 'zero',
+  };
+}
+
+function digestOf<H extends 'sha256' | 'sha384'>(name: H, bytes: Uint8Array): DigestText<H> {
+  return digestText(name, createHash(name).update(bytes).digest());
+}
+
+const sha256 = z.templateLiteral(['sha256:', z.string().regex(/^[0-9a-f]{64}$/)]);
+const sha384 = z.templateLiteral(['sha384:', z.string().regex(/^[0-9a-f]{96}$/)]);
+const u32 = z.int().min(0).max(0xffff_ffff);
+const commandLine = z.string().min(1).max(2048);
+
+/** Shape of launch parts inside a manifest. */
+export const launchPartsSchema: Readonly<{ snp: z.ZodType<SnpParts>; tdx: z.ZodType<TdxParts> }> = {
+  snp: z.strictObject({
+    id: sha256,
+    firmware: z.strictObject({
+      digest: sha384,
+      sections: z
+        .array(
+          z.strictObject({
+            kind: z.enum(['secMem', 'secrets', 'cpuid', 'svsmCaa', 'kernelHashes']),
+            gpa: u32,
+            size: u32.max(1 << 20),
+          }),
+        )
+        .max(64),
+      resetEip: u32,
+      hashesTable: u32.nullable(),
+    }),
+    kernel: sha256,
+    initrd: sha256,
+    commandLine,
+  }),
+  tdx: z.strictObject({
+    id: sha256,
+    firmware: z.strictObject({
+      mrtd: sha384,
+      cfv: sha384,
+      secureBoot: z.array(z.strictObject({ name: z.string().max(64), digest: sha384 })).length(5),
+      regions: z
+        .array(z.strictObject({ kind: z.enum(['tdHob', 'tempMem']), gpa: u32, size: u32.max(1 << 28) }))
+        .min(1)
+        .max(64),
+    }),
+    kernel: sha384,
+    initrd: sha384,
+    commandLine,
+  }),
+};
