@@ -10,13 +10,12 @@ import {
   policyFrame,
 } from '@enclaim/attestation/bundle';
 import { DecodeError } from '@enclaim/attestation/errors';
-import { BUNDLE_REGISTER, bundleEvent, POLICY_REGISTER, policyEvent } from '@enclaim/attestation/measure';
 import { digestOfCanonical, type PolicyDigest } from '@enclaim/policy-schema/admission';
 import type { Disk } from './linux/index.ts';
+import type { GuestPlatform } from './platform.ts';
 import { Refusal } from './refusal.ts';
-import type { Attester } from './tpm/index.ts';
 
-/** A bundle that is in the registers. */
+/** A bundle that was measured. */
 export interface MeasuredApp {
   readonly bundle: Bundle;
   readonly digest: `sha384:${string}`;
@@ -24,19 +23,23 @@ export interface MeasuredApp {
 }
 
 /**
- * Reads, checks and measures the bundle. Nothing of it has been used before its digests are in the registers.
+ * Reads, checks and measures the bundle. Nothing of it has been used before it is measured.
  * @param launched the digest on the measured command line, or null where it has none
- * @throws Refusal `bundle`, `policy`
+ * @throws Refusal `bundle`, `policy`, `platform`
  */
-export async function measureApp(disk: Disk, launched: PolicyDigest | null, attester: Attester): Promise<MeasuredApp> {
+export async function measureApp(
+  disk: Disk,
+  launched: PolicyDigest | null,
+  platform: Pick<GuestPlatform, 'measure'>,
+): Promise<MeasuredApp> {
   const bytes = await readBundle(disk);
-  const policyDigest = decoding(() => digestOfCanonical(policyFrame(bytes)));
+  const policy = decoding(() => policyFrame(bytes));
+  const policyDigest = decoding(() => digestOfCanonical(policy));
   if (launched !== null && policyDigest !== launched) {
     throw new Refusal('policy', `the bundle's policy is ${policyDigest}, launch-measured is ${launched}`);
   }
   const digest = bundleDigest(bytes);
-  await attester.extend(POLICY_REGISTER, policyEvent(policyDigest));
-  await attester.extend(BUNDLE_REGISTER, bundleEvent(digest));
+  await platform.measure({ policy, policyDigest, digest });
   return { bundle: decoding(() => parseBundle(bytes)), digest, policyDigest };
 }
 

@@ -1,5 +1,6 @@
 /** PID 1: mounts, measures the app bundle against the launch, starts the runtime, then only supervises. */
 
+import { machineHardware } from './hardware.ts';
 import { LinuxError, neverExit, powerOff } from './linux/index.ts';
 import { Refusal } from './refusal.ts';
 import { supervise } from './supervisor.ts';
@@ -12,7 +13,7 @@ function lastWords(reason: unknown): string {
 }
 
 neverExit(lastWords);
-supervise().catch((reason: unknown) => {
+supervise(machineHardware).catch((reason: unknown) => {
   process.stdout.write(`${lastWords(reason)}\n`);
   powerOff();
 });

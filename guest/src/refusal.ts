@@ -1,7 +1,7 @@
 /** What makes the guest power off instead of serving. */
 
 /** Why nothing is served. */
-export type RefusalReason = 'disk' | 'bundle' | 'policy' | 'tpm' | 'time' | 'runtime';
+export type RefusalReason = 'disk' | 'bundle' | 'policy' | 'platform' | 'time' | 'runtime';
 
 /** The guest serves nothing, and says why on the console and in the policy register. */
 export class Refusal extends Error {

@@ -2,16 +2,13 @@
 
 import { chownSync, closeSync, mkdirSync, readFileSync, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
-import { fromBase64, toBase64, u32be, utf8 } from '@enclaim/attestation/bytes';
-import { labelled } from '@enclaim/attestation/digest';
-import { POLICY_REGISTER } from '@enclaim/attestation/measure';
+import { fromBase64, toBase64, u32be } from '@enclaim/attestation/bytes';
 import type { TimeAnchor } from '@enclaim/runtime/clock';
 import { CONTROL_LIMIT, type FromRuntime, parseFromRuntime, type ToRuntime } from '@enclaim/runtime/control';
 import { encodeFrame, FrameReader } from '@enclaim/runtime/frames';
 import { type MeasuredApp, measureApp } from './app.ts';
 import {
   awaitDisk,
-  type CommandLine,
   type ConfinedChild,
   configureNetwork,
   connectUnix,
@@ -27,9 +24,9 @@ import {
   socketPair,
   spawnConfined,
 } from './linux/index.ts';
+import { type GuestPlatform, type HardwareSources, openPlatform } from './platform.ts';
 import { Refusal } from './refusal.ts';
 import { readTime } from './time.ts';
-import { type Attester, openAttester, openTpmDevice } from './tpm/index.ts';
 
 const NODE = '/usr/bin/node';
 const RUNTIME = '/enclaim/runtime.mjs';
@@ -49,8 +46,12 @@ const WORKER_HEAP = 160; // MiB
 /** User ids inside the VM. Every worker gets one of its own, counted from the first. */
 const UID = { runtime: 1000, firstWorker: 2000, workers: 60_000 };
 
-/** Boots and supervises; resolves only once everything runs. @throws Refusal, LinuxError, CommandLineError, TpmError */
-export async function supervise(): Promise<void> {
+/**
+ * Boots and supervises; resolves only once everything runs.
+ * @param hardware looked at once the kernel's modules are loaded
+ * @throws Refusal, LinuxError, CommandLineError, TpmError, TsmError
+ */
+export async function supervise(hardware: () => HardwareSources): Promise<void> {
   mountBase();
   reapOrphans();
   restrictForGood();
@@ -59,15 +60,15 @@ export async function supervise(): Promise<void> {
   const commandLine = readCommandLine();
   const network = configureNetwork({ source: commandLine.address });
   network.catch(() => {}); // awaited below; a refusal that comes first must not be hidden by this one
-  const attester = await openAttester(await openTpmDevice());
-  const time = await refusable(attester, async () => readTime());
-  const app = await refusable(attester, async () =>
-    measureApp(await requiredDisk('app'), commandLine.policy, attester),
+  const platform = await openPlatform(hardware(), commandLine);
+  const time = await refusable(platform, async () => readTime());
+  const app = await refusable(platform, async () =>
+    measureApp(await requiredDisk('app'), commandLine.policy, platform),
   );
-  say(`guest: measured policy ${app.policyDigest}`);
+  say(`guest: measured policy ${app.policyDigest} on ${platform.kind}`);
   const { address } = await network;
   say(`guest: network ${address}`);
-  await refusable(attester, async () => startRuntime(app, attester, commandLine, await requiredDisk('state'), time));
+  await refusable(platform, async () => startRuntime(app, platform, await requiredDisk('state'), time));
 }
 
 function say(line: string): void {
@@ -83,25 +84,18 @@ async function requiredDisk(use: string): Promise<Disk> {
   }
 }
 
-/** Runs a step; a refusal of it goes into the policy register too, so that no later quote can deny it. */
-async function refusable<T>(attester: Attester, step: () => Promise<T>): Promise<T> {
+/** Runs a step; a refusal of it is measured too where there is a register, so that no later quote can deny it. */
+async function refusable<T>(platform: GuestPlatform, step: () => Promise<T>): Promise<T> {
   try {
     return await step();
   } catch (error) {
-    if (error instanceof Refusal)
-      await attester.extend(POLICY_REGISTER, labelled('enclaim/refused/v1', utf8(error.message)));
+    if (error instanceof Refusal) await platform.refuse(error.message);
     throw error;
   }
 }
 
 /** Starts the runtime, tells it everything, and resolves when it serves. @throws Refusal `runtime` */
-async function startRuntime(
-  app: MeasuredApp,
-  attester: Attester,
-  commandLine: CommandLine,
-  state: Disk,
-  time: TimeAnchor,
-): Promise<void> {
+async function startRuntime(app: MeasuredApp, platform: GuestPlatform, state: Disk, time: TimeAnchor): Promise<void> {
   const [ours, theirs] = socketPair();
   chownSync(state.path, UID.runtime, UID.runtime);
   mkdirSync(WORKER_FOLDER, { mode: 0o700 });
@@ -114,20 +108,18 @@ async function startRuntime(
     fds: [null, 1, 1, theirs],
   });
   closeSync(theirs);
-  const link = new RuntimeLink(new Socket({ fd: ours, readable: true, writable: true }), attester);
+  const link = new RuntimeLink(new Socket({ fd: ours, readable: true, writable: true }), platform);
   void runtime.exit.then(({ code, signal }) => link.fail(`the runtime ended with ${signal ?? code}`));
-  link.tell(bootMessage(app, attester, commandLine, state, time));
+  link.tell(bootMessage(app, platform, state, time));
   await link.serving;
 }
 
 function bootMessage(
   { bundle, digest, policyDigest }: MeasuredApp,
-  attester: Attester,
-  commandLine: CommandLine,
+  platform: GuestPlatform,
   state: Disk,
   time: TimeAnchor,
 ): ToRuntime {
-  const { ekCertificate } = attester;
   return {
     kind: 'boot',
     image: readFileSync(RELEASE, 'utf8').trim(),
@@ -138,12 +130,8 @@ function bootMessage(
       policyDigest,
       digest,
     },
-    tpm: {
-      akPublic: toBase64(attester.akPublic),
-      ekPublic: toBase64(attester.ekPublic),
-      ekCertificate: ekCertificate === undefined ? null : toBase64(ekCertificate),
-    },
-    commandLine: commandLine.policy === null ? '' : commandLine.text,
+    hardware: platform.hardware(),
+    commandLine: platform.commandLine,
     log: { path: state.path, capacity: state.size },
     workers: { path: `${WORKER_FOLDER}/workers.sock`, size: WORKERS },
     port: PORT,
@@ -156,15 +144,15 @@ class RuntimeLink {
   /** Settles when the runtime serves, or says why it will not. */
   readonly serving: Promise<void>;
   readonly #socket: Socket;
-  readonly #attester: Attester;
+  readonly #platform: GuestPlatform;
   readonly #workers = new Map<number, ConfinedChild>();
   readonly #serving = Promise.withResolvers<void>();
   #served = false;
   #started = 0;
 
-  constructor(socket: Socket, attester: Attester) {
+  constructor(socket: Socket, platform: GuestPlatform) {
     this.#socket = socket;
-    this.#attester = attester;
+    this.#platform = platform;
     this.serving = this.#serving.promise;
     const frames = new FrameReader(CONTROL_LIMIT);
     socket.on('data', (chunk: Uint8Array) => {
@@ -204,20 +192,14 @@ class RuntimeLink {
         return;
       case 'quote':
         this.#answer(message.id, async () => {
-          const { attest, signature, pcrs } = await this.#attester.quote(fromBase64(message.data));
-          const values = [...pcrs].sort(([a], [b]) => a - b).map(([, value]) => toBase64(value));
-          return {
-            kind: 'quoted',
-            id: message.id,
-            attest: toBase64(attest),
-            signature: toBase64(signature),
-            pcrs: values,
-          };
+          const data = fromBase64(message.data);
+          if (data.length !== 64) throw new RangeError(`a quote over ${data.length} bytes`);
+          return { kind: 'quoted', id: message.id, quote: await this.#platform.quote(data) };
         });
         return;
       case 'activate':
         this.#answer(message.id, async () => {
-          const secret = await this.#attester.activate(
+          const secret = await this.#platform.activate(
             fromBase64(message.credentialBlob),
             fromBase64(message.encryptedSecret),
           );

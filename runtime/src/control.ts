@@ -12,6 +12,37 @@ export const CONTROL_FD = 3;
 const bytes = z.base64();
 const id = z.int().nonnegative();
 
+/** What the supervisor says of the hardware, once. Bytes are base64. */
+export type BootHardware =
+  | {
+      readonly kind: 'tpm';
+      readonly akPublic: string;
+      readonly ekPublic: string;
+      readonly ekCertificate: string | null;
+    }
+  | { readonly kind: 'snp' }
+  /** The event log as evidence carries it. */
+  | { readonly kind: 'tdx'; readonly eventLog: string | null };
+
+/** What the hardware signed. Bytes are base64. */
+export type QuoteAnswer =
+  | {
+      readonly kind: 'tpm';
+      readonly attest: string;
+      readonly signature: string;
+      /** Registers 0 to 15 of the SHA-256 bank. */
+      readonly pcrs: readonly string[];
+    }
+  | ReportAnswer<'snp'>
+  | ReportAnswer<'tdx'>;
+
+/** What configfs-tsm gave: a report or quote, and what the host adds. */
+interface ReportAnswer<K> {
+  readonly kind: K;
+  readonly outblob: string;
+  readonly auxblob: string;
+}
+
 /** First word of the supervisor: everything that was measured, and where things are. */
 export interface BootMessage {
   readonly kind: 'boot';
@@ -24,8 +55,8 @@ export interface BootMessage {
     readonly policyDigest: `sha384:${string}`;
     readonly digest: `sha384:${string}`;
   };
-  readonly tpm: { readonly akPublic: string; readonly ekPublic: string; readonly ekCertificate: string | null };
-  /** The command line as measured, or the empty text where the image's own was used. */
+  readonly hardware: BootHardware;
+  /** The command line as measured, or the empty text where a TPM's image used its own. */
   readonly commandLine: string;
   /** Device of the log, and its size in bytes. */
   readonly log: { readonly path: string; readonly capacity: number };
@@ -39,19 +70,13 @@ export interface BootMessage {
 /** What the supervisor says. */
 export type ToRuntime =
   | BootMessage
-  | {
-      readonly kind: 'quoted';
-      readonly id: number;
-      readonly attest: string;
-      readonly signature: string;
-      readonly pcrs: readonly string[];
-    }
+  | { readonly kind: 'quoted'; readonly id: number; readonly quote: QuoteAnswer }
   | { readonly kind: 'activated'; readonly id: number; readonly secret: string }
   | { readonly kind: 'failed'; readonly id: number; readonly reason: string };
 
 /** What the runtime says. */
 export type FromRuntime =
-  /** Quote these 32 bytes. */
+  /** Quote these 64 bytes: root and digest of the boot statement. */
   | { readonly kind: 'quote'; readonly id: number; readonly data: string }
   | {
       readonly kind: 'activate';

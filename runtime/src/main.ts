@@ -1,13 +1,12 @@
 /** The runtime's process in the VM: one socket to the supervisor, one device for the log, one port. */
 
 import { createServer, Socket } from 'node:net';
-import { tpmExtraData } from '@enclaim/attestation/batch';
 import { fromBase64, Reader, toBase64 } from '@enclaim/attestation/bytes';
 import { type BootMessage, CONTROL_FD, CONTROL_LIMIT, type FromRuntime, type ToRuntime } from './control.ts';
 import { openDevice } from './device.ts';
 import { RefusalError } from './errors.ts';
 import { encodeFrame, FrameReader } from './frames.ts';
-import type { AttestingPlatform } from './platform.ts';
+import { type HardwareUse, platformOn } from './hardware.ts';
 import { startRuntime } from './runtime.ts';
 import type { WorkerFactory, WorkerProcess } from './worker/worker.ts';
 
@@ -61,49 +60,20 @@ class Supervisor {
   }
 }
 
-/** Activations at once: each costs the TPM two milliseconds, which quotes need too. */
-const MOST_ACTIVATIONS = 64;
-
-/** The TPM, behind the supervisor. */
-function tpmPlatform(supervisor: Supervisor, { tpm, commandLine }: BootMessage): AttestingPlatform {
-  let activating = 0;
-  const akPublic = fromBase64(tpm.akPublic);
-  const ekPublic = fromBase64(tpm.ekPublic);
-  const ekCertificate = tpm.ekCertificate === null ? null : fromBase64(tpm.ekCertificate);
+/** The hardware, behind the supervisor. */
+function hardwareOf(supervisor: Supervisor): HardwareUse {
   return {
-    kind: 'tpm',
-    device: { ak: akPublic, ek: ekPublic, ekCertificate },
-    sign: async (root, boot) => {
-      const data = toBase64(tpmExtraData(root, boot));
-      const quoted = await supervisor.ask('quoted', (id) => ({ kind: 'quote', id, data }));
-      return {
-        case: 'tpm',
-        value: {
-          attest: fromBase64(quoted.attest),
-          signature: fromBase64(quoted.signature),
-          akPublic,
-          ekPublic,
-          ekCertificate: ekCertificate ?? new Uint8Array(),
-          pcrs: quoted.pcrs.map((value, index) => ({ index, sha256: fromBase64(value) })),
-          commandLine,
-        },
-      };
-    },
+    quote: async (data) =>
+      (await supervisor.ask('quoted', (id) => ({ kind: 'quote', id, data: toBase64(data) }))).quote,
     activate: async (blob, secret) => {
-      if (activating >= MOST_ACTIVATIONS) throw new RefusalError('budget', 'too many activations are under way');
-      activating++;
-      try {
-        const [credentialBlob, encryptedSecret] = [toBase64(blob), toBase64(secret)];
-        const answer = await supervisor.ask('activated', (id) => ({
-          kind: 'activate',
-          id,
-          credentialBlob,
-          encryptedSecret,
-        }));
-        return fromBase64(answer.secret);
-      } finally {
-        activating--;
-      }
+      const [credentialBlob, encryptedSecret] = [toBase64(blob), toBase64(secret)];
+      const answer = await supervisor.ask('activated', (id) => ({
+        kind: 'activate',
+        id,
+        credentialBlob,
+        encryptedSecret,
+      }));
+      return fromBase64(answer.secret);
     },
   };
 }
@@ -137,7 +107,7 @@ async function main(): Promise<void> {
     const boot = await supervisor.boot;
     const { bundle, workers } = boot;
     const { admission } = await startRuntime({
-      platform: tpmPlatform(supervisor, boot),
+      platform: platformOn(boot.hardware, boot.commandLine, hardwareOf(supervisor)),
       bundle: {
         policy: fromBase64(bundle.policy),
         descriptors: fromBase64(bundle.descriptors),

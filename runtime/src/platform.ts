@@ -15,6 +15,8 @@ export interface AttestingPlatform {
     readonly ek: Uint8Array | null;
     readonly ekCertificate: Uint8Array | null;
   };
+  /** The event log that this platform's evidence carries, where there is one; the statement names it. */
+  readonly eventLog?: Uint8Array;
   /** One hardware signature over `root ‖ bootDigest`, 32 bytes each. */
   sign(root: Uint8Array, bootDigest: Uint8Array): Promise<HardwareEvidence>;
   /** TPM2_ActivateCredential: the secret, where this TPM holds both keys. */

@@ -89,10 +89,11 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   return { port, admission, statement, close: () => running.disposeAsync() };
 }
 
-/** Evidence for nobody's nonce, to travel in the certificate. The policy stays out: it may be larger than a certificate. */
+/** Evidence for nobody's nonce, to travel in the certificate. Policy and event log stay out: each may be larger than a certificate. */
 async function bootEvidence(attested: Attested): Promise<Uint8Array> {
   const nothing = new Uint8Array();
   const evidence = await evidenceFor({ nonce: randomBytes(32), exporter: null }, { ...attested, policy: nothing });
+  if (evidence.hardware.case === 'tdx') evidence.hardware.value.eventLog = nothing;
   return toBinary(EvidenceSchema, evidence);
 }
 
@@ -115,6 +116,7 @@ function bootStatement(
     bundle: bundle.digest,
     image,
     device: { ak: digestOf(ak), ek: digestOf(ek), ekCertificate: digestOf(ekCertificate) },
+    ...(platform.eventLog === undefined ? {} : { events: digestText('sha256', sha256(platform.eventLog)) }),
     keys: { tls: digestText('sha256', keys.tls.spkiDigest), receipt: keys.receipt },
     log: {
       origin: `${admission.policy.system.name}/${bootId}`,

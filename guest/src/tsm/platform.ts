@@ -1,45 +1,123 @@
-/** SEV-SNP and TDX as the runtime sees them: 64 bytes in, hardware evidence out. */
+/** SEV-SNP and TDX: the processor measured the launch; what the guest knows of its own report it checks itself. */
 
-import { concat } from '@enclaim/attestation/bytes';
-import { parseCertificateTable } from '@enclaim/attestation/snp';
-import { quoteLength } from '@enclaim/attestation/tdx';
-import type { AttestingPlatform, HardwareEvidence } from '@enclaim/runtime';
+import { equalBytes, toBase64, toHex, utf8 } from '@enclaim/attestation/bytes';
+import { parseDigest, sha256, sha384 } from '@enclaim/attestation/digest';
+import { DecodeError } from '@enclaim/attestation/errors';
+import { policyEvents, rtmr3Records, rtmrOf } from '@enclaim/attestation/measure';
+import { parseReport } from '@enclaim/attestation/snp';
+import { parseQuote, quoteLength, type TdReport, tdxEventLog } from '@enclaim/attestation/tdx';
+import type { QuoteAnswer } from '@enclaim/runtime/control';
+import type { GuestPlatform, Measured } from '../platform.ts';
+import { Refusal } from '../refusal.ts';
 import { type TsmDevice, TsmError, type TsmReport } from './report.ts';
 
+/** What a TD has beside its reports. Null is what this kernel or firmware does not have. */
+export interface TdxMeasurements {
+  /** RTMR3 where the kernel lets the guest extend it, by 48 bytes. Linux does from 6.16 on. */
+  readonly rtmr3: { extend(digest: Uint8Array): Promise<void> } | null;
+  /** The area of the firmware's event log. **Trust**: none; it is replayed by who verifies. */
+  eventLogArea(): Promise<Uint8Array | null>;
+}
+
 /** Drivers by platform. */
-const PROVIDERS = { sev_guest: 'snp', tdx_guest: 'tdx' } as const;
+const DRIVERS: Readonly<Record<string, 'snp' | 'tdx'>> = { sev_guest: 'snp', tdx_guest: 'tdx' };
 
 /**
  * The platform behind a device.
- * @param commandLine as this kernel was started with, without the line's end
+ * @param text the command line that this kernel was started with
  * @throws TsmError `unavailable` where the driver is not one of ours
  */
-export async function openTsmPlatform(device: TsmDevice, commandLine: string): Promise<AttestingPlatform> {
-  const kind = platformOf(await device.report(new Uint8Array(64)));
+export async function openTsmPlatform(
+  device: TsmDevice,
+  measurements: TdxMeasurements,
+  text: string,
+): Promise<GuestPlatform> {
+  const { provider } = await device.report(new Uint8Array(64));
+  const kind = DRIVERS[provider];
+  if (kind === undefined) {
+    throw new TsmError('unavailable', `reports by ${provider}, expected ${Object.keys(DRIVERS).join(' or ')}`);
+  }
+  return kind === 'snp' ? snpPlatform(device, text) : tdxPlatform(device, measurements, text);
+}
+
+/** What OVMF appends to the command line of a kernel that it boots with an initrd, after it checked the line's hash. */
+const APPENDED = ' initrd=initrd';
+
+function snpPlatform(device: TsmDevice, text: string): GuestPlatform {
   return {
-    kind,
-    device: { ak: null, ek: null, ekCertificate: null },
-    sign: async (root, boot) => EVIDENCE[kind](await device.report(concat(root, boot)), commandLine),
+    ...reporting(device, 'snp'),
+    kind: 'snp',
+    commandLine: text.endsWith(APPENDED) ? text.slice(0, -APPENDED.length) : text,
+    measure: async ({ policy }) => {
+      const { hostData } = own('report', parseReport, (await device.report(new Uint8Array(64))).outblob);
+      holdField('HOST_DATA', hostData, sha256(policy));
+    },
+    hardware: () => ({ kind: 'snp' }),
+    refuse: async () => {}, // nothing can be measured after the launch
+  };
+}
+
+function tdxPlatform(device: TsmDevice, { rtmr3, eventLogArea }: TdxMeasurements, text: string): GuestPlatform {
+  let eventLog: Uint8Array | null = null;
+  const ownReport = async (): Promise<TdReport> => {
+    const { outblob } = await device.report(new Uint8Array(64));
+    return own('quote', (bytes) => parseQuote(bytes.subarray(0, quoteLength(bytes))), outblob).report;
+  };
+  return {
+    ...reporting(device, 'tdx'),
+    kind: 'tdx',
+    commandLine: text,
+    measure: async ({ policyDigest, digest }: Measured) => {
+      holdField('MRCONFIGID', (await ownReport()).mrConfigId, parseDigest('sha384', policyDigest));
+      const records = rtmr3 === null ? [] : rtmr3Records(policyDigest, digest);
+      for (const record of records) await rtmr3?.extend(sha384(record));
+      const [, , , found = new Uint8Array()] = (await ownReport()).rtmrs;
+      const expected = rtmrOf(rtmr3 === null ? [] : policyEvents(policyDigest, digest));
+      if (!equalBytes(found, expected)) {
+        throw new Refusal(
+          'platform',
+          `RTMR3 is ${toHex(found)}, expected ${toHex(expected)}: something else extended it`,
+        );
+      }
+      eventLog = logOf(await eventLogArea(), records);
+    },
+    hardware: () => ({ kind: 'tdx', eventLog: eventLog === null ? null : toBase64(eventLog) }),
+    refuse: async (reason) => rtmr3?.extend(sha384(Buffer.concat([utf8('enclaim/refused/v1\0'), utf8(reason)]))),
+  };
+}
+
+function reporting(device: TsmDevice, kind: 'snp' | 'tdx'): Pick<GuestPlatform, 'quote' | 'activate'> {
+  return {
+    quote: async (data) => answer(kind, await device.report(data)),
     activate: () => Promise.reject(new TsmError('unavailable', `${kind} has no key to activate`)),
   };
 }
 
-function platformOf({ provider }: TsmReport): 'snp' | 'tdx' {
-  if (provider === 'sev_guest' || provider === 'tdx_guest') return PROVIDERS[provider];
-  throw new TsmError('unavailable', `reports by ${provider}, expected ${Object.keys(PROVIDERS).join(' or ')}`);
+function answer(kind: 'snp' | 'tdx', { outblob, auxblob }: TsmReport): QuoteAnswer {
+  return { kind, outblob: toBase64(outblob), auxblob: toBase64(auxblob) };
 }
 
-const EVIDENCE: Readonly<Record<'snp' | 'tdx', (report: TsmReport, commandLine: string) => HardwareEvidence>> = {
-  snp: ({ outblob, auxblob }, commandLine) => {
-    const table = auxblob.length === 0 ? [] : parseCertificateTable(auxblob);
-    const find = (...kinds: string[]): Uint8Array[] =>
-      kinds.flatMap((kind) => table.filter((entry) => entry.kind === kind).map(({ data }) => data));
-    const certificates = find('VCEK', 'VLEK', 'ASK', 'ARK');
-    const [crl = new Uint8Array()] = find('CRL');
-    return { case: 'snp', value: { report: outblob, certificates, crl, commandLine } };
-  },
-  tdx: ({ outblob }, commandLine) => {
-    const quote = outblob.subarray(0, quoteLength(outblob));
-    return { case: 'tdx', value: { quote, commandLine } };
-  },
-};
+/** A host may have set the field to the policy's digest at launch; then it must be that of this policy. */
+function holdField(name: string, found: Uint8Array, policy: Uint8Array): void {
+  if (found.every((byte) => byte === 0) || equalBytes(found, policy)) return;
+  throw new Refusal('policy', `${name} names ${toHex(found)}, the bundle's policy is ${toHex(policy)}`);
+}
+
+/** The firmware's log and our records. One that cannot be read is left out: who needs it refuses evidence without. */
+function logOf(area: Uint8Array | null, records: readonly Uint8Array[]): Uint8Array | null {
+  try {
+    return area === null ? null : tdxEventLog(area, records);
+  } catch (error) {
+    if (error instanceof DecodeError) return null;
+    throw error;
+  }
+}
+
+function own<T>(what: string, parse: (bytes: Uint8Array) => T, bytes: Uint8Array): T {
+  try {
+    return parse(bytes);
+  } catch (cause) {
+    if (!(cause instanceof DecodeError)) throw cause;
+    throw new TsmError('unavailable', `this guest's own ${what} does not parse: ${cause.message}`, { cause });
+  }
+}

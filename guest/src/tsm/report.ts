@@ -2,6 +2,7 @@
 
 import { mkdir, readFile, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Queue } from '../tpm/queue.ts';
 
 /** The four operations on the tree; another implementation of them is another tree. */
 export interface TsmTree {
@@ -44,6 +45,7 @@ const INPUT_LENGTH = 64;
 export class TsmDevice {
   readonly #tree: TsmTree;
   readonly #entry: string;
+  readonly #queue = new Queue();
 
   private constructor(tree: TsmTree, entry: string) {
     this.#tree = tree;
@@ -57,9 +59,24 @@ export class TsmDevice {
     return new TsmDevice(tree, entry);
   }
 
+  /** The same, or null where the kernel has the tree but no driver of a processor that reports. @throws TsmError */
+  static async openIfProvided(name: string, tree?: TsmTree): Promise<TsmDevice | null> {
+    try {
+      return await TsmDevice.open(name, tree);
+    } catch (error) {
+      const { code } = ((error as Error).cause ?? {}) as NodeJS.ErrnoException;
+      if (code === 'ENXIO') return null;
+      throw error;
+    }
+  }
+
   /** A report over exactly 64 bytes. @throws TsmError */
   async report(data: Uint8Array): Promise<TsmReport> {
     if (data.length !== INPUT_LENGTH) throw new RangeError(`${data.length} bytes of report data, expected 64`);
+    return this.#queue.run(() => this.#report(data));
+  }
+
+  async #report(data: Uint8Array): Promise<TsmReport> {
     await available(() => this.#tree.writeFile(join(this.#entry, 'inblob'), data));
     const asked = await this.#read('generation');
     const outblob = await this.#read('outblob');
