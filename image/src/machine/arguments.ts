@@ -12,17 +12,29 @@ export type BootSource =
   /** `firmware` is the OVMF build for the platform, which is measured with kernel and initrd. */
   | { readonly kind: 'direct'; readonly firmware: string; readonly kernel: string; readonly initrd: string };
 
+/** A disk that holds UKI, app bundle and state (docs/deploy-qemu.md). Everything on it is as it was measured or refused. */
+export interface DiskSource {
+  readonly kind: 'disk';
+  readonly disk: string;
+  /** `vpc`: a fixed VHD. */
+  readonly format: 'raw' | 'vpc';
+  /** What the disk hangs on. Clouds have NVMe and SCSI. */
+  readonly controller: Controller;
+}
+
+export type Controller = 'virtio' | 'nvme' | 'scsi';
+
 /** Everything that decides the command lines. Paths are absolute. */
 export interface MachineDescription {
   readonly platform: Platform;
   readonly accelerator: Accelerator;
-  readonly boot: BootSource;
-  /** The whole kernel command line. */
-  readonly commandLine: string;
-  /** The app bundle, attached read-only as the disk `app`. */
-  readonly app: string;
-  /** The disk `state`. */
-  readonly state: string;
+  readonly boot: BootSource | DiskSource;
+  /** The whole kernel command line, or null where the one inside the UKI holds. */
+  readonly commandLine: string | null;
+  /** The app bundle, attached read-only as the disk `app`; null where it is on the disk that boots. */
+  readonly app: string | null;
+  /** The disk `state`; null as above. */
+  readonly state: string | null;
   /** Port on 127.0.0.1 that leads to the guest's 50051. */
   readonly port: number;
   /** Default 1024; below 384 the image does not boot. */
@@ -65,10 +77,10 @@ export function renderMachine(
 ): MachineArguments {
   const { platform, accelerator, boot, tpmState, runFolder } = description;
   if (platform !== 'tpm' && accelerator !== 'kvm') throw new MachineError('unsupported', `${platform} needs KVM`);
-  if ((platform === 'tpm') !== (boot.kind === 'uki')) {
+  if ((platform === 'tpm') !== (boot.kind !== 'direct')) {
     throw new MachineError(
       'unsupported',
-      `${platform} boots ${platform === 'tpm' ? 'a UKI' : 'kernel and initrd directly'}`,
+      `${platform} boots ${platform === 'tpm' ? 'a UKI or a disk' : 'kernel and initrd directly'}`,
     );
   }
   const machine = PLATFORMS[platform](description, tools);
@@ -81,8 +93,8 @@ export function renderMachine(
       ...['-smp', String(description.cpus ?? 2), '-m', String(description.memoryMiB ?? 1024)],
       ...machine,
       ...bootArguments(description),
-      ...disk(platform, 'app', description.app, true),
-      ...disk(platform, 'state', description.state, false),
+      ...(description.app === null ? [] : disk(platform, 'app', description.app, true)),
+      ...(description.state === null ? [] : disk(platform, 'state', description.state, false)),
       ...['-netdev', `user,id=net0,hostfwd=tcp:127.0.0.1:${description.port}-:${GUEST_PORT}`],
       ...device(platform, { driver: 'virtio-net-pci', netdev: 'net0', romfile: '' }),
     ],
@@ -151,8 +163,24 @@ const PLATFORMS: Readonly<
   ],
 };
 
+/** Devices from the controller to the disk. */
+const CONTROLLERS: Readonly<Record<Controller, readonly Readonly<Record<string, string>>[]>> = {
+  virtio: [{ driver: 'virtio-blk-pci' }],
+  nvme: [{ driver: 'nvme', serial: 'boot' }],
+  scsi: [{ driver: 'virtio-scsi-pci' }, { driver: 'scsi-hd' }],
+};
+
 function bootArguments({ boot, commandLine }: MachineDescription): string[] {
-  const append = ['-append', commandLine];
+  if (boot.kind === 'disk') {
+    const devices = CONTROLLERS[boot.controller].map((device, index, { length }) =>
+      index < length - 1 ? device : { ...device, drive: 'boot', bootindex: 0 },
+    );
+    return [
+      ...file('boot', boot.disk, false, boot.format),
+      ...devices.flatMap((device) => ['-device', JSON.stringify(device)]),
+    ];
+  }
+  const append = commandLine === null ? [] : ['-append', commandLine];
   if (boot.kind === 'uki') return ['-kernel', boot.uki, ...append];
   return ['-bios', boot.firmware, '-kernel', boot.kernel, '-initrd', boot.initrd, ...append];
 }
@@ -165,8 +193,8 @@ function disk(platform: Platform, serial: string, filename: string, readOnly: bo
 }
 
 /** JSON, so that no file name can add an option. */
-function file(name: string, filename: string, readOnly: boolean): string[] {
-  const node = { driver: 'raw', 'node-name': name, 'read-only': readOnly, file: { driver: 'file', filename } };
+function file(name: string, filename: string, readOnly: boolean, driver: 'raw' | 'vpc' = 'raw'): string[] {
+  const node = { driver, 'node-name': name, 'read-only': readOnly, file: { driver: 'file', filename } };
   return ['-blockdev', JSON.stringify(node)];
 }
 

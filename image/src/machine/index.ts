@@ -2,12 +2,20 @@
 export {
   type Accelerator,
   type BootSource,
+  type Controller,
+  type DiskSource,
   type MachineArguments,
   type MachineDescription,
   type Platform,
   renderMachine,
 } from './arguments.ts';
 export { MachineError, type MachineErrorCode } from './error.ts';
-export { describeMachine, type MachineOptions, type RunningMachine, startMachine } from './machine.ts';
+export {
+  type DiskMachineOptions,
+  describeMachine,
+  type MachineOptions,
+  type RunningMachine,
+  startMachine,
+} from './machine.ts';
 export { findTools, type MachineTools, type ToolOptions } from './tools.ts';
 export type { MachinePhase } from './watch.ts';

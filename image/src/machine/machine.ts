@@ -6,14 +6,14 @@ import { type MachineArguments, type MachineDescription, renderMachine, VARIABLE
 import { type Child, startChild, tied } from './child.ts';
 import { MachineError } from './error.ts';
 import { makeOwnFolder } from './own-folder.ts';
-import { type MachineWish, planMachine, type RunPlace } from './plan.ts';
+import { type DiskWish, type MachineWish, planMachine, type RunPlace } from './plan.ts';
 import { freePort, portTaken } from './port.ts';
 import { findTools, type MachineTools, type ToolOptions } from './tools.ts';
 import { prepareTpm, startTpm, type TpmState } from './tpm.ts';
 import { ConsoleWatch, type MachinePhase } from './watch.ts';
 
-/** What {@link startMachine} boots, where, and who is told. */
-export interface MachineOptions extends MachineWish {
+/** Where {@link startMachine} boots, and who is told. */
+interface RunOptions {
   /** Port on 127.0.0.1; default 0, a free one. */
   readonly port?: number;
   /** Keeps the TPM and the state disk from run to run; by default both are new and end with the machine. */
@@ -25,6 +25,10 @@ export interface MachineOptions extends MachineWish {
   /** Ends the machine, at any phase. */
   readonly signal?: AbortSignal;
 }
+
+/** What {@link startMachine} boots: an image and an app bundle, or a disk with both on it. */
+export interface MachineOptions extends MachineWish, RunOptions {}
+export interface DiskMachineOptions extends DiskWish, RunOptions {}
 
 /** A machine whose guest serves. */
 export interface RunningMachine {
@@ -54,7 +58,7 @@ const LAST_LINES = 20;
  *
  * @throws MachineError; ImageError where a locked tool cannot be had; the reason of `signal`.
  */
-export async function startMachine(options: MachineOptions): Promise<RunningMachine> {
+export async function startMachine(options: MachineOptions | DiskMachineOptions): Promise<RunningMachine> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await boot(options, options.signal ?? new AbortController().signal);
@@ -71,13 +75,13 @@ export async function startMachine(options: MachineOptions): Promise<RunningMach
  *
  * @throws MachineError, ImageError as {@link startMachine}.
  */
-export async function describeMachine(options: MachineOptions): Promise<MachineArguments> {
+export async function describeMachine(options: MachineOptions | DiskMachineOptions): Promise<MachineArguments> {
   const runFolder = join(tmpdir(), 'enclaim-run');
   const description = await planMachine(options, placeOf(options, runFolder, options.port ?? 0));
   return renderMachine(description, await findTools(options.tools));
 }
 
-async function boot(options: MachineOptions, signal: AbortSignal): Promise<RunningMachine> {
+async function boot(options: MachineOptions | DiskMachineOptions, signal: AbortSignal): Promise<RunningMachine> {
   const { onPhase = () => {}, timeout = TIMEOUT_MS } = options;
   await using cleanup = new AsyncDisposableStack();
   signal.throwIfAborted();
@@ -169,14 +173,14 @@ function handOver(
   return { ...visible, console: watch.lines, ended, stop, [Symbol.asyncDispose]: stop };
 }
 
-function placeOf({ stateFolder }: MachineOptions, runFolder: string, port: number): RunPlace {
+function placeOf({ stateFolder }: RunOptions, runFolder: string, port: number): RunPlace {
   return { runFolder, stateFolder: stateFolder === undefined ? join(runFolder, 'state') : resolve(stateFolder), port };
 }
 
 async function prepareFiles({ state }: MachineDescription, place: RunPlace, tools: MachineTools): Promise<void> {
   try {
     await mkdir(place.stateFolder, { recursive: true, mode: 0o700 });
-    await makeDisk(state);
+    if (state !== null) await makeDisk(state);
     await copyFile(tools.firmware.variables, join(place.runFolder, VARIABLES_FILE));
   } catch (cause) {
     throw new MachineError('disk-missing', `cannot write in ${place.stateFolder} or ${place.runFolder}`, { cause });

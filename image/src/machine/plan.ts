@@ -3,11 +3,26 @@ import { createHash } from 'node:crypto';
 import { access, constants, readFile, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { MAX_BUNDLE, parseBundle } from '@enclaim/attestation/bundle';
-import type { Accelerator, BootSource, MachineDescription, Platform } from './arguments.ts';
+import type { Accelerator, BootSource, DiskSource, MachineDescription, Platform } from './arguments.ts';
 import { MachineError } from './error.ts';
 
+/** The machine itself. */
+interface Hardware {
+  /** Default `tpm`. */
+  readonly platform?: Platform;
+  /** Default `tcg`. */
+  readonly accelerator?: Accelerator;
+  readonly memoryMiB?: number;
+  readonly cpus?: number;
+}
+
+/** A machine with a boot disk, which holds everything else: nothing of it is looked at on this side. */
+export interface DiskWish extends Hardware {
+  readonly boot: DiskSource;
+}
+
 /** What boots and how. */
-export interface MachineWish {
+export interface MachineWish extends Hardware {
   /** Path of `app.enclaim`. */
   readonly app: string;
   readonly boot: BootSource;
@@ -15,12 +30,6 @@ export interface MachineWish {
   readonly commandLine: string;
   /** The policy digest that is measured at launch; by default that of the bundle's policy. Another one is for the guest to refuse. */
   readonly policy?: `sha384:${string}`;
-  /** Default `tpm`. */
-  readonly platform?: Platform;
-  /** Default `tcg`. */
-  readonly accelerator?: Accelerator;
-  readonly memoryMiB?: number;
-  readonly cpus?: number;
 }
 
 /** Where a run happens. */
@@ -33,29 +42,43 @@ export interface RunPlace {
 }
 
 /**
- * Reads the bundle and describes the machine.
+ * Reads the bundle, where there is one, and describes the machine.
  *
  * @throws MachineError `disk-missing` for a file that is not there, `bundle-invalid`, `unsupported` for a malformed policy digest.
  */
-export async function planMachine(wish: MachineWish, place: RunPlace): Promise<MachineDescription> {
-  const { app, boot, commandLine, platform = 'tpm', accelerator = 'tcg', memoryMiB = 1024, cpus = 2 } = wish;
-  const canonical = await readPolicy(app);
-  const digest = wish.policy ?? `sha384:${createHash('sha384').update(canonical).digest('hex')}`;
-  if (!/^sha384:[0-9a-f]{96}$/.test(digest)) throw new MachineError('unsupported', `not a policy digest: ${digest}`);
+export async function planMachine(wish: MachineWish | DiskWish, place: RunPlace): Promise<MachineDescription> {
+  const { platform = 'tpm', accelerator = 'tcg', memoryMiB = 1024, cpus = 2 } = wish;
+  const boot = await present(wish.boot);
   return {
-    platform,
-    accelerator,
-    boot: await present(boot),
-    commandLine: `${commandLine} enclaim.policy=${digest}`,
-    app: resolve(app),
-    state: join(place.stateFolder, 'state.img'),
+    ...{ platform, accelerator, memoryMiB, cpus, boot },
+    ...('app' in wish ? await planApp(wish, place) : ON_DISK),
     tpmState: join(place.stateFolder, 'tpm'),
     runFolder: place.runFolder,
     port: place.port,
+  };
+}
+
+type AppPlan = Pick<MachineDescription, 'commandLine' | 'app' | 'state' | 'policySha256' | 'policySha384'>;
+
+/** A launch from a disk names no policy: the guest measures the one that it finds. */
+const ON_DISK: AppPlan = {
+  commandLine: null,
+  app: null,
+  state: null,
+  policySha256: new Uint8Array(32),
+  policySha384: new Uint8Array(48),
+};
+
+async function planApp({ app, commandLine, policy }: MachineWish, { stateFolder }: RunPlace): Promise<AppPlan> {
+  const canonical = await readPolicy(app);
+  const digest = policy ?? `sha384:${createHash('sha384').update(canonical).digest('hex')}`;
+  if (!/^sha384:[0-9a-f]{96}$/.test(digest)) throw new MachineError('unsupported', `not a policy digest: ${digest}`);
+  return {
+    commandLine: `${commandLine} enclaim.policy=${digest}`,
+    app: resolve(app),
+    state: join(stateFolder, 'state.img'),
     policySha256: createHash('sha256').update(canonical).digest(),
     policySha384: Buffer.from(digest.slice('sha384:'.length), 'hex'),
-    memoryMiB,
-    cpus,
   };
 }
 
@@ -75,7 +98,7 @@ async function readPolicy(app: string): Promise<Uint8Array> {
 }
 
 /** The same source with absolute paths, all of them readable. */
-async function present(boot: BootSource): Promise<BootSource> {
+async function present(boot: BootSource | DiskSource): Promise<BootSource | DiskSource> {
   const file = async (path: string): Promise<string> => {
     await access(path, constants.R_OK).catch((cause) => {
       throw new MachineError('disk-missing', `cannot read ${path}`, { cause });
@@ -83,6 +106,7 @@ async function present(boot: BootSource): Promise<BootSource> {
     return resolve(path);
   };
   if (boot.kind === 'uki') return { ...boot, uki: await file(boot.uki) };
+  if (boot.kind === 'disk') return { ...boot, disk: await file(boot.disk) };
   return {
     ...boot,
     firmware: await file(boot.firmware),

@@ -10,11 +10,12 @@ const TOOLS = {
   swtpm: '/usr/bin/swtpm',
 };
 
+const COMMAND_LINE = 'console=ttyS0 quiet enclaim.policy=sha384:00';
 const TPM: MachineDescription = {
   platform: 'tpm',
   accelerator: 'tcg',
   boot: { kind: 'uki', uki: '/i/uki.efi' },
-  commandLine: 'console=ttyS0 quiet enclaim.policy=sha384:00',
+  commandLine: COMMAND_LINE,
   app: '/a/app.enclaim',
   state: '/s/state.img',
   port: 40001,
@@ -59,7 +60,7 @@ const commonTail = (shared: boolean): string[] => [
   ],
 ];
 
-const tpmPart = (...accelerator: string[]): string[] => [
+const tpmBase = (...accelerator: string[]): string[] => [
   ...['-machine', 'q35,pflash0=code,pflash1=variables', ...accelerator],
   ...[
     '-blockdev',
@@ -77,19 +78,34 @@ const tpmPart = (...accelerator: string[]): string[] => [
     '-device',
     'tpm-crb,tpmdev=tpm0',
   ],
-  ...['-kernel', '/i/uki.efi', '-append', TPM.commandLine],
+];
+const tpmPart = (...accelerator: string[]): string[] => [
+  ...tpmBase(...accelerator),
+  ...['-kernel', '/i/uki.efi', '-append', COMMAND_LINE],
 ];
 
-const directBoot = [
-  '-bios',
-  '/f/amdsev.fd',
-  '-kernel',
-  '/i/vmlinuz',
-  '-initrd',
-  '/i/initrd',
-  '-append',
-  TPM.commandLine,
-];
+/** A machine with one disk, and nothing else that the host says. */
+const disk = (format: 'raw' | 'vpc', controller: 'virtio' | 'nvme' | 'scsi', ...devices: string[]) => ({
+  name: `a ${format} disk behind ${controller}`,
+  description: {
+    ...TPM,
+    boot: { kind: 'disk', disk: '/d/x.img', format, controller } as const,
+    ...{ commandLine: null, app: null, state: null },
+  },
+  qemu: [
+    ...COMMON_HEAD,
+    ...tpmBase('-accel', 'tcg,thread=multi', '-cpu', 'max'),
+    ...[
+      '-blockdev',
+      `{"driver":"${format}","node-name":"boot","read-only":false,"file":{"driver":"file","filename":"/d/x.img"}}`,
+    ],
+    ...devices.flatMap((device) => ['-device', device]),
+    ...commonTail(false).slice(8),
+  ],
+  swtpm: SWTPM,
+});
+
+const directBoot = ['-bios', '/f/amdsev.fd', '-kernel', '/i/vmlinuz', '-initrd', '/i/initrd', '-append', COMMAND_LINE];
 const memory = [
   '-object',
   '{"qom-type":"memory-backend-memfd","id":"ram0","size":1073741824,"share":true,"prealloc":false}',
@@ -113,6 +129,9 @@ const RENDERED: readonly { name: string; description: MachineDescription; qemu: 
     qemu: [...COMMON_HEAD, ...tpmPart('-accel', 'kvm', '-cpu', 'host'), ...commonTail(false)],
     swtpm: SWTPM,
   },
+  disk('raw', 'virtio', '{"driver":"virtio-blk-pci","drive":"boot","bootindex":0}'),
+  disk('vpc', 'nvme', '{"driver":"nvme","serial":"boot","drive":"boot","bootindex":0}'),
+  disk('raw', 'scsi', '{"driver":"virtio-scsi-pci"}', '{"driver":"scsi-hd","drive":"boot","bootindex":0}'),
   {
     name: 'snp',
     description: { ...TPM, platform: 'snp', accelerator: 'kvm', boot: DIRECT },
@@ -157,6 +176,11 @@ test('refuses a combination that cannot boot or would not be measured', () => {
   refused({ platform: 'tdx', boot: DIRECT });
   refused({ platform: 'snp', accelerator: 'kvm' }); // a UKI
   refused({ boot: DIRECT });
+  refused({
+    platform: 'snp',
+    accelerator: 'kvm',
+    boot: { kind: 'disk', disk: '/d/x.img', format: 'raw', controller: 'nvme' },
+  });
   refused({ tpmState: '/s/a,b' });
   refused({ runFolder: '/run/a,b' });
 });

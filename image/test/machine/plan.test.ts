@@ -59,3 +59,12 @@ test('a file that is not there is named', async () => {
   await assert.rejects(planMachine({ ...wish, app: absent }, place), missing);
   await assert.rejects(planMachine({ ...wish, boot: { kind: 'uki', uki: absent } }, place), missing);
 });
+
+test('a disk holds everything: nothing else is attached, and no command line is passed', async () => {
+  const disk = join(folder, 'uki');
+  const boot = { kind: 'disk', disk, format: 'raw', controller: 'nvme' } as const;
+  const plan = await planMachine({ boot }, place);
+  assert.deepEqual([plan.boot, plan.commandLine, plan.app, plan.state], [boot, null, null, null]);
+  const absent = { ...boot, disk: join(folder, 'absent') };
+  await assert.rejects(planMachine({ boot: absent }, place), { code: 'disk-missing' });
+});
