@@ -6,12 +6,14 @@ import { freezeModules } from './settings.ts';
 
 const SYS_FINIT_MODULE = 313n;
 const COMPRESSED_FILE = 4n;
+/** No such hardware; ENOENT: a symbol of a module that was not loaded, because there is no such hardware. */
+const ABSENT: ReadonlySet<string> = new Set(['ENODEV', 'ENXIO', 'ENOENT']);
 
 /** One module to load. */
 export interface KernelModule {
   /** Path of the .ko or .ko.xz file; xz is decompressed by the kernel, which also checks the signature. */
   readonly path: string;
-  /** A driver for hardware that may be absent (`ENODEV`, `ENXIO`) is `optional`. */
+  /** A driver for hardware that may be absent (`ENODEV`, `ENXIO`) is `optional`, and so is one that builds on such a driver. */
   readonly optional?: boolean;
 }
 
@@ -36,7 +38,7 @@ function load({ path, optional = false }: KernelModule): boolean {
     return true;
   } catch (error) {
     if (error instanceof LinuxError && error.code === 'EEXIST') return true;
-    if (error instanceof LinuxError && optional && (error.code === 'ENODEV' || error.code === 'ENXIO')) return false;
+    if (error instanceof LinuxError && optional && ABSENT.has(error.code)) return false;
     throw error;
   } finally {
     closeSync(file);
