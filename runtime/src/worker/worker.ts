@@ -4,6 +4,8 @@ import type { Duplex } from 'node:stream';
 import { concat } from '@enclaim/attestation/bytes';
 import { RefusalError } from '../errors.ts';
 import { encodeFrame, FrameReader } from '../frames.ts';
+import type { CallBudget } from '../governor/resources.ts';
+import { Account } from './account.ts';
 import { parseFromWorker } from './message-schema.ts';
 import {
   type CallMessage,
@@ -21,6 +23,8 @@ export interface WorkerProcess {
   readonly socket: Duplex;
   /** Ends the process at once. */
   kill(): void;
+  /** Microseconds of processor that it has used, by the kernel's count. @throws Error where it is gone */
+  processorTime(): number;
 }
 
 /** Starts a worker process. The guest starts them confined; tests and development as they can. */
@@ -33,6 +37,8 @@ export interface Call {
   perform(operation: Operation): Json | Promise<Json>;
   /** Ends the call: the caller has gone, or its time is over. */
   readonly signal: AbortSignal;
+  /** What it may use, where its worker is metered. */
+  readonly budget?: CallBudget;
 }
 
 interface Running {
@@ -48,6 +54,8 @@ interface Running {
 export interface HandlerBundle {
   readonly code: string;
   readonly methods: readonly string[];
+  /** Whether calls have budgets. */
+  readonly metered: boolean;
 }
 
 /** The worker ended under a call that another worker can run from its beginning: it had done nothing yet. */
@@ -64,6 +72,8 @@ export class WorkerLostError extends RefusalError {
 const READY_MS = 20_000;
 /** Bytes that may wait to be written to a worker that does not read. */
 const MOST_UNREAD = 32 * 1024 * 1024;
+/** Milliseconds between two looks at the kernel's count of a metered worker. */
+const AUDIT_MS = 100;
 /** Operations that leave no trace: a call that did only these can start over. */
 const TRACELESS: ReadonlySet<Operation['kind']> = new Set(['get', 'list']);
 
@@ -80,6 +90,8 @@ export class Worker {
   readonly #ready = Promise.withResolvers<void>();
   readonly #ended = Promise.withResolvers<string>();
   #watch: NodeJS.Timeout | undefined;
+  #audit: NodeJS.Timeout | undefined;
+  #account: Account | undefined;
   /** What calls of one turn of the loop have to say goes out together. */
   #unsaid: Uint8Array[] = [];
   #unsaidLength = 0;
@@ -110,9 +122,10 @@ export class Worker {
   }
 
   /** Gives the worker its handlers and resolves when it has them. @throws RefusalError `worker` */
-  async load({ code, methods }: HandlerBundle): Promise<void> {
+  async load({ code, methods, metered }: HandlerBundle): Promise<void> {
     const timer = setTimeout(() => this.end(`it was not ready within ${READY_MS} ms`), READY_MS);
-    this.#send({ kind: 'load', code, methods });
+    if (metered) this.#account = new Account(() => this.#process.processorTime());
+    this.#send({ kind: 'load', code, methods, metered });
     try {
       await this.#ready.promise;
     } finally {
@@ -125,21 +138,25 @@ export class Worker {
     if (this.#reason !== undefined) throw new WorkerLostError(this.#reason, false);
     const frame = framed({ kind: 'call', call: id, ...call.message });
     const { promise, resolve, reject } = Promise.withResolvers<Json>();
-    const abort = (): void => {
-      reject(new RefusalError('budget', 'the call ran out of time or was given up'));
+    const stop = (refusal: RefusalError): void => {
+      reject(refusal);
       this.#cancelled.add(id);
       this.#send({ kind: 'cancel', call: id });
     };
+    const abort = (): void => stop(reasonOf(call.signal));
+    if (call.budget !== undefined) this.#account?.open(id, call.budget, stop);
     this.#running.set(id, { call, resolve, reject, operations: 0, acted: false });
     this.#write(frame);
     if (call.signal.aborted) abort();
     else call.signal.addEventListener('abort', abort, { once: true });
     this.#watch ??= setInterval(() => this.#look(), this.#stall / 2);
+    if (this.#account !== undefined) this.#audit ??= setInterval(() => this.#examine(), AUDIT_MS);
     try {
       return await promise;
     } finally {
       call.signal.removeEventListener('abort', abort);
       this.#running.delete(id);
+      this.#account?.close(id);
     }
   }
 
@@ -148,6 +165,7 @@ export class Worker {
     if (this.#reason !== undefined) return;
     this.#reason = reason;
     clearInterval(this.#watch);
+    clearInterval(this.#audit);
     const lost = new WorkerLostError(reason, judged);
     this.#ready.reject(lost);
     for (const { reject, acted } of this.#running.values()) {
@@ -162,10 +180,19 @@ export class Worker {
   #look(): void {
     if (this.#running.size + this.#cancelled.size === 0) {
       clearInterval(this.#watch);
-      this.#watch = undefined;
+      clearInterval(this.#audit);
+      this.#watch = this.#audit = undefined;
       this.#asked = this.#answered;
     } else if (this.#asked - this.#answered > 1) this.end(`it did not answer for ${this.#stall} ms`);
     else this.#send({ kind: 'ping', ping: this.#asked++ });
+  }
+
+  #examine(): void {
+    try {
+      if (this.#account?.exceeded()) this.end('a call used more processor than it declares');
+    } catch {
+      this.end('the kernel no longer counts it', false);
+    }
   }
 
   #receive(chunk: Uint8Array): void {
@@ -182,6 +209,7 @@ export class Worker {
   #obey(message: FromWorker): void {
     switch (message.kind) {
       case 'ready':
+        if (this.#account?.opened === false) throw new RangeError('ready without a report');
         this.#ready.resolve();
         return;
       case 'unusable':
@@ -196,6 +224,13 @@ export class Worker {
       case 'ended':
         this.#cancelled.delete(message.call);
         return;
+      case 'used': {
+        if (this.#account === undefined) throw new RangeError('a report of a worker that is not metered');
+        const verdict = this.#account.take(message);
+        if (verdict === 'collect') this.#send({ kind: 'collect' });
+        else if (verdict === 'exceeded') this.end('calls used more memory than they declare together');
+        return;
+      }
       case 'pong':
         if (message.ping !== this.#answered++) throw new RangeError('a pong without a ping');
         return;
@@ -248,6 +283,13 @@ export class Worker {
     this.#unsaidLength = 0;
     if (this.#reason === undefined) this.#process.socket.write(said);
   }
+}
+
+/** Why a call is over before its handler is: what ended it says so itself, or its time was over. */
+function reasonOf({ reason }: AbortSignal): RefusalError {
+  return reason instanceof RefusalError
+    ? reason
+    : new RefusalError('budget', 'the call ran out of time or was given up');
 }
 
 /** A message as a frame. A small request can be a large text: JSON writes a control character in six. @throws RefusalError `budget` */

@@ -1,0 +1,83 @@
+/** What the kernel says of this machine: pressure (PSI, Documentation/accounting/psi.rst) and temperature. */
+
+import { closeSync, openSync, readdirSync, readSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** Percent of the last ten seconds in which some task waited for memory, or for a processor. */
+export interface Pressure {
+  readonly memory: number;
+  readonly cpu: number;
+}
+
+/** One reading of the machine. */
+export interface Readings {
+  readonly pressure: Pressure;
+  /** Degrees Celsius of the warmest sensor, or null where the platform shows none. */
+  readonly warmest: number | null;
+}
+
+/** Where the kernel says it. Worker groups need no file of their own: "some" of the whole machine holds every group. */
+export const KERNEL = { pressure: '/proc/pressure', thermal: '/sys/class/thermal' } as const;
+
+const SOME = /^some avg10=(\d{1,3}\.\d\d) avg60=\d{1,3}\.\d\d avg300=\d{1,3}\.\d\d total=\d{1,20}\n/;
+/** Thousandths of a degree. */
+const TEMPERATURE = /^(-?\d{1,7})\n$/;
+const MOST_ZONES = 64;
+const LONGEST = 512;
+
+/** Reads the machine. @throws Error where the kernel shows no pressure, or a sensor is there and cannot be read */
+export function readMachine(from: { readonly pressure: string; readonly thermal: string } = KERNEL): Readings {
+  const pressure = { memory: stalled(join(from.pressure, 'memory')), cpu: stalled(join(from.pressure, 'cpu')) };
+  const degrees = zones(from.thermal).map(
+    (zone) => Number(matched(join(from.thermal, zone, 'temp'), TEMPERATURE)) / 1000,
+  );
+  return { pressure, warmest: degrees.length === 0 ? null : Math.max(...degrees) };
+}
+
+function stalled(path: string): number {
+  return Number(matched(path, SOME));
+}
+
+/** Sensors are the host's to invent: their names and number are not believed. */
+function zones(folder: string): string[] {
+  let names: string[];
+  try {
+    names = readdirSync(folder);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
+  const found = names.filter((name) => /^thermal_zone\d{1,3}$/.test(name));
+  if (found.length > MOST_ZONES) throw new RangeError(`${found.length} sensors, at most ${MOST_ZONES}`);
+  return found;
+}
+
+/** The first group of a small file that has the expected form. */
+function matched(path: string, form: RegExp): string {
+  const [, value] = form.exec(readSmall(path)) ?? [];
+  if (value === undefined) throw new SyntaxError(`${path} does not have the form ${form.source}`);
+  return value;
+}
+
+/** Microseconds of processor that a control group has used. @throws Error where there is no such group */
+export function groupProcessorTime(folder: string): number {
+  return Number(matched(join(folder, 'cpu.stat'), /^usage_usec (\d{1,15})\n/));
+}
+
+/** Microseconds of processor that a process has used (proc_pid_stat(5), in ticks of a hundredth of a second). @throws Error */
+export function processProcessorTime(pid: number): number {
+  const form = /\) [A-Z](?: -?\d+){10} (\d+ \d+) /;
+  const [user = 0, system = 0] = matched(`/proc/${pid}/stat`, form).split(' ').map(Number);
+  return (user + system) * 10_000;
+}
+
+/** A file of the kernel's, as far as it is read: never more than it may need. */
+function readSmall(path: string, longest: number = LONGEST): string {
+  const buffer = Buffer.alloc(longest);
+  const fd = openSync(path, 'r');
+  try {
+    return buffer.toString('latin1', 0, readSync(fd, buffer, 0, longest, 0));
+  } finally {
+    closeSync(fd);
+  }
+}
