@@ -184,6 +184,7 @@ async function readDocument(file: string): Promise<ReleaseDocument> {
     manifest: digestText('sha256', sha256(bytes)),
     reference: references.tpm,
     kernelFile: artefacts.kernel.sha256,
+    tdx: { kernel: references.tdx.kernel, initrd: references.tdx.initrd },
   } as const;
   return { release, document: bytes };
 }

@@ -5,7 +5,7 @@ import { encodeCanonical } from '../canonical.ts';
 import { parseDigest } from '../digest.ts';
 import { DecodeError, EvidenceError } from '../errors.ts';
 import { rootFromConsistency } from '../merkle.ts';
-import type { References } from '../references.ts';
+import type { References, RtmrReference } from '../references.ts';
 import { type Check, compared, notRun } from '../verdict.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import { type NoteAlgorithm, type NoteKey, parseNoteKey } from './note.ts';
@@ -124,26 +124,25 @@ function keyOf(text: string, algorithm: NoteAlgorithm): NoteKey {
 
 /** What the references accept and no release says. Firmware is not ours to release, so no entry speaks of it. */
 function missingImages({ images, snp = [], tdx = [] }: References, releases: readonly ImageRelease[]): string[] {
-  const same = (a: unknown, b: unknown): boolean => equalBytes(encodeCanonical(a), encodeCanonical(b));
+  const published = (one: { id: string; commandLine: string }, explains: (release: ImageRelease) => boolean): boolean =>
+    releases.some((release) => {
+      const { id, commandLine } = release.reference;
+      return id === one.id && commandLine === one.commandLine && explains(release);
+    });
   return [
-    ...images.filter((image) => !releases.some(({ reference }) => same(reference, image))).map(({ id }) => id),
+    ...images
+      .filter((one) => !published(one, ({ reference }) => equalBytes(encodeCanonical(reference), encodeCanonical(one))))
+      .map(({ id }) => id),
     ...snp
-      .filter(
-        ({ id, kernel, initrd, commandLine }) =>
-          !releases.some(({ reference, kernelFile }) =>
-            same(
-              { id, kernel, initrd, commandLine },
-              {
-                id: reference.id,
-                kernel: kernelFile,
-                initrd: reference.initrd,
-                commandLine: reference.commandLine,
-              },
-            ),
-          ),
-      )
+      .filter((one) => !published(one, (of) => one.kernel === of.kernelFile && one.initrd === of.reference.initrd))
       .map(({ id }) => `${id} on SEV-SNP`),
-    // Entries hold no SHA-384 values: what RTMR1 and RTMR2 would be compared with is in no log yet.
-    ...tdx.map(({ id }) => `${id} on TDX, of which entries say nothing`),
+    ...tdx
+      .filter((one) => !published(one, ({ tdx: of }) => one.initrd === of.initrd && names(one.rtmr1, of.kernel)))
+      .map(({ id }) => `${id} on TDX`),
   ];
+}
+
+/** A register given as one value says nothing of the kernel in it. */
+function names(register: RtmrReference, kernel: string): boolean {
+  return typeof register !== 'string' && register.some(({ digest }) => digest === kernel);
 }

@@ -14,6 +14,8 @@ export interface ImageRelease {
   readonly reference: ImageReference;
   /** SHA-256 of the kernel file, for platforms that are handed kernel and initrd apart. */
   readonly kernelFile: DigestText<'sha256'>;
+  /** What TDX measures of kernel (Authenticode) and initrd. */
+  readonly tdx: { readonly kernel: DigestText<'sha384'>; readonly initrd: DigestText<'sha384'> };
 }
 
 /** A policy. */
@@ -31,6 +33,7 @@ const LIMIT = 0xffff;
 
 const enclaim = z.literal('release/1');
 const sha256 = z.templateLiteral(['sha256:', z.string().regex(/^[0-9a-f]{64}$/)]);
+const sha384 = z.templateLiteral(['sha384:', z.string().regex(/^[0-9a-f]{96}$/)]);
 const releaseSchema: z.ZodType<Release> = z.discriminatedUnion('kind', [
   z.strictObject({
     enclaim,
@@ -38,11 +41,12 @@ const releaseSchema: z.ZodType<Release> = z.discriminatedUnion('kind', [
     manifest: sha256,
     reference: imageSchema,
     kernelFile: sha256,
+    tdx: z.strictObject({ kernel: sha384, initrd: sha384 }),
   }),
   z.strictObject({
     enclaim,
     kind: z.literal('policy'),
-    policy: z.templateLiteral(['sha384:', z.string().regex(/^[0-9a-f]{96}$/)]),
+    policy: sha384,
   }),
 ]);
 
