@@ -44,7 +44,7 @@ import { clinicBundle } from './support/app.ts';
 import { AuditorsPage } from './support/auditors-page.ts';
 import { chromiumMissing } from './support/chromium.ts';
 import { failing } from './support/refused.ts';
-import { MISSING_LAYERS, startWorkers } from './support/worker-process.ts';
+import { CAPACITY, MISSING_LAYERS, startWorkers } from './support/worker-process.ts';
 
 const DAY = 86_400_000;
 const now = (): number => EPOCH + DAY;
@@ -53,77 +53,6 @@ const id = digestText('sha256', sha256(utf8('image')));
 
 /** Evidence that was accepted on Node, with its verdict there. */
 const shown: [Uint8Array, References, Verdict][] = [];
-
-/** A runtime over a report tree. */
-interface Booted {
-  readonly target: string;
-  stop(): Promise<void>;
-}
-
-async function boot(bundle: BuiltBundle, tree: FakeTsmTree, commandLine: string): Promise<Booted> {
-  await using cleanup = new AsyncDisposableStack();
-  const folder = await mkdtemp(join(tmpdir(), 'enclaim-silicon-'));
-  cleanup.defer(() => rm(folder, { recursive: true }));
-  await writeFile(join(folder, 'log'), '');
-  const records = cleanup.adopt(await openDevice(join(folder, 'log')), (file) => file.close());
-  const device = cleanup.adopt(await TsmDevice.open('enclaim', tree), (it) => it.close());
-  const runtime = await startRuntime({
-    platform: await openTsmPlatform(device, commandLine),
-    bundle: { ...parseBundle(bundle.bytes), policyDigest: bundle.policy, digest: bundle.digest },
-    image: 'enclaim-test',
-    log: { device: records, capacity: 1 << 20 },
-    workers: { factory: startWorkers(), size: 1, missing: MISSING_LAYERS },
-    listen: { host: '127.0.0.1', port: 0 },
-  });
-  cleanup.defer(() => runtime.close());
-  const parts = cleanup.move();
-  return { target: `127.0.0.1:${runtime.port}`, stop: () => parts.disposeAsync() };
-}
-
-function referencesFor(
-  bundle: BuiltBundle,
-  pins: readonly `sha256:${string}`[],
-  more: Partial<References>,
-): References {
-  const references: References = {
-    enclaim: 'references/1',
-    images: [],
-    policy: bundle.policy,
-    bundles: [bundle.digest],
-    owner: 'any',
-    unsafeUnconfined: MISSING_LAYERS,
-    anchors: {
-      attestationKeys: [],
-      endorsementRoots: [],
-      unsafeSwtpmRoots: [],
-      certificates: [],
-      unsafeSiliconRoots: pins,
-    },
-    ...more,
-  };
-  return parseReferences(utf8(JSON.stringify(references)));
-}
-
-/** Connects; the required checks that did not pass, or none. */
-async function failed(target: string, options: ConnectOptions): Promise<string[]> {
-  try {
-    (await connect(target, { now, ...options })).close();
-    return [];
-  } catch (error) {
-    assert(error instanceof VerdictError, String(error));
-    return failing(error.verdict.checks);
-  }
-}
-
-/** A service that has these bodies; what it was asked for is kept. */
-function serviceOf(bodies: Readonly<Record<string, Response>>): typeof fetch & { readonly asked: string[] } {
-  const asked: string[] = [];
-  const serve = (async (url: string) => {
-    asked.push(url);
-    return bodies[url]?.clone() ?? new Response('', { status: 404 });
-  }) as unknown as typeof fetch;
-  return Object.assign(serve, { asked });
-}
 
 describe('SEV-SNP', () => {
   const psp = new FakePsp();

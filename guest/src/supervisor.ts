@@ -10,6 +10,7 @@ import { type MeasuredApp, measureApp } from './app.ts';
 import {
   awaitDisk,
   type ConfinedChild,
+  cgroupFolder,
   configureNetwork,
   connectUnix,
   type Disk,
@@ -36,12 +37,13 @@ const RELEASE = '/enclaim/release';
 const WORKER_FOLDER = '/run/enclaim';
 const PORT = 50051;
 const WORKERS = 1;
+const WORKER_GROUP = 'worker-';
 /** What a worker's root holds: Node, its libraries, and the worker. */
 const WORKER_ROOT = [NODE, '/lib/x86_64-linux-gnu', '/lib64', WORKER].map((from) => ({ from }));
 
 /** A worker's share of the VM, of which its heap is the larger part. It may not starve the runtime of either. */
-const WORKER_LIMITS = { memory: 256 * 1024 * 1024, cpu: 100, tasks: 32 };
-const WORKER_HEAP = 160; // MiB
+const WORKER_LIMITS = { memory: 384 * 1024 * 1024, cpu: 100, tasks: 32 };
+const WORKER_HEAP = 256; // MiB
 
 /** User ids inside the VM. Every worker gets one of its own, counted from the first. */
 const UID = { runtime: 1000, firstWorker: 2000, workers: 60_000 };
@@ -133,7 +135,12 @@ function bootMessage(
     hardware: platform.hardware(),
     commandLine: platform.commandLine,
     log: { path: state.path, capacity: state.size },
-    workers: { path: `${WORKER_FOLDER}/workers.sock`, size: WORKERS },
+    workers: {
+      path: `${WORKER_FOLDER}/workers.sock`,
+      size: WORKERS,
+      cgroups: cgroupFolder(WORKER_GROUP),
+      capacity: { memory: WORKERS * WORKER_HEAP * 1024 * 1024, processors: (WORKERS * WORKER_LIMITS.cpu) / 100 },
+    },
     port: PORT,
     time,
   };
@@ -226,7 +233,7 @@ class RuntimeLink {
   /** A worker: own user, no network, a root of four entries, a cgroup, one socket. Its own program takes the rest away. */
   async #startWorker(id: number): Promise<void> {
     const uid = UID.firstWorker + (this.#started++ % UID.workers);
-    const cgroup = makeCgroup(`worker-${id}`, WORKER_LIMITS);
+    const cgroup = makeCgroup(`${WORKER_GROUP}${id}`, WORKER_LIMITS);
     const fd = connectUnix(`${WORKER_FOLDER}/workers.sock`);
     try {
       const worker = await spawnConfined({

@@ -21,7 +21,10 @@ const HELD: ReadonlySet<ClaimKind> = new Set([
   'access-logged',
   'no-undisclosed-recipients',
   'no-leakage',
+  'bounded-resources',
 ]);
+/** Sections of governance that this runtime holds. */
+const HELD_GOVERNANCE: ReadonlySet<string> = new Set(['leaks', 'resources']);
 
 /** A sentence that cannot be held, by where it stands. */
 interface Unheld {

@@ -26,6 +26,7 @@ import type { BootClock } from './clock.ts';
 import { Commitment } from './commitment.ts';
 import { CallContext, type Collections, type Verdict } from './context.ts';
 import { type RefusalCode, RefusalError } from './errors.ts';
+import type { Reservation, ResourceGovernor } from './governor/resources.ts';
 import type { Entry, Placed, RecordLog } from './log.ts';
 import type { ReceiptSigner } from './receipts.ts';
 import { statusDetails } from './status-details.ts';
@@ -98,6 +99,8 @@ export interface CallsOptions {
   readonly receipts: Pick<ReceiptSigner, 'sign'>;
   /** Digest of the boot statement, 32 bytes. */
   readonly boot: Uint8Array;
+  /** Where the policy limits resources. */
+  readonly governor?: ResourceGovernor;
   readonly clock: Pick<BootClock, 'text'>;
 }
 
@@ -110,7 +113,8 @@ export class Calls {
 
   constructor(options: CallsOptions) {
     this.#options = options;
-    const { collections, claims } = options.admission.policy;
+    const { collections, claims, governance } = options.admission.policy;
+    if (governance.resources !== 'none' && options.governor === undefined) throw new TypeError('no governor');
     this.#collections = new Map(
       Object.entries(collections).map(([name, collection]) => [
         name,
@@ -195,6 +199,8 @@ class RunningCall {
       response: methodKind === 'server_streaming' || methodKind === 'bidi_streaming',
     };
     try {
+      using reservation = this.#options.governor?.admit(id);
+      using deadline = deadlineOf(reservation);
       const request = streams.request ? null : await this.#next();
       if (request === undefined) throw new RefusalError('request', 'there is no request');
       const made = await this.#options.pool.run({
@@ -210,7 +216,8 @@ class RunningCall {
           seed: freshHex(32),
         },
         perform: (operation) => this.#attempt(operation),
-        signal: this.#caller.signal,
+        signal: AbortSignal.any([this.#caller.signal, deadline.signal]),
+        ...(reservation !== undefined && { budget: reservation.budget }),
       });
       return { refusal: null, response: streams.response ? NOTHING : this.#respond(made) };
     } catch (error) {
@@ -418,6 +425,17 @@ function reading<T>(code: 'request' | 'response', descriptor: DescMessage, read:
   } catch (cause) {
     throw new RefusalError(code, `the ${code} is not a ${descriptor.typeName}`, { cause });
   }
+}
+
+/** Aborts when a reservation's wall time is over; never, where there is none. */
+function deadlineOf(reservation: Reservation | undefined): Disposable & { readonly signal: AbortSignal } {
+  const controller = new AbortController();
+  if (reservation === undefined) return { signal: controller.signal, [Symbol.dispose]: () => {} };
+  const { wall, pointer } = reservation.budget;
+  const message = `the call took longer than the ${wall} ms that it declares`;
+  const abort = (): void => controller.abort(new RefusalError('budget', message, { pointer: `${pointer}/wall` }));
+  const timer = setTimeout(abort, wall);
+  return { signal: controller.signal, [Symbol.dispose]: () => clearTimeout(timer) };
 }
 
 /** Milliseconds that a collection keeps a value. */

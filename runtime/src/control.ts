@@ -61,7 +61,13 @@ export interface BootMessage {
   /** Device of the log, and its size in bytes. */
   readonly log: { readonly path: string; readonly capacity: number };
   /** Unix socket on which workers come in. */
-  readonly workers: { readonly path: string; readonly size: number };
+  readonly workers: {
+    readonly path: string;
+    readonly size: number;
+    /** Path of a worker's cgroup without its id, which ends it. */
+    readonly cgroups: string;
+    readonly capacity: { readonly memory: number; readonly processors: number };
+  };
   readonly port: number;
   /** When this boot began: read by the supervisor before it trusted anything else of the host. */
   readonly time: TimeAnchor;

@@ -6,6 +6,7 @@ import { type BootMessage, CONTROL_FD, CONTROL_LIMIT, type FromRuntime, type ToR
 import { openDevice } from './device.ts';
 import { RefusalError } from './errors.ts';
 import { encodeFrame, FrameReader } from './frames.ts';
+import { groupProcessorTime } from './governor/readings.ts';
 import { type HardwareUse, platformOn } from './hardware.ts';
 import { startRuntime } from './runtime.ts';
 import type { WorkerFactory, WorkerProcess } from './worker/worker.ts';
@@ -79,7 +80,10 @@ function hardwareOf(supervisor: Supervisor): HardwareUse {
 }
 
 /** Workers are started by the supervisor and come in on a socket; each says the id it was asked for under. */
-async function workerFactory(supervisor: Supervisor, path: string): Promise<WorkerFactory> {
+async function workerFactory(
+  supervisor: Supervisor,
+  { path, cgroups }: BootMessage['workers'],
+): Promise<WorkerFactory> {
   const expected = new Map<number, (process: WorkerProcess) => void>();
   let next = 0;
   const server = createServer((socket) => {
@@ -89,7 +93,12 @@ async function workerFactory(supervisor: Supervisor, path: string): Promise<Work
       const expect = expected.get(id);
       expected.delete(id);
       if (expect === undefined) socket.destroy();
-      else expect({ socket, kill: () => supervisor.say({ kind: 'end', id }) });
+      else
+        expect({
+          socket,
+          kill: () => supervisor.say({ kind: 'end', id }),
+          processorTime: () => groupProcessorTime(`${cgroups}${id}`),
+        });
     });
   });
   await new Promise<void>((resolve) => server.listen(path, resolve));
@@ -106,6 +115,7 @@ async function main(): Promise<void> {
   try {
     const boot = await supervisor.boot;
     const { bundle, workers } = boot;
+    const { size, capacity } = workers;
     const { admission } = await startRuntime({
       platform: platformOn(boot.hardware, boot.commandLine, hardwareOf(supervisor)),
       bundle: {
@@ -117,7 +127,7 @@ async function main(): Promise<void> {
       },
       image: boot.image,
       log: { device: await openDevice(boot.log.path), capacity: boot.log.capacity },
-      workers: { factory: await workerFactory(supervisor, workers.path), size: workers.size, missing: [] },
+      workers: { factory: await workerFactory(supervisor, workers), size, missing: [], capacity },
       listen: { host: '0.0.0.0', port: boot.port },
       time: boot.time,
     });

@@ -11,6 +11,7 @@ import { type Admission, admit } from './admission.ts';
 import { Calls } from './calls.ts';
 import { anchorTime, BootClock, type TimeAnchor } from './clock.ts';
 import type { Device } from './device.ts';
+import { type Capacity, ResourceGovernor } from './governor/resources.ts';
 import { type Attested, evidenceFor } from './handshake.ts';
 import { type BootKeys, makeBootKeys } from './keys.ts';
 import { RecordLog } from './log.ts';
@@ -19,7 +20,7 @@ import { QuoteBatcher } from './quote-batch.ts';
 import { ReceiptSigner } from './receipts.ts';
 import { AttestedServer } from './server.ts';
 import { WorkerPool } from './worker/pool.ts';
-import type { WorkerFactory } from './worker/worker.ts';
+import type { HandlerBundle, WorkerFactory } from './worker/worker.ts';
 
 /** What the supervisor hands over once everything is measured. */
 export interface RuntimeOptions {
@@ -41,6 +42,8 @@ export interface RuntimeOptions {
     readonly size: number;
     /** Layers that the workers start without. The boot statement names them, so that hardware signs it. */
     readonly missing: readonly VmLayer[];
+    /** What they have together, for handlers. */
+    readonly capacity: Capacity;
   };
   readonly listen: { readonly host: string; readonly port: number };
   /** When this boot began, by the host's clock; by default now. */
@@ -63,6 +66,7 @@ export interface Runtime {
 export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   const { bundle, platform } = options;
   const admission = admit(bundle.policy, bundle.descriptors, bundle.policyDigest);
+  const governor = governorOf(admission, options.workers.capacity);
   const keys = makeBootKeys();
   const log = await RecordLog.open(options.log.device, options.log.capacity);
   const clock = new BootClock(options.time ?? anchorTime());
@@ -75,14 +79,22 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   const bundled = handlersOf(bundle.handlers, admission);
   const pool = started.adopt(await WorkerPool.start(options.workers, bundled), (it) => it.close());
   const batcher = new QuoteBatcher((root) => platform.sign(root, boot));
-  const calls = new Calls({ admission, pool, log, receipts: new ReceiptSigner(keys.signReceipts), boot, clock });
+  const calls = new Calls({
+    admission,
+    pool,
+    log,
+    receipts: new ReceiptSigner(keys.signReceipts),
+    boot,
+    clock,
+    ...(governor !== undefined && { governor }),
+  });
   const { spkiDigest } = keys.tls;
   const attested = { platform, batcher, statement: statementBytes, policy: bundle.policy, spkiDigest };
   // The first quote shows that the platform can attest at all; until then health says NOT_SERVING.
   const evidence = await bootEvidence(attested);
   const tls = { key: keys.tls.key, certificate: keys.certificate(evidence) };
   const server = started.adopt(new AttestedServer({ tls, admission, calls, attested }), (it) => it.close());
-  await log.append(bootRecord(admission, statement, log)); // before any call can put a record of its own
+  await log.append(bootRecord(admission, statement, log, governor)); // before any call can put a record of its own
   const port = await server.listen(options.listen.host, options.listen.port);
   server.serve();
   const running = started.move();
@@ -129,8 +141,19 @@ function bootStatement(
   };
 }
 
-function handlersOf(bytes: Uint8Array, { exposed }: Admission): { code: string; methods: readonly string[] } {
-  return { code: fromUtf8(bytes), methods: exposed.map(({ id }) => id) };
+function governorOf({ policy, exposed }: Admission, capacity: Capacity): ResourceGovernor | undefined {
+  const { resources } = policy.governance;
+  if (resources === 'none') return undefined;
+  return new ResourceGovernor(
+    resources,
+    exposed.map(({ id }) => id),
+    capacity,
+  );
+}
+
+function handlersOf(bytes: Uint8Array, { exposed, policy }: Admission): HandlerBundle {
+  const metered = policy.governance.resources !== 'none';
+  return { code: fromUtf8(bytes), methods: exposed.map(({ id }) => id), metered };
 }
 
 /** The log's first word of this boot: what was exposed, what was withheld. */
@@ -138,8 +161,13 @@ function bootRecord(
   { policy, digest, exposed, withheld }: Admission,
   statement: BootStatement,
   log: RecordLog,
+  governor: ResourceGovernor | undefined,
 ): Parameters<RecordLog['append']>[0] {
   const { unconfined } = statement;
+  const said = [
+    ...(unconfined.length === 0 ? [] : [`workers without ${unconfined.join(', ')}`]),
+    ...(governor?.thermalObserved === false ? ['temperature not observed'] : []),
+  ];
   return {
     v: 1,
     id: statement.bootId,
@@ -151,7 +179,7 @@ function bootRecord(
     claim: null,
     controls: [],
     decision: 'info',
-    reason: unconfined.length === 0 ? 'boot' : `boot, workers without ${unconfined.join(', ')}`,
+    reason: ['boot', ...said].join(', '),
     method: null,
     label: [],
     sink: null,

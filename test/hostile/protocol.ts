@@ -26,10 +26,10 @@ async function forged({ Worker }: WorkerModule): Promise<Forged> {
   const kill = (): void => {
     killed = true;
   };
-  const worker = new Worker({ socket: mouth, kill }, 60_000);
+  const worker = new Worker({ socket: mouth, kill, processorTime: () => 0 }, 60_000);
   const raw = (bytes: Uint8Array): void => void mouth.push(bytes);
   const say = (message: unknown): void => raw(framing.encodeFrame(message, 2 * FRAME_LIMIT));
-  const loaded = worker.load({ code: '', methods: [] });
+  const loaded = worker.load({ code: '', methods: [], metered: false });
   say({ kind: 'ready' });
   await loaded;
   return { say, raw, worker, killed: () => killed };

@@ -43,7 +43,7 @@ function noRealm(code: string): Realm {
     },
     receive: (text) => {
       const { kind, request } = JSON.parse(text);
-      if (kind !== 'call') return;
+      if (kind !== 'call') return -1;
       const never = (): Promise<never> => Promise.reject(new Error('refused'));
       const ctx = {
         now: () => '',
@@ -57,6 +57,7 @@ function noRealm(code: string): Realm {
           said += `${JSON.stringify({ kind: 'done', response })}\n`;
         })
         .catch(() => {});
+      return 0;
     },
   };
 }

@@ -16,7 +16,7 @@ import { type AttestingPlatform, type Runtime, startRuntime } from '@enclaim/run
 import { type Attester, openAttester } from '../../guest/src/tpm/index.ts';
 import { openDevice } from '../../runtime/src/device.ts';
 import { startSwtpm } from '../fakes/swtpm.ts';
-import { MISSING_LAYERS, startWorkers } from './worker-process.ts';
+import { CAPACITY, MISSING_LAYERS, startWorkers } from './worker-process.ts';
 
 /** A base image that was never built: its digests are of words. */
 export const PRETEND_IMAGE: ImageReference = {
@@ -66,7 +66,7 @@ export async function bootAttested(bundle: BuiltBundle, options: BootOptions = {
     bundle: { ...parseBundle(bundle.bytes), policyDigest: bundle.policy, digest: bundle.digest },
     image: 'enclaim-test',
     log: { device, capacity: 16 * 1024 * 1024 },
-    workers: { factory: startWorkers(), size: 1, missing: MISSING_LAYERS },
+    workers: { factory: startWorkers(), size: 1, missing: MISSING_LAYERS, capacity: CAPACITY },
     listen: { host: '127.0.0.1', port: 0 },
   });
   cleanup.defer(() => runtime.close());

@@ -14,6 +14,8 @@ import {
 import { type Admission, admit } from '../../runtime/src/admission.ts';
 import { type Answer, Calls as WholeCalls } from '../../runtime/src/calls.ts';
 import { anchorTime, BootClock } from '../../runtime/src/clock.ts';
+import type { Readings } from '../../runtime/src/governor/readings.ts';
+import { type Capacity, ResourceGovernor } from '../../runtime/src/governor/resources.ts';
 import type { Entry } from '../../runtime/src/log.ts';
 import { ReceiptSigner } from '../../runtime/src/receipts.ts';
 import { WorkerPool } from '../../runtime/src/worker/pool.ts';
@@ -109,8 +111,12 @@ export interface LabOptions {
   readonly stall?: number;
   /** Megabytes of JavaScript that a worker may have. */
   readonly heap?: number;
+  /** What the workers have, and what the machine shows: without strain, by default. */
+  readonly capacity?: Capacity;
+  readonly readings?: () => Readings;
   /** The runtime's part, where it is not whole. */
   readonly Calls?: typeof WholeCalls;
+  readonly Governor?: typeof ResourceGovernor;
 }
 
 /** Opens one. */
@@ -121,7 +127,10 @@ export async function openLab({
   factory = startWorkers(heap),
   size = 1,
   stall = 2000,
+  capacity = { memory: heap * size * 1024 * 1024, processors: size },
+  readings = () => ({ pressure: { memory: 0, cpu: 0 }, warmest: null }),
   Calls = WholeCalls,
+  Governor = ResourceGovernor,
 }: LabOptions): Promise<Lab> {
   const compiled = labPolicy(policy);
   const admission = admit(canonicalPolicy(compiled), descriptorBytes, policyDigest(compiled));
@@ -135,13 +144,23 @@ export async function openLab({
   };
   const code = typeof handlers === 'string' ? handlers : bundleOf(handlers);
   const methods = admission.exposed.map(({ id }) => id);
+  const { resources } = compiled.governance;
+  const governor = resources === 'none' ? undefined : new Governor(resources, methods, capacity, readings);
   const pool = await WorkerPool.start(
     { factory, size, stall, onLost: (reason) => void lost.push(reason) },
-    { code, methods },
+    { code, methods, metered: governor !== undefined },
   );
   const receipts = new ReceiptSigner(() => new Uint8Array(64));
   const clock = new BootClock(anchorTime());
-  const calls = new Calls({ admission, pool, log, receipts, boot: new Uint8Array(32), clock });
+  const calls = new Calls({
+    admission,
+    pool,
+    log,
+    receipts,
+    boot: new Uint8Array(32),
+    clock,
+    ...(governor && { governor }),
+  });
   return {
     admission,
     pool,

@@ -4,7 +4,8 @@ import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import type { VmLayer } from '@enclaim/attestation/statement';
-import type { WorkerFactory } from '@enclaim/runtime';
+import type { Capacity, WorkerFactory } from '@enclaim/runtime';
+import { processProcessorTime } from '../../runtime/src/governor/readings.ts';
 
 const root = join(import.meta.dirname, '../..');
 const RESTRICTED = [
@@ -18,6 +19,9 @@ const RESTRICTED = [
 /** What these workers lack. */
 export const MISSING_LAYERS: readonly VmLayer[] = ['user', 'namespaces', 'root', 'cgroup'];
 
+/** What one of these workers has for handlers. */
+export const CAPACITY: Capacity = { memory: 160 * 1024 * 1024, processors: 1 };
+
 /** Starts workers from their sources, each with at most `heap` megabytes of JavaScript. */
 export function startWorkers(heap = 160): WorkerFactory {
   return async () => {
@@ -29,6 +33,10 @@ export function startWorkers(heap = 160): WorkerFactory {
     ];
     const launched = ['--no-warnings', join(import.meta.dirname, 'without-io-uring.ts'), ...program];
     const child = spawn(process.execPath, launched, { env: {}, stdio: ['ignore', 'ignore', 'ignore', 'pipe'] });
-    return { socket: child.stdio[3] as Duplex, kill: () => void child.kill('SIGKILL') };
+    return {
+      socket: child.stdio[3] as Duplex,
+      kill: () => void child.kill('SIGKILL'),
+      processorTime: () => processProcessorTime(Number(child.pid)),
+    };
   };
 }

@@ -17,6 +17,11 @@ export interface CgroupLimits {
 
 const PERIOD = 100_000; // microseconds
 
+/** Where the group of that name is, or will be. */
+export function cgroupFolder(name: string): string {
+  return join(ROOT, name);
+}
+
 /**
  * Makes a group below the root and returns its folder.
  *
@@ -28,7 +33,7 @@ export function makeCgroup(name: string, { memory, cpu, tasks }: CgroupLimits): 
   if (wanting.length > 0) {
     writeFileSync(join(ROOT, 'cgroup.subtree_control'), wanting.map((controller) => `+${controller}`).join(' '));
   }
-  const folder = join(ROOT, name);
+  const folder = cgroupFolder(name);
   mkdirSync(folder);
   const settings: readonly (readonly [string, string])[] = [
     ['memory.max', String(memory)],

@@ -16,8 +16,14 @@ export interface Readings {
   readonly warmest: number | null;
 }
 
+/** Folders of pressure, and of sensors; null where nobody asks for temperature. */
+export interface KernelFolders {
+  readonly pressure: string;
+  readonly thermal: string | null;
+}
+
 /** Where the kernel says it. Worker groups need no file of their own: "some" of the whole machine holds every group. */
-export const KERNEL = { pressure: '/proc/pressure', thermal: '/sys/class/thermal' } as const;
+export const KERNEL: KernelFolders = { pressure: '/proc/pressure', thermal: '/sys/class/thermal' };
 
 const SOME = /^some avg10=(\d{1,3}\.\d\d) avg60=\d{1,3}\.\d\d avg300=\d{1,3}\.\d\d total=\d{1,20}\n/;
 /** Thousandths of a degree. */
@@ -26,12 +32,16 @@ const MOST_ZONES = 64;
 const LONGEST = 512;
 
 /** Reads the machine. @throws Error where the kernel shows no pressure, or a sensor is there and cannot be read */
-export function readMachine(from: { readonly pressure: string; readonly thermal: string } = KERNEL): Readings {
-  const pressure = { memory: stalled(join(from.pressure, 'memory')), cpu: stalled(join(from.pressure, 'cpu')) };
-  const degrees = zones(from.thermal).map(
-    (zone) => Number(matched(join(from.thermal, zone, 'temp'), TEMPERATURE)) / 1000,
-  );
-  return { pressure, warmest: degrees.length === 0 ? null : Math.max(...degrees) };
+export function readMachine({ pressure, thermal }: KernelFolders = KERNEL): Readings {
+  const degrees = thermal === null ? [] : zones(thermal).map((zone) => temperature(join(thermal, zone, 'temp')));
+  return {
+    pressure: { memory: stalled(join(pressure, 'memory')), cpu: stalled(join(pressure, 'cpu')) },
+    warmest: degrees.length === 0 ? null : Math.max(...degrees),
+  };
+}
+
+function temperature(path: string): number {
+  return Number(matched(path, TEMPERATURE)) / 1000;
 }
 
 function stalled(path: string): number {

@@ -6,7 +6,7 @@
 
 import { bytesOf, type MethodId, millisecondsOf, type Resources } from '@enclaim/policy-schema/admission';
 import { RefusalError } from '../errors.ts';
-import { type Readings, readMachine } from './readings.ts';
+import { KERNEL, type Readings, readMachine } from './readings.ts';
 
 /** What the workers have together. */
 export interface Capacity {
@@ -45,7 +45,7 @@ interface Declared extends CallBudget {
 
 /** Decides which requests are let in. */
 export class ResourceGovernor {
-  /** Whether a sensor of temperature was there at start. */
+  /** Whether temperature is looked at: the policy limits it, and a sensor was there at start. */
   readonly thermalObserved: boolean;
   readonly #limits: Resources;
   readonly #capacity: { readonly memory: number; readonly share: number };
@@ -66,7 +66,7 @@ export class ResourceGovernor {
     limits: Resources,
     methods: Iterable<MethodId>,
     capacity: Capacity,
-    read: () => Readings = readMachine,
+    read: () => Readings = () => readMachine(limits.thermal === 'none' ? { ...KERNEL, thermal: null } : KERNEL),
     clock: () => number = () => performance.now(),
   ) {
     this.#limits = limits;

@@ -12,9 +12,9 @@ export interface Inside {
    * as JSON. Answers with the methods that are missing, or the empty text.
    */
   load(bundle: (...globals: unknown[]) => unknown, names: string, methods: string): string;
-  /** A message of the runtime. */
-  receive(text: string): void;
-  /** Makes an instance of the bundle ready ahead of its call; whether another one is wanted. */
+  /** A message of the runtime. Answers with the call whose code it runs, or -1. */
+  receive(text: string): number;
+  /** Makes an instance of the bundle ready ahead of its call, unless there are enough; whether it made one. */
   prepare(): boolean;
   /** What was said since the last time: messages, one per line, or the empty text. */
   take(): string;
@@ -44,7 +44,7 @@ export function inside(): Inside {
   harden();
 
   type Instance = { handlers: any; begin: (time: number, seed: string) => void };
-  type Asker = { settled: () => void; resolve: (value: any) => void; reject: (error: Error) => void };
+  type Asker = { call: number; settled: () => void; resolve: (value: any) => void; reject: (error: Error) => void };
   const READY = 8;
   const MOST_WAITING = 256;
   const ready: Instance[] = [];
@@ -122,7 +122,7 @@ export function inside(): Inside {
         const text = stringify({ ...question, call, operation }); // before it waits: it may throw
         mine.add(operation);
         const settled = (): void => void mine.delete(operation);
-        waiting.set(operation, { settled, resolve, reject });
+        waiting.set(operation, { call, settled, resolve, reject });
         said += `${text}\n`;
       });
     const end = (last: object | undefined): void => {
@@ -215,22 +215,23 @@ export function inside(): Inside {
       return missing.join(', ');
     },
     prepare: () => {
-      if (ready.length < READY) ready.push(instantiate());
-      return ready.length < READY;
+      if (ready.length >= READY) return false;
+      ready.push(instantiate());
+      return true;
     },
     receive: (text) => {
       const message = parse(text);
       switch (message.kind) {
         case 'call':
           start(message);
-          return;
+          return -1;
         case 'cancel':
           if (running.has(message.call)) running.get(message.call)?.cancel();
           else say({ kind: 'ended', call: message.call });
-          return;
+          return message.call;
         case 'ping':
           say({ kind: 'pong', ping: message.ping });
-          return;
+          return message.call;
         default: {
           const asker = waiting.get(message.operation);
           waiting.delete(message.operation);
@@ -245,6 +246,7 @@ export function inside(): Inside {
       said = '';
       return text;
     },
+          return asker?.call ?? -1;
   };
 
   /** Takes clocks, memory shared with others and what outlives a call away, then freezes all that is left. */

@@ -14,6 +14,13 @@ const fromWorkerSchema: z.ZodType<FromWorker> = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('done'), call: id, response: z.json() }),
   z.strictObject({ kind: z.enum(['failed', 'ended']), call: id }),
   z.strictObject({ kind: z.literal('pong'), ping: id }),
+  z.strictObject({
+    kind: z.literal('used'),
+    total: id,
+    heap: id,
+    collected: z.boolean(),
+    calls: z.array(z.tuple([id, id])).max(4096),
+  }),
   z.strictObject({ kind: z.literal('put'), ...asked, collection: name, key: name, value: z.json() }),
   z.strictObject({ kind: z.enum(['get', 'delete']), ...asked, collection: name, key: name }),
   z.strictObject({ kind: z.literal('list'), ...asked, collection: name }),

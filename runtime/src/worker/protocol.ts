@@ -27,13 +27,21 @@ export interface CallMessage {
 /** What the runtime says. */
 export type ToWorker =
   /** First, once: the handler bundle, and the methods it must have. */
-  | { readonly kind: 'load'; readonly code: string; readonly methods: readonly string[] }
+  | {
+      readonly kind: 'load';
+      readonly code: string;
+      readonly methods: readonly string[];
+      /** Whether calls have budgets: then the worker reports what it uses, after each turn of its loop. */
+      readonly metered: boolean;
+    }
   | ({ readonly kind: 'call'; readonly call: number } & CallMessage)
   /** Forget a call; answered with `ended`. */
   | { readonly kind: 'cancel'; readonly call: number }
   /** Show that the loop turns; answered with `pong`. */
   | { readonly kind: 'ping'; readonly ping: number }
   /** Answer to an operation. */
+  /** Let garbage go, and report. */
+  | { readonly kind: 'collect' }
   | { readonly kind: 'result'; readonly operation: number; readonly value: Json }
   | { readonly kind: 'refused'; readonly operation: number; readonly code: string; readonly message: string };
 
@@ -47,6 +55,8 @@ export type Operation = { readonly call: number; readonly operation: number } & 
   /** One message of the response stream; answered when there is room for another. */
   | { readonly kind: 'send'; readonly message: Json }
   /** A declassification; `keys` names the record to take fields of, by collection. */
+  /** A call of a subprocessor; answered with its answer. */
+  | { readonly kind: 'egress'; readonly to: string; readonly method: string; readonly message: Json }
   | { readonly kind: 'release'; readonly rule: string; readonly keys: Readonly<Record<string, string>> }
   | { readonly kind: 'log'; readonly event: string; readonly data: Json }
 );
@@ -59,3 +69,14 @@ export type FromWorker =
   | { readonly kind: 'failed' | 'ended'; readonly call: number }
   | { readonly kind: 'pong'; readonly ping: number }
   | Operation;
+  /**
+   * What was used: microseconds of processor by the whole process and, since the last report, by calls; bytes of heap, and
+   * whether garbage is among them.
+   */
+  | {
+      readonly kind: 'used';
+      readonly total: number;
+      readonly heap: number;
+      readonly collected: boolean;
+      readonly calls: readonly (readonly [call: number, microseconds: number])[];
+    }

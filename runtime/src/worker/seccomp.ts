@@ -36,6 +36,7 @@ const ALLOWED: Readonly<Record<string, number>> = {
   clock_nanosleep: 230,
   nanosleep: 35,
   gettimeofday: 96,
+  getrusage: 98,
   restart_syscall: 219,
   getrandom: 318,
   rseq: 334,
