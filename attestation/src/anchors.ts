@@ -11,16 +11,21 @@ export interface VendorAnchors {
   /** AWS Nitro Enclaves root. */
   readonly nitro: readonly Pin[];
   /** Root of Google's launch endorsements of GCE firmware. */
-  readonly gce: readonly Pin[];
+  readonly gceFirmware: readonly Pin[];
+  /** Roots of the certificates of attestation keys in GCE's virtual TPMs. */
+  readonly gceTpm: readonly Pin[];
 }
 
 /**
- * The makers' own roots. Sources, each compared with what the maker publishes:
+ * The makers' own roots. Sources, each compared with what the maker publishes unless it says otherwise:
  * - AMD: `https://kdsintf.amd.com/vcek/v1/{Milan,Genoa,Turin}/cert_chain`, the last certificate of each.
  * - Intel: `https://certificates.trustedservices.intel.com/Intel_SGX_Provisioning_Certification_RootCA.cer`.
  * - AWS: `https://aws-nitro-enclaves.amazonaws.com/AWS_NitroEnclaves_Root-G1.zip`; the fingerprint is in the Nitro
  *   Enclaves user guide, "Verifying the root of trust".
- * - GCE: none. No production root could be checked against a published digest, so none is trusted by default.
+ * - GCE firmware: `https://pki.goog/cloud_integrity/GCE-cc-tcb-root_1.crt`. Not fetched here: the digest is the one that
+ *   several projects independent of each other record of that file.
+ * - GCE TPM: `server/ca-certs/tpm_ek_root_1.cer` of google/go-tpm-tools, hashed here; and `gcp_ek_ak_ca_root.crt` of the
+ *   same folder ("EK/AK CA Root", 2022), whose digest is the one that two independent projects record.
  */
 export const VENDOR_ANCHORS: VendorAnchors = {
   amd: [
@@ -30,5 +35,9 @@ export const VENDOR_ANCHORS: VendorAnchors = {
   ],
   intel: ['sha256:44a0196b2b99f889b8e149e95b807a350e7424964399e885a7cbb8ccfab674d3'],
   nitro: ['sha256:641a0321a3e244efe456463195d606317ed7cdcc3c1756e09893f3c68f79bb5b'],
-  gce: [],
+  gceFirmware: ['sha256:e876bc6978bf4f3da445f98a0a82363c8c0bae5a1fc033c6df65846a6cb0f18c'],
+  gceTpm: [
+    'sha256:9bd5285f8fb18502a7947e621ffd470266f49fcd3b73e19a190f690ad32a7caf', // tpm_ek_v1_cloud_host_root, 2018
+    'sha256:594759594b9b61524f6c8ef668f7177f7b9066bc0674f2f49fe9e052be78beb2', // EK/AK CA Root, 2022
+  ],
 };

@@ -11,10 +11,12 @@ import { parsePart } from './part.ts';
 import { type BootStatement, type Ed25519Text, ed25519Spki } from './statement.ts';
 
 /**
- * A device, by what its hardware proves of it: SHA-256 of TPMT_PUBLIC of a TPM's attestation or endorsement key, the chip
- * id of an SEV-SNP processor, or SHA-256 of the SubjectPublicKeyInfo of a TDX platform's PCK.
+ * A device, by what its hardware proves of it: SHA-256 of TPMT_PUBLIC of a TPM's attestation or endorsement key (of the
+ * SubjectPublicKeyInfo of a cloud's), the chip id of an SEV-SNP processor, SHA-256 of the SubjectPublicKeyInfo of a TDX
+ * platform's PCK, project number and instance id on GCE, the instance that an AWS enclave belongs to. A cloud's processor
+ * is no name: it is whoever's VM runs there.
  */
-export type DeviceName = `${'ak' | 'ek' | 'pck'}:${DigestText<'sha256'>}` | `chip:${string}`;
+export type DeviceName = `${'ak' | 'ek' | 'pck'}:${DigestText<'sha256'>}` | `${'chip' | 'gce' | 'nitro'}:${string}`;
 
 /** What an owner signs. */
 export interface Deployment {
@@ -36,6 +38,8 @@ export interface SignedDeployment {
 const device = z.union([
   z.templateLiteral([z.enum(['ak', 'ek', 'pck']), ':sha256:', z.string().regex(/^[0-9a-f]{64}$/)]),
   z.templateLiteral(['chip:', z.string().regex(/^[0-9a-f]{128}$/)]),
+  z.templateLiteral(['gce:', z.string().regex(/^[1-9][0-9]{0,19}\/[1-9][0-9]{0,19}$/)]),
+  z.templateLiteral(['nitro:', z.string().regex(/^i-[0-9a-f]{8,32}$/)]),
 ]);
 
 /** The shape of a signed deployment. **Trust**: none of what it admits is signed yet. */
@@ -84,6 +88,16 @@ export function deviceNames(hardware: Hardware, { device: stated }: BootStatemen
     case 'snp': {
       const { chipId } = hardware.snp.report;
       return chipId.every((byte) => byte === 0) ? [] : [`chip:${toHex(chipId)}`];
+    }
+    case 'azure':
+      return [`ak:${hardware.vtpm.attestationKey}`];
+    case 'gcp': {
+      const { projectNumber, instanceId } = hardware.instance;
+      return [`ak:${hardware.vtpm.attestationKey}`, `gce:${projectNumber}/${instanceId}`];
+    }
+    case 'nitro': {
+      const [instance] = /^i-[0-9a-f]{8,32}(?=-enc[0-9a-f]+$)/.exec(hardware.nitro.document.moduleId) ?? [];
+      return instance === undefined ? [] : [`nitro:${instance}`];
     }
     case 'tdx':
       return [`pck:${digestText('sha256', sha256(hardware.tdx.chain.leaf.spki))}`];

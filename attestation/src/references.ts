@@ -2,13 +2,14 @@
 
 import * as z from 'zod';
 import { decodeJson } from './canonical.ts';
+import { azureSnpSchema, azureTdxSchema, type CloudReferences, gcpSchema, nitroSchema } from './cloud-references.ts';
 import { type SignedDeployment, signedDeploymentSchema } from './deployment.ts';
 import type { DigestText } from './digest.ts';
 import { AppraisalError } from './errors.ts';
 import type { SevSection } from './measure/ovmf.ts';
 import type { Vmm } from './measure/snp-vmsa.ts';
-import type { SnpProduct, TcbVersion } from './snp/product.ts';
 import { type Ed25519Text, VM_LAYERS, type VmLayer } from './statement.ts';
+import { floorsSchema, type SnpFloors } from './tcb-floors.ts';
 import { type LoggedReferences, loggedSchema } from './tlog/release-log.ts';
 
 /** What a client must know of a base image to predict the registers of a TPM. */
@@ -36,14 +37,19 @@ export interface Anchors {
   readonly unsafeSwtpmRoots: readonly DigestText<'sha256'>[];
   /** Certificates (base64 of DER) to build paths with. Not trusted by themselves: only the digests above are. */
   readonly certificates: readonly string[];
-  /** Makers of confidential processors whose own roots are trusted. Absent: of none, and their evidence is refused. */
+  /**
+   * SHA-256 of the DER of root certificates under which attestation keys of real TPMs are certified. Where there are some
+   * and evidence brings certificates of its key, those decide and no credential is activated.
+   */
+  readonly attestationRoots?: readonly DigestText<'sha256'>[];
+  /** Makers whose own roots are trusted. Absent: of none, and their evidence is refused. */
   readonly vendors?: readonly Vendor[];
   /** SHA-256 of the DER of roots of processors in software, which can sign anything. Only for development. */
   readonly unsafeSiliconRoots?: readonly DigestText<'sha256'>[];
 }
 
-/** Makers of confidential processors. */
-export type Vendor = 'amd' | 'intel';
+/** Makers of confidential processors, and of what clouds put in their place or beside them. */
+export type Vendor = 'amd' | 'intel' | 'aws' | 'google';
 
 /** A launch of a base image under SEV-SNP that is accepted. */
 export interface SnpReference {
@@ -68,8 +74,7 @@ export interface SnpReference {
   readonly cpuSignature: number;
   /** SEV_FEATURES. */
   readonly features: number;
-  /** Lowest TCB versions by product line, of the reported, committed, current and launch TCB alike; or "any". */
-  readonly floors: Readonly<Partial<Record<SnpProduct, TcbVersion>>> | 'any';
+  readonly floors: SnpFloors;
   /** SHA-384 of the keys whose ID block is accepted, and of those that certify them; or "any", also none. */
   readonly idKeys: readonly DigestText<'sha384'>[] | 'any';
   readonly authorKeys: readonly DigestText<'sha384'>[] | 'any';
@@ -105,7 +110,7 @@ export interface RtmrEventReference {
 }
 
 /** Reference values and trust anchors of one deployment. */
-export interface References {
+export interface References extends CloudReferences {
   readonly enclaim: 'references/1';
   /** Base images that are accepted. Empty accepts none. */
   readonly images: readonly ImageReference[];
@@ -142,14 +147,6 @@ export const imageSchema: z.ZodType<ImageReference> = z.strictObject({
 
 const u32 = z.int().min(0).max(0xffff_ffff);
 const commandLine = z.string().min(1).max(2048);
-const svn = z.int().min(0).max(255);
-const tcbSchema = z.strictObject({
-  fmc: svn.exactOptional(),
-  bootloader: svn.exactOptional(),
-  tee: svn.exactOptional(),
-  snp: svn.exactOptional(),
-  microcode: svn.exactOptional(),
-});
 const keyDigests = z.union([z.literal('any'), z.array(sha384Text).min(1).max(64)]);
 const snpSchema: z.ZodType<SnpReference> = z.strictObject({
   id: sha256Text,
@@ -174,14 +171,7 @@ const snpSchema: z.ZodType<SnpReference> = z.strictObject({
   vmm: z.enum(['qemu', 'ec2', 'gce']),
   cpuSignature: u32,
   features: u32,
-  floors: z.union([
-    z.literal('any'),
-    z.strictObject({
-      Milan: tcbSchema.exactOptional(),
-      Genoa: tcbSchema.exactOptional(),
-      Turin: tcbSchema.exactOptional(),
-    }),
-  ]),
+  floors: floorsSchema,
   idKeys: keyDigests,
   authorKeys: keyDigests,
 });
@@ -214,15 +204,20 @@ const referencesSchema: z.ZodType<References> = z.strictObject({
     endorsementRoots: z.array(sha256Text).max(64),
     unsafeSwtpmRoots: z.array(sha256Text).max(64),
     certificates: z.array(z.base64().max(16 * 1024)).max(64),
+    attestationRoots: z.array(sha256Text).max(64).exactOptional(),
     vendors: z
-      .array(z.enum(['amd', 'intel']))
-      .max(2)
+      .array(z.enum(['amd', 'intel', 'aws', 'google']))
+      .max(4)
       .exactOptional(),
     unsafeSiliconRoots: z.array(sha256Text).max(8).exactOptional(),
   }),
   deployments: z.array(signedDeploymentSchema).max(64).exactOptional(),
   snp: z.array(snpSchema).max(16).exactOptional(),
   tdx: z.array(tdxSchema).max(64).exactOptional(),
+  azureSnp: azureSnpSchema.exactOptional(),
+  azureTdx: azureTdxSchema.exactOptional(),
+  gcp: gcpSchema.exactOptional(),
+  nitro: z.array(nitroSchema).max(64).exactOptional(),
   unsafeUnconfined: z.array(z.enum(VM_LAYERS)).max(VM_LAYERS.length).exactOptional(),
   logged: loggedSchema.exactOptional(),
 });

@@ -52,18 +52,32 @@ const ALWAYS = [
   'deployment',
 ];
 
-/** Those of one platform, beside them. */
-const OF_PLATFORM: Readonly<Partial<Record<string, readonly string[]>>> = {
-  tpm: ['firmware', ...Array.from({ length: 16 }, (_, register) => `register.${register}`)],
-  snp: ['image', 'snp.policy.debug', 'snp.vmpl', 'snp.revocation', 'snp.host-data'],
-  tdx: [
-    'quote.events',
-    'tdx.mrtd',
-    ...[0, 1, 2, 3].map((index) => `tdx.rtmr${index}`),
-    'tdx.attributes.debug',
-    'tdx.tcb',
-  ],
+/** What is shown of a platform beside them. */
+interface Shown {
+  readonly always: readonly string[];
+  /** What is compared with images. Where the references name none, one failed "image" stands for all of it. */
+  readonly image: readonly string[];
+}
+
+const REGISTERS = ['firmware', ...Array.from({ length: 16 }, (_, register) => `register.${register}`)];
+const SNP = ['snp.policy.debug', 'snp.vmpl', 'snp.revocation'];
+const TDX = ['tdx.attributes.debug', 'tdx.tcb'];
+
+const OF_PLATFORM: Readonly<Partial<Record<string, Shown>>> = {
+  tpm: { always: [], image: REGISTERS },
+  snp: { always: [], image: ['image', ...SNP, 'snp.host-data'] },
+  tdx: { always: ['quote.events'], image: ['tdx.mrtd', ...[0, 1, 2, 3].map((index) => `tdx.rtmr${index}`), ...TDX] },
+  'azure-snp': { always: ['azure.paravisor', ...SNP], image: REGISTERS },
+  'azure-tdx': { always: ['azure.paravisor', ...TDX], image: REGISTERS },
+  nitro: { always: [], image: ['nitro.pcr0', 'nitro.pcr1', 'nitro.pcr2', 'nitro.debug'] },
 };
+
+/** On GCE, which of the two processors it is shows in the checks; one of them it is. */
+function shownOn(platform: string, ids: ReadonlySet<string>): Shown {
+  if (platform !== 'gcp') return OF_PLATFORM[platform] ?? { always: [], image: [] };
+  const silicon = [...ids].some((id) => id.startsWith('tdx.')) ? TDX : SNP;
+  return { always: ['gcp.firmware', 'gcp.revocation', ...silicon], image: REGISTERS };
+}
 
 /** The document of a verdict. @param at milliseconds since 1970 */
 export function verdictDocument(verdict: Verdict, at: number): VerdictDocument {
@@ -79,11 +93,10 @@ export function parseVerdictDocument(bytes: Uint8Array): VerdictDocument {
   const document = decodeJson(schema, bytes, LIMIT);
   const { ok, checks, platform } = document.verdict;
   const ids = new Set(checks.map(({ id }) => id));
-  // Where the references name no image at all there is nothing to hold registers against: one failed "image" says so.
-  const measured = checks.filter(({ id }) => /^(image$|register|snp|tdx)/.test(id));
-  const none = measured.length === 1 && measured[0]?.id === 'image' && measured[0].outcome === 'failed';
-  const shown = none ? [] : (OF_PLATFORM[platform] ?? []);
-  const missing = [...ALWAYS, ...shown].find((id) => !ids.has(id));
+  const { always, image } = shownOn(platform, ids);
+  const unheld = checks.some(({ id, outcome }) => id === 'image' && outcome === 'failed');
+  const excused = unheld && !image.some((id) => id !== 'image' && ids.has(id));
+  const missing = [...ALWAYS, ...always, ...(excused ? [] : image)].find((id) => !ids.has(id));
   if (missing !== undefined) throw new DecodeError('syntax', `a verdict without its check ${missing}`, 0);
   if (ids.size !== checks.length) throw new DecodeError('syntax', 'a check that stands twice', 0);
   if (ok !== allPassed(checks)) throw new DecodeError('syntax', `ok is ${ok}, the checks say otherwise`, 0);

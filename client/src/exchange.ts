@@ -15,7 +15,7 @@ import { EXPORTER_LABEL } from '@enclaim/attestation/batch';
 import { equalBytes } from '@enclaim/attestation/bytes';
 import { digestText, sha256 } from '@enclaim/attestation/digest';
 import { EvidenceError } from '@enclaim/attestation/errors';
-import { type Evidence, EvidenceSchema } from '@enclaim/attestation/evidence';
+import { type Evidence, EvidenceSchema, isCertified } from '@enclaim/attestation/evidence';
 import { type FrameFailure, FrameStream } from '@enclaim/attestation/frame-stream';
 import { HANDSHAKE_VERSION, type HandshakeStep } from '@enclaim/attestation/handshake';
 import { parsePart } from '@enclaim/attestation/part';
@@ -25,6 +25,9 @@ import type { Attestation } from './attestation.ts';
 import { makeCredential } from './credential.ts';
 import { ChannelError, VerdictError } from './errors.ts';
 import type { CollateralSource } from './vendor-collateral.ts';
+
+/** Sections of references for platforms whose evidence a maker's service completes. */
+const MADE_ELSEWHERE = ['snp', 'tdx', 'azureSnp', 'azureTdx', 'gcp'] as const;
 
 /** What a connection has to show. */
 export interface Expectations {
@@ -86,23 +89,24 @@ async function receiveEvidence(
   };
   await frames.send({ case: 'hello', value: { version: HANDSHAKE_VERSION, nonce } });
   const { value } = await answer(frames, 'evidence');
-  const activation = await activateUnlessPinned(frames, value, references);
+  const activation = await activateUnlessTrusted(frames, value, references);
   // Only for platforms that could be accepted: what is asked of their makers is chosen by evidence nobody has verified yet.
-  if ((references.snp ?? []).length + (references.tdx ?? []).length > 0) await collateral.complete(value);
+  if (MADE_ELSEWHERE.some((platform) => references[platform] !== undefined)) await collateral.complete(value);
   const context: Context = { now: now(), channel, activation };
   const evidence = toBinary(EvidenceSchema, value);
   return { authenticated: await verifyEvidence(evidence, references.anchors, context), evidence };
 }
 
-/** Has the TPM prove that its attestation key lives beside its endorsement key; not needed where the key is pinned. */
-async function activateUnlessPinned(
+/** Has the TPM prove that its attestation key lives beside its endorsement key; not needed where the key is pinned or certified. */
+async function activateUnlessTrusted(
   frames: FrameStream,
   { hardware }: Evidence,
   { anchors }: References,
 ): Promise<ActivationProof | null> {
   if (hardware.case !== 'tpm') return null;
-  const { akPublic, ekPublic } = hardware.value;
+  const { akPublic, ekPublic, akCertificates } = hardware.value;
   if (anchors.attestationKeys.includes(digestText('sha256', sha256(akPublic)))) return null;
+  if (isCertified(akCertificates, anchors)) return null;
   const secret = randomBytes(SECRET_LENGTH);
   const akName = parsePart('format', 'attestation key', akPublic, (bytes) => nameOf(parsePublic(bytes)));
   await frames.send({ case: 'activate', value: makeCredential({ ekPublic, akName, secret }) });

@@ -1,9 +1,17 @@
 /** Collateral that evidence came without, from the makers' own services, cached. Nothing of it is believed: it is signed. */
 
 import { create } from '@bufbuild/protobuf';
+import { parseHclReport } from '@enclaim/attestation/azure';
 import { fromHex, fromUtf8, toHex } from '@enclaim/attestation/bytes';
 import { CollateralError } from '@enclaim/attestation/errors';
-import { type Evidence, TdxCollateralSchema } from '@enclaim/attestation/evidence';
+import {
+  type Evidence,
+  type GcpEvidence,
+  type QuotedTd,
+  type SnpCollateral,
+  SnpCollateralSchema,
+  TdxCollateralSchema,
+} from '@enclaim/attestation/evidence';
 import { parsePart } from '@enclaim/attestation/part';
 import { parseReport, productOf, type SnpReport, tcbVersion } from '@enclaim/attestation/snp';
 import { parseQuote, readPckPlatform, type TdxCollateral } from '@enclaim/attestation/tdx';
@@ -28,6 +36,9 @@ const AMD = 'https://kdsintf.amd.com';
 const INTEL = 'https://api.trustedservices.intel.com';
 const INTEL_ROOT_CRL = 'https://certificates.trustedservices.intel.com/IntelSGXRootCA.der';
 
+const GOOGLE = 'https://storage.googleapis.com/gce_tcb_integrity/ovmf_x64_csm';
+const GOOGLE_ROOT = 'https://pki.goog/cloud_integrity/GCE-cc-tcb-root_1.crt';
+
 const LARGEST_ANSWER = 1 << 20;
 const LONGEST_ANSWER_MS = 10_000;
 const MOST_KEPT = 1024;
@@ -49,7 +60,7 @@ interface Place {
   running?: Promise<Answer>;
 }
 
-/** The services of AMD (KDS) and Intel (PCS version 4). */
+/** The services of AMD (KDS) and Intel (PCS version 4), and Google's endorsements of its firmware. */
 export class VendorCollateral implements CollateralSource {
   readonly #fetch: typeof fetch;
   readonly #now: () => number;
@@ -63,18 +74,57 @@ export class VendorCollateral implements CollateralSource {
   }
 
   async complete({ hardware }: Evidence): Promise<void> {
-    if (hardware.case === 'snp') {
-      const { value } = hardware;
-      const report = parsePart('format', 'report', value.report, parseReport);
-      if (value.certificates.length === 0) value.certificates = await this.#amdCertificates(report);
-      if (value.crl.length === 0) value.crl = await this.#body(`${amdFolder(report)}/crl`);
+    switch (hardware.case) {
+      case 'snp':
+        return this.#completeSnp(hardware.value, hardware.value.report);
+      case 'tdx':
+        return this.#completeTdx(hardware.value);
+      case 'azure': {
+        const { silicon, hclReport } = hardware.value;
+        if (silicon.case === 'tdx') return this.#completeTdx(silicon.value);
+        const { hardwareReport } = parsePart('format', 'HCL report', hclReport, parseHclReport);
+        if (silicon.case === 'snp') await this.#completeSnp(silicon.value, hardwareReport);
+        return;
+      }
+      case 'gcp':
+        return this.#completeGcp(hardware.value);
     }
-    if (hardware.case === 'tdx' && hardware.value.collateral === undefined) {
-      const { quote } = hardware.value;
-      const { tcbInfoChain, qeIdentityChain, ...rest } = await this.#intel(quote);
-      const chains = { tcbInfoChain: [...tcbInfoChain], qeIdentityChain: [...qeIdentityChain] };
-      hardware.value.collateral = create(TdxCollateralSchema, { ...rest, ...chains });
+  }
+
+  async #completeSnp(collateral: Pick<SnpCollateral, 'certificates' | 'crl'>, bytes: Uint8Array): Promise<void> {
+    const report = parsePart('format', 'report', bytes, parseReport);
+    if (collateral.certificates.length === 0) collateral.certificates = await this.#amdCertificates(report);
+    if (collateral.crl.length === 0) collateral.crl = await this.#body(`${amdFolder(report)}/crl`);
+  }
+
+  async #completeTdx(quoted: Pick<QuotedTd, 'quote' | 'collateral'>): Promise<void> {
+    if (quoted.collateral !== undefined) return;
+    const { tcbInfoChain, qeIdentityChain, ...rest } = await this.#intel(quoted.quote);
+    const chains = { tcbInfoChain: [...tcbInfoChain], qeIdentityChain: [...qeIdentityChain] };
+    quoted.collateral = create(TdxCollateralSchema, { ...rest, ...chains });
+  }
+
+  /** Google's endorsement of what was measured is found by the measurement. */
+  async #completeGcp(gcp: GcpEvidence): Promise<void> {
+    const { silicon } = gcp;
+    if (silicon.case === undefined) return;
+    let measured: Uint8Array;
+    if (silicon.case === 'tdx') {
+      await this.#completeTdx(silicon.value);
+      measured = parsePart('format', 'quote', silicon.value.quote, parseQuote).report.mrTd;
+    } else {
+      silicon.value.collateral ??= create(SnpCollateralSchema);
+      await this.#completeSnp(silicon.value.collateral, silicon.value.report);
+      measured = parsePart('format', 'report', silicon.value.report, parseReport).measurement;
     }
+    if (gcp.endorsement.length > 0) return;
+    const folder = silicon.case === 'snp' ? 'sevsnp' : 'tdx';
+    const endorsement = this.#body(`${GOOGLE}/${folder}/${toHex(measured)}.binarypb`);
+    const [found, root] = await Promise.allSettled([endorsement, this.#body(GOOGLE_ROOT)]);
+    // References may name the firmware themselves. Where they rest on Google's word, the verdict says that there is none.
+    if (found.status === 'rejected' || root.status === 'rejected') return;
+    gcp.endorsement = found.value;
+    gcp.endorsementCertificates = [root.value];
   }
 
   async #amdCertificates(report: SnpReport): Promise<Uint8Array[]> {

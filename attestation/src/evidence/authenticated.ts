@@ -1,7 +1,10 @@
 /** What the proof of evidence yields: the only input that appraisal takes. */
 
 import type { Policy } from '@enclaim/policy-schema/admission';
+import type { RuntimeData } from '../azure/index.ts';
 import type { DigestText } from '../digest.ts';
+import type { AuthenticatedGceEndorsement, GceInstance } from '../gcp/index.ts';
+import type { AuthenticatedNitro } from '../nitro/index.ts';
 import type { AuthenticatedSnp } from '../snp/index.ts';
 import type { BootStatement, Platform } from '../statement.ts';
 import type { AuthenticatedTdx, RtmrEvents } from '../tdx/index.ts';
@@ -38,6 +41,7 @@ export interface ActivationProof {
 /** Why the attestation key is believed to live in a TPM. */
 export type KeyTrust =
   | { readonly kind: 'pinned' }
+  | { readonly kind: 'certified'; readonly root: DigestText<'sha256'> }
   | { readonly kind: 'activated'; readonly root: DigestText<'sha256'>; readonly software: boolean };
 
 declare const authenticated: unique symbol;
@@ -68,6 +72,9 @@ export interface Signed {
 /** What is known of the platform. Command lines are as the evidence gives them. */
 export type Hardware =
   | TpmAuthenticated
+  | AzureAuthenticated
+  | GcpAuthenticated
+  | { readonly kind: 'nitro'; readonly nitro: AuthenticatedNitro }
   /** **Trust**: the command line is shown by the launch digest, in appraisal. */
   | { readonly kind: 'snp'; readonly snp: AuthenticatedSnp; readonly commandLine: string }
   /** **Trust**: the command line is shown by RTMR2, in appraisal. */
@@ -82,14 +89,46 @@ export type Hardware =
 /** What is known of one kind of platform. */
 export type HardwareOf<K extends Hardware['kind']> = Extract<Hardware, { kind: K }>;
 
-/** What is known of a TPM platform. */
-export interface TpmAuthenticated {
-  readonly kind: 'tpm';
+/** What a TPM quoted. */
+export interface Registers {
   /** Registers 0 to 15 of the SHA-256 bank. */
   readonly registers: PcrValues;
   /** The command line, as register 12 confirms it; null where none was passed to the stub. */
   readonly commandLine: string | null;
+  /** SHA-256 of the attestation key: of TPMT_PUBLIC, on clouds of its SubjectPublicKeyInfo. */
   readonly attestationKey: DigestText<'sha256'>;
-  readonly trust: KeyTrust;
   readonly clock: ClockInfo;
+}
+
+/** What is known of a TPM platform. */
+export interface TpmAuthenticated extends Registers {
+  readonly kind: 'tpm';
+  readonly trust: KeyTrust;
+}
+
+/** The processor under a cloud's VM. */
+export type Silicon =
+  | { readonly kind: 'snp'; readonly snp: AuthenticatedSnp }
+  | { readonly kind: 'tdx'; readonly tdx: AuthenticatedTdx };
+
+/** What is known of an Azure confidential VM. */
+export interface AzureAuthenticated {
+  readonly kind: 'azure';
+  readonly silicon: Silicon;
+  /** What the paravisor states of the VM. **Trust**: that it is a paravisor, appraisal shows. */
+  readonly runtime: RuntimeData;
+  /** **Trust**: as far as the paravisor, whose vTPM this is. */
+  readonly vtpm: Registers;
+}
+
+/** What is known of a confidential VM of Google Compute Engine. */
+export interface GcpAuthenticated {
+  readonly kind: 'gcp';
+  readonly silicon: Silicon;
+  /** **Trust**: as far as Google, whose hypervisor runs the vTPM. */
+  readonly vtpm: Registers;
+  /** The VM, by the certificate of its attestation key. */
+  readonly instance: GceInstance;
+  /** Google's word on the firmware, or null where the evidence has none. */
+  readonly endorsement: AuthenticatedGceEndorsement | null;
 }

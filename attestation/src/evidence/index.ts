@@ -1,6 +1,16 @@
 /** Evidence: its message, the proof of who made it, and what that proof yields. */
 
-export { type Evidence, EvidenceSchema, ReceiptSchema, TdxCollateralSchema } from '../gen/enclaim/v1/evidence_pb.js';
+export {
+  type Evidence,
+  EvidenceSchema,
+  type GcpEvidence,
+  type QuotedTd,
+  ReceiptSchema,
+  type SnpCollateral,
+  SnpCollateralSchema,
+  TdxCollateralSchema,
+} from '../gen/enclaim/v1/evidence_pb.js';
 export type { Platform } from '../statement.ts';
 export type { ActivationProof, Authenticated, Context } from './authenticated.ts';
+export { isCertified } from './tpm.ts';
 export { EVIDENCE_LIMIT, verifyEvidence } from './verify.ts';

@@ -1,13 +1,26 @@
 /** Whose silicon the references trust. */
 
-import { VENDOR_ANCHORS } from '../anchors.ts';
+import { VENDOR_ANCHORS, type VendorAnchors } from '../anchors.ts';
 import { EvidenceError } from '../errors.ts';
 import type { Anchors, Vendor } from '../references.ts';
 import type { Pin } from '../x509/index.ts';
 
+/** Whose word each set of roots is. */
+const OWNERS: Readonly<Record<keyof VendorAnchors, Vendor>> = {
+  amd: 'amd',
+  intel: 'intel',
+  nitro: 'aws',
+  gceFirmware: 'google',
+  gceTpm: 'google',
+};
+
 /** The roots under which a maker's evidence verifies. @throws EvidenceError `platform` where there is none */
-export function siliconPins(vendor: Vendor, { vendors = [], unsafeSiliconRoots = [] }: Anchors): readonly Pin[] {
-  const pins = [...(vendors.includes(vendor) ? VENDOR_ANCHORS[vendor] : []), ...unsafeSiliconRoots];
+export function siliconPins(
+  roots: keyof VendorAnchors,
+  { vendors = [], unsafeSiliconRoots = [] }: Anchors,
+): readonly Pin[] {
+  const vendor = OWNERS[roots];
+  const pins = [...(vendors.includes(vendor) ? VENDOR_ANCHORS[roots] : []), ...unsafeSiliconRoots];
   if (pins.length === 0) throw new EvidenceError('platform', `the references trust no root of ${vendor}`);
   return pins;
 }

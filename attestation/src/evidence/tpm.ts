@@ -1,26 +1,19 @@
 /** Evidence of a TPM: the quote, the key behind it, and the registers that carry policy and bundle. */
 
-import type { PolicyDigest } from '@enclaim/policy-schema/admission';
 import { tpmExtraData } from '../batch.ts';
 import { equalBytes, fromBase64 } from '../bytes.ts';
 import { type DigestText, digestText, sha256 } from '../digest.ts';
 import { EvidenceError } from '../errors.ts';
 import type { Evidence, TpmEvidence } from '../gen/enclaim/v1/evidence_pb.js';
-import {
-  BUNDLE_REGISTER,
-  bundleEvent,
-  commandLineRegister,
-  POLICY_REGISTER,
-  policyEvent,
-  registerOf,
-} from '../measure/index.ts';
 import { parsePart } from '../part.ts';
 import type { Anchors } from '../references.ts';
 import type { BootStatement } from '../statement.ts';
-import { type PcrValues, parseEndorsementKey, spkiOf, verifyQuote } from '../tpm/index.ts';
+import { parseEndorsementKey, parsePublic, spkiOf, verifyQuote } from '../tpm/index.ts';
 import { type Check, passed } from '../verdict.ts';
 import { type Certificate, extendedKeyUsages, KEY_USAGE, parseCertificate, verifyChain } from '../x509/index.ts';
 import type { Context, Hardware, KeyTrust, Signed } from './authenticated.ts';
+import { AK_CERTIFICATE, EK_CERTIFICATE, verifyKeyCertificate } from './certified-key.ts';
+import { registersOf, verifyCommandLine, verifyMeasured } from './registers.ts';
 
 /** Proves the hardware part. @throws EvidenceError */
 export async function verifyTpm(
@@ -32,14 +25,14 @@ export async function verifyTpm(
 ): Promise<{ hardware: Hardware; checks: Check[] }> {
   if (evidence.hardware.case !== 'tpm') throw new EvidenceError('platform', 'evidence of platform tpm without a quote');
   const tpm = evidence.hardware.value;
-  const registers = registersOf(tpm);
+  const registers = registersOf(tpm.pcrs);
   const { attest, signature, akPublic } = tpm;
   const expectedExtraData = tpmExtraData(signed.root, signed.boot);
   const quote = await verifyQuote({ attest, signature, akPublic, expectedExtraData, pcrs: registers });
   const attestationKey = verifyDevice(tpm, statement);
   const trust = await trustInKey(tpm, attestationKey, quote.akName, anchors, context);
   verifyMeasured(registers, statement);
-  const commandLine = verifyCommandLine(tpm, registers);
+  const commandLine = verifyCommandLine(tpm.commandLine, registers);
   return {
     hardware: { kind: 'tpm', registers, commandLine, attestationKey, trust, clock: quote.clockInfo },
     checks: [
@@ -51,14 +44,6 @@ export async function verifyTpm(
       passed('quote.statement', 'the quote covers the boot statement: its keys, log, policy and bundle'),
     ],
   };
-}
-
-/** Exactly registers 0 to 15, ascending. */
-function registersOf({ pcrs }: TpmEvidence): PcrValues {
-  if (pcrs.length !== 16 || pcrs.some(({ index, sha256 }, place) => index !== place || sha256.length !== 32)) {
-    throw new EvidenceError('format', 'registers are not 0 to 15 in order, 32 bytes each');
-  }
-  return new Map(pcrs.map(({ index, sha256 }) => [index, sha256]));
 }
 
 /** The device that the statement names is the one whose keys are given. */
@@ -77,7 +62,7 @@ function verifyDevice(
   return ak;
 }
 
-/** The key is pinned, or was activated by the TPM whose endorsement key a pinned root certifies. */
+/** The key is pinned, or a pinned root certifies it, or the TPM whose endorsement key a pinned root certifies activated it. */
 async function trustInKey(
   tpm: TpmEvidence,
   attestationKey: DigestText<'sha256'>,
@@ -86,6 +71,7 @@ async function trustInKey(
   { activation, now }: Context,
 ): Promise<KeyTrust> {
   if (anchors.attestationKeys.includes(attestationKey)) return { kind: 'pinned' };
+  if (isCertified(tpm.akCertificates, anchors)) return trustInCertificate(tpm, anchors, now);
   if (activation === null) {
     throw new EvidenceError(
       'chain',
@@ -105,8 +91,27 @@ async function trustInKey(
   return { kind: 'activated', root: pin, software: !anchors.endorsementRoots.includes(pin) };
 }
 
-/** tcg-kp-EKCertificate (TCG EK Credential Profile). */
-const EK_CERTIFICATE = '2.23.133.8.1';
+/**
+ * Whether the key is to be trusted by its certificates: then those alone decide, and no credential is asked for. Both
+ * ends of a connection answer this from the same evidence and references.
+ */
+export function isCertified(akCertificates: readonly Uint8Array[], { attestationRoots = [] }: Anchors): boolean {
+  return akCertificates.length > 0 && attestationRoots.length > 0;
+}
+
+/** A pinned root certifies exactly this key as an attestation key. @throws EvidenceError */
+async function trustInCertificate(
+  { akPublic, akCertificates }: TpmEvidence,
+  { attestationRoots = [] }: Anchors,
+  now: number,
+): Promise<KeyTrust> {
+  const { leaf, pin } = await verifyKeyCertificate(akCertificates, [AK_CERTIFICATE], attestationRoots, { now });
+  const spki = parsePart('format', 'attestation key', akPublic, (bytes) => spkiOf(parsePublic(bytes)));
+  if (!equalBytes(leaf.spki, spki)) {
+    throw new EvidenceError('identity', 'the certificate is for another key than the attestation key');
+  }
+  return { kind: 'certified', root: pin };
+}
 
 /**
  * The certificate says that this key is a TPM's endorsement key. Without that, whoever holds any key under the root
@@ -128,30 +133,11 @@ function verifyEndorsementKey(certificate: Certificate, ekPublic: Uint8Array): v
   }
 }
 
-/** Policy and bundle of the statement are the ones that were extended before anything of them was used. */
-function verifyMeasured(registers: PcrValues, { policy, bundle }: BootStatement): void {
-  const expected = [
-    [POLICY_REGISTER, registerOf(policyEvent(policy as PolicyDigest)), 'policy'],
-    [BUNDLE_REGISTER, registerOf(bundleEvent(bundle)), 'bundle'],
-  ] as const;
-  for (const [register, value, what] of expected) {
-    if (!equalBytes(registers.get(register) ?? new Uint8Array(), value)) {
-      throw new EvidenceError('binding', `register ${register} does not carry the stated ${what}`);
-    }
-  }
-}
-
-/** The command line in the evidence is the one that the stub measured; none where it measured none. */
-function verifyCommandLine({ commandLine }: TpmEvidence, registers: PcrValues): string | null {
-  const passed = commandLine === '' ? null : commandLine;
-  if (!equalBytes(registers.get(12) ?? new Uint8Array(), commandLineRegister(passed))) {
-    throw new EvidenceError('binding', 'register 12 does not carry the given command line');
-  }
-  return passed;
-}
-
 function describe(trust: KeyTrust, key: string): string {
   if (trust.kind === 'pinned') return `${key} is pinned`;
+  if (trust.kind === 'certified') {
+    return `${key} certified as a TPM's attestation key under root ${trust.root}, on whose word it is restricted`;
+  }
   const root = trust.software
     ? `software TPM root ${trust.root}, named as unsafe by the references`
     : `root ${trust.root}`;

@@ -11,7 +11,10 @@ import { parsePart } from '../part.ts';
 import type { Anchors } from '../references.ts';
 import { type BootStatement, bootDigest, decodeStatement } from '../statement.ts';
 import { type Check, notRun, passed } from '../verdict.ts';
-import type { Authenticated, Context, Signed } from './authenticated.ts';
+import type { Authenticated, Context, Hardware, Signed } from './authenticated.ts';
+import { verifyAzure } from './azure.ts';
+import { verifyGcp } from './gcp.ts';
+import { verifyNitroEnclave } from './nitro.ts';
 import { verifySnpHardware } from './snp.ts';
 import { verifyTdxHardware } from './tdx.ts';
 import { verifyTpm } from './tpm.ts';
@@ -44,11 +47,14 @@ export async function verifyEvidence(bytes: Uint8Array, anchors: Anchors, contex
       ...freshness(leaf.nonce, context),
       passed(
         'policy.binding',
-        `${hardware.kind === 'tpm' ? 'registers, ' : ''}statement and policy agree on ${statement.policy}`,
+        `${IN_REGISTERS.includes(hardware.kind) ? 'registers, ' : ''}statement and policy agree on ${statement.policy}`,
       ),
     ],
   } as unknown as Authenticated;
 }
+
+/** Platforms whose registers were compared with the statement on the way; elsewhere appraisal predicts the launch. */
+const IN_REGISTERS: readonly Hardware['kind'][] = ['tpm', 'azure', 'gcp', 'nitro'];
 
 function verifyStatement({ statement: bytes, platform }: Evidence): BootStatement {
   const statement = parsePart('format', 'boot statement', bytes, decodeStatement);
@@ -72,6 +78,13 @@ function verifyHardware(
       return verifySnpHardware(evidence, signed, anchors, context);
     case 'tdx':
       return verifyTdxHardware(evidence, statement, signed, anchors, context);
+    case 'azure-snp':
+    case 'azure-tdx':
+      return verifyAzure(evidence, statement, signed, anchors, context);
+    case 'gcp':
+      return verifyGcp(evidence, statement, signed, anchors, context);
+    case 'nitro':
+      return verifyNitroEnclave(evidence, statement, signed, anchors, context);
     default:
       throw new EvidenceError('platform', `platform ${statement.platform} is not verified by this version`);
   }

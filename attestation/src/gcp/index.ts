@@ -7,3 +7,4 @@ export {
   type GceGolden,
   verifyGceEndorsement,
 } from './endorsement.ts';
+export { type GceInstance, readGceInstance } from './instance.ts';

@@ -1,0 +1,61 @@
+/** Evidence of an AWS Nitro enclave: the hypervisor's document over root and boot statement, with the enclave's registers. */
+
+import { concat, equalBytes } from '../bytes.ts';
+import { EvidenceError } from '../errors.ts';
+import type { Evidence } from '../gen/enclaim/v1/evidence_pb.js';
+import { nitroRegisters } from '../measure/index.ts';
+import { type NitroDocument, verifyNitro } from '../nitro/index.ts';
+import type { Anchors } from '../references.ts';
+import type { BootStatement } from '../statement.ts';
+import { type Check, passed } from '../verdict.ts';
+import type { Context, Hardware, Signed } from './authenticated.ts';
+import { describeRoot, siliconPins } from './silicon.ts';
+
+/** Proves the hardware part. @throws EvidenceError */
+export async function verifyNitroEnclave(
+  { hardware }: Evidence,
+  statement: BootStatement,
+  signed: Signed,
+  anchors: Anchors,
+  { now }: Context,
+): Promise<{ hardware: Hardware; checks: Check[] }> {
+  if (hardware.case !== 'nitro') throw new EvidenceError('platform', 'evidence of platform nitro without a document');
+  const nitro = await verifyNitro(hardware.value.document, siliconPins('nitro', anchors), { now });
+  verifyUserData(nitro.document, signed);
+  verifyDevice(statement);
+  verifyMeasured(nitro.document, statement);
+  return {
+    hardware: { kind: 'nitro', nitro },
+    checks: [
+      passed('quote.signature', `document signed by the hypervisor for ${nitro.document.moduleId}`),
+      passed('quote.key', describeRoot('AWS', nitro.chain.pin, anchors)),
+      passed('quote.statement', 'the document covers the boot statement: its keys, log, policy and bundle'),
+    ],
+  };
+}
+
+/** Root and statement, and nothing beside them that somebody could take for something. */
+function verifyUserData({ userData, nonce, publicKey }: NitroDocument, { root, boot }: Signed): void {
+  if (!equalBytes(userData ?? new Uint8Array(), concat(root, boot))) {
+    throw new EvidenceError('nonce', 'the document was made for another batch or another boot');
+  }
+  if (nonce !== undefined || publicKey !== undefined) {
+    throw new EvidenceError('binding', 'the document holds a nonce or a key that the boot statement says nothing of');
+  }
+}
+
+/** An enclave has no TPM. */
+function verifyDevice({ device }: BootStatement): void {
+  if (device.ak !== null || device.ek !== null || device.ekCertificate !== null) {
+    throw new EvidenceError('binding', 'the statement names keys of a TPM, an enclave has none');
+  }
+}
+
+/** Policy and bundle of the statement are the ones that were extended before anything of them was used. */
+function verifyMeasured({ pcrs }: NitroDocument, { policy, bundle }: BootStatement): void {
+  for (const { register, what, value } of nitroRegisters(policy, bundle)) {
+    if (!equalBytes(pcrs.get(register) ?? new Uint8Array(), value)) {
+      throw new EvidenceError('binding', `register ${register} does not carry the stated ${what}`);
+    }
+  }
+}
