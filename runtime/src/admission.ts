@@ -22,9 +22,11 @@ const HELD: ReadonlySet<ClaimKind> = new Set([
   'no-undisclosed-recipients',
   'no-leakage',
   'bounded-resources',
+  'local-first',
+  'subprocessors-assured',
 ]);
 /** Sections of governance that this runtime holds. */
-const HELD_GOVERNANCE: ReadonlySet<string> = new Set(['leaks', 'resources']);
+const HELD_GOVERNANCE: ReadonlySet<string> = new Set(['leaks', 'resources', 'sovereignty']);
 
 /** A sentence that cannot be held, by where it stands. */
 interface Unheld {
@@ -61,7 +63,7 @@ const UNHELD: { readonly [Section in keyof Policy]: (section: Policy[Section]) =
   access: ({ cedar }) => (cedar === '' ? [] : [unable('/access/cedar', 'Cedar policies')]),
   governance: (governance) =>
     Object.entries(governance).flatMap(([section, rule]) =>
-      rule === 'none' || section === 'leaks' ? [] : [unable(`/governance/${section}`, section)],
+      rule === 'none' || HELD_GOVERNANCE.has(section) ? [] : [unable(`/governance/${section}`, section)],
     ),
   overrides: (overrides) => (overrides.length === 0 ? [] : [unable('/overrides', 'overrides')]),
   controls: NOTHING,

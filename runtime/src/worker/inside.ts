@@ -224,20 +224,21 @@ export function inside(): Inside {
       switch (message.kind) {
         case 'call':
           start(message);
-          return -1;
+          return message.call;
         case 'cancel':
           if (running.has(message.call)) running.get(message.call)?.cancel();
           else say({ kind: 'ended', call: message.call });
           return message.call;
         case 'ping':
           say({ kind: 'pong', ping: message.ping });
-          return message.call;
+          return -1;
         default: {
           const asker = waiting.get(message.operation);
           waiting.delete(message.operation);
           asker?.settled();
           if (message.kind === 'result') asker?.resolve(message.value);
           else asker?.reject(Object.assign(new Error(message.message), { code: message.code }));
+          return asker?.call ?? -1;
         }
       }
     },
@@ -246,7 +247,6 @@ export function inside(): Inside {
       said = '';
       return text;
     },
-          return asker?.call ?? -1;
   };
 
   /** Takes clocks, memory shared with others and what outlives a call away, then freezes all that is left. */

@@ -39,9 +39,9 @@ export type ToWorker =
   | { readonly kind: 'cancel'; readonly call: number }
   /** Show that the loop turns; answered with `pong`. */
   | { readonly kind: 'ping'; readonly ping: number }
-  /** Answer to an operation. */
   /** Let garbage go, and report. */
   | { readonly kind: 'collect' }
+  /** Answer to an operation. */
   | { readonly kind: 'result'; readonly operation: number; readonly value: Json }
   | { readonly kind: 'refused'; readonly operation: number; readonly code: string; readonly message: string };
 
@@ -55,8 +55,6 @@ export type Operation = { readonly call: number; readonly operation: number } & 
   /** One message of the response stream; answered when there is room for another. */
   | { readonly kind: 'send'; readonly message: Json }
   /** A declassification; `keys` names the record to take fields of, by collection. */
-  /** A call of a subprocessor; answered with its answer. */
-  | { readonly kind: 'egress'; readonly to: string; readonly method: string; readonly message: Json }
   | { readonly kind: 'release'; readonly rule: string; readonly keys: Readonly<Record<string, string>> }
   | { readonly kind: 'log'; readonly event: string; readonly data: Json }
 );
@@ -68,7 +66,6 @@ export type FromWorker =
   | { readonly kind: 'done'; readonly call: number; readonly response: Json }
   | { readonly kind: 'failed' | 'ended'; readonly call: number }
   | { readonly kind: 'pong'; readonly ping: number }
-  | Operation;
   /**
    * What was used: microseconds of processor by the whole process and, since the last report, by calls; bytes of heap, and
    * whether garbage is among them.
@@ -80,3 +77,4 @@ export type FromWorker =
       readonly collected: boolean;
       readonly calls: readonly (readonly [call: number, microseconds: number])[];
     }
+  | Operation;
