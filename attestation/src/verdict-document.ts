@@ -50,6 +50,8 @@ const ALWAYS = [
   'confinement',
   'owner',
   'deployment',
+  'log.images',
+  'log.policy',
 ];
 
 /** What is shown of a platform beside them. */

@@ -5,6 +5,7 @@
 import { mkdir, open, readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { equalBytes, toBase64, toHex, utf8 } from '@enclaim/attestation/bytes';
+import { digestText, sha256, sha384 } from '@enclaim/attestation/digest';
 import { DecodeError, EvidenceError } from '@enclaim/attestation/errors';
 import { leafHash, MerkleTree } from '@enclaim/attestation/merkle';
 import {
@@ -104,9 +105,9 @@ export async function readReleaseLog(folder: string, keys: readonly NoteKey[]): 
   const log = await readTree(folder, String(await read(folder, CHECKPOINT)), keys);
   for (const entry of log.entries) {
     const release = parseRelease(entry);
-    if ((await readOrNull(documentFile(folder, release))) === null) {
-      throw invalid(`the document of ${nameOf(release)} is not in the log's folder`);
-    }
+    const document = await readOrNull(documentFile(folder, release));
+    if (document === null) throw invalid(`the document of ${nameOf(release)} is not in the log's folder`);
+    refuseOther(release, document);
   }
   return log;
 }
@@ -217,7 +218,17 @@ async function readTree(folder: string, note: string, keys: readonly NoteKey[]):
   return { folder, note, checkpoint, entries };
 }
 
+/** A release names its document by digest. */
+function refuseOther(release: Release, document: Uint8Array): void {
+  const found =
+    release.kind === 'image'
+      ? digestText('sha256', sha256(document)) === release.manifest
+      : digestText('sha384', sha384(document)) === release.policy;
+  if (!found) throw invalid(`the document of ${nameOf(release)} is another`);
+}
+
 async function writeDocument(folder: string, release: Release, document: Uint8Array): Promise<void> {
+  refuseOther(release, document);
   const file = documentFile(folder, release);
   if ((await readOrNull(file)) === null) await writeDurably(file, document);
 }
