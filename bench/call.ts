@@ -167,6 +167,7 @@ const granted = {
   seed: '00'.repeat(32),
   reads: [],
   stores: [],
+  sends: {},
   releases: [],
 };
 const echo = async (bytes: Buffer): Promise<Buffer> => {

@@ -30,6 +30,7 @@ function calls(code: string): () => void {
   const granted = {
     reads: [],
     stores: [],
+    sends: {},
     releases: [],
     time: '2026-01-01T00:00:00.000Z',
     id: '',

@@ -8,11 +8,13 @@ import {
   digestOfCanonical,
   type ExposedMethod,
   match,
+  type OutboundMethod,
   type Policy,
   type PolicyDigest,
   readDescriptors,
   type WithheldMethod,
 } from '@enclaim/policy-schema/admission';
+import { planReleases, type Release } from './egress/release.ts';
 import { RefusalError } from './errors.ts';
 
 /** Kinds of claim that this runtime holds. */
@@ -56,8 +58,10 @@ const UNHELD: { readonly [Section in keyof Policy]: (section: Policy[Section]) =
     Object.entries(collections).flatMap(([name, { storage }]) =>
       storage === 'volatile' ? [] : [unable(`/collections/${name}/storage`, `${storage} storage`)],
     ),
-  // Permissions to send: held by sending nothing to anybody.
-  subprocessors: NOTHING,
+  subprocessors: (subprocessors) =>
+    Object.entries(subprocessors).flatMap(([name, { identity }]) =>
+      identity.attested === undefined ? [] : [unable(`/subprocessors/${name}/identity/attested`, 'attested peers')],
+    ),
   declassify: NOTHING,
   residency: (residency) => (residency === 'none' ? [] : [unable('/residency', 'residency')]),
   access: ({ cedar }) => (cedar === '' ? [] : [unable('/access/cedar', 'Cedar policies')]),
@@ -88,6 +92,10 @@ export interface Admission {
   readonly descriptors: Descriptors;
   readonly exposed: readonly ExposedMethod[];
   readonly withheld: readonly { readonly method: string; readonly reasons: readonly string[] }[];
+  /** Methods of the subprocessors. */
+  readonly outbound: readonly OutboundMethod[];
+  /** Rules of declassification by id. */
+  readonly releases: ReadonlyMap<string, Release>;
 }
 
 /**
@@ -101,7 +109,7 @@ export function admit(policyBytes: Uint8Array, descriptorBytes: Uint8Array, expe
   const policy = reading('policy', () => decodePolicy(policyBytes));
   refuseUnheld(policy);
   const descriptors = reading('descriptors', () => readDescriptors(descriptorBytes));
-  const { exposed, withheld, errors } = match(descriptors, policy);
+  const { exposed, withheld, errors, outbound } = match(descriptors, policy);
   const [error] = errors;
   if (error !== undefined) throw new RefusalError('descriptors', error.message);
   return {
@@ -110,6 +118,8 @@ export function admit(policyBytes: Uint8Array, descriptorBytes: Uint8Array, expe
     descriptors,
     exposed,
     withheld: withheld.map((method) => ({ method: method.method, reasons: reasonsOf(method) })),
+    outbound,
+    releases: planReleases(policy, descriptors),
   };
 }
 

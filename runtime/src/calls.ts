@@ -25,6 +25,8 @@ import { freshBytes, freshHex } from './chance.ts';
 import type { BootClock } from './clock.ts';
 import { Commitment } from './commitment.ts';
 import { CallContext, type Collections, type Verdict } from './context.ts';
+import type { EgressBroker } from './egress/broker.ts';
+import { CallEgress, type EgressRecord } from './egress/call-egress.ts';
 import { type RefusalCode, RefusalError } from './errors.ts';
 import type { Reservation, ResourceGovernor } from './governor/resources.ts';
 import type { Entry, Placed, RecordLog } from './log.ts';
@@ -101,7 +103,9 @@ export interface CallsOptions {
   readonly boot: Uint8Array;
   /** Where the policy limits resources. */
   readonly governor?: ResourceGovernor;
-  readonly clock: Pick<BootClock, 'text'>;
+  readonly clock: Pick<BootClock, 'now' | 'text'>;
+  /** The way out, needed where the policy names subprocessors. */
+  readonly egress?: Pick<EgressBroker, 'send'>;
 }
 
 /** The methods of one policy, at work. */
@@ -113,8 +117,9 @@ export class Calls {
 
   constructor(options: CallsOptions) {
     this.#options = options;
-    const { collections, claims, governance } = options.admission.policy;
+    const { collections, claims, governance, subprocessors } = options.admission.policy;
     if (governance.resources !== 'none' && options.governor === undefined) throw new TypeError('no governor');
+    if (Object.keys(subprocessors).length > 0 && options.egress === undefined) throw new TypeError('no egress broker');
     this.#collections = new Map(
       Object.entries(collections).map(([name, collection]) => [
         name,
@@ -163,6 +168,7 @@ class RunningCall {
   readonly #method: ExposedMethod;
   readonly #caller: Caller;
   readonly #context: CallContext;
+  readonly #egress: CallEgress | undefined;
   readonly #salt = freshBytes(16);
   readonly #request = new Commitment('request', this.#salt);
   readonly #response = new Commitment('response', this.#salt);
@@ -187,7 +193,14 @@ class RunningCall {
     this.#claims = claims;
     this.#method = method;
     this.#caller = caller;
-    this.#context = new CallContext(options.admission.policy, method, collections, (verdict) => this.#note(verdict));
+    const { admission, clock, egress } = options;
+    const note = (verdict: Verdict): void => this.#note(verdict);
+    this.#context = new CallContext(admission.policy, method, collections, note, () => clock.now());
+    if (method.rule.sends.length > 0 && egress !== undefined) {
+      const record = (said: EgressRecord): Promise<unknown> => this.#recordEgress(said);
+      const parts = { admission, method, context: this.#context, broker: egress, signal: caller.signal };
+      this.#egress = new CallEgress({ ...parts, record });
+    }
   }
 
   /** Runs the handler. Never throws. */
@@ -210,7 +223,8 @@ class RunningCall {
           streams,
           reads: rule.reads,
           stores: rule.stores,
-          releases: [],
+          sends: this.#egress?.grants.sends ?? {},
+          releases: this.#egress?.grants.releases ?? [],
           time: this.#options.clock.text(),
           id: freshHex(16),
           seed: freshHex(32),
@@ -219,8 +233,10 @@ class RunningCall {
         signal: AbortSignal.any([this.#caller.signal, deadline.signal]),
         ...(reservation !== undefined && { budget: reservation.budget }),
       });
+      await this.#egress?.end('done');
       return { refusal: null, response: streams.response ? NOTHING : this.#respond(made) };
     } catch (error) {
+      await this.#egress?.end('given up');
       return { refusal: this.#refusalOf(error), response: NOTHING };
     }
   }
@@ -232,7 +248,7 @@ class RunningCall {
       decision: result,
       reason: refusal?.code ?? 'ok',
       claim: this.#claims.get('access-logged') ?? null,
-      figures: this.#figures,
+      figures: { ...this.#figures, ...this.#egress?.figures },
     });
     const body: ReceiptBody = {
       version: 1,
@@ -292,10 +308,17 @@ class RunningCall {
         return this.#send(operation.message);
       case 'log':
         return this.#log(operation.event, operation.data);
+      case 'egress':
       case 'release':
-        throw new RefusalError('grant', `${this.#method.id} has no such release`);
-      default:
-        return this.#context.perform(operation);
+        if (this.#egress === undefined) throw new RefusalError('grant', `${this.#method.id} sends nothing to anybody`);
+        return operation.kind === 'egress' ? this.#egress.call(operation) : this.#egress.release(operation);
+      default: {
+        const made = this.#context.perform(operation);
+        // What is not there is no work done here, and neither is deleting it.
+        const touched = operation.kind === 'put' || (operation.kind === 'get' && made !== null);
+        if (touched) this.#egress?.touched(operation.collection, operation.key);
+        return made;
+      }
     }
   }
 
@@ -309,6 +332,7 @@ class RunningCall {
     const label = reading('request', input, () => requestLabel(this.#method, message));
     const json = this.#toJson(input, message);
     this.#context.accept(label, json);
+    this.#egress?.took(input, message);
     return json;
   }
 
@@ -373,9 +397,15 @@ class RunningCall {
     }
     if (++this.#records > MOST_RECORDS)
       throw new RefusalError('budget', `more than ${MOST_RECORDS} records of one call`);
-    const claim = this.#claimOf(code === 'leak' ? 'leak' : 'flow');
+    const claim = this.#claimOf(code === 'leak' || code === 'assurance' ? code : 'flow');
     // Not awaited: the record of the call's end comes after it in the same log, and is.
     this.#record({ decision: 'deny', reason: `${code} ${pointer}`, sink, claim }).durable.catch(() => {});
+  }
+
+  async #recordEgress({ code, ...said }: EgressRecord): Promise<void> {
+    if (said.decision !== 'allow' && ++this.#records > MOST_RECORDS)
+      throw new RefusalError('budget', `more than ${MOST_RECORDS} records of one call`);
+    await this.#record({ ...said, claim: this.#claimOf(code) }).durable;
   }
 
   #record(said: Partial<Entry>): Placed {

@@ -7,6 +7,7 @@ import {
   decide,
   type ExposedMethod,
   type Label,
+  type Leaks,
   type Policy,
   type Sink,
 } from '@enclaim/policy-schema/admission';
@@ -33,6 +34,9 @@ export interface Verdict {
   readonly label: readonly string[];
 }
 
+const NOTHING: ReadonlySet<string> = new Set();
+type LeakSurface = Leaks['on'][number];
+
 /** Values of one call by which `exact-match` knows them again. */
 const MOST_VALUES = 10_000;
 /** Decisions that say that a grant was missing, rather than that data would have gone where it may not. */
@@ -47,27 +51,38 @@ export class CallContext {
   readonly #method: ExposedMethod;
   readonly #collections: Collections;
   readonly #onVerdict: (verdict: Verdict) => void;
+  readonly #now: () => number;
   readonly #sent = new Set<string>();
   readonly #read = new Set<string>();
   /** Values, by whether the response may carry what they are labelled with. */
   readonly #forbidden = new Set<string>();
 
-  /** @param onVerdict told of every decision, before what was decided about is done */
+  /**
+   * @param onVerdict told of every decision, before what was decided about is done
+   * @param now milliseconds since 1970; without it, everything that ends on some day has ended
+   */
   constructor(
     policy: Policy,
     method: ExposedMethod,
     collections: Collections,
     onVerdict: (verdict: Verdict) => void = () => {},
+    now: () => number = () => Number.POSITIVE_INFINITY,
   ) {
     this.#policy = policy;
     this.#method = method;
     this.#collections = collections;
     this.#onVerdict = onVerdict;
+    this.#now = now;
   }
 
   /** Everything this call carries, sorted. */
   get label(): string[] {
     return [...new Set([...this.#sent, ...this.#read])].sort();
+  }
+
+  /** Whether it carries nothing that others must not see. */
+  get open(): boolean {
+    return this.label.every((category) => category === 'public');
   }
 
   /** Takes a message of the caller. @throws RefusalError `flow` where the method does not accept what it carries */
@@ -119,6 +134,51 @@ export class CallContext {
     this.#look('response', message);
   }
 
+  /**
+   * Whether a message of the handler's may go to a subprocessor.
+   * @param carried what its populated fields carry
+   * @throws RefusalError `grant`, `assurance`, `flow`, `leak`
+   */
+  send(to: string, carried: Label, message: Json): void {
+    this.#decide({ kind: 'send', name: to }, new Set([...this.label, ...carried]));
+    this.lookAtEgress(message);
+  }
+
+  /** Whether a rule of declassification may be used now. @throws RefusalError `grant`, `assurance` */
+  release(rule: string): void {
+    this.#decide({ kind: 'release', name: rule }, new Set(this.label));
+  }
+
+  /**
+   * The record that a release to `to` takes fields of, which the handler does not get to see. Which one it is the handler
+   * says, so that naming it is sending what the call carries; what is in it carries its own label.
+   * @throws RefusalError `grant`, `assurance`, `flow`; `request` where there is none
+   */
+  recordFor(to: string, collection: string, key: string): Json {
+    this.#decide({ kind: 'read', name: collection }, new Set());
+    this.#decide({ kind: 'send', name: to }, new Set(this.label));
+    const stored = this.#collections.get(collection)?.get(key);
+    if (stored === undefined) throw new RefusalError('request', `there is no such record in ${collection}`);
+    this.#decide({ kind: 'send', name: to }, new Set(stored.label));
+    return stored.value;
+  }
+
+  /** Looks for leaks in what would be sent. A message that carries what its receiver may not have never comes so far. */
+  lookAtEgress(message: Json): void {
+    this.#look('egress', message);
+  }
+
+  /**
+   * Takes what a subprocessor said. It may know all that any call has sent it, so what it says carries that much.
+   * @param carried what the populated fields carry besides
+   */
+  heard(from: string, carried: Label, message: Json): void {
+    const { receives = [] } = this.#policy.subprocessors[from] ?? {};
+    const known = new Set([...receives, ...carried]);
+    grow(this.#read, known);
+    this.#remember(known, message);
+  }
+
   /** The refusal of every response from now on, where the call has read what it may not return; else undefined. */
   silenced(): RefusalError | undefined {
     const decision = this.#judge({ kind: 'response' }, this.#read);
@@ -130,24 +190,27 @@ export class CallContext {
   /** Whether something that the handler chose may stand in the log, which others read. @throws RefusalError `leak` */
   mayLog(message: Json): boolean {
     this.#look('log', message);
-    return this.label.every((category) => category === 'public');
+    return this.open;
   }
 
   #decide(sink: Sink, label: Label): void {
     const { allow, code, reason, pointer } = this.#judge(sink, label);
     this.#tell('name' in sink ? `${sink.kind}:${sink.name}` : sink.kind, allow, code, pointer);
-    if (!allow) throw new RefusalError(GRANTS.has(code) ? 'grant' : 'flow', reason, { pointer });
+    if (!allow) throw new RefusalError(codeOf(code), reason, { pointer });
   }
 
   #judge(sink: Sink, label: Label): Decision {
-    // Who may call was decided before; what depends on a date is a matter of sending, and nothing is sent yet.
-    return decide(this.#policy, { identity: ANYONE, method: this.#method.id, label, sink }, { authorized: true });
+    // Who may call was decided before.
+    const circumstances = { authorized: true, now: this.#now() };
+    return decide(this.#policy, { identity: ANYONE, method: this.#method.id, label, sink }, circumstances);
   }
 
-  #look(surface: 'response' | 'log', message: Json): void {
+  #look(surface: LeakSurface, message: Json): void {
     const { leaks } = this.#policy.governance;
     if (leaks === 'none' || !leaks.on.includes(surface)) return;
-    const found: LeakDetector[] = detect(leaks.detectors, message, this.#forbidden);
+    // What may not go back to the caller may go to a subprocessor; what may not go there has been refused by its label.
+    const forbidden = surface === 'egress' ? NOTHING : this.#forbidden;
+    const found: LeakDetector[] = detect(leaks.detectors, message, forbidden);
     if (found.length === 0) return;
     const pointer = '/governance/leaks';
     this.#tell(surface, false, 'leak', pointer);
@@ -165,6 +228,11 @@ export class CallContext {
     for (const value of recognisable(message)) this.#forbidden.add(value);
     if (this.#forbidden.size > MOST_VALUES) throw new RefusalError('budget', 'the call has read too many values');
   }
+}
+
+function codeOf(code: DecisionCode): 'assurance' | 'flow' | 'grant' {
+  if (code === 'assurance') return code;
+  return GRANTS.has(code) ? 'grant' : 'flow';
 }
 
 function grow(label: Set<string>, by: Iterable<string>): void {

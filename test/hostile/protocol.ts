@@ -135,7 +135,7 @@ const TALKS: Readonly<Record<string, readonly [WorkerLayer, (it: Forged) => Prom
 };
 
 function running(worker: Worker, id: number, perform: () => unknown): Promise<Json | undefined> {
-  const granted = { time: '', id: '', seed: '', reads: [], stores: [], releases: [] };
+  const granted = { time: '', id: '', seed: '', reads: [], stores: [], sends: {}, releases: [] };
   const message = { method: 'm', request: null, streams: { request: false, response: false }, ...granted };
   const { signal } = new AbortController();
   return worker.run(id, { message, perform: perform as () => Json, signal }).catch(() => undefined);

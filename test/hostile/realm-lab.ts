@@ -126,6 +126,7 @@ export async function answers(code: string, requests: readonly unknown[], layer?
       streams: {},
       reads: ['cases'],
       stores: ['cases'],
+      sends: {},
       releases: [],
     };
     const granted = { time: '2026-01-01T00:00:00.000Z', id: 'id', seed: String(call).padStart(64, '0') };

@@ -110,7 +110,7 @@ export function inside(): Inside {
   }
 
   function start(message: any): void {
-    const { call, method, request, streams, reads, stores, releases, time, id, seed } = message;
+    const { call, method, request, streams, reads, stores, sends, releases, time, id, seed } = message;
     const ended = new Set<() => void>();
     const mine = new Set<number>();
     let over = false;
@@ -158,12 +158,20 @@ export function inside(): Inside {
         }),
       });
     }
+    const receivers: any = {};
+    for (const to of Object.keys(sends)) {
+      const methods: any = {};
+      for (const name of sends[to])
+        methods[name] = (message: unknown = {}) => ask({ kind: 'egress', to, method: name, message });
+      receivers[to] = Object.freeze(methods);
+    }
     const release: any = {};
     for (const rule of releases) release[rule] = (keys: object = {}) => ask({ kind: 'release', rule, keys });
     const ctx = Object.freeze({
       now: () => time,
       requestId: id,
       store: Object.freeze(collections),
+      call: Object.freeze(receivers),
       release: Object.freeze(release),
       log: (event: unknown, data: unknown = null) => ask({ kind: 'log', event, data }),
       signal: Object.freeze({

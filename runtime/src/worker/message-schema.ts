@@ -26,6 +26,7 @@ const fromWorkerSchema: z.ZodType<FromWorker> = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('list'), ...asked, collection: name }),
   z.strictObject({ kind: z.literal('next'), ...asked }),
   z.strictObject({ kind: z.literal('send'), ...asked, message: z.json() }),
+  z.strictObject({ kind: z.literal('egress'), ...asked, to: name, method: name, message: z.json() }),
   z.strictObject({ kind: z.literal('release'), ...asked, rule: name, keys: z.record(name, name) }),
   z.strictObject({
     kind: z.literal('log'),

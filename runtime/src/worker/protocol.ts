@@ -14,9 +14,10 @@ export interface CallMessage {
   /** The request, or null where requests come as a stream. */
   readonly request: Json;
   readonly streams: { readonly request: boolean; readonly response: boolean };
-  /** Collections, and rules of declassification, that this method may ask for. */
+  /** Collections, subprocessors with their methods, and rules of declassification, that this method may ask for. */
   readonly reads: readonly string[];
   readonly stores: readonly string[];
+  readonly sends: Readonly<Record<string, readonly string[]>>;
   readonly releases: readonly string[];
   /** When the call came in (RFC 3339), an identifier made for it, and 32 random bytes (hex): its only clock and chance. */
   readonly time: string;
@@ -54,6 +55,8 @@ export type Operation = { readonly call: number; readonly operation: number } & 
   | { readonly kind: 'next' }
   /** One message of the response stream; answered when there is room for another. */
   | { readonly kind: 'send'; readonly message: Json }
+  /** A call of a subprocessor; answered with its answer. */
+  | { readonly kind: 'egress'; readonly to: string; readonly method: string; readonly message: Json }
   /** A declassification; `keys` names the record to take fields of, by collection. */
   | { readonly kind: 'release'; readonly rule: string; readonly keys: Readonly<Record<string, string>> }
   | { readonly kind: 'log'; readonly event: string; readonly data: Json }

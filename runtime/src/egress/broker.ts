@@ -1,0 +1,122 @@
+/** The egress broker: the one way out of the VM for data, to the policy's subprocessors and nobody else. */
+
+import { connect, type Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import type { HttpCall, MethodId, Policy } from '@enclaim/policy-schema/admission';
+import { RefusalError } from '../errors.ts';
+import { callGrpc } from './grpc.ts';
+import { type Answer, callHttp } from './http.ts';
+import { type EgressProtocol, identify, type Peer, peerOf } from './peer.ts';
+import type { Resolve } from './resolver.ts';
+
+export type { Answer } from './http.ts';
+
+/** What a broker is made of. */
+export interface EgressOptions {
+  readonly subprocessors: Policy['subprocessors'];
+  readonly resolve: Resolve;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+  /** Milliseconds from the question for an address to the last byte of the answer; by default 10 000. */
+  readonly timeout?: number;
+}
+
+/** Bytes that a message may have. */
+export const MOST_MESSAGE: number = 1024 * 1024;
+/** Calls of subprocessors at once. */
+const MOST_CALLS = 128;
+const TIMEOUT_MS = 10_000;
+
+/** Carries messages that were decided about. Holds nothing between two of them: each has a connection of its own. */
+export class EgressBroker {
+  readonly #peers: ReadonlyMap<string, Peer>;
+  readonly #options: EgressOptions;
+  #calls = 0;
+
+  /** @throws RefusalError `policy` where an address cannot be reached whatever the network is */
+  constructor(options: EgressOptions) {
+    this.#options = options;
+    const named = Object.entries(options.subprocessors);
+    this.#peers = new Map(named.map(([name, subprocessor]) => [name, peerOf(name, subprocessor)]));
+  }
+
+  /**
+   * Sends a message to a subprocessor and resolves with what it answered.
+   * @throws RefusalError `grant` for another name, `budget` where it or the number of calls is too large, `peer` where
+   * nobody is reached that the policy names, or the answer is none
+   */
+  async send(to: string, call: HttpCall | MethodId, message: Uint8Array, signal: AbortSignal): Promise<Answer> {
+    const peer = this.#peers.get(to);
+    if (peer === undefined) throw new RefusalError('grant', 'there is no such subprocessor');
+    if (message.length > MOST_MESSAGE)
+      throw new RefusalError('budget', `a message of ${message.length} bytes, at most ${MOST_MESSAGE}`);
+    if (this.#calls >= MOST_CALLS) throw new RefusalError('budget', `${MOST_CALLS} calls of others are under way`);
+    this.#calls++;
+    const timeout = this.#options.timeout ?? TIMEOUT_MS;
+    const late = AbortSignal.any([signal, AbortSignal.timeout(timeout)]);
+    try {
+      return await within(late, this.#carry(peer, call, message, late, Date.now() + timeout));
+    } catch (cause) {
+      if (cause instanceof RefusalError) throw cause;
+      throw new RefusalError('peer', `${to} did not answer`, { cause });
+    } finally {
+      this.#calls--;
+    }
+  }
+
+  async #carry(
+    peer: Peer,
+    call: HttpCall | MethodId,
+    message: Uint8Array,
+    signal: AbortSignal,
+    deadline: number,
+  ): Promise<Answer> {
+    const addresses = await this.#options.resolve(peer.host);
+    const secure = (protocol: EgressProtocol) => (socket: Socket) => {
+      signal.addEventListener('abort', () => socket.destroy(), { once: true });
+      return identify(socket, peer, protocol, this.#options.now());
+    };
+    if (typeof call === 'string')
+      return callGrpc(addresses, peer, call, message, { identify: secure('h2'), deadline, signal });
+    return callHttp(await first(addresses, peer.port, secure('http/1.1'), signal), peer, call, message, signal);
+  }
+}
+
+/** The first of the addresses at which the peer is. */
+async function first(
+  addresses: readonly string[],
+  port: number,
+  secure: (socket: Socket) => Promise<TLSSocket>,
+  signal: AbortSignal,
+): Promise<TLSSocket> {
+  let last: unknown = new Error('there is no address');
+  for (const host of addresses) {
+    const socket = connect({ host, port, signal });
+    try {
+      await new Promise<void>((resolve, reject) => {
+        socket.once('error', reject);
+        socket.once('connect', resolve);
+      });
+      socket.setNoDelay(true);
+      return await secure(socket);
+    } catch (error) {
+      socket.destroy();
+      last = error;
+    }
+  }
+  throw last;
+}
+
+/** The result, or the end of the time there is for it. */
+async function within<T>(signal: AbortSignal, result: Promise<T>): Promise<T> {
+  result.catch(() => {});
+  const over = Promise.withResolvers<never>();
+  const end = (): void => over.reject(new Error('the time for it is over'));
+  if (signal.aborted) end();
+  signal.addEventListener('abort', end, { once: true });
+  try {
+    return await Promise.race([result, over.promise]);
+  } finally {
+    signal.removeEventListener('abort', end);
+  }
+}

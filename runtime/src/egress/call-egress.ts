@@ -1,0 +1,250 @@
+/** What one call sends to others: each message decided about, counted, recorded, and only then on its way. */
+
+import {
+  type DescMessage,
+  fromBinary,
+  fromJson,
+  type JsonValue,
+  type Message,
+  toBinary,
+  toJson,
+} from '@bufbuild/protobuf';
+import { fromUtf8, utf8 } from '@enclaim/attestation/bytes';
+import {
+  type ExposedMethod,
+  type HttpCall,
+  labelOf,
+  type MethodId,
+  methodIdOf,
+  type OutboundMethod,
+  type Subprocessor,
+} from '@enclaim/policy-schema/admission';
+import type { Admission } from '../admission.ts';
+import type { CallContext } from '../context.ts';
+import { type RefusalCode, RefusalError } from '../errors.ts';
+import { SovereigntyAccount } from '../governor/sovereignty.ts';
+import type { Json, Operation } from '../worker/protocol.ts';
+import type { Answer, EgressBroker } from './broker.ts';
+import { build, type Release } from './release.ts';
+
+/** What a call's egress needs of the call. */
+export interface CallEgressOptions {
+  readonly admission: Admission;
+  readonly method: ExposedMethod;
+  readonly context: CallContext;
+  readonly broker: Pick<EgressBroker, 'send'>;
+  /** Makes a record durable. @throws RefusalError `log`, `budget` where there were too many of what was not allowed */
+  record(said: EgressRecord): Promise<unknown>;
+  /** Ends the call. */
+  readonly signal: AbortSignal;
+}
+
+/** What the log is told of a message to somebody outside. */
+export interface EgressRecord {
+  readonly decision: 'allow' | 'deny' | 'error';
+  /** What was refused, or what had to hold. */
+  readonly code: RefusalCode;
+  readonly reason: string;
+  readonly sink: string;
+  readonly figures: Readonly<Record<string, number>>;
+}
+
+type Asked<K extends Operation['kind']> = Omit<Extract<Operation, { readonly kind: K }>, 'kind' | 'call' | 'operation'>;
+
+/** Beyond public data a length is a number that the handler chooses: it is recorded as a power of two from here on. */
+const SMALLEST_LENGTH = 1024;
+/** Characters of an owner's name in a record. */
+const MOST_OWNER = 1024;
+
+/** The egress of one call. */
+export class CallEgress {
+  /** Methods of subprocessors, and rules, that the call's method was granted. */
+  readonly grants: {
+    readonly sends: Readonly<Record<string, readonly string[]>>;
+    readonly releases: readonly string[];
+  };
+  readonly #options: CallEgressOptions;
+  readonly #account: SovereigntyAccount;
+  readonly #over = new AbortController();
+  readonly #used = new Set<string>();
+  readonly #pending = new Set<Promise<unknown>>();
+  readonly #figures: Record<string, number> = {};
+  #messages = 0;
+  #request: { readonly descriptor: DescMessage; readonly message: Message } | undefined;
+
+  constructor(options: CallEgressOptions) {
+    this.#options = options;
+    const { admission, method } = options;
+    this.#account = new SovereigntyAccount(admission.policy.governance.sovereignty);
+    const sends = method.rule.sends.map((to) => [
+      to,
+      admission.outbound.filter(({ subprocessor }) => subprocessor === to).map(({ name }) => name),
+    ]);
+    const releases = [...admission.releases.values()].filter(({ rule }) => rule.method === method.id);
+    this.grants = { sends: Object.fromEntries(sends), releases: releases.map(({ rule }) => rule.id) };
+  }
+
+  /** How often each subprocessor was sent something, and how much, for the call's record. */
+  get figures(): Readonly<Record<string, number>> {
+    return this.#figures;
+  }
+
+  /** The caller sent a message: work done here, and what releases take of. */
+  took(descriptor: DescMessage, message: Message): void {
+    this.#account.local(`message ${this.#messages++}`);
+    this.#request = { descriptor, message };
+  }
+
+  /** A record was read that is there, or written. */
+  touched(collection: string, key: string): void {
+    this.#account.local(`record ${collection} ${key}`);
+  }
+
+  /** Resolves once nothing is under way. A handler need not wait for what it sends; the record of its call does. */
+  async end(how: 'done' | 'given up'): Promise<void> {
+    if (how === 'given up') this.#over.abort();
+    while (this.#pending.size > 0) await Promise.allSettled(this.#pending);
+  }
+
+  /**
+   * Calls a method of a subprocessor.
+   * @throws RefusalError `grant`, `assurance`, `flow`, `request`, `leak`, `sovereignty`, `budget`, `log`, `peer`
+   */
+  call(asked: Asked<'egress'>): Promise<Json> {
+    return this.#track(this.#call(asked));
+  }
+
+  /**
+   * Builds the message of a rule and sends it. Each rule works once in a call: then a call says no more than a bit by it.
+   * @throws RefusalError as {@link call}
+   */
+  release(asked: Asked<'release'>): Promise<null> {
+    return this.#track(this.#release(asked));
+  }
+
+  async #call({ to, method: name, message }: Asked<'egress'>): Promise<Json> {
+    const { admission, context } = this.#options;
+    const target = admission.outbound.find((each) => each.subprocessor === to && each.name === name);
+    if (target === undefined) throw new RefusalError('grant', 'there is no such method of a subprocessor');
+    const { input } = target.descriptor;
+    const { registry } = admission.descriptors;
+    const outgoing = shaped('request', input, () => fromJson(input, message as JsonValue, { registry }));
+    const carried = shaped('request', input, () => labelOf(input, outgoing));
+    const json = toJson(input, outgoing, { registry }) as Json;
+    const bytes = target.http === 'none' ? toBinary(input, outgoing) : utf8(JSON.stringify(json));
+    // Which method, which message, how long and when are all of the handler's choosing: they carry what the call carries.
+    context.send(to, carried, [json, text(bytes)]);
+    const answer = await this.#send(to, target.http === 'none' ? target.id : target.http, bytes, target.id);
+    return this.#answered(target, answer);
+  }
+
+  /** Nothing of an answer is seen before the call carries what such answers carry; of one that says nothing, only that it came. */
+  #answered({ subprocessor: to, http, descriptor: { output } }: OutboundMethod, { status, body }: Answer): Json {
+    const { admission, context } = this.#options;
+    if (output.fields.length === 0) {
+      if (status !== 'ok') throw new RefusalError('peer', `${to} did not take it`);
+      return {};
+    }
+    context.heard(to, new Set(), null);
+    if (status !== 'ok') throw new RefusalError('peer', `${to} answered with status ${status}`);
+    const { registry } = admission.descriptors;
+    // What the .proto does not declare has no category and goes no further.
+    const options = { registry, ignoreUnknownFields: true, readUnknownFields: false };
+    const message = shaped('peer', output, () =>
+      http === 'none' ? fromBinary(output, body, options) : fromJson(output, JSON.parse(fromUtf8(body)), options),
+    );
+    const json = toJson(output, message, { registry }) as Json;
+    context.heard(
+      to,
+      shaped('peer', output, () => labelOf(output, message)),
+      json,
+    );
+    return json;
+  }
+
+  async #release({ rule: id, keys }: Asked<'release'>): Promise<null> {
+    const { admission, context, method } = this.#options;
+    const release = admission.releases.get(id);
+    if (release?.rule.method !== method.id) throw new RefusalError('grant', `${method.id} has no such release`);
+    if (this.#used.has(id)) throw new RefusalError('grant', `release ${id} works once in a call`);
+    this.#used.add(id);
+    const { to, owner } = release.rule;
+    context.release(id);
+    const taken = new Map(
+      release.collections.map((name) => {
+        if (!Object.hasOwn(keys, name))
+          throw new RefusalError('grant', `release ${id} needs the key of one of ${name}`);
+        return [name, context.recordFor(to, name, keys[name] ?? '')];
+      }),
+    );
+    const built = build(release, this.#request, (collection) => taken.get(collection) ?? null);
+    // What is taken of a request is what the policy's owner named; what is in records was written by handlers.
+    if (release.collections.length > 0) context.lookAtEgress(built);
+    const { call, bytes } = this.#encoded(release, built);
+    const { status } = await this.#send(to, call, bytes, `release ${id} of ${owner.slice(0, MOST_OWNER)}`);
+    if (status !== 'ok') throw new RefusalError('peer', `${to} did not take it`);
+    return null;
+  }
+
+  #encoded({ call }: Release, built: Json): { call: HttpCall | MethodId; bytes: Uint8Array } {
+    if ('verb' in call) return { call, bytes: utf8(JSON.stringify(built)) };
+    const message = shaped('request', call.input, () => fromJson(call.input, built as JsonValue));
+    return { call: methodIdOf(call), bytes: toBinary(call.input, message) };
+  }
+
+  /** Counts, records, sends. The record is durable before the first byte is on its way. */
+  async #send(to: string, call: HttpCall | MethodId, bytes: Uint8Array, reason: string): Promise<Answer> {
+    const { broker, context, record, signal } = this.#options;
+    const sink = `send:${to}`;
+    try {
+      this.#account.external(this.#subprocessor(to).identity);
+      const length = context.open ? bytes.length : Math.max(SMALLEST_LENGTH, 2 ** Math.ceil(Math.log2(bytes.length)));
+      this.#count(`${sink} calls`, 1);
+      this.#count(`${sink} bytes`, length);
+      await record({ decision: 'allow', code: 'flow', reason, sink, figures: { bytes: length } });
+      return await broker.send(to, call, bytes, AbortSignal.any([signal, this.#over.signal]));
+    } catch (error) {
+      const { code, pointer, figures } = error as RefusalError;
+      if (code === 'log') throw error;
+      await record({
+        decision: code === 'sovereignty' ? 'deny' : 'error',
+        code,
+        reason: `${code} ${pointer ?? `/subprocessors/${to}`}`,
+        sink,
+        figures: context.open ? figures : {},
+      });
+      throw error;
+    }
+  }
+
+  #subprocessor(name: string): Subprocessor {
+    const found = this.#options.admission.policy.subprocessors[name];
+    if (found === undefined) throw new RefusalError('grant', 'there is no such subprocessor');
+    return found;
+  }
+
+  #count(figure: string, by: number): void {
+    this.#figures[figure] = (this.#figures[figure] ?? 0) + by;
+  }
+
+  #track<T>(work: Promise<T>): Promise<T> {
+    const done = work.finally(() => this.#pending.delete(done));
+    done.catch(() => {});
+    this.#pending.add(done);
+    return done;
+  }
+}
+
+/** Every byte as a character: text in fields of bytes is found so. */
+function text(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('latin1');
+}
+
+/** Reads or labels a message of either side. @throws RefusalError `code` */
+function shaped<T>(code: 'request' | 'peer', { typeName }: DescMessage, read: () => T): T {
+  try {
+    return read();
+  } catch (cause) {
+    throw new RefusalError(code, `the message is not a ${typeName}`, { cause });
+  }
+}

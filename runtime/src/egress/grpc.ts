@@ -1,0 +1,122 @@
+/** One unary gRPC call on connections of its own, of which none carries a byte before its other end is identified. */
+
+import type { Socket } from 'node:net';
+import { isIPv4 } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import type { MethodId } from '@enclaim/policy-schema/admission';
+import { ChannelCredentials, Client, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
+import { RefusalError } from '../errors.ts';
+import { type Answer, MOST_ANSWER } from './http.ts';
+import type { Peer } from './peer.ts';
+
+type Connector = ReturnType<ChannelCredentials['_createSecureConnector']>;
+
+/** Nothing of the environment, of DNS or of an earlier call decides about a channel. */
+const FIXED = {
+  'grpc.enable_http_proxy': 0,
+  'grpc.enable_retries': 0,
+  'grpc.service_config_disable_resolution': 1,
+  'grpc.use_local_subchannel_pool': 1,
+  'grpc.max_receive_message_length': MOST_ANSWER,
+} as const;
+
+/**
+ * Calls a method.
+ * @param addresses where to connect, one after the other
+ * @param identify makes a connection one to the peer, or throws
+ * @throws RefusalError `peer` where nobody there is the peer
+ */
+export async function callGrpc(
+  addresses: readonly string[],
+  { host, port }: Peer,
+  id: MethodId,
+  message: Uint8Array,
+  options: {
+    readonly identify: (socket: Socket) => Promise<TLSSocket>;
+    readonly deadline: number;
+    readonly signal: AbortSignal;
+  },
+): Promise<Answer> {
+  const identified = new IdentifiedCredentials(options.identify);
+  const v4 = addresses.filter((address) => isIPv4(address));
+  const target =
+    v4.length > 0
+      ? `ipv4:${v4.map((address) => `${address}:${port}`).join(',')}`
+      : `ipv6:${addresses.map((address) => `[${address}]:${port}`).join(',')}`;
+  const authority = port === 443 ? host : `${host}:${port}`;
+  const client = new Client(target, identified, { ...FIXED, 'grpc.default_authority': authority });
+  const same = (bytes: Buffer): Buffer => bytes;
+  try {
+    return await new Promise<Answer>((resolve, reject) => {
+      const done = (error: ServiceError | null, body?: Buffer): void => {
+        if (identified.refusal !== undefined) reject(identified.refusal);
+        else resolve(error === null ? { status: 'ok', body: body ?? new Uint8Array() } : failed(error));
+      };
+      const sent = Buffer.from(message);
+      const { deadline } = options;
+      const call = client.makeUnaryRequest(`/${id}`, same, same, sent, new Metadata(), { deadline }, done);
+      if (options.signal.aborted) call.cancel();
+      options.signal.addEventListener('abort', () => call.cancel(), { once: true });
+    });
+  } finally {
+    client.close();
+    identified.close();
+  }
+}
+
+function failed({ code }: ServiceError): Answer {
+  return { status: code, body: new Uint8Array() };
+}
+
+/** Lets a connection through once it is identified; every further one is identified anew. */
+class IdentifiedCredentials extends ChannelCredentials {
+  /** Why the last connection was refused. */
+  refusal: RefusalError | undefined;
+  readonly #identify: (socket: Socket) => Promise<TLSSocket>;
+  readonly #open = new Set<TLSSocket>();
+
+  constructor(identify: (socket: Socket) => Promise<TLSSocket>) {
+    super();
+    this.#identify = identify;
+  }
+
+  /** Ends every connection. */
+  close(): void {
+    for (const tls of this.#open) tls.destroy();
+  }
+
+  override compose(): ChannelCredentials {
+    throw new TypeError('these credentials are not composed');
+  }
+
+  override _isSecure(): boolean {
+    return true;
+  }
+
+  /** Never equal to others: grpc-js would share their connections. */
+  override _equals(other: ChannelCredentials): boolean {
+    return this === other;
+  }
+
+  override _createSecureConnector(): Connector {
+    return {
+      connect: async (socket) => ({ socket: await this.#secure(socket), secure: true }),
+      waitForReady: async () => {},
+      getCallCredentials: () => credentials.createEmpty(),
+      destroy: () => {},
+    };
+  }
+
+  async #secure(socket: Socket): Promise<TLSSocket> {
+    try {
+      const tls = await this.#identify(socket);
+      this.refusal = undefined;
+      this.#open.add(tls);
+      return tls;
+    } catch (error) {
+      socket.destroy();
+      if (error instanceof RefusalError) this.refusal = error;
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,60 @@
+/** One request of HTTP/1.1 on a connection of its own: no redirect is followed, nothing is compressed, nothing kept. */
+
+import { request } from 'node:http';
+import type { TLSSocket } from 'node:tls';
+import type { HttpCall } from '@enclaim/policy-schema/admission';
+import type { Peer } from './peer.ts';
+
+/** What came back. */
+export interface Answer {
+  /** `ok`, or the status of HTTP or gRPC that says why not. */
+  readonly status: 'ok' | number;
+  readonly body: Uint8Array;
+}
+
+/** Bytes that an answer may have. */
+export const MOST_ANSWER: number = 1024 * 1024;
+
+/** Sends a body of JSON. Destroys the connection in every case. @throws Error where the other end does not answer in HTTP, or with too much */
+export async function callHttp(
+  tls: TLSSocket,
+  { host, port }: Peer,
+  { verb, path }: HttpCall,
+  body: Uint8Array,
+  signal: AbortSignal,
+): Promise<Answer> {
+  try {
+    return await new Promise<Answer>((resolve, reject) => {
+      const headers = {
+        host: port === 443 ? host : `${host}:${port}`,
+        accept: 'application/json',
+        'accept-encoding': 'identity',
+        'content-type': 'application/json',
+        'content-length': body.length,
+      };
+      const outgoing = request({ createConnection: () => tls, method: verb, path, headers, signal }, (incoming) => {
+        const chunks: Buffer[] = [];
+        let length = 0;
+        incoming.on('error', reject);
+        incoming.on('data', (chunk: Buffer) => {
+          length += chunk.length;
+          if (length > MOST_ANSWER) incoming.destroy(new Error(`more than ${MOST_ANSWER} bytes came back`));
+          else chunks.push(chunk);
+        });
+        incoming.on('end', () => {
+          const { statusCode = 0, complete } = incoming;
+          if (!complete) return reject(new Error('the answer was cut off'));
+          resolve({ status: statusCode >= 200 && statusCode < 300 ? 'ok' : statusCode, body: Buffer.concat(chunks) });
+        });
+      });
+      outgoing.on('error', reject);
+      outgoing.on('upgrade', (_, socket) => {
+        socket.destroy();
+        reject(new Error('the other end wants another protocol'));
+      });
+      outgoing.end(body);
+    });
+  } finally {
+    tls.destroy();
+  }
+}

@@ -1,0 +1,144 @@
+/** The other end of an egress connection: TLS 1.3, and whoever the policy names, or nothing is sent. */
+
+import { createHash, type X509Certificate } from 'node:crypto';
+import type { Socket } from 'node:net';
+import { connect, rootCertificates, type TLSSocket } from 'node:tls';
+import { toBase64 } from '@enclaim/attestation/bytes';
+import { digestText } from '@enclaim/attestation/digest';
+import { extendedKeyUsages, parseCertificate, parsePem, verifyChain } from '@enclaim/attestation/x509';
+import type { PeerIdentity, Subprocessor } from '@enclaim/policy-schema/admission';
+import { RefusalError } from '../errors.ts';
+
+/** A subprocessor as it is reached. */
+export interface Peer {
+  /** Its name in the policy. */
+  readonly name: string;
+  readonly host: string;
+  readonly port: number;
+  readonly identity: PeerIdentity;
+}
+
+/** Protocol by its name in ALPN. */
+export type EgressProtocol = 'h2' | 'http/1.1';
+
+const HTTPS_PORT = 443;
+const MOST_CERTIFICATES = 8;
+const SERVER_AUTH = '1.3.6.1.5.5.7.3.1';
+
+/** @throws RefusalError `policy` where the address has a port that does not exist */
+export function peerOf(name: string, { address, identity }: Subprocessor): Peer {
+  const [host = '', digits] = address.slice('https://'.length).split(':');
+  const port = digits === undefined ? HTTPS_PORT : Number(digits);
+  if (port > 0xffff)
+    throw new RefusalError('policy', `${address} has no port`, { pointer: pointerOf(name, 'address') });
+  return { name, host, port, identity };
+}
+
+/**
+ * TLS on a connection, and who is at its other end. Which address it leads to says nothing: whoever answers DNS chose it.
+ * @param now milliseconds since 1970
+ * @throws RefusalError `peer`; nothing but a TLS handshake was sent then
+ */
+export async function identify(socket: Socket, peer: Peer, protocol: EgressProtocol, now: number): Promise<TLSSocket> {
+  const tls = await handshake(socket, peer, protocol);
+  try {
+    await refuseStranger(tls, peer, now);
+    return tls;
+  } catch (cause) {
+    tls.destroy();
+    throw cause instanceof RefusalError ? cause : stranger(peer, (cause as Error).message, cause);
+  }
+}
+
+function handshake(socket: Socket, peer: Peer, protocol: EgressProtocol): Promise<TLSSocket> {
+  return new Promise((resolve, reject) => {
+    const tls = connect({
+      socket,
+      servername: peer.host,
+      minVersion: 'TLSv1.3',
+      ALPNProtocols: [protocol],
+      // The roots inside the measured Node. What they say is asked of `authorized`, and only where the policy trusts them.
+      ca: [...rootCertificates],
+      rejectUnauthorized: false,
+    });
+    const fail = (cause: Error): void => reject(new RefusalError('peer', `no TLS with ${peer.name}`, { cause }));
+    tls.once('error', fail);
+    tls.once('close', () => fail(new Error('it closed')));
+    tls.once('secureConnect', () => {
+      tls.off('error', fail);
+      tls.on('error', () => tls.destroy());
+      // HTTP/1.1 needs no name; HTTP/2 must have been agreed on.
+      if ((tls.alpnProtocol || 'http/1.1') === protocol) return resolve(tls);
+      tls.destroy();
+      fail(new Error(`it does not speak ${protocol}`));
+    });
+  });
+}
+
+/** Returns where the other end is who the policy names. */
+async function refuseStranger(tls: TLSSocket, peer: Peer, now: number): Promise<void> {
+  const { spki, ca } = peer.identity;
+  const certificate = tls.getPeerX509Certificate();
+  if (certificate === undefined) throw stranger(peer, 'has no certificate');
+  // Written so that a date that is none fails.
+  if (!(certificate.validFromDate.getTime() <= now && now <= certificate.validToDate.getTime()))
+    throw stranger(peer, `has a certificate from ${certificate.validFrom} to ${certificate.validTo}`);
+  if (spki !== undefined) {
+    if (!spki.includes(pinOf(certificate))) throw stranger(peer, 'has another key');
+  } else if (ca === 'system') {
+    if (!tls.authorized) throw stranger(peer, 'is vouched for by no known authority');
+  } else if (ca !== undefined) {
+    if (certificate.checkHost(peer.host, { subject: 'never' }) === undefined) throw stranger(peer, 'has another name');
+    await verifyIssuedBy(ca, certificate, now);
+  } else throw stranger(peer, 'would have to be attested');
+}
+
+/** The chain that the other end sent, up to the certificate that the policy names; it may also be one of Node's roots. */
+async function verifyIssuedBy(ca: `sha256:${string}`, certificate: X509Certificate, now: number): Promise<void> {
+  const [leaf, ...sent] = chainOf(certificate).map(({ raw }) => parseCertificate(raw));
+  if (leaf === undefined) throw new Error('has no certificate');
+  const known = rootCertificates
+    .flatMap((pem) => parsePem(pem, 'CERTIFICATE'))
+    .filter((der) => digestOf(der) === ca)
+    .map((der) => parseCertificate(der));
+  await verifyChain(leaf, [...sent, ...known], [ca], { now });
+  const usages = extendedKeyUsages(leaf);
+  if (usages.length > 0 && !usages.includes(SERVER_AUTH)) throw new Error('has a certificate that is not for servers');
+}
+
+function chainOf(leaf: X509Certificate): X509Certificate[] {
+  const chain = [leaf];
+  for (
+    let at = leaf.issuerCertificate;
+    at !== undefined && chain.length < MOST_CERTIFICATES;
+    at = at.issuerCertificate
+  ) {
+    if (at.fingerprint256 === chain.at(-1)?.fingerprint256) break; // a root names itself
+    chain.push(at);
+  }
+  return chain;
+}
+
+function pinOf({ publicKey }: X509Certificate): string {
+  return `sha256/${toBase64(sha256(publicKey.export({ type: 'spki', format: 'der' })))}`;
+}
+
+function digestOf(der: Uint8Array): string {
+  return digestText('sha256', sha256(der));
+}
+
+function sha256(bytes: Uint8Array): Uint8Array {
+  return createHash('sha256').update(bytes).digest();
+}
+
+/** What is found at the other end is not said to handlers beyond this: it is data of whoever is there. */
+function stranger({ name }: Peer, what: string, cause?: unknown): RefusalError {
+  return new RefusalError('peer', `${name} is not who the policy names`, {
+    pointer: pointerOf(name, 'identity'),
+    cause: cause ?? new Error(what),
+  });
+}
+
+function pointerOf(name: string, what: string): string {
+  return `/subprocessors/${name}/${what}`;
+}

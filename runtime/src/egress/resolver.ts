@@ -1,0 +1,58 @@
+/** Names to addresses. Answers are hints of whoever runs the network: who is at an address is for TLS to show. */
+
+import { Resolver } from 'node:dns/promises';
+import { BlockList, isIPv4, isIPv6 } from 'node:net';
+import { RefusalError } from '../errors.ts';
+
+/** Addresses of a name, in the order in which to try them. @throws RefusalError `peer` where there is none */
+export type Resolve = (host: string) => Promise<readonly string[]>;
+
+const MOST_ADDRESSES = 4;
+const QUERY_MS = 2000;
+const TRIES = 2;
+
+/**
+ * Where no subprocessor is: this machine, its link with the host's own services on it, and everybody at once. Without a
+ * ban whoever answers DNS could have the runtime knock there.
+ */
+const NOWHERE = new BlockList();
+for (const [network, prefix] of [
+  ['0.0.0.0', 8],
+  ['127.0.0.0', 8],
+  ['169.254.0.0', 16],
+  ['224.0.0.0', 3],
+] as const)
+  NOWHERE.addSubnet(network, prefix, 'ipv4');
+for (const [network, prefix] of [
+  ['::', 96],
+  ['64:ff9b::', 96],
+  ['fe80::', 10],
+  ['ff00::', 8],
+] as const)
+  NOWHERE.addSubnet(network, prefix, 'ipv6');
+
+/** Whether an answer is an address at which a subprocessor could be. */
+export function isReachable(address: string): boolean {
+  if (isIPv4(address)) return !NOWHERE.check(address, 'ipv4');
+  // A mapped IPv4 address is held against both lists.
+  return isIPv6(address) && !address.includes('%') && !NOWHERE.check(address, 'ipv6');
+}
+
+/** Asks name servers, given as addresses. No file and no other source is asked: the VM has none. */
+export function askServers(servers: readonly string[]): Resolve {
+  const resolver = new Resolver({ timeout: QUERY_MS, tries: TRIES });
+  if (servers.length > 0) resolver.setServers(servers);
+  return async (host) => {
+    if (servers.length === 0) throw new RefusalError('peer', 'there is no name server');
+    const answers = await Promise.allSettled([resolver.resolve4(host), resolver.resolve6(host)]);
+    const addresses = answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []));
+    return reachable(host, addresses);
+  };
+}
+
+/** @throws RefusalError `peer` */
+export function reachable(host: string, addresses: readonly string[]): readonly string[] {
+  const found = addresses.filter(isReachable).slice(0, MOST_ADDRESSES);
+  if (found.length === 0) throw new RefusalError('peer', `${host} has no address that is reached from here`);
+  return found;
+}
