@@ -4,50 +4,30 @@
  */
 
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { References, Verdict } from '@enclaim/attestation';
 import { parseBundle } from '@enclaim/attestation/bundle';
 import { utf8 } from '@enclaim/attestation/bytes';
 import { digestText, sha256, sha384 } from '@enclaim/attestation/digest';
-import {
-  describeSnpFirmware,
-  launchCommandLine,
-  launchRtmrEvents,
-  policyEvents,
-  rtmrOf,
-  snpLaunchDigest,
-} from '@enclaim/attestation/measure';
-import { parseReferences, type SnpReference, type TdxReference } from '@enclaim/attestation/references';
+import { describeSnpFirmware, launchCommandLine, snpLaunchDigest } from '@enclaim/attestation/measure';
+import type { SnpReference, TdxReference } from '@enclaim/attestation/references';
 import { parseVerdictDocument, verdictDocument } from '@enclaim/attestation/verdict-document';
-import {
-  type ConnectOptions,
-  connect,
-  describeServices,
-  VendorCollateral,
-  VerdictError,
-  verifySaved,
-} from '@enclaim/client';
+import { connect, describeServices, VendorCollateral, verifySaved } from '@enclaim/client';
 import type { BuiltBundle } from '@enclaim/image';
 import { canonicalPolicy, decodePolicy } from '@enclaim/policy-schema';
-import { startRuntime } from '@enclaim/runtime';
 import { openTsmPlatform, TsmDevice, type TsmReport } from '../guest/src/tsm/index.ts';
-import { openDevice } from '../runtime/src/device.ts';
 import { EPOCH, pemOf } from './fakes/certificates.ts';
 import { certificateTable, FakeTsmTree } from './fakes/configfs-tsm.ts';
 import { fakeFirmware } from './fakes/firmware.ts';
 import { FakePsp, type FakeReport } from './fakes/psp.ts';
 import { type FakeCollateral, FakeQuotingEnclave, type FakeTd } from './fakes/quoting-enclave.ts';
+import { bootEvents, eventReferences, FakeTrustDomain } from './fakes/trust-domain.ts';
 import { clinicBundle } from './support/app.ts';
 import { AuditorsPage } from './support/auditors-page.ts';
 import { chromiumMissing } from './support/chromium.ts';
-import { failing } from './support/refused.ts';
-import { CAPACITY, MISSING_LAYERS, startWorkers } from './support/worker-process.ts';
+import { type Booted, boot, failed, intelServices, now, referencesFor, serviceOf } from './support/silicon.ts';
 
 const DAY = 86_400_000;
-const now = (): number => EPOCH + DAY;
 const COMMAND_LINE = 'quiet panic=-1';
 const id = digestText('sha256', sha256(utf8('image')));
 
@@ -98,7 +78,7 @@ describe('SEV-SNP', () => {
       outblob: replayed ?? psp.report({ reportData, measurement, ...fields }),
       auxblob: aux,
     });
-    server = await boot(bundle, new FakeTsmTree(answer), commandLine);
+    server = await boot(bundle, new FakeTsmTree(answer), { commandLine });
   });
   after(() => server.stop());
 
@@ -161,7 +141,7 @@ describe('SEV-SNP', () => {
       outblob: psp.report({ reportData, measurement: launched }),
       auxblob: aux,
     }));
-    const other = await boot(bundle, tree, line);
+    const other = await boot(bundle, tree, { commandLine: line });
     try {
       await assert.rejects(
         connect(other.target, { references, now }),
@@ -228,92 +208,49 @@ describe('SEV-SNP', () => {
 describe('TDX', () => {
   const enclave = new FakeQuotingEnclave();
   const mrTd = sha384(utf8('mrtd'));
-  const rtmr0 = sha384(utf8('rtmr0'));
-  const rtmr1 = sha384(utf8('rtmr1'));
   const initrd = digestText('sha384', sha384(utf8('initrd')));
   let bundle: BuiltBundle;
   let server: Booted;
   let references: References;
-  let rtmrs: readonly Uint8Array[];
+  let domain: FakeTrustDomain;
   let td: FakeTd = {};
 
   before(async () => {
     bundle = await clinicBundle();
+    const image = { commandLine: COMMAND_LINE };
+    const line = launchCommandLine(image, bundle.policy);
+    const events = bootEvents(line, initrd);
+    const rtmr0 = eventReferences(events, 0);
+    const rtmr1 = eventReferences(events, 1);
     const reference: TdxReference = {
       id,
       mrtd: digestText('sha384', mrTd),
-      rtmr0: digestText('sha384', rtmr0),
-      rtmr1: digestText('sha384', rtmr1),
+      rtmr0,
+      rtmr1,
       initrd,
-      commandLine: COMMAND_LINE,
+      ...image,
       commandLineEnd: '',
       rtmr3: 'policy',
     };
-    const line = launchCommandLine(reference, bundle.policy);
-    rtmrs = [rtmr0, rtmr1, rtmrOf(launchRtmrEvents(line, initrd)), rtmrOf(policyEvents(bundle.policy, bundle.digest))];
     references = referencesFor(bundle, enclave.pins, { tdx: [reference] });
-    const answer = (reportData: Uint8Array): TsmReport => ({
-      provider: 'tdx_guest',
-      // As hosts give it: padded.
-      outblob: Buffer.concat([enclave.quote({ mrTd, rtmrs, reportData, ...td }), Buffer.alloc(512)]),
-      auxblob: new Uint8Array(),
-    });
-    server = await boot(bundle, new FakeTsmTree(answer), line);
+    // Firmware that keeps no log: what differs is said by registers alone.
+    domain = new FakeTrustDomain(enclave, { mrTd, events, logged: null, fields: () => td });
+    const tree = new FakeTsmTree((data) => domain.report(data));
+    server = await boot(bundle, tree, { commandLine: line, measurements: domain.measurements });
   });
   after(() => server.stop());
-
-  /** Intel's services, saying this. */
-  function intel(content: FakeCollateral = {}): VendorCollateral {
-    return new VendorCollateral({ fetch: serviceOf(answersOf(content)), now });
-  }
-
-  function answersOf(content: FakeCollateral): Record<string, Response> {
-    const collateral = enclave.collateral(content);
-    const signed = (
-      name: string,
-      text: Uint8Array,
-      signature: Uint8Array,
-      chain: readonly Uint8Array[],
-      header: string,
-    ) =>
-      new Response(`{"${name}":${Buffer.from(text)},"signature":"${Buffer.from(signature).toString('hex')}"}`, {
-        headers: { [header]: encodeURIComponent(pemOf(...chain)) },
-      });
-    const { tcbInfo, tcbInfoSignature, tcbInfoChain, qeIdentity, qeIdentitySignature, qeIdentityChain } = collateral;
-    const base = 'https://api.trustedservices.intel.com';
-    return {
-      [`${base}/tdx/certification/v4/tcb?fmspc=00906ed50000`]: signed(
-        'tcbInfo',
-        tcbInfo,
-        tcbInfoSignature,
-        tcbInfoChain,
-        'TCB-Info-Issuer-Chain',
-      ),
-      [`${base}/tdx/certification/v4/qe/identity`]: signed(
-        'enclaveIdentity',
-        qeIdentity,
-        qeIdentitySignature,
-        qeIdentityChain,
-        'SGX-Enclave-Identity-Issuer-Chain',
-      ),
-      [`${base}/sgx/certification/v4/pckcrl?ca=platform&encoding=der`]: new Response(Buffer.from(collateral.pckCrl)),
-      'https://certificates.trustedservices.intel.com/IntelSGXRootCA.der': new Response(
-        Buffer.from(collateral.rootCrl),
-      ),
-    };
-  }
 
   async function failsWith(changed: FakeTd, content: FakeCollateral = {}): Promise<string[]> {
     td = changed;
     try {
-      return await failed(server.target, { references, collateral: intel(content) });
+      return await failed(server.target, { references, collateral: intelServices(enclave, content) });
     } finally {
       td = {};
     }
   }
 
   test('is called over evidence that verifies offline, too', async () => {
-    const channel = await connect(server.target, { references, now, collateral: intel() });
+    const channel = await connect(server.target, { references, now, collateral: intelServices(enclave) });
     channel.close();
     const { verdict, evidence } = channel.attestation;
     assert.equal(verdict.platform, 'tdx');
@@ -331,7 +268,7 @@ describe('TDX', () => {
     assert.deepEqual(await failsWith({ tdAttributes: (1n << 28n) | 1n }), ['tdx.attributes.debug']);
     assert.deepEqual(await failsWith({ mrTd: sha384(utf8('other firmware')) }), ['tdx.mrtd']);
     for (let index = 0; index < 4; index++) {
-      const other = rtmrs.with(index, sha384(utf8('other')));
+      const other = domain.rtmrs.with(index, sha384(utf8('other')));
       assert.deepEqual(await failsWith({ rtmrs: other }), [`tdx.rtmr${index}`]);
     }
     assert.deepEqual(await failsWith({ mrConfigId: sha384(utf8('another policy')) }), ['tdx.mr-config-id']);
@@ -340,9 +277,12 @@ describe('TDX', () => {
 
   test('on a platform that Intel calls out of date, or says nothing of, is refused', async () => {
     assert.deepEqual(await failsWith({}, { statuses: ['OutOfDate'] }), ['tdx.tcb']);
-    await assert.rejects(connect(server.target, { references, now, collateral: intel({ revoked: [3] }) }), {
-      code: 'revoked',
-    });
+    await assert.rejects(
+      connect(server.target, { references, now, collateral: intelServices(enclave, { revoked: [3] }) }),
+      {
+        code: 'revoked',
+      },
+    );
     await assert.rejects(
       connect(server.target, { references, now, collateral: new VendorCollateral({ fetch: serviceOf({}), now }) }),
       { name: 'CollateralError' },
@@ -354,11 +294,13 @@ describe('TDX', () => {
   test('under production anchors, or with a replayed quote, is refused', async () => {
     const { unsafeSiliconRoots: _, ...anchors } = references.anchors;
     const production: References = { ...references, anchors: { ...anchors, vendors: ['intel'] } };
-    await assert.rejects(connect(server.target, { references: production, now, collateral: intel() }), {
+    await assert.rejects(connect(server.target, { references: production, now, collateral: intelServices(enclave) }), {
       code: 'chain',
     });
     td = { reportData: new Uint8Array(64) };
-    await assert.rejects(connect(server.target, { references, now, collateral: intel() }), { code: 'nonce' });
+    await assert.rejects(connect(server.target, { references, now, collateral: intelServices(enclave) }), {
+      code: 'nonce',
+    });
     td = {};
   });
 });
@@ -417,7 +359,8 @@ describe('configfs-tsm', () => {
 
   test('drivers that are not known, and trees that are not there, end in an error', async () => {
     const device = await TsmDevice.open('mine', new FakeTsmTree(() => report('arm_cca_guest')));
-    await assert.rejects(openTsmPlatform(device, ''), { name: 'TsmError', code: 'unavailable' });
+    const none = { rtmr3: null, eventLogArea: async () => null };
+    await assert.rejects(openTsmPlatform(device, none, ''), { name: 'TsmError', code: 'unavailable' });
     await assert.rejects(TsmDevice.open('enclaim-test-no-such-tree'), { name: 'TsmError', code: 'unavailable' });
     await assert.rejects(device.report(new Uint8Array(63)), RangeError);
   });

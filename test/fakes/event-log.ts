@@ -16,6 +16,8 @@ export interface Entry {
   readonly data: Uint8Array;
   /** The banks it has digests for, each of the data; all where left out. */
   readonly banks?: readonly HashName[];
+  /** The digest of every bank that has one of its length, where it is not of the data. */
+  readonly digest?: Uint8Array;
 }
 
 export const EV_IPL = 13;
@@ -51,10 +53,13 @@ export function agileLog(...entries: readonly Entry[]): Uint8Array {
   const header = sha1Log(noAction(specId(BANKS.map((bank) => [HASH_ID[bank], HASH_LENGTH[bank]]))));
   return concat(
     header,
-    ...entries.map(({ register, type, data, banks = BANKS }) =>
+    ...entries.map(({ register, type, data, digest, banks = BANKS }) =>
       concat(
         ...[le(register, 4), le(type, 4), le(banks.length, 4)],
-        ...banks.flatMap((bank) => [le(HASH_ID[bank], 2), hash(bank, data)]),
+        ...banks.flatMap((bank) => [
+          le(HASH_ID[bank], 2),
+          digest?.length === HASH_LENGTH[bank] ? digest : hash(bank, data),
+        ]),
         ...[le(data.length, 4), data],
       ),
     ),
