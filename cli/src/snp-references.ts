@@ -44,12 +44,13 @@ export async function snpReferences(flags: SnpLaunchFlags, manifests: readonly M
   );
 }
 
-function keys(digests: readonly string[]): SnpReference['idKeys'] {
+/** Digests as references have them; none named accepts any. */
+export function keys(digests: readonly string[]): SnpReference['idKeys'] {
   return digests.length === 0 ? 'any' : (digests as SnpReference['idKeys']);
 }
 
 /** Floors from a file, or the word that says that there are none: leaving them out is not saying it. */
-async function floorsOf(given: string | undefined): Promise<SnpReference['floors']> {
+export async function floorsOf(given: string | undefined): Promise<SnpReference['floors']> {
   if (given === undefined)
     throw new UsageError('--snp-firmware needs --tcb-floors, a JSON file by product line, or "any"');
   if (given === 'any') return given;

@@ -11,7 +11,7 @@ import { defaultCache, type FetchOptions, fetchLocked, projectRoot } from './fet
 import { packInitrd } from './initrd.ts';
 import { type Lock, parseLock } from './lock.ts';
 import type { Artefact, Manifest, ManifestContent, Sized } from './manifest.ts';
-import { FIRMWARE, launchParts } from './measure.ts';
+import { FIRMWARE, snpParts, tdxParts } from './measure.ts';
 import { type Origins, originsOf } from './origins.ts';
 import { fileOf, type Inputs, programItems, type RootItem, systemItems, unpackInputs } from './root.ts';
 import { appendSections } from './uki.ts';
@@ -96,8 +96,13 @@ async function assemble(
   ];
   const uki = appendSections(stub, sections);
   const tpm = await readUki(uki);
-  const snpFirmware = fileOf(inputs, FIRMWARE.snp.input, FIRMWARE.snp.file);
-  const tdxFirmware = fileOf(inputs, FIRMWARE.tdx.input, FIRMWARE.tdx.file);
+  const firmware = (platform: keyof typeof FIRMWARE): Uint8Array =>
+    fileOf(inputs, FIRMWARE[platform].input, FIRMWARE[platform].file);
+  const references = {
+    tpm,
+    snp: await snpParts(tpm, { kernel, initrd }, firmware('snp')),
+    tdx: await tdxParts(tpm, { kernel, initrd }, firmware('tdx')),
+  };
   const origin = { from: `${STUB_PACKAGE}: ${STUB_FILE}`, reason: 'measures the sections and starts the kernel' };
   const manifest: Manifest = {
     enclaim: 'image/1',
@@ -107,7 +112,7 @@ async function assemble(
       kernel: artefactOf('vmlinuz', kernel),
       initrd: artefactOf('initrd.zst', initrd),
     },
-    references: { tpm, ...(await launchParts(tpm, { kernel, initrd, snpFirmware, tdxFirmware })) },
+    references,
     inputs: lock.inputs,
     sections: [
       { name: 'stub', ...digestOf(stub), ...origin },

@@ -22,6 +22,18 @@ export { defaultCache, type FetchOptions, fetchLocked, projectRoot, writeWhole }
 export { writeImage } from './image-folder.ts';
 export { formatLock, type Lock, type LockedDeb, type LockedInput, type LockedNpm, parseLock } from './lock.ts';
 export { formatManifest, type Manifest, manifestJsonSchema, parseManifest } from './manifest.ts';
+export {
+  directFiles,
+  FIRMWARE,
+  type SnpParts,
+  snpFirmwareReference,
+  snpLaunchDigests,
+  snpParts,
+  type TdxParts,
+  tdxFirmwareReference,
+  tdxParts,
+  tdxReference,
+} from './measure.ts';
 export { compileProtos } from './protos.ts';
 export {
   appendReleases,

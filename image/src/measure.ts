@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { type DigestText, digestText, parseDigest } from '@enclaim/attestation/digest';
+import { DecodeError } from '@enclaim/attestation/errors';
 import {
   authenticodeDigest,
   type DirectBoot,
@@ -16,6 +17,8 @@ import {
   type RtmrEvent,
   rtmrOf,
   type SnpLaunch,
+  sectionBytes,
+  sectionNamed,
   snpLaunchDigest,
   type TdvfRegion,
 } from '@enclaim/attestation/measure';
@@ -55,27 +58,50 @@ export interface LaunchParts {
   readonly tdx: TdxParts;
 }
 
-/** The parts of an image's launches. @throws DecodeError for firmware that is none for its platform */
-export async function launchParts(
+/** The files that a launcher hands to firmware. */
+export interface DirectFiles {
+  readonly kernel: Uint8Array;
+  readonly initrd: Uint8Array;
+}
+
+/** The files inside a UKI. @throws DecodeError where it lacks one */
+export function directFiles(uki: Uint8Array): DirectFiles {
+  const image = parsePe(uki);
+  const read = (name: string): Uint8Array => {
+    const section = sectionNamed(image, name);
+    if (section === undefined) throw new DecodeError('syntax', `no section ${name}`, 0);
+    return sectionBytes(image, section);
+  };
+  return { kernel: read('.linux'), initrd: read('.initrd') };
+}
+
+/** The parts of a launch under SEV-SNP. @throws DecodeError for firmware without SEV's tables */
+export async function snpParts(
   { id, commandLine }: Pick<ImageReference, 'id' | 'commandLine'>,
-  files: Readonly<Record<'kernel' | 'initrd' | 'snpFirmware' | 'tdxFirmware', Uint8Array>>,
-): Promise<LaunchParts> {
-  const { kernel, initrd, snpFirmware, tdxFirmware } = files;
+  { kernel, initrd }: DirectFiles,
+  firmware: Uint8Array,
+): Promise<SnpParts> {
   return {
-    snp: {
-      id,
-      firmware: await snpFirmwareReference(snpFirmware),
-      kernel: digestOf('sha256', kernel),
-      initrd: digestOf('sha256', initrd),
-      commandLine,
-    },
-    tdx: {
-      id,
-      firmware: await tdxFirmwareReference(tdxFirmware),
-      kernel: digestText('sha384', await authenticodeDigest(parsePe(kernel), 'sha384')),
-      initrd: digestOf('sha384', initrd),
-      commandLine,
-    },
+    id,
+    firmware: await snpFirmwareReference(firmware),
+    kernel: digestOf('sha256', kernel),
+    initrd: digestOf('sha256', initrd),
+    commandLine,
+  };
+}
+
+/** The parts of a launch under TDX. @throws DecodeError for firmware without TDX's tables or variables */
+export async function tdxParts(
+  { id, commandLine }: Pick<ImageReference, 'id' | 'commandLine'>,
+  { kernel, initrd }: DirectFiles,
+  firmware: Uint8Array,
+): Promise<TdxParts> {
+  return {
+    id,
+    firmware: await tdxFirmwareReference(firmware),
+    kernel: digestText('sha384', await authenticodeDigest(parsePe(kernel), 'sha384')),
+    initrd: digestOf('sha384', initrd),
+    commandLine,
   };
 }
 
@@ -96,20 +122,29 @@ export async function tdxFirmwareReference(bytes: Uint8Array): Promise<TdxFirmwa
   };
 }
 
-/** Launch digests of a policy by number of processors. @throws AppraisalError `references` where there is no such launch */
+/**
+ * Launch digests by number of processors.
+ * @param policy - Of a direct boot; null where a cloud boots a disk, so that firmware and processors alone are measured.
+ * @throws AppraisalError `references` where there is no such launch
+ */
 export async function snpLaunchDigests(
   { firmware, kernel, initrd, commandLine }: SnpParts,
   { vcpus, vmm, cpuSignature, features }: Pick<SnpReference, 'vcpus' | 'vmm' | 'cpuSignature' | 'features'>,
-  policy: DigestText<'sha384'>,
+  policy: DigestText<'sha384'> | null,
 ): Promise<Readonly<Record<string, DigestText<'sha384'>>>> {
   const { digest, hashesTable, ...layout } = firmware;
   const known = { ...layout, digest: parseDigest('sha384', digest), hashesTable: hashesTable ?? undefined };
-  const direct: DirectBoot = {
+  const direct = (line: string): DirectBoot => ({
     kernel: parseDigest('sha256', kernel),
     initrd: parseDigest('sha256', initrd),
-    commandLine: launchCommandLine({ commandLine }, policy),
+    commandLine: line,
+  });
+  const launch: Omit<SnpLaunch, 'vcpus'> = {
+    vmm,
+    cpuSignature,
+    features: BigInt(features),
+    ...(policy === null ? {} : { direct: direct(launchCommandLine({ commandLine }, policy)) }),
   };
-  const launch: Omit<SnpLaunch, 'vcpus'> = { vmm, cpuSignature, features: BigInt(features), direct };
   const digests = vcpus.map(
     async (count) =>
       [String(count), digestText('sha384', await snpLaunchDigest(known, { ...launch, vcpus: count }))] as const,
