@@ -68,9 +68,9 @@ export async function supervise(hardware: () => HardwareSources): Promise<void> 
     measureApp(await requiredDisk('app'), commandLine.policy, platform),
   );
   say(`guest: measured policy ${app.policyDigest} on ${platform.kind}`);
-  const { address } = await network;
+  const { address, dns } = await network;
   say(`guest: network ${address}`);
-  await refusable(platform, async () => startRuntime(app, platform, await requiredDisk('state'), time));
+  await refusable(platform, async () => startRuntime(app, platform, await requiredDisk('state'), time, dns));
 }
 
 function say(line: string): void {
@@ -97,7 +97,13 @@ async function refusable<T>(platform: GuestPlatform, step: () => Promise<T>): Pr
 }
 
 /** Starts the runtime, tells it everything, and resolves when it serves. @throws Refusal `runtime` */
-async function startRuntime(app: MeasuredApp, platform: GuestPlatform, state: Disk, time: TimeAnchor): Promise<void> {
+async function startRuntime(
+  app: MeasuredApp,
+  platform: GuestPlatform,
+  state: Disk,
+  time: TimeAnchor,
+  nameServers: readonly string[],
+): Promise<void> {
   const [ours, theirs] = socketPair();
   chownSync(state.path, UID.runtime, UID.runtime);
   mkdirSync(WORKER_FOLDER, { mode: 0o700 });
@@ -112,7 +118,7 @@ async function startRuntime(app: MeasuredApp, platform: GuestPlatform, state: Di
   closeSync(theirs);
   const link = new RuntimeLink(new Socket({ fd: ours, readable: true, writable: true }), platform);
   void runtime.exit.then(({ code, signal }) => link.fail(`the runtime ended with ${signal ?? code}`));
-  link.tell(bootMessage(app, platform, state, time));
+  link.tell(bootMessage(app, platform, state, time, nameServers));
   await link.serving;
 }
 
@@ -121,6 +127,7 @@ function bootMessage(
   platform: GuestPlatform,
   state: Disk,
   time: TimeAnchor,
+  nameServers: readonly string[],
 ): ToRuntime {
   return {
     kind: 'boot',
@@ -143,6 +150,7 @@ function bootMessage(
     },
     port: PORT,
     time,
+    nameServers,
   };
 }
 

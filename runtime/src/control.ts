@@ -71,6 +71,8 @@ export interface BootMessage {
   readonly port: number;
   /** When this boot began: read by the supervisor before it trusted anything else of the host. */
   readonly time: TimeAnchor;
+  /** Name servers by address, for the way to subprocessors. **Trust**: the host's choice. */
+  readonly nameServers: readonly string[];
 }
 
 /** What the supervisor says. */

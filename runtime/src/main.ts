@@ -4,6 +4,7 @@ import { createServer, Socket } from 'node:net';
 import { fromBase64, Reader, toBase64 } from '@enclaim/attestation/bytes';
 import { type BootMessage, CONTROL_FD, CONTROL_LIMIT, type FromRuntime, type ToRuntime } from './control.ts';
 import { openDevice } from './device.ts';
+import { askServers } from './egress/resolver.ts';
 import { RefusalError } from './errors.ts';
 import { encodeFrame, FrameReader } from './frames.ts';
 import { groupProcessorTime } from './governor/readings.ts';
@@ -130,6 +131,7 @@ async function main(): Promise<void> {
       workers: { factory: await workerFactory(supervisor, workers), size, missing: [], capacity },
       listen: { host: '0.0.0.0', port: boot.port },
       time: boot.time,
+      resolve: askServers(boot.nameServers),
     });
     supervisor.say({ kind: 'serving', exposed: admission.exposed.length, withheld: admission.withheld.length });
   } catch (error) {

@@ -11,6 +11,8 @@ import { type Admission, admit } from './admission.ts';
 import { Calls } from './calls.ts';
 import { anchorTime, BootClock, type TimeAnchor } from './clock.ts';
 import type { Device } from './device.ts';
+import { EgressBroker } from './egress/broker.ts';
+import { askServers, type Resolve } from './egress/resolver.ts';
 import { type Capacity, ResourceGovernor } from './governor/resources.ts';
 import { type Attested, evidenceFor } from './handshake.ts';
 import { type BootKeys, makeBootKeys } from './keys.ts';
@@ -48,6 +50,8 @@ export interface RuntimeOptions {
   readonly listen: { readonly host: string; readonly port: number };
   /** When this boot began, by the host's clock; by default now. */
   readonly time?: TimeAnchor;
+  /** Finds subprocessors; by default nobody is found. */
+  readonly resolve?: Resolve;
 }
 
 /** A runtime that serves. */
@@ -79,6 +83,12 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   const bundled = handlersOf(bundle.handlers, admission);
   const pool = started.adopt(await WorkerPool.start(options.workers, bundled), (it) => it.close());
   const batcher = new QuoteBatcher((root) => platform.sign(root, boot));
+  const { subprocessors } = admission.policy;
+  const egress = new EgressBroker({
+    subprocessors,
+    resolve: options.resolve ?? askServers([]),
+    now: () => clock.now(),
+  });
   const calls = new Calls({
     admission,
     pool,
@@ -86,6 +96,7 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
     receipts: new ReceiptSigner(keys.signReceipts),
     boot,
     clock,
+    egress,
     ...(governor !== undefined && { governor }),
   });
   const { spkiDigest } = keys.tls;
