@@ -55,6 +55,9 @@ export interface ModuleRow {
 
 /** Modules and nothing that they do not depend on; the build fails where a dependency is missing or comes later. */
 export const MODULES: readonly ModuleRow[] = [
+  { name: 'nfnetlink', reason: 'needed by nf_tables' },
+  { name: 'libcrc32c', reason: 'needed by nf_tables' },
+  { name: 'nf_tables', reason: 'the firewall, which is there before any network is' },
   { name: 'failover', reason: 'needed by net_failover' },
   { name: 'net_failover', reason: 'needed by virtio_net' },
   { name: 'virtio_net', reason: 'network of QEMU and of clouds with virtio' },
