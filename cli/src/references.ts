@@ -23,6 +23,7 @@ interface Options {
   readonly unsafeSwtpmRoot: string[];
   readonly certificate: string[];
   readonly vendor: string[];
+  readonly measured: string[];
   readonly snpFirmware: string[];
   readonly vcpus: string[];
   readonly cpu: string;
@@ -51,6 +52,7 @@ export function register(program: Command): void {
     )
     .option('--certificate <pem>', 'further certificates to build paths with; repeatable', collect, [])
     .option('--vendor <maker>', 'amd or intel: trust the roots of its confidential processors; repeatable', collect, [])
+    .option('--measured <file>', 'accepted launches, as enclaim image measure prints them; repeatable', collect, [])
     .option('--snp-firmware <file>', 'OVMF build of an accepted SEV-SNP launch; repeatable', collect, [])
     .option('--vcpus <number>', 'processors of an accepted SEV-SNP launch, by default 2; repeatable', collect, [])
     .option('--cpu <model>', 'its processor model in QEMU', 'EPYC-v4')
@@ -72,7 +74,12 @@ async function write(options: Options): Promise<void> {
   const bundles = await Promise.all(options.bundle.map(readInput));
   const manifests = await Promise.all(options.manifest.map(async (path) => parseManifest(await text(path))));
   const vcpus = options.vcpus.length === 0 ? ['2'] : options.vcpus;
-  const snp = await snpReferences({ ...options, vcpus }, manifests);
+  const measured = await Promise.all(options.measured.map(readMeasured));
+  const snp = [
+    ...(await snpReferences({ ...options, vcpus }, manifests)),
+    ...measured.flatMap((launch) => launch.snp ?? []),
+  ];
+  const tdx = measured.flatMap((launch) => launch.tdx ?? []);
   const [ekRoots, swtpmRoots, others] = await Promise.all(
     [options.ekRoot, options.unsafeSwtpmRoot, options.certificate].map(async (paths) =>
       (await Promise.all(paths.map(certificatesIn))).flat(),
@@ -94,11 +101,23 @@ async function write(options: Options): Promise<void> {
       certificates: [...(ekRoots ?? []), ...(swtpmRoots ?? []), ...(others ?? [])].map(toBase64),
     },
     ...(snp.length === 0 ? {} : { snp }),
+    ...(tdx.length === 0 ? {} : { tdx }),
   };
   const bytes = utf8(`${JSON.stringify(references, undefined, 2)}\n`);
   const checked: References = parseReferences(bytes);
   await writeOutput(options.out, bytes);
   console.error(`references: ${checked.images.length} images, policy ${checked.policy}`);
+}
+
+/** Sections as they stand; the references are checked as a whole once they are put together. */
+async function readMeasured(path: string): Promise<{ snp?: unknown; tdx?: unknown }> {
+  try {
+    const launch: unknown = JSON.parse(await text(path));
+    if (typeof launch === 'object' && launch !== null && ('snp' in launch || 'tdx' in launch)) return launch;
+  } catch (cause) {
+    if (cause instanceof UsageError) throw cause;
+  }
+  throw new UsageError(`${path} holds no launch under SEV-SNP or TDX: enclaim image measure --platform prints them`);
 }
 
 async function policyOf({ policy }: Options, [bundle]: readonly Uint8Array[]): Promise<string> {
