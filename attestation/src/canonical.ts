@@ -5,11 +5,34 @@ import type * as z from 'zod';
 import { equalBytes, fromUtf8, utf8 } from './bytes.ts';
 import { DecodeError } from './errors.ts';
 
+/** Nesting up to which the short way is tried: it goes down by recursion. */
+const DEEPEST = 8;
+
 /** Canonical bytes of a JSON value. */
 export function encodeCanonical(value: unknown): Uint8Array {
-  const text = canonicalize(value);
+  const text = isOrdered(value) ? JSON.stringify(value) : canonicalize(value);
   if (text === undefined) throw new TypeError('not a JSON value');
   return utf8(text);
+}
+
+/**
+ * Whether `JSON.stringify` writes a value as RFC 8785 wants it: names ascend by UTF-16 code units, and every text is Unicode.
+ * What is written often is put together in that order, and takes a third of the time.
+ */
+function isOrdered(value: unknown, depth = 0): boolean {
+  if (typeof value === 'string') return value.isWellFormed();
+  if (typeof value === 'number') return Number.isFinite(value);
+  if (typeof value !== 'object' || value === null) return value === null || typeof value === 'boolean';
+  if (depth > DEEPEST) return false;
+  if (Array.isArray(value)) return value.every((inner) => isOrdered(inner, depth + 1));
+  if (Object.getPrototypeOf(value) !== Object.prototype) return false;
+  let last = '';
+  for (const [name, inner] of Object.entries(value)) {
+    if ((name <= last && last !== '') || name === 'toJSON' || !name.isWellFormed() || !isOrdered(inner, depth + 1))
+      return false;
+    last = name;
+  }
+  return true;
 }
 
 /**

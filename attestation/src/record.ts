@@ -62,12 +62,35 @@ export function encodeRecord(record: EvidenceRecord): Uint8Array {
   if (!success) throw new DecodeError('syntax', 'not a record', 0, { cause: error });
   let bytes: Uint8Array;
   try {
-    bytes = encodeCanonical(record);
+    bytes = encodeCanonical(inOrder(record));
   } catch (cause) {
     throw new DecodeError('syntax', 'text of a record that is not Unicode', 0, { cause });
   }
   if (bytes.length > RECORD_LIMIT) throw new DecodeError('range', `a record of ${bytes.length} bytes`, RECORD_LIMIT);
   return bytes;
+}
+
+/** The same with its names in canonical order: see `encodeCanonical`. */
+function inOrder(record: EvidenceRecord): EvidenceRecord {
+  return {
+    basis: record.basis,
+    claim: record.claim,
+    controls: record.controls,
+    decision: record.decision,
+    figures: record.figures,
+    id: record.id,
+    label: record.label,
+    layer: record.layer,
+    method: record.method,
+    policyDigest: record.policyDigest,
+    prev: record.prev,
+    reason: record.reason,
+    sink: record.sink,
+    system: record.system,
+    time: record.time,
+    timeStrength: record.timeStrength,
+    v: record.v,
+  };
 }
 
 /** The record of canonical bytes. **Trust**: authentic only by its place in the log. @throws DecodeError */

@@ -251,18 +251,18 @@ class RunningCall {
       figures: { ...this.#figures, ...this.#egress?.figures },
     });
     const body: ReceiptBody = {
-      version: 1,
       boot: digestText('sha256', this.#options.boot),
-      policy: this.#options.admission.digest,
+      decision: { label: this.#context.label, result, returned: [...this.#returned].sort() },
       method: this.#method.id,
-      salt: toHex(this.#salt),
+      policy: this.#options.admission.digest,
+      record: digestText('sha256', hash),
       request: this.#request.digest(),
       response: this.#response.digest(),
-      status: refusal === null ? STATUS.ok : REFUSALS[refusal.code][0],
-      decision: { result, label: this.#context.label, returned: [...this.#returned].sort() },
+      salt: toHex(this.#salt),
       sequence,
-      record: digestText('sha256', hash),
+      status: refusal === null ? STATUS.ok : REFUSALS[refusal.code][0],
       time: this.#options.clock.text(),
+      version: 1,
     };
     return { body, durable };
   }

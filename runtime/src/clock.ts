@@ -20,6 +20,8 @@ export function anchorTime(): TimeAnchor {
 export class BootClock {
   /** Milliseconds between the two scales; it only grows. */
   #offset: number;
+  /** The last millisecond that was asked for: there are many calls in one. */
+  #told = { at: Number.NaN, text: '' };
 
   constructor({ wall, monotonic: then }: TimeAnchor) {
     this.#offset = wall - then;
@@ -32,7 +34,9 @@ export class BootClock {
 
   /** Now, as RFC 3339 in UTC with milliseconds. */
   text(): string {
-    return new Date(this.now()).toISOString();
+    const now = this.now();
+    if (now !== this.#told.at) this.#told = { at: now, text: new Date(now).toISOString() };
+    return this.#told.text;
   }
 
   /** Moves the clock forward to `wall` where it stands before it: an instant that is known to have passed. */

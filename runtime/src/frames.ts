@@ -1,14 +1,18 @@
 /** Frames of JSON on a byte stream between processes: `u32 length ‖ UTF-8`. */
 
-import { concat, fromUtf8, Reader, u32be, utf8 } from '@enclaim/attestation/bytes';
+import { concat, fromUtf8, Reader } from '@enclaim/attestation/bytes';
 
 const PREFIX = 4;
 
 /** A message as a frame. @throws RangeError over `limit` bytes */
 export function encodeFrame(message: unknown, limit: number): Uint8Array {
-  const bytes = utf8(JSON.stringify(message));
-  if (bytes.length > limit) throw new RangeError(`a frame of ${bytes.length} bytes, at most ${limit}`);
-  return concat(u32be(bytes.length), bytes);
+  const text = JSON.stringify(message);
+  const length = Buffer.byteLength(text);
+  if (length > limit) throw new RangeError(`a frame of ${length} bytes, at most ${limit}`);
+  const frame = Buffer.allocUnsafe(PREFIX + length);
+  frame.writeUInt32BE(length);
+  frame.write(text, PREFIX);
+  return frame;
 }
 
 /** Cuts a byte stream into frames. Holds at most one frame and one chunk. */
