@@ -1,58 +1,30 @@
 /** Nitro documents of a hypervisor in software, and what must not pass. */
 
 import assert from 'node:assert/strict';
-import { sign } from 'node:crypto';
 import { describe, test } from 'node:test';
-import { authority, EPOCH, FakeIdentity, pinOf } from '../../test/fakes/certificates.ts';
+import { EPOCH } from '../../test/fakes/certificates.ts';
+import { type FakeNitroFields, FakeNitroHypervisor } from '../../test/fakes/nitro-hypervisor.ts';
 import { failing, refused, refusedSomewhere } from '../../test/support/refused.ts';
 import { VENDOR_ANCHORS } from '../src/anchors.ts';
-import { type CborValue, encodeCbor, encodeSign1 } from '../src/cbor/index.ts';
 import type { EvidenceErrorCode } from '../src/errors.ts';
 import { appraiseNitro, NITRO_CAREFUL, verifyNitro } from '../src/nitro/index.ts';
 
 const now = EPOCH + 1000;
-const root = new FakeIdentity('aws.nitro-enclaves', 'ecdsa-sha384');
-const zonal = new FakeIdentity('zonal', 'ecdsa-sha384');
-const enclave = new FakeIdentity('enclave', 'ecdsa-sha384');
-const rootDer = root.root();
-const zonalDer = root.certify({ subject: zonal.subject, spki: zonal.spki, extensions: authority(0) });
-const leafDer = zonal.certify({ subject: enclave.subject, spki: enclave.spki, notAfter: EPOCH + 10_800_000 });
-const pins = [pinOf(rootDer)];
-
-const signer = async (message: Uint8Array): Promise<Uint8Array> =>
-  sign('sha384', message, { key: enclave.privateKey, dsaEncoding: 'ieee-p1363' });
-
-function payload(changes: Record<string, CborValue | undefined> = {}): Uint8Array {
-  const fields: Record<string, CborValue | undefined> = {
-    module_id: 'i-0-enc0',
-    timestamp: now,
-    digest: 'SHA384',
-    pcrs: new Map([0, 1, 2].map((index) => [index, new Uint8Array(48).fill(index + 1)])),
-    certificate: leafDer,
-    cabundle: [rootDer, zonalDer],
-    public_key: null,
-    user_data: null,
-    nonce: new Uint8Array(32).fill(5),
-    ...changes,
-  };
-  return encodeCbor(
-    new Map(Object.entries(fields).filter((entry): entry is [string, CborValue] => entry[1] !== undefined)),
-  );
-}
-
-const document = (changes?: Record<string, CborValue | undefined>): Promise<Uint8Array> =>
-  encodeSign1(-35, payload(changes), signer);
+const hypervisor = new FakeNitroHypervisor();
+const { root, zonal, zonalDer, leafDer, pins } = hypervisor;
+const document = (changes?: FakeNitroFields): Promise<Uint8Array> =>
+  hypervisor.document({ nonce: new Uint8Array(32).fill(5), ...changes });
 const verify = async (bytes: Uint8Array, at = now) => verifyNitro(bytes, pins, { now: at });
 
 describe('verifyNitro', () => {
   test('accepts a document', async () => {
     const { document: found } = await verify(await document());
-    assert.equal(found.moduleId, 'i-0-enc0');
+    assert.equal(found.moduleId, 'i-0123456789abcdef0-enc0123456789abcdef0');
     assert.equal(found.nonce?.length, 32);
     assert.equal(found.publicKey, undefined);
   });
 
-  const bad: [string, EvidenceErrorCode, Record<string, CborValue | undefined>][] = [
+  const bad: [string, EvidenceErrorCode, FakeNitroFields][] = [
     ['another digest', 'format', { digest: 'SHA256' }],
     ['no registers', 'format', { pcrs: new Map() }],
     ['register 32', 'format', { pcrs: new Map([[32, new Uint8Array(48)]]) }],

@@ -1,12 +1,8 @@
 /** Azure's paravisor in software: a vTPM key, HCL reports that hold it, and quotes under it. */
 
-import { generateKeyPairSync, sign } from 'node:crypto';
 import type { VtpmQuote } from '../../attestation/src/azure/index.ts';
 import { type HashName, hash } from '../../attestation/src/digest.ts';
-import { attest } from '../../attestation/src/tpm/attest.ts';
-import { pcrDigest } from '../../attestation/src/tpm/pcr.ts';
-import { QUOTE_SELECTION } from '../../attestation/src/tpm/quote.ts';
-import { tpmSignature } from '../../attestation/src/tpm/signature.ts';
+import { FakeVtpm } from './vtpm.ts';
 
 const HASH_TYPES = { sha256: 1, sha384: 2, sha512: 3 } as const;
 const NV_LENGTH = 2600;
@@ -20,12 +16,11 @@ export interface FakeHcl {
 }
 
 export class FakeParavisor {
-  readonly #key = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  readonly vtpm: FakeVtpm = new FakeVtpm();
 
   /** The runtime data that names the vTPM's key. */
   runtimeData(changes: Readonly<Record<string, unknown>> = {}): Uint8Array {
-    const { n } = this.#key.publicKey.export({ format: 'jwk' });
-    const keys = [{ kid: 'HCLAkPub', key_ops: ['sign'], kty: 'RSA', e: 'AQAB', n }];
+    const keys = [{ kid: 'HCLAkPub', key_ops: ['sign'], kty: 'RSA', e: 'AQAB', n: this.vtpm.modulus }];
     const configuration = { 'console-enabled': false, 'secure-boot': true, vmUniqueId: '0' };
     const document = { keys, 'vm-configuration': configuration, 'user-data': '00'.repeat(64), ...changes };
     return Buffer.from(JSON.stringify(document));
@@ -52,24 +47,8 @@ export class FakeParavisor {
     return report;
   }
 
-  /** A quote over registers 0 to 15, all zero. */
+  /** A quote over registers 0 to 15. */
   quote(nonce: Uint8Array): VtpmQuote {
-    const values = new Map(Array.from({ length: 16 }, (_, pcr) => [pcr, new Uint8Array(32)]));
-    const banks = new Map([['sha256', values]] as const);
-    const bytes = attest.encode({
-      type: 'quote',
-      qualifiedSigner: new Uint8Array(34),
-      extraData: nonce,
-      clockInfo: { clock: 1n, resetCount: 1, restartCount: 0, safe: true },
-      firmwareVersion: 1n,
-      selection: QUOTE_SELECTION,
-      pcrDigest: pcrDigest('sha256', QUOTE_SELECTION, banks) ?? new Uint8Array(),
-    });
-    const signature = tpmSignature.encode({
-      scheme: 'rsassa',
-      hash: 'sha256',
-      signature: sign('sha256', bytes, this.#key.privateKey),
-    });
-    return { attest: bytes, signature, selection: QUOTE_SELECTION, banks, expectedExtraData: nonce };
+    return this.vtpm.quote(nonce);
   }
 }

@@ -15,6 +15,8 @@ const OFFSET = {
   version: 0x000,
   guestSvn: 0x004,
   policy: 0x008,
+  familyId: 0x010,
+  imageId: 0x020,
   vmpl: 0x030,
   signatureAlgorithm: 0x034,
   currentTcb: 0x038,
@@ -38,6 +40,8 @@ export interface FakeReport {
   readonly version?: number;
   readonly guestSvn?: number;
   readonly policy?: bigint;
+  readonly familyId?: Uint8Array;
+  readonly imageId?: Uint8Array;
   readonly vmpl?: number;
   readonly signatureAlgorithm?: number;
   readonly currentTcb?: bigint;
