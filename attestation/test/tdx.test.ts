@@ -184,6 +184,45 @@ describe('TCB status', () => {
     });
   }
 
+  const old: FakeCollateral = { moduleStatus: 'OutOfDate', newerModule: 7 };
+  const relaunch: [what: string, td: FakeTd, content: FakeCollateral, status: string][] = [
+    ['a new module in force, an old one at launch', {}, {}, 'TDRelaunchAdvised'],
+    [
+      'the same, and something to configure',
+      {},
+      { statuses: ['ConfigurationNeeded'] },
+      `TDRelaunchAdvisedConfigurationNeeded`,
+    ],
+    ['the same, and software to harden', {}, { statuses: ['SWHardeningNeeded'] }, 'TDRelaunchAdvised'],
+    ['a module without a major version in force', { teeTcbSvn2: [5, 0, 8] }, {}, 'TDRelaunchAdvised'],
+    ['that one, too old', { teeTcbSvn2: [4, 0, 8] }, {}, 'OutOfDate'],
+    ['a module in force that is not the newest', { teeTcbSvn2: [6, 1, 8] }, {}, 'OutOfDate'],
+    ['one whose third component lags', { teeTcbSvn2: [7, 1, 7] }, {}, 'OutOfDate'],
+    ['a report of TDX 1.0, which does not say', { version: 4 }, {}, 'OutOfDate'],
+    ['an enclave that lags', {}, { qeStatus: 'OutOfDate' }, 'OutOfDate'],
+    ['a revoked enclave', {}, { qeStatus: 'Revoked' }, 'Revoked'],
+    ['a processor that lags', {}, { statuses: ['OutOfDate'] }, 'OutOfDate'],
+    ['a revoked processor', {}, { statuses: ['Revoked'] }, 'Revoked'],
+    ['a module at launch that was not old', {}, { moduleStatus: 'UpToDate' }, 'UpToDate'],
+  ];
+  for (const [what, td, content, status] of relaunch) {
+    test(`${what}: ${status}`, async () => {
+      const launched: FakeTd = { version: 5, teeTcbSvn2: [7, 1, 8], ...td };
+      assert.equal(await statusOf(launched, { ...old, ...content }), status);
+    });
+  }
+
+  test('a module in force that Intel does not know is refused', () =>
+    refused('identity', () => verify(qe.evidence({ version: 5, teeTcbSvn2: [7, 2, 8] }, old))));
+
+  test('a guest to be started again is no better to a careful verifier', async () => {
+    const tdx = await verify(qe.evidence({ version: 5, teeTcbSvn2: [7, 1, 8] }, old));
+    const careful = appraiseTdx(tdx, TDX_CAREFUL);
+    assert.ok(failing(careful).includes('tdx.tcb'));
+    const lenient = appraiseTdx(tdx, { ...TDX_CAREFUL, tcbStatuses: ['UpToDate', 'TDRelaunchAdvised'] });
+    assert.equal(failing(lenient).includes('tdx.tcb'), false);
+  });
+
   test('takes the first level that is reached in every component', async () => {
     const statuses = ['UpToDate', 'OutOfDate', 'Revoked'] as const;
     assert.equal(await statusOf({ teeTcbSvn: [6, 1, 7] }, { statuses }), 'OutOfDate');

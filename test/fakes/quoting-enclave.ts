@@ -22,6 +22,8 @@ const ZERO48 = '00'.repeat(48);
 export interface FakeTd {
   readonly version?: 4 | 5;
   readonly teeTcbSvn?: readonly number[];
+  /** In force now; of version 5. */
+  readonly teeTcbSvn2?: readonly number[];
   readonly mrSignerSeam?: Uint8Array;
   readonly tdAttributes?: bigint;
   readonly xfam?: bigint;
@@ -38,6 +40,8 @@ export interface FakeCollateral {
   readonly fmspc?: string;
   readonly statuses?: readonly [first: TcbStatus, ...rest: TcbStatus[]];
   readonly moduleStatus?: TcbStatus;
+  /** A level above the module's own that is up to date. */
+  readonly newerModule?: number;
   readonly qeStatus?: TcbStatus;
   readonly qeMrSigner?: string;
   readonly revoked?: readonly number[];
@@ -146,7 +150,8 @@ function bodyOf(td: FakeTd): Buffer {
     ...[0, 1, 2, 3].map((index) => fixed(td.rtmrs?.[index], 48)),
     fixed(td.reportData, 64),
   ];
-  return Buffer.concat(td.version === 5 ? [...body, Buffer.alloc(64)] : body);
+  const now = fixed(Uint8Array.from(td.teeTcbSvn2 ?? []), 64);
+  return Buffer.concat(td.version === 5 ? [...body, now] : body);
 }
 
 function enclaveReport(reportData: Uint8Array, mrSigner: string = QE_MRSIGNER): Buffer {
@@ -181,7 +186,7 @@ function dates({ issueDate = EPOCH, nextUpdate = EPOCH + 30 * DAY }: FakeCollate
 
 /** The first level is the platform's own; each one below it asks for one less of every component. */
 function tcbInfoOf(content: FakeCollateral): object {
-  const { fmspc = FMSPC, statuses = ['UpToDate'], moduleStatus = 'UpToDate' } = content;
+  const { fmspc = FMSPC, statuses = ['UpToDate'], moduleStatus = 'UpToDate', newerModule } = content;
   const svns = (versions: readonly number[], less: number): object[] =>
     versions.map((svn) => ({ svn: Math.max(0, svn - less), category: 'BIOS' }));
   const module = { mrsigner: ZERO48, attributes: '00'.repeat(8), attributesMask: 'FF'.repeat(8) };
@@ -197,7 +202,10 @@ function tcbInfoOf(content: FakeCollateral): object {
       {
         id: 'TDX_01',
         ...module,
-        tcbLevels: [{ tcb: { isvsvn: 6 }, tcbStatus: moduleStatus, advisoryIDs: ['INTEL-SA-MODULE'] }],
+        tcbLevels: [
+          ...(newerModule === undefined ? [] : [{ tcb: { isvsvn: newerModule }, tcbStatus: 'UpToDate' }]),
+          { tcb: { isvsvn: 6 }, tcbStatus: moduleStatus, advisoryIDs: ['INTEL-SA-MODULE'] },
+        ],
       },
     ],
     tcbLevels: statuses.map((tcbStatus, less) => ({

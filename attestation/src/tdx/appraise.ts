@@ -2,7 +2,7 @@
 
 import { checkDemand, checkEqual, checkOneOf, type OneOf } from '../demand.ts';
 import type { Check } from '../verdict.ts';
-import type { TcbStatus } from './collateral.ts';
+import type { PlatformStatus } from './tcb.ts';
 import type { AuthenticatedTdx } from './verify.ts';
 
 /** Bits of TDATTRIBUTES (TDX module ABI, table 3.22). */
@@ -34,7 +34,7 @@ export interface TdxDemands {
   readonly septVeDisable: 'required' | 'any';
   /** Extended features that the guest may have on; bits 0 and 1 always are. */
   readonly xfamAllowed: bigint | 'any';
-  readonly tcbStatuses: readonly TcbStatus[] | 'any';
+  readonly tcbStatuses: readonly PlatformStatus[] | 'any';
   readonly minimumEvaluation: number | 'any';
 }
 

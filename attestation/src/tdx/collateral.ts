@@ -46,9 +46,7 @@ export interface TcbInfo {
   readonly pceId: string;
   readonly tcbEvaluationDataNumber: number;
   readonly tdxModule: SignedModule;
-  readonly tdxModuleIdentities?:
-    | readonly (SignedModule & { readonly id: string; readonly tcbLevels: readonly IsvLevel[] })[]
-    | undefined;
+  readonly tdxModuleIdentities?: readonly ModuleIdentity[] | undefined;
   readonly tcbLevels: readonly (Level & {
     readonly tcb: {
       readonly sgxtcbcomponents: readonly { readonly svn: number }[];
@@ -81,6 +79,12 @@ export interface Level {
 /** A level that is reached from one security version on. */
 export interface IsvLevel extends Level {
   readonly tcb: { readonly isvsvn: number };
+}
+
+/** A TDX module by major version, and its levels, newest first. */
+export interface ModuleIdentity extends SignedModule {
+  readonly id: string;
+  readonly tcbLevels: readonly IsvLevel[];
 }
 
 interface SignedModule {

@@ -5,5 +5,5 @@ export type { QeIdentity, TcbInfo, TcbStatus, TdxCollateral } from './collateral
 export { EVENT_LOG_LIMIT, type RtmrEventRecord, type RtmrEvents, replayTdxLog, tdxEventLog } from './event-log.ts';
 export { type PckPlatform, readPckPlatform } from './pck.ts';
 export { parseQuote, quoteLength, type TdReport, type TdxQuote } from './quote.ts';
-export type { TdxTcb } from './tcb.ts';
+export type { PlatformStatus, TdxTcb } from './tcb.ts';
 export { type AuthenticatedTdx, type TdxEvidence, verifyTdx } from './verify.ts';
