@@ -24,6 +24,7 @@ import { parseQuote, quoteLength, type TdReport } from '../../../attestation/src
 import {
   authenticateEventLog,
   type EventLog,
+  eventLogLength,
   parseEventLog,
   replayEventLog,
 } from '../../../attestation/src/tpm/event-log.ts';
@@ -243,18 +244,7 @@ function firstMismatch(log: EventLog, rtmrs: TdReport['rtmrs']): string | undefi
   return undefined;
 }
 
-/** The area of a CCEL is filled with ones after the last event. */
 function readCcel(area: Uint8Array): { log: EventLog; used: number } {
-  const reader = new Reader(area);
-  reader.skip(28);
-  reader.skip(reader.u32le());
-  while (reader.left >= 8) {
-    const { at } = reader;
-    if (area.subarray(at, at + 8).every((byte) => byte === 0xff)) break;
-    reader.skip(8);
-    const count = reader.u32le();
-    for (let i = 0; i < count; i++) reader.skip(2 + 48);
-    reader.skip(reader.u32le());
-  }
-  return { log: parseEventLog(area.subarray(0, reader.at)), used: reader.at };
+  const used = eventLogLength(area);
+  return { log: parseEventLog(area.subarray(0, used)), used };
 }
