@@ -5,7 +5,7 @@
 
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, open, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:http2';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,10 +14,12 @@ import { create, fromBinary, fromJson, type JsonValue, toBinary, toJson } from '
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { Calls } from '../runtime/src/calls.ts';
 import { anchorTime, BootClock } from '../runtime/src/clock.ts';
+import { openDevice } from '../runtime/src/device.ts';
 import { makeBootKeys } from '../runtime/src/keys.ts';
 import { RecordLog } from '../runtime/src/log.ts';
 import { rawMethod } from '../runtime/src/raw-service.ts';
 import { ReceiptSigner } from '../runtime/src/receipts.ts';
+import { AttestedServer } from '../runtime/src/server.ts';
 import { openLab } from '../test/support/lab.ts';
 
 const STREAMS = [1, 16, 64] as const;
@@ -68,11 +70,14 @@ async function generate(port: number, tls: boolean, streams: number, seconds: nu
   return { perSecond: times.length / seconds, p50: at(0.5), p99: at(0.99) };
 }
 
+/** A server to be asked. */
+interface Listening {
+  readonly port: number;
+  close(): void;
+}
+
 /** A server with one method; what it does with a request is the row's. */
-async function serve(
-  answer: (request: Buffer) => Promise<Buffer>,
-  tls: boolean,
-): Promise<{ port: number; close: () => void }> {
+async function serve(answer: (request: Buffer) => Promise<Buffer>, tls: boolean): Promise<Listening> {
   const method = lab.admission.exposed.find(({ descriptor }) => descriptor.name === 'Sum')?.descriptor;
   if (method === undefined) throw new TypeError('no method');
   const server = new Server({ 'grpc.enable_channelz': 0 });
@@ -141,16 +146,19 @@ const request = Buffer.from(
   toBinary(input, fromJson(input, { key: 'k', load: Buffer.alloc(PAYLOAD).toString('base64') })),
 );
 const folder = await mkdtemp(join(tmpdir(), 'enclaim-bench-'));
-const log = await RecordLog.open(await open(join(folder, 'log'), 'w+'), 2 ** 32);
+const LOG_BYTES = 2 ** 28;
+await writeFile(join(folder, 'log'), new Uint8Array(LOG_BYTES)); // a device has its blocks; a file that grows has to find them
+const log = await RecordLog.open(await openDevice(join(folder, 'log')), LOG_BYTES);
 const keys = makeBootKeys();
 const { admission, pool } = lab;
 const boot = new Uint8Array(32);
+const { signal } = new AbortController();
 const memory = { place: () => ({ hash: new Uint8Array(32), durable: Promise.resolve() }) };
 const unsigned = { sign: async () => new Uint8Array(300) };
 
 async function through(calls: Calls, bytes: Buffer): Promise<Buffer> {
   if (method === undefined) throw new TypeError('no method');
-  const caller = { next: async () => bytes, send: async () => {}, signal: AbortSignal.timeout(30_000) };
+  const caller = { next: async () => bytes, send: async () => {}, signal };
   const { status, message, response } = await calls.answer(method, caller);
   if (status !== 0) throw new Error(message);
   return Buffer.from(response);
@@ -181,26 +189,40 @@ const worked = async (bytes: Buffer): Promise<Buffer> => {
     streams: { request: false, response: false },
     ...granted,
   };
-  const made = await pool.run({ message, perform: () => null, signal: AbortSignal.timeout(30_000) });
+  const made = await pool.run({ message, perform: () => null, signal });
   return Buffer.from(toBinary(output, fromJson(output, made as JsonValue)));
 };
 
-const ROWS: readonly (readonly [name: string, tls: boolean, answer: (request: Buffer) => Promise<Buffer>])[] = [
-  ['grpc-js alone', false, echo],
-  ['+ TLS 1.3', true, echo],
-  ['+ worker, instance per call', true, worked],
-  ['+ labels and decisions', true, (bytes) => through(labelled, bytes)],
-  ['+ durable record', true, (bytes) => through(recorded, bytes)],
-  ['+ signed receipt', true, (bytes) => through(receipted, bytes)],
+/** The runtime's own server, as clients of plain `h2` find it. */
+async function whole(): Promise<Listening> {
+  const tls = { key: keys.tls.key, certificate: keys.certificate(new Uint8Array()) };
+  // Nobody asks for evidence here.
+  const server = new AttestedServer({ tls, admission, calls: receipted, attested: undefined as never });
+  return { port: await server.listen('127.0.0.1', 0), close: () => void server.close() };
+}
+
+const PLAIN = 'grpc-js alone';
+const WHOLE = '+ trailers and limits: all';
+const ROWS: readonly (readonly [name: string, tls: boolean, serve: () => Promise<Listening>])[] = [
+  [PLAIN, false, () => serve(echo, false)],
+  ['+ TLS 1.3', true, () => serve(echo, true)],
+  ['+ worker, instance per call', true, () => serve(worked, true)],
+  ['+ labels and decisions', true, () => serve((bytes) => through(labelled, bytes), true)],
+  ['+ durable record', true, () => serve((bytes) => through(recorded, bytes), true)],
+  ['+ signed receipt', true, () => serve((bytes) => through(receipted, bytes), true)],
+  [WHOLE, true, whole],
+  [PLAIN, false, () => serve(echo, false)],
 ];
 
 console.log(
   `${cpus().length} × ${cpus()[0]?.model}, Node ${process.version}, ${PAYLOAD} bytes, ${seconds} s per figure`,
 );
 console.log(`${''.padEnd(28)}${STREAMS.map((count) => `${count} streams`.padStart(34)).join('')}`);
-for (const [name, tls, answer] of ROWS) {
+const measured: { name: string; loads: Load[] }[] = [];
+for (const [name, tls, listen] of ROWS) {
   if (!name.includes(only)) continue;
-  const { port, close } = await serve(answer, tls);
+  const { port, close } = await listen();
+  const loads: Load[] = [];
   const cells: string[] = [];
   for (const streams of STREAMS) {
     const child = fork(import.meta.filename, ['load']);
@@ -209,11 +231,33 @@ for (const [name, tls, answer] of ROWS) {
     const [load] = (await once(child, 'message')) as [Load];
     const { user, system } = process.cpuUsage(before);
     const each = (user + system) / (load.perSecond * (seconds + 1));
+    loads.push(load);
     cells.push(`${Math.round(load.perSecond)}/s p50 ${load.p50.toFixed(2)} ms ${Math.round(each)} µs CPU`.padStart(34));
   }
+  measured.push({ name, loads });
   console.log(`${name.padEnd(28)}${cells.join('')}`);
   close();
 }
+const plain = measured.filter(({ name }) => name === PLAIN);
+const all = measured.find(({ name }) => name === WHOLE);
+STREAMS.forEach((streams, at) => {
+  const mean = (of: (load: Load) => number): number =>
+    plain.reduce((sum, { loads }) => sum + of(loads[at] as Load), 0) / plain.length;
+  const load = all?.loads[at];
+  if (load === undefined || plain.length === 0) return;
+  const share = load.perSecond / mean(({ perSecond }) => perSecond);
+  const later = load.p50 - mean(({ p50 }) => p50);
+  console.log(`${streams} streams: all on ${share.toFixed(2)} × plain, p50 + ${later.toFixed(2)} ms`);
+});
+const writes: number[] = [];
+const spare = await openDevice(join(folder, 'log'));
+for (let at = 0; at < 300; at++) {
+  const before = performance.now();
+  await spare.write(new Uint8Array(640), 0, 640, at * 640);
+  writes.push(performance.now() - before);
+}
+console.log(`one durable write of 640 bytes: p50 ${writes.sort((a, b) => a - b)[150]?.toFixed(2)} ms`);
+await spare.close();
 lab.close();
 await rm(folder, { recursive: true });
 process.exit();

@@ -131,9 +131,13 @@ type AnyCall = EventEmitter & Partial<ServerDuplexStream<Buffer, Buffer>> & { re
 /** One method as grpc-js calls it: messages in, messages and a receipt out. */
 function served(calls: Calls, method: ExposedMethod): (call: AnyCall, done?: sendUnaryData<Buffer>) => void {
   return (call, done) => {
-    const signal = AbortSignal.any([AbortSignal.timeout(LONGEST_CALL_MS), cancellation(call)]);
+    const over = new AbortController();
+    const { signal } = over;
+    const timer = setTimeout(() => over.abort(), LONGEST_CALL_MS);
+    call.on('cancelled', () => over.abort());
     const caller = { next: messagesOf(call), send: (message: Uint8Array) => sendTo(call, message, signal), signal };
     void calls.answer(method, caller).then(({ status, message, response, receipt, details }) => {
+      clearTimeout(timer);
       const trailer = new Metadata();
       if (receipt !== undefined) trailer.set(RECEIPT_TRAILER, Buffer.from(receipt));
       if (details !== undefined) trailer.set(STATUS_DETAILS, Buffer.from(details));
@@ -160,10 +164,4 @@ function messagesOf(call: AnyCall): () => Promise<Uint8Array | undefined> {
 async function sendTo(call: AnyCall, message: Uint8Array, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();
   if (call.write?.(Buffer.from(message)) === false) await once(call, 'drain', { signal });
-}
-
-function cancellation(call: AnyCall): AbortSignal {
-  const controller = new AbortController();
-  call.on('cancelled', () => controller.abort());
-  return controller.signal;
 }
