@@ -2,6 +2,8 @@
 import { join } from 'node:path';
 import {
   type BootSource,
+  type Controller,
+  type DiskMachineOptions,
   describeMachine,
   MachineError,
   type MachineOptions,
@@ -14,6 +16,8 @@ import { UsageError } from './usage-error.ts';
 
 interface RunFlags {
   readonly image: string;
+  readonly disk?: string;
+  readonly controller: Controller;
   readonly port: string;
   readonly state?: string;
   readonly policy?: string;
@@ -33,14 +37,26 @@ const PHASES: Readonly<Record<MachinePhase, string>> = {
   serving: 'serving',
 };
 
+type Options = MachineOptions | DiskMachineOptions;
+
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /** Adds the command to the program. */
 export function register(program: Command): void {
   program
-    .command('run <app>')
-    .description('boot an app bundle (app.enclaim) in a virtual machine')
+    .command('run [app]')
+    .description('boot an app bundle (app.enclaim), or a disk that holds one, in a virtual machine')
     .option('--image <dir>', 'base image, a folder with manifest.json', IMAGE_FOLDER)
+    .addOption(
+      new Option('--disk <file>', 'boot this disk (enclaim image disk), raw or .vhd').conflicts([
+        'image',
+        'policy',
+        'platform',
+      ]),
+    )
+    .addOption(
+      new Option('--controller <kind>', 'what the disk hangs on').choices(['virtio', 'nvme', 'scsi']).default('virtio'),
+    )
     .option('--port <port>', 'port on 127.0.0.1 that leads to the guest; 0 picks a free one', '0')
     .option('--state <dir>', 'keep TPM and state disk here from run to run; without it they end with the machine')
     .option('--policy <digest>', "policy digest to measure at launch, instead of that of the bundle's policy")
@@ -53,8 +69,8 @@ export function register(program: Command): void {
     .action(run);
 }
 
-async function run(app: string, flags: RunFlags): Promise<void> {
-  const options = optionsOf(app, flags, await readImageFolder(flags.image));
+async function run(app: string | undefined, flags: RunFlags): Promise<void> {
+  const options = await optionsOf(app, flags);
   if (flags.print) return print(options);
   const abort = new AbortController();
   const interrupt = (signal: NodeJS.Signals): void => abort.abort(new Interrupted(signal));
@@ -69,7 +85,7 @@ async function run(app: string, flags: RunFlags): Promise<void> {
   }
 }
 
-async function serve(options: MachineOptions, showConsole: boolean): Promise<void> {
+async function serve(options: Options, showConsole: boolean): Promise<void> {
   const begun = performance.now();
   const seconds = (): string => `${((performance.now() - begun) / 1000).toFixed(1)} s`.padStart(8);
   const onPhase = (phase: MachinePhase): void => console.error(`${seconds()}  ${PHASES[phase]}`);
@@ -86,7 +102,7 @@ async function serve(options: MachineOptions, showConsole: boolean): Promise<voi
   if (code !== 0) throw new MachineError('exited', `QEMU ended with ${code}`);
 }
 
-async function print(options: MachineOptions): Promise<void> {
+async function print(options: Options): Promise<void> {
   const { qemu, swtpm } = await describeMachine(options);
   if (swtpm !== null) console.log(`${swtpm.map(quote).join(' ')} &`);
   console.log(qemu.map(quote).join(' '));
@@ -97,18 +113,28 @@ function quote(argument: string): string {
   return /^[\w@%+=:,./-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", `'\\''`)}'`;
 }
 
-function optionsOf(app: string, flags: RunFlags, image: ImageFolder): MachineOptions {
-  return {
-    app,
-    boot: bootSource(flags, image),
-    commandLine: image.manifest.references.tpm.commandLine,
-    platform: flags.platform,
+async function optionsOf(app: string | undefined, flags: RunFlags): Promise<Options> {
+  if ((app === undefined) === (flags.disk === undefined)) throw new UsageError('name an app bundle, or a --disk');
+  const common = {
     accelerator: flags.accel,
     port: integer('--port', flags.port, 65_535),
     memoryMiB: integer('--memory', flags.memory, 1 << 20),
     ...(flags.state === undefined ? {} : { stateFolder: flags.state }),
+  };
+  if (app === undefined) return { ...common, boot: diskSource(flags) };
+  const image = await readImageFolder(flags.image);
+  return {
+    ...common,
+    app,
+    boot: bootSource(flags, image),
+    commandLine: image.manifest.references.tpm.commandLine,
+    platform: flags.platform,
     ...(flags.policy === undefined ? {} : { policy: flags.policy as `sha384:${string}` }), // startMachine checks its form
   };
+}
+
+function diskSource({ disk = '', controller }: RunFlags): DiskMachineOptions['boot'] {
+  return { kind: 'disk', disk, format: disk.endsWith('.vhd') ? 'vpc' : 'raw', controller };
 }
 
 function bootSource({ platform, firmware }: RunFlags, { folder, manifest: { artefacts } }: ImageFolder): BootSource {

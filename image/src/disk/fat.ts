@@ -31,11 +31,11 @@ export interface FatVolume {
  * The volume of an EFI system partition whose one file is the boot loader. A cluster is one sector.
  * @param hidden sectors before the volume on its disk
  * @param serial volume serial number
- * @throws ImageError `too-large` above 1 GiB
+ * @throws ImageError `too-large` above 1 GiB, and where it is empty
  */
 export function bootVolume(loader: Uint8Array, { hidden, serial }: { hidden: number; serial: number }): FatVolume {
-  if (loader.length > MAX_FILE)
-    throw new ImageError('too-large', `boot loader of ${loader.length} bytes, at most 1 GiB`);
+  if (loader.length === 0 || loader.length > MAX_FILE)
+    throw new ImageError('too-large', `boot loader of ${loader.length} bytes, expected 1 to ${MAX_FILE}`);
   const clusters = Math.ceil(loader.length / SECTOR);
   const { sectors, fatSectors } = geometry(PATH.length + clusters);
   const dataAt = RESERVED + 2 * fatSectors;
