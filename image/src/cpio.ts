@@ -10,6 +10,9 @@ export type CpioEntry =
 const MAGIC = '070701';
 const HEADER = 110;
 const TRAILER = 'TRAILER!!!';
+/** An image has about forty. */
+const MAX_MEMBERS = 1 << 16;
+const MAX_NAME = 4096;
 const TYPE_BITS = { file: 0o100000, directory: 0o040000, symlink: 0o120000 } as const;
 
 /**
@@ -33,6 +36,30 @@ export function encodeCpio(entries: readonly CpioEntry[]): Uint8Array {
   return out;
 }
 
+/** Fields of a header, in order, each eight hexadecimal digits. */
+const FIELDS = [
+  'ino',
+  'mode',
+  'uid',
+  'gid',
+  'nlink',
+  'mtime',
+  'filesize',
+  'devmajor',
+  'devminor',
+  'rdevmajor',
+  'rdevminor',
+  'namesize',
+  'check',
+] as const;
+
+/** A member as it stands in an archive, with every field of its header. */
+export interface CpioMember {
+  readonly path: string;
+  readonly fields: Readonly<Record<(typeof FIELDS)[number], number>>;
+  readonly data: Uint8Array;
+}
+
 /**
  * Reads one archive back, as strictly as it is written.
  * @throws ImageError `archive-invalid`, `hostile-path`
@@ -41,22 +68,51 @@ export function decodeCpio(bytes: Uint8Array): CpioEntry[] {
   const entries: CpioEntry[] = [];
   const seen = new Set<string>();
   for (let at = 0; ; ) {
-    const text = latin1(bytes.subarray(at, at + HEADER));
-    if (!new RegExp(`^${MAGIC}[0-9a-f]{${HEADER - 6}}$`, 'i').test(text)) throw invalid(`no header at ${at}`);
-    const field = (index: number): number => Number.parseInt(text.slice(6 + index * 8, 14 + index * 8), 16);
-    const [mode, size, nameSize] = [field(1), field(6), field(11)];
-    const nameAt = at + HEADER;
-    const dataAt = at + round4(HEADER + nameSize);
-    if (nameSize < 2 || dataAt + size > bytes.length) throw invalid(`entry at ${at} is truncated`);
-    const path = latin1(bytes.subarray(nameAt, nameAt + nameSize - 1));
-    if (path === TRAILER) {
-      if (bytes.subarray(dataAt).some((byte) => byte !== 0)) throw invalid('bytes after the trailer');
+    const { member, next } = readMember(bytes, at);
+    if (member.path === TRAILER) {
+      if (bytes.subarray(at + HEADER + TRAILER.length).some((byte) => byte !== 0))
+        throw invalid('bytes after the trailer');
       return entries;
     }
-    refuseHostile(path, seen);
-    entries.push(entryOf(path, mode, bytes.subarray(dataAt, dataAt + size)));
-    at = dataAt + round4(size);
+    refuseHostile(member.path, seen);
+    entries.push(entryOf(member.path, member.fields.mode, member.data));
+    at = next;
   }
+}
+
+/**
+ * Members of archives one after the other, as the kernel takes them, trailers among them: for comparing, not for trusting.
+ * @throws ImageError `archive-invalid`
+ */
+export function readMembers(bytes: Uint8Array): CpioMember[] {
+  const members: CpioMember[] = [];
+  for (let at = 0; at < bytes.length; ) {
+    if (bytes[at] === 0) {
+      at++; // padding between archives
+      continue;
+    }
+    const { member, next } = readMember(bytes, at);
+    members.push(member);
+    if (members.length > MAX_MEMBERS) throw invalid(`more than ${MAX_MEMBERS} members`);
+    at = next;
+  }
+  return members;
+}
+
+function readMember(bytes: Uint8Array, at: number): { member: CpioMember; next: number } {
+  const text = latin1(bytes.subarray(at, at + HEADER));
+  if (!new RegExp(`^${MAGIC}[0-9a-f]{${HEADER - 6}}$`, 'i').test(text)) throw invalid(`no header at ${at}`);
+  const fields = Object.fromEntries(
+    FIELDS.map((name, index) => [name, Number.parseInt(text.slice(6 + index * 8, 14 + index * 8), 16)]),
+  ) as CpioMember['fields'];
+  const nameAt = at + HEADER;
+  const dataAt = at + round4(HEADER + fields.namesize);
+  // A name length near 2^32 would wrap around in `round4` and lead backwards.
+  if (fields.namesize < 2 || fields.namesize > MAX_NAME || dataAt + fields.filesize > bytes.length)
+    throw invalid(`entry at ${at} is truncated`);
+  const path = latin1(bytes.subarray(nameAt, nameAt + fields.namesize - 1));
+  const data = bytes.subarray(dataAt, dataAt + fields.filesize);
+  return { member: { path, fields, data }, next: dataAt + round4(fields.filesize) };
 }
 
 function entryOf(path: string, bits: number, data: Uint8Array): CpioEntry {
