@@ -246,8 +246,8 @@ class RunningCall {
     const result = refusal === null ? 'allow' : REFUSALS[refusal.code][1];
     const { hash, durable } = this.#record({
       decision: result,
-      reason: refusal?.code ?? 'ok',
-      claim: this.#claims.get('access-logged') ?? null,
+      reason: refusal === null ? 'ok' : [refusal.code, refusal.pointer ?? []].flat().join(' '),
+      claim: (refusal && this.#claimOf(refusal.code)) ?? this.#claims.get('access-logged') ?? null,
       figures: { ...this.#figures, ...this.#egress?.figures },
     });
     const body: ReceiptBody = {

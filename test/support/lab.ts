@@ -117,6 +117,10 @@ export interface LabOptions {
   /** The runtime's part, where it is not whole. */
   readonly Calls?: typeof WholeCalls;
   readonly Governor?: typeof ResourceGovernor;
+  /** What the names of subprocessors lead to: by default this machine. */
+  readonly resolve?: Resolve;
+  readonly Broker?: typeof EgressBroker;
+  readonly Pool?: typeof WorkerPool;
 }
 
 /** Opens one. */
@@ -131,6 +135,9 @@ export async function openLab({
   readings = () => ({ pressure: { memory: 0, cpu: 0 }, warmest: null }),
   Calls = WholeCalls,
   Governor = ResourceGovernor,
+  resolve = async () => ['127.0.0.1'],
+  Broker = EgressBroker,
+  Pool = WorkerPool,
 }: LabOptions): Promise<Lab> {
   const compiled = labPolicy(policy);
   const admission = admit(canonicalPolicy(compiled), descriptorBytes, policyDigest(compiled));
@@ -146,7 +153,7 @@ export async function openLab({
   const methods = admission.exposed.map(({ id }) => id);
   const { resources } = compiled.governance;
   const governor = resources === 'none' ? undefined : new Governor(resources, methods, capacity, readings);
-  const pool = await WorkerPool.start(
+  const pool = await Pool.start(
     { factory, size, stall, onLost: (reason) => void lost.push(reason) },
     { code, methods, metered: governor !== undefined },
   );
