@@ -9,6 +9,7 @@ import { flowAttacks } from './flow.ts';
 import { languageAttacks } from './language.ts';
 import { processAttacks } from './process.ts';
 import { protocolAttacks } from './protocol.ts';
+import { resourceAttacks } from './resources.ts';
 
 /** Attacks that may be tried at the same time: these do not measure it. */
 const AT_ONCE = 3;
@@ -29,7 +30,7 @@ async function tryInTurn(attacks: Iterator<Attack>): Promise<void> {
 
 const untimed = chosen([...languageAttacks, ...flowAttacks, ...protocolAttacks, ...processAttacks]).values();
 await Promise.all(Array.from({ length: AT_ONCE }, () => tryInTurn(untimed)));
-await tryInTurn(chosen(budgetAttacks).values());
+await tryInTurn(chosen([...budgetAttacks, ...resourceAttacks]).values());
 
 const stopped = results.filter(({ outcome }) => outcome === 'stopped').length;
 console.log(`${stopped} of ${results.length} attacks stopped at the named layer, each with its control`);

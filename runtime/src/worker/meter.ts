@@ -10,8 +10,8 @@ const NOBODY = -1;
 const MOST_OWED = 10_000;
 
 /**
- * Code of a call runs only after a message for it, until the next message is heard: all time in between is that call's. The
- * bundle's evaluation ahead of time is charged to the call that gets the instance.
+ * Code of a call runs only after a message for it, until the next message is heard: all that the process works in between is
+ * that call's, what it says included. The bundle's evaluation ahead of time is charged to the call that gets the instance.
  */
 export class Meter {
   readonly #collect: () => void;
@@ -31,15 +31,13 @@ export class Meter {
     setFlagsFromString('--no-expose-gc');
   }
 
-  /** Charges the call that was heard last with what passed since; from now on nobody. */
+  /** Charges the call that was heard last with what was worked since. */
   charge(): void {
-    const now = total();
-    if (this.#call !== NOBODY) this.#add(this.#call, now - this.#last);
-    this.#last = now;
-    this.#call = NOBODY;
+    const worked = this.#sinceLast();
+    if (this.#call !== NOBODY) this.#add(this.#call, worked);
   }
 
-  /** What passes since the last charge is this call's. */
+  /** All since the last charge is this call's. */
   heard(call: number): void {
     this.#call = call;
     if (call <= this.#newest) return;
@@ -59,7 +57,7 @@ export class Meter {
 
   /** Notes what an instance cost that was made since the last charge. */
   prepared(): void {
-    this.#ahead.push(total() - this.#last);
+    this.#ahead.push(this.#sinceLast());
   }
 
   /** What the kernel and the heap say, and what was charged since the last time. @param collected after garbage was let go */
@@ -70,6 +68,13 @@ export class Meter {
     this.#spent.clear();
     this.#owed = 0;
     return { kind: 'used', total: total(), heap: inside + outside, collected, calls };
+  }
+
+  #sinceLast(): number {
+    const now = total();
+    const worked = now - this.#last;
+    this.#last = now;
+    return worked;
   }
 
   #add(call: number, microseconds: number): void {

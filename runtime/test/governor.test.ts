@@ -1,0 +1,242 @@
+/** The governor of resources: what the kernel says is parsed as hostile, and sums never exceed what there is. */
+
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, describe, test } from 'node:test';
+import type { Resources } from '@enclaim/policy-schema/admission';
+import fc from 'fast-check';
+import { RefusalError } from '../src/errors.ts';
+import {
+  groupProcessorTime,
+  KERNEL,
+  processProcessorTime,
+  type Readings,
+  readMachine,
+} from '../src/governor/readings.ts';
+import { type Reservation, ResourceGovernor } from '../src/governor/resources.ts';
+import { Account } from '../src/worker/account.ts';
+
+const MIB = 1024 * 1024;
+const LIMITS: Resources = {
+  memory: '64MiB',
+  cpu: '500ms',
+  wall: '5s',
+  inFlight: 8,
+  pressure: { memory: 20, cpu: 60 },
+  thermal: 80,
+  methods: { 'a.B/Small': { memory: '1MiB', cpu: '10ms', wall: '1s' } },
+};
+const CAPACITY = { memory: 128 * MIB, processors: 1 };
+const CALM: Readings = { pressure: { memory: 0, cpu: 0 }, warmest: null };
+const METHODS = ['a.B/Small', 'a.B/Large'] as const;
+
+const governor = (limits: Partial<Resources> = {}, read = () => CALM, clock?: () => number): ResourceGovernor =>
+  new ResourceGovernor({ ...LIMITS, ...limits }, METHODS, CAPACITY, read, clock);
+const refusal =
+  (code: string, pointer: string) =>
+  (error: unknown): boolean =>
+    error instanceof RefusalError && error.code === code && error.pointer === pointer;
+
+describe('declarations', () => {
+  test('are given back, and the sum says what would be exceeded', () => {
+    const it = governor();
+    const held = [it.admit('a.B/Large'), it.admit('a.B/Large')];
+    assert.throws(() => it.admit('a.B/Small'), {
+      message: 'memory: 131072 KiB in flight + 1024 KiB declared > 131072 KiB',
+      pointer: '/governance/resources/memory',
+    });
+    held[0]?.[Symbol.dispose]();
+    assert.equal(it.admit('a.B/Small').budget.wall, 1000);
+  });
+
+  test('that no worker could meet are refused before anything is served', () => {
+    assert.throws(() => governor({ memory: '129MiB' }), refusal('claim', '/governance/resources/memory'));
+    assert.throws(() => governor({ cpu: '6s' }), refusal('claim', '/governance/resources/cpu'));
+    const methods = { 'a.B/Small': { memory: '1GiB', cpu: '10ms', wall: '1s' } };
+    assert.throws(() => governor({ methods }), refusal('claim', '/governance/resources/methods/a.B~1Small/memory'));
+  });
+
+  test('whatever comes and goes, never exceed what there is, and leave nothing behind', () => {
+    fc.assert(
+      fc.property(fc.array(fc.tuple(fc.boolean(), fc.nat(1), fc.nat(20)), { maxLength: 200 }), (steps) => {
+        const it = governor();
+        let held: { reservation: Reservation; large: boolean }[] = [];
+        for (const [comes, kind, which] of steps) {
+          if (!comes) {
+            const gone = held[which % (held.length || 1)];
+            gone?.reservation[Symbol.dispose]();
+            gone?.reservation[Symbol.dispose]();
+            held = held.filter((each) => each !== gone);
+            continue;
+          }
+          const large = kind === 1;
+          const loads = [...held, { large }].map((each) => (each.large ? [64, 100] : [1, 10]));
+          const [memory = 0, share = 0] = loads.reduce(([a = 0, b = 0], [m = 0, s = 0]) => [a + m, b + s], [0, 0]);
+          const fits = held.length < 8 && memory <= 128 && share <= 1000;
+          try {
+            held.push({ reservation: it.admit(large ? 'a.B/Large' : 'a.B/Small'), large });
+            assert(fits);
+          } catch (error) {
+            if (!(error instanceof RefusalError)) throw error;
+            assert(!fits, error.message);
+          }
+        }
+        for (const { reservation } of held) reservation[Symbol.dispose]();
+        for (let i = 0; i < 2; i++) it.admit('a.B/Large');
+      }),
+    );
+  });
+});
+
+describe('a machine', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'enclaim-kernel-'));
+  after(() => rmSync(folder, { recursive: true }));
+  const from = { pressure: join(folder, 'pressure'), thermal: join(folder, 'thermal') };
+  const zone = join(from.thermal, 'thermal_zone0');
+  mkdirSync(from.pressure);
+  mkdirSync(zone, { recursive: true });
+  const psi = (avg10: string): string => `some avg10=${avg10} avg60=0.00 avg300=0.00 total=1\nfull avg10=9.00\n`;
+  const show = (cpu: string, memory: string, temperature: string): void => {
+    writeFileSync(join(from.pressure, 'cpu'), cpu);
+    writeFileSync(join(from.pressure, 'memory'), memory);
+    writeFileSync(join(zone, 'temp'), temperature);
+  };
+
+  test('shows pressure and its warmest sensor; this one does too', () => {
+    show(psi('12.50'), psi('0.00'), '61500\n');
+    assert.deepEqual(readMachine(from), { pressure: { cpu: 12.5, memory: 0 }, warmest: 61.5 });
+    assert.equal(readMachine({ ...from, thermal: null }).warmest, null);
+    assert.equal(readMachine({ ...from, thermal: join(folder, 'none') }).warmest, null);
+    assert(readMachine({ ...KERNEL, thermal: null }).pressure.cpu >= 0);
+  });
+
+  test('that shows anything else is not calm', () => {
+    for (const [cpu, temperature] of [
+      ['', '1\n'],
+      ['some avg10=NaN avg60=0.00 avg300=0.00 total=1\n', '1\n'],
+      [`some avg10=1.00${'0'.repeat(10_000)}`, '1\n'],
+      [psi('-1.00'), '1\n'],
+      [psi('1.00'), ''],
+      [psi('1.00'), '1e9\n'],
+      [psi('1.00'), '12345678\n'],
+    ] as const) {
+      show(cpu, psi('0.00'), temperature);
+      assert.throws(() => readMachine(from), SyntaxError, cpu.slice(0, 60));
+    }
+    show(psi('0.00'), psi('0.00'), '1\n');
+    for (let at = 1; at < 80; at++) mkdirSync(join(from.thermal, `thermal_zone${at}`));
+    assert.throws(() => readMachine(from), RangeError);
+  });
+
+  test('without pressure serves no policy that limits resources', () => {
+    const blind = (): Readings => readMachine({ pressure: join(folder, 'none'), thermal: null });
+    assert.throws(() => governor({}, blind), refusal('claim', '/governance/resources/pressure'));
+  });
+
+  test('is asked again after a second, refuses over its limits, and for good where a sensor goes', () => {
+    let [now, reading] = [0, CALM];
+    const it = governor(
+      {},
+      () => reading,
+      () => now,
+    );
+    const admits = (later: number, next: Readings): boolean => {
+      now += later;
+      reading = next;
+      try {
+        it.admit('a.B/Small')[Symbol.dispose]();
+        return true;
+      } catch {
+        return false;
+      }
+    };
+    const strained = { ...CALM, pressure: { memory: 0, cpu: 60.01 } };
+    assert.equal(admits(500, strained), true, 'a reading holds for a second');
+    assert.equal(admits(1000, strained), false);
+    assert.equal(admits(1001, { ...CALM, pressure: { memory: 20, cpu: 60 } }), true, 'at the limit is within it');
+    assert.equal(it.thermalObserved, false);
+    const hot = governor(
+      {},
+      () => reading,
+      () => now,
+    );
+    assert.equal(hot.thermalObserved, false);
+    reading = { ...CALM, warmest: 80 };
+    const warm = governor(
+      {},
+      () => reading,
+      () => now,
+    );
+    assert.equal(warm.thermalObserved, true);
+    warm.admit('a.B/Small');
+    now += 2000;
+    reading = CALM;
+    assert.throws(() => warm.admit('a.B/Small'), refusal('budget', '/governance/resources/thermal'));
+  });
+
+  test('counts the processor time of processes and groups', () => {
+    const before = processProcessorTime(process.pid);
+    for (const until = performance.now() + 300; performance.now() < until; );
+    const counted = processProcessorTime(process.pid) - before;
+    assert(counted > 20_000 && counted < 2_000_000, `${counted} µs`);
+    assert.throws(() => processProcessorTime(2 ** 22 + 1));
+    writeFileSync(join(folder, 'cpu.stat'), 'usage_usec 4711\nuser_usec 1\n');
+    assert.equal(groupProcessorTime(folder), 4711);
+    writeFileSync(join(folder, 'cpu.stat'), 'user_usec 1\nusage_usec 4711\n');
+    assert.throws(() => groupProcessorTime(folder), SyntaxError);
+  });
+});
+
+describe('the account of a worker', () => {
+  const budget = { memory: MIB, processor: 100_000, wall: 1000, pointer: '/p' };
+  const report = { kind: 'used', total: 0, heap: 10 * MIB, collected: false, calls: [] } as const;
+  const opened = (kernel = () => 0): { account: Account; stopped: string[] } => {
+    const [account, stopped]: [Account, string[]] = [new Account(kernel), []];
+    account.take(report);
+    for (const id of [1, 2]) account.open(id, budget, ({ pointer }) => void stopped.push(`${id} ${pointer}`));
+    return { account, stopped };
+  };
+
+  test('stops the call that is over, and charges nobody else for it', () => {
+    const { account, stopped } = opened();
+    account.take({ ...report, total: 90_000, calls: [[1, 90_000]] });
+    account.take({
+      ...report,
+      total: 190_001,
+      calls: [
+        [2, 90_000],
+        [1, 10_001],
+        [77, 1],
+      ],
+    });
+    assert.deepEqual(stopped, ['1 /p/cpu']);
+  });
+
+  test('asks once for garbage to go before it judges memory, and judges one call by itself', () => {
+    const { account, stopped } = opened();
+    const large = { ...report, heap: 21 * MIB };
+    assert.deepEqual([account.take(large), account.take(large)], ['collect', 'fine']);
+    assert.equal(account.take({ ...large, collected: true }), 'exceeded');
+    account.close(1);
+    assert.equal(account.take({ ...large, collected: true }), 'fine');
+    assert.deepEqual(stopped, ['2 /p/memory']);
+  });
+
+  test('believes the kernel where a worker says that it did nothing, and no report that takes something back', () => {
+    let worked = 0;
+    const { account, stopped } = opened(() => worked);
+    worked = 199_000;
+    assert.equal(account.exceeded(), false);
+    worked = 201_000;
+    assert.equal(account.exceeded(), true);
+    account.take({ ...report, total: 150_000 });
+    assert.equal(account.exceeded(), false);
+    account.close(1);
+    worked = 500_000;
+    assert.equal(account.exceeded(), true);
+    assert.deepEqual(stopped, ['2 /p/cpu']);
+    assert.throws(() => account.take({ ...report, total: 149_999 }), RangeError);
+  });
+});

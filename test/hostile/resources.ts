@@ -1,0 +1,241 @@
+/** Attacks on budgets: requests that look small and sum large, that wait, burn or hoard more than they declare. */
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { JsonValue } from '@bufbuild/protobuf';
+import type { Readings } from '../../runtime/src/governor/readings.ts';
+import { type Lab, type LabMethod, type LabOptions, openLab } from '../support/lab.ts';
+import type { Attack } from './attack.ts';
+import { type Edit, weakened } from './weakened.ts';
+
+type Weakness = Pick<LabOptions, 'Calls' | 'Governor' | 'Pool'>;
+
+/** The runtime without one layer, by the source that has it. */
+const without = {
+  governor: async (edit: Edit): Promise<Weakness> => ({
+    Governor: (await import(weakened('runtime/src/governor/resources.ts', edit))).ResourceGovernor,
+  }),
+  calls: async (edit: Edit): Promise<Weakness> => ({
+    Calls: (await import(weakened('runtime/src/calls.ts', edit))).Calls,
+  }),
+  account: (edit: Edit): Promise<Weakness> => {
+    const account = weakened('runtime/src/worker/account.ts', edit);
+    return poolOf(weakened('runtime/src/worker/worker.ts', ["'./account.ts'", `'${account}'`]));
+  },
+  worker: (edit: Edit): Promise<Weakness> => poolOf(weakened('runtime/src/worker/worker.ts', edit)),
+};
+
+async function poolOf(worker: string): Promise<Weakness> {
+  return { Pool: (await import(weakened('runtime/src/worker/pool.ts', ["'./worker.ts'", `'${worker}'`]))).WorkerPool };
+}
+
+const BUDGET = { memory: '16MiB', cpu: '200ms', wall: '1500ms' };
+const limits = (more: object = {}): object => ({
+  resources: { ...BUDGET, inFlight: 64, pressure: { memory: 50, cpu: 90 }, ...more },
+});
+const CALM: Readings = { pressure: { memory: 0, cpu: 0 }, warmest: 40 };
+
+/** Handlers that wait for as long as they may, or use what they may not. */
+const WAIT = 'await new Promise(() => {})';
+const HOARD =
+  'const kept = []; for await (const { key } of request) kept.push(new Array(1e6).fill(key)); return { count: kept.length }';
+/** Spins for a part of a second each turn, and lets the loop turn in between. */
+const SIP = 'const sum = () => { let n = 0; for (let i = 0; i < 3e6; i++) n += i % 7; return n; };';
+
+interface ResourceAttack {
+  readonly layer: string;
+  readonly off: () => Promise<Weakness>;
+  readonly options?: () => Partial<LabOptions>;
+  readonly limits?: object;
+  readonly handlers: LabOptions['handlers'];
+  /** Whether it got more than it may have. */
+  readonly succeeds: (lab: Lab) => Promise<boolean>;
+}
+
+/** How many of so many requests at once are let in: those that are not refused before any handler could have run. */
+async function admitted(lab: Lab, count: number): Promise<number> {
+  const abort = new AbortController();
+  let refused = 0;
+  const calls = Array.from({ length: count }, () =>
+    lab.call('Watch', {}, abort.signal).then(({ message }) => void (/ > |strained|over/.test(message) && refused++)),
+  );
+  await sleep(200);
+  const entered = count - refused;
+  abort.abort();
+  await Promise.all(calls);
+  return entered;
+}
+
+async function answered(lab: Lab, method: LabMethod, request: JsonValue | JsonValue[]): Promise<boolean> {
+  return (await lab.call(method, request)).status === 0;
+}
+
+async function lasts(lab: Lab, method: LabMethod, request: JsonValue, milliseconds: number): Promise<boolean> {
+  const abort = new AbortController();
+  const over = await Promise.race([lab.call(method, request, abort.signal), sleep(milliseconds, 'lasts')]);
+  abort.abort();
+  return over === 'lasts';
+}
+
+const ATTACKS: Readonly<Record<string, ResourceAttack>> = {
+  'many small requests for the memory that one large one may not have': {
+    layer: 'sum of declared memory',
+    off: () => without.governor(['if (this.#memory + budget.memory > memory)', 'if (false)']),
+    options: () => ({ capacity: { memory: 64 * 1024 * 1024, processors: 100 } }),
+    handlers: { Watch: WAIT },
+    succeeds: async (lab) => (await admitted(lab, 6)) > 4,
+  },
+  'many small requests for the processor that one large one may not have': {
+    layer: 'sum of declared processor',
+    off: () => without.governor(['if (this.#share + budget.share > share)', 'if (false)']),
+    options: () => ({ capacity: { memory: 2 ** 40, processors: 1 } }),
+    handlers: { Watch: WAIT },
+    succeeds: async (lab) => (await admitted(lab, 12)) > 7, // 7 × 134 ‰
+  },
+  'more requests than may be in flight': {
+    layer: 'requests in flight',
+    off: () => without.governor(['if (this.#inFlight >= inFlight)', 'if (false)']),
+    options: () => ({ capacity: { memory: 2 ** 40, processors: 1000 } }),
+    limits: { inFlight: 5 },
+    handlers: { Watch: WAIT },
+    succeeds: async (lab) => (await admitted(lab, 9)) > 5,
+  },
+  'a declaration given back twice': {
+    layer: 'one return of each',
+    off: () => without.governor(['if (held) this.#add(-1, budget);', 'this.#add(-1, budget); this.#add(-1, budget);']),
+    options: () => ({ capacity: { memory: 2 ** 40, processors: 1000 } }),
+    limits: { inFlight: 5 },
+    handlers: { Watch: WAIT, Sum: 'return {}' },
+    succeeds: async (lab) => {
+      for (let i = 0; i < 5; i++) await lab.call('Sum', {});
+      return (await admitted(lab, 9)) > 5;
+    },
+  },
+  'a request to a strained machine': {
+    layer: 'pressure',
+    off: () => without.governor(['this.#refuseStrained();', '']),
+    options: () => ({ readings: () => ({ ...CALM, pressure: { memory: 51, cpu: 0 } }) }),
+    handlers: { Sum: 'return {}' },
+    succeeds: (lab) => answered(lab, 'Sum', {}),
+  },
+  'a request to a hot machine': {
+    layer: 'temperature',
+    off: () => without.governor(['warmest > limits.thermal', 'false']),
+    options: () => ({ readings: () => ({ ...CALM, warmest: 91 }) }),
+    limits: { thermal: 90 },
+    handlers: { Sum: 'return {}' },
+    succeeds: (lab) => answered(lab, 'Sum', {}),
+  },
+  'a machine that stops showing its pressure': {
+    layer: 'absent is not calm',
+    off: () =>
+      without.governor([
+        "throw new RefusalError('budget', 'the kernel no longer shows how strained it is', { pointer: POINTER, cause });",
+        '',
+      ]),
+    options: () => ({ readings: vanishing() }),
+    handlers: { Sum: 'return {}' },
+    succeeds: async (lab) => {
+      await sleep(1100);
+      return answered(lab, 'Sum', {});
+    },
+  },
+  'a stream that sends nothing, to keep its place': {
+    layer: 'wall time',
+    off: () =>
+      without.calls(['const timer = setTimeout(abort, wall);', 'const timer = setTimeout(() => abort, wall);']),
+    handlers: { Watch: WAIT },
+    succeeds: (lab) => lasts(lab, 'Watch', {}, 3500),
+  },
+  'a loop that never ends, and never lets the loop turn': {
+    layer: "the kernel's count",
+    off: () => without.worker(['if (this.#account?.exceeded())', 'if (false)']),
+    options: () => ({ stall: 60_000 }),
+    limits: { wall: '20s' },
+    handlers: { Put: 'for (;;);' },
+    succeeds: (lab) => lasts(lab, 'Put', {}, 5000),
+  },
+  'work in small sips, with a question in between': {
+    layer: 'charge by call',
+    off: () => without.account(['if (call.used > call.budget.processor)', 'if (false)']),
+    options: () => ({ stall: 60_000 }),
+    limits: { wall: '20s' },
+    handlers: {
+      Sum: `${SIP} for (let i = 0; i < 150; i++) { sum(); await ctx.store.open.get('k'); } return { count: 1 }`,
+    },
+    succeeds: (lab) => answered(lab, 'Sum', {}),
+  },
+  'work on the account of those who wait': {
+    layer: 'charge by call',
+    off: () => without.account(['if (call.used > call.budget.processor)', 'if (false)']),
+    options: () => ({ stall: 60_000, capacity: { memory: 2 ** 40, processors: 100 } }),
+    limits: { wall: '20s' },
+    handlers: {
+      Sum: `${SIP} for (let i = 0; i < 150; i++) { sum(); await ctx.store.open.get('k'); } return { count: 1 }`,
+      Watch: WAIT,
+    },
+    succeeds: async (lab) => {
+      const abort = new AbortController();
+      const waiting = Array.from({ length: 20 }, () => lab.call('Watch', {}, abort.signal));
+      const done = await answered(lab, 'Sum', {});
+      abort.abort();
+      await Promise.all(waiting);
+      return done;
+    },
+  },
+  'work done ahead, while the bundle is evaluated for nobody yet': {
+    layer: 'charge by call',
+    off: () => without.account(['if (call.used > call.budget.processor)', 'if (false)']),
+    limits: { wall: '20s' },
+    handlers: `${SIP} for (let i = 0; i < 200; i++) if (sum() === 0) throw 0;
+      exports.handlers = new Proxy({}, { get: () => async () => ({}) });`,
+    succeeds: (lab) => answered(lab, 'Sum', {}),
+  },
+  'memory hoarded from message to message': {
+    layer: 'sum of heap',
+    off: () => without.account(["return 'collect';", "return 'fine';"]),
+    limits: { wall: '20s', cpu: '10s' },
+    handlers: { Collect: HOARD },
+    succeeds: (lab) =>
+      answered(
+        lab,
+        'Collect',
+        Array.from({ length: 10 }, (_, at) => ({ key: `k${at}` })),
+      ),
+  },
+};
+
+/** A kernel that shows its pressure once. */
+function vanishing(): () => Readings {
+  let shown = false;
+  return () => {
+    if (shown) throw new Error('no such file');
+    shown = true;
+    return CALM;
+  };
+}
+
+async function tried(
+  { options, limits: more, handlers, succeeds }: ResourceAttack,
+  weakness: Weakness,
+): Promise<boolean> {
+  const governance = limits(more);
+  const readings = (): Readings => CALM;
+  const lab = await openLab({ policy: { governance }, readings, ...options?.(), handlers, ...weakness });
+  try {
+    return await succeeds(lab);
+  } finally {
+    lab.close();
+  }
+}
+
+/** Every attack on budgets. */
+export const resourceAttacks: readonly Attack[] = Object.entries(ATTACKS).map(([name, attack]): Attack => {
+  const { layer, off } = attack;
+  return {
+    group: 'resources',
+    name,
+    layer,
+    attempt: () => tried(attack, {}),
+    control: async () => tried(attack, await off()),
+  };
+});
