@@ -45,7 +45,7 @@ export async function writeDisk(disk: DiskImage, target: DiskTarget, path: strin
     await file.sync();
     await rename(partial, path);
   } catch (cause) {
-    await rm(partial, { force: true });
+    await rm(partial, { force: true }).catch(() => {}); // where its folder is none, there is nothing to remove
     throw new ImageError('output-failed', `cannot write ${path}`, { cause });
   }
 }
