@@ -99,6 +99,7 @@ export const COMMAND_LINE_WORDS: readonly { readonly word: string; readonly reas
   { word: 'console=ttyS0', reason: 'the guest says on the serial line why it does not serve' },
   { word: 'quiet', reason: 'the kernel itself writes nothing there but emergencies' },
   { word: 'panic=-1', reason: 'a panic resets at once: no machine lingers in an unmeasured state' },
+  { word: 'oops=panic', reason: 'a kernel that went wrong once does not go on' },
   {
     word: 'lockdown=confidentiality',
     reason: 'even root can read neither kernel memory nor keys, nor kexec, nor load unsigned code',
@@ -107,8 +108,19 @@ export const COMMAND_LINE_WORDS: readonly { readonly word: string; readonly reas
   { word: 'init_on_alloc=1', reason: 'memory is zeroed before use' },
   { word: 'init_on_free=1', reason: 'and after use: no personal data outlives its page' },
   { word: 'slab_nomerge', reason: 'kernel objects of different kinds do not share pages' },
+  { word: 'page_alloc.shuffle=1', reason: 'free pages come in an order that nobody outside knows' },
+  { word: 'randomize_kstack_offset=on', reason: 'the kernel stack lies elsewhere at each system call' },
   { word: 'vsyscall=none', reason: 'no code at a fixed address' },
+  { word: 'ia32_emulation=off', reason: 'no second set of system calls, of 32 bits, that filters would have to know' },
+  {
+    word: 'proc_mem.force_override=never',
+    reason: "nobody writes through /proc/PID/mem where a process's own pages may not be written",
+  },
   { word: 'debugfs=off', reason: 'no debugging interface' },
+  {
+    word: 'random.trust_bootloader=off',
+    reason: "the firmware's seed is stirred in and counts for nothing: it may be the host's",
+  },
 ];
 
 /** The embedded command line: what holds where a launch passes none. */

@@ -1,6 +1,7 @@
 /** Limits that the supervisor takes on for good, and that every child inherits. */
+
+import { applySettings } from './hardening.ts';
 import { check, libc } from './libc.ts';
-import { applySettings } from './settings.ts';
 
 const RLIMIT_CORE = 4;
 const RLIMIT_NOFILE = 7;

@@ -1,8 +1,8 @@
 /** Kernel modules. */
 import { closeSync, openSync } from 'node:fs';
 import { LinuxError } from './error.ts';
+import { freezeModules } from './hardening.ts';
 import { check, libc } from './libc.ts';
-import { freezeModules } from './settings.ts';
 
 const SYS_FINIT_MODULE = 313n;
 const COMPRESSED_FILE = 4n;
