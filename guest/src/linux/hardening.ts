@@ -210,7 +210,7 @@ function lineOf(text: string | null, key: string): string | null {
 }
 
 function normal(text: string): string {
-  return text.trim().replace(/\s+/g, ' ');
+  return text.replace(/[ \t\n]+/g, ' ').replace(/^ | $/g, '');
 }
 
 function misfit(what: string, detail: string): LinuxError {

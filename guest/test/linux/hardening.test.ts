@@ -10,7 +10,9 @@ const WORDS = COMMAND_LINE.map(([word]) => word).join(' ');
 
 /** Files of a kernel on which every row holds, written with the kernel's own blanks. */
 function world(): Map<string, string | null> {
-  const files = new Map<string, string | null>([['/proc/cmdline', `${WORDS} enclaim.policy=sha384:00 enclaim.ip=dhcp\n`]]);
+  const files = new Map<string, string | null>([
+    ['/proc/cmdline', `${WORDS} enclaim.policy=sha384:00 enclaim.ip=dhcp\n`],
+  ]);
   for (const [what, value] of SETTINGS) {
     for (const path of what.includes('*') ? INTERFACES.map((name) => what.replace('*', name)) : [what])
       files.set(`/proc/sys/${path}`, `${value.replaceAll(' ', '\t')}\n`);
@@ -37,7 +39,7 @@ test('a kernel on which every row holds is accepted', () => {
 test('any one file that says something else, nothing, or is not there, is refused', () => {
   let tried = 0;
   for (const [path, text] of world()) {
-    for (const other of [null, '', '\n', '2147483647', `${text ?? ''}1`, 'y']) {
+    for (const other of [null, '', '\n', '2147483647', `${(text ?? '').trimEnd()}1`, 'y']) {
       const files = world().set(path, other);
       // As it was: what is not to be there is not there, or a setting that is empty stays so.
       const same = (other ?? '').trim() === (text ?? '').trim() && (other === null) === (text === null);
