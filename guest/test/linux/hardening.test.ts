@@ -11,7 +11,7 @@ const WORDS = COMMAND_LINE.map(([word]) => word).join(' ');
 /** Files of a kernel on which every row holds, written with the kernel's own blanks. */
 function world(): Map<string, string | null> {
   const files = new Map<string, string | null>([
-    ['/proc/cmdline', `${WORDS} enclaim.policy=sha384:00 enclaim.ip=dhcp\n`],
+    ['/proc/cmdline', `enclaim.policy=sha384:00 enclaim.ip=dhcp ${WORDS}\n`],
   ]);
   for (const [what, value] of SETTINGS) {
     for (const path of what.includes('*') ? INTERFACES.map((name) => what.replace('*', name)) : [what])
