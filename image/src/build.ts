@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { readUki } from '@enclaim/attestation/measure';
 import { compileEntries } from './compile.ts';
+import { componentsOf } from './components.ts';
 import { COMMAND_LINE, KERNEL_FILE, KERNEL_PACKAGE, KERNEL_RELEASE, STUB_FILE, STUB_PACKAGE } from './contents.ts';
 import { ENTRIES, type Entry } from './entries.ts';
 import { ImageError } from './errors.ts';
@@ -60,7 +61,7 @@ export async function buildImage(options: BuildOptions = {}): Promise<Image> {
   const cache = options.reuse === false ? null : (options.cache ?? defaultCache());
   const initrd = await packInitrd(entriesOf(system), entriesOf(programs), cache);
   phase('assemble');
-  return assemble(inputs, lock, initrd, [...system, ...programs], origins);
+  return assemble(root, inputs, lock, initrd, [...system, ...programs], origins);
 }
 
 /** Reads and parses a lock file. @throws ImageError `lock-invalid` */
@@ -77,6 +78,7 @@ export function artefactOf(file: string, bytes: Uint8Array): Artefact {
 }
 
 async function assemble(
+  root: string,
   inputs: Inputs,
   lock: Lock,
   initrd: Uint8Array,
@@ -104,6 +106,11 @@ async function assemble(
     tdx: await tdxParts(tpm, { kernel, initrd }, firmware('tdx')),
   };
   const origin = { from: `${STUB_PACKAGE}: ${STUB_FILE}`, reason: 'measures the sections and starts the kernel' };
+  const partsOfUki = [
+    { name: 'stub', ...digestOf(stub), ...origin },
+    ...sections.map(({ data, name, ...rest }) => ({ name, ...digestOf(data), ...rest })),
+  ];
+  const contents = items.map(contentOf).sort((a, b) => (a.path < b.path ? -1 : 1));
   const manifest: Manifest = {
     enclaim: 'image/1',
     id: tpm.id,
@@ -114,11 +121,9 @@ async function assemble(
     },
     references,
     inputs: lock.inputs,
-    sections: [
-      { name: 'stub', ...digestOf(stub), ...origin },
-      ...sections.map(({ data, name, ...rest }) => ({ name, ...digestOf(data), ...rest })),
-    ],
-    contents: items.map(contentOf).sort((a, b) => (a.path < b.path ? -1 : 1)),
+    sections: partsOfUki,
+    contents,
+    components: await componentsOf(root, { locked: lock.inputs, inputs, sections: partsOfUki, contents, origins }),
     origins,
   };
   return { uki, kernel, initrd, manifest };

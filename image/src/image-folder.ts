@@ -1,19 +1,24 @@
-/** An image on disk: UKI, kernel, initrd and manifest in one folder that is there completely or not at all. */
+/** An image on disk: UKI, kernel, initrd and what describes them in one folder that is there completely or not at all. */
 import { randomBytes } from 'node:crypto';
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { Image } from './build.ts';
 import { ImageError } from './errors.ts';
 import { writeWhole } from './fetch.ts';
-import { formatManifest } from './manifest.ts';
+import { DOCUMENTS, SIGNED_PROVENANCE } from './provenance.ts';
 
 const MANIFEST = 'manifest.json';
 
 /**
  * Writes an image, in place of an older one of the same name. Of two writers at once one fails; both leave one whole image.
+ * @param sign - Makes the envelope of the provenance; without it there is none.
  * @throws ImageError `output-failed`, also where the folder holds anything but an image
  */
-export async function writeImage({ manifest, ...bytes }: Image, folder: string): Promise<void> {
+export async function writeImage(
+  { manifest, ...bytes }: Image,
+  folder: string,
+  sign?: (statement: string) => string,
+): Promise<void> {
   const target = resolve(folder);
   const scratch = `${scratchPrefix(target)}${process.pid}.${randomBytes(4).toString('hex')}.tmp`;
   const old = `${scratch}.old`;
@@ -24,7 +29,9 @@ export async function writeImage({ manifest, ...bytes }: Image, folder: string):
     for (const [name, { file }] of Object.entries(manifest.artefacts)) {
       await writeWhole(join(scratch, file), bytes[name as keyof typeof bytes]);
     }
-    await writeWhole(join(scratch, MANIFEST), formatManifest(manifest));
+    for (const [name, document] of Object.entries(DOCUMENTS)) await writeWhole(join(scratch, name), document(manifest));
+    if (sign !== undefined)
+      await writeWhole(join(scratch, SIGNED_PROVENANCE), sign(DOCUMENTS['provenance.json'](manifest)));
     await rename(target, old).catch(() => {}); // none before
     await rename(scratch, target);
   } catch (cause) {

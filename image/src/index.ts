@@ -1,8 +1,12 @@
 /** Everything outside the VM that makes what runs inside: locked inputs, base image, app bundle, reference values. */
 
 export {
-  compareArtefact,
+  audit,
+  type ClaimedImage,
+  type ClaimedMachine,
+  compareBundles,
   compareCommandLine,
+  compareImages,
   compareManifests,
   compareRegisters,
   type Difference,
@@ -35,6 +39,7 @@ export {
   tdxReference,
 } from './measure.ts';
 export { compileProtos } from './protos.ts';
+export { DOCUMENTS, SIGNED_PROVENANCE } from './provenance.ts';
 export {
   appendReleases,
   createReleaseLog,

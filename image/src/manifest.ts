@@ -2,6 +2,7 @@
 import type { DigestText } from '@enclaim/attestation/digest';
 import type { ImageReference } from '@enclaim/attestation/references';
 import * as z from 'zod';
+import { type Component, componentsSchema } from './components.ts';
 import { parseDocument } from './document.ts';
 import { ImageError } from './errors.ts';
 import { type LockedInput, lockedInputSchema } from './lock.ts';
@@ -55,6 +56,8 @@ export interface Manifest {
   readonly sections: readonly ManifestSection[];
   /** Sorted by path. */
   readonly contents: readonly ManifestContent[];
+  /** The packages that all of it comes from, by package URL. */
+  readonly components: readonly Component[];
   /** What our own programs were made of, and with. */
   readonly origins: Origins;
 }
@@ -94,6 +97,7 @@ const manifestSchema: z.ZodType<Manifest> = z.strictObject({
       }),
     )
     .max(4096),
+  components: componentsSchema,
   origins: originsSchema,
 });
 

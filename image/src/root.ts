@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import type { CompiledEntry } from './compile.ts';
+import { NPM_DESCRIPTION } from './components.ts';
 import { FOLDERS, KERNEL_PACKAGE, MADE_FILES, MODULES, TAKEN_FILES } from './contents.ts';
 import type { CpioEntry } from './cpio.ts';
 import { readDeb } from './deb.ts';
@@ -23,7 +24,7 @@ export type Inputs = ReadonlyMap<string, TarFiles>;
 /** Unpacks every input; of an npm package only what the image takes. @throws ImageError `archive-invalid`, `hostile-path` */
 export async function unpackInputs(lock: Lock, paths: ReadonlyMap<string, string>): Promise<Inputs> {
   const wanted = (input: LockedInput) => (path: string) =>
-    TAKEN_FILES.some((file) => file.input === input.name && file.file === path);
+    path === NPM_DESCRIPTION || TAKEN_FILES.some((file) => file.input === input.name && file.file === path);
   const unpack = async (input: LockedInput): Promise<[string, TarFiles]> => {
     const bytes = await readFile(paths.get(input.name) ?? '');
     return [

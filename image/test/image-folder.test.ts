@@ -26,7 +26,8 @@ test('an image is written whole, replaces an older one and leaves nothing beside
   await writeImage({ ...image, uki: Buffer.from('older') }, folder);
   await writeFile(join(folder, 'stray'), '');
   await writeImage(image, folder);
-  assert.deepEqual((await readdir(folder)).sort(), ['enclaim.efi', 'initrd.zst', 'manifest.json', 'vmlinuz']);
+  const documents = ['manifest.json', 'provenance.json', 'sbom.cdx.json', 'sbom.spdx.json'];
+  assert.deepEqual((await readdir(folder)).sort(), ['enclaim.efi', 'initrd.zst', ...documents, 'vmlinuz']);
   assert.equal(await readFile(join(folder, 'enclaim.efi'), 'utf8'), 'uki');
   assert.deepEqual(parseManifest(await readFile(join(folder, 'manifest.json'), 'utf8')), SAMPLE);
   assert.deepEqual(await readdir(join(scratch, 'one')), ['image']);

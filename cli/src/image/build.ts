@@ -1,7 +1,12 @@
 /** `enclaim image build`: the base image from its lock. */
+import { createPublicKey, sign } from 'node:crypto';
 import { relative } from 'node:path';
+import { utf8 } from '@enclaim/attestation/bytes';
+import { signEnvelope } from '@enclaim/attestation/intoto';
+import { ed25519Key } from '@enclaim/attestation/statement';
 import { type BuildOptions, buildImage, type LockedInput, writeImage } from '@enclaim/image';
 import type { Command } from 'commander';
+import { readEd25519 } from '../input.ts';
 import { IMAGE_FOLDER } from './folder.ts';
 
 export function register(image: Command): void {
@@ -10,15 +15,25 @@ export function register(image: Command): void {
     .description('build the base image from locked inputs; the same bytes everywhere')
     .option('-o, --out <folder>', 'where to write it', IMAGE_FOLDER)
     .option('--mirror <url...>', "Debian mirrors to fetch from (default: this machine's apt sources)")
-    .action(async ({ out, mirror }: { out: string; mirror?: string[] }) => {
+    .option('--key <pem>', 'Ed25519 private key (PKCS #8) that signs the provenance')
+    .action(async ({ out, mirror, key }: { out: string; mirror?: string[]; key?: string }) => {
       const started = performance.now();
+      const seal = key === undefined ? undefined : await signer(key);
       const built = await buildImage(buildOptions(mirror));
-      await writeImage(built, out);
+      await writeImage(built, out, seal);
       const seconds = ((performance.now() - started) / 1000).toFixed(1);
       const { id, artefacts } = built.manifest;
       process.stderr.write(`${relative('.', out)}: ${mebibytes(artefacts.uki.size)}, ${seconds} s\n`);
       console.log(id);
     });
+}
+
+/** Makes the envelope of a statement under the key of a file. */
+async function signer(path: string): Promise<(statement: string) => string> {
+  const key = await readEd25519('--key', path);
+  const name = ed25519Key(createPublicKey(key).export({ format: 'der', type: 'spki' }).subarray(-32));
+  return (statement) =>
+    `${JSON.stringify(signEnvelope(utf8(statement), name, (message) => sign(null, message, key)))}\n`;
 }
 
 /** Build options with one line on stderr for each phase and each download. */
