@@ -3,9 +3,10 @@
  * the vTPM signs root and boot statement over the registers.
  */
 
-import { verifyAzureSnp, verifyAzureTdx } from '../azure/index.ts';
+import { parseHclReport, verifyAzureSnp, verifyAzureTdx } from '../azure/index.ts';
 import { EvidenceError } from '../errors.ts';
 import type { AzureEvidence, Evidence } from '../gen/enclaim/v1/evidence_pb.js';
+import { parsePart } from '../part.ts';
 import type { Anchors } from '../references.ts';
 import type { BootStatement } from '../statement.ts';
 import type { AuthenticatedQuote } from '../tpm/index.ts';
@@ -54,8 +55,15 @@ async function verifyParavisor(
     return { silicon: { kind: 'snp', snp }, ...rest };
   }
   if (silicon.case !== 'tdx') throw new EvidenceError('platform', 'evidence of Azure without a processor');
+  requireBlank(hclReport);
   const { quote: tdQuote, collateral } = quotedTd(silicon.value);
   const evidence = { tdQuote, collateral, ...shared };
   const { hardware: tdx, ...rest } = await verifyAzureTdx(evidence, siliconPins('intel', anchors), { now });
   return { silicon: { kind: 'tdx', tdx }, ...rest };
+}
+
+/** Outside of its machine a TDREPORT is nobody's statement: nothing may stand there that a reader could take for one. */
+function requireBlank(hclReport: Uint8Array): void {
+  const { hardwareReport } = parsePart('format', 'HCL report', hclReport, parseHclReport);
+  if (hardwareReport.some((byte) => byte !== 0)) throw new EvidenceError('format', 'the TDREPORT is not blanked');
 }

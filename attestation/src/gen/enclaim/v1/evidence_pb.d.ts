@@ -344,7 +344,8 @@ export declare const SnpCollateralSchema: GenMessage<SnpCollateral>;
  */
 export declare type AzureEvidence = Message<"enclaim.v1.AzureEvidence"> & {
   /**
-   * The content of NV index 0x01400001: the hardware's report and the runtime data that it binds.
+   * The content of NV index 0x01400001: the hardware's report and the runtime data that it binds. A TDREPORT in it is
+   * blanked to zeros: it proves nothing outside of its machine, the quote holds the same under a signature.
    *
    * @generated from field: bytes hcl_report = 1;
    */
