@@ -1,10 +1,7 @@
 /** The initrd: two cpio archives, each a zstd frame of its own; the kernel unpacks them one after the other. */
-import { createHash } from 'node:crypto';
-import { mkdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { type CpioEntry, encodeCpio } from './cpio.ts';
-import { writeWhole } from './fetch.ts';
-import { packZstd, unpacksTo, ZSTD_METHOD } from './zstd.ts';
+import { packedSegment, pruneSegments } from './segment-cache.ts';
+import { packZstd } from './zstd.ts';
 
 /**
  * Packs an initrd. Node and the libraries change rarely and take long, our programs change daily and take none: hence
@@ -17,18 +14,9 @@ export async function packInitrd(
   programs: readonly CpioEntry[],
   cache: string | null,
 ): Promise<Uint8Array> {
-  return Buffer.concat(await Promise.all([system, programs].map((entries) => packSegment(encodeCpio(entries), cache))));
-}
-
-async function packSegment(archive: Uint8Array, cache: string | null): Promise<Uint8Array> {
-  if (cache === null) return packZstd(archive);
-  const key = createHash('sha256').update(archive).digest('hex');
-  const file = join(cache, 'segments', `${key}-${ZSTD_METHOD}`);
-  const known = await readFile(file).catch(() => undefined);
-  // A cache is a convenience: nothing of it is used that does not unpack to exactly these bytes.
-  if (known !== undefined && (await unpacksTo(known, archive))) return known;
-  const packed = await packZstd(archive);
-  await mkdir(join(cache, 'segments'), { recursive: true });
-  await writeWhole(file, packed);
-  return packed;
+  const pack = (archive: Uint8Array): Promise<Uint8Array> =>
+    cache === null ? packZstd(archive) : packedSegment(archive, cache);
+  const segments = await Promise.all([system, programs].map((entries) => pack(encodeCpio(entries))));
+  if (cache !== null) await pruneSegments(cache);
+  return Buffer.concat(segments);
 }
