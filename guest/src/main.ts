@@ -3,7 +3,7 @@
 import { machineHardware } from './hardware.ts';
 import { LinuxError, neverExit, powerOff } from './linux/index.ts';
 import { Refusal } from './refusal.ts';
-import { supervise } from './supervisor.ts';
+import { type Supervised, supervise } from './supervisor.ts';
 
 /** What the console is told at the end: never more than the reason. */
 function lastWords(reason: unknown): string {
@@ -12,8 +12,14 @@ function lastWords(reason: unknown): string {
   return `enclaim: refused: the guest failed: ${reason instanceof Error ? reason.message : String(reason)}`;
 }
 
-neverExit(lastWords);
-supervise(machineHardware).catch((reason: unknown) => {
-  process.stdout.write(`${lastWords(reason)}\n`);
-  powerOff();
-});
+let supervised: Supervised | undefined;
+neverExit(lastWords, () => supervised?.drain());
+supervise(machineHardware).then(
+  (running) => {
+    supervised = running;
+  },
+  (reason: unknown) => {
+    process.stdout.write(`${lastWords(reason)}\n`);
+    powerOff();
+  },
+);

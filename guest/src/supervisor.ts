@@ -2,6 +2,7 @@
 
 import { chownSync, closeSync, mkdirSync, readFileSync, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fromBase64, toBase64, u32be } from '@enclaim/attestation/bytes';
 import type { TimeAnchor } from '@enclaim/runtime/clock';
 import { CONTROL_LIMIT, type FromRuntime, parseFromRuntime, type ToRuntime } from '@enclaim/runtime/control';
@@ -48,12 +49,21 @@ const WORKER_HEAP = 256; // MiB
 /** User ids inside the VM. Every worker gets one of its own, counted from the first. */
 const UID = { runtime: 1000, firstWorker: 2000, workers: 60_000 };
 
+/** A system that runs. */
+export interface Supervised {
+  /** Lets calls under way end and the log be flushed; resolves when they have, or when they have had their time. */
+  drain(): Promise<void>;
+}
+
+/** Milliseconds for the runtime to end: more than it gives its calls. */
+const DRAIN_MS = 10_000;
+
 /**
  * Boots and supervises; resolves only once everything runs.
  * @param hardware looked at once the kernel's modules are loaded
  * @throws Refusal, LinuxError, CommandLineError, TpmError, TsmError
  */
-export async function supervise(hardware: () => HardwareSources): Promise<void> {
+export async function supervise(hardware: () => HardwareSources): Promise<Supervised> {
   mountBase();
   reapOrphans();
   restrictForGood();
@@ -103,7 +113,7 @@ async function startRuntime(
   state: Disk,
   time: TimeAnchor,
   nameServers: readonly string[],
-): Promise<void> {
+): Promise<Supervised> {
   const [ours, theirs] = socketPair();
   chownSync(state.path, UID.runtime, UID.runtime);
   mkdirSync(WORKER_FOLDER, { mode: 0o700 });
@@ -120,6 +130,7 @@ async function startRuntime(
   void runtime.exit.then(({ code, signal }) => link.fail(`the runtime ended with ${signal ?? code}`));
   link.tell(bootMessage(app, platform, state, time, nameServers));
   await link.serving;
+  return { drain: () => link.drain() };
 }
 
 function bootMessage(
@@ -162,6 +173,7 @@ class RuntimeLink {
   readonly #platform: GuestPlatform;
   readonly #workers = new Map<number, ConfinedChild>();
   readonly #serving = Promise.withResolvers<void>();
+  readonly #drained = Promise.withResolvers<void>();
   #served = false;
   #started = 0;
 
@@ -185,6 +197,13 @@ class RuntimeLink {
     this.#socket.write(encodeFrame(message, CONTROL_LIMIT));
   }
 
+  /** Asks the runtime to end, and does not wait for ever. */
+  async drain(): Promise<void> {
+    say('draining');
+    this.tell({ kind: 'drain' });
+    await Promise.race([this.#drained.promise, sleep(DRAIN_MS)]);
+  }
+
   /** The end, at any time: without a runtime there is nothing to supervise. */
   fail(reason: string): void {
     const refusal = new Refusal('runtime', reason);
@@ -201,6 +220,10 @@ class RuntimeLink {
         this.#served = true;
         say(`serving on port ${PORT}: ${message.exposed} methods exposed, ${message.withheld} withheld`);
         this.#serving.resolve();
+        return;
+      case 'drained':
+        say('drained');
+        this.#drained.resolve();
         return;
       case 'refused':
         this.fail(message.reason);

@@ -64,6 +64,7 @@ const REFUSALS: Readonly<Record<RefusalCode, readonly [status: number, result: '
     budget: [STATUS.resourceExhausted, 'error', 'bounded-resources'],
     worker: [STATUS.internal, 'error'],
     log: [STATUS.unavailable, 'error', 'access-logged'],
+    shutdown: [STATUS.unavailable, 'error'],
     channel: [STATUS.unavailable, 'error'],
   };
 

@@ -79,6 +79,8 @@ export interface BootMessage {
 export type ToRuntime =
   | BootMessage
   | { readonly kind: 'quoted'; readonly id: number; readonly quote: QuoteAnswer }
+  /** Take no more calls, end those under way, and say so. */
+  | { readonly kind: 'drain' }
   | { readonly kind: 'activated'; readonly id: number; readonly secret: string }
   | { readonly kind: 'failed'; readonly id: number; readonly reason: string };
 
@@ -97,6 +99,8 @@ export type FromRuntime =
   /** End a worker. */
   | { readonly kind: 'end'; readonly id: number }
   | { readonly kind: 'serving'; readonly exposed: number; readonly withheld: number }
+  /** No call is under way any more, and the log is flushed. */
+  | { readonly kind: 'drained' }
   | { readonly kind: 'refused'; readonly reason: string };
 
 const fromRuntimeSchema: z.ZodType<FromRuntime> = z.discriminatedUnion('kind', [
@@ -105,6 +109,7 @@ const fromRuntimeSchema: z.ZodType<FromRuntime> = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('start'), id }),
   z.strictObject({ kind: z.literal('end'), id }),
   z.strictObject({ kind: z.literal('serving'), exposed: z.int(), withheld: z.int() }),
+  z.strictObject({ kind: z.literal('drained') }),
   z.strictObject({ kind: z.literal('refused'), reason: z.string().max(4096) }),
 ]);
 

@@ -22,7 +22,8 @@ const { SERVING, NOT_SERVING, SERVICE_UNKNOWN } = HealthCheckResponse_ServingSta
 /** The health of the runtime and of every service it exposes: all rise together. */
 export class HealthService {
   readonly #known: ReadonlySet<string>;
-  readonly #watchers = new Set<() => void>();
+  /** Those who watch, by what tells them. */
+  readonly #watchers = new Map<() => void, ServerWritableStream<Buffer, Buffer>>();
   #serving = false;
 
   /** @param services full names of the exposed services; the empty name is the runtime itself */
@@ -33,7 +34,16 @@ export class HealthService {
   /** From now on: SERVING. */
   serve(): void {
     this.#serving = true;
-    for (const tell of this.#watchers) tell();
+    for (const tell of this.#watchers.keys()) tell();
+  }
+
+  /** From now on: NOT_SERVING, and nobody is kept watching. */
+  stop(): void {
+    this.#serving = false;
+    for (const [tell, call] of this.#watchers) {
+      tell();
+      call.end();
+    }
   }
 
   get definition(): RawService {
@@ -50,7 +60,7 @@ export class HealthService {
       Watch: (call: ServerWritableStream<Buffer, Buffer>) => {
         const name = nameIn(call.request);
         const tell = (): void => void call.write(answer(this.#status(name)));
-        this.#watchers.add(tell);
+        this.#watchers.set(tell, call);
         call.on('close', () => this.#watchers.delete(tell));
         call.on('cancelled', () => this.#watchers.delete(tell));
         tell();

@@ -12,11 +12,13 @@ import { type HardwareUse, platformOn } from './hardware.ts';
 import { startRuntime } from './runtime.ts';
 import type { WorkerFactory, WorkerProcess } from './worker/worker.ts';
 
-type Answer = Exclude<ToRuntime, BootMessage>;
+type Answer = Exclude<ToRuntime, BootMessage | { readonly kind: 'drain' }>;
 
 /** The supervisor at the other end of the control socket. */
 class Supervisor {
   readonly boot: Promise<BootMessage>;
+  /** Resolves when the end is asked for. */
+  readonly drain: Promise<void>;
   readonly #socket = new Socket({ fd: CONTROL_FD, readable: true, writable: true });
   readonly #waiting = new Map<number, PromiseWithResolvers<Answer>>();
   #next = 0;
@@ -25,10 +27,13 @@ class Supervisor {
     const frames = new FrameReader(CONTROL_LIMIT);
     const { promise, resolve } = Promise.withResolvers<BootMessage>();
     this.boot = promise;
+    const end = Promise.withResolvers<void>();
+    this.drain = end.promise;
     this.#socket.on('data', (chunk: Uint8Array) => {
       for (const text of frames.push(chunk)) {
         const message = JSON.parse(text) as ToRuntime;
         if (message.kind === 'boot') resolve(message);
+        else if (message.kind === 'drain') end.resolve();
         else this.#settle(message);
       }
     });
@@ -117,7 +122,7 @@ async function main(): Promise<void> {
     const boot = await supervisor.boot;
     const { bundle, workers } = boot;
     const { size, capacity } = workers;
-    const { admission } = await startRuntime({
+    const { admission, close } = await startRuntime({
       platform: platformOn(boot.hardware, boot.commandLine, hardwareOf(supervisor)),
       bundle: {
         policy: fromBase64(bundle.policy),
@@ -134,6 +139,9 @@ async function main(): Promise<void> {
       resolve: askServers(boot.nameServers),
     });
     supervisor.say({ kind: 'serving', exposed: admission.exposed.length, withheld: admission.withheld.length });
+    await supervisor.drain;
+    await close();
+    supervisor.say({ kind: 'drained' });
   } catch (error) {
     const reason =
       error instanceof RefusalError

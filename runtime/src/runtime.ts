@@ -9,6 +9,7 @@ import { type BootStatement, bootDigest, encodeStatement, type VmLayer } from '@
 import type { PolicyDigest } from '@enclaim/policy-schema/admission';
 import { type Admission, admit } from './admission.ts';
 import { Calls } from './calls.ts';
+import { freshHex } from './chance.ts';
 import { anchorTime, BootClock, type TimeAnchor } from './clock.ts';
 import type { Device } from './device.ts';
 import { EgressBroker } from './egress/broker.ts';
@@ -16,7 +17,7 @@ import { askServers, type Resolve } from './egress/resolver.ts';
 import { type Capacity, ResourceGovernor } from './governor/resources.ts';
 import { type Attested, evidenceFor } from './handshake.ts';
 import { type BootKeys, makeBootKeys } from './keys.ts';
-import { RecordLog } from './log.ts';
+import { type Entry, RecordLog } from './log.ts';
 import type { AttestingPlatform } from './platform.ts';
 import { QuoteBatcher } from './quote-batch.ts';
 import { ReceiptSigner } from './receipts.ts';
@@ -104,12 +105,21 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   // The first quote shows that the platform can attest at all; until then health says NOT_SERVING.
   const evidence = await bootEvidence(attested);
   const tls = { key: keys.tls.key, certificate: keys.certificate(evidence) };
-  const server = started.adopt(new AttestedServer({ tls, admission, calls, attested }), (it) => it.close());
+  const server = started.adopt(
+    new AttestedServer({ tls, admission, calls, attested }),
+    async (it) => void (await it.close()),
+  );
   await log.append(bootRecord(admission, statement, log, governor)); // before any call can put a record of its own
   const port = await server.listen(options.listen.host, options.listen.port);
   server.serve();
   const running = started.move();
-  return { port, admission, statement, close: () => running.disposeAsync() };
+  const close = async (): Promise<void> => {
+    const cut = await server.close();
+    // A log that has failed has refused its last calls already, and the end comes without a word in it.
+    await log.append(endRecord(admission, clock, cut)).catch(() => {});
+    await running.disposeAsync();
+  };
+  return { port, admission, statement, close };
 }
 
 /** Evidence for nobody's nonce, to travel in the certificate. Policy and event log stay out: each may be larger than a certificate. */
@@ -173,13 +183,33 @@ function bootRecord(
   statement: BootStatement,
   log: RecordLog,
   governor: ResourceGovernor | undefined,
-): Parameters<RecordLog['append']>[0] {
-  const { unconfined } = statement;
+): Entry {
+  const { exposed, withheld } = admission;
   const said = [
     ...(unconfined.length === 0 ? [] : [`workers without ${unconfined.join(', ')}`]),
     ...(governor?.thermalObserved === false ? ['temperature not observed'] : []),
   ];
+  return ownRecord(admission, {
+    id: bootId,
+    time: started.at,
+    layer: 'admission',
+    reason: ['boot', ...said].join(', '),
+    figures: { exposed: exposed.length, withheld: withheld.length, discarded: discarded ? 1 : 0 },
+  });
+}
+
+/** Its last word, where the end was not sudden. @param cut calls that were not given the time they wanted */
+function endRecord(admission: Admission, clock: BootClock, cut: number): Entry {
+  const time = clock.text();
+  return ownRecord(admission, { id: freshHex(16), time, layer: 'runtime', reason: 'end', figures: { cut } });
+}
+
+function ownRecord(
+  { policy, digest }: Admission,
+  said: Pick<Entry, 'id' | 'time' | 'layer' | 'reason' | 'figures'>,
+): Entry {
   return {
+    ...said,
     v: 1,
     id: statement.bootId,
     time: statement.started.at,
@@ -190,7 +220,6 @@ function bootRecord(
     claim: null,
     controls: [],
     decision: 'info',
-    reason: ['boot', ...said].join(', '),
     method: null,
     label: [],
     sink: null,

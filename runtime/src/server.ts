@@ -38,6 +38,7 @@ const SESSION_MEGABYTES = 64;
 const IDLE_MS = 300_000;
 const LONGEST_CALL_MS = 30_000;
 const DRAIN_MS = 5_000;
+const CUT_MS = 1_000;
 
 /** Serves the exposed methods, health and reflection; nothing else is registered. */
 export class AttestedServer {
@@ -45,6 +46,10 @@ export class AttestedServer {
   readonly #injector: ConnectionInjector;
   readonly #tls: TlsServer;
   readonly #health: HealthService;
+  /** Calls under way, and connections that have not shown what they are for. */
+  readonly #running = new Set<AbortController>();
+  readonly #entering = new Set<TLSSocket>();
+  #closed: Promise<number> | undefined;
 
   constructor({ tls, admission, calls, attested }: ServerOptions) {
     this.#grpc = new Server({
@@ -63,7 +68,9 @@ export class AttestedServer {
     this.#grpc.addService(reflection.definition, reflection.implementation);
     for (const methods of services.values()) {
       const definition = Object.fromEntries(methods.map(({ descriptor }) => [descriptor.name, rawMethod(descriptor)]));
-      const handlers = Object.fromEntries(methods.map((method) => [method.descriptor.name, served(calls, method)]));
+      const handlers = Object.fromEntries(
+        methods.map((method) => [method.descriptor.name, served(calls, method, this.#running)]),
+      );
       this.#grpc.addService(definition, handlers);
     }
     this.#injector = this.#grpc.createConnectionInjector(ServerCredentials.createInsecure());
@@ -97,30 +104,50 @@ export class AttestedServer {
     this.#health.serve();
   }
 
-  /** Takes no more connections, and gives calls under way a few seconds to end. */
-  async close(): Promise<void> {
+  /**
+   * Ends: health says so first, nobody new comes in, calls under way have a few seconds, and who is left then is told by status.
+   * Resolves within a limit, with the number of calls that were cut off.
+   */
+  close(): Promise<number> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<number> {
+    this.#health.stop();
     this.#tls.close();
-    this.#injector.drain(DRAIN_MS);
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(() => {
+    for (const socket of this.#entering) socket.destroy();
+    let cut = 0;
+    const drained = Promise.withResolvers<void>();
+    const timers = [
+      setTimeout(() => {
+        cut = this.#running.size;
+        const refusal = new RefusalError('shutdown', 'the runtime is about to end');
+        for (const over of this.#running) over.abort(refusal);
+      }, DRAIN_MS),
+      setTimeout(() => {
         this.#grpc.forceShutdown();
-        resolve();
-      }, DRAIN_MS);
-      this.#grpc.tryShutdown(() => {
-        clearTimeout(timer);
-        resolve();
-      });
-    });
+        drained.resolve();
+      }, DRAIN_MS + CUT_MS),
+    ];
+    // No stream is accepted any more on a connection that was told so (GOAWAY).
+    this.#grpc.tryShutdown(() => drained.resolve());
+    await drained.promise;
+    for (const timer of timers) clearTimeout(timer);
     this.#injector.destroy();
   }
 
   async #accept(socket: TLSSocket, attested: Attested): Promise<void> {
     socket.on('error', () => socket.destroy());
+    this.#entering.add(socket);
     try {
       if (socket.alpnProtocol === ALPN) await attestConnection(socket, attested);
+      if (this.#closed !== undefined) socket.destroy();
       if (!socket.destroyed) this.#injector.injectConnection(socket);
     } catch {
       socket.destroy();
+    } finally {
+      this.#entering.delete(socket);
     }
   }
 }
@@ -129,15 +156,21 @@ export class AttestedServer {
 type AnyCall = EventEmitter & Partial<ServerDuplexStream<Buffer, Buffer>> & { readonly request?: Buffer };
 
 /** One method as grpc-js calls it: messages in, messages and a receipt out. */
-function served(calls: Calls, method: ExposedMethod): (call: AnyCall, done?: sendUnaryData<Buffer>) => void {
+function served(
+  calls: Calls,
+  method: ExposedMethod,
+  running: Set<AbortController>,
+): (call: AnyCall, done?: sendUnaryData<Buffer>) => void {
   return (call, done) => {
     const over = new AbortController();
+    running.add(over);
     const { signal } = over;
     const timer = setTimeout(() => over.abort(), LONGEST_CALL_MS);
     call.on('cancelled', () => over.abort());
     const caller = { next: messagesOf(call), send: (message: Uint8Array) => sendTo(call, message, signal), signal };
     void calls.answer(method, caller).then(({ status, message, response, receipt, details }) => {
       clearTimeout(timer);
+      running.delete(over);
       const trailer = new Metadata();
       if (receipt !== undefined) trailer.set(RECEIPT_TRAILER, Buffer.from(receipt));
       if (details !== undefined) trailer.set(STATUS_DETAILS, Buffer.from(details));

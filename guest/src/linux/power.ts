@@ -25,8 +25,9 @@ export function powerOff(): never {
  * empty event loop and the signals that would end it.
  *
  * @param lastWords The one line for the console that says why; never anything a caller of the runtime sent.
+ * @param drain What is done first where a signal asks for the end; not a second time, and not where it gives nothing to wait for.
  */
-export function neverExit(lastWords: (reason: unknown) => string): void {
+export function neverExit(lastWords: (reason: unknown) => string, drain?: () => Promise<void> | undefined): void {
   const end = (reason: unknown): never => {
     try {
       writeSync(CONSOLE, `${lastWords(reason).slice(0, 500)}\n`);
@@ -34,11 +35,18 @@ export function neverExit(lastWords: (reason: unknown) => string): void {
       powerOff();
     }
   };
+  let asked = false;
   process.on('uncaughtException', end);
   process.on('unhandledRejection', end);
   process.on('exit', (code) => end(new Error(`exit with code ${code}`)));
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGPWR', 'SIGUSR2'] as const) {
-    process.on(signal, () => end(new Error(`signal ${signal}`)));
+    process.on(signal, () => {
+      const reason = new Error(`signal ${signal}`);
+      const drained = asked ? undefined : drain?.();
+      asked = true;
+      if (drained === undefined) end(reason);
+      else drained.then(() => end(reason), end);
+    });
   }
   check('reboot', libc().reboot(RB_DISABLE_CAD)); // Ctrl-Alt-Del becomes a SIGINT instead of an immediate reset
 }
