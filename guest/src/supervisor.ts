@@ -80,7 +80,7 @@ export async function supervise(hardware: () => HardwareSources): Promise<Superv
   say(`guest: measured policy ${app.policyDigest} on ${platform.kind}`);
   const { address, dns } = await network;
   say(`guest: network ${address}`);
-  await refusable(platform, async () => startRuntime(app, platform, await requiredDisk('state'), time, dns));
+  return refusable(platform, async () => startRuntime(app, platform, await requiredDisk('state'), time, dns));
 }
 
 function say(line: string): void {

@@ -1,4 +1,4 @@
-/** grpc.health.v1.Health: NOT_SERVING until there is evidence and a log. */
+/** grpc.health.v1.Health: NOT_SERVING until there is evidence and a log, and again once the end has begun. */
 
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import {

@@ -60,7 +60,7 @@ export interface Runtime {
   readonly port: number;
   readonly admission: Admission;
   readonly statement: BootStatement;
-  /** Stops taking calls, lets the ones under way end, and ends the workers. */
+  /** Stops taking calls, lets the ones under way end, records that this boot has ended, and ends the workers. Takes seconds at most. */
   close(): Promise<void>;
 }
 
@@ -177,11 +177,11 @@ function handlersOf(bytes: Uint8Array, { exposed, policy }: Admission): HandlerB
   return { code: fromUtf8(bytes), methods: exposed.map(({ id }) => id), metered };
 }
 
-/** The log's first word of this boot: what was exposed, what was withheld. */
+/** The log's first word of this boot: what was exposed, what was withheld, and what is not held or not seen. */
 function bootRecord(
-  { policy, digest, exposed, withheld }: Admission,
-  statement: BootStatement,
-  log: RecordLog,
+  admission: Admission,
+  { bootId, started, unconfined }: BootStatement,
+  { discarded }: RecordLog,
   governor: ResourceGovernor | undefined,
 ): Entry {
   const { exposed, withheld } = admission;
@@ -211,10 +211,7 @@ function ownRecord(
   return {
     ...said,
     v: 1,
-    id: statement.bootId,
-    time: statement.started.at,
     timeStrength: 'host',
-    layer: 'admission',
     system: policy.system.name,
     policyDigest: digest,
     claim: null,
@@ -223,7 +220,6 @@ function ownRecord(
     method: null,
     label: [],
     sink: null,
-    figures: { exposed: exposed.length, withheld: withheld.length, discarded: log.discarded ? 1 : 0 },
     basis: 'enforced',
   };
 }

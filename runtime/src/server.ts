@@ -15,6 +15,7 @@ import {
 } from '@grpc/grpc-js';
 import type { Admission } from './admission.ts';
 import { type Calls, STATUS } from './calls.ts';
+import { RefusalError } from './errors.ts';
 import { type Attested, attestConnection } from './handshake.ts';
 import { HealthService } from './health.ts';
 import { rawMethod } from './raw-service.ts';
@@ -37,6 +38,7 @@ const MOST_STREAMS = 64;
 const SESSION_MEGABYTES = 64;
 const IDLE_MS = 300_000;
 const LONGEST_CALL_MS = 30_000;
+/** Given to calls under way when the end begins; then to what is left of them, to be told so. */
 const DRAIN_MS = 5_000;
 const CUT_MS = 1_000;
 
@@ -135,6 +137,7 @@ export class AttestedServer {
     await drained.promise;
     for (const timer of timers) clearTimeout(timer);
     this.#injector.destroy();
+    return cut;
   }
 
   async #accept(socket: TLSSocket, attested: Attested): Promise<void> {
