@@ -4,15 +4,13 @@ import { chownSync, closeSync, mkdirSync, readFileSync, writeSync } from 'node:f
 import { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fromBase64, toBase64, u32be } from '@enclaim/attestation/bytes';
-import type { TimeAnchor } from '@enclaim/runtime/clock';
-import { CONTROL_LIMIT, type FromRuntime, parseFromRuntime, type ToRuntime } from '@enclaim/runtime/control';
+import { type BootMessage, CONTROL_LIMIT, type FromRuntime, parseFromRuntime, type ToRuntime } from '@enclaim/runtime/control';
 import { encodeFrame, FrameReader } from '@enclaim/runtime/frames';
 import { type MeasuredApp, measureApp } from './app.ts';
 import {
   awaitDisk,
   type ConfinedChild,
   cgroupFolder,
-  configureNetwork,
   connectUnix,
   type Disk,
   LinuxError,
@@ -25,7 +23,9 @@ import {
   restrictForGood,
   socketPair,
   spawnConfined,
+  verifyHardening,
 } from './linux/index.ts';
+import { joinNetwork, openNetwork, serverNames } from './network.ts';
 import { type GuestPlatform, type HardwareSources, openPlatform } from './platform.ts';
 import { Refusal } from './refusal.ts';
 import { readTime } from './time.ts';
@@ -49,6 +49,9 @@ const WORKER_HEAP = 256; // MiB
 /** User ids inside the VM. Every worker gets one of its own, counted from the first. */
 const UID = { runtime: 1000, firstWorker: 2000, workers: 60_000 };
 
+/** What the runtime is told of this boot beside what was measured. */
+type FoundAtBoot = Pick<BootMessage, 'time' | 'kernel' | 'nameServers'>;
+
 /** A system that runs. */
 export interface Supervised {
   /** Lets calls under way end and the log be flushed; resolves when they have, or when they have had their time. */
@@ -70,7 +73,8 @@ export async function supervise(hardware: () => HardwareSources): Promise<Superv
   say('guest: mounted');
   loadModules(JSON.parse(readFileSync(MODULES, 'utf8')));
   const commandLine = readCommandLine();
-  const network = configureNetwork({ source: commandLine.address });
+  verifyHardening(); // before anything of a network is heard
+  const network = joinNetwork(commandLine.network, PORT);
   network.catch(() => {}); // awaited below; a refusal that comes first must not be hidden by this one
   const platform = await openPlatform(hardware(), commandLine);
   const time = await refusable(platform, async () => readTime());
@@ -78,9 +82,18 @@ export async function supervise(hardware: () => HardwareSources): Promise<Superv
     measureApp(await requiredDisk('app'), commandLine.policy, platform),
   );
   say(`guest: measured policy ${app.policyDigest} on ${platform.kind}`);
-  const { address, dns } = await network;
-  say(`guest: network ${address}`);
-  return refusable(platform, async () => startRuntime(app, platform, await requiredDisk('state'), time, dns));
+  const { addresses, dns } = await network;
+  say(`guest: network ${addresses.join(' ')}`);
+  return refusable(platform, async () => {
+    const rules = openNetwork(commandLine.network, PORT, {
+      policy: app.bundle.policy,
+      user: UID.runtime,
+      resolvers: dns,
+    });
+    const kernel = { settings: verifyHardening(), rules }; // again, now that the interface has its settings
+    const found = { time, kernel, nameServers: serverNames(dns) };
+    return startRuntime(app, platform, await requiredDisk('state'), found);
+  });
 }
 
 function say(line: string): void {
@@ -111,8 +124,7 @@ async function startRuntime(
   app: MeasuredApp,
   platform: GuestPlatform,
   state: Disk,
-  time: TimeAnchor,
-  nameServers: readonly string[],
+  found: FoundAtBoot,
 ): Promise<Supervised> {
   const [ours, theirs] = socketPair();
   chownSync(state.path, UID.runtime, UID.runtime);
@@ -128,7 +140,7 @@ async function startRuntime(
   closeSync(theirs);
   const link = new RuntimeLink(new Socket({ fd: ours, readable: true, writable: true }), platform);
   void runtime.exit.then(({ code, signal }) => link.fail(`the runtime ended with ${signal ?? code}`));
-  link.tell(bootMessage(app, platform, state, time, nameServers));
+  link.tell(bootMessage(app, platform, state, found));
   await link.serving;
   return { drain: () => link.drain() };
 }
@@ -137,8 +149,7 @@ function bootMessage(
   { bundle, digest, policyDigest }: MeasuredApp,
   platform: GuestPlatform,
   state: Disk,
-  time: TimeAnchor,
-  nameServers: readonly string[],
+  found: FoundAtBoot,
 ): ToRuntime {
   return {
     kind: 'boot',
@@ -160,8 +171,7 @@ function bootMessage(
       capacity: { memory: WORKERS * WORKER_HEAP * 1024 * 1024, processors: (WORKERS * WORKER_LIMITS.cpu) / 100 },
     },
     port: PORT,
-    time,
-    nameServers,
+    ...found,
   };
 }
 

@@ -43,6 +43,12 @@ interface ReportAnswer<K> {
   readonly auxblob: string;
 }
 
+/** What the supervisor made of the kernel. */
+export interface KernelState {
+  readonly settings: number;
+  readonly rules: number;
+}
+
 /** First word of the supervisor: everything that was measured, and where things are. */
 export interface BootMessage {
   readonly kind: 'boot';
@@ -73,6 +79,8 @@ export interface BootMessage {
   readonly time: TimeAnchor;
   /** Name servers by address, for the way to subprocessors. **Trust**: the host's choice. */
   readonly nameServers: readonly string[];
+  /** How many settings of the kernel, and rules of its firewall, were read back and hold. */
+  readonly kernel: KernelState;
 }
 
 /** What the supervisor says. */

@@ -134,8 +134,9 @@ async function main(): Promise<void> {
       image: boot.image,
       log: { device: await openDevice(boot.log.path), capacity: boot.log.capacity },
       workers: { factory: await workerFactory(supervisor, workers), size, missing: [], capacity },
-      listen: { host: '0.0.0.0', port: boot.port },
+      listen: { host: '::', port: boot.port }, // IPv4 too: the supervisor decides which of the two there is
       time: boot.time,
+      kernel: boot.kernel,
       resolve: askServers(boot.nameServers),
     });
     supervisor.say({ kind: 'serving', exposed: admission.exposed.length, withheld: admission.withheld.length });

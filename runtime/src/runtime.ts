@@ -11,6 +11,7 @@ import { type Admission, admit } from './admission.ts';
 import { Calls } from './calls.ts';
 import { freshHex } from './chance.ts';
 import { anchorTime, BootClock, type TimeAnchor } from './clock.ts';
+import type { KernelState } from './control.ts';
 import type { Device } from './device.ts';
 import { EgressBroker } from './egress/broker.ts';
 import { askServers, type Resolve } from './egress/resolver.ts';
@@ -51,6 +52,8 @@ export interface RuntimeOptions {
   readonly listen: { readonly host: string; readonly port: number };
   /** When this boot began, by the host's clock; by default now. */
   readonly time?: TimeAnchor;
+  /** In a VM: what the supervisor made of its kernel, for the first record of the boot. */
+  readonly kernel?: KernelState;
   /** Finds subprocessors; by default nobody is found. */
   readonly resolve?: Resolve;
 }
@@ -109,7 +112,7 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
     new AttestedServer({ tls, admission, calls, attested }),
     async (it) => void (await it.close()),
   );
-  await log.append(bootRecord(admission, statement, log, governor)); // before any call can put a record of its own
+  await log.append(bootRecord(admission, statement, log, { governor, kernel: options.kernel })); // before any call can put a record of its own
   const port = await server.listen(options.listen.host, options.listen.port);
   server.serve();
   const running = started.move();
@@ -182,7 +185,7 @@ function bootRecord(
   admission: Admission,
   { bootId, started, unconfined }: BootStatement,
   { discarded }: RecordLog,
-  governor: ResourceGovernor | undefined,
+  { governor, kernel }: { governor: ResourceGovernor | undefined; kernel: KernelState | undefined },
 ): Entry {
   const { exposed, withheld } = admission;
   const said = [
@@ -194,7 +197,12 @@ function bootRecord(
     time: started.at,
     layer: 'admission',
     reason: ['boot', ...said].join(', '),
-    figures: { exposed: exposed.length, withheld: withheld.length, discarded: discarded ? 1 : 0 },
+    figures: {
+      exposed: exposed.length,
+      withheld: withheld.length,
+      discarded: discarded ? 1 : 0,
+      ...(kernel !== undefined && { 'kernel.settings': kernel.settings, 'kernel.rules': kernel.rules }),
+    },
   });
 }
 

@@ -30,7 +30,7 @@ mountBase();
 restrictForGood();
 reapOrphans();
 loadModules(JSON.parse(readFileSync('/enclaim/modules.json', 'utf8')));
-await configureNetwork({ source: readCommandLine().address });
+await configureNetwork(readCommandLine().network);
 
 let started = 0;
 for (const [name, { layer, body, env }] of Object.entries(VM_ATTACKS)) {

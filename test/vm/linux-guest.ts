@@ -49,10 +49,10 @@ mountBase();
 restrictForGood();
 reapOrphans();
 const modules = loadModules(JSON.parse(readFileSync('/enclaim/modules.json', 'utf8')));
-const { address } = await configureNetwork({ source: readCommandLine().address });
+const { addresses } = await configureNetwork(readCommandLine().network);
 
 const report = {
-  address,
+  addresses,
   modules: modules.length,
   disks: [findDisk('app'), findDisk('state'), findDisk('other')],
   ipv6: existsSync('/proc/net/if_inet6') ? readFileSync('/proc/net/if_inet6', 'latin1') : '',

@@ -27,7 +27,7 @@ const EPERM = 1;
 const ENOSPC = 28;
 
 test('finds its disks and its address', () => {
-  assert.equal(report.address, '10.0.2.15');
+  assert.deepEqual(report.addresses, ['10.0.2.15']);
   assert.deepEqual(report.disks, [
     { path: '/dev/vda', size: 4096, readOnly: true },
     { path: '/dev/vdb', size: 2 ** 30, readOnly: false },

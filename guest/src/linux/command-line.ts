@@ -1,9 +1,24 @@
 /** The kernel command line: the one input of the guest that every platform measures before anything runs. */
 import { readFileSync } from 'node:fs';
+import { u32be } from '@enclaim/attestation/bytes';
 import { type Ipv4Network, parseAddress, parseNetwork } from './ipv4.ts';
+import { type Ipv6Network, parseAddress6, parseNetwork6 } from './ipv6.ts';
 
-/** How the guest gets its address. */
-export type AddressSource = 'dhcp' | { readonly network: Ipv4Network; readonly gateway: number | null };
+/** How the guest gets its IPv4 address, if it gets one. */
+export type AddressSource = 'off' | 'dhcp' | { readonly network: Ipv4Network; readonly gateway: number | null };
+
+/** How it gets its IPv6 address: `auto` takes the first that a router gives. */
+export type AddressSource6 = 'off' | 'auto' | { readonly network: Ipv6Network; readonly gateway: Uint8Array | null };
+
+/** Where the guest's place in the network comes from. */
+export interface NetworkSources {
+  /** `enclaim.ip`: `dhcp` (also when absent), `off`, or `ADDRESS/PREFIX[,GATEWAY]`. */
+  readonly ip: AddressSource;
+  /** `enclaim.ip6`: `off` (also when absent), `auto`, or `ADDRESS/PREFIX[,GATEWAY]`. */
+  readonly ip6: AddressSource6;
+  /** `enclaim.dns`: name servers, at most four; null leaves them to DHCP. */
+  readonly dns: readonly Uint8Array[] | null;
+}
 
 /** What the command line says to the guest. */
 export interface CommandLine {
@@ -11,8 +26,7 @@ export interface CommandLine {
   readonly text: string;
   /** `enclaim.policy`: the digest of the only policy that this boot may serve, or null where none is stated. */
   readonly policy: `sha384:${string}` | null;
-  /** `enclaim.ip`: `dhcp` (also when absent) or `ADDRESS/PREFIX[,GATEWAY]`. */
-  readonly address: AddressSource;
+  readonly network: NetworkSources;
 }
 
 /** The command line is not one that the guest accepts. */
@@ -28,6 +42,7 @@ export class CommandLineError extends Error {
 
 const MAX_LENGTH = 4096;
 const PREFIX = 'enclaim.';
+const MOST_NAME_SERVERS = 4;
 
 const FIELDS = {
   policy: (value: string): CommandLine['policy'] => {
@@ -35,16 +50,44 @@ const FIELDS = {
     return value as `sha384:${string}`;
   },
   ip: (value: string): AddressSource => {
-    if (value === 'dhcp') return 'dhcp';
-    const [network, gateway, ...rest] = value.split(',');
-    const parsed = parseNetwork(network ?? '');
-    const via = gateway === undefined ? null : parseAddress(gateway);
-    if (parsed === undefined || via === undefined || rest.length > 0) {
-      throw bad('ip', 'expected dhcp or ADDRESS/PREFIX[,GATEWAY]');
+    if (value === 'dhcp' || value === 'off') return value;
+    return stated('ip', 'dhcp, off', value, parseNetwork, parseAddress);
+  },
+  ip6: (value: string): AddressSource6 => {
+    if (value === 'auto' || value === 'off') return value;
+    return stated('ip6', 'auto, off', value, parseNetwork6, parseAddress6);
+  },
+  dns: (value: string): NetworkSources['dns'] => {
+    const servers = value.split(',').map(parseServer);
+    const known = servers.filter((server) => server !== undefined);
+    if (known.length < servers.length || known.length > MOST_NAME_SERVERS) {
+      throw bad('dns', `expected at most ${MOST_NAME_SERVERS} addresses`);
     }
-    return { network: parsed, gateway: via };
+    return known;
   },
 };
+
+/** `ADDRESS/PREFIX[,GATEWAY]` of either family. */
+function stated<N, A>(
+  key: string,
+  words: string,
+  value: string,
+  networkOf: (text: string) => N | undefined,
+  addressOf: (text: string) => A | undefined,
+): { network: N; gateway: A | null } {
+  const [text = '', gateway, ...rest] = value.split(',');
+  const network = networkOf(text);
+  const via = gateway === undefined ? null : addressOf(gateway);
+  if (network === undefined || via === undefined || rest.length > 0) {
+    throw bad(key, `expected ${words} or ADDRESS/PREFIX[,GATEWAY]`);
+  }
+  return { network, gateway: via };
+}
+
+function parseServer(text: string): Uint8Array | undefined {
+  const address = parseAddress(text);
+  return address === undefined ? parseAddress6(text) : u32be(address);
+}
 
 /**
  * Parses a kernel command line. Keys of other owners are passed over; an `enclaim.` key that is unknown, repeated or
@@ -71,7 +114,13 @@ export function parseCommandLine(text: string): CommandLine {
     const value = values.get(key);
     return value === undefined ? absent : parse(value);
   };
-  return { text, policy: read('policy', FIELDS.policy, null), address: read('ip', FIELDS.ip, 'dhcp') };
+  const network: NetworkSources = {
+    ip: read('ip', FIELDS.ip, 'dhcp'),
+    ip6: read('ip6', FIELDS.ip6, 'off'),
+    dns: read('dns', FIELDS.dns, null),
+  };
+  if (network.ip === 'off' && network.ip6 === 'off') throw bad('ip', 'expected an address of one family at least');
+  return { text, policy: read('policy', FIELDS.policy, null), network };
 }
 
 /**

@@ -2,17 +2,22 @@
 export { type CgroupLimits, cgroupFolder, makeCgroup, removeCgroup } from './cgroup.ts';
 export {
   type AddressSource,
+  type AddressSource6,
   type CommandLine,
   CommandLineError,
+  type NetworkSources,
   parseCommandLine,
   readCommandLine,
 } from './command-line.ts';
 export { awaitDisk, type Disk, findDisk } from './disk.ts';
 export { type ErrnoName, LinuxError } from './error.ts';
+export { type FirewallPlan, installFirewall } from './firewall.ts';
+export { verifyHardening } from './hardening.ts';
+export { formatAddress6 } from './ipv6.ts';
 export { restrictForGood } from './limits.ts';
 export { type KernelModule, loadModules } from './modules.ts';
 export { MOUNT, type MountOptions, mount, mountBase, mountConfigfs, unmount } from './mounts.ts';
-export { configureNetwork, type NetworkOptions, type NetworkState } from './network.ts';
+export { configureNetwork, type NetworkState } from './network.ts';
 export { reapOrphans } from './orphans.ts';
 export { neverExit, powerOff } from './power.ts';
 

@@ -1,9 +1,11 @@
-/** One network interface, through the classic ioctls (netdevice(7)); IPv4. */
+/** One network interface, through the classic ioctls (netdevice(7)). */
 import { closeSync } from 'node:fs';
 import { contains, type Ipv4Network, maskOf } from './ipv4.ts';
+import { contains6, type Ipv6Network, isLinkLocal } from './ipv6.ts';
 import { addressOf, check, libc } from './libc.ts';
 
 const AF_INET = 2;
+const AF_INET6 = 10;
 const SOCK_DGRAM = 2;
 const SOCK_CLOEXEC = 0o2000000;
 const IFF_UP = 1;
@@ -17,6 +19,7 @@ const SIOCSIFFLAGS = 0x8914n;
 const SIOCSIFADDR = 0x8916n;
 const SIOCSIFNETMASK = 0x891cn;
 const SIOCGIFHWADDR = 0x8927n;
+const SIOCGIFINDEX = 0x8933n;
 
 /**
  * Brings the interface up.
@@ -63,6 +66,53 @@ export function setGateway(name: string, network: Ipv4Network, gateway: number):
   addRoute(name, { destination: 0, mask: 0, gateway, flags: RTF_GATEWAY });
 }
 
+/**
+ * Gives the interface an IPv6 address, for good. IPv6 must be on there.
+ *
+ * @throws LinuxError.
+ */
+export function setAddress6(name: string, { address, prefix }: Ipv6Network): void {
+  const request = Buffer.alloc(24); // struct in6_ifreq: address, length of the prefix, interface
+  request.set(address);
+  request.writeUInt32LE(prefix, 16);
+  request.writeInt32LE(interfaceIndex(name), 20);
+  control(`set address of ${name}`, SIOCSIFADDR, request, AF_INET6);
+}
+
+/**
+ * Routes everything else of IPv6 through `gateway`; one outside the network gets a route of its own, unless it is good on this
+ * link only.
+ *
+ * @throws LinuxError.
+ */
+export function setGateway6(name: string, network: Ipv6Network, gateway: Uint8Array): void {
+  if (!contains6(network, gateway) && !isLinkLocal(gateway)) {
+    addRoute6(name, { destination: gateway, prefix: 128, flags: RTF_HOST });
+  }
+  addRoute6(name, { gateway, prefix: 0, flags: RTF_GATEWAY });
+}
+
+/** struct in6_rtmsg: destination, source, gateway, prefix of the destination at 52, metric at 56, flags at 72, interface at 76. */
+function addRoute6(
+  name: string,
+  route: { destination?: Uint8Array; prefix: number; gateway?: Uint8Array; flags: number },
+): void {
+  const message = Buffer.alloc(80);
+  if (route.destination !== undefined) message.set(route.destination, 0);
+  if (route.gateway !== undefined) message.set(route.gateway, 32);
+  message.writeUInt16LE(route.prefix, 52);
+  message.writeUInt32LE(1, 56);
+  message.writeUInt32LE(RTF_UP | route.flags, 72);
+  message.writeInt32LE(interfaceIndex(name), 76);
+  control(`add route through ${name}`, SIOCADDRT, message, AF_INET6);
+}
+
+function interfaceIndex(name: string): number {
+  const request = interfaceRequest(name);
+  control(`find ${name}`, SIOCGIFINDEX, request);
+  return request.readInt32LE(16);
+}
+
 /** struct rtentry: destination at 8, gateway at 24, mask at 40, flags at 56, pointer to the device's name at 88. */
 function addRoute(name: string, route: { destination: number; mask: number; gateway: number; flags: number }): void {
   const entry = Buffer.alloc(120);
@@ -94,8 +144,8 @@ function writeSocketAddress(into: Buffer, at: number, address: number): void {
   into.writeUInt32BE(address, at + 4);
 }
 
-function control(what: string, request: bigint, argument: Buffer): void {
-  const socket = check('socket', libc().socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+function control(what: string, request: bigint, argument: Buffer, family = AF_INET): void {
+  const socket = check('socket', libc().socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   try {
     check(what, libc().ioctl(socket, request, argument));
   } finally {

@@ -10,17 +10,33 @@ test('reads what the command line says to the guest', () => {
   assert.deepEqual(parseCommandLine(text), {
     text,
     policy: DIGEST,
-    address: { network: { address: 0x0a00020f, prefix: 24 }, gateway: 0x0a000202 },
+    network: { ip: { network: { address: 0x0a00020f, prefix: 24 }, gateway: 0x0a000202 }, ip6: 'off', dns: null },
   });
 });
 
 test('states nothing that is absent', () => {
-  assert.deepEqual(parseCommandLine('quiet'), { text: 'quiet', policy: null, address: 'dhcp' });
+  assert.deepEqual(parseCommandLine('quiet'), {
+    text: 'quiet',
+    policy: null,
+    network: { ip: 'dhcp', ip6: 'off', dns: null },
+  });
   assert.equal(parseCommandLine(`quiet -- enclaim.policy=${DIGEST}`).policy, null); // for init, not for the kernel
-  assert.deepEqual(parseCommandLine('enclaim.ip=10.0.0.1/32').address, {
+  assert.deepEqual(parseCommandLine('enclaim.ip=10.0.0.1/32').network.ip, {
     network: { address: 0x0a000001, prefix: 32 },
     gateway: null,
   });
+});
+
+test('reads an IPv6 address, name servers of both families, and that there is no IPv4', () => {
+  const text = 'enclaim.ip=off enclaim.ip6=fd00::15/64,fe80::1 enclaim.dns=10.0.2.3,2001:db8::35';
+  const { ip, ip6, dns } = parseCommandLine(text).network;
+  assert.equal(ip, 'off');
+  assert.deepEqual(ip6, {
+    network: { address: Uint8Array.fromHex('fd000000000000000000000000000015'), prefix: 64 },
+    gateway: Uint8Array.fromHex('fe800000000000000000000000000001'),
+  });
+  assert.deepEqual(dns, [Uint8Array.of(10, 0, 2, 3), Uint8Array.fromHex('20010db8000000000000000000000035')]);
+  assert.equal(parseCommandLine('enclaim.ip6=auto').network.ip6, 'auto');
 });
 
 const REFUSED: readonly (readonly [string, CommandLineError['code']])[] = [
@@ -41,6 +57,22 @@ const REFUSED: readonly (readonly [string, CommandLineError['code']])[] = [
   ['enclaim.ip=10.0.2.256/24', 'bad-value'],
   ['enclaim.ip=10.0.2.15/24,', 'bad-value'],
   ['enclaim.ip=10.0.2.15/24,10.0.2.2,10.0.2.3', 'bad-value'],
+  ['enclaim.ip=off', 'bad-value'],
+  ['enclaim.ip=off enclaim.ip6=off', 'bad-value'],
+  ['enclaim.ip6=fd00::15', 'bad-value'],
+  ['enclaim.ip6=fd00::15/129', 'bad-value'],
+  ['enclaim.ip6=fd00::15/064', 'bad-value'],
+  ['enclaim.ip6=fd00::1::2/64', 'bad-value'],
+  ['enclaim.ip6=fe80::1%eth0/64', 'bad-value'],
+  ['enclaim.ip6=::ffff:10.0.2.15/96', 'bad-value'],
+  ['enclaim.ip6=10.0.2.15/24', 'bad-value'],
+  ['enclaim.ip6=fd00::15/64,', 'bad-value'],
+  ['enclaim.ip6=fd00::15/64,fe80::1,fe80::2', 'bad-value'],
+  ['enclaim.ip6=dhcp', 'bad-value'],
+  ['enclaim.dns=', 'bad-value'],
+  ['enclaim.dns=10.0.2.3,', 'bad-value'],
+  ['enclaim.dns=resolver.example', 'bad-value'],
+  ['enclaim.dns=1.1.1.1,1.1.1.2,1.1.1.3,1.1.1.4,1.1.1.5', 'bad-value'],
   [`"x enclaim.policy=${DIGEST}"`, 'bad-character'],
   ['quiet\nenclaim.ip=dhcp', 'bad-character'],
   ['quiet\tenclaim.ip=dhcp', 'bad-character'],
