@@ -14,6 +14,8 @@ import {
 import { type Admission, admit } from '../../runtime/src/admission.ts';
 import { type Answer, Calls as WholeCalls } from '../../runtime/src/calls.ts';
 import { anchorTime, BootClock } from '../../runtime/src/clock.ts';
+import { EgressBroker } from '../../runtime/src/egress/broker.ts';
+import type { Resolve } from '../../runtime/src/egress/resolver.ts';
 import type { Readings } from '../../runtime/src/governor/readings.ts';
 import { type Capacity, ResourceGovernor } from '../../runtime/src/governor/resources.ts';
 import type { Entry } from '../../runtime/src/log.ts';
@@ -22,7 +24,7 @@ import { WorkerPool } from '../../runtime/src/worker/pool.ts';
 import type { WorkerFactory } from '../../runtime/src/worker/worker.ts';
 import { startWorkers } from './worker-process.ts';
 
-const METHODS = ['Put', 'Read', 'Sum', 'Collect', 'Watch', 'Chat'] as const;
+const METHODS = ['Put', 'Read', 'Sum', 'Collect', 'Watch', 'Chat', 'Tell'] as const;
 /** A method of the laboratory (test/hostile/proto/lab/v1/lab.proto). */
 export type LabMethod = (typeof METHODS)[number];
 
@@ -39,6 +41,10 @@ export interface LabPolicy {
   readonly open?: readonly string[];
   readonly accepts?: readonly string[];
   readonly governance?: unknown;
+  /** Whom `Tell` may call, by name; without, nobody is called and `Tell` is withheld. */
+  readonly subprocessors?: Readonly<Record<string, object>>;
+  readonly declassify?: readonly object[];
+  readonly claims?: readonly object[];
 }
 
 /** The laboratory's policy: `cases` holds everything, `open` only what is operational. */
@@ -47,7 +53,11 @@ export function labPolicy({
   open = ['operational'],
   accepts = ALL,
   governance = {},
+  subprocessors = {},
+  declassify = [],
+  claims = [],
 }: LabPolicy = {}): Policy {
+  const sends = Object.keys(subprocessors);
   const rule = (name: string, rest: object): object => {
     const method = descriptors.registry.getService('lab.v1.Lab')?.methods.find((each) => each.name === name);
     if (method === undefined) throw new TypeError(`no method ${name}`);
@@ -69,14 +79,20 @@ export function labPolicy({
         Collect: rule('Collect', { reads: ['cases'], returns }),
         Watch: rule('Watch', { reads: ['cases'], returns }),
         Chat: rule('Chat', { reads: ['cases'], returns }),
+        ...(sends.length > 0 && { Tell: rule('Tell', { reads: ['cases'], stores: ['open'], sends, returns }) }),
       },
     },
     collections: {
       cases: { holds: ALL, storage: 'volatile', retention: 'P1D' },
       open: { holds: open, storage: 'volatile', retention: 'P1D' },
     },
+    subprocessors,
+    declassify,
     governance,
-    claims: [{ id: 'closed', kind: 'no-undisclosed-recipients', statement: 'Nobody else gets it.', controls: [] }],
+    claims: [
+      { id: 'closed', kind: 'no-undisclosed-recipients', statement: 'Nobody else gets it.', controls: [] },
+      ...claims,
+    ],
     evidence: { durability: 'before-response', retention: 'P1Y' },
   };
   return parsePolicy(JSON.stringify(policy));
@@ -120,6 +136,8 @@ export interface LabOptions {
   /** What the names of subprocessors lead to: by default this machine. */
   readonly resolve?: Resolve;
   readonly Broker?: typeof EgressBroker;
+  /** Settles as each record does on the disk. */
+  readonly durable?: () => Promise<void>;
   readonly Pool?: typeof WorkerPool;
 }
 
@@ -137,6 +155,7 @@ export async function openLab({
   Governor = ResourceGovernor,
   resolve = async () => ['127.0.0.1'],
   Broker = EgressBroker,
+  durable = async () => {},
   Pool = WorkerPool,
 }: LabOptions): Promise<Lab> {
   const compiled = labPolicy(policy);
@@ -146,7 +165,7 @@ export async function openLab({
   const log = {
     place: (entry: Entry) => {
       records.push(entry);
-      return { hash: new Uint8Array(32), durable: Promise.resolve() };
+      return { hash: new Uint8Array(32), durable: durable() };
     },
   };
   const code = typeof handlers === 'string' ? handlers : bundleOf(handlers);
@@ -166,6 +185,7 @@ export async function openLab({
     receipts,
     boot: new Uint8Array(32),
     clock,
+    egress: new Broker({ subprocessors: compiled.subprocessors, resolve, now: () => clock.now(), timeout: 3000 }),
     ...(governor && { governor }),
   });
   return {

@@ -55,7 +55,7 @@ export class EgressBroker {
     const timeout = this.#options.timeout ?? TIMEOUT_MS;
     const late = AbortSignal.any([signal, AbortSignal.timeout(timeout)]);
     try {
-      return await within(late, this.#carry(peer, call, message, late, Date.now() + timeout));
+      return await within(late, this.#carry(peer, call, message, late));
     } catch (cause) {
       if (cause instanceof RefusalError) throw cause;
       throw new RefusalError('peer', `${to} did not answer`, { cause });
@@ -64,20 +64,13 @@ export class EgressBroker {
     }
   }
 
-  async #carry(
-    peer: Peer,
-    call: HttpCall | MethodId,
-    message: Uint8Array,
-    signal: AbortSignal,
-    deadline: number,
-  ): Promise<Answer> {
+  async #carry(peer: Peer, call: HttpCall | MethodId, message: Uint8Array, signal: AbortSignal): Promise<Answer> {
     const addresses = await this.#options.resolve(peer.host);
     const secure = (protocol: EgressProtocol) => (socket: Socket) => {
       signal.addEventListener('abort', () => socket.destroy(), { once: true });
       return identify(socket, peer, protocol, this.#options.now());
     };
-    if (typeof call === 'string')
-      return callGrpc(addresses, peer, call, message, { identify: secure('h2'), deadline, signal });
+    if (typeof call === 'string') return callGrpc(addresses, peer, call, message, { identify: secure('h2'), signal });
     return callHttp(await first(addresses, peer.port, secure('http/1.1'), signal), peer, call, message, signal);
   }
 }

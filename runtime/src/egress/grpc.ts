@@ -33,7 +33,6 @@ export async function callGrpc(
   message: Uint8Array,
   options: {
     readonly identify: (socket: Socket) => Promise<TLSSocket>;
-    readonly deadline: number;
     readonly signal: AbortSignal;
   },
 ): Promise<Answer> {
@@ -49,12 +48,12 @@ export async function callGrpc(
   try {
     return await new Promise<Answer>((resolve, reject) => {
       const done = (error: ServiceError | null, body?: Buffer): void => {
-        if (identified.refusal !== undefined) reject(identified.refusal);
+        // A status of grpc-js itself must not pass for one of the peer's.
+        if (!identified.reached) reject(identified.refusal ?? new Error('nobody was reached'));
         else resolve(error === null ? { status: 'ok', body: body ?? new Uint8Array() } : failed(error));
       };
       const sent = Buffer.from(message);
-      const { deadline } = options;
-      const call = client.makeUnaryRequest(`/${id}`, same, same, sent, new Metadata(), { deadline }, done);
+      const call = client.makeUnaryRequest(`/${id}`, same, same, sent, new Metadata(), done);
       if (options.signal.aborted) call.cancel();
       options.signal.addEventListener('abort', () => call.cancel(), { once: true });
     });
@@ -78,6 +77,11 @@ class IdentifiedCredentials extends ChannelCredentials {
   constructor(identify: (socket: Socket) => Promise<TLSSocket>) {
     super();
     this.#identify = identify;
+  }
+
+  /** Whether a connection has been let through. */
+  get reached(): boolean {
+    return this.#open.size > 0;
   }
 
   /** Ends every connection. */
@@ -110,7 +114,6 @@ class IdentifiedCredentials extends ChannelCredentials {
   async #secure(socket: Socket): Promise<TLSSocket> {
     try {
       const tls = await this.#identify(socket);
-      this.refusal = undefined;
       this.#open.add(tls);
       return tls;
     } catch (error) {
