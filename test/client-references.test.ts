@@ -89,3 +89,13 @@ test('floors are given or waived, never left out; what is no model, number or fl
   await assert.rejects(references(...firmware, '--tcb-floors', at('manifest.json')), { code: 1 });
   await assert.rejects(references('--vendor', 'any'), { code: 1 });
 });
+
+test('what clouds stand for is taken as it is, and nothing else beside it', async () => {
+  const clouds = { azureTdx: { measurements: [`sha384:${'ab'.repeat(48)}`] }, nitro: [] };
+  await writeFile(at('clouds.json'), JSON.stringify(clouds));
+  await references('--clouds', at('clouds.json'), '--vendor', 'aws', '--vendor', 'google');
+  const { azureTdx, nitro, gcp, anchors } = parseReferences(await readFile(at('out.json')));
+  assert.deepEqual([{ azureTdx, nitro }, gcp, anchors.vendors], [clouds, undefined, ['aws', 'google']]);
+  await writeFile(at('clouds.json'), JSON.stringify({ ...clouds, policy: `sha384:${'00'.repeat(48)}` }));
+  await assert.rejects(references('--clouds', at('clouds.json')), /policy/);
+});

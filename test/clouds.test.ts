@@ -353,8 +353,9 @@ describe('GCE', () => {
     const mixed: Cloud['sign'] = async (...both) => {
       const honest = await fresh(...both);
       assert(honest.case === 'gcp' && stale.case === 'gcp');
-      const { vtpm } = stale.value;
-      return { case: 'gcp', value: { ...honest.value, ...(vtpm === undefined ? {} : { vtpm }) } };
+      assert(stale.value.vtpm !== undefined);
+      honest.value.vtpm = stale.value.vtpm;
+      return honest;
     };
     await refuses({ sign: mixed }, 'nonce');
   });

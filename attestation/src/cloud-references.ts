@@ -1,6 +1,7 @@
 /** Reference values of clouds: who stands between the processor and the VM there, and which enclaves are accepted. */
 
 import * as z from 'zod';
+import { decodeJson } from './canonical.ts';
 import type { DigestText } from './digest.ts';
 import { floorsSchema, type SnpFloors } from './tcb-floors.ts';
 
@@ -69,28 +70,39 @@ const firmware: z.ZodType<GceFirmware> = z.union([
   z.strictObject({ endorsedSince: z.iso.datetime({ precision: 3 }) }),
 ]);
 
-/** The shapes of the sections. */
-export const azureSnpSchema: z.ZodType<AzureSnpReference> = z.strictObject({
-  measurements,
-  signers: z
-    .array(
-      z.strictObject({
-        idKey: sha384Text,
-        familyId: identity,
-        imageId: identity,
-        minimumSvn: z.int().min(0).max(0xffff_ffff),
-      }),
-    )
-    .max(64),
-  floors: floorsSchema,
+const snpFirmware = z.strictObject({ firmware, floors: floorsSchema });
+
+/** The shape of each section. */
+export const cloudSections: { readonly [S in keyof CloudReferences]-?: z.ZodType<NonNullable<CloudReferences[S]>> } = {
+  azureSnp: z.strictObject({
+    measurements,
+    signers: z
+      .array(
+        z.strictObject({
+          idKey: sha384Text,
+          familyId: identity,
+          imageId: identity,
+          minimumSvn: z.int().min(0).max(0xffff_ffff),
+        }),
+      )
+      .max(64),
+    floors: floorsSchema,
+  }),
+  azureTdx: z.strictObject({ measurements }),
+  gcp: z.strictObject({ snp: snpFirmware.exactOptional(), tdx: z.strictObject({ firmware }).exactOptional() }),
+  nitro: z.array(z.strictObject({ pcr0: sha384Text, pcr1: sha384Text, pcr2: sha384Text })).max(64),
+};
+
+const cloudSchema: z.ZodType<CloudReferences> = z.strictObject({
+  azureSnp: cloudSections.azureSnp.exactOptional(),
+  azureTdx: cloudSections.azureTdx.exactOptional(),
+  gcp: cloudSections.gcp.exactOptional(),
+  nitro: cloudSections.nitro.exactOptional(),
 });
-export const azureTdxSchema: z.ZodType<AzureTdxReference> = z.strictObject({ measurements });
-export const gcpSchema: z.ZodType<GcpReference> = z.strictObject({
-  snp: z.strictObject({ firmware, floors: floorsSchema }).exactOptional(),
-  tdx: z.strictObject({ firmware }).exactOptional(),
-});
-export const nitroSchema: z.ZodType<NitroReference> = z.strictObject({
-  pcr0: sha384Text,
-  pcr1: sha384Text,
-  pcr2: sha384Text,
-});
+
+const LIMIT = 1024 * 1024;
+
+/** Reads the sections by themselves (JSON, UTF-8), as `enclaim references` takes them. @throws DecodeError */
+export function parseCloudReferences(bytes: Uint8Array): CloudReferences {
+  return decodeJson(cloudSchema, bytes, LIMIT);
+}

@@ -2,7 +2,7 @@
 
 import * as z from 'zod';
 import { decodeJson } from './canonical.ts';
-import { azureSnpSchema, azureTdxSchema, type CloudReferences, gcpSchema, nitroSchema } from './cloud-references.ts';
+import { type CloudReferences, cloudSections } from './cloud-references.ts';
 import { type SignedDeployment, signedDeploymentSchema } from './deployment.ts';
 import type { DigestText } from './digest.ts';
 import { AppraisalError } from './errors.ts';
@@ -214,10 +214,10 @@ const referencesSchema: z.ZodType<References> = z.strictObject({
   deployments: z.array(signedDeploymentSchema).max(64).exactOptional(),
   snp: z.array(snpSchema).max(16).exactOptional(),
   tdx: z.array(tdxSchema).max(64).exactOptional(),
-  azureSnp: azureSnpSchema.exactOptional(),
-  azureTdx: azureTdxSchema.exactOptional(),
-  gcp: gcpSchema.exactOptional(),
-  nitro: z.array(nitroSchema).max(64).exactOptional(),
+  azureSnp: cloudSections.azureSnp.exactOptional(),
+  azureTdx: cloudSections.azureTdx.exactOptional(),
+  gcp: cloudSections.gcp.exactOptional(),
+  nitro: cloudSections.nitro.exactOptional(),
   unsafeUnconfined: z.array(z.enum(VM_LAYERS)).max(VM_LAYERS.length).exactOptional(),
   logged: loggedSchema.exactOptional(),
 });

@@ -4,6 +4,7 @@ import { X509Certificate } from 'node:crypto';
 import { parseReferences, type References } from '@enclaim/attestation';
 import { bundleDigest, policyFrame } from '@enclaim/attestation/bundle';
 import { toBase64, utf8 } from '@enclaim/attestation/bytes';
+import { parseCloudReferences } from '@enclaim/attestation/cloud-references';
 import { digestText, sha256 } from '@enclaim/attestation/digest';
 import { parseManifest } from '@enclaim/image';
 import { digestOfCanonical, parsePolicy, policyDigest } from '@enclaim/policy-schema';
@@ -20,6 +21,7 @@ interface Options {
   readonly owner: string;
   readonly ak: string[];
   readonly ekRoot: string[];
+  readonly akRoot: string[];
   readonly unsafeSwtpmRoot: string[];
   readonly certificate: string[];
   readonly vendor: string[];
@@ -28,6 +30,7 @@ interface Options {
   readonly vcpus: string[];
   readonly cpu: string;
   readonly tcbFloors?: string;
+  readonly clouds?: string;
   readonly idKey: string[];
   readonly authorKey: string[];
   readonly out: string;
@@ -43,7 +46,8 @@ export function register(program: Command): void {
     .option('--any-bundle', 'accept every bundle under the policy: handlers are confined')
     .option('--owner <key>', 'ed25519:… key that the policy must name, or "any"', 'any')
     .option('--ak <digest>', 'sha256:… of a trusted attestation key; repeatable', collect, [])
-    .option('--ek-root <pem>', 'root certificate of a TPM maker; repeatable', collect, [])
+    .option('--ek-root <pem>', 'root certificate of a TPM maker, for endorsement keys; repeatable', collect, [])
+    .option('--ak-root <pem>', 'root certificate of who certifies attestation keys; repeatable', collect, [])
     .option(
       '--unsafe-swtpm-root <pem>',
       'root certificate of a software TPM, which proves nothing of hardware; repeatable',
@@ -51,7 +55,7 @@ export function register(program: Command): void {
       [],
     )
     .option('--certificate <pem>', 'further certificates to build paths with; repeatable', collect, [])
-    .option('--vendor <maker>', 'amd or intel: trust the roots of its confidential processors; repeatable', collect, [])
+    .option('--vendor <maker>', 'amd, intel, aws or google: trust its own roots; repeatable', collect, [])
     .option('--measured <file>', 'accepted launches, as enclaim image measure prints them; repeatable', collect, [])
     .option('--snp-firmware <file>', 'OVMF build of an accepted SEV-SNP launch; repeatable', collect, [])
     .option('--vcpus <number>', 'processors of an accepted SEV-SNP launch, by default 2; repeatable', collect, [])
@@ -64,6 +68,7 @@ export function register(program: Command): void {
       [],
     )
     .option('--author-key <digest>', 'sha384:… of a key that certifies it; by default any; repeatable', collect, [])
+    .option('--clouds <file>', 'accepted paravisors, firmware and enclaves of clouds (JSON)')
     .requiredOption('-o, --out <file>', 'where to write')
     .action(write);
 }
@@ -80,8 +85,8 @@ async function write(options: Options): Promise<void> {
     ...measured.flatMap((launch) => launch.snp ?? []),
   ];
   const tdx = measured.flatMap((launch) => launch.tdx ?? []);
-  const [ekRoots, swtpmRoots, others] = await Promise.all(
-    [options.ekRoot, options.unsafeSwtpmRoot, options.certificate].map(async (paths) =>
+  const [ekRoots, akRoots, swtpmRoots, others] = await Promise.all(
+    [options.ekRoot, options.akRoot, options.unsafeSwtpmRoot, options.certificate].map(async (paths) =>
       (await Promise.all(paths.map(certificatesIn))).flat(),
     ),
   );
@@ -97,11 +102,13 @@ async function write(options: Options): Promise<void> {
       attestationKeys: options.ak,
       endorsementRoots: pins(ekRoots),
       unsafeSwtpmRoots: pins(swtpmRoots),
+      ...(options.akRoot.length === 0 ? {} : { attestationRoots: pins(akRoots) }),
       ...(options.vendor.length === 0 ? {} : { vendors: options.vendor }),
-      certificates: [...(ekRoots ?? []), ...(swtpmRoots ?? []), ...(others ?? [])].map(toBase64),
+      certificates: [ekRoots, akRoots, swtpmRoots, others].flatMap((each) => each ?? []).map(toBase64),
     },
     ...(snp.length === 0 ? {} : { snp }),
     ...(tdx.length === 0 ? {} : { tdx }),
+    ...(options.clouds === undefined ? {} : parseCloudReferences(await readInput(options.clouds))),
   };
   const bytes = utf8(`${JSON.stringify(references, undefined, 2)}\n`);
   const checked: References = parseReferences(bytes);

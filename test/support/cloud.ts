@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseBundle } from '@enclaim/attestation/bundle';
 import { concat, fromHex } from '@enclaim/attestation/bytes';
-import { sha384 } from '@enclaim/attestation/digest';
+import { type Sha384, sha384 } from '@enclaim/attestation/digest';
 import { nitroRegisters, predictPcrs, registerOf } from '@enclaim/attestation/measure';
 import type { PcrValues } from '@enclaim/attestation/tpm';
 import type { BuiltBundle } from '@enclaim/image';
@@ -68,13 +68,15 @@ export function registersAsBooted({ policy, digest }: BuiltBundle): PcrValues {
 }
 
 /** What Microsoft signs its paravisor as. */
-export const PARAVISOR = {
+export const PARAVISOR: Required<
+  Pick<FakeReport, 'idKeyDigest' | 'familyId' | 'imageId' | 'guestSvn' | 'measurement'>
+> = {
   idKeyDigest: sha384(fromHex('01')),
   familyId: fromHex('01232000000000000000000000000000'),
   imageId: fromHex('02000000000000000000000000000000'),
   guestSvn: 11,
   measurement: sha384(fromHex('02')),
-} as const;
+};
 
 /** Azure on SEV-SNP. */
 export class AzureSnpCloud implements Cloud {
@@ -189,11 +191,11 @@ export class GcpCloud implements Cloud {
 }
 
 /** Measurements of Google's firmware. */
-export const FIRMWARE = {
+export const FIRMWARE: Readonly<Record<'digest' | 'launch' | 'mrTd', Sha384>> = {
   digest: sha384(fromHex('10')),
   launch: sha384(fromHex('11')),
   mrTd: sha384(fromHex('12')),
-} as const;
+};
 
 /** Collateral as messages hold it. */
 function collateralOf(enclave: FakeQuotingEnclave) {

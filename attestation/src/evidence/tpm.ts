@@ -102,10 +102,11 @@ export function isCertified(akCertificates: readonly Uint8Array[], { attestation
 /** A pinned root certifies exactly this key as an attestation key. @throws EvidenceError */
 async function trustInCertificate(
   { akPublic, akCertificates }: TpmEvidence,
-  { attestationRoots = [] }: Anchors,
+  { attestationRoots = [], certificates }: Anchors,
   now: number,
 ): Promise<KeyTrust> {
-  const { leaf, pin } = await verifyKeyCertificate(akCertificates, [AK_CERTIFICATE], attestationRoots, { now });
+  const path = [...akCertificates, ...certificates.map((text) => parsePart('chain', 'certificate', text, fromBase64))];
+  const { leaf, pin } = await verifyKeyCertificate(path, [AK_CERTIFICATE], attestationRoots, { now });
   const spki = parsePart('format', 'attestation key', akPublic, (bytes) => spkiOf(parsePublic(bytes)));
   if (!equalBytes(leaf.spki, spki)) {
     throw new EvidenceError('identity', 'the certificate is for another key than the attestation key');
