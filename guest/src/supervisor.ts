@@ -4,7 +4,13 @@ import { chownSync, closeSync, mkdirSync, readFileSync, writeSync } from 'node:f
 import { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fromBase64, toBase64, u32be } from '@enclaim/attestation/bytes';
-import { type BootMessage, CONTROL_LIMIT, type FromRuntime, parseFromRuntime, type ToRuntime } from '@enclaim/runtime/control';
+import {
+  type BootMessage,
+  CONTROL_LIMIT,
+  type FromRuntime,
+  parseFromRuntime,
+  type ToRuntime,
+} from '@enclaim/runtime/control';
 import { encodeFrame, FrameReader } from '@enclaim/runtime/frames';
 import { type MeasuredApp, measureApp } from './app.ts';
 import {
