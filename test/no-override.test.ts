@@ -30,10 +30,17 @@ const FILES: readonly string[] = [
   '/proc',
   '/proc/$/stat',
   '/proc/cmdline',
+  '/proc/net/if_inet6',
+  '/proc/net/ipv6_route',
+  '/proc/self/limits Max core file size',
+  '/proc/self/status CapBnd:',
+  '/proc/self/status NoNewPrivs:',
   '/proc/pressure',
   '/proc/self/task/$/children',
-  '/proc/sys/$',
+  '/proc/swaps',
+  '/proc/sys/',
   '/proc/sys/kernel/modules_disabled',
+  '/proc/sys/net/ipv6/conf/$/$',
   '/proc/thread-self/ns/$',
   '/run',
   '/run/enclaim',
@@ -41,12 +48,20 @@ const FILES: readonly string[] = [
   '/sys',
   '/sys/',
   '/sys/block',
+  '/sys/class/misc/hw_random/rng_current',
   '/sys/class/net/$',
   '/sys/class/thermal',
   '/sys/fs/cgroup',
   '/sys/kernel/config',
+  '/sys/kernel/debug',
+  '/sys/kernel/kexec_loaded',
   '/sys/kernel/config/tsm/report',
   '/sys/kernel/security',
+  '/sys/kernel/security/lockdown',
+  '/sys/module/module/parameters/sig_enforce',
+  '/sys/module/page_alloc/parameters/shuffle',
+  '/sys/module/pstore/parameters/backend',
+  '/sys/power/disk',
   '/tmp',
   '/usr/bin/node',
 ];
@@ -72,10 +87,11 @@ test('arguments and standard input: none are read', () => {
   assert.deepEqual(found(/\b(parseArgs|getOptionValue)\b/g), []);
 });
 
-test('kernel command line: the policy and the address', () => {
+test('kernel command line: the policy and the network', () => {
   const text = sources.get('guest/src/linux/command-line.ts') ?? '';
-  assert.deepEqual([...text.matchAll(/FIELDS\.([a-z]+)/g)].map(([, name]) => name).sort(), ['ip', 'policy']);
-  assert.deepEqual([...text.matchAll(/read\('([a-z]+)'/g)].map(([, name]) => name).sort(), ['ip', 'policy']);
+  const keys = ['dns', 'ip', 'ip6', 'policy'];
+  assert.deepEqual([...text.matchAll(/FIELDS\.([a-z0-9]+)/g)].map(([, name]) => name).sort(), keys);
+  assert.deepEqual([...text.matchAll(/read\('([a-z0-9]+)'/g)].map(([, name]) => name).sort(), keys);
 });
 
 test('files: what is mounted, measured, and the kernel’s own', () => {
