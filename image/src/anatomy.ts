@@ -6,13 +6,14 @@ import { createHash } from 'node:crypto';
 import { promisify } from 'node:util';
 import { zstdDecompress } from 'node:zlib';
 import { bundleDigest, parseBundle } from '@enclaim/attestation/bundle';
-import { type PeImage, parsePe, sectionBytes } from '@enclaim/attestation/measure';
+import { DecodeError } from '@enclaim/attestation/errors';
+import { type PeImage, parsePe } from '@enclaim/attestation/measure';
 import { digestOfCanonical, readDescriptors } from '@enclaim/policy-schema';
 import { KERNEL_PACKAGE, STUB_PACKAGE } from './contents.ts';
 import { type CpioMember, readMembers } from './cpio.ts';
 import { ImageError } from './errors.ts';
 import type { LockedInput } from './lock.ts';
-import type { Manifest } from './manifest.ts';
+import { formatManifest, type Manifest } from './manifest.ts';
 import { packageOf } from './origins.ts';
 
 /** One thing that another image has alike, otherwise, or not. */
@@ -44,7 +45,7 @@ export function partsOfManifest(manifest: Manifest): Part[] {
     ...sections.map(({ name, sha256 }) => part(`section ${name}`, sha256, ofSection(name))),
     part('artefact uki', artefacts.uki.sha256, OF_UKI),
     part('artefact kernel', artefacts.kernel.sha256, ['section .linux', `input ${KERNEL_PACKAGE}`]),
-    part('artefact initrd', artefacts.initrd.sha256, ['section .initrd']),
+    part('artefact initrd', artefacts.initrd.sha256, ['section .initrd', ...ofSection('.initrd')]),
     part('image', id, OF_UKI),
     ...leaves(references).map(([path, value]) => {
       const firmware = /^\/(\w+)\/firmware\//.exec(path)?.[1];
@@ -54,32 +55,29 @@ export function partsOfManifest(manifest: Manifest): Part[] {
           : [`input ovmf-${firmware === 'snp' ? 'amdsev' : 'inteltdx'}`];
       return part(`reference ${path.slice(1).replaceAll('/', '.')}`, value, of);
     }),
+    // Whatever else it says: nothing of a manifest is left uncompared.
+    part('manifest', formatManifest(manifest), ['*']),
   ];
 }
 
 /** The words of a command line, and the line that they make. */
 function partsOfCommandLine(line: string): Part[] {
   const words = [...new Set(line.split(' '))];
-  return [
-    ...words.map((word) => part(`word ${word}`, word)),
-    part('command line of the image', line, ['word *']),
-  ];
+  return [...words.map((word) => part(`word ${word}`, word)), part('command line of the image', line, ['word *'])];
 }
 
-/**
- * What is in the bytes of an initrd, header fields that a manifest does not speak of among them.
- * @throws ImageError `archive-invalid`
- */
+/** What is in the bytes of an initrd, header fields that a manifest does not speak of among them. */
 export async function partsOfInitrd(bytes: Uint8Array): Promise<Part[]> {
-  const archive = await promisify(zstdDecompress)(bytes, { maxOutputLength: MAX_UNPACKED }).catch((cause) => {
-    throw new ImageError('archive-invalid', `initrd: ${cause instanceof Error ? cause.message : cause}`, { cause });
-  });
-  const members = readMembers(archive);
+  const whole = part('artefact initrd', digestOf(bytes), ofSection('.initrd'));
+  const archive = await promisify(zstdDecompress)(bytes, { maxOutputLength: MAX_UNPACKED }).catch(String);
+  if (typeof archive === 'string') return [part('form of the initrd', archive), whole];
+  const members = readable(() => readMembers(archive));
+  if (!Array.isArray(members)) return [part('form of the initrd', members.message), whole];
   return [
     ...members.filter(({ path }) => path !== 'TRAILER!!!').flatMap(partsOfMember),
     part('order of files', members.map(({ path, fields }) => `${fields.ino}:${path}`).join(' '), ['file *']),
     part('padding of the initrd', String(archive.length - packedLength(members)), ['file *', 'order of files']),
-    part('section .initrd', digestOf(bytes), ofSection('.initrd')),
+    whole,
   ];
 }
 
@@ -106,9 +104,16 @@ function packedLength(members: readonly CpioMember[]): number {
   return members.reduce((sum, { fields }) => sum + round4(110 + fields.namesize) + round4(fields.filesize), 0);
 }
 
-/** What is in the bytes of a UKI, header fields among them. @throws DecodeError where it is no PE image */
+/** The kernel, which is taken from its package as it is. */
+export function partsOfKernel(bytes: Uint8Array): Part[] {
+  return [part('artefact kernel', digestOf(bytes), [`input ${KERNEL_PACKAGE}`])];
+}
+
+/** What is in the bytes of a UKI, header fields among them. */
 export function partsOfUki(bytes: Uint8Array): Part[] {
-  const image = parsePe(bytes);
+  const whole = part('artefact uki', digestOf(bytes), OF_UKI);
+  const image = readable(() => parsePe(bytes));
+  if (image instanceof Error) return [part('form of the UKI', image.message), whole];
   const { sections, sectionTableAt, timestampAt, checksumAt, sizeOfHeaders } = image;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const end = sections.reduce((last, { rawOffset, rawSize }) => Math.max(last, rawOffset + rawSize), sizeOfHeaders);
@@ -118,18 +123,30 @@ export function partsOfUki(bytes: Uint8Array): Part[] {
     part('header time of the UKI', String(view.getUint32(timestampAt, true)), STUB),
     part('header checksum of the UKI', String(view.getUint32(checksumAt, true)), STUB),
     ...sections.flatMap((section, index) => [
-      part(`section ${section.name}`, digestOf(sectionBytes(image, section)), ofSection(section.name)),
-      part(`padding of ${section.name}`, digestOf(paddingOf(image, index)), [
-        ...OF_LAYOUT,
-        `section ${section.name}`,
-      ]),
+      part(`section ${section.name}`, digestOf(contentOf(image, index)), ofSection(section.name)),
+      part(`padding of ${section.name}`, digestOf(paddingOf(image, index)), [...OF_LAYOUT, `section ${section.name}`]),
       part(`flags of ${section.name}`, hex(view.getUint32(sectionTableAt + index * 40 + 36, true)), STUB),
     ]),
     part('order of sections', sections.map(({ name }) => name).join(' '), ['section *']),
     part('layout of the UKI', digestOf(rest), OF_LAYOUT),
     part('bytes after the last section', digestOf(bytes.subarray(end))),
-    part('artefact uki', digestOf(bytes), OF_UKI),
+    whole,
   ];
+}
+
+/** What cannot be read is another thing than what was rebuilt, not the end of the audit. */
+function readable<T>(read: () => T): T | DecodeError | ImageError {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof DecodeError || error instanceof ImageError) return error;
+    throw error;
+  }
+}
+
+function contentOf({ bytes, sections }: PeImage, index: number): Uint8Array {
+  const { rawOffset = 0, rawSize = 0, virtualSize = 0 } = sections[index] ?? {};
+  return bytes.subarray(rawOffset, rawOffset + Math.min(virtualSize, rawSize));
 }
 
 function paddingOf({ bytes, sections }: PeImage, index: number): Uint8Array {
@@ -145,12 +162,21 @@ const OF_UKI = [
   'padding of *',
   'layout of the UKI',
   'bytes after the last section',
+  'form of the UKI',
   'command line of the image',
 ];
 
 function ofSection(name: string): string[] {
   if (name === '.initrd')
-    return ['file *', 'attributes of *', 'order of files', 'padding of the initrd', 'tool node', 'tool zstd'];
+    return [
+      'form of the initrd',
+      'file *',
+      'attributes of *',
+      'order of files',
+      'padding of the initrd',
+      'tool node',
+      'tool zstd',
+    ];
   if (name === '.cmdline') return ['word *', 'command line of the image'];
   if (name === '.linux') return [`input ${KERNEL_PACKAGE}`];
   if (name === 'stub') return [`input ${STUB_PACKAGE}`];
@@ -166,9 +192,7 @@ export function partsOfBundle(bytes: Uint8Array): Part[] {
   const files = [...readDescriptors(descriptors).registry.files];
   return [
     ...partsOfPolicy(policy),
-    ...files.map(({ name, proto }) =>
-      part(`proto ${name}.proto`, digestOf(Buffer.from(JSON.stringify(proto, inHex)))),
-    ),
+    ...files.map(({ name, proto }) => part(`proto ${name}.proto`, digestOf(Buffer.from(JSON.stringify(proto, inHex))))),
     part('descriptors', digestOf(descriptors), ['proto *']),
     part('handlers', Buffer.from(handlers).toString('utf8')),
     part('bundle', bundleDigest(bytes), ['policy*', 'descriptors', 'handlers']),
@@ -178,9 +202,7 @@ export function partsOfBundle(bytes: Uint8Array): Part[] {
 /** What is in the canonical bytes of a policy, field by field. */
 export function partsOfPolicy(bytes: Uint8Array): Part[] {
   return [
-    ...leaves(JSON.parse(Buffer.from(bytes).toString('utf8'))).map(([path, value]) =>
-      part(`policy ${path}`, value),
-    ),
+    ...leaves(JSON.parse(Buffer.from(bytes).toString('utf8'))).map(([path, value]) => part(`policy ${path}`, value)),
     part('policy', digestOfCanonical(bytes), ['policy /*']),
   ];
 }
@@ -223,7 +245,8 @@ function named(kind: string, values: Readonly<Record<string, string>>): Part[] {
   return Object.entries(values).map(([name, value]) => part(`${kind} ${name}`, value));
 }
 
-function part(id: string, value: string, of: readonly string[] = []): Part {
+/** A part, made of others by id. */
+export function part(id: string, value: string, of: readonly string[] = []): Part {
   return { id, value, of };
 }
 

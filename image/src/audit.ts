@@ -1,42 +1,89 @@
-/** Audit: hold a manifest, the files beside it and a machine's registers against an image rebuilt from source. */
+/** Audit: hold a manifest, the files beside it, a bundle and a machine's registers against what was rebuilt from source. */
 import { launchCommandLine, PREDICTED_REGISTERS, predictPcrs, type TpmLaunch } from '@enclaim/attestation/measure';
 import type { ImageReference } from '@enclaim/attestation/references';
-import type { LockedInput } from './lock.ts';
-import type { Artefact, Manifest } from './manifest.ts';
+import {
+  type Part,
+  part,
+  partsOfBundle,
+  partsOfInitrd,
+  partsOfKernel,
+  partsOfManifest,
+  partsOfPolicy,
+  partsOfUki,
+} from './anatomy.ts';
+import type { Image } from './build.ts';
+import type { Manifest } from './manifest.ts';
 
-/** One thing that is not the same. Null stands for "not there". */
+/** One thing that is not the same. Null stands for "not there". Long values are cut to where they begin to differ. */
 export interface Difference {
-  /** What differs: `input libc6`, `file usr/bin/node`, `section .cmdline`, `artefact uki`, `reference tpm.uki`, `register 9`. */
+  /** What differs: `input libc6`, `source runtime/src/log.ts`, `word quiet`, `file init`, `section .linux`, `register 9`. */
   readonly component: string;
   readonly claimed: string | null;
   readonly rebuilt: string | null;
+  /** Other differing components that it is made of. Empty: it begins here, and this is what to look at. */
+  readonly because: readonly string[];
 }
 
-/**
- * Every part in which two manifests differ, causes before effects: inputs, then files, then sections of the UKI, then
- * whole artefacts, then reference values. Empty where they describe the same image.
- */
+/** An image as somebody handed it over: a manifest, and the files beside it; null for one that is missing. */
+export interface ClaimedImage {
+  readonly manifest: Manifest;
+  readonly files: Readonly<Record<keyof Manifest['artefacts'], Uint8Array | null>>;
+}
+
+/** What a machine says by signed evidence. */
+export interface ClaimedMachine {
+  /** Registers of a TPM. */
+  readonly registers: ReadonlyMap<number, Uint8Array>;
+  readonly launch: Omit<TpmLaunch, 'boot'>;
+  /** Canonical bytes of the attested policy. */
+  readonly policyBytes: Uint8Array;
+}
+
+/** Both sides of one comparison. */
+type Sides = readonly [claimed: readonly Part[], rebuilt: readonly Part[]];
+
+/** Everything that claimed and rebuilt differ in; what of it is null is not compared. */
+export async function audit(
+  claimed: {
+    readonly image: ClaimedImage | null;
+    readonly bundle: Uint8Array | null;
+    readonly machine: ClaimedMachine | null;
+  },
+  rebuilt: { readonly image: Image; readonly bundle: Uint8Array | null },
+): Promise<Difference[]> {
+  const { image, bundle, machine } = claimed;
+  const reference = rebuilt.image.manifest.references.tpm;
+  return compare([
+    ...(image === null ? [] : await sidesOfImage(image, rebuilt.image)),
+    ...(bundle === null || rebuilt.bundle === null
+      ? []
+      : [[partsOfBundle(bundle), partsOfBundle(rebuilt.bundle)] as const]),
+    ...(machine === null ? [] : [sidesOfCommandLine(reference, machine.launch), sidesOfRegisters(machine, reference)]),
+    ...(machine === null || rebuilt.bundle === null ? [] : [sidesOfApp(machine, rebuilt.bundle)]),
+  ]);
+}
+
+/** Every part in which two manifests differ. Empty where they describe the same image. */
 export function compareManifests(claimed: Manifest, rebuilt: Manifest): Difference[] {
-  return PARTS.flatMap(({ name, of }) => compareMaps(name, of(claimed), of(rebuilt)));
+  return compare([[partsOfManifest(claimed), partsOfManifest(rebuilt)]]);
 }
 
-/** Artefacts of which the bytes at hand are not those of the manifest. `bytes` is null for a file that is missing. */
-export function compareArtefact(name: string, claimed: Artefact, found: Artefact | null): Difference[] {
-  const component = `artefact ${name}`;
-  return compareMaps('', new Map([[component, claimed.sha256]]), new Map(found ? [[component, found.sha256]] : []));
+/** An app bundle against a rebuilt one: policy field by field, protos file by file, handlers. @throws DecodeError, PolicyError */
+export function compareBundles(claimed: Uint8Array, rebuilt: Uint8Array): Difference[] {
+  return compare([[partsOfBundle(claimed), partsOfBundle(rebuilt)]]);
+}
+
+/** The manifest and the bytes beside it, which may have been changed after it was written, or before. */
+export async function compareImages(claimed: ClaimedImage, rebuilt: Image): Promise<Difference[]> {
+  return compare(await sidesOfImage(claimed, rebuilt));
 }
 
 /**
  * A command line that neither the image holds nor a launch of it under the policy has. Registers 9 and 12 only say which
  * line it was, and every line fits its own.
  */
-export function compareCommandLine(
-  image: ImageReference,
-  { commandLine, policy }: Omit<TpmLaunch, 'boot'>,
-): Difference[] {
-  if (commandLine === null) return [];
-  const component = 'command line';
-  return compareMaps('', new Map([[component, commandLine]]), new Map([[component, launchCommandLine(image, policy)]]));
+export function compareCommandLine(image: ImageReference, launch: Omit<TpmLaunch, 'boot'>): Difference[] {
+  return compare([sidesOfCommandLine(image, launch)]);
 }
 
 /**
@@ -48,56 +95,121 @@ export function compareRegisters(
   image: ImageReference,
   launch: Omit<TpmLaunch, 'boot'>,
 ): Difference[] {
-  const found = hexOf(registers);
-  const [fewest = []] = (['kernel', 'disk'] as const)
-    .map((boot) => compareMaps('register ', found, hexOf(predictPcrs(image, { ...launch, boot }))))
-    .sort((a, b) => a.length - b.length);
-  return fewest;
+  return compare([sidesOfRegisters({ registers, launch }, image)]);
 }
 
-type Part = ReadonlyMap<string, string>;
-
-const PARTS: readonly { name: string; of: (manifest: Manifest) => Part }[] = [
-  { name: 'input ', of: ({ inputs }) => new Map(inputs.map((input) => [input.name, describeInput(input)])) },
-  {
-    name: 'file ',
-    of: ({ contents }) => new Map(contents.map((c) => [c.path, `${c.type} ${c.mode} ${c.sha256 ?? ''}`.trimEnd()])),
-  },
-  { name: 'section ', of: ({ sections }) => new Map(sections.map(({ name, sha256 }) => [name, sha256])) },
-  {
-    name: 'artefact ',
-    of: ({ artefacts }) => new Map(Object.entries(artefacts).map(([name, { sha256 }]) => [name, sha256])),
-  },
-  { name: '', of: ({ id }) => new Map([['image', id]]) },
-  ...(['tpm', 'snp', 'tdx'] as const).map((platform) => ({
-    name: `reference ${platform}.`,
-    of: ({ references }: Manifest) =>
-      new Map(Object.entries(references[platform]).map(([name, value]) => [name, textOf(value)])),
-  })),
-];
-
-function textOf(value: unknown): string {
-  return typeof value === 'string' ? value : JSON.stringify(value);
+/**
+ * What differs, causes before effects. An effect is a difference that is made of another difference; whether that one
+ * explains all of it, only a rebuild without it would show.
+ */
+function compare(all: readonly Sides[]): Difference[] {
+  const found = new Map<
+    string,
+    { id: string; claimed: string | null; rebuilt: string | null; of: readonly string[] }
+  >();
+  for (const [claimed, rebuilt] of all) {
+    const [left, right] = [byId(claimed), byId(rebuilt)];
+    for (const id of new Set([...left.keys(), ...right.keys()])) {
+      const [a, b] = [left.get(id), right.get(id)];
+      if (a?.value === b?.value) continue;
+      const [one, other] = excerpts(a?.value ?? null, b?.value ?? null);
+      const key = JSON.stringify([id, one, other]);
+      const of = [...(a?.of ?? []), ...(b?.of ?? []), ...(found.get(key)?.of ?? [])];
+      found.set(key, { id, claimed: one, rebuilt: other, of });
+    }
+  }
+  const ids = [...new Set([...found.values()].map(({ id }) => id))];
+  const differences = [...found.values()].map(({ id, claimed, rebuilt, of }) => ({
+    component: id,
+    claimed,
+    rebuilt,
+    because: ids.filter((other) => other !== id && of.some((pattern) => matches(pattern, other))),
+  }));
+  return differences.sort((a, b) => Number(a.because.length > 0) - Number(b.because.length > 0));
 }
 
-function describeInput(input: LockedInput): string {
-  return `${input.version} ${input.kind === 'deb' ? `sha256:${input.sha256}` : input.integrity}`;
+/** Two parts of one name on one side are one part of both values: neither can hide the other. */
+function byId(parts: readonly Part[]): Map<string, Part> {
+  const map = new Map<string, Part>();
+  for (const each of parts) {
+    const before = map.get(each.id);
+    map.set(each.id, before === undefined ? each : { ...each, value: `${before.value}, and again ${each.value}` });
+  }
+  return map;
 }
 
-function compareMaps(prefix: string, claimed: Part, rebuilt: Part): Difference[] {
-  const names = new Set([...claimed.keys(), ...rebuilt.keys()]);
-  return [...names].flatMap((name) => {
-    const [left, right] = [claimed.get(name) ?? null, rebuilt.get(name) ?? null];
-    return left === right ? [] : [{ component: `${prefix}${name}`, claimed: left, rebuilt: right }];
-  });
+function matches(pattern: string, id: string): boolean {
+  return pattern.endsWith('*') ? id.startsWith(pattern.slice(0, -1)) : id === pattern;
+}
+
+const MOST_SHOWN = 200;
+
+/** Both values where they are short, else what stands around their first difference. */
+function excerpts(a: string | null, b: string | null): [string | null, string | null] {
+  if (Math.max(a?.length ?? 0, b?.length ?? 0) <= MOST_SHOWN) return [a, b];
+  let at = 0;
+  while (a !== null && b !== null && at < a.length && a[at] === b[at]) at++;
+  const from = Math.max(0, at - 60);
+  const cut = (text: string | null): string | null => text && `at ${at}: …${text.slice(from, from + MOST_SHOWN)}…`;
+  return [cut(a), cut(b)];
+}
+
+async function sidesOfImage({ manifest, files }: ClaimedImage, rebuilt: Image): Promise<Sides[]> {
+  const readers = { uki: partsOfUki, kernel: partsOfKernel, initrd: partsOfInitrd } as const;
+  const sides: Sides[] = [[partsOfManifest(manifest), partsOfManifest(rebuilt.manifest)]];
+  for (const name of ['initrd', 'kernel', 'uki'] as const) {
+    const bytes = files[name];
+    const own = await readers[name](rebuilt[name]);
+    if (bytes === null) sides.push([[], own.filter(({ id }) => id === `artefact ${name}`)]);
+    else if (!Buffer.from(bytes).equals(rebuilt[name])) sides.push([await readers[name](bytes), own]);
+  }
+  return sides;
+}
+
+function sidesOfCommandLine(image: ImageReference, { commandLine, policy }: Omit<TpmLaunch, 'boot'>): Sides {
+  if (commandLine === null) return [[], []];
+  const own = launchCommandLine(image, policy);
+  return [[part('command line', commandLine)], [part('command line', own, ['command line of the image'])]];
+}
+
+function sidesOfRegisters(
+  { registers, launch }: Pick<ClaimedMachine, 'registers' | 'launch'>,
+  image: ImageReference,
+): Sides {
+  const found = partsOfRegisters(registers);
+  const [likelier = []] = (['kernel', 'disk'] as const)
+    .map((boot) => partsOfRegisters(predictPcrs(image, { ...launch, boot })))
+    .sort((a, b) => different(found, a) - different(found, b));
+  return [found, likelier];
+}
+
+function different(a: readonly Part[], b: readonly Part[]): number {
+  return b.filter(({ id, value }) => a.find((one) => one.id === id)?.value !== value).length;
 }
 
 /** Only what can be predicted: other registers hold firmware and machine, which no rebuild can know. */
-function hexOf(registers: ReadonlyMap<number, Uint8Array>): Part {
-  return new Map(
-    PREDICTED_REGISTERS.flatMap((index) => {
-      const value = registers.get(index);
-      return value === undefined ? [] : [[String(index), value.toHex()] as const];
-    }),
-  );
+function partsOfRegisters(registers: ReadonlyMap<number, Uint8Array>): Part[] {
+  return PREDICTED_REGISTERS.flatMap((index) => {
+    const value = registers.get(index);
+    return value === undefined ? [] : [part(`register ${index}`, value.toHex(), HELD[index])];
+  });
+}
+
+/** What each register holds. */
+const HELD: Readonly<Record<number, readonly string[]>> = {
+  4: ['artefact uki', 'artefact kernel'],
+  9: ['command line', 'command line of the image', 'artefact initrd'],
+  11: ['section *'],
+  12: ['command line', 'command line of the image'],
+  14: ['bundle'],
+  15: ['policy'],
+};
+
+/** The attested policy field by field, and the digest of the bundle, of which the machine shows no more. */
+function sidesOfApp({ launch, policyBytes }: ClaimedMachine, bundle: Uint8Array): Sides {
+  const own = partsOfBundle(bundle);
+  return [
+    [...partsOfPolicy(policyBytes), part('bundle', launch.bundle, ['policy', 'policy /*'])],
+    own.filter(({ id }) => id === 'bundle' || id === 'policy' || id.startsWith('policy /')),
+  ];
 }

@@ -10,7 +10,7 @@ import { ImageError } from './errors.ts';
 export function parseDocument<T>(
   schema: z.ZodType<T>,
   text: string,
-  code: 'lock-invalid' | 'manifest-invalid',
+  code: 'lock-invalid' | 'manifest-invalid' | 'source-invalid',
   name: string,
 ): T {
   let json: unknown;

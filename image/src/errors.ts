@@ -28,6 +28,10 @@ export type ImageErrorCode =
   | 'too-large'
   /** An output could not be written. */
   | 'output-failed'
+  /** Sources to rebuild from cannot be had, or would have more done than be built. */
+  | 'source-invalid'
+  /** Their build ended badly, or left nothing to look at. */
+  | 'build-failed'
   /** A release log is damaged, is not the one that its key signed last, or lacks what is asked for. */
   | 'log-invalid'
   /** Somebody else writes to the release log. */

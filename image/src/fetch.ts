@@ -179,7 +179,8 @@ export async function npmTarball(name: string, version: string, { signal }: Fetc
   }
 }
 
-function npmCommand(): [string, ...string[]] {
+/** The pinned npm where it is installed, else the one that runs this, else the machine's. */
+export function npmCommand(): [string, ...string[]] {
   const pinned = join(projectRoot, 'scripts/bootstrap/node_modules/npm/bin/npm-cli.js');
   const script = [pinned, process.env.npm_execpath].find((path) => path?.endsWith('.js') && existsSync(path));
   return script === undefined ? ['npm'] : [process.execPath, script];

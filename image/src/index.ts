@@ -40,6 +40,7 @@ export {
 } from './measure.ts';
 export { compileProtos } from './protos.ts';
 export { DOCUMENTS, SIGNED_PROVENANCE } from './provenance.ts';
+export { type RebuildOptions, type RebuildStep, type Rebuilt, rebuild } from './rebuild.ts';
 export {
   appendReleases,
   createReleaseLog,

