@@ -62,12 +62,19 @@ interface Shown {
 }
 
 const REGISTERS = ['firmware', ...Array.from({ length: 16 }, (_, register) => `register.${register}`)];
-const SNP = ['snp.policy.debug', 'snp.vmpl', 'snp.revocation'];
-const TDX = ['tdx.attributes.debug', 'tdx.tcb'];
+const SNP = [
+  ...['product', 'vmpl', 'guest-svn', 'abi', 'policy.smt', 'policy.migrationAgent', 'policy.debug', 'policy.cxl'],
+  ...['platform.smt', 'tcb.reported', 'tcb.committed', 'tcb.current', 'tcb.launch', 'provisional'],
+  ...['id-key', 'author-key', 'host-data', 'revocation'],
+].map((name) => `snp.${name}`);
+const TDX = [
+  ...['mr-config-id', 'mr-owner', 'mr-owner-config', 'mr-seam', 'xfam', 'tcb', 'tcb.evaluation'],
+  ...['debug', 'migratable', 'perfmon', 'known', 'septVeDisable'].map((bit) => `attributes.${bit}`),
+].map((name) => `tdx.${name}`);
 
 const OF_PLATFORM: Readonly<Partial<Record<string, Shown>>> = {
   tpm: { always: [], image: REGISTERS },
-  snp: { always: [], image: ['image', ...SNP, 'snp.host-data'] },
+  snp: { always: [], image: ['image', 'snp.platform.aliasCheck', ...SNP] },
   tdx: { always: ['quote.events'], image: ['tdx.mrtd', ...[0, 1, 2, 3].map((index) => `tdx.rtmr${index}`), ...TDX] },
   'azure-snp': { always: ['azure.paravisor', ...SNP], image: REGISTERS },
   'azure-tdx': { always: ['azure.paravisor', ...TDX], image: REGISTERS },

@@ -89,6 +89,10 @@ export interface FakePspOptions {
   readonly signer?: 'VCEK' | 'VLEK';
   /** TCB that the leaf's key is derived from. */
   readonly tcb?: bigint;
+  /** First byte of the chip's id. */
+  readonly chip?: number;
+  /** A processor of the same maker: this one is under its root. */
+  readonly sibling?: FakePsp;
 }
 
 export class FakePsp {
@@ -103,15 +107,15 @@ export class FakePsp {
   readonly ask: Uint8Array;
   readonly leaf: Uint8Array;
 
-  constructor({ product = 'Milan', signer = 'VCEK', tcb }: FakePspOptions = {}) {
+  constructor({ product = 'Milan', signer = 'VCEK', tcb, chip = 0xc0, sibling }: FakePspOptions = {}) {
     this.product = product;
     this.signer = signer;
     this.tcb = tcb ?? PRODUCTS[product].tcb;
-    this.chipId = Uint8Array.from({ length: PRODUCTS[product].chip }, (_, i) => 0xc0 + i);
-    this.root = new FakeIdentity(`ARK-${product}`, 'pss-sha384');
+    this.chipId = Uint8Array.from({ length: PRODUCTS[product].chip }, (_, i) => chip + i);
+    this.root = sibling?.root ?? new FakeIdentity(`ARK-${product}`, 'pss-sha384');
     this.intermediate = new FakeIdentity(signer === 'VCEK' ? `SEV-${product}` : `SEV-VLEK-${product}`, 'pss-sha384');
     this.key = new FakeIdentity(`SEV-${signer}`, 'ecdsa-sha384');
-    this.ark = this.root.root({ serial: 0x10000 });
+    this.ark = sibling?.ark ?? this.root.root({ serial: 0x10000 });
     this.ask = this.root.certify({
       subject: this.intermediate.subject,
       spki: this.intermediate.spki,

@@ -48,6 +48,14 @@ export interface FakeCollateral {
   readonly rootRevoked?: readonly number[];
 }
 
+/** What is wrong with a quote that is signed all the same. */
+export interface QuoteTamper {
+  readonly qeReportData?: Uint8Array;
+  readonly mrSigner?: string;
+  /** Whose certificates go with it. */
+  readonly platform?: FakeQuotingEnclave;
+}
+
 export class FakeQuotingEnclave {
   readonly root: FakeIdentity = new FakeIdentity('Intel SGX Root CA', 'ecdsa-sha256');
   readonly platformCa: FakeIdentity = new FakeIdentity('Intel SGX PCK Platform CA', 'ecdsa-sha256');
@@ -79,7 +87,7 @@ export class FakeQuotingEnclave {
   }
 
   /** A signed quote. @param tamper Changes what is signed between the steps of signing. */
-  quote(td: FakeTd = {}, tamper: { readonly qeReportData?: Uint8Array; readonly mrSigner?: string } = {}): Uint8Array {
+  quote(td: FakeTd = {}, tamper: QuoteTamper = {}): Uint8Array {
     const version = td.version ?? 4;
     const header = Buffer.concat([
       u16(version),
@@ -95,7 +103,8 @@ export class FakeQuotingEnclave {
     const key = rawPublic(this.#attestation.publicKey);
     const binding = createHash('sha256').update(key).update(authData).digest();
     const qeReport = enclaveReport(tamper.qeReportData ?? Buffer.concat([binding, Buffer.alloc(32)]), tamper.mrSigner);
-    const chain = Buffer.from(pemOf(this.pckDer, this.platformCaDer, this.rootDer));
+    const { pckDer, platformCaDer, rootDer } = tamper.platform ?? this;
+    const chain = Buffer.from(pemOf(pckDer, platformCaDer, rootDer));
     const certification = Buffer.concat([
       qeReport,
       rawSign(this.pck.privateKey, qeReport),

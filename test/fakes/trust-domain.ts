@@ -6,7 +6,7 @@ import { commandLineEvent, variableEvent } from '../../attestation/src/measure/t
 import type { RtmrEventReference } from '../../attestation/src/references.ts';
 import type { TdxMeasurements, TsmReport } from '../../guest/src/tsm/index.ts';
 import { agileLog, type Entry } from './event-log.ts';
-import type { FakeQuotingEnclave, FakeTd } from './quoting-enclave.ts';
+import type { FakeQuotingEnclave, FakeTd, QuoteTamper } from './quoting-enclave.ts';
 
 /** TCG PC Client Platform Firmware Profile, 10.4.1. */
 const EV = {
@@ -62,8 +62,9 @@ export interface DomainOptions {
   readonly logged?: readonly Entry[] | null;
   /** A kernel that cannot extend RTMR3. */
   readonly old?: boolean;
-  /** Fields of every quote. */
+  /** Fields of every quote, and what is wrong with it. */
   readonly fields?: () => FakeTd;
+  readonly tamper?: () => QuoteTamper;
 }
 
 export class FakeTrustDomain {
@@ -88,8 +89,8 @@ export class FakeTrustDomain {
 
   /** The answer of configfs-tsm, padded as hosts do. */
   report(reportData: Uint8Array): TsmReport {
-    const { mrTd, fields } = this.#options;
-    const quote = this.#enclave.quote({ mrTd, rtmrs: this.rtmrs, reportData, ...fields?.() });
+    const { mrTd, fields, tamper } = this.#options;
+    const quote = this.#enclave.quote({ mrTd, rtmrs: this.rtmrs, reportData, ...fields?.() }, tamper?.());
     return { provider: 'tdx_guest', outblob: concat(quote, new Uint8Array(512)), auxblob: new Uint8Array() };
   }
 }
