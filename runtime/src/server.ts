@@ -48,9 +48,11 @@ export class AttestedServer {
   readonly #injector: ConnectionInjector;
   readonly #tls: TlsServer;
   readonly #health: HealthService;
-  /** Calls under way, and connections that have not shown what they are for. */
   readonly #running = new Set<AbortController>();
+  /** Connections that have not shown what they are for, and those that carry calls. */
   readonly #entering = new Set<TLSSocket>();
+  readonly #entered = new Set<TLSSocket>();
+  readonly #empty = Promise.withResolvers<void>();
   #closed: Promise<number> | undefined;
 
   constructor({ tls, admission, calls, attested }: ServerOptions) {
@@ -120,7 +122,6 @@ export class AttestedServer {
     this.#tls.close();
     for (const socket of this.#entering) socket.destroy();
     let cut = 0;
-    const drained = Promise.withResolvers<void>();
     const timers = [
       setTimeout(() => {
         cut = this.#running.size;
@@ -129,14 +130,16 @@ export class AttestedServer {
       }, DRAIN_MS),
       setTimeout(() => {
         this.#grpc.forceShutdown();
-        drained.resolve();
+        this.#empty.resolve();
       }, DRAIN_MS + CUT_MS),
     ];
-    // No stream is accepted any more on a connection that was told so (GOAWAY).
-    this.#grpc.tryShutdown(() => drained.resolve());
-    await drained.promise;
+    // No stream is accepted any more on a connection that was told so (GOAWAY); it ends with its last stream.
+    this.#injector.drain(DRAIN_MS + CUT_MS);
+    if (this.#entered.size === 0) this.#empty.resolve();
+    await this.#empty.promise;
     for (const timer of timers) clearTimeout(timer);
     this.#injector.destroy();
+    this.#grpc.forceShutdown();
     return cut;
   }
 
@@ -146,12 +149,21 @@ export class AttestedServer {
     try {
       if (socket.alpnProtocol === ALPN) await attestConnection(socket, attested);
       if (this.#closed !== undefined) socket.destroy();
-      if (!socket.destroyed) this.#injector.injectConnection(socket);
+      if (!socket.destroyed) this.#enter(socket);
     } catch {
       socket.destroy();
     } finally {
       this.#entering.delete(socket);
     }
+  }
+
+  #enter(socket: TLSSocket): void {
+    this.#entered.add(socket);
+    socket.once('close', () => {
+      this.#entered.delete(socket);
+      if (this.#closed !== undefined && this.#entered.size === 0) this.#empty.resolve();
+    });
+    this.#injector.injectConnection(socket);
   }
 }
 
