@@ -158,6 +158,30 @@ describe('SEV-SNP', () => {
     assert.deepEqual(await failsWith({ hostData: policy }), []);
   });
 
+  test('is held to the keys of its ID block where the references name them', async () => {
+    const [idKeyDigest, authorKeyDigest] = [sha384(utf8('id key')), sha384(utf8('author key'))];
+    const text = (digest: Uint8Array) => [digestText('sha384', digest)];
+    const named = { ...reference, idKeys: text(idKeyDigest), authorKeys: text(authorKeyDigest) };
+    const open = references;
+    references = referencesFor(bundle, psp.pins, { snp: [named] });
+    try {
+      assert.deepEqual(await failsWith({ idKeyDigest, authorKeyDigest }), []);
+      assert.deepEqual(await failsWith({}), ['snp.id-key', 'snp.author-key']);
+      assert.deepEqual(await failsWith({ idKeyDigest, authorKeyDigest: idKeyDigest }), ['snp.author-key']);
+    } finally {
+      references = open;
+    }
+    const channel = await connect(server.target, { references, now });
+    channel.close();
+    const keys = channel.attestation.verdict.checks.filter(
+      ({ id }) => /key$|host-data$/.test(id) && id.startsWith('snp.'),
+    );
+    assert.deepEqual(
+      keys.map(({ id, outcome }) => [id, outcome]),
+      ['snp.id-key', 'snp.author-key', 'snp.host-data'].map((id) => [id, 'not run']),
+    );
+  });
+
   test('that replays a report is refused', async () => {
     replayed = psp.report({ reportData: new Uint8Array(64), measurement });
     try {

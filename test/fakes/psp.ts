@@ -26,6 +26,7 @@ const OFFSET = {
   measurement: 0x090,
   hostData: 0x0c0,
   idKeyDigest: 0x0e0,
+  authorKeyDigest: 0x110,
   reportedTcb: 0x180,
   cpu: 0x188,
   chipId: 0x1a0,
@@ -51,6 +52,7 @@ export interface FakeReport {
   readonly measurement?: Uint8Array;
   readonly hostData?: Uint8Array;
   readonly idKeyDigest?: Uint8Array;
+  readonly authorKeyDigest?: Uint8Array;
   readonly reportedTcb?: bigint;
   /** Family, model, stepping. */
   readonly cpu?: Uint8Array;
