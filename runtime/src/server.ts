@@ -128,10 +128,7 @@ export class AttestedServer {
         const refusal = new RefusalError('shutdown', 'the runtime is about to end');
         for (const over of this.#running) over.abort(refusal);
       }, DRAIN_MS),
-      setTimeout(() => {
-        this.#grpc.forceShutdown();
-        this.#empty.resolve();
-      }, DRAIN_MS + CUT_MS),
+      setTimeout(() => this.#empty.resolve(), DRAIN_MS + CUT_MS),
     ];
     // No stream is accepted any more on a connection that was told so (GOAWAY); it ends with its last stream.
     this.#injector.drain(DRAIN_MS + CUT_MS);
