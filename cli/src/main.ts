@@ -4,6 +4,7 @@
 import { Command, CommanderError } from 'commander';
 import packageJson from '../package.json' with { type: 'json' };
 import { register as registerCall } from './call.ts';
+import { register as registerCorim } from './corim.ts';
 import { register as registerDeployment } from './deployment.ts';
 import { register as registerGen } from './gen.ts';
 import { register as registerAudit } from './image/audit.ts';
@@ -39,6 +40,7 @@ for (const register of [
   registerRun,
   registerReferences,
   registerRelease,
+  registerCorim,
   registerDeployment,
   registerCall,
   registerProxy,

@@ -103,10 +103,18 @@ function readTime(value: CborValue | undefined): number {
 /** Digest algorithms by number of the IANA named-information registry. */
 const DIGESTS = { sha256: 1, sha384: 7, sha512: 8 } as const;
 
+/** One measurement as it is written. Without a key it speaks of the module itself. Values by number as in the draft. */
+export interface CorimMeasurement {
+  readonly key: string | undefined;
+  readonly values: CborMap;
+}
+
 /** Reference values of one module, as they are written. */
 export interface CorimReference {
   readonly vendor: string;
   readonly model: string;
+  /** Measurements of any kind, before the digests. */
+  readonly measurements?: readonly CorimMeasurement[];
   /** Named values: a register, a component. */
   readonly digests: readonly {
     readonly key: string;
@@ -124,9 +132,14 @@ export interface CorimContent {
   readonly references: readonly CorimReference[];
 }
 
+/** The value of a measurement that is a digest. */
+export function digestValue(algorithm: keyof typeof DIGESTS, value: Uint8Array): CborMap {
+  return new Map([[2, [[DIGESTS[algorithm], value]]]]);
+}
+
 /** An unsigned CoRIM of one CoMID. */
 export function encodeCorim({ id, profile, tagId, references }: CorimContent): Uint8Array {
-  const triples = references.map(({ vendor, model, digests }) => [
+  const triples = references.map(({ vendor, model, measurements = [], digests }) => [
     new Map([
       [
         0,
@@ -136,12 +149,11 @@ export function encodeCorim({ id, profile, tagId, references }: CorimContent): U
         ]),
       ],
     ]),
-    digests.map(
-      ({ key, algorithm, value }) =>
-        new Map<number, CborValue>([
-          [0, key],
-          [1, new Map([[2, [[DIGESTS[algorithm], value]]]])],
-        ]),
+    [
+      ...measurements,
+      ...digests.map(({ key, algorithm, value }) => ({ key, values: digestValue(algorithm, value) })),
+    ].map(
+      ({ key, values }) => new Map<number, CborValue>([...(key === undefined ? [] : [[0, key] as const]), [1, values]]),
     ),
   ]);
   const comid = encodeCbor(

@@ -4,4 +4,5 @@ export { type Comid, type Measurement, type MeasurementTriple, parseCoev, parseC
 export { type Corim, type CorimContent, encodeCorim, parseCorim, signCorim, verifyCorim } from './corim.ts';
 export { EAR_PROFILE, type EarClaims, type EarIssue, earOf, parseEarClaims, signEar, verifyEar } from './ear.ts';
 export { type JwsAlgorithm, signJwt, verifyJwt } from './jwt.ts';
+export { REFERENCES_PROFILE, signReferences, verifyReferences } from './references-corim.ts';
 export { checkSnpProfile, SNP_CORIM_PROFILE } from './snp-profile.ts';

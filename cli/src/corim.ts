@@ -1,0 +1,89 @@
+/** `enclaim corim`: references that travel signed, as CoRIM. */
+
+import { createPublicKey, sign } from 'node:crypto';
+import { parseReferences } from '@enclaim/attestation';
+import { utf8 } from '@enclaim/attestation/bytes';
+import { signReferences, verifyReferences } from '@enclaim/attestation/rats';
+import type { Command } from 'commander';
+import { readEd25519, readInput, writeOutput } from './input.ts';
+import { UsageError } from './usage-error.ts';
+
+interface SignOptions {
+  readonly key: string;
+  readonly signer: string;
+  readonly notBefore: string;
+  readonly notAfter: string;
+  readonly out: string;
+}
+
+interface ReadOptions {
+  readonly key: string;
+  readonly asOf: string;
+  readonly out: string;
+}
+
+/** COSE algorithm of each kind of key. */
+const ALGORITHMS = { ed25519: -8, prime256v1: -7, secp384r1: -35 } as const;
+
+export function register(program: Command): void {
+  const corim = program.command('corim').description('References that travel signed, as CoRIM');
+  corim
+    .command('sign')
+    .description('Write references as a signed CoRIM')
+    .argument('<references>', 'references (JSON)')
+    .requiredOption('--key <pem>', 'Ed25519 private key (PKCS #8) that signs')
+    .requiredOption('--signer <name>', 'who signs, for people')
+    .option('--not-before <time>', 'from when it is to be read (RFC 3339)', new Date().toISOString())
+    .requiredOption('--not-after <time>', 'until when')
+    .requiredOption('-o, --out <file>', 'where to write')
+    .action(signFile);
+  corim
+    .command('read')
+    .description('Verify a signed CoRIM and write its references')
+    .argument('<corim>', 'signed CoRIM')
+    .requiredOption('--key <pem>', 'public key that must have signed it: Ed25519, P-256 or P-384')
+    .option('--as-of <time>', 'when it must be valid (RFC 3339); by default now', new Date().toISOString())
+    .requiredOption('-o, --out <file>', 'where to write the references (JSON)')
+    .action(readFile);
+}
+
+async function signFile(path: string, options: SignOptions): Promise<void> {
+  const references = parseReferences(await readInput(path));
+  const key = await readEd25519('--key', options.key);
+  const validity = { from: time('--not-before', options.notBefore), until: time('--not-after', options.notAfter) };
+  if (validity.from >= validity.until) throw new UsageError(`${options.notAfter} is not after ${options.notBefore}`);
+  const signer = async (message: Uint8Array): Promise<Uint8Array> => sign(null, message, key);
+  await writeOutput(
+    options.out,
+    await signReferences(references, options.signer, validity, ALGORITHMS.ed25519, signer),
+  );
+}
+
+async function readFile(path: string, options: ReadOptions): Promise<void> {
+  const { spki, algorithm } = await readPublicKey(options.key);
+  const now = time('--as-of', options.asOf);
+  const references = await verifyReferences(await readInput(path), spki, algorithm, { now });
+  await writeOutput(options.out, utf8(`${JSON.stringify(references, undefined, 2)}\n`));
+  console.error(`references: policy ${references.policy}`);
+}
+
+/** A public key and no other: what is handed to those who verify must not be a private one. */
+async function readPublicKey(path: string): Promise<{ spki: Uint8Array; algorithm: -7 | -8 | -35 }> {
+  const pem = Buffer.from(await readInput(path)).toString('utf8');
+  try {
+    if (!pem.trimStart().startsWith('-----BEGIN PUBLIC KEY-----')) throw new TypeError('not a PUBLIC KEY in PEM');
+    const key = createPublicKey(pem);
+    const kind = key.asymmetricKeyDetails?.namedCurve ?? key.asymmetricKeyType ?? '';
+    const [, algorithm] = Object.entries(ALGORITHMS).find(([name]) => name === kind) ?? [];
+    if (algorithm === undefined) throw new TypeError(`a key of type ${kind}`);
+    return { spki: key.export({ format: 'der', type: 'spki' }), algorithm };
+  } catch (cause) {
+    throw new UsageError(`--key is no public key that signs CoRIM: ${(cause as Error).message}`, { cause });
+  }
+}
+
+function time(option: string, text: string): number {
+  const value = Date.parse(text);
+  if (Number.isNaN(value)) throw new UsageError(`${option} ${text}: expected 2026-11-20T12:00:00Z`);
+  return value;
+}
