@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -68,4 +69,30 @@ test('builds that pack and prune at once all get their bytes', async () => {
   await pruneSegments(cache);
   assert.equal((await kept(cache)).length, 24);
   assert.equal(await pruneSegments(join(scratch, 'none')), undefined);
+});
+
+test('a disk that fills up: a typed error, and no part of a file stays in the cache', (t) => {
+  const program = `
+    const { packedSegment } = await import(process.env.SEGMENTS);
+    const { writeWhole } = await import(process.env.FETCH);
+    const { mkdirSync, readdirSync } = await import('node:fs');
+    const { randomBytes } = await import('node:crypto');
+    mkdirSync('/mnt/inputs');
+    const codes = [];
+    const bytes = randomBytes(1 << 20);
+    for (const write of [() => packedSegment(bytes, '/mnt'), () => writeWhole('/mnt/inputs/x', bytes)])
+      codes.push(await write().then(() => 'written', ({ code }) => code));
+    console.log(JSON.stringify([codes, readdirSync('/mnt/segments'), readdirSync('/mnt/inputs')]));`;
+  const script = 'mount -t tmpfs -o size=256k none /mnt && exec "$@"';
+  const node = [process.execPath, '--input-type=module', '-e', program];
+  const { stdout, stderr, status } = spawnSync('unshare', ['-rm', 'sh', '-c', script, 'sh', ...node], {
+    encoding: 'utf8',
+    env: {
+      PATH: process.env.PATH ?? '',
+      SEGMENTS: join(import.meta.dirname, '../src/segment-cache.ts'),
+      FETCH: join(import.meta.dirname, '../src/fetch.ts'),
+    },
+  });
+  if (status !== 0 && /unshare|mount/.test(stderr)) return t.skip('no namespaces here to mount a small disk in');
+  assert.deepEqual(JSON.parse(stdout), [['output-failed', 'output-failed'], [], []]);
 });
