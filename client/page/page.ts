@@ -1,6 +1,7 @@
 /** The auditor's page: evidence or a receipt and references in, the verdict out. Files are hostile: text only, no markup. */
 
 import { parseReferences, type Verdict } from '@enclaim/attestation';
+import { parseDeployment } from '@enclaim/attestation/deployment';
 import type { ReceiptBody } from '@enclaim/attestation/receipt';
 import { parseReceiptFile, verifyReceiptFile, verifySaved } from '@enclaim/client/offline';
 import { parseDemand } from '@enclaim/policy-schema';
@@ -19,6 +20,7 @@ const element = <T extends Element>(id: string, type: new () => T): T => {
 
 const subject = element('subject', HTMLInputElement);
 const references = element('references', HTMLInputElement);
+const deployments = element('deployments', HTMLInputElement);
 const demands = element('demands', HTMLTextAreaElement);
 const now = element('now', HTMLInputElement);
 const result = element('result', HTMLElement);
@@ -31,18 +33,23 @@ async function verify(): Promise<void> {
   const [subjectFile, referencesFile] = [subject.files?.[0], references.files?.[0]];
   if (subjectFile === undefined || referencesFile === undefined) return;
   result.hidden = true;
-  const shown = await examine(subjectFile, referencesFile).then(describe, describeError);
+  const shown = await examine(subjectFile, referencesFile, [...(deployments.files ?? [])]).then(
+    describe,
+    describeError,
+  );
   if (run !== latest) return;
   result.replaceChildren(...shown);
   result.hidden = false;
 }
 
-async function examine(subjectFile: File, referencesFile: File): Promise<Finding> {
-  const content = new Uint8Array(await subjectFile.arrayBuffer());
+async function examine(subjectFile: File, referencesFile: File, deploymentFiles: readonly File[]): Promise<Finding> {
+  const content = await bytesOf(subjectFile);
   const time = now.value.trim() === '' ? Date.now() : Date.parse(now.value.trim());
   if (!Number.isFinite(time)) throw new TypeError('the time is none: expected 2026-11-20T12:00:00Z');
+  const known = parseReferences(await bytesOf(referencesFile));
+  const signed = await Promise.all(deploymentFiles.map(async (file) => parseDeployment(await bytesOf(file))));
   const options = {
-    references: parseReferences(new Uint8Array(await referencesFile.arrayBuffer())),
+    references: { ...known, deployments: [...(known.deployments ?? []), ...signed] },
     demands: demands.value
       .split('\n')
       .filter((line) => line.trim() !== '')
@@ -52,6 +59,10 @@ async function examine(subjectFile: File, referencesFile: File): Promise<Finding
   if (content[0] !== '{'.charCodeAt(0)) return { ...(await verifySaved(content, options)), receipt: null };
   const { verdict, body } = await verifyReceiptFile(parseReceiptFile(content), options);
   return { verdict, receipt: body };
+}
+
+async function bytesOf(file: File): Promise<Uint8Array> {
+  return new Uint8Array(await file.arrayBuffer());
 }
 
 function describe({ verdict, receipt }: Finding): Element[] {
@@ -108,7 +119,7 @@ function table(rows: readonly (readonly string[])[]): Element {
   return body;
 }
 
-for (const input of [subject, references]) {
+for (const input of [subject, references, deployments]) {
   const area = input.closest('label');
   input.addEventListener('change', () => void verify());
   area?.addEventListener('dragover', (event) => {

@@ -1,10 +1,13 @@
 /** The auditor's page in Chromium, from disk: the verdict of Node, check by check, and no way to a network. */
 
 import assert from 'node:assert/strict';
+import { generateKeyPairSync, sign } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, before, describe, test } from 'node:test';
+import { type DeviceName, signDeployment } from '@enclaim/attestation/deployment';
+import { ed25519Key } from '@enclaim/attestation/statement';
 import { type CheckedReceipt, connect, receiptFile, verifySaved } from '@enclaim/client';
 import { Client, credentials } from '@grpc/grpc-js';
 import { buildPage } from '../../scripts/page.ts';
@@ -109,6 +112,39 @@ describe('the page', { skip: chromiumMissing }, () => {
     assert.equal(head, 'Verdict: not ok');
     assert.deepEqual(rows.at(-1)?.slice(0, 2), ['failed', 'demand.1']);
     await demand('');
+  });
+
+  test('takes deployments, and holds the device against what the owner signed', async () => {
+    const { publicKey, privateKey } = generateKeyPairSync('ed25519');
+    const owner = ed25519Key(publicKey.export({ format: 'der', type: 'spki' }).subarray(-32));
+    const owned = await startPretendServer({ owner });
+    try {
+      const references = { ...owned.references, owner };
+      const signed = (device: DeviceName, key = privateKey): string => {
+        const [notBefore, notAfter] = [-1, 1].map((day) => new Date(Date.now() + day * 86_400_000).toISOString());
+        const { policy } = owned.references;
+        const deployment = { policy, devices: [device], notBefore: notBefore ?? '', notAfter: notAfter ?? '' };
+        return JSON.stringify(signDeployment(deployment, (message) => sign(null, message, key)));
+      };
+      const own = signed(`ak:${owned.attestationKey}`);
+      const other = signed(`ak:sha256:${'0'.repeat(64)}`);
+      const channel = await connect(owned.target, { references: { ...references, deployments: [JSON.parse(own)] } });
+      channel.close();
+      const shown = async (...deployments: string[]): Promise<[head: string, deployment: string | undefined]> => {
+        await auditor.deploy(...deployments);
+        const { head, rows } = await auditor.show(channel.attestation.evidence, JSON.stringify(references));
+        return [head, rows.find(([, id]) => id === 'deployment')?.[0]];
+      };
+      assert.deepEqual(await shown(), ['Verdict: not ok', 'failed']);
+      assert.deepEqual(await shown(other), ['Verdict: not ok', 'failed']);
+      assert.deepEqual(await shown(other, own), ['Verdict: ok', 'passed']);
+      const forger = generateKeyPairSync('ed25519').privateKey;
+      assert.deepEqual(await shown(signed(`ak:${owned.attestationKey}`, forger)), ['Verdict: not ok', 'failed']);
+      assert.deepEqual((await shown('{}'))[0], 'Refused');
+    } finally {
+      await auditor.deploy();
+      owned.stop();
+    }
   });
 
   test('cannot reach a network, nor run a script that is not its own', async () => {

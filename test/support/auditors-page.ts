@@ -45,6 +45,13 @@ export class AuditorsPage {
     await this.page.evaluate(`document.getElementById(${JSON.stringify(id)}).value = ${JSON.stringify(text)}; true`);
   }
 
+  /** Chooses deployments of these contents in place of those before. */
+  async deploy(...contents: (Uint8Array | string)[]): Promise<void> {
+    const files = contents.map((_, index) => join(this.#folder, `deployment-${index}`));
+    for (const [index, file] of files.entries()) await writeFile(file, contents[index] ?? '');
+    await this.page.choose('#deployments', ...files);
+  }
+
   /** Chooses files of these contents, and returns what comes of it. */
   async show(subject: Uint8Array | string, references: Uint8Array | string): Promise<Shown> {
     await this.page.evaluate("document.getElementById('result').hidden = true; true");

@@ -85,10 +85,10 @@ export class Page {
   }
 
   /** Puts a file into a file input. */
-  async choose(selector: string, file: string): Promise<void> {
+  async choose(selector: string, ...files: string[]): Promise<void> {
     const { root } = await this.#send<{ root: { nodeId: number } }>('DOM.getDocument', {});
     const { nodeId } = await this.#send<{ nodeId: number }>('DOM.querySelector', { nodeId: root.nodeId, selector });
-    await this.#send('DOM.setFileInputFiles', { nodeId, files: [file] });
+    await this.#send('DOM.setFileInputFiles', { nodeId, files });
   }
 
   /** Waits until an expression is something other than null, false or undefined. */
