@@ -21,6 +21,7 @@ import { HealthService } from './health.ts';
 import { rawMethod } from './raw-service.ts';
 import { ReflectionService } from './reflection.ts';
 import { STATUS_DETAILS } from './status-details.ts';
+import { limitStreams } from './stream-limit.ts';
 
 /** What a server is made of. */
 export interface ServerOptions {
@@ -38,6 +39,8 @@ const MOST_STREAMS = 64;
 const SESSION_MEGABYTES = 64;
 const IDLE_MS = 300_000;
 const LONGEST_CALL_MS = 30_000;
+/** Of a stream: for its request to arrive, its call to be answered and its response to be taken. */
+const LONGEST_STREAM_MS = 60_000;
 /** Given to calls under way when the end begins; then to what is left of them, to be told so. */
 const DRAIN_MS = 5_000;
 const CUT_MS = 1_000;
@@ -45,6 +48,7 @@ const CUT_MS = 1_000;
 /** Serves the exposed methods, health and reflection; nothing else is registered. */
 export class AttestedServer {
   readonly #grpc: Server;
+  readonly #streams: Disposable;
   readonly #injector: ConnectionInjector;
   readonly #tls: TlsServer;
   readonly #health: HealthService;
@@ -56,6 +60,7 @@ export class AttestedServer {
   #closed: Promise<number> | undefined;
 
   constructor({ tls, admission, calls, attested }: ServerOptions) {
+    this.#streams = limitStreams(LONGEST_STREAM_MS);
     this.#grpc = new Server({
       'grpc.max_receive_message_length': LARGEST_MESSAGE,
       'grpc.max_send_message_length': LARGEST_MESSAGE,
@@ -135,6 +140,7 @@ export class AttestedServer {
     if (this.#entered.size === 0) this.#empty.resolve();
     await this.#empty.promise;
     for (const timer of timers) clearTimeout(timer);
+    this.#streams[Symbol.dispose]();
     this.#injector.destroy();
     this.#grpc.forceShutdown();
     return cut;
