@@ -214,7 +214,7 @@ class RunningCall {
     };
     try {
       using reservation = this.#options.governor?.admit(id);
-      using deadline = deadlineOf(reservation);
+      using deadline = deadlineOf(this.#caller.signal, reservation);
       const request = streams.request ? null : await this.#next();
       if (request === undefined) throw new RefusalError('request', 'there is no request');
       const made = await this.#options.pool.run({
@@ -231,7 +231,7 @@ class RunningCall {
           seed: freshHex(32),
         },
         perform: (operation) => this.#attempt(operation),
-        signal: AbortSignal.any([this.#caller.signal, deadline.signal]),
+        signal: deadline.signal,
         ...(reservation !== undefined && { budget: reservation.budget }),
       });
       await this.#egress?.end('done');
@@ -458,15 +458,27 @@ function reading<T>(code: 'request' | 'response', descriptor: DescMessage, read:
   }
 }
 
-/** Aborts when a reservation's wall time is over; never, where there is none. */
-function deadlineOf(reservation: Reservation | undefined): Disposable & { readonly signal: AbortSignal } {
+/** The caller's signal, which aborts too once a reservation's wall time is over. (`AbortSignal.any` costs ten times as much.) */
+function deadlineOf(
+  caller: AbortSignal,
+  reservation: Reservation | undefined,
+): Disposable & { readonly signal: AbortSignal } {
+  if (reservation === undefined) return { signal: caller, [Symbol.dispose]: () => {} };
   const controller = new AbortController();
-  if (reservation === undefined) return { signal: controller.signal, [Symbol.dispose]: () => {} };
   const { wall, pointer } = reservation.budget;
   const message = `the call took longer than the ${wall} ms that it declares`;
-  const abort = (): void => controller.abort(new RefusalError('budget', message, { pointer: `${pointer}/wall` }));
-  const timer = setTimeout(abort, wall);
-  return { signal: controller.signal, [Symbol.dispose]: () => clearTimeout(timer) };
+  const late = (): void => controller.abort(new RefusalError('budget', message, { pointer: `${pointer}/wall` }));
+  const gone = (): void => controller.abort(caller.reason);
+  const timer = setTimeout(late, wall);
+  if (caller.aborted) gone();
+  caller.addEventListener('abort', gone, { once: true });
+  return {
+    signal: controller.signal,
+    [Symbol.dispose]: () => {
+      clearTimeout(timer);
+      caller.removeEventListener('abort', gone);
+    },
+  };
 }
 
 /** Milliseconds that a collection keeps a value. */

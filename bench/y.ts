@@ -1,0 +1,24 @@
+import { encodeRecord, recordHash } from '../attestation/src/record.ts';
+import { encodeCanonical } from '../attestation/src/canonical.ts';
+import { encodeReceiptBody, encodeReceipt } from '../attestation/src/receipt.ts';
+import { leafHash, MerkleTree } from '../attestation/src/merkle.ts';
+import { digestText } from '../attestation/src/digest.ts';
+import { Batcher } from '../runtime/src/batcher.ts';
+import { makeBootKeys } from '../runtime/src/keys.ts';
+import { concat, u32be } from '../attestation/src/bytes.ts';
+const r: any = { basis: 'enforced', claim: null, controls: [], decision: 'allow', figures: { call: 1, response: 1 }, id: '00112233445566778899aabbccddeeff', label: ['operational', 'personal.health'], layer: 'runtime', method: 'lab.v1.Lab/Sum', policyDigest: 'sha384:' + 'ab'.repeat(48), prev: 'sha256:' + 'cd'.repeat(32), reason: 'ok', sink: null, system: 'lab', time: new Date().toISOString(), timeStrength: 'host', v: 1 };
+const d = 'sha256:' + 'ab'.repeat(32);
+const body: any = { boot: d, decision: { label: ['operational'], result: 'allow', returned: ['operational'] }, method: 'lab.v1.Lab/Sum', policy: r.policyDigest, record: d, request: d, response: d, salt: '00'.repeat(16), sequence: 5, status: 0, time: r.time, version: 1 };
+function m(n: string, f: () => unknown, per = 1) { for (let i = 0; i < 20000; i++) f(); const s = process.cpuUsage(); const N = 50000; for (let i = 0; i < N; i++) f(); const x = process.cpuUsage(s); console.log('  ', n, ((x.user + x.system) / N / per).toFixed(2), 'µs'); }
+m('encodeRecord', () => encodeRecord(r)); m('encodeCanonical(record)', () => encodeCanonical(r)); const b = encodeRecord(r);
+m('recordHash', () => recordHash(b)); m('digestText', () => digestText('sha256', new Uint8Array(32))); m('concat', () => concat(u32be(b.length), b));
+m('encodeReceiptBody', () => encodeReceiptBody(body)); const bb = encodeReceiptBody(body);
+const leaves = Array.from({ length: 16 }, () => leafHash(bb));
+m('leafHash', () => leafHash(bb)); m('MerkleTree16', () => new MerkleTree(leaves), 16);
+const t = new MerkleTree(leaves); m('path', () => t.path(5));
+import { create } from '@bufbuild/protobuf'; import { ReceiptSchema } from '../attestation/src/gen/enclaim/v1/evidence_pb.js';
+m('encodeReceipt', () => encodeReceipt(create(ReceiptSchema, { body: bb, index: 5, size: 16, path: t.path(5), signature: new Uint8Array(64) })));
+const k = makeBootKeys(); m('sign/16', () => k.signReceipts(new Uint8Array(50)), 16);
+const batcher = new Batcher(async (x: readonly number[]) => x, 1e6);
+for (let i = 0; i < 3000; i++) await Promise.all(Array.from({ length: 16 }, (_, j) => batcher.add(j)));
+const s = process.cpuUsage(); for (let i = 0; i < 3000; i++) await Promise.all(Array.from({ length: 16 }, (_, j) => batcher.add(j))); const x = process.cpuUsage(s); console.log('batcher', ((x.user + x.system) / 48000).toFixed(2));
