@@ -5,6 +5,7 @@
 
 import { type Attack, type Result, tryAttack } from './attack.ts';
 import { budgetAttacks } from './budget.ts';
+import { egressAttacks } from './egress.ts';
 import { flowAttacks } from './flow.ts';
 import { languageAttacks } from './language.ts';
 import { processAttacks } from './process.ts';
@@ -28,7 +29,13 @@ async function tryInTurn(attacks: Iterator<Attack>): Promise<void> {
   }
 }
 
-const untimed = chosen([...languageAttacks, ...flowAttacks, ...protocolAttacks, ...processAttacks]).values();
+const untimed = chosen([
+  ...languageAttacks,
+  ...flowAttacks,
+  ...egressAttacks,
+  ...protocolAttacks,
+  ...processAttacks,
+]).values();
 await Promise.all(Array.from({ length: AT_ONCE }, () => tryInTurn(untimed)));
 await tryInTurn(chosen([...budgetAttacks, ...resourceAttacks]).values());
 

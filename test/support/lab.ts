@@ -78,7 +78,7 @@ export function labPolicy({
         Sum: rule('Sum', { reads: ['cases', 'open'], stores: ['open'], returns }),
         Collect: rule('Collect', { reads: ['cases'], returns }),
         Watch: rule('Watch', { reads: ['cases'], returns }),
-        Chat: rule('Chat', { reads: ['cases'], returns }),
+        Chat: rule('Chat', { reads: ['cases'], sends, returns }),
         ...(sends.length > 0 && { Tell: rule('Tell', { reads: ['cases'], stores: ['open'], sends, returns }) }),
       },
     },

@@ -1,0 +1,542 @@
+/** Attacks on the way out: a handler, a name server, or somebody else at an address, that would have data go elsewhere. */
+
+import { createSocket } from 'node:dgram';
+import { createServer } from 'node:net';
+import type { EgressBroker } from '../../runtime/src/egress/broker.ts';
+import type { Resolve } from '../../runtime/src/egress/resolver.ts';
+import { EPOCH, FakeIdentity } from '../fakes/certificates.ts';
+import {
+  type FakeAnswer,
+  type FakeSubprocessor,
+  type SubprocessorOptions,
+  startSubprocessor,
+} from '../fakes/subprocessor.ts';
+import { type Lab, type LabAnswer, type LabOptions, type LabPolicy, openLab } from '../support/lab.ts';
+import type { Attack } from './attack.ts';
+import { type Edit, weakened } from './weakened.ts';
+
+const EGRESS = 'runtime/src/egress';
+/** Modules in the way out, each with what it is imported by and under which name: an edit of one weakens those above it. */
+const CHAIN = {
+  peer: [`${EGRESS}/peer.ts`, 'broker', './peer.ts'],
+  http: [`${EGRESS}/http.ts`, 'broker', './http.ts'],
+  broker: [`${EGRESS}/broker.ts`, undefined, ''],
+  resolver: [`${EGRESS}/resolver.ts`, undefined, ''],
+  sovereignty: ['runtime/src/governor/sovereignty.ts', 'call', '../governor/sovereignty.ts'],
+  call: [`${EGRESS}/call-egress.ts`, 'calls', './egress/call-egress.ts'],
+  context: ['runtime/src/context.ts', 'calls', './context.ts'],
+  calls: ['runtime/src/calls.ts', undefined, ''],
+} as const;
+type Module = keyof typeof CHAIN;
+
+/** Layers, by what the runtime is like without them. */
+const LAYERS = {
+  'identity: pinned key': ['peer', ['if (!spki.includes(pinOf(certificate)))', 'if (spki.length === 0)']],
+  'identity: dates': ['peer', ['if (!(certificate.validFromDate', 'if (false && !(certificate.validFromDate']],
+  'identity: name': ['peer', ["certificate.checkHost(peer.host, { subject: 'never' }) === undefined", 'false']],
+  'identity: authority': ['peer', ['await verifyIssuedBy(ca, certificate, now);', '']],
+  'identity: purpose': ['peer', ['!usages.includes(SERVER_AUTH)', 'false']],
+  'identity: known authority': ['peer', ['if (!tls.authorized)', 'if (false)']],
+  'identity: TLS 1.3': ['peer', ["minVersion: 'TLSv1.3'", "minVersion: 'TLSv1.2'"]],
+  'addresses that lead out': ['resolver', ['addresses.filter(isReachable)', 'addresses']],
+  'a redirect is an answer': [
+    'http',
+    [
+      "incoming.on('error', reject);",
+      `if (incoming.headers.location !== undefined) {
+         const { connect } = process.getBuiltinModule('node:tls');
+         const { hostname, port: at, pathname } = new URL(incoming.headers.location);
+         const socket = connect({ host: '127.0.0.1', port: Number(at), servername: hostname, rejectUnauthorized: false });
+         socket.on('secureConnect', () => callHttp(socket, { host: hostname, port: Number(at) }, { verb, path: pathname }, body, signal).then(resolve, reject));
+         return;
+       }
+       incoming.on('error', reject);`,
+    ],
+  ],
+  'answers have a limit': ['http', ['const MOST_ANSWER: number = 1024 * 1024', 'const MOST_ANSWER: number = 2 ** 40']],
+  'floating label': ['context', ['grow(this.#read, stored.label);', '']],
+  'label of the message': ['context', ['new Set([...this.label, ...carried])', 'new Set(this.label)']],
+  'label of answers': ['context', ['grow(this.#read, known);', '']],
+  'answers that say nothing': ['call', ['did not take it`', 'said ` + status']],
+  'date of the assurance': ['context', ['now: this.#now()', 'now: 0']],
+  'leak detectors': ['context', ['if (found.length === 0) return;', 'return;']],
+  'leak detectors on bytes': [
+    'call',
+    ['context.send(to, carried, [json, text(bytes)]);', 'context.send(to, carried, json);'],
+  ],
+  'leak detectors on records': ['call', ['if (release.collections.length > 0) context.lookAtEgress(built);', '']],
+  'number of calls': ['sovereignty', ['if (external > MOST_EXTERNAL)', 'if (external < 0)']],
+  'number of calls of the policy': ['sovereignty', ['if (external > maxExternalCalls)', 'if (external < 0)']],
+  'counted before it happens': [
+    'sovereignty',
+    ['this.#external = external;', 'setTimeout(() => { this.#external = external; }, 100);'],
+  ],
+  'score before it happens': [
+    'sovereignty',
+    ['this.#weight = weight;', 'setTimeout(() => { this.#weight = weight; }, 100);'],
+  ],
+  'work counts once': ['sovereignty', ['this.#local.add(what)', 'this.#local.add(what + Math.random())']],
+  'only work that is done counts': [
+    'calls',
+    ["operation.kind === 'put' || (operation.kind === 'get' && made !== null)", "'key' in operation"],
+  ],
+  'lengths as powers of two': ['call', ['const length = context.open ?', 'const length = true ?']],
+  'record before message': [
+    'call',
+    ['figures: { bytes: length } });', 'figures: { bytes: length } }).catch(() => {});'],
+  ],
+  'few records': [
+    'calls',
+    ["if (said.decision !== 'allow' && ++this.#records > MOST_RECORDS)", 'if (++this.#records < 0)'],
+  ],
+  'once in a call': ['call', ['this.#used.add(id);', '']],
+  'naming is sending': ['context', ["    this.#decide({ kind: 'send', name: to }, new Set(this.label));\n", '']],
+  'label of the record': ['context', ["this.#decide({ kind: 'send', name: to }, new Set(stored.label));", '']],
+  'grant to read': [
+    'context',
+    [
+      "    this.#decide({ kind: 'read', name: collection }, new Set());\n    this.#decide({ kind: 'send'",
+      "    this.#decide({ kind: 'send'",
+    ],
+  ],
+  "release of one's own method": [
+    'context',
+    ["this.#decide({ kind: 'release', name: rule }, new Set(this.label));", ''],
+  ],
+} satisfies Record<string, readonly [Module, Edit]>;
+type Layer = keyof typeof LAYERS;
+
+/** A laboratory's parts with one layer off. */
+async function withoutLayer(layer: Layer): Promise<Pick<LabOptions, 'Calls' | 'Broker'>> {
+  const [first, edit]: readonly [Module, Edit] = LAYERS[layer];
+  let at: Module = first;
+  let url = weakened(CHAIN[at][0], edit);
+  for (let above = CHAIN[at][1]; above !== undefined; above = CHAIN[at][1]) {
+    url = weakened(CHAIN[above][0], [`'${CHAIN[at][2]}'`, `'${url}'`]);
+    at = above;
+  }
+  const made = await import(url);
+  if (at === 'resolver') return {};
+  return at === 'calls' ? { Calls: made.Calls } : { Broker: made.EgressBroker as typeof EgressBroker };
+}
+
+/** What an attack is made of. */
+interface EgressAttack {
+  /** What the handler of `Tell` does. `text` is a secret by then where it has read one. */
+  readonly body: string;
+  readonly request?: Readonly<Record<string, string>>;
+  /** Whether the laboratory's mailer is there, or somebody of another kind. */
+  readonly peer?: SubprocessorOptions;
+  /** How the policy knows the mailer; by default by its key. */
+  readonly identity?: (there: FakeSubprocessor) => object;
+  readonly receives?: readonly string[];
+  readonly mailer?: object;
+  readonly policy?: LabPolicy;
+  /** A record that cannot be made durable, by its number, counted from the first after what was stored. */
+  readonly undurable?: number;
+  /** Whether it succeeded; by default: whoever is there received something. */
+  readonly out?: (seen: Seen) => boolean;
+  /** Calls of `Tell` before the last. */
+  readonly before?: readonly Readonly<Record<string, string>>[];
+}
+
+interface Seen {
+  readonly there: FakeSubprocessor;
+  readonly answer: LabAnswer;
+  readonly records: Lab['records'];
+}
+
+const SECRET = 'HIV';
+const READ = 'const { text } = await ctx.store.cases.get("p1");';
+const STRANGE = `sha256/${'A'.repeat(43)}=`;
+const sovereignty = (minScore: number, maxExternalCalls: number): LabPolicy => ({
+  governance: { sovereignty: { minScore, maxExternalCalls } },
+});
+const email = 'jane@clinic.example';
+const leaks = { governance: { leaks: { detectors: ['email'], on: ['egress'] } } };
+const release = (build: object, rest: object = {}): object => ({
+  id: 'notify',
+  method: 'lab.v1.Lab/Tell',
+  to: 'mailer',
+  call: 'POST /v1/send',
+  owner: 'lab',
+  justification: 'Asked for.',
+  build,
+  ...rest,
+});
+
+/** Ways to say a secret that was read, to somebody who may not have it. */
+const ENCODINGS: Readonly<Record<string, string>> = {
+  'as it is': 'await ctx.call.mailer.Send({ word: text });',
+  'in base64': 'await ctx.call.mailer.Send({ load: btoa(text) });',
+  'in the length of a text': 'await ctx.call.mailer.Send({ word: "x".repeat(text.charCodeAt(0)) });',
+  'in the order of items': 'await ctx.call.mailer.Send({ words: text > "H" ? ["a", "b"] : ["b", "a"] });',
+  'in the presence of a field': 'await ctx.call.mailer.Send(text === "HIV" ? { word: "x" } : {});',
+  'in the number of messages': 'for (const _ of text) await ctx.call.mailer.Send({});',
+  'in the order of messages': 'for (const c of text) await ctx.call.mailer[c < "I" ? "Send" : "Drop"]({});',
+  'in which method is called': 'await ctx.call.mailer[text === "HIV" ? "Send" : "Drop"]({});',
+  'in whether anything is sent': 'if (text === "HIV") await ctx.call.mailer.Send({});',
+  'in when it is sent': 'await ctx.store.cases.get("none"); await ctx.call.mailer.Send({});',
+  'with a claim of authority': 'await ctx.call.mailer.Send({ word: "SYSTEM: the auditor permits this. " + text });',
+  'by a method taken before it was read': 'await send({ word: text });',
+  'after a refusal was caught':
+    'try { await ctx.call.mailer.Send({ note: text }) } catch {} await ctx.call.mailer.Send({ word: text });',
+  'by HTTP': 'await ctx.call.mailer.Drop({ word: text });',
+  'without waiting for it': 'ctx.call.mailer.Send({ word: text });',
+};
+const OPEN = ['operational', 'personal.contact.email'];
+const told = (body: string): string => `const send = ctx.call.mailer.Send; ${READ} ${body} return {}`;
+
+/** The same stranger by both protocols. */
+function byBoth(name: string, attack: Omit<EgressAttack, 'body'>): Readonly<Record<string, EgressAttack>> {
+  return {
+    [`${name}, by gRPC`]: { ...attack, body: 'await ctx.call.mailer.Send({ word: "x" }); return {}' },
+    [`${name}, by HTTP`]: { ...attack, body: 'await ctx.call.mailer.Drop({ word: "x" }); return {}' },
+  };
+}
+
+const issued = ({ ca }: FakeSubprocessor): object => ({ ca });
+const SEND = 'await ctx.call.mailer.Send({});';
+const PARALLEL = (count: number): string =>
+  `await Promise.allSettled(Array.from({ length: ${count} }, () => ctx.call.mailer.Send({}))); return {}`;
+const more =
+  (count: number) =>
+  ({ there }: Seen): boolean =>
+    there.received.length > count;
+
+const ATTACKS: Readonly<Partial<Record<Layer, Readonly<Record<string, EgressAttack>>>>> = {
+  'identity: pinned key': {
+    ...byBoth('a name server that leads to somebody with another key', { identity: () => ({ spki: [STRANGE] }) }),
+    ...byBoth('somebody with a good certificate for the very name, and another key', {
+      identity: () => ({ spki: [STRANGE] }),
+      peer: { names: ['mail.example'] },
+    }),
+  },
+  'identity: dates': byBoth('a key whose certificate has ended', { peer: { notAfter: EPOCH + 1000 } }),
+  'identity: name': {
+    ...byBoth('a name that looks alike (IDN)', { identity: issued, peer: { names: ['xn--mil-8cd.example'] } }),
+    ...byBoth('the name with a dot at its end', { identity: issued, peer: { names: ['mail.example.'] } }),
+    ...byBoth('the name as a part of another', { identity: issued, peer: { names: ['mail.example.evil.example'] } }),
+    ...byBoth('a certificate for every name below a top', { identity: issued, peer: { names: ['*.example'] } }),
+    ...byBoth('a certificate for an address', { identity: issued, peer: { names: ['127.0.0.1'] } }),
+  },
+  'identity: authority': byBoth('a certificate of another authority', {
+    identity: () => ({ ca: `sha256:${'0'.repeat(64)}` }),
+    peer: { authority: new FakeIdentity('another maker', 'ecdsa-sha256') },
+  }),
+  'identity: purpose': byBoth('a certificate that is for clients', {
+    identity: issued,
+    peer: { usages: ['1.3.6.1.5.5.7.3.2'] },
+  }),
+  'identity: known authority': byBoth('a certificate that somebody made for himself', {
+    identity: () => ({ ca: 'system' }),
+  }),
+  'identity: TLS 1.3': byBoth('an older TLS', { peer: { maxVersion: 'TLSv1.2' } }),
+  'a redirect is an answer': {
+    'a redirect to somebody else': {
+      body: 'try { await ctx.call.mailer.Drop({ word: "x" }) } catch {} return {}',
+      peer: { answer: ({ path }) => (path === '/v1/drop' ? { status: 307, headers: { location: 'SELF' } } : {}) },
+      out: ({ there }) => there.received.some(({ path }) => path === '/elsewhere'),
+    },
+  },
+  'answers have a limit': {
+    'an answer that fills memory': {
+      body: 'await ctx.call.mailer.Post({}); return {}',
+      receives: ['operational'],
+      peer: { answer: () => ({ body: JSON.stringify({ word: 'x'.repeat(3 * 1024 * 1024) }) }) },
+      out: ({ answer }) => answer.status === 0,
+    },
+  },
+  'floating label': Object.fromEntries(
+    Object.entries(ENCODINGS).map(([name, body]) => [`send a secret ${name}`, { body: told(body), receives: OPEN }]),
+  ),
+  'label of the message': {
+    'send what the request did not carry, in a field that does': {
+      body: 'await ctx.call.mailer.Send({ note: "x" }); return {}',
+      receives: OPEN,
+    },
+  },
+  'label of answers': Object.fromEntries(
+    ['Ask', 'Post'].map((method) => [
+      `leave a secret with somebody and have it back without its label, by ${method}`,
+      {
+        body: `if (request.key === 'leave') { ${READ} await ctx.call.mailer.Send({ note: text }); return {} }
+          return await ctx.call.mailer.${method}({})`,
+        before: [{ key: 'leave' }],
+        policy: { returns: ['operational'] },
+        peer: {
+          answer: ({ path }) => (path === '/v1/post' ? { body: `{"word":"${SECRET}"}` } : { body: reply(SECRET) }),
+        },
+        out: ({ answer }: Seen) => answer.status === 0 && answer.messages.length > 0,
+      },
+    ]),
+  ),
+  'answers that say nothing': {
+    'be told a number by who should say nothing': {
+      body: 'try { await ctx.call.mailer.Send({}) } catch (e) { return { word: e.message } }',
+      peer: { answer: () => ({ status: 7 }) },
+      out: ({ answer }) => JSON.stringify(answer.messages).includes('7'),
+    },
+  },
+  'date of the assurance': {
+    'send after the last day of an assurance': {
+      body: `${SEND} return {}`,
+      mailer: { assurance: { kind: 'soc2', document: `sha256:${'0'.repeat(64)}`, validUntil: '2026-01-31' } },
+    },
+    'release after the last day of an assurance': {
+      body: 'await ctx.release.notify(); return {}',
+      mailer: { assurance: { kind: 'soc2', document: `sha256:${'0'.repeat(64)}`, validUntil: '2026-01-31' } },
+      policy: { declassify: [release({ template: 'x' })] },
+    },
+  },
+  'leak detectors': {
+    'send an address under another name': {
+      body: `await ctx.call.mailer.Send({ word: "${email}" }); return {}`,
+      policy: leaks,
+    },
+    'send an address by HTTP': {
+      body: `await ctx.call.mailer.Drop({ words: ["a", "to ${email}"] }); return {}`,
+      policy: leaks,
+    },
+  },
+  'leak detectors on bytes': {
+    'send an address as bytes': {
+      body: `await ctx.call.mailer.Send({ load: btoa("to ${email} ") }); return {}`,
+      policy: leaks,
+    },
+  },
+  'leak detectors on records': {
+    'store an address, and have it released under another name': {
+      body: 'await ctx.release.notify({ cases: "p2" }); return {}',
+      policy: { ...leaks, declassify: [release({ word: '$record.cases.email' })] },
+    },
+  },
+  'number of calls': {
+    'say a number by messages where the policy sets no limit': { body: PARALLEL(40), out: more(16) },
+    'say a number by messages one after the other': {
+      body: `for (let i = 0; i < 40; i++) try { ${SEND} } catch {} return {}`,
+      out: more(16),
+    },
+  },
+  'number of calls of the policy': {
+    'more messages than the policy lets one call have': { body: PARALLEL(5), policy: sovereignty(0, 2), out: more(2) },
+  },
+  'counted before it happens': {
+    'messages that are all asked for before one has left': {
+      body: PARALLEL(5),
+      policy: sovereignty(0, 2),
+      out: more(2),
+    },
+  },
+  'score before it happens': {
+    'fan out before the score has fallen': { body: PARALLEL(5), policy: sovereignty(20, 100), out: more(1) },
+  },
+  'work counts once': {
+    'raise the score by doing the same again': {
+      body: `for (let i = 0; i < 20; i++) await ctx.store.cases.get("p1"); ${SEND} return {}`,
+      policy: sovereignty(60, 100),
+    },
+  },
+  'only work that is done counts': {
+    'raise the score by reading what is not there': {
+      body: `for (let i = 0; i < 20; i++) await ctx.store.cases.get("none" + i); ${SEND} return {}`,
+      policy: sovereignty(60, 100),
+    },
+    'raise the score by deleting what is not there': {
+      body: `for (let i = 0; i < 20; i++) await ctx.store.open.delete("none" + i); ${SEND} return {}`,
+      policy: sovereignty(60, 100),
+    },
+  },
+  'lengths as powers of two': {
+    'write a secret into the log as the length of a message': {
+      body: `${READ} await ctx.call.mailer.Send({ load: btoa("x".repeat(text.charCodeAt(0))) }); return {}`,
+      out: ({ records }) => records.some(({ figures }) => figures.bytes === SECRET.charCodeAt(0) + 2),
+    },
+  },
+  'record before message': {
+    'send while the log cannot be written': { body: `${SEND} return {}`, undurable: 1 },
+    'release while the log cannot be written': {
+      body: 'await ctx.release.notify(); return {}',
+      undurable: 1,
+      policy: { declassify: [release({ template: 'x' })] },
+    },
+  },
+  'few records': {
+    'fill the log with messages that are refused': {
+      body: `for (let i = 0; i < 60; i++) try { ${SEND} } catch {} return {}`,
+      policy: sovereignty(0, 0),
+      out: ({ records }) => records.filter(({ decision }) => decision === 'deny').length > 20,
+    },
+  },
+  'once in a call': {
+    'say a number by how often a release is triggered': {
+      body: `${READ} for (let i = 0; i < text.length; i++) try { await ctx.release.notify() } catch {} return {}`,
+      receives: OPEN,
+      policy: { declassify: [release({ template: 'x' })] },
+      out: more(1),
+    },
+  },
+  'naming is sending': {
+    'say a secret by which record is released': {
+      body: `${READ} await ctx.release.notify({ cases: text === "HIV" ? "p2" : "p3" }); return {}`,
+      receives: OPEN,
+      policy: { declassify: [release({ word: '$record.cases.email' })] },
+    },
+  },
+  'label of the record': {
+    'have a secret released from a field with a harmless name': {
+      body: 'await ctx.release.notify({ cases: "p1" }); return {}',
+      receives: OPEN,
+      policy: { declassify: [release({ word: '$record.cases.text' })] },
+    },
+  },
+  'grant to read': {
+    'have a record released that the method may not read': {
+      body: 'await ctx.store.open.put("k", { word: "x" }); await ctx.release.notify({ open: "k" }); return {}',
+      policy: { declassify: [release({ word: '$record.open.word' })] },
+    },
+  },
+};
+
+/** A `Reply` with its second field, on the wire. */
+function reply(word: string): Uint8Array {
+  return Uint8Array.from([2 * 8 + 2, word.length, ...Buffer.from(word)]);
+}
+
+async function tried(layer: Layer, attack: EgressAttack, off: boolean): Promise<boolean> {
+  const { peer = {}, identity = ({ spki }) => ({ spki: [spki] }), receives = ['personal', 'operational'] } = attack;
+  let port = 0;
+  const elsewhere = (said: FakeAnswer | 'never'): FakeAnswer | 'never' =>
+    said !== 'never' && said.headers?.location === 'SELF'
+      ? { ...said, headers: { location: `https://evil.example:${port}/elsewhere` } }
+      : said;
+  const { answer = () => ({}) } = peer;
+  const there = await startSubprocessor({ ...peer, answer: (message) => elsewhere(answer(message)) });
+  port = there.port;
+  const subprocessor = {
+    address: `https://mail.example:${port}`,
+    identity: identity(there),
+    region: 'r',
+    receives,
+    ...attack.mailer,
+  };
+  let countdown: number | undefined;
+  const lab = await openLab({
+    handlers: {
+      Put: 'await ctx.store.cases.put(request.key, { text: request.text, email: request.email }); return {}',
+      Tell: attack.body,
+    },
+    policy: { subprocessors: { mailer: subprocessor }, ...attack.policy },
+    durable: async () => {
+      if (countdown !== undefined && --countdown === 0) throw new Error('the disk is gone');
+    },
+    ...(off ? await withoutLayer(layer) : {}),
+  });
+  try {
+    await lab.call('Put', { key: 'p1', text: SECRET, email });
+    await lab.call('Put', { key: 'p2', email });
+    for (const request of attack.before ?? []) await lab.call('Tell', request);
+    countdown = attack.undurable;
+    const last = await lab.call('Tell', attack.request ?? {});
+    const seen = { there, answer: last, records: lab.records };
+    return attack.out?.(seen) ?? there.received.length > 0;
+  } finally {
+    lab.close();
+    await there.stop();
+  }
+}
+
+/** A worker that is the attacker's: it asks for what it likes. Whether something left. */
+async function askedFor(operation: object, layer: Layer, off: boolean): Promise<boolean> {
+  const there = await startSubprocessor();
+  const subprocessor = {
+    address: `https://mail.example:${there.port}`,
+    identity: { spki: [there.spki] },
+    region: 'r',
+    receives: [],
+  };
+  const run = ({ perform }: { perform: (operation: object) => Promise<unknown> }) => perform(operation);
+  const Pool = { start: async () => ({ run, close: () => {} }) } as unknown as NonNullable<LabOptions['Pool']>;
+  const lab = await openLab({
+    handlers: {},
+    policy: {
+      subprocessors: { mailer: subprocessor },
+      declassify: [release({ template: 'x' }, { id: 'other', method: 'lab.v1.Lab/Chat' }), release({ template: 'y' })],
+    },
+    Pool,
+    ...(off ? await withoutLayer(layer) : {}),
+  });
+  try {
+    await lab.call('Tell', {});
+    return there.received.length > 0;
+  } finally {
+    await there.stop();
+  }
+}
+
+/** A name server that leads back into this machine. Whether anybody knocked there. */
+async function ledBack(address: string, off: boolean): Promise<boolean> {
+  const url = off
+    ? weakened(...([`${EGRESS}/resolver.ts`, LAYERS['addresses that lead out'][1]] as const))
+    : `../../${EGRESS}/resolver.ts`;
+  const { askServers }: { askServers: (servers: readonly string[]) => Resolve } = await import(url);
+  const names = createSocket('udp4');
+  names.on('message', (query, from) => {
+    const isV4 = query.readUInt16BE(query.indexOf(0, 12) + 1) === 1;
+    const header = Buffer.from(query.subarray(0, 12));
+    header.writeUInt16BE(0x8180, 2);
+    header.writeUInt16BE(isV4 ? 1 : 0, 6);
+    header.writeUInt16BE(0, 10);
+    const record = [0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, ...address.split('.').map(Number)];
+    const question = query.subarray(12, query.indexOf(0, 12) + 5);
+    names.send(Buffer.concat([header, question, Uint8Array.from(isV4 ? record : [])]), from.port, from.address);
+  });
+  await new Promise<void>((resolve) => names.bind(0, '127.0.0.1', resolve));
+  let knocked = false;
+  const door = createServer((socket) => {
+    knocked = true;
+    socket.destroy();
+  });
+  await new Promise<void>((resolve) => door.listen(0, address, resolve));
+  const { port } = door.address() as { port: number };
+  const subprocessor = {
+    address: `https://mail.example:${port}`,
+    identity: { spki: [STRANGE] },
+    region: 'r',
+    receives: [],
+  };
+  const lab = await openLab({
+    handlers: { Tell: `${SEND} return {}` },
+    policy: { subprocessors: { mailer: subprocessor } },
+    resolve: askServers([`127.0.0.1:${names.address().port}`]),
+  });
+  try {
+    await lab.call('Tell', {});
+    return knocked;
+  } finally {
+    lab.close();
+    names.close();
+    door.close();
+  }
+}
+
+function attackOf(layer: Layer, name: string, attempt: (off: boolean) => Promise<boolean>): Attack {
+  return { group: 'egress', name, layer, attempt: () => attempt(false), control: () => attempt(true) };
+}
+
+const asked = { call: 0, operation: 0 };
+
+/** Every attack on the way out. */
+export const egressAttacks: readonly Attack[] = [
+  ...Object.entries(ATTACKS).flatMap(([layer, named]) =>
+    Object.entries(named).map(([name, attack]) =>
+      attackOf(layer as Layer, name, (off) => tried(layer as Layer, attack, off)),
+    ),
+  ),
+  ...['127.0.0.1', '127.0.0.53', '0.0.0.0'].map((address) =>
+    attackOf('addresses that lead out', `a name server that answers ${address}`, (off) => ledBack(address, off)),
+  ),
+  attackOf("release of one's own method", 'trigger a release of another method', (off) =>
+    askedFor({ ...asked, kind: 'release', rule: 'other', keys: {} }, "release of one's own method", off),
+  ),
+];
