@@ -7,7 +7,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
-import { fromHex, toHex } from '@enclaim/attestation/bytes';
+import { fromHex, toHex, utf8 } from '@enclaim/attestation/bytes';
+import { parseCloudReferences } from '@enclaim/attestation/cloud-references';
 import { describeSnpFirmware, snpLaunchDigest } from '@enclaim/attestation/measure';
 import { parseReferences } from '@enclaim/attestation/references';
 import { SAMPLE } from '../image/test/manifest.ts';
@@ -98,4 +99,10 @@ test('what clouds stand for is taken as it is, and nothing else beside it', asyn
   assert.deepEqual([{ azureTdx, nitro }, gcp, anchors.vendors], [clouds, undefined, ['aws', 'google']]);
   await writeFile(at('clouds.json'), JSON.stringify({ ...clouds, policy: `sha384:${'00'.repeat(48)}` }));
   await assert.rejects(references('--clouds', at('clouds.json')), /policy/);
+});
+
+test('the example in the documentation is one', async () => {
+  const text = await readFile(join(root, 'docs/clouds.md'), 'utf8');
+  const [, example = ''] = /```json\n(.*?)```/s.exec(text) ?? [];
+  assert.equal(parseCloudReferences(utf8(example)).azureSnp?.signers.length, 1);
 });
