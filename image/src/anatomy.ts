@@ -83,7 +83,7 @@ export async function partsOfInitrd(bytes: Uint8Array): Promise<Part[]> {
 
 function partsOfMember({ path, fields, data }: CpioMember): Part[] {
   const { mode, uid, gid, nlink, mtime, devmajor, devminor, rdevmajor, rdevminor, check } = fields;
-  const type = TYPES[mode & 0o170000] ?? 'other';
+  const type = TYPES.get(mode & 0o170000) ?? 'other';
   const digest = type === 'directory' ? null : digestOf(data);
   return [
     part(`file ${path}`, describeFile(type, `0${(mode & 0o7777).toString(8)}`, digest)),
@@ -95,7 +95,11 @@ function partsOfMember({ path, fields, data }: CpioMember): Part[] {
   ];
 }
 
-const TYPES: Readonly<Record<number, string>> = { 16807: 'file', 9604: 'directory', 21609: 'symlink' };
+const TYPES: ReadonlyMap<number, string> = new Map([
+  [0o100000, 'file'],
+  [0o040000, 'directory'],
+  [0o120000, 'symlink'],
+]);
 const MAX_UNPACKED = 1 << 30;
 
 /** Bytes that members take up without anything between archives. */

@@ -63,7 +63,7 @@ export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
     const [folder, cache, home, out] = ['source', 'cache', 'home', 'out'].map((name) => join(clean, name)) as Folders;
     step('sources');
     const source = await takeSources(options.source, folder);
-    await refuseLinks(folder);
+    await refuseHostile(folder);
     step('packages');
     for (const project of [join(folder, 'scripts/bootstrap'), folder]) await installLocked(project);
     step('inputs');
@@ -132,12 +132,13 @@ async function git(args: readonly string[]): Promise<string> {
   }
 }
 
-/** Installing writes below the sources: a link among them would lead it elsewhere. */
-async function refuseLinks(folder: string): Promise<void> {
+/** Installing writes below the sources: a link among them would lead it elsewhere. Configuration of npm is left out. */
+async function refuseHostile(folder: string): Promise<void> {
   for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
     const path = relative(folder, join(entry.parentPath, entry.name));
     if (!entry.isFile() && !entry.isDirectory()) throw invalid(`${path} is neither file nor folder`);
-    if (entry.name === '.npmrc') throw invalid(`${path} would configure npm`);
+    // It could have npm run programs of its own; with the hashes of the lock, it decides nothing that is wanted.
+    if (entry.name === '.npmrc') await rm(join(folder, path));
     if (MADE.has(entry.name)) throw invalid(`${path} is something made, among sources`);
   }
 }
@@ -152,6 +153,7 @@ const packageLock = z.looseObject({
     z.looseObject({
       integrity: integrity.exactOptional(),
       link: z.literal(true).exactOptional(),
+      inBundle: z.literal(true).exactOptional(),
       resolved: z.union([z.url({ protocol: /^https$/ }), inside]).exactOptional(),
     }),
   ),
@@ -171,8 +173,11 @@ async function installLocked(project: string): Promise<void> {
   );
   // Packages for other machines stand in the lock without a hash. They are not installed.
   const { packages } = await readChecked(join(project, 'node_modules/.package-lock.json'), packageLock);
+  // What a package brings along inside of itself is under the hash of that package.
   const loose = Object.entries(packages).find(
-    ([path, one]) => path.includes('node_modules/') && !one.link && !one.integrity,
+    ([path, one]) =>
+      path.includes('node_modules/') &&
+      !(one.link || one.integrity || (one.inBundle && path.includes('/node_modules/'))),
   );
   if (loose !== undefined) throw invalid(`${loose[0]} is installed without a hash`);
 }
