@@ -1,6 +1,6 @@
 /** Appraisal of clouds' evidence: who stands between processor and VM, and what the VM or enclave started. */
 
-import { appraiseRegisters } from './appraise-registers.ts';
+import { appraiseRegisters, type Images } from './appraise-registers.ts';
 import { equalBytes, toHex } from './bytes.ts';
 import type { AzureSnpReference, GceFirmware, NitroReference } from './cloud-references.ts';
 import { parseDigest } from './digest.ts';
@@ -19,8 +19,8 @@ import { type Check, compared, notRun } from './verdict.ts';
  */
 export function appraiseAzure(
   { silicon, vtpm, runtime }: AzureAuthenticated,
-  references: References,
-  statement: BootStatement,
+  references: Images & Pick<References, 'azureSnp' | 'azureTdx'>,
+  statement: Pick<BootStatement, 'bundle'>,
 ): Check[] {
   return [
     appraiseParavisor(silicon, references),
@@ -30,7 +30,7 @@ export function appraiseAzure(
   ];
 }
 
-function appraiseParavisor(silicon: Silicon, { azureSnp, azureTdx }: References): Check {
+function appraiseParavisor(silicon: Silicon, { azureSnp, azureTdx }: Pick<References, 'azureSnp' | 'azureTdx'>): Check {
   const measurement = measurementOf(silicon);
   const accepted = (silicon.kind === 'snp' ? azureSnp : azureTdx)?.measurements ?? [];
   const known = accepted.some((digest) => equalBytes(parseDigest('sha384', digest), measurement));
@@ -60,8 +60,8 @@ function describeSignature({ report }: AuthenticatedSnp): string {
 /** Firmware, processor and registers. */
 export function appraiseGcp(
   { silicon, vtpm, endorsement }: GcpAuthenticated,
-  references: References,
-  statement: BootStatement,
+  references: Images & Pick<References, 'gcp'>,
+  statement: Pick<BootStatement, 'bundle'>,
 ): Check[] {
   const reference = references.gcp?.[silicon.kind];
   const registers = appraiseRegisters(vtpm, statement, references, ['disk']);

@@ -8,11 +8,14 @@ import type { ImageReference, References } from './references.ts';
 import type { BootStatement } from './statement.ts';
 import { type Check, compared, notRun } from './verdict.ts';
 
+/** What predicts registers. */
+export type Images = Pick<References, 'images' | 'policy'>;
+
 /** The registers, against the reference image that explains most of them. @param boots ways that the machine can have been started */
 export function appraiseRegisters(
   tpm: Registers,
-  statement: BootStatement,
-  { images, policy }: Pick<References, 'images' | 'policy'>,
+  statement: Pick<BootStatement, 'bundle'>,
+  { images, policy }: Images,
   boots: readonly TpmLaunch['boot'][],
 ): Check[] {
   const candidates = images.flatMap((image) =>
