@@ -1,6 +1,6 @@
 /**
  * Our own supervisor on a processor in software: everything is as in the guest, but for the reports, which are made in this
- * process. What a client needs of the pretended maker is printed. The word `silicon=` of the command line says which maker.
+ * process. What a client needs of the pretended maker is printed.
  */
 import { readFileSync } from 'node:fs';
 import { describeSnpFirmware, snpLaunchDigest } from '../../attestation/src/measure/index.ts';
@@ -19,49 +19,61 @@ import { INITRD, KERNEL, MRTD, PROCESSOR } from './silicon-launch.ts';
 const lastWords = (reason: unknown): string =>
   `enclaim: refused: ${reason instanceof Error ? reason.stack?.replaceAll('\n', ' ') : reason}`;
 
-neverExit(lastWords);
-supervise(pretended).catch((reason: unknown) => {
-  process.stdout.write(`${lastWords(reason)}\n`);
-  powerOff();
-});
+/** Boots as PID 1 on a processor of this kind. */
+export function pretend(kind: 'snp' | 'tdx'): void {
+  neverExit(lastWords);
+  // Its keys take an emulated machine long to make: before the network waits for anything.
+  const hardware = kind === 'snp' ? snp() : tdx();
+  supervise(hardware).catch((reason: unknown) => {
+    process.stdout.write(`${lastWords(reason)}\n`);
+    powerOff();
+  });
+}
 
-function pretended(): HardwareSources {
-  const text = readFileSync('/proc/cmdline', 'latin1').trimEnd();
+type Answer = (data: Uint8Array) => TsmReport;
+
+/** The machine's own hardware, but for reports. It has a TPM and no such processor: what looks for one must say so. */
+function reporting(answer: () => Promise<Answer>): HardwareSources {
   const real = machineHardware();
   const openTsm = async (): Promise<TsmDevice> => {
-    // The machine itself has a TPM and no such processor: what looks for one must say so.
     if ((await real.openTsm()) !== null) throw new Error('a machine without silicon has a report tree');
-    return TsmDevice.open('enclaim', new FakeTsmTree(await maker()));
+    return TsmDevice.open('enclaim', new FakeTsmTree(await answer()));
   };
-  const [maker, tdx] = text.includes(' silicon=snp') ? [() => snp(text), real.tdx] : domain(text);
-  return { ...real, openTsm, tdx };
+  return { ...real, openTsm };
 }
 
-async function snp(commandLine: string): Promise<(data: Uint8Array) => TsmReport> {
+const commandLine = (): string => readFileSync('/proc/cmdline', 'latin1').trimEnd();
+
+function snp(): () => HardwareSources {
   const psp = new FakePsp();
-  tell({ pins: psp.pins });
-  const firmware = await describeSnpFirmware(fakeFirmware());
-  const direct = { kernel: KERNEL, initrd: INITRD.sha256, commandLine };
-  const measurement = await snpLaunchDigest(firmware, { ...PROCESSOR, features: 1n, vcpus: 2, direct });
-  const auxblob = certificateTable({ vcek: psp.leaf, ask: psp.ask, ark: psp.ark, crl: psp.crl() });
-  return (reportData) => ({ provider: 'sev_guest', outblob: psp.report({ reportData, measurement }), auxblob });
+  const answer = async (): Promise<Answer> => {
+    tell({ pins: psp.pins });
+    const firmware = await describeSnpFirmware(fakeFirmware());
+    const direct = { kernel: KERNEL, initrd: INITRD.sha256, commandLine: commandLine() };
+    const measurement = await snpLaunchDigest(firmware, { ...PROCESSOR, features: 1n, vcpus: 2, direct });
+    const auxblob = certificateTable({ vcek: psp.leaf, ask: psp.ask, ark: psp.ark, crl: psp.crl() });
+    return (reportData) => ({ provider: 'sev_guest', outblob: psp.report({ reportData, measurement }), auxblob });
+  };
+  return () => reporting(answer);
 }
 
-function domain(text: string): [() => Promise<(data: Uint8Array) => TsmReport>, HardwareSources['tdx']] {
+function tdx(): () => HardwareSources {
   const enclave = new FakeQuotingEnclave();
   const collateral = Object.entries(enclave.collateral()).map(([name, value]) => [
     name,
     value instanceof Uint8Array ? value.toBase64() : value.map((der: Uint8Array) => der.toBase64()),
   ]);
-  const td = new FakeTrustDomain(enclave, { mrTd: MRTD, events: bootEvents(text, INITRD.sha384) });
-  const maker = async (): Promise<(data: Uint8Array) => TsmReport> => {
-    tell({ pins: enclave.pins, collateral: Object.fromEntries(collateral) });
-    return (data) => td.report(data);
+  return () => {
+    const td = new FakeTrustDomain(enclave, { mrTd: MRTD, events: bootEvents(commandLine(), INITRD.sha384) });
+    const answer = async (): Promise<Answer> => {
+      tell({ pins: enclave.pins, collateral: Object.fromEntries(collateral) });
+      return (data) => td.report(data);
+    };
+    return { ...reporting(answer), tdx: td.measurements };
   };
-  return [maker, td.measurements];
 }
 
-function tell(makers: object): void {
-  for (const part of JSON.stringify(makers).match(/.{1,500}/g) ?? []) process.stdout.write(`silicon:${part}\n`);
+function tell(maker: object): void {
+  for (const part of JSON.stringify(maker).match(/.{1,500}/g) ?? []) process.stdout.write(`silicon:${part}\n`);
   process.stdout.write('silicon:end\n');
 }

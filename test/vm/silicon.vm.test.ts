@@ -25,22 +25,26 @@ const now = (): number => EPOCH + 86_400_000;
 const id = digestText('sha256', sha256(utf8('image')));
 let folder: string;
 let bundle: BuiltBundle;
-let options: MachineOptions;
+let app: string;
 
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'enclaim-silicon-vm-'));
   bundle = await clinicBundle();
-  const app = join(folder, 'app.enclaim');
+  app = join(folder, 'app.enclaim');
   await writeFile(app, bundle.bytes);
-  const [guest, ...others] = ENTRIES;
-  assert(guest !== undefined);
-  const image = await buildImage({ entries: [{ ...guest, source: 'test/vm/silicon-guest.ts' }, ...others] });
-  await writeImage(image, join(folder, 'image'));
-  const { artefacts, references } = image.manifest;
-  const uki = join(folder, 'image', artefacts.uki.file);
-  options = { app, boot: { kind: 'uki', uki }, commandLine: references.tpm.commandLine };
 });
 after(() => rm(folder, { recursive: true }));
+
+/** The image, with the pretended processor in it. */
+async function bootable(kind: 'snp' | 'tdx'): Promise<MachineOptions> {
+  const [guest, ...others] = ENTRIES;
+  assert(guest !== undefined);
+  const image = await buildImage({ entries: [{ ...guest, source: `test/vm/${kind}-guest.ts` }, ...others] });
+  await writeImage(image, join(folder, kind));
+  const { artefacts, references } = image.manifest;
+  const uki = join(folder, kind, artefacts.uki.file);
+  return { app, boot: { kind: 'uki', uki }, commandLine: references.tpm.commandLine };
+}
 
 /** What the guest says of its maker. */
 interface Maker {
@@ -76,8 +80,8 @@ async function verified(
   kind: 'snp' | 'tdx',
   launch: (commandLine: string) => Promise<Partial<References>>,
 ): Promise<Verdict> {
-  const commandLine = `${options.commandLine} silicon=${kind}`;
-  await using machine = await startMachine({ ...options, commandLine });
+  const options = await bootable(kind);
+  await using machine = await startMachine(options);
   const maker = await makerOf(machine);
   const collateral: CollateralSource = {
     complete: async ({ hardware }) => {
@@ -89,7 +93,7 @@ async function verified(
       hardware.value.collateral = create(TdxCollateralSchema, Object.fromEntries(bytes));
     },
   };
-  const references = referencesFor(maker, await launch(commandLine));
+  const references = referencesFor(maker, await launch(options.commandLine));
   const channel = await connect(`127.0.0.1:${machine.port}`, { references, now, collateral });
   try {
     assert.deepEqual((await describeServices(channel)).services, ['clinic.v1.Intake']);
