@@ -8,6 +8,7 @@ import { budgetAttacks } from './budget.ts';
 import { egressAttacks } from './egress.ts';
 import { flowAttacks } from './flow.ts';
 import { languageAttacks } from './language.ts';
+import { networkAttacks } from './network.ts';
 import { processAttacks } from './process.ts';
 import { protocolAttacks } from './protocol.ts';
 import { resourceAttacks } from './resources.ts';
@@ -24,7 +25,7 @@ async function tryInTurn(attacks: Iterator<Attack>): Promise<void> {
   for (let next = attacks.next(); !next.done; next = attacks.next()) {
     const result = await tryAttack(next.value);
     const { group, layer, name } = result.attack;
-    console.log(`${result.outcome.padEnd(10)}  ${group.padEnd(16)}  ${layer.padEnd(26)}  ${name}`);
+    console.log(`${result.outcome.padEnd(10)}  ${group.padEnd(16)}  ${layer.padEnd(36)}  ${name}`);
     results.push(result);
   }
 }
@@ -37,7 +38,7 @@ const untimed = chosen([
   ...processAttacks,
 ]).values();
 await Promise.all(Array.from({ length: AT_ONCE }, () => tryInTurn(untimed)));
-await tryInTurn(chosen([...budgetAttacks, ...resourceAttacks]).values());
+await tryInTurn(chosen([...budgetAttacks, ...resourceAttacks, ...networkAttacks]).values());
 
 const stopped = results.filter(({ outcome }) => outcome === 'stopped').length;
 console.log(`${stopped} of ${results.length} attacks stopped at the named layer, each with its control`);

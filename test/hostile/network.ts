@@ -1,0 +1,421 @@
+/**
+ * Attacks of the network: whoever can open a connection holds it, floods it, or says on it what no client would. Limits in time
+ * and number are made small, the same for the attack and for its control.
+ */
+
+import { once } from 'node:events';
+import { createServer, type Http2Server, type ServerOptions } from 'node:http2';
+import { connect, createConnection } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
+import { gzipSync } from 'node:zlib';
+import { makeBootKeys } from '../../runtime/src/keys.ts';
+import type { Attack } from './attack.ts';
+import { block, CALL, type Fields, FLAG, FRAME, frame, NOTE, RawConnection, setting } from './raw-http2.ts';
+import { type ServerEdits, serve } from './served.ts';
+import type { Edit } from './weakened.ts';
+
+const ECHO = {
+  Sum: 'return { key: request.key }',
+  Watch: "const load = btoa('x'.repeat(60000)); for (;;) yield { load };",
+};
+const INITIAL_WINDOW = 4;
+
+interface NetworkAttack {
+  readonly layer: string;
+  /** Limits made small. */
+  readonly scaled?: ServerEdits;
+  /** The layer off; where it is the library's, another attempt that shows what it would have been. */
+  readonly off: ServerEdits | (() => Promise<boolean>);
+  readonly succeeds: (port: number) => Promise<boolean>;
+}
+
+const server = (...edits: Edit[]): ServerEdits => ({ server: edits });
+const handshake = (...edits: Edit[]): ServerEdits => ({ handshake: edits });
+
+/** Whether a connection is still there after so many milliseconds. */
+async function stays(connection: RawConnection, milliseconds: number): Promise<boolean> {
+  await sleep(milliseconds);
+  const { closed } = connection;
+  connection.close();
+  return !closed;
+}
+
+/** Whether a call that its caller does not complete, or whose answer it does not take, is kept. */
+async function keeps(port: number, begin: (it: RawConnection) => void): Promise<boolean> {
+  const connection = (await RawConnection.open(port)).greet(setting(INITIAL_WINDOW, 0));
+  begin(connection);
+  const reset = await connection.until(({ type, stream }) => type === FRAME.reset && stream === 1, 2500);
+  connection.close();
+  return reset === undefined;
+}
+
+/** A plain HTTP/2 server behind TLS whose library was given other limits. */
+async function plain(options: ServerOptions, attack: (port: number) => Promise<boolean>): Promise<boolean> {
+  const keys = makeBootKeys();
+  const inner: Http2Server = createServer(options, (_request, response) => response.end('x'));
+  inner.on('sessionError', () => {});
+  const tls = { key: keys.tls.key, cert: keys.certificate(new Uint8Array()), ALPNProtocols: ['h2'] };
+  const outer = createTlsServer(tls, (socket) => {
+    socket.on('error', () => {});
+    inner.emit('connection', socket);
+  });
+  outer.listen(0, '127.0.0.1');
+  await once(outer, 'listening');
+  try {
+    return await attack((outer.address() as { port: number }).port);
+  } finally {
+    outer.close();
+  }
+}
+
+/** Whether a connection with so many streams that were begun and reset is still welcome. */
+async function resets(port: number): Promise<boolean> {
+  const connection = (await RawConnection.open(port)).greet();
+  await connection.until(({ type }) => type === FRAME.settings);
+  for (let stream = 1; stream < 8000 && !connection.ended; stream += 2) {
+    const cancel = frame(FRAME.reset, 0, stream, Buffer.of(0, 0, 0, 8));
+    connection.send(frame(FRAME.headers, FLAG.endHeaders | FLAG.endStream, stream, block(CALL)), cancel);
+    if (stream % 501 === 0) await sleep(1);
+  }
+  await sleep(300);
+  const { ended } = connection;
+  connection.close();
+  return !ended;
+}
+
+/** Whether a block of headers in so many pieces is taken. */
+async function continued(port: number, pieces: number): Promise<boolean> {
+  const connection = (await RawConnection.open(port)).greet();
+  connection.send(frame(FRAME.headers, FLAG.endStream, 1, block(CALL)));
+  for (let at = 0; at < pieces; at++) connection.send(frame(FRAME.continuation, 0, 1, block([[`x-${at}`, 'y']])));
+  connection.send(frame(FRAME.continuation, FLAG.endHeaders, 1));
+  const answer = await connection.trailersOf(1, 1000);
+  connection.close();
+  return answer !== undefined;
+}
+
+/** Whether a request with so many fields is taken. */
+async function crowded(port: number, fields: number): Promise<boolean> {
+  const many: Fields = [...CALL, ...Array.from({ length: fields }, (_, at) => [`x-${at}`, 'y'] as const)];
+  const connection = (await RawConnection.open(port)).greet();
+  connection.send(frame(FRAME.headers, FLAG.endHeaders | FLAG.endStream, 1, block(many)));
+  const answer = await connection.until(({ type, stream }) => stream === 1 && type === FRAME.headers, 1000);
+  connection.close();
+  return answer !== undefined;
+}
+
+/** Whether so many frames that ask for an answer are borne from a client that reads none. */
+async function flooded(port: number, one: Buffer, count: number): Promise<boolean> {
+  const connection = (await RawConnection.open(port)).greet();
+  connection.socket.pause();
+  const many = Buffer.concat(Array.from({ length: 1000 }, () => one));
+  for (let sent = 0; sent < count && !connection.socket.destroyed; sent += 1000) {
+    connection.send(many);
+    await sleep(1);
+  }
+  await sleep(100);
+  connection.socket.resume();
+  await sleep(400);
+  const { ended } = connection;
+  connection.close();
+  return !ended;
+}
+
+/** A message of gRPC with another length before it than it has, or compressed. */
+function prefixed(length: number, message: Buffer, compressed = 0): Buffer {
+  const prefix = Buffer.alloc(5);
+  prefix.writeUInt8(compressed, 0);
+  prefix.writeUInt32BE(length, 1);
+  return Buffer.concat([prefix, message]);
+}
+
+const PING = frame(FRAME.ping, 0, 0, Buffer.alloc(8));
+const SETTINGS = frame(FRAME.settings, 0, 0, setting(INITIAL_WINDOW, 65_535));
+const MIB = 1024 * 1024;
+
+const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
+  'speak HTTP/2 without TLS': {
+    layer: 'TLS',
+    off: async () => {
+      const open = createServer((_request, response) => response.end());
+      open.on('sessionError', () => {});
+      open.listen(0, '127.0.0.1');
+      await once(open, 'listening');
+      const answered = await inClear((open.address() as { port: number }).port);
+      open.close();
+      return answered;
+    },
+    succeeds: inClear,
+  },
+  'speak TLS 1.2': {
+    layer: 'TLS 1.3 and nothing older',
+    off: server(["minVersion: 'TLSv1.3'", "minVersion: 'TLSv1.2'"]),
+    succeeds: async (port) => {
+      const connection = await RawConnection.open(port, { maxVersion: 'TLSv1.2' });
+      connection.close();
+      return true;
+    },
+  },
+  'a connection that says nothing': {
+    layer: 'time for the TLS handshake',
+    scaled: server(['handshakeTimeout: 15_000', 'handshakeTimeout: 400']),
+    off: server(['handshakeTimeout: 15_000', 'handshakeTimeout: 60_000']),
+    succeeds: async (port) => {
+      const socket = createConnection(port, '127.0.0.1').on('error', () => {});
+      await sleep(1500);
+      const open = !socket.destroyed && socket.readyState === 'open';
+      socket.destroy();
+      return open;
+    },
+  },
+  'a TLS handshake that stops half-way': {
+    layer: 'time for the TLS handshake',
+    scaled: server(['handshakeTimeout: 15_000', 'handshakeTimeout: 400']),
+    off: server(['handshakeTimeout: 15_000', 'handshakeTimeout: 60_000']),
+    succeeds: async (port) => {
+      const socket = connect(port, '127.0.0.1').on('error', () => {});
+      socket.write(Buffer.from('16030100c8010000c40303', 'hex')); // the start of a ClientHello
+      await sleep(1500);
+      const open = !socket.destroyed && socket.readyState === 'open';
+      socket.destroy();
+      return open;
+    },
+  },
+  'a handshake of evidence that is never begun': {
+    layer: 'time for the handshake',
+    scaled: handshake(['const HANDSHAKE_MS = 60_000', 'const HANDSHAKE_MS = 400']),
+    off: {},
+    succeeds: async (port) => stays(await RawConnection.open(port, { ALPNProtocols: ['enclaim-h2'] }), 1500),
+  },
+  'a handshake of evidence that trickles': {
+    layer: 'time for the handshake',
+    scaled: handshake(['const HANDSHAKE_MS = 60_000', 'const HANDSHAKE_MS = 400']),
+    off: {},
+    succeeds: async (port) => {
+      const connection = await RawConnection.open(port, { ALPNProtocols: ['enclaim-h2'] });
+      for (const byte of [0, 0, 0, 40, 1, 2, 3]) {
+        connection.send(Buffer.of(byte));
+        await sleep(200);
+      }
+      return stays(connection, 100);
+    },
+  },
+  'a first frame of four gigabytes before any evidence': {
+    layer: 'frames of a handshake are bounded',
+    off: async () => {
+      // The same bytes with a length that is allowed are waited for.
+      const { port, close } = await serve(ECHO);
+      const waits = await announces(port, 40);
+      close();
+      return waits;
+    },
+    succeeds: (port) => announces(port, 0xffffffff),
+  },
+  'garbage in place of a hello': {
+    layer: 'messages of a handshake are parsed',
+    off: async () => {
+      const { port, close } = await serve(ECHO);
+      const waits = await announces(port, 2000, 1000);
+      close();
+      return waits;
+    },
+    succeeds: (port) => announces(port, 1000, 1000),
+  },
+  'connections without end': {
+    layer: 'number of connections',
+    scaled: server(['const MOST_CONNECTIONS = 4096', 'const MOST_CONNECTIONS = 8']),
+    off: server(['this.#tls.maxConnections = MOST_CONNECTIONS;', '']),
+    succeeds: async (port) => {
+      const opened = await Promise.allSettled(
+        Array.from({ length: 12 }, () => {
+          const socket = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false, ALPNProtocols: ['h2'] });
+          return once(socket, 'secureConnect').then(() => socket);
+        }),
+      );
+      const sockets = opened.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
+      for (const socket of sockets) socket.on('error', () => {}).destroy();
+      return sockets.length > 8;
+    },
+  },
+  'a connection that calls nothing': {
+    layer: 'idle connections end',
+    scaled: server(['const IDLE_MS = 300_000', 'const IDLE_MS = 1000']),
+    off: server(["'grpc.max_connection_idle_ms': IDLE_MS,", '']),
+    succeeds: async (port) => {
+      const connection = (await RawConnection.open(port)).greet();
+      await sleep(3500);
+      const { ended } = connection;
+      connection.close();
+      return !ended;
+    },
+  },
+  'a request that never becomes whole': {
+    layer: 'life of a stream',
+    scaled: server(['const LONGEST_STREAM_MS = 60_000', 'const LONGEST_STREAM_MS = 600']),
+    off: server(['this.#streams = limitStreams(LONGEST_STREAM_MS);', 'this.#streams = new DisposableStack();']),
+    succeeds: (port) =>
+      keeps(port, (it) =>
+        it.send(frame(FRAME.headers, FLAG.endHeaders, 1, block(CALL)), frame(FRAME.data, 0, 1, NOTE.subarray(0, 6))),
+      ),
+  },
+  'an answer that is never taken': {
+    layer: 'life of a stream',
+    scaled: server(['const LONGEST_STREAM_MS = 60_000', 'const LONGEST_STREAM_MS = 600']),
+    off: server(['this.#streams = limitStreams(LONGEST_STREAM_MS);', 'this.#streams = new DisposableStack();']),
+    succeeds: (port) =>
+      keeps(port, (it) =>
+        it.send(frame(FRAME.headers, FLAG.endHeaders, 1, block(CALL)), frame(FRAME.data, FLAG.endStream, 1, NOTE)),
+      ),
+  },
+  'an endless stream that is never read': {
+    layer: 'life of a call',
+    scaled: server(['const LONGEST_CALL_MS = 30_000', 'const LONGEST_CALL_MS = 600']),
+    off: server(['setTimeout(() => over.abort(), LONGEST_CALL_MS)', 'setTimeout(() => over, LONGEST_CALL_MS)']),
+    succeeds: async (port) => {
+      const fields = CALL.map(([name, value]) => [name, name === ':path' ? '/lab.v1.Lab/Watch' : value] as const);
+      const connection = (await RawConnection.open(port)).greet();
+      connection.send(
+        frame(FRAME.headers, FLAG.endHeaders, 1, block(fields)),
+        frame(FRAME.data, FLAG.endStream, 1, NOTE),
+      );
+      await sleep(1200);
+      // Room for everything: an end by the runtime comes out now.
+      connection.send(
+        frame(FRAME.window, 0, 0, Buffer.of(0x7f, 0, 0, 0)),
+        frame(FRAME.window, 0, 1, Buffer.of(0x7f, 0, 0, 0)),
+      );
+      const ended = await connection.trailersOf(1, 1500);
+      connection.close();
+      return ended === undefined;
+    },
+  },
+  'more calls on a connection than it may have': {
+    layer: 'streams of a connection',
+    off: server(["'grpc.max_concurrent_streams': MOST_STREAMS,", '']),
+    succeeds: async (port) => {
+      const connection = (await RawConnection.open(port)).greet();
+      await connection.until(({ type }) => type === FRAME.settings);
+      for (let stream = 1; stream < 2 * 80; stream += 2)
+        connection.send(frame(FRAME.headers, FLAG.endHeaders, stream, block(CALL)));
+      const refused = await connection.until(({ type }) => type === FRAME.reset || type === FRAME.goaway, 800);
+      connection.close();
+      return refused === undefined;
+    },
+  },
+  'a message that announces four gigabytes': {
+    layer: 'length of a message',
+    off: server(['const LARGEST_MESSAGE = 4 * 1024 * 1024', 'const LARGEST_MESSAGE = 8 * 1024 * 1024 * 1024']),
+    succeeds: async (port) => {
+      const connection = (await RawConnection.open(port)).greet();
+      const message = prefixed(0xffffffff, Buffer.alloc(10));
+      connection.send(frame(FRAME.headers, FLAG.endHeaders, 1, block(CALL)), frame(FRAME.data, 0, 1, message));
+      const refused = await connection.trailersOf(1, 800);
+      connection.close();
+      return refused === undefined;
+    },
+  },
+  'a small message that unfolds to a large one': {
+    layer: 'length of a message',
+    off: server(['const LARGEST_MESSAGE = 4 * 1024 * 1024', 'const LARGEST_MESSAGE = 64 * 1024 * 1024']),
+    succeeds: async (port) => {
+      // A Note of 5 MiB in `load`, which no echo returns.
+      const note = Buffer.concat([Buffer.from([0x0a, 1, 0x6b, 0x22, 0x80, 0x80, 0xc0, 2]), Buffer.alloc(5 * MIB)]);
+      const small = gzipSync(note);
+      const fields: Fields = [...CALL, ['grpc-encoding', 'gzip']];
+      const connection = (await RawConnection.open(port)).greet();
+      await connection.call(1, fields, prefixed(small.length, small, 1), 4000);
+      const answered = connection.frames.some(({ type, stream }) => type === FRAME.data && stream === 1);
+      connection.close();
+      return answered;
+    },
+  },
+  'calls begun and reset, thousands of times': {
+    layer: 'rate of resets',
+    off: () => plain({ streamResetBurst: 1e6, streamResetRate: 1e6 }, resets),
+    succeeds: resets,
+  },
+  'headers continued without end': {
+    layer: 'number of continuations',
+    off: async () => {
+      const { port, close } = await serve(ECHO);
+      const taken = await continued(port, 4);
+      close();
+      return taken;
+    },
+    succeeds: (port) => continued(port, 200),
+  },
+  'hundreds of header fields': {
+    layer: 'number of header fields',
+    off: () => plain({ maxHeaderListPairs: 1000 }, (port) => crowded(port, 400)),
+    succeeds: (port) => crowded(port, 400),
+  },
+  'pings without end from a client that reads no answer': {
+    layer: 'unread answers end a connection',
+    off: async () => {
+      const { port, close } = await serve(ECHO);
+      const borne = await flooded(port, PING, 1000);
+      close();
+      return borne;
+    },
+    succeeds: (port) => flooded(port, PING, 400_000),
+  },
+  'settings without end from a client that reads no answer': {
+    layer: 'unread answers end a connection',
+    off: async () => {
+      const { port, close } = await serve(ECHO);
+      const borne = await flooded(port, SETTINGS, 1000);
+      close();
+      return borne;
+    },
+    succeeds: (port) => flooded(port, SETTINGS, 800_000),
+  },
+};
+
+/** Whether HTTP/2 in the clear is answered. */
+async function inClear(port: number): Promise<boolean> {
+  const socket = connect(port, '127.0.0.1').on('error', () => {});
+  socket.write('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
+  socket.write(frame(FRAME.settings, 0, 0));
+  const data = await Promise.race([
+    once(socket, 'data').then(([bytes]) => bytes as Buffer),
+    sleep(500),
+    once(socket, 'close'),
+  ]);
+  socket.destroy();
+  return Buffer.isBuffer(data) && data.readUInt8(3) === FRAME.settings;
+}
+
+/** Whether a handshake waits for the rest after a frame of so many bytes was announced, and so many were sent. */
+async function announces(port: number, length: number, sent = 0): Promise<boolean> {
+  const connection = await RawConnection.open(port, { ALPNProtocols: ['enclaim-h2'] });
+  const prefix = Buffer.alloc(4);
+  prefix.writeUInt32BE(length);
+  connection.send(prefix, Buffer.alloc(sent, 0xff));
+  return stays(connection, 500);
+}
+
+async function tried({ succeeds }: NetworkAttack, ...edits: readonly ServerEdits[]): Promise<boolean> {
+  const all = {
+    server: edits.flatMap((each) => each.server ?? []),
+    handshake: edits.flatMap((each) => each.handshake ?? []),
+  };
+  const { port, close } = await serve(ECHO, all);
+  try {
+    return await succeeds(port);
+  } finally {
+    close();
+  }
+}
+
+/** Every attack of the network. Where a control turns a limit itself off, there is nothing left to make small. */
+export const networkAttacks: readonly Attack[] = Object.entries(ATTACKS).map(([name, attack]): Attack => {
+  const { layer, scaled = {}, off } = attack;
+  return {
+    group: 'network',
+    name,
+    layer,
+    attempt: () => tried(attack, scaled),
+    control: () => (typeof off === 'function' ? off() : tried(attack, off)),
+  };
+});
