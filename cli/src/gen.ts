@@ -3,7 +3,14 @@
 import { join } from 'node:path';
 import { type DescEnum, type DescField, type DescMessage, ScalarType } from '@bufbuild/protobuf';
 import { compileProtos, findApp, writeWhole } from '@enclaim/image';
-import { type ExposedMethod, match, type Policy, readDescriptors } from '@enclaim/policy-schema';
+import {
+  type Declassification,
+  type ExposedMethod,
+  match,
+  type OutboundMethod,
+  type Policy,
+  readDescriptors,
+} from '@enclaim/policy-schema';
 import type { Command } from 'commander';
 import { readPolicyFile } from './policy/app.ts';
 import { UsageError } from './usage-error.ts';
@@ -18,10 +25,10 @@ export function register(program: Command): void {
     .action(async (folder: string, { out = join(folder, 'handlers/enclaim.d.ts') }: { out?: string }) => {
       const { policyFile, protoDir } = await findApp(folder);
       const [policy, descriptors] = [await readPolicyFile(policyFile), readDescriptors(await compileProtos(protoDir))];
-      const { exposed, errors } = match(descriptors, policy);
+      const { exposed, errors, outbound } = match(descriptors, policy);
       const [error] = errors;
       if (error !== undefined) throw new UsageError(`${error.pointer}: ${error.message}`);
-      await writeWhole(out, Buffer.from(handlerTypes(exposed, policy)));
+      await writeWhole(out, Buffer.from(handlerTypes(exposed, outbound, policy)));
       console.log(out);
     });
 }
@@ -99,7 +106,11 @@ export interface Writable<T> {
 `;
 
 /** The types of everything that the exposed methods have in reach. */
-export function handlerTypes(exposed: readonly ExposedMethod[], policy: Policy): string {
+export function handlerTypes(
+  exposed: readonly ExposedMethod[],
+  outbound: readonly OutboundMethod[],
+  policy: Policy,
+): string {
   const types = new Map<string, string>();
   const handlers = exposed.map((method) => {
     const { descriptor, id } = method;
@@ -109,7 +120,7 @@ export function handlerTypes(exposed: readonly ExposedMethod[], policy: Policy):
     const streamsOut = methodKind === 'server_streaming' || methodKind === 'bidi_streaming';
     const taken = streamsIn ? `AsyncIterable<${request}>` : request;
     const given = streamsOut ? `AsyncIterable<${response}>` : `Promise<${response}>`;
-    return `  '${id}'(request: ${taken}, ctx: ${contextOf(method)}): ${given};`;
+    return `  '${id}'(request: ${taken}, ctx: ${contextOf(method, outbound, policy, types)}): ${given};`;
   });
   const records = Object.keys(policy.collections).map((name) => `  ${name}: Json;`);
   return [
@@ -120,7 +131,12 @@ export function handlerTypes(exposed: readonly ExposedMethod[], policy: Policy):
   ].join('\n');
 }
 
-function contextOf({ rule }: ExposedMethod): string {
+function contextOf(
+  { id, rule }: ExposedMethod,
+  outbound: readonly OutboundMethod[],
+  policy: Policy,
+  types: Map<string, string>,
+): string {
   const names = [...new Set([...rule.reads, ...rule.stores])].sort();
   const collections = names.map((name) => {
     const held = `Records['${name}']`;
@@ -130,7 +146,28 @@ function contextOf({ rule }: ExposedMethod): string {
     ];
     return `readonly ${name}: ${kinds.join(' & ')}`;
   });
-  return `Call & { readonly store: { ${collections.join('; ')} } }`;
+  const receivers = rule.sends.map((to) => {
+    const methods = outbound
+      .filter(({ subprocessor }) => subprocessor === to)
+      .map(({ name, descriptor: { input, output } }) => {
+        return `${name}(message: ${typeOf(input, types)}): Promise<${typeOf(output, types)}>`;
+      });
+    return `readonly ${to}: { ${methods.join('; ')} }`;
+  });
+  const releases = policy.declassify.filter(({ method }) => method === id).map(releaseOf);
+  return [
+    'Call',
+    `{ readonly store: { ${collections.join('; ')} } }`,
+    ...(receivers.length > 0 ? [`{ readonly call: { ${receivers.join('; ')} } }`] : []),
+    ...(releases.length > 0 ? [`{ readonly release: { ${releases.join('; ')} } }`] : []),
+  ].join(' & ');
+}
+
+/** A release is triggered; where it takes fields of records, the handler names those by their keys. */
+function releaseOf({ id, build }: Declassification): string {
+  const named = Object.values(build).flatMap((source) => /^\$record\.([^.]+)/.exec(source)?.[1] ?? []);
+  const keys = [...new Set(named)].map((collection) => `readonly ${collection}: string`);
+  return `${id}(${keys.length > 0 ? `keys: { ${keys.join('; ')} }` : ''}): Promise<null>`;
 }
 
 /** The type of a message, which is added to `types` with all that it holds. */

@@ -7,9 +7,23 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { compileProtos } from '@enclaim/image';
-import { match, readDescriptors } from '@enclaim/policy-schema';
+import { match, type Policy, readDescriptors } from '@enclaim/policy-schema';
+import { labPolicy } from '../../test/support/lab.ts';
 import { handlerTypes } from '../src/gen.ts';
 import { readPolicyFile } from '../src/policy/app.ts';
+
+const mailer = { address: 'https://mail.example', identity: { ca: 'system' }, region: 'r', receives: ['personal'] };
+const released = {
+  method: 'lab.v1.Lab/Tell',
+  to: 'mailer',
+  call: 'POST /v1',
+  owner: 'lab',
+  justification: 'Asked for.',
+};
+const declassify = [
+  { id: 'notify', build: { to: '$request.email' }, ...released },
+  { id: 'done', build: { to: '$record.cases.email' }, ...released },
+];
 
 const root = join(import.meta.dirname, '../..');
 const clinic = join(root, 'examples/clinic');
@@ -18,9 +32,12 @@ let folder: string;
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'enclaim-gen-'));
   const policy = await readPolicyFile(join(clinic, 'policy.yaml'));
-  const { exposed } = match(readDescriptors(await compileProtos(join(clinic, 'proto'))), policy);
-  await writeFile(join(folder, 'enclaim.d.ts'), handlerTypes(exposed, policy));
+  await writeFile(join(folder, 'enclaim.d.ts'), await typesOf(join(clinic, 'proto'), policy));
 });
+async function typesOf(protos: string, policy: Policy): Promise<string> {
+  const { exposed, outbound } = match(readDescriptors(await compileProtos(protos)), policy);
+  return handlerTypes(exposed, outbound, policy);
+}
 after(() => rm(folder, { recursive: true }));
 
 /** What the compiler says of handlers with these bodies. */
@@ -71,3 +88,18 @@ for (const [name, submit, read, expected] of [
 ] as const) {
   test(`${name} does not compile`, async () => assert.match(await compiled(submit, read), expected));
 }
+
+test('what is called outside and released is typed too', async () => {
+  const types = await typesOf(join(root, 'test/hostile/proto'), labPolicy({ subprocessors: { mailer }, declassify }));
+  const [context = ''] = /'lab\.v1\.Lab\/Tell'.*/.exec(types) ?? [];
+  assert.ok(context.includes('Send(message: lab_v1_Letter): Promise<Readonly<Record<string, never>>>'), context);
+  assert.ok(context.includes('Ask(message: lab_v1_Letter): Promise<lab_v1_Reply>'), context);
+  assert.ok(
+    context.includes(
+      '{ readonly release: { done(keys: { readonly cases: string }): Promise<null>; notify(): Promise<null> } }',
+    ),
+    context,
+  );
+  assert.match(types, /interface lab_v1_Letter/);
+  assert.doesNotMatch(/'lab\.v1\.Lab\/Put'.*/.exec(types)?.[0] ?? '', /call|release/);
+});

@@ -135,5 +135,5 @@ function sayGrpc(response: Http2ServerResponse, { status = 0, body = new Uint8Ar
   prefix.writeUInt32BE(bytes.length, 1);
   response.writeHead(HTTP_OK, { 'content-type': 'application/grpc' });
   response.addTrailers({ 'grpc-status': String(status) });
-  response.end(status === 0 ? Buffer.concat([prefix, bytes]) : undefined);
+  response.end(status === 0 ? Buffer.concat([prefix, bytes]) : '');
 }

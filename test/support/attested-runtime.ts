@@ -12,7 +12,7 @@ import { digestText, type Sha256, sha256 } from '@enclaim/attestation/digest';
 import { launchCommandLine, launchEvents, registerOf } from '@enclaim/attestation/measure';
 import type { ImageReference } from '@enclaim/attestation/references';
 import type { BuiltBundle } from '@enclaim/image';
-import { type AttestingPlatform, type Runtime, startRuntime } from '@enclaim/runtime';
+import { type AttestingPlatform, type Runtime, type RuntimeOptions, startRuntime } from '@enclaim/runtime';
 import { type Attester, openAttester } from '../../guest/src/tpm/index.ts';
 import { openDevice } from '../../runtime/src/device.ts';
 import { startSwtpm } from '../fakes/swtpm.ts';
@@ -47,6 +47,8 @@ export interface BootOptions {
   readonly platform?: (honest: AttestingPlatform) => AttestingPlatform;
   /** The command line as launched; by default the image's with the policy. */
   readonly commandLine?: string;
+  /** What the names of subprocessors lead to; by default nowhere. */
+  readonly resolve?: RuntimeOptions['resolve'];
 }
 
 /** Boots `bundle` on a new software TPM. */
@@ -68,6 +70,7 @@ export async function bootAttested(bundle: BuiltBundle, options: BootOptions = {
     log: { device, capacity: 16 * 1024 * 1024 },
     workers: { factory: startWorkers(), size: 1, missing: MISSING_LAYERS, capacity: CAPACITY },
     listen: { host: '127.0.0.1', port: 0 },
+    ...(options.resolve && { resolve: options.resolve }),
   });
   cleanup.defer(() => runtime.close());
   const roots = await certificatesOf(swtpm.folder);

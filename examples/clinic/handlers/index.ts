@@ -12,6 +12,8 @@ interface Context {
       put(key: string, value: Case): Promise<null>;
     };
   };
+  /** Where the policy has it (policy.notify.yaml): the runtime sends the message that the rule describes. */
+  readonly release: { notify?(): Promise<null> };
 }
 
 interface Case {
@@ -23,6 +25,7 @@ interface Case {
 interface SubmitRequest {
   readonly patient?: unknown;
   readonly observations?: readonly unknown[];
+  readonly receiptEmail?: string;
 }
 
 interface ReadRequest {
@@ -31,10 +34,11 @@ interface ReadRequest {
 
 /** Handlers by method. */
 export const handlers: Readonly<Record<string, (request: never, ctx: Context) => Promise<unknown>>> = {
-  'clinic.v1.Intake/Submit': async ({ patient, observations = [] }: SubmitRequest, ctx) => {
+  'clinic.v1.Intake/Submit': async ({ patient, observations = [], receiptEmail }: SubmitRequest, ctx) => {
     const caseId = ctx.requestId;
     const receivedAt = ctx.now();
     await ctx.store.cases.put(caseId, { receivedAt, patient, observations });
+    if (receiptEmail !== undefined) await ctx.release.notify?.();
     return { caseId, receivedAt };
   },
 
