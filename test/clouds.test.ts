@@ -16,7 +16,6 @@ import { EPOCH, pemOf } from './fakes/certificates.ts';
 import { FakeVtpm } from './fakes/vtpm.ts';
 import { clinicBundle } from './support/app.ts';
 import { PRETEND_IMAGE } from './support/attested-runtime.ts';
-import { AuditorsPage } from './support/auditors-page.ts';
 import { chromiumMissing } from './support/chromium.ts';
 import {
   AzureSnpCloud,
@@ -30,6 +29,7 @@ import {
   registersAsBooted,
   serveOn,
 } from './support/cloud.ts';
+import { agreeInBrowser, refuseEveryChange, type ShownEvidence } from './support/shown-evidence.ts';
 import { failed, intelServices, now, referencesFor, serviceOf } from './support/silicon.ts';
 
 const DAY = 86_400_000;
@@ -43,7 +43,7 @@ before(async () => {
 });
 
 /** Evidence that was accepted on Node, with its verdict there. */
-const shown: [Uint8Array, References, Verdict][] = [];
+const shown: ShownEvidence[] = [];
 
 /** It is accepted, online and from a file, its verdict is whole, and no vendor's own roots accept it. */
 async function accepts(target: string, references: References, collateral?: VendorCollateral): Promise<Verdict> {
@@ -65,7 +65,7 @@ async function accepts(target: string, references: References, collateral?: Vend
     code: 'chain',
   });
   await assert.rejects(verifySaved(evidence, { references: { ...references, anchors }, now }), { code: 'platform' });
-  shown.push([evidence, references, verdict]);
+  shown.push({ evidence, references, verdict });
   return verdict;
 }
 
@@ -422,38 +422,10 @@ describe('Nitro', () => {
 
 test('no byte of the evidence of any can be changed', async () => {
   assert.equal(shown.length, 5);
-  const stride = Number(process.env.ENCLAIM_TEST_STRIDE ?? 11);
-  for (const [evidence, references, { platform }] of shown) {
-    const accepted: number[] = [];
-    let changes = 0;
-    for (let at = 0; at < evidence.length; at += stride) {
-      const changed = Uint8Array.from(evidence);
-      changed[at] = (changed[at] ?? 0) ^ (1 << (at % 8));
-      changes++;
-      const ok = await verifySaved(changed, { references, now }).then(
-        ({ verdict }) => verdict.ok,
-        (error: Error) => {
-          assert.equal(error.name, 'EvidenceError', `byte ${at}: ${error}`);
-          return false;
-        },
-      );
-      if (ok) accepted.push(at);
-    }
-    assert.deepEqual(accepted, []);
-    console.log(`${platform}: ${changes} single-byte changes of ${evidence.length} bytes refused`);
-  }
+  for (const each of shown) await refuseEveryChange(each, 11);
 });
 
 test('all verify in a browser as they do here', { skip: chromiumMissing }, async () => {
-  await using auditor = await AuditorsPage.open();
-  await auditor.fill('now', new Date(now()).toISOString());
   assert.equal(shown.length, 5);
-  for (const [evidence, references, verdict] of shown) {
-    const { head, rows } = await auditor.show(evidence, JSON.stringify(references));
-    assert.equal(head, 'Verdict: ok');
-    const offline = (id: string): boolean => id === 'nonce' || id === 'channel';
-    const made = verdict.checks.filter(({ id }) => !offline(id)).map(({ id, outcome }) => [outcome, id]);
-    const there = rows.filter(([, id = '']) => !offline(id)).map(([outcome = '', id]) => [outcome.split(',')[0], id]);
-    assert.deepEqual(there, made);
-  }
+  await agreeInBrowser(shown);
 });

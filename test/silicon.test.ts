@@ -5,7 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import type { References, Verdict } from '@enclaim/attestation';
+import type { References } from '@enclaim/attestation';
 import { parseBundle } from '@enclaim/attestation/bundle';
 import { utf8 } from '@enclaim/attestation/bytes';
 import { digestText, sha256, sha384 } from '@enclaim/attestation/digest';
@@ -23,8 +23,8 @@ import { FakePsp, type FakeReport } from './fakes/psp.ts';
 import { type FakeCollateral, FakeQuotingEnclave, type FakeTd } from './fakes/quoting-enclave.ts';
 import { bootEvents, eventReferences, FakeTrustDomain } from './fakes/trust-domain.ts';
 import { clinicBundle } from './support/app.ts';
-import { AuditorsPage } from './support/auditors-page.ts';
 import { chromiumMissing } from './support/chromium.ts';
+import { agreeInBrowser, refuseEveryChange, type ShownEvidence } from './support/shown-evidence.ts';
 import { type Booted, boot, failed, intelServices, now, referencesFor, serviceOf } from './support/silicon.ts';
 
 const DAY = 86_400_000;
@@ -32,7 +32,7 @@ const COMMAND_LINE = 'quiet panic=-1';
 const id = digestText('sha256', sha256(utf8('image')));
 
 /** Evidence that was accepted on Node, with its verdict there. */
-const shown: [Uint8Array, References, Verdict][] = [];
+const shown: ShownEvidence[] = [];
 
 describe('SEV-SNP', () => {
   const psp = new FakePsp();
@@ -101,7 +101,7 @@ describe('SEV-SNP', () => {
       parseVerdictDocument(utf8(JSON.stringify(verdictDocument(verdict, now()))));
       assert.match(verdict.checks.find((check) => check.id === 'quote.key')?.detail ?? '', /named as unsafe/);
       assert.equal((await verifySaved(evidence, { references, now })).verdict.ok, true);
-      shown.push([evidence, references, verdict]);
+      shown.push({ evidence, references, verdict });
     } finally {
       channel.close();
     }
@@ -284,7 +284,7 @@ describe('TDX', () => {
       true,
       'the collateral is in the evidence',
     );
-    shown.push([evidence, references, verdict]);
+    shown.push({ evidence, references, verdict });
     await assert.rejects(verifySaved(evidence, { references, now: () => EPOCH + 60 * DAY }), { name: 'EvidenceError' });
   });
 
@@ -331,43 +331,12 @@ describe('TDX', () => {
 
 test('no byte of the evidence of either can be changed', async () => {
   assert.equal(shown.length, 2);
-  const stride = Number(process.env.ENCLAIM_TEST_STRIDE ?? 5);
-  for (const [evidence, references, { platform }] of shown) {
-    const accepted: number[] = [];
-    let changes = 0;
-    for (let at = 0; at < evidence.length; at += stride) {
-      const changed = Uint8Array.from(evidence);
-      changed[at] = (changed[at] ?? 0) ^ (1 << (at % 8));
-      changes++;
-      const ok = await verifySaved(changed, { references, now }).then(
-        ({ verdict }) => verdict.ok,
-        (error: Error) => {
-          assert.equal(error.name, 'EvidenceError', `byte ${at}: ${error}`);
-          return false;
-        },
-      );
-      if (ok) accepted.push(at);
-    }
-    assert.deepEqual(accepted, []);
-    console.log(`${platform}: ${changes} single-byte changes of ${evidence.length} bytes refused`);
-  }
+  for (const each of shown) await refuseEveryChange(each, 5);
 });
 
 test('both verify in a browser as they do here', { skip: chromiumMissing }, async () => {
-  await using auditor = await AuditorsPage.open();
-  await auditor.fill('now', new Date(now()).toISOString());
   assert.equal(shown.length, 2);
-  for (const [evidence, references, verdict] of shown) {
-    const { head, rows } = await auditor.show(evidence, JSON.stringify(references));
-    assert.equal(head, 'Verdict: ok');
-    const offline = (id: string): boolean => id === 'nonce' || id === 'channel';
-    const made = verdict.checks.filter(({ id }) => !offline(id)).map(({ id, outcome }) => [outcome, id]);
-    const there = rows.filter(([, id = '']) => !offline(id)).map(([outcome = '', id]) => [outcome.split(',')[0], id]);
-    assert.deepEqual(there, made);
-    const changed = Uint8Array.from(evidence);
-    changed[changed.length >> 1] = (changed[changed.length >> 1] ?? 0) ^ 1;
-    assert.equal((await auditor.show(changed, JSON.stringify(references))).head, 'Refused');
-  }
+  await agreeInBrowser(shown);
 });
 
 describe('configfs-tsm', () => {
