@@ -8,6 +8,7 @@ import { budgetAttacks } from './budget.ts';
 import { egressAttacks } from './egress.ts';
 import { flowAttacks } from './flow.ts';
 import { languageAttacks } from './language.ts';
+import { metadataAttacks } from './metadata.ts';
 import { networkAttacks } from './network.ts';
 import { processAttacks } from './process.ts';
 import { protocolAttacks } from './protocol.ts';
@@ -36,6 +37,7 @@ const untimed = chosen([
   ...egressAttacks,
   ...protocolAttacks,
   ...processAttacks,
+  ...metadataAttacks,
 ]).values();
 await Promise.all(Array.from({ length: AT_ONCE }, () => tryInTurn(untimed)));
 await tryInTurn(chosen([...budgetAttacks, ...resourceAttacks, ...networkAttacks]).values());
