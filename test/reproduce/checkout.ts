@@ -1,0 +1,98 @@
+/** A copy of this checkout in which things can be changed, and builds of it as processes of their own. */
+
+import { execFile } from 'node:child_process';
+import { cp, readFile, rm, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { promisify } from 'node:util';
+import type { ClaimedImage } from '../../image/src/audit.ts';
+import type { Image } from '../../image/src/build.ts';
+import { defaultCache, projectRoot } from '../../image/src/fetch.ts';
+import { parseManifest } from '../../image/src/manifest.ts';
+
+/** Everything that a build reads; tools that it does not run are left out. */
+const SKIPPED = new Set(['.git', '.cache', 'out', '@biomejs', '@typescript', '@duckdb', '@phala', 'bootstrap']);
+
+/** Copies what a build reads. */
+export async function copyCheckout(to: string): Promise<void> {
+  await cp(projectRoot, to, {
+    recursive: true,
+    verbatimSymlinks: true,
+    preserveTimestamps: true,
+    filter: (path) => path === projectRoot || !SKIPPED.has(basename(path)),
+  });
+}
+
+/** How a build runs. */
+export interface BuildRun {
+  /** Words before the command, such as `taskset -c 0`. */
+  readonly prefix?: readonly string[];
+  /** Module that Node loads first. */
+  readonly preload?: string;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly umask?: number;
+  readonly user?: { readonly uid: number; readonly gid: number };
+  /** Whether packed parts may come from the cache. */
+  readonly reuse?: boolean;
+}
+
+/** Builds the image of a checkout, by its own code, into a folder. */
+export async function buildCheckout(folder: string, out: string, run: BuildRun = {}): Promise<void> {
+  const { prefix = [], preload, env = {}, umask = 0o022, user = {}, reuse = true } = run;
+  const program = `
+    process.umask(${umask});
+    const { buildImage, writeImage } = await import(${JSON.stringify(join(folder, 'image/src/index.ts'))});
+    await writeImage(await buildImage({ mirrors: [], reuse: ${reuse} }), ${JSON.stringify(out)});`;
+  const node = [
+    process.execPath,
+    ...(preload === undefined ? [] : ['--import', preload]),
+    '--input-type=module',
+    '-e',
+    program,
+  ];
+  const [command = '', ...args] = [...prefix, ...node];
+  await promisify(execFile)(command, args, {
+    cwd: folder,
+    ...user,
+    env: { PATH: process.env.PATH ?? '', HOME: out, ENCLAIM_CACHE: defaultCache(), ...env },
+  });
+}
+
+/** An image as a build wrote it. */
+export async function readImage(folder: string): Promise<Image> {
+  const manifest = parseManifest(await readFile(join(folder, 'manifest.json'), 'utf8'));
+  const { uki, kernel, initrd } = manifest.artefacts;
+  return {
+    manifest,
+    uki: await readFile(join(folder, uki.file)),
+    kernel: await readFile(join(folder, kernel.file)),
+    initrd: await readFile(join(folder, initrd.file)),
+  };
+}
+
+/** An image as somebody hands it over. */
+export function claim({ manifest, uki, kernel, initrd }: Image): ClaimedImage {
+  return { manifest, files: { uki, kernel, initrd } };
+}
+
+/** Changes a file of a checkout while `work` runs. The file is replaced, never written into. */
+export async function withChange<T>(
+  folder: string,
+  path: string,
+  change: (text: string) => string,
+  work: () => Promise<T>,
+): Promise<T> {
+  const file = join(folder, path);
+  const text = await readFile(file, 'utf8');
+  const changed = change(text);
+  if (changed === text) throw new Error(`the change changes nothing in ${path}`);
+  const put = async (content: string): Promise<void> => {
+    await rm(file);
+    await writeFile(file, content);
+  };
+  await put(changed);
+  try {
+    return await work();
+  } finally {
+    await put(text);
+  }
+}
