@@ -32,7 +32,8 @@ export function register(image: Command): void {
 }
 
 async function write(app: string, options: DiskOptions): Promise<void> {
-  if (!/^[1-9]\d{0,3}$/.test(options.size)) throw new UsageError(`--size takes a whole number of GiB, not ${options.size}`);
+  if (!/^[1-9]\d{0,3}$/.test(options.size))
+    throw new UsageError(`--size takes a whole number of GiB, not ${options.size}`);
   const target = options.for;
   const { folder, manifest } = await readImageFolder(options.image);
   const { uki: expected } = manifest.artefacts;

@@ -1,0 +1,172 @@
+/** One disk, booted as clouds boot it: found by the firmware, measured as predicted, refused where it was changed. */
+import assert from 'node:assert/strict';
+import { X509Certificate } from 'node:crypto';
+import { mkdtemp, open, readFile, rm, truncate } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { fromBinary } from '@bufbuild/protobuf';
+import { parseReferences, type References } from '@enclaim/attestation';
+import { toBase64, utf8 } from '@enclaim/attestation/bytes';
+import { digestText, sha256 } from '@enclaim/attestation/digest';
+import { EvidenceSchema } from '@enclaim/attestation/messages';
+import { extendPcr, zeroPcr } from '@enclaim/attestation/tpm';
+import { type Attestation, type CheckedReceipt, connect, VerdictError } from '@enclaim/client';
+import { type BuiltBundle, buildBundle, buildImage, findApp, type Image, projectRoot } from '@enclaim/image';
+import { type DiskImage, gptEvent, makeDisk, writeDisk } from '@enclaim/image/disk';
+import { type DiskMachineOptions, type RunningMachine, startMachine } from '@enclaim/image/machine';
+import { Client, credentials } from '@grpc/grpc-js';
+import { encodeBundle, parseBundle } from '../../attestation/src/bundle.ts';
+
+const APP = 'image/test/apps/echo';
+let folder: string;
+let image: Image;
+let app: BuiltBundle;
+let disk: DiskImage;
+let path: string;
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'enclaim-disk-'));
+  [image, app] = await Promise.all([buildImage(), buildBundle(await findApp(join(projectRoot, APP)))]);
+  disk = makeDisk({ uki: image.uki, bundle: app.bytes, gibibytes: 1 });
+  path = join(folder, 'disk.img');
+  await writeDisk(disk, 'qemu', path);
+});
+after(() => rm(folder, { recursive: true }));
+
+/** Boots the disk; its TPM stays the same from boot to boot. */
+const boot = (source: Partial<DiskMachineOptions['boot']>): Promise<RunningMachine> =>
+  startMachine({
+    boot: { kind: 'disk', disk: path, format: 'raw', controller: 'virtio', ...source },
+    stateFolder: join(folder, 'state'),
+  });
+
+async function referencesFor(machine: RunningMachine): Promise<References> {
+  const { root, issuer } = machine.tpmAuthority ?? assert.fail('no TPM');
+  const [rootDer, issuerDer] = (await Promise.all([readFile(root), readFile(issuer)])).map(
+    (pem) => new X509Certificate(pem).raw,
+  );
+  assert.ok(rootDer && issuerDer);
+  const references = {
+    enclaim: 'references/1',
+    images: [image.manifest.references.tpm],
+    policy: app.policy,
+    bundles: [app.digest],
+    owner: 'any',
+    anchors: {
+      attestationKeys: [],
+      endorsementRoots: [],
+      unsafeSwtpmRoots: [digestText('sha256', sha256(rootDer))],
+      certificates: [rootDer, issuerDer].map(toBase64),
+    },
+  };
+  return parseReferences(utf8(JSON.stringify(references)));
+}
+
+/** The checks that a client refuses by; none where it would have gone on. */
+async function refusedBy(machine: RunningMachine, references: References): Promise<string[]> {
+  const error = await connect(`127.0.0.1:${machine.port}`, { references }).then(
+    (channel) => void channel.close(),
+    (reason: unknown) => reason,
+  );
+  if (error === undefined) return [];
+  if (!(error instanceof VerdictError)) throw error;
+  return error.verdict.checks.filter(({ outcome }) => outcome === 'failed').map(({ id }) => id);
+}
+
+/** Puts bytes into the bundle's partition, as whoever holds the disk can. */
+async function overwriteApp(bytes: Uint8Array): Promise<void> {
+  const [, partition] = disk.table.partitions;
+  await using file = await open(path, 'r+');
+  await file.write(bytes, 0, bytes.length, (partition?.first ?? 0) * 512);
+}
+
+/** What the first boot showed. */
+let first: Attestation;
+
+test('from NVMe: found, measured as predicted, verified, and a call answered with a receipt', async () => {
+  await using machine = await boot({ controller: 'nvme' });
+  const receipts: CheckedReceipt[] = [];
+  const target = `127.0.0.1:${machine.port}`;
+  const channel = await connect(target, {
+    references: await referencesFor(machine),
+    onReceipt: (receipt) => receipts.push(receipt),
+  });
+  first = channel.attestation;
+  const outcomes = first.verdict.checks.filter(({ id }) => /^register\.(4|9|11|12|13|14|15)$/.test(id));
+  assert.deepEqual(
+    outcomes.map(({ outcome, detail }) => [outcome, detail]),
+    Array(7).fill(['passed', `as predicted for image ${image.manifest.id}, started by disk`]),
+  );
+  const client = new Client(target, credentials.createInsecure(), { channelOverride: channel });
+  const text = (value: string): Buffer => Buffer.concat([Buffer.of(0x0a, value.length), Buffer.from(value)]);
+  const same = (bytes: Buffer): Buffer => bytes;
+  const answer = await new Promise<Buffer | undefined>((resolve, reject) =>
+    client.makeUnaryRequest('/echo.v1.Echo/Say', same, same, text('twice '), (error, response) =>
+      error === null ? resolve(response) : reject(error),
+    ),
+  );
+  assert.deepEqual(answer, text('twice twice '));
+  assert.equal(receipts[0]?.body.policy, app.policy);
+  channel.close();
+});
+
+test('register 5 holds the partition table that was written', () => {
+  const { hardware } = fromBinary(EvidenceSchema, first.evidence);
+  const registers = hardware.case === 'tpm' ? hardware.value.pcrs : [];
+  const events = [
+    new Uint8Array(4),
+    gptEvent(disk.table),
+    utf8('Exit Boot Services Invocation'),
+    utf8('Exit Boot Services Returned with Success'),
+  ];
+  const expected = events.reduce<Uint8Array>(
+    (value, event) => extendPcr('sha256', value, sha256(event)),
+    zeroPcr('sha256'),
+  );
+  assert.equal(Buffer.from(registers[5]?.sha256 ?? []).toString('hex'), expected.toHex());
+});
+
+test('other handlers on a larger disk behind SCSI: only the pinned bundle differs, and the log goes on', async () => {
+  const sections = parseBundle(app.bytes);
+  await overwriteApp(encodeBundle({ ...sections, handlers: Buffer.concat([sections.handlers, Buffer.from('\n;')]) }));
+  await truncate(path, 2 * disk.size);
+  await using machine = await boot({ controller: 'scsi' });
+  const references = await referencesFor(machine);
+  assert.deepEqual(await refusedBy(machine, references), ['bundle']);
+  const channel = await connect(`127.0.0.1:${machine.port}`, { references: { ...references, bundles: 'any' } });
+  const { log } = channel.attestation.statement;
+  channel.close();
+  assert.equal(first.statement.log.size, 0);
+  assert.ok(log.size >= 2, `${log.size} records`); // of the first boot and its call
+});
+
+test('another policy: the client refuses by policy and register', async () => {
+  const other = await buildBundle(await findApp(join(projectRoot, APP), { policyFile: await changedPolicy() }));
+  assert.notEqual(other.policy, app.policy);
+  await overwriteApp(other.bytes);
+  await using machine = await boot({});
+  assert.deepEqual(await refusedBy(machine, await referencesFor(machine)), ['register.15', 'policy', 'bundle']);
+});
+
+test('a damaged bundle in a VHD: the guest refuses and powers off', async () => {
+  const bytes = Uint8Array.from(app.bytes);
+  bytes[16] = 0xff;
+  const vhd = join(folder, 'disk.vhd');
+  const [, partition] = disk.table.partitions;
+  const at = (partition?.first ?? 0) * 512;
+  const extents = disk.extents.map((extent) => (extent.at === at ? { at, bytes } : extent));
+  await writeDisk({ ...disk, extents }, 'azure', vhd);
+  await assert.rejects(boot({ disk: vhd, format: 'vpc' }), {
+    code: 'guest-refused',
+    message: /^the bundle does not parse/,
+  });
+});
+
+async function changedPolicy(): Promise<string> {
+  const file = join(folder, 'policy.yaml');
+  const text = await readFile(join(projectRoot, APP, 'policy.yaml'), 'utf8');
+  await using handle = await open(file, 'w');
+  await handle.write(text.replace('version: 1', 'version: 2'));
+  return file;
+}
