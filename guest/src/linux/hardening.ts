@@ -80,7 +80,6 @@ export const SETTINGS: readonly HardeningRow[] = [
   ['net/ipv4/tcp_syncookies', '1', 'half-open connections fill no table'],
   ['net/ipv4/tcp_rfc1337', '1', 'a stray reset does not end the wait after a connection'],
   ['net/ipv4/conf/*/forwarding', '0', 'nothing goes through this machine'],
-  ['net/ipv4/conf/*/rp_filter', '1', 'a packet comes from where its answer would go'],
   ['net/ipv4/conf/*/route_localnet', '0', 'loopback addresses do not come from outside'],
   [
     'net/ipv4/conf/*/accept_redirects',
@@ -97,7 +96,7 @@ export const SETTINGS: readonly HardeningRow[] = [
   ['net/ipv6/conf/*/accept_ra_mtu', '0', 'and that one sets no packet size'],
   ['net/ipv6/conf/*/accept_ra_rt_info_max_plen', '0', 'nor routes to elsewhere'],
   ['net/ipv6/conf/*/accept_ra_rtr_pref', '0', 'nor which router is better'],
-  ['net/ipv6/conf/*/max_addresses', '1', 'nor more than one address'],
+  ['net/ipv6/conf/*/max_addresses', '2', "nor more than one address beside the link's own"],
   ['net/ipv6/conf/*/accept_redirects', '0', 'the network is what was measured or given first'],
   ['net/ipv6/conf/*/accept_source_route', '-1', 'senders do not choose routes'],
   ['net/ipv6/conf/*/accept_dad', '0', 'who claims to have the address already does not take it away'],

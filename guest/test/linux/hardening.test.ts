@@ -33,7 +33,7 @@ const verify = (files: ReadonlyMap<string, string | null>): number =>
 
 test('a kernel on which every row holds is accepted', () => {
   assert.equal(verify(world()), COMMAND_LINE.length + SETTINGS.length + STATES.length);
-  assert.ok(verify(world()) > 80);
+  assert.ok(verify(world()) > 75);
 });
 
 test('any one file that says something else, nothing, or is not there, is refused', () => {
@@ -54,8 +54,8 @@ test('any one file that says something else, nothing, or is not there, is refuse
 });
 
 test('an interface that came later without the settings is refused', () => {
-  const files = world().set('/proc/sys/net/ipv4/conf/eth0/rp_filter', '0\n');
-  assert.throws(() => verify(files), /conf\/eth0\/rp_filter: EPROTO \(is "0", expected "1"\)/);
+  const files = world().set('/proc/sys/net/ipv4/conf/eth0/accept_redirects', '1\n');
+  assert.throws(() => verify(files), /conf\/eth0\/accept_redirects: EPROTO \(is "1", expected "0"\)/);
 });
 
 const lines: readonly (readonly [string, string])[] = [
