@@ -5,7 +5,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { mountConfigfs } from './linux/index.ts';
 import type { HardwareSources } from './platform.ts';
 import { openTpmDevice } from './tpm/index.ts';
-import { TsmDevice } from './tsm/index.ts';
+import { readTdReport, TsmDevice } from './tsm/index.ts';
 
 const TPM = '/dev/tpmrm0';
 const RTMR3 = '/sys/class/misc/tdx_guest/measurements/rtmr3:sha384';
@@ -21,6 +21,7 @@ export function machineHardware(): HardwareSources {
     },
     tdx: {
       rtmr3: existsSync(RTMR3) ? { extend: (digest) => writeFile(RTMR3, digest) } : null,
+      ownReport: async () => readTdReport(),
       eventLogArea: async () => (existsSync(CCEL) ? readFile(CCEL) : null),
     },
   };

@@ -28,7 +28,11 @@ const app: Measured = {
   digest: digestText('sha384', sha384(utf8('app'))),
 };
 const NAMED = `quiet enclaim.policy=${app.policyDigest}`;
-const NONE: TdxMeasurements = { rtmr3: null, eventLogArea: async () => null };
+const NONE: TdxMeasurements = {
+  rtmr3: null,
+  ownReport: () => Promise.reject(new Error('not a TD')),
+  eventLogArea: async () => null,
+};
 const EXTENDS: TdxMeasurements = { ...NONE, rtmr3: { extend: async () => {} } };
 
 const psp = new FakePsp();
@@ -182,7 +186,8 @@ describe('TDX', () => {
     const before = domain();
     before.extend(3, sha384(utf8('by the boot loader')));
     await assert.rejects((await tdx(before)).measure(app), { code: 'platform', message: /something else extended it/ });
-    const deaf = await tdx(domain(), EXTENDS);
+    const td = domain();
+    const deaf = await tdx(td, { ...td.measurements, rtmr3: EXTENDS.rtmr3 });
     await assert.rejects(deaf.measure(app), { code: 'platform' });
     // Where this kernel cannot extend it, it must be zero: a verifier takes it for that.
     const old = domain({ old: true });

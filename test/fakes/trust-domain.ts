@@ -79,12 +79,23 @@ export class FakeTrustDomain {
     for (const { register, data, digest } of options.events) this.extend(register - 1, digest ?? sha384(data));
     this.measurements = {
       rtmr3: options.old ? null : { extend: async (digest) => this.extend(3, digest) },
+      ownReport: async () => this.tdReport(),
       eventLogArea: async () => (options.logged === null ? null : area(options.logged ?? options.events)),
     };
   }
 
   extend(rtmr: number, digest: Uint8Array): void {
     this.rtmrs[rtmr] = sha384(concat(this.rtmrs[rtmr] ?? new Uint8Array(), digest));
+  }
+
+  /** TDREPORT_STRUCT, as far as a guest reads its own. */
+  tdReport(): Uint8Array {
+    const { mrTd, fields } = this.#options;
+    const report = new Uint8Array(1024);
+    report.set([0x81]);
+    const { mrConfigId = new Uint8Array(48) } = fields?.() ?? {};
+    report.set(concat(mrTd, mrConfigId, new Uint8Array(96), ...this.rtmrs), 512 + 16);
+    return report;
   }
 
   /** The answer of configfs-tsm, padded as hosts do. */

@@ -38,7 +38,11 @@ export interface SiliconBoot {
 }
 
 /** What a processor without registers of its own has. */
-const NO_MEASUREMENTS: TdxMeasurements = { rtmr3: null, eventLogArea: async () => null };
+const NO_MEASUREMENTS: TdxMeasurements = {
+  rtmr3: null,
+  ownReport: () => Promise.reject(new Error('not a TD')),
+  eventLogArea: async () => null,
+};
 
 /** The guest's platform over a report tree, measured as the supervisor does it, and the runtime over that. */
 export async function boot(bundle: BuiltBundle, tree: TsmTree, options: SiliconBoot): Promise<Booted> {

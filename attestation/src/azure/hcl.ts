@@ -8,6 +8,7 @@ import { concat, equalBytes, fromBase64Url, Reader, toHex } from '../bytes.ts';
 import { decodeJson } from '../canonical.ts';
 import { HASH_LENGTH, type HashName, hash } from '../digest.ts';
 import { DecodeError, EvidenceError } from '../errors.ts';
+import { TDREPORT_LENGTH } from '../tdx/td-report.ts';
 import { spkiOf } from '../tpm/public-area.ts';
 
 /** A report as parsed. **Trust**: none, until its hardware report is verified and `checkRuntimeBinding` has passed. */
@@ -15,7 +16,8 @@ export interface HclReport {
   readonly version: number;
   /** Length that the header states; the NV index is padded with zeros beyond it. */
   readonly size: number;
-  readonly requestType: number;
+  /** 2: a report that the guest asked for. Others are the paravisor's own requests to Azure's services. */
+  readonly requestType: 2;
   /** Length of the request data: its own header and the runtime data. */
   readonly dataSize: number;
   readonly platform: 'snp' | 'tdx';
@@ -39,8 +41,8 @@ export interface RuntimeData {
 
 const HEADER_LENGTH = 0x20;
 const HARDWARE_LENGTH = 0x4a0;
-const TDREPORT_LENGTH = 1024;
 const MAX_REPORT = 1 << 16;
+const REPORT_REQUEST = 2;
 const PLATFORMS: Readonly<Record<number, HclReport['platform']>> = { 2: 'snp', 4: 'tdx' };
 const HASHES: Readonly<Record<number, HashName>> = { 1: 'sha256', 2: 'sha384', 3: 'sha512' };
 
@@ -53,6 +55,7 @@ export function parseHclReport(bytes: Uint8Array): HclReport {
   if (version !== 1 && version !== 2) throw new DecodeError('version', `HCL report version ${version}`, 4);
   const size = reader.u32le();
   const requestType = reader.u32le();
+  if (requestType !== REPORT_REQUEST) throw new DecodeError('version', `HCL request of type ${requestType}`, 12);
   reader.zeros(HEADER_LENGTH - reader.at, 'status and reserved part of the header');
   const hardware = reader.take(HARDWARE_LENGTH);
   const dataSize = reader.u32le();
@@ -89,22 +92,6 @@ function readTdReport(hardware: Uint8Array): Uint8Array {
   const report = reader.take(TDREPORT_LENGTH);
   reader.zeros(reader.left, 'bytes after the TDREPORT');
   return report;
-}
-
-/**
- * What a TDREPORT says; its MAC cannot be checked outside the machine that made it.
- *
- * **Trust**: none. A verifier reads the TD quote, which holds the same values under a signature.
- */
-export function readUnsignedTdReport(report: Uint8Array): {
-  readonly reportData: Uint8Array;
-  readonly mrTd: Uint8Array;
-} {
-  const reader = new Reader(report);
-  reader.skip(128);
-  const reportData = reader.take(64);
-  reader.skip(512 + 16 - reader.at);
-  return { reportData, mrTd: reader.take(48) };
 }
 
 /**

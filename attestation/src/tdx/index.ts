@@ -6,4 +6,5 @@ export { EVENT_LOG_LIMIT, type RtmrEventRecord, type RtmrEvents, replayTdxLog, t
 export { type PckPlatform, readPckPlatform } from './pck.ts';
 export { parseQuote, quoteLength, type TdReport, type TdxQuote } from './quote.ts';
 export type { PlatformStatus, TdxTcb } from './tcb.ts';
+export { parseTdReport, TDREPORT_LENGTH, type TdMeasurements } from './td-report.ts';
 export { type AuthenticatedTdx, type TdxEvidence, verifyTdx } from './verify.ts';

@@ -2,3 +2,4 @@
 
 export { openTsmPlatform, type TdxMeasurements } from './platform.ts';
 export { TsmDevice, TsmError, type TsmErrorCode, type TsmReport, type TsmTree } from './report.ts';
+export { readTdReport } from './td-report.ts';

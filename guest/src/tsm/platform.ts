@@ -5,7 +5,7 @@ import { parseDigest, sha256, sha384 } from '@enclaim/attestation/digest';
 import { DecodeError } from '@enclaim/attestation/errors';
 import { policyEvents, rtmr3Records, rtmrOf } from '@enclaim/attestation/measure';
 import { parseReport } from '@enclaim/attestation/snp';
-import { parseQuote, quoteLength, type TdReport, tdxEventLog } from '@enclaim/attestation/tdx';
+import { parseTdReport, type TdMeasurements, tdxEventLog } from '@enclaim/attestation/tdx';
 import type { QuoteAnswer } from '@enclaim/runtime/control';
 import type { GuestPlatform, Measured } from '../platform.ts';
 import { Refusal } from '../refusal.ts';
@@ -15,6 +15,8 @@ import { type TsmDevice, TsmError, type TsmReport } from './report.ts';
 export interface TdxMeasurements {
   /** RTMR3 where the kernel lets the guest extend it, by 48 bytes. Linux does from 6.16 on. */
   readonly rtmr3: { extend(digest: Uint8Array): Promise<void> } | null;
+  /** TDREPORT. A quote says the same, but comes back from the host, which could give that of another guest. */
+  ownReport(): Promise<Uint8Array>;
   /** The area of the firmware's event log. **Trust**: none; it is replayed by who verifies. */
   eventLogArea(): Promise<Uint8Array | null>;
 }
@@ -57,12 +59,10 @@ function snpPlatform(device: TsmDevice, text: string): GuestPlatform {
   };
 }
 
-function tdxPlatform(device: TsmDevice, { rtmr3, eventLogArea }: TdxMeasurements, text: string): GuestPlatform {
+function tdxPlatform(device: TsmDevice, measurements: TdxMeasurements, text: string): GuestPlatform {
+  const { rtmr3, eventLogArea } = measurements;
   let eventLog: Uint8Array | null = null;
-  const ownReport = async (): Promise<TdReport> => {
-    const { outblob } = await device.report(new Uint8Array(64));
-    return own('quote', (bytes) => parseQuote(bytes.subarray(0, quoteLength(bytes))), outblob).report;
-  };
+  const ownReport = async (): Promise<TdMeasurements> => own('TDREPORT', parseTdReport, await measurements.ownReport());
   return {
     ...reporting(device, 'tdx'),
     kind: 'tdx',

@@ -2,7 +2,6 @@
 
 import { createPublicKey } from 'node:crypto';
 import { VENDOR_ANCHORS } from '../../../attestation/src/anchors.ts';
-import { readUnsignedTdReport } from '../../../attestation/src/azure/hcl.ts';
 import {
   checkRuntimeBinding,
   type HclReport,
@@ -16,7 +15,7 @@ import {
 import { concat, fromHex, toBase64Url, toHex } from '../../../attestation/src/bytes.ts';
 import { type HashName, sha256 } from '../../../attestation/src/digest.ts';
 import { parseReport, type SnpReport, verifySnp } from '../../../attestation/src/snp/index.ts';
-import { parseQuote, quoteLength } from '../../../attestation/src/tdx/index.ts';
+import { parseQuote, parseTdReport, quoteLength } from '../../../attestation/src/tdx/index.ts';
 import { parseAttest } from '../../../attestation/src/tpm/attest.ts';
 import { verifyQuoteUnderKey } from '../../../attestation/src/tpm/quote.ts';
 import { commonName, parseCertificate, parsePem, verifyChain } from '../../../attestation/src/x509/index.ts';
@@ -115,7 +114,7 @@ async function vtpmOf(test: Case, dir: string, expected: Expected): Promise<Vtpm
 
 function reportDataOf(hcl: HclReport): Uint8Array {
   const { platform, hardwareReport } = hcl;
-  return platform === 'snp' ? parseReport(hardwareReport).reportData : readUnsignedTdReport(hardwareReport).reportData;
+  return platform === 'snp' ? parseReport(hardwareReport).reportData : parseTdReport(hardwareReport).reportData;
 }
 
 async function describe(test: Case, dir: string, expected: Expected): Promise<Record<string, unknown>> {
@@ -127,7 +126,7 @@ async function describe(test: Case, dir: string, expected: Expected): Promise<Re
     ak_jwk: jwkOf(runtime, expected),
   };
   if (hcl.platform === 'snp') all.snp = describeSnp(parseReport(hcl.hardwareReport), expected);
-  else all.td_report = { ...(expected.td_report as object), ...hexed(readUnsignedTdReport(hcl.hardwareReport)) };
+  else all.td_report = { ...(expected.td_report as object), ...hexed(parseTdReport(hcl.hardwareReport)) };
   if (test.files.td_quote) {
     const file = await fileOf(test, 'td_quote', dir);
     const { report } = parseQuote(file.subarray(0, quoteLength(file)));

@@ -1,0 +1,122 @@
+/** The event log of a TD and its TDREPORT: reading, replay, and bytes that are neither. */
+
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import { agileLog, type Entry, le, noAction, sha1Log } from '../../test/fakes/event-log.ts';
+import { FakeQuotingEnclave } from '../../test/fakes/quoting-enclave.ts';
+import { FakeTrustDomain } from '../../test/fakes/trust-domain.ts';
+import { refused, undecodable } from '../../test/support/refused.ts';
+import { concat, utf8 } from '../src/bytes.ts';
+import { sha384 } from '../src/digest.ts';
+import { DecodeError, EvidenceError } from '../src/errors.ts';
+import { rtmrOf } from '../src/measure/index.ts';
+import { EVENT_LOG_LIMIT, parseTdReport, replayTdxLog, type TdReport, tdxEventLog } from '../src/tdx/index.ts';
+import { eventLogLength } from '../src/tpm/index.ts';
+
+const event = (rtmr: number, text: string): Entry => ({
+  register: rtmr + 1,
+  type: 13,
+  data: utf8(text),
+  banks: ['sha384'],
+});
+const EVENTS = [event(0, 'firmware'), event(2, 'kernel'), event(0, 'tables')];
+const LOG = agileLog(...EVENTS);
+const rtmr = (...texts: string[]): Uint8Array =>
+  rtmrOf(texts.map((text) => ({ name: text, digest: sha384(utf8(text)) })));
+const REPORT: Pick<TdReport, 'rtmrs'> = {
+  rtmrs: [rtmr('firmware', 'tables'), rtmr(), rtmr('kernel'), rtmr('ours')],
+};
+
+describe('the used length of a log', () => {
+  for (const [what, filler] of [
+    ['nothing', new Uint8Array()],
+    ['ones', new Uint8Array(4096).fill(0xff)],
+    ['zeros', new Uint8Array(4096)],
+    ['a few zeros', new Uint8Array(3)],
+  ] as const) {
+    test(`before ${what}`, () => assert.equal(eventLogLength(concat(LOG, filler)), LOG.length));
+  }
+
+  test('is not known where something else follows, or what comes first is no crypto-agile header', () => {
+    assert.throws(() => eventLogLength(concat(LOG, Uint8Array.of(1))), DecodeError);
+    assert.throws(() => eventLogLength(concat(LOG, le(0, 8), le(1, 4))), DecodeError);
+    undecodable('magic', () => eventLogLength(sha1Log(noAction(utf8('not a Spec ID event')))));
+    assert.throws(() => eventLogLength(new Uint8Array(64).fill(0xff)), DecodeError);
+  });
+
+  test('is total', () => {
+    const bytes = fc.oneof(
+      fc.uint8Array({ maxLength: 256 }),
+      fc.uint8Array({ maxLength: 256 }).map((more) => concat(LOG, more)),
+      fc.nat(LOG.length - 1).map((at) => Uint8Array.from(LOG, (byte, index) => (index === at ? byte ^ 0x40 : byte))),
+    );
+    fc.assert(
+      fc.property(bytes, (area) => {
+        for (const read of [
+          () => eventLogLength(area),
+          () => tdxEventLog(area, [area]),
+          () => replayTdxLog(area, REPORT),
+        ]) {
+          try {
+            read();
+          } catch (error) {
+            assert.ok(error instanceof DecodeError || error instanceof EvidenceError, String(error));
+          }
+        }
+      }),
+      { numRuns: 500 },
+    );
+  });
+});
+
+describe('replay', () => {
+  const log = tdxEventLog(concat(LOG, new Uint8Array(64).fill(0xff)), [utf8('ours')]);
+
+  test('gives the events of each register in order, with contents that were hashed', () => {
+    const texts = replayTdxLog(log, REPORT).map((events) =>
+      events.map(({ content }) => Buffer.from(content ?? []).toString()),
+    );
+    assert.deepEqual(texts, [['firmware', 'tables'], [], ['kernel'], ['ours']]);
+  });
+
+  test('gives no content that is not what was hashed', () => {
+    const image: Entry = { ...event(1, 'described'), digest: sha384(utf8('measured')) };
+    const rtmrs = [rtmr(), rtmr('measured'), rtmr(), rtmr()] as const;
+    const [, [only]] = replayTdxLog(agileLog(image), { rtmrs });
+    assert.deepEqual([only?.content, only?.digest.toHex()], [undefined, sha384(utf8('measured')).toHex()]);
+  });
+
+  test('is of every register, the empty ones too', async () => {
+    for (let index = 0; index < 4; index++) {
+      const rtmrs = REPORT.rtmrs.with(index, rtmr('other')) as unknown as TdReport['rtmrs'];
+      await refused('log', async () => replayTdxLog(log, { rtmrs }));
+    }
+    await refused('log', async () => replayTdxLog(concat(log, agileEvent({ ...event(3, ''), register: 5 })), REPORT));
+  });
+
+  test('is bounded', async () => {
+    const large = utf8('x'.repeat(EVENT_LOG_LIMIT));
+    undecodable('range', () => tdxEventLog(LOG, [large]));
+    await refused('format', async () => replayTdxLog(concat(LOG, large), REPORT));
+  });
+
+  /** One event without the header before it. */
+  function agileEvent(entry: Entry): Uint8Array {
+    return agileLog(entry).subarray(agileLog().length);
+  }
+});
+
+test('a TDREPORT is read where the TDX module puts it, and nothing else is one', () => {
+  const td = new FakeTrustDomain(new FakeQuotingEnclave(), { mrTd: sha384(utf8('mrtd')), events: [] });
+  td.extend(2, sha384(utf8('kernel')));
+  const report = td.tdReport();
+  const { mrTd, rtmrs } = parseTdReport(report);
+  assert.equal(mrTd.toHex(), sha384(utf8('mrtd')).toHex());
+  assert.deepEqual(
+    rtmrs.map((value) => value.toHex()),
+    td.rtmrs.map((value) => value.toHex()),
+  );
+  undecodable('range', () => parseTdReport(report.subarray(1)));
+  undecodable('version', () => parseTdReport(new Uint8Array(1024)));
+});
