@@ -352,7 +352,7 @@ describe('configfs-tsm', () => {
 
   test('drivers that are not known, and trees that are not there, end in an error', async () => {
     const device = await TsmDevice.open('mine', new FakeTsmTree(() => report('arm_cca_guest')));
-    const none = { rtmr3: null, eventLogArea: async () => null };
+    const none = { rtmr3: null, ownReport: async () => new Uint8Array(), eventLogArea: async () => null };
     await assert.rejects(openTsmPlatform(device, none, ''), { name: 'TsmError', code: 'unavailable' });
     await assert.rejects(TsmDevice.open('enclaim-test-no-such-tree'), { name: 'TsmError', code: 'unavailable' });
     await assert.rejects(device.report(new Uint8Array(63)), RangeError);
