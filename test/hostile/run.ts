@@ -7,6 +7,7 @@ import { type Attack, type Result, tryAttack } from './attack.ts';
 import { budgetAttacks } from './budget.ts';
 import { egressAttacks } from './egress.ts';
 import { flowAttacks } from './flow.ts';
+import { hostAttacks } from './host.ts';
 import { languageAttacks } from './language.ts';
 import { metadataAttacks } from './metadata.ts';
 import { networkAttacks } from './network.ts';
@@ -40,7 +41,7 @@ const untimed = chosen([
   ...metadataAttacks,
 ]).values();
 await Promise.all(Array.from({ length: AT_ONCE }, () => tryInTurn(untimed)));
-await tryInTurn(chosen([...budgetAttacks, ...resourceAttacks, ...networkAttacks]).values());
+await tryInTurn(chosen([...budgetAttacks, ...resourceAttacks, ...networkAttacks, ...hostAttacks]).values());
 
 const stopped = results.filter(({ outcome }) => outcome === 'stopped').length;
 console.log(`${stopped} of ${results.length} attacks stopped at the named layer, each with its control`);

@@ -18,7 +18,7 @@ import { EgressBroker } from '../../runtime/src/egress/broker.ts';
 import type { Resolve } from '../../runtime/src/egress/resolver.ts';
 import type { Readings } from '../../runtime/src/governor/readings.ts';
 import { type Capacity, ResourceGovernor } from '../../runtime/src/governor/resources.ts';
-import type { Entry } from '../../runtime/src/log.ts';
+import type { Entry, RecordLog } from '../../runtime/src/log.ts';
 import { ReceiptSigner } from '../../runtime/src/receipts.ts';
 import { WorkerPool } from '../../runtime/src/worker/pool.ts';
 import type { WorkerFactory } from '../../runtime/src/worker/worker.ts';
@@ -139,6 +139,7 @@ export interface LabOptions {
   /** Settles as each record does on the disk. */
   readonly durable?: () => Promise<void>;
   readonly Pool?: typeof WorkerPool;
+  readonly log?: Pick<RecordLog, 'place'>;
 }
 
 /** Opens one. */
@@ -157,12 +158,13 @@ export async function openLab({
   Broker = EgressBroker,
   durable = async () => {},
   Pool = WorkerPool,
+  log,
 }: LabOptions): Promise<Lab> {
   const compiled = labPolicy(policy);
   const admission = admit(canonicalPolicy(compiled), descriptorBytes, policyDigest(compiled));
   const records: Entry[] = [];
   const lost: string[] = [];
-  const log = {
+  const memory = {
     place: (entry: Entry) => {
       records.push(entry);
       return { hash: new Uint8Array(32), durable: durable() };
@@ -181,7 +183,7 @@ export async function openLab({
   const calls = new Calls({
     admission,
     pool,
-    log,
+    log: log ?? memory,
     receipts,
     boot: new Uint8Array(32),
     clock,
