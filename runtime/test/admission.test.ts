@@ -51,10 +51,10 @@ for (const [name, from, to, pointer] of [
     '/claims/1', // claims are sorted by id
   ],
   [
-    'budgets',
+    'a peer that would have to be attested',
     'claims:\n',
-    'governance:\n  sovereignty: { minScore: 80, maxExternalCalls: 0 }\nclaims:\n',
-    '/governance/sovereignty',
+    `subprocessors:\n  peer: { address: https://peer.example, region: r, identity: { attested: { policy: "sha384:${'0'.repeat(96)}", image: any } } }\nclaims:\n`,
+    '/subprocessors/peer/identity/attested',
   ],
 ] as const) {
   test(`a policy with ${name} is refused whole`, () => {
@@ -71,4 +71,45 @@ test('the full policy, whose sentences are not all held, is refused', () => {
     name: 'RefusalError',
     code: 'claim',
   });
+});
+
+const NOTIFY = readFileSync(join(clinic, 'policy.notify.yaml'), 'utf8');
+
+function admitNotify(from = '', to = '') {
+  const source = NOTIFY.replace(from, to);
+  assert(from === '' || source !== NOTIFY, 'the change changes something');
+  const policy = parsePolicy(source);
+  return admit(canonicalPolicy(policy), descriptors, policyDigest(policy));
+}
+
+test('a policy with a subprocessor, a release and a score is held', () => {
+  const { exposed, releases } = admitNotify();
+  assert.deepEqual(exposed.map(({ id }) => id).sort(), ['clinic.v1.Intake/Read', 'clinic.v1.Intake/Submit']);
+  assert.deepEqual([...releases.keys()], ['notify']);
+});
+
+for (const [name, from, to, pattern] of [
+  ['calls a method that no .proto has', 'POST /v1/send', 'mail.v1.Mail/Send', /no unary method/],
+  ['calls a method that streams', 'POST /v1/send', 'clinic.v1.Marketing/ExportContacts', /no unary method/],
+  ['sets what the method does not take', 'POST /v1/send', 'clinic.v1.Intake/Read', /does not take/],
+  [
+    'takes what its receiver may not have',
+    '$request.receipt_email',
+    '$request.patient.birth_date',
+    /carries personal.identity/,
+  ],
+] as const) {
+  test(`a release that ${name} is refused whole`, () => {
+    assert.throws(
+      () => admitNotify(from, to),
+      (error) => error instanceof RefusalError && error.code === 'descriptors' && pattern.test(error.message),
+    );
+  });
+}
+
+test('a subprocessor outside the regions is no policy', () => {
+  assert.throws(
+    () => admitNotify('claims:\n', 'residency: { regions: [eu-central] }\nclaims:\n'),
+    /outside residency.regions/,
+  );
 });
