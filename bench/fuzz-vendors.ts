@@ -5,6 +5,7 @@ import { parseHclReport } from '../attestation/src/azure/index.ts';
 import { utf8 } from '../attestation/src/bytes.ts';
 import { type CborValue, decodeCbor, encodeCbor, parseSign1 } from '../attestation/src/cbor/index.ts';
 import { DecodeError } from '../attestation/src/errors.ts';
+import { readGceInstance } from '../attestation/src/gcp/index.ts';
 import { parseFirmware } from '../attestation/src/measure/ovmf.ts';
 import { parseTdvf } from '../attestation/src/measure/tdvf.ts';
 import { parseNitroDocument } from '../attestation/src/nitro/index.ts';
@@ -25,6 +26,7 @@ import {
 import { parseCertificate, parseCrl, parsePem } from '../attestation/src/x509/index.ts';
 import { pemOf } from '../test/fakes/certificates.ts';
 import { fakeFirmware } from '../test/fakes/firmware.ts';
+import { FakeGce } from '../test/fakes/gce.ts';
 import { FakeParavisor } from '../test/fakes/paravisor.ts';
 import { FakePsp } from '../test/fakes/psp.ts';
 import { FakeQuotingEnclave } from '../test/fakes/quoting-enclave.ts';
@@ -47,6 +49,8 @@ const psp = new FakePsp();
 const qe = new FakeQuotingEnclave();
 const report = psp.report();
 const hcl = new FakeParavisor().hclReport({ platform: 'snp', hardwareReport: report });
+const gce = new FakeGce();
+const [vtpm = new Uint8Array()] = gce.certificates(gce.signer.spki);
 const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString();
 const corim = encodeCorim({
   id: 'id',
@@ -86,6 +90,7 @@ const PARSERS: readonly (readonly [string, (bytes: Uint8Array) => unknown, Uint8
   ['certificate table', parseCertificateTable, new Uint8Array(48)],
   ['TDX quote', parseQuote, qe.quote()],
   ['HCL report', parseHclReport, hcl],
+  ['GCE instance', (bytes) => readGceInstance(parseCertificate(bytes)), vtpm],
   ['CBOR', (bytes) => decodeCbor(bytes, { indefinite: true }), nitro],
   ['COSE_Sign1', parseSign1, encodeCbor([new Uint8Array(), new Map(), nitro, new Uint8Array(96)])],
   ['Nitro document', parseNitroDocument, nitro],

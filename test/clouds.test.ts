@@ -298,6 +298,8 @@ describe('GCE', () => {
       ['quote.key', 'register.4', 'register.15'].map((id) => strengths.get(id)),
       ['asserted', 'asserted', 'asserted'],
     );
+    const device = verdict.checks.find(({ id }) => id === 'deployment')?.detail ?? '';
+    assert.match(device, /ak:sha256:[0-9a-f]{64}, gce:116000000105\/6800000000000000001$/);
     await during(cloud, { silicon: 'tdx' }, () => accepts(server.target, references));
   });
 

@@ -123,6 +123,7 @@ describe('parseHclReport', () => {
     ['version 3', 'version', 4, 3],
     ['a status', 'reserved', 16, 1],
     ['another size', 'range', 8, 0],
+    ['another request', 'version', 12, 1],
     ['data version 2', 'version', 0x4c4, 2],
     ['report type 5', 'version', 0x4c8, 5],
     ['hash type 4', 'version', 0x4cc, 4],

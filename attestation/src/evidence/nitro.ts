@@ -51,7 +51,10 @@ function verifyDevice({ device }: BootStatement): void {
   }
 }
 
-/** Policy and bundle of the statement are the ones that were extended before anything of them was used. */
+/**
+ * Policy and bundle of the statement are the ones that were extended before anything of them was used. A document lists
+ * locked registers only: an enclave that could still extend them shows none.
+ */
 function verifyMeasured({ pcrs }: NitroDocument, { policy, bundle }: BootStatement): void {
   for (const { register, what, value } of nitroRegisters(policy, bundle)) {
     if (!equalBytes(pcrs.get(register) ?? new Uint8Array(), value)) {
