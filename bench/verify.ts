@@ -1,16 +1,24 @@
 /**
- * `node bench/verify.ts [RUNS]`: verification of whole evidence over a software TPM, and of real SNP, TDX and Nitro
- * evidence, against the public-key operations alone and against @phala/dcap-qvl; the launch digest; the verifier's size in
+ * `node bench/verify.ts [RUNS]`: verification of whole evidence over a software TPM, and of real SNP, TDX, Nitro and
+ * Azure evidence, against the public-key operations alone and against @phala/dcap-qvl; the launch digest; the verifier's size in
  * a browser. Needs swtpm, and the vectors beside the checkout.
  */
 
-import { constants, createPublicKey, type KeyObject, type VerifyKeyObjectInput, verify } from 'node:crypto';
+import {
+  constants,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  type VerifyKeyObjectInput,
+  verify,
+} from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import dcap from '@phala/dcap-qvl';
 import { build } from 'esbuild';
 import { VENDOR_ANCHORS } from '../attestation/src/anchors.ts';
+import { verifyAzureSnp } from '../attestation/src/azure/index.ts';
 import { fromHex, utf8 } from '../attestation/src/bytes.ts';
 import { describeSnpFirmware, snpLaunchDigest } from '../attestation/src/measure/snp.ts';
 import { verifyNitro } from '../attestation/src/nitro/index.ts';
@@ -21,6 +29,7 @@ import { connect, verifySaved } from '../client/src/index.ts';
 import { fakeFirmware } from '../test/fakes/firmware.ts';
 import { clinicBundle } from '../test/support/app.ts';
 import { bootAttested } from '../test/support/attested-runtime.ts';
+import { realAzure } from '../test/support/real-azure.ts';
 import { head, measure } from './measure.ts';
 
 const RUNS = Number(process.argv[2] ?? 500);
@@ -36,7 +45,7 @@ const read = (path: string): Uint8Array => new Uint8Array(readFileSync(join(vect
 const pem = (path: string): Uint8Array[] => parsePem(readFileSync(join(vectors, path), 'latin1'), 'CERTIFICATE');
 
 /** Public-key operations with keys read beforehand: what no verifier can do without. */
-function floor(operations: readonly (readonly [count: number, curve: 'P-256' | 'P-384' | 'RSA-4096'])[]): () => void {
+function floor(operations: readonly (readonly [count: number, key: keyof typeof OPERATIONS])[]): () => void {
   const steps = operations.flatMap(([count, kind]) => Array.from({ length: count }, () => OPERATIONS[kind]()));
   return () => {
     for (const step of steps) step();
@@ -59,6 +68,7 @@ const OPERATIONS = {
   'P-384': () => bare('sha384', { key: publicKeyOf(snpLeaf), dsaEncoding: 'ieee-p1363' }, 96),
   'RSA-4096': () =>
     bare('sha384', { key: publicKeyOf(ark), padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 48 }, 512),
+  'RSA-2048': () => bare('sha256', { key: generateKeyPairSync('rsa', { modulusLength: 2048 }).publicKey }, 256),
 } as const;
 
 /** Verifying any numbers in range costs what verifying the right ones does. */
@@ -137,6 +147,20 @@ await measure('Nitro: document and chain', Math.min(RUNS, 200), () =>
   verifyNitro(nitro, VENDOR_ANCHORS.nitro, { now: 1_766_668_538_578 }),
 );
 await measure('  floor: 5 P-384', Math.min(RUNS, 200), floor([[5, 'P-384']]));
+
+const azure = realAzure();
+await measure('Azure on SNP: report, chain, runtime data, vTPM quote', RUNS, () =>
+  verifyAzureSnp(azure.evidence, VENDOR_ANCHORS.amd, { now: azure.now }),
+);
+await measure(
+  '  floor: 2 RSA-4096, 1 P-384, 1 RSA-2048',
+  RUNS,
+  floor([
+    [2, 'RSA-4096'],
+    [1, 'P-384'],
+    [1, 'RSA-2048'],
+  ]),
+);
 
 const firmware = fakeFirmware({ pages: 1024 });
 const launch = { vmm: 'qemu', vcpus: 4, cpuSignature: 0xa00f11, features: 1n } as const;

@@ -13,6 +13,9 @@ import type { SnpFloors } from './tcb-floors.ts';
 import { type AuthenticatedTdx, appraiseTdx, TDX_CAREFUL, type TdxDemands } from './tdx/index.ts';
 import { type Check, compared, notRun } from './verdict.ts';
 
+/** Characters of the host's words that a verdict repeats. */
+const MOST_SHOWN = 1024;
+
 /**
  * Paravisor, processor and registers. Everything else rests on the paravisor: who launches another in its place names
  * whatever vTPM key it likes, so there is no way to accept any.
@@ -25,7 +28,10 @@ export function appraiseAzure(
   return [
     appraiseParavisor(silicon, references),
     ...appraiseSilicon(silicon, references.azureSnp?.floors, PARAVISED),
-    notRun('azure.vm', `not compared: the host's words to the paravisor, ${JSON.stringify(runtime.vmConfiguration)}`),
+    notRun(
+      'azure.vm',
+      `not compared: the host's words to the paravisor, ${JSON.stringify(runtime.vmConfiguration).slice(0, MOST_SHOWN)}`,
+    ),
     ...appraiseRegisters(vtpm, statement, references, ['disk']),
   ];
 }

@@ -1,22 +1,19 @@
 /** Azure confidential VMs with hardware and paravisor in software: who vouches for whom, and where that breaks. */
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { EPOCH } from '../../test/fakes/certificates.ts';
 import { FakeParavisor } from '../../test/fakes/paravisor.ts';
 import { FakePsp } from '../../test/fakes/psp.ts';
 import { FakeQuotingEnclave } from '../../test/fakes/quoting-enclave.ts';
+import { realAzure } from '../../test/support/real-azure.ts';
 import { failing, refused, undecodable } from '../../test/support/refused.ts';
 import { VENDOR_ANCHORS } from '../src/anchors.ts';
 import { appraiseAzure } from '../src/appraise-cloud.ts';
 import { type AzureSnpEvidence, parseHclReport, verifyAzureSnp, verifyAzureTdx } from '../src/azure/index.ts';
-import { fromHex } from '../src/bytes.ts';
 import type { AzureSnpReference } from '../src/cloud-references.ts';
 import { DecodeError, type DecodeErrorCode, type EvidenceErrorCode } from '../src/errors.ts';
-import { parseAttest } from '../src/tpm/index.ts';
 
 const now = EPOCH + 1000;
 const psp = new FakePsp();
@@ -153,30 +150,9 @@ describe('parseHclReport', () => {
 });
 
 describe('a real VM', () => {
-  const vector = JSON.parse(readFileSync(join(import.meta.dirname, '../../test/vectors/azure-snp/genoa.json'), 'utf8'));
-  const [leaf = new Uint8Array(), ...intermediates]: Uint8Array[] = vector.certificates.map(fromHex);
-  const attest: Uint8Array = fromHex(vector.attest);
-  const quoted = parseAttest(attest);
-  assert.ok(quoted.type === 'quote');
-  const { selection, extraData: expectedExtraData } = quoted;
-  const pcrs = Object.entries<string>(vector.pcrs).map(([index, value]) => [Number(index), fromHex(value)] as const);
-  const registers = new Map(pcrs);
-  const real: AzureSnpEvidence = {
-    hclReport: fromHex(vector.hclReport),
-    leaf,
-    intermediates,
-    crl: 'none',
-    vtpm: {
-      attest,
-      signature: fromHex(vector.signature),
-      selection,
-      banks: new Map([['sha256', registers]]),
-      expectedExtraData,
-    },
-  };
+  const { evidence: real, registers, reference, now: at } = realAzure();
 
   test('shows what careful references demand, but for what was not captured', async () => {
-    const at = Date.UTC(2026, 8, 1);
     const { hardware: snp, runtime, quote } = await verifyAzureSnp(real, VENDOR_ANCHORS.amd, { now: at });
     const vtpm = {
       registers,
@@ -188,7 +164,6 @@ describe('a real VM', () => {
     const policy = `sha384:${'0'.repeat(96)}` as const;
     const held = (azureSnp: AzureSnpReference): string[] =>
       failing(appraiseAzure(azure, { images: [], policy, azureSnp }, { bundle: policy }));
-    const reference: AzureSnpReference = vector.reference;
     const [signer] = reference.signers;
     assert(signer !== undefined);
     assert.deepEqual(held(reference), ['snp.revocation', 'image']);
