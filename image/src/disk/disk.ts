@@ -9,7 +9,7 @@ import { parsePe } from '@enclaim/attestation/measure';
 import { ImageError } from '../errors.ts';
 import { bootVolume } from './fat.ts';
 import { gptExtents, type Partition, type PartitionTable } from './gpt.ts';
-import { type Extent, moved, roundUp, SECTOR, type SparseFile, sparseFile, wholeSectors } from './sparse.ts';
+import { type Extent, moved, roundUp, SECTOR, type SparseFile, sparseFile } from './sparse.ts';
 
 /** What goes on a disk. */
 export interface DiskContent {
@@ -38,7 +38,7 @@ export const PARTITIONS = {
 /** 1 MiB: what every cloud's block size divides. */
 const ALIGNMENT = 2048;
 const GIBIBYTE = 2 ** 30 / SECTOR;
-const MAX_GIBIBYTES = 2040; // Azure's limit for a fixed VHD, the lowest of all
+const MAX_GIBIBYTES = 2040; // what a VHD can be, the lowest of all limits
 
 /**
  * Lays out a disk. Its size is a whole number of GiB: Compute Engine demands that, and everybody else rounds up to it, after
@@ -81,7 +81,7 @@ export function makeDisk({ uki, bundle, gibibytes = 2 }: DiskContent): DiskImage
   const extents: Extent[] = [
     ...gptExtents(table),
     ...moved(volume.extents, ALIGNMENT * SECTOR),
-    { at: appAt * SECTOR, bytes: wholeSectors(bundle) },
+    { at: appAt * SECTOR, bytes: bundle },
   ];
   return { ...sparseFile(sectors * SECTOR, extents), table };
 }

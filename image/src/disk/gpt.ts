@@ -46,7 +46,7 @@ export function gptExtents(table: PartitionTable): Extent[] {
 
 /**
  * What firmware measures into register 5 when it boots from this disk, and into RTMR1 under TDX: UEFI_GPT_DATA, the primary
- * header and the rows in use (TCG PC Client Platform Firmware Profile 1.06, 10.4.1).
+ * header and the rows in use (TCG PC Client Platform Firmware Profile 1.06, EV_EFI_GPT_EVENT).
  */
 export function gptEvent(table: PartitionTable): Uint8Array {
   const entries = encodeEntries(table);

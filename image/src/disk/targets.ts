@@ -22,7 +22,7 @@ interface Form {
  * - qemu: the disk's bytes.
  * - gcp: `disk.raw` in a gzipped tar file of GNU's old format, a multiple of 1 GiB (Compute Engine, "Manually import boot
  *   disks": `tar --format=oldgnu -Sczf`).
- * - azure: a fixed VHD of a whole number of MiB, 20 MiB to 2 TiB, with the footer on top (Azure, "Prepare Linux for imaging";
+ * - azure: a fixed VHD of a whole number of MiB, at least 20, with the footer on top (Azure, "Prepare Linux for imaging";
  *   `uploadSizeBytes` of the REST API counts the footer).
  * - aws: the disk's bytes (VM Import, `import-snapshot` with format RAW, or EBS direct APIs).
  */
