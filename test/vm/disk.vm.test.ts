@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fromBinary } from '@bufbuild/protobuf';
 import { parseReferences, type References } from '@enclaim/attestation';
+import { encodeBundle, parseBundle } from '@enclaim/attestation/bundle';
 import { toBase64, utf8 } from '@enclaim/attestation/bytes';
 import { digestText, sha256 } from '@enclaim/attestation/digest';
 import { EvidenceSchema } from '@enclaim/attestation/messages';
@@ -16,7 +17,7 @@ import { type BuiltBundle, buildBundle, buildImage, findApp, type Image, project
 import { type DiskImage, gptEvent, makeDisk, writeDisk } from '@enclaim/image/disk';
 import { type DiskMachineOptions, type RunningMachine, startMachine } from '@enclaim/image/machine';
 import { Client, credentials } from '@grpc/grpc-js';
-import { encodeBundle, parseBundle } from '../../attestation/src/bundle.ts';
+import { gptExtents } from '../../image/src/disk/gpt.ts';
 
 const APP = 'image/test/apps/echo';
 let folder: string;
@@ -161,6 +162,16 @@ test('a damaged bundle in a VHD: the guest refuses and powers off', async () => 
     code: 'guest-refused',
     message: /^the bundle does not parse/,
   });
+});
+
+test('a table with two partitions of one name: the guest refuses to choose', async () => {
+  const [loader, application, state] = disk.table.partitions;
+  assert.ok(loader && application && state);
+  const partitions = [loader, application, { ...state, name: application.name }];
+  const table = gptExtents({ ...disk.table, partitions });
+  const others = disk.extents.filter(({ at }) => table.every((extent) => extent.at !== at));
+  await writeDisk({ ...disk, extents: [...table, ...others].sort((a, b) => a.at - b.at) }, 'qemu', path);
+  await assert.rejects(boot({}), { code: 'guest-refused', message: /^find disk app: EEXIST/ });
 });
 
 async function changedPolicy(): Promise<string> {
