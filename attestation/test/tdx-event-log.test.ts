@@ -55,7 +55,7 @@ describe('the used length of a log', () => {
       fc.property(bytes, (area) => {
         for (const read of [
           () => eventLogLength(area),
-          () => tdxEventLog(area, [area]),
+          () => tdxEventLog(area, [area], REPORT),
           () => replayTdxLog(area, REPORT),
         ]) {
           try {
@@ -70,35 +70,52 @@ describe('the used length of a log', () => {
   });
 });
 
-describe('replay', () => {
-  const log = tdxEventLog(concat(LOG, new Uint8Array(64).fill(0xff)), [utf8('ours')]);
+describe('the log for evidence', () => {
+  const log = tdxEventLog(concat(LOG, new Uint8Array(64).fill(0xff)), [utf8('ours')], REPORT);
+  const textsOf = (bytes: Uint8Array, report = REPORT): string[][] =>
+    replayTdxLog(bytes, report).map((events) => events.map(({ content }) => Buffer.from(content ?? []).toString()));
 
   test('gives the events of each register in order, with contents that were hashed', () => {
-    const texts = replayTdxLog(log, REPORT).map((events) =>
-      events.map(({ content }) => Buffer.from(content ?? []).toString()),
-    );
-    assert.deepEqual(texts, [['firmware', 'tables'], [], ['kernel'], ['ours']]);
+    assert.deepEqual(textsOf(log), [['firmware', 'tables'], [], ['kernel'], ['ours']]);
   });
 
-  test('gives no content that is not what was hashed', () => {
-    const image: Entry = { ...event(1, 'described'), digest: sha384(utf8('measured')) };
-    const rtmrs = [rtmr(), rtmr('measured'), rtmr(), rtmr()] as const;
-    const [, [only]] = replayTdxLog(agileLog(image), { rtmrs });
-    assert.deepEqual([only?.content, only?.digest.toHex()], [undefined, sha384(utf8('measured')).toHex()]);
+  test('has nothing of the area that the registers do not bear out: it may be memory that the host chose', () => {
+    const secret = utf8('the key of the random number generator');
+    const informative: Entry = { ...noAction(secret), banks: ['sha384'] };
+    const image: Entry = { ...event(1, ''), data: secret, digest: sha384(utf8('measured')) };
+    const rtmrs = [rtmr('firmware'), rtmr('measured'), rtmr(), rtmr()] as const;
+    const area = agileLog(informative, event(0, 'firmware'), image, informative);
+    assert.ok(Buffer.from(area).includes(secret));
+    const kept = tdxEventLog(area, [], { rtmrs });
+    assert.equal(Buffer.from(kept).includes(secret), false);
+    assert.deepEqual(textsOf(kept, { rtmrs }), [['firmware'], [''], [], []]);
+    // Nor does it pass where somebody puts it back.
+    const back = Buffer.concat([kept.subarray(0, kept.length - 4), le(secret.length, 4), secret]);
+    assert.throws(() => replayTdxLog(back, { rtmrs }), { code: 'log', message: /was not measured/ });
+    // A digest of the host's choice leads elsewhere.
+    const forged = { ...image, digest: sha384(secret) };
+    assert.throws(() => tdxEventLog(agileLog(event(0, 'firmware'), forged), [], { rtmrs }), { code: 'log' });
   });
 
-  test('is of every register, the empty ones too', async () => {
+  test('is of every register, the empty ones too, and of no other', async () => {
     for (let index = 0; index < 4; index++) {
       const rtmrs = REPORT.rtmrs.with(index, rtmr('other')) as unknown as TdReport['rtmrs'];
       await refused('log', async () => replayTdxLog(log, { rtmrs }));
+      assert.throws(() => tdxEventLog(LOG, [utf8('ours')], { rtmrs }), { code: 'log' });
     }
-    await refused('log', async () => replayTdxLog(concat(log, agileEvent({ ...event(3, ''), register: 5 })), REPORT));
+    for (const register of [0, 5]) {
+      await refused('log', async () => replayTdxLog(concat(log, agileEvent({ ...event(3, ''), register })), REPORT));
+    }
+    await refused('format', async () =>
+      replayTdxLog(concat(log, agileEvent({ ...noAction(utf8('x')), banks: [] })), REPORT),
+    );
+    await refused('format', async () => replayTdxLog(agileLog(...EVENTS, event(3, 'ours')), REPORT));
   });
 
   test('is bounded', async () => {
     const large = utf8('x'.repeat(EVENT_LOG_LIMIT));
-    undecodable('range', () => tdxEventLog(LOG, [large]));
-    await refused('format', async () => replayTdxLog(concat(LOG, large), REPORT));
+    undecodable('range', () => tdxEventLog(LOG, [large], REPORT));
+    await refused('format', async () => replayTdxLog(concat(log, large), REPORT));
   });
 
   /** One event without the header before it. */

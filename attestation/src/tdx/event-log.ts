@@ -1,11 +1,11 @@
 /** The event log of a TD: the firmware's (CCEL, UEFI 2.11, 38.1), then the guest's own records of what it extended itself. */
 
-import { concat, toHex } from '../bytes.ts';
+import { concat, equalBytes, toHex, utf8 } from '../bytes.ts';
 import { sha384 } from '../digest.ts';
 import { DecodeError, EvidenceError } from '../errors.ts';
 import { parsePart } from '../part.ts';
 import { HASH_ID } from '../tpm/algorithm.ts';
-import { authenticateEventLog, EV_NO_ACTION, eventLogLength, parseEventLog } from '../tpm/event-log.ts';
+import { authenticateEventLog, EV_NO_ACTION, eventLogLength, type LogEvent, parseEventLog } from '../tpm/event-log.ts';
 import type { TdReport } from './quote.ts';
 
 /** An event whose replay gave the quoted value of its register. */
@@ -27,28 +27,59 @@ export const EVENT_LOG_LIMIT: number = 128 * 1024;
 const RTMR3 = 4;
 const EV_IPL = 13;
 
+/** TCG_EfiSpecIDEvent of version 2.0 with one algorithm, in the event that begins every log. */
+const SPEC_ID = concat(
+  utf8('Spec ID Event03\0'),
+  u32le(0),
+  Uint8Array.of(0, 2, 0, 2),
+  u32le(1),
+  u16le(HASH_ID.sha384, 48),
+  Uint8Array.of(0),
+);
+const HEADER = concat(u32le(0, EV_NO_ACTION), new Uint8Array(20), u32le(SPEC_ID.length), SPEC_ID);
+
 /**
- * The log in the area that ACPI's CCEL table describes, as Linux gives it, with `records` of RTMR3 after it.
+ * The log for evidence: what is proved of the area that ACPI's CCEL table describes, then `records` of RTMR3. The host may
+ * have had a hand in that table, and so choose which memory of the guest is read here: what the registers do not bear out
+ * is left out, and never reaches a client. That is data that is not what was hashed, and the words of the header.
  * @param records what was extended: the digest of each is its SHA-384
+ * @param own the guest's registers after `records`
  * @throws DecodeError where the area holds no crypto-agile log, or one that is too large
+ * @throws EvidenceError `log` where it does not lead to the registers
  */
-export function tdxEventLog(area: Uint8Array, records: readonly Uint8Array[]): Uint8Array {
-  const log = concat(area.subarray(0, eventLogLength(area)), ...records.map(rtmr3Record));
+export function tdxEventLog(
+  area: Uint8Array,
+  records: readonly Uint8Array[],
+  own: Pick<TdReport, 'rtmrs'>,
+): Uint8Array {
+  const firmware = parseEventLog(area.subarray(0, eventLogLength(area))).events.filter(isExtended);
+  const events = [
+    ...firmware.map(({ register, digests, untrusted: { type, data } }) => {
+      const digest = digests.get('sha384') ?? new Uint8Array();
+      return encodeEvent(register, type, digest, equalBytes(sha384(data), digest) ? data : new Uint8Array());
+    }),
+    ...records.map((record) => encodeEvent(RTMR3, EV_IPL, sha384(record), record)),
+  ];
+  const log = concat(HEADER, ...events);
   if (log.length > EVENT_LOG_LIMIT) throw new DecodeError('range', `event log of ${log.length} bytes`, 0);
+  replayTdxLog(log, own);
   return log;
 }
 
 /**
- * The events that led to the registers of a quote. Nothing of the log is believed but what the registers bear out: types,
- * and contents that are not what was hashed, are left out.
- * @throws EvidenceError `format`; `log` where a register has another value, or an event is of a register that is none
+ * The events that led to the registers of a quote. Nothing of the log is believed but what the registers bear out: its
+ * types are left out.
+ * @throws EvidenceError `format`; `log` where a register has another value, an event is of a register that is none, or has
+ * data that was not hashed
  */
 export function replayTdxLog(bytes: Uint8Array, { rtmrs }: Pick<TdReport, 'rtmrs'>): RtmrEvents {
   if (bytes.length > EVENT_LOG_LIMIT) throw new EvidenceError('format', `event log of ${bytes.length} bytes`);
   const log = parsePart('format', 'event log', bytes, parseEventLog);
-  const stray = log.events.find(
-    ({ register, untrusted }) => untrusted.type !== EV_NO_ACTION && (register < 1 || register > rtmrs.length),
-  );
+  const events = log.events.slice(1);
+  if (!equalBytes(bytes.subarray(0, HEADER.length), HEADER) || !events.every(isExtended)) {
+    throw new EvidenceError('format', 'the event log holds something other than events of SHA-384');
+  }
+  const stray = events.find(({ register }) => register < 1 || register > rtmrs.length);
   if (stray !== undefined) throw new EvidenceError('log', `the event log has an event of register ${stray.register}`);
   const [rtmr0, rtmr1, rtmr2, rtmr3] = rtmrs.map((value, index) => {
     try {
@@ -58,20 +89,28 @@ export function replayTdxLog(bytes: Uint8Array, { rtmrs }: Pick<TdReport, 'rtmrs
       throw new EvidenceError('log', `the event log does not lead to RTMR${index}, ${toHex(value)}`, { cause });
     }
   });
-  return [rtmr0 ?? [], rtmr1 ?? [], rtmr2 ?? [], rtmr3 ?? []];
+  const replayed = [rtmr0 ?? [], rtmr1 ?? [], rtmr2 ?? [], rtmr3 ?? []] as const;
+  if (replayed.flat().some(({ content, untrusted }) => content === undefined && untrusted.data.length > 0)) {
+    throw new EvidenceError('log', 'the event log has data that was not measured');
+  }
+  return replayed;
 }
 
-/** TCG_PCR_EVENT2 with one digest, of the data itself. */
-function rtmr3Record(data: Uint8Array): Uint8Array {
-  const digest = sha384(data);
-  const bytes = new Uint8Array(14 + digest.length + 4 + data.length);
-  const view = new DataView(bytes.buffer);
-  view.setUint32(0, RTMR3, true);
-  view.setUint32(4, EV_IPL, true);
-  view.setUint32(8, 1, true);
-  view.setUint16(12, HASH_ID.sha384, true);
-  bytes.set(digest, 14);
-  view.setUint32(14 + digest.length, data.length, true);
-  bytes.set(data, 18 + digest.length);
-  return bytes;
+function isExtended({ untrusted }: LogEvent): boolean {
+  return untrusted.type !== EV_NO_ACTION;
+}
+
+/** TCG_PCR_EVENT2 with one digest. */
+function encodeEvent(register: number, type: number, digest: Uint8Array, data: Uint8Array): Uint8Array {
+  return concat(u32le(register, type, 1), u16le(HASH_ID.sha384), digest, u32le(data.length), data);
+}
+
+function u32le(...values: readonly number[]): Uint8Array {
+  const view = new DataView(new ArrayBuffer(4 * values.length));
+  for (const [index, value] of values.entries()) view.setUint32(4 * index, value, true);
+  return new Uint8Array(view.buffer);
+}
+
+function u16le(...values: readonly number[]): Uint8Array {
+  return Uint8Array.from(values.flatMap((value) => [value & 0xff, value >> 8]));
 }

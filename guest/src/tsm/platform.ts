@@ -2,7 +2,7 @@
 
 import { equalBytes, toBase64, toHex, utf8 } from '@enclaim/attestation/bytes';
 import { parseDigest, sha256, sha384 } from '@enclaim/attestation/digest';
-import { DecodeError } from '@enclaim/attestation/errors';
+import { DecodeError, EvidenceError } from '@enclaim/attestation/errors';
 import { policyEvents, rtmr3Records, rtmrOf } from '@enclaim/attestation/measure';
 import { parseReport } from '@enclaim/attestation/snp';
 import { parseTdReport, type TdMeasurements, tdxEventLog } from '@enclaim/attestation/tdx';
@@ -42,14 +42,17 @@ export async function openTsmPlatform(
   return kind === 'snp' ? snpPlatform(device, text) : tdxPlatform(device, measurements, text);
 }
 
-/** What OVMF appends to the command line of a kernel that it boots with an initrd, after it checked the line's hash. */
-const APPENDED = ' initrd=initrd';
+/**
+ * What OVMF adds to the command line of a kernel that it boots with an initrd, after it checked the line's hash: in front
+ * in builds of 2026, behind in older ones.
+ */
+const ADDED = /^initrd=initrd | initrd=initrd$/;
 
 function snpPlatform(device: TsmDevice, text: string): GuestPlatform {
   return {
     ...reporting(device, 'snp'),
     kind: 'snp',
-    commandLine: text.endsWith(APPENDED) ? text.slice(0, -APPENDED.length) : text,
+    commandLine: text.replace(ADDED, ''),
     measure: async ({ policy }) => {
       const { hostData } = own('report', parseReport, (await device.report(new Uint8Array(64))).outblob);
       holdField('HOST_DATA', hostData, sha256(policy));
@@ -71,7 +74,8 @@ function tdxPlatform(device: TsmDevice, measurements: TdxMeasurements, text: str
       holdField('MRCONFIGID', (await ownReport()).mrConfigId, parseDigest('sha384', policyDigest));
       const records = rtmr3 === null ? [] : rtmr3Records(policyDigest, digest);
       for (const record of records) await rtmr3?.extend(sha384(record));
-      const [, , , found = new Uint8Array()] = (await ownReport()).rtmrs;
+      const report = await ownReport();
+      const [, , , found] = report.rtmrs;
       const expected = rtmrOf(rtmr3 === null ? [] : policyEvents(policyDigest, digest));
       if (!equalBytes(found, expected)) {
         throw new Refusal(
@@ -79,7 +83,7 @@ function tdxPlatform(device: TsmDevice, measurements: TdxMeasurements, text: str
           `RTMR3 is ${toHex(found)}, expected ${toHex(expected)}: something else extended it`,
         );
       }
-      eventLog = logOf(await eventLogArea(), records);
+      eventLog = logOf(await eventLogArea(), records, report);
     },
     hardware: () => ({ kind: 'tdx', eventLog: eventLog === null ? null : toBase64(eventLog) }),
     refuse: async (reason) => rtmr3?.extend(sha384(Buffer.concat([utf8('enclaim/refused/v1\0'), utf8(reason)]))),
@@ -103,12 +107,12 @@ function holdField(name: string, found: Uint8Array, policy: Uint8Array): void {
   throw new Refusal('policy', `${name} names ${toHex(found)}, the bundle's policy is ${toHex(policy)}`);
 }
 
-/** The firmware's log and our records. One that cannot be read is left out: who needs it refuses evidence without. */
-function logOf(area: Uint8Array | null, records: readonly Uint8Array[]): Uint8Array | null {
+/** The firmware's log and our records. One that proves nothing is left out: who needs it refuses evidence without. */
+function logOf(area: Uint8Array | null, records: readonly Uint8Array[], report: TdMeasurements): Uint8Array | null {
   try {
-    return area === null ? null : tdxEventLog(area, records);
+    return area === null ? null : tdxEventLog(area, records, report);
   } catch (error) {
-    if (error instanceof DecodeError) return null;
+    if (error instanceof DecodeError || error instanceof EvidenceError) return null;
     throw error;
   }
 }

@@ -257,8 +257,8 @@ export declare type TdxEvidence = Message<"enclaim.v1.TdxEvidence"> & {
   commandLine: string;
 
   /**
-   * The event log: the firmware's (CCEL), cut to its used length, then the guest's own records of RTMR3. Crypto-agile
-   * format; the boot statement has its digest. Empty where the firmware gave none.
+   * The event log in crypto-agile format: what is proved of the firmware's (CCEL), then the guest's own records of RTMR3.
+   * The boot statement has its digest. Empty where the firmware gave none.
    *
    * @generated from field: bytes event_log = 4;
    */
