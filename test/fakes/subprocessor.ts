@@ -38,6 +38,8 @@ export interface SubprocessorOptions {
   readonly answer?: (message: ReceivedMessage) => FakeAnswer | 'never';
   readonly maxVersion?: 'TLSv1.2' | 'TLSv1.3';
   readonly protocols?: readonly string[];
+  /** Where it listens; by default where there is room. */
+  readonly port?: number;
 }
 
 /** A running one. */
@@ -109,7 +111,7 @@ export async function startSubprocessor(options: SubprocessorOptions = {}): Prom
   });
   server.on('sessionError', () => {});
   server.on('tlsClientError', () => {});
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(options.port ?? 0, '127.0.0.1', resolve));
   const spki = createPublicKey(self.privateKey).export({ type: 'spki', format: 'der' });
   return {
     port: (server.address() as AddressInfo).port,

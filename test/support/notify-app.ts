@@ -1,0 +1,40 @@
+/** The clinic under policy.notify.yaml, with a mailer of the test in place of the one it names. */
+
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type BuiltBundle, buildBundle } from '@enclaim/image';
+import type { FakeSubprocessor } from '../fakes/subprocessor.ts';
+
+const clinic = join(import.meta.dirname, '../../examples/clinic');
+
+/** The name that the policy has for the mailer. */
+export const MAILER_NAME = 'mail.example.eu';
+/** The method that a patient's case comes in by. */
+export const SUBMIT = '/clinic.v1.Intake/Submit';
+
+/** The bundle. */
+export async function notifyBundle({ port, spki }: Pick<FakeSubprocessor, 'port' | 'spki'>): Promise<BuiltBundle> {
+  const folder = await mkdtemp(join(tmpdir(), 'enclaim-notify-'));
+  try {
+    const policyFile = join(folder, 'policy.yaml');
+    const policy = await readFile(join(clinic, 'policy.notify.yaml'), 'utf8');
+    const here = policy
+      .replace(`https://${MAILER_NAME}`, `https://${MAILER_NAME}:${port}`)
+      .replace(/sha256\/[A-Za-z0-9+/]{43}=/, spki);
+    await writeFile(policyFile, here);
+    const handlersEntry = join(clinic, 'handlers/index.ts');
+    return await buildBundle({ policyFile, protoDir: join(clinic, 'proto'), handlersEntry });
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+/** A case on the wire: a diagnosis, and where to send word. */
+export function caseOf(address: string | null): Buffer {
+  const field = (number: number, bytes: Uint8Array): Buffer =>
+    Buffer.concat([Buffer.from([(number << 3) | 2, bytes.length]), bytes]);
+  const note = field(2, Buffer.from('HIV positive')); // Annotation.text
+  const observation = field(2, field(14, note));
+  return address === null ? observation : Buffer.concat([observation, field(3, Buffer.from(address))]);
+}
