@@ -1,0 +1,137 @@
+/** The image as it ships, under a host that sets clocks, adds words and knocks at ports. */
+import assert from 'node:assert/strict';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Reader } from '@enclaim/attestation/bytes';
+import { decodeRecord, type EvidenceRecord } from '@enclaim/attestation/record';
+import { buildBundle, buildImage, findApp, projectRoot, writeImage } from '@enclaim/image';
+import { type MachineOptions, type RunningMachine, startMachine } from '@enclaim/image/machine';
+import { COMMAND_LINE, SETTINGS, STATES } from '../../guest/src/linux/hardening.ts';
+import { freePort } from '../../image/src/machine/port.ts';
+import { makeBootable } from './guest-image.ts';
+import { hostileTools } from './hostile-host.ts';
+
+const OTHER_PORT = 50052;
+/** Longer than a refusal takes, and shorter than a guest's patience with silence. */
+const SILENCE_MS = 4000;
+
+let folder: string;
+let honest: MachineOptions;
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'enclaim-host-'));
+  const [image, app] = await Promise.all([
+    buildImage(),
+    buildBundle(await findApp(join(projectRoot, 'image/test/apps/echo'))),
+  ]);
+  await writeImage(image, join(folder, 'shipped'));
+  const { artefacts, references } = image.manifest;
+  const path = join(folder, 'echo.enclaim');
+  await writeFile(path, app.bytes);
+  honest = {
+    app: path,
+    boot: { kind: 'uki', uki: join(folder, 'shipped', artefacts.uki.file) },
+    commandLine: references.tpm.commandLine,
+    stateFolder: join(folder, 'state'),
+  };
+});
+after(() => rm(folder, { recursive: true }));
+
+/** What came of a connection that the host forwards to a port of the guest: QEMU ends it as soon as the guest refuses. */
+function knock(port: number): Promise<'refused' | 'silence'> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1');
+    const timer = setTimeout(() => end('silence'), SILENCE_MS);
+    const end = (what: 'refused' | 'silence'): void => {
+      clearTimeout(timer);
+      socket.destroy();
+      resolve(what);
+    };
+    socket.on('error', () => end('refused')).on('close', () => end('refused'));
+  });
+}
+
+async function bootForwarded(options: MachineOptions): Promise<{ machine: RunningMachine; other: number }> {
+  const other = await freePort(0);
+  const tools = await hostileTools(join(folder, 'tools'), { forward: [{ from: other, to: OTHER_PORT }] });
+  return { machine: await startMachine({ ...options, tools }), other };
+}
+
+test('without the firewall, the guest answers at a port that it does not serve', async () => {
+  const { machine, other } = await bootForwarded(await makeBootable(folder, 'test/vm/hello-guest.ts'));
+  await using _ = machine;
+  assert.equal(await knock(other), 'refused');
+});
+
+/** Records of the log, as the state disk has them. */
+async function recordsOf(stateFolder: string): Promise<EvidenceRecord[]> {
+  const reader = new Reader((await readFile(join(stateFolder, 'state.img'))).subarray(0, 1 << 20));
+  const records: EvidenceRecord[] = [];
+  for (let length = reader.u32be(); length > 0; length = reader.u32be())
+    records.push(decodeRecord(reader.take(length)));
+  return records;
+}
+
+test('the image that ships: no answer at another port, IPv6 by the first router, everything counted in the log', async () => {
+  const { machine, other } = await bootForwarded({ ...honest, commandLine: `${honest.commandLine} enclaim.ip6=auto` });
+  {
+    await using _ = machine;
+    assert.equal(await knock(other), 'silence');
+    assert.equal(await knock(machine.port), 'silence'); // it is served: open, and waits for a handshake
+  }
+  const lines = await Array.fromAsync(machine.console);
+  assert.ok(
+    lines.some((line) => /^enclaim: guest: network 10\.0\.2\.15 fec0::5054:ff:fe[0-9a-f:]+$/.test(line)),
+    lines.join('\n'),
+  );
+  const [first] = await recordsOf(honest.stateFolder ?? '');
+  assert.equal(first?.figures['kernel.settings'], COMMAND_LINE.length + SETTINGS.length + STATES.length);
+  // Loopback 2, service 2, path 1, DHCP 2, ICMPv6 7: nobody is named in this policy, and routers are no longer heard.
+  assert.equal(first?.figures['kernel.rules'], 14);
+});
+
+test('a clock set back between two boots does not set the log back', async () => {
+  const before = (await recordsOf(honest.stateFolder ?? '')).at(-1);
+  const day = new Date(Date.now() - 30 * 86_400_000).toISOString().slice(0, 19);
+  const tools = await hostileTools(join(folder, 'tools'), { append: ['-rtc', `base=${day}`] });
+  await using machine = await startMachine({ ...honest, tools });
+  await sleep(100);
+  const records = await recordsOf(honest.stateFolder ?? '');
+  assert.ok(before !== undefined && records.length > 1);
+  const times = records.map(({ time }) => Date.parse(time));
+  assert.ok(
+    times.every((time, index) => index === 0 || time >= (times[index - 1] ?? 0)),
+    records.map(({ time }) => time).join(' '),
+  );
+  await machine.stop();
+});
+
+const REFUSALS: readonly (readonly [string, readonly string[], string, RegExp])[] = [
+  [
+    'a clock before the image was made',
+    ['-rtc', 'base=2020-01-01T00:00:00'],
+    '',
+    /clock says 2020-01-01.*before the kernel was built on \d{4}-/,
+  ],
+  [
+    'a word that is an environment for PID 1',
+    [],
+    ' NODE_OPTIONS=--max-http-header-size=9',
+    /NODE_OPTIONS=\S+ is not a word of this system/,
+  ],
+];
+for (const [name, append, words, reason] of REFUSALS) {
+  test(`refused by the guest: ${name}`, async () => {
+    const tools = await hostileTools(join(folder, 'tools'), { append });
+    const started = startMachine({ ...honest, tools, commandLine: `${honest.commandLine}${words}` });
+    await assert.rejects(started, (error: { code?: string; message: string }) => {
+      assert.equal(error.code, 'guest-refused', error.message);
+      assert.match(error.message, reason);
+      return true;
+    });
+  });
+}
