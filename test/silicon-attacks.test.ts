@@ -16,8 +16,8 @@ import { type DeviceName, signDeployment } from '@enclaim/attestation/deployment
 import { digestText, sha256, sha384 } from '@enclaim/attestation/digest';
 import { EvidenceError } from '@enclaim/attestation/errors';
 import { type Evidence, EvidenceSchema } from '@enclaim/attestation/evidence';
-import { describeSnpFirmware, launchCommandLine, snpLaunchDigest } from '@enclaim/attestation/measure';
-import type { SnpReference, TdxReference } from '@enclaim/attestation/references';
+import { launchCommandLine } from '@enclaim/attestation/measure';
+import type { TdxReference } from '@enclaim/attestation/references';
 import { ed25519Key } from '@enclaim/attestation/statement';
 import { parseQuote } from '@enclaim/attestation/tdx';
 import { parseVerdictDocument, verdictDocument } from '@enclaim/attestation/verdict-document';
@@ -25,14 +25,13 @@ import { type CollateralSource, type ConnectOptions, connect, verifySaved } from
 import { type BuiltBundle, buildBundle } from '@enclaim/image';
 import { EPOCH } from './fakes/certificates.ts';
 import { certificateTable, FakeTsmTree } from './fakes/configfs-tsm.ts';
-import { fakeFirmware } from './fakes/firmware.ts';
 import { FakePsp, type FakeReport } from './fakes/psp.ts';
 import { FakeQuotingEnclave, type FakeTd, type QuoteTamper } from './fakes/quoting-enclave.ts';
 import { bootEvents, eventReferences, FakeTrustDomain } from './fakes/trust-domain.ts';
 import { startInPathProxy, type Tamper } from './support/in-path-proxy.ts';
 import { policyOf } from './support/pretend-server.ts';
 import { undecodable } from './support/refused.ts';
-import { type Booted, boot, failed, intelServices, now, referencesFor } from './support/silicon.ts';
+import { type Booted, boot, failed, intelServices, now, referencesFor, snpLaunch } from './support/silicon.ts';
 
 const DAY = 86_400_000;
 const image = { id: digestText('sha256', sha256(utf8('image'))), commandLine: 'quiet panic=-1' };
@@ -84,29 +83,9 @@ before(async () => {
 async function snpKind(): Promise<Kind> {
   const psp = new FakePsp();
   const other = new FakePsp({ sibling: psp, chip: 0x40 });
-  const firmware = await describeSnpFirmware(fakeFirmware());
-  const [kernel, initrd] = [sha256(utf8('kernel')), sha256(utf8('initrd'))];
-  const machine = { vmm: 'qemu', cpuSignature: 0x800f12 } as const;
+  const { reference, measure } = await snpLaunch(image);
   const commandLine = launchCommandLine(image, bundle.policy);
-  const direct = { kernel, initrd, commandLine };
-  const measurement = await snpLaunchDigest(firmware, { ...machine, features: 1n, vcpus: 2, direct });
-  const reference: SnpReference = {
-    ...image,
-    firmware: {
-      digest: digestText('sha384', firmware.digest),
-      sections: firmware.sections,
-      resetEip: firmware.resetEip,
-      hashesTable: firmware.hashesTable ?? null,
-    },
-    kernel: digestText('sha256', kernel),
-    initrd: digestText('sha256', initrd),
-    ...machine,
-    features: 1,
-    vcpus: [2],
-    floors: { Milan: { snp: 24, microcode: 219 } },
-    idKeys: 'any',
-    authorKeys: 'any',
-  };
+  const measurement = await measure(commandLine);
   let lie: { readonly fields?: FakeReport; readonly certificates?: FakePsp } = {};
   const start = async (processor: FakePsp, said: () => typeof lie): Promise<Guest> => {
     const tree = new FakeTsmTree((reportData) => {

@@ -9,7 +9,7 @@ import type { References } from '@enclaim/attestation';
 import { parseBundle } from '@enclaim/attestation/bundle';
 import { utf8 } from '@enclaim/attestation/bytes';
 import { digestText, sha256, sha384 } from '@enclaim/attestation/digest';
-import { describeSnpFirmware, launchCommandLine, snpLaunchDigest } from '@enclaim/attestation/measure';
+import { launchCommandLine } from '@enclaim/attestation/measure';
 import type { SnpReference, TdxReference } from '@enclaim/attestation/references';
 import { parseVerdictDocument, verdictDocument } from '@enclaim/attestation/verdict-document';
 import { connect, describeServices, VendorCollateral, verifySaved } from '@enclaim/client';
@@ -18,14 +18,22 @@ import { canonicalPolicy, decodePolicy } from '@enclaim/policy-schema';
 import { openTsmPlatform, TsmDevice, type TsmReport } from '../guest/src/tsm/index.ts';
 import { EPOCH, pemOf } from './fakes/certificates.ts';
 import { certificateTable, FakeTsmTree } from './fakes/configfs-tsm.ts';
-import { fakeFirmware } from './fakes/firmware.ts';
 import { FakePsp, type FakeReport } from './fakes/psp.ts';
 import { type FakeCollateral, FakeQuotingEnclave, type FakeTd } from './fakes/quoting-enclave.ts';
 import { bootEvents, eventReferences, FakeTrustDomain } from './fakes/trust-domain.ts';
 import { clinicBundle } from './support/app.ts';
 import { chromiumMissing } from './support/chromium.ts';
 import { agreeInBrowser, refuseEveryChange, type ShownEvidence } from './support/shown-evidence.ts';
-import { type Booted, boot, failed, intelServices, now, referencesFor, serviceOf } from './support/silicon.ts';
+import {
+  type Booted,
+  boot,
+  failed,
+  intelServices,
+  now,
+  referencesFor,
+  serviceOf,
+  snpLaunch,
+} from './support/silicon.ts';
 
 const DAY = 86_400_000;
 const COMMAND_LINE = 'quiet panic=-1';
@@ -48,27 +56,7 @@ describe('SEV-SNP', () => {
 
   before(async () => {
     bundle = await clinicBundle();
-    const firmware = await describeSnpFirmware(fakeFirmware());
-    const [kernel, initrd] = [sha256(utf8('kernel')), sha256(utf8('initrd'))];
-    const machine = { vmm: 'qemu', cpuSignature: 0x800f12, features: 1, vcpus: [2] } as const;
-    reference = {
-      id,
-      firmware: {
-        digest: digestText('sha384', firmware.digest),
-        sections: firmware.sections,
-        resetEip: firmware.resetEip,
-        hashesTable: firmware.hashesTable ?? null,
-      },
-      kernel: digestText('sha256', kernel),
-      initrd: digestText('sha256', initrd),
-      commandLine: COMMAND_LINE,
-      ...machine,
-      floors: { Milan: { bootloader: 4, tee: 0, snp: 24, microcode: 219 } },
-      idKeys: 'any',
-      authorKeys: 'any',
-    };
-    measure = (commandLine) =>
-      snpLaunchDigest(firmware, { ...machine, features: 1n, vcpus: 2, direct: { kernel, initrd, commandLine } });
+    ({ reference, measure } = await snpLaunch({ id, commandLine: COMMAND_LINE }));
     const commandLine = launchCommandLine(reference, bundle.policy);
     measurement = await measure(commandLine);
     references = referencesFor(bundle, psp.pins, { snp: [reference] });

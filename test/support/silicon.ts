@@ -6,13 +6,16 @@ import { join } from 'node:path';
 import type { References } from '@enclaim/attestation';
 import { parseBundle } from '@enclaim/attestation/bundle';
 import { utf8 } from '@enclaim/attestation/bytes';
-import { parseReferences } from '@enclaim/attestation/references';
+import { digestText, sha256 } from '@enclaim/attestation/digest';
+import { describeSnpFirmware, snpLaunchDigest } from '@enclaim/attestation/measure';
+import { parseReferences, type SnpReference } from '@enclaim/attestation/references';
 import { type ConnectOptions, connect, VendorCollateral, VerdictError } from '@enclaim/client';
 import type { BuiltBundle } from '@enclaim/image';
 import { type AttestingPlatform, platformOn, startRuntime } from '@enclaim/runtime';
 import { openTsmPlatform, type TdxMeasurements, TsmDevice, type TsmTree } from '../../guest/src/tsm/index.ts';
 import { openDevice } from '../../runtime/src/device.ts';
 import { EPOCH, pemOf } from '../fakes/certificates.ts';
+import { fakeFirmware } from '../fakes/firmware.ts';
 import type { FakeCollateral, FakeQuotingEnclave } from '../fakes/quoting-enclave.ts';
 import { failing } from './refused.ts';
 import { CAPACITY, MISSING_LAYERS, startWorkers } from './worker-process.ts';
@@ -153,4 +156,30 @@ function answersOf(enclave: FakeQuotingEnclave, content: FakeCollateral): Record
     [`${base}/sgx/certification/v4/pckcrl?ca=platform&encoding=der`]: new Response(Buffer.from(collateral.pckCrl)),
     'https://certificates.trustedservices.intel.com/IntelSGXRootCA.der': new Response(Buffer.from(collateral.rootCrl)),
   };
+}
+
+/** A pretended launch by QEMU under SEV-SNP: what references say of it, and what a command line makes of its digest. */
+export async function snpLaunch(
+  image: Pick<SnpReference, 'id' | 'commandLine'>,
+): Promise<{ reference: SnpReference; measure: (commandLine: string) => Promise<Uint8Array> }> {
+  const firmware = await describeSnpFirmware(fakeFirmware());
+  const { digest, sections, resetEip, hashesTable = null } = firmware;
+  const [kernel, initrd] = [sha256(utf8('kernel')), sha256(utf8('initrd'))];
+  const processor = { vmm: 'qemu', cpuSignature: 0x800f12 } as const;
+  const reference: SnpReference = {
+    ...image,
+    firmware: { digest: digestText('sha384', digest), sections, resetEip, hashesTable },
+    kernel: digestText('sha256', kernel),
+    initrd: digestText('sha256', initrd),
+    ...processor,
+    features: 1,
+    vcpus: [2],
+    floors: { Milan: { bootloader: 4, tee: 0, snp: 24, microcode: 219 } },
+    idKeys: 'any',
+    authorKeys: 'any',
+  };
+  const machine = { ...processor, features: 1n, vcpus: 2 };
+  const measure = (commandLine: string): Promise<Uint8Array> =>
+    snpLaunchDigest(firmware, { ...machine, direct: { kernel, initrd, commandLine } });
+  return { reference, measure };
 }
