@@ -5,9 +5,11 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import type { References, Verdict } from '@enclaim/attestation';
 import { fromHex, toHex, utf8 } from '@enclaim/attestation/bytes';
 import { digestText, sha256, sha384 } from '@enclaim/attestation/digest';
+import { EvidenceSchema } from '@enclaim/attestation/evidence';
 import { parseReferences } from '@enclaim/attestation/references';
 import { parseVerdictDocument, verdictDocument } from '@enclaim/attestation/verdict-document';
 import { connect, VendorCollateral, verifySaved } from '@enclaim/client';
@@ -29,6 +31,7 @@ import {
   registersAsBooted,
   serveOn,
 } from './support/cloud.ts';
+import { startInPathProxy } from './support/in-path-proxy.ts';
 import { agreeInBrowser, refuseEveryChange, type ShownEvidence } from './support/shown-evidence.ts';
 import { failed, intelServices, now, referencesFor, serviceOf } from './support/silicon.ts';
 
@@ -45,7 +48,7 @@ before(async () => {
 /** Evidence that was accepted on Node, with its verdict there. */
 const shown: ShownEvidence[] = [];
 
-/** It is accepted, online and from a file, its verdict is whole, and no vendor's own roots accept it. */
+/** It is accepted, online and from a file, its verdict is whole; relayed, or under the makers' own roots, it is refused. */
 async function accepts(target: string, references: References, collateral?: VendorCollateral): Promise<Verdict> {
   const channel = await connect(target, { references, now, ...(collateral ? { collateral } : {}) });
   channel.close();
@@ -65,8 +68,29 @@ async function accepts(target: string, references: References, collateral?: Vend
     code: 'chain',
   });
   await assert.rejects(verifySaved(evidence, { references: { ...references, anchors }, now }), { code: 'platform' });
+  await refusesRelay(target, references, collateral);
   shown.push({ evidence, references, verdict });
   return verdict;
+}
+
+/** Somebody on the path passes all of it on, under a certificate of its own: no byte of the application reaches it. */
+async function refusesRelay(target: string, references: References, collateral?: VendorCollateral): Promise<void> {
+  let relayed: Uint8Array | undefined;
+  const proxy = await startInPathProxy(Number(target.split(':')[1]), ({ step }) => {
+    if (step.case === 'evidence') relayed = toBinary(EvidenceSchema, step.value);
+  });
+  try {
+    const options = { references, now, ...(collateral ? { collateral } : {}) };
+    await assert.rejects(connect(proxy.target, options), { name: 'EvidenceError', code: 'binding' });
+    assert.deepEqual([proxy.steps, proxy.leaked()], [['hello'], 0]);
+    assert(relayed !== undefined);
+    const evidence = fromBinary(EvidenceSchema, relayed);
+    await collateral?.complete(evidence);
+    const saved = await verifySaved(toBinary(EvidenceSchema, evidence), { references, now });
+    assert.equal(saved.verdict.ok, true, 'what was relayed is good: only the channel is not');
+  } finally {
+    proxy.close();
+  }
 }
 
 /** Checks that a document must not lack on any of these platforms. */
