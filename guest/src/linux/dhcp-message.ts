@@ -108,7 +108,8 @@ export function parseReply(bytes: Uint8Array, { id, hardware }: Pick<DhcpRequest
   expect(reader, 'magic', reader.u32be(), MAGIC);
   const options = readOptions(reader);
 
-  const type = REPLIES.get(options.get(OPTION.type)?.[0] ?? 0);
+  const [code = 0, ...rest] = options.get(OPTION.type) ?? [];
+  const type = rest.length > 0 ? undefined : REPLIES.get(code);
   if (type === undefined) throw new DecodeError('range', 'not an offer, ack or nak', reader.at);
   if (type === 'nak') return { type };
   const words = (code: number, name: string): number[] => readWords(options.get(code), name, reader.at);
@@ -121,6 +122,7 @@ export function parseReply(bytes: Uint8Array, { id, hardware }: Pick<DhcpRequest
   if (prefix === undefined || prefix === 0) throw new DecodeError('range', 'not a network mask', reader.at);
   if (seconds === 0) throw new DecodeError('range', 'lease of no time', reader.at);
   const server = only(words(OPTION.server, 'server'), 'server', reader.at);
+  if (!isHostAddress(server)) throw new DecodeError('range', 'no host is this server', reader.at);
   return {
     type,
     address,

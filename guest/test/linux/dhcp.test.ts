@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { concat, u32be } from '@enclaim/attestation/bytes';
 import { DecodeError } from '@enclaim/attestation/errors';
 import fc from 'fast-check';
-import { type DhcpExchange, negotiate } from '../../src/linux/dhcp.ts';
+import { type DhcpExchange, negotiate, renewLease } from '../../src/linux/dhcp.ts';
 import { type DhcpReply, encodeRequest, parseReply } from '../../src/linux/dhcp-message.ts';
 
 const HARDWARE = Uint8Array.of(0x52, 0x54, 0, 0x12, 0x34, 0x56);
@@ -25,16 +25,19 @@ function reply({
   hardware = HARDWARE,
   address = 0x0a00020f,
   op = 2,
+  hardwareType = 1,
+  hardwareLength = 6,
+  magic = 0x63825363,
   options = ACK as Options,
   tail = [255],
 } = {}): Uint8Array {
   const header = new Uint8Array(236);
-  header.set([op, 1, 6, 0]);
+  header.set([op, hardwareType, hardwareLength, 0]);
   header.set(u32be(id), 4);
   header.set(u32be(address), 16);
   header.set(hardware, 28);
   const encoded = Object.entries(options).flatMap(([code, value]) => [Number(code), value.length, ...value]);
-  return concat(header, u32be(0x63825363), Uint8Array.from([...encoded, ...tail]));
+  return concat(header, u32be(magic), Uint8Array.from([...encoded, ...tail]));
 }
 
 test('asks in the form of RFC 2131', () => {
@@ -69,6 +72,31 @@ test('a lease without gateway and with name servers that are none', () => {
   assert.deepEqual(lease.type === 'ack' && [lease.gateway, lease.dns], [null, [0x08080808]]);
 });
 
+test('what it did not ask for is stepped over: routes, a time server, a boot file, a packet size, the longest option', () => {
+  const noise = {
+    121: [0, 10, 0, 2, 9],
+    33: [8, 8, 8, 8, 10, 0, 2, 9],
+    42: [1, 1, 1, 1],
+    67: [47],
+    26: [0, 68],
+    252: Array(255).fill(7),
+  };
+  const lease = parseReply(reply({ options: { ...ACK, ...noise } }), ASKED);
+  assert.deepEqual(lease, parseReply(reply(), ASKED));
+});
+
+test('forty name servers are four', () => {
+  const lease = parseReply(reply({ options: { ...ACK, 6: Array(160).fill(9) } }), ASKED);
+  assert.equal(lease.type === 'ack' && lease.dns.length, 4);
+});
+
+test('an endless lease is renewed once a day, a short one once a minute', async (t) => {
+  const waits: (number | undefined)[] = [];
+  t.mock.method(globalThis, 'setInterval', (_: unknown, ms: number) => void waits.push(ms));
+  for (const seconds of [2 ** 32 - 1, 1, 7200]) renewLease('none', HARDWARE, { ...ack, seconds });
+  assert.deepEqual(waits, [86_400_000, 60_000, 3_600_000]);
+});
+
 const REFUSED: readonly (readonly [string, Uint8Array])[] = [
   ['another transaction', reply({ id: 1 })],
   ['another interface', reply({ hardware: Uint8Array.of(0x52, 0x54, 0, 0x12, 0x34, 0x57) })],
@@ -91,6 +119,24 @@ const REFUSED: readonly (readonly [string, Uint8Array])[] = [
   ['options elsewhere', reply({ tail: [52, 1, 3, 255] })],
   ['no end', reply({ tail: [] })],
   ['an option beyond the end', reply({ tail: [99, 200, 1] })],
+  ['another kind of hardware', reply({ hardwareType: 32 })],
+  ['a shorter hardware address', reply({ hardwareLength: 5 })],
+  ['a longer hardware address', reply({ hardwareLength: 17 })],
+  ['no magic', reply({ magic: 0x63825364 })],
+  ['BOOTP, without options', concat(reply().subarray(0, 236))],
+  ['a message type of two bytes', reply({ options: { ...ACK, 53: [5, 2] } })],
+  ['a message type of none', reply({ options: { ...ACK, 53: [] } })],
+  ['a lease time of two bytes', reply({ options: { ...ACK, 51: [1, 0] } })],
+  ['two lease times', reply({ options: { ...ACK, 51: [0, 0, 1, 0, 0, 0, 1, 0] } })],
+  ['no lease time', reply({ options: { 53: [5], 54: [10, 0, 2, 2], 1: [255, 255, 255, 0] } })],
+  ['an empty mask', reply({ options: { ...ACK, 1: [] } })],
+  ['a server that no host is', reply({ options: { ...ACK, 54: [0, 0, 0, 0] } })],
+  ['two servers', reply({ options: { ...ACK, 54: [10, 0, 2, 2, 10, 0, 2, 3] } })],
+  ['a router of three bytes', reply({ options: { ...ACK, 3: [10, 0, 2] } })],
+  ['a multicast router', reply({ options: { ...ACK, 3: [224, 0, 0, 1] } })],
+  ['name servers of five bytes', reply({ options: { ...ACK, 6: [8, 8, 8, 8, 8] } })],
+  ['an option whose length is the end', reply({ tail: [99] })],
+  ['the broadcast address', reply({ address: 0xffffffff })],
   ['too many bytes', concat(reply(), new Uint8Array(1500))],
 ];
 
