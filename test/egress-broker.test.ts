@@ -220,8 +220,4 @@ describe('names', () => {
   test('without a name server nobody is found', async () => {
     assert.match(await refusal(askServers([])('mail.example')), /^peer/);
   });
-
-  test('a port that does not exist is refused when the broker is made', () => {
-    assert.throws(() => broker(undefined, { port: 65_536 }), { code: 'policy' });
-  });
 });

@@ -17,7 +17,8 @@ const PROTO_NAME = '[A-Za-z_][A-Za-z0-9_]{0,254}';
 const FULL_NAME = `(?:${PROTO_NAME}\\.){0,31}${PROTO_NAME}`;
 const SEGMENT = '[a-z][a-z0-9]*(?:[_-][a-z0-9]+)*';
 // The last label starts with a letter, so no address literal passes; resolving and checking names is the broker's.
-const HOST = '(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?(?::[1-9][0-9]{0,4})?';
+const HOST = '(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?';
+const PORT = '[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]';
 // Control characters and bidirectional overrides can make a sentence read as another.
 const VISIBLE = '[^\\p{Cc}\\p{Cs}\\u202a-\\u202e\\u2066-\\u2069]';
 
@@ -76,7 +77,7 @@ const sha384 = tagged('sha384:', /^[0-9a-f]{96}$/, '"sha384:" and 96 lower-case 
 const sha256 = tagged('sha256:', /^[0-9a-f]{64}$/, '"sha256:" and 64 lower-case hex digits');
 const ed25519 = tagged('ed25519:', /^[A-Za-z0-9_-]{43}$/, '"ed25519:" and 32 bytes in base64url');
 const address = form(
-  `https://${HOST}`,
+  `https://${HOST}(?::(?:${PORT}))?`,
   'an origin such as "https://mail.example.eu": a host name, no path, no IP address',
 );
 

@@ -466,6 +466,13 @@ export const INVALID: readonly Row[] = [
     ],
   ],
   [
+    'address with a port that does not exist',
+    ['https://mail.example.eu', 'https://mail.example.eu:65536'],
+    [
+      'value 20:14 subprocessors.mailer.address: expected an origin such as "https://mail.example.eu": a host name, no path, no IP address, found "https://mail.example.eu:65536"',
+    ],
+  ],
+  [
     'address with a path',
     ['https://mail.example.eu', 'https://mail.example.eu/send'],
     [

@@ -33,7 +33,6 @@ export class EgressBroker {
   readonly #options: EgressOptions;
   #calls = 0;
 
-  /** @throws RefusalError `policy` where an address cannot be reached whatever the network is */
   constructor(options: EgressOptions) {
     this.#options = options;
     const named = Object.entries(options.subprocessors);

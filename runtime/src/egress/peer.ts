@@ -25,13 +25,10 @@ const HTTPS_PORT = 443;
 const MOST_CERTIFICATES = 8;
 const SERVER_AUTH = '1.3.6.1.5.5.7.3.1';
 
-/** @throws RefusalError `policy` where the address has a port that does not exist */
+/** The peer that a policy describes. */
 export function peerOf(name: string, { address, identity }: Subprocessor): Peer {
   const [host = '', digits] = address.slice('https://'.length).split(':');
-  const port = digits === undefined ? HTTPS_PORT : Number(digits);
-  if (port > 0xffff)
-    throw new RefusalError('policy', `${address} has no port`, { pointer: pointerOf(name, 'address') });
-  return { name, host, port, identity };
+  return { name, host, port: digits === undefined ? HTTPS_PORT : Number(digits), identity };
 }
 
 /**
