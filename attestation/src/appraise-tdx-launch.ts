@@ -38,7 +38,8 @@ function equalOf({ registers }: Held): number {
 
 function hold({ tdx, commandLine, events }: HardwareOf<'tdx'>, reference: TdxReference, launch: Launch): Held {
   const { mrTd, rtmrs } = tdx.quote.report;
-  const line = `${launchCommandLine(reference, launch.policy)}${reference.commandLineEnd}`;
+  const { commandLineStart = '', commandLineEnd } = reference;
+  const line = `${commandLineStart}${launchCommandLine(reference, launch.policy)}${commandLineEnd}`;
   const expected = [
     expectedOf(reference.rtmr0),
     expectedOf(reference.rtmr1),

@@ -90,7 +90,9 @@ export interface TdxReference {
   readonly initrd: DigestText<'sha384'>;
   /** To which the policy is appended at launch. */
   readonly commandLine: string;
-  /** What firmware appends to both: ` initrd=initrd` where OVMF boots a kernel directly, else nothing. */
+  /** What firmware puts before both: OVMF of 2026 names the initrd of a direct boot there. Absent: nothing. */
+  readonly commandLineStart?: 'initrd=initrd ';
+  /** What firmware appends: OVMF before 2026 names the initrd there. */
   readonly commandLineEnd: '' | ' initrd=initrd';
   /**
    * `policy`: the guest extends policy and bundle. `zero`: its kernel cannot extend (Linux before 6.16), so the register
@@ -189,6 +191,7 @@ const tdxSchema: z.ZodType<TdxReference> = z.strictObject({
   rtmr1: rtmrSchema,
   initrd: sha384Text,
   commandLine,
+  commandLineStart: z.literal('initrd=initrd ').exactOptional(),
   commandLineEnd: z.enum(['', ' initrd=initrd']),
   rtmr3: z.enum(['policy', 'zero']),
 });

@@ -93,9 +93,9 @@ test('SEV-SNP in a cloud: firmware and processors alone, for a disk is booted', 
 test('TDX: registers of a launch; RTMR0 stays a list of events without ACPI tables', () => {
   const { tdx: parts } = SAMPLE.references;
   const { tdx, registers, commandLine } = measure('--platform', 'tdx', '--memory', '4096', '--bundle', 'app.enclaim');
-  const reference = tdxReference(parts, { memoryMiB: 4096, acpiTables: null });
+  const reference = tdxReference(parts, { memoryMiB: 4096, acpiTables: null, initrdWord: 'first' });
   assert.deepEqual(tdx, [reference]);
-  const line = `${launchCommandLine(parts, policy)} initrd=initrd`;
+  const line = `initrd=initrd ${launchCommandLine(parts, policy)}`;
   assert.equal(commandLine, line);
   assert.deepEqual(registers, {
     mrtd: parts.firmware.mrtd,
@@ -104,6 +104,8 @@ test('TDX: registers of a launch; RTMR0 stays a list of events without ACPI tabl
     rtmr2: `sha384:${rtmrOf(launchRtmrEvents(line, parts.initrd)).toHex()}`,
     rtmr3: `sha384:${'00'.repeat(48)}`,
   });
+  const older = measure('--platform', 'tdx', '--bundle', 'app.enclaim', '--initrd-word', 'last');
+  assert.equal(older.commandLine, `${launchCommandLine(parts, policy)} initrd=initrd`);
 });
 
 test('measured launches become references that parse; one without floors does not', async () => {
@@ -121,7 +123,9 @@ test('measured launches become references that parse; one without floors does no
   assert.deepEqual(references.snp, [
     { ...SAMPLE.references.snp, ...QEMU, vcpus: [2], floors: 'any', idKeys: 'any', authorKeys: 'any' },
   ]);
-  assert.deepEqual(references.tdx, [tdxReference(SAMPLE.references.tdx, { memoryMiB: 1024, acpiTables: null })]);
+  assert.deepEqual(references.tdx, [
+    tdxReference(SAMPLE.references.tdx, { memoryMiB: 1024, acpiTables: null, initrdWord: 'first' }),
+  ]);
   for (const [file, message] of [
     [third, /floors/],
     ['app.enclaim', /no launch/],

@@ -126,9 +126,11 @@ describe('SEV-SNP', () => {
     await assert.rejects(other.measure(app), { name: 'Refusal', code: 'policy', message: /HOST_DATA names/ });
   });
 
-  test('the command line is what was hashed: what the firmware appends after that is taken off, once', async () => {
+  test('the command line is what was hashed: what the firmware adds after that is taken off, once', async () => {
     assert.equal((await snp({}, NAMED)).commandLine, NAMED);
     assert.equal((await snp({}, `${NAMED} initrd=initrd`)).commandLine, NAMED);
+    assert.equal((await snp({}, `initrd=initrd ${NAMED}`)).commandLine, NAMED);
+    assert.equal((await snp({}, `initrd=initrd ${NAMED} initrd=initrd`)).commandLine, `${NAMED} initrd=initrd`);
     assert.equal((await snp({}, `${NAMED} initrd=initrd initrd=initrd`)).commandLine, `${NAMED} initrd=initrd`);
   });
 

@@ -9,10 +9,11 @@ import { COMMAND_LINE, KERNEL_FILE, KERNEL_PACKAGE, KERNEL_RELEASE, STUB_FILE, S
 import { ENTRIES, type Entry } from './entries.ts';
 import { ImageError } from './errors.ts';
 import { defaultCache, type FetchOptions, fetchLocked, projectRoot } from './fetch.ts';
+import { FIRMWARE, launchFirmware, type SiliconPlatform } from './firmware.ts';
 import { packInitrd } from './initrd.ts';
 import { type Lock, parseLock } from './lock.ts';
 import type { Artefact, Manifest, ManifestContent, Sized } from './manifest.ts';
-import { FIRMWARE, snpParts, tdxParts } from './measure.ts';
+import { snpParts, tdxParts } from './measure.ts';
 import { type Origins, originsOf } from './origins.ts';
 import { fileOf, type Inputs, programItems, type RootItem, systemItems, unpackInputs } from './root.ts';
 import { appendSections } from './uki.ts';
@@ -98,8 +99,8 @@ async function assemble(
   ];
   const uki = appendSections(stub, sections);
   const tpm = await readUki(uki);
-  const firmware = (platform: keyof typeof FIRMWARE): Uint8Array =>
-    fileOf(inputs, FIRMWARE[platform].input, FIRMWARE[platform].file);
+  const firmware = (platform: SiliconPlatform): Uint8Array =>
+    launchFirmware(platform, fileOf(inputs, FIRMWARE[platform].input, FIRMWARE[platform].file));
   const references = {
     tpm,
     snp: await snpParts(tpm, { kernel, initrd }, firmware('snp')),

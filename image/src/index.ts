@@ -23,12 +23,12 @@ export { type AppSource, type BuiltBundle, buildBundle, findApp } from './bundle
 export { readDeb, unpackDeb } from './deb.ts';
 export { ImageError, type ImageErrorCode } from './errors.ts';
 export { defaultCache, type FetchOptions, fetchLocked, projectRoot, writeWhole } from './fetch.ts';
+export { FIRMWARE, fetchFirmware, launchFirmware, type SiliconPlatform } from './firmware.ts';
 export { writeImage } from './image-folder.ts';
 export { formatLock, type Lock, type LockedDeb, type LockedInput, type LockedNpm, parseLock } from './lock.ts';
 export { formatManifest, type Manifest, manifestJsonSchema, parseManifest } from './manifest.ts';
 export {
   directFiles,
-  FIRMWARE,
   type SnpParts,
   snpFirmwareReference,
   snpLaunchDigests,

@@ -12,6 +12,7 @@ import {
   describeTdxFirmware,
   directRtmr0Events,
   directRtmr1Events,
+  type ExpectedEvent,
   launchCommandLine,
   parsePe,
   type RtmrEvent,
@@ -22,14 +23,8 @@ import {
   snpLaunchDigest,
   type TdvfRegion,
 } from '@enclaim/attestation/measure';
-import type { ImageReference, SnpReference, TdxReference } from '@enclaim/attestation/references';
+import type { ImageReference, RtmrEventReference, SnpReference, TdxReference } from '@enclaim/attestation/references';
 import * as z from 'zod';
-
-/** Debian's firmware for each platform, as the lock names its package. */
-export const FIRMWARE = {
-  snp: { input: 'ovmf-amdsev', file: 'usr/share/ovmf/OVMF.amdsev.fd' },
-  tdx: { input: 'ovmf-inteltdx', file: 'usr/share/ovmf/OVMF.inteltdx.ms.fd' },
-} as const;
 
 /** A direct boot under SEV-SNP, but for the policy and the processors. */
 export type SnpParts = Pick<SnpReference, 'id' | 'firmware' | 'kernel' | 'initrd' | 'commandLine'>;
@@ -38,7 +33,7 @@ export type SnpParts = Pick<SnpReference, 'id' | 'firmware' | 'kernel' | 'initrd
 export interface TdxFirmwareReference {
   readonly mrtd: DigestText<'sha384'>;
   readonly cfv: DigestText<'sha384'>;
-  readonly secureBoot: readonly { readonly name: string; readonly digest: DigestText<'sha384'> }[];
+  readonly secureBoot: readonly RtmrEventReference[];
   readonly regions: readonly TdvfRegion[];
 }
 
@@ -117,7 +112,7 @@ export async function tdxFirmwareReference(bytes: Uint8Array): Promise<TdxFirmwa
   return {
     mrtd: digestText('sha384', mrtd),
     cfv: digestText('sha384', cfv),
-    secureBoot: secureBoot.map(({ name, digest }) => ({ name, digest: digestText('sha384', digest) })),
+    secureBoot: secureBoot.map(eventReference),
     regions,
   };
 }
@@ -157,17 +152,22 @@ export interface TdxMachineFiles {
   readonly memoryMiB: number;
   /** QEMU's `etc/acpi/tables`; without them RTMR0 is a list of events, three of them open. */
   readonly acpiTables: Uint8Array | null;
+  /** Where this build of OVMF names the initrd in the command line. */
+  readonly initrdWord: 'first' | 'last';
 }
 
 /** What a client compares a quote with. @throws DecodeError for ACPI tables that QEMU did not write */
 export function tdxReference(
   { id, firmware, kernel, initrd, commandLine }: TdxParts,
-  { memoryMiB, acpiTables }: TdxMachineFiles,
+  { memoryMiB, acpiTables, initrdWord }: TdxMachineFiles,
 ): TdxReference {
   const known = {
     mrtd: parseDigest('sha384', firmware.mrtd),
     cfv: parseDigest('sha384', firmware.cfv),
-    secureBoot: firmware.secureBoot.map(({ name, digest }) => ({ name, digest: parseDigest('sha384', digest) })),
+    secureBoot: firmware.secureBoot.map(({ name, digest }) => ({
+      name,
+      digest: digest === 'any' ? null : parseDigest('sha384', digest),
+    })),
     regions: firmware.regions,
   };
   const rtmr0 = directRtmr0Events(known, { memory: memoryMiB * 2 ** 20, acpiTables });
@@ -175,18 +175,21 @@ export function tdxReference(
   return {
     id,
     mrtd: firmware.mrtd,
-    rtmr0:
-      closed.length === rtmr0.length
-        ? digestText('sha384', rtmrOf(closed))
-        : rtmr0.map(({ name, digest }) => ({ name, digest: digest === null ? 'any' : digestText('sha384', digest) })),
+    rtmr0: closed.length === rtmr0.length ? digestText('sha384', rtmrOf(closed)) : rtmr0.map(eventReference),
     rtmr1: digestText('sha384', rtmrOf(directRtmr1Events(parseDigest('sha384', kernel)))),
     initrd,
     commandLine,
-    // OVMF names the initrd to the kernel's stub, which measures the line as it got it.
-    commandLineEnd: ' initrd=initrd',
+    // OVMF names the initrd to the kernel's stub, which measures the line as it got it. Builds before 2026 do so at its end.
+    ...(initrdWord === 'first'
+      ? { commandLineStart: 'initrd=initrd ', commandLineEnd: '' }
+      : { commandLineEnd: ' initrd=initrd' }),
     // The locked kernel is older than 6.16 and cannot extend the register.
     rtmr3: 'zero',
   };
+}
+
+function eventReference({ name, digest }: ExpectedEvent): RtmrEventReference {
+  return { name, digest: digest === null ? 'any' : digestText('sha384', digest) };
 }
 
 function digestOf<H extends 'sha256' | 'sha384'>(name: H, bytes: Uint8Array): DigestText<H> {
@@ -225,7 +228,9 @@ export const launchPartsSchema: Readonly<{ snp: z.ZodType<SnpParts>; tdx: z.ZodT
     firmware: z.strictObject({
       mrtd: sha384,
       cfv: sha384,
-      secureBoot: z.array(z.strictObject({ name: z.string().max(64), digest: sha384 })).length(5),
+      secureBoot: z
+        .array(z.strictObject({ name: z.string().max(64), digest: z.union([sha384, z.literal('any')]) }))
+        .length(5),
       regions: z
         .array(z.strictObject({ kind: z.enum(['tdHob', 'tempMem']), gpa: u32, size: u32.max(1 << 28) }))
         .min(1)

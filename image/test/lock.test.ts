@@ -5,8 +5,8 @@ import { test } from 'node:test';
 import { KERNEL_PACKAGE, NODE_PACKAGE, STUB_PACKAGE, TAKEN_FILES } from '../src/contents.ts';
 import { ImageError } from '../src/errors.ts';
 import { projectRoot } from '../src/fetch.ts';
+import { FIRMWARE } from '../src/firmware.ts';
 import { formatLock, type LockedInput, parseLock } from '../src/lock.ts';
-import { FIRMWARE } from '../src/measure.ts';
 
 const text = readFileSync(join(projectRoot, 'image/lock.json'), 'utf8');
 const { inputs } = parseLock(text);

@@ -55,4 +55,4 @@ export {
   type TpmLaunch,
 } from './tpm-boot.ts';
 export { authenticodeDigest, readUki, sectionRegister } from './uki.ts';
-export { type FirmwareVariable, parseVariables, secureBootVariables } from './variable-store.ts';
+export { type FirmwareVariable, parseVariables, secureBootVariables, variableRange } from './variable-store.ts';

@@ -6,15 +6,15 @@ import { qemuAcpiBlobs } from './acpi.ts';
 import { parseFirmware } from './ovmf.ts';
 import { qemuTdHob, type TdvfRegion } from './td-hob.ts';
 import { cfvDigest, mrtdOf, parseTdvf } from './tdvf.ts';
-import { type RtmrEvent, rtmr0Events, secureBootEvents, uiAppOption } from './tdx-events.ts';
+import { rtmr0Events, secureBootEvents, uiAppOption } from './tdx-events.ts';
 import { secureBootVariables } from './variable-store.ts';
 
 /** All that the registers need of a firmware image; small enough to travel as a reference value. Digests are SHA-384. */
 export interface TdxFirmware {
   readonly mrtd: Uint8Array;
-  /** The configuration volume, and the events of the Secure Boot variables in it. */
   readonly cfv: Uint8Array;
-  readonly secureBoot: readonly RtmrEvent[];
+  /** Of the configuration volume; without keys in it, what is measured of Secure Boot being off is not known. */
+  readonly secureBoot: readonly ExpectedEvent[];
   /** The memory that the firmware has accepted for itself. */
   readonly regions: readonly TdvfRegion[];
 }
@@ -40,10 +40,14 @@ export async function describeTdxFirmware(bytes: Uint8Array): Promise<TdxFirmwar
   const volume = sections.find(({ kind }) => kind === 'cfv');
   if (volume === undefined) throw new DecodeError('syntax', 'firmware has no configuration volume', 0);
   const { dataOffset, rawSize } = volume;
+  const variables = secureBootVariables(bytes.subarray(dataOffset, dataOffset + rawSize));
   return {
     mrtd: await mrtdOf(firmware),
     cfv: await cfvDigest(firmware),
-    secureBoot: secureBootEvents(secureBootVariables(bytes.subarray(dataOffset, dataOffset + rawSize))),
+    secureBoot: secureBootEvents(variables).map(({ name, digest }, index) => ({
+      name,
+      digest: index === 0 && variables.PK.length === 0 ? null : digest,
+    })),
     regions: sections
       .filter(({ kind }) => kind === 'tdHob' || kind === 'tempMem')
       .map(({ kind, gpa, size }) => ({ kind, gpa, size })),
@@ -64,7 +68,7 @@ export function directRtmr0Events(
   const events = rtmr0Events({
     tdHob: sha384(qemuTdHob(regions, memory)),
     cfv,
-    secureBoot,
+    secureBoot: secureBoot.map(({ name, digest }) => ({ name, digest: digest ?? unknown })),
     acpi: {
       loader: blobs === null ? unknown : sha384(blobs.loader),
       rsdp: blobs === null ? unknown : sha384(blobs.rsdp),

@@ -54,9 +54,15 @@ export function parseVariables(volume: Uint8Array): FirmwareVariable[] {
   return variables;
 }
 
+/** Where in a volume variables may stand: from offset to offset. @throws DecodeError */
+export function variableRange(volume: Uint8Array): readonly [from: number, to: number] {
+  const { at, left } = openStore(volume);
+  return [at, at + left];
+}
+
 /**
- * What firmware measures of Secure Boot when it starts from this volume. With a platform key in it Secure Boot is on;
- * without one the five variables are measured as empty.
+ * The variables of Secure Boot in a volume. With a platform key Secure Boot is on, and firmware says so in a variable that
+ * it makes anew at each start; without one that variable is zero or missing, as the build has it, and given as empty.
  * @throws DecodeError; `syntax` for a variable that stands twice
  */
 export function secureBootVariables(volume: Uint8Array): SecureBootVariables {

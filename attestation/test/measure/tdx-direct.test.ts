@@ -12,7 +12,7 @@ import { parseGuid } from '../../src/guid.ts';
 import { qemuTdHob } from '../../src/measure/td-hob.ts';
 import { describeTdxFirmware, directRtmr0Events, type TdxFirmware } from '../../src/measure/tdx-direct.ts';
 import { directRtmr1Events, rtmrOf, secureBootEvents } from '../../src/measure/tdx-events.ts';
-import { parseVariables, secureBootVariables } from '../../src/measure/variable-store.ts';
+import { parseVariables, secureBootVariables, variableRange } from '../../src/measure/variable-store.ts';
 
 const GLOBAL = '8be4df61-93ca-11d2-aa0d-00e098032b8c';
 const DATABASE = 'd719b2cb-3d3a-4596-a3bc-dad00e67656f';
@@ -158,6 +158,28 @@ describe('registers of a direct boot', () => {
       ['tdHob', 'tempMem'],
     );
     assert.deepEqual(secureBoot, secureBootEvents(secureBootVariables(volume(ENROLLED))));
+  });
+
+  test('without keys, what is measured of Secure Boot being off is open; with a platform key nothing is', async () => {
+    const image = fakeFirmware({ pages: 2 });
+    for (const [variables, open] of [
+      [[], ['variable SecureBoot']],
+      [ENROLLED, []],
+    ] as const) {
+      image.set(volume(variables));
+      const { secureBoot } = await describeTdxFirmware(image);
+      assert.deepEqual(
+        secureBoot.filter((event) => event.digest === null).map(({ name }) => name),
+        open,
+      );
+    }
+  });
+
+  test('variables stand in the range that is told, and nothing else of the volume', () => {
+    const whole = volume(ENROLLED);
+    const [from, to] = variableRange(whole);
+    assert.deepEqual([from, to], [0x64, whole.length]);
+    assert.deepEqual(parseVariables(Uint8Array.from(whole).fill(0xff, from, to)), []);
   });
 
   test('without ACPI tables their three events are open, and no other', () => {

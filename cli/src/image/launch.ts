@@ -46,6 +46,7 @@ export interface LaunchOptions {
   readonly authorKey?: readonly string[];
   readonly memory?: string;
   readonly acpiTables?: string;
+  readonly initrdWord?: 'first' | 'last';
 }
 
 /** The app that is launched. */
@@ -131,13 +132,15 @@ function snpMachine({
 }
 
 async function tdxLaunch(folder: string, options: LaunchOptions, app: App | null): Promise<Launch> {
-  const { memory = '1024', acpiTables } = options;
+  const { memory = '1024', acpiTables, initrdWord = 'first' } = options;
   const reference = tdxReference(await tdxPartsOf(folder, options), {
     memoryMiB: positive('--memory', memory),
     acpiTables: acpiTables === undefined ? null : await readInput(acpiTables),
+    initrdWord,
   });
   if (app === null) return { document: { tdx: [reference] }, measurements: null };
-  const commandLine = `${launchCommandLine(reference, app.policy)}${reference.commandLineEnd}`;
+  const { commandLineStart = '', commandLineEnd } = reference;
+  const commandLine = `${commandLineStart}${launchCommandLine(reference, app.policy)}${commandLineEnd}`;
   const { mrtd, rtmr0, rtmr1, initrd, rtmr3 } = reference;
   const registers = {
     mrtd,

@@ -18,7 +18,7 @@ interface MeasureOptions extends LaunchOptions, CorimOptions {
 const OWN: Readonly<Record<LaunchPlatform, readonly (keyof LaunchOptions)[]>> = {
   tpm: ['boot', 'commandLine', 'embedded'],
   snp: ['firmwareDigest', 'vcpus', 'cpu', 'vmm', 'features', 'tcbFloors', 'idKey', 'authorKey'],
-  tdx: ['memory', 'acpiTables'],
+  tdx: ['memory', 'acpiTables', 'initrdWord'],
 };
 
 export function register(image: Command): void {
@@ -53,6 +53,12 @@ export function register(image: Command): void {
     .option('--author-key <digest>', 'snp: sha384:… of a key that certifies it; repeatable', collect, [])
     .option('--memory <MiB>', 'tdx: memory of the machine (default: 1024)')
     .option('--acpi-tables <file>', "tdx: QEMU's etc/acpi/tables; without it three events of RTMR0 stay open")
+    .addOption(
+      new Option(
+        '--initrd-word <where>',
+        'tdx: where OVMF names the initrd; last before 2026 (default: first)',
+      ).choices(['first', 'last']),
+    )
     .option('--corim <file>', 'write the measurements as CoRIM; needs --bundle')
     .option('--key <pem>', 'Ed25519 private key (PKCS #8) that signs the CoRIM')
     .option('--signer <name>', 'who signs, for people', 'image')
