@@ -24,6 +24,8 @@ export interface ProbeLaunch {
   /** Path of the UKI, loaded by -kernel; or of a raw disk that the firmware boots. */
   readonly uki?: string;
   readonly disk?: string;
+  /** Kernel and initrd that a build of OVMF for confidential VMs is handed. */
+  readonly direct?: { readonly firmware: string; readonly kernel: string; readonly initrd: string };
   readonly commandLine?: string;
   /** SMBIOS type 11 strings, by which a host tries to inject. */
   readonly oemStrings?: readonly string[];
@@ -54,8 +56,12 @@ export async function probe(launch: ProbeLaunch): Promise<ProbeReport> {
       ...tools.qemuData.flatMap((data) => ['-L', data]),
       ...['-no-user-config', '-nodefaults', '-display', 'none', '-monitor', 'none', '-serial', 'stdio', '-no-reboot'],
       ...['-machine', 'q35', '-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', '2', '-m', '1024'],
-      ...['-drive', `if=pflash,format=raw,readonly=on,file=${tools.firmware.code}`],
-      ...['-drive', `if=pflash,format=raw,file=${variables}`],
+      ...(launch.direct === undefined
+        ? [
+            ...['-drive', `if=pflash,format=raw,readonly=on,file=${tools.firmware.code}`],
+            ...['-drive', `if=pflash,format=raw,file=${variables}`],
+          ]
+        : ['-bios', launch.direct.firmware, '-kernel', launch.direct.kernel, '-initrd', launch.direct.initrd]),
       ...['-chardev', `socket,id=tpm0,path=${socket}`, '-tpmdev', 'emulator,id=tpm0,chardev=tpm0'],
       ...['-device', 'tpm-crb,tpmdev=tpm0'],
       ...(launch.uki === undefined ? [] : ['-kernel', launch.uki]),
