@@ -1,11 +1,12 @@
 /** `node bench/fuzz-tpm.ts [RUNS]`: random and structure-aware inputs for every TPM parser; ends at the first surprise. */
 
 import assert from 'node:assert/strict';
-import { utf8 } from '../attestation/src/bytes.ts';
+import { concat, utf8 } from '../attestation/src/bytes.ts';
 import { DecodeError } from '../attestation/src/errors.ts';
 import { attest } from '../attestation/src/tpm/attest.ts';
 import {
   encodePublic,
+  eventLogLength,
   parseEventLog,
   parsePublic,
   parseSignature,
@@ -34,6 +35,11 @@ const PARSERS: readonly (readonly [string, (bytes: Uint8Array) => Uint8Array | u
     'event log',
     (bytes) => void parseEventLog(bytes),
     [agileLog(locality(3), ipl(0, 'firmware'), ipl(4, 'loader')), sha1Log(ipl(4, 'loader'), ipl(9, 'initrd'))],
+  ],
+  [
+    'event log in its area',
+    (area) => void eventLogLength(area),
+    [concat(agileLog(ipl(1, 'firmware'), ipl(3, 'kernel')), new Uint8Array(64).fill(0xff)), new Uint8Array(64)],
   ],
 ];
 

@@ -11,7 +11,7 @@ import { parseTdvf } from '../attestation/src/measure/tdvf.ts';
 import { parseNitroDocument } from '../attestation/src/nitro/index.ts';
 import { encodeCorim, parseComid, parseCorim, parseEarClaims } from '../attestation/src/rats/index.ts';
 import { parseCertificateTable, parseReport, readEndorsementKey } from '../attestation/src/snp/index.ts';
-import { parseQuote, readPckPlatform } from '../attestation/src/tdx/index.ts';
+import { parseQuote, parseTdReport, readPckPlatform } from '../attestation/src/tdx/index.ts';
 import {
   formatCheckpoint,
   formatNoteKey,
@@ -30,6 +30,7 @@ import { FakeGce } from '../test/fakes/gce.ts';
 import { FakeParavisor } from '../test/fakes/paravisor.ts';
 import { FakePsp } from '../test/fakes/psp.ts';
 import { FakeQuotingEnclave } from '../test/fakes/quoting-enclave.ts';
+import { FakeTrustDomain } from '../test/fakes/trust-domain.ts';
 
 const RUNS = Number(process.argv[2] ?? 1_000_000);
 /**
@@ -58,6 +59,7 @@ const corim = encodeCorim({
   tagId: new Uint8Array(16),
   references: [{ vendor: 'v', model: 'm', digests: [{ key: 'k', algorithm: 'sha256', value: new Uint8Array(32) }] }],
 });
+const td = new FakeTrustDomain(qe, { mrTd: new Uint8Array(48), events: [] });
 const comid = encodeCbor(
   new Map<number, CborValue>([
     [1, new Map([[0, 'id']])],
@@ -89,6 +91,7 @@ const PARSERS: readonly (readonly [string, (bytes: Uint8Array) => unknown, Uint8
   ['SNP report', parseReport, report],
   ['certificate table', parseCertificateTable, new Uint8Array(48)],
   ['TDX quote', parseQuote, qe.quote()],
+  ['TDREPORT', parseTdReport, td.tdReport()],
   ['HCL report', parseHclReport, hcl],
   ['GCE instance', (bytes) => readGceInstance(parseCertificate(bytes)), vtpm],
   ['CBOR', (bytes) => decodeCbor(bytes, { indefinite: true }), nitro],
