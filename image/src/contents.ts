@@ -75,7 +75,7 @@ export const MODULES: readonly ModuleRow[] = [
   { name: 'configfs', reason: 'needed by tsm' },
   { name: 'tsm', reason: 'quotes of SEV-SNP and TDX through configfs' },
   { name: 'sev-guest', reason: 'SEV-SNP reports', optional: true },
-  { name: 'tdx-guest', reason: 'TDX quotes and runtime registers', optional: true },
+  { name: 'tdx-guest', reason: 'TDX quotes', optional: true },
 ];
 
 /** Empty folders: mount points, and a place for the run's files. */
