@@ -74,11 +74,6 @@ const CASES: Readonly<
     /peer: no certificate of the issuer|peer: path|peer: certificate/,
   ],
   'an authority that no system knows': [{}, SYSTEM, /no known authority/],
-  'a peer that would have to be attested': [
-    {},
-    () => ({ attested: { policy: `sha384:${'0'.repeat(96)}`, image: 'any' } }),
-    /would have to be attested/,
-  ],
   'TLS 1.2': [{ maxVersion: 'TLSv1.2' }, PINNED, /peer:/],
 };
 

@@ -129,7 +129,15 @@ const peerIdentity = z
   .strictObject({
     spki: z.array(form('sha256/[A-Za-z0-9+/]{43}=', '"sha256/" and a SHA-256 in base64')).min(1).exactOptional(),
     ca: z.union([z.literal('system'), sha256]).exactOptional(),
-    attested: z.strictObject({ policy: sha384, image: z.union([z.literal('any'), sha256]) }).exactOptional(),
+    attested: z
+      .strictObject({
+        policy: sha384,
+        image: z.union([z.literal('any'), sha256]),
+        references: form('[\\x20-\\x7e\\n]+', 'what `enclaim references` writes', 65_536)
+          .describe('What its evidence is held against, as JSON text.')
+          .exactOptional(),
+      })
+      .exactOptional(),
   })
   .refine((keys) => Object.keys(keys).length === 1, { error: 'expected exactly one of spki, ca and attested' })
   .describe('How the runtime knows the other side.');

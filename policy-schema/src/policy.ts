@@ -121,8 +121,15 @@ export interface PeerIdentity {
   readonly spki?: readonly string[];
   /** `system`: any public CA; else the SHA-256 of one CA certificate (DER). */
   readonly ca?: 'system' | Sha256;
-  /** Another system under Enclaim, by its policy and base image. */
-  readonly attested?: { readonly policy: PolicyDigest; readonly image: Sha256 | 'any' };
+  /**
+   * Another system under Enclaim, by its policy and base image. `references`: what its evidence is held against, as
+   * `enclaim references` writes it; without, nobody can be held to be that system.
+   */
+  readonly attested?: {
+    readonly policy: PolicyDigest;
+    readonly image: Sha256 | 'any';
+    readonly references?: string;
+  };
 }
 
 /** A document in which a third party vouches for a subprocessor. */

@@ -14,6 +14,7 @@ import {
   readDescriptors,
   type WithheldMethod,
 } from '@enclaim/policy-schema/admission';
+import { type AttestedIdentity, referencesOf } from './egress/attested.ts';
 import { planReleases, type Release } from './egress/release.ts';
 import { RefusalError } from './errors.ts';
 
@@ -59,9 +60,11 @@ const UNHELD: { readonly [Section in keyof Policy]: (section: Policy[Section]) =
       storage === 'volatile' ? [] : [unable(`/collections/${name}/storage`, `${storage} storage`)],
     ),
   subprocessors: (subprocessors) =>
-    Object.entries(subprocessors).flatMap(([name, { identity }]) =>
-      identity.attested === undefined ? [] : [unable(`/subprocessors/${name}/identity/attested`, 'attested peers')],
-    ),
+    Object.entries(subprocessors).flatMap(([name, { identity }]) => {
+      if (identity.attested === undefined) return [];
+      const why = reasonAgainst(() => referencesOf(identity.attested as AttestedIdentity));
+      return why === undefined ? [] : [unable(`/subprocessors/${name}/identity/attested`, `this peer: ${why}`)];
+    }),
   declassify: NOTHING,
   residency: (residency) => (residency === 'none' ? [] : [unable('/residency', 'residency')]),
   access: ({ cedar }) => (cedar === '' ? [] : [unable('/access/cedar', 'Cedar policies')]),
@@ -80,6 +83,15 @@ const UNHELD: { readonly [Section in keyof Policy]: (section: Policy[Section]) =
   // Nothing is sealed, so nothing passes to a successor.
   succession: NOTHING,
 };
+
+function reasonAgainst(read: () => unknown): string | undefined {
+  try {
+    read();
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
 
 function unable(pointer: string, what: string): Unheld {
   return { pointer, message: `${pointer}: this runtime does not hold ${what}` };

@@ -3,11 +3,14 @@
 import { createHash, type X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { connect, rootCertificates, type TLSSocket } from 'node:tls';
+import type { References } from '@enclaim/attestation';
 import { toBase64 } from '@enclaim/attestation/bytes';
 import { digestText } from '@enclaim/attestation/digest';
+import { ALPN } from '@enclaim/attestation/handshake';
 import { extendedKeyUsages, parseCertificate, parsePem, verifyChain } from '@enclaim/attestation/x509';
 import type { PeerIdentity, Subprocessor } from '@enclaim/policy-schema/admission';
 import { RefusalError } from '../errors.ts';
+import { demandEvidence, referencesOf } from './attested.ts';
 
 /** A subprocessor as it is reached. */
 export interface Peer {
@@ -16,19 +19,22 @@ export interface Peer {
   readonly host: string;
   readonly port: number;
   readonly identity: PeerIdentity;
+  /** What the evidence of an attested peer is held against. */
+  readonly references: References | undefined;
 }
 
-/** Protocol by its name in ALPN. */
+/** What is to be spoken. */
 export type EgressProtocol = 'h2' | 'http/1.1';
 
 const HTTPS_PORT = 443;
 const MOST_CERTIFICATES = 8;
 const SERVER_AUTH = '1.3.6.1.5.5.7.3.1';
 
-/** The peer that a policy describes. */
+/** The peer that a policy describes. @throws RefusalError `policy` where its evidence could not be judged */
 export function peerOf(name: string, { address, identity }: Subprocessor): Peer {
   const [host = '', digits] = address.slice('https://'.length).split(':');
-  return { name, host, port: digits === undefined ? HTTPS_PORT : Number(digits), identity };
+  const references = identity.attested && referencesOf(identity.attested);
+  return { name, host, port: digits === undefined ? HTTPS_PORT : Number(digits), identity, references };
 }
 
 /**
@@ -37,6 +43,8 @@ export function peerOf(name: string, { address, identity }: Subprocessor): Peer 
  * @throws RefusalError `peer`; nothing but a TLS handshake was sent then
  */
 export async function identify(socket: Socket, peer: Peer, protocol: EgressProtocol, now: number): Promise<TLSSocket> {
+  // A system under Enclaim serves gRPC and nothing else.
+  if (peer.references !== undefined && protocol !== 'h2') throw stranger(peer, 'is called by gRPC only');
   const tls = await handshake(socket, peer, protocol);
   try {
     await refuseStranger(tls, peer, now);
@@ -47,7 +55,9 @@ export async function identify(socket: Socket, peer: Peer, protocol: EgressProto
   }
 }
 
-function handshake(socket: Socket, peer: Peer, protocol: EgressProtocol): Promise<TLSSocket> {
+function handshake(socket: Socket, peer: Peer, wanted: EgressProtocol): Promise<TLSSocket> {
+  // An attested peer is never asked for plain HTTP/2: without evidence there is nothing to say to it.
+  const protocol = peer.references === undefined ? wanted : ALPN;
   return new Promise((resolve, reject) => {
     const tls = connect({
       socket,
@@ -74,7 +84,8 @@ function handshake(socket: Socket, peer: Peer, protocol: EgressProtocol): Promis
 
 /** Returns where the other end is who the policy names. */
 async function refuseStranger(tls: TLSSocket, peer: Peer, now: number): Promise<void> {
-  const { spki, ca } = peer.identity;
+  const { references, identity } = peer;
+  const { spki, ca } = identity;
   const certificate = tls.getPeerX509Certificate();
   if (certificate === undefined) throw stranger(peer, 'has no certificate');
   // Written so that a date that is none fails.
@@ -87,7 +98,10 @@ async function refuseStranger(tls: TLSSocket, peer: Peer, now: number): Promise<
   } else if (ca !== undefined) {
     if (certificate.checkHost(peer.host, { subject: 'never' }) === undefined) throw stranger(peer, 'has another name');
     await verifyIssuedBy(ca, certificate, now);
-  } else throw stranger(peer, 'would have to be attested');
+  } else {
+    if (references === undefined) throw stranger(peer, 'would have to be attested');
+    await demandEvidence(tls, references, sha256(spkiOf(certificate)), now);
+  }
 }
 
 /** The chain that the other end sent, up to the certificate that the policy names; it may also be one of Node's roots. */
@@ -116,8 +130,12 @@ function chainOf(leaf: X509Certificate): X509Certificate[] {
   return chain;
 }
 
-function pinOf({ publicKey }: X509Certificate): string {
-  return `sha256/${toBase64(sha256(publicKey.export({ type: 'spki', format: 'der' })))}`;
+function pinOf(certificate: X509Certificate): string {
+  return `sha256/${toBase64(sha256(spkiOf(certificate)))}`;
+}
+
+function spkiOf({ publicKey }: X509Certificate): Uint8Array {
+  return publicKey.export({ type: 'spki', format: 'der' });
 }
 
 function digestOf(der: Uint8Array): string {
