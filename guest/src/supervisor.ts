@@ -34,6 +34,7 @@ import {
 import { joinNetwork, openNetwork, serverNames } from './network.ts';
 import { type GuestPlatform, type HardwareSources, openPlatform } from './platform.ts';
 import { Refusal } from './refusal.ts';
+import { knownOf, StatedBoot } from './stated.ts';
 import { readTime } from './time.ts';
 
 const NODE = '/usr/bin/node';
@@ -144,9 +145,11 @@ async function startRuntime(
     fds: [null, 1, 1, theirs],
   });
   closeSync(theirs);
-  const link = new RuntimeLink(new Socket({ fd: ours, readable: true, writable: true }), platform);
+  const boot = bootMessage(app, platform, state, found);
+  const socket = new Socket({ fd: ours, readable: true, writable: true });
+  const link = new RuntimeLink(socket, platform, new StatedBoot(knownOf(boot)));
   void runtime.exit.then(({ code, signal }) => link.fail(`the runtime ended with ${signal ?? code}`));
-  link.tell(bootMessage(app, platform, state, found));
+  link.tell(boot);
   await link.serving;
   return { drain: () => link.drain() };
 }
@@ -156,7 +159,7 @@ function bootMessage(
   platform: GuestPlatform,
   state: Disk,
   found: FoundAtBoot,
-): ToRuntime {
+): BootMessage {
   return {
     kind: 'boot',
     image: readFileSync(RELEASE, 'utf8').trim(),
@@ -187,15 +190,17 @@ class RuntimeLink {
   readonly serving: Promise<void>;
   readonly #socket: Socket;
   readonly #platform: GuestPlatform;
+  readonly #stated: StatedBoot;
   readonly #workers = new Map<number, ConfinedChild>();
   readonly #serving = Promise.withResolvers<void>();
   readonly #drained = Promise.withResolvers<void>();
   #served = false;
   #started = 0;
 
-  constructor(socket: Socket, platform: GuestPlatform) {
+  constructor(socket: Socket, platform: GuestPlatform, stated: StatedBoot) {
     this.#socket = socket;
     this.#platform = platform;
+    this.#stated = stated;
     this.serving = this.#serving.promise;
     const frames = new FrameReader(CONTROL_LIMIT);
     socket.on('data', (chunk: Uint8Array) => {
@@ -244,10 +249,15 @@ class RuntimeLink {
       case 'refused':
         this.fail(message.reason);
         return;
+      case 'state':
+        this.#answer(message.id, async () => {
+          this.#stated.state(fromBase64(message.statement));
+          return { kind: 'stated', id: message.id };
+        });
+        return;
       case 'quote':
         this.#answer(message.id, async () => {
-          const data = fromBase64(message.data);
-          if (data.length !== 64) throw new RangeError(`a quote over ${data.length} bytes`);
+          const data = this.#stated.covered(fromBase64(message.root));
           return { kind: 'quoted', id: message.id, quote: await this.#platform.quote(data) };
         });
         return;

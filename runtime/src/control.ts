@@ -86,6 +86,7 @@ export interface BootMessage {
 /** What the supervisor says. */
 export type ToRuntime =
   | BootMessage
+  | { readonly kind: 'stated'; readonly id: number }
   | { readonly kind: 'quoted'; readonly id: number; readonly quote: QuoteAnswer }
   /** Take no more calls, end those under way, and say so. */
   | { readonly kind: 'drain' }
@@ -94,8 +95,10 @@ export type ToRuntime =
 
 /** What the runtime says. */
 export type FromRuntime =
-  /** Quote these 64 bytes: root and digest of the boot statement. */
-  | { readonly kind: 'quote'; readonly id: number; readonly data: string }
+  /** The boot statement, once: quotes cover its digest. */
+  | { readonly kind: 'state'; readonly id: number; readonly statement: string }
+  /** Quote this root, 32 bytes, with the digest of the boot statement. */
+  | { readonly kind: 'quote'; readonly id: number; readonly root: string }
   | {
       readonly kind: 'activate';
       readonly id: number;
@@ -112,7 +115,8 @@ export type FromRuntime =
   | { readonly kind: 'refused'; readonly reason: string };
 
 const fromRuntimeSchema: z.ZodType<FromRuntime> = z.discriminatedUnion('kind', [
-  z.strictObject({ kind: z.literal('quote'), id, data: bytes }),
+  z.strictObject({ kind: z.literal('state'), id, statement: bytes }),
+  z.strictObject({ kind: z.literal('quote'), id, root: bytes }),
   z.strictObject({ kind: z.literal('activate'), id, credentialBlob: bytes, encryptedSecret: bytes }),
   z.strictObject({ kind: z.literal('start'), id }),
   z.strictObject({ kind: z.literal('end'), id }),

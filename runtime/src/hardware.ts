@@ -9,6 +9,8 @@ import type { AttestingPlatform, HardwareEvidence } from './platform.ts';
 
 /** The use of the hardware that the runtime can ask for. */
 export interface HardwareUse {
+  /** The statement that every quote is to cover. */
+  state?(statement: Uint8Array): Promise<void>;
   /** @param data root and digest of the boot statement, 64 bytes */
   quote(data: Uint8Array): Promise<QuoteAnswer>;
   activate(credentialBlob: Uint8Array, encryptedSecret: Uint8Array): Promise<Uint8Array>;
@@ -36,6 +38,7 @@ function tpmPlatform(
   return {
     kind: 'tpm',
     device: { ak: akPublic, ek: ekPublic, ekCertificate },
+    ...stating(use),
     sign: async (root, boot) => {
       const { attest, signature, pcrs } = answerOf('tpm', await use.quote(concat(root, boot)));
       return {
@@ -74,6 +77,7 @@ function reportingPlatform(
   return {
     kind,
     device: { ak: null, ek: null, ekCertificate: null },
+    ...stating(use),
     ...(eventLog === undefined ? {} : { eventLog }),
     sign: async (root, boot) => {
       const { outblob, auxblob } = answerOf(kind, await use.quote(concat(root, boot)));
@@ -87,6 +91,10 @@ function reportingPlatform(
     },
     activate: () => Promise.reject(new RefusalError('channel', `platform ${kind} has no key to activate`)),
   };
+}
+
+function stating(use: HardwareUse): Pick<AttestingPlatform, 'state'> {
+  return use.state === undefined ? {} : { state: (statement) => use.state?.(statement) ?? Promise.resolve() };
 }
 
 const NONE = new Uint8Array();

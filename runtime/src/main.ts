@@ -70,8 +70,12 @@ class Supervisor {
 /** The hardware, behind the supervisor. */
 function hardwareOf(supervisor: Supervisor): HardwareUse {
   return {
+    state: async (statement) => {
+      await supervisor.ask('stated', (id) => ({ kind: 'state', id, statement: toBase64(statement) }));
+    },
+    // The supervisor has the statement, and takes its digest itself.
     quote: async (data) =>
-      (await supervisor.ask('quoted', (id) => ({ kind: 'quote', id, data: toBase64(data) }))).quote,
+      (await supervisor.ask('quoted', (id) => ({ kind: 'quote', id, root: toBase64(data.subarray(0, 32)) }))).quote,
     activate: async (blob, secret) => {
       const [credentialBlob, encryptedSecret] = [toBase64(blob), toBase64(secret)];
       const answer = await supervisor.ask('activated', (id) => ({

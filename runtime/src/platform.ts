@@ -17,6 +17,8 @@ export interface AttestingPlatform {
   };
   /** The event log that this platform's evidence carries, where there is one; the statement names it. */
   readonly eventLog?: Uint8Array;
+  /** Where somebody else holds the hardware: the boot statement, once and before the first signature. */
+  state?(statement: Uint8Array): Promise<void>;
   /** One hardware signature over `root ‖ bootDigest`, 32 bytes each. */
   sign(root: Uint8Array, bootDigest: Uint8Array): Promise<HardwareEvidence>;
   /** TPM2_ActivateCredential: the secret, where this TPM holds both keys. */

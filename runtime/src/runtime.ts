@@ -86,6 +86,7 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   await using started = new AsyncDisposableStack();
   const bundled = handlersOf(bundle.handlers, admission);
   const pool = started.adopt(await WorkerPool.start(options.workers, bundled), (it) => it.close());
+  await platform.state?.(statementBytes);
   const batcher = new QuoteBatcher((root) => platform.sign(root, boot));
   const { subprocessors } = admission.policy;
   const egress = new EgressBroker({

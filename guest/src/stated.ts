@@ -1,0 +1,56 @@
+/** The one boot statement that this boot's quotes cover: the runtime writes it, and says of what was measured only the truth. */
+
+import { concat, fromBase64, toHex } from '@enclaim/attestation/bytes';
+import { digestText, sha256 } from '@enclaim/attestation/digest';
+import { type BootStatement, bootDigest, decodeStatement } from '@enclaim/attestation/statement';
+import type { BootMessage } from '@enclaim/runtime/control';
+
+/** What the statement must say as it is. */
+export type Known = Pick<BootStatement, 'platform' | 'policy' | 'bundle' | 'image' | 'events' | 'unconfined'>;
+
+/** What the supervisor told the runtime, as a statement must have it. Its workers have every layer of a VM. */
+export function knownOf({ image, bundle, hardware }: BootMessage): Known {
+  const eventLog = hardware.kind === 'tdx' ? hardware.eventLog : null;
+  return {
+    platform: hardware.kind,
+    policy: bundle.policyDigest,
+    bundle: bundle.digest,
+    image,
+    ...(eventLog === null ? {} : { events: digestText('sha256', sha256(fromBase64(eventLog))) }),
+    unconfined: [],
+  };
+}
+
+/**
+ * Whoever owns the runtime can lie in every answer of this boot. What it cannot do is get a signature over another bundle,
+ * policy or image than the measured ones, or over a second set of keys.
+ */
+export class StatedBoot {
+  readonly #known: Known;
+  #digest: Uint8Array | null = null;
+
+  constructor(known: Known) {
+    this.#known = known;
+  }
+
+  /** Takes the statement. @throws DecodeError; RangeError where it says something else than is known, or is a second one */
+  state(statement: Uint8Array): void {
+    const stated = decodeStatement(statement);
+    for (const name of ['platform', 'policy', 'bundle', 'image', 'events'] as const) {
+      const [found, known] = [stated[name] ?? 'none', this.#known[name] ?? 'none'];
+      if (found !== known) throw new RangeError(`the boot statement says ${name} ${found}, measured is ${known}`);
+    }
+    if (stated.unconfined.length > this.#known.unconfined.length) {
+      throw new RangeError(`the boot statement says that workers lack ${stated.unconfined.join(', ')}`);
+    }
+    if (this.#digest !== null) throw new RangeError('a second boot statement');
+    this.#digest = bootDigest(statement);
+  }
+
+  /** The 64 bytes of a quote over a batch's root. @throws RangeError before a statement was taken, or for another length */
+  covered(root: Uint8Array): Uint8Array {
+    if (root.length !== 32) throw new RangeError(`a root of ${root.length} bytes: ${toHex(root.subarray(0, 64))}`);
+    if (this.#digest === null) throw new RangeError('a quote before the boot statement');
+    return concat(root, this.#digest);
+  }
+}

@@ -1,0 +1,85 @@
+/** What the supervisor signs for: one statement, and in it nothing else than was measured. */
+
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { concat, toBase64, utf8 } from '@enclaim/attestation/bytes';
+import { digestText, sha256, sha384 } from '@enclaim/attestation/digest';
+import { type BootStatement, bootDigest, encodeStatement } from '@enclaim/attestation/statement';
+import type { BootMessage } from '@enclaim/runtime/control';
+import { knownOf, StatedBoot } from '../src/stated.ts';
+
+const digest = digestText('sha256', sha256(utf8('any')));
+const large = (text: string) => digestText('sha384', sha384(utf8(text)));
+const eventLog = utf8('events');
+const message = {
+  image: 'enclaim-1',
+  bundle: { policyDigest: large('policy'), digest: large('bundle') },
+  hardware: { kind: 'tdx', eventLog: toBase64(eventLog) },
+} as unknown as BootMessage;
+const statement: BootStatement = {
+  version: 2,
+  platform: 'tdx',
+  bootId: '00'.repeat(16),
+  policy: large('policy'),
+  bundle: large('bundle'),
+  image: 'enclaim-1',
+  device: { ak: null, ek: null, ekCertificate: null },
+  events: digestText('sha256', sha256(eventLog)),
+  keys: { tls: digest, receipt: `ed25519:${'A'.repeat(43)}` },
+  log: { origin: 'clinic/1', size: 0, head: digest },
+  unconfined: [],
+  owner: null,
+  started: { at: '2026-01-01T00:00:00.000Z', strength: 'host' },
+};
+const root = new Uint8Array(32).fill(7);
+
+describe('a boot statement', () => {
+  test('that is true is taken, and every quote covers it', () => {
+    const stated = new StatedBoot(knownOf(message));
+    stated.state(encodeStatement(statement));
+    assert.deepEqual(
+      Buffer.from(stated.covered(root)),
+      Buffer.from(concat(root, bootDigest(encodeStatement(statement)))),
+    );
+  });
+
+  const { events: _, ...silent } = statement;
+  for (const [what, lie] of [
+    ['another bundle', { ...statement, bundle: large('another') }],
+    ['another policy', { ...statement, policy: large('another') }],
+    ['another platform', { ...statement, platform: 'tpm' }],
+    ['another image', { ...statement, image: 'enclaim-2' }],
+    ['another event log', { ...statement, events: digest }],
+    ['no event log', silent],
+    ['less confinement than there is', { ...statement, unconfined: ['user'] }],
+  ] as const) {
+    test(`that says ${what} is refused, and nothing is signed for it`, () => {
+      const stated = new StatedBoot(knownOf(message));
+      assert.throws(() => stated.state(encodeStatement(lie)), RangeError);
+      assert.throws(() => stated.covered(root), RangeError);
+    });
+  }
+
+  test('that states an event log where there is none is refused', () => {
+    const stated = new StatedBoot(knownOf({ ...message, hardware: { kind: 'tdx', eventLog: null } }));
+    assert.throws(() => stated.state(encodeStatement(statement)), RangeError);
+    stated.state(encodeStatement(silent));
+  });
+
+  test('is one: other keys get no signature in the same boot', () => {
+    const stated = new StatedBoot(knownOf(message));
+    stated.state(encodeStatement(statement));
+    const covered = stated.covered(root);
+    assert.throws(() => stated.state(encodeStatement({ ...statement, bootId: '11'.repeat(16) })), RangeError);
+    assert.throws(() => stated.state(encodeStatement(statement)), RangeError);
+    assert.deepEqual(stated.covered(root), covered);
+  });
+
+  test('comes before the first quote, which is over 32 bytes', () => {
+    const stated = new StatedBoot(knownOf(message));
+    assert.throws(() => stated.covered(root), RangeError);
+    stated.state(encodeStatement(statement));
+    for (const length of [0, 31, 33, 64]) assert.throws(() => stated.covered(new Uint8Array(length)), RangeError);
+    assert.throws(() => stated.state(utf8('not a statement')), { name: 'DecodeError' });
+  });
+});
