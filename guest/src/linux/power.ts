@@ -45,7 +45,7 @@ export function neverExit(lastWords: (reason: unknown) => string, drain?: () => 
       const drained = asked ? undefined : drain?.();
       asked = true;
       if (drained === undefined) end(reason);
-      else drained.then(() => end(reason), end);
+      else drained.then(powerOff, end);
     });
   }
   check('reboot', libc().reboot(RB_DISABLE_CAD)); // Ctrl-Alt-Del becomes a SIGINT instead of an immediate reset

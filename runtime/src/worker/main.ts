@@ -81,7 +81,7 @@ function turn(): void {
   setImmediate(() => {
     turning = false;
     meter?.charge();
-    if (meter?.charged) say(meter.report());
+    if (meter?.due) say(meter.report());
     const said: unknown = realm?.take();
     if (typeof said === 'string' && said !== '') send(said);
     if (realm !== undefined && prepare(realm)) turn();

@@ -6,8 +6,9 @@ import type { FromWorker } from './protocol.ts';
 
 /** Whom nobody's time is charged to: what the worker does by itself. */
 const NOBODY = -1;
-/** Microseconds that may go unreported while there are more messages to hear. */
+/** Microseconds that may go unreported while there are more messages to hear, and of work that is nobody's. */
 const MOST_OWED = 10_000;
+const MOST_NOBODYS = 1000;
 
 /**
  * Code of a call runs only after a message for it, until the next message is heard: all that the process works in between is
@@ -23,6 +24,7 @@ export class Meter {
   /** Numbers of calls only grow: one that is larger has just taken an instance. */
   #newest = NOBODY;
   #owed = 0;
+  #reported = 0;
 
   constructor() {
     // No realm that is made later has this function.
@@ -50,9 +52,9 @@ export class Meter {
     return this.#owed > MOST_OWED;
   }
 
-  /** Whether anything was charged since the last report. */
-  get charged(): boolean {
-    return this.#spent.size > 0;
+  /** Whether there is something to report: what was charged, or that the process has worked for itself. */
+  get due(): boolean {
+    return this.#spent.size > 0 || this.#last - this.#reported > MOST_NOBODYS;
   }
 
   /** Notes what an instance cost that was made since the last charge. */
@@ -67,7 +69,8 @@ export class Meter {
     const calls = [...this.#spent];
     this.#spent.clear();
     this.#owed = 0;
-    return { kind: 'used', total: total(), heap: inside + outside, collected, calls };
+    this.#reported = total();
+    return { kind: 'used', total: this.#reported, heap: inside + outside, collected, calls };
   }
 
   #sinceLast(): number {

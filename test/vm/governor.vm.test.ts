@@ -1,0 +1,115 @@
+/** Budgets and the end of a boot where they matter: the kernel's own counts, a cgroup around the worker, and PID 1 told to end. */
+import assert from 'node:assert/strict';
+import { X509Certificate } from 'node:crypto';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import type { References } from '@enclaim/attestation';
+import { toBase64 } from '@enclaim/attestation/bytes';
+import { digestText, sha256 } from '@enclaim/attestation/digest';
+import { type AttestedChannel, type CheckedReceipt, connect } from '@enclaim/client';
+import { buildBundle, buildImage, findApp, projectRoot, writeImage } from '@enclaim/image';
+import { type RunningMachine, startMachine } from '@enclaim/image/machine';
+import { Client, credentials, type ServiceError } from '@grpc/grpc-js';
+import { ENTRIES } from '../../image/src/entries.ts';
+import { bundleOf, type LabMethod, labPolicy } from '../support/lab.ts';
+
+const BUDGET = { memory: '32MiB', cpu: '1s', wall: '30s' };
+const governance = { resources: { ...BUDGET, inFlight: 3, pressure: { memory: 100, cpu: 100 } } };
+/** A Note with the key "k". */
+const NOTE = Buffer.from([0x0a, 1, 0x6b]);
+
+let folder: string;
+let machine: RunningMachine;
+let channel: AttestedChannel;
+const lines: string[] = [];
+const receipts: CheckedReceipt[] = [];
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'enclaim-governor-'));
+  const [guest, ...others] = ENTRIES;
+  assert(guest !== undefined);
+  const image = await buildImage({ entries: [{ ...guest, source: 'test/vm/drain-guest.ts' }, ...others] });
+  await writeImage(image, join(folder, 'image'));
+  const source = join(folder, 'source');
+  await mkdir(join(source, 'handlers'), { recursive: true });
+  await cp(join(projectRoot, 'test/hostile/proto'), join(source, 'proto'), { recursive: true });
+  await writeFile(join(source, 'policy.json'), JSON.stringify(labPolicy({ governance })));
+  const bodies = { Sum: 'return { key: request.key }', Put: 'for (;;);', Read: 'await new Promise(() => {})' };
+  await writeFile(
+    join(source, 'handlers/index.js'),
+    `const exports = {}; ${bundleOf(bodies)}; export const { handlers } = exports;`,
+  );
+  const app = await buildBundle(await findApp(source));
+  await writeFile(join(folder, 'app.enclaim'), app.bytes);
+  const { artefacts, references } = image.manifest;
+  machine = await startMachine({
+    app: join(folder, 'app.enclaim'),
+    boot: { kind: 'uki', uki: join(folder, 'image', artefacts.uki.file) },
+    commandLine: references.tpm.commandLine,
+    policy: app.policy,
+    stateFolder: join(folder, 'state'),
+  });
+  const { root, issuer } = machine.tpmAuthority ?? assert.fail('no TPM');
+  const certificates = await Promise.all(
+    [root, issuer].map(async (pem) => new X509Certificate(await readFile(pem)).raw),
+  );
+  const accepted: References = {
+    enclaim: 'references/1',
+    images: [references.tpm],
+    policy: app.policy,
+    bundles: [app.digest],
+    owner: 'any',
+    anchors: {
+      attestationKeys: [],
+      endorsementRoots: [],
+      unsafeSwtpmRoots: [digestText('sha256', sha256(certificates[0] ?? new Uint8Array()))],
+      certificates: certificates.map(toBase64),
+    },
+  };
+  channel = await connect(`127.0.0.1:${machine.port}`, { references: accepted, onReceipt: (it) => receipts.push(it) });
+});
+after(async () => {
+  channel?.close();
+  await machine?.stop();
+  await rm(folder, { recursive: true });
+});
+
+/** Calls a method and answers with its status and what it says. */
+function call(method: LabMethod): Promise<{ code: number; details: string }> {
+  const client = new Client('', credentials.createInsecure(), { channelOverride: channel });
+  return new Promise((resolve) => {
+    client.makeUnaryRequest(`/lab.v1.Lab/${method}`, Buffer.from, Buffer.from, NOTE, (error: ServiceError | null) =>
+      resolve(error === null ? { code: 0, details: '' } : { code: error.code, details: error.details }),
+    );
+  });
+}
+
+test('a boot that confines its workers says so, and is accepted without an exception', () => {
+  const check = channel.attestation.verdict.checks.find(({ id }) => id === 'confinement');
+  assert.deepEqual([check?.outcome, check?.detail], ['passed', 'handlers are confined by all layers']);
+});
+
+test('a metered worker works under seccomp, and a call that burns is ended by its cgroup’s count', async () => {
+  assert.equal((await call('Sum')).code, 0);
+  const { code, details } = await call('Put');
+  assert.deepEqual([code, details], [8, 'the call used more than the 1000 ms of processor it declares']);
+  assert.equal((await call('Sum')).code, 0);
+});
+
+test('PID 1 told to end: calls are told so with a receipt, the log has the last word, the machine is off', async () => {
+  const waiting = await call('Read');
+  assert.deepEqual(waiting, { code: 14, details: 'the runtime is about to end' });
+  assert.equal(receipts.at(-1)?.body.status, 14);
+  const { code, refusal } = await machine.ended;
+  assert.deepEqual([code, refusal], [0, null]);
+  for await (const line of machine.console) lines.push(line);
+  assert.deepEqual(lines.slice(-2), ['enclaim: draining', 'enclaim: drained']);
+  const files = await readdir(join(folder, 'state'), { recursive: true, withFileTypes: true });
+  const disks = files.filter((file) => file.isFile() && /state/.test(file.name));
+  const texts = await Promise.all(disks.map((file) => readFile(join(file.parentPath, file.name), 'latin1')));
+  const records = texts.flatMap((text) => text.match(/"reason":"[^"]*"/g) ?? []);
+  assert.match(records[0] ?? '', /"boot(, temperature not observed)?"/);
+  assert.equal(records.at(-1), '"reason":"end"');
+});
