@@ -1,5 +1,6 @@
 /** One network interface, through the classic ioctls (netdevice(7)). */
 import { closeSync } from 'node:fs';
+import { LinuxError } from './error.ts';
 import { contains, type Ipv4Network, maskOf } from './ipv4.ts';
 import { contains6, type Ipv6Network, isLinkLocal } from './ipv6.ts';
 import { addressOf, check, libc } from './libc.ts';
@@ -105,6 +106,20 @@ function addRoute6(
   message.writeUInt32LE(RTF_UP | route.flags, 72);
   message.writeInt32LE(interfaceIndex(name), 76);
   control(`add route through ${name}`, SIOCADDRT, message, AF_INET6);
+}
+
+/**
+ * Whether the interface is there.
+ *
+ * @throws LinuxError, another than ENODEV.
+ */
+export function isInterface(name: string): boolean {
+  try {
+    return interfaceIndex(name) > 0;
+  } catch (error) {
+    if (error instanceof LinuxError && error.code === 'ENODEV') return false;
+    throw error;
+  }
 }
 
 function interfaceIndex(name: string): number {

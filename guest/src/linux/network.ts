@@ -1,5 +1,5 @@
 /** The guest's network: loopback and one interface, configured from the measured command line, by DHCP, or by the first router. */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fromHex, u32be } from '@enclaim/attestation/bytes';
 import type { AddressSource, AddressSource6, NetworkSources } from './command-line.ts';
@@ -7,7 +7,7 @@ import { acquireLease, renewLease } from './dhcp.ts';
 import { LinuxError } from './error.ts';
 import { formatAddress, type Ipv4Network } from './ipv4.ts';
 import { formatAddress6, type Ipv6Network, isHostAddress6 } from './ipv6.ts';
-import { bringUp, hardwareAddress, setAddress, setAddress6, setGateway, setGateway6 } from './link.ts';
+import { bringUp, hardwareAddress, isInterface, setAddress, setAddress6, setGateway, setGateway6 } from './link.ts';
 
 /** The network as configured. */
 export interface NetworkState {
@@ -34,12 +34,7 @@ const NOWHERE = '0'.repeat(32);
  */
 export async function configureNetwork(sources: NetworkSources, name = 'eth0'): Promise<NetworkState> {
   bringUp('lo');
-  await until(
-    INTERFACE_TIMEOUT_MS,
-    'ENODEV',
-    `configure ${name}`,
-    () => existsSync(`/sys/class/net/${name}`) || undefined,
-  );
+  await until(INTERFACE_TIMEOUT_MS, 'ENODEV', `configure ${name}`, () => isInterface(name) || undefined);
   bringUp(name);
   const [lease, own6] = await Promise.all([join4(name, sources.ip), join6(name, sources.ip6)]);
   return {
