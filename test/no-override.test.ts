@@ -49,7 +49,6 @@ const FILES: readonly string[] = [
   '/sys/',
   '/sys/block',
   '/sys/class/misc/hw_random/rng_current',
-  '/sys/class/net/$',
   '/sys/class/thermal',
   '/sys/fs/cgroup',
   '/sys/kernel/config',
