@@ -160,7 +160,7 @@ for (const [name, how] of [
 ] as const) {
   test(`an advertisement that ${name} gives no network`, options, async () => {
     await advertise({ from: 'fe80::1', ...how });
-    assert.equal(await join6('enclaim.ip=off enclaim.ip6=auto', 3000), 'nothing');
+    assert.equal(await join6('enclaim.ip=off enclaim.ip6=auto', 1500), 'nothing');
   });
 }
 
