@@ -41,6 +41,10 @@ interface Case {
   readonly policy?: LabPolicy;
   readonly answer?: typeof answer;
   readonly durable?: () => Promise<void>;
+  /** The method and what its caller sends, by default `Tell` and `request`. */
+  readonly method?: 'Tell' | 'Chat';
+  readonly requests?: readonly Readonly<Record<string, string>>[];
+  readonly signal?: AbortSignal;
 }
 
 interface Outcome extends LabAnswer {
@@ -68,14 +72,15 @@ async function told({
   const lab = await openLab({
     handlers: {
       Put: 'await ctx.store.cases.put(request.key, { text: request.text, email: request.email }); return {}',
-      Tell: body,
+      [rest.method ?? 'Tell']: body,
     },
     policy: { subprocessors: { mailer: subprocessor }, ...policy },
+    stall: 500,
     ...(rest.durable && { durable: rest.durable }),
   });
   try {
     await lab.call('Put', STORED);
-    return { ...(await lab.call('Tell', request)), lab };
+    return { ...(await lab.call(rest.method ?? 'Tell', rest.requests ?? request, rest.signal)), lab };
   } finally {
     lab.close();
   }
@@ -350,6 +355,37 @@ describe('records', () => {
     const outcome = await told({ body: 'ctx.call.mailer.Send({ word: "x" }); return {}' });
     assert.equal(received.length, 1);
     assert.equal(last(outcome)?.figures['send:mailer calls'], 1);
+  });
+});
+
+describe('calls that end otherwise', () => {
+  test('within a stream, a message stops at the request after which the call carries too much', async () => {
+    const outcome = await told({
+      method: 'Chat',
+      requests: [{ key: 'a' }, { key: 'b' }, { text: 'HIV' }, { key: 'c' }],
+      body: 'for await (const { key } of request) { await ctx.call.mailer.Send({ word: key }); yield { key } }',
+      receives: ['operational'],
+    });
+    assert.deepEqual([outcome.status, outcome.messages, received.length], [7, [{ key: 'a' }, { key: 'b' }], 2]);
+  });
+
+  test('a worker that dies after it has sent does not send again', async () => {
+    const outcome = await told({ body: `${SEND} for (;;);` });
+    assert.deepEqual([outcome.status, received.length], [13, 1]);
+  });
+
+  test('a caller who goes takes along what is under way', async () => {
+    const gone = new AbortController();
+    const waiting = (): 'never' => {
+      gone.abort();
+      return 'never';
+    };
+    const outcome = await told({ body: `${SEND} return {}`, answer: waiting, signal: gone.signal });
+    assert.equal(outcome.status, 8);
+    assert.deepEqual(
+      egressRecords(outcome).map(({ decision }) => decision),
+      ['allow', 'error'],
+    );
   });
 });
 

@@ -205,8 +205,8 @@ export class CallEgress {
       await record({ decision: 'allow', code: 'flow', reason, sink, figures: { bytes: length } });
       return await broker.send(to, call, bytes, AbortSignal.any([signal, this.#over.signal]));
     } catch (error) {
-      const { code, pointer, figures } = error as RefusalError;
-      if (code === 'log') throw error;
+      if (!(error instanceof RefusalError) || error.code === 'log') throw error;
+      const { code, pointer, figures } = error;
       await record({
         decision: code === 'sovereignty' ? 'deny' : 'error',
         code,
