@@ -23,6 +23,8 @@ export interface Part {
   readonly value: string;
   /** Ids that it is made of; one that ends in `*` stands for all that begin so. */
   readonly of: readonly string[];
+  /** Ids of what it is part of: where that is missing or cannot be read, this is missing with it. */
+  readonly within: readonly string[];
 }
 
 /** Of everything that compiles our programs. */
@@ -70,15 +72,25 @@ function partsOfCommandLine(line: string): Part[] {
 export async function partsOfInitrd(bytes: Uint8Array): Promise<Part[]> {
   const whole = part('artefact initrd', digestOf(bytes), ofSection('.initrd'));
   const archive = await promisify(zstdDecompress)(bytes, { maxOutputLength: MAX_UNPACKED }).catch(String);
-  if (typeof archive === 'string') return [part('form of the initrd', archive), whole];
+  if (typeof archive === 'string') return [part(INITRD_FORM, archive), whole];
   const members = readable(() => readMembers(archive));
-  if (!Array.isArray(members)) return [part('form of the initrd', members.message), whole];
+  if (!Array.isArray(members)) return [part(INITRD_FORM, members.message), whole];
   return [
-    ...members.filter(({ path }) => path !== 'TRAILER!!!').flatMap(partsOfMember),
-    part('order of files', members.map(({ path, fields }) => `${fields.ino}:${path}`).join(' '), ['file *']),
-    part('padding of the initrd', String(archive.length - packedLength(members)), ['file *', 'order of files']),
+    ...readableIn(INITRD_FORM, [
+      ...members.filter(({ path }) => path !== 'TRAILER!!!').flatMap(partsOfMember),
+      part('order of files', members.map(({ path, fields }) => `${fields.ino}:${path}`).join(' '), ['file *']),
+      part('padding of the initrd', String(archive.length - packedLength(members)), ['file *', 'order of files']),
+    ]),
     whole,
   ];
+}
+
+const INITRD_FORM = 'form of the initrd';
+const UKI_FORM = 'form of the UKI';
+
+/** What can be told only of something that has its form. */
+function readableIn(form: string, parts: readonly Part[]): Part[] {
+  return parts.map((one) => ({ ...one, within: [...one.within, form] }));
 }
 
 function partsOfMember({ path, fields, data }: CpioMember): Part[] {
@@ -90,7 +102,8 @@ function partsOfMember({ path, fields, data }: CpioMember): Part[] {
     part(
       `attributes of ${path}`,
       `owner ${uid}:${gid}, time ${mtime}, ${nlink} links, device ${devmajor}:${devminor} ${rdevmajor}:${rdevminor}, check ${check}`,
-      ['file *'].filter(() => type === 'other'),
+      [],
+      [`file ${path}`],
     ),
   ];
 }
@@ -117,23 +130,27 @@ export function partsOfKernel(bytes: Uint8Array): Part[] {
 export function partsOfUki(bytes: Uint8Array): Part[] {
   const whole = part('artefact uki', digestOf(bytes), OF_UKI);
   const image = readable(() => parsePe(bytes));
-  if (image instanceof Error) return [part('form of the UKI', image.message), whole];
+  if (image instanceof Error) return [part(UKI_FORM, image.message), whole];
   const { sections, sectionTableAt, timestampAt, checksumAt, sizeOfHeaders } = image;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const end = sections.reduce((last, { rawOffset, rawSize }) => Math.max(last, rawOffset + rawSize), sizeOfHeaders);
   const rest = Buffer.from(bytes.subarray(0, sizeOfHeaders));
   rest.fill(0, timestampAt, timestampAt + 4).fill(0, checksumAt, checksumAt + 4);
   return [
-    part('header time of the UKI', String(view.getUint32(timestampAt, true)), STUB),
-    part('header checksum of the UKI', String(view.getUint32(checksumAt, true)), STUB),
-    ...sections.flatMap((section, index) => [
-      part(`section ${section.name}`, digestOf(contentOf(image, index)), ofSection(section.name)),
-      part(`padding of ${section.name}`, digestOf(paddingOf(image, index)), [...OF_LAYOUT, `section ${section.name}`]),
-      part(`flags of ${section.name}`, hex(view.getUint32(sectionTableAt + index * 40 + 36, true)), STUB),
+    ...readableIn(UKI_FORM, [
+      part('header time of the UKI', String(view.getUint32(timestampAt, true)), STUB),
+      part('header checksum of the UKI', String(view.getUint32(checksumAt, true)), STUB),
+      ...sections.flatMap((section, index) => [
+        part(`section ${section.name}`, digestOf(contentOf(image, index)), ofSection(section.name)),
+        part(`padding of ${section.name}`, digestOf(paddingOf(image, index)), OF_LAYOUT, [`section ${section.name}`]),
+        part(`flags of ${section.name}`, hex(view.getUint32(sectionTableAt + index * 40 + 36, true)), STUB, [
+          `section ${section.name}`,
+        ]),
+      ]),
+      part('order of sections', sections.map(({ name }) => name).join(' '), ['section *']),
+      part('layout of the UKI', digestOf(rest), OF_LAYOUT),
+      part('bytes after the last section', digestOf(bytes.subarray(end))),
     ]),
-    part('order of sections', sections.map(({ name }) => name).join(' '), ['section *']),
-    part('layout of the UKI', digestOf(rest), OF_LAYOUT),
-    part('bytes after the last section', digestOf(bytes.subarray(end))),
     whole,
   ];
 }
@@ -166,14 +183,14 @@ const OF_UKI = [
   'padding of *',
   'layout of the UKI',
   'bytes after the last section',
-  'form of the UKI',
+  UKI_FORM,
   'command line of the image',
 ];
 
 function ofSection(name: string): string[] {
   if (name === '.initrd')
     return [
-      'form of the initrd',
+      INITRD_FORM,
       'file *',
       'attributes of *',
       'order of files',
@@ -249,9 +266,9 @@ function named(kind: string, values: Readonly<Record<string, string>>): Part[] {
   return Object.entries(values).map(([name, value]) => part(`${kind} ${name}`, value));
 }
 
-/** A part, made of others by id. */
-export function part(id: string, value: string, of: readonly string[] = []): Part {
-  return { id, value, of };
+/** A part, made of others by id, and there only with those that it is within. */
+export function part(id: string, value: string, of: readonly string[] = [], within: readonly string[] = []): Part {
+  return { id, value, of, within };
 }
 
 function digestOf(bytes: Uint8Array): string {

@@ -115,6 +115,8 @@ function compare(all: readonly Sides[]): Difference[] {
       const [one, other] = excerpts(a?.value ?? null, b?.value ?? null);
       const key = JSON.stringify([id, one, other]);
       const of = [...(a?.of ?? []), ...(b?.of ?? []), ...(found.get(key)?.of ?? [])];
+      // What is on one side only is missing on the other, with what it is within.
+      if (a === undefined || b === undefined) of.push(...((a ?? b)?.within ?? []));
       found.set(key, { id, claimed: one, rebuilt: other, of });
     }
   }
