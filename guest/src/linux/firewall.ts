@@ -2,8 +2,8 @@
  * The firewall: what is not named here is dropped, in both directions, before the interface is up.
  *
  * It keeps no state. A TCP connection begins with a segment that has SYN and not ACK; where no such segment may pass, no
- * connection can begin, and what else passes belongs to none. Connection tracking would say the same with 300 KB more of the
- * kernel behind the network, and with a table that a stranger can fill.
+ * connection can begin, and what else passes belongs to none. Connection tracking would say the same with half a megabyte of kernel more
+ * behind the network, and with a table that a stranger can fill.
  */
 import { utf8 } from '@enclaim/attestation/bytes';
 import { type Chain, compare, type Expression, type Hook, header, masked, meta, replaceTable } from './nftables.ts';
