@@ -238,6 +238,11 @@ describe('what platform it is', () => {
     }
   });
 
+  test('a statement that names an event log where evidence carries none', async () => {
+    const statement = { events: digestText('sha256', sha256(utf8('log'))) };
+    await against({ statement }, ({ target, references }) => refusedWith('binding', target, references));
+  });
+
   test('evidence without hardware', async () => {
     const forge = (evidence: Evidence): void => {
       evidence.hardware = { case: undefined };

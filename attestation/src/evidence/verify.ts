@@ -61,6 +61,13 @@ function verifyStatement({ statement: bytes, platform }: Evidence): BootStatemen
   if (statement.platform !== platform) {
     throw new EvidenceError('platform', `evidence of platform ${platform}, statement of ${statement.platform}`);
   }
+  // Where evidence can carry a log, its verifier compares. Elsewhere one that is stated must be missed.
+  if (statement.events !== undefined && statement.platform !== 'tdx') {
+    throw new EvidenceError(
+      'binding',
+      `evidence of platform ${platform} has no event log, stated is ${statement.events}`,
+    );
+  }
   return statement;
 }
 

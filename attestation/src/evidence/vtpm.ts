@@ -5,18 +5,12 @@ import { type DigestText, digestText, sha256 } from '../digest.ts';
 import { EvidenceError } from '../errors.ts';
 import type { VtpmEvidence } from '../gen/enclaim/v1/evidence_pb.js';
 import type { BootStatement } from '../statement.ts';
-import { type AuthenticatedQuote, QUOTE_SELECTION } from '../tpm/index.ts';
+import { type AuthenticatedQuote, QUOTE_SELECTION, type verifyQuoteUnderKey } from '../tpm/index.ts';
 import type { Registers, Signed } from './authenticated.ts';
 import { registersOf, verifyCommandLine, verifyMeasured } from './registers.ts';
 
 /** A quote as those take it that know its key. */
-export interface ExpectedQuote {
-  readonly attest: Uint8Array;
-  readonly signature: Uint8Array;
-  readonly selection: typeof QUOTE_SELECTION;
-  readonly banks: AuthenticatedQuote['banks'];
-  readonly expectedExtraData: Uint8Array;
-}
+export type ExpectedQuote = Omit<Parameters<typeof verifyQuoteUnderKey>[0], 'spki'>;
 
 /** The quote that the evidence must hold: over registers 0 to 15, for this batch and boot. @throws EvidenceError `format` */
 export function expectedQuote(vtpm: VtpmEvidence | undefined, { root, boot }: Signed): ExpectedQuote {
