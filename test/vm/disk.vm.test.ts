@@ -1,10 +1,12 @@
 /** One disk, booted as clouds boot it: found by the firmware, measured as predicted, refused where it was changed. */
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
-import { mkdtemp, open, readFile, rm, truncate } from 'node:fs/promises';
+import { appendFile, mkdtemp, open, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { promisify } from 'node:util';
 import { fromBinary } from '@bufbuild/protobuf';
 import { parseReferences, type References } from '@enclaim/attestation';
 import { encodeBundle, parseBundle } from '@enclaim/attestation/bundle';
@@ -13,11 +15,25 @@ import { digestText, sha256 } from '@enclaim/attestation/digest';
 import { EvidenceSchema } from '@enclaim/attestation/messages';
 import { extendPcr, zeroPcr } from '@enclaim/attestation/tpm';
 import { type Attestation, type CheckedReceipt, connect, VerdictError } from '@enclaim/client';
-import { type BuiltBundle, buildBundle, buildImage, findApp, type Image, projectRoot } from '@enclaim/image';
+import {
+  type BuiltBundle,
+  buildBundle,
+  buildImage,
+  fetchLocked,
+  findApp,
+  type Image,
+  projectRoot,
+  readDeb,
+  readLock,
+} from '@enclaim/image';
 import { type DiskImage, gptEvent, makeDisk, writeDisk } from '@enclaim/image/disk';
 import { type DiskMachineOptions, type RunningMachine, startMachine } from '@enclaim/image/machine';
 import { Client, credentials } from '@grpc/grpc-js';
+import { STUB_PACKAGE } from '../../image/src/contents.ts';
 import { gptExtents } from '../../image/src/disk/gpt.ts';
+import { fixedVhd } from '../../image/src/disk/vhd.ts';
+import { fileAt } from '../../image/src/tar.ts';
+import { appendSections } from '../../image/src/uki.ts';
 
 const APP = 'image/test/apps/echo';
 let folder: string;
@@ -143,24 +159,25 @@ test('other handlers on a larger disk behind SCSI: only the pinned bundle differ
 });
 
 test('another policy: the client refuses by policy and register', async () => {
-  const other = await buildBundle(await findApp(join(projectRoot, APP), { policyFile: await changedPolicy() }));
-  assert.notEqual(other.policy, app.policy);
-  await overwriteApp(other.bytes);
+  await overwriteApp(await otherPolicy());
   await using machine = await boot({});
   assert.deepEqual(await refusedBy(machine, await referencesFor(machine)), ['register.15', 'policy', 'bundle']);
 });
 
-test('a damaged bundle in a VHD: the guest refuses and powers off', async () => {
-  const bytes = Uint8Array.from(app.bytes);
-  bytes[16] = 0xff;
-  const vhd = join(folder, 'disk.vhd');
-  const [, partition] = disk.table.partitions;
-  const at = (partition?.first ?? 0) * 512;
-  const extents = disk.extents.map((extent) => (extent.at === at ? { at, bytes } : extent));
-  await writeDisk({ ...disk, extents }, 'azure', vhd);
-  await assert.rejects(boot({ disk: vhd, format: 'vpc' }), {
+test('an add-on to the command line beside the loader: the client refuses by the registers that it moved', async () => {
+  await writeDisk(disk, 'qemu', path);
+  await addOn(`enclaim.policy=${app.policy}`);
+  await using machine = await boot({});
+  assert.deepEqual(await refusedBy(machine, await referencesFor(machine)), ['register.4', 'register.9', 'register.12']);
+});
+
+test('a command line that names the policy, and another one on the disk, a VHD: the guest refuses', async () => {
+  await overwriteApp(await otherPolicy());
+  const footer = fixedVhd(disk, utf8('test')).extents.at(-1) ?? assert.fail();
+  await appendFile(path, footer.bytes);
+  await assert.rejects(boot({ format: 'vpc', controller: 'scsi' }), {
     code: 'guest-refused',
-    message: /^the bundle does not parse/,
+    message: new RegExp(`^the bundle's policy is sha384:\\w+, launch-measured is ${app.policy}$`),
   });
 });
 
@@ -174,10 +191,27 @@ test('a table with two partitions of one name: the guest refuses to choose', asy
   await assert.rejects(boot({}), { code: 'guest-refused', message: /^find disk app: EEXIST/ });
 });
 
-async function changedPolicy(): Promise<string> {
-  const file = join(folder, 'policy.yaml');
+/** The bundle of an app whose policy is another version. */
+async function otherPolicy(): Promise<Uint8Array> {
+  const policyFile = join(folder, 'policy.yaml');
   const text = await readFile(join(projectRoot, APP, 'policy.yaml'), 'utf8');
-  await using handle = await open(file, 'w');
-  await handle.write(text.replace('version: 1', 'version: 2'));
-  return file;
+  await writeFile(policyFile, text.replace('version: 1', 'version: 2'));
+  const { bytes, policy } = await buildBundle(await findApp(join(projectRoot, APP), { policyFile }));
+  assert.notEqual(policy, app.policy);
+  return bytes;
+}
+
+/** Puts an add-on on the boot partition, where the stub looks for some, with the tools that anybody has. */
+async function addOn(commandLine: string): Promise<void> {
+  const { inputs } = await readLock(join(projectRoot, 'image/lock.json'));
+  const files = await fetchLocked(inputs.filter(({ name }) => name === STUB_PACKAGE));
+  const stub = fileAt(
+    await readDeb(await readFile(files.get(STUB_PACKAGE) ?? '')),
+    'usr/lib/systemd/boot/efi/addonx64.efi.stub',
+  );
+  const file = join(folder, 'host.addon.efi');
+  await writeFile(file, appendSections(stub.data, [{ name: '.cmdline', data: Buffer.from(commandLine) }]));
+  const [volume, place] = [`${path}@@1M`, '::EFI/BOOT/BOOTX64.EFI.extra.d'];
+  await promisify(execFile)('mmd', ['-i', volume, place]);
+  await promisify(execFile)('mcopy', ['-i', volume, file, place]);
 }
