@@ -192,11 +192,16 @@ async function demonstrate(): Promise<void> {
   );
   must(swapped.status === 1 && /guest-refused/.test(swapped.stderr), 'the guest refuses and powers off');
 
-  phase('Audit: rebuild from source, compare bytes and registers with the image and the evidence');
+  phase('Audit: rebuild from source, compare with image, app bundle and the evidence of the machine');
   await ok(
     'audit',
-    '--manifest',
+    '.',
+    '--against',
     at('image/manifest.json'),
+    '--against',
+    at('app.enclaim'),
+    '--app',
+    'examples/clinic',
     '--evidence',
     at('evidence'),
     '--references',

@@ -20,6 +20,7 @@ import { register as registerReferences } from './references.ts';
 import { register as registerRelease } from './release.ts';
 import { report } from './report.ts';
 import { register as registerRun } from './run.ts';
+import { register as registerStatement } from './statement.ts';
 import { register as registerVerify } from './verify.ts';
 
 const program = new Command('enclaim')
@@ -46,6 +47,7 @@ for (const register of [
   registerProxy,
   registerVerify,
   registerAudit,
+  registerStatement,
 ]) {
   register(program);
 }

@@ -61,8 +61,14 @@ const BAD: readonly [string, readonly string[], RegExp][] = [
   ['two command lines', ['image', 'measure', 'image', '--embedded', '--command-line', 'x'], /cannot be used/],
   ['an app folder that is not there', ['bundle', 'none', '-o', 'none.enclaim'], /file-missing/],
   ['a mirror that is no URL', ['image', 'lock', '--update', '--mirror', 'nonsense'], /fetch-failed/],
-  ['evidence without references', ['audit', '--manifest', 'image/manifest.json', '--evidence', 'x'], /usage/],
-  ['a manifest that is none', ['audit', '--manifest', 'app.enclaim'], /manifest-invalid|file-missing/],
+  ['evidence without references', ['audit', '.', '--evidence', 'x'], /usage/],
+  ['nothing to audit against', ['audit', '.'], /usage/],
+  ['neither file nor machine', ['audit', '.', '--against', 'none'], /neither a file nor HOST:PORT/],
+  ['a machine without references', ['audit', '.', '--against', '127.0.0.1:1'], /needs --references/],
+  ['a bundle without its app', ['audit', '.', '--against', 'app.enclaim'], /needs --app/],
+  ['a manifest that is none', ['audit', '.', '--against', 'image'], /usage|manifest-invalid/],
+  ['a statement without a key', ['audit', '.', '--against', 'app.enclaim', '--statement', 'x'], /go together/],
+  ['a source that is nothing', ['audit', 'x#--upload-pack=x', '--against', 'image/manifest.json'], /source-invalid/],
 ];
 
 for (const [name, args, message] of BAD) {

@@ -10,7 +10,9 @@ import { defaultCache, projectRoot } from '../../image/src/fetch.ts';
 import { parseManifest } from '../../image/src/manifest.ts';
 
 /** Everything that a build reads; tools that it does not run are left out. */
-const SKIPPED = new Set(['.git', '.cache', 'out', '@biomejs', '@typescript', '@duckdb', '@phala', 'bootstrap']);
+const SKIPPED = new Set(['.git', '.cache', 'out', '@biomejs', '@typescript', '@duckdb', '@phala']);
+
+const OWN_NODE = 'scripts/bootstrap/node_modules';
 
 /** Copies what a build reads. */
 export async function copyCheckout(to: string): Promise<void> {
@@ -18,7 +20,7 @@ export async function copyCheckout(to: string): Promise<void> {
     recursive: true,
     verbatimSymlinks: true,
     preserveTimestamps: true,
-    filter: (path) => path === projectRoot || !SKIPPED.has(basename(path)),
+    filter: (path) => path === projectRoot || !(SKIPPED.has(basename(path)) || path.endsWith(OWN_NODE)),
   });
 }
 
