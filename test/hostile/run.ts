@@ -7,7 +7,9 @@ import { type Attack, type Result, tryAttack } from './attack.ts';
 import { budgetAttacks } from './budget.ts';
 import { egressAttacks } from './egress.ts';
 import { flowAttacks } from './flow.ts';
-import { hostAttacks } from './host.ts';
+import { clockAttacks } from './host-clock.ts';
+import { diskAttacks } from './host-disk.ts';
+import { launchAttacks } from './host-launch.ts';
 import { languageAttacks } from './language.ts';
 import { metadataAttacks } from './metadata.ts';
 import { networkAttacks } from './network.ts';
@@ -41,7 +43,16 @@ const untimed = chosen([
   ...metadataAttacks,
 ]).values();
 await Promise.all(Array.from({ length: AT_ONCE }, () => tryInTurn(untimed)));
-await tryInTurn(chosen([...budgetAttacks, ...resourceAttacks, ...networkAttacks, ...hostAttacks]).values());
+await tryInTurn(
+  chosen([
+    ...budgetAttacks,
+    ...resourceAttacks,
+    ...networkAttacks,
+    ...clockAttacks,
+    ...diskAttacks,
+    ...launchAttacks,
+  ]).values(),
+);
 
 const stopped = results.filter(({ outcome }) => outcome === 'stopped').length;
 console.log(`${stopped} of ${results.length} attacks stopped at the named layer, each with its control`);

@@ -1,0 +1,37 @@
+/** An attack on one source of the system: tried on the whole one, and on the one without a layer. */
+
+import type { Attack } from './attack.ts';
+import { type Edit, weakened } from './weakened.ts';
+
+/** A module, and where its source is below the project's root. */
+export interface Source<M> {
+  readonly path: string;
+  readonly whole: M;
+}
+
+/** An attack of the host on a source. `edits` take the layer out of it. */
+export function onSource<M>(
+  { path, whole }: Source<M>,
+  name: string,
+  layer: string,
+  edits: readonly Edit[],
+  succeeds: (module: M) => Promise<boolean>,
+): Attack {
+  return {
+    group: 'host',
+    name,
+    layer,
+    attempt: () => succeeds(whole),
+    control: async () => succeeds(await import(weakened(path, ...edits))),
+  };
+}
+
+/** Whether an action is refused: not refused is what the attacker wants. */
+export async function passes(action: () => unknown): Promise<boolean> {
+  try {
+    await action();
+    return true;
+  } catch {
+    return false;
+  }
+}
