@@ -67,6 +67,19 @@ test('a worker that is only looked at reports what that takes, and charges nobod
   }
 });
 
+test('what collects garbage for the meter is out of the handlers’ reach', async () => {
+  const handlers = {
+    Sum: "return { word: typeof gc + typeof globalThis.gc + Object.getOwnPropertyNames(globalThis).includes('gc') }",
+  };
+  const lab = await open(handlers);
+  try {
+    const { messages } = await lab.call('Sum', {});
+    assert.deepEqual(messages, [{ word: 'undefinedundefinedfalse' }]);
+  } finally {
+    lab.close();
+  }
+});
+
 test('garbage is not charged as memory', async () => {
   const handlers = {
     Collect: `let count = 0;
