@@ -1,13 +1,13 @@
 /** The broker against the network and against peers that are who they should be, and behave as they should not. */
 
 import assert from 'node:assert/strict';
-import { createSocket, type Socket as Datagrams } from 'node:dgram';
 import { type AddressInfo, createServer } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import type { Subprocessor } from '@enclaim/policy-schema';
 import { EgressBroker } from '../runtime/src/egress/broker.ts';
 import { askServers, isReachable, type Resolve } from '../runtime/src/egress/resolver.ts';
 import { RefusalError } from '../runtime/src/errors.ts';
+import { startNameServer } from './fakes/name-server.ts';
 import { type FakeAnswer, type FakeSubprocessor, startSubprocessor } from './fakes/subprocessor.ts';
 
 const HTTP = { verb: 'POST', path: '/v1/send' } as const;
@@ -182,31 +182,12 @@ describe('names', () => {
       assert.equal(isReachable(address), expected));
   }
 
-  /** A name server that answers every question for IPv4 with these addresses. */
-  async function nameServer(addresses: readonly string[]): Promise<Datagrams> {
-    const socket = createSocket('udp4');
-    socket.on('message', (query, { port, address }) => {
-      const isV4 = query.readUInt16BE(query.length - 4) === 1;
-      const records = (isV4 ? addresses : []).map((one) =>
-        Buffer.from([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, ...one.split('.').map(Number)]),
-      );
-      const header = Buffer.from(query.subarray(0, 12));
-      header.writeUInt16BE(0x8180, 2);
-      header.writeUInt16BE(records.length, 6);
-      header.writeUInt16BE(0, 10);
-      const end = query.indexOf(0, 12) + 5;
-      socket.send(Buffer.concat([header, query.subarray(12, end), ...records]), port, address);
-    });
-    await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
-    return socket;
-  }
-
   async function asked(addresses: readonly string[]): Promise<string | readonly string[]> {
-    const socket = await nameServer(addresses);
+    const server = await startNameServer(() => addresses);
     try {
-      return await askServers([`127.0.0.1:${socket.address().port}`])('mail.example').catch((error) => error.code);
+      return await askServers([server.address])('mail.example').catch((error) => error.code);
     } finally {
-      socket.close();
+      server.stop();
     }
   }
 

@@ -1,10 +1,10 @@
 /** Attacks on the way out: a handler, a name server, or somebody else at an address, that would have data go elsewhere. */
 
-import { createSocket } from 'node:dgram';
 import { createServer } from 'node:net';
 import type { EgressBroker } from '../../runtime/src/egress/broker.ts';
 import type { Resolve } from '../../runtime/src/egress/resolver.ts';
 import { EPOCH, FakeIdentity } from '../fakes/certificates.ts';
+import { startNameServer } from '../fakes/name-server.ts';
 import {
   type FakeAnswer,
   type FakeSubprocessor,
@@ -480,18 +480,7 @@ async function ledBack(address: string, off: boolean): Promise<boolean> {
     ? weakened(...([`${EGRESS}/resolver.ts`, LAYERS['addresses that lead out'][1]] as const))
     : `../../${EGRESS}/resolver.ts`;
   const { askServers }: { askServers: (servers: readonly string[]) => Resolve } = await import(url);
-  const names = createSocket('udp4');
-  names.on('message', (query, from) => {
-    const isV4 = query.readUInt16BE(query.indexOf(0, 12) + 1) === 1;
-    const header = Buffer.from(query.subarray(0, 12));
-    header.writeUInt16BE(0x8180, 2);
-    header.writeUInt16BE(isV4 ? 1 : 0, 6);
-    header.writeUInt16BE(0, 10);
-    const record = [0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, ...address.split('.').map(Number)];
-    const question = query.subarray(12, query.indexOf(0, 12) + 5);
-    names.send(Buffer.concat([header, question, Uint8Array.from(isV4 ? record : [])]), from.port, from.address);
-  });
-  await new Promise<void>((resolve) => names.bind(0, '127.0.0.1', resolve));
+  const names = await startNameServer(() => [address]);
   let knocked = false;
   const door = createServer((socket) => {
     knocked = true;
@@ -508,14 +497,14 @@ async function ledBack(address: string, off: boolean): Promise<boolean> {
   const lab = await openLab({
     handlers: { Tell: `${SEND} return {}` },
     policy: { subprocessors: { mailer: subprocessor } },
-    resolve: askServers([`127.0.0.1:${names.address().port}`]),
+    resolve: askServers([names.address]),
   });
   try {
     await lab.call('Tell', {});
     return knocked;
   } finally {
     lab.close();
-    names.close();
+    names.stop();
     door.close();
   }
 }

@@ -2,7 +2,6 @@
  * The clinic's notice out of a real boot. Runs in network and mount namespaces of its own, where this program is the name
  * server that QEMU asks for the guest. Takes the folder of an image; prints one report.
  */
-import { createSocket } from 'node:dgram';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Reader } from '@enclaim/attestation/bytes';
@@ -10,6 +9,7 @@ import { decodeRecord } from '@enclaim/attestation/record';
 import { startMachine } from '@enclaim/image/machine';
 import { Client, credentials } from '@grpc/grpc-js';
 import { bringUp } from '../../guest/src/linux/link.ts';
+import { startNameServer } from '../fakes/name-server.ts';
 import { startSubprocessor } from '../fakes/subprocessor.ts';
 import { caseOf, MAILER_NAME, notifyBundle, SUBMIT } from '../support/notify-app.ts';
 
@@ -19,27 +19,7 @@ const [, , folder = '', uki = '', commandLine = ''] = process.argv;
 
 bringUp('lo');
 let address = HOST;
-const asked: string[] = [];
-const names = createSocket('udp4');
-names.on('message', (query, { port, address: from }) => {
-  const end = query.indexOf(0, 12);
-  asked.push(
-    query
-      .subarray(12, end)
-      .toString('latin1')
-      .replace(/[^a-z]+/g, '.')
-      .slice(1),
-  );
-  const isV4 = query.readUInt16BE(end + 1) === 1;
-  const header = Buffer.from(query.subarray(0, 12));
-  header.writeUInt16BE(0x8180, 2);
-  header.writeUInt16BE(isV4 ? 1 : 0, 6);
-  header.writeUInt16BE(0, 10);
-  const record = [0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, ...address.split('.').map(Number)];
-  names.send(Buffer.concat([header, query.subarray(12, end + 5), Uint8Array.from(isV4 ? record : [])]), port, from);
-});
-await new Promise<void>((resolve) => names.bind(53, '127.0.0.1', resolve));
-
+const names = await startNameServer(() => [address], 53);
 const mailer = await startSubprocessor({ names: [MAILER_NAME] });
 const app = join(folder, 'notify.enclaim');
 await writeFile(app, (await notifyBundle(mailer)).bytes);
@@ -66,7 +46,7 @@ const deceived = await submitted();
 address = '127.0.0.1';
 const ledBack = await submitted();
 await machine.stop();
-names.close();
+names.stop();
 await impostor.stop();
 
 const log = new Reader((await readFile(join(stateFolder, 'state.img'))).subarray(0, 1 << 20));
@@ -76,7 +56,7 @@ const said = {
   statuses: { honest, deceived, ledBack },
   received,
   impostor: { connections: impostor.connections(), received: impostor.received.length },
-  asked: [...new Set(asked)],
+  asked: [...names.asked],
   records: records
     .filter(({ sink }) => sink === 'send:mailer')
     .map(({ decision, reason, claim }) => ({ decision, reason, claim })),
