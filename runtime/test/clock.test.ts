@@ -1,8 +1,13 @@
 /** Time never goes back within a boot, whatever becomes of the machine's clock. */
 
 import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { mock, test } from 'node:test';
 import { anchorTime, BootClock } from '../src/clock.ts';
+import { openDevice } from '../src/device.ts';
+import { type Entry, RecordLog } from '../src/log.ts';
 
 const YEAR = 365 * 86_400_000;
 
@@ -48,4 +53,30 @@ test('is moved forward, never back, by what is known to have passed', () => {
   assert.ok(clock.now() >= start + YEAR);
   clock.notBefore(start);
   assert.ok(clock.now() >= start + YEAR);
+});
+
+test('the newest record of a log is an instant that has passed', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'enclaim-clock-'));
+  try {
+    const path = join(folder, 'log');
+    await writeFile(path, '');
+    const time = '2099-01-01T00:00:00.000Z';
+    const entry: Entry = {
+      ...{ v: 1, id: '0'.repeat(32), time, timeStrength: 'host', layer: 'runtime', system: 'test' },
+      ...{ policyDigest: `sha384:${'0'.repeat(96)}`, claim: null, controls: [], decision: 'allow', reason: 'ok' },
+      ...{ method: null, label: [], sink: null, figures: {}, basis: 'enforced' },
+    };
+    for (const expected of [null, time]) {
+      const device = await openDevice(path);
+      const log = await RecordLog.open(device, 1 << 20);
+      assert.equal(log.head.time, expected);
+      if (expected === null) await log.append(entry);
+      await device.close();
+    }
+    const clock = new BootClock(anchorTime());
+    clock.notBefore(Date.parse(time));
+    assert.match(clock.text(), /^2099-01-01T00:00:/);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });

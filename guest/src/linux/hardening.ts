@@ -94,6 +94,7 @@ export const SETTINGS: readonly HardeningRow[] = [
   ['net/ipv6/conf/*/forwarding', '0', 'nothing goes through this machine'],
   ['net/ipv6/conf/*/accept_ra', '0', "no router's advertisement is heard once the first has given an address"],
   ['net/ipv6/conf/*/accept_ra_mtu', '0', 'and that one sets no packet size'],
+  ['net/ipv6/conf/*/accept_ra_min_hop_limit', '64', 'nor how soon packets die'],
   ['net/ipv6/conf/*/accept_ra_rt_info_max_plen', '0', 'nor routes to elsewhere'],
   ['net/ipv6/conf/*/accept_ra_rtr_pref', '0', 'nor which router is better'],
   ['net/ipv6/conf/*/max_addresses', '2', "nor more than one address beside the link's own"],

@@ -102,12 +102,14 @@ export function replaceTable(name: string, chains: readonly Chain[]): void {
       rules.map((rule) => ({ type: MESSAGE.newRule, parts: ruleParts(name, hook, rule) })),
     ),
   ];
-  const flags = NETLINK.acknowledge | NETLINK.create | NETLINK.append;
+  // The last alone is acknowledged: the kernel takes all or none, and says so of the first that it refuses without being asked.
+  const last = steps.length - 1;
   converse('install the firewall', NETLINK.netfilter, [
     { type: BATCH.begin, flags: 0, body: batch },
-    ...steps.map(({ type, parts }) =>
-      message(type, type === MESSAGE.deleteTable ? NETLINK.acknowledge : flags, INET, parts),
-    ),
+    ...steps.map(({ type, parts }, index) => {
+      const how = type === MESSAGE.deleteTable ? 0 : NETLINK.create | NETLINK.append;
+      return message(type, how | (index === last ? NETLINK.acknowledge : 0), INET, parts);
+    }),
     { type: BATCH.end, flags: 0, body: batch },
   ]);
   verifyTable(name, chains);

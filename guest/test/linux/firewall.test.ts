@@ -250,6 +250,7 @@ test('the kernel shows it: what was changed behind its back is found', options, 
   const check = `
     const { firewallRules } = await import('${join(import.meta.dirname, '../../src/linux')}/firewall.ts');
     const { verifyTable, replaceTable, compare, meta } = await import('${join(import.meta.dirname, '../../src/linux')}/nftables.ts');
+    const { attribute } = await import('${join(import.meta.dirname, '../../src/linux')}/netlink.ts');
     const rules = firewallRules(${JSON.stringify(PLAN)});
     const chains = ['input', 'forward', 'output'].map((hook) => ({ hook, rules: rules.filter((it) => it.hook === hook).map((it) => it.when) }));
     const tries = {
@@ -261,13 +262,18 @@ test('the kernel shows it: what was changed behind its back is found', options, 
       'a chain less': () => verifyTable('enclaim', chains.slice(1)),
       'another name': () => verifyTable('other', chains),
       'a second table': () => replaceTable('second', chains),
+      'a step that the kernel does not know': () => replaceTable('second', [{ hook: 'input', rules: [[attribute(1, attribute(1, Buffer.from('none\\0')))]] }]),
     };
     const found = Object.entries(tries).map(([name, run]) => { try { run(); return name + ': same'; } catch (error) { return name + ': ' + error.code; } });
     console.log(JSON.stringify(found));
   `;
   await install(PLAN);
   const names = ['a rule less', 'a rule more', 'order', 'value', 'a chain less', 'another name', 'a second table'];
-  assert.deepEqual(JSON.parse(await inGuest(check)), ['same: same', ...names.map((name) => `${name}: EPROTO`)]);
+  assert.deepEqual(JSON.parse(await inGuest(check)), [
+    'same: same',
+    ...names.map((name) => `${name}: EPROTO`),
+    'a step that the kernel does not know: ENOENT',
+  ]);
 });
 
 test('without the right to do so, nothing is installed and that is an error', options, async () => {

@@ -92,6 +92,12 @@ function shown(): { addresses: string[]; routes: string[]; mtu: string | undefin
   };
 }
 
+/** How far the guest's packets go. */
+function reach(): string {
+  const [program = '', ...args] = inside(guest, 'cat', '/proc/sys/net/ipv6/conf/eth0/hop_limit');
+  return execFileSync(program, args, { encoding: 'latin1' }).trim();
+}
+
 const stated = { routes: ['fe80::1'], mtu: undefined };
 
 test('an address and a gateway of the link, by the command line', options, async () => {
@@ -125,10 +131,11 @@ test('IPv6 stays off where nothing asks for it', options, async () => {
 });
 
 test('by the first router: for good, whatever it and others say later', options, async () => {
-  const first = await advertise({ from: 'fe80::1', valid: 7200, lifetime: 60 });
+  const first = await advertise({ from: 'fe80::1', valid: 7200, lifetime: 60, reach: 1 });
   const [address, ...more] = (await join6('enclaim.ip=off enclaim.ip6=auto')) as string[];
   assert.match(address ?? '', /^fd77::/);
   assert.deepEqual(more, []);
+  assert.equal(reach(), '64');
   const given = { addresses: [`${address}/64`], ...stated }; // neither runs out, and packets are not of 1280 bytes
   assert.deepEqual(shown(), given);
   first.kill();
@@ -140,14 +147,14 @@ test('by the first router: for good, whatever it and others say later', options,
 
 test('the same kernel would have believed all of that', options, async () => {
   ip(guest, 'link set eth0 up');
-  await advertise({ from: 'fe80::1' });
-  await advertise({ from: 'fe80::2', prefix: 'fd99::' });
+  await advertise({ from: 'fe80::1', reach: 1 });
+  await advertise({ from: 'fe80::2', prefix: 'fd99::', reach: 1 });
   await sleep(3500); // it waits a moment before it uses an address
   const { addresses, routes, mtu } = shown();
   assert.equal(addresses.length, 2);
   assert.ok(addresses.every((each) => each.endsWith(' runs out')));
   assert.deepEqual(routes.sort(), ['fe80::1', 'fe80::2']);
-  assert.equal(mtu, '1280');
+  assert.deepEqual([mtu, reach()], ['1280', '1']);
 });
 
 for (const [name, how] of [

@@ -15,6 +15,8 @@ export interface Advertisement {
   readonly valid?: number;
   /** 255 on the link; less has come from elsewhere. */
   readonly hops?: number;
+  /** How far it wants others' packets to go. */
+  readonly reach?: number;
 }
 
 const AF_INET6 = 10;
@@ -23,9 +25,9 @@ const IPPROTO_ICMPV6 = 58;
 const IPPROTO_IPV6 = 41;
 const IPV6_MULTICAST_HOPS = 18;
 
-function encode({ lifetime = 1800, prefix = 'fd77::', valid = 86_400 }: Advertisement): Buffer {
+function encode({ lifetime = 1800, prefix = 'fd77::', valid = 86_400, reach = 64 }: Advertisement): Buffer {
   const message = Buffer.alloc(16 + 32 + 8);
-  message.set([134, 0, 0, 0, 64]);
+  message.set([134, 0, 0, 0, reach]);
   message.writeUInt16BE(lifetime, 6);
   message.set([3, 4, 64, 0xc0], 16); // a prefix: on the link, and to make addresses of
   message.writeUInt32BE(valid, 20);
