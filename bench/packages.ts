@@ -7,9 +7,8 @@ import { execFileSync } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { runInThisContext } from 'node:vm';
 import { openLab } from '../test/support/lab.ts';
-import { bundleUse, PACKAGE_USES, type PackageOutcome, type PackageUse } from '../test/support/packages.ts';
+import { bundleUse, PACKAGE_USES, type PackageOutcome, type PackageUse, saysInNode } from '../test/support/packages.ts';
 
 const NPM = join(import.meta.dirname, '../scripts/bootstrap/node_modules/npm/bin/npm-cli.js');
 const CALLS = 200;
@@ -44,7 +43,7 @@ async function tried(use: PackageUse): Promise<{ outcome: PackageOutcome; detail
     try {
       const first = await lab.call('Sum', { key: 'k' });
       const [message] = first.messages as { word?: string }[];
-      const expected = await inNode(code);
+      const expected = await saysInNode(code);
       if (message?.word !== expected)
         return { outcome: 'throws', detail: `${message?.word ?? first.message}, in Node ${expected}` };
       const times: number[] = [];
@@ -61,11 +60,4 @@ async function tried(use: PackageUse): Promise<{ outcome: PackageOutcome; detail
   } catch (error) {
     return { outcome: 'throws', detail: (error as Error).message.slice(0, 100) };
   }
-}
-
-/** What the same bundle says in Node itself. */
-async function inNode(code: string): Promise<string> {
-  const module = { exports: {} as { handlers?: Record<string, () => Promise<{ word: string }>> } };
-  runInThisContext(`(function (module, exports) {${code}\n})`)(module, module.exports);
-  return (await module.exports.handlers?.['lab.v1.Lab/Sum']?.())?.word ?? '';
 }

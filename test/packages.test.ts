@@ -6,9 +6,8 @@ import { mkdtemp, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { runInThisContext } from 'node:vm';
 import { openLab } from './support/lab.ts';
-import { bundleUse, PACKAGE_USES } from './support/packages.ts';
+import { bundleUse, PACKAGE_USES, saysInNode } from './support/packages.ts';
 
 const modules = join(import.meta.dirname, '../node_modules');
 let folder: string;
@@ -34,14 +33,12 @@ for (const use of here) {
       return;
     }
     const code = await bundleUse(folder, use);
-    const module = { exports: {} as { handlers?: Record<string, () => Promise<{ word: string }>> } };
-    runInThisContext(`(function (module, exports) {${code}\n})`)(module, module.exports);
-    const inNode = await module.exports.handlers?.['lab.v1.Lab/Sum']?.();
-    assert(inNode !== undefined && inNode.word !== '');
+    const word = await saysInNode(code);
+    assert.notEqual(word, '');
     const lab = await openLab({ handlers: code });
     try {
       const { messages } = await lab.call('Sum', { key: 'k' });
-      assert.deepEqual(messages, use.outcome === 'works' ? [inNode] : []);
+      assert.deepEqual(messages, use.outcome === 'works' ? [{ word }] : []);
     } finally {
       lab.close();
     }

@@ -2,6 +2,7 @@
 
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { runInThisContext } from 'node:vm';
 import { compileHandlers } from '../../image/src/compile.ts';
 
 /** `works`: as it does in Node. `throws`: bundles, and does not run. `refused`: is not bundled. */
@@ -187,4 +188,11 @@ export async function bundleUse(folder: string, { name, imports, says }: Package
   await mkdir(join(folder, 'handlers'), { recursive: true });
   await writeFile(join(folder, 'handlers', file), source);
   return Buffer.from(await compileHandlers(folder, join('handlers', file))).toString();
+}
+
+/** What the same bundle says in Node itself. */
+export async function saysInNode(bundle: string): Promise<string> {
+  const module = { exports: {} as { handlers?: Record<string, () => Promise<{ word: string }>> } };
+  runInThisContext(`(function (module, exports) {${bundle}\n})`)(module, module.exports);
+  return (await module.exports.handlers?.['lab.v1.Lab/Sum']?.())?.word ?? '';
 }
