@@ -4,8 +4,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { PeerIdentity, Subprocessor } from '@enclaim/policy-schema';
 import { EgressBroker } from '../runtime/src/egress/broker.ts';
-import { EPOCH, FakeIdentity } from './fakes/certificates.ts';
+import { EPOCH, FakeIdentity, pemOf } from './fakes/certificates.ts';
 import { type FakeSubprocessor, type SubprocessorOptions, startSubprocessor } from './fakes/subprocessor.ts';
+import { weakened } from './hostile/weakened.ts';
 
 const CALLS = { http: { verb: 'POST', path: '/v1/send' }, grpc: 't.Mail/Send' } as const;
 const NOW = Date.UTC(2026, 10, 20);
@@ -24,10 +25,11 @@ async function sent(
   identityOf: (server: FakeSubprocessor) => PeerIdentity,
   call: keyof typeof CALLS,
   now = NOW,
+  Broker = EgressBroker,
 ): Promise<{ outcome: string; received: number }> {
   const server = await startSubprocessor(options);
   const subprocessors = named(server.port, identityOf(server));
-  const broker = new EgressBroker({ subprocessors, resolve: async () => ['127.0.0.1'], now: () => now, timeout: 5000 });
+  const broker = new Broker({ subprocessors, resolve: async () => ['127.0.0.1'], now: () => now, timeout: 5000 });
   try {
     const outcome = await broker.send('mailer', CALLS[call], Buffer.from('{}'), never).then(
       ({ status }) => String(status),
@@ -81,6 +83,29 @@ for (const [name, [options, identityOf, expected, now]] of Object.entries(CASES)
   for (const call of ['http', 'grpc'] as const) {
     test(`${call}: ${name}`, async () => {
       const { outcome, received } = await sent(options, identityOf, call, now);
+      assert.match(outcome, expected);
+      assert.equal(received, outcome === 'ok' ? 1 : 0);
+    });
+  }
+}
+
+/** The broker where Node knew one authority more. */
+const known = new FakeIdentity('an authority that Node knows', 'ecdsa-sha256');
+const peer = weakened('runtime/src/egress/peer.ts', [
+  'ca: [...rootCertificates]',
+  `ca: [...rootCertificates, ${JSON.stringify(pemOf(known.root()))}]`,
+]);
+const { EgressBroker: Knowing } = await import(weakened('runtime/src/egress/broker.ts', ["'./peer.ts'", `'${peer}'`]));
+
+for (const [name, options, expected] of [
+  ['an authority that the system knows', { authority: known }, /^ok$/],
+  ['the same for another name', { authority: known, names: ['other.example'] }, /no known authority/],
+  ['the same, ended', { authority: known, notAfter: NOW - DAY }, /a certificate from/],
+  ['another authority', { authority: other }, /no known authority/],
+] as const) {
+  for (const call of ['http', 'grpc'] as const) {
+    test(`${call}: ${name}`, async () => {
+      const { outcome, received } = await sent(options, SYSTEM, call, NOW, Knowing);
       assert.match(outcome, expected);
       assert.equal(received, outcome === 'ok' ? 1 : 0);
     });

@@ -1,7 +1,6 @@
 /** One unary gRPC call on connections of its own, of which none carries a byte before its other end is identified. */
 
-import type { Socket } from 'node:net';
-import { isIPv4 } from 'node:net';
+import { isIPv4, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { MethodId } from '@enclaim/policy-schema/admission';
 import { ChannelCredentials, Client, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';

@@ -2,7 +2,7 @@
 
 import { createHash, type X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
-import { connect, rootCertificates, type TLSSocket } from 'node:tls';
+import { connect, createSecureContext, rootCertificates, type SecureContext, type TLSSocket } from 'node:tls';
 import type { References } from '@enclaim/attestation';
 import { toBase64 } from '@enclaim/attestation/bytes';
 import { digestText } from '@enclaim/attestation/digest';
@@ -62,10 +62,9 @@ function handshake(socket: Socket, peer: Peer, wanted: EgressProtocol): Promise<
     const tls = connect({
       socket,
       servername: peer.host,
-      minVersion: 'TLSv1.3',
+      secureContext: tls13(),
       ALPNProtocols: [protocol],
-      // The roots inside the measured Node. What they say is asked of `authorized`, and only where the policy trusts them.
-      ca: [...rootCertificates],
+      // What the context's roots say is asked of `authorized`, and only where the policy trusts them.
       rejectUnauthorized: false,
     });
     const fail = (cause: Error): void => reject(new RefusalError('peer', `no TLS with ${peer.name}`, { cause }));
@@ -80,6 +79,20 @@ function handshake(socket: Socket, peer: Peer, wanted: EgressProtocol): Promise<
       fail(new Error(`it does not speak ${protocol}`));
     });
   });
+}
+
+let context: SecureContext | undefined;
+/** TLS 1.3 and the roots inside the measured Node, which take time to read. It keeps no sessions. */
+function tls13(): SecureContext {
+  context ??= createSecureContext({ ca: [...rootCertificates], minVersion: 'TLSv1.3' });
+  return context;
+}
+
+let roots: ReadonlyMap<string, Uint8Array> | undefined;
+/** The same roots by their digests. */
+function knownRoots(): ReadonlyMap<string, Uint8Array> {
+  roots ??= new Map(rootCertificates.flatMap((pem) => parsePem(pem, 'CERTIFICATE')).map((der) => [digestOf(der), der]));
+  return roots;
 }
 
 /** Returns where the other end is who the policy names. */
@@ -108,11 +121,8 @@ async function refuseStranger(tls: TLSSocket, peer: Peer, now: number): Promise<
 async function verifyIssuedBy(ca: `sha256:${string}`, certificate: X509Certificate, now: number): Promise<void> {
   const [leaf, ...sent] = chainOf(certificate).map(({ raw }) => parseCertificate(raw));
   if (leaf === undefined) throw new Error('has no certificate');
-  const known = rootCertificates
-    .flatMap((pem) => parsePem(pem, 'CERTIFICATE'))
-    .filter((der) => digestOf(der) === ca)
-    .map((der) => parseCertificate(der));
-  await verifyChain(leaf, [...sent, ...known], [ca], { now });
+  const known = knownRoots().get(ca);
+  await verifyChain(leaf, known === undefined ? sent : [...sent, parseCertificate(known)], [ca], { now });
   const usages = extendedKeyUsages(leaf);
   if (usages.length > 0 && !usages.includes(SERVER_AUTH)) throw new Error('has a certificate that is not for servers');
 }
