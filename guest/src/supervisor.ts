@@ -67,6 +67,8 @@ export interface Supervised {
 
 /** Milliseconds for the runtime to end: more than it gives its calls. */
 const DRAIN_MS = 10_000;
+/** And for the kernel to send what closed connections still hold. */
+const LAST_BYTES_MS = 500;
 
 /**
  * Boots and supervises; resolves only once everything runs.
@@ -223,6 +225,7 @@ class RuntimeLink {
     say('draining');
     this.tell({ kind: 'drain' });
     await Promise.race([this.#drained.promise, sleep(DRAIN_MS)]);
+    await sleep(LAST_BYTES_MS);
   }
 
   /** The end, at any time: without a runtime there is nothing to supervise. */

@@ -85,7 +85,10 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   const boot = bootDigest(statementBytes);
   await using started = new AsyncDisposableStack();
   const bundled = handlersOf(bundle.handlers, admission);
-  const pool = started.adopt(await WorkerPool.start(options.workers, bundled), (it) => it.close());
+  const pool = started.adopt(
+    await WorkerPool.start({ ...options.workers, ...(governor && { stall: governor.patience }) }, bundled),
+    (it) => it.close(),
+  );
   await platform.state?.(statementBytes);
   const batcher = new QuoteBatcher((root) => platform.sign(root, boot));
   const { subprocessors } = admission.policy;

@@ -51,6 +51,11 @@ describe('declarations', () => {
     assert.equal(it.admit('a.B/Small').budget.wall, 1000);
   });
 
+  test('decide how long a worker may stand still: twice what a call may work', () => {
+    assert.equal(governor().patience, 2000);
+    assert.equal(governor({ cpu: '4s' }).patience, 8000);
+  });
+
   test('that no worker could meet are refused before anything is served', () => {
     assert.throws(() => governor({ memory: '129MiB' }), refusal('claim', '/governance/resources/memory'));
     assert.throws(() => governor({ cpu: '6s' }), refusal('claim', '/governance/resources/cpu'));

@@ -33,6 +33,7 @@ export interface Reservation extends Disposable {
 }
 
 const POINTER = '/governance/resources';
+const LEAST_PATIENCE_MS = 2000;
 /** Thousandths: shares of a processor are added as integers. */
 const WHOLE = 1000;
 /** Milliseconds for which a reading holds; the kernel renews its averages every two seconds. */
@@ -47,6 +48,8 @@ interface Declared extends CallBudget {
 export class ResourceGovernor {
   /** Whether temperature is looked at: the policy limits it, and a sensor was there at start. */
   readonly thermalObserved: boolean;
+  /** Milliseconds for which a worker may stand still: a call may work for all it declares without a pause. */
+  readonly patience: number;
   readonly #limits: Resources;
   readonly #capacity: { readonly memory: number; readonly share: number };
   readonly #methods: ReadonlyMap<MethodId, Declared>;
@@ -72,6 +75,7 @@ export class ResourceGovernor {
     this.#limits = limits;
     this.#capacity = { memory: capacity.memory, share: Math.floor(capacity.processors * WHOLE) };
     this.#methods = new Map([...methods].map((id) => [id, declared(limits, id)]));
+    this.patience = Math.max(LEAST_PATIENCE_MS, ...[...this.#methods.values()].map(({ processor }) => processor / 500));
     this.#read = read;
     this.#clock = clock;
     for (const [id, budget] of this.#methods) this.#refuseUnattainable(id, budget);
