@@ -6,14 +6,15 @@ import { bundleDigest, policyFrame } from '@enclaim/attestation/bundle';
 import { toBase64, utf8 } from '@enclaim/attestation/bytes';
 import { parseCloudReferences } from '@enclaim/attestation/cloud-references';
 import { digestText, sha256 } from '@enclaim/attestation/digest';
-import { parseManifest } from '@enclaim/image';
+import { type Manifest, parseManifest } from '@enclaim/image';
 import { digestOfCanonical, parsePolicy, policyDigest } from '@enclaim/policy-schema';
 import type { Command } from 'commander';
 import { collect, readInput, writeOutput } from './input.ts';
+import { type NetworkFlags, networkOptions, withNetwork } from './network-words.ts';
 import { snpReferences } from './snp-references.ts';
 import { UsageError } from './usage-error.ts';
 
-interface Options {
+interface Options extends NetworkFlags {
   readonly manifest: string[];
   readonly policy?: string;
   readonly bundle: string[];
@@ -37,7 +38,7 @@ interface Options {
 }
 
 export function register(program: Command): void {
-  program
+  const command = program
     .command('references')
     .description('Write the reference values and trust anchors that clients verify with')
     .option('--manifest <file>', 'manifest.json of an accepted base image; repeatable', collect, [])
@@ -69,15 +70,15 @@ export function register(program: Command): void {
     )
     .option('--author-key <digest>', 'sha384:… of a key that certifies it; by default any; repeatable', collect, [])
     .option('--clouds <file>', 'accepted paravisors, firmware and enclaves of clouds (JSON)')
-    .requiredOption('-o, --out <file>', 'where to write')
-    .action(write);
+    .requiredOption('-o, --out <file>', 'where to write');
+  networkOptions(command).action(write);
 }
 
 async function write(options: Options): Promise<void> {
   if (options.bundle.length === 0 && !options.anyBundle)
     throw new UsageError('name an accepted --bundle, or --any-bundle');
   const bundles = await Promise.all(options.bundle.map(readInput));
-  const manifests = await Promise.all(options.manifest.map(async (path) => parseManifest(await text(path))));
+  const manifests = await Promise.all(options.manifest.map(async (path) => launched(await text(path), options)));
   const vcpus = options.vcpus.length === 0 ? ['2'] : options.vcpus;
   const measured = await Promise.all(options.measured.map(readMeasured));
   const snp = [
@@ -114,6 +115,14 @@ async function write(options: Options): Promise<void> {
   const checked: References = parseReferences(bytes);
   await writeOutput(options.out, bytes);
   console.error(`references: ${checked.images.length} images, policy ${checked.policy}`);
+}
+
+/** A manifest of an image that is started with the words of the options. */
+function launched(json: string, flags: NetworkFlags): Manifest {
+  const manifest = parseManifest(json);
+  const { tpm, ...others } = manifest.references;
+  const commandLine = withNetwork(tpm.commandLine, flags);
+  return { ...manifest, references: { ...others, tpm: { ...tpm, commandLine } } };
 }
 
 /** Sections as they stand; the references are checked as a whole once they are put together. */

@@ -12,9 +12,10 @@ import {
 } from '@enclaim/image/machine';
 import { type Command, Option } from 'commander';
 import { IMAGE_FOLDER, type ImageFolder, readImageFolder } from './image/folder.ts';
+import { type NetworkFlags, networkOptions, withNetwork } from './network-words.ts';
 import { UsageError } from './usage-error.ts';
 
-interface RunFlags {
+interface RunFlags extends NetworkFlags {
   readonly image: string;
   readonly disk?: string;
   readonly controller: Controller;
@@ -43,7 +44,7 @@ const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /** Adds the command to the program. */
 export function register(program: Command): void {
-  program
+  const command = program
     .command('run [app]')
     .description('boot an app bundle (app.enclaim), or a disk that holds one, in a virtual machine')
     .option('--image <dir>', 'base image, a folder with manifest.json', IMAGE_FOLDER)
@@ -65,8 +66,8 @@ export function register(program: Command): void {
     .option('--firmware <file>', 'with snp or tdx: the OVMF build that is measured')
     .option('--memory <MiB>', 'memory of the machine', '1024')
     .option('--console', 'show what firmware and guest write')
-    .option('--print', 'print the command lines and start nothing')
-    .action(run);
+    .option('--print', 'print the command lines and start nothing');
+  networkOptions(command).action(run);
 }
 
 async function run(app: string | undefined, flags: RunFlags): Promise<void> {
@@ -121,13 +122,16 @@ async function optionsOf(app: string | undefined, flags: RunFlags): Promise<Opti
     memoryMiB: integer('--memory', flags.memory, 1 << 20),
     ...(flags.state === undefined ? {} : { stateFolder: flags.state }),
   };
-  if (app === undefined) return { ...common, boot: diskSource(flags) };
+  if (app === undefined) {
+    if (withNetwork('', flags) !== '') throw new UsageError("a disk starts with the image's own command line");
+    return { ...common, boot: diskSource(flags) };
+  }
   const image = await readImageFolder(flags.image);
   return {
     ...common,
     app,
     boot: bootSource(flags, image),
-    commandLine: image.manifest.references.tpm.commandLine,
+    commandLine: withNetwork(image.manifest.references.tpm.commandLine, flags),
     platform: flags.platform,
     ...(flags.policy === undefined ? {} : { policy: flags.policy as `sha384:${string}` }), // startMachine checks its form
   };

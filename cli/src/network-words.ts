@@ -1,0 +1,34 @@
+/** Words of a launch's command line that say where the guest's addresses come from: the same for who starts it and who refers to it. */
+import type { Command } from 'commander';
+import { UsageError } from './usage-error.ts';
+
+/** What {@link networkOptions} adds. */
+export interface NetworkFlags {
+  readonly ip?: string;
+  readonly ip6?: string;
+  readonly dns?: string;
+}
+
+const KEYS = ['ip', 'ip6', 'dns'] as const;
+
+/** Adds the options to a command. */
+export function networkOptions(command: Command): Command {
+  return command
+    .option('--ip <how>', 'IPv4 of the guest, as launched: dhcp, off or ADDRESS/PREFIX[,GATEWAY]')
+    .option('--ip6 <how>', 'IPv6 of the guest, as launched: off, auto or ADDRESS/PREFIX[,GATEWAY]')
+    .option('--dns <addresses>', 'its name servers, as launched: at most four, joined by commas');
+}
+
+/**
+ * The command line with the words behind it, in one order, because it is measured. What they mean is for the guest to judge.
+ * @throws UsageError for a value that would be more than a word
+ */
+export function withNetwork(commandLine: string, flags: NetworkFlags): string {
+  const words = KEYS.flatMap((key) => {
+    const value = flags[key];
+    if (value === undefined) return [];
+    if (!/^[0-9a-zA-Z.:,/]{1,200}$/.test(value)) throw new UsageError(`--${key} takes addresses, not "${value}"`);
+    return [`enclaim.${key}=${value}`];
+  });
+  return [commandLine, ...words].join(' ');
+}
