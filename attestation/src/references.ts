@@ -150,22 +150,25 @@ export const imageSchema: z.ZodType<ImageReference> = z.strictObject({
 const u32 = z.int().min(0).max(0xffff_ffff);
 const commandLine = z.string().min(1).max(2048);
 const keyDigests = z.union([z.literal('any'), z.array(sha384Text).min(1).max(64)]);
+/** Shape of what is known of a firmware image. */
+export const snpFirmwareSchema: z.ZodType<SnpReference['firmware']> = z.strictObject({
+  digest: sha384Text,
+  sections: z
+    .array(
+      z.strictObject({
+        kind: z.enum(['secMem', 'secrets', 'cpuid', 'svsmCaa', 'kernelHashes']),
+        gpa: u32,
+        size: u32.max(1 << 20),
+      }),
+    )
+    .max(64),
+  resetEip: u32,
+  hashesTable: u32.nullable(),
+});
+
 const snpSchema: z.ZodType<SnpReference> = z.strictObject({
   id: sha256Text,
-  firmware: z.strictObject({
-    digest: sha384Text,
-    sections: z
-      .array(
-        z.strictObject({
-          kind: z.enum(['secMem', 'secrets', 'cpuid', 'svsmCaa', 'kernelHashes']),
-          gpa: u32,
-          size: u32.max(1 << 20),
-        }),
-      )
-      .max(64),
-    resetEip: u32,
-    hashesTable: u32.nullable(),
-  }),
+  firmware: snpFirmwareSchema,
   kernel: sha256Text,
   initrd: sha256Text,
   commandLine,

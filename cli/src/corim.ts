@@ -5,7 +5,7 @@ import { parseReferences } from '@enclaim/attestation';
 import { utf8 } from '@enclaim/attestation/bytes';
 import { signReferences, verifyReferences } from '@enclaim/attestation/rats';
 import type { Command } from 'commander';
-import { readEd25519, readInput, writeOutput } from './input.ts';
+import { readEd25519, readInput, readTime, writeOutput } from './input.ts';
 import { UsageError } from './usage-error.ts';
 
 interface SignOptions {
@@ -50,7 +50,10 @@ export function register(program: Command): void {
 async function signFile(path: string, options: SignOptions): Promise<void> {
   const references = parseReferences(await readInput(path));
   const key = await readEd25519('--key', options.key);
-  const validity = { from: time('--not-before', options.notBefore), until: time('--not-after', options.notAfter) };
+  const validity = {
+    from: readTime('--not-before', options.notBefore),
+    until: readTime('--not-after', options.notAfter),
+  };
   if (validity.from >= validity.until) throw new UsageError(`${options.notAfter} is not after ${options.notBefore}`);
   const signer = async (message: Uint8Array): Promise<Uint8Array> => sign(null, message, key);
   await writeOutput(
@@ -61,7 +64,7 @@ async function signFile(path: string, options: SignOptions): Promise<void> {
 
 async function readFile(path: string, options: ReadOptions): Promise<void> {
   const { spki, algorithm } = await readPublicKey(options.key);
-  const now = time('--as-of', options.asOf);
+  const now = readTime('--as-of', options.asOf);
   const references = await verifyReferences(await readInput(path), spki, algorithm, { now });
   await writeOutput(options.out, utf8(`${JSON.stringify(references, undefined, 2)}\n`));
   console.error(`references: policy ${references.policy}`);
@@ -80,10 +83,4 @@ async function readPublicKey(path: string): Promise<{ spki: Uint8Array; algorith
   } catch (cause) {
     throw new UsageError(`--key is no public key that signs CoRIM: ${(cause as Error).message}`, { cause });
   }
-}
-
-function time(option: string, text: string): number {
-  const value = Date.parse(text);
-  if (Number.isNaN(value)) throw new UsageError(`${option} ${text}: expected 2026-11-20T12:00:00Z`);
-  return value;
 }

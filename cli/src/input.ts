@@ -48,6 +48,13 @@ export async function readEd25519(option: string, path: string): Promise<KeyObje
   }
 }
 
+/** Milliseconds since 1970 of a time that an option gives. @throws UsageError naming the option */
+export function readTime(option: string, text: string | undefined): number {
+  const value = Date.parse(text ?? '');
+  if (Number.isNaN(value)) throw new UsageError(`${option} ${text ?? 'is missing'}: expected 2026-11-20T12:00:00Z`);
+  return value;
+}
+
 /** Demands from the command line. @throws DemandError */
 export function readDemands(texts: readonly string[]): Demand[] {
   return texts.map((text) => parseDemand(text));

@@ -23,7 +23,13 @@ import {
   snpLaunchDigest,
   type TdvfRegion,
 } from '@enclaim/attestation/measure';
-import type { ImageReference, RtmrEventReference, SnpReference, TdxReference } from '@enclaim/attestation/references';
+import {
+  type ImageReference,
+  type RtmrEventReference,
+  type SnpReference,
+  snpFirmwareSchema,
+  type TdxReference,
+} from '@enclaim/attestation/references';
 import * as z from 'zod';
 
 /** A direct boot under SEV-SNP, but for the policy and the processors. */
@@ -205,20 +211,7 @@ const commandLine = z.string().min(1).max(2048);
 export const launchPartsSchema: Readonly<{ snp: z.ZodType<SnpParts>; tdx: z.ZodType<TdxParts> }> = {
   snp: z.strictObject({
     id: sha256,
-    firmware: z.strictObject({
-      digest: sha384,
-      sections: z
-        .array(
-          z.strictObject({
-            kind: z.enum(['secMem', 'secrets', 'cpuid', 'svsmCaa', 'kernelHashes']),
-            gpa: u32,
-            size: u32.max(1 << 20),
-          }),
-        )
-        .max(64),
-      resetEip: u32,
-      hashesTable: u32.nullable(),
-    }),
+    firmware: snpFirmwareSchema,
     kernel: sha256,
     initrd: sha256,
     commandLine,

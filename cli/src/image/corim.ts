@@ -3,7 +3,7 @@ import { sign } from 'node:crypto';
 import { utf8 } from '@enclaim/attestation/bytes';
 import { type DigestText, type HashName, parseDigest, sha256 } from '@enclaim/attestation/digest';
 import { encodeCorim, signCorim } from '@enclaim/attestation/rats';
-import { readEd25519 } from '../input.ts';
+import { readEd25519, readTime } from '../input.ts';
 import { UsageError } from '../usage-error.ts';
 import type { LaunchPlatform, Measurement } from './launch.ts';
 
@@ -47,7 +47,7 @@ export async function launchCorim(
   };
   if (key === undefined) return encodeCorim(content);
   const privateKey = await readEd25519('--key', key);
-  const validity = { from: time('--not-before', notBefore), until: time('--not-after', notAfter) };
+  const validity = { from: readTime('--not-before', notBefore), until: readTime('--not-after', notAfter) };
   if (validity.from >= validity.until) throw new UsageError(`${notAfter} is not after ${notBefore}`);
   return signCorim(content, signer, validity, EDDSA, async (message) => sign(null, message, privateKey));
 }
@@ -55,10 +55,4 @@ export async function launchCorim(
 function digestOf(text: DigestText<HashName>): { algorithm: 'sha256' | 'sha384'; value: Uint8Array } {
   const algorithm = text.startsWith('sha256:') ? 'sha256' : 'sha384';
   return { algorithm, value: parseDigest(algorithm, text) };
-}
-
-function time(option: string, given: string | undefined): number {
-  const value = Date.parse(given ?? '');
-  if (Number.isNaN(value)) throw new UsageError(`${option} ${given ?? 'is missing'}: expected 2026-11-20T12:00:00Z`);
-  return value;
 }
