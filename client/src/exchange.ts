@@ -73,7 +73,7 @@ export async function inspectEvidence(
   expectations: Omit<Expectations, 'demands'>,
 ): Promise<Received> {
   using frames = new FrameStream(socket, failure);
-  return receiveEvidence(socket, frames, expectations);
+  return await receiveEvidence(socket, frames, expectations); // before the frames are given up
 }
 
 async function receiveEvidence(
