@@ -107,6 +107,10 @@ function requireAttestationKey(ak: TpmPublic): void {
   if (ak.type !== 'ecc' || ak.curve !== 'P-256' || ak.scheme.scheme !== 'ecdsa' || ak.scheme.hash !== 'sha256') {
     throw new EvidenceError('key', 'the attestation key is not bound to ECDSA with P-256 and SHA-256');
   }
+  // A credential is activated for a name. Two keys can share one of SHA-1: a TPM's own, and one that only claims to be.
+  if (ak.nameAlg !== 'sha256') {
+    throw new EvidenceError('key', `the attestation key is named by ${ak.nameAlg}, expected sha256`);
+  }
 }
 
 async function importSigningKey(spki: Uint8Array): Promise<VerificationKey> {

@@ -99,6 +99,12 @@ test('refused with key: any attribute that makes it no attestation key', async (
   }
 });
 
+test('a key whose name is a SHA-1 is refused: two public areas can be made to have one', async () => {
+  for (const nameAlg of ['sha1', 'sha384'] as const) {
+    await assert.rejects(verifyQuote(fakeQuote({ key: fakeAttestationKey({ nameAlg }) })), refused('key'), nameAlg);
+  }
+});
+
 test('every bit of attest, signature, key and register values counts', async (t) => {
   let count = 0;
   for (const part of ['attest', 'signature', 'akPublic'] as const) {
