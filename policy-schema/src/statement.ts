@@ -1,8 +1,10 @@
 /** What a policy says, statement by statement, each with the order by which it compares with another policy's. */
 
+import { sha256 } from '@noble/hashes/sha2.js';
+import { bytesToHex, utf8ToBytes } from '@noble/hashes/utils.js';
 import { type Category, covers } from './category.ts';
 import { methodsOf } from './claim.ts';
-import { ANYONE, type Named, type Policy, type Rule } from './policy.ts';
+import { ANYONE, type Named, type PeerIdentity, type Policy, type Rule } from './policy.ts';
 import { bytesOf, type Duration, endOf, millisecondsOf, secondsOf } from './quantity.ts';
 
 type Path = readonly PropertyKey[];
@@ -173,7 +175,7 @@ function* saySubprocessors(policy: Policy): Generator<Statement> {
       'subprocessors.identity',
       path('identity'),
       `how ${id} is known`,
-      identity.spki ? 'by its key' : identity,
+      identity.spki ? 'by its key' : { ...identity, ...(identity.attested && attestedAs(identity.attested)) },
     );
     if (identity.spki)
       yield may('subprocessors.spki', path('identity', 'spki'), `${id} may`, 'have the key', new Set(identity.spki));
@@ -193,6 +195,12 @@ function* saySubprocessors(policy: Policy): Generator<Statement> {
       yield same('subprocessors.assurance', path('assurance'), `the assurance of ${id}`, `${kind} ${document}`);
     }
   }
+}
+
+/** References are a file's length of text: here they go by their digest. */
+function attestedAs({ references, ...rest }: NonNullable<PeerIdentity['attested']>): object {
+  if (references === undefined) return { attested: rest };
+  return { attested: { ...rest, references: `sha256:${bytesToHex(sha256(utf8ToBytes(references)))}` } };
 }
 
 function* sayReleases({ declassify }: Policy): Generator<Statement> {

@@ -487,6 +487,34 @@ export const INVALID: readonly Row[] = [
     ],
   ],
   [
+    'address with a dot at its end',
+    ['https://mail.example.eu', 'https://mail.example.eu.'],
+    [
+      'value 20:14 subprocessors.mailer.address: expected an origin such as "https://mail.example.eu": a host name, no path, no IP address, found "https://mail.example.eu."',
+    ],
+  ],
+  [
+    'address in letters that look alike',
+    ['https://mail.example.eu', 'https://mаil.example.eu'],
+    [
+      'value 20:14 subprocessors.mailer.address: expected an origin such as "https://mail.example.eu": a host name, no path, no IP address, found "https://mаil.example.eu"',
+    ],
+  ],
+  [
+    'address that is an IPv6 address',
+    ['https://mail.example.eu', 'https://[2001:db8::1]'],
+    [
+      'value 20:14 subprocessors.mailer.address: expected an origin such as "https://mail.example.eu": a host name, no path, no IP address, found "https://[2001:db8::1]"',
+    ],
+  ],
+  [
+    'address that is one number',
+    ['https://mail.example.eu', 'https://3221225985'],
+    [
+      'value 20:14 subprocessors.mailer.address: expected an origin such as "https://mail.example.eu": a host name, no path, no IP address, found "https://3221225985"',
+    ],
+  ],
+  [
     'address in capitals',
     ['https://mail.example.eu', 'https://Mail.example.eu'],
     [

@@ -99,6 +99,7 @@ const LAYERS = {
       "    this.#decide({ kind: 'send'",
     ],
   ],
+  'grant to send': ['context', ["this.#decide({ kind: 'send', name: to }, new Set([...this.label, ...carried]));", '']],
   "release of one's own method": [
     'context',
     ["this.#decide({ kind: 'release', name: rule }, new Set(this.label));", ''],
@@ -453,14 +454,15 @@ async function askedFor(operation: object, layer: Layer, off: boolean): Promise<
     address: `https://mail.example:${there.port}`,
     identity: { spki: [there.spki] },
     region: 'r',
-    receives: [],
+    receives: ['personal', 'operational'],
   };
   const run = ({ perform }: { perform: (operation: object) => Promise<unknown> }) => perform(operation);
   const Pool = { start: async () => ({ run, close: () => {} }) } as unknown as NonNullable<LabOptions['Pool']>;
   const lab = await openLab({
     handlers: {},
     policy: {
-      subprocessors: { mailer: subprocessor },
+      subprocessors: { mailer: subprocessor, archive: subprocessor },
+      sends: ['mailer'],
       declassify: [release({ template: 'x' }, { id: 'other', method: 'lab.v1.Lab/Chat' }), release({ template: 'y' })],
     },
     Pool,
@@ -524,6 +526,9 @@ export const egressAttacks: readonly Attack[] = [
   ),
   ...['127.0.0.1', '127.0.0.53', '0.0.0.0'].map((address) =>
     attackOf('addresses that lead out', `a name server that answers ${address}`, (off) => ledBack(address, off)),
+  ),
+  attackOf('grant to send', 'call a subprocessor that was granted to other methods', (off) =>
+    askedFor({ ...asked, kind: 'egress', to: 'archive', method: 'Keep', message: {} }, 'grant to send', off),
   ),
   attackOf("release of one's own method", 'trigger a release of another method', (off) =>
     askedFor({ ...asked, kind: 'release', rule: 'other', keys: {} }, "release of one's own method", off),

@@ -43,6 +43,8 @@ export interface LabPolicy {
   readonly governance?: unknown;
   /** Whom `Tell` may call, by name; without, nobody is called and `Tell` is withheld. */
   readonly subprocessors?: Readonly<Record<string, object>>;
+  /** Those of them that `Tell` and `Chat` may call; by default all. */
+  readonly sends?: readonly string[];
   readonly declassify?: readonly object[];
   readonly claims?: readonly object[];
 }
@@ -56,8 +58,8 @@ export function labPolicy({
   subprocessors = {},
   declassify = [],
   claims = [],
+  sends = Object.keys(subprocessors),
 }: LabPolicy = {}): Policy {
-  const sends = Object.keys(subprocessors);
   const rule = (name: string, rest: object): object => {
     const method = descriptors.registry.getService('lab.v1.Lab')?.methods.find((each) => each.name === name);
     if (method === undefined) throw new TypeError(`no method ${name}`);
