@@ -141,8 +141,7 @@ const ATTACKS: Readonly<Record<string, ResourceAttack>> = {
   },
   'a stream that sends nothing, to keep its place': {
     layer: 'wall time',
-    off: () =>
-      without.calls(['const timer = setTimeout(abort, wall);', 'const timer = setTimeout(() => abort, wall);']),
+    off: () => without.calls(['setTimeout(late, wall)', 'setTimeout(() => late, wall)']),
     handlers: { Watch: WAIT },
     succeeds: (lab) => lasts(lab, 'Watch', {}, 3500),
   },
@@ -185,8 +184,8 @@ const ATTACKS: Readonly<Record<string, ResourceAttack>> = {
   'work done ahead, while the bundle is evaluated for nobody yet': {
     layer: 'charge by call',
     off: () => without.account(['if (call.used > call.budget.processor)', 'if (false)']),
-    limits: { wall: '20s' },
-    handlers: `${SIP} for (let i = 0; i < 200; i++) if (sum() === 0) throw 0;
+    limits: { wall: '20s', cpu: '30ms' },
+    handlers: `${SIP} for (let i = 0; i < 60; i++) if (sum() === 0) throw 0;
       exports.handlers = new Proxy({}, { get: () => async () => ({}) });`,
     succeeds: (lab) => answered(lab, 'Sum', {}),
   },
