@@ -3,7 +3,7 @@
 import { Socket } from 'node:net';
 import { concat, u32be, utf8 } from '@enclaim/attestation/bytes';
 import { encodeFrame, FrameReader } from '../frames.ts';
-import { Meter } from './meter.ts';
+import { Meter, NOBODY } from './meter.ts';
 import { FRAME_LIMIT, type FromWorker, type ToWorker } from './protocol.ts';
 import { openRealm, type Realm } from './realm.ts';
 import { seal } from './seal.ts';
@@ -61,8 +61,8 @@ function hear(from: Realm, charging: Meter, text: string): void {
   setImmediate(() => {
     charging.charge();
     if (charging.owes) say(charging.report());
+    charging.heard(text === COLLECT ? NOBODY : from.receive(text));
     if (text === COLLECT) say(charging.report(true));
-    else charging.heard(from.receive(text));
     turn();
   });
 }
@@ -81,9 +81,11 @@ function turn(): void {
   setImmediate(() => {
     turning = false;
     meter?.charge();
+    socket.cork();
     if (meter?.due) say(meter.report());
     const said: unknown = realm?.take();
     if (typeof said === 'string' && said !== '') send(said);
+    socket.uncork();
     if (realm !== undefined && prepare(realm)) turn();
   });
 }

@@ -5,7 +5,7 @@ import { runInNewContext } from 'node:vm';
 import type { FromWorker } from './protocol.ts';
 
 /** Whom nobody's time is charged to: what the worker does by itself. */
-const NOBODY = -1;
+export const NOBODY = -1;
 /** Microseconds that may go unreported while there are more messages to hear, and of work that is nobody's. */
 const MOST_OWED = 10_000;
 const MOST_NOBODYS = 1000;
