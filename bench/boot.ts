@@ -128,7 +128,8 @@ function report(rows: readonly Row[]): void {
   const columns = (['hello', 'enclaim', 'debian'] as const).filter((which) => rows[0]?.[which] !== undefined);
   const seconds = (which: keyof Row, name: string): string => {
     const sorted = rows.map((row) => row[which]?.[name] ?? Number.NaN).sort((a, b) => a - b);
-    return ((sorted[Math.floor(sorted.length / 2)] ?? 0) / 1000).toFixed(2).padStart(12);
+    const median = (sorted[Math.floor(sorted.length / 2)] ?? 0) / 1000;
+    return (Number.isNaN(median) ? '' : median.toFixed(2)).padStart(12);
   };
   console.log(`seconds, median of ${rows.length}`.padEnd(22) + columns.map((which) => which.padStart(12)).join(''));
   for (const name of ['tpm', 'firmware', 'guest', 'serving', 'answer']) {
