@@ -175,10 +175,16 @@ function* saySubprocessors(policy: Policy): Generator<Statement> {
       'subprocessors.identity',
       path('identity'),
       `how ${id} is known`,
-      identity.spki ? 'by its key' : { ...identity, ...(identity.attested && attestedAs(identity.attested)) },
+      identity.spki ? 'by its key' : shortIdentity(identity),
     );
     if (identity.spki)
       yield may('subprocessors.spki', path('identity', 'spki'), `${id} may`, 'have the key', new Set(identity.spki));
+    if (identity.attested) {
+      const { references } = identity.attested;
+      const digest = references === undefined ? 'nothing' : `sha256:${bytesToHex(sha256(utf8ToBytes(references)))}`;
+      const at = path('identity', 'attested', 'references');
+      yield same('subprocessors.references', at, `what the evidence of ${id} is held against`, digest);
+    }
     yield same('subprocessors.region', path('region'), `the region of ${id}`, region);
     yield may('subprocessors.receives', path('receives'), `${id} may`, 'receive', expand(receives, policy));
     const until = assurance === 'none' ? Number.POSITIVE_INFINITY : endOf(assurance.validUntil);
@@ -197,10 +203,9 @@ function* saySubprocessors(policy: Policy): Generator<Statement> {
   }
 }
 
-/** References are a file's length of text: here they go by their digest. */
-function attestedAs({ references, ...rest }: NonNullable<PeerIdentity['attested']>): object {
-  if (references === undefined) return { attested: rest };
-  return { attested: { ...rest, references: `sha256:${bytesToHex(sha256(utf8ToBytes(references)))}` } };
+/** References are as long as a file, and are compared by themselves. */
+function shortIdentity({ attested, ...identity }: PeerIdentity): object {
+  return attested === undefined ? identity : { attested: { policy: attested.policy, image: attested.image } };
 }
 
 function* sayReleases({ declassify }: Policy): Generator<Statement> {

@@ -171,6 +171,22 @@ test('a whole policy is weaker if anything is, whatever else got stronger', () =
   assert.equal(verdict, 'weaker');
 });
 
+test('what an attested peer is held against is compared by its digest', () => {
+  const against = (references: string): Policy =>
+    edited([
+      'identity: { ca: system }',
+      `identity: { attested: { policy: "sha384:${hex('f', 96)}", image: any, references: '${references}' } }`,
+    ]);
+  const { verdict, changes } = diff(against('{"a":1}'), against('{"a":2}'));
+  assert.equal(verdict, 'incomparable');
+  assert.equal(changes.length, 1);
+  assert.match(
+    changes[0]?.sentence ?? '',
+    /^what the evidence of mailer is held against is sha256:[0-9a-f]+, before sha256:/,
+  );
+  assert.equal(diff(against('{}'), against('{}')).changes.length, 0);
+});
+
 test('keys that begin alike are two keys', () => {
   const withKey = (last: string): Policy =>
     edited([

@@ -86,6 +86,13 @@ export const VALID: readonly Row[] = [
     ['identity: { ca: system }', `identity: { attested: { policy: "sha384:${hex('f', 96)}", image: any } }`],
   ],
   [
+    'attested peer with references over lines',
+    [
+      'identity: { ca: system }',
+      `identity:\n      attested:\n        policy: "sha384:${hex('f', 96)}"\n        image: any\n        references: |\n          {\n            "enclaim": "references/1"\n          }`,
+    ],
+  ],
+  [
     'attested instead of assured',
     [
       [
