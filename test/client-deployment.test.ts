@@ -25,7 +25,7 @@ import { connect, VerdictError, verifySaved } from '@enclaim/client';
 import { buildBundle } from '@enclaim/image';
 import { bootAttested } from './support/attested-runtime.ts';
 import { type PretendServer, policyOf, startPretendServer } from './support/pretend-server.ts';
-import { failing, undecodable } from './support/refused.ts';
+import { failing, isAlwaysRun, undecodable } from './support/refused.ts';
 
 const run = promisify(execFile);
 const root = join(import.meta.dirname, '..');
@@ -236,6 +236,24 @@ describe('a verdict document', () => {
     );
     undecodable('syntax', parse({ checks: failed }));
     undecodable('syntax', parse({ checks: [...good.checks, ...good.checks.slice(0, 1)] }));
+    undecodable('syntax', parse({ platform: 'simulated' }));
+  });
+
+  test('with a required check said to be none, or not to have been run, is refused', async () => {
+    const good = await verdict();
+    const parse = (checks: Verdict['checks']) => () =>
+      parseVerdictDocument(utf8(JSON.stringify(verdictDocument({ ...good, checks }, Date.now()))));
+    for (const { id } of good.checks.filter(({ required }) => required)) {
+      const waived = { outcome: 'not run', required: false } as const;
+      const silent = [{ required: false }, { outcome: 'failed', required: false } as const];
+      for (const change of isAlwaysRun(id) ? [waived, ...silent] : silent) {
+        undecodable('syntax', parse(good.checks.map((check) => (check.id === id ? { ...check, ...change } : check))));
+      }
+    }
+    // Where references name no image, one failed check stands for all registers: it fails the verdict with them.
+    const image = { id: 'image', outcome: 'failed', required: false, detail: 'no image' } as const;
+    const bare = good.checks.filter(({ id }) => id !== 'firmware' && !id.startsWith('register.'));
+    undecodable('syntax', parse([...bare, image]));
   });
 
   test('has the published schema', async () => {

@@ -36,3 +36,8 @@ export function undecodable(code: DecodeErrorCode, run: () => unknown): void {
 export function failing(checks: readonly Check[]): string[] {
   return checks.filter(({ required, outcome }) => required && outcome !== 'passed').map(({ id }) => id);
 }
+
+/** Whether a verifier always runs a check: what this names depends on the references, or on there being a connection. */
+export function isAlwaysRun(id: string): boolean {
+  return !/^(nonce|channel|owner|deployment|quote\.events|snp\.(tcb\..*|host-data)|tdx\.mr-config-id)$/.test(id);
+}
