@@ -67,6 +67,19 @@ test('says what is on the disk, and where', () => {
   );
 });
 
+test('a disk that is full: a typed error, the older file whole, and nothing beside it', (t) => {
+  const program = [process.execPath, join(projectRoot, 'cli/src/main.ts'), ...DISK, '--for', 'qemu', '-o', '/mnt/disk'];
+  const script = `mount -t tmpfs -o size=64k none /mnt && echo older > /mnt/disk && "$@"; status=$?
+    cat /mnt/disk; ls /mnt; exit $status`;
+  const { status, stdout, stderr } = spawnSync('unshare', ['-rm', 'sh', '-c', script, 'sh', ...program], {
+    cwd: here,
+    encoding: 'utf8',
+  });
+  if (/unshare|mount/.test(stderr) && !stderr.includes('ImageError')) return t.skip('no namespaces for a small disk');
+  assert.match(stderr, /ImageError output-failed/);
+  assert.deepEqual([status, stdout], [1, 'older\ndisk\n']);
+});
+
 const bad = await makeFolder('bad');
 await writeFile(join(bad, 'image/enclaim.efi'), tinyPe('altered'));
 
