@@ -69,7 +69,7 @@ test('says what is on the disk, and where', () => {
 
 test('a disk that is full: a typed error, the older file whole, and nothing beside it', (t) => {
   const program = [process.execPath, join(projectRoot, 'cli/src/main.ts'), ...DISK, '--for', 'qemu', '-o', '/mnt/disk'];
-  const script = `mount -t tmpfs -o size=64k none /mnt && echo older > /mnt/disk && "$@"; status=$?
+  const script = `mount -t tmpfs -o size=16k none /mnt && echo older > /mnt/disk && "$@"; status=$?
     cat /mnt/disk; ls /mnt; exit $status`;
   const { status, stdout, stderr } = spawnSync('unshare', ['-rm', 'sh', '-c', script, 'sh', ...program], {
     cwd: here,
