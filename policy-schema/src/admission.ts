@@ -4,7 +4,14 @@ export { canonicalPolicy, decodePolicy, digestOfCanonical, policyDigest } from '
 export { type Categories, type Category, covers, type Label, overlaps, PUBLIC, uncovered } from './category.ts';
 export { type Circumstances, type Decision, type DecisionCode, decide, type Flow, type Sink } from './decide.ts';
 export { type AcceptOptions, accept, type Demand, type DemandResult, parseDemand, type SetDemand } from './demand.ts';
-export { type Descriptors, methodIdOf, type ProtoPlace, readDescriptors, servicesOf } from './descriptors.ts';
+export {
+  type Descriptors,
+  findMethod,
+  methodIdOf,
+  type ProtoPlace,
+  readDescriptors,
+  servicesOf,
+} from './descriptors.ts';
 export { PolicyError, type PolicyIssue, type PolicyIssueCode } from './error.ts';
 export { labelOf } from './handling.ts';
 export { canonicalJson, parseJson } from './json.ts';

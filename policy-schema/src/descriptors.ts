@@ -63,6 +63,13 @@ export function methodIdOf(method: DescMethod): MethodId {
   return `${method.parent.typeName}/${method.name}`;
 }
 
+/** The method of a full name, of any service. */
+export function findMethod(descriptors: Descriptors, id: string): DescMethod | undefined {
+  return servicesOf(descriptors)
+    .flatMap(({ methods }) => methods)
+    .find((method) => methodIdOf(method) === id);
+}
+
 /** Where a method or a field is declared; absent where the set was compiled without positions. */
 export function placeOfDeclaration(declared: DescMethod | DescField): ProtoPlace | undefined {
   const file = declared.parent.file;

@@ -4,12 +4,19 @@ import type { DescField, DescMessage, DescMethod } from '@bufbuild/protobuf';
 import { sha256 } from '@noble/hashes/sha2.js';
 import { bytesToHex } from '@noble/hashes/utils.js';
 import { type Category, covers, type Label, PUBLIC, uncovered } from './category.ts';
-import { type Descriptors, methodIdOf, type ProtoPlace, placeOfDeclaration, servicesOf } from './descriptors.ts';
+import {
+  type Descriptors,
+  findMethod,
+  methodIdOf,
+  type ProtoPlace,
+  placeOfDeclaration,
+  servicesOf,
+} from './descriptors.ts';
 import { PolicyError, pointerOf } from './error.ts';
 import type { Handling } from './gen/enclaim/handling_pb.js';
 import { handlingOf, labelOf, type Survey, survey } from './handling.ts';
 import { canonicalJson } from './json.ts';
-import { isOutbound, type OutboundMethod, outbound } from './outbound.ts';
+import { isOutbound, type OutboundMethod, outbound, parseHttpCall } from './outbound.ts';
 import type { Declassification, MethodId, Policy, Rule, Sha256 } from './policy.ts';
 
 /** Why a method is withheld. */
@@ -99,7 +106,9 @@ export function match(descriptors: Descriptors, policy: Policy): MatchResult {
     exposed,
     withheld,
     errors: [
-      ...policy.declassify.flatMap((release, i) => checkBuild(release, i, known.get(release.method), policy)),
+      ...policy.declassify.flatMap((release, i) =>
+        checkRelease(release, i, known.get(release.method), policy, descriptors),
+      ),
       ...others.errors,
     ],
     outbound: others.methods,
@@ -278,14 +287,32 @@ function pinned(
   ];
 }
 
-/** A built message must find each field it takes, and may take only what its receiver may have. */
-function checkBuild(
-  { build, to }: Declassification,
+/** A release of a method that is there has to find what it calls and what it takes. */
+function checkRelease(
+  release: Declassification,
   index: number,
   method: DescMethod | undefined,
   policy: Policy,
+  descriptors: Descriptors,
 ): MatchError[] {
   if (!method) return [];
+  return [...checkCall(release, index, descriptors), ...checkBuild(release, index, method, policy)];
+}
+
+/** What is called by gRPC must be there, and have a field for every part of the message. */
+function checkCall({ call, build }: Declassification, index: number, descriptors: Descriptors): MatchError[] {
+  if (parseHttpCall(call)) return [];
+  const pointer = pointerOf(['declassify', index, 'call']);
+  const method = findMethod(descriptors, call);
+  if (method?.methodKind !== 'unary') return [{ pointer, message: `no .proto has a unary method ${call}` }];
+  const fields = new Map(method.input.fields.map((field) => [field.name, field]));
+  return Object.keys(build)
+    .filter((name) => fields.get(name)?.fieldKind !== 'scalar')
+    .map((name) => ({ pointer, message: `${call} takes no single value ${name}` }));
+}
+
+/** A built message must find each field it takes, and may take only what its receiver may have. */
+function checkBuild({ build, to }: Declassification, index: number, method: DescMethod, policy: Policy): MatchError[] {
   const receives = (Object.hasOwn(policy.subprocessors, to) ? policy.subprocessors[to]?.receives : undefined) ?? [];
   return Object.entries(build).flatMap(([name, source]): MatchError[] => {
     if (!source.startsWith('$request.')) return [];

@@ -131,7 +131,7 @@ export function admit(policyBytes: Uint8Array, descriptorBytes: Uint8Array, expe
     exposed,
     withheld: withheld.map((method) => ({ method: method.method, reasons: reasonsOf(method) })),
     outbound,
-    releases: planReleases(policy, descriptors),
+    releases: planReleases(policy, descriptors, exposed),
   };
 }
 

@@ -89,9 +89,9 @@ test('a policy with a subprocessor, a release and a score is held', () => {
 });
 
 for (const [name, from, to, pattern] of [
-  ['calls a method that no .proto has', 'POST /v1/send', 'mail.v1.Mail/Send', /no unary method/],
-  ['calls a method that streams', 'POST /v1/send', 'clinic.v1.Marketing/ExportContacts', /no unary method/],
-  ['sets what the method does not take', 'POST /v1/send', 'clinic.v1.Intake/Read', /does not take/],
+  ['calls a method that no .proto has', 'POST /v1/send', 'mail.v1.Mail/Send', /has a unary method/],
+  ['calls a method that streams', 'POST /v1/send', 'clinic.v1.Marketing/ExportContacts', /has a unary method/],
+  ['sets what the method does not take', 'POST /v1/send', 'clinic.v1.Intake/Read', /takes no single value template/],
   [
     'takes what its receiver may not have',
     '$request.receipt_email',

@@ -267,7 +267,6 @@ class Real {
       each.id,
       {
         rule: { ...each, call: 'POST /', owner: '', justification: '' } as Release['rule'],
-        pointer: '',
         call: { verb: 'POST', path: '/' },
         collections: each.id === 'recorded' ? [recorded.of] : [],
       },

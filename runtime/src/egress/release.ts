@@ -6,11 +6,11 @@ import { toBase64 } from '@enclaim/attestation/bytes';
 import {
   type Declassification,
   type Descriptors,
+  type ExposedMethod,
+  findMethod,
   type HttpCall,
-  methodIdOf,
   type Policy,
   parseHttpCall,
-  servicesOf,
 } from '@enclaim/policy-schema/admission';
 import { RefusalError } from '../errors.ts';
 import type { Json } from '../worker/protocol.ts';
@@ -18,8 +18,6 @@ import type { Json } from '../worker/protocol.ts';
 /** A rule of declassification, ready to be used. */
 export interface Release {
   readonly rule: Declassification;
-  /** The part of the policy that states it. */
-  readonly pointer: string;
   /** What is called: a path, or a method whose request the message is. */
   readonly call: HttpCall | DescMethod;
   /** Collections of which it takes a record that the handler names. */
@@ -30,33 +28,27 @@ export interface Release {
 export type Built = Readonly<Record<string, string | number | boolean>>;
 
 /**
- * The policy's rules by id.
- * @throws RefusalError `descriptors` where a rule calls a method that the descriptors lack, or that has no such fields
+ * The rules of exposed methods by id.
+ * @throws RefusalError `descriptors` where a rule calls a method that the descriptors lack, which matching has said before
  */
-export function planReleases({ declassify }: Policy, descriptors: Descriptors): ReadonlyMap<string, Release> {
+export function planReleases(
+  { declassify }: Policy,
+  descriptors: Descriptors,
+  exposed: readonly ExposedMethod[],
+): ReadonlyMap<string, Release> {
+  const planned = declassify.filter(({ method }) => exposed.some(({ id }) => id === method));
   return new Map(
-    declassify.map((rule, index) => {
-      const pointer = `/declassify/${index}`;
-      const call = parseHttpCall(rule.call) ?? methodFor(rule, pointer, descriptors);
+    planned.map((rule) => {
+      const call = parseHttpCall(rule.call) ?? findMethod(descriptors, rule.call);
+      if (call === undefined)
+        throw new RefusalError('descriptors', `release ${rule.id} calls ${rule.call}, which is not there`);
       const collections = Object.values(rule.build).flatMap((source) => {
         const [root, collection] = source.split('.');
         return root === '$record' && collection !== undefined ? [collection] : [];
       });
-      return [rule.id, { rule, pointer, call, collections: [...new Set(collections)] }];
+      return [rule.id, { rule, call, collections: [...new Set(collections)] }];
     }),
   );
-}
-
-function methodFor({ id, call, build }: Declassification, pointer: string, descriptors: Descriptors): DescMethod {
-  const methods = servicesOf(descriptors).flatMap((service) => service.methods);
-  const method = methods.find((each) => methodIdOf(each) === call);
-  if (method?.methodKind !== 'unary')
-    throw new RefusalError('descriptors', `release ${id} calls ${call}, which is no unary method`, { pointer });
-  for (const name of Object.keys(build)) {
-    if (method.input.fields.find((field) => field.name === name)?.fieldKind !== 'scalar')
-      throw new RefusalError('descriptors', `release ${id} sets ${name}, which ${call} does not take`, { pointer });
-  }
-  return method;
 }
 
 /**
