@@ -88,6 +88,16 @@ test('floors are given or waived, never left out; what is no model, number or fl
   await assert.rejects(references(...firmware, '--tcb-floors', 'any', '--cpu', 'Pentium'), { code: 2 });
   await assert.rejects(references(...firmware, '--tcb-floors', 'any', '--vcpus', 'two'), { code: 1 });
   await assert.rejects(references(...firmware, '--tcb-floors', at('manifest.json')), { code: 1 });
+  for (const floors of [
+    { Milan: {} },
+    { Milan: { bootloader: 4, tee: 0, snp: 24 } },
+    { Milan: { fmc: 0, bootloader: 4, tee: 0, snp: 24, microcode: 219 } },
+    { Turin: { bootloader: 4, tee: 0, snp: 24, microcode: 219 } },
+  ]) {
+    await writeFile(at('loose.json'), JSON.stringify(floors));
+    const given = references(...firmware, '--tcb-floors', at('loose.json'));
+    await assert.rejects(given, { code: 1, stderr: /floors/ }, JSON.stringify(floors));
+  }
   await assert.rejects(references('--vendor', 'any'), { code: 1 });
 });
 

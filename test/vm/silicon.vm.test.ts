@@ -111,7 +111,7 @@ test('SEV-SNP: the supervisor takes the processor before the TPM beside it, and 
     const firmware = { digest: digestText('sha384', digest), sections, resetEip, hashesTable: hashesTable ?? null };
     const kernel = digestText('sha256', KERNEL);
     const initrd = digestText('sha256', INITRD.sha256);
-    const floors = { Milan: { snp: 24, microcode: 219 } };
+    const floors = { Milan: { bootloader: 4, tee: 0, snp: 24, microcode: 219 } };
     const keys = { idKeys: 'any', authorKeys: 'any' } as const;
     return {
       snp: [{ id, firmware, kernel, initrd, commandLine, ...PROCESSOR, features: 1, vcpus: [2], floors, ...keys }],

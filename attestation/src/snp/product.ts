@@ -43,6 +43,17 @@ const LAYOUTS: Readonly<Record<SnpProduct, Readonly<Partial<Record<TcbComponent,
   Turin: { fmc: 0, bootloader: 1, tee: 2, snp: 3, microcode: 7 },
 };
 
+/** The components that a product's TCB_VERSION has. */
+export const TCB_COMPONENTS: Readonly<Record<SnpProduct, readonly TcbComponent[]>> = {
+  Milan: componentsOf('Milan'),
+  Genoa: componentsOf('Genoa'),
+  Turin: componentsOf('Turin'),
+};
+
+function componentsOf(product: SnpProduct): readonly TcbComponent[] {
+  return Object.keys(LAYOUTS[product]) as TcbComponent[];
+}
+
 /** Takes a TCB_VERSION apart. @throws DecodeError `reserved` where a byte that this product does not use is set. */
 export function tcbVersion(product: SnpProduct, value: bigint): TcbVersion {
   const version: Partial<Record<TcbComponent, number>> = {};
