@@ -197,6 +197,12 @@ test('launches on SEV-SNP and TDX need their kernel, initrd and command line in 
   }
 });
 
+test('an enclave image is in no log: no release says what its registers are', async () => {
+  const nitro = [{ pcr0: d384(1), pcr1: d384(2), pcr2: d384(3) }];
+  assert.deepEqual(await outcomes({ images: [], nitro, logged: { images: IMAGES } }), ['failed', 'not run']);
+  assert.deepEqual(await outcomes({ nitro, logged: { images: IMAGES } }), ['failed', 'not run']);
+});
+
 describe('no proof', () => {
   const seenAt = (size: number, entries: readonly Uint8Array[] = ENTRIES): SeenCheckpoint => ({
     size,

@@ -122,8 +122,14 @@ function keyOf(text: string, algorithm: NoteAlgorithm): NoteKey {
   throw new DecodeError('version', `key of ${key.name} is for ${key.algorithm}, expected ${algorithm}`, 0);
 }
 
-/** What the references accept and no release says. Firmware is not ours to release, so no entry speaks of it. */
-function missingImages({ images, snp = [], tdx = [] }: References, releases: readonly ImageRelease[]): string[] {
+/**
+ * What the references accept and no release says. Firmware is not ours to release, so no entry speaks of it; of enclave
+ * images none does yet, so that none of those is in a log.
+ */
+function missingImages(
+  { images, snp = [], tdx = [], nitro = [] }: References,
+  releases: readonly ImageRelease[],
+): string[] {
   const published = (one: { id: string; commandLine: string }, explains: (release: ImageRelease) => boolean): boolean =>
     releases.some((release) => {
       const { id, commandLine } = release.reference;
@@ -139,6 +145,7 @@ function missingImages({ images, snp = [], tdx = [] }: References, releases: rea
     ...tdx
       .filter((one) => !published(one, ({ tdx: of }) => one.initrd === of.initrd && names(one.rtmr1, of.kernel)))
       .map(({ id }) => `${id} on TDX`),
+    ...nitro.map(({ pcr0 }) => `${pcr0} on Nitro`),
   ];
 }
 
