@@ -35,7 +35,7 @@ for (const [id, edit] of VALID) {
   });
 }
 
-for (const name of ['policy.yaml', 'policy.full.yaml']) {
+for (const name of ['policy.yaml', 'policy.notify.yaml', 'policy.full.yaml']) {
   test(`the schema accepts the clinic's ${name}`, () => {
     const text = readFileSync(join(import.meta.dirname, '../../examples/clinic', name));
     assert.ok(validate(readSource(text).value), JSON.stringify(validate.errors));

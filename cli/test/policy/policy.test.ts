@@ -99,7 +99,7 @@ test('init overwrites nothing', async () => {
 });
 
 test('check passes the clinic, and says what is not exposed', async () => {
-  for (const name of ['policy.yaml', 'policy.full.yaml']) {
+  for (const name of ['policy.yaml', 'policy.notify.yaml', 'policy.full.yaml']) {
     const { status, out } = await enclaim(CLINIC, 'check', '--policy', name, '--as-of', '2026-12-01');
     assert.equal(status, 0, out);
     assert.match(
@@ -225,6 +225,7 @@ test('test fails where a case does not come out as expected, and says where', as
   assert.equal(status, 1);
   assert.match(out, /^wrong a case is kept\n {6}policy\.test\.yaml:3: expected deny, found allow/m);
   assert.equal((await enclaim(CLINIC, 'test', '--policy', 'policy.full.yaml')).status, 0);
+  assert.equal((await enclaim(CLINIC, 'test', '--policy', 'policy.notify.yaml')).status, 0);
 });
 
 test('test refuses a table that is none, with places', async () => {
