@@ -46,6 +46,7 @@ describe('SEV-SNP', () => {
   const psp = new FakePsp();
   let bundle: BuiltBundle;
   let server: Booted;
+  let naming: Booted;
   let references: References;
   let reference: SnpReference;
   let measurement: Uint8Array;
@@ -67,8 +68,19 @@ describe('SEV-SNP', () => {
       auxblob: aux,
     });
     server = await boot(bundle, new FakeTsmTree(answer), { commandLine });
+    naming = await boot(bundle, new FakeTsmTree(answer), {
+      commandLine,
+      tamper: (honest) => ({ ...honest, device: { ...honest.device, ak: utf8('a key of some TPM') } }),
+    });
   });
-  after(() => server.stop());
+  after(async () => {
+    await server.stop();
+    await naming.stop();
+  });
+
+  test('with keys of a TPM in its statement, which nothing proves, is refused', async () => {
+    await assert.rejects(connect(naming.target, { references, now }), { name: 'EvidenceError', code: 'binding' });
+  });
 
   /** With these fields in the report, these required checks fail. */
   async function failsWith(changed: FakeReport): Promise<string[]> {

@@ -9,7 +9,7 @@ import { type Evidence, EvidenceSchema } from '../gen/enclaim/v1/evidence_pb.js'
 import { decodeMessage } from '../message.ts';
 import { parsePart } from '../part.ts';
 import type { Anchors } from '../references.ts';
-import { type BootStatement, bootDigest, decodeStatement } from '../statement.ts';
+import { type BootStatement, bootDigest, decodeStatement, type Platform } from '../statement.ts';
 import { type Check, notRun, passed } from '../verdict.ts';
 import type { Authenticated, Context, Hardware, Signed } from './authenticated.ts';
 import { verifyAzure } from './azure.ts';
@@ -56,6 +56,9 @@ export async function verifyEvidence(bytes: Uint8Array, anchors: Anchors, contex
 /** Platforms whose registers were compared with the statement on the way; elsewhere appraisal predicts the launch. */
 const IN_REGISTERS: readonly Hardware['kind'][] = ['tpm', 'azure', 'gcp', 'nitro'];
 
+/** Platforms whose evidence proves no key of a TPM. */
+const WITHOUT_TPM: readonly Platform[] = ['snp', 'tdx', 'nitro'];
+
 function verifyStatement({ statement: bytes, platform }: Evidence): BootStatement {
   const statement = parsePart('format', 'boot statement', bytes, decodeStatement);
   if (statement.platform !== platform) {
@@ -67,6 +70,9 @@ function verifyStatement({ statement: bytes, platform }: Evidence): BootStatemen
       'binding',
       `evidence of platform ${platform} has no event log, stated is ${statement.events}`,
     );
+  }
+  if (WITHOUT_TPM.includes(statement.platform) && Object.values(statement.device).some((key) => key !== null)) {
+    throw new EvidenceError('binding', `the statement names keys of a TPM, evidence of platform ${platform} has none`);
   }
   return statement;
 }
