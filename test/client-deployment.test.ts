@@ -149,6 +149,11 @@ describe('a client that pins an owner', () => {
     });
   }
 
+  test('refuses a deployment at a time that is no time', async () => {
+    const held = pinning(signDeployment(deployment(), clinic.sign));
+    assert.deepEqual(failing((await verdictOf(held, () => Number.NaN)).checks), ['deployment']);
+  });
+
   test('refuses a boot that states another owner than its policy', async () => {
     const lying = await startPretendServer({ statement: { owner: clinic.key } });
     try {

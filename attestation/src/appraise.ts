@@ -113,8 +113,9 @@ function misfit(
 ): string | null {
   if (policy !== attested) return `deployed is ${policy}`;
   if (!devices.some((name) => names.includes(name))) return 'the deployment names other devices';
-  if (now < Date.parse(notBefore) || now > Date.parse(notAfter)) return `deployed from ${notBefore} to ${notAfter}`;
-  return null;
+  // Written so that a clock that is not a number fails.
+  const current = Date.parse(notBefore) <= now && now <= Date.parse(notAfter);
+  return current ? null : `deployed from ${notBefore} to ${notAfter}`;
 }
 
 function appraiseDemands({ policy }: Authenticated, demands: readonly Demand[]): Check[] {
