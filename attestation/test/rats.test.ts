@@ -147,6 +147,10 @@ describe('CoRIM', () => {
     await refused('signature', () => verifyCorim(good, other.spki, -7, { now }));
     await refused('validity', () => verifyCorim(good, verifier.spki, -7, { now: validity.until + 1 }));
     await refused('validity', () => verifyCorim(good, verifier.spki, -7, { now: validity.from - 1 }));
+    const endless = await signCorim(content, 'Example', { from: EPOCH, until: 9e18 }, -7, signer);
+    await verifyCorim(endless, verifier.spki, -7, { now });
+    await refused('validity', () => verifyCorim(endless, verifier.spki, -7, { now: EPOCH - 1 }));
+    await refused('validity', () => verifyCorim(good, verifier.spki, -7, { now: 1e17 }));
     await refused('format', () => verifyCorim(encodeCorim(content), verifier.spki, -7, { now }));
     for (let at = 0; at < good.length; at++) {
       const changed = Uint8Array.from(good);

@@ -26,6 +26,8 @@ export interface VerifiedChain {
 const MAX_PATH = 8;
 const MAX_INTERMEDIATES = 32;
 const MIN_RSA_BITS = 2048;
+/** The last time that has a date, in milliseconds since 1970 (ECMA-262, 21.4.1.1). */
+const LAST_DATE = 8.64e15;
 
 /** Extensions that may be critical because they are read here or carry nothing that widens what a leaf may do. */
 const UNDERSTOOD: ReadonlySet<string> = new Set(Object.values(EXTENSION));
@@ -155,8 +157,9 @@ export async function importCertified(certificate: Certificate): Promise<Verific
 export function checkDates(from: number, until: number, now: number, what: string): void {
   // Written so that a clock that is not a number fails.
   if (from <= now && now <= until) return;
-  const [start, end] = [from, until].map((time) => new Date(time).toISOString());
-  const clock = Number.isFinite(now) ? new Date(now).toISOString() : String(now);
+  const [start, end, clock] = [from, until, now].map((time) =>
+    Math.abs(time) <= LAST_DATE ? new Date(time).toISOString() : String(time),
+  );
   throw new EvidenceError('validity', `${what} is valid from ${start} to ${end}, the time is ${clock}`);
 }
 
