@@ -119,11 +119,13 @@ describe('refused before the message', () => {
 
 test('references that are none, or accept more than the policy says, are refused before anything is served', () => {
   const id = `sha256:${'0'.repeat(64)}`;
+  const enclave = `sha384:${OTHER}` as const;
   for (const [identity, pattern] of [
     [identityOf({}, { references: undefined }), /no references/],
     [identityOf({}, { references: '{}' }), /unusable/],
     [identityOf({ policy: `sha384:${OTHER}` }), /accept policy/],
     [identityOf({}, { image: id }), /accept image/],
+    [identityOf({ nitro: [{ pcr0: enclave, pcr1: enclave, pcr2: enclave }] }), /accept image sha384/],
   ] as const) {
     assert.throws(() => brokerFor(identity), { code: 'policy', message: pattern });
   }

@@ -31,8 +31,11 @@ export function referencesOf({ policy, image, references: text }: AttestedIdenti
   }
   if (references.policy !== policy)
     throw new RefusalError('policy', `the references accept policy ${references.policy}`);
-  const { images, snp = [], tdx = [] } = references;
-  const other = [...images, ...snp, ...tdx].find(({ id }) => image !== 'any' && id !== image);
+  if (image === 'any') return references;
+  const { images, snp = [], tdx = [], nitro = [] } = references;
+  // Clouds put something beneath an image, which is still one of these; an enclave is something else.
+  const accepted = [...images, ...snp, ...tdx, ...nitro.map(({ pcr0 }) => ({ id: pcr0 }))];
+  const other = accepted.find(({ id }) => id !== image);
   if (other !== undefined) throw new RefusalError('policy', `the references accept image ${other.id}`);
   return references;
 }
