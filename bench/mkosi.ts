@@ -75,7 +75,9 @@ async function build(base: string): Promise<void> {
     const uki = await readFile(join(folder, 'debian.efi'));
     await mkdir(dirname(values.out), { recursive: true });
     await copyFile(join(folder, 'debian.efi'), values.out);
-    console.log(`${values.out}: ${mebibytes(uki.length).trim()} in ${((performance.now() - began) / 1000).toFixed(0)} s`);
+    console.log(
+      `${values.out}: ${mebibytes(uki.length).trim()} in ${((performance.now() - began) / 1000).toFixed(0)} s`,
+    );
     for (const { name, virtualSize } of parsePe(uki).sections) {
       if (virtualSize > 1 << 20) console.log(`${mebibytes(virtualSize)}  ${name}`);
     }
