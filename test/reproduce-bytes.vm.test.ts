@@ -1,17 +1,19 @@
 /**
- * The same bytes, however they are made: the base image is built twice, the second time with everything changed at once that
+ * The same bytes, however they are made: image, app bundle and disks are built twice, the second time with everything changed at once that
  * must not matter, and nothing taken over that was packed before.
  */
 
 import assert from 'node:assert/strict';
 import { execFile, execFileSync } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { createReadStream, readdirSync } from 'node:fs';
 import { chmod, chown, cp, lutimes, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { promisify } from 'node:util';
 import { compareImages } from '../image/src/audit.ts';
+import { DISK_TARGETS } from '../image/src/disk/index.ts';
 import { defaultCache } from '../image/src/fetch.ts';
 import { buildCheckout, claim, copyCheckout, readImage } from './reproduce/checkout.ts';
 
@@ -40,7 +42,8 @@ async function disorderly(folder: string, at: string): Promise<string | null> {
 
 test('(control) the disorder is one: no folder is listed in its order, and the clock is a year ahead', () => {
   const program = `
-    import { readdirSync } from 'node:fs';
+    import { createHash } from 'node:crypto';
+import { createReadStream, readdirSync } from 'node:fs';
     import { readdir } from 'node:fs/promises';
     process.stdout.write(JSON.stringify([readdirSync('.'), await readdir('.'), Date.now(), new Date().getTime()]));`;
   const cwd = join(import.meta.dirname, '../image/src');
@@ -58,7 +61,7 @@ test('folder, order of files, user, umask, clock, times of files, time zone, lan
   const [one, two] = [join(scratch, 'one'), join(scratch, 'another way/two')];
   await copyCheckout(one);
   await cp(one, two, { recursive: true, verbatimSymlinks: true });
-  await buildCheckout(one, join(scratch, 'first'), { umask: 0o022 });
+  await buildCheckout(one, join(scratch, 'first'), { umask: 0o022, app: 'examples/clinic' });
   const first = await readImage(join(scratch, 'first'));
 
   const cache = join(scratch, 'cache/inputs');
@@ -84,6 +87,7 @@ test('folder, order of files, user, umask, clock, times of files, time zone, lan
       SOURCE_DATE_EPOCH: '1',
     },
     reuse: false,
+    app: 'examples/clinic',
   });
   const second = await readImage(join(out, 'second'));
 
@@ -91,8 +95,17 @@ test('folder, order of files, user, umask, clock, times of files, time zone, lan
   for (const name of ['uki', 'kernel', 'initrd'] as const) {
     assert.ok(Buffer.from(second[name]).equals(first[name]), name);
   }
+  for (const name of ['enclaim', ...Object.keys(DISK_TARGETS)]) {
+    assert.equal(await digestOf(join(out, `second.${name}`)), await digestOf(join(scratch, `first.${name}`)), name);
+  }
   t.diagnostic(`${first.manifest.id} on 1 core and on ${availableParallelism()}`);
 });
+
+async function digestOf(file: string): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const chunk of createReadStream(file)) hash.update(chunk);
+  return hash.digest('hex');
+}
 
 /** Moves the times of every file and folder. */
 async function moveTimes(folder: string, time: Date): Promise<void> {

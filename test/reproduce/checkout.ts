@@ -35,15 +35,19 @@ export interface BuildRun {
   readonly user?: { readonly uid: number; readonly gid: number };
   /** Whether packed parts may come from the cache. */
   readonly reuse?: boolean;
+  /** Folder of an app: its bundle and disk are made as well, beside the image. */
+  readonly app?: string;
 }
 
 /** Builds the image of a checkout, by its own code, into a folder. */
 export async function buildCheckout(folder: string, out: string, run: BuildRun = {}): Promise<void> {
-  const { prefix = [], preload, env = {}, umask = 0o022, user = {}, reuse = true } = run;
+  const { prefix = [], preload, env = {}, umask = 0o022, user = {}, reuse = true, app } = run;
   const program = `
     process.umask(${umask});
     const { buildImage, writeImage } = await import(${JSON.stringify(join(folder, 'image/src/index.ts'))});
-    await writeImage(await buildImage({ mirrors: [], reuse: ${reuse} }), ${JSON.stringify(out)});`;
+    const image = await buildImage({ mirrors: [], reuse: ${reuse} });
+    await writeImage(image, ${JSON.stringify(out)});
+    ${app === undefined ? '' : withApp(folder, out, app)}`;
   const node = [
     process.execPath,
     ...(preload === undefined ? [] : ['--import', preload]),
@@ -57,6 +61,17 @@ export async function buildCheckout(folder: string, out: string, run: BuildRun =
     ...user,
     env: { PATH: process.env.PATH ?? '', HOME: out, ENCLAIM_CACHE: defaultCache(), ...env },
   });
+}
+
+function withApp(folder: string, out: string, app: string): string {
+  return `
+    const { buildBundle, findApp } = await import(${JSON.stringify(join(folder, 'image/src/index.ts'))});
+    const { DISK_TARGETS, makeDisk, writeDisk } = await import(${JSON.stringify(join(folder, 'image/src/disk/index.ts'))});
+    const { writeFile } = await import('node:fs/promises');
+    const { bytes } = await buildBundle(await findApp(${JSON.stringify(join(folder, app))}));
+    await writeFile(${JSON.stringify(`${out}.enclaim`)}, bytes);
+    const disk = makeDisk({ uki: image.uki, bundle: bytes, gibibytes: 1 });
+    for (const target of Object.keys(DISK_TARGETS)) await writeDisk(disk, target, ${JSON.stringify(`${out}.`)} + target);`;
 }
 
 /** An image as a build wrote it. */
