@@ -116,6 +116,29 @@ test('RPCs: health, reflection, and what the policy exposes', () => {
   ]);
 });
 
+test('ways out: connections begin in the egress broker, and at a TPM of the tests', () => {
+  const imported =
+    /import (?!type )([^;]*?) from '(?:node:(?:net|tls|https?|http2|dgram|dns(?:\/promises)?)|@grpc\/grpc-js)'/g;
+  const beginning = /\b(?:connect|request|get|createSocket|Resolver|Client|Channel)\b|\*|^\w/;
+  assert.deepEqual(
+    [...sources]
+      .filter(
+        ([, text]) =>
+          /\bfetch\(/.test(text) || [...text.matchAll(imported)].some(([, names = '']) => beginning.test(names)),
+      )
+      .map(([file]) => file),
+    [
+      'guest/src/linux/dhcp.ts', // datagrams, before there is a runtime
+      'guest/src/tpm/transport.ts', // a socket in place of the device; the supervisor opens the device
+      'runtime/src/egress/broker.ts',
+      'runtime/src/egress/grpc.ts',
+      'runtime/src/egress/http.ts',
+      'runtime/src/egress/peer.ts',
+      'runtime/src/egress/resolver.ts',
+    ],
+  );
+});
+
 test('no name promises a way around', () => {
   const suspicious = /\b(?:skip|disable|bypass|override|insecure|unsafe|debug|force|trustAll|noVerify)[A-Z]\w*/g;
   assert.deepEqual(
