@@ -72,6 +72,8 @@ export const MODULES: readonly ModuleRow[] = [
   { name: 'scsi_transport_fc', reason: 'needed by hv_storvsc' },
   { name: 'hv_storvsc', reason: 'disks of Azure', optional: true },
   { name: 'hv_netvsc', reason: 'network of Azure', optional: true },
+  { name: 'pci-hyperv-intf', reason: 'needed by pci-hyperv' },
+  { name: 'pci-hyperv', reason: 'bus of NVMe disks on Azure: newer sizes have no others', optional: true },
   { name: 'configfs', reason: 'needed by tsm' },
   { name: 'tsm', reason: 'quotes of SEV-SNP and TDX through configfs' },
   { name: 'sev-guest', reason: 'SEV-SNP reports', optional: true },
