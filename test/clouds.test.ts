@@ -160,6 +160,13 @@ describe('Azure on SEV-SNP', () => {
     await fails({ report: { guestSvn: 12 } }, []);
   });
 
+  test('that nobody signed is refused, also where the references name the digest that stands for nobody', async () => {
+    const nobody = { idKey: as384(new Uint8Array(48)), familyId: '00'.repeat(16), imageId: '00'.repeat(16) };
+    const blank = { idKeyDigest: new Uint8Array(48), familyId: new Uint8Array(16), imageId: new Uint8Array(16) };
+    const held = accepting({ ...signed, signers: [{ ...nobody, minimumSvn: 0 }] });
+    await fails({ report: { ...blank, guestSvn: 0 } }, ['azure.paravisor'], held);
+  });
+
   test('with a vTPM that the paravisor does not keep is refused, and so is a report that the guest asked for', async () => {
     const mine = new FakeVtpm();
     mine.registers = registersAsBooted(bundle);

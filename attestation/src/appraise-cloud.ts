@@ -49,6 +49,8 @@ function appraiseParavisor(silicon: Silicon, { azureSnp, azureTdx }: Pick<Refere
 }
 
 function isSigned({ report }: AuthenticatedSnp, reference: AzureSnpReference | undefined): boolean {
+  // Every guest that nobody signed has this digest: no reference can mean all of them.
+  if (report.idKeyDigest.every((byte) => byte === 0)) return false;
   return (reference?.signers ?? []).some(
     ({ idKey, familyId, imageId, minimumSvn }) =>
       equalBytes(parseDigest('sha384', idKey), report.idKeyDigest) &&
