@@ -65,8 +65,8 @@ export interface Supervised {
   drain(): Promise<void>;
 }
 
-/** Milliseconds for the runtime to end: more than it gives its calls. */
-const DRAIN_MS = 10_000;
+/** Milliseconds for the runtime to end: three times what it gives its calls, for a machine that is slow. */
+const DRAIN_MS = 30_000;
 /** And for the kernel to send what closed connections still hold. */
 const LAST_BYTES_MS = 500;
 

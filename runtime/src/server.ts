@@ -43,7 +43,7 @@ const LONGEST_CALL_MS = 30_000;
 const LONGEST_STREAM_MS = 60_000;
 /** Given to calls under way when the end begins; then to what is left of them, to be told so. */
 const DRAIN_MS = 5_000;
-const CUT_MS = 3_000;
+const CUT_MS = 5_000;
 
 /** Serves the exposed methods, health and reflection; nothing else is registered. */
 export class AttestedServer {
