@@ -65,7 +65,9 @@ export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
     const source = await takeSources(options.source, folder);
     await refuseHostile(folder);
     step('packages');
-    for (const project of [join(folder, 'scripts/bootstrap'), folder]) await installLocked(project);
+    const projects = [join(folder, 'scripts/bootstrap'), folder];
+    for (const project of projects) await checkLock(project);
+    for (const project of projects) await installLocked(project);
     step('inputs');
     await copyInputs(await readLock(join(folder, 'image/lock.json')), options, join(cache, 'inputs'));
     const sandbox = await makeSandbox([cache, home, out]);
@@ -160,10 +162,13 @@ const packageLock = z.looseObject({
 });
 const packageJson = z.looseObject({ workspaces: z.array(z.string().regex(/^[a-z][a-z-]*$/)).exactOptional() });
 
-/** Packages of a lock, none of whose scripts run. @throws ImageError `source-invalid` */
-async function installLocked(project: string): Promise<void> {
+async function checkLock(project: string): Promise<void> {
   await readChecked(join(project, 'package.json'), packageJson);
   await readChecked(join(project, 'package-lock.json'), packageLock);
+}
+
+/** Packages of a lock, none of whose scripts run. @throws ImageError `fetch-failed`, `source-invalid` */
+async function installLocked(project: string): Promise<void> {
   const [command, ...first] = npmCommand();
   const words = [...first, 'ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error', '--prefer-offline'];
   await promisify(execFile)(command, words, { cwd: project, timeout: 15 * MINUTES, maxBuffer: 1 << 24 }).catch(
