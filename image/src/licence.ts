@@ -1,31 +1,35 @@
 /** Licences as packages state them, as SPDX expressions (SPDX 3.0.1, annex B). */
 
 /** Debian's short names (copyright format 1.0) that SPDX spells differently. */
-const DEBIAN_NAMES: Readonly<Record<string, string>> = {
-  'bsd-2-clause': 'BSD-2-Clause',
-  'bsd-3-clause': 'BSD-3-Clause',
-  'bsd-4-clause': 'BSD-4-Clause',
-  expat: 'MIT',
-  'gpl-1+': 'GPL-1.0-or-later',
-  'gpl-2': 'GPL-2.0-only',
-  'gpl-2+': 'GPL-2.0-or-later',
-  'gpl-2+-or-x11': 'GPL-2.0-or-later OR X11',
-  'gpl-2 with linux-syscall-note exception': 'GPL-2.0-only WITH Linux-syscall-note',
-  'gpl-3': 'GPL-3.0-only',
-  'gpl-3+': 'GPL-3.0-or-later',
-  'lgpl-2.1': 'LGPL-2.1-only',
-  'lgpl-2.1+': 'LGPL-2.1-or-later',
-};
+const DEBIAN_NAMES: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    'bsd-2-clause': 'BSD-2-Clause',
+    'bsd-3-clause': 'BSD-3-Clause',
+    'bsd-4-clause': 'BSD-4-Clause',
+    expat: 'MIT',
+    'gpl-1+': 'GPL-1.0-or-later',
+    'gpl-2': 'GPL-2.0-only',
+    'gpl-2+': 'GPL-2.0-or-later',
+    'gpl-2+-or-x11': 'GPL-2.0-or-later OR X11',
+    'gpl-2 with linux-syscall-note exception': 'GPL-2.0-only WITH Linux-syscall-note',
+    'gpl-3': 'GPL-3.0-only',
+    'gpl-3+': 'GPL-3.0-or-later',
+    'lgpl-2.1': 'LGPL-2.1-only',
+    'lgpl-2.1+': 'LGPL-2.1-or-later',
+  }),
+);
 /** Those that are spelt as SPDX does. */
 const SPDX_NAMES: readonly string[] = ['0BSD', 'Apache-2.0', 'CC0-1.0', 'ISC', 'MIT', 'OpenSSL', 'X11', 'Zlib'];
 
 /** Packages whose copyright file is prose, or in another package: what it says of the files that the image takes. */
-const READ_BY_US: Readonly<Record<string, string>> = {
-  libatomic1: 'GPL-3.0-or-later WITH GCC-exception-3.1',
-  libc6: 'LGPL-2.1-or-later',
-  'libgcc-s1': 'GPL-3.0-or-later WITH GCC-exception-3.1',
-  'libstdc++6': 'GPL-3.0-or-later WITH GCC-exception-3.1',
-};
+const READ_BY_US: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    libatomic1: 'GPL-3.0-or-later WITH GCC-exception-3.1',
+    libc6: 'LGPL-2.1-or-later',
+    'libgcc-s1': 'GPL-3.0-or-later WITH GCC-exception-3.1',
+    'libstdc++6': 'GPL-3.0-or-later WITH GCC-exception-3.1',
+  }),
+);
 
 /**
  * The licence of a Debian package: all that its copyright file names, where that is in the machine-readable format.
@@ -34,7 +38,7 @@ const READ_BY_US: Readonly<Record<string, string>> = {
  * @returns Null where nothing is stated.
  */
 export function debianLicence(name: string, copyright: string | null): string | null {
-  const known = READ_BY_US[name];
+  const known = READ_BY_US.get(name);
   if (known !== undefined) return known;
   if (copyright === null || !/^Format: /.test(copyright)) return null;
   const stated = new Set([...copyright.matchAll(/^License: (.{1,200})$/gm)].map(([, text = '']) => expressionOf(text)));
@@ -50,7 +54,7 @@ export function npmLicence(field: unknown): string | null {
 
 function expressionOf(stated: string): string {
   const text = stated.trim();
-  const known = DEBIAN_NAMES[text.toLowerCase()] ?? SPDX_NAMES.find((name) => name === text);
+  const known = DEBIAN_NAMES.get(text.toLowerCase()) ?? SPDX_NAMES.find((name) => name === text);
   if (known !== undefined) return known;
   const choices = text.split(' or ');
   if (choices.length > 1) return choices.map(expressionOf).join(' OR ');

@@ -21,6 +21,7 @@ const CASES: readonly (readonly [string, string | null, string | null])[] = [
     'GPL-2.0-only WITH Linux-syscall-note',
   ],
   ['a name that SPDX does not know', `${FORMAT}License: Xen interface!\n`, 'LicenseRef-debian-Xen-interface-'],
+  ['a name that every object has', `${FORMAT}License: __proto__\n`, 'LicenseRef-debian--proto-'],
   ['a line that is no name', `${FORMAT}License: ${'x'.repeat(300)}\n`, null],
 ];
 
@@ -31,6 +32,10 @@ for (const [what, copyright, expected] of CASES) {
 test('packages whose licence was read by us keep it, whatever a file says', () => {
   assert.equal(debianLicence('libc6', null), 'LGPL-2.1-or-later');
   assert.equal(debianLicence('libc6', `${FORMAT}License: Expat\n`), 'LGPL-2.1-or-later');
+});
+
+test('a package whose name every object has is like any other', () => {
+  assert.equal(debianLicence('constructor', null), null);
 });
 
 test('an npm licence is an expression, or none', () => {
