@@ -20,7 +20,7 @@ interface Forged {
   readonly killed: () => boolean;
 }
 
-async function forged({ Worker }: WorkerModule): Promise<Forged> {
+async function forged({ Worker }: WorkerModule, metered = false): Promise<Forged> {
   let killed = false;
   const mouth = new Duplex({ read: () => {}, write: (_chunk, _encoding, done) => void done() });
   const kill = (): void => {
@@ -29,12 +29,14 @@ async function forged({ Worker }: WorkerModule): Promise<Forged> {
   const worker = new Worker({ socket: mouth, kill, processorTime: () => 0 }, 60_000);
   const raw = (bytes: Uint8Array): void => void mouth.push(bytes);
   const say = (message: unknown): void => raw(framing.encodeFrame(message, 2 * FRAME_LIMIT));
-  const loaded = worker.load({ code: '', methods: [], metered: false });
+  const loaded = worker.load({ code: '', methods: [], metered });
+  if (metered) say(USED);
   say({ kind: 'ready' });
   await loaded;
   return { say, raw, worker, killed: () => killed };
 }
 
+const USED = { kind: 'used', total: 1000, heap: 1000, collected: false, calls: [] };
 const put = { kind: 'put', call: 0, operation: 0, collection: 'cases', key: 'k', value: null };
 
 /** Layers of `worker.ts`, by what it is like without them. */
@@ -46,6 +48,11 @@ const WORKER_LAYERS = {
     'const running = this.#running.get(message.call);',
     'const running = [...this.#running.values()][0];',
   ],
+  'reports of metered workers': [
+    'if (this.#account === undefined) throw',
+    'if (this.#account === undefined) return; if (false) throw',
+  ],
+  'report before ready': ['if (this.#account?.opened === false) throw', 'if (false) throw'],
   'limit of operations': ['running.operations++ >= MOST_OPERATIONS', 'running.operations++ < 0'],
 } satisfies Record<string, Edit>;
 type WorkerLayer = keyof typeof WORKER_LAYERS;
@@ -89,6 +96,14 @@ const FRAMES: Readonly<Record<string, readonly [bytes: readonly number[], withou
 
 /** Conversations, each answering true where the runtime was led astray. */
 const TALKS: Readonly<Record<string, readonly [WorkerLayer, (it: Forged) => Promise<boolean>]>> = {
+  'a report of work that nobody asked for': [
+    'reports of metered workers',
+    async ({ say, killed }) => {
+      say(USED);
+      await sleep(5);
+      return !killed();
+    },
+  ],
   'a pong without a ping': [
     'count of pings',
     async ({ say, killed }) => {
@@ -141,6 +156,26 @@ function running(worker: Worker, id: number, perform: () => unknown): Promise<Js
   return worker.run(id, { message, perform: perform as () => Json, signal }).catch(() => undefined);
 }
 
+/** Whether a metered worker whose first word is `ready` is taken for one. */
+async function unreported({ Worker }: WorkerModule): Promise<boolean> {
+  const mouth = new Duplex({ read: () => {}, write: (_chunk, _encoding, done) => void done() });
+  const worker = new Worker({ socket: mouth, kill: () => {}, processorTime: () => 0 }, 60_000);
+  const loaded = worker.load({ code: '', methods: [], metered: true });
+  mouth.push(framing.encodeFrame({ kind: 'ready' }, FRAME_LIMIT));
+  return loaded.then(
+    () => true,
+    () => false,
+  );
+}
+
+/** Whether a metered worker may take back what it has reported. */
+async function takesBack(module: WorkerModule): Promise<boolean> {
+  const { say, killed } = await forged(module, true);
+  say({ ...USED, total: 1 });
+  await sleep(5);
+  return !killed();
+}
+
 async function withoutLayer(layer: WorkerLayer): Promise<Forged> {
   return forged(await import(weakened('runtime/src/worker/worker.ts', WORKER_LAYERS[layer])));
 }
@@ -174,6 +209,24 @@ export const protocolAttacks: readonly Attack[] = [
       control: async () => talk(await withoutLayer(layer)),
     }),
   ),
+  {
+    group: 'forged messages',
+    name: 'ready, with no report of what it took',
+    layer: 'report before ready',
+    attempt: () => unreported(whole),
+    control: async () =>
+      unreported(await import(weakened('runtime/src/worker/worker.ts', WORKER_LAYERS['report before ready']))),
+  },
+  {
+    group: 'forged messages',
+    name: 'a report of less than before',
+    layer: 'reports only grow',
+    attempt: () => takesBack(whole),
+    control: async () => {
+      const account = weakened('runtime/src/worker/account.ts', ['if (total < this.#total)', 'if (total < 0)']);
+      return takesBack(await import(weakened('runtime/src/worker/worker.ts', ["'./account.ts'", `'${account}'`])));
+    },
+  },
   ...Object.entries(FRAMES).map(
     ([name, [bytes, without]]): Attack => ({
       group: 'forged frames',
