@@ -69,6 +69,11 @@ describe('verifyTdx', () => {
       'binding',
       () => ({ ...qe.evidence(), quote: qe.quote({}, { qeReportData: with32(0) }) }),
     ],
+    [
+      'an attestation key that is no point of its curve',
+      'format',
+      () => ({ ...qe.evidence(), quote: qe.quote({}, { attestationKey: with32(1) }) }),
+    ],
     ['a changed body', 'signature', () => ({ ...qe.evidence(), quote: flipped(qe.quote(), 200) })],
     [
       'a changed enclave report',

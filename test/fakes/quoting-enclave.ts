@@ -52,6 +52,8 @@ export interface FakeCollateral {
 export interface QuoteTamper {
   readonly qeReportData?: Uint8Array;
   readonly mrSigner?: string;
+  /** What stands in the place of the attestation key, and is vouched for. */
+  readonly attestationKey?: Uint8Array;
   /** Whose certificates go with it. */
   readonly platform?: FakeQuotingEnclave;
 }
@@ -100,7 +102,7 @@ export class FakeQuotingEnclave {
     const body = bodyOf(td);
     const signed = Buffer.concat([header, ...(version === 5 ? [u16(3), u32(body.length)] : []), body]);
     const authData = Buffer.from(Array.from({ length: 32 }, (_, i) => i));
-    const key = rawPublic(this.#attestation.publicKey);
+    const key = tamper.attestationKey ?? rawPublic(this.#attestation.publicKey);
     const binding = createHash('sha256').update(key).update(authData).digest();
     const qeReport = enclaveReport(tamper.qeReportData ?? Buffer.concat([binding, Buffer.alloc(32)]), tamper.mrSigner);
     const { pckDer, platformCaDer, rootDer } = tamper.platform ?? this;

@@ -1,10 +1,10 @@
 /** Authenticity of TDX quotes: PCK chain, quoting enclave, attestation key, quote, and the platform's patch level. */
 
-import { importKey, verifySignature } from '#crypto';
+import { verifySignature } from '#crypto';
 import { concat, equalBytes, fromHex } from '../bytes.ts';
 import { sha256 } from '../digest.ts';
 import { EvidenceError } from '../errors.ts';
-import { parsePart } from '../part.ts';
+import { importPart, parsePart } from '../part.ts';
 import { parseCertificate } from '../x509/certificate.ts';
 import { type Pin, type VerifiedChain, verifyChain } from '../x509/chain.ts';
 import { type TdxCollateral, verifyCollateral } from './collateral.ts';
@@ -81,7 +81,7 @@ function checkKeyBinding({ qeReport, attestationKey, qeAuthData }: TdxQuote): vo
 }
 
 async function verifyQuoteSignature({ attestationKey, signed, signature }: TdxQuote): Promise<void> {
-  const key = await parsePart('format', 'attestation key', concat(SPKI_P256, attestationKey), importKey);
+  const key = await importPart('attestation key', concat(SPKI_P256, attestationKey));
   if (!(await verifySignature(SCHEME, key, signed, signature))) {
     throw new EvidenceError('signature', 'quote signature does not verify under the attestation key');
   }

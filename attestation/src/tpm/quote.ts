@@ -1,11 +1,10 @@
 /** Verification of TPM 2.0 quotes: who signed, that the TPM itself made it, for this nonce, over these registers. */
 
-import { importKey } from '#crypto';
 import { equalBytes, toHex, u32be } from '../bytes.ts';
 import type { VerificationKey } from '../crypto/scheme.ts';
 import type { HashName } from '../digest.ts';
 import { EvidenceError } from '../errors.ts';
-import { parsePart } from '../part.ts';
+import { importPart, parsePart } from '../part.ts';
 import { type ClockInfo, parseAttest, type QuoteAttest, TPM_GENERATED } from './attest.ts';
 import { formatSelection, type PcrBanks, type PcrSelection, type PcrValues, pcrDigest, sameSelection } from './pcr.ts';
 import { hasAttributes, nameOf, parsePublic, qualifiedNameOfPrimary, spkiOf, type TpmPublic } from './public-area.ts';
@@ -114,12 +113,7 @@ function requireAttestationKey(ak: TpmPublic): void {
 }
 
 async function importSigningKey(spki: Uint8Array): Promise<VerificationKey> {
-  let key: VerificationKey;
-  try {
-    key = await importKey(spki);
-  } catch (cause) {
-    throw new EvidenceError('format', 'the attestation key cannot be read', { cause });
-  }
+  const key = await importPart('attestation key', spki);
   if (key.type === 'ed25519' || (key.type === 'rsa' && (key.bits ?? 0) < 2048)) {
     throw new EvidenceError('key', `no attestation key is of type ${key.type} with ${key.bits ?? 256} bits`);
   }

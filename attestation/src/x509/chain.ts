@@ -1,10 +1,11 @@
 /** Certification paths to pinned roots (RFC 5280 section 6, without policies and name constraints) and revocation. */
 
-import { digest, importKey, verifySignature } from '#crypto';
+import { digest, verifySignature } from '#crypto';
 import { equalBytes } from '../bytes.ts';
 import type { VerificationKey } from '../crypto/scheme.ts';
 import { type DigestText, digestText } from '../digest.ts';
-import { DecodeError, EvidenceError } from '../errors.ts';
+import { EvidenceError } from '../errors.ts';
+import { importPart } from '../part.ts';
 import { type Certificate, EXTENSION, KEY_USAGE } from './certificate.ts';
 import type { RevocationList } from './crl.ts';
 
@@ -140,13 +141,7 @@ async function verifyCrl(crl: RevocationList, issuer: Certificate, options: { re
  * @throws EvidenceError `format` where it does not parse, `key` where it is RSA of less than 2048 bits.
  */
 export async function importCertified(certificate: Certificate): Promise<VerificationKey> {
-  let key: VerificationKey;
-  try {
-    key = await importKey(certificate.spki);
-  } catch (cause) {
-    if (!(cause instanceof DecodeError)) throw cause;
-    throw new EvidenceError('format', `public key of ${describe(certificate)} does not parse`, { cause });
-  }
+  const key = await importPart(`public key of ${describe(certificate)}`, certificate.spki);
   if (key.type === 'rsa' && (key.bits ?? 0) < MIN_RSA_BITS) {
     throw new EvidenceError('key', `RSA key of ${key.bits} bits in ${describe(certificate)}`);
   }
