@@ -23,6 +23,7 @@ import type { Command } from 'commander';
 import { collect, readEd25519, readInput, writeOutput } from '../input.ts';
 import { printable } from '../printable.ts';
 import { UsageError } from '../usage-error.ts';
+import { rebuiltReferences } from './rebuilt-references.ts';
 
 /** Exit status where something differs; errors of the audit itself end with another one. */
 const DIFFERENT = 3;
@@ -173,23 +174,10 @@ function tpmOf({ hardware, statement, policyBytes }: Authenticated): ClaimedMach
 
 /**
  * A machine whose processor measures the launch: appraised against the launches that the references name, with the rebuilt
- * image in them. Every required check that does not pass is a difference.
+ * image and app in them. Every required check that does not pass is a difference.
  */
 async function compareLaunch({ authenticated, references }: Machine, rebuilt: Rebuilt): Promise<Difference[]> {
-  const { tpm, snp, tdx } = rebuilt.image.manifest.references;
-  const { id, commandLine } = tpm;
-  const { checks } = await appraise(
-    authenticated,
-    {
-      ...references,
-      images: [tpm],
-      ...(references.snp && {
-        snp: references.snp.map((one) => ({ ...one, id, commandLine, kernel: snp.kernel, initrd: snp.initrd })),
-      }),
-      ...(references.tdx && { tdx: references.tdx.map((one) => ({ ...one, id, commandLine, initrd: tdx.initrd })) }),
-    },
-    [],
-  );
+  const { checks } = await appraise(authenticated, rebuiltReferences(references, rebuilt), []);
   const failed = checks.filter(({ required, outcome }) => required && outcome !== 'passed');
   return failed.map(({ id: check, detail }) => {
     return { component: `check ${check}`, claimed: detail, rebuilt: null, because: [] };
