@@ -6,9 +6,10 @@ import { describe, test } from 'node:test';
 import { FakeIdentity } from '../../test/fakes/certificates.ts';
 import { undecodable } from '../../test/support/refused.ts';
 import { toBase64, utf8 } from '../src/bytes.ts';
-import { type DigestText, digestText } from '../src/digest.ts';
+import { type DigestText, digestText, parseDigest, type Sha384 } from '../src/digest.ts';
+import { directRtmr1Events, rtmrOf } from '../src/measure/index.ts';
 import { consistencyPath, inclusionPath, leafHash, merkleRoot } from '../src/merkle.ts';
-import { parseReferences, type References } from '../src/references.ts';
+import { parseReferences, type References, type RtmrEventReference } from '../src/references.ts';
 import {
   appraiseLogged,
   cosignedText,
@@ -165,14 +166,17 @@ const SNP = {
   idKeys: 'any',
   authorKeys: 'any',
 } as const;
+const KERNEL_EVENTS: readonly RtmrEventReference[] = directRtmr1Events(parseDigest('sha384', d384(8))).map(
+  ({ name, digest }) => ({
+    name,
+    digest: digestText('sha384', digest as Sha384),
+  }),
+);
 const TDX = {
   id: IMAGE.id,
   mrtd: d384(1),
   rtmr0: d384(2),
-  rtmr1: [
-    { name: 'kernel', digest: d384(8) },
-    { name: 'call', digest: d384(3) },
-  ],
+  rtmr1: KERNEL_EVENTS,
   initrd: d384(9),
   commandLine: 'quiet',
   commandLineEnd: '',
@@ -182,6 +186,8 @@ const TDX = {
 test('launches on SEV-SNP and TDX need their kernel, initrd and command line in the log', async () => {
   const logged = { images: IMAGES };
   assert.deepEqual(await outcomes({ snp: [SNP], tdx: [TDX], logged }), ['passed', 'not run']);
+  const value = digestText('sha384', rtmrOf(directRtmr1Events(parseDigest('sha384', d384(8)))));
+  assert.deepEqual(await outcomes({ tdx: [{ ...TDX, rtmr1: value }], logged }), ['passed', 'not run']);
   for (const change of [{ kernel: d256(0xee) }, { initrd: d256(0xee) }, { commandLine: 'x' }, { id: d256(0xee) }]) {
     assert.deepEqual(await outcomes({ snp: [{ ...SNP, ...change }], logged }), ['failed', 'not run']);
   }
@@ -192,6 +198,10 @@ test('launches on SEV-SNP and TDX need their kernel, initrd and command line in 
     { rtmr1: d384(4) },
     { rtmr1: [{ name: 'kernel', digest: d384(0xee) }] },
     { rtmr1: [{ name: 'kernel', digest: 'any' as const }] },
+    // Beside the published kernel, one that is not.
+    { rtmr1: [{ name: 'kernel', digest: d384(0xee) }, ...KERNEL_EVENTS] },
+    { rtmr1: [...KERNEL_EVENTS, { name: 'something else', digest: 'any' as const }] },
+    { rtmr1: KERNEL_EVENTS.with(1, { name: 'calling EFI app', digest: 'any' as const }) },
   ]) {
     assert.deepEqual(await outcomes({ tdx: [{ ...TDX, ...change }], logged }), ['failed', 'not run']);
   }

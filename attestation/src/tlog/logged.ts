@@ -2,8 +2,9 @@
 
 import { equalBytes, fromBase64 } from '../bytes.ts';
 import { encodeCanonical } from '../canonical.ts';
-import { parseDigest } from '../digest.ts';
+import { type DigestText, digestText, parseDigest } from '../digest.ts';
 import { DecodeError, EvidenceError } from '../errors.ts';
+import { directRtmr1Events, rtmrOf } from '../measure/index.ts';
 import { rootFromConsistency } from '../merkle.ts';
 import type { References, RtmrReference } from '../references.ts';
 import { type Check, compared, notRun } from '../verdict.ts';
@@ -143,13 +144,18 @@ function missingImages(
       .filter((one) => !published(one, (of) => one.kernel === of.kernelFile && one.initrd === of.reference.initrd))
       .map(({ id }) => `${id} on SEV-SNP`),
     ...tdx
-      .filter((one) => !published(one, ({ tdx: of }) => one.initrd === of.initrd && names(one.rtmr1, of.kernel)))
+      .filter((one) => !published(one, ({ tdx: of }) => one.initrd === of.initrd && startsAlone(one.rtmr1, of.kernel)))
       .map(({ id }) => `${id} on TDX`),
     ...nitro.map(({ pcr0 }) => `${pcr0} on Nitro`),
   ];
 }
 
-/** A register given as one value says nothing of the kernel in it. */
-function names(register: RtmrReference, kernel: string): boolean {
-  return typeof register !== 'string' && register.some(({ digest }) => digest === kernel);
+/** Whether RTMR1 accepts the start of this kernel and nothing else: an event beside it could be another kernel. */
+function startsAlone(register: RtmrReference, kernel: DigestText<'sha384'>): boolean {
+  const events = directRtmr1Events(parseDigest('sha384', kernel));
+  if (typeof register === 'string') return register === digestText('sha384', rtmrOf(events));
+  return (
+    register.length === events.length &&
+    events.every(({ digest }, at) => register[at]?.digest === digestText('sha384', digest))
+  );
 }
