@@ -10,7 +10,7 @@ import { EvidenceError } from './errors.ts';
 import { type Receipt, ReceiptSchema } from './gen/enclaim/v1/evidence_pb.js';
 import { leafHash, rootFromPath } from './merkle.ts';
 import { decodeMessage } from './message.ts';
-import { ed25519Spki } from './statement.ts';
+import { type BootStatement, ed25519Spki } from './statement.ts';
 
 /** The trailer that carries a receipt. */
 export const RECEIPT_TRAILER = 'enclaim-receipt-bin';
@@ -99,26 +99,30 @@ export interface AuthenticReceipt {
   readonly body: ReceiptBody;
 }
 
+/** Whose receipts are believed. */
+export interface ReceiptIssuer {
+  readonly statement: Pick<BootStatement, 'policy'> & { readonly keys: Pick<BootStatement['keys'], 'receipt'> };
+  readonly bootDigest: Uint8Array;
+}
+
 /**
- * Verifies a receipt's path and signature, and that it was made by the boot it names.
- * @param receiptKey `ed25519:` text from an authenticated boot statement
- * @param boot digest of that statement, 32 bytes
+ * Verifies a receipt's path and signature, and that it was made by the boot it names, under that boot's policy.
+ * @param by an authenticated boot statement, and its digest of 32 bytes
  * @throws EvidenceError `format`, `signature`, `binding`
  */
-export async function verifyReceipt(
-  bytes: Uint8Array,
-  receiptKey: string,
-  boot: Uint8Array,
-): Promise<AuthenticReceipt> {
+export async function verifyReceipt(bytes: Uint8Array, by: ReceiptIssuer): Promise<AuthenticReceipt> {
+  const { statement, bootDigest } = by;
   const { receipt, body } = parseReceipt(bytes);
   const root = rootFromPath(leafHash(receipt.body), receipt.index, receipt.size, receipt.path);
   if (root === undefined) throw new EvidenceError('format', 'receipt path does not fit its index and size');
-  const key = await importKey(ed25519Spki(receiptKey));
+  const key = await importKey(ed25519Spki(statement.keys.receipt));
   if (!(await verifySignature({ kind: 'ed25519' }, key, receiptsMessage(root), receipt.signature))) {
     throw new EvidenceError('signature', 'receipt is not signed by the receipt key of the boot statement');
   }
-  if (body.boot !== digestText('sha256', boot)) {
-    throw new EvidenceError('binding', `receipt of boot ${body.boot}, expected ${digestText('sha256', boot)}`);
+  const boot = digestText('sha256', bootDigest);
+  if (body.boot !== boot) throw new EvidenceError('binding', `receipt of boot ${body.boot}, expected ${boot}`);
+  if (body.policy !== statement.policy) {
+    throw new EvidenceError('binding', `receipt under policy ${body.policy}, stated is ${statement.policy}`);
   }
   return { body };
 }

@@ -71,7 +71,7 @@ export function receiptCall(
       const attestation = attestationOf(call);
       if (attestation === undefined) throw new ChannelError('receipt', 'the response came over no attested connection');
       if (!(bytes instanceof Uint8Array)) throw new ChannelError('receipt', 'the response has no receipt');
-      const receipt = await verifyReceipt(bytes, attestation.statement.keys.receipt, attestation.bootDigest);
+      const receipt = await verifyReceipt(bytes, attestation);
       checkReceiptMessages(receipt, { method: path.slice(1), request, response, status: ended.code });
       onReceipt({ body: receipt.body, bytes, attestation });
       return ended;

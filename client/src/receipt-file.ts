@@ -57,11 +57,7 @@ export async function verifyReceiptFile(
   options: SavedOptions,
 ): Promise<{ verdict: Verdict; body: ReceiptBody; messages: 'compared' | 'not run' }> {
   const attestation = await verifySaved(fromBase64(file.evidence), options);
-  const receipt = await verifyReceipt(
-    fromBase64(file.receipt),
-    attestation.statement.keys.receipt,
-    attestation.bootDigest,
-  );
+  const receipt = await verifyReceipt(fromBase64(file.receipt), attestation);
   const { method, status } = receipt.body;
   if (file.messages !== null) {
     const { request, response } = file.messages;

@@ -69,12 +69,15 @@ describe('receipts', () => {
   const { privateKey, publicKey } = generateKeyPairSync('ed25519');
   const key = ed25519Key(publicKey.export({ format: 'der', type: 'spki' }).subarray(-32));
   const boot = sha256(utf8('boot'));
+  const policy = `sha384:${'0'.repeat(96)}` as const;
+  const statement = { keys: { receipt: key }, policy };
+  const by = { statement, bootDigest: boot };
   const salt = new Uint8Array(16).fill(7);
   const [request, response] = [utf8('ask'), utf8('answer')];
   const body = (sequence: number): ReceiptBody => ({
     version: 1,
     boot: digestText('sha256', boot),
-    policy: `sha384:${'0'.repeat(96)}`,
+    policy,
     method: 'a.B/C',
     salt: toHex(salt),
     request: digestText('sha256', commitment('request', salt, [request])),
@@ -97,7 +100,7 @@ describe('receipts', () => {
     const receipts = await Promise.all(Array.from({ length: 33 }, (_, i) => signer.sign(body(i))));
     assert.equal(signatures, 1);
     for (const [i, bytes] of receipts.entries()) {
-      const receipt = await verifyReceipt(bytes, key, boot);
+      const receipt = await verifyReceipt(bytes, by);
       assert.equal(receipt.body.sequence, i);
       checkReceiptMessages(receipt, call);
     }
@@ -106,7 +109,7 @@ describe('receipts', () => {
   test('are refused for other messages, methods, statuses, boots and keys, and with any byte changed', async () => {
     const signer = new ReceiptSigner((message) => sign(null, message, privateKey));
     const [bytes] = await Promise.all([signer.sign(body(0)), signer.sign(body(1))]);
-    const receipt = await verifyReceipt(bytes, key, boot);
+    const receipt = await verifyReceipt(bytes, by);
     for (const other of [
       { request: [response] },
       { response: [] },
@@ -116,12 +119,15 @@ describe('receipts', () => {
     ]) {
       assert.throws(() => checkReceiptMessages(receipt, { ...call, ...other }), refused('binding'));
     }
-    await assert.rejects(verifyReceipt(bytes, key, sha256(utf8('other boot'))), refused('binding'));
-    await assert.rejects(verifyReceipt(bytes, makeBootKeys().receipt, boot), refused('signature'));
+    const [bootDigest, keys] = [sha256(utf8('other boot')), { receipt: makeBootKeys().receipt }];
+    const otherPolicy = { ...statement, policy: `sha384:${'1'.repeat(96)}` as const };
+    await assert.rejects(verifyReceipt(bytes, { ...by, bootDigest }), refused('binding'));
+    await assert.rejects(verifyReceipt(bytes, { ...by, statement: otherPolicy }), refused('binding'));
+    await assert.rejects(verifyReceipt(bytes, { ...by, statement: { ...statement, keys } }), refused('signature'));
     for (let at = 0; at < bytes.length; at++) {
       const changed = Uint8Array.from(bytes);
       changed[at] = (changed[at] ?? 0) ^ 1;
-      await assert.rejects(verifyReceipt(changed, key, boot), EvidenceError, `byte ${at}`);
+      await assert.rejects(verifyReceipt(changed, by), EvidenceError, `byte ${at}`);
     }
   });
 
