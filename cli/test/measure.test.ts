@@ -169,6 +169,7 @@ const BAD: readonly (readonly [string, readonly string[], RegExp])[] = [
     /5000 virtual/,
   ],
   ['a processor that nobody makes', ['--platform', 'snp', '--cpu', 'Pentium'], /--cpu Pentium/],
+  ['a processor whose name every object has', ['--platform', 'snp', '--cpu', 'constructor'], /--cpu constructor/],
   ['a digest of another algorithm', ['--platform', 'snp', '--firmware-digest', 'sha256:00'], /not a digest/],
   ['firmware that is none', ['--platform', 'snp', '--firmware', 'app.enclaim'], /magic|range/],
   ['firmware of another platform', ['--platform', 'tdx', '--firmware', 'OVMF.fd'], /magic|reserved|zero/],

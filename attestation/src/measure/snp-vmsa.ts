@@ -20,7 +20,8 @@ const QEMU_MODELS: Readonly<Record<string, number>> = {
 
 /** CPUID signature of a QEMU processor model such as `EPYC-Milan` or `EPYC-v4`; undefined where it is not known. */
 export function qemuCpuSignature(model: string): number | undefined {
-  return QEMU_MODELS[model.replace(/-v\d+$/, '')];
+  const name = model.replace(/-v\d+$/, '');
+  return Object.hasOwn(QEMU_MODELS, name) ? QEMU_MODELS[name] : undefined;
 }
 
 interface Segment {
