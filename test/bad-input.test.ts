@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { connect } from '@enclaim/client';
 import { formatManifest } from '@enclaim/image';
+import { SAMPLE } from '../image/test/manifest.ts';
 import { clinicBundle } from './support/app.ts';
 import { type AttestedRuntime, bootAttested, PRETEND_IMAGE } from './support/attested-runtime.ts';
 
@@ -56,7 +57,8 @@ function pretendImage(path: string): void {
     enclaim: 'image/1',
     id: PRETEND_IMAGE.id,
     artefacts,
-    references: { tpm: PRETEND_IMAGE },
+    references: { ...SAMPLE.references, tpm: PRETEND_IMAGE },
+    components: [],
     ...parts,
   } as const;
   writeFileSync(join(path, 'manifest.json'), formatManifest(manifest));
