@@ -3,6 +3,7 @@
 import * as z from 'zod';
 import { decodeJson } from './canonical.ts';
 import type { DigestText } from './digest.ts';
+import { sha384Text } from './digest-schema.ts';
 import { floorsSchema, type SnpFloors } from './tcb-floors.ts';
 
 /** A signature that a paravisor was launched with (SEV-SNP ID block). */
@@ -62,7 +63,6 @@ export interface CloudReferences {
   readonly nitro?: readonly NitroReference[];
 }
 
-const sha384Text = z.templateLiteral(['sha384:', z.string().regex(/^[0-9a-f]{96}$/)]);
 const measurements = z.array(sha384Text).max(256);
 const identity = z.string().regex(/^[0-9a-f]{32}$/);
 const firmware: z.ZodType<GceFirmware> = z.union([

@@ -5,6 +5,7 @@ import { importKey, verifySignature } from '#crypto';
 import { concat, fromBase64Url, toBase64Url, toHex, utf8 } from './bytes.ts';
 import { decodeJson, encodeCanonical } from './canonical.ts';
 import { type DigestText, digestText, sha256 } from './digest.ts';
+import { sha384Text } from './digest-schema.ts';
 import { EvidenceError } from './errors.ts';
 import type { Hardware } from './evidence/authenticated.ts';
 import { parsePart } from './part.ts';
@@ -46,7 +47,7 @@ const device = z.union([
 export const signedDeploymentSchema: z.ZodType<SignedDeployment> = z.strictObject({
   enclaim: z.literal('deployment/1'),
   deployment: z.strictObject({
-    policy: z.templateLiteral(['sha384:', z.string().regex(/^[0-9a-f]{96}$/)]),
+    policy: sha384Text,
     devices: z.array(device).min(1).max(4096),
     notBefore: z.iso.datetime({ precision: 3 }),
     notAfter: z.iso.datetime({ precision: 3 }),

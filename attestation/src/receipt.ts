@@ -6,6 +6,7 @@ import { importKey, verifySignature } from '#crypto';
 import { concat, fromHex, u64be, utf8 } from './bytes.ts';
 import { decodeCanonical, encodeCanonical } from './canonical.ts';
 import { type DigestText, digestText, labelled, type Sha256 } from './digest.ts';
+import { sha256Text, sha384Text } from './digest-schema.ts';
 import { EvidenceError } from './errors.ts';
 import { type Receipt, ReceiptSchema } from './gen/enclaim/v1/evidence_pb.js';
 import { leafHash, rootFromPath } from './merkle.ts';
@@ -43,12 +44,10 @@ export interface ReceiptBody {
   readonly time: string;
 }
 
-const sha256Text = z.templateLiteral(['sha256:', z.string().regex(/^[0-9a-f]{64}$/)]);
-
 const bodySchema: z.ZodType<ReceiptBody> = z.strictObject({
   version: z.literal(1),
   boot: sha256Text,
-  policy: z.templateLiteral(['sha384:', z.string().regex(/^[0-9a-f]{96}$/)]),
+  policy: sha384Text,
   method: z.string().max(512),
   salt: z.string().regex(/^[0-9a-f]{32}$/),
   request: sha256Text,

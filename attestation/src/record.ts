@@ -3,6 +3,7 @@
 import * as z from 'zod';
 import { decodeCanonical, encodeCanonical } from './canonical.ts';
 import type { DigestText, Sha256 } from './digest.ts';
+import { sha256Text, sha384Text } from './digest-schema.ts';
 import { DecodeError } from './errors.ts';
 import { leafHash } from './merkle.ts';
 
@@ -40,7 +41,7 @@ const recordSchema: z.ZodType<EvidenceRecord> = z.strictObject({
   timeStrength: z.enum(['host', 'signed']),
   layer: z.enum(['pre-commit', 'ci', 'admission', 'runtime', 'evidence']),
   system: z.string().max(256),
-  policyDigest: z.templateLiteral(['sha384:', z.string().regex(/^[0-9a-f]{96}$/)]),
+  policyDigest: sha384Text,
   claim: z.string().max(256).nullable(),
   controls: z.array(z.string().max(256)).max(256),
   decision: z.enum(['allow', 'deny', 'error', 'info']),
@@ -50,7 +51,7 @@ const recordSchema: z.ZodType<EvidenceRecord> = z.strictObject({
   sink: z.string().max(256).nullable(),
   figures: z.record(z.string().max(512), z.int()),
   basis: z.enum(['measured', 'enforced', 'observed', 'asserted']),
-  prev: z.templateLiteral(['sha256:', z.string().regex(/^[0-9a-f]{64}$/)]),
+  prev: sha256Text,
 });
 
 /** Largest record in bytes. */

@@ -5,10 +5,11 @@ import { decodeJson } from './canonical.ts';
 import { type CloudReferences, cloudSections } from './cloud-references.ts';
 import { type SignedDeployment, signedDeploymentSchema } from './deployment.ts';
 import type { DigestText } from './digest.ts';
+import { sha256Text, sha384Text } from './digest-schema.ts';
 import { AppraisalError } from './errors.ts';
 import type { SevSection } from './measure/ovmf.ts';
 import type { Vmm } from './measure/snp-vmsa.ts';
-import { type Ed25519Text, VM_LAYERS, type VmLayer } from './statement.ts';
+import { type Ed25519Text, ed25519Text, VM_LAYERS, type VmLayer } from './statement.ts';
 import { floorsSchema, type SnpFloors } from './tcb-floors.ts';
 import { type LoggedReferences, loggedSchema } from './tlog/release-log.ts';
 
@@ -132,10 +133,6 @@ export interface References extends CloudReferences {
   /** Release logs that images and policy have to be in. Absent: none is demanded. */
   readonly logged?: LoggedReferences;
 }
-
-const sha256Text = z.templateLiteral(['sha256:', z.string().regex(/^[0-9a-f]{64}$/)]);
-const sha384Text = z.templateLiteral(['sha384:', z.string().regex(/^[0-9a-f]{96}$/)]);
-const ed25519Text = z.templateLiteral(['ed25519:', z.string().regex(/^[A-Za-z0-9_-]{43}$/)]);
 
 /** Shape of an {@link ImageReference}. */
 export const imageSchema: z.ZodType<ImageReference> = z.strictObject({

@@ -4,6 +4,7 @@ import * as z from 'zod';
 import { fromBase64Url, toBase64Url } from './bytes.ts';
 import { decodeCanonical, encodeCanonical } from './canonical.ts';
 import { type DigestText, labelled, type Sha256 } from './digest.ts';
+import { sha256Text, sha384Text } from './digest-schema.ts';
 
 /** Names of the platforms that evidence can come from. */
 export const PLATFORMS = ['tpm', 'snp', 'tdx', 'azure-snp', 'azure-tdx', 'gcp', 'nitro', 'simulated'] as const;
@@ -46,9 +47,11 @@ export interface BootStatement {
 /** A raw Ed25519 public key as text: base64url of its 32 bytes. */
 export type Ed25519Text = `ed25519:${string}`;
 
-const sha256Text = z.templateLiteral(['sha256:', z.string().regex(/^[0-9a-f]{64}$/)]);
-const sha384Text = z.templateLiteral(['sha384:', z.string().regex(/^[0-9a-f]{96}$/)]);
-const ed25519Text = z.templateLiteral(['ed25519:', z.string().regex(/^[A-Za-z0-9_-]{43}$/)]);
+/** The shape of an {@link Ed25519Text}. */
+export const ed25519Text: z.ZodType<Ed25519Text> = z.templateLiteral([
+  'ed25519:',
+  z.string().regex(/^[A-Za-z0-9_-]{43}$/),
+]);
 
 const statementSchema: z.ZodType<BootStatement> = z.strictObject({
   version: z.literal(2),

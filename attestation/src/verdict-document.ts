@@ -2,6 +2,7 @@
 
 import * as z from 'zod';
 import { decodeJson } from './canonical.ts';
+import { sha384Text } from './digest-schema.ts';
 import { DecodeError } from './errors.ts';
 import { PREDICTED_REGISTERS } from './measure/index.ts';
 import { PLATFORMS } from './statement.ts';
@@ -31,8 +32,8 @@ const schema: z.ZodType<VerdictDocument> = z.strictObject({
   verdict: z.strictObject({
     ok: z.boolean(),
     platform: z.enum(PLATFORMS),
-    policy: z.templateLiteral(['sha384:', z.string().regex(/^[0-9a-f]{96}$/)]),
-    bundle: z.templateLiteral(['sha384:', z.string().regex(/^[0-9a-f]{96}$/)]),
+    policy: sha384Text,
+    bundle: sha384Text,
     bootId: z.string().regex(/^[0-9a-f]{32}$/),
     checks: z.array(checkSchema).min(1).max(512),
   }),

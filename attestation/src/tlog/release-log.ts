@@ -2,6 +2,7 @@
 
 import * as z from 'zod';
 import type { DigestText } from '../digest.ts';
+import { sha256Text } from '../digest-schema.ts';
 
 /** A log that releases have to be in, with the proofs that they are. */
 export interface ReleaseLog {
@@ -36,7 +37,7 @@ const logSchema: z.ZodType<ReleaseLog> = z.strictObject({
   seen: z
     .strictObject({
       size: z.int().min(0),
-      root: z.templateLiteral(['sha256:', z.string().regex(/^[0-9a-f]{64}$/)]),
+      root: sha256Text,
     })
     .nullable(),
   consistency: z.array(z.base64().max(44)).max(64),

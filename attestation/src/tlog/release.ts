@@ -3,6 +3,7 @@
 import * as z from 'zod';
 import { decodeCanonical, encodeCanonical } from '../canonical.ts';
 import type { DigestText } from '../digest.ts';
+import { sha256Text, sha384Text } from '../digest-schema.ts';
 import { type ImageReference, imageSchema } from '../references.ts';
 
 /** A base image: its manifest file, and the values that clients compare with. */
@@ -32,21 +33,19 @@ export type Release = ImageRelease | PolicyRelease;
 const LIMIT = 0xffff;
 
 const enclaim = z.literal('release/1');
-const sha256 = z.templateLiteral(['sha256:', z.string().regex(/^[0-9a-f]{64}$/)]);
-const sha384 = z.templateLiteral(['sha384:', z.string().regex(/^[0-9a-f]{96}$/)]);
 const releaseSchema: z.ZodType<Release> = z.discriminatedUnion('kind', [
   z.strictObject({
     enclaim,
     kind: z.literal('image'),
-    manifest: sha256,
+    manifest: sha256Text,
     reference: imageSchema,
-    kernelFile: sha256,
-    tdx: z.strictObject({ kernel: sha384, initrd: sha384 }),
+    kernelFile: sha256Text,
+    tdx: z.strictObject({ kernel: sha384Text, initrd: sha384Text }),
   }),
   z.strictObject({
     enclaim,
     kind: z.literal('policy'),
-    policy: sha384,
+    policy: sha384Text,
   }),
 ]);
 
