@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { execFile, execFileSync } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
-import { appendFile, cp, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { appendFile, chmod, cp, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -26,6 +26,7 @@ interface Ended {
 /** Runs the command with a folder of its own for what is temporary, and says what it left there. */
 async function enclaim(...args: readonly string[]): Promise<Ended & { readonly left: readonly string[] }> {
   const temporary = await mkdtemp(at('tmp-'));
+  for (const folder of [scratch, temporary]) await chmod(folder, 0o755); // the build runs as another user
   const env = { ...process.env, TMPDIR: temporary, ENCLAIM_CACHE: defaultCache() };
   const main = join(projectRoot, 'cli/src/main.ts');
   const ended = await new Promise<Ended>((resolve) => {

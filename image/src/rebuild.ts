@@ -71,6 +71,11 @@ export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
     step('inputs');
     await copyInputs(await readLock(join(folder, 'image/lock.json')), options, join(cache, 'inputs'));
     const sandbox = await makeSandbox([cache, home, out]);
+    if (!(await works([...sandbox.prefix, 'test', '-r', join(folder, 'package.json')])))
+      throw new ImageError(
+        'build-failed',
+        `no other user can enter ${tmpdir()}, and the build runs as one: set TMPDIR`,
+      );
     const run = (...words: readonly string[]): Promise<void> => runBuild(sandbox, { folder, cache, home }, words);
     step('image');
     await run('image', 'build', '--out', join(out, 'image'));
@@ -336,7 +341,7 @@ async function readRegular(file: string, limit: number): Promise<Uint8Array> {
 /** What a program said last. */
 function lastLines(error: unknown): string {
   const { stderr, message } = error as { stderr?: string; message: string };
-  return (stderr?.trim() || message).split('\n').slice(-5).join('\n').slice(-2000);
+  return (stderr?.trim() || message).split('\n').slice(-20).join('\n').slice(-2000);
 }
 
 function invalid(message: string, cause?: unknown): ImageError {
