@@ -3,6 +3,8 @@
 import { concat, fromUtf8, Reader } from '@enclaim/attestation/bytes';
 
 const PREFIX = 4;
+/** Neighbours that are smaller together become one: each chunk costs hundreds of bytes beside its own. */
+const PIECE = 4096;
 
 /** A message as a frame. @throws RangeError over `limit` bytes */
 export function encodeFrame(message: unknown, limit: number): Uint8Array {
@@ -15,7 +17,7 @@ export function encodeFrame(message: unknown, limit: number): Uint8Array {
   return frame;
 }
 
-/** Cuts a byte stream into frames. Holds at most one frame and one chunk. */
+/** Cuts a byte stream into frames. Holds at most one frame and one chunk, in however small pieces they come. */
 export class FrameReader {
   readonly #limit: number;
   #chunks: Uint8Array[] = [];
@@ -30,8 +32,7 @@ export class FrameReader {
 
   /** The texts of the frames that a chunk completes. @throws RangeError for a frame over the limit; DecodeError for bytes that are not UTF-8 */
   *push(chunk: Uint8Array): Generator<string> {
-    this.#chunks.push(chunk);
-    this.#held += chunk.length;
+    this.#hold(chunk);
     while (this.#held >= this.#wanted) {
       const joined = this.#chunks.length === 1 ? (this.#chunks[0] ?? chunk) : concat(...this.#chunks);
       const frame = joined.subarray(0, this.#wanted);
@@ -48,5 +49,12 @@ export class FrameReader {
         this.#inBody = true;
       }
     }
+  }
+
+  #hold(chunk: Uint8Array): void {
+    this.#held += chunk.length;
+    const last = this.#chunks.at(-1);
+    if (last === undefined || last.length + chunk.length > PIECE) this.#chunks.push(chunk);
+    else this.#chunks[this.#chunks.length - 1] = concat(last, chunk);
   }
 }
