@@ -34,7 +34,7 @@ async function enclaim(...args: readonly string[]): Promise<Ended & { readonly l
       resolve({ status: child.exitCode, stdout, stderr }),
     );
   });
-  return { ...ended, left: await readdir(temporary) };
+  return { ...ended, left: (await readdir(temporary)).filter((name) => name.startsWith('enclaim-')) }; // npm leaves a cache
 }
 
 function git(...args: readonly string[]): string {

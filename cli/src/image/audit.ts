@@ -1,7 +1,7 @@
 /** `enclaim audit`: rebuild from source, and say what of a claimed image, bundle or running machine is not the same. */
 import { createPublicKey, type KeyObject, sign } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { type Authenticated, appraise, parseReferences, type References } from '@enclaim/attestation';
 import { utf8 } from '@enclaim/attestation/bytes';
 import { parseDigest, sha256, sha384 } from '@enclaim/attestation/digest';
@@ -123,7 +123,7 @@ const BUNDLE_MAGIC = utf8('ENCLAIM\0');
 
 async function fileClaim(path: string, bytes: Uint8Array): Promise<Claim> {
   if (BUNDLE_MAGIC.every((byte, index) => bytes[index] === byte)) {
-    const subjects = [subject(path, 'sha384', sha384(bytes))];
+    const subjects = [subject(basename(path), 'sha384', sha384(bytes))];
     return { ...NOTHING, name: path, property: 'ENCLAIM_BUNDLE_REPRODUCED', subjects, bundle: bytes };
   }
   const manifest = parseManifest(Buffer.from(bytes).toString('utf8'));
@@ -132,7 +132,7 @@ async function fileClaim(path: string, bytes: Uint8Array): Promise<Claim> {
   const { uki, kernel, initrd } = manifest.artefacts;
   const files = { uki: await read(uki.file), kernel: await read(kernel.file), initrd: await read(initrd.file) };
   const subjects = [
-    subject(path, 'sha256', sha256(bytes)),
+    subject(basename(path), 'sha256', sha256(bytes)),
     subject(uki.file, 'sha256', parseDigest('sha256', manifest.id)),
   ];
   return { ...NOTHING, name: path, property: 'ENCLAIM_IMAGE_REPRODUCED', subjects, image: { manifest, files } };
