@@ -101,7 +101,8 @@ async function takeSources(source: string, to: string): Promise<Rebuilt['source'
     () => false,
   );
   if (isFolder) {
-    await cp(source, to, { recursive: true, verbatimSymlinks: true, filter: (path) => !MADE.has(basename(path)) });
+    const filter = (path: string): boolean => path === source || !MADE.has(basename(path));
+    await cp(source, to, { recursive: true, verbatimSymlinks: true, filter });
     return { from: resolve(source), commit: null };
   }
   const [, repository = '.', revision = ''] = /^(?:(.+)#)?([^#]+)$/.exec(source) ?? [];
@@ -266,7 +267,9 @@ async function runBuild(
     TZ: 'UTC',
   };
   try {
-    await promisify(execFile)(command, args, { cwd: folder, env, timeout: 15 * MINUTES, maxBuffer: 1 << 24 });
+    // SIGKILL: `unshare` waits for its child whatever else it is sent; with it the child and all below it end.
+    const limits = { timeout: 15 * MINUTES, killSignal: 'SIGKILL', maxBuffer: 1 << 24 } as const;
+    await promisify(execFile)(command, args, { cwd: folder, env, ...limits });
   } catch (cause) {
     throw new ImageError('build-failed', `enclaim ${words[0]} of the sources: ${lastLines(cause)}`, { cause });
   }
