@@ -2,20 +2,13 @@
 
 import { chownSync, closeSync, mkdirSync, readFileSync, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { fromBase64, toBase64, u32be } from '@enclaim/attestation/bytes';
-import {
-  type BootMessage,
-  CONTROL_LIMIT,
-  type FromRuntime,
-  parseFromRuntime,
-  type ToRuntime,
-} from '@enclaim/runtime/control';
-import { encodeFrame, FrameReader } from '@enclaim/runtime/frames';
+import { toBase64, u32be } from '@enclaim/attestation/bytes';
+import type { BootMessage } from '@enclaim/runtime/control';
 import { type MeasuredApp, measureApp } from './app.ts';
 import {
   awaitDisk,
   type ConfinedChild,
+  type ConfinedOptions,
   cgroupFolder,
   connectUnix,
   type Disk,
@@ -34,6 +27,7 @@ import {
 import { joinNetwork, openNetwork, serverNames } from './network.ts';
 import { type GuestPlatform, type HardwareSources, openPlatform } from './platform.ts';
 import { Refusal } from './refusal.ts';
+import { RuntimeLink } from './runtime-link.ts';
 import { knownOf, StatedBoot } from './stated.ts';
 import { readTime } from './time.ts';
 
@@ -43,6 +37,7 @@ const WORKER = '/enclaim/worker.mjs';
 const MODULES = '/enclaim/modules.json';
 const RELEASE = '/enclaim/release';
 const WORKER_FOLDER = '/run/enclaim';
+const WORKER_SOCKET = `${WORKER_FOLDER}/workers.sock`;
 const PORT = 50051;
 const WORKERS = 1;
 const WORKER_GROUP = 'worker-';
@@ -64,11 +59,6 @@ export interface Supervised {
   /** Lets calls under way end and the log be flushed; resolves when they have, or when they have had their time. */
   drain(): Promise<void>;
 }
-
-/** Milliseconds for the runtime to end: three times what it gives its calls, for a machine that is slow. */
-const DRAIN_MS = 30_000;
-/** And for the kernel to send what closed connections still hold. */
-const LAST_BYTES_MS = 500;
 
 /**
  * Boots and supervises; resolves only once everything runs.
@@ -139,21 +129,36 @@ async function startRuntime(
   chownSync(state.path, UID.runtime, UID.runtime);
   mkdirSync(WORKER_FOLDER, { mode: 0o700 });
   chownSync(WORKER_FOLDER, UID.runtime, UID.runtime);
-  const runtime = await spawnConfined({
-    argv: [NODE, '--no-warnings', RUNTIME],
-    uid: UID.runtime,
-    gid: UID.runtime,
-    namespaces: ['ipc', 'uts'],
-    fds: [null, 1, 1, theirs],
-  });
+  const runtime = await spawnConfined(runtimeOptions(theirs));
   closeSync(theirs);
   const boot = bootMessage(app, platform, state, found);
   const socket = new Socket({ fd: ours, readable: true, writable: true });
-  const link = new RuntimeLink(socket, platform, new StatedBoot(knownOf(boot)));
+  const link = new RuntimeLink(socket, {
+    platform,
+    stated: new StatedBoot(knownOf(boot)),
+    startWorker: workerStarter(),
+    kill: () => runtime.kill('SIGKILL'),
+    failed: (refusal) =>
+      queueMicrotask(() => {
+        throw refusal; // nobody awaits it any more: PID 1's handler of uncaught errors powers off
+      }),
+    say,
+  });
   void runtime.exit.then(({ code, signal }) => link.fail(`the runtime ended with ${signal ?? code}`));
   link.tell(boot);
   await link.serving;
   return { drain: () => link.drain() };
+}
+
+/** The runtime: its end of the control socket, and no console. The host reads that, and an error's text may hold what a caller sent. */
+export function runtimeOptions(control: number): ConfinedOptions {
+  return {
+    argv: [NODE, '--no-warnings', RUNTIME],
+    uid: UID.runtime,
+    gid: UID.runtime,
+    namespaces: ['ipc', 'uts'],
+    fds: [null, null, null, control],
+  };
 }
 
 function bootMessage(
@@ -176,7 +181,7 @@ function bootMessage(
     commandLine: platform.commandLine,
     log: { path: state.path, capacity: state.size },
     workers: {
-      path: `${WORKER_FOLDER}/workers.sock`,
+      path: WORKER_SOCKET,
       size: WORKERS,
       cgroups: cgroupFolder(WORKER_GROUP),
       capacity: { memory: WORKERS * WORKER_HEAP * 1024 * 1024, processors: (WORKERS * WORKER_LIMITS.cpu) / 100 },
@@ -186,115 +191,13 @@ function bootMessage(
   };
 }
 
-/** The supervisor's end of the control socket. */
-class RuntimeLink {
-  /** Settles when the runtime serves, or says why it will not. */
-  readonly serving: Promise<void>;
-  readonly #socket: Socket;
-  readonly #platform: GuestPlatform;
-  readonly #stated: StatedBoot;
-  readonly #workers = new Map<number, ConfinedChild>();
-  readonly #serving = Promise.withResolvers<void>();
-  readonly #drained = Promise.withResolvers<void>();
-  #served = false;
-  #started = 0;
-
-  constructor(socket: Socket, platform: GuestPlatform, stated: StatedBoot) {
-    this.#socket = socket;
-    this.#platform = platform;
-    this.#stated = stated;
-    this.serving = this.#serving.promise;
-    const frames = new FrameReader(CONTROL_LIMIT);
-    socket.on('data', (chunk: Uint8Array) => {
-      try {
-        for (const text of frames.push(chunk)) this.#obey(parseFromRuntime(text));
-      } catch {
-        this.fail('the runtime said something that is not in the protocol');
-      }
-    });
-    socket.on('error', () => this.fail('the control socket failed'));
-    socket.on('close', () => this.fail('the control socket closed'));
-  }
-
-  tell(message: ToRuntime): void {
-    this.#socket.write(encodeFrame(message, CONTROL_LIMIT));
-  }
-
-  /** Asks the runtime to end, and does not wait for ever. */
-  async drain(): Promise<void> {
-    say('draining');
-    this.tell({ kind: 'drain' });
-    await Promise.race([this.#drained.promise, sleep(DRAIN_MS)]);
-    await sleep(LAST_BYTES_MS);
-  }
-
-  /** The end, at any time: without a runtime there is nothing to supervise. */
-  fail(reason: string): void {
-    const refusal = new Refusal('runtime', reason);
-    if (!this.#served) this.#serving.reject(refusal);
-    else
-      queueMicrotask(() => {
-        throw refusal; // nobody awaits it any more: PID 1's handler of uncaught errors powers off
-      });
-  }
-
-  #obey(message: FromRuntime): void {
-    switch (message.kind) {
-      case 'serving':
-        this.#served = true;
-        say(`serving on port ${PORT}: ${message.exposed} methods exposed, ${message.withheld} withheld`);
-        this.#serving.resolve();
-        return;
-      case 'drained':
-        say('drained');
-        this.#drained.resolve();
-        return;
-      case 'refused':
-        this.fail(message.reason);
-        return;
-      case 'state':
-        this.#answer(message.id, async () => {
-          this.#stated.state(fromBase64(message.statement));
-          return { kind: 'stated', id: message.id };
-        });
-        return;
-      case 'quote':
-        this.#answer(message.id, async () => {
-          const data = this.#stated.covered(fromBase64(message.root));
-          return { kind: 'quoted', id: message.id, quote: await this.#platform.quote(data) };
-        });
-        return;
-      case 'activate':
-        this.#answer(message.id, async () => {
-          const secret = await this.#platform.activate(
-            fromBase64(message.credentialBlob),
-            fromBase64(message.encryptedSecret),
-          );
-          return { kind: 'activated', id: message.id, secret: toBase64(secret) };
-        });
-        return;
-      case 'start':
-        void this.#startWorker(message.id).catch((error: Error) =>
-          this.fail(`no worker could be started: ${error.message}`),
-        );
-        return;
-      case 'end':
-        this.#workers.get(message.id)?.kill('SIGKILL');
-        return;
-    }
-  }
-
-  #answer(id: number, make: () => Promise<ToRuntime>): void {
-    void make()
-      .catch((error: Error): ToRuntime => ({ kind: 'failed', id, reason: error.message.slice(0, 500) }))
-      .then((answer) => this.tell(answer));
-  }
-
-  /** A worker: own user, no network, a root of four entries, a cgroup, one socket. Its own program takes the rest away. */
-  async #startWorker(id: number): Promise<void> {
-    const uid = UID.firstWorker + (this.#started++ % UID.workers);
+/** Starts workers: own user, no network, a root of four entries, a cgroup, one socket. Their own program takes the rest away. */
+function workerStarter(): (id: number) => Promise<ConfinedChild> {
+  let started = 0;
+  return async (id) => {
+    const uid = UID.firstWorker + (started++ % UID.workers);
     const cgroup = makeCgroup(`${WORKER_GROUP}${id}`, WORKER_LIMITS);
-    const fd = connectUnix(`${WORKER_FOLDER}/workers.sock`);
+    const fd = connectUnix(WORKER_SOCKET);
     try {
       const worker = await spawnConfined({
         argv: [
@@ -314,15 +217,12 @@ class RuntimeLink {
         fds: [null, null, null, fd],
         cgroup,
       });
-      this.#workers.set(id, worker);
-      void worker.exit.then(() => {
-        this.#workers.delete(id);
-        removeCgroup(cgroup);
-      });
+      void worker.exit.then(() => removeCgroup(cgroup));
       // Only now does the runtime know whose socket this is: it gives handlers to a worker that has all its limits.
       writeSync(fd, u32be(id));
+      return worker;
     } finally {
       closeSync(fd);
     }
-  }
+  };
 }

@@ -3,14 +3,17 @@
 import * as z from 'zod';
 import type { TimeAnchor } from './clock.ts';
 
-/** Largest frame in bytes: the bundle travels in one, as base64. */
+/** Largest frame of the supervisor in bytes: the bundle travels in one, as base64. */
 export const CONTROL_LIMIT: number = 96 * 1024 * 1024;
+/** Largest frame of the runtime: a boot statement has 8 KiB at most, what a TPM takes 4. */
+export const REQUEST_LIMIT: number = 64 * 1024;
 /** Descriptor of the runtime's end of the control socket. */
 export const CONTROL_FD = 3;
 
 /** Bytes as base64 text. */
 const bytes = z.base64();
-const id = z.int().nonnegative();
+const id = z.uint32();
+const count = z.uint32();
 
 /** What the supervisor says of the hardware, once. Bytes are base64. */
 export type BootHardware =
@@ -120,7 +123,7 @@ const fromRuntimeSchema: z.ZodType<FromRuntime> = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('activate'), id, credentialBlob: bytes, encryptedSecret: bytes }),
   z.strictObject({ kind: z.literal('start'), id }),
   z.strictObject({ kind: z.literal('end'), id }),
-  z.strictObject({ kind: z.literal('serving'), exposed: z.int(), withheld: z.int() }),
+  z.strictObject({ kind: z.literal('serving'), exposed: count, withheld: count }),
   z.strictObject({ kind: z.literal('drained') }),
   z.strictObject({ kind: z.literal('refused'), reason: z.string().max(4096) }),
 ]);

@@ -2,7 +2,14 @@
 
 import { createServer, Socket } from 'node:net';
 import { fromBase64, Reader, toBase64 } from '@enclaim/attestation/bytes';
-import { type BootMessage, CONTROL_FD, CONTROL_LIMIT, type FromRuntime, type ToRuntime } from './control.ts';
+import {
+  type BootMessage,
+  CONTROL_FD,
+  CONTROL_LIMIT,
+  type FromRuntime,
+  REQUEST_LIMIT,
+  type ToRuntime,
+} from './control.ts';
 import { openDevice } from './device.ts';
 import { askServers } from './egress/resolver.ts';
 import { RefusalError } from './errors.ts';
@@ -42,8 +49,9 @@ class Supervisor {
     this.#socket.on('error', () => process.exit(1));
   }
 
+  /** @throws RangeError for more than a request may hold: a caller's credential may be of any size */
   say(message: FromRuntime): void {
-    this.#socket.write(encodeFrame(message, CONTROL_LIMIT));
+    this.#socket.write(encodeFrame(message, REQUEST_LIMIT));
   }
 
   /** Asks, and resolves with the answer. */
@@ -53,8 +61,8 @@ class Supervisor {
   ): Promise<Extract<Answer, { kind: K }>> {
     const id = this.#next++;
     const waiting = Promise.withResolvers<Answer>();
-    this.#waiting.set(id, waiting);
     this.say(question(id));
+    this.#waiting.set(id, waiting);
     const answer = await waiting.promise;
     if (answer.kind !== kind)
       throw new Error(answer.kind === 'failed' ? answer.reason : `answer ${answer.kind}, expected ${kind}`);

@@ -1,0 +1,162 @@
+/** The supervisor's end of the control socket: what a runtime may ask for, and how much of it at once. */
+
+import type { Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fromBase64, toBase64 } from '@enclaim/attestation/bytes';
+import {
+  CONTROL_LIMIT,
+  type FromRuntime,
+  parseFromRuntime,
+  REQUEST_LIMIT,
+  type ToRuntime,
+} from '@enclaim/runtime/control';
+import { encodeFrame, FrameReader } from '@enclaim/runtime/frames';
+import type { ConfinedChild } from './linux/index.ts';
+import type { GuestPlatform } from './platform.ts';
+import { Refusal } from './refusal.ts';
+import type { StatedBoot } from './stated.ts';
+
+/** Questions that may wait for the hardware: 64 activations and a quote, and as many again. */
+const MOST_ASKED = 128;
+/** Workers that may be there, those included that start or have been told to end. */
+const MOST_WORKERS = 16;
+/** Milliseconds for the runtime to end: three times what it gives its calls, for a machine that is slow. */
+const DRAIN_MS = 30_000;
+/** And for the kernel to send what closed connections still hold. */
+const LAST_BYTES_MS = 500;
+
+/** What stands behind the link. */
+export interface RuntimeLinkOptions {
+  readonly platform: Pick<GuestPlatform, 'quote' | 'activate'>;
+  readonly stated: StatedBoot;
+  /** Starts a confined worker that comes in under this id; resolves when it has. */
+  readonly startWorker: (id: number) => Promise<Pick<ConfinedChild, 'kill' | 'exit'>>;
+  /** Ends the runtime at once. */
+  readonly kill: () => void;
+  /** Told of the end where the runtime has served; before that, `serving` rejects. */
+  readonly failed: (refusal: Refusal) => void;
+  /** Writes a line to the console. */
+  readonly say: (line: string) => void;
+}
+
+/** A runtime, which is trusted less than the supervisor: it is ended at the first thing that it says out of the protocol. */
+export class RuntimeLink {
+  /** Settles when the runtime serves, or says why it will not. */
+  readonly serving: Promise<void>;
+  readonly #socket: Socket;
+  readonly #options: RuntimeLinkOptions;
+  /** By id; null while one starts. */
+  readonly #workers = new Map<number, Pick<ConfinedChild, 'kill'> | null>();
+  readonly #serving = Promise.withResolvers<void>();
+  readonly #drained = Promise.withResolvers<void>();
+  #served = false;
+  #over = false;
+  #asked = 0;
+
+  constructor(socket: Socket, options: RuntimeLinkOptions) {
+    this.#socket = socket;
+    this.#options = options;
+    this.serving = this.#serving.promise;
+    const frames = new FrameReader(REQUEST_LIMIT);
+    socket.on('data', (chunk: Uint8Array) => {
+      try {
+        for (const text of frames.push(chunk)) if (!this.#over) this.#obey(parseFromRuntime(text));
+      } catch {
+        this.fail('the runtime said something that is not in the protocol');
+      }
+    });
+    socket.on('error', () => this.fail('the control socket failed'));
+    socket.on('close', () => this.fail('the control socket closed'));
+  }
+
+  /** Says something to the runtime, if it is still there. */
+  tell(message: ToRuntime): void {
+    if (this.#over) return;
+    if (this.#socket.writableLength > CONTROL_LIMIT) this.fail('the runtime does not read what it asked for');
+    else this.#socket.write(encodeFrame(message, CONTROL_LIMIT));
+  }
+
+  /** Asks the runtime to end, and does not wait for ever. */
+  async drain(): Promise<void> {
+    this.#options.say('draining');
+    this.tell({ kind: 'drain' });
+    const drained = this.#drained.promise.then(() => true);
+    if (await Promise.race([drained, sleep(DRAIN_MS, false)])) this.#options.say('drained');
+    await sleep(LAST_BYTES_MS);
+  }
+
+  /** The end, at any time: without a runtime there is nothing to supervise. It is dead before the power is off. */
+  fail(reason: string): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#options.kill();
+    const refusal = new Refusal('runtime', reason);
+    if (this.#served) this.#options.failed(refusal);
+    else this.#serving.reject(refusal);
+  }
+
+  #obey(message: FromRuntime): void {
+    switch (message.kind) {
+      case 'serving':
+        if (this.#served) throw new RangeError('serving twice');
+        this.#served = true;
+        this.#options.say(`serving: ${message.exposed} methods exposed, ${message.withheld} withheld`);
+        this.#serving.resolve();
+        return;
+      case 'drained':
+        this.#drained.resolve();
+        return;
+      case 'refused':
+        this.fail(message.reason);
+        return;
+      case 'state':
+        this.#answer(message.id, async () => {
+          this.#options.stated.state(fromBase64(message.statement));
+          return { kind: 'stated', id: message.id };
+        });
+        return;
+      case 'quote':
+        this.#answer(message.id, async () => {
+          const data = this.#options.stated.covered(fromBase64(message.root));
+          return { kind: 'quoted', id: message.id, quote: await this.#options.platform.quote(data) };
+        });
+        return;
+      case 'activate':
+        this.#answer(message.id, async () => {
+          const secret = await this.#options.platform.activate(
+            fromBase64(message.credentialBlob),
+            fromBase64(message.encryptedSecret),
+          );
+          return { kind: 'activated', id: message.id, secret: toBase64(secret) };
+        });
+        return;
+      case 'start':
+        void this.#startWorker(message.id).catch((error: Error) =>
+          this.fail(`no worker could be started: ${error.message}`),
+        );
+        return;
+      case 'end':
+        this.#workers.get(message.id)?.kill('SIGKILL');
+        return;
+    }
+  }
+
+  #answer(id: number, make: () => Promise<ToRuntime>): void {
+    if (++this.#asked > MOST_ASKED) throw new RangeError(`more than ${MOST_ASKED} questions at once`);
+    void make()
+      .catch((error: Error): ToRuntime => ({ kind: 'failed', id, reason: error.message.slice(0, 500) }))
+      .then((answer) => {
+        this.#asked--;
+        this.tell(answer);
+      });
+  }
+
+  async #startWorker(id: number): Promise<void> {
+    if (this.#workers.has(id)) throw new RangeError(`worker ${id} is there`);
+    if (this.#workers.size === MOST_WORKERS) throw new RangeError(`more than ${MOST_WORKERS} at once`);
+    this.#workers.set(id, null);
+    const worker = await this.#options.startWorker(id);
+    this.#workers.set(id, worker);
+    void worker.exit.then(() => this.#workers.delete(id));
+  }
+}

@@ -1,0 +1,120 @@
+/** A runtime that is somebody else's, against the supervisor: what it cannot have, and that it ends at the first wrong word. */
+
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { Socket } from 'node:net';
+import { type TestContext, test } from 'node:test';
+import { toBase64 } from '@enclaim/attestation/bytes';
+import { REQUEST_LIMIT } from '@enclaim/runtime/control';
+import { encodeFrame } from '@enclaim/runtime/frames';
+import { socketPair } from '../src/linux/unix-socket.ts';
+import type { Refusal } from '../src/refusal.ts';
+import { RuntimeLink, type RuntimeLinkOptions } from '../src/runtime-link.ts';
+import type { StatedBoot } from '../src/stated.ts';
+import { runtimeOptions } from '../src/supervisor.ts';
+
+const SERVING = { kind: 'serving', exposed: 1, withheld: 0 };
+const quote = (id: number) => ({ kind: 'quote', id, root: toBase64(new Uint8Array(32)) });
+const never = (): Promise<never> => new Promise(() => {});
+const worker = { kill: () => {}, exit: never() };
+
+/** A link whose other end is this test. */
+function taken(t: TestContext, change: Partial<RuntimeLinkOptions> = {}) {
+  const [ours, theirs] = socketPair();
+  const [socket, runtime] = [new Socket({ fd: ours }), new Socket({ fd: theirs })];
+  t.after(() => [socket, runtime].map((end) => end.destroy()));
+  const lines: string[] = [];
+  let kills = 0;
+  const failure = Promise.withResolvers<Refusal>();
+  const link = new RuntimeLink(socket, {
+    platform: { quote: never, activate: never },
+    stated: { state: () => {}, covered: (root: Uint8Array) => root } as unknown as StatedBoot,
+    startWorker: async () => worker,
+    kill: () => kills++,
+    failed: failure.resolve,
+    say: (line) => lines.push(line),
+    ...change,
+  });
+  link.serving.catch(failure.resolve);
+  const raw = (bytes: Uint8Array): void => void runtime.write(bytes);
+  const say = (...messages: unknown[]): void => raw(Buffer.concat(messages.map((it) => encodeFrame(it, 1 << 30))));
+  return { link, runtime, raw, say, lines, kills: () => kills, failure: failure.promise };
+}
+
+const many = <T>(count: number, make: (id: number) => T): T[] => Array.from({ length: count }, (_, id) => make(id));
+
+const WRONG: Readonly<Record<string, readonly unknown[]>> = {
+  'a word that does not exist': [{ kind: 'reboot' }],
+  'a field that does not exist': [{ ...SERVING, port: 22 }],
+  'that it serves, twice: the console is no channel': [SERVING, SERVING],
+  'that it serves a number that no count is': [{ ...SERVING, exposed: 2 ** 40 }],
+  'a question beyond the integers of a frame': [{ ...quote(0), id: 2 ** 32 }],
+  'a request larger than any': [{ kind: 'refused', reason: 'x'.repeat(REQUEST_LIMIT) }],
+  'more questions than the hardware is asked at once': many(129, quote),
+  'more workers than there may be': many(17, (id) => ({ kind: 'start', id })),
+  'one worker twice': many(2, () => ({ kind: 'start', id: 7 })),
+};
+
+for (const [what, said] of Object.entries(WRONG)) {
+  test(`ended: a runtime that says ${what}`, async (t) => {
+    const { say, failure, kills } = taken(t);
+    say(...said);
+    const { code } = await failure;
+    assert.deepEqual([code, kills()], ['runtime', 1]);
+  });
+}
+
+test('as much as it may have, it has', async (t) => {
+  const { say, lines, kills, link } = taken(t, { platform: { quote: async () => ({}) as never, activate: never } });
+  say(SERVING, ...many(16, (id) => ({ kind: 'start', id })), ...many(128, quote));
+  await link.serving;
+  say(...many(128, quote)); // those before are answered by now
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.deepEqual([lines.length, kills()], [1, 0]);
+});
+
+test('a worker that has ended makes room for another', async (t) => {
+  const { say, kills } = taken(t, { startWorker: async () => ({ ...worker, exit: Promise.resolve() as never }) });
+  for (let id = 0; id < 100; id++) {
+    say({ kind: 'start', id });
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  assert.equal(kills(), 0);
+});
+
+test('ended: a runtime that asks and does not read the answers', async (t) => {
+  const outblob = 'x'.repeat(8 * 1024 * 1024);
+  const large = async () => ({ kind: 'snp', outblob, auxblob: '' }) as const;
+  const { say, failure, runtime } = taken(t, { platform: { quote: large, activate: never } });
+  runtime.pause();
+  say(...many(64, quote));
+  assert.match((await failure).message, /does not read/);
+});
+
+test('nothing is answered after the end, and no word more is obeyed', async (t) => {
+  let quotes = 0;
+  const count = async () => ++quotes as never;
+  const { say, failure, runtime } = taken(t, { platform: { quote: count, activate: never } });
+  let heard = 0;
+  runtime.on('data', () => heard++);
+  say({ kind: 'refused', reason: 'over' }, quote(1), quote(2));
+  assert.equal((await failure).message, 'over');
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.deepEqual([quotes, heard], [0, 0]);
+});
+
+test('a runtime that is gone is the end, before it serves and after', async (t) => {
+  for (const said of [[], [SERVING]]) {
+    const { say, failure, runtime, kills } = taken(t);
+    say(...said);
+    if (said.length > 0) await new Promise((resolve) => setTimeout(resolve, 20));
+    runtime.destroy();
+    assert.match((await failure).message, /control socket/);
+    await once(runtime, 'close');
+    assert.equal(kills(), 1);
+  }
+});
+
+test('the runtime has its control socket and no console: the host reads that', () => {
+  assert.deepEqual(runtimeOptions(9).fds, [null, null, null, 9]);
+});
