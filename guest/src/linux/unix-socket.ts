@@ -5,6 +5,8 @@ import { check, libc } from './libc.ts';
 
 const AF_UNIX = 1;
 const STREAM = 1 | 0o2000000; // closed on exec: a child gets a socket only where its stdio names it
+/** Whoever listens may be the runtime of somebody else: one that takes nobody must not hold PID 1. */
+const NONBLOCK = 0o4000;
 const MAX_PATH = 107;
 
 /**
@@ -21,7 +23,7 @@ export function socketPair(): [number, number] {
 /**
  * A socket connected to whoever listens at `path`.
  *
- * @throws LinuxError, ENAMETOOLONG for a path of more than 107 bytes.
+ * @throws LinuxError, ENAMETOOLONG for a path of more than 107 bytes, EWOULDBLOCK where too many wait there already.
  */
 export function connectUnix(path: string): number {
   const name = Buffer.from(path);
@@ -29,7 +31,7 @@ export function connectUnix(path: string): number {
   const address = Buffer.alloc(2 + MAX_PATH + 1);
   address.writeUInt16LE(AF_UNIX, 0);
   name.copy(address, 2);
-  const fd = check('socket', libc().socket(AF_UNIX, STREAM, 0));
+  const fd = check('socket', libc().socket(AF_UNIX, STREAM | NONBLOCK, 0));
   try {
     check(`connect ${path}`, libc().connect(fd, address, address.length));
     return fd;

@@ -31,3 +31,18 @@ test('connects to a listener, and names what is not one', async (t) => {
   const [socket] = await accepted;
   assert.equal(await text(socket), 'hello');
 });
+
+test('a listener that takes nobody does not hold the supervisor', { timeout: 10_000 }, async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'enclaim-unix-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const path = join(folder, 'socket');
+  const server = createServer((socket) => socket.destroy()).listen({ path, backlog: 1 });
+  t.after(() => server.close());
+  await once(server, 'listening');
+  const open: number[] = [];
+  t.after(() => open.map((fd) => closeSync(fd)));
+  const connectMany = (): void => {
+    for (let count = 0; count < 10; count++) open.push(connectUnix(path)); // none of it lets the server take one
+  };
+  assert.throws(connectMany, { name: 'LinuxError', code: 'EWOULDBLOCK' });
+});
