@@ -8,6 +8,7 @@ import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { promisify } from 'node:util';
 import { defaultCache, projectRoot } from '../image/src/fetch.ts';
 import { buildCheckout, copyCheckout } from './reproduce/checkout.ts';
 
@@ -176,7 +177,7 @@ describe('a build that would rather do something else', () => {
   test('(control) without the audit around it, the same statement reaches the network', async () => {
     const { port } = server.address() as { port: number };
     const program = `import { connect } from 'node:net'; connect(${port}, '127.0.0.1').on('error', () => {});`;
-    execFileSync(process.execPath, ['--input-type=module', '-e', program]);
+    await promisify(execFile)(process.execPath, ['--input-type=module', '-e', program]);
     assert.equal(reached, 1);
   });
 
