@@ -44,7 +44,7 @@ const CHILD = `
     init: attempt(() => readFileSync('/proc/1/cmdline')),
     tpm: attempt(() => readFileSync('/dev/tpmrm0')),
     disk: attempt(() => readFileSync('/dev/vda')),
-    write: attempt(() => writeFileSync('/usr/x', '')),
+    write: ['/x', '/usr/x', '/run/x'].map((path) => attempt(() => writeFileSync(path, ''))),
     root: readdirSync('/').sort(),
     setuid: attempt(() => process.setuid(0)),
     userNamespace: errno(libc.syscall(56n, 0x10000011n, null, 0n)), // clone(CLONE_NEWUSER | SIGCHLD)

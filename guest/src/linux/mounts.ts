@@ -63,7 +63,8 @@ export function unmount(target: string): void {
 
 /**
  * Mounts /proc, /sys, /dev (devtmpfs), /run, /tmp, cgroup2 and securityfs. One that the kernel mounted already (devtmpfs
- * may be) is left as it is.
+ * may be) is left as it is. The root below them, which is the image, is read-only from then on: the kernel makes it a folder
+ * that everybody may write to, and what looks for a file there (`/etc/ld.so.preload`) looks for it as root.
  *
  * @throws LinuxError.
  */
@@ -76,6 +77,7 @@ export function mountBase(): void {
       if (!(error instanceof LinuxError && error.code === 'EBUSY')) throw error;
     }
   }
+  mount('/', { flags: MOUNT.remount | MOUNT.readOnly });
 }
 
 /**
