@@ -42,7 +42,6 @@ describe('a runtime that ends', () => {
   let cut = 0;
   let took = 0;
   const ends: Record<string, Promise<Ended>> = {};
-  let late: Promise<unknown>;
 
   const open = (path: string): ClientHttp2Stream => session.request({ ...HEADERS, ':path': path });
   const endOf = async (stream: ClientHttp2Stream): Promise<Ended> => {
@@ -97,10 +96,9 @@ describe('a runtime that ends', () => {
     const closing = server.close();
     assert.equal(server.close(), closing, 'there is one end');
     await sleep(300);
-    late = endOf(open(`${LAB}Sum`).end(NOTE) as ClientHttp2Stream).then(
-      ({ status }) => status,
-      () => undefined,
-    );
+    const late = open(`${LAB}Sum`);
+    ends.late = endOf(late);
+    late.end(NOTE);
     ends.stranger = (async () => {
       const other = connect(`https://127.0.0.1:${port}`, { rejectUnauthorized: false });
       const [error] = await once(other, 'error').catch((refused) => [refused]);
@@ -134,8 +132,11 @@ describe('a runtime that ends', () => {
     receiptOf(trailers);
   });
 
-  test('takes no new call, on no connection', async () => {
-    assert.equal(await late, undefined);
+  test('takes no new call: on a connection that it has, with a receipt; on no other', async () => {
+    const { status, trailers, after: when } = await (ends.late as Promise<Ended>);
+    assert.equal(status, '14');
+    assert.equal(receiptOf(trailers).body.status, 14);
+    assert(when < 2000, `${when} ms`);
     assert.equal((await (ends.stranger as Promise<Ended>)).status, 'ECONNREFUSED');
   });
 
@@ -150,7 +151,7 @@ describe('a runtime that ends', () => {
   test('does not wait for a caller who does not read, and counts whom it cut', () => {
     assert(took > 4500 && took < 12_000, `${took} ms`);
     assert.equal(cut, 2);
-    assert.equal(lab.records.filter(({ reason }) => reason === 'shutdown').length, 2);
+    assert.equal(lab.records.filter(({ reason }) => reason === 'shutdown').length, 3);
   });
 });
 

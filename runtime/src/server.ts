@@ -15,11 +15,11 @@ import {
 } from '@grpc/grpc-js';
 import type { Admission } from './admission.ts';
 import { type Calls, STATUS } from './calls.ts';
-import { RefusalError } from './errors.ts';
 import { type Attested, attestConnection } from './handshake.ts';
 import { HealthService } from './health.ts';
 import { rawMethod } from './raw-service.ts';
 import { ReflectionService } from './reflection.ts';
+import { RunningCalls } from './running-calls.ts';
 import { STATUS_DETAILS } from './status-details.ts';
 import { limitStreams } from './stream-limit.ts';
 
@@ -43,7 +43,7 @@ const LONGEST_CALL_MS = 30_000;
 const LONGEST_STREAM_MS = 60_000;
 /** Given to calls under way when the end begins; then to what is left of them, to be told so. */
 const DRAIN_MS = 5_000;
-const CUT_MS = 5_000;
+const CUT_MS = 2_500;
 
 /** Serves the exposed methods, health and reflection; nothing else is registered. */
 export class AttestedServer {
@@ -52,7 +52,7 @@ export class AttestedServer {
   readonly #injector: ConnectionInjector;
   readonly #tls: TlsServer;
   readonly #health: HealthService;
-  readonly #running = new Set<AbortController>();
+  readonly #running = new RunningCalls();
   /** Connections that have not shown what they are for, and those that carry calls. */
   readonly #entering = new Set<TLSSocket>();
   readonly #entered = new Set<TLSSocket>();
@@ -126,20 +126,14 @@ export class AttestedServer {
     this.#health.stop();
     this.#tls.close();
     for (const socket of this.#entering) socket.destroy();
-    let cut = 0;
-    const timers = [
-      setTimeout(() => {
-        cut = this.#running.size;
-        const refusal = new RefusalError('shutdown', 'the runtime is about to end');
-        for (const over of this.#running) over.abort(refusal);
-      }, DRAIN_MS),
-      setTimeout(() => this.#empty.resolve(), DRAIN_MS + CUT_MS),
-    ];
-    // No stream is accepted any more on a connection that was told so (GOAWAY); it ends with its last stream.
-    this.#injector.drain(DRAIN_MS + CUT_MS);
+    const ended = this.#running.close();
+    await within(DRAIN_MS, ended);
+    const cut = this.#running.cut();
+    await within(CUT_MS, ended);
+    // Only now, for grpc-js destroys a connection that it was told to close and that is due for a ping of its keepalive.
+    this.#injector.drain(CUT_MS);
     if (this.#entered.size === 0) this.#empty.resolve();
-    await this.#empty.promise;
-    for (const timer of timers) clearTimeout(timer);
+    await within(CUT_MS, this.#empty.promise);
     this.#streams[Symbol.dispose]();
     this.#injector.destroy();
     this.#grpc.forceShutdown();
@@ -170,6 +164,14 @@ export class AttestedServer {
   }
 }
 
+/** Waits for something, but not for ever. */
+function within(milliseconds: number, something: Promise<void>): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, milliseconds);
+  void something.then(resolve);
+  return promise.finally(() => clearTimeout(timer));
+}
+
 /** The four kinds of call that grpc-js knows, in what they have in common. */
 type AnyCall = EventEmitter & Partial<ServerDuplexStream<Buffer, Buffer>> & { readonly request?: Buffer };
 
@@ -177,18 +179,17 @@ type AnyCall = EventEmitter & Partial<ServerDuplexStream<Buffer, Buffer>> & { re
 function served(
   calls: Calls,
   method: ExposedMethod,
-  running: Set<AbortController>,
+  running: RunningCalls,
 ): (call: AnyCall, done?: sendUnaryData<Buffer>) => void {
   return (call, done) => {
-    const over = new AbortController();
-    running.add(over);
+    const over = running.begin();
     const { signal } = over;
     const timer = setTimeout(() => over.abort(), LONGEST_CALL_MS);
     call.on('cancelled', () => over.abort());
     const caller = { next: messagesOf(call), send: (message: Uint8Array) => sendTo(call, message, signal), signal };
     void calls.answer(method, caller).then(({ status, message, response, receipt, details }) => {
       clearTimeout(timer);
-      running.delete(over);
+      running.end(over);
       const trailer = new Metadata();
       if (receipt !== undefined) trailer.set(RECEIPT_TRAILER, Buffer.from(receipt));
       if (details !== undefined) trailer.set(STATUS_DETAILS, Buffer.from(details));
