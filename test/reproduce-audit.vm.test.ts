@@ -183,8 +183,11 @@ describe('a build that would rather do something else', () => {
 
   test('say of its image what its bytes do not: refused', async () => {
     const revision = await commit(() =>
-      edit('image/src/build.ts', (text) =>
-        text.replace('contents: items.map(contentOf)', 'contents: items.slice(1).map(contentOf)'),
+      edit('image/src/image-folder.ts', (text) =>
+        text.replace(
+          'formatManifest(manifest)',
+          'formatManifest({ ...manifest, contents: manifest.contents.slice(1) })',
+        ),
       ),
     );
     const { status, stderr } = await enclaim('audit', `${checkout}#${revision}`, '--against', manifest);
