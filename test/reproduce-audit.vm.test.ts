@@ -183,11 +183,8 @@ describe('a build that would rather do something else', () => {
 
   test('say of its image what its bytes do not: refused', async () => {
     const revision = await commit(() =>
-      edit('image/src/image-folder.ts', (text) =>
-        text.replace(
-          'formatManifest(manifest)',
-          'formatManifest({ ...manifest, contents: manifest.contents.slice(1) })',
-        ),
+      edit('image/src/manifest.ts', (text) =>
+        text.replace('stringify(manifest,', 'stringify({ ...manifest, contents: manifest.contents.slice(1) },'),
       ),
     );
     const { status, stderr } = await enclaim('audit', `${checkout}#${revision}`, '--against', manifest);
