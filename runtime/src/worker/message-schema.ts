@@ -1,17 +1,25 @@
 /** Messages of a worker, as the runtime accepts them. Apart from the protocol's types, so that no worker carries the library. */
 
 import * as z from 'zod';
-import type { FromWorker } from './protocol.ts';
+import type { FromWorker, Json } from './protocol.ts';
 
 /** A number that the asking side made up for a call, an operation or a ping. */
 const id = z.int().nonnegative();
 const name = z.string().max(512);
 
+/** What JSON.parse made is JSON: to go through it again, and copy it, costs many times as much. */
+const json = z.custom<Json>((value) => value !== undefined);
+
+/** Arrays, objects and members of a message: each may take two hundred bytes of memory, and two of text. */
+const MOST_PARTS = 500_000;
+/** Arrays and objects in one another: who looks at a value does so by recursion. */
+const DEEPEST = 256;
+
 const asked = { call: id, operation: id };
 const fromWorkerSchema: z.ZodType<FromWorker> = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('ready') }),
   z.strictObject({ kind: z.literal('unusable'), reason: z.string().max(1024) }),
-  z.strictObject({ kind: z.literal('done'), call: id, response: z.json() }),
+  z.strictObject({ kind: z.literal('done'), call: id, response: json }),
   z.strictObject({ kind: z.enum(['failed', 'ended']), call: id }),
   z.strictObject({ kind: z.literal('pong'), ping: id }),
   z.strictObject({
@@ -21,22 +29,40 @@ const fromWorkerSchema: z.ZodType<FromWorker> = z.discriminatedUnion('kind', [
     collected: z.boolean(),
     calls: z.array(z.tuple([id, id])).max(4096),
   }),
-  z.strictObject({ kind: z.literal('put'), ...asked, collection: name, key: name, value: z.json() }),
+  z.strictObject({ kind: z.literal('put'), ...asked, collection: name, key: name, value: json }),
   z.strictObject({ kind: z.enum(['get', 'delete']), ...asked, collection: name, key: name }),
   z.strictObject({ kind: z.literal('list'), ...asked, collection: name }),
   z.strictObject({ kind: z.literal('next'), ...asked }),
-  z.strictObject({ kind: z.literal('send'), ...asked, message: z.json() }),
-  z.strictObject({ kind: z.literal('egress'), ...asked, to: name, method: name, message: z.json() }),
+  z.strictObject({ kind: z.literal('send'), ...asked, message: json }),
+  z.strictObject({ kind: z.literal('egress'), ...asked, to: name, method: name, message: json }),
   z.strictObject({ kind: z.literal('release'), ...asked, rule: name, keys: z.record(name, name) }),
   z.strictObject({
     kind: z.literal('log'),
     ...asked,
     event: z.string().regex(/^[a-z][a-z0-9-]{0,63}$/),
-    data: z.json(),
+    data: json,
   }),
 ]);
 
 /** A message from a worker. @throws where it is not one; the worker is to be ended then */
-export function parseFromWorker(json: string): FromWorker {
-  return fromWorkerSchema.parse(JSON.parse(json));
+export function parseFromWorker(text: string): FromWorker {
+  weigh(text);
+  return fromWorkerSchema.parse(JSON.parse(text));
+}
+
+/** @throws RangeError for a text that would be too large, or too deep, once it is parsed */
+function weigh(text: string): void {
+  let [parts, depth, quoted] = [0, 0, false];
+  for (let at = 0; at < text.length; at++) {
+    const character = text[at];
+    if (character === '\\') at++;
+    else if (character === '"') quoted = !quoted;
+    else if (quoted) continue;
+    else if (character === ':') parts++;
+    else if (character === '[' || character === '{') {
+      parts++;
+      if (++depth > DEEPEST) throw new RangeError(`deeper than ${DEEPEST}`);
+    } else if (character === ']' || character === '}') depth--;
+  }
+  if (parts > MOST_PARTS) throw new RangeError(`more than ${MOST_PARTS} parts`);
 }

@@ -1,0 +1,55 @@
+/** What a worker says, against the memory and the stack of the runtime that reads it. */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { parseFromWorker } from '../../src/worker/message-schema.ts';
+
+const MEMBERS = 100_000;
+
+const done = (response: string): string => `{"kind":"done","call":1,"response":${response}}`;
+
+/** Milliseconds, the best of three. */
+function shortest(work: () => unknown): number {
+  const once = (): number => {
+    const begun = performance.now();
+    work();
+    return performance.now() - begun;
+  };
+  return Math.min(once(), once(), once());
+}
+
+test('a message of many small things costs little more than their JSON', () => {
+  for (const unit of ['{}', '[]', '{"k":0}', '0']) {
+    const text = done(`[${Array(MEMBERS).fill(unit)}]`);
+    const [plain, checked] = [shortest(() => JSON.parse(text)), shortest(() => parseFromWorker(text))];
+    assert.ok(checked < 5 * plain + 10, `${unit}: ${checked.toFixed(1)} ms, as JSON ${plain.toFixed(1)} ms`);
+  }
+});
+
+test('a message of more things than the runtime has room for is none', () => {
+  const keys = Array.from({ length: 600_000 }, (_, key) => `"${key}":0`);
+  for (const response of [`[${Array(600_000).fill('{}')}]`, `[${Array(600_000).fill('[]')}]`, `{${keys}}`])
+    assert.throws(() => parseFromWorker(done(response)), /more than 500000 parts/);
+});
+
+test('a message that goes deeper than a stack is none', () => {
+  const nested = (depth: number): string => done('['.repeat(depth) + ']'.repeat(depth));
+  assert.throws(() => parseFromWorker(nested(100_000)), /deeper than 256/);
+  assert.doesNotThrow(() => parseFromWorker(nested(200)));
+});
+
+test('text and numbers are not counted, however they look', () => {
+  const text = '[{:\\"}]'.repeat(200_000);
+  const said = parseFromWorker(done(JSON.stringify({ text, numbers: Array(600_000).fill(1) })));
+  assert.deepEqual(said.kind === 'done' && (said.response as { text: string }).text, text);
+});
+
+test('a value that is not there is no value', () => {
+  for (const said of [
+    '{"kind":"done","call":1}',
+    '{"kind":"put","call":1,"operation":1,"collection":"c","key":"k"}',
+    '{"kind":"log","call":1,"operation":1,"event":"e"}',
+  ])
+    assert.throws(() => parseFromWorker(said));
+  assert.doesNotThrow(() => parseFromWorker(done('null')));
+});
