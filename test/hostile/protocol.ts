@@ -41,7 +41,7 @@ const put = { kind: 'put', call: 0, operation: 0, collection: 'cases', key: 'k',
 
 /** Layers of `worker.ts`, by what it is like without them. */
 const WORKER_LAYERS = {
-  protocol: ['this.#obey(parseFromWorker(text));', 'this.#obey(JSON.parse(text));'],
+  protocol: ['parseFromWorker(text), text.length', 'JSON.parse(text), text.length'],
   'count of pings': ["if (message.ping !== this.#answered++) throw new RangeError('a pong without a ping');", ''],
   'end of a call': ['this.#running.delete(id);', ''],
   'table of calls': [

@@ -46,6 +46,8 @@ interface Running {
   readonly resolve: (response: Json) => void;
   readonly reject: (error: Error) => void;
   operations: number;
+  /** Characters of its operations that are under way. */
+  unanswered: number;
   /** Whether anything was done that a second run would do again. */
   acted: boolean;
 }
@@ -72,6 +74,8 @@ export class WorkerLostError extends RefusalError {
 const READY_MS = 20_000;
 /** Bytes that may wait to be written to a worker that does not read. */
 const MOST_UNREAD = 32 * 1024 * 1024;
+/** Characters that one call may have under way in operations: twice the largest message. */
+const MOST_UNANSWERED = 2 * FRAME_LIMIT;
 /** Milliseconds between two looks at the kernel's count of a metered worker. */
 const AUDIT_MS = 100;
 /** Operations that leave no trace: a call that did only these can start over. */
@@ -145,7 +149,7 @@ export class Worker {
     };
     const abort = (): void => stop(reasonOf(call.signal));
     if (call.budget !== undefined) this.#account?.open(id, call.budget, stop);
-    this.#running.set(id, { call, resolve, reject, operations: 0, acted: false });
+    this.#running.set(id, { call, resolve, reject, operations: 0, unanswered: 0, acted: false });
     this.#write(frame);
     if (call.signal.aborted) abort();
     else call.signal.addEventListener('abort', abort, { once: true });
@@ -199,14 +203,14 @@ export class Worker {
     try {
       for (const text of this.#frames.push(chunk)) {
         if (this.#reason !== undefined) return;
-        this.#obey(parseFromWorker(text));
+        this.#obey(parseFromWorker(text), text.length);
       }
     } catch {
       this.end('it said something that is not in the protocol');
     }
   }
 
-  #obey(message: FromWorker): void {
+  #obey(message: FromWorker, length: number): void {
     switch (message.kind) {
       case 'ready':
         if (this.#account?.opened === false) throw new RangeError('ready without a report');
@@ -235,17 +239,22 @@ export class Worker {
         if (message.ping !== this.#answered++) throw new RangeError('a pong without a ping');
         return;
       default:
-        void this.#perform(message);
+        void this.#perform(message, length);
     }
   }
 
-  async #perform(message: Operation): Promise<void> {
+  async #perform(message: Operation, length: number): Promise<void> {
     const { operation } = message;
     // An operation of a call that is over goes unanswered: nothing may happen in its name any more.
     const running = this.#running.get(message.call);
     if (running === undefined) return;
     if (running.operations++ >= MOST_OPERATIONS) {
       this.end(`a call had more than ${MOST_OPERATIONS} operations under way`);
+      return;
+    }
+    running.unanswered += length;
+    if (running.unanswered > MOST_UNANSWERED) {
+      this.end(`a call had more than ${MOST_UNANSWERED} characters of operations unanswered`);
       return;
     }
     if (!TRACELESS.has(message.kind)) running.acted = true;
@@ -258,6 +267,7 @@ export class Worker {
       this.#send({ kind: 'refused', operation, code, message: text });
     } finally {
       running.operations--;
+      running.unanswered -= length;
     }
   }
 
