@@ -72,7 +72,7 @@ describe('answers', () => {
         await refusal(broker(undefined, { timeout: 300 }).send('mailer', call, Buffer.from('{}'), never)),
         /^peer/,
       );
-      assert.ok(performance.now() - before < 2000);
+      assert.ok(performance.now() - before < 9_000); // without the limit of this test: ten seconds
     }
   });
 

@@ -54,11 +54,12 @@ test('exact-match finds a value under any name, and no part of it', () => {
   assert.deepEqual(detect(ALL, { word: 'HIV' }, forbidden), []);
 });
 
-test('a megabyte of any near miss takes well under a second', () => {
+// A pattern that tries one character twice takes hours for such a text: the bound tells that from a busy machine.
+test('a megabyte of any near miss ends', () => {
   for (const piece of ['a', 'a.', '1 ', '1-', 'eyJ', 'eyJa.', 'DE89 ', '-----BEGIN ', 'a@', 'A1', 'sk-', '@a.b.']) {
     const text = piece.repeat(2 ** 20 / piece.length);
     const started = performance.now();
     detect(ALL, { text }, nothing);
-    assert.ok(performance.now() - started < 2000, `${piece} took ${performance.now() - started} ms`);
+    assert.ok(performance.now() - started < 20_000, `${piece} took ${performance.now() - started} ms`);
   }
 });

@@ -52,17 +52,34 @@ export function parseFromWorker(text: string): FromWorker {
 
 /** @throws RangeError for a text that would be too large, or too deep, once it is parsed */
 function weigh(text: string): void {
-  let [parts, depth, quoted] = [0, 0, false];
+  let [parts, depth] = [0, 0];
   for (let at = 0; at < text.length; at++) {
-    const character = text[at];
-    if (character === '\\') at++;
-    else if (character === '"') quoted = !quoted;
-    else if (quoted) continue;
-    else if (character === ':') parts++;
-    else if (character === '[' || character === '{') {
-      parts++;
-      if (++depth > DEEPEST) throw new RangeError(`deeper than ${DEEPEST}`);
-    } else if (character === ']' || character === '}') depth--;
+    switch (text[at]) {
+      case '"':
+        at = closing(text, at);
+        break;
+      case ':':
+        parts++;
+        break;
+      case '[':
+      case '{':
+        parts++;
+        if (++depth > DEEPEST) throw new RangeError(`deeper than ${DEEPEST}`);
+        break;
+      case ']':
+      case '}':
+        depth--;
+    }
   }
   if (parts > MOST_PARTS) throw new RangeError(`more than ${MOST_PARTS} parts`);
+}
+
+/** Where the quotation ends that begins at `from`; the end of a text that never closes it. */
+function closing(text: string, from: number): number {
+  for (let at = text.indexOf('"', from + 1); at >= 0; at = text.indexOf('"', at + 1)) {
+    let slashes = 0;
+    while (text[at - 1 - slashes] === '\\') slashes++;
+    if (slashes % 2 === 0) return at;
+  }
+  return text.length;
 }
