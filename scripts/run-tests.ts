@@ -2,6 +2,7 @@
 
 import { spawnSync } from 'node:child_process';
 import { globSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 
 /** Globs of each suite. A later suite has the files that an earlier one leaves out. */
@@ -24,7 +25,14 @@ for (const suite of suites) {
 if (files.size === 0) throw new Error(`no tests in ${suites.join(', ')}`);
 const { status } = spawnSync(
   process.execPath,
-  ['--test', '--test-timeout=600000', '--test-reporter=spec', ...[...files].sort()],
+  [
+    '--test',
+    // One file for each processor: most of a boot under emulation, and of a test of processes, waits for one.
+    `--test-concurrency=${availableParallelism()}`,
+    '--test-timeout=600000',
+    '--test-reporter=spec',
+    ...[...files].sort(),
+  ],
   {
     cwd: root,
     stdio: 'inherit',
