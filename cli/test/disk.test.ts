@@ -26,6 +26,9 @@ async function makeFolder(name: string): Promise<string> {
 }
 
 const here = await makeFolder('here');
+const bad = await makeFolder('bad');
+await writeFile(join(bad, 'image/enclaim.efi'), tinyPe('altered'));
+// Nothing is awaited between the tests: the runner may take a pause for their end, and clear up under those to come.
 const DISK = ['image', 'disk', 'app.enclaim', '--image', 'image', '--size', '1'];
 
 function enclaim(args: readonly string[], cwd: string = here, env: NodeJS.ProcessEnv = process.env) {
@@ -79,9 +82,6 @@ test('a disk that is full: a typed error, the older file whole, and nothing besi
   assert.match(stderr, /ImageError output-failed/);
   assert.deepEqual([status, stdout], [1, 'older\ndisk\n']);
 });
-
-const bad = await makeFolder('bad');
-await writeFile(join(bad, 'image/enclaim.efi'), tinyPe('altered'));
 
 const BAD: readonly [string, readonly string[], string, RegExp][] = [
   ['a UKI that is not the one of its manifest', [...DISK, '--for', 'gcp', '-o', 'x'], bad, /hash-mismatch/],
