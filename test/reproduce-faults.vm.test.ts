@@ -28,6 +28,8 @@ import { buildCheckout, claim, copyCheckout, readImage, withChange } from './rep
 const scratch = await mkdtemp(join(tmpdir(), 'enclaim-faults-'));
 after(() => rm(scratch, { recursive: true, force: true }));
 const checkout = join(scratch, 'checkout');
+const app = await findApp(join(import.meta.dirname, '../examples/clinic'));
+const bundle = await buildBundle(app);
 
 let honest: Image;
 let stub: Uint8Array;
@@ -381,9 +383,6 @@ describe('the image was another in', () => {
     test(name, async () => assert.deepEqual(await causesOf(await make()), expected));
   }
 });
-
-const app = await findApp(join(import.meta.dirname, '../examples/clinic'));
-const bundle = await buildBundle(app);
 
 describe('the app was another in', () => {
   const copy = join(scratch, 'app');
