@@ -7,6 +7,7 @@ import { equalBytes } from '@enclaim/attestation/bytes';
 import { digestText, sha256 } from '@enclaim/attestation/digest';
 import {
   appraiseLogged,
+  type Checkpoint,
   encodeRelease,
   formatNoteKey,
   noteKey,
@@ -28,6 +29,7 @@ import {
   proveContinues,
   proveRelease,
   type ReleaseDocument,
+  type ReleaseFolder,
   readReleaseLog,
 } from '@enclaim/image';
 import { canonicalPolicy, digestOfCanonical, parsePolicy } from '@enclaim/policy-schema';
@@ -73,7 +75,7 @@ export function register(program: Command): void {
     .description(`Verify offline that a manifest or policy is in the log, by its proof`)
     .argument('<file>', 'manifest.json of a base image, or a policy')
     .option('--proof <file>', `by default FILE${PROOF}`)
-    .option('--log <folder>', 'folder of the log; needed with --seen, for the proof that it was continued')
+    .option('--log <folder>', 'folder of the log, in whose tree the proof must be; needed with --seen')
     .action(verify);
   withKeys(release.command('demand'))
     .description('Make references demand that everything they accept is in the log')
@@ -134,11 +136,26 @@ async function verify(file: string, options: KeyOptions & { proof?: string; log?
     throw new UsageError(`${file} is ${nameOf(release)}; the proof is for ${releases.map(nameOf).join()}`);
   }
   const seen = await readSeen(options);
-  if (seen !== null) {
-    if (options.log === undefined) throw new UsageError('--seen needs --log: the proof that the log was continued');
-    await proveContinues(await readReleaseLog(options.log, releaseKeys(anchorOf(options))), seen);
+  if (seen !== null && options.log === undefined) {
+    throw new UsageError('--seen needs --log: the proof that the log was continued');
+  }
+  if (options.log !== undefined) {
+    const log = await readReleaseLog(options.log, releaseKeys(anchorOf(options)));
+    await requireContinued(log, checkpoint, seen);
   }
   console.log(`${nameOf(release)} is in ${checkpoint.origin}, at ${checkpoint.size} entries`);
+}
+
+/**
+ * Shows that a proof's checkpoint is in the log's tree and itself continues what was seen. The folder's own checkpoint
+ * says nothing of that: a fork's proof can lie beside an honest folder.
+ * @throws EvidenceError `log`
+ */
+async function requireContinued(log: ReleaseFolder, proven: Checkpoint, seen: SeenCheckpoint | null): Promise<void> {
+  await proveContinues(log, seenOf(proven));
+  if (seen === null) return;
+  const entries = log.entries.slice(0, proven.size);
+  await proveContinues({ ...log, checkpoint: proven, entries }, seen);
 }
 
 async function demand(file: string, options: KeyOptions & { log: string; only?: string; out: string }): Promise<void> {
@@ -212,6 +229,9 @@ async function readSeen({ seen, ...options }: KeyOptions): Promise<SeenCheckpoin
     Buffer.from(await readInput(seen)).toString('utf8'),
     log === undefined ? [] : [log],
   );
-  const { size, root } = parseCheckpoint(text);
+  return seenOf(parseCheckpoint(text));
+}
+
+function seenOf({ size, root }: Checkpoint): SeenCheckpoint {
   return { size, root: digestText('sha256', root) };
 }
