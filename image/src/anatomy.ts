@@ -3,8 +3,6 @@
  * compares two of them and tells a cause from its effects.
  */
 import { createHash } from 'node:crypto';
-import { promisify } from 'node:util';
-import { zstdDecompress } from 'node:zlib';
 import { bundleDigest, parseBundle } from '@enclaim/attestation/bundle';
 import { DecodeError } from '@enclaim/attestation/errors';
 import { type PeImage, parsePe } from '@enclaim/attestation/measure';
@@ -15,6 +13,7 @@ import { ImageError } from './errors.ts';
 import type { LockedInput } from './lock.ts';
 import { formatManifest, type Manifest } from './manifest.ts';
 import { packageOf } from './origins.ts';
+import { unpackZstd } from './zstd.ts';
 
 /** One thing that another image has alike, otherwise, or not. */
 export interface Part {
@@ -71,10 +70,10 @@ function partsOfCommandLine(line: string): Part[] {
 /** What is in the bytes of an initrd, header fields that a manifest does not speak of among them. */
 export async function partsOfInitrd(bytes: Uint8Array): Promise<Part[]> {
   const whole = part('artefact initrd', digestOf(bytes), ofSection('.initrd'));
-  const archive = await promisify(zstdDecompress)(bytes, { maxOutputLength: MAX_UNPACKED }).catch(String);
-  if (typeof archive === 'string') return [part(INITRD_FORM, archive), whole];
+  const archive = await unpackZstd(bytes, MAX_UNPACKED).catch((error: ImageError) => error);
+  if (archive instanceof Error) return [part(INITRD_FORM, archive.message), whole];
   const members = readable(() => readMembers(archive));
-  if (!Array.isArray(members)) return [part(INITRD_FORM, members.message), whole];
+  if (members instanceof Error) return [part(INITRD_FORM, members.message), whole];
   return [
     ...readableIn(INITRD_FORM, [
       ...members.filter(({ path }) => path !== 'TRAILER!!!').flatMap(partsOfMember),

@@ -43,10 +43,27 @@ export async function packZstd(bytes: Uint8Array, level: number = LEVEL): Promis
   return frame;
 }
 
-/** Whether a frame unpacks to exactly these bytes. */
+/** Whether this is one frame, nothing behind it, and unpacks to exactly these bytes. */
 export async function unpacksTo(frame: Uint8Array, bytes: Uint8Array): Promise<boolean> {
-  const unpacked = await promisify(zstdDecompress)(frame, { maxOutputLength: bytes.length + 1 }).catch(() => undefined);
-  return unpacked?.equals(bytes) === true;
+  try {
+    return frameLength(frame) === frame.length && (await unpackZstd(frame, bytes.length + 1)).equals(bytes);
+  } catch (error) {
+    if (error instanceof ImageError) return false;
+    throw error;
+  }
+}
+
+/**
+ * What frames one after the other unpack to. Nothing may stand behind the last: Node passes over it in silence, and Linux
+ * unpacks it as the next archive.
+ * @param limit - Most bytes that they may unpack to.
+ * @throws ImageError `archive-invalid`
+ */
+export async function unpackZstd(bytes: Uint8Array, limit: number): Promise<Buffer> {
+  for (let at = 0; at < bytes.length; ) at += frameLength(bytes.subarray(at));
+  return promisify(zstdDecompress)(bytes, { maxOutputLength: limit }).catch((cause) => {
+    throw invalid(cause instanceof Error ? cause.message : String(cause), cause);
+  });
 }
 
 /** Cuts at the first run of zeros after each quarter, leaving out what `RESTART` puts back. No run, no cut. */
@@ -74,17 +91,50 @@ interface Frame {
 
 /** A frame as `zstdCompress` makes it, with a header of the least kind: no content size, no dictionary, no checksum. */
 function readFrame(frame: Uint8Array): Frame {
-  const view = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
+  const view = viewOf(frame);
   const [start, descriptor] = [6, view.getUint8(4)];
   if (view.getUint32(0, true) !== MAGIC || descriptor !== 0) {
     throw new ImageError('output-failed', `zstd frame with descriptor ${descriptor}, expected 0`);
   }
+  const { last, end } = findBlocks(view, start);
+  return { window: view.getUint8(5), blocks: frame.slice(start, end), last: last - start };
+}
+
+/** Bytes of the frame that these begin with, any header (section 3.1.1). @throws ImageError `archive-invalid` */
+function frameLength(bytes: Uint8Array): number {
+  const view = viewOf(bytes);
+  try {
+    if (view.getUint32(0, true) !== MAGIC) throw invalid('something that is no frame, expected a frame or the end');
+    const descriptor = view.getUint8(4);
+    const isSingle = (descriptor & 0x20) !== 0;
+    const window = isSingle ? 0 : 1;
+    const dictionary = [0, 1, 2, 4][descriptor & 3] ?? 0;
+    const content = [isSingle ? 1 : 0, 2, 4, 8][descriptor >> 6] ?? 0;
+    const checksum = (descriptor & 4) === 0 ? 0 : 4;
+    const length = findBlocks(view, 5 + window + dictionary + content).end + checksum;
+    if (length <= bytes.length) return length;
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+  }
+  throw invalid('frame is truncated');
+}
+
+/** Where the last block's header is, and where the blocks end (section 3.1.1.2). @throws RangeError where they are cut */
+function findBlocks(view: DataView, start: number): { last: number; end: number } {
   for (let at = start; ; ) {
     const header = view.getUint16(at, true) | (view.getUint8(at + 2) << 16);
     const next = at + 3 + (((header >> 1) & 3) === RLE_BLOCK ? 1 : header >> 3);
-    if ((header & 1) !== 0) return { window: view.getUint8(5), blocks: frame.slice(start, next), last: at - start };
+    if ((header & 1) !== 0) return { last: at, end: next };
     at = next;
   }
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+function invalid(message: string, cause?: unknown): ImageError {
+  return new ImageError('archive-invalid', `zstd: ${message}`, { cause });
 }
 
 function join(frames: readonly Frame[], length: number): Uint8Array {

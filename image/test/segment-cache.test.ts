@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { gzipSync } from 'node:zlib';
 import { packedSegment, pruneSegments } from '../src/segment-cache.ts';
 
 const scratch = await mkdtemp(join(tmpdir(), 'enclaim-segments-'));
@@ -55,6 +56,19 @@ test('a segment that is used counts as new; a damaged one is packed again', asyn
   await writeFile(file, packed.with(9, 0));
   assert.deepEqual(await packedSegment(archive, cache), packed);
   assert.deepEqual(await readFile(file), packed);
+});
+
+test('a segment with something behind its frame is packed again, for Linux would unpack that too', async () => {
+  const cache = join(scratch, 'behind');
+  const archive = Buffer.alloc(5000, 'enclaim');
+  const packed = await packedSegment(archive, cache);
+  const [name = ''] = await kept(cache);
+  const hidden = gzipSync('another archive');
+  for (const behind of [hidden, Buffer.concat([Buffer.alloc(4), hidden]), Buffer.from('070701'), Buffer.alloc(1)]) {
+    await writeFile(join(cache, 'segments', name), Buffer.concat([packed, behind]));
+    assert.deepEqual(await packedSegment(archive, cache), packed);
+  }
+  assert.deepEqual(await readFile(join(cache, 'segments', name)), packed);
 });
 
 test('builds that pack and prune at once all get their bytes', async () => {

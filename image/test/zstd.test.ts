@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
-import { zstdDecompressSync } from 'node:zlib';
+import { constants, gzipSync, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import fc from 'fast-check';
-import { packZstd, unpacksTo } from '../src/zstd.ts';
+import { ImageError } from '../src/errors.ts';
+import { packZstd, unpacksTo, unpackZstd } from '../src/zstd.ts';
 
 /** Text-like data with runs of zeros, so that it is cut and full of repeat offsets on both sides of each cut. */
 function sample(seed: number, length: number, zeros: number): Buffer {
@@ -71,4 +72,49 @@ test('a frame that unpacks to something else, more or nothing is told apart', as
   assert.ok(!(await unpacksTo(frame, bytes.subarray(0, -1))));
   assert.ok(!(await unpacksTo(frame.subarray(0, -5), bytes)));
   assert.ok(!(await unpacksTo(new Uint8Array(), bytes)));
+});
+
+test('a frame with anything behind it does not unpack to its bytes', async () => {
+  const bytes = sample(6, 200_000, 40);
+  const frame = await packZstd(bytes, 3);
+  const skippable = Buffer.from('502a4d1804000000abababab', 'hex');
+  const empty = zstdCompressSync(Buffer.alloc(0));
+  for (const behind of [gzipSync('hidden'), Buffer.alloc(1), Buffer.from('070701'), skippable, empty]) {
+    assert.ok(!(await unpacksTo(Buffer.concat([frame, behind]), bytes)));
+  }
+});
+
+test('frames with any header, one after the other, unpack; with anything else among them they are refused', async () => {
+  const bytes = sample(7, 70_000, 40);
+  const headers = [
+    {},
+    { [constants.ZSTD_c_checksumFlag]: 1 },
+    { [constants.ZSTD_c_contentSizeFlag]: 0 },
+    { [constants.ZSTD_c_windowLog]: 10 },
+  ];
+  const frames = headers.flatMap((params) =>
+    [0, 1, 255, 256, 300, 65_792, bytes.length].map((length) =>
+      zstdCompressSync(bytes.subarray(0, length), { params, pledgedSrcSize: length }),
+    ),
+  );
+  const unpacked = Buffer.concat(frames.map((frame) => zstdDecompressSync(frame)));
+  assert.ok((await unpackZstd(Buffer.concat(frames), unpacked.length)).equals(unpacked));
+  const refused = { name: 'ImageError', code: 'archive-invalid' };
+  for (const frame of frames) {
+    await assert.rejects(unpackZstd(Buffer.concat([frame, gzipSync('x'), frame]), unpacked.length), refused);
+    await assert.rejects(unpackZstd(frame.subarray(0, -1), unpacked.length), refused);
+  }
+  await assert.rejects(unpackZstd(Buffer.concat(frames), unpacked.length - 1), refused);
+});
+
+test('any bytes unpack or are refused', async () => {
+  const some = zstdCompressSync(sample(8, 5000, 40));
+  const damaged = fc.tuple(fc.nat(some.length - 1), fc.nat(255)).map(([at, byte]) => some.with(at, byte));
+  await fc.assert(
+    fc.asyncProperty(fc.oneof(fc.uint8Array({ maxLength: 40 }), damaged), async (bytes) => {
+      const found = await unpackZstd(bytes, 10_000).catch((error: unknown) => error);
+      assert.ok(found instanceof Uint8Array || found instanceof ImageError, String(found));
+    }),
+    { numRuns: 500 },
+  );
 });
