@@ -33,7 +33,8 @@ export function defaultCache(): string {
 /**
  * Makes every input present in the cache and returns its file by input name. Needs no network for what is there.
  *
- * A cached file is hashed on every use, so that a damaged cache is noticed and fetched again.
+ * A cached file is hashed on every use, so that a damaged cache is noticed and fetched again. **Trust**: whoever writes to
+ * the cache can change a file after that; {@link readLocked} returns what was hashed.
  * @throws ImageError `mirror-unknown`, `fetch-failed`, `hash-mismatch`, `output-failed`
  */
 export async function fetchLocked(
@@ -60,6 +61,20 @@ export async function fetchLocked(
   await Promise.all([worker(), worker(), worker()]);
   signal.throwIfAborted();
   return paths;
+}
+
+/**
+ * The bytes of an input, in memory when they are hashed.
+ * @param paths - As `fetchLocked` returns them.
+ * @throws ImageError `fetch-failed` for an input that is not there, `hash-mismatch` for one that was changed since
+ */
+export async function readLocked(input: LockedInput, paths: ReadonlyMap<string, string>): Promise<Uint8Array> {
+  const bytes = await readFile(paths.get(input.name) ?? '').catch((cause) => {
+    throw new ImageError('fetch-failed', `${input.name} is not in the cache`, { cause });
+  });
+  const wrong = wrongness(input, bytes);
+  if (wrong !== undefined) throw new ImageError('hash-mismatch', wrong);
+  return bytes;
 }
 
 async function fetchOne(input: LockedInput, folder: string, options: FetchOptions): Promise<string> {

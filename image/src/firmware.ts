@@ -1,9 +1,8 @@
 /** Firmware of launches on confidential processors: Debian's builds, as an image of ours starts on them. */
-import { readFile } from 'node:fs/promises';
 import { parseFirmware, parseTdvf, variableRange } from '@enclaim/attestation/measure';
 import { readDeb } from './deb.ts';
 import { ImageError } from './errors.ts';
-import { type FetchOptions, fetchLocked } from './fetch.ts';
+import { type FetchOptions, fetchLocked, readLocked } from './fetch.ts';
 import type { Lock } from './lock.ts';
 import { fileAt } from './tar.ts';
 
@@ -34,7 +33,7 @@ export function launchFirmware(platform: SiliconPlatform, build: Uint8Array): Ui
 
 /**
  * The locked build for a platform, as it is launched.
- * @throws ImageError as `fetchLocked` and `readDeb`
+ * @throws ImageError as `fetchLocked`, `readLocked` and `readDeb`; `file-missing` where the lock has none
  */
 export async function fetchFirmware(
   platform: SiliconPlatform,
@@ -42,8 +41,8 @@ export async function fetchFirmware(
   options: FetchOptions = {},
 ): Promise<Uint8Array> {
   const { input, file } = FIRMWARE[platform];
-  const locked = inputs.filter(({ name }) => name === input);
-  const path = (await fetchLocked(locked, options)).get(input);
-  if (path === undefined) throw new ImageError('file-missing', `the lock has no input ${input}`);
-  return launchFirmware(platform, fileAt(await readDeb(await readFile(path)), file).data);
+  const locked = inputs.find(({ name }) => name === input);
+  if (locked === undefined) throw new ImageError('file-missing', `the lock has no input ${input}`);
+  const build = await readLocked(locked, await fetchLocked([locked], options));
+  return launchFirmware(platform, fileAt(await readDeb(build), file).data);
 }

@@ -1,5 +1,4 @@
 /** The root file system of the image: what the tables of contents.ts name, taken from inputs and checked for closure. */
-import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import type { CompiledEntry } from './compile.ts';
 import { NPM_DESCRIPTION } from './components.ts';
@@ -8,6 +7,7 @@ import type { CpioEntry } from './cpio.ts';
 import { readDeb } from './deb.ts';
 import { elfSection, neededLibraries, stripElf } from './elf.ts';
 import { ImageError } from './errors.ts';
+import { readLocked } from './fetch.ts';
 import type { Lock, LockedInput } from './lock.ts';
 import { decompressXz, fileAt, readTar, type TarFiles } from './tar.ts';
 
@@ -21,12 +21,16 @@ export interface RootItem {
 /** Files of each locked input, by its name. */
 export type Inputs = ReadonlyMap<string, TarFiles>;
 
-/** Unpacks every input; of an npm package only what the image takes. @throws ImageError `archive-invalid`, `hostile-path` */
+/**
+ * Unpacks every input; of an npm package only what the image takes.
+ * @param paths - As `fetchLocked` returns them.
+ * @throws ImageError as `readLocked`; `archive-invalid`, `hostile-path`
+ */
 export async function unpackInputs(lock: Lock, paths: ReadonlyMap<string, string>): Promise<Inputs> {
   const wanted = (input: LockedInput) => (path: string) =>
     path === NPM_DESCRIPTION || TAKEN_FILES.some((file) => file.input === input.name && file.file === path);
   const unpack = async (input: LockedInput): Promise<[string, TarFiles]> => {
-    const bytes = await readFile(paths.get(input.name) ?? '');
+    const bytes = await readLocked(input, paths);
     return [
       input.name,
       input.kind === 'deb' ? await readDeb(bytes) : await readTar('package.tgz', bytes, wanted(input)),
