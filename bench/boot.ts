@@ -114,7 +114,7 @@ async function verifiedAnswer({ port, tpmAuthority }: RunningMachine, { referenc
     references: parseReferences(Buffer.from(JSON.stringify(expected))),
   });
   try {
-    await describeServices(channel);
+    await describeServices(channel, { deadline: Date.now() + 20_000 });
   } finally {
     channel.close();
   }

@@ -38,7 +38,7 @@ after(() => server.stop());
 
 /** Calls a method with JSON, as `enclaim call` does. */
 async function callJson(channel: AttestedChannel, method: string, json: JsonValue): Promise<JsonValue> {
-  const { registry } = await describeServices(channel);
+  const { registry } = await describeServices(channel, { deadline: Date.now() + 20_000 });
   const [service = '', name] = method.split('/');
   const descriptor = registry.getService(service)?.methods.find((each) => each.name === name);
   assert(descriptor !== undefined, `${method} is not exposed`);
@@ -110,7 +110,7 @@ describe('an honest server', () => {
   test('does not know a withheld method, nor show it', async () => {
     const channel = await connect(server.target, { references: server.references });
     try {
-      const { services } = await describeServices(channel);
+      const { services } = await describeServices(channel, { deadline: Date.now() + 20_000 });
       assert.deepEqual(services, ['clinic.v1.Intake']);
       await assert.rejects(
         callRaw(channel, 'clinic.v1.Marketing/ExportContacts', new Uint8Array()),

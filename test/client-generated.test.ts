@@ -112,7 +112,7 @@ describe('at the command line', () => {
     try {
       const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string];
       const plain = new Channel(line, credentials.createInsecure(), {});
-      const { services, registry } = await describeServices(plain);
+      const { services, registry } = await describeServices(plain, { deadline: Date.now() + 20_000 });
       assert.deepEqual(services, ['clinic.v1.Intake']);
       const method = registry.getService('clinic.v1.Intake')?.methods.find(({ name }) => name === 'Read');
       assert(method !== undefined);

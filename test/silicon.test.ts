@@ -95,7 +95,9 @@ describe('SEV-SNP', () => {
   test('is called over evidence that verifies offline, too', async () => {
     const channel = await connect(server.target, { references, now });
     try {
-      assert.deepEqual((await describeServices(channel)).services, ['clinic.v1.Intake']);
+      assert.deepEqual((await describeServices(channel, { deadline: Date.now() + 20_000 })).services, [
+        'clinic.v1.Intake',
+      ]);
       const { verdict, evidence } = channel.attestation;
       assert.equal(verdict.platform, 'snp');
       parseVerdictDocument(utf8(JSON.stringify(verdictDocument(verdict, now()))));

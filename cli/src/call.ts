@@ -46,7 +46,7 @@ export function register(program: Command): void {
     )
     .option('--save-evidence <file>', 'keep the evidence of the connection')
     .option('--save-receipt <file>', 'keep the receipt, with the messages and the evidence')
-    .option('--timeout <seconds>', 'for the verdict, and again for the call', '60')
+    .option('--timeout <seconds>', 'for the verdict, and again for what is asked then', '60')
     .action(call);
 }
 
@@ -71,7 +71,8 @@ async function call(target: string, method: string | undefined, options: Options
     const { attestation } = channel;
     printVerdict(attestation.verdict);
     if (options.saveEvidence !== undefined) await writeOutput(options.saveEvidence, attestation.evidence);
-    const { services, registry } = await describeServices(channel);
+    const deadline = Date.now() + timeout;
+    const { services, registry } = await describeServices(channel, { deadline });
     if (method === undefined) return list(services, registry);
     const descriptor = registry.getService(service)?.methods.find((each) => each.name === name);
     const requests = requestsOf(descriptor, json, registry);
@@ -83,7 +84,6 @@ async function call(target: string, method: string | undefined, options: Options
     // A single answer is shown once its receipt is good. A stream is shown as it comes: its end says whether it counts.
     const streams = descriptor?.methodKind === 'server_streaming' || descriptor?.methodKind === 'bidi_streaming';
     const onMessage = streams ? print : () => {};
-    const deadline = Date.now() + timeout;
     const response = await stream(channel, `/${method}`, requests, { metadata, deadline, onMessage });
     if (!streams) for (const message of response) print(message);
     const [receipt] = receipts;

@@ -8,8 +8,8 @@ import {
   type MessageInitShape,
   toBinary,
 } from '@bufbuild/protobuf';
-import { FileDescriptorProtoSchema, FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
-import { type ChannelInterface as Channel, Client, credentials } from '@grpc/grpc-js';
+import { type FileDescriptorProto, FileDescriptorProtoSchema, FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
+import { type ChannelInterface as Channel, Client, credentials, type ServiceError, status } from '@grpc/grpc-js';
 import { ChannelError } from './errors.ts';
 import {
   ServerReflectionRequestSchema,
@@ -17,25 +17,34 @@ import {
   ServerReflectionResponseSchema,
 } from './gen/grpc/reflection/v1/reflection_pb.js';
 
+type Answer = ServerReflectionResponse['messageResponse'];
 type Question = NonNullable<MessageInitShape<typeof ServerReflectionRequestSchema>['messageRequest']>;
 const PATH = '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo';
 
-/** The services that a server exposes, and a registry of everything they need. @throws ChannelError `protocol` */
+/**
+ * The services that a server exposes, and a registry of everything they need.
+ * @param options.deadline milliseconds since 1970, for all questions together
+ * @throws ChannelError `protocol`, `timeout`
+ */
 export async function describeServices(
   channel: Channel,
+  { deadline }: { readonly deadline: number },
 ): Promise<{ services: readonly string[]; registry: FileRegistry }> {
-  const listed = await ask(channel, { case: 'listServices', value: '' });
+  const ask = (question: Question): Promise<Answer> => askOne(channel, question, deadline);
+  const listed = await ask({ case: 'listServices', value: '' });
   if (listed.case !== 'listServicesResponse') throw unexpected(listed);
   const services = listed.value.service.map(({ name }) => name);
-  const files = new Map<string, Uint8Array>();
+  const files = new Map<string, FileDescriptorProto>();
   for (const name of services) {
-    const found = await ask(channel, { case: 'fileContainingSymbol', value: name });
+    const found = await ask({ case: 'fileContainingSymbol', value: name });
     if (found.case !== 'fileDescriptorResponse') throw unexpected(found);
-    for (const bytes of found.value.fileDescriptorProto)
-      files.set(fromBinary(FileDescriptorProtoSchema, bytes).name, bytes);
+    for (const bytes of found.value.fileDescriptorProto) {
+      const file = reading(() => fromBinary(FileDescriptorProtoSchema, bytes));
+      files.set(file.name, file);
+    }
   }
-  const file = [...files.values()].map((bytes) => fromBinary(FileDescriptorProtoSchema, bytes));
-  return { services, registry: createFileRegistry(create(FileDescriptorSetSchema, { file: inOrder(file) })) };
+  const file = inOrder([...files.values()]);
+  return { services, registry: reading(() => createFileRegistry(create(FileDescriptorSetSchema, { file }))) };
 }
 
 /** Files after the files they import, as a registry wants them. */
@@ -54,22 +63,40 @@ function inOrder<F extends { name: string; dependency: string[] }>(files: readon
   return [...ordered];
 }
 
-function ask(channel: Channel, messageRequest: Question): Promise<ServerReflectionResponse['messageResponse']> {
+async function askOne(channel: Channel, messageRequest: Question, deadline: number): Promise<Answer> {
   const client = new Client(channel.getTarget(), credentials.createInsecure(), { channelOverride: channel });
   const same = (bytes: Buffer): Buffer => bytes;
-  return new Promise((resolve, reject) => {
-    const stream = client.makeBidiStreamRequest(PATH, same, same);
-    stream.on('data', (bytes: Buffer) => resolve(fromBinary(ServerReflectionResponseSchema, bytes).messageResponse));
-    stream.on('error', reject);
+  const answer = await new Promise<Buffer>((resolve, reject) => {
+    const stream = client.makeBidiStreamRequest(PATH, same, same, { deadline });
+    stream.on('data', (bytes: Buffer) => {
+      resolve(bytes);
+      stream.cancel(); // one answer is enough: a stream that is left open keeps the process
+    });
+    stream.on('error', (error: ServiceError) => reject(failed(error)));
     stream.on('end', () => reject(new ChannelError('protocol', 'reflection ended without an answer')));
     stream.write(
       Buffer.from(toBinary(ServerReflectionRequestSchema, create(ServerReflectionRequestSchema, { messageRequest }))),
     );
     stream.end();
   });
+  return reading(() => fromBinary(ServerReflectionResponseSchema, answer)).messageResponse;
 }
 
-function unexpected(answer: ServerReflectionResponse['messageResponse']): ChannelError {
+/** What a server sends may be anything. @throws ChannelError `protocol` */
+function reading<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (cause) {
+    throw new ChannelError('protocol', `reflection: ${(cause as Error).message}`, { cause });
+  }
+}
+
+function failed(cause: ServiceError): Error {
+  if (cause.code !== status.DEADLINE_EXCEEDED) return cause;
+  return new ChannelError('timeout', 'reflection did not answer in time', { cause });
+}
+
+function unexpected(answer: Answer): ChannelError {
   const said = answer.case === 'errorResponse' ? answer.value.errorMessage : `answer ${answer.case}`;
   return new ChannelError('protocol', `reflection: ${said}`);
 }

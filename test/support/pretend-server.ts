@@ -17,7 +17,7 @@ import { type Evidence, EvidenceSchema } from '@enclaim/attestation/evidence';
 import { FrameStream } from '@enclaim/attestation/frame-stream';
 import { ALPN } from '@enclaim/attestation/handshake';
 import { launchCommandLine, predictPcrs, registerOf } from '@enclaim/attestation/measure';
-import { commitment, RECEIPT_TRAILER } from '@enclaim/attestation/receipt';
+import { commitment, RECEIPT_TRAILER, type ReceiptBody } from '@enclaim/attestation/receipt';
 import { type BootStatement, bootDigest, type Ed25519Text, encodeStatement } from '@enclaim/attestation/statement';
 import { canonicalPolicy, digestOfCanonical, parsePolicy } from '@enclaim/policy-schema';
 import { type ConnectionInjector, Metadata, Server, ServerCredentials, type ServerDuplexStream } from '@grpc/grpc-js';
@@ -36,6 +36,10 @@ export interface PretendOptions {
   readonly owner?: Ed25519Text;
   /** Changes evidence on its way out, as whoever runs the server can. */
   readonly forge?: (evidence: Evidence) => void;
+  /** What every receipt says in place of the truth. */
+  readonly receipt?: Partial<ReceiptBody>;
+  /** Answers a question of reflection, or never does; without it there is no reflection. */
+  readonly reflect?: (question: Buffer) => Buffer | undefined;
   /** Stands in for the whole exchange after TLS. */
   readonly exchange?: (socket: TLSSocket) => Promise<void>;
 }
@@ -128,7 +132,8 @@ export async function startPretendServer(options: PretendOptions = {}): Promise<
       spkiDigest: keys.tls.spkiDigest,
     };
     const receipts = new ReceiptSigner(keys.signReceipts);
-    const grpc = echoServer({ statement, digest: digestOfBoot, receipts, held: () => held.promise });
+    const { receipt, reflect } = options;
+    const grpc = echoServer({ statement, digest: digestOfBoot, receipts, held: () => held.promise, receipt, reflect });
     return { keys, statement, attested, grpc };
   };
 
@@ -212,6 +217,8 @@ interface Echo {
   readonly digest: Uint8Array;
   readonly receipts: ReceiptSigner;
   held(): Promise<void>;
+  readonly receipt: Partial<ReceiptBody> | undefined;
+  readonly reflect: PretendOptions['reflect'];
 }
 
 type Stream = ServerDuplexStream<Buffer, Buffer>;
@@ -249,22 +256,33 @@ function echoServer(echo: Echo): { server: Server; injector: ConnectionInjector 
   const server = new Server({ 'grpc.max_receive_message_length': 8 << 20, 'grpc.max_send_message_length': 8 << 20 });
   const same = (bytes: Buffer): Buffer => bytes;
   const names = Object.keys(METHODS);
-  const definition = Object.fromEntries(
-    names.map((name) => [
-      name,
-      {
-        path: `${ECHO}${name}`,
-        requestStream: true,
-        responseStream: true,
-        requestSerialize: same,
-        requestDeserialize: same,
-        responseSerialize: same,
-        responseDeserialize: same,
-      },
-    ]),
-  );
+  const stream = (path: string) => ({
+    path,
+    requestStream: true,
+    responseStream: true,
+    requestSerialize: same,
+    requestDeserialize: same,
+    responseSerialize: same,
+    responseDeserialize: same,
+  });
+  const definition = Object.fromEntries(names.map((name) => [name, stream(`${ECHO}${name}`)]));
   const handlers = Object.fromEntries(names.map((name) => [name, (stream: Stream) => void answer(name, stream, echo)]));
   server.addService(definition, handlers);
+  const { reflect } = echo;
+  if (reflect !== undefined) {
+    server.addService(
+      { ServerReflectionInfo: stream('/grpc.reflection.v1.ServerReflection/ServerReflectionInfo') },
+      {
+        ServerReflectionInfo: (asked: Stream) => {
+          asked.on('data', (question: Buffer) => {
+            const said = reflect(question);
+            if (said !== undefined) asked.write(said);
+          });
+          asked.on('error', () => {});
+        },
+      },
+    );
+  }
   return { server, injector: server.createConnectionInjector(ServerCredentials.createInsecure()) };
 }
 
@@ -315,5 +333,6 @@ function receiptOf(name: string, request: Buffer[], response: Buffer[], echo: Ec
     sequence: sequence++,
     record: digestText('sha256', new Uint8Array(32)),
     time: new Date().toISOString(),
+    ...echo.receipt,
   });
 }

@@ -96,7 +96,9 @@ async function verified(
   const references = referencesFor(maker, await launch(options.commandLine));
   const channel = await connect(`127.0.0.1:${machine.port}`, { references, now, collateral });
   try {
-    assert.deepEqual((await describeServices(channel)).services, ['clinic.v1.Intake']);
+    assert.deepEqual((await describeServices(channel, { deadline: Date.now() + 20_000 })).services, [
+      'clinic.v1.Intake',
+    ]);
     const { verdict, evidence } = channel.attestation;
     assert.equal((await verifySaved(evidence, { references, now })).verdict.ok, true);
     return verdict;
