@@ -44,11 +44,14 @@ export interface ReceiptBody {
   readonly time: string;
 }
 
+/** What a policy can name, and nothing that a terminal would obey. */
+const METHOD = /^(?:[A-Za-z_][A-Za-z0-9_]*\.)*[A-Za-z_][A-Za-z0-9_]*\/[A-Za-z_][A-Za-z0-9_]*$/;
+
 const bodySchema: z.ZodType<ReceiptBody> = z.strictObject({
   version: z.literal(1),
   boot: sha256Text,
   policy: sha384Text,
-  method: z.string().max(512),
+  method: z.string().max(1024).regex(METHOD),
   salt: z.string().regex(/^[0-9a-f]{32}$/),
   request: sha256Text,
   response: sha256Text,

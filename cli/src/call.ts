@@ -14,6 +14,7 @@ import { type AttestedChannel, type CheckedReceipt, connect, describeServices, r
 import { Client, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
 import type { Command } from 'commander';
 import { collect, readDemands, readInput, readReferences, writeOutput } from './input.ts';
+import { printable, printableJson } from './printable.ts';
 import { UsageError } from './usage-error.ts';
 import { printVerdict } from './verdict-table.ts';
 
@@ -79,7 +80,7 @@ async function call(target: string, method: string | undefined, options: Options
     const print = (response: Uint8Array): void => {
       if (descriptor === undefined) return;
       const { output } = descriptor;
-      console.log(JSON.stringify(toJson(output, fromBinary(output, response), { registry }), undefined, 2));
+      console.log(printableJson(toJson(output, fromBinary(output, response), { registry })));
     };
     // A single answer is shown once its receipt is good. A stream is shown as it comes: its end says whether it counts.
     const streams = descriptor?.methodKind === 'server_streaming' || descriptor?.methodKind === 'bidi_streaming';
@@ -89,7 +90,8 @@ async function call(target: string, method: string | undefined, options: Options
     const [receipt] = receipts;
     if (receipt !== undefined) {
       const { sequence, decision, record } = receipt.body;
-      console.error(`receipt: ok  number ${sequence}, label ${decision.label.join(', ') || 'none'}, record ${record}`);
+      const label = decision.label.map(printable).join(', ') || 'none';
+      console.error(`receipt: ok  number ${sequence}, label ${label}, record ${record}`);
       if (options.saveReceipt !== undefined)
         await writeOutput(options.saveReceipt, receiptFile(receipt, { request: requests, response }));
     }
@@ -105,7 +107,7 @@ function list(services: readonly string[], registry: FileRegistry): void {
       const side = (kind: DescMethod['methodKind'], type: string): string =>
         methodKind === kind || methodKind === 'bidi_streaming' ? `stream ${type}` : type;
       const [takes, gives] = [side('client_streaming', input.typeName), side('server_streaming', output.typeName)];
-      console.log(`${service}/${name}  ${takes} → ${gives}`);
+      console.log(printable(`${service}/${name}  ${takes} → ${gives}`));
     }
   }
 }

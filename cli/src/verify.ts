@@ -7,6 +7,7 @@ import { parseReceiptFile, verifyReceiptFile, verifySaved } from '@enclaim/clien
 import type { Command } from 'commander';
 import packageJson from '../package.json' with { type: 'json' };
 import { collect, readDemands, readEd25519, readInput, readReferences, writeOutput } from './input.ts';
+import { printable, printableJson } from './printable.ts';
 import { UsageError } from './usage-error.ts';
 import { printVerdict } from './verdict-table.ts';
 
@@ -50,11 +51,11 @@ async function verify(path: string, options: Options): Promise<void> {
     ? await verifyReceiptFile(parseReceiptFile(content), against)
     : { ...(await verifySaved(content, against)), body: undefined, messages: undefined };
   const receipt = body && { ...body, messages };
-  if (options.json) console.log(JSON.stringify({ ...verdictDocument(verdict, at), receipt }, undefined, 2));
+  if (options.json) console.log(printableJson({ ...verdictDocument(verdict, at), receipt }));
   else {
     printVerdict(verdict);
     if (body !== undefined) {
-      const what = `${body.method}, number ${body.sequence}, ${body.time}, record ${body.record}`;
+      const what = printable(`${body.method}, number ${body.sequence}, ${body.time}, record ${body.record}`);
       // The receipt is signed by the boot of a verdict that is not ok: it vouches for nothing.
       console.error(verdict.ok ? `receipt: ok  ${what}` : `receipt: of a boot that is refused  ${what}`);
       if (messages === 'not run') console.error('receipt: its messages were not compared, the file holds none');

@@ -131,6 +131,28 @@ describe('receipts', () => {
     }
   });
 
+  test('name a method and nothing that a terminal would obey', async () => {
+    const signer = new ReceiptSigner((message) => sign(null, message, privateKey));
+    for (const method of [
+      'a.B/C\u001b[0J',
+      'a.B/C\nreceipt: ok',
+      'a.B',
+      'a..B/C',
+      '/a.B/C',
+      'a.B/C/D',
+      'a.B/\u202eC',
+    ]) {
+      await assert.rejects(
+        signer.sign({ ...body(0), method }).then((bytes) => verifyReceipt(bytes, by)),
+        refused('format'),
+      );
+    }
+    for (const method of ['B/C', 'a_1.b.B/_C2', `a.${'B'.repeat(255)}/${'C'.repeat(255)}`]) {
+      const { body: read } = await verifyReceipt(await signer.sign({ ...body(0), method }), by);
+      assert.equal(read.method, method);
+    }
+  });
+
   test('commit to where one message ends and the next begins', () => {
     const [ab, c, a, bc] = [utf8('ab'), utf8('c'), utf8('a'), utf8('bc')];
     assert.notDeepEqual(commitment('request', salt, [ab, c]), commitment('request', salt, [a, bc]));
