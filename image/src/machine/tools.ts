@@ -1,14 +1,15 @@
 /** The programs that make a machine: QEMU and OVMF from locked packages, swtpm from the computer. */
 import { execFile } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
-import { access, constants, readFile, rename, rm } from 'node:fs/promises';
-import { delimiter, isAbsolute, join } from 'node:path';
+import { type Dirent, existsSync } from 'node:fs';
+import { access, constants, readdir, readFile, readlink, rename, rm, stat } from 'node:fs/promises';
+import { delimiter, dirname, isAbsolute, join, relative, resolve } from 'node:path';
 import { promisify } from 'node:util';
-import { unpackDeb } from '../deb.ts';
+import { readDeb, unpackDeb } from '../deb.ts';
 import { ImageError } from '../errors.ts';
-import { defaultCache, type FetchOptions, fetchLocked, projectRoot } from '../fetch.ts';
+import { defaultCache, type FetchOptions, fetchLocked, projectRoot, readLocked } from '../fetch.ts';
 import { type LockedInput, parseLock } from '../lock.ts';
+import { fileAt, linkTarget } from '../tar.ts';
 import { MachineError } from './error.ts';
 
 /** Absolute paths of everything that {@link renderMachine} names. */
@@ -37,7 +38,7 @@ const HINT = 'run scripts/setup';
  * Finds every tool, fetching and unpacking the locked packages of this Debian release where the cache lacks them. On another
  * system QEMU is the one on the path: it is on the host's side, so no guarantee rests on it.
  *
- * @throws MachineError `tool-missing`, naming the tool; ImageError where a locked package cannot be had.
+ * @throws MachineError `tool-missing`, naming the tool; ImageError as {@link unpackPackages}.
  */
 export async function findTools(options: ToolOptions = {}): Promise<MachineTools> {
   const path = options.path ?? process.env.PATH ?? '';
@@ -50,7 +51,7 @@ export async function findTools(options: ToolOptions = {}): Promise<MachineTools
   await find('certtool', path); // swtpm_localca calls it by name
   const locked = await lockedInputs();
   const own = locked[await release()];
-  const unpacked = await unpack([...(locked.any ?? []), ...(own ?? [])], options);
+  const unpacked = await unpackPackages([...(locked.any ?? []), ...(own ?? [])], options);
   const tools: MachineTools = {
     qemu: own ? join(unpacked, 'usr/bin/qemu-system-x86_64') : await find('qemu-system-x86_64', path),
     qemuData: own ? [join(unpacked, 'usr/share/qemu'), join(unpacked, 'usr/share/seabios')] : [],
@@ -111,21 +112,85 @@ async function release(): Promise<string> {
   return /^ID=debian$/m.test(text) ? (/^VERSION_CODENAME=(\S+)$/m.exec(text)?.[1] ?? '') : '';
 }
 
-/** Unpacks once per set of hashes; the folder appears whole or not at all, also with two processes at it. */
-async function unpack(inputs: readonly LockedInput[], options: ToolOptions): Promise<string> {
+/**
+ * A folder with what packages hold, unpacked once. It is held against them on every use: a program in it is run, and a cache
+ * is only believed where a hash says so.
+ * @throws ImageError as `fetchLocked`, `readLocked` and `unpackDeb`; `hash-mismatch` where the folder holds anything else
+ */
+export async function unpackPackages(inputs: readonly LockedInput[], options: FetchOptions = {}): Promise<string> {
   const key = createHash('sha256').update(JSON.stringify(inputs)).digest('hex').slice(0, 16);
   const folder = join(options.cache ?? defaultCache(), `machine-${key}`);
-  if (existsSync(folder)) return folder;
-  const files = await fetchLocked(inputs, options);
+  const paths = await fetchLocked(inputs, options);
+  if (!existsSync(folder)) await unpackTo(folder, inputs, paths);
+  const wanted = trees.get(key) ?? (await treeOfPackages(inputs, paths));
+  trees.set(key, wanted);
+  const found = await treeOfFolder(folder);
+  const other = [...wanted.keys(), ...found.keys()].find((path) => wanted.get(path) !== found.get(path));
+  if (other !== undefined) {
+    const [is, expected] = [found.get(other) ?? 'missing', wanted.get(other) ?? 'nothing'];
+    throw new ImageError('hash-mismatch', `${join(folder, other)} is ${is}, expected ${expected}; remove ${folder}`);
+  }
+  return folder;
+}
+
+/** The folder appears whole or not at all, also with two processes at it. */
+async function unpackTo(
+  folder: string,
+  inputs: readonly LockedInput[],
+  paths: ReadonlyMap<string, string>,
+): Promise<void> {
   const partial = `${folder}.${randomBytes(4).toString('hex')}.tmp`;
   try {
-    for (const file of files.values()) await unpackDeb(await readFile(file), partial);
+    for (const input of inputs) await unpackDeb(await readLocked(input, paths), partial);
     await rename(partial, folder);
   } catch (cause) {
-    if (existsSync(folder)) return folder; // another process was first
+    if (existsSync(folder)) return; // another process was first
     throw cause instanceof ImageError ? cause : new ImageError('output-failed', `cannot write ${folder}`, { cause });
   } finally {
     await rm(partial, { recursive: true, force: true });
   }
-  return folder;
+}
+
+/** Files by path: mode and SHA-256, or where a link leads. Folders count by what is in them. */
+type Tree = ReadonlyMap<string, string>;
+
+/** Trees of packages that this process has read. Unpacking takes seconds, hashing what is unpacked does not. */
+const trees = new Map<string, Tree>();
+
+/** What {@link unpackDeb} makes of the packages. */
+async function treeOfPackages(inputs: readonly LockedInput[], paths: ReadonlyMap<string, string>): Promise<Tree> {
+  const tree = new Map<string, string>();
+  for (const input of inputs) {
+    const files = await readDeb(await readLocked(input, paths));
+    for (const [path, file] of files) {
+      if (file.type === 'symlink') tree.set(path, describeLink(linkTarget(path, file)));
+      else if (file.type !== 'directory') tree.set(path, describeFile(file.mode | 0o600, fileAt(files, path).data));
+    }
+  }
+  return tree;
+}
+
+/** Folder by folder: a recursive `readdir` follows links. */
+async function treeOfFolder(folder: string, below: string = folder): Promise<Tree> {
+  const tree = new Map<string, string>();
+  for (const entry of await readdir(below, { withFileTypes: true }).catch(() => [])) {
+    const path = join(below, entry.name);
+    if (entry.isDirectory()) for (const [name, is] of await treeOfFolder(folder, path)) tree.set(name, is);
+    else tree.set(relative(folder, path), await describe(path, folder, entry).catch(() => 'unreadable'));
+  }
+  return tree;
+}
+
+async function describe(path: string, folder: string, entry: Dirent): Promise<string> {
+  if (entry.isSymbolicLink()) return describeLink(relative(folder, resolve(dirname(path), await readlink(path))));
+  if (!entry.isFile()) return 'neither file nor link';
+  return describeFile((await stat(path)).mode & 0o7777, await readFile(path));
+}
+
+function describeFile(mode: number, bytes: Uint8Array): string {
+  return `file 0${mode.toString(8)} sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+}
+
+function describeLink(target: string): string {
+  return `link to ${target}`;
 }

@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
-import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { findTools } from '../../src/machine/tools.ts';
+import type { LockedDeb } from '../../src/lock.ts';
+import { findTools, unpackPackages } from '../../src/machine/tools.ts';
+import { deb } from '../archives.ts';
 
 const PROGRAMS = ['swtpm', 'swtpm_setup', 'swtpm_localca', 'setpriv', 'certtool'];
 
@@ -36,3 +39,65 @@ test('a file that is no program does not count', async () => {
   for (const name of PROGRAMS) await writeFile(join(path, name), '', { mode: 0o644 });
   await assert.rejects(findTools({ path: `${path}:relative::` }), { code: 'tool-missing' });
 });
+
+/** A cache with two packages, and what locks them. */
+async function cacheOf(name: string): Promise<{ cache: string; inputs: LockedDeb[] }> {
+  const cache = join(folder, name);
+  await mkdir(join(cache, 'inputs'), { recursive: true });
+  const packages = [
+    deb([
+      { name: './usr/', type: '5', mode: 0o755 },
+      { name: './usr/bin/', type: '5', mode: 0o755 },
+      { name: './usr/bin/qemu', data: 'qemu', mode: 0o755 },
+      { name: './usr/bin/kvm', type: '2', link: 'qemu' },
+      { name: './usr/bin/absolute', type: '2', link: '/usr/share/rom' },
+    ]),
+    deb([{ name: './usr/share/rom', data: 'rom' }]),
+  ];
+  const inputs = packages.map((bytes, index): LockedDeb => {
+    const sha256 = createHash('sha256').update(bytes).digest('hex');
+    return { kind: 'deb', name: `p${index}`, version: '1', suite: 'a', path: 'pool/p.deb', size: bytes.length, sha256 };
+  });
+  for (const [index, { sha256 }] of inputs.entries())
+    await writeFile(join(cache, 'inputs', sha256), packages[index] ?? '');
+  return { cache, inputs };
+}
+
+test('packages are unpacked once, also by several at once, and found again', async () => {
+  const { cache, inputs } = await cacheOf('unpacked');
+  const unpack = (): Promise<string> => unpackPackages(inputs, { cache, mirrors: [] });
+  const [first = '', ...others] = await Promise.all([unpack(), unpack(), unpack()]);
+  for (const other of [...others, await unpack()]) assert.equal(other, first);
+  assert.equal(await readFile(join(first, 'usr/bin/kvm'), 'utf8'), 'qemu');
+  assert.equal(await readFile(join(first, 'usr/bin/absolute'), 'utf8'), 'rom');
+});
+
+const CHANGES: Readonly<Record<string, (at: string) => Promise<void>>> = {
+  'another program': (at) => writeFile(join(at, 'usr/bin/qemu'), 'evil'),
+  'another mode': (at) => chmod(join(at, 'usr/bin/qemu'), 0o777),
+  'a file more': (at) => writeFile(join(at, 'usr/share/module.so'), 'evil'),
+  'a file less': (at) => rm(join(at, 'usr/share/rom')),
+  'another link': async (at) => {
+    await rm(join(at, 'usr/bin/kvm'));
+    await symlink('/bin/true', join(at, 'usr/bin/kvm'));
+  },
+  'a link in place of a file': async (at) => {
+    await rm(join(at, 'usr/bin/qemu'));
+    await symlink('/bin/true', join(at, 'usr/bin/qemu'));
+  },
+  'a link in place of a folder': async (at) => {
+    await rm(join(at, 'usr/bin'), { recursive: true });
+    await symlink('/bin', join(at, 'usr/bin'));
+  },
+  nothing: (at) => rm(join(at, 'usr'), { recursive: true }),
+};
+
+for (const [name, change] of Object.entries(CHANGES)) {
+  test(`an unpacked folder with ${name} in it is refused`, async () => {
+    const { cache, inputs } = await cacheOf(name);
+    const at = await unpackPackages(inputs, { cache, mirrors: [] });
+    await change(at);
+    const refused = { name: 'ImageError', code: 'hash-mismatch', message: new RegExp(`remove ${at}`) };
+    await assert.rejects(unpackPackages(inputs, { cache, mirrors: [] }), refused);
+  });
+}
