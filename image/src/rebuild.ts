@@ -285,10 +285,11 @@ async function readRegular(file: string, limit: number): Promise<Uint8Array> {
   }
 }
 
-/** What a program said last. */
+/** What a program said last. Its lines begin and look like none of ours. */
 function lastLines(error: unknown): string {
   const { stderr, message } = error as { stderr?: string; message: string };
-  return (stderr?.trim() || message).split('\n').slice(-20).join('\n').slice(-2000);
+  const said = (stderr?.trim() || message).slice(-2000).replace(/(?!\n)[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '\ufffd');
+  return said.split('\n').slice(-20).join('\n  ');
 }
 
 function invalid(message: string, cause?: unknown): ImageError {

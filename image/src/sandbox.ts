@@ -1,5 +1,5 @@
 /** Where an audit runs somebody else's program: without a network, and as another user, as far as this machine permits. */
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { chown, mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -21,9 +21,24 @@ export interface Surroundings {
   readonly env: Readonly<Record<string, string>>;
 }
 
+/** A program that ended badly. */
+export class SandboxError extends Error {
+  override readonly name = 'SandboxError';
+  /** The end of its standard error. */
+  readonly stderr: string;
+
+  constructor(message: string, stderr: string) {
+    super(message);
+    this.stderr = stderr;
+  }
+}
+
 /** A user that owns nothing. */
 const NOBODY = 65534;
 const MINUTES = 60_000;
+/** For reading what was said before the end. */
+const PATIENCE = 1000;
+const MOST_SAID = 1 << 16;
 const SYSTEM = ['/usr/sbin', '/usr/bin', '/sbin', '/bin'] as const;
 
 /** Without a network where this machine lets a process have a network of its own; as nobody where this one is root. */
@@ -36,6 +51,8 @@ export async function makeSandbox(writable: readonly string[]): Promise<Sandbox>
       await chown(join(folder, path), NOBODY, NOBODY);
     }
   }
+  // The kernel ends it when this process dies, of whatever cause.
+  const tied = [systemProgram('setpriv'), '--pdeathsig=KILL', '--'];
   const alone = [
     systemProgram('unshare'),
     ...(isRoot ? [] : ['--user', '--map-current-user']),
@@ -45,14 +62,14 @@ export async function makeSandbox(writable: readonly string[]): Promise<Sandbox>
     '--kill-child',
     '--',
   ];
-  const user = isRoot
-    ? [systemProgram('setpriv'), `--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups', '--no-new-privs', '--']
-    : [];
+  // Another user is tied anew: the kernel forgets it with the change.
+  const ids = [`--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups', '--no-new-privs'];
+  const other = isRoot ? [systemProgram('setpriv'), ...ids, '--pdeathsig=KILL', '--'] : [];
   const runs = (words: readonly string[]): Promise<boolean> => works([...words, systemProgram('true')]);
-  const offline = await runs([...alone, ...user]);
-  const otherUser = isRoot && (await runs(user));
+  const offline = await runs([...alone, ...other]);
+  const otherUser = isRoot && (await runs(other));
   return {
-    prefix: [...(offline ? alone : []), ...(otherUser ? user : [])],
+    prefix: [...((await runs(tied)) ? tied : []), ...(offline ? alone : []), ...(otherUser ? other : [])],
     isolation: { offline, otherUser },
   };
 }
@@ -62,7 +79,10 @@ export async function canRead({ prefix }: Sandbox, file: string): Promise<boolea
   return works([...prefix, systemProgram('test'), '-r', file]);
 }
 
-/** Runs a program to its end. @throws what `execFile` does */
+/**
+ * Runs a program to its end, or for a quarter of an hour.
+ * @throws SandboxError where it ends badly
+ */
 export async function runInside(
   { prefix }: Sandbox,
   { folder, programs, env }: Surroundings,
@@ -71,9 +91,37 @@ export async function runInside(
   // Node looks a command up in the PATH that it hands on: the program's own PATH begins behind the sandbox.
   const path = SYSTEM.join(':');
   const [command = '', ...args] = [...prefix, systemProgram('env'), `PATH=${programs}:${path}`, ...words];
-  // SIGKILL: `unshare` waits for its child whatever else it is sent; with it the child and all below it end.
-  const limits = { timeout: 15 * MINUTES, killSignal: 'SIGKILL', maxBuffer: 1 << 24 } as const;
-  await promisify(execFile)(command, args, { cwd: folder, env: { ...env, PATH: path }, ...limits });
+  // A session of its own has no terminal, on which it could write lines of ours or type commands.
+  const child = spawn(command, args, {
+    cwd: folder,
+    env: { ...env, PATH: path },
+    stdio: ['ignore', 'ignore', 'pipe'],
+    detached: true,
+  });
+  let said = '';
+  child.stderr.setEncoding('utf8').on('data', (piece: string) => {
+    said = (said + piece).slice(-MOST_SAID);
+  });
+  const end = (): void => {
+    killGroup(child.pid);
+    setTimeout(() => child.stderr.destroy(), PATIENCE).unref(); // what left the group may hold it open
+  };
+  const timer = setTimeout(end, 15 * MINUTES);
+  child.once('exit', end);
+  const how = await new Promise<string>((resolve) => {
+    child.once('error', ({ message }) => resolve(message));
+    child.once('close', (code, signal) => resolve(`ended with ${code ?? signal}`));
+  });
+  clearTimeout(timer);
+  if (how !== 'ended with 0') throw new SandboxError(how, said);
+}
+
+function killGroup(leader: number | undefined): void {
+  try {
+    if (leader !== undefined) process.kill(-leader, 'SIGKILL');
+  } catch {
+    // Nothing is left of it.
+  }
 }
 
 async function works([command = '', ...args]: readonly string[]): Promise<boolean> {
