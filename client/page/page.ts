@@ -9,7 +9,7 @@ import { parseDemand } from '@enclaim/policy-schema';
 /** What a file was found to be worth. */
 interface Finding {
   readonly verdict: Verdict;
-  readonly receipt: ReceiptBody | null;
+  readonly receipt: { readonly body: ReceiptBody; readonly messages: 'compared' | 'not run' } | null;
 }
 
 const element = <T extends Element>(id: string, type: new () => T): T => {
@@ -30,9 +30,11 @@ let latest = 0;
 /** Verifies what is chosen; of two runs under way, only the one started last shows its result. */
 async function verify(): Promise<void> {
   const run = ++latest;
+  // What is shown speaks of what is chosen, and of nothing before it.
+  result.hidden = true;
+  result.replaceChildren();
   const [subjectFile, referencesFile] = [subject.files?.[0], references.files?.[0]];
   if (subjectFile === undefined || referencesFile === undefined) return;
-  result.hidden = true;
   const shown = await examine(subjectFile, referencesFile, [...(deployments.files ?? [])]).then(
     describe,
     describeError,
@@ -57,8 +59,8 @@ async function examine(subjectFile: File, referencesFile: File, deploymentFiles:
     now: () => time,
   };
   if (content[0] !== '{'.charCodeAt(0)) return { ...(await verifySaved(content, options)), receipt: null };
-  const { verdict, body } = await verifyReceiptFile(parseReceiptFile(content), options);
-  return { verdict, receipt: body };
+  const { verdict, ...receipt } = await verifyReceiptFile(parseReceiptFile(content), options);
+  return { verdict, receipt };
 }
 
 async function bytesOf(file: File): Promise<Uint8Array> {
@@ -80,15 +82,18 @@ function describe({ verdict, receipt }: Finding): Element[] {
   ]);
   const shown = [head, table(facts), table(checks)];
   if (receipt === null) return shown;
-  const { method, sequence, time, record, decision } = receipt;
+  const { method, sequence, time, record, decision } = receipt.body;
   const of = [
     ['method', method],
     ['answered', `${time}, number ${sequence} since boot`],
     ['decision', decision.result],
     ['label', decision.label.join(', ') || 'none'],
     ['record', record],
+    ['messages', receipt.messages === 'compared' ? 'compared' : 'not run: the file holds none'],
   ];
-  return [...shown, heading(true, 'Receipt: signed by the receipt key of this boot'), table(of)];
+  // The receipt is signed by the boot of a verdict that is not ok: it vouches for nothing.
+  const words = verdict.ok ? 'signed by the receipt key of this boot' : 'of a boot that is refused';
+  return [...shown, heading(verdict.ok, `Receipt: ${words}`), table(of)];
 }
 
 function describeError(error: unknown): Element[] {

@@ -17,7 +17,10 @@ import { ECHO, type PretendServer, startPretendServer } from '../support/pretend
 
 let server: PretendServer;
 let files: Readonly<
-  Record<'evidence' | 'changed' | 'receipt' | 'otherReceipt' | 'references' | 'other' | 'none', Uint8Array | string>
+  Record<
+    'evidence' | 'changed' | 'receipt' | 'bareReceipt' | 'otherReceipt' | 'references' | 'other' | 'none',
+    Uint8Array | string
+  >
 >;
 
 before(async () => {
@@ -45,6 +48,7 @@ before(async () => {
     evidence,
     changed,
     receipt: receiptFile(receipt, { request: [request], response: [request] }),
+    bareReceipt: receiptFile(receipt, null),
     otherReceipt: receiptFile(receipt, { request: [request], response: [Buffer.from('something else')] }),
     references: JSON.stringify(server.references),
     other: JSON.stringify({ ...server.references, images: [{ ...image, commandLine: markup }] }),
@@ -80,6 +84,43 @@ describe('the page', { skip: chromiumMissing }, () => {
     const { head, text } = await show('receipt', 'references');
     assert.equal(head, 'Verdict: ok');
     assert.match(text, /Receipt: signed by the receipt key of this boot.*test\.v1\.Echo\/Unary/);
+  });
+
+  test('shows no receipt in green of a boot that is refused', async () => {
+    const receiptHead = (): Promise<[string, string]> =>
+      auditor.page.evaluate(`(() => {
+        const [, head] = document.querySelectorAll('#result h2');
+        return [head.className, head.textContent];
+      })()`);
+    assert.equal((await show('receipt', 'references')).head, 'Verdict: ok');
+    assert.deepEqual(await receiptHead(), ['ok', 'Receipt: signed by the receipt key of this boot']);
+    assert.equal((await show('receipt', 'other')).head, 'Verdict: not ok');
+    assert.deepEqual(await receiptHead(), ['bad', 'Receipt: of a boot that is refused']);
+  });
+
+  test('says whether the messages of a receipt were compared', async () => {
+    assert.match((await show('receipt', 'references')).text, /messagescompared/);
+    const { head, text } = await show('bareReceipt', 'references');
+    assert.equal(head, 'Verdict: ok');
+    assert.match(text, /messagesnot run: the file holds none/);
+  });
+
+  test('shows no verdict of files that are no longer chosen', async () => {
+    for (const [id, subject] of [
+      ['subject', 'evidence'],
+      ['references', 'evidence'],
+      ['subject', 'none'],
+    ] as const) {
+      await show(subject, 'references');
+      await auditor.page.evaluate(`(() => {
+        const picker = document.getElementById('${id}');
+        picker.value = '';
+        picker.dispatchEvent(new Event('change'));
+        return true;
+      })()`);
+      await auditor.page.until("document.getElementById('result').hidden");
+      assert.equal(await auditor.page.evaluate("document.getElementById('result').textContent"), '', id);
+    }
   });
 
   test('refuses changed evidence, another message and what is neither', async () => {
