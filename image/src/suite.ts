@@ -17,12 +17,14 @@ const MAX_RELEASE = 1 << 20;
 const MAX_INDEX = 1 << 26;
 
 /**
- * The newest version of each named package in a suite, from the first mirror whose index Debian's archive key signed.
- * @throws ImageError `mirror-unknown`, `fetch-failed`, `hash-mismatch`, `file-missing` for a package that is not there
+ * The newest version of each locked package in a suite, from the first mirror with a usable index: Debian's archive key
+ * signed it, it is of this suite, it has not run out, and it offers nothing older than what is locked. A signature alone
+ * would let a mirror send any index that Debian ever published.
+ * @throws ImageError `mirror-unknown`; `fetch-failed`, which says why each mirror's index is not usable
  */
 export async function newestInSuite(
   suite: string,
-  names: readonly string[],
+  locked: readonly LockedDeb[],
   { mirrors, signal }: FetchOptions = {},
 ): Promise<LockedDeb[]> {
   const bases = mirrors ?? (await aptMirrors());
@@ -31,7 +33,9 @@ export async function newestInSuite(
   const failures: string[] = [];
   for (const base of bases) {
     try {
-      return newest(suite, names, await readIndex(`${base.replace(/\/*$/, '/')}dists/${suite}`, signal));
+      const found = newest(suite, locked, await readIndex(base.replace(/\/*$/, '/'), suite, signal));
+      refuseOlder(found, locked);
+      return found;
     } catch (error) {
       signal?.throwIfAborted();
       failures.push(`${base}: ${error instanceof Error ? error.message : error}`);
@@ -51,9 +55,11 @@ export function compareVersions(a: string, b: string): number {
   return left[0] - right[0] || compareParts(left[1], right[1]) || compareParts(left[2], right[2]);
 }
 
-async function readIndex(base: string, signal: AbortSignal | undefined): Promise<string> {
-  const release = await verifyRelease(await download(`${base}/InRelease`, MAX_RELEASE, signal));
-  const line = (deb822Fields(release).get('sha256') ?? '').match(new RegExp(`([0-9a-f]{64}) +\\d+ ${INDEX}(?= |$)`));
+async function readIndex(mirror: string, suite: string, signal: AbortSignal | undefined): Promise<string> {
+  const base = `${mirror}dists/${suite}`;
+  const release = deb822Fields(await verifyRelease(await download(`${base}/InRelease`, MAX_RELEASE, signal)));
+  refuseOtherRelease(release, suite);
+  const line = (release.get('sha256') ?? '').match(new RegExp(`([0-9a-f]{64}) +\\d+ ${INDEX}(?= |$)`));
   const packed = await download(`${base}/${INDEX}`, MAX_INDEX, signal);
   const digest = createHash('sha256').update(packed).digest('hex');
   if (digest !== line?.[1])
@@ -80,7 +86,27 @@ async function verifyRelease(bytes: Uint8Array): Promise<string> {
   }
 }
 
-function newest(suite: string, names: readonly string[], index: string): LockedDeb[] {
+/** A release file that is signed and of another suite, or of another time. */
+function refuseOtherRelease(release: ReadonlyMap<string, string>, suite: string): void {
+  const [codename = 'no suite', name = 'no suite'] = [release.get('codename'), release.get('suite')];
+  if (codename !== suite && name !== suite)
+    throw new ImageError('fetch-failed', `the release file is of ${codename} (${name}), expected ${suite}`);
+  const until = release.get('valid-until');
+  // Negated, so that what is no time has run out.
+  if (until !== undefined && !(Date.parse(until) > Date.now()))
+    throw new ImageError('fetch-failed', `the release file was valid until ${until}`);
+}
+
+function refuseOlder(found: readonly LockedDeb[], locked: readonly LockedDeb[]): void {
+  for (const { name, version } of locked) {
+    const offered = found.find((deb) => deb.name === name);
+    if (offered !== undefined && compareVersions(offered.version, version) < 0)
+      throw new ImageError('fetch-failed', `${name} ${offered.version}, older than the locked ${version}`);
+  }
+}
+
+function newest(suite: string, locked: readonly LockedDeb[], index: string): LockedDeb[] {
+  const names = locked.map(({ name }) => name);
   const found = new Map<string, LockedDeb>();
   for (const stanza of index.split('\n\n')) {
     const name = /^Package: (.*)$/m.exec(stanza)?.[1] ?? '';

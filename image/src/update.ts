@@ -15,8 +15,8 @@ export interface LockChange {
 
 /**
  * The lock with every package at its suite's newest version, and Node at the version that scripts/bootstrap pins: the
- * image must hold the Node that its programs were tested on.
- * @throws ImageError as `newestInSuite` and `fetchLocked`
+ * image must hold the Node that its programs were tested on. No package goes back: who wants that edits the lock by hand.
+ * @throws ImageError as `newestInSuite` and `npmTarball`; `file-missing` for a package that is not pinned
  */
 export async function updateLock(
   lock: Lock,
@@ -28,7 +28,7 @@ export async function updateLock(
     suites.map((suite) =>
       newestInSuite(
         suite,
-        debs.filter((deb) => deb.suite === suite).map(({ name }) => name),
+        debs.filter((deb) => deb.suite === suite),
         options,
       ),
     ),
