@@ -99,6 +99,11 @@ export class Reader {
 
 /** The parts joined. */
 export function concat(...parts: readonly Uint8Array[]): Uint8Array {
+  return join(parts);
+}
+
+/** The same of any number of parts: of arguments there may be some ten thousand. */
+export function join(parts: readonly Uint8Array[]): Uint8Array {
   let length = 0;
   for (const part of parts) length += part.length;
   const out = new Uint8Array(length);

@@ -3,9 +3,9 @@
 import { toBinary } from '@bufbuild/protobuf';
 import * as z from 'zod';
 import { importKey, verifySignature } from '#crypto';
-import { concat, fromHex, u64be, utf8 } from './bytes.ts';
+import { concat, fromHex, join, u64be, utf8 } from './bytes.ts';
 import { decodeCanonical, encodeCanonical } from './canonical.ts';
-import { type DigestText, digestText, labelled, type Sha256 } from './digest.ts';
+import { type DigestText, digestText, type Sha256, sha256 } from './digest.ts';
 import { sha256Text, sha384Text } from './digest-schema.ts';
 import { EvidenceError } from './errors.ts';
 import { type Receipt, ReceiptSchema } from './gen/enclaim/v1/evidence_pb.js';
@@ -93,7 +93,9 @@ export function commitment(
   salt: Uint8Array,
   messages: readonly Uint8Array[],
 ): Sha256 {
-  return labelled(`enclaim/${direction}/v1`, salt, ...messages.flatMap((message) => [u64be(message.length), message]));
+  const parts = [utf8(`enclaim/${direction}/v1\0`), salt];
+  for (const message of messages) parts.push(u64be(message.length), message);
+  return sha256(join(parts));
 }
 
 /** A receipt whose signature was verified under the receipt key of one boot statement. */

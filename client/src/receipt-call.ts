@@ -20,6 +20,8 @@ export interface CheckedReceipt {
 
 /** Bytes of one call's messages that are kept until its receipt speaks of them. */
 const MOST_HELD = 64 * 1024 * 1024;
+/** What a message costs beside its bytes: even an empty one is an object that is kept. */
+const MESSAGE_COST = 256;
 
 /** Services of the runtime itself: what they say is not the operator's, and carries no receipt. */
 const UNRECEIPTED = ['/grpc.health.v1.Health/', '/grpc.reflection.v1.ServerReflection/'];
@@ -39,9 +41,9 @@ export function receiptCall(
   const response: Buffer[] = [];
   let held = 0;
   const hold = (messages: Buffer[], message: Buffer): void => {
-    messages.push(message);
-    held += message.length;
-    if (held > MOST_HELD) call.cancelWithStatus(status.RESOURCE_EXHAUSTED, `a call of more than ${MOST_HELD} bytes`);
+    held += message.length + MESSAGE_COST;
+    if (held <= MOST_HELD) messages.push(message);
+    else call.cancelWithStatus(status.RESOURCE_EXHAUSTED, `a call of more than ${MOST_HELD} bytes`);
   };
   const { start, sendMessageWithContext } = call;
   call.sendMessageWithContext = (context, message) => {

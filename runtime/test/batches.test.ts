@@ -11,6 +11,7 @@ import { checkReceiptMessages, commitment, type ReceiptBody, verifyReceipt } fro
 import { ed25519Key, ed25519Spki } from '@enclaim/attestation/statement';
 import { parseCertificate } from '@enclaim/attestation/x509';
 import { decode } from 'cborg';
+import { Commitment } from '../src/commitment.ts';
 import { RefusalError } from '../src/errors.ts';
 import { makeBootKeys } from '../src/keys.ts';
 import type { HardwareEvidence } from '../src/platform.ts';
@@ -151,6 +152,13 @@ describe('receipts', () => {
       const { body: read } = await verifyReceipt(await signer.sign({ ...body(0), method }), by);
       assert.equal(read.method, method);
     }
+  });
+
+  test('commit to as many messages as a stream has', () => {
+    const messages = Array.from({ length: 200_000 }, (_, i) => Uint8Array.of(i));
+    const streamed = new Commitment('response', salt);
+    for (const message of messages) streamed.add(message);
+    assert.equal(digestText('sha256', commitment('response', salt, messages)), streamed.digest());
   });
 
   test('commit to where one message ends and the next begins', () => {

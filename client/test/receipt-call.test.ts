@@ -1,0 +1,55 @@
+/** What a call may make its client hold until the receipt comes, and which calls have one. */
+
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { Metadata, status } from '@grpc/grpc-js';
+import { type Call, receiptCall } from '../src/receipt-call.ts';
+
+type Listener = Parameters<Call['start']>[1];
+
+/** A call without a transport, and what was done to it. */
+function opened(path: string) {
+  const seen = { listener: undefined as Listener | undefined, cancelled: undefined as status | undefined };
+  const bare = {
+    start: (_: Metadata, listener: Listener) => {
+      seen.listener = listener;
+    },
+    sendMessageWithContext: () => {},
+    cancelWithStatus: (code: status) => {
+      seen.cancelled ??= code;
+    },
+  } as unknown as Call;
+  const { start } = bare;
+  const call = receiptCall(
+    bare,
+    path,
+    () => undefined,
+    () => {},
+  );
+  const wrapped = call.start !== start;
+  const passed: Buffer[] = [];
+  call.start(new Metadata(), {
+    onReceiveMetadata: () => {},
+    onReceiveMessage: (message: Buffer) => passed.push(message),
+    onReceiveStatus: () => {},
+  });
+  return { call, seen, wrapped, passed };
+}
+
+describe('messages that are held', () => {
+  const EMPTY = Buffer.alloc(0);
+  const MOST = 300_000;
+
+  test('are few, however small: a stream of empty ones is ended', () => {
+    const { seen, passed } = opened('/a.B/C');
+    for (let sent = 0; sent < MOST && seen.cancelled === undefined; sent++) seen.listener?.onReceiveMessage(EMPTY);
+    assert.equal(seen.cancelled, status.RESOURCE_EXHAUSTED);
+    assert.ok(passed.length > 200_000, 'and not before it is long');
+  });
+
+  test('are few in the other direction, too', () => {
+    const { call, seen } = opened('/a.B/C');
+    for (let sent = 0; sent < MOST && seen.cancelled === undefined; sent++) call.sendMessageWithContext({}, EMPTY);
+    assert.equal(seen.cancelled, status.RESOURCE_EXHAUSTED);
+  });
+});
