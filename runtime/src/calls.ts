@@ -132,9 +132,9 @@ export class Calls {
 
   /** Answers one call. Never throws: whatever goes wrong ends in an answer. */
   async answer(method: ExposedMethod, caller: Caller): Promise<Answer> {
-    const call = new RunningCall(this.#options, this.#collections, this.#claims, method, caller);
-    const outcome = await call.run();
     try {
+      const call = new RunningCall(this.#options, this.#collections, this.#claims, method, caller);
+      const outcome = await call.run();
       const { body, durable } = call.end(outcome, this.#sequence++);
       // Signed while the record is on its way to the disk; nothing leaves before both are done.
       const [receipt] = await Promise.all([this.#options.receipts.sign(body), durable]);
@@ -174,7 +174,7 @@ class RunningCall {
   readonly #request = new Commitment('request', this.#salt);
   readonly #response = new Commitment('response', this.#salt);
   readonly #returned = new Set<string>();
-  /** How often each sink was allowed, for the call's record. */
+  /** How often each sink was allowed, and how many refusals have no record of their own, for the call's record. */
   readonly #figures: Record<string, number> = {};
   #sent: Promise<unknown> = Promise.resolve();
   #records = 0;
@@ -374,8 +374,7 @@ class RunningCall {
 
   /** An event that the handler names. It is written as such only while the call carries nothing that others must not see. */
   async #log(event: string, data: Json): Promise<null> {
-    if (++this.#records > MOST_RECORDS)
-      throw new RefusalError('budget', `more than ${MOST_RECORDS} records of one call`);
+    this.#needRoom();
     const open = this.#context.mayLog([event, data]);
     await this.#record({
       decision: 'info',
@@ -388,24 +387,41 @@ class RunningCall {
     return null;
   }
 
-  /** Allowed decisions are counted into the call's record; each refusal has one of its own, with the label it met. */
+  /**
+   * Allowed decisions are counted into the call's record; each refusal has one of its own, with the label it met, while there is
+   * room. Never throws: the refusal that ends a call comes this way too.
+   */
   #note({ sink, allow, code, pointer, label }: Verdict): void {
     if (allow) {
-      // A count is a number that the handler chooses: beyond public data the record says that it happened, not how often.
-      const open = label.every((category) => category === 'public');
-      this.#figures[sink] = open ? (this.#figures[sink] ?? 0) + 1 : 1;
+      this.#count(sink, label);
       return;
     }
-    if (++this.#records > MOST_RECORDS)
-      throw new RefusalError('budget', `more than ${MOST_RECORDS} records of one call`);
+    if (!this.#hasRoom()) {
+      this.#count('dropped', label);
+      return;
+    }
     const claim = this.#claimOf(code === 'leak' || code === 'assurance' ? code : 'flow');
     // Not awaited: the record of the call's end comes after it in the same log, and is.
     this.#record({ decision: 'deny', reason: `${code} ${pointer}`, sink, claim }).durable.catch(() => {});
   }
 
+  /** A count is a number that the handler chooses: beyond public data the record says that it happened, not how often. */
+  #count(figure: string, label: readonly string[]): void {
+    const open = label.every((category) => category === 'public');
+    this.#figures[figure] = open ? (this.#figures[figure] ?? 0) + 1 : 1;
+  }
+
+  /** Whether there is room for another record that the handler causes. */
+  #hasRoom(): boolean {
+    return ++this.#records <= MOST_RECORDS;
+  }
+
+  #needRoom(): void {
+    if (!this.#hasRoom()) throw new RefusalError('budget', `more than ${MOST_RECORDS} records of one call`);
+  }
+
   async #recordEgress({ code, ...said }: EgressRecord): Promise<void> {
-    if (said.decision !== 'allow' && ++this.#records > MOST_RECORDS)
-      throw new RefusalError('budget', `more than ${MOST_RECORDS} records of one call`);
+    if (said.decision !== 'allow') this.#needRoom();
     await this.#record({ ...said, claim: this.#claimOf(code) }).durable;
   }
 

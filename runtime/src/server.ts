@@ -14,7 +14,7 @@ import {
   type sendUnaryData,
 } from '@grpc/grpc-js';
 import type { Admission } from './admission.ts';
-import { type Calls, STATUS } from './calls.ts';
+import { type Answer, type Calls, STATUS } from './calls.ts';
 import { type Attested, attestConnection } from './handshake.ts';
 import { HealthService } from './health.ts';
 import { rawMethod } from './raw-service.ts';
@@ -44,6 +44,8 @@ const LONGEST_STREAM_MS = 60_000;
 /** Given to calls under way when the end begins; then to what is left of them, to be told so. */
 const DRAIN_MS = 5_000;
 const CUT_MS = 2_500;
+/** To a call that failed in a way that nobody thought of. */
+const LOST: Answer = { status: STATUS.internal, message: 'the call failed', response: new Uint8Array() };
 
 /** Serves the exposed methods, health and reflection; nothing else is registered. */
 export class AttestedServer {
@@ -187,19 +189,32 @@ function served(
     const timer = setTimeout(() => over.abort(), LONGEST_CALL_MS);
     call.on('cancelled', () => over.abort());
     const caller = { next: messagesOf(call), send: (message: Uint8Array) => sendTo(call, message, signal), signal };
-    void calls.answer(method, caller).then(({ status, message, response, receipt, details }) => {
-      clearTimeout(timer);
-      running.end(over);
-      const trailer = new Metadata();
-      if (receipt !== undefined) trailer.set(RECEIPT_TRAILER, Buffer.from(receipt));
-      if (details !== undefined) trailer.set(STATUS_DETAILS, Buffer.from(details));
-      const refusal = { code: status, details: message, metadata: trailer };
-      if (status === STATUS.ok && done !== undefined) done(null, Buffer.from(response), trailer);
-      else if (status === STATUS.ok) call.end?.(trailer);
-      else if (done !== undefined) done(refusal);
-      else call.emit('error', refusal);
-    });
+    void calls
+      .answer(method, caller)
+      .catch(() => LOST)
+      .then((answer) => {
+        clearTimeout(timer);
+        running.end(over);
+        say(answer, call, done);
+      })
+      // Nothing can be said to this caller, whose stream has an end by itself; the other calls go on.
+      .catch(() => {});
   };
+}
+
+function say(
+  { status, message, response, receipt, details }: Answer,
+  call: AnyCall,
+  done: sendUnaryData<Buffer> | undefined,
+): void {
+  const trailer = new Metadata();
+  if (receipt !== undefined) trailer.set(RECEIPT_TRAILER, Buffer.from(receipt));
+  if (details !== undefined) trailer.set(STATUS_DETAILS, Buffer.from(details));
+  const refusal = { code: status, details: message, metadata: trailer };
+  if (status === STATUS.ok && done !== undefined) done(null, Buffer.from(response), trailer);
+  else if (status === STATUS.ok) call.end?.(trailer);
+  else if (done !== undefined) done(refusal);
+  else call.emit('error', refusal);
 }
 
 /** Pulls messages out of a call: no more are read from the connection than the handler asks for, and a few ahead. */

@@ -32,7 +32,8 @@ const LAYERS = {
     'calls.ts',
     ['const open = this.#context.mayLog([event, data]);', 'const open = true;'],
   ],
-  'few records': ['calls.ts', ['if (++this.#records > MOST_RECORDS)', 'if (++this.#records < 0)']],
+  'few records': ['calls.ts', ['return ++this.#records <= MOST_RECORDS', 'return ++this.#records > 0']],
+  'an end without records of its own': ['calls.ts', ['if (!this.#hasRoom()) {', 'this.#needRoom(); if (false) {']],
   'messages of their type': ['calls.ts', ['ignoreUnknownFields: false', 'ignoreUnknownFields: true']],
   'leak detectors': ['context.ts', ['if (found.length === 0) return;', 'return;']],
 } satisfies Record<string, readonly [file: string, edit: Edit]>;
@@ -202,6 +203,12 @@ const ATTACKS: Readonly<Partial<Record<FlowLayer, Readonly<Record<string, FlowAt
     'fill the log with refusals': {
       body: `${READ} for (let i = 0; i < 100; i++) try { await ctx.store.open.put('k', text) } catch {} return {}`,
       out: (_, { records }) => records.filter(({ decision }) => decision === 'deny').length > 50,
+    },
+  },
+  'an end without records of its own': {
+    'end a call, and all others, by a refusal that there is no room to record': {
+      body: `for (let i = 0; i < 16; i++) await ctx.log('tick'); ${READ} return { word: text }`,
+      out: ({ receipt }) => receipt === undefined,
     },
   },
   'messages of their type': {

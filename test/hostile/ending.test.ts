@@ -1,0 +1,83 @@
+/** The end of a call: whatever a handler does to it, the call ends in an answer, a record and a receipt, and in time. */
+
+import assert from 'node:assert/strict';
+import { type ClientHttp2Session, connect, type IncomingHttpHeaders } from 'node:http2';
+import { after, before, describe, test } from 'node:test';
+import type { Calls } from '../../runtime/src/calls.ts';
+import { makeBootKeys } from '../../runtime/src/keys.ts';
+import { AttestedServer } from '../../runtime/src/server.ts';
+import { type Lab, openLab } from '../support/lab.ts';
+import { type Served, serve } from './served.ts';
+
+const STORE = "await ctx.store.cases.put('k', request.text); return {}";
+const SECRET = { key: 'k', text: 'diagnosis' };
+/** Uses up the records that a call may cause, then reads what it may not return: that is a refusal to record. */
+const FULL = "for (let i = 0; i < 16; i++) await ctx.log('tick'); await ctx.store.cases.get('k'); return { word: 'x' }";
+
+describe('a call without room for another record', () => {
+  let lab: Lab;
+  before(async () => {
+    lab = await openLab({ handlers: { Put: STORE, Sum: FULL } });
+    await lab.call('Put', SECRET);
+  });
+  after(() => lab.close());
+
+  test('ends in its refusal, on record, which says that others are not', async () => {
+    const { status, receipt } = await lab.call('Sum', {});
+    assert.equal(status, 7);
+    assert.notEqual(receipt, undefined);
+    const last = lab.records.at(-1);
+    assert.deepEqual([last?.decision, last?.reason.split(' ')[0], last?.figures.dropped], ['deny', 'flow', 1]);
+  });
+});
+
+/** A server over `calls`, and a way to ask it for `Sum`. */
+async function asking(port: number): Promise<ClientHttp2Session> {
+  const session = connect(`https://127.0.0.1:${port}`, { rejectUnauthorized: false, ALPNProtocols: ['h2'] });
+  await new Promise((resolve) => session.once('connect', resolve));
+  return session;
+}
+
+/** The status of a call by its headers or trailers. */
+function ask(session: ClientHttp2Session, method: string): Promise<string> {
+  const { promise, resolve, reject } = Promise.withResolvers<string>();
+  const headers = { ':method': 'POST', ':path': `/lab.v1.Lab/${method}`, 'content-type': 'application/grpc' };
+  const stream = session.request({ ...headers, te: 'trailers' });
+  const heard = (headers: IncomingHttpHeaders): void => {
+    if (headers['grpc-status'] !== undefined) resolve(String(headers['grpc-status']));
+  };
+  stream.on('response', heard).on('trailers', heard).on('error', reject).resume();
+  stream.on('close', () => reject(new Error('no status')));
+  stream.end(Buffer.alloc(5));
+  return promise;
+}
+
+describe('a server', () => {
+  let served: Served;
+  before(async () => {
+    served = await serve({ Put: STORE, Sum: FULL });
+    await served.lab.call('Put', SECRET);
+  });
+  after(() => served.close());
+
+  test('answers such a call, and the next', async () => {
+    const session = await asking(served.port);
+    assert.deepEqual([await ask(session, 'Sum'), await ask(session, 'Sum')], ['7', '7']);
+    session.destroy();
+  });
+
+  test('outlives calls that fail in a way that nobody thought of', async () => {
+    const calls = {
+      answer: async () => {
+        throw new TypeError('nobody thought of it');
+      },
+    } as unknown as Calls;
+    const keys = makeBootKeys();
+    const tls = { key: keys.tls.key, certificate: keys.certificate(new Uint8Array()) };
+    const server = new AttestedServer({ tls, admission: served.lab.admission, calls, attested: {} as never });
+    const session = await asking(await server.listen('127.0.0.1', 0));
+    for (const method of ['Sum', 'Watch', 'Collect', 'Chat']) assert.equal(await ask(session, method), '13');
+    session.destroy();
+    await server.close();
+  });
+});
