@@ -18,7 +18,7 @@ import {
   verifyDeployment,
 } from '@enclaim/attestation/deployment';
 import { verifyEar } from '@enclaim/attestation/rats';
-import { parseReferences } from '@enclaim/attestation/references';
+import { parseReferences, withDeployments } from '@enclaim/attestation/references';
 import { type Ed25519Text, ed25519Key, ed25519Spki } from '@enclaim/attestation/statement';
 import { parseVerdictDocument, verdictDocument, verdictJsonSchema } from '@enclaim/attestation/verdict-document';
 import { connect, VerdictError, verifySaved } from '@enclaim/client';
@@ -170,6 +170,21 @@ describe('a client that pins an owner', () => {
     assert.deepEqual(failing((await verdictOf(references)).checks), ['owner']);
   });
 
+  test('is told that deployments without an owner hold nothing', async () => {
+    const signed = signDeployment(deployment({ devices: [`ak:sha256:${'cd'.repeat(32)}`] }), clinic.sign);
+    const references: References = { ...pinning(signed), owner: 'any' };
+    const unusable = { name: 'AppraisalError', code: 'references', message: /owner "any".*deployments/ };
+    assert.throws(() => parseReferences(utf8(JSON.stringify(references))), unusable);
+    assert.throws(() => withDeployments({ ...server.references, owner: 'any' }, [signed]), unusable);
+    await assert.rejects(connect(server.target, { references }), unusable);
+    const channel = await connect(server.target, { references: server.references });
+    channel.close();
+    await assert.rejects(verifySaved(channel.attestation.evidence, { references }), unusable);
+    const none = withDeployments({ ...server.references, owner: 'any' }, []);
+    assert.equal((await verifySaved(channel.attestation.evidence, { references: none })).verdict.ok, true);
+    assert.deepEqual(withDeployments(pinning(signed), [signed]).deployments, [signed, signed]);
+  });
+
   test('reads no deployment that is not exactly one', () => {
     const signed = signDeployment(deployment(), clinic.sign);
     const parse = (value: object) => () => parseDeployment(utf8(JSON.stringify(value)));
@@ -208,7 +223,7 @@ test('a diversion to another genuine machine of the same maker, image, policy an
     },
   };
   (await connect(own.target, { references })).close();
-  (await connect(other.target, { references: { ...references, owner: 'any' } })).close();
+  (await connect(other.target, { references: { ...references, owner: 'any', deployments: [] } })).close();
   await assert.rejects(connect(other.target, { references }), (error) => {
     assert(error instanceof VerdictError);
     assert.deepEqual(failing(error.verdict.checks), ['deployment']);
@@ -292,6 +307,18 @@ test('at the command line: sign, verify as JSON, and as a signed attestation res
   assert.deepEqual(signed.devices, [`ak:${server.attestationKey}`]);
   await writeFile(at('deployment.json'), JSON.stringify(signDeployment(deployment(), clinic.sign)));
   const files = [at('evidence'), '--references', at('references.json'), '--deployment', at('deployment.json')];
+  await writeFile(at('any.json'), JSON.stringify({ ...server.references, owner: 'any' }));
+  for (const command of [
+    ['verify', at('evidence')],
+    ['call', server.target],
+    ['proxy', server.target],
+  ]) {
+    await assert.rejects(
+      enclaim(...command, '--references', at('any.json'), '--deployment', at('deployment.json')),
+      /AppraisalError references: .*owner "any".*deployments/,
+      command[0],
+    );
+  }
   const ear = ['--ear', at('ear.jwt'), '--ear-key', at('verifier.pem')];
   const { stdout } = await enclaim('verify', ...files, '--json', ...ear);
   const { receipt: _, ...document } = JSON.parse(stdout) as { receipt?: unknown };

@@ -7,7 +7,7 @@ import { appraiseRegisters } from './appraise-registers.ts';
 import { appraiseTdxLaunch } from './appraise-tdx-launch.ts';
 import { type Deployment, deviceNames, verifyDeployment } from './deployment.ts';
 import type { Authenticated } from './evidence/authenticated.ts';
-import type { References } from './references.ts';
+import { type References, refuseUnheldDeployments } from './references.ts';
 import type { BootStatement } from './statement.ts';
 import { appraiseLogged } from './tlog/logged.ts';
 import { allPassed, type Check, compared, notRun, type Verdict } from './verdict.ts';
@@ -15,12 +15,14 @@ import { allPassed, type Check, compared, notRun, type Verdict } from './verdict
 /**
  * Compares what was measured with what is expected, and the attested policy with what is demanded.
  * Every check that could be made is in the verdict, and every one that could not, with the reason.
+ * @throws AppraisalError `references` for deployments beside owner "any"
  */
 export async function appraise(
   authenticated: Authenticated,
   references: References,
   demands: readonly Demand[],
 ): Promise<Verdict> {
+  refuseUnheldDeployments(references);
   const { statement } = authenticated;
   const checks = [
     ...authenticated.checks,

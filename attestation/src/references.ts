@@ -123,7 +123,10 @@ export interface References extends CloudReferences {
   /** Key of the policy's owner, or "any". */
   readonly owner: 'any' | Ed25519Text;
   readonly anchors: Anchors;
-  /** Deployments that the owner signed. Where an owner is named, a device that none of them names is refused. */
+  /**
+   * Deployments that the owner signed. Where an owner is named, a device that none of them names is refused; beside owner
+   * "any" there must be none.
+   */
   readonly deployments?: readonly SignedDeployment[];
   /** Accepted launches of confidential VMs. Absent accepts none. */
   readonly snp?: readonly SnpReference[];
@@ -229,6 +232,29 @@ const LIMIT = 1024 * 1024;
 
 /** Reads a references file (JSON, UTF-8). @throws AppraisalError `references` */
 export function parseReferences(bytes: Uint8Array): References {
+  const references = decode(bytes);
+  refuseUnheldDeployments(references);
+  return references;
+}
+
+/** References with deployments beside those that they have. @throws AppraisalError `references` without an owner */
+export function withDeployments(references: References, more: readonly SignedDeployment[]): References {
+  if (more.length === 0) return references;
+  const joined = { ...references, deployments: [...(references.deployments ?? []), ...more] };
+  refuseUnheldDeployments(joined);
+  return joined;
+}
+
+/** Whoever gives deployments expects them to be held; without an owner nobody could. @throws AppraisalError `references` */
+export function refuseUnheldDeployments({ owner, deployments = [] }: References): void {
+  if (owner !== 'any' || deployments.length === 0) return;
+  throw new AppraisalError(
+    'references',
+    `owner "any" holds no deployments, given are ${deployments.length}: name the key`,
+  );
+}
+
+function decode(bytes: Uint8Array): References {
   try {
     return decodeJson(referencesSchema, bytes, LIMIT);
   } catch (cause) {

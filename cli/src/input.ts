@@ -2,7 +2,7 @@
 
 import { createPrivateKey, type KeyObject } from 'node:crypto';
 import { readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { parseReferences, type References } from '@enclaim/attestation';
+import { parseReferences, type References, withDeployments } from '@enclaim/attestation';
 import { parseDeployment } from '@enclaim/attestation/deployment';
 import { type Demand, parseDemand } from '@enclaim/policy-schema';
 import { UsageError } from './usage-error.ts';
@@ -31,9 +31,8 @@ export async function writeOutput(path: string, content: Uint8Array | string): P
 /** References from a file, with deployments from others. @throws UsageError, AppraisalError, DecodeError */
 export async function readReferences(path: string, deployments: readonly string[] = []): Promise<References> {
   const references = parseReferences(await readInput(path));
-  if (deployments.length === 0) return references;
   const more = await Promise.all(deployments.map(async (file) => parseDeployment(await readInput(file))));
-  return { ...references, deployments: [...(references.deployments ?? []), ...more] };
+  return withDeployments(references, more);
 }
 
 /** An Ed25519 private key (PKCS #8, PEM). @throws UsageError naming the option */

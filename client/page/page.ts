@@ -1,6 +1,6 @@
 /** The auditor's page: evidence or a receipt and references in, the verdict out. Files are hostile: text only, no markup. */
 
-import { parseReferences, type Verdict } from '@enclaim/attestation';
+import { parseReferences, type Verdict, withDeployments } from '@enclaim/attestation';
 import { parseDeployment } from '@enclaim/attestation/deployment';
 import type { ReceiptBody } from '@enclaim/attestation/receipt';
 import { parseReceiptFile, verifyReceiptFile, verifySaved } from '@enclaim/client/offline';
@@ -51,7 +51,7 @@ async function examine(subjectFile: File, referencesFile: File, deploymentFiles:
   const known = parseReferences(await bytesOf(referencesFile));
   const signed = await Promise.all(deploymentFiles.map(async (file) => parseDeployment(await bytesOf(file))));
   const options = {
-    references: { ...known, deployments: [...(known.deployments ?? []), ...signed] },
+    references: withDeployments(known, signed),
     demands: demands.value
       .split('\n')
       .filter((line) => line.trim() !== '')

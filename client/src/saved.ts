@@ -12,7 +12,7 @@ export interface SavedOptions {
   readonly now?: () => number;
 }
 
-/** Verifies saved evidence. The verdict says that freshness and channel were not checked. @throws EvidenceError */
+/** Verifies saved evidence. The verdict says that freshness and channel were not checked. @throws EvidenceError, AppraisalError */
 export async function verifySaved(
   evidence: Uint8Array,
   { references, demands = [], now = Date.now }: SavedOptions,

@@ -182,6 +182,11 @@ describe('the page', { skip: chromiumMissing }, () => {
       const forger = generateKeyPairSync('ed25519').privateKey;
       assert.deepEqual(await shown(signed(`ak:${owned.attestationKey}`, forger)), ['Verdict: not ok', 'failed']);
       assert.deepEqual((await shown('{}'))[0], 'Refused');
+      await auditor.deploy(own);
+      const anyOwner = JSON.stringify({ ...references, owner: 'any' });
+      const { head, text } = await auditor.show(channel.attestation.evidence, anyOwner);
+      assert.equal(head, 'Refused');
+      assert.match(text, /AppraisalError references: .*owner "any".*deployments/);
     } finally {
       await auditor.deploy();
       owned.stop();
