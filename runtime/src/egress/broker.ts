@@ -53,19 +53,35 @@ export class EgressBroker {
     this.#calls++;
     const timeout = this.#options.timeout ?? TIMEOUT_MS;
     const late = AbortSignal.any([signal, AbortSignal.timeout(timeout)]);
+    const closed: Promise<unknown>[] = [];
+    const carried = this.#carry(peer, call, message, late, closed);
+    // Who is given up still counts until nothing of it is left.
+    void Promise.allSettled([carried])
+      .then(() => Promise.all(closed))
+      .then(() => this.#calls--);
     try {
-      return await within(late, this.#carry(peer, call, message, late));
+      return await within(late, carried);
     } catch (cause) {
       if (cause instanceof RefusalError) throw cause;
       throw new RefusalError('peer', `${to} did not answer`, { cause });
-    } finally {
-      this.#calls--;
     }
   }
 
-  async #carry(peer: Peer, call: HttpCall | MethodId, message: Uint8Array, signal: AbortSignal): Promise<Answer> {
+  /** @param closed takes a promise for the end of each connection */
+  async #carry(
+    peer: Peer,
+    call: HttpCall | MethodId,
+    message: Uint8Array,
+    signal: AbortSignal,
+    closed: Promise<unknown>[],
+  ): Promise<Answer> {
     const addresses = await this.#options.resolve(peer.host);
-    const secure = (protocol: EgressProtocol) => (socket: Socket) => {
+    signal.throwIfAborted();
+    // Who calls this destroys the connection where it throws.
+    const secure = (protocol: EgressProtocol) => async (socket: Socket) => {
+      if (!socket.closed) closed.push(new Promise((resolve) => socket.once('close', resolve)));
+      // A signal that was given before this says nothing any more.
+      signal.throwIfAborted();
       signal.addEventListener('abort', () => socket.destroy(), { once: true });
       return identify(socket, peer, protocol, this.#options.now());
     };

@@ -72,6 +72,7 @@ class IdentifiedCredentials extends ChannelCredentials {
   refusal: RefusalError | undefined;
   readonly #identify: (socket: Socket) => Promise<TLSSocket>;
   readonly #open = new Set<TLSSocket>();
+  #closed = false;
 
   constructor(identify: (socket: Socket) => Promise<TLSSocket>) {
     super();
@@ -83,8 +84,9 @@ class IdentifiedCredentials extends ChannelCredentials {
     return this.#open.size > 0;
   }
 
-  /** Ends every connection. */
+  /** Ends every connection, also those that grpc-js begins or has identified later. */
   close(): void {
+    this.#closed = true;
     for (const tls of this.#open) tls.destroy();
   }
 
@@ -112,7 +114,9 @@ class IdentifiedCredentials extends ChannelCredentials {
 
   async #secure(socket: Socket): Promise<TLSSocket> {
     try {
+      if (this.#closed) throw new Error('the call is over');
       const tls = await this.#identify(socket);
+      if (this.#closed) throw new Error('the call is over');
       this.#open.add(tls);
       return tls;
     } catch (error) {

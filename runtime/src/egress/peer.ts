@@ -27,6 +27,8 @@ export interface Peer {
 export type EgressProtocol = 'h2' | 'http/1.1';
 
 const HTTPS_PORT = 443;
+/** For TLS alone; a call's own time ends it sooner. */
+const HANDSHAKE_MS = 10_000;
 const MOST_CERTIFICATES = 8;
 const SERVER_AUTH = '1.3.6.1.5.5.7.3.1';
 
@@ -67,10 +69,15 @@ function handshake(socket: Socket, peer: Peer, wanted: EgressProtocol): Promise<
       // What the context's roots say is asked of `authorized`, and only where the policy trusts them.
       rejectUnauthorized: false,
     });
+    const timer = setTimeout(() => tls.destroy(new Error('it took too long')), HANDSHAKE_MS);
     const fail = (cause: Error): void => reject(new RefusalError('peer', `no TLS with ${peer.name}`, { cause }));
     tls.once('error', fail);
-    tls.once('close', () => fail(new Error('it closed')));
+    tls.once('close', () => {
+      clearTimeout(timer);
+      fail(new Error('it closed'));
+    });
     tls.once('secureConnect', () => {
+      clearTimeout(timer);
       tls.off('error', fail);
       tls.on('error', () => tls.destroy());
       // HTTP/1.1 needs no name; HTTP/2 must have been agreed on.
