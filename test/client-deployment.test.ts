@@ -237,14 +237,16 @@ describe('a verdict document', () => {
   }
 
   test('comes back as it was', async () => {
-    const document = verdictDocument(await verdict(), Date.now());
+    const document = verdictDocument(await verdict(), { at: Date.now(), asOf: Date.now() });
     assert.deepEqual(parseVerdictDocument(utf8(JSON.stringify(document))), document);
   });
 
   test('with a check left out, turned green or said twice is refused', async () => {
     const good = await verdict();
     const parse = (changed: Partial<Verdict>) => () =>
-      parseVerdictDocument(utf8(JSON.stringify(verdictDocument({ ...good, ...changed }, Date.now()))));
+      parseVerdictDocument(
+        utf8(JSON.stringify(verdictDocument({ ...good, ...changed }, { at: Date.now(), asOf: Date.now() }))),
+      );
     const stripped = good.checks.filter(({ outcome }) => outcome !== 'not run');
     assert.ok(stripped.length < good.checks.length);
     undecodable('syntax', parse({ checks: stripped }));
@@ -262,7 +264,9 @@ describe('a verdict document', () => {
   test('with a required check said to be none, or not to have been run, is refused', async () => {
     const good = await verdict();
     const parse = (checks: Verdict['checks']) => () =>
-      parseVerdictDocument(utf8(JSON.stringify(verdictDocument({ ...good, checks }, Date.now()))));
+      parseVerdictDocument(
+        utf8(JSON.stringify(verdictDocument({ ...good, checks }, { at: Date.now(), asOf: Date.now() }))),
+      );
     for (const { id } of good.checks.filter(({ required }) => required)) {
       const waived = { outcome: 'not run', required: false } as const;
       const silent = [{ required: false }, { outcome: 'failed', required: false } as const];
@@ -280,6 +284,30 @@ describe('a verdict document', () => {
     const published = JSON.parse(await readFile(join(root, 'docs/verdict.schema.json'), 'utf8')) as object;
     assert.deepEqual(published, JSON.parse(JSON.stringify(verdictJsonSchema())));
   });
+});
+
+test('a result is dated when it was made, whatever time it was held against', async () => {
+  const channel = await connect(server.target, { references: server.references });
+  channel.close();
+  const verifier = owner();
+  const at = (name: string): string => join(folder, name);
+  await writeFile(at('dated.pem'), verifier.pem);
+  await writeFile(at('dated'), channel.attestation.evidence);
+  await writeFile(at('dated.json'), JSON.stringify(server.references));
+  const began = Date.now();
+  const { stdout } = await run(process.execPath, [
+    join(root, 'cli/src/main.ts'),
+    ...['verify', at('dated'), '--references', at('dated.json'), '--as-of', '2099-11-20T12:00:00Z', '--json'],
+    ...['--ear', at('dated.jwt'), '--ear-key', at('dated.pem')],
+  ]);
+  const { receipt: _, ...document } = JSON.parse(stdout) as { receipt?: unknown };
+  const read = parseVerdictDocument(utf8(JSON.stringify(document)));
+  assert.equal(read.asOf, '2099-11-20T12:00:00.000Z');
+  const claims = await verifyEar(await readFile(at('dated.jwt'), 'utf8'), ed25519Spki(verifier.key), 'EdDSA');
+  assert.equal(claims.submods.tpm?.['ear.enclaim.as-of'], '2099-11-20T12:00:00.000Z');
+  for (const made of [Date.parse(read.at), claims.iat * 1000 + 999]) {
+    assert.ok(began <= made && made <= Date.now() + 999, `made ${new Date(made).toISOString()}`);
+  }
 });
 
 test('at the command line: sign, verify as JSON, and as a signed attestation result', async () => {

@@ -55,12 +55,12 @@ async function accepts(target: string, references: References, collateral?: Vend
   channel.close();
   const { verdict, evidence } = channel.attestation;
   assert.equal((await verifySaved(evidence, { references, now })).verdict.ok, true);
-  parseVerdictDocument(utf8(JSON.stringify(verdictDocument(verdict, now()))));
+  parseVerdictDocument(utf8(JSON.stringify(verdictDocument(verdict, { at: now(), asOf: now() }))));
   for (const left of verdict.checks.filter(({ required }) => required)) {
     const others = verdict.checks.filter(({ id }) => id !== left.id);
     const waived = [...others, { ...left, outcome: 'not run', required: false } as const];
     for (const checks of isAlwaysRun(left.id) ? [others, waived] : [others]) {
-      const stripped = utf8(JSON.stringify(verdictDocument({ ...verdict, checks }, now())));
+      const stripped = utf8(JSON.stringify(verdictDocument({ ...verdict, checks }, { at: now(), asOf: now() })));
       assert.throws(() => parseVerdictDocument(stripped), new RegExp(`without its check ${left.id}`), left.id);
     }
   }

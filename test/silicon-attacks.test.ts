@@ -288,7 +288,7 @@ for (const [name, make] of [
     test('no check can be left out of its verdict', async () => {
       const { verdict } = await honest();
       const parse = (checks: Verdict['checks']) => () =>
-        parseVerdictDocument(utf8(JSON.stringify(verdictDocument({ ...verdict, checks }, now()))));
+        parseVerdictDocument(utf8(JSON.stringify(verdictDocument({ ...verdict, checks }, { at: now(), asOf: now() }))));
       parse(verdict.checks)();
       const stripped = verdict.checks.filter(({ outcome }) => outcome !== 'not run');
       assert.ok(stripped.length < verdict.checks.length);

@@ -131,7 +131,7 @@ describe('an honest log', () => {
       ],
     );
     assert.equal(verdict.checks.find(({ id }) => id === 'quote.events')?.outcome, 'passed');
-    parseVerdictDocument(utf8(JSON.stringify(verdictDocument(verdict, now()))));
+    parseVerdictDocument(utf8(JSON.stringify(verdictDocument(verdict, { at: now(), asOf: now() }))));
     assert.equal((await verifySaved(evidence, { references: references(), now })).verdict.ok, true);
   });
 

@@ -100,7 +100,7 @@ describe('SEV-SNP', () => {
       ]);
       const { verdict, evidence } = channel.attestation;
       assert.equal(verdict.platform, 'snp');
-      parseVerdictDocument(utf8(JSON.stringify(verdictDocument(verdict, now()))));
+      parseVerdictDocument(utf8(JSON.stringify(verdictDocument(verdict, { at: now(), asOf: now() }))));
       assert.match(verdict.checks.find((check) => check.id === 'quote.key')?.detail ?? '', /named as unsafe/);
       assert.equal((await verifySaved(evidence, { references, now })).verdict.ok, true);
       shown.push({ evidence, references, verdict });
@@ -280,7 +280,7 @@ describe('TDX', () => {
     channel.close();
     const { verdict, evidence } = channel.attestation;
     assert.equal(verdict.platform, 'tdx');
-    parseVerdictDocument(utf8(JSON.stringify(verdictDocument(verdict, now()))));
+    parseVerdictDocument(utf8(JSON.stringify(verdictDocument(verdict, { at: now(), asOf: now() }))));
     assert.equal(
       (await verifySaved(evidence, { references, now })).verdict.ok,
       true,

@@ -11,8 +11,10 @@ import { allPassed, type Check, type Verdict } from './verdict.ts';
 /** A verdict, when it was reached, and the time that certificates were held against. */
 export interface VerdictDocument {
   readonly enclaim: 'verdict/1';
-  /** RFC 3339, UTC, milliseconds. */
+  /** When it was reached. RFC 3339, UTC, milliseconds. */
   readonly at: string;
+  /** What certificates, collateral and deployments were held against, in the same form: another time where one was asked for. */
+  readonly asOf: string;
   readonly verdict: Verdict;
 }
 
@@ -29,6 +31,7 @@ const checkSchema: z.ZodType<Check> = z
 const schema: z.ZodType<VerdictDocument> = z.strictObject({
   enclaim: z.literal('verdict/1'),
   at: z.iso.datetime({ precision: 3 }),
+  asOf: z.iso.datetime({ precision: 3 }),
   verdict: z.strictObject({
     ok: z.boolean(),
     platform: z.enum(PLATFORMS),
@@ -101,9 +104,13 @@ function shownOn(platform: string, ids: Iterable<string>): Shown {
   return shown;
 }
 
-/** The document of a verdict. @param at milliseconds since 1970 */
-export function verdictDocument(verdict: Verdict, at: number): VerdictDocument {
-  return { enclaim: 'verdict/1', at: new Date(at).toISOString(), verdict };
+/** The document of a verdict. @param times milliseconds since 1970 */
+export function verdictDocument(
+  verdict: Verdict,
+  times: { readonly at: number; readonly asOf: number },
+): VerdictDocument {
+  const [at, asOf] = [times.at, times.asOf].map((time) => new Date(time).toISOString()) as [string, string];
+  return { enclaim: 'verdict/1', at, asOf, verdict };
 }
 
 /**

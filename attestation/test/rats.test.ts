@@ -39,7 +39,11 @@ const verdict: Verdict = {
   bootId: '0',
   checks: [{ id: 'snp.vmpl', outcome: 'passed', required: true, detail: 'VMPL 0' }],
 };
-const issue = { iat: 1_767_225_600, verifier: { build: 'enclaim 0.1.0', developer: 'Example' } };
+const issue = {
+  iat: 1_767_225_600,
+  asOf: 1_700_000_000_000,
+  verifier: { build: 'enclaim 0.1.0', developer: 'Example' },
+};
 
 describe('EAR', () => {
   test('a verdict becomes a token that verifies, affirming or contraindicated', async () => {

@@ -37,13 +37,14 @@ export function register(program: Command): void {
 }
 
 async function verify(path: string, options: Options): Promise<void> {
-  const at = options.asOf === undefined ? Date.now() : Date.parse(options.asOf);
-  if (Number.isNaN(at)) throw new UsageError(`--as-of ${options.asOf}: expected 2026-11-20T12:00:00Z`);
+  const at = Date.now();
+  const asOf = options.asOf === undefined ? at : Date.parse(options.asOf);
+  if (Number.isNaN(asOf)) throw new UsageError(`--as-of ${options.asOf}: expected 2026-11-20T12:00:00Z`);
   const earKey = await readEarKey(options);
   const against = {
     references: await readReferences(options.references, options.deployment),
     demands: readDemands(options.require),
-    now: () => at,
+    now: () => asOf,
   };
   const content = await readInput(path);
   const isReceipt = content[0] === '{'.charCodeAt(0);
@@ -51,7 +52,7 @@ async function verify(path: string, options: Options): Promise<void> {
     ? await verifyReceiptFile(parseReceiptFile(content), against)
     : { ...(await verifySaved(content, against)), body: undefined, messages: undefined };
   const receipt = body && { ...body, messages };
-  if (options.json) console.log(printableJson({ ...verdictDocument(verdict, at), receipt }));
+  if (options.json) console.log(printableJson({ ...verdictDocument(verdict, { at, asOf }), receipt }));
   else {
     printVerdict(verdict);
     if (body !== undefined) {
@@ -63,7 +64,7 @@ async function verify(path: string, options: Options): Promise<void> {
   }
   if (options.ear !== undefined && earKey !== null) {
     const verifier = { build: `enclaim ${packageJson.version}`, developer: 'enclaim' };
-    const issue = { iat: Math.floor(at / 1000), verifier };
+    const issue = { iat: Math.floor(at / 1000), asOf, verifier };
     await writeOutput(options.ear, await signEar(verdict, issue, 'EdDSA', async (bytes) => sign(null, bytes, earKey)));
   }
   if (!verdict.ok) process.exitCode = 1;

@@ -95,13 +95,15 @@ export async function verifyEar(token: string, spki: Uint8Array, algorithm: JwsA
 
 /** Who makes a result, and when. */
 export interface EarIssue {
-  /** Seconds since 1970. */
+  /** When it is made, whatever time the evidence was held against. Seconds since 1970. */
   readonly iat: number;
+  /** What certificates, collateral and deployments were held against. Milliseconds since 1970. */
+  readonly asOf: number;
   readonly verifier: { readonly build: string; readonly developer: string };
 }
 
 /** The claims of a verdict: affirming where it is ok, contraindicated otherwise, with every check in an extension. */
-export function earOf(verdict: Verdict, { iat, verifier }: EarIssue): EarClaims {
+export function earOf(verdict: Verdict, { iat, asOf, verifier }: EarIssue): EarClaims {
   return {
     eat_profile: EAR_PROFILE,
     iat,
@@ -110,6 +112,7 @@ export function earOf(verdict: Verdict, { iat, verifier }: EarIssue): EarClaims 
       [verdict.platform]: {
         'ear.status': verdict.ok ? 'affirming' : 'contraindicated',
         'ear.appraisal-policy-id': `policy:${verdict.policy}`,
+        'ear.enclaim.as-of': new Date(asOf).toISOString(),
         'ear.enclaim.bundle': verdict.bundle,
         'ear.enclaim.boot-id': verdict.bootId,
         'ear.enclaim.checks': verdict.checks,
