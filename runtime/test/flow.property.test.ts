@@ -117,7 +117,8 @@ class Reference {
   readonly #stored = new Map<string, readonly string[]>();
   #sent: readonly string[] = [];
   #read: readonly string[] = [];
-  #request: readonly string[] = [];
+  /** The first message of the call that was accepted. */
+  #request: readonly string[] | undefined;
   #released: readonly string[] = [];
   #work: readonly string[] = [];
   #outside = 0;
@@ -131,13 +132,14 @@ class Reference {
     const { accepts, reads, stores, returns, outside } = this.#limits;
     switch (step.kind) {
       case 'next-call':
-        this.#sent = this.#read = this.#request = this.#released = this.#work = [];
+        this.#sent = this.#read = this.#released = this.#work = [];
+        this.#request = undefined;
         this.#outside = 0;
         return true;
       case 'accept':
         this.#sent = [...this.#sent, ...step.label];
         if (!within(step.label, accepts)) return false;
-        this.#request = step.label;
+        this.#request ??= step.label;
         this.#work = [...this.#work, `message ${this.#work.length}`];
         return true;
       case 'respond':
@@ -186,7 +188,7 @@ class Reference {
     const { to } = this.#limits[rule];
     if (!this.#mayReach(to) || this.#released.includes(rule)) return false;
     this.#released = [...this.#released, rule]; // once, however it goes on
-    if (rule === 'named') return this.#request.includes(named.takes) && this.#mayDepend();
+    if (rule === 'named') return this.#request?.includes(named.takes) === true && this.#mayDepend();
     const record = this.#stored.get(`${recorded.of} ${key}`);
     const { receives } = outside[to];
     if (!reads.includes(recorded.of) || record === undefined) return false;

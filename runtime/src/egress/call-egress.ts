@@ -89,10 +89,13 @@ export class CallEgress {
     return this.#figures;
   }
 
-  /** The caller sent a message: work done here, and what releases take of. */
+  /**
+   * The caller sent a message: work done here. Releases take of the first: of the last, a handler would choose which one it is
+   * by how many it pulls, and say that number.
+   */
   took(descriptor: DescMessage, message: Message): void {
     this.#account.local(`message ${this.#messages++}`);
-    this.#request = { descriptor, message };
+    this.#request ??= { descriptor, message };
   }
 
   /** A record was read that is there, or written. */

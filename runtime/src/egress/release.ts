@@ -53,7 +53,7 @@ export function planReleases(
 
 /**
  * Builds the message of a release.
- * @param request the message that the caller sent last
+ * @param request the message that the caller sent first
  * @param recordOf the record of a collection that the handler named
  * @throws RefusalError `request` where something that the rule names is not there
  */
