@@ -96,6 +96,14 @@ describe('at the command line', () => {
     await assert.rejects(enclaim(...submit, '-H', 'no colon'), { code: 2 });
   });
 
+  test('enclaim call fails where a receipt was to be kept and none came', async () => {
+    const receipt = join(folder, 'none.enclaim-receipt');
+    const check = ['call', server.target, 'grpc.health.v1.Health/Check', '--references', references];
+    await enclaim(...check);
+    await assert.rejects(enclaim(...check, '--save-receipt', receipt), { code: 1, stderr: /ChannelError receipt: / });
+    await assert.rejects(readFile(receipt), { code: 'ENOENT' });
+  });
+
   test('enclaim call without a method lists what is exposed, and only that', async () => {
     const { stdout } = await enclaim('call', server.target, '--references', references);
     assert.deepEqual(stdout.trim().split('\n'), [

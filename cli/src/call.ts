@@ -10,7 +10,14 @@ import {
   toJson,
 } from '@bufbuild/protobuf';
 import { fromBase64 } from '@enclaim/attestation/bytes';
-import { type AttestedChannel, type CheckedReceipt, connect, describeServices, receiptFile } from '@enclaim/client';
+import {
+  type AttestedChannel,
+  ChannelError,
+  type CheckedReceipt,
+  connect,
+  describeServices,
+  receiptFile,
+} from '@enclaim/client';
 import { Client, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
 import type { Command } from 'commander';
 import { collect, readDemands, readInput, readReferences, writeOutput } from './input.ts';
@@ -88,13 +95,15 @@ async function call(target: string, method: string | undefined, options: Options
     const response = await stream(channel, `/${method}`, requests, { metadata, deadline, onMessage });
     if (!streams) for (const message of response) print(message);
     const [receipt] = receipts;
-    if (receipt !== undefined) {
-      const { sequence, decision, record } = receipt.body;
-      const label = decision.label.map(printable).join(', ') || 'none';
-      console.error(`receipt: ok  number ${sequence}, label ${label}, record ${record}`);
-      if (options.saveReceipt !== undefined)
-        await writeOutput(options.saveReceipt, receiptFile(receipt, { request: requests, response }));
+    if (receipt === undefined) {
+      if (options.saveReceipt === undefined) return; // health and reflection have none
+      throw new ChannelError('receipt', `${method} came without a receipt: ${options.saveReceipt} is not written`);
     }
+    const { sequence, decision, record } = receipt.body;
+    const label = decision.label.map(printable).join(', ') || 'none';
+    console.error(`receipt: ok  number ${sequence}, label ${label}, record ${record}`);
+    if (options.saveReceipt !== undefined)
+      await writeOutput(options.saveReceipt, receiptFile(receipt, { request: requests, response }));
   } finally {
     channel.close();
   }

@@ -23,8 +23,15 @@ const MOST_HELD = 64 * 1024 * 1024;
 /** What a message costs beside its bytes: even an empty one is an object that is kept. */
 const MESSAGE_COST = 256;
 
-/** Services of the runtime itself: what they say is not the operator's, and carries no receipt. */
-const UNRECEIPTED = ['/grpc.health.v1.Health/', '/grpc.reflection.v1.ServerReflection/'];
+/**
+ * Methods of the runtime itself: what they say is not the operator's, and carries no receipt. No policy exposes another
+ * service under these names.
+ */
+const UNRECEIPTED: ReadonlySet<string> = new Set([
+  '/grpc.health.v1.Health/Check',
+  '/grpc.health.v1.Health/Watch',
+  '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo',
+]);
 
 /**
  * Wraps a call. Messages pass through; a status of OK passes only with a receipt that speaks of exactly these
@@ -36,7 +43,7 @@ export function receiptCall(
   attestationOf: (call: Call) => Attestation | undefined,
   onReceipt: (receipt: CheckedReceipt) => void,
 ): Call {
-  if (UNRECEIPTED.some((prefix) => path.startsWith(prefix))) return call;
+  if (UNRECEIPTED.has(path)) return call;
   const request: Buffer[] = [];
   const response: Buffer[] = [];
   let held = 0;

@@ -53,3 +53,23 @@ describe('messages that are held', () => {
     assert.equal(seen.cancelled, status.RESOURCE_EXHAUSTED);
   });
 });
+
+test('no receipt is needed of the three methods of the runtime itself, and of no other beside them', () => {
+  for (const path of [
+    '/grpc.health.v1.Health/Check',
+    '/grpc.health.v1.Health/Watch',
+    '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo',
+  ]) {
+    assert.equal(opened(path).wrapped, false, path);
+  }
+  for (const path of [
+    '/grpc.health.v1.Health/SubmitRecord',
+    '/grpc.health.v1.Health/Check/',
+    '/grpc.health.v1.Health/',
+    '/grpc.reflection.v1.ServerReflection/Submit',
+    '/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo',
+    '/a.B/C',
+  ]) {
+    assert.equal(opened(path).wrapped, true, path);
+  }
+});

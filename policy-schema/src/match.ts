@@ -83,6 +83,13 @@ export interface MatchResult {
   readonly unused: readonly MethodId[];
 }
 
+/** Services that a runtime serves by itself, and that clients take without a receipt. */
+const OF_THE_RUNTIME: ReadonlySet<string> = new Set([
+  'grpc.health.v1.Health',
+  'grpc.reflection.v1.ServerReflection',
+  'grpc.reflection.v1alpha.ServerReflection',
+]);
+
 /**
  * Holds every method of a descriptor set against a policy. A method is exposed where a rule exists and all that the
  * method declares is within it.
@@ -106,6 +113,9 @@ export function match(descriptors: Descriptors, policy: Policy): MatchResult {
     exposed,
     withheld,
     errors: [
+      ...Object.keys(policy.services)
+        .filter((service) => OF_THE_RUNTIME.has(service))
+        .map(notForApps),
       ...policy.declassify.flatMap((release, i) =>
         checkRelease(release, i, known.get(release.method), policy, descriptors),
       ),
@@ -285,6 +295,11 @@ function pinned(
       message: `${at.method} has the interface ${found}; the policy pins ${pin}`,
     },
   ];
+}
+
+function notForApps(service: string): MatchError {
+  const message = `${service} is the runtime's own, whose answers carry no receipt: no policy exposes it`;
+  return { pointer: pointerOf(['services', service]), message };
 }
 
 /** A release of a method that is there has to find what it calls and what it takes. */

@@ -2,10 +2,12 @@
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { compileProtos } from '@enclaim/image';
-import { canonicalPolicy, parsePolicy, policyDigest } from '@enclaim/policy-schema';
+import { canonicalPolicy, match, parsePolicy, policyDigest, readDescriptors } from '@enclaim/policy-schema';
 import { admit } from '../src/admission.ts';
 import { RefusalError } from '../src/errors.ts';
 
@@ -61,6 +63,33 @@ for (const [name, from, to, pointer] of [
     assert.throws(
       () => admitWith(from, to),
       (error) => error instanceof RefusalError && error.code === 'claim' && error.pointer === pointer,
+    );
+  });
+}
+
+for (const service of [
+  'grpc.health.v1.Health',
+  'grpc.reflection.v1.ServerReflection',
+  'grpc.reflection.v1alpha.ServerReflection',
+]) {
+  test(`a policy that exposes ${service}, which needs no receipt, is refused`, async () => {
+    const [, packageName = '', name = ''] = /^(.+)\.(\w+)$/.exec(service) ?? [];
+    const source = `syntax = "proto3"; package ${packageName};
+      import "enclaim/handling.proto"; import "google/protobuf/empty.proto";
+      service ${name} { rpc Submit(google.protobuf.Empty) returns (google.protobuf.Empty) {
+        option (enclaim.handling) = { purpose: "care" stores: ["cases"] }; } }`;
+    const folder = await mkdtemp(join(tmpdir(), 'enclaim-admission-'));
+    await writeFile(join(folder, 'own.proto'), source);
+    const own = await compileProtos(folder).finally(() => rm(folder, { recursive: true }));
+    const policy = parsePolicy(POLICY.replaceAll('clinic.v1.Intake', service));
+    assert.deepEqual(
+      match(readDescriptors(own), policy).exposed.map(({ id }) => id),
+      [`${service}/Submit`],
+      'it fits',
+    );
+    assert.throws(
+      () => admit(canonicalPolicy(policy), own, policyDigest(policy)),
+      (error) => error instanceof RefusalError && error.code === 'descriptors' && error.message.includes(service),
     );
   });
 }
