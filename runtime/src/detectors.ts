@@ -10,18 +10,24 @@ export type LeakDetector = Leaks['detectors'][number];
 const LONGEST = 8 * 1024 * 1024;
 /** A shorter value is too common a word to be recognised by. */
 const SHORTEST_VALUE = 6;
+/** Characters of a token's head, the shortest that there is. */
+const SHORTEST_HEAD = 11;
 
-/** Candidates by pattern, then a check that settles it. No pattern can match one character in two ways. */
+/**
+ * Candidates by pattern, then a check that settles it. No pattern can match one character in two ways, and what can be of any
+ * length has one place to begin: else a text of near misses is looked at from each of them to its end.
+ */
 const SHAPES: Readonly<
   Record<Exclude<LeakDetector, 'exact-match'>, readonly (readonly [RegExp, (found: string) => boolean])[]>
 > = {
-  email: [[/[A-Za-z0-9._%+'-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}/g, () => true]],
+  email: [[/(?<=[A-Za-z0-9._%+'-])@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}/g, () => true]],
   // Looked ahead, not taken in: words may follow, and the next number may begin within this one's greatest length.
   iban: [[/\b[A-Z]{2}[0-9]{2}(?=((?: ?[A-Z0-9]){11,30}))/gi, isIban]],
   'payment-card': [[/(?<![0-9])[0-9](?:[ -]?[0-9]){12,18}(?![0-9])/g, isCard]],
   credential: [
     [/-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----/g, () => true],
-    [/\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{0,4096}/g, () => true],
+    // Looked ahead, not taken in: the second part may be the first of another token.
+    [/(?<![A-Za-z0-9_-])[A-Za-z0-9_-]+(?=\.eyJ[A-Za-z0-9_-]{8,}\.)/g, isTokenHead],
     [/\b(?:AKIA|ASIA)[A-Z0-9]{16}\b/g, () => true],
     [/\bgh[pousr]_[A-Za-z0-9]{36,255}\b|\bgithub_pat_[A-Za-z0-9_]{22,255}/g, () => true],
     [/\bxox[abprs]-[A-Za-z0-9-]{10,255}|\b[rs]k_(?:live|test)_[A-Za-z0-9]{16,255}/g, () => true],
@@ -91,6 +97,12 @@ function isIban(found: string): boolean {
     rest = (rest * (value > 9 ? 100 : 10) + value) % 97;
   }
   return rest === 1;
+}
+
+/** RFC 7519: a JSON object in base64url, whatever stands before it. */
+function isTokenHead(found: string): boolean {
+  const at = found.indexOf('eyJ');
+  return at >= 0 && found.length - at >= SHORTEST_HEAD;
 }
 
 /** ISO/IEC 7812: Luhn's check digit. */

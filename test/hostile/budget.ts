@@ -2,8 +2,10 @@
 
 import { execFile } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
+import * as detectors from '../../runtime/src/detectors.ts';
 import { openLab } from '../support/lab.ts';
 import type { Attack } from './attack.ts';
+import { weakened } from './weakened.ts';
 
 /** Handlers that never let the loop turn. The layer is the watch on it. */
 const SPINS: Readonly<Record<string, string>> = {
@@ -87,7 +89,21 @@ export const budgetAttacks: readonly Attack[] = [
       control: () => diesInProcess(body),
     }),
   ),
+  {
+    group: 'budget',
+    name: 'a text that a detector looks at from each of its characters to its end',
+    layer: 'patterns with one beginning',
+    attempt: async () => tires(detectors),
+    control: async () => tires(await import(weakened('runtime/src/detectors.ts', ['(?<![A-Za-z0-9_-])', '']))),
+  },
 ];
+
+/** Whether a look at 64 KiB takes seconds, in which the runtime does nothing else. */
+function tires({ detect }: typeof detectors): boolean {
+  const started = performance.now();
+  detect(['credential'], { word: '-eyJ'.repeat(16 * 1024) }, new Set());
+  return performance.now() - started > 2000;
+}
 
 /** Whether a process that runs the body itself ends with it, or has more to send than any frame may hold. */
 function diesInProcess(body: string): Promise<boolean> {
