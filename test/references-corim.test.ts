@@ -150,7 +150,13 @@ describe('signed, but not references', () => {
       ),
     ),
   ];
-  const wrap = (triples: readonly CborValue[], profile = REFERENCES_PROFILE): Promise<Uint8Array> => {
+  const HELD: CborValue = new Map(
+    [validity.from, validity.until].map((time, at) => [at, { tag: 1, value: time / 1000 }]),
+  );
+  const wrap = (
+    triples: readonly CborValue[],
+    { profile = REFERENCES_PROFILE, valid = HELD as CborValue | null } = {},
+  ): Promise<Uint8Array> => {
     const comid = encodeCbor(
       new Map<number, CborValue>([
         [1, new Map([[0, 'id']])],
@@ -165,7 +171,9 @@ describe('signed, but not references', () => {
         [3, { tag: 32, value: profile }],
       ]),
     });
-    const meta = encodeCbor(new Map([[0, new Map([[0, 'Example']])]]));
+    const said: (readonly [number, CborValue])[] = [[0, new Map([[0, 'Example']])]];
+    if (valid !== null) said.push([1, valid]);
+    const meta = encodeCbor(new Map(said));
     const headers = new Map<number, CborValue>([
       [3, 'application/rim+cbor'],
       [8, meta],
@@ -179,9 +187,18 @@ describe('signed, but not references', () => {
     assert.deepEqual([found.images, found.bundles, found.policy], [[], 'any', `sha384:${'00'.repeat(48)}`]);
   });
 
+  test('without a validity they would be good for ever: refused at any time', async () => {
+    const endless = await wrap(LEAST, { valid: null });
+    await verifyCorim(endless, signer.spki, EDDSA, { now });
+    for (const at of [now, Date.UTC(2100, 0, 1)]) await refused('validity', () => read(endless, signer, at));
+    const late = await wrap(LEAST, { valid: new Map([[1, { tag: 1, value: validity.until / 1000 }]]) });
+    await read(late);
+    await refused('validity', () => read(late, signer, validity.until + 1));
+  });
+
   const name = (text: string): Leaf => [undefined, [[11, text]]];
   const bad: [string, () => Promise<Uint8Array>][] = [
-    ['of another profile', () => wrap(LEAST, 'urn:enclaim:corim:launch:1')],
+    ['of another profile', () => wrap(LEAST, { profile: 'urn:enclaim:corim:launch:1' })],
     ['a value twice', () => more(triple('owner', [name('any')]))],
     ['a value below a value', () => more(triple('owner', [['key', [[11, 'any']]]]))],
     ['a value in place of values', () => more(triple('anchors', [name('any')]))],

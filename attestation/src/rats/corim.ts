@@ -20,6 +20,12 @@ export interface Corim {
   readonly otherTags: readonly number[];
 }
 
+/** A manifest whose signature was verified. */
+export interface SignedCorim extends Corim {
+  /** Milliseconds since 1970. Undefined where the signer stated none: then nothing ends it. */
+  readonly validity: { readonly from: number; readonly until: number } | undefined;
+}
+
 const CORIM_TAG = 501;
 const COMID_TAG = 506;
 const URI_TAG = 32;
@@ -65,7 +71,7 @@ function readProfile(value: CborValue | undefined): string | undefined {
 /**
  * Verifies a signed CoRIM.
  * @param spki The signer's key and the one COSE algorithm that it is used with: -7 (ES256), -35 (ES384), -8 (EdDSA).
- * @param options.now Milliseconds since 1970; a validity in the metadata must include it.
+ * @param options.now Milliseconds since 1970; a validity in the metadata must include it. One without is returned.
  * @throws EvidenceError `format`, `signature`, `validity`
  */
 export async function verifyCorim(
@@ -73,7 +79,7 @@ export async function verifyCorim(
   spki: Uint8Array,
   algorithm: -7 | -35 | -8,
   options: { readonly now: number },
-): Promise<Corim> {
+): Promise<SignedCorim> {
   const message = parsePart('format', 'signed CoRIM', bytes, parseSign1);
   await verifySign1(message, algorithm, await importKey(spki));
   if (message.protectedHeaders.get(HEADER.contentType) !== CONTENT_TYPE) {
@@ -81,11 +87,11 @@ export async function verifyCorim(
   }
   const validity = parsePart('format', 'CoRIM metadata', message.protectedHeaders, readValidity);
   if (validity !== undefined) checkDates(validity.from, validity.until, options.now, 'CoRIM');
-  return parsePart('format', 'CoRIM', message.payload, parseCorim);
+  return { ...parsePart('format', 'CoRIM', message.payload, parseCorim), validity };
 }
 
 /** Validity in milliseconds since 1970, where the metadata states one. */
-function readValidity(headers: CborMap): { from: number; until: number } | undefined {
+function readValidity(headers: CborMap): SignedCorim['validity'] {
   const meta = headers.get(HEADER.meta);
   if (!(meta instanceof Uint8Array)) throw new DecodeError('syntax', 'no CoRIM metadata', 0);
   const validity = asMap(decodeCbor(meta), 'CoRIM metadata').get(1);

@@ -7,7 +7,7 @@ import { fromUtf8, utf8 } from '../bytes.ts';
 import { encodeCanonical } from '../canonical.ts';
 import { type CborMap, type CborValue, isTagged } from '../cbor/value.ts';
 import { type DigestText, digestText, parseDigest, sha256 } from '../digest.ts';
-import { DecodeError } from '../errors.ts';
+import { DecodeError, EvidenceError } from '../errors.ts';
 import { parsePart } from '../part.ts';
 import { parseReferences, type References } from '../references.ts';
 import type { Environment, Measurement, MeasurementTriple } from './comid.ts';
@@ -79,7 +79,7 @@ function measured(value: Json): CborMap {
 /**
  * The references of a signed CoRIM.
  * @param spki the key that must have signed, SubjectPublicKeyInfo, and the one COSE algorithm that it is used with
- * @param options.now milliseconds since 1970
+ * @param options.now milliseconds since 1970; the validity must include it, and there must be one
  * @throws EvidenceError `format`, `signature`, `validity`; AppraisalError `references`
  */
 export async function verifyReferences(
@@ -89,6 +89,8 @@ export async function verifyReferences(
   options: { readonly now: number },
 ): Promise<References> {
   const corim = await verifyCorim(bytes, spki, algorithm, options);
+  // References age: what an attacker kept of years ago must not be read as today's.
+  if (corim.validity === undefined) throw new EvidenceError('validity', 'references without a validity never end');
   return parseReferences(utf8(JSON.stringify(parsePart('format', 'CoRIM of references', corim, readDocument))));
 }
 
