@@ -29,6 +29,7 @@ import type { EgressBroker } from './egress/broker.ts';
 import { CallEgress, type EgressRecord } from './egress/call-egress.ts';
 import { type RefusalCode, RefusalError } from './errors.ts';
 import type { Reservation, ResourceGovernor } from './governor/resources.ts';
+import { leavesOf } from './leaves.ts';
 import type { Entry, Placed, RecordLog } from './log.ts';
 import type { ReceiptSigner } from './receipts.ts';
 import { statusDetails } from './status-details.ts';
@@ -169,6 +170,8 @@ class RunningCall {
   readonly #method: ExposedMethod;
   readonly #caller: Caller;
   readonly #context: CallContext;
+  /** Whether the policy has detectors. */
+  readonly #looks: boolean;
   readonly #egress: CallEgress | undefined;
   readonly #salt = freshBytes(16);
   readonly #request = new Commitment('request', this.#salt);
@@ -195,6 +198,7 @@ class RunningCall {
     this.#method = method;
     this.#caller = caller;
     const { admission, clock, egress } = options;
+    this.#looks = admission.policy.governance.leaks !== 'none';
     const note = (verdict: Verdict): void => this.#note(verdict);
     this.#context = new CallContext(admission.policy, method, collections, note, () => clock.now());
     if (method.rule.sends.length > 0 && egress !== undefined) {
@@ -332,7 +336,7 @@ class RunningCall {
     const message = reading('request', input, () => fromBinary(input, bytes));
     const label = reading('request', input, () => requestLabel(this.#method, message));
     const json = this.#toJson(input, message);
-    this.#context.accept(label, json);
+    this.#context.accept(label, this.#leaves(input, message, json));
     this.#egress?.took(input, message);
     return json;
   }
@@ -365,7 +369,9 @@ class RunningCall {
     const { output } = this.#method.descriptor;
     const message = this.#fromJson(output, json);
     const returned = reading('response', output, () => labelOf(output, message));
-    this.#context.respond(returned, json);
+    // A number can be written in many ways, of which the caller sees one.
+    const seen = this.#looks ? this.#toJson(output, message) : json;
+    this.#context.respond(returned, this.#leaves(output, message, seen));
     for (const category of returned) this.#returned.add(category);
     const bytes = toBinary(output, message);
     this.#response.add(bytes);
@@ -451,6 +457,11 @@ class RunningCall {
   #claimOf(code: RefusalCode): string | null {
     const kind = REFUSALS[code][2];
     return kind === undefined ? null : (this.#claims.get(kind) ?? null);
+  }
+
+  /** A message as detectors have to see it, where there are any. */
+  #leaves(descriptor: DescMessage, message: Message, json: Json): Json {
+    return this.#looks ? leavesOf(descriptor, message, json) : json;
   }
 
   #toJson(descriptor: DescMessage, message: Message): Json {

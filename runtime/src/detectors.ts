@@ -6,8 +6,8 @@ import type { Json } from './worker/protocol.ts';
 /** A kind of text that a detector knows. */
 export type LeakDetector = Leaks['detectors'][number];
 
-/** Characters of text that one look takes in; a message with more is a find of every detector. */
-const LONGEST = 8 * 1024 * 1024;
+/** Characters of text that one look takes in, bytes in base64 and as text; a message with more is a find of every detector. */
+const LONGEST = 16 * 1024 * 1024;
 /** A shorter value is too common a word to be recognised by. */
 const SHORTEST_VALUE = 6;
 /** Characters of a token's head, the shortest that there is. */

@@ -35,7 +35,9 @@ const LAYERS = {
   'few records': ['calls.ts', ['return ++this.#records <= MOST_RECORDS', 'return ++this.#records > 0']],
   'an end without records of its own': ['calls.ts', ['if (!this.#hasRoom()) {', 'this.#needRoom(); if (false) {']],
   'messages of their type': ['calls.ts', ['ignoreUnknownFields: false', 'ignoreUnknownFields: true']],
-  'leak detectors': ['context.ts', ['if (found.length === 0) return;', 'return;']],
+  'leak detectors': ['context.ts', ['if (found.length === 0)', 'if (true)']],
+  'bytes looked at as they leave': ['calls.ts', ['this.#looks ? leavesOf(', 'false ? leavesOf(']],
+  'answers looked at as they leave': ['calls.ts', ['this.#toJson(output, message)', 'json']],
 } satisfies Record<string, readonly [file: string, edit: Edit]>;
 type FlowLayer = keyof typeof LAYERS;
 
@@ -245,7 +247,36 @@ const ATTACKS: Readonly<Partial<Record<FlowLayer, Readonly<Record<string, FlowAt
       governance: { leaks: { detectors: ['exact-match'], on: ['response'] } },
     },
   },
+  'bytes looked at as they leave': {
+    'answer with an address in a field of bytes': {
+      body: 'return { load: btoa("write to " + request.email) }',
+      request: { email: 'jane@clinic.example' },
+      governance: { leaks: { detectors: ['email'], on: ['response'] } },
+    },
+    'give a value back in a field of bytes': {
+      body: 'return { load: btoa(request.text) }',
+      request: { text: 'positive since May' },
+      governance: { leaks: { detectors: ['exact-match'], on: ['response'] } },
+    },
+    'give a value back that came in a field of bytes': {
+      body: 'return { word: atob(request.load) }',
+      request: { text: 'x', load: Buffer.from('positive since May').toString('base64') },
+      governance: { leaks: { detectors: ['exact-match'], on: ['response'] } },
+    },
+    'answer with bytes of a stream': {
+      method: 'Watch',
+      body: 'yield { load: btoa("4111 1111 1111 1111") }',
+      governance: { leaks: { detectors: ['payment-card'], on: ['response'] } },
+    },
+  },
+  'answers looked at as they leave': {
+    'answer with the number of a card in another notation': {
+      body: 'return { count: "0xe9b08a568f1c7" }',
+      governance: { leaks: { detectors: ['payment-card'], on: ['response'] } },
+    },
+  },
 };
+
 async function tried(layer: FlowLayer, attack: FlowAttack, off: boolean): Promise<boolean> {
   const { method = 'Sum', body, request = {}, before = [], out = answered } = attack;
   const lab = await openLab({
