@@ -54,3 +54,100 @@ describe('releases of a stream of requests', () => {
     assert.deepEqual(said, ['n0@x.example', 'n0@x.example', 'n0@x.example']);
   });
 });
+
+describe('releases of records', () => {
+  const BITS = 8;
+  const ids = Array.from({ length: BITS }, (_, i) => `r${i}`);
+  const declassify = ids.map((id) => rule(id, 'Tell', { to: '$record.cases.f' }));
+  const governance = { sovereignty: { minScore: 0, maxExternalCalls: BITS } };
+  /** Says eight bits by eight records; releases them all, and has `said` of what it was told. */
+  const telling = (write: string, observe: string, said: string): Partial<Record<LabMethod, string>> => ({
+    Put: `const c = request.text.charCodeAt(0); for (let i = 0; i < ${BITS}; i++) { const bit = (c >> i) & 1; ${write} } return {};`,
+    Tell: `let c = 0; const seen = [];
+      for (let i = 0; i < ${BITS}; i++) { ${observe} }
+      ${said}`,
+  });
+  const CAUGHT = "await ctx.release['r' + i]({ cases: 'b' + i }).catch((e) => { seen.push(i + e.code + e.message) });";
+  const WORDS = 'return { words: seen }';
+  const ALL = ['operational', 'personal'];
+
+  /** What the call answers for one secret, and for another. */
+  async function answersTo(
+    handlers: Partial<Record<LabMethod, string>>,
+    policy: LabPolicy = {},
+    receives: readonly string[] = ALL,
+  ): Promise<{ answers: string[]; lab: Lab }> {
+    const lab = await labWith(handlers, receives, { declassify, governance, ...policy });
+    const answers: string[] = [];
+    for (const text of ['H', 'V', '\0', 'ÿ']) {
+      await lab.call('Put', { text });
+      const { status, messages } = await lab.call('Tell', {});
+      assert.equal(status, 0);
+      answers.push(JSON.stringify(messages));
+    }
+    lab.close();
+    return { answers, lab };
+  }
+  const put = (value: string): string => `await ctx.store.cases.put('b' + i, ${value});`;
+
+  const WAYS: Readonly<Record<string, readonly [write: string, policy?: LabPolicy, receives?: readonly string[]]>> = {
+    'whether there is a record': [
+      "await ctx.store.cases[bit ? 'put' : 'delete']('b' + i, ...(bit ? [{ f: 'x' }] : []));",
+    ],
+    'whether it has a field': [put("bit ? { f: 'x' } : {}")],
+    'what a detector finds in it': [
+      put("{ f: bit ? 'jane@clinic.example' : 'x' }"),
+      { governance: { ...governance, leaks: { detectors: ['email'], on: ['egress'] } } },
+    ],
+    'whether its receiver may have it': [put("{ f: 'x' }"), {}, ['operational']],
+    'whether it is too long': [put("{ f: 'x'.repeat(bit ? 1100000 : 1) }")],
+  };
+  for (const [way, [write, policy, receives]] of Object.entries(WAYS)) {
+    test(`do not say ${way}`, async () => {
+      const { answers } = await answersTo(telling(write, CAUGHT, WORDS), policy, receives);
+      assert.deepEqual(new Set(answers), new Set(['[{}]']));
+    });
+  }
+
+  const missing = "await ctx.store.cases[bit ? 'put' : 'delete']('b' + i, ...(bit ? [{ f: 'x' }] : []));";
+  const quiet = "await ctx.release['r' + i]({ cases: 'b' + i }).catch(() => {});";
+  test('do not say it by the number of messages that the call has left', async () => {
+    const left = 'for (;;) await ctx.call.mailer.Send({}).then(() => seen.push("x"));';
+    const { answers } = await answersTo(
+      telling(missing, quiet, `try { ${left} } catch { return { count: String(seen.length) } }`),
+      { governance: { sovereignty: { minScore: 0, maxExternalCalls: BITS + 2 } } },
+    );
+    assert.deepEqual(new Set(answers), new Set(['[{"count":"2"}]']));
+  });
+
+  test('do not say it by the number of records that the call has left', async () => {
+    const left = "for (;;) { await ctx.log('x'); seen.push('x') }";
+    const [write, policy] = WAYS['what a detector finds in it'] ?? assert.fail();
+    const { answers } = await answersTo(
+      telling(write, quiet, `try { ${left} } catch { return { count: String(seen.length) } }`),
+      policy,
+    );
+    assert.deepEqual(new Set(answers), new Set(['[{"count":"16"}]']));
+  });
+
+  test('do not say it by when they are over', async () => {
+    const timed = `let over = false, n = 0;
+      const release = ctx.release['r' + i]({ cases: 'b' + i }).finally(() => { over = true }).catch(() => {});
+      while (!over) { await ctx.store.cases.get('none'); n++ } await release; seen.push(n > 3 ? '1' : '0');`;
+    const { answers } = await answersTo(telling(missing, timed, WORDS));
+    assert.equal(new Set(answers).size, 1, answers.join());
+  });
+
+  test('stand in the record of the call with what came of them', async () => {
+    const { lab } = await answersTo(telling(put("bit ? { f: 'x' } : {}"), quiet, 'return {}'));
+    const [first] = lab.records.filter(({ method, reason }) => method === 'lab.v1.Lab/Tell' && reason === 'ok');
+    // H is 01001000, from its least bit.
+    const refused = Object.keys(first?.figures ?? {}).filter(
+      (name) => name.startsWith('release:') && name.includes(' '),
+    );
+    assert.deepEqual(
+      refused.sort(),
+      ['0', '1', '2', '4', '5', '7'].map((i) => `release:r${i} request`),
+    );
+  });
+});

@@ -454,11 +454,22 @@ describe('releases', () => {
 
   test('of a record: it carries its own label, whatever its field is called', async () => {
     const refused = await told({ body: RELEASE, receives, policy: ofRecord });
-    assert.deepEqual([refused.status, received.length], [7, 0]);
+    assert.deepEqual([refused.status, received.length], [0, 0]);
+    assert.equal(last(refused)?.figures['release:notify flow'], 1);
     const allowed = await told({ body: RELEASE, policy: ofRecord });
     assert.equal(allowed.status, 0, allowed.message);
     assert.deepEqual(JSON.parse(received[0]?.body.toString() ?? ''), { to: STORED.email, template: 'done' });
     assert.deepEqual(last(allowed)?.label, []);
+  });
+
+  test('of a record: its length is told as a power of two, and who does not take it is in the record of the call', async () => {
+    const outcome = await told({ body: RELEASE, policy: ofRecord, answer: () => ({ status: 500 }) });
+    assert.deepEqual([outcome.status, received.length], [0, 1]);
+    assert.deepEqual(
+      egressRecords(outcome).map(({ decision, figures }) => [decision, figures]),
+      [['allow', { bytes: 1024 }]],
+    );
+    assert.equal(last(outcome)?.figures['release:notify peer'], 1);
   });
 
   test('which record it is says what the call carries', async () => {
@@ -469,7 +480,9 @@ describe('releases', () => {
 
   test('a record that a handler wrote is looked at by the detectors; what the owner named is not', async () => {
     const governance = { leaks: { detectors: ['email'], on: ['egress'] } };
-    assert.equal((await told({ body: RELEASE, policy: { ...ofRecord, governance } })).status, 9);
+    const found = await told({ body: RELEASE, policy: { ...ofRecord, governance } });
+    assert.deepEqual([found.status, received.length], [0, 0]);
+    assert.equal(last(found)?.figures['release:notify leak'], 1);
     const named = await told({
       body: 'await ctx.release.notify(); return {}',
       request: { email },

@@ -141,7 +141,7 @@ export class CallContext {
    */
   send(to: string, carried: Label, message: Json): void {
     this.#decide({ kind: 'send', name: to }, new Set([...this.label, ...carried]));
-    this.lookAtEgress(message);
+    this.#look('egress', message);
   }
 
   /** Whether a rule of declassification may be used now. @throws RefusalError `grant`, `assurance` */
@@ -150,22 +150,32 @@ export class CallContext {
   }
 
   /**
-   * The record that a release to `to` takes fields of, which the handler does not get to see. Which one it is the handler
-   * says, so that naming it is sending what the call carries; what is in it carries its own label.
-   * @throws RefusalError `grant`, `assurance`, `flow`; `request` where there is none
+   * Whether a release to `to` may name a record of a collection, which the handler does not get to see. Which one it is the
+   * handler says, so that naming it is sending what the call carries.
+   * @throws RefusalError `grant`, `assurance`, `flow`
    */
-  recordFor(to: string, collection: string, key: string): Json {
+  nameRecord(to: string, collection: string): void {
     this.#decide({ kind: 'read', name: collection }, new Set());
     this.#decide({ kind: 'send', name: to }, new Set(this.label));
+  }
+
+  /**
+   * A named record, which carries its own label. No verdict is told of what depends on it, nor by {@link lookAtRecord}: how many
+   * there were, a handler finds out by how many more it may have.
+   * @throws RefusalError `request` where there is none; `flow`
+   */
+  recordFor(to: string, collection: string, key: string): Json {
     const stored = this.#collections.get(collection)?.get(key);
     if (stored === undefined) throw new RefusalError('request', `there is no such record in ${collection}`);
-    this.#decide({ kind: 'send', name: to }, new Set(stored.label));
+    const { allow, code, reason, pointer } = this.#judge({ kind: 'send', name: to }, new Set(stored.label));
+    if (!allow) throw new RefusalError(codeOf(code), reason, { pointer });
     return stored.value;
   }
 
-  /** Looks for leaks in what would be sent. A message that carries what its receiver may not have never comes so far. */
-  lookAtEgress(message: Json): void {
-    this.#look('egress', message);
+  /** Looks for leaks in what is made of records. @throws RefusalError `leak` */
+  lookAtRecord(message: Json): void {
+    const leak = this.#leakIn('egress', message);
+    if (leak !== undefined) throw leak;
   }
 
   /**
@@ -206,15 +216,20 @@ export class CallContext {
   }
 
   #look(surface: LeakSurface, message: Json): void {
+    const leak = this.#leakIn(surface, message);
+    if (leak === undefined) return;
+    this.#tell(surface, false, 'leak', leak.pointer ?? '');
+    throw leak;
+  }
+
+  #leakIn(surface: LeakSurface, message: Json): RefusalError | undefined {
     const { leaks } = this.#policy.governance;
-    if (leaks === 'none' || !leaks.on.includes(surface)) return;
+    if (leaks === 'none' || !leaks.on.includes(surface)) return undefined;
     // What may not go back to the caller may go to a subprocessor; what may not go there has been refused by its label.
     const forbidden = surface === 'egress' ? NOTHING : this.#forbidden;
     const found: LeakDetector[] = detect(leaks.detectors, message, forbidden);
-    if (found.length === 0) return;
-    const pointer = '/governance/leaks';
-    this.#tell(surface, false, 'leak', pointer);
-    throw new RefusalError('leak', `the ${surface} holds ${found.join(', ')}`, { pointer });
+    if (found.length === 0) return undefined;
+    return new RefusalError('leak', `the ${surface} holds ${found.join(', ')}`, { pointer: '/governance/leaks' });
   }
 
   #tell(sink: string, allow: boolean, code: Verdict['code'], pointer: string): void {

@@ -122,6 +122,8 @@ class Reference {
   #released: readonly string[] = [];
   #work: readonly string[] = [];
   #outside = 0;
+  /** Whether the handler is told that the last step was done, where that is not the same as its being done. */
+  answered: boolean | undefined;
 
   constructor(limits: Limits) {
     this.#limits = limits;
@@ -129,6 +131,7 @@ class Reference {
 
   /** Whether the step is allowed; if so, it is done. */
   step(step: Step): boolean {
+    this.answered = undefined;
     const { accepts, reads, stores, returns, outside } = this.#limits;
     switch (step.kind) {
       case 'next-call':
@@ -189,10 +192,12 @@ class Reference {
     if (!this.#mayReach(to) || this.#released.includes(rule)) return false;
     this.#released = [...this.#released, rule]; // once, however it goes on
     if (rule === 'named') return this.#request?.includes(named.takes) === true && this.#mayDepend();
-    const record = this.#stored.get(`${recorded.of} ${key}`);
+    // What the handler may not see decides whether something is sent, and nothing else: not even what the call has left.
     const { receives } = outside[to];
-    if (!reads.includes(recorded.of) || record === undefined) return false;
-    return within(this.#carried, receives) && within(record, receives) && this.#mayDepend();
+    if (!reads.includes(recorded.of) || !within(this.#carried, receives) || !this.#mayDepend()) return false;
+    const record = this.#stored.get(`${recorded.of} ${key}`);
+    this.answered = true;
+    return record !== undefined && within(record, receives);
   }
 
   /** Whether somebody may be sent anything at all. */
@@ -243,6 +248,8 @@ class Real {
   readonly #open: () => OpenCall;
   #call: OpenCall;
   #answer = new Uint8Array();
+  /** Messages that left. */
+  #left = 0;
 
   constructor({ accepts, reads, stores, sends, returns, one, two, outside, named, recorded, score }: Limits) {
     const rule = { purpose: 'p', callers: ['anyone'], accepts, reads, stores, sends, returns, interface: 'any' };
@@ -286,7 +293,12 @@ class Real {
     const admission = { policy, descriptors, outbound, releases: new Map(releases) } as unknown as Admission;
     const method = { id: METHOD, rule } as unknown as ExposedMethod;
     const collections = new Map(NAMES.map((name) => [name, new VolatileCollection(name, Number.POSITIVE_INFINITY)]));
-    const broker = { send: async () => ({ status: 'ok' as const, body: this.#answer }) };
+    const broker = {
+      send: async () => {
+        this.#left++;
+        return { status: 'ok' as const, body: this.#answer };
+      },
+    };
     const { signal } = new AbortController();
     this.#open = () => {
       const context = new CallContext(
@@ -304,14 +316,19 @@ class Real {
     this.#call = this.#open();
   }
 
-  async step(step: Step): Promise<boolean> {
-    try {
-      await this.#do(step);
-      return true;
-    } catch (error) {
-      assert(error instanceof RefusalError, String(error));
-      return false;
-    }
+  /** Whether a step was done, and whether the handler was told so. */
+  async step(step: Step): Promise<{ done: boolean; answered: boolean }> {
+    const before = this.#left;
+    const answered = await this.#do(step).then(
+      () => true,
+      (error: unknown) => {
+        assert(error instanceof RefusalError, String(error));
+        return false;
+      },
+    );
+    // Nothing is pending between two steps: it waits for what was sent, and ends nothing.
+    await this.#call.egress.end('done');
+    return { done: step.kind === 'release' ? this.#left > before : answered, answered };
   }
 
   async #do(step: Step): Promise<void> {
@@ -362,7 +379,8 @@ test(`${PROGRAMS} programs are allowed what the reference allows, step by step`,
       const [reference, real] = [new Reference(limits), new Real(limits)];
       for (const [at, step] of program.entries()) {
         const expected = reference.step(step);
-        assert.equal(await real.step(step), expected, `step ${at}: ${JSON.stringify(step)}`);
+        const { answered = expected } = reference;
+        assert.deepEqual(await real.step(step), { done: expected, answered }, `step ${at}: ${JSON.stringify(step)}`);
         assert.deepEqual(real.label, reference.label);
         const key = `${step.kind} ${expected ? 'allowed' : 'refused'}`;
         counts.set(key, (counts.get(key) ?? 0) + 1);

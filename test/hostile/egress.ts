@@ -59,12 +59,12 @@ const LAYERS = {
   'label of answers': ['context', ['grow(this.#read, known);', '']],
   'answers that say nothing': ['call', ['did not take it`', 'said ` + status']],
   'date of the assurance': ['context', ['now: this.#now()', 'now: 0']],
-  'leak detectors': ['context', ['if (found.length === 0) return;', 'return;']],
+  'leak detectors': ['context', ['if (found.length === 0) return undefined;', 'return undefined;']],
   'leak detectors on bytes': [
     'call',
     ['context.send(to, carried, [json, text(bytes)]);', 'context.send(to, carried, json);'],
   ],
-  'leak detectors on records': ['call', ['if (release.collections.length > 0) context.lookAtEgress(built);', '']],
+  'leak detectors on records': ['call', ['context.lookAtRecord(built);', '']],
   'number of calls': ['sovereignty', ['if (external > MOST_EXTERNAL)', 'if (external < 0)']],
   'number of calls of the policy': ['sovereignty', ['if (external > maxExternalCalls)', 'if (external < 0)']],
   'counted before it happens': [
@@ -80,18 +80,29 @@ const LAYERS = {
     'calls',
     ["operation.kind === 'put' || (operation.kind === 'get' && made !== null)", "'key' in operation"],
   ],
-  'lengths as powers of two': ['call', ['const length = context.open ?', 'const length = true ?']],
+  'lengths as powers of two': ['call', ['const length = open ?', 'const length = true ?']],
   'record before message': [
     'call',
     ['figures: { bytes: length } });', 'figures: { bytes: length } }).catch(() => {});'],
   ],
   'few records': [
     'calls',
-    ["if (said.decision !== 'allow' && ++this.#records > MOST_RECORDS)", 'if (++this.#records < 0)'],
+    ['return ++this.#records <= MOST_RECORDS;', 'return true;'],
   ],
   'once in a call': ['call', ['this.#used.add(id);', '']],
   'naming is sending': ['context', ["    this.#decide({ kind: 'send', name: to }, new Set(this.label));\n", '']],
-  'label of the record': ['context', ["this.#decide({ kind: 'send', name: to }, new Set(stored.label));", '']],
+  'label of the record': [
+    'context',
+    ["{ kind: 'send', name: to }, new Set(stored.label)", "{ kind: 'send', name: to }, new Set()"],
+  ],
+  'one answer for every record': [
+    'call',
+    [
+      'void this.#track(this.#sendRecords(release, keys));',
+      `await this.#track(this.#sendRecords(release, keys));
+       if (Object.keys(this.#figures).some((name) => name.startsWith('release:'))) throw new Error('it was not sent');`,
+    ],
+  ],
   'grant to read': [
     'context',
     [
@@ -389,6 +400,24 @@ const ATTACKS: Readonly<Partial<Record<Layer, Readonly<Record<string, EgressAtta
       body: 'await ctx.release.notify({ cases: "p1" }); return {}',
       receives: OPEN,
       policy: { declassify: [release({ word: '$record.cases.text' })] },
+    },
+  },
+  'one answer for every record': {
+    'learn of a record without its label, by whether it can be released': {
+      body: `const release = (key) => ctx.release.notify({ cases: key });
+        return release(request.key).then(() => ({ word: 'there' }), () => ({ word: 'none' }))`,
+      request: { key: 'p9' },
+      policy: { declassify: [release({ word: '$record.cases.email' })] },
+      out: ({ answer }) => JSON.stringify(answer.messages).includes('none'),
+    },
+    'learn of a record without its label, by when its release is over': {
+      body: `let over = false, count = 0;
+        const released = ctx.release.notify({ cases: 'p2' }).then(() => { over = true });
+        while (!over) { await ctx.store.cases.get('none'); count++ }
+        await released;
+        return { count: String(count) }`,
+      policy: { declassify: [release({ word: '$record.cases.email' })] },
+      out: ({ answer }) => Number((answer.messages as { count?: string }[])[0]?.count ?? 0) > 3,
     },
   },
   'grant to read': {

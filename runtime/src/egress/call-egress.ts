@@ -49,6 +49,13 @@ export interface EgressRecord {
   readonly figures: Readonly<Record<string, number>>;
 }
 
+/** A message on its way, and what its record says of it. */
+interface Outgoing {
+  readonly call: HttpCall | MethodId;
+  readonly bytes: Uint8Array;
+  readonly reason: string;
+}
+
 type Asked<K extends Operation['kind']> = Omit<Extract<Operation, { readonly kind: K }>, 'kind' | 'call' | 'operation'>;
 
 /** Beyond public data a length is a number that the handler chooses: it is recorded as a power of two from here on. */
@@ -137,7 +144,8 @@ export class CallEgress {
     const bytes = target.http === 'none' ? toBinary(input, outgoing) : utf8(JSON.stringify(json));
     // Which method, which message, how long and when are all of the handler's choosing: they carry what the call carries.
     context.send(to, carried, [json, text(bytes)]);
-    const answer = await this.#send(to, target.http === 'none' ? target.id : target.http, bytes, target.id);
+    const call = target.http === 'none' ? target.id : target.http;
+    const answer = await this.#send(to, { call, bytes, reason: target.id });
     return this.#answered(target, answer);
   }
 
@@ -173,40 +181,85 @@ export class CallEgress {
     context.release(id);
     if (this.#used.has(id)) throw new RefusalError('grant', `release ${id} works once in a call`);
     this.#used.add(id);
-    const { to, owner } = release.rule;
-    const taken = new Map(
-      release.collections.map((name) => {
-        if (!Object.hasOwn(keys, name))
-          throw new RefusalError('grant', `release ${id} needs the key of one of ${name}`);
-        return [name, context.recordFor(to, name, keys[name] ?? '')];
-      }),
+    if (release.collections.length > 0) return this.#releaseOfRecords(release, keys);
+    const { to } = release.rule;
+    const message = this.#encoded(
+      release,
+      build(release, this.#request, () => null),
     );
-    const built = build(release, this.#request, (collection) => taken.get(collection) ?? null);
-    // What is taken of a request is what the policy's owner named; what is in records was written by handlers.
-    if (release.collections.length > 0) context.lookAtEgress(built);
-    const { call, bytes } = this.#encoded(release, built);
-    const { status } = await this.#send(to, call, bytes, `release ${id} of ${owner.slice(0, MOST_OWNER)}`);
+    const { status } = await this.#send(to, message);
     if (status !== 'ok') throw new RefusalError('peer', `${to} did not take it`);
     return null;
   }
 
-  #encoded({ call }: Release, built: Json): { call: HttpCall | MethodId; bytes: Uint8Array } {
-    if ('verb' in call) return { call, bytes: utf8(JSON.stringify(built)) };
-    const message = shaped('request', call.input, () => fromJson(call.input, built as JsonValue));
-    return { call: methodIdOf(call), bytes: toBinary(call.input, message) };
+  /**
+   * The handler does not get to see the records. So it is answered before they are looked at, always in the same way: what
+   * became of the message stands in the record of the call.
+   */
+  async #releaseOfRecords(release: Release, keys: Asked<'release'>['keys']): Promise<null> {
+    const { context } = this.#options;
+    const { id, to } = release.rule;
+    for (const name of release.collections) {
+      if (!Object.hasOwn(keys, name)) throw new RefusalError('grant', `release ${id} needs the key of one of ${name}`);
+      context.nameRecord(to, name);
+    }
+    // Counted whether or not it is sent: what is left to a call would say which it was.
+    await this.#orRecord(to, async () => this.#depend(to));
+    void this.#track(this.#sendRecords(release, keys));
+    return null;
   }
 
-  /** Counts, records, sends. The record is durable before the first byte is on its way. */
-  async #send(to: string, call: HttpCall | MethodId, bytes: Uint8Array, reason: string): Promise<Answer> {
-    const { broker, context, record, signal } = this.#options;
-    const sink = `send:${to}`;
+  async #sendRecords(release: Release, keys: Asked<'release'>['keys']): Promise<void> {
+    const { context } = this.#options;
+    const { id, to } = release.rule;
     try {
-      this.#account.external(this.#subprocessor(to).identity);
-      const length = context.open ? bytes.length : Math.max(SMALLEST_LENGTH, 2 ** Math.ceil(Math.log2(bytes.length)));
-      this.#count(`${sink} calls`, 1);
-      this.#count(`${sink} bytes`, length);
-      await record({ decision: 'allow', code: 'flow', reason, sink, figures: { bytes: length } });
-      return await broker.send(to, call, bytes, AbortSignal.any([signal, this.#over.signal]));
+      const built = build(release, this.#request, (name) => context.recordFor(to, name, keys[name] ?? ''));
+      // What is taken of a request is what the policy's owner named; what is in records was written by handlers.
+      context.lookAtRecord(built);
+      const { status } = await this.#carry(to, this.#encoded(release, built), false);
+      if (status !== 'ok') throw new RefusalError('peer', `${to} did not take it`);
+    } catch (error) {
+      // Not a record of its own: a call may have a number of them, and its handler count those that are left.
+      this.#count(`release:${id} ${error instanceof RefusalError ? error.code : 'failed'}`, 1);
+    }
+  }
+
+  #encoded({ call, rule: { id, owner } }: Release, built: Json): Outgoing {
+    const reason = `release ${id} of ${owner.slice(0, MOST_OWNER)}`;
+    if ('verb' in call) return { call, bytes: utf8(JSON.stringify(built)), reason };
+    const message = shaped('request', call.input, () => fromJson(call.input, built as JsonValue));
+    return { call: methodIdOf(call), bytes: toBinary(call.input, message), reason };
+  }
+
+  /** Counts, records, sends. */
+  #send(to: string, outgoing: Outgoing): Promise<Answer> {
+    return this.#orRecord(to, () => {
+      this.#depend(to);
+      return this.#carry(to, outgoing, this.#options.context.open);
+    });
+  }
+
+  /** Counts an operation outside. @throws RefusalError `sovereignty`, `budget` */
+  #depend(to: string): void {
+    this.#account.external(this.#subprocessor(to).identity);
+  }
+
+  /** Sends once the record of it is durable. @param open whether its length may be told */
+  async #carry(to: string, { call, bytes, reason }: Outgoing, open: boolean): Promise<Answer> {
+    const { broker, record, signal } = this.#options;
+    const sink = `send:${to}`;
+    const length = open ? bytes.length : Math.max(SMALLEST_LENGTH, 2 ** Math.ceil(Math.log2(bytes.length)));
+    this.#count(`${sink} calls`, 1);
+    this.#count(`${sink} bytes`, length);
+    await record({ decision: 'allow', code: 'flow', reason, sink, figures: { bytes: length } });
+    return broker.send(to, call, bytes, AbortSignal.any([signal, this.#over.signal]));
+  }
+
+  /** Does what is done to send something, and records why not. */
+  async #orRecord<T>(to: string, work: () => Promise<T>): Promise<T> {
+    const { context, record } = this.#options;
+    try {
+      return await work();
     } catch (error) {
       if (!(error instanceof RefusalError) || error.code === 'log') throw error;
       const { code, pointer, figures } = error;
@@ -214,7 +267,7 @@ export class CallEgress {
         decision: code === 'sovereignty' ? 'deny' : 'error',
         code,
         reason: `${code} ${pointer ?? `/subprocessors/${to}`}`,
-        sink,
+        sink: `send:${to}`,
         figures: context.open ? figures : {},
       });
       throw error;
