@@ -5,21 +5,20 @@
  */
 import { execFile } from 'node:child_process';
 import { constants } from 'node:fs';
-import { chmod, copyFile, cp, lstat, mkdir, mkdtemp, open, readdir, readFile, rm } from 'node:fs/promises';
+import { chmod, copyFile, cp, lstat, mkdir, mkdtemp, open, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join, relative, resolve, sep } from 'node:path';
 import { promisify } from 'node:util';
 import { MAX_BUNDLE } from '@enclaim/attestation/bundle';
 import { readUki } from '@enclaim/attestation/measure';
-import * as z from 'zod';
 import { partsOfInitrd, partsOfManifest } from './anatomy.ts';
 import { artefactOf, type Image, readLock } from './build.ts';
-import { parseDocument } from './document.ts';
 import { ImageError } from './errors.ts';
-import { type FetchOptions, fetchLocked, npmCommand } from './fetch.ts';
+import { type FetchOptions, fetchLocked } from './fetch.ts';
 import type { Lock } from './lock.ts';
+import { checkLock, installLocked, OTHER_LOCKS } from './locked-packages.ts';
 import { type Manifest, parseManifest } from './manifest.ts';
-import { canRead, makeSandbox, runInside, type Sandbox } from './sandbox.ts';
+import { canRead, lastLines, makeSandbox, runInside, type Sandbox } from './sandbox.ts';
 
 /** What to rebuild. */
 export interface RebuildOptions extends FetchOptions {
@@ -145,57 +144,9 @@ async function refuseHostile(folder: string): Promise<void> {
     if (!entry.isFile() && !entry.isDirectory()) throw invalid(`${path} is neither file nor folder`);
     // It could have npm run programs of its own; with the hashes of the lock, it decides nothing that is wanted.
     if (entry.name === '.npmrc') await rm(join(folder, path));
+    if (OTHER_LOCKS.has(entry.name)) throw invalid(`${path} could stand in for the lock`);
     if (MADE.has(entry.name)) throw invalid(`${path} is something made, among sources`);
   }
-}
-
-const inside = z.string().regex(/^(?!.*(?:^|\/)\.{1,2}(?:\/|$))[A-Za-z0-9@._-][A-Za-z0-9@._/-]{0,255}$/);
-const integrity = z.string().regex(/^sha512-[A-Za-z0-9+/]{86}==$/);
-/** What matters of a lock of npm: nothing is installed outside of its folder, nothing without a hash. */
-const packageLock = z.looseObject({
-  lockfileVersion: z.literal(3),
-  packages: z.record(
-    z.union([z.literal(''), inside]),
-    z.looseObject({
-      integrity: integrity.exactOptional(),
-      link: z.literal(true).exactOptional(),
-      inBundle: z.literal(true).exactOptional(),
-      resolved: z.union([z.url({ protocol: /^https$/ }), inside]).exactOptional(),
-    }),
-  ),
-});
-const packageJson = z.looseObject({ workspaces: z.array(z.string().regex(/^[a-z][a-z-]*$/)).exactOptional() });
-
-async function checkLock(project: string): Promise<void> {
-  await readChecked(join(project, 'package.json'), packageJson);
-  await readChecked(join(project, 'package-lock.json'), packageLock);
-}
-
-/** Packages of a lock, none of whose scripts run. @throws ImageError `fetch-failed`, `source-invalid` */
-async function installLocked(project: string): Promise<void> {
-  const [command, ...first] = npmCommand();
-  const words = [...first, 'ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error', '--prefer-offline'];
-  await promisify(execFile)(command, words, { cwd: project, timeout: 15 * MINUTES, maxBuffer: 1 << 24 }).catch(
-    (cause) => {
-      throw new ImageError('fetch-failed', `npm ci: ${lastLines(cause)}`, { cause });
-    },
-  );
-  // Packages for other machines stand in the lock without a hash. They are not installed.
-  const { packages } = await readChecked(join(project, 'node_modules/.package-lock.json'), packageLock);
-  // What a package brings along inside of itself is under the hash of that package.
-  const loose = Object.entries(packages).find(
-    ([path, one]) =>
-      path.includes('node_modules/') &&
-      !(one.link || one.integrity || (one.inBundle && path.includes('/node_modules/'))),
-  );
-  if (loose !== undefined) throw invalid(`${loose[0]} is installed without a hash`);
-}
-
-async function readChecked<T>(file: string, schema: z.ZodType<T>): Promise<T> {
-  const text = await readFile(file, 'utf8').catch((cause) => {
-    throw invalid(`cannot read ${basename(file)}`, cause);
-  });
-  return parseDocument(schema, text, 'source-invalid', basename(file));
 }
 
 /** Locked inputs into a cache of the build's own: it cannot change that of this process. */
@@ -283,13 +234,6 @@ async function readRegular(file: string, limit: number): Promise<Uint8Array> {
   } catch (cause) {
     throw new ImageError('build-failed', `the build left no ${basename(file)}: ${(cause as Error).message}`, { cause });
   }
-}
-
-/** What a program said last. Its lines begin and look like none of ours. */
-function lastLines(error: unknown): string {
-  const { stderr, message } = error as { stderr?: string; message: string };
-  const said = (stderr?.trim() || message).slice(-2000).replace(/(?!\n)[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '\ufffd');
-  return said.split('\n').slice(-20).join('\n  ');
 }
 
 function invalid(message: string, cause?: unknown): ImageError {

@@ -116,6 +116,13 @@ export async function runInside(
   if (how !== 'ended with 0') throw new SandboxError(how, said);
 }
 
+/** What a program said last. Its lines begin and look like none of ours. */
+export function lastLines(error: unknown): string {
+  const { stderr, message } = error as { stderr?: string; message: string };
+  const said = (stderr?.trim() || message).slice(-2000).replace(/(?!\n)[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '\ufffd');
+  return said.split('\n').slice(-20).join('\n  ');
+}
+
 function killGroup(leader: number | undefined): void {
   try {
     if (leader !== undefined) process.kill(-leader, 'SIGKILL');
