@@ -45,6 +45,8 @@ interface Case {
   readonly method?: 'Tell' | 'Chat';
   readonly requests?: readonly Readonly<Record<string, string>>[];
   readonly signal?: AbortSignal;
+  /** What is stored before. */
+  readonly stored?: typeof STORED;
 }
 
 interface Outcome extends LabAnswer {
@@ -79,7 +81,7 @@ async function told({
     ...(rest.durable && { durable: rest.durable }),
   });
   try {
-    await lab.call('Put', STORED);
+    await lab.call('Put', rest.stored ?? STORED);
     return { ...(await lab.call(rest.method ?? 'Tell', rest.requests ?? request, rest.signal)), lab };
   } finally {
     lab.close();
@@ -213,6 +215,14 @@ describe('decisions', () => {
     'a detector finds something in bytes': [
       {
         body: 'await ctx.call.mailer.Send({ load: btoa("to jane@clinic.example") }); return {}',
+        policy: { governance: { leaks: { detectors: ['email'], on: ['egress'] } } },
+      },
+      'leak',
+      '/governance/leaks',
+    ],
+    'a detector finds something in bytes that leave as base64': [
+      {
+        body: 'await ctx.call.mailer.Drop({ load: btoa("to jane@clinic.example") }); return {}',
         policy: { governance: { leaks: { detectors: ['email'], on: ['egress'] } } },
       },
       'leak',
@@ -460,6 +470,23 @@ describe('releases', () => {
     assert.equal(allowed.status, 0, allowed.message);
     assert.deepEqual(JSON.parse(received[0]?.body.toString() ?? ''), { to: STORED.email, template: 'done' });
     assert.deepEqual(last(allowed)?.label, []);
+  });
+
+  test('of a record, by gRPC: detectors look at the bytes that its base64 becomes', async () => {
+    for (const [text, leave] of [
+      ['to jane@clinic.example', 0],
+      ['to nobody', 1],
+    ] as const) {
+      await told({
+        body: 'await ctx.release.notify({ cases: "p1" }); return {}',
+        stored: { ...STORED, text: btoa(text) },
+        policy: {
+          declassify: [{ ...notify, call: 'lab.v1.Mail/Send', build: { load: '$record.cases.text' } }],
+          governance: { leaks: { detectors: ['email'], on: ['egress'] } },
+        },
+      });
+      assert.equal(received.length, leave, text);
+    }
   });
 
   test('of a record: its length is told as a power of two, and who does not take it is in the record of the call', async () => {

@@ -62,9 +62,9 @@ const LAYERS = {
   'leak detectors': ['context', ['if (found.length === 0) return undefined;', 'return undefined;']],
   'leak detectors on bytes': [
     'call',
-    ['context.send(to, carried, [json, text(bytes)]);', 'context.send(to, carried, json);'],
+    ['context.send(to, carried, [leavesOf(input, outgoing, json), text(bytes)]);', 'context.send(to, carried, json);'],
   ],
-  'leak detectors on records': ['call', ['context.lookAtRecord(built);', '']],
+  'leak detectors on records': ['call', ['context.lookAtRecord(outgoing.leaves);', '']],
   'number of calls': ['sovereignty', ['if (external > MOST_EXTERNAL)', 'if (external < 0)']],
   'number of calls of the policy': ['sovereignty', ['if (external > maxExternalCalls)', 'if (external < 0)']],
   'counted before it happens': [
@@ -85,10 +85,7 @@ const LAYERS = {
     'call',
     ['figures: { bytes: length } });', 'figures: { bytes: length } }).catch(() => {});'],
   ],
-  'few records': [
-    'calls',
-    ['return ++this.#records <= MOST_RECORDS;', 'return true;'],
-  ],
+  'few records': ['calls', ['return ++this.#records <= MOST_RECORDS;', 'return true;']],
   'once in a call': ['call', ['this.#used.add(id);', '']],
   'naming is sending': ['context', ["    this.#decide({ kind: 'send', name: to }, new Set(this.label));\n", '']],
   'label of the record': [
@@ -312,12 +309,23 @@ const ATTACKS: Readonly<Partial<Record<Layer, Readonly<Record<string, EgressAtta
     },
   },
   'leak detectors on bytes': {
+    'send an address as bytes, by HTTP': {
+      body: `await ctx.call.mailer.Drop({ load: btoa("to ${email} ") }); return {}`,
+      policy: leaks,
+    },
     'send an address as bytes': {
       body: `await ctx.call.mailer.Send({ load: btoa("to ${email} ") }); return {}`,
       policy: leaks,
     },
   },
   'leak detectors on records': {
+    'have an address released as bytes': {
+      body: 'await ctx.release.notify({ cases: "p3" }); return {}',
+      policy: {
+        ...leaks,
+        declassify: [release({ load: '$record.cases.text' }, { call: 'lab.v1.Mail/Send' })],
+      },
+    },
     'store an address, and have it released under another name': {
       body: 'await ctx.release.notify({ cases: "p2" }); return {}',
       policy: { ...leaks, declassify: [release({ word: '$record.cases.email' })] },
@@ -465,6 +473,7 @@ async function tried(layer: Layer, attack: EgressAttack, off: boolean): Promise<
   try {
     await lab.call('Put', { key: 'p1', text: SECRET, email });
     await lab.call('Put', { key: 'p2', email });
+    await lab.call('Put', { key: 'p3', text: btoa(`to ${email}`) });
     for (const request of attack.before ?? []) await lab.call('Tell', request);
     countdown = attack.undurable;
     const last = await lab.call('Tell', attack.request ?? {});

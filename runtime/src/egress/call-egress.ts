@@ -23,6 +23,7 @@ import type { Admission } from '../admission.ts';
 import type { CallContext } from '../context.ts';
 import { type RefusalCode, RefusalError } from '../errors.ts';
 import { SovereigntyAccount } from '../governor/sovereignty.ts';
+import { leavesOf } from '../leaves.ts';
 import type { Json, Operation } from '../worker/protocol.ts';
 import type { Answer, EgressBroker } from './broker.ts';
 import { build, type Release } from './release.ts';
@@ -143,7 +144,7 @@ export class CallEgress {
     const json = toJson(input, outgoing, { registry }) as Json;
     const bytes = target.http === 'none' ? toBinary(input, outgoing) : utf8(JSON.stringify(json));
     // Which method, which message, how long and when are all of the handler's choosing: they carry what the call carries.
-    context.send(to, carried, [json, text(bytes)]);
+    context.send(to, carried, [leavesOf(input, outgoing, json), text(bytes)]);
     const call = target.http === 'none' ? target.id : target.http;
     const answer = await this.#send(to, { call, bytes, reason: target.id });
     return this.#answered(target, answer);
@@ -215,8 +216,9 @@ export class CallEgress {
     try {
       const built = build(release, this.#request, (name) => context.recordFor(to, name, keys[name] ?? ''));
       // What is taken of a request is what the policy's owner named; what is in records was written by handlers.
-      context.lookAtRecord(built);
-      const { status } = await this.#carry(to, this.#encoded(release, built), false);
+      const outgoing = this.#encoded(release, built);
+      context.lookAtRecord(outgoing.leaves);
+      const { status } = await this.#carry(to, outgoing, false);
       if (status !== 'ok') throw new RefusalError('peer', `${to} did not take it`);
     } catch (error) {
       // Not a record of its own: a call may have a number of them, and its handler count those that are left.
@@ -224,11 +226,16 @@ export class CallEgress {
     }
   }
 
-  #encoded({ call, rule: { id, owner } }: Release, built: Json): Outgoing {
+  /** What is built, as it is sent, and as detectors have to see it. */
+  #encoded({ call, rule: { id, owner } }: Release, built: Json): Outgoing & { readonly leaves: Json } {
     const reason = `release ${id} of ${owner.slice(0, MOST_OWNER)}`;
-    if ('verb' in call) return { call, bytes: utf8(JSON.stringify(built)), reason };
-    const message = shaped('request', call.input, () => fromJson(call.input, built as JsonValue));
-    return { call: methodIdOf(call), bytes: toBinary(call.input, message), reason };
+    if ('verb' in call) return { call, bytes: utf8(JSON.stringify(built)), reason, leaves: built };
+    const { input } = call;
+    const { registry } = this.#options.admission.descriptors;
+    const message = shaped('request', input, () => fromJson(input, built as JsonValue));
+    const bytes = toBinary(input, message);
+    const leaves = [leavesOf(input, message, toJson(input, message, { registry }) as Json), text(bytes)];
+    return { call: methodIdOf(call), bytes, reason, leaves };
   }
 
   /** Counts, records, sends. */
