@@ -103,7 +103,7 @@ const manifestSchema: z.ZodType<Manifest> = z.strictObject({
 
 /**
  * Reads a manifest.
- * @throws ImageError `manifest-invalid`, naming the first fields at fault
+ * @throws ImageError `manifest-invalid`, naming the first fields at fault, also where two of them contradict
  */
 export function parseManifest(source: string): Manifest {
   const manifest = parseDocument(manifestSchema, source, 'manifest-invalid', 'manifest');
@@ -117,7 +117,25 @@ export function parseManifest(source: string): Manifest {
     // A comparison by name would see one of the two only.
     if (twice !== undefined) throw new ImageError('manifest-invalid', `manifest: ${twice} stands twice`);
   }
+  refuseDiscord(manifest);
   return manifest;
+}
+
+/** What it says in several places must be the same: a verifier reads one of them, somebody who compares another. */
+function refuseDiscord({ id, artefacts, references, sections }: Manifest): void {
+  const { tpm, snp, tdx } = references;
+  const section = (name: string): string | undefined => sections.find((one) => one.name === name)?.sha256;
+  const { uki, kernel, initrd } = artefacts;
+  const said = {
+    id: [id, uki.sha256, tpm.id, snp.id, tdx.id],
+    kernel: [kernel.sha256, snp.kernel, section('.linux')],
+    initrd: [initrd.sha256, tpm.initrd, snp.initrd, section('.initrd')],
+    commandLine: [tpm.commandLine, snp.commandLine, tdx.commandLine],
+  };
+  for (const [name, values] of Object.entries(said)) {
+    if (new Set(values.filter((value) => value !== undefined)).size > 1)
+      throw new ImageError('manifest-invalid', `manifest: ${name} is not the same everywhere`);
+  }
 }
 
 /** Writes a manifest: the same bytes for the same image. */

@@ -10,15 +10,15 @@ import { tmpdir } from 'node:os';
 import { basename, join, relative, resolve, sep } from 'node:path';
 import { promisify } from 'node:util';
 import { MAX_BUNDLE } from '@enclaim/attestation/bundle';
-import { readUki } from '@enclaim/attestation/measure';
-import { partsOfInitrd, partsOfManifest } from './anatomy.ts';
-import { artefactOf, type Image, readLock } from './build.ts';
+import { type Image, readLock } from './build.ts';
 import { ImageError } from './errors.ts';
 import { type FetchOptions, fetchLocked } from './fetch.ts';
+import { fetchFirmware } from './firmware.ts';
 import type { Lock } from './lock.ts';
 import { checkLock, installLocked, OTHER_LOCKS } from './locked-packages.ts';
-import { type Manifest, parseManifest } from './manifest.ts';
+import { parseManifest } from './manifest.ts';
 import { canRead, lastLines, makeSandbox, runInside, type Sandbox } from './sandbox.ts';
+import { type Firmware, refuseUntrue } from './truth.ts';
 
 /** What to rebuild. */
 export interface RebuildOptions extends FetchOptions {
@@ -66,7 +66,13 @@ export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
     for (const project of projects) await checkLock(project);
     for (const project of projects) await installLocked(project);
     step('inputs');
-    await copyInputs(await readLock(join(folder, 'image/lock.json')), options, join(cache, 'inputs'));
+    const lock = await readLock(join(folder, 'image/lock.json'));
+    await copyInputs(lock, options, join(cache, 'inputs'));
+    // Before the build, which may be able to write to this process's own cache.
+    const firmware = {
+      snp: await fetchFirmware('snp', lock, options),
+      tdx: await fetchFirmware('tdx', lock, options),
+    };
     const sandbox = await makeSandbox([cache, home, out]);
     if (!(await canRead(sandbox, join(folder, 'package.json'))))
       throw new ImageError(
@@ -76,7 +82,7 @@ export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
     const run = (...words: readonly string[]): Promise<void> => runBuild(sandbox, { folder, cache, home }, words);
     step('image');
     await run('image', 'build', '--out', join(out, 'image'));
-    const image = await readImage(join(out, 'image'));
+    const image = await readImage(join(out, 'image'), firmware);
     if (options.app === undefined) return { image, bundle: null, source, isolation: sandbox.isolation };
     step('bundle');
     const app = resolve(folder, options.app);
@@ -171,7 +177,7 @@ async function runBuild(
 }
 
 /** The image as its bytes show it. @throws ImageError `build-failed`, `manifest-invalid` */
-async function readImage(folder: string): Promise<Image> {
+async function readImage(folder: string, firmware: Firmware): Promise<Image> {
   const manifest = parseManifest(
     Buffer.from(await readRegular(join(folder, 'manifest.json'), MAX_FILE)).toString('utf8'),
   );
@@ -182,42 +188,8 @@ async function readImage(folder: string): Promise<Image> {
     initrd: await readRegular(join(folder, initrd.file), MAX_FILE),
     manifest,
   };
-  await refuseUntrue(image);
+  await refuseUntrue(image, firmware);
   return image;
-}
-
-/** Digests, reference values and files that a manifest states must be those of its image. */
-async function refuseUntrue({ manifest, ...files }: Image): Promise<void> {
-  const wrong = (what: string): ImageError =>
-    new ImageError('manifest-invalid', `the rebuilt manifest does not describe the rebuilt image: ${what}`);
-  for (const name of ['uki', 'kernel', 'initrd'] as const) {
-    const stated = manifest.artefacts[name];
-    const found = artefactOf(stated.file, files[name]);
-    if (found.sha256 !== stated.sha256 || found.size !== stated.size) throw wrong(name);
-  }
-  const tpm = await readUki(files.uki);
-  const stated: Manifest['references']['tpm'] = manifest.references.tpm;
-  for (const name of Object.keys(tpm) as (keyof typeof tpm)[]) if (tpm[name] !== stated[name]) throw wrong(name);
-  if (tpm.initrd !== manifest.artefacts.initrd.sha256 || manifest.id !== tpm.id) throw wrong('initrd');
-  const filesOf = (parts: readonly { id: string; value: string }[]): string =>
-    JSON.stringify(
-      parts
-        .filter(({ id }) => id.startsWith('file '))
-        .map(({ id, value }) => `${id} ${value}`)
-        .sort(),
-    );
-  const parents = new Set(manifest.contents.flatMap(({ path }) => parentsOf(path)));
-  const inside = (await partsOfInitrd(files.initrd)).filter(({ id, value }) => {
-    const isParent = parents.has(id.slice('file '.length)) && value === 'directory 0755';
-    return !isParent || manifest.contents.some(({ path }) => `file ${path}` === id);
-  });
-  if (filesOf(inside) !== filesOf(partsOfManifest(manifest))) throw wrong('files');
-}
-
-/** Folders that an archive has because of what is in them. */
-function parentsOf(path: string): string[] {
-  const parts = path.split('/');
-  return parts.slice(1).map((_, index) => parts.slice(0, index + 1).join('/'));
 }
 
 /** A file that the build wrote: no link, no device, not larger than it may be. @throws ImageError `build-failed` */

@@ -28,6 +28,30 @@ const CHANGES: readonly [string, (manifest: Record<string, unknown>) => void][] 
     (m) => Object.assign((m as unknown as Manifest).inputs[0] ?? {}, { path: '/etc' }),
   ],
   ['no reference values', (m) => Object.assign(m, { references: {} })],
+  ['another id', (m) => Object.assign(m, { id: `sha256:${'ee'.repeat(32)}` })],
+  ...(
+    [
+      ['tpm', 'id'],
+      ['tpm', 'initrd'],
+      ['tpm', 'commandLine'],
+      ['snp', 'id'],
+      ['snp', 'kernel'],
+      ['snp', 'initrd'],
+      ['snp', 'commandLine'],
+      ['tdx', 'id'],
+      ['tdx', 'commandLine'],
+    ] as const
+  ).map(([platform, field]): (typeof CHANGES)[number] => [
+    `a ${field} for ${platform} that is not that of the files`,
+    (m) =>
+      Object.assign((m as unknown as Manifest).references[platform], {
+        [field]: field === 'commandLine' ? 'init=/x' : `sha256:${'ee'.repeat(32)}`,
+      }),
+  ]),
+  [
+    'a section that is not the file beside it',
+    (m) => Object.assign((m as unknown as Manifest).sections[0] ?? {}, { sha256: `sha256:${'ee'.repeat(32)}` }),
+  ],
   ['an empty command line', (m) => Object.assign((m as unknown as Manifest).references.tpm, { commandLine: '' })],
 ];
 

@@ -1,0 +1,63 @@
+/** Whether a manifest is true: what it states of an image against what the image's bytes show. */
+import { isDeepStrictEqual } from 'node:util';
+import { readUki } from '@enclaim/attestation/measure';
+import { partsOfInitrd, partsOfManifest } from './anatomy.ts';
+import { artefactOf, type Image } from './build.ts';
+import { ImageError } from './errors.ts';
+import type { SiliconPlatform } from './firmware.ts';
+import { directFiles, snpParts, tdxParts } from './measure.ts';
+
+/** Builds of firmware, as they are launched. */
+export type Firmware = Readonly<Record<SiliconPlatform, Uint8Array>>;
+
+/**
+ * Digests, reference values and files that a manifest states must be those of its image, on this firmware.
+ * @throws ImageError `manifest-invalid`; DecodeError for a UKI or kernel that is none
+ */
+export async function refuseUntrue({ manifest, ...files }: Image, firmware: Firmware): Promise<void> {
+  for (const name of ['uki', 'kernel', 'initrd'] as const) {
+    const stated = manifest.artefacts[name];
+    if (!isDeepStrictEqual(artefactOf(stated.file, files[name]), stated)) throw wrong(name);
+  }
+  const inside = directFiles(files.uki);
+  for (const name of ['kernel', 'initrd'] as const) {
+    if (!Buffer.from(inside[name]).equals(files[name])) throw wrong(`${name} of the UKI`);
+  }
+  const tpm = await readUki(files.uki);
+  const references = {
+    tpm,
+    snp: await snpParts(tpm, inside, firmware.snp),
+    tdx: await tdxParts(tpm, inside, firmware.tdx),
+  };
+  for (const name of ['tpm', 'snp', 'tdx'] as const) {
+    if (!isDeepStrictEqual(manifest.references[name], references[name])) throw wrong(`references.${name}`);
+  }
+  if (manifest.id !== tpm.id) throw wrong('id');
+  await refuseOtherFiles({ manifest, ...files });
+}
+
+async function refuseOtherFiles({ manifest, initrd }: Image): Promise<void> {
+  const filesOf = (parts: readonly { id: string; value: string }[]): string =>
+    JSON.stringify(
+      parts
+        .filter(({ id }) => id.startsWith('file '))
+        .map(({ id, value }) => `${id} ${value}`)
+        .sort(),
+    );
+  const parents = new Set(manifest.contents.flatMap(({ path }) => parentsOf(path)));
+  const inside = (await partsOfInitrd(initrd)).filter(({ id, value }) => {
+    const isParent = parents.has(id.slice('file '.length)) && value === 'directory 0755';
+    return !isParent || manifest.contents.some(({ path }) => `file ${path}` === id);
+  });
+  if (filesOf(inside) !== filesOf(partsOfManifest(manifest))) throw wrong('files');
+}
+
+/** Folders that an archive has because of what is in them. */
+function parentsOf(path: string): string[] {
+  const parts = path.split('/');
+  return parts.slice(1).map((_, index) => parts.slice(0, index + 1).join('/'));
+}
+
+function wrong(what: string): ImageError {
+  return new ImageError('manifest-invalid', `the rebuilt manifest does not describe the rebuilt image: ${what}`);
+}

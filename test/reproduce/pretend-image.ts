@@ -1,0 +1,103 @@
+/** The least image that an audit takes: a stub and a kernel of a few bytes, three files, and the locked firmware. */
+
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { zstdCompress } from 'node:zlib';
+import { readUki } from '../../attestation/src/measure/index.ts';
+import { artefactOf } from '../../image/src/build.ts';
+import { type CpioEntry, encodeCpio } from '../../image/src/cpio.ts';
+import { projectRoot } from '../../image/src/fetch.ts';
+import { FIRMWARE, fetchFirmware } from '../../image/src/firmware.ts';
+import { type Lock, parseLock } from '../../image/src/lock.ts';
+import { formatManifest, type Manifest } from '../../image/src/manifest.ts';
+import { snpParts, tdxParts } from '../../image/src/measure.ts';
+import { appendSections } from '../../image/src/uki.ts';
+import { SAMPLE } from '../../image/test/manifest.ts';
+import { tinyPe } from '../../image/test/tiny-pe.ts';
+import type { PretendSources } from './pretend-sources.ts';
+
+/** Files as a build writes them; the manifest as text, so that it can be any. */
+export interface PretendImage {
+  readonly uki: Uint8Array;
+  readonly kernel: Uint8Array;
+  readonly initrd: Uint8Array;
+  readonly manifest: string;
+}
+
+const locked = parseLock(await readFile(join(projectRoot, 'image/lock.json'), 'utf8'));
+const names = Object.values(FIRMWARE).map(({ input }) => input);
+/** Firmware, and nothing else that an image of ours is made of. */
+export const FIRMWARE_LOCK: Lock = { version: 1, inputs: locked.inputs.filter(({ name }) => names.includes(name)) };
+const firmware = {
+  snp: await fetchFirmware('snp', FIRMWARE_LOCK),
+  tdx: await fetchFirmware('tdx', FIRMWARE_LOCK),
+};
+
+const ENTRIES: readonly CpioEntry[] = [
+  { path: 'init', type: 'file', mode: 0o755, data: Buffer.from('first') },
+  { path: 'lib/a', type: 'file', mode: 0o644, data: Buffer.from('a') },
+  { path: 'lib/b', type: 'symlink', target: 'a' },
+];
+
+/**
+ * An image with a true manifest.
+ * @param changes.change of the archive, of which the manifest says nothing
+ */
+export async function pretendImage(
+  changes: { kernel?: string; change?: (archive: Uint8Array) => Uint8Array } = {},
+): Promise<PretendImage> {
+  const { kernel: text = 'kernel', change = (archive) => archive } = changes;
+  const kernel = tinyPe(text);
+  const initrd = await promisify(zstdCompress)(change(encodeCpio(ENTRIES)));
+  const commandLine = Buffer.from('quiet');
+  const uki = appendSections(tinyPe('stub'), [
+    { name: '.cmdline', data: commandLine },
+    { name: '.initrd', data: initrd },
+    { name: '.linux', data: kernel },
+  ]);
+  const tpm = await readUki(uki);
+  const files = { kernel, initrd };
+  const sized = ({ size, sha256 }: ReturnType<typeof artefactOf>) => ({ size, sha256 });
+  const origin = { from: 'test', reason: 'test' };
+  const manifest: Manifest = {
+    ...SAMPLE,
+    id: tpm.id,
+    artefacts: {
+      uki: artefactOf('enclaim.efi', uki),
+      kernel: artefactOf('vmlinuz', kernel),
+      initrd: artefactOf('initrd.zst', initrd),
+    },
+    references: {
+      tpm,
+      snp: await snpParts(tpm, files, firmware.snp),
+      tdx: await tdxParts(tpm, files, firmware.tdx),
+    },
+    inputs: FIRMWARE_LOCK.inputs,
+    sections: [
+      { name: '.cmdline', ...sized(artefactOf('', commandLine)), ...origin },
+      { name: '.initrd', ...sized(artefactOf('', initrd)), ...origin },
+      { name: '.linux', ...sized(artefactOf('', kernel)), ...origin },
+    ],
+    contents: ENTRIES.map((entry) => {
+      const bytes = entry.type === 'file' ? entry.data : Buffer.from(entry.type === 'symlink' ? entry.target : '');
+      const mode = entry.type === 'symlink' ? 0o777 : entry.mode;
+      const { path, type } = entry;
+      return { path, type, mode: `0${mode.toString(8)}`, ...sized(artefactOf('', bytes)), ...origin };
+    }),
+  };
+  return { uki, kernel, initrd, manifest: formatManifest(manifest) };
+}
+
+/** Sources whose build gives this image. */
+export function sourcesOf({ uki, kernel, initrd, manifest }: PretendImage): PretendSources {
+  return {
+    node: 'mkdir -p "$5" && cp prepared/* "$5"',
+    files: {
+      'prepared/enclaim.efi': uki,
+      'prepared/vmlinuz': kernel,
+      'prepared/initrd.zst': initrd,
+      'prepared/manifest.json': manifest,
+    },
+  };
+}
