@@ -5,6 +5,7 @@ import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { encodeCpio } from '../image/src/cpio.ts';
 import { rebuild } from '../image/src/index.ts';
 import { type Manifest, parseManifest } from '../image/src/manifest.ts';
 import { type PretendImage, pretendImage, sourcesOf } from './reproduce/pretend-image.ts';
@@ -78,3 +79,43 @@ test('another kernel lies beside its UKI', async () => {
     message: /kernel/,
   });
 });
+
+/** Changes of the n-th header field of an archive's first member: 0 inode, 1 mode, 2 owner, 4 links, 5 time, 12 check. */
+const withField =
+  (index: number, value: number) =>
+  (archive: Uint8Array): Uint8Array => {
+    const bytes = Buffer.from(archive);
+    bytes.write(value.toString(16).padStart(8, '0'), 6 + index * 8, 'latin1');
+    return bytes;
+  };
+const HIDDEN: readonly [string, (archive: Uint8Array) => Uint8Array][] = [
+  ['an owner', withField(2, 1000)],
+  ['a group', withField(3, 1000)],
+  ['a time', withField(5, 1)],
+  ['a number of links, with which the kernel makes hard ones', withField(4, 2)],
+  ['an inode that another member has', withField(0, 2)],
+  ['a device', withField(7, 8)],
+  ['a number of a device', withField(9, 8)],
+  ['a checksum', withField(12, 1)],
+  [
+    'capital digits',
+    (archive) =>
+      Buffer.from(
+        Buffer.from(archive)
+          .toString('latin1')
+          .replace(/^.{110}/, (head) => head.toUpperCase()),
+        'latin1',
+      ),
+  ],
+  ['bytes between name and content', (archive) => Buffer.from(archive).fill(0x78, 110 + 5, 110 + 6)],
+  ['padding between archives', (archive) => Buffer.concat([archive, Buffer.alloc(512)])],
+  ['padding before an archive', (archive) => Buffer.concat([Buffer.alloc(4), archive])],
+  ['an archive without an end', (archive) => archive.subarray(0, archive.length - 124)],
+  ['an archive more, of nothing', (archive) => Buffer.concat([archive, encodeCpio([]).fill(0x31, 6, 14)])],
+];
+for (const [name, change] of HIDDEN) {
+  test(`the initrd holds ${name}`, async () => {
+    const image = await pretendImage({ change });
+    await assert.rejects(rebuilt(image), { code: 'manifest-invalid', message: /does not describe/ });
+  });
+}

@@ -1,8 +1,10 @@
 /** Whether a manifest is true: what it states of an image against what the image's bytes show. */
-import { isDeepStrictEqual } from 'node:util';
+import { isDeepStrictEqual, promisify } from 'node:util';
+import { zstdDecompress } from 'node:zlib';
 import { readUki } from '@enclaim/attestation/measure';
 import { partsOfInitrd, partsOfManifest } from './anatomy.ts';
 import { artefactOf, type Image } from './build.ts';
+import { type CpioEntry, type CpioMember, encodeCpio, readMembers } from './cpio.ts';
 import { ImageError } from './errors.ts';
 import type { SiliconPlatform } from './firmware.ts';
 import { directFiles, snpParts, tdxParts } from './measure.ts';
@@ -34,6 +36,40 @@ export async function refuseUntrue({ manifest, ...files }: Image, firmware: Firm
   }
   if (manifest.id !== tpm.id) throw wrong('id');
   await refuseOtherFiles({ manifest, ...files });
+  await refuseOtherForm(files.initrd);
+}
+
+const MAX_UNPACKED = 1 << 30;
+
+/**
+ * What a manifest does not speak of: owners, times, links, devices, padding. Every archive must be byte for byte what our
+ * own writer makes of its members; the kernel would make hard links of two that share an inode.
+ */
+async function refuseOtherForm(initrd: Uint8Array): Promise<void> {
+  const bytes = await promisify(zstdDecompress)(initrd, { maxOutputLength: MAX_UNPACKED });
+  const archives: CpioEntry[][] = [[]];
+  for (const member of readMembers(bytes)) {
+    if (member.path === TRAILER) archives.push([]);
+    else archives.at(-1)?.push(entryOf(member));
+  }
+  const open = archives.pop();
+  if (open?.length !== 0 || !Buffer.concat(archives.map(encodeCpio)).equals(bytes)) throw wrong('form of the initrd');
+}
+
+const TRAILER = 'TRAILER!!!';
+
+function entryOf({ path, fields, data }: CpioMember): CpioEntry {
+  const mode = fields.mode & 0o7777;
+  switch (fields.mode & 0o170000) {
+    case 0o100000:
+      return { path, type: 'file', mode, data };
+    case 0o040000:
+      return { path, type: 'directory', mode };
+    case 0o120000:
+      return { path, type: 'symlink', target: Buffer.from(data).toString('latin1') };
+    default:
+      throw wrong(`type of ${path}`);
+  }
 }
 
 async function refuseOtherFiles({ manifest, initrd }: Image): Promise<void> {
