@@ -180,7 +180,7 @@ describe('the sources were another in', () => {
 /** A claimed image of which the manifest says something else, as its builder would have made it say. */
 function manifestWith(changes: Partial<Manifest>, files: Partial<ClaimedImage['files']> = {}): ClaimedImage {
   const { uki, kernel, initrd } = honest;
-  return { manifest: { ...honest.manifest, ...changes }, files: { uki, kernel, initrd, ...files } };
+  return { manifest: { ...honest.manifest, ...changes }, files: { uki, kernel, initrd, ...files }, documents: {} };
 }
 
 const packed = async (bytes: Uint8Array): Promise<Buffer> =>

@@ -13,6 +13,7 @@ import {
 } from './anatomy.ts';
 import type { Image } from './build.ts';
 import type { Manifest } from './manifest.ts';
+import { DOCUMENTS, type DocumentName } from './provenance.ts';
 
 /** One thing that is not the same. Null stands for "not there". Long values are cut to where they begin to differ. */
 export interface Difference {
@@ -28,6 +29,8 @@ export interface Difference {
 export interface ClaimedImage {
   readonly manifest: Manifest;
   readonly files: Readonly<Record<keyof Manifest['artefacts'], Uint8Array | null>>;
+  /** Bytes of the manifest and of the documents made from it, as they lie there; one that is not there is not compared. */
+  readonly documents: Readonly<Partial<Record<DocumentName, Uint8Array>>>;
 }
 
 /** What a machine says by signed evidence. */
@@ -156,9 +159,10 @@ function excerpts(a: string | null, b: string | null): [string | null, string | 
   return [cut(a), cut(b)];
 }
 
-async function sidesOfImage({ manifest, files }: ClaimedImage, rebuilt: Image): Promise<Sides[]> {
+async function sidesOfImage({ manifest, files, documents }: ClaimedImage, rebuilt: Image): Promise<Sides[]> {
   const readers = { uki: partsOfUki, kernel: partsOfKernel, initrd: partsOfInitrd } as const;
   const sides: Sides[] = [[partsOfManifest(manifest), partsOfManifest(rebuilt.manifest)]];
+  sides.push(...sidesOfDocuments(documents, manifest, rebuilt.manifest));
   for (const name of ['initrd', 'kernel', 'uki'] as const) {
     const bytes = files[name];
     const own = await readers[name](rebuilt[name]);
@@ -166,6 +170,20 @@ async function sidesOfImage({ manifest, files }: ClaimedImage, rebuilt: Image): 
     else if (!Buffer.from(bytes).equals(rebuilt[name])) sides.push([await readers[name](bytes), own]);
   }
   return sides;
+}
+
+/**
+ * Documents that are not, byte for byte, what the manifest beside them gives: a field that stands twice is read otherwise by
+ * others. Those that are differ in nothing but what it says.
+ */
+function sidesOfDocuments(documents: ClaimedImage['documents'], claimed: Manifest, rebuilt: Manifest): Sides[] {
+  return (Object.keys(DOCUMENTS) as DocumentName[]).flatMap((name) => {
+    const bytes = documents[name];
+    if (bytes === undefined || Buffer.from(DOCUMENTS[name](claimed)).equals(bytes)) return [];
+    const id = name === 'manifest.json' ? 'artefact manifest' : `document ${name}`;
+    const own = Buffer.from(DOCUMENTS[name](rebuilt));
+    return [[[part(id, Buffer.from(bytes).toString('latin1'))], [part(id, own.toString('latin1'))]] as const];
+  });
 }
 
 function sidesOfCommandLine(image: ImageReference, { commandLine, policy }: Omit<TpmLaunch, 'boot'>): Sides {

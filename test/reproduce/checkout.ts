@@ -88,7 +88,7 @@ export async function readImage(folder: string): Promise<Image> {
 
 /** An image as somebody hands it over. */
 export function claim({ manifest, uki, kernel, initrd }: Image): ClaimedImage {
-  return { manifest, files: { uki, kernel, initrd } };
+  return { manifest, files: { uki, kernel, initrd }, documents: {} };
 }
 
 /** Changes a file of a checkout while `work` runs. The file is replaced, never written into. */

@@ -14,6 +14,7 @@ import {
   type ClaimedImage,
   type ClaimedMachine,
   type Difference,
+  DOCUMENTS,
   parseManifest,
   type RebuildStep,
   type Rebuilt,
@@ -131,11 +132,22 @@ async function fileClaim(path: string, bytes: Uint8Array): Promise<Claim> {
     readFile(join(dirname(path), file)).catch(() => null);
   const { uki, kernel, initrd } = manifest.artefacts;
   const files = { uki: await read(uki.file), kernel: await read(kernel.file), initrd: await read(initrd.file) };
+  const documents: Record<string, Uint8Array> = { 'manifest.json': bytes };
+  for (const name of Object.keys(DOCUMENTS)) {
+    const found = name in documents ? null : await read(name);
+    if (found !== null) documents[name] = found;
+  }
   const subjects = [
     subject(basename(path), 'sha256', sha256(bytes)),
     subject(uki.file, 'sha256', parseDigest('sha256', manifest.id)),
   ];
-  return { ...NOTHING, name: path, property: 'ENCLAIM_IMAGE_REPRODUCED', subjects, image: { manifest, files } };
+  return {
+    ...NOTHING,
+    name: path,
+    property: 'ENCLAIM_IMAGE_REPRODUCED',
+    subjects,
+    image: { manifest, files, documents },
+  };
 }
 
 async function savedClaim(path: string, trusted: () => Promise<References>): Promise<Claim> {
