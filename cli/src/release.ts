@@ -23,6 +23,7 @@ import {
 import {
   appendReleases,
   createReleaseLog,
+  formatManifest,
   type LogSigner,
   nameOf,
   parseManifest,
@@ -105,6 +106,7 @@ async function add(files: readonly string[], { log, key }: SignOptions): Promise
     throw new UsageError(`${key}.origin cannot be read: enclaim release init writes it`, { cause });
   });
   const documents = await Promise.all(files.map(readDocument));
+  for (const [index, file] of files.entries()) refuseOtherForm(file, documents[index] as ReleaseDocument);
   const folder = await appendReleases(log, documents, await signerOf(key, origin.trimEnd()));
   for (const [index, file] of files.entries()) {
     const { release } = documents[index] as ReleaseDocument;
@@ -112,6 +114,13 @@ async function add(files: readonly string[], { log, key }: SignOptions): Promise
     console.log(`${file}: ${nameOf(release)}`);
   }
   console.error(`release: ${folder.checkpoint.size} entries in ${folder.checkpoint.origin}`);
+}
+
+/** Only the bytes that a build writes: others can be read as another manifest than the one whose reference is logged. */
+function refuseOtherForm(file: string, { release, document }: ReleaseDocument): void {
+  if (release.kind !== 'image') return;
+  const own = formatManifest(parseManifest(Buffer.from(document).toString('utf8')));
+  if (!equalBytes(document, Buffer.from(own))) throw new UsageError(`${file} is not as a build writes a manifest`);
 }
 
 async function check(folder: string, options: KeyOptions): Promise<void> {
