@@ -34,6 +34,7 @@ import type { Entry, Placed, RecordLog } from './log.ts';
 import type { ReceiptSigner } from './receipts.ts';
 import { statusDetails } from './status-details.ts';
 import { VolatileCollection } from './store.ts';
+import { whileItLasts } from './worker/call-end.ts';
 import type { WorkerPool } from './worker/pool.ts';
 import type { Json, Operation } from './worker/protocol.ts';
 
@@ -238,7 +239,7 @@ class RunningCall {
         signal: deadline.signal,
         ...(reservation !== undefined && { budget: reservation.budget }),
       });
-      await this.#egress?.end('done');
+      if (this.#egress !== undefined) await whileItLasts(deadline.signal, this.#egress.end('done'));
       return { refusal: null, response: streams.response ? NOTHING : this.#respond(made) };
     } catch (error) {
       await this.#egress?.end('given up');

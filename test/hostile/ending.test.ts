@@ -2,10 +2,17 @@
 
 import assert from 'node:assert/strict';
 import { type ClientHttp2Session, connect, type IncomingHttpHeaders } from 'node:http2';
+import { Duplex } from 'node:stream';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Calls } from '../../runtime/src/calls.ts';
+import { encodeFrame, FrameReader } from '../../runtime/src/frames.ts';
 import { makeBootKeys } from '../../runtime/src/keys.ts';
 import { AttestedServer } from '../../runtime/src/server.ts';
+import { WorkerPool } from '../../runtime/src/worker/pool.ts';
+import { FRAME_LIMIT } from '../../runtime/src/worker/protocol.ts';
+import type { Call, WorkerProcess } from '../../runtime/src/worker/worker.ts';
+import { startSubprocessor } from '../fakes/subprocessor.ts';
 import { type Lab, openLab } from '../support/lab.ts';
 import { type Served, serve } from './served.ts';
 
@@ -79,5 +86,66 @@ describe('a server', () => {
     for (const method of ['Sum', 'Watch', 'Collect', 'Chat']) assert.equal(await ask(session, method), '13');
     session.destroy();
     await server.close();
+  });
+});
+
+/** A worker process that is this test: it says that it is ready, and then what `hear` makes of each message. */
+function pretend(
+  hear: (message: { kind: string; call: number }, say: (message: object) => void) => void,
+): WorkerProcess {
+  const frames = new FrameReader(FRAME_LIMIT);
+  const say = (message: object): void => void socket.push(encodeFrame(message, FRAME_LIMIT));
+  const socket = new Duplex({
+    read: () => {},
+    write: (chunk, _encoding, done) => {
+      for (const text of frames.push(chunk)) {
+        const message = JSON.parse(text);
+        if (message.kind === 'load') say({ kind: 'ready' });
+        else hear(message, say);
+      }
+      done();
+    },
+  });
+  return { socket, kill: () => {}, processorTime: () => 0 };
+}
+
+describe('a call that waits for its turn alone', () => {
+  test('ends as soon as its time is over, and not at its turn', async () => {
+    const dies = pretend(({ kind }, say) => kind === 'call' && say({ kind: 'not in the protocol' }));
+    const processes = [dies, pretend(() => {})];
+    const factory = async (): Promise<WorkerProcess> => processes.shift() ?? pretend(() => {});
+    const pool = await WorkerPool.start({ factory, size: 1, stall: 60_000 }, { code: '', methods: [], metered: false });
+    const hers = new AbortController();
+    const run = (signal: AbortSignal): Promise<string> =>
+      pool.run({ message: {}, perform: () => null, signal } as unknown as Call).then(
+        () => 'done',
+        ({ code }) => code,
+      );
+    void run(new AbortController().signal);
+    const waiting = run(hers.signal);
+    await sleep(50);
+    hers.abort();
+    assert.equal(await Promise.race([waiting, sleep(1000, 'it waits')]), 'budget');
+    pool.close();
+  });
+});
+
+describe('a call that does not wait for what it sends', () => {
+  test('ends in time, with its declaration', async () => {
+    const there = await startSubprocessor({ answer: () => 'never' });
+    const identity = { spki: [there.spki] };
+    const mailer = { address: `https://mail.example:${there.port}`, identity, region: 'eu-west', assurance: 'none' };
+    const pressure = { memory: 20, cpu: 60 };
+    const resources = { memory: '16MiB', cpu: '100ms', wall: '500ms', inFlight: 1, pressure };
+    const lab = await openLab({
+      policy: { subprocessors: { mailer: { ...mailer, receives: ['operational'] } }, governance: { resources } },
+      handlers: { Tell: 'ctx.call.mailer.Send({}).catch(() => {}); return {}', Put: 'return {}' },
+    });
+    const { status, message } = await lab.call('Tell', {});
+    assert.deepEqual([status, message], [8, 'the call took longer than the 500 ms that it declares']);
+    assert.equal(lab.records.at(-1)?.reason, 'budget /governance/resources/wall');
+    assert.equal((await lab.call('Put', {})).status, 0, 'there is room for another');
+    lab.close();
+    await there.stop();
   });
 });

@@ -2,8 +2,9 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { JsonValue } from '@bufbuild/protobuf';
+import type { EgressBroker } from '../../runtime/src/egress/broker.ts';
 import type { Readings } from '../../runtime/src/governor/readings.ts';
-import { type Lab, type LabMethod, type LabOptions, openLab } from '../support/lab.ts';
+import { type Lab, type LabMethod, type LabOptions, type LabPolicy, openLab } from '../support/lab.ts';
 import type { Attack } from './attack.ts';
 import { type Edit, weakened } from './weakened.ts';
 
@@ -46,6 +47,7 @@ interface ResourceAttack {
   readonly off: () => Promise<Weakness>;
   readonly options?: () => Partial<LabOptions>;
   readonly limits?: object;
+  readonly policy?: LabPolicy;
   readonly handlers: LabOptions['handlers'];
   /** Whether it got more than it may have. */
   readonly succeeds: (lab: Lab) => Promise<boolean>;
@@ -74,6 +76,18 @@ async function lasts(lab: Lab, method: LabMethod, request: JsonValue, millisecon
   const over = await Promise.race([lab.call(method, request, abort.signal), sleep(milliseconds, 'lasts')]);
   abort.abort();
   return over === 'lasts';
+}
+
+const MAILER = {
+  ...{ address: 'https://mail.example:1', identity: { spki: [`sha256/${'A'.repeat(43)}=`] }, region: 'eu-west' },
+  ...{ receives: ['operational', 'personal'], assurance: 'none' },
+};
+
+/** Subprocessors that never answer. */
+class Silence {
+  send(_to: string, _call: unknown, _bytes: Uint8Array, signal: AbortSignal): Promise<never> {
+    return new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('given up'))));
+  }
 }
 
 const ATTACKS: Readonly<Record<string, ResourceAttack>> = {
@@ -145,6 +159,14 @@ const ATTACKS: Readonly<Record<string, ResourceAttack>> = {
     handlers: { Watch: WAIT },
     succeeds: (lab) => lasts(lab, 'Watch', {}, 3500),
   },
+  'a message to somebody who never answers, with nobody to wait for it': {
+    layer: 'wall time of egress',
+    off: () => without.calls(["whileItLasts(deadline.signal, this.#egress.end('done'))", "this.#egress.end('done')"]),
+    options: () => ({ Broker: Silence as unknown as typeof EgressBroker }),
+    policy: { subprocessors: { mailer: MAILER } },
+    handlers: { Tell: 'ctx.call.mailer.Send({}).catch(() => {}); return {}' },
+    succeeds: (lab) => lasts(lab, 'Tell', {}, 3500),
+  },
   'a loop that never ends, and never lets the loop turn': {
     layer: "the kernel's count",
     off: () => without.worker(['if (this.#account?.exceeded())', 'if (false)']),
@@ -214,12 +236,12 @@ function vanishing(): () => Readings {
 }
 
 async function tried(
-  { options, limits: more, handlers, succeeds }: ResourceAttack,
+  { options, limits: more, policy, handlers, succeeds }: ResourceAttack,
   weakness: Weakness,
 ): Promise<boolean> {
   const governance = limits(more);
   const readings = (): Readings => CALM;
-  const lab = await openLab({ policy: { governance }, readings, ...options?.(), handlers, ...weakness });
+  const lab = await openLab({ policy: { governance, ...policy }, readings, ...options?.(), handlers, ...weakness });
   try {
     return await succeeds(lab);
   } finally {

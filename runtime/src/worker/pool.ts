@@ -1,6 +1,7 @@
 /** The pool of worker processes: hands out calls, replaces workers that die, and runs again what they took with them. */
 
 import { RefusalError } from '../errors.ts';
+import { reasonOf, whileItLasts } from './call-end.ts';
 import type { Json } from './protocol.ts';
 import { type Call, type HandlerBundle, Worker, type WorkerFactory, WorkerLostError } from './worker.ts';
 
@@ -68,7 +69,7 @@ export class WorkerPool {
     }
     const turn = this.#alone.then(() => this.#runAlone(call));
     this.#alone = turn.catch(() => {});
-    return turn;
+    return whileItLasts(call.signal, turn);
   }
 
   /** Ends all workers. */
@@ -85,8 +86,7 @@ export class WorkerPool {
   }
 
   async #runAlone(call: Call, lost = 1): Promise<Json> {
-    if (this.#closed || call.signal.aborted)
-      throw new RefusalError('budget', 'the call ran out of time or was given up');
+    if (this.#closed || call.signal.aborted) throw reasonOf(call.signal);
     if (this.#lone === undefined || this.#lone.over) this.#lone = await this.#start();
     return this.#lone.run(this.#nextCall++, call).catch((error) => {
       if (!(error instanceof WorkerLostError) || error.judged || lost >= MOST_LOST) throw error;

@@ -6,6 +6,7 @@ import { RefusalError } from '../errors.ts';
 import { encodeFrame, FrameReader } from '../frames.ts';
 import type { CallBudget } from '../governor/resources.ts';
 import { Account } from './account.ts';
+import { reasonOf } from './call-end.ts';
 import { parseFromWorker } from './message-schema.ts';
 import {
   type CallMessage,
@@ -293,13 +294,6 @@ export class Worker {
     this.#unsaidLength = 0;
     if (this.#reason === undefined) this.#process.socket.write(said);
   }
-}
-
-/** Why a call is over before its handler is: what ended it says so itself, or its time was over. */
-function reasonOf({ reason }: AbortSignal): RefusalError {
-  return reason instanceof RefusalError
-    ? reason
-    : new RefusalError('budget', 'the call ran out of time or was given up');
 }
 
 /** A message as a frame. A small request can be a large text: JSON writes a control character in six. @throws RefusalError `budget` */

@@ -1,0 +1,24 @@
+/** The end of a call before its handler's: what its signal says, heard by everything that waits in its name. */
+
+import { RefusalError } from '../errors.ts';
+
+/** Why a call is over before its handler is: what ended it says so itself, or its time was over. */
+export function reasonOf({ reason }: AbortSignal): RefusalError {
+  return reason instanceof RefusalError
+    ? reason
+    : new RefusalError('budget', 'the call ran out of time or was given up');
+}
+
+/** Waits for something for as long as the call lasts. @throws RefusalError `budget` once it is over; what `something` does */
+export async function whileItLasts<T>(signal: AbortSignal, something: Promise<T>): Promise<T> {
+  const { promise, resolve, reject } = Promise.withResolvers<T>();
+  const over = (): void => reject(reasonOf(signal));
+  something.then(resolve, reject);
+  if (signal.aborted) over();
+  else signal.addEventListener('abort', over, { once: true });
+  try {
+    return await promise;
+  } finally {
+    signal.removeEventListener('abort', over);
+  }
+}
