@@ -2,7 +2,7 @@
 import { createPublicKey, type KeyObject, sign } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { type Authenticated, appraise, parseReferences, type References } from '@enclaim/attestation';
+import { type Authenticated, parseReferences, type References } from '@enclaim/attestation';
 import { utf8 } from '@enclaim/attestation/bytes';
 import { parseDigest, sha256, sha384 } from '@enclaim/attestation/digest';
 import { verifyEvidence } from '@enclaim/attestation/evidence';
@@ -12,7 +12,6 @@ import { inspect } from '@enclaim/client';
 import {
   audit,
   type ClaimedImage,
-  type ClaimedMachine,
   type Difference,
   DOCUMENTS,
   parseManifest,
@@ -24,7 +23,7 @@ import type { Command } from 'commander';
 import { collect, readEd25519, readInput, writeOutput } from '../input.ts';
 import { printable } from '../printable.ts';
 import { UsageError } from '../usage-error.ts';
-import { rebuiltReferences } from './rebuilt-references.ts';
+import { differencesOfMachine, type Machine } from './machine-differences.ts';
 
 /** Exit status where something differs; errors of the audit itself end with another one. */
 const DIFFERENT = 3;
@@ -67,11 +66,6 @@ interface Claim {
   readonly image: ClaimedImage | null;
   readonly bundle: Uint8Array | null;
   readonly machine: Machine | null;
-}
-
-interface Machine {
-  readonly authenticated: Authenticated;
-  readonly references: References;
 }
 
 async function run(source: string, options: AuditOptions): Promise<void> {
@@ -173,27 +167,7 @@ function subject(name: string, algorithm: 'sha256' | 'sha384', digest: Uint8Arra
 }
 
 async function compareClaim({ image, bundle, machine }: Claim, rebuilt: Rebuilt): Promise<Difference[]> {
-  const claimed = { image, bundle, machine: machine && tpmOf(machine.authenticated) };
-  const differences = await audit(claimed, rebuilt);
-  return machine === null || claimed.machine !== null ? differences : compareLaunch(machine, rebuilt);
-}
-
-function tpmOf({ hardware, statement, policyBytes }: Authenticated): ClaimedMachine | null {
-  if (hardware.kind !== 'tpm') return null;
-  const { policy, bundle } = statement;
-  return { registers: hardware.registers, launch: { commandLine: hardware.commandLine, policy, bundle }, policyBytes };
-}
-
-/**
- * A machine whose processor measures the launch: appraised against the launches that the references name, with the rebuilt
- * image and app in them. Every required check that does not pass is a difference.
- */
-async function compareLaunch({ authenticated, references }: Machine, rebuilt: Rebuilt): Promise<Difference[]> {
-  const { checks } = await appraise(authenticated, rebuiltReferences(references, rebuilt), []);
-  const failed = checks.filter(({ required, outcome }) => required && outcome !== 'passed');
-  return failed.map(({ id: check, detail }) => {
-    return { component: `check ${check}`, claimed: detail, rebuilt: null, because: [] };
-  });
+  return machine === null ? audit({ image, bundle, machine: null }, rebuilt) : differencesOfMachine(machine, rebuilt);
 }
 
 interface Result {
