@@ -182,6 +182,7 @@ class RunningCall {
   readonly #figures: Record<string, number> = {};
   #sent: Promise<unknown> = Promise.resolve();
   #records = 0;
+  #ended = false;
   /** The first refusal that an operation of the handler met. */
   #refused: RefusalError | undefined;
   /** The label under which response messages may leave without another record. */
@@ -249,6 +250,7 @@ class RunningCall {
 
   /** Records how the call ended, and says so. @throws RefusalError `log`, `budget` */
   end({ refusal }: Outcome, sequence: number): { body: ReceiptBody; durable: Promise<void> } {
+    this.#ended = true;
     const result = refusal === null ? 'allow' : REFUSALS[refusal.code][1];
     const { hash, durable } = this.#record({
       decision: result,
@@ -354,15 +356,22 @@ class RunningCall {
     if (methodKind !== 'server_streaming' && methodKind !== 'bidi_streaming') {
       throw new RefusalError('grant', `${this.#method.id} has one response`);
     }
+    this.#refuseAfterEnd();
     const bytes = this.#respond(json);
     const label = this.#context.label.join();
     // No log, no response: what a stream discloses is on record before it leaves, again whenever it discloses more.
     if (this.#disclosed !== label) {
       await this.#record({ decision: 'allow', reason: 'stream', sink: 'response' }).durable;
       this.#disclosed = label;
+      this.#refuseAfterEnd();
     }
     await this.#caller.send(bytes);
     return null;
+  }
+
+  /** A receipt commits to what has left before it: nothing leaves after the end, even what was asked for before. */
+  #refuseAfterEnd(): void {
+    if (this.#ended) throw new RefusalError('worker', 'the call is over');
   }
 
   /** Bytes of a response message that may leave. */

@@ -5,9 +5,11 @@ import { type ClientHttp2Session, connect, type IncomingHttpHeaders } from 'node
 import { Duplex } from 'node:stream';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Calls } from '../../runtime/src/calls.ts';
+import { Calls } from '../../runtime/src/calls.ts';
+import { anchorTime, BootClock } from '../../runtime/src/clock.ts';
 import { encodeFrame, FrameReader } from '../../runtime/src/frames.ts';
 import { makeBootKeys } from '../../runtime/src/keys.ts';
+import { ReceiptSigner } from '../../runtime/src/receipts.ts';
 import { AttestedServer } from '../../runtime/src/server.ts';
 import { WorkerPool } from '../../runtime/src/worker/pool.ts';
 import { FRAME_LIMIT } from '../../runtime/src/worker/protocol.ts';
@@ -147,5 +149,41 @@ describe('a call that does not wait for what it sends', () => {
     assert.equal((await lab.call('Put', {})).status, 0, 'there is room for another');
     lab.close();
     await there.stop();
+  });
+});
+
+describe('messages that a worker sends behind its last word', () => {
+  test('are refused, and do not leave', async () => {
+    const lab = await openLab({ handlers: {} });
+    lab.close();
+    const method = lab.admission.exposed.find(({ descriptor }) => descriptor.name === 'Watch') ?? assert.fail();
+    const sends: Promise<unknown>[] = [];
+    const pool = {
+      run: async ({ perform }: Call) => {
+        for (let operation = 0; operation < 3; operation++)
+          sends.push((async () => perform({ kind: 'send', call: 0, operation, message: { word: 'x' } }))());
+        // None is waited for. The first is on its way to a caller who takes no more before the call is over.
+        return sleep(20, null);
+      },
+    };
+    const left: Uint8Array[] = [];
+    const over = Promise.withResolvers<void>();
+    const calls = new Calls({
+      ...{ admission: lab.admission, pool, boot: new Uint8Array(32), clock: new BootClock(anchorTime()) },
+      log: { place: () => ({ hash: new Uint8Array(32), durable: Promise.resolve() }) },
+      receipts: new ReceiptSigner(() => new Uint8Array(64)),
+    });
+    const { status } = await calls.answer(method, {
+      next: async () => new Uint8Array(),
+      send: (message) => {
+        left.push(message);
+        return over.promise;
+      },
+      signal: AbortSignal.timeout(5000),
+    });
+    over.resolve();
+    const late = await Promise.allSettled(sends.slice(1));
+    assert.deepEqual([status, left.length], [0, 1]);
+    for (const each of late) assert.equal(each.status === 'rejected' && each.reason.message, 'the call is over');
   });
 });

@@ -124,6 +124,17 @@ const TALKS: Readonly<Record<string, readonly [WorkerLayer, (it: Forged) => Prom
       return performed > 0;
     },
   ],
+  'an operation in one breath with the end': [
+    'end of a call',
+    async ({ say, worker }) => {
+      let performed = 0;
+      const done = running(worker, 1, () => performed++);
+      say({ kind: 'done', call: 1, response: null });
+      say({ ...put, call: 1 });
+      await done;
+      return performed > 0;
+    },
+  ],
   'an operation in the name of a call that never was': [
     'table of calls',
     async ({ say, worker }) => {

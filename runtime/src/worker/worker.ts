@@ -144,6 +144,7 @@ export class Worker {
     const frame = framed({ kind: 'call', call: id, ...call.message });
     const { promise, resolve, reject } = Promise.withResolvers<Json>();
     const stop = (refusal: RefusalError): void => {
+      this.#running.delete(id);
       reject(refusal);
       this.#cancelled.add(id);
       this.#send({ kind: 'cancel', call: id });
@@ -221,10 +222,10 @@ export class Worker {
         this.end(`the handler bundle is unusable: ${message.reason}`);
         return;
       case 'done':
-        this.#running.get(message.call)?.resolve(message.response as Json);
+        this.#close(message.call)?.resolve(message.response as Json);
         return;
       case 'failed':
-        this.#running.get(message.call)?.reject(new RefusalError('worker', 'the handler threw'));
+        this.#close(message.call)?.reject(new RefusalError('worker', 'the handler threw'));
         return;
       case 'ended':
         this.#cancelled.delete(message.call);
@@ -242,6 +243,13 @@ export class Worker {
       default:
         void this.#perform(message, length);
     }
+  }
+
+  /** Ends a call at once: what is said in one breath with its end comes after it. */
+  #close(id: number): Running | undefined {
+    const running = this.#running.get(id);
+    this.#running.delete(id);
+    return running;
   }
 
   async #perform(message: Operation, length: number): Promise<void> {
