@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { connect } from '@enclaim/client';
 import { formatManifest } from '@enclaim/image';
-import { SAMPLE } from '../image/test/manifest.ts';
+import { sampleOf } from '../image/test/manifest.ts';
 import { clinicBundle } from './support/app.ts';
 import { type AttestedRuntime, bootAttested, PRETEND_IMAGE } from './support/attested-runtime.ts';
 
@@ -48,19 +48,8 @@ after(async () => {
 /** An image folder that passes for one until something would boot from it. */
 function pretendImage(path: string): void {
   mkdirSync(path);
-  const artefact = (file: string) => ({ file, size: 0, sha256: PRETEND_IMAGE.id });
-  const artefacts = { uki: artefact('enclaim.efi'), kernel: artefact('vmlinuz'), initrd: artefact('initrd.zst') };
-  for (const { file } of Object.values(artefacts)) writeFileSync(join(path, file), '');
-  const origins = { tools: {}, options: {}, packages: {}, programs: {} };
-  const parts = { inputs: [], sections: [], contents: [], origins };
-  const manifest = {
-    enclaim: 'image/1',
-    id: PRETEND_IMAGE.id,
-    artefacts,
-    references: { ...SAMPLE.references, tpm: PRETEND_IMAGE },
-    components: [],
-    ...parts,
-  } as const;
+  const manifest = sampleOf(PRETEND_IMAGE);
+  for (const { file } of Object.values(manifest.artefacts)) writeFileSync(join(path, file), '');
   writeFileSync(join(path, 'manifest.json'), formatManifest(manifest));
 }
 

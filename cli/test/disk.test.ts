@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { bundleDigest, encodeBundle } from '@enclaim/attestation/bundle';
 import { artefactOf, formatManifest, projectRoot } from '@enclaim/image';
-import { SAMPLE } from '../../image/test/manifest.ts';
+import { SAMPLE, sampleOf } from '../../image/test/manifest.ts';
 import { tinyPe } from '../../image/test/tiny-pe.ts';
 
 const scratch = await mkdtemp(join(tmpdir(), 'enclaim-cli-disk-'));
@@ -18,7 +18,8 @@ async function makeFolder(name: string): Promise<string> {
   const folder = join(scratch, name);
   await mkdir(join(folder, 'image'), { recursive: true });
   const uki = artefactOf('enclaim.efi', tinyPe());
-  const manifest = { ...SAMPLE, artefacts: { ...SAMPLE.artefacts, uki } };
+  const sample = sampleOf({ ...SAMPLE.references.tpm, id: uki.sha256 });
+  const manifest = { ...sample, artefacts: { ...sample.artefacts, uki } };
   await writeFile(join(folder, 'image/manifest.json'), formatManifest(manifest));
   await writeFile(join(folder, 'image/enclaim.efi'), tinyPe());
   await writeFile(join(folder, 'app.enclaim'), bundle);
@@ -55,7 +56,7 @@ test('says what is on the disk, and where', () => {
   const told = JSON.parse(stdout);
   assert.equal(told.size, 2 ** 30);
   assert.equal(told.bundle, bundleDigest(bundle));
-  assert.equal(told.image, SAMPLE.id);
+  assert.equal(told.image, artefactOf('enclaim.efi', tinyPe()).sha256);
   assert.deepEqual(
     told.partitions.map(({ name, offset }: { name: string; offset: number }) => [name, offset]),
     [

@@ -113,3 +113,23 @@ export const SAMPLE: Manifest = {
     programs: { 'enclaim/guest.mjs': { 'guest/src/main.ts': digest('0a'), 'node_modules/zod/index.js': digest('0b') } },
   },
 };
+
+/** The sample of another image, the same wherever it says something twice. */
+export function sampleOf(tpm: Manifest['references']['tpm']): Manifest {
+  const { artefacts, references } = SAMPLE;
+  const { id, initrd, commandLine } = tpm;
+  return {
+    ...SAMPLE,
+    id,
+    artefacts: {
+      ...artefacts,
+      uki: { ...artefacts.uki, sha256: id },
+      initrd: { ...artefacts.initrd, sha256: initrd },
+    },
+    references: {
+      tpm,
+      snp: { ...references.snp, id, initrd, commandLine },
+      tdx: { ...references.tdx, id, commandLine },
+    },
+  };
+}
