@@ -91,9 +91,10 @@ describe('a server', () => {
   });
 });
 
-/** A worker process that is this test: it says that it is ready, and then what `hear` makes of each message. */
+/** A worker process that is this test: it says `first`, and then what `hear` makes of each message. */
 function pretend(
   hear: (message: { kind: string; call: number }, say: (message: object) => void) => void,
+  first: object = { kind: 'ready' },
 ): WorkerProcess {
   const frames = new FrameReader(FRAME_LIMIT);
   const say = (message: object): void => void socket.push(encodeFrame(message, FRAME_LIMIT));
@@ -102,7 +103,7 @@ function pretend(
     write: (chunk, _encoding, done) => {
       for (const text of frames.push(chunk)) {
         const message = JSON.parse(text);
-        if (message.kind === 'load') say({ kind: 'ready' });
+        if (message.kind === 'load') say(first);
         else hear(message, say);
       }
       done();
@@ -185,5 +186,39 @@ describe('messages that a worker sends behind its last word', () => {
     const late = await Promise.allSettled(sends.slice(1));
     assert.deepEqual([status, left.length], [0, 1]);
     for (const each of late) assert.equal(each.status === 'rejected' && each.reason.message, 'the call is over');
+  });
+});
+
+describe('text of a worker', () => {
+  const reason = 'jane@clinic.example has measles';
+  const unusable = { kind: 'unusable', reason };
+
+  /** What a caller is told whose workers are these, one after the other. */
+  async function told(...workers: WorkerProcess[]): Promise<string> {
+    const lab = await openLab({ factory: async () => workers.shift() ?? pretend(() => {}), handlers: {} });
+    const { status, message } = await lab.call('Put', {});
+    lab.close();
+    assert.equal(status, 13);
+    return message;
+  }
+
+  test('reaches no caller as a reason of a worker that is unusable after all', async () => {
+    const worker = pretend(({ kind, call }, say) => {
+      if (kind !== 'call') return;
+      say({ kind: 'log', call, operation: 0, event: 'x', data: null });
+      say(unusable);
+    });
+    assert.equal(await told(worker), 'the worker was ended: it said something that is not in the protocol');
+  });
+
+  test('reaches no caller as a reason of a worker that takes the place of another', async () => {
+    const dies = pretend(({ kind }, say) => kind === 'call' && say({ kind: 'not in the protocol' }));
+    const others = Array.from({ length: 8 }, () => pretend(() => {}, unusable));
+    assert.equal(await told(dies, ...others), 'no worker could be started');
+  });
+
+  test('reaches whoever boots', async () => {
+    const boot = openLab({ factory: async () => pretend(() => {}, unusable), handlers: {} });
+    await assert.rejects(boot, { code: 'worker', message: `the handler bundle is unusable: ${reason}` });
   });
 });

@@ -52,6 +52,7 @@ const WORKER_LAYERS = {
     'if (this.#account === undefined) throw',
     'if (this.#account === undefined) return; if (false) throw',
   ],
+  'ready, once': ["if (this.#loaded) throw new RangeError('ready or unusable a second time');", ''],
   'report before ready': ['if (this.#account?.opened === false) throw', 'if (false) throw'],
   'limit of operations': ['running.operations++ >= MOST_OPERATIONS', 'running.operations++ < 0'],
 } satisfies Record<string, Edit>;
@@ -100,6 +101,21 @@ const TALKS: Readonly<Record<string, readonly [WorkerLayer, (it: Forged) => Prom
     'reports of metered workers',
     async ({ say, killed }) => {
       say(USED);
+      await sleep(5);
+      return !killed();
+    },
+  ],
+  'a bundle that is unusable after all': [
+    'ready, once',
+    async ({ say, worker }) => {
+      say({ kind: 'unusable', reason: 'jane@clinic.example' });
+      return (await worker.ended).includes('handler bundle');
+    },
+  ],
+  'ready, a second time': [
+    'ready, once',
+    async ({ say, killed }) => {
+      say({ kind: 'ready' });
       await sleep(5);
       return !killed();
     },

@@ -37,7 +37,7 @@ export class WorkerPool {
     this.#bundle = bundle;
   }
 
-  /** Starts the workers and resolves once all of them have loaded the bundle. @throws RefusalError `worker` */
+  /** Starts the workers and resolves once all of them have loaded the bundle. @throws RefusalError `worker`, with text of theirs */
   static async start(options: PoolOptions, bundle: HandlerBundle): Promise<WorkerPool> {
     const pool = new WorkerPool(options, bundle);
     try {
@@ -87,7 +87,12 @@ export class WorkerPool {
 
   async #runAlone(call: Call, lost = 1): Promise<Json> {
     if (this.#closed || call.signal.aborted) throw reasonOf(call.signal);
-    if (this.#lone === undefined || this.#lone.over) this.#lone = await this.#start();
+    if (this.#lone === undefined || this.#lone.over) {
+      this.#lone = await this.#start().catch((cause) => {
+        // What a worker says of its start is no text for callers.
+        throw new RefusalError('worker', 'no worker could be started', { cause });
+      });
+    }
     return this.#lone.run(this.#nextCall++, call).catch((error) => {
       if (!(error instanceof WorkerLostError) || error.judged || lost >= MOST_LOST) throw error;
       return this.#runAlone(call, lost + 1);

@@ -94,6 +94,7 @@ export class Worker {
   readonly #cancelled = new Set<number>();
   readonly #ready = Promise.withResolvers<void>();
   readonly #ended = Promise.withResolvers<string>();
+  #loaded = false;
   #watch: NodeJS.Timeout | undefined;
   #audit: NodeJS.Timeout | undefined;
   #account: Account | undefined;
@@ -126,7 +127,7 @@ export class Worker {
     return this.#reason !== undefined;
   }
 
-  /** Gives the worker its handlers and resolves when it has them. @throws RefusalError `worker` */
+  /** Gives the worker its handlers and resolves when it has them. @throws RefusalError `worker`, with text of the worker's */
   async load({ code, methods, metered }: HandlerBundle): Promise<void> {
     const timer = setTimeout(() => this.end(`it was not ready within ${READY_MS} ms`), READY_MS);
     if (metered) this.#account = new Account(() => this.#process.processorTime());
@@ -216,10 +217,14 @@ export class Worker {
     switch (message.kind) {
       case 'ready':
         if (this.#account?.opened === false) throw new RangeError('ready without a report');
+        this.#loadOnce();
         this.#ready.resolve();
         return;
       case 'unusable':
-        this.end(`the handler bundle is unusable: ${message.reason}`);
+        this.#loadOnce();
+        // A text of the worker's own: for whoever loads it, and in no refusal of a call.
+        this.#ready.reject(new RefusalError('worker', `the handler bundle is unusable: ${message.reason}`));
+        this.end('it did not take the handler bundle');
         return;
       case 'done':
         this.#close(message.call)?.resolve(message.response as Json);
@@ -243,6 +248,11 @@ export class Worker {
       default:
         void this.#perform(message, length);
     }
+  }
+
+  #loadOnce(): void {
+    if (this.#loaded) throw new RangeError('ready or unusable a second time');
+    this.#loaded = true;
   }
 
   /** Ends a call at once: what is said in one breath with its end comes after it. */
