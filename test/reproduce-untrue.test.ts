@@ -34,6 +34,11 @@ const evil384 = `sha384:${'ee'.repeat(48)}`;
 
 /** Changes of the manifest, by the way to the field. */
 const LIES: readonly [way: string, value: unknown][] = [
+  ['inputs.0.version', '1.0-1'],
+  ['inputs', []],
+  ['contents.0.size', 1],
+  ['sections.0.sha256', evil256],
+  ['sections.0.size', 1],
   ['references.snp.kernel', evil256],
   ['references.snp.initrd', evil256],
   ['references.snp.id', evil256],

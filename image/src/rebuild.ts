@@ -18,7 +18,7 @@ import type { Lock } from './lock.ts';
 import { checkLock, installLocked, OTHER_LOCKS } from './locked-packages.ts';
 import { parseManifest } from './manifest.ts';
 import { canRead, lastLines, makeSandbox, runInside, type Sandbox } from './sandbox.ts';
-import { type Firmware, refuseUntrue } from './truth.ts';
+import { type KnownInputs, refuseUntrue } from './truth.ts';
 
 /** What to rebuild. */
 export interface RebuildOptions extends FetchOptions {
@@ -82,7 +82,7 @@ export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
     const run = (...words: readonly string[]): Promise<void> => runBuild(sandbox, { folder, cache, home }, words);
     step('image');
     await run('image', 'build', '--out', join(out, 'image'));
-    const image = await readImage(join(out, 'image'), firmware);
+    const image = await readImage(join(out, 'image'), { lock, firmware });
     if (options.app === undefined) return { image, bundle: null, source, isolation: sandbox.isolation };
     step('bundle');
     const app = resolve(folder, options.app);
@@ -177,7 +177,7 @@ async function runBuild(
 }
 
 /** The image as its bytes show it. @throws ImageError `build-failed`, `manifest-invalid` */
-async function readImage(folder: string, firmware: Firmware): Promise<Image> {
+async function readImage(folder: string, known: KnownInputs): Promise<Image> {
   const manifest = parseManifest(
     Buffer.from(await readRegular(join(folder, 'manifest.json'), MAX_FILE)).toString('utf8'),
   );
@@ -188,7 +188,7 @@ async function readImage(folder: string, firmware: Firmware): Promise<Image> {
     initrd: await readRegular(join(folder, initrd.file), MAX_FILE),
     manifest,
   };
-  await refuseUntrue(image, firmware);
+  await refuseUntrue(image, known);
   return image;
 }
 

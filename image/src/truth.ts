@@ -1,22 +1,28 @@
 /** Whether a manifest is true: what it states of an image against what the image's bytes show. */
 import { isDeepStrictEqual, promisify } from 'node:util';
 import { zstdDecompress } from 'node:zlib';
-import { readUki } from '@enclaim/attestation/measure';
+import { parsePe, readUki, sectionBytes, sectionNamed } from '@enclaim/attestation/measure';
 import { partsOfInitrd, partsOfManifest } from './anatomy.ts';
 import { artefactOf, type Image } from './build.ts';
 import { type CpioEntry, type CpioMember, encodeCpio, readMembers } from './cpio.ts';
 import { ImageError } from './errors.ts';
 import type { SiliconPlatform } from './firmware.ts';
+import type { Lock } from './lock.ts';
+import type { Manifest } from './manifest.ts';
 import { directFiles, snpParts, tdxParts } from './measure.ts';
 
-/** Builds of firmware, as they are launched. */
-export type Firmware = Readonly<Record<SiliconPlatform, Uint8Array>>;
+/** What the image was made of, as whoever holds the lock fetched it: firmware as it is launched. */
+export interface KnownInputs {
+  readonly lock: Lock;
+  readonly firmware: Readonly<Record<SiliconPlatform, Uint8Array>>;
+}
 
 /**
- * Digests, reference values and files that a manifest states must be those of its image, on this firmware.
+ * Inputs, digests, reference values, sections and files that a manifest states must be those of its image.
  * @throws ImageError `manifest-invalid`; DecodeError for a UKI or kernel that is none
  */
-export async function refuseUntrue({ manifest, ...files }: Image, firmware: Firmware): Promise<void> {
+export async function refuseUntrue({ manifest, ...files }: Image, { lock, firmware }: KnownInputs): Promise<void> {
+  if (!isDeepStrictEqual(manifest.inputs, lock.inputs)) throw wrong('inputs');
   for (const name of ['uki', 'kernel', 'initrd'] as const) {
     const stated = manifest.artefacts[name];
     if (!isDeepStrictEqual(artefactOf(stated.file, files[name]), stated)) throw wrong(name);
@@ -35,8 +41,9 @@ export async function refuseUntrue({ manifest, ...files }: Image, firmware: Firm
     if (!isDeepStrictEqual(manifest.references[name], references[name])) throw wrong(`references.${name}`);
   }
   if (manifest.id !== tpm.id) throw wrong('id');
+  refuseOtherSections(manifest, files.uki);
   await refuseOtherFiles({ manifest, ...files });
-  await refuseOtherForm(files.initrd);
+  await refuseOtherForm(manifest, files.initrd);
 }
 
 const MAX_UNPACKED = 1 << 30;
@@ -45,12 +52,14 @@ const MAX_UNPACKED = 1 << 30;
  * What a manifest does not speak of: owners, times, links, devices, padding. Every archive must be byte for byte what our
  * own writer makes of its members; the kernel would make hard links of two that share an inode.
  */
-async function refuseOtherForm(initrd: Uint8Array): Promise<void> {
+async function refuseOtherForm({ contents }: Manifest, initrd: Uint8Array): Promise<void> {
   const bytes = await promisify(zstdDecompress)(initrd, { maxOutputLength: MAX_UNPACKED });
   const archives: CpioEntry[][] = [[]];
+  const sizes = new Map(contents.map(({ path, size }) => [path, size]));
   for (const member of readMembers(bytes)) {
     if (member.path === TRAILER) archives.push([]);
     else archives.at(-1)?.push(entryOf(member));
+    if (member.data.length !== (sizes.get(member.path) ?? 0)) throw wrong(`size of ${member.path}`);
   }
   const open = archives.pop();
   if (open?.length !== 0 || !Buffer.concat(archives.map(encodeCpio)).equals(bytes)) throw wrong('form of the initrd');
@@ -69,6 +78,17 @@ function entryOf({ path, fields, data }: CpioMember): CpioEntry {
       return { path, type: 'symlink', target: Buffer.from(data).toString('latin1') };
     default:
       throw wrong(`type of ${path}`);
+  }
+}
+
+/** The stub is an input, and its own sections are not stated one by one. */
+function refuseOtherSections({ sections }: Manifest, uki: Uint8Array): void {
+  const image = parsePe(uki);
+  for (const { name, size, sha256 } of sections) {
+    if (name === 'stub') continue;
+    const found = sectionNamed(image, name);
+    const own = found && artefactOf(name, sectionBytes(image, found));
+    if (own?.size !== size || own.sha256 !== sha256) throw wrong(`section ${name}`);
   }
 }
 
