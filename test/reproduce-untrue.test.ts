@@ -5,6 +5,7 @@ import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { gzipSync } from 'node:zlib';
 import { encodeCpio } from '../image/src/cpio.ts';
 import { rebuild } from '../image/src/index.ts';
 import { type Manifest, parseManifest } from '../image/src/manifest.ts';
@@ -124,3 +125,11 @@ for (const [name, change] of HIDDEN) {
     await assert.rejects(rebuilt(image), { code: 'manifest-invalid', message: /does not describe/ });
   });
 }
+
+test('behind the initrd stands an archive of another kind, which the kernel unpacks, too', async () => {
+  const behind = gzipSync(encodeCpio([{ path: 'init', type: 'file', mode: 0o755, data: Buffer.from('evil') }]));
+  for (const gap of [0, 4]) {
+    const image = await pretendImage({ behind: Buffer.concat([Buffer.alloc(gap), behind]) });
+    await assert.rejects(rebuilt(image), { code: 'manifest-invalid', message: /does not describe/ });
+  }
+});

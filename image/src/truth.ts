@@ -1,6 +1,5 @@
 /** Whether a manifest is true: what it states of an image against what the image's bytes show. */
-import { isDeepStrictEqual, promisify } from 'node:util';
-import { zstdDecompress } from 'node:zlib';
+import { isDeepStrictEqual } from 'node:util';
 import { parsePe, readUki, sectionBytes, sectionNamed } from '@enclaim/attestation/measure';
 import { partsOfInitrd, partsOfManifest } from './anatomy.ts';
 import { artefactOf, type Image } from './build.ts';
@@ -10,6 +9,7 @@ import type { SiliconPlatform } from './firmware.ts';
 import type { Lock } from './lock.ts';
 import type { Manifest } from './manifest.ts';
 import { directFiles, snpParts, tdxParts } from './measure.ts';
+import { unpackZstd } from './zstd.ts';
 
 /** What the image was made of, as whoever holds the lock fetched it: firmware as it is launched. */
 export interface KnownInputs {
@@ -53,7 +53,7 @@ const MAX_UNPACKED = 1 << 30;
  * own writer makes of its members; the kernel would make hard links of two that share an inode.
  */
 async function refuseOtherForm({ contents }: Manifest, initrd: Uint8Array): Promise<void> {
-  const bytes = await promisify(zstdDecompress)(initrd, { maxOutputLength: MAX_UNPACKED });
+  const bytes = await unpackZstd(initrd, MAX_UNPACKED);
   const archives: CpioEntry[][] = [[]];
   const sizes = new Map(contents.map(({ path, size }) => [path, size]));
   for (const member of readMembers(bytes)) {

@@ -42,14 +42,14 @@ const ENTRIES: readonly CpioEntry[] = [
 
 /**
  * An image with a true manifest.
- * @param changes.change of the archive, of which the manifest says nothing
+ * @param changes.change of the archive, of which the manifest says nothing; what `behind` its frame is, neither
  */
 export async function pretendImage(
-  changes: { kernel?: string; change?: (archive: Uint8Array) => Uint8Array } = {},
+  changes: { kernel?: string; change?: (archive: Uint8Array) => Uint8Array; behind?: Uint8Array } = {},
 ): Promise<PretendImage> {
-  const { kernel: text = 'kernel', change = (archive) => archive } = changes;
+  const { kernel: text = 'kernel', change = (archive) => archive, behind = new Uint8Array() } = changes;
   const kernel = tinyPe(text);
-  const initrd = await promisify(zstdCompress)(change(encodeCpio(ENTRIES)));
+  const initrd = Buffer.concat([await promisify(zstdCompress)(change(encodeCpio(ENTRIES))), behind]);
   const commandLine = Buffer.from('quiet');
   const uki = appendSections(tinyPe('stub'), [
     { name: '.cmdline', data: commandLine },
