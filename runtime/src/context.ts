@@ -56,6 +56,8 @@ export class CallContext {
   readonly #read = new Set<string>();
   /** Values, by whether the response may carry what they are labelled with. */
   readonly #forbidden = new Set<string>();
+  /** Whether it has done something that others may see. */
+  #acted = false;
 
   /**
    * @param onVerdict told of every decision, before what was decided about is done
@@ -99,8 +101,12 @@ export class CallContext {
     // A name that the policy does not have is text of the worker's: it goes into no message and no record.
     if (store === undefined) throw new RefusalError('grant', 'there is no such collection');
     const writes = operation.kind === 'put' || operation.kind === 'delete';
+    if (writes) this.#acted = true;
     // What is missing says as much as what is there: deleting is decided like writing.
     this.#decide({ kind: writes ? 'store' : 'read', name }, writes ? new Set(this.label) : new Set());
+    // How far a call came before a read kept it from more would say what was found there. So whoever has acted carries the same
+    // by every read, whatever it finds.
+    if (!writes && this.#acted) grow(this.#read, this.#policy.collections[name]?.holds ?? []);
     switch (operation.kind) {
       case 'get': {
         const stored = store.get(operation.key);
@@ -130,6 +136,7 @@ export class CallContext {
    * @throws RefusalError `flow`, `leak`
    */
   respond(returned: Label, message: Json): void {
+    this.#acted = true;
     this.#decide({ kind: 'response' }, new Set([...returned, ...this.#read]));
     this.#look('response', message);
   }
@@ -140,12 +147,14 @@ export class CallContext {
    * @throws RefusalError `grant`, `assurance`, `flow`, `leak`
    */
   send(to: string, carried: Label, message: Json): void {
+    this.#acted = true;
     this.#decide({ kind: 'send', name: to }, new Set([...this.label, ...carried]));
     this.#look('egress', message);
   }
 
   /** Whether a rule of declassification may be used now. @throws RefusalError `grant`, `assurance` */
   release(rule: string): void {
+    this.#acted = true;
     this.#decide({ kind: 'release', name: rule }, new Set(this.label));
   }
 
@@ -199,6 +208,7 @@ export class CallContext {
 
   /** Whether something that the handler chose may stand in the log, which others read. @throws RefusalError `leak` */
   mayLog(message: Json): boolean {
+    this.#acted = true;
     this.#look('log', message);
     return this.open;
   }

@@ -122,6 +122,8 @@ class Reference {
   #released: readonly string[] = [];
   #work: readonly string[] = [];
   #outside = 0;
+  /** Whether somebody outside the call may have seen something of it. */
+  #visible = false;
   /** Whether the handler is told that the last step was done, where that is not the same as its being done. */
   answered: boolean | undefined;
 
@@ -133,11 +135,13 @@ class Reference {
   step(step: Step): boolean {
     this.answered = undefined;
     const { accepts, reads, stores, returns, outside } = this.#limits;
+    if (['respond', 'put', 'delete', 'send', 'release'].includes(step.kind)) this.#visible = true;
     switch (step.kind) {
       case 'next-call':
         this.#sent = this.#read = this.#released = this.#work = [];
         this.#request = undefined;
         this.#outside = 0;
+        this.#visible = false;
         return true;
       case 'accept':
         this.#sent = [...this.#sent, ...step.label];
@@ -151,7 +155,7 @@ class Reference {
         if (!reads.includes(step.collection as Name)) return false;
         const found = this.#stored.get(`${step.collection} ${step.key}`);
         if (found !== undefined) this.#did(`${step.collection} ${step.key}`);
-        this.#read = [...this.#read, ...(found ?? [])];
+        this.#read = [...this.#read, ...(found ?? []), ...this.#allOf(step.collection)];
         return true;
       }
       case 'list':
@@ -159,6 +163,7 @@ class Reference {
         for (const [place, held] of this.#stored) {
           if (place.startsWith(`${step.collection} `)) this.#read = [...this.#read, ...held];
         }
+        this.#read = [...this.#read, ...this.#allOf(step.collection)];
         return true;
       case 'put':
       case 'delete': {
@@ -183,6 +188,11 @@ class Reference {
       case 'release':
         return this.#release(step.rule, step.key);
     }
+  }
+
+  /** What reading carries besides what it finds: once somebody could tell when it was read, all that could be there. */
+  #allOf(collection: string): readonly string[] {
+    return this.#visible ? this.#limits[collection as Name] : [];
   }
 
   #release(rule: string, key: string): boolean {

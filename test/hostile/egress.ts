@@ -55,6 +55,7 @@ const LAYERS = {
   ],
   'answers have a limit': ['http', ['const MOST_ANSWER: number = 1024 * 1024', 'const MOST_ANSWER: number = 2 ** 40']],
   'floating label': ['context', ['grow(this.#read, stored.label);', '']],
+  'reading after acting': ['context', ['if (!writes && this.#acted)', 'if (false)']],
   'label of the message': ['context', ['new Set([...this.label, ...carried])', 'new Set(this.label)']],
   'label of answers': ['context', ['grow(this.#read, known);', '']],
   'answers that say nothing': ['call', ['did not take it`', 'said ` + status']],
@@ -259,6 +260,13 @@ const ATTACKS: Readonly<Partial<Record<Layer, Readonly<Record<string, EgressAtta
   'floating label': Object.fromEntries(
     Object.entries(ENCODINGS).map(([name, body]) => [`send a secret ${name}`, { body: told(body), receives: OPEN }]),
   ),
+  'reading after acting': {
+    'say which key there is by the number of messages before it is read': {
+      body: `for (const key of ['a', 'b', 'c', 'p1', 'd']) { ${SEND} await ctx.store.cases.get(key) } return {}`,
+      receives: OPEN,
+      out: more(1),
+    },
+  },
   'label of the message': {
     'send what the request did not carry, in a field that does': {
       body: 'await ctx.call.mailer.Send({ note: "x" }); return {}',
@@ -424,7 +432,7 @@ const ATTACKS: Readonly<Partial<Record<Layer, Readonly<Record<string, EgressAtta
         while (!over) { await ctx.store.cases.get('none'); count++ }
         await released;
         return { count: String(count) }`,
-      policy: { declassify: [release({ word: '$record.cases.email' })] },
+      policy: { returns: ['personal', 'operational'], declassify: [release({ word: '$record.cases.email' })] },
       out: ({ answer }) => Number((answer.messages as { count?: string }[])[0]?.count ?? 0) > 3,
     },
   },
