@@ -236,12 +236,75 @@ describe('the account of a worker', () => {
     assert.equal(account.exceeded(), false);
     worked = 201_000;
     assert.equal(account.exceeded(), true);
-    account.take({ ...report, total: 150_000 });
+    account.take({
+      ...report,
+      total: 150_000,
+      calls: [
+        [1, 75_000],
+        [2, 75_000],
+      ],
+    });
     assert.equal(account.exceeded(), false);
     account.close(1);
     worked = 500_000;
     assert.equal(account.exceeded(), true);
     assert.deepEqual(stopped, ['2 /p/cpu']);
     assert.throws(() => account.take({ ...report, total: 149_999 }), RangeError);
+  });
+
+  test('holds what the kernel counts against what calls are charged, whatever total is reported', () => {
+    for (const [ahead, judged] of [
+      [0, ['1 /p/cpu']],
+      [50_000, ['1 /p/cpu']],
+      [Number.MAX_SAFE_INTEGER - 10_000_000, []], // a lie says nothing of a call
+    ] as const) {
+      let worked = 1_000_000;
+      const { account, stopped } = opened(() => worked);
+      account.close(2);
+      let over = false;
+      for (let turn = 0; turn < 60 && !over; turn++) {
+        worked += 100_000;
+        account.take({ ...report, total: worked - 1_000_000 + ahead, calls: [[77, 100_000]] });
+        over = account.exceeded();
+      }
+      assert.equal(over, true);
+      assert(worked <= 3_000_000, `${worked} µs by then`);
+      assert.deepEqual(stopped, judged);
+    }
+  });
+
+  test('takes no charge for work that is still to come', () => {
+    let worked = 0;
+    const { account, stopped } = opened(() => worked);
+    account.take({ ...report, total: 0, calls: [[1, Number.MAX_SAFE_INTEGER]] });
+    assert.equal(account.exceeded(), false);
+    for (let turn = 0; turn < 4; turn++) worked += 100_000;
+    account.take({ ...report, total: worked });
+    assert.equal(account.exceeded(), true);
+    assert.deepEqual(stopped, ['1 /p/cpu']);
+  });
+
+  test('lets a worker work for nobody for a quarter of the time, and for a call that has just ended', () => {
+    let [worked, now] = [0, 0];
+    const account = new Account(
+      () => worked,
+      () => now,
+    );
+    account.take(report);
+    for (let id = 0; id < 300; id++) {
+      account.open(id, budget, () => assert.fail());
+      now += 100;
+      worked += 100_000;
+      account.take({
+        ...report,
+        total: worked,
+        calls: [
+          [id, 30_000],
+          [id - 1, 50_000],
+        ],
+      });
+      assert.equal(account.exceeded(), false, `call ${id}`);
+      account.close(id);
+    }
   });
 });

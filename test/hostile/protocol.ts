@@ -3,6 +3,7 @@
 import { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as framing from '../../runtime/src/frames.ts';
+import * as accounts from '../../runtime/src/worker/account.ts';
 import { FRAME_LIMIT, type Json } from '../../runtime/src/worker/protocol.ts';
 import * as whole from '../../runtime/src/worker/worker.ts';
 import type { Attack } from './attack.ts';
@@ -57,6 +58,8 @@ const WORKER_LAYERS = {
   'limit of operations': ['running.operations++ >= MOST_OPERATIONS', 'running.operations++ < 0'],
 } satisfies Record<string, Edit>;
 type WorkerLayer = keyof typeof WORKER_LAYERS;
+
+const HELD_AGAINST_CHARGES: Edit = ['Math.max(unreported, this.#unseen - this.#readyAllowance())', 'unreported'];
 
 /** Messages of which each must end the worker. */
 const FORGED: Readonly<Record<string, unknown>> = {
@@ -203,6 +206,24 @@ async function takesBack(module: WorkerModule): Promise<boolean> {
   return !killed();
 }
 
+/** Whether a worker works for seconds in the name of a call that declares less, and says `total` of so much work. */
+function worksUnseen({ Account }: typeof accounts, total: (worked: number) => number): boolean {
+  let worked = 1_000_000;
+  let stopped = false;
+  const account = new Account(() => worked);
+  const stop = (): void => {
+    stopped = true;
+  };
+  account.take({ kind: 'used', total: worked, heap: 0, collected: false, calls: [] });
+  account.open(1, { memory: 1e6, processor: 50_000, wall: 1000, pointer: '' }, stop);
+  for (let turn = 0; turn < 50 && !stopped; turn++) {
+    worked += 100_000;
+    account.take({ kind: 'used', total: total(worked), heap: 0, collected: false, calls: [] });
+    if (account.exceeded()) stopped = true;
+  }
+  return !stopped;
+}
+
 async function withoutLayer(layer: WorkerLayer): Promise<Forged> {
   return forged(await import(weakened('runtime/src/worker/worker.ts', WORKER_LAYERS[layer])));
 }
@@ -252,6 +273,27 @@ export const protocolAttacks: readonly Attack[] = [
     control: async () => {
       const account = weakened('runtime/src/worker/account.ts', ['if (total < this.#total)', 'if (total < 0)']);
       return takesBack(await import(weakened('runtime/src/worker/worker.ts', ["'./account.ts'", `'${account}'`])));
+    },
+  },
+  {
+    group: 'forged messages',
+    name: 'reports of work in the name of nobody',
+    layer: 'work held against charges',
+    attempt: async () => worksUnseen(accounts, (worked) => worked),
+    control: async () =>
+      worksUnseen(await import(weakened('runtime/src/worker/account.ts', HELD_AGAINST_CHARGES)), (worked) => worked),
+  },
+  {
+    group: 'forged messages',
+    name: 'a report of work that is still to come',
+    layer: 'no report ahead of the kernel',
+    attempt: async () => worksUnseen(accounts, () => Number.MAX_SAFE_INTEGER),
+    control: async () => {
+      const edits = [HELD_AGAINST_CHARGES, ['if (-unreported > AHEAD) return true;', '']] as const;
+      return worksUnseen(
+        await import(weakened('runtime/src/worker/account.ts', ...edits)),
+        () => Number.MAX_SAFE_INTEGER,
+      );
     },
   },
   ...Object.entries(FRAMES).map(

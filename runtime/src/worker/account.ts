@@ -8,7 +8,10 @@ import { RefusalError } from '../errors.ts';
 import type { CallBudget } from '../governor/resources.ts';
 import type { FromWorker } from './protocol.ts';
 
-/** A worker's report. **Trust**: none; its calls may be wrongly charged by code that left its realm, the sum may not be. */
+/**
+ * A worker's report. **Trust**: none. Code that left its realm may charge other calls of its worker; what it charges to nobody
+ * counts as work unseen.
+ */
 export type UsageReport = Extract<FromWorker, { readonly kind: 'used' }>;
 
 interface OpenCall {
@@ -19,6 +22,10 @@ interface OpenCall {
 
 /** Microseconds by which the kernel's count may be ahead: it counts in ticks, and the engine's threads work on after a turn. */
 const AHEAD = 100_000;
+/** The part of the time that a worker may work in nobody's name: it answers pings, lets garbage go, compiles. */
+const NOBODYS_SHARE = 1 / 4;
+/** Instances of the bundle that are ready (inside.ts): made in nobody's name until calls get them. */
+const MOST_READY = 8;
 /** Bytes that the engine takes for itself as it warms up: code, and what it learns of it. */
 const WARMTH = 8 * 1024 * 1024;
 
@@ -32,14 +39,29 @@ export type AccountVerdict = 'fine' | 'collect' | 'exceeded';
 export class Account {
   readonly #kernel: () => number;
   readonly #open = new Map<number, OpenCall>();
-  /** Microseconds that the kernel counted before the worker's own count began, and heap before the first call. */
-  #start: { readonly before: number; readonly heap: number } | undefined;
+  readonly #clock: () => number;
+  /** Calls that ended since the last audit, and before it: their last work is reported after them. */
+  #gone = new Map<number, OpenCall>();
+  #goneBefore = new Map<number, OpenCall>();
+  /** Microseconds that the kernel counted before the worker's own count began, and until it was loaded; heap by then. */
+  #start: { readonly before: number; readonly loaded: number; readonly heap: number } | undefined;
   #total = 0;
+  /** The last audit: microseconds worked until then, and when it was. */
+  #audited = { worked: 0, at: 0 };
+  /** Microseconds charged to calls since then, and worked by then in excess of what was charged. */
+  #charged = 0;
+  #unseen = 0;
+  /** Microseconds that the largest call so far declared. */
+  #largest = 0;
   #asked = Number.NEGATIVE_INFINITY;
 
-  /** @param kernel microseconds of processor that the process has used, by the kernel's count */
-  constructor(kernel: () => number) {
+  /**
+   * @param kernel microseconds of processor that the process has used, by the kernel's count
+   * @param clock milliseconds
+   */
+  constructor(kernel: () => number, clock: () => number = () => performance.now()) {
     this.#kernel = kernel;
+    this.#clock = clock;
   }
 
   /** Whether the worker has reported before it has calls. */
@@ -50,47 +72,83 @@ export class Account {
   /** A call begins. @param stop ends it */
   open(call: number, budget: CallBudget, stop: (refusal: RefusalError) => void): void {
     this.#open.set(call, { budget, stop, used: 0 });
+    this.#largest = Math.max(this.#largest, budget.processor);
   }
 
   close(call: number): void {
+    const closed = this.#open.get(call);
+    if (closed === undefined) return;
     this.#open.delete(call);
+    this.#gone.set(call, closed);
   }
 
   /** Takes a report, and stops calls that are over their budget. @throws RangeError where it takes something back */
   take({ total, heap, collected, calls }: UsageReport): AccountVerdict {
     if (total < this.#total) throw new RangeError('a report of less than before');
     this.#total = total;
-    this.#start ??= { before: this.#kernel() - total, heap };
+    this.#start ??= this.#begin(total, heap);
     for (const [id, used] of calls) this.#charge(id, used);
     const declared = [...this.#open.values()].reduce((sum, { budget }) => sum + budget.memory, 0);
     if (heap - this.#start.heap <= declared + WARMTH) return 'fine';
     if (collected) {
       const only = this.#only();
       if (only === undefined) return 'exceeded';
-      only.stop(over('memory', only.budget));
+      only.stop(exceeding('memory', only.budget));
       return 'fine'; // what it held is garbage now
     }
-    if (performance.now() - this.#asked < COLLECT_MS) return 'fine';
-    this.#asked = performance.now();
+    if (this.#clock() - this.#asked < COLLECT_MS) return 'fine';
+    this.#asked = this.#clock();
     return 'collect';
   }
 
-  /** Whether the process has worked for longer, unreported, than any of its calls may: its loop stands still, or it lies. */
+  /**
+   * An audit. Whether the process has worked for longer, unreported or uncharged, than any of its calls may: its loop stands
+   * still, or it lies. A worker that reports more than it has worked lies too.
+   */
   exceeded(): boolean {
     if (this.#start === undefined) return false;
-    const unreported = this.#kernel() - this.#start.before - this.#total;
-    const most = Math.max(0, ...[...this.#open.values()].map(({ budget, used }) => budget.processor - used));
-    if (unreported <= most + AHEAD) return false;
+    const worked = this.#kernel() - this.#start.before;
+    const unreported = worked - this.#total;
+    if (-unreported > AHEAD) return true;
+    this.#settle(worked);
+    const over = Math.max(unreported, this.#unseen - this.#readyAllowance());
+    const most = Math.max(0, ...[...this.#open.values()].map(left));
+    if (over <= most + AHEAD) return false;
     const only = this.#only();
-    only?.stop(over('cpu', only.budget));
+    only?.stop(exceeding('cpu', only.budget));
     return true;
   }
 
+  #begin(total: number, heap: number): { before: number; loaded: number; heap: number } {
+    const loaded = this.#kernel();
+    this.#audited = { worked: total, at: this.#clock() };
+    return { before: loaded - total, loaded, heap };
+  }
+
+  /** Adds what was worked since the last audit to what nobody is charged for. Charges for work to come are not kept. */
+  #settle(worked: number): void {
+    const at = this.#clock();
+    const nobodys = (at - this.#audited.at) * 1000 * NOBODYS_SHARE;
+    this.#unseen = Math.max(0, this.#unseen + worked - this.#audited.worked - this.#charged - nobodys);
+    this.#audited = { worked, at };
+    this.#charged = 0;
+    this.#goneBefore = this.#gone;
+    this.#gone = new Map();
+  }
+
+  /** Microseconds that ready instances may have cost: no more than loading did, nor than calls could be charged for them. */
+  #readyAllowance(): number {
+    return Math.min(this.#start?.loaded ?? 0, MOST_READY * this.#largest);
+  }
+
+  /** A call that is over its budget has been stopped for it; one that has ended is charged no more than it had left. */
   #charge(id: number, used: number): void {
-    const call = this.#open.get(id);
+    const open = this.#open.get(id);
+    const call = open ?? this.#gone.get(id) ?? this.#goneBefore.get(id);
     if (call === undefined) return;
+    this.#charged += open === undefined ? Math.min(used, left(call)) : used;
     call.used += used;
-    if (call.used > call.budget.processor) call.stop(over('cpu', call.budget));
+    if (call.used > call.budget.processor) open?.stop(exceeding('cpu', call.budget));
   }
 
   #only(): OpenCall | undefined {
@@ -99,8 +157,13 @@ export class Account {
   }
 }
 
+/** Microseconds that a call may still use. */
+function left({ budget, used }: OpenCall): number {
+  return Math.max(0, budget.processor - used);
+}
+
 /** How far over is not said: a handler would choose the number. */
-function over(what: 'cpu' | 'memory', { pointer, processor, memory }: CallBudget): RefusalError {
+function exceeding(what: 'cpu' | 'memory', { pointer, processor, memory }: CallBudget): RefusalError {
   const limit = what === 'cpu' ? `${processor / 1000} ms of processor` : `${memory / 1024} KiB of memory`;
   return new RefusalError('budget', `the call used more than the ${limit} it declares`, {
     pointer: `${pointer}/${what}`,
