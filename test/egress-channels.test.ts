@@ -2,6 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Answer, EgressBroker } from '../runtime/src/egress/broker.ts';
 import { type FakeSubprocessor, startSubprocessor } from './fakes/subprocessor.ts';
 import { type Lab, type LabMethod, type LabPolicy, openLab } from './support/lab.ts';
 
@@ -197,4 +199,38 @@ describe('what a read finds', () => {
       });
     }
   }
+});
+
+describe('answers of others', () => {
+  test('come in the order in which they were asked for, refusals among them', async () => {
+    const delays = [60, 30, 0, 90, 10];
+    /** Takes every message, each after a time of its own choosing. */
+    class Slow {
+      #sent = 0;
+      async send(): Promise<Answer> {
+        await sleep(delays[this.#sent++]);
+        return { status: 'ok', body: new Uint8Array() };
+      }
+    }
+    const mailer = {
+      address: 'https://mail.example',
+      identity: { ca: 'system' },
+      region: 'r',
+      receives: ['operational'],
+    };
+    const lab = await openLab({
+      handlers: {
+        Tell: `const words = [], said = (at) => () => { words.push(String(at)) };
+          const send = (at) => ctx.call.mailer[at % 2 ? 'Drop' : 'Ask']({ note: at === 2 ? 'x' : '' }).then(said(at), said(at));
+          const release = ctx.release.notify().then(said('r'));
+          await Promise.all([release, ...[0, 1, 2, 3, 4].map(send)]);
+          return { words }`,
+      },
+      policy: { subprocessors: { mailer }, declassify: [rule('notify', 'Tell', { template: 'x' })] },
+      Broker: Slow as unknown as typeof EgressBroker,
+    });
+    const { messages } = await lab.call('Tell', {});
+    lab.close();
+    assert.deepEqual(messages, [{ words: ['r', '0', '1', '2', '3', '4'] }]);
+  });
 });

@@ -76,6 +76,8 @@ export class CallEgress {
   readonly #over = new AbortController();
   readonly #used = new Set<string>();
   readonly #pending = new Set<Promise<unknown>>();
+  /** The last answer that is to be given. */
+  #turn: Promise<unknown> = Promise.resolve();
   readonly #figures: Record<string, number> = {};
   #messages = 0;
   #request: { readonly descriptor: DescMessage; readonly message: Message } | undefined;
@@ -122,7 +124,7 @@ export class CallEgress {
    * @throws RefusalError `grant`, `assurance`, `flow`, `request`, `leak`, `sovereignty`, `budget`, `log`, `peer`
    */
   call(asked: Asked<'egress'>): Promise<Json> {
-    return this.#track(this.#call(asked));
+    return this.#inTurn(this.#call(asked));
   }
 
   /**
@@ -130,7 +132,7 @@ export class CallEgress {
    * @throws RefusalError as {@link call}
    */
   release(asked: Asked<'release'>): Promise<null> {
-    return this.#track(this.#release(asked));
+    return this.#inTurn(this.#release(asked));
   }
 
   async #call({ to, method: name, message }: Asked<'egress'>): Promise<Json> {
@@ -289,6 +291,13 @@ export class CallEgress {
 
   #count(figure: string, by: number): void {
     this.#figures[figure] = (this.#figures[figure] ?? 0) + by;
+  }
+
+  /** Answers are given in the order in which they were asked for: by another one, others would say something without a label. */
+  #inTurn<T>(work: Promise<T>): Promise<T> {
+    const turn = Promise.allSettled([this.#turn, work]).then(() => work);
+    this.#turn = turn;
+    return this.#track(turn);
   }
 
   #track<T>(work: Promise<T>): Promise<T> {
