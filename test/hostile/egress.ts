@@ -98,6 +98,7 @@ const LAYERS = {
     [
       'void this.#track(this.#sendRecords(release, keys));',
       `await this.#track(this.#sendRecords(release, keys));
+       await new Promise((resolve) => setTimeout(resolve, 100)); // as a peer far away
        if (Object.keys(this.#figures).some((name) => name.startsWith('release:'))) throw new Error('it was not sent');`,
     ],
   ],
@@ -433,7 +434,7 @@ const ATTACKS: Readonly<Partial<Record<Layer, Readonly<Record<string, EgressAtta
         await released;
         return { count: String(count) }`,
       policy: { returns: ['personal', 'operational'], declassify: [release({ word: '$record.cases.email' })] },
-      out: ({ answer }) => Number((answer.messages as { count?: string }[])[0]?.count ?? 0) > 3,
+      out: ({ answer }) => Number((answer.messages as { count?: string }[])[0]?.count ?? 0) > 10,
     },
   },
   'grant to read': {
