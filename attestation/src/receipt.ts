@@ -132,7 +132,8 @@ export async function verifyReceipt(bytes: Uint8Array, by: ReceiptIssuer): Promi
 }
 
 /**
- * Checks that an authentic receipt speaks of these very messages.
+ * Checks that an authentic receipt speaks of these very messages. That of a refused call whose request is a stream commits to no
+ * message of it: it carries no data, and how many were taken is not said.
  * @throws EvidenceError `binding`
  */
 export function checkReceiptMessages(
@@ -145,8 +146,11 @@ export function checkReceiptMessages(
     throw new EvidenceError('binding', `receipt for status ${body.status}, got ${call.status}`);
   const salt = fromHex(body.salt);
   for (const direction of ['request', 'response'] as const) {
-    const expected = digestText('sha256', commitment(direction, salt, call[direction]));
-    if (body[direction] !== expected) throw new EvidenceError('binding', `receipt commits to another ${direction}`);
+    const speaksOf = (messages: readonly Uint8Array[]): boolean =>
+      body[direction] === digestText('sha256', commitment(direction, salt, messages));
+    const unsaid = direction === 'request' && body.status !== 0 && speaksOf([]);
+    if (!unsaid && !speaksOf(call[direction]))
+      throw new EvidenceError('binding', `receipt commits to another ${direction}`);
   }
 }
 

@@ -169,6 +169,8 @@ class RunningCall {
   readonly #options: CallsOptions;
   readonly #claims: ReadonlyMap<ClaimKind, string>;
   readonly #method: ExposedMethod;
+  /** Which side sends any number of messages. */
+  readonly #streams: { readonly request: boolean; readonly response: boolean };
   readonly #caller: Caller;
   readonly #context: CallContext;
   /** Whether the policy has detectors. */
@@ -199,6 +201,11 @@ class RunningCall {
     this.#claims = claims;
     this.#method = method;
     this.#caller = caller;
+    const { methodKind } = method.descriptor;
+    this.#streams = {
+      request: methodKind === 'client_streaming' || methodKind === 'bidi_streaming',
+      response: methodKind === 'server_streaming' || methodKind === 'bidi_streaming',
+    };
     const { admission, clock, egress } = options;
     this.#looks = admission.policy.governance.leaks !== 'none';
     const note = (verdict: Verdict): void => this.#note(verdict);
@@ -212,12 +219,8 @@ class RunningCall {
 
   /** Runs the handler. Never throws. */
   async run(): Promise<Outcome> {
-    const { descriptor, id, rule } = this.#method;
-    const { methodKind } = descriptor;
-    const streams = {
-      request: methodKind === 'client_streaming' || methodKind === 'bidi_streaming',
-      response: methodKind === 'server_streaming' || methodKind === 'bidi_streaming',
-    };
+    const { id, rule } = this.#method;
+    const streams = this.#streams;
     try {
       using reservation = this.#options.governor?.admit(id);
       using deadline = deadlineOf(this.#caller.signal, reservation);
@@ -264,7 +267,7 @@ class RunningCall {
       method: this.#method.id,
       policy: this.#options.admission.digest,
       record: digestText('sha256', hash),
-      request: this.#request.digest(),
+      request: this.#taken(refusal).digest(),
       response: this.#response.digest(),
       salt: toHex(this.#salt),
       sequence,
@@ -273,6 +276,14 @@ class RunningCall {
       version: 1,
     };
     return { body, durable };
+  }
+
+  /**
+   * What the receipt commits to of the request. How many messages of a stream were taken is a number that the handler chooses: a
+   * call that may answer nothing else does not say that either.
+   */
+  #taken(refusal: RefusalError | null): Commitment {
+    return refusal !== null && this.#streams.request ? new Commitment('request', this.#salt) : this.#request;
   }
 
   /** What the caller is told of a refusal: the sentence of the policy, never the data. */
@@ -305,6 +316,8 @@ class RunningCall {
     } catch (error) {
       if (error instanceof RefusalError) this.#refused ??= error;
       throw error;
+    } finally {
+      if (operation.kind !== 'egress' && operation.kind !== 'release') await this.#egress?.answered;
     }
   }
 
@@ -352,10 +365,7 @@ class RunningCall {
   }
 
   async #sendNow(json: Json): Promise<null> {
-    const { methodKind } = this.#method.descriptor;
-    if (methodKind !== 'server_streaming' && methodKind !== 'bidi_streaming') {
-      throw new RefusalError('grant', `${this.#method.id} has one response`);
-    }
+    if (!this.#streams.response) throw new RefusalError('grant', `${this.#method.id} has one response`);
     this.#refuseAfterEnd();
     const bytes = this.#respond(json);
     const label = this.#context.label.join();

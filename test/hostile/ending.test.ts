@@ -5,6 +5,10 @@ import { type ClientHttp2Session, connect, type IncomingHttpHeaders } from 'node
 import { Duplex } from 'node:stream';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fromJson, toBinary } from '@bufbuild/protobuf';
+import { fromHex } from '@enclaim/attestation/bytes';
+import { digestText } from '@enclaim/attestation/digest';
+import { checkReceiptMessages, commitment, parseReceipt } from '@enclaim/attestation/receipt';
 import { Calls } from '../../runtime/src/calls.ts';
 import { anchorTime, BootClock } from '../../runtime/src/clock.ts';
 import { encodeFrame, FrameReader } from '../../runtime/src/frames.ts';
@@ -186,6 +190,31 @@ describe('messages that a worker sends behind its last word', () => {
     const late = await Promise.allSettled(sends.slice(1));
     assert.deepEqual([status, left.length], [0, 1]);
     for (const each of late) assert.equal(each.status === 'rejected' && each.reason.message, 'the call is over');
+  });
+});
+
+describe('the receipt of a refused stream', () => {
+  test('does not say how many of its messages were taken', async () => {
+    const lab = await openLab({
+      handlers: {
+        Put: STORE,
+        Collect: `const { length } = await ctx.store.cases.get('k');
+          const messages = request[Symbol.asyncIterator]();
+          for (let taken = 0; taken < length; taken++) await messages.next();
+          return {}`,
+      },
+    });
+    await lab.call('Put', SECRET);
+    const requests = Array.from({ length: 16 }, (_, at) => ({ key: `n${at}` }));
+    const { status, receipt } = await lab.call('Collect', requests);
+    const input = lab.admission.exposed.find(({ descriptor }) => descriptor.name === 'Collect')?.descriptor.input;
+    const sent = requests.map((each) => input && toBinary(input, fromJson(input, each))) as Uint8Array[];
+    lab.close();
+    const { body } = parseReceipt(receipt ?? new Uint8Array());
+    const speaksOf = (count: number): boolean =>
+      body.request === digestText('sha256', commitment('request', fromHex(body.salt), sent.slice(0, count)));
+    assert.deepEqual([status, [...sent.keys(), sent.length].filter(speaksOf)], [7, [0]]);
+    checkReceiptMessages({ body }, { method: body.method, request: sent, response: [], status });
   });
 });
 

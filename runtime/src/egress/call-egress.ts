@@ -113,6 +113,14 @@ export class CallEgress {
     this.#account.local(`record ${collection} ${key}`);
   }
 
+  /**
+   * Resolves once all that was asked for so far is answered. Nothing else is answered before: by what it does meanwhile a handler
+   * would tell how long somebody outside took, and an answer that says nothing carries no label.
+   */
+  get answered(): Promise<unknown> {
+    return this.#turn.catch(() => {});
+  }
+
   /** Resolves once nothing is under way. A handler need not wait for what it sends; the record of its call does. */
   async end(how: 'done' | 'given up'): Promise<void> {
     if (how === 'given up') this.#over.abort();
