@@ -28,47 +28,17 @@ import { CallContext, type Collections, type Verdict } from './context.ts';
 import type { EgressBroker } from './egress/broker.ts';
 import { CallEgress, type EgressRecord } from './egress/call-egress.ts';
 import { type RefusalCode, RefusalError } from './errors.ts';
-import type { Reservation, ResourceGovernor } from './governor/resources.ts';
+import type { ResourceGovernor } from './governor/resources.ts';
 import { leavesOf } from './leaves.ts';
 import type { Entry, Placed, RecordLog } from './log.ts';
+import { reading } from './reading.ts';
 import type { ReceiptSigner } from './receipts.ts';
+import { REFUSALS, STATUS } from './refusals.ts';
 import { statusDetails } from './status-details.ts';
 import { VolatileCollection } from './store.ts';
-import { whileItLasts } from './worker/call-end.ts';
+import { deadlineOf, whileItLasts } from './worker/call-end.ts';
 import type { WorkerPool } from './worker/pool.ts';
 import type { Json, Operation } from './worker/protocol.ts';
-
-/** gRPC status codes that this runtime answers with. */
-export const STATUS = {
-  ok: 0,
-  invalidArgument: 3,
-  permissionDenied: 7,
-  resourceExhausted: 8,
-  failedPrecondition: 9,
-  internal: 13,
-  unavailable: 14,
-} as const;
-
-/** What a refusal is to the caller, to the record, and the kind of claim that it upholds. */
-const REFUSALS: Readonly<Record<RefusalCode, readonly [status: number, result: 'deny' | 'error', claim?: ClaimKind]>> =
-  {
-    policy: [STATUS.internal, 'error'],
-    descriptors: [STATUS.internal, 'error'],
-    claim: [STATUS.internal, 'error'],
-    request: [STATUS.invalidArgument, 'error'],
-    response: [STATUS.internal, 'error'],
-    flow: [STATUS.permissionDenied, 'deny', 'no-undisclosed-recipients'],
-    leak: [STATUS.failedPrecondition, 'deny', 'no-leakage'],
-    grant: [STATUS.permissionDenied, 'deny', 'no-undisclosed-recipients'],
-    assurance: [STATUS.failedPrecondition, 'deny', 'subprocessors-assured'],
-    sovereignty: [STATUS.failedPrecondition, 'deny', 'local-first'],
-    peer: [STATUS.unavailable, 'error', 'no-undisclosed-recipients'],
-    budget: [STATUS.resourceExhausted, 'error', 'bounded-resources'],
-    worker: [STATUS.internal, 'error'],
-    log: [STATUS.unavailable, 'error', 'access-logged'],
-    shutdown: [STATUS.unavailable, 'error'],
-    channel: [STATUS.unavailable, 'error'],
-  };
 
 /** The caller's side of a call. */
 export interface Caller {
@@ -223,7 +193,7 @@ class RunningCall {
     const streams = this.#streams;
     try {
       using reservation = this.#options.governor?.admit(id);
-      using deadline = deadlineOf(this.#caller.signal, reservation);
+      using deadline = deadlineOf(this.#caller.signal, reservation?.budget);
       const request = streams.request ? null : await this.#next();
       if (request === undefined) throw new RefusalError('request', 'there is no request');
       const made = await this.#options.pool.run({
@@ -494,38 +464,6 @@ class RunningCall {
       fromJson(descriptor, json as JsonValue, { registry, ignoreUnknownFields: false }),
     );
   }
-}
-
-/** Reads a message of either side. @throws RefusalError `code`, for fields without a category too */
-function reading<T>(code: 'request' | 'response', descriptor: DescMessage, read: () => T): T {
-  try {
-    return read();
-  } catch (cause) {
-    throw new RefusalError(code, `the ${code} is not a ${descriptor.typeName}`, { cause });
-  }
-}
-
-/** The caller's signal, which aborts too once a reservation's wall time is over. (`AbortSignal.any` costs ten times as much.) */
-function deadlineOf(
-  caller: AbortSignal,
-  reservation: Reservation | undefined,
-): Disposable & { readonly signal: AbortSignal } {
-  if (reservation === undefined) return { signal: caller, [Symbol.dispose]: () => {} };
-  const controller = new AbortController();
-  const { wall, pointer } = reservation.budget;
-  const message = `the call took longer than the ${wall} ms that it declares`;
-  const late = (): void => controller.abort(new RefusalError('budget', message, { pointer: `${pointer}/wall` }));
-  const gone = (): void => controller.abort(caller.reason);
-  const timer = setTimeout(late, wall);
-  if (caller.aborted) gone();
-  caller.addEventListener('abort', gone, { once: true });
-  return {
-    signal: controller.signal,
-    [Symbol.dispose]: () => {
-      clearTimeout(timer);
-      caller.removeEventListener('abort', gone);
-    },
-  };
 }
 
 /** Milliseconds that a collection keeps a value. */

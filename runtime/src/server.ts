@@ -14,11 +14,12 @@ import {
   type sendUnaryData,
 } from '@grpc/grpc-js';
 import type { Admission } from './admission.ts';
-import { type Answer, type Calls, STATUS } from './calls.ts';
+import type { Answer, Calls } from './calls.ts';
 import { type Attested, attestConnection } from './handshake.ts';
 import { HealthService } from './health.ts';
 import { rawMethod } from './raw-service.ts';
 import { ReflectionService } from './reflection.ts';
+import { STATUS } from './refusals.ts';
 import { RunningCalls } from './running-calls.ts';
 import { STATUS_DETAILS } from './status-details.ts';
 import { limitStreams } from './stream-limit.ts';

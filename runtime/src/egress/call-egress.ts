@@ -24,6 +24,7 @@ import type { CallContext } from '../context.ts';
 import { type RefusalCode, RefusalError } from '../errors.ts';
 import { SovereigntyAccount } from '../governor/sovereignty.ts';
 import { leavesOf } from '../leaves.ts';
+import { reading } from '../reading.ts';
 import type { Json, Operation } from '../worker/protocol.ts';
 import type { Answer, EgressBroker } from './broker.ts';
 import { build, type Release } from './release.ts';
@@ -149,8 +150,8 @@ export class CallEgress {
     if (target === undefined) throw new RefusalError('grant', 'there is no such method of a subprocessor');
     const { input } = target.descriptor;
     const { registry } = admission.descriptors;
-    const outgoing = shaped('request', input, () => fromJson(input, message as JsonValue, { registry }));
-    const carried = shaped('request', input, () => labelOf(input, outgoing));
+    const outgoing = reading('request', input, () => fromJson(input, message as JsonValue, { registry }));
+    const carried = reading('request', input, () => labelOf(input, outgoing));
     const json = toJson(input, outgoing, { registry }) as Json;
     const bytes = target.http === 'none' ? toBinary(input, outgoing) : utf8(JSON.stringify(json));
     // Which method, which message, how long and when are all of the handler's choosing: they carry what the call carries.
@@ -172,13 +173,13 @@ export class CallEgress {
     const { registry } = admission.descriptors;
     // What the .proto does not declare has no category and goes no further.
     const options = { registry, ignoreUnknownFields: true, readUnknownFields: false };
-    const message = shaped('peer', output, () =>
+    const message = reading('peer', output, () =>
       http === 'none' ? fromBinary(output, body, options) : fromJson(output, JSON.parse(fromUtf8(body)), options),
     );
     const json = toJson(output, message, { registry }) as Json;
     context.heard(
       to,
-      shaped('peer', output, () => labelOf(output, message)),
+      reading('peer', output, () => labelOf(output, message)),
       json,
     );
     return json;
@@ -242,7 +243,7 @@ export class CallEgress {
     if ('verb' in call) return { call, bytes: utf8(JSON.stringify(built)), reason, leaves: built };
     const { input } = call;
     const { registry } = this.#options.admission.descriptors;
-    const message = shaped('request', input, () => fromJson(input, built as JsonValue));
+    const message = reading('request', input, () => fromJson(input, built as JsonValue));
     const bytes = toBinary(input, message);
     const leaves = [leavesOf(input, message, toJson(input, message, { registry }) as Json), text(bytes)];
     return { call: methodIdOf(call), bytes, reason, leaves };
@@ -319,13 +320,4 @@ export class CallEgress {
 /** Every byte as a character: text in fields of bytes is found so. */
 function text(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString('latin1');
-}
-
-/** Reads or labels a message of either side. @throws RefusalError `code` */
-function shaped<T>(code: 'request' | 'peer', { typeName }: DescMessage, read: () => T): T {
-  try {
-    return read();
-  } catch (cause) {
-    throw new RefusalError(code, `the message is not a ${typeName}`, { cause });
-  }
 }
