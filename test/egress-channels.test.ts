@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Answer, EgressBroker } from '../runtime/src/egress/broker.ts';
+import { type Answer, EgressBroker } from '../runtime/src/egress/broker.ts';
 import { type FakeSubprocessor, startSubprocessor } from './fakes/subprocessor.ts';
 import { type Lab, type LabMethod, type LabPolicy, openLab } from './support/lab.ts';
 
@@ -78,10 +78,11 @@ describe('releases of records', () => {
     handlers: Partial<Record<LabMethod, string>>,
     policy: LabPolicy = {},
     receives: readonly string[] = ALL,
+    secrets: readonly string[] = ['H', 'V', '\0', 'ÿ'],
   ): Promise<{ answers: string[]; lab: Lab }> {
     const lab = await labWith(handlers, receives, { declassify, governance, ...policy });
     const answers: string[] = [];
-    for (const text of ['H', 'V', '\0', 'ÿ']) {
+    for (const text of secrets) {
       await lab.call('Put', { text });
       const { status, messages } = await lab.call('Tell', {});
       answers.push(status === 0 ? JSON.stringify(messages) : `status ${status}`);
@@ -131,6 +132,27 @@ describe('releases of records', () => {
     assert.deepEqual(new Set(answers), new Set(['[{"count":"16"}]']));
   });
 
+  test('do not say it by the room that they take', async () => {
+    const deaf = await startSubprocessor({ answer: () => 'never' });
+    const mailer = {
+      address: `https://mail.example:${deaf.port}`,
+      identity: { spki: [deaf.spki] },
+      region: 'r',
+      receives: ALL,
+    };
+    const full = `const send = () => ctx.call.mailer.Send({}).catch(({ message }) => seen.push(message));
+      await Promise.all(Array.from({ length: 128 }, send));
+      return { count: String(seen.filter((message) => message.includes('under way')).length) }`;
+    const { answers } = await answersTo(
+      telling(missing, quiet, full),
+      { subprocessors: { mailer }, governance: { sovereignty: { minScore: 0, maxExternalCalls: 200 } } },
+      ALL,
+      ['\0', 'ÿ'],
+    );
+    await deaf.stop();
+    assert.deepEqual(answers, ['[{}]', '[{}]']);
+  });
+
   test('do not say it by when they are over', async () => {
     const timed = `let over = false, n = 0;
       const release = ctx.release['r' + i]({ cases: 'b' + i }).finally(() => { over = true }).catch(() => {});
@@ -153,6 +175,34 @@ describe('releases of records', () => {
       ['0', '1', '2', '4', '5', '7'].map((i) => `release:r${i} request`),
     );
   });
+});
+
+test('messages whose outcome is told to nobody have as much room as others, and neither takes of the other', async () => {
+  const mailer = {
+    description: '',
+    address: 'https://mail.example',
+    identity: { ca: 'system' as const },
+    region: 'r',
+    receives: [],
+    assurance: 'none' as const,
+  };
+  const broker = new EgressBroker({
+    subprocessors: { mailer },
+    resolve: () => new Promise(() => {}),
+    now: Date.now,
+    timeout: 500,
+  });
+  for (const room of ['untold', 'told'] as const) {
+    const sent = Array.from({ length: 130 }, () =>
+      broker.send('mailer', { verb: 'POST', path: '/' }, new Uint8Array(), new AbortController().signal, room),
+    );
+    const codes = (await Promise.allSettled(sent)).map((each) => each.status === 'rejected' && each.reason.code);
+    assert.deepEqual(
+      ['peer', 'budget'].map((code) => codes.filter((each) => each === code).length),
+      [128, 2],
+      room,
+    );
+  }
 });
 
 describe('what a read finds', () => {

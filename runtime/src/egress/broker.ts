@@ -23,7 +23,13 @@ export interface EgressOptions {
 
 /** Bytes that a message may have. */
 export const MOST_MESSAGE: number = 1024 * 1024;
-/** Calls of subprocessors at once. */
+/**
+ * Whether a handler is told what becomes of a message. Each kind has a room of its own: how many of the one could be sent
+ * is then nothing that a handler finds out by the other.
+ */
+export type Room = 'told' | 'untold';
+
+/** Calls of subprocessors at once, in each room. */
 const MOST_CALLS = 128;
 const TIMEOUT_MS = 10_000;
 
@@ -31,7 +37,7 @@ const TIMEOUT_MS = 10_000;
 export class EgressBroker {
   readonly #peers: ReadonlyMap<string, Peer>;
   readonly #options: EgressOptions;
-  #calls = 0;
+  readonly #calls: Record<Room, number> = { told: 0, untold: 0 };
 
   constructor(options: EgressOptions) {
     this.#options = options;
@@ -44,13 +50,20 @@ export class EgressBroker {
    * @throws RefusalError `grant` for another name, `budget` where it or the number of calls is too large, `peer` where
    * nobody is reached that the policy names, or the answer is none
    */
-  async send(to: string, call: HttpCall | MethodId, message: Uint8Array, signal: AbortSignal): Promise<Answer> {
+  async send(
+    to: string,
+    call: HttpCall | MethodId,
+    message: Uint8Array,
+    signal: AbortSignal,
+    room: Room = 'told',
+  ): Promise<Answer> {
     const peer = this.#peers.get(to);
     if (peer === undefined) throw new RefusalError('grant', 'there is no such subprocessor');
     if (message.length > MOST_MESSAGE)
       throw new RefusalError('budget', `a message of ${message.length} bytes, at most ${MOST_MESSAGE}`);
-    if (this.#calls >= MOST_CALLS) throw new RefusalError('budget', `${MOST_CALLS} calls of others are under way`);
-    this.#calls++;
+    if (this.#calls[room] >= MOST_CALLS)
+      throw new RefusalError('budget', `${MOST_CALLS} calls of others are under way`);
+    this.#calls[room]++;
     const timeout = this.#options.timeout ?? TIMEOUT_MS;
     const late = AbortSignal.any([signal, AbortSignal.timeout(timeout)]);
     const closed: Promise<unknown>[] = [];
@@ -58,7 +71,7 @@ export class EgressBroker {
     // Who is given up still counts until nothing of it is left.
     void Promise.allSettled([carried])
       .then(() => Promise.all(closed))
-      .then(() => this.#calls--);
+      .then(() => this.#calls[room]--);
     try {
       return await within(late, carried);
     } catch (cause) {

@@ -26,7 +26,7 @@ import { SovereigntyAccount } from '../governor/sovereignty.ts';
 import { leavesOf } from '../leaves.ts';
 import { reading } from '../reading.ts';
 import type { Json, Operation } from '../worker/protocol.ts';
-import type { Answer, EgressBroker } from './broker.ts';
+import type { Answer, EgressBroker, Room } from './broker.ts';
 import { build, type Release } from './release.ts';
 
 /** What a call's egress needs of the call. */
@@ -229,7 +229,7 @@ export class CallEgress {
       // What is taken of a request is what the policy's owner named; what is in records was written by handlers.
       const outgoing = this.#encoded(release, built);
       context.lookAtRecord(outgoing.leaves);
-      const { status } = await this.#carry(to, outgoing, false);
+      const { status } = await this.#carry(to, outgoing, 'untold');
       if (status !== 'ok') throw new RefusalError('peer', `${to} did not take it`);
     } catch (error) {
       // Not a record of its own: a call may have a number of them, and its handler count those that are left.
@@ -253,7 +253,7 @@ export class CallEgress {
   #send(to: string, outgoing: Outgoing): Promise<Answer> {
     return this.#orRecord(to, () => {
       this.#depend(to);
-      return this.#carry(to, outgoing, this.#options.context.open);
+      return this.#carry(to, outgoing, 'told');
     });
   }
 
@@ -262,15 +262,16 @@ export class CallEgress {
     this.#account.external(this.#subprocessor(to).identity);
   }
 
-  /** Sends once the record of it is durable. @param open whether its length may be told */
-  async #carry(to: string, { call, bytes, reason }: Outgoing, open: boolean): Promise<Answer> {
-    const { broker, record, signal } = this.#options;
+  /** Sends once the record of it is durable. */
+  async #carry(to: string, { call, bytes, reason }: Outgoing, room: Room): Promise<Answer> {
+    const { broker, context, record, signal } = this.#options;
     const sink = `send:${to}`;
+    const open = room === 'told' && context.open;
     const length = open ? bytes.length : Math.max(SMALLEST_LENGTH, 2 ** Math.ceil(Math.log2(bytes.length)));
     this.#count(`${sink} calls`, 1);
     this.#count(`${sink} bytes`, length);
     await record({ decision: 'allow', code: 'flow', reason, sink, figures: { bytes: length } });
-    return broker.send(to, call, bytes, AbortSignal.any([signal, this.#over.signal]));
+    return broker.send(to, call, bytes, AbortSignal.any([signal, this.#over.signal]), room);
   }
 
   /** Does what is done to send something, and records why not. */
