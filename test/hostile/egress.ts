@@ -101,7 +101,10 @@ const LAYERS = {
        await new Promise((resolve) => setTimeout(resolve, 100)); // as a peer far away
        if (Object.keys(this.#figures).some((name) => name.startsWith('release:'))) throw new Error('it was not sent');`,
     ],
+    // What else is asked for waits for answers, and would so for this one.
+    ['return this.#turn.catch(() => {});', 'return Promise.resolve();'],
   ],
+  'a room for what nobody is told': ['broker', ['this.#calls[room]', 'this.#calls.told']],
   'grant to read': [
     'context',
     [
@@ -114,14 +117,14 @@ const LAYERS = {
     'context',
     ["this.#decide({ kind: 'release', name: rule }, new Set(this.label));", ''],
   ],
-} satisfies Record<string, readonly [Module, Edit]>;
+} satisfies Record<string, readonly [Module, ...Edit[]]>;
 type Layer = keyof typeof LAYERS;
 
 /** A laboratory's parts with one layer off. */
 async function withoutLayer(layer: Layer): Promise<Pick<LabOptions, 'Calls' | 'Broker'>> {
-  const [first, edit]: readonly [Module, Edit] = LAYERS[layer];
+  const [first, ...edits]: readonly [Module, ...Edit[]] = LAYERS[layer];
   let at: Module = first;
-  let url = weakened(CHAIN[at][0], edit);
+  let url = weakened(CHAIN[at][0], ...edits);
   for (let above = CHAIN[at][1]; above !== undefined; above = CHAIN[at][1]) {
     url = weakened(CHAIN[above][0], [`'${CHAIN[at][2]}'`, `'${url}'`]);
     at = above;
@@ -435,6 +438,17 @@ const ATTACKS: Readonly<Partial<Record<Layer, Readonly<Record<string, EgressAtta
         return { count: String(count) }`,
       policy: { returns: ['personal', 'operational'], declassify: [release({ word: '$record.cases.email' })] },
       out: ({ answer }) => Number((answer.messages as { count?: string }[])[0]?.count ?? 0) > 10,
+    },
+  },
+  'a room for what nobody is told': {
+    'learn of a record without its label, by the room that its release takes': {
+      body: `await ctx.release.notify({ cases: 'p2' });
+        const words = [], send = () => ctx.call.mailer.Send({}).catch((e) => words.push(e.message));
+        await Promise.all(Array.from({ length: 128 }, send));
+        return { words: words.filter((word) => word.includes('under way')) }`,
+      peer: { answer: () => 'never' },
+      policy: { ...sovereignty(0, 200), declassify: [release({ word: '$record.cases.email' })] },
+      out: ({ answer }) => JSON.stringify(answer.messages).includes('under way'),
     },
   },
   'grant to read': {
