@@ -131,27 +131,29 @@ export async function verifyReceipt(bytes: Uint8Array, by: ReceiptIssuer): Promi
   return { body };
 }
 
+/** The messages that a receipt was found to speak of: of one that commits to no request, the response alone. */
+export type ComparedMessages = 'both' | 'response';
+
 /**
- * Checks that an authentic receipt speaks of these very messages. That of a refused call whose request is a stream commits to no
- * message of it: it carries no data, and how many were taken is not said.
+ * Checks that an authentic receipt speaks of these very messages. That of a refused call may commit to no message of the request
+ * (where it is a stream, it does not say how many were taken): it then fits every request, and says nothing of this one.
  * @throws EvidenceError `binding`
  */
 export function checkReceiptMessages(
   { body }: AuthenticReceipt,
   call: { method: string; request: readonly Uint8Array[]; response: readonly Uint8Array[]; status: number },
-): void {
+): ComparedMessages {
   if (body.method !== call.method)
     throw new EvidenceError('binding', `receipt for ${body.method}, expected ${call.method}`);
   if (body.status !== call.status)
     throw new EvidenceError('binding', `receipt for status ${body.status}, got ${call.status}`);
   const salt = fromHex(body.salt);
-  for (const direction of ['request', 'response'] as const) {
-    const speaksOf = (messages: readonly Uint8Array[]): boolean =>
-      body[direction] === digestText('sha256', commitment(direction, salt, messages));
-    const unsaid = direction === 'request' && body.status !== 0 && speaksOf([]);
-    if (!unsaid && !speaksOf(call[direction]))
-      throw new EvidenceError('binding', `receipt commits to another ${direction}`);
-  }
+  const speaksOf = (direction: 'request' | 'response', messages: readonly Uint8Array[]): boolean =>
+    body[direction] === digestText('sha256', commitment(direction, salt, messages));
+  if (!speaksOf('response', call.response)) throw new EvidenceError('binding', 'receipt commits to another response');
+  if (body.status !== 0 && speaksOf('request', [])) return 'response';
+  if (!speaksOf('request', call.request)) throw new EvidenceError('binding', 'receipt commits to another request');
+  return 'both';
 }
 
 /** Reads a receipt. **Trust**: nothing in it is authentic yet. @throws EvidenceError `format` */

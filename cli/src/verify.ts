@@ -2,6 +2,7 @@
 
 import { type KeyObject, sign } from 'node:crypto';
 import { signEar } from '@enclaim/attestation/rats';
+import type { ComparedMessages } from '@enclaim/attestation/receipt';
 import { verdictDocument } from '@enclaim/attestation/verdict-document';
 import { parseReceiptFile, verifyReceiptFile, verifySaved } from '@enclaim/client';
 import type { Command } from 'commander';
@@ -20,6 +21,14 @@ interface Options {
   readonly ear?: string;
   readonly earKey?: string;
 }
+
+/** What is said where not all messages of a receipt file were compared. */
+const UNCOMPARED: Readonly<Record<ComparedMessages | 'not run', string | null>> = {
+  both: null,
+  response:
+    'receipt: response only: of this refused call it commits to no request, and the one in the file was not compared',
+  'not run': 'receipt: its messages were not compared, the file holds none',
+};
 
 export function register(program: Command): void {
   program
@@ -59,7 +68,8 @@ async function verify(path: string, options: Options): Promise<void> {
       const what = printable(`${body.method}, number ${body.sequence}, ${body.time}, record ${body.record}`);
       // The receipt is signed by the boot of a verdict that is not ok: it vouches for nothing.
       console.error(verdict.ok ? `receipt: ok  ${what}` : `receipt: of a boot that is refused  ${what}`);
-      if (messages === 'not run') console.error('receipt: its messages were not compared, the file holds none');
+      const uncompared = UNCOMPARED[messages];
+      if (uncompared !== null) console.error(uncompared);
     }
   }
   if (options.ear !== undefined && earKey !== null) {

@@ -2,15 +2,21 @@
 
 import { parseReferences, type Verdict, withDeployments } from '@enclaim/attestation';
 import { parseDeployment } from '@enclaim/attestation/deployment';
-import type { ReceiptBody } from '@enclaim/attestation/receipt';
+import type { ComparedMessages, ReceiptBody } from '@enclaim/attestation/receipt';
 import { parseReceiptFile, verifyReceiptFile, verifySaved } from '@enclaim/client/offline';
 import { parseDemand } from '@enclaim/policy-schema';
 
 /** What a file was found to be worth. */
 interface Finding {
   readonly verdict: Verdict;
-  readonly receipt: { readonly body: ReceiptBody; readonly messages: 'compared' | 'not run' } | null;
+  readonly receipt: { readonly body: ReceiptBody; readonly messages: ComparedMessages | 'not run' } | null;
 }
+
+const COMPARED: Readonly<Record<ComparedMessages | 'not run', string>> = {
+  both: 'compared',
+  response: 'response only: of this refused call the receipt commits to no request',
+  'not run': 'not run: the file holds none',
+};
 
 const element = <T extends Element>(id: string, type: new () => T): T => {
   const found = document.getElementById(id);
@@ -89,7 +95,7 @@ function describe({ verdict, receipt }: Finding): Element[] {
     ['decision', decision.result],
     ['label', decision.label.join(', ') || 'none'],
     ['record', record],
-    ['messages', receipt.messages === 'compared' ? 'compared' : 'not run: the file holds none'],
+    ['messages', COMPARED[receipt.messages]],
   ];
   // The receipt is signed by the boot of a verdict that is not ok: it vouches for nothing.
   const words = verdict.ok ? 'signed by the receipt key of this boot' : 'of a boot that is refused';

@@ -1,6 +1,12 @@
 /** A call whose response counts only with its receipt. */
 
-import { checkReceiptMessages, RECEIPT_TRAILER, type ReceiptBody, verifyReceipt } from '@enclaim/attestation/receipt';
+import {
+  type ComparedMessages,
+  checkReceiptMessages,
+  RECEIPT_TRAILER,
+  type ReceiptBody,
+  verifyReceipt,
+} from '@enclaim/attestation/receipt';
 import type { ChannelInterface as Channel } from '@grpc/grpc-js';
 import { Metadata, type StatusObject, status } from '@grpc/grpc-js';
 import type { Attestation } from './attestation.ts';
@@ -12,6 +18,8 @@ type Listener = Parameters<Call['start']>[1];
 /** A receipt that was checked, with what it is needed for later. */
 export interface CheckedReceipt {
   readonly body: ReceiptBody;
+  /** Those of the call's messages that it speaks of. */
+  readonly messages: ComparedMessages;
   /** The `enclaim.v1.Receipt` message. */
   readonly bytes: Uint8Array;
   /** The attestation of the connection that carried the response. */
@@ -81,8 +89,8 @@ export function receiptCall(
       if (attestation === undefined) throw new ChannelError('receipt', 'the response came over no attested connection');
       if (!(bytes instanceof Uint8Array)) throw new ChannelError('receipt', 'the response has no receipt');
       const receipt = await verifyReceipt(bytes, attestation);
-      checkReceiptMessages(receipt, { method: path.slice(1), request, response, status: ended.code });
-      onReceipt({ body: receipt.body, bytes, attestation });
+      const messages = checkReceiptMessages(receipt, { method: path.slice(1), request, response, status: ended.code });
+      onReceipt({ body: receipt.body, messages, bytes, attestation });
       return ended;
     } catch (error) {
       return {

@@ -3,7 +3,13 @@
 import type { Verdict } from '@enclaim/attestation';
 import { fromBase64, toBase64, utf8 } from '@enclaim/attestation/bytes';
 import { decodeJson } from '@enclaim/attestation/canonical';
-import { checkReceiptMessages, type ReceiptBody, verifyReceipt } from '@enclaim/attestation/receipt';
+import {
+  type AuthenticReceipt,
+  type ComparedMessages,
+  checkReceiptMessages,
+  type ReceiptBody,
+  verifyReceipt,
+} from '@enclaim/attestation/receipt';
 import * as z from 'zod';
 import type { CheckedReceipt } from './receipt-call.ts';
 import { type SavedOptions, verifySaved } from './saved.ts';
@@ -49,25 +55,28 @@ export function parseReceiptFile(content: Uint8Array): ReceiptFile {
 }
 
 /**
- * Verifies a receipt file offline: its evidence, the receipt under the key of that evidence, and the messages.
+ * Verifies a receipt file offline: its evidence, the receipt under the key of that evidence, and the messages that it speaks of.
  * @throws EvidenceError where the receipt or its evidence is not authentic
  */
 export async function verifyReceiptFile(
   file: ReceiptFile,
   options: SavedOptions,
-): Promise<{ verdict: Verdict; body: ReceiptBody; messages: 'compared' | 'not run' }> {
+): Promise<{ verdict: Verdict; body: ReceiptBody; messages: ComparedMessages | 'not run' }> {
   const attestation = await verifySaved(fromBase64(file.evidence), options);
   const receipt = await verifyReceipt(fromBase64(file.receipt), attestation);
-  const { method, status } = receipt.body;
-  if (file.messages !== null) {
-    const { request, response } = file.messages;
-    checkReceiptMessages(receipt, {
-      method,
-      status,
-      request: request.map(fromBase64),
-      response: response.map(fromBase64),
-    });
-  }
-  const messages = file.messages === null ? 'not run' : 'compared';
+  const messages = file.messages === null ? 'not run' : compareMessages(receipt, file.messages);
   return { verdict: attestation.verdict, body: receipt.body, messages };
+}
+
+function compareMessages(
+  receipt: AuthenticReceipt,
+  { request, response }: NonNullable<ReceiptFile['messages']>,
+): ComparedMessages {
+  const { method, status } = receipt.body;
+  return checkReceiptMessages(receipt, {
+    method,
+    status,
+    request: request.map(fromBase64),
+    response: response.map(fromBase64),
+  });
 }

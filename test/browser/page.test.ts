@@ -10,6 +10,7 @@ import { type DeviceName, signDeployment } from '@enclaim/attestation/deployment
 import { ed25519Key } from '@enclaim/attestation/statement';
 import { type CheckedReceipt, connect, receiptFile, verifySaved } from '@enclaim/client';
 import { Client, credentials } from '@grpc/grpc-js';
+import { receiptBoot } from '../../client/test/refused-receipt.ts';
 import { buildPage } from '../../scripts/page.ts';
 import { AuditorsPage, type Shown } from '../support/auditors-page.ts';
 import { chromiumMissing } from '../support/chromium.ts';
@@ -103,6 +104,14 @@ describe('the page', { skip: chromiumMissing }, () => {
     const { head, text } = await show('bareReceipt', 'references');
     assert.equal(head, 'Verdict: ok');
     assert.match(text, /messagesnot run: the file holds none/);
+    const { fileOf, references } = await receiptBoot();
+    const held = { request: [Buffer.from('never sent')], response: [] };
+    const refused = await auditor.show(
+      await fileOf(7, { request: [], response: [] }, held),
+      JSON.stringify(references),
+    );
+    assert.equal(refused.head, 'Verdict: ok');
+    assert.match(refused.text, /messagesresponse only: /);
   });
 
   test('shows no verdict of files that are no longer chosen', async () => {

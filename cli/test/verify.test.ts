@@ -1,0 +1,49 @@
+/** `enclaim verify` of a receipt file: which of its messages were compared is said. */
+
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { projectRoot } from '@enclaim/image';
+import { type Messages, type ReceiptBoot, receiptBoot } from '../../client/test/refused-receipt.ts';
+
+const scratch = await mkdtemp(join(tmpdir(), 'enclaim-cli-verify-'));
+after(() => rm(scratch, { recursive: true, force: true }));
+
+let boot: ReceiptBoot;
+before(async () => {
+  boot = await receiptBoot();
+  await writeFile(join(scratch, 'references.json'), JSON.stringify(boot.references));
+});
+
+async function verify(status: number, said: Messages, held: Messages): Promise<{ stderr: string; messages: string }> {
+  await writeFile(join(scratch, 'it.enclaim-receipt'), await boot.fileOf(status, said, held));
+  const words = [
+    join(projectRoot, 'cli/src/main.ts'),
+    'verify',
+    'it.enclaim-receipt',
+    '--references',
+    'references.json',
+  ];
+  const run = (...more: string[]) =>
+    spawnSync(process.execPath, [...words, ...more], { cwd: scratch, encoding: 'utf8' });
+  const { stderr } = run();
+  assert.match(stderr, /receipt: ok/);
+  return { stderr, messages: JSON.parse(run('--json').stdout).receipt.messages };
+}
+
+test('of a refused call whose request the receipt leaves out, the response only', async () => {
+  const held = { request: [Buffer.from('never sent')], response: [] };
+  const { stderr, messages } = await verify(7, { request: [], response: [] }, held);
+  assert.match(stderr, /^receipt: response only: /m);
+  assert.equal(messages, 'response');
+});
+
+test('of another call both, without a word', async () => {
+  const call = { request: [Buffer.from('hello')], response: [] };
+  const { stderr, messages } = await verify(7, call, call);
+  assert.doesNotMatch(stderr, /^receipt: (response|its)/m);
+  assert.equal(messages, 'both');
+});
