@@ -6,10 +6,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
+import { KERNEL_PACKAGE } from '../image/src/contents.ts';
 import { encodeCpio } from '../image/src/cpio.ts';
 import { rebuild } from '../image/src/index.ts';
+import { formatLock, type LockedInput, parseLock } from '../image/src/lock.ts';
 import { type Manifest, parseManifest } from '../image/src/manifest.ts';
-import { type PretendImage, pretendImage, sourcesOf } from './reproduce/pretend-image.ts';
+import { appendSections } from '../image/src/uki.ts';
+import { TINY, tinyPe } from '../image/test/tiny-pe.ts';
+import { type Changes, type PretendImage, pretendImage, sourcesOf } from './reproduce/pretend-image.ts';
 import { writeSources } from './reproduce/pretend-sources.ts';
 
 const scratch = await mkdtemp(join(tmpdir(), 'enclaim-untrue-'));
@@ -35,11 +39,16 @@ const evil384 = `sha384:${'ee'.repeat(48)}`;
 
 /** Changes of the manifest, by the way to the field. */
 const LIES: readonly [way: string, value: unknown][] = [
-  ['inputs.0.version', '1.0-1'],
+  ['inputs.0.version', '1.0-2'],
   ['inputs', []],
   ['contents.0.size', 1],
   ['sections.0.sha256', evil256],
   ['sections.0.size', 1],
+  ['sections.0.name', '.text'],
+  ['sections.1.sha256', evil256],
+  ['sections.1.size', 1],
+  ['sections.1.name', '.text'],
+  ['sections', []],
   ['references.snp.kernel', evil256],
   ['references.snp.initrd', evil256],
   ['references.snp.id', evil256],
@@ -84,6 +93,51 @@ test('another kernel lies beside its UKI', async () => {
     code: 'manifest-invalid',
     message: /kernel/,
   });
+});
+
+/** Flips a bit of a field of headers, counted from the stub's own. */
+const flipped = (at: number, uki: Uint8Array): Uint8Array => {
+  const bytes = Uint8Array.from(uki);
+  bytes[at] = (bytes[at] ?? 0) ^ 1;
+  return bytes;
+};
+const more = { name: '.dtb', data: Buffer.from('a device tree') };
+/** Other ways to make a UKI of stub and sections: every section that is stated is in it. */
+const ASSEMBLED: readonly [string, NonNullable<Changes['assemble']>][] = [
+  ['a section more, behind the others', (stub, sections) => appendSections(stub, [...sections, more])],
+  ['a section more, before the others', (stub, sections) => appendSections(stub, [more, ...sections])],
+  ['a section in the place of another', (stub, sections) => appendSections(stub, sections.toReversed())],
+  ['another stub', (_, sections) => appendSections(tinyPe('a stub that replaces the kernel'), sections)],
+  [
+    'bytes behind the last section',
+    (stub, sections) => Buffer.concat([appendSections(stub, sections), Buffer.alloc(512, 'hidden')]),
+  ],
+  ['bytes behind a section', (stub, sections) => flipped(TINY.headers + 512 + 5, appendSections(stub, sections))],
+  ['another entry point', (stub, sections) => flipped(TINY.optional + 16, appendSections(stub, sections))],
+  ['other flags of a section', (stub, sections) => flipped(TINY.table + 40 + 39, appendSections(stub, sections))],
+];
+for (const [name, assemble] of ASSEMBLED) {
+  test(`the UKI has ${name}`, async () => {
+    const image = await pretendImage({ assemble });
+    await assert.rejects(rebuilt(image), { code: 'manifest-invalid', message: /form of the UKI/ });
+  });
+}
+
+test('the kernel is not that of its package', async () => {
+  const image = await pretendImage({ lockedKernel: 'another kernel' });
+  await assert.rejects(rebuilt(image), { code: 'manifest-invalid', message: /kernel of its package/ });
+});
+
+test('the lock has no kernel, or two', async () => {
+  const image = await pretendImage();
+  const { inputs } = parseLock(image.lock);
+  const kernel = inputs.find(({ name }) => name === KERNEL_PACKAGE) as LockedInput;
+  const others = inputs.filter((input) => input !== kernel);
+  for (const made of [others, [...inputs, { ...kernel, name: `${kernel.name}-2` }]]) {
+    const lock = formatLock(made);
+    const manifest = JSON.stringify({ ...JSON.parse(image.manifest), inputs: parseLock(lock).inputs });
+    await assert.rejects(rebuilt({ ...image, manifest, lock }), { code: 'file-missing' });
+  }
 });
 
 /** Changes of the n-th header field of an archive's first member: 0 inode, 1 mode, 2 owner, 4 links, 5 time, 12 check. */

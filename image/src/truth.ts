@@ -3,25 +3,34 @@ import { isDeepStrictEqual } from 'node:util';
 import { parsePe, readUki, sectionBytes, sectionNamed } from '@enclaim/attestation/measure';
 import { partsOfInitrd, partsOfManifest } from './anatomy.ts';
 import { artefactOf, type Image } from './build.ts';
+import { STUB_FILE, STUB_PACKAGE } from './contents.ts';
 import { type CpioEntry, type CpioMember, encodeCpio, readMembers } from './cpio.ts';
+import { readDeb } from './deb.ts';
 import { ImageError } from './errors.ts';
+import { type FetchOptions, fetchLocked, readLocked } from './fetch.ts';
 import type { SiliconPlatform } from './firmware.ts';
 import type { Lock } from './lock.ts';
 import type { Manifest } from './manifest.ts';
 import { directFiles, snpParts, tdxParts } from './measure.ts';
+import { fileAt } from './tar.ts';
+import { appendSections } from './uki.ts';
 import { unpackZstd } from './zstd.ts';
 
-/** What the image was made of, as whoever holds the lock fetched it: firmware as it is launched. */
-export interface KnownInputs {
+/** What the image was made of, as whoever holds the lock fetched it: firmware as it is launched; where the rest is. */
+export interface KnownInputs extends FetchOptions {
   readonly lock: Lock;
   readonly firmware: Readonly<Record<SiliconPlatform, Uint8Array>>;
 }
 
 /**
  * Inputs, digests, reference values, sections and files that a manifest states must be those of its image.
- * @throws ImageError `manifest-invalid`; DecodeError for a UKI or kernel that is none
+ * @throws ImageError `manifest-invalid`; `file-missing` for a lock without stub or kernel; as `fetchLocked`, `readLocked`;
+ *   DecodeError for a UKI or kernel that is none
  */
-export async function refuseUntrue({ manifest, ...files }: Image, { lock, firmware }: KnownInputs): Promise<void> {
+export async function refuseUntrue(
+  { manifest, ...files }: Image,
+  { lock, firmware, ...options }: KnownInputs,
+): Promise<void> {
   if (!isDeepStrictEqual(manifest.inputs, lock.inputs)) throw wrong('inputs');
   for (const name of ['uki', 'kernel', 'initrd'] as const) {
     const stated = manifest.artefacts[name];
@@ -41,7 +50,9 @@ export async function refuseUntrue({ manifest, ...files }: Image, { lock, firmwa
     if (!isDeepStrictEqual(manifest.references[name], references[name])) throw wrong(`references.${name}`);
   }
   if (manifest.id !== tpm.id) throw wrong('id');
-  refuseOtherSections(manifest, files.uki);
+  const { stub, kernel } = await lockedBoot(lock, options);
+  if (!Buffer.from(kernel).equals(files.kernel)) throw wrong('kernel of its package');
+  refuseOtherSections(manifest, files.uki, stub);
   await refuseOtherFiles({ manifest, ...files });
   await refuseOtherForm(manifest, files.initrd);
 }
@@ -81,15 +92,39 @@ function entryOf({ path, fields, data }: CpioMember): CpioEntry {
   }
 }
 
-/** The stub is an input, and its own sections are not stated one by one. */
-function refuseOtherSections({ sections }: Manifest, uki: Uint8Array): void {
+const KERNEL_NAME = 'linux-image-';
+
+/** Stub and kernel of the locked packages. Whatever the build did to the cache, what is read has the locked hash. */
+async function lockedBoot({ inputs }: Lock, options: FetchOptions): Promise<{ stub: Uint8Array; kernel: Uint8Array }> {
+  const read = async (what: string, file: string): Promise<Uint8Array> => {
+    const locked = inputs.find(({ name }) => name === what);
+    if (locked === undefined) throw new ImageError('file-missing', `the lock has no input ${what}`);
+    return fileAt(await readDeb(await readLocked(locked, await fetchLocked([locked], options))), file).data;
+  };
+  // By its form: that of another revision is another version.
+  const [kernel = `${KERNEL_NAME}…`, second] = inputs
+    .map(({ name }) => name)
+    .filter((name) => name.startsWith(KERNEL_NAME));
+  if (second !== undefined) throw new ImageError('file-missing', `the lock has two kernels: ${kernel}, ${second}`);
+  return {
+    stub: await read(STUB_PACKAGE, STUB_FILE),
+    kernel: await read(kernel, `boot/vmlinuz-${kernel.slice(KERNEL_NAME.length)}`),
+  };
+}
+
+/** Every section must be stated, and the UKI byte for byte what our own writer makes of the locked stub and of them. */
+function refuseOtherSections({ sections }: Manifest, uki: Uint8Array, stub: Uint8Array): void {
   const image = parsePe(uki);
-  for (const { name, size, sha256 } of sections) {
-    if (name === 'stub') continue;
+  const [first, ...appended] = sections.map(({ name, size, sha256 }) => {
     const found = sectionNamed(image, name);
-    const own = found && artefactOf(name, sectionBytes(image, found));
-    if (own?.size !== size || own.sha256 !== sha256) throw wrong(`section ${name}`);
-  }
+    const bytes = found === undefined ? new Uint8Array() : sectionBytes(image, found);
+    const data = name === 'stub' ? stub : bytes;
+    const own = artefactOf(name, data);
+    if (own.size !== size || own.sha256 !== sha256) throw wrong(`section ${name}`);
+    return { name, data };
+  });
+  if (first?.name !== 'stub' || !Buffer.from(appendSections(stub, appended)).equals(uki))
+    throw wrong('form of the UKI');
 }
 
 async function refuseOtherFiles({ manifest, initrd }: Image): Promise<void> {

@@ -1,4 +1,4 @@
-/** The least image that an audit takes: a stub and a kernel of a few bytes, three files, and the locked firmware. */
+/** The least image that an audit takes: stub and kernel of a few bytes, each in a package, three files, locked firmware. */
 
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -6,16 +6,17 @@ import { promisify } from 'node:util';
 import { zstdCompress } from 'node:zlib';
 import { readUki } from '../../attestation/src/measure/index.ts';
 import { artefactOf } from '../../image/src/build.ts';
+import { KERNEL_FILE, KERNEL_PACKAGE, STUB_FILE, STUB_PACKAGE } from '../../image/src/contents.ts';
 import { type CpioEntry, encodeCpio } from '../../image/src/cpio.ts';
 import { projectRoot } from '../../image/src/fetch.ts';
 import { FIRMWARE, fetchFirmware } from '../../image/src/firmware.ts';
-import { type Lock, parseLock } from '../../image/src/lock.ts';
+import { formatLock, type Lock, parseLock } from '../../image/src/lock.ts';
 import { formatManifest, type Manifest } from '../../image/src/manifest.ts';
 import { snpParts, tdxParts } from '../../image/src/measure.ts';
-import { appendSections } from '../../image/src/uki.ts';
+import { appendSections, type UkiSection } from '../../image/src/uki.ts';
 import { SAMPLE } from '../../image/test/manifest.ts';
 import { tinyPe } from '../../image/test/tiny-pe.ts';
-import type { PretendSources } from './pretend-sources.ts';
+import { cachedDeb, type PretendSources } from './pretend-sources.ts';
 
 /** Files as a build writes them; the manifest as text, so that it can be any. */
 export interface PretendImage {
@@ -23,12 +24,13 @@ export interface PretendImage {
   readonly kernel: Uint8Array;
   readonly initrd: Uint8Array;
   readonly manifest: string;
+  readonly lock: string;
 }
 
 const locked = parseLock(await readFile(join(projectRoot, 'image/lock.json'), 'utf8'));
 const names = Object.values(FIRMWARE).map(({ input }) => input);
 /** Firmware, and nothing else that an image of ours is made of. */
-export const FIRMWARE_LOCK: Lock = { version: 1, inputs: locked.inputs.filter(({ name }) => names.includes(name)) };
+const FIRMWARE_LOCK: Lock = { version: 1, inputs: locked.inputs.filter(({ name }) => names.includes(name)) };
 const firmware = {
   snp: await fetchFirmware('snp', FIRMWARE_LOCK),
   tdx: await fetchFirmware('tdx', FIRMWARE_LOCK),
@@ -40,22 +42,40 @@ const ENTRIES: readonly CpioEntry[] = [
   { path: 'lib/b', type: 'symlink', target: 'a' },
 ];
 
-/**
- * An image with a true manifest.
- * @param changes.change of the archive, of which the manifest says nothing; what `behind` its frame is, neither
- */
-export async function pretendImage(
-  changes: { kernel?: string; change?: (archive: Uint8Array) => Uint8Array; behind?: Uint8Array } = {},
-): Promise<PretendImage> {
-  const { kernel: text = 'kernel', change = (archive) => archive, behind = new Uint8Array() } = changes;
-  const kernel = tinyPe(text);
+/** What of an image is not as it should be. */
+export interface Changes {
+  /** Text of the kernel in the image, of that in its package. */
+  readonly kernel?: string;
+  readonly lockedKernel?: string;
+  /** Of the archive, of which the manifest says nothing; what `behind` its frame is, neither. */
+  readonly change?: (archive: Uint8Array) => Uint8Array;
+  readonly behind?: Uint8Array;
+  /** The UKI, which the manifest describes as if it were made of its stub and three sections. */
+  readonly assemble?: (stub: Uint8Array, sections: readonly UkiSection[]) => Uint8Array;
+}
+
+/** An image with a true manifest, but for the changes. */
+export async function pretendImage(changes: Changes = {}): Promise<PretendImage> {
+  const {
+    kernel: text = 'kernel',
+    lockedKernel = text,
+    change = (archive) => archive,
+    behind = new Uint8Array(),
+  } = changes;
+  const { assemble = appendSections } = changes;
+  const [stub, kernel] = [tinyPe('stub'), tinyPe(text)];
   const initrd = Buffer.concat([await promisify(zstdCompress)(change(encodeCpio(ENTRIES))), behind]);
-  const commandLine = Buffer.from('quiet');
-  const uki = appendSections(tinyPe('stub'), [
-    { name: '.cmdline', data: commandLine },
+  const sections = [
+    { name: '.cmdline', data: Buffer.from('quiet') },
     { name: '.initrd', data: initrd },
     { name: '.linux', data: kernel },
-  ]);
+  ];
+  const uki = assemble(stub, sections);
+  const packages = [
+    await cachedDeb(STUB_PACKAGE, STUB_FILE, stub),
+    await cachedDeb(KERNEL_PACKAGE, KERNEL_FILE, tinyPe(lockedKernel)),
+  ];
+  const lock = formatLock([...FIRMWARE_LOCK.inputs, ...packages]);
   const tpm = await readUki(uki);
   const files = { kernel, initrd };
   const sized = ({ size, sha256 }: ReturnType<typeof artefactOf>) => ({ size, sha256 });
@@ -73,12 +93,12 @@ export async function pretendImage(
       snp: await snpParts(tpm, files, firmware.snp),
       tdx: await tdxParts(tpm, files, firmware.tdx),
     },
-    inputs: FIRMWARE_LOCK.inputs,
-    sections: [
-      { name: '.cmdline', ...sized(artefactOf('', commandLine)), ...origin },
-      { name: '.initrd', ...sized(artefactOf('', initrd)), ...origin },
-      { name: '.linux', ...sized(artefactOf('', kernel)), ...origin },
-    ],
+    inputs: parseLock(lock).inputs,
+    sections: [{ name: 'stub', data: stub }, ...sections].map(({ name, data }) => ({
+      name,
+      ...sized(artefactOf('', data)),
+      ...origin,
+    })),
     contents: ENTRIES.map((entry) => {
       const bytes = entry.type === 'file' ? entry.data : Buffer.from(entry.type === 'symlink' ? entry.target : '');
       const mode = entry.type === 'symlink' ? 0o777 : entry.mode;
@@ -86,11 +106,11 @@ export async function pretendImage(
       return { path, type, mode: `0${mode.toString(8)}`, ...sized(artefactOf('', bytes)), ...origin };
     }),
   };
-  return { uki, kernel, initrd, manifest: formatManifest(manifest) };
+  return { uki, kernel, initrd, manifest: formatManifest(manifest), lock };
 }
 
 /** Sources whose build gives this image. */
-export function sourcesOf({ uki, kernel, initrd, manifest }: PretendImage): PretendSources {
+export function sourcesOf({ uki, kernel, initrd, manifest, lock }: PretendImage): PretendSources {
   return {
     node: 'mkdir -p "$5" && cp prepared/* "$5"',
     files: {
@@ -98,6 +118,7 @@ export function sourcesOf({ uki, kernel, initrd, manifest }: PretendImage): Pret
       'prepared/vmlinuz': kernel,
       'prepared/initrd.zst': initrd,
       'prepared/manifest.json': manifest,
+      'image/lock.json': lock,
     },
   };
 }

@@ -4,10 +4,10 @@ import { createHash } from 'node:crypto';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { projectRoot } from '../../image/src/fetch.ts';
+import { defaultCache, projectRoot } from '../../image/src/fetch.ts';
 import { FIRMWARE } from '../../image/src/firmware.ts';
-import { formatLock, parseLock } from '../../image/src/lock.ts';
-import { type TarMember, tar } from '../../image/test/archives.ts';
+import { formatLock, type LockedDeb, parseLock } from '../../image/src/lock.ts';
+import { deb, type TarMember, tar } from '../../image/test/archives.ts';
 
 /** What the sources are made of, where it is not the least that an audit takes. */
 export interface PretendSources {
@@ -76,4 +76,15 @@ export async function cached(
   await writeFile(file, tarball);
   const resolved = `https://packages.example/${name}/-/${name}-${version}.tgz`;
   return { version, resolved, integrity: `sha512-${digest.toString('base64')}` };
+}
+
+/** Puts a Debian package with one file where a build looks for its hash before it asks a mirror; gives its input. */
+export async function cachedDeb(name: string, file: string, data: Uint8Array): Promise<LockedDeb> {
+  const bytes = deb([{ name: `./${file}`, data: Buffer.from(data).toString('latin1') }]);
+  const sha256 = createHash('sha256').update(bytes).digest('hex');
+  const target = join(defaultCache(), 'inputs', sha256);
+  await mkdir(dirname(target), { recursive: true });
+  await writeFile(target, bytes);
+  const path = `pool/main/p/pretend/${name}_1.0-1_amd64.deb`;
+  return { kind: 'deb', name, version: '1.0-1', suite: 'pretend', path, size: bytes.length, sha256 };
 }
