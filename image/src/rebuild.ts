@@ -5,7 +5,7 @@
  */
 import { execFile } from 'node:child_process';
 import { constants } from 'node:fs';
-import { chmod, copyFile, cp, lstat, mkdir, mkdtemp, open, readdir, rm } from 'node:fs/promises';
+import { chmod, copyFile, cp, lstat, mkdir, mkdtemp, open, readdir, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join, relative, resolve, sep } from 'node:path';
 import { promisify } from 'node:util';
@@ -17,7 +17,7 @@ import { fetchFirmware } from './firmware.ts';
 import type { Lock } from './lock.ts';
 import { checkLock, installLocked, OTHER_LOCKS } from './locked-packages.ts';
 import { parseManifest } from './manifest.ts';
-import { canRead, lastLines, makeSandbox, runInside, type Sandbox } from './sandbox.ts';
+import { canRead, lastLines, makeSandbox, removeInside, runInside, type Sandbox } from './sandbox.ts';
 import { type KnownInputs, refuseUntrue } from './truth.ts';
 
 /** What to rebuild. */
@@ -54,10 +54,12 @@ const MADE = new Set(['node_modules', '.git', '.cache', 'out']);
  */
 export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
   const step = options.onStep ?? (() => {});
-  const clean = await mkdtemp(join(tmpdir(), 'enclaim-audit-'));
+  // Nobody else's until the sandbox is made.
+  const clean = await realpath(await mkdtemp(join(tmpdir(), 'enclaim-audit-')));
+  const [folder, cache, home, out] = ['source', 'cache', 'home', 'out'].map((name) => join(clean, name)) as Folders;
+  const writable = [cache, home, out];
+  let sandbox: Sandbox | null = null;
   try {
-    await chmod(clean, 0o755); // for the user that the build runs as
-    const [folder, cache, home, out] = ['source', 'cache', 'home', 'out'].map((name) => join(clean, name)) as Folders;
     step('sources');
     const source = await takeSources(options.source, folder);
     await refuseHostile(folder);
@@ -65,6 +67,7 @@ export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
     const projects = [join(folder, 'scripts/bootstrap'), folder];
     for (const project of projects) await checkLock(project);
     for (const project of projects) await installLocked(project);
+    await makePlain(folder);
     step('inputs');
     const lock = await readLock(join(folder, 'image/lock.json'));
     await copyInputs(lock, options, join(cache, 'inputs'));
@@ -73,26 +76,35 @@ export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
       snp: await fetchFirmware('snp', lock, options),
       tdx: await fetchFirmware('tdx', lock, options),
     };
-    const sandbox = await makeSandbox([cache, home, out]);
-    if (!(await canRead(sandbox, join(folder, 'package.json'))))
+    const made = await makeSandbox(clean, writable);
+    sandbox = made;
+    if (!(await canRead(made, join(folder, 'package.json'))))
       throw new ImageError(
         'build-failed',
         `no other user can enter ${tmpdir()}, and the build runs as one: set TMPDIR`,
       );
-    const run = (...words: readonly string[]): Promise<void> => runBuild(sandbox, { folder, cache, home }, words);
+    const run = (...words: readonly string[]): Promise<void> => runBuild(made, { folder, cache, home }, words);
     step('image');
     await run('image', 'build', '--out', join(out, 'image'));
     const image = await readImage(join(out, 'image'), { lock, firmware });
-    if (options.app === undefined) return { image, bundle: null, source, isolation: sandbox.isolation };
+    if (options.app === undefined) return { image, bundle: null, source, isolation: made.isolation };
     step('bundle');
     const app = resolve(folder, options.app);
     if (!app.startsWith(folder + sep)) throw invalid(`${options.app} is not below the sources`);
     await run('bundle', app, '--out', join(out, 'app.enclaim'));
     const bundle = await readRegular(join(out, 'app.enclaim'), MAX_BUNDLE);
-    return { image, bundle, source, isolation: sandbox.isolation };
+    return { image, bundle, source, isolation: made.isolation };
   } finally {
-    await rm(clean, { recursive: true, force: true });
+    await removeClean(clean, sandbox, writable).catch((error: Error) =>
+      process.emitWarning(`${clean} could not be removed: ${error.message}`),
+    );
   }
+}
+
+/** What the build could write to goes as its user; then only folders of this one are left. */
+async function removeClean(clean: string, sandbox: Sandbox | null, writable: readonly string[]): Promise<void> {
+  if (sandbox !== null) await removeInside(sandbox, writable);
+  await rm(clean, { recursive: true, force: true });
 }
 
 type Folders = [string, string, string, string];
@@ -155,6 +167,15 @@ async function refuseHostile(folder: string): Promise<void> {
   }
 }
 
+/** Modes as of a fresh checkout: readable to the build's user, and nothing runs as whom it belongs to. */
+async function makePlain(folder: string): Promise<void> {
+  for (const path of ['', ...(await readdir(folder, { recursive: true }))]) {
+    const found = await lstat(join(folder, path));
+    if (found.isSymbolicLink()) continue; // npm's, for workspaces and programs
+    await chmod(join(folder, path), found.isDirectory() || (found.mode & 0o100) !== 0 ? 0o755 : 0o644);
+  }
+}
+
 /** Locked inputs into a cache of the build's own: it cannot change that of this process. */
 async function copyInputs({ inputs }: Lock, options: FetchOptions, to: string): Promise<void> {
   const files = await fetchLocked(inputs, options);
@@ -178,6 +199,9 @@ async function runBuild(
 
 /** The image as its bytes show it. @throws ImageError `build-failed`, `manifest-invalid` */
 async function readImage(folder: string, known: KnownInputs): Promise<Image> {
+  // By a link, a build could pass off what is claimed for its own.
+  if ((await realpath(folder).catch(() => '')) !== folder)
+    throw new ImageError('build-failed', 'the build left no folder with an image');
   const manifest = parseManifest(
     Buffer.from(await readRegular(join(folder, 'manifest.json'), MAX_FILE)).toString('utf8'),
   );

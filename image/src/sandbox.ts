@@ -1,15 +1,17 @@
 /** Where an audit runs somebody else's program: without a network, and as another user, as far as this machine permits. */
 import { execFile, spawn } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { chown, mkdir, readdir } from 'node:fs/promises';
+import { chmod, chown, mkdir, open, readdir, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
 /** How a program is kept in. */
 export interface Sandbox {
   /** Words before the command. */
   readonly prefix: readonly string[];
-  /** Whether the program can reach no network, and runs as another user than this one. */
+  /** Whether the program has no network and sees no process of the host, and runs as another user than this one. */
   readonly isolation: { readonly offline: boolean; readonly otherUser: boolean };
 }
 
@@ -33,50 +35,108 @@ export class SandboxError extends Error {
   }
 }
 
-/** A user that owns nothing. */
-const NOBODY = 65534;
 const MINUTES = 60_000;
 /** For reading what was said before the end. */
 const PATIENCE = 1000;
 const MOST_SAID = 1 << 16;
 const SYSTEM = ['/usr/sbin', '/usr/bin', '/sbin', '/bin'] as const;
 
-/** Without a network where this machine lets a process have a network of its own; as nobody where this one is root. */
-export async function makeSandbox(writable: readonly string[]): Promise<Sandbox> {
+/**
+ * First process of a namespace. All in it ends with this shell, which is root there, as the program is not: the program
+ * can neither end nor leave it. In folders where services of the host listen and people live, nothing is to be seen.
+ * `$1` is the folder that stays; it may lie in one of those.
+ */
+const FIRST = `
+set -e
+umask 022
+cd "$1"
+for place in /run /var/run /tmp /var/tmp /dev/shm /dev/pts /home /root; do
+  if [ -d "$place" ] && [ ! -L "$place" ]; then ${systemProgram('mount')} -n -t tmpfs -o mode=755 none "$place"; fi
+done
+if [ -e /dev/vsock ]; then ${systemProgram('mount')} -n --bind /dev/null /dev/vsock; fi
+${systemProgram('mkdir')} -p "$1"
+${systemProgram('mount')} -n --no-canonicalize --bind . "$1"
+cd "$1"
+shift
+"$@"
+exit $?`;
+
+/**
+ * Without a network where this machine lets a process have a network, processes and mounts of its own; as a user of its
+ * own where this one is root. From then on that user can enter the folder, and write to what it names below.
+ * @param folder whole, without links
+ */
+export async function makeSandbox(folder: string, writable: readonly string[]): Promise<Sandbox> {
+  for (const path of writable) await mkdir(path, { recursive: true });
   const isRoot = process.getuid?.() === 0;
-  for (const folder of writable) {
-    await mkdir(folder, { recursive: true });
-    if (!isRoot) continue;
-    for (const path of ['', ...(await readdir(folder, { recursive: true }))]) {
-      await chown(join(folder, path), NOBODY, NOBODY);
-    }
-  }
+  const runs = (words: readonly string[]): Promise<boolean> => works([...words, systemProgram('true')]);
   // The kernel ends it when this process dies, of whatever cause.
   const tied = [systemProgram('setpriv'), '--pdeathsig=KILL', '--'];
+  const id = isRoot ? await freshId(runs) : null;
+  const other = id === null ? [] : asUser(id);
+  // Who is root of a namespace alone lays that down instead.
+  const powerless = [systemProgram('setpriv'), '--no-new-privs', '--inh-caps=-all', '--bounding-set=-all', '--'];
   const alone = [
     systemProgram('unshare'),
-    ...(isRoot ? [] : ['--user', '--map-current-user']),
-    '--net',
-    '--pid',
-    '--fork',
-    '--kill-child',
-    '--',
+    ...(isRoot ? [] : ['--user', '--map-root-user']),
+    ...['--net', '--ipc', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc', '--'],
+    ...[systemProgram('sh'), '-c', FIRST, 'sh', folder],
+    ...(id === null ? powerless : []),
   ];
-  // Another user is tied anew: the kernel forgets it with the change.
-  const ids = [`--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups', '--no-new-privs'];
-  const other = isRoot ? [systemProgram('setpriv'), ...ids, '--pdeathsig=KILL', '--'] : [];
-  const runs = (words: readonly string[]): Promise<boolean> => works([...words, systemProgram('true')]);
   const offline = await runs([...alone, ...other]);
-  const otherUser = isRoot && (await runs(other));
+  if (id !== null) {
+    for (const path of writable) await chownAll(path, id);
+    await chown(folder, 0, id);
+    await chmod(folder, 0o710);
+  }
   return {
-    prefix: [...((await runs(tied)) ? tied : []), ...(offline ? alone : []), ...(otherUser ? other : [])],
-    isolation: { offline, otherUser },
+    prefix: [...((await runs(tied)) ? tied : []), ...(offline ? alone : []), ...other],
+    isolation: { offline, otherUser: id !== null },
   };
+}
+
+/**
+ * Number of a user and group that nobody has: two audits that had one could write to each other's folders. Above what
+ * systemd gives to containers; where only 2^16 are mapped, among those that it gives to services.
+ */
+async function freshId(runs: (words: readonly string[]) => Promise<boolean>): Promise<number | null> {
+  for (const id of [randomInt(0x7000_0000, 0x7fff_fffe), randomInt(61_184, 65_520)])
+    if (await runs(asUser(id))) return id;
+  return null;
+}
+
+/** Tied anew: the kernel forgets it with the change of user. */
+function asUser(id: number): string[] {
+  const ids = [`--reuid=${id}`, `--regid=${id}`, '--clear-groups', '--no-new-privs'];
+  return [systemProgram('setpriv'), ...ids, '--pdeathsig=KILL', '--'];
+}
+
+async function chownAll(folder: string, id: number): Promise<void> {
+  for (const path of ['', ...(await readdir(folder, { recursive: true }))]) await chown(join(folder, path), id, id);
 }
 
 /** Whether what runs inside can read a file. */
 export async function canRead({ prefix }: Sandbox, file: string): Promise<boolean> {
   return works([...prefix, systemProgram('test'), '-r', file]);
+}
+
+/**
+ * Removes what could be written to, as the user that wrote it: whoever still exchanges folders for links there leads
+ * nobody with more rights behind them.
+ * @throws Error where something cannot be removed
+ */
+export async function removeInside({ prefix }: Sandbox, writable: readonly string[]): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    await works([...prefix, systemProgram('chmod'), '-R', 'u+rwx', ...writable]);
+    await works([...prefix, systemProgram('find'), ...writable, '-mindepth', '1', '-delete']);
+    try {
+      for (const folder of writable) if (existsSync(folder)) await rmdir(folder);
+      return;
+    } catch (error) {
+      if (tries === 10) throw error;
+      await wait(PATIENCE / 10); // what was ended may take a moment to
+    }
+  }
 }
 
 /**
@@ -90,21 +150,21 @@ export async function runInside(
 ): Promise<void> {
   // Node looks a command up in the PATH that it hands on: the program's own PATH begins behind the sandbox.
   const path = SYSTEM.join(':');
-  const [command = '', ...args] = [...prefix, systemProgram('env'), `PATH=${programs}:${path}`, ...words];
+  const set = [systemProgram('env'), `--chdir=${folder}`, `PATH=${programs}:${path}`];
+  const [command = '', ...args] = [...prefix, ...set, ...words];
   // A session of its own has no terminal, on which it could write lines of ours or type commands.
-  const child = spawn(command, args, {
-    cwd: folder,
-    env: { ...env, PATH: path },
-    stdio: ['ignore', 'ignore', 'pipe'],
-    detached: true,
-  });
+  const nothing = await open('/dev/null', 'r+');
+  const stdio = await standardError(nothing.fd);
+  const child = spawn(command, args, { cwd: '/', env: { ...env, PATH: path }, stdio, detached: true });
+  await nothing.close();
   let said = '';
-  child.stderr.setEncoding('utf8').on('data', (piece: string) => {
+  const { stderr } = child;
+  stderr?.setEncoding('utf8').on('data', (piece: string) => {
     said = (said + piece).slice(-MOST_SAID);
   });
   const end = (): void => {
     killGroup(child.pid);
-    setTimeout(() => child.stderr.destroy(), PATIENCE).unref(); // what left the group may hold it open
+    setTimeout(() => stderr?.destroy(), PATIENCE).unref(); // what left the group may hold it open
   };
   const timer = setTimeout(end, 15 * MINUTES);
   child.once('exit', end);
@@ -123,6 +183,13 @@ export function lastLines(error: unknown): string {
   return said.split('\n').slice(-20).join('\n  ');
 }
 
+/** Only that is piped. What this process inherited would be handed on: nothing is put in its place. */
+async function standardError(nothing: number): Promise<(number | 'pipe' | 'ignore')[]> {
+  const open = new Set((await readdir('/proc/self/fd').catch(() => [])).map(Number));
+  const length = Math.max(2, ...open) + 1;
+  return Array.from({ length }, (_, n) => (n === 2 ? 'pipe' : open.has(n) ? nothing : 'ignore'));
+}
+
 function killGroup(leader: number | undefined): void {
   try {
     if (leader !== undefined) process.kill(-leader, 'SIGKILL');
@@ -132,7 +199,7 @@ function killGroup(leader: number | undefined): void {
 }
 
 async function works([command = '', ...args]: readonly string[]): Promise<boolean> {
-  return promisify(execFile)(command, args, { timeout: MINUTES }).then(
+  return promisify(execFile)(command, args, { cwd: '/', timeout: MINUTES, killSignal: 'SIGKILL' }).then(
     () => true,
     () => false,
   );
