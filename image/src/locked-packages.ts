@@ -13,7 +13,8 @@ import { lastLines } from './sandbox.ts';
 export const OTHER_LOCKS: ReadonlySet<string> = new Set(['npm-shrinkwrap.json', 'yarn.lock']);
 
 // npm reads a name, a version or an address as the place of a repository wherever one looks like that: hence by form.
-const name = z.string().regex(/^(?:@[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}\/)?[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$/);
+const NAME = '(?:@[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}/)?[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}';
+const name = z.string().regex(new RegExp(`^${NAME}$`));
 const version = z.string().regex(/^\d+\.\d+\.\d+(?:[-+][A-Za-z0-9.+-]{1,64})?$/);
 const integrity = z.string().regex(/^sha512-[A-Za-z0-9+/]{86}==$/);
 const folder = z.string().regex(/^[a-z][a-z-]{0,63}$/);
@@ -28,7 +29,23 @@ const tarball = z
     error: 'a host of repositories',
   });
 
+// npm asks an address while it still makes up its mind what to install: only versions and tags of a registry are left.
+const VERSIONS = String.raw`(?!\.)(?!.*\.(?:tgz|tar|tar\.gz)$)[A-Za-z0-9 .*^~<>=|+_-]{0,256}`;
+const spec = z.string().regex(new RegExp(`^(?:npm:${NAME}@)?${VERSIONS}$`, 'i'), { error: 'a place, and no versions' });
+const dependencies = z.record(name, spec).exactOptional();
+const override = z.union([z.literal('.'), z.string().regex(new RegExp(`^${NAME}(?:@${VERSIONS})?$`, 'i'))]);
+const ofTheRoot = z.string().regex(new RegExp(`^\\$${NAME}$`));
+const overrides: z.ZodType = z.record(override, z.union([spec, ofTheRoot, z.lazy(() => overrides)]));
+const specs = {
+  dependencies,
+  optionalDependencies: dependencies,
+  peerDependencies: dependencies,
+  devDependencies: dependencies,
+  overrides: overrides.optional(),
+};
+
 const common = {
+  ...specs,
   name: name.exactOptional(),
   version: version.exactOptional(),
   hasShrinkwrap: z.undefined().optional(),
@@ -59,12 +76,18 @@ const packageLock = z.looseObject({
       { error: 'a package in a folder of the sources' },
     ),
 });
-const packageJson = z.looseObject({ workspaces: z.array(folder).exactOptional() });
+const packageJson = z.looseObject({ ...specs, workspaces: z.array(folder).exactOptional() });
+const folderJson = z.looseObject({ ...specs, workspaces: z.undefined().optional() });
 
 /** @throws ImageError `source-invalid` for a lock that could have npm do more than fetch from registries */
 export async function checkLock(project: string): Promise<void> {
-  await readChecked(join(project, 'package.json'), packageJson);
-  await readChecked(join(project, 'package-lock.json'), packageLock);
+  const { workspaces = [] } = await readChecked(join(project, 'package.json'), packageJson);
+  const { packages } = await readChecked(join(project, 'package-lock.json'), packageLock);
+  // npm follows a link to any folder, and reads there what to fetch.
+  const linked = Object.values(packages).flatMap(({ link, resolved }) => (link ? [resolved] : []));
+  for (const one of new Set([...workspaces, ...linked])) {
+    await readChecked(join(project, one, 'package.json'), folderJson);
+  }
 }
 
 const OPTIONS = [
