@@ -14,6 +14,14 @@ import { pretendImage, sourcesOf } from './reproduce/pretend-image.ts';
 import { cached, lockOf, packageOf, writeSources } from './reproduce/pretend-sources.ts';
 
 const isRoot = process.getuid?.() === 0;
+/** Why a test cannot be, on a machine that gives a process no namespaces of its own. */
+const bare =
+  spawnSync('unshare', [
+    ...(isRoot ? [] : ['--user', '--map-root-user']),
+    ...['--net', '--ipc', '--mount', '--pid', '--fork', '--mount-proc', 'true'],
+  ]).status === 0
+    ? false
+    : 'no namespaces';
 const scratch = await mkdtemp('/tmp/enclaim-sandbox-');
 after(() => rm(scratch, { recursive: true, force: true }));
 await chmod(scratch, 0o755); // the build runs as another user
@@ -67,7 +75,7 @@ describe('programs with the auditor’s rights', { skip: isRoot ? false : 'not r
 });
 
 describe('a build that goes on', () => {
-  test('out of its group, and tied to nobody: it ends with the auditor', async () => {
+  test('out of its group, and tied to nobody: it ends with the auditor', { skip: bare }, async () => {
     await writeSources(source, at('npm'), { node: 'exec setpriv --pdeathsig=clear setsid sleep 987652' });
     const auditor = await startAudit();
     const gone = once(auditor, 'exit');
@@ -78,6 +86,7 @@ describe('a build that goes on', () => {
     for (const folder of cleanFolders()) await rm(join(at('tmp'), folder), { recursive: true });
   });
 
+  // Without namespaces it may outlive the audit, which then leaves its folders.
   test('and exchanges its folders for links when its time is over: nothing behind them is deleted', async () => {
     const victim = at('victim');
     await mkdir(victim);
@@ -96,8 +105,9 @@ describe('a build that goes on', () => {
     });
     const auditor = await startAudit({ quarter: 3000 });
     await once(auditor, 'exit');
-    assert.equal(running('perl race.pl'), 0, 'it outlives the audit');
     assert.equal((await readdir(victim)).length, 50);
+    if (bare) return;
+    assert.equal(running('perl race.pl'), 0, 'it outlives the audit');
     assert.deepEqual(cleanFolders(), []);
   });
 
@@ -135,7 +145,7 @@ describe('another on the same machine', () => {
     assert.notEqual(found[0], found[1]);
   });
 
-  test('a process of the host, of whatever user: it is not seen', async () => {
+  test('a process of the host, of whatever user: it is not seen', { skip: bare }, async () => {
     const other = spawn('sleep', ['987651']);
     const said = await saidBy(`grep -l 98765[1] /proc/[0-9]*/cmdline >&2; ls -d /proc/${process.pid} >&2; id >&2`);
     other.kill();
@@ -170,7 +180,7 @@ describe('ways out', () => {
     assert.equal(await readFile(at('written'), 'utf8'), '');
   });
 
-  test('a service of the host that listens where such services do: it is not there', async () => {
+  test('a service of the host that listens where such services do: it is not there', { skip: bare }, async () => {
     const places = ['/tmp', '/var/tmp', '/dev/shm', ...(isRoot ? ['/run'] : [])];
     const files = places.map((place, n) => join(place, `enclaim-${process.pid}-${n}.sock`));
     const servers = files.map((file) => createServer((socket) => socket.end('from outside')).listen(file));
@@ -184,7 +194,7 @@ describe('ways out', () => {
     assert.doesNotMatch(said, /from outside/);
   });
 
-  test('the host’s folders that are covered: the build has no right to uncover them', async () => {
+  test('the host’s folders that are covered: the build has no right to uncover them', { skip: bare }, async () => {
     const said = await saidBy(`
       grep Cap[PEBA] /proc/self/status >&2
       umount /tmp && echo 'was uncovered' >&2

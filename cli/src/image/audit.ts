@@ -189,8 +189,8 @@ function report(results: readonly Result[], rebuilt: Rebuilt, json: boolean): vo
   }
   const from = source.commit === null ? `${source.from} as it lies there` : `${source.from} at ${source.commit}`;
   const alone = isolation.offline
-    ? 'without a network'
-    : 'WITH this machine’s network: it does not let a process be without';
+    ? 'without a network, and without sight of this machine’s processes'
+    : 'WITH this machine’s network and processes in sight: it does not let a process be without';
   const user = isolation.otherUser ? 'as another user' : 'as this user';
   console.error(`rebuilt  ${own.image} from ${from}; its build ran ${alone}, ${user}`);
   for (const { claim, differences } of results) {
