@@ -86,7 +86,7 @@ export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
     const run = (...words: readonly string[]): Promise<void> => runBuild(made, { folder, cache, home }, words);
     step('image');
     await run('image', 'build', '--out', join(out, 'image'));
-    const image = await readImage(join(out, 'image'), { lock, firmware });
+    const image = await readImage(join(out, 'image'), { ...options, lock, firmware });
     if (options.app === undefined) return { image, bundle: null, source, isolation: made.isolation };
     step('bundle');
     const app = resolve(folder, options.app);
