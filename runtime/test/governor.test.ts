@@ -284,6 +284,94 @@ describe('the account of a worker', () => {
     assert.deepEqual(stopped, ['1 /p/cpu']);
   });
 
+  describe('and collections of garbage', () => {
+    const large = { ...report, heap: 21 * MIB };
+    /** An account of one call, a worker that works for nobody, and a clock. */
+    const working = () => {
+      let [worked, now] = [0, 0];
+      const account = new Account(
+        () => worked,
+        () => now,
+      );
+      account.take(report);
+      account.open(1, budget, () => {});
+      return {
+        account,
+        now: () => now,
+        total: () => worked,
+        /** @param share of one processor */
+        work: (milliseconds: number, share = 1) => {
+          now += milliseconds;
+          worked += milliseconds * share * 1000;
+        },
+      };
+    };
+
+    test('ends no worker for those that it asked for, before they are reported or after', () => {
+      const { account, total, work } = working();
+      let collections = 0;
+      for (let round = 0; round < 300; round++) {
+        work(100, 0.1);
+        if (account.take({ ...large, total: total() }) === 'collect') {
+          collections++;
+          work(50, 2.5);
+          assert.equal(account.exceeded(), false, `during collection ${collections}`);
+          account.take({ ...report, total: total(), collected: true });
+        }
+        assert.equal(account.exceeded(), false, `after collection ${collections}`);
+      }
+      assert(collections > 20, `${collections} collections`);
+    });
+
+    test('asks for the next one after four times what the last one cost', () => {
+      const { account, now, total, work } = working();
+      assert.equal(account.take(large), 'collect');
+      work(50, 2);
+      account.take({ ...report, total: total(), collected: true });
+      const over = now();
+      while (account.take({ ...large, total: total() }) === 'fine') work(1, 0);
+      assert.equal(now() - over, 400);
+    });
+
+    /** Milliseconds until a worker is ended that works for nobody, and reports as it likes. */
+    const lasting = (reported: (asked: boolean) => object): number => {
+      const { account, now, total, work } = working();
+      let asked = false;
+      while (!account.exceeded() && now() < 100_000) {
+        work(100);
+        asked = account.take({ ...large, ...reported(asked), total: total() }) === 'collect';
+      }
+      return now();
+    };
+
+    test('gives little for saying that all was a collection, and nothing for one that nobody asked for', () => {
+      const honest = lasting(() => ({}));
+      assert(honest <= 800, `${honest} ms`);
+      const unasked = lasting(() => ({ heap: 10 * MIB, collected: true }));
+      assert(unasked <= honest, `${unasked} ms`);
+      const claimed = lasting((asked) => ({ collected: asked, ...(asked && { heap: 10 * MIB }) }));
+      assert(claimed <= 1500, `${claimed} ms`);
+    });
+
+    test('says what was worked for a call, and so is no cost of a collection', () => {
+      const { account, total, work } = working();
+      account.open(2, { ...budget, processor: 10_000_000 }, () => {});
+      for (let turn = 0; turn < 100; turn++) {
+        work(100);
+        const asked = account.take({ ...large, total: total(), calls: [[2, 100_000]] }) === 'collect';
+        if (!asked) continue;
+        work(50);
+        account.take({ ...report, total: total(), collected: true, calls: [[2, 50_000]] });
+        assert.equal(account.exceeded(), false);
+        // Spaced as one that cost nothing.
+        work(100);
+        assert.equal(account.take({ ...large, total: total(), calls: [[2, 100_000]] }), 'collect');
+        return;
+      }
+      assert.fail('no collection was asked for');
+    });
+  });
+
   test('lets a worker work for nobody for a quarter of the time, and for a call that has just ended', () => {
     let [worked, now] = [0, 0];
     const account = new Account(

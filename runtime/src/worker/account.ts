@@ -31,6 +31,11 @@ const WARMTH = 8 * 1024 * 1024;
 
 /** Milliseconds between two collections that are asked for: one stops everybody in the worker. */
 const COLLECT_MS = 100;
+/** And the time without after each, as a multiple of what it cost: they take less than a quarter of the time. */
+const COLLECT_SPACING = 4;
+/** Microseconds that one may cost: some, and two milliseconds for each MiB that calls declare (the engine takes about one). */
+const COLLECTION = 100_000;
+const COLLECTION_PER_BYTE = 1 / 512;
 
 /** What a report leads to. */
 export type AccountVerdict = 'fine' | 'collect' | 'exceeded';
@@ -53,7 +58,10 @@ export class Account {
   #unseen = 0;
   /** Microseconds that the largest call so far declared. */
   #largest = 0;
-  #asked = Number.NEGATIVE_INFINITY;
+  /** Microseconds that the collection may cost that was asked for and is not reported yet. */
+  #collection: number | undefined;
+  /** When the next one may be asked for. */
+  #nextCollection = Number.NEGATIVE_INFINITY;
 
   /**
    * @param kernel microseconds of processor that the process has used, by the kernel's count
@@ -85,9 +93,12 @@ export class Account {
   /** Takes a report, and stops calls that are over their budget. @throws RangeError where it takes something back */
   take({ total, heap, collected, calls }: UsageReport): AccountVerdict {
     if (total < this.#total) throw new RangeError('a report of less than before');
+    const worked = total - this.#total;
     this.#total = total;
     this.#start ??= this.#begin(total, heap);
+    const charged = this.#charged;
     for (const [id, used] of calls) this.#charge(id, used);
+    if (collected) this.#excuse(Math.max(0, worked - (this.#charged - charged)));
     const declared = [...this.#open.values()].reduce((sum, { budget }) => sum + budget.memory, 0);
     if (heap - this.#start.heap <= declared + WARMTH) return 'fine';
     if (collected) {
@@ -96,8 +107,10 @@ export class Account {
       only.stop(exceeding('memory', only.budget));
       return 'fine'; // what it held is garbage now
     }
-    if (this.#clock() - this.#asked < COLLECT_MS) return 'fine';
-    this.#asked = this.#clock();
+    const now = this.#clock();
+    if (this.#collection !== undefined || now < this.#nextCollection) return 'fine';
+    this.#collection = COLLECTION + declared * COLLECTION_PER_BYTE;
+    this.#nextCollection = now + COLLECT_MS;
     return 'collect';
   }
 
@@ -113,7 +126,7 @@ export class Account {
     this.#settle(worked);
     const over = Math.max(unreported, this.#unseen - this.#readyAllowance());
     const most = Math.max(0, ...[...this.#open.values()].map(left));
-    if (over <= most + AHEAD) return false;
+    if (over <= most + AHEAD + (this.#collection ?? 0)) return false;
     const only = this.#only();
     only?.stop(exceeding('cpu', only.budget));
     return true;
@@ -134,6 +147,17 @@ export class Account {
     this.#charged = 0;
     this.#goneBefore = this.#gone;
     this.#gone = new Map();
+  }
+
+  /**
+   * A collection that was asked for is over: what it cost is no call's, and not unseen. **Trust**: a worker may say so of other
+   * work, so each has a limit, and a costlier one is followed by a longer time without.
+   */
+  #excuse(cost: number): void {
+    if (this.#collection === undefined) return;
+    this.#charged += Math.min(cost, this.#collection);
+    this.#collection = undefined;
+    this.#nextCollection = Math.max(this.#nextCollection, this.#clock() + (COLLECT_SPACING * cost) / 1000);
   }
 
   /** Microseconds that ready instances may have cost: no more than loading did, nor than calls could be charged for them. */
