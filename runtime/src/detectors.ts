@@ -67,8 +67,10 @@ function textsOf(message: Json): string[] {
   for (let value = queue.pop(); value !== undefined; value = queue.pop()) {
     if (typeof value === 'string') found.push(value);
     else if (typeof value === 'number') found.push(String(value));
-    else if (Array.isArray(value)) queue.push(...value);
-    else if (typeof value === 'object' && value !== null) {
+    else if (Array.isArray(value)) {
+      // One by one: as arguments of one call they would have to find room on the stack.
+      for (const inner of value) queue.push(inner);
+    } else if (typeof value === 'object' && value !== null) {
       for (const [name, inner] of Object.entries(value)) queue.push(name, inner as Json);
     }
   }

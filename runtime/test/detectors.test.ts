@@ -77,3 +77,9 @@ test('a megabyte of any near miss ends', () => {
     assert.ok(performance.now() - started < 20_000, `${piece} took ${performance.now() - started} ms`);
   }
 });
+
+test('a list of any length is looked through', () => {
+  const message = { words: [...Array(300_000).fill('a'), 'a@b.de'] };
+  assert.deepEqual(detect(['email'], message, nothing), ['email']);
+  assert.deepEqual(recognisable(message), ['a@b.de']);
+});
