@@ -16,6 +16,7 @@ import {
   type ClaimKind,
   type Collection,
   type ExposedMethod,
+  type Label,
   labelOf,
   requestLabel,
   secondsOf,
@@ -152,7 +153,11 @@ class RunningCall {
   readonly #returned = new Set<string>();
   /** How often each sink was allowed, and how many refusals have no record of their own, for the call's record. */
   readonly #figures: Record<string, number> = {};
+  /** The last message that was asked for, and the last that was sent. */
+  #pulled: Promise<unknown> = Promise.resolve();
   #sent: Promise<unknown> = Promise.resolve();
+  /** Operations that somebody outside has not answered. */
+  #outward = 0;
   #records = 0;
   #ended = false;
   /** The first refusal that an operation of the handler met. */
@@ -209,12 +214,13 @@ class RunningCall {
           id: freshHex(16),
           seed: freshHex(32),
         },
+        awaits: (kind) => (isOutward(kind) ? undefined : this.#awaited),
         perform: (operation) => this.#attempt(operation),
         signal: deadline.signal,
         ...(reservation !== undefined && { budget: reservation.budget }),
       });
       if (this.#egress !== undefined) await whileItLasts(deadline.signal, this.#egress.end('done'));
-      return { refusal: null, response: streams.response ? NOTHING : this.#respond(made) };
+      return { refusal: null, response: streams.response ? NOTHING : this.#leaving(this.#respond(made)) };
     } catch (error) {
       await this.#egress?.end('given up');
       return { refusal: this.#refusalOf(error), response: NOTHING };
@@ -280,21 +286,51 @@ class RunningCall {
     return this.#context.silenced() ?? (refusal.code === 'worker' ? (this.#refused ?? refusal) : refusal);
   }
 
-  async #attempt(operation: Operation): Promise<Json> {
+  /** Carries out an operation. What a collection has to say is there at once, and no promise of it is made. */
+  #attempt(operation: Operation): Json | Promise<Json> {
     try {
-      return await this.#perform(operation);
+      const made = this.#perform(operation);
+      return made instanceof Promise ? this.#answer(operation.kind, made) : made;
     } catch (error) {
-      if (error instanceof RefusalError) this.#refused ??= error;
-      throw error;
-    } finally {
-      if (operation.kind !== 'egress' && operation.kind !== 'release') await this.#egress?.answered;
+      throw this.#met(error);
     }
+  }
+
+  /** Nothing else is answered while somebody outside is awaited, not even what was begun before. */
+  async #answer(kind: Operation['kind'], made: Promise<Json>): Promise<Json> {
+    const outward = isOutward(kind);
+    if (outward) this.#outward++;
+    try {
+      return await made;
+    } catch (error) {
+      throw this.#met(error);
+    } finally {
+      if (outward) this.#outward--;
+      else await this.#quiet();
+    }
+  }
+
+  #met(error: unknown): unknown {
+    if (error instanceof RefusalError) this.#refused ??= error;
+    return error;
+  }
+
+  /**
+   * Resolves once what others were asked so far is answered; undefined where nobody is awaited. Nothing else is begun before:
+   * by how much was done meanwhile a handler would tell how long somebody outside took.
+   */
+  get #awaited(): Promise<unknown> | undefined {
+    return this.#outward > 0 ? this.#egress?.answered : undefined;
+  }
+
+  async #quiet(): Promise<void> {
+    for (let awaited = this.#awaited; awaited !== undefined; awaited = this.#awaited) await awaited;
   }
 
   #perform(operation: Operation): Json | Promise<Json> {
     switch (operation.kind) {
       case 'next':
-        return this.#next().then((value) => (value === undefined ? { done: true } : { done: false, value }));
+        return this.#pull();
       case 'send':
         return this.#send(operation.message);
       case 'log':
@@ -313,6 +349,18 @@ class RunningCall {
     }
   }
 
+  /** Takes one message after the other, and none while somebody outside is awaited: how many came by then is time. */
+  #pull(): Promise<Json> {
+    const turn = this.#pulled.then(async () => {
+      await this.#quiet();
+      this.#refuseAfterEnd();
+      const value = await this.#next();
+      return value === undefined ? { done: true } : { done: false, value };
+    });
+    this.#pulled = turn.catch(() => {});
+    return turn;
+  }
+
   /** The next message of the caller as JSON, once the method accepts what it carries. */
   async #next(): Promise<Json | undefined> {
     const bytes = await this.#caller.next();
@@ -329,15 +377,15 @@ class RunningCall {
 
   /** Sends one after the other: a receipt commits to the order in which they leave. */
   #send(json: Json): Promise<null> {
-    const turn = this.#sent.catch(() => {}).then(() => this.#sendNow(json));
-    this.#sent = turn;
+    const turn = this.#sent.then(() => this.#quiet()).then(() => this.#sendNow(json));
+    this.#sent = turn.catch(() => {});
     return turn;
   }
 
   async #sendNow(json: Json): Promise<null> {
     if (!this.#streams.response) throw new RefusalError('grant', `${this.#method.id} has one response`);
     this.#refuseAfterEnd();
-    const bytes = this.#respond(json);
+    const made = this.#respond(json);
     const label = this.#context.label.join();
     // No log, no response: what a stream discloses is on record before it leaves, again whenever it discloses more.
     if (this.#disclosed !== label) {
@@ -345,7 +393,7 @@ class RunningCall {
       this.#disclosed = label;
       this.#refuseAfterEnd();
     }
-    await this.#caller.send(bytes);
+    await this.#caller.send(this.#leaving(made));
     return null;
   }
 
@@ -354,16 +402,20 @@ class RunningCall {
     if (this.#ended) throw new RefusalError('worker', 'the call is over');
   }
 
-  /** Bytes of a response message that may leave. */
-  #respond(json: Json): Uint8Array {
+  /** A response message that may leave, and what its fields carry. */
+  #respond(json: Json): { bytes: Uint8Array; returned: Label } {
     const { output } = this.#method.descriptor;
     const message = this.#fromJson(output, json);
     const returned = reading('response', output, () => labelOf(output, message));
     // A number can be written in many ways, of which the caller sees one.
     const seen = this.#looks ? this.#toJson(output, message) : json;
     this.#context.respond(returned, this.#leaves(output, message, seen));
+    return { bytes: toBinary(output, message), returned };
+  }
+
+  /** Bytes that leave now: a receipt commits to no others. */
+  #leaving({ bytes, returned }: { bytes: Uint8Array; returned: Label }): Uint8Array {
     for (const category of returned) this.#returned.add(category);
-    const bytes = toBinary(output, message);
     this.#response.add(bytes);
     return bytes;
   }
@@ -464,6 +516,11 @@ class RunningCall {
       fromJson(descriptor, json as JsonValue, { registry, ignoreUnknownFields: false }),
     );
   }
+}
+
+/** Whether an operation is answered by somebody outside. */
+function isOutward(kind: Operation['kind']): boolean {
+  return kind === 'egress' || kind === 'release';
 }
 
 /** Milliseconds that a collection keeps a value. */

@@ -3,18 +3,20 @@
 import assert from 'node:assert/strict';
 import { type ClientHttp2Session, connect, type IncomingHttpHeaders } from 'node:http2';
 import { Duplex } from 'node:stream';
-import { after, before, describe, test } from 'node:test';
+import { after, before, describe, mock, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fromJson, toBinary } from '@bufbuild/protobuf';
+import { fromBinary, fromJson, toBinary, toJson } from '@bufbuild/protobuf';
 import { fromHex } from '@enclaim/attestation/bytes';
 import { digestText } from '@enclaim/attestation/digest';
 import { checkReceiptMessages, commitment, parseReceipt } from '@enclaim/attestation/receipt';
 import { Calls } from '../../runtime/src/calls.ts';
 import { anchorTime, BootClock } from '../../runtime/src/clock.ts';
+import { EgressBroker } from '../../runtime/src/egress/broker.ts';
 import { encodeFrame, FrameReader } from '../../runtime/src/frames.ts';
 import { makeBootKeys } from '../../runtime/src/keys.ts';
 import { ReceiptSigner } from '../../runtime/src/receipts.ts';
 import { AttestedServer } from '../../runtime/src/server.ts';
+import { VolatileCollection } from '../../runtime/src/store.ts';
 import { WorkerPool } from '../../runtime/src/worker/pool.ts';
 import { FRAME_LIMIT } from '../../runtime/src/worker/protocol.ts';
 import type { Call, WorkerProcess } from '../../runtime/src/worker/worker.ts';
@@ -190,6 +192,100 @@ describe('messages that a worker sends behind its last word', () => {
     const late = await Promise.allSettled(sends.slice(1));
     assert.deepEqual([status, left.length], [0, 1]);
     for (const each of late) assert.equal(each.status === 'rejected' && each.reason.message, 'the call is over');
+  });
+});
+
+describe('while somebody outside is awaited', () => {
+  /** Somebody who says nothing, once `answer` is there. */
+  let answer: Promise<unknown>;
+  class Slow extends EgressBroker {
+    override async send(): ReturnType<EgressBroker['send']> {
+      await answer;
+      return { status: 'ok', body: new Uint8Array() };
+    }
+  }
+  const identity = { spki: [`sha256/${'A'.repeat(43)}=`] };
+  const mailer = { address: 'https://mail.example:1', identity, region: 'r', receives: ['operational', 'personal'] };
+  const open = (handlers: Parameters<typeof openLab>[0]['handlers']): Promise<Lab> =>
+    openLab({ policy: { subprocessors: { mailer } }, Broker: Slow, handlers });
+
+  test('nothing is read to be kept until then', async () => {
+    const lab = await open({
+      Put: STORE,
+      Tell: `ctx.call.mailer.Send({}).catch(() => {});
+        await Promise.all(Array.from({ length: 200 }, () => ctx.store.cases.get('k').catch(() => {}))); return {}`,
+    });
+    await lab.call('Put', SECRET);
+    const get = mock.method(VolatileCollection.prototype, 'get');
+    answer = sleep(200);
+    const call = lab.call('Tell', {});
+    await sleep(100);
+    const early = get.mock.callCount();
+    await call;
+    assert.deepEqual([early, get.mock.callCount()], [0, 200]);
+    get.mock.restore();
+    lab.close();
+  });
+
+  test('what a call does not wait for is done all the same', async () => {
+    const lab = await open({
+      Tell: `ctx.call.mailer.Send({}); ctx.store.open.put('k', 1); return {}`,
+      Sum: `return { flag: (await ctx.store.open.get('k')) === 1 }`,
+    });
+    answer = sleep(50);
+    assert.equal((await lab.call('Tell', {})).status, 0);
+    assert.deepEqual((await lab.call('Sum', {})).messages, [{ flag: true }]);
+    lab.close();
+  });
+
+  test('at most one message of the caller is taken', async () => {
+    const lab = await open({
+      Chat: `const messages = request[Symbol.asyncIterator]();
+        await messages.next();
+        let count = 0;
+        for (let i = 0; i < 200; i++) messages.next().then(() => count++, () => {});
+        await ctx.call.mailer.Send({});
+        for (let turn = 0; turn < 9; turn++) await null;
+        yield { count: String(count) };`,
+    });
+    const { descriptor, ...method } =
+      lab.admission.exposed.find(({ descriptor }) => descriptor.name === 'Chat') ?? assert.fail();
+    answer = sleep(200);
+    let taken = 0;
+    const sent: [taken: number, message: string][] = [];
+    await lab.calls.answer(
+      { ...method, descriptor },
+      {
+        next: () => sleep(5, toBinary(descriptor.input, fromJson(descriptor.input, { key: `n${taken++}` }))),
+        send: async (message) =>
+          void sent.push([taken, JSON.stringify(toJson(descriptor.output, fromBinary(descriptor.output, message)))]),
+        signal: AbortSignal.timeout(1000),
+      },
+    );
+    lab.close();
+    const [[before, first] = []] = sent;
+    assert.match(first ?? '', /^({}|{"count":"1"})$/);
+    assert.ok(Number(before) <= 3, `${before} messages were taken`);
+  });
+});
+
+describe('a message of a stream that never leaves', () => {
+  test('is not in the receipt', async () => {
+    const pressure = { memory: 100, cpu: 100 };
+    const resources = { memory: '10MiB', cpu: '100ms', wall: '300ms', inFlight: 8, pressure, thermal: 'none' };
+    const lab = await openLab({
+      // Its time ends while its first message waits for the disk.
+      durable: () => sleep(500),
+      policy: { governance: { resources } },
+      handlers: { Watch: "yield { word: 'x' }" },
+    });
+    const { status, messages, receipt } = await lab.call('Watch', {});
+    await sleep(600);
+    lab.close();
+    const { body } = parseReceipt(receipt ?? new Uint8Array());
+    const nothing = digestText('sha256', commitment('response', fromHex(body.salt), []));
+    assert.deepEqual([status, messages, body.decision.returned], [8, [], []]);
+    assert.equal(body.response, nothing);
   });
 });
 

@@ -42,7 +42,7 @@ const put = { kind: 'put', call: 0, operation: 0, collection: 'cases', key: 'k',
 
 /** Layers of `worker.ts`, by what it is like without them. */
 const WORKER_LAYERS = {
-  protocol: ['parseFromWorker(text), text.length', 'JSON.parse(text), text.length'],
+  protocol: ['this.#obey(parseFromWorker(text), text)', 'this.#obey(JSON.parse(text), text)'],
   'count of pings': ["if (message.ping !== this.#answered++) throw new RangeError('a pong without a ping');", ''],
   'end of a call': ['this.#running.delete(id);', ''],
   'table of calls': [
@@ -55,7 +55,7 @@ const WORKER_LAYERS = {
   ],
   'ready, once': ["if (this.#loaded) throw new RangeError('ready or unusable a second time');", ''],
   'report before ready': ['if (this.#account?.opened === false) throw', 'if (false) throw'],
-  'limit of operations': ['running.operations++ >= MOST_OPERATIONS', 'running.operations++ < 0'],
+  'limit of operations': ['running.operations >= MOST_OPERATIONS', 'running.operations < 0'],
 } satisfies Record<string, Edit>;
 type WorkerLayer = keyof typeof WORKER_LAYERS;
 

@@ -34,6 +34,8 @@ export type WorkerFactory = () => Promise<WorkerProcess>;
 /** One call, and what the runtime does for it. */
 export interface Call {
   readonly message: CallMessage;
+  /** What operations of a kind wait for before they are begun, and those behind them; undefined where there is nothing. */
+  awaits?(kind: Operation['kind']): Promise<unknown> | undefined;
   /** Carries out an operation. Whatever it throws refuses the operation; a RefusalError's message goes to the handler. */
   perform(operation: Operation): Json | Promise<Json>;
   /** Ends the call: the caller has gone, or its time is over. */
@@ -49,8 +51,20 @@ interface Running {
   operations: number;
   /** Characters of its operations that are under way. */
   unanswered: number;
+  /** Operations that are not begun, in order: as text, which takes the memory that is counted for it. */
+  waiting: Waiting[];
+  /** Whether the first of them waits already. */
+  held: boolean;
+  /** Ends the call, which has said its last word, once all that it asked for before is begun. */
+  last: (() => void) | undefined;
   /** Whether anything was done that a second run would do again. */
   acted: boolean;
+}
+
+/** An operation that is not begun. */
+interface Waiting {
+  readonly kind: Operation['kind'];
+  readonly text: string;
 }
 
 /** What of the handler bundle every worker needs. */
@@ -75,8 +89,12 @@ export class WorkerLostError extends RefusalError {
 const READY_MS = 20_000;
 /** Bytes that may wait to be written to a worker that does not read. */
 const MOST_UNREAD = 32 * 1024 * 1024;
+/** Bytes that wait to be written to a worker while another operation is begun. What it asks for may be a large answer. */
+const MOST_UNTAKEN = FRAME_LIMIT;
 /** Characters that one call may have under way in operations: twice the largest message. */
 const MOST_UNANSWERED = 2 * FRAME_LIMIT;
+/** Characters that all calls of a worker may have under way. */
+const MOST_UNANSWERED_OF_ALL = 8 * FRAME_LIMIT;
 /** Milliseconds between two looks at the kernel's count of a metered worker. */
 const AUDIT_MS = 100;
 /** Operations that leave no trace: a call that did only these can start over. */
@@ -101,6 +119,10 @@ export class Worker {
   /** What calls of one turn of the loop have to say goes out together. */
   #unsaid: Uint8Array[] = [];
   #unsaidLength = 0;
+  /** Characters of operations that are under way. */
+  #unanswered = 0;
+  /** Resolves once the worker has taken what was written to it; there while something waits for that. */
+  #room: PromiseWithResolvers<void> | undefined;
   #asked = 0;
   #answered = 0;
   #reason: string | undefined;
@@ -113,6 +135,7 @@ export class Worker {
     this.#ready.promise.catch(() => {});
     const { socket } = process;
     socket.on('data', (chunk: Uint8Array) => this.#receive(chunk));
+    socket.on('drain', () => this.#makeRoom());
     socket.on('error', () => this.end('its socket failed', false));
     socket.on('close', () => this.end('it has ended', false));
   }
@@ -144,15 +167,20 @@ export class Worker {
     if (this.#reason !== undefined) throw new WorkerLostError(this.#reason, false);
     const frame = framed({ kind: 'call', call: id, ...call.message });
     const { promise, resolve, reject } = Promise.withResolvers<Json>();
+    const running: Running = {
+      ...{ call, resolve, reject, operations: 0, unanswered: 0, acted: false },
+      ...{ waiting: [], held: false, last: undefined },
+    };
     const stop = (refusal: RefusalError): void => {
       this.#running.delete(id);
+      this.#forget(running);
       reject(refusal);
       this.#cancelled.add(id);
       this.#send({ kind: 'cancel', call: id });
     };
     const abort = (): void => stop(reasonOf(call.signal));
     if (call.budget !== undefined) this.#account?.open(id, call.budget, stop);
-    this.#running.set(id, { call, resolve, reject, operations: 0, unanswered: 0, acted: false });
+    this.#running.set(id, running);
     this.#write(frame);
     if (call.signal.aborted) abort();
     else call.signal.addEventListener('abort', abort, { once: true });
@@ -175,7 +203,9 @@ export class Worker {
     clearInterval(this.#audit);
     const lost = new WorkerLostError(reason, judged);
     this.#ready.reject(lost);
-    for (const { reject, acted } of this.#running.values()) {
+    for (const running of this.#running.values()) {
+      const { reject, acted } = running;
+      this.#forget(running);
       reject(acted ? new RefusalError('worker', lost.message) : lost);
     }
     this.#process.socket.destroy();
@@ -206,14 +236,14 @@ export class Worker {
     try {
       for (const text of this.#frames.push(chunk)) {
         if (this.#reason !== undefined) return;
-        this.#obey(parseFromWorker(text), text.length);
+        this.#obey(parseFromWorker(text), text);
       }
     } catch {
       this.end('it said something that is not in the protocol');
     }
   }
 
-  #obey(message: FromWorker, length: number): void {
+  #obey(message: FromWorker, text: string): void {
     switch (message.kind) {
       case 'ready':
         if (this.#account?.opened === false) throw new RangeError('ready without a report');
@@ -227,10 +257,10 @@ export class Worker {
         this.end('it did not take the handler bundle');
         return;
       case 'done':
-        this.#close(message.call)?.resolve(message.response as Json);
+        this.#close(message.call, ({ resolve }) => resolve(message.response as Json));
         return;
       case 'failed':
-        this.#close(message.call)?.reject(new RefusalError('worker', 'the handler threw'));
+        this.#close(message.call, ({ reject }) => reject(new RefusalError('worker', 'the handler threw')));
         return;
       case 'ended':
         this.#cancelled.delete(message.call);
@@ -246,7 +276,7 @@ export class Worker {
         if (message.ping !== this.#answered++) throw new RangeError('a pong without a ping');
         return;
       default:
-        void this.#perform(message, length);
+        this.#ask(message, text);
     }
   }
 
@@ -255,39 +285,122 @@ export class Worker {
     this.#loaded = true;
   }
 
-  /** Ends a call at once: what is said in one breath with its end comes after it. */
-  #close(id: number): Running | undefined {
+  /**
+   * Ends a call at once: what is said in one breath with its end comes after it. What it asked for before is begun first, for
+   * whether it is would depend on what it waits for.
+   */
+  #close(id: number, settle: (running: Running) => void): void {
     const running = this.#running.get(id);
-    this.#running.delete(id);
-    return running;
+    if (running === undefined || running.last !== undefined) return;
+    const last = (): void => {
+      this.#running.delete(id);
+      settle(running);
+    };
+    if (running.waiting.length === 0) last();
+    else running.last = last;
   }
 
-  async #perform(message: Operation, length: number): Promise<void> {
-    const { operation } = message;
+  /** Takes an operation, and begins it where nothing stands in its way. */
+  #ask(message: Operation, text: string): void {
+    const { kind, operation } = message;
     // An operation of a call that is over goes unanswered: nothing may happen in its name any more.
     const running = this.#running.get(message.call);
-    if (running === undefined) return;
-    if (running.operations++ >= MOST_OPERATIONS) {
+    if (running === undefined || running.last !== undefined) return;
+    if (running.operations >= MOST_OPERATIONS) {
       this.end(`a call had more than ${MOST_OPERATIONS} operations under way`);
       return;
     }
-    running.unanswered += length;
-    if (running.unanswered > MOST_UNANSWERED) {
+    if (running.unanswered + text.length > MOST_UNANSWERED) {
       this.end(`a call had more than ${MOST_UNANSWERED} characters of operations unanswered`);
       return;
     }
-    if (!TRACELESS.has(message.kind)) running.acted = true;
-    try {
-      const value = await running.call.perform(message);
-      this.#send({ kind: 'result', operation, value });
-    } catch (error) {
-      const { code, message: text } =
-        error instanceof RefusalError ? error : { code: 'worker', message: 'the operation failed' };
-      this.#send({ kind: 'refused', operation, code, message: text });
-    } finally {
-      running.operations--;
-      running.unanswered -= length;
+    if (this.#unanswered + text.length > MOST_UNANSWERED_OF_ALL) {
+      this.#refuse(operation, new RefusalError('budget', 'calls have too much under way'));
+      return;
     }
+    this.#count(running, 1, text.length);
+    if (!TRACELESS.has(kind)) running.acted = true;
+    if (running.waiting.length === 0 && this.#hindrance(running, kind) === undefined) {
+      this.#begin(running, message, text.length);
+    } else {
+      running.waiting.push({ kind, text });
+      this.#advance(running);
+    }
+  }
+
+  /** Begins what waits, in order: what a call carries depends on it. */
+  #advance(running: Running): void {
+    if (running.held) return;
+    for (let first = running.waiting[0]; first !== undefined; first = running.waiting[0]) {
+      const hindrance = this.#hindrance(running, first.kind);
+      if (hindrance !== undefined) {
+        running.held = true;
+        void hindrance.then(() => {
+          running.held = false;
+          this.#advance(running);
+        });
+        return;
+      }
+      running.waiting.shift();
+      this.#begin(running, parseFromWorker(first.text) as Operation, first.text.length);
+    }
+    running.last?.();
+  }
+
+  /** What an operation waits for; undefined where there is nothing. */
+  #hindrance({ call }: Running, kind: Operation['kind']): Promise<unknown> | undefined {
+    if (this.#untaken <= MOST_UNTAKEN) return call.awaits?.(kind);
+    this.#room ??= Promise.withResolvers();
+    return this.#room.promise;
+  }
+
+  /** Carries out an operation. An answer that is there is written at once: as text it takes a small part of the memory. */
+  #begin(running: Running, message: Operation, length: number): void {
+    const { operation } = message;
+    const answer = (value: Json): void => {
+      this.#send({ kind: 'result', operation, value });
+      this.#count(running, -1, -length);
+    };
+    const refuse = (error: unknown): void => {
+      this.#refuse(operation, error);
+      this.#count(running, -1, -length);
+    };
+    try {
+      const made = running.call.perform(message);
+      if (made instanceof Promise) made.then(answer).catch(refuse);
+      else answer(made);
+    } catch (error) {
+      refuse(error);
+    }
+  }
+
+  #refuse(operation: number, error: unknown): void {
+    const { code, message } =
+      error instanceof RefusalError ? error : { code: 'worker', message: 'the operation failed' };
+    this.#send({ kind: 'refused', operation, code, message });
+  }
+
+  #count(running: Running, operations: number, characters: number): void {
+    running.operations += operations;
+    running.unanswered += characters;
+    this.#unanswered += characters;
+  }
+
+  /** Lets go of what a call asked for and that is not begun. */
+  #forget(running: Running): void {
+    for (const { text } of running.waiting) this.#count(running, -1, -text.length);
+    running.waiting = [];
+  }
+
+  /** Bytes that the worker has not taken yet. */
+  get #untaken(): number {
+    return this.#process.socket.writableLength + this.#unsaidLength;
+  }
+
+  #makeRoom(): void {
+    if (this.#room === undefined || this.#untaken > MOST_UNTAKEN) return;
+    this.#room.resolve();
+    this.#room = undefined;
   }
 
   #send(message: ToWorker): void {
@@ -295,9 +408,8 @@ export class Worker {
   }
 
   #write(frame: Uint8Array): void {
-    const { socket } = this.#process;
     if (this.#reason !== undefined) return;
-    if (socket.writableLength + this.#unsaidLength > MOST_UNREAD) {
+    if (this.#untaken > MOST_UNREAD) {
       this.end('it does not read');
       return;
     }

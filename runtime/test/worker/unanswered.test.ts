@@ -10,10 +10,14 @@ import { type Call, Worker } from '../../src/worker/worker.ts';
 
 const MIB = 1024 * 1024;
 
-/** A worker that is this test, with one call whose operations are performed by `perform`. */
-async function calling(perform: (operation: Operation) => Promise<Json>) {
+/** A worker that is this test, with one call whose operations are performed by `perform`. `taken` settles as it reads. */
+async function calling(
+  perform: (operation: Operation) => Json | Promise<Json>,
+  taken: () => Promise<void> = async () => {},
+  awaits: Call['awaits'] = () => undefined,
+) {
   let killed = false;
-  const socket = new Duplex({ read: () => {}, write: (_chunk, _encoding, done) => void done() });
+  const socket = new Duplex({ read: () => {}, write: (_chunk, _encoding, done) => void taken().then(() => done()) });
   const kill = (): void => {
     killed = true;
   };
@@ -22,11 +26,12 @@ async function calling(perform: (operation: Operation) => Promise<Json>) {
   const loaded = worker.load({ code: '', methods: [], metered: false });
   say({ kind: 'ready' });
   await loaded;
-  const call = { message: {}, perform, signal: new AbortController().signal } as unknown as Call;
-  worker.run(1, call).catch(() => {});
+  const call = { message: {}, perform, awaits, signal: new AbortController().signal } as unknown as Call;
+  const over = worker.run(1, call);
+  over.catch(() => {});
   const send = (operation: number, bytes: number): void =>
     say({ kind: 'send', call: 1, operation, message: 'x'.repeat(bytes) });
-  return { send, worker, killed: () => killed };
+  return { say, send, over, worker, killed: () => killed };
 }
 
 test('a worker that sends more than anybody takes is ended', async () => {
@@ -44,4 +49,64 @@ test('one that is answered may go on for as long as it likes', async () => {
   }
   assert.equal(killed(), false);
   worker.end('the test is over');
+});
+
+const get = (operation: number): object => ({ kind: 'get', call: 1, operation, collection: 'cases', key: 'k' });
+
+test('one that does not take its answers gets no more of them, and all once it does', async () => {
+  const reads = Promise.withResolvers<void>();
+  let [loaded, performed] = [false, 0];
+  const { say, worker, killed } = await calling(
+    () => {
+      performed++;
+      return 'x'.repeat(MIB);
+    },
+    async () => (loaded ? reads.promise : undefined),
+  );
+  loaded = true;
+  for (let operation = 0; operation < 200; operation++) say(get(operation));
+  await sleep(50);
+  assert.ok(performed >= 8 && performed < 20, `${performed} answers of a MiB each for nobody`);
+  reads.resolve();
+  for (let turn = 0; turn < 100 && performed < 200; turn++) await sleep(10);
+  assert.deepEqual([performed, killed()], [200, false]);
+  worker.end('the test is over');
+});
+
+test('operations that wait are begun in order, and before their call is over', async () => {
+  const begun: number[] = [];
+  const wait = Promise.withResolvers<void>();
+  let waits = true;
+  const { say, over } = await calling(
+    ({ operation }) => begun.push(operation),
+    undefined,
+    (kind) => (waits && kind === 'get' ? wait.promise : undefined),
+  );
+  say({ kind: 'list', call: 1, operation: 0, collection: 'cases' });
+  for (const operation of [1, 2]) say(get(operation));
+  say({ kind: 'list', call: 1, operation: 3, collection: 'cases' });
+  say({ kind: 'done', call: 1, response: 'done' });
+  say(get(4));
+  const early = await Promise.race([over, sleep(20, 'not over')]);
+  assert.deepEqual([early, begun], ['not over', [0]]);
+  waits = false;
+  wait.resolve();
+  assert.deepEqual([await over, begun], ['done', [0, 1, 2, 3]]);
+});
+
+test('what waits is not begun once its call is given up', async () => {
+  let performed = 0;
+  const wait = Promise.withResolvers<void>();
+  const { say, over, worker } = await calling(
+    () => performed++,
+    undefined,
+    () => wait.promise,
+  );
+  say(get(0));
+  await sleep(5);
+  worker.end('the test is over');
+  await assert.rejects(over);
+  wait.resolve();
+  await sleep(5);
+  assert.equal(performed, 0);
 });
