@@ -436,12 +436,13 @@ class RunningCall {
   }
 
   /**
-   * Allowed decisions are counted into the call's record; each refusal has one of its own, with the label it met, while there is
-   * room. Never throws: the refusal that ends a call comes this way too.
+   * Allowed decisions are counted into the call's record; each refusal has a record of its own, with the label it met, while
+   * there is room and the call is open. Later on the order of refusals would spell what was read: they are counted too. Never
+   * throws: the refusal that ends a call comes this way too.
    */
   #note({ sink, allow, code, pointer, label }: Verdict): void {
-    if (allow) {
-      this.#count(sink, label);
+    if (allow || !isOpen(label)) {
+      this.#count(allow ? sink : `denied:${sink}`, label);
       return;
     }
     if (!this.#hasRoom()) {
@@ -455,8 +456,7 @@ class RunningCall {
 
   /** A count is a number that the handler chooses: beyond public data the record says that it happened, not how often. */
   #count(figure: string, label: readonly string[]): void {
-    const open = label.every((category) => category === 'public');
-    this.#figures[figure] = open ? (this.#figures[figure] ?? 0) + 1 : 1;
+    this.#figures[figure] = isOpen(label) ? (this.#figures[figure] ?? 0) + 1 : 1;
   }
 
   /** Whether there is room for another record that the handler causes. */
@@ -469,7 +469,14 @@ class RunningCall {
   }
 
   async #recordEgress({ code, ...said }: EgressRecord): Promise<void> {
-    if (said.decision !== 'allow') this.#needRoom();
+    if (said.decision !== 'allow') {
+      const { label } = this.#context;
+      if (!isOpen(label)) {
+        this.#count(`denied:${said.sink}`, label);
+        return;
+      }
+      this.#needRoom();
+    }
     await this.#record({ ...said, claim: this.#claimOf(code) }).durable;
   }
 
@@ -516,6 +523,11 @@ class RunningCall {
       fromJson(descriptor, json as JsonValue, { registry, ignoreUnknownFields: false }),
     );
   }
+}
+
+/** Whether a label has nothing that others must not see. */
+function isOpen(label: readonly string[]): boolean {
+  return label.every((category) => category === 'public');
 }
 
 /** Whether an operation is answered by somebody outside. */

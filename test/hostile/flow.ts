@@ -33,7 +33,11 @@ const LAYERS = {
     ['const open = this.#context.mayLog([event, data]);', 'const open = true;'],
   ],
   'few records': ['calls.ts', ['return ++this.#records <= MOST_RECORDS', 'return ++this.#records > 0']],
-  'an end without records of its own': ['calls.ts', ['if (!this.#hasRoom()) {', 'this.#needRoom(); if (false) {']],
+  'no records of refusals of closed calls': ['calls.ts', ['allow || !isOpen(label)', 'allow']],
+  'an end without records of its own': [
+    'calls.ts',
+    ['if (allow || !isOpen(label)) {', 'if (!allow) this.#needRoom(); else {'],
+  ],
   'messages of their type': ['calls.ts', ['ignoreUnknownFields: false', 'ignoreUnknownFields: true']],
   'leak detectors': ['context.ts', ['if (found.length === 0)', 'if (true)']],
   'bytes looked at as they leave': ['calls.ts', ['this.#looks ? leavesOf(', 'false ? leavesOf(']],
@@ -203,8 +207,20 @@ const ATTACKS: Readonly<Partial<Record<FlowLayer, Readonly<Record<string, FlowAt
       out: (_, { records }) => records.filter(({ sink }) => sink === 'log').length === SECRET.charCodeAt(0),
     },
     'fill the log with refusals': {
-      body: `${READ} for (let i = 0; i < 100; i++) try { await ctx.store.open.put('k', text) } catch {} return {}`,
+      body: "for (let i = 0; i < 100; i++) try { await ctx.log('x', 'jane@clinic.example') } catch {} return {}",
+      governance: { leaks: { detectors: ['email'], on: ['log'] } },
       out: (_, { records }) => records.filter(({ decision }) => decision === 'deny').length > 50,
+    },
+  },
+  'no records of refusals of closed calls': {
+    'write a secret into the log as the order of refusals and events': {
+      body: `${READ} for (let bit = 0; bit < 8; bit++)
+        await ((text.charCodeAt(0) >> bit) & 1 ? ctx.store.open.put('k', 1) : ctx.log('x')).catch(() => {}); return {}`,
+      out: (_, { records }) =>
+        records
+          .filter(({ decision, sink }) => (decision === 'deny' ? sink === 'store:open' : sink === 'log'))
+          .map(({ sink }, bit) => (sink === 'store:open' ? 1 << bit : 0))
+          .reduce((sum, each) => sum + each, 0) === SECRET.charCodeAt(0),
     },
   },
   'an end without records of its own': {
