@@ -1,8 +1,8 @@
 /** Where an audit runs somebody else's program: without a network, and as another user, as far as this machine permits. */
 import { execFile, spawn } from 'node:child_process';
 import { randomInt } from 'node:crypto';
-import { existsSync } from 'node:fs';
-import { chmod, chown, mkdir, open, readdir, rmdir } from 'node:fs/promises';
+import { closeSync, existsSync, openSync } from 'node:fs';
+import { chmod, chown, mkdir, readdir, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -153,10 +153,10 @@ export async function runInside(
   const set = [systemProgram('env'), `--chdir=${folder}`, `PATH=${programs}:${path}`];
   const [command = '', ...args] = [...prefix, ...set, ...words];
   // A session of its own has no terminal, on which it could write lines of ours or type commands.
-  const nothing = await open('/dev/null', 'r+');
-  const stdio = await standardError(nothing.fd);
+  const nothing = openSync('/dev/null', 'r+');
+  const stdio = await standardError(nothing);
   const child = spawn(command, args, { cwd: '/', env: { ...env, PATH: path }, stdio, detached: true });
-  await nothing.close();
+  closeSync(nothing); // at once: a child may end before the next turn, and nobody would hear of it
   let said = '';
   const { stderr } = child;
   stderr?.setEncoding('utf8').on('data', (piece: string) => {
