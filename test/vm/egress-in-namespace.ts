@@ -58,7 +58,7 @@ const said = {
   impostor: { connections: impostor.connections(), received: impostor.received.length },
   asked: [...names.asked],
   records: records
-    .filter(({ sink }) => sink === 'send:mailer')
+    .filter(({ sink, figures }) => sink === 'send:mailer' || figures['denied:send:mailer'] === 1)
     .map(({ decision, reason, claim }) => ({ decision, reason, claim })),
 };
 console.log(`report:${JSON.stringify(said)}`);
