@@ -125,9 +125,7 @@ export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
 
 /** `value` as 4 bytes, big-endian. */
 export function u32be(value: number): Uint8Array {
-  const out = new Uint8Array(4);
-  new DataView(out.buffer).setUint32(0, value, false);
-  return out;
+  return Uint8Array.of(value >>> 24, value >>> 16, value >>> 8, value);
 }
 
 /** `value` as 8 bytes, big-endian. */

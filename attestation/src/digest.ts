@@ -57,16 +57,23 @@ export function digestText<H extends HashName>(name: H, bytes: Uint8Array): Dige
   return `${name}:${toHex(bytes)}`;
 }
 
+const TEXTS = {
+  sha1: /^sha1:[0-9a-f]{40}$/,
+  sha256: /^sha256:[0-9a-f]{64}$/,
+  sha384: /^sha384:[0-9a-f]{96}$/,
+  sha512: /^sha512:[0-9a-f]{128}$/,
+} as const;
+
+/** Whether a text is `name:` and as many lower-case hexadecimal digits as a digest of that name has. */
+export function isDigestText<H extends HashName>(name: H, text: string): text is DigestText<H> {
+  return TEXTS[name].test(text);
+}
+
 /** The bytes of a digest text. @throws DecodeError `syntax` on another algorithm, another length or upper case. */
 export function parseDigest(name: HashName, text: string): Uint8Array {
-  const prefix = `${name}:`;
-  const hex = text.slice(prefix.length);
-  if (!text.startsWith(prefix) || !/^[0-9a-f]*$/.test(hex) || hex.length !== HASH_LENGTH[name] * 2) {
-    throw new DecodeError(
-      'syntax',
-      `not a digest of the form ${name}:<${HASH_LENGTH[name] * 2} lower-case hex digits>`,
-      0,
-    );
+  if (!isDigestText(name, text)) {
+    const digits = HASH_LENGTH[name] * 2;
+    throw new DecodeError('syntax', `not a digest of the form ${name}:<${digits} lower-case hex digits>`, 0);
   }
-  return fromHex(hex);
+  return fromHex(text.slice(name.length + 1));
 }

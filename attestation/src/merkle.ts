@@ -25,13 +25,7 @@ export class MerkleTree {
 
   constructor(leaves: readonly Uint8Array[]) {
     this.#levels = [leaves];
-    for (let level = leaves; level.length > 1; this.#levels.push(level)) {
-      const below = level;
-      level = Array.from({ length: Math.ceil(below.length / 2) }, (_, i) => {
-        const [left, right] = below.slice(2 * i, 2 * i + 2) as [Uint8Array, Uint8Array?];
-        return right === undefined ? left : nodeHash(left, right);
-      });
-    }
+    for (let level = leaves; level.length > 1; this.#levels.push(level)) level = paired(level);
   }
 
   /** The root. An empty tree's is the hash of nothing. */
@@ -41,10 +35,25 @@ export class MerkleTree {
 
   /** The inclusion path of leaf `index`, from the leaf upwards. */
   path(index: number): Sha256[] {
-    return this.#levels.flatMap(
-      (level, height) => (level[Math.floor(index / 2 ** height) ^ 1] as Sha256 | undefined) ?? [],
-    );
+    const path: Sha256[] = [];
+    let at = index;
+    for (const level of this.#levels) {
+      const sibling = level[at ^ 1] as Sha256 | undefined;
+      if (sibling !== undefined) path.push(sibling);
+      at = Math.floor(at / 2);
+    }
+    return path;
   }
+}
+
+/** The level above. */
+function paired(level: readonly Uint8Array[]): Uint8Array[] {
+  const above: Uint8Array[] = [];
+  for (let at = 0; at < level.length; at += 2) {
+    const [left, right] = [level[at] as Uint8Array, level[at + 1]];
+    above.push(right === undefined ? left : nodeHash(left, right));
+  }
+  return above;
 }
 
 /** The root over leaf hashes. An empty tree's root is the hash of nothing. */

@@ -66,6 +66,7 @@ const bodySchema: z.ZodType<ReceiptBody> = z.strictObject({
   time: z.iso.datetime({ precision: 3 }),
 });
 
+const COMMITMENT_LABELS = { request: utf8('enclaim/request/v1\0'), response: utf8('enclaim/response/v1\0') } as const;
 const BODY_LIMIT = 64 * 1024;
 const RECEIPT_LIMIT = 96 * 1024;
 
@@ -93,9 +94,14 @@ export function commitment(
   salt: Uint8Array,
   messages: readonly Uint8Array[],
 ): Sha256 {
-  const parts = [utf8(`enclaim/${direction}/v1\0`), salt];
+  const parts = [commitmentHead(direction, salt)];
   for (const message of messages) parts.push(u64be(message.length), message);
   return sha256(join(parts));
+}
+
+/** What a commitment begins with. @param salt 16 bytes */
+export function commitmentHead(direction: 'request' | 'response', salt: Uint8Array): Uint8Array {
+  return concat(COMMITMENT_LABELS[direction], salt);
 }
 
 /** A receipt whose signature was verified under the receipt key of one boot statement. */

@@ -8,17 +8,22 @@ let used: number = POOL.length;
 
 /** `length` bytes (at most 4096) that nobody has seen; the pool keeps no copy of them. */
 export function freshBytes(length: number): Uint8Array {
-  if (used + length > POOL.length) {
-    randomFillSync(POOL);
-    used = 0;
-  }
-  const bytes = POOL.slice(used, used + length);
-  POOL.fill(0, used, used + length);
-  used += length;
-  return bytes;
+  return drawn(length, (bytes) => bytes.slice());
 }
 
 /** The same as hex digits. */
 export function freshHex(length: number): string {
-  return toHex(freshBytes(length));
+  return drawn(length, toHex);
+}
+
+function drawn<T>(length: number, taken: (bytes: Uint8Array) => T): T {
+  if (used + length > POOL.length) {
+    randomFillSync(POOL);
+    used = 0;
+  }
+  const bytes = POOL.subarray(used, used + length);
+  used += length;
+  const copy = taken(bytes);
+  bytes.fill(0);
+  return copy;
 }

@@ -1,27 +1,46 @@
 /** A receipt's commitment to the messages of one direction, made as they pass: a stream is never held as a whole. */
 
-import { createHash } from 'node:crypto';
-import { concat, u64be, utf8 } from '@enclaim/attestation/bytes';
+import { createHash, type Hash } from 'node:crypto';
+import { u64be } from '@enclaim/attestation/bytes';
 import { type DigestText, digestText, type Sha256 } from '@enclaim/attestation/digest';
+import { commitment, commitmentHead } from '@enclaim/attestation/receipt';
 
-const LABELS = { request: utf8('enclaim/request/v1\0'), response: utf8('enclaim/response/v1\0') } as const;
-
-/** `SHA-256("enclaim/<direction>/v1" ‖ NUL ‖ salt ‖ (u64 length ‖ message)*)`, as `commitment` of `attestation/receipt`. */
+/** `commitment` of `attestation/receipt` to messages that come one by one. */
 export class Commitment {
-  readonly #hash = createHash('sha256');
+  readonly #direction: 'request' | 'response';
+  readonly #salt: Uint8Array;
+  /** The only message so far: a hash that goes on costs more than all of a small message, and most calls have one. */
+  #only: Uint8Array | undefined;
+  #hash: Hash | undefined;
 
   /** @param salt 16 bytes */
   constructor(direction: 'request' | 'response', salt: Uint8Array) {
-    this.#hash.update(concat(LABELS[direction], salt));
+    this.#direction = direction;
+    this.#salt = salt;
   }
 
+  /** @param message not to be written to until the next one comes, or the end */
   add(message: Uint8Array): void {
-    this.#hash.update(u64be(message.length));
-    this.#hash.update(message);
+    if (this.#hash !== undefined) this.#take(this.#hash, message);
+    else if (this.#only === undefined) this.#only = message;
+    else {
+      this.#hash = createHash('sha256').update(commitmentHead(this.#direction, this.#salt));
+      this.#take(this.#hash, this.#only);
+      this.#take(this.#hash, message);
+      this.#only = undefined;
+    }
   }
 
   /** Ends it. */
   digest(): DigestText<'sha256'> {
-    return digestText('sha256', new Uint8Array(this.#hash.digest()) as Sha256);
+    const digest =
+      this.#hash === undefined
+        ? commitment(this.#direction, this.#salt, this.#only === undefined ? [] : [this.#only])
+        : (new Uint8Array(this.#hash.digest()) as Sha256);
+    return digestText('sha256', digest);
+  }
+
+  #take(hash: Hash, message: Uint8Array): void {
+    hash.update(u64be(message.length)).update(message);
   }
 }

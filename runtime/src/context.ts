@@ -54,6 +54,7 @@ export class CallContext {
   readonly #now: () => number;
   readonly #sent = new Set<string>();
   readonly #read = new Set<string>();
+  #label: { readonly size: number; readonly names: readonly string[] } = { size: 0, names: [] };
   /** Values, by whether the response may carry what they are labelled with. */
   readonly #forbidden = new Set<string>();
   /** Whether it has done something that others may see. */
@@ -78,8 +79,11 @@ export class CallContext {
   }
 
   /** Everything this call carries, sorted. */
-  get label(): string[] {
-    return [...new Set([...this.#sent, ...this.#read])].sort();
+  get label(): readonly string[] {
+    // Neither part ever shrinks, so as long as they are as large they are the same.
+    const size = this.#sent.size + this.#read.size;
+    if (this.#label.size !== size) this.#label = { size, names: [...this.#sent.union(this.#read)].sort() };
+    return this.#label.names;
   }
 
   /** Whether it carries nothing that others must not see. */

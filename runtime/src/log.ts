@@ -1,6 +1,6 @@
 /** The evidence log, first form: a chain of records on a file or a raw device, durable before anything leaves. */
 
-import { concat, Reader, toHex, u32be } from '@enclaim/attestation/bytes';
+import { concat, join, Reader, toHex, u32be } from '@enclaim/attestation/bytes';
 import { digestText } from '@enclaim/attestation/digest';
 import { decodeRecord, type EvidenceRecord, encodeRecord, RECORD_LIMIT, recordHash } from '@enclaim/attestation/record';
 import { Batcher } from './batcher.ts';
@@ -41,7 +41,7 @@ const CHUNK = 1024 * 1024;
 export class RecordLog {
   readonly #device: Device;
   readonly #capacity: number;
-  readonly #batcher = new Batcher((frames: readonly Uint8Array[]) => this.#flush(frames), MOST_WAITING);
+  readonly #batcher = new Batcher((records: readonly Uint8Array[]) => this.#flush(records), MOST_WAITING);
   /** After the last record that has a place, whether or not it is on the disk yet. */
   #head: LogHead;
   #end: number;
@@ -101,7 +101,7 @@ export class RecordLog {
     const hash = recordHash(bytes);
     this.#head = { size: this.#head.size + 1, hash, time: entry.time };
     this.#end = end;
-    return { hash, durable: this.#batcher.add(concat(u32be(bytes.length), bytes)) };
+    return { hash, durable: this.#batcher.add(bytes) };
   }
 
   /** Appends a record and resolves with its hash once it is on stable storage. @throws RefusalError as {@link place} */
@@ -111,10 +111,10 @@ export class RecordLog {
     return hash;
   }
 
-  async #flush(frames: readonly Uint8Array[]): Promise<undefined[]> {
+  async #flush(records: readonly Uint8Array[]): Promise<undefined[]> {
     if (this.#broken !== undefined) throw new RefusalError('log', 'the log failed earlier', { cause: this.#broken });
     // The zero length behind the last frame keeps older bytes of a device from being read as more of it.
-    const data = concat(...frames, u32be(0));
+    const data = join([...records.flatMap((bytes) => [u32be(bytes.length), bytes]), u32be(0)]);
     try {
       for (let done = 0; done < data.length; ) {
         const { bytesWritten } = await this.#device.write(data, done, data.length - done, this.#flushed + done);
@@ -126,7 +126,7 @@ export class RecordLog {
       throw new RefusalError('log', 'the record could not be made durable', { cause });
     }
     this.#flushed += data.length - PREFIX;
-    return frames.map(() => undefined);
+    return records.map(() => undefined);
   }
 }
 

@@ -212,10 +212,10 @@ function say(
   done: sendUnaryData<Buffer> | undefined,
 ): void {
   const trailer = new Metadata();
-  if (receipt !== undefined) trailer.set(RECEIPT_TRAILER, Buffer.from(receipt));
-  if (details !== undefined) trailer.set(STATUS_DETAILS, Buffer.from(details));
+  if (receipt !== undefined) trailer.set(RECEIPT_TRAILER, buffer(receipt));
+  if (details !== undefined) trailer.set(STATUS_DETAILS, buffer(details));
   const refusal = { code: status, details: message, metadata: trailer };
-  if (status === STATUS.ok && done !== undefined) done(null, Buffer.from(response), trailer);
+  if (status === STATUS.ok && done !== undefined) done(null, buffer(response), trailer);
   else if (status === STATUS.ok) call.end?.(trailer);
   else if (done !== undefined) done(refusal);
   else call.emit('error', refusal);
@@ -234,5 +234,10 @@ function messagesOf(call: AnyCall): () => Promise<Uint8Array | undefined> {
 /** Writes a message and waits until the caller has taken enough of what went before. */
 async function sendTo(call: AnyCall, message: Uint8Array, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();
-  if (call.write?.(Buffer.from(message)) === false) await once(call, 'drain', { signal });
+  if (call.write?.(buffer(message)) === false) await once(call, 'drain', { signal });
+}
+
+/** The same bytes as grpc-js wants them. */
+function buffer({ buffer, byteOffset, length }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, length);
 }

@@ -377,7 +377,7 @@ class Real {
     }
   }
 
-  get label(): string[] {
+  get label(): readonly string[] {
     return this.#call.context.label;
   }
 }

@@ -91,6 +91,8 @@ const READY_MS = 20_000;
 const MOST_UNREAD = 32 * 1024 * 1024;
 /** Bytes that wait to be written to a worker while another operation is begun. What it asks for may be a large answer. */
 const MOST_UNTAKEN = FRAME_LIMIT;
+/** Messages that go out together: with more, the worker would stand idle while they are put together. */
+const MOST_UNSAID = 16;
 /** Characters that one call may have under way in operations: twice the largest message. */
 const MOST_UNANSWERED = 2 * FRAME_LIMIT;
 /** Characters that all calls of a worker may have under way. */
@@ -168,8 +170,15 @@ export class Worker {
     const frame = framed({ kind: 'call', call: id, ...call.message });
     const { promise, resolve, reject } = Promise.withResolvers<Json>();
     const running: Running = {
-      ...{ call, resolve, reject, operations: 0, unanswered: 0, acted: false },
-      ...{ waiting: [], held: false, last: undefined },
+      call,
+      resolve,
+      reject,
+      operations: 0,
+      unanswered: 0,
+      waiting: [],
+      held: false,
+      last: undefined,
+      acted: false,
     };
     const stop = (refusal: RefusalError): void => {
       this.#running.delete(id);
@@ -416,9 +425,11 @@ export class Worker {
     if (this.#unsaid.length === 0) setImmediate(() => this.#flush());
     this.#unsaid.push(frame);
     this.#unsaidLength += frame.length;
+    if (this.#unsaid.length >= MOST_UNSAID) this.#flush();
   }
 
   #flush(): void {
+    if (this.#unsaid.length === 0) return;
     const said = concat(...this.#unsaid);
     this.#unsaid = [];
     this.#unsaidLength = 0;
