@@ -1,7 +1,7 @@
 /** Digests: hashing, branded by algorithm, and the text `sha256:<hex>` they travel as. */
 
 import { HASHES } from '#hash';
-import { concat, fromHex, toHex, utf8 } from './bytes.ts';
+import { fromHex, join, toHex, utf8 } from './bytes.ts';
 import { DecodeError } from './errors.ts';
 
 declare const digest: unique symbol;
@@ -31,6 +31,22 @@ export function sha256(bytes: Uint8Array): Sha256 {
   return HASHES.sha256(bytes) as Sha256;
 }
 
+/** Where parts are put together to be hashed: a buffer of its own costs as much as hashing what is in it. */
+const together = new Uint8Array(8 * 1024);
+
+/** SHA-256 over the parts joined. */
+export function sha256Joined(parts: readonly Uint8Array[]): Sha256 {
+  let length = 0;
+  for (const part of parts) length += part.length;
+  if (length > together.length) return sha256(join(parts));
+  let at = 0;
+  for (const part of parts) {
+    together.set(part, at);
+    at += part.length;
+  }
+  return sha256(together.subarray(0, length));
+}
+
 export function sha384(bytes: Uint8Array): Sha384 {
   return HASHES.sha384(bytes) as Sha384;
 }
@@ -49,7 +65,7 @@ export function hash(name: HashName, bytes: Uint8Array): Uint8Array {
  * or carry its own length: the concatenation itself is not framed.
  */
 export function labelled(label: string, ...parts: readonly Uint8Array[]): Sha256 {
-  return sha256(concat(utf8(label), Uint8Array.of(0), ...parts));
+  return sha256Joined([utf8(label), Uint8Array.of(0), ...parts]);
 }
 
 /** `name:<hex>`. */

@@ -1,19 +1,19 @@
 /** Merkle trees of RFC 6962 section 2.1 over SHA-256. */
 
-import { concat, equalBytes } from './bytes.ts';
-import { type Sha256, sha256 } from './digest.ts';
+import { equalBytes } from './bytes.ts';
+import { type Sha256, sha256, sha256Joined } from './digest.ts';
 
 const LEAF = Uint8Array.of(0);
 const NODE = Uint8Array.of(1);
 
 /** The hash of a leaf's data. */
 export function leafHash(data: Uint8Array): Sha256 {
-  return sha256(concat(LEAF, data));
+  return sha256Joined([LEAF, data]);
 }
 
 /** The hash of an inner node. */
 export function nodeHash(left: Uint8Array, right: Uint8Array): Sha256 {
-  return sha256(concat(NODE, left, right));
+  return sha256Joined([NODE, left, right]);
 }
 
 /**

@@ -3,9 +3,9 @@
 import { toBinary } from '@bufbuild/protobuf';
 import * as z from 'zod';
 import { importKey, verifySignature } from '#crypto';
-import { concat, fromHex, join, u64be, utf8 } from './bytes.ts';
+import { concat, fromHex, u64be, utf8 } from './bytes.ts';
 import { decodeCanonical, encodeCanonical } from './canonical.ts';
-import { type DigestText, digestText, type Sha256, sha256 } from './digest.ts';
+import { type DigestText, digestText, type Sha256, sha256Joined } from './digest.ts';
 import { sha256Text, sha384Text } from './digest-schema.ts';
 import { EvidenceError } from './errors.ts';
 import { type Receipt, ReceiptSchema } from './gen/enclaim/v1/evidence_pb.js';
@@ -94,9 +94,9 @@ export function commitment(
   salt: Uint8Array,
   messages: readonly Uint8Array[],
 ): Sha256 {
-  const parts = [commitmentHead(direction, salt)];
+  const parts = [COMMITMENT_LABELS[direction], salt];
   for (const message of messages) parts.push(u64be(message.length), message);
-  return sha256(join(parts));
+  return sha256Joined(parts);
 }
 
 /** What a commitment begins with. @param salt 16 bytes */
