@@ -2,6 +2,9 @@
 
 import { RefusalError } from './errors.ts';
 
+/** Why a call ends whose caller has left. */
+const GONE = new Error('the caller has gone');
+
 /** The calls of one server, each by what ends it early. */
 export class RunningCalls {
   readonly #all = new Set<AbortController>();
@@ -14,6 +17,12 @@ export class RunningCalls {
     this.#all.add(over);
     if (this.#closed) over.abort(ending());
     return over;
+  }
+
+  /** The caller of a call has gone. Nobody hears of it where the call has its answer. */
+  leave(over: AbortController): void {
+    // Without a reason, it would be given an error of its own.
+    if (this.#all.has(over)) over.abort(GONE);
   }
 
   /** A call has its answer. */

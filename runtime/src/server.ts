@@ -45,8 +45,6 @@ const LONGEST_STREAM_MS = 60_000;
 /** Given to calls under way when the end begins; then to what is left of them, to be told so. */
 const DRAIN_MS = 5_000;
 const CUT_MS = 2_500;
-/** Why a call is aborted whose caller has left. */
-const GONE = new Error('the caller has gone');
 /** To a call that failed in a way that nobody thought of. */
 const LOST: Answer = { status: STATUS.internal, message: 'the call failed', response: new Uint8Array() };
 
@@ -190,8 +188,8 @@ function served(
     const over = running.begin();
     const { signal } = over;
     const timer = setTimeout(() => over.abort(), LONGEST_CALL_MS);
-    // grpc-js says so of every call in the end. Without a reason, each would be given an error of its own.
-    call.on('cancelled', () => over.abort(GONE));
+    // grpc-js says so of every call in the end.
+    call.on('cancelled', () => running.leave(over));
     const caller = { next: messagesOf(call), send: (message: Uint8Array) => sendTo(call, message, signal), signal };
     void calls
       .answer(method, caller)
