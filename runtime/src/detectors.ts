@@ -23,12 +23,19 @@ const SHAPES: Readonly<
   email: [[/(?<=[A-Za-z0-9._%+'-])@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}/g, () => true]],
   // Looked ahead, not taken in: words may follow, and the next number may begin within this one's greatest length.
   iban: [[/\b[A-Z]{2}[0-9]{2}(?=((?: ?[A-Z0-9]){11,30}))/gi, isIban]],
-  'payment-card': [[/(?<![0-9])[0-9](?:[ -]?[0-9]){12,18}(?![0-9])/g, isCard]],
+  'payment-card': [
+    [/(?<![0-9])[0-9](?:[ -]?[0-9]){12,18}(?![0-9])/g, isCard],
+    // As cards print them, for other numbers stand before and behind: a count, an expiry date.
+    [/(?<![0-9])[0-9]{13,19}(?![0-9])/g, isCard],
+    [/(?<![0-9])[0-9]{4}(?=((?:[ -][0-9]{4}){3})(?![0-9]))/g, isCard],
+    [/(?<![0-9])[0-9]{4}(?=((?:[ -][0-9]{4}){3}[ -][0-9]{3})(?![0-9]))/g, isCard],
+    [/(?<![0-9])[0-9]{4}(?=([ -][0-9]{6}[ -][0-9]{4,5})(?![0-9]))/g, isCard],
+  ],
   credential: [
     [/-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----/g, () => true],
     // Looked ahead, not taken in: the second part may be the first of another token.
     [/(?<![A-Za-z0-9_-])[A-Za-z0-9_-]+(?=\.eyJ[A-Za-z0-9_-]{8,}\.)/g, isTokenHead],
-    [/\b(?:AKIA|ASIA)[A-Z0-9]{16}\b/g, () => true],
+    [/(?<![A-Z0-9])(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Z0-9])/g, () => true],
     [/\bgh[pousr]_[A-Za-z0-9]{36,255}\b|\bgithub_pat_[A-Za-z0-9_]{22,255}/g, () => true],
     [/\bxox[abprs]-[A-Za-z0-9-]{10,255}|\b[rs]k_(?:live|test)_[A-Za-z0-9]{16,255}/g, () => true],
     [/\bAIza[A-Za-z0-9_-]{35}|\bglpat-[A-Za-z0-9_-]{20,255}|\bsk-[A-Za-z0-9_-]{20,255}/g, () => true],

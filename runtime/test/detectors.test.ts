@@ -17,8 +17,15 @@ const FOUND: readonly (readonly [LeakDetector, string])[] = [
   ['payment-card', '4111 1111 1111 1111'],
   ['payment-card', '378282246310005'],
   ['payment-card', '5555-5555-5555-4444'],
+  ...['4111 1111 1111 1111 12/27', '2 4111-1111-1111-1111', '4111111111111111 123', '1 378282246310005 5'].map(
+    (text) => ['payment-card', text] as const,
+  ),
+  ...['3782 822463 10005 1226', '12 3056 930902 5904', '6304 0000 0000 0000 000 5', '4111 4111 1111 1111 1111'].map(
+    (text) => ['payment-card', text] as const,
+  ),
   ['credential', '-----BEGIN OPENSSH PRIVATE KEY-----'],
   ['credential', `AKIA${'ABCDEFGHIJKLMNOP'}`],
+  ['credential', `key=AKIA${'ABCDEFGHIJKLMNOP'}and`],
   ['credential', `ghp_${'a1'.repeat(18)}`],
   ['credential', `xoxb-${'1234567890-ab'}`],
   ['credential', `sk_live_${'0123456789abcdef'}`],
@@ -61,7 +68,7 @@ test('exact-match finds a value under any name, and no part of it', () => {
 /** Near misses: each keeps some pattern going for as long as it can, and starts it again wherever that is possible. */
 const PIECES: readonly string[] = [
   ...['a', 'a.', '%', 'a@', '@a.b.', 'a@a-', `a@${'b.'.repeat(8)}1`, `a@${'b'.repeat(63)}.`],
-  ...['1 ', '1-', '11 ', `${'1'.repeat(19)}a`, `${'1 '.repeat(18)}a`],
+  ...['1 ', '1-', '11 ', '1111 ', '1111-', '1111 111111 ', `${'1'.repeat(19)}a`, `${'1 '.repeat(18)}a`],
   ...['DE89 ', 'AA00 ', 'A1', `GB00${' A'.repeat(30)} `],
   ...['eyJ', 'eyJa.', '-eyJ', '_eyJ', '-eyJa.eyJ', '-eyJaaaaaaaa.', '.eyJaaaaaaaa', '.eyJ-', 'a.eyJ-eyJ'],
   ...['-----BEGIN ', '-----BEGIN A', '-AKIA', '-ghp_', '-ghp_a', '-github_pat_', 'xoxb-', 'xoxb-a', '-sk_live_'],
