@@ -63,6 +63,8 @@ export interface Answer {
   readonly details?: Uint8Array;
 }
 
+/** Bytes of a message, either way. */
+export const LARGEST_MESSAGE: number = 4 * 1024 * 1024;
 const NOTHING = new Uint8Array();
 /** Records that a handler can cause within one call: events it logs, and refusals it runs into and survives. */
 const MOST_RECORDS = 16;
@@ -219,12 +221,17 @@ class RunningCall {
         signal: deadline.signal,
         ...(reservation !== undefined && { budget: reservation.budget }),
       });
-      if (this.#egress !== undefined) await whileItLasts(deadline.signal, this.#egress.end('done'));
+      if (this.#egress !== undefined) await this.#lastOf(this.#egress, deadline.signal);
       return { refusal: null, response: streams.response ? NOTHING : this.#leaving(this.#respond(made)) };
     } catch (error) {
       await this.#egress?.end('given up');
       return { refusal: this.#refusalOf(error), response: NOTHING };
     }
+  }
+
+  /** What was sent and not awaited may take as long as the call may. That it was given up is no news: its handler has answered. */
+  async #lastOf(egress: CallEgress, signal: AbortSignal): Promise<void> {
+    await whileItLasts(signal, egress.end('done')).catch(() => egress.end('given up'));
   }
 
   /** Records how the call ended, and says so. @throws RefusalError `log`, `budget` */
@@ -235,7 +242,7 @@ class RunningCall {
       decision: result,
       reason: refusal === null ? 'ok' : [refusal.code, refusal.pointer ?? []].flat().join(' '),
       claim: (refusal && this.#claimOf(refusal.code)) ?? this.#claims.get('access-logged') ?? null,
-      figures: { ...this.#figures, ...this.#egress?.figures },
+      figures: { ...this.#counted, ...this.#egress?.figures },
     });
     const body: ReceiptBody = {
       boot: digestText('sha256', this.#options.boot),
@@ -397,9 +404,9 @@ class RunningCall {
     return null;
   }
 
-  /** A receipt commits to what has left before it: nothing leaves after the end, even what was asked for before. */
+  /** A receipt commits to what has left before it: nothing leaves after the end, or once the caller has left. */
   #refuseAfterEnd(): void {
-    if (this.#ended) throw new RefusalError('worker', 'the call is over');
+    if (this.#ended || this.#caller.signal.aborted) throw new RefusalError('worker', 'the call is over');
   }
 
   /** A response message that may leave, and what its fields carry. */
@@ -410,7 +417,10 @@ class RunningCall {
     // A number can be written in many ways, of which the caller sees one.
     const seen = this.#looks ? this.#toJson(output, message) : json;
     this.#context.respond(returned, this.#leaves(output, message, seen));
-    return { bytes: toBinary(output, message), returned };
+    const bytes = toBinary(output, message);
+    if (bytes.length > LARGEST_MESSAGE)
+      throw new RefusalError('budget', `a response may have ${LARGEST_MESSAGE} bytes`);
+    return { bytes, returned };
   }
 
   /** Bytes that leave now: a receipt commits to no others. */
@@ -457,6 +467,12 @@ class RunningCall {
   /** A count is a number that the handler chooses: beyond public data the record says that it happened, not how often. */
   #count(figure: string, label: readonly string[]): void {
     this.#figures[figure] = isOpen(label) ? (this.#figures[figure] ?? 0) + 1 : 1;
+  }
+
+  /** What was counted while the call was open is a number that it chose to end with, where it is not any more. */
+  get #counted(): Record<string, number> {
+    if (this.#context.open) return this.#figures;
+    return Object.fromEntries(Object.keys(this.#figures).map((figure) => [figure, 1]));
   }
 
   /** Whether there is room for another record that the handler causes. */

@@ -57,6 +57,8 @@ export class CallContext {
   #label: { readonly size: number; readonly names: readonly string[] } = { size: 0, names: [] };
   /** Values, by whether the response may carry what they are labelled with. */
   readonly #forbidden = new Set<string>();
+  /** When the oldest value that it has read was stored: what it stores may be made of that. */
+  #since: number = Number.POSITIVE_INFINITY;
   /** Whether it has done something that others may see. */
   #acted = false;
 
@@ -116,6 +118,8 @@ export class CallContext {
         const stored = store.get(operation.key);
         if (stored === undefined) return null;
         grow(this.#read, stored.label);
+        if (stored.value === undefined) return null;
+        this.#since = Math.min(this.#since, stored.since);
         this.#remember(new Set(stored.label), stored.value);
         return stored.value;
       }
@@ -125,11 +129,11 @@ export class CallContext {
         return keys;
       }
       case 'put':
-        store.put(operation.key, operation.value, this.label);
+        store.put(operation.key, operation.value, this.label, Math.min(this.#since, performance.now()));
         return null;
       case 'delete':
         // Whether there was one is not said: that would be reading.
-        store.delete(operation.key);
+        store.delete(operation.key, this.label);
         return null;
     }
   }
@@ -179,7 +183,7 @@ export class CallContext {
    */
   recordFor(to: string, collection: string, key: string): Json {
     const stored = this.#collections.get(collection)?.get(key);
-    if (stored === undefined) throw new RefusalError('request', `there is no such record in ${collection}`);
+    if (stored?.value === undefined) throw new RefusalError('request', `there is no such record in ${collection}`);
     const { allow, code, reason, pointer } = this.#judge({ kind: 'send', name: to }, new Set(stored.label));
     if (!allow) throw new RefusalError(codeOf(code), reason, { pointer });
     return stored.value;

@@ -20,16 +20,16 @@ const SHORTEST_HEAD = 11;
 const SHAPES: Readonly<
   Record<Exclude<LeakDetector, 'exact-match'>, readonly (readonly [RegExp, (found: string) => boolean])[]>
 > = {
-  email: [[/(?<=[A-Za-z0-9._%+'-])@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}/g, () => true]],
+  email: [[/(?<=[\p{L}\p{N}._%+'-])@(?:[\p{L}\p{N}-]{1,63}\.){1,8}\p{L}{2,24}/gu, () => true]],
   // Looked ahead, not taken in: words may follow, and the next number may begin within this one's greatest length.
-  iban: [[/\b[A-Z]{2}[0-9]{2}(?=((?: ?[A-Z0-9]){11,30}))/gi, isIban]],
+  iban: [[/\b[A-Z]{2}[0-9]{2}(?=((?:[ \u00a0\u202f]?[A-Z0-9]){11,30}))/gi, isIban]],
   'payment-card': [
-    [/(?<![0-9])[0-9](?:[ -]?[0-9]){12,18}(?![0-9])/g, isCard],
+    [/(?<![0-9])[0-9](?:[ \u00a0\u202f.-]?[0-9]){12,18}(?![0-9])/g, isCard],
     // As cards print them, for other numbers stand before and behind: a count, an expiry date.
     [/(?<![0-9])[0-9]{13,19}(?![0-9])/g, isCard],
-    [/(?<![0-9])[0-9]{4}(?=((?:[ -][0-9]{4}){3})(?![0-9]))/g, isCard],
-    [/(?<![0-9])[0-9]{4}(?=((?:[ -][0-9]{4}){3}[ -][0-9]{3})(?![0-9]))/g, isCard],
-    [/(?<![0-9])[0-9]{4}(?=([ -][0-9]{6}[ -][0-9]{4,5})(?![0-9]))/g, isCard],
+    [/(?<![0-9])[0-9]{4}(?=((?:[ \u00a0\u202f.-][0-9]{4}){3})(?![0-9]))/g, isCard],
+    [/(?<![0-9])[0-9]{4}(?=((?:[ \u00a0\u202f.-][0-9]{4}){3}[ \u00a0\u202f.-][0-9]{3})(?![0-9]))/g, isCard],
+    [/(?<![0-9])[0-9]{4}(?=([ \u00a0\u202f.-][0-9]{6}[ \u00a0\u202f.-][0-9]{4,5})(?![0-9]))/g, isCard],
   ],
   credential: [
     [/-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----/g, () => true],
@@ -97,7 +97,7 @@ const IBAN_LENGTHS: ReadonlyMap<string, number> = new Map(
 
 /** ISO 13616: the country's letters and check digits moved to the end, letters as numbers, modulo 97. */
 function isIban(found: string): boolean {
-  const compact = found.replaceAll(' ', '').toUpperCase();
+  const compact = found.replace(/[^A-Z0-9]/gi, '').toUpperCase();
   const length = IBAN_LENGTHS.get(compact.slice(0, 2)) ?? compact.length;
   if (compact.length < length) return false;
   let rest = 0;
@@ -116,7 +116,7 @@ function isTokenHead(found: string): boolean {
 
 /** ISO/IEC 7812: Luhn's check digit. */
 function isCard(found: string): boolean {
-  const digits = [...found.replace(/[ -]/g, '')].map(Number).reverse();
+  const digits = [...found.replace(/[^0-9]/g, '')].map(Number).reverse();
   const sum = digits.reduce(
     (sum, digit, at) => sum + (at % 2 === 0 ? digit : digit > 4 ? digit * 2 - 9 : digit * 2),
     0,

@@ -25,17 +25,20 @@ export class RefusalError extends Error {
   readonly code: RefusalCode;
   /** JSON pointer into the policy, where a rule of it decided. */
   readonly pointer: string | null;
+  /** Whether it ends the call: by going on, its handler would find out a number that others make. */
+  readonly final: boolean;
   /** The arithmetic of the decision, where there is one: counts and limits by name. */
   readonly figures: Readonly<Record<string, number>>;
 
   constructor(
     code: RefusalCode,
     message: string,
-    options: ErrorOptions & { pointer?: string; figures?: Readonly<Record<string, number>> } = {},
+    options: ErrorOptions & { pointer?: string; figures?: Readonly<Record<string, number>>; final?: true } = {},
   ) {
     super(message, options);
     this.code = code;
     this.pointer = options.pointer ?? null;
     this.figures = options.figures ?? {};
+    this.final = options.final ?? false;
   }
 }

@@ -14,7 +14,7 @@ import {
   type sendUnaryData,
 } from '@grpc/grpc-js';
 import type { Admission } from './admission.ts';
-import type { Answer, Calls } from './calls.ts';
+import { type Answer, type Calls, LARGEST_MESSAGE } from './calls.ts';
 import { type Attested, attestConnection } from './handshake.ts';
 import { HealthService } from './health.ts';
 import { rawMethod } from './raw-service.ts';
@@ -34,7 +34,6 @@ export interface ServerOptions {
 }
 
 const MOST_CONNECTIONS = 4096;
-const LARGEST_MESSAGE = 4 * 1024 * 1024;
 /** Calls of one connection at once, and what HTTP/2 may hold for them. */
 const MOST_STREAMS = 64;
 const SESSION_MEGABYTES = 64;

@@ -11,15 +11,22 @@ const nothing: ReadonlySet<string> = new Set();
 const FOUND: readonly (readonly [LeakDetector, string])[] = [
   ['email', 'write to jane.doe+x@mail.clinic.example today'],
   ['email', 'a@b.de'],
+  ['email', 'jané@klinik-münchen.de'],
   ['iban', 'DE89 3704 0044 0532 0130 00'],
+  ['iban', 'DE89\u00a03704\u202f0044\u00a00532\u00a00130\u00a000'],
   ['iban', 'GB82WEST12345698765432'],
   ['iban', 'to: no9386011117947 please'],
   ['payment-card', '4111 1111 1111 1111'],
   ['payment-card', '378282246310005'],
   ['payment-card', '5555-5555-5555-4444'],
-  ...['4111 1111 1111 1111 12/27', '2 4111-1111-1111-1111', '4111111111111111 123', '1 378282246310005 5'].map(
-    (text) => ['payment-card', text] as const,
-  ),
+  ...[
+    '4111 1111 1111 1111 12/27',
+    '2 4111-1111-1111-1111',
+    '4111111111111111 123',
+    '1 378282246310005 5',
+    '4111.1111.1111.1111',
+    '4111\u00a01111\u00a01111\u00a01111',
+  ].map((text) => ['payment-card', text] as const),
   ...['3782 822463 10005 1226', '12 3056 930902 5904', '6304 0000 0000 0000 000 5', '4111 4111 1111 1111 1111'].map(
     (text) => ['payment-card', text] as const,
   ),

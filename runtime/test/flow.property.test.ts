@@ -115,6 +115,8 @@ type Limits = typeof limits extends fc.Arbitrary<infer T> ? T : never;
 class Reference {
   readonly #limits: Limits;
   readonly #stored = new Map<string, readonly string[]>();
+  /** What was deleted, and by whom. */
+  readonly #gone = new Map<string, readonly string[]>();
   #sent: readonly string[] = [];
   #read: readonly string[] = [];
   /** The first message of the call that was accepted. */
@@ -155,12 +157,13 @@ class Reference {
         if (!reads.includes(step.collection as Name)) return false;
         const found = this.#stored.get(`${step.collection} ${step.key}`);
         if (found !== undefined) this.#did(`${step.collection} ${step.key}`);
-        this.#read = [...this.#read, ...(found ?? []), ...this.#allOf(step.collection)];
+        const missed = this.#gone.get(`${step.collection} ${step.key}`) ?? [];
+        this.#read = [...this.#read, ...(found ?? missed), ...this.#allOf(step.collection)];
         return true;
       }
       case 'list':
         if (!reads.includes(step.collection as Name)) return false;
-        for (const [place, held] of this.#stored) {
+        for (const [place, held] of [...this.#stored, ...this.#gone]) {
           if (place.startsWith(`${step.collection} `)) this.#read = [...this.#read, ...held];
         }
         this.#read = [...this.#read, ...this.#allOf(step.collection)];
@@ -170,10 +173,14 @@ class Reference {
         if (!stores.includes(step.collection as Name)) return false;
         if (!within(this.#carried, this.#limits[step.collection as Name])) return false;
         const place = `${step.collection} ${step.key}`;
-        if (step.kind === 'delete') this.#stored.delete(place);
-        else {
+        const held = this.#stored.get(place);
+        if (step.kind === 'put') {
           this.#did(place);
           this.#stored.set(place, this.#carried);
+          this.#gone.delete(place);
+        } else if (held !== undefined) {
+          this.#stored.delete(place);
+          this.#gone.set(place, [...held, ...this.#carried]);
         }
         return true;
       }

@@ -17,7 +17,10 @@ const LAYERS = {
   'clearance of collections': ['context.ts', ['if (!allow) throw', "if (!allow && code !== 'holds') throw"]],
   'deletion says nothing': [
     'context.ts',
-    ['store.delete(operation.key);\n        return null;', 'return store.delete(operation.key);'],
+    [
+      'store.delete(operation.key, this.label);\n        return null;',
+      'const there = store.get(operation.key) !== undefined; store.delete(operation.key, this.label); return there;',
+    ],
   ],
   'deletion is a write': [
     'context.ts',

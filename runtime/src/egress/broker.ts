@@ -62,7 +62,7 @@ export class EgressBroker {
     if (message.length > MOST_MESSAGE)
       throw new RefusalError('budget', `a message of ${message.length} bytes, at most ${MOST_MESSAGE}`);
     if (this.#calls[room] >= MOST_CALLS)
-      throw new RefusalError('budget', `${MOST_CALLS} calls of others are under way`);
+      throw new RefusalError('budget', `${MOST_CALLS} calls of others are under way`, { final: true });
     this.#calls[room]++;
     const timeout = this.#options.timeout ?? TIMEOUT_MS;
     const late = AbortSignal.any([signal, AbortSignal.timeout(timeout)]);

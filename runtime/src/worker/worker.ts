@@ -48,6 +48,8 @@ interface Running {
   readonly call: Call;
   readonly resolve: (response: Json) => void;
   readonly reject: (error: Error) => void;
+  /** Ends the call before its handler does. */
+  readonly stop: (refusal: RefusalError) => void;
   operations: number;
   /** Characters of its operations that are under way. */
   unanswered: number;
@@ -173,6 +175,7 @@ export class Worker {
       call,
       resolve,
       reject,
+      stop: (refusal) => this.#stop(id, running, refusal),
       operations: 0,
       unanswered: 0,
       waiting: [],
@@ -180,15 +183,8 @@ export class Worker {
       last: undefined,
       acted: false,
     };
-    const stop = (refusal: RefusalError): void => {
-      this.#running.delete(id);
-      this.#forget(running);
-      reject(refusal);
-      this.#cancelled.add(id);
-      this.#send({ kind: 'cancel', call: id });
-    };
-    const abort = (): void => stop(reasonOf(call.signal));
-    if (call.budget !== undefined) this.#account?.open(id, call.budget, stop);
+    const abort = (): void => running.stop(reasonOf(call.signal));
+    if (call.budget !== undefined) this.#account?.open(id, call.budget, running.stop);
     this.#running.set(id, running);
     this.#write(frame);
     if (call.signal.aborted) abort();
@@ -220,6 +216,15 @@ export class Worker {
     this.#process.socket.destroy();
     this.#process.kill();
     this.#ended.resolve(reason);
+  }
+
+  #stop(id: number, running: Running, refusal: RefusalError): void {
+    if (this.#running.get(id) !== running) return;
+    this.#running.delete(id);
+    this.#forget(running);
+    running.reject(refusal);
+    this.#cancelled.add(id);
+    this.#send({ kind: 'cancel', call: id });
   }
 
   /** Ends a worker whose loop stands still, and stops looking at one that has nothing to do. */
@@ -311,7 +316,7 @@ export class Worker {
 
   /** Takes an operation, and begins it where nothing stands in its way. */
   #ask(message: Operation, text: string): void {
-    const { kind, operation } = message;
+    const { kind } = message;
     // An operation of a call that is over goes unanswered: nothing may happen in its name any more.
     const running = this.#running.get(message.call);
     if (running === undefined || running.last !== undefined) return;
@@ -324,7 +329,8 @@ export class Worker {
       return;
     }
     if (this.#unanswered + text.length > MOST_UNANSWERED_OF_ALL) {
-      this.#refuse(operation, new RefusalError('budget', 'calls have too much under way'));
+      // How much that is, is the others' doing: a handler that goes on would measure it.
+      running.stop(new RefusalError('budget', 'calls have too much under way'));
       return;
     }
     this.#count(running, 1, text.length);
@@ -371,7 +377,8 @@ export class Worker {
       this.#count(running, -1, -length);
     };
     const refuse = (error: unknown): void => {
-      this.#refuse(operation, error);
+      if (error instanceof RefusalError && error.final) running.stop(error);
+      else this.#refuse(operation, error);
       this.#count(running, -1, -length);
     };
     try {
