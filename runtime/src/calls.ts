@@ -1,14 +1,6 @@
 /** Calls: from a request's bytes to responses that are allowed, recorded and receipted. */
 
-import {
-  type DescMessage,
-  fromBinary,
-  fromJson,
-  type JsonValue,
-  type Message,
-  toBinary,
-  toJson,
-} from '@bufbuild/protobuf';
+import { type DescMessage, fromJson, type JsonValue, type Message, toBinary, toJson } from '@bufbuild/protobuf';
 import { toHex } from '@enclaim/attestation/bytes';
 import { digestText } from '@enclaim/attestation/digest';
 import type { ReceiptBody } from '@enclaim/attestation/receipt';
@@ -32,7 +24,7 @@ import { type RefusalCode, RefusalError } from './errors.ts';
 import type { ResourceGovernor } from './governor/resources.ts';
 import { leavesOf } from './leaves.ts';
 import type { Entry, Placed, RecordLog } from './log.ts';
-import { reading } from './reading.ts';
+import { decoded, reading } from './reading.ts';
 import type { ReceiptSigner } from './receipts.ts';
 import { REFUSALS, STATUS } from './refusals.ts';
 import { statusDetails } from './status-details.ts';
@@ -374,7 +366,7 @@ class RunningCall {
     if (bytes === undefined) return undefined;
     this.#request.add(bytes);
     const { input } = this.#method.descriptor;
-    const message = reading('request', input, () => fromBinary(input, bytes));
+    const message = decoded('request', input, bytes, this.#options.admission.descriptors.registry);
     const label = reading('request', input, () => requestLabel(this.#method, message));
     const json = this.#toJson(input, message);
     this.#context.accept(label, this.#leaves(input, message, json));

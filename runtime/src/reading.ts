@@ -1,13 +1,37 @@
 /** Messages of strangers, read or refused. */
 
-import type { DescMessage } from '@bufbuild/protobuf';
+import { type BinaryReadOptions, type DescMessage, fromBinary, type Message, type Registry } from '@bufbuild/protobuf';
 import { RefusalError } from './errors.ts';
+import { HeavyError, weigh } from './weighing.ts';
+
+/** Who made the message: a caller, a handler, a subprocessor. */
+type Maker = 'request' | 'response' | 'peer';
 
 /** Reads or labels a message that somebody else made. @throws RefusalError `code`, for fields without a category too */
-export function reading<T>(code: 'request' | 'response' | 'peer', { typeName }: DescMessage, read: () => T): T {
+export function reading<T>(code: Maker, { typeName }: DescMessage, read: () => T): T {
+  const what = code === 'peer' ? 'answer' : code;
   try {
     return read();
   } catch (cause) {
-    throw new RefusalError(code, `the ${code === 'peer' ? 'answer' : code} is not a ${typeName}`, { cause });
+    const why = cause instanceof HeavyError ? `has ${cause.message}` : `is not a ${typeName}`;
+    throw new RefusalError(code, `the ${what} ${why}`, { cause });
   }
+}
+
+/**
+ * The message of somebody else's bytes, weighed before anything is made of them.
+ * @param registry types of what it may hold in an `Any`
+ * @throws RefusalError `code`
+ */
+export function decoded(
+  code: Maker,
+  descriptor: DescMessage,
+  bytes: Uint8Array,
+  registry: Registry,
+  options: Partial<BinaryReadOptions> = {},
+): Message {
+  return reading(code, descriptor, () => {
+    weigh(descriptor, bytes, registry);
+    return fromBinary(descriptor, bytes, options);
+  });
 }

@@ -1,7 +1,7 @@
 /** Collections that live in this boot's memory only. Every value carries the label of the call that wrote it. */
 
 import { RefusalError } from './errors.ts';
-import type { Json } from './worker/protocol.ts';
+import { FRAME_LIMIT, type Json } from './worker/protocol.ts';
 
 /** A place where something is stored, or was deleted. */
 export interface Stored {
@@ -17,6 +17,8 @@ export interface Stored {
 const MOST_BYTES = 64 * 1024 * 1024;
 const ENTRY_BYTES = 256;
 const LONGEST_KEY = 256;
+/** Of a value, so that an answer can take it. Numbers may be longer than they were written. */
+const LARGEST_VALUE = FRAME_LIMIT - 1024;
 /** Milliseconds between two looks for what is past its retention. */
 const SWEEP_MS = 1000;
 
@@ -60,6 +62,8 @@ export class VolatileCollection {
       throw new RefusalError('grant', `a key of ${key.length} characters`);
     this.#sweep();
     const text = JSON.stringify(value);
+    if (Buffer.byteLength(text) > LARGEST_VALUE)
+      throw new RefusalError('budget', `a value of more than ${LARGEST_VALUE} bytes`);
     const grown = this.#size - (this.#entries.get(key)?.size ?? 0) + sizeOf(key, text);
     if (grown > MOST_BYTES) throw new RefusalError('budget', `collection ${this.#name} is full`, { final: true });
     this.#set(key, { text, label, size: sizeOf(key, text), since });

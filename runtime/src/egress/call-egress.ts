@@ -1,14 +1,6 @@
 /** What one call sends to others: each message decided about, counted, recorded, and only then on its way. */
 
-import {
-  type DescMessage,
-  fromBinary,
-  fromJson,
-  type JsonValue,
-  type Message,
-  toBinary,
-  toJson,
-} from '@bufbuild/protobuf';
+import { type DescMessage, fromJson, type JsonValue, type Message, toBinary, toJson } from '@bufbuild/protobuf';
 import { fromUtf8, utf8 } from '@enclaim/attestation/bytes';
 import {
   type ExposedMethod,
@@ -24,7 +16,7 @@ import type { CallContext } from '../context.ts';
 import { type RefusalCode, RefusalError } from '../errors.ts';
 import { SovereigntyAccount } from '../governor/sovereignty.ts';
 import { leavesOf } from '../leaves.ts';
-import { reading } from '../reading.ts';
+import { decoded, reading } from '../reading.ts';
 import type { Json, Operation } from '../worker/protocol.ts';
 import type { Answer, EgressBroker, Room } from './broker.ts';
 import { build, type Release } from './release.ts';
@@ -172,10 +164,12 @@ export class CallEgress {
     if (status !== 'ok') throw new RefusalError('peer', `${to} answered with status ${status}`);
     const { registry } = admission.descriptors;
     // What the .proto does not declare has no category and goes no further.
-    const options = { registry, ignoreUnknownFields: true, readUnknownFields: false };
-    const message = reading('peer', output, () =>
-      http === 'none' ? fromBinary(output, body, options) : fromJson(output, JSON.parse(fromUtf8(body)), options),
-    );
+    const message =
+      http === 'none'
+        ? decoded('peer', output, body, registry, { readUnknownFields: false })
+        : reading('peer', output, () =>
+            fromJson(output, JSON.parse(fromUtf8(body)), { registry, ignoreUnknownFields: true }),
+          );
     const json = toJson(output, message, { registry }) as Json;
     context.heard(
       to,
