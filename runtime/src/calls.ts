@@ -444,11 +444,11 @@ class RunningCall {
    */
   #note({ sink, allow, code, pointer, label }: Verdict): void {
     if (allow || !isOpen(label)) {
-      this.#count(allow ? sink : `denied:${sink}`, label);
+      this.#count(allow ? sink : `denied:${sink}`);
       return;
     }
     if (!this.#hasRoom()) {
-      this.#count('dropped', label);
+      this.#count('dropped');
       return;
     }
     const claim = this.#claimOf(code === 'leak' || code === 'assurance' ? code : 'flow');
@@ -456,12 +456,14 @@ class RunningCall {
     this.#record({ decision: 'deny', reason: `${code} ${pointer}`, sink, claim }).durable.catch(() => {});
   }
 
-  /** A count is a number that the handler chooses: beyond public data the record says that it happened, not how often. */
-  #count(figure: string, label: readonly string[]): void {
-    this.#figures[figure] = isOpen(label) ? (this.#figures[figure] ?? 0) + 1 : 1;
+  #count(figure: string): void {
+    this.#figures[figure] = (this.#figures[figure] ?? 0) + 1;
   }
 
-  /** What was counted while the call was open is a number that it chose to end with, where it is not any more. */
+  /**
+   * A count is a number that the handler chooses, also by when it stops: of a call that ends with more than public data the record
+   * says that it happened, not how often.
+   */
   get #counted(): Record<string, number> {
     if (this.#context.open) return this.#figures;
     return Object.fromEntries(Object.keys(this.#figures).map((figure) => [figure, 1]));
@@ -478,9 +480,8 @@ class RunningCall {
 
   async #recordEgress({ code, ...said }: EgressRecord): Promise<void> {
     if (said.decision !== 'allow') {
-      const { label } = this.#context;
-      if (!isOpen(label)) {
-        this.#count(`denied:${said.sink}`, label);
+      if (!this.#context.open) {
+        this.#count(`denied:${said.sink}`);
         return;
       }
       this.#needRoom();

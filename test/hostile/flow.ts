@@ -26,10 +26,16 @@ const LAYERS = {
     'context.ts',
     ['writes ? new Set(this.label)', "operation.kind === 'put' ? new Set(this.label)"],
   ],
+  'deleted places keep a label': [
+    'store.ts',
+    ['if (entry?.text === undefined) return;', 'if (entry !== undefined) return this.#drop(key);'],
+  ],
+  'no room ends the call': ['store.ts', [', { final: true }', '']],
+  'responses have a limit': ['calls.ts', ['if (bytes.length > LARGEST_MESSAGE)', 'if (false)']],
   'no numbers of closed calls': ['calls.ts', ['figures: open ? ', 'figures: true ? ']],
   'no counts of closed calls': [
     'calls.ts',
-    ["label.every((category) => category === 'public')", 'label !== undefined'],
+    ['if (this.#context.open) return this.#figures;', 'if (true) return this.#figures;'],
   ],
   'events only of open calls': [
     'calls.ts',
@@ -52,7 +58,7 @@ type FlowLayer = keyof typeof LAYERS;
 async function withoutLayer(layer: FlowLayer): Promise<NonNullable<Parameters<typeof openLab>[0]['Calls']>> {
   const [file, edit] = LAYERS[layer];
   const weak = weakened(`runtime/src/${file}`, edit);
-  const calls = file === 'calls.ts' ? weak : weakened('runtime/src/calls.ts', ["'./context.ts'", `'${weak}'`]);
+  const calls = file === 'calls.ts' ? weak : weakened('runtime/src/calls.ts', [`'./${file}'`, `'${weak}'`]);
   return (await import(calls)).Calls;
 }
 
@@ -72,7 +78,20 @@ interface FlowAttack {
 const READ = 'const { text } = await ctx.store.cases.get("p1");';
 /** Every call that has read the secret ends in this one status; another one tells two handlers apart. */
 const otherThanRefused = ({ status }: LabAnswer): boolean => status !== 7;
+const otherThanAnswered = ({ status }: LabAnswer): boolean => status !== 0;
 const answered = ({ status, messages }: LabAnswer): boolean => status === 0 && messages.length > 0;
+
+/** Eight records that anybody may read the names of; who carries a secret deletes those whose bit its first letter lacks. */
+const DELETE_BY_BIT = `for (let bit = 0; bit < 8; bit++)
+  if (!request.text) await ctx.store.cases.put('b' + bit, {});
+  else if (!((request.text.charCodeAt(0) >> bit) & 1)) await ctx.store.cases.delete('b' + bit);
+  return {}`;
+const MARKED: readonly (readonly [LabMethod, JsonValue])[] = [
+  ['Put', { key: 'prepare' }],
+  ['Put', STORED],
+];
+const saysFirstLetter = ({ messages: [first] }: LabAnswer): boolean =>
+  (first as { word?: string } | undefined)?.word === SECRET[0];
 
 /** Ways to say a secret that was read: all of them meet the same label, whatever they make of it. */
 const ENCODINGS: Readonly<Record<string, string>> = {
@@ -173,12 +192,60 @@ const ATTACKS: Readonly<Partial<Record<FlowLayer, Readonly<Record<string, FlowAt
     },
   },
   'deletion is a write': {
-    'say a secret by what is missing': {
-      body: `if (request.key === 'prepare') { await ctx.store.open.put('H', {}); return {} } if (request.key === 'delete') { ${READ} await ctx.store.open.delete(text[0]); return {} } if ((await ctx.store.open.list()).includes('H')) throw 1; return { word: 'HIV' }`,
+    'make a record unreadable by deleting it under a secret': {
+      body: `if (request.key === 'prepare') { await ctx.store.open.put('H', {}); return {} }
+        if (request.key === 'delete') { ${READ} await ctx.store.open.delete('H'); return {} }
+        return { words: await ctx.store.open.list() }`,
       before: [
         ['Sum', { key: 'prepare' }],
         ['Sum', { key: 'delete' }],
       ],
+      out: otherThanAnswered,
+    },
+  },
+  'deleted places keep a label': {
+    'say a secret by which of many open records are missing': {
+      handlers: { Put: DELETE_BY_BIT },
+      before: MARKED,
+      body: `let code = 0;
+        for (let bit = 0; bit < 8; bit++) if (await ctx.store.cases.get('b' + bit) !== null) code |= 1 << bit;
+        return { word: String.fromCharCode(code) }`,
+      out: saysFirstLetter,
+    },
+    'say a secret by which names are not listed': {
+      handlers: { Put: DELETE_BY_BIT },
+      before: MARKED,
+      method: 'Watch',
+      body: `let code = 0;
+        for (const key of await ctx.store.cases.list()) code |= 1 << Number(key[1]);
+        yield { word: String.fromCharCode(code) }`,
+      out: saysFirstLetter,
+    },
+    'say a secret by what was written over and then deleted': {
+      handlers: { Put: DELETE_BY_BIT.replace('await ctx', 'await ctx.store.cases.put("b" + bit, 1), await ctx') },
+      before: MARKED,
+      body: `let code = 0;
+        for (let bit = 0; bit < 8; bit++) if (await ctx.store.cases.get('b' + bit) !== null) code |= 1 << bit;
+        return { word: String.fromCharCode(code) }`,
+      out: saysFirstLetter,
+    },
+  },
+  'no room ends the call': {
+    'measure how much room others have left': {
+      before: [['Sum', { key: 'fill' }]],
+      body: `if (request.key === 'fill') {
+          for (let i = 0; i < 8; i++) await ctx.store.open.put('f' + i, 'x'.repeat(8_000_000));
+          return {};
+        }
+        for (let size = 8_000_000; size > 1; size /= 2)
+          try { await ctx.store.open.put('p', 'x'.repeat(size)); return { word: 'over ' + size } } catch {}`,
+      out: ({ messages: [first] }) => (first as { word?: string } | undefined)?.word === 'over 2000000',
+    },
+  },
+  'responses have a limit': {
+    'be on record as answered by an answer that cannot leave': {
+      body: "return { word: 'x'.repeat(5_000_000) }",
+      out: (_, { records }) => records.at(-1)?.decision === 'allow',
     },
   },
   'no numbers of closed calls': {
@@ -188,6 +255,13 @@ const ATTACKS: Readonly<Partial<Record<FlowLayer, Readonly<Record<string, FlowAt
     },
   },
   'no counts of closed calls': {
+    'write a secret into the log as the place where it was found': {
+      handlers: {
+        Put: "await ctx.store.cases.put('n' + request.text.charCodeAt(0), { text: request.text }); return {}",
+      },
+      body: "for (let i = 0; await ctx.store.cases.get('n' + i) === null; i++); return {}",
+      out: (_, { records }) => records.some(({ figures }) => figures['read:cases'] === SECRET.charCodeAt(0) + 1),
+    },
     'write a secret into the log as a number of readings': {
       body: `${READ} for (let i = 1; i < text.charCodeAt(0); i++) await ctx.store.cases.get('p1'); return {}`,
       out: (_, { records }) => records.some(({ figures }) => figures['read:cases'] === SECRET.charCodeAt(0)),
