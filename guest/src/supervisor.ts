@@ -208,6 +208,7 @@ function workerStarter(): (id: number) => Promise<ConfinedChild> {
           `--allow-fs-read=${WORKER}`,
           '--no-experimental-sqlite',
           `--max-old-space-size=${WORKER_HEAP}`,
+          '--js-nonextensible-applies-to-private', // nothing is added to a frozen object, not even a private field
           WORKER,
         ],
         uid,

@@ -1,5 +1,7 @@
 /** Attacks on the realm: ways out of it, and ways from one call into another. */
 
+import { openLab } from '../support/lab.ts';
+import { startWorkers } from '../support/worker-process.ts';
 import type { Attack } from './attack.ts';
 import { answers, bundle, type RealmLayer } from './realm-lab.ts';
 
@@ -94,6 +96,24 @@ const ESCAPES: Readonly<Partial<Record<RealmLayer, Readonly<Record<string, strin
     'a clock by a format of nothing': 'return new Intl.DateTimeFormat("en", { year: "numeric" }).format() !== "1970"',
     'a clock by the parts of a format':
       'return new Intl.DateTimeFormat("en", { year: "numeric" }).formatToParts()[0].value !== "1970"',
+  },
+  // Buffers that nobody writes take addresses, of which a process has 128 TiB: what one call takes of them, another would miss.
+  'bounded buffers': {
+    'addresses by a buffer that may grow':
+      'return new ArrayBuffer(0, { maxByteLength: 2 ** 40 }).maxByteLength === 2 ** 40',
+    'addresses by a large buffer': 'return new ArrayBuffer(2 ** 27).byteLength === 2 ** 27',
+    'addresses by a length that says another number the second time':
+      'let asked = 0; return new ArrayBuffer({ valueOf: () => (asked++ === 0 ? 2 ** 27 : 1) }).byteLength === 2 ** 27',
+    'addresses by views of a large buffer each':
+      'return [Int8Array, Uint8ClampedArray, Int16Array, Uint32Array, Float16Array, Float64Array, BigInt64Array, BigUint64Array].some((View) => { try { return new View(2 ** 27 / View.BYTES_PER_ELEMENT).byteLength === 2 ** 27 } catch { return false } })',
+    'addresses by a class of views': 'return new (class extends Uint8Array {})(2 ** 27).length === 2 ** 27',
+    'addresses by the constructor of a buffer that is there':
+      'return new (new Uint8Array(1).buffer.constructor)(2 ** 27).byteLength === 2 ** 27',
+    'addresses by the kind of a view':
+      'return new (new Uint8Array(1).constructor[Symbol.species])(2 ** 27).length === 2 ** 27',
+    'addresses by a buffer that is handed over': 'return new ArrayBuffer(1).transfer(2 ** 27).byteLength === 2 ** 27',
+    'addresses by a buffer that is handed over for good':
+      'return new ArrayBuffer(1).transferToFixedLength(2 ** 27).byteLength === 2 ** 27',
   },
   'granted chance': {
     'chance that nobody granted': 'return Object.getPrototypeOf(globalThis).Math.random() < 1',
@@ -226,6 +246,16 @@ const CROSSINGS: Readonly<Partial<Record<RealmLayer, Readonly<Record<string, Cro
     },
     'atob, which all calls share': { plant: 'atob.kept = 1', harvest: 'return atob.kept === 1' },
   },
+  'frozen accessors of stacks': {
+    'what reads the stack of every error': {
+      plant: 'Object.getOwnPropertyDescriptor(new Error(), "stack").get.kept = 1',
+      harvest: 'return Object.getOwnPropertyDescriptor(new Error(), "stack").get.kept === 1',
+    },
+    'what writes the stack of every error': {
+      plant: 'Object.getOwnPropertyDescriptor(new Error(), "stack").set.kept = 1',
+      harvest: 'return Object.getOwnPropertyDescriptor(new Error(), "stack").set.kept === 1',
+    },
+  },
   'frozen bundle': {
     'the function of the bundle': {
       top: 'const self2 = arguments.callee;',
@@ -253,6 +283,32 @@ const CROSSINGS: Readonly<Partial<Record<RealmLayer, Readonly<Record<string, Cro
   },
 };
 
+/** Objects that all calls share, to stamp with a private field: the engine keeps those beside the properties. */
+const STAMPED: Readonly<Record<string, string>> = {
+  'a private field of every object': 'Object.prototype',
+  'a private field of the global behind the global': 'Object.getPrototypeOf(globalThis)',
+  'a private field of a function that all calls share': 'JSON.parse',
+  'a private field of a template': '((parts) => parts)`x`',
+};
+
+/** Whether a call can keep a value on `shared`, in a worker's process as it is started. */
+async function stamps(shared: string, engine?: readonly string[]): Promise<boolean> {
+  const lab = await openLab({
+    factory: startWorkers(160, engine),
+    handlers: {
+      Sum: `class Give { constructor(object) { return object } }
+        class Stamp extends Give { #value; constructor(object, value) { super(object); this.#value = value } static of(object) { return object.#value } }
+        const shared = ${shared}; new Stamp(shared, 7); return { count: Stamp.of(shared) }`,
+    },
+  });
+  try {
+    const { messages } = await lab.call('Sum', {});
+    return (messages[0] as { count?: string } | undefined)?.count === '7';
+  } finally {
+    lab.close();
+  }
+}
+
 function entries<T>(
   table: Readonly<Partial<Record<RealmLayer, Readonly<Record<string, T>>>>>,
 ): [RealmLayer, string, T][] {
@@ -273,4 +329,13 @@ export const languageAttacks: readonly Attack[] = [
       (await answers(code, [{ first: true }, {}], off))[1] === true;
     return { group: 'from call to call', name, layer, attempt: () => run(), control: () => run(layer) };
   }),
+  ...Object.entries(STAMPED).map(
+    ([name, shared]): Attack => ({
+      group: 'from call to call',
+      name,
+      layer: 'frozen for private fields too',
+      attempt: () => stamps(shared),
+      control: () => stamps(shared, []),
+    }),
+  ),
 ];

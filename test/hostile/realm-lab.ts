@@ -77,7 +77,22 @@ export type RealmLayer =
   | 'only what computes'
   | 'time that stands still'
   | 'no clock in the intrinsics'
-  | 'granted chance';
+  | 'granted chance'
+  | 'bounded buffers'
+  | 'frozen accessors of stacks';
+
+const STACKS_LEFT = [
+  ['stack?.get,', ''],
+  ['stack?.set,', ''],
+] as const;
+
+/** A realm in which all calls have a Map `meeting` in common. Without `frozen`, it leaves the accessors of stacks as they are. */
+export function realmOfMeetings(code: string, frozen: boolean): Realm {
+  return realmFrom(
+    edited(['const shared = {', 'const shared = { meeting: new Map(),'], ...(frozen ? [] : STACKS_LEFT)),
+    code,
+  );
+}
 
 /** What a realm is like without one layer. */
 const WEAK: Readonly<Record<RealmLayer, (code: string) => Realm>> = {
@@ -107,7 +122,10 @@ const WEAK: Readonly<Record<RealmLayer, (code: string) => Realm>> = {
       code,
     ),
   'granted chance': (code) => realmFrom(edited([/delete \(Math *\)\.random;/, '']), code),
+  'bounded buffers': (code) => realmFrom(edited(['boundBuffers();', '']), code),
+  'frozen accessors of stacks': (code) => realmFrom(edited(...STACKS_LEFT), code),
 };
+
 /** A bundle of one method. `top` stands before the handlers. */
 export function bundle(body: string, top = ''): string {
   return `${top}\nexports.handlers = { '${METHOD}': async function (request, ctx) { ${body} } };`;
@@ -115,7 +133,11 @@ export function bundle(body: string, top = ''): string {
 
 /** Runs calls one after the other in one realm; what each of them answered, undefined where it failed or still runs. */
 export async function answers(code: string, requests: readonly unknown[], layer?: RealmLayer): Promise<unknown[]> {
-  const realm = layer === undefined ? openRealm(code, [METHOD]) : WEAK[layer](code);
+  return answersOf(layer === undefined ? openRealm(code, [METHOD]) : WEAK[layer](code), requests);
+}
+
+/** The same of a realm that is there. */
+export async function answersOf(realm: Realm, requests: readonly unknown[]): Promise<unknown[]> {
   const found: unknown[] = [];
   for (const [call, request] of requests.entries()) {
     const message = {

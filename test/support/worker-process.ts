@@ -16,6 +16,9 @@ const RESTRICTED = [
   '--no-warnings',
 ];
 
+/** What the engine itself must hold: that nothing is added to a frozen object, not even a private field. */
+const ENGINE = ['--js-nonextensible-applies-to-private'];
+
 /** What these workers lack. */
 export const MISSING_LAYERS: readonly VmLayer[] = ['user', 'namespaces', 'root', 'cgroup'];
 
@@ -23,11 +26,12 @@ export const MISSING_LAYERS: readonly VmLayer[] = ['user', 'namespaces', 'root',
 export const CAPACITY: Capacity = { memory: 160 * 1024 * 1024, processors: 1 };
 
 /** Starts workers from their sources, each with at most `heap` megabytes of JavaScript. */
-export function startWorkers(heap = 160): WorkerFactory {
+export function startWorkers(heap = 160, engine: readonly string[] = ENGINE): WorkerFactory {
   return async () => {
     const program = [
       process.execPath,
       `--max-old-space-size=${heap}`,
+      ...engine,
       ...RESTRICTED,
       join(root, 'runtime/src/worker/main.ts'),
     ];

@@ -40,6 +40,11 @@ export const GLOBALS: readonly string[] = [
 export function inside(): Inside {
   const { parse, stringify } = JSON;
   const RealDate = Date;
+  // The engine's own, for what is made here: calls have bounded ones.
+  const Bytes = Uint8Array;
+  const Words = Uint32Array;
+  /** Bytes of one buffer. */
+  const MOST_BUFFER = 64 * 1024 * 1024;
   const shared = { TextEncoder: textEncoder(), TextDecoder: textDecoder(), ...base64() };
   harden();
 
@@ -81,12 +86,12 @@ export function inside(): Inside {
       global: globals,
       Date: dateAt(() => now),
       Math: mathWith(() => {
-        const [a = 0, b = 0] = new Uint32Array(random(8).buffer);
+        const [a = 0, b = 0] = new Words(random(8).buffer);
         return ((a >>> 5) * 67108864 + (b >>> 6)) / 9007199254740992;
       }),
       crypto: {
         getRandomValues: (array: any) => {
-          new Uint8Array(array.buffer, array.byteOffset, array.byteLength).set(granted(array.byteLength));
+          new Bytes(array.buffer, array.byteOffset, array.byteLength).set(granted(array.byteLength));
           return array;
         },
         randomUUID: () => uuid(granted(16)),
@@ -298,7 +303,10 @@ export function inside(): Inside {
       return Reflect.apply(formatToParts, this, [given(date)]);
     };
 
+    boundBuffers();
+
     // Syntax makes objects of kinds that no global names.
+    const stack = Object.getOwnPropertyDescriptor(new Error(), 'stack');
     const hidden: unknown[] = [
       function* () {},
       async () => {},
@@ -315,6 +323,8 @@ export function inside(): Inside {
       (async function* () {})(),
       (function* () {})(),
       Object.getOwnPropertyDescriptor(Function.prototype, 'caller')?.get,
+      stack?.get,
+      stack?.set,
     ];
     const seen = new Set<object>();
     const queue: unknown[] = [global, shared, ...hidden];
@@ -334,6 +344,60 @@ export function inside(): Inside {
       if (object !== global) Object.freeze(object);
     }
     Object.freeze(global);
+  }
+
+  /**
+   * Replaces what makes buffers. A buffer takes addresses and no memory until it is written: without a bound, one call could
+   * use up those of the process, and another measure how many are left. With it, the heap that buffers take beside theirs is
+   * used up long before. Nothing bounds what is made from an array or an iterable: each of its bytes is written, so it takes
+   * memory.
+   */
+  function boundBuffers(): void {
+    const global: any = globalThis;
+    const typed = Object.getPrototypeOf(Int8Array);
+    for (const name of Object.getOwnPropertyNames(global)) {
+      const made = global[name];
+      if (made !== ArrayBuffer && (typeof made !== 'function' || Object.getPrototypeOf(made) !== typed)) continue;
+      const bounded = boundedBuffer(made);
+      global[name] = bounded;
+      Object.defineProperty(made.prototype, 'constructor', { value: bounded });
+    }
+    const buffers: any = Object.getPrototypeOf(new Bytes().buffer);
+    for (const name of ['transfer', 'transferToFixedLength', 'transferToImmutable']) {
+      const real = buffers[name];
+      if (real === undefined) continue;
+      const { [name]: method }: any = {
+        [name](length?: unknown): unknown {
+          return Reflect.apply(real, this, length === undefined ? [] : [withinBound(length, 1)]);
+        },
+      };
+      Object.defineProperty(method, 'length', { value: real.length });
+      buffers[name] = method;
+    }
+  }
+
+  /** A constructor of buffers, or of views that may make theirs, in place of `Real`. */
+  function boundedBuffer(Real: any): unknown {
+    const { BYTES_PER_ELEMENT: unit } = Real;
+    const bounded = function (first: any, second: any, third: any): unknown {
+      if (new.target === undefined) throw new TypeError(`${Real.name} is made by new`);
+      if (unit === undefined) {
+        const length = withinBound(first, 1);
+        if (second?.maxByteLength !== undefined) throw new TypeError('no buffer grows here');
+        return Reflect.construct(Real, [length], new.target);
+      }
+      const given = typeof first === 'object' || typeof first === 'function';
+      return Reflect.construct(Real, given ? [first, second, third] : [withinBound(first, unit)], new.target);
+    };
+    Object.setPrototypeOf(bounded, Object.getPrototypeOf(Real));
+    return Object.defineProperties(bounded, Object.getOwnPropertyDescriptors(Real));
+  }
+
+  /** A length as the engine takes it, which converts it once. @throws RangeError for one of too many bytes, whatever there is */
+  function withinBound(length: any, unit: number): number {
+    const number = +length;
+    if (number * unit > MOST_BUFFER) throw new RangeError(`a buffer of more than ${MOST_BUFFER} bytes`);
+    return number;
   }
 
   /**
@@ -392,11 +456,12 @@ export function inside(): Inside {
 
   /** ChaCha20 (RFC 8439, 2.3) as a source of bytes: the key is what the runtime granted this call, 64 hex digits. */
   function chacha20(seed: string): (length: number) => Uint8Array {
-    const state = new Uint32Array(16);
+    const state = new Words(16);
     state.set([0x61707865, 0x3320646e, 0x79622d32, 0x6b206574]);
-    state.set(new Uint32Array(Uint8Array.fromHex(seed).buffer), 4);
-    const block = new Uint32Array(16);
-    let left = new Uint8Array();
+    state.set(new Words(Bytes.fromHex(seed).buffer), 4);
+    const block = new Words(16);
+    const left = new Bytes(block.buffer);
+    let used = left.length;
     const quarter = (a: number, b: number, c: number, d: number): void => {
       for (const [x, y, z, turn] of [
         [a, b, d, 16],
@@ -418,16 +483,13 @@ export function inside(): Inside {
       }
       for (let at = 0; at < 16; at++) block[at] = (block[at] ?? 0) + (state[at] ?? 0);
       state[12] = (state[12] ?? 0) + 1;
-      left = new Uint8Array(block.buffer.slice(0));
+      used = 0;
     };
     return (length) => {
-      const bytes = new Uint8Array(length);
-      for (let filled = 0; filled < length; ) {
-        if (left.length === 0) refill();
-        const part = left.subarray(0, length - filled);
-        bytes.set(part, filled);
-        left = left.subarray(part.length);
-        filled += part.length;
+      const bytes = new Bytes(length);
+      for (let at = 0; at < length; at++) {
+        if (used === left.length) refill();
+        bytes[at] = left[used++] ?? 0;
       }
       return bytes;
     };
@@ -438,7 +500,7 @@ export function inside(): Inside {
     return class TextEncoder {
       readonly encoding = 'utf-8';
       encode(text = ''): Uint8Array {
-        return Uint8Array.from(latin1(String(text)), (character) => character.charCodeAt(0));
+        return Bytes.from(latin1(String(text)), (character) => character.charCodeAt(0));
       }
     };
   }
@@ -456,17 +518,15 @@ export function inside(): Inside {
         if (!/^utf-?8$/i.test(encoding)) throw new RangeError(`no encoding ${encoding} here`);
         this.fatal = fatal;
       }
-      decode(input: any = new Uint8Array()): string {
+      decode(input: any = new Bytes()): string {
         const bytes = ArrayBuffer.isView(input)
-          ? new Uint8Array(input.buffer, input.byteOffset, input.byteLength)
-          : new Uint8Array(input);
+          ? new Bytes(input.buffer, input.byteOffset, input.byteLength)
+          : new Bytes(input);
         let text = '';
         for (let at = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0; at < bytes.length; ) {
           const length = lengthAt(bytes, at);
-          const escaped = `%${bytes
-            .subarray(at, at + length)
-            .toHex()
-            .replace(/(..)(?=.)/g, '$1%')}`;
+          const character = new Bytes(bytes.buffer, bytes.byteOffset + at, Math.min(length, bytes.length - at));
+          const escaped = `%${character.toHex().replace(/(..)(?=.)/g, '$1%')}`;
           try {
             if (length === 0) throw new URIError('not the start of a character');
             text += length === 1 ? String.fromCharCode(bytes[at] ?? 0) : decodeURIComponent(escaped);
@@ -484,9 +544,9 @@ export function inside(): Inside {
 
   function base64(): { atob: (text: string) => string; btoa: (text: string) => string } {
     return {
-      atob: (text) => Array.from(Uint8Array.fromBase64(text), (byte) => String.fromCharCode(byte)).join(''),
+      atob: (text) => Array.from(Bytes.fromBase64(text), (byte) => String.fromCharCode(byte)).join(''),
       btoa: (text) =>
-        Uint8Array.from(String(text), (character) => {
+        Bytes.from(String(text), (character) => {
           if (character.charCodeAt(0) > 0xff) throw new RangeError('a character over 255');
           return character.charCodeAt(0);
         }).toBase64(),
