@@ -5,15 +5,28 @@ import type { FromWorker, Json } from './protocol.ts';
 
 /** A number that the asking side made up for a call, an operation or a ping. */
 const id = z.int().nonnegative();
-const name = z.string().max(512);
+const LONGEST_NAME = 512;
+const name = z.string().max(LONGEST_NAME);
 
 /** What JSON.parse made is JSON: to go through it again, and copy it, costs many times as much. */
 const json = z.custom<Json>((value) => value !== undefined);
 
 /** Arrays, objects and members of a message: each may take two hundred bytes of memory, and two of text. */
-const MOST_PARTS = 500_000;
+const MOST_PARTS = 100_000;
+/** Members of a message itself, whatever their values hold. */
+const MOST_MEMBERS = 16;
+/** Keys that a release is asked for with. */
+const MOST_KEYS = 64;
 /** Arrays and objects in one another: who looks at a value does so by recursion. */
 const DEEPEST = 256;
+
+/** By hand: the library would say of each entry what is wrong with it, which for very many takes seconds. */
+const keys = z.custom<Readonly<Record<string, string>>>((value) => {
+  if (!isObject(value)) return false;
+  const entries = Object.entries(value);
+  if (entries.length > MOST_KEYS) return false;
+  return entries.flat().every((text) => typeof text === 'string' && text.length <= LONGEST_NAME);
+});
 
 const asked = { call: id, operation: id };
 const fromWorkerSchema: z.ZodType<FromWorker> = z.discriminatedUnion('kind', [
@@ -35,7 +48,7 @@ const fromWorkerSchema: z.ZodType<FromWorker> = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('next'), ...asked }),
   z.strictObject({ kind: z.literal('send'), ...asked, message: json }),
   z.strictObject({ kind: z.literal('egress'), ...asked, to: name, method: name, message: json }),
-  z.strictObject({ kind: z.literal('release'), ...asked, rule: name, keys: z.record(name, name) }),
+  z.strictObject({ kind: z.literal('release'), ...asked, rule: name, keys }),
   z.strictObject({
     kind: z.literal('log'),
     ...asked,
@@ -47,7 +60,15 @@ const fromWorkerSchema: z.ZodType<FromWorker> = z.discriminatedUnion('kind', [
 /** A message from a worker. @throws where it is not one; the worker is to be ended then */
 export function parseFromWorker(text: string): FromWorker {
   weigh(text);
-  return fromWorkerSchema.parse(JSON.parse(text));
+  const message: unknown = JSON.parse(text);
+  if (!isObject(message)) throw new TypeError('a message is an object');
+  const members = Object.keys(message).length;
+  if (members > MOST_MEMBERS) throw new RangeError(`a message of ${members} members`);
+  return fromWorkerSchema.parse(message);
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** @throws RangeError for a text that would be too large, or too deep, once it is parsed */
