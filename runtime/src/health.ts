@@ -1,6 +1,6 @@
 /** grpc.health.v1.Health: NOT_SERVING until there is evidence and a log, and again once the end has begun. */
 
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { create, toBinary } from '@bufbuild/protobuf';
 import {
   type ServerUnaryCall,
   type ServerWritableStream,
@@ -15,6 +15,7 @@ import {
   HealthCheckResponseSchema,
 } from './gen/grpc/health/v1/health_pb.js';
 import { type RawService, rawService } from './raw-service.ts';
+import { RequestError, smallRequest } from './small-requests.ts';
 
 type Status = HealthCheckResponse_ServingStatus;
 const { SERVING, NOT_SERVING, SERVICE_UNKNOWN } = HealthCheckResponse_ServingStatus;
@@ -53,12 +54,18 @@ export class HealthService {
   get implementation(): UntypedServiceImplementation {
     return {
       Check: (call: ServerUnaryCall<Buffer, Buffer>, done: sendUnaryData<Buffer>) => {
-        const found = this.#status(nameIn(call.request));
+        const name = nameIn(call.request);
+        if (name instanceof RequestError) return done({ code: name.code, details: name.message });
+        const found = this.#status(name);
         if (found === SERVICE_UNKNOWN) done({ code: status.NOT_FOUND, details: 'unknown service' });
         else done(null, answer(found));
       },
       Watch: (call: ServerWritableStream<Buffer, Buffer>) => {
         const name = nameIn(call.request);
+        if (name instanceof RequestError) {
+          call.emit('error', { code: name.code, details: name.message });
+          return;
+        }
         const tell = (): void => void call.write(answer(this.#status(name)));
         this.#watchers.set(tell, call);
         call.on('close', () => this.#watchers.delete(tell));
@@ -68,17 +75,18 @@ export class HealthService {
     };
   }
 
-  #status(name: string | undefined): Status {
-    if (name === undefined || !this.#known.has(name)) return SERVICE_UNKNOWN;
+  #status(name: string): Status {
+    if (!this.#known.has(name)) return SERVICE_UNKNOWN;
     return this.#serving ? SERVING : NOT_SERVING;
   }
 }
 
-function nameIn(request: Uint8Array): string | undefined {
+function nameIn(request: Uint8Array): string | RequestError {
   try {
-    return fromBinary(HealthCheckRequestSchema, request).service;
-  } catch {
-    return undefined;
+    return smallRequest(HealthCheckRequestSchema, request).service;
+  } catch (error) {
+    if (error instanceof RequestError) return error;
+    throw error;
   }
 }
 

@@ -1,13 +1,6 @@
 /** grpc.reflection.v1.ServerReflection over what is exposed: a withheld method is not to be seen. */
 
-import {
-  create,
-  type DescFile,
-  type DescMessage,
-  fromBinary,
-  type MessageInitShape,
-  toBinary,
-} from '@bufbuild/protobuf';
+import { create, type DescFile, type DescMessage, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { type FileDescriptorProto, FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
 import type { ExposedMethod } from '@enclaim/policy-schema/admission';
 import type { ServerDuplexStream, UntypedServiceImplementation } from '@grpc/grpc-js';
@@ -18,12 +11,12 @@ import {
   ServerReflectionResponseSchema,
 } from './gen/grpc/reflection/v1/reflection_pb.js';
 import { type RawService, rawService } from './raw-service.ts';
+import { RequestError, smallRequest } from './small-requests.ts';
 
 type Answer = NonNullable<MessageInitShape<typeof ServerReflectionResponseSchema>['messageResponse']>;
 
 const NOT_FOUND = 5;
 const UNIMPLEMENTED = 12;
-const INVALID_ARGUMENT = 3;
 
 /** Reflection over the files that exposed methods need, with every other method cut out of them. */
 export class ReflectionService {
@@ -45,9 +38,8 @@ export class ReflectionService {
     return {
       ServerReflectionInfo: (call: ServerDuplexStream<Buffer, Buffer>) => {
         call.on('data', (bytes: Buffer) => {
-          if (call.write(this.#respond(bytes))) return;
-          call.pause(); // an answer is many times its question: who does not read is not asked for more
-          call.once('drain', () => call.resume());
+          call.pause(); // an answer is many times its question: nobody is asked for more who has not taken the last
+          call.write(this.#respond(bytes), () => call.resume());
         });
         call.on('end', () => call.end());
         call.on('error', () => {});
@@ -59,10 +51,11 @@ export class ReflectionService {
     let originalRequest: ServerReflectionRequest | undefined;
     let messageResponse: Answer;
     try {
-      originalRequest = fromBinary(ServerReflectionRequestSchema, bytes);
+      originalRequest = smallRequest(ServerReflectionRequestSchema, bytes);
       messageResponse = this.#answer(originalRequest.messageRequest);
-    } catch {
-      messageResponse = refusal(INVALID_ARGUMENT, 'not a reflection request');
+    } catch (error) {
+      if (!(error instanceof RequestError)) throw error;
+      messageResponse = refusal(error.code, error.message);
     }
     const response = create(ServerReflectionResponseSchema, {
       validHost: originalRequest?.host ?? '',

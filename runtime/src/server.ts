@@ -1,6 +1,6 @@
 /** The server: TLS 1.3, the attested handshake, then gRPC on the same connection. */
 
-import { type EventEmitter, once } from 'node:events';
+import type { EventEmitter } from 'node:events';
 import { createServer, type TLSSocket, type Server as TlsServer } from 'node:tls';
 import { ALPN } from '@enclaim/attestation/handshake';
 import { RECEIPT_TRAILER } from '@enclaim/attestation/receipt';
@@ -17,6 +17,7 @@ import type { Admission } from './admission.ts';
 import { type Answer, type Calls, LARGEST_MESSAGE } from './calls.ts';
 import { type Attested, attestConnection } from './handshake.ts';
 import { HealthService } from './health.ts';
+import { plainCalls, refuseCompressed } from './plain-calls.ts';
 import { rawMethod } from './raw-service.ts';
 import { ReflectionService } from './reflection.ts';
 import { STATUS } from './refusals.ts';
@@ -41,6 +42,8 @@ const IDLE_MS = 300_000;
 const LONGEST_CALL_MS = 30_000;
 /** Of a stream: for its request to arrive, its call to be answered and its response to be taken. */
 const LONGEST_STREAM_MS = 60_000;
+/** Bytes of a stream of responses that its caller may have left untaken while more are made. */
+const MOST_UNTAKEN = 64 * 1024;
 /** Given to calls under way when the end begins; then to what is left of them, to be told so. */
 const DRAIN_MS = 5_000;
 const CUT_MS = 2_500;
@@ -50,7 +53,7 @@ const LOST: Answer = { status: STATUS.internal, message: 'the call failed', resp
 /** Serves the exposed methods, health and reflection; nothing else is registered. */
 export class AttestedServer {
   readonly #grpc: Server;
-  readonly #streams: Disposable;
+  readonly #streams = new DisposableStack();
   readonly #injector: ConnectionInjector;
   readonly #tls: TlsServer;
   readonly #health: HealthService;
@@ -62,7 +65,8 @@ export class AttestedServer {
   #closed: Promise<number> | undefined;
 
   constructor({ tls, admission, calls, attested }: ServerOptions) {
-    this.#streams = limitStreams(LONGEST_STREAM_MS);
+    this.#streams.use(limitStreams(LONGEST_STREAM_MS));
+    this.#streams.use(plainCalls());
     this.#grpc = new Server({
       'grpc.max_receive_message_length': LARGEST_MESSAGE,
       'grpc.max_send_message_length': LARGEST_MESSAGE,
@@ -71,6 +75,7 @@ export class AttestedServer {
       'grpc.max_connection_idle_ms': IDLE_MS,
       'grpc.keepalive_time_ms': IDLE_MS / 5,
       'grpc.enable_channelz': 0,
+      interceptors: [refuseCompressed],
     });
     const services = Map.groupBy(admission.exposed, ({ descriptor }) => descriptor.parent.typeName);
     this.#health = new HealthService(services.keys());
@@ -136,7 +141,7 @@ export class AttestedServer {
     this.#injector.drain(CUT_MS);
     if (this.#entered.size === 0) this.#empty.resolve();
     await within(CUT_MS, this.#empty.promise);
-    this.#streams[Symbol.dispose]();
+    this.#streams.dispose();
     this.#injector.destroy();
     this.#grpc.forceShutdown();
     return cut;
@@ -158,12 +163,26 @@ export class AttestedServer {
 
   #enter(socket: TLSSocket): void {
     this.#entered.add(socket);
+    const looks = setInterval(endIfSilent(socket), IDLE_MS / 2).unref();
     socket.once('close', () => {
+      clearInterval(looks);
       this.#entered.delete(socket);
       if (this.#closed !== undefined && this.#entered.size === 0) this.#empty.resolve();
     });
     this.#injector.injectConnection(socket);
   }
+}
+
+/**
+ * What to do now and then with a connection that carries calls. Node ends one in order, and waits for its peer to take all that
+ * was sent and to end it too. A peer that is there answers the pings of the keepalive, which come more often than this.
+ */
+function endIfSilent(socket: TLSSocket): () => void {
+  let before = 0;
+  return () => {
+    if (socket.writableEnded || socket.bytesRead === before) socket.destroy();
+    before = socket.bytesRead;
+  };
 }
 
 /** Waits for something, but not for ever. */
@@ -189,7 +208,7 @@ function served(
     const timer = setTimeout(() => over.abort(), LONGEST_CALL_MS);
     // grpc-js says so of every call in the end.
     call.on('cancelled', () => running.leave(over));
-    const caller = { next: messagesOf(call), send: (message: Uint8Array) => sendTo(call, message, signal), signal };
+    const caller = { next: messagesOf(call), send: senderOf(call, signal), signal };
     void calls
       .answer(method, caller)
       .catch(() => LOST)
@@ -228,10 +247,27 @@ function messagesOf(call: AnyCall): () => Promise<Uint8Array | undefined> {
   };
 }
 
-/** Writes a message and waits until the caller has taken enough of what went before. */
-async function sendTo(call: AnyCall, message: Uint8Array, signal: AbortSignal): Promise<void> {
-  signal.throwIfAborted();
-  if (call.write?.(buffer(message)) === false) await once(call, 'drain', { signal });
+/**
+ * Writes messages, each no sooner than the caller has taken nearly all that went before: grpc-js would hold sixteen, however long.
+ * What is written has been taken once HTTP/2 had room for it.
+ */
+function senderOf(call: AnyCall, signal: AbortSignal): (message: Uint8Array) => Promise<void> {
+  let waiting = 0;
+  return async (message) => {
+    signal.throwIfAborted();
+    const taken = Promise.withResolvers<void>();
+    taken.promise.catch(() => {}); // that a caller has left may come too late for this message
+    waiting += message.length;
+    const goesOn = call.write?.(buffer(message), (error?: Error | null) => {
+      waiting -= message.length;
+      if (error) taken.reject(error);
+      else taken.resolve();
+    });
+    if (goesOn !== false && waiting <= MOST_UNTAKEN) return;
+    const leave = (): void => taken.reject(signal.reason);
+    signal.addEventListener('abort', leave, { once: true });
+    await taken.promise.finally(() => signal.removeEventListener('abort', leave));
+  };
 }
 
 /** The same bytes as grpc-js wants them. */

@@ -16,19 +16,21 @@ import {
 } from '../src/gen/grpc/reflection/v1/reflection_pb.js';
 import { ReflectionService } from '../src/reflection.ts';
 
-/** A stream as grpc-js gives it to a handler, whose client reads only after `drain`. */
+/** A stream as grpc-js gives it to a handler, whose client takes answers only when it is told to. */
 class Stream extends EventEmitter {
   readonly answers: ServerReflectionResponse[] = [];
   paused = false;
+  take: (() => void) | undefined;
 
   constructor(service: ReflectionService) {
     super();
     service.implementation.ServerReflectionInfo?.(this as never, undefined as never);
   }
 
-  write(bytes: Uint8Array): boolean {
+  write(bytes: Uint8Array, taken: () => void): boolean {
     this.answers.push(fromBinary(ServerReflectionResponseSchema, bytes));
-    return false;
+    this.take = taken;
+    return true;
   }
 
   pause(): void {
@@ -57,11 +59,11 @@ before(async () => {
   reflection = new ReflectionService(exposed);
 });
 
-test('an answer that is not read stops the reading of questions, until it is', () => {
+test('an answer that is not taken stops the reading of questions, until it is', () => {
   const stream = new Stream(reflection);
   stream.ask({ case: 'listServices', value: '' });
   assert.equal(stream.paused, true);
-  stream.emit('drain');
+  stream.take?.();
   assert.equal(stream.paused, false);
 });
 
@@ -83,4 +85,16 @@ test('bytes that are no question are answered as such', () => {
   const stream = new Stream(reflection);
   stream.emit('data', Buffer.from([0xff]));
   assert.equal(stream.answers[0]?.messageResponse.case, 'errorResponse');
+});
+
+test('a question is given back without what is unknown in it, and one that is long is refused', () => {
+  const stream = new Stream(reflection);
+  const [question, unknown] = [Buffer.from([0x3a, 1, 0x2a]), Buffer.of(0x78, 0)];
+  stream.emit('data', Buffer.concat([question, unknown]));
+  stream.emit('data', Buffer.alloc(5000, unknown));
+  const [first, second] = stream.answers;
+  assert.equal(first?.messageResponse.case, 'listServicesResponse');
+  assert.equal(first.originalRequest?.$unknown, undefined);
+  assert(second?.messageResponse.case === 'errorResponse');
+  assert.equal(second.messageResponse.value.errorCode, 8);
 });

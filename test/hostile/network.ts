@@ -13,11 +13,12 @@ import { makeBootKeys } from '../../runtime/src/keys.ts';
 import type { Attack } from './attack.ts';
 import { block, CALL, type Fields, FLAG, FRAME, frame, NOTE, RawConnection, setting } from './raw-http2.ts';
 import { type ServerEdits, serve } from './served.ts';
-import type { Edit } from './weakened.ts';
+import { type Edit, weakened } from './weakened.ts';
 
 const ECHO = {
   Sum: 'return { key: request.key }',
   Watch: "const load = btoa('x'.repeat(60000)); for (;;) yield { load };",
+  Collect: 'for await (const _ of request) await new Promise(() => {})',
 };
 const INITIAL_WINDOW = 4;
 
@@ -48,6 +49,36 @@ async function keeps(port: number, begin: (it: RawConnection) => void): Promise<
   const reset = await connection.until(({ type, stream }) => type === FRAME.reset && stream === 1, 2500);
   connection.close();
   return reset === undefined;
+}
+
+/** Whether a connection of a client that reads nothing keeps others out, once what it sends has been sent. */
+async function keepsItsPlace(port: number, begin: (it: RawConnection) => void): Promise<boolean> {
+  const connection = (await RawConnection.open(port)).greet();
+  await connection.until(({ type }) => type === FRAME.settings);
+  connection.socket.pause();
+  begin(connection);
+  await sleep(4000);
+  const other = await RawConnection.open(port).catch(() => undefined);
+  other?.close();
+  connection.close();
+  return other === undefined;
+}
+
+/** Whether a call is answered by a message. */
+async function answers(port: number, fields: Fields, ...parts: readonly Buffer[]): Promise<boolean> {
+  const connection = (await RawConnection.open(port)).greet();
+  connection.send(frame(FRAME.headers, FLAG.endHeaders, 1, block(fields)));
+  for (const part of parts) connection.send(frame(FRAME.data, 0, 1, part));
+  connection.send(frame(FRAME.data, FLAG.endStream, 1));
+  await connection.trailersOf(1, 4000);
+  const answered = connection.frames.some(({ type, stream }) => type === FRAME.data && stream === 1);
+  connection.close();
+  return answered;
+}
+
+/** What a call of another method starts with. */
+function to(method: string): Fields {
+  return CALL.map(([name, value]) => [name, name === ':path' ? method : value]);
 }
 
 /** A plain HTTP/2 server behind TLS whose library was given other limits. */
@@ -133,6 +164,16 @@ function prefixed(length: number, message: Buffer, compressed = 0): Buffer {
 const PING = frame(FRAME.ping, 0, 0, Buffer.alloc(8));
 const SETTINGS = frame(FRAME.settings, 0, 0, setting(INITIAL_WINDOW, 65_535));
 const MIB = 1024 * 1024;
+
+/** Compressed messages are taken. */
+const COMPRESSED = server(['this.#streams.use(plainCalls());', '']);
+/** Room for one connection, which is idle soon; and without the look whether its peer is still there. */
+const ONE_PLACE: readonly Edit[] = [
+  ['const MOST_CONNECTIONS = 4096', 'const MOST_CONNECTIONS = 1'],
+  ['const IDLE_MS = 300_000', 'const IDLE_MS = 1000'],
+  ['const LONGEST_CALL_MS = 30_000', 'const LONGEST_CALL_MS = 600'],
+];
+const UNWATCHED: Edit = ['setInterval(endIfSilent(socket), IDLE_MS / 2)', 'setInterval(() => {}, IDLE_MS / 2)'];
 
 const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
   'speak HTTP/2 without TLS': {
@@ -242,18 +283,33 @@ const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
     layer: 'idle connections end',
     scaled: server(['const IDLE_MS = 300_000', 'const IDLE_MS = 1000']),
     off: server(["'grpc.max_connection_idle_ms': IDLE_MS,", '']),
-    succeeds: async (port) => {
-      const connection = (await RawConnection.open(port)).greet();
-      await sleep(3500);
-      const { ended } = connection;
-      connection.close();
-      return !ended;
-    },
+    succeeds: async (port) => stays((await RawConnection.open(port)).greet().answerPings(), 3500),
+  },
+  'a connection that is told to end and does not': {
+    layer: 'silent connections end',
+    scaled: server(...ONE_PLACE),
+    off: server(...ONE_PLACE, UNWATCHED),
+    succeeds: (port) => keepsItsPlace(port, (it) => it.send(frame(FRAME.goaway, 0, 0, Buffer.alloc(8)))),
+  },
+  'a connection that takes nothing, full of answers': {
+    layer: 'silent connections end',
+    scaled: server(...ONE_PLACE),
+    off: server(...ONE_PLACE, UNWATCHED),
+    succeeds: (port) =>
+      keepsItsPlace(port, (it) => {
+        const room = Buffer.of(0x7f, 0, 0, 0);
+        it.send(
+          frame(FRAME.headers, FLAG.endHeaders, 1, block(to('/lab.v1.Lab/Watch'))),
+          frame(FRAME.data, FLAG.endStream, 1, NOTE),
+          frame(FRAME.window, 0, 0, room),
+          frame(FRAME.window, 0, 1, room),
+        );
+      }),
   },
   'a request that never becomes whole': {
     layer: 'life of a stream',
     scaled: server(['const LONGEST_STREAM_MS = 60_000', 'const LONGEST_STREAM_MS = 600']),
-    off: server(['this.#streams = limitStreams(LONGEST_STREAM_MS);', 'this.#streams = new DisposableStack();']),
+    off: server(['this.#streams.use(limitStreams(LONGEST_STREAM_MS));', '']),
     succeeds: (port) =>
       keeps(port, (it) =>
         it.send(frame(FRAME.headers, FLAG.endHeaders, 1, block(CALL)), frame(FRAME.data, 0, 1, NOTE.subarray(0, 6))),
@@ -262,7 +318,7 @@ const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
   'an answer that is never taken': {
     layer: 'life of a stream',
     scaled: server(['const LONGEST_STREAM_MS = 60_000', 'const LONGEST_STREAM_MS = 600']),
-    off: server(['this.#streams = limitStreams(LONGEST_STREAM_MS);', 'this.#streams = new DisposableStack();']),
+    off: server(['this.#streams.use(limitStreams(LONGEST_STREAM_MS));', '']),
     succeeds: (port) =>
       keeps(port, (it) =>
         it.send(frame(FRAME.headers, FLAG.endHeaders, 1, block(CALL)), frame(FRAME.data, FLAG.endStream, 1, NOTE)),
@@ -273,10 +329,9 @@ const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
     scaled: server(['const LONGEST_CALL_MS = 30_000', 'const LONGEST_CALL_MS = 600']),
     off: server(['setTimeout(() => over.abort(), LONGEST_CALL_MS)', 'setTimeout(() => over, LONGEST_CALL_MS)']),
     succeeds: async (port) => {
-      const fields = CALL.map(([name, value]) => [name, name === ':path' ? '/lab.v1.Lab/Watch' : value] as const);
       const connection = (await RawConnection.open(port)).greet();
       connection.send(
-        frame(FRAME.headers, FLAG.endHeaders, 1, block(fields)),
+        frame(FRAME.headers, FLAG.endHeaders, 1, block(to('/lab.v1.Lab/Watch'))),
         frame(FRAME.data, FLAG.endStream, 1, NOTE),
       );
       await sleep(1200);
@@ -305,7 +360,7 @@ const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
   },
   'a message that announces four gigabytes': {
     layer: 'length of a message',
-    off: server(['const LARGEST_MESSAGE = 4 * 1024 * 1024', 'const LARGEST_MESSAGE = 8 * 1024 * 1024 * 1024']),
+    off: server(["receive_message_length': LARGEST_MESSAGE", "receive_message_length': 8 * 1024 ** 3"]),
     succeeds: async (port) => {
       const connection = (await RawConnection.open(port)).greet();
       const message = prefixed(0xffffffff, Buffer.alloc(10));
@@ -316,18 +371,55 @@ const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
     },
   },
   'a small message that unfolds to a large one': {
-    layer: 'length of a message',
-    off: server(['const LARGEST_MESSAGE = 4 * 1024 * 1024', 'const LARGEST_MESSAGE = 64 * 1024 * 1024']),
+    layer: 'messages are plain',
+    off: COMPRESSED,
     succeeds: async (port) => {
-      // A Note of 5 MiB in `load`, which no echo returns.
-      const note = Buffer.concat([Buffer.from([0x0a, 1, 0x6b, 0x22, 0x80, 0x80, 0xc0, 2]), Buffer.alloc(5 * MIB)]);
+      // A Note of 3 MiB in `load`, which no echo returns.
+      const note = Buffer.concat([Buffer.from([0x0a, 1, 0x6b, 0x22, 0x80, 0x80, 0xc0, 1]), Buffer.alloc(3 * MIB)]);
       const small = gzipSync(note);
-      const fields: Fields = [...CALL, ['grpc-encoding', 'gzip']];
+      return answers(port, [...CALL, ['grpc-encoding', 'gzip']], prefixed(small.length, small, 1));
+    },
+  },
+  'a message that is compressed, of a call that does not say how': {
+    layer: 'messages are plain',
+    off: COMPRESSED,
+    succeeds: (port) => answers(port, CALL, prefixed(3, NOTE.subarray(5), 1)),
+  },
+  'a hundred messages that unfold before the second is asked for': {
+    layer: 'messages are plain',
+    off: COMPRESSED,
+    succeeds: async (port) => {
+      const small = gzipSync(Buffer.alloc(4 * MIB));
+      const fields: Fields = [...to('/lab.v1.Lab/Collect'), ['grpc-encoding', 'gzip']];
+      // As many as one frame has room for.
+      const messages = Buffer.concat(Array.from({ length: 3 }, () => prefixed(small.length, small, 1)));
       const connection = (await RawConnection.open(port)).greet();
-      await connection.call(1, fields, prefixed(small.length, small, 1), 4000);
-      const answered = connection.frames.some(({ type, stream }) => type === FRAME.data && stream === 1);
+      const before = process.memoryUsage.rss();
+      for (let stream = 1; stream < 70; stream += 2) {
+        connection.send(frame(FRAME.headers, FLAG.endHeaders, stream, block(fields)));
+        connection.send(frame(FRAME.data, 0, stream, messages));
+        await sleep(20); // the connection has room again
+      }
+      await sleep(2000);
+      const grown = process.memoryUsage.rss() - before;
       connection.close();
-      return answered;
+      return grown > 128 * MIB;
+    },
+  },
+  'a health check of nothing but unknown fields': {
+    layer: 'length of requests of health',
+    off: server([
+      "'./health.ts'",
+      `'${weakened('runtime/src/health.ts', [
+        "'./small-requests.ts'",
+        `'${weakened('runtime/src/small-requests.ts', ['LONGEST_REQUEST = 4096', 'LONGEST_REQUEST = 2 ** 30'])}'`,
+      ])}'`,
+    ]),
+    succeeds: async (port) => {
+      // Within the room that a stream has at first.
+      const fields = Buffer.alloc(16_000, Buffer.of(0x78, 0));
+      const message = [prefixed(3 * fields.length, fields.subarray(0, 0)), fields, fields, fields];
+      return answers(port, to('/grpc.health.v1.Health/Check'), ...message);
     },
   },
   'calls begun and reset, thousands of times': {

@@ -81,6 +81,7 @@ export class RawConnection {
   readonly socket: TLSSocket;
   #held = Buffer.alloc(0);
   #closed = false;
+  #answersPings = false;
 
   private constructor(socket: TLSSocket) {
     this.socket = socket;
@@ -102,6 +103,12 @@ export class RawConnection {
   /** Preface and settings. */
   greet(...settings: readonly Buffer[]): this {
     this.send(PREFACE, frame(FRAME.settings, 0, 0, Buffer.concat(settings)));
+    return this;
+  }
+
+  /** From now on, pings are answered: the client is there, whatever else it does. */
+  answerPings(): this {
+    this.#answersPings = true;
     return this;
   }
 
@@ -161,12 +168,12 @@ export class RawConnection {
     while (this.#held.length >= 9) {
       const length = this.#held.readUIntBE(0, 3);
       if (this.#held.length < 9 + length) return;
-      this.frames.push({
-        type: this.#held.readUInt8(3),
-        flags: this.#held.readUInt8(4),
-        stream: this.#held.readUInt32BE(5),
-        payload: this.#held.subarray(9, 9 + length),
-      });
+      const type = this.#held.readUInt8(3);
+      const flags = this.#held.readUInt8(4);
+      const payload = this.#held.subarray(9, 9 + length);
+      this.frames.push({ type, flags, stream: this.#held.readUInt32BE(5), payload });
+      if (this.#answersPings && type === FRAME.ping && flags !== FLAG.ack)
+        this.send(frame(FRAME.ping, FLAG.ack, 0, payload));
       this.#held = this.#held.subarray(9 + length);
     }
   }

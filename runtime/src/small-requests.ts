@@ -1,0 +1,28 @@
+/** Requests of health and reflection, which anybody may send: a name is in them, and nothing is made of anything else. */
+
+import { type DescMessage, fromBinary, type MessageShape } from '@bufbuild/protobuf';
+import { status } from '@grpc/grpc-js';
+
+/** In bytes: more than any name of a service, a symbol or a file. */
+const LONGEST_REQUEST = 4096;
+
+/** What such a request is refused with. */
+export class RequestError extends Error {
+  readonly code: status.RESOURCE_EXHAUSTED | status.INVALID_ARGUMENT;
+
+  constructor(code: RequestError['code'], message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** Decodes one; fields that its type does not have are not kept. @throws {RequestError} */
+export function smallRequest<Desc extends DescMessage>(type: Desc, bytes: Uint8Array): MessageShape<Desc> {
+  if (bytes.length > LONGEST_REQUEST)
+    throw new RequestError(status.RESOURCE_EXHAUSTED, `a request is longer than ${LONGEST_REQUEST} bytes`);
+  try {
+    return fromBinary(type, bytes, { readUnknownFields: false });
+  } catch {
+    throw new RequestError(status.INVALID_ARGUMENT, `not a ${type.typeName}`);
+  }
+}
