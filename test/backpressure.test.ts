@@ -13,6 +13,10 @@ const MIB = 1024 * 1024;
 /** What the runtime's process may grow by while a stream of any length passes, or waits. */
 const BOUND = 128 * MIB;
 const CHUNK = 256 * 1024;
+/** Streams of messages of this size that nobody reads, and how many of them each may hold, with copies and what is not yet collected. */
+const STREAMS = 8;
+const LARGE = 3 * MIB;
+const MOST_HELD = 10;
 
 let lab: Lab;
 let server: AttestedServer;
@@ -20,8 +24,9 @@ let session: ClientHttp2Session;
 before(async () => {
   lab = await openLab({
     handlers: {
-      Watch: `const load = btoa('x'.repeat(${CHUNK}));
-        for (let left = Number(request.key); left > 0; left--) yield { load };`,
+      Watch: `const [count, size = ${CHUNK}] = request.key.split(' ').map(Number);
+        const load = btoa('x'.repeat(size));
+        for (let left = count; left > 0; left--) yield { load };`,
       Collect: 'let count = 0; for await (const { load } of request) count += load.length; return { count }',
     },
   });
@@ -84,6 +89,24 @@ test('a caller that does not read holds the handler up', async () => {
   await sleep(3000);
   assert.ok(process.memoryUsage.rss() - before < BOUND);
   stream.close();
+});
+
+test('of a stream of large messages that nobody reads, hardly more than one is held', async () => {
+  const open = async (): Promise<ReturnType<typeof call>> => {
+    const stream = call('Watch').end(note(1, Buffer.from(`100000 ${LARGE}`)));
+    await once(stream, 'response');
+    return stream;
+  };
+  // What a process needs to make messages of this size at all shows with the first.
+  const streams = [await open()];
+  await sleep(3000);
+  const before = process.memoryUsage.rss();
+  for (let left = STREAMS; left > 0; left--) streams.push(await open());
+  await sleep(10_000);
+  const held = (process.memoryUsage.rss() - before) / LARGE / STREAMS;
+  for (const stream of streams) stream.close();
+  console.log(`streams: of ${STREAMS} that nobody reads, ${held.toFixed(1)} messages each are held`);
+  assert.ok(held < MOST_HELD);
 });
 
 test('a caller that writes faster than the handler reads is held up', async () => {
