@@ -19,6 +19,8 @@ interface Forged {
   readonly worker: Worker;
   /** Whether the runtime ended the process. */
   readonly killed: () => boolean;
+  /** Bytes that the runtime has not read. */
+  readonly unread: () => number;
 }
 
 async function forged({ Worker }: WorkerModule, metered = false): Promise<Forged> {
@@ -34,7 +36,7 @@ async function forged({ Worker }: WorkerModule, metered = false): Promise<Forged
   if (metered) say(USED);
   say({ kind: 'ready' });
   await loaded;
-  return { say, raw, worker, killed: () => killed };
+  return { say, raw, worker, killed: () => killed, unread: () => mouth.readableLength };
 }
 
 const USED = { kind: 'used', total: 1000, heap: 1000, collected: false, calls: [] };
@@ -45,10 +47,10 @@ const WORKER_LAYERS = {
   protocol: ['this.#obey(parseFromWorker(text), text)', 'this.#obey(JSON.parse(text), text)'],
   'count of pings': ["if (message.ping !== this.#answered++) throw new RangeError('a pong without a ping');", ''],
   'end of a call': ['this.#running.delete(id);', ''],
-  'table of calls': [
-    'const running = this.#running.get(message.call);',
-    'const running = [...this.#running.values()][0];',
-  ],
+  'table of calls': ['const running = this.#running.get(id);', 'const running = [...this.#running.values()][0];'],
+  'calls by name': ["throw new RangeError('a message for a call that is over');", 'return undefined;'],
+  'ends that were asked for': ['if (!this.#cancelled.delete(message.call)) throw', 'if (false) throw'],
+  'turns of the loop': ['return this.#worked > MOST_WORKED;', 'return false;'],
   'reports of metered workers': [
     'if (this.#account === undefined) throw',
     'if (this.#account === undefined) return; if (false) throw',
@@ -98,8 +100,10 @@ const FRAMES: Readonly<Record<string, readonly [bytes: readonly number[], withou
   ],
 };
 
-/** Conversations, each answering true where the runtime was led astray. */
-const TALKS: Readonly<Record<string, readonly [WorkerLayer, (it: Forged) => Promise<boolean>]>> = {
+/** A conversation, which answers true where the runtime was led astray, and what prevents that. */
+type Talk = readonly [WorkerLayer, (it: Forged) => Promise<boolean>];
+
+const TALKS: Readonly<Record<string, Talk>> = {
   'a report of work that nobody asked for': [
     'reports of metered workers',
     async ({ say, killed }) => {
@@ -164,6 +168,57 @@ const TALKS: Readonly<Record<string, readonly [WorkerLayer, (it: Forged) => Prom
       return performed > 0;
     },
   ],
+  ...Object.fromEntries(
+    [{ kind: 'done', response: null }, { kind: 'failed' }, put].flatMap((message) =>
+      [1, 2].map((call): [string, Talk] => [
+        `${message.kind} of a call that ${call === 1 ? 'has ended' : 'never was'}`,
+        [
+          'calls by name',
+          async ({ say, worker, killed }) => {
+            const done = running(worker, 1, () => null);
+            say({ kind: 'done', call: 1, response: null });
+            await done;
+            say({ ...message, call });
+            await sleep(5);
+            return !killed();
+          },
+        ],
+      ]),
+    ),
+  ),
+  'the end of a call that nobody gave up': [
+    'ends that were asked for',
+    async ({ say, worker, killed }) => {
+      void running(worker, 1, () => null);
+      say({ kind: 'ended', call: 1 });
+      await sleep(5);
+      return !killed();
+    },
+  ],
+  'operations in one breath that take long each': [
+    'turns of the loop',
+    async ({ raw, worker }) => {
+      let performed = 0;
+      void running(worker, 1, () => {
+        for (const until = performance.now() + 5; performance.now() < until; );
+        return performed++;
+      });
+      const frames = Array.from({ length: 40 }, (_, operation) =>
+        framing.encodeFrame({ ...put, call: 1, operation }, FRAME_LIMIT),
+      );
+      raw(Buffer.concat(frames));
+      return performed === 40;
+    },
+  ],
+  'messages in one breath that take long to read': [
+    'turns of the loop',
+    async ({ say, worker, unread, killed }) => {
+      void running(worker, 1, () => null);
+      const value = Object.fromEntries(Array.from({ length: 90_000 }, (_, at) => [at, null]));
+      for (let operation = 0; operation < 20; operation++) say({ ...put, call: 1, operation, value });
+      return unread() === 0 && !killed();
+    },
+  ],
   'operations without end': [
     'limit of operations',
     async ({ say, worker }) => {
@@ -224,8 +279,8 @@ function worksUnseen({ Account }: typeof accounts, total: (worked: number) => nu
   return !stopped;
 }
 
-async function withoutLayer(layer: WorkerLayer): Promise<Forged> {
-  return forged(await import(weakened('runtime/src/worker/worker.ts', WORKER_LAYERS[layer])));
+async function withoutLayers(...layers: WorkerLayer[]): Promise<Forged> {
+  return forged(await import(weakened('runtime/src/worker/worker.ts', ...layers.map((layer) => WORKER_LAYERS[layer]))));
 }
 
 async function taken({ FrameReader }: typeof framing, bytes: readonly number[]): Promise<boolean> {
@@ -235,7 +290,8 @@ async function taken({ FrameReader }: typeof framing, bytes: readonly number[]):
 /** Every attack on the protocol. */
 export const protocolAttacks: readonly Attack[] = [
   ...Object.entries(FORGED).map(([name, message]): Attack => {
-    const heard = async ({ say, killed }: Forged): Promise<boolean> => {
+    const heard = async ({ say, worker, killed }: Forged): Promise<boolean> => {
+      void running(worker, 0, () => new Promise(() => {}));
       say(message);
       await sleep(5);
       return !killed();
@@ -245,7 +301,8 @@ export const protocolAttacks: readonly Attack[] = [
       name,
       layer: 'protocol',
       attempt: async () => heard(await forged(whole)),
-      control: async () => heard(await withoutLayer('protocol')),
+      // A call of another type is no call that runs either.
+      control: async () => heard(await withoutLayers('protocol', 'calls by name')),
     };
   }),
   ...Object.entries(TALKS).map(
@@ -254,7 +311,7 @@ export const protocolAttacks: readonly Attack[] = [
       name,
       layer,
       attempt: async () => talk(await forged(whole)),
-      control: async () => talk(await withoutLayer(layer)),
+      control: async () => talk(await withoutLayers(layer)),
     }),
   ),
   {

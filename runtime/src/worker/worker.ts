@@ -101,6 +101,8 @@ const MOST_UNANSWERED = 2 * FRAME_LIMIT;
 const MOST_UNANSWERED_OF_ALL = 8 * FRAME_LIMIT;
 /** Milliseconds between two looks at the kernel's count of a metered worker. */
 const AUDIT_MS = 100;
+/** Milliseconds that a worker may have the runtime work at a stretch: then the loop turns, for everybody else. */
+const MOST_WORKED = 20;
 /** Operations that leave no trace: a call that did only these can start over. */
 const TRACELESS: ReadonlySet<Operation['kind']> = new Set(['get', 'list']);
 
@@ -112,8 +114,8 @@ export class Worker {
   readonly #stall: number;
   readonly #frames = new FrameReader(FRAME_LIMIT);
   readonly #running = new Map<number, Running>();
-  /** Calls that were cancelled and may still run: a handler that spins does not hear of it. */
-  readonly #cancelled = new Set<number>();
+  /** Calls that were cancelled and may still run, as a handler that spins does not hear of it; and the ping that comes next. */
+  readonly #cancelled = new Map<number, number>();
   readonly #ready = Promise.withResolvers<void>();
   readonly #ended = Promise.withResolvers<string>();
   #loaded = false;
@@ -129,6 +131,10 @@ export class Worker {
   #room: PromiseWithResolvers<void> | undefined;
   #asked = 0;
   #answered = 0;
+  /** Milliseconds worked for it since the loop turned, and calls whose operations wait for the next turn. */
+  #worked = 0;
+  #pausing = false;
+  readonly #paused: Running[] = [];
   #reason: string | undefined;
 
   /** @param stall milliseconds within which a worker that has calls must turn its loop */
@@ -223,7 +229,7 @@ export class Worker {
     this.#running.delete(id);
     this.#forget(running);
     running.reject(refusal);
-    this.#cancelled.add(id);
+    this.#cancelled.set(id, this.#asked);
     this.#send({ kind: 'cancel', call: id });
   }
 
@@ -233,7 +239,6 @@ export class Worker {
       clearInterval(this.#watch);
       clearInterval(this.#audit);
       this.#watch = this.#audit = undefined;
-      this.#asked = this.#answered;
     } else if (this.#asked - this.#answered > 1) this.end(`it did not answer for ${this.#stall} ms`);
     else this.#send({ kind: 'ping', ping: this.#asked++ });
   }
@@ -247,6 +252,7 @@ export class Worker {
   }
 
   #receive(chunk: Uint8Array): void {
+    const [from, before] = [performance.now(), this.#worked];
     try {
       for (const text of this.#frames.push(chunk)) {
         if (this.#reason !== undefined) return;
@@ -255,6 +261,35 @@ export class Worker {
     } catch {
       this.end('it said something that is not in the protocol');
     }
+    this.#worked = before + performance.now() - from;
+    if (this.#tiring) this.#pause();
+  }
+
+  /** Whether the loop should turn before more is done for this worker. */
+  get #tiring(): boolean {
+    return this.#worked > MOST_WORKED;
+  }
+
+  /** Hears and begins nothing until the loop has turned. */
+  #pause(): void {
+    if (this.#pausing || this.#reason !== undefined) return;
+    this.#pausing = true;
+    this.#process.socket.pause();
+    setImmediate(() => this.#goOn());
+  }
+
+  /** Begins what waited for this turn, for one call after the other: who has used it up comes last in the next. */
+  #goOn(): void {
+    this.#pausing = false;
+    this.#worked = 0;
+    if (this.#reason !== undefined) return;
+    for (let next = this.#paused.shift(); next !== undefined; next = this.#paused.shift()) {
+      next.held = false;
+      this.#advance(next);
+      if (this.#tiring) break;
+    }
+    if (this.#tiring) this.#pause();
+    else this.#process.socket.resume();
   }
 
   #obey(message: FromWorker, text: string): void {
@@ -277,7 +312,7 @@ export class Worker {
         this.#close(message.call, ({ reject }) => reject(new RefusalError('worker', 'the handler threw')));
         return;
       case 'ended':
-        this.#cancelled.delete(message.call);
+        if (!this.#cancelled.delete(message.call)) throw new RangeError('the end of a call that was not cancelled');
         return;
       case 'used': {
         if (this.#account === undefined) throw new RangeError('a report of a worker that is not metered');
@@ -288,6 +323,10 @@ export class Worker {
       }
       case 'pong':
         if (message.ping !== this.#answered++) throw new RangeError('a pong without a ping');
+        for (const next of this.#cancelled.values()) {
+          // It was asked after the cancel, and its answer comes after the call's end.
+          if (next <= message.ping) throw new RangeError('a cancelled call goes on');
+        }
         return;
       default:
         this.#ask(message, text);
@@ -304,8 +343,8 @@ export class Worker {
    * whether it is would depend on what it waits for.
    */
   #close(id: number, settle: (running: Running) => void): void {
-    const running = this.#running.get(id);
-    if (running === undefined || running.last !== undefined) return;
+    const running = this.#named(id);
+    if (running === undefined) return;
     const last = (): void => {
       this.#running.delete(id);
       settle(running);
@@ -314,12 +353,20 @@ export class Worker {
     else running.last = last;
   }
 
+  /** The call that a message names, which has not said its last word; undefined where it was cancelled. @throws RangeError for any other */
+  #named(id: number): Running | undefined {
+    const running = this.#running.get(id);
+    if (running === undefined && this.#cancelled.has(id)) return undefined;
+    if (running === undefined || running.last !== undefined) throw new RangeError('a message for a call that is over');
+    return running;
+  }
+
   /** Takes an operation, and begins it where nothing stands in its way. */
   #ask(message: Operation, text: string): void {
     const { kind } = message;
-    // An operation of a call that is over goes unanswered: nothing may happen in its name any more.
-    const running = this.#running.get(message.call);
-    if (running === undefined || running.last !== undefined) return;
+    // An operation of a call that was given up goes unanswered: nothing may happen in its name any more.
+    const running = this.#named(message.call);
+    if (running === undefined) return;
     if (running.operations >= MOST_OPERATIONS) {
       this.end(`a call had more than ${MOST_OPERATIONS} operations under way`);
       return;
@@ -335,7 +382,7 @@ export class Worker {
     }
     this.#count(running, 1, text.length);
     if (!TRACELESS.has(kind)) running.acted = true;
-    if (running.waiting.length === 0 && this.#hindrance(running, kind) === undefined) {
+    if (running.waiting.length === 0 && !this.#tiring && this.#hindrance(running, kind) === undefined) {
       this.#begin(running, message, text.length);
     } else {
       running.waiting.push({ kind, text });
@@ -347,6 +394,12 @@ export class Worker {
   #advance(running: Running): void {
     if (running.held) return;
     for (let first = running.waiting[0]; first !== undefined; first = running.waiting[0]) {
+      if (this.#tiring) {
+        running.held = true;
+        this.#paused.push(running);
+        this.#pause();
+        return;
+      }
       const hindrance = this.#hindrance(running, first.kind);
       if (hindrance !== undefined) {
         running.held = true;
@@ -357,7 +410,10 @@ export class Worker {
         return;
       }
       running.waiting.shift();
-      this.#begin(running, parseFromWorker(first.text) as Operation, first.text.length);
+      const from = performance.now();
+      const message = parseFromWorker(first.text) as Operation;
+      this.#worked += performance.now() - from;
+      this.#begin(running, message, first.text.length);
     }
     running.last?.();
   }
@@ -372,6 +428,7 @@ export class Worker {
   /** Carries out an operation. An answer that is there is written at once: as text it takes a small part of the memory. */
   #begin(running: Running, message: Operation, length: number): void {
     const { operation } = message;
+    const from = performance.now();
     const answer = (value: Json): void => {
       this.#send({ kind: 'result', operation, value });
       this.#count(running, -1, -length);
@@ -388,6 +445,7 @@ export class Worker {
     } catch (error) {
       refuse(error);
     }
+    this.#worked += performance.now() - from;
   }
 
   #refuse(operation: number, error: unknown): void {

@@ -48,7 +48,15 @@ const release = (keys: string): string => `{"kind":"release","call":1,"operation
 test('keys of a release are few, short, and text', () => {
   assert.doesNotThrow(() => parseFromWorker(release(`{${members(64, `"${'v'.repeat(512)}"`)}}`)));
   const long = 'v'.repeat(513);
-  for (const keys of [`{${members(65, '"v"')}}`, `{"a":"${long}"}`, `{"${long}":"a"}`, '{"a":1}', '["a"]', '"a"', 'null'])
+  for (const keys of [
+    `{${members(65, '"v"')}}`,
+    `{"a":"${long}"}`,
+    `{"${long}":"a"}`,
+    '{"a":1}',
+    '["a"]',
+    '"a"',
+    'null',
+  ])
     assert.throws(() => parseFromWorker(release(keys)));
 });
 

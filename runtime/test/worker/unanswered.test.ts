@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { Duplex } from 'node:stream';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { encodeFrame } from '../../src/frames.ts';
+import { encodeFrame, FrameReader } from '../../src/frames.ts';
 import { FRAME_LIMIT, type Json, type Operation } from '../../src/worker/protocol.ts';
 import { type Call, Worker } from '../../src/worker/worker.ts';
 
@@ -22,7 +22,8 @@ async function calling(
     killed = true;
   };
   const worker = new Worker({ socket, kill, processorTime: () => 0 }, 60_000);
-  const say = (message: unknown): void => void socket.push(encodeFrame(message, FRAME_LIMIT));
+  const say = (...messages: unknown[]): void =>
+    void socket.push(Buffer.concat(messages.map((message) => encodeFrame(message, FRAME_LIMIT))));
   const loaded = worker.load({ code: '', methods: [], metered: false });
   say({ kind: 'ready' });
   await loaded;
@@ -77,7 +78,7 @@ test('operations that wait are begun in order, and before their call is over', a
   const begun: number[] = [];
   const wait = Promise.withResolvers<void>();
   let waits = true;
-  const { say, over } = await calling(
+  const { say, over, worker } = await calling(
     ({ operation }) => begun.push(operation),
     undefined,
     (kind) => (waits && kind === 'get' ? wait.promise : undefined),
@@ -86,12 +87,12 @@ test('operations that wait are begun in order, and before their call is over', a
   for (const operation of [1, 2]) say(get(operation));
   say({ kind: 'list', call: 1, operation: 3, collection: 'cases' });
   say({ kind: 'done', call: 1, response: 'done' });
-  say(get(4));
   const early = await Promise.race([over, sleep(20, 'not over')]);
   assert.deepEqual([early, begun], ['not over', [0]]);
   waits = false;
   wait.resolve();
   assert.deepEqual([await over, begun], ['done', [0, 1, 2, 3]]);
+  worker.end('the test is over');
 });
 
 test('what waits is not begun once its call is given up', async () => {
@@ -109,4 +110,73 @@ test('what waits is not begun once its call is given up', async () => {
   wait.resolve();
   await sleep(5);
   assert.equal(performed, 0);
+});
+
+test('between operations that take long the loop turns, and their order is kept', async () => {
+  const begun: number[] = [];
+  const { say, over, worker } = await calling(({ operation }) => {
+    for (const until = performance.now() + 4; performance.now() < until; );
+    return begun.push(operation);
+  });
+  const [turns, counting] = [[] as number[], setInterval(() => turns.push(begun.length), 1)];
+  for (let operation = 0; operation < 100; operation++) say(get(operation));
+  say({ kind: 'done', call: 1, response: 'done' });
+  assert.equal(await over, 'done');
+  clearInterval(counting);
+  worker.end('the test is over');
+  assert.deepEqual(
+    begun,
+    Array.from({ length: 100 }, (_, operation) => operation),
+  );
+  const stretches = turns.map((count, at) => count - (turns[at - 1] ?? 0));
+  assert.ok(Math.max(...stretches) <= 14, `${Math.max(...stretches)} operations at a stretch`);
+});
+
+test('a call whose operations take long keeps another of its worker no longer than a turn', async () => {
+  const begun: number[] = [];
+  const { say, worker } = await calling(({ call }) => {
+    if (call === 1) for (const until = performance.now() + 10; performance.now() < until; );
+    return begun.push(call);
+  });
+  const call = { message: {}, signal: new AbortController().signal, perform: () => begun.push(2) } as unknown as Call;
+  const other = worker.run(2, call);
+  const many = Array.from({ length: 30 }, (_, operation) => get(operation));
+  say(...many, { ...get(30), call: 2 }, { kind: 'done', call: 2, response: 'done' });
+  assert.equal(await other, 'done');
+  assert.ok(begun.length < 15, `after ${begun.length} operations`);
+  worker.end('the test is over');
+});
+
+/** A worker whose one call is given up, and that answers pings; `lets` says whether it lets go of the call. */
+async function givenUp(lets: boolean): Promise<string> {
+  const frames = new FrameReader(FRAME_LIMIT);
+  const hear = ({ kind, call, ping }: { kind: string; call: number; ping: number }): void => {
+    if (kind === 'cancel' && lets) answer({ kind: 'ended', call });
+    if (kind === 'ping') answer({ kind: 'pong', ping });
+  };
+  const socket: Duplex = new Duplex({
+    read: () => {},
+    write: (chunk, _encoding, done) => {
+      for (const text of frames.push(chunk)) hear(JSON.parse(text));
+      done();
+    },
+  });
+  const answer = (message: unknown): void => void socket.push(encodeFrame(message, FRAME_LIMIT));
+  const worker = new Worker({ socket, kill: () => {}, processorTime: () => 0 }, 40);
+  const loaded = worker.load({ code: '', methods: [], metered: false });
+  answer({ kind: 'ready' });
+  await loaded;
+  const caller = new AbortController();
+  const call = { message: {}, perform: () => null, signal: caller.signal } as unknown as Call;
+  const over = worker.run(1, call);
+  setTimeout(() => caller.abort(), 50);
+  await assert.rejects(over);
+  const reason = await Promise.race([worker.ended, sleep(400, 'goes on')]);
+  worker.end('the test is over');
+  return reason;
+}
+
+test('a worker that answers pings and does not let go of a call that was given up is ended', async () => {
+  assert.match(await givenUp(false), /not in the protocol/);
+  assert.equal(await givenUp(true), 'goes on');
 });
