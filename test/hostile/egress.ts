@@ -104,6 +104,7 @@ const LAYERS = {
     // What else is asked for waits for answers, and would so for this one.
     ['return this.#turn.catch(() => {});', 'return undefined as never;'],
   ],
+  'an answer that stands': ['calls', [").catch(() => egress.end('given up'))", ')']],
   'a room for what nobody is told': ['broker', ['this.#calls[room]', 'this.#calls.told']],
   'grant to read': [
     'context',
@@ -440,15 +441,30 @@ const ATTACKS: Readonly<Partial<Record<Layer, Readonly<Record<string, EgressAtta
       out: ({ answer }) => Number((answer.messages as { count?: string }[])[0]?.count ?? 0) > 10,
     },
   },
+  'an answer that stands': {
+    'learn of a record without its label, by whether its release outlasts the call': {
+      body: "await ctx.release.notify({ cases: 'p2' }); return {}",
+      peer: { answer: () => 'never' },
+      policy: {
+        governance: {
+          resources: {
+            ...{ memory: '64MiB', cpu: '200ms', wall: '700ms', inFlight: 8 },
+            ...{ pressure: { memory: 100, cpu: 100 }, thermal: 'none' },
+          },
+        },
+        declassify: [release({ word: '$record.cases.email' })],
+      },
+      out: ({ answer }) => answer.status !== 0,
+    },
+  },
   'a room for what nobody is told': {
     'learn of a record without its label, by the room that its release takes': {
       body: `await ctx.release.notify({ cases: 'p2' });
-        const words = [], send = () => ctx.call.mailer.Send({}).catch((e) => words.push(e.message));
-        await Promise.all(Array.from({ length: 128 }, send));
-        return { words: words.filter((word) => word.includes('under way')) }`,
+        await Promise.all(Array.from({ length: 128 }, () => ctx.call.mailer.Send({}).catch(() => {})));
+        return {}`,
       peer: { answer: () => 'never' },
       policy: { ...sovereignty(0, 200), declassify: [release({ word: '$record.cases.email' })] },
-      out: ({ answer }) => JSON.stringify(answer.messages).includes('under way'),
+      out: ({ answer }) => answer.message.includes('under way'),
     },
   },
   'grant to read': {

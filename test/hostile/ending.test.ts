@@ -12,6 +12,7 @@ import { checkReceiptMessages, commitment, parseReceipt } from '@enclaim/attesta
 import { Calls } from '../../runtime/src/calls.ts';
 import { anchorTime, BootClock } from '../../runtime/src/clock.ts';
 import { EgressBroker } from '../../runtime/src/egress/broker.ts';
+import { RefusalError } from '../../runtime/src/errors.ts';
 import { encodeFrame, FrameReader } from '../../runtime/src/frames.ts';
 import { makeBootKeys } from '../../runtime/src/keys.ts';
 import { ReceiptSigner } from '../../runtime/src/receipts.ts';
@@ -289,6 +290,63 @@ describe('a message of a stream that never leaves', () => {
     const nothing = digestText('sha256', commitment('response', fromHex(body.salt), []));
     assert.deepEqual([status, messages, body.decision.returned], [8, [], []]);
     assert.equal(body.response, nothing);
+  });
+});
+
+describe('a call that is cut off while it waits for others', () => {
+  test('says in its receipt what left, and no more', async () => {
+    const there = await startSubprocessor({ answer: () => 'never' });
+    const disk = Promise.withResolvers<void>();
+    let waits = false;
+    const lab = await openLab({
+      handlers: {
+        Put: 'await ctx.store.cases.put(request.key, { email: request.email }); return {}',
+        Chat: "await ctx.release.notify({ cases: 'p' }); yield { word: 'A' }",
+      },
+      policy: {
+        returns: ['personal', 'operational'],
+        subprocessors: {
+          mailer: {
+            address: `https://mail.example:${there.port}`,
+            identity: { spki: [there.spki] },
+            region: 'r',
+            receives: ['personal', 'operational'],
+          },
+        },
+        declassify: [
+          {
+            ...{ id: 'notify', method: 'lab.v1.Lab/Chat', to: 'mailer', call: 'POST /v1/send', owner: 'lab' },
+            ...{ justification: 'test', build: { word: '$record.cases.email' } },
+          },
+        ],
+      },
+      durable: () => (waits ? disk.promise : Promise.resolve()),
+    });
+    await lab.call('Put', { key: 'p', email: 'jane@clinic.example' });
+    const method = lab.admission.exposed.find(({ descriptor }) => descriptor.name === 'Chat');
+    assert(method);
+    waits = true;
+    const over = new AbortController();
+    const left: Uint8Array[] = [];
+    const answering = lab.calls.answer(method, {
+      next: async () => undefined,
+      // As the server's.
+      send: async (message) => {
+        over.signal.throwIfAborted();
+        left.push(message);
+      },
+      signal: over.signal,
+    });
+    while (lab.records.filter(({ reason }) => reason === 'stream').length === 0) await sleep(10);
+    over.abort(new RefusalError('shutdown', 'the runtime is about to end'));
+    await sleep(50);
+    disk.resolve();
+    const { status, receipt } = await answering;
+    lab.close();
+    await there.stop();
+    const { body } = parseReceipt(receipt ?? new Uint8Array());
+    assert.deepEqual([status, left.length, body.decision.returned], [14, 0, []]);
+    checkReceiptMessages({ body }, { method: method.id, request: [], response: left, status });
   });
 });
 
