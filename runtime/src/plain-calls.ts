@@ -23,6 +23,7 @@ export function plainCalls(): Disposable {
   const onStart = (message: unknown): void => {
     const { headers } = message as { readonly headers: IncomingHttpHeaders };
     const encoding = headers['grpc-encoding'];
+    if (encoding === NOT_TAKEN) return; // another server of this process was here first
     if (encoding !== undefined && encoding !== 'identity') headers[COMPRESSED] = '1';
     headers['grpc-encoding'] = NOT_TAKEN;
     if (isTooLong(headers['grpc-timeout'])) delete headers['grpc-timeout'];
