@@ -221,8 +221,9 @@ class RunningCall {
     }
   }
 
-  /** What was sent and not awaited may take as long as the call may. That it was given up is no news: its handler has answered. */
+  /** What was sent and not awaited may take as long as the call may. Of a record, nobody hears by the end of the call whether it did. */
   async #lastOf(egress: CallEgress, signal: AbortSignal): Promise<void> {
+    await whileItLasts(signal, egress.told());
     await whileItLasts(signal, egress.end('done')).catch(() => egress.end('given up'));
   }
 

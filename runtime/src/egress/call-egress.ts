@@ -68,7 +68,8 @@ export class CallEgress {
   readonly #account: SovereigntyAccount;
   readonly #over = new AbortController();
   readonly #used = new Set<string>();
-  readonly #pending = new Set<Promise<unknown>>();
+  readonly #told = new Set<Promise<unknown>>();
+  readonly #untold = new Set<Promise<unknown>>();
   /** The last answer that is to be given. */
   #turn: Promise<unknown> = Promise.resolve();
   readonly #figures: Record<string, number> = {};
@@ -114,10 +115,16 @@ export class CallEgress {
     return this.#turn.catch(() => {});
   }
 
-  /** Resolves once nothing is under way. A handler need not wait for what it sends; the record of its call does. */
+  /** Resolves once nothing is under way that its handler was to be told of. It need not wait for that; its call does. */
+  async told(): Promise<void> {
+    while (this.#told.size > 0) await Promise.allSettled(this.#told);
+  }
+
+  /** Resolves once nothing is under way, of which the call's record does not know. */
   async end(how: 'done' | 'given up'): Promise<void> {
     if (how === 'given up') this.#over.abort();
-    while (this.#pending.size > 0) await Promise.allSettled(this.#pending);
+    await this.told();
+    while (this.#untold.size > 0) await Promise.allSettled(this.#untold);
   }
 
   /**
@@ -211,7 +218,7 @@ export class CallEgress {
     }
     // Counted whether or not it is sent: what is left to a call would say which it was.
     await this.#orRecord(to, async () => this.#depend(to));
-    void this.#track(this.#sendRecords(release, keys));
+    void tracked(this.#untold, this.#sendRecords(release, keys));
     return null;
   }
 
@@ -301,15 +308,16 @@ export class CallEgress {
   #inTurn<T>(work: Promise<T>): Promise<T> {
     const turn = Promise.allSettled([this.#turn, work]).then(() => work);
     this.#turn = turn;
-    return this.#track(turn);
+    return tracked(this.#told, turn);
   }
+}
 
-  #track<T>(work: Promise<T>): Promise<T> {
-    const done = work.finally(() => this.#pending.delete(done));
-    done.catch(() => {});
-    this.#pending.add(done);
-    return done;
-  }
+/** Keeps a promise among others for as long as it is pending. */
+function tracked<T>(among: Set<Promise<unknown>>, work: Promise<T>): Promise<T> {
+  const done = work.finally(() => among.delete(done));
+  done.catch(() => {});
+  among.add(done);
+  return done;
 }
 
 /** Every byte as a character: text in fields of bytes is found so. */
