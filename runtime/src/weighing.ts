@@ -3,7 +3,7 @@
 import { type DescField, type DescMessage, type Registry, ScalarType } from '@bufbuild/protobuf';
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 
-/** Fields on the wire, and elements of lists, that a message may have. */
+/** Fields on the wire, and elements of lists, that a message may have. For each, the decoder makes three things at most. */
 export const MOST_PARTS = 100_000;
 /** Messages in one another, as the decoder has it. */
 const DEEPEST = 100;

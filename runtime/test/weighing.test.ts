@@ -101,7 +101,8 @@ test('what is made of bytes that are no message of anybody’s was counted', () 
       if (!reads(() => weigh(descriptor, bytes, registry))) refused++;
       else if (reads(() => fromBinary(descriptor, bytes))) {
         const parts = weigh(descriptor, bytes, registry);
-        assert.ok(counted(reflect(descriptor, fromBinary(descriptor, bytes))) <= parts);
+        // An entry of a map is made of three, and may leave two of them out.
+        assert.ok(counted(reflect(descriptor, fromBinary(descriptor, bytes))) <= 3 * parts);
         weighed++;
       }
     }),
