@@ -40,7 +40,7 @@ export const GLOBALS: readonly string[] = [
 export function inside(): Inside {
   const { parse, stringify } = JSON;
   const RealDate = Date;
-  // The engine's own, for what is made here: calls have bounded ones.
+  // The engine's own, for what is made here of lengths known here: all that calls have, or choose, is bounded.
   const Bytes = Uint8Array;
   const Words = Uint32Array;
   /** Bytes of one buffer. */
@@ -91,7 +91,8 @@ export function inside(): Inside {
       }),
       crypto: {
         getRandomValues: (array: any) => {
-          new Bytes(array.buffer, array.byteOffset, array.byteLength).set(granted(array.byteLength));
+          const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+          bytes.set(granted(bytes.length));
           return array;
         },
         randomUUID: () => uuid(granted(16)),
@@ -520,8 +521,8 @@ export function inside(): Inside {
       }
       decode(input: any = new Bytes()): string {
         const bytes = ArrayBuffer.isView(input)
-          ? new Bytes(input.buffer, input.byteOffset, input.byteLength)
-          : new Bytes(input);
+          ? new Uint8Array(input.buffer, input.byteOffset, input.byteLength)
+          : new Uint8Array(input);
         let text = '';
         for (let at = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0; at < bytes.length; ) {
           const length = lengthAt(bytes, at);
