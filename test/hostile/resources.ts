@@ -167,7 +167,7 @@ const ATTACKS: Readonly<Record<string, ResourceAttack>> = {
   },
   'a message to somebody who never answers, with nobody to wait for it': {
     layer: 'wall time of egress',
-    off: () => without.calls(["whileItLasts(deadline.signal, this.#egress.end('done'))", "this.#egress.end('done')"]),
+    off: () => without.calls(['whileItLasts(signal, egress.told())', 'egress.told()']),
     options: () => ({ Broker: Silence as unknown as typeof EgressBroker }),
     policy: { subprocessors: { mailer: MAILER } },
     handlers: { Tell: 'ctx.call.mailer.Send({}).catch(() => {}); return {}' },
