@@ -18,7 +18,10 @@ function mixed(): { policy: Policy; method: ExposedMethod } {
   const lab = policy.services['lab.v1.Lab'] ?? {};
   const rule = { ...(lab.Put as Rule), reads: ['cases'] };
   const services = { 'lab.v1.Lab': { ...lab, Put: rule } };
-  return { policy: { ...policy, services }, method: { id: 'lab.v1.Lab/Put', rule } as Partial<ExposedMethod> as ExposedMethod };
+  return {
+    policy: { ...policy, services },
+    method: { id: 'lab.v1.Lab/Put', rule } as Partial<ExposedMethod> as ExposedMethod,
+  };
 }
 
 function refusedFor(code: string, final: boolean): (error: unknown) => boolean {
