@@ -375,6 +375,47 @@ describe('the receipt of a refused stream', () => {
   });
 });
 
+/** One field over and over, which a decoder takes for one: only who counts before sees how many. */
+const tooMany = (tag: number): Uint8Array => Buffer.alloc(2 * 100_001, Buffer.of(tag, 0));
+
+describe('a message of more parts than may be', () => {
+  test('of a caller is refused, on record', async () => {
+    const lab = await openLab({ handlers: { Sum: 'return {}' } });
+    const method = lab.admission.exposed.find(({ descriptor }) => descriptor.name === 'Sum');
+    assert(method);
+    const { signal } = new AbortController();
+    const ask = (request: Uint8Array) =>
+      lab.calls.answer(method, { next: async () => request, send: async () => {}, signal });
+    const { status, message } = await ask(tooMany(0x0a));
+    const { reason } = lab.records.at(-1) ?? {};
+    const fewer = await ask(tooMany(0x0a).subarray(2));
+    lab.close();
+    assert.deepEqual([status, message, reason], [3, 'the request has more than 100000 parts', 'request']);
+    assert.equal(fewer.status, 0);
+  });
+
+  test('of a subprocessor is no answer', async () => {
+    let body = tooMany(0x12);
+    const there = await startSubprocessor({ answer: () => ({ body }) });
+    const identity = { spki: [there.spki] };
+    const receives = ['operational'];
+    const mailer = { address: `https://mail.example:${there.port}`, identity, region: 'r', receives };
+    const lab = await openLab({
+      policy: { returns: ['personal', 'operational'], subprocessors: { mailer } },
+      handlers: {
+        Tell: "return ctx.call.mailer.Ask({}).then(() => ({ word: 'read' }), ({ message }) => ({ word: message }))",
+      },
+    });
+    const { messages } = await lab.call('Tell', {});
+    body = tooMany(0x12).subarray(2);
+    const fewer = await lab.call('Tell', {});
+    lab.close();
+    await there.stop();
+    assert.deepEqual(messages, [{ word: 'the answer has more than 100000 parts' }]);
+    assert.deepEqual(fewer.messages, [{ word: 'read' }]);
+  });
+});
+
 describe('text of a worker', () => {
   const reason = 'jane@clinic.example has measles';
   const unusable = { kind: 'unusable', reason };

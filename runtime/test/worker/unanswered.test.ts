@@ -42,6 +42,23 @@ test('a worker that sends more than anybody takes is ended', async () => {
   assert.equal(killed(), true);
 });
 
+test('a call that asks for more than all have left is ended, and no other', async () => {
+  const { say, worker, killed } = await calling(() => new Promise(() => {}));
+  const signal = new AbortController().signal;
+  const call = { message: {}, perform: () => new Promise(() => {}), signal } as unknown as Call;
+  const ended: number[] = [];
+  for (const id of [2, 3, 4, 5, 6]) worker.run(id, call).catch(({ code }) => code === 'budget' && ended.push(id));
+  for (const id of [2, 3, 4, 5, 6])
+    for (let operation = 0; operation < 15; operation++)
+      if (ended.length === 0) {
+        say({ kind: 'send', call: id, operation: id * 100 + operation, message: 'x'.repeat(MIB) });
+        await sleep(1);
+      }
+  await sleep(50);
+  assert.deepEqual([ended, killed()], [[6], false]);
+  worker.end('the test is over');
+});
+
 test('one that is answered may go on for as long as it likes', async () => {
   const { send, worker, killed } = await calling(async () => null);
   for (let operation = 0; operation < 40; operation++) {
