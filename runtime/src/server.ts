@@ -21,6 +21,7 @@ import { plainCalls, refuseCompressed } from './plain-calls.ts';
 import { rawMethod } from './raw-service.ts';
 import { ReflectionService } from './reflection.ts';
 import { STATUS } from './refusals.ts';
+import { type RequestHalf, requestMessages } from './request-messages.ts';
 import { RunningCalls } from './running-calls.ts';
 import { STATUS_DETAILS } from './status-details.ts';
 import { limitStreams } from './stream-limit.ts';
@@ -237,14 +238,12 @@ function say(
   else call.emit('error', refusal);
 }
 
-/** Pulls messages out of a call: no more are read from the connection than the handler asks for, and a few ahead. */
+/** The message of a unary request, or those of a stream. */
 function messagesOf(call: AnyCall): () => Promise<Uint8Array | undefined> {
   const { request } = call;
-  const messages = request === undefined ? call[Symbol.asyncIterator]?.() : [request].values();
-  return async () => {
-    const next = await messages?.next();
-    return next === undefined || next.done ? undefined : next.value;
-  };
+  if (request === undefined) return requestMessages(call as RequestHalf);
+  const once = [request].values();
+  return async () => once.next().value;
 }
 
 /**
