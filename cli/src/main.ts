@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** The `enclaim` command. */
 
+import { routeFetches } from '@enclaim/client';
 import { Command, CommanderError } from 'commander';
 import packageJson from '../package.json' with { type: 'json' };
 import { register as registerCall } from './call.ts';
@@ -53,6 +54,7 @@ for (const register of [
 }
 
 try {
+  routeFetches();
   await program.parseAsync();
 } catch (error) {
   // commander has already said what was wrong with the words of the call.

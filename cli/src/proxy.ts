@@ -1,6 +1,6 @@
 /** `enclaim proxy`: plain gRPC on loopback in, attested gRPC out, for clients in any language. */
 
-import { startProxy } from '@enclaim/client';
+import { type ListenOptions, startProxy } from '@enclaim/client';
 import type { Command } from 'commander';
 import { collect, readDemands, readReferences } from './input.ts';
 import { UsageError } from './usage-error.ts';
@@ -22,7 +22,11 @@ export function register(program: Command): void {
     .requiredOption('--references <file>', 'reference values and trust anchors (enclaim references)')
     .option('--deployment <file>', "a deployment that the references' owner signed; repeatable", collect, [])
     .option('--require <demand>', 'what the attested policy must hold; repeatable', collect, [])
-    .option('--listen <host:port>', 'a loopback address; port 0 picks a free one', '127.0.0.1:0')
+    .option(
+      '--listen <address>',
+      'HOST:PORT on loopback, port 0 for a free one; or unix:PATH for this user alone',
+      '127.0.0.1:0',
+    )
     .option('--timeout <seconds>', 'for the first verdict', '60')
     .action(proxy);
 }
@@ -30,19 +34,31 @@ export function register(program: Command): void {
 async function proxy(target: string, options: Options): Promise<void> {
   const timeout = Number(options.timeout) * 1000;
   if (!(timeout > 0)) throw new UsageError(`--timeout ${options.timeout}: expected seconds`);
-  const [, host = '', port] = /^\[?([^\]]+)\]?:(\d{1,5})$/.exec(options.listen) ?? [];
-  if (port === undefined) throw new UsageError(`--listen ${options.listen}: expected HOST:PORT`);
   const running = await startProxy(target, {
     references: await readReferences(options.references, options.deployment),
     demands: readDemands(options.require),
     timeout,
-    listen: { host, port: Number(port) },
+    listen: listenOf(options.listen),
     // Every connection is told of, the first and those after it: another boot is another verdict.
     onAttested: ({ verdict }) => printVerdict(verdict),
   });
   console.log(running.address);
-  await new Promise<void>((resolve) => {
+  await toldToEnd();
+  // The first signal lets calls end, the second does not wait for them.
+  await Promise.race([running.drain(), toldToEnd()]);
+  await running.close();
+}
+
+function toldToEnd(): Promise<void> {
+  return new Promise((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => resolve());
   });
-  await running.close();
+}
+
+function listenOf(text: string): ListenOptions {
+  const [, socket] = /^unix:(.+)$/.exec(text) ?? [];
+  if (socket !== undefined) return { socket };
+  const [, host, port] = /^\[?([^\]]+)\]?:(\d{1,5})$/.exec(text) ?? [];
+  if (host === undefined) throw new UsageError(`--listen ${text}: expected HOST:PORT or unix:PATH`);
+  return { host, port: Number(port) };
 }

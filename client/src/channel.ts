@@ -10,9 +10,11 @@ import {
   Channel as GrpcChannel,
 } from '@grpc/grpc-js';
 import type { Attestation } from './attestation.ts';
+import { boundedCall } from './bounded-call.ts';
 import { AttestedCredentials } from './credentials.ts';
 import { ChannelError } from './errors.ts';
 import { type Call, type CheckedReceipt, receiptCall } from './receipt-call.ts';
+import { describeProxy, dial, parseTarget, proxyFor, type Target, targetText } from './route.ts';
 import { type CollateralSource, VendorCollateral } from './vendor-collateral.ts';
 
 const HANDSHAKE_MS = 30_000;
@@ -51,7 +53,8 @@ export interface ConnectOptions {
 }
 
 /**
- * Connects to `HOST:PORT` and resolves once a connection has shown what is demanded.
+ * Connects to `HOST:PORT` and resolves once a connection has shown what is demanded. The way there is the environment's
+ * (route.ts): directly, or through an HTTP proxy.
  * Pass the channel to a generated client as its `channelOverride`.
  * @throws EvidenceError, VerdictError, ChannelError; no application byte was sent then
  */
@@ -71,6 +74,7 @@ export async function connect(target: string, options: ConnectOptions): Promise<
  * a call; a call belongs to the connection that carried it, whatever became of the channel meanwhile.
  */
 export class AttestedChannel implements Channel {
+  readonly #target: Target;
   readonly #channel: GrpcChannel;
   readonly #onReceipt: (receipt: CheckedReceipt) => void;
   readonly #first = Promise.withResolvers<void>();
@@ -96,7 +100,9 @@ export class AttestedChannel implements Channel {
         this.#first.reject(error);
       },
     });
-    this.#channel = new GrpcChannel(target, credentials, { ...options.channelOptions, ...FIXED_OPTIONS });
+    this.#target = parseTarget(target);
+    const { address, options: routed } = routeOf(this.#target);
+    this.#channel = new GrpcChannel(address, credentials, { ...options.channelOptions, ...routed, ...FIXED_OPTIONS });
   }
 
   /** What the latest connection showed. A receipt names the one that carried its own call. @throws ChannelError `closed` */
@@ -121,7 +127,7 @@ export class AttestedChannel implements Channel {
   }
 
   getTarget(): string {
-    return this.#channel.getTarget();
+    return `dns:${targetText(this.#target)}`;
   }
 
   getConnectivityState(tryToConnect: boolean): connectivityState {
@@ -138,7 +144,8 @@ export class AttestedChannel implements Channel {
 
   createCall(...args: Parameters<Channel['createCall']>): ReturnType<Channel['createCall']> {
     const [path] = args;
-    return receiptCall(this.#channel.createCall(...args), path, (call) => this.#attestationOf(call), this.#onReceipt);
+    const call = boundedCall(this.#channel.createCall(...args));
+    return receiptCall(call, path, (made) => this.#attestationOf(made), this.#onReceipt);
   }
 
   #attestationOf(call: Call): Attestation | undefined {
@@ -156,9 +163,36 @@ export class AttestedChannel implements Channel {
       });
       state = this.#channel.getConnectivityState(false);
       if (state === connectivityState.TRANSIENT_FAILURE) {
-        throw new ChannelError('unreachable', `no connection to ${this.getTarget()}`);
+        // grpc-js keeps the reason to itself; another attempt meets the same one.
+        (await dial(this.#target)).destroy();
+        throw new ChannelError('unreachable', `no connection to ${targetText(this.#target)}${this.#through}`);
       }
-      if (Date.now() >= deadline) throw new ChannelError('unreachable', `no verdict from ${this.getTarget()} in time`);
+      if (Date.now() >= deadline) {
+        throw new ChannelError('unreachable', `no verdict from ${targetText(this.#target)}${this.#through} in time`);
+      }
     }
   }
+
+  get #through(): string {
+    const proxy = proxyFor(this.#target);
+    return proxy === undefined ? '' : ` through ${describeProxy(proxy)}`;
+  }
+}
+
+/** Where grpc-js connects to, and what it asks of a proxy there: its own reading of the environment is off. */
+function routeOf(target: Target): { address: string; options: ChannelOptions } {
+  const authority = targetText(target);
+  const direct = { 'grpc.enable_http_proxy': 0 };
+  const proxy = proxyFor(target);
+  if (proxy === undefined) return { address: `dns:${authority}`, options: direct };
+  return {
+    address: `dns:${targetText(proxy)}`,
+    options: {
+      ...direct,
+      'grpc.default_authority': authority,
+      // grpc-js's own option of its own proxy support, which it sets by the same means.
+      'grpc.http_connect_target': `dns:${authority}`,
+      ...(proxy.credentials !== undefined && { 'grpc.http_connect_creds': proxy.credentials }),
+    } as ChannelOptions,
+  };
 }

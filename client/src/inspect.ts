@@ -1,11 +1,12 @@
 /** The evidence of a running machine for an auditor, who compares it himself: a connection that carries no call. */
 
-import { connect as connectTcp } from 'node:net';
+import type { Socket } from 'node:net';
 import type { References } from '@enclaim/attestation';
 import { MAKERS } from './channel.ts';
 import { openTls } from './credentials.ts';
 import { ChannelError } from './errors.ts';
 import { inspectEvidence, type Received } from './exchange.ts';
+import { dial, parseTarget } from './route.ts';
 
 const TIMEOUT_MS = 60_000;
 
@@ -16,22 +17,26 @@ const TIMEOUT_MS = 60_000;
  * @throws EvidenceError, ChannelError
  */
 export async function inspect(target: string, references: References): Promise<Received> {
-  const [, host, port] = /^(.+):(\d{1,5})$/.exec(target) ?? [];
-  if (host === undefined || Number(port) > 65_535) throw new ChannelError('unreachable', `${target} is not HOST:PORT`);
-  const socket = connectTcp({ host: host.replace(/^\[(.*)\]$/, '$1'), port: Number(port) });
+  const place = parseTarget(target);
+  let socket: Socket | undefined;
+  let ended = false;
   const late = Promise.withResolvers<never>();
   const timer = setTimeout(() => {
     late.reject(new ChannelError('timeout', `no evidence from ${target} within ${TIMEOUT_MS} ms`));
   }, TIMEOUT_MS);
   try {
-    const exchange = openTls(socket).then((tls) => {
+    const exchange = (async () => {
+      socket = await dial(place);
+      if (ended) socket.destroy();
+      const tls = await openTls(socket);
       tls.on('error', () => tls.destroy());
       return inspectEvidence(tls, { references, now: Date.now, collateral: MAKERS });
-    });
+    })();
     exchange.catch(() => {}); // where time is up first
     return await Promise.race([exchange, late.promise]);
   } finally {
     clearTimeout(timer);
-    socket.destroy();
+    ended = true;
+    socket?.destroy();
   }
 }

@@ -20,7 +20,14 @@ import { launchCommandLine, predictPcrs, registerOf } from '@enclaim/attestation
 import { commitment, RECEIPT_TRAILER, type ReceiptBody } from '@enclaim/attestation/receipt';
 import { type BootStatement, bootDigest, type Ed25519Text, encodeStatement } from '@enclaim/attestation/statement';
 import { canonicalPolicy, digestOfCanonical, parsePolicy } from '@enclaim/policy-schema';
-import { type ConnectionInjector, Metadata, Server, ServerCredentials, type ServerDuplexStream } from '@grpc/grpc-js';
+import {
+  type ConnectionInjector,
+  Metadata,
+  Server,
+  ServerCredentials,
+  type ServerDuplexStream,
+  status,
+} from '@grpc/grpc-js';
 import { type Attested, attestConnection } from '../../runtime/src/handshake.ts';
 import { makeBootKeys } from '../../runtime/src/keys.ts';
 import { QuoteBatcher } from '../../runtime/src/quote-batch.ts';
@@ -230,6 +237,7 @@ const METHODS: Readonly<
   Unary: whole,
   NoReceipt: whole,
   OtherReceipt: whole,
+  Fail: whole,
   async *Hold(requests, held) {
     const all = await Array.fromAsync(requests);
     await held();
@@ -286,7 +294,16 @@ function echoServer(echo: Echo): { server: Server; injector: ConnectionInjector 
   return { server, injector: server.createConnectionInjector(ServerCredentials.createInsecure()) };
 }
 
+/** A refusal as a runtime makes one, but for its receipt. */
+function fail(stream: Stream): void {
+  const metadata = new Metadata();
+  metadata.set('grpc-status-details-bin', Buffer.from([8, 9]));
+  metadata.set('grpc-retry-pushback-ms', '7');
+  stream.emit('error', { code: status.FAILED_PRECONDITION, details: 'a/b c: 100% gr\u00fcn', metadata });
+}
+
 async function answer(name: string, stream: Stream, echo: Echo): Promise<void> {
+  if (name === 'Fail') return fail(stream);
   const request: Buffer[] = [];
   const response: Buffer[] = [];
   const reading = async function* (): AsyncIterable<Buffer> {

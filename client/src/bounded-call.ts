@@ -1,0 +1,23 @@
+/** A call whose metadata cannot harm the other calls of its connection. */
+
+import { carried } from './metadata.ts';
+import type { Call } from './receipt-call.ts';
+
+/**
+ * Wraps a call. Metadata that its connection could not carry ends this call with a sentence, before it begins; grpc-js would
+ * give up the connection, with all calls on it.
+ */
+export function boundedCall(call: Call): Call {
+  const { start } = call;
+  call.start = (metadata, listener) => {
+    const made = carried(metadata);
+    if (!('code' in made)) {
+      start.call(call, made, listener);
+      return;
+    }
+    // It never begins, so nothing that is said of it goes anywhere.
+    call.startRead = call.halfClose = call.sendMessageWithContext = call.cancelWithStatus = () => {};
+    queueMicrotask(() => listener.onReceiveStatus(made));
+  };
+  return call;
+}
