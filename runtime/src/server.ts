@@ -17,6 +17,7 @@ import type { Admission } from './admission.ts';
 import { type Answer, type Calls, LARGEST_MESSAGE } from './calls.ts';
 import { type Attested, attestConnection } from './handshake.ts';
 import { HealthService } from './health.ts';
+import { MeteredSocket } from './metered-socket.ts';
 import { plainCalls, refuseCompressed } from './plain-calls.ts';
 import { rawMethod } from './raw-service.ts';
 import { ReflectionService } from './reflection.ts';
@@ -170,7 +171,7 @@ export class AttestedServer {
       this.#entered.delete(socket);
       if (this.#closed !== undefined && this.#entered.size === 0) this.#empty.resolve();
     });
-    this.#injector.injectConnection(socket);
+    this.#injector.injectConnection(new MeteredSocket(socket));
   }
 }
 

@@ -7,6 +7,7 @@ import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
 export const FRAME = {
   data: 0,
   headers: 1,
+  priority: 2,
   reset: 3,
   settings: 4,
   ping: 6,
@@ -15,7 +16,7 @@ export const FRAME = {
   continuation: 9,
 } as const;
 /** Flags: of headers and data, of headers, of settings and pings. */
-export const FLAG = { endStream: 1, endHeaders: 4, ack: 1 } as const;
+export const FLAG = { endStream: 1, endHeaders: 4, padded: 8, ack: 1 } as const;
 
 /** A frame as it came. */
 export interface Frame {
@@ -79,6 +80,8 @@ export function setting(id: number, value: number): Buffer {
 export class RawConnection {
   readonly frames: Frame[] = [];
   readonly socket: TLSSocket;
+  /** Resolves once the connection is closed. */
+  readonly over: Promise<void>;
   #held = Buffer.alloc(0);
   #closed = false;
   #answersPings = false;
@@ -86,8 +89,11 @@ export class RawConnection {
   private constructor(socket: TLSSocket) {
     this.socket = socket;
     socket.on('error', () => {});
-    socket.on('close', () => {
-      this.#closed = true;
+    this.over = new Promise((resolve) => {
+      socket.on('close', () => {
+        this.#closed = true;
+        resolve();
+      });
     });
     socket.on('data', (chunk: Buffer) => this.#take(chunk));
   }
@@ -153,6 +159,11 @@ export class RawConnection {
   /** Whether the server has ended the connection, or said that it will. */
   get ended(): boolean {
     return this.#closed || this.frames.some(({ type }) => type === FRAME.goaway);
+  }
+
+  /** The error that the server ended the connection with, where it said one. */
+  get error(): number | undefined {
+    return this.frames.findLast(({ type }) => type === FRAME.goaway)?.payload.readUInt32BE(4);
   }
 
   get closed(): boolean {

@@ -3,6 +3,7 @@
  * not succeed without the layer that is said to stop it.
  */
 
+import { abuseAttacks } from './abuse.ts';
 import { type Attack, type Result, tryAttack } from './attack.ts';
 import { budgetAttacks } from './budget.ts';
 import { egressAttacks } from './egress.ts';
@@ -48,6 +49,7 @@ await tryInTurn(
     ...budgetAttacks,
     ...resourceAttacks,
     ...networkAttacks,
+    ...abuseAttacks,
     ...clockAttacks,
     ...diskAttacks,
     ...launchAttacks,

@@ -1,0 +1,104 @@
+/**
+ * What a peer of HTTP/2 may do beside its calls (RFC 9113, section 10.5): frames that cost work and carry no message are counted
+ * against what it was sent, for a peer that is answered has something to do. One for each connection.
+ */
+
+const PREFACE_LENGTH = 24;
+const HEAD_LENGTH = 9;
+const DATA = 0;
+const HEADERS = 1;
+const RESET = 3;
+const GOAWAY = 7;
+const END_STREAM = 1;
+const PADDED = 8;
+/** A padded frame of no more than this may be nothing but padding. */
+const MOST_PADDING = 256;
+
+/** Events that a peer has at the start, and at most: more than any client sends that has not yet been answered. */
+const ALLOWANCE = 1000;
+/** Given back in a second, for pings and calls given up by clients that do little else. */
+const PER_SECOND = 50;
+/** Bytes sent to the peer that give one back: two updates of windows for each small message. */
+const BYTES_PER_EVENT = 32;
+/** A call given up is work done for nobody: a burst of 166 of them, and eight in a second after it. */
+const COST: Readonly<Record<number, number>> = { [RESET]: 5, [GOAWAY]: 5 };
+
+/** Counts of one connection. It holds no bytes of it. */
+export class FrameMeter {
+  readonly #now: () => number;
+  #left = ALLOWANCE;
+  #at: number;
+  /** Bytes to skip: the preface, then what frames carry. */
+  #skip = PREFACE_LENGTH;
+  /** Bytes of a frame's head that have come, and what they say. */
+  #seen = 0;
+  #length = 0;
+  #type = 0;
+  #flags = 0;
+  #stream = 0;
+  #latest = 0;
+
+  /** @param now milliseconds of a clock that only goes forward */
+  constructor(now: () => number = () => performance.now()) {
+    this.#now = now;
+    this.#at = now();
+  }
+
+  /** The highest stream that the peer has begun. */
+  get latest(): number {
+    return this.#latest;
+  }
+
+  /** So many bytes went to the peer. */
+  sent(bytes: number): void {
+    this.#left = Math.min(ALLOWANCE, this.#left + bytes / BYTES_PER_EVENT);
+  }
+
+  /** Reads what came from the peer; whether it may go on. */
+  received(chunk: Uint8Array): boolean {
+    for (let at = 0; at < chunk.length; ) {
+      if (this.#skip > 0) {
+        const skipped = Math.min(this.#skip, chunk.length - at);
+        this.#skip -= skipped;
+        at += skipped;
+      } else {
+        this.#head(chunk[at++] as number);
+        if (this.#seen === HEAD_LENGTH && !this.#frame()) return false;
+      }
+    }
+    return true;
+  }
+
+  /** One byte of a frame's head: length (3), type, flags, stream (4). */
+  #head(byte: number): void {
+    const at = this.#seen++;
+    if (at < 3) this.#length = this.#length * 256 + byte;
+    else if (at === 3) this.#type = byte;
+    else if (at === 4) this.#flags = byte;
+    else this.#stream = (this.#stream * 256 + (at === 5 ? byte & 0x7f : byte)) >>> 0;
+  }
+
+  #frame(): boolean {
+    this.#left -= this.#cost();
+    if (this.#type === HEADERS) this.#latest = Math.max(this.#latest, this.#stream);
+    this.#skip = this.#length;
+    this.#seen = 0;
+    this.#length = 0;
+    this.#stream = 0;
+    return this.#left >= 0 || this.#waited();
+  }
+
+  #cost(): number {
+    if (this.#type !== DATA) return COST[this.#type] ?? 1;
+    if ((this.#flags & PADDED) !== 0 && this.#length <= MOST_PADDING) return 1;
+    return this.#length === 0 && (this.#flags & END_STREAM) === 0 ? 1 : 0;
+  }
+
+  /** The clock is asked only where nothing is left. */
+  #waited(): boolean {
+    const now = this.#now();
+    this.#left = Math.min(ALLOWANCE, this.#left + ((now - this.#at) / 1000) * PER_SECOND);
+    this.#at = now;
+    return this.#left >= 0;
+  }
+}

@@ -1,0 +1,73 @@
+/** A connection whose frames are counted on their way to HTTP/2: who sends too many that carry nothing is told to be calm. */
+
+import { Duplex } from 'node:stream';
+import type { TLSSocket } from 'node:tls';
+import { FrameMeter } from '@enclaim/attestation/frame-meter';
+
+/** RFC 9113, sections 6.8 and 7. */
+const GOAWAY = Uint8Array.of(0, 0, 8, 7, 0, 0, 0, 0, 0);
+const ENHANCE_YOUR_CALM = 11;
+/** What is still taken and thrown away of a peer that was told, so that the kernel's reset does not overtake what it was told. */
+const MOST_DISCARDED = 1024 * 1024;
+const FAREWELL_MS = 1000;
+
+/** The two ends of a TLS connection as a stream. */
+export class MeteredSocket extends Duplex {
+  readonly #socket: TLSSocket;
+  readonly #meter = new FrameMeter();
+  #discarded = 0;
+
+  constructor(socket: TLSSocket) {
+    super();
+    this.#socket = socket;
+    socket.on('data', (chunk: Buffer) => this.#take(chunk));
+    socket.on('end', () => this.push(null));
+    socket.on('close', () => this.destroy());
+    this.on('error', () => {}); // 'close' follows
+  }
+
+  override _read(): void {
+    this.#socket.resume();
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
+    this.#meter.sent(chunk.length);
+    this.#socket.write(chunk, done);
+  }
+
+  /** HTTP/2 hands heads and contents over in pieces: they leave as one. */
+  override _writev(chunks: { chunk: Buffer }[], done: (error?: Error | null) => void): void {
+    const last = chunks.at(-1);
+    this.#socket.cork();
+    for (const each of chunks) this._write(each.chunk, 'binary', each === last ? done : () => {});
+    this.#socket.uncork();
+  }
+
+  override _final(done: (error?: Error | null) => void): void {
+    this.#socket.end(done);
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    if (!this.#socket.writableEnded || error !== null) this.#socket.destroy();
+    done(error);
+  }
+
+  #take(chunk: Buffer): void {
+    if (this.destroyed) {
+      this.#discarded += chunk.length;
+      if (this.#discarded > MOST_DISCARDED) this.#socket.destroy();
+    } else if (!this.#meter.received(chunk)) this.#calm();
+    else if (!this.push(chunk)) this.#socket.pause();
+  }
+
+  /** What HTTP/2 writes are whole frames, so that one of ours fits behind them. */
+  #calm(): void {
+    const told = Buffer.alloc(8);
+    told.writeUInt32BE(this.#meter.latest, 0);
+    told.writeUInt32BE(ENHANCE_YOUR_CALM, 4);
+    this.#socket.end(Buffer.concat([GOAWAY, told]));
+    this.#socket.resume();
+    setTimeout(() => this.#socket.destroy(), FAREWELL_MS).unref();
+    this.destroy();
+  }
+}

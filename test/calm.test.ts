@@ -1,0 +1,53 @@
+/** Who abuses HTTP/2 is told to be calm, and goes; who calls beside it is answered; and nothing of it is kept. */
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ABUSES, abuse } from './hostile/abuse.ts';
+import { CALL, FRAME, frame, NOTE, RawConnection } from './hostile/raw-http2.ts';
+import { type Served, serve } from './hostile/served.ts';
+
+const ENHANCE_YOUR_CALM = 11;
+const HANG_MS = 120_000;
+
+let served: Served;
+before(async () => {
+  served = await serve({
+    Sum: 'return { key: request.key }',
+    Watch: "const load = btoa('x'.repeat(60000)); for (;;) yield { load };",
+  });
+});
+after(() => served.close());
+
+const sockets = (): number => process.getActiveResourcesInfo().filter((name) => /TCP|TLS/.test(name)).length;
+
+for (const [name, kind] of Object.entries(ABUSES)) {
+  test(`${name}: the connection ends, an honest caller is answered, and nothing is left`, async () => {
+    const honest = (await RawConnection.open(served.port)).greet();
+    const before = sockets();
+    let stream = -1;
+    const call = async (): Promise<void> => {
+      stream += 2;
+      assert.notEqual(await honest.call(stream, CALL, NOTE, HANG_MS), undefined);
+    };
+    assert.deepEqual(await abuse(served.port, kind, call), { welcome: false, error: ENHANCE_YOUR_CALM });
+    await call();
+    for (let waited = 0; (sockets() > before || served.lab.pool.calls > 0) && waited < HANG_MS; waited += 20)
+      await sleep(20);
+    assert.equal(sockets(), before);
+    assert.equal(served.lab.pool.calls, 0);
+    assert.equal(honest.ended, false);
+    honest.close();
+  });
+}
+
+test('a client that calls, and for every call moves both windows and pings, is never told', async () => {
+  const connection = (await RawConnection.open(served.port)).greet();
+  const window = frame(FRAME.window, 0, 0, Buffer.of(0, 0, 0, 1));
+  for (let stream = 1; stream < 2 * 400; stream += 2) {
+    assert.notEqual(await connection.call(stream, CALL, NOTE, HANG_MS), undefined);
+    connection.send(window, window, frame(FRAME.ping, 0, 0, Buffer.alloc(8)));
+  }
+  assert.equal(connection.ended, false);
+  connection.close();
+});
