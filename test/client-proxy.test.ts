@@ -1,17 +1,15 @@
 /** `enclaim proxy`: clients that know nothing of attestation, in another language and below gRPC libraries. */
 
 import assert from 'node:assert/strict';
-import { execFile, spawnSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { type ClientHttp2Session, connect as connectHttp2, constants } from 'node:http2';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { ChannelError, type CheckedReceipt, type RunningProxy, startProxy } from '@enclaim/client';
+import { needs, PYTHON } from './support/machine-needs.ts';
 import { ECHO, type PretendServer, startPretendServer } from './support/pretend-server.ts';
-
-const python = '/usr/bin/python3';
-const skip = spawnSync(python, ['-c', 'import grpc']).status === 0 ? false : "Debian's python3-grpcio is not installed";
 
 let server: PretendServer;
 let proxy: RunningProxy;
@@ -55,9 +53,9 @@ print('too large', code(lambda: unary(bytes((4 << 20) + 1), timeout=20)))
 print('gzip', code(lambda: unary(bytes(1000), timeout=20, compression=grpc.Compression.Gzip)))
 `;
 
-test("python's grpcio calls through it as it would call anybody", { skip }, async () => {
+test("python's grpcio calls through it as it would call anybody", needs("python's gRPC"), async () => {
   receipts.length = 0;
-  const { stdout } = await promisify(execFile)(python, ['-c', SCRIPT, proxy.address], { timeout: 60_000 });
+  const { stdout } = await promisify(execFile)(PYTHON, ['-c', SCRIPT, proxy.address], { timeout: 60_000 });
   assert.deepEqual(stdout.trim().split('\n'), [
     'unary hello',
     "metadata [('echo', 'text'), ('echo-bin', b'\\x00\\xff')] [('echo-trailer', 'text')]",

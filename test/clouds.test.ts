@@ -18,7 +18,6 @@ import { EPOCH, pemOf } from './fakes/certificates.ts';
 import { FakeVtpm } from './fakes/vtpm.ts';
 import { clinicBundle } from './support/app.ts';
 import { PRETEND_IMAGE } from './support/attested-runtime.ts';
-import { chromiumMissing } from './support/chromium.ts';
 import {
   AzureSnpCloud,
   AzureTdxCloud,
@@ -32,6 +31,7 @@ import {
   serveOn,
 } from './support/cloud.ts';
 import { startInPathProxy } from './support/in-path-proxy.ts';
+import { needs } from './support/machine-needs.ts';
 import { isAlwaysRun } from './support/refused.ts';
 import { agreeInBrowser, refuseEveryChange, type ShownEvidence } from './support/shown-evidence.ts';
 import { failed, intelServices, now, referencesFor, serviceOf } from './support/silicon.ts';
@@ -457,7 +457,7 @@ test('no byte of the evidence of any can be changed', async () => {
   for (const each of shown) await refuseEveryChange(each, 11);
 });
 
-test('all verify in a browser as they do here', { skip: chromiumMissing }, async () => {
+test('all verify in a browser as they do here', needs('browser'), async () => {
   assert.equal(shown.length, 5);
   await agreeInBrowser(shown);
 });

@@ -1,7 +1,7 @@
 /** What stands beside an image: reference values that others compute too, bills of materials and provenance that others read. */
 
 import assert from 'node:assert/strict';
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { createHash, generateKeyPairSync, sign } from 'node:crypto';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -24,6 +24,7 @@ import type { LockedNpm } from '../image/src/lock.ts';
 import { snpLaunchDigests } from '../image/src/measure.ts';
 import { DOCUMENTS, SIGNED_PROVENANCE } from '../image/src/provenance.ts';
 import { fileAt, readTar } from '../image/src/tar.ts';
+import { needs } from './support/machine-needs.ts';
 import { refused } from './support/refused.ts';
 
 const scratch = await mkdtemp(join(tmpdir(), 'enclaim-documents-'));
@@ -89,10 +90,7 @@ test('launch digests of the image with Debian’s ovmf-amdsev are those of a sec
     return execFileSync('python3', [script, ...launched], { encoding: 'utf8' });
   }));
 
-/** A pure Python package; neither Debian nor npm carries it. */
-const tool = spawnSync('sev-snp-measure', ['--version']).status === 0;
-
-test('… and those of sev-snp-measure', { skip: !tool && 'sev-snp-measure is not installed here' }, () =>
+test('… and those of sev-snp-measure', needs('sev-snp-measure'), () =>
   compareLaunches((model, _, vcpus) => {
     const machine = ['--mode', 'snp', '--guest-features', '0x1', '--vcpus', String(vcpus), '--vcpu-type', model];
     const { firmware, kernel, initrd } = files;

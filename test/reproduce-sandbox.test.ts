@@ -12,16 +12,11 @@ import { setTimeout } from 'node:timers/promises';
 import { projectRoot, rebuild } from '../image/src/index.ts';
 import { pretendImage, sourcesOf } from './reproduce/pretend-image.ts';
 import { cached, lockOf, packageOf, writeSources } from './reproduce/pretend-sources.ts';
+import { needs } from './support/machine-needs.ts';
 
 const isRoot = process.getuid?.() === 0;
-/** Why a test cannot be, on a machine that gives a process no namespaces of its own. */
-const bare =
-  spawnSync('unshare', [
-    ...(isRoot ? [] : ['--user', '--map-root-user']),
-    ...['--net', '--ipc', '--mount', '--pid', '--fork', '--mount-proc', 'true'],
-  ]).status === 0
-    ? false
-    : 'no namespaces';
+const rooted = needs('root');
+const alone = needs('namespaces of a build');
 const scratch = await mkdtemp('/tmp/enclaim-sandbox-');
 after(() => rm(scratch, { recursive: true, force: true }));
 await chmod(scratch, 0o755); // the build runs as another user
@@ -40,7 +35,7 @@ async function saidBy(node: string): Promise<string> {
 /** Clean folders of audits. */
 const cleanFolders = (): string[] => readdirSync(at('tmp')).filter((name) => name.startsWith('enclaim-audit-'));
 
-describe('programs with the auditor’s rights', { skip: isRoot ? false : 'not root' }, () => {
+describe('programs with the auditor’s rights', rooted, () => {
   test('in a package or among the sources: they have lost them, and no other user gets at them before', async () => {
     const program = { data: '#!/bin/sh\n', mode: 0o6755 };
     const evil = packageOf([
@@ -75,7 +70,7 @@ describe('programs with the auditor’s rights', { skip: isRoot ? false : 'not r
 });
 
 describe('a build that goes on', () => {
-  test('out of its group, and tied to nobody: it ends with the auditor', { skip: bare }, async () => {
+  test('out of its group, and tied to nobody: it ends with the auditor', alone, async () => {
     await writeSources(source, at('npm'), { node: 'exec setpriv --pdeathsig=clear setsid sleep 987652' });
     const auditor = await startAudit();
     const gone = once(auditor, 'exit');
@@ -106,7 +101,7 @@ describe('a build that goes on', () => {
     const auditor = await startAudit({ quarter: 3000 });
     await once(auditor, 'exit');
     assert.equal((await readdir(victim)).length, 50);
-    if (bare) return;
+    if (alone.skip !== false) return;
     assert.equal(running('perl race.pl'), 0, 'it outlives the audit');
     assert.deepEqual(cleanFolders(), []);
   });
@@ -119,7 +114,7 @@ describe('a build that goes on', () => {
 });
 
 describe('another on the same machine', () => {
-  test('an audit of other sources: its folder is not written to', { skip: isRoot ? false : 'not root' }, async () => {
+  test('an audit of other sources: its folder is not written to', rooted, async () => {
     const honest = await pretendImage();
     const hostile = await pretendImage({ kernel: 'another kernel' });
     const [mine, theirs] = [sourcesOf(honest), sourcesOf(hostile)];
@@ -134,7 +129,7 @@ describe('another on the same machine', () => {
     assert.equal(rebuilt.image.manifest.id, JSON.parse(honest.manifest).id);
   });
 
-  test('each audit has a user of its own', { skip: isRoot ? false : 'not root' }, async () => {
+  test('each audit has a user of its own', rooted, async () => {
     const users = [await saidBy('echo "user $(id -u) $(id -g) $(id -G)" >&2')];
     users.push(await saidBy('echo "user $(id -u) $(id -g) $(id -G)" >&2'));
     const found = users.map((text) => /user (\d+) \1 \1$/m.exec(text)?.[1]);
@@ -145,7 +140,7 @@ describe('another on the same machine', () => {
     assert.notEqual(found[0], found[1]);
   });
 
-  test('a process of the host, of whatever user: it is not seen', { skip: bare }, async () => {
+  test('a process of the host, of whatever user: it is not seen', alone, async () => {
     const other = spawn('sleep', ['987651']);
     const said = await saidBy(`grep -l 98765[1] /proc/[0-9]*/cmdline >&2; ls -d /proc/${process.pid} >&2; id >&2`);
     other.kill();
@@ -180,7 +175,7 @@ describe('ways out', () => {
     assert.equal(await readFile(at('written'), 'utf8'), '');
   });
 
-  test('a service of the host that listens where such services do: it is not there', { skip: bare }, async () => {
+  test('a service of the host that listens where such services do: it is not there', alone, async () => {
     const places = ['/tmp', '/var/tmp', '/dev/shm', ...(isRoot ? ['/run'] : [])];
     const files = places.map((place, n) => join(place, `enclaim-${process.pid}-${n}.sock`));
     const servers = files.map((file) => createServer((socket) => socket.end('from outside')).listen(file));
@@ -194,7 +189,7 @@ describe('ways out', () => {
     assert.doesNotMatch(said, /from outside/);
   });
 
-  test('the host’s folders that are covered: the build has no right to uncover them', { skip: bare }, async () => {
+  test('the host’s folders that are covered: the build has no right to uncover them', alone, async () => {
     const said = await saidBy(`
       grep Cap[PEBA] /proc/self/status >&2
       umount /tmp && echo 'was uncovered' >&2

@@ -22,7 +22,7 @@ import { FakePsp, type FakeReport } from './fakes/psp.ts';
 import { type FakeCollateral, FakeQuotingEnclave, type FakeTd } from './fakes/quoting-enclave.ts';
 import { bootEvents, eventReferences, FakeTrustDomain } from './fakes/trust-domain.ts';
 import { clinicBundle } from './support/app.ts';
-import { chromiumMissing } from './support/chromium.ts';
+import { needs } from './support/machine-needs.ts';
 import { agreeInBrowser, refuseEveryChange, type ShownEvidence } from './support/shown-evidence.ts';
 import {
   type Booted,
@@ -336,7 +336,7 @@ test('no byte of the evidence of either can be changed', async () => {
   for (const each of shown) await refuseEveryChange(each, 5);
 });
 
-test('both verify in a browser as they do here', { skip: chromiumMissing }, async () => {
+test('both verify in a browser as they do here', needs('browser'), async () => {
   assert.equal(shown.length, 2);
   await agreeInBrowser(shown);
 });

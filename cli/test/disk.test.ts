@@ -8,6 +8,7 @@ import { bundleDigest, encodeBundle } from '@enclaim/attestation/bundle';
 import { artefactOf, formatManifest, projectRoot } from '@enclaim/image';
 import { SAMPLE, sampleOf } from '../../image/test/manifest.ts';
 import { tinyPe } from '../../image/test/tiny-pe.ts';
+import { needs } from '../../test/support/machine-needs.ts';
 
 const scratch = await mkdtemp(join(tmpdir(), 'enclaim-cli-disk-'));
 after(() => rm(scratch, { recursive: true }));
@@ -71,18 +72,29 @@ test('says what is on the disk, and where', () => {
   );
 });
 
-test('a disk that is full: a typed error, the older file whole, and nothing beside it', (t) => {
-  const program = [process.execPath, join(projectRoot, 'cli/src/main.ts'), ...DISK, '--for', 'qemu', '-o', '/mnt/disk'];
-  const script = `mount -t tmpfs -o size=16k none /mnt && echo older > /mnt/disk && "$@"; status=$?
+test(
+  'a disk that is full: a typed error, the older file whole, and nothing beside it',
+  needs('user namespaces'),
+  () => {
+    const program = [
+      process.execPath,
+      join(projectRoot, 'cli/src/main.ts'),
+      ...DISK,
+      '--for',
+      'qemu',
+      '-o',
+      '/mnt/disk',
+    ];
+    const script = `mount -t tmpfs -o size=16k none /mnt && echo older > /mnt/disk && "$@"; status=$?
     cat /mnt/disk; ls /mnt; exit $status`;
-  const { status, stdout, stderr } = spawnSync('unshare', ['-rm', 'sh', '-c', script, 'sh', ...program], {
-    cwd: here,
-    encoding: 'utf8',
-  });
-  if (/unshare|mount/.test(stderr) && !stderr.includes('ImageError')) return t.skip('no namespaces for a small disk');
-  assert.match(stderr, /ImageError output-failed/);
-  assert.deepEqual([status, stdout], [1, 'older\ndisk\n']);
-});
+    const { status, stdout, stderr } = spawnSync('unshare', ['-rm', 'sh', '-c', script, 'sh', ...program], {
+      cwd: here,
+      encoding: 'utf8',
+    });
+    assert.match(stderr, /ImageError output-failed/);
+    assert.deepEqual([status, stdout], [1, 'older\ndisk\n']);
+  },
+);
 
 const BAD: readonly [string, readonly string[], string, RegExp][] = [
   ['a UKI that is not the one of its manifest', [...DISK, '--for', 'gcp', '-o', 'x'], bad, /hash-mismatch/],

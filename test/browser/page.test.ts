@@ -13,7 +13,7 @@ import { Client, credentials } from '@grpc/grpc-js';
 import { receiptBoot } from '../../client/test/refused-receipt.ts';
 import { buildPage } from '../../scripts/page.ts';
 import { AuditorsPage, type Shown } from '../support/auditors-page.ts';
-import { chromiumMissing } from '../support/chromium.ts';
+import { needs } from '../support/machine-needs.ts';
 import { ECHO, type PretendServer, startPretendServer } from '../support/pretend-server.ts';
 
 let server: PretendServer;
@@ -58,7 +58,7 @@ before(async () => {
 });
 after(() => server.stop());
 
-describe('the page', { skip: chromiumMissing }, () => {
+describe('the page', needs('browser'), () => {
   let auditor: AuditorsPage;
   before(async () => {
     auditor = await AuditorsPage.open();

@@ -6,6 +6,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { sayNotRun, VECTORS } from '../support/machine-needs.ts';
 import { SHORTFALL } from './shortfall.ts';
 import type { Case, Outcome, Topic } from './topic.ts';
 
@@ -26,14 +27,14 @@ interface Manifest {
   readonly cases: readonly Case[];
 }
 
-const root = resolve(import.meta.dirname, '../..');
 const { values: options } = parseArgs({
-  options: { vectors: { type: 'string', default: join(root, '../shared/vectors') }, json: { type: 'boolean' } },
+  options: { vectors: { type: 'string', default: VECTORS }, json: { type: 'boolean' } },
 });
 
 const manifests = await findManifests(resolve(options.vectors));
 if (manifests.length === 0) {
   console.log(options.json ? JSON.stringify({ topics: {}, skipped: 'no vectors' }) : 'skipped: no vectors');
+  sayNotRun('conformance', 'not run: no vectors');
 } else {
   const implemented = await loadTopics();
   const topics: Record<string, Score> = {};

@@ -5,7 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { createPublicKey } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { VENDOR_ANCHORS } from '../../attestation/src/anchors.ts';
@@ -19,11 +19,12 @@ import { verifySnp } from '../../attestation/src/snp/index.ts';
 import { quoteLength, verifyTdx } from '../../attestation/src/tdx/index.ts';
 import { parseAttest } from '../../attestation/src/tpm/attest.ts';
 import { parseCertificate, parsePem, pinsOf } from '../../attestation/src/x509/index.ts';
+import { count } from '../support/long.ts';
+import { needs, VECTORS } from '../support/machine-needs.ts';
 
-const vectors = join(import.meta.dirname, '../../../shared/vectors');
-const skip = existsSync(vectors) ? false : 'no vectors';
-/** `node test/mutations/real-evidence.test.ts --all` takes every byte; a run of the suite takes every 17th, which is every bit in turn. */
-const step = process.argv.includes('--all') ? 1 : 17;
+const here = needs('vectors');
+/** With `--long` every byte; else every 17th, which is every bit in turn. */
+const step = count(17, 1);
 
 // biome-ignore lint/suspicious/noExplicitAny: manifests of eight forms
 type Case = any;
@@ -37,24 +38,24 @@ interface Evidence {
 }
 
 function casesOf(topic: string): Case[] {
-  if (skip) return [];
-  return JSON.parse(readFileSync(join(vectors, topic, 'manifest.json'), 'utf8')).cases.filter(
+  if (here.skip !== false) return [];
+  return JSON.parse(readFileSync(join(VECTORS, topic, 'manifest.json'), 'utf8')).cases.filter(
     ({ polarity }: Case) => polarity === 'positive',
   );
 }
 
 function file(topic: string, path: string): Uint8Array {
-  return new Uint8Array(readFileSync(join(vectors, topic, path)));
+  return new Uint8Array(readFileSync(join(VECTORS, topic, path)));
 }
 
 function certificates(topic: string, path: string): Uint8Array[] {
-  return parsePem(readFileSync(join(vectors, topic, path), 'latin1'), 'CERTIFICATE');
+  return parsePem(readFileSync(join(VECTORS, topic, path), 'latin1'), 'CERTIFICATE');
 }
 
 /** Changes, cuts and extends; prints how often. */
 async function sweep(name: string, { parts, whole, verify }: Evidence): Promise<void> {
   await verify(parts);
-  const count = { changed: 0, cut: 0, extended: 0 };
+  const tried = { changed: 0, cut: 0, extended: 0 };
   const refuse = async (part: string, bytes: Uint8Array, what: string): Promise<void> => {
     const outcome = await verify({ ...parts, [part]: bytes }).then(
       () => 'accepted',
@@ -63,7 +64,7 @@ async function sweep(name: string, { parts, whole, verify }: Evidence): Promise<
     assert.ok(outcome instanceof EvidenceError, `${name}: ${part} ${what}: ${String(outcome)}`);
   };
   for (const [part, bytes] of Object.entries(parts)) {
-    for (let at = 0; at < bytes.length; at += step, count.changed++) {
+    for (let at = 0; at < bytes.length; at += step, tried.changed++) {
       const changed = Uint8Array.from(bytes);
       changed[at] = (changed[at] ?? 0) ^ (1 << (at % 8));
       await refuse(part, changed, `changed at ${at}`);
@@ -71,7 +72,7 @@ async function sweep(name: string, { parts, whole, verify }: Evidence): Promise<
   }
   for (const part of whole) {
     const bytes = parts[part] ?? new Uint8Array();
-    for (let length = 0; length < bytes.length; length += step, count.cut++) {
+    for (let length = 0; length < bytes.length; length += step, tried.cut++) {
       await refuse(part, bytes.subarray(0, length), `cut to ${length}`);
     }
     for (const [more, fill] of [
@@ -82,13 +83,13 @@ async function sweep(name: string, { parts, whole, verify }: Evidence): Promise<
       [4096, 0xff],
     ] as const) {
       await refuse(part, concat(bytes, new Uint8Array(more).fill(fill)), `extended by ${more}`);
-      count.extended++;
+      tried.extended++;
     }
   }
-  console.log(`${name}: ${count.changed} changed, ${count.cut} cut, ${count.extended} extended, all refused`);
+  console.log(`${name}: ${tried.changed} changed, ${tried.cut} cut, ${tried.extended} extended, all refused`);
 }
 
-describe('real evidence, changed', { skip }, () => {
+describe('real evidence, changed', here, () => {
   for (const one of casesOf('snp-reports').filter(({ files, synthetic }) => files.report && !synthetic)) {
     test(`snp ${one.id}`, async () => {
       const { files, expected } = one;
@@ -116,7 +117,7 @@ describe('real evidence, changed', { skip }, () => {
       const padded = file('tdx-quotes', files.quote);
       const quote = padded.subarray(0, quoteLength(padded));
       const json = files.collateral
-        ? JSON.parse(readFileSync(join(vectors, 'tdx-quotes', files.collateral), 'utf8'))
+        ? JSON.parse(readFileSync(join(VECTORS, 'tdx-quotes', files.collateral), 'utf8'))
         : undefined;
       const now = Date.parse(expected.verify_at);
       const collateral: Record<string, Uint8Array> = json && {
@@ -180,7 +181,7 @@ describe('real evidence, changed', { skip }, () => {
       const parsed = parseAttest(attest);
       assert.ok(parsed.type === 'quote');
       const values = Object.entries<string>(
-        JSON.parse(readFileSync(join(vectors, 'azure-hcl', files.pcrs), 'utf8')).sha256,
+        JSON.parse(readFileSync(join(VECTORS, 'azure-hcl', files.pcrs), 'utf8')).sha256,
       );
       const vtpm: VtpmQuote = {
         attest,
@@ -238,7 +239,7 @@ describe('real evidence, changed', { skip }, () => {
 
   for (const one of casesOf('rats').filter(({ files }) => files.key)) {
     test(`rats ${one.id}`, async () => {
-      const jwk = JSON.parse(readFileSync(join(vectors, 'rats', one.files.key), 'utf8'));
+      const jwk = JSON.parse(readFileSync(join(VECTORS, 'rats', one.files.key), 'utf8'));
       const spki = createPublicKey({ key: jwk, format: 'jwk' }).export({ type: 'spki', format: 'der' });
       const signed = file('rats', one.files.token ?? one.files.cbor);
       const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1');

@@ -2,17 +2,10 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-
-const PROGRAM = '/usr/bin/chromium';
-
-/** False, or why a test that needs the browser is skipped. */
-export const chromiumMissing: string | false = existsSync(PROGRAM)
-  ? false
-  : 'Chromium is not installed (package chromium)';
+import { CHROMIUM } from './machine-needs.ts';
 
 const FLAGS = [
   '--headless',
@@ -49,7 +42,7 @@ export class Page {
   /** Starts the browser with this address. */
   static async open(url: string): Promise<Page> {
     const profile = await mkdtemp(join(tmpdir(), 'enclaim-chromium-'));
-    const child = spawn(PROGRAM, [...FLAGS, `--user-data-dir=${profile}`, url], { stdio: 'ignore' });
+    const child = spawn(CHROMIUM, [...FLAGS, `--user-data-dir=${profile}`, url], { stdio: 'ignore' });
     const port = await eventually(
       async () => (await readFile(join(profile, 'DevToolsActivePort'), 'utf8')).split('\n')[0],
     );

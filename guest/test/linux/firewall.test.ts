@@ -5,14 +5,13 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
+import { needs } from '../../../test/support/machine-needs.ts';
 import type { FirewallPlan } from '../../src/linux/firewall.ts';
 
-const missing = ['/usr/sbin/ip', '/sbin/ip'].some(existsSync) ? '' : 'needs iproute2';
-const options = { skip: process.getuid?.() === 0 ? missing || false : 'needs root' };
+const options = needs('network namespaces');
 
 const SERVICE = 50051;
 const OTHER = 50052;

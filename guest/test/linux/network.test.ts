@@ -5,15 +5,14 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { needs } from '../../../test/support/machine-needs.ts';
 import type { Advertisement } from './router.ts';
 
-const missing = ['/usr/sbin/ip', '/sbin/ip'].some(existsSync) ? '' : 'needs iproute2';
-const options = { skip: process.getuid?.() === 0 ? missing || false : 'needs root' };
+const options = needs('network namespaces');
 
 const NODE = [process.execPath, '--disable-warning=ExperimentalWarning'];
 const ALONE = ['unshare', '--net', ...NODE, '--eval', 'console.log("there"); setInterval(() => {}, 1 << 30)'];

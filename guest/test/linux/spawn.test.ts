@@ -1,19 +1,17 @@
 /** What a confined child can reach, on this machine's kernel. Needs root, and a `/` that is a mount, as PID 1 has them. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
+import { mkdtempSync, readlinkSync, rmSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, test } from 'node:test';
+import { needs } from '../../../test/support/machine-needs.ts';
 import { type ConfinedOptions, type Namespace, spawnConfined } from '../../src/linux/spawn.ts';
 import { socketPair } from '../../src/linux/unix-socket.ts';
 
-const options = process.getuid?.() === 0 ? {} : { skip: 'needs root' };
-const inChroot = !readFileSync('/proc/self/mountinfo', 'latin1')
-  .split('\n')
-  .some((line) => line.split(' ')[4] === '/');
-const mounts = inChroot ? { skip: 'needs a root that is a mount, not a chroot' } : options;
+const options = needs('root');
+const mounts = needs('root', 'a root that is a mount', 'namespaces of a build');
 const ALL: readonly Namespace[] = ['mount', 'net', 'pid', 'ipc', 'uts', 'cgroup'];
 const LIBRARIES = ['/lib', '/lib64', '/usr/lib'].map((from) => ({ from }));
 const PROGRAM = '/node';

@@ -1,0 +1,70 @@
+/**
+ * The reporter of a run: node's own, and before its counts what was not run, each with its reason, and with
+ * `ENCLAIM_TEST_TIMES` what took longest. With `CI=true` a run fails that left out what every such machine can run.
+ */
+
+import { relative } from 'node:path';
+import { Readable } from 'node:stream';
+import { spec, type TestEvent } from 'node:test/reporters';
+import { mayLack, saidNotRun } from '../test/support/machine-needs.ts';
+
+/** How many of the slowest tests, and files, are named. */
+const SLOWEST = 25;
+/** The runner's counts, which are the last that it says. */
+const COUNT = /^(?:tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) [\d.]+$/;
+
+/** node's report of the events, with the lists before the counts. */
+// biome-ignore lint/style/noDefaultExport: the runner takes a reporter in no other form
+export default async function* report(events: AsyncIterable<TestEvent>): AsyncGenerator<string> {
+  yield* Readable.from(withLists(events)).pipe(new spec());
+}
+
+async function* withLists(events: AsyncIterable<TestEvent>): AsyncGenerator<TestEvent> {
+  const counts: TestEvent[] = [];
+  const notRun = saidNotRun();
+  const tests = new Map<string, number>();
+  const files = new Map<string, number>();
+  for await (const event of events) {
+    if (event.type === 'test:diagnostic' && COUNT.test(event.data.message)) {
+      counts.push(event);
+      continue;
+    }
+    if (event.type === 'test:pass' || event.type === 'test:fail') {
+      const { name, file, skip, details } = event.data;
+      const what = `${nameOf(file)}: ${name}`;
+      if (skip !== undefined) notRun.push({ what, reason: String(skip) });
+      else if (details.type !== 'suite') tests.set(what, details.duration_ms);
+    }
+    if (event.type === 'test:summary' && event.data.file !== undefined)
+      files.set(nameOf(event.data.file), event.data.duration_ms);
+    yield event;
+  }
+  if (process.env.ENCLAIM_TEST_TIMES === '1') {
+    yield* slowest('tests', tests);
+    yield* slowest('files', files);
+  }
+  for (const [reason, left] of Map.groupBy(notRun, ({ reason }) => reason)) {
+    yield said(`${reason} (${left.length})`);
+    for (const { what } of left) yield said(`  ${what}`);
+  }
+  const wrong = notRun.filter(({ reason }) => !mayLack(reason));
+  if (process.env.CI === 'true' && wrong.length > 0) {
+    yield said(`failed: ${wrong.length} that every machine which decides can run were not run`);
+    process.exitCode = 1;
+  }
+  yield* counts;
+}
+
+function* slowest(of: string, took: ReadonlyMap<string, number>): Generator<TestEvent> {
+  const sorted = [...took].sort(([, one], [, other]) => other - one);
+  yield said(`slowest ${of}, in seconds:`);
+  for (const [name, ms] of sorted.slice(0, SLOWEST)) yield said(`${(ms / 1000).toFixed(1).padStart(8)}  ${name}`);
+}
+
+function nameOf(file: string | undefined): string {
+  return relative(process.cwd(), file ?? '');
+}
+
+function said(message: string): TestEvent {
+  return { type: 'test:diagnostic', data: { nesting: 0, message, level: 'info' } } as TestEvent;
+}
