@@ -268,17 +268,17 @@ describe('decisions', () => {
 describe('sovereignty', () => {
   const sovereignty = (minScore: number, maxExternalCalls = 10): LabPolicy => ({
     governance: { sovereignty: { minScore, maxExternalCalls } },
-    claims: [{ id: 'local', kind: 'local-first', statement: 'Work is done here.', controls: [] }],
   });
 
   test('a call outside that would bring the score under the least is refused with its arithmetic, and not made', async () => {
-    const outcome = await told({ body: `${SEND} return {}`, policy: sovereignty(21) });
+    const claims = [{ id: 'local', kind: 'local-first', statement: 'Work is done here.', controls: [] }];
+    const outcome = await told({ body: `${SEND} return {}`, policy: { ...sovereignty(50, 4), claims } });
     assert.deepEqual([outcome.status, received.length], [9, 0]);
-    assert.equal(outcome.message, 'sovereignty score 100 × 1 / (1 + 4) = 20, at least 21');
+    assert.equal(outcome.message, 'sovereignty score 100 × 1 / (1 + 4) = 20, at least 50');
     const { reason, metadata } = refusalInfo(outcome.details ?? assert.fail());
     assert.deepEqual(
       [reason, metadata.claim, metadata.pointer, metadata.score, metadata.minScore, metadata.local, metadata.weight],
-      ['SOVEREIGNTY', 'local', '/governance/sovereignty/minScore', '20', '21', '1', '4'],
+      ['SOVEREIGNTY', 'local', '/governance/sovereignty/minScore', '20', '50', '1', '4'],
     );
     const [record] = egressRecords(outcome).filter(({ decision }) => decision === 'deny');
     assert.equal(record?.reason, 'sovereignty /governance/sovereignty/minScore');

@@ -3,7 +3,17 @@
 export { canonicalPolicy, decodePolicy, digestOfCanonical, policyDigest } from './canonical.ts';
 export { type Categories, type Category, covers, type Label, overlaps, PUBLIC, uncovered } from './category.ts';
 export { type Circumstances, type Decision, type DecisionCode, decide, type Flow, type Sink } from './decide.ts';
-export { type AcceptOptions, accept, type Demand, type DemandResult, parseDemand, type SetDemand } from './demand.ts';
+export {
+  type AcceptOptions,
+  accept,
+  type BudgetDemand,
+  type CountDemand,
+  type Demand,
+  type DemandResult,
+  type PeriodDemand,
+  parseDemand,
+  type SetDemand,
+} from './demand.ts';
 export {
   type Descriptors,
   findMethod,

@@ -1,7 +1,16 @@
 /** The kinds of claim: what must be in a policy to back one, who enforces it, and how strongly it then holds. */
 
 import { type Category, overlaps } from './category.ts';
-import type { Claim, ClaimKind, Policy } from './policy.ts';
+import {
+  type Claim,
+  type ClaimKind,
+  LEAK_DETECTORS,
+  LEAK_SURFACES,
+  type LeakDetector,
+  type Override,
+  type Policy,
+} from './policy.ts';
+import { bytesOf, millisecondsOf, secondsOf } from './quantity.ts';
 
 /**
  * How a claim is known to hold. `measured`: follows from the launch measurement. `enforced`: the measured runtime
@@ -22,24 +31,71 @@ export interface Standing {
 export interface ClaimRule {
   /** What the claim says, for people. */
   readonly means: string;
-  /** What must be in the policy. */
+  /** What must be in the policy, at the least. */
   readonly needs: string;
   readonly enforcer: string;
   /** What is lacking: empty where the policy backs the claim. Each completes "<kind> needs …". */
   readonly lacks: (policy: Policy, claim: Claim) => string[];
+  /** What a claim of this kind covers under a policy that backs it, in figures and names, and what it leaves out. */
+  readonly covers: (policy: Policy, claim: Claim) => string;
   readonly standing: (policy: Policy) => readonly Standing[];
 }
+
+/**
+ * The least that backs a claim. A policy may say less; then it does not make the claim. Each has its reason in
+ * docs/policy.md.
+ */
+export const LEAST = {
+  /** The longest quarter. */
+  reviewEvery: 'P92D',
+  /** The period that a yearly audit looks back on. */
+  logKept: 'P1Y',
+  /** A successor has to stand in the log for long enough to be seen there. */
+  notice: 'P1D',
+  /** One worker's room, several times over. */
+  memory: '1GiB',
+  cpu: '1min',
+  /** Streams included. */
+  wall: '60min',
+  inFlight: 4096,
+  /** At 100 nothing is ever refused. */
+  pressure: 90,
+  /** The longest that laws of the Union want records of patients kept. */
+  retention: 'P30Y',
+  /** Half of the weighted work: what merely passes a request on to an unattested peer scores 20. */
+  minScore: 50,
+  /** Who pads the score with records is bounded by this alone. */
+  externalCalls: 4,
+  /** How far ahead a document may vouch: certificates of ISO 27001 run for three years. */
+  assured: 'P1096D',
+} as const;
+
+/** Detectors that look for a pattern. `exact-match` looks for what records hold, and finds nothing where none do. */
+const PATTERNS: readonly LeakDetector[] = LEAK_DETECTORS.filter((detector) => detector !== 'exact-match');
 
 /** Every kind of claim. */
 export const CLAIM_KINDS: Readonly<Record<ClaimKind, ClaimRule>> = {
   'access-logged': {
     means: 'every access is on record before its response leaves, and somebody looks at the record',
-    needs: 'evidence.durability before-response; evidence.review with a cadence and reviewers',
+    needs: `evidence.durability before-response; evidence.review at least every ${LEAST.reviewEvery} and its reviewers; evidence.retention of at least ${LEAST.logKept}`,
     enforcer: 'evidence log; a signed review record per period',
-    lacks: ({ evidence }) => [
-      ...lack(evidence.durability !== 'before-response', 'evidence.durability before-response'),
-      ...lack(evidence.review === 'none', 'evidence.review with a cadence and reviewers; there is none'),
+    lacks: ({ evidence: { durability, review, retention } }) => [
+      ...lack(durability !== 'before-response', 'evidence.durability before-response'),
+      ...lack(review === 'none', 'evidence.review with a cadence and reviewers; there is none'),
+      ...(review === 'none'
+        ? []
+        : lack(
+            secondsOf(review.every) > secondsOf(LEAST.reviewEvery),
+            `evidence.review.every of at most ${LEAST.reviewEvery}; it is ${review.every}`,
+          )),
+      ...lack(
+        retention !== 'unlimited' && secondsOf(retention) < secondsOf(LEAST.logKept),
+        `evidence.retention of at least ${LEAST.logKept}; it is ${retention}`,
+      ),
     ],
+    covers: ({ evidence: { retention, review } }) =>
+      `each call is on stable storage before its response leaves, and is kept ${retention === 'unlimited' ? 'without an end' : `for ${retention}`}; ` +
+      (review === 'none' ? 'nobody reviews the log' : `reviewed every ${review.every} by ${count(review.by, 'key')}`),
     standing: () => [
       { part: 'logging', strength: 'enforced' },
       { part: 'review', strength: 'observed' },
@@ -47,85 +103,191 @@ export const CLAIM_KINDS: Readonly<Record<ClaimKind, ClaimRule>> = {
   },
   'audited-system': {
     means: 'the system that was audited is the one that runs, and only named signers can change it',
-    needs: 'system; succession is part of the measured policy, "none" included',
+    needs: `system; succession: none, or a notice of at least ${LEAST.notice}`,
     enforcer: 'launch measurement',
-    lacks: () => [],
+    lacks: ({ succession }) =>
+      succession === 'none'
+        ? []
+        : lack(
+            secondsOf(succession.notice) < secondsOf(LEAST.notice),
+            `succession.notice of at least ${LEAST.notice}; it is ${succession.notice}`,
+          ),
+    covers: ({ succession }) =>
+      succession === 'none'
+        ? 'the image and this policy; nothing succeeds it'
+        : `the image and this policy; a successor needs ${succession.threshold} of ${count(succession.signers, 'signature')}, ${succession.notice} ahead`,
     standing: () => [{ part: 'system', strength: 'measured' }],
   },
   'authorised-access': {
     means: 'only authenticated and authorised callers are answered',
-    needs: 'access.cedar; an identity for each caller of each method; no method open to anyone',
+    needs:
+      'a method; access.cedar that does not permit all to everybody; an identity for each caller of each method; no method open to anyone',
     enforcer: 'access broker',
     lacks: (policy) => [
+      ...lack(methodsOf(policy).length === 0, 'a method; no service has a rule'),
       ...lack(policy.access.cedar.trim() === '', 'access.cedar; it is empty'),
+      ...lack(permitsAll(policy.access.cedar), 'access.cedar that tells callers apart; it permits all to everybody'),
       ...lack(Object.keys(policy.access.identities).length === 0, 'access.identities; there is none'),
       ...methodsOf(policy)
         .filter(([, rule]) => rule.callers.includes('anyone'))
         .map(([id]) => `authenticated callers; ${id} answers anyone`),
     ],
+    covers: (policy) =>
+      `${count(methodsOf(policy), 'method')}, for callers known as ${Object.keys(policy.access.identities).join(', ')}, as the rules and Cedar text of the policy say`,
     standing: enforced('access'),
   },
   'bounded-resources': {
     means: 'no request uses more memory, processor or time than stated',
-    needs: 'governance.resources',
+    needs: `governance.resources with memory at most ${LEAST.memory}, cpu ${LEAST.cpu}, wall ${LEAST.wall}, inFlight ${LEAST.inFlight}, pressure ${LEAST.pressure}`,
     enforcer: 'cgroups, governor',
-    lacks: ({ governance }) => lack(governance.resources === 'none', 'governance.resources; it is none'),
+    lacks: ({ governance: { resources } }) => {
+      if (resources === 'none') return ['governance.resources; it is none'];
+      const { memory, cpu, wall, inFlight, pressure } = resources;
+      const at = (name: string, over: boolean, most: unknown, is: unknown): string[] =>
+        lack(over, `governance.resources.${name} of at most ${most}; it is ${is}`);
+      return [
+        ...at('memory', bytesOf(memory) > bytesOf(LEAST.memory), LEAST.memory, memory),
+        ...at('cpu', millisecondsOf(cpu) > millisecondsOf(LEAST.cpu), LEAST.cpu, cpu),
+        ...at('wall', millisecondsOf(wall) > millisecondsOf(LEAST.wall), LEAST.wall, wall),
+        ...at('inFlight', inFlight > LEAST.inFlight, LEAST.inFlight, inFlight),
+        ...at('pressure.memory', pressure.memory > LEAST.pressure, LEAST.pressure, pressure.memory),
+        ...at('pressure.cpu', pressure.cpu > LEAST.pressure, LEAST.pressure, pressure.cpu),
+      ];
+    },
+    covers: ({ governance: { resources } }) =>
+      resources === 'none'
+        ? 'nothing'
+        : `a request has at most ${resources.memory}, ${resources.cpu} of processor and ${resources.wall}; ${resources.inFlight} at once; none is admitted above a pressure of ${resources.pressure.memory} (memory) or ${resources.pressure.cpu} (cpu)`,
     standing: enforced('resources'),
   },
   'deleted-after-retention': {
     means: 'personal data is destroyed when its retention has passed',
-    needs: 'a retention on every collection that holds a personal category',
+    needs: `a retention of at most ${LEAST.retention} on every collection that holds a personal category`,
     enforcer: 'storage broker (crypto-shredding)',
     lacks: (policy, claim) => {
-      const personal = scopeOf(policy, claim).filter((category) => isPersonal(policy, category));
+      const personal = personalIn(policy, claim);
       const kept = collectionsOf(policy, personal);
       return [
         ...lack(personal.length === 0, `a personal category; ${wording(claim)} has no subjects`),
         ...lack(personal.length > 0 && kept.length === 0, `a collection; none holds ${wording(claim)}`),
-        ...kept
-          .filter((id) => policy.collections[id]?.retention === 'unlimited')
-          .map((id) => `a retention on collections.${id}; it is unlimited`),
+        ...kept.flatMap((id) => {
+          const retention = policy.collections[id]?.retention ?? 'unlimited';
+          if (retention === 'unlimited') return [`a retention on collections.${id}; it is unlimited`];
+          return lack(
+            secondsOf(retention) > secondsOf(LEAST.retention),
+            `a retention of at most ${LEAST.retention} on collections.${id}; it is ${retention}`,
+          );
+        }),
       ];
+    },
+    covers: (policy, claim) => {
+      const kept = collectionsOf(policy, personalIn(policy, claim));
+      const ends = kept.map((id) => `${id} after ${policy.collections[id]?.retention}`).join(', ');
+      return `records of ${ends}; not what callers and subprocessors were given`;
     },
     standing: enforced('deletion'),
   },
   'encryption-at-rest': {
     means: 'data is encrypted before it is stored, under a key sealed to this system',
-    needs: 'a collection that holds the data; every collection is encrypted',
+    needs: 'a sealed collection that holds the data; every collection is encrypted',
     enforcer: 'storage broker',
-    lacks: (policy, claim) =>
-      lack(collectionsOf(policy, scopeOf(policy, claim)).length === 0, `a collection; none holds ${wording(claim)}`),
+    lacks: (policy, claim) => {
+      const held = collectionsOf(policy, scopeOf(policy, claim));
+      return [
+        ...lack(held.length === 0, `a collection; none holds ${wording(claim)}`),
+        ...lack(
+          held.length > 0 && sealedOf(policy, held).length === 0,
+          `a sealed collection; ${held.join(', ')} ${held.length === 1 ? 'is' : 'are'} volatile, so nothing is at rest`,
+        ),
+      ];
+    },
+    covers: (policy, claim) =>
+      `records of ${sealedOf(policy, collectionsOf(policy, scopeOf(policy, claim))).join(', ')}`,
     standing: enforced('encryption'),
   },
   'local-first': {
     means: 'requests are answered inside the system, with few calls to others',
-    needs: 'governance.sovereignty',
+    needs: `governance.sovereignty with maxExternalCalls 0, or at most ${LEAST.externalCalls} and a minScore of at least ${LEAST.minScore}`,
     enforcer: 'governor',
-    lacks: ({ governance }) => lack(governance.sovereignty === 'none', 'governance.sovereignty; it is none'),
+    lacks: ({ governance: { sovereignty } }) => {
+      if (sovereignty === 'none') return ['governance.sovereignty; it is none'];
+      const { minScore, maxExternalCalls } = sovereignty;
+      if (maxExternalCalls === 0) return [];
+      return [
+        ...lack(
+          minScore < LEAST.minScore,
+          `governance.sovereignty.minScore of at least ${LEAST.minScore}; it is ${minScore}`,
+        ),
+        ...lack(
+          maxExternalCalls > LEAST.externalCalls,
+          `governance.sovereignty.maxExternalCalls of at most ${LEAST.externalCalls}; it is ${maxExternalCalls}`,
+        ),
+      ];
+    },
+    covers: ({ governance: { sovereignty } }) =>
+      sovereignty === 'none'
+        ? 'nothing'
+        : `a request makes at most ${sovereignty.maxExternalCalls} calls to others, and none that brings its score under ${sovereignty.minScore} percent`,
     standing: enforced('sovereignty'),
   },
   'no-leakage': {
-    means: 'text that looks like personal or secret data does not leave, whatever its label',
-    needs: 'governance.leaks',
+    means: 'text that looks like personal or secret data is looked for wherever something leaves, whatever its label',
+    needs: `governance.leaks with the detectors ${PATTERNS.join(', ')} on ${LEAK_SURFACES.join(', ')}`,
     enforcer: 'governor',
-    lacks: ({ governance }) => lack(governance.leaks === 'none', 'governance.leaks; it is none'),
-    standing: enforced('leak detection'),
+    lacks: ({ governance: { leaks } }) => {
+      if (leaks === 'none') return ['governance.leaks; it is none'];
+      return [
+        ...PATTERNS.filter((detector) => !leaks.detectors.includes(detector)).map(
+          (detector) => `${detector} among governance.leaks.detectors`,
+        ),
+        ...LEAK_SURFACES.filter((surface) => !leaks.on.includes(surface)).map(
+          (surface) => `${surface} among governance.leaks.on; what leaves there is not looked at`,
+        ),
+      ];
+    },
+    covers: ({ governance: { leaks } }) =>
+      leaks === 'none'
+        ? 'nothing'
+        : `${leaks.detectors.join(', ')} on ${leaks.on.join(', ')}, in the encodings promised of detectors; others pass`,
+    // A net and not a wall: what a handler encodes in a way that is not promised is on record as sent, and leaves.
+    standing: () => [
+      { part: 'patterns in the listed encodings', strength: 'enforced' },
+      { part: 'other encodings', strength: 'observed' },
+    ],
   },
   'no-undisclosed-recipients': {
-    means: 'nobody outside gets data but the subprocessors listed, and of each what is listed',
+    means: 'nobody outside but callers gets data but the subprocessors listed, and of each what is listed',
     needs: 'subprocessors; it is the full list, and may be empty',
     enforcer: 'egress broker, kernel firewall, namespaces',
     lacks: () => [],
+    covers: ({ subprocessors }) =>
+      `besides callers: ${
+        Object.entries(subprocessors)
+          .map(([id, { address, receives }]) => `${id} (${address}) gets ${receives.join(', ') || 'nothing'}`)
+          .join('; ') || 'nobody'
+      }`,
     standing: enforced('recipients'),
   },
   residency: {
     means: 'data stays in the regions listed',
-    needs: 'residency with regions and a witness; the region of every subprocessor among them',
+    needs:
+      'residency with regions and a witness other than the owner; the region of every subprocessor among the regions',
     enforcer: 'boot check of the witness; egress broker',
-    lacks: ({ residency }) =>
+    lacks: ({ residency, system: { owner } }) => {
+      if (residency === 'none') return ['regions and a witness; residency is none'];
+      const { witness } = residency;
+      return [
+        ...lack(witness === 'none', 'a witness; nobody asserts where the system runs'),
+        ...lack(
+          witness !== 'none' && witness.key === owner.key,
+          'a witness other than the owner; residency.witness.key is system.owner.key',
+        ),
+      ];
+    },
+    covers: ({ residency }) =>
       residency === 'none'
-        ? ['regions and a witness; residency is none']
-        : lack(residency.witness === 'none', 'a witness; nobody asserts where the system runs'),
+        ? 'nothing'
+        : `the system and its subprocessors are in ${residency.regions.join(', ')}, as ${residency.witness === 'none' ? 'nobody' : residency.witness.name} and this list say; callers may be anywhere`,
     standing: () => [
       { part: 'location', strength: 'asserted' },
       { part: 'egress', strength: 'enforced' },
@@ -133,12 +295,22 @@ export const CLAIM_KINDS: Readonly<Record<ClaimKind, ClaimRule>> = {
   },
   'subprocessors-assured': {
     means: 'every subprocessor is vouched for, by a document in date or by its own attestation',
-    needs: 'for each subprocessor an assurance or an attested identity',
+    needs: `a subprocessor; for each an attested identity, or an assurance that ends within ${LEAST.assured} of the day of the check`,
     enforcer: 'egress broker: nothing is sent after validUntil',
-    lacks: ({ subprocessors }) =>
-      Object.entries(subprocessors)
+    lacks: ({ subprocessors }) => [
+      ...lack(Object.keys(subprocessors).length === 0, 'a subprocessor; there is none'),
+      ...Object.entries(subprocessors)
         .filter(([, { assurance, identity }]) => assurance === 'none' && identity.attested === undefined)
         .map(([id]) => `an assurance or an attested identity for subprocessors.${id}`),
+    ],
+    covers: ({ subprocessors }) =>
+      Object.entries(subprocessors)
+        .map(([id, { assurance, identity }]) => {
+          const attested = identity.attested === undefined ? [] : ['its attestation'];
+          const document = assurance === 'none' ? [] : [`${assurance.kind} until ${assurance.validUntil}`];
+          return `${id} by ${[...attested, ...document].join(' and ')}`;
+        })
+        .join(', '),
     standing: ({ subprocessors }) =>
       Object.values(subprocessors).every(({ identity }) => identity.attested !== undefined)
         ? [{ part: 'subprocessors', strength: 'enforced' }]
@@ -180,6 +352,47 @@ export function methodsOf(policy: Policy): [`${string}/${string}`, Policy['servi
       rule,
     ]),
   );
+}
+
+/** Backing that an override can suspend, by the kind of claim that rests on it. */
+const SUSPENDED_BY: Readonly<Partial<Record<ClaimKind, string>>> = {
+  'bounded-resources': 'resources.',
+  'local-first': 'sovereignty.',
+  'no-leakage': 'leaks.',
+  'subprocessors-assured': 'assurance.',
+};
+
+/** The overrides that suspend something that a kind of claim rests on. */
+export function suspending(kind: ClaimKind, { overrides }: Policy): readonly Override[] {
+  const prefix = SUSPENDED_BY[kind];
+  return prefix === undefined ? [] : overrides.filter(({ suspends }) => suspends.startsWith(prefix));
+}
+
+/** What a claim covers, and what is suspended of it for now: the sentence that stands beside its own statement. */
+export function coverageOf(policy: Policy, claim: Claim): string {
+  const holes = suspending(claim.kind, policy).map(
+    ({ id, suspends, on, expires }) => `; ${id} suspends ${suspends} on ${on} until ${expires}`,
+  );
+  return CLAIM_KINDS[claim.kind].covers(policy, claim) + holes.join('');
+}
+
+function personalIn(policy: Policy, claim: Claim): readonly Category[] {
+  return scopeOf(policy, claim).filter((category) => isPersonal(policy, category));
+}
+
+function sealedOf({ collections }: Policy, ids: readonly string[]): string[] {
+  return ids.filter((id) => collections[id]?.storage === 'sealed');
+}
+
+/** Whether Cedar text permits everything: a head without a constraint, no condition after it, and nothing forbidden. */
+function permitsAll(cedar: string): boolean {
+  // Text in quotes and comments could hold anything, a permit included.
+  const bare = cedar.replace(/"(?:[^"\\]|\\.)*"|\/\/[^\n]*/g, (part) => (part.startsWith('"') ? '""' : ''));
+  return /\bpermit\s*\(\s*principal\s*,\s*action\s*,\s*resource\s*,?\s*\)\s*;/.test(bare) && !/\bforbid\b/.test(bare);
+}
+
+function count(members: readonly unknown[], what: string): string {
+  return `${members.length} ${what}${members.length === 1 ? '' : 's'}`;
 }
 
 function enforced(part: string): () => readonly Standing[] {

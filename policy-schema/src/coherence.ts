@@ -1,11 +1,11 @@
 /** What takes more than one place of a policy to judge: references, contradictions, and claims that nothing backs. */
 
 import { PUBLIC, withAncestors } from './category.ts';
-import { CLAIM_KINDS, methodsOf } from './claim.ts';
+import { CLAIM_KINDS, LEAST, methodsOf } from './claim.ts';
 import { CONTROLS } from './control.ts';
 import { type PolicyIssue, type PolicyIssueCode, pointerOf } from './error.ts';
 import { ANYONE, type Policy } from './policy.ts';
-import { bytesOf, endOf, millisecondsOf } from './quantity.ts';
+import { bytesOf, endOf, millisecondsOf, secondsOf } from './quantity.ts';
 import { suggestion } from './suggestion.ts';
 
 type Path = readonly PropertyKey[];
@@ -26,7 +26,7 @@ export function findIncoherences(policy: Policy, asOf?: number, absent: Absent =
     ...conflicts(policy, absent),
     ...unbacked(policy),
     ...controls(policy),
-    ...(asOf === undefined ? [] : expired(policy, asOf)),
+    ...(asOf === undefined ? [] : [...expired(policy, asOf), ...endless(policy, asOf)]),
   ];
 }
 
@@ -237,6 +237,23 @@ function expired(policy: Policy, asOf: number): PolicyIssue[] {
       endOf(expires) <= asOf ? [error('expired', ['overrides', i, 'expires'], `${id} ended with ${expires}`)] : [],
     ),
   ];
+}
+
+/** Documents that say to vouch for longer than any does. A policy knows no day of its own, so only a check with one sees it. */
+function endless({ claims, subprocessors }: Policy, asOf: number): PolicyIssue[] {
+  if (!claims.some(({ kind }) => kind === 'subprocessors-assured')) return [];
+  const latest = asOf + secondsOf(LEAST.assured) * 1000;
+  return Object.entries(subprocessors).flatMap(([id, { assurance, identity }]) =>
+    assurance !== 'none' && identity.attested === undefined && endOf(assurance.validUntil) > latest
+      ? [
+          error(
+            'unbacked',
+            ['subprocessors', id, 'assurance', 'validUntil'],
+            `subprocessors-assured needs an assurance that ends within ${LEAST.assured}; it is ${assurance.validUntil}`,
+          ),
+        ]
+      : [],
+  );
 }
 
 function error(code: PolicyIssueCode, path: Path, message: string): PolicyIssue {

@@ -9,8 +9,15 @@
  * purposes(CATEGORY) subset [PURPOSE, …]              of the methods that accept or return any of it
  * callers(METHOD) subset [IDENTITY, …]
  * regions subset [REGION, …]                          of the system and of all its subprocessors
- * sovereignty >= 80
+ * minScore >= 80                                      `sovereignty >= 80` says the same
+ * externalCalls <= 1                                  of one request
+ * leaks(SURFACE) superset [DETECTOR, …]               what is looked for there; SURFACE is egress, log or response
+ * memory <= 256MiB, cpu <= 500ms, wall <= 5s          of one request, whatever its method
+ * inFlight <= 64
  * durability before-response
+ * review <= P30D                                      between two reviews of the log
+ * logRetention >= P1Y
+ * notice >= P7D, signatures >= 2                      of a successor; met where there can be none
  * overrides none
  * neverWeakerThan sha384:…
  * ```
@@ -18,15 +25,42 @@
 
 import { policyDigest } from './canonical.ts';
 import { type Category, covers, overlaps } from './category.ts';
-import { CLAIM_KINDS, methodsOf, STRENGTHS, type Strength, strengthOf } from './claim.ts';
+import { CLAIM_KINDS, methodsOf, STRENGTHS, type Strength, strengthOf, suspending } from './claim.ts';
 import { diff } from './diff.ts';
 import { refuse } from './error.ts';
-import type { ClaimKind, Policy, PolicyDigest } from './policy.ts';
-import { DURATION, type Duration, secondsOf } from './quantity.ts';
+import {
+  type ClaimKind,
+  LEAK_DETECTORS,
+  LEAK_SURFACES,
+  type LeakDetector,
+  type LeakSurface,
+  type Policy,
+  type PolicyDigest,
+} from './policy.ts';
+import {
+  bytesOf,
+  DURATION,
+  type Duration,
+  millisecondsOf,
+  SIZE,
+  type Size,
+  secondsOf,
+  TIME,
+  type Time,
+} from './quantity.ts';
 import { suggestion } from './suggestion.ts';
 
 /** Demands on a set: all that is found must be within what is named. */
 export type SetDemand = 'recipients' | 'readers' | 'purposes' | 'callers' | 'regions';
+
+/** Demands on a number: `minScore` and `signatures` at least, the others at most. */
+export type CountDemand = 'minScore' | 'externalCalls' | 'inFlight' | 'signatures';
+
+/** Demands on what one request may use, at most. */
+export type BudgetDemand = 'memory' | 'cpu' | 'wall';
+
+/** Demands on a period: `review` at most, the others at least. */
+export type PeriodDemand = 'review' | 'logRetention' | 'notice';
 
 /** One demand; `text` is how it was written. */
 export type Demand = { readonly text: string } & (
@@ -39,7 +73,10 @@ export type Demand = { readonly text: string } & (
     }
   | { readonly kind: 'retention'; readonly of: Category; readonly atMost: Duration }
   | { readonly kind: SetDemand; readonly of: string; readonly within: readonly string[] }
-  | { readonly kind: 'sovereignty'; readonly atLeast: number }
+  | { readonly kind: CountDemand; readonly limit: number }
+  | { readonly kind: BudgetDemand; readonly atMost: Size | Time }
+  | { readonly kind: PeriodDemand; readonly limit: Duration }
+  | { readonly kind: 'leaks'; readonly on: LeakSurface; readonly detectors: readonly LeakDetector[] }
   | { readonly kind: 'durability' }
   | { readonly kind: 'overrides' }
   | { readonly kind: 'neverWeakerThan'; readonly digest: PolicyDigest }
@@ -80,19 +117,32 @@ const FORMS: readonly Form[] = [
       atLeast: oneOf(groups.strength ?? 'asserted', STRENGTHS, text),
     }),
   ),
-  form(String.raw`retention${OF_DATA} ?<= ?(?<limit>\w+)`, ({ of = '', limit = '' }, text) => {
-    if (!DURATION.test(limit)) throw refuse('demand', `"${text}": expected an ISO 8601 duration such as P30D`);
-    return { text, kind: 'retention', of, atMost: limit };
-  }),
+  form(String.raw`retention${OF_DATA} ?<= ?(?<limit>\w+)`, ({ of = '', limit }, text) => ({
+    text,
+    kind: 'retention',
+    of,
+    atMost: shaped(limit, DURATION, 'an ISO 8601 duration such as P30D', text),
+  })),
   ...(['recipients', 'readers', 'purposes'] as const).map((kind) =>
     form(`${kind}${OF_DATA} subset ${LIST}`, within(kind)),
   ),
   form(`callers${OF_METHOD} subset ${LIST}`, within('callers')),
   form(`regions subset ${LIST}`, within('regions')),
-  form(String.raw`sovereignty ?>= ?(?<limit>\d{1,3})`, ({ limit }, text) => ({
+  form(String.raw`(?:sovereignty|minScore) ?>= ?(?<limit>\d{1,3})`, counted('minScore')),
+  form(String.raw`externalCalls ?<= ?(?<limit>\d{1,6})`, counted('externalCalls')),
+  form(String.raw`inFlight ?<= ?(?<limit>\d{1,6})`, counted('inFlight')),
+  form(String.raw`signatures ?>= ?(?<limit>\d{1,6})`, counted('signatures')),
+  form(String.raw`memory ?<= ?(?<limit>\w+)`, budgeted('memory', SIZE, 'a size such as 256MiB')),
+  form(String.raw`cpu ?<= ?(?<limit>\w+)`, budgeted('cpu', TIME, 'a time such as 500ms')),
+  form(String.raw`wall ?<= ?(?<limit>\w+)`, budgeted('wall', TIME, 'a time such as 5s')),
+  form(String.raw`review ?<= ?(?<limit>\w+)`, lasting('review')),
+  form(String.raw`logRetention ?>= ?(?<limit>\w+)`, lasting('logRetention')),
+  form(String.raw`notice ?>= ?(?<limit>\w+)`, lasting('notice')),
+  form(String.raw`leaks\( ?(?<on>[a-z]+) ?\) superset ${LIST}`, ({ on, list = '' }, text) => ({
     text,
-    kind: 'sovereignty',
-    atLeast: Number(limit),
+    kind: 'leaks',
+    on: oneOf(on, LEAK_SURFACES, text),
+    detectors: listOf(list).map((detector) => oneOf(detector, LEAK_DETECTORS, text)),
   })),
   form('durability before-response', (_, text) => ({ text, kind: 'durability' })),
   form('overrides none', (_, text) => ({ text, kind: 'overrides' })),
@@ -102,14 +152,6 @@ const FORMS: readonly Form[] = [
     digest: digest as PolicyDigest,
   })),
 ];
-
-/** Backing that an override can suspend, by the kind of claim that rests on it. */
-const SUSPENDED_BY: Readonly<Partial<Record<ClaimKind, string>>> = {
-  'bounded-resources': 'resources.',
-  'local-first': 'sovereignty.',
-  'no-leakage': 'leaks.',
-  'subprocessors-assured': 'assurance.',
-};
 
 /** Reads one demand. @throws PolicyError `demand` */
 export function parseDemand(text: string): Demand {
@@ -129,7 +171,18 @@ export function parseDemand(text: string): Demand {
     'callers',
     'regions',
     'sovereignty',
+    'minScore',
+    'externalCalls',
+    'leaks',
+    'memory',
+    'cpu',
+    'wall',
+    'inFlight',
     'durability',
+    'review',
+    'logRetention',
+    'notice',
+    'signatures',
     'overrides',
     'neverWeakerThan',
   ];
@@ -202,12 +255,70 @@ function judge(policy: Policy, demand: Demand, known: Iterable<Policy>): Judgeme
       const rule = methodsOf(policy).find(([id]) => id === demand.of)?.[1];
       return subset(rule?.callers ?? [], demand.within, 'enforced');
     }
-    case 'sovereignty': {
+    case 'minScore': {
       const { sovereignty } = policy.governance;
-      const suspended = suspensionsOf(policy, 'local-first');
-      const ok = sovereignty !== 'none' && sovereignty.minScore >= demand.atLeast && suspended.length === 0;
+      const suspended = suspendedIn(policy, ['sovereignty.minScore']);
+      const ok = sovereignty !== 'none' && sovereignty.minScore >= demand.limit && suspended.length === 0;
       const found = sovereignty === 'none' ? 'none' : `at least ${sovereignty.minScore}${suspendedBy(suspended)}`;
       return { ok, found, strength: 'enforced' };
+    }
+    case 'externalCalls': {
+      const { sovereignty } = policy.governance;
+      const suspended = suspendedIn(policy, ['sovereignty.maxExternalCalls']);
+      if (Object.keys(policy.subprocessors).length === 0)
+        return { ok: true, found: 'none, for there are no subprocessors', strength: 'enforced' };
+      const most = sovereignty === 'none' ? undefined : sovereignty.maxExternalCalls;
+      return atMost(most, demand.limit, most === undefined ? 'no limit' : `at most ${most}`, suspended);
+    }
+    case 'inFlight': {
+      const { resources } = policy.governance;
+      const most = resources === 'none' ? undefined : resources.inFlight;
+      const found = most === undefined ? 'no limit' : `at most ${most}`;
+      return atMost(most, demand.limit, found, suspendedIn(policy, ['resources.inFlight']));
+    }
+    case 'memory':
+    case 'cpu':
+    case 'wall': {
+      const { resources } = policy.governance;
+      const measure = demand.kind === 'memory' ? bytesOf : millisecondsOf;
+      const most = resources === 'none' ? undefined : resources[demand.kind];
+      const limit = most === undefined ? undefined : measure(most);
+      const found = most === undefined ? 'no limit' : `at most ${most}`;
+      return atMost(limit, measure(demand.atMost), found, suspendedIn(policy, [`resources.${demand.kind}`]));
+    }
+    case 'leaks': {
+      const { leaks } = policy.governance;
+      const there = leaks !== 'none' && leaks.on.includes(demand.on) ? leaks.detectors : [];
+      const suspended = suspendedIn(
+        policy,
+        demand.detectors.map((detector) => `leaks.${detector}`),
+      );
+      return {
+        ok: demand.detectors.every((detector) => there.includes(detector)) && suspended.length === 0,
+        found: `${there.join(', ') || 'nothing'}${suspendedBy(suspended)}`,
+        strength: 'enforced',
+      };
+    }
+    case 'review': {
+      const { review } = policy.evidence;
+      const ok = review !== 'none' && secondsOf(review.every) <= secondsOf(demand.limit);
+      return { ok, found: review === 'none' ? 'none' : `every ${review.every}`, strength: 'observed' };
+    }
+    case 'logRetention': {
+      const { retention } = policy.evidence;
+      const ok = retention === 'unlimited' || secondsOf(retention) >= secondsOf(demand.limit);
+      return { ok, found: retention, strength: 'enforced' };
+    }
+    case 'notice': {
+      const { succession } = policy;
+      if (succession === 'none') return { ok: true, found: 'no successor', strength: 'measured' };
+      const ok = secondsOf(succession.notice) >= secondsOf(demand.limit);
+      return { ok, found: succession.notice, strength: 'measured' };
+    }
+    case 'signatures': {
+      const { succession } = policy;
+      if (succession === 'none') return { ok: true, found: 'no successor', strength: 'measured' };
+      return { ok: succession.threshold >= demand.limit, found: `${succession.threshold}`, strength: 'measured' };
     }
     case 'durability': {
       const { durability } = policy.evidence;
@@ -259,20 +370,27 @@ function judgeClaim(policy: Policy, { claim: kind, data, atLeast }: Extract<Dema
   const scopes = claims.map((claim) => claim.data);
   const whole = scopes.includes('all');
   const named = scopes.flatMap((scope) => (scope === 'all' ? [] : scope));
-  const suspended = suspensionsOf(policy, kind);
+  const suspended = suspending(kind, policy).map(({ id }) => id);
   const strong = STRENGTHS.indexOf(strength) <= STRENGTHS.indexOf(atLeast);
+  const covered = [...new Set(claims.map((claim) => CLAIM_KINDS[kind].covers(policy, claim)))].join('; ');
   return {
     ok: (whole || (data !== 'all' && covers(named, data))) && strong && suspended.length === 0,
-    found: `claimed${whole ? '' : ` for ${named.join(', ')}`}${suspendedBy(suspended)}`,
+    found: `claimed${whole ? '' : ` for ${named.join(', ')}`}${suspendedBy(suspended)}: ${covered}`,
     strength,
   };
 }
 
-function suspensionsOf(policy: Policy, kind: ClaimKind): string[] {
-  const prefix = SUSPENDED_BY[kind];
-  return prefix === undefined
-    ? []
-    : policy.overrides.filter(({ suspends }) => suspends.startsWith(prefix)).map(({ id }) => id);
+/** The overrides that suspend one of some limits. */
+function suspendedIn({ overrides }: Policy, limits: readonly string[]): string[] {
+  return overrides.filter(({ suspends }) => limits.includes(suspends)).map(({ id }) => id);
+}
+
+function atMost(limit: number | undefined, demanded: number, found: string, suspended: readonly string[]): Judgement {
+  return {
+    ok: limit !== undefined && limit <= demanded && suspended.length === 0,
+    found: `${found}${suspendedBy(suspended)}`,
+    strength: 'enforced',
+  };
 }
 
 function suspendedBy(ids: readonly string[]): string {
@@ -290,6 +408,27 @@ function form(shape: string, make: Form[1]): Form {
 
 function within(kind: SetDemand): Form[1] {
   return ({ of = '', list = '' }, text) => ({ text, kind, of, within: listOf(list) });
+}
+
+function counted(kind: CountDemand): Form[1] {
+  return ({ limit }, text) => ({ text, kind, limit: Number(limit) });
+}
+
+function budgeted(kind: BudgetDemand, shape: RegExp, what: string): Form[1] {
+  return ({ limit }, text) => ({ text, kind, atMost: shaped(limit, shape, what, text) });
+}
+
+function lasting(kind: PeriodDemand): Form[1] {
+  return ({ limit }, text) => ({
+    text,
+    kind,
+    limit: shaped(limit, DURATION, 'an ISO 8601 duration such as P30D', text),
+  });
+}
+
+function shaped(value: string | undefined, shape: RegExp, what: string, text: string): string {
+  if (value === undefined || !shape.test(value)) throw refuse('demand', `"${text}": expected ${what}`);
+  return value;
 }
 
 function listOf(text: string): string[] {

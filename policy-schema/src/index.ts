@@ -3,10 +3,28 @@
 export { canonicalPolicy, decodePolicy, digestOfCanonical, policyDigest } from './canonical.ts';
 export { type Authorizer, type CaseResult, type PolicyCase, runCases } from './case.ts';
 export { type Categories, type Category, covers, type Label, overlaps, PUBLIC, uncovered } from './category.ts';
-export { CLAIM_KINDS, type ClaimRule, STRENGTHS, type Standing, type Strength, strengthOf } from './claim.ts';
+export {
+  CLAIM_KINDS,
+  type ClaimRule,
+  coverageOf,
+  STRENGTHS,
+  type Standing,
+  type Strength,
+  strengthOf,
+} from './claim.ts';
 export { CONTROLS, FRAMEWORKS } from './control.ts';
 export { type Circumstances, type Decision, type DecisionCode, decide, type Flow, type Sink } from './decide.ts';
-export { type AcceptOptions, accept, type Demand, type DemandResult, parseDemand, type SetDemand } from './demand.ts';
+export {
+  type AcceptOptions,
+  accept,
+  type BudgetDemand,
+  type CountDemand,
+  type Demand,
+  type DemandResult,
+  type PeriodDemand,
+  parseDemand,
+  type SetDemand,
+} from './demand.ts';
 export { type Descriptors, methodIdOf, type ProtoPlace, readDescriptors, servicesOf } from './descriptors.ts';
 export { type Change, type Direction, diff, type PolicyDiff } from './diff.ts';
 export { formatIssue, MAX_ISSUES, PolicyError, type PolicyIssue, type PolicyIssueCode } from './error.ts';

@@ -47,7 +47,7 @@ access:
     permit(principal is staff, action, resource);
 governance:
   sovereignty: { minScore: 80, maxExternalCalls: 1 }
-  leaks: { detectors: [email], on: [egress] }
+  leaks: { detectors: [email, iban, payment-card, credential], on: [egress, response, log] }
   resources: { memory: 256MiB, cpu: 500ms, wall: 5s, inFlight: 64, pressure: { memory: 20, cpu: 60 } }
 overrides:
   - { id: OVR-7, suspends: leaks.email, on: c.v1.Intake/Submit, owner: me, ticket: T-1, justification: migration, expires: 2026-12-31 }

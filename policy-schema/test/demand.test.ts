@@ -20,7 +20,8 @@ const DEMANDS: readonly (readonly [demand: string, result: string])[] = [
   ['claim deleted-after-retention for personal', 'no enforced claimed for personal.health'],
   ['claim deleted-after-retention for weather', 'no measured the policy knows no weather'],
   // The base policy suspends leaks.email, on which this claim rests.
-  ['claim no-leakage', 'no enforced claimed, suspended in part by OVR-7'],
+  ['claim no-leakage', 'no observed claimed, suspended in part by OVR-7'],
+  ['claim no-leakage at least enforced', 'no observed claimed, suspended in part by OVR-7'],
   ['claim bounded-resources', 'yes enforced claimed'],
   ['retention(personal.health) <= P30D', 'yes enforced cases: P30D'],
   ['retention(personal.health) <= PT720H', 'yes enforced cases: P30D'],
@@ -47,6 +48,31 @@ const DEMANDS: readonly (readonly [demand: string, result: string])[] = [
   ['regions subset [eu-west]', 'no asserted eu-central, eu-west'],
   ['sovereignty >= 80', 'yes enforced at least 80'],
   ['sovereignty >= 81', 'no enforced at least 80'],
+  ['minScore >= 80', 'yes enforced at least 80'],
+  ['minScore >= 81', 'no enforced at least 80'],
+  ['externalCalls <= 1', 'yes enforced at most 1'],
+  ['externalCalls <= 0', 'no enforced at most 1'],
+  ['leaks(response) superset [credential, iban]', 'yes enforced credential, email, iban, payment-card'],
+  ['leaks( log ) superset []', 'yes enforced credential, email, iban, payment-card'],
+  ['leaks(egress) superset [exact-match]', 'no enforced credential, email, iban, payment-card'],
+  // Suspended, and so not looked for everywhere.
+  ['leaks(egress) superset [email]', 'no enforced credential, email, iban, payment-card, suspended in part by OVR-7'],
+  ['memory <= 256MiB', 'yes enforced at most 256MiB'],
+  ['memory <= 255MiB', 'no enforced at most 256MiB'],
+  ['memory <= 1GiB', 'yes enforced at most 256MiB'],
+  ['cpu <= 500ms', 'yes enforced at most 500ms'],
+  ['cpu <= 499ms', 'no enforced at most 500ms'],
+  ['wall <= 5s', 'yes enforced at most 5s'],
+  ['wall<=4999ms', 'no enforced at most 5s'],
+  ['inFlight <= 64', 'yes enforced at most 64'],
+  ['inFlight <= 63', 'no enforced at most 64'],
+  ['review <= P30D', 'yes observed every P30D'],
+  ['review <= P29D', 'no observed every P30D'],
+  ['logRetention >= P7Y', 'yes enforced unlimited'],
+  ['notice >= P7D', 'yes measured P7D'],
+  ['notice >= P8D', 'no measured P7D'],
+  ['signatures >= 2', 'yes measured 2'],
+  ['signatures >= 3', 'no measured 2'],
   ['durability before-response', 'yes enforced before-response'],
   ['overrides none', 'no measured OVR-7 suspends leaks.email until 2026-12-31'],
   [`neverWeakerThan ${policyDigest(policy)}`, 'yes measured the same policy'],
@@ -57,15 +83,28 @@ for (const [demand, expected] of DEMANDS) {
   test(`${demand.length > 80 ? `${demand.slice(0, 80)}…` : demand}`, () => {
     const [result] = accept(policy, [parseDemand(demand)]);
     assert.ok(result);
-    assert.equal(`${result.ok ? 'yes' : 'no'} ${result.strength} ${result.found}`, expected);
+    // What a claim covers is in the sentence, too; `control.test.ts` has those.
+    const found = result.found.replace(/^(claimed[^:]*): .+$/s, '$1');
+    assert.equal(`${result.ok ? 'yes' : 'no'} ${result.strength} ${found}`, expected);
   });
 }
 
 test('nothing is met by a policy that says nothing', () => {
   const bare = parsePolicy('enclaim: 1\nsystem: { name: a, owner: { name: A, contact: a }, version: 1 }\n');
   const met = DEMANDS.filter(([demand]) => accept(bare, [parseDemand(demand)])[0]?.ok).map(([demand]) => demand);
-  // Its defaults are the strict ones.
-  assert.deepEqual(met, ['durability before-response', 'overrides none']);
+  // Its defaults are the strict ones: it has no subprocessors, keeps its log for good, and dies with its policy.
+  assert.deepEqual(met, [
+    'externalCalls <= 1',
+    'externalCalls <= 0',
+    'leaks( log ) superset []',
+    'logRetention >= P7Y',
+    'notice >= P7D',
+    'notice >= P8D',
+    'signatures >= 2',
+    'signatures >= 3',
+    'durability before-response',
+    'overrides none',
+  ]);
 });
 
 const NONE = [
@@ -78,6 +117,18 @@ const NONE = [
   'retention() <= P1D',
   'recipients(a) subset mailer',
   'regions [eu]',
+  'memory <= 256MB',
+  'memory <= 500ms',
+  'cpu <= 5',
+  'cpu >= 5s',
+  'minScore <= 80',
+  'externalCalls >= 1',
+  'leaks superset [email]',
+  'leaks(mail) superset [email]',
+  'leaks(egress) superset [emial]',
+  'leaks(egress) subset [email]',
+  'review >= P30D',
+  'notice <= P1D',
   'sovereignty >= 8.5',
   'overrides some',
   'neverWeakerThan sha256:00',
@@ -108,4 +159,15 @@ test('a weaker successor is refused with what got weaker, one by one', () => {
   assert.deepEqual([known?.ok, known?.found], [false, 'weaker; cases is kept for at most P90D, before P30D']);
   const [back] = accept(policy, [parseDemand(`neverWeakerThan ${policyDigest(weaker)}`)], { known: [weaker] });
   assert.deepEqual([back?.ok, back?.found], [true, 'stronger']);
+});
+
+test('an override of a limit fails the demand for that limit, and no other', () => {
+  const suspended = parsePolicy(
+    BASE.replace('suspends: leaks.email', 'suspends: resources.wall').replace('OVR-7', 'OVR-8'),
+  );
+  const results = accept(suspended, ['wall <= 5s', 'cpu <= 500ms', 'leaks(egress) superset [email]'].map(parseDemand));
+  assert.deepEqual(
+    results.map(({ ok }) => ok),
+    [false, true, true],
+  );
 });

@@ -100,11 +100,23 @@ const CHANGES: readonly (readonly [edits: readonly Edit[], changes: readonly str
   ],
   [[['[eu-west, eu-central]', '[eu-west]']], ['stronger data may no longer be in eu-central']],
   [[['[eu-west, eu-central]', '[eu-west, eu-central, us-east]']], ['weaker data may now also be in us-east']],
-  [[['permit(principal is staff, action, resource);', 'permit(principal, action, resource);']], ['incomparable']],
+  [
+    [['permit(principal is staff, action, resource);', 'permit(principal, action, resource);'], noWho],
+    ['incomparable'],
+  ],
   [[['minScore: 80', 'minScore: 70']], ['weaker the sovereignty score is at least 70, before 80']],
   [[['maxExternalCalls: 1', 'maxExternalCalls: 0']], ['stronger calls to others per request: at most 0, before 1']],
-  [[['detectors: [email]', 'detectors: [email, iban]']], ['stronger text is now also searched for iban on egress']],
-  [[['on: [egress]', 'on: [egress, log]']], ['stronger text is now also searched for email on log']],
+  [
+    [['credential]', 'credential, exact-match]']],
+    ['stronger text is now also searched for exact-match on egress, exact-match on log, exact-match on response'],
+  ],
+  [
+    [[', credential]', ']'], without('no-leakage', 'leak', 'No leaks.')],
+    [
+      'weaker text is no longer searched for credential on egress, credential on log, credential on response',
+      'weaker the system no longer claims no-leakage',
+    ],
+  ],
   [[['memory: 256MiB', 'memory: 1GiB']], ['weaker memory that a request may use: at most 1GiB, before 256MiB']],
   [[['wall: 5s', 'wall: 5000ms']], ['equal time that a request may take: at most 5000ms, before 5s']],
   [

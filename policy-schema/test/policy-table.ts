@@ -135,11 +135,19 @@ export const VALID: readonly Row[] = [
   ['override of a budget', ['suspends: leaks.email', 'suspends: resources.wall']],
   ['override of an assurance', ['suspends: leaks.email', 'suspends: assurance.mailer']],
   ['claim about some data', ['statement: Encrypted.', 'statement: Encrypted., data: [personal]']],
+  ['local without any call', ['minScore: 80, maxExternalCalls: 1', 'minScore: 0, maxExternalCalls: 0']],
+  [
+    'Cedar text that permits all but what it forbids',
+    [
+      'permit(principal is staff, action, resource);',
+      'permit(principal, action, resource); forbid(principal, action, resource) unless { context.purpose == "care" };',
+    ],
+  ],
   [
     'two claims of a kind',
     [
       '  - { id: share,',
-      '  - { id: rest2, kind: encryption-at-rest, statement: Too., data: [operational] }\n  - { id: share,',
+      '  - { id: rest2, kind: encryption-at-rest, statement: Too., data: [personal.health] }\n  - { id: share,',
     ],
   ],
   [
@@ -635,14 +643,14 @@ export const INVALID: readonly Row[] = [
   ],
   [
     'an unknown detector',
-    ['detectors: [email]', 'detectors: [emial]'],
+    ['detectors: [email', 'detectors: [emial'],
     [
       'value 37:24 governance.leaks.detectors[0]: expected "credential", "email", "exact-match", "iban", "payment-card", found "emial"; did you mean "email"?',
     ],
   ],
   [
     'no detectors',
-    ['detectors: [email]', 'detectors: []'],
+    ['detectors: [email, iban, payment-card, credential]', 'detectors: []'],
     ['value 37:23 governance.leaks.detectors: expected at least 1, found a list of 0'],
   ],
   [
@@ -726,6 +734,7 @@ export const INVALID: readonly Row[] = [
     ['holds: [personal.health]', 'holds: [personal.helth]'],
     [
       'reference 16:20 collections.cases.holds[0]: no data category "personal.helth" is declared; did you mean "personal.health"?',
+      'unbacked 42:5 claims[0]: encryption-at-rest needs a sealed collection; ids is volatile, so nothing is at rest',
       'unbacked 46:5 claims[4]: deleted-after-retention needs a collection; none holds personal.health',
     ],
   ],
@@ -734,6 +743,7 @@ export const INVALID: readonly Row[] = [
     ['holds: [personal.health]', 'holds: [weather]'],
     [
       'reference 16:20 collections.cases.holds[0]: no data category "weather" is declared',
+      'unbacked 42:5 claims[0]: encryption-at-rest needs a sealed collection; ids is volatile, so nothing is at rest',
       'unbacked 46:5 claims[4]: deleted-after-retention needs a collection; none holds personal.health',
     ],
   ],
@@ -906,8 +916,8 @@ export const INVALID: readonly Row[] = [
   ],
   [
     'an override of nothing',
-    ['suspends: leaks.email', 'suspends: leaks.iban'],
-    ['conflict 40:28 overrides[0].suspends: nothing in this policy is called leaks.iban'],
+    ['suspends: leaks.email', 'suspends: leaks.exact-match'],
+    ['conflict 40:28 overrides[0].suspends: nothing in this policy is called leaks.exact-match'],
   ],
   [
     'an override of the recipients',
@@ -998,10 +1008,109 @@ export const INVALID: readonly Row[] = [
   [
     'leaks without detectors',
     [
-      ['  leaks: { detectors: [email], on: [egress] }\n', ''],
+      ['  leaks: { detectors: [email, iban, payment-card, credential], on: [egress, response, log] }\n', ''],
       ['suspends: leaks.email', 'suspends: resources.wall'],
     ],
     ['unbacked 50:5 claims[9]: no-leakage needs governance.leaks; it is none'],
+  ],
+  // claims that something backs, and hollowly
+  [
+    'a log that is reviewed once in a lifetime',
+    ['every: P30D', 'every: P80Y'],
+    ['unbacked 44:5 claims[2]: access-logged needs evidence.review.every of at most P92D; it is P80Y'],
+  ],
+  [
+    'a log that is gone before it is reviewed',
+    ['  review:', '  retention: PT1S\n  review:'],
+    ['unbacked 44:5 claims[2]: access-logged needs evidence.retention of at least P1Y; it is PT1S'],
+  ],
+  [
+    'a system that is another one a second later',
+    ['notice: P7D', 'notice: PT1S'],
+    ['unbacked 49:5 claims[7]: audited-system needs succession.notice of at least P1D; it is PT1S'],
+  ],
+  [
+    'authorisation that permits all',
+    ['permit(principal is staff, action, resource);', '@id("a") permit ( principal,action ,resource, ) ; // forbid'],
+    [
+      'unbacked 45:5 claims[3]: authorised-access needs access.cedar that tells callers apart; it permits all to everybody',
+    ],
+  ],
+  [
+    'a retention of a lifetime',
+    ['retention: P30D', 'retention: P100Y'],
+    [
+      'unbacked 46:5 claims[4]: deleted-after-retention needs a retention of at most P30Y on collections.cases; it is P100Y',
+    ],
+  ],
+  [
+    'encryption of what is never stored',
+    ['holds: [personal.health], retention', 'holds: [personal.health], storage: volatile, retention'],
+    [
+      'unbacked 42:5 claims[0]: encryption-at-rest needs a sealed collection; cases, ids are volatile, so nothing is at rest',
+    ],
+  ],
+  [
+    'assurance of nobody',
+    minimal('claims:\n  - { id: a, kind: subprocessors-assured, statement: A. }\n'),
+    ['unbacked 4:5 claims[0]: subprocessors-assured needs a subprocessor; there is none'],
+  ],
+  [
+    'authorised access to nothing',
+    minimal(
+      `access: { identities: { a: { category: public, mtls: { ca: "sha256:${hex('d')}" } } }, cedar: "permit(principal is a, action, resource);" }\nclaims:\n  - { id: a, kind: authorised-access, statement: A. }\n`,
+    ),
+    ['unbacked 5:5 claims[0]: authorised-access needs a method; no service has a rule'],
+  ],
+  [
+    'a region that the owner asserts',
+    [
+      ['contact: a@clinic.example', `contact: a@clinic.example, key: "${key('D')}"`],
+      [`kind: gcp-instance-identity, key: "sha256:${hex('c')}"`, `kind: statement, key: "${key('D')}"`],
+    ],
+    [
+      'unbacked 48:5 claims[6]: residency needs a witness other than the owner; residency.witness.key is system.owner.key',
+    ],
+  ],
+  [
+    'local by a score of 0 and a thousand calls',
+    ['minScore: 80, maxExternalCalls: 1', 'minScore: 0, maxExternalCalls: 1000'],
+    [
+      'unbacked 50:5 claims[8]: local-first needs governance.sovereignty.maxExternalCalls of at most 4; it is 1000',
+      'unbacked 50:5 claims[8]: local-first needs governance.sovereignty.minScore of at least 50; it is 0',
+    ],
+  ],
+  [
+    'IBANs looked for in the log alone',
+    [
+      [
+        'detectors: [email, iban, payment-card, credential], on: [egress, response, log]',
+        'detectors: [iban], on: [log]',
+      ],
+      ['suspends: leaks.email', 'suspends: leaks.iban'],
+    ],
+    [
+      'unbacked 51:5 claims[9]: no-leakage needs credential among governance.leaks.detectors',
+      'unbacked 51:5 claims[9]: no-leakage needs egress among governance.leaks.on; what leaves there is not looked at',
+      'unbacked 51:5 claims[9]: no-leakage needs email among governance.leaks.detectors',
+      'unbacked 51:5 claims[9]: no-leakage needs payment-card among governance.leaks.detectors',
+      'unbacked 51:5 claims[9]: no-leakage needs response among governance.leaks.on; what leaves there is not looked at',
+    ],
+  ],
+  [
+    'bounds of a million minutes',
+    [
+      'memory: 256MiB, cpu: 500ms, wall: 5s, inFlight: 64, pressure: { memory: 20, cpu: 60 }',
+      'memory: 64GiB, cpu: 1000000min, wall: 1000000min, inFlight: 100000, pressure: { memory: 100, cpu: 100 }',
+    ],
+    [
+      'unbacked 52:5 claims[10]: bounded-resources needs governance.resources.cpu of at most 1min; it is 1000000min',
+      'unbacked 52:5 claims[10]: bounded-resources needs governance.resources.inFlight of at most 4096; it is 100000',
+      'unbacked 52:5 claims[10]: bounded-resources needs governance.resources.memory of at most 1GiB; it is 64GiB',
+      'unbacked 52:5 claims[10]: bounded-resources needs governance.resources.pressure.cpu of at most 90; it is 100',
+      'unbacked 52:5 claims[10]: bounded-resources needs governance.resources.pressure.memory of at most 90; it is 100',
+      'unbacked 52:5 claims[10]: bounded-resources needs governance.resources.wall of at most 60min; it is 1000000min',
+    ],
   ],
   [
     'bounds without resources',

@@ -7,6 +7,7 @@ import {
   type ClaimKind,
   CONTROLS,
   canonicalPolicy,
+  coverageOf,
   interfaceDigest,
   methodIdOf,
   type Policy,
@@ -81,11 +82,13 @@ function explain(word: string, kind: ClaimKind | undefined, policy: Policy | und
   return [...lines, ...claims.flatMap((claim) => ['', ...explainClaim(claim, policy)])].join('\n');
 }
 
-function explainClaim({ id, statement, data, controls }: Claim, policy: Policy | undefined): string[] {
+function explainClaim(claim: Claim, policy: Policy | undefined): string[] {
+  const { id, statement, data, controls } = claim;
   const title = (control: string): string => CONTROLS.get(control) ?? policy?.controls[control] ?? 'not known';
   return [
     `${ansis.bold(id)}: ${statement}`,
     `about     ${data === 'all' ? 'all data' : data.join(', ')}`,
+    ...(policy ? [`covers    ${coverageOf(policy, claim)}`] : []),
     ...controls.map((control) => `answers   ${control} ${ansis.dim(title(control))}`),
   ];
 }
