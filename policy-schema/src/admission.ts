@@ -77,3 +77,4 @@ export {
   secondsOf,
   type Time,
 } from './quantity.ts';
+export type { WorkerClass } from './worker-class.ts';

@@ -86,3 +86,11 @@ export {
 export type { Reading } from './reading.ts';
 export { policyJsonSchema, SCHEMA_FILE } from './schema.ts';
 export { readSource, type Source } from './source.ts';
+export {
+  MOST_WORKER_CLASSES,
+  type Obstacle,
+  obstacle,
+  type RuledMethod,
+  type WorkerClass,
+  workerClasses,
+} from './worker-class.ts';

@@ -18,6 +18,7 @@ import { handlingOf, labelOf, type Survey, survey } from './handling.ts';
 import { canonicalJson } from './json.ts';
 import { isOutbound, type OutboundMethod, outbound, parseHttpCall } from './outbound.ts';
 import type { Declassification, MethodId, Policy, Rule, Sha256 } from './policy.ts';
+import { MOST_WORKER_CLASSES, type WorkerClass, workerClasses } from './worker-class.ts';
 
 /** Why a method is withheld. */
 export type ReasonCode =
@@ -79,6 +80,8 @@ export interface MatchResult {
   readonly errors: readonly MatchError[];
   /** Methods of the policy's subprocessors, which the rules' `sends` grant. */
   readonly outbound: readonly OutboundMethod[];
+  /** Which of the exposed methods share worker processes. */
+  readonly classes: readonly WorkerClass[];
   /** Rules for methods that the descriptors do not have: allowed, for a policy is a limit and not a list. */
   readonly unused: readonly MethodId[];
 }
@@ -109,6 +112,7 @@ export function match(descriptors: Descriptors, policy: Policy): MatchResult {
     Object.keys(rules).map((name): MethodId => `${service}/${name}`),
   );
   const others = outbound(descriptors, policy);
+  const classes = workerClasses(policy, exposed, others.methods);
   return {
     exposed,
     withheld,
@@ -120,8 +124,10 @@ export function match(descriptors: Descriptors, policy: Policy): MatchResult {
         checkRelease(release, i, known.get(release.method), policy, descriptors),
       ),
       ...others.errors,
+      ...(classes.length > MOST_WORKER_CLASSES ? [tooManyClasses(classes.length)] : []),
     ],
     outbound: others.methods,
+    classes,
     unused: ruled.filter((id) => !known.has(id)),
   };
 }
@@ -295,6 +301,11 @@ function pinned(
       message: `${at.method} has the interface ${found}; the policy pins ${pin}`,
     },
   ];
+}
+
+function tooManyClasses(count: number): MatchError {
+  const message = `the methods need ${count} classes of worker processes, which share nothing; at most ${MOST_WORKER_CLASSES} are run`;
+  return { pointer: '/services', message };
 }
 
 function notForApps(service: string): MatchError {

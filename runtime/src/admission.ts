@@ -13,6 +13,7 @@ import {
   type PolicyDigest,
   readDescriptors,
   type WithheldMethod,
+  type WorkerClass,
 } from '@enclaim/policy-schema/admission';
 import { type AttestedIdentity, referencesOf } from './egress/attested.ts';
 import { planReleases, type Release } from './egress/release.ts';
@@ -106,6 +107,8 @@ export interface Admission {
   readonly withheld: readonly { readonly method: string; readonly reasons: readonly string[] }[];
   /** Methods of the subprocessors. */
   readonly outbound: readonly OutboundMethod[];
+  /** Which of the exposed methods share worker processes. */
+  readonly classes: readonly WorkerClass[];
   /** Rules of declassification by id. */
   readonly releases: ReadonlyMap<string, Release>;
 }
@@ -121,7 +124,7 @@ export function admit(policyBytes: Uint8Array, descriptorBytes: Uint8Array, expe
   const policy = reading('policy', () => decodePolicy(policyBytes));
   refuseUnheld(policy);
   const descriptors = reading('descriptors', () => readDescriptors(descriptorBytes));
-  const { exposed, withheld, errors, outbound } = match(descriptors, policy);
+  const { exposed, withheld, errors, outbound, classes } = match(descriptors, policy);
   const [error] = errors;
   if (error !== undefined) throw new RefusalError('descriptors', error.message);
   return {
@@ -131,6 +134,7 @@ export function admit(policyBytes: Uint8Array, descriptorBytes: Uint8Array, expe
     exposed,
     withheld: withheld.map((method) => ({ method: method.method, reasons: reasonsOf(method) })),
     outbound,
+    classes,
     releases: planReleases(policy, descriptors, exposed),
   };
 }

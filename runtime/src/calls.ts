@@ -30,7 +30,7 @@ import { REFUSALS, STATUS } from './refusals.ts';
 import { statusDetails } from './status-details.ts';
 import { VolatileCollection } from './store.ts';
 import { deadlineOf, whileItLasts } from './worker/call-end.ts';
-import type { WorkerPool } from './worker/pool.ts';
+import type { WorkerClasses } from './worker/classes.ts';
 import type { Json, Operation } from './worker/protocol.ts';
 
 /** The caller's side of a call. */
@@ -64,7 +64,7 @@ const MOST_RECORDS = 16;
 /** Everything a call needs. */
 export interface CallsOptions {
   readonly admission: Admission;
-  readonly pool: Pick<WorkerPool, 'run'>;
+  readonly pool: Pick<WorkerClasses, 'run'>;
   readonly log: Pick<RecordLog, 'place'>;
   readonly receipts: Pick<ReceiptSigner, 'sign'>;
   /** Digest of the boot statement, 32 bytes. */

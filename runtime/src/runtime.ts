@@ -23,8 +23,8 @@ import type { AttestingPlatform } from './platform.ts';
 import { QuoteBatcher } from './quote-batch.ts';
 import { ReceiptSigner } from './receipts.ts';
 import { AttestedServer } from './server.ts';
-import { WorkerPool } from './worker/pool.ts';
-import type { HandlerBundle, WorkerFactory } from './worker/worker.ts';
+import { WorkerClasses } from './worker/classes.ts';
+import type { WorkerFactory } from './worker/worker.ts';
 
 /** What the supervisor hands over once everything is measured. */
 export interface RuntimeOptions {
@@ -43,6 +43,7 @@ export interface RuntimeOptions {
   readonly log: { readonly device: Device; readonly capacity: number };
   readonly workers: {
     readonly factory: WorkerFactory;
+    /** How many there are together, beside one at least for each class. */
     readonly size: number;
     /** Layers that the workers start without. The boot statement names them, so that hardware signs it. */
     readonly missing: readonly VmLayer[];
@@ -84,11 +85,9 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   const statementBytes = encodeStatement(statement);
   const boot = bootDigest(statementBytes);
   await using started = new AsyncDisposableStack();
-  const bundled = handlersOf(bundle.handlers, admission);
-  const pool = started.adopt(
-    await WorkerPool.start({ ...options.workers, ...(governor && { stall: governor.patience }) }, bundled),
-    (it) => it.close(),
-  );
+  const handlers = { code: fromUtf8(bundle.handlers), metered: governor !== undefined };
+  const workers = { ...options.workers, ...(governor && { stall: governor.patience }) };
+  const pool = started.adopt(await WorkerClasses.start(workers, handlers, admission.classes), (it) => it.close());
   await platform.state?.(statementBytes);
   const batcher = new QuoteBatcher((root) => platform.sign(root, boot));
   const { subprocessors } = admission.policy;
@@ -177,11 +176,6 @@ function governorOf({ policy, exposed }: Admission, capacity: Capacity): Resourc
     exposed.map(({ id }) => id),
     capacity,
   );
-}
-
-function handlersOf(bytes: Uint8Array, { exposed, policy }: Admission): HandlerBundle {
-  const metered = policy.governance.resources !== 'none';
-  return { code: fromUtf8(bytes), methods: exposed.map(({ id }) => id), metered };
 }
 
 /** The log's first word of this boot: what was exposed, what was withheld, and what is not held or not seen. */

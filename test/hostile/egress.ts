@@ -534,7 +534,7 @@ async function askedFor(operation: object, layer: Layer, off: boolean): Promise<
     receives: ['personal', 'operational'],
   };
   const run = ({ perform }: { perform: (operation: object) => Promise<unknown> }) => perform(operation);
-  const Pool = { start: async () => ({ run, close: () => {} }) } as unknown as NonNullable<LabOptions['Pool']>;
+  const Classes = { start: async () => ({ run, close: () => {} }) } as unknown as NonNullable<LabOptions['Classes']>;
   const lab = await openLab({
     handlers: {},
     policy: {
@@ -542,7 +542,7 @@ async function askedFor(operation: object, layer: Layer, off: boolean): Promise<
       sends: ['mailer'],
       declassify: [release({ template: 'x' }, { id: 'other', method: 'lab.v1.Lab/Chat' }), release({ template: 'y' })],
     },
-    Pool,
+    Classes,
     ...(off ? await withoutLayer(layer) : {}),
   });
   try {

@@ -422,7 +422,7 @@ describe('text of a worker', () => {
 
   /** What a caller is told whose workers are these, one after the other. */
   async function told(...workers: WorkerProcess[]): Promise<string> {
-    const lab = await openLab({ factory: async () => workers.shift() ?? pretend(() => {}), handlers: {} });
+    const lab = await openLab({ factory: async () => workers.shift() ?? pretend(() => {}), handlers: { Put: '' } });
     const { status, message } = await lab.call('Put', {});
     lab.close();
     assert.equal(status, 13);
@@ -445,7 +445,7 @@ describe('text of a worker', () => {
   });
 
   test('reaches whoever boots', async () => {
-    const boot = openLab({ factory: async () => pretend(() => {}, unusable), handlers: {} });
+    const boot = openLab({ factory: async () => pretend(() => {}, unusable), handlers: { Put: '' } });
     await assert.rejects(boot, { code: 'worker', message: `the handler bundle is unusable: ${reason}` });
   });
 });

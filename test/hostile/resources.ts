@@ -8,7 +8,7 @@ import { type Lab, type LabMethod, type LabOptions, type LabPolicy, openLab } fr
 import type { Attack } from './attack.ts';
 import { type Edit, weakened } from './weakened.ts';
 
-type Weakness = Pick<LabOptions, 'Calls' | 'Governor' | 'Pool'>;
+type Weakness = Pick<LabOptions, 'Calls' | 'Governor' | 'Classes'>;
 
 /** The runtime without one layer, by the source that has it. */
 const without = {
@@ -26,7 +26,9 @@ const without = {
 };
 
 async function poolOf(worker: string): Promise<Weakness> {
-  return { Pool: (await import(weakened('runtime/src/worker/pool.ts', ["'./worker.ts'", `'${worker}'`]))).WorkerPool };
+  const pool = weakened('runtime/src/worker/pool.ts', ["'./worker.ts'", `'${worker}'`]);
+  const classes = weakened('runtime/src/worker/classes.ts', ["'./pool.ts'", `'${pool}'`]);
+  return { Classes: (await import(classes)).WorkerClasses };
 }
 
 const BUDGET = { memory: '16MiB', cpu: '200ms', wall: '1500ms' };

@@ -7,6 +7,7 @@ import { abuseAttacks } from './abuse.ts';
 import { type Attack, type Result, tryAttack } from './attack.ts';
 import { budgetAttacks } from './budget.ts';
 import { egressAttacks } from './egress.ts';
+import { engineAttacks } from './engine-state.ts';
 import { flowAttacks } from './flow.ts';
 import { clockAttacks } from './host-clock.ts';
 import { diskAttacks } from './host-disk.ts';
@@ -37,6 +38,7 @@ async function tryInTurn(attacks: Iterator<Attack>): Promise<void> {
 
 const untimed = chosen([
   ...languageAttacks,
+  ...engineAttacks,
   ...flowAttacks,
   ...egressAttacks,
   ...protocolAttacks,

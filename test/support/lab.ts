@@ -10,6 +10,7 @@ import {
   parsePolicy,
   policyDigest,
   readDescriptors,
+  type WorkerClass,
 } from '@enclaim/policy-schema';
 import { type Admission, admit } from '../../runtime/src/admission.ts';
 import { type Answer, Calls as WholeCalls } from '../../runtime/src/calls.ts';
@@ -20,7 +21,7 @@ import type { Readings } from '../../runtime/src/governor/readings.ts';
 import { type Capacity, ResourceGovernor } from '../../runtime/src/governor/resources.ts';
 import type { Entry, RecordLog } from '../../runtime/src/log.ts';
 import { ReceiptSigner } from '../../runtime/src/receipts.ts';
-import { WorkerPool } from '../../runtime/src/worker/pool.ts';
+import { WorkerClasses } from '../../runtime/src/worker/classes.ts';
 import type { WorkerFactory } from '../../runtime/src/worker/worker.ts';
 import { startWorkers } from './worker-process.ts';
 
@@ -103,7 +104,7 @@ export function labPolicy({
 /** A running laboratory. */
 export interface Lab {
   readonly admission: Admission;
-  readonly pool: WorkerPool;
+  readonly pool: WorkerClasses;
   readonly calls: WholeCalls;
   /** What was recorded, in order. */
   readonly records: readonly Entry[];
@@ -122,7 +123,10 @@ export interface LabAnswer extends Answer {
 /** What a laboratory is made of. */
 export interface LabOptions {
   readonly policy?: LabPolicy;
-  /** The handlers' bundle, or bodies of `async (request, ctx) => …` by method; other methods answer with nothing. */
+  /**
+   * The handlers' bundle, or bodies of `async (request, ctx) => …` by method. Other methods answer with nothing, where one of
+   * their class has a body; no workers are started for the other classes.
+   */
   readonly handlers: string | Partial<Record<LabMethod, string>>;
   readonly factory?: WorkerFactory;
   readonly size?: number;
@@ -140,7 +144,9 @@ export interface LabOptions {
   readonly Broker?: typeof EgressBroker;
   /** Settles as each record does on the disk. */
   readonly durable?: () => Promise<void>;
-  readonly Pool?: typeof WorkerPool;
+  readonly Classes?: typeof WorkerClasses;
+  /** Another partition than that of the policy. */
+  readonly classes?: (of: readonly WorkerClass[]) => readonly WorkerClass[];
   readonly log?: Pick<RecordLog, 'place'>;
 }
 
@@ -159,7 +165,8 @@ export async function openLab({
   resolve = async () => ['127.0.0.1'],
   Broker = EgressBroker,
   durable = async () => {},
-  Pool = WorkerPool,
+  Classes = WorkerClasses,
+  classes = (those) => those,
   log,
 }: LabOptions): Promise<Lab> {
   const compiled = labPolicy(policy);
@@ -176,9 +183,12 @@ export async function openLab({
   const methods = admission.exposed.map(({ id }) => id);
   const { resources } = compiled.governance;
   const governor = resources === 'none' ? undefined : new Governor(resources, methods, capacity, readings);
-  const pool = await Pool.start(
+  const pool = await Classes.start(
     { factory, size, stall, onLost: (reason) => void lost.push(reason) },
-    { code, methods, metered: governor !== undefined },
+    { code, metered: governor !== undefined },
+    classes(admission.classes).filter(
+      ({ methods }) => typeof handlers === 'string' || methods.some((id) => id.replace('lab.v1.Lab/', '') in handlers),
+    ),
   );
   const receipts = new ReceiptSigner(() => new Uint8Array(64));
   const clock = new BootClock(anchorTime());

@@ -1,0 +1,61 @@
+/** The workers of all classes: a pool for each, so that methods that may not share a process never do. */
+
+import type { MethodId, WorkerClass } from '@enclaim/policy-schema/admission';
+import { RefusalError } from '../errors.ts';
+import { type PoolOptions, WorkerPool } from './pool.ts';
+import type { Json } from './protocol.ts';
+import type { Call, HandlerBundle } from './worker.ts';
+
+/** Runs each call in a worker of its method's class. */
+export class WorkerClasses {
+  readonly #pools: ReadonlyMap<string, WorkerPool>;
+
+  private constructor(pools: ReadonlyMap<string, WorkerPool>) {
+    this.#pools = pools;
+  }
+
+  /**
+   * Starts the workers of one class after the other, for on a slow machine all at once would each take too long; `size` is how
+   * many there are together, and each class has one at least. @throws RefusalError `worker`, with text of theirs
+   */
+  static async start(
+    options: PoolOptions,
+    bundle: Omit<HandlerBundle, 'methods'>,
+    classes: readonly WorkerClass[],
+  ): Promise<WorkerClasses> {
+    const size = Math.max(1, Math.floor(options.size / classes.length));
+    const pools = new Map<MethodId, WorkerPool>();
+    const started = new WorkerClasses(pools);
+    try {
+      for (const { methods } of classes) {
+        const pool = await WorkerPool.start({ ...options, size }, { ...bundle, methods });
+        for (const method of methods) pools.set(method, pool);
+      }
+    } catch (error) {
+      started.close();
+      throw error;
+    }
+    return started;
+  }
+
+  /** Number of calls under way. */
+  get calls(): number {
+    return this.#each.reduce((sum, { calls }) => sum + calls, 0);
+  }
+
+  /** Runs a handler, as {@link WorkerPool.run} does. @throws RefusalError as there; `worker` for a method of no class */
+  async run(call: Call): Promise<Json> {
+    const pool = this.#pools.get(call.message.method);
+    if (pool === undefined) throw new RefusalError('worker', 'no worker has the method');
+    return pool.run(call);
+  }
+
+  /** Ends all workers. */
+  close(): void {
+    for (const pool of this.#each) pool.close();
+  }
+
+  get #each(): WorkerPool[] {
+    return [...new Set(this.#pools.values())];
+  }
+}
