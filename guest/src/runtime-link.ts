@@ -18,8 +18,11 @@ import type { StatedBoot } from './stated.ts';
 
 /** Questions that may wait for the hardware: 64 activations and a quote, and as many again. */
 const MOST_ASKED = 128;
-/** Workers that may be there, those included that start or have been told to end. */
-const MOST_WORKERS = 16;
+/**
+ * Workers that may be there, those included that start or have been told to end: of each class of a policy that has the most
+ * classes (16) one for all its calls, one for calls that run alone, and as many that are being replaced.
+ */
+export const MOST_WORKERS = 64;
 /** Milliseconds for the runtime to end: three times what it gives its calls, for a machine that is slow. */
 const DRAIN_MS = 30_000;
 /** And for the kernel to send what closed connections still hold. */

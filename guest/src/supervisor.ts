@@ -2,11 +2,13 @@
 
 import { chownSync, closeSync, mkdirSync, readFileSync, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
+import { totalmem } from 'node:os';
 import { toBase64, u32be } from '@enclaim/attestation/bytes';
 import type { BootMessage } from '@enclaim/runtime/control';
 import { type MeasuredApp, measureApp } from './app.ts';
 import {
   awaitDisk,
+  type CgroupLimits,
   type ConfinedChild,
   type ConfinedOptions,
   cgroupFolder,
@@ -15,6 +17,7 @@ import {
   LinuxError,
   loadModules,
   makeCgroup,
+  makeOuterCgroup,
   mountBase,
   readCommandLine,
   reapOrphans,
@@ -27,7 +30,7 @@ import {
 import { joinNetwork, openNetwork, serverNames } from './network.ts';
 import { type GuestPlatform, type HardwareSources, openPlatform } from './platform.ts';
 import { Refusal } from './refusal.ts';
-import { RuntimeLink } from './runtime-link.ts';
+import { MOST_WORKERS, RuntimeLink } from './runtime-link.ts';
 import { knownOf, StatedBoot } from './stated.ts';
 import { readTime } from './time.ts';
 
@@ -40,13 +43,22 @@ const WORKER_FOLDER = '/run/enclaim';
 const WORKER_SOCKET = `${WORKER_FOLDER}/workers.sock`;
 const PORT = 50051;
 const WORKERS = 1;
-const WORKER_GROUP = 'worker-';
+const WORKER_GROUP = 'workers';
 /** What a worker's root holds: Node, its libraries, and the worker. */
 const WORKER_ROOT = [NODE, '/lib/x86_64-linux-gnu', '/lib64', WORKER].map((from) => ({ from }));
 
 /** A worker's share of the VM, of which its heap is the larger part. It may not starve the runtime of either. */
 const WORKER_LIMITS = { memory: 384 * 1024 * 1024, cpu: 100, tasks: 32 };
 const WORKER_HEAP = 256; // MiB
+/**
+ * What the workers of all classes have together. Each class has a worker, and budgets hold for the sum; without budgets, or
+ * where handlers do not keep to them, this leaves the runtime the rest of the machine's memory, and all but their processors.
+ */
+const allWorkersLimits = (): CgroupLimits => ({
+  memory: Math.max(WORKERS * WORKER_LIMITS.memory, Math.floor((totalmem() * 5) / 8)),
+  cpu: WORKERS * WORKER_LIMITS.cpu,
+  tasks: MOST_WORKERS * WORKER_LIMITS.tasks,
+});
 
 /** User ids inside the VM. Every worker gets one of its own, counted from the first. */
 const UID = { runtime: 1000, firstWorker: 2000, workers: 60_000 };
@@ -183,7 +195,7 @@ function bootMessage(
     workers: {
       path: WORKER_SOCKET,
       size: WORKERS,
-      cgroups: cgroupFolder(WORKER_GROUP),
+      cgroups: `${cgroupFolder(WORKER_GROUP)}/`,
       capacity: { memory: WORKERS * WORKER_HEAP * 1024 * 1024, processors: (WORKERS * WORKER_LIMITS.cpu) / 100 },
     },
     port: PORT,
@@ -194,9 +206,10 @@ function bootMessage(
 /** Starts workers: own user, no network, a root of four entries, a cgroup, one socket. Their own program takes the rest away. */
 function workerStarter(): (id: number) => Promise<ConfinedChild> {
   let started = 0;
+  makeOuterCgroup(WORKER_GROUP, allWorkersLimits());
   return async (id) => {
     const uid = UID.firstWorker + (started++ % UID.workers);
-    const cgroup = makeCgroup(`${WORKER_GROUP}${id}`, WORKER_LIMITS);
+    const cgroup = makeCgroup(`${WORKER_GROUP}/${id}`, WORKER_LIMITS);
     const fd = connectUnix(WORKER_SOCKET);
     try {
       const worker = await spawnConfined({

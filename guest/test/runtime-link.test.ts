@@ -51,7 +51,7 @@ const WRONG: Readonly<Record<string, readonly unknown[]>> = {
   'a question beyond the integers of a frame': [{ ...quote(0), id: 2 ** 32 }],
   'a request larger than any': [{ kind: 'refused', reason: 'x'.repeat(REQUEST_LIMIT) }],
   'more questions than the hardware is asked at once': many(129, quote),
-  'more workers than there may be': many(17, (id) => ({ kind: 'start', id })),
+  'more workers than there may be': many(65, (id) => ({ kind: 'start', id })),
   'one worker twice': many(2, () => ({ kind: 'start', id: 7 })),
 };
 
@@ -66,7 +66,7 @@ for (const [what, said] of Object.entries(WRONG)) {
 
 test('as much as it may have, it has', async (t) => {
   const { say, lines, kills, link } = taken(t, { platform: { quote: async () => ({}) as never, activate: never } });
-  say(SERVING, ...many(16, (id) => ({ kind: 'start', id })), ...many(128, quote));
+  say(SERVING, ...many(64, (id) => ({ kind: 'start', id })), ...many(128, quote));
   await link.serving;
   say(...many(128, quote)); // those before are answered by now
   await new Promise((resolve) => setTimeout(resolve, 50));

@@ -1,5 +1,5 @@
 /** Linux, as PID 1 needs it: mounts, modules, network, disks, children and the way off. */
-export { type CgroupLimits, cgroupFolder, makeCgroup, removeCgroup } from './cgroup.ts';
+export { type CgroupLimits, cgroupFolder, makeCgroup, makeOuterCgroup, removeCgroup } from './cgroup.ts';
 export {
   type AddressSource,
   type AddressSource6,
