@@ -22,7 +22,7 @@ import type { EgressBroker } from './egress/broker.ts';
 import { CallEgress, type EgressRecord } from './egress/call-egress.ts';
 import { type RefusalCode, RefusalError } from './errors.ts';
 import type { ResourceGovernor } from './governor/resources.ts';
-import { leavesOf } from './leaves.ts';
+import { leavesOf, wireTextsOf } from './leaves.ts';
 import type { Entry, Placed, RecordLog } from './log.ts';
 import { decoded, reading } from './reading.ts';
 import type { ReceiptSigner } from './receipts.ts';
@@ -409,7 +409,7 @@ class RunningCall {
     const returned = reading('response', output, () => labelOf(output, message));
     // A number can be written in many ways, of which the caller sees one.
     const seen = this.#looks ? this.#toJson(output, message) : json;
-    this.#context.respond(returned, this.#leaves(output, message, seen));
+    this.#context.respond(returned, [...this.#leaves(output, message, seen), ...this.#wireTexts(output, message)]);
     const bytes = toBinary(output, message);
     if (bytes.length > LARGEST_MESSAGE)
       throw new RefusalError('budget', `a response may have ${LARGEST_MESSAGE} bytes`);
@@ -518,9 +518,14 @@ class RunningCall {
     return kind === undefined ? null : (this.#claims.get(kind) ?? null);
   }
 
-  /** A message as detectors have to see it, where there are any. */
-  #leaves(descriptor: DescMessage, message: Message, json: Json): Json {
-    return this.#looks ? leavesOf(descriptor, message, json) : json;
+  /** What a message says, where there are detectors. */
+  #leaves(descriptor: DescMessage, message: Message, json: Json): readonly string[] {
+    return this.#looks ? leavesOf(descriptor, message, json, this.#options.admission.descriptors.registry) : [];
+  }
+
+  /** What the bytes of a message spell, where there are detectors. */
+  #wireTexts(descriptor: DescMessage, message: Message): readonly string[] {
+    return this.#looks ? wireTextsOf(descriptor, message) : [];
   }
 
   #toJson(descriptor: DescMessage, message: Message): Json {

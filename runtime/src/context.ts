@@ -13,6 +13,7 @@ import {
 } from '@enclaim/policy-schema/admission';
 import { detect, type LeakDetector, recognisable } from './detectors.ts';
 import { RefusalError } from './errors.ts';
+import { textsOf } from './leaves.ts';
 import type { VolatileCollection } from './store.ts';
 import type { Json, Operation } from './worker/protocol.ts';
 
@@ -93,11 +94,11 @@ export class CallContext {
     return this.label.every((category) => category === 'public');
   }
 
-  /** Takes a message of the caller. @throws RefusalError `flow` where the method does not accept what it carries */
-  accept(label: Label, message: Json): void {
+  /** Takes a message of the caller, of which detectors see the texts. @throws RefusalError `flow` where the method does not accept what it carries */
+  accept(label: Label, texts: readonly string[]): void {
     grow(this.#sent, label);
     this.#decide({ kind: 'call' }, label);
-    this.#remember(label, message);
+    this.#remember(label, () => texts);
   }
 
   /** Carries out what the handler asks of a collection. @throws RefusalError `grant`, `flow`, `budget` */
@@ -120,7 +121,7 @@ export class CallContext {
         grow(this.#read, stored.label);
         if (stored.value === undefined) return null;
         this.#since = Math.min(this.#since, stored.since);
-        this.#remember(new Set(stored.label), stored.value);
+        this.#remember(new Set(stored.label), () => textsOf(stored.value ?? null));
         return stored.value;
       }
       case 'list': {
@@ -143,10 +144,10 @@ export class CallContext {
    * @param returned what its populated fields carry
    * @throws RefusalError `flow`, `leak`
    */
-  respond(returned: Label, message: Json): void {
+  respond(returned: Label, texts: readonly string[]): void {
     this.#acted = true;
     this.#decide({ kind: 'response' }, new Set([...returned, ...this.#read]));
-    this.#look('response', message);
+    this.#look('response', () => texts);
   }
 
   /**
@@ -154,10 +155,10 @@ export class CallContext {
    * @param carried what its populated fields carry
    * @throws RefusalError `grant`, `assurance`, `flow`, `leak`
    */
-  send(to: string, carried: Label, message: Json): void {
+  send(to: string, carried: Label, texts: readonly string[]): void {
     this.#acted = true;
     this.#decide({ kind: 'send', name: to }, new Set([...this.label, ...carried]));
-    this.#look('egress', message);
+    this.#look('egress', () => texts);
   }
 
   /** Whether a rule of declassification may be used now. @throws RefusalError `grant`, `assurance` */
@@ -190,8 +191,8 @@ export class CallContext {
   }
 
   /** Looks for leaks in what is made of records. @throws RefusalError `leak` */
-  lookAtRecord(message: Json): void {
-    const leak = this.#leakIn('egress', message);
+  lookAtRecord(texts: readonly string[]): void {
+    const leak = this.#leakIn('egress', () => texts);
     if (leak !== undefined) throw leak;
   }
 
@@ -199,11 +200,11 @@ export class CallContext {
    * Takes what a subprocessor said. It may know all that any call has sent it, so what it says carries that much.
    * @param carried what the populated fields carry besides
    */
-  heard(from: string, carried: Label, message: Json): void {
+  heard(from: string, carried: Label, texts: readonly string[]): void {
     const { receives = [] } = this.#policy.subprocessors[from] ?? {};
     const known = new Set([...receives, ...carried]);
     grow(this.#read, known);
-    this.#remember(known, message);
+    this.#remember(known, () => texts);
   }
 
   /** The refusal of every response from now on, where the call has read what it may not return; else undefined. */
@@ -217,7 +218,7 @@ export class CallContext {
   /** Whether something that the handler chose may stand in the log, which others read. @throws RefusalError `leak` */
   mayLog(message: Json): boolean {
     this.#acted = true;
-    this.#look('log', message);
+    this.#look('log', () => textsOf(message));
     return this.open;
   }
 
@@ -233,19 +234,19 @@ export class CallContext {
     return decide(this.#policy, { identity: ANYONE, method: this.#method.id, label, sink }, circumstances);
   }
 
-  #look(surface: LeakSurface, message: Json): void {
-    const leak = this.#leakIn(surface, message);
+  #look(surface: LeakSurface, texts: () => readonly string[]): void {
+    const leak = this.#leakIn(surface, texts);
     if (leak === undefined) return;
     this.#tell(surface, false, 'leak', leak.pointer ?? '');
     throw leak;
   }
 
-  #leakIn(surface: LeakSurface, message: Json): RefusalError | undefined {
+  #leakIn(surface: LeakSurface, texts: () => readonly string[]): RefusalError | undefined {
     const { leaks } = this.#policy.governance;
     if (leaks === 'none' || !leaks.on.includes(surface)) return undefined;
     // What may not go back to the caller may go to a subprocessor; what may not go there has been refused by its label.
     const forbidden = surface === 'egress' ? NOTHING : this.#forbidden;
-    const found: LeakDetector[] = detect(leaks.detectors, message, forbidden);
+    const found: LeakDetector[] = detect(leaks.detectors, texts(), forbidden);
     if (found.length === 0) return undefined;
     return new RefusalError('leak', `the ${surface} holds ${found.join(', ')}`, { pointer: '/governance/leaks' });
   }
@@ -254,11 +255,11 @@ export class CallContext {
     this.#onVerdict({ sink, allow, code, pointer, label: this.label });
   }
 
-  #remember(label: Label, message: Json): void {
+  #remember(label: Label, texts: () => readonly string[]): void {
     const { leaks } = this.#policy.governance;
     if (leaks === 'none' || !leaks.detectors.includes('exact-match')) return;
     if (this.#judge({ kind: 'response' }, label).allow) return;
-    for (const value of recognisable(message)) this.#forbidden.add(value);
+    for (const value of recognisable(texts())) this.#forbidden.add(value);
     if (this.#forbidden.size > MOST_VALUES) throw new RefusalError('budget', 'the call has read too many values');
   }
 }

@@ -356,11 +356,11 @@ class Real {
         this.#call = this.#open();
         return;
       case 'accept':
-        context.accept(new Set(step.label), null);
+        context.accept(new Set(step.label), []);
         egress.took(message, fromJson(message, carrying(step.label)));
         return;
       case 'respond':
-        context.respond(new Set(step.label), null);
+        context.respond(new Set(step.label), []);
         return;
       case 'send': {
         this.#answer = toBinary(message, fromJson(message, carrying(step.answer ?? []))) as Uint8Array<ArrayBuffer>;

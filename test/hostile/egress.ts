@@ -63,7 +63,7 @@ const LAYERS = {
   'leak detectors': ['context', ['if (found.length === 0) return undefined;', 'return undefined;']],
   'leak detectors on bytes': [
     'call',
-    ['context.send(to, carried, [leavesOf(input, outgoing, json), text(bytes)]);', 'context.send(to, carried, json);'],
+    ['[...leavesOf(input, outgoing, json, registry), ...wireTextsOf(input, outgoing)]', 'textsOf(json)'],
   ],
   'leak detectors on records': ['call', ['context.lookAtRecord(outgoing.leaves);', '']],
   'number of calls': ['sovereignty', ['if (external > MOST_EXTERNAL)', 'if (external < 0)']],

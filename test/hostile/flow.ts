@@ -49,7 +49,7 @@ const LAYERS = {
   ],
   'messages of their type': ['calls.ts', ['ignoreUnknownFields: false', 'ignoreUnknownFields: true']],
   'leak detectors': ['context.ts', ['if (found.length === 0)', 'if (true)']],
-  'bytes looked at as they leave': ['calls.ts', ['this.#looks ? leavesOf(', 'false ? leavesOf(']],
+  'bytes looked at as they leave': ['leaves.ts', ['if (!hidden && ', 'if (true || ']],
   'answers looked at as they leave': ['calls.ts', ['this.#toJson(output, message)', 'json']],
 } satisfies Record<string, readonly [file: string, edit: Edit]>;
 type FlowLayer = keyof typeof LAYERS;
@@ -333,6 +333,23 @@ const ATTACKS: Readonly<Partial<Record<FlowLayer, Readonly<Record<string, FlowAt
     'answer with a token': {
       body: 'return { word: "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.abc" }',
       governance: { leaks: { detectors: ['credential'], on: ['response'] } },
+    },
+    'answer with an address that is written otherwise': {
+      body: 'return { word: [..."jané＠clinic．example"].map((c) => c + "\\u200d").join("").normalize("NFD") }',
+      governance: { leaks: { detectors: ['email'], on: ['response'] } },
+    },
+    'answer with a bank account in other digits, between other separators': {
+      body: 'return { word: "DE８９\\t3704–0044  0532·0130 00" }',
+      governance: { leaks: { detectors: ['iban'], on: ['response'] } },
+    },
+    'answer with an address in the pieces of a list': {
+      body: 'return { words: [..."jane@clinic.example"] }',
+      governance: { leaks: { detectors: ['email'], on: ['response'] } },
+    },
+    'give a value back in other letters': {
+      body: 'return { word: request.text.toUpperCase() + "." }',
+      request: { text: 'positive since May' },
+      governance: { leaks: { detectors: ['exact-match'], on: ['response'] } },
     },
     'give a value back under a lower category': {
       body: 'return { word: request.text }',

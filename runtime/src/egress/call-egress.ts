@@ -15,7 +15,7 @@ import type { Admission } from '../admission.ts';
 import type { CallContext } from '../context.ts';
 import { type RefusalCode, RefusalError } from '../errors.ts';
 import { SovereigntyAccount } from '../governor/sovereignty.ts';
-import { leavesOf } from '../leaves.ts';
+import { leavesOf, textsOf, wireTextsOf } from '../leaves.ts';
 import { decoded, reading } from '../reading.ts';
 import type { Json, Operation } from '../worker/protocol.ts';
 import type { Answer, EgressBroker, Room } from './broker.ts';
@@ -154,7 +154,7 @@ export class CallEgress {
     const json = toJson(input, outgoing, { registry }) as Json;
     const bytes = target.http === 'none' ? toBinary(input, outgoing) : utf8(JSON.stringify(json));
     // Which method, which message, how long and when are all of the handler's choosing: they carry what the call carries.
-    context.send(to, carried, [leavesOf(input, outgoing, json), text(bytes)]);
+    context.send(to, carried, [...leavesOf(input, outgoing, json, registry), ...wireTextsOf(input, outgoing)]);
     const call = target.http === 'none' ? target.id : target.http;
     const answer = await this.#send(to, { call, bytes, reason: target.id });
     return this.#answered(target, answer);
@@ -167,7 +167,7 @@ export class CallEgress {
       if (status !== 'ok') throw new RefusalError('peer', `${to} did not take it`);
       return {};
     }
-    context.heard(to, new Set(), null);
+    context.heard(to, new Set(), []);
     if (status !== 'ok') throw new RefusalError('peer', `${to} answered with status ${status}`);
     const { registry } = admission.descriptors;
     // What the .proto does not declare has no category and goes no further.
@@ -181,7 +181,7 @@ export class CallEgress {
     context.heard(
       to,
       reading('peer', output, () => labelOf(output, message)),
-      json,
+      leavesOf(output, message, json, registry),
     );
     return json;
   }
@@ -239,14 +239,15 @@ export class CallEgress {
   }
 
   /** What is built, as it is sent, and as detectors have to see it. */
-  #encoded({ call, rule: { id, owner } }: Release, built: Json): Outgoing & { readonly leaves: Json } {
+  #encoded({ call, rule: { id, owner } }: Release, built: Json): Outgoing & { readonly leaves: readonly string[] } {
     const reason = `release ${id} of ${owner.slice(0, MOST_OWNER)}`;
-    if ('verb' in call) return { call, bytes: utf8(JSON.stringify(built)), reason, leaves: built };
+    if ('verb' in call) return { call, bytes: utf8(JSON.stringify(built)), reason, leaves: textsOf(built) };
     const { input } = call;
     const { registry } = this.#options.admission.descriptors;
     const message = reading('request', input, () => fromJson(input, built as JsonValue));
     const bytes = toBinary(input, message);
-    const leaves = [leavesOf(input, message, toJson(input, message, { registry }) as Json), text(bytes)];
+    const json = toJson(input, message, { registry }) as Json;
+    const leaves = [...leavesOf(input, message, json, registry), ...wireTextsOf(input, message)];
     return { call: methodIdOf(call), bytes, reason, leaves };
   }
 
@@ -318,9 +319,4 @@ function tracked<T>(among: Set<Promise<unknown>>, work: Promise<T>): Promise<T> 
   done.catch(() => {});
   among.add(done);
   return done;
-}
-
-/** Every byte as a character: text in fields of bytes is found so. */
-function text(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('latin1');
 }
