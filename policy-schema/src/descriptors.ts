@@ -105,6 +105,35 @@ function pathOf(declared: DescMethod | DescField | DescMessage | DescService): n
   }
 }
 
+/**
+ * Names of one message that differ in the .proto and meet where it is used: in JSON, or as members of an object (`user_info` and
+ * `userInfo`, a field and a oneof among them). One of two such values would be lost without a word.
+ */
+function refuseMeetings({ typeName, fields, members, oneofs }: DescMessage): void {
+  const meet = (where: string, names: Iterable<readonly [name: string, of: string]>): void => {
+    const owners = new Map<string, string>();
+    for (const [name, of] of names) {
+      const owner = owners.get(name) ?? of;
+      if (owner !== of)
+        throw refuse('descriptor', `${owner} and ${of} of ${typeName} have one name ${where}: "${name}"`);
+      owners.set(name, of);
+    }
+  };
+  meet(
+    'in JSON',
+    // A reader of JSON takes a field by either.
+    fields.flatMap(({ name, jsonName }) => [[jsonName, name] as const, [name, name] as const]),
+  );
+  for (const named of [members, ...oneofs.map((oneof) => oneof.fields)]) {
+    meet(
+      'in camelCase',
+      named.map(
+        (member) => [member.localName, member.kind === 'oneof' ? `oneof ${member.name}` : member.name] as const,
+      ),
+    );
+  }
+}
+
 /** Two things of one name would let a reader by name see another thing than a reader by reference. */
 function refuseAmbiguity(registry: FileRegistry): void {
   const seen = new Set<string>();
@@ -117,6 +146,7 @@ function refuseAmbiguity(registry: FileRegistry): void {
     for (const message of messages) {
       claim(message.typeName);
       for (const { name } of message.fields) claim(`${message.typeName}.${name}`);
+      refuseMeetings(message);
       visit({ messages: message.nestedMessages, enums: message.nestedEnums });
     }
   };

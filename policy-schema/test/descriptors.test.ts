@@ -45,6 +45,81 @@ const REFUSED: readonly (readonly [id: string, bytes: Uint8Array, message: RegEx
     /a\.M\.f is declared twice/,
   ],
   [
+    'a field and a oneof that meet in camelCase',
+    setOf(
+      file('a.proto', {
+        messageType: [
+          {
+            name: 'M',
+            oneofDecl: [{ name: 'user_info' }],
+            field: [
+              { name: 'a', jsonName: 'a', number: 1, type: 9, label: 1, oneofIndex: 0 },
+              { name: 'userInfo', jsonName: 'userInfo', number: 2, type: 9, label: 1 },
+            ],
+          },
+        ],
+      }),
+    ),
+    /oneof user_info and userInfo of a\.M have one name in camelCase: "userInfo"/,
+  ],
+  [
+    'two oneofs that meet in camelCase',
+    setOf(
+      file('a.proto', {
+        messageType: [
+          {
+            name: 'M',
+            oneofDecl: [{ name: 'user_info' }, { name: 'userInfo' }],
+            field: [0, 1].map((oneofIndex) => ({
+              ...{
+                name: `f${oneofIndex}`,
+                jsonName: `f${oneofIndex}`,
+                number: oneofIndex + 1,
+                type: 9 as const,
+                label: 1 as const,
+              },
+              oneofIndex,
+            })),
+          },
+        ],
+      }),
+    ),
+    /oneof user_info and oneof userInfo of a\.M have one name in camelCase: "userInfo"/,
+  ],
+  ...(
+    [
+      [
+        'two fields that meet in camelCase',
+        { name: 'user_info', jsonName: 'x' },
+        { name: 'userInfo', jsonName: 'y' },
+        'camelCase',
+      ],
+      ['two fields of one name in JSON', { name: 'a', jsonName: 'x' }, { name: 'b', jsonName: 'x' }, 'JSON'],
+      ['a field whose name is another one in JSON', { name: 'a', jsonName: 'b' }, { name: 'b', jsonName: 'c' }, 'JSON'],
+    ] as const
+  ).map(
+    ([id, one, other, where]) =>
+      [
+        id,
+        setOf(
+          file('a.proto', {
+            messageType: [
+              {
+                name: 'M',
+                field: [one, other].map((field, at) => ({
+                  ...field,
+                  number: at + 1,
+                  type: 9 as const,
+                  label: 1 as const,
+                })),
+              },
+            ],
+          }),
+        ),
+        new RegExp(`of a\\.M have one name in ${where}`),
+      ] as const,
+  ),
+  [
     'a method twice',
     setOf(
       file('a.proto', {
