@@ -41,6 +41,8 @@ export interface Caller {
   send(message: Uint8Array): Promise<void>;
   /** Ends the call: the caller has gone, or its time is over. */
   readonly signal: AbortSignal;
+  /** What its calls are counted under, so that each has its turn; by default every call by itself. */
+  readonly connection?: string;
 }
 
 /** How a call ended. `receipt` is absent only where the log failed: then nothing was decided. */
@@ -193,12 +195,13 @@ class RunningCall {
     try {
       using reservation = this.#options.governor?.admit(id);
       using deadline = deadlineOf(this.#caller.signal, reservation?.budget);
-      const request = streams.request ? null : await this.#next();
-      if (request === undefined) throw new RefusalError('request', 'there is no request');
+      const { connection } = this.#caller;
       const made = await this.#options.pool.run({
+        ...(connection !== undefined && { connection }),
+        ...(!streams.request && { request: () => this.#only() }),
         message: {
           method: id,
-          request,
+          request: null,
           streams,
           reads: rule.reads,
           stores: rule.stores,
@@ -359,6 +362,13 @@ class RunningCall {
     });
     this.#pulled = turn.catch(() => {});
     return turn;
+  }
+
+  /** The message of a request that has one. @throws RefusalError `request` as {@link #next} does, or where there is none */
+  async #only(): Promise<Json> {
+    const request = await this.#next();
+    if (request === undefined) throw new RefusalError('request', 'there is no request');
+    return request;
   }
 
   /** The next message of the caller as JSON, once the method accepts what it carries. */

@@ -196,7 +196,8 @@ function within(milliseconds: number, something: Promise<void>): Promise<void> {
 }
 
 /** The four kinds of call that grpc-js knows, in what they have in common. */
-type AnyCall = EventEmitter & Partial<ServerDuplexStream<Buffer, Buffer>> & { readonly request?: Buffer };
+type AnyCall = EventEmitter &
+  Partial<ServerDuplexStream<Buffer, Buffer>> & { readonly request?: Buffer; getPeer(): string };
 
 /** One method as grpc-js calls it: messages in, messages and a receipt out. */
 function served(
@@ -210,7 +211,7 @@ function served(
     const timer = setTimeout(() => over.abort(), LONGEST_CALL_MS);
     // grpc-js says so of every call in the end.
     call.on('cancelled', () => running.leave(over));
-    const caller = { next: messagesOf(call), send: senderOf(call, signal), signal };
+    const caller = { next: messagesOf(call), send: senderOf(call, signal), signal, connection: call.getPeer() };
     void calls
       .answer(method, caller)
       .catch(() => LOST)

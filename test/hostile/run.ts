@@ -12,6 +12,7 @@ import { flowAttacks } from './flow.ts';
 import { clockAttacks } from './host-clock.ts';
 import { diskAttacks } from './host-disk.ts';
 import { launchAttacks } from './host-launch.ts';
+import { houseAttacks } from './house.ts';
 import { languageAttacks } from './language.ts';
 import { metadataAttacks } from './metadata.ts';
 import { networkAttacks } from './network.ts';
@@ -50,6 +51,7 @@ await tryInTurn(
   chosen([
     ...budgetAttacks,
     ...resourceAttacks,
+    ...houseAttacks,
     ...networkAttacks,
     ...abuseAttacks,
     ...clockAttacks,

@@ -2,11 +2,22 @@
 
 import { RefusalError } from '../errors.ts';
 import { reasonOf, whileItLasts } from './call-end.ts';
-import type { Json } from './protocol.ts';
+import { type Guest, type Place, Places, type Room } from './places.ts';
+import type { Json, Operation } from './protocol.ts';
 import { type Call, type HandlerBundle, Worker, type WorkerFactory, WorkerLostError } from './worker.ts';
 
-/** Calls that one worker may have at once. */
+/** Calls whose handlers may run in one worker at once. */
 const MOST_RUNNING = 64;
+/** Of the places of all workers one connection may hold a quarter: three others find room beside it. */
+const SHARE = 4;
+/** Calls that may wait for a place, for each place: as raw bytes, for nothing is decoded before. */
+const MOST_WAITING = 4;
+/** Calls that have begun and wait for their callers, for each place: what their handlers keep stays in the worker's memory. */
+const MOST_AWAY = 4;
+/** Milliseconds that a stream may wait for its caller at a stretch, where no policy says how long a call may last. */
+const IDLE_MS = 15_000;
+/** Calls that are run again have one place, and those of one message go first: a stream may wait for a stranger. */
+const ALONE: Room = { places: 1, share: 1, waiting: 4 * MOST_RUNNING, away: 4 * MOST_RUNNING, unaryFirst: true };
 /** Workers that may die under one call that runs alone: from outside, as far as anybody can tell. */
 const MOST_LOST = 2;
 /** Failed starts in a row after which the pool gives a worker up. */
@@ -26,15 +37,22 @@ export interface PoolOptions {
 export class WorkerPool {
   readonly #options: PoolOptions;
   readonly #bundle: HandlerBundle;
+  readonly #places: Places;
   readonly #workers = new Set<Worker>();
+  /** Workers that are being started in place of others. */
+  readonly #coming = new Set<Promise<void>>();
+  readonly #alone = new Places(ALONE);
   #lone: Worker | undefined;
-  #alone: Promise<unknown> = Promise.resolve();
+  #loneComing: Promise<Worker> | undefined;
   #nextCall = 0;
   #closed = false;
 
   private constructor(options: PoolOptions, bundle: HandlerBundle) {
     this.#options = options;
     this.#bundle = bundle;
+    const places = MOST_RUNNING * options.size;
+    const [share, waiting, away] = [places / SHARE, places * MOST_WAITING, places * MOST_AWAY];
+    this.#places = new Places({ places, share, waiting, away, unaryFirst: false });
   }
 
   /** Starts the workers and resolves once all of them have loaded the bundle. @throws RefusalError `worker`, with text of theirs */
@@ -55,21 +73,25 @@ export class WorkerPool {
   }
 
   /**
-   * Runs a handler. A call whose worker dies before the call has done anything runs again, by itself: so it is the call that
-   * kills workers, and no other, that fails.
-   * @throws RefusalError `budget` where all workers are full; `worker` where the handler threw or its worker died
+   * Runs a handler, once there is a place for it. A call whose worker dies before the call has done anything runs again, by
+   * itself: so it is the call that kills workers, and no other, that fails.
+   * @throws RefusalError `budget` where too many wait, or the caller lets it wait; `worker` where the handler threw or its worker
+   * died; what its request throws
    */
   async run(call: Call): Promise<Json> {
-    const worker = this.#freest();
-    if (worker !== undefined && worker.calls >= MOST_RUNNING) throw new RefusalError('budget', 'no worker is free');
+    using asked = guestOf(call);
+    const { guest } = asked;
+    let message = call.message;
     try {
-      if (worker !== undefined) return await worker.run(this.#nextCall++, call);
+      using place = await this.#places.take(guest);
+      // Only now: what waits is small.
+      if (call.request !== undefined) message = { ...message, request: await call.request() };
+      const worker = await this.#freest(guest.signal);
+      if (worker !== undefined) return await this.#runIn(worker, { ...call, message }, guest, place);
     } catch (error) {
-      if (!(error instanceof WorkerLostError) || call.signal.aborted) throw error;
+      if (!(error instanceof WorkerLostError) || guest.signal.aborted) throw error;
     }
-    const turn = this.#alone.then(() => this.#runAlone(call));
-    this.#alone = turn.catch(() => {});
-    return whileItLasts(call.signal, turn);
+    return this.#runAlone({ ...call, message }, guest);
   }
 
   /** Ends all workers. */
@@ -79,24 +101,60 @@ export class WorkerPool {
     this.#lone?.end('the pool was closed');
   }
 
-  #freest(): Worker | undefined {
-    let best: Worker | undefined;
-    for (const worker of this.#workers) if (best === undefined || worker.calls < best.calls) best = worker;
-    return best;
+  /** The worker that has least to do. Where all are being replaced, calls wait for the first that comes; undefined where none will. */
+  async #freest(signal: AbortSignal): Promise<Worker | undefined> {
+    for (;;) {
+      let best: Worker | undefined;
+      for (const worker of this.#workers) if (!worker.over && (!best || worker.calls < best.calls)) best = worker;
+      if (best !== undefined) return best;
+      const dying = this.#workers.values().find(({ over }) => over);
+      if (dying !== undefined) await dying.ended;
+      else if (this.#coming.size > 0) await whileItLasts(signal, Promise.race(this.#coming));
+      else return undefined;
+    }
   }
 
-  async #runAlone(call: Call, lost = 1): Promise<Json> {
-    if (this.#closed || call.signal.aborted) throw reasonOf(call.signal);
-    if (this.#lone === undefined || this.#lone.over) {
-      this.#lone = await this.#start().catch((cause) => {
+  /** Runs a call in a worker. While it waits for its caller it holds no place. */
+  #runIn(worker: Worker, call: Call, { stream, signal, end }: Guest, place: Place): Promise<Json> {
+    if (!stream) return worker.run(this.#nextCall++, call);
+    const perform = (operation: Operation): Json | Promise<Json> => {
+      const made = call.perform(operation);
+      if (!(made instanceof Promise) || (operation.kind !== 'next' && operation.kind !== 'send')) return made;
+      // A call with a budget ends by that.
+      return place.whileAway(call.budget === undefined ? notForEver(made, end) : made);
+    };
+    return worker.run(this.#nextCall++, { ...call, perform, signal });
+  }
+
+  /** Runs a call while no other runs in the same worker: others there only wait for their callers. */
+  async #runAlone(call: Call, guest: Guest): Promise<Json> {
+    using place = await this.#alone.take(guest);
+    for (let lost = 1; ; ) {
+      if (this.#closed || guest.signal.aborted) throw reasonOf(guest.signal);
+      const worker = await whileItLasts(guest.signal, this.#loneWorker());
+      const alone = worker.calls === 0;
+      try {
+        return await this.#runIn(worker, call, guest, place);
+      } catch (error) {
+        if (!(error instanceof WorkerLostError)) throw error;
+        // Beside others it is not known whose doing it was. They went with that worker: the next one is this call's alone.
+        if (alone && (error.judged || lost++ >= MOST_LOST)) throw error;
+      }
+    }
+  }
+
+  async #loneWorker(): Promise<Worker> {
+    if (this.#lone !== undefined && !this.#lone.over) return this.#lone;
+    this.#loneComing ??= this.#start()
+      .catch((cause) => {
         // What a worker says of its start is no text for callers.
         throw new RefusalError('worker', 'no worker could be started', { cause });
+      })
+      .finally(() => {
+        this.#loneComing = undefined;
       });
-    }
-    return this.#lone.run(this.#nextCall++, call).catch((error) => {
-      if (!(error instanceof WorkerLostError) || error.judged || lost >= MOST_LOST) throw error;
-      return this.#runAlone(call, lost + 1);
-    });
+    this.#lone = await this.#loneComing;
+    return this.#lone;
   }
 
   async #start(): Promise<Worker> {
@@ -112,7 +170,9 @@ export class WorkerPool {
     this.#workers.add(worker);
     void worker.ended.then(() => {
       this.#workers.delete(worker);
-      if (!this.#closed) void this.#replace();
+      if (this.#closed) return;
+      const coming = this.#replace().finally(() => this.#coming.delete(coming));
+      this.#coming.add(coming);
     });
   }
 
@@ -122,8 +182,32 @@ export class WorkerPool {
         await this.#add();
         return;
       } catch {
-        // The next turn of the loop tries again; with no worker left, calls run one by one or are refused.
+        // The next turn of the loop tries again; with no worker left and none coming, calls run one by one or are refused.
       }
     }
   }
+}
+
+/** The same, and the call's end where it takes too long. */
+function notForEver<T>(awaited: Promise<T>, end: Guest['end']): Promise<T> {
+  const late = (): void => end(new RefusalError('budget', `the caller let the call wait for ${IDLE_MS} ms`));
+  const timer = setTimeout(late, IDLE_MS);
+  return awaited.finally(() => clearTimeout(timer));
+}
+
+/**
+ * A call as it asks for places. A stream can be ended here: where it waits for its caller for too long, or another needs the room.
+ */
+function guestOf(call: Call): Disposable & { readonly guest: Guest } {
+  const { connection = call, message, signal } = call;
+  const stream = message.streams.request || message.streams.response;
+  if (!stream) return { guest: { connection, stream, signal, end: () => {} }, [Symbol.dispose]: () => {} };
+  const ending = new AbortController();
+  const over = (): void => ending.abort(signal.reason);
+  if (signal.aborted) over();
+  signal.addEventListener('abort', over, { once: true });
+  return {
+    guest: { connection, stream, signal: ending.signal, end: (refusal) => ending.abort(refusal) },
+    [Symbol.dispose]: () => signal.removeEventListener('abort', over),
+  };
 }

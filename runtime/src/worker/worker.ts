@@ -34,6 +34,10 @@ export type WorkerFactory = () => Promise<WorkerProcess>;
 /** One call, and what the runtime does for it. */
 export interface Call {
   readonly message: CallMessage;
+  /** What it is counted under, where it waits for a place; by default itself. */
+  readonly connection?: unknown;
+  /** The request, where it is to be read once there is a place for the call, and is not in the message yet. */
+  request?(): Promise<Json>;
   /** What operations of a kind wait for before they are begun, and those behind them; undefined where there is nothing. */
   awaits?(kind: Operation['kind']): Promise<unknown> | undefined;
   /** Carries out an operation. Whatever it throws refuses the operation; a RefusalError's message goes to the handler. */

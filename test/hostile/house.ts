@@ -1,0 +1,192 @@
+/** Attacks on the room that callers share: a stranger's calls that wait, so that nobody else's are answered. */
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { create, toBinary } from '@bufbuild/protobuf';
+import type { Answer } from '../../runtime/src/calls.ts';
+import { type Lab, type LabMethod, type LabOptions, openLab } from '../support/lab.ts';
+import { startWorkers } from '../support/worker-process.ts';
+import type { Attack } from './attack.ts';
+import { type Edit, weakened } from './weakened.ts';
+
+/** Milliseconds after which an honest call counts as not answered: with everything on, a call that hangs; else one that waits. */
+const PATIENCE = { attempt: 120_000, control: 4_000 };
+/** Of the pool, for one worker. */
+const PLACES = 64;
+const SHARE = PLACES / 4;
+
+interface HouseAttack {
+  readonly layer: string;
+  /** The layer off, in the source of the pool. */
+  readonly off: Edit;
+  readonly handlers: LabOptions['handlers'];
+  readonly options?: () => Partial<LabOptions>;
+  readonly succeeds: (house: House) => Promise<boolean>;
+}
+
+/** A laboratory full of strangers, who all leave in the end. */
+class House {
+  readonly lab: Lab;
+  readonly #patience: number;
+  readonly #left = new AbortController();
+
+  constructor(lab: Lab, patience: number) {
+    this.lab = lab;
+    this.#patience = patience;
+  }
+
+  /** A call of a connection whose caller sends `messages` and then nothing, without an end where the request is a stream. */
+  call(name: LabMethod, connection: string, messages = 1): Promise<Answer> {
+    const method = this.lab.admission.exposed.find(({ descriptor }) => descriptor.name === name);
+    if (method === undefined) throw new TypeError(`${name} is withheld`);
+    const { input } = method.descriptor;
+    let sent = 0;
+    const next = async (): Promise<Uint8Array> =>
+      sent++ < messages ? toBinary(input, create(input)) : new Promise<never>(() => {});
+    return this.lab.calls.answer(method, { next, send: async () => {}, signal: this.#left.signal, connection });
+  }
+
+  /** Whether an honest call is answered while all the others are still there. */
+  async answers(call = this.call('Sum', 'honest')): Promise<boolean> {
+    return (await Promise.race([call.then(({ status }) => status === 0), sleep(this.#patience, false)])) ?? false;
+  }
+
+  /** Resolves once so many workers have ended. @throws Error where they go on */
+  async lost(count: number): Promise<void> {
+    for (let waited = 0; this.lab.lost.length < count; waited += 20) {
+      if (waited > PATIENCE.attempt) throw new Error(`${this.lab.lost.length} workers lost, expected ${count}`);
+      await sleep(20);
+    }
+  }
+
+  leave(): void {
+    this.#left.abort(new Error('the caller has gone'));
+    this.lab.close();
+  }
+}
+
+/** Streams of four connections, for as many places as there are: one connection alone may not hold them. */
+function crowd(house: House, name: LabMethod, messages = 1): void {
+  for (let at = 0; at < PLACES; at++) void house.call(name, `stranger ${at % 4}`, messages);
+}
+
+/** Workers of which a later one is long in coming. */
+let begun = 0;
+const slowSecond = (): Partial<LabOptions> => {
+  begun = 0;
+  const start = startWorkers();
+  return { factory: async () => (begun++ === 1 ? sleep(1500).then(start) : start()) };
+};
+
+const ANSWER = { Sum: 'return {}' };
+const TAKE = 'let count = 0; for await (const _ of request) count++; return { count }';
+/** A stream that waits for nobody outside. */
+const STAY = 'await new Promise(() => {})';
+const SPIN = { Put: 'for (;;);' };
+const WAITS_INSIDE: Edit = [
+  'return place.whileAway(call.budget === undefined ? notForEver(made, end) : made);',
+  'return made;',
+];
+
+const ATTACKS: Readonly<Record<string, HouseAttack>> = {
+  'streams that send one message and then nothing, for every place': {
+    layer: 'who waits for a caller holds no place',
+    off: WAITS_INSIDE,
+    handlers: { ...ANSWER, Collect: TAKE },
+    succeeds: async (house) => {
+      crowd(house, 'Collect');
+      await sleep(300);
+      return !(await house.answers());
+    },
+  },
+  'calls of one connection, for every place': {
+    layer: 'share of a connection',
+    off: ['const SHARE = 4;', 'const SHARE = 1;'],
+    handlers: { ...ANSWER, Put: STAY },
+    succeeds: async (house) => {
+      for (let at = 0; at < 2 * PLACES; at++) void house.call('Put', 'stranger');
+      await sleep(300);
+      return !(await house.answers());
+    },
+  },
+  'a stream that says nothing, for ever': {
+    layer: 'end of a stream that is idle',
+    off: ['const timer = setTimeout(late, IDLE_MS);', 'const timer = setTimeout(() => {}, IDLE_MS);'],
+    handlers: { Collect: TAKE },
+    succeeds: async (house) => !(await house.answers(house.call('Collect', 'stranger').then(ended))),
+  },
+  'streams that say nothing, in the one place of calls that run again': {
+    layer: 'who waits for a caller holds no place',
+    off: WAITS_INSIDE,
+    options: () => ({ stall: 400 }),
+    handlers: { ...ANSWER, ...SPIN, Collect: TAKE },
+    succeeds: async (house) => {
+      void house.call('Put', 'stranger');
+      await sleep(100); // its loop stands still, so that those who come now have done nothing
+      for (let at = 0; at < SHARE - 1; at++) void house.call('Collect', 'stranger', 0);
+      await house.lost(2); // the worker that all were in, and the one in which the first ran again
+      await sleep(300);
+      // The next worker dies too, with an honest call in it.
+      void house.call('Put', 'another');
+      return !(await house.answers());
+    },
+  },
+  'streams before calls of one message, in the one place of calls that run again': {
+    layer: 'calls of one message first',
+    off: ['unaryFirst: true', 'unaryFirst: false'],
+    options: () => ({ stall: 400 }),
+    handlers: { ...ANSWER, ...SPIN, Collect: STAY },
+    succeeds: async (house) => {
+      void house.call('Put', 'stranger');
+      await sleep(100); // its loop stands still, so that those who come now have done nothing
+      for (let at = 0; at < SHARE - 1; at++) void house.call('Collect', 'stranger', 0);
+      return !(await house.answers());
+    },
+  },
+  'a dead worker, so that whoever comes next waits behind those who run again': {
+    layer: 'new calls wait for the new worker',
+    off: ['else if (this.#coming.size > 0) await', 'else if (this.#coming.size < 0) await'],
+    options: () => ({ ...slowSecond(), stall: 400 }),
+    handlers: { ...ANSWER, Chat: 'for await (const _ of request) for (;;);' },
+    succeeds: async (house) => {
+      // Its first message is taken before it spins, so that it does not run again.
+      const acted = house.call('Chat', 'stranger');
+      await house.lost(1);
+      await acted;
+      await house.answers();
+      return begun > 2;
+    },
+  },
+};
+
+/** An end of any kind is one. */
+function ended(answer: Answer): Answer {
+  return { ...answer, status: 0 };
+}
+
+async function tried(
+  { handlers, options, succeeds }: HouseAttack,
+  patience: number,
+  edits: readonly Edit[],
+): Promise<boolean> {
+  const Pool = (await import(weakened('runtime/src/worker/pool.ts', ...edits))).WorkerPool;
+  const house = new House(await openLab({ Pool, handlers, ...options?.() }), patience);
+  try {
+    return await succeeds(house);
+  } finally {
+    house.leave();
+  }
+}
+
+/** Every attack on the room that callers share. */
+export const houseAttacks: readonly Attack[] = Object.entries(ATTACKS).map(([name, attack]): Attack => {
+  /** Made small, the same for the attack and for its control. */
+  const scaled: Edit = ['const IDLE_MS = 15_000', 'const IDLE_MS = 1500'];
+  const idles = attack.off[0].includes('IDLE_MS') ? [scaled] : [];
+  return {
+    group: 'house',
+    name,
+    layer: attack.layer,
+    attempt: () => tried(attack, PATIENCE.attempt, idles),
+    control: () => tried(attack, PATIENCE.control, [...idles, attack.off]),
+  };
+});
