@@ -10,6 +10,8 @@ import { type Edit, weakened } from './weakened.ts';
 
 /** Milliseconds after which an honest call counts as not answered: with everything on, a call that hangs; else one that waits. */
 const PATIENCE = { attempt: 120_000, control: 4_000 };
+/** All methods but one may learn the same, so that they share their workers. */
+const ONE_CLASS = { returns: ['personal', 'operational'] };
 /** Of the pool, for one worker. */
 const PLACES = 64;
 const SHARE = PLACES / 4;
@@ -46,7 +48,7 @@ class House {
   }
 
   /** Whether an honest call is answered while all the others are still there. */
-  async answers(call = this.call('Sum', 'honest')): Promise<boolean> {
+  async answers(call = this.call('Read', 'honest')): Promise<boolean> {
     return (await Promise.race([call.then(({ status }) => status === 0), sleep(this.#patience, false)])) ?? false;
   }
 
@@ -69,15 +71,20 @@ function crowd(house: House, name: LabMethod, messages = 1): void {
   for (let at = 0; at < PLACES; at++) void house.call(name, `stranger ${at % 4}`, messages);
 }
 
-/** Workers of which a later one is long in coming. */
-let begun = 0;
-const slowSecond = (): Partial<LabOptions> => {
-  begun = 0;
+/** Workers that were begun, and whether the next is long in coming. */
+const starts = { count: 0, slow: false };
+function counted(): Partial<LabOptions> {
   const start = startWorkers();
-  return { factory: async () => (begun++ === 1 ? sleep(1500).then(start) : start()) };
-};
+  const factory = async (): ReturnType<typeof start> => {
+    starts.count++;
+    const { slow } = starts;
+    starts.slow = false;
+    return slow ? sleep(1500).then(start) : start();
+  };
+  return { factory };
+}
 
-const ANSWER = { Sum: 'return {}' };
+const ANSWER = { Read: 'return {}' };
 const TAKE = 'let count = 0; for await (const _ of request) count++; return { count }';
 /** A stream that waits for nobody outside. */
 const STAY = 'await new Promise(() => {})';
@@ -145,15 +152,17 @@ const ATTACKS: Readonly<Record<string, HouseAttack>> = {
   'a dead worker, so that whoever comes next waits behind those who run again': {
     layer: 'new calls wait for the new worker',
     off: ['else if (this.#coming.size > 0) await', 'else if (this.#coming.size < 0) await'],
-    options: () => ({ ...slowSecond(), stall: 400 }),
+    options: () => ({ ...counted(), stall: 400 }),
     handlers: { ...ANSWER, Chat: 'for await (const _ of request) for (;;);' },
     succeeds: async (house) => {
+      const before = starts.count;
+      starts.slow = true;
       // Its first message is taken before it spins, so that it does not run again.
       const acted = house.call('Chat', 'stranger');
       await house.lost(1);
       await acted;
       await house.answers();
-      return begun > 2;
+      return starts.count > before + 1;
     },
   },
 };
@@ -168,8 +177,9 @@ async function tried(
   patience: number,
   edits: readonly Edit[],
 ): Promise<boolean> {
-  const Pool = (await import(weakened('runtime/src/worker/pool.ts', ...edits))).WorkerPool;
-  const house = new House(await openLab({ Pool, handlers, ...options?.() }), patience);
+  const pool = weakened('runtime/src/worker/pool.ts', ...edits);
+  const Classes = (await import(weakened('runtime/src/worker/classes.ts', ["'./pool.ts'", `'${pool}'`]))).WorkerClasses;
+  const house = new House(await openLab({ Classes, policy: ONE_CLASS, handlers, ...options?.() }), patience);
   try {
     return await succeeds(house);
   } finally {
