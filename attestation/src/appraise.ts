@@ -7,10 +7,20 @@ import { appraiseRegisters } from './appraise-registers.ts';
 import { appraiseTdxLaunch } from './appraise-tdx-launch.ts';
 import { type Deployment, deviceNames, verifyDeployment } from './deployment.ts';
 import type { Authenticated } from './evidence/authenticated.ts';
+import { earlier, type Moment } from './moment.ts';
 import { type References, refuseUnheldDeployments } from './references.ts';
 import type { BootStatement } from './statement.ts';
 import { appraiseLogged } from './tlog/logged.ts';
 import { allPassed, type Check, compared, notRun, type Verdict } from './verdict.ts';
+
+/** What an appraiser asks besides. */
+export interface AppraisalOptions {
+  /** The boot must have begun then or later, milliseconds since 1970. Absent: whenever; the verdict shows when. */
+  readonly newerThan?: number | undefined;
+}
+
+/** The last time that RFC 3339 can write, in milliseconds since 1970. */
+const LAST_DATE = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
 
 /**
  * Compares what was measured with what is expected, and the attested policy with what is demanded.
@@ -21,9 +31,12 @@ export async function appraise(
   authenticated: Authenticated,
   references: References,
   demands: readonly Demand[],
+  { newerThan }: AppraisalOptions = {},
 ): Promise<Verdict> {
   refuseUnheldDeployments(references);
-  const { statement } = authenticated;
+  const { statement, verifiedAt } = authenticated;
+  let { end } = authenticated;
+  const moment: Moment = { now: verifiedAt, holds: (one) => (end = earlier(end, one)) };
   const checks = [
     ...authenticated.checks,
     ...(await appraiseHardware(authenticated, references)),
@@ -31,8 +44,10 @@ export async function appraise(
     appraiseBundle(statement.bundle, references),
     appraiseConfinement(statement, references),
     appraiseOwner(statement.owner, references),
-    await appraiseDeployment(authenticated, references),
-    ...(await appraiseLogged(references)),
+    await appraiseDeployment(authenticated, references, moment),
+    appraiseValidity(references, moment),
+    appraiseStart(statement, newerThan),
+    ...(await appraiseLogged(references, moment)),
     ...appraiseDemands(authenticated, demands),
   ];
   return {
@@ -41,6 +56,7 @@ export async function appraise(
     policy: statement.policy,
     bundle: statement.bundle,
     bootId: statement.bootId,
+    end: end === null ? null : { notAfter: timeText(end.at), what: end.what },
     checks,
   };
 }
@@ -86,8 +102,9 @@ function appraiseOwner(owner: string | null, references: References): Check {
 
 /** Whether the owner vouches for this very device: another genuine one, run by somebody else, is refused here. */
 async function appraiseDeployment(
-  { hardware, statement, verifiedAt }: Authenticated,
+  { hardware, statement }: Authenticated,
   references: References,
+  moment: Moment,
 ): Promise<Check> {
   const names = deviceNames(hardware, statement);
   const device = `device ${names.join(', ') || 'without a name'}`;
@@ -96,11 +113,14 @@ async function appraiseDeployment(
   const reasons: string[] = [];
   for (const signed of deployments) {
     const reason = await verifyDeployment(signed, owner).then(
-      (deployment) => misfit(deployment, names, statement.policy, verifiedAt),
+      (deployment) => misfit(deployment, names, statement.policy, moment.now),
       (error: unknown) => (error as Error).message,
     );
-    if (reason === null)
-      return compared('deployment', true, `${device} is deployed until ${signed.deployment.notAfter}`);
+    if (reason === null) {
+      const { notAfter } = signed.deployment;
+      moment.holds?.({ at: Date.parse(notAfter), what: 'deployment' });
+      return compared('deployment', true, `${device} is deployed until ${notAfter}`);
+    }
     reasons.push(reason);
   }
   return compared('deployment', false, `${device}: ${reasons.join('; ') || 'the owner signed no deployment'}`);
@@ -118,6 +138,32 @@ function misfit(
   // Written so that a clock that is not a number fails.
   const current = Date.parse(notBefore) <= now && now <= Date.parse(notAfter);
   return current ? null : `deployed from ${notBefore} to ${notAfter}`;
+}
+
+/** References age: what they accept was right when they were written. */
+function appraiseValidity({ validity }: References, { now, holds }: Moment): Check {
+  if (validity === undefined) return notRun('references.validity', 'the references do not say until when they hold');
+  const { notBefore, notAfter } = validity;
+  // Written so that a clock that is not a number fails.
+  const holding = Date.parse(notBefore) <= now && now <= Date.parse(notAfter);
+  if (holding) holds?.({ at: Date.parse(notAfter), what: 'references' });
+  return compared('references.validity', holding, `the references hold from ${notBefore} to ${notAfter}`);
+}
+
+/** When the boot began, by a clock whose word is as good as its strength: evidence of years ago is authentic too. */
+function appraiseStart({ started: { at, strength } }: BootStatement, newerThan: number | undefined): Check {
+  const asked = newerThan === undefined ? '' : `, asked for is a start at or after ${timeText(newerThan)}`;
+  const recent = newerThan === undefined || Date.parse(at) >= newerThan;
+  const clock = strength === 'host' ? 'by the clock of its host' : 'by signed time';
+  return {
+    ...compared('boot.started', recent, `${at} ${clock}${asked}`),
+    strength: strength === 'host' ? 'observed' : 'asserted',
+  };
+}
+
+/** RFC 3339, UTC, milliseconds; of an end beyond all dates, the last of them. */
+function timeText(time: number): string {
+  return new Date(Math.min(time, LAST_DATE)).toISOString();
 }
 
 function appraiseDemands({ policy }: Authenticated, demands: readonly Demand[]): Check[] {

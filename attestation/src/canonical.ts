@@ -1,5 +1,6 @@
 /** Canonical JSON (RFC 8785) of a known shape: one byte string for one value, both ways. */
 
+import { parseJson } from '@enclaim/policy-schema/admission';
 import canonicalize from 'canonicalize';
 import type * as z from 'zod';
 import { equalBytes, fromUtf8, utf8 } from './bytes.ts';
@@ -45,20 +46,26 @@ function isOrdered(value: unknown, depth = 0): boolean {
  * @throws DecodeError `range` too long; `syntax` not JSON or not this shape; `canonical` another encoding of the value
  */
 export function decodeCanonical<T>(schema: z.ZodType<T>, bytes: Uint8Array, limit: number): T {
-  const value = decodeJson(schema, bytes, limit);
+  const value = shaped(schema, bytes, limit, (text) => JSON.parse(text));
+  // The same name twice is another encoding, too.
   if (!equalBytes(encodeCanonical(value), bytes))
     throw new DecodeError('canonical', 'JSON is not in canonical form', 0);
   return value;
 }
 
-/** As {@link decodeCanonical}, for JSON that people may have laid out themselves. */
+/** As {@link decodeCanonical}, for JSON that people may have laid out themselves; no object may have the same name twice. */
 export function decodeJson<T>(schema: z.ZodType<T>, bytes: Uint8Array, limit: number): T {
+  return shaped(schema, bytes, limit, () => parseJson(bytes));
+}
+
+function shaped<T>(schema: z.ZodType<T>, bytes: Uint8Array, limit: number, parse: (text: string) => unknown): T {
   if (bytes.length > limit) throw new DecodeError('range', `${bytes.length} bytes where ${limit} are allowed`, limit);
   let json: unknown;
   try {
-    json = JSON.parse(fromUtf8(bytes));
+    json = parse(fromUtf8(bytes));
   } catch (cause) {
-    throw new DecodeError('syntax', 'not JSON', 0, { cause });
+    const duplicate = (cause as { readonly code?: unknown }).code === 'duplicate';
+    throw new DecodeError('syntax', duplicate ? 'an object has the same name twice' : 'not JSON', 0, { cause });
   }
   const result = schema.safeParse(json);
   if (!result.success) {

@@ -112,9 +112,17 @@ export interface RtmrEventReference {
   readonly digest: DigestText<'sha384'> | 'any';
 }
 
+/** From when until when something holds: RFC 3339, UTC, milliseconds. */
+export interface Validity {
+  readonly notBefore: string;
+  readonly notAfter: string;
+}
+
 /** Reference values and trust anchors of one deployment. */
 export interface References extends CloudReferences {
   readonly enclaim: 'references/1';
+  /** When they hold. Absent: the verdict says that they do not say so. */
+  readonly validity?: Validity;
   /** Base images that are accepted. Empty accepts none. */
   readonly images: readonly ImageReference[];
   readonly policy: DigestText<'sha384'>;
@@ -201,6 +209,9 @@ const tdxSchema: z.ZodType<TdxReference> = z.strictObject({
 
 const referencesSchema: z.ZodType<References> = z.strictObject({
   enclaim: z.literal('references/1'),
+  validity: z
+    .strictObject({ notBefore: z.iso.datetime({ precision: 3 }), notAfter: z.iso.datetime({ precision: 3 }) })
+    .exactOptional(),
   images: z.array(imageSchema).max(64),
   policy: sha384Text,
   bundles: z.union([z.literal('any'), z.array(sha384Text).max(64)]),
@@ -229,6 +240,9 @@ const referencesSchema: z.ZodType<References> = z.strictObject({
 });
 
 const LIMIT = 1024 * 1024;
+/** The years that RFC 3339 can write. */
+const EARLIEST = '0001-01-01T00:00:00.000Z';
+const LATEST = '9999-12-31T23:59:59.999Z';
 
 /** Reads a references file (JSON, UTF-8). @throws AppraisalError `references` */
 export function parseReferences(bytes: Uint8Array): References {
@@ -243,6 +257,18 @@ export function withDeployments(references: References, more: readonly SignedDep
   const joined = { ...references, deployments: [...(references.deployments ?? []), ...more] };
   refuseUnheldDeployments(joined);
   return joined;
+}
+
+/** References that hold no longer than what they came in. @param from @param until milliseconds since 1970 */
+export function withValidity(
+  references: References,
+  { from, until }: { readonly from: number; readonly until: number },
+): References {
+  const { notBefore, notAfter } = references.validity ?? {};
+  const start = Math.max(from, Date.parse(notBefore ?? EARLIEST));
+  const end = Math.min(until, Date.parse(notAfter ?? LATEST));
+  const [first, last] = [start, end].map((time) => new Date(time).toISOString()) as [string, string];
+  return { ...references, validity: { notBefore: first, notAfter: last } };
 }
 
 /** Whoever gives deployments expects them to be held; without an owner nobody could. @throws AppraisalError `references` */

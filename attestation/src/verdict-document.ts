@@ -38,6 +38,7 @@ const schema: z.ZodType<VerdictDocument> = z.strictObject({
     policy: sha384Text,
     bundle: sha384Text,
     bootId: z.string().regex(/^[0-9a-f]{32}$/),
+    end: z.strictObject({ notAfter: z.iso.datetime({ precision: 3 }), what: z.string().min(1).max(256) }).nullable(),
     checks: z.array(checkSchema).min(1).max(512),
   }),
 });
@@ -57,6 +58,8 @@ const ALWAYS = [
   'confinement',
   'owner?',
   'deployment?',
+  'references.validity?',
+  'boot.started',
   'log.images?',
   'log.policy?',
 ];

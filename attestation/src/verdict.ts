@@ -26,6 +26,11 @@ export interface Verdict {
   readonly policy: string;
   readonly bundle: string;
   readonly bootId: string;
+  /**
+   * Until when it holds: the earliest end of certificates, revocation lists, collateral, references, checkpoints and the
+   * deployment. null where nothing of it ends. What is held against it later is held against nothing.
+   */
+  readonly end: { readonly notAfter: string; readonly what: string } | null;
   readonly checks: readonly Check[];
 }
 

@@ -37,7 +37,11 @@ const verdict: Verdict = {
   policy: `sha384:${'00'.repeat(48)}`,
   bundle: `sha384:${'11'.repeat(48)}`,
   bootId: '0',
-  checks: [{ id: 'snp.vmpl', outcome: 'passed', required: true, detail: 'VMPL 0' }],
+  end: null,
+  checks: [
+    { id: 'snp.vmpl', outcome: 'passed', required: true, detail: 'VMPL 0' },
+    { id: 'nonce', outcome: 'passed', required: true, detail: 'ours' },
+  ],
 };
 const issue = {
   iat: 1_767_225_600,

@@ -103,15 +103,17 @@ const REFERENCES: References = {
   anchors: { attestationKeys: [], endorsementRoots: [], unsafeSwtpmRoots: [], certificates: [] },
 };
 
+const MOMENT = { now: Date.UTC(2026, 0, 1) };
+
 /** Outcomes of both checks, after a round trip through a references file. */
 async function outcomes(changes: Partial<References>): Promise<string[]> {
   const references = parseReferences(utf8(JSON.stringify({ ...REFERENCES, ...changes })));
-  return (await appraiseLogged(references)).map(({ outcome }) => outcome);
+  return (await appraiseLogged(references, MOMENT)).map(({ outcome }) => outcome);
 }
 
 /** What the verdict says of the policy, for a log that differs from the honest one. */
 async function policyCheck(changes: Partial<ReleaseLog>): Promise<string> {
-  const [, check] = await appraiseLogged({ ...REFERENCES, logged: { policy: { ...POLICY, ...changes } } });
+  const [, check] = await appraiseLogged({ ...REFERENCES, logged: { policy: { ...POLICY, ...changes } } }, MOMENT);
   assert.equal(check?.required, true);
   return `${check.outcome}: ${check.detail}`;
 }
@@ -124,7 +126,7 @@ test('a release comes back as it was written; another form of it is none', () =>
 });
 
 test('where no log is demanded, nothing is checked, and the verdict says so', async () => {
-  const checks = await appraiseLogged(REFERENCES);
+  const checks = await appraiseLogged(REFERENCES, MOMENT);
   assert.deepEqual(
     checks.map(({ id, outcome, required }) => ({ id, outcome, required })),
     ['log.images', 'log.policy'].map((id) => ({ id, outcome: 'not run', required: false })),

@@ -20,8 +20,9 @@ import {
 } from '@enclaim/client';
 import { Client, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
 import type { Command } from 'commander';
-import { collect, readDemands, readInput, readReferences, writeOutput } from './input.ts';
+import { collect, readDemands, readInput, readNewerThan, writeOutput } from './input.ts';
 import { printable, printableJson } from './printable.ts';
+import { readReferences } from './references-file.ts';
 import { UsageError } from './usage-error.ts';
 import { printVerdict } from './verdict-table.ts';
 
@@ -29,7 +30,9 @@ interface Options {
   readonly data: string;
   readonly header: string[];
   readonly references: string;
+  readonly referencesKey?: string;
   readonly deployment: string[];
+  readonly newerThan?: string;
   readonly require: string[];
   readonly saveEvidence?: string;
   readonly saveReceipt?: string;
@@ -45,6 +48,8 @@ export function register(program: Command): void {
     .option('-d, --data <json>', 'request as proto3 JSON, or @FILE; a client stream is an array of them', '{}')
     .option('-H, --header <name: value>', 'metadata of the call, -bin values as base64; repeatable', collect, [])
     .requiredOption('--references <file>', 'reference values and trust anchors (enclaim references)')
+    .option('--references-key <pem>', 'public key that must have signed them, where they are a signed CoRIM')
+    .option('--newer-than <time>', 'the boot must have begun then or later: RFC 3339, or P7D for a week ago')
     .option('--deployment <file>', "a deployment that the references' owner signed; repeatable", collect, [])
     .option(
       '--require <demand>',
@@ -66,13 +71,15 @@ async function call(target: string, method: string | undefined, options: Options
     throw new UsageError(`${method}: expected package.Service/Method`);
   const json = await requestJson(options.data);
   const metadata = metadataOf(options.header);
-  const references = await readReferences(options.references, options.deployment);
+  const references = await readReferences(options);
   const demands = readDemands(options.require);
+  const newerThan = readNewerThan(options.newerThan);
   const receipts: CheckedReceipt[] = [];
   const channel = await connect(target, {
     references,
     demands,
     timeout,
+    newerThan,
     onReceipt: (receipt) => receipts.push(receipt),
   });
   try {

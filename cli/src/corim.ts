@@ -1,11 +1,12 @@
 /** `enclaim corim`: references that travel signed, as CoRIM. */
 
-import { createPublicKey, sign } from 'node:crypto';
+import { sign } from 'node:crypto';
 import { parseReferences } from '@enclaim/attestation';
 import { utf8 } from '@enclaim/attestation/bytes';
 import { signReferences, verifyReferences } from '@enclaim/attestation/rats';
 import type { Command } from 'commander';
 import { readEd25519, readInput, readTime, writeOutput } from './input.ts';
+import { ALGORITHMS, readPublicKey } from './references-file.ts';
 import { UsageError } from './usage-error.ts';
 
 interface SignOptions {
@@ -21,9 +22,6 @@ interface ReadOptions {
   readonly asOf: string;
   readonly out: string;
 }
-
-/** COSE algorithm of each kind of key. */
-const ALGORITHMS = { ed25519: -8, prime256v1: -7, secp384r1: -35 } as const;
 
 export function register(program: Command): void {
   const corim = program.command('corim').description('References that travel signed, as CoRIM');
@@ -63,24 +61,9 @@ async function signFile(path: string, options: SignOptions): Promise<void> {
 }
 
 async function readFile(path: string, options: ReadOptions): Promise<void> {
-  const { spki, algorithm } = await readPublicKey(options.key);
+  const { spki, algorithm } = await readPublicKey('--key', options.key);
   const now = readTime('--as-of', options.asOf);
   const references = await verifyReferences(await readInput(path), spki, algorithm, { now });
   await writeOutput(options.out, utf8(`${JSON.stringify(references, undefined, 2)}\n`));
   console.error(`references: policy ${references.policy}`);
-}
-
-/** A public key and no other: what is handed to those who verify must not be a private one. */
-async function readPublicKey(path: string): Promise<{ spki: Uint8Array; algorithm: -7 | -8 | -35 }> {
-  const pem = Buffer.from(await readInput(path)).toString('utf8');
-  try {
-    if (!pem.trimStart().startsWith('-----BEGIN PUBLIC KEY-----')) throw new TypeError('not a PUBLIC KEY in PEM');
-    const key = createPublicKey(pem);
-    const kind = key.asymmetricKeyDetails?.namedCurve ?? key.asymmetricKeyType ?? '';
-    const [, algorithm] = Object.entries(ALGORITHMS).find(([name]) => name === kind) ?? [];
-    if (algorithm === undefined) throw new TypeError(`a key of type ${kind}`);
-    return { spki: key.export({ format: 'der', type: 'spki' }), algorithm };
-  } catch (cause) {
-    throw new UsageError(`--key is no public key that signs CoRIM: ${(cause as Error).message}`, { cause });
-  }
 }

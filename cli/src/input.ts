@@ -2,9 +2,8 @@
 
 import { createPrivateKey, type KeyObject } from 'node:crypto';
 import { readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { parseReferences, type References, withDeployments } from '@enclaim/attestation';
-import { parseDeployment } from '@enclaim/attestation/deployment';
 import { type Demand, parseDemand } from '@enclaim/policy-schema';
+import { type Duration, secondsOf } from '@enclaim/policy-schema/admission';
 import { UsageError } from './usage-error.ts';
 
 /** A file's bytes. @throws UsageError where it cannot be read */
@@ -28,13 +27,6 @@ export async function writeOutput(path: string, content: Uint8Array | string): P
   }
 }
 
-/** References from a file, with deployments from others. @throws UsageError, AppraisalError, DecodeError */
-export async function readReferences(path: string, deployments: readonly string[] = []): Promise<References> {
-  const references = parseReferences(await readInput(path));
-  const more = await Promise.all(deployments.map(async (file) => parseDeployment(await readInput(file))));
-  return withDeployments(references, more);
-}
-
 /** An Ed25519 private key (PKCS #8, PEM). @throws UsageError naming the option */
 export async function readEd25519(option: string, path: string): Promise<KeyObject> {
   try {
@@ -52,6 +44,20 @@ export function readTime(option: string, text: string | undefined): number {
   const value = Date.parse(text ?? '');
   if (Number.isNaN(value)) throw new UsageError(`${option} ${text ?? 'is missing'}: expected 2026-11-20T12:00:00Z`);
   return value;
+}
+
+/**
+ * The earliest start of a boot that is accepted, milliseconds since 1970: a time, or how long before now (`P7D`).
+ * @throws UsageError
+ */
+export function readNewerThan(text: string | undefined, now: number = Date.now()): number | undefined {
+  if (text === undefined) return undefined;
+  if (!text.startsWith('P')) return readTime('--newer-than', text);
+  try {
+    return now - secondsOf(text as Duration) * 1000;
+  } catch (cause) {
+    throw new UsageError(`--newer-than ${text}: expected a time, or a duration such as P7D`, { cause });
+  }
 }
 
 /** Demands from the command line. @throws DemandError */

@@ -2,13 +2,16 @@
 
 import { type ListenOptions, startProxy } from '@enclaim/client';
 import type { Command } from 'commander';
-import { collect, readDemands, readReferences } from './input.ts';
+import { collect, readDemands, readNewerThan } from './input.ts';
+import { readReferences } from './references-file.ts';
 import { UsageError } from './usage-error.ts';
 import { printVerdict } from './verdict-table.ts';
 
 interface Options {
   readonly references: string;
+  readonly referencesKey?: string;
   readonly deployment: string[];
+  readonly newerThan?: string;
   readonly require: string[];
   readonly listen: string;
   readonly timeout: string;
@@ -20,6 +23,8 @@ export function register(program: Command): void {
     .description('Verify a server, then pass calls of plain gRPC clients on this machine to it')
     .argument('<target>', 'HOST:PORT')
     .requiredOption('--references <file>', 'reference values and trust anchors (enclaim references)')
+    .option('--references-key <pem>', 'public key that must have signed them, where they are a signed CoRIM')
+    .option('--newer-than <time>', 'the boot must have begun then or later: RFC 3339, or P7D for a week ago')
     .option('--deployment <file>', "a deployment that the references' owner signed; repeatable", collect, [])
     .option('--require <demand>', 'what the attested policy must hold; repeatable', collect, [])
     .option(
@@ -35,9 +40,10 @@ async function proxy(target: string, options: Options): Promise<void> {
   const timeout = Number(options.timeout) * 1000;
   if (!(timeout > 0)) throw new UsageError(`--timeout ${options.timeout}: expected seconds`);
   const running = await startProxy(target, {
-    references: await readReferences(options.references, options.deployment),
+    references: await readReferences(options),
     demands: readDemands(options.require),
     timeout,
+    newerThan: readNewerThan(options.newerThan),
     listen: listenOf(options.listen),
     // Every connection is told of, the first and those after it: another boot is another verdict.
     onAttested: ({ verdict }) => printVerdict(verdict),

@@ -189,7 +189,7 @@ async function demand(file: string, options: KeyOptions & { log: string; only?: 
   };
   const only = options.only === undefined ? logged : { [options.only]: logged[options.only] };
   const text = `${JSON.stringify({ ...references, logged: only }, undefined, 2)}\n`;
-  for (const { outcome, detail } of await appraiseLogged(parseReferences(Buffer.from(text)))) {
+  for (const { outcome, detail } of await appraiseLogged(parseReferences(Buffer.from(text)), { now: Date.now() })) {
     if (outcome === 'failed') throw new UsageError(`nobody would be accepted: ${detail}`);
   }
   await writeOutput(options.out, text);

@@ -18,7 +18,9 @@ export function printVerdict(verdict: Verdict): void {
     return `  ${mark(check)}  ${check.id.padEnd(WIDTH)}  ${printable(check.detail)}${strength}`;
   });
   const head = verdict.ok ? colour.bold.green('verdict: ok') : colour.bold.red('verdict: not ok');
-  console.error([`${head}  platform ${verdict.platform}, boot ${verdict.bootId}`, ...lines].join('\n'));
+  const { end } = verdict;
+  const until = verdict.ok && end !== null ? [`  holds until ${end.notAfter}: ${printable(end.what)}`] : [];
+  console.error([`${head}  platform ${verdict.platform}, boot ${verdict.bootId}`, ...lines, ...until].join('\n'));
 }
 
 /** Checks that ended alike for one and the same reason take one line. */

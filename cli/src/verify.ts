@@ -7,14 +7,17 @@ import { verdictDocument } from '@enclaim/attestation/verdict-document';
 import { parseReceiptFile, verifyReceiptFile, verifySaved } from '@enclaim/client';
 import type { Command } from 'commander';
 import packageJson from '../package.json' with { type: 'json' };
-import { collect, readDemands, readEd25519, readInput, readReferences, writeOutput } from './input.ts';
+import { collect, readDemands, readEd25519, readInput, readNewerThan, writeOutput } from './input.ts';
 import { printable, printableJson } from './printable.ts';
+import { readReferences } from './references-file.ts';
 import { UsageError } from './usage-error.ts';
 import { printVerdict } from './verdict-table.ts';
 
 interface Options {
   readonly references: string;
+  readonly referencesKey?: string;
   readonly deployment: string[];
+  readonly newerThan?: string;
   readonly require: string[];
   readonly asOf?: string;
   readonly json?: true;
@@ -36,6 +39,8 @@ export function register(program: Command): void {
     .description('Verify saved evidence or a receipt file, offline')
     .argument('<file>', 'evidence, or .enclaim-receipt')
     .requiredOption('--references <file>', 'reference values and trust anchors')
+    .option('--references-key <pem>', 'public key that must have signed them, where they are a signed CoRIM')
+    .option('--newer-than <time>', 'the boot must have begun then or later: RFC 3339, or P7D for a week ago')
     .option('--deployment <file>', "a deployment that the references' owner signed; repeatable", collect, [])
     .option('--require <demand>', 'what the attested policy must hold; repeatable', collect, [])
     .option('--as-of <time>', 'when certificates must be valid (RFC 3339); by default now')
@@ -51,9 +56,10 @@ async function verify(path: string, options: Options): Promise<void> {
   if (Number.isNaN(asOf)) throw new UsageError(`--as-of ${options.asOf}: expected 2026-11-20T12:00:00Z`);
   const earKey = await readEarKey(options);
   const against = {
-    references: await readReferences(options.references, options.deployment),
+    references: await readReferences(options, asOf),
     demands: readDemands(options.require),
     now: () => asOf,
+    newerThan: readNewerThan(options.newerThan, asOf),
   };
   const content = await readInput(path);
   const isReceipt = content[0] === '{'.charCodeAt(0);

@@ -1,13 +1,14 @@
 /** The attested channel: a grpc-js channel that shows its verdict first. */
 
 import type { PeerCertificate } from 'node:tls';
-import type { References } from '@enclaim/attestation';
+import type { References, Verdict } from '@enclaim/attestation';
 import type { Demand } from '@enclaim/policy-schema';
 import {
   type ChannelInterface as Channel,
   type ChannelOptions,
   connectivityState,
   Channel as GrpcChannel,
+  status,
 } from '@grpc/grpc-js';
 import type { Attestation } from './attestation.ts';
 import { boundedCall } from './bounded-call.ts';
@@ -33,6 +34,11 @@ const FIXED_OPTIONS: ChannelOptions = {
   'grpc.service_config_disable_resolution': 1,
 };
 
+/** Milliseconds for which a verdict is acted on, unless it ends before: then the machine shows its evidence again. */
+const MAX_VERDICT_AGE_MS = 3_600_000;
+/** Milliseconds that calls under way get when the verdict of their connection has ended. */
+const DRAIN_MS = 10_000;
+
 /** What a channel demands of every connection it makes. */
 export interface ConnectOptions {
   readonly references: References;
@@ -45,6 +51,10 @@ export interface ConnectOptions {
   readonly timeout?: number;
   /** Milliseconds that one connection may take over TLS and evidence; by default 30 000. */
   readonly handshakeTimeout?: number;
+  /** Milliseconds for which a verdict is acted on, unless what it rests on ends before; by default, and at most, an hour. */
+  readonly maxVerdictAge?: number;
+  /** The boot must have begun then or later, milliseconds since 1970; by default whenever. */
+  readonly newerThan?: number | undefined;
   /** Told of each connection that showed its evidence: the first, and every one after a reconnection. */
   readonly onAttested?: (attestation: Attestation) => void;
   /** Told of each receipt that was checked. */
@@ -75,23 +85,34 @@ export async function connect(target: string, options: ConnectOptions): Promise<
  */
 export class AttestedChannel implements Channel {
   readonly #target: Target;
-  readonly #channel: GrpcChannel;
+  readonly #now: () => number;
+  readonly #maxAge: number;
   readonly #onReceipt: (receipt: CheckedReceipt) => void;
   readonly #first = Promise.withResolvers<void>();
   /** By what grpc-js tells a call of its connection. */
   readonly #attestations = new WeakMap<PeerCertificate, Attestation>();
+  readonly #make: () => GrpcChannel;
   #latest: Attestation | undefined;
+  #channel: GrpcChannel;
+  /** The last moment of the latest verdict; undefined while no connection has one. */
+  #end: number | undefined;
+  #renewal: NodeJS.Timeout | undefined;
+  /** Calls under way over connections of the channel at hand. */
+  #calls = new Set<Call>();
 
   constructor(target: string, options: ConnectOptions) {
     const { references, demands = [], now = Date.now, onReceipt = () => {}, onAttested = () => {} } = options;
+    this.#now = now;
+    this.#maxAge = Math.min(options.maxVerdictAge ?? MAX_VERDICT_AGE_MS, MAX_VERDICT_AGE_MS);
     this.#onReceipt = onReceipt;
     this.#first.promise.catch(() => {});
     const collateral = options.collateral ?? MAKERS;
-    const expectations = { references, demands, now, collateral };
+    const expectations = { references, demands, now, collateral, newerThan: options.newerThan };
     const credentials = new AttestedCredentials(expectations, options.handshakeTimeout ?? HANDSHAKE_MS, {
       attested: (attestation, peer) => {
         this.#attestations.set(peer, attestation);
         this.#latest = attestation;
+        this.#holdUntil(attestation.verdict.end);
         this.#first.resolve();
         onAttested(attestation);
       },
@@ -102,7 +123,9 @@ export class AttestedChannel implements Channel {
     });
     this.#target = parseTarget(target);
     const { address, options: routed } = routeOf(this.#target);
-    this.#channel = new GrpcChannel(address, credentials, { ...options.channelOptions, ...routed, ...FIXED_OPTIONS });
+    this.#make = () =>
+      new GrpcChannel(address, credentials, { ...options.channelOptions, ...routed, ...FIXED_OPTIONS });
+    this.#channel = this.#make();
   }
 
   /** What the latest connection showed. A receipt names the one that carried its own call. @throws ChannelError `closed` */
@@ -123,6 +146,7 @@ export class AttestedChannel implements Channel {
   }
 
   close(): void {
+    clearTimeout(this.#renewal);
     this.#channel.close();
   }
 
@@ -142,10 +166,61 @@ export class AttestedChannel implements Channel {
     return this.#channel.getChannelzRef();
   }
 
+  /** A call over a connection whose verdict holds when the call begins. */
   createCall(...args: Parameters<Channel['createCall']>): ReturnType<Channel['createCall']> {
+    if (this.#end !== undefined && this.#now() > this.#end) this.#renew();
     const [path] = args;
-    const call = boundedCall(this.#channel.createCall(...args));
+    const call = this.#counted(boundedCall(this.#channel.createCall(...args)));
     return receiptCall(call, path, (made) => this.#attestationOf(made), this.#onReceipt);
+  }
+
+  /** Keeps a call among those under way until its status is there. */
+  #counted(call: Call): Call {
+    const { start } = call;
+    const calls = this.#calls;
+    call.start = (metadata, listener) => {
+      calls.add(call);
+      start.call(call, metadata, {
+        onReceiveMetadata: (received) => listener.onReceiveMetadata(received),
+        onReceiveMessage: (message) => listener.onReceiveMessage(message),
+        onReceiveStatus: (ended) => {
+          calls.delete(call);
+          listener.onReceiveStatus(ended);
+        },
+      });
+    };
+    return call;
+  }
+
+  /** A verdict has come: it is acted on until it ends, or is too old. */
+  #holdUntil(end: Verdict['end']): void {
+    const now = this.#now();
+    this.#end = Math.min(end === null ? Number.POSITIVE_INFINITY : Date.parse(end.notAfter), now + this.#maxAge);
+    this.#arm(this.#end);
+  }
+
+  #arm(end: number): void {
+    clearTimeout(this.#renewal);
+    // Looked at again then: the clock may be another one than the timer's.
+    const look = (): void => (this.#now() > end ? this.#renew() : this.#arm(end));
+    this.#renewal = setTimeout(look, Math.min(Math.max(end - this.#now(), 0), this.#maxAge) + 1).unref();
+  }
+
+  /**
+   * The verdict has ended: what comes next waits for a new one, on a new connection. Calls under way get a little time; then
+   * nothing more goes out over the old one.
+   */
+  #renew(): void {
+    const [channel, calls] = [this.#channel, this.#calls];
+    clearTimeout(this.#renewal);
+    this.#end = undefined;
+    this.#calls = new Set();
+    this.#channel = this.#make();
+    channel.close();
+    if (calls.size === 0) return;
+    setTimeout(() => {
+      for (const call of calls) call.cancelWithStatus(status.UNAVAILABLE, 'the verdict of its connection has ended');
+    }, DRAIN_MS).unref();
   }
 
   #attestationOf(call: Call): Attestation | undefined {

@@ -37,6 +37,8 @@ export interface Expectations {
   readonly now: () => number;
   /** Where certificates and lists come from that the evidence lacks. */
   readonly collateral: CollateralSource;
+  /** The boot must have begun then or later, milliseconds since 1970; undefined: whenever. */
+  readonly newerThan?: number | undefined;
 }
 
 const NONCE_LENGTH = 32;
@@ -58,7 +60,8 @@ export interface Received {
 export async function demandEvidence(socket: TLSSocket, expectations: Expectations): Promise<Attestation> {
   using frames = new FrameStream(socket, failure);
   const { authenticated, evidence } = await receiveEvidence(socket, frames, expectations);
-  const verdict = await appraise(authenticated, expectations.references, expectations.demands);
+  const { references, demands, newerThan } = expectations;
+  const verdict = await appraise(authenticated, references, demands, { newerThan });
   if (!verdict.ok) throw new VerdictError(verdict);
   await frames.send({ case: 'done', value: {} });
   return { verdict, statement: authenticated.statement, bootDigest: authenticated.bootDigest, evidence };

@@ -10,15 +10,17 @@ export interface SavedOptions {
   readonly demands?: readonly Demand[];
   /** Milliseconds since 1970 at which certificates must be valid; by default this machine's clock. */
   readonly now?: () => number;
+  /** The boot must have begun then or later, milliseconds since 1970; by default whenever. */
+  readonly newerThan?: number | undefined;
 }
 
 /** Verifies saved evidence. The verdict says that freshness and channel were not checked. @throws EvidenceError, AppraisalError */
 export async function verifySaved(
   evidence: Uint8Array,
-  { references, demands = [], now = Date.now }: SavedOptions,
+  { references, demands = [], now = Date.now, newerThan }: SavedOptions,
 ): Promise<Attestation> {
   const context = { now: now(), channel: 'offline', activation: null } as const;
   const authenticated = await verifyEvidence(evidence, references.anchors, context);
-  const verdict = await appraise(authenticated, references, demands);
+  const verdict = await appraise(authenticated, references, demands, { newerThan });
   return { verdict, statement: authenticated.statement, bootDigest: authenticated.bootDigest, evidence };
 }

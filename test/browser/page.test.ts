@@ -72,10 +72,10 @@ describe('the page', needs('browser'), () => {
     const { head, rows } = await show('evidence', 'references');
     assert.equal(head, 'Verdict: ok');
     const { verdict } = await verifySaved(files.evidence as Uint8Array, { references: server.references });
-    const expected = verdict.checks.map(({ id, outcome, detail }) => [
+    const expected = verdict.checks.map(({ id, outcome, detail, strength }) => [
       outcome === 'not run' ? 'not run, not required' : outcome,
       id,
-      detail,
+      strength === undefined ? detail : `${detail} [${strength}]`,
     ]);
     assert.deepEqual(rows, expected);
     assert.ok(rows.some(([outcome, id]) => id === 'nonce' && outcome?.startsWith('not run')));

@@ -1,6 +1,7 @@
 /** Authenticity of Azure confidential VMs: the hardware vouches for the paravisor, it for the vTPM's key, and that for the registers. */
 
 import { EvidenceError } from '../errors.ts';
+import type { Moment } from '../moment.ts';
 import { parsePart } from '../part.ts';
 import { type AuthenticatedSnp, type SnpEvidence, verifySnp } from '../snp/verify.ts';
 import { type AuthenticatedTdx, type TdxEvidence, verifyTdx } from '../tdx/verify.ts';
@@ -51,7 +52,7 @@ export interface AuthenticatedAzure<H extends AuthenticatedSnp | AuthenticatedTd
 export async function verifyAzureSnp(
   evidence: AzureSnpEvidence,
   pins: readonly Pin[],
-  options: { readonly now: number },
+  options: Moment,
 ): Promise<AuthenticatedAzure<AuthenticatedSnp>> {
   const hcl = parseHcl(evidence.hclReport, 'snp');
   const hardware = await verifySnp({ ...evidence, report: hcl.hardwareReport }, pins, options);
@@ -65,7 +66,7 @@ export async function verifyAzureSnp(
 export async function verifyAzureTdx(
   evidence: AzureTdxEvidence,
   pins: readonly Pin[],
-  options: { readonly now: number },
+  options: Moment,
 ): Promise<AuthenticatedAzure<AuthenticatedTdx>> {
   const hcl = parseHcl(evidence.hclReport, 'tdx');
   const hardware = await verifyTdx({ ...evidence, quote: evidence.tdQuote }, pins, options);

@@ -4,6 +4,7 @@ import type { Policy } from '@enclaim/policy-schema/admission';
 import type { RuntimeData } from '../azure/index.ts';
 import type { DigestText } from '../digest.ts';
 import type { AuthenticatedGceEndorsement, GceInstance } from '../gcp/index.ts';
+import type { End, Moment } from '../moment.ts';
 import type { AuthenticatedNitro } from '../nitro/index.ts';
 import type { AuthenticatedSnp } from '../snp/index.ts';
 import type { BootStatement, Platform } from '../statement.ts';
@@ -11,10 +12,8 @@ import type { AuthenticatedTdx, RtmrEvents } from '../tdx/index.ts';
 import type { ClockInfo, PcrValues } from '../tpm/index.ts';
 import type { Check } from '../verdict.ts';
 
-/** What the verifier knows that the evidence does not. */
-export interface Context {
-  /** Milliseconds since 1970. Certificates must be valid then. */
-  readonly now: number;
+/** What the verifier knows that the evidence does not: `now` is when certificates must be valid. */
+export interface Context extends Moment {
   /**
    * The connection the evidence came in on: the nonce sent, the SHA-256 of the server's SubjectPublicKeyInfo and the
    * TLS exporter (null where this end cannot export). "offline" where the evidence comes from a file: the verdict
@@ -52,6 +51,8 @@ export interface Authenticated {
   readonly platform: Platform;
   /** `now` of the verification, in milliseconds since 1970. */
   readonly verifiedAt: number;
+  /** What ends first of all that was found valid; null where nothing of it ends. */
+  readonly end: End | null;
   readonly statement: BootStatement;
   readonly bootDigest: Uint8Array;
   /** The policy whose digest the statement and the registers carry. */

@@ -46,19 +46,19 @@ async function verifyParavisor(
   { hclReport, vtpm, silicon }: AzureEvidence,
   signed: Signed,
   anchors: Anchors,
-  { now }: Context,
+  context: Context,
 ): Promise<Pick<AzureAuthenticated, 'silicon' | 'runtime'> & { quote: AuthenticatedQuote }> {
   const shared = { hclReport, vtpm: expectedQuote(vtpm, signed) };
   if (silicon.case === 'snp') {
     const evidence = { ...snpCollateral(silicon.value), ...shared };
-    const { hardware: snp, ...rest } = await verifyAzureSnp(evidence, siliconPins('amd', anchors), { now });
+    const { hardware: snp, ...rest } = await verifyAzureSnp(evidence, siliconPins('amd', anchors), context);
     return { silicon: { kind: 'snp', snp }, ...rest };
   }
   if (silicon.case !== 'tdx') throw new EvidenceError('platform', 'evidence of Azure without a processor');
   requireBlank(hclReport);
   const { quote: tdQuote, collateral } = quotedTd(silicon.value);
   const evidence = { tdQuote, collateral, ...shared };
-  const { hardware: tdx, ...rest } = await verifyAzureTdx(evidence, siliconPins('intel', anchors), { now });
+  const { hardware: tdx, ...rest } = await verifyAzureTdx(evidence, siliconPins('intel', anchors), context);
   return { silicon: { kind: 'tdx', tdx }, ...rest };
 }
 

@@ -1,6 +1,7 @@
 /** Attestation keys that a certificate vouches for: what it must say, and who must have signed it. */
 
 import { EvidenceError } from '../errors.ts';
+import type { Moment } from '../moment.ts';
 import { parsePart } from '../part.ts';
 import {
   extendedKeyUsages,
@@ -33,7 +34,7 @@ export async function verifyKeyCertificate(
   certificates: readonly Uint8Array[],
   purposes: readonly string[],
   pins: readonly Pin[],
-  options: { readonly now: number },
+  options: Moment,
 ): Promise<VerifiedChain> {
   const [leaf, ...others] = certificates.map((der) =>
     parsePart('chain', 'certificate of the attestation key', der, parseCertificate),

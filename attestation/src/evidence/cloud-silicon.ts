@@ -3,6 +3,7 @@
 import { concat, equalBytes } from '../bytes.ts';
 import { EvidenceError } from '../errors.ts';
 import type { QuotedTd, ReportedVm, SnpCollateral } from '../gen/enclaim/v1/evidence_pb.js';
+import type { Moment } from '../moment.ts';
 import type { Anchors } from '../references.ts';
 import { type SnpEvidence, verifySnp } from '../snp/index.ts';
 import { type TdxEvidence, verifyTdx } from '../tdx/index.ts';
@@ -26,7 +27,7 @@ export async function verifySilicon(
   silicon: { readonly case: 'snp'; readonly value: ReportedVm } | { readonly case: 'tdx'; readonly value: QuotedTd },
   { root, boot }: Signed,
   anchors: Anchors,
-  options: { readonly now: number },
+  options: Moment,
 ): Promise<Silicon> {
   const verified =
     silicon.case === 'snp'
@@ -42,11 +43,7 @@ export async function verifySilicon(
   return verified;
 }
 
-async function verifyReported(
-  { report, collateral }: ReportedVm,
-  anchors: Anchors,
-  options: { readonly now: number },
-): Promise<Silicon> {
+async function verifyReported({ report, collateral }: ReportedVm, anchors: Anchors, options: Moment): Promise<Silicon> {
   if (collateral === undefined) throw new EvidenceError('collateral', 'a report without the certificate of its key');
   const evidence = { ...snpCollateral(collateral), report };
   return { kind: 'snp', snp: await verifySnp(evidence, siliconPins('amd', anchors), options) };

@@ -6,6 +6,7 @@
 import { EvidenceError } from '../errors.ts';
 import { type AuthenticatedGceEndorsement, readGceInstance, verifyGceEndorsement } from '../gcp/index.ts';
 import type { Evidence, GcpEvidence } from '../gen/enclaim/v1/evidence_pb.js';
+import type { Moment } from '../moment.ts';
 import { parsePart } from '../part.ts';
 import type { Anchors } from '../references.ts';
 import type { BootStatement } from '../statement.ts';
@@ -23,23 +24,23 @@ export async function verifyGcp(
   statement: BootStatement,
   signed: Signed,
   anchors: Anchors,
-  { now }: Context,
+  context: Context,
 ): Promise<{ hardware: Hardware; checks: Check[] }> {
   if (hardware.case !== 'gcp') throw new EvidenceError('platform', 'evidence of platform gcp without its parts');
   const gcp = hardware.value;
   if (gcp.silicon.case === undefined)
     throw new EvidenceError('platform', 'evidence of platform gcp without a processor');
-  const silicon = await verifySilicon(gcp.silicon, signed, anchors, { now });
+  const silicon = await verifySilicon(gcp.silicon, signed, anchors, context);
   const { leaf, pin } = await verifyKeyCertificate(
     gcp.akCertificates,
     [AK_CERTIFICATE, EK_CERTIFICATE],
     siliconPins('gceTpm', anchors),
-    { now },
+    context,
   );
   const instance = parsePart('chain', 'certificate of the attestation key', leaf, readGceInstance);
   const quote = await verifyQuoteUnderKey({ ...expectedQuote(gcp.vtpm, signed), spki: leaf.spki });
   const vtpm = registersBehind(quote, gcp.vtpm, leaf.spki, statement);
-  const endorsement = await verifyEndorsement(gcp, anchors, now);
+  const endorsement = await verifyEndorsement(gcp, anchors, context);
   const words = describeSilicon(silicon, anchors);
   const { projectId, zone, instanceId, instanceName } = instance;
   return {
@@ -62,8 +63,8 @@ export async function verifyGcp(
 async function verifyEndorsement(
   { endorsement, endorsementCertificates }: GcpEvidence,
   anchors: Anchors,
-  now: number,
+  moment: Moment,
 ): Promise<AuthenticatedGceEndorsement | null> {
   if (endorsement.length === 0) return null;
-  return verifyGceEndorsement(endorsement, endorsementCertificates, siliconPins('gceFirmware', anchors), { now });
+  return verifyGceEndorsement(endorsement, endorsementCertificates, siliconPins('gceFirmware', anchors), moment);
 }

@@ -17,10 +17,10 @@ export async function verifyNitroEnclave(
   statement: BootStatement,
   signed: Signed,
   anchors: Anchors,
-  { now }: Context,
+  context: Context,
 ): Promise<{ hardware: Hardware; checks: Check[] }> {
   if (hardware.case !== 'nitro') throw new EvidenceError('platform', 'evidence of platform nitro without a document');
-  const nitro = await verifyNitro(hardware.value.document, siliconPins('nitro', anchors), { now });
+  const nitro = await verifyNitro(hardware.value.document, siliconPins('nitro', anchors), context);
   verifyUserData(nitro.document, signed);
   verifyMeasured(nitro.document, statement);
   return {

@@ -14,7 +14,7 @@ export async function verifySnpHardware(
   { hardware }: Evidence,
   { root, boot }: Signed,
   anchors: Anchors,
-  { now }: Context,
+  context: Context,
 ): Promise<{ hardware: Hardware; checks: Check[] }> {
   if (hardware.case !== 'snp') throw new EvidenceError('platform', 'evidence of platform snp without a report');
   const { report, certificates, crl, commandLine } = hardware.value;
@@ -22,7 +22,7 @@ export async function verifySnpHardware(
   if (leaf === undefined) throw new EvidenceError('collateral', 'a report without the certificate of its key');
   const pins = siliconPins('amd', anchors);
   const revocation = crl.length === 0 ? ('none' as const) : crl;
-  const snp = await verifySnp({ report, leaf, intermediates, crl: revocation }, pins, { now });
+  const snp = await verifySnp({ report, leaf, intermediates, crl: revocation }, pins, context);
   if (!equalBytes(snp.report.reportData, concat(root, boot))) {
     throw new EvidenceError('nonce', 'the report was made for another batch or another boot');
   }

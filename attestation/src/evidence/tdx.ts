@@ -17,11 +17,11 @@ export async function verifyTdxHardware(
   statement: BootStatement,
   { root, boot }: Signed,
   anchors: Anchors,
-  { now }: Context,
+  context: Context,
 ): Promise<{ hardware: Hardware; checks: Check[] }> {
   if (hardware.case !== 'tdx') throw new EvidenceError('platform', 'evidence of platform tdx without a quote');
   const { quote, collateral, commandLine, eventLog } = hardware.value;
-  const tdx = await verifyTdx({ quote, collateral: collateral ?? 'none' }, siliconPins('intel', anchors), { now });
+  const tdx = await verifyTdx({ quote, collateral: collateral ?? 'none' }, siliconPins('intel', anchors), context);
   if (!equalBytes(tdx.quote.report.reportData, concat(root, boot))) {
     throw new EvidenceError('nonce', 'the quote was made for another batch or another boot');
   }

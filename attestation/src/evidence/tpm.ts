@@ -5,6 +5,7 @@ import { equalBytes, fromBase64 } from '../bytes.ts';
 import { type DigestText, digestText, sha256 } from '../digest.ts';
 import { EvidenceError } from '../errors.ts';
 import type { Evidence, TpmEvidence } from '../gen/enclaim/v1/evidence_pb.js';
+import type { Moment } from '../moment.ts';
 import { parsePart } from '../part.ts';
 import type { Anchors } from '../references.ts';
 import type { BootStatement } from '../statement.ts';
@@ -68,10 +69,11 @@ async function trustInKey(
   attestationKey: DigestText<'sha256'>,
   akName: Uint8Array,
   anchors: Anchors,
-  { activation, now }: Context,
+  context: Context,
 ): Promise<KeyTrust> {
+  const { activation } = context;
   if (anchors.attestationKeys.includes(attestationKey)) return { kind: 'pinned' };
-  if (isCertified(tpm.akCertificates, anchors)) return trustInCertificate(tpm, anchors, now);
+  if (isCertified(tpm.akCertificates, anchors)) return trustInCertificate(tpm, anchors, context);
   if (activation === null) {
     throw new EvidenceError(
       'chain',
@@ -86,7 +88,7 @@ async function trustInKey(
     parsePart('chain', 'certificate', fromBase64(text), parseCertificate),
   );
   const pins = [...anchors.endorsementRoots, ...anchors.unsafeSwtpmRoots];
-  const { pin } = await verifyChain(leaf, others, pins, { now });
+  const { pin } = await verifyChain(leaf, others, pins, context);
   verifyEndorsementKey(leaf, tpm.ekPublic);
   return { kind: 'activated', root: pin, software: !anchors.endorsementRoots.includes(pin) };
 }
@@ -103,10 +105,10 @@ export function isCertified(akCertificates: readonly Uint8Array[], { attestation
 async function trustInCertificate(
   { akPublic, akCertificates }: TpmEvidence,
   { attestationRoots = [], certificates }: Anchors,
-  now: number,
+  moment: Moment,
 ): Promise<KeyTrust> {
   const path = [...akCertificates, ...certificates.map((text) => parsePart('chain', 'certificate', text, fromBase64))];
-  const { leaf, pin } = await verifyKeyCertificate(path, [AK_CERTIFICATE], attestationRoots, { now });
+  const { leaf, pin } = await verifyKeyCertificate(path, [AK_CERTIFICATE], attestationRoots, moment);
   const spki = parsePart('format', 'attestation key', akPublic, (bytes) => spkiOf(parsePublic(bytes)));
   if (!equalBytes(leaf.spki, spki)) {
     throw new EvidenceError('identity', 'the certificate is for another key than the attestation key');

@@ -7,6 +7,7 @@ import { digestText } from '../digest.ts';
 import { EvidenceError } from '../errors.ts';
 import { type Evidence, EvidenceSchema } from '../gen/enclaim/v1/evidence_pb.js';
 import { decodeMessage } from '../message.ts';
+import { type End, earlier } from '../moment.ts';
 import { parsePart } from '../part.ts';
 import type { Anchors } from '../references.ts';
 import { type BootStatement, bootDigest, decodeStatement, type Platform } from '../statement.ts';
@@ -33,10 +34,13 @@ export async function verifyEvidence(bytes: Uint8Array, anchors: Anchors, contex
   const policy = verifyPolicy(evidence, statement);
   const leaf = verifyLeaf(evidence, statement, context);
   const boot = bootDigest(evidence.statement);
-  const { hardware, checks } = await verifyHardware(evidence, statement, { root: leaf.root, boot }, anchors, context);
+  let end: End | null = null;
+  const dated: Context = { ...context, holds: (one) => (end = earlier(end, one)) };
+  const { hardware, checks } = await verifyHardware(evidence, statement, { root: leaf.root, boot }, anchors, dated);
   return {
     platform: statement.platform,
     verifiedAt: context.now,
+    end,
     statement,
     bootDigest: boot,
     policy,
@@ -52,6 +56,8 @@ export async function verifyEvidence(bytes: Uint8Array, anchors: Anchors, contex
     ],
   } as unknown as Authenticated;
 }
+
+const NOTHING = new Uint8Array();
 
 /** Platforms whose registers were compared with the statement on the way; elsewhere appraisal predicts the launch. */
 const IN_REGISTERS: readonly Hardware['kind'][] = ['tpm', 'azure', 'gcp', 'nitro'];
@@ -144,7 +150,11 @@ function verifyLeaf(
     if (!equalBytes(nonce.spki, channel.spki)) {
       throw new EvidenceError('binding', 'the connection ends at another TLS key than the evidence');
     }
-    if (channel.exporter !== null && nonce.exporter !== null && !equalBytes(nonce.exporter, channel.exporter)) {
+    // Whoever can export demands that the other end did: a leaf without one was made for any connection under the key.
+    if (channel.exporter !== null && nonce.exporter === null) {
+      throw new EvidenceError('binding', 'the evidence is bound to the TLS key, and not to this connection (exporter)');
+    }
+    if (channel.exporter !== null && !equalBytes(nonce.exporter ?? NOTHING, channel.exporter)) {
       throw new EvidenceError('binding', 'the evidence was made for another connection under the same key');
     }
   }
@@ -161,9 +171,7 @@ function freshness({ exporter }: NonceLeaf, { channel }: Context): Check[] {
     passed('nonce', 'the quote covers the nonce sent on this connection'),
     passed(
       'channel',
-      both
-        ? 'bound to the TLS key and to this connection (exporter)'
-        : 'bound to the TLS key; one end could not export',
+      both ? 'bound to the TLS key and to this connection (exporter)' : 'bound to the TLS key; this end cannot export',
     ),
   ];
 }

@@ -5,6 +5,7 @@ import { verifySignature } from '#crypto';
 import { fromUtf8 } from '../bytes.ts';
 import { checkDemand, checkOneOf } from '../demand.ts';
 import { DecodeError, EvidenceError } from '../errors.ts';
+import type { Moment } from '../moment.ts';
 import { parsePart } from '../part.ts';
 import type { Check } from '../verdict.ts';
 import { parseCertificate } from '../x509/certificate.ts';
@@ -228,7 +229,7 @@ export async function verifyGceEndorsement(
   bytes: Uint8Array,
   certificates: readonly Uint8Array[],
   pins: readonly Pin[],
-  options: { readonly now: number },
+  options: Moment,
 ): Promise<AuthenticatedGceEndorsement> {
   const { golden: signed, signature } = parsePart('format', 'endorsement', bytes, parseEndorsement);
   const golden = parsePart('format', 'endorsed measurements', signed, parseGolden);

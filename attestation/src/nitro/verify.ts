@@ -2,6 +2,7 @@
 
 import { parseSign1, verifySign1 } from '../cbor/cose.ts';
 import { checkDemand, checkEqual, checkOneOf, type OneOf } from '../demand.ts';
+import type { Moment } from '../moment.ts';
 import { parsePart } from '../part.ts';
 import type { Check } from '../verdict.ts';
 import { parseCertificate } from '../x509/certificate.ts';
@@ -29,7 +30,7 @@ const ES384 = -35;
 export async function verifyNitro(
   bytes: Uint8Array,
   pins: readonly Pin[],
-  options: { readonly now: number },
+  options: Moment,
 ): Promise<AuthenticatedNitro> {
   const message = parsePart('format', 'Nitro document', bytes, parseSign1);
   const document = parsePart('format', 'Nitro document', message.payload, parseNitroDocument);

@@ -6,6 +6,7 @@ import { decodeCbor } from '../cbor/decode.ts';
 import { encodeCbor } from '../cbor/encode.ts';
 import { type CborMap, type CborValue, isTagged } from '../cbor/value.ts';
 import { DecodeError, EvidenceError } from '../errors.ts';
+import type { Moment } from '../moment.ts';
 import { parsePart } from '../part.ts';
 import { checkDates } from '../x509/chain.ts';
 import { asList, asMap, type Comid, parseComid } from './comid.ts';
@@ -78,7 +79,7 @@ export async function verifyCorim(
   bytes: Uint8Array,
   spki: Uint8Array,
   algorithm: -7 | -35 | -8,
-  options: { readonly now: number },
+  options: Moment,
 ): Promise<SignedCorim> {
   const message = parsePart('format', 'signed CoRIM', bytes, parseSign1);
   await verifySign1(message, algorithm, await importKey(spki));
@@ -86,7 +87,7 @@ export async function verifyCorim(
     throw new EvidenceError('format', 'signed content is not of type application/rim+cbor');
   }
   const validity = parsePart('format', 'CoRIM metadata', message.protectedHeaders, readValidity);
-  if (validity !== undefined) checkDates(validity.from, validity.until, options.now, 'CoRIM');
+  if (validity !== undefined) checkDates(validity.from, validity.until, options, 'CoRIM');
   return { ...parsePart('format', 'CoRIM', message.payload, parseCorim), validity };
 }
 

@@ -39,6 +39,8 @@ export interface EarClaims {
   readonly eat_profile: typeof EAR_PROFILE;
   /** Seconds since 1970. */
   readonly iat: number;
+  /** From when on it says nothing any more, seconds since 1970. */
+  readonly exp?: number | undefined;
   readonly 'ear.verifier-id': { readonly build: string; readonly developer: string };
   readonly submods: Readonly<Record<string, EarAppraisal>>;
   readonly 'ear.raw-evidence'?: string | undefined;
@@ -72,6 +74,7 @@ const appraisal = z.looseObject({
 const claimsSchema = z.looseObject({
   eat_profile: z.literal(EAR_PROFILE),
   iat: z.int().min(0),
+  exp: z.int().min(0).optional(),
   'ear.verifier-id': z.strictObject({ build: text, developer: text }),
   submods: z.record(text, appraisal).refine((submods) => Object.keys(submods).length > 0, 'no submods'),
   'ear.raw-evidence': base64.optional(),
@@ -102,15 +105,22 @@ export interface EarIssue {
   readonly verifier: { readonly build: string; readonly developer: string };
 }
 
-/** The claims of a verdict: affirming where it is ok, contraindicated otherwise, with every check in an extension. */
+/** Seconds after which a result says nothing any more, whatever its verdict rests on. */
+const MAX_AGE_S = 3600;
+
+/**
+ * The claims of a verdict, with every check in an extension: contraindicated where it is not ok; affirming where it is and the
+ * evidence was made for this verifier's nonce; else a warning, for evidence from a file may be of any age.
+ */
 export function earOf(verdict: Verdict, { iat, asOf, verifier }: EarIssue): EarClaims {
   return {
     eat_profile: EAR_PROFILE,
     iat,
+    exp: expiryOf(verdict, iat),
     'ear.verifier-id': verifier,
     submods: {
       [verdict.platform]: {
-        'ear.status': verdict.ok ? 'affirming' : 'contraindicated',
+        'ear.status': statusOf(verdict),
         'ear.appraisal-policy-id': `policy:${verdict.policy}`,
         'ear.enclaim.as-of': new Date(asOf).toISOString(),
         'ear.enclaim.bundle': verdict.bundle,
@@ -119,6 +129,16 @@ export function earOf(verdict: Verdict, { iat, asOf, verifier }: EarIssue): EarC
       },
     },
   };
+}
+
+function statusOf({ ok, checks }: Verdict): EarStatus {
+  if (!ok) return 'contraindicated';
+  return checks.some(({ id, outcome }) => id === 'nonce' && outcome === 'passed') ? 'affirming' : 'warning';
+}
+
+function expiryOf({ end }: Verdict, iat: number): number {
+  const longest = iat + MAX_AGE_S;
+  return end === null ? longest : Math.min(longest, Math.floor(Date.parse(end.notAfter) / 1000));
 }
 
 /** A verdict as a signed token. @param sign Makes the signature (r‖s for ECDSA) over the bytes given to it. */

@@ -8,8 +8,9 @@ import { encodeCanonical } from '../canonical.ts';
 import { type CborMap, type CborValue, isTagged } from '../cbor/value.ts';
 import { type DigestText, digestText, parseDigest, sha256 } from '../digest.ts';
 import { DecodeError, EvidenceError } from '../errors.ts';
+import type { Moment } from '../moment.ts';
 import { parsePart } from '../part.ts';
-import { parseReferences, type References } from '../references.ts';
+import { parseReferences, type References, withValidity } from '../references.ts';
 import type { Environment, Measurement, MeasurementTriple } from './comid.ts';
 import { type Corim, type CorimMeasurement, digestValue, signCorim, verifyCorim } from './corim.ts';
 
@@ -86,12 +87,15 @@ export async function verifyReferences(
   bytes: Uint8Array,
   spki: Uint8Array,
   algorithm: Algorithm,
-  options: { readonly now: number },
+  options: Moment,
 ): Promise<References> {
   const corim = await verifyCorim(bytes, spki, algorithm, options);
   // References age: what an attacker kept of years ago must not be read as today's.
   if (corim.validity === undefined) throw new EvidenceError('validity', 'references without a validity never end');
-  return parseReferences(utf8(JSON.stringify(parsePart('format', 'CoRIM of references', corim, readDocument))));
+  const references = parseReferences(
+    utf8(JSON.stringify(parsePart('format', 'CoRIM of references', corim, readDocument))),
+  );
+  return withValidity(references, corim.validity);
 }
 
 /** A place in the document: a value, or names of places below. */

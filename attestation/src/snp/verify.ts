@@ -3,6 +3,7 @@
 import { verifySignature } from '#crypto';
 import { equalBytes, toHex } from '../bytes.ts';
 import { EvidenceError } from '../errors.ts';
+import type { Moment } from '../moment.ts';
 import { parsePart } from '../part.ts';
 import { type Certificate, parseCertificate } from '../x509/certificate.ts';
 import { type Pin, type VerifiedChain, verifyChain, verifyNotRevoked } from '../x509/chain.ts';
@@ -52,7 +53,7 @@ const ECDSA_P384_SHA384 = 1;
 export async function verifySnp(
   evidence: SnpEvidence,
   pins: readonly Pin[],
-  options: { readonly now: number },
+  options: Moment,
 ): Promise<AuthenticatedSnp> {
   const report = parsePart('format', 'report', evidence.report, parseReport);
   const leaf = parsePart('chain', 'endorsement key', evidence.leaf, parseCertificate);
@@ -74,11 +75,7 @@ export async function verifySnp(
 }
 
 /** AMD publishes one list per ARK, of ASKs and ASVKs; a single chip is revoked by raising the TCB floor. */
-async function checkRevocation(
-  { path }: VerifiedChain,
-  crl: Uint8Array | 'none',
-  options: { readonly now: number },
-): Promise<void> {
+async function checkRevocation({ path }: VerifiedChain, crl: Uint8Array | 'none', options: Moment): Promise<void> {
   if (crl === 'none') return;
   const [, signer, root] = path as readonly (Certificate | undefined)[];
   if (signer === undefined || root === undefined) throw new EvidenceError('chain', 'chain without ASK and ARK');

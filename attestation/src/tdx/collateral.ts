@@ -4,6 +4,7 @@ import * as z from 'zod';
 import { verifySignature } from '#crypto';
 import { decodeJson } from '../canonical.ts';
 import { EvidenceError } from '../errors.ts';
+import type { Moment } from '../moment.ts';
 import { parsePart } from '../part.ts';
 import { type Certificate, parseCertificate } from '../x509/certificate.ts';
 import { checkDates, type Pin, type VerifiedChain, verifyChain, verifyNotRevoked } from '../x509/chain.ts';
@@ -164,7 +165,7 @@ export async function verifyCollateral(
   collateral: TdxCollateral,
   pck: VerifiedChain,
   pins: readonly Pin[],
-  options: { readonly now: number },
+  options: Moment,
 ): Promise<VerifiedCollateral> {
   const rootCrl = parsePart('collateral', 'root CRL', collateral.rootCrl, parseCrl);
   const pckCrl = parsePart('collateral', 'PCK CRL', collateral.pckCrl, parseCrl);
@@ -197,8 +198,8 @@ export async function verifyCollateral(
     const [published, own] = [tcbInfo, platform].map(({ fmspc, pceId }) => `${fmspc}/${pceId}`);
     throw new EvidenceError('collateral', `TCB info is of platform ${published}, the PCK is of ${own}`);
   }
-  checkDates(tcbInfo.issueDate, tcbInfo.nextUpdate, options.now, 'TCB info');
-  checkDates(qeIdentity.issueDate, qeIdentity.nextUpdate, options.now, 'QE identity');
+  checkDates(tcbInfo.issueDate, tcbInfo.nextUpdate, options, 'TCB info');
+  checkDates(qeIdentity.issueDate, qeIdentity.nextUpdate, options, 'QE identity');
   const ends = [tcbInfo.nextUpdate, qeIdentity.nextUpdate, rootCrl.nextUpdate, pckCrl.nextUpdate];
   return { platform, tcbInfo, qeIdentity, nextUpdate: Math.min(...ends) };
 }
@@ -208,7 +209,7 @@ async function verifySigner(
   chain: readonly Uint8Array[],
   pins: readonly Pin[],
   rootCrl: RevocationList,
-  options: { readonly now: number },
+  options: Moment,
 ): Promise<VerifiedChain> {
   const [leaf, ...others] = chain.map((der) => parsePart('collateral', 'collateral signer', der, parseCertificate));
   if (leaf === undefined) throw new EvidenceError('collateral', 'collateral without a signing certificate');

@@ -4,6 +4,7 @@ import { verifySignature } from '#crypto';
 import { concat, equalBytes, fromHex } from '../bytes.ts';
 import { sha256 } from '../digest.ts';
 import { EvidenceError } from '../errors.ts';
+import type { Moment } from '../moment.ts';
 import { importPart, parsePart } from '../part.ts';
 import { parseCertificate } from '../x509/certificate.ts';
 import { type Pin, type VerifiedChain, verifyChain } from '../x509/chain.ts';
@@ -44,7 +45,7 @@ const SCHEME = { kind: 'ecdsa', hash: 'sha256', encoding: 'p1363' } as const;
 export async function verifyTdx(
   evidence: TdxEvidence,
   pins: readonly Pin[],
-  options: { readonly now: number },
+  options: Moment,
 ): Promise<AuthenticatedTdx> {
   const quote = parsePart('format', 'quote', evidence.quote, parseQuote);
   const chain = await verifyPck(quote, pins, options);
@@ -56,11 +57,7 @@ export async function verifyTdx(
   return { quote, platform, chain, tcb } as AuthenticatedTdx;
 }
 
-async function verifyPck(
-  quote: TdxQuote,
-  pins: readonly Pin[],
-  options: { readonly now: number },
-): Promise<VerifiedChain> {
+async function verifyPck(quote: TdxQuote, pins: readonly Pin[], options: Moment): Promise<VerifiedChain> {
   const [leaf, ...others] = quote.pckChain.map((der) => parsePart('chain', 'PCK chain', der, parseCertificate));
   if (leaf === undefined) throw new EvidenceError('chain', 'quote without a PCK certificate');
   return verifyChain(leaf, others, pins, options);
@@ -92,7 +89,7 @@ async function verifyTcb(
   quote: TdxQuote,
   chain: VerifiedChain,
   pins: readonly Pin[],
-  options: { readonly now: number },
+  options: Moment,
 ): Promise<AuthenticatedTdx['tcb']> {
   if (collateral === 'none') return 'not checked';
   const verified = await verifyCollateral(collateral, chain, pins, options);

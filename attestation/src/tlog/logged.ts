@@ -6,26 +6,31 @@ import { type DigestText, digestText, parseDigest } from '../digest.ts';
 import { DecodeError, EvidenceError } from '../errors.ts';
 import { directRtmr1Events, rtmrOf } from '../measure/index.ts';
 import { rootFromConsistency } from '../merkle.ts';
+import type { Moment } from '../moment.ts';
 import type { References, RtmrReference } from '../references.ts';
 import { type Check, compared, notRun } from '../verdict.ts';
+import { checkDates } from '../x509/chain.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import { type NoteAlgorithm, type NoteKey, parseNoteKey } from './note.ts';
 import { parseLogProof, verifyLogProof } from './proof.ts';
 import { type ImageRelease, parseRelease, type Release } from './release.ts';
 import type { ReleaseLog } from './release-log.ts';
 
+/** Milliseconds by which a witness's clock may be ahead of the verifier's. */
+const CLOCKS_APART_MS = 5 * 60_000;
+
 /**
  * One line of a verdict for the images and one for the policy: passed where everything that the references accept is in
  * the log. What a machine runs is held against the references by other checks.
  */
-export async function appraiseLogged(references: References): Promise<Check[]> {
+export async function appraiseLogged(references: References, moment: Moment): Promise<Check[]> {
   const { images, policy } = references.logged ?? {};
   return [
-    await appraiseLog('log.images', images, (releases) => {
+    await appraiseLog('log.images', images, moment, (releases) => {
       const published = releases.filter((release) => release.kind === 'image');
       return missingImages(references, published);
     }),
-    await appraiseLog('log.policy', policy, (releases) =>
+    await appraiseLog('log.policy', policy, moment, (releases) =>
       releases.some((release) => release.kind === 'policy' && release.policy === references.policy)
         ? []
         : [references.policy],
@@ -36,15 +41,17 @@ export async function appraiseLogged(references: References): Promise<Check[]> {
 async function appraiseLog(
   id: string,
   log: ReleaseLog | undefined,
+  moment: Moment,
   missing: (releases: readonly Release[]) => string[],
 ): Promise<Check> {
   if (log === undefined) return notRun(id, 'the references demand no release log');
   try {
-    const { releases, checkpoint } = await readReleases(log);
+    const { releases, checkpoint, witnessed } = await readReleases(log);
     const absent = missing(releases);
     const where = `${checkpoint.origin} at ${checkpoint.size} entries`;
     const known = log.seen === null ? 'no earlier checkpoint to compare with' : `continues ${log.seen.size} entries`;
-    const detail = absent.length === 0 ? `in ${where}, ${known}` : `not in ${where}: ${absent.join(', ')}`;
+    const age = witnessedAt(id, log, witnessed, moment);
+    const detail = absent.length === 0 ? `in ${where}, ${known}${age}` : `not in ${where}: ${absent.join(', ')}`;
     return compared(id, absent.length === 0, detail);
   } catch (error) {
     if (!(error instanceof EvidenceError) && !(error instanceof DecodeError)) throw error;
@@ -56,7 +63,12 @@ async function appraiseLog(
  * The releases that a log's proofs show, and the checkpoint that they lead to.
  * @throws EvidenceError `chain` unsigned, `signature`, `log` another tree than the one seen before, or two; DecodeError
  */
-export async function readReleases(log: ReleaseLog): Promise<{ releases: Release[]; checkpoint: Checkpoint }> {
+export async function readReleases(log: ReleaseLog): Promise<{
+  releases: Release[];
+  checkpoint: Checkpoint;
+  /** When the first of the witnesses cosigned, milliseconds since 1970; null without witnesses. */
+  witnessed: number | null;
+}> {
   const keys = releaseKeys(log);
   const entries = await Promise.all(log.proofs.map((proof) => readProof(proof, keys)));
   const [first, ...others] = entries;
@@ -68,7 +80,21 @@ export async function readReleases(log: ReleaseLog): Promise<{ releases: Release
     }
   }
   verifyContinues(checkpoint, log);
-  return { releases: entries.map(({ release }) => release), checkpoint };
+  const times = entries.flatMap(({ times }) => times);
+  const witnessed = times.length === 0 ? null : Math.min(...times);
+  return { releases: entries.map(({ release }) => release), checkpoint, witnessed };
+}
+
+/**
+ * How old the witnesses' word is, for people.
+ * @throws EvidenceError `validity` where it is older than the references allow, or of the future
+ */
+function witnessedAt(id: string, { maxAge }: ReleaseLog, witnessed: number | null, moment: Moment): string {
+  if (witnessed === null) return '';
+  const since = `, cosigned at ${new Date(witnessed).toISOString()}`;
+  if (maxAge === undefined) return `${since}, of any age`;
+  checkDates(witnessed - CLOCKS_APART_MS, witnessed + maxAge, moment, `the cosigned checkpoint of ${id}`);
+  return since;
 }
 
 /**
@@ -96,7 +122,7 @@ export function verifyContinues(
 async function readProof(
   text: string,
   keys: readonly NoteKey[],
-): Promise<{ release: Release; checkpoint: Checkpoint }> {
+): Promise<{ release: Release; checkpoint: Checkpoint; times: number[] }> {
   const entry = parseLogProof(text).extra;
   if (entry === undefined) throw new DecodeError('syntax', 'log proof without its entry', 0);
   const { checkpoint, signatures } = await verifyLogProof(text, entry, keys);
@@ -109,7 +135,8 @@ async function readProof(
   if (checkpoint.origin !== origin) {
     throw new EvidenceError('chain', `checkpoint of ${checkpoint.origin}, the key is for ${origin}`);
   }
-  return { release: parseRelease(entry), checkpoint };
+  const times = signatures.flatMap(({ timestamp }) => (timestamp === undefined ? [] : [Number(timestamp) * 1000]));
+  return { release: parseRelease(entry), checkpoint, times };
 }
 
 /** The keys that must sign a log's checkpoints: the log's own, then those of its witnesses. @throws DecodeError */

@@ -10,6 +10,11 @@ export interface ReleaseLog {
   readonly key: string;
   /** Verifier keys of witnesses, each of which must have cosigned the checkpoint. Empty demands none. */
   readonly witnesses: readonly string[];
+  /**
+   * Milliseconds that the oldest of the witnesses' cosignatures may be old. Absent beside witnesses: of any age, and the verdict
+   * says so.
+   */
+  readonly maxAge?: number;
   /** A checkpoint of this log from before, which the new one has to continue; null where none was seen. */
   readonly seen: SeenCheckpoint | null;
   /** Consistency proof from the checkpoint seen: hashes in base64. Empty where none was seen, or the same one. */
@@ -34,6 +39,11 @@ const noteKeyText = z.string().max(512);
 const logSchema: z.ZodType<ReleaseLog> = z.strictObject({
   key: noteKeyText,
   witnesses: z.array(noteKeyText).max(16),
+  maxAge: z
+    .int()
+    .min(1000)
+    .max(10 * 366 * 86_400_000)
+    .exactOptional(),
   seen: z
     .strictObject({
       size: z.int().min(0),

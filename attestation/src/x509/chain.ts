@@ -5,6 +5,7 @@ import { equalBytes } from '../bytes.ts';
 import type { VerificationKey } from '../crypto/scheme.ts';
 import { type DigestText, digestText } from '../digest.ts';
 import { EvidenceError } from '../errors.ts';
+import type { Moment } from '../moment.ts';
 import { importPart } from '../part.ts';
 import { type Certificate, EXTENSION, KEY_USAGE } from './certificate.ts';
 import type { RevocationList } from './crl.ts';
@@ -46,7 +47,7 @@ export async function verifyChain(
   leaf: Certificate,
   intermediates: readonly Certificate[],
   pins: readonly Pin[],
-  options: { readonly now: number },
+  options: Moment,
 ): Promise<VerifiedChain> {
   if (intermediates.length > MAX_INTERMEDIATES) {
     throw new EvidenceError('chain', `${intermediates.length} intermediate certificates, at most ${MAX_INTERMEDIATES}`);
@@ -59,7 +60,7 @@ export async function verifyChain(
     const pin = await pinOf(issuer, pins);
     if (pin !== undefined) {
       await checkAnchor(issuer, pin);
-      for (const certificate of path) checkValidity(certificate, options.now);
+      for (const certificate of path) checkValidity(certificate, options);
       return { leaf, path, anchor: issuer, pin, key: await importCertified(leaf) };
     }
     if (path.length === MAX_PATH) throw new EvidenceError('chain', `path of more than ${MAX_PATH} certificates`);
@@ -113,7 +114,7 @@ export async function verifyNotRevoked(
   subject: Certificate,
   issuer: Certificate,
   crl: RevocationList,
-  options: { readonly now: number },
+  options: Moment,
 ): Promise<void> {
   await verifyCrl(crl, issuer, options);
   const since = crl.revoked.get(subject.serial);
@@ -123,7 +124,7 @@ export async function verifyNotRevoked(
 }
 
 /** The part of `verifyNotRevoked` that is about the list alone. */
-async function verifyCrl(crl: RevocationList, issuer: Certificate, options: { readonly now: number }): Promise<void> {
+async function verifyCrl(crl: RevocationList, issuer: Certificate, options: Moment): Promise<void> {
   if (!equalBytes(crl.issuer, issuer.subject)) {
     throw new EvidenceError('collateral', `CRL is not by ${describe(issuer)}`);
   }
@@ -133,7 +134,7 @@ async function verifyCrl(crl: RevocationList, issuer: Certificate, options: { re
   if (!(await verifySignature(crl.scheme, await importCertified(issuer), crl.tbs, crl.signature))) {
     throw new EvidenceError('collateral', `signature of the CRL by ${describe(issuer)} does not verify`);
   }
-  checkDates(crl.thisUpdate, crl.nextUpdate, options.now, `CRL by ${describe(issuer)}`);
+  checkDates(crl.thisUpdate, crl.nextUpdate, options, `CRL by ${describe(issuer)}`);
 }
 
 /**
@@ -148,18 +149,25 @@ export async function importCertified(certificate: Certificate): Promise<Verific
   return key;
 }
 
-/** @throws EvidenceError `validity` where `now` (milliseconds since 1970) is not within both ends. */
-export function checkDates(from: number, until: number, now: number, what: string): void {
+/**
+ * Holds a moment against the two ends of a validity, and tells it of the later one.
+ * @param from @param until milliseconds since 1970
+ * @throws EvidenceError `validity` where the moment is not within both
+ */
+export function checkDates(from: number, until: number, { now, holds }: Moment, what: string): void {
   // Written so that a clock that is not a number fails.
-  if (from <= now && now <= until) return;
+  if (from <= now && now <= until) {
+    holds?.({ at: until, what });
+    return;
+  }
   const [start, end, clock] = [from, until, now].map((time) =>
     Math.abs(time) <= LAST_DATE ? new Date(time).toISOString() : String(time),
   );
   throw new EvidenceError('validity', `${what} is valid from ${start} to ${end}, the time is ${clock}`);
 }
 
-function checkValidity(certificate: Certificate, now: number): void {
-  checkDates(certificate.notBefore, certificate.notAfter, now, describe(certificate));
+function checkValidity(certificate: Certificate, moment: Moment): void {
+  checkDates(certificate.notBefore, certificate.notAfter, moment, describe(certificate));
 }
 
 async function pinOf(certificate: Certificate, pins: readonly Pin[]): Promise<Pin | undefined> {

@@ -2,7 +2,7 @@
 import { createPublicKey, type KeyObject, sign } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { type Authenticated, parseReferences, type References } from '@enclaim/attestation';
+import type { Authenticated, References } from '@enclaim/attestation';
 import { utf8 } from '@enclaim/attestation/bytes';
 import { parseDigest, sha256, sha384 } from '@enclaim/attestation/digest';
 import { verifyEvidence } from '@enclaim/attestation/evidence';
@@ -22,6 +22,7 @@ import {
 import type { Command } from 'commander';
 import { collect, readEd25519, readInput, writeOutput } from '../input.ts';
 import { printable } from '../printable.ts';
+import { readReferences } from '../references-file.ts';
 import { UsageError } from '../usage-error.ts';
 import { differencesOfMachine, type Machine } from './machine-differences.ts';
 
@@ -33,6 +34,7 @@ interface AuditOptions {
   readonly app?: string;
   readonly evidence?: string;
   readonly references?: string;
+  readonly referencesKey?: string;
   readonly mirror?: string[];
   readonly statement?: string;
   readonly key?: string;
@@ -49,6 +51,7 @@ export function register(program: Command): void {
     .option('--app <folder>', 'folder of the app below the sources, for a bundle or a machine')
     .option('--evidence <file>', 'saved evidence of a machine')
     .option('--references <file>', 'whose signatures on evidence are believed')
+    .option('--references-key <pem>', 'public key that must have signed them, where they are a signed CoRIM')
     .option('--mirror <url...>', "Debian mirrors to fetch from (default: this machine's apt sources)")
     .option('--statement <file>', 'write the result as a signed in-toto statement; needs --key and --verifier')
     .option('--key <pem>', 'Ed25519 private key (PKCS #8) of the auditor')
@@ -96,10 +99,10 @@ const STEPS: Readonly<Record<RebuildStep, string>> = {
   bundle: 'making the app bundle',
 };
 
-function claimsOf({ against, evidence, references }: AuditOptions): Promise<Claim>[] {
+function claimsOf({ against, evidence, references, ...options }: AuditOptions): Promise<Claim>[] {
   const trusted = async (): Promise<References> => {
     if (references === undefined) throw new UsageError('evidence needs --references: unsigned registers show nothing');
-    return parseReferences(await readInput(references));
+    return readReferences({ ...options, references });
   };
   return [
     ...against.map(async (what) => {
@@ -107,7 +110,7 @@ function claimsOf({ against, evidence, references }: AuditOptions): Promise<Clai
       if (bytes !== null) return fileClaim(what, bytes);
       if (!/^[^/]+:\d{1,5}$/.test(what)) throw new UsageError(`${what} is neither a file nor HOST:PORT`);
       const accepted = await trusted();
-      return machineClaim(what, (await inspect(what, accepted)).authenticated, accepted);
+      return machineClaim(what, (await inspect(what, accepted)).authenticated, accepted, 'now');
     }),
     ...(evidence === undefined ? [] : [savedClaim(evidence, trusted)]),
   ];
@@ -148,15 +151,21 @@ async function savedClaim(path: string, trusted: () => Promise<References>): Pro
   const references = await trusted();
   const context = { now: Date.now(), channel: 'offline', activation: null } as const;
   const authenticated = await verifyEvidence(await readInput(path), references.anchors, context);
-  return machineClaim(path, authenticated, references);
+  return machineClaim(path, authenticated, references, 'saved');
 }
 
-function machineClaim(name: string, authenticated: Authenticated, references: References): Claim {
+/** @param answered by the machine, for this audit; or in a file, of a time that the file does not show */
+function machineClaim(
+  name: string,
+  authenticated: Authenticated,
+  references: References,
+  answered: 'now' | 'saved',
+): Claim {
   const subjects = [subject(`boot ${authenticated.statement.bootId}`, 'sha256', authenticated.bootDigest)];
   return {
     ...NOTHING,
     name,
-    property: 'ENCLAIM_MACHINE_RUNS_SOURCE',
+    property: answered === 'now' ? 'ENCLAIM_MACHINE_RUNS_SOURCE' : 'ENCLAIM_MACHINE_RAN_SOURCE',
     subjects,
     machine: { authenticated, references },
   };
