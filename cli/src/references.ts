@@ -7,7 +7,8 @@ import { toBase64, utf8 } from '@enclaim/attestation/bytes';
 import { parseCloudReferences } from '@enclaim/attestation/cloud-references';
 import { digestText, sha256 } from '@enclaim/attestation/digest';
 import { type Manifest, parseManifest } from '@enclaim/image';
-import { digestOfCanonical, parsePolicy, policyDigest } from '@enclaim/policy-schema';
+import { type Policy, parsePolicy, policyDigest } from '@enclaim/policy-schema';
+import { decodePolicy } from '@enclaim/policy-schema/admission';
 import type { Command } from 'commander';
 import { collect, readInput, writeOutput } from './input.ts';
 import { type NetworkFlags, networkOptions, withNetwork } from './network-words.ts';
@@ -19,7 +20,8 @@ interface Options extends NetworkFlags {
   readonly policy?: string;
   readonly bundle: string[];
   readonly anyBundle?: true;
-  readonly owner: string;
+  readonly owner?: string;
+  readonly anyMachine?: true;
   readonly ak: string[];
   readonly ekRoot: string[];
   readonly akRoot: string[];
@@ -45,7 +47,8 @@ export function register(program: Command): void {
     .option('--policy <file>', 'the policy; by default the one of the first bundle')
     .option('--bundle <file>', 'an accepted app bundle; repeatable', collect, [])
     .option('--any-bundle', 'accept every bundle under the policy: handlers are confined')
-    .option('--owner <key>', 'ed25519:… key that the policy must name, or "any"', 'any')
+    .option('--owner <key>', 'ed25519:… key that the policy must name; by default the one that it names')
+    .option('--any-machine', "accept everybody's machines under a policy that names an owner, deployed or not")
     .option('--ak <digest>', 'sha256:… of a trusted attestation key; repeatable', collect, [])
     .option('--ek-root <pem>', 'root certificate of a TPM maker, for endorsement keys; repeatable', collect, [])
     .option('--ak-root <pem>', 'root certificate of who certifies attestation keys; repeatable', collect, [])
@@ -78,6 +81,7 @@ async function write(options: Options): Promise<void> {
   if (options.bundle.length === 0 && !options.anyBundle)
     throw new UsageError('name an accepted --bundle, or --any-bundle');
   const bundles = await Promise.all(options.bundle.map(readInput));
+  const policy = await policyOf(options, bundles);
   const manifests = await Promise.all(options.manifest.map(async (path) => launched(await text(path), options)));
   const vcpus = options.vcpus.length === 0 ? ['2'] : options.vcpus;
   const measured = await Promise.all(options.measured.map(readMeasured));
@@ -96,9 +100,9 @@ async function write(options: Options): Promise<void> {
   const references = {
     enclaim: 'references/1',
     images: manifests.map(({ references: { tpm } }) => tpm),
-    policy: await policyOf(options, bundles),
+    policy: policyDigest(policy),
     bundles: options.anyBundle ? 'any' : bundles.map(bundleDigest),
-    owner: options.owner,
+    owner: ownerOf(options, policy),
     anchors: {
       attestationKeys: options.ak,
       endorsementRoots: pins(ekRoots),
@@ -136,10 +140,17 @@ async function readMeasured(path: string): Promise<{ snp?: unknown; tdx?: unknow
   throw new UsageError(`${path} holds no launch under SEV-SNP or TDX: enclaim image measure --platform prints them`);
 }
 
-async function policyOf({ policy }: Options, [bundle]: readonly Uint8Array[]): Promise<string> {
-  if (policy !== undefined) return policyDigest(parsePolicy(await text(policy), { file: policy }));
+async function policyOf({ policy }: Options, [bundle]: readonly Uint8Array[]): Promise<Policy> {
+  if (policy !== undefined) return parsePolicy(await text(policy), { file: policy });
   if (bundle === undefined) throw new UsageError('name the --policy, or a --bundle that holds it');
-  return digestOfCanonical(policyFrame(bundle));
+  return decodePolicy(policyFrame(bundle));
+}
+
+/** Whose machines are accepted: a policy's owner is named unless everybody's are asked for in so many words. */
+function ownerOf({ owner, anyMachine }: Options, { system }: Policy): string {
+  if (owner !== undefined && anyMachine) throw new UsageError('--owner and --any-machine exclude each other');
+  if (anyMachine || (owner === undefined && system.owner.key === 'none')) return 'any';
+  return owner ?? system.owner.key;
 }
 
 async function text(path: string): Promise<string> {

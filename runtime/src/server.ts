@@ -41,6 +41,12 @@ const MOST_CONNECTIONS = 4096;
 const MOST_STREAMS = 64;
 const SESSION_MEGABYTES = 64;
 const IDLE_MS = 300_000;
+/**
+ * How long a connection may take calls, a tenth more or less, and how long those under way then get: no verdict is acted on for
+ * longer, whatever a client does.
+ */
+const CONNECTION_AGE_MS = 3_600_000;
+const CONNECTION_GRACE_MS = 60_000;
 const LONGEST_CALL_MS = 30_000;
 /** Of a stream: for its request to arrive, its call to be answered and its response to be taken. */
 const LONGEST_STREAM_MS = 60_000;
@@ -75,6 +81,8 @@ export class AttestedServer {
       'grpc.max_concurrent_streams': MOST_STREAMS,
       'grpc-node.max_session_memory': SESSION_MEGABYTES,
       'grpc.max_connection_idle_ms': IDLE_MS,
+      'grpc.max_connection_age_ms': CONNECTION_AGE_MS,
+      'grpc.max_connection_age_grace_ms': CONNECTION_GRACE_MS,
       'grpc.keepalive_time_ms': IDLE_MS / 5,
       'grpc.enable_channelz': 0,
       interceptors: [refuseCompressed],
