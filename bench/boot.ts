@@ -79,7 +79,6 @@ async function boot({ uki, ...launch }: Launch, ask: (machine: RunningMachine) =
     app,
     boot: { kind: 'uki', uki },
     ...launch,
-    timeout: 600_000,
     onPhase: mark,
   });
   await ask(machine);

@@ -75,7 +75,7 @@ export const clockAttacks: readonly Attack[] = [
       'retention by the kernel’s count',
       [['performance.now()', 'Date.now()']],
       async ({ VolatileCollection }) => {
-        const collection = new VolatileCollection('cases', 200);
+        const collection = new VolatileCollection('cases', at === 0 ? 200 : HOUR / 2);
         collection.put('k', 'v', []);
         if (at === 0) await sleep(300);
         const jump = at === 0 ? -HOUR : HOUR;

@@ -1,10 +1,9 @@
 /** Attacks of the host by the disk of the log: it fails, lies, and is put back. */
 
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Device } from '../../runtime/src/device.ts';
 import * as whole from '../../runtime/src/log.ts';
 import { openLab } from '../support/lab.ts';
-import type { Attack } from './attack.ts';
+import { type Attack, lasts, settling } from './attack.ts';
 import { onSource, passes } from './source-attack.ts';
 import { type Edit, weakened } from './weakened.ts';
 
@@ -148,9 +147,9 @@ export const diskAttacks: readonly Attack[] = [
       const disk = new FakeDisk();
       disk.takes.push(...Array.from({ length: 1000 }, () => 0));
       const log = await module.RecordLog.open(disk.device, SIZE);
-      const waits = await Promise.race([passes(() => log.append(ENTRY)), sleep(400, 'waits')]);
+      const waits = await lasts(settling(log.append(ENTRY)), 400);
       disk.takes.length = 0;
-      return waits === 'waits';
+      return waits;
     },
   ),
   onSource(

@@ -2,6 +2,7 @@
 
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
+import { HANGS_MS } from '../support/eventually.ts';
 import type { Attack } from './attack.ts';
 
 type Layer = 'seccomp' | 'permission';
@@ -142,7 +143,7 @@ function owned(layer: Layer | 'none', body: string): Promise<boolean> {
   const node = [process.execPath, '--no-warnings', ...(layer === 'permission' ? PERMISSION : []), ...program];
   const launcher = join(root, 'test/support/without-io-uring.ts');
   return new Promise((resolve) => {
-    execFile(process.execPath, ['--no-warnings', launcher, ...node], { env: {}, timeout: 10_000 }, (_, stdout) =>
+    execFile(process.execPath, ['--no-warnings', launcher, ...node], { env: {}, timeout: HANGS_MS }, (_, stdout) =>
       resolve(stdout.includes('answer true')),
     );
   });

@@ -1,12 +1,11 @@
 /** Attacks on the runtime by a worker that says whatever it likes: frames forged, out of order, too many, too large. */
 
 import { Duplex } from 'node:stream';
-import { setTimeout as sleep } from 'node:timers/promises';
 import * as framing from '../../runtime/src/frames.ts';
 import * as accounts from '../../runtime/src/worker/account.ts';
 import { FRAME_LIMIT, type Json } from '../../runtime/src/worker/protocol.ts';
 import * as whole from '../../runtime/src/worker/worker.ts';
-import type { Attack } from './attack.ts';
+import { type Attack, comes, lasts } from './attack.ts';
 import { type Edit, weakened } from './weakened.ts';
 
 type WorkerModule = typeof whole;
@@ -108,8 +107,7 @@ const TALKS: Readonly<Record<string, Talk>> = {
     'reports of metered workers',
     async ({ say, killed }) => {
       say(USED);
-      await sleep(5);
-      return !killed();
+      return lasts(killed, 5);
     },
   ],
   'a bundle that is unusable after all': [
@@ -123,16 +121,14 @@ const TALKS: Readonly<Record<string, Talk>> = {
     'ready, once',
     async ({ say, killed }) => {
       say({ kind: 'ready' });
-      await sleep(5);
-      return !killed();
+      return lasts(killed, 5);
     },
   ],
   'a pong without a ping': [
     'count of pings',
     async ({ say, killed }) => {
       say({ kind: 'pong', ping: 7 });
-      await sleep(5);
-      return !killed();
+      return lasts(killed, 5);
     },
   ],
   'an operation after the end': [
@@ -143,8 +139,7 @@ const TALKS: Readonly<Record<string, Talk>> = {
       say({ kind: 'done', call: 1, response: null });
       await done;
       say({ ...put, call: 1 });
-      await sleep(5);
-      return performed > 0;
+      return comes(() => performed > 0, 5);
     },
   ],
   'an operation in one breath with the end': [
@@ -164,8 +159,7 @@ const TALKS: Readonly<Record<string, Talk>> = {
       let performed = 0;
       void running(worker, 1, () => performed++);
       say({ ...put, call: 2 });
-      await sleep(5);
-      return performed > 0;
+      return comes(() => performed > 0, 5);
     },
   ],
   ...Object.fromEntries(
@@ -179,8 +173,7 @@ const TALKS: Readonly<Record<string, Talk>> = {
             say({ kind: 'done', call: 1, response: null });
             await done;
             say({ ...message, call });
-            await sleep(5);
-            return !killed();
+            return lasts(killed, 5);
           },
         ],
       ]),
@@ -191,8 +184,7 @@ const TALKS: Readonly<Record<string, Talk>> = {
     async ({ say, worker, killed }) => {
       void running(worker, 1, () => null);
       say({ kind: 'ended', call: 1 });
-      await sleep(5);
-      return !killed();
+      return lasts(killed, 5);
     },
   ],
   'operations in one breath that take long each': [
@@ -228,8 +220,7 @@ const TALKS: Readonly<Record<string, Talk>> = {
         return new Promise(() => {});
       });
       for (let operation = 0; operation < 1000; operation++) say({ ...put, call: 1, operation });
-      await sleep(20);
-      return performed > 256;
+      return comes(() => performed > 256, 20);
     },
   ],
 };
@@ -257,8 +248,7 @@ async function unreported({ Worker }: WorkerModule): Promise<boolean> {
 async function takesBack(module: WorkerModule): Promise<boolean> {
   const { say, killed } = await forged(module, true);
   say({ ...USED, total: 1 });
-  await sleep(5);
-  return !killed();
+  return lasts(killed, 5);
 }
 
 /** Whether a worker works for seconds in the name of a call that declares less, and says `total` of so much work. */
@@ -293,8 +283,7 @@ export const protocolAttacks: readonly Attack[] = [
     const heard = async ({ say, worker, killed }: Forged): Promise<boolean> => {
       void running(worker, 0, () => new Promise(() => {}));
       say(message);
-      await sleep(5);
-      return !killed();
+      return lasts(killed, 5);
     };
     return {
       group: 'forged messages',

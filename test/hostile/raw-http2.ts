@@ -2,6 +2,7 @@
 
 import { once } from 'node:events';
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
+import { HANGS_MS } from '../support/eventually.ts';
 
 /** Types of frames. */
 export const FRAME = {
@@ -128,7 +129,7 @@ export class RawConnection {
     stream: number,
     fields: Fields = CALL,
     message: Buffer = NOTE,
-    within = 2000,
+    within: number = HANGS_MS,
   ): Promise<string | undefined> {
     this.send(
       frame(FRAME.headers, FLAG.endHeaders, stream, block(fields)),
@@ -138,7 +139,7 @@ export class RawConnection {
   }
 
   /** The last block of headers of a stream, undecoded: names and values of trailers are literals, some in Huffman's code. */
-  async trailersOf(stream: number, within = 2000): Promise<string | undefined> {
+  async trailersOf(stream: number, within: number = HANGS_MS): Promise<string | undefined> {
     const found = await this.until(
       (it) => it.stream === stream && it.type === FRAME.headers && (it.flags & FLAG.endStream) !== 0,
       within,
@@ -147,7 +148,7 @@ export class RawConnection {
   }
 
   /** The first frame that fits, or undefined where none comes in time. */
-  async until(fits: (frame: Frame) => boolean, within = 2000): Promise<Frame | undefined> {
+  async until(fits: (frame: Frame) => boolean, within: number = HANGS_MS): Promise<Frame | undefined> {
     for (const end = performance.now() + within; performance.now() < end && !this.#closed; ) {
       const found = this.frames.find(fits);
       if (found !== undefined) return found;

@@ -20,24 +20,31 @@ import { processAttacks } from './process.ts';
 import { protocolAttacks } from './protocol.ts';
 import { resourceAttacks } from './resources.ts';
 
-/** Attacks that may be tried at the same time: these do not measure it. */
+/** Attacks that are tried at the same time. */
 const AT_ONCE = 3;
+/** How many of the slowest are named with `ENCLAIM_TEST_TIMES`. */
+const SLOWEST = 15;
 
 const [, , wanted] = process.argv;
 const chosen = (attacks: readonly Attack[]): Attack[] =>
   attacks.filter(({ group }) => wanted === undefined || group === wanted);
 const results: Result[] = [];
+const took = new Map<Attack, number>();
 
 async function tryInTurn(attacks: Iterator<Attack>): Promise<void> {
   for (let next = attacks.next(); !next.done; next = attacks.next()) {
+    const began = performance.now();
     const result = await tryAttack(next.value);
+    took.set(next.value, (performance.now() - began) / 1000);
     const { group, layer, name } = result.attack;
     console.log(`${result.outcome.padEnd(10)}  ${group.padEnd(16)}  ${layer.padEnd(36)}  ${name}`);
     results.push(result);
   }
 }
 
-const untimed = chosen([
+const together = chosen([
+  ...budgetAttacks,
+  ...resourceAttacks,
   ...languageAttacks,
   ...engineAttacks,
   ...flowAttacks,
@@ -46,11 +53,10 @@ const untimed = chosen([
   ...processAttacks,
   ...metadataAttacks,
 ]).values();
-await Promise.all(Array.from({ length: AT_ONCE }, () => tryInTurn(untimed)));
+await Promise.all(Array.from({ length: AT_ONCE }, () => tryInTurn(together)));
+// These change this whole process: how long its streams live, a function of its libraries, its clock.
 await tryInTurn(
   chosen([
-    ...budgetAttacks,
-    ...resourceAttacks,
     ...houseAttacks,
     ...networkAttacks,
     ...abuseAttacks,
@@ -60,6 +66,11 @@ await tryInTurn(
   ]).values(),
 );
 
+if (process.env.ENCLAIM_TEST_TIMES === '1') {
+  const slowest = [...took].sort(([, one], [, other]) => other - one).slice(0, SLOWEST);
+  for (const [{ group, name }, seconds] of slowest)
+    console.log(`${seconds.toFixed(1).padStart(8)} s  ${group}  ${name}`);
+}
 const stopped = results.filter(({ outcome }) => outcome === 'stopped').length;
 console.log(`${stopped} of ${results.length} attacks stopped at the named layer, each with its control`);
 process.exit(stopped === results.length && results.length > 0 ? 0 : 1);

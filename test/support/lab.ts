@@ -23,6 +23,7 @@ import type { Entry, RecordLog } from '../../runtime/src/log.ts';
 import { ReceiptSigner } from '../../runtime/src/receipts.ts';
 import { WorkerClasses } from '../../runtime/src/worker/classes.ts';
 import type { WorkerFactory } from '../../runtime/src/worker/worker.ts';
+import { HANGS_MS } from './eventually.ts';
 import { startWorkers } from './worker-process.ts';
 
 const METHODS = ['Put', 'Read', 'Sum', 'Collect', 'Watch', 'Chat', 'Tell'] as const;
@@ -157,7 +158,7 @@ export async function openLab({
   heap = 160,
   factory = startWorkers(heap),
   size = 1,
-  stall = 2000,
+  stall = 30_000,
   capacity = { memory: heap * size * 1024 * 1024, processors: size },
   readings = () => ({ pressure: { memory: 0, cpu: 0 }, warmest: null }),
   Calls = WholeCalls,
@@ -209,7 +210,7 @@ export async function openLab({
     records,
     lost,
     close: () => pool.close(),
-    call: async (name, request, signal = AbortSignal.timeout(20_000)) => {
+    call: async (name, request, signal = AbortSignal.timeout(HANGS_MS)) => {
       const method = admission.exposed.find(({ descriptor }) => descriptor.name === name);
       if (method === undefined) throw new TypeError(`${name} is withheld`);
       const { input, output, methodKind } = method.descriptor;

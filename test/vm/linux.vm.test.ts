@@ -24,7 +24,7 @@ before(async () => {
     await writePort(stateFolder, (server.address() as AddressInfo).port);
     const bootable = await makeBootable(folder, 'test/vm/linux-guest.ts');
     const commandLine = `${bootable.commandLine} enclaim.ip6=auto`;
-    const machine = await startMachine({ ...bootable, commandLine, stateFolder, timeout: 500_000 });
+    const machine = await startMachine({ ...bootable, commandLine, stateFolder });
     await machine.stop();
     const lines = await Array.fromAsync(machine.console);
     const parts = lines.filter((line) => line.startsWith('report:')).map((line) => line.slice('report:'.length));

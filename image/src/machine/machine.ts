@@ -18,8 +18,8 @@ interface RunOptions {
   readonly port?: number;
   /** Keeps the TPM and the state disk from run to run; by default both are new and end with the machine. */
   readonly stateFolder?: string;
-  /** Milliseconds until the guest must serve; default 180 000. */
-  readonly timeout?: number;
+  /** Milliseconds without a word on the console after which a guest that does not serve is given up; default 300 000. */
+  readonly silence?: number;
   readonly tools?: ToolOptions;
   readonly onPhase?: (phase: MachinePhase) => void;
   /** Ends the machine, at any phase. */
@@ -48,7 +48,10 @@ export interface RunningMachine {
 }
 
 const STATE_BYTES = 1 << 30;
-const TIMEOUT_MS = 180_000;
+/** An emulated processor may need minutes for a boot, of which the quiet kernel is the longest part: that it goes on shows here. */
+const SILENCE_MS = 300_000;
+/** A boot says some dozens; a guest that goes on and on does not get anywhere either. */
+const MOST_LINES = 10_000;
 const PORT_ATTEMPTS = 5;
 const LAST_LINES = 20;
 
@@ -82,7 +85,7 @@ export async function describeMachine(options: MachineOptions | DiskMachineOptio
 }
 
 async function boot(options: MachineOptions | DiskMachineOptions, signal: AbortSignal): Promise<RunningMachine> {
-  const { onPhase = () => {}, timeout = TIMEOUT_MS } = options;
+  const { onPhase = () => {}, silence = SILENCE_MS } = options;
   await using cleanup = new AsyncDisposableStack();
   signal.throwIfAborted();
 
@@ -113,21 +116,33 @@ async function boot(options: MachineOptions | DiskMachineOptions, signal: AbortS
   });
   cleanup.adopt(child, () => child.stop());
   processes.unshift(child.pid);
-  await untilServing(child, watch, { port: place.port, timeout, signal });
+  await untilServing(child, watch, { port: place.port, silence, signal });
   return handOver(cleanup.move(), { child, watch, signal, port: place.port, processes, tpmAuthority });
+}
+
+/** Why a guest is waited for no longer. */
+interface GivenUp {
+  readonly reason: string;
 }
 
 /** Waits for the one good outcome and names every other. */
 async function untilServing(
   child: Child,
   watch: ConsoleWatch,
-  { port, timeout, signal }: { port: number; timeout: number; signal: AbortSignal },
+  { port, silence, signal }: { port: number; silence: number; signal: AbortSignal },
 ): Promise<void> {
-  const { promise: late, resolve } = Promise.withResolvers<'late'>();
-  const timer = setTimeout(resolve, timeout, 'late');
-  const abort = (): void => resolve('late');
+  const { promise: given, resolve: giveUp } = Promise.withResolvers<GivenUp>();
+  const silent = (): void => giveUp({ reason: `guest does not serve, and said nothing for ${silence / 1000} s` });
+  let timer = setTimeout(silent, silence);
+  watch.onLine = (count) => {
+    clearTimeout(timer);
+    timer = setTimeout(silent, silence);
+    if (count > MOST_LINES) giveUp({ reason: `guest does not serve after ${MOST_LINES} lines` });
+  };
+  const abort = (): void => giveUp({ reason: 'aborted' });
   signal.addEventListener('abort', abort);
-  const outcome = await Promise.race([watch.served, child.ended, late]);
+  const outcome = await Promise.race([watch.served, child.ended, given]);
+  watch.onLine = () => {};
   clearTimeout(timer);
   signal.removeEventListener('abort', abort);
   signal.throwIfAborted();
@@ -135,8 +150,7 @@ async function untilServing(
 
   const context = { console: watch.lines.tail(LAST_LINES) };
   if (watch.refusal !== null) throw new MachineError('guest-refused', watch.refusal, context);
-  if (outcome === 'late')
-    throw new MachineError('boot-timeout', `guest does not serve after ${timeout / 1000} s`, context);
+  if ('reason' in outcome) throw new MachineError('boot-timeout', outcome.reason, context);
   const errors = child.errors().join('; ');
   if (errors.includes('Could not set up host forwarding')) throw portTaken(port);
   const how = outcome.code ?? outcome.signal;

@@ -18,9 +18,12 @@ export class ConsoleWatch {
   readonly lines: LineQueue = new LineQueue();
   /** Settles when the guest says that it serves. */
   readonly served: Promise<void>;
+  /** Told of each line, with how many there were. */
+  onLine: (count: number) => void = () => {};
   readonly #serve: () => void;
   readonly #onPhase: (phase: MachinePhase) => void;
   #reached = 0;
+  #count = 0;
   #refusal: string | null = null;
 
   constructor(onPhase: (phase: MachinePhase) => void) {
@@ -38,6 +41,7 @@ export class ConsoleWatch {
   /** Takes the next clean line. */
   line(line: string): void {
     this.lines.push(line);
+    this.onLine(++this.#count);
     this.#refusal ??= REFUSED.exec(line)?.[1] ?? null;
     const mark = MARKS.findIndex(([, form], index) => index >= this.#reached && form.test(line));
     const phase = MARKS[mark]?.[0];

@@ -21,6 +21,14 @@ test('phases come in order and once, whatever is printed', async () => {
   await watch.served;
 });
 
+test('every line is told of, as it comes', () => {
+  const { watch } = watched('BdsDxe: starting');
+  const counts: number[] = [];
+  watch.onLine = (count) => void counts.push(count);
+  for (const line of ['', 'enclaim: guest']) watch.line(line);
+  assert.deepEqual(counts, [2, 3]);
+});
+
 test('the first refusal counts', () => {
   const { watch, phases } = watched('enclaim: guest', 'enclaim: refused: policy differs', 'enclaim: refused: other');
   assert.equal(watch.refusal, 'policy differs');
