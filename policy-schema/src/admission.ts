@@ -24,10 +24,10 @@ export {
 } from './descriptors.ts';
 export { PolicyError, type PolicyIssue, type PolicyIssueCode } from './error.ts';
 export { labelOf } from './handling.ts';
+export { interfaceDigest } from './interface.ts';
 export { canonicalJson, parseJson } from './json.ts';
 export {
   type ExposedMethod,
-  interfaceDigest,
   type MatchError,
   type MatchResult,
   match,

@@ -50,8 +50,16 @@ export function readDescriptors(bytes: Uint8Array): Descriptors {
     throw refuse('descriptor', `not a set of descriptors with its imports: ${why}`, '', { cause });
   }
   refuseAmbiguity(registry);
+  for (const file of registry.files) registries.set(file, registry);
   return { registry, bytes };
 }
+
+/** All that was read together with a message: what an Any within it may hold. Absent where it was not read by {@link readDescriptors}. */
+export function registryOf({ file }: DescMessage): FileRegistry | undefined {
+  return registries.get(file);
+}
+
+const registries: WeakMap<DescFile, FileRegistry> = new WeakMap();
 
 /** Every service, in the order of the files. */
 export function servicesOf({ registry }: Descriptors): DescService[] {

@@ -15,9 +15,9 @@ import {
   ScalarType,
 } from '@bufbuild/protobuf';
 import { type ReflectMessage, reflect } from '@bufbuild/protobuf/reflect';
-import { FeatureSet_FieldPresence } from '@bufbuild/protobuf/wkt';
+import { type Any as AnyMessage, FeatureSet_FieldPresence } from '@bufbuild/protobuf/wkt';
 import type { Category, Label } from './category.ts';
-import { methodIdOf } from './descriptors.ts';
+import { methodIdOf, registryOf } from './descriptors.ts';
 import { refuse } from './error.ts';
 import { data, type Handling, handling, holds } from './gen/enclaim/handling_pb.js';
 
@@ -47,11 +47,13 @@ export interface Survey {
 }
 
 /** What is known of a field without its surroundings. */
-interface Plan {
+export interface Plan {
   readonly field: DescField;
   readonly categories: readonly Category[];
   /** The message within, where its fields say what they carry. */
   readonly inner: DescMessage | undefined;
+  /** Whether it holds messages of any type, which carry what that type declares. */
+  readonly any: boolean;
   /** Present even where it is not on the wire: its zero is a value. */
   readonly always: boolean;
   /** Why it needs a category that it does not have; `wanting` where one from around it would do. */
@@ -60,12 +62,16 @@ interface Plan {
 }
 
 const EMPTY = 'google.protobuf.Empty';
+/** The type that holds a message of any other. */
+export const ANY_TYPE = 'google.protobuf.Any';
 
 /** Well-known types that are like a scalar: their shape is fixed, so a category from around them is enough. */
-const PLAIN = new Set([
-  ...['Timestamp', 'Duration', 'FieldMask', 'Empty', 'BoolValue', 'StringValue', 'DoubleValue', 'FloatValue'],
-  ...['Int32Value', 'Int64Value', 'UInt32Value', 'UInt64Value'],
-]);
+const PLAIN = new Set(
+  [
+    ...['Timestamp', 'Duration', 'FieldMask', 'Empty', 'BoolValue', 'StringValue', 'DoubleValue', 'FloatValue'],
+    ...['Int32Value', 'Int64Value', 'UInt32Value', 'UInt64Value'],
+  ].map((name) => `google.protobuf.${name}`),
+);
 
 const plans: WeakMap<DescMessage, readonly Plan[]> = new WeakMap();
 const surveys: WeakMap<DescMessage, Survey> = new WeakMap();
@@ -107,9 +113,10 @@ export function handlingOf(method: DescMethod): Handling | undefined {
 /**
  * The label of a message: the categories of its populated fields. A number, truth value or enum without presence
  * always counts, for its zero is a value. A message within that is present and empty counts as all that it could
- * carry, for its presence says something.
- * @throws PolicyError `handling` where the message has fields that its descriptor does not, nests too deep, or has a
- *   populated field without a category; `descriptor` where the bytes are not such a message
+ * carry, for its presence says something. An Any carries what its field does, and what the message in it does.
+ * @throws PolicyError `handling` where the message has fields that its descriptor does not, nests too deep, has a
+ *   populated field without a category, or an Any of a type that was not declared beside it; `descriptor` where the bytes are
+ *   not such a message
  */
 export function labelOf(schema: DescMessage, value: Uint8Array | Message): Label {
   const label = new Set<Category>();
@@ -131,13 +138,14 @@ function collect(message: ReflectMessage, inherits: boolean, depth: number, labe
   if (depth > MAX_MESSAGE_DEPTH) throw refuse('handling', `messages nested deeper than ${MAX_MESSAGE_DEPTH}`);
   if (message.getUnknown()?.length) throw refuse('handling', `${desc.typeName} has a field that it does not declare`);
   let populated = false;
-  for (const { field, categories, inner, always, bare, wanting } of planOf(desc)) {
+  for (const { field, categories, inner, any, always, bare, wanting } of planOf(desc)) {
     const set = message.isSet(field);
     populated ||= set;
     if (!set && !always) continue;
     const why = bare ?? (inherits ? undefined : wanting);
     if (why !== undefined) throw refuse('handling', `${desc.typeName}.${field.name} ${why}`);
     for (const category of categories) label.add(category);
+    if (any) for (const nested of nestedIn(message, field)) collectAny(nested.message, desc, depth + 1, label);
     if (!inner) continue;
     for (const nested of nestedIn(message, field)) {
       if (collect(nested, inherits || categories.length > 0, depth + 1, label)) continue;
@@ -145,6 +153,22 @@ function collect(message: ReflectMessage, inherits: boolean, depth: number, labe
     }
   }
   return populated;
+}
+
+/** Adds what the message in an Any carries. Its field has a category of its own, so nothing within it can be without. */
+function collectAny(any: Message, holder: DescMessage, depth: number, label: Set<Category>): void {
+  if (depth > MAX_MESSAGE_DEPTH) throw refuse('handling', `messages nested deeper than ${MAX_MESSAGE_DEPTH}`);
+  const { typeUrl, value } = any as AnyMessage;
+  if (typeUrl === '' && value.length === 0) return;
+  const name = typeUrl.slice(typeUrl.lastIndexOf('/') + 1);
+  const type = registryOf(holder)?.getMessage(name);
+  // By what is printed of it a caller would choose what a log says.
+  if (type === undefined) throw refuse('handling', `${holder.typeName} has an Any of a type that no .proto declares`);
+  const inner = decode(type, value);
+  if (type.typeName === ANY_TYPE) collectAny(inner, holder, depth + 1, label);
+  // Those of protobuf itself carry what is around them.
+  if (isWellKnown(type) || collect(reflect(type, inner), true, depth, label)) return;
+  for (const category of survey(type).label) label.add(category);
 }
 
 function nestedIn(message: ReflectMessage, field: DescField): Iterable<ReflectMessage> {
@@ -171,7 +195,8 @@ function* reach(message: DescMessage): Generator<{ plan: Plan; path: string; inh
   }
 }
 
-function planOf(message: DescMessage): readonly Plan[] {
+/** What is known of each field of a message. @throws PolicyError `handling` where options cannot be read */
+export function planOf(message: DescMessage): readonly Plan[] {
   const known = plans.get(message);
   if (known) return known;
   const ofMessage = readOption(() => getOption(message, holds), message.typeName);
@@ -184,6 +209,7 @@ function planOf(message: DescMessage): readonly Plan[] {
       field,
       categories,
       inner,
+      any: type?.typeName === ANY_TYPE,
       always: isAlwaysThere(field),
       bare: own.length === 0 && isOpaque(field) ? 'can hold anything and needs a category of its own' : undefined,
       wanting: categories.length === 0 ? wantOf(field, inner) : undefined,
@@ -226,7 +252,7 @@ function isAlwaysThere(field: DescField): boolean {
 function isOpaque(field: DescField): boolean {
   if ('scalar' in field && field.scalar === ScalarType.BYTES) return true;
   const type = messageOf(field);
-  return type !== undefined && isWellKnown(type) && !PLAIN.has(type.name);
+  return type !== undefined && isWellKnown(type) && !PLAIN.has(type.typeName);
 }
 
 function messageOf(field: DescField): DescMessage | undefined {
@@ -235,7 +261,8 @@ function messageOf(field: DescField): DescMessage | undefined {
     : undefined;
 }
 
-function isWellKnown({ typeName }: DescMessage): boolean {
+/** Whether a type is one of protobuf's own. */
+export function isWellKnown({ typeName }: DescMessage): boolean {
   return typeName.startsWith('google.protobuf.');
 }
 

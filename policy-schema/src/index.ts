@@ -29,10 +29,10 @@ export { type Descriptors, methodIdOf, type ProtoPlace, readDescriptors, service
 export { type Change, type Direction, diff, type PolicyDiff } from './diff.ts';
 export { formatIssue, MAX_ISSUES, PolicyError, type PolicyIssue, type PolicyIssueCode } from './error.ts';
 export { labelOf } from './handling.ts';
+export { interfaceDigest } from './interface.ts';
 export { canonicalJson, parseJson } from './json.ts';
 export {
   type ExposedMethod,
-  interfaceDigest,
   type MatchError,
   type MatchResult,
   match,

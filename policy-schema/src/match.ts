@@ -1,8 +1,6 @@
 /** Which methods fit in a policy, and why the others do not. Pure and total: the same everywhere it runs. */
 
 import type { DescField, DescMessage, DescMethod } from '@bufbuild/protobuf';
-import { sha256 } from '@noble/hashes/sha2.js';
-import { bytesToHex } from '@noble/hashes/utils.js';
 import { type Category, covers, type Label, PUBLIC, uncovered } from './category.ts';
 import {
   type Descriptors,
@@ -15,9 +13,9 @@ import {
 import { PolicyError, pointerOf } from './error.ts';
 import type { Handling } from './gen/enclaim/handling_pb.js';
 import { handlingOf, labelOf, type Survey, survey } from './handling.ts';
-import { canonicalJson } from './json.ts';
+import { interfaceDigest } from './interface.ts';
 import { isOutbound, type OutboundMethod, outbound, parseHttpCall } from './outbound.ts';
-import type { Declassification, MethodId, Policy, Rule, Sha256 } from './policy.ts';
+import type { Declassification, MethodId, Policy, Rule } from './policy.ts';
 import { MOST_WORKER_CLASSES, type WorkerClass, workerClasses } from './worker-class.ts';
 
 /** Why a method is withheld. */
@@ -144,40 +142,6 @@ export function requestLabel(
 ): Label {
   const populated = labelOf(descriptor.input, request);
   return rule.interface === 'any' ? new Set([...rule.accepts, ...populated]) : populated;
-}
-
-/**
- * Digest of what a method's messages are and carry: names, numbers, types and categories of every field in reach.
- * @throws PolicyError `handling` where options cannot be read
- */
-export function interfaceDigest(method: DescMethod): Sha256 {
-  const types = new Map<string, unknown>();
-  const describe = (message: DescMessage): string => {
-    if (types.has(message.typeName)) return message.typeName;
-    types.set(message.typeName, undefined);
-    const own = new Map(survey(message).carriers.map(({ field, categories }) => [field, categories]));
-    const fields = [...message.fields].sort((a, b) => a.number - b.number);
-    types.set(
-      message.typeName,
-      fields.map((field) => [field.number, field.name, shapeOf(field, describe), own.get(field) ?? []]),
-    );
-    return message.typeName;
-  };
-  const value = {
-    method: methodIdOf(method),
-    kind: method.methodKind,
-    input: describe(method.input),
-    output: describe(method.output),
-    types: Object.fromEntries(types),
-  };
-  const label = new TextEncoder().encode('enclaim/interface/v1\0');
-  return `sha256:${bytesToHex(sha256(Uint8Array.from([...label, ...canonicalJson(value)])))}`;
-}
-
-function shapeOf(field: DescField, describe: (message: DescMessage) => string): unknown {
-  const of = field.message ? describe(field.message) : (field.enum?.typeName ?? field.scalar ?? 'none');
-  const key = field.fieldKind === 'map' ? field.mapKey : 'none';
-  return [field.fieldKind, of, key, field.presence, field.oneof?.name ?? 'none'];
 }
 
 function judge(method: DescMethod, policy: Policy): ExposedMethod | WithheldMethod {

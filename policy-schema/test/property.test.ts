@@ -225,7 +225,7 @@ function descriptorsFor({ fields, reads, stores, sends, callers }: Declaration):
   const field = fields.map((categories, i): MessageInitShape<typeof FieldDescriptorProtoSchema> => {
     const options = create(FieldOptionsSchema);
     setExtension(options, data, [...categories]);
-    return { name: `f${i}`, number: i + 1, type: 9, label: 1, options };
+    return { name: `f${i}`, jsonName: `f${i}`, number: i + 1, type: 9, label: 1, options };
   });
   const options = create(MethodOptionsSchema);
   setExtension(
