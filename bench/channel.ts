@@ -22,10 +22,12 @@ const TRAINING = 200;
 const SPINS = [10_000, 100_000, 400_000, 1_500_000, 6_000_000] as const;
 
 const secret = Array.from({ length: BITS + TRAINING }, () => (Math.random() < 0.5 ? 0 : 1));
-/** What is left of the collection `open` (64 MiB) once it was filled, and what one bit takes of it. */
+/** What is left of what callers have of the collection `open` (16 MiB) once it was filled, and what one bit takes of it. */
 const ROOM = 120_000;
 const BIT = 100_000;
-const FILLS = [...Array.from({ length: 9 }, () => 7_000_000), 64 * 1024 * 1024 - 9 * 7_000_000 - ROOM];
+/** What a place is counted for beside its value, about. */
+const PLACE = 1000;
+const FILLS = [...Array.from({ length: 66 }, () => 250_000), 16 * 1024 * 1024 - 66 * (250_000 + PLACE) - ROOM];
 
 /** What `Sum` does, by the first word of the key; all but `fill` and `probe` have read the secret by then. */
 const ACTS = {

@@ -74,6 +74,8 @@ export interface CallsOptions {
   /** Where the policy limits resources. */
   readonly governor?: ResourceGovernor;
   readonly clock: Pick<BootClock, 'now' | 'text'>;
+  /** Milliseconds of a clock that never goes back, by which retention is counted: by default the kernel's. */
+  readonly monotonic?: () => number;
   /** The way out, needed where the policy names subprocessors. */
   readonly egress?: Pick<EgressBroker, 'send'>;
 }
@@ -88,12 +90,13 @@ export class Calls {
   constructor(options: CallsOptions) {
     this.#options = options;
     const { collections, claims, governance, subprocessors } = options.admission.policy;
+    const { monotonic: now } = options;
     if (governance.resources !== 'none' && options.governor === undefined) throw new TypeError('no governor');
     if (Object.keys(subprocessors).length > 0 && options.egress === undefined) throw new TypeError('no egress broker');
     this.#collections = new Map(
       Object.entries(collections).map(([name, collection]) => [
         name,
-        new VolatileCollection(name, retentionOf(collection)),
+        new VolatileCollection(name, retentionOf(collection), now && { now }),
       ]),
     );
     this.#claims = new Map(claims.map(({ kind, id }) => [kind, id]));

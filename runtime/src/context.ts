@@ -14,7 +14,7 @@ import {
 import { detect, type LeakDetector, recognisable } from './detectors.ts';
 import { RefusalError } from './errors.ts';
 import { textsOf } from './leaves.ts';
-import type { VolatileCollection } from './store.ts';
+import { MOST_OF_CALL, type VolatileCollection } from './store.ts';
 import type { Json, Operation } from './worker/protocol.ts';
 
 /** Operations on collections, the only ones that a context carries out by itself. */
@@ -60,6 +60,8 @@ export class CallContext {
   readonly #forbidden = new Set<string>();
   /** When the oldest value that it has read was stored: what it stores may be made of that. */
   #since: number = Number.POSITIVE_INFINITY;
+  /** Bytes that it may still store. */
+  #storable: number = MOST_OF_CALL;
   /** Whether it has done something that others may see. */
   #acted = false;
 
@@ -130,7 +132,11 @@ export class CallContext {
         return keys;
       }
       case 'put':
-        store.put(operation.key, operation.value, this.label, Math.min(this.#since, performance.now()));
+        this.#storable -= store.put(operation.key, operation.value, this.label, {
+          since: this.#since,
+          owner: ANYONE,
+          most: this.#storable,
+        });
         return null;
       case 'delete':
         // Whether there was one is not said: that would be reading.

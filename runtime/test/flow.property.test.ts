@@ -1,4 +1,7 @@
-/** Random programs of a small handler language: the runtime allows an operation iff a reference interpreter does. */
+/**
+ * Random programs of a small handler language, while a clock moves and machines start again: the runtime allows an operation, and
+ * answers it, iff and as a reference interpreter does.
+ */
 
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -14,9 +17,10 @@ import { CallContext } from '../src/context.ts';
 import { CallEgress } from '../src/egress/call-egress.ts';
 import type { Release } from '../src/egress/release.ts';
 import { RefusalError } from '../src/errors.ts';
+import type { StoredPlace } from '../src/place.ts';
 import { VolatileCollection } from '../src/store.ts';
 
-const PROGRAMS = 20_000;
+const PROGRAMS = Number(process.env.ENCLAIM_TEST_PROGRAMS ?? 5000);
 const METHOD = 'a.B/C';
 const NAMES = ['one', 'two'] as const;
 const KEYS = ['k', 'l'] as const;
@@ -67,7 +71,18 @@ type Step =
       readonly answer: readonly string[] | null;
     }
   | { readonly kind: 'release'; readonly rule: string; readonly key: string }
-  | { readonly kind: 'next-call' };
+  /** The handler is done, well or not, and the next call begins. */
+  | { readonly kind: 'end'; readonly how: 'ok' | 'worker' }
+  | { readonly kind: 'wait'; readonly milliseconds: number }
+  /** What is kept over a restart is what a store that keeps it has written down. */
+  | { readonly kind: 'restart'; readonly keeps: boolean };
+
+/** What a step came to: whether it was done, whether its handler was told so, and what it was told. */
+interface Outcome {
+  readonly done: boolean;
+  readonly answered: boolean;
+  readonly said?: unknown;
+}
 
 const step: fc.Arbitrary<Step> = fc.oneof(
   fc.record({ kind: fc.constantFrom('accept' as const, 'respond' as const), label }),
@@ -78,15 +93,23 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   fc.record({ kind: fc.constant('list' as const), collection: place.collection }),
   fc.record({ kind: fc.constant('send' as const), to: name, label, answer: fc.option(label) }),
   fc.record({ kind: fc.constant('release' as const), rule, key: place.key }),
-  fc.constant({ kind: 'next-call' as const }),
+  fc.record({ kind: fc.constant('end' as const), how: fc.constantFrom('ok' as const, 'worker' as const) }),
+  fc.record({ kind: fc.constant('wait' as const), milliseconds: fc.constantFrom(1, 4, 5, 6, 10) }),
 );
+
+/** A program is short: a machine that starts again in most of them would leave little else to see. */
+const steps = fc
+  .tuple(
+    fc.array(step, { minLength: 1, maxLength: 16 }),
+    fc.option(fc.tuple(fc.nat(16), fc.constantFrom(true, true, false)), { freq: 2 }),
+  )
+  .map(([steps, restart]): Step[] =>
+    restart === null ? steps : steps.toSpliced(restart[0], 0, { kind: 'restart', keeps: restart[1] }),
+  );
 
 /** Most programs begin with a message, as calls do. */
 const program = fc
-  .tuple(
-    fc.option(fc.record({ kind: fc.constant('accept' as const), label: wide })),
-    fc.array(step, { minLength: 1, maxLength: 16 }),
-  )
+  .tuple(fc.option(fc.record({ kind: fc.constant('accept' as const), label: wide })), steps)
   .map(([first, rest]): Step[] => (first === null ? rest : [first, ...rest]));
 
 const receiver = fc.record({ receives: wide, assured: fc.constantFrom('none', 'in force', 'in force', 'ended') });
@@ -102,6 +125,8 @@ const limits = fc.record({
   returns: label,
   one: wide,
   two: wide,
+  /** Milliseconds, of which a program may see several pass. */
+  retention: fc.record({ one: fc.constantFrom(5, 10, null), two: fc.constantFrom(5, 10, null) }),
   /** Subprocessors have the names of collections: a name that is looked up in the wrong place is found there. */
   outside: fc.record({ one: receiver, two: receiver }),
   /** Where the two rules of this method send: a field of the request, and one of a record. */
@@ -111,14 +136,27 @@ const limits = fc.record({
 });
 type Limits = typeof limits extends fc.Arbitrary<infer T> ? T : never;
 
+/** What the documents say of a place: what is there until when, and what is said of it until when. */
+interface Kept {
+  /** Which of all values it is; undefined: none any more. */
+  readonly value: number | undefined;
+  /** The time from which its retention counts. */
+  readonly age: number;
+  readonly valueUntil: number;
+  readonly says: readonly string[];
+  readonly saysUntil: number;
+}
+
 /** The rules as design and documents say them, written without a look at how the runtime holds them. */
 class Reference {
   readonly #limits: Limits;
-  readonly #stored = new Map<string, readonly string[]>();
-  /** What was deleted, and by whom. */
-  readonly #gone = new Map<string, readonly string[]>();
+  #kept = new Map<string, Kept>();
+  #time = 0;
+  #values = 0;
   #sent: readonly string[] = [];
   #read: readonly string[] = [];
+  /** The age of the oldest value that was read. */
+  #oldest: number | undefined;
   /** The first message of the call that was accepted. */
   #request: readonly string[] | undefined;
   #released: readonly string[] = [];
@@ -127,23 +165,37 @@ class Reference {
   /** Whether somebody outside the call may have seen something of it. */
   #visible = false;
   /** Whether the handler is told that the last step was done, where that is not the same as its being done. */
-  answered: boolean | undefined;
+  #answered: boolean | undefined;
+  /** What it is told besides. */
+  #said: unknown;
 
   constructor(limits: Limits) {
     this.#limits = limits;
   }
 
-  /** Whether the step is allowed; if so, it is done. */
-  step(step: Step): boolean {
-    this.answered = undefined;
+  /** What the step comes to; if it is allowed, it is done. */
+  step(step: Step): Outcome {
+    this.#answered = this.#said = undefined;
+    const done = this.#step(step);
+    return { done, answered: this.#answered ?? done, said: this.#said };
+  }
+
+  #step(step: Step): boolean {
     const { accepts, reads, stores, returns, outside } = this.#limits;
     if (['respond', 'put', 'delete', 'send', 'release'].includes(step.kind)) this.#visible = true;
     switch (step.kind) {
-      case 'next-call':
-        this.#sent = this.#read = this.#released = this.#work = [];
-        this.#request = undefined;
-        this.#outside = 0;
-        this.#visible = false;
+      case 'wait':
+        this.#time += step.milliseconds;
+        return true;
+      case 'restart':
+        // Memory is gone whole and at once, whatever was in it. What is kept is kept with all that it says.
+        if (!step.keeps) this.#kept = new Map();
+        this.#nextCall();
+        return true;
+      case 'end':
+        // After a read that may not be returned every end is the same.
+        this.#said = within(this.#read, returns) ? step.how : 'flow';
+        this.#nextCall();
         return true;
       case 'accept':
         this.#sent = [...this.#sent, ...step.label];
@@ -155,32 +207,44 @@ class Reference {
         return within([...step.label, ...this.#read], returns);
       case 'get': {
         if (!reads.includes(step.collection as Name)) return false;
-        const found = this.#stored.get(`${step.collection} ${step.key}`);
-        if (found !== undefined) this.#did(`${step.collection} ${step.key}`);
-        const missed = this.#gone.get(`${step.collection} ${step.key}`) ?? [];
-        this.#read = [...this.#read, ...(found ?? missed), ...this.#allOf(step.collection)];
+        const place = `${step.collection} ${step.key}`;
+        const value = this.#valueIn(place);
+        this.#said = value ?? null;
+        if (value !== undefined) {
+          this.#did(place);
+          const { age } = this.#kept.get(place) ?? assert.fail();
+          this.#oldest = this.#oldest === undefined ? age : Math.min(this.#oldest, age);
+        }
+        this.#read = [...this.#read, ...this.#saidBy(place), ...this.#allOf(step.collection)];
         return true;
       }
-      case 'list':
+      case 'list': {
         if (!reads.includes(step.collection as Name)) return false;
-        for (const [place, held] of [...this.#stored, ...this.#gone]) {
-          if (place.startsWith(`${step.collection} `)) this.#read = [...this.#read, ...held];
-        }
+        const places = [...this.#kept.keys()].filter((place) => place.startsWith(`${step.collection} `));
+        this.#said = places
+          .filter((place) => this.#valueIn(place) !== undefined)
+          .map((place) => place.split(' ')[1])
+          .sort();
+        for (const place of places) this.#read = [...this.#read, ...this.#saidBy(place)];
         this.#read = [...this.#read, ...this.#allOf(step.collection)];
         return true;
+      }
       case 'put':
       case 'delete': {
         if (!stores.includes(step.collection as Name)) return false;
         if (!within(this.#carried, this.#limits[step.collection as Name])) return false;
         const place = `${step.collection} ${step.key}`;
-        const held = this.#stored.get(place);
+        const held = this.#kept.get(place);
+        // Whoever changes a place leaves there what it carries, and nobody takes that away while it lasts.
+        const says = [...this.#saidBy(place), ...this.#carried];
         if (step.kind === 'put') {
           this.#did(place);
-          this.#stored.set(place, this.#carried);
-          this.#gone.delete(place);
-        } else if (held !== undefined) {
-          this.#stored.delete(place);
-          this.#gone.set(place, [...held, ...this.#carried]);
+          const age = this.#oldest ?? this.#time;
+          const valueUntil = age + (this.#limits.retention[step.collection as Name] ?? Number.POSITIVE_INFINITY);
+          const saysUntil = held === undefined || held.saysUntil < valueUntil ? valueUntil : held.saysUntil;
+          this.#kept.set(place, { value: this.#values++, age, valueUntil, says, saysUntil });
+        } else if (held !== undefined && this.#valueIn(place) !== undefined) {
+          this.#kept.set(place, { ...held, value: undefined, says });
         }
         return true;
       }
@@ -195,6 +259,24 @@ class Reference {
       case 'release':
         return this.#release(step.rule, step.key);
     }
+  }
+
+  #nextCall(): void {
+    this.#sent = this.#read = this.#released = this.#work = [];
+    this.#oldest = this.#request = undefined;
+    this.#outside = 0;
+    this.#visible = false;
+  }
+
+  #valueIn(place: string): number | undefined {
+    const kept = this.#kept.get(place);
+    return kept !== undefined && this.#time < kept.valueUntil ? kept.value : undefined;
+  }
+
+  /** What it says to look at a place, whether or not something is there. */
+  #saidBy(place: string): readonly string[] {
+    const kept = this.#kept.get(place);
+    return kept !== undefined && this.#time < kept.saysUntil ? kept.says : [];
   }
 
   /** What reading carries besides what it finds: once somebody could tell when it was read, all that could be there. */
@@ -212,9 +294,9 @@ class Reference {
     // What the handler may not see decides whether something is sent, and nothing else: not even what the call has left.
     const { receives } = outside[to];
     if (!reads.includes(recorded.of) || !within(this.#carried, receives) || !this.#mayDepend()) return false;
-    const record = this.#stored.get(`${recorded.of} ${key}`);
-    this.answered = true;
-    return record !== undefined && within(record, receives);
+    const place = `${recorded.of} ${key}`;
+    this.#answered = true;
+    return this.#valueIn(place) !== undefined && within(this.#saidBy(place), receives);
   }
 
   /** Whether somebody may be sent anything at all. */
@@ -263,12 +345,29 @@ interface OpenCall {
 /** The runtime's own, over the parts of a policy that flows depend on. */
 class Real {
   readonly #open: () => OpenCall;
+  readonly #collections = new Map<Name, VolatileCollection>();
+  readonly #retention: Limits['retention'];
+  #time = 0;
+  #values = 0;
   #call: OpenCall;
   #answer = new Uint8Array();
   /** Messages that left. */
   #left = 0;
 
-  constructor({ accepts, reads, stores, sends, returns, one, two, outside, named, recorded, score }: Limits) {
+  constructor({
+    accepts,
+    reads,
+    stores,
+    sends,
+    returns,
+    one,
+    two,
+    outside,
+    named,
+    recorded,
+    score,
+    retention,
+  }: Limits) {
     const rule = { purpose: 'p', callers: ['anyone'], accepts, reads, stores, sends, returns, interface: 'any' };
     const subprocessor = ({ receives, assured }: Limits['outside']['one']) => ({
       identity: { ca: 'system' },
@@ -309,7 +408,8 @@ class Real {
     const descriptors = { registry, bytes: descriptorBytes };
     const admission = { policy, descriptors, outbound, releases: new Map(releases) } as unknown as Admission;
     const method = { id: METHOD, rule } as unknown as ExposedMethod;
-    const collections = new Map(NAMES.map((name) => [name, new VolatileCollection(name, Number.POSITIVE_INFINITY)]));
+    this.#retention = retention;
+    this.#start(() => []);
     const broker = {
       send: async () => {
         this.#left++;
@@ -321,7 +421,7 @@ class Real {
       const context = new CallContext(
         policy,
         method,
-        collections,
+        this.#collections,
         () => {},
         () => NOW,
       );
@@ -333,28 +433,45 @@ class Real {
     this.#call = this.#open();
   }
 
-  /** Whether a step was done, and whether the handler was told so. */
-  async step(step: Step): Promise<{ done: boolean; answered: boolean }> {
+  async step(step: Step): Promise<Outcome> {
     const before = this.#left;
-    const answered = await this.#do(step).then(
-      () => true,
+    const { answered, said } = await this.#do(step).then(
+      (said) => ({ answered: true, said }),
       (error: unknown) => {
         assert(error instanceof RefusalError, String(error));
-        return false;
+        return { answered: false, said: undefined };
       },
     );
     // Nothing is pending between two steps: it waits for what was sent, and ends nothing.
     await this.#call.egress.end('done');
-    return { done: step.kind === 'release' ? this.#left > before : answered, answered };
+    return { done: step.kind === 'release' ? this.#left > before : answered, answered, said };
   }
 
-  async #do(step: Step): Promise<void> {
+  #start(places: (name: Name) => Iterable<StoredPlace>): void {
+    for (const name of NAMES) {
+      const retention = this.#retention[name] ?? Number.POSITIVE_INFINITY;
+      const options = { now: () => this.#time, places: places(name) };
+      this.#collections.set(name, new VolatileCollection(name, retention, options));
+    }
+  }
+
+  async #do(step: Step): Promise<unknown> {
     const asked = { call: 0, operation: 0 };
     const { context, egress } = this.#call;
     switch (step.kind) {
-      case 'next-call':
+      case 'wait':
+        this.#time += step.milliseconds;
+        return;
+      case 'restart': {
+        const written = JSON.stringify(NAMES.map((name) => [name, this.#collections.get(name)?.snapshot()]));
+        const kept = new Map(JSON.parse(written) as [Name, StoredPlace[]][]);
+        this.#start((name) => (step.keeps ? (kept.get(name) ?? assert.fail()) : []));
         this.#call = this.#open();
         return;
+      }
+      case 'end':
+        this.#call = this.#open();
+        return context.silenced()?.code ?? step.how;
       case 'accept':
         context.accept(new Set(step.label), []);
         egress.took(message, fromJson(message, carrying(step.label)));
@@ -372,15 +489,20 @@ class Real {
         await egress.release({ rule: step.rule, keys: { one: step.key, two: step.key } });
         return;
       case 'list':
-        context.perform({ ...asked, ...step });
-        return;
+        return context.perform({ ...asked, ...step });
       case 'put':
-        context.perform({ ...asked, ...step, kind: 'put', value: { field: 'x' } });
+        context.perform({ ...asked, ...step, kind: 'put', value: { field: 'x', value: this.#values } });
+        this.#values++;
         egress.touched(step.collection, step.key);
         return;
-      default:
-        if (context.perform({ ...asked, ...step, kind: step.kind as 'get' | 'delete' }) !== null)
-          egress.touched(step.collection, step.key);
+      case 'delete':
+        context.perform({ ...asked, ...step, kind: 'delete' });
+        return;
+      case 'get': {
+        const found = context.perform({ ...asked, ...step, kind: 'get' }) as { value: number } | null;
+        if (found !== null) egress.touched(step.collection, step.key);
+        return found?.value ?? null;
+      }
     }
   }
 
@@ -396,22 +518,25 @@ test(`${PROGRAMS} programs are allowed what the reference allows, step by step`,
       const [reference, real] = [new Reference(limits), new Real(limits)];
       for (const [at, step] of program.entries()) {
         const expected = reference.step(step);
-        const { answered = expected } = reference;
-        assert.deepEqual(await real.step(step), { done: expected, answered }, `step ${at}: ${JSON.stringify(step)}`);
+        assert.deepEqual(await real.step(step), expected, `step ${at}: ${JSON.stringify(step)}`);
         assert.deepEqual(real.label, reference.label);
-        const key = `${step.kind} ${expected ? 'allowed' : 'refused'}`;
-        counts.set(key, (counts.get(key) ?? 0) + 1);
+        for (const key of [
+          `${step.kind} ${expected.done ? 'allowed' : 'refused'}`,
+          ...(step.kind === 'end' ? [`end ${step.how} as ${expected.said}`] : []),
+          ...(step.kind === 'restart' ? [`restart ${step.keeps ? 'keeps' : 'loses'}`] : []),
+        ])
+          counts.set(key, (counts.get(key) ?? 0) + 1);
       }
     }),
     { numRuns: PROGRAMS },
   );
   // No answer may be so rare that the property says nothing of it.
-  for (const kind of ['accept', 'respond', 'get', 'put', 'delete', 'list', 'send', 'release']) {
-    for (const answer of ['allowed', 'refused'])
-      assert.ok(
-        (counts.get(`${kind} ${answer}`) ?? 0) > PROGRAMS / 100,
-        `${kind} ${answer}: ${JSON.stringify([...counts])}`,
-      );
-  }
+  const kinds = ['accept', 'respond', 'get', 'put', 'delete', 'list', 'send', 'release'];
+  for (const seen of [
+    ...kinds.flatMap((kind) => [`${kind} allowed`, `${kind} refused`]),
+    ...['ok as ok', 'ok as flow', 'worker as worker', 'worker as flow'].map((end) => `end ${end}`),
+    ...['restart keeps', 'restart loses', 'wait allowed'],
+  ])
+    assert.ok((counts.get(seen) ?? 0) > PROGRAMS / 100, `${seen}: ${JSON.stringify([...counts])}`);
   console.log(`flow: ${JSON.stringify(Object.fromEntries(counts))}, all as the reference says`);
 });

@@ -27,10 +27,17 @@ const LAYERS = {
     ['writes ? new Set(this.label)', "operation.kind === 'put' ? new Set(this.label)"],
   ],
   'deleted places keep a label': [
-    'store.ts',
-    ['if (entry?.text === undefined) return;', 'if (entry !== undefined) return this.#drop(key);'],
+    'place.ts',
+    ['return { ...before, value: undefined, label: union(before.label, mutation.label) };', 'return undefined;'],
   ],
+  'places end with their last': ['place.ts', ['Math.max(end, before?.placeEnd ?? end)', 'end']],
   'no room ends the call': ['store.ts', [', { final: true }', '']],
+  'bounds of what is stored': [
+    'store.ts',
+    ['identity: 16 *', 'identity: 64 *'],
+    ['if (size > most)', 'if (false)'],
+    ['LARGEST_VALUE = 256', 'LARGEST_VALUE = 65536'],
+  ],
   'responses have a limit': ['calls.ts', ['if (bytes.length > LARGEST_MESSAGE)', 'if (false)']],
   'no numbers of closed calls': ['calls.ts', ['figures: open ? ', 'figures: true ? ']],
   'no counts of closed calls': [
@@ -51,16 +58,23 @@ const LAYERS = {
   'leak detectors': ['context.ts', ['if (found.length === 0)', 'if (true)']],
   'bytes looked at as they leave': ['leaves.ts', ['if (!hidden && ', 'if (true || ']],
   'answers looked at as they leave': ['calls.ts', ['this.#toJson(output, message)', 'json']],
-} satisfies Record<string, readonly [file: string, edit: Edit]>;
+} satisfies Record<string, readonly [file: string, ...edits: Edit[]]>;
 type FlowLayer = keyof typeof LAYERS;
+/** Files that calls import by another one. */
+const IMPORTED_BY: Readonly<Record<string, string>> = { 'place.ts': 'store.ts' };
 
 /** A runtime's calls with one layer off. */
 async function withoutLayer(layer: FlowLayer): Promise<NonNullable<Parameters<typeof openLab>[0]['Calls']>> {
-  const [file, edit] = LAYERS[layer];
-  const weak = weakened(`runtime/src/${file}`, edit);
-  const calls = file === 'calls.ts' ? weak : weakened('runtime/src/calls.ts', [`'./${file}'`, `'${weak}'`]);
-  return (await import(calls)).Calls;
+  const [file, ...edits] = LAYERS[layer];
+  let weak = weakened(`runtime/src/${file}`, ...edits);
+  let name: string = file;
+  for (; name !== 'calls.ts'; name = IMPORTED_BY[name] ?? 'calls.ts')
+    weak = weakened(`runtime/src/${IMPORTED_BY[name] ?? 'calls.ts'}`, [`'./${name}'`, `'${weak}'`]);
+  return (await import(weak)).Calls;
 }
+
+/** A call that comes before, or hours that pass. */
+type Before = readonly [LabMethod, JsonValue] | number;
 
 interface FlowAttack {
   /** The method that is called in the end, by default `Sum`, and what its handler does. `text` is the secret by then. */
@@ -69,10 +83,12 @@ interface FlowAttack {
   readonly request?: JsonValue | readonly JsonValue[];
   /** Other handlers, and calls of them that come before. */
   readonly handlers?: Partial<Record<LabMethod, string>>;
-  readonly before?: readonly (readonly [LabMethod, JsonValue])[];
+  readonly before?: readonly Before[];
   /** Whether the secret is out, by the answer; by default: it answered at all. */
   readonly out?: (answer: LabAnswer, lab: Lab) => boolean;
   readonly governance?: unknown;
+  /** What the collection `open` holds, by default `operational`. */
+  readonly open?: readonly string[];
 }
 
 const READ = 'const { text } = await ctx.store.cases.get("p1");';
@@ -86,10 +102,29 @@ const DELETE_BY_BIT = `for (let bit = 0; bit < 8; bit++)
   if (!request.text) await ctx.store.cases.put('b' + bit, {});
   else if (!((request.text.charCodeAt(0) >> bit) & 1)) await ctx.store.cases.delete('b' + bit);
   return {}`;
-const MARKED: readonly (readonly [LabMethod, JsonValue])[] = [
+const MARKED: readonly Before[] = [
   ['Put', { key: 'prepare' }],
   ['Put', STORED],
 ];
+
+/** A secret of the first hour, eight records of the twelfth, and what who carries the secret does to those whose bit it lacks. */
+const byBit = (act: string): Pick<FlowAttack, 'body' | 'before' | 'open' | 'out'> => ({
+  open: ['operational', 'personal'],
+  before: [12, ['Sum', { key: 'prepare' }], ['Sum', { key: 'mark' }], 13],
+  body: `if (request.key === 'prepare') {
+      for (let bit = 0; bit < 8; bit++) await ctx.store.open.put('b' + bit, {});
+      return {};
+    }
+    if (request.key === 'mark') {
+      ${READ}
+      for (let bit = 0; bit < 8; bit++) if (!((text.charCodeAt(0) >> bit) & 1)) { ${act} }
+      return {};
+    }
+    let code = 0;
+    for (let bit = 0; bit < 8; bit++) if (await ctx.store.open.get('b' + bit) !== null) code |= 1 << bit;
+    return { word: String.fromCharCode(code) }`,
+  out: saysFirstLetter,
+});
 const saysFirstLetter = ({ messages: [first] }: LabAnswer): boolean =>
   (first as { word?: string } | undefined)?.word === SECRET[0];
 
@@ -230,16 +265,30 @@ const ATTACKS: Readonly<Partial<Record<FlowLayer, Readonly<Record<string, FlowAt
       out: saysFirstLetter,
     },
   },
+  'places end with their last': {
+    'say a secret by which of many open records are over early': byBit("await ctx.store.open.put('b' + bit, {})"),
+    'say a secret by which are over early that were deleted as well': byBit(
+      "await ctx.store.open.put('b' + bit, {}); await ctx.store.open.delete('b' + bit)",
+    ),
+  },
   'no room ends the call': {
     'measure how much room others have left': {
-      before: [['Sum', { key: 'fill' }]],
-      body: `if (request.key === 'fill') {
-          for (let i = 0; i < 8; i++) await ctx.store.open.put('f' + i, 'x'.repeat(8_000_000));
+      // What is left then is less than the largest value.
+      before: Array.from({ length: 33 }, (_, at) => ['Sum', { key: String(at) }] as const),
+      body: `if (request.key) {
+          for (const half of 'ab') await ctx.store.open.put(half + request.key, 'x'.repeat(250_000));
           return {};
         }
-        for (let size = 8_000_000; size > 1; size /= 2)
+        for (let size = 262_000; size > 1; size /= 2)
           try { await ctx.store.open.put('p', 'x'.repeat(size)); return { word: 'over ' + size } } catch {}`,
-      out: ({ messages: [first] }) => (first as { word?: string } | undefined)?.word === 'over 2000000',
+      out: ({ messages: [first] }) => (first as { word?: string } | undefined)?.word === 'over 131000',
+    },
+  },
+  'bounds of what is stored': {
+    'fill a collection by seventeen calls': {
+      before: Array.from({ length: 17 }, (_, at) => ['Sum', { key: String(at) }] as const),
+      body: `await ctx.store.open.put('k' + request.key, 'x'.repeat(request.key ? 4_190_000 : 100_000)); return {}`,
+      out: otherThanAnswered,
     },
   },
   'responses have a limit': {
@@ -389,6 +438,7 @@ const ATTACKS: Readonly<Partial<Record<FlowLayer, Readonly<Record<string, FlowAt
 
 async function tried(layer: FlowLayer, attack: FlowAttack, off: boolean): Promise<boolean> {
   const { method = 'Sum', body, request = {}, before = [], out = answered } = attack;
+  let hours = 0;
   const lab = await openLab({
     handlers: {
       Put: 'await ctx.store.cases.put(request.key, { key: request.key, text: request.text }); return {}',
@@ -398,12 +448,16 @@ async function tried(layer: FlowLayer, attack: FlowAttack, off: boolean): Promis
           ? `if (request.text) { await ctx.store.cases.put(request.key, { text: request.text }); return {} } ${body}`
           : body,
     },
-    policy: { governance: attack.governance ?? {} },
+    policy: { governance: attack.governance ?? {}, ...(attack.open && { open: attack.open }) },
+    monotonic: () => hours * 3_600_000,
     ...(off ? { Calls: await withoutLayer(layer) } : {}),
   });
   try {
     await lab.call('Put', STORED);
-    for (const [name, message] of before) await lab.call(name, message);
+    for (const each of before) {
+      if (typeof each === 'number') hours += each;
+      else await lab.call(...each);
+    }
     return out(await lab.call(method, request), lab);
   } finally {
     lab.close();

@@ -149,6 +149,8 @@ export interface LabOptions {
   /** Another partition than that of the policy. */
   readonly classes?: (of: readonly WorkerClass[]) => readonly WorkerClass[];
   readonly log?: Pick<RecordLog, 'place'>;
+  /** The clock of retention. */
+  readonly monotonic?: () => number;
 }
 
 /** Opens one. */
@@ -169,6 +171,7 @@ export async function openLab({
   Classes = WorkerClasses,
   classes = (those) => those,
   log,
+  monotonic,
 }: LabOptions): Promise<Lab> {
   const compiled = labPolicy(policy);
   const admission = admit(canonicalPolicy(compiled), descriptorBytes, policyDigest(compiled));
@@ -202,6 +205,7 @@ export async function openLab({
     clock,
     egress: new Broker({ subprocessors: compiled.subprocessors, resolve, now: () => clock.now(), timeout: 3000 }),
     ...(governor && { governor }),
+    ...(monotonic && { monotonic }),
   });
   return {
     admission,
