@@ -12,6 +12,7 @@ import { fromJson, toBinary } from '@bufbuild/protobuf';
 import { compileProtos } from '@enclaim/image';
 import { type ExposedMethod, type Policy, readDescriptors } from '@enclaim/policy-schema/admission';
 import fc from 'fast-check';
+import { count } from '../../test/support/long.ts';
 import type { Admission } from '../src/admission.ts';
 import { CallContext } from '../src/context.ts';
 import { CallEgress } from '../src/egress/call-egress.ts';
@@ -20,7 +21,7 @@ import { RefusalError } from '../src/errors.ts';
 import type { StoredPlace } from '../src/place.ts';
 import { VolatileCollection } from '../src/store.ts';
 
-const PROGRAMS = Number(process.env.ENCLAIM_TEST_PROGRAMS ?? 5000);
+const PROGRAMS = count(5000, 20_000);
 const METHOD = 'a.B/C';
 const NAMES = ['one', 'two'] as const;
 const KEYS = ['k', 'l'] as const;
