@@ -17,7 +17,10 @@ const PROGRAMS = count(5000, 20_000);
 /** Two collections, of which one may hold secrets, and milliseconds that they keep what they hold. */
 const RETENTION = { both: 10, open: 20 } as const;
 const RULE = { purpose: 'p', callers: ['anyone'], accepts: ['open', 'secret'], reads: ['both', 'open'], sends: [] };
-const METHOD = { id: 'a.B/C', rule: { ...RULE, stores: ['both', 'open'], returns: ['open'] } } as unknown as ExposedMethod;
+const METHOD = {
+  id: 'a.B/C',
+  rule: { ...RULE, stores: ['both', 'open'], returns: ['open'] },
+} as unknown as ExposedMethod;
 const POLICY = {
   services: { 'a.B': { C: METHOD.rule } },
   collections: { both: { holds: ['open', 'secret'] }, open: { holds: ['open'] } },
@@ -61,7 +64,10 @@ const each = fc.tuple(some, some);
 const label = fc.constantFrom([], ['open']);
 const program: fc.Arbitrary<Part[]> = fc.array(
   fc.oneof(
-    { weight: 3, arbitrary: fc.record({ kind: fc.constant('wait' as const), milliseconds: fc.constantFrom(1, 2, 4, 6) }) },
+    {
+      weight: 3,
+      arbitrary: fc.record({ kind: fc.constant('wait' as const), milliseconds: fc.constantFrom(1, 2, 4, 6) }),
+    },
     { weight: 1, arbitrary: fc.constant({ kind: 'restart' as const }) },
     { weight: 2, arbitrary: fc.record({ kind: fc.constant('secret' as const), each }) },
     { weight: 4, arbitrary: fc.record({ kind: fc.constant('open' as const), label, steps: some, each }) },
