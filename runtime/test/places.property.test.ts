@@ -96,7 +96,7 @@ class World {
 
   begin(label: readonly string[]): CallContext {
     this.#call = new CallContext(POLICY, METHOD, this.#collections);
-    this.#call.accept(new Set(label), null);
+    this.#call.accept(new Set(label), []);
     return this.#call;
   }
 
