@@ -1,65 +1,11 @@
-/** Metadata of a call as one connection may carry it: which names belong to a hop, and how much there may be. */
+/** Metadata of a call as one connection may carry it. */
 
+import { excess, passes } from '@enclaim/attestation/grpc-request';
 import { Metadata, type MetadataValue, type StatusObject, status } from '@grpc/grpc-js';
-
-/**
- * Bytes of one call's metadata, each entry counted as HTTP/2 counts it (RFC 9113, 6.5.2): name, value, and 32.
- * **Bound**: beyond 64 KiB in one value, HTTP/2 can end the connection of every call.
- */
-export const MAX_METADATA_BYTES: number = 16 * 1024;
-/** Entries of one call's metadata. */
-export const MAX_METADATA_ENTRIES: number = 64;
-const ENTRY_BYTES = 32;
-
-/**
- * Names that speak of one connection or of one message's framing. Each hop has its own, and takes away those it got; all other
- * names pass. **Leak**: none. **Bound**: Node refuses a request that has one of the first six, and grpc-js then gives up the
- * connection with every call on it.
- */
-const OF_THE_HOP: ReadonlySet<string> = new Set([
-  // Connection-specific fields (RFC 9113, 8.2.2).
-  'connection',
-  'http2-settings',
-  'keep-alive',
-  'proxy-connection',
-  'transfer-encoding',
-  'upgrade',
-  // What says how this hop frames the message, or who speaks on it.
-  'accept-encoding',
-  'content-length',
-  'content-type',
-  'expect',
-  'host',
-  'proxy-authenticate',
-  'proxy-authorization',
-  'te',
-  'trailer',
-  'user-agent',
-  // gRPC's own, which each end writes anew.
-  'grpc-accept-encoding',
-  'grpc-encoding',
-  'grpc-message',
-  'grpc-status',
-  'grpc-timeout',
-]);
-
-/** Whether a field is metadata that passes a hop. */
-export function passes(name: string): boolean {
-  return /^[0-9a-z_.-]+$/.test(name) && !OF_THE_HOP.has(name);
-}
 
 /** Those fields of a request or an answer that pass a hop. */
 export function passing<T>(fields: Readonly<Record<string, T>>): Record<string, T> {
   return Object.fromEntries(Object.entries(fields).filter(([name]) => passes(name)));
-}
-
-/** A sentence where entries are more than a call may have, else undefined. @param entries names and values in turn */
-export function excess(entries: readonly string[]): string | undefined {
-  const count = entries.length / 2;
-  const bytes = entries.reduce((sum, text) => sum + Buffer.byteLength(text), count * ENTRY_BYTES);
-  if (count > MAX_METADATA_ENTRIES) return `metadata of ${count} entries where ${MAX_METADATA_ENTRIES} are allowed`;
-  if (bytes > MAX_METADATA_BYTES) return `metadata of ${bytes} bytes where ${MAX_METADATA_BYTES} are allowed`;
-  return undefined;
 }
 
 /**

@@ -3,6 +3,7 @@
 import { type DescMessage, fromJson, type JsonValue, type Message, toBinary, toJson } from '@bufbuild/protobuf';
 import { toHex } from '@enclaim/attestation/bytes';
 import { digestText } from '@enclaim/attestation/digest';
+import { MAX_MESSAGE_BYTES } from '@enclaim/attestation/grpc-request';
 import type { ReceiptBody } from '@enclaim/attestation/receipt';
 import {
   type ClaimKind,
@@ -58,7 +59,7 @@ export interface Answer {
 }
 
 /** Bytes of a message, either way. */
-export const LARGEST_MESSAGE: number = 4 * 1024 * 1024;
+export const LARGEST_MESSAGE: number = MAX_MESSAGE_BYTES;
 const NOTHING = new Uint8Array();
 /** Records that a handler can cause within one call: events it logs, and refusals it runs into and survives. */
 const MOST_RECORDS = 16;

@@ -1,7 +1,9 @@
 /** The server: TLS 1.3, the attested handshake, then gRPC on the same connection. */
 
 import type { EventEmitter } from 'node:events';
+import type { ServerOptions as Http2Options } from 'node:http2';
 import { createServer, type TLSSocket, type Server as TlsServer } from 'node:tls';
+import { MAX_METADATA_BYTES } from '@enclaim/attestation/grpc-request';
 import { ALPN } from '@enclaim/attestation/handshake';
 import { RECEIPT_TRAILER } from '@enclaim/attestation/receipt';
 import type { ExposedMethod } from '@enclaim/policy-schema/admission';
@@ -15,10 +17,11 @@ import {
 } from '@grpc/grpc-js';
 import type { Admission } from './admission.ts';
 import { type Answer, type Calls, LARGEST_MESSAGE } from './calls.ts';
+import { unfolded } from './compressed-messages.ts';
 import { type Attested, attestConnection } from './handshake.ts';
 import { HealthService } from './health.ts';
 import { MeteredSocket } from './metered-socket.ts';
-import { plainCalls, refuseCompressed } from './plain-calls.ts';
+import { connectionOf, plainCalls, refuseUndeclared } from './plain-calls.ts';
 import { rawMethod } from './raw-service.ts';
 import { ReflectionService } from './reflection.ts';
 import { STATUS } from './refusals.ts';
@@ -85,8 +88,9 @@ export class AttestedServer {
       'grpc.max_connection_age_grace_ms': CONNECTION_GRACE_MS,
       'grpc.keepalive_time_ms': IDLE_MS / 5,
       'grpc.enable_channelz': 0,
-      interceptors: [refuseCompressed],
+      interceptors: [refuseUndeclared],
     });
+    announceMetadata(this.#grpc);
     const services = Map.groupBy(admission.exposed, ({ descriptor }) => descriptor.parent.typeName);
     this.#health = new HealthService(services.keys());
     this.#grpc.addService(this.#health.definition, this.#health.implementation);
@@ -183,6 +187,13 @@ export class AttestedServer {
   }
 }
 
+/** grpc-js makes its server of HTTP/2 of what it keeps here, and has no option of its own for how much a header may hold. */
+function announceMetadata(grpc: Server): void {
+  const { commonServerOptions } = grpc as unknown as { readonly commonServerOptions?: Http2Options };
+  if (commonServerOptions === undefined) throw new TypeError('grpc-js keeps its options elsewhere');
+  commonServerOptions.settings = { ...commonServerOptions.settings, maxHeaderListSize: MAX_METADATA_BYTES };
+}
+
 /**
  * What to do now and then with a connection that carries calls. Node ends one in order, and waits for its peer to take all that
  * was sent and to end it too. A peer that is there answers the pings of the keepalive, which come more often than this.
@@ -205,7 +216,7 @@ function within(milliseconds: number, something: Promise<void>): Promise<void> {
 
 /** The four kinds of call that grpc-js knows, in what they have in common. */
 type AnyCall = EventEmitter &
-  Partial<ServerDuplexStream<Buffer, Buffer>> & { readonly request?: Buffer; getPeer(): string };
+  Partial<ServerDuplexStream<Buffer, Buffer>> & { readonly request?: Buffer; readonly metadata: Metadata };
 
 /** One method as grpc-js calls it: messages in, messages and a receipt out. */
 function served(
@@ -219,7 +230,12 @@ function served(
     const timer = setTimeout(() => over.abort(), LONGEST_CALL_MS);
     // grpc-js says so of every call in the end.
     call.on('cancelled', () => running.leave(over));
-    const caller = { next: messagesOf(call), send: senderOf(call, signal), signal, connection: call.getPeer() };
+    const caller = {
+      next: unfolded(messagesOf(call)),
+      send: senderOf(call, signal),
+      signal,
+      connection: connectionOf(call),
+    };
     void calls
       .answer(method, caller)
       .catch(() => LOST)

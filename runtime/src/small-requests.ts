@@ -2,6 +2,7 @@
 
 import { type DescMessage, fromBinary, type MessageShape } from '@bufbuild/protobuf';
 import { status } from '@grpc/grpc-js';
+import { unfoldedNow } from './compressed-messages.ts';
 
 /** In bytes: more than any name of a service, a symbol or a file. */
 const LONGEST_REQUEST = 4096;
@@ -21,7 +22,7 @@ export function smallRequest<Desc extends DescMessage>(type: Desc, bytes: Uint8A
   if (bytes.length > LONGEST_REQUEST)
     throw new RequestError(status.RESOURCE_EXHAUSTED, `a request is longer than ${LONGEST_REQUEST} bytes`);
   try {
-    return fromBinary(type, bytes, { readUnknownFields: false });
+    return fromBinary(type, unfoldedNow(bytes, LONGEST_REQUEST), { readUnknownFields: false });
   } catch {
     throw new RequestError(status.INVALID_ARGUMENT, `not a ${type.typeName}`);
   }

@@ -5,8 +5,9 @@ import { connect, type IncomingHttpHeaders, type OutgoingHttpHeaders } from 'nod
 import { parseReceipt } from '@enclaim/attestation/receipt';
 import type { LabOptions } from '../support/lab.ts';
 import { type Attack, lasts, settling } from './attack.ts';
-import { block, CALL, type Fields, FLAG, FRAME, frame, NOTE, RawConnection } from './raw-http2.ts';
+import { block, CALL, endsStream, type Fields, FLAG, FRAME, frame, NOTE, RawConnection } from './raw-http2.ts';
 import { type ServerEdits, serve } from './served.ts';
+import { weakened } from './weakened.ts';
 
 const ECHO: LabOptions['handlers'] = { Sum: 'return { key: request.key, word: JSON.stringify([request, ctx]) }' };
 const SECRET = 'tell-the-handler';
@@ -42,7 +43,8 @@ async function answered(port: number, fields: Fields, end: readonly Uint8Array[]
   const connection = (await RawConnection.open(port)).greet();
   const flags = end.length === 0 ? FLAG.endStream : 0;
   connection.send(frame(FRAME.headers, FLAG.endHeaders, 1, block(fields)), frame(FRAME.data, flags, 1, NOTE), ...end);
-  const data = await connection.until(({ type, stream }) => type === FRAME.data && stream === 1, 1000);
+  await connection.until(({ type, flags, stream }) => stream === 1 && endsStream(type, flags));
+  const data = connection.frames.find(({ type, stream }) => type === FRAME.data && stream === 1);
   connection.close();
   return data !== undefined;
 }
@@ -83,11 +85,11 @@ interface Smuggled {
   readonly succeeds: (port: number) => Promise<boolean>;
 }
 
-const METADATA = '(call as unknown as { metadata: Metadata }).metadata';
+const METADATA = 'call.metadata';
 const PASSED_ON: ServerEdits = {
   server: [
     [
-      'next: messagesOf(call)',
+      'next: unfolded(messagesOf(call))',
       `next: async () => Buffer.from('\\x0a\\x10' + ${METADATA}.getMap()['x-a'] as string, 'latin1')`,
     ],
   ],
@@ -99,6 +101,21 @@ const ECHOED: ServerEdits = {
   ],
 };
 const LONG: ServerEdits = { server: [['const LONGEST_CALL_MS = 30_000', 'const LONGEST_CALL_MS = 500']] };
+
+/** Requests are grpc-js's to judge. */
+const UNASKED: ServerEdits = {
+  server: [
+    [
+      "'./plain-calls.ts'",
+      `'${weakened('runtime/src/plain-calls.ts', ['if (refusal !== undefined) refuse', 'if (refusal === null) refuse'])}'`,
+    ],
+  ],
+};
+
+/** Whether a request gets an answer from the handler. */
+function executes(fields: Fields): (port: number) => Promise<boolean> {
+  return (port) => answered(port, fields, [frame(FRAME.data, FLAG.endStream, 1)]);
+}
 
 /** Whether a call whose caller grants it `timeout` is still running after the server's own limit. */
 function outlasts(timeout: string): (port: number) => Promise<boolean> {
@@ -143,19 +160,31 @@ const SMUGGLED: Readonly<Record<string, Smuggled>> = {
     handlers: { Sum: 'await new Promise(() => {})' },
     succeeds: outlasts('99999999H'),
   },
-  'a timeout beyond numbers': {
-    layer: 'life of a call',
-    scaled: LONG,
-    off: {},
-    handlers: { Sum: 'await new Promise(() => {})' },
-    succeeds: outlasts(`${'9'.repeat(400)}H`),
+  'a timeout of eleven digits': {
+    layer: 'one table of requests',
+    off: UNASKED,
+    succeeds: executes([...CALL, ['grpc-timeout', '00000000001H']]),
   },
   'a timeout before now': {
-    layer: 'life of a call',
-    scaled: LONG,
-    off: {},
-    handlers: { Sum: 'await new Promise(() => {})' },
-    succeeds: outlasts('-1H'),
+    layer: 'one table of requests',
+    off: UNASKED,
+    succeeds: executes([...CALL, ['grpc-timeout', '-1H']]),
+  },
+  'a call by PUT': { layer: 'one table of requests', off: UNASKED, succeeds: executes(other(':method', 'PUT')) },
+  'a call of gRPC-Web': {
+    layer: 'one table of requests',
+    off: UNASKED,
+    succeeds: executes(other('content-type', 'application/grpc-web+proto')),
+  },
+  'a call of something that begins as gRPC': {
+    layer: 'one table of requests',
+    off: UNASKED,
+    succeeds: executes(other('content-type', 'application/grpc+thrift')),
+  },
+  'a hundred entries of metadata': {
+    layer: 'one table of requests',
+    off: UNASKED,
+    succeeds: executes([...CALL, ...Array.from({ length: 100 }, (_, at) => [`k${at}`, 'v'] as const)]),
   },
 };
 

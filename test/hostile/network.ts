@@ -12,7 +12,19 @@ import { connect as connectTls, createServer as createTlsServer } from 'node:tls
 import zlib, { gzipSync } from 'node:zlib';
 import { makeBootKeys } from '../../runtime/src/keys.ts';
 import { type Attack, comes, lasts } from './attack.ts';
-import { block, CALL, type Fields, FLAG, FRAME, type Frame, frame, NOTE, RawConnection, setting } from './raw-http2.ts';
+import {
+  block,
+  CALL,
+  endsStream,
+  type Fields,
+  FLAG,
+  FRAME,
+  type Frame,
+  frame,
+  NOTE,
+  RawConnection,
+  setting,
+} from './raw-http2.ts';
 import { type ServerEdits, serve } from './served.ts';
 import { type Edit, weakened } from './weakened.ts';
 
@@ -84,13 +96,13 @@ async function keepsItsPlace(port: number, begin: (it: RawConnection) => void): 
   return kept;
 }
 
-/** Whether a call is answered by a message. */
+/** Whether a call is answered by a message. However it is answered, it ends. */
 async function answers(port: number, fields: Fields, ...parts: readonly Buffer[]): Promise<boolean> {
   const connection = (await RawConnection.open(port)).greet();
   connection.send(frame(FRAME.headers, FLAG.endHeaders, 1, block(fields)));
   for (const part of parts) connection.send(frame(FRAME.data, 0, 1, part));
   connection.send(frame(FRAME.data, FLAG.endStream, 1));
-  await connection.trailersOf(1);
+  await connection.until(({ type, flags, stream }) => stream === 1 && endsStream(type, flags));
   const answered = connection.frames.some(({ type, stream }) => type === FRAME.data && stream === 1);
   connection.close();
   return answered;
@@ -163,8 +175,8 @@ async function crowded(port: number, fields: number): Promise<boolean> {
 async function flooded(port: number, one: Buffer, count: number): Promise<boolean> {
   const connection = (await RawConnection.open(port)).greet();
   connection.socket.pause();
-  const many = Buffer.concat(Array.from({ length: 1000 }, () => one));
-  for (let sent = 0; sent < count && !connection.socket.destroyed; sent += 1000) {
+  const many = Buffer.concat(Array.from({ length: 500 }, () => one));
+  for (let sent = 0; sent < count && !connection.socket.destroyed; sent += 500) {
     connection.send(many);
     await sleep(1);
   }
@@ -186,8 +198,11 @@ const PING = frame(FRAME.ping, 0, 0, Buffer.alloc(8));
 const SETTINGS = frame(FRAME.settings, 0, 0, setting(INITIAL_WINDOW, 65_535));
 const MIB = 1024 * 1024;
 
-/** Compressed messages are taken. */
-const COMPRESSED = server(['this.#streams.use(plainCalls());', '']);
+/** Compressed messages are grpc-js's to unfold, as they arrive. */
+const COMPRESSED = server(['this.#streams.use(plainCalls());', ''], ['interceptors: [refuseUndeclared],', '']);
+function unfolding(...edits: Edit[]): ServerEdits {
+  return server(["'./compressed-messages.ts'", `'${weakened('runtime/src/compressed-messages.ts', ...edits)}'`]);
+}
 /** Room for one connection, which is idle soon; and without the look whether its peer is still there. */
 const ONE_PLACE: readonly Edit[] = [
   ['const MOST_CONNECTIONS = 4096', 'const MOST_CONNECTIONS = 1'],
@@ -382,8 +397,8 @@ const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
     },
   },
   'a small message that unfolds to a large one': {
-    layer: 'messages are plain',
-    off: COMPRESSED,
+    layer: 'what a message may unfold to',
+    off: unfolding(['maxOutputLength: maxInflated(message.length)', 'maxOutputLength: 2 ** 30']),
     succeeds: async (port) => {
       // A Note of 3 MiB in `load`, which no echo returns.
       const note = Buffer.concat([Buffer.from([0x0a, 1, 0x6b, 0x22, 0x80, 0x80, 0xc0, 1]), Buffer.alloc(3 * MIB)]);
@@ -392,12 +407,48 @@ const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
     },
   },
   'a message that is compressed, of a call that does not say how': {
-    layer: 'messages are plain',
-    off: COMPRESSED,
+    layer: 'flags of messages are looked at',
+    off: server(
+      [
+        "'./plain-calls.ts'",
+        `'${weakened('runtime/src/plain-calls.ts', ['if (flagOf(message) <= most)', 'if (most >= 0)'])}'`,
+      ],
+      ['unfolded(messagesOf(call))', 'messagesOf(call)'],
+    ),
     succeeds: (port) => answers(port, CALL, prefixed(3, NOTE.subarray(5), 1)),
   },
+  'a small message of many parts of gzip': {
+    layer: 'what a message may unfold to',
+    off: unfolding(['maxOutputLength: maxInflated(message.length)', 'maxOutputLength: 2 ** 30']),
+    succeeds: async (port) => {
+      const note = Buffer.concat([Buffer.from([0x0a, 1, 0x6b, 0x22, 0x80, 0x80, 0xc0, 1]), Buffer.alloc(3 * MIB)]);
+      const parts = Array.from({ length: 96 }, (_, at) =>
+        gzipSync(note.subarray((at * note.length) / 96, ((at + 1) * note.length) / 96)),
+      );
+      const small = Buffer.concat(parts);
+      return answers(port, [...CALL, ['grpc-encoding', 'gzip']], prefixed(small.length, small, 1));
+    },
+  },
+  'a health check that unfolds': {
+    layer: 'what a message may unfold to',
+    off: server([
+      "'./health.ts'",
+      `'${weakened('runtime/src/health.ts', [
+        "'./small-requests.ts'",
+        `'${weakened('runtime/src/small-requests.ts', ['unfoldedNow(bytes, LONGEST_REQUEST)', 'unfoldedNow(bytes, 2 ** 30)'])}'`,
+      ])}'`,
+    ]),
+    succeeds: async (port) => {
+      const small = gzipSync(Buffer.alloc(MIB, Buffer.of(0x78, 0)));
+      return answers(
+        port,
+        [...to('/grpc.health.v1.Health/Check'), ['grpc-encoding', 'gzip']],
+        prefixed(small.length, small, 1),
+      );
+    },
+  },
   'a hundred messages that unfold before the second is asked for': {
-    layer: 'messages are plain',
+    layer: 'messages unfold when they are asked for',
     off: COMPRESSED,
     succeeds: async (port) => {
       const small = gzipSync(Buffer.alloc(4 * MIB));
@@ -410,7 +461,7 @@ const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
       for (let stream = 1; stream < 70; stream += 2) {
         connection.send(frame(FRAME.headers, FLAG.endHeaders, stream, block(fields)));
         connection.send(frame(FRAME.data, 0, stream, messages));
-        await sleep(20); // the connection has room again
+        await connection.settled(); // the connection has room again
       }
       const unfolded = await comes(() => begun.callCount() > 50, 500);
       connection.close();

@@ -53,6 +53,11 @@ export function frame(type: number, flags: number, stream: number, payload: Uint
   return Buffer.concat([head, payload]);
 }
 
+/** Whether a frame is the last of its stream. */
+export function endsStream(type: number, flags: number): boolean {
+  return type === FRAME.reset || ((type === FRAME.headers || type === FRAME.data) && (flags & FLAG.endStream) !== 0);
+}
+
 /** A block of literal fields that no table remembers (RFC 7541, 6.2.2). */
 export function block(fields: Fields): Buffer {
   return Buffer.concat(fields.flatMap(([name, value]) => [Buffer.of(0), literal(name), literal(value)]));
@@ -86,6 +91,7 @@ export class RawConnection {
   #held = Buffer.alloc(0);
   #closed = false;
   #answersPings = false;
+  #marks = 0;
 
   private constructor(socket: TLSSocket) {
     this.socket = socket;
@@ -155,6 +161,13 @@ export class RawConnection {
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
     return this.frames.find(fits);
+  }
+
+  /** Resolves once the server has read all that was sent, or has ended the connection. */
+  async settled(): Promise<void> {
+    const mark = Buffer.from(String(this.#marks++).padStart(8, '0'));
+    this.send(frame(FRAME.ping, 0, 0, mark));
+    await this.until(({ type, payload }) => type === FRAME.ping && payload.equals(mark));
   }
 
   /** Whether the server has ended the connection, or said that it will. */

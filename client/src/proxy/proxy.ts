@@ -5,11 +5,11 @@ import { chmodSync } from 'node:fs';
 import { createServer, type Http2Server, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import { type AddressInfo, BlockList, isIP } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { MAX_MESSAGE_BYTES, MAX_METADATA_BYTES } from '@enclaim/attestation/grpc-request';
 import { status } from '@grpc/grpc-js';
 import { type AttestedChannel, type ConnectOptions, connect } from '../channel.ts';
 import { ChannelError } from '../errors.ts';
-import { MAX_METADATA_BYTES } from '../metadata.ts';
-import { MAX_MESSAGE_BYTES, type Relayed, refused, relay } from './relay.ts';
+import { type Relayed, refused, relay } from './relay.ts';
 import { Shares } from './shares.ts';
 
 /** Where a proxy listens: a loopback address or `localhost`, 0 for a free port; or a socket of the file system. */

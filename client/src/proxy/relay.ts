@@ -4,15 +4,12 @@ import type { IncomingHttpHeaders, OutgoingHttpHeaders, ServerHttp2Stream } from
 import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
 import { Reader } from '@enclaim/attestation/bytes';
+import { ACCEPTED_ENCODINGS, MAX_MESSAGE_BYTES, maxInflated, requestRefusal } from '@enclaim/attestation/grpc-request';
 import { type ChannelInterface as Channel, Metadata, type StatusObject, status } from '@grpc/grpc-js';
-import { excess, passes, passing } from '../metadata.ts';
+import { passing } from '../metadata.ts';
 
-/** Bytes of a message, either way. */
-export const MAX_MESSAGE_BYTES: number = 4 * 1024 * 1024;
 /** A message's prefix: compressed flag, u32 length. */
 const PREFIX = 5;
-const CONTENT_TYPES: ReadonlySet<string | undefined> = new Set(['application/grpc', 'application/grpc+proto']);
-const ENCODINGS: ReadonlySet<string> = new Set(['identity', 'gzip']);
 /** Node's error for an answer larger than it may be. */
 const TOO_LARGE = 'ERR_BUFFER_TOO_LARGE';
 
@@ -45,9 +42,11 @@ export interface Relayed {
  * @returns whether it was refused, and answered
  */
 export function refused({ stream, headers, rawHeaders }: Incoming): boolean {
-  if (headers[':method'] !== 'POST') return endWith(stream, { ':status': 405, allow: 'POST' });
-  if (!CONTENT_TYPES.has(headers['content-type'])) return endWith(stream, { ':status': 415 });
-  const fault = faultOf(headers, rawHeaders);
+  const refusal = requestRefusal(headers, rawHeaders);
+  if (refusal !== undefined && 'http' in refusal) {
+    return endWith(stream, { ':status': refusal.http, ...(refusal.http === 405 && { allow: 'POST' }) });
+  }
+  const fault = strangerIn(headers) ?? (refusal && new Malformed(refusal.status, refusal.message));
   if (fault === undefined) return false;
   new Answer(stream).end({ code: fault.code, details: fault.message, metadata: new Metadata() });
   return true;
@@ -84,24 +83,13 @@ export function relay(channel: Channel, { stream, headers }: Incoming): Relayed 
   return { end: (code, details) => call.cancelWithStatus(code, details) };
 }
 
-function faultOf(headers: IncomingHttpHeaders, rawHeaders: readonly string[]): Malformed | undefined {
+function strangerIn(headers: IncomingHttpHeaders): Malformed | undefined {
   const authority = headers[':authority'] ?? headers.host ?? '';
   if (!isOfThisMachine(authority)) {
     // A page of any site can make a browser ask for a name that leads here.
     return new Malformed(status.PERMISSION_DENIED, `authority ${authority.slice(0, 256)} is not of this machine`);
   }
   if (headers.origin !== undefined) return new Malformed(status.PERMISSION_DENIED, 'calls of web pages are not taken');
-  const metadata = [];
-  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
-    const [name = '', value = ''] = rawHeaders.slice(at, at + 2);
-    if (passes(name)) metadata.push(name, value);
-  }
-  const over = excess(metadata);
-  if (over !== undefined) return new Malformed(status.RESOURCE_EXHAUSTED, over);
-  const encoding = headers['grpc-encoding'] ?? 'identity';
-  if (!ENCODINGS.has(String(encoding))) {
-    return new Malformed(status.UNIMPLEMENTED, `messages in ${String(encoding).slice(0, 64)} are not taken`);
-  }
   return undefined;
 }
 
@@ -161,7 +149,7 @@ class Answer {
   }
 
   #head(metadata: Metadata): OutgoingHttpHeaders {
-    const own = { ':status': 200, 'content-type': 'application/grpc', 'grpc-accept-encoding': 'identity,gzip' };
+    const own = { ':status': 200, 'content-type': 'application/grpc', 'grpc-accept-encoding': ACCEPTED_ENCODINGS };
     return { ...passing(metadata.toHttp2Headers()), ...own };
   }
 }
@@ -219,11 +207,11 @@ async function inflated(message: Buffer, encoding: string | string[] | undefined
   if (encoding !== 'gzip')
     throw new Malformed(status.INTERNAL, 'a compressed message in a call that names no compression');
   try {
-    return await promisify(gunzip)(message, { maxOutputLength: MAX_MESSAGE_BYTES });
+    return await promisify(gunzip)(message, { maxOutputLength: maxInflated(message.length) });
   } catch (cause) {
     const large = (cause as NodeJS.ErrnoException).code === TOO_LARGE;
-    if (large) throw new Malformed(status.RESOURCE_EXHAUSTED, `a message of more than ${MAX_MESSAGE_BYTES} bytes`);
-    throw new Malformed(status.INTERNAL, 'a compressed message that is not gzip');
+    if (large) throw new Malformed(status.RESOURCE_EXHAUSTED, 'a compressed message is larger than it may be');
+    throw new Malformed(status.INVALID_ARGUMENT, 'a compressed message is not gzip');
   }
 }
 

@@ -1,0 +1,114 @@
+/**
+ * What of a request of HTTP/2 is a call of gRPC, and what metadata it may bring. Server, proxy and channel all ask here, so that
+ * none takes what another would not; what is no call is refused before one begins.
+ */
+
+import { utf8 } from './bytes.ts';
+
+/**
+ * Bytes of one call's metadata, each entry counted as HTTP/2 counts it (RFC 9113, 6.5.2): name, value, and 32. Announced as
+ * SETTINGS_MAX_HEADER_LIST_SIZE.
+ * **Bound**: beyond 64 KiB in one value, HTTP/2 can end the connection of every call.
+ */
+export const MAX_METADATA_BYTES: number = 16 * 1024;
+/** Entries of one call's metadata. */
+export const MAX_METADATA_ENTRIES: number = 64;
+const ENTRY_BYTES = 32;
+
+/**
+ * Names that speak of one connection or of one message's framing. Each hop has its own, and takes away those it got; all other
+ * names pass. **Leak**: none. **Bound**: Node refuses a request that has one of the first six, and grpc-js then gives up the
+ * connection with every call on it.
+ */
+const OF_THE_HOP: ReadonlySet<string> = new Set([
+  // Connection-specific fields (RFC 9113, 8.2.2).
+  'connection',
+  'http2-settings',
+  'keep-alive',
+  'proxy-connection',
+  'transfer-encoding',
+  'upgrade',
+  // What says how this hop frames the message, or who speaks on it.
+  'accept-encoding',
+  'content-length',
+  'content-type',
+  'expect',
+  'host',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'te',
+  'trailer',
+  'user-agent',
+  // gRPC's own, which each end writes anew.
+  'grpc-accept-encoding',
+  'grpc-encoding',
+  'grpc-message',
+  'grpc-status',
+  'grpc-timeout',
+]);
+
+/** Exact: what begins so and goes on otherwise (`-web`, `+json`, parameters) is another protocol, or another form of messages. */
+const CONTENT_TYPES: ReadonlySet<unknown> = new Set(['application/grpc', 'application/grpc+proto']);
+/** How messages may be compressed; answers never are. */
+const ENCODINGS: ReadonlySet<string> = new Set(['identity', 'gzip']);
+/** The same for `grpc-accept-encoding`. */
+export const ACCEPTED_ENCODINGS: string = [...ENCODINGS].join();
+/** Bytes of a message, either way, as it is and as it comes. */
+export const MAX_MESSAGE_BYTES: number = 4 * 1024 * 1024;
+/** What any message may unfold to, however short it comes, and how many times its length beyond that. */
+const SMALL_BYTES = 64 * 1024;
+const MOST_TIMES = 128;
+/** gRPC over HTTP/2: at most eight digits and a unit. */
+const TIMEOUT = /^\d{1,8}[HMSmun]$/;
+
+const RESOURCE_EXHAUSTED = 8;
+const UNIMPLEMENTED = 12;
+const INTERNAL = 13;
+
+/** Why a request is no call: a status of HTTP for what does not speak gRPC, or of gRPC for what does. */
+export type RequestRefusal =
+  | { readonly http: 405 | 415 }
+  | {
+      readonly status: typeof RESOURCE_EXHAUSTED | typeof UNIMPLEMENTED | typeof INTERNAL;
+      readonly message: string;
+    };
+
+/**
+ * What a request is refused with; undefined where it is a call.
+ * @param fields as Node gives them: names in small letters
+ * @param raw names and values in turn, where they are known one by one
+ */
+export function requestRefusal(
+  fields: Readonly<Record<string, string | string[] | undefined>>,
+  raw: readonly string[] = Object.entries(fields).flatMap(([name, value]) => [name, String(value ?? '')]),
+): RequestRefusal | undefined {
+  if (fields[':method'] !== 'POST') return { http: 405 };
+  if (!CONTENT_TYPES.has(fields['content-type'])) return { http: 415 };
+  const { 'grpc-timeout': timeout, 'grpc-encoding': encoding = 'identity' } = fields;
+  if (timeout !== undefined && !TIMEOUT.test(String(timeout)))
+    return { status: INTERNAL, message: 'grpc-timeout is not a time' };
+  const over = excess(raw.flatMap((text, at) => (at % 2 === 0 && passes(text) ? [text, raw[at + 1] ?? ''] : [])));
+  if (over !== undefined) return { status: RESOURCE_EXHAUSTED, message: over };
+  if (!ENCODINGS.has(String(encoding)))
+    return { status: UNIMPLEMENTED, message: `messages in ${String(encoding).slice(0, 64)} are not taken` };
+  return undefined;
+}
+
+/** Bytes that a compressed message may unfold to: real ones shrink to a tenth, made ones to a thousandth. */
+export function maxInflated(length: number): number {
+  return Math.min(MAX_MESSAGE_BYTES, Math.max(SMALL_BYTES, MOST_TIMES * length));
+}
+
+/** Whether a field is metadata that passes a hop. */
+export function passes(name: string): boolean {
+  return /^[0-9a-z_.-]+$/.test(name) && !OF_THE_HOP.has(name);
+}
+
+/** A sentence where entries are more than a call may have, else undefined. @param entries names and values in turn */
+export function excess(entries: readonly string[]): string | undefined {
+  const count = entries.length / 2;
+  const bytes = entries.reduce((sum, text) => sum + utf8(text).length, count * ENTRY_BYTES);
+  if (count > MAX_METADATA_ENTRIES) return `metadata of ${count} entries where ${MAX_METADATA_ENTRIES} are allowed`;
+  if (bytes > MAX_METADATA_BYTES) return `metadata of ${bytes} bytes where ${MAX_METADATA_BYTES} are allowed`;
+  return undefined;
+}
