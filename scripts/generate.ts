@@ -10,6 +10,7 @@ const TARGETS: readonly { readonly proto: string; readonly only?: string; readon
   { proto: 'attestation/proto', out: ['attestation/src/gen'] },
   { proto: 'runtime/proto', out: ['runtime/src/gen'] },
   { proto: 'runtime/proto', only: 'runtime/proto/grpc/reflection', out: ['client/src/gen'] },
+  { proto: 'runtime/proto', only: 'runtime/proto/grpc/health', out: ['cli/src/gen'] },
   { proto: 'policy-schema/proto', out: ['policy-schema/src/gen'] },
 ];
 

@@ -1,15 +1,7 @@
 /** `enclaim call`: one call, of any of the four kinds, to a server that has shown its evidence. */
 
-import {
-  type DescMethod,
-  type FileRegistry,
-  fromBinary,
-  fromJson,
-  type JsonValue,
-  toBinary,
-  toJson,
-} from '@bufbuild/protobuf';
-import { fromBase64 } from '@enclaim/attestation/bytes';
+import { type DescMethod, type FileRegistry, fromBinary, toBinary, toJson } from '@bufbuild/protobuf';
+import { fromBase64, toBase64 } from '@enclaim/attestation/bytes';
 import {
   type AttestedChannel,
   ChannelError,
@@ -18,8 +10,10 @@ import {
   describeServices,
   receiptFile,
 } from '@enclaim/client';
+import { ExactJson } from '@enclaim/policy-schema';
 import { Client, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
 import type { Command } from 'commander';
+import { Health } from './gen/grpc/health/v1/health_pb.js';
 import { collect, readDemands, readInput, readNewerThan, writeOutput } from './input.ts';
 import { printable, printableJson } from './printable.ts';
 import { readReferences } from './references-file.ts';
@@ -89,12 +83,11 @@ async function call(target: string, method: string | undefined, options: Options
     const deadline = Date.now() + timeout;
     const { services, registry } = await describeServices(channel, { deadline });
     if (method === undefined) return list(services, registry);
-    const descriptor = registry.getService(service)?.methods.find((each) => each.name === name);
+    const descriptor = methodOf(service, name, registry);
     const requests = requestsOf(descriptor, json, registry);
+    let unread = 0;
     const print = (response: Uint8Array): void => {
-      if (descriptor === undefined) return;
-      const { output } = descriptor;
-      console.log(printableJson(toJson(output, fromBinary(output, response), { registry })));
+      if (!printResponse(descriptor, response, registry)) unread++;
     };
     // A single answer is shown once its receipt is good. A stream is shown as it comes: its end says whether it counts.
     const streams = descriptor?.methodKind === 'server_streaming' || descriptor?.methodKind === 'bidi_streaming';
@@ -103,16 +96,47 @@ async function call(target: string, method: string | undefined, options: Options
     if (!streams) for (const message of response) print(message);
     const [receipt] = receipts;
     if (receipt === undefined) {
-      if (options.saveReceipt === undefined) return; // health and reflection have none
-      throw new ChannelError('receipt', `${method} came without a receipt: ${options.saveReceipt} is not written`);
-    }
-    const { sequence, decision, record } = receipt.body;
-    const label = decision.label.map(printable).join(', ') || 'none';
-    console.error(`receipt: ok  number ${sequence}, label ${label}, record ${record}`);
-    if (options.saveReceipt !== undefined)
-      await writeOutput(options.saveReceipt, receiptFile(receipt, { request: requests, response }));
+      if (options.saveReceipt !== undefined)
+        throw new ChannelError('receipt', `${method} came without a receipt: ${options.saveReceipt} is not written`);
+    } else await showReceipt(receipt, options.saveReceipt, { request: requests, response });
+    // Last: what was answered, and the proof of it, is there by now.
+    if (unread > 0) throw new AnswerError(unread);
   } finally {
     channel.close();
+  }
+}
+
+/** Prints what the server signed, and keeps it with the messages where it is told to. */
+async function showReceipt(
+  receipt: CheckedReceipt,
+  file: string | undefined,
+  messages: { request: readonly Uint8Array[]; response: readonly Uint8Array[] },
+): Promise<void> {
+  const { sequence, decision, record } = receipt.body;
+  const label = decision.label.map(printable).join(', ') || 'none';
+  console.error(`receipt: ok  number ${sequence}, label ${label}, record ${record}`);
+  if (file !== undefined) await writeOutput(file, receiptFile(receipt, messages));
+}
+
+/** A method that the server shows, or one of its health, which it need not show. */
+function methodOf(service: string, name: string, registry: FileRegistry): DescMethod | undefined {
+  const shown = registry.getService(service);
+  const known = shown ?? (service === Health.typeName ? Health : undefined);
+  return known?.methods.find((each) => each.name === name);
+}
+
+/** Prints a response as JSON, or in base64 with the reason where it has none. @returns whether it has */
+function printResponse(descriptor: DescMethod | undefined, response: Uint8Array, registry: FileRegistry): boolean {
+  try {
+    if (descriptor === undefined) throw new Error('the server shows no such method');
+    const { output } = descriptor;
+    console.log(printableJson(toJson(output, fromBinary(output, response), { registry })));
+    return true;
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    console.error(`no JSON of a response of ${response.length} bytes, in base64 instead: ${printable(why)}`);
+    console.log(toBase64(response));
+    return false;
   }
 }
 
@@ -129,17 +153,18 @@ function list(services: readonly string[], registry: FileRegistry): void {
 }
 
 /** The messages to send. Without a descriptor an empty one: the server's own answer says whether it has such a method. */
-function requestsOf(descriptor: DescMethod | undefined, json: JsonValue, registry: FileRegistry): Uint8Array[] {
+function requestsOf(descriptor: DescMethod | undefined, json: ExactJson, registry: FileRegistry): Uint8Array[] {
   if (descriptor === undefined) return [new Uint8Array()];
   const { methodKind } = descriptor;
   if (methodKind === 'unary' || methodKind === 'server_streaming') return [encode(descriptor, json, registry)];
-  if (!Array.isArray(json)) throw new UsageError('--data for a client stream: expected an array of requests');
-  return json.map((each) => encode(descriptor, each, registry));
+  const { elements } = json;
+  if (elements === undefined) throw new UsageError('--data for a client stream: expected an array of requests');
+  return elements.map((each) => encode(descriptor, each, registry));
 }
 
-function encode({ input }: DescMethod, json: JsonValue, registry: FileRegistry): Uint8Array {
+function encode({ input }: DescMethod, json: ExactJson, registry: FileRegistry): Uint8Array {
   try {
-    return toBinary(input, fromJson(input, json, { registry }));
+    return toBinary(input, json.toMessage(input, { registry }));
   } catch (cause) {
     throw new UsageError(`--data is not a ${input.typeName}: ${(cause as Error).message}`, { cause });
   }
@@ -167,6 +192,16 @@ function stream(
     for (const request of requests) open.write(Buffer.from(request));
     open.end();
   });
+}
+
+/** The call is good, and so is its receipt; what came is not what the server says it to be. */
+class AnswerError extends Error {
+  override readonly name = 'AnswerError';
+  readonly code = 'no-json';
+
+  constructor(count: number) {
+    super(`${count} of the responses could not be shown as JSON: expected a message of the method's type`);
+  }
 }
 
 /** The server answered with a status other than OK. */
@@ -214,10 +249,10 @@ function metadataOf(headers: readonly string[]): Metadata {
   return metadata;
 }
 
-async function requestJson(data: string): Promise<JsonValue> {
+async function requestJson(data: string): Promise<ExactJson> {
   const text = data.startsWith('@') ? Buffer.from(await readInput(data.slice(1))).toString('utf8') : data;
   try {
-    return JSON.parse(text) as JsonValue;
+    return ExactJson.parse(text);
   } catch (cause) {
     throw new UsageError(`--data is not JSON: ${(cause as Error).message}`, { cause });
   }

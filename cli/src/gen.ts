@@ -33,10 +33,12 @@ export function register(program: Command): void {
     });
 }
 
+const FLOAT = "number | 'NaN' | 'Infinity' | '-Infinity'";
+
 /** Names of JSON types by scalar: 64-bit numbers and bytes (base64) are text. */
 const SCALARS: Readonly<Record<ScalarType, string>> = {
-  [ScalarType.DOUBLE]: "number | 'NaN' | 'Infinity' | '-Infinity'",
-  [ScalarType.FLOAT]: "number | 'NaN' | 'Infinity' | '-Infinity'",
+  [ScalarType.DOUBLE]: FLOAT,
+  [ScalarType.FLOAT]: FLOAT,
   [ScalarType.INT64]: 'string',
   [ScalarType.UINT64]: 'string',
   [ScalarType.INT32]: 'number',
@@ -61,9 +63,10 @@ const WELL_KNOWN: Readonly<Record<string, string>> = {
   'google.protobuf.Struct': 'Readonly<Record<string, Json>>',
   'google.protobuf.Value': 'Json',
   'google.protobuf.ListValue': 'readonly Json[]',
-  'google.protobuf.Any': "Readonly<Record<string, Json>> & { readonly '@type': string }",
-  'google.protobuf.DoubleValue': 'number',
-  'google.protobuf.FloatValue': 'number',
+  // An Any that holds nothing has no type either.
+  'google.protobuf.Any': "Readonly<Record<string, Json>> & { readonly '@type'?: string }",
+  'google.protobuf.DoubleValue': FLOAT,
+  'google.protobuf.FloatValue': FLOAT,
   'google.protobuf.Int32Value': 'number',
   'google.protobuf.UInt32Value': 'number',
   'google.protobuf.Int64Value': 'string',
@@ -111,22 +114,23 @@ export function handlerTypes(
   outbound: readonly OutboundMethod[],
   policy: Policy,
 ): string {
-  const types = new Map<string, string>();
+  const called = [...exposed, ...outbound].flatMap(({ descriptor: { input, output } }) => [input, output]);
+  const types = new Types(called);
   const handlers = exposed.map((method) => {
     const { descriptor, id } = method;
     const { methodKind, input, output } = descriptor;
-    const [request, response] = [typeOf(input, types), typeOf(output, types)];
+    const [request, response] = [types.of(input), types.of(output)];
     const streamsIn = methodKind === 'client_streaming' || methodKind === 'bidi_streaming';
     const streamsOut = methodKind === 'server_streaming' || methodKind === 'bidi_streaming';
     const taken = streamsIn ? `AsyncIterable<${request}>` : request;
     const given = streamsOut ? `AsyncIterable<${response}>` : `Promise<${response}>`;
     return `  '${id}'(request: ${taken}, ctx: ${contextOf(method, outbound, policy, types)}): ${given};`;
   });
-  const records = Object.keys(policy.collections).map((name) => `  ${name}: Json;`);
+  const records = Object.keys(policy.collections).map((name) => `  ${key(name)}: Json;`);
   return [
     PRELUDE,
     `/** What each collection holds: narrow it by declaring this interface again. */\nexport interface Records {\n${records.join('\n')}\n}\n`,
-    ...types.values(),
+    ...types.declared(),
     `/** The handlers of every method that the policy exposes. */\nexport interface Handlers {\n${handlers.join('\n')}\n}\n`,
   ].join('\n');
 }
@@ -135,24 +139,24 @@ function contextOf(
   { id, rule }: ExposedMethod,
   outbound: readonly OutboundMethod[],
   policy: Policy,
-  types: Map<string, string>,
+  types: Types,
 ): string {
   const names = [...new Set([...rule.reads, ...rule.stores])].sort();
   const collections = names.map((name) => {
-    const held = `Records['${name}']`;
+    const held = `Records[${JSON.stringify(name)}]`;
     const kinds = [
       ...(rule.reads.includes(name) ? [`Readable<${held}>`] : []),
       ...(rule.stores.includes(name) ? [`Writable<${held}>`] : []),
     ];
-    return `readonly ${name}: ${kinds.join(' & ')}`;
+    return `readonly ${key(name)}: ${kinds.join(' & ')}`;
   });
   const receivers = rule.sends.map((to) => {
     const methods = outbound
       .filter(({ subprocessor }) => subprocessor === to)
       .map(({ name, descriptor: { input, output } }) => {
-        return `${name}(message: ${typeOf(input, types)}): Promise<${typeOf(output, types)}>`;
+        return `${key(name)}(message: ${types.of(input)}): Promise<${types.of(output)}>`;
       });
-    return `readonly ${to}: { ${methods.join('; ')} }`;
+    return `readonly ${key(to)}: { ${methods.join('; ')} }`;
   });
   const releases = policy.declassify.filter(({ method }) => method === id).map(releaseOf);
   return [
@@ -166,37 +170,78 @@ function contextOf(
 /** A release is triggered; where it takes fields of records, the handler names those by their keys. */
 function releaseOf({ id, build }: Declassification): string {
   const named = Object.values(build).flatMap((source) => /^\$record\.([^.]+)/.exec(source)?.[1] ?? []);
-  const keys = [...new Set(named)].map((collection) => `readonly ${collection}: string`);
-  return `${id}(${keys.length > 0 ? `keys: { ${keys.join('; ')} }` : ''}): Promise<null>`;
+  const keys = [...new Set(named)].map((collection) => `readonly ${key(collection)}: string`);
+  return `${key(id)}(${keys.length > 0 ? `keys: { ${keys.join('; ')} }` : ''}): Promise<null>`;
 }
 
-/** The type of a message, which is added to `types` with all that it holds. */
-function typeOf(message: DescMessage, types: Map<string, string>): string {
-  const known = WELL_KNOWN[message.typeName];
-  if (known !== undefined) return known;
-  const name = identifier(message.typeName);
-  if (!types.has(name)) {
-    types.set(name, ''); // before its fields: it may hold itself
-    const fields = message.fields.map((field) => `  readonly ${field.jsonName}?: ${fieldType(field, types)};`);
-    types.set(name, `/** ${message.typeName} */\nexport interface ${name} {\n${fields.join('\n')}\n}\n`);
+/** The types of messages, by names of which no two are alike and none is one of ours. */
+class Types {
+  readonly #names: ReadonlyMap<string, string>;
+  readonly #declared = new Map<string, string>();
+
+  /** @param roots messages that hold all others */
+  constructor(roots: readonly DescMessage[]) {
+    const reached = new Set(roots);
+    // A set that grows is walked to its end.
+    for (const { fields } of reached) {
+      for (const { message } of fields) if (message !== undefined) reached.add(message);
+    }
+    const full = [...new Set([...reached].map(({ typeName }) => typeName))];
+    const short = full.map((typeName) => typeName.replaceAll('.', '_'));
+    this.#names = new Map(
+      full.map((typeName, at) => {
+        const name = short[at] ?? '';
+        // No name in a .proto has a dollar. A name of one part could be one of TypeScript's, or of the prelude's.
+        const isPlain = typeName.includes('.') && short.indexOf(name) === short.lastIndexOf(name);
+        return [typeName, isPlain ? name : `.${typeName}`.replaceAll('.', '$')];
+      }),
+    );
   }
-  return name;
+
+  /** The type of a message, which is declared with all that it holds. */
+  of(message: DescMessage): string {
+    const known = WELL_KNOWN[message.typeName];
+    if (known !== undefined) return known;
+    const name = this.#names.get(message.typeName) ?? 'Json';
+    if (!this.#declared.has(name)) {
+      this.#declared.set(name, ''); // before its fields: it may hold itself
+      const fields = message.fields.map((field) => {
+        return `  readonly ${key(field.jsonName)}?: ${this.#field(field)}${inherited(field.jsonName)};`;
+      });
+      this.#declared.set(name, `/** ${message.typeName} */\nexport interface ${name} {\n${fields.join('\n')}\n}\n`);
+    }
+    return name;
+  }
+
+  /** The declarations, in the order in which they were asked for. */
+  declared(): Iterable<string> {
+    return this.#declared.values();
+  }
+
+  #field(field: DescField): string {
+    const single = (): string => {
+      if (field.message !== undefined) return this.of(field.message);
+      if (field.enum !== undefined) return enumType(field.enum);
+      return field.scalar === undefined ? 'Json' : SCALARS[field.scalar];
+    };
+    if (field.fieldKind === 'list') return `readonly (${single()})[]`;
+    return field.fieldKind === 'map' ? `Readonly<Record<string, ${single()}>>` : single();
+  }
 }
 
-function fieldType(field: DescField, types: Map<string, string>): string {
-  const single = (): string => {
-    if (field.message !== undefined) return typeOf(field.message, types);
-    if (field.enum !== undefined) return enumType(field.enum);
-    return field.scalar === undefined ? 'Json' : SCALARS[field.scalar];
-  };
-  if (field.fieldKind === 'list') return `readonly (${single()})[]`;
-  return field.fieldKind === 'map' ? `Readonly<Record<string, ${single()}>>` : single();
+/** In JSON a value of an open enum that has no name is its number. */
+function enumType({ typeName, values, open }: DescEnum): string {
+  if (typeName === 'google.protobuf.NullValue') return 'null';
+  const names = values.map(({ name }) => `'${name}'`);
+  return [...names, ...(open ? ['number'] : [])].join(' | ');
 }
 
-function enumType({ typeName, values }: DescEnum): string {
-  return typeName === 'google.protobuf.NullValue' ? 'null' : values.map(({ name }) => `'${name}'`).join(' | ');
+/** The name of a member. A method of the plain name `new` would be a constructor. */
+function key(name: string): string {
+  return /^[A-Za-z_][A-Za-z0-9_]*$/.test(name) && name !== 'new' ? name : JSON.stringify(name);
 }
 
-function identifier(typeName: string): string {
-  return typeName.replaceAll('.', '_');
+/** What every object has under a name, and a message that lacks the field. */
+function inherited(name: string): string {
+  return /^[a-z]/i.test(name) && Object.hasOwn(Object.prototype, name) ? ` | Object['${name}']` : '';
 }

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -47,7 +47,12 @@ async function compiled(submit: string, read: string): Promise<string> {
       'clinic.v1.Intake/Submit': async (request, ctx) => { ${submit} },
       'clinic.v1.Intake/Read': async (request, ctx) => { ${read} },
     };`;
-  await writeFile(join(folder, 'handlers.ts'), text);
+  return typeErrors(folder, text);
+}
+
+/** What the compiler says of a module beside generated types, and of those. */
+async function typeErrors(cwd: string, text: string): Promise<string> {
+  await writeFile(join(cwd, 'handlers.ts'), text);
   const flags = [
     '--noEmit',
     '--strict',
@@ -59,7 +64,7 @@ async function compiled(submit: string, read: string): Promise<string> {
     '',
   ];
   const { stdout } = spawnSync(join(root, 'node_modules/.bin/tsc'), [...flags, 'handlers.ts'], {
-    cwd: folder,
+    cwd,
     encoding: 'utf8',
   });
   return stdout;
@@ -102,4 +107,94 @@ test('what is called outside and released is typed too', async () => {
   );
   assert.match(types, /interface lab_v1_Letter/);
   assert.doesNotMatch(/'lab\.v1\.Lab\/Put'.*/.exec(types)?.[0] ?? '', /call|release/);
+});
+
+/** Names that mean something to TypeScript, to the prelude or to objects, names that meet once dots are gone, and open values. */
+const HOSTILE: Readonly<Record<string, string>> = {
+  'names.proto': `syntax = "proto3";
+    import "enclaim/handling.proto"; import "p2.proto"; import "p3.proto"; import "pkg.proto";
+    import "google/protobuf/wrappers.proto"; import "google/protobuf/any.proto";
+    service Greeter {
+      rpc Hello(Call) returns (Json) { option (enclaim.handling) = { purpose: "test" }; }
+      rpc hello(Records) returns (class) { option (enclaim.handling) = { purpose: "test" }; }
+      rpc then(Handlers) returns (Record) { option (enclaim.handling) = { purpose: "test" }; }
+      rpc new(Readonly) returns (StatusError) { option (enclaim.handling) = { purpose: "test" }; }
+      rpc DoCross(Cross) returns (Cross) { option (enclaim.handling) = { purpose: "test" }; }
+      rpc DoOdd(Odd) returns (Odd) { option (enclaim.handling) = { purpose: "test" }; }
+      rpc Stream(Promise) returns (stream AsyncIterable) { option (enclaim.handling) = { purpose: "test" }; }
+    }
+    message Call { option (enclaim.holds) = "public"; string log = 1; }
+    message Json { option (enclaim.holds) = "public"; int32 x = 1; }
+    message Records { option (enclaim.holds) = "public"; map<string, string> m = 1; }
+    message Handlers { option (enclaim.holds) = "public"; int32 x = 1; }
+    message Readonly { option (enclaim.holds) = "public"; int32 x = 1; }
+    message StatusError { option (enclaim.holds) = "public"; int32 x = 1; }
+    message class { option (enclaim.holds) = "public"; int32 x = 1; }
+    message Record { option (enclaim.holds) = "public"; int32 x = 1; Record next = 2; }
+    message Promise { option (enclaim.holds) = "public"; int32 x = 1; }
+    message AsyncIterable { option (enclaim.holds) = "public"; int32 x = 1; }
+    message Cross { option (enclaim.holds) = "public"; a.b_c.D one = 1; a_b.c.D two = 2; a.X_Y three = 3; a.X.Y four = 4; }
+    enum Open { OPEN_NONE = 0; OPEN_SOME = 1; }
+    message Odd {
+      option (enclaim.holds) = "public";
+      string at = 1 [json_name = "@type"]; string dash = 2 [json_name = "foo-bar"]; string quote = 3 [json_name = "it's"];
+      string proto = 4 [json_name = "p__"]; string constructor = 5; string toString = 6; string hasOwnProperty = 8;
+      string class = 9; string then = 10; string toJSON = 11; string valueOf = 12; string _1 = 13;
+      string dollar = 14 [json_name = "$ref"]; string newline = 15 [json_name = "a\\nb"]; string star = 16 [json_name = "*/"];
+      oneof prototype_ { string proto_type = 17; int32 arguments = 18; }
+      string default = 20; string digit = 21 [json_name = "1a"]; string space = 22 [json_name = "a b"];
+      string back = 23 [json_name = "a\\\\"]; string tick = 24 [json_name = "\${x}"];
+      Open open = 25; repeated Open opens = 26; google.protobuf.DoubleValue double = 27; double plain = 28;
+      google.protobuf.Any any = 29 [(enclaim.data) = "public"]; map<string, float> floats = 30;
+    }`,
+  'p2.proto': `syntax = "proto3"; package a.b_c; import "enclaim/handling.proto";
+    message D { string s = 1 [(enclaim.data) = "public"]; }`,
+  'p3.proto': `syntax = "proto3"; package a_b.c; import "enclaim/handling.proto";
+    message D { int32 n = 1 [(enclaim.data) = "public"]; }`,
+  'pkg.proto': `syntax = "proto3"; package a; import "enclaim/handling.proto";
+    message X { message Y { string inner = 1 [(enclaim.data) = "public"]; } }
+    message X_Y { int32 outer = 1 [(enclaim.data) = "public"]; }`,
+};
+const METHODS = ['Hello', 'hello', 'then', 'new', 'DoCross', 'DoOdd', 'Stream'];
+
+test('hostile names compile, each to the type that it means', async () => {
+  const app = join(folder, 'hostile');
+  await mkdir(join(app, 'proto'), { recursive: true });
+  for (const [name, text] of Object.entries(HOSTILE)) await writeFile(join(app, 'proto', name), text);
+  const rules = METHODS.map((name) => `    ${name}: { purpose: test, callers: [anyone] }`);
+  await writeFile(
+    join(app, 'policy.yaml'),
+    `enclaim: 1
+system: { name: names, owner: { name: A, contact: a@a.example }, version: 1 }
+services:
+  Greeter:
+${rules.join('\n')}
+claims: [{ id: closed, kind: no-undisclosed-recipients, statement: Nobody else. }]
+`,
+  );
+  const policy = await readPolicyFile(join(app, 'policy.yaml'));
+  const { exposed, withheld } = match(readDescriptors(await compileProtos(join(app, 'proto'))), policy);
+  assert.deepEqual(withheld, []);
+  assert.equal(exposed.length, METHODS.length);
+  await writeFile(join(app, 'enclaim.d.ts'), await typesOf(join(app, 'proto'), policy));
+  const handlers = (cross: string): string => `import type { Handlers } from './enclaim.d.ts';
+    export const handlers: Handlers = {
+      'Greeter/Hello': async ({ log }, ctx) => { await ctx.log('x', log ?? null); return { x: 1 } },
+      'Greeter/hello': async ({ m }) => ({ x: m?.['a']?.length }),
+      'Greeter/then': async ({ x }) => ({ x, next: { next: { x: 2 } } }),
+      'Greeter/new': async ({ x }) => ({ x }),
+      'Greeter/DoCross': async ({ one, two, three, four }) => (${cross}),
+      'Greeter/DoOdd': async (request) => ({
+        '@type': request['@type'], 'foo-bar': 'x', "it's": request["it's"], constructor: 'x', '$ref': 'y', '1a': 'z',
+        'a\\nb': 'n', '*/': 's', 'a\\\\': 'b', open: 7, opens: ['OPEN_SOME', 9], double: 'NaN', plain: '-Infinity', any: {},
+        floats: { a: 'Infinity', b: 1 },
+      }),
+      'Greeter/Stream': async function* ({ x }) { yield { x } },
+    };`;
+  const right =
+    '{ one: { s: one?.s }, two: { n: two?.n }, three: { outer: three?.outer }, four: { inner: four?.inner } }';
+  assert.equal(await typeErrors(app, handlers(right)), '');
+  for (const wrong of ['{ one: two }', '{ two: one }', '{ three: four }', '{ four: three }']) {
+    assert.match(await typeErrors(app, handlers(wrong)), /error TS\d+/);
+  }
 });

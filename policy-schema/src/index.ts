@@ -41,6 +41,7 @@ export {
   requestLabel,
   type WithheldMethod,
 } from './match.ts';
+export { ExactJson } from './message-json.ts';
 export { type HttpCall, type OutboundMethod, parseHttpCall } from './outbound.ts';
 export { checkPolicy, type ParseOptions, parsePolicy } from './parse.ts';
 export type {

@@ -1,6 +1,6 @@
 /** Calls: from a request's bytes to responses that are allowed, recorded and receipted. */
 
-import { type DescMessage, fromJson, type JsonValue, type Message, toBinary, toJson } from '@bufbuild/protobuf';
+import { type DescMessage, type Message, toBinary, toJson } from '@bufbuild/protobuf';
 import { toHex } from '@enclaim/attestation/bytes';
 import { digestText } from '@enclaim/attestation/digest';
 import { MAX_MESSAGE_BYTES } from '@enclaim/attestation/grpc-request';
@@ -8,6 +8,7 @@ import type { ReceiptBody } from '@enclaim/attestation/receipt';
 import {
   type ClaimKind,
   type Collection,
+  ExactJson,
   type ExposedMethod,
   type Label,
   labelOf,
@@ -549,7 +550,7 @@ class RunningCall {
   #fromJson(descriptor: DescMessage, json: Json): Message {
     const { registry } = this.#options.admission.descriptors;
     return reading('response', descriptor, () =>
-      fromJson(descriptor, json as JsonValue, { registry, ignoreUnknownFields: false }),
+      new ExactJson(json).toMessage(descriptor, { registry, ignoreUnknownFields: false }),
     );
   }
 }

@@ -1,8 +1,9 @@
 /** What one call sends to others: each message decided about, counted, recorded, and only then on its way. */
 
-import { type DescMessage, fromJson, type JsonValue, type Message, toBinary, toJson } from '@bufbuild/protobuf';
+import { type DescMessage, type Message, toBinary, toJson } from '@bufbuild/protobuf';
 import { fromUtf8, utf8 } from '@enclaim/attestation/bytes';
 import {
+  ExactJson,
   type ExposedMethod,
   type HttpCall,
   labelOf,
@@ -149,7 +150,7 @@ export class CallEgress {
     if (target === undefined) throw new RefusalError('grant', 'there is no such method of a subprocessor');
     const { input } = target.descriptor;
     const { registry } = admission.descriptors;
-    const outgoing = reading('request', input, () => fromJson(input, message as JsonValue, { registry }));
+    const outgoing = reading('request', input, () => new ExactJson(message).toMessage(input, { registry }));
     const carried = reading('request', input, () => labelOf(input, outgoing));
     const json = toJson(input, outgoing, { registry }) as Json;
     const bytes = target.http === 'none' ? toBinary(input, outgoing) : utf8(JSON.stringify(json));
@@ -175,7 +176,7 @@ export class CallEgress {
       http === 'none'
         ? decoded('peer', output, body, registry, { readUnknownFields: false })
         : reading('peer', output, () =>
-            fromJson(output, JSON.parse(fromUtf8(body)), { registry, ignoreUnknownFields: true }),
+            ExactJson.parse(fromUtf8(body)).toMessage(output, { registry, ignoreUnknownFields: true }),
           );
     const json = toJson(output, message, { registry }) as Json;
     context.heard(
@@ -244,7 +245,7 @@ export class CallEgress {
     if ('verb' in call) return { call, bytes: utf8(JSON.stringify(built)), reason, leaves: textsOf(built) };
     const { input } = call;
     const { registry } = this.#options.admission.descriptors;
-    const message = reading('request', input, () => fromJson(input, built as JsonValue));
+    const message = reading('request', input, () => new ExactJson(built).toMessage(input, { registry }));
     const bytes = toBinary(input, message);
     const json = toJson(input, message, { registry }) as Json;
     const leaves = [...leavesOf(input, message, json, registry), ...wireTextsOf(input, message)];
