@@ -27,8 +27,11 @@ const cli = join(import.meta.dirname, '../cli/src/main.ts');
 const EVIL = '\u001b[1;1H\u001b[0J\u009b2Jverdict: ok\u202e';
 const RAW = /[^\P{C}\n]/u;
 
+/** How the methods of the echo service are declared, whose answers are read as another message than was sent. */
+const WRONG = ['Unary', 'ServerStream'] as const;
+
 /** An echo service in a package of the server's choosing, whose messages hold one text. */
-function echoIn(packageName: string): FileDescriptorProto {
+function echoIn(packageName: string, answer = 'Said'): FileDescriptorProto {
   const said = `.${packageName}.Said`;
   return create(FileDescriptorProtoSchema, {
     name: 'echo.proto',
@@ -39,14 +42,30 @@ function echoIn(packageName: string): FileDescriptorProto {
         name: 'Said',
         field: [{ name: 'text', jsonName: 'text', number: 1, type: Type.STRING, label: Label.OPTIONAL }],
       },
+      {
+        name: 'Other',
+        field: [
+          {
+            ...{ name: 'other', jsonName: 'other', number: 1, type: Type.MESSAGE, label: Label.OPTIONAL },
+            typeName: `.${packageName}.Other`,
+          },
+        ],
+      },
     ],
-    service: [{ name: 'Echo', method: [{ name: 'Unary', inputType: said, outputType: said }] }],
+    service: [
+      {
+        name: 'Echo',
+        method: WRONG.map((name) => ({
+          ...{ name, inputType: said, outputType: `.${packageName}.${answer}`, serverStreaming: name !== 'Unary' },
+        })),
+      },
+    ],
   });
 }
 
 /** Reflection that shows one file of one service. */
-function reflecting(packageName: string): (question: Buffer) => Buffer {
-  const shown = toBinary(FileDescriptorProtoSchema, echoIn(packageName));
+function reflecting(packageName: string, answer?: string): (question: Buffer) => Buffer {
+  const shown = toBinary(FileDescriptorProtoSchema, echoIn(packageName, answer));
   return (question) => {
     const { messageRequest } = fromBinary(ServerReflectionRequestSchema, question);
     const messageResponse: MessageInitShape<typeof ServerReflectionResponseSchema>['messageResponse'] =
@@ -111,4 +130,33 @@ describe('a server that writes to the terminal', () => {
       server.stop();
     }
   });
+
+  for (const method of WRONG) {
+    test(`by an answer of ${method} that has no JSON: its bytes are shown, and its receipt kept`, async () => {
+      const server = await startPretendServer({ reflect: reflecting('test.v1', 'Other') });
+      try {
+        const file = at(`${method}.enclaim-receipt`);
+        // The first byte of a message is how often the stream of a pretended server repeats it.
+        const data = ['--data', JSON.stringify({ text: EVIL }), '--save-receipt', file];
+        const { code, stdout, stderr } = await enclaim(
+          server,
+          'call',
+          server.target,
+          `test.v1.Echo/${method}`,
+          ...data,
+        );
+        assert.equal(code, 1, stderr);
+        const bytes = Buffer.from(`\n${String.fromCharCode(Buffer.byteLength(EVIL))}${EVIL}`);
+        assert.deepEqual(new Set(stdout.trim().split('\n')), new Set([bytes.toString('base64')]));
+        assert.match(stderr, /no JSON of a response of \d+ bytes, in base64 instead/);
+        assert.match(stderr, /receipt: ok/);
+        assert.match(stderr, /enclaim: AnswerError no-json: \d+ of the responses could not be shown as JSON/);
+        assert.doesNotMatch(stderr, /\n {4}at /);
+        const shown = await enclaim(server, 'verify', file, '--json');
+        assert.equal(shown.code, 0, shown.stderr);
+      } finally {
+        server.stop();
+      }
+    });
+  }
 });
