@@ -129,6 +129,23 @@ describe('calls of subprocessors', () => {
     ]);
   });
 
+  test('by HTTP: whole numbers of an answer come as they are written, or not at all', async () => {
+    const body = 'const { number } = await ctx.call.mailer.Post({ word: "x" }); return { word: String(number) }';
+    const outcome = (number: string): ReturnType<typeof told> =>
+      told({ body, receives: ['operational'], answer: () => ({ body: `{"id":"7","number":${number}}` }) });
+    for (const number of ['9007199254740993', '-9223372036854775808', '"9007199254740993"'])
+      assert.deepEqual((await outcome(number)).messages, [{ word: number.replaceAll('"', '') }]);
+    for (const number of ['9223372036854775808', '9007199254740993.5', '9.007199254740993e15'])
+      assert.notEqual((await outcome(number)).status, 0, number);
+  });
+
+  test('a whole number that a handler gives beyond 2^53 is refused, for it was rounded', async () => {
+    const giving = (count: string): ReturnType<typeof told> => told({ body: `return { count: ${count} }` });
+    assert.deepEqual((await giving('"9007199254740993"')).messages, [{ count: '9007199254740993' }]);
+    assert.deepEqual((await giving('9007199254740991')).messages, [{ count: '9007199254740991' }]);
+    assert.notEqual((await giving('9007199254740993')).status, 0);
+  });
+
   for (const [method, said] of [
     ['Ask', reply('7', 'yes')],
     ['Post', JSON.stringify({ id: '7', word: 'yes', more: { not: 'declared' } })],
