@@ -17,6 +17,7 @@ const mailer = {
   identity: { spki: [there.spki] },
   region: 'r',
   receives: ['personal', 'operational'],
+  calls: ['lab.v1.Mail/Send', 'POST /v1/drop', 'lab.v1.Mail/Ask', 'POST /v1/post'],
 };
 
 /** Median milliseconds of an action done `MESSAGES` times, one after the other. */

@@ -40,6 +40,7 @@ function brokerFor(identity: PeerIdentity, port = booted.runtime.port): EgressBr
     identity,
     region: 'r',
     receives: [],
+    calls: [],
     assurance: 'none',
   };
   return new EgressBroker({

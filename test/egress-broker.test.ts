@@ -31,6 +31,7 @@ function broker(
     identity: { spki: [server.spki] },
     region: 'r',
     receives: [],
+    calls: [],
     assurance: 'none',
   };
   return new EgressBroker({ subprocessors: { mailer }, resolve, now: Date.now, timeout });

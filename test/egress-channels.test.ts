@@ -184,6 +184,7 @@ test('messages whose outcome is told to nobody have as much room as others, and 
     identity: { ca: 'system' as const },
     region: 'r',
     receives: [],
+    calls: [],
     assurance: 'none' as const,
   };
   const broker = new EgressBroker({

@@ -40,6 +40,7 @@ function brokerOf(resolveMs = RESOLVE_MS): EgressBroker {
     identity: { spki: [`sha256/${'A'.repeat(43)}=`] },
     region: 'r',
     receives: [],
+    calls: [],
     assurance: 'none',
   };
   const resolve = () => sleep(resolveMs, ['127.0.0.1']);

@@ -16,7 +16,7 @@ const never = new AbortController().signal;
 /** A subprocessor of the policy that should be at this port. */
 function named(port: number, identity: PeerIdentity): Record<'mailer', Subprocessor> {
   const address = `https://mail.example:${port}`;
-  return { mailer: { description: '', address, identity, region: 'r', receives: ['d'], assurance: 'none' } };
+  return { mailer: { description: '', address, identity, region: 'r', calls: [], receives: ['d'], assurance: 'none' } };
 }
 
 /** What came of sending one message by one protocol. */

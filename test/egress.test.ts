@@ -282,6 +282,21 @@ describe('decisions', () => {
   });
 });
 
+describe('paths', () => {
+  test('what the policy does not name of a subprocessor is not there, whatever path the bundle writes for it', async () => {
+    const body =
+      'return { words: Object.keys(ctx.call.mailer).concat(await ctx.call.mailer.Post({}).then(() => "sent", () => "refused")) }';
+    const all = await told({ body: body.replace('Post({})', 'Send({})') });
+    assert.deepEqual([all.messages, received.length], [[{ words: ['Send', 'Drop', 'Ask', 'Post', 'sent'] }], 1]);
+    received = [];
+    const one = await told({
+      body: 'return { words: Object.keys(ctx.call.mailer) }',
+      mailer: { calls: ['lab.v1.Mail/Send'] },
+    });
+    assert.deepEqual([one.messages, received.length], [[{ words: ['Send'] }], 0]);
+  });
+});
+
 describe('sovereignty', () => {
   const sovereignty = (minScore: number, maxExternalCalls = 10): LabPolicy => ({
     governance: { sovereignty: { minScore, maxExternalCalls } },

@@ -47,6 +47,17 @@ async function copyProtos(from: string, to: string): Promise<void> {
   const entries = await readdir(from, { recursive: true, withFileTypes: true }).catch((cause) => {
     throw refused([{ message: `cannot read ${from}` }], cause);
   });
+  // What a link leads to is not in the folder: skipped, it would not be compared; followed, it may be anybody's.
+  const links = entries.filter((entry) => entry.isSymbolicLink());
+  if (links.length > 0)
+    throw refused(
+      links.map(({ parentPath, name }) => ({
+        path: relative(from, join(parentPath, name)),
+        message: 'a link, which is not followed: put what it leads to in its place',
+      })),
+      undefined,
+      from,
+    );
   const files = entries.filter((entry) => entry.isFile() && entry.name.endsWith('.proto'));
   if (files.length === 0) throw refused([{ message: `no .proto file below ${from}` }]);
   let bytes = 0;

@@ -1,13 +1,16 @@
 /** Tests for a policy: a table of flows and what is to become of each (`policy.test.yaml`). */
 
 import * as z from 'zod';
+import { PUBLIC, withAncestors } from './category.ts';
 import type { AccessRequest } from './cedar.ts';
-import { type Decision, decide, type Sink } from './decide.ts';
-import { PolicyError } from './error.ts';
+import { methodsOf } from './claim.ts';
+import { DECISION_CODES, type Decision, type DecisionCode, decide, type Sink } from './decide.ts';
+import { PolicyError, type PolicyIssue, pointerOf } from './error.ts';
 import { explain } from './finding.ts';
 import { ANYONE, type MethodId, type Policy } from './policy.ts';
 import { isDay } from './quantity.ts';
 import { readSource } from './source.ts';
+import { suggestion } from './suggestion.ts';
 
 /** One row. */
 export interface PolicyCase {
@@ -20,7 +23,7 @@ export interface PolicyCase {
   readonly sink: string;
   readonly expect: 'allow' | 'deny';
   /** Code of the rule that has to decide, where it matters which. */
-  readonly because?: string;
+  readonly because?: DecisionCode;
   /** The day on which it happens. Without one, no assurance counts as in force. */
   readonly on?: string;
 }
@@ -46,23 +49,25 @@ const caller = z.strictObject({
 });
 
 const cases: z.ZodType<{ readonly tests: readonly PolicyCase[] }> = z.strictObject({
-  tests: z.array(
-    z.strictObject({
-      name: z.string().min(1),
-      caller: caller.prefault({ identity: ANYONE }),
-      method: z.templateLiteral([z.string(), '/', z.string()], {
-        error: 'expected a method such as "clinic.v1.Intake/Submit"',
+  tests: z
+    .array(
+      z.strictObject({
+        name: z.string().min(1),
+        caller: caller.prefault({ identity: ANYONE }),
+        method: z.templateLiteral([z.string(), '/', z.string()], {
+          error: 'expected a method such as "clinic.v1.Intake/Submit"',
+        }),
+        label: z.array(z.string()).default([]),
+        sink: z
+          .string()
+          .regex(SINK, { error: 'expected call, response, read:NAME, store:NAME, send:NAME or release:NAME' })
+          .default('call'),
+        expect: z.enum(['allow', 'deny']),
+        because: z.enum(DECISION_CODES).exactOptional(),
+        on: z.string().refine(isDay, { error: 'expected a day such as "2027-03-31"' }).exactOptional(),
       }),
-      label: z.array(z.string()).default([]),
-      sink: z
-        .string()
-        .regex(SINK, { error: 'expected call, response, read:NAME, store:NAME, send:NAME or release:NAME' })
-        .default('call'),
-      expect: z.enum(['allow', 'deny']),
-      because: z.string().exactOptional(),
-      on: z.string().refine(isDay, { error: 'expected a day such as "2027-03-31"' }).exactOptional(),
-    }),
-  ),
+    )
+    .min(1),
 });
 
 /**
@@ -83,11 +88,52 @@ export function runCases(
     ...(parsed.success ? [] : parsed.error.issues.flatMap((issue) => explain(issue, value, cases))),
   ];
   if (!parsed.success || wrong.length > 0) throw new PolicyError(wrong.map(locate));
+  const strange = parsed.data.tests.flatMap((test, i) => [...strangersIn(policy, test, i)]);
+  if (strange.length > 0) throw new PolicyError(strange.map(locate));
   return parsed.data.tests.map((test, i) => {
     const decision = decideCase(policy, test, authorize);
     const ok = decision.allow === (test.expect === 'allow') && (test.because ?? decision.code) === decision.code;
     return { test, ok, decision, line: lineOf(`/tests/${i}`) };
   });
+}
+
+/**
+ * Names that the policy does not have: what is denied because nobody knows it shows nothing. A method that has no rule on purpose
+ * is expected to be denied because of that, in so many words.
+ */
+function* strangersIn(
+  policy: Policy,
+  { caller, method, label, sink, because }: PolicyCase,
+  index: number,
+): Generator<PolicyIssue> {
+  const among = (what: string, name: string, known: readonly string[], path: readonly PropertyKey[]): PolicyIssue[] =>
+    known.includes(name)
+      ? []
+      : [
+          {
+            code: 'reference',
+            severity: 'error',
+            message: `the policy has no ${what} "${name}"${suggestion(name, known)}`,
+            pointer: pointerOf(['tests', index, ...path]),
+          },
+        ];
+  const methods = methodsOf(policy).map(([id]) => id);
+  if (because !== 'no-rule') yield* among('rule for', method, methods, ['method']);
+  yield* among('identity', caller.identity, [ANYONE, ...Object.keys(policy.access.identities)], ['caller', 'identity']);
+  const categories = [PUBLIC, ...Object.keys(policy.data).flatMap(withAncestors)];
+  for (const [i, category] of label.entries()) yield* among('category', category, categories, ['label', i]);
+  const { kind, name } = sinkOf(sink) as { kind: Sink['kind']; name?: string };
+  const { collections, subprocessors, declassify } = policy;
+  if (name === undefined) return;
+  if (kind === 'send') yield* among('subprocessor', name, Object.keys(subprocessors), ['sink']);
+  else if (kind === 'release')
+    yield* among(
+      'release',
+      name,
+      declassify.map(({ id }) => id),
+      ['sink'],
+    );
+  else yield* among('collection', name, Object.keys(collections), ['sink']);
 }
 
 function decideCase(policy: Policy, { caller, method, label, sink, on }: PolicyCase, authorize: Authorizer): Decision {

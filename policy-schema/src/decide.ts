@@ -19,21 +19,24 @@ export interface Flow {
   readonly sink: Sink;
 }
 
+/** The rules that can decide, in the order in which a call meets them. */
+export const DECISION_CODES = [
+  'allowed',
+  'no-rule',
+  'callers',
+  'cedar',
+  'accepts',
+  'reads',
+  'stores',
+  'holds',
+  'sends',
+  'receives',
+  'assurance',
+  'returns',
+  'release',
+] as const;
 /** The rule that decided. */
-export type DecisionCode =
-  | 'allowed'
-  | 'no-rule'
-  | 'callers'
-  | 'cedar'
-  | 'accepts'
-  | 'reads'
-  | 'stores'
-  | 'holds'
-  | 'sends'
-  | 'receives'
-  | 'assurance'
-  | 'returns'
-  | 'release';
+export type DecisionCode = (typeof DECISION_CODES)[number];
 
 /** Whether a flow is allowed, and what says so. */
 export interface Decision {

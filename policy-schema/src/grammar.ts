@@ -81,6 +81,12 @@ const address = form(
   'an origin such as "https://mail.example.eu": a host name, no path, no IP address',
 );
 
+const outboundCall = form(
+  `${FULL_NAME}/${PROTO_NAME}|(?:POST|PUT) /[A-Za-z0-9/._~-]*`,
+  '"pkg.Service/Method" or "POST /path"',
+  768,
+);
+
 const categories = set(category).describe('Data categories; each covers those below it. Empty: none.');
 
 const system = z.strictObject({
@@ -147,6 +153,7 @@ const subprocessor = z.strictObject({
   address: address.describe('Where it is, and nowhere else.'),
   identity: peerIdentity,
   region: word.describe('Where it keeps data.'),
+  calls: set(outboundCall).describe('What handlers may call there: pkg.Service/Method, or POST /path. Empty: nothing.'),
   receives: categories.describe('What it may be sent.'),
   assurance: z
     .union([none, z.strictObject({ kind: word, document: sha256, validUntil: day })])
@@ -158,7 +165,7 @@ const declassification = z.strictObject({
   id: name,
   method,
   to: name.describe('The subprocessor that gets the message.'),
-  call: form(`${FULL_NAME}/${PROTO_NAME}|(?:POST|PUT) /[A-Za-z0-9/._~-]*`, '"pkg.Service/Method" or "POST /path"'),
+  call: outboundCall,
   build: z
     .record(form(PROTO_NAME, 'the name of a field'), text)
     .describe('Fields of the message: $request.path, $record.collection.path or fixed text.'),

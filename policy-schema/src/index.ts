@@ -42,7 +42,7 @@ export {
   type WithheldMethod,
 } from './match.ts';
 export { ExactJson } from './message-json.ts';
-export { type HttpCall, type OutboundMethod, parseHttpCall } from './outbound.ts';
+export { callOf, type HttpCall, type OutboundMethod, parseHttpCall } from './outbound.ts';
 export { checkPolicy, type ParseOptions, parsePolicy } from './parse.ts';
 export type {
   Access,
@@ -87,6 +87,7 @@ export {
 export type { Reading } from './reading.ts';
 export { policyJsonSchema, SCHEMA_FILE } from './schema.ts';
 export { readSource, type Source } from './source.ts';
+export { suggestion } from './suggestion.ts';
 export {
   MOST_WORKER_CLASSES,
   type Obstacle,

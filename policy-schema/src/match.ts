@@ -78,6 +78,8 @@ export interface MatchResult {
   readonly errors: readonly MatchError[];
   /** Methods of the policy's subprocessors, which the rules' `sends` grant. */
   readonly outbound: readonly OutboundMethod[];
+  /** Methods of the policy's subprocessors that these do not name in `calls`: nobody is given those. */
+  readonly unnamed: readonly OutboundMethod[];
   /** Which of the exposed methods share worker processes. */
   readonly classes: readonly WorkerClass[];
   /** Rules for methods that the descriptors do not have: allowed, for a policy is a limit and not a list. */
@@ -125,6 +127,7 @@ export function match(descriptors: Descriptors, policy: Policy): MatchResult {
       ...(classes.length > MOST_WORKER_CLASSES ? [tooManyClasses(classes.length)] : []),
     ],
     outbound: others.methods,
+    unnamed: others.unnamed,
     classes,
     unused: ruled.filter((id) => !known.has(id)),
   };

@@ -39,14 +39,25 @@ export function isOutbound(service: DescService): boolean {
   return carries(service, subprocessorOption);
 }
 
+/** What the policy has to name for a method to be called. */
+export function callOf({ id, http }: Pick<OutboundMethod, 'id' | 'http'>): string {
+  return http === 'none' ? id : `${http.verb} ${http.path}`;
+}
+
 /**
  * Every method that handlers may be given for a subprocessor of the policy, and what is wrong with those that cannot be
- * called. Services of subprocessors that the policy does not have are left out: nothing can be sent to those.
+ * called. Services of subprocessors that the policy does not have are left out: nothing can be sent to those. So are methods whose
+ * call it does not name: paths and verbs come with the handlers, and at a shared host another path is another recipient.
  */
 export function outbound(
   descriptors: Descriptors,
   policy: Policy,
-): { readonly methods: readonly OutboundMethod[]; readonly errors: readonly MatchError[] } {
+): {
+  readonly methods: readonly OutboundMethod[];
+  readonly unnamed: readonly OutboundMethod[];
+  readonly errors: readonly MatchError[];
+} {
+  const unnamed: OutboundMethod[] = [];
   const methods: OutboundMethod[] = [];
   const errors: MatchError[] = [];
   const taken = new Set<string>();
@@ -69,9 +80,13 @@ export function outbound(
     if (subprocessor === undefined || http === undefined || fault) {
       const pointer = subprocessor === undefined ? '/subprocessors' : pointerOf(['subprocessors', subprocessor]);
       errors.push({ pointer, message: `${id} ${fault}` });
-    } else methods.push({ subprocessor, name: method.name, id, descriptor: method, http });
+    } else {
+      const found: OutboundMethod = { subprocessor, name: method.name, id, descriptor: method, http };
+      const named = policy.subprocessors[subprocessor]?.calls.includes(callOf(found));
+      (named ? methods : unnamed).push(found);
+    }
   }
-  return { methods, errors };
+  return { methods, unnamed, errors };
 }
 
 function httpOf(method: DescMethod): HttpCall | 'none' | undefined {

@@ -111,6 +111,11 @@ export interface Subprocessor {
   readonly address: string;
   readonly identity: PeerIdentity;
   readonly region: string;
+  /**
+   * What handlers may call there: `pkg.Service/Method`, or `POST /path`. At an address that several share, the path says whose
+   * part of it is meant. Releases name theirs themselves.
+   */
+  readonly calls: readonly string[];
   readonly receives: readonly Category[];
   readonly assurance: Assurance | 'none';
 }

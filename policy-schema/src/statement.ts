@@ -167,7 +167,9 @@ function* saySubprocessors(policy: Policy): Generator<Statement> {
   const show = (id: string): string =>
     `${id} (${subprocessors[id]?.address}): ${subprocessors[id]?.receives.join(', ')}`;
   yield may('subprocessors', ['subprocessors'], 'the system may', 'send to', names(subprocessors), show);
-  for (const [id, { description, address, identity, region, receives, assurance }] of Object.entries(subprocessors)) {
+  for (const [id, { description, address, identity, region, calls, receives, assurance }] of Object.entries(
+    subprocessors,
+  )) {
     const path = (...rest: Path): Path => ['subprocessors', id, ...rest];
     yield words(path('description'), `the description of ${id}`, description);
     yield same('subprocessors.address', path('address'), `the address of ${id}`, address);
@@ -186,6 +188,7 @@ function* saySubprocessors(policy: Policy): Generator<Statement> {
       yield same('subprocessors.references', at, `what the evidence of ${id} is held against`, digest);
     }
     yield same('subprocessors.region', path('region'), `the region of ${id}`, region);
+    yield may('subprocessors.calls', path('calls'), `${id} may`, 'be called by', new Set(calls));
     yield may('subprocessors.receives', path('receives'), `${id} may`, 'receive', expand(receives, policy));
     const until = assurance === 'none' ? Number.POSITIVE_INFINITY : endOf(assurance.validUntil);
     const shown = assurance === 'none' ? 'without an end' : assurance.validUntil;

@@ -94,6 +94,25 @@ test('a table that is none is refused with places', () => {
   assert.deepEqual(refused(TABLE.replace('    expect: deny\n', '')), [
     't.yaml:4:5 tests[2].expect: "expect" is missing: expected "allow", "deny"',
   ]);
+  const misspelt = (from: string, to: string): string[] => refused(TABLE.replace(from, to));
+  assert.deepEqual(refused('tests: []'), ['t.yaml:1:8 tests: expected at least 1, found a list of 0']);
+  assert.deepEqual(misspelt('Intake/Submit', 'Intake/Sumbit'), [
+    't.yaml:2:56 tests[0].method: the policy has no rule for "c.v1.Intake/Sumbit"; did you mean "c.v1.Intake/Submit"?',
+  ]);
+  assert.deepEqual(misspelt('because: cedar', 'because: no-rulle'), [
+    't.yaml:7:14 tests[2].because: expected "allowed", "no-rule", "callers", "cedar", "accepts", "reads", "stores", "holds", "sends", "receives", "assurance", "returns", "release", found "no-rulle"; did you mean "no-rule"?',
+  ]);
+  for (const [from, to, said] of [
+    ['[personal.health]', '[persnal.health]', /no category "persnal\.health"; did you mean "personal\.health"/],
+    ['identity: staff', 'identity: staf', /no identity "staf"; did you mean "staff"/],
+    ['sink: store:cases', 'sink: send:mialer', /no subprocessor "mialer"; did you mean "mailer"/],
+    ['sink: store:cases', 'sink: release:notfy', /no release "notfy"; did you mean "notify"/],
+    ['sink: store:cases', 'sink: read:caes', /no collection "caes"; did you mean "cases"/],
+  ] as const)
+    assert.match(misspelt(from, to).join('\n'), said);
+  // A method that has no rule on purpose is expected to be denied for that.
+  const none = '  - { name: none, method: c.v1.Intake/Export, expect: deny, because: no-rule }\n';
+  assert.deepEqual(refused(TABLE + none), []);
   assert.deepEqual(refused('tests: &a [*a]'), [
     't.yaml:1:11: an anchor; write the value out where it is used',
     't.yaml:1:12: an alias; write the value out',

@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { match, parsePolicy } from '../src/index.ts';
+import { callOf, match, parsePolicy } from '../src/index.ts';
 import { compileFiles } from './compile.ts';
 
 const POLICY = parsePolicy(`enclaim: 1
 system: { name: a, owner: { name: A, contact: a }, version: 1 }
 data: { d: { description: x } }
 services: { t.Mail: { Send: { purpose: p, callers: [anyone] } } }
-subprocessors: { mailer: { address: https://mail.example, identity: { ca: system }, region: r, receives: [d] } }
+subprocessors: { mailer: { address: https://mail.example, identity: { ca: system }, region: r, receives: [d], calls: [
+  t.Mail/Send, t.One/Send, t.Two/Send, t.Mail/constructor, POST /v1/post] } }
 `);
 
 /** One service of a subprocessor, with what stands in it and in its messages. */
@@ -32,6 +33,19 @@ test('a service of a subprocessor is called, and never served although a rule ex
       { subprocessor: 'mailer', name: 'Send', id: 't.Mail/Send', http: 'none' },
       { subprocessor: 'mailer', name: 'Post', id: 't.Mail/Post', http: { verb: 'POST', path: '/v1/post' } },
     ],
+  );
+});
+
+test('a method whose path or verb the policy does not name is given to nobody', async () => {
+  const { outbound, unnamed, errors } = await matched(`rpc Send(M) returns (M) {}
+    rpc Other(M) returns (M) {}
+    rpc Post(M) returns (M) { option (enclaim.http) = "POST /another-tenant/post"; }
+    rpc Put(M) returns (M) { option (enclaim.http) = "PUT /v1/post"; }
+    rpc Longer(M) returns (M) { option (enclaim.http) = "POST /v1/post/"; }`);
+  assert.deepEqual([errors, outbound.map(({ name }) => name)], [[], ['Send']]);
+  assert.deepEqual(
+    unnamed.map((method) => callOf(method)),
+    ['t.Mail/Other', 'POST /another-tenant/post', 'PUT /v1/post', 'POST /v1/post/'],
   );
 });
 

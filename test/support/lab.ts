@@ -35,6 +35,12 @@ const descriptors = readDescriptors(descriptorBytes);
 
 const ALL = ['personal', 'operational'];
 
+/** All that the laboratory's .proto has of each subprocessor. */
+const CALLS: Readonly<Record<string, readonly string[]>> = {
+  mailer: ['lab.v1.Mail/Send', 'POST /v1/drop', 'lab.v1.Mail/Ask', 'POST /v1/post'],
+  archive: ['lab.v1.Archive/Keep'],
+};
+
 /** What differs from the laboratory's own policy. */
 export interface LabPolicy {
   /** What methods may return that by default may return `operational` only. */
@@ -90,7 +96,9 @@ export function labPolicy({
       cases: { holds: ALL, storage: 'volatile', retention: 'P1D' },
       open: { holds: open, storage: 'volatile', retention: 'P1D' },
     },
-    subprocessors,
+    subprocessors: Object.fromEntries(
+      Object.entries(subprocessors).map(([name, given]) => [name, { calls: CALLS[name] ?? [], ...given }]),
+    ),
     declassify,
     governance,
     claims: [

@@ -4,15 +4,18 @@ import { access } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { compileProtos } from '@enclaim/image';
 import {
+  callOf,
   checkPolicy,
   type Descriptors,
   match,
+  type OutboundMethod,
   type Policy,
   PolicyError,
   type PolicyIssue,
   readDescriptors,
   readSource,
   type Source,
+  suggestion,
   type WithheldMethod,
 } from '@enclaim/policy-schema';
 import { checkCedar } from '@enclaim/policy-schema/cedar';
@@ -29,10 +32,25 @@ export interface AppFiles {
   readonly protos?: string;
 }
 
+/** How much was held against what. */
+export interface Compared {
+  readonly policy: string;
+  readonly protos: string;
+  /** Rules of the policy. */
+  readonly rules: number;
+  /** Methods of the .proto files, and those of them that fit. */
+  readonly methods: number;
+  readonly exposed: number;
+  /** Methods of subprocessors that handlers may call. */
+  readonly outbound: number;
+}
+
 /** What checking an app gave. */
 export interface AppCheck {
   readonly findings: readonly Finding[];
   readonly policy?: Policy;
+  /** Absent where something was wrong before anything could be compared. */
+  readonly compared?: Compared;
 }
 
 /** The parts of an app in the usual layout. @throws UsageError where there is no policy, or more than one */
@@ -58,15 +76,26 @@ export async function checkApp({ policy: file, protos }: AppFiles, asOf: number)
   const bytes = await readInput(file);
   const { policy, issues } = checkPolicy(bytes, policyOptions(file, asOf));
   const findings = issues.map((issue) => fromIssue(issue, file));
-  if (protos === undefined) return { findings, ...(policy ? { policy } : {}) };
+  if (protos === undefined) {
+    const message = 'there is no proto/ in the folder: no method was compared with the policy';
+    findings.push({ level: 'error', code: 'descriptor', message, at: { file } });
+    return { findings, ...(policy ? { policy } : {}) };
+  }
   const descriptors = await compile(protos);
   if ('findings' in descriptors)
     return { findings: [...findings, ...descriptors.findings], ...(policy ? { policy } : {}) };
   if (!policy) return { findings };
-  const { withheld, errors, unused } = match(descriptors, policy);
+  const { exposed, withheld, errors, unused, outbound, unnamed } = match(descriptors, policy);
   const place = policyPlaces(readSource(bytes), file);
+  const known = [...exposed.map(({ id }) => id), ...withheld.map(({ method }) => method)];
+  const rules = Object.values(policy.services).flatMap((methods) => Object.keys(methods)).length;
+  const compared = {
+    ...{ policy: file, protos, rules, methods: known.length },
+    ...{ exposed: exposed.length, outbound: outbound.length },
+  };
   return {
     policy,
+    compared,
     findings: [
       ...findings,
       ...withheld.flatMap((method) => fromWithheld(method, protos, place)),
@@ -80,12 +109,15 @@ export async function checkApp({ policy: file, protos }: AppFiles, asOf: number)
       ),
       ...unused.map(
         (id): Finding => ({
-          level: 'note',
-          code: 'no-rule',
-          message: `no .proto has ${id}`,
+          level: 'error',
+          code: 'reference',
+          message: `no .proto has a method ${id}${suggestion(id, known)}`,
           at: place(`/services/${id}`),
         }),
       ),
+      ...fromCalls(policy, [...outbound, ...unnamed], place),
+      ...(rules === 0 ? [nothing('the policy has no rule for any method', place('/services'))] : []),
+      ...(known.length === 0 ? [nothing('no .proto has a method that could be served', { file: protos })] : []),
     ],
   };
 }
@@ -123,6 +155,40 @@ function fromWithheld({ reasons }: WithheldMethod, protos: string, place: (point
       policy: place(pointer),
     }),
   );
+}
+
+/** What the policy says of calls to subprocessors, and what the .proto files have. */
+function fromCalls(policy: Policy, methods: readonly OutboundMethod[], place: (pointer: string) => Place): Finding[] {
+  return Object.entries(policy.subprocessors).flatMap(([name, { calls }]): Finding[] => {
+    const there = methods.filter(({ subprocessor }) => subprocessor === name).map(callOf);
+    return [
+      ...calls
+        .filter((call) => !there.includes(call))
+        .map(
+          (call): Finding => ({
+            level: 'error',
+            code: 'reference',
+            message: `no .proto has ${call} of ${name}${suggestion(call, there)}`,
+            at: place(`/subprocessors/${name}/calls`),
+          }),
+        ),
+      ...there
+        .filter((call) => !calls.includes(call))
+        .map(
+          (call): Finding => ({
+            // Whoever wrote no calls at all did not mean this one to be left out.
+            level: calls.length === 0 ? 'error' : 'note',
+            code: 'subprocessor',
+            message: `subprocessors.${name}.calls does not name ${call}: handlers cannot call it`,
+            at: place(`/subprocessors/${name}`),
+          }),
+        ),
+    ];
+  });
+}
+
+function nothing(what: string, at: Place): Finding {
+  return { level: 'error', code: 'reference', message: `${what}: nothing was compared`, at };
 }
 
 function policyPlaces({ locate }: Source, file: string): (pointer: string) => Place {

@@ -4,7 +4,7 @@ import { relative } from 'node:path';
 import { isDay } from '@enclaim/policy-schema';
 import type { Command } from 'commander';
 import { UsageError } from '../usage-error.ts';
-import { checkApp, findPolicyApp } from './app.ts';
+import { type AppCheck, checkApp, findPolicyApp } from './app.ts';
 import { type Finding, formatFinding } from './report.ts';
 import { sarifLog } from './sarif.ts';
 import { withStaged } from './staged.ts';
@@ -32,26 +32,30 @@ export function register(program: Command): void {
       if (options.json && options.sarif) throw new UsageError('--json and --sarif: one at a time');
       const asOf = readDay(options.asOf);
       const folder = relative('.', given) || '.';
-      const check = async (): Promise<readonly Finding[]> =>
-        (await checkApp(await findPolicyApp(folder, options.policy), asOf)).findings;
+      const check = async (): Promise<AppCheck> => checkApp(await findPolicyApp(folder, options.policy), asOf);
       const paths = [folder, ...(options.policy === undefined ? [] : [options.policy])];
-      const findings = options.staged ? ((await withStaged(paths, check)) ?? []) : await check();
-      show(findings, options, program.version() ?? '0');
-      if (hasErrors(findings)) process.exitCode = 1;
+      const checked = options.staged ? ((await withStaged(paths, check)) ?? { findings: [] }) : await check();
+      show(checked, options, program.version() ?? '0');
+      if (hasErrors(checked.findings)) process.exitCode = 1;
     });
 }
 
-function show(findings: readonly Finding[], { json, sarif }: CheckOptions, version: string): void {
-  if (json) console.log(JSON.stringify({ ok: !hasErrors(findings), findings }, null, 2));
+function show({ findings, compared }: AppCheck, { json, sarif }: CheckOptions, version: string): void {
+  if (json) console.log(JSON.stringify({ ok: !hasErrors(findings), compared: compared ?? null, findings }, null, 2));
   else if (sarif) console.log(JSON.stringify(sarifLog(findings, version), null, 2));
   else {
     for (const finding of findings) console.log(formatFinding(finding));
     const errors = findings.filter(({ level }) => level === 'error').length;
-    console.log(
-      errors > 0
-        ? `${errors} ${errors === 1 ? 'error' : 'errors'}`
-        : 'ok: the policy holds together, and every method that it mentions fits in it',
-    );
+    if (errors > 0) console.log(`${errors} ${errors === 1 ? 'error' : 'errors'}`);
+    else if (compared === undefined)
+      console.log('nothing of the policy or its .proto files is staged: nothing was compared');
+    else {
+      const { policy, protos, rules, methods, exposed, outbound } = compared;
+      console.log(
+        `ok: ${policy} holds together; its ${rules} rules were compared with ${methods} methods of ${protos}: ` +
+          `${exposed} exposed, ${methods - exposed} without a rule, ${outbound} of subprocessors`,
+      );
+    }
   }
 }
 

@@ -4,17 +4,31 @@ import { execFileSync } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { UsageError } from '../usage-error.ts';
 import { fields, git } from './git.ts';
 
 const RELEVANT = /\.(?:proto|ya?ml|json)$/;
+/** Modes of the index whose content is elsewhere: links and submodules. */
+const ELSEWHERE = /^(?:120000|160000) /;
+/** A name under which something of an app lies, whatever it is. */
+const PART = /(?:^|\/)(?:proto(?:\/.*)?|policy[^/]*\.(?:ya?ml|json)|[^/]*\.proto)$/;
 
 /**
  * Does something in a copy of what is staged, as if it lay in the folder. Absent where nothing of it is staged.
  * @param paths folders and files, relative to the current folder, that matter
+ * @throws UsageError where the policy or .proto files are links or a submodule, of which the index has no content
  */
 export async function withStaged<T>(paths: readonly string[], work: () => Promise<T>): Promise<T | undefined> {
   const changed = fields(await git(['diff', '--cached', '--name-only', '-z', '--', ...paths]));
-  if (!changed.some((path) => RELEVANT.test(path))) return undefined;
+  if (!changed.some((path) => RELEVANT.test(path) || PART.test(path))) return undefined;
+  const [elsewhere] = fields(await git(['ls-files', '-z', '-s', '--full-name', '--', ...paths]))
+    .filter((entry) => ELSEWHERE.test(entry))
+    .map((entry) => entry.slice(entry.indexOf('\t') + 1))
+    .filter((path) => PART.test(path));
+  if (elsewhere !== undefined)
+    throw new UsageError(
+      `${elsewhere} is a link or a submodule: what is staged of it is not in this index, so nothing was compared; check without --staged`,
+    );
   const line = async (option: string): Promise<string> => (await git(['rev-parse', option])).toString().trimEnd();
   const [top, prefix] = [await line('--show-toplevel'), await line('--show-prefix')];
   const files = fields(await git(['ls-files', '-z', '--full-name', '--', ...paths])).filter((path) =>

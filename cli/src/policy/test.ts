@@ -30,7 +30,8 @@ export function register(program: Command): void {
       if (options.json) console.log(JSON.stringify({ ok: results.every(({ ok }) => ok), results }, null, 2));
       else for (const result of results) console.log(formatResult(result, cases));
       const failed = results.filter(({ ok }) => !ok).length;
-      if (!options.json) console.log(`${results.length - failed} of ${results.length} as expected`);
+      if (!options.json)
+        console.log(`${results.length - failed} of ${results.length} cases of ${cases} as expected of ${policy}`);
       if (failed > 0) process.exitCode = 1;
     });
 }

@@ -1,6 +1,16 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, mock, test } from 'node:test';
@@ -176,7 +186,9 @@ test('check --staged judges what would be committed, and nothing else', async ()
 
   writeFileSync(file, bad);
   assert.equal((await enclaim(made, 'check')).status, 1, 'the folder is bad');
-  assert.equal((await enclaim(made, 'check', '--staged')).status, 0, 'nothing is staged');
+  const unstaged = await enclaim(made, 'check', '--staged');
+  assert.equal(unstaged.status, 0, 'nothing is staged');
+  assert.match(unstaged.out, /^nothing of the policy or its \.proto files is staged: nothing was compared$/m);
   git(made, 'add', 'policy.yaml');
   writeFileSync(file, good);
   assert.equal((await enclaim(made, 'check')).status, 0, 'the folder is good');
@@ -186,6 +198,100 @@ test('check --staged judges what would be committed, and nothing else', async ()
   const below = await enclaim(join(made, 'proto'), 'check', '--staged', '..');
   assert.equal(below.status, 1);
   assert.match(below.out, /^\.\.\/policy\.yaml:24:16: error/m);
+});
+
+test('check says how many it compared, and none is an error', async () => {
+  const made = clinic();
+  assert.match(
+    (await enclaim(made, 'check')).out,
+    /^ok: policy\.yaml holds together; its 2 rules were compared with 3 methods of proto: 2 exposed, 1 without a rule, 0 of subprocessors$/m,
+  );
+  assert.deepEqual(JSON.parse((await enclaim(made, 'check', '--json')).out).compared, {
+    policy: 'policy.yaml',
+    protos: 'proto',
+    rules: 2,
+    methods: 3,
+    exposed: 2,
+    outbound: 0,
+  });
+  renameSync(join(made, 'proto'), join(made, 'protos'));
+  const without = await enclaim(made, 'check');
+  assert.deepEqual(
+    [without.status, /there is no proto\/ in the folder: no method was compared/.test(without.out)],
+    [1, true],
+  );
+  mkdirSync(join(made, 'proto'));
+  writeFileSync(join(made, 'proto/empty.proto'), 'syntax = "proto3"; message M {}');
+  const empty = await enclaim(made, 'check');
+  assert.deepEqual([empty.status, /no \.proto has a method that could be served/.test(empty.out)], [1, true]);
+});
+
+test('check blocks a rule for a method that no .proto has', async () => {
+  const { status, out } = await enclaim(clinic(['policy.yaml', '    Submit:', '    Sumbit:']), 'check');
+  assert.equal(status, 1);
+  assert.match(
+    out,
+    /^policy\.yaml:\d+:\d+: error: no \.proto has a method clinic\.v1\.Intake\/Sumbit; did you mean "clinic\.v1\.Intake\/Submit"\?/m,
+  );
+});
+
+test('check blocks .proto files that are links, which nothing would read', async () => {
+  const made = clinic();
+  renameSync(join(made, 'proto/clinic/v1/fhir.proto'), join(made, 'fhir.proto'));
+  symlinkSync('../../../fhir.proto', join(made, 'proto/clinic/v1/fhir.proto'));
+  const { status, out } = await enclaim(made, 'check');
+  assert.equal(status, 1);
+  assert.match(out, /^proto\/clinic\/v1\/fhir\.proto: error: a link, which is not followed/m);
+});
+
+test('check holds the calls that a policy names against what the .proto files have', async () => {
+  const service = `syntax = "proto3"; package m; import "enclaim/handling.proto";
+message L { string to = 1 [(enclaim.data) = "personal.contact.email"]; }
+service Mail { option (enclaim.subprocessor) = "mailer"; rpc Post(L) returns (L) { option (enclaim.http) = "POST /t/1"; } }`;
+  const checked = async (calls: string): Promise<Ran> => {
+    const made = clinic([
+      'policy.notify.yaml',
+      '    receives: [personal.contact.email]',
+      `    receives: [personal.contact.email]\n    calls: [${calls}]`,
+    ]);
+    writeFileSync(join(made, 'proto/mail.proto'), service);
+    return enclaim(made, 'check', '--policy', 'policy.notify.yaml', '--as-of', '2026-12-01');
+  };
+  const named = await checked('POST /t/1');
+  assert.deepEqual([named.status, / 1 of subprocessors$/m.test(named.out)], [0, true], named.out);
+  const other = await checked('POST /t/2');
+  assert.equal(other.status, 1);
+  assert.match(other.out, /error: no \.proto has POST \/t\/2 of mailer; did you mean "POST \/t\/1"\?/);
+  const none = await checked('');
+  assert.equal(none.status, 1);
+  assert.match(none.out, /error: subprocessors\.mailer\.calls does not name POST \/t\/1: handlers cannot call it/);
+});
+
+test('check --staged refuses what the index has no content of', async () => {
+  for (const [what, make] of [
+    [
+      'a link',
+      (made: string) => {
+        renameSync(join(made, 'proto'), join(made, 'elsewhere'));
+        symlinkSync('elsewhere', join(made, 'proto'));
+      },
+    ],
+    [
+      'a submodule',
+      (made: string) => {
+        git(join(made, 'proto'), 'init', '-q');
+        git(join(made, 'proto'), 'add', '.');
+        git(join(made, 'proto'), 'commit', '-qm', 'protos');
+      },
+    ],
+  ] as const) {
+    const made = clinic();
+    make(made);
+    git(made, 'init', '-q');
+    git(made, '-c', 'advice.addEmbeddedRepo=false', 'add', '.');
+    const { status, err } = await enclaim(made, 'check', '--staged');
+    assert.deepEqual([status, /proto is a link or a submodule/.test(err)], [2, true], `${what}: ${err}`);
+  }
 });
 
 test('diff reads files, revisions and digests, and can block', async () => {
