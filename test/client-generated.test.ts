@@ -96,10 +96,10 @@ describe('at the command line', () => {
     await assert.rejects(enclaim(...submit, '-H', 'no colon'), { code: 2 });
   });
 
-  test('enclaim call fails where a receipt was to be kept and none came', async () => {
+  test('enclaim call prints health, and fails where a receipt was to be kept and none came', async () => {
     const receipt = join(folder, 'none.enclaim-receipt');
     const check = ['call', server.target, 'grpc.health.v1.Health/Check', '--references', references];
-    await enclaim(...check);
+    assert.deepEqual(JSON.parse((await enclaim(...check)).stdout), { status: 'SERVING' });
     await assert.rejects(enclaim(...check, '--save-receipt', receipt), { code: 1, stderr: /ChannelError receipt: / });
     await assert.rejects(readFile(receipt), { code: 'ENOENT' });
   });
