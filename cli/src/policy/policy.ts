@@ -1,5 +1,7 @@
-/** `enclaim policy digest|show|schema|explain`: what a policy is, and what its claims rest on. */
+/** `enclaim policy digest|show|schema|explain`: what a policy is, what its claims rest on, who shares workers. */
 
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { compileProtos } from '@enclaim/image';
 import {
   CLAIM_KINDS,
@@ -9,6 +11,8 @@ import {
   canonicalPolicy,
   coverageOf,
   interfaceDigest,
+  type MatchResult,
+  match,
   methodIdOf,
   type Policy,
   policyDigest,
@@ -21,6 +25,7 @@ import ansis from 'ansis';
 import type { Command } from 'commander';
 import { UsageError } from '../usage-error.ts';
 import { readPolicyFile } from './app.ts';
+import { explainWorkers } from './workers.ts';
 
 const FILE = ['[file]', 'the policy', 'policy.yaml'] as const;
 
@@ -57,10 +62,17 @@ export function register(program: Command): void {
     });
   policy
     .command('explain')
-    .description('what a claim means, what backs it, who enforces it and how strongly it holds')
-    .argument('<claim>', "a kind of claim, or a claim's id")
+    .description(
+      'what a claim means, what backs it, who enforces it and how strongly it holds; which methods share workers',
+    )
+    .argument('<claim>', "a kind of claim, a claim's id, or workers")
     .argument(...FILE)
     .action(async (word: string, file: string) => {
+      if (word === 'workers') {
+        const policy = await readPolicyFile(file);
+        console.log(explainWorkers(policy, await matchedBeside(file, policy)));
+        return;
+      }
       const kind = Object.hasOwn(CLAIM_KINDS, word) ? (word as ClaimKind) : undefined;
       const read = await readPolicyFile(file).catch((error: unknown) => {
         // A kind can be explained without a policy; a claim of one cannot.
@@ -69,6 +81,12 @@ export function register(program: Command): void {
       });
       console.log(explain(word, kind, read));
     });
+}
+
+/** A policy held against the .proto files beside it, where there are any. */
+async function matchedBeside(file: string, policy: Policy): Promise<MatchResult | undefined> {
+  const protos = join(dirname(file), 'proto');
+  return existsSync(protos) ? match(readDescriptors(await compileProtos(protos)), policy) : undefined;
 }
 
 function explain(word: string, kind: ClaimKind | undefined, policy: Policy | undefined): string {

@@ -364,6 +364,16 @@ test('policy show --canonical writes the bytes of the digest', async () => {
   assert.equal(`${digestOfCanonical(bytes)}\n`, (await enclaim(CLINIC, 'policy', 'digest')).out);
 });
 
+test('policy explain tells which methods share workers, and why others do not', async () => {
+  const { out } = await enclaim(CLINIC, 'policy', 'explain', 'workers');
+  assert.match(out, /^workers {3}2 classes$/m);
+  assert.match(out, /^class 1 {3}clinic\.v1\.Intake\/Read$/m);
+  assert.match(
+    out,
+    /^apart {5}from class 1: clinic\.v1\.Intake\/Read may learn personal\.contact, .*, which clinic\.v1\.Intake\/Submit may not put there: response$/m,
+  );
+});
+
 test('policy explain tells what a claim rests on, with a policy or without', async () => {
   const { out } = await enclaim(CLINIC, 'policy', 'explain', 'access-log');
   assert.match(out, /^strength {2}review: observed$/m);
