@@ -7,30 +7,30 @@ import type { WorkerClass } from '@enclaim/policy-schema';
 import { openLab } from '../support/lab.ts';
 import type { Attack } from './attack.ts';
 
-/** Bits of one secret, before which stand a one and a zero by which the rest is read. */
+/** Bits of one secret. */
 const BITS = 32;
 /** Bits that have to be right: fewer are guessed, once in a million. */
 const ENOUGH = 29;
 /** A busy machine may take longer to compile what is hot than the attack gives it. */
 const TRIES = 4;
 
-/** One way: `top` has a function `leave(i)` for a one, and `look(i)`, a number that is larger for a one. */
+/** One way: `top` has a function `leave(i)` for a one, and `look(i)`, a number that is larger for a one, for so many bits. */
 export interface EngineState {
   readonly name: string;
-  readonly top: string;
+  top(bits: number): string;
 }
 
-const indices = Array.from({ length: BITS + 2 }, (_, i) => i);
-const LOCALS = Array.from({ length: 20 }, (_, i) => i);
+const upTo = (length: number): number[] => Array.from({ length }, (_, i) => i);
+const LOCALS = upTo(20);
 /** Calls go over functions of no fixed target, so that what is compiled stays fit for the next instance of the bundle. */
 const WAYS = `const ways = [${LOCALS.map(() => '(f, n) => f(ways[0], n)').join()}];`;
 
 /** Optimised code has no room for variables that are dead, so that more calls of it find place on the stack. */
 export const HOT: EngineState = {
   name: 'say a secret by how deep a function recurses that it has made hot',
-  top: `let count;
+  top: (bits) => `let count;
     ${WAYS}
-    const hot = [${indices
+    const hot = [${upTo(bits)
       .map(
         (i) => `(way, n) => { count++; const ${LOCALS.map((k) => `v${k} = n + ${k}`).join()};
           return n === 0 ? ${i} + ${LOCALS.map((k) => `v${k}`).join('+')} : way(hot[${i}], n - 1) + 1 }`,
@@ -43,7 +43,9 @@ export const HOT: EngineState = {
 /** A function is compiled when it is first called, which takes more of the stack than the call. */
 export const LAZY: EngineState = {
   name: 'say a secret by which functions are compiled where the stack ends',
-  top: `const lazy = [${indices.map((i) => `(n) => ${'~'.repeat(600)}n + ${i}`).join()}];
+  top: (bits) => `const lazy = [${upTo(bits)
+    .map((i) => `(n) => ${'~'.repeat(600)}n + ${i}`)
+    .join()}];
     let found;
     const down = (i) => {
       let above;
@@ -64,15 +66,17 @@ const CLASSES: Readonly<Record<Kept, (all: readonly WorkerClass[]) => readonly W
   together: () => [{ methods: METHODS, learns: [] }],
 };
 
-/** How many of {@link BITS} bits of a secret, which `Sum` has read, `Put` answers with. */
-export async function bitsTold({ top }: EngineState, kept: Kept): Promise<number> {
-  const secret = indices.slice(2).map(() => Math.round(Math.random()));
+/** How many bits of a secret, which `Sum` has read, `Put` answers with. A one and a zero stand before it, to read the rest by. */
+export async function bitsTold({ top }: EngineState, kept: Kept, bits: number = BITS): Promise<number> {
+  const secret = upTo(bits).map(() => Math.round(Math.random()));
+  const text = [1, 0, ...secret].join('');
   const lab = await openLab({
     classes: CLASSES[kept],
-    handlers: `${top} exports.handlers = {
+    stall: 60_000,
+    handlers: `${top(text.length)} exports.handlers = {
       'lab.v1.Lab/Put': async ({ text }, ctx) => {
         if (text) await ctx.store.cases.put('secret', text);
-        else return { words: [${indices.join()}].map((i) => String(look(i))) };
+        else return { words: Array.from({ length: ${text.length} }, (_, i) => String(look(i))) };
       },
       'lab.v1.Lab/Sum': async ({ key }, ctx) => {
         if ((await ctx.store.cases.get('secret'))[Number(key)] === '1') leave(Number(key));
@@ -80,8 +84,8 @@ export async function bitsTold({ top }: EngineState, kept: Kept): Promise<number
     };`,
   });
   try {
-    await lab.call('Put', { text: [1, 0, ...secret].join('') });
-    for (const key of indices) await lab.call('Sum', { key: String(key) });
+    await lab.call('Put', { text });
+    for (const key of upTo(text.length)) await lab.call('Sum', { key: String(key) });
     const { messages } = await lab.call('Put', {});
     const [one = 0, zero = 0, ...seen] = ((messages[0] as { words?: string[] })?.words ?? []).map(Number);
     return seen.filter((depth, i) => Number(depth > (one + zero) / 2) === secret[i]).length;
