@@ -4,7 +4,7 @@ import { execFile } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as detectors from '../../runtime/src/detectors.ts';
 import { HANGS_MS } from '../support/eventually.ts';
-import { openLab } from '../support/lab.ts';
+import { oneClass, openLab } from '../support/lab.ts';
 import { type Attack, lasts, settling } from './attack.ts';
 import { weakened } from './weakened.ts';
 
@@ -38,6 +38,7 @@ const HONEST = { key: 'honest' };
 async function starved(body: string, stall: number): Promise<boolean> {
   const lab = await openLab({
     handlers: { Put: body, Sum: "return { key: request.key, word: 'answered' }" },
+    classes: oneClass,
     stall,
     heap: 64,
   });
@@ -62,7 +63,7 @@ function abortable(): { signal: AbortSignal; abort: () => void } {
 
 /** Whether the hostile call itself was answered with success. */
 async function taken(body: string, heap: number): Promise<boolean> {
-  const lab = await openLab({ handlers: { Put: body, Sum: 'return {}' }, heap });
+  const lab = await openLab({ handlers: { Put: body, Sum: 'return {}' }, classes: oneClass, heap });
   try {
     const { status } = await lab.call('Put', {});
     return status === 0 || (await lab.call('Sum', HONEST)).status !== 0;

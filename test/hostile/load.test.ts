@@ -5,7 +5,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { WorkerProcess } from '../../runtime/src/worker/worker.ts';
-import { type Lab, openLab } from '../support/lab.ts';
+import { type Lab, oneClass, openLab } from '../support/lab.ts';
 import { startWorkers } from '../support/worker-process.ts';
 
 /** Children of this process that are dead and not waited for. */
@@ -85,6 +85,8 @@ test(`${CALLS} calls of which one in a hundred is hostile: every honest one is a
       Sum: SUM,
       Put: `switch (request.key) { ${hostile.map((body, at) => `case '${at}': { ${body} }`).join(' ')} }`,
     },
+    // In one class, so that the hostile ones are beside the honest ones.
+    classes: oneClass,
     size: 2,
     stall: 400,
   });

@@ -245,6 +245,11 @@ export async function openLab({
   };
 }
 
+/** One class of all methods, for calls that have to meet in a worker. */
+export function oneClass(classes: readonly WorkerClass[]): readonly WorkerClass[] {
+  return [{ methods: classes.flatMap(({ methods }) => methods), learns: [] }];
+}
+
 /** Handlers from bodies. `Watch` and `Chat` are generators; `Collect` and `Chat` get an iterable of requests. */
 export function bundleOf(bodies: Partial<Record<LabMethod, string>>, top = ''): string {
   const handlers = METHODS.map((name) => {
