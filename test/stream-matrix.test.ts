@@ -27,8 +27,12 @@ const EXPECTED: Readonly<Record<string, readonly [status: number, messages: read
   ServerNone: [OK, []],
   ServerThrows: [INTERNAL, ['a']],
   ClientAll: [OK, ['abc']],
+  ClientFirst: [OK, ['a']],
+  ClientNone: [OK, ['none']],
   ClientThrows: [INTERNAL, []],
   BidiAll: [OK, SENT],
+  BidiFirst: [OK, ['a']],
+  BidiNone: [OK, ['none', 'at all']],
   BidiThrows: [INTERNAL, SENT],
   BidiAfter: [OK, ['abc', 'after']],
 };
@@ -92,6 +96,12 @@ function sentTo(method: string): readonly string[] {
   return /^(Unary|Server)/.test(method) ? SENT.slice(0, 1) : SENT;
 }
 
+/** How many of its messages the handler takes, as the receipt says it. */
+function takenBy(method: string): number {
+  if (/^(Client|Bidi)First/.test(method)) return 1;
+  return /^(Client|Bidi)None/.test(method) ? 0 : sentTo(method).length;
+}
+
 /** One cell by grpc-js. */
 async function callByJs(client: StreamsClient, method: string, timing: Timing): Promise<Ended> {
   const call = client[method]?.({ deadline: Date.now() + HANGS_MS }) as ClientDuplexStream<string, string>;
@@ -143,10 +153,15 @@ describe('by grpc-js', () => {
       for (const [method, timing] of CELLS) {
         receipts.length = 0;
         assert.deepEqual(await callByJs(client.it, method, timing), expected(method), `${method}, ${timing}`);
+        const [{ body, messages } = assert.fail('no receipt'), ...more] = receipts;
         assert.deepEqual(
-          receipts.map(({ body }) => [body.method, body.status]),
-          [[`streams.v1.Streams/${method}`, expected(method).code]],
+          [body.method, body.status, more.length],
+          [`streams.v1.Streams/${method}`, expected(method).code, 0],
         );
+        const taken = takenBy(method);
+        assert.equal(body.version === 2 && body.taken, taken, `${method}, ${timing}`);
+        // Of a call that ends early it is time how many were sent by then.
+        if (taken === sentTo(method).length) assert.equal(messages, 'both');
       }
     });
   }

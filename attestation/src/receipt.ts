@@ -16,9 +16,8 @@ import { type BootStatement, ed25519Spki } from './statement.ts';
 /** The trailer that carries a receipt. */
 export const RECEIPT_TRAILER = 'enclaim-receipt-bin';
 
-/** What a receipt says. */
-export interface ReceiptBody {
-  readonly version: 1;
+/** What receipts of every version say. */
+interface ReceiptFields {
   /** `bootDigest` of the boot that answered. */
   readonly boot: DigestText<'sha256'>;
   readonly policy: DigestText<'sha384'>;
@@ -30,7 +29,9 @@ export interface ReceiptBody {
   readonly response: DigestText<'sha256'>;
   /** gRPC status code of the response. */
   readonly status: number;
-  /** The categories that the call carried when it ended, and those of its response. */
+  /**
+   * The categories that the call carried when it ended, or when it had read what it may not return; and those of its response.
+   */
   readonly decision: {
     readonly result: 'allow' | 'deny' | 'error';
     readonly label: readonly string[];
@@ -44,11 +45,30 @@ export interface ReceiptBody {
   readonly time: string;
 }
 
+/** What a receipt says whose `request` commits to all of the request, or, of a refused stream, to nothing. */
+export interface FirstReceiptBody extends ReceiptFields {
+  readonly version: 1;
+}
+
+/** What a receipt says that names how many messages of the request it covers, and covers the status text. */
+export interface CurrentReceiptBody extends ReceiptFields {
+  readonly version: 2;
+  /**
+   * How many messages of the request were taken: `request` commits to these, the first ones. Null where it commits to none
+   * because the number would say something.
+   */
+  readonly taken: number | null;
+  /** Commitment to the text of the status; null where the status is OK. */
+  readonly text: DigestText<'sha256'> | null;
+}
+
+/** What a receipt says. */
+export type ReceiptBody = FirstReceiptBody | CurrentReceiptBody;
+
 /** What a policy can name, and nothing that a terminal would obey. */
 const METHOD = /^(?:[A-Za-z_][A-Za-z0-9_]*\.)*[A-Za-z_][A-Za-z0-9_]*\/[A-Za-z_][A-Za-z0-9_]*$/;
 
-const bodySchema: z.ZodType<ReceiptBody> = z.strictObject({
-  version: z.literal(1),
+const fields = {
   boot: sha256Text,
   policy: sha384Text,
   method: z.string().max(1024).regex(METHOD),
@@ -64,9 +84,28 @@ const bodySchema: z.ZodType<ReceiptBody> = z.strictObject({
   sequence: z.int().nonnegative(),
   record: sha256Text,
   time: z.iso.datetime({ precision: 3 }),
-});
+};
+const bodySchema: z.ZodType<ReceiptBody> = z.discriminatedUnion('version', [
+  z.strictObject({ version: z.literal(1), ...fields }),
+  z
+    .strictObject({
+      version: z.literal(2),
+      ...fields,
+      taken: z.int().nonnegative().nullable(),
+      text: sha256Text.nullable(),
+    })
+    .refine(({ status, text }) => (status === 0) === (text === null), 'a status other than OK has a text')
+    .refine(({ status, taken }) => status !== 0 || taken !== null, 'a receipt of OK says what was taken'),
+]);
 
-const COMMITMENT_LABELS = { request: utf8('enclaim/request/v1\0'), response: utf8('enclaim/response/v1\0') } as const;
+/** What is committed to: the messages of one direction, or the text of the status. */
+export type Committed = 'request' | 'response' | 'status';
+
+const COMMITMENT_LABELS: Readonly<Record<Committed, Uint8Array>> = {
+  request: utf8('enclaim/request/v1\0'),
+  response: utf8('enclaim/response/v1\0'),
+  status: utf8('enclaim/status/v1\0'),
+};
 const BODY_LIMIT = 64 * 1024;
 const RECEIPT_LIMIT = 96 * 1024;
 
@@ -86,22 +125,19 @@ export function encodeReceipt(receipt: Receipt): Uint8Array {
 }
 
 /**
- * A commitment to the messages of one direction: `SHA-256("enclaim/<direction>/v1" ‖ NUL ‖ salt ‖ (u64 length ‖ message)*)`.
+ * A commitment to the messages of one direction: `SHA-256("enclaim/<direction>/v1" ‖ NUL ‖ salt ‖ (u64 length ‖ message)*)`;
+ * to the text of a status as to one message.
  * @param salt 16 bytes
  */
-export function commitment(
-  direction: 'request' | 'response',
-  salt: Uint8Array,
-  messages: readonly Uint8Array[],
-): Sha256 {
-  const parts = [COMMITMENT_LABELS[direction], salt];
+export function commitment(to: Committed, salt: Uint8Array, messages: readonly Uint8Array[]): Sha256 {
+  const parts = [COMMITMENT_LABELS[to], salt];
   for (const message of messages) parts.push(u64be(message.length), message);
   return sha256Joined(parts);
 }
 
 /** What a commitment begins with. @param salt 16 bytes */
-export function commitmentHead(direction: 'request' | 'response', salt: Uint8Array): Uint8Array {
-  return concat(COMMITMENT_LABELS[direction], salt);
+export function commitmentHead(to: Committed, salt: Uint8Array): Uint8Array {
+  return concat(COMMITMENT_LABELS[to], salt);
 }
 
 /** A receipt whose signature was verified under the receipt key of one boot statement. */
@@ -137,29 +173,50 @@ export async function verifyReceipt(bytes: Uint8Array, by: ReceiptIssuer): Promi
   return { body };
 }
 
-/** The messages that a receipt was found to speak of: of one that commits to no request, the response alone. */
-export type ComparedMessages = 'both' | 'response';
+/**
+ * The messages that a receipt was found to speak of: all of both directions; the response and the first messages of the request,
+ * after which the call had ended; or the response alone, where the receipt commits to no message of this request.
+ */
+export type ComparedMessages = 'both' | 'prefix' | 'response';
+
+/** A call as one side of it saw it. */
+export interface SeenCall {
+  readonly method: string;
+  readonly request: readonly Uint8Array[];
+  readonly response: readonly Uint8Array[];
+  readonly status: number;
+  /** Text of the status; without it, it is not compared. */
+  readonly text?: string;
+}
 
 /**
- * Checks that an authentic receipt speaks of these very messages. That of a refused call may commit to no message of the request
- * (where it is a stream, it does not say how many were taken): it then fits every request, and says nothing of this one.
+ * Checks that an authentic receipt speaks of this very call. A handler may end before it has taken all of a stream: the receipt
+ * then speaks of the first messages, as many as it says. That of a call that has read what it may not return commits to no
+ * message of a stream, nor does that of a refused stream in version 1: it fits every request, and says nothing of this one.
  * @throws EvidenceError `binding`
  */
-export function checkReceiptMessages(
-  { body }: AuthenticReceipt,
-  call: { method: string; request: readonly Uint8Array[]; response: readonly Uint8Array[]; status: number },
-): ComparedMessages {
+export function checkReceiptMessages({ body }: AuthenticReceipt, call: SeenCall): ComparedMessages {
   if (body.method !== call.method)
     throw new EvidenceError('binding', `receipt for ${body.method}, expected ${call.method}`);
   if (body.status !== call.status)
     throw new EvidenceError('binding', `receipt for status ${body.status}, got ${call.status}`);
   const salt = fromHex(body.salt);
-  const speaksOf = (direction: 'request' | 'response', messages: readonly Uint8Array[]): boolean =>
-    body[direction] === digestText('sha256', commitment(direction, salt, messages));
+  const speaksOf = (to: Committed, messages: readonly Uint8Array[]): boolean =>
+    (to === 'status' ? body.version === 2 && body.text : body[to]) ===
+    digestText('sha256', commitment(to, salt, messages));
   if (!speaksOf('response', call.response)) throw new EvidenceError('binding', 'receipt commits to another response');
-  if (body.status !== 0 && speaksOf('request', [])) return 'response';
-  if (!speaksOf('request', call.request)) throw new EvidenceError('binding', 'receipt commits to another request');
-  return 'both';
+  const { text } = call;
+  if (body.version === 2 && body.status !== 0 && text !== undefined && !speaksOf('status', [utf8(text)])) {
+    throw new EvidenceError('binding', 'receipt commits to another status text');
+  }
+  const { length } = call.request;
+  const whole = body.status === 0 || !speaksOf('request', []) ? length : null;
+  const taken = body.version === 1 ? whole : body.taken;
+  if ((taken ?? 0) > length || !speaksOf('request', call.request.slice(0, taken ?? 0))) {
+    throw new EvidenceError('binding', 'receipt commits to another request');
+  }
+  if (taken === length) return 'both';
+  return taken === null || taken === 0 ? 'response' : 'prefix';
 }
 
 /** Reads a receipt. **Trust**: nothing in it is authentic yet. @throws EvidenceError `format` */

@@ -28,8 +28,8 @@ interface Options {
 /** What is said where not all messages of a receipt file were compared. */
 const UNCOMPARED: Readonly<Record<ComparedMessages | 'not run', string | null>> = {
   both: null,
-  response:
-    'receipt: response only: of this refused call it commits to no request, and the one in the file was not compared',
+  prefix: 'receipt: the call ended before all of its request was taken: the messages after that were not compared',
+  response: 'receipt: response only: it commits to no message of the request, and the one in the file was not compared',
   'not run': 'receipt: its messages were not compared, the file holds none',
 };
 

@@ -18,8 +18,13 @@ before(async () => {
   await writeFile(join(scratch, 'references.json'), JSON.stringify(boot.references));
 });
 
-async function verify(status: number, said: Messages, held: Messages): Promise<{ stderr: string; messages: string }> {
-  await writeFile(join(scratch, 'it.enclaim-receipt'), await boot.fileOf(status, said, held));
+async function verify(
+  status: number,
+  said: Messages,
+  held: Messages,
+  taken?: number | null,
+): Promise<{ stderr: string; messages: string }> {
+  await writeFile(join(scratch, 'it.enclaim-receipt'), await boot.fileOf(status, said, held, taken));
   const words = [
     join(projectRoot, 'cli/src/main.ts'),
     'verify',
@@ -36,9 +41,20 @@ async function verify(status: number, said: Messages, held: Messages): Promise<{
 
 test('of a refused call whose request the receipt leaves out, the response only', async () => {
   const held = { request: [Buffer.from('never sent')], response: [] };
-  const { stderr, messages } = await verify(7, { request: [], response: [] }, held);
+  const { stderr, messages } = await verify(7, { request: [], response: [] }, held, null);
   assert.match(stderr, /^receipt: response only: /m);
   assert.equal(messages, 'response');
+});
+
+test('of a call that ended before it had taken all of its request, that part of it', async () => {
+  const [hello, other] = [Buffer.from('hello'), Buffer.from('other')];
+  const { stderr, messages } = await verify(
+    0,
+    { request: [hello], response: [] },
+    { request: [hello, other], response: [] },
+  );
+  assert.match(stderr, /^receipt: the call ended before all of its request was taken/m);
+  assert.equal(messages, 'prefix');
 });
 
 test('of another call both, without a word', async () => {

@@ -14,7 +14,8 @@ interface Finding {
 
 const COMPARED: Readonly<Record<ComparedMessages | 'not run', string>> = {
   both: 'compared',
-  response: 'response only: of this refused call the receipt commits to no request',
+  prefix: 'compared, of the request as far as it was taken',
+  response: 'response only: the receipt commits to no message of the request',
   'not run': 'not run: the file holds none',
 };
 

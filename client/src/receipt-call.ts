@@ -42,8 +42,8 @@ const UNRECEIPTED: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Wraps a call. Messages pass through; a status of OK passes only with a receipt that speaks of exactly these
- * messages, and turns into DATA_LOSS otherwise.
+ * Wraps a call. Messages pass through; a status of OK passes only with a receipt that speaks of exactly these messages, of a
+ * request as far as it was taken, and turns into DATA_LOSS otherwise.
  */
 export function receiptCall(
   call: Call,
@@ -89,7 +89,8 @@ export function receiptCall(
       if (attestation === undefined) throw new ChannelError('receipt', 'the response came over no attested connection');
       if (!(bytes instanceof Uint8Array)) throw new ChannelError('receipt', 'the response has no receipt');
       const receipt = await verifyReceipt(bytes, attestation);
-      const messages = checkReceiptMessages(receipt, { method: path.slice(1), request, response, status: ended.code });
+      const seen = { method: path.slice(1), request, response, status: ended.code, text: ended.details };
+      const messages = checkReceiptMessages(receipt, seen);
       onReceipt({ body: receipt.body, messages, bytes, attestation });
       return ended;
     } catch (error) {

@@ -19,8 +19,12 @@ export interface ReceiptFile {
   readonly enclaim: 'receipt/1';
   /** The `enclaim.v1.Receipt` message. */
   readonly receipt: string;
-  /** Messages of both directions, or null where the holder keeps them elsewhere. */
-  readonly messages: { readonly request: readonly string[]; readonly response: readonly string[] } | null;
+  /** Messages of both directions, and the text of the status; or null where the holder keeps them elsewhere. */
+  readonly messages: {
+    readonly request: readonly string[];
+    readonly response: readonly string[];
+    readonly text?: string | undefined;
+  } | null;
   /** The `enclaim.v1.Evidence` message of the connection. */
   readonly evidence: string;
 }
@@ -29,7 +33,9 @@ const bytes = z.base64();
 const fileSchema: z.ZodType<ReceiptFile> = z.strictObject({
   enclaim: z.literal('receipt/1'),
   receipt: bytes,
-  messages: z.strictObject({ request: z.array(bytes), response: z.array(bytes) }).nullable(),
+  messages: z
+    .strictObject({ request: z.array(bytes), response: z.array(bytes), text: z.string().optional() })
+    .nullable(),
   evidence: bytes,
 });
 
@@ -38,12 +44,16 @@ const LIMIT = 16 * 1024 * 1024;
 /** The file for a receipt. */
 export function receiptFile(
   { bytes: receipt, attestation }: CheckedReceipt,
-  messages: { request: readonly Uint8Array[]; response: readonly Uint8Array[] } | null,
+  messages: { request: readonly Uint8Array[]; response: readonly Uint8Array[]; text?: string } | null,
 ): Uint8Array {
   const file: ReceiptFile = {
     enclaim: 'receipt/1',
     receipt: toBase64(receipt),
-    messages: messages && { request: messages.request.map(toBase64), response: messages.response.map(toBase64) },
+    messages: messages && {
+      ...messages,
+      request: messages.request.map(toBase64),
+      response: messages.response.map(toBase64),
+    },
     evidence: toBase64(attestation.evidence),
   };
   return utf8(`${JSON.stringify(file, undefined, 2)}\n`);
@@ -70,7 +80,7 @@ export async function verifyReceiptFile(
 
 function compareMessages(
   receipt: AuthenticReceipt,
-  { request, response }: NonNullable<ReceiptFile['messages']>,
+  { request, response, text }: NonNullable<ReceiptFile['messages']>,
 ): ComparedMessages {
   const { method, status } = receipt.body;
   return checkReceiptMessages(receipt, {
@@ -78,5 +88,6 @@ function compareMessages(
     status,
     request: request.map(fromBase64),
     response: response.map(fromBase64),
+    ...(text !== undefined && { text }),
   });
 }

@@ -16,13 +16,18 @@ import { receiptFile } from '../src/receipt-file.ts';
 export interface Messages {
   readonly request: readonly Uint8Array[];
   readonly response: readonly Uint8Array[];
+  /** Text of the status, by default empty. */
+  readonly text?: string;
 }
 
 /** A boot that signs what it is told. */
 export interface ReceiptBoot {
   readonly references: References;
-  /** A receipt file whose receipt has this status and commits to `said`, and that holds `messages`. */
-  fileOf(status: number, said: Messages, messages: Messages): Promise<Uint8Array>;
+  /**
+   * A receipt file whose receipt has this status and commits to `said`, and that holds `messages`.
+   * @param taken what it says of how many were taken; by default the truth, and `first` for a receipt of version 1
+   */
+  fileOf(status: number, said: Messages, messages: Messages, taken?: number | null | 'first'): Promise<Uint8Array>;
 }
 
 /** Boots. */
@@ -50,13 +55,18 @@ export async function receiptBoot(): Promise<ReceiptBoot> {
   const salt = Buffer.from(receipt.body.salt, 'hex');
   return {
     references: server.references,
-    fileOf: async (status, said, messages) => {
-      const bytes = await signer.sign({
-        ...receipt.body,
-        status,
+    fileOf: async (status, said, messages, taken = said.request.length) => {
+      const { boot, decision, method, policy, record, sequence, time } = receipt.body;
+      const { text = '' } = said;
+      const fields = {
+        ...{ boot, decision, method, policy, record, sequence, time, status, salt: receipt.body.salt },
         request: digestText('sha256', commitment('request', salt, said.request)),
         response: digestText('sha256', commitment('response', salt, said.response)),
-      });
+      };
+      const told = status === 0 ? null : digestText('sha256', commitment('status', salt, [Buffer.from(text)]));
+      const bytes = await signer.sign(
+        taken === 'first' ? { ...fields, version: 1 } : { ...fields, version: 2, taken, text: told },
+      );
       return receiptFile({ ...receipt, bytes }, messages);
     },
   };

@@ -1,10 +1,10 @@
 /** Calls: from a request's bytes to responses that are allowed, recorded and receipted. */
 
 import { type DescMessage, type Message, toBinary, toJson } from '@bufbuild/protobuf';
-import { toHex } from '@enclaim/attestation/bytes';
+import { toHex, utf8 } from '@enclaim/attestation/bytes';
 import { digestText } from '@enclaim/attestation/digest';
 import { MAX_MESSAGE_BYTES } from '@enclaim/attestation/grpc-request';
-import type { ReceiptBody } from '@enclaim/attestation/receipt';
+import type { CurrentReceiptBody } from '@enclaim/attestation/receipt';
 import {
   type ClaimKind,
   type Collection,
@@ -22,7 +22,8 @@ import { Commitment } from './commitment.ts';
 import { CallContext, type Collections, type Verdict } from './context.ts';
 import type { EgressBroker } from './egress/broker.ts';
 import { CallEgress, type EgressRecord } from './egress/call-egress.ts';
-import { type RefusalCode, RefusalError } from './errors.ts';
+import { type Ending, endingOf, type How } from './ending.ts';
+import { RefusalError } from './errors.ts';
 import type { ResourceGovernor } from './governor/resources.ts';
 import { leavesOf, wireTextsOf } from './leaves.ts';
 import type { Entry, Placed, RecordLog } from './log.ts';
@@ -108,21 +109,13 @@ export class Calls {
   async answer(method: ExposedMethod, caller: Caller): Promise<Answer> {
     try {
       const call = new RunningCall(this.#options, this.#collections, this.#claims, method, caller);
-      const outcome = await call.run();
-      const { body, durable } = call.end(outcome, this.#sequence++);
+      const ending = await call.run();
+      const { body, durable } = call.end(ending, this.#sequence++);
       // Signed while the record is on its way to the disk; nothing leaves before both are done.
       const [receipt] = await Promise.all([this.#options.receipts.sign(body), durable]);
-      const { refusal, response } = outcome;
-      if (refusal === null) return { status: STATUS.ok, message: '', response, receipt };
-      const status = REFUSALS[refusal.code][0];
-      const { message } = refusal;
-      return {
-        status,
-        message,
-        response: NOTHING,
-        receipt,
-        details: statusDetails(status, message, call.info(refusal)),
-      };
+      const { status, message, response, refusal } = ending;
+      if (refusal === null) return { status, message, response, receipt };
+      return { status, message, response, receipt, details: statusDetails(status, message, call.info(refusal)) };
     } catch {
       // No log, no response: the handler's work is kept back, whatever it was.
       return { status: STATUS.unavailable, message: 'the response could not be recorded', response: NOTHING };
@@ -130,10 +123,10 @@ export class Calls {
   }
 }
 
-/** How the handler's part ended, before the last record. */
-interface Outcome {
-  readonly refusal: RefusalError | null;
-  readonly response: Uint8Array;
+/** What a receipt says, and when it may be given. */
+interface Sealed {
+  readonly body: CurrentReceiptBody;
+  readonly durable: Promise<void>;
 }
 
 /** One call from its first message to its receipt. */
@@ -193,86 +186,98 @@ class RunningCall {
     }
   }
 
-  /** Runs the handler. Never throws. */
-  async run(): Promise<Outcome> {
-    const { id, rule } = this.#method;
-    const streams = this.#streams;
-    try {
-      using reservation = this.#options.governor?.admit(id);
-      using deadline = deadlineOf(this.#caller.signal, reservation?.budget);
-      const { connection } = this.#caller;
-      const made = await this.#options.pool.run({
-        ...(connection !== undefined && { connection }),
-        ...(!streams.request && { request: () => this.#only() }),
-        message: {
-          method: id,
-          request: null,
-          streams,
-          reads: rule.reads,
-          stores: rule.stores,
-          sends: this.#egress?.grants.sends ?? {},
-          releases: this.#egress?.grants.releases ?? [],
-          time: this.#options.clock.text(),
-          id: freshHex(16),
-          seed: freshHex(32),
-        },
-        awaits: (kind) => (isOutward(kind) ? undefined : this.#awaited),
-        perform: (operation) => this.#attempt(operation),
-        signal: deadline.signal,
-        ...(reservation !== undefined && { budget: reservation.budget }),
-      });
-      if (this.#egress !== undefined) await this.#lastOf(this.#egress, deadline.signal);
-      return { refusal: null, response: streams.response ? NOTHING : this.#leaving(this.#respond(made)) };
-    } catch (error) {
-      await this.#egress?.end('given up');
-      return { refusal: this.#refusalOf(error), response: NOTHING };
-    }
+  /** Runs the handler to its end. Never throws. */
+  async run(): Promise<Ending> {
+    const how = await this.#handled().then(
+      (response): How => ({ response }),
+      (error: unknown): How => ({ error }),
+    );
+    const { label } = this.#context;
+    return endingOf({ how, silence: this.#context.silenced(), refused: this.#refused, label });
   }
 
-  /** What was sent and not awaited may take as long as the call may. Of a record, nobody hears by the end of the call whether it did. */
-  async #lastOf(egress: CallEgress, signal: AbortSignal): Promise<void> {
-    await whileItLasts(signal, egress.told());
+  /** The one response message, or nothing where they are a stream. Throws whatever keeps the handler from it. */
+  async #handled(): Promise<Uint8Array> {
+    const { id, rule } = this.#method;
+    const streams = this.#streams;
+    using reservation = this.#options.governor?.admit(id);
+    using deadline = deadlineOf(this.#caller.signal, reservation?.budget);
+    const { connection } = this.#caller;
+    const running = this.#options.pool.run({
+      ...(connection !== undefined && { connection }),
+      ...(!streams.request && { request: () => this.#only() }),
+      message: {
+        method: id,
+        request: null,
+        streams,
+        reads: rule.reads,
+        stores: rule.stores,
+        sends: this.#egress?.grants.sends ?? {},
+        releases: this.#egress?.grants.releases ?? [],
+        time: this.#options.clock.text(),
+        id: freshHex(16),
+        seed: freshHex(32),
+      },
+      awaits: (kind) => (isOutward(kind) ? undefined : this.#awaited),
+      perform: (operation) => this.#attempt(operation),
+      signal: deadline.signal,
+      ...(reservation !== undefined && { budget: reservation.budget }),
+    });
+    if (this.#egress !== undefined) await this.#lastOf(this.#egress, running, deadline.signal);
+    const made = await running;
+    return streams.response ? NOTHING : this.#leaving(this.#respond(made));
+  }
+
+  /**
+   * What was sent and not awaited may take as long as the call may, however its handler ends: by failing early it would take back
+   * what it had sent, and tell its receiver what it has read since. Of a record, nobody hears by the end of the call whether it did.
+   */
+  async #lastOf(egress: CallEgress, running: Promise<unknown>, signal: AbortSignal): Promise<void> {
+    const [{ status }] = await Promise.allSettled([running]);
+    try {
+      await whileItLasts(signal, egress.told());
+    } catch (error) {
+      await egress.end('given up');
+      if (status === 'fulfilled') throw error;
+    }
     await whileItLasts(signal, egress.end('done')).catch(() => egress.end('given up'));
   }
 
   /** Records how the call ended, and says so. @throws RefusalError `log`, `budget` */
-  end({ refusal }: Outcome, sequence: number): { body: ReceiptBody; durable: Promise<void> } {
+  end({ status, message, result, reason, claim, label, counts }: Ending, sequence: number): Sealed {
     this.#ended = true;
-    const result = refusal === null ? 'allow' : REFUSALS[refusal.code][1];
     const { hash, durable } = this.#record({
       decision: result,
-      reason: refusal === null ? 'ok' : [refusal.code, refusal.pointer ?? []].flat().join(' '),
-      claim: (refusal && this.#claimOf(refusal.code)) ?? this.#claims.get('access-logged') ?? null,
+      reason,
+      claim: this.#claimOf(claim) ?? this.#claimOf('access-logged'),
       figures: { ...this.#counted, ...this.#egress?.figures },
     });
-    const body: ReceiptBody = {
+    const silent = this.#streams.request && !counts;
+    const request = silent ? new Commitment('request', this.#salt) : this.#request;
+    const text = new Commitment('status', this.#salt);
+    text.add(utf8(message));
+    const body: CurrentReceiptBody = {
       boot: digestText('sha256', this.#options.boot),
-      decision: { label: this.#context.label, result, returned: [...this.#returned].sort() },
+      decision: { label, result, returned: [...this.#returned].sort() },
       method: this.#method.id,
       policy: this.#options.admission.digest,
       record: digestText('sha256', hash),
-      request: this.#taken(refusal).digest(),
+      request: request.digest(),
       response: this.#response.digest(),
       salt: toHex(this.#salt),
       sequence,
-      status: refusal === null ? STATUS.ok : REFUSALS[refusal.code][0],
+      status,
+      taken: silent ? null : request.count,
+      text: status === STATUS.ok ? null : text.digest(),
       time: this.#options.clock.text(),
-      version: 1,
+      version: 2,
     };
     return { body, durable };
   }
 
-  /**
-   * What the receipt commits to of the request. How many messages of a stream were taken is a number that the handler chooses: a
-   * call that may answer nothing else does not say that either.
-   */
-  #taken(refusal: RefusalError | null): Commitment {
-    return refusal !== null && this.#streams.request ? new Commitment('request', this.#salt) : this.#request;
-  }
-
   /** What the caller is told of a refusal: the sentence of the policy, never the data. */
   info({ code, pointer, figures }: RefusalError): { reason: string; metadata: Record<string, string> } {
-    const claim = this.#claimOf(code);
+    const claim = this.#claimOf(REFUSALS[code][2]);
     return {
       reason: code.toUpperCase(),
       metadata: {
@@ -283,15 +288,6 @@ class RunningCall {
         ...Object.fromEntries(Object.entries(figures).map(([name, value]) => [name, String(value)])),
       },
     };
-  }
-
-  /**
-   * What the caller is told. A call that has read what it may not return ends in the same refusal whatever its handler does:
-   * how it fails would say what it read. Otherwise a handler that fell over a refusal ends with that one.
-   */
-  #refusalOf(error: unknown): RefusalError {
-    const refusal = error instanceof RefusalError ? error : new RefusalError('worker', 'the call failed');
-    return this.#context.silenced() ?? (refusal.code === 'worker' ? (this.#refused ?? refusal) : refusal);
   }
 
   /** Carries out an operation. What a collection has to say is there at once, and no promise of it is made. */
@@ -407,6 +403,8 @@ class RunningCall {
       await this.#record({ decision: 'allow', reason: 'stream', sink: 'response' }).durable;
       this.#disclosed = label;
       this.#refuseAfterEnd();
+      // What waited as the call fell silent: by ending sooner or later its handler would choose whether it leaves.
+      if (this.#context.silence !== undefined) throw this.#context.silence.refusal;
     }
     await this.#caller.send(this.#leaving(made));
     return null;
@@ -467,7 +465,7 @@ class RunningCall {
       this.#count('dropped');
       return;
     }
-    const claim = this.#claimOf(code === 'leak' || code === 'assurance' ? code : 'flow');
+    const claim = this.#claimOf(REFUSALS[code === 'leak' || code === 'assurance' ? code : 'flow'][2]);
     // Not awaited: the record of the call's end comes after it in the same log, and is.
     this.#record({ decision: 'deny', reason: `${code} ${pointer}`, sink, claim }).durable.catch(() => {});
   }
@@ -502,7 +500,7 @@ class RunningCall {
       }
       this.#needRoom();
     }
-    await this.#record({ ...said, claim: this.#claimOf(code) }).durable;
+    await this.#record({ ...said, claim: this.#claimOf(REFUSALS[code][2]) }).durable;
   }
 
   #record(said: Partial<Entry>): Placed {
@@ -528,8 +526,7 @@ class RunningCall {
     });
   }
 
-  #claimOf(code: RefusalCode): string | null {
-    const kind = REFUSALS[code][2];
+  #claimOf(kind: ClaimKind | undefined): string | null {
     return kind === undefined ? null : (this.#claims.get(kind) ?? null);
   }
 

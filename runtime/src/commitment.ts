@@ -1,26 +1,28 @@
-/** A receipt's commitment to the messages of one direction, made as they pass: a stream is never held as a whole. */
+/** A receipt's commitment to messages of one direction, made as they pass: a stream is never held as a whole. */
 
 import { createHash, type Hash } from 'node:crypto';
 import { u64be } from '@enclaim/attestation/bytes';
 import { type DigestText, digestText, type Sha256 } from '@enclaim/attestation/digest';
-import { commitment, commitmentHead } from '@enclaim/attestation/receipt';
+import { type Committed, commitment, commitmentHead } from '@enclaim/attestation/receipt';
 
 /** `commitment` of `attestation/receipt` to messages that come one by one. */
 export class Commitment {
-  readonly #direction: 'request' | 'response';
+  readonly #direction: Committed;
   readonly #salt: Uint8Array;
   /** The only message so far: a hash that goes on costs more than all of a small message, and most calls have one. */
   #only: Uint8Array | undefined;
   #hash: Hash | undefined;
+  #count = 0;
 
   /** @param salt 16 bytes */
-  constructor(direction: 'request' | 'response', salt: Uint8Array) {
+  constructor(direction: Committed, salt: Uint8Array) {
     this.#direction = direction;
     this.#salt = salt;
   }
 
   /** @param message not to be written to until the next one comes, or the end */
   add(message: Uint8Array): void {
+    this.#count++;
     if (this.#hash !== undefined) this.#take(this.#hash, message);
     else if (this.#only === undefined) this.#only = message;
     else {
@@ -29,6 +31,11 @@ export class Commitment {
       this.#take(this.#hash, message);
       this.#only = undefined;
     }
+  }
+
+  /** How many messages it is to. */
+  get count(): number {
+    return this.#count;
   }
 
   /** Ends it. */

@@ -35,6 +35,13 @@ export interface Verdict {
   readonly label: readonly string[];
 }
 
+/** What a call may no longer answer, from the moment on at which it had read too much for it. */
+export interface Silence {
+  readonly refusal: RefusalError;
+  /** What the call carried at that moment, sorted. */
+  readonly label: readonly string[];
+}
+
 const NOTHING: ReadonlySet<string> = new Set();
 type LeakSurface = Leaks['on'][number];
 
@@ -64,6 +71,9 @@ export class CallContext {
   #storable: number = MOST_OF_CALL;
   /** Whether it has done something that others may see. */
   #acted = false;
+  #silence: Silence | undefined;
+  /** Size of what it had read when that was last judged. */
+  #heard = 0;
 
   /**
    * @param onVerdict told of every decision, before what was decided about is done
@@ -103,8 +113,29 @@ export class CallContext {
     this.#remember(label, () => texts);
   }
 
+  /**
+   * Set once the call has read what it may not return, and the same from then on: no response of it may leave, and what is said
+   * of it must not depend on what it does after that.
+   */
+  get silence(): Silence | undefined {
+    return this.#silence;
+  }
+
+  /** What it has read, which an answer without fields may carry. */
+  get read(): ReadonlySet<string> {
+    return this.#read;
+  }
+
   /** Carries out what the handler asks of a collection. @throws RefusalError `grant`, `flow`, `budget` */
   perform(operation: StorageOperation): Json {
+    try {
+      return this.#perform(operation);
+    } finally {
+      this.#listen();
+    }
+  }
+
+  #perform(operation: StorageOperation): Json {
     const { collection: name } = operation;
     const store = this.#collections.get(name);
     // A name that the policy does not have is text of the worker's: it goes into no message and no record.
@@ -210,15 +241,15 @@ export class CallContext {
     const { receives = [] } = this.#policy.subprocessors[from] ?? {};
     const known = new Set([...receives, ...carried]);
     grow(this.#read, known);
+    this.#listen();
     this.#remember(known, () => texts);
   }
 
-  /** The refusal of every response from now on, where the call has read what it may not return; else undefined. */
-  silenced(): RefusalError | undefined {
-    const decision = this.#judge({ kind: 'response' }, this.#read);
-    if (decision.allow) return undefined;
-    this.#tell('response', false, decision.code, decision.pointer);
-    return new RefusalError('flow', decision.reason, { pointer: decision.pointer });
+  /** Whether the call is silenced at its end; counted as a response that was refused. */
+  silenced(): Silence | undefined {
+    if (this.#silence === undefined) return undefined;
+    this.#tell('response', false, 'returns', this.#silence.refusal.pointer ?? '');
+    return this.#silence;
   }
 
   /** Whether something that the handler chose may stand in the log, which others read. @throws RefusalError `leak` */
@@ -226,6 +257,14 @@ export class CallContext {
     this.#acted = true;
     this.#look('log', () => textsOf(message));
     return this.open;
+  }
+
+  /** Falls silent with the first reading that the response may not carry. */
+  #listen(): void {
+    if (this.#silence !== undefined || this.#heard === this.#read.size) return;
+    this.#heard = this.#read.size;
+    const { allow, reason, pointer } = this.#judge({ kind: 'response' }, this.#read);
+    if (!allow) this.#silence = { refusal: new RefusalError('flow', reason, { pointer }), label: this.label };
   }
 
   #decide(sink: Sink, label: Label): void {

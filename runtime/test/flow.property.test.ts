@@ -502,7 +502,7 @@ class Real {
       }
       case 'end':
         this.#call = this.#open();
-        return context.silenced()?.code ?? step.how;
+        return context.silenced()?.refusal.code ?? step.how;
       case 'accept':
         context.accept(new Set(step.label), []);
         egress.took(message, fromJson(message, carrying(step.label)));

@@ -127,7 +127,7 @@ class World {
       assert(error instanceof RefusalError, String(error));
       said = `refused: ${error.code}`;
     }
-    return { said, label: this.#call.label, end: this.#call.silenced()?.message };
+    return { said, label: this.#call.label, end: this.#call.silenced()?.refusal.message };
   }
 
   get isClosed(): boolean {

@@ -107,7 +107,7 @@ describe('the page', needs('browser'), () => {
     const { fileOf, references } = await receiptBoot();
     const held = { request: [Buffer.from('never sent')], response: [] };
     const refused = await auditor.show(
-      await fileOf(7, { request: [], response: [] }, held),
+      await fileOf(7, { request: [], response: [] }, held, null),
       JSON.stringify(references),
     );
     assert.equal(refused.head, 'Verdict: ok');

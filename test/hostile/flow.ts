@@ -1,6 +1,8 @@
 /** Attacks on the flow rules: a handler that has read what it may not say, and tries every way to say it all the same. */
 
+import assert from 'node:assert/strict';
 import type { JsonValue } from '@bufbuild/protobuf';
+import { parseReceipt } from '@enclaim/attestation/receipt';
 import { type Lab, type LabAnswer, type LabMethod, openLab } from '../support/lab.ts';
 import type { Attack } from './attack.ts';
 import { type Edit, weakened } from './weakened.ts';
@@ -13,7 +15,10 @@ const STORED = { key: 'p1', text: SECRET };
 const LAYERS = {
   'floating label': ['context.ts', ['grow(this.#read, stored.label);', '']],
   'label of knowing keys': ['context.ts', ['grow(this.#read, label);', '']],
-  'refusals alike': ['calls.ts', ['this.#context.silenced() ?? ', '']],
+  'refusals alike': [
+    'ending.ts',
+    ['if (silence !== undefined)', "if (silence !== undefined && 'error' in how && false)"],
+  ],
   'clearance of collections': ['context.ts', ['if (!allow) throw', "if (!allow && code !== 'holds') throw"]],
   'deletion says nothing': [
     'context.ts',
@@ -96,6 +101,12 @@ const READ = 'const { text } = await ctx.store.cases.get("p1");';
 const otherThanRefused = ({ status }: LabAnswer): boolean => status !== 7;
 const otherThanAnswered = ({ status }: LabAnswer): boolean => status !== 0;
 const answered = ({ status, messages }: LabAnswer): boolean => status === 0 && messages.length > 0;
+
+/** How many messages of its request a receipt says that a call took. */
+function takenBy(receipt: Uint8Array | undefined): number | null {
+  const { body } = parseReceipt(receipt ?? assert.fail('no receipt'));
+  return body.version === 2 ? body.taken : null;
+}
 
 /** Eight records that anybody may read the names of; who carries a secret deletes those whose bit its first letter lacks. */
 const DELETE_BY_BIT = `for (let bit = 0; bit < 8; bit++)
@@ -202,6 +213,41 @@ const ATTACKS: Readonly<Partial<Record<FlowLayer, Readonly<Record<string, FlowAt
     },
     'say a secret by an answer of another type': { body: `${READ} return { word: 7 }`, out: otherThanRefused },
     'say a secret by no answer at all': { body: `${READ} return null`, out: otherThanRefused },
+    'say a secret by whether a stream ends or fails': {
+      method: 'Watch',
+      body: `${READ} if (text === 'HIV') return; throw 1`,
+      out: otherThanRefused,
+    },
+    'say a secret by the end of a stream that has answered': {
+      method: 'Chat',
+      request: [{ key: 'a' }, { key: 'b' }],
+      body: `for await (const { key } of request) { yield { key }; ${READ} if (text === 'HIV') return; throw 1 }`,
+      out: otherThanRefused,
+    },
+    'say a secret by how many messages a stream takes': {
+      method: 'Chat',
+      request: Array.from({ length: 100 }, () => ({ key: 'k' })),
+      body: `${READ} const messages = request[Symbol.asyncIterator]();
+        for (let taken = 0; taken < text.charCodeAt(0); taken++) await messages.next();`,
+      out: ({ receipt }) => takenBy(receipt) === SECRET.charCodeAt(0),
+    },
+    'say a secret by how many messages a stream takes before it fails': {
+      method: 'Collect',
+      request: Array.from({ length: 100 }, () => ({ key: 'k' })),
+      body: `${READ} const messages = request[Symbol.asyncIterator]();
+        for (let taken = 0; taken < text.charCodeAt(0); taken++) await messages.next(); throw 1`,
+      out: ({ receipt }) => takenBy(receipt) === SECRET.charCodeAt(0),
+    },
+    'say a secret by what it reads after that': {
+      before: [['Put', { key: 'p2', email: 'jane@clinic.example' }]],
+      handlers: {
+        Put: `const { key, text, email } = request;
+          await ctx.store.cases.put(key, email === undefined ? { text } : { email }); return {}`,
+      },
+      body: `${READ} if (text === 'HIV') await ctx.store.cases.get('p2'); return {}`,
+      out: ({ receipt = new Uint8Array() }) =>
+        parseReceipt(receipt).body.decision.label.includes('personal.contact.email'),
+    },
     'say a secret by which rule refuses': {
       method: 'Collect',
       request: [],

@@ -17,7 +17,7 @@ import { type Evidence, EvidenceSchema } from '@enclaim/attestation/evidence';
 import { FrameStream } from '@enclaim/attestation/frame-stream';
 import { ALPN } from '@enclaim/attestation/handshake';
 import { launchCommandLine, predictPcrs, registerOf } from '@enclaim/attestation/measure';
-import { commitment, RECEIPT_TRAILER, type ReceiptBody } from '@enclaim/attestation/receipt';
+import { type CurrentReceiptBody, commitment, RECEIPT_TRAILER } from '@enclaim/attestation/receipt';
 import { type BootStatement, bootDigest, type Ed25519Text, encodeStatement } from '@enclaim/attestation/statement';
 import { canonicalPolicy, digestOfCanonical, parsePolicy } from '@enclaim/policy-schema';
 import {
@@ -44,7 +44,7 @@ export interface PretendOptions {
   /** Changes evidence on its way out, as whoever runs the server can. */
   readonly forge?: (evidence: Evidence) => void;
   /** What every receipt says in place of the truth. */
-  readonly receipt?: Partial<ReceiptBody>;
+  readonly receipt?: Partial<CurrentReceiptBody>;
   /** Answers a question of reflection, or never does; without it there is no reflection. */
   readonly reflect?: (question: Buffer) => Buffer | undefined;
   /** Stands in for the whole exchange after TLS. */
@@ -224,7 +224,7 @@ interface Echo {
   readonly digest: Uint8Array;
   readonly receipts: ReceiptSigner;
   held(): Promise<void>;
-  readonly receipt: Partial<ReceiptBody> | undefined;
+  readonly receipt: Partial<CurrentReceiptBody> | undefined;
   readonly reflect: PretendOptions['reflect'];
 }
 
@@ -338,7 +338,7 @@ let sequence = 0;
 function receiptOf(name: string, request: Buffer[], response: Buffer[], echo: Echo): Promise<Uint8Array> {
   const salt = randomBytes(16);
   return echo.receipts.sign({
-    version: 1,
+    version: 2,
     boot: digestText('sha256', echo.digest),
     policy: echo.statement.policy,
     method: `${ECHO}${name}`.slice(1),
@@ -346,6 +346,8 @@ function receiptOf(name: string, request: Buffer[], response: Buffer[], echo: Ec
     request: digestText('sha256', commitment('request', salt, request)),
     response: digestText('sha256', commitment('response', salt, response)),
     status: 0,
+    taken: request.length,
+    text: null,
     decision: { result: 'allow', label: [], returned: [] },
     sequence: sequence++,
     record: digestText('sha256', new Uint8Array(32)),
