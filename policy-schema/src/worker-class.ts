@@ -5,7 +5,7 @@
  */
 
 import { type Categories, type Category, covers, uncovered } from './category.ts';
-import { survey } from './handling.ts';
+import { ANY_TYPE, survey } from './handling.ts';
 import type { OutboundMethod } from './outbound.ts';
 import { ANYONE, type MethodId, type Policy, type Rule } from './policy.ts';
 
@@ -119,7 +119,7 @@ function reachOf(policy: Policy, { id, rule }: RuledMethod, outbound: readonly O
       ...known.flatMap((caller) => policy.access.identities[caller]?.category ?? []),
       ...rule.reads.flatMap((name) => [...holds(name)]),
       ...rule.sends.flatMap((name) => [...receives(name)]),
-      ...answers.flatMap(({ descriptor }) => [...survey(descriptor.output).label]),
+      ...answers.flatMap((method) => answerOf(policy, method)),
     ]),
     sinks: [
       { name: 'response', clearance: rule.returns },
@@ -131,6 +131,12 @@ function reachOf(policy: Policy, { id, rule }: RuledMethod, outbound: readonly O
       ...rule.sends.map((name) => ({ name: `send ${name}`, clearance: receives(name) })),
     ],
   };
+}
+
+/** All that an answer may carry; an Any in it may hold whatever there is. */
+function answerOf({ data }: Policy, { descriptor }: OutboundMethod): Category[] {
+  const { carriers, label } = survey(descriptor.output);
+  return carriers.some(({ field }) => field.message?.typeName === ANY_TYPE) ? Object.keys(data) : [...label];
 }
 
 /** A text that two methods have in common where the policy grants both the same. A release is one method's alone. */

@@ -31,7 +31,7 @@ collections:
   all: { holds: [a, d], retention: P1D }
 subprocessors:
   hears_a: { address: https://s.example, identity: { ca: system }, region: r, receives: [a] }
-  hears_d: { address: https://s.example, identity: { ca: system }, region: r, receives: [d] }
+  hears_d: { address: https://s.example, identity: { ca: system }, region: r, receives: [d], calls: [s.Out/Ask] }
 ${more}
 services:
   s.S:
@@ -121,29 +121,35 @@ test('known callers bring their category, and are told no more than they receive
   assert.deepEqual(obstacle(policy, known(a), c), learned);
 });
 
-test('answers of a subprocessor may carry more than it receives', async () => {
-  const descriptors = await compileFiles({
-    'a.proto': `syntax = "proto3"; package s; import "enclaim/handling.proto";
+for (const [what, field] of [
+  ['more than it receives', 'string x = 1 [(enclaim.data) = "a"];'],
+  ['anything in an Any', 'repeated google.protobuf.Any x = 1 [(enclaim.data) = "d"];'],
+] as const) {
+  test(`answers of a subprocessor may carry ${what}`, async () => {
+    const descriptors = await compileFiles({
+      'a.proto': `syntax = "proto3"; package s; import "enclaim/handling.proto"; import "google/protobuf/any.proto";
       message M { string x = 1 [(enclaim.data) = "d"]; }
-      message N { string x = 1 [(enclaim.data) = "a"]; }
+      message N { ${field} }
+      message Held { string x = 1 [(enclaim.data) = "a"]; google.protobuf.Any y = 2 [(enclaim.data) = "d"]; }
       service S {
         rpc A(M) returns (M) { option (enclaim.handling) = { purpose: "p", sends: "hears_d" }; }
         rpc B(M) returns (M) { option (enclaim.handling) = { purpose: "p" }; }
       }
       service Out { option (enclaim.subprocessor) = "hears_d"; rpc Ask(M) returns (N); }`,
+    });
+    const policy = policyOf({
+      A: 'accepts: [d], returns: [d], sends: [hears_d]',
+      B: 'accepts: [d], returns: [d]',
+    });
+    assert.deepEqual(classesOf(policy), ['A B'], 'by the rules alone');
+    const { classes, errors } = match(descriptors, policy);
+    assert.deepEqual(errors, []);
+    assert.deepEqual(
+      classes.map(({ methods }) => methods),
+      [['s.S/A'], ['s.S/B']],
+    );
   });
-  const policy = policyOf({
-    A: 'accepts: [d], returns: [d], sends: [hears_d]',
-    B: 'accepts: [d], returns: [d]',
-  });
-  assert.deepEqual(classesOf(policy), ['A B'], 'by the rules alone');
-  const { classes, errors } = match(descriptors, policy);
-  assert.deepEqual(errors, []);
-  assert.deepEqual(
-    classes.map(({ methods }) => methods),
-    [['s.S/A'], ['s.S/B']],
-  );
-});
+}
 
 test('a policy that needs too many classes is refused', async () => {
   const names = Array.from({ length: MOST_WORKER_CLASSES + 1 }, (_, i) => `c${i}`);
