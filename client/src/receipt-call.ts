@@ -37,8 +37,10 @@ const MESSAGE_COST = 256;
  */
 const UNRECEIPTED: ReadonlySet<string> = new Set([
   '/grpc.health.v1.Health/Check',
+  '/grpc.health.v1.Health/List',
   '/grpc.health.v1.Health/Watch',
   '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo',
+  '/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo',
 ]);
 
 /**

@@ -9,6 +9,13 @@ const COMMON_NAME = oid(0x55, 4, 3);
 /** What RFC 5280 section 4.1.2.5 prescribes where a certificate has no end; freshness is the quote's to show. */
 const VALIDITY = sequence(der(0x17, utf8('700101000000Z')), der(0x18, utf8('99991231235959Z')));
 
+/**
+ * subjectAltName (RFC 5280, 4.2.1.6). No client of ours reads a name: what answers is shown by evidence. Libraries that demand one
+ * are told `enclaim`, and find `localhost` behind a tunnel.
+ */
+const ALTERNATIVE_NAME = oid(0x55, 0x1d, 0x11);
+const NAMES = ['enclaim', 'localhost'];
+
 /** tcg-dice-conceptual-message-wrapper, 2.23.133.5.4.9 (TCG DICE Attestation Architecture). */
 const DICE_WRAPPER = oid(0x67, 0x81, 0x05, 5, 4, 9);
 /** Type of the wrapped message: an `enclaim.v1.Evidence`. */
@@ -31,10 +38,16 @@ export function selfSignedCertificate(
   const version = der(0xa0, der(0x02, Uint8Array.of(2)));
   // A leading 0x01 keeps the integer positive and of one length.
   const number = der(0x02, concat(Uint8Array.of(1), serial));
-  const extensions = evidence === undefined ? [] : [der(0xa3, sequence(diceExtension(evidence)))];
-  const body = sequence(version, number, ECDSA_SHA256, name, VALIDITY, name, spki, ...extensions);
+  const dice = evidence === undefined ? [] : [diceExtension(evidence)];
+  const extensions = der(0xa3, sequence(sequence(ALTERNATIVE_NAME, der(0x04, names())), ...dice));
+  const body = sequence(version, number, ECDSA_SHA256, name, VALIDITY, name, spki, extensions);
   const signature = sign('sha256', body, { key, dsaEncoding: 'der' });
   return sequence(body, ECDSA_SHA256, der(0x03, concat(Uint8Array.of(0), signature)));
+}
+
+/** Names of DNS, each as [2] IMPLICIT IA5String. */
+function names(): Uint8Array {
+  return sequence(...NAMES.map((name) => der(0x82, utf8(name))));
 }
 
 /** The wrapper in its CBOR form: an array of type and value, inside the extension's OCTET STRING as another. */

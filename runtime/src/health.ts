@@ -13,11 +13,14 @@ import {
   HealthCheckRequestSchema,
   HealthCheckResponse_ServingStatus,
   HealthCheckResponseSchema,
+  HealthListResponseSchema,
 } from './gen/grpc/health/v1/health_pb.js';
 import { type RawService, rawService } from './raw-service.ts';
 import { RequestError, smallRequest } from './small-requests.ts';
 
 type Status = HealthCheckResponse_ServingStatus;
+/** Watchers at once: a watch has no end of its own, and each holds a stream. */
+const MOST_WATCHERS = 1024;
 const { SERVING, NOT_SERVING, SERVICE_UNKNOWN } = HealthCheckResponse_ServingStatus;
 
 /** The health of the runtime and of every service it exposes: all rise together. */
@@ -60,10 +63,18 @@ export class HealthService {
         if (found === SERVICE_UNKNOWN) done({ code: status.NOT_FOUND, details: 'unknown service' });
         else done(null, answer(found));
       },
+      List: (_call: ServerUnaryCall<Buffer, Buffer>, done: sendUnaryData<Buffer>) => {
+        const statuses = Object.fromEntries([...this.#known].map((name) => [name, { status: this.#status(name) }]));
+        done(null, Buffer.from(toBinary(HealthListResponseSchema, create(HealthListResponseSchema, { statuses }))));
+      },
       Watch: (call: ServerWritableStream<Buffer, Buffer>) => {
         const name = nameIn(call.request);
         if (name instanceof RequestError) {
           call.emit('error', { code: name.code, details: name.message });
+          return;
+        }
+        if (this.#watchers.size >= MOST_WATCHERS) {
+          call.emit('error', { code: status.RESOURCE_EXHAUSTED, details: `${MOST_WATCHERS} watch already` });
           return;
         }
         const tell = (): void => void call.write(answer(this.#status(name)));

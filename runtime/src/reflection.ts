@@ -1,9 +1,17 @@
-/** grpc.reflection.v1.ServerReflection over what is exposed: a withheld method is not to be seen. */
+/** grpc.reflection.v1.ServerReflection, and v1alpha, whose messages are the same on the wire, over what is exposed: a withheld method is not to be seen. */
 
-import { create, type DescFile, type DescMessage, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+import {
+  create,
+  type DescExtension,
+  type DescFile,
+  type DescMessage,
+  type MessageInitShape,
+  toBinary,
+} from '@bufbuild/protobuf';
 import { type FileDescriptorProto, FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
 import type { ExposedMethod } from '@enclaim/policy-schema/admission';
 import type { ServerDuplexStream, UntypedServiceImplementation } from '@grpc/grpc-js';
+import { Health } from './gen/grpc/health/v1/health_pb.js';
 import {
   ServerReflection,
   type ServerReflectionRequest,
@@ -23,15 +31,32 @@ export class ReflectionService {
   readonly #services: readonly string[];
   readonly #files = new Map<string, { readonly file: DescFile; readonly bytes: Uint8Array }>();
   readonly #fileOfSymbol = new Map<string, string>();
+  /** Files of extensions by the type that they extend and by number. */
+  readonly #extensions = new Map<string, Map<number, string>>();
 
   constructor(exposed: readonly ExposedMethod[]) {
     const methods = new Set(exposed.map(({ descriptor }) => `${descriptor.parent.typeName}.${descriptor.name}`));
     this.#services = [...new Set(exposed.map(({ descriptor }) => descriptor.parent.typeName))].sort();
     for (const { descriptor } of exposed) this.#add(descriptor.parent.file, methods);
+    // Not exposed by a policy, and answered all the same.
+    for (const { file, typeName, methods: all } of [Health, ServerReflection]) {
+      const names = [typeName, ...all.map(({ name }) => `${typeName}.${name}`)];
+      this.#add(file, new Set(names));
+      for (const name of names) this.#fileOfSymbol.set(name, file.proto.name);
+    }
   }
 
   get definition(): RawService {
     return rawService(ServerReflection);
+  }
+
+  /** The same under the name that older clients ask for. */
+  get olderDefinition(): RawService {
+    const older = ([name, method]: [string, RawService[string]]): [string, RawService[string]] => [
+      name,
+      { ...method, path: method.path.replace('.v1.', '.v1alpha.') },
+    ];
+    return Object.fromEntries(Object.entries(this.definition).map(older));
   }
 
   get implementation(): UntypedServiceImplementation {
@@ -73,6 +98,16 @@ export class ReflectionService {
         return this.#closure(request.value);
       case 'fileContainingSymbol':
         return this.#closure(this.#fileOfSymbol.get(request.value) ?? '');
+      case 'fileContainingExtension': {
+        const { containingType, extensionNumber } = request.value;
+        return this.#closure(this.#extensions.get(containingType)?.get(extensionNumber) ?? '');
+      }
+      case 'allExtensionNumbersOfType': {
+        const found = this.#extensions.get(request.value);
+        if (found === undefined && !this.#fileOfSymbol.has(request.value)) return this.#closure('');
+        const value = { baseTypeName: request.value, extensionNumber: [...(found?.keys() ?? [])] };
+        return { case: 'allExtensionNumbersResponse', value };
+      }
       default:
         return refusal(UNIMPLEMENTED, `${request.case ?? 'an empty request'} is not answered here`);
     }
@@ -102,6 +137,12 @@ export class ReflectionService {
       ...file.messages.flatMap(namesWithin),
       ...file.enums.map((each) => each.typeName),
     ];
+    const extensions = [...file.extensions, ...file.messages.flatMap(extensionsWithin)];
+    for (const { typeName, number, extendee } of extensions) {
+      symbols.push(typeName);
+      const numbers = this.#extensions.get(extendee.typeName) ?? new Map<number, string>();
+      this.#extensions.set(extendee.typeName, numbers.set(number, name));
+    }
     for (const symbol of symbols) this.#fileOfSymbol.set(symbol, name);
     for (const dependency of file.dependencies) this.#add(dependency, methods);
   }
@@ -128,6 +169,10 @@ function namesWithin(message: DescMessage): string[] {
     ...message.nestedMessages.flatMap(namesWithin),
     ...message.nestedEnums.map((each) => each.typeName),
   ];
+}
+
+function extensionsWithin({ nestedExtensions, nestedMessages }: DescMessage): DescExtension[] {
+  return [...nestedExtensions, ...nestedMessages.flatMap(extensionsWithin)];
 }
 
 function refusal(errorCode: number, errorMessage: string): Answer {

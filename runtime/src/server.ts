@@ -6,7 +6,7 @@ import { createServer, type TLSSocket, type Server as TlsServer } from 'node:tls
 import { MAX_METADATA_BYTES } from '@enclaim/attestation/grpc-request';
 import { ALPN } from '@enclaim/attestation/handshake';
 import { RECEIPT_TRAILER } from '@enclaim/attestation/receipt';
-import type { ExposedMethod } from '@enclaim/policy-schema/admission';
+import { type ExposedMethod, millisecondsOf } from '@enclaim/policy-schema/admission';
 import {
   type ConnectionInjector,
   Metadata,
@@ -51,8 +51,12 @@ const IDLE_MS = 300_000;
 const CONNECTION_AGE_MS = 3_600_000;
 const CONNECTION_GRACE_MS = 60_000;
 const LONGEST_CALL_MS = 30_000;
+/** The same at most, where the policy states a `wall`. */
+const MOST_CALL_MS = 600_000;
 /** Of a stream: for its request to arrive, its call to be answered and its response to be taken. */
 const LONGEST_STREAM_MS = 60_000;
+/** Beyond the longest call, for its request to arrive and its response to be taken. */
+const TAKING_MS = 30_000;
 /** Bytes of a stream of responses that its caller may have left untaken while more are made. */
 const MOST_UNTAKEN = 64 * 1024;
 /** Given to calls under way when the end begins; then to what is left of them, to be told so. */
@@ -76,7 +80,8 @@ export class AttestedServer {
   #closed: Promise<number> | undefined;
 
   constructor({ tls, admission, calls, attested }: ServerOptions) {
-    this.#streams.use(limitStreams(LONGEST_STREAM_MS));
+    const longest = Math.max(...admission.exposed.map((method) => longestOf(admission, method)));
+    this.#streams.use(limitStreams(Math.max(LONGEST_STREAM_MS, longest + TAKING_MS)));
     this.#streams.use(plainCalls());
     this.#grpc = new Server({
       'grpc.max_receive_message_length': LARGEST_MESSAGE,
@@ -96,10 +101,14 @@ export class AttestedServer {
     this.#grpc.addService(this.#health.definition, this.#health.implementation);
     const reflection = new ReflectionService(admission.exposed);
     this.#grpc.addService(reflection.definition, reflection.implementation);
+    this.#grpc.addService(reflection.olderDefinition, reflection.implementation);
     for (const methods of services.values()) {
       const definition = Object.fromEntries(methods.map(({ descriptor }) => [descriptor.name, rawMethod(descriptor)]));
       const handlers = Object.fromEntries(
-        methods.map((method) => [method.descriptor.name, served(calls, method, this.#running)]),
+        methods.map((method) => [
+          method.descriptor.name,
+          served(calls, method, this.#running, longestOf(admission, method)),
+        ]),
       );
       this.#grpc.addService(definition, handlers);
     }
@@ -218,16 +227,26 @@ function within(milliseconds: number, something: Promise<void>): Promise<void> {
 type AnyCall = EventEmitter &
   Partial<ServerDuplexStream<Buffer, Buffer>> & { readonly request?: Buffer; readonly metadata: Metadata };
 
+/** How long a call may last: what the policy says of it, where it says something. */
+function longestOf({ policy }: Admission, { id }: ExposedMethod): number {
+  const { resources } = policy.governance;
+  if (resources === 'none') return LONGEST_CALL_MS;
+  const own = Object.hasOwn(resources.methods, id) ? resources.methods[id] : undefined;
+  // The governor ends it at its wall, with the sentence of the policy; this is for what comes before and after.
+  return Math.min(MOST_CALL_MS, millisecondsOf((own ?? resources).wall) + LONGEST_CALL_MS);
+}
+
 /** One method as grpc-js calls it: messages in, messages and a receipt out. */
 function served(
   calls: Calls,
   method: ExposedMethod,
   running: RunningCalls,
+  longest: number,
 ): (call: AnyCall, done?: sendUnaryData<Buffer>) => void {
   return (call, done) => {
     const over = running.begin();
     const { signal } = over;
-    const timer = setTimeout(() => over.abort(), LONGEST_CALL_MS);
+    const timer = setTimeout(() => over.abort(), longest);
     // grpc-js says so of every call in the end.
     call.on('cancelled', () => running.leave(over));
     const caller = {

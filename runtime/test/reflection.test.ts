@@ -43,11 +43,16 @@ class Stream extends EventEmitter {
 
   end(): void {}
 
+  /** Bytes of a question, as grpc-js hands them over. */
+  receive(request: Uint8Array): void {
+    const prefix = Buffer.alloc(5);
+    prefix.writeUInt32BE(request.length, 1);
+    this.emit('data', Buffer.concat([prefix, request]).subarray(5));
+  }
+
   ask(messageRequest: NonNullable<MessageInitShape<typeof ServerReflectionRequestSchema>['messageRequest']>): void {
-    this.emit(
-      'data',
-      Buffer.from(toBinary(ServerReflectionRequestSchema, create(ServerReflectionRequestSchema, { messageRequest }))),
-    );
+    const request = toBinary(ServerReflectionRequestSchema, create(ServerReflectionRequestSchema, { messageRequest }));
+    this.receive(request);
   }
 }
 
@@ -90,8 +95,8 @@ test('bytes that are no question are answered as such', () => {
 test('a question is given back without what is unknown in it, and one that is long is refused', () => {
   const stream = new Stream(reflection);
   const [question, unknown] = [Buffer.from([0x3a, 1, 0x2a]), Buffer.of(0x78, 0)];
-  stream.emit('data', Buffer.concat([question, unknown]));
-  stream.emit('data', Buffer.alloc(5000, unknown));
+  stream.receive(Buffer.concat([question, unknown]));
+  stream.receive(Buffer.alloc(5000, unknown));
   const [first, second] = stream.answers;
   assert.equal(first?.messageResponse.case, 'listServicesResponse');
   assert.equal(first.originalRequest?.$unknown, undefined);

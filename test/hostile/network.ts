@@ -203,6 +203,11 @@ const COMPRESSED = server(['this.#streams.use(plainCalls());', ''], ['intercepto
 function unfolding(...edits: Edit[]): ServerEdits {
   return server(["'./compressed-messages.ts'", `'${weakened('runtime/src/compressed-messages.ts', ...edits)}'`]);
 }
+/** No call is long here, so that no stream has to be. */
+const SHORT_STREAMS: readonly Edit[] = [
+  ['const LONGEST_STREAM_MS = 60_000', 'const LONGEST_STREAM_MS = 600'],
+  ['longest + TAKING_MS', '0'],
+];
 /** Room for one connection, which is idle soon; and without the look whether its peer is still there. */
 const ONE_PLACE: readonly Edit[] = [
   ['const MOST_CONNECTIONS = 4096', 'const MOST_CONNECTIONS = 1'],
@@ -340,8 +345,8 @@ const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
   },
   'a request that never becomes whole': {
     layer: 'life of a stream',
-    scaled: server(['const LONGEST_STREAM_MS = 60_000', 'const LONGEST_STREAM_MS = 600']),
-    off: server(['this.#streams.use(limitStreams(LONGEST_STREAM_MS));', '']),
+    scaled: server(...SHORT_STREAMS),
+    off: server(['this.#streams.use(limitStreams(Math.max(LONGEST_STREAM_MS, longest + TAKING_MS)));', '']),
     succeeds: (port) =>
       keeps(port, (it) =>
         it.send(frame(FRAME.headers, FLAG.endHeaders, 1, block(CALL)), frame(FRAME.data, 0, 1, NOTE.subarray(0, 6))),
@@ -349,8 +354,8 @@ const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
   },
   'an answer that is never taken': {
     layer: 'life of a stream',
-    scaled: server(['const LONGEST_STREAM_MS = 60_000', 'const LONGEST_STREAM_MS = 600']),
-    off: server(['this.#streams.use(limitStreams(LONGEST_STREAM_MS));', '']),
+    scaled: server(...SHORT_STREAMS),
+    off: server(['this.#streams.use(limitStreams(Math.max(LONGEST_STREAM_MS, longest + TAKING_MS)));', '']),
     succeeds: (port) =>
       keeps(port, (it) =>
         it.send(frame(FRAME.headers, FLAG.endHeaders, 1, block(CALL)), frame(FRAME.data, FLAG.endStream, 1, NOTE)),
@@ -359,7 +364,7 @@ const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
   'an endless stream that is never read': {
     layer: 'life of a call',
     scaled: server(['const LONGEST_CALL_MS = 30_000', 'const LONGEST_CALL_MS = 600']),
-    off: server(['setTimeout(() => over.abort(), LONGEST_CALL_MS)', 'setTimeout(() => over, LONGEST_CALL_MS)']),
+    off: server(['setTimeout(() => over.abort(), longest)', 'setTimeout(() => over, longest)']),
     succeeds: async (port) => {
       const connection = (await RawConnection.open(port)).greet();
       connection.send(
