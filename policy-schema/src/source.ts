@@ -37,6 +37,15 @@ interface Reader {
 // Words, marks and spaces. More than the densest policy of 256 KiB has.
 const MAX_LEXEMES = 100_000;
 
+/** Words that readers of YAML 1.1 take for a truth value, a day, a number or a merge, and this one for text. */
+const OTHERWISE =
+  /^(?:y|n|yes|no|on|off|=|<<|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt ].*)?|[-+]?(?:0b[01_]+|0x[0-9a-f_]+|[0-9][0-9_]*(?:\.[0-9_]*)?|[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?))$/i;
+/** The grammar's own key: plain, it is accepted for this version; written as `"on"`, every reader takes it for text. */
+const OLD_KEY = 'on';
+/** Characters that YAML does not have, and line breaks that not all of its readers have: what one takes for a comment another reads. */
+const ILLEGIBLE =
+  /[^\t\n\r\x20-\x7e\u00a0-\u2027\u202a-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]|\r(?!\n)|(?<=.)\ufeff/su;
+
 /**
  * Reads a document.
  * @param file what messages call it
@@ -54,6 +63,19 @@ export function readSource(source: string | Uint8Array, file?: string): Source {
     ...placeOf(lines, offset),
   });
   const text = textOf(source, (code, message) => new PolicyError([issueAt(code, 0, message)]));
+  const strange = ILLEGIBLE.exec(text);
+  if (strange !== null) {
+    lines.addNewLine(0);
+    for (const { index } of text.slice(0, strange.index).matchAll(/\n/g)) lines.addNewLine(index + 1);
+    const name = (strange[0].codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, '0');
+    throw new PolicyError([
+      issueAt(
+        'encoding',
+        strange.index,
+        `U+${name}, which readers of YAML take differently; write it as an escape in quotes`,
+      ),
+    ]);
+  }
   const tokens = tokensOf(text, lines);
   if (!Array.isArray(tokens)) throw new PolicyError([issueAt('depth', tokens.offset, tokens.message)]);
   // Its own check of unique keys takes quadratic time; ours is in `plain`.
@@ -117,6 +139,7 @@ function plain(node: unknown, path: readonly string[], reader: Reader): unknown 
   }
   if (node.anchor !== undefined) found('yaml', at, 'an anchor; write the value out where it is used');
   if (node.tag !== undefined) found('yaml', at, `a tag, ${node.tag}; values have the type they look like`);
+  if (isAmbiguous(node)) found('yaml', at, otherwise(String((node as yaml.Scalar).value)));
   if (yaml.isScalar(node)) return scalar(node, at, found);
   if (yaml.isSeq(node)) return node.items.map((item, i) => inside(item, item, [...path, String(i)], reader));
   if (!yaml.isMap(node)) return null;
@@ -125,6 +148,7 @@ function plain(node: unknown, path: readonly string[], reader: Reader): unknown 
     const name = yaml.isScalar(key) ? key.value : undefined;
     const start = startOf(key) ?? at;
     if (typeof name !== 'string') found('yaml', start, 'a key that is not text');
+    else if (isAmbiguous(key) && name !== OLD_KEY) found('yaml', start, otherwise(name));
     else if (name === '__proto__') found('unknown', start, 'unknown key "__proto__"');
     else if (Object.hasOwn(result, name)) found('duplicate', start, `the key "${name}" stands here twice`);
     else result[name] = inside(key, value, [...path, name], reader);
@@ -146,6 +170,20 @@ function scalar({ value, source }: yaml.Scalar, at: number, found: Reader['found
     found('yaml', at, `a number that is not a plain decimal integer: ${source}; put it in quotes if it is text`);
   }
   return value;
+}
+
+/** Whether a scalar stands without quotes and is text here, and something else to another reader. */
+function isAmbiguous(node: unknown): boolean {
+  return (
+    yaml.isScalar(node) &&
+    node.type === yaml.Scalar.PLAIN &&
+    typeof node.value === 'string' &&
+    OTHERWISE.test(node.value)
+  );
+}
+
+function otherwise(text: string): string {
+  return `${text} is not text to every reader of YAML; put it in quotes`;
 }
 
 function startOf(node: unknown): number | undefined {

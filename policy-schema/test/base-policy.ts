@@ -34,7 +34,7 @@ subprocessors:
     identity: { ca: system }
     region: eu-west
     receives: [personal.email]
-    assurance: { kind: soc2-type2, document: "sha256:${hex('b')}", validUntil: 2027-03-31 }
+    assurance: { kind: soc2-type2, document: "sha256:${hex('b')}", validUntil: "2027-03-31" }
 declassify:
   - { id: notify, method: c.v1.Intake/Submit, to: mailer, call: POST /send, build: { to: $request.email }, owner: me, justification: asked for }
 residency:
@@ -50,7 +50,7 @@ governance:
   leaks: { detectors: [email, iban, payment-card, credential], on: [egress, response, log] }
   resources: { memory: 256MiB, cpu: 500ms, wall: 5s, inFlight: 64, pressure: { memory: 20, cpu: 60 } }
 overrides:
-  - { id: OVR-7, suspends: leaks.email, on: c.v1.Intake/Submit, owner: me, ticket: T-1, justification: migration, expires: 2026-12-31 }
+  - { id: OVR-7, suspends: leaks.email, on: c.v1.Intake/Submit, owner: me, ticket: T-1, justification: migration, expires: "2026-12-31" }
 claims:
   - { id: rest, kind: encryption-at-rest, statement: Encrypted., controls: [soc2/cc6.1] }
   - { id: share, kind: no-undisclosed-recipients, statement: Not shared. }

@@ -90,6 +90,7 @@ function tangle(size: number): Uint8Array {
       name: `M${i}`,
       field: [1, 2].map((number) => ({
         name: `f${number}`,
+        jsonName: `f${number}`,
         number,
         type: 11,
         label: 1,

@@ -81,7 +81,7 @@ test('each claim says what it covers, in figures and names', () => {
 });
 
 test('an assurance that vouches for longer than any document does is refused on the day of the check', () => {
-  const far = BASE.replace('validUntil: 2027-03-31', 'validUntil: 9999-12-31');
+  const far = BASE.replace('validUntil: "2027-03-31"', 'validUntil: "9999-12-31"');
   const { policy, issues } = checkPolicy(far, { asOf: Date.parse('2026-12-01') });
   assert.deepEqual(
     [policy, issues.map(({ code, pointer }) => [code, pointer])],

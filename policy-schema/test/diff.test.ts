@@ -86,7 +86,7 @@ const CHANGES: readonly (readonly [edits: readonly Edit[], changes: readonly str
   ],
   [[['region: eu-west', 'region: eu-central']], ['incomparable the region of mailer is eu-central, before eu-west']],
   [
-    [['validUntil: 2027-03-31', 'validUntil: 2027-04-30']],
+    [['validUntil: "2027-03-31"', 'validUntil: "2027-04-30"']],
     ['weaker mailer may be sent to until 2027-04-30, before 2027-03-31'],
   ],
   [
@@ -127,7 +127,10 @@ const CHANGES: readonly (readonly [edits: readonly Edit[], changes: readonly str
     [['cpu: 60 }', 'cpu: 60 }, thermal: 90']],
     ['stronger temperature under which requests are admitted: at most 90, before no limit'],
   ],
-  [[['expires: 2026-12-31', 'expires: 2027-12-31']], ['weaker OVR-7 is in force until 2027-12-31, before 2026-12-31']],
+  [
+    [['expires: "2026-12-31"', 'expires: "2027-12-31"']],
+    ['weaker OVR-7 is in force until 2027-12-31, before 2026-12-31'],
+  ],
   [
     [['id: OVR-7', 'id: OVR-8']],
     ['weaker an override may now also suspend leaks.email on c.v1.Intake/Submit until 2026-12-31 (OVR-8)', 'stronger'],

@@ -100,7 +100,7 @@ export const VALID: readonly Row[] = [
         `identity: { attested: { policy: "sha384:${hex('f', 96)}", image: "sha256:${hex('1')}" } }`,
       ],
       [
-        /* assurance */ `    assurance: { kind: soc2-type2, document: "sha256:${hex('b')}", validUntil: 2027-03-31 }\n`,
+        /* assurance */ `    assurance: { kind: soc2-type2, document: "sha256:${hex('b')}", validUntil: "2027-03-31" }\n`,
         '',
       ],
     ],
@@ -135,6 +135,14 @@ export const VALID: readonly Row[] = [
   ['override of a budget', ['suspends: leaks.email', 'suspends: resources.wall']],
   ['override of an assurance', ['suspends: leaks.email', 'suspends: assurance.mailer']],
   ['claim about some data', ['statement: Encrypted.', 'statement: Encrypted., data: [personal]']],
+  [
+    'words in quotes that are not text without',
+    [
+      ['description: ids', 'description: "no"'],
+      ['on: c.v1', '"on": c.v1'],
+      ['description: notes', "description: '12:30'"],
+    ],
+  ],
   ['local without any call', ['minScore: 80, maxExternalCalls: 1', 'minScore: 0, maxExternalCalls: 0']],
   [
     'Cedar text that permits all but what it forbids',
@@ -170,7 +178,7 @@ export const VALID: readonly Row[] = [
   ['one signer', ['threshold: 2', 'threshold: 1']],
   ['block sequences', ['regions: [eu-west, eu-central]', 'regions:\n    - eu-west\n    - eu-central']],
   ['folded text', ['statement: Encrypted.', 'statement: "Encrypted\n      twice."']],
-  ['a year of 365 days and a leap day', ['validUntil: 2027-03-31', 'validUntil: 2028-02-29']],
+  ['a year of 365 days and a leap day', ['validUntil: "2027-03-31"', 'validUntil: "2028-02-29"']],
 ];
 
 /** Documents that are refused, and one that is only warned of. */
@@ -230,7 +238,11 @@ export const INVALID: readonly Row[] = [
       'value 3:18 system.name: expected lower-case words joined by -, found "YQ=="',
     ],
   ],
-  ['a merge key', ['  version: 3', '  version: 3\n  <<: { name: b }'], ['unknown 6:3 system["<<"]: unknown key "<<"']],
+  [
+    'a merge key',
+    ['  version: 3', '  version: 3\n  <<: { name: b }'],
+    ['yaml 6:3: << is not text to every reader of YAML; put it in quotes'],
+  ],
   [
     'a hexadecimal number',
     ['version: 3', 'version: 0x3'],
@@ -563,12 +575,12 @@ export const INVALID: readonly Row[] = [
   ],
   [
     'a day that does not exist',
-    ['validUntil: 2027-03-31', 'validUntil: 2027-02-29'],
+    ['validUntil: "2027-03-31"', 'validUntil: "2027-02-29"'],
     ['value 24:133 subprocessors.mailer.assurance.validUntil: expected a day that exists, found "2027-02-29"'],
   ],
   [
     'a day of another form',
-    ['validUntil: 2027-03-31', 'validUntil: 31.3.2027'],
+    ['validUntil: "2027-03-31"', 'validUntil: 31.3.2027'],
     ['value 24:133 subprocessors.mailer.assurance.validUntil: expected a day such as "2027-03-31", found "31.3.2027"'],
   ],
   [
@@ -678,7 +690,7 @@ export const INVALID: readonly Row[] = [
   ],
   [
     'an override without expiry',
-    [', expires: 2026-12-31', ''],
+    [', expires: "2026-12-31"', ''],
     ['missing 40:5 overrides[0].expires: "expires" is missing: expected text'],
   ],
   [
@@ -853,7 +865,7 @@ export const INVALID: readonly Row[] = [
     'an override id twice',
     [
       'overrides:\n',
-      'overrides:\n  - { id: OVR-7, suspends: leaks.email, on: c.v1.Intake/Read, owner: me, ticket: T-2, justification: x, expires: 2026-12-31 }\n',
+      'overrides:\n  - { id: OVR-7, suspends: leaks.email, on: c.v1.Intake/Read, owner: me, ticket: T-2, justification: x, expires: "2026-12-31" }\n',
     ],
     ['duplicate 41:5 overrides[1]: "OVR-7" stands here twice'],
   ],
@@ -982,7 +994,7 @@ export const INVALID: readonly Row[] = [
   ],
   [
     'an assurance that is missing',
-    [`    assurance: { kind: soc2-type2, document: "sha256:${hex('b')}", validUntil: 2027-03-31 }\n`, ''],
+    [`    assurance: { kind: soc2-type2, document: "sha256:${hex('b')}", validUntil: "2027-03-31" }\n`, ''],
     [
       'unbacked 46:5 claims[5]: subprocessors-assured needs an assurance or an attested identity for subprocessors.mailer',
     ],
@@ -1012,6 +1024,47 @@ export const INVALID: readonly Row[] = [
       ['suspends: leaks.email', 'suspends: resources.wall'],
     ],
     ['unbacked 50:5 claims[9]: no-leakage needs governance.leaks; it is none'],
+  ],
+  // words and characters that another reader takes otherwise
+  [
+    'a country that is a truth value',
+    ['regions: [eu-west, eu-central]', 'regions: [no, eu-west]'],
+    ['yaml 28:13: no is not text to every reader of YAML; put it in quotes'],
+  ],
+  [
+    'a day that is a time',
+    ['expires: "2026-12-31"', 'expires: 2026-12-31'],
+    ['yaml 40:124: 2026-12-31 is not text to every reader of YAML; put it in quotes'],
+  ],
+  [
+    'a number of the base of sixty',
+    ['description: notes', 'description: 12:30:45'],
+    ['yaml 8:35: 12:30:45 is not text to every reader of YAML; put it in quotes'],
+  ],
+  [
+    'a number with underscores',
+    ['description: notes', 'description: 1_000'],
+    ['yaml 8:35: 1_000 is not text to every reader of YAML; put it in quotes'],
+  ],
+  [
+    'a key that is a truth value',
+    ['  operational: {', '  yes: { description: x }\n  operational: {'],
+    ['yaml 10:3: yes is not text to every reader of YAML; put it in quotes'],
+  ],
+  [
+    'a comment that ends at a line separator',
+    ['name: clinic', 'name: clinic # one\u2028  version: 9'],
+    ['encoding 3:21: U+2028, which readers of YAML take differently; write it as an escape in quotes'],
+  ],
+  [
+    'a comment that ends at a lone carriage return',
+    ['name: clinic', 'name: clinic # one\r  version: 9'],
+    ['encoding 3:21: U+000D, which readers of YAML take differently; write it as an escape in quotes'],
+  ],
+  [
+    'a NUL',
+    ['name: clinic', 'name: clinic\0'],
+    ['encoding 3:15: U+0000, which readers of YAML take differently; write it as an escape in quotes'],
   ],
   // claims that something backs, and hollowly
   [

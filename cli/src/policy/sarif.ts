@@ -49,6 +49,7 @@ export function sarifLog(findings: readonly Finding[], version: string): object 
     version: '2.1.0',
     runs: [
       {
+        columnKind: 'utf16CodeUnits',
         tool: {
           driver: {
             name: 'enclaim',

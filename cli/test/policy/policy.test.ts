@@ -167,9 +167,12 @@ test('SARIF is valid by its schema, with and without findings', async () => {
   const validate = ajv.compile(schema);
   for (const made of [clinic(), clinic(MISSPELT), clinic(TOO_MUCH), clinic(['policy.yaml', 'enclaim: 1', '{'])]) {
     const { out } = await enclaim(made, 'check', '--sarif');
-    const log = JSON.parse(out) as { runs: { results: unknown[]; tool: { driver: { version: string } } }[] };
+    const log = JSON.parse(out) as {
+      runs: { columnKind: string; results: unknown[]; tool: { driver: { version: string } } }[];
+    };
     assert.ok(validate(log), JSON.stringify(validate.errors));
     assert.equal(log.runs[0]?.tool.driver.version, '1.2.3');
+    assert.equal(log.runs[0]?.columnKind, 'utf16CodeUnits');
     assert.ok((log.runs[0]?.results.length ?? 0) > 0);
   }
   assert.ok(!validate({ version: '2.1.0', runs: [{ tool: {} }] }), 'the schema refuses something');
