@@ -23,6 +23,7 @@ import { parseDemand } from '@enclaim/policy-schema';
 import { Client, credentials, type ServiceError } from '@grpc/grpc-js';
 import { clinicBundle } from './support/app.ts';
 import { type AttestedRuntime, bootAttested } from './support/attested-runtime.ts';
+import { HANGS_MS } from './support/eventually.ts';
 import { startInPathProxy, type Tamper } from './support/in-path-proxy.ts';
 
 const SUBMIT = 'clinic.v1.Intake/Submit';
@@ -38,7 +39,7 @@ after(() => server.stop());
 
 /** Calls a method with JSON, as `enclaim call` does. */
 async function callJson(channel: AttestedChannel, method: string, json: JsonValue): Promise<JsonValue> {
-  const { registry } = await describeServices(channel, { deadline: Date.now() + 20_000 });
+  const { registry } = await describeServices(channel, { deadline: Date.now() + HANGS_MS });
   const [service = '', name] = method.split('/');
   const descriptor = registry.getService(service)?.methods.find((each) => each.name === name);
   assert(descriptor !== undefined, `${method} is not exposed`);
@@ -55,7 +56,7 @@ function callRaw(channel: AttestedChannel, method: string, request: Uint8Array):
       same,
       same,
       Buffer.from(request),
-      { deadline: Date.now() + 20_000 },
+      { deadline: Date.now() + HANGS_MS },
       (error, response) => {
         if (error !== null || response === undefined) reject(error);
         else resolve(response);
@@ -110,7 +111,7 @@ describe('an honest server', () => {
   test('does not know a withheld method, nor show it', async () => {
     const channel = await connect(server.target, { references: server.references });
     try {
-      const { services } = await describeServices(channel, { deadline: Date.now() + 20_000 });
+      const { services } = await describeServices(channel, { deadline: Date.now() + HANGS_MS });
       assert.deepEqual(services, ['clinic.v1.Intake']);
       await assert.rejects(
         callRaw(channel, 'clinic.v1.Marketing/ExportContacts', new Uint8Array()),

@@ -13,6 +13,7 @@ import { formatManifest } from '@enclaim/image';
 import { sampleOf } from '../image/test/manifest.ts';
 import { clinicBundle } from './support/app.ts';
 import { type AttestedRuntime, bootAttested, PRETEND_IMAGE } from './support/attested-runtime.ts';
+import { HANGS_MS } from './support/eventually.ts';
 
 const root = join(import.meta.dirname, '..');
 const clinic = join(root, 'examples/clinic');
@@ -66,7 +67,7 @@ function enclaim(args: readonly string[], env: NodeJS.ProcessEnv = process.env):
     const child = execFile(
       process.execPath,
       [main, ...args],
-      { cwd: folder, env, timeout: 60_000 },
+      { cwd: folder, env, timeout: HANGS_MS },
       (_, stdout, stderr) => resolve({ status: child.exitCode, stdout, stderr }),
     );
   });

@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { after, before, describe, test } from 'node:test';
 import { type AttestedChannel, type CheckedReceipt, type ConnectOptions, connect } from '@enclaim/client';
 import { credentials, Metadata, makeClientConstructor, type ServiceError, status } from '@grpc/grpc-js';
+import { HANGS_MS } from './support/eventually.ts';
 import { ECHO, type PretendServer, startPretendServer } from './support/pretend-server.ts';
 
 let server: PretendServer;
@@ -65,7 +66,7 @@ function unary(
     client[name]?.(
       request,
       new Metadata(),
-      { deadline: Date.now() + 20_000, ...options },
+      { deadline: Date.now() + HANGS_MS, ...options },
       (error: ServiceError | null, response: Buffer) => (error === null ? resolve(response) : reject(error)),
     );
   });
@@ -73,11 +74,11 @@ function unary(
 
 /** What was under way to the old boot as it went is not sent to the new one: that is for the caller to say. */
 async function patiently<T>(call: () => Promise<T>): Promise<T> {
-  for (let attempt = 0; ; attempt++) {
+  for (const hangs = performance.now() + HANGS_MS; ; ) {
     try {
       return await call();
     } catch (error) {
-      if ((error as ServiceError).code !== status.UNAVAILABLE || attempt === 20) throw error;
+      if ((error as ServiceError).code !== status.UNAVAILABLE || performance.now() > hangs) throw error;
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }
@@ -247,12 +248,10 @@ describe('the exchange', () => {
         }),
     });
     try {
-      const began = performance.now();
       await assert.rejects(connect(slow.target, { references: slow.references, handshakeTimeout: 300 }), {
         name: 'ChannelError',
         code: 'timeout',
       });
-      assert.ok(performance.now() - began < 3_000);
     } finally {
       slow.stop();
     }

@@ -28,6 +28,7 @@ import {
 import { loadSync } from '@grpc/proto-loader';
 import { clinicBundle } from './support/app.ts';
 import { type AttestedRuntime, bootAttested } from './support/attested-runtime.ts';
+import { HANGS_MS } from './support/eventually.ts';
 
 /** What proto-loader makes of the service: methods by name. */
 type Generated = Client &
@@ -120,7 +121,7 @@ describe('at the command line', () => {
     try {
       const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string];
       const plain = new Channel(line, credentials.createInsecure(), {});
-      const { services, registry } = await describeServices(plain, { deadline: Date.now() + 20_000 });
+      const { services, registry } = await describeServices(plain, { deadline: Date.now() + HANGS_MS });
       assert.deepEqual(services, ['clinic.v1.Intake']);
       const method = registry.getService('clinic.v1.Intake')?.methods.find(({ name }) => name === 'Read');
       assert(method !== undefined);

@@ -8,6 +8,7 @@ import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { ChannelError, type CheckedReceipt, type RunningProxy, startProxy } from '@enclaim/client';
+import { HANGS_MS } from './support/eventually.ts';
 import { needs, PYTHON } from './support/machine-needs.ts';
 import { ECHO, type PretendServer, startPretendServer } from './support/pretend-server.ts';
 
@@ -31,31 +32,31 @@ import sys, threading, grpc
 channel = grpc.insecure_channel(sys.argv[1], options=[('grpc.max_receive_message_length', 5 << 20)])
 path = '/test.v1.Echo/'
 unary = channel.unary_unary(path + 'Unary')
-print('unary', unary(b'hello', timeout=20).decode())
-response, call = unary.with_call(b'x', timeout=20, metadata=(('echo', 'text'), ('echo-bin', b'\\x00\\xff')))
+print('unary', unary(b'hello', timeout=250).decode())
+response, call = unary.with_call(b'x', timeout=250, metadata=(('echo', 'text'), ('echo-bin', b'\\x00\\xff')))
 print('metadata', sorted((k, v) for k, v in call.initial_metadata() if k.startswith('echo')),
       sorted((k, v) for k, v in call.trailing_metadata() if k.startswith('echo')))
-print('large', len(unary(bytes(4 << 20), timeout=20)))
-print('server stream', len(list(channel.unary_stream(path + 'ServerStream')(b'\\x05ab', timeout=20))))
-print('client stream', channel.stream_unary(path + 'ClientStream')((bytes(100) for _ in range(50)), timeout=20).decode())
-print('bidi', [m.decode() for m in channel.stream_stream(path + 'Bidi')(iter([b'one', b'two']), timeout=20)])
+print('large', len(unary(bytes(4 << 20), timeout=250)))
+print('server stream', len(list(channel.unary_stream(path + 'ServerStream')(b'\\x05ab', timeout=250))))
+print('client stream', channel.stream_unary(path + 'ClientStream')((bytes(100) for _ in range(50)), timeout=250).decode())
+print('bidi', [m.decode() for m in channel.stream_stream(path + 'Bidi')(iter([b'one', b'two']), timeout=250)])
 def code(run):
     try: run(); return 'OK'
     except grpc.RpcError as error: return error.code().name
     except grpc.FutureCancelledError: return 'CANCELLED'
 print('deadline', code(lambda: channel.unary_unary(path + 'Hold')(b'x', timeout=0.3)))
-held = channel.unary_unary(path + 'Hold').future(b'x', timeout=20)
+held = channel.unary_unary(path + 'Hold').future(b'x', timeout=250)
 threading.Timer(0.1, held.cancel).start()
 print('cancelled', code(held.result))
-print('no receipt', code(lambda: channel.unary_unary(path + 'NoReceipt')(b'x', timeout=20)))
-print('unknown', code(lambda: channel.unary_unary('/test.v1.Other/Method')(b'x', timeout=20)))
-print('too large', code(lambda: unary(bytes((4 << 20) + 1), timeout=20)))
-print('gzip', code(lambda: unary(bytes(1000), timeout=20, compression=grpc.Compression.Gzip)))
+print('no receipt', code(lambda: channel.unary_unary(path + 'NoReceipt')(b'x', timeout=250)))
+print('unknown', code(lambda: channel.unary_unary('/test.v1.Other/Method')(b'x', timeout=250)))
+print('too large', code(lambda: unary(bytes((4 << 20) + 1), timeout=250)))
+print('gzip', code(lambda: unary(bytes(1000), timeout=250, compression=grpc.Compression.Gzip)))
 `;
 
 test("python's grpcio calls through it as it would call anybody", needs("python's gRPC"), async () => {
   receipts.length = 0;
-  const { stdout } = await promisify(execFile)(PYTHON, ['-c', SCRIPT, proxy.address], { timeout: 60_000 });
+  const { stdout } = await promisify(execFile)(PYTHON, ['-c', SCRIPT, proxy.address], { timeout: HANGS_MS });
   assert.deepEqual(stdout.trim().split('\n'), [
     'unary hello',
     "metadata [('echo', 'text'), ('echo-bin', b'\\x00\\xff')] [('echo-trailer', 'text')]",

@@ -8,7 +8,7 @@ import { ALPN, decodeFrame } from '@enclaim/attestation/handshake';
 import { connect } from '@enclaim/client';
 import { startPretendServer } from './support/pretend-server.ts';
 
-test('half a frame stalls its own connection only', { timeout: 10_000 }, async () => {
+test('half a frame stalls its own connection only', async () => {
   const server = await startPretendServer();
   const socket = connectTls({ port: server.port, host: '127.0.0.1', ALPNProtocols: [ALPN], rejectUnauthorized: false });
   try {
@@ -28,7 +28,7 @@ test('half a frame stalls its own connection only', { timeout: 10_000 }, async (
   }
 });
 
-test('what is no frame is refused with a reason', { timeout: 10_000 }, async () => {
+test('what is no frame is refused with a reason', async () => {
   const server = await startPretendServer();
   try {
     for (const bytes of [

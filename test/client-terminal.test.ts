@@ -18,6 +18,7 @@ import {
   ServerReflectionRequestSchema,
   ServerReflectionResponseSchema,
 } from '../runtime/src/gen/grpc/reflection/v1/reflection_pb.js';
+import { HANGS_MS } from './support/eventually.ts';
 import { type PretendServer, startPretendServer } from './support/pretend-server.ts';
 
 const run = promisify(execFile);
@@ -95,7 +96,7 @@ describe('a server that writes to the terminal', () => {
   async function enclaim(server: PretendServer, ...args: string[]): Promise<Ended> {
     await writeFile(at('references.json'), JSON.stringify(server.references));
     const command = [cli, ...args, '--references', at('references.json')];
-    return run(process.execPath, command, { timeout: 60_000 }).then(
+    return run(process.execPath, command, { timeout: HANGS_MS }).then(
       (ended) => ({ code: 0, ...ended }),
       (error: Ended) => error,
     );

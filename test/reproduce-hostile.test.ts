@@ -8,10 +8,10 @@ import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { setTimeout } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { projectRoot, rebuild } from '../image/src/index.ts';
 import { cached, lockOf, type PretendSources, packageOf, writeSources } from './reproduce/pretend-sources.ts';
+import { eventually } from './support/eventually.ts';
 
 const scratch = await mkdtemp(join(tmpdir(), 'enclaim-hostile-'));
 after(() => rm(scratch, { recursive: true, force: true }));
@@ -47,16 +47,16 @@ describe('programs of the sources', () => {
     const [command = '', ...args] = auditCommand();
     const auditor = spawn(command, args, { env: { ...process.env, TMPDIR: at('') }, stdio: 'ignore' });
     const gone = once(auditor, 'exit');
-    await until(async () => (await sleepers()) === 2, 60);
+    await eventually('it', async () => (await sleepers()) === 2);
     auditor.kill('SIGKILL');
     await gone;
-    await until(async () => (await sleepers()) === 0, 10);
+    await eventually('it', async () => (await sleepers()) === 0);
   });
 
   test('one that leaves another behind, with its output open: it ends with the build', async () => {
     await writeSources(source, at('npm'), { node: `sleep 987654 & exit 1` });
     await assert.rejects(rebuild({ source }), { code: 'build-failed' });
-    await until(async () => (await sleepers()) === 0, 10);
+    await eventually('it', async () => (await sleepers()) === 0);
   });
 });
 
@@ -196,10 +196,4 @@ async function sleepers(): Promise<number> {
       .map((pid) => readFile(`/proc/${pid}/cmdline`, 'latin1').catch(() => '')),
   );
   return lines.filter((line) => line.split('\0').join(' ') === 'sleep 987654 ').length;
-}
-
-async function until(holds: () => Promise<boolean>, seconds: number): Promise<void> {
-  for (const end = Date.now() + seconds * 1000; !(await holds()); await setTimeout(100)) {
-    assert.ok(Date.now() < end, `not within ${seconds} s`);
-  }
 }

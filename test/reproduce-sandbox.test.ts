@@ -8,10 +8,10 @@ import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
-import { setTimeout } from 'node:timers/promises';
 import { projectRoot, rebuild } from '../image/src/index.ts';
 import { pretendImage, sourcesOf } from './reproduce/pretend-image.ts';
 import { cached, lockOf, packageOf, writeSources } from './reproduce/pretend-sources.ts';
+import { eventually } from './support/eventually.ts';
 import { needs } from './support/machine-needs.ts';
 
 const isRoot = process.getuid?.() === 0;
@@ -74,10 +74,10 @@ describe('a build that goes on', () => {
     await writeSources(source, at('npm'), { node: 'exec setpriv --pdeathsig=clear setsid sleep 987652' });
     const auditor = await startAudit();
     const gone = once(auditor, 'exit');
-    await until(() => running('sleep 987652') === 1, 60);
+    await eventually('it', () => running('sleep 987652') === 1);
     auditor.kill('SIGKILL');
     await gone;
-    await until(() => running('sleep 987652') === 0, 10);
+    await eventually('it', () => running('sleep 987652') === 0);
     for (const folder of cleanFolders()) await rm(join(at('tmp'), folder), { recursive: true });
   });
 
@@ -233,10 +233,4 @@ async function startAudit({
 function running(line: string): number {
   const lines = execFileSync('ps', ['-eo', 'args'], { encoding: 'utf8' }).split('\n');
   return lines.filter((found) => found === line).length;
-}
-
-async function until(holds: () => boolean, seconds: number): Promise<void> {
-  for (const end = Date.now() + seconds * 1000; !holds(); await setTimeout(100)) {
-    assert.ok(Date.now() < end, `not within ${seconds} s`);
-  }
 }

@@ -85,7 +85,7 @@ test('garbage is not charged as memory', async () => {
       for await (const { key } of request) { count += new Array(5e5).fill(key).length; }
       return { count };`,
   };
-  const lab = await open(handlers, { cpu: '3s', wall: '20s' });
+  const lab = await open(handlers, { cpu: '3s', wall: '300s' });
   try {
     const requests = Array.from({ length: 60 }, (_, at) => ({ key: String(at) }));
     const { status, messages, message } = await lab.call('Collect', requests);

@@ -22,6 +22,7 @@ import { FakePsp, type FakeReport } from './fakes/psp.ts';
 import { type FakeCollateral, FakeQuotingEnclave, type FakeTd } from './fakes/quoting-enclave.ts';
 import { bootEvents, eventReferences, FakeTrustDomain } from './fakes/trust-domain.ts';
 import { clinicBundle } from './support/app.ts';
+import { HANGS_MS } from './support/eventually.ts';
 import { needs } from './support/machine-needs.ts';
 import { agreeInBrowser, refuseEveryChange, type ShownEvidence } from './support/shown-evidence.ts';
 import {
@@ -96,7 +97,7 @@ describe('SEV-SNP', () => {
   test('is called over evidence that verifies offline, too', async () => {
     const channel = await connect(server.target, { references, now });
     try {
-      assert.deepEqual((await describeServices(channel, { deadline: Date.now() + 20_000 })).services, [
+      assert.deepEqual((await describeServices(channel, { deadline: Date.now() + HANGS_MS })).services, [
         'clinic.v1.Intake',
       ]);
       const { verdict, evidence } = channel.attestation;

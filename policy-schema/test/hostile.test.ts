@@ -19,13 +19,12 @@ import { BASE } from './base-policy.ts';
 import { BOMBS, HARMLESS } from './bombs.ts';
 import { compileFiles } from './compile.ts';
 
-const MAX_MS = 1000;
+/** Of the processor, over all of the process's threads. */
+const MAX_MS = 3000;
 const MAX_KIB = 200 * 1024;
-// Under coverage, or beside other work on two cores, the same takes several times as long.
-const SLOWER = 3;
 
 // In a process of its own, for the most memory that one had at a time is all that a process tells.
-test('bombs end in a PolicyError, in time, and in little memory', () => {
+test('bombs end in a PolicyError, with little work, and in little memory', () => {
   const { stdout, stderr } = spawnSync(process.execPath, ['--expose-gc', join(import.meta.dirname, 'bombs.ts')], {
     encoding: 'utf8',
   });
@@ -37,7 +36,7 @@ test('bombs end in a PolicyError, in time, and in little memory', () => {
   assert.equal(results.length, Object.keys(BOMBS).length);
   for (const { name, outcome, ms } of results) {
     assert.match(outcome, HARMLESS.has(name) ? /^no error$/ : /^PolicyError [a-z]+$/, name);
-    assert.ok(ms < MAX_MS * SLOWER, `${name}: ${ms} ms`);
+    assert.ok(ms < MAX_MS, `${name}: ${ms} ms`);
   }
   assert.ok(kib < MAX_KIB, `${kib} KiB`);
 });

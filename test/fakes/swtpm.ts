@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { openTpmSocket, type TpmTransport } from '../../guest/src/tpm/transport.ts';
+import { HANGS_MS } from '../support/eventually.ts';
 
 const run = promisify(execFile);
 
@@ -54,7 +55,7 @@ export async function startSwtpm(options: { readonly certified?: boolean } = {})
     connect: () => openTpmSocket({ path }),
     tool: async (name, ...args) => {
       const env = { ...process.env, TPM2TOOLS_TCTI: `swtpm:path=${path}` };
-      return (await run(name, args, { cwd: folder, env, timeout: 30_000 })).stdout;
+      return (await run(name, args, { cwd: folder, env, timeout: HANGS_MS })).stdout;
     },
     stop: async () => {
       kill();

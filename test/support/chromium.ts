@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { eventually } from './eventually.ts';
 import { CHROMIUM } from './machine-needs.ts';
 
 const FLAGS = [
@@ -44,9 +45,10 @@ export class Page {
     const profile = await mkdtemp(join(tmpdir(), 'enclaim-chromium-'));
     const child = spawn(CHROMIUM, [...FLAGS, `--user-data-dir=${profile}`, url], { stdio: 'ignore' });
     const port = await eventually(
+      'the browser',
       async () => (await readFile(join(profile, 'DevToolsActivePort'), 'utf8')).split('\n')[0],
     );
-    const address = await eventually(async () => {
+    const address = await eventually('its page', async () => {
       const list = (await (await fetch(`http://127.0.0.1:${port}/json/list`)).json()) as {
         url: string;
         webSocketDebuggerUrl: string;
@@ -86,7 +88,7 @@ export class Page {
 
   /** Waits until an expression is something other than null, false or undefined. */
   until<T>(expression: string): Promise<NonNullable<T>> {
-    return eventually(() => this.evaluate<T | undefined>(expression));
+    return eventually(expression, () => this.evaluate<T | undefined>(expression)) as Promise<NonNullable<T>>;
   }
 
   #send<T>(method: string, params: object): Promise<T> {
@@ -96,19 +98,4 @@ export class Page {
     this.#socket.send(JSON.stringify({ id, method, params }));
     return waiting.promise as Promise<T>;
   }
-}
-
-/** The first value that is there, for ten seconds. */
-async function eventually<T>(look: () => Promise<T | undefined>): Promise<NonNullable<T>> {
-  let failure: unknown;
-  for (const until = Date.now() + 10_000; Date.now() < until; ) {
-    try {
-      const found = await look();
-      if (found !== undefined && found !== null && found !== false) return found as NonNullable<T>;
-    } catch (error) {
-      failure = error;
-    }
-    await new Promise((resolve) => setTimeout(resolve, 30));
-  }
-  throw new Error('nothing came within ten seconds', { cause: failure });
 }

@@ -65,7 +65,7 @@ async function succeeds(
   closeSync(theirs);
   const socket = new Socket({ fd: ours, readable: true, writable: true });
   const said = text(socket).catch(() => '');
-  const timer = setTimeout(() => child.kill(), 60_000);
+  const timer = setTimeout(() => child.kill(), 300_000);
   await child.exit;
   clearTimeout(timer);
   if (cgroup !== undefined) removeCgroup(cgroup);

@@ -7,6 +7,7 @@ import { createInterface } from 'node:readline';
 import type { Entry } from '../../image/src/entries.ts';
 import { findTools } from '../../image/src/machine/index.ts';
 import { prepareTpm, startTpm } from '../../image/src/machine/tpm.ts';
+import { HANGS_MS } from '../support/eventually.ts';
 
 /** The probe in place of our own programs. */
 export const PROBE_ENTRIES: readonly Entry[] = [
@@ -79,7 +80,7 @@ export async function probe(launch: ProbeLaunch): Promise<ProbeReport> {
     { stdio: ['ignore', 'pipe', 'inherit'] },
   );
   cleanup.defer(() => void qemu.kill('SIGKILL'));
-  const timer = setTimeout(() => qemu.kill('SIGKILL'), 180_000);
+  const timer = setTimeout(() => qemu.kill('SIGKILL'), 3 * HANGS_MS);
   cleanup.defer(() => clearTimeout(timer));
   const lines: string[] = [];
   let json = '';

@@ -19,6 +19,7 @@ import { EPOCH } from '../fakes/certificates.ts';
 import { fakeFirmware } from '../fakes/firmware.ts';
 import { bootEvents, eventReferences } from '../fakes/trust-domain.ts';
 import { clinicBundle } from '../support/app.ts';
+import { HANGS_MS } from '../support/eventually.ts';
 import { INITRD, KERNEL, MRTD, PROCESSOR } from './silicon-launch.ts';
 
 const now = (): number => EPOCH + 86_400_000;
@@ -96,7 +97,7 @@ async function verified(
   const references = referencesFor(maker, await launch(options.commandLine));
   const channel = await connect(`127.0.0.1:${machine.port}`, { references, now, collateral });
   try {
-    assert.deepEqual((await describeServices(channel, { deadline: Date.now() + 20_000 })).services, [
+    assert.deepEqual((await describeServices(channel, { deadline: Date.now() + HANGS_MS })).services, [
       'clinic.v1.Intake',
     ]);
     const { verdict, evidence } = channel.attestation;

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { eventually } from '../../../test/support/eventually.ts';
 import { needs } from '../../../test/support/machine-needs.ts';
 import type { Advertisement } from './router.ts';
 
@@ -184,9 +185,10 @@ cases.push([
     pair.own('link set eth0 up');
     await pair.advertise({ from: 'fe80::1', reach: 1 });
     await pair.advertise({ from: 'fe80::2', prefix: 'fd99::', reach: 1 });
-    await sleep(3500); // it waits a moment before it uses an address
-    const { addresses, routes, mtu } = pair.shown();
-    assert.equal(addresses.length, 2);
+    const { addresses, routes, mtu } = await eventually('two addresses', () => {
+      const shown = pair.shown();
+      return shown.addresses.length === 2 && shown.routes.length === 2 && shown;
+    });
     assert.ok(addresses.every((each) => each.endsWith(' runs out')));
     assert.deepEqual(routes.sort(), ['fe80::1', 'fe80::2']);
     assert.deepEqual([mtu, pair.reach()], ['1280', '1']);

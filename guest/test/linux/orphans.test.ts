@@ -21,9 +21,11 @@ const ADOPTER = `
     exits.push(once(child, 'exit').then(([code]) => { releaseChild(child.pid); return code; }));
   }
   const codes = await Promise.all(exits);
-  await sleep(500);
-  const children = readFileSync('/proc/self/task/' + process.pid + '/children', 'latin1').trim();
-  console.log(JSON.stringify({ codes, zombies: children === '' ? 0 : children.split(' ').length }));
+  // Until nobody is left that may be reaped, or all forty are dead.
+  const dead = (pid) => readFileSync('/proc/' + pid + '/stat', 'latin1').split(') ')[1].startsWith('Z');
+  const left = () => readFileSync('/proc/self/task/' + process.pid + '/children', 'latin1').trim().split(' ').filter((pid) => pid !== '');
+  for (; REAP ? left().length > 0 : left().filter(dead).length < 40; await sleep(20));
+  console.log(JSON.stringify({ codes, zombies: left().length }));
 `;
 
 async function adopt(...args: string[]): Promise<{ codes: number[]; zombies: number }> {

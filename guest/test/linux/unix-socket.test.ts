@@ -32,7 +32,7 @@ test('connects to a listener, and names what is not one', async (t) => {
   assert.equal(await text(socket), 'hello');
 });
 
-test('a listener that takes nobody does not hold the supervisor', { timeout: 10_000 }, async (t) => {
+test('a listener that takes nobody does not hold the supervisor', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'enclaim-unix-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const path = join(folder, 'socket');

@@ -56,10 +56,8 @@ test('retry, yielded and testing are asked again with the same bytes; nothing el
 
 test('retries end', async () => {
   const { tpm, sent } = scripted(rc('922'));
-  const began = performance.now();
   await assert.rejects(tpm.run(GET_RANDOM, { count: 8 }), { code: 'retry', rc: 0x922 });
   assert.equal(sent.length, 16);
-  assert.ok(performance.now() - began < 5000);
 });
 
 test('response codes have names, and say what was at fault', () => {
