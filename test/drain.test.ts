@@ -18,7 +18,6 @@ import { makeBootKeys } from '../runtime/src/keys.ts';
 import type { AttestedServer } from '../runtime/src/server.ts';
 import { type Edit, weakened } from './hostile/weakened.ts';
 import { clinicBundle } from './support/app.ts';
-import { eventually } from './support/eventually.ts';
 import { type Lab, openLab } from './support/lab.ts';
 import { CAPACITY, MISSING_LAYERS, startWorkers } from './support/worker-process.ts';
 
@@ -95,7 +94,7 @@ describe('a runtime that ends', () => {
     unread.on('error', () => {});
     unread.pause();
     unread.end(NOTE);
-    await eventually('three calls under way', () => lab.pool.calls === 3);
+    await sleep(500);
 
     begun = performance.now();
     const closing = server.close();
@@ -127,7 +126,7 @@ describe('a runtime that ends', () => {
       at += 5 + length;
     }
     assert.deepEqual(statuses, [1, 2]);
-    assert(when < (await (ends.patient as Promise<Ended>)).after, `${when} ms`);
+    assert(when < 300, `${when} ms`);
   });
 
   test('answers the call under way, with its receipt', async () => {
@@ -141,7 +140,7 @@ describe('a runtime that ends', () => {
     const { status, trailers, after: when } = await (ends.late as Promise<Ended>);
     assert.equal(status, '14');
     assert.equal(receiptOf(trailers).body.status, 14);
-    assert(when < (await (ends.patient as Promise<Ended>)).after, `${when} ms`);
+    assert(when < 2000, `${when} ms`);
     assert.equal((await (ends.stranger as Promise<Ended>)).status, 'ECONNREFUSED');
   });
 
@@ -150,11 +149,11 @@ describe('a runtime that ends', () => {
     assert.equal(status, '14');
     assert.equal(receiptOf(trailers).body.status, 14);
     assert.match(Buffer.from(String(trailers['grpc-status-details-bin']), 'base64').toString('latin1'), /SHUTDOWN/);
-    assert(when > 4500, `${when} ms`);
+    assert(when > 4500 && when < 6500, `${when} ms`);
   });
 
   test('does not wait for a caller who does not read, and counts whom it cut', () => {
-    assert(took > 4500, `${took} ms`);
+    assert(took > 4500 && took < 12_000, `${took} ms`);
     assert.equal(cut, 2);
     assert.equal(lab.records.filter(({ reason }) => reason === 'shutdown').length, 3);
   });
