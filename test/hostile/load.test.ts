@@ -3,9 +3,10 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { WorkerProcess } from '../../runtime/src/worker/worker.ts';
+import { eventually } from '../support/eventually.ts';
 import { type Lab, oneClass, openLab } from '../support/lab.ts';
+import { count } from '../support/long.ts';
 import { startWorkers } from '../support/worker-process.ts';
 
 /** Children of this process that are dead and not waited for. */
@@ -37,6 +38,10 @@ async function honest(lab: Lab, index: number): Promise<void> {
   assert.deepEqual(messages, [{ key: `k${index}`, count: '3' }]);
 }
 
+/** How many calls are made. */
+const CALLS = count(10_000, 100_000);
+const KILLED_EVERY = 1000;
+
 const SUM =
   'const keys = [1, 2, 3]; await ctx.store.open.get(request.key); return { key: request.key, count: keys.length }';
 
@@ -54,32 +59,30 @@ test('workers killed under load: no call fails, none hangs, nothing is left', as
     },
   });
   let killed = 0;
-  let over = false;
-  const killing = (async () => {
-    for (; !over; await sleep(600)) {
-      const [victim] = living;
-      victim?.kill();
-      killed++;
-    }
-  })();
   try {
-    await drive(20_000, 32, (index) => honest(lab, index));
+    await drive(CALLS, 32, async (index) => {
+      // Counted in calls: on a slow machine, too, a worker answers some before the next is killed.
+      if (index % KILLED_EVERY === KILLED_EVERY - 1) {
+        const [victim] = living;
+        victim?.kill();
+        if (victim !== undefined) killed++;
+      }
+      await honest(lab, index);
+    });
   } finally {
-    over = true;
-    await killing;
     lab.close();
   }
-  await sleep(200);
-  assert.equal(zombies(), 0);
-  assert.ok(killed > 3);
-  console.log(`load: 20000 calls answered while ${killed} workers were killed`);
+  await eventually('the end of all processes', () => zombies() === 0);
+  assert.ok(killed > 3, `${killed} workers killed`);
 });
 
-/** `ENCLAIM_TEST_CALLS=100000` for the whole run. */
-const CALLS = Number(process.env.ENCLAIM_TEST_CALLS ?? 20_000);
-
 test(`${CALLS} calls of which one in a hundred is hostile: every honest one is answered right`, async () => {
-  const hostile = ['throw new Error("x")', 'return 7', 'return await ctx.store.cases.get("none").x', 'for (;;);'];
+  const hostile = [
+    'throw new Error("x")',
+    'return 7',
+    'return await ctx.store.cases.get("none").x',
+    'const kept = []; for (;;) kept.push(new Array(1e5).fill({}));', // more than its worker has
+  ];
   const lab = await openLab({
     handlers: {
       Sum: SUM,
@@ -88,10 +91,9 @@ test(`${CALLS} calls of which one in a hundred is hostile: every honest one is a
     // In one class, so that the hostile ones are beside the honest ones.
     classes: oneClass,
     size: 2,
-    stall: 400,
+    heap: 64,
   });
   let refused = 0;
-  const started = performance.now();
   try {
     await drive(CALLS, 64, async (index) => {
       if (index % 100 !== 0) return honest(lab, index);
@@ -104,9 +106,6 @@ test(`${CALLS} calls of which one in a hundred is hostile: every honest one is a
   } finally {
     lab.close();
   }
-  const seconds = (performance.now() - started) / 1000;
   assert.equal(refused, CALLS / 100);
-  console.log(
-    `load: ${CALLS - refused} honest and ${refused} hostile calls in ${seconds.toFixed(1)} s, ${lab.lost.length} workers lost`,
-  );
+  assert.ok(lab.lost.length > 0);
 });
