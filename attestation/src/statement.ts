@@ -34,8 +34,13 @@ export interface BootStatement {
   readonly events?: DigestText<'sha256'>;
   /** SHA-256 of the TLS key's SubjectPublicKeyInfo, and the raw key that signs receipts. */
   readonly keys: { readonly tls: DigestText<'sha256'>; readonly receipt: Ed25519Text };
-  /** Where the log stood when this boot began: origin, number of records, hash of the last one. */
-  readonly log: { readonly origin: string; readonly size: number; readonly head: DigestText<'sha256'> };
+  /** Where the log stood when this boot began: origin, number of records, hash of the last one, and bytes left for records of calls. */
+  readonly log: {
+    readonly origin: string;
+    readonly size: number;
+    readonly head: DigestText<'sha256'>;
+    readonly left?: number;
+  };
   /** Layers of confinement that the workers of this boot start without; empty where handlers are held by all of them. */
   readonly unconfined: readonly VmLayer[];
   /** The policy's owner key, or null where it names none. */
@@ -71,6 +76,7 @@ const statementSchema: z.ZodType<BootStatement> = z.strictObject({
     origin: z.string().regex(/^[a-z0-9./-]{1,128}$/),
     size: z.int().nonnegative(),
     head: sha256Text,
+    left: z.int().nonnegative().exactOptional(),
   }),
   unconfined: z
     .array(z.enum(VM_LAYERS))

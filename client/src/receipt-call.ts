@@ -84,7 +84,7 @@ export function receiptCall(
 
   async function checkedStatus(ended: StatusObject): Promise<StatusObject> {
     const [bytes] = ended.metadata.get(RECEIPT_TRAILER);
-    // An error carries no data, so there is nothing to vouch for; a refusal of the policy has a receipt all the same.
+    // An error carries no data, so there is nothing to vouch for. Refusals have receipts all the same, but those that are only counted.
     if (bytes === undefined && ended.code !== status.OK) return ended;
     try {
       const attestation = attestationOf(call);

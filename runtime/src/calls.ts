@@ -29,6 +29,7 @@ import { leavesOf, wireTextsOf } from './leaves.ts';
 import type { Entry, Placed, RecordLog } from './log.ts';
 import { decoded, reading } from './reading.ts';
 import type { ReceiptSigner } from './receipts.ts';
+import { RefusalTally } from './refusal-tally.ts';
 import { REFUSALS, STATUS } from './refusals.ts';
 import { statusDetails } from './status-details.ts';
 import { VolatileCollection } from './store.ts';
@@ -48,7 +49,10 @@ export interface Caller {
   readonly connection?: string;
 }
 
-/** How a call ended. `receipt` is absent only where the log failed: then nothing was decided. */
+/**
+ * How a call ended. `receipt` is absent where the log failed or has no room, so that nothing was decided, and where a refusal of a call
+ * that did nothing is counted by a record that stands for many.
+ */
 export interface Answer {
   readonly status: number;
   /** For people; names rules and categories, never data. */
@@ -88,6 +92,8 @@ export class Calls {
   readonly #options: CallsOptions;
   readonly #collections: Collections;
   readonly #claims: ReadonlyMap<ClaimKind, string>;
+  readonly #tally = new RefusalTally({ write: (code, count) => this.#recordMany(code, count) });
+  #stopped: RefusalError | undefined;
   #sequence = 0;
 
   constructor(options: CallsOptions) {
@@ -109,7 +115,10 @@ export class Calls {
   async answer(method: ExposedMethod, caller: Caller): Promise<Answer> {
     try {
       const call = new RunningCall(this.#options, this.#collections, this.#claims, method, caller);
+      if (this.#stopped !== undefined) return refused(call, this.#stopped);
       const ending = await call.run();
+      const told = ending.refusal;
+      if (told !== null && call.didNothing(told) && !this.#tally.hasRecord(told.code)) return refused(call, told);
       const { body, durable } = call.end(ending, this.#sequence++);
       // Signed while the record is on its way to the disk; nothing leaves before both are done.
       const [receipt] = await Promise.all([this.#options.receipts.sign(body), durable]);
@@ -121,6 +130,57 @@ export class Calls {
       return { status: STATUS.unavailable, message: 'the response could not be recorded', response: NOTHING };
     }
   }
+
+  /** From now on every call is refused before it is read, without a record: there is no room for one. */
+  stop(message: string): void {
+    this.#stopped = new RefusalError('log', message);
+  }
+
+  /** Records the refusals that are only counted so far. */
+  close(): void {
+    this.#tally.close();
+  }
+
+  #recordMany(code: RefusalCode, calls: number): void {
+    const [, decision, kind] = REFUSALS[code];
+    const claim = (kind && this.#claims.get(kind)) ?? null;
+    try {
+      const said = { decision, reason: `${code} of many calls`, claim, figures: { calls } };
+      this.#options.log.place(entryOf(this.#options, said)).durable.catch(() => {});
+    } catch {
+      // A log that takes no more has ended the calls that matter.
+    }
+  }
+}
+
+/** What a caller hears of a refusal, without a receipt. */
+function refused(call: RunningCall, refusal: RefusalError): Answer {
+  const { code, message } = refusal;
+  const [status] = REFUSALS[code];
+  return { status, message, response: NOTHING, details: statusDetails(status, message, call.info(refusal)) };
+}
+
+/** A record of this boot's calls. */
+function entryOf({ admission, clock }: Pick<CallsOptions, 'admission' | 'clock'>, said: Partial<Entry>): Entry {
+  return {
+    v: 1,
+    id: freshHex(16),
+    time: clock.text(),
+    timeStrength: 'host',
+    layer: 'runtime',
+    system: admission.policy.system.name,
+    policyDigest: admission.digest,
+    claim: null,
+    controls: [],
+    decision: 'info',
+    reason: 'ok',
+    method: null,
+    label: [],
+    sink: null,
+    figures: {},
+    basis: 'enforced',
+    ...said,
+  };
 }
 
 /** What a receipt says, and when it may be given. */
@@ -153,6 +213,11 @@ class RunningCall {
   /** Operations that somebody outside has not answered. */
   #outward = 0;
   #records = 0;
+  /** Whether the handler may have run, and whether it asked for anything but messages. */
+  #begun = false;
+  #asked = false;
+  /** The refusal of a message of the caller's. */
+  #unread: RefusalError | undefined;
   #ended = false;
   /** The first refusal that an operation of the handler met. */
   #refused: RefusalError | undefined;
@@ -205,7 +270,11 @@ class RunningCall {
     const { connection } = this.#caller;
     const running = this.#options.pool.run({
       ...(connection !== undefined && { connection }),
-      ...(!streams.request && { request: () => this.#only() }),
+      request: async () => {
+        const request = streams.request ? null : await this.#only();
+        this.#begun = true;
+        return request;
+      },
       message: {
         method: id,
         request: null,
@@ -241,6 +310,14 @@ class RunningCall {
       if (status === 'fulfilled') throw error;
     }
     await whileItLasts(signal, egress.end('done')).catch(() => egress.end('given up'));
+  }
+
+  /**
+   * Whether the call was refused before its handler ran, or for what its caller sent, while its handler had done nothing else: then
+   * there is nothing to tell but that it was.
+   */
+  didNothing(refusal: RefusalError): boolean {
+    return this.#begun ? refusal === this.#unread && !this.#asked : refusal.code !== 'log';
   }
 
   /** Records how the call ended, and says so. @throws RefusalError `log`, `budget` */
@@ -332,6 +409,7 @@ class RunningCall {
   }
 
   #perform(operation: Operation): Json | Promise<Json> {
+    if (operation.kind !== 'next') this.#asked = true;
     switch (operation.kind) {
       case 'next':
         return this.#pull();
@@ -376,6 +454,15 @@ class RunningCall {
   async #next(): Promise<Json | undefined> {
     const bytes = await this.#caller.next();
     if (bytes === undefined) return undefined;
+    try {
+      return this.#read(bytes);
+    } catch (error) {
+      if (error instanceof RefusalError) this.#unread = error;
+      throw error;
+    }
+  }
+
+  #read(bytes: Uint8Array): Json {
     this.#request.add(bytes);
     const { input } = this.#method.descriptor;
     const message = decoded('request', input, bytes, this.#options.admission.descriptors.registry);
@@ -457,7 +544,8 @@ class RunningCall {
    * throws: the refusal that ends a call comes this way too.
    */
   #note({ sink, allow, code, pointer, label }: Verdict): void {
-    if (allow || !isOpen(label)) {
+    // What the caller sent and may not is told by the end of the call.
+    if (allow || sink === 'call' || !isOpen(label)) {
       this.#count(allow ? sink : `denied:${sink}`);
       return;
     }
@@ -504,26 +592,8 @@ class RunningCall {
   }
 
   #record(said: Partial<Entry>): Placed {
-    const { policy, digest } = this.#options.admission;
-    return this.#options.log.place({
-      v: 1,
-      id: freshHex(16),
-      time: this.#options.clock.text(),
-      timeStrength: 'host',
-      layer: 'runtime',
-      system: policy.system.name,
-      policyDigest: digest,
-      claim: null,
-      controls: [],
-      decision: 'info',
-      reason: 'ok',
-      method: this.#method.id,
-      label: this.#context.label,
-      sink: null,
-      figures: {},
-      basis: 'enforced',
-      ...said,
-    });
+    const whose = { method: this.#method.id, label: this.#context.label };
+    return this.#options.log.place(entryOf(this.#options, { ...whose, ...said }));
   }
 
   #claimOf(kind: ClaimKind | undefined): string | null {

@@ -41,13 +41,16 @@ export class HealthService {
     for (const tell of this.#watchers.keys()) tell();
   }
 
-  /** From now on: NOT_SERVING, and nobody is kept watching. */
-  stop(): void {
+  /** From now on: NOT_SERVING. */
+  pause(): void {
     this.#serving = false;
-    for (const [tell, call] of this.#watchers) {
-      tell();
-      call.end();
-    }
+    for (const tell of this.#watchers.keys()) tell();
+  }
+
+  /** The same, and nobody is kept watching. */
+  stop(): void {
+    this.pause();
+    for (const call of this.#watchers.values()) call.end();
   }
 
   get definition(): RawService {

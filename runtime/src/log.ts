@@ -27,6 +27,18 @@ export interface Placed {
   readonly durable: Promise<void>;
 }
 
+/** Whose record it is: a call's, or the runtime's own of a boot, its end, and what it sees coming. */
+export type Writer = 'call' | 'runtime';
+
+/** How much room is left for records of calls: some is `scarce` long before there is `none` for more calls than are under way. */
+export type LogRoom = 'ample' | 'scarce' | 'none';
+
+/** Bytes kept for the runtime's own records: of a thousand boots, at about a KiB each. Of small logs, a part. */
+const KEPT = { most: 1024 * 1024, part: 16 };
+/** Room for calls is scarce below this: at a thousand calls a second, a minute before the end. */
+const SCARCE = { most: 64 * 1024 * 1024, part: 8 };
+/** No call is let in below this: those under way may still end in their records. */
+const NONE = { most: 16 * 1024 * 1024, part: 32 };
 const ZERO_HASH = new Uint8Array(32);
 const PREFIX = 4;
 /** Records that may wait for the flush of those before them. */
@@ -48,6 +60,8 @@ export class RecordLog {
   /** After the last byte on the disk. */
   #flushed: number;
   #broken: unknown;
+  #room: LogRoom = 'ample';
+  readonly #listeners: ((room: LogRoom) => void)[] = [];
 
   /**
    * Whether bytes were found behind the end that are no record of this chain. A crash in the middle of a flush leaves
@@ -62,6 +76,7 @@ export class RecordLog {
     this.#end = at;
     this.#flushed = at;
     this.discarded = discarded;
+    this.#look();
   }
 
   /**
@@ -85,30 +100,56 @@ export class RecordLog {
     return this.#head;
   }
 
+  /** Bytes left for records of calls. */
+  get left(): number {
+    return Math.max(0, this.#capacity - part(KEPT, this.#capacity) - PREFIX - this.#end);
+  }
+
+  /** How that is to be judged. */
+  get room(): LogRoom {
+    return this.#room;
+  }
+
+  /** Tells whenever there is less of it. */
+  onRoom(listener: (room: LogRoom) => void): void {
+    this.#listeners.push(listener);
+  }
+
   /**
-   * Gives a record its place. Those of one moment share one write.
+   * Gives a record its place. Those of one moment share one write. Some room is for the runtime's own records alone.
    * @throws RefusalError `log` where it is not a record, the log is full, or an earlier write failed; `budget` where too many wait
    */
-  place(entry: Entry): Placed {
+  place(entry: Entry, writer: Writer = 'call'): Placed {
     // After a failed write nobody knows what is on the disk: only a restart may read it again.
     if (this.#broken !== undefined) throw new RefusalError('log', 'the log failed earlier', { cause: this.#broken });
     if (this.#batcher.full) throw new RefusalError('budget', `${MOST_WAITING} records are already waiting`);
     const bytes = encoded({ ...entry, prev: digestText('sha256', this.#head.hash) });
     const end = this.#end + PREFIX + bytes.length;
-    if (end + PREFIX > this.#capacity) {
+    const kept = writer === 'runtime' ? 0 : part(KEPT, this.#capacity);
+    if (end + PREFIX > this.#capacity - kept) {
       throw new RefusalError('log', `the log is full: ${this.#capacity} bytes, ${this.#head.size} records`);
     }
     const hash = recordHash(bytes);
     this.#head = { size: this.#head.size + 1, hash, time: entry.time };
     this.#end = end;
-    return { hash, durable: this.#batcher.add(bytes) };
+    const durable = this.#batcher.add(bytes);
+    this.#look(); // who hears of it may place a record: after this one
+    return { hash, durable };
   }
 
   /** Appends a record and resolves with its hash once it is on stable storage. @throws RefusalError as {@link place} */
-  async append(entry: Entry): Promise<Uint8Array> {
-    const { hash, durable } = this.place(entry);
+  async append(entry: Entry, writer: Writer = 'call'): Promise<Uint8Array> {
+    const { hash, durable } = this.place(entry, writer);
     await durable;
     return hash;
+  }
+
+  #look(): void {
+    const { left } = this;
+    const room = left < part(NONE, this.#capacity) ? 'none' : left < part(SCARCE, this.#capacity) ? 'scarce' : 'ample';
+    if (room === this.#room) return;
+    this.#room = room;
+    for (const tell of this.#listeners) tell(room);
   }
 
   async #flush(records: readonly Uint8Array[]): Promise<undefined[]> {
@@ -128,6 +169,11 @@ export class RecordLog {
     this.#flushed += data.length - PREFIX;
     return records.map(() => undefined);
   }
+}
+
+/** So many bytes of a log, and no more than a part of it. */
+function part({ most, part }: { readonly most: number; readonly part: number }, capacity: number): number {
+  return Math.min(most, Math.floor(capacity / part));
 }
 
 /** @throws RefusalError `log` where it could not be read back */

@@ -115,14 +115,23 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
     new AttestedServer({ tls, admission, calls, attested }),
     async (it) => void (await it.close()),
   );
-  await log.append(bootRecord(admission, statement, log, { governor, kernel: options.kernel })); // before any call can put a record of its own
+  // Before any call can put a record of its own.
+  await log.append(bootRecord(admission, statement, log, { governor, kernel: options.kernel }), 'runtime');
   const port = await server.listen(options.listen.host, options.listen.port);
-  server.serve();
+  if (log.room === 'ample') server.serve();
+  else calls.stop(`the log is nearly full: ${log.left} bytes are left for calls, and this boot serves none`);
+  log.onRoom((room) => {
+    server.pause();
+    if (room === 'none') calls.stop('the log is full');
+    // Not awaited: the record of the call that took the room comes before it.
+    else log.append(roomRecord(admission, clock, log), 'runtime').catch(() => {});
+  });
   const running = started.move();
   const close = async (): Promise<void> => {
     const cut = await server.close();
+    calls.close();
     // A log that has failed has refused its last calls already, and the end comes without a word in it.
-    await log.append(endRecord(admission, clock, cut)).catch(() => {});
+    await log.append(endRecord(admission, clock, cut), 'runtime').catch(() => {});
     await running.disposeAsync();
   };
   return { port, admission, statement, close };
@@ -161,6 +170,7 @@ function bootStatement(
       origin: `${admission.policy.system.name}/${bootId}`,
       size: log.head.size,
       head: digestText('sha256', log.head.hash),
+      left: log.left,
     },
     unconfined: workers.missing,
     owner: ownerKey === 'none' ? null : ownerKey,
@@ -182,13 +192,14 @@ function governorOf({ policy, exposed }: Admission, capacity: Capacity): Resourc
 function bootRecord(
   admission: Admission,
   { bootId, started, unconfined }: BootStatement,
-  { discarded }: RecordLog,
+  { discarded, left, room }: RecordLog,
   { governor, kernel }: { governor: ResourceGovernor | undefined; kernel: KernelState | undefined },
 ): Entry {
   const { exposed, withheld } = admission;
   const said = [
     ...(unconfined.length === 0 ? [] : [`workers without ${unconfined.join(', ')}`]),
     ...(governor?.thermalObserved === false ? ['temperature not observed'] : []),
+    ...(room === 'ample' ? [] : ['log nearly full', 'nothing served']),
   ];
   return ownRecord(admission, {
     id: bootId,
@@ -199,8 +210,21 @@ function bootRecord(
       exposed: exposed.length,
       withheld: withheld.length,
       discarded: discarded ? 1 : 0,
+      'log.left': left,
       ...(kernel !== undefined && { 'kernel.settings': kernel.settings, 'kernel.rules': kernel.rules }),
     },
+  });
+}
+
+/** That calls will soon have no room in the log: health says NOT_SERVING from now on, and the next boot serves nothing. */
+function roomRecord(admission: Admission, clock: BootClock, { left }: RecordLog): Entry {
+  const figures = { 'log.left': left };
+  return ownRecord(admission, {
+    id: freshHex(16),
+    time: clock.text(),
+    layer: 'runtime',
+    reason: 'log nearly full',
+    figures,
   });
 }
 

@@ -143,6 +143,11 @@ export class AttestedServer {
     this.#health.serve();
   }
 
+  /** Health turns to NOT_SERVING; calls are still answered. */
+  pause(): void {
+    this.#health.pause();
+  }
+
   /**
    * Ends: health says so first, nobody new comes in, calls under way have a few seconds, and who is left then is told by status.
    * Resolves within a limit, with the number of calls that were cut off.

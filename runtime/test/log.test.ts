@@ -171,6 +171,43 @@ test('a full log refuses, and keeps what it has', async () => {
   assert.equal((await headOf(path)).size, 1);
 });
 
+test('room is told before it is gone, and some is kept for the runtime itself, also after a restart', async () => {
+  const { path } = await logOf();
+  const capacity = 64 * 1024;
+  const seen: string[] = [];
+  await withLog(
+    path,
+    async (log) => {
+      log.onRoom((room) => {
+        seen.push(`${room} ${log.left}`);
+        void log.append(entry('room'), 'runtime');
+      });
+      await assert.rejects(async () => {
+        for (;;) await log.append(entry('call'));
+      }, /the log is full/);
+    },
+    capacity,
+  );
+  const [scarce = '', none = ''] = seen;
+  assert.equal(seen.length, 2);
+  assert.match(scarce, /^scarce (7|8)\d{3}$/);
+  assert.match(none, /^none (1|2)\d{3}$/);
+  const reasons = framesIn(await readFile(path)).map(({ record }) => decodeRecord(record).reason);
+  assert.equal((await headOf(path)).size, reasons.length, 'one chain to the end');
+  assert.equal(reasons.filter((reason) => reason === 'room').length, 2);
+  for (let boot = 0; boot < 3; boot++) {
+    await withLog(
+      path,
+      async (log) => {
+        assert.equal(log.room, 'none');
+        await assert.rejects(log.append(entry('call')), /the log is full/);
+        await log.append(entry('boot'), 'runtime');
+      },
+      capacity,
+    );
+  }
+});
+
 test('after a failed write nothing is acknowledged any more', async () => {
   const { path } = await logOf('a');
   const handle = await open(path, 'r'); // a disk that refuses writes

@@ -54,7 +54,7 @@ const LAYERS = {
     ['const open = this.#context.mayLog([event, data]);', 'const open = true;'],
   ],
   'few records': ['calls.ts', ['return ++this.#records <= MOST_RECORDS', 'return ++this.#records > 0']],
-  'no records of refusals of closed calls': ['calls.ts', ['allow || !isOpen(label)', 'allow']],
+  'no records of refusals of closed calls': ['calls.ts', ["allow || sink === 'call' || !isOpen(label)", 'allow']],
   'an end without records of its own': [
     'calls.ts',
     ['if (allow || !isOpen(label)) {', 'if (!allow) this.#needRoom(); else {'],

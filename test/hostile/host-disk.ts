@@ -169,7 +169,7 @@ export const diskAttacks: readonly Attack[] = [
     LOG,
     'a disk that is full',
     'capacity of the log',
-    [['if (end + PREFIX > this.#capacity) {', 'if (end < 0) {']],
+    [['if (end + PREFIX > this.#capacity - kept) {', 'if (end < 0) {']],
     async (module) => {
       const disk = new FakeDisk();
       const log = await module.RecordLog.open(disk.device, 2000);

@@ -187,16 +187,75 @@ async function tried(
   }
 }
 
-/** Every attack on the room that callers share. */
-export const houseAttacks: readonly Attack[] = Object.entries(ATTACKS).map(([name, attack]): Attack => {
-  /** Made small, the same for the attack and for its control. */
-  const scaled: Edit = ['const IDLE_MS = 15_000', 'const IDLE_MS = 1500'];
-  const idles = attack.off[0].includes('IDLE_MS') ? [scaled] : [];
-  return {
+/** Calls of strangers, and what each may add to the log beyond a record a second. */
+const MANY = 600;
+/** A message that is none: a field of a wire type that there is not. */
+const GARBAGE = Uint8Array.of(0x0f);
+
+interface LogAttack {
+  readonly layer: string;
+  /** The layer off, in the source of calls. */
+  readonly off: Edit;
+  readonly method: LabMethod;
+}
+
+const LOG_ATTACKS: Readonly<Record<string, LogAttack>> = {
+  'garbage, until the log is full': {
+    layer: 'refusals of strangers are counted',
+    off: ['call.didNothing(outcome.refusal)', 'false'],
+    method: 'Read',
+  },
+  'garbage in streams, until the log is full': {
+    layer: 'refusals of strangers are counted',
+    off: ['refusal === this.#unread && !this.#asked', 'false'],
+    method: 'Collect',
+  },
+};
+
+/** Whether the log grows with the number of calls. */
+async function fills({ method: name }: LogAttack, edits: readonly Edit[]): Promise<boolean> {
+  const { Calls } = await import(weakened('runtime/src/calls.ts', ...edits));
+  const handlers = { ...ANSWER, Collect: TAKE };
+  const lab = await openLab({ Calls, handlers });
+  const method = lab.admission.exposed.find(({ descriptor }) => descriptor.name === name);
+  try {
+    if (method === undefined) throw new TypeError(`${name} is withheld`);
+    const from = performance.now();
+    const signal = new AbortController().signal;
+    for (let count = 0; count < MANY; count++) {
+      const { status } = await lab.calls.answer(method, { next: async () => GARBAGE, send: async () => {}, signal });
+      if (status === 0) throw new Error('such a call was answered');
+    }
+    lab.calls.close();
+    const seconds = Math.ceil((performance.now() - from) / 1000);
+    return lab.records.length > seconds + 2;
+  } finally {
+    lab.close();
+  }
+}
+
+const logAttacks = Object.entries(LOG_ATTACKS).map(
+  ([name, attack]): Attack => ({
     group: 'house',
     name,
     layer: attack.layer,
-    attempt: () => tried(attack, PATIENCE.attempt, idles),
-    control: () => tried(attack, PATIENCE.control, [...idles, attack.off]),
-  };
-});
+    attempt: () => fills(attack, []),
+    control: () => fills(attack, [attack.off]),
+  }),
+);
+
+/** Every attack on the room that callers share. */
+export const houseAttacks: readonly Attack[] = Object.entries(ATTACKS)
+  .map(([name, attack]): Attack => {
+    /** Made small, the same for the attack and for its control. */
+    const scaled: Edit = ['const IDLE_MS = 15_000', 'const IDLE_MS = 1500'];
+    const idles = attack.off[0].includes('IDLE_MS') ? [scaled] : [];
+    return {
+      group: 'house',
+      name,
+      layer: attack.layer,
+      attempt: () => tried(attack, PATIENCE.attempt, idles),
+      control: () => tried(attack, PATIENCE.control, [...idles, attack.off]),
+    };
+  })
+  .concat(logAttacks);
