@@ -57,7 +57,7 @@ const LAYERS = {
   'no records of refusals of closed calls': ['calls.ts', ["allow || sink === 'call' || !isOpen(label)", 'allow']],
   'an end without records of its own': [
     'calls.ts',
-    ['if (allow || !isOpen(label)) {', 'if (!allow) this.#needRoom(); else {'],
+    ["if (allow || sink === 'call' || !isOpen(label)) {", 'if (!allow) this.#needRoom(); else {'],
   ],
   'messages of their type': ['calls.ts', ['ignoreUnknownFields: false', 'ignoreUnknownFields: true']],
   'leak detectors': ['context.ts', ['if (found.length === 0)', 'if (true)']],
