@@ -23,7 +23,7 @@ import { CallContext, type Collections, type Verdict } from './context.ts';
 import type { EgressBroker } from './egress/broker.ts';
 import { CallEgress, type EgressRecord } from './egress/call-egress.ts';
 import { type Ending, endingOf, type How } from './ending.ts';
-import { RefusalError } from './errors.ts';
+import { type RefusalCode, RefusalError } from './errors.ts';
 import type { ResourceGovernor } from './governor/resources.ts';
 import { leavesOf, wireTextsOf } from './leaves.ts';
 import type { Entry, Placed, RecordLog } from './log.ts';
