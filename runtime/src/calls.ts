@@ -1,6 +1,6 @@
 /** Calls: from a request's bytes to responses that are allowed, recorded and receipted. */
 
-import { type DescMessage, type Message, toBinary, toJson } from '@bufbuild/protobuf';
+import { type DescMessage, type Message, toBinary } from '@bufbuild/protobuf';
 import { toHex, utf8 } from '@enclaim/attestation/bytes';
 import { digestText } from '@enclaim/attestation/digest';
 import { MAX_MESSAGE_BYTES } from '@enclaim/attestation/grpc-request';
@@ -27,7 +27,7 @@ import { type RefusalCode, RefusalError } from './errors.ts';
 import type { ResourceGovernor } from './governor/resources.ts';
 import { leavesOf, wireTextsOf } from './leaves.ts';
 import type { Entry, Placed, RecordLog } from './log.ts';
-import { decoded, reading } from './reading.ts';
+import { decoded, jsonOf, reading } from './reading.ts';
 import type { ReceiptSigner } from './receipts.ts';
 import { RefusalTally } from './refusal-tally.ts';
 import { REFUSALS, STATUS } from './refusals.ts';
@@ -465,9 +465,10 @@ class RunningCall {
   #read(bytes: Uint8Array): Json {
     this.#request.add(bytes);
     const { input } = this.#method.descriptor;
-    const message = decoded('request', input, bytes, this.#options.admission.descriptors.registry);
+    const { registry } = this.#options.admission.descriptors;
+    const message = decoded('request', input, bytes, registry);
     const label = reading('request', input, () => requestLabel(this.#method, message));
-    const json = this.#toJson(input, message);
+    const json = jsonOf('request', input, message, registry);
     this.#context.accept(label, this.#leaves(input, message, json));
     this.#egress?.took(input, message);
     return json;
@@ -508,7 +509,7 @@ class RunningCall {
     const message = this.#fromJson(output, json);
     const returned = reading('response', output, () => labelOf(output, message));
     // A number can be written in many ways, of which the caller sees one.
-    const seen = this.#looks ? this.#toJson(output, message) : json;
+    const seen = this.#looks ? jsonOf('response', output, message, this.#options.admission.descriptors.registry) : json;
     this.#context.respond(returned, [...this.#leaves(output, message, seen), ...this.#wireTexts(output, message)]);
     const bytes = toBinary(output, message);
     if (bytes.length > LARGEST_MESSAGE)
@@ -608,10 +609,6 @@ class RunningCall {
   /** What the bytes of a message spell, where there are detectors. */
   #wireTexts(descriptor: DescMessage, message: Message): readonly string[] {
     return this.#looks ? wireTextsOf(descriptor, message) : [];
-  }
-
-  #toJson(descriptor: DescMessage, message: Message): Json {
-    return toJson(descriptor, message, { registry: this.#options.admission.descriptors.registry }) as Json;
   }
 
   #fromJson(descriptor: DescMessage, json: Json): Message {

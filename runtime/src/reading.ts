@@ -1,8 +1,16 @@
 /** Messages of strangers, read or refused. */
 
-import { type BinaryReadOptions, type DescMessage, fromBinary, type Message, type Registry } from '@bufbuild/protobuf';
+import {
+  type BinaryReadOptions,
+  type DescMessage,
+  fromBinary,
+  type Message,
+  type Registry,
+  toJson,
+} from '@bufbuild/protobuf';
 import { RefusalError } from './errors.ts';
 import { HeavyError, weigh } from './weighing.ts';
+import type { Json } from './worker/protocol.ts';
 
 /** Who made the message: a caller, a handler, a subprocessor. */
 type Maker = 'request' | 'response' | 'peer';
@@ -34,4 +42,18 @@ export function decoded(
     weigh(descriptor, bytes, registry);
     return fromBinary(descriptor, bytes, options);
   });
+}
+
+/**
+ * A message that somebody else made in proto3 JSON, which is what handlers see. Not every message has a form in it: a time out of
+ * range, a `Value` that is no number, an `Any` of a type that was not declared, a path of a `FieldMask` that does not come back.
+ * @throws RefusalError `code`
+ */
+export function jsonOf(code: Maker, descriptor: DescMessage, message: Message, registry: Registry): Json {
+  try {
+    return toJson(descriptor, message, { registry }) as Json;
+  } catch (cause) {
+    const what = code === 'peer' ? 'answer' : code;
+    throw new RefusalError(code, `the ${what} has no JSON form as a ${descriptor.typeName}`, { cause });
+  }
 }

@@ -375,6 +375,23 @@ describe('the receipt of a refused stream', () => {
   });
 });
 
+describe('a message without a form in JSON', () => {
+  test('of a caller is refused as one, on record', async () => {
+    const lab = await openLab({ handlers: { Sum: 'return {}', Collect: 'for await (const _ of request); return {}' } });
+    // `at` is a time after the year 9999, which JSON has no text for.
+    const late = Buffer.from('2a07088080d0f0f010', 'hex');
+    for (const name of ['Sum', 'Collect']) {
+      const method = lab.admission.exposed.find(({ descriptor }) => descriptor.name === name) ?? assert.fail();
+      const next = async () => late;
+      const { signal } = new AbortController();
+      const { status, message } = await lab.calls.answer(method, { next, send: async () => {}, signal });
+      assert.deepEqual([status, message], [3, 'the request has no JSON form as a lab.v1.Note']);
+      assert.equal(lab.records.at(-1)?.reason, 'request');
+    }
+    lab.close();
+  });
+});
+
 /** One field over and over, which a decoder takes for one: only who counts before sees how many. */
 const tooMany = (tag: number): Uint8Array => Buffer.alloc(2 * 100_001, Buffer.of(tag, 0));
 

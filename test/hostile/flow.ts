@@ -62,7 +62,10 @@ const LAYERS = {
   'messages of their type': ['calls.ts', ['ignoreUnknownFields: false', 'ignoreUnknownFields: true']],
   'leak detectors': ['context.ts', ['if (found.length === 0)', 'if (true)']],
   'bytes looked at as they leave': ['leaves.ts', ['if (!hidden && ', 'if (true || ']],
-  'answers looked at as they leave': ['calls.ts', ['this.#toJson(output, message)', 'json']],
+  'answers looked at as they leave': [
+    'calls.ts',
+    ["jsonOf('response', output, message, this.#options.admission.descriptors.registry)", 'json'],
+  ],
 } satisfies Record<string, readonly [file: string, ...edits: Edit[]]>;
 type FlowLayer = keyof typeof LAYERS;
 /** Files that calls import by another one. */

@@ -1,6 +1,6 @@
 /** What one call sends to others: each message decided about, counted, recorded, and only then on its way. */
 
-import { type DescMessage, type Message, toBinary, toJson } from '@bufbuild/protobuf';
+import { type DescMessage, type Message, toBinary } from '@bufbuild/protobuf';
 import { fromUtf8, utf8 } from '@enclaim/attestation/bytes';
 import {
   ExactJson,
@@ -17,7 +17,7 @@ import type { CallContext } from '../context.ts';
 import { type RefusalCode, RefusalError } from '../errors.ts';
 import { SovereigntyAccount } from '../governor/sovereignty.ts';
 import { leavesOf, textsOf, wireTextsOf } from '../leaves.ts';
-import { decoded, reading } from '../reading.ts';
+import { decoded, jsonOf, reading } from '../reading.ts';
 import type { Json, Operation } from '../worker/protocol.ts';
 import type { Answer, EgressBroker, Room } from './broker.ts';
 import { build, type Release } from './release.ts';
@@ -152,7 +152,7 @@ export class CallEgress {
     const { registry } = admission.descriptors;
     const outgoing = reading('request', input, () => new ExactJson(message).toMessage(input, { registry }));
     const carried = reading('request', input, () => labelOf(input, outgoing));
-    const json = toJson(input, outgoing, { registry }) as Json;
+    const json = jsonOf('request', input, outgoing, registry);
     const bytes = target.http === 'none' ? toBinary(input, outgoing) : utf8(JSON.stringify(json));
     // Which method, which message, how long and when are all of the handler's choosing: they carry what the call carries.
     context.send(to, carried, [...leavesOf(input, outgoing, json, registry), ...wireTextsOf(input, outgoing)]);
@@ -178,7 +178,7 @@ export class CallEgress {
         : reading('peer', output, () =>
             ExactJson.parse(fromUtf8(body)).toMessage(output, { registry, ignoreUnknownFields: true }),
           );
-    const json = toJson(output, message, { registry }) as Json;
+    const json = jsonOf('peer', output, message, registry);
     context.heard(
       to,
       reading('peer', output, () => labelOf(output, message)),
@@ -247,7 +247,7 @@ export class CallEgress {
     const { registry } = this.#options.admission.descriptors;
     const message = reading('request', input, () => new ExactJson(built).toMessage(input, { registry }));
     const bytes = toBinary(input, message);
-    const json = toJson(input, message, { registry }) as Json;
+    const json = jsonOf('request', input, message, registry);
     const leaves = [...leavesOf(input, message, json, registry), ...wireTextsOf(input, message)];
     return { call: methodIdOf(call), bytes, reason, leaves };
   }
