@@ -202,7 +202,7 @@ interface LogAttack {
 const LOG_ATTACKS: Readonly<Record<string, LogAttack>> = {
   'garbage, until the log is full': {
     layer: 'refusals of strangers are counted',
-    off: ['call.didNothing(outcome.refusal)', 'false'],
+    off: ['call.didNothing(told)', 'false'],
     method: 'Read',
   },
   'garbage in streams, until the log is full': {
