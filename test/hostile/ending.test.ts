@@ -350,6 +350,45 @@ describe('a call that is cut off while it waits for others', () => {
   });
 });
 
+describe('what a call has sent', () => {
+  test('is not taken back by a handler that fails early', async () => {
+    let received = 0;
+    const there = await startSubprocessor({
+      answer: () => {
+        received++;
+        return {};
+      },
+    });
+    const lab = await openLab({
+      handlers: {
+        Put: 'await ctx.store.cases.put(request.key, { email: request.email }); return {}',
+        Tell: "await ctx.release.notify({ cases: 'p' }); throw 1",
+      },
+      policy: {
+        subprocessors: {
+          mailer: {
+            address: `https://mail.example:${there.port}`,
+            identity: { spki: [there.spki] },
+            region: 'r',
+            receives: ['personal', 'operational'],
+          },
+        },
+        declassify: [
+          {
+            ...{ id: 'notify', method: 'lab.v1.Lab/Tell', to: 'mailer', call: 'POST /v1/send', owner: 'lab' },
+            ...{ justification: 'test', build: { word: '$record.cases.email' } },
+          },
+        ],
+      },
+    });
+    await lab.call('Put', { key: 'p', email: 'jane@clinic.example' });
+    const { status } = await lab.call('Tell', {});
+    lab.close();
+    await there.stop();
+    assert.deepEqual([status, received], [13, 1]);
+  });
+});
+
 describe('the receipt of a refused stream', () => {
   test('does not say how many of its messages were taken', async () => {
     const lab = await openLab({
