@@ -17,7 +17,7 @@ import {
   snpParts,
   tdxReference,
 } from '@enclaim/image';
-import { digestOfCanonical } from '@enclaim/policy-schema';
+import { canonicalPolicy, digestOfCanonical, parsePolicy } from '@enclaim/policy-schema';
 import { SAMPLE } from '../../image/test/manifest.ts';
 import { tinyPe } from '../../image/test/tiny-pe.ts';
 import { fakeFirmware } from '../../test/fakes/firmware.ts';
@@ -28,7 +28,9 @@ await mkdir(join(scratch, 'image'));
 await writeFile(join(scratch, 'image/manifest.json'), formatManifest(SAMPLE));
 const firmware = fakeFirmware();
 await writeFile(join(scratch, 'OVMF.fd'), firmware);
-const policyBytes = Buffer.from('{}');
+const policyBytes = canonicalPolicy(
+  parsePolicy(await readFile(join(import.meta.dirname, '../../examples/clinic/policy.yaml'), 'utf8')),
+);
 const bundle = encodeBundle({ policy: policyBytes, descriptors: new Uint8Array(), handlers: new Uint8Array() });
 await writeFile(join(scratch, 'app.enclaim'), bundle);
 const policy = digestOfCanonical(policyBytes);

@@ -54,11 +54,13 @@ describe('messages that are held', () => {
   });
 });
 
-test('no receipt is needed of the three methods of the runtime itself, and of no other beside them', () => {
+test('no receipt is needed of the five methods of the runtime itself, and of no other beside them', () => {
   for (const path of [
     '/grpc.health.v1.Health/Check',
+    '/grpc.health.v1.Health/List',
     '/grpc.health.v1.Health/Watch',
     '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo',
+    '/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo',
   ]) {
     assert.equal(opened(path).wrapped, false, path);
   }
@@ -67,7 +69,7 @@ test('no receipt is needed of the three methods of the runtime itself, and of no
     '/grpc.health.v1.Health/Check/',
     '/grpc.health.v1.Health/',
     '/grpc.reflection.v1.ServerReflection/Submit',
-    '/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo',
+    '/grpc.reflection.v1alpha.ServerReflection/Submit',
     '/a.B/C',
   ]) {
     assert.equal(opened(path).wrapped, true, path);

@@ -49,7 +49,9 @@ const TRY = `
   } else {
     const socket = require('node:dgram').createSocket({ type: 'udp4', reuseAddr: true });
     socket.on('message', () => end('echo')).on('error', ({ code }) => end(code));
-    socket.bind(local, () => socket.send('x', port, address, (error) => error && end(error.code)));
+    const send = () => socket.send('x', port, address, (error) => error && end(error.code));
+    // Again and again: another attempt may hold the port meanwhile, and take what was meant for who listens there.
+    socket.bind(local, () => { send(); setInterval(send, 300); });
   }
 `;
 
