@@ -51,12 +51,12 @@ const together = chosen([
   ...egressAttacks,
   ...protocolAttacks,
   ...processAttacks,
-  ...metadataAttacks,
 ]).values();
 await Promise.all(Array.from({ length: AT_ONCE }, () => tryInTurn(together)));
-// These change this whole process: how long its streams live, a function of its libraries, its clock.
+// These change this whole process: how it reads the headers of every server, how long streams live, its clock.
 await tryInTurn(
   chosen([
+    ...metadataAttacks,
     ...houseAttacks,
     ...networkAttacks,
     ...abuseAttacks,
