@@ -6,14 +6,15 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { fromJson, toBinary } from '@bufbuild/protobuf';
-import { fromHex } from '@enclaim/attestation/bytes';
+import { fromHex, utf8 } from '@enclaim/attestation/bytes';
 import { digestText } from '@enclaim/attestation/digest';
 import { commitment, parseReceipt } from '@enclaim/attestation/receipt';
 import { Calls } from '../runtime/src/calls.ts';
 import { anchorTime, BootClock } from '../runtime/src/clock.ts';
 import { RefusalError } from '../runtime/src/errors.ts';
 import { ReceiptSigner } from '../runtime/src/receipts.ts';
-import type { Json, Operation } from '../runtime/src/worker/protocol.ts';
+import { HandlerStatus } from '../runtime/src/worker/handler-status.ts';
+import type { Json, Made, Operation } from '../runtime/src/worker/protocol.ts';
 import { type Call, WorkerLostError } from '../runtime/src/worker/worker.ts';
 import { type Lab, type LabMethod, openLab } from './support/lab.ts';
 
@@ -43,8 +44,11 @@ const cut = (handler: Handler, why: Error, told: Error = why): never => {
 const failed = (error: Error): never => {
   throw error;
 };
-const WAYS: Readonly<Record<string, (handler: Handler) => Promise<Json> | Json>> = {
+const NOT_FOUND = new HandlerStatus('NOT_FOUND', 'no such case');
+const WAYS: Readonly<Record<string, (handler: Handler) => Promise<Made> | Made>> = {
   ok: () => ({}),
+  'a status': () => NOT_FOUND,
+  'another status': () => new HandlerStatus('PERMISSION_DENIED', 'diagnosis'),
   throw: () => failed(new RefusalError('worker', 'the handler threw')),
   'refused operation': (handler) => handler.ask({ kind: 'get', collection: 'nothing', key: 'k' }),
   'no message of its type': () => ({ word: 7 }),
@@ -67,7 +71,7 @@ interface Told {
 
 /** The calls of one boot, on whose log `durable` decides. */
 function boot(durable: () => Promise<void> = async () => {}) {
-  let run: (call: Call) => Promise<Json> = async () => ({});
+  let run: (call: Call) => Promise<Made> = async () => ({});
   const calls = new Calls({
     admission: lab.admission,
     pool: { run: (call) => run(call) },
@@ -76,7 +80,7 @@ function boot(durable: () => Promise<void> = async () => {}) {
     boot: new Uint8Array(32),
     clock: new BootClock(anchorTime()),
   });
-  return async (name: LabMethod, handled: (handler: Handler) => Promise<Json>) => {
+  return async (name: LabMethod, handled: (handler: Handler) => Promise<Made>) => {
     const method = lab.admission.exposed.find(({ descriptor }) => descriptor.name === name) ?? assert.fail();
     const { input } = method.descriptor;
     const over = new AbortController();
@@ -133,6 +137,16 @@ for (const [name, what] of Object.entries(KINDS)) {
       const ends = await Promise.all(Object.keys(WAYS).map((way) => told(kind, way, false, streams ? 2 : 0)));
       assert.ok(new Set(ends.map(({ message }) => message)).size >= Object.keys(WAYS).length - 1);
       for (const { taken } of ends) assert.equal(taken, streams ? 2 : 1);
+    });
+
+    test("a handler's status is an answer, and its receipt says so", async () => {
+      const answer = await boot()(kind, async () => NOT_FOUND);
+      const { body } = parseReceipt(answer.receipt ?? assert.fail('no receipt'));
+      assert(body.version === 2);
+      assert.deepEqual([answer.status, answer.message, answer.response.length], [5, 'no such case', 0]);
+      assert.deepEqual([body.status, body.decision.result, answer.details], [5, 'allow', undefined]);
+      const text = commitment('status', fromHex(body.salt), [utf8('no such case')]);
+      assert.equal(body.text, digestText('sha256', text));
     });
 
     test('nothing is said where it cannot be recorded', async () => {

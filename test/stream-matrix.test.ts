@@ -16,24 +16,33 @@ import { type AttestedRuntime, bootAttested } from './support/attested-runtime.t
 
 const app = join(import.meta.dirname, 'streams-app');
 const SENT = ['a', 'b', 'c'];
-const { OK, INTERNAL } = status;
+const { OK, INTERNAL, NOT_FOUND } = status;
+/** What the text of a status is, where there is one. */
+const TEXTS: Readonly<Record<number, string>> = {
+  [INTERNAL]: 'the handler threw',
+  [NOT_FOUND]: ' 100 % of “case #7”: äöü, 𝄞 %41\r\n ',
+};
 
 /** What each method ends in, whoever calls it and however it sends. */
 const EXPECTED: Readonly<Record<string, readonly [status: number, messages: readonly string[]]>> = {
   UnaryAll: [OK, ['a']],
   UnaryNone: [OK, ['none']],
   UnaryThrows: [INTERNAL, []],
+  UnaryStatus: [NOT_FOUND, []],
   ServerAll: [OK, ['a']],
   ServerNone: [OK, []],
   ServerThrows: [INTERNAL, ['a']],
+  ServerStatus: [NOT_FOUND, ['a']],
   ClientAll: [OK, ['abc']],
   ClientFirst: [OK, ['a']],
   ClientNone: [OK, ['none']],
   ClientThrows: [INTERNAL, []],
+  ClientStatus: [NOT_FOUND, []],
   BidiAll: [OK, SENT],
   BidiFirst: [OK, ['a']],
   BidiNone: [OK, ['none', 'at all']],
   BidiThrows: [INTERNAL, SENT],
+  BidiStatus: [NOT_FOUND, SENT],
   BidiAfter: [OK, ['abc', 'after']],
 };
 const TIMINGS = ['at once', 'slowly'] as const;
@@ -45,6 +54,8 @@ const HANGS_MS = 120_000;
 
 interface Ended {
   readonly code: number;
+  /** Of a status other than OK. */
+  readonly text?: string;
   readonly messages: readonly string[];
 }
 
@@ -113,8 +124,8 @@ async function callByJs(client: StreamsClient, method: string, timing: Timing): 
     if (timing === 'slowly') await sleep(PAUSE_MS);
   }
   call.end();
-  const { code } = await ended;
-  return { code, messages };
+  const { code, details } = await ended;
+  return { code, ...(code !== OK && { text: details }), messages };
 }
 
 /** All cells by Python: a line of JSON each. */
@@ -133,7 +144,9 @@ for method, sent, pause in cells:
     try:
         for message in response: messages.append(message[2:].decode())
     except grpc.RpcError: pass
-    print(json.dumps({ 'code': response.code().value[0], 'messages': messages }), flush=True)
+    ended = { 'code': response.code().value[0], 'messages': messages }
+    if ended['code']: ended['text'] = response.details()
+    print(json.dumps(ended), flush=True)
 `;
 
 const python = '/usr/bin/python3';
@@ -143,7 +156,7 @@ const CELLS = Object.keys(EXPECTED).flatMap((method) => TIMINGS.map((timing) => 
 
 function expected(method: string): Ended {
   const [code, messages] = EXPECTED[method] ?? assert.fail();
-  return { code, messages };
+  return { code, ...(code !== OK && { text: TEXTS[code] ?? assert.fail() }), messages };
 }
 
 describe('by grpc-js', () => {
@@ -155,8 +168,8 @@ describe('by grpc-js', () => {
         assert.deepEqual(await callByJs(client.it, method, timing), expected(method), `${method}, ${timing}`);
         const [{ body, messages } = assert.fail('no receipt'), ...more] = receipts;
         assert.deepEqual(
-          [body.method, body.status, more.length],
-          [`streams.v1.Streams/${method}`, expected(method).code, 0],
+          [body.method, body.status, body.decision.result, more.length],
+          [`streams.v1.Streams/${method}`, expected(method).code, method.endsWith('Throws') ? 'error' : 'allow', 0],
         );
         const taken = takenBy(method);
         assert.equal(body.version === 2 && body.taken, taken, `${method}, ${timing}`);

@@ -32,6 +32,17 @@ const MOST_HELD = 64 * 1024 * 1024;
 const MESSAGE_COST = 256;
 
 /**
+ * What the runtime never says of its own accord: a handler does, and what a handler says has a receipt. Statuses that both have
+ * are told apart by the receipt, which of a handler's says `allow`.
+ */
+const OF_HANDLERS: ReadonlySet<status> = new Set([
+  status.NOT_FOUND,
+  status.ALREADY_EXISTS,
+  status.ABORTED,
+  status.OUT_OF_RANGE,
+]);
+
+/**
  * Methods of the runtime itself: what they say is not the operator's, and carries no receipt. No policy exposes another
  * service under these names.
  */
@@ -44,8 +55,8 @@ const UNRECEIPTED: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Wraps a call. Messages pass through; a status of OK passes only with a receipt that speaks of exactly these messages, of a
- * request as far as it was taken, and turns into DATA_LOSS otherwise.
+ * Wraps a call. Messages pass through; a status of OK, or one that only handlers have, passes only with a receipt that speaks of
+ * exactly these messages, of a request as far as it was taken, and turns into DATA_LOSS otherwise.
  */
 export function receiptCall(
   call: Call,
@@ -84,8 +95,8 @@ export function receiptCall(
 
   async function checkedStatus(ended: StatusObject): Promise<StatusObject> {
     const [bytes] = ended.metadata.get(RECEIPT_TRAILER);
-    // An error carries no data, so there is nothing to vouch for. Refusals have receipts all the same, but those that are only counted.
-    if (bytes === undefined && ended.code !== status.OK) return ended;
+    // A refusal carries no data, so there is nothing to vouch for. It has a receipt all the same, but where it is only counted.
+    if (bytes === undefined && ended.code !== status.OK && !OF_HANDLERS.has(ended.code)) return ended;
     try {
       const attestation = attestationOf(call);
       if (attestation === undefined) throw new ChannelError('receipt', 'the response came over no attested connection');

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { Metadata, status } from '@grpc/grpc-js';
+import { Metadata, type StatusObject, status } from '@grpc/grpc-js';
 import { type Call, receiptCall } from '../src/receipt-call.ts';
 
 type Listener = Parameters<Call['start']>[1];
@@ -28,12 +28,13 @@ function opened(path: string) {
   );
   const wrapped = call.start !== start;
   const passed: Buffer[] = [];
+  const told = Promise.withResolvers<status>();
   call.start(new Metadata(), {
     onReceiveMetadata: () => {},
     onReceiveMessage: (message: Buffer) => passed.push(message),
-    onReceiveStatus: () => {},
+    onReceiveStatus: ({ code }: StatusObject) => void told.resolve(code),
   });
-  return { call, seen, wrapped, passed };
+  return { call, seen, wrapped, passed, told: told.promise };
 }
 
 describe('messages that are held', () => {
@@ -52,6 +53,20 @@ describe('messages that are held', () => {
     for (let sent = 0; sent < MOST && seen.cancelled === undefined; sent++) call.sendMessageWithContext({}, EMPTY);
     assert.equal(seen.cancelled, status.RESOURCE_EXHAUSTED);
   });
+});
+
+test('an answer of a handler counts only with a receipt, whatever its status; a refusal may have none', async () => {
+  const { OK, NOT_FOUND, ALREADY_EXISTS, ABORTED, OUT_OF_RANGE } = status;
+  for (const code of [OK, NOT_FOUND, ALREADY_EXISTS, ABORTED, OUT_OF_RANGE]) {
+    const { seen, told } = opened('/a.B/C');
+    seen.listener?.onReceiveStatus({ code, details: '', metadata: new Metadata() });
+    assert.equal(await told, status.DATA_LOSS, status[code]);
+  }
+  for (const code of [status.UNAVAILABLE, status.RESOURCE_EXHAUSTED, status.PERMISSION_DENIED, status.INTERNAL]) {
+    const { seen, told } = opened('/a.B/C');
+    seen.listener?.onReceiveStatus({ code, details: '', metadata: new Metadata() });
+    assert.equal(await told, code, status[code]);
+  }
 });
 
 test('no receipt is needed of the five methods of the runtime itself, and of no other beside them', () => {

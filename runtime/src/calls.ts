@@ -19,7 +19,7 @@ import type { Admission } from './admission.ts';
 import { freshBytes, freshHex } from './chance.ts';
 import type { BootClock } from './clock.ts';
 import { Commitment } from './commitment.ts';
-import { CallContext, type Collections, type Verdict } from './context.ts';
+import { CallContext, type Collections, isOpen, type Verdict } from './context.ts';
 import type { EgressBroker } from './egress/broker.ts';
 import { CallEgress, type EgressRecord } from './egress/call-egress.ts';
 import { type Ending, endingOf, type How } from './ending.ts';
@@ -35,6 +35,7 @@ import { statusDetails } from './status-details.ts';
 import { VolatileCollection } from './store.ts';
 import { deadlineOf, whileItLasts } from './worker/call-end.ts';
 import type { WorkerClasses } from './worker/classes.ts';
+import { HandlerStatus } from './worker/handler-status.ts';
 import type { Json, Operation } from './worker/protocol.ts';
 
 /** The caller's side of a call. */
@@ -55,7 +56,7 @@ export interface Caller {
  */
 export interface Answer {
   readonly status: number;
-  /** For people; names rules and categories, never data. */
+  /** For people: the handler's own words, as a response may have them; or names of rules and categories, never data. */
   readonly message: string;
   /** The response message, where the status is ok and the response is no stream. */
   readonly response: Uint8Array;
@@ -253,16 +254,13 @@ class RunningCall {
 
   /** Runs the handler to its end. Never throws. */
   async run(): Promise<Ending> {
-    const how = await this.#handled().then(
-      (response): How => ({ response }),
-      (error: unknown): How => ({ error }),
-    );
+    const how = await this.#handled().catch((error: unknown): How => ({ error }));
     const { label } = this.#context;
     return endingOf({ how, silence: this.#context.silenced(), refused: this.#refused, label });
   }
 
-  /** The one response message, or nothing where they are a stream. Throws whatever keeps the handler from it. */
-  async #handled(): Promise<Uint8Array> {
+  /** The one response message, nothing where they are a stream, or a status. Throws whatever keeps the handler from it. */
+  async #handled(): Promise<How> {
     const { id, rule } = this.#method;
     const streams = this.#streams;
     using reservation = this.#options.governor?.admit(id);
@@ -294,7 +292,8 @@ class RunningCall {
     });
     if (this.#egress !== undefined) await this.#lastOf(this.#egress, running, deadline.signal);
     const made = await running;
-    return streams.response ? NOTHING : this.#leaving(this.#respond(made));
+    if (made instanceof HandlerStatus) return { status: this.#allowed(made) };
+    return { response: streams.response ? NOTHING : this.#leaving(this.#respond(made)) };
   }
 
   /**
@@ -517,6 +516,12 @@ class RunningCall {
     return { bytes, returned };
   }
 
+  /** A status that may be told: which one it is, and its text, are a response without fields. */
+  #allowed(status: HandlerStatus): HandlerStatus {
+    this.#context.respond(new Set(), [status.text]);
+    return status;
+  }
+
   /** Bytes that leave now: a receipt commits to no others. */
   #leaving({ bytes, returned }: { bytes: Uint8Array; returned: Label }): Uint8Array {
     for (const category of returned) this.#returned.add(category);
@@ -617,11 +622,6 @@ class RunningCall {
       new ExactJson(json).toMessage(descriptor, { registry, ignoreUnknownFields: false }),
     );
   }
-}
-
-/** Whether a label has nothing that others must not see. */
-function isOpen(label: readonly string[]): boolean {
-  return label.every((category) => category === 'public');
 }
 
 /** Whether an operation is answered by somebody outside. */

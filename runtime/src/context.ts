@@ -103,7 +103,7 @@ export class CallContext {
 
   /** Whether it carries nothing that others must not see. */
   get open(): boolean {
-    return this.label.every((category) => category === 'public');
+    return isOpen(this.label);
   }
 
   /** Takes a message of the caller, of which detectors see the texts. @throws RefusalError `flow` where the method does not accept what it carries */
@@ -307,6 +307,11 @@ export class CallContext {
     for (const value of recognisable(texts())) this.#forbidden.add(value);
     if (this.#forbidden.size > MOST_VALUES) throw new RefusalError('budget', 'the call has read too many values');
   }
+}
+
+/** Whether a label has nothing that others must not see. */
+export function isOpen(label: readonly string[]): boolean {
+  return label.every((category) => category === 'public');
 }
 
 function codeOf(code: DecisionCode): 'assurance' | 'flow' | 'grant' {

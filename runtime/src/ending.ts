@@ -4,12 +4,16 @@
  */
 
 import type { ClaimKind } from '@enclaim/policy-schema/admission';
-import type { Silence } from './context.ts';
+import { isOpen, type Silence } from './context.ts';
 import { RefusalError } from './errors.ts';
 import { REFUSALS, STATUS } from './refusals.ts';
+import { HANDLER_STATUSES, type HandlerStatus } from './worker/handler-status.ts';
 
-/** How a call came to its end: its handler answered, with one message where the response is no stream, or something else happened. */
-export type How = { readonly response: Uint8Array } | { readonly error: unknown };
+/**
+ * How a call came to its end: its handler answered, with one message where the response is no stream or with a status that may be
+ * told, or something else happened.
+ */
+export type How = { readonly response: Uint8Array } | { readonly status: HandlerStatus } | { readonly error: unknown };
 
 /** What is known of a call by its end. */
 export interface Ended {
@@ -26,7 +30,7 @@ export interface Ended {
 export interface Ending {
   /** gRPC status code. */
   readonly status: number;
-  /** For people; names rules and categories, never data. */
+  /** For people: the handler's own words, as a response may have them; or names of rules and categories, never data. */
   readonly message: string;
   /** The response message, where the status is ok and the response is no stream. */
   readonly response: Uint8Array;
@@ -52,9 +56,12 @@ const NOTHING = new Uint8Array();
 export function endingOf({ how, silence, refused, label }: Ended): Ending {
   if (silence !== undefined) return { ...refusing(silence.refusal), label: silence.label, counts: false };
   if ('error' in how) return { ...refusing(refusalOf(how.error, refused)), label, counts: true };
-  const { response } = how;
-  const allowed = { status: STATUS.ok, message: '', result: 'allow', reason: 'ok' } as const;
-  return { ...allowed, response, claim: undefined, refusal: null, label, counts: true };
+  const allowed = { result: 'allow', claim: undefined, refusal: null, label, counts: true } as const;
+  if ('response' in how) return { ...allowed, status: STATUS.ok, message: '', response: how.response, reason: 'ok' };
+  // It is allowed, as a response is, and so its receipt says: whose status it is, the handler's or the runtime's, is seen by that.
+  const { code, text } = how.status;
+  const reason = isOpen(label) ? `handler ${code}` : 'handler';
+  return { ...allowed, status: HANDLER_STATUSES[code], message: text, response: NOTHING, reason };
 }
 
 function refusing(refusal: RefusalError): Omit<Ending, 'label' | 'counts'> {

@@ -225,7 +225,7 @@ const TALKS: Readonly<Record<string, Talk>> = {
   ],
 };
 
-function running(worker: Worker, id: number, perform: () => unknown): Promise<Json | undefined> {
+function running(worker: Worker, id: number, perform: () => unknown): Promise<unknown> {
   const granted = { time: '', id: '', seed: '', reads: [], stores: [], sends: {}, releases: [] };
   const message = { method: 'm', request: null, streams: { request: false, response: false }, ...granted };
   const { signal } = new AbortController();

@@ -154,14 +154,17 @@ class Answer {
   }
 }
 
-/** `grpc-message`: UTF-8, in which every byte but printable ASCII, and the percent sign, is escaped (gRPC over HTTP/2). */
+/**
+ * `grpc-message`: UTF-8, in which every byte but printable ASCII, and the percent sign, is escaped (gRPC over HTTP/2); so is a space
+ * at either end, where HTTP/2 has none, and Node drops a field that has one.
+ */
 function percentEncoded(text: string): string {
   let encoded = '';
   for (const byte of Buffer.from(text.toWellFormed())) {
     const plain = byte >= 0x20 && byte <= 0x7e && byte !== 0x25;
     encoded += plain ? String.fromCharCode(byte) : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
   }
-  return encoded;
+  return encoded.replace(/^ | $/g, '%20');
 }
 
 /** Messages of the client's half. @throws Malformed */

@@ -3,7 +3,7 @@
 import type { MethodId, WorkerClass } from '@enclaim/policy-schema/admission';
 import { RefusalError } from '../errors.ts';
 import { type PoolOptions, WorkerPool } from './pool.ts';
-import type { Json } from './protocol.ts';
+import type { Made } from './protocol.ts';
 import type { Call, HandlerBundle } from './worker.ts';
 
 /** Runs each call in a worker of its method's class. */
@@ -44,7 +44,7 @@ export class WorkerClasses {
   }
 
   /** Runs a handler, as {@link WorkerPool.run} does. @throws RefusalError as there; `worker` for a method of no class */
-  async run(call: Call): Promise<Json> {
+  async run(call: Call): Promise<Made> {
     const pool = this.#pools.get(call.message.method);
     if (pool === undefined) throw new RefusalError('worker', 'no worker has the method');
     return pool.run(call);

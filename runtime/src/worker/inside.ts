@@ -45,9 +45,11 @@ export function inside(): Inside {
   const Words = Uint32Array;
   /** Bytes of one buffer. */
   const MOST_BUFFER = 64 * 1024 * 1024;
+  const { StatusError, statusOf } = statuses();
   const shared = { TextEncoder: textEncoder(), TextDecoder: textDecoder(), ...base64() };
   harden();
 
+  type Status = { readonly code: string; readonly text: string };
   type Instance = { handlers: any; begin: (time: number, seed: string) => void };
   type Asker = { call: number; settled: () => void; resolve: (value: any) => void; reject: (error: Error) => void };
   const READY = 8;
@@ -214,7 +216,10 @@ export function inside(): Inside {
         if (!over) said += `${text}\n`;
         end(undefined);
       },
-      () => end({ kind: 'failed', call }),
+      (error) => {
+        const status = statusOf(error);
+        end(status === undefined ? { kind: 'failed', call } : { kind: 'status', call, ...status });
+      },
     );
   }
 
@@ -305,6 +310,8 @@ export function inside(): Inside {
     };
 
     boundBuffers();
+    // Not among the names of a bundle's own: handlers with a class of that name would no longer compile.
+    global.StatusError = StatusError;
 
     // Syntax makes objects of kinds that no global names.
     const stack = Object.getOwnPropertyDescriptor(new Error(), 'stack');
@@ -494,6 +501,37 @@ export function inside(): Inside {
       }
       return bytes;
     };
+  }
+
+  /**
+   * The class of errors by which a handler ends its call with a status, and what reads them. An object that looks like one, as a
+   * library's error may, is none: what makes one is a private field, which only the constructor gives and nothing changes.
+   */
+  function statuses(): { StatusError: unknown; statusOf: (error: unknown) => Status | undefined } {
+    const codes = [
+      ...['UNKNOWN', 'INVALID_ARGUMENT', 'NOT_FOUND', 'ALREADY_EXISTS', 'PERMISSION_DENIED'],
+      ...['RESOURCE_EXHAUSTED', 'FAILED_PRECONDITION', 'ABORTED', 'OUT_OF_RANGE', 'UNAVAILABLE'],
+    ];
+    const longest = 256;
+    let read: (error: object) => Status | undefined = () => undefined;
+    class StatusError extends Error {
+      static {
+        read = (error) => (#status in error ? error.#status : undefined);
+      }
+      override readonly name = 'StatusError';
+      readonly code: string;
+      readonly #status: Status;
+      constructor(code: string, text = '') {
+        if (!codes.includes(code)) throw new TypeError(`no status that a handler may end with: ${String(code)}`);
+        if (typeof text !== 'string' || text.length > longest || !text.isWellFormed())
+          throw new TypeError(`the text of a status is well-formed and has at most ${longest} characters`);
+        super(text);
+        this.code = code;
+        this.#status = { code, text };
+      }
+    }
+    const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null;
+    return { StatusError, statusOf: (error) => (isObject(error) ? read(error) : undefined) };
   }
 
   function textEncoder(): unknown {

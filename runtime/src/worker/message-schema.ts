@@ -1,6 +1,7 @@
 /** Messages of a worker, as the runtime accepts them. Apart from the protocol's types, so that no worker carries the library. */
 
 import * as z from 'zod';
+import { HANDLER_STATUSES, type HandlerStatusCode, LONGEST_STATUS_TEXT } from './handler-status.ts';
 import type { FromWorker, Json } from './protocol.ts';
 
 /** A number that the asking side made up for a call, an operation or a ping. */
@@ -33,6 +34,13 @@ const fromWorkerSchema: z.ZodType<FromWorker> = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('ready') }),
   z.strictObject({ kind: z.literal('unusable'), reason: z.string().max(1024) }),
   z.strictObject({ kind: z.literal('done'), call: id, response: json }),
+  z.strictObject({
+    kind: z.literal('status'),
+    call: id,
+    code: z.enum(Object.keys(HANDLER_STATUSES) as HandlerStatusCode[]),
+    // Half a character has no UTF-8, which a receipt commits to.
+    text: z.string().max(LONGEST_STATUS_TEXT).refine(isWellFormed),
+  }),
   z.strictObject({ kind: z.enum(['failed', 'ended']), call: id }),
   z.strictObject({ kind: z.literal('pong'), ping: id }),
   z.strictObject({
@@ -65,6 +73,10 @@ export function parseFromWorker(text: string): FromWorker {
   const members = Object.keys(message).length;
   if (members > MOST_MEMBERS) throw new RangeError(`a message of ${members} members`);
   return fromWorkerSchema.parse(message);
+}
+
+function isWellFormed(text: string): boolean {
+  return text.isWellFormed();
 }
 
 function isObject(value: unknown): value is object {

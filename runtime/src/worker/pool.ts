@@ -3,7 +3,7 @@
 import { RefusalError } from '../errors.ts';
 import { reasonOf, whileItLasts } from './call-end.ts';
 import { type Guest, type Place, Places, type Room } from './places.ts';
-import type { Json, Operation } from './protocol.ts';
+import type { Json, Made, Operation } from './protocol.ts';
 import { type Call, type HandlerBundle, Worker, type WorkerFactory, WorkerLostError } from './worker.ts';
 
 /** Calls whose handlers may run in one worker at once. */
@@ -78,7 +78,7 @@ export class WorkerPool {
    * @throws RefusalError `budget` where too many wait, or the caller lets it wait; `worker` where the handler threw or its worker
    * died; what its request throws
    */
-  async run(call: Call): Promise<Json> {
+  async run(call: Call): Promise<Made> {
     using asked = guestOf(call);
     const { guest } = asked;
     let message = call.message;
@@ -115,7 +115,7 @@ export class WorkerPool {
   }
 
   /** Runs a call in a worker. While it waits for its caller it holds no place. */
-  #runIn(worker: Worker, call: Call, { stream, signal, end }: Guest, place: Place): Promise<Json> {
+  #runIn(worker: Worker, call: Call, { stream, signal, end }: Guest, place: Place): Promise<Made> {
     if (!stream) return worker.run(this.#nextCall++, call);
     const perform = (operation: Operation): Json | Promise<Json> => {
       const made = call.perform(operation);
@@ -127,7 +127,7 @@ export class WorkerPool {
   }
 
   /** Runs a call while no other runs in the same worker: others there only wait for their callers. */
-  async #runAlone(call: Call, guest: Guest): Promise<Json> {
+  async #runAlone(call: Call, guest: Guest): Promise<Made> {
     using place = await this.#alone.take(guest);
     for (let lost = 1; ; ) {
       if (this.#closed || guest.signal.aborted) throw reasonOf(guest.signal);

@@ -1,5 +1,7 @@
 /** What runtime and worker say to each other, in frames of JSON. The runtime parses it as hostile, the worker trusts it. */
 
+import type { HandlerStatus, HandlerStatusCode } from './handler-status.ts';
+
 /** Largest frame in bytes, either way. */
 export const FRAME_LIMIT: number = 8 * 1024 * 1024;
 /** Operations of one call that may be under way at once: a worker that asks for more is ended. */
@@ -62,11 +64,16 @@ export type Operation = { readonly call: number; readonly operation: number } & 
   | { readonly kind: 'log'; readonly event: string; readonly data: Json }
 );
 
+/** What a handler makes of a call: a response, null where that is a stream, or a status. */
+export type Made = Json | HandlerStatus;
+
 /** What a worker says. **Trust**: none; only its shape is known. */
 export type FromWorker =
   | { readonly kind: 'ready' }
   | { readonly kind: 'unusable'; readonly reason: string }
   | { readonly kind: 'done'; readonly call: number; readonly response: Json }
+  /** The handler threw a `StatusError`. */
+  | { readonly kind: 'status'; readonly call: number; readonly code: HandlerStatusCode; readonly text: string }
   | { readonly kind: 'failed' | 'ended'; readonly call: number }
   | { readonly kind: 'pong'; readonly ping: number }
   /**

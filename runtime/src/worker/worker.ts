@@ -7,12 +7,14 @@ import { encodeFrame, FrameReader } from '../frames.ts';
 import type { CallBudget } from '../governor/resources.ts';
 import { Account } from './account.ts';
 import { reasonOf } from './call-end.ts';
+import { HandlerStatus } from './handler-status.ts';
 import { parseFromWorker } from './message-schema.ts';
 import {
   type CallMessage,
   FRAME_LIMIT,
   type FromWorker,
   type Json,
+  type Made,
   MOST_OPERATIONS,
   type Operation,
   type ToWorker,
@@ -50,7 +52,7 @@ export interface Call {
 
 interface Running {
   readonly call: Call;
-  readonly resolve: (response: Json) => void;
+  readonly resolve: (made: Made) => void;
   readonly reject: (error: Error) => void;
   /** Ends the call before its handler does. */
   readonly stop: (refusal: RefusalError) => void;
@@ -177,10 +179,10 @@ export class Worker {
   }
 
   /** Runs one call. @throws RefusalError `worker`, `budget`; WorkerLostError */
-  async run(id: number, call: Call): Promise<Json> {
+  async run(id: number, call: Call): Promise<Made> {
     if (this.#reason !== undefined) throw new WorkerLostError(this.#reason, false);
     const frame = framed({ kind: 'call', call: id, ...call.message });
-    const { promise, resolve, reject } = Promise.withResolvers<Json>();
+    const { promise, resolve, reject } = Promise.withResolvers<Made>();
     const running: Running = {
       call,
       resolve,
@@ -311,6 +313,9 @@ export class Worker {
         return;
       case 'done':
         this.#close(message.call, ({ resolve }) => resolve(message.response as Json));
+        return;
+      case 'status':
+        this.#close(message.call, ({ resolve }) => resolve(new HandlerStatus(message.code, message.text)));
         return;
       case 'failed':
         this.#close(message.call, ({ reject }) => reject(new RefusalError('worker', 'the handler threw')));

@@ -5,6 +5,13 @@ interface Item {
 }
 type Items = AsyncIterable<Item>;
 
+declare const StatusError: new (code: 'NOT_FOUND', text: string) => Error;
+
+/** Ends a call with what a trailer cannot hold as it is. */
+function notFound(): never {
+  throw new StatusError('NOT_FOUND', ' 100 % of “case #7”: äöü, 𝄞 %41\r\n ');
+}
+
 /** Texts of all messages, as one. */
 async function joined(items: Items): Promise<string> {
   let texts = '';
@@ -18,6 +25,7 @@ export const handlers: Readonly<Record<string, (request: never) => unknown>> = {
   'streams.v1.Streams/UnaryThrows': async () => {
     throw new Error('after all');
   },
+  'streams.v1.Streams/UnaryStatus': async () => notFound(),
   'streams.v1.Streams/ServerAll': async function* ({ text = '' }: Item) {
     for (const each of text) yield { text: each };
   },
@@ -28,6 +36,10 @@ export const handlers: Readonly<Record<string, (request: never) => unknown>> = {
     yield item;
     throw new Error('after all');
   },
+  'streams.v1.Streams/ServerStatus': async function* (item: Item) {
+    yield item;
+    notFound();
+  },
   'streams.v1.Streams/ClientAll': async (items: Items) => ({ text: await joined(items) }),
   'streams.v1.Streams/ClientFirst': async (items: Items) => {
     for await (const item of items) return item;
@@ -37,6 +49,10 @@ export const handlers: Readonly<Record<string, (request: never) => unknown>> = {
   'streams.v1.Streams/ClientThrows': async (items: Items) => {
     await joined(items);
     throw new Error('after all');
+  },
+  'streams.v1.Streams/ClientStatus': async (items: Items) => {
+    await joined(items);
+    notFound();
   },
   'streams.v1.Streams/BidiAll': async function* (items: Items) {
     yield* items;
@@ -54,6 +70,10 @@ export const handlers: Readonly<Record<string, (request: never) => unknown>> = {
   'streams.v1.Streams/BidiThrows': async function* (items: Items) {
     yield* items;
     throw new Error('after all');
+  },
+  'streams.v1.Streams/BidiStatus': async function* (items: Items) {
+    yield* items;
+    notFound();
   },
   'streams.v1.Streams/BidiAfter': async function* (items: Items) {
     yield { text: await joined(items) };
