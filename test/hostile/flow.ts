@@ -62,6 +62,8 @@ const LAYERS = {
   'messages of their type': ['calls.ts', ['ignoreUnknownFields: false', 'ignoreUnknownFields: true']],
   'leak detectors': ['context.ts', ['if (found.length === 0)', 'if (true)']],
   'bytes looked at as they leave': ['leaves.ts', ['if (!hidden && ', 'if (true || ']],
+  'statuses are responses': ['calls.ts', ['this.#context.respond(new Set(), [status.text]);', '']],
+  'statuses named only of open calls': ['ending.ts', ['const reason = isOpen(label) ? ', 'const reason = true ? ']],
   'answers looked at as they leave': [
     'calls.ts',
     ["jsonOf('response', output, message, this.#options.admission.descriptors.registry)", 'json'],
@@ -170,6 +172,24 @@ const ATTACKS: Readonly<Partial<Record<FlowLayer, Readonly<Record<string, FlowAt
   'floating label': {
     ...Object.fromEntries(
       Object.entries(ENCODINGS).map(([name, body]) => [`say a secret ${name}`, { body: `${READ} ${body}` }]),
+    ),
+    ...Object.fromEntries(
+      (['Sum', 'Watch', 'Collect', 'Chat'] as const).flatMap((method): [string, FlowAttack][] => [
+        [
+          `say a secret by which status ${method} ends with`,
+          {
+            ...{ method, request: [{ key: 'a' }], out: ({ status }) => status === 5 },
+            body: `${READ} throw new StatusError(text === 'HIV' ? 'NOT_FOUND' : 'ABORTED', '')`,
+          },
+        ],
+        [
+          `say a secret in the text of the status that ${method} ends with`,
+          {
+            ...{ method, request: [{ key: 'a' }], out: ({ message }) => message === SECRET },
+            body: `${READ} throw new StatusError('PERMISSION_DENIED', text)`,
+          },
+        ],
+      ]),
     ),
     'say a secret by a stream, item by item': {
       method: 'Watch',
@@ -475,6 +495,32 @@ const ATTACKS: Readonly<Partial<Record<FlowLayer, Readonly<Record<string, FlowAt
       method: 'Watch',
       body: 'yield { load: btoa("4111 1111 1111 1111") }',
       governance: { leaks: { detectors: ['payment-card'], on: ['response'] } },
+    },
+  },
+  'statuses are responses': {
+    'answer with an address in the text of a status': {
+      body: 'throw new StatusError("NOT_FOUND", "nobody is " + request.email)',
+      request: { email: 'jane@clinic.example' },
+      governance: { leaks: { detectors: ['email'], on: ['response'] } },
+      out: ({ message }) => message.includes('jane'),
+    },
+    'end a stream with a value that it may not give back': {
+      method: 'Watch',
+      body: 'yield {}; throw new StatusError("ABORTED", request.text)',
+      request: { text: 'positive since May' },
+      governance: { leaks: { detectors: ['exact-match'], on: ['response'] } },
+      out: ({ message }) => message.includes('positive'),
+    },
+    'be on record as having answered nothing': {
+      body: 'throw new StatusError("NOT_FOUND", "none")',
+      out: (_, { records }) => records.at(-1)?.figures.response === undefined,
+    },
+  },
+  'statuses named only of open calls': {
+    'write what the caller sent into the log as a status': {
+      body: "throw new StatusError(request.text === 'HIV' ? 'NOT_FOUND' : 'ABORTED', '')",
+      request: { text: SECRET },
+      out: (_, { records }) => records.some(({ reason }) => reason.includes('NOT_FOUND')),
     },
   },
   'answers looked at as they leave': {

@@ -68,6 +68,10 @@ const FORGED: Readonly<Record<string, unknown>> = {
   'a message to the worker sent back': { kind: 'result', operation: 0, value: null },
   'a field that does not exist': { ...put, label: [] },
   'a label of its own': { kind: 'done', call: 0, response: null, label: [] },
+  "a status that is the runtime's": { kind: 'status', call: 0, code: 'INTERNAL', text: '' },
+  'a status of no text': { kind: 'status', call: 0, code: 'NOT_FOUND' },
+  'a status of more text than a trailer takes': { kind: 'status', call: 0, code: 'NOT_FOUND', text: 'x'.repeat(257) },
+  'a status of half a character': { kind: 'status', call: 0, code: 'NOT_FOUND', text: '\ud800' },
   'a call of another type': { ...put, call: '0' },
   'a negative call': { ...put, call: -1 },
   'a call beyond integers': { ...put, call: 2 ** 60 },
@@ -163,20 +167,21 @@ const TALKS: Readonly<Record<string, Talk>> = {
     },
   ],
   ...Object.fromEntries(
-    [{ kind: 'done', response: null }, { kind: 'failed' }, put].flatMap((message) =>
-      [1, 2].map((call): [string, Talk] => [
-        `${message.kind} of a call that ${call === 1 ? 'has ended' : 'never was'}`,
-        [
-          'calls by name',
-          async ({ say, worker, killed }) => {
-            const done = running(worker, 1, () => null);
-            say({ kind: 'done', call: 1, response: null });
-            await done;
-            say({ ...message, call });
-            return lasts(killed, 5);
-          },
-        ],
-      ]),
+    [{ kind: 'done', response: null }, { kind: 'status', code: 'ABORTED', text: '' }, { kind: 'failed' }, put].flatMap(
+      (message) =>
+        [1, 2].map((call): [string, Talk] => [
+          `${message.kind} of a call that ${call === 1 ? 'has ended' : 'never was'}`,
+          [
+            'calls by name',
+            async ({ say, worker, killed }) => {
+              const done = running(worker, 1, () => null);
+              say({ kind: 'done', call: 1, response: null });
+              await done;
+              say({ ...message, call });
+              return lasts(killed, 5);
+            },
+          ],
+        ]),
     ),
   ),
   'the end of a call that nobody gave up': [

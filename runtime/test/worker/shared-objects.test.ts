@@ -29,6 +29,7 @@ async function seedsOf(request, ctx) {
     tried(() => new Array(-1)), tried(() => new RegExp('[')), tried(() => 1n + 1), tried(() => eval('1')),
     tried(() => { 'use strict'; Object.freeze([]).push(1) }), tried(() => new (class extends Object { constructor() {} })()),
     tried(() => { const object = {}; Error.captureStackTrace(object); return object }),
+    StatusError, new StatusError('NOT_FOUND', 'x'), new (class extends StatusError {})('NOT_FOUND'),
     tried(() => JSON.rawJSON('1')), [].values().map((x) => x), [1].values().map((x) => x).next(), [].values().flatMap((x) => [x]),
     Iterator.from({ next: () => ({ done: true }) }), tried(() => Iterator.concat([1], [2])),
     tried(() => Iterator.zip([[1], [2]])), tried(() => Iterator.zipKeyed({ a: [1] })),
