@@ -24,6 +24,7 @@ import {
   loadPackageDefinition,
   type ServiceClientConstructor,
   type ServiceError,
+  status,
 } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { clinicBundle } from './support/app.ts';
@@ -156,9 +157,11 @@ describe("the clinic's generated client", () => {
     );
   });
 
-  test("gets the runtime's refusals as statuses, with a receipt that vouches for them", async () => {
+  test("gets a handler's status, with a receipt that vouches for it", async () => {
     const before = receipts.length;
-    await assert.rejects(call('read', { caseId: 'no such case' }), (error: ServiceError) => error.code !== 0);
+    await assert.rejects(call('read', { caseId: 'no such case' }), ({ code, details }: ServiceError) => {
+      return code === status.NOT_FOUND && details === 'no such case';
+    });
     assert.equal(receipts.length, before + 1);
     assert.notEqual(receipts.at(-1)?.body.status, 0);
   });

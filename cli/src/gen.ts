@@ -95,6 +95,28 @@ export interface Call {
   };
 }
 
+/** Statuses that a handler may end its call with; the others are the runtime's. */
+export type StatusCode =
+  | 'UNKNOWN'
+  | 'INVALID_ARGUMENT'
+  | 'NOT_FOUND'
+  | 'ALREADY_EXISTS'
+  | 'PERMISSION_DENIED'
+  | 'RESOURCE_EXHAUSTED'
+  | 'FAILED_PRECONDITION'
+  | 'ABORTED'
+  | 'OUT_OF_RANGE'
+  | 'UNAVAILABLE';
+
+declare global {
+  /** Thrown by a handler, it ends the call with this status: an answer, told where a response would be. */
+  class StatusError extends Error {
+    /** @param text for the caller, at most 256 characters */
+    constructor(code: StatusCode, text?: string);
+    readonly code: StatusCode;
+  }
+}
+
 /** A collection that may be read. What is in it becomes part of what the call carries. */
 export interface Readable<T> {
   get(key: string): Promise<T | null>;

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { compileProtos } from '@enclaim/image';
 import { match, type Policy, readDescriptors } from '@enclaim/policy-schema';
+import { HANDLER_STATUSES } from '../../runtime/src/worker/handler-status.ts';
 import { labPolicy } from '../../test/support/lab.ts';
 import { handlerTypes } from '../src/gen.ts';
 import { readPolicyFile } from '../src/policy/app.ts';
@@ -89,9 +90,22 @@ for (const [name, submit, read, expected] of [
   ['writing what may only be read', PUT, "await ctx.store.cases.put('k', {}); return {};", /'put' does not exist/],
   ['a collection that was not granted', 'await ctx.store.others; return {};', 'return {};', /'others' does not exist/],
   ['a field that the request lacks', 'request.diagnosis; return {};', 'return {};', /'diagnosis' does not exist/],
+  ["a status that is the runtime's", PUT, "throw new StatusError('INTERNAL', 'no');", /'"INTERNAL"' is not assignable/],
   ['a response of another type', 'return { caseId: 7 };', 'return {};', /not assignable/],
 ] as const) {
   test(`${name} does not compile`, async () => assert.match(await compiled(submit, read), expected));
+}
+
+test('a status that handlers may end with compiles', async () => {
+  const read = "if (request.caseId === undefined) throw new StatusError('NOT_FOUND', 'no such case'); return {};";
+  assert.equal(await compiled(PUT, read), '');
+  assert.deepEqual(statusCodes(), Object.keys(HANDLER_STATUSES));
+});
+
+/** The codes that the generated types have. */
+function statusCodes(): string[] {
+  const [, union = ''] = /type StatusCode =([^;]*);/.exec(handlerTypes([], [], labPolicy())) ?? [];
+  return [...union.matchAll(/'(\w+)'/g)].map(([, code]) => code ?? '');
 }
 
 test('what is called outside and released is typed too', async () => {

@@ -142,6 +142,9 @@ interface Note {
   readonly text: string;
 }
 
+/** Thrown, it ends the call with a status of gRPC. */
+declare const StatusError: new (code: 'NOT_FOUND', text: string) => Error;
+
 interface Context {
   /** An identifier that the runtime made for this call. */
   readonly requestId: string;
@@ -161,7 +164,7 @@ export const handlers: Readonly<Record<string, (request: never, ctx: Context) =>
 
   '${pack}.v1.Notes/Get': async ({ id = '' }: { readonly id?: string }, ctx) => {
     const note = await ctx.store.notes.get(id);
-    if (note === null) throw new Error('no such note');
+    if (note === null) throw new StatusError('NOT_FOUND', 'no such note');
     return note;
   },
 };

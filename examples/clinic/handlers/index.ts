@@ -16,6 +16,9 @@ interface Context {
   readonly release: { notify?(): Promise<null> };
 }
 
+/** Thrown, it ends the call with a status of gRPC. */
+declare const StatusError: new (code: 'NOT_FOUND', text: string) => Error;
+
 interface Case {
   readonly receivedAt: string;
   readonly patient?: unknown;
@@ -44,7 +47,7 @@ export const handlers: Readonly<Record<string, (request: never, ctx: Context) =>
 
   'clinic.v1.Intake/Read': async ({ caseId = '' }: ReadRequest, ctx) => {
     const found = await ctx.store.cases.get(caseId);
-    if (found === null) throw new Error('no such case');
+    if (found === null) throw new StatusError('NOT_FOUND', 'no such case');
     return { caseId, ...found };
   },
 };
