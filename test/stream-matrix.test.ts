@@ -20,7 +20,7 @@ const { OK, INTERNAL, NOT_FOUND } = status;
 /** What the text of a status is, where there is one. */
 const TEXTS: Readonly<Record<number, string>> = {
   [INTERNAL]: 'the handler threw',
-  [NOT_FOUND]: ' 100 % of “case #7”: äöü, 𝄞 %41\r\n ',
+  [NOT_FOUND]: ` ${'100 % of “case #7”: äöü, 𝄞 %41\r\n '.padStart(255, '€')}`,
 };
 
 /** What each method ends in, whoever calls it and however it sends. */

@@ -7,9 +7,9 @@ type Items = AsyncIterable<Item>;
 
 declare const StatusError: new (code: 'NOT_FOUND', text: string) => Error;
 
-/** Ends a call with what a trailer cannot hold as it is. */
+/** Ends a call with the longest text, which a trailer cannot hold as it is. */
 function notFound(): never {
-  throw new StatusError('NOT_FOUND', ' 100 % of “case #7”: äöü, 𝄞 %41\r\n ');
+  throw new StatusError('NOT_FOUND', ` ${'100 % of “case #7”: äöü, 𝄞 %41\r\n '.padStart(255, '€')}`);
 }
 
 /** Texts of all messages, as one. */
