@@ -43,7 +43,12 @@ export type Need =
   | 'qemu-img';
 
 const CAPABILITIES: Readonly<Record<Need, Capability>> = {
-  root: { here: () => isRoot, lacks: 'needs root', decides: true },
+  // With its rights: what is root of a namespace alone, or has laid them down, becomes no other user.
+  root: {
+    here: () => isRoot && works('setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', 'true'),
+    lacks: 'needs root',
+    decides: true,
+  },
   'a root that is a mount': {
     here: () =>
       readFileSync('/proc/self/mountinfo', 'latin1')

@@ -10,7 +10,7 @@ import { needs } from '../../../test/support/machine-needs.ts';
 import { type ConfinedOptions, type Namespace, spawnConfined } from '../../src/linux/spawn.ts';
 import { socketPair } from '../../src/linux/unix-socket.ts';
 
-const options = needs('root');
+const options = needs('root', 'namespaces of a build');
 const mounts = needs('root', 'a root that is a mount', 'namespaces of a build');
 const ALL: readonly Namespace[] = ['mount', 'net', 'pid', 'ipc', 'uts', 'cgroup'];
 const LIBRARIES = ['/lib', '/lib64', '/usr/lib'].map((from) => ({ from }));
