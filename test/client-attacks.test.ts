@@ -138,8 +138,12 @@ describe('whose connection it is', () => {
       await assert.rejects(verify({ nonce: randomBytes(32), spki, exporter }), { code: 'nonce' });
       // One end that cannot export is said, not hidden.
       const { checks } = await verify({ nonce, spki, exporter: null });
-      assert.match(checks.find(({ id }) => id === 'channel')?.detail ?? '', /one end could not export/);
+      assert.match(checks.find(({ id }) => id === 'channel')?.detail ?? '', /this end cannot export/);
     });
+  });
+
+  test('evidence for every connection under a key, to a client that could tell them apart', async () => {
+    await against({ unbound: true }, ({ target, references }) => refusedWith('binding', target, references));
   });
 
   test('a statement that names another TLS key than the connection', async () => {

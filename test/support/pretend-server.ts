@@ -43,6 +43,8 @@ export interface PretendOptions {
   readonly owner?: Ed25519Text;
   /** Changes evidence on its way out, as whoever runs the server can. */
   readonly forge?: (evidence: Evidence) => void;
+  /** Its evidence is bound to its TLS key alone, and made for every connection under it. */
+  readonly unbound?: true;
   /** What every receipt says in place of the truth. */
   readonly receipt?: Partial<CurrentReceiptBody>;
   /** Answers a question of reflection, or never does; without it there is no reflection. */
@@ -155,7 +157,7 @@ export async function startPretendServer(options: PretendOptions = {}): Promise<
     const { attested, grpc } = current;
     try {
       if (options.exchange !== undefined) await options.exchange(socket);
-      else if (options.forge !== undefined) await lie(socket, attested, options.forge);
+      else if (options.forge !== undefined || options.unbound) await lie(socket, attested, options);
       else await attestConnection(socket, attested);
       grpc.injector.injectConnection(socket);
     } catch {
@@ -206,11 +208,11 @@ export async function startPretendServer(options: PretendOptions = {}): Promise<
 async function lie(
   socket: TLSSocket,
   { platform, batcher, statement, policy, spkiDigest }: Attested,
-  forge: (evidence: Evidence) => void,
+  { forge = () => {}, unbound }: PretendOptions,
 ): Promise<void> {
   using frames = new FrameStream(socket, (_why, message) => new Error(message));
   const { value: hello } = await frames.receive('hello');
-  const exporter = socket.exportKeyingMaterial(32, EXPORTER_LABEL, Buffer.alloc(0));
+  const exporter = unbound ? null : socket.exportKeyingMaterial(32, EXPORTER_LABEL, Buffer.alloc(0));
   const { leaf, hardware } = await batcher.add(encodeNonceLeaf({ nonce: hello.nonce, spki: spkiDigest, exporter }));
   const parts = { statement, policy, leaf: { ...leaf, path: [...leaf.path] }, hardware };
   const evidence = create(EvidenceSchema, { platform: platform.kind, ...parts });
