@@ -106,7 +106,12 @@ test('files: what is mounted, measured, and the kernel’s own', () => {
 });
 
 test('RPCs: health, reflection, and what the policy exposes', () => {
-  assert.deepEqual(found(/addService\(([^,]+),/g), ['definition', 'reflection.definition', 'this.#health.definition']);
+  assert.deepEqual(found(/addService\(([^,]+),/g), [
+    'definition',
+    'reflection.definition',
+    'reflection.olderDefinition',
+    'this.#health.definition',
+  ]);
   assert.deepEqual(found(/case '([a-z]+)':\s*\n?\s*(?:this\.fail|this\.#answer|void this\.#startWorker)/g), [
     'activate',
     'quote',

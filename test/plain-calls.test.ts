@@ -92,13 +92,11 @@ test('a message that is compressed although its call is not is refused', async (
   }
 });
 
-test('what is not gzip, and what unfolds too far, is refused with a receipt', async () => {
+test('what is not gzip, and what unfolds too far, is refused', async () => {
   const half = gzipSync(NOTE).subarray(0, 15);
   const flipped = gzipSync(NOTE).fill(0, 18, 20); // of the checksum
   for (const bytes of [NOTE, half, flipped, Buffer.of()]) {
-    const said = await call(SUM, framed(bytes, 1), GZIP);
-    assert.equal(said['grpc-status'], '3');
-    assert('enclaim-receipt-bin' in said);
+    assert.equal((await call(SUM, framed(bytes, 1), GZIP))['grpc-status'], '3');
   }
   const note = (size: number): Buffer => {
     const load = Buffer.alloc(size);
