@@ -94,7 +94,8 @@ export class WorkerLostError extends RefusalError {
   }
 }
 
-const READY_MS = 20_000;
+/** For a worker that hangs. Beside other work a machine may take a hundred times as long to start one as it does alone. */
+const READY_MS = 120_000;
 /** Bytes that may wait to be written to a worker that does not read. */
 const MOST_UNREAD = 32 * 1024 * 1024;
 /** Bytes that wait to be written to a worker while another operation is begun. What it asks for may be a large answer. */
