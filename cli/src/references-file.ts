@@ -38,7 +38,8 @@ async function read({ references: path, referencesKey }: ReferencesOptions, now:
   const signed = bytes[0] === SIGNED;
   if (signed && referencesKey === undefined)
     throw new UsageError(`${path} is a signed CoRIM: name the key that must have signed it by --references-key`);
-  if (!signed && referencesKey !== undefined) throw new UsageError(`${path} is no signed CoRIM: nobody signed it`);
+  if (!signed && referencesKey !== undefined)
+    throw new UsageError(`${path} is no signed CoRIM, and --references-key names who signed it`);
   if (referencesKey === undefined) return parseReferences(bytes);
   const { spki, algorithm } = await readPublicKey('--references-key', referencesKey);
   return verifyReferences(bytes, spki, algorithm, { now });

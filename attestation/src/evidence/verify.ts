@@ -150,7 +150,7 @@ function verifyLeaf(
     if (!equalBytes(nonce.spki, channel.spki)) {
       throw new EvidenceError('binding', 'the connection ends at another TLS key than the evidence');
     }
-    // Whoever can export demands that the other end did: a leaf without one was made for any connection under the key.
+    // A verifier that can export demands that the runtime did: a leaf without one was made for any connection under the key.
     if (channel.exporter !== null && nonce.exporter === null) {
       throw new EvidenceError('binding', 'the evidence is bound to the TLS key, and not to this connection (exporter)');
     }

@@ -145,7 +145,7 @@ class Answer {
     } else {
       stream.respond({ ...this.#head(new Metadata()), ...trailers }, { endStream: true });
     }
-    stream.resume(); // what the client still sends is nobody's
+    stream.resume(); // what the client still sends goes nowhere
   }
 
   #head(metadata: Metadata): OutgoingHttpHeaders {

@@ -10,7 +10,7 @@ interface Waiting {
 }
 
 /**
- * Places for calls, so divided that whoever came first cannot hold them all: a connection gets another place while it holds
+ * Places for calls, so divided that the client that came first cannot hold them all: a connection gets another place while it holds
  * less than three times what is left. Without this, one client with silent streams would keep every other from its calls.
  */
 export class Shares {
