@@ -22,6 +22,7 @@ import { WorkerPool } from '../../runtime/src/worker/pool.ts';
 import { FRAME_LIMIT } from '../../runtime/src/worker/protocol.ts';
 import type { Call, WorkerProcess } from '../../runtime/src/worker/worker.ts';
 import { startSubprocessor } from '../fakes/subprocessor.ts';
+import { HANGS_MS } from '../support/eventually.ts';
 import { type Lab, openLab } from '../support/lab.ts';
 import { type Served, serve } from './served.ts';
 
@@ -138,7 +139,7 @@ describe('a call that waits for its turn alone', () => {
     const waiting = run(hers.signal);
     await sleep(50);
     hers.abort();
-    assert.equal(await Promise.race([waiting, sleep(1000, 'it waits')]), 'budget');
+    assert.equal(await Promise.race([waiting, sleep(HANGS_MS, 'it waits', { ref: false })]), 'budget');
     pool.close();
   });
 });
@@ -221,10 +222,12 @@ describe('while somebody outside is awaited', () => {
     });
     await lab.call('Put', SECRET);
     const get = mock.method(VolatileCollection.prototype, 'get');
-    answer = sleep(200);
+    const answered = Promise.withResolvers<void>();
+    answer = answered.promise;
     const call = lab.call('Tell', {});
     await sleep(100);
     const early = get.mock.callCount();
+    answered.resolve();
     await call;
     assert.deepEqual([early, get.mock.callCount()], [0, 200]);
     get.mock.restore();
@@ -263,7 +266,7 @@ describe('while somebody outside is awaited', () => {
         next: () => sleep(5, toBinary(descriptor.input, fromJson(descriptor.input, { key: `n${taken++}` }))),
         send: async (message) =>
           void sent.push([taken, JSON.stringify(toJson(descriptor.output, fromBinary(descriptor.output, message)))]),
-        signal: AbortSignal.timeout(1000),
+        signal: AbortSignal.timeout(HANGS_MS),
       },
     );
     lab.close();

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { Duplex } from 'node:stream';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { eventually } from '../../../test/support/eventually.ts';
 import { encodeFrame, FrameReader } from '../../src/frames.ts';
 import { FRAME_LIMIT, type Json, type Operation } from '../../src/worker/protocol.ts';
 import { type Call, Worker } from '../../src/worker/worker.ts';
@@ -83,10 +84,11 @@ test('one that does not take its answers gets no more of them, and all once it d
   );
   loaded = true;
   for (let operation = 0; operation < 200; operation++) say(get(operation));
+  await eventually('the first eight', () => performed >= 8);
   await sleep(50);
-  assert.ok(performed >= 8 && performed < 20, `${performed} answers of a MiB each for nobody`);
+  assert.ok(performed < 20, `${performed} answers of a MiB each for nobody`);
   reads.resolve();
-  for (let turn = 0; turn < 100 && performed < 200; turn++) await sleep(10);
+  await eventually('every answer', () => performed === 200);
   assert.deepEqual([performed, killed()], [200, false]);
   worker.end('the test is over');
 });
@@ -179,7 +181,7 @@ async function givenUp(lets: boolean): Promise<string> {
     },
   });
   const answer = (message: unknown): void => void socket.push(encodeFrame(message, FRAME_LIMIT));
-  const worker = new Worker({ socket, kill: () => {}, processorTime: () => 0 }, 40);
+  const worker = new Worker({ socket, kill: () => {}, processorTime: () => 0 }, 500);
   const loaded = worker.load({ code: '', methods: [], metered: false });
   answer({ kind: 'ready' });
   await loaded;
@@ -188,7 +190,7 @@ async function givenUp(lets: boolean): Promise<string> {
   const over = worker.run(1, call);
   setTimeout(() => caller.abort(), 50);
   await assert.rejects(over);
-  const reason = await Promise.race([worker.ended, sleep(400, 'goes on')]);
+  const reason = await Promise.race([worker.ended, sleep(3000, 'goes on')]);
   worker.end('the test is over');
   return reason;
 }
