@@ -16,6 +16,7 @@ import { houseAttacks } from './house.ts';
 import { languageAttacks } from './language.ts';
 import { metadataAttacks } from './metadata.ts';
 import { networkAttacks } from './network.ts';
+import { operatorAttacks } from './operator.ts';
 import { processAttacks } from './process.ts';
 import { protocolAttacks } from './protocol.ts';
 import { resourceAttacks } from './resources.ts';
@@ -51,6 +52,7 @@ const together = chosen([
   ...egressAttacks,
   ...protocolAttacks,
   ...processAttacks,
+  ...operatorAttacks,
 ]).values();
 await Promise.all(Array.from({ length: AT_ONCE }, () => tryInTurn(together)));
 // These change this whole process: how it reads the headers of every server, how long streams live, its clock.
