@@ -5,7 +5,7 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { EPOCH, FakeIdentity } from '../../test/fakes/certificates.ts';
 import { der, integer, octets } from '../../test/fakes/der.ts';
-import { FakePsp, type FakeReport } from '../../test/fakes/psp.ts';
+import { AMD, FakePsp, type FakeReport } from '../../test/fakes/psp.ts';
 import { failing, refused, undecodable } from '../../test/support/refused.ts';
 import { VENDOR_ANCHORS } from '../src/anchors.ts';
 import { DecodeError, type DecodeErrorCode, type EvidenceErrorCode } from '../src/errors.ts';
@@ -57,7 +57,7 @@ describe('verifySnp', () => {
   });
 
   const other = new FakePsp();
-  const stranger = new FakeIdentity('ARK-Milan', 'pss-sha384');
+  const stranger = new FakeIdentity('ARK-Milan', 'pss-sha384', AMD);
   const attacks: [string, EvidenceErrorCode, () => SnpEvidence][] = [
     ['a report of another processor', 'signature', () => ({ ...psp.evidence(), report: other.report() })],
     ['a chain of another maker', 'chain', () => other.evidence()],

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { EPOCH, FakeIdentity } from '../../test/fakes/certificates.ts';
-import { type FakeCollateral, FakeQuotingEnclave, type FakeTd } from '../../test/fakes/quoting-enclave.ts';
+import { type FakeCollateral, FakeQuotingEnclave, type FakeTd, INTEL } from '../../test/fakes/quoting-enclave.ts';
 import { failing, refused, undecodable } from '../../test/support/refused.ts';
 import { VENDOR_ANCHORS } from '../src/anchors.ts';
 import { DecodeError, type DecodeErrorCode, type EvidenceErrorCode } from '../src/errors.ts';
@@ -60,7 +60,7 @@ describe('verifyTdx', () => {
   });
 
   const other = new FakeQuotingEnclave();
-  const stranger = new FakeIdentity('Intel SGX PCK Platform CA', 'ecdsa-sha256');
+  const stranger = new FakeIdentity('Intel SGX PCK Platform CA', 'ecdsa-sha256', INTEL);
   const with32 = (byte: number): Uint8Array => new Uint8Array(64).fill(byte);
   const attacks: [string, EvidenceErrorCode, () => TdxEvidence][] = [
     ['a quote of another maker', 'chain', () => ({ ...qe.evidence(), quote: other.quote() })],

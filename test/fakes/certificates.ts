@@ -1,7 +1,7 @@
 /** Certificate authorities in software: X.509 certificates and CRLs of any shape, for fakes and for attacks. */
 
 import { constants, createHash, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
-import { bits, boolean, context, integer, name, nothing, octets, oid, sequence, time } from './der.ts';
+import { bits, boolean, context, der, integer, name, nothing, octets, oid, sequence, time } from './der.ts';
 
 /** How a fake authority signs. */
 export type FakeScheme = 'ecdsa-sha256' | 'ecdsa-sha384' | 'pss-sha384' | 'rsassa-sha256' | 'ed25519';
@@ -50,9 +50,10 @@ export class FakeIdentity {
   readonly privateKey: KeyObject;
   readonly publicKey: KeyObject;
 
-  constructor(commonName: string, scheme: FakeScheme) {
+  /** @param place The rest of its name, texts by object identifier. */
+  constructor(commonName: string, scheme: FakeScheme, place: Readonly<Record<string, string>> = {}) {
     this.scheme = scheme;
-    this.subject = name(commonName);
+    this.subject = name(commonName, place);
     const keys = generate(scheme);
     this.privateKey = keys.privateKey;
     this.publicKey = keys.publicKey;
@@ -127,6 +128,12 @@ export function authority(pathLength?: number): FakeExtension[] {
     { oid: '2.5.29.19', critical: true, value: sequence(boolean(true), ...limit) },
     { oid: '2.5.29.15', critical: true, value: bits(Uint8Array.of(0x06), 1) },
   ];
+}
+
+/** The extension that says where an issuer's CRL is. */
+export function crlAt(address: string): FakeExtension {
+  const point = sequence(context(0, context(0, der(0x86, Buffer.from(address)))));
+  return { oid: '2.5.29.31', value: sequence(point) };
 }
 
 /** SHA-256 pin of a certificate or key. */

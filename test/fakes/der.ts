@@ -57,7 +57,8 @@ export function time(milliseconds: number): Uint8Array {
   return der(0x18, Buffer.from(text));
 }
 
-/** A Name of one CN. */
-export function name(commonName: string): Uint8Array {
-  return sequence(der(0x31, sequence(oid('2.5.4.3'), der(0x0c, Buffer.from(commonName)))));
+/** A Name of a CN, after what it says of the place. @param place Texts by object identifier. */
+export function name(commonName: string, place: Readonly<Record<string, string>> = {}): Uint8Array {
+  const attributes = Object.entries({ ...place, '2.5.4.3': commonName });
+  return sequence(...attributes.map(([id, text]) => der(0x31, sequence(oid(id), der(0x0c, Buffer.from(text))))));
 }

@@ -5,7 +5,7 @@
 
 import { sign } from 'node:crypto';
 import type { SnpEvidence } from '../../attestation/src/snp/index.ts';
-import { authority, EPOCH, type FakeExtension, FakeIdentity, pinOf } from './certificates.ts';
+import { authority, crlAt, EPOCH, type FakeExtension, FakeIdentity, pinOf } from './certificates.ts';
 import { der, integer } from './der.ts';
 
 export type FakeProduct = 'Milan' | 'Genoa' | 'Turin';
@@ -86,6 +86,15 @@ const PRODUCTS = {
 
 const ARC = '1.3.6.1.4.1.3704.1';
 
+/** Where AMD is, as the names of all its certificates say (AMD 57230): other verifiers hold certificates to it. */
+export const AMD: Readonly<Record<string, string>> = {
+  '2.5.4.11': 'Engineering',
+  '2.5.4.6': 'US',
+  '2.5.4.7': 'Santa Clara',
+  '2.5.4.8': 'CA',
+  '2.5.4.10': 'Advanced Micro Devices',
+};
+
 export interface FakePspOptions {
   readonly product?: FakeProduct;
   readonly signer?: 'VCEK' | 'VLEK';
@@ -114,15 +123,17 @@ export class FakePsp {
     this.signer = signer;
     this.tcb = tcb ?? PRODUCTS[product].tcb;
     this.chipId = Uint8Array.from({ length: PRODUCTS[product].chip }, (_, i) => chip + i);
-    this.root = sibling?.root ?? new FakeIdentity(`ARK-${product}`, 'pss-sha384');
-    this.intermediate = new FakeIdentity(signer === 'VCEK' ? `SEV-${product}` : `SEV-VLEK-${product}`, 'pss-sha384');
-    this.key = new FakeIdentity(`SEV-${signer}`, 'ecdsa-sha384');
-    this.ark = sibling?.ark ?? this.root.root({ serial: 0x10000 });
+    this.root = sibling?.root ?? new FakeIdentity(`ARK-${product}`, 'pss-sha384', AMD);
+    const issuer = signer === 'VCEK' ? `SEV-${product}` : `SEV-VLEK-${product}`;
+    const published = crlAt(`https://kdsintf.amd.com/${signer.toLowerCase()}/v1/${product}/crl`);
+    this.intermediate = new FakeIdentity(issuer, 'pss-sha384', AMD);
+    this.key = new FakeIdentity(`SEV-${signer}`, 'ecdsa-sha384', AMD);
+    this.ark = sibling?.ark ?? this.root.root({ serial: 0x10000, extensions: [...authority(), published] });
     this.ask = this.root.certify({
       subject: this.intermediate.subject,
       spki: this.intermediate.spki,
       serial: 0x10001,
-      extensions: authority(0),
+      extensions: [...authority(0), published],
     });
     this.leaf = this.certifyLeaf();
   }

@@ -5,12 +5,21 @@
 
 import { createHash, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import type { TcbStatus, TdxCollateral, TdxEvidence } from '../../attestation/src/tdx/index.ts';
-import { authority, EPOCH, FakeIdentity, pemOf, pinOf } from './certificates.ts';
+import { authority, crlAt, EPOCH, FakeIdentity, pemOf, pinOf } from './certificates.ts';
 import { der, integer, octets, oid, sequence } from './der.ts';
 
 const DAY = 86_400_000;
 const SGX = '1.2.840.113741.1.13.1';
-const FMSPC = '00906ed50000';
+/** No letter is in it: there are verifiers that take the certificate's letters and the collateral's for different ones. */
+const FMSPC = '009061050000';
+const ROOT_CRL = 'https://certificates.trustedservices.intel.com/IntelSGXRootCA.der';
+/** Where Intel is, as the names of all its certificates say. */
+export const INTEL: Readonly<Record<string, string>> = {
+  '2.5.4.10': 'Intel Corporation',
+  '2.5.4.7': 'Santa Clara',
+  '2.5.4.8': 'CA',
+  '2.5.4.6': 'US',
+};
 /** Security versions of the platform's components. */
 const COMPONENTS = [8, 8, 2, 2, 4, 1, 0, 6, 0, 0, 0, 0, 0, 0, 0, 0];
 const PCE_SVN = 11;
@@ -31,6 +40,8 @@ export interface FakeTd {
   readonly mrConfigId?: Uint8Array;
   readonly rtmrs?: readonly Uint8Array[];
   readonly reportData?: Uint8Array;
+  /** Bytes at offsets of the report, written last and before signing. */
+  readonly patch?: Readonly<Record<number, Uint8Array>>;
 }
 
 /** What the collateral says; dates in milliseconds since 1970. */
@@ -59,10 +70,10 @@ export interface QuoteTamper {
 }
 
 export class FakeQuotingEnclave {
-  readonly root: FakeIdentity = new FakeIdentity('Intel SGX Root CA', 'ecdsa-sha256');
-  readonly platformCa: FakeIdentity = new FakeIdentity('Intel SGX PCK Platform CA', 'ecdsa-sha256');
-  readonly pck: FakeIdentity = new FakeIdentity('Intel SGX PCK Certificate', 'ecdsa-sha256');
-  readonly tcbSigner: FakeIdentity = new FakeIdentity('Intel SGX TCB Signing', 'ecdsa-sha256');
+  readonly root: FakeIdentity = new FakeIdentity('Intel SGX Root CA', 'ecdsa-sha256', INTEL);
+  readonly platformCa: FakeIdentity = new FakeIdentity('Intel SGX PCK Platform CA', 'ecdsa-sha256', INTEL);
+  readonly pck: FakeIdentity = new FakeIdentity('Intel SGX PCK Certificate', 'ecdsa-sha256', INTEL);
+  readonly tcbSigner: FakeIdentity = new FakeIdentity('Intel SGX TCB Signing', 'ecdsa-sha256', INTEL);
   readonly #attestation = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   readonly rootDer: Uint8Array;
   readonly platformCaDer: Uint8Array;
@@ -71,7 +82,7 @@ export class FakeQuotingEnclave {
 
   constructor() {
     const { root, platformCa, pck, tcbSigner } = this;
-    this.rootDer = root.root({ extensions: authority(1) });
+    this.rootDer = root.root({ extensions: [...authority(1), crlAt(ROOT_CRL)] });
     this.platformCaDer = root.certify({
       subject: platformCa.subject,
       spki: platformCa.spki,
@@ -162,7 +173,9 @@ function bodyOf(td: FakeTd): Buffer {
     fixed(td.reportData, 64),
   ];
   const now = fixed(Uint8Array.from(td.teeTcbSvn2 ?? []), 64);
-  return Buffer.concat(td.version === 5 ? [...body, now] : body);
+  const bytes = Buffer.concat(td.version === 5 ? [...body, now] : body);
+  for (const [offset, part] of Object.entries(td.patch ?? {})) bytes.set(part, Number(offset));
+  return bytes;
 }
 
 function enclaveReport(reportData: Uint8Array, mrSigner: string = QE_MRSIGNER): Buffer {

@@ -139,7 +139,7 @@ function answersOf(enclave: FakeQuotingEnclave, content: FakeCollateral): Record
   const { tcbInfo, tcbInfoSignature, tcbInfoChain, qeIdentity, qeIdentitySignature, qeIdentityChain } = collateral;
   const base = 'https://api.trustedservices.intel.com';
   return {
-    [`${base}/tdx/certification/v4/tcb?fmspc=00906ed50000`]: signed(
+    [`${base}/tdx/certification/v4/tcb?fmspc=009061050000`]: signed(
       'tcbInfo',
       tcbInfo,
       tcbInfoSignature,
