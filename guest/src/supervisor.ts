@@ -2,7 +2,7 @@
 
 import { chownSync, closeSync, mkdirSync, readFileSync, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
-import { totalmem } from 'node:os';
+import { availableParallelism, totalmem } from 'node:os';
 import { toBase64, u32be } from '@enclaim/attestation/bytes';
 import type { BootMessage } from '@enclaim/runtime/control';
 import { type MeasuredApp, measureApp } from './app.ts';
@@ -42,7 +42,6 @@ const RELEASE = '/enclaim/release';
 const WORKER_FOLDER = '/run/enclaim';
 const WORKER_SOCKET = `${WORKER_FOLDER}/workers.sock`;
 const PORT = 50051;
-const WORKERS = 1;
 const WORKER_GROUP = 'workers';
 /** What a worker's root holds: Node, its libraries, and the worker. */
 const WORKER_ROOT = [NODE, '/lib/x86_64-linux-gnu', '/lib64', WORKER].map((from) => ({ from }));
@@ -50,13 +49,20 @@ const WORKER_ROOT = [NODE, '/lib/x86_64-linux-gnu', '/lib64', WORKER].map((from)
 /** A worker's share of the VM, of which its heap is the larger part. It may not starve the runtime of either. */
 const WORKER_LIMITS = { memory: 384 * 1024 * 1024, cpu: 100, tasks: 32 };
 const WORKER_HEAP = 256; // MiB
+/** What all workers may have of the VM's memory. */
+const workersMemory = (): number => Math.floor((totalmem() * 5) / 8);
+/** Workers of the VM, however many classes share them: one for each processor but the runtime's own, as far as memory goes. */
+const workerCount = (): number =>
+  Math.max(1, Math.min(availableParallelism() - 1, Math.floor(workersMemory() / WORKER_LIMITS.memory), MOST_READY));
+const MOST_READY = 16;
+
 /**
  * What the workers of all classes have together. Each class has a worker, and budgets hold for the sum; without budgets, or
  * where handlers do not keep to them, this leaves the runtime the rest of the machine's memory, and all but their processors.
  */
 const allWorkersLimits = (): CgroupLimits => ({
-  memory: Math.max(WORKERS * WORKER_LIMITS.memory, Math.floor((totalmem() * 5) / 8)),
-  cpu: WORKERS * WORKER_LIMITS.cpu,
+  memory: Math.max(WORKER_LIMITS.memory, workersMemory()),
+  cpu: workerCount() * WORKER_LIMITS.cpu,
   tasks: MOST_WORKERS * WORKER_LIMITS.tasks,
 });
 
@@ -179,6 +185,7 @@ function bootMessage(
   state: Disk,
   found: FoundAtBoot,
 ): BootMessage {
+  const size = workerCount();
   return {
     kind: 'boot',
     image: readFileSync(RELEASE, 'utf8').trim(),
@@ -194,9 +201,9 @@ function bootMessage(
     log: { path: state.path, capacity: state.size },
     workers: {
       path: WORKER_SOCKET,
-      size: WORKERS,
+      size,
       cgroups: `${cgroupFolder(WORKER_GROUP)}/`,
-      capacity: { memory: WORKERS * WORKER_HEAP * 1024 * 1024, processors: (WORKERS * WORKER_LIMITS.cpu) / 100 },
+      capacity: { memory: size * WORKER_HEAP * 1024 * 1024, processors: (size * WORKER_LIMITS.cpu) / 100 },
     },
     port: PORT,
     ...found,
