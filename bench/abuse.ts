@@ -31,7 +31,10 @@ async function runAbuser(at: number, name: string): Promise<void> {
   console.log('begins');
   for (const known = ABUSES[name]; ; ) {
     if (known === undefined) spin();
-    else await abuse(at, known).catch(() => {});
+    else
+      await RawConnection.open(at)
+        .then((connection) => abuse(connection, known))
+        .catch(() => {});
   }
 }
 

@@ -3,9 +3,12 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { startProxy } from '@enclaim/client';
 import { ABUSES, abuse } from './hostile/abuse.ts';
 import { CALL, FRAME, frame, NOTE, RawConnection } from './hostile/raw-http2.ts';
 import { type Served, serve } from './hostile/served.ts';
+import { eventually } from './support/eventually.ts';
+import { startPretendServer } from './support/pretend-server.ts';
 
 const ENHANCE_YOUR_CALM = 11;
 const HANG_MS = 120_000;
@@ -30,7 +33,10 @@ for (const [name, kind] of Object.entries(ABUSES)) {
       stream += 2;
       assert.notEqual(await honest.call(stream, CALL, NOTE, HANG_MS), undefined);
     };
-    assert.deepEqual(await abuse(served.port, kind, call), { welcome: false, error: ENHANCE_YOUR_CALM });
+    assert.deepEqual(await abuse(await RawConnection.open(served.port), kind, call), {
+      welcome: false,
+      error: ENHANCE_YOUR_CALM,
+    });
     await call();
     for (let waited = 0; (sockets() > before || served.lab.pool.calls > 0) && waited < HANG_MS; waited += 20)
       await sleep(20);
@@ -50,4 +56,33 @@ test('a client that calls, and for every call moves both windows and pings, is n
   }
   assert.equal(connection.ended, false);
   connection.close();
+});
+
+test('a proxy tells the same, and what it held for those that it told is given back', async () => {
+  const server = await startPretendServer();
+  const proxy = await startProxy(server.target, {
+    references: server.references,
+    listen: { host: '127.0.0.1', port: 0 },
+  });
+  const port = Number(new URL(`tcp://${proxy.address}`).port);
+  const honest = (await RawConnection.openPlain(port)).greet();
+  try {
+    for (const kind of Object.values(ABUSES)) {
+      let stream = honest.frames.length === 0 ? 1 : Math.max(...honest.frames.map((each) => each.stream)) + 2;
+      const call = async (): Promise<void> => {
+        assert.notEqual(await honest.call(stream, CALL, NOTE, HANG_MS), undefined);
+        stream += 2;
+      };
+      const before = sockets();
+      const ended = await abuse(await RawConnection.openPlain(port), kind, call);
+      assert.deepEqual(ended, { welcome: false, error: ENHANCE_YOUR_CALM });
+      await call();
+      await eventually('the end of its connection', () => sockets() <= before);
+    }
+    assert.equal(honest.ended, false);
+  } finally {
+    honest.close();
+    await proxy.close();
+    server.stop();
+  }
 });

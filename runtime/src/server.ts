@@ -5,6 +5,7 @@ import type { ServerOptions as Http2Options } from 'node:http2';
 import { createServer, type TLSSocket, type Server as TlsServer } from 'node:tls';
 import { MAX_METADATA_BYTES } from '@enclaim/attestation/grpc-request';
 import { ALPN } from '@enclaim/attestation/handshake';
+import { MeteredSocket } from '@enclaim/attestation/metered-socket';
 import { RECEIPT_TRAILER } from '@enclaim/attestation/receipt';
 import { type ExposedMethod, millisecondsOf } from '@enclaim/policy-schema/admission';
 import {
@@ -20,7 +21,6 @@ import { type Answer, type Calls, LARGEST_MESSAGE } from './calls.ts';
 import { unfolded } from './compressed-messages.ts';
 import { type Attested, attestConnection } from './handshake.ts';
 import { HealthService } from './health.ts';
-import { MeteredSocket } from './metered-socket.ts';
 import { connectionOf, plainCalls, refuseUndeclared } from './plain-calls.ts';
 import { rawMethod } from './raw-service.ts';
 import { ReflectionService } from './reflection.ts';

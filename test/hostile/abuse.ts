@@ -84,11 +84,11 @@ const HANG_MS = 120_000;
 
 /** Sends all events, a hundred at a time, and asks for an answer to a ping; `between` is awaited after each hundred. */
 export async function abuse(
-  port: number,
+  connection: RawConnection,
   { first = [], settings = [], event, events }: Abuse,
   between: () => Promise<unknown> = () => new Promise(setImmediate),
 ): Promise<Abused> {
-  const connection = (await RawConnection.open(port)).greet(...settings);
+  connection.greet(...settings);
   const ended = (): boolean => connection.closed || (connection.error ?? 0) !== 0;
   try {
     await connection.until(({ type }) => type === FRAME.settings, HANG_MS);
@@ -116,7 +116,7 @@ async function tried(kind: Abuse, edits: ServerEdits): Promise<boolean> {
   const watch = "const load = btoa('x'.repeat(60000)); for (;;) yield { load };";
   const { port, close } = await serve({ Sum: 'return { key: request.key }', Watch: watch }, edits);
   try {
-    return (await abuse(port, kind)).welcome;
+    return (await abuse(await RawConnection.open(port), kind)).welcome;
   } finally {
     close();
   }

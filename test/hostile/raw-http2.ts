@@ -1,7 +1,8 @@
 /** A client that writes HTTP/2 frame by frame (RFC 9113): what no library would send. */
 
 import { once } from 'node:events';
-import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
+import { connect as connectPlain, type Socket } from 'node:net';
+import { type ConnectionOptions, connect } from 'node:tls';
 import { HANGS_MS } from '../support/eventually.ts';
 
 /** Types of frames. */
@@ -85,7 +86,7 @@ export function setting(id: number, value: number): Buffer {
 /** A connection. */
 export class RawConnection {
   readonly frames: Frame[] = [];
-  readonly socket: TLSSocket;
+  readonly socket: Socket;
   /** Resolves once the connection is closed. */
   readonly over: Promise<void>;
   #held = Buffer.alloc(0);
@@ -93,7 +94,7 @@ export class RawConnection {
   #answersPings = false;
   #marks = 0;
 
-  private constructor(socket: TLSSocket) {
+  private constructor(socket: Socket) {
     this.socket = socket;
     socket.on('error', () => {});
     this.over = new Promise((resolve) => {
@@ -110,6 +111,13 @@ export class RawConnection {
     const all = { port, host: '127.0.0.1', rejectUnauthorized: false, ALPNProtocols: ['h2'], ...options };
     const socket = connect(all);
     await once(socket, 'secureConnect');
+    return new RawConnection(socket);
+  }
+
+  /** Without TLS, as a proxy is asked. @throws the error of the connection */
+  static async openPlain(port: number): Promise<RawConnection> {
+    const socket = connectPlain(port, '127.0.0.1');
+    await once(socket, 'connect');
     return new RawConnection(socket);
   }
 

@@ -2,10 +2,16 @@
 
 import { once } from 'node:events';
 import { chmodSync } from 'node:fs';
-import { createServer, type Http2Server, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
-import { type AddressInfo, BlockList, isIP } from 'node:net';
+import {
+  createServer as createHttp,
+  type Http2Server,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2';
+import { type AddressInfo, BlockList, createServer, isIP, type Server } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MAX_MESSAGE_BYTES, MAX_METADATA_BYTES } from '@enclaim/attestation/grpc-request';
+import { MeteredSocket } from '@enclaim/attestation/metered-socket';
 import { status } from '@grpc/grpc-js';
 import { type AttestedChannel, type ConnectOptions, connect } from '../channel.ts';
 import { ChannelError } from '../errors.ts';
@@ -82,7 +88,9 @@ function loopbackAddress(host: string): string {
 /** The side of clients: their connections, and the calls under way on them. */
 class Entry {
   readonly #channel: AttestedChannel;
-  readonly #server: Http2Server;
+  readonly #http: Http2Server;
+  /** Connections, on their way to HTTP/2. */
+  readonly #server: Server;
   readonly #sessions = new Set<ServerHttp2Session>();
   readonly #shares = new Shares(MAX_STREAMS);
   readonly #calls = new Map<ServerHttp2Stream, Relayed>();
@@ -91,16 +99,17 @@ class Entry {
 
   constructor(channel: AttestedChannel) {
     this.#channel = channel;
-    this.#server = createServer({
+    this.#http = createHttp({
       maxHeaderListPairs: MAX_HEADER_PAIRS,
       settings: { maxConcurrentStreams: MAX_STREAMS, enablePush: false, maxHeaderListSize: MAX_METADATA_BYTES },
     });
+    this.#server = createServer((socket) => this.#http.emit('connection', new MeteredSocket(socket)));
     this.#server.maxConnections = MAX_CONNECTIONS;
-    this.#server.on('session', (session) => {
+    this.#http.on('session', (session) => {
       this.#sessions.add(session);
       session.on('close', () => this.#sessions.delete(session)).on('error', () => session.destroy());
     });
-    this.#server.on('stream', (stream: ServerHttp2Stream, headers, _flags, rawHeaders) => {
+    this.#http.on('stream', (stream: ServerHttp2Stream, headers, _flags, rawHeaders) => {
       stream.on('error', () => {}); // a reset; 'close' follows
       const incoming = { stream, headers, rawHeaders: rawHeaders as unknown as string[] };
       if (!refused(incoming)) this.#begin(stream, () => relay(channel, incoming));

@@ -1,8 +1,8 @@
 /** A connection whose frames are counted on their way to HTTP/2: who sends too many that carry nothing is told to be calm. */
 
+import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
-import type { TLSSocket } from 'node:tls';
-import { FrameMeter } from '@enclaim/attestation/frame-meter';
+import { FrameMeter } from './frame-meter.ts';
 
 /** RFC 9113, sections 6.8 and 7. */
 const GOAWAY = Uint8Array.of(0, 0, 8, 7, 0, 0, 0, 0, 0);
@@ -11,13 +11,13 @@ const ENHANCE_YOUR_CALM = 11;
 const MOST_DISCARDED = 1024 * 1024;
 const FAREWELL_MS = 1000;
 
-/** The two ends of a TLS connection as a stream. */
+/** The two ends of a connection, of TCP or TLS, as a stream. For Node alone. */
 export class MeteredSocket extends Duplex {
-  readonly #socket: TLSSocket;
+  readonly #socket: Socket;
   readonly #meter = new FrameMeter();
   #discarded = 0;
 
-  constructor(socket: TLSSocket) {
+  constructor(socket: Socket) {
     super();
     this.#socket = socket;
     socket.on('data', (chunk: Buffer) => this.#take(chunk));
