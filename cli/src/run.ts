@@ -1,5 +1,6 @@
 /** `enclaim run`: boot an app bundle on the base image, and stay until it ends. */
 import { join } from 'node:path';
+import { ONE_WORKER } from '@enclaim/guest/worker-share';
 import {
   type BootSource,
   type Controller,
@@ -8,8 +9,11 @@ import {
   MachineError,
   type MachineOptions,
   type MachinePhase,
+  readAppBundle,
   startMachine,
 } from '@enclaim/image/machine';
+import { digestOfCanonical } from '@enclaim/policy-schema';
+import { admit } from '@enclaim/runtime/admission';
 import { type Command, Option } from 'commander';
 import { IMAGE_FOLDER, type ImageFolder, readImageFolder } from './image/folder.ts';
 import { type NetworkFlags, networkOptions, withNetwork } from './network-words.ts';
@@ -127,6 +131,7 @@ async function optionsOf(app: string | undefined, flags: RunFlags): Promise<Opti
     return { ...common, boot: diskSource(flags) };
   }
   const image = await readImageFolder(flags.image);
+  await refuseUnservable(app);
   return {
     ...common,
     app,
@@ -135,6 +140,12 @@ async function optionsOf(app: string | undefined, flags: RunFlags): Promise<Opti
     platform: flags.platform,
     ...(flags.policy === undefined ? {} : { policy: flags.policy as `sha384:${string}` }), // startMachine checks its form
   };
+}
+
+/** Asks what admission asks in the guest, before a minute of booting. @throws RefusalError with every reason */
+async function refuseUnservable(app: string): Promise<void> {
+  const { policy, descriptors } = await readAppBundle(app);
+  admit(policy, descriptors, digestOfCanonical(policy), ONE_WORKER);
 }
 
 function diskSource({ disk = '', controller }: RunFlags): DiskMachineOptions['boot'] {

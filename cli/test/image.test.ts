@@ -4,8 +4,10 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { encodeBundle } from '@enclaim/attestation/bundle';
 import { launchCommandLine, predictPcrs } from '@enclaim/attestation/measure';
-import { formatManifest, projectRoot } from '@enclaim/image';
+import { compileProtos, formatManifest, projectRoot } from '@enclaim/image';
+import { canonicalPolicy, parsePolicy } from '@enclaim/policy-schema';
 import { SAMPLE } from '../../image/test/manifest.ts';
 
 const scratch = await mkdtemp(join(tmpdir(), 'enclaim-cli-image-'));
@@ -43,6 +45,32 @@ test('bundle writes an app, says what it exposes, and measure predicts its launc
       registers: Object.fromEntries(expected),
     });
   }
+});
+
+test('bundle and run refuse what the guest would, all at once, and before QEMU is looked for', async () => {
+  const clinic = join(projectRoot, 'examples/clinic');
+  const full = enclaim('bundle', clinic, '--policy', join(clinic, 'policy.full.yaml'), '-o', 'full.enclaim');
+  assert.equal(full.status, 1, full.stderr);
+  for (const message of [
+    /policy\.full\.yaml:\d+:\d+: this runtime does not hold claim at-rest of kind encryption-at-rest$/m,
+    /policy\.full\.yaml:\d+:\d+: this runtime does not hold claim region of kind residency$/m,
+    /policy\.full\.yaml:\d+:\d+: this runtime does not hold sealed storage of collection cases$/m,
+  ])
+    assert.match(full.stderr, message);
+  assert.ok(!(await readdir(scratch)).includes('full.enclaim'));
+  const policy = parsePolicy(await readFile(join(clinic, 'policy.full.yaml')));
+  const bytes = encodeBundle({
+    policy: canonicalPolicy(policy),
+    descriptors: await compileProtos(join(clinic, 'proto')),
+    handlers: new Uint8Array(),
+  });
+  await writeFile(join(scratch, 'other.enclaim'), bytes);
+  const run = enclaim('run', 'other.enclaim', '--image', 'image');
+  assert.equal(run.status, 1);
+  assert.match(
+    run.stderr,
+    /^enclaim: RefusalError claim: .*claim at-rest of kind .*; .*claim region of kind residency/,
+  );
 });
 
 test('ls prints every part with its reason', () => {

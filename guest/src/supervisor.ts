@@ -33,6 +33,7 @@ import { Refusal } from './refusal.ts';
 import { MOST_WORKERS, RuntimeLink } from './runtime-link.ts';
 import { knownOf, StatedBoot } from './stated.ts';
 import { readTime } from './time.ts';
+import { capacityOf, WORKER_HEAP, WORKER_LIMITS } from './worker-share.ts';
 
 const NODE = '/usr/bin/node';
 const RUNTIME = '/enclaim/runtime.mjs';
@@ -46,9 +47,6 @@ const WORKER_GROUP = 'workers';
 /** What a worker's root holds: Node, its libraries, and the worker. */
 const WORKER_ROOT = [NODE, '/lib/x86_64-linux-gnu', '/lib64', WORKER].map((from) => ({ from }));
 
-/** A worker's share of the VM, of which its heap is the larger part. It may not starve the runtime of either. */
-const WORKER_LIMITS = { memory: 384 * 1024 * 1024, cpu: 100, tasks: 32 };
-const WORKER_HEAP = 256; // MiB
 /** What all workers may have of the VM's memory. */
 const workersMemory = (): number => Math.floor((totalmem() * 5) / 8);
 /** Workers of the VM, however many classes share them: one for each processor but the runtime's own, as far as memory goes. */
@@ -203,7 +201,7 @@ function bootMessage(
       path: WORKER_SOCKET,
       size,
       cgroups: `${cgroupFolder(WORKER_GROUP)}/`,
-      capacity: { memory: size * WORKER_HEAP * 1024 * 1024, processors: (size * WORKER_LIMITS.cpu) / 100 },
+      capacity: capacityOf(size),
     },
     port: PORT,
     ...found,

@@ -3,11 +3,15 @@ import { readFile, stat } from 'node:fs/promises';
 import { dirname, join, relative, resolve } from 'node:path';
 import { bundleDigest, encodeBundle, MAX_BUNDLE } from '@enclaim/attestation/bundle';
 import {
+  type CheckedPolicy,
   canonicalPolicy,
+  checkPolicy,
+  type MatchError,
   type MatchResult,
   match,
+  type Policy,
   type PolicyDigest,
-  parsePolicy,
+  PolicyError,
   policyDigest,
   readDescriptors,
 } from '@enclaim/policy-schema';
@@ -47,20 +51,29 @@ export async function findApp(folder: string, given: Partial<AppSource> = {}): P
   };
 }
 
+/** What keeps a policy from being served with an app's descriptors. */
+export type Hindrances = (policy: Policy, matched: MatchResult) => readonly MatchError[];
+
 /**
  * Makes the bundle of an app: the same bytes from the same files, wherever they lie.
+ * @param hindrances by default only what contradicts itself: what the runtime of some image holds is for who boots it to ask
  * @throws PolicyError from the policy or the descriptors
  * @throws ImageError `policy-mismatch` where policy and .proto files contradict each other or nothing would be exposed,
  *   `compile-failed`, `import-forbidden`, `file-missing`, `too-large`
  */
-export async function buildBundle(app: AppSource): Promise<BuiltBundle> {
+export async function buildBundle(
+  app: AppSource,
+  hindrances: Hindrances = (_, { errors }) => errors,
+): Promise<BuiltBundle> {
   const [source, descriptors, handlers] = await Promise.all([
     readSource(app.policyFile),
     compileProtos(app.protoDir),
     compileApp(app.handlersEntry),
   ]);
-  const policy = parsePolicy(source, { file: app.policyFile, checks: [checkCedar] });
+  const { policy, issues, placeOf } = checkPolicy(source, { file: app.policyFile, checks: [checkCedar] });
+  if (policy === undefined) throw new PolicyError(issues);
   const result = match(readDescriptors(descriptors), policy);
+  refuseHindered(hindrances(policy, result), app.policyFile, placeOf);
   refuseMismatch(result);
   const size = source.length + descriptors.length + handlers.length;
   if (size > MAX_BUNDLE / 2) throw new ImageError('too-large', `an app of ${size} bytes, at most ${MAX_BUNDLE / 2}`);
@@ -68,11 +81,17 @@ export async function buildBundle(app: AppSource): Promise<BuiltBundle> {
   return { bytes, digest: bundleDigest(bytes), policy: policyDigest(policy), match: result };
 }
 
-/** Withheld methods are what a policy is for; contradictions, and an app that offers nothing, are mistakes. */
-function refuseMismatch({ errors, exposed, withheld }: MatchResult): void {
-  if (errors.length > 0) {
-    throw new ImageError('policy-mismatch', errors.map(({ pointer, message }) => `${pointer}: ${message}`).join('; '));
-  }
+function refuseHindered(found: readonly MatchError[], file: string, placeOf: CheckedPolicy['placeOf']): void {
+  if (found.length === 0) return;
+  const places = found.map(({ pointer, message }) => {
+    const { line, column } = placeOf(pointer);
+    return `${file}:${line}:${column}: ${message}`;
+  });
+  throw new ImageError('policy-mismatch', places.join('\n'));
+}
+
+/** Withheld methods are what a policy is for; an app that offers nothing is a mistake. */
+function refuseMismatch({ exposed, withheld }: MatchResult): void {
   // What is withheld by a mistake in its own declaration was meant to be exposed: withholding it would hide the mistake.
   const mistaken = withheld.flatMap(({ reasons }) =>
     reasons.filter(({ code }) => code === 'handling' || code === 'uncategorised'),

@@ -78,7 +78,7 @@ export const CLAIM_KINDS: Readonly<Record<ClaimKind, ClaimRule>> = {
   'access-logged': {
     means: 'every access is on record before its response leaves, and somebody looks at the record',
     needs: `evidence.durability before-response; evidence.review at least every ${LEAST.reviewEvery} and its reviewers; evidence.retention of at least ${LEAST.logKept}`,
-    enforcer: 'evidence log; a signed review record per period',
+    enforcer: 'evidence log; nothing watches for the reviews, which are the word of the keys named',
     lacks: ({ evidence: { durability, review, retention } }) => [
       ...lack(durability !== 'before-response', 'evidence.durability before-response'),
       ...lack(review === 'none', 'evidence.review with a cadence and reviewers; there is none'),
@@ -98,7 +98,7 @@ export const CLAIM_KINDS: Readonly<Record<ClaimKind, ClaimRule>> = {
       (review === 'none' ? 'nobody reviews the log' : `reviewed every ${review.every} by ${count(review.by, 'key')}`),
     standing: () => [
       { part: 'logging', strength: 'enforced' },
-      { part: 'review', strength: 'observed' },
+      { part: 'review', strength: 'asserted' },
     ],
   },
   'audited-system': {

@@ -302,7 +302,7 @@ function judge(policy: Policy, demand: Demand, known: Iterable<Policy>): Judgeme
     case 'review': {
       const { review } = policy.evidence;
       const ok = review !== 'none' && secondsOf(review.every) <= secondsOf(demand.limit);
-      return { ok, found: review === 'none' ? 'none' : `every ${review.every}`, strength: 'observed' };
+      return { ok, found: review === 'none' ? 'none' : `every ${review.every}`, strength: 'asserted' };
     }
     case 'logRetention': {
       const { retention } = policy.evidence;

@@ -43,7 +43,7 @@ export {
 } from './match.ts';
 export { ExactJson } from './message-json.ts';
 export { callOf, type HttpCall, type OutboundMethod, parseHttpCall } from './outbound.ts';
-export { checkPolicy, type ParseOptions, parsePolicy } from './parse.ts';
+export { type CheckedPolicy, checkPolicy, type ParseOptions, parsePolicy } from './parse.ts';
 export type {
   Access,
   Assurance,

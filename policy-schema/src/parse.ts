@@ -2,7 +2,7 @@
 
 import { cap, PolicyError, type PolicyIssue } from './error.ts';
 import type { Policy } from './policy.ts';
-import { type Reading, readPolicy } from './reading.ts';
+import { readPolicy } from './reading.ts';
 import { readSource } from './source.ts';
 
 /** What to call the document in messages, and what to hold it against besides its own grammar. */
@@ -24,25 +24,39 @@ export function parsePolicy(source: string | Uint8Array, options: ParseOptions =
   return policy;
 }
 
-/** As {@link parsePolicy}, with warnings, and without throwing: the policy is absent where an issue is an error. */
-export function checkPolicy(source: string | Uint8Array, options: ParseOptions = {}): Reading {
-  const { policy, issues } = readAll(source, options);
+/** What checking a document gave: the policy is absent where an issue is an error. */
+export interface CheckedPolicy {
+  readonly policy?: Policy;
+  readonly issues: readonly PolicyIssue[];
+  /** Where a part of the policy stands in the document, 1-based, by its pointer into the policy, whose lists are sorted. */
+  placeOf(pointer: string): { readonly line: number; readonly column: number };
+}
+
+/** As {@link parsePolicy}, with warnings, and without throwing. */
+export function checkPolicy(source: string | Uint8Array, options: ParseOptions = {}): CheckedPolicy {
+  const { policy, issues, placeOf } = readAll(source, options);
   const refused = issues.some(({ severity }) => severity === 'error');
-  return { ...(policy && !refused ? { policy } : {}), issues: cap(issues.sort(byPlace)) };
+  return { ...(policy && !refused ? { policy } : {}), issues: cap(issues.sort(byPlace)), placeOf };
 }
 
 function readAll(
   source: string | Uint8Array,
   { file, asOf, checks = [] }: ParseOptions,
-): { policy?: Policy; issues: PolicyIssue[] } {
+): Omit<CheckedPolicy, 'issues'> & { issues: PolicyIssue[] } {
   try {
     const { value, issues: ambiguities, locate } = readSource(source, file);
-    const { policy, issues } = readPolicy(value, asOf);
-    const further = policy ? checks.flatMap((check) => check(policy)) : [];
-    return { ...(policy ? { policy } : {}), issues: [...ambiguities, ...issues, ...further].map(locate) };
+    const { policy, issues, asWritten } = readPolicy(value, asOf);
+    const found = policy ? checks.flatMap((check) => check(policy)) : [];
+    const further = found.map((issue) => ({ ...issue, pointer: asWritten(issue.pointer) }));
+    const placeOf = (pointer: string): { line: number; column: number } => {
+      const about = { code: 'value', severity: 'error', message: '', pointer: asWritten(pointer) } as const;
+      const { line = 1, column = 1 } = locate(about);
+      return { line, column };
+    };
+    return { ...(policy ? { policy } : {}), issues: [...ambiguities, ...issues, ...further].map(locate), placeOf };
   } catch (error) {
     if (!(error instanceof PolicyError)) throw error;
-    return { issues: [...error.issues] };
+    return { issues: [...error.issues], placeOf: () => ({ line: 1, column: 1 }) };
   }
 }
 

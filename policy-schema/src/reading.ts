@@ -10,6 +10,8 @@ import type { Policy } from './policy.ts';
 export interface Reading {
   readonly policy?: Policy;
   readonly issues: readonly PolicyIssue[];
+  /** The pointer into the value that was read, for one into the policy, whose lists are sorted. */
+  asWritten(pointer: string): string;
 }
 
 type Path = readonly PropertyKey[];
@@ -28,11 +30,13 @@ export function readPolicy(value: unknown, asOf?: number): Reading {
   const parsed = policyGrammar.safeParse(value);
   if (!parsed.success) {
     const findings = parsed.error.issues.flatMap((issue) => explain(issue, value, policyGrammar));
-    return { issues: [...findings, ...checkRest(value, findings, asOf)] };
+    return { issues: [...findings, ...checkRest(value, findings, asOf)], asWritten: same };
   }
   const issues = findIncoherences(parsed.data, asOf);
-  const refused = issues.some(({ severity }) => severity === 'error');
-  return refused ? { issues } : { policy: settle(parsed.data), issues };
+  if (issues.some(({ severity }) => severity === 'error')) return { issues, asWritten: same };
+  const orders: Orders = new Map();
+  const policy = settle(parsed.data, '', orders);
+  return { policy, issues, asWritten: (pointer) => unsorted(pointer, orders) };
 }
 
 /** The policy of a plain value. @throws PolicyError with every error found, without places */
@@ -102,22 +106,42 @@ function asWritten(pointer: string, kept: ReadonlyMap<string, readonly number[]>
   return indexes ? ['', section, indexes[Number(index)], ...rest].join('/') : pointer;
 }
 
+/** Of each list of a policy, by its pointer there: the index that each member had in the value that was read. */
+type Orders = Map<string, readonly number[]>;
+
 /** One order for all: lists are sorted sets, objects have no prototype, nothing can change. */
-function settle<T>(value: T): T {
+function settle<T>(value: T, at: string, orders: Orders): T {
   if (!isObject(value)) return value;
   if (Array.isArray(value)) {
-    return Object.freeze(value.map(settle).sort((a, b) => order(sortKey(a), sortKey(b)))) as T;
+    const order = [...value.keys()].sort((a, b) => compare(sortKey(value[a]), sortKey(value[b])));
+    orders.set(at, order);
+    return Object.freeze(order.map((from, i) => settle(value[from], `${at}/${i}`, orders))) as T;
   }
   const copy: Record<string, unknown> = Object.create(null);
-  for (const [key, child] of Object.entries(value)) copy[key] = settle(child);
+  for (const [key, child] of Object.entries(value)) copy[key] = settle(child, at + pointerOf([key]), orders);
   return Object.freeze(copy) as T;
+}
+
+function unsorted(pointer: string, orders: Orders): string {
+  let sorted = '';
+  const steps = pointer.split('/').slice(1);
+  const written = steps.map((step) => {
+    const from = orders.get(sorted)?.[Number(step)];
+    sorted += `/${step}`;
+    return from === undefined ? step : String(from);
+  });
+  return ['', ...written].join('/');
+}
+
+function same(pointer: string): string {
+  return pointer;
 }
 
 function sortKey(member: unknown): string {
   return String(isObject(member) ? Reflect.get(member, 'id') : member);
 }
 
-function order(a: string, b: string): number {
+function compare(a: string, b: string): number {
   return a < b ? -1 : Number(a > b);
 }
 

@@ -44,7 +44,7 @@ test('each kind of claim has a strength under a policy that makes it', () => {
     Object.keys(CLAIM_KINDS).map((kind) => [kind, strengthOf(kind as keyof typeof CLAIM_KINDS, policy)]),
   );
   assert.deepEqual(strengths, {
-    'access-logged': 'observed',
+    'access-logged': 'asserted',
     'audited-system': 'measured',
     'authorised-access': 'enforced',
     'bounded-resources': 'enforced',

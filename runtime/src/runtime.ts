@@ -74,7 +74,7 @@ export interface Runtime {
  */
 export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   const { bundle, platform } = options;
-  const admission = admit(bundle.policy, bundle.descriptors, bundle.policyDigest);
+  const admission = admit(bundle.policy, bundle.descriptors, bundle.policyDigest, options.workers.capacity);
   const governor = governorOf(admission, options.workers.capacity);
   const keys = makeBootKeys();
   const log = await RecordLog.open(options.log.device, options.log.capacity);

@@ -94,12 +94,48 @@ for (const service of [
   });
 }
 
-test('the full policy, whose sentences are not all held, is refused', () => {
+test('the full policy, whose sentences are not all held, is refused with all of them at once', () => {
   const policy = parsePolicy(readFileSync(join(clinic, 'policy.full.yaml'), 'utf8'));
-  assert.throws(() => admit(canonicalPolicy(policy), descriptors, policyDigest(policy)), {
-    name: 'RefusalError',
-    code: 'claim',
-  });
+  assert.throws(
+    () => admit(canonicalPolicy(policy), descriptors, policyDigest(policy)),
+    (error) =>
+      error instanceof RefusalError &&
+      error.code === 'claim' &&
+      /sealed storage of collection cases; .*; this runtime does not hold claim region of kind residency/.test(
+        error.message,
+      ),
+  );
+});
+
+test('more reasons than are told are counted, and the text stays what a supervisor takes', () => {
+  const names = Array.from({ length: 40 }, (_, i) => `kept${i}`);
+  const source = POLICY.replace(
+    'collections:\n',
+    `collections:\n${names.map((name) => `  ${name}: { holds: [operational], retention: P1D, storage: sealed }\n`).join('')}`,
+  );
+  const policy = parsePolicy(source);
+  assert.throws(
+    () => admit(canonicalPolicy(policy), descriptors, policyDigest(policy)),
+    (error) => {
+      const { message } = error as RefusalError;
+      const told = message.split('; ').filter((each) => /sealed storage/.test(each)).length;
+      return told > 5 && message.endsWith(`and ${names.length - told} more`) && message.length <= 1000;
+    },
+  );
+});
+
+test('budgets that no request could be given are refused with the rest', () => {
+  const resources = 'resources: { memory: 2GiB, cpu: 1s, wall: 5s, inFlight: 4, pressure: { memory: 20, cpu: 60 } }';
+  const source = POLICY.replace('claims:\n', `governance: { ${resources} }\nclaims:\n`).replace(
+    'storage: volatile',
+    'storage: sealed',
+  );
+  const policy = parsePolicy(source);
+  const capacity = { memory: 256 * 1024 * 1024, processors: 1 };
+  assert.throws(
+    () => admit(canonicalPolicy(policy), descriptors, policyDigest(policy), capacity),
+    (error) => error instanceof RefusalError && /sealed storage.*Intake\/Read declares 2097152 KiB/.test(error.message),
+  );
 });
 
 const NOTIFY = readFileSync(join(clinic, 'policy.notify.yaml'), 'utf8');

@@ -1,6 +1,8 @@
 /** `enclaim bundle`: an app as the one file that a base image runs. */
 import { resolve } from 'node:path';
+import { ONE_WORKER } from '@enclaim/guest/worker-share';
 import { buildBundle, findApp, writeWhole } from '@enclaim/image';
+import { hindrancesTo } from '@enclaim/runtime/hindrances';
 import type { Command } from 'commander';
 
 interface BundleOptions {
@@ -19,7 +21,9 @@ export function register(program: Command): void {
     .option('--policy <file>', 'another policy than that of the folder')
     .action(async (folder: string, options: BundleOptions) => {
       const app = await findApp(resolve(folder), options.policy === undefined ? {} : { policyFile: options.policy });
-      const { bytes, digest, policy, match } = await buildBundle(app);
+      const { bytes, digest, policy, match } = await buildBundle(app, (read, matched) =>
+        hindrancesTo(read, matched, ONE_WORKER),
+      );
       await writeWhole(options.out, bytes);
       for (const { id } of match.exposed) process.stderr.write(`exposed   ${id}\n`);
       for (const { method, reasons } of match.withheld) {

@@ -2,23 +2,25 @@
 
 import { access } from 'node:fs/promises';
 import { join, relative } from 'node:path';
+import { ONE_WORKER } from '@enclaim/guest/worker-share';
 import { compileProtos } from '@enclaim/image';
 import {
+  type CheckedPolicy,
   callOf,
   checkPolicy,
   type Descriptors,
+  type MatchResult,
   match,
   type OutboundMethod,
   type Policy,
   PolicyError,
   type PolicyIssue,
   readDescriptors,
-  readSource,
-  type Source,
   suggestion,
   type WithheldMethod,
 } from '@enclaim/policy-schema';
 import { checkCedar } from '@enclaim/policy-schema/cedar';
+import { hindrancesTo } from '@enclaim/runtime/hindrances';
 import { readInput } from '../input.ts';
 import { UsageError } from '../usage-error.ts';
 import type { Finding, Place } from './report.ts';
@@ -74,19 +76,22 @@ export async function readPolicyFile(file: string, asOf?: number): Promise<Polic
 /** Everything that is wrong with an app's policy and with what its .proto files declare. */
 export async function checkApp({ policy: file, protos }: AppFiles, asOf: number): Promise<AppCheck> {
   const bytes = await readInput(file);
-  const { policy, issues } = checkPolicy(bytes, policyOptions(file, asOf));
+  const { policy, issues, placeOf } = checkPolicy(bytes, policyOptions(file, asOf));
+  const place = policyPlaces(placeOf, file);
   const findings = issues.map((issue) => fromIssue(issue, file));
   if (protos === undefined) {
     const message = 'there is no proto/ in the folder: no method was compared with the policy';
     findings.push({ level: 'error', code: 'descriptor', message, at: { file } });
-    return { findings, ...(policy ? { policy } : {}) };
+    return policy ? { findings: [...findings, ...fromHindrances(policy, undefined, place)], policy } : { findings };
   }
   const descriptors = await compile(protos);
-  if ('findings' in descriptors)
-    return { findings: [...findings, ...descriptors.findings], ...(policy ? { policy } : {}) };
+  if ('findings' in descriptors) {
+    findings.push(...descriptors.findings);
+    return policy ? { findings: [...findings, ...fromHindrances(policy, undefined, place)], policy } : { findings };
+  }
   if (!policy) return { findings };
-  const { exposed, withheld, errors, unused, outbound, unnamed } = match(descriptors, policy);
-  const place = policyPlaces(readSource(bytes), file);
+  const matched = match(descriptors, policy);
+  const { exposed, withheld, unused, outbound, unnamed } = matched;
   const known = [...exposed.map(({ id }) => id), ...withheld.map(({ method }) => method)];
   const rules = Object.values(policy.services).flatMap((methods) => Object.keys(methods)).length;
   const compared = {
@@ -99,14 +104,7 @@ export async function checkApp({ policy: file, protos }: AppFiles, asOf: number)
     findings: [
       ...findings,
       ...withheld.flatMap((method) => fromWithheld(method, protos, place)),
-      ...errors.map(
-        ({ message, pointer }): Finding => ({
-          level: 'error',
-          code: pointer.startsWith('/declassify') ? 'declassify' : 'subprocessor',
-          message,
-          at: place(pointer),
-        }),
-      ),
+      ...fromHindrances(policy, matched, place),
       ...unused.map(
         (id): Finding => ({
           level: 'error',
@@ -157,6 +155,26 @@ function fromWithheld({ reasons }: WithheldMethod, protos: string, place: (point
   );
 }
 
+/** Why the guest would refuse the policy at boot: what its runtime does not hold, and what contradicts the .proto files. */
+function fromHindrances(
+  policy: Policy,
+  matched: MatchResult | undefined,
+  place: (pointer: string) => Place,
+): Finding[] {
+  return hindrancesTo(policy, matched, ONE_WORKER).map(
+    ({ code, message, pointer }): Finding => ({
+      level: 'error',
+      code: code === 'claim' ? 'runtime' : contradictionCode(pointer),
+      message,
+      at: place(pointer),
+    }),
+  );
+}
+
+function contradictionCode(pointer: string): Finding['code'] {
+  return pointer.startsWith('/declassify') ? 'declassify' : 'subprocessor';
+}
+
 /** What the policy says of calls to subprocessors, and what the .proto files have. */
 function fromCalls(policy: Policy, methods: readonly OutboundMethod[], place: (pointer: string) => Place): Finding[] {
   return Object.entries(policy.subprocessors).flatMap(([name, { calls }]): Finding[] => {
@@ -191,11 +209,8 @@ function nothing(what: string, at: Place): Finding {
   return { level: 'error', code: 'reference', message: `${what}: nothing was compared`, at };
 }
 
-function policyPlaces({ locate }: Source, file: string): (pointer: string) => Place {
-  return (pointer) => {
-    const { line = 1, column = 1 } = locate({ code: 'reference', severity: 'error', message: '', pointer });
-    return { file, line, column };
-  };
+function policyPlaces(placeOf: CheckedPolicy['placeOf'], file: string): (pointer: string) => Place {
+  return (pointer) => ({ file, ...placeOf(pointer) });
 }
 
 async function existing(folder: string, names: readonly string[]): Promise<string[]> {

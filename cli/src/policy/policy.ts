@@ -21,6 +21,7 @@ import {
   type Standing,
   servicesOf,
 } from '@enclaim/policy-schema';
+import { HELD_CLAIMS } from '@enclaim/runtime/hindrances';
 import ansis from 'ansis';
 import type { Command } from 'commander';
 import { UsageError } from '../usage-error.ts';
@@ -95,8 +96,14 @@ function explain(word: string, kind: ClaimKind | undefined, policy: Policy | und
   if (about === undefined)
     throw new UsageError(`no claim and no kind of claim "${word}"; kinds: ${Object.keys(CLAIM_KINDS).join(', ')}`);
   const { means, needs, enforcer, standing } = CLAIM_KINDS[about];
-  const lines = [ansis.bold(about), `means     ${means}`, `needs     ${needs}`, `enforced  ${enforcer}`];
-  if (policy) lines.push(...standing(policy).map(({ part, strength }: Standing) => `strength  ${part}: ${strength}`));
+  const lines = [ansis.bold(about), `means     ${means}`, `needs     ${needs}`];
+  // What would enforce a kind says nothing where no boot serves a policy with it.
+  if (!HELD_CLAIMS.has(about))
+    lines.push('enforced  by nothing yet: the runtime refuses a policy with this claim at boot');
+  else {
+    lines.push(`enforced  ${enforcer}`);
+    if (policy) lines.push(...standing(policy).map(({ part, strength }: Standing) => `strength  ${part}: ${strength}`));
+  }
   return [...lines, ...claims.flatMap((claim) => ['', ...explainClaim(claim, policy)])].join('\n');
 }
 

@@ -38,6 +38,7 @@ const RULES: Readonly<Record<Finding['code'], string>> = {
   sends: 'A method that sends where the policy does not permit it.',
   interface: 'Messages that are not those that the policy pins.',
   declassify: 'A release that cannot be built from the method it belongs to.',
+  runtime: 'Something that the runtime does not hold: it refuses the policy at boot.',
   subprocessor: 'A service of a subprocessor that cannot be called as it is declared.',
 };
 

@@ -14,7 +14,8 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, mock, test } from 'node:test';
-import { digestOfCanonical } from '@enclaim/policy-schema';
+import { CLAIM_KINDS, type ClaimKind, digestOfCanonical } from '@enclaim/policy-schema';
+import { HELD_CLAIMS } from '@enclaim/runtime/hindrances';
 import { Ajv } from 'ajv';
 import addFormats from 'ajv-formats';
 import ansis from 'ansis';
@@ -109,7 +110,7 @@ test('init overwrites nothing', async () => {
 });
 
 test('check passes the clinic, and says what is not exposed', async () => {
-  for (const name of ['policy.yaml', 'policy.notify.yaml', 'policy.full.yaml']) {
+  for (const name of ['policy.yaml', 'policy.notify.yaml']) {
     const { status, out } = await enclaim(CLINIC, 'check', '--policy', name, '--as-of', '2026-12-01');
     assert.equal(status, 0, out);
     assert.match(
@@ -117,6 +118,55 @@ test('check passes the clinic, and says what is not exposed', async () => {
       /^proto\/clinic\/v1\/intake\.proto:\d+:\d+: note: no rule for clinic\.v1\.Marketing\/ExportContacts/,
     );
   }
+});
+
+test('check says all that the guest would refuse at boot, at the lines of the file', async () => {
+  const { status, out } = await enclaim(CLINIC, 'check', '--policy', 'policy.full.yaml', '--as-of', '2026-12-01');
+  assert.equal(status, 1);
+  const lines = readFileSync(join(CLINIC, 'policy.full.yaml'), 'utf8').split('\n');
+  const found = [...out.matchAll(/^policy\.full\.yaml:(\d+):\d+: error: this runtime does not hold (.*)$/gm)];
+  const told = found.map(([, line, what]) => [what, lines[Number(line) - 1]?.trim()]);
+  // The file's first claim is the third in order of names, and so on.
+  for (const [id, kind] of [
+    ['at-rest', 'encryption-at-rest'],
+    ['authorised', 'authorised-access'],
+    ['deletion', 'deleted-after-retention'],
+    ['region', 'residency'],
+  ])
+    assert.deepEqual(
+      told.filter(([what]) => what === `claim ${id} of kind ${kind}`),
+      [[`claim ${id} of kind ${kind}`, `- id: ${id}`]],
+    );
+  for (const what of ['sealed storage of collection cases', 'residency', 'Cedar policies', 'records of a pipeline'])
+    assert.equal(told.filter(([each]) => each === what).length, 1, what);
+  assert.match(out, /error: clinic\.v1\.Intake\/\w+ declares|^\d+ errors$/m);
+  assert.equal(out.match(/: error: /g)?.length, found.length, 'nothing else is wrong with it');
+});
+
+test('check holds budgets against what the workers have', async () => {
+  const budgets =
+    'governance: { resources: { memory: 512MiB, cpu: 1s, wall: 5s, inFlight: 4, pressure: { memory: 20, cpu: 60 } } }\n';
+  const made = clinic(['policy.yaml', 'claims:\n', `${budgets}claims:\n`]);
+  const { status, out } = await enclaim(made, 'check');
+  assert.equal(status, 1);
+  assert.match(
+    out,
+    /^policy\.yaml:\d+:\d+: error: clinic\.v1\.Intake\/Read declares 524288 KiB, the workers have 262144 KiB$/m,
+  );
+});
+
+test('a release that contradicts the .proto files is found at its own line, though lists are sorted', async () => {
+  const made = clinic([
+    'policy.notify.yaml',
+    'declassify:\n',
+    'declassify:\n  - { id: zzz, method: clinic.v1.Intake/Submit, to: mailer, call: mail.v1.Mail/Send, build: { template: t }, owner: a@b.example, justification: j }\n',
+  ]);
+  const { out } = await enclaim(made, 'check', '--policy', 'policy.notify.yaml');
+  const at =
+    readFileSync(join(made, 'policy.notify.yaml'), 'utf8')
+      .split('\n')
+      .findIndex((line) => line.includes('id: zzz')) + 1;
+  assert.match(out, new RegExp(`^policy\\.notify\\.yaml:${at}:\\d+: error: no \\.proto has a unary method`, 'm'));
 });
 
 test('check blocks, naming file, line and column', async () => {
@@ -379,10 +429,22 @@ test('policy explain tells which methods share workers, and why others do not', 
 
 test('policy explain tells what a claim rests on, with a policy or without', async () => {
   const { out } = await enclaim(CLINIC, 'policy', 'explain', 'access-log');
-  assert.match(out, /^strength {2}review: observed$/m);
+  assert.match(out, /^strength {2}review: asserted$/m);
   assert.match(out, /^answers {3}soc2\/cc7\.2 Monitoring/m);
   assert.match((await enclaim(folder(), 'policy', 'explain', 'residency')).out, /^needs {5}residency with regions/m);
   assert.equal((await enclaim(CLINIC, 'policy', 'explain', 'nothing')).status, 2);
+});
+
+test('policy explain and docs/policy.md say "enforced" of no claim that a boot refuses', async () => {
+  const table = readFileSync(join(CLINIC, '../../docs/policy.md'), 'utf8');
+  for (const kind of Object.keys(CLAIM_KINDS) as ClaimKind[]) {
+    const { out } = await enclaim(CLINIC, 'policy', 'explain', kind);
+    const row = table.split('\n').find((line) => line.startsWith(`| ${kind} |`)) ?? '';
+    const held = HELD_CLAIMS.has(kind);
+    assert.equal(/by nothing yet/.test(out), !held, `explain ${kind}`);
+    assert.equal(/^strength/m.test(out), held, `explain ${kind}`);
+    assert.equal(/not held yet \|$/.test(row), !held, `docs/policy.md ${kind}`);
+  }
 });
 
 test('policy interfaces prints what the clinic pins', async () => {

@@ -17,5 +17,6 @@ export {
   type RunningMachine,
   startMachine,
 } from './machine.ts';
+export { readAppBundle } from './plan.ts';
 export { findTools, type MachineTools, type ToolOptions } from './tools.ts';
 export type { MachinePhase } from './watch.ts';

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { access, constants, readFile, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { MAX_BUNDLE, parseBundle } from '@enclaim/attestation/bundle';
+import { type Bundle, MAX_BUNDLE, parseBundle } from '@enclaim/attestation/bundle';
 import type { Accelerator, BootSource, DiskSource, MachineDescription, Platform } from './arguments.ts';
 import { MachineError } from './error.ts';
 
@@ -70,7 +70,7 @@ const ON_DISK: AppPlan = {
 };
 
 async function planApp({ app, commandLine, policy }: MachineWish, { stateFolder }: RunPlace): Promise<AppPlan> {
-  const canonical = await readPolicy(app);
+  const { policy: canonical } = await readAppBundle(app);
   const digest = policy ?? `sha384:${createHash('sha384').update(canonical).digest('hex')}`;
   if (!/^sha384:[0-9a-f]{96}$/.test(digest)) throw new MachineError('unsupported', `not a policy digest: ${digest}`);
   return {
@@ -82,7 +82,8 @@ async function planApp({ app, commandLine, policy }: MachineWish, { stateFolder 
   };
 }
 
-async function readPolicy(app: string): Promise<Uint8Array> {
+/** An app bundle taken apart. @throws MachineError `disk-missing`, `bundle-invalid` */
+export async function readAppBundle(app: string): Promise<Bundle> {
   const absent = (cause: unknown): never => {
     throw new MachineError('disk-missing', `cannot read the app bundle ${app}`, { cause });
   };
@@ -90,7 +91,7 @@ async function readPolicy(app: string): Promise<Uint8Array> {
   if (size > MAX_BUNDLE) throw new MachineError('bundle-invalid', `${app} has ${size} bytes, at most ${MAX_BUNDLE}`);
   const bytes = await readFile(app).catch(absent);
   try {
-    return parseBundle(bytes).policy;
+    return parseBundle(bytes);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new MachineError('bundle-invalid', `${app} is not an app bundle: ${reason}`, { cause });

@@ -73,12 +73,13 @@ export class ResourceGovernor {
     clock: () => number = () => performance.now(),
   ) {
     this.#limits = limits;
-    this.#capacity = { memory: capacity.memory, share: Math.floor(capacity.processors * WHOLE) };
+    this.#capacity = { memory: capacity.memory, share: shareOf(capacity) };
     this.#methods = new Map([...methods].map((id) => [id, declared(limits, id)]));
     this.patience = Math.max(LEAST_PATIENCE_MS, ...[...this.#methods.values()].map(({ processor }) => processor / 500));
     this.#read = read;
     this.#clock = clock;
-    for (const [id, budget] of this.#methods) this.#refuseUnattainable(id, budget);
+    const [beyond] = unattainable(limits, this.#methods.keys(), capacity);
+    if (beyond !== undefined) throw new RefusalError('claim', beyond.message, { pointer: beyond.pointer });
     try {
       this.#readings = read();
     } catch (cause) {
@@ -144,16 +145,32 @@ export class ResourceGovernor {
     if (warmest === null ? this.thermalObserved : warmest > limits.thermal)
       refuse('thermal', `temperature is over ${limits.thermal} degrees, or a sensor has gone`);
   }
+}
 
-  #refuseUnattainable(id: MethodId, { memory, share, pointer }: Declared): void {
-    const unattainable = (what: string, message: string): never => {
-      throw new RefusalError('claim', `${id} declares ${message}`, { pointer: `${pointer}/${what}` });
-    };
-    const has = this.#capacity;
-    if (memory > has.memory) unattainable('memory', `${kib(memory)}, the workers have ${kib(has.memory)}`);
-    if (share > has.share)
-      unattainable('cpu', `${cores(share)} processors of its wall time, the workers have ${cores(has.share)}`);
-  }
+/** Which methods declare more than the workers have for handlers, so that no request of them would ever be let in. */
+export function unattainable(
+  limits: Resources,
+  methods: Iterable<MethodId>,
+  capacity: Capacity,
+): { readonly pointer: string; readonly message: string }[] {
+  const [memory, share] = [capacity.memory, shareOf(capacity)];
+  return [...methods].flatMap((id) => {
+    const { pointer, ...own } = declared(limits, id);
+    const says = (what: string, message: string) => ({
+      pointer: `${pointer}/${what}`,
+      message: `${id} declares ${message}`,
+    });
+    return [
+      ...(own.memory > memory ? [says('memory', `${kib(own.memory)}, the workers have ${kib(memory)}`)] : []),
+      ...(own.share > share
+        ? [says('cpu', `${cores(own.share)} processors of its wall time, the workers have ${cores(share)}`)]
+        : []),
+    ];
+  });
+}
+
+function shareOf({ processors }: Capacity): number {
+  return Math.floor(processors * WHOLE);
 }
 
 function declared({ methods, ...whole }: Resources, id: MethodId): Declared {
