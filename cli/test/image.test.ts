@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -72,6 +72,48 @@ test('bundle and run refuse what the guest would, all at once, and before QEMU i
     /^enclaim: RefusalError claim: .*claim at-rest of kind .*; .*claim region of kind residency/,
   );
 });
+
+const HANDLERS: readonly [string, string, RegExp | null][] = [
+  ['as they are', "export const handlers = { 'echo.v1.Echo/Say': async (request) => request };", null],
+  [
+    'that are inherited',
+    "class A { async 'echo.v1.Echo/Say'(request) { return request; } }\nexport const handlers = new A();",
+    null,
+  ],
+  [
+    'of no method',
+    'export const handlers = {};',
+    /^enclaim: HandlersError unusable: no handler for echo\.v1\.Echo\/Say, which/,
+  ],
+  ['that are no function', "export const handlers = { 'echo.v1.Echo/Say': 1 };", /no handler for echo\.v1\.Echo\/Say/],
+  ['that are not exported', 'const handlers = {};', /export no object `handlers`/],
+  ['that are the default', 'export default {};', /export no object `handlers`/],
+  ['that throw', "throw new Error('no such table');\nexport const handlers = {};", /do not load: Error: no such table/],
+  ['that ask for what a worker lacks', 'process.exit(0);\nexport const handlers = {};', /process is not defined/],
+  [
+    'that do not end',
+    'export const handlers = {};\nlet all = [];\nfor (;;) all.push(new Array(1e6).fill(all));',
+    /ended with|do not load/,
+  ],
+  [
+    'of a method that is nowhere',
+    "const say = async (request) => request;\nexport const handlers = { 'echo.v1.Echo/Say': say, 'echo.v1.Echo/Sai': say };",
+    /a handler for echo\.v1\.Echo\/Sai: no \.proto has such a method; did you mean "echo\.v1\.Echo\/Say"\?/,
+  ],
+];
+
+for (const [name, code, message] of HANDLERS) {
+  test(`bundle loads handlers once: those ${name}`, async () => {
+    const app = join(scratch, 'handlers-app');
+    await cp(join(projectRoot, 'image/test/apps/echo'), app, { recursive: true });
+    await writeFile(join(app, 'handlers/index.ts'), code);
+    const { status, stderr } = enclaim('bundle', app, '-o', 'handlers.enclaim');
+    const written = await readdir(scratch).then((files) => files.includes('handlers.enclaim'));
+    await rm(join(scratch, 'handlers.enclaim'), { force: true });
+    assert.deepEqual([status, written], message === null ? [0, true] : [1, false], stderr);
+    if (message !== null) assert.match(stderr, message);
+  });
+}
 
 test('ls prints every part with its reason', () => {
   const lines = enclaim('image', 'ls', 'image').stdout.trimEnd().split('\n');

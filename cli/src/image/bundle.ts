@@ -1,9 +1,11 @@
 /** `enclaim bundle`: an app as the one file that a base image runs. */
 import { resolve } from 'node:path';
+import { parseBundle } from '@enclaim/attestation/bundle';
 import { ONE_WORKER } from '@enclaim/guest/worker-share';
 import { buildBundle, findApp, writeWhole } from '@enclaim/image';
 import { hindrancesTo } from '@enclaim/runtime/hindrances';
 import type { Command } from 'commander';
+import { tryHandlers } from './handler-trial.ts';
 
 interface BundleOptions {
   readonly out: string;
@@ -24,6 +26,7 @@ export function register(program: Command): void {
       const { bytes, digest, policy, match } = await buildBundle(app, (read, matched) =>
         hindrancesTo(read, matched, ONE_WORKER),
       );
+      await tryHandlers(parseBundle(bytes).handlers, match);
       await writeWhole(options.out, bytes);
       for (const { id } of match.exposed) process.stderr.write(`exposed   ${id}\n`);
       for (const { method, reasons } of match.withheld) {

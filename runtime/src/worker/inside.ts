@@ -12,6 +12,8 @@ export interface Inside {
    * as JSON. Answers with the methods that are missing, or the empty text.
    */
   load(bundle: (...globals: unknown[]) => unknown, names: string, methods: string): string;
+  /** The names of the handlers that the bundle has, as JSON; null where it exports none. For its author, before any boot. */
+  names(): string;
   /** A message of the runtime. Answers with the call whose code it runs, or -1. */
   receive(text: string): number;
   /** Makes an instance of the bundle ready ahead of its call, unless there are enough; whether it made one. */
@@ -232,6 +234,16 @@ export function inside(): Inside {
       const { handlers } = instantiate();
       const missing = parse(methods).filter((method: string) => typeof handlers?.[method] !== 'function');
       return missing.join(', ');
+    },
+    names: () => {
+      const { handlers } = instantiate();
+      if (typeof handlers !== 'object' || handlers === null) return 'null';
+      const found = new Set<string>();
+      // Also what it inherits is called.
+      for (let at = handlers; at !== null && at !== Object.prototype; at = Object.getPrototypeOf(at))
+        for (const key of Object.getOwnPropertyNames(at))
+          if (key !== 'constructor' && typeof handlers[key] === 'function') found.add(key);
+      return stringify([...found]);
     },
     prepare: () => {
       if (ready.length >= READY) return false;

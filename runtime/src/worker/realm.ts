@@ -14,14 +14,22 @@ const IMPORT = /\bimport\s*[(./<-]/;
 /** A realm with a bundle. */
 export type Realm = Pick<Inside, 'receive' | 'prepare' | 'take'>;
 
-/** Makes the realm for a bundle. @throws Error where the bundle does not evaluate, or lacks a handler for one of `methods` */
-export function openRealm(code: string, methods: readonly string[]): Realm {
+/**
+ * Makes the realm for a bundle.
+ * @param threw told of what the bundle threw: an object of the inside, which nobody in the VM looks at
+ * @throws Error where the bundle does not evaluate, or lacks a handler for one of `methods`
+ */
+export function openRealm(
+  code: string,
+  methods: readonly string[],
+  threw?: (thrown: unknown) => void,
+): Realm & Pick<Inside, 'names'> {
   if (IMPORT.test(code)) throw new Error('the bundle has an import expression');
   const context: Context = createContext(constants.DONT_CONTEXTIFY, {
     codeGeneration: { strings: false, wasm: false },
   });
   // Strict, so that `arguments.callee.caller` in a bundle is null and not a function that all calls share.
-  const { load, receive, prepare, take } = runInContext(`'use strict'; (${inside})()`, context, {
+  const { load, receive, prepare, take, names } = runInContext(`'use strict'; (${inside})()`, context, {
     filename: 'enclaim:realm',
   }) as Inside;
   // Compiled as the body of a function: nothing in the text can end it, so nothing can be declared outside an instance.
@@ -32,9 +40,10 @@ export function openRealm(code: string, methods: readonly string[]): Realm {
   let missing: unknown;
   try {
     missing = load(bundle as never, JSON.stringify(GLOBALS), JSON.stringify(methods));
-  } catch {
-    throw new Error('the bundle threw'); // what it threw is the inside's, and is not looked at
+  } catch (thrown) {
+    threw?.(thrown);
+    throw new Error('the bundle threw');
   }
   if (missing !== '') throw new Error(`no handler for ${missing}`);
-  return { receive, prepare, take };
+  return { receive, prepare, take, names };
 }
