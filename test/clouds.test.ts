@@ -272,8 +272,15 @@ describe('Azure on TDX', () => {
     await fails({ td: { mrTd: other('mine') } }, ['azure.paravisor']);
     await fails({}, ['azure.paravisor'], { ...references, azureTdx: { measurements: [] } });
     await fails({ td: { tdAttributes: 1n } }, ['tdx.attributes.debug']);
+    const serviceTd = other('service TD');
+    const bound = { td: { version: 5, mrServiceTd: serviceTd } } as const;
+    const named = { measurements: [as384(PARAVISOR.measurement)], serviceTds: [as384(serviceTd)] };
+    await fails(bound, ['tdx.service-td']);
+    await fails(bound, [], { ...references, azureTdx: named });
+    const owned = { measurements: [as384(PARAVISOR.measurement)], mrOwner: as384(other('owner')) };
+    await fails({}, ['tdx.mr-owner'], { ...references, azureTdx: owned });
     const silent = { complete: async () => {} };
-    assert.deepEqual(await failed(server.target, { references, collateral: silent }), ['tdx.tcb']);
+    assert.deepEqual(await failed(server.target, { references, collateral: silent }), ['tdx.tcb', 'tdx.tcb.current']);
     await during(cloud, { td: { reportData: new Uint8Array(64) } }, () =>
       assert.rejects(connect(server.target, { references, now, collateral }), { code: 'binding' }),
     );

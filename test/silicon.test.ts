@@ -10,7 +10,7 @@ import { parseBundle } from '@enclaim/attestation/bundle';
 import { utf8 } from '@enclaim/attestation/bytes';
 import { digestText, sha256, sha384 } from '@enclaim/attestation/digest';
 import { launchCommandLine } from '@enclaim/attestation/measure';
-import type { SnpReference, TdxReference } from '@enclaim/attestation/references';
+import { parseReferences, type SnpReference, type TdxReference } from '@enclaim/attestation/references';
 import { parseVerdictDocument, verdictDocument } from '@enclaim/attestation/verdict-document';
 import { connect, describeServices, VendorCollateral, verifySaved } from '@enclaim/client';
 import type { BuiltBundle } from '@enclaim/image';
@@ -300,8 +300,78 @@ describe('TDX', () => {
     assert.deepEqual(await failsWith({ version: 5 }), []);
   });
 
+  /** The same references, with more said of TDs. */
+  async function pinned(pins: Partial<TdxReference>, changed: FakeTd, content: FakeCollateral = {}): Promise<string[]> {
+    const open = references;
+    const tdx = (open.tdx ?? []).map((one) => ({ ...one, ...pins }));
+    references = parseReferences(utf8(JSON.stringify({ ...open, tdx })));
+    try {
+      return await failsWith(changed, content);
+    } finally {
+      references = open;
+    }
+  }
+
+  test('is held to what its host set at launch where the references name it', async () => {
+    const [set, other] = [sha384(utf8('set')), sha384(utf8('other'))];
+    const pin = digestText('sha384', set);
+    const fields = [
+      ['mrConfigId', 'tdx.mr-config-id'],
+      ['mrOwner', 'tdx.mr-owner'],
+      ['mrOwnerConfig', 'tdx.mr-owner-config'],
+    ] as const;
+    for (const [field, check] of fields) {
+      assert.deepEqual(await pinned({ [field]: pin }, { [field]: set }), []);
+      assert.deepEqual(await pinned({ [field]: pin }, { [field]: other }), [check]);
+      assert.deepEqual(await pinned({ [field]: pin }, {}), [check], 'what was not set is not what was named');
+    }
+    assert.deepEqual(await failsWith({ mrOwner: other, mrOwnerConfig: other }), [], 'nothing was named');
+    assert.deepEqual(await pinned({ mrSeams: [pin] }, {}), ['tdx.mr-seam']);
+  });
+
+  test('with a service TD that no reference names is refused', async () => {
+    const [migration, other] = [sha384(utf8('migration TD')), sha384(utf8('another'))];
+    const serviceTds = [digestText('sha384', migration)];
+    assert.deepEqual(await failsWith({ version: 5, mrServiceTd: migration }), ['tdx.service-td']);
+    assert.deepEqual(await pinned({ serviceTds }, { version: 5, mrServiceTd: migration }), []);
+    assert.deepEqual(await pinned({ serviceTds }, { version: 5, mrServiceTd: other }), ['tdx.service-td']);
+    assert.deepEqual(await pinned({ serviceTds }, { version: 5 }), [], 'none needs to be bound');
+  });
+
+  test('has a grace on an old platform where the references name the day that it ends, and the verdict ends then', async () => {
+    const old: FakeCollateral = { statuses: ['OutOfDate'] };
+    const grace = (until: number): Partial<TdxReference> => ({
+      tcbGraces: [{ status: 'OutOfDate', until: new Date(until).toISOString() }],
+    });
+    assert.deepEqual(await pinned(grace(now() + DAY), {}, old), []);
+    assert.deepEqual(await pinned(grace(now()), {}, old), []);
+    assert.deepEqual(await pinned(grace(now() - 1), {}, old), ['tdx.tcb', 'tdx.tcb.current']);
+    const needed: FakeCollateral = { statuses: ['ConfigurationNeeded'] };
+    assert.deepEqual(await pinned(grace(now() + DAY), {}, needed), ['tdx.tcb', 'tdx.tcb.current']);
+    const tdx = (references.tdx ?? []).map((one) => ({ ...one, ...grace(now() + 1000) }));
+    const options = { references: { ...references, tdx }, now };
+    const channel = await connect(server.target, { ...options, collateral: intelServices(enclave, old) });
+    channel.close();
+    assert.deepEqual(channel.attestation.verdict.end, {
+      notAfter: new Date(now() + 1000).toISOString(),
+      what: 'grace for OutOfDate',
+    });
+    const fresh = await connect(server.target, { ...options, collateral: intelServices(enclave) });
+    fresh.close();
+    assert.notEqual(
+      fresh.attestation.verdict.end?.what,
+      'grace for OutOfDate',
+      'a grace that is not used ends nothing',
+    );
+    for (const status of ['Revoked', 'NotSupported']) {
+      const tcbGraces = [{ status, until: '2099-01-01T00:00:00.000Z' }];
+      const written = { ...references, tdx: (references.tdx ?? []).map((one) => ({ ...one, tcbGraces })) };
+      assert.throws(() => parseReferences(utf8(JSON.stringify(written))), { code: 'references' });
+    }
+  });
+
   test('on a platform that Intel calls out of date, or says nothing of, is refused', async () => {
-    assert.deepEqual(await failsWith({}, { statuses: ['OutOfDate'] }), ['tdx.tcb']);
+    assert.deepEqual(await failsWith({}, { statuses: ['OutOfDate'] }), ['tdx.tcb', 'tdx.tcb.current']);
     await assert.rejects(
       connect(server.target, { references, now, collateral: intelServices(enclave, { revoked: [3] }) }),
       {
@@ -313,7 +383,7 @@ describe('TDX', () => {
       { name: 'CollateralError' },
     );
     const silent = { complete: async () => {} };
-    assert.deepEqual(await failed(server.target, { references, collateral: silent }), ['tdx.tcb']);
+    assert.deepEqual(await failed(server.target, { references, collateral: silent }), ['tdx.tcb', 'tdx.tcb.current']);
   });
 
   test('under production anchors, or with a replayed quote, is refused', async () => {

@@ -5,12 +5,14 @@ import { equalBytes, toHex } from './bytes.ts';
 import type { AzureSnpReference, GceFirmware, NitroReference } from './cloud-references.ts';
 import { parseDigest } from './digest.ts';
 import type { AzureAuthenticated, GcpAuthenticated, Silicon } from './evidence/authenticated.ts';
+import type { Moment } from './moment.ts';
 import { type AuthenticatedNitro, appraiseNitro } from './nitro/index.ts';
 import type { References } from './references.ts';
 import { type AuthenticatedSnp, appraiseSnp, SNP_CAREFUL } from './snp/index.ts';
 import type { BootStatement } from './statement.ts';
 import type { SnpFloors } from './tcb-floors.ts';
-import { type AuthenticatedTdx, appraiseTdx, TDX_CAREFUL, type TdxDemands } from './tdx/index.ts';
+import { type AuthenticatedTdx, appraiseTdx, type TdxDemands } from './tdx/index.ts';
+import { pinnedDemands, type TdxPins } from './tdx-pins.ts';
 import { type Check, compared, notRun } from './verdict.ts';
 
 /** Characters of the host's words that a verdict repeats. */
@@ -24,10 +26,11 @@ export function appraiseAzure(
   { silicon, vtpm, runtime }: AzureAuthenticated,
   references: Images & Pick<References, 'azureSnp' | 'azureTdx'>,
   statement: Pick<BootStatement, 'bundle'>,
+  moment: Moment,
 ): Check[] {
   return [
     appraiseParavisor(silicon, references),
-    ...appraiseSilicon(silicon, references.azureSnp?.floors, PARAVISED),
+    ...appraiseSilicon(silicon, { snp: references.azureSnp, tdx: references.azureTdx }, PARAVISED, moment),
     notRun(
       'azure.vm',
       `not compared: the host's words to the paravisor, ${JSON.stringify(runtime.vmConfiguration).slice(0, MOST_SHOWN)}`,
@@ -70,12 +73,13 @@ export function appraiseGcp(
   { silicon, vtpm, endorsement }: GcpAuthenticated,
   references: Images & Pick<References, 'gcp'>,
   statement: Pick<BootStatement, 'bundle'>,
+  moment: Moment,
 ): Check[] {
   const reference = references.gcp?.[silicon.kind];
   const registers = appraiseRegisters(vtpm, statement, references, ['disk']);
   return [
     appraiseFirmware(silicon, endorsement, reference?.firmware),
-    ...appraiseSilicon(silicon, references.gcp?.snp?.floors, {}),
+    ...appraiseSilicon(silicon, references.gcp ?? {}, {}, moment),
     notRun('gcp.revocation', 'not looked up: the list of revoked certificates of attestation keys'),
     // Google's hypervisor keeps these registers: a processor's signature does not reach them.
     ...registers.map((check): Check => (check.outcome === 'passed' ? { ...check, strength: 'asserted' } : check)),
@@ -145,8 +149,14 @@ function measurementOf(silicon: Silicon): Uint8Array {
 const PARAVISED: Partial<TdxDemands> = { septVeDisable: 'any' };
 
 /** What a careful verifier demands of the processor, but for what the cloud's own checks compare. */
-function appraiseSilicon(silicon: Silicon, floors: SnpFloors | undefined, relaxed: Partial<TdxDemands>): Check[] {
-  return silicon.kind === 'snp' ? appraiseReport(silicon.snp, floors ?? {}) : appraiseTd(silicon.tdx, relaxed);
+function appraiseSilicon(
+  silicon: Silicon,
+  { snp, tdx }: { readonly snp?: { readonly floors: SnpFloors } | undefined; readonly tdx?: TdxPins | undefined },
+  relaxed: Partial<TdxDemands>,
+  moment: Moment,
+): Check[] {
+  if (silicon.kind === 'snp') return appraiseReport(silicon.snp, snp?.floors ?? {});
+  return appraiseTd(silicon.tdx, { ...pinnedDemands(silicon.tdx, tdx ?? {}, moment), ...relaxed });
 }
 
 /** Without floors, no product is above them. */
@@ -157,7 +167,7 @@ function appraiseReport(snp: AuthenticatedSnp, floors: SnpFloors): Check[] {
 }
 
 /** The registers of the TD are the paravisor's, or those of firmware that a vTPM's registers stand beside. */
-function appraiseTd(tdx: AuthenticatedTdx, relaxed: Partial<TdxDemands>): Check[] {
-  const demands: TdxDemands = { ...TDX_CAREFUL, ...relaxed, mrTds: 'any', rtmrs: ['any', 'any', 'any', 'any'] };
+function appraiseTd(tdx: AuthenticatedTdx, careful: TdxDemands): Check[] {
+  const demands: TdxDemands = { ...careful, mrTds: 'any', rtmrs: ['any', 'any', 'any', 'any'] };
   return appraiseTdx(tdx, demands).filter(({ id }) => id !== 'tdx.mrtd' && id !== 'tdx.report-data');
 }

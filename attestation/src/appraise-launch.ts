@@ -95,7 +95,6 @@ export const SHOWN_ELSEWHERE: readonly string[] = [
   'snp.report-data',
   'snp.host-data',
   'tdx.report-data',
-  'tdx.mr-config-id',
   'tdx.mrtd',
   'tdx.rtmr0',
   'tdx.rtmr1',

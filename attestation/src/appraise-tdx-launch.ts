@@ -5,8 +5,10 @@ import { equalBytes, toHex } from './bytes.ts';
 import { digestText, parseDigest } from './digest.ts';
 import type { HardwareOf } from './evidence/authenticated.ts';
 import { launchCommandLine, launchRtmrEvents, policyEvents, type RtmrEvent, rtmrOf } from './measure/index.ts';
+import type { Moment } from './moment.ts';
 import type { RtmrReference, TdxReference } from './references.ts';
-import { appraiseTdx, type RtmrEventRecord, TDX_CAREFUL } from './tdx/index.ts';
+import { appraiseTdx, type RtmrEventRecord } from './tdx/index.ts';
+import { pinnedDemands } from './tdx-pins.ts';
 import { type Check, compared, notRun } from './verdict.ts';
 
 /** A quote, against the launches that the references name. */
@@ -14,20 +16,27 @@ export function appraiseTdxLaunch(
   hardware: HardwareOf<'tdx'>,
   references: readonly TdxReference[],
   launch: Launch,
+  moment: Moment,
 ): Check[] {
   const [first, ...others] = references.map((reference) => hold(hardware, reference, launch));
   if (first === undefined) return [compared('image', false, 'the references name no launch of platform tdx')];
   const best = others.reduce((a, b) => (equalOf(b) > equalOf(a) ? b : a), first);
+  const pinned = best.reference.mrConfigId !== undefined;
   return [
     ...best.registers,
     ...best.events,
-    ...appraiseTdx(hardware.tdx, TDX_CAREFUL).filter(({ id }) => !SHOWN_ELSEWHERE.includes(id)),
-    policyGiven('tdx.mr-config-id', hardware.tdx.quote.report.mrConfigId, parseDigest('sha384', launch.policy)),
+    ...appraiseTdx(hardware.tdx, pinnedDemands(hardware.tdx, best.reference, moment)).filter(
+      ({ id }) => !SHOWN_ELSEWHERE.includes(id) && (id !== 'tdx.mr-config-id' || pinned),
+    ),
+    ...(pinned
+      ? []
+      : [policyGiven('tdx.mr-config-id', hardware.tdx.quote.report.mrConfigId, parseDigest('sha384', launch.policy))]),
   ];
 }
 
 /** What a reference says of a quote. */
 interface Held {
+  readonly reference: TdxReference;
   readonly registers: readonly Check[];
   readonly events: readonly Check[];
 }
@@ -64,6 +73,7 @@ function hold({ tdx, commandLine, events }: HardwareOf<'tdx'>, reference: TdxRef
     return compared(id, false, `${toHex(found)}, expected ${wanted}${why}`);
   });
   return {
+    reference,
     registers,
     events: events === null ? [] : expected.flatMap((each, rtmr) => eventChecks(rtmr, each, events[rtmr] ?? [])),
   };

@@ -39,7 +39,7 @@ export async function appraise(
   const moment: Moment = { now: verifiedAt, holds: (one) => (end = earlier(end, one)) };
   const checks = [
     ...authenticated.checks,
-    ...(await appraiseHardware(authenticated, references)),
+    ...(await appraiseHardware(authenticated, references, moment)),
     compared('policy', statement.policy === references.policy, `${statement.policy}, expected ${references.policy}`),
     appraiseBundle(statement.bundle, references),
     appraiseConfinement(statement, references),
@@ -61,7 +61,11 @@ export async function appraise(
   };
 }
 
-async function appraiseHardware(authenticated: Authenticated, references: References): Promise<Check[]> {
+async function appraiseHardware(
+  authenticated: Authenticated,
+  references: References,
+  moment: Moment,
+): Promise<Check[]> {
   const { hardware, statement, policyBytes } = authenticated;
   const launch = { policy: references.policy as PolicyDigest, policyBytes, statement };
   switch (hardware.kind) {
@@ -70,11 +74,11 @@ async function appraiseHardware(authenticated: Authenticated, references: Refere
     case 'snp':
       return appraiseSnpLaunch(hardware, references.snp ?? [], launch);
     case 'tdx':
-      return appraiseTdxLaunch(hardware, references.tdx ?? [], launch);
+      return appraiseTdxLaunch(hardware, references.tdx ?? [], launch, moment);
     case 'azure':
-      return appraiseAzure(hardware, references, statement);
+      return appraiseAzure(hardware, references, statement, moment);
     case 'gcp':
-      return appraiseGcp(hardware, references, statement);
+      return appraiseGcp(hardware, references, statement, moment);
     case 'nitro':
       return appraiseEnclave(hardware.nitro, references.nitro ?? []);
   }

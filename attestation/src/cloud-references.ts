@@ -5,6 +5,7 @@ import { decodeJson } from './canonical.ts';
 import type { DigestText } from './digest.ts';
 import { sha384Text } from './digest-schema.ts';
 import { floorsSchema, type SnpFloors } from './tcb-floors.ts';
+import { type TdxPins, tdxPins } from './tdx-pins.ts';
 
 /** A signature that a paravisor was launched with (SEV-SNP ID block). */
 export interface ParavisorSigner {
@@ -29,7 +30,7 @@ export interface AzureSnpReference {
 }
 
 /** Paravisors of Azure under TDX that are accepted: their MRTD. */
-export interface AzureTdxReference {
+export interface AzureTdxReference extends TdxPins {
   readonly measurements: readonly DigestText<'sha384'>[];
 }
 
@@ -44,7 +45,7 @@ export type GceFirmware =
 /** Confidential VMs of GCE that are accepted. Of a processor that is absent, none. */
 export interface GcpReference {
   readonly snp?: { readonly firmware: GceFirmware; readonly floors: SnpFloors };
-  readonly tdx?: { readonly firmware: GceFirmware };
+  readonly tdx?: { readonly firmware: GceFirmware } & TdxPins;
 }
 
 /** An enclave image that is accepted: what the hypervisor measured of it. */
@@ -88,8 +89,11 @@ export const cloudSections: { readonly [S in keyof CloudReferences]-?: z.ZodType
       .max(64),
     floors: floorsSchema,
   }),
-  azureTdx: z.strictObject({ measurements }),
-  gcp: z.strictObject({ snp: snpFirmware.exactOptional(), tdx: z.strictObject({ firmware }).exactOptional() }),
+  azureTdx: z.strictObject({ measurements, ...tdxPins }),
+  gcp: z.strictObject({
+    snp: snpFirmware.exactOptional(),
+    tdx: z.strictObject({ firmware, ...tdxPins }).exactOptional(),
+  }),
   nitro: z.array(z.strictObject({ pcr0: sha384Text, pcr1: sha384Text, pcr2: sha384Text })).max(64),
 };
 

@@ -11,6 +11,7 @@ import type { SevSection } from './measure/ovmf.ts';
 import type { Vmm } from './measure/snp-vmsa.ts';
 import { type Ed25519Text, ed25519Text, VM_LAYERS, type VmLayer } from './statement.ts';
 import { floorsSchema, type SnpFloors } from './tcb-floors.ts';
+import { type TdxPins, tdxPins } from './tdx-pins.ts';
 import { type LoggedReferences, loggedSchema } from './tlog/release-log.ts';
 
 /** What a client must know of a base image to predict the registers of a TPM. */
@@ -82,7 +83,7 @@ export interface SnpReference {
 }
 
 /** A launch of a base image under TDX that is accepted. */
-export interface TdxReference {
+export interface TdxReference extends TdxPins {
   readonly id: DigestText<'sha256'>;
   /** The firmware and its memory model; its configuration and the machine's; boot up to the kernel. */
   readonly mrtd: DigestText<'sha384'>;
@@ -205,6 +206,7 @@ const tdxSchema: z.ZodType<TdxReference> = z.strictObject({
   commandLineStart: z.literal('initrd=initrd ').exactOptional(),
   commandLineEnd: z.enum(['', ' initrd=initrd']),
   rtmr3: z.enum(['policy', 'zero']),
+  ...tdxPins,
 });
 
 const referencesSchema: z.ZodType<References> = z.strictObject({

@@ -81,8 +81,9 @@ const SNP = [
   ...['provisional', 'id-key?', 'author-key?', 'host-data?', 'revocation'],
 ].map((name) => `snp.${name}`);
 const TDX = [
-  ...['mr-config-id?', 'mr-owner?', 'mr-owner-config?', 'mr-seam?', 'xfam?', 'tcb', 'tcb.evaluation?'],
-  ...['debug', 'migratable', 'perfmon', 'known', 'septVeDisable'].map((bit) => `attributes.${bit}`),
+  ...['mr-config-id?', 'mr-owner?', 'mr-owner-config?', 'mr-seam?', 'xfam?', 'service-td?', 'tcb', 'tcb.current'],
+  'tcb.evaluation?',
+  ...['debug', 'migratable', 'tpa', 'perfmon', 'known', 'septVeDisable'].map((bit) => `attributes.${bit}`),
 ].map((name) => `tdx.${name}`);
 /** A paravisor handles #VE itself. */
 const PARAVISED = TDX.map((id) => (id === 'tdx.attributes.septVeDisable' ? `${id}?` : id));

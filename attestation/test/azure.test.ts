@@ -163,7 +163,7 @@ describe('a real VM', () => {
     const azure = { kind: 'azure', silicon: { kind: 'snp', snp }, runtime, vtpm } as const;
     const policy = `sha384:${'0'.repeat(96)}` as const;
     const held = (azureSnp: AzureSnpReference): string[] =>
-      failing(appraiseAzure(azure, { images: [], policy, azureSnp }, { bundle: policy }));
+      failing(appraiseAzure(azure, { images: [], policy, azureSnp }, { bundle: policy }, { now: at }));
     const [signer] = reference.signers;
     assert(signer !== undefined);
     assert.deepEqual(held(reference), ['snp.revocation', 'image']);

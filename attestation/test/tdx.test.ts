@@ -18,6 +18,7 @@ import {
   type TdxCollateral,
   type TdxDemands,
   type TdxEvidence,
+  type TdxTcb,
   verifyTdx,
 } from '../src/tdx/index.ts';
 
@@ -217,8 +218,152 @@ describe('TCB status', () => {
     });
   }
 
-  test('a module in force that Intel does not know is refused', () =>
-    refused('identity', () => verify(qe.evidence({ version: 5, teeTcbSvn2: [7, 2, 8] }, old))));
+  async function tcbOf(td: FakeTd, content: FakeCollateral): Promise<TdxTcb> {
+    const { tcb } = await verify(qe.evidence(td, content));
+    assert.ok(tcb !== 'not checked');
+    return tcb;
+  }
+
+  const currents: [what: string, td: FakeTd, content: FakeCollateral, status: string][] = [
+    ['the TCB in force now', { teeTcbSvn2: [6, 1, 8] }, {}, 'UpToDate'],
+    ['a newer module in force', { teeTcbSvn2: [7, 1, 8] }, old, 'UpToDate'],
+    ['an old module in force', { teeTcbSvn2: [6, 1, 8] }, old, 'OutOfDate'],
+    ['a TCB in force that no level describes', { teeTcbSvn2: [6, 1, 7] }, {}, 'NotSupported'],
+    ['a module in force that Intel does not know', { teeTcbSvn2: [7, 2, 8] }, old, 'NotSupported'],
+    ['a module in force below every level', { teeTcbSvn2: [5, 1, 8] }, {}, 'NotSupported'],
+    ['a revoked level in force', { teeTcbSvn2: [6, 1, 7] }, { statuses: ['UpToDate', 'Revoked'] }, 'Revoked'],
+    ['an enclave that lags', { teeTcbSvn2: [6, 1, 8] }, { qeStatus: 'OutOfDate' }, 'OutOfDate'],
+  ];
+  for (const [what, td, content, status] of currents) {
+    test(`${what} is ${status} by itself`, async () => {
+      const evidence = qe.evidence({ version: 5, ...td }, content);
+      const found = await verify(evidence);
+      assert.equal(found.tcb !== 'not checked' && found.tcb.current.status, status);
+      const failed = failing(appraiseTdx(found, TDX_CAREFUL)).includes('tdx.tcb.current');
+      assert.equal(failed, status !== 'UpToDate');
+    });
+  }
+
+  test('a TDREPORT 1.0 tells one TCB, which is in force', async () => {
+    assert.equal((await tcbOf({ version: 4 }, { statuses: ['OutOfDate'] })).current.status, 'OutOfDate');
+  });
+
+  test('levels that only advisories are looked up in throw nothing: the lowest that is reached advises', async () => {
+    // The module's minor version is below what byte 0 of every level asks; its own identity knows it as out of date.
+    const content: FakeCollateral = {
+      ...old,
+      tcbInfo: (made) => ({
+        ...made,
+        tdxModuleIdentities: made.tdxModuleIdentities.map((one) => ({
+          ...one,
+          tcbLevels: [...one.tcbLevels, { tcb: { isvsvn: 3 }, tcbStatus: 'OutOfDate', advisoryIDs: ['INTEL-SA-OLD'] }],
+        })),
+      }),
+    };
+    const tcb = await tcbOf({ version: 5, teeTcbSvn: [4, 1, 8], teeTcbSvn2: [7, 1, 8] }, content);
+    assert.equal(tcb.status, 'TDRelaunchAdvised');
+    assert.deepEqual(tcb.advisories, ['INTEL-SA-00000', 'INTEL-SA-OLD']);
+    const lagging = await tcbOf({ version: 5, teeTcbSvn: [4, 1, 8], teeTcbSvn2: [4, 1, 8] }, content);
+    assert.equal(lagging.status, 'OutOfDate');
+  });
+
+  describe('collateral in another order, or with words of the future', () => {
+    const backwards: NonNullable<FakeCollateral['tcbInfo']> = (made) => ({
+      ...made,
+      tcbLevels: made.tcbLevels.toReversed(),
+      tdxModuleIdentities: made.tdxModuleIdentities.map((one) => ({ ...one, tcbLevels: one.tcbLevels.toReversed() })),
+    });
+    test('a revoked level listed last is revoked all the same', async () => {
+      const statuses = ['Revoked', 'UpToDate', 'OutOfDate'] as const;
+      assert.equal(await statusOf({}, { statuses }), 'Revoked');
+      assert.equal(await statusOf({}, { statuses, tcbInfo: backwards }), 'Revoked');
+    });
+
+    test('a revoked module or enclave listed last, too', async () => {
+      const two = { moduleStatus: 'UpToDate', newerModule: 7, tcbInfo: backwards } as const;
+      assert.equal(await statusOf({ teeTcbSvn: [7, 1, 8] }, two), 'UpToDate');
+      const levels = [
+        { tcb: { isvsvn: 2 }, tcbStatus: 'UpToDate' },
+        { tcb: { isvsvn: 4 }, tcbStatus: 'Revoked' },
+      ];
+      const revoked: FakeCollateral = { qeIdentity: (made) => ({ ...made, tcbLevels: levels }) };
+      assert.equal(await statusOf({}, revoked), 'Revoked');
+      const module: FakeCollateral = {
+        tcbInfo: (made) => ({
+          ...made,
+          tdxModuleIdentities: made.tdxModuleIdentities.map((one) => ({
+            ...one,
+            tcbLevels: [
+              { tcb: { isvsvn: 2 }, tcbStatus: 'UpToDate' },
+              { tcb: { isvsvn: 6 }, tcbStatus: 'Revoked' },
+            ],
+          })),
+        }),
+      };
+      assert.equal(await statusOf({}, module), 'Revoked');
+    });
+
+    test('a level that stands twice is refused: which of the two counts?', () =>
+      refused('collateral', () =>
+        verify(
+          qe.evidence({}, { tcbInfo: (made) => ({ ...made, tcbLevels: [...made.tcbLevels, ...made.tcbLevels] }) }),
+        ),
+      ));
+
+    const statusOfLevel =
+      (at: number, tcbStatus: string): NonNullable<FakeCollateral['tcbInfo']> =>
+      (made) => ({
+        ...made,
+        tcbLevels: made.tcbLevels.map((level, index) => (index === at ? { ...level, tcbStatus } : level)),
+      });
+    test('a word that is not known refuses who is at that level, and nobody else', async () => {
+      const statuses = ['UpToDate', 'OutOfDate'] as const;
+      assert.equal(await statusOf({}, { statuses, tcbInfo: statusOfLevel(1, 'SelfDestructAdvised') }), 'UpToDate');
+      const content = { statuses, tcbInfo: statusOfLevel(0, 'SelfDestructAdvised') };
+      await refused('collateral', () => verify(qe.evidence({}, content)));
+      assert.equal(await statusOf({ teeTcbSvn: [6, 1, 7] }, content), 'OutOfDate');
+    });
+
+    test('a module identity that is not understood refuses who runs that module, and nobody else', async () => {
+      const content: FakeCollateral = {
+        tcbInfo: (made) => ({
+          ...made,
+          tdxModuleIdentities: [{ id: 'TDX_FF+', levels: 'elsewhere' }, { id: 'TDX_05' }, ...made.tdxModuleIdentities],
+        }),
+      };
+      assert.equal(await statusOf({}, content), 'UpToDate');
+      await refused('collateral', () => verify(qe.evidence({ teeTcbSvn: [6, 5, 8] }, content)));
+    });
+
+    test('a module with two identities is refused', () =>
+      refused('collateral', () =>
+        verify(
+          qe.evidence(
+            {},
+            {
+              tcbInfo: (made) => ({
+                ...made,
+                tdxModuleIdentities: [...made.tdxModuleIdentities, ...made.tdxModuleIdentities],
+              }),
+            },
+          ),
+        ),
+      ));
+
+    test('an enclave identity of version 3 is refused, as by the library of who would publish it', () =>
+      refused('collateral', () => verify(qe.evidence({}, { qeIdentity: (made) => ({ ...made, version: 3 }) }))));
+  });
+
+  test('Revoked is not one of any', async () => {
+    const revoked = await verify(qe.evidence({}, { statuses: ['Revoked'] }));
+    const any = { ...TDX_CAREFUL, tcbStatuses: 'any', currentTcbStatuses: 'any' } as const;
+    const failed = failing(appraiseTdx(revoked, any));
+    assert.ok(failed.includes('tdx.tcb') && failed.includes('tdx.tcb.current'));
+    const named = { ...any, tcbStatuses: ['Revoked'], currentTcbStatuses: ['Revoked'] } as const;
+    assert.equal(failing(appraiseTdx(revoked, named)).includes('tdx.tcb'), false);
+    const old = await verify(qe.evidence({}, { statuses: ['OutOfDate'] }));
+    assert.equal(failing(appraiseTdx(old, any)).includes('tdx.tcb'), false);
+  });
 
   test('a guest to be started again is no better to a careful verifier', async () => {
     const tdx = await verify(qe.evidence({ version: 5, teeTcbSvn2: [7, 1, 8] }, old));
@@ -268,12 +413,14 @@ describe('parseQuote', () => {
     });
   }
 
-  test('refuses body types and sizes of version 5 that are not TD 1.0 or 1.5', () => {
+  test('refuses body types and sizes of version 5 that are not TD 1.0, 1.5 or 1.5ex', () => {
     for (const [type, size] of [
       [1, 384],
       [3, 584],
       [2, 648],
       [4, 648],
+      [3, 885],
+      [5, 885],
     ] as const) {
       const bytes = Buffer.from(qe.quote({ version: 5 }));
       bytes.writeUInt16LE(type, 48);
@@ -321,6 +468,7 @@ describe('appraiseTdx', () => {
   const cases: [string, string, FakeTd, FakeCollateral, Partial<TdxDemands>][] = [
     ['a debug guest', 'tdx.attributes.debug', { tdAttributes: safe | 1n }, {}, {}],
     ['a migratable guest', 'tdx.attributes.migratable', { tdAttributes: safe | (1n << 29n) }, {}, {}],
+    ['a provisioning agent', 'tdx.attributes.tpa', { tdAttributes: safe | (1n << 62n) }, {}, {}],
     ['performance monitoring', 'tdx.attributes.perfmon', { tdAttributes: safe | (1n << 63n) }, {}, {}],
     ['an attribute that is not known', 'tdx.attributes.known', { tdAttributes: safe | 2n }, {}, {}],
     ['#VE that the host can provoke', 'tdx.attributes.septVeDisable', { tdAttributes: 0n }, {}, {}],
@@ -330,16 +478,66 @@ describe('appraiseTdx', () => {
     ['other report data', 'tdx.report-data', {}, {}, { reportData: new Uint8Array(64).fill(1) }],
     ['another MRCONFIGID', 'tdx.mr-config-id', {}, {}, { mrConfigId: measured }],
     ['another TDX module', 'tdx.mr-seam', {}, {}, { mrSeams: [zero] }],
-    ['a platform that is out of date', 'tdx.tcb', {}, { statuses: ['OutOfDate'] }, {}],
+    ['another MROWNER', 'tdx.mr-owner', {}, {}, { mrOwner: measured }],
+    ['another MROWNERCONFIG', 'tdx.mr-owner-config', {}, {}, { mrOwnerConfig: measured }],
+    ['a service TD that is not named', 'tdx.service-td', { version: 5, mrServiceTd: measured }, {}, {}],
+    [
+      'another service TD than the one that is named',
+      'tdx.service-td',
+      { version: 5, mrServiceTd: zero.with(0, 1) },
+      {},
+      { serviceTds: [measured] },
+    ],
+    [
+      'a platform that was out of date at launch',
+      'tdx.tcb',
+      { version: 5, teeTcbSvn: [6, 1, 7], teeTcbSvn2: [6, 1, 8] },
+      { statuses: ['UpToDate', 'OutOfDate'] },
+      {},
+    ],
+    [
+      'a platform that is out of date now',
+      'tdx.tcb.current',
+      { version: 5, teeTcbSvn: [6, 1, 8], teeTcbSvn2: [6, 1, 7] },
+      { statuses: ['UpToDate', 'OutOfDate'] },
+      {},
+    ],
     ['an old evaluation', 'tdx.tcb.evaluation', {}, {}, { minimumEvaluation: 20 }],
   ];
   for (const [what, id, td, content, demands] of cases) {
     test(`fails ${what}`, async () => assert.deepEqual(await checked(td, content, demands), [id]));
   }
 
+  test('passes LASS, which is an instruction of the guest, and a service TD that is named', async () => {
+    assert.deepEqual(await checked({ tdAttributes: safe | (1n << 27n) }, {}, {}), []);
+    const bound: FakeTd = { version: 5, mrServiceTd: measured };
+    assert.deepEqual(await checked(bound, {}, { serviceTds: [measured] }), []);
+    assert.deepEqual(await checked(bound, {}, { serviceTds: 'any' }), []);
+  });
+
+  const extension = new Uint8Array(237);
+  const EXTENSION_CASES: [string, string, number][] = [
+    ['another VM inside the TD', 'tdx.vm-id', 0],
+    ['a device', 'tdx.devices', 33],
+    ['a service TD at its beginning', 'tdx.service-td.initial', 81],
+    ['attributes of no service TD', 'tdx.service-td.attributes', 129],
+    ['another platform at its beginning, by CPU', 'tdx.migrated', 137],
+    ['by TDX', 'tdx.migrated', 153],
+    ['by family', 'tdx.migrated', 180],
+    ['a service TD now', 'tdx.service-td.current', 181],
+    ['attributes of no service TD now', 'tdx.service-td.attributes', 236],
+  ];
+  for (const [what, id, at] of EXTENSION_CASES) {
+    test(`of a TDREPORT 1.5ex fails ${what}`, async () =>
+      assert.deepEqual(await checked({ version: 5, extension: extension.with(at, 1) }, {}, {}), [id]));
+  }
+  test('of a TDREPORT 1.5ex passes one that nothing was done to, whatever the TD is called', async () => {
+    assert.deepEqual(await checked({ version: 5, extension: extension.with(1, 9) }, {}, {}), []);
+  });
+
   test('fails where the patch level was not checked', async () => {
     const evidence = await verify({ quote: qe.quote(), collateral: 'none' });
-    assert.deepEqual(failing(appraiseTdx(evidence, careful)), ['tdx.tcb']);
-    assert.deepEqual(failing(appraiseTdx(evidence, { ...careful, tcbStatuses: 'any' })), []);
+    assert.deepEqual(failing(appraiseTdx(evidence, careful)), ['tdx.tcb', 'tdx.tcb.current']);
+    assert.deepEqual(failing(appraiseTdx(evidence, { ...careful, tcbStatuses: 'any', currentTcbStatuses: 'any' })), []);
   });
 });

@@ -33,6 +33,11 @@ export interface FakeTd {
   readonly teeTcbSvn?: readonly number[];
   /** In force now; of version 5. */
   readonly teeTcbSvn2?: readonly number[];
+  readonly mrServiceTd?: Uint8Array;
+  /** What body type 4 adds, 237 bytes: it is made where this is given. */
+  readonly extension?: Uint8Array;
+  readonly mrOwner?: Uint8Array;
+  readonly mrOwnerConfig?: Uint8Array;
   readonly mrSignerSeam?: Uint8Array;
   readonly tdAttributes?: bigint;
   readonly xfam?: bigint;
@@ -57,6 +62,16 @@ export interface FakeCollateral {
   readonly qeMrSigner?: string;
   readonly revoked?: readonly number[];
   readonly rootRevoked?: readonly number[];
+  /** What is signed, in the place of what would be. */
+  readonly tcbInfo?: (made: FakeTcbInfo) => object;
+  readonly qeIdentity?: (made: object) => object;
+}
+
+/** TCB info as far as tests change it. */
+export interface FakeTcbInfo {
+  readonly [field: string]: unknown;
+  readonly tcbLevels: readonly { readonly tcb: object; readonly tcbStatus: string }[];
+  readonly tdxModuleIdentities: readonly { readonly id: string; readonly tcbLevels: readonly object[] }[];
 }
 
 /** What is wrong with a quote that is signed all the same. */
@@ -111,7 +126,11 @@ export class FakeQuotingEnclave {
       Buffer.alloc(20),
     ]);
     const body = bodyOf(td);
-    const signed = Buffer.concat([header, ...(version === 5 ? [u16(3), u32(body.length)] : []), body]);
+    const signed = Buffer.concat([
+      header,
+      ...(version === 5 ? [u16(td.extension === undefined ? 3 : 4), u32(body.length)] : []),
+      body,
+    ]);
     const authData = Buffer.from(Array.from({ length: 32 }, (_, i) => i));
     const key = tamper.attestationKey ?? rawPublic(this.#attestation.publicKey);
     const binding = createHash('sha256').update(key).update(authData).digest();
@@ -135,8 +154,8 @@ export class FakeQuotingEnclave {
   /** Collateral that fits this enclave's platform. */
   collateral(content: FakeCollateral = {}): TdxCollateral {
     const { revoked = [], rootRevoked = [] } = content;
-    const tcbInfo = Buffer.from(JSON.stringify(tcbInfoOf(content)));
-    const qeIdentity = Buffer.from(JSON.stringify(qeIdentityOf(content)));
+    const tcbInfo = Buffer.from(JSON.stringify((content.tcbInfo ?? unchanged)(tcbInfoOf(content))));
+    const qeIdentity = Buffer.from(JSON.stringify((content.qeIdentity ?? unchanged)(qeIdentityOf(content))));
     const signerKey = this.tcbSigner.privateKey;
     return {
       tcbInfo,
@@ -156,6 +175,10 @@ export class FakeQuotingEnclave {
   }
 }
 
+function unchanged<T>(made: T): T {
+  return made;
+}
+
 function bodyOf(td: FakeTd): Buffer {
   const fixed = (bytes: Uint8Array | undefined, length: number): Buffer =>
     Buffer.concat([bytes ?? Buffer.alloc(length)], length);
@@ -168,12 +191,17 @@ function bodyOf(td: FakeTd): Buffer {
     u64(td.xfam ?? 0x6_00e7n),
     fixed(td.mrTd ?? Buffer.alloc(48, 0xd0), 48),
     fixed(td.mrConfigId, 48),
-    Buffer.alloc(96),
+    fixed(td.mrOwner, 48),
+    fixed(td.mrOwnerConfig, 48),
     ...[0, 1, 2, 3].map((index) => fixed(td.rtmrs?.[index], 48)),
     fixed(td.reportData, 64),
   ];
-  const now = fixed(Uint8Array.from(td.teeTcbSvn2 ?? []), 64);
-  const bytes = Buffer.concat(td.version === 5 ? [...body, now] : body);
+  const newer = [
+    fixed(Uint8Array.from(td.teeTcbSvn2 ?? td.teeTcbSvn ?? [6, 1, 8]), 16),
+    fixed(td.mrServiceTd, 48),
+    td.extension ?? new Uint8Array(),
+  ];
+  const bytes = Buffer.concat(td.version === 5 ? [...body, ...newer] : body);
   for (const [offset, part] of Object.entries(td.patch ?? {})) bytes.set(part, Number(offset));
   return bytes;
 }
@@ -209,7 +237,7 @@ function dates({ issueDate = EPOCH, nextUpdate = EPOCH + 30 * DAY }: FakeCollate
 }
 
 /** The first level is the platform's own; each one below it asks for one less of every component. */
-function tcbInfoOf(content: FakeCollateral): object {
+function tcbInfoOf(content: FakeCollateral): FakeTcbInfo {
   const { fmspc = FMSPC, statuses = ['UpToDate'], moduleStatus = 'UpToDate', newerModule } = content;
   const svns = (versions: readonly number[], less: number): object[] =>
     versions.map((svn) => ({ svn: Math.max(0, svn - less), category: 'BIOS' }));

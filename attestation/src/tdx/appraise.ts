@@ -1,22 +1,32 @@
 /** Appraisal of authentic TDX quotes: pure comparisons, one line each. */
 
+import { equalBytes, toHex } from '../bytes.ts';
 import { checkDemand, checkEqual, checkOneOf, type OneOf } from '../demand.ts';
-import type { Check } from '../verdict.ts';
-import type { PlatformStatus } from './tcb.ts';
+import { type Check, compared, notRun } from '../verdict.ts';
+import type { TdReport } from './quote.ts';
+import type { CurrentStatus, PlatformStatus } from './tcb.ts';
 import type { AuthenticatedTdx } from './verify.ts';
 
-/** Bits of TDATTRIBUTES (TDX module ABI, table 3.22). */
+/**
+ * Bits of TDATTRIBUTES (TDX module ABI, table 3.22; Linux, arch/x86/include/asm/shared/tdx.h). Bits 1 to 7 are of TDs under
+ * debug or profiling, and like all others fail as not known.
+ */
 const ATTRIBUTE = {
   debug: 0,
+  lass: 27,
   septVeDisable: 28,
   migratable: 29,
   protectionKeys: 30,
   keyLocker: 31,
+  tpa: 62,
   perfmon: 63,
 } as const;
-/** Attribute bits that widen what the host may see or do. */
-export type TdxPermission = 'debug' | 'migratable' | 'perfmon';
-const PERMISSIONS: readonly TdxPermission[] = ['debug', 'migratable', 'perfmon'];
+/**
+ * Attribute bits that widen what the host may see or do, or what the TD is: `tpa` makes it a provisioning agent of Intel's,
+ * which no guest of an image is. What is not here gives the guest instructions (LASS, PKS, key locker) and the host nothing.
+ */
+export type TdxPermission = 'debug' | 'migratable' | 'tpa' | 'perfmon';
+const PERMISSIONS: readonly TdxPermission[] = ['debug', 'migratable', 'tpa', 'perfmon'];
 
 /** What a verifier demands of a quote. Each field is a constraint or the literal `"any"`: nothing can be left out. */
 export interface TdxDemands {
@@ -34,7 +44,18 @@ export interface TdxDemands {
   readonly septVeDisable: 'required' | 'any';
   /** Extended features that the guest may have on; bits 0 and 1 always are. */
   readonly xfamAllowed: bigint | 'any';
+  /** Service TDs that may be bound to the TD, by MRSERVICETD, and be it in the past. None needs to be. */
+  readonly serviceTds: OneOf;
+  /** Devices that may be, by their digest. */
+  readonly devices: OneOf;
+  /** Whether the TD may have been made on another platform than the one that signs. */
+  readonly migrated: 'refused' | 'any';
+  /** Which VM inside the TD asks; 0 is the TD itself. */
+  readonly vmId: number | 'any';
+  /** Of what started the guest. `"any"` is any but Revoked: nothing that Intel revoked is shown to be anything. */
   readonly tcbStatuses: readonly PlatformStatus[] | 'any';
+  /** Of what is in force now. */
+  readonly currentTcbStatuses: readonly CurrentStatus[] | 'any';
   readonly minimumEvaluation: number | 'any';
 }
 
@@ -50,7 +71,12 @@ export const TDX_CAREFUL: TdxDemands = {
   permitted: [],
   septVeDisable: 'required',
   xfamAllowed: 'any',
+  serviceTds: [],
+  devices: [],
+  migrated: 'refused',
+  vmId: 0,
   tcbStatuses: ['UpToDate'],
+  currentTcbStatuses: ['UpToDate'],
   minimumEvaluation: 'any',
 };
 
@@ -83,11 +109,14 @@ export function appraiseTdx({ quote, tcb }: AuthenticatedTdx, demands: TdxDemand
       `XFAM 0x${report.xfam.toString(16)}`,
       (allowed) => (report.xfam & ~(allowed | 3n)) === 0n,
     ),
-    checkDemand(
-      'tdx.tcb',
-      demands.tcbStatuses,
-      describe(tcb),
-      (statuses) => tcb !== 'not checked' && statuses.includes(tcb.status),
+    ...checkServiceTds(report, demands.serviceTds),
+    ...checkExtension(report, demands),
+    checkStatus('tdx.tcb', demands.tcbStatuses, describe(tcb), tcb === 'not checked' ? tcb : tcb.status),
+    checkStatus(
+      'tdx.tcb.current',
+      demands.currentTcbStatuses,
+      describeCurrent(tcb),
+      tcb === 'not checked' ? tcb : tcb.current.status,
     ),
     checkDemand(
       'tdx.tcb.evaluation',
@@ -98,10 +127,76 @@ export function appraiseTdx({ quote, tcb }: AuthenticatedTdx, demands: TdxDemand
   ];
 }
 
+/** Service TDs, of all times that the report tells: each has power over the TD, and none is bound where there is none. */
+function checkServiceTds({ mrServiceTd, extension }: TdReport, accepted: OneOf): Check[] {
+  if (mrServiceTd === undefined) {
+    return [
+      notRun('tdx.service-td', 'a TDREPORT 1.0 does not tell; one that could move the TD needs it to be migratable'),
+    ];
+  }
+  if (extension === undefined) return [checkUnlessZero('tdx.service-td', mrServiceTd, accepted)];
+  const { initialServiceTd, initialServiceTdAttributes, currentServiceTd, currentServiceTdAttributes } = extension;
+  return [
+    checkUnlessZero('tdx.service-td', mrServiceTd, accepted),
+    checkUnlessZero('tdx.service-td.initial', initialServiceTd, accepted),
+    checkUnlessZero('tdx.service-td.current', currentServiceTd, accepted),
+    // Attributes of a service TD that is named are in its hash; without one there is nothing for them to be of.
+    checkDemand(
+      'tdx.service-td.attributes',
+      accepted,
+      `attributes ${toHex(initialServiceTdAttributes)}, ${toHex(currentServiceTdAttributes)}`,
+      () =>
+        (isZero(initialServiceTdAttributes) || !isZero(initialServiceTd)) &&
+        (isZero(currentServiceTdAttributes) || !isZero(currentServiceTd)),
+    ),
+  ];
+}
+
+function checkExtension({ extension }: TdReport, { devices, migrated, vmId }: TdxDemands): Check[] {
+  if (extension === undefined) return [];
+  const { deviceInfo, initialCpuSvn, initialTeeTcbSvn, initialFmspc } = extension;
+  const made = [initialCpuSvn, initialTeeTcbSvn, initialFmspc];
+  return [
+    checkUnlessZero('tdx.devices', deviceInfo, devices),
+    checkDemand('tdx.migrated', migrated, `made on ${made.map(toHex).join('/')}`, () => made.every(isZero)),
+    checkDemand('tdx.vm-id', vmId, `VM ${extension.vmId}`, (one) => extension.vmId === one),
+  ];
+}
+
+function checkUnlessZero(id: string, found: Uint8Array, accepted: OneOf): Check {
+  return checkDemand(
+    id,
+    accepted,
+    isZero(found) ? 'none' : toHex(found),
+    (list) => isZero(found) || list.some((one) => equalBytes(one, found)),
+  );
+}
+
+function isZero(bytes: Uint8Array): boolean {
+  return bytes.every((byte) => byte === 0);
+}
+
+/** A status, against those that are accepted. Revoked passes only where it is named. */
+function checkStatus<S extends string>(
+  id: string,
+  accepted: readonly S[] | 'any',
+  found: string,
+  status: S | 'not checked',
+): Check {
+  if (accepted === 'any' && status === 'Revoked') return compared(id, false, `${found}; "any" is any but Revoked`);
+  return checkDemand(id, accepted, found, (statuses) => status !== 'not checked' && statuses.includes(status));
+}
+
 const KNOWN = Object.values(ATTRIBUTE).reduce((mask, bit) => mask | (1n << BigInt(bit)), 0n);
 
 function describe(tcb: AuthenticatedTdx['tcb']): string {
   if (tcb === 'not checked') return 'no collateral was given';
   const advisories = tcb.advisories.length === 0 ? 'no advisories' : tcb.advisories.join(', ');
   return `${tcb.status} at evaluation ${tcb.evaluation}, ${advisories}`;
+}
+
+function describeCurrent(tcb: AuthenticatedTdx['tcb']): string {
+  if (tcb === 'not checked') return 'no collateral was given';
+  const { status, advisories, why } = tcb.current;
+  return `in force now: ${status}, ${why ?? (advisories.join(', ') || 'no advisories')}`;
 }

@@ -1,4 +1,7 @@
-/** What Intel publishes of platforms and quoting enclaves: signed JSON (Intel PCS API 4, TCB info version 3, enclave identity version 2). */
+/**
+ * What Intel publishes of platforms and quoting enclaves: signed JSON (Intel PCS API 4, TCB info version 3, enclave identity
+ * version 2; no later one is known to Intel's own library, confidential-computing.tee.dcap.qvl, EnclaveIdentity.cpp of 2026).
+ */
 
 import * as z from 'zod';
 import { verifySignature } from '#crypto';
@@ -47,14 +50,19 @@ export interface TcbInfo {
   readonly pceId: string;
   readonly tcbEvaluationDataNumber: number;
   readonly tdxModule: SignedModule;
-  readonly tdxModuleIdentities?: readonly ModuleIdentity[] | undefined;
-  readonly tcbLevels: readonly (Level & {
-    readonly tcb: {
-      readonly sgxtcbcomponents: readonly { readonly svn: number }[];
-      readonly pcesvn: number;
-      readonly tdxtcbcomponents: readonly { readonly svn: number }[];
-    };
-  })[];
+  /** By name alone: see {@link moduleIdentity}. */
+  readonly tdxModuleIdentities?: readonly { readonly id: string }[] | undefined;
+  /** Highest first, whatever order they were published in. */
+  readonly tcbLevels: readonly PlatformLevel[];
+}
+
+/** A patch level of a platform. */
+export interface PlatformLevel extends Level {
+  readonly tcb: {
+    readonly sgxtcbcomponents: readonly { readonly svn: number }[];
+    readonly pcesvn: number;
+    readonly tdxtcbcomponents: readonly { readonly svn: number }[];
+  };
 }
 
 /** Which quoting enclaves are Intel's, and how good. */
@@ -73,7 +81,8 @@ export interface QeIdentity {
 
 /** How good a level is, and which advisories are open at it. */
 export interface Level {
-  readonly tcbStatus: TcbStatus;
+  /** A {@link TcbStatus}, or a word that is not known yet: that refuses platforms at this level, and no others. */
+  readonly tcbStatus: string;
   readonly advisoryIDs?: readonly string[] | undefined;
 }
 
@@ -82,7 +91,7 @@ export interface IsvLevel extends Level {
   readonly tcb: { readonly isvsvn: number };
 }
 
-/** A TDX module by major version, and its levels, newest first. */
+/** A TDX module by major version, and its levels, highest first. */
 export interface ModuleIdentity extends SignedModule {
   readonly id: string;
   readonly tcbLevels: readonly IsvLevel[];
@@ -96,7 +105,7 @@ interface SignedModule {
 
 const svn = z.int().min(0).max(255);
 const u16 = z.int().min(0).max(0xffff);
-const level = { tcbStatus: z.enum(TCB_STATUSES), advisoryIDs: z.array(z.string().max(64)).max(256).optional() };
+const level = { tcbStatus: z.string().max(64), advisoryIDs: z.array(z.string().max(64)).max(256).optional() };
 const isvLevels = z.array(z.object({ tcb: z.object({ isvsvn: u16 }), ...level })).max(64);
 const components = z.array(z.object({ svn })).length(16);
 const date = z.iso.datetime().transform((text) => Date.parse(text));
@@ -113,7 +122,7 @@ const tcbInfoSchema: z.ZodType<TcbInfo> = z.object({
   tcbType: z.literal(0),
   tdxModule: z.object(signedModule),
   tdxModuleIdentities: z
-    .array(z.object({ id: z.string().regex(/^TDX_[0-9A-F]{2}$/), ...signedModule, tcbLevels: isvLevels }))
+    .array(z.looseObject({ id: z.string().max(64) }))
     .max(64)
     .optional(),
   tcbLevels: z
@@ -124,6 +133,12 @@ const tcbInfoSchema: z.ZodType<TcbInfo> = z.object({
       }),
     )
     .max(256),
+});
+
+const moduleSchema: z.ZodType<ModuleIdentity> = z.object({
+  id: z.string(),
+  ...signedModule,
+  tcbLevels: isvLevels,
 });
 
 const qeIdentitySchema: z.ZodType<QeIdentity> = z.object({
@@ -179,29 +194,81 @@ export async function verifyCollateral(
   const signer = await verifySigner(tcbInfoChain, pins, rootCrl, options);
   const same = sameChain(tcbInfoChain, qeIdentityChain);
   const qeSigner = same ? signer : await verifySigner(qeIdentityChain, pins, rootCrl, options);
-  const tcbInfo = await verifySigned(
+  const published = await verifySigned(
     'TCB info',
     collateral.tcbInfo,
     collateral.tcbInfoSignature,
     signer,
     tcbInfoSchema,
   );
-  const qeIdentity = await verifySigned(
+  const tcbInfo = { ...published, tcbLevels: descending('TCB info', published.tcbLevels, comparePlatforms) };
+  const publishedIdentity = await verifySigned(
     'QE identity',
     collateral.qeIdentity,
     collateral.qeIdentitySignature,
     qeSigner,
     qeIdentitySchema,
   );
+  const qeIdentity = {
+    ...publishedIdentity,
+    tcbLevels: descending('QE identity', publishedIdentity.tcbLevels, compareIsvs),
+  };
   const platform = parsePart('identity', 'PCK certificate', leaf, readPckPlatform);
   if (tcbInfo.fmspc !== platform.fmspc || tcbInfo.pceId !== platform.pceId) {
-    const [published, own] = [tcbInfo, platform].map(({ fmspc, pceId }) => `${fmspc}/${pceId}`);
-    throw new EvidenceError('collateral', `TCB info is of platform ${published}, the PCK is of ${own}`);
+    const [described, own] = [tcbInfo, platform].map(({ fmspc, pceId }) => `${fmspc}/${pceId}`);
+    throw new EvidenceError('collateral', `TCB info is of platform ${described}, the PCK is of ${own}`);
   }
   checkDates(tcbInfo.issueDate, tcbInfo.nextUpdate, options, 'TCB info');
   checkDates(qeIdentity.issueDate, qeIdentity.nextUpdate, options, 'QE identity');
   const ends = [tcbInfo.nextUpdate, qeIdentity.nextUpdate, rootCrl.nextUpdate, pckCrl.nextUpdate];
   return { platform, tcbInfo, qeIdentity, nextUpdate: Math.min(...ends) };
+}
+
+/**
+ * The identity of the TDX module of a major version. The others are not read: one that a later API writes otherwise must not
+ * refuse platforms that do not run it.
+ * @throws EvidenceError `identity` where there is none, `collateral` where there are two or it is malformed
+ */
+export function moduleIdentity({ tdxModuleIdentities = [] }: TcbInfo, major: number): ModuleIdentity {
+  const id = `TDX_${major.toString(16).toUpperCase().padStart(2, '0')}`;
+  const [found, another] = tdxModuleIdentities.filter((one) => one.id.toUpperCase() === id);
+  if (found === undefined) throw new EvidenceError('identity', `TDX module ${id} is not known`);
+  if (another !== undefined) throw new EvidenceError('collateral', `TDX module ${id} has two identities`);
+  const { success, data } = moduleSchema.safeParse(found);
+  if (!success) throw new EvidenceError('collateral', `the identity of TDX module ${id} is malformed`);
+  return { ...data, tcbLevels: descending(`TDX module ${id}`, data.tcbLevels, compareIsvs) };
+}
+
+/**
+ * Levels, highest first. The first one that is reached counts, so the order decides, and the publisher's is not taken on
+ * trust: were a revoked level listed last, the level below it would answer for it. Intel's own library sorts them too
+ * (confidential-computing.tee.dcap.qvl, AttestationParsers: std::set with TcbLevel::operator>), and refuses equal ones.
+ * @throws EvidenceError `collateral` where two levels are equal
+ */
+function descending<L>(name: string, levels: readonly L[], compare: (a: L, b: L) => number): readonly L[] {
+  const sorted = levels.toSorted((a, b) => compare(b, a));
+  const twice = sorted.some((level, index) => index > 0 && compare(sorted[index - 1] as L, level) === 0);
+  if (twice) throw new EvidenceError('collateral', `the ${name} has a level twice`);
+  return sorted;
+}
+
+function compareIsvs({ tcb: a }: IsvLevel, { tcb: b }: IsvLevel): number {
+  return a.isvsvn - b.isvsvn;
+}
+
+/** By SGX components, then PCE, then TDX components: TcbLevel::operator> of Intel's library. */
+function comparePlatforms({ tcb: a }: PlatformLevel, { tcb: b }: PlatformLevel): number {
+  return (
+    compareComponents(a.sgxtcbcomponents, b.sgxtcbcomponents) ||
+    a.pcesvn - b.pcesvn ||
+    compareComponents(a.tdxtcbcomponents, b.tdxtcbcomponents)
+  );
+}
+
+type Components = PlatformLevel['tcb']['sgxtcbcomponents'];
+
+function compareComponents(a: Components, b: Components): number {
+  return a.map(({ svn }, index) => svn - (b[index]?.svn ?? 0)).find((difference) => difference !== 0) ?? 0;
 }
 
 /** The TCB signing certificate must hang under the root itself: a PCK CA, say, may not vouch for patch levels. */

@@ -1,10 +1,13 @@
-/** TDX quotes, versions 4 and 5 (Intel TDX DCAP quoting library API 0.9, appendix A; TDX module ABI, TDREPORT). */
+/**
+ * TDX quotes, versions 4 and 5 (Intel TDX DCAP quoting library API 0.9, appendix A; TDX module ABI, TDREPORT; body type 4 as in
+ * Intel's confidential-computing.tee.dcap.qvl, QuoteConstants.h and QuoteStructures.h of 2026).
+ */
 
 import { fromUtf8, Reader, toHex } from '../bytes.ts';
 import { DecodeError } from '../errors.ts';
 import { parsePem } from '../x509/pem.ts';
 
-/** What a trust domain is, as the TDX module reports it (TDREPORT 1.0 and 1.5). */
+/** What a trust domain is, as the TDX module reports it (TDREPORT 1.0, 1.5 and "1.5ex"). */
 export interface TdReport {
   /** Security versions of the TDX module (0: minor, 1: major) and of what is below it; 16 bytes. */
   readonly teeTcbSvn: Uint8Array;
@@ -24,6 +27,25 @@ export interface TdReport {
   /** Of TDREPORT 1.5: versions that are in force now, and the measurement of service TDs. */
   readonly teeTcbSvn2?: Uint8Array;
   readonly mrServiceTd?: Uint8Array;
+  readonly extension?: TdReportExtension;
+}
+
+/** What body type 4 adds: which VM inside the TD asked, devices, and where the TD was before. */
+export interface TdReportExtension {
+  readonly vmId: number;
+  /** 32 bytes. */
+  readonly tdId: Uint8Array;
+  /** 48 bytes. */
+  readonly deviceInfo: Uint8Array;
+  /** Service TDs when the TD was made, and now: hash and attributes. */
+  readonly initialServiceTd: Uint8Array;
+  readonly initialServiceTdAttributes: Uint8Array;
+  /** The platform that the TD was made on: 16, 16 and 12 bytes. */
+  readonly initialCpuSvn: Uint8Array;
+  readonly initialTeeTcbSvn: Uint8Array;
+  readonly initialFmspc: Uint8Array;
+  readonly currentServiceTd: Uint8Array;
+  readonly currentServiceTdAttributes: Uint8Array;
 }
 
 /** The report of the quoting enclave (Intel SDM volume 3D, table 38-21). */
@@ -64,7 +86,9 @@ export interface TdxQuote {
 }
 
 const HEADER_LENGTH = 48;
-const BODY_LENGTH = { 2: 584, 3: 648 } as const;
+/** By body type. */
+const BODY_LENGTH = { 2: 584, 3: 648, 4: 885 } as const;
+type BodyType = keyof typeof BODY_LENGTH;
 const MAX_QUOTE = 1 << 16;
 const MAX_CERTIFICATES = 8;
 
@@ -84,7 +108,7 @@ export function parseQuote(bytes: Uint8Array): TdxQuote {
   const version = readHeader(reader);
   const userData = reader.take(20);
   const bodyType = version === 4 ? 2 : readBodyType(reader);
-  const report = readReport(reader, bodyType === 3);
+  const report = readReport(reader, bodyType);
   const signed = bytes.subarray(0, reader.at);
   const signatureData = reader.sub(reader.u32le());
   reader.end('quote');
@@ -118,16 +142,16 @@ function readHeader(reader: Reader): 4 | 5 {
   return version;
 }
 
-function readBodyType(reader: Reader): 2 | 3 {
+function readBodyType(reader: Reader): BodyType {
   const type = reader.u16le();
   const size = reader.u32le();
-  if ((type !== 2 && type !== 3) || size !== BODY_LENGTH[type]) {
+  if ((type !== 2 && type !== 3 && type !== 4) || size !== BODY_LENGTH[type]) {
     throw new DecodeError('version', `body type ${type} of ${size} bytes`, HEADER_LENGTH);
   }
   return type;
 }
 
-function readReport(reader: Reader, extended: boolean): TdReport {
+function readReport(reader: Reader, type: BodyType): TdReport {
   const report = {
     teeTcbSvn: reader.take(16),
     mrSeam: reader.take(48),
@@ -142,7 +166,24 @@ function readReport(reader: Reader, extended: boolean): TdReport {
     rtmrs: [reader.take(48), reader.take(48), reader.take(48), reader.take(48)] as const,
     reportData: reader.take(64),
   };
-  return extended ? { ...report, teeTcbSvn2: reader.take(16), mrServiceTd: reader.take(48) } : report;
+  if (type === 2) return report;
+  const newer = { ...report, teeTcbSvn2: reader.take(16), mrServiceTd: reader.take(48) };
+  return type === 3 ? newer : { ...newer, extension: readExtension(reader) };
+}
+
+function readExtension(reader: Reader): TdReportExtension {
+  return {
+    vmId: reader.u8(),
+    tdId: reader.take(32),
+    deviceInfo: reader.take(48),
+    initialServiceTd: reader.take(48),
+    initialServiceTdAttributes: reader.take(8),
+    initialCpuSvn: reader.take(16),
+    initialTeeTcbSvn: reader.take(16),
+    initialFmspc: reader.take(12),
+    currentServiceTd: reader.take(48),
+    currentServiceTdAttributes: reader.take(8),
+  };
 }
 
 type SignatureData = Omit<TdxQuote, 'version' | 'userData' | 'report' | 'signed'>;

@@ -2,14 +2,16 @@
 
 import { toHex } from '../bytes.ts';
 import { EvidenceError } from '../errors.ts';
-import type {
-  IsvLevel,
-  Level,
-  ModuleIdentity,
-  QeIdentity,
-  TcbInfo,
-  TcbStatus,
-  VerifiedCollateral,
+import {
+  type IsvLevel,
+  type Level,
+  moduleIdentity,
+  type PlatformLevel,
+  type QeIdentity,
+  TCB_STATUSES,
+  type TcbInfo,
+  type TcbStatus,
+  type VerifiedCollateral,
 } from './collateral.ts';
 import type { PckPlatform } from './pck.ts';
 import type { EnclaveReport, TdReport } from './quote.ts';
@@ -20,42 +22,76 @@ import type { EnclaveReport, TdReport } from './quote.ts';
  */
 export type PlatformStatus = TcbStatus | 'TDRelaunchAdvised' | 'TDRelaunchAdvisedConfigurationNeeded';
 
+/** What is said of the TCB in force now; `NotSupported`: nothing, as it matches no level that is known. */
+export type CurrentStatus = TcbStatus | 'NotSupported';
+
 /** The patch level of everything below the guest. */
 export interface TdxTcb {
+  /** Of what started the guest (TEE_TCB_SVN), with advice to start it again where what is in force now is better. */
   readonly status: PlatformStatus;
   /** Intel's advisories that apply, sorted. */
   readonly advisories: readonly string[];
+  /** Of what is in force now (TEE_TCB_SVN2 of TDREPORT 1.5); TDREPORT 1.0 tells one TCB only. */
+  readonly current: { readonly status: CurrentStatus; readonly advisories: readonly string[]; readonly why?: string };
   /** Number of Intel's evaluation; it grows when a new evaluation raises the bar. */
   readonly evaluation: number;
 }
 
 /**
- * Judges a report's platform by verified collateral.
- * @throws EvidenceError `collateral` where no level matches, `identity` where the TDX module
- * or the quoting enclave is not Intel's.
+ * Judges a report's platform by verified collateral, as Intel's quote verification library of 2026 does
+ * (confidential-computing.tee.dcap.qvl, TcbLevelCheck.cpp, 4.1.2.5.1.20, and EvaluateTcb.cpp, 4.1.2.5.2): the TCB at launch and
+ * the one in force now each by themselves.
+ * @throws EvidenceError `collateral` where no level matches what started the guest, or its status is a word that is not
+ * known, `identity` where the TDX module or the quoting enclave is not Intel's.
  */
-export function judgeTcb(
-  { platform, tcbInfo, qeIdentity }: VerifiedCollateral,
-  report: TdReport,
-  qe: EnclaveReport,
-): TdxTcb {
-  const own = hasIdentity(report.teeTcbSvn);
-  const level = matchPlatform(tcbInfo, platform, report, own ? 2 : 0);
-  const module = matchModule(tcbInfo, report);
+export function judgeTcb(collateral: VerifiedCollateral, report: TdReport, qe: EnclaveReport): TdxTcb {
+  const { tcbInfo, qeIdentity } = collateral;
+  checkModuleSigner(tcbInfo, report);
   const enclave = matchEnclave(qeIdentity, qe);
-  // A module that lags also leaves open what the levels above its version closed.
-  const lagging = own && module?.tcbStatus === 'OutOfDate' ? matchPlatform(tcbInfo, platform, report, 0) : undefined;
-  const levels = [level, module, enclave, lagging].filter((one) => one !== undefined);
-  const launched = converge(level.tcbStatus, module?.tcbStatus ?? 'UpToDate');
-  const relaunch =
-    module?.tcbStatus === 'OutOfDate' && !LAGS.includes(enclave.tcbStatus)
-      ? relaunchStatus(tcbInfo, matchProcessor(tcbInfo, platform), launched, report)
-      : undefined;
+  const launched = evaluate(collateral, report.teeTcbSvn, enclave);
+  const current = report.teeTcbSvn2 === undefined ? launched : evaluateCurrent(collateral, report.teeTcbSvn2, enclave);
   return {
-    status: relaunch ?? converge(launched, enclave.tcbStatus),
-    advisories: [...new Set(levels.flatMap(({ advisoryIDs }) => advisoryIDs ?? []))].sort(),
+    status: adviseRelaunch(launched.status, current.status),
+    advisories: launched.advisories,
+    current,
     evaluation: Math.min(tcbInfo.tcbEvaluationDataNumber, qeIdentity.tcbEvaluationDataNumber),
   };
+}
+
+/** A status, and the advisories of the levels that made it. */
+interface Evaluated {
+  readonly status: TcbStatus;
+  readonly advisories: readonly string[];
+}
+
+/** @throws EvidenceError */
+function evaluate({ platform, tcbInfo }: VerifiedCollateral, svn: Uint8Array, enclave: Level): Evaluated {
+  const own = hasIdentity(svn);
+  const level = matchPlatform(tcbInfo, platform, svn, own ? 2 : 0);
+  if (level === undefined) throw new EvidenceError('collateral', 'platform is below every known TCB level');
+  const module = own ? matchModule(tcbInfo, svn) : undefined;
+  const parts = [level, ...(module === undefined ? [] : [module]), enclave];
+  // A module that lags also leaves open what the levels above its version closed: those of the highest level that it
+  // reaches by its own bytes, or of the lowest that the processor reaches where it reaches none.
+  const lagging =
+    module?.tcbStatus === 'OutOfDate'
+      ? (matchPlatform(tcbInfo, platform, svn, 0) ?? tcbInfo.tcbLevels.findLast((each) => reaches(platform, each)))
+      : undefined;
+  const advising = lagging === undefined ? parts : [...parts, lagging];
+  return {
+    status: parts.map(statusOf).reduce(converge),
+    advisories: [...new Set(advising.flatMap(({ advisoryIDs }) => advisoryIDs ?? []))].sort(),
+  };
+}
+
+/** The TCB in force now may be one that no level describes: that is said of it, and is no reason to say nothing of the other. */
+function evaluateCurrent(collateral: VerifiedCollateral, svn: Uint8Array, enclave: Level): TdxTcb['current'] {
+  try {
+    return evaluate(collateral, svn, enclave);
+  } catch (cause) {
+    if (!(cause instanceof EvidenceError)) throw cause;
+    return { status: 'NotSupported', advisories: [], why: cause.message };
+  }
 }
 
 /** A module with a major version has an identity of its own; its bytes 0 and 1 are no versions of the platform. */
@@ -63,75 +99,62 @@ function hasIdentity(svn: Uint8Array): boolean {
   return (svn[1] ?? 0) > 0;
 }
 
-const LAGS: readonly TcbStatus[] = ['OutOfDate', 'OutOfDateConfigurationNeeded', 'Revoked'];
-const CONFIGURATION: readonly TcbStatus[] = [
+const LAUNCHED_OLD: readonly TcbStatus[] = ['OutOfDate', 'OutOfDateConfigurationNeeded'];
+const GOOD_ENOUGH: readonly CurrentStatus[] = [
+  'UpToDate',
+  'SWHardeningNeeded',
   'ConfigurationNeeded',
   'ConfigurationAndSWHardeningNeeded',
-  'OutOfDateConfigurationNeeded',
 ];
 
-/**
- * Whether only the module lags that started this guest, and the one in force now (TEE_TCB_SVN2 of TDREPORT 1.5) is the
- * newest; undefined where not. As Intel's quote verification library decides it.
- * @throws EvidenceError `identity`
- */
-function relaunchStatus(
-  tcbInfo: TcbInfo,
-  processor: TcbStatus | undefined,
-  launched: TcbStatus,
-  { teeTcbSvn2: now }: TdReport,
-): PlatformStatus | undefined {
-  if (now === undefined || processor === undefined || LAGS.includes(processor)) return undefined;
-  if (launched !== 'OutOfDate' && launched !== 'OutOfDateConfigurationNeeded') return undefined;
-  const [newest] = tcbInfo.tcbLevels;
-  const modules = hasIdentity(now) ? identityOf(tcbInfo, now).tcbLevels[0]?.tcb.isvsvn : component(newest, 0);
-  if (modules === undefined || newest === undefined) return undefined;
-  if ((now[0] ?? 0) < modules || (now[2] ?? 0) < component(newest, 2)) return undefined;
-  const configure = CONFIGURATION.includes(processor) || CONFIGURATION.includes(launched);
-  return configure ? 'TDRelaunchAdvisedConfigurationNeeded' : 'TDRelaunchAdvised';
+/** Whether only what started the guest lags, and what is in force now does not (Intel's checkForRelaunch, TDRelaunchCheck.cpp). */
+function adviseRelaunch(launched: TcbStatus, current: CurrentStatus): PlatformStatus {
+  if (!LAUNCHED_OLD.includes(launched) || !GOOD_ENOUGH.includes(current)) return launched;
+  return [launched, current].some((status) => status.includes('Configuration'))
+    ? 'TDRelaunchAdvisedConfigurationNeeded'
+    : 'TDRelaunchAdvised';
 }
 
-function component(level: TcbInfo['tcbLevels'][number] | undefined, index: number): number {
-  return level?.tcb.tdxtcbcomponents[index]?.svn ?? Number.POSITIVE_INFINITY;
+/** @throws EvidenceError `collateral` for a word that is not known: only who is at this level has to know it */
+function statusOf({ tcbStatus }: Level): TcbStatus {
+  const status = TCB_STATUSES.find((one) => one === tcbStatus);
+  if (status === undefined) {
+    throw new EvidenceError('collateral', `the status ${JSON.stringify(tcbStatus)} of the TCB level is not known`);
+  }
+  return status;
 }
 
-/** The status of the processor alone, whatever the TDX module. */
-function matchProcessor({ tcbLevels }: TcbInfo, platform: PckPlatform): TcbStatus | undefined {
-  return tcbLevels.find((level) => reaches(platform, level))?.tcbStatus;
-}
-
-function reaches({ pceSvn, components }: PckPlatform, { tcb }: TcbInfo['tcbLevels'][number]): boolean {
+function reaches({ pceSvn, components }: PckPlatform, { tcb }: PlatformLevel): boolean {
   return pceSvn >= tcb.pcesvn && tcb.sgxtcbcomponents.every(({ svn }, index) => (components[index] ?? -1) >= svn);
 }
 
-/** The first level that the platform reaches in every component; Intel lists the highest first. */
-function matchPlatform({ tcbLevels }: TcbInfo, platform: PckPlatform, { teeTcbSvn }: TdReport, from: number): Level {
-  const level = tcbLevels.find(
+/** The highest level that the platform reaches in every component. */
+function matchPlatform(
+  { tcbLevels }: TcbInfo,
+  platform: PckPlatform,
+  svn: Uint8Array,
+  from: number,
+): PlatformLevel | undefined {
+  return tcbLevels.find(
     (each) =>
       reaches(platform, each) &&
-      each.tcb.tdxtcbcomponents.every(({ svn }, index) => index < from || (teeTcbSvn[index] ?? -1) >= svn),
+      each.tcb.tdxtcbcomponents.every((component, index) => index < from || (svn[index] ?? -1) >= component.svn),
   );
-  if (level === undefined) throw new EvidenceError('collateral', 'platform is below every known TCB level');
-  return level;
 }
 
-/** The level of the TDX module; undefined where the platform's level covers it. */
-function matchModule(tcbInfo: TcbInfo, report: TdReport): Level | undefined {
-  const { teeTcbSvn, mrSignerSeam, seamAttributes } = report;
-  const identity = hasIdentity(teeTcbSvn) ? identityOf(tcbInfo, teeTcbSvn) : undefined;
+/** The level of a TDX module that has an identity. @throws EvidenceError */
+function matchModule(tcbInfo: TcbInfo, svn: Uint8Array): Level {
+  const { id, tcbLevels } = moduleIdentity(tcbInfo, svn[1] ?? 0);
+  return matchSvn(tcbLevels, svn[0] ?? 0, `TDX module ${id}`);
+}
+
+/** The module that started the guest is Intel's, of the kind that its version says. @throws EvidenceError `identity` */
+function checkModuleSigner(tcbInfo: TcbInfo, { teeTcbSvn, mrSignerSeam, seamAttributes }: TdReport): void {
+  const identity = hasIdentity(teeTcbSvn) ? moduleIdentity(tcbInfo, teeTcbSvn[1] ?? 0) : undefined;
   const { mrsigner, attributes, attributesMask } = identity ?? tcbInfo.tdxModule;
-  const name = `TDX module ${identity?.id ?? 'TDX_00'}`;
   if (toHex(mrSignerSeam) !== mrsigner || !masked(seamAttributes, attributesMask, attributes)) {
-    throw new EvidenceError('identity', `${name} is not signed as its identity says`);
+    throw new EvidenceError('identity', `TDX module ${identity?.id ?? 'TDX_00'} is not signed as its identity says`);
   }
-  return identity && matchSvn(identity.tcbLevels, teeTcbSvn[0] ?? 0, name);
-}
-
-function identityOf({ tdxModuleIdentities = [] }: TcbInfo, svn: Uint8Array): ModuleIdentity {
-  const id = `TDX_${(svn[1] ?? 0).toString(16).toUpperCase().padStart(2, '0')}`;
-  const identity = tdxModuleIdentities.find((one) => one.id === id);
-  if (identity === undefined) throw new EvidenceError('identity', `TDX module ${id} is not known`);
-  return identity;
 }
 
 function matchEnclave(identity: QeIdentity, qe: EnclaveReport): Level {
@@ -154,20 +177,17 @@ function matchSvn(levels: readonly IsvLevel[], svn: number, what: string): Level
   return level;
 }
 
-/** As Intel's quote verification library has a module or enclave that lags pull the platform down. */
-function converge(platform: TcbStatus, component: TcbStatus): TcbStatus {
-  if (component === 'Revoked') return component;
-  if (component !== 'OutOfDate') return platform;
-  switch (platform) {
-    case 'UpToDate':
-    case 'SWHardeningNeeded':
-      return 'OutOfDate';
-    case 'ConfigurationNeeded':
-    case 'ConfigurationAndSWHardeningNeeded':
-      return 'OutOfDateConfigurationNeeded';
-    default:
-      return platform;
-  }
+/**
+ * Two statuses as one: what either needs is needed. For the words that Intel gives modules and enclaves (UpToDate, OutOfDate,
+ * Revoked) this is its own table; of others its library would pass over some.
+ */
+function converge(a: TcbStatus, b: TcbStatus): TcbStatus {
+  const either = (part: string): boolean => a.includes(part) || b.includes(part);
+  const configuration = either('Configuration');
+  if (either('Revoked')) return 'Revoked';
+  if (either('OutOfDate')) return configuration ? 'OutOfDateConfigurationNeeded' : 'OutOfDate';
+  if (either('SWHardening')) return configuration ? 'ConfigurationAndSWHardeningNeeded' : 'SWHardeningNeeded';
+  return configuration ? 'ConfigurationNeeded' : 'UpToDate';
 }
 
 function masked(value: Uint8Array, mask: string, expected: string): boolean {

@@ -47,6 +47,7 @@ const DEMANDS: TdxDemands = {
   mrTds: 'any',
   rtmrs: ['any', 'any', 'any', 'any'],
   tcbStatuses: 'any',
+  currentTcbStatuses: 'any',
 };
 
 export async function run(test: Case, dir: string): Promise<Outcome> {
