@@ -34,6 +34,10 @@ export type Need =
   | 'network namespaces'
   | 'browser'
   | "python's gRPC"
+  | "python's venv"
+  | 'go'
+  | 'cargo'
+  | 'maven'
   | 'vectors'
   | 'sev-snp-measure'
   | 'sgdisk'
@@ -77,6 +81,19 @@ const CAPABILITIES: Readonly<Record<Need, Capability>> = {
     here: () => works(PYTHON, '-c', 'import grpc'),
     lacks: "Debian's python3-grpcio is not installed",
     decides: true,
+  },
+  // What builds clients of other languages (scripts/test-engines), which is not among what decides.
+  "python's venv": {
+    here: () => works(PYTHON, '-c', 'import ensurepip, ssl, venv'),
+    lacks: "Debian's python3-venv is not installed",
+    decides: false,
+  },
+  go: { here: () => works('go', 'version'), lacks: 'Go is not on the path', decides: false },
+  cargo: { here: () => works('cargo', '--version'), lacks: 'cargo is not on the path', decides: false },
+  maven: {
+    here: () => works('mvn', '--version') && works('javac', '--version'),
+    lacks: 'Maven and javac are not on the path',
+    decides: false,
   },
   vectors: { here: () => existsSync(VECTORS), lacks: 'no vectors', decides: false },
   // A package of Python's: neither Debian nor npm carries it.
