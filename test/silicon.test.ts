@@ -186,6 +186,22 @@ describe('SEV-SNP', () => {
     );
   });
 
+  test('whose firmware is newer than any text is refused until the references name what it says', async () => {
+    const newer = { version: 6, platformInfo: 0x125n };
+    assert.deepEqual(await failsWith(newer), ['snp.version', 'snp.platform.known']);
+    const open = references;
+    const pins = { reportVersions: [5, 6], platformBits: [8] };
+    const snp = (open.snp ?? []).map((one) => ({ ...one, ...pins }));
+    references = parseReferences(utf8(JSON.stringify({ ...open, snp })));
+    try {
+      assert.deepEqual(await failsWith(newer), []);
+      assert.deepEqual(await failsWith({}), ['snp.version']);
+      assert.deepEqual(await failsWith({ ...newer, platformInfo: 0x225n }), ['snp.platform.known']);
+    } finally {
+      references = open;
+    }
+  });
+
   test('that replays a report is refused', async () => {
     replayed = psp.report({ reportData: new Uint8Array(64), measurement });
     try {

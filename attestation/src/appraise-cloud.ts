@@ -9,6 +9,7 @@ import type { Moment } from './moment.ts';
 import { type AuthenticatedNitro, appraiseNitro } from './nitro/index.ts';
 import type { References } from './references.ts';
 import { type AuthenticatedSnp, appraiseSnp, SNP_CAREFUL } from './snp/index.ts';
+import { pinnedReport, type SnpPins } from './snp-pins.ts';
 import type { BootStatement } from './statement.ts';
 import type { SnpFloors } from './tcb-floors.ts';
 import { type AuthenticatedTdx, appraiseTdx, type TdxDemands } from './tdx/index.ts';
@@ -148,21 +149,24 @@ function measurementOf(silicon: Silicon): Uint8Array {
  */
 const PARAVISED: Partial<TdxDemands> = { septVeDisable: 'any' };
 
+/** What a report is held against. */
+type SnpHeld = SnpPins & { readonly floors: SnpFloors };
+
 /** What a careful verifier demands of the processor, but for what the cloud's own checks compare. */
 function appraiseSilicon(
   silicon: Silicon,
-  { snp, tdx }: { readonly snp?: { readonly floors: SnpFloors } | undefined; readonly tdx?: TdxPins | undefined },
+  { snp, tdx }: { readonly snp?: SnpHeld | undefined; readonly tdx?: TdxPins | undefined },
   relaxed: Partial<TdxDemands>,
   moment: Moment,
 ): Check[] {
-  if (silicon.kind === 'snp') return appraiseReport(silicon.snp, snp?.floors ?? {});
+  if (silicon.kind === 'snp') return appraiseReport(silicon.snp, snp ?? { floors: {} });
   return appraiseTd(silicon.tdx, { ...pinnedDemands(silicon.tdx, tdx ?? {}, moment), ...relaxed });
 }
 
 /** Without floors, no product is above them. */
-function appraiseReport(snp: AuthenticatedSnp, floors: SnpFloors): Check[] {
+function appraiseReport(snp: AuthenticatedSnp, { floors, ...pins }: SnpHeld): Check[] {
   const all = { reported: floors, committed: floors, current: floors, launch: floors };
-  const demands = { ...SNP_CAREFUL, measurements: 'any', floors: all } as const;
+  const demands = { ...SNP_CAREFUL, ...pinnedReport(pins), measurements: 'any', floors: all } as const;
   return appraiseSnp(snp, demands).filter(({ id }) => id !== 'snp.measurement' && id !== 'snp.report-data');
 }
 

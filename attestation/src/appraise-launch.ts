@@ -7,6 +7,7 @@ import type { HardwareOf } from './evidence/authenticated.ts';
 import { launchCommandLine, snpLaunchDigest } from './measure/index.ts';
 import type { SnpReference } from './references.ts';
 import { appraiseSnp, SNP_CAREFUL, type SnpDemands } from './snp/index.ts';
+import { pinnedReport } from './snp-pins.ts';
 import type { BootStatement } from './statement.ts';
 import { type Check, compared, notRun } from './verdict.ts';
 
@@ -28,9 +29,11 @@ export async function appraiseSnpLaunch(
   const [first] = references;
   if (first === undefined) return [compared('image', false, 'the references name no launch of platform snp')];
   const { found, detail } = await findSnpLaunch(hardware, references, launch);
-  const { floors, idKeys, authorKeys } = found ?? first;
+  const reference = found ?? first;
+  const { floors, idKeys, authorKeys } = reference;
   const demands: SnpDemands = {
     ...SNP_CAREFUL,
+    ...pinnedReport(reference),
     idKeys: keyDigests(idKeys),
     authorKeys: keyDigests(authorKeys),
     measurements: [measurement],

@@ -4,6 +4,7 @@ import * as z from 'zod';
 import { decodeJson } from './canonical.ts';
 import type { DigestText } from './digest.ts';
 import { sha384Text } from './digest-schema.ts';
+import { type SnpPins, snpPins } from './snp-pins.ts';
 import { floorsSchema, type SnpFloors } from './tcb-floors.ts';
 import { type TdxPins, tdxPins } from './tdx-pins.ts';
 
@@ -22,7 +23,7 @@ export interface ParavisorSigner {
 }
 
 /** Paravisors of Azure under SEV-SNP that are accepted: by what was measured, or by who signed it. Neither accepts none. */
-export interface AzureSnpReference {
+export interface AzureSnpReference extends SnpPins {
   /** Launch digests. */
   readonly measurements: readonly DigestText<'sha384'>[];
   readonly signers: readonly ParavisorSigner[];
@@ -44,7 +45,7 @@ export type GceFirmware =
 
 /** Confidential VMs of GCE that are accepted. Of a processor that is absent, none. */
 export interface GcpReference {
-  readonly snp?: { readonly firmware: GceFirmware; readonly floors: SnpFloors };
+  readonly snp?: { readonly firmware: GceFirmware; readonly floors: SnpFloors } & SnpPins;
   readonly tdx?: { readonly firmware: GceFirmware } & TdxPins;
 }
 
@@ -71,7 +72,7 @@ const firmware: z.ZodType<GceFirmware> = z.union([
   z.strictObject({ endorsedSince: z.iso.datetime({ precision: 3 }) }),
 ]);
 
-const snpFirmware = z.strictObject({ firmware, floors: floorsSchema });
+const snpFirmware = z.strictObject({ firmware, floors: floorsSchema, ...snpPins });
 
 /** The shape of each section. */
 export const cloudSections: { readonly [S in keyof CloudReferences]-?: z.ZodType<NonNullable<CloudReferences[S]>> } = {
@@ -88,6 +89,7 @@ export const cloudSections: { readonly [S in keyof CloudReferences]-?: z.ZodType
       )
       .max(64),
     floors: floorsSchema,
+    ...snpPins,
   }),
   azureTdx: z.strictObject({ measurements, ...tdxPins }),
   gcp: z.strictObject({

@@ -9,6 +9,7 @@ import { sha256Text, sha384Text } from './digest-schema.ts';
 import { AppraisalError } from './errors.ts';
 import type { SevSection } from './measure/ovmf.ts';
 import type { Vmm } from './measure/snp-vmsa.ts';
+import { type SnpPins, snpPins } from './snp-pins.ts';
 import { type Ed25519Text, ed25519Text, VM_LAYERS, type VmLayer } from './statement.ts';
 import { floorsSchema, type SnpFloors } from './tcb-floors.ts';
 import { type TdxPins, tdxPins } from './tdx-pins.ts';
@@ -54,7 +55,7 @@ export interface Anchors {
 export type Vendor = 'amd' | 'intel' | 'aws' | 'google';
 
 /** A launch of a base image under SEV-SNP that is accepted. */
-export interface SnpReference {
+export interface SnpReference extends SnpPins {
   /** SHA-256 of the UKI: the base image's identity. */
   readonly id: DigestText<'sha256'>;
   /** What {@link describeSnpFirmware} says of the OVMF build. */
@@ -188,6 +189,7 @@ const snpSchema: z.ZodType<SnpReference> = z.strictObject({
   floors: floorsSchema,
   idKeys: keyDigests,
   authorKeys: keyDigests,
+  ...snpPins,
 });
 const rtmrSchema: z.ZodType<RtmrReference> = z.union([
   sha384Text,

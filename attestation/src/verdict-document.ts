@@ -76,7 +76,20 @@ const REGISTERS = [
   ...Array.from({ length: 16 }, (_, index) => `register.${index}${PREDICTED_REGISTERS.includes(index) ? '' : '?'}`),
 ];
 const SNP = [
-  ...['product?', 'vmpl', 'guest-svn?', 'abi?', 'policy.smt', 'policy.migrationAgent', 'policy.debug', 'policy.cxl'],
+  ...[
+    'version',
+    'product?',
+    'vmpl',
+    'guest-svn?',
+    'family-id?',
+    'image-id?',
+    'abi?',
+    'policy.smt',
+    'policy.migrationAgent',
+    'policy.debug',
+    'policy.cxl',
+  ],
+  ...['platform.tio', 'platform.known', 'mitigations.launch?', 'mitigations.current?'],
   ...['platform.smt', 'platform.aliasCheck', 'tcb.reported?', 'tcb.committed?', 'tcb.current?', 'tcb.launch?'],
   ...['provisional', 'id-key?', 'author-key?', 'host-data?', 'revocation'],
 ].map((name) => `snp.${name}`);

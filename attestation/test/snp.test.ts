@@ -124,13 +124,13 @@ describe('verifySnp', () => {
 describe('parseReport', () => {
   const bad: [string, DecodeErrorCode, FakeReport][] = [
     ['version 1', 'version', { version: 1 }],
-    ['version 6', 'version', { version: 6 }],
+    ['version 7', 'version', { version: 7 }],
+    ['version 6 with a byte where version 5 has zeros', 'reserved', { version: 6, patch: { 520: Uint8Array.of(1) } }],
     ['policy without bit 17', 'reserved', { policy: 0x1_0000n }],
     ['policy with bit 26', 'reserved', { policy: 0x400_0000n | 0x3_0000n }],
     ['VMPL 4', 'range', { vmpl: 4 }],
     ['signing key 2', 'range', { signerInfo: 2 << 2 }],
     ['signer bit 5', 'reserved', { signerInfo: 1 << 5 }],
-    ['platform bit 8', 'reserved', { platformInfo: 1n << 8n }],
     ['reserved byte 0x4c', 'reserved', { patch: { 76: Uint8Array.of(1) } }],
     ['reserved byte 0x18b', 'reserved', { patch: { 395: Uint8Array.of(1) } }],
     ['CPU in version 2', 'reserved', { version: 2 }],
@@ -210,6 +210,15 @@ describe('appraiseSnp', () => {
   });
 
   const low = psp.tcb - 0x0100_0000_0000_0000n;
+  const lenient: Partial<SnpDemands> = { provisionalFirmware: 'permitted' };
+  /** Build, minor and major version, of the current firmware and of the committed. */
+  const versions = (current: readonly number[], committed: readonly number[]): NonNullable<FakeReport['patch']> => ({
+    488: Uint8Array.from([...current, 0, ...committed, 0]),
+  });
+  const mitigated = (launch: number, current: number): FakeReport => ({
+    version: 5,
+    patch: { 504: Uint8Array.of(launch), 512: Uint8Array.of(current) },
+  });
   const cases: [string, string, FakeReport, Partial<SnpDemands>][] = [
     ['another measurement', 'snp.measurement', { measurement: new Uint8Array(48) }, {}],
     ['no accepted measurement', 'snp.measurement', {}, { measurements: [] }],
@@ -224,6 +233,24 @@ describe('appraiseSnp', () => {
     ['an old ABI', 'snp.abi', { policy: 0x3_0133n }, { abi: { major: 1, minor: 52 } }],
     ['a low guest SVN', 'snp.guest-svn', { guestSvn: 3 }, { guestSvn: 4 }],
     ['provisional firmware', 'snp.provisional', { committedTcb: low }, {}],
+    ['a build that is not committed', 'snp.provisional', { patch: versions([65, 55, 1], [1, 55, 1]) }, {}],
+    ['a minor version that is not', 'snp.provisional', { patch: versions([1, 56, 1], [1, 55, 1]) }, {}],
+    ['a major version that is not', 'snp.provisional', { patch: versions([1, 55, 2], [1, 55, 1]) }, {}],
+    ['a committed TCB above the current one', 'snp.provisional', { currentTcb: low }, lenient],
+    ['a committed build above it', 'snp.provisional', { patch: versions([1, 55, 1], [2, 55, 1]) }, lenient],
+    ['a committed minor version above it', 'snp.provisional', { patch: versions([1, 54, 1], [1, 55, 1]) }, lenient],
+    ['a committed major version above it', 'snp.provisional', { patch: versions([1, 55, 0], [1, 55, 1]) }, lenient],
+    ['a reported TCB above the current one', 'snp.provisional', { currentTcb: low, committedTcb: low }, lenient],
+    ['a version without a text', 'snp.version', { version: 6 }, {}],
+    ['a version that is not accepted', 'snp.version', { version: 3 }, { versions: [5] }],
+    ['platform bit 8', 'snp.platform.known', { platformInfo: 0x125n }, {}],
+    ['platform bit 9 where bit 8 may be', 'snp.platform.known', { platformInfo: 0x225n }, { platformBits: [8] }],
+    ['trusted I/O', 'snp.platform.tio', { platformInfo: 0xa5n }, { platformTio: 'refused' }],
+    ['another family', 'snp.family-id', {}, { familyId: new Uint8Array(16).fill(1) }],
+    ['another image', 'snp.image-id', {}, { imageId: new Uint8Array(16).fill(1) }],
+    ['a mitigation that was not on', 'snp.mitigations.launch', mitigated(2, 3), { launchMitigations: 1n }],
+    ['a mitigation that is off now', 'snp.mitigations.current', mitigated(3, 2), { currentMitigations: 1n }],
+    ['a report that tells of none', 'snp.mitigations.current', {}, { currentMitigations: 1n }],
     ['other report data', 'snp.report-data', {}, { reportData: new Uint8Array(64).fill(1) }],
     ['other host data', 'snp.host-data', {}, { hostData: new Uint8Array(32).fill(1) }],
     ['no trusted ID key', 'snp.id-key', {}, { idKeys: [] }],
@@ -245,6 +272,14 @@ describe('appraiseSnp', () => {
       assert.deepEqual(await checked({}, { floors: { ...floors, [which]: { Genoa: at } } }), [`snp.tcb.${which}`]);
     });
   }
+
+  test('passes what it permits: provisional firmware, version 6 and bit 8 where they are named, mitigations', async () => {
+    assert.deepEqual(await checked({ patch: versions([65, 56, 1], [1, 55, 1]) }, lenient), []);
+    assert.deepEqual(await checked({ committedTcb: low }, lenient), []);
+    const newer: FakeReport = { version: 6, platformInfo: 0x125n };
+    assert.deepEqual(await checked(newer, { versions: [6], platformBits: [8] }), []);
+    assert.deepEqual(await checked(mitigated(3, 3), { launchMitigations: 3n, currentMitigations: 1n }), []);
+  });
 
   test('fails where revocation was not checked', async () => {
     const evidence = await verify({ ...psp.evidence({ measurement }), crl: 'none' });

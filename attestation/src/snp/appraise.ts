@@ -3,7 +3,7 @@
 import { checkDemand, checkEqual, checkOneOf, type OneOf } from '../demand.ts';
 import type { Check } from '../verdict.ts';
 import { belowFloor, type SnpProduct, type TcbVersion } from './product.ts';
-import type { GuestPolicy, PlatformInfo } from './report.ts';
+import { type FirmwareVersion, type GuestPolicy, PLATFORM_KNOWN, type PlatformInfo } from './report.ts';
 import type { AuthenticatedSnp, SnpTcb } from './verify.ts';
 
 /** Guest policy bits that widen what the host may do: set only where permitted. */
@@ -15,6 +15,8 @@ export type PlatformProtection = Exclude<keyof PlatformInfo, 'smt' | 'tio'>;
 
 /** What a verifier demands of a report. Each field is a constraint or the literal `"any"`: nothing can be left out. */
 export interface SnpDemands {
+  /** Versions of the report. */
+  readonly versions: readonly number[] | 'any';
   /** Launch digests, 48 bytes each. */
   readonly measurements: OneOf;
   readonly reportData: Uint8Array | 'any';
@@ -22,15 +24,25 @@ export interface SnpDemands {
   readonly products: readonly { readonly line: SnpProduct; readonly stepping: number | 'any' }[] | 'any';
   readonly vmpl: number | 'any';
   readonly guestSvn: number | 'any';
+  /** 16 bytes each, from the ID block. */
+  readonly familyId: Uint8Array | 'any';
+  readonly imageId: Uint8Array | 'any';
   /** The guest's ABI version must be this or newer. */
   readonly abi: { readonly major: number; readonly minor: number } | 'any';
   readonly permitted: readonly SnpPermission[] | 'any';
   readonly required: readonly SnpProtection[];
   readonly platformSmt: 'permitted' | 'refused';
+  /** Whether the platform may have trusted I/O on: no device gets into a guest that does not ask for it. */
+  readonly platformTio: 'permitted' | 'refused';
   readonly platformRequired: readonly PlatformProtection[];
+  /** Bits that have no name here and may be set all the same. */
+  readonly platformBits: readonly number[] | 'any';
+  /** Bits of the mitigation vectors that must be set at launch and now; a report before version 5 has none set. */
+  readonly launchMitigations: bigint | 'any';
+  readonly currentMitigations: bigint | 'any';
   /** Lowest versions by product line. A product that is not listed is below every floor. */
   readonly floors: Readonly<Record<SnpTcb, Readonly<Partial<Record<SnpProduct, TcbVersion>>> | 'any'>>;
-  /** Firmware that the host may still roll back: current above committed. */
+  /** Firmware that the host may still roll back: current above committed. The other way round is never right. */
   readonly provisionalFirmware: 'permitted' | 'refused';
   /** SHA-384 of keys whose signed ID block is accepted. */
   readonly idKeys: OneOf;
@@ -40,17 +52,24 @@ export interface SnpDemands {
 
 /** The demands of a careful verifier, before anything of the image is known: nothing that lets the host in. */
 export const SNP_CAREFUL: SnpDemands = {
+  versions: [2, 3, 4, 5],
   measurements: [],
   reportData: 'any',
   hostData: 'any',
   products: 'any',
   vmpl: 0,
   guestSvn: 'any',
+  familyId: 'any',
+  imageId: 'any',
   abi: 'any',
   permitted: ['smt'],
   required: [],
   platformSmt: 'permitted',
+  platformTio: 'permitted',
   platformRequired: ['aliasCheck'],
+  platformBits: [],
+  launchMitigations: 'any',
+  currentMitigations: 'any',
   floors: { reported: 'any', committed: 'any', current: 'any', launch: 'any' },
   provisionalFirmware: 'refused',
   idKeys: 'any',
@@ -66,6 +85,9 @@ export function appraiseSnp(evidence: AuthenticatedSnp, demands: SnpDemands): Ch
   const { report, product, stepping } = evidence;
   const { policy, platform } = report;
   return [
+    checkDemand('snp.version', demands.versions, `version ${report.version}`, (versions) =>
+      versions.includes(report.version),
+    ),
     checkOneOf('snp.measurement', report.measurement, demands.measurements),
     checkEqual('snp.report-data', report.reportData, demands.reportData),
     checkEqual('snp.host-data', report.hostData, demands.hostData),
@@ -74,6 +96,8 @@ export function appraiseSnp(evidence: AuthenticatedSnp, demands: SnpDemands): Ch
     ),
     checkDemand('snp.vmpl', demands.vmpl, `VMPL ${report.vmpl}`, (vmpl) => report.vmpl === vmpl),
     checkDemand('snp.guest-svn', demands.guestSvn, `guest SVN ${report.guestSvn}`, (floor) => report.guestSvn >= floor),
+    checkEqual('snp.family-id', report.familyId, demands.familyId),
+    checkEqual('snp.image-id', report.imageId, demands.imageId),
     checkDemand('snp.abi', demands.abi, `ABI ${policy.abiMajor}.${policy.abiMinor}`, ({ major, minor }) =>
       policy.abiMajor === major ? policy.abiMinor >= minor : policy.abiMajor > major,
     ),
@@ -92,13 +116,23 @@ export function appraiseSnp(evidence: AuthenticatedSnp, demands: SnpDemands): Ch
       set(platform.smt),
       (smt) => !platform.smt || smt === 'permitted',
     ),
+    checkDemand(
+      'snp.platform.tio',
+      demands.platformTio,
+      set(platform.tio),
+      (tio) => !platform.tio || tio === 'permitted',
+    ),
     ...demands.platformRequired.map((bit) =>
       checkDemand(`snp.platform.${bit}`, 'set', set(platform[bit]), () => platform[bit]),
     ),
+    checkDemand('snp.platform.known', demands.platformBits, `bits 0x${report.platformBits.toString(16)}`, (bits) => {
+      const accepted = bits.reduce((mask, bit) => mask | (1n << BigInt(bit)), PLATFORM_KNOWN);
+      return (report.platformBits & ~accepted) === 0n;
+    }),
+    checkMitigations('snp.mitigations.launch', report.launchMitigations, demands.launchMitigations),
+    checkMitigations('snp.mitigations.current', report.currentMitigations, demands.currentMitigations),
     ...TCBS.map((which) => checkFloor(evidence, which, demands.floors[which])),
-    checkDemand('snp.provisional', demands.provisionalFirmware, provisional(evidence), (allowed) =>
-      allowed === 'permitted' ? true : report.currentTcb === report.committedTcb,
-    ),
+    checkProvisional(evidence, demands.provisionalFirmware),
     checkOneOf('snp.id-key', report.idKeyDigest, demands.idKeys),
     checkOneOf('snp.author-key', report.authorKeyDigest, demands.authorKeys),
     checkDemand('snp.revocation', demands.revocation, evidence.revocation, () => evidence.revocation === 'checked'),
@@ -113,9 +147,39 @@ function checkFloor(evidence: AuthenticatedSnp, which: SnpTcb, floors: SnpDemand
   });
 }
 
-function provisional({ report }: AuthenticatedSnp): string {
-  const [current, committed] = [report.currentTcb, report.committedTcb].map((tcb) => tcb.toString(16));
-  return current === committed ? 'current TCB is committed' : `current TCB 0x${current} over committed 0x${committed}`;
+/**
+ * What is committed cannot be rolled back any more; what is current but not committed can (AMD 56860, SNP_COMMIT). Both are
+ * told as TCB, as version and as build, and firmware may change by one of them alone. Current below committed, by any of
+ * them, is what a rollback would look like: go-sev-guest 0.15.0 refuses it too, provisional firmware permitted or not
+ * (validate.go, validateVersion and tcbGtError), and a reported TCB above the current one.
+ */
+function checkProvisional({ report, tcb }: AuthenticatedSnp, allowed: SnpDemands['provisionalFirmware']): Check {
+  const { current, committed } = report;
+  const committable =
+    belowFloor(tcb.current, tcb.committed).length === 0 &&
+    belowFloor(tcb.current, tcb.reported).length === 0 &&
+    versionOf(current) >= versionOf(committed) &&
+    current.build >= committed.build;
+  const same =
+    report.currentTcb === report.committedTcb &&
+    versionOf(current) === versionOf(committed) &&
+    current.build === committed.build;
+  const [now, kept] = [describeFirmware(current, report.currentTcb), describeFirmware(committed, report.committedTcb)];
+  const found = same ? `current firmware ${now} is committed` : `current firmware ${now}, committed ${kept}`;
+  return checkDemand('snp.provisional', allowed, found, () => committable && (same || allowed === 'permitted'));
+}
+
+function versionOf({ major, minor }: FirmwareVersion): number {
+  return 256 * major + minor;
+}
+
+function describeFirmware({ major, minor, build }: FirmwareVersion, tcb: bigint): string {
+  return `${major}.${minor} build ${build}, TCB 0x${tcb.toString(16)}`;
+}
+
+function checkMitigations(id: string, found: bigint | undefined, required: bigint | 'any'): Check {
+  const vector = found === undefined ? 'none is told' : `0x${found.toString(16)}`;
+  return checkDemand(id, required, vector, (bits) => ((found ?? 0n) & bits) === bits);
 }
 
 function set(bit: boolean): string {

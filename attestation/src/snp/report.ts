@@ -29,7 +29,7 @@ export interface GuestPolicy {
   readonly pageSwapDisabled: boolean;
 }
 
-/** What the platform has switched on (table 24). */
+/** What the platform has switched on (table 24). Bits from 8 on are in `platformBits` alone. */
 export interface PlatformInfo {
   readonly smt: boolean;
   readonly tsme: boolean;
@@ -127,17 +127,25 @@ const PLATFORM_BITS = {
   tio: 7,
 } as const;
 
+/** The bits of the platform information that have names. */
+export const PLATFORM_KNOWN: bigint = Object.values(PLATFORM_BITS).reduce(
+  (mask, bit) => mask | (1n << BigInt(bit)),
+  0n,
+);
+
 const SIGNERS: Readonly<Record<number, SnpSigner>> = { 0: 'VCEK', 1: 'VLEK' };
 const NO_SIGNER = 7;
 
 /**
- * Reads a report of version 2 to 5.
+ * Reads a report of version 2 to 6. Revision 1.58 describes versions up to 5. Each version so far has given meaning to bytes
+ * that were zero before, so 6 is read as 5 is, and anything where 5 has zeros is refused; whether a version without a text
+ * is accepted is for appraisal to say.
  * @throws DecodeError `version`, `reserved`, `range`, or a length other than 1184: `truncated`, `trailing`.
  */
 export function parseReport(bytes: Uint8Array): SnpReport {
   const reader = new Reader(bytes);
   const version = reader.u32le();
-  if (version < 2 || version > 5) throw new DecodeError('version', `report version ${version}, expected 2 to 5`, 0);
+  if (version < 2 || version > 6) throw new DecodeError('version', `report version ${version}, expected 2 to 6`, 0);
   const guestSvn = reader.u32le();
   const policyBits = reader.u64le();
   const familyId = reader.take(16);
@@ -164,7 +172,7 @@ export function parseReport(bytes: Uint8Array): SnpReport {
     vmpl,
     signatureAlgorithm,
     currentTcb,
-    platform: readPlatform(platformBits),
+    platform: readFlags(PLATFORM_BITS, platformBits),
     platformBits,
     signer: SIGNERS[signingKey],
     signerInfo,
@@ -201,12 +209,6 @@ function readPolicy(bits: bigint): GuestPolicy {
     abiMajor: Number((bits >> 8n) & 0xffn),
     ...readFlags(POLICY_BITS, bits),
   };
-}
-
-function readPlatform(bits: bigint): PlatformInfo {
-  const known = Object.values(PLATFORM_BITS).reduce((mask, bit) => mask | (1n << BigInt(bit)), 0n);
-  if (bits & ~known) throw new DecodeError('reserved', `platform information 0x${bits.toString(16)}`, 0x40);
-  return readFlags(PLATFORM_BITS, bits);
 }
 
 function readFlags<K extends string>(table: Readonly<Record<K, number>>, bits: bigint): Record<K, boolean> {

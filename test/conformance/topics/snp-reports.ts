@@ -58,7 +58,8 @@ const LAYERS: readonly (readonly [RegExp, readonly string[]])[] = [
   [/validity|expired/, ['validity']],
   [/chain/, ['chain']],
   [/signature/, ['signature']],
-  [/parse|format/, ['format']],
+  // A version that the ABI does not describe is read, and judged.
+  [/parse|format/, ['format', 'appraisal snp.version']],
   [/policy/, ['identity', 'appraisal']],
   [/^verify$/, ['chain', 'validity', 'revoked', 'collateral', 'signature', 'identity']],
 ];
@@ -118,6 +119,13 @@ function demandsOf({ policy = {}, expected_product }: Expected): SnpDemands {
     return tcb ? { Milan: tcbOf(tcb), Genoa: tcbOf(tcb) } : 'any';
   };
   return {
+    versions: [2, 3, 4, 5],
+    familyId: 'any',
+    imageId: 'any',
+    platformTio: 'permitted',
+    platformBits: [],
+    launchMitigations: 'any',
+    currentMitigations: 'any',
     measurements: measurement ? [measurement] : 'any',
     reportData: bytes('report_data') ?? 'any',
     hostData: bytes('host_data') ?? 'any',
