@@ -165,5 +165,6 @@ export function noteFromBytes(bytes: Uint8Array): string {
 }
 
 function isName(name: string): boolean {
-  return name !== '' && !/[\s+]/u.test(name);
+  // Unicode's White_Space, as C2SP signed-note and Go's unicode.IsSpace have it: JavaScript's \s lacks U+0085 and has U+FEFF.
+  return name !== '' && !/[\p{White_Space}+]/u.test(name);
 }
