@@ -154,7 +154,7 @@ export class FakePsp {
         Buffer.from(this.signer === 'VCEK' && this.product !== 'Turin' ? `${this.product}-B1` : this.product),
       ),
       ...Object.fromEntries(PRODUCTS[this.product].arcs.map((arc, byte) => [`3.${arc}`, integer(bytes[byte] ?? 0)])),
-      ...(this.signer === 'VCEK' ? { '4': this.chipId } : {}),
+      ...(this.signer === 'VCEK' ? { '4': this.chipId } : { '5': der(0x16, Buffer.from('a cloud')) }),
       ...replace,
     };
     const extensions: FakeExtension[] = Object.entries(all).map(([arcs, value]) => ({ oid: `${ARC}.${arcs}`, value }));

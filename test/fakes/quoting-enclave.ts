@@ -6,7 +6,7 @@
 import { createHash, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import type { TcbStatus, TdxCollateral, TdxEvidence } from '../../attestation/src/tdx/index.ts';
 import { authority, crlAt, EPOCH, FakeIdentity, pemOf, pinOf } from './certificates.ts';
-import { der, integer, octets, oid, sequence } from './der.ts';
+import { bits, der, integer, octets, oid, sequence } from './der.ts';
 
 const DAY = 86_400_000;
 const SGX = '1.2.840.113741.1.13.1';
@@ -80,8 +80,6 @@ export interface QuoteTamper {
   readonly mrSigner?: string;
   /** What stands in the place of the attestation key, and is vouched for. */
   readonly attestationKey?: Uint8Array;
-  /** Changes the text of the PCK chain. */
-  readonly pckPem?: (pem: string) => string;
   /** Whose certificates go with it. */
   readonly platform?: FakeQuotingEnclave;
 }
@@ -106,7 +104,15 @@ export class FakeQuotingEnclave {
       serial: 2,
       extensions: authority(0),
     });
-    const extensions = [{ oid: SGX, value: sgxExtension() }];
+    // All that real ones have: there are verifiers that count them.
+    const extensions = [
+      { oid: '2.5.29.35', value: sequence(der(0x80, Buffer.alloc(20, 2))) },
+      crlAt('https://api.trustedservices.intel.com/sgx/certification/v4/pckcrl?ca=platform&encoding=der'),
+      { oid: '2.5.29.14', value: octets(Buffer.alloc(20, 3)) },
+      { oid: '2.5.29.15', critical: true, value: bits(Uint8Array.of(0xc0), 6) },
+      { oid: '2.5.29.19', critical: true, value: sequence() },
+      { oid: SGX, value: sgxExtension() },
+    ];
     this.pckDer = platformCa.certify({ subject: pck.subject, spki: pck.spki, serial: 3, extensions });
     this.tcbSignerDer = root.certify({ subject: tcbSigner.subject, spki: tcbSigner.spki, serial: 4 });
   }
@@ -138,7 +144,7 @@ export class FakeQuotingEnclave {
     const binding = createHash('sha256').update(key).update(authData).digest();
     const qeReport = enclaveReport(tamper.qeReportData ?? Buffer.concat([binding, Buffer.alloc(32)]), tamper.mrSigner);
     const { pckDer, platformCaDer, rootDer } = tamper.platform ?? this;
-    const chain = Buffer.from((tamper.pckPem ?? unchanged)(pemOf(pckDer, platformCaDer, rootDer)));
+    const chain = Buffer.from(pemOf(pckDer, platformCaDer, rootDer));
     const certification = Buffer.concat([
       qeReport,
       rawSign(this.pck.privateKey, qeReport),

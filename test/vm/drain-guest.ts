@@ -1,18 +1,9 @@
-/** The guest as it is, which asks itself to end once it was sent so many bytes: as a host's Ctrl-Alt-Del would. */
-import { readFileSync } from 'node:fs';
+/** The guest as it is, which asks itself to end some time after it serves: as a host's Ctrl-Alt-Del would. */
 import { machineHardware } from '../../guest/src/hardware.ts';
 import { neverExit, powerOff } from '../../guest/src/linux/index.ts';
 import { type Supervised, supervise } from '../../guest/src/supervisor.ts';
 
-/** More than callers send who do not mean it. */
-const ENDS_AFTER_BYTES = 8 * 1024 * 1024;
-const LOOKS_MS = 500;
-
-/** What came in over all networks but the loopback (proc_net(5): the first number of a line is the bytes received). */
-function received(): number {
-  const lines = readFileSync('/proc/net/dev', 'latin1').split('\n');
-  return lines.reduce((sum, line) => sum + Number(/^\s*(?!lo:)\w+:\s*(\d+)/.exec(line)?.[1] ?? 0), 0);
-}
+const SERVES_MS = 60_000;
 
 const lastWords = (reason: unknown): string => `enclaim: refused: ${reason instanceof Error ? reason.message : reason}`;
 let supervised: Supervised | undefined;
@@ -20,11 +11,7 @@ neverExit(lastWords, () => supervised?.drain());
 supervise(machineHardware).then(
   (running) => {
     supervised = running;
-    const looks = setInterval(() => {
-      if (received() < ENDS_AFTER_BYTES) return;
-      clearInterval(looks);
-      process.kill(process.pid, 'SIGTERM');
-    }, LOOKS_MS);
+    setTimeout(() => process.kill(process.pid, 'SIGTERM'), SERVES_MS);
   },
   (reason: unknown) => {
     process.stdout.write(`${lastWords(reason)}\n`);

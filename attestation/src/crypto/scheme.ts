@@ -16,11 +16,10 @@ export type SignatureScheme =
 export interface VerificationKey {
   /** SubjectPublicKeyInfo, DER, as imported. */
   readonly spki: Uint8Array;
-  /** `rsa-oaep` decrypts only: under such a key no signature verifies. */
-  readonly type: 'rsa' | 'rsa-oaep' | 'ec' | 'ed25519';
+  readonly type: 'rsa' | 'ec' | 'ed25519';
   /** `P-256`, `P-384` or `P-521` where the type is `ec`. */
   readonly curve?: string;
-  /** Modulus length in bits where the type is `rsa` or `rsa-oaep`. */
+  /** Modulus length in bits where the type is `rsa`. */
   readonly bits?: number;
 }
 

@@ -1,0 +1,121 @@
+/** Where a peer refuses what ours accepts, or reads it otherwise, and ours is right: each with its reason and source. */
+
+import { EV_NO_ACTION, parseEventLog } from '../../../attestation/src/tpm/index.ts';
+import type { Trial, Verdict } from './trial.ts';
+
+/** One known disagreement. A row that no case needs fails the run. */
+export interface Disagreement {
+  readonly peer: string;
+  readonly kind: string;
+  /** Which cases. It must not reach further than the reason does. */
+  readonly holds: (trial: Trial, theirs: Verdict, ours: Verdict) => boolean;
+  /** Why ours is right. */
+  readonly reason: string;
+  /** What says so. */
+  readonly source: string;
+}
+
+const word =
+  (name: string, value: string) =>
+  ({ test }: Trial) =>
+    test.words[name] === value;
+const says =
+  (pattern: RegExp) =>
+  (_: Trial, { reason = '' }: Verdict) =>
+    pattern.test(reason);
+
+/** The table. */
+export const DISAGREEMENTS: readonly Disagreement[] = [
+  {
+    peer: 'go',
+    kind: 'snp',
+    holds: (trial, theirs) =>
+      word('product', 'Turin')(trial) && says(/not an AMD KDS OID: [0-9.]+\.3\.9$/)(trial, theirs),
+    reason: "go-sev-guest 0.15.0 does not know the extension of Turin's FMC, and so no endorsement key of Turin",
+    source: 'AMD 57230 revision 1.00, table of VCEK extensions: 1.3.6.1.4.1.3704.1.3.9 is FMC SPL',
+  },
+  {
+    peer: 'go',
+    kind: 'snp',
+    holds: says(/unknown AMD SEV product: "[A-Z][a-z]+-[A-Z][0-9]"/),
+    reason:
+      "go-sev-guest refuses a VLEK that names a stepping; the key is vouched for by AMD's own issuer for this line",
+    source: 'AMD 57230, table of VLEK extensions: productName is a text; the line is in the name of its issuer',
+  },
+  {
+    peer: 'go',
+    kind: 'tdx',
+    holds: ({ test }, theirs, ours) =>
+      Buffer.from(test.bytes.quote ?? []).readUInt16LE(0) === 5 &&
+      says(/quote format not supported/)({ id: '', test }, theirs) &&
+      ours.accept,
+    reason: 'go-tdx-guest 0.3.1 reads quotes of version 4 alone',
+    source: 'Intel TDX DCAP Quoting Library API, A.4: version 5 has a body of the type and size that it names',
+  },
+  {
+    peer: 'go',
+    kind: 'tdx',
+    holds: says(/could not parse PEM formatted root certificate in/),
+    reason:
+      'go-tdx-guest takes two certificates in an order; ours finds the path to the pinned root among what is given',
+    source: 'RFC 5280, 6.1: a path is what leads to the trust anchor; what else is beside it decides nothing',
+  },
+  {
+    peer: 'go',
+    kind: 'tdx',
+    holds: says(/unexpected tcb status found/),
+    reason: 'a word that is not known is in a level that this platform does not reach: only what needs it is refused',
+    source: 'Intel PCS API version 4, tcbLevels: the level of a platform is the first that it reaches',
+  },
+  {
+    peer: 'go',
+    kind: 'tdx',
+    holds: ({ test }, theirs) =>
+      /TCB Status is not "UpToDate"/.test(theirs.reason ?? '') && !descending(test.bytes.tcbInfo ?? new Uint8Array()),
+    reason: 'go-tdx-guest takes the first level in the order of the document; ours takes the highest that is reached',
+    source: "Intel's quote verification library keeps levels in a set sorted downwards (TcbInfo.h, std::greater)",
+  },
+  {
+    peer: 'go',
+    kind: 'event-log',
+    holds: says(/reached padding before event log EOF/),
+    reason:
+      'go-eventlog takes register 0xffffffff for filler; of an event that is never extended the register says nothing',
+    source: 'TCG PC Client Platform Firmware Profile 1.05, 10.4.5: EV_NO_ACTION is not extended',
+  },
+  {
+    peer: 'go',
+    kind: 'event-log',
+    holds: says(/invalid spec id signature/),
+    reason: 'go-eventlog takes any EV_NO_ACTION of 28 bytes at the start for the header of a crypto-agile log',
+    source: 'TCG PC Client Platform Firmware Profile 1.05, 10.4.5.1: the header is told by its signature',
+  },
+  {
+    peer: 'go',
+    kind: 'event-log',
+    holds: ({ test }, theirs) =>
+      /failed to replay: \[0\]/.test(theirs.reason ?? '') && lateLocality(test.bytes.log ?? new Uint8Array()),
+    reason:
+      'go-eventlog forgets a startup locality that stands late; register 0 began with it, wherever the log says so',
+    source: 'TPM 2.0 Library Part 1, 17.5; the event itself is not measured, and a wrong one leads to another value',
+  },
+];
+
+/** Whether an event log states the locality of startup behind the first extension of register 0. */
+function lateLocality(log: Uint8Array): boolean {
+  const events = parseEventLog(log).events.filter(({ register }) => register === 0);
+  const states = events.findIndex(({ untrusted }) => Buffer.from(untrusted.data).includes('StartupLocality'));
+  const extends0 = events.findIndex(({ untrusted }) => untrusted.type !== EV_NO_ACTION);
+  return extends0 !== -1 && states > extends0;
+}
+
+/** Whether the levels of TCB info stand with the higher before the lower. */
+function descending(tcbInfo: Uint8Array): boolean {
+  const { tcbLevels } = JSON.parse(Buffer.from(tcbInfo).toString()) as {
+    tcbLevels: { tcb: { tdxtcbcomponents: { svn: number }[]; sgxtcbcomponents: { svn: number }[] } }[];
+  };
+  const sums = tcbLevels.map(({ tcb }) =>
+    [...tcb.tdxtcbcomponents, ...tcb.sgxtcbcomponents].reduce((sum, { svn }) => sum + svn, 0),
+  );
+  return sums.every((sum, index) => index === 0 || sum <= (sums[index - 1] ?? 0));
+}
