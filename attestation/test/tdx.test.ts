@@ -429,6 +429,18 @@ describe('parseQuote', () => {
     }
   });
 
+  test('takes a PCK chain whose lines end in CRLF, and nothing around it', () => {
+    const ending = (change: (pem: string) => string): Uint8Array => qe.quote({}, { pckPem: change });
+    const count = parseQuote(good).pckChain.length;
+    for (const end of ['', '\r\n', '\r\n\0', '\n\0']) {
+      const quote = ending((pem) => `${pem.trimEnd().replaceAll('\n', '\r\n')}${end}`);
+      assert.equal(parseQuote(quote).pckChain.length, count, JSON.stringify(end));
+    }
+    for (const around of ['\r', '\n\n', '\r\n\r\n', '\r\n ', '\n\r']) {
+      undecodable('syntax', () => parseQuote(ending((pem) => `${pem.trimEnd()}${around}`)));
+    }
+  });
+
   test('knows the length that a quote states', () => {
     for (const version of [4, 5] as const) {
       const quote = qe.quote({ version });

@@ -116,7 +116,12 @@ describe('tiles', () => {
         assert.deepEqual(parseTilePath(tilePath(tile)), tile);
       }),
     );
+    assert.equal(parseTilePath('tile/63/000').level, 63);
     for (const path of [
+      'tile/64/000',
+      'tile/99/000',
+      'tile/100/000',
+      'tile/255/000',
       'tile/0/x000/001',
       'tile/0/000.p/0',
       'tile/0/000.p/256',
@@ -154,11 +159,18 @@ describe('notes', () => {
     const good = formatNoteKey(logKey);
     undecodable('canonical', () => parseNoteKey(good.replace(logKey.id, '00000000')));
     undecodable('syntax', () => parseNoteKey(good.replace(logKey.name, 'a b')));
-    for (const space of ['\u0085', '\u00a0', '\u2028', '\u3000']) {
-      undecodable('syntax', () => parseNoteKey(formatNoteKey(noteKey(`a${space}b`, 'ed25519', logKey.publicKey))));
+  });
+
+  test('names have no white space of Unicode, and that is all that they lack', () => {
+    const key = (name: string): string => formatNoteKey(noteKey(name, 'ed25519', logKey.publicKey));
+    for (const space of ['\u0020', '\u0085', '\u00a0', '\u2028', '\u3000', '\u1680', '\u202f']) {
+      undecodable('syntax', () => parseNoteKey(key(`log${space}2`)));
+      undecodable('syntax', () => parseNote(`${text}\n— log${space}2 ${'A'.repeat(12)}\n`));
     }
-    const marked = noteKey('a\ufeffb', 'ed25519', logKey.publicKey);
-    assert.deepEqual(parseNoteKey(formatNoteKey(marked)), marked);
+    for (const name of ['log\ufeff2', 'log\u200b2', 'log\u180e2', 'lög']) {
+      assert.equal(parseNoteKey(key(name)).name, name);
+      assert.equal(parseNote(`${text}\n— ${name} ${'A'.repeat(12)}\n`).signatures[0]?.name, name);
+    }
   });
 
   test('a cosignature tells its time, and only under the key for one', async () => {
@@ -225,6 +237,12 @@ describe('proofs as files', () => {
 });
 
 describe('checkpoints', () => {
+  test('an empty tree has one root', () => {
+    const empty = { origin: 'o', size: 0, root: merkleRoot([]), extensions: [] };
+    assert.deepEqual(parseCheckpoint(formatCheckpoint(empty)), empty);
+    undecodable('canonical', () => parseCheckpoint(formatCheckpoint({ ...empty, root: new Uint8Array(32) })));
+  });
+
   test('one text for one checkpoint', () => {
     const checkpoint = { origin: 'o', size: 7, root: new Uint8Array(32), extensions: ['more'] };
     assert.deepEqual(parseCheckpoint(formatCheckpoint(checkpoint)), checkpoint);

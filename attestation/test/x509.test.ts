@@ -1,11 +1,12 @@
 /** X.509: every way that a certificate, a path or a CRL must not pass, beside the one way that it does. */
 
 import assert from 'node:assert/strict';
-import { X509Certificate } from 'node:crypto';
+import { generateKeyPairSync, sign, X509Certificate } from 'node:crypto';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { authority, EPOCH, FakeIdentity, pemOf, pinOf } from '../../test/fakes/certificates.ts';
-import { bits, boolean, der, integer, oid, sequence, time } from '../../test/fakes/der.ts';
+import { bits, boolean, context, der, integer, oid, sequence, time } from '../../test/fakes/der.ts';
+import { importKey, verifySignature } from '../src/crypto/node.ts';
 import { DecodeError, EvidenceError, type EvidenceErrorCode } from '../src/errors.ts';
 import { DerReader } from '../src/x509/der.ts';
 import {
@@ -14,6 +15,7 @@ import {
   parseCertificate,
   parseCrl,
   parsePem,
+  plainRsaKey,
   verifyChain,
   verifyNotRevoked,
 } from '../src/x509/index.ts';
@@ -56,6 +58,62 @@ describe('parseCertificate', () => {
     assert.equal(commonName(leafCert.issuer), 'Middle');
     assert.deepEqual(middleCert.ca, { pathLength: 0 });
     assert.equal(leafCert.ca, undefined);
+  });
+
+  test('one serial number has one text, however many zeros are written before it', async () => {
+    const { subject, spki } = leaf;
+    const written: [string, string][] = [
+      ['0090', '0090'],
+      ['00000090', '0090'],
+      ['07', '07'],
+      ['000007', '07'],
+      ['0000', '00'],
+      ['00', '00'],
+    ];
+    for (const [hex, serial] of written) {
+      const serialDer = der(0x02, Buffer.from(hex, 'hex'));
+      const bytes = middle.certify({ subject, spki, serialDer });
+      const certificate = parseCertificate(bytes);
+      assert.equal(certificate.serial, serial);
+      await chain(bytes, middleDer, rootDer);
+      // A list that writes it in its shortest form, or in this one, names it.
+      for (const revoked of [BigInt(`0x${hex}`), serialDer]) {
+        const crl = parseCrl(middle.crl({ revoked: [revoked] }));
+        await refused('revoked', () => verifyNotRevoked(certificate, middleCert, crl, { now }));
+      }
+    }
+    for (const hex of ['', 'ff90']) {
+      const serialDer = der(0x02, Buffer.from(hex, 'hex'));
+      assert.throws(() => parseCertificate(middle.certify({ subject, spki, serialDer })), DecodeError);
+    }
+  });
+
+  test('a key for RSAES-OAEP is certified, is the key that it holds, and verifies no signature', async () => {
+    const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+    const plain = publicKey.export({ type: 'spki', format: 'der' });
+    // Past the headers: AlgorithmIdentifier of 15 bytes, then the key as it is.
+    const bitString = plain.subarray(4 + 15);
+    const { subject } = leaf;
+    for (const parameters of [[], [sequence()], [sequence(context(0, sequence(oid('2.16.840.1.101.3.4.2.1'))))]]) {
+      const spki = sequence(sequence(oid('1.2.840.113549.1.1.7'), ...parameters), bitString);
+      assert.deepEqual(Buffer.from(plainRsaKey(spki) ?? []), plain);
+      const verified = await verifyChain(
+        parseCertificate(middle.certify({ subject, spki })),
+        [middleDer, rootDer].map(parseCertificate),
+        pins,
+        { now },
+      );
+      assert.deepEqual([verified.key.type, verified.key.bits], ['rsa-oaep', 2048]);
+      const message = Buffer.from('message');
+      const scheme = { kind: 'rsassa', hash: 'sha256' } as const;
+      const signature = sign('sha256', message, privateKey);
+      assert.equal(await verifySignature(scheme, await importKey(plain), message, signature), true);
+      assert.equal(await verifySignature(scheme, verified.key, message, signature), false);
+    }
+    assert.equal(plainRsaKey(plain), undefined);
+    const short = generateKeyPairSync('rsa', { modulusLength: 1024 }).publicKey.export({ type: 'spki', format: 'der' });
+    const weak = sequence(sequence(oid('1.2.840.113549.1.1.7')), short.subarray(3 + 15));
+    await refused('key', () => chain(middle.certify({ subject, spki: weak }), middleDer, rootDer));
   });
 
   const unknown = { oid: '1.2.3.4', value: sequence() };

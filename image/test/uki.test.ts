@@ -88,6 +88,11 @@ test('a UKI whose stub would measure another initrd or another kernel than ours 
     const uki = appendSections(tinyPe(), [...sections, { name: extra, data: Buffer.from('ID=x') }]);
     await assert.rejects(readUki(uki), DecodeError, extra);
   }
+  for (const extra of ['.dtbauto', '.efifw', '.other', '.Linux']) {
+    const strange = appendSections(tinyPe(), [...sections, { name: '.extra', data: Buffer.from('x') }]).slice();
+    strange.set(Buffer.from(extra.padEnd(8, '\0')), TINY.table + 40 * (sections.length + 1));
+    await assert.rejects(readUki(strange), DecodeError, extra);
+  }
   const swollen = Buffer.from(appendSections(tinyPe(), sections));
   swollen.writeUInt32LE(600, TINY.table + 40 + 8); // .cmdline: more in memory than in the file
   await assert.rejects(readUki(swollen), DecodeError);

@@ -16,7 +16,10 @@ export interface HardwareUse {
   activate(credentialBlob: Uint8Array, encryptedSecret: Uint8Array): Promise<Uint8Array>;
 }
 
-/** Activations at once: each costs the TPM two milliseconds, which quotes need too. */
+/**
+ * Activations that wait. Anybody may ask for one before anything is known of them, and each costs the TPM two milliseconds, a
+ * chip tenths of a second, which quotes need too: the TPM is handed one at a time, so that a quote waits for one at most.
+ */
 const MOST_ACTIVATIONS = 64;
 
 /** The platform that this hardware is. @param commandLine as measured; empty where a TPM measured none */
@@ -32,6 +35,7 @@ function tpmPlatform(
   use: HardwareUse,
 ): AttestingPlatform {
   let activating = 0;
+  let last: Promise<unknown> = Promise.resolve();
   const akPublic = fromBase64(tpm.akPublic);
   const ekPublic = fromBase64(tpm.ekPublic);
   const ekCertificate = tpm.ekCertificate === null ? null : fromBase64(tpm.ekCertificate);
@@ -57,8 +61,11 @@ function tpmPlatform(
     activate: async (blob, secret) => {
       if (activating >= MOST_ACTIVATIONS) throw new RefusalError('budget', 'too many activations are under way');
       activating++;
+      const own = last.then(() => use.activate(blob, secret));
+      // Whoever is next waits for the end of this one, however it ends.
+      last = own.catch(() => {});
       try {
-        return await use.activate(blob, secret);
+        return await own;
       } finally {
         activating--;
       }

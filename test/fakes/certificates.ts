@@ -38,6 +38,8 @@ export interface CertificateFields {
   readonly subject: Uint8Array;
   readonly spki: Uint8Array;
   readonly serial?: bigint | number;
+  /** The serial as it is written, an INTEGER. */
+  readonly serialDer?: Uint8Array;
   readonly notBefore?: number;
   readonly notAfter?: number;
   readonly extensions?: readonly FakeExtension[];
@@ -80,7 +82,7 @@ export class FakeIdentity {
     const extensions = fields.extensions ?? [];
     const tbs = sequence(
       context(0, integer(2)),
-      integer(fields.serial ?? 1),
+      fields.serialDer ?? integer(fields.serial ?? 1),
       ALGORITHMS[this.scheme],
       this.subject,
       sequence(time(fields.notBefore ?? EPOCH), time(fields.notAfter ?? EPOCH + 3650 * DAY)),
@@ -99,14 +101,17 @@ export class FakeIdentity {
   /** A CRL of this identity. */
   crl(
     fields: {
-      readonly revoked?: readonly (bigint | number)[];
+      /** Serial numbers, or INTEGERs as they are to be written. */
+      readonly revoked?: readonly (bigint | number | Uint8Array)[];
       readonly thisUpdate?: number;
       readonly nextUpdate?: number;
       readonly extensions?: readonly FakeExtension[];
     } = {},
   ): Uint8Array {
     const thisUpdate = fields.thisUpdate ?? EPOCH;
-    const revoked = (fields.revoked ?? []).map((serial) => sequence(integer(serial), time(thisUpdate)));
+    const revoked = (fields.revoked ?? []).map((serial) =>
+      sequence(serial instanceof Uint8Array ? serial : integer(serial), time(thisUpdate)),
+    );
     const extensions = fields.extensions ?? [];
     const tbs = sequence(
       integer(1),

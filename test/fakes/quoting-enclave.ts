@@ -80,6 +80,8 @@ export interface QuoteTamper {
   readonly mrSigner?: string;
   /** What stands in the place of the attestation key, and is vouched for. */
   readonly attestationKey?: Uint8Array;
+  /** Changes the text of the PCK chain. */
+  readonly pckPem?: (pem: string) => string;
   /** Whose certificates go with it. */
   readonly platform?: FakeQuotingEnclave;
 }
@@ -144,7 +146,7 @@ export class FakeQuotingEnclave {
     const binding = createHash('sha256').update(key).update(authData).digest();
     const qeReport = enclaveReport(tamper.qeReportData ?? Buffer.concat([binding, Buffer.alloc(32)]), tamper.mrSigner);
     const { pckDer, platformCaDer, rootDer } = tamper.platform ?? this;
-    const chain = Buffer.from(pemOf(pckDer, platformCaDer, rootDer));
+    const chain = Buffer.from((tamper.pckPem ?? unchanged)(pemOf(pckDer, platformCaDer, rootDer)));
     const certification = Buffer.concat([
       qeReport,
       rawSign(this.pck.privateKey, qeReport),

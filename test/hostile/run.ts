@@ -5,6 +5,7 @@
 
 import { abuseAttacks } from './abuse.ts';
 import { type Attack, type Result, tryAttack } from './attack.ts';
+import { besideAttacks } from './beside.ts';
 import { budgetAttacks } from './budget.ts';
 import { egressAttacks } from './egress.ts';
 import { engineAttacks } from './engine-state.ts';
@@ -62,6 +63,7 @@ await tryInTurn(
     ...houseAttacks,
     ...networkAttacks,
     ...abuseAttacks,
+    ...besideAttacks,
     ...clockAttacks,
     ...diskAttacks,
     ...launchAttacks,

@@ -16,10 +16,11 @@ export type SignatureScheme =
 export interface VerificationKey {
   /** SubjectPublicKeyInfo, DER, as imported. */
   readonly spki: Uint8Array;
-  readonly type: 'rsa' | 'ec' | 'ed25519';
+  /** `rsa-oaep` decrypts only: under such a key no signature verifies. */
+  readonly type: 'rsa' | 'rsa-oaep' | 'ec' | 'ed25519';
   /** `P-256`, `P-384` or `P-521` where the type is `ec`. */
   readonly curve?: string;
-  /** Modulus length in bits where the type is `rsa`. */
+  /** Modulus length in bits where the type is `rsa` or `rsa-oaep`. */
   readonly bits?: number;
 }
 

@@ -11,7 +11,14 @@ import type { Anchors } from '../references.ts';
 import type { BootStatement } from '../statement.ts';
 import { parseEndorsementKey, parsePublic, spkiOf, verifyQuote } from '../tpm/index.ts';
 import { type Check, passed } from '../verdict.ts';
-import { type Certificate, extendedKeyUsages, KEY_USAGE, parseCertificate, verifyChain } from '../x509/index.ts';
+import {
+  type Certificate,
+  extendedKeyUsages,
+  KEY_USAGE,
+  parseCertificate,
+  plainRsaKey,
+  verifyChain,
+} from '../x509/index.ts';
 import type { Context, Hardware, KeyTrust, Signed } from './authenticated.ts';
 import { AK_CERTIFICATE, EK_CERTIFICATE, verifyKeyCertificate } from './certified-key.ts';
 import { registersOf, verifyCommandLine, verifyMeasured } from './registers.ts';
@@ -122,7 +129,8 @@ async function trustInCertificate(
  */
 function verifyEndorsementKey(certificate: Certificate, ekPublic: Uint8Array): void {
   const key = parseEndorsementKey(ekPublic);
-  if (!equalBytes(certificate.spki, spkiOf(key))) {
+  const certified = parsePart('chain', 'endorsement certificate', certificate.spki, plainRsaKey) ?? certificate.spki;
+  if (!equalBytes(certified, spkiOf(key))) {
     throw new EvidenceError('identity', 'the endorsement certificate is for another key');
   }
   const usages = parsePart('chain', 'endorsement certificate', certificate, extendedKeyUsages);

@@ -22,8 +22,6 @@ export interface Firmware {
   readonly gpa: number;
   /** Contents of the structures by GUID, in the order of the file. */
   readonly structures: ReadonlyMap<string, Uint8Array>;
-  /** Empty where the image has no SEV metadata. */
-  readonly sections: readonly SevSection[];
 }
 
 /** GUIDs of the structures that are read here or by others of this folder. */
@@ -67,9 +65,13 @@ export function parseFirmware(bytes: Uint8Array, end: number = FOUR_GIB): Firmwa
   }
   const structures = readStructures(bytes);
   const gpa = end - bytes.length;
+  return { bytes, gpa, structures };
+}
+
+/** The SEV metadata of a firmware image; empty where it has none. @throws DecodeError */
+export function sevSections({ bytes, structures }: Firmware): SevSection[] {
   const metadata = structures.get(FIRMWARE_GUID.sevMetadata);
-  const sections = metadata === undefined ? [] : readSections(metadataAt(bytes, metadata));
-  return { bytes, gpa, structures, sections };
+  return metadata === undefined ? [] : readSections(metadataAt(bytes, metadata));
 }
 
 /** The first four bytes of a structure, as a number. @throws DecodeError `syntax` where the image lacks it. */

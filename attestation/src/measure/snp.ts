@@ -5,7 +5,15 @@ import { concat, utf8 } from '../bytes.ts';
 import type { Sha256, Sha384 } from '../digest.ts';
 import { AppraisalError } from '../errors.ts';
 import { parseGuid } from '../guid.ts';
-import { FIRMWARE_GUID, type Firmware, PAGE, parseFirmware, type SevSection, structureU32 } from './ovmf.ts';
+import {
+  FIRMWARE_GUID,
+  type Firmware,
+  PAGE,
+  parseFirmware,
+  type SevSection,
+  sevSections,
+  structureU32,
+} from './ovmf.ts';
 import { svsmVmsaPage, type VmsaInput, vmsaPage } from './snp-vmsa.ts';
 
 /** All that a launch digest needs of a firmware image; small enough to travel as a reference value. */
@@ -92,10 +100,10 @@ export async function describeSnpFirmware(bytes: Uint8Array): Promise<SnpFirmwar
 }
 
 function layoutOf(firmware: Firmware): Omit<SnpFirmware, 'digest'> {
-  const { sections, structures } = firmware;
+  const { structures } = firmware;
   const table = structures.has(FIRMWARE_GUID.hashesTable) ? structureU32(firmware, FIRMWARE_GUID.hashesTable) : 0;
   const resetEip = structureU32(firmware, FIRMWARE_GUID.resetBlock);
-  return { sections, resetEip, hashesTable: table === 0 ? undefined : table };
+  return { sections: sevSections(firmware), resetEip, hashesTable: table === 0 ? undefined : table };
 }
 
 /**
@@ -157,7 +165,7 @@ export async function snpSvsmLaunchDigest(
   const context = new LaunchContext();
   await context.pages('normal', ovmf.gpa, firmware);
   await context.pages('normal', service.gpa, svsm);
-  for (const section of service.sections) await measureSection(context, section, { vmm: 'qemu' }, undefined);
+  for (const section of sevSections(service)) await measureSection(context, section, { vmm: 'qemu' }, undefined);
   const page = svsmVmsaPage(launch.cpuSignature, service.gpa + structureU32(service, FIRMWARE_GUID.svsmInfo));
   for (let vcpu = 0; vcpu < launch.vcpus; vcpu++) await context.pages('vmsa', VMSA_GPA, page);
   return context.digest;

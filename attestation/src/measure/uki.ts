@@ -1,4 +1,7 @@
-/** Unified kernel images: what systemd-stub measures of their sections (UAPI group, "Unified Kernel Image"; stub ≥ 254). */
+/**
+ * Unified kernel images: what systemd-stub measures of their sections. The list and its order are those of systemd 254 to 259
+ * (src/fundamental/uki.h, UnifiedSection; UAPI.5, "UKI TPM PCR Measurements").
+ */
 
 import { digest } from '#crypto';
 import { concat, fromUtf8, utf8 } from '../bytes.ts';
@@ -17,15 +20,50 @@ const MEASURED_SECTIONS = [
   '.ucode',
   '.splash',
   '.dtb',
-  '.dtbauto',
   '.uname',
   '.sbat',
   '.pcrpkey',
   '.profile',
+  '.dtbauto',
+  '.hwids',
+  '.efifw',
 ] as const;
+/** Of these a stub takes the one that fits the machine, or none: an image does not say what is measured of them. */
+const CHOSEN_BY_MACHINE: readonly string[] = ['.dtbauto', '.efifw'];
+/** What the stub itself is made of, and what it passes on without a measurement. */
+const UNMEASURED: readonly string[] = [
+  '.text',
+  '.rodata',
+  '.rdata',
+  '.data',
+  '.bss',
+  '.eh_fram', // of .eh_frame: names have eight bytes
+  '.reloc',
+  '.rel',
+  '.rela',
+  '.dynamic',
+  '.dynsym',
+  '.dynstr',
+  '.hash',
+  '.sdmagic',
+  '.pcrsig',
+];
 
-/** Register 11 as the stub leaves it: for each section its name with a NUL, then its bytes; an empty one not at all. */
+/**
+ * Register 11 as the stub leaves it: for each section its name with a NUL, then its bytes; an empty one not at all.
+ * @throws DecodeError `syntax` for a section that is not known, or of which the machine decides what is measured
+ */
 export async function sectionRegister(image: PeImage, bank: HashName): Promise<Uint8Array> {
+  for (const { name } of image.sections) {
+    if (CHOSEN_BY_MACHINE.includes(name))
+      throw new DecodeError(
+        'syntax',
+        `what is measured of section ${name} is the machine's choice`,
+        image.sectionTableAt,
+      );
+    if (!UNMEASURED.includes(name) && !MEASURED_SECTIONS.some((measured) => measured === name))
+      throw new DecodeError('syntax', `unknown section ${name}`, image.sectionTableAt);
+  }
   let value = zeroPcr(bank);
   for (const name of MEASURED_SECTIONS) {
     const section = sectionNamed(image, name);

@@ -228,9 +228,10 @@ function readEnclaveReport(bytes: Uint8Array, base: number): EnclaveReport {
   return { cpuSvn, miscSelect, attributes, mrEnclave, mrSigner, isvProdId, isvSvn, reportData, signed: bytes };
 }
 
-/** Some quoting libraries end the text in a NUL. Nothing else may stand before or after the certificates. */
+/** Some quoting libraries end the text in a NUL, some their lines in CRLF (RFC 7468, section 3). Nothing else may stand before or after the certificates. */
 function readPckChain(bytes: Uint8Array): Uint8Array[] {
   const text = fromUtf8(bytes.at(-1) === 0 ? bytes.subarray(0, -1) : bytes);
-  if (!text.startsWith('-') || !/-\n?$/.test(text)) throw new DecodeError('syntax', 'text around the PCK chain', 0);
+  if (!text.startsWith('-') || !/-(\r?\n)?$/.test(text))
+    throw new DecodeError('syntax', 'text around the PCK chain', 0);
   return parsePem(text, 'CERTIFICATE', MAX_CERTIFICATES);
 }

@@ -1,6 +1,7 @@
 /** Checkpoints (C2SP tlog-checkpoint): a log's origin, size and root, as the text of a signed note. */
 
-import { fromBase64, toBase64 } from '../bytes.ts';
+import { equalBytes, fromBase64, toBase64 } from '../bytes.ts';
+import { sha256 } from '../digest.ts';
 import { DecodeError } from '../errors.ts';
 
 /** A checkpoint's body. */
@@ -17,7 +18,7 @@ export interface Checkpoint {
 /**
  * Reads a checkpoint's text: origin, size without leading zeros, and 32 bytes of root in base64, then lines that are
  * not empty.
- * @throws DecodeError `syntax`; `range` for a size above 2⁵³ − 1.
+ * @throws DecodeError `syntax`; `range` for a size above 2⁵³ − 1; `canonical` for an empty tree with another root.
  */
 export function parseCheckpoint(text: string): Checkpoint {
   const lines = text.split('\n');
@@ -29,6 +30,10 @@ export function parseCheckpoint(text: string): Checkpoint {
   const size = parseSize(sizeText);
   const root = fromBase64(rootText);
   if (root.length !== 32) throw new DecodeError('syntax', `root of ${root.length} bytes`, 0);
+  // RFC 6962, 2.1: there is one empty tree, and its hash is that of nothing (C2SP tlog-checkpoint).
+  if (size === 0 && !equalBytes(root, sha256(new Uint8Array()))) {
+    throw new DecodeError('canonical', 'a root that is not of the empty tree', 0);
+  }
   return { origin, size, root, extensions };
 }
 

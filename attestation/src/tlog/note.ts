@@ -164,7 +164,7 @@ export function noteFromBytes(bytes: Uint8Array): string {
   return fromUtf8(bytes);
 }
 
-/** White space as Unicode has it, and as C2SP means it: `\s` lacks U+0085 and has U+FEFF. */
 function isName(name: string): boolean {
+  // Unicode's White_Space, as C2SP signed-note and Go's unicode.IsSpace have it: JavaScript's \s lacks U+0085 and has U+FEFF.
   return name !== '' && !/[\p{White_Space}+]/u.test(name);
 }

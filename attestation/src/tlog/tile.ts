@@ -9,6 +9,8 @@ import { parseSize } from './checkpoint.ts';
 /** Hashes in a full tile, and entries in a full bundle. */
 export const TILE_WIDTH = 256;
 const TILE_HEIGHT = 8;
+/** The highest level of a path (C2SP tlog-tiles): no tree is higher, as sizes have 64 bits. */
+const MAX_LEVEL = 63;
 const HASH_LENGTH = 32;
 const MAX_BUNDLE = 1 << 24;
 
@@ -31,7 +33,7 @@ export function tilePath({ level, index, width }: Tile): string {
 
 /** Reads a path as `tilePath` writes it. @throws DecodeError `syntax`, `range` */
 export function parseTilePath(path: string): Tile {
-  const match = /^tile\/(entries|\d{1,3})\/((?:x\d{3}\/){0,5}\d{3})(?:\.p\/(\d{1,3}))?$/.exec(path);
+  const match = /^tile\/(entries|\d{1,2})\/((?:x\d{3}\/){0,5}\d{3})(?:\.p\/(\d{1,3}))?$/.exec(path);
   if (match === null) throw new DecodeError('syntax', 'not a tile path', 0);
   const [, levelText = '', groups = '', widthText] = match;
   const level: Tile['level'] = levelText === 'entries' ? 'entries' : parseSize(levelText);
@@ -39,7 +41,9 @@ export function parseTilePath(path: string): Tile {
   const width = widthText === undefined ? TILE_WIDTH : parseSize(widthText);
   const tile: Tile = { level, index, width };
   // One path for one tile: no leading groups of zeros, no partial tile that is full or empty.
-  if (width === 0 || width > TILE_WIDTH || tilePath(tile) !== path) throw new DecodeError('range', 'not a tile', 0);
+  const high = level !== 'entries' && level > MAX_LEVEL;
+  if (high || width === 0 || width > TILE_WIDTH || tilePath(tile) !== path)
+    throw new DecodeError('range', 'not a tile', 0);
   return tile;
 }
 

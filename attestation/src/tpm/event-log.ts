@@ -44,6 +44,8 @@ export interface ReplayedEvent {
 
 /** EV_NO_ACTION: informative, never extended. */
 export const EV_NO_ACTION = 3;
+/** What hardware measured before the firmware (TCG PC Client Platform Firmware Profile 1.06, table 14). */
+const EV_EFI_HCRTM_EVENT = 0x8000_0010;
 
 const MAX_LOG = 4 << 20;
 /** Register, type, number of digests. */
@@ -221,7 +223,8 @@ function isExtended({ untrusted }: LogEvent): boolean {
 
 /**
  * The locality that TPM2_Startup was sent from, which register 0 starts with (Part 1, 17.5; Profile, 10.4.5.3). The event
- * is not measured, and need not be: a wrong one leads to another value of register 0.
+ * is not measured, and need not be: a wrong one leads to another value of register 0. Where hardware measured before the
+ * TPM was started (H-CRTM), it starts with 4 though no event says so.
  */
 function startupLocality(log: EventLog): number {
   let locality: number | undefined;
@@ -234,7 +237,11 @@ function startupLocality(log: EventLog): number {
     }
     locality = value;
   }
-  return locality ?? 0;
+  return locality ?? (log.events.some(isHcrtm) ? 4 : 0);
+}
+
+function isHcrtm({ register, untrusted }: LogEvent): boolean {
+  return register === 0 && untrusted.type === EV_EFI_HCRTM_EVENT;
 }
 
 function initialValue(bank: HashName, register: number, locality: number): Uint8Array {

@@ -63,7 +63,15 @@ export const pcrSelection: Codec<PcrSelection> = {
 
 /** Whether two selections name the same registers of the same banks in the same order. */
 export function sameSelection(a: PcrSelection, b: PcrSelection): boolean {
-  return formatSelection(a) === formatSelection(b);
+  return formatSelection(filledBanks(a)) === formatSelection(filledBanks(b));
+}
+
+/**
+ * The banks that a selection takes registers of. TPMs sign a bank without registers along where they were asked for one (Part 2,
+ * 10.6.2: bits that are not set select nothing): it adds no value to the digest.
+ */
+export function filledBanks(selection: PcrSelection): PcrSelection {
+  return selection.filter(({ pcrs }) => pcrs.length > 0);
 }
 
 /** A selection as text, the way tpm2-tools writes it: `sha256:0,1,2+sha384:0`. */

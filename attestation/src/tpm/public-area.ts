@@ -3,6 +3,7 @@
 import { concat } from '../bytes.ts';
 import { type HashName, hash } from '../digest.ts';
 import { DecodeError } from '../errors.ts';
+import { encodeElement } from '../x509/der.ts';
 import {
   ALG_NULL,
   CURVE_LENGTH,
@@ -177,8 +178,11 @@ export function spkiOf(value: TpmPublic): Uint8Array {
       if (value.exponent !== 0 && value.exponent !== 65_537) {
         throw new DecodeError('range', `exponent is ${value.exponent}, not 65537`, 0);
       }
-      const modulus = der(0x02, concat(Uint8Array.of(0), value.modulus));
-      return subjectPublicKeyInfo(RSA_ENCRYPTION, der(0x30, concat(modulus, der(0x02, Uint8Array.of(1, 0, 1)))));
+      const modulus = encodeElement(0x02, concat(Uint8Array.of(0), value.modulus));
+      return subjectPublicKeyInfo(
+        RSA_ENCRYPTION,
+        encodeElement(0x30, concat(modulus, encodeElement(0x02, Uint8Array.of(1, 0, 1)))),
+      );
     }
     case 'ecc': {
       const length = CURVE_LENGTH[value.curve];
@@ -199,11 +203,8 @@ export function leftPad(bytes: Uint8Array, length: number): Uint8Array {
 }
 
 function subjectPublicKeyInfo(algorithm: Uint8Array, key: Uint8Array): Uint8Array {
-  return der(0x30, concat(der(0x30, algorithm), der(0x03, concat(Uint8Array.of(0), key))));
-}
-
-function der(tag: number, body: Uint8Array): Uint8Array {
-  const { length } = body;
-  const prefix = length < 0x80 ? [length] : length < 0x100 ? [0x81, length] : [0x82, length >> 8, length & 0xff];
-  return concat(Uint8Array.of(tag, ...prefix), body);
+  return encodeElement(
+    0x30,
+    concat(encodeElement(0x30, algorithm), encodeElement(0x03, concat(Uint8Array.of(0), key))),
+  );
 }

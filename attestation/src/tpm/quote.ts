@@ -6,7 +6,15 @@ import type { HashName } from '../digest.ts';
 import { EvidenceError } from '../errors.ts';
 import { importPart, parsePart } from '../part.ts';
 import { type ClockInfo, parseAttest, type QuoteAttest, TPM_GENERATED } from './attest.ts';
-import { formatSelection, type PcrBanks, type PcrSelection, type PcrValues, pcrDigest, sameSelection } from './pcr.ts';
+import {
+  filledBanks,
+  formatSelection,
+  type PcrBanks,
+  type PcrSelection,
+  type PcrValues,
+  pcrDigest,
+  sameSelection,
+} from './pcr.ts';
 import { hasAttributes, nameOf, parsePublic, qualifiedNameOfPrimary, spkiOf, type TpmPublic } from './public-area.ts';
 import { parseSignature, verifyTpmSignature } from './signature.ts';
 
@@ -17,6 +25,7 @@ export const QUOTE_SELECTION: PcrSelection = [{ bank: 'sha256', pcrs: Array.from
 export interface AuthenticatedQuote {
   /** Register values that were signed, by bank and index. */
   readonly banks: PcrBanks;
+  /** As signed: banks without registers may stand in it. */
   readonly selection: PcrSelection;
   readonly extraData: Uint8Array;
   readonly qualifiedSigner: Uint8Array;
@@ -153,8 +162,9 @@ function requireRegisters(attest: QuoteAttest, hash: HashName, selection: PcrSel
     throw new EvidenceError('selection', `quoted are ${found}, not ${formatSelection(selection)}`);
   }
   // A value beside the selection is unsigned; were it let through, a reader would take it for authenticated.
-  const selected = selection.every(({ bank, pcrs }) => banks.get(bank)?.size === pcrs.length);
-  if (!selected || banks.size !== selection.length) {
+  const filled = filledBanks(selection);
+  const selected = filled.every(({ bank, pcrs }) => banks.get(bank)?.size === pcrs.length);
+  if (!selected || banks.size !== filled.length) {
     throw new EvidenceError('registers', 'values were given for other registers than the selected ones');
   }
   const digest = pcrDigest(hash, selection, banks);

@@ -1,9 +1,28 @@
 /** AlgorithmIdentifier of signatures (RFC 5480, RFC 4055, RFC 8410), as far as attestation uses them. */
 
+import { concat, fromHex } from '../bytes.ts';
 import type { SignatureScheme } from '../crypto/scheme.ts';
 import type { HashName } from '../digest.ts';
 import { DecodeError } from '../errors.ts';
-import { contextTag, type DerReader, TAG } from './der.ts';
+import { contextTag, DerReader, encodeElement, soleElement, TAG } from './der.ts';
+
+/** AlgorithmIdentifier of rsaEncryption, with its NULL. */
+const RSA_ENCRYPTION = fromHex('300d06092a864886f70d0101010500');
+const RSAES_OAEP = '1.2.840.113549.1.1.7';
+
+/**
+ * SubjectPublicKeyInfo of an RSA key that is certified for RSAES-OAEP alone (RFC 4055, section 4), as one of rsaEncryption, which
+ * cryptographic libraries read; undefined for any other key. Makers of TPMs certify endorsement keys so. What its parameters
+ * restrict is how to encrypt, which the TPM's own template says.
+ * @throws DecodeError
+ */
+export function plainRsaKey(spki: Uint8Array): Uint8Array | undefined {
+  const reader = DerReader.inside(soleElement(spki, TAG.sequence, 'subjectPublicKeyInfo'));
+  if (reader.sequence('key algorithm').oid('key algorithm') !== RSAES_OAEP) return undefined;
+  const key = reader.next(TAG.bitString, 'subjectPublicKey').der;
+  reader.end('subjectPublicKeyInfo');
+  return encodeElement(TAG.sequence, concat(RSA_ENCRYPTION, key));
+}
 
 /** Signature algorithms by object identifier. SHA-1 is not among them. */
 const SCHEMES: Readonly<Record<string, SignatureScheme>> = {

@@ -52,7 +52,7 @@ export interface Certificate {
   readonly der: Uint8Array;
   /** The signed part as it came: never re-encoded. */
   readonly tbs: Uint8Array;
-  /** Serial number, hexadecimal of its DER contents. */
+  /** Serial number, hexadecimal of the contents of its shortest form. */
   readonly serial: string;
   readonly scheme: SignatureScheme;
   readonly signature: Uint8Array;
@@ -92,7 +92,7 @@ export function parseCertificate(der: Uint8Array): Certificate {
   const version = tbs.sequence('version', contextTag(0));
   if (version.smallInteger('version') !== 2) throw new DecodeError('version', 'certificate is not version 3', 0);
   version.end('version');
-  const serial = toHex(tbs.integer('serial number'));
+  const serial = toHex(tbs.serialNumber('serial number'));
   sameAlgorithm(tbs.next(TAG.sequence, 'signature'), algorithm);
   const issuer = tbs.next(TAG.sequence, 'issuer').der;
   const validity = tbs.sequence('validity');

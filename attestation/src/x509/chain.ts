@@ -6,7 +6,8 @@ import type { VerificationKey } from '../crypto/scheme.ts';
 import { type DigestText, digestText } from '../digest.ts';
 import { EvidenceError } from '../errors.ts';
 import type { Moment } from '../moment.ts';
-import { importPart } from '../part.ts';
+import { importPart, parsePart } from '../part.ts';
+import { plainRsaKey } from './algorithm.ts';
 import { type Certificate, EXTENSION, KEY_USAGE } from './certificate.ts';
 import type { RevocationList } from './crl.ts';
 
@@ -142,8 +143,12 @@ async function verifyCrl(crl: RevocationList, issuer: Certificate, options: Mome
  * @throws EvidenceError `format` where it does not parse, `key` where it is RSA of less than 2048 bits.
  */
 export async function importCertified(certificate: Certificate): Promise<VerificationKey> {
-  const key = await importPart(`public key of ${describe(certificate)}`, certificate.spki);
-  if (key.type === 'rsa' && (key.bits ?? 0) < MIN_RSA_BITS) {
+  const what = `public key of ${describe(certificate)}`;
+  const plain = parsePart('format', what, certificate.spki, plainRsaKey);
+  const imported = await importPart(what, plain ?? certificate.spki);
+  // A key that is certified for encryption alone verifies no signature.
+  const key = plain === undefined ? imported : { ...imported, type: 'rsa-oaep' as const };
+  if (key.type.startsWith('rsa') && (key.bits ?? 0) < MIN_RSA_BITS) {
     throw new EvidenceError('key', `RSA key of ${key.bits} bits in ${describe(certificate)}`);
   }
   return key;

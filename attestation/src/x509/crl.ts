@@ -21,7 +21,7 @@ export interface RevocationList {
   /** Milliseconds since 1970. A list without nextUpdate is not read: it would never be stale. */
   readonly thisUpdate: number;
   readonly nextUpdate: number;
-  /** Time of revocation by serial number (hexadecimal of its DER contents). */
+  /** Time of revocation by serial number (hexadecimal of the contents of its shortest form). */
   readonly revoked: ReadonlyMap<string, number>;
 }
 
@@ -65,7 +65,7 @@ function readRevoked(list: DerReader): Map<string, number> {
   const revoked = new Map<string, number>();
   while (!list.empty) {
     const entry = list.sequence('revoked certificate');
-    const serial = toHex(entry.integer('serial number'));
+    const serial = toHex(entry.serialNumber('serial number'));
     const time = entry.time('revocation date');
     const extensions = entry.optional(TAG.sequence);
     entry.end('revoked certificate');

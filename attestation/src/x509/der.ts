@@ -1,6 +1,6 @@
 /** DER (ITU-T X.690 section 10): the strict, definite-length subset that certificates and CRLs are written in. */
 
-import { Reader, toHex } from '../bytes.ts';
+import { concat, Reader, toHex } from '../bytes.ts';
 import { DecodeError } from '../errors.ts';
 
 /** Identifier octets that this room reads. */
@@ -117,6 +117,23 @@ export class DerReader {
     return body;
   }
 
+  /**
+   * A serial number: its shortest form, whatever form it has. Makers of TPMs pad serials to a fixed length with zeros, which
+   * DER forbids and RFC 5280 (4.1.2.2) asks users to handle gracefully. One number has one text here, so that a revocation
+   * list that writes it otherwise still names it.
+   */
+  serialNumber(name: string): Uint8Array {
+    const { body, at } = this.next(TAG.integer, name);
+    const [first, second = 0] = body;
+    if (first === undefined) throw new DecodeError('syntax', `${name}: empty integer`, at);
+    if (first === 0xff && body.length > 1 && second >= 0x80) {
+      throw new DecodeError('canonical', `${name}: integer is not in its shortest form`, at);
+    }
+    const from = body.findIndex((octet, index) => octet !== 0 || index === body.length - 1);
+    const shortest = body.subarray(from);
+    return (shortest[0] ?? 0) >= 0x80 && from > 0 ? body.subarray(from - 1) : shortest;
+  }
+
   /** The non-negative INTEGER below 2³¹ that comes next. @throws DecodeError `range` and as `integer` */
   smallInteger(name: string): number {
     const at = this.#reader.at;
@@ -174,6 +191,13 @@ export class DerReader {
   end(name: string): void {
     this.#reader.end(name);
   }
+}
+
+/** An element of at most 65535 bytes. */
+export function encodeElement(tag: number, body: Uint8Array): Uint8Array {
+  const { length } = body;
+  const prefix = length < 0x80 ? [length] : length < 0x100 ? [0x81, length] : [0x82, length >> 8, length & 0xff];
+  return concat(Uint8Array.of(tag, ...prefix), body);
 }
 
 /** The only element of `bytes`. @throws DecodeError `trailing` where more follows. */

@@ -1,5 +1,6 @@
 /** X.509: certificates, CRLs and paths to pinned roots. */
 
+export { plainRsaKey } from './algorithm.ts';
 export {
   type Certificate,
   commonName,

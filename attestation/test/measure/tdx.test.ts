@@ -9,7 +9,7 @@ import { toHex, utf8 } from '../../src/bytes.ts';
 import { sha384 } from '../../src/digest.ts';
 import { AppraisalError, DecodeError, type DecodeErrorCode } from '../../src/errors.ts';
 import { qemuAcpiBlobs } from '../../src/measure/acpi.ts';
-import { parseFirmware } from '../../src/measure/ovmf.ts';
+import { parseFirmware, sevSections } from '../../src/measure/ovmf.ts';
 import { gceTdHob, qemuTdHob } from '../../src/measure/td-hob.ts';
 import { mrtdOf, parseTdvf } from '../../src/measure/tdvf.ts';
 import { commandLineEvent, dstackEvent, rtmr1Events, rtmrOf, uiAppOption } from '../../src/measure/tdx-events.ts';
@@ -44,6 +44,12 @@ describe('mrtdOf', () => {
 });
 
 describe('parseTdvf', () => {
+  test('reads its metadata beside SEV metadata that nobody can read', () => {
+    const image = fakeFirmware({ sevSections: [[0, 4096, 77]] });
+    assert.deepEqual(parseTdvf(parseFirmware(image)), parseTdvf(parseFirmware(fakeFirmware())));
+    undecodable('version', () => sevSections(parseFirmware(image)));
+  });
+
   type Section = NonNullable<FakeFirmware['tdxSections']>[number];
   const bad: [string, DecodeErrorCode, Section][] = [
     ['a type that is not known', 'version', [0, 0, 0, 4096, 9, 0]],

@@ -46,6 +46,14 @@ test('StartupLocality sets the last byte of register 0, once', () => {
   const log = parseEventLog(agileLog(locality(3), ipl(0, 'firmware'), ipl(1, 'settings')));
   assert.deepEqual(replayEventLog(log).get('sha256')?.get(0), fold('sha256', start, 'firmware'));
   assert.deepEqual(replayEventLog(log).get('sha256')?.get(1), fold('sha256', zeroPcr('sha256'), 'settings'));
+  const hcrtm = { register: 0, type: 0x8000_0010, data: utf8('HCRTM') };
+  const before = zeroPcr('sha256').with(31, 4);
+  for (const entries of [[hcrtm], [locality(4), hcrtm]]) {
+    const value = replayEventLog(parseEventLog(agileLog(...entries)))
+      .get('sha256')
+      ?.get(0);
+    assert.deepEqual(value, fold('sha256', before, 'HCRTM'), 'hardware measured before the TPM was started');
+  }
   const short = noAction(utf8('StartupLocality\0'));
   for (const entries of [
     [locality(3), locality(3)],

@@ -34,6 +34,18 @@ test('a good quote: values, name, counters', async () => {
   assert.equal(verified.firmwareVersion, 0x2019_1023_0016_3636n);
 });
 
+test('a bank without registers, signed or asked for, selects nothing', async () => {
+  const selection: PcrSelection = [{ bank: 'sha1', pcrs: [] }, ...QUOTE_SELECTION, { bank: 'sha384', pcrs: [] }];
+  const quote = fakeQuote({ change: { selection } });
+  assert.deepEqual((await verifyQuote(quote)).banks, new Map([['sha256', quote.pcrs]]));
+  const plain = fakeQuote();
+  const spki = spkiOf(parsePublic(plain.akPublic));
+  const banks = new Map([['sha256', plain.pcrs]] as const);
+  await verifyQuoteUnderKey({ ...plain, spki, selection, banks });
+  const beside = new Map([...banks, ['sha1', new Map<number, Uint8Array>()] as const]);
+  await assert.rejects(verifyQuoteUnderKey({ ...plain, spki, selection, banks: beside }), refused('registers'));
+});
+
 const sha256 = (pcrs: readonly number[]): PcrSelection => [{ bank: 'sha256', pcrs }];
 const sixteen = QUOTE_SELECTION[0]?.pcrs ?? [];
 const key = fakeAttestationKey();

@@ -12,20 +12,30 @@ const QUERY_MS = 2000;
 const TRIES = 2;
 
 /**
- * Where no subprocessor is: this machine, its link with the host's own services on it, and everybody at once. Without a
- * ban whoever answers DNS could have the runtime knock there.
+ * Where no subprocessor is: this machine, its link with the host's own services on it, everybody at once, addresses of IPv6
+ * that stand for one of IPv4 (what is inside is held against no list here, and a gateway would take it out), and services
+ * of clouds for the VMs on their hosts. Without a ban whoever answers DNS could have the runtime knock there.
  */
 const NOWHERE = new BlockList();
 for (const [network, prefix] of [
   ['0.0.0.0', 8],
   ['127.0.0.0', 8],
+  ['100.100.100.200', 32], // metadata of Alibaba
+  ['168.63.129.16', 32], // Azure's host: DHCP, DNS, keys and health
   ['169.254.0.0', 16],
+  ['192.0.0.0', 24], // IETF protocols (RFC 6890), and metadata of Oracle
   ['224.0.0.0', 3],
 ] as const)
   NOWHERE.addSubnet(network, prefix, 'ipv4');
 for (const [network, prefix] of [
   ['::', 96],
+  ['::ffff:0:0:0', 96], // translated by a host (RFC 2765)
   ['64:ff9b::', 96],
+  ['64:ff9b:1::', 48], // translated in a network of its own (RFC 8215)
+  ['2001::', 32], // Teredo
+  ['2002::', 16], // 6to4
+  ['fd00:ec2::', 32], // metadata, names and time of EC2
+  ['fd20:ce::254', 128], // metadata of Compute Engine
   ['fe80::', 10],
   ['ff00::', 8],
 ] as const)

@@ -3,7 +3,7 @@
 import { createHash, createPublicKey } from 'node:crypto';
 import { fromHex, toBase64, toHex } from '../../../attestation/src/bytes.ts';
 import { AppraisalError } from '../../../attestation/src/errors.ts';
-import { FIRMWARE_GUID, parseFirmware, structureU32 } from '../../../attestation/src/measure/ovmf.ts';
+import { FIRMWARE_GUID, parseFirmware, sevSections, structureU32 } from '../../../attestation/src/measure/ovmf.ts';
 import {
   type DirectBoot,
   describeSnpFirmware,
@@ -121,7 +121,7 @@ async function runParse(test: Case, dir: string, expected: Expected): Promise<Ou
     size: firmware.bytes.length,
     load_gpa: hex(firmware.gpa),
     footer_table_guids: [...firmware.structures.keys()],
-    sections: firmware.sections.map(({ kind, gpa, size }) => {
+    sections: sevSections(firmware).map(({ kind, gpa, size }) => {
       const [type, type_value] = SECTION_NAMES[kind];
       return { type, type_value, gpa: hex(gpa), size: hex(size) };
     }),
