@@ -18,6 +18,7 @@ import {
 import { checkCedar } from '@enclaim/policy-schema/cedar';
 import { compileHandlers } from './compile.ts';
 import { ImageError } from './errors.ts';
+import { editorPlace } from './proto-columns.ts';
 import { compileProtos } from './protos.ts';
 
 /** Where the parts of an app are. */
@@ -74,7 +75,7 @@ export async function buildBundle(
   if (policy === undefined) throw new PolicyError(issues);
   const result = match(readDescriptors(descriptors), policy);
   refuseHindered(hindrances(policy, result), app.policyFile, placeOf);
-  refuseMismatch(result);
+  refuseMismatch(result, app.protoDir);
   const size = source.length + descriptors.length + handlers.length;
   if (size > MAX_BUNDLE / 2) throw new ImageError('too-large', `an app of ${size} bytes, at most ${MAX_BUNDLE / 2}`);
   const bytes = encodeBundle({ policy: canonicalPolicy(policy), descriptors, handlers });
@@ -91,15 +92,17 @@ function refuseHindered(found: readonly MatchError[], file: string, placeOf: Che
 }
 
 /** Withheld methods are what a policy is for; an app that offers nothing is a mistake. */
-function refuseMismatch({ exposed, withheld }: MatchResult): void {
+function refuseMismatch({ exposed, withheld }: MatchResult, protoDir: string): void {
   // What is withheld by a mistake in its own declaration was meant to be exposed: withholding it would hide the mistake.
   const mistaken = withheld.flatMap(({ reasons }) =>
     reasons.filter(({ code }) => code === 'handling' || code === 'uncategorised'),
   );
   if (mistaken.length > 0) {
-    const places = mistaken.map(({ message, proto }) =>
-      proto ? `${proto.file}:${proto.line}:${proto.column}: ${message}` : message,
-    );
+    const places = mistaken.map(({ message, proto }) => {
+      if (proto === undefined) return message;
+      const { file, line, column } = editorPlace(protoDir, proto);
+      return `${file}:${line}:${column}: ${message}`;
+    });
     throw new ImageError('policy-mismatch', places.join('; '));
   }
   if (exposed.length > 0) return;

@@ -38,6 +38,7 @@ export {
   tdxParts,
   tdxReference,
 } from './measure.ts';
+export { editorPlace } from './proto-columns.ts';
 export { compileProtos } from './protos.ts';
 export { DOCUMENTS, SIGNED_PROVENANCE } from './provenance.ts';
 export { type RebuildOptions, type RebuildStep, type Rebuilt, rebuild } from './rebuild.ts';

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { PolicyError, type PolicyIssue } from '@enclaim/policy-schema';
+import { columnOfError } from './proto-columns.ts';
 
 const MAX_FILES = 2000;
 const MAX_BYTES = 8 * 1024 * 1024;
@@ -108,7 +109,9 @@ function refused(errors: readonly BufError[], cause?: unknown, dir = ''): Policy
       pointer: '',
       ...(path === undefined ? {} : { file: join(dir, path) }),
       ...(start_line === undefined ? {} : { line: start_line }),
-      ...(start_column === undefined ? {} : { column: start_column }),
+      ...(path === undefined || start_line === undefined || start_column === undefined
+        ? {}
+        : { column: columnOfError(join(dir, path), start_line, start_column) }),
     }),
   );
   return new PolicyError(issues, { cause });

@@ -23,7 +23,7 @@ export interface Descriptors {
   readonly bytes: Uint8Array;
 }
 
-/** A place in a .proto file, 1-based; columns in bytes. */
+/** A place in a .proto file, 1-based; columns as the compiler's: of a terminal with tab stops of four. */
 export interface ProtoPlace {
   readonly file: string;
   readonly line: number;

@@ -3,7 +3,7 @@
 import { access } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { ONE_WORKER } from '@enclaim/guest/worker-share';
-import { compileProtos } from '@enclaim/image';
+import { compileProtos, editorPlace } from '@enclaim/image';
 import {
   type CheckedPolicy,
   callOf,
@@ -149,7 +149,7 @@ function fromWithheld({ reasons }: WithheldMethod, protos: string, place: (point
       level: code === 'no-rule' ? 'note' : 'error',
       code,
       message: code === 'no-rule' ? `${message}; it is not exposed` : message,
-      at: proto ? { ...proto, file: join(protos, proto.file) } : { file: protos },
+      at: proto ? { ...editorPlace(protos, proto), file: join(protos, proto.file) } : { file: protos },
       policy: place(pointer),
     }),
   );
