@@ -80,6 +80,9 @@ export interface QuoteTamper {
   readonly mrSigner?: string;
   /** What stands in the place of the attestation key, and is vouched for. */
   readonly attestationKey?: Uint8Array;
+  /** Bytes at places of header and body, and of the enclave's report, before they are signed. */
+  readonly signed?: Readonly<Record<number, Uint8Array>>;
+  readonly qeReport?: Readonly<Record<number, Uint8Array>>;
   /** Changes the text of the PCK chain. */
   readonly pckPem?: (pem: string) => string;
   /** Whose certificates go with it. */
@@ -141,10 +144,12 @@ export class FakeQuotingEnclave {
       ...(version === 5 ? [u16(td.extension === undefined ? 3 : 4), u32(body.length)] : []),
       body,
     ]);
+    for (const [offset, part] of Object.entries(tamper.signed ?? {})) signed.set(part, Number(offset));
     const authData = Buffer.from(Array.from({ length: 32 }, (_, i) => i));
     const key = tamper.attestationKey ?? rawPublic(this.#attestation.publicKey);
     const binding = createHash('sha256').update(key).update(authData).digest();
     const qeReport = enclaveReport(tamper.qeReportData ?? Buffer.concat([binding, Buffer.alloc(32)]), tamper.mrSigner);
+    for (const [offset, part] of Object.entries(tamper.qeReport ?? {})) qeReport.set(part, Number(offset));
     const { pckDer, platformCaDer, rootDer } = tamper.platform ?? this;
     const chain = Buffer.from((tamper.pckPem ?? unchanged)(pemOf(pckDer, platformCaDer, rootDer)));
     const certification = Buffer.concat([
