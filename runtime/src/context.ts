@@ -71,6 +71,8 @@ export class CallContext {
   #storable: number = MOST_OF_CALL;
   /** Whether it has done something that others may see. */
   #acted = false;
+  /** Whether it has stored or deleted something. */
+  #wrote = false;
   #silence: Silence | undefined;
   /** Size of what it had read when that was last judged. */
   #heard = 0;
@@ -144,6 +146,7 @@ export class CallContext {
     if (writes) this.#acted = true;
     // What is missing says as much as what is there: deleting is decided like writing.
     this.#decide({ kind: writes ? 'store' : 'read', name }, writes ? new Set(this.label) : new Set());
+    this.#refuseHalf(writes, name);
     // How far a call came before a read kept it from more would say what was found there. So whoever has acted carries the same
     // by every read, whatever it finds.
     if (!writes && this.#acted) grow(this.#read, this.#policy.collections[name]?.holds ?? []);
@@ -173,6 +176,26 @@ export class CallContext {
         // Whether there was one is not said: that would be reading.
         store.delete(operation.key, this.label);
         return null;
+    }
+  }
+
+  /**
+   * What a call has stored stays, so a call that is refused for what it read has stored nothing: it stores nothing from then on, and
+   * what would make it fall silent it may not read after it has stored. Undoing instead would make what is found in a place depend on
+   * all that the call came to carry, without that being on the place's label. The policy alone decides, so nothing is told by it.
+   */
+  #refuseHalf(writes: boolean, name: string): void {
+    if (writes && this.#silence !== undefined) {
+      this.#tell(`store:${name}`, false, 'returns', this.#silence.refusal.pointer ?? '');
+      throw this.#silence.refusal;
+    }
+    if (writes) this.#wrote = true;
+    else if (this.#wrote) {
+      const holds = this.#policy.collections[name]?.holds ?? [];
+      const { allow, reason, pointer } = this.#judge({ kind: 'response' }, new Set(holds));
+      if (allow) return;
+      this.#tell(`read:${name}`, false, 'returns', pointer);
+      throw new RefusalError('flow', `${reason}, and it has stored something: it reads ${name} before`, { pointer });
     }
   }
 

@@ -195,6 +195,8 @@ class Reference {
   #outside = 0;
   /** Whether somebody outside the call may have seen something of it. */
   #visible = false;
+  /** Whether it has changed a place. */
+  #changed = false;
   /** Whether the handler is told that the last step was done, where that is not the same as its being done. */
   #answered: boolean | undefined;
   /** What it is told besides. */
@@ -237,7 +239,7 @@ class Reference {
       case 'respond':
         return within([...step.label, ...this.#read], returns);
       case 'get': {
-        if (!reads.includes(step.collection as Name)) return false;
+        if (!reads.includes(step.collection as Name) || this.#tooLate(step.collection)) return false;
         const place = `${step.collection} ${step.key}`;
         const value = this.#valueIn(place);
         this.#said = value ?? null;
@@ -250,7 +252,7 @@ class Reference {
         return true;
       }
       case 'list': {
-        if (!reads.includes(step.collection as Name)) return false;
+        if (!reads.includes(step.collection as Name) || this.#tooLate(step.collection)) return false;
         const places = [...this.#kept.keys()].filter((place) => place.startsWith(`${step.collection} `));
         this.#said = places
           .filter((place) => this.#valueIn(place) !== undefined)
@@ -264,6 +266,9 @@ class Reference {
       case 'delete': {
         if (!stores.includes(step.collection as Name)) return false;
         if (!within(this.#carried, this.#limits[step.collection as Name])) return false;
+        // A call that has read what it may not return stores nothing any more.
+        if (!within(this.#read, returns)) return false;
+        this.#changed = true;
         const place = `${step.collection} ${step.key}`;
         const held = this.#kept.get(place);
         // Whoever changes a place leaves there what it carries, and nobody takes that away while it lasts.
@@ -296,7 +301,12 @@ class Reference {
     this.#sent = this.#read = this.#released = this.#work = [];
     this.#oldest = this.#request = undefined;
     this.#outside = 0;
-    this.#visible = false;
+    this.#visible = this.#changed = false;
+  }
+
+  /** Whether reading there could end in a refusal that what the call has stored would outlast. */
+  #tooLate(collection: string): boolean {
+    return this.#changed && !within(this.#limits[collection as Name], this.#limits.returns);
   }
 
   #valueIn(place: string): number | undefined {

@@ -124,16 +124,17 @@ const MARKED: readonly Before[] = [
 ];
 
 /** A secret of the first hour, eight records of the twelfth, and what who carries the secret does to those whose bit it lacks. */
-const byBit = (act: string): Pick<FlowAttack, 'body' | 'before' | 'open' | 'out'> => ({
+const byBit = (act: string): Pick<FlowAttack, 'body' | 'handlers' | 'before' | 'open' | 'out'> => ({
   open: ['operational', 'personal'],
-  before: [12, ['Sum', { key: 'prepare' }], ['Sum', { key: 'mark' }], 13],
+  before: [12, ['Sum', { key: 'prepare' }], ['Read', { key: 'mark' }], 13],
+  // A method that may return what it reads, for another one would store nothing after that.
+  handlers: {
+    Read: `${READ}
+      for (let bit = 0; bit < 8; bit++) if (!((text.charCodeAt(0) >> bit) & 1)) { ${act} }
+      return {}`,
+  },
   body: `if (request.key === 'prepare') {
       for (let bit = 0; bit < 8; bit++) await ctx.store.open.put('b' + bit, {});
-      return {};
-    }
-    if (request.key === 'mark') {
-      ${READ}
-      for (let bit = 0; bit < 8; bit++) if (!((text.charCodeAt(0) >> bit) & 1)) { ${act} }
       return {};
     }
     let code = 0;
@@ -298,11 +299,11 @@ const ATTACKS: Readonly<Partial<Record<FlowLayer, Readonly<Record<string, FlowAt
   'deletion is a write': {
     'make a record unreadable by deleting it under a secret': {
       body: `if (request.key === 'prepare') { await ctx.store.open.put('H', {}); return {} }
-        if (request.key === 'delete') { ${READ} await ctx.store.open.delete('H'); return {} }
         return { words: await ctx.store.open.list() }`,
+      handlers: { Read: `${READ} await ctx.store.open.delete('H'); return {}` },
       before: [
         ['Sum', { key: 'prepare' }],
-        ['Sum', { key: 'delete' }],
+        ['Read', { key: 'delete' }],
       ],
       out: otherThanAnswered,
     },

@@ -84,7 +84,7 @@ export function labPolicy({
     services: {
       'lab.v1.Lab': {
         Put: rule('Put', { stores: ['cases'], returns }),
-        Read: rule('Read', { reads: ['cases'], returns: ALL }),
+        Read: rule('Read', { reads: ['cases'], stores: ['open'], returns: ALL }),
         Sum: rule('Sum', { reads: ['cases', 'open'], stores: ['open'], returns }),
         Collect: rule('Collect', { reads: ['cases'], returns }),
         Watch: rule('Watch', { reads: ['cases'], returns }),

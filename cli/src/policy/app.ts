@@ -24,6 +24,7 @@ import { hindrancesTo } from '@enclaim/runtime/hindrances';
 import { readInput } from '../input.ts';
 import { UsageError } from '../usage-error.ts';
 import type { Finding, Place } from './report.ts';
+import { silentMethods } from './silent-methods.ts';
 
 const POLICY_NAMES = ['policy.yaml', 'policy.yml', 'policy.json'];
 
@@ -105,6 +106,7 @@ export async function checkApp({ policy: file, protos }: AppFiles, asOf: number)
       ...findings,
       ...withheld.flatMap((method) => fromWithheld(method, protos, place)),
       ...fromHindrances(policy, matched, place),
+      ...silentMethods(policy, place),
       ...unused.map(
         (id): Finding => ({
           level: 'error',

@@ -13,7 +13,7 @@ export interface Place {
 /** One line of a report. `note`: as intended, and good to know. */
 export interface Finding {
   readonly level: 'error' | 'warning' | 'note';
-  readonly code: PolicyIssue['code'] | Reason['code'] | 'declassify' | 'subprocessor' | 'runtime';
+  readonly code: PolicyIssue['code'] | Reason['code'] | 'declassify' | 'subprocessor' | 'runtime' | 'silenced';
   readonly message: string;
   readonly at: Place;
   /** Of a method that does not fit: the part of the policy that does not cover it. */

@@ -39,6 +39,7 @@ const RULES: Readonly<Record<Finding['code'], string>> = {
   interface: 'Messages that are not those that the policy pins.',
   declassify: 'A release that cannot be built from the method it belongs to.',
   runtime: 'Something that the runtime does not hold: it refuses the policy at boot.',
+  silenced: 'A method that may read what it may not return, so that its answers are refused.',
   subprocessor: 'A service of a subprocessor that cannot be called as it is declared.',
 };
 

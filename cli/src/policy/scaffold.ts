@@ -53,7 +53,7 @@ services:
       callers: [anyone]
       accepts: [operational]
       reads: [notes]
-      returns: [personal.note]
+      returns: [personal.note, operational]
 
 collections:
   notes:

@@ -143,6 +143,24 @@ test('check says all that the guest would refuse at boot, at the lines of the fi
   assert.equal(out.match(/: error: /g)?.length, found.length, 'nothing else is wrong with it');
 });
 
+test('check warns of a method that may read what it may not return, with the ways out', async () => {
+  const made = clinic([
+    'policy.yaml',
+    'returns: [personal.identity, personal.contact, personal.health, operational]',
+    'returns: [operational]',
+  ]);
+  const { out } = await enclaim(made, 'check');
+  const lines = readFileSync(join(made, 'policy.yaml'), 'utf8').split('\n');
+  const [, line, against] =
+    /^policy\.yaml:(\d+):\d+: warning: clinic\.v1\.Intake\/Read reads cases, which may hold personal\.contact, personal\.health, personal\.identity; .*\(reads → returns\): return it, let a release .*, or split the method \(policy\.yaml:(\d+):\d+\)$/m.exec(
+      out,
+    ) ?? [];
+  assert.match(lines[Number(line) - 1] ?? '', /reads: \[cases\]/, out);
+  assert.match(lines[Number(against) - 1] ?? '', /returns: \[operational\]/);
+  assert.doesNotMatch((await enclaim(CLINIC, 'check')).out, /warning/);
+  assert.doesNotMatch((await enclaim(CLINIC, 'check', '--policy', 'policy.notify.yaml')).out, /warning/);
+});
+
 test('check holds budgets against what the workers have', async () => {
   const budgets =
     'governance: { resources: { memory: 512MiB, cpu: 1s, wall: 5s, inFlight: 4, pressure: { memory: 20, cpu: 60 } } }\n';

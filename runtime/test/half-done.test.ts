@@ -1,0 +1,79 @@
+/** A call that is refused for what it read has stored nothing: it reads first, and stores only while it may still answer. */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { ExposedMethod, Policy } from '@enclaim/policy-schema/admission';
+import { CallContext } from '../src/context.ts';
+import { RefusalError } from '../src/errors.ts';
+import { VolatileCollection } from '../src/store.ts';
+
+const METHOD = 'a.B/Decide';
+const RULE = {
+  callers: ['anyone'],
+  accepts: ['open'],
+  reads: ['leaves', 'words'],
+  stores: ['leaves', 'words'],
+  sends: [],
+};
+
+/** A call of a method that returns only what is open, and the collections that it works on. */
+function decide() {
+  const policy = {
+    services: { 'a.B': { Decide: { ...RULE, returns: ['open'] } } },
+    collections: { leaves: { holds: ['health', 'open'] }, words: { holds: ['open'] } },
+    access: { cedar: '', identities: {} },
+    governance: { leaks: 'none' },
+  } as unknown as Policy;
+  const leaves = new VolatileCollection('leaves', Number.POSITIVE_INFINITY);
+  const words = new VolatileCollection('words', Number.POSITIVE_INFINITY);
+  leaves.put('1', 'asked', ['health']);
+  const collections = new Map([['leaves', leaves] as const, ['words', words] as const]);
+  const context = new CallContext(policy, { id: METHOD } as unknown as ExposedMethod, collections);
+  context.accept(new Set(['open']), []);
+  const asked = { call: 0, operation: 0 };
+  return {
+    context,
+    leaves,
+    words,
+    get: (collection: string) => context.perform({ ...asked, kind: 'get', collection, key: '1' }),
+    put: (collection: string) => context.perform({ ...asked, kind: 'put', collection, key: '1', value: 'granted' }),
+    drop: (collection: string) => context.perform({ ...asked, kind: 'delete', collection, key: '1' }),
+  };
+}
+
+const refusedFor = (pattern: RegExp) => (error: unknown) =>
+  error instanceof RefusalError &&
+  error.code === 'flow' &&
+  error.pointer === `/services/${METHOD}/returns` &&
+  pattern.test(error.message);
+
+test('what was read and may not be returned is followed by no change', () => {
+  const { context, leaves, get, put, drop } = decide();
+  assert.equal(get('leaves'), 'asked');
+  assert.notEqual(context.silence, undefined);
+  assert.throws(() => put('leaves'), refusedFor(/returns open, not health/));
+  assert.throws(() => drop('leaves'), refusedFor(/returns open, not health/));
+  assert.equal(leaves.get('1')?.value, 'asked');
+});
+
+test('after a change nothing is read that may not be returned, and the call may still answer', () => {
+  const { context, leaves, get, put } = decide();
+  put('leaves');
+  assert.throws(() => get('leaves'), refusedFor(/it has stored something: it reads leaves before/));
+  assert.throws(
+    () => context.perform({ call: 0, operation: 1, kind: 'list', collection: 'leaves' }),
+    refusedFor(/it reads leaves before/),
+  );
+  context.respond(new Set(['open']), []);
+  assert.equal(context.silence, undefined);
+  assert.equal(leaves.get('1')?.value, 'granted');
+});
+
+test('what may be returned is read before a change and after it', () => {
+  const { context, get, put, words } = decide();
+  assert.equal(get('words'), null);
+  put('words');
+  assert.equal(get('words'), 'granted');
+  context.respond(new Set(['open']), []);
+  assert.equal(words.get('1')?.value, 'granted');
+});
