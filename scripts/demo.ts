@@ -6,6 +6,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { EXIT } from '../cli/src/exit-status.ts';
 
 const root = join(import.meta.dirname, '..');
 const folder = mkdtempSync(join(tmpdir(), 'enclaim-demo-'));
@@ -154,12 +155,15 @@ async function demonstrate(): Promise<void> {
   phase('Verify the receipt offline: it leads back to the quote');
   const ak = /quote\.key\s+(sha256:[0-9a-f]{64})/.exec(submitted.stderr)?.[1] ?? '';
   await ok('references', ...accepted, '--ak', ak, '-o', at('pinned.json'));
-  const offline = await ok('verify', at('first.enclaim-receipt'), '--references', at('pinned.json'));
+  const offline = await ok('verify', at('first.enclaim-receipt'), ...references, '--ak', ak);
   must(/receipt: ok/.test(offline.stderr), 'the receipt verifies against the pinned attestation key');
 
   phase('Refusal 1: a method that the policy does not permit');
   const withheld = await enclaim('call', vm.target, 'clinic.v1.Marketing/ExportContacts', ...references);
-  must(withheld.status === 1 && /UNIMPLEMENTED/.test(withheld.stderr), 'the withheld method is UNIMPLEMENTED');
+  must(
+    withheld.status === EXIT.answered && /UNIMPLEMENTED/.test(withheld.stderr),
+    'the withheld method is UNIMPLEMENTED',
+  );
 
   phase('Refusal 2: saved evidence with one byte flipped');
   const evidence = readFileSync(at('evidence'));

@@ -3,14 +3,15 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { artefactOf } from '../image/src/build.ts';
 import { projectRoot } from '../image/src/fetch.ts';
-import { parseManifest } from '../image/src/manifest.ts';
+import { formatManifest, parseManifest } from '../image/src/manifest.ts';
 import { DOCUMENTS } from '../image/src/provenance.ts';
+import { SAMPLE } from '../image/test/manifest.ts';
 import { needs } from './support/machine-needs.ts';
 
 const scratch = await mkdtemp(join(tmpdir(), 'enclaim-interrupted-'));
@@ -72,3 +73,24 @@ test(
     assert.deepEqual([status, stdout], [1, '']);
   },
 );
+
+test('an audit that is interrupted ends what runs for it, and leaves no folder', async () => {
+  const [home, manifest] = [join(scratch, 'temporary'), join(scratch, 'manifest.json')];
+  await mkdir(home);
+  await writeFile(manifest, formatManifest(SAMPLE));
+  for (const until of ['taking the sources', 'installing the locked packages']) {
+    const words = [join(projectRoot, 'cli/src/main.ts'), 'audit', projectRoot, '--against', manifest];
+    const child = spawn(process.execPath, words, {
+      env: { ...process.env, TMPDIR: home },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    let said = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      said += text;
+      if (said.includes(until)) child.kill('SIGINT');
+    });
+    const [status] = await once(child, 'close');
+    assert.equal(status, 130, said);
+    assert.deepEqual(await readdir(home), [], `interrupted while ${until}`);
+  }
+});

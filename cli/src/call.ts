@@ -1,6 +1,7 @@
 /** `enclaim call`: one call, of any of the four kinds, to a server that has shown its evidence. */
 
 import { type DescMethod, type FileRegistry, fromBinary, toBinary, toJson } from '@bufbuild/protobuf';
+import type { References } from '@enclaim/attestation';
 import { fromBase64, toBase64 } from '@enclaim/attestation/bytes';
 import {
   type AttestedChannel,
@@ -68,13 +69,16 @@ async function call(target: string, method: string | undefined, options: Options
   const references = await readReferences(options);
   const demands = readDemands(options.require);
   const newerThan = readNewerThan(options.newerThan);
-  const receipts: CheckedReceipt[] = [];
+  const keep = options.saveReceipt;
+  let receipt: CheckedReceipt | undefined;
   const channel = await connect(target, {
     references,
     demands,
     timeout,
     newerThan,
-    onReceipt: (receipt) => receipts.push(receipt),
+    onReceipt: (checked) => {
+      receipt ??= checked;
+    },
   });
   try {
     const { attestation } = channel;
@@ -92,13 +96,15 @@ async function call(target: string, method: string | undefined, options: Options
     // A single answer is shown once its receipt is good. A stream is shown as it comes: its end says whether it counts.
     const streams = descriptor?.methodKind === 'server_streaming' || descriptor?.methodKind === 'bidi_streaming';
     const onMessage = streams ? print : () => {};
-    const response = await stream(channel, `/${method}`, requests, { metadata, deadline, onMessage });
-    if (!streams) for (const message of response) print(message);
-    const [receipt] = receipts;
-    if (receipt === undefined) {
-      if (options.saveReceipt !== undefined)
-        throw new ChannelError('receipt', `${method} came without a receipt: ${options.saveReceipt} is not written`);
-    } else await showReceipt(receipt, options.saveReceipt, { request: requests, response });
+    try {
+      const response = await stream(channel, `/${method}`, requests, { metadata, deadline, onMessage });
+      if (!streams) for (const message of response) print(message);
+    } finally {
+      // That of a refusal, too: it proves who refused, and why.
+      if (receipt !== undefined) await showReceipt(receipt, keep, options.references, references);
+    }
+    if (receipt === undefined && keep !== undefined)
+      throw new ChannelError('receipt', `${method} came without a receipt: ${keep} is not written`);
     // Last: what was answered, and the proof of it, is there by now.
     if (unread > 0) throw new AnswerError(unread);
   } finally {
@@ -110,12 +116,19 @@ async function call(target: string, method: string | undefined, options: Options
 async function showReceipt(
   receipt: CheckedReceipt,
   file: string | undefined,
-  messages: { request: readonly Uint8Array[]; response: readonly Uint8Array[] },
+  path: string,
+  { anchors }: References,
 ): Promise<void> {
-  const { sequence, decision, record } = receipt.body;
+  const { sequence, decision, record, status } = receipt.body;
   const label = decision.label.map(printable).join(', ') || 'none';
-  console.error(`receipt: ok  number ${sequence}, label ${label}, record ${record}`);
-  if (file !== undefined) await writeOutput(file, receiptFile(receipt, messages));
+  const ended = status === 0 ? '' : ` of ${STATUS_NAMES[status] ?? status}`;
+  console.error(`receipt: ok${ended}  number ${sequence}, label ${label}, record ${record}`);
+  if (file === undefined) return;
+  await writeOutput(file, receiptFile(receipt));
+  const { ak } = receipt.attestation.statement.device;
+  // Whose TPM it is was shown on this connection alone: a file cannot be asked.
+  const pin = ak === null || anchors.attestationKeys.includes(ak) ? '' : ` --ak ${ak}`;
+  console.error(`receipt: later  enclaim verify ${printable(file)} --references ${printable(path)}${pin}`);
 }
 
 /** A method that the server shows, or one of its health, which it need not show. */

@@ -60,9 +60,15 @@ export function readNewerThan(text: string | undefined, now: number = Date.now()
   }
 }
 
-/** Demands from the command line. @throws DemandError */
+/** Demands from the command line. @throws UsageError */
 export function readDemands(texts: readonly string[]): Demand[] {
-  return texts.map((text) => parseDemand(text));
+  return texts.map((text) => {
+    try {
+      return parseDemand(text);
+    } catch (cause) {
+      throw new UsageError(`--require ${text}: ${(cause as Error).message}`, { cause });
+    }
+  });
 }
 
 /** For commander: collects a repeatable option. */

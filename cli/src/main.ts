@@ -7,6 +7,7 @@ import packageJson from '../package.json' with { type: 'json' };
 import { register as registerCall } from './call.ts';
 import { register as registerCorim } from './corim.ts';
 import { register as registerDeployment } from './deployment.ts';
+import { EXIT } from './exit-status.ts';
 import { register as registerGen } from './gen.ts';
 import { register as registerAudit } from './image/audit.ts';
 import { register as registerBundle } from './image/bundle.ts';
@@ -58,6 +59,8 @@ try {
   await program.parseAsync();
 } catch (error) {
   // commander has already said what was wrong with the words of the call.
-  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
   else process.exitCode = report(error);
+  // What is still under way, such as a name that is looked up, holds the end of a command up no longer.
+  process.stdout.write('', () => process.stderr.write('', () => process.exit()));
 }

@@ -1,6 +1,8 @@
 /** `enclaim proxy`: plain gRPC on loopback in, attested gRPC out, for clients in any language. */
 
-import { type ListenOptions, startProxy } from '@enclaim/client';
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type CheckedReceipt, type ListenOptions, receiptFile, startProxy } from '@enclaim/client';
 import type { Command } from 'commander';
 import { collect, readDemands, readNewerThan } from './input.ts';
 import { readReferences } from './references-file.ts';
@@ -15,6 +17,7 @@ interface Options {
   readonly require: string[];
   readonly listen: string;
   readonly timeout: string;
+  readonly saveReceipts?: string;
 }
 
 export function register(program: Command): void {
@@ -33,13 +36,16 @@ export function register(program: Command): void {
       '127.0.0.1:0',
     )
     .option('--timeout <seconds>', 'for the first verdict', '60')
+    .option('--save-receipts <folder>', 'keep the receipt of each call there, with its messages and the evidence')
     .action(proxy);
 }
 
 async function proxy(target: string, options: Options): Promise<void> {
   const timeout = Number(options.timeout) * 1000;
   if (!(timeout > 0)) throw new UsageError(`--timeout ${options.timeout}: expected seconds`);
+  const keep = options.saveReceipts === undefined ? {} : { onReceipt: receiptKeeper(options.saveReceipts) };
   const running = await startProxy(target, {
+    ...keep,
     references: await readReferences(options),
     demands: readDemands(options.require),
     timeout,
@@ -53,6 +59,25 @@ async function proxy(target: string, options: Options): Promise<void> {
   // The first signal lets calls end, the second does not wait for them.
   await Promise.race([running.drain(), toldToEnd()]);
   await running.close();
+}
+
+/**
+ * Keeps receipts in a folder, for this user alone: the messages are in them. It throws where one cannot be kept, so that its call
+ * ends in DATA_LOSS: no answer is passed on without the receipt that was asked for.
+ */
+function receiptKeeper(folder: string): (receipt: CheckedReceipt) => void {
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    throw new UsageError(`--save-receipts ${folder}: ${(cause as Error).message}`, { cause });
+  }
+  return (receipt) => {
+    const { boot, sequence } = receipt.body;
+    const [, digest = ''] = boot.split(':');
+    const file = join(folder, `${digest.slice(0, 16)}-${sequence}.enclaim-receipt`);
+    writeFileSync(`${file}.tmp`, receiptFile(receipt), { mode: 0o600 });
+    renameSync(`${file}.tmp`, file);
+  };
 }
 
 function toldToEnd(): Promise<void> {

@@ -96,6 +96,7 @@ async function serve(options: Options, showConsole: boolean): Promise<void> {
   const onPhase = (phase: MachinePhase): void => console.error(`${seconds()}  ${PHASES[phase]}`);
   await using machine = await startMachine({ ...options, onPhase });
   console.log(`127.0.0.1:${machine.port}`);
+  console.error('plain h2 is answered, too: a caller that asks for no evidence has checked nothing (docs/client.md)');
   if (machine.tpmAuthority !== null) {
     const { root, issuer } = machine.tpmAuthority;
     console.error(`for enclaim references: --unsafe-swtpm-root ${root} --certificate ${issuer}`);

@@ -1,12 +1,14 @@
 /** `enclaim verify`: saved evidence and receipts, offline. */
 
 import { type KeyObject, sign } from 'node:crypto';
+import type { References, Verdict } from '@enclaim/attestation';
 import { signEar } from '@enclaim/attestation/rats';
 import type { ComparedMessages } from '@enclaim/attestation/receipt';
 import { verdictDocument } from '@enclaim/attestation/verdict-document';
-import { parseReceiptFile, verifyReceiptFile, verifySaved } from '@enclaim/client';
+import { parseReceiptFile, type SavedOptions, verifyReceiptFile, verifySaved } from '@enclaim/client';
 import type { Command } from 'commander';
 import packageJson from '../package.json' with { type: 'json' };
+import { EXIT } from './exit-status.ts';
 import { collect, readDemands, readEd25519, readInput, readNewerThan, writeOutput } from './input.ts';
 import { printable, printableJson } from './printable.ts';
 import { readReferences } from './references-file.ts';
@@ -19,6 +21,7 @@ interface Options {
   readonly deployment: string[];
   readonly newerThan?: string;
   readonly require: string[];
+  readonly ak: string[];
   readonly asOf?: string;
   readonly json?: true;
   readonly ear?: string;
@@ -43,6 +46,12 @@ export function register(program: Command): void {
     .option('--newer-than <time>', 'the boot must have begun then or later: RFC 3339, or P7D for a week ago')
     .option('--deployment <file>', "a deployment that the references' owner signed; repeatable", collect, [])
     .option('--require <demand>', 'what the attested policy must hold; repeatable', collect, [])
+    .option(
+      '--ak <digest>',
+      'sha256:… of an attestation key to trust beside those of the references; repeatable',
+      collect,
+      [],
+    )
     .option('--as-of <time>', 'when certificates must be valid (RFC 3339); by default now')
     .option('--json', 'print the verdict as JSON on stdout')
     .option('--ear <file>', 'write the verdict as an attestation result (EAR, a signed JWT); needs --ear-key')
@@ -56,16 +65,17 @@ async function verify(path: string, options: Options): Promise<void> {
   if (Number.isNaN(asOf)) throw new UsageError(`--as-of ${options.asOf}: expected 2026-11-20T12:00:00Z`);
   const earKey = await readEarKey(options);
   const against = {
-    references: await readReferences(options, asOf),
+    references: withKeys(await readReferences(options, asOf), options.ak),
     demands: readDemands(options.require),
     now: () => asOf,
     newerThan: readNewerThan(options.newerThan, asOf),
   };
   const content = await readInput(path);
-  const isReceipt = content[0] === '{'.charCodeAt(0);
-  const { verdict, body, messages } = isReceipt
-    ? await verifyReceiptFile(parseReceiptFile(content), against)
-    : { ...(await verifySaved(content, against)), body: undefined, messages: undefined };
+  const { verdict, body, messages } = await verified(content, against).catch((error: unknown) => {
+    // A reader of JSON has an answer then, too.
+    if (options.json) console.log(printableJson({ ok: false, error: described(error) }));
+    throw error;
+  });
   const receipt = body && { ...body, messages };
   if (options.json) console.log(printableJson({ ...verdictDocument(verdict, { at, asOf }), receipt }));
   else {
@@ -83,7 +93,32 @@ async function verify(path: string, options: Options): Promise<void> {
     const issue = { iat: Math.floor(at / 1000), asOf, verifier };
     await writeOutput(options.ear, await signEar(verdict, issue, 'EdDSA', async (bytes) => sign(null, bytes, earKey)));
   }
-  if (!verdict.ok) process.exitCode = 1;
+  if (!verdict.ok) process.exitCode = EXIT.refused;
+}
+
+async function verified(content: Uint8Array, against: SavedOptions): Promise<Verified> {
+  if (content[0] === '{'.charCodeAt(0)) return verifyReceiptFile(parseReceiptFile(content), against);
+  return { ...(await verifySaved(content, against)), body: undefined, messages: undefined };
+}
+
+type Verified =
+  | Awaited<ReturnType<typeof verifyReceiptFile>>
+  | { readonly verdict: Verdict; readonly body: undefined; readonly messages: undefined };
+
+function described(error: unknown): { name: string; code: string | null; message: string } {
+  if (!(error instanceof Error)) return { name: 'Error', code: null, message: String(error) };
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : null;
+  return { name: error.name, code, message: error.message };
+}
+
+/** References that trust these attestation keys besides. @throws UsageError */
+function withKeys(references: References, keys: readonly string[]): References {
+  const more = keys.map((key) => {
+    if (!/^sha256:[0-9a-f]{64}$/.test(key)) throw new UsageError(`--ak ${key}: expected sha256: and 64 digits`);
+    return key as `sha256:${string}`;
+  });
+  const { anchors } = references;
+  return { ...references, anchors: { ...anchors, attestationKeys: [...anchors.attestationKeys, ...more] } };
 }
 
 async function readEarKey({ ear, earKey }: Options): Promise<KeyObject | null> {

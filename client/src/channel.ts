@@ -92,6 +92,7 @@ export class AttestedChannel implements Channel {
   /** By what grpc-js tells a call of its connection. */
   readonly #attestations = new WeakMap<PeerCertificate, Attestation>();
   readonly #make: () => GrpcChannel;
+  readonly #credentials: AttestedCredentials;
   #latest: Attestation | undefined;
   #channel: GrpcChannel;
   /** The last moment of the latest verdict; undefined while no connection has one. */
@@ -121,6 +122,7 @@ export class AttestedChannel implements Channel {
         this.#first.reject(error);
       },
     });
+    this.#credentials = credentials;
     this.#target = parseTarget(target);
     const { address, options: routed } = routeOf(this.#target);
     this.#make = () =>
@@ -148,6 +150,7 @@ export class AttestedChannel implements Channel {
   close(): void {
     clearTimeout(this.#renewal);
     this.#channel.close();
+    this.#credentials.end();
   }
 
   getTarget(): string {
@@ -239,7 +242,7 @@ export class AttestedChannel implements Channel {
       state = this.#channel.getConnectivityState(false);
       if (state === connectivityState.TRANSIENT_FAILURE) {
         // grpc-js keeps the reason to itself; another attempt meets the same one.
-        (await dial(this.#target)).destroy();
+        (await dial(this.#target, process.env, Math.max(1, deadline - Date.now()))).destroy();
         throw new ChannelError('unreachable', `no connection to ${targetText(this.#target)}${this.#through}`);
       }
       if (Date.now() >= deadline) {

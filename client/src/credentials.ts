@@ -22,6 +22,9 @@ export class AttestedCredentials extends ChannelCredentials {
   readonly #expectations: Expectations;
   readonly #timeout: number;
   readonly #listener: AttestationListener;
+  /** Ends each connection that has not shown its evidence yet. */
+  readonly #underWay = new Set<(why: ChannelError) => void>();
+  #ended = false;
 
   /** @param timeout milliseconds for TLS and the exchange together */
   constructor(expectations: Expectations, timeout: number, listener: AttestationListener) {
@@ -29,6 +32,12 @@ export class AttestedCredentials extends ChannelCredentials {
     this.#expectations = expectations;
     this.#timeout = timeout;
     this.#listener = listener;
+  }
+
+  /** Ends what is under way: nobody waits for its evidence any more. */
+  end(): void {
+    this.#ended = true;
+    for (const giveUp of this.#underWay) giveUp(new ChannelError('closed', 'the channel was closed'));
   }
 
   override compose(): ChannelCredentials {
@@ -54,10 +63,15 @@ export class AttestedCredentials extends ChannelCredentials {
   }
 
   async #attest(socket: Socket): Promise<TLSSocket> {
+    if (this.#ended) {
+      socket.destroy();
+      throw new ChannelError('closed', 'the channel was closed');
+    }
     const late = new ChannelError('timeout', `no evidence within ${this.#timeout} ms`);
     const expired = Promise.withResolvers<never>();
     // However slowly the bytes trickle: the whole exchange has one deadline.
     const timer = setTimeout(() => expired.reject(late), this.#timeout);
+    this.#underWay.add(expired.reject);
     try {
       return await Promise.race([this.#exchange(socket), expired.promise]);
     } catch (error) {
@@ -66,6 +80,7 @@ export class AttestedCredentials extends ChannelCredentials {
       throw error;
     } finally {
       clearTimeout(timer);
+      this.#underWay.delete(expired.reject);
     }
   }
 

@@ -22,6 +22,12 @@ export interface CheckedReceipt {
   readonly messages: ComparedMessages;
   /** The `enclaim.v1.Receipt` message. */
   readonly bytes: Uint8Array;
+  /** What was sent and received, and the text of the status. */
+  readonly call: {
+    readonly request: readonly Uint8Array[];
+    readonly response: readonly Uint8Array[];
+    readonly text: string;
+  };
   /** The attestation of the connection that carried the response. */
   readonly attestation: Attestation;
 }
@@ -104,7 +110,7 @@ export function receiptCall(
       const receipt = await verifyReceipt(bytes, attestation);
       const seen = { method: path.slice(1), request, response, status: ended.code, text: ended.details };
       const messages = checkReceiptMessages(receipt, seen);
-      onReceipt({ body: receipt.body, messages, bytes, attestation });
+      onReceipt({ body: receipt.body, messages, bytes, call: { request, response, text: ended.details }, attestation });
       return ended;
     } catch (error) {
       return {

@@ -40,15 +40,21 @@ const fileSchema: z.ZodType<ReceiptFile> = z.strictObject({
 });
 
 const LIMIT = 16 * 1024 * 1024;
+/** Bytes of messages that a file holds: with them in base64, and the evidence, it is still read. */
+const MOST_MESSAGES = 8 * 1024 * 1024;
 
-/** The file for a receipt. */
+/**
+ * The file for a receipt.
+ * @param messages by default those of its call, where they are not too large to be read again; null leaves them out
+ */
 export function receiptFile(
-  { bytes: receipt, attestation }: CheckedReceipt,
-  messages: { request: readonly Uint8Array[]; response: readonly Uint8Array[]; text?: string } | null,
+  receipt: CheckedReceipt,
+  messages: { request: readonly Uint8Array[]; response: readonly Uint8Array[]; text?: string } | null = heldIn(receipt),
 ): Uint8Array {
+  const { bytes, attestation } = receipt;
   const file: ReceiptFile = {
     enclaim: 'receipt/1',
-    receipt: toBase64(receipt),
+    receipt: toBase64(bytes),
     messages: messages && {
       ...messages,
       request: messages.request.map(toBase64),
@@ -57,6 +63,12 @@ export function receiptFile(
     evidence: toBase64(attestation.evidence),
   };
   return utf8(`${JSON.stringify(file, undefined, 2)}\n`);
+}
+
+function heldIn({ call, body }: CheckedReceipt): Exclude<Parameters<typeof receiptFile>[1], undefined> {
+  const { request, response, text } = call;
+  const size = [...request, ...response].reduce((sum, message) => sum + message.length, 0);
+  return size > MOST_MESSAGES ? null : { request, response, ...(body.status !== 0 && { text }) };
 }
 
 /** Reads a receipt file. **Trust**: nothing in it is authentic yet. @throws DecodeError */

@@ -93,12 +93,20 @@ function parseProxy(value: string, variable: string): HttpProxy {
   };
 }
 
-/** A TCP connection to a target. @throws ChannelError `unreachable`, which names target, proxy and reason */
-export async function dial(target: Target, environment: Environment = process.env): Promise<Socket> {
+/**
+ * A TCP connection to a target.
+ * @param within milliseconds
+ * @throws ChannelError `unreachable`, which names target, proxy and reason
+ */
+export async function dial(
+  target: Target,
+  environment: Environment = process.env,
+  within: number = CONNECT_MS,
+): Promise<Socket> {
   const proxy = proxyFor(target, environment);
   const through = proxy === undefined ? '' : ` through ${describeProxy(proxy)}`;
   try {
-    return await (proxy === undefined ? direct(target) : tunnel(target, proxy));
+    return await (proxy === undefined ? direct(target, within) : tunnel(target, proxy, within));
   } catch (cause) {
     const reason = reasonOf(cause);
     throw new ChannelError('unreachable', `no connection to ${targetText(target)}${through}: ${reason}`, { cause });
@@ -110,10 +118,10 @@ export function describeProxy(proxy: HttpProxy): string {
   return `the proxy ${targetText(proxy)} (${proxy.variable})`;
 }
 
-function direct({ host, port }: Target): Promise<Socket> {
+function direct({ host, port }: Target, within: number): Promise<Socket> {
   const { promise, resolve, reject } = Promise.withResolvers<Socket>();
   const socket = connect({ host, port });
-  socket.setTimeout(CONNECT_MS, () => socket.destroy(new Error('no answer')));
+  socket.setTimeout(within, () => socket.destroy(new Error('no answer')));
   socket.once('error', reject);
   socket.once('connect', () => {
     socket.off('error', reject);
@@ -123,7 +131,7 @@ function direct({ host, port }: Target): Promise<Socket> {
   return promise;
 }
 
-function tunnel(target: Target, { host, port, credentials }: HttpProxy): Promise<Socket> {
+function tunnel(target: Target, { host, port, credentials }: HttpProxy, within: number): Promise<Socket> {
   const { promise, resolve, reject } = Promise.withResolvers<Socket>();
   const path = targetText(target);
   const authorization =
@@ -135,7 +143,7 @@ function tunnel(target: Target, { host, port, credentials }: HttpProxy): Promise
     path,
     headers: { host: path, ...authorization },
     agent: false,
-    timeout: CONNECT_MS,
+    timeout: within,
   });
   asked.once('timeout', () => asked.destroy(new Error('no answer')));
   asked.once('error', reject);

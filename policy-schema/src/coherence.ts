@@ -239,8 +239,29 @@ function expired(policy: Policy, asOf: number): PolicyIssue[] {
   ];
 }
 
-/** Documents that say to vouch for longer than any does. A policy knows no day of its own, so only a check with one sees it. */
-function endless({ claims, subprocessors }: Policy, asOf: number): PolicyIssue[] {
+/** What is to last for too long. A policy knows no day of its own, so only a check with one sees it. */
+function endless(policy: Policy, asOf: number): PolicyIssue[] {
+  return [...endlessOverrides(policy, asOf), ...endlessAssurances(policy, asOf)];
+}
+
+/** Holes that are to stay open for longer than any may. */
+function endlessOverrides({ overrides }: Policy, asOf: number): PolicyIssue[] {
+  const latest = asOf + secondsOf(LEAST.override) * 1000;
+  return overrides.flatMap(({ id, expires }, i) =>
+    endOf(expires) > latest
+      ? [
+          error(
+            'value',
+            ['overrides', i, 'expires'],
+            `${id} is in force until ${expires}; expected a day within ${LEAST.override} of the check`,
+          ),
+        ]
+      : [],
+  );
+}
+
+/** Documents that say to vouch for longer than any does. */
+function endlessAssurances({ claims, subprocessors }: Policy, asOf: number): PolicyIssue[] {
   if (!claims.some(({ kind }) => kind === 'subprocessors-assured')) return [];
   const latest = asOf + secondsOf(LEAST.assured) * 1000;
   return Object.entries(subprocessors).flatMap(([id, { assurance, identity }]) =>

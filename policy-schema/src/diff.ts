@@ -48,6 +48,13 @@ export function diff(before: Policy, after: Policy): PolicyDiff {
     const then = said.get(keyOf(now));
     if (then) changes.push(...compare(then, now));
   }
+  if (before.system.name === after.system.name && after.system.version < before.system.version)
+    changes.push({
+      verdict: 'weaker',
+      aspect: 'system.version',
+      pointer: '/system/version',
+      sentence: `the version goes back from ${before.system.version} to ${after.system.version}: it only ever grows`,
+    });
   const order: readonly Direction[] = ['weaker', 'incomparable', 'stronger'];
   return {
     verdict: order.find((direction) => changes.some(({ verdict }) => verdict === direction)) ?? 'equal',

@@ -215,3 +215,14 @@ test('keys that begin alike are two keys', () => {
     ['stronger', 'weaker'],
   );
 });
+
+test('a version that goes back is weaker: it only ever grows', () => {
+  const [two, three] = [edited(['version: 3', 'version: 2']), edited()];
+  const back = diff(three, two);
+  assert.equal(back.verdict, 'weaker');
+  assert.ok(back.changes.some(({ sentence }) => sentence === 'the version goes back from 3 to 2: it only ever grows'));
+  assert.notEqual(diff(two, three).verdict, 'weaker');
+  // Another system's versions are counted from elsewhere.
+  const other = edited(['version: 3', 'version: 2'], ['name: clinic', 'name: other']);
+  assert.ok(diff(three, other).changes.every(({ sentence }) => !sentence.includes('goes back')));
+});

@@ -31,6 +31,11 @@ test('the table has at least 150 policies, and each refusal is in it once', () =
 test('what has expired is an error only where a time is given', () => {
   const asOf = (day: string): string[] => checkPolicy(BASE, { asOf: Date.parse(day) }).issues.map(formatIssue);
   assert.deepEqual(asOf('2026-12-31T23:59:59Z'), []);
+  // A hole for a while is none for years.
+  assert.deepEqual(asOf('2026-01-01'), []);
+  assert.deepEqual(asOf('2025-12-01'), [
+    '40:124 overrides[0].expires: OVR-7 is in force until 2026-12-31; expected a day within P366D of the check',
+  ]);
   assert.deepEqual(asOf('2027-01-01'), ['40:124 overrides[0].expires: OVR-7 ended with 2026-12-31']);
   assert.deepEqual(asOf('2027-04-01'), [
     '24:133 subprocessors.mailer.assurance.validUntil: the assurance ended with 2027-03-31',

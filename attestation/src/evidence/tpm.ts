@@ -82,10 +82,12 @@ async function trustInKey(
   if (anchors.attestationKeys.includes(attestationKey)) return { kind: 'pinned' };
   if (isCertified(tpm.akCertificates, anchors)) return trustInCertificate(tpm, anchors, context);
   if (activation === null) {
-    throw new EvidenceError(
-      'chain',
-      `attestation key ${attestationKey} is not pinned, and no credential activation took place`,
-    );
+    // A file cannot be asked: what a connection showed of the TPM by an activation, references have to say of its key.
+    const missing =
+      context.channel === 'offline'
+        ? 'what is saved cannot show whose TPM it is of: pin the key that a connection has shown (--ak)'
+        : 'no credential activation took place';
+    throw new EvidenceError('chain', `attestation key ${attestationKey} is not pinned, and ${missing}`);
   }
   if (!equalBytes(activation.akName, akName) || !equalBytes(activation.ekPublic, tpm.ekPublic)) {
     throw new EvidenceError('key', 'the credential activation was of other keys');

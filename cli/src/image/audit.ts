@@ -20,14 +20,12 @@ import {
   rebuild,
 } from '@enclaim/image';
 import type { Command } from 'commander';
+import { EXIT } from '../exit-status.ts';
 import { collect, readEd25519, readInput, writeOutput } from '../input.ts';
 import { printable } from '../printable.ts';
 import { readReferences } from '../references-file.ts';
 import { UsageError } from '../usage-error.ts';
 import { differencesOfMachine, type Machine } from './machine-differences.ts';
-
-/** Exit status where something differs; errors of the audit itself end with another one. */
-const DIFFERENT = 3;
 
 interface AuditOptions {
   readonly against: string[];
@@ -78,18 +76,27 @@ async function run(source: string, options: AuditOptions): Promise<void> {
   if (claims.length === 0) throw new UsageError('name what to hold it --against, or --evidence');
   if (options.app === undefined && claims.some(({ bundle }) => bundle !== null))
     throw new UsageError('an app bundle needs --app: the folder below the sources that it was made of');
+  const interrupted = new AbortController();
+  const interrupt = (): void => interrupted.abort();
+  for (const signal of SIGNALS) process.on(signal, interrupt);
   const rebuilt = await rebuild({
     source,
+    signal: interrupted.signal,
     ...(options.app === undefined ? {} : { app: options.app }),
     ...(options.mirror === undefined ? {} : { mirrors: options.mirror }),
     onStep: (step) => process.stderr.write(`${STEPS[step]}\n`),
+  }).finally(() => {
+    for (const signal of SIGNALS) process.off(signal, interrupt);
   });
   const results = [];
   for (const claim of claims) results.push({ claim, differences: await compareClaim(claim, rebuilt) });
   report(results, rebuilt, options.json === true);
   if (signer !== null) await signer(results, rebuilt);
-  if (results.some(({ differences }) => differences.length > 0)) process.exitCode = DIFFERENT;
+  if (results.some(({ differences }) => differences.length > 0)) process.exitCode = EXIT.different;
 }
+
+/** They end the rebuild, which then removes its folder: hundreds of megabytes. */
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 const STEPS: Readonly<Record<RebuildStep, string>> = {
   sources: 'taking the sources into a clean folder',

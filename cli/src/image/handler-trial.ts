@@ -1,13 +1,13 @@
 /** What is wrong with the handlers of an app, found by loading them once, before anything boots. */
 
 import { spawn } from 'node:child_process';
+import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { fileURLToPath } from 'node:url';
 import { WORKER_HEAP } from '@enclaim/guest/worker-share';
 import { projectRoot } from '@enclaim/image';
 import { type MatchResult, suggestion } from '@enclaim/policy-schema';
-import type { TrialResult } from '@enclaim/runtime/trial';
 import { printable } from '../printable.ts';
+import type { TrialResult } from './handler-trial-process.ts';
 
 /** Handlers that would not be served as they are. One message for each thing that is wrong. */
 export class HandlersError extends Error {
@@ -29,7 +29,7 @@ const PROGRAM = [
   '--no-experimental-sqlite',
   `--max-old-space-size=${WORKER_HEAP}`,
   '--js-nonextensible-applies-to-private',
-  fileURLToPath(import.meta.resolve('@enclaim/runtime/trial')),
+  join(import.meta.dirname, 'handler-trial-process.ts'),
 ];
 
 /**

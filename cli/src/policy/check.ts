@@ -3,6 +3,7 @@
 import { relative } from 'node:path';
 import { isDay } from '@enclaim/policy-schema';
 import type { Command } from 'commander';
+import { EXIT } from '../exit-status.ts';
 import { UsageError } from '../usage-error.ts';
 import { type AppCheck, checkApp, findPolicyApp } from './app.ts';
 import { type Finding, formatFinding } from './report.ts';
@@ -36,7 +37,7 @@ export function register(program: Command): void {
       const paths = [folder, ...(options.policy === undefined ? [] : [options.policy])];
       const checked = options.staged ? ((await withStaged(paths, check)) ?? { findings: [] }) : await check();
       show(checked, options, program.version() ?? '0');
-      if (hasErrors(checked.findings)) process.exitCode = 1;
+      if (hasErrors(checked.findings)) process.exitCode = EXIT.refused;
     });
 }
 

@@ -3,6 +3,7 @@
 import { type Direction, diff, policyDigest } from '@enclaim/policy-schema';
 import ansis from 'ansis';
 import { type Command, Option } from 'commander';
+import { EXIT } from '../exit-status.ts';
 import { findPolicy } from './revision.ts';
 
 interface DiffOptions {
@@ -42,6 +43,6 @@ export function register(program: Command): void {
           console.log(`${COLOURS[change.verdict](change.verdict.padEnd(12))} ${change.sentence}`);
         console.log(`the new policy is ${COLOURS[verdict](verdict)}`);
       }
-      if (failOn === 'weaker' && (verdict === 'weaker' || verdict === 'incomparable')) process.exitCode = 1;
+      if (failOn === 'weaker' && (verdict === 'weaker' || verdict === 'incomparable')) process.exitCode = EXIT.refused;
     });
 }

@@ -5,6 +5,7 @@ import { type CaseResult, runCases } from '@enclaim/policy-schema';
 import { authorize } from '@enclaim/policy-schema/cedar';
 import ansis from 'ansis';
 import type { Command } from 'commander';
+import { EXIT } from '../exit-status.ts';
 import { readInput } from '../input.ts';
 import { findPolicyApp, readPolicyFile } from './app.ts';
 
@@ -32,7 +33,7 @@ export function register(program: Command): void {
       const failed = results.filter(({ ok }) => !ok).length;
       if (!options.json)
         console.log(`${results.length - failed} of ${results.length} cases of ${cases} as expected of ${policy}`);
-      if (failed > 0) process.exitCode = 1;
+      if (failed > 0) process.exitCode = EXIT.refused;
     });
 }
 

@@ -1,6 +1,6 @@
 /** A trial of handlers, in a process of its own: they are loaded once as a worker would, and their author is told what came of it. */
 
-import { openRealm } from './realm.ts';
+import { openRealm } from '@enclaim/runtime/realm';
 
 /** What a trial found: the names of the handlers, null where the bundle exports none; or what the bundle threw. */
 export type TrialResult = { readonly names: readonly string[] | null } | { readonly threw: string };

@@ -1,0 +1,52 @@
+/** How commands end: one table for all of them, for scripts (docs/client.md has it for people). */
+
+/** Exit statuses by what they say. */
+export const EXIT = {
+  /** What was asked for was done, and holds. */
+  ok: 0,
+  /** Refused: a verdict, evidence, a receipt, a policy, a bundle; or a check has findings. */
+  refused: 1,
+  /** The command was called in a way that cannot work. */
+  usage: 2,
+  /** An audit found a difference. */
+  different: 3,
+  /** It could not be tried: the other end was not reached or had no time, a disk has no room, a mirror lacks an input. */
+  unavailable: 4,
+  /** A server that is what it should be answered a call with a status other than OK. */
+  answered: 5,
+  /** Interrupted by a signal. */
+  interrupted: 130,
+} as const;
+
+/** One of them. */
+export type ExitStatus = (typeof EXIT)[keyof typeof EXIT];
+
+/** Codes of errors that say nothing of what was asked for, only that it could not be tried, by the name of their class. */
+const UNAVAILABLE: Readonly<Record<string, ReadonlySet<string>>> = {
+  ChannelError: new Set(['unreachable', 'timeout', 'closed', 'listen']),
+  // Those that a channel gives by itself, too.
+  CallError: new Set(['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'CANCELLED']),
+  ImageError: new Set(['fetch-failed']),
+};
+const NO_ROOM: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT', 'EROFS']);
+
+/** The exit status of an error that ended a command. */
+export function exitStatusOf(error: unknown): ExitStatus {
+  if (!(error instanceof Error)) return EXIT.refused;
+  if (error.name === 'AbortError') return EXIT.interrupted;
+  if (hasNoRoom(error)) return EXIT.unavailable;
+  if (error.name === 'UsageError') return EXIT.usage;
+  const code = codeOf(error);
+  if (Object.hasOwn(UNAVAILABLE, error.name) && UNAVAILABLE[error.name]?.has(code)) return EXIT.unavailable;
+  // DATA_LOSS is what a channel makes of an answer whose receipt is not good.
+  return error.name === 'CallError' && code !== 'DATA_LOSS' ? EXIT.answered : EXIT.refused;
+}
+
+function hasNoRoom(error: Error): boolean {
+  for (let at: unknown = error; at instanceof Error; at = at.cause) if (NO_ROOM.has(codeOf(at))) return true;
+  return false;
+}
+
+function codeOf(error: Error): string {
+  return 'code' in error && typeof error.code === 'string' ? error.code : '';
+}

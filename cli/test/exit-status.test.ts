@@ -1,0 +1,44 @@
+/** One table of exit statuses: what each error ends with, and that the documents have the same. */
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { ChannelError } from '@enclaim/client';
+import { ImageError, projectRoot } from '@enclaim/image';
+import { EXIT, exitStatusOf } from '../src/exit-status.ts';
+import { UsageError } from '../src/usage-error.ts';
+
+const callError = (code: string): Error => Object.assign(new Error('it says no'), { name: 'CallError', code });
+const noRoom = (): Error => Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' });
+
+const ENDS: readonly (readonly [string, unknown, number])[] = [
+  ['words that cannot work', new UsageError('--timeout x'), EXIT.usage],
+  [
+    'a disk without room, whoever says so',
+    new UsageError('x cannot be written', { cause: noRoom() }),
+    EXIT.unavailable,
+  ],
+  ['a disk without room', noRoom(), EXIT.unavailable],
+  ['nobody there', new ChannelError('unreachable', 'no connection'), EXIT.unavailable],
+  ['no evidence in time', new ChannelError('timeout', 'no evidence'), EXIT.unavailable],
+  ['something else there', new ChannelError('protocol', 'the server does not speak it'), EXIT.refused],
+  ['an answer without a receipt', new ChannelError('receipt', 'none'), EXIT.refused],
+  ['a receipt that is not good', callError('DATA_LOSS'), EXIT.refused],
+  ['a refusal of the policy', callError('PERMISSION_DENIED'), EXIT.answered],
+  ['no such method', callError('UNIMPLEMENTED'), EXIT.answered],
+  ['a call that took too long', callError('DEADLINE_EXCEEDED'), EXIT.unavailable],
+  ['a mirror that lacks something', new ImageError('fetch-failed', 'not there'), EXIT.unavailable],
+  ['another hash', new ImageError('hash-mismatch', 'other'), EXIT.refused],
+  ['an interruption', new DOMException('aborted', 'AbortError'), EXIT.interrupted],
+  ['what nobody knows', 'text', EXIT.refused],
+];
+
+for (const [name, error, status] of ENDS)
+  test(`${name} ends with ${status}`, () => assert.equal(exitStatusOf(error), status));
+
+test('docs/client.md has the table', () => {
+  const text = readFileSync(join(projectRoot, 'docs/client.md'), 'utf8');
+  const rows = [...text.matchAll(/^\| (\d+) \| \*\*(\w+)\*\*/gm)].map(([, status, name]) => [name, Number(status)]);
+  assert.deepEqual(Object.fromEntries(rows), EXIT);
+});
