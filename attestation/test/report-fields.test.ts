@@ -10,9 +10,11 @@ import { describe, test } from 'node:test';
 import { fakeQuote } from '../../test/fakes/attestation-key.ts';
 import { EPOCH } from '../../test/fakes/certificates.ts';
 import { FakeNitroHypervisor } from '../../test/fakes/nitro-hypervisor.ts';
+import { FakeParavisor } from '../../test/fakes/paravisor.ts';
 import { FakePsp } from '../../test/fakes/psp.ts';
 import { FakeQuotingEnclave } from '../../test/fakes/quoting-enclave.ts';
 import { failing } from '../../test/support/refused.ts';
+import { parseHclReport, verifyAzureSnp } from '../src/azure/index.ts';
 import { parseSign1 } from '../src/cbor/cose.ts';
 import { decodeCbor } from '../src/cbor/decode.ts';
 import { EvidenceError } from '../src/errors.ts';
@@ -24,6 +26,8 @@ import { verifyQuote } from '../src/tpm/index.ts';
 import type { Check } from '../src/verdict.ts';
 import {
   type Field,
+  HCL_REPORT,
+  HCL_RUNTIME,
   type Judged,
   LAYOUTS,
   type Layout,
@@ -62,17 +66,20 @@ const psp = new FakePsp();
 const filled = (length: number): Uint8Array => new Uint8Array(length).fill(0x11);
 const POLICY = 0x3d3_0137n; // ABI 1.55, SMT, one, and every protection
 const PLATFORM = 0x7fn;
-/** A report that says more than zeros, with bytes at a place before it is signed. */
+/** A report that says more than zeros. */
+const plain = psp.report({
+  version: 5,
+  guestSvn: 0xff_ffff,
+  policy: POLICY,
+  platformInfo: PLATFORM,
+  familyId: filled(16),
+  imageId: filled(16),
+  patch: { 488: Uint8Array.of(9, 9, 9, 0, 9, 9, 9, 0), 504: filled(8), 512: filled(8) },
+});
+
+/** With bytes at a place before it is signed. */
 function snpReport(at = 0, changed: Uint8Array = new Uint8Array()): Uint8Array {
-  const report = psp.report({
-    version: 5,
-    guestSvn: 0xff_ffff,
-    policy: POLICY,
-    platformInfo: PLATFORM,
-    familyId: filled(16),
-    imageId: filled(16),
-    patch: { 488: Uint8Array.of(9, 9, 9, 0, 9, 9, 9, 0), 504: filled(8), 512: filled(8) },
-  });
+  const report = Uint8Array.from(plain);
   report.set(changed, at);
   return psp.signed(report);
 }
@@ -158,6 +165,31 @@ const enclave: Subject = {
   judge: (at, changed) => judgeQuote(qe.quote(td, { qeReport: { [at]: changed } })),
 };
 
+const paravisor = new FakeParavisor();
+const vtpm = paravisor.quote(filled(32));
+const hclReport = (runtimeData: Uint8Array = paravisor.runtimeData()): Buffer =>
+  paravisor.hclReport({
+    platform: 'snp',
+    hardwareReport: psp.report({ reportData: paravisor.reportData(runtimeData) }),
+    runtimeData,
+  });
+
+/** Who says it is shown by refusals alone: what the hardware's report says is judged above. */
+async function judgeHcl(report: Uint8Array): Promise<readonly Check[]> {
+  await verifyAzureSnp({ ...psp.evidence(), hclReport: report, vtpm }, psp.pins, { now });
+  return [];
+}
+const plainHcl = hclReport();
+const hcl: Subject = {
+  layout: HCL_REPORT,
+  bytes: plainHcl.subarray(0, HCL_REPORT.length),
+  judge: (at, changed) => {
+    const report = Buffer.from(plainHcl);
+    report.set(changed, at);
+    return judgeHcl(report);
+  },
+};
+
 /** Fields of which only a lower value is wrong, or one that lacks a bit. */
 const FLOORS = ['GUEST_SVN', 'LAUNCH_MIT_VECTOR', 'CURRENT_MIT_VECTOR', 'ISVSVN'];
 /** Bytes of versions that no level asks anything of: a higher value is as good. */
@@ -180,7 +212,7 @@ async function meets(row: Judged, name: string, found: readonly string[]): Promi
     );
 }
 
-for (const subject of [snp, quoted, enclave]) {
+for (const subject of [snp, quoted, enclave, hcl]) {
   const { layout, bytes } = subject;
   describe(layout.title, () => {
     test('has a row for every byte, and for every bit where rows are by bits', () => {
@@ -258,6 +290,7 @@ test('the parsers read these fields and no others', () => {
   const { report, qeReport } = parseQuote(qe.quote(td));
   assert.deepEqual(Object.keys(report).toSorted(), named(TDX_QUOTE));
   assert.deepEqual(Object.keys(qeReport).toSorted(), named(QE_REPORT));
+  assert.deepEqual(Object.keys(parseHclReport(hclReport())).toSorted(), named(HCL_REPORT));
   const extension = TDX_QUOTE.fields.findIndex(({ parsed }) => parsed?.includes('extension'));
   assert.equal(Object.keys(report.extension ?? {}).length, TDX_QUOTE.fields.length - extension);
 });
@@ -313,6 +346,29 @@ describe('structures without places', () => {
       return [];
     });
     await meets(rowOf(TPM_CERTIFY, 'type'), 'type', found);
+  });
+
+  test('runtime data of an HCL report', async () => {
+    const other = new FakeParavisor();
+    const { keys } = JSON.parse(Buffer.from(other.runtimeData()).toString()) as { readonly keys: unknown };
+    const changes: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+      keys: { keys },
+      'vm-configuration': { 'vm-configuration': { vmUniqueId: '1' } },
+      'user-data': { 'user-data': 'ff'.repeat(64) },
+    };
+    const made = JSON.parse(Buffer.from(paravisor.runtimeData()).toString()) as object;
+    assert.deepEqual(Object.keys(made).toSorted(), names(HCL_RUNTIME));
+    assert.deepEqual(Object.keys(changes).toSorted(), names(HCL_RUNTIME));
+    for (const [name, change] of Object.entries(changes)) {
+      const runtimeData = paravisor.runtimeData(change);
+      await meets(rowOf(HCL_RUNTIME, name), name, await metBy(() => judgeHcl(hclReport(runtimeData))));
+      const unbound = hclReport();
+      unbound.set(
+        runtimeData.subarray(0, 1).map((byte) => byte ^ 1),
+        HCL_REPORT.length,
+      );
+      assert.deepEqual(await metBy(() => judgeHcl(unbound)), ['!binding']);
+    }
   });
 
   test('a document of Nitro', async () => {

@@ -347,9 +347,51 @@ export const NITRO_DOCUMENT: Members = {
   ],
 };
 
+/** What Azure's paravisor puts around a processor's report. */
+export const HCL_REPORT: Layout = {
+  title: 'HCL report of an Azure confidential VM, up to its runtime data',
+  source: 'Microsoft, "Azure confidential VM guest attestation"; attestation/src/azure/hcl.ts',
+  length: 0x4d4,
+  fields: consecutive([
+    { name: 'signature', length: 4, by: ['!format'] },
+    { name: 'version (1 or 2: they say the same)', length: 4, parsed: ['version'], by: ['!format'] },
+    { name: 'report size', length: 4, parsed: ['size'], by: ['!format'] },
+    { name: 'request type', length: 4, parsed: ['requestType'], by: ['!format'] },
+    { name: 'status, reserved', length: 16, by: ['!format'] },
+    {
+      name: "hardware report (SEV-SNP's is above; a TDREPORT is shown by the TD quote beside it)",
+      length: 1184,
+      parsed: ['hardwareReport'],
+      by: ['!signature', '!identity', '!format'],
+    },
+    { name: 'data size', length: 4, parsed: ['dataSize'], by: ['!format'] },
+    { name: 'data version', length: 4, by: ['!format'] },
+    { name: 'report type', length: 4, parsed: ['platform'], by: ['!format', '!platform'] },
+    { name: 'hash type', length: 4, parsed: ['hash'], by: ['!format', '!binding'] },
+    { name: 'size of the runtime data', length: 4, parsed: ['runtimeData'], by: ['!format'] },
+  ]),
+};
+
+/** What it states there, whose digest is in the processor's report. */
+export const HCL_RUNTIME: Members = {
+  title: 'Runtime data of an HCL report',
+  source: 'the same; its digest is the report data of the hardware report, or it is refused as `binding`',
+  fields: [
+    { name: 'keys', by: ['!signature', '!format'] },
+    {
+      name: 'vm-configuration',
+      reason: "the host's words to the paravisor: shown as `azure.vm`, and compared with nothing",
+    },
+    {
+      name: 'user-data',
+      reason: 'what the guest may set for others; our nonce and statement are in the quote of the vTPM',
+    },
+  ],
+};
+
 /** All of them. */
-export const LAYOUTS: readonly Layout[] = [SNP_REPORT, TDX_QUOTE, QE_REPORT];
-export const MEMBERS: readonly Members[] = [TPM_QUOTE, TPM_CERTIFY, NITRO_DOCUMENT];
+export const LAYOUTS: readonly Layout[] = [SNP_REPORT, TDX_QUOTE, QE_REPORT, HCL_REPORT];
+export const MEMBERS: readonly Members[] = [HCL_RUNTIME, TPM_QUOTE, TPM_CERTIFY, NITRO_DOCUMENT];
 
 /** docs/report-fields.md. */
 export function reportFieldsMarkdown(): string {
