@@ -17,8 +17,8 @@ import { type Served, serve } from './hostile/served.ts';
 import { prefixed } from './support/requests.ts';
 
 const SHORT = [
-  ['const LONGEST_STREAM_MS = 60_000', 'const LONGEST_STREAM_MS = 400'],
-  ['longest + TAKING_MS', '0'],
+  ['Math.max(LIMITS.stream', 'Math.max(400'],
+  ['longest + LIMITS.taking', '0'],
 ] as const;
 
 let served: Served;
@@ -120,7 +120,7 @@ test('the certificate has names, with evidence and without', () => {
 
 test('a call lasts as long as the policy says, where it says so', async () => {
   // All calls of this server would be over at once by its own limit.
-  const edits = { server: [['const LONGEST_CALL_MS = 30_000', 'const LONGEST_CALL_MS = 1']] as const };
+  const edits = { server: [['return LIMITS.call;', 'return 1;']] as const };
   const wall = '600s';
   const resources = { memory: '16MiB', cpu: '1s', wall, inFlight: 4, pressure: { memory: 100, cpu: 100 } };
   const handlers = { Collect: 'for await (const _ of request); return {}' };

@@ -14,6 +14,7 @@ import {
 import { ExactJson } from '@enclaim/policy-schema';
 import { Client, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
 import type { Command } from 'commander';
+import { CALL_LIMITS } from './call-limits.ts';
 import { Health } from './gen/grpc/health/v1/health_pb.js';
 import { collect, readDemands, readInput, readNewerThan, writeOutput } from './input.ts';
 import { printable, printableJson } from './printable.ts';
@@ -55,6 +56,7 @@ export function register(program: Command): void {
     .option('--save-evidence <file>', 'keep the evidence of the connection')
     .option('--save-receipt <file>', 'keep the receipt, with the messages and the evidence')
     .option('--timeout <seconds>', 'for the verdict, and again for what is asked then', '60')
+    .addHelpText('after', CALL_LIMITS)
     .action(call);
 }
 

@@ -4,6 +4,7 @@ import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type CheckedReceipt, type ListenOptions, receiptFile, startProxy } from '@enclaim/client';
 import type { Command } from 'commander';
+import { CALL_LIMITS } from './call-limits.ts';
 import { collect, readDemands, readNewerThan } from './input.ts';
 import { readReferences } from './references-file.ts';
 import { UsageError } from './usage-error.ts';
@@ -37,6 +38,7 @@ export function register(program: Command): void {
     )
     .option('--timeout <seconds>', 'for the first verdict', '60')
     .option('--save-receipts <folder>', 'keep the receipt of each call there, with its messages and the evidence')
+    .addHelpText('after', CALL_LIMITS)
     .action(proxy);
 }
 

@@ -15,6 +15,7 @@ import {
 import { digestOfCanonical } from '@enclaim/policy-schema';
 import { admit } from '@enclaim/runtime/admission';
 import { type Command, Option } from 'commander';
+import { CALL_LIMITS } from './call-limits.ts';
 import { IMAGE_FOLDER, type ImageFolder, readImageFolder } from './image/folder.ts';
 import { type NetworkFlags, networkOptions, withNetwork } from './network-words.ts';
 import { UsageError } from './usage-error.ts';
@@ -71,7 +72,7 @@ export function register(program: Command): void {
     .option('--memory <MiB>', 'memory of the machine', '1024')
     .option('--console', 'show what firmware and guest write')
     .option('--print', 'print the command lines and start nothing');
-  networkOptions(command).action(run);
+  networkOptions(command).addHelpText('after', CALL_LIMITS).action(run);
 }
 
 async function run(app: string | undefined, flags: RunFlags): Promise<void> {

@@ -21,6 +21,7 @@ import { type Answer, type Calls, LARGEST_MESSAGE } from './calls.ts';
 import { unfolded } from './compressed-messages.ts';
 import { type Attested, attestConnection } from './handshake.ts';
 import { HealthService } from './health.ts';
+import { LIMITS } from './limits.ts';
 import { connectionOf, plainCalls, refuseUndeclared } from './plain-calls.ts';
 import { rawMethod } from './raw-service.ts';
 import { ReflectionService } from './reflection.ts';
@@ -50,13 +51,6 @@ const IDLE_MS = 300_000;
  */
 const CONNECTION_AGE_MS = 3_600_000;
 const CONNECTION_GRACE_MS = 60_000;
-const LONGEST_CALL_MS = 30_000;
-/** The same at most, where the policy states a `wall`. */
-const MOST_CALL_MS = 600_000;
-/** Of a stream: for its request to arrive, its call to be answered and its response to be taken. */
-const LONGEST_STREAM_MS = 60_000;
-/** Beyond the longest call, for its request to arrive and its response to be taken. */
-const TAKING_MS = 30_000;
 /** Bytes of a stream of responses that its caller may have left untaken while more are made. */
 const MOST_UNTAKEN = 64 * 1024;
 /** Given to calls under way when the end begins; then to what is left of them, to be told so. */
@@ -81,7 +75,7 @@ export class AttestedServer {
 
   constructor({ tls, admission, calls, attested }: ServerOptions) {
     const longest = Math.max(...admission.exposed.map((method) => longestOf(admission, method)));
-    this.#streams.use(limitStreams(Math.max(LONGEST_STREAM_MS, longest + TAKING_MS)));
+    this.#streams.use(limitStreams(Math.max(LIMITS.stream, longest + LIMITS.taking)));
     this.#streams.use(plainCalls());
     this.#grpc = new Server({
       'grpc.max_receive_message_length': LARGEST_MESSAGE,
@@ -235,10 +229,10 @@ type AnyCall = EventEmitter &
 /** How long a call may last: what the policy says of it, where it says something. */
 function longestOf({ policy }: Admission, { id }: ExposedMethod): number {
   const { resources } = policy.governance;
-  if (resources === 'none') return LONGEST_CALL_MS;
+  if (resources === 'none') return LIMITS.call;
   const own = Object.hasOwn(resources.methods, id) ? resources.methods[id] : undefined;
   // The governor ends it at its wall, with the sentence of the policy; this is for what comes before and after.
-  return Math.min(MOST_CALL_MS, millisecondsOf((own ?? resources).wall) + LONGEST_CALL_MS);
+  return Math.min(LIMITS.callOfPolicy, millisecondsOf((own ?? resources).wall) + LIMITS.call);
 }
 
 /** One method as grpc-js calls it: messages in, messages and a receipt out. */

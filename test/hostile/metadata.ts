@@ -100,7 +100,7 @@ const ECHOED: ServerEdits = {
     ['trailer.set(RECEIPT_TRAILER', 'trailer.add(RECEIPT_TRAILER'],
   ],
 };
-const LONG: ServerEdits = { server: [['const LONGEST_CALL_MS = 30_000', 'const LONGEST_CALL_MS = 500']] };
+const LONG: ServerEdits = { server: [['return LIMITS.call;', 'return 500;']] };
 
 /** Requests are grpc-js's to judge. */
 const UNASKED: ServerEdits = {

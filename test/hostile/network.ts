@@ -205,14 +205,14 @@ function unfolding(...edits: Edit[]): ServerEdits {
 }
 /** No call is long here, so that no stream has to be. */
 const SHORT_STREAMS: readonly Edit[] = [
-  ['const LONGEST_STREAM_MS = 60_000', 'const LONGEST_STREAM_MS = 600'],
-  ['longest + TAKING_MS', '0'],
+  ['Math.max(LIMITS.stream', 'Math.max(600'],
+  ['longest + LIMITS.taking', '0'],
 ];
 /** Room for one connection, which is idle soon; and without the look whether its peer is still there. */
 const ONE_PLACE: readonly Edit[] = [
   ['const MOST_CONNECTIONS = 4096', 'const MOST_CONNECTIONS = 1'],
   ['const IDLE_MS = 300_000', 'const IDLE_MS = 1000'],
-  ['const LONGEST_CALL_MS = 30_000', 'const LONGEST_CALL_MS = 600'],
+  ['return LIMITS.call;', 'return 600;'],
 ];
 const UNWATCHED: Edit = ['setInterval(endIfSilent(socket), IDLE_MS / 2)', 'setInterval(() => {}, IDLE_MS / 2)'];
 
@@ -346,7 +346,7 @@ const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
   'a request that never becomes whole': {
     layer: 'life of a stream',
     scaled: server(...SHORT_STREAMS),
-    off: server(['this.#streams.use(limitStreams(Math.max(LONGEST_STREAM_MS, longest + TAKING_MS)));', '']),
+    off: server(['this.#streams.use(limitStreams(Math.max(LIMITS.stream, longest + LIMITS.taking)));', '']),
     succeeds: (port) =>
       keeps(port, (it) =>
         it.send(frame(FRAME.headers, FLAG.endHeaders, 1, block(CALL)), frame(FRAME.data, 0, 1, NOTE.subarray(0, 6))),
@@ -355,7 +355,7 @@ const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
   'an answer that is never taken': {
     layer: 'life of a stream',
     scaled: server(...SHORT_STREAMS),
-    off: server(['this.#streams.use(limitStreams(Math.max(LONGEST_STREAM_MS, longest + TAKING_MS)));', '']),
+    off: server(['this.#streams.use(limitStreams(Math.max(LIMITS.stream, longest + LIMITS.taking)));', '']),
     succeeds: (port) =>
       keeps(port, (it) =>
         it.send(frame(FRAME.headers, FLAG.endHeaders, 1, block(CALL)), frame(FRAME.data, FLAG.endStream, 1, NOTE)),
@@ -363,7 +363,7 @@ const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
   },
   'an endless stream that is never read': {
     layer: 'life of a call',
-    scaled: server(['const LONGEST_CALL_MS = 30_000', 'const LONGEST_CALL_MS = 600']),
+    scaled: server(['return LIMITS.call;', 'return 600;']),
     off: server(['setTimeout(() => over.abort(), longest)', 'setTimeout(() => over, longest)']),
     succeeds: async (port) => {
       const connection = (await RawConnection.open(port)).greet();
