@@ -98,7 +98,7 @@ export class FakeIdentity {
     return this.certify({ subject: this.subject, spki: this.spki, extensions: authority(), ...extra });
   }
 
-  /** A CRL of this identity. */
+  /** A CRL of this identity, with the number that every one has (RFC 5280, 5.2.3). */
   crl(
     fields: {
       /** Serial numbers, or INTEGERs as they are to be written. */
@@ -112,7 +112,7 @@ export class FakeIdentity {
     const revoked = (fields.revoked ?? []).map((serial) =>
       sequence(serial instanceof Uint8Array ? serial : integer(serial), time(thisUpdate)),
     );
-    const extensions = fields.extensions ?? [];
+    const extensions = fields.extensions ?? [{ oid: '2.5.29.20', value: integer(1) }];
     const tbs = sequence(
       integer(1),
       ALGORITHMS[this.scheme],

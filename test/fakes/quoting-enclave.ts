@@ -270,8 +270,15 @@ function tcbInfoOf(content: FakeCollateral): FakeTcbInfo {
         id: 'TDX_01',
         ...module,
         tcbLevels: [
-          ...(newerModule === undefined ? [] : [{ tcb: { isvsvn: newerModule }, tcbStatus: 'UpToDate' }]),
-          { tcb: { isvsvn: 6 }, tcbStatus: moduleStatus, advisoryIDs: ['INTEL-SA-MODULE'] },
+          ...(newerModule === undefined
+            ? []
+            : [{ tcb: { isvsvn: newerModule }, tcbDate: '2026-01-01T00:00:00Z', tcbStatus: 'UpToDate' }]),
+          {
+            tcb: { isvsvn: 6 },
+            tcbDate: '2026-01-01T00:00:00Z',
+            tcbStatus: moduleStatus,
+            advisoryIDs: ['INTEL-SA-MODULE'],
+          },
         ],
       },
     ],

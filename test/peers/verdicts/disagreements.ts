@@ -76,6 +76,41 @@ export const DISAGREEMENTS: readonly Disagreement[] = [
     source: "Intel's quote verification library keeps levels in a set sorted downwards (TcbInfo.h, std::greater)",
   },
   {
+    peer: 'dcap-qvl',
+    kind: 'tdx-status',
+    holds: says(/unknown variant `(?:|uptodate|Unknown|UpToDate )`/),
+    reason: 'a word that is not known is in a level that this platform does not reach: only what needs it is refused',
+    source: 'Intel PCS API version 4, tcbLevels: the level of a platform is the first that it reaches',
+  },
+  {
+    peer: 'dcap-qvl',
+    kind: 'tdx-status',
+    // In a careful demand the status in force now is UpToDate, too.
+    holds: (_, { reason = '' }, { value }) =>
+      /Unrecognized TCB status .* in (?:TDX module identity|QE Identity)/.test(reason) &&
+      (value !== 'UpToDate' || reason.startsWith('Failed to evaluate the current TDX TCB')),
+    reason: 'Intel gives modules and quoting enclaves no such status; signed all the same, it is passed on by its name',
+    source: 'Intel PCS API version 4, tcbStatus of modules and enclaves: no word of theirs is taken for UpToDate',
+  },
+  {
+    peer: 'dcap-qvl',
+    kind: 'tdx-status',
+    holds: ({ test }, theirs, ours) =>
+      /"tcbStatus":"[A-Za-z]*ConfigurationNeeded"/.test(Buffer.from(test.bytes.qeIdentity ?? []).toString()) &&
+      theirs.accept &&
+      ours.value !== theirs.value &&
+      ours.value?.endsWith('ConfigurationNeeded') === true,
+    reason: 'ours keeps what a quoting enclave needs, dcap-qvl drops it as Intel does: ours says more, never less',
+    source: "Intel's quote verification library, convergeTcbStatusWithQeTcbStatus: only OutOfDate and Revoked count",
+  },
+  {
+    peer: 'go',
+    kind: 'quote',
+    holds: says(/decoding PCRSelection: got 2 TPMS_PCR_SELECTION/),
+    reason: 'go-tpm-tools reads one bank; TPMs list a bank beside it of which nothing is selected',
+    source: 'TPM 2.0 Library Part 2, 10.9.7: TPML_PCR_SELECTION has a count of selections',
+  },
+  {
     peer: 'go',
     kind: 'event-log',
     holds: says(/reached padding before event log EOF/),

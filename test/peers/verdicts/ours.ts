@@ -77,6 +77,16 @@ async function snp(test: TestCase): Promise<string> {
   return '';
 }
 
+/** Of the TCB in force now: any status that Intel gives it, but some level must be reached. */
+const ANY_LEVEL: TdxDemands['currentTcbStatuses'] = [
+  'UpToDate',
+  'SWHardeningNeeded',
+  'ConfigurationNeeded',
+  'ConfigurationAndSWHardeningNeeded',
+  'OutOfDate',
+  'OutOfDateConfigurationNeeded',
+];
+
 async function tdx(test: TestCase, tcbStatuses: TdxDemands['tcbStatuses']): Promise<string> {
   const part = (name: string): Uint8Array => bytesOf(test, name);
   const withCollateral = part('tcbInfo').length > 0;
@@ -98,8 +108,10 @@ async function tdx(test: TestCase, tcbStatuses: TdxDemands['tcbStatuses']): Prom
       ...TDX_CAREFUL,
       mrTds: 'any',
       rtmrs: ['any', 'any', 'any', 'any'],
-      septVeDisable: 'any',
+      // The peer that names a status demands it, the other one does not.
+      septVeDisable: tcbStatuses === 'any' ? 'required' : 'any',
       tcbStatuses: withCollateral ? tcbStatuses : 'any',
+      currentTcbStatuses: withCollateral ? (tcbStatuses === 'any' ? ANY_LEVEL : ['UpToDate']) : 'any',
     }),
   );
   return tcbStatuses === 'any' && tcb !== 'not checked' ? tcb.status : '';
