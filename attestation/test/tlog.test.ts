@@ -25,6 +25,7 @@ import {
   formatLogProof,
   formatNote,
   formatNoteKey,
+  isNoteName,
   noteKey,
   parseCheckpoint,
   parseEntries,
@@ -166,6 +167,7 @@ describe('notes', () => {
     for (const space of ['\u0020', '\u0085', '\u00a0', '\u2028', '\u3000', '\u1680', '\u202f']) {
       undecodable('syntax', () => parseNoteKey(key(`log${space}2`)));
       undecodable('syntax', () => parseNote(`${text}\n— log${space}2 ${'A'.repeat(12)}\n`));
+      assert.equal(isNoteName(`log${space}2`), false, 'nor is a key made under one');
     }
     for (const name of ['log\ufeff2', 'log\u200b2', 'log\u180e2', 'lög']) {
       assert.equal(parseNoteKey(key(name)).name, name);

@@ -10,6 +10,7 @@ import {
   type Checkpoint,
   encodeRelease,
   formatNoteKey,
+  isNoteName,
   noteKey,
   parseCheckpoint,
   parseRelease,
@@ -218,7 +219,7 @@ async function readDocument(file: string): Promise<ReleaseDocument> {
 async function signerOf(pem: string, origin: string): Promise<LogSigner> {
   const privateKey = await readEd25519('--key', pem);
   const raw = createPublicKey(privateKey).export({ format: 'der', type: 'spki' }).subarray(-32);
-  if (!/^[^\s+]{1,128}$/.test(origin)) throw new UsageError(`--origin ${origin}: no spaces and no +`);
+  if (!isNoteName(origin) || origin.length > 128) throw new UsageError(`--origin ${origin}: no spaces and no +`);
   return {
     key: noteKey(origin, 'ed25519', Uint8Array.from(raw)),
     sign: (message) => sign(null, message, privateKey),

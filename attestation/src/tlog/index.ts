@@ -6,6 +6,7 @@ export {
   cosignedText,
   formatNote,
   formatNoteKey,
+  isNoteName,
   type NoteKey,
   noteFromBytes,
   noteKey,

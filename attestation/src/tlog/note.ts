@@ -69,7 +69,7 @@ export function formatNoteKey({ name, id, algorithm, publicKey }: NoteKey): stri
 /** Reads a verifier key. @throws DecodeError `syntax`; `version` for another algorithm; `canonical` for an id that is not the key's. */
 export function parseNoteKey(text: string): NoteKey {
   const [, name = '', id = '', encoded = ''] = /^([^+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/=]+)$/u.exec(text) ?? [];
-  if (!isName(name)) throw new DecodeError('syntax', 'not a verifier key of the form name+id+key', 0);
+  if (!isNoteName(name)) throw new DecodeError('syntax', 'not a verifier key of the form name+id+key', 0);
   const reader = new Reader(fromBase64(encoded));
   const byte = reader.u8();
   const algorithm = (Object.keys(ALGORITHM_BYTE) as NoteAlgorithm[]).find((one) => ALGORITHM_BYTE[one] === byte);
@@ -99,7 +99,7 @@ export function parseNote(note: string): Note {
 
 function parseSignature(line: string): NoteSignature {
   const [, name = '', encoded = ''] = /^— ([^ ]+) ([A-Za-z0-9+/=]+)$/u.exec(line) ?? [];
-  if (!isName(name)) throw new DecodeError('syntax', 'not a signature line', 0);
+  if (!isNoteName(name)) throw new DecodeError('syntax', 'not a signature line', 0);
   const reader = new Reader(fromBase64(encoded));
   const id = toHex(reader.take(4));
   if (reader.left === 0) throw new DecodeError('syntax', 'empty signature', 0);
@@ -164,7 +164,8 @@ export function noteFromBytes(bytes: Uint8Array): string {
   return fromUtf8(bytes);
 }
 
-function isName(name: string): boolean {
+/** Whether a key may have this name (C2SP signed-note). */
+export function isNoteName(name: string): boolean {
   // Unicode's White_Space, as C2SP signed-note and Go's unicode.IsSpace have it: JavaScript's \s lacks U+0085 and has U+FEFF.
   return name !== '' && !/[\p{White_Space}+]/u.test(name);
 }
