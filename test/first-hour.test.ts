@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
 import { connect } from '@enclaim/client';
+import { parsePolicy, policyDigest } from '@enclaim/policy-schema';
 import { Client, credentials } from '@grpc/grpc-js';
 import { EXIT } from '../cli/src/exit-status.ts';
 import { clinicBundle } from './support/app.ts';
@@ -85,6 +86,27 @@ test('a receipt of a refusal is kept, too, with its text', async () => {
   assert.equal(verified.code, EXIT.ok, verified.stderr);
   const { messages } = JSON.parse(await readFile(join(scratch, 'refused.enclaim-receipt'), 'utf8'));
   assert.equal(typeof messages.text, 'string');
+});
+
+test('the policy of before is at hand for the demand that compares with it', async () => {
+  const now = await readFile(join(import.meta.dirname, '../examples/clinic/policy.yaml'), 'utf8');
+  const [wide, narrow] = [now.replace('P30D', 'P31D'), now.replace('P30D', 'P29D')];
+  await writeFile(join(scratch, 'wide.yaml'), wide);
+  await writeFile(join(scratch, 'narrow.yaml'), narrow);
+  const list = (before: string, ...more: string[]) =>
+    enclaim(
+      ...['call', server.target, ...REFERENCES, '--require'],
+      `neverWeakerThan ${policyDigest(parsePolicy(before))}`,
+      ...more,
+    );
+  const chain = ['--policy-chain', 'wide.yaml', '--policy-chain', 'narrow.yaml'];
+  const absent = await list(wide);
+  assert.equal(absent.code, EXIT.refused);
+  assert.match(absent.stderr, /the policy demanded is not at hand to compare/);
+  assert.equal((await list(wide, ...chain)).code, EXIT.ok);
+  const weaker = await list(narrow, ...chain);
+  assert.equal(weaker.code, EXIT.refused);
+  assert.match(weaker.stderr, /weaker; .*P30D/);
 });
 
 test('verify --json has an answer for bad evidence', async () => {

@@ -1,6 +1,6 @@
 /** Appraisal: authenticated evidence against reference values and demands. */
 
-import { accept, type Demand, type PolicyDigest } from '@enclaim/policy-schema/admission';
+import { accept, type Demand, type Policy, type PolicyDigest } from '@enclaim/policy-schema/admission';
 import { appraiseAzure, appraiseEnclave, appraiseGcp } from './appraise-cloud.ts';
 import { appraiseSnpLaunch } from './appraise-launch.ts';
 import { appraiseRegisters } from './appraise-registers.ts';
@@ -17,6 +17,8 @@ import { allPassed, type Check, compared, notRun, type Verdict } from './verdict
 export interface AppraisalOptions {
   /** The boot must have begun then or later, milliseconds since 1970. Absent: whenever; the verdict shows when. */
   readonly newerThan?: number | undefined;
+  /** Policies that the verifier has, for demands that compare with one (`neverWeakerThan`). */
+  readonly known?: readonly Policy[] | undefined;
 }
 
 /** The last time that RFC 3339 can write, in milliseconds since 1970. */
@@ -31,7 +33,7 @@ export async function appraise(
   authenticated: Authenticated,
   references: References,
   demands: readonly Demand[],
-  { newerThan }: AppraisalOptions = {},
+  { newerThan, known = [] }: AppraisalOptions = {},
 ): Promise<Verdict> {
   refuseUnheldDeployments(references);
   const { statement, verifiedAt } = authenticated;
@@ -48,7 +50,7 @@ export async function appraise(
     appraiseValidity(references, moment),
     appraiseStart(statement, newerThan),
     ...(await appraiseLogged(references, moment)),
-    ...appraiseDemands(authenticated, demands),
+    ...appraiseDemands(authenticated, demands, known),
   ];
   return {
     ok: allPassed(checks),
@@ -170,8 +172,8 @@ function timeText(time: number): string {
   return new Date(Math.min(time, LAST_DATE)).toISOString();
 }
 
-function appraiseDemands({ policy }: Authenticated, demands: readonly Demand[]): Check[] {
-  return accept(policy, demands).map(({ demand, ok, found, strength }, index) => ({
+function appraiseDemands({ policy }: Authenticated, demands: readonly Demand[], known: readonly Policy[]): Check[] {
+  return accept(policy, demands, { known }).map(({ demand, ok, found, strength }, index) => ({
     ...compared(`demand.${index + 1}`, ok, `${demand.text}: ${found}`),
     strength,
   }));

@@ -154,6 +154,26 @@ describe('an accepted image fails that differs from the published one in', () =>
   }
 });
 
+test('words of the network are no part of what is published, and nothing else is left out', async () => {
+  const logged = { images: IMAGES };
+  const of = (words: string) => outcomes({ images: [{ ...IMAGE, commandLine: `quiet${words}` }], logged });
+  for (const words of [
+    ' enclaim.dns=10.0.2.2',
+    ' enclaim.ip=10.0.0.5/24,10.0.0.1 enclaim.ip6=auto enclaim.dns=10.0.2.2',
+  ])
+    assert.deepEqual(await of(words), ['passed', 'not run'], words);
+  for (const words of [
+    ' enclaim.dns=10.0.2.2 debug',
+    ' debug enclaim.dns=10.0.2.2',
+    ' enclaim.dns=1 enclaim.dns=2',
+    ' enclaim.dns=10.0.2.2 enclaim.ip=off',
+    ' enclaim.dns=',
+    ' enclaim.dns=x"y',
+    ` enclaim.policy=sha384:${'0'.repeat(96)}`,
+  ])
+    assert.deepEqual(await of(words), ['failed', 'not run'], words);
+});
+
 const SNP = {
   id: IMAGE.id,
   firmware: { digest: d384(1), sections: [], resetEip: 0, hashesTable: 0 },

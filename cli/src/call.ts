@@ -16,7 +16,7 @@ import { Client, credentials, Metadata, type ServiceError } from '@grpc/grpc-js'
 import type { Command } from 'commander';
 import { CALL_LIMITS } from './call-limits.ts';
 import { Health } from './gen/grpc/health/v1/health_pb.js';
-import { collect, readDemands, readInput, readNewerThan, writeOutput } from './input.ts';
+import { collect, readDemands, readInput, readNewerThan, readPolicies, writeOutput } from './input.ts';
 import { printable, printableJson } from './printable.ts';
 import { readReferences } from './references-file.ts';
 import { UsageError } from './usage-error.ts';
@@ -30,6 +30,7 @@ interface Options {
   readonly deployment: string[];
   readonly newerThan?: string;
   readonly require: string[];
+  readonly policyChain: string[];
   readonly saveEvidence?: string;
   readonly saveReceipt?: string;
   readonly timeout: string;
@@ -53,6 +54,12 @@ export function register(program: Command): void {
       collect,
       [],
     )
+    .option(
+      '--policy-chain <file>',
+      'a policy that --require neverWeakerThan names, to compare with; repeatable',
+      collect,
+      [],
+    )
     .option('--save-evidence <file>', 'keep the evidence of the connection')
     .option('--save-receipt <file>', 'keep the receipt, with the messages and the evidence')
     .option('--timeout <seconds>', 'for the verdict, and again for what is asked then', '60')
@@ -71,6 +78,7 @@ async function call(target: string, method: string | undefined, options: Options
   const references = await readReferences(options);
   const demands = readDemands(options.require);
   const newerThan = readNewerThan(options.newerThan);
+  const known = await readPolicies(options.policyChain);
   const keep = options.saveReceipt;
   let receipt: CheckedReceipt | undefined;
   const channel = await connect(target, {
@@ -78,6 +86,7 @@ async function call(target: string, method: string | undefined, options: Options
     demands,
     timeout,
     newerThan,
+    known,
     onReceipt: (checked) => {
       receipt ??= checked;
     },

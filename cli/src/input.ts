@@ -2,7 +2,7 @@
 
 import { createPrivateKey, type KeyObject } from 'node:crypto';
 import { readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { type Demand, parseDemand } from '@enclaim/policy-schema';
+import { type Demand, type Policy, parseDemand, parsePolicy } from '@enclaim/policy-schema';
 import { type Duration, secondsOf } from '@enclaim/policy-schema/admission';
 import { UsageError } from './usage-error.ts';
 
@@ -69,6 +69,11 @@ export function readDemands(texts: readonly string[]): Demand[] {
       throw new UsageError(`--require ${text}: ${(cause as Error).message}`, { cause });
     }
   });
+}
+
+/** Policies that a demand may compare with, as files for people or in canonical form. @throws PolicyError, UsageError */
+export async function readPolicies(files: readonly string[]): Promise<Policy[]> {
+  return Promise.all(files.map(async (file) => parsePolicy(await readInput(file), { file })));
 }
 
 /** For commander: collects a repeatable option. */

@@ -1,4 +1,5 @@
 /** Words of a launch's command line that say where the guest's addresses come from: the same for who starts it and who refers to it. */
+import { NETWORK_VALUE, NETWORK_WORDS } from '@enclaim/attestation/network-words';
 import type { Command } from 'commander';
 import { UsageError } from './usage-error.ts';
 
@@ -8,8 +9,6 @@ export interface NetworkFlags {
   readonly ip6?: string;
   readonly dns?: string;
 }
-
-const KEYS = ['ip', 'ip6', 'dns'] as const;
 
 /** Adds the options to a command. */
 export function networkOptions(command: Command): Command {
@@ -24,10 +23,10 @@ export function networkOptions(command: Command): Command {
  * @throws UsageError for a value that would be more than a word
  */
 export function withNetwork(commandLine: string, flags: NetworkFlags): string {
-  const words = KEYS.flatMap((key) => {
+  const words = NETWORK_WORDS.flatMap((key) => {
     const value = flags[key];
     if (value === undefined) return [];
-    if (!/^[0-9a-zA-Z.:,/]{1,200}$/.test(value)) throw new UsageError(`--${key} takes addresses, not "${value}"`);
+    if (!NETWORK_VALUE.test(value)) throw new UsageError(`--${key} takes addresses, not "${value}"`);
     return [`enclaim.${key}=${value}`];
   });
   return [commandLine, ...words].join(' ');

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { type CheckedReceipt, type ListenOptions, receiptFile, startProxy } from '@enclaim/client';
 import type { Command } from 'commander';
 import { CALL_LIMITS } from './call-limits.ts';
-import { collect, readDemands, readNewerThan } from './input.ts';
+import { collect, readDemands, readNewerThan, readPolicies } from './input.ts';
 import { readReferences } from './references-file.ts';
 import { UsageError } from './usage-error.ts';
 import { printVerdict } from './verdict-table.ts';
@@ -16,6 +16,7 @@ interface Options {
   readonly deployment: string[];
   readonly newerThan?: string;
   readonly require: string[];
+  readonly policyChain: string[];
   readonly listen: string;
   readonly timeout: string;
   readonly saveReceipts?: string;
@@ -31,6 +32,12 @@ export function register(program: Command): void {
     .option('--newer-than <time>', 'the boot must have begun then or later: RFC 3339, or P7D for a week ago')
     .option('--deployment <file>', "a deployment that the references' owner signed; repeatable", collect, [])
     .option('--require <demand>', 'what the attested policy must hold; repeatable', collect, [])
+    .option(
+      '--policy-chain <file>',
+      'a policy that --require neverWeakerThan names, to compare with; repeatable',
+      collect,
+      [],
+    )
     .option(
       '--listen <address>',
       'HOST:PORT on loopback, port 0 for a free one; or unix:PATH for this user alone',
@@ -52,6 +59,7 @@ async function proxy(target: string, options: Options): Promise<void> {
     demands: readDemands(options.require),
     timeout,
     newerThan: readNewerThan(options.newerThan),
+    known: await readPolicies(options.policyChain),
     listen: listenOf(options.listen),
     // Every connection is told of, the first and those after it: another boot is another verdict.
     onAttested: ({ verdict }) => printVerdict(verdict),

@@ -9,7 +9,7 @@ import { parseReceiptFile, type SavedOptions, verifyReceiptFile, verifySaved } f
 import type { Command } from 'commander';
 import packageJson from '../package.json' with { type: 'json' };
 import { EXIT } from './exit-status.ts';
-import { collect, readDemands, readEd25519, readInput, readNewerThan, writeOutput } from './input.ts';
+import { collect, readDemands, readEd25519, readInput, readNewerThan, readPolicies, writeOutput } from './input.ts';
 import { printable, printableJson } from './printable.ts';
 import { readReferences } from './references-file.ts';
 import { UsageError } from './usage-error.ts';
@@ -21,6 +21,7 @@ interface Options {
   readonly deployment: string[];
   readonly newerThan?: string;
   readonly require: string[];
+  readonly policyChain: string[];
   readonly ak: string[];
   readonly asOf?: string;
   readonly json?: true;
@@ -52,6 +53,12 @@ export function register(program: Command): void {
       collect,
       [],
     )
+    .option(
+      '--policy-chain <file>',
+      'a policy that --require neverWeakerThan names, to compare with; repeatable',
+      collect,
+      [],
+    )
     .option('--as-of <time>', 'when certificates must be valid (RFC 3339); by default now')
     .option('--json', 'print the verdict as JSON on stdout')
     .option('--ear <file>', 'write the verdict as an attestation result (EAR, a signed JWT); needs --ear-key')
@@ -69,6 +76,7 @@ async function verify(path: string, options: Options): Promise<void> {
     demands: readDemands(options.require),
     now: () => asOf,
     newerThan: readNewerThan(options.newerThan, asOf),
+    known: await readPolicies(options.policyChain),
   };
   const content = await readInput(path);
   const { verdict, body, messages } = await verified(content, against).catch((error: unknown) => {

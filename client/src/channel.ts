@@ -2,7 +2,7 @@
 
 import type { PeerCertificate } from 'node:tls';
 import type { References, Verdict } from '@enclaim/attestation';
-import type { Demand } from '@enclaim/policy-schema';
+import type { Demand, Policy } from '@enclaim/policy-schema';
 import {
   type ChannelInterface as Channel,
   type ChannelOptions,
@@ -55,6 +55,8 @@ export interface ConnectOptions {
   readonly maxVerdictAge?: number;
   /** The boot must have begun then or later, milliseconds since 1970; by default whenever. */
   readonly newerThan?: number | undefined;
+  /** Policies that the client has, for demands that compare with one (`neverWeakerThan`). */
+  readonly known?: readonly Policy[] | undefined;
   /** Told of each connection that showed its evidence: the first, and every one after a reconnection. */
   readonly onAttested?: (attestation: Attestation) => void;
   /** Told of each receipt that was checked. */
@@ -108,7 +110,7 @@ export class AttestedChannel implements Channel {
     this.#onReceipt = onReceipt;
     this.#first.promise.catch(() => {});
     const collateral = options.collateral ?? MAKERS;
-    const expectations = { references, demands, now, collateral, newerThan: options.newerThan };
+    const expectations = { references, demands, now, collateral, newerThan: options.newerThan, known: options.known };
     const credentials = new AttestedCredentials(expectations, options.handshakeTimeout ?? HANDSHAKE_MS, {
       attested: (attestation, peer) => {
         this.#attestations.set(peer, attestation);

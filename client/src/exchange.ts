@@ -20,7 +20,7 @@ import { type FrameFailure, FrameStream } from '@enclaim/attestation/frame-strea
 import { HANDSHAKE_VERSION, type HandshakeStep } from '@enclaim/attestation/handshake';
 import { parsePart } from '@enclaim/attestation/part';
 import { nameOf, parsePublic } from '@enclaim/attestation/tpm';
-import type { Demand } from '@enclaim/policy-schema';
+import type { Demand, Policy } from '@enclaim/policy-schema';
 import type { Attestation } from './attestation.ts';
 import { makeCredential } from './credential.ts';
 import { ChannelError, VerdictError } from './errors.ts';
@@ -39,6 +39,8 @@ export interface Expectations {
   readonly collateral: CollateralSource;
   /** The boot must have begun then or later, milliseconds since 1970; undefined: whenever. */
   readonly newerThan?: number | undefined;
+  /** Policies that the client has, for demands that compare with one (`neverWeakerThan`). */
+  readonly known?: readonly Policy[] | undefined;
 }
 
 const NONCE_LENGTH = 32;
@@ -60,8 +62,8 @@ export interface Received {
 export async function demandEvidence(socket: TLSSocket, expectations: Expectations): Promise<Attestation> {
   using frames = new FrameStream(socket, failure);
   const { authenticated, evidence } = await receiveEvidence(socket, frames, expectations);
-  const { references, demands, newerThan } = expectations;
-  const verdict = await appraise(authenticated, references, demands, { newerThan });
+  const { references, demands, newerThan, known } = expectations;
+  const verdict = await appraise(authenticated, references, demands, { newerThan, known });
   if (!verdict.ok) throw new VerdictError(verdict);
   await frames.send({ case: 'done', value: {} });
   return { verdict, statement: authenticated.statement, bootDigest: authenticated.bootDigest, evidence };

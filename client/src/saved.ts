@@ -1,7 +1,7 @@
 /** Evidence and receipts from files: verified offline, on Node and in browsers. */
 
 import { appraise, type References, verifyEvidence } from '@enclaim/attestation';
-import type { Demand } from '@enclaim/policy-schema';
+import type { Demand, Policy } from '@enclaim/policy-schema';
 import type { Attestation } from './attestation.ts';
 
 /** What saved evidence is held against. */
@@ -12,15 +12,17 @@ export interface SavedOptions {
   readonly now?: () => number;
   /** The boot must have begun then or later, milliseconds since 1970; by default whenever. */
   readonly newerThan?: number | undefined;
+  /** Policies that the client has, for demands that compare with one (`neverWeakerThan`). */
+  readonly known?: readonly Policy[] | undefined;
 }
 
 /** Verifies saved evidence. The verdict says that freshness and channel were not checked. @throws EvidenceError, AppraisalError */
 export async function verifySaved(
   evidence: Uint8Array,
-  { references, demands = [], now = Date.now, newerThan }: SavedOptions,
+  { references, demands = [], now = Date.now, newerThan, known }: SavedOptions,
 ): Promise<Attestation> {
   const context = { now: now(), channel: 'offline', activation: null } as const;
   const authenticated = await verifyEvidence(evidence, references.anchors, context);
-  const verdict = await appraise(authenticated, references, demands, { newerThan });
+  const verdict = await appraise(authenticated, references, demands, { newerThan, known });
   return { verdict, statement: authenticated.statement, bootDigest: authenticated.bootDigest, evidence };
 }

@@ -7,6 +7,7 @@ import { DecodeError, EvidenceError } from '../errors.ts';
 import { directRtmr1Events, rtmrOf } from '../measure/index.ts';
 import { rootFromConsistency } from '../merkle.ts';
 import type { Moment } from '../moment.ts';
+import { withoutNetwork } from '../network-words.ts';
 import type { References, RtmrReference } from '../references.ts';
 import { type Check, compared, notRun } from '../verdict.ts';
 import { checkDates } from '../x509/chain.ts';
@@ -161,11 +162,15 @@ function missingImages(
   const published = (one: { id: string; commandLine: string }, explains: (release: ImageRelease) => boolean): boolean =>
     releases.some((release) => {
       const { id, commandLine } = release.reference;
-      return id === one.id && commandLine === one.commandLine && explains(release);
+      return id === one.id && commandLine === withoutNetwork(one.commandLine) && explains(release);
     });
   return [
     ...images
-      .filter((one) => !published(one, ({ reference }) => equalBytes(encodeCanonical(reference), encodeCanonical(one))))
+      .filter((one) => {
+        // A machine's addresses are no part of what is released.
+        const released = { ...one, commandLine: withoutNetwork(one.commandLine) };
+        return !published(one, ({ reference }) => equalBytes(encodeCanonical(reference), encodeCanonical(released)));
+      })
       .map(({ id }) => id),
     ...snp
       .filter((one) => !published(one, (of) => one.kernel === of.kernelFile && one.initrd === of.reference.initrd))
