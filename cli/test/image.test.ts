@@ -115,6 +115,24 @@ for (const [name, code, message] of HANDLERS) {
   });
 }
 
+test('an audit of an app that it could not bundle is refused before anything is installed', async () => {
+  const sources = join(scratch, 'sources');
+  await mkdir(join(sources, 'app'), { recursive: true });
+  await writeFile(join(sources, 'package-lock.json'), JSON.stringify({ packages: { 'node_modules/held': {} } }));
+  const dependencies = { held: '1.0.0', 'decimal.js': '10.0.0' };
+  await writeFile(join(sources, 'app/package.json'), JSON.stringify({ dependencies }));
+  for (const [app, message] of [
+    ['../elsewhere', /\.\.\/elsewhere is not below the sources/],
+    ['nowhere', /there is no folder nowhere in the sources/],
+    ['app', /app has packages of its own, which are not installed yet: decimal\.js$/m],
+  ] as const) {
+    const { status, stderr } = enclaim('audit', 'sources', '--against', 'image/manifest.json', '--app', app);
+    assert.equal(status, 1, stderr);
+    assert.match(stderr, message);
+    assert.doesNotMatch(stderr, /installing/);
+  }
+});
+
 test('ls prints every part with its reason', () => {
   const lines = enclaim('image', 'ls', 'image').stdout.trimEnd().split('\n');
   assert.equal(lines.length, SAMPLE.sections.length + SAMPLE.contents.length);

@@ -5,7 +5,7 @@
  */
 import { execFile } from 'node:child_process';
 import { constants } from 'node:fs';
-import { chmod, copyFile, cp, lstat, mkdir, mkdtemp, open, readdir, realpath, rm } from 'node:fs/promises';
+import { chmod, copyFile, cp, lstat, mkdir, mkdtemp, open, readdir, readFile, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join, relative, resolve, sep } from 'node:path';
 import { promisify } from 'node:util';
@@ -42,6 +42,8 @@ export interface Rebuilt {
 }
 
 const MAX_FILE = 1 << 29;
+/** Of a package.json or a lock of npm: this project's lock has a hundredth of it. */
+const MAX_DOCUMENT = 1 << 25;
 const MINUTES = 60_000;
 /** Not part of anybody's sources: made by installing and building, or by git. */
 const MADE = new Set(['node_modules', '.git', '.cache', 'out']);
@@ -67,6 +69,8 @@ export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
     step('sources');
     const source = await takeSources(options.source, folder, signal);
     await refuseHostile(folder);
+    // Before minutes of building.
+    if (options.app !== undefined) await refuseApp(folder, options.app);
     step('packages');
     const projects = [join(folder, 'scripts/bootstrap'), folder];
     for (const project of projects) await checkLock(project);
@@ -93,9 +97,7 @@ export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
     const image = await readImage(join(out, 'image'), { ...options, lock, firmware });
     if (options.app === undefined) return { image, bundle: null, source, isolation: made.isolation };
     step('bundle');
-    const app = resolve(folder, options.app);
-    if (!app.startsWith(folder + sep)) throw invalid(`${options.app} is not below the sources`);
-    await run('bundle', app, '--out', join(out, 'app.enclaim'));
+    await run('bundle', resolve(folder, options.app), '--out', join(out, 'app.enclaim'));
     const bundle = await readRegular(join(out, 'app.enclaim'), MAX_BUNDLE);
     return { image, bundle, source, isolation: made.isolation };
   } finally {
@@ -103,6 +105,35 @@ export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
       process.emitWarning(`${clean} could not be removed: ${error.message}`),
     );
   }
+}
+
+/** An app that the sources' own build could not bundle: it lies elsewhere, or imports what their lock does not have. */
+async function refuseApp(folder: string, app: string): Promise<void> {
+  const path = resolve(folder, app);
+  if (!path.startsWith(folder + sep))
+    throw invalid(`${app} is not below the sources: only an app of the audited repository itself can be audited yet`);
+  const found = await lstat(path).catch(() => null);
+  if (!found?.isDirectory()) throw invalid(`there is no folder ${app} in the sources`);
+  const foreign = await packagesBeside(folder, path);
+  if (foreign.length > 0)
+    throw invalid(`${app} has packages of its own, which are not installed yet: ${foreign.slice(0, 16).join(', ')}`);
+}
+
+/** What the package.json of a folder depends on and the lock of the sources does not have. */
+async function packagesBeside(folder: string, app: string): Promise<string[]> {
+  const read = async (file: string): Promise<{ dependencies?: object; packages?: object }> => {
+    const { size } = await lstat(file).catch(() => ({ size: 0 }));
+    if (size > MAX_DOCUMENT) throw invalid(`${relative(folder, file)} has ${size} bytes, at most ${MAX_DOCUMENT}`);
+    const text = size === 0 ? '{}' : await readFile(file, 'utf8');
+    try {
+      return Object(JSON.parse(text));
+    } catch (cause) {
+      throw invalid(`${relative(folder, file)} is no JSON`, cause);
+    }
+  };
+  const { dependencies = {} } = await read(join(app, 'package.json'));
+  const { packages = {} } = await read(join(folder, 'package-lock.json'));
+  return Object.keys(Object(dependencies)).filter((name) => !Object.hasOwn(Object(packages), `node_modules/${name}`));
 }
 
 /** What the build could write to goes as its user; then only folders of this one are left. */
