@@ -7,9 +7,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
-import { create, toBinary } from '@bufbuild/protobuf';
+import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
 import { ChannelError, type ChannelErrorCode, connect, describeServices } from '@enclaim/client';
-import { ServerReflectionResponseSchema } from '../runtime/src/gen/grpc/reflection/v1/reflection_pb.js';
+import {
+  ServerReflectionRequestSchema,
+  ServerReflectionResponseSchema,
+} from '../runtime/src/gen/grpc/reflection/v1/reflection_pb.js';
 import { HANGS_MS } from './support/eventually.ts';
 import { type PretendServer, startPretendServer } from './support/pretend-server.ts';
 
@@ -53,6 +57,31 @@ describe('describeServices', () => {
     assert.deepEqual((await describing(UNENDING)).services, []);
   });
 
+  test('asks by name for what an answer leaves out, and for nothing twice', async () => {
+    const files: Record<string, MessageInitShape<typeof FileDescriptorProtoSchema>> = {
+      'a.proto': { dependency: ['b.proto'], service: [{ name: 'One' }, { name: 'Two' }] },
+      'b.proto': { dependency: ['c.proto'] },
+      'c.proto': { messageType: [{ name: 'C' }] },
+    };
+    const asked: string[] = [];
+    const reflect = (question: Buffer): Buffer => {
+      const { messageRequest } = fromBinary(ServerReflectionRequestSchema, question);
+      const wanted = messageRequest.case === 'fileByFilename' ? messageRequest.value : 'a.proto';
+      asked.push(messageRequest.case === 'listServices' ? 'services' : wanted);
+      const file = create(FileDescriptorProtoSchema, { name: wanted, syntax: 'proto3', ...files[wanted] });
+      const fileDescriptorProto = [toBinary(FileDescriptorProtoSchema, file)];
+      const messageResponse: MessageInitShape<typeof ServerReflectionResponseSchema>['messageResponse'] =
+        messageRequest.case === 'listServices'
+          ? { case: 'listServicesResponse', value: { service: [{ name: 'One' }, { name: 'Two' }] } }
+          : { case: 'fileDescriptorResponse', value: { fileDescriptorProto } };
+      const answer = create(ServerReflectionResponseSchema, { messageResponse });
+      return Buffer.from(toBinary(ServerReflectionResponseSchema, answer));
+    };
+    const { registry } = await describing(reflect);
+    assert.equal(registry.getMessage('C')?.name, 'C');
+    assert.deepEqual(asked, ['services', 'a.proto', 'b.proto', 'c.proto']);
+  });
+
   test('refuses an answer that is none', async () => {
     await assert.rejects(describing(GARBAGE), refused('protocol'));
   });
@@ -66,7 +95,7 @@ describe('enclaim call', () => {
   after(() => rm(folder, { recursive: true }));
 
   for (const [name, reflect, code] of [
-    ['does not answer', SILENT, 1],
+    ['does not answer', SILENT, 4],
     ['does not end its answer', UNENDING, 0],
   ] as const) {
     test(`ends where reflection ${name}`, () =>

@@ -19,6 +19,8 @@ import {
 
 type Answer = ServerReflectionResponse['messageResponse'];
 type Question = NonNullable<MessageInitShape<typeof ServerReflectionRequestSchema>['messageRequest']>;
+/** Of all files that a server answers with: a bundle has at most half as many, and some are answered twice. */
+const MOST_BYTES = 16 * 1024 * 1024;
 const PATH = '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo';
 
 /**
@@ -35,12 +37,30 @@ export async function describeServices(
   if (listed.case !== 'listServicesResponse') throw unexpected(listed);
   const services = listed.value.service.map(({ name }) => name);
   const files = new Map<string, FileDescriptorProto>();
-  for (const name of services) {
-    const found = await ask({ case: 'fileContainingSymbol', value: name });
+  let size = 0;
+  const take = async (question: Question): Promise<void> => {
+    const found = await ask(question);
     if (found.case !== 'fileDescriptorResponse') throw unexpected(found);
     for (const bytes of found.value.fileDescriptorProto) {
+      size += bytes.length;
+      if (size > MOST_BYTES) throw new ChannelError('protocol', `reflection: more than ${MOST_BYTES} bytes of files`);
       const file = reading(() => fromBinary(FileDescriptorProtoSchema, bytes));
       files.set(file.name, file);
+    }
+  };
+  for (const name of services) {
+    const known = [...files.values()].some(({ package: prefix, service }) =>
+      service.some((each) => name === (prefix === '' ? each.name : `${prefix}.${each.name}`)),
+    );
+    if (!known) await take({ case: 'fileContainingSymbol', value: name });
+  }
+  // An answer may leave out what is imported. A map goes on over what is added to it on the way.
+  for (const { dependency } of files.values()) {
+    for (const name of dependency) {
+      if (files.has(name)) continue;
+      await take({ case: 'fileByFilename', value: name });
+      if (!files.has(name))
+        throw new ChannelError('protocol', `reflection: ${name} was asked for, and is not answered`);
     }
   }
   const file = inOrder([...files.values()]);

@@ -20,6 +20,7 @@ export {
   methodIdOf,
   type ProtoPlace,
   readDescriptors,
+  registryOf,
   servicesOf,
 } from './descriptors.ts';
 export { PolicyError, type PolicyIssue, type PolicyIssueCode } from './error.ts';

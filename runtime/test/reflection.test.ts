@@ -6,8 +6,16 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+import { FileDescriptorProtoSchema, FileDescriptorSetSchema, file_google_protobuf_any } from '@bufbuild/protobuf/wkt';
 import { compileProtos } from '@enclaim/image';
-import { canonicalPolicy, parsePolicy, policyDigest } from '@enclaim/policy-schema';
+import {
+  canonicalPolicy,
+  type ExposedMethod,
+  parsePolicy,
+  policyDigest,
+  readDescriptors,
+  servicesOf,
+} from '@enclaim/policy-schema';
 import { admit } from '../src/admission.ts';
 import {
   ServerReflectionRequestSchema,
@@ -102,4 +110,76 @@ test('a question is given back without what is unknown in it, and one that is lo
   assert.equal(first.originalRequest?.$unknown, undefined);
   assert(second?.messageResponse.case === 'errorResponse');
   assert.equal(second.messageResponse.value.errorCode, 8);
+});
+
+/** Reflection over files as a bundle has them; each stands before those that it imports. */
+function serviceOf(...files: readonly MessageInitShape<typeof FileDescriptorProtoSchema>[]): ReflectionService {
+  const file = files.map((each) => ({ syntax: 'proto3', ...each })).reverse();
+  const set = create(FileDescriptorSetSchema, { file: [file_google_protobuf_any.proto, ...file] });
+  const descriptors = readDescriptors(toBinary(FileDescriptorSetSchema, set));
+  const exposed = servicesOf(descriptors).flatMap(({ methods }) => methods.map((descriptor) => ({ descriptor })));
+  return new ReflectionService(exposed as unknown as ExposedMethod[]);
+}
+
+const method = { name: 'Call', inputType: '.a.Box', outputType: '.a.Box' };
+const service = [{ name: 'Boxes', method: [method] }];
+
+/** Names of the files in an answer. */
+function filesIn(answer: ServerReflectionResponse | undefined): string[] {
+  const response = answer?.messageResponse;
+  assert(response?.case === 'fileDescriptorResponse');
+  return response.value.fileDescriptorProto.map((bytes) => fromBinary(FileDescriptorProtoSchema, bytes).name);
+}
+
+test('a stream is given a file that it did not ask for once, and no answer is large', () => {
+  const size = 400_000;
+  const large = (at: number) => ({
+    name: `large${at}.proto`,
+    messageType: [{ name: `M${at}${'x'.repeat(size)}` }],
+  });
+  const imported = [1, 2, 3, 4].map(large);
+  const dependency = imported.map(({ name }) => name);
+  const boxes = { name: 'a.proto', package: 'a', dependency, service, messageType: [{ name: 'Box' }] };
+  const stream = new Stream(serviceOf(boxes, ...imported));
+  stream.ask({ case: 'fileContainingSymbol', value: 'a.Boxes' });
+  stream.ask({ case: 'fileContainingSymbol', value: 'a.Boxes' });
+  stream.ask({ case: 'fileContainingSymbol', value: 'a.Boxes.Call' });
+  stream.ask({ case: 'fileByFilename', value: 'large4.proto' });
+  assert.deepEqual(stream.answers.map(filesIn), [
+    ['a.proto', 'large1.proto', 'large2.proto'],
+    ['a.proto', 'large3.proto', 'large4.proto'],
+    ['a.proto'],
+    ['large4.proto'],
+  ]);
+});
+
+test('a file that no client would take is refused', () => {
+  const messageType = [{ name: 'Box' }, { name: 'x'.repeat(2 << 20) }];
+  const stream = new Stream(serviceOf({ name: 'a.proto', package: 'a', service, messageType }));
+  stream.ask({ case: 'fileContainingSymbol', value: 'a.Boxes' });
+  const [answer] = stream.answers;
+  assert(answer?.messageResponse.case === 'errorResponse');
+  assert.equal(answer.messageResponse.value.errorCode, 8);
+});
+
+test('a type that only an Any can hold is found where one is in reach, and not where none is', () => {
+  const only = { name: 'only.proto', package: 'b', messageType: [{ name: 'Only' }], service: [] };
+  const field = { name: 'any', number: 1, type: 11, label: 1, typeName: '.google.protobuf.Any' };
+  const boxes = { name: 'a.proto', package: 'a', service };
+  const held = { dependency: ['google/protobuf/any.proto'], messageType: [{ name: 'Box', field: [field] }] };
+  for (const holds of [true, false]) {
+    const stream = new Stream(serviceOf({ ...boxes, ...(holds ? held : { messageType: [{ name: 'Box' }] }) }, only));
+    stream.ask({ case: 'fileContainingSymbol', value: 'b.Only' });
+    assert.equal(stream.answers[0]?.messageResponse.case === 'fileDescriptorResponse', holds);
+  }
+});
+
+test('what stands in details of statuses is found', () => {
+  const stream = new Stream(reflection);
+  stream.ask({ case: 'fileContainingSymbol', value: 'google.rpc.Status' });
+  stream.ask({ case: 'fileContainingSymbol', value: 'google.rpc.ErrorInfo' });
+  assert.deepEqual(stream.answers.map(filesIn), [
+    ['google/rpc/status.proto', 'google/protobuf/any.proto'],
+    ['google/rpc/error_details.proto'],
+  ]);
 });
