@@ -52,7 +52,7 @@ export interface TdxImage {
   readonly initrd: Uint8Array;
 }
 
-/** The events of RTMR0, in order. */
+/** The events of RTMR0, in order, as edk2 up to stable202502 measures them. Later ones measure more (docs/limitations.md). */
 export function rtmr0Events({ tdHob, cfv, secureBoot, acpi, bootOptions }: TdxPlatform): RtmrEvent[] {
   const order = concat(...bootOptions.map(({ number }) => Uint8Array.of(number & 0xff, number >> 8)));
   return [
