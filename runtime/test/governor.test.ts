@@ -219,6 +219,16 @@ describe('the account of a worker', () => {
     assert.deepEqual(stopped, ['1 /p/cpu']);
   });
 
+  test('takes a worker that worked on after its first report for no liar, and one that says more than it did for one', () => {
+    let counted = 700_000;
+    const { account } = opened(() => counted); // the kernel's count beside the first report came long after it
+    account.take({ ...report, total: 700_000 });
+    assert.equal(account.exceeded(), false);
+    counted = 800_000;
+    account.take({ ...report, total: 950_000, calls: [[1, 250_000]] });
+    assert.equal(account.exceeded(), true);
+  });
+
   test('asks once for garbage to go before it judges memory, and judges one call by itself', () => {
     const { account, stopped } = opened();
     const large = { ...report, heap: 21 * MIB };

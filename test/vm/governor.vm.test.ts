@@ -18,7 +18,7 @@ import { bundleOf, type LabMethod, labPolicy } from '../support/lab.ts';
 
 /** Generous: an emulated processor works for seconds on what a real one does at once, and counts what others take of it. */
 const BUDGET = { memory: '32MiB', cpu: '20s', wall: '300s' };
-const governance = { resources: { ...BUDGET, inFlight: 3, pressure: { memory: 100, cpu: 100 } } };
+const governance = { resources: { ...BUDGET, inFlight: 8, pressure: { memory: 100, cpu: 100 } } };
 const CHAT = "for await (const _ of request) yield { count: '1' }";
 const FROM = '2026-01-01T00:00:00Z';
 /** Time for two connections to be verified by a slow guest, and a few seconds more. */

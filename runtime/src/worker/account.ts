@@ -48,8 +48,8 @@ export class Account {
   /** Calls that ended since the last audit, and before it: their last work is reported after them. */
   #gone = new Map<number, OpenCall>();
   #goneBefore = new Map<number, OpenCall>();
-  /** Microseconds that the kernel counted before the worker's own count began, and until it was loaded; heap by then. */
-  #start: { readonly before: number; readonly loaded: number; readonly heap: number } | undefined;
+  /** Microseconds that the kernel counted before the worker's own count began, at most, and until it was loaded; heap by then. */
+  #start: { before: number; readonly loaded: number; readonly heap: number } | undefined;
   #total = 0;
   /** The last audit: microseconds worked until then, and when it was. */
   #audited = { worked: 0, at: 0 };
@@ -120,7 +120,9 @@ export class Account {
    */
   exceeded(): boolean {
     if (this.#start === undefined) return false;
-    const worked = this.#kernel() - this.#start.before;
+    const kernel = this.#kernel();
+    this.#correct(this.#start, kernel);
+    const worked = kernel - this.#start.before;
     const unreported = worked - this.#total;
     if (-unreported > AHEAD) return true;
     this.#settle(worked);
@@ -136,6 +138,17 @@ export class Account {
     const loaded = this.#kernel();
     this.#audited = { worked: total, at: this.#clock() };
     return { before: loaded - total, loaded, heap };
+  }
+
+  /**
+   * The first report was older than the kernel's count beside it by what the worker did in between: on a slow machine more than
+   * a worker's reports may be ahead. **Trust**: a worker may have it corrected to nothing by a lie, and so lie by that much.
+   */
+  #correct(start: { before: number }, kernel: number): void {
+    const late = start.before - Math.max(0, kernel - this.#total);
+    if (late <= 0) return;
+    start.before -= late;
+    this.#audited.worked += late;
   }
 
   /** Adds what was worked since the last audit to what nobody is charged for. Charges for work to come are not kept. */
