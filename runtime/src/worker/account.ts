@@ -14,13 +14,27 @@ import type { FromWorker } from './protocol.ts';
  */
 export type UsageReport = Extract<FromWorker, { readonly kind: 'used' }>;
 
+/** The start of a worker. Times are microseconds of processor. */
+interface Start {
+  /** What the kernel counted before the worker's own count began: at most, and less than nothing where that began first. */
+  before: number;
+  /** By how much `before` may still be found too large. */
+  mayBeLate: number;
+  /** What the kernel counted until it was loaded, and its heap by then. */
+  readonly loaded: number;
+  readonly heap: number;
+}
+
 interface OpenCall {
   readonly budget: CallBudget;
   readonly stop: (refusal: RefusalError) => void;
   used: number;
 }
 
-/** Microseconds by which the kernel's count may be ahead: it counts in ticks, and the engine's threads work on after a turn. */
+/**
+ * Microseconds by which the kernel's count may be ahead: it counts in ticks, and the engine's threads work on after a turn. Or
+ * what it cost to start the worker, where that is more: a slow machine takes longer for all of it.
+ */
 const AHEAD = 100_000;
 /** The part of the time that a worker may work in nobody's name: it answers pings, lets garbage go, compiles. */
 const NOBODYS_SHARE = 1 / 4;
@@ -48,8 +62,7 @@ export class Account {
   /** Calls that ended since the last audit, and before it: their last work is reported after them. */
   #gone = new Map<number, OpenCall>();
   #goneBefore = new Map<number, OpenCall>();
-  /** Microseconds that the kernel counted before the worker's own count began, at most, and until it was loaded; heap by then. */
-  #start: { before: number; readonly loaded: number; readonly heap: number } | undefined;
+  #start: Start | undefined;
   #total = 0;
   /** The last audit: microseconds worked until then, and when it was. */
   #audited = { worked: 0, at: 0 };
@@ -124,29 +137,31 @@ export class Account {
     this.#correct(this.#start, kernel);
     const worked = kernel - this.#start.before;
     const unreported = worked - this.#total;
+    const ahead = Math.max(AHEAD, this.#start.loaded);
     if (-unreported > AHEAD) return true;
     this.#settle(worked);
     const over = Math.max(unreported, this.#unseen - this.#readyAllowance());
     const most = Math.max(0, ...[...this.#open.values()].map(left));
-    if (over <= most + AHEAD + (this.#collection ?? 0)) return false;
+    if (over <= most + ahead + (this.#collection ?? 0)) return false;
     const only = this.#only();
     only?.stop(exceeding('cpu', only.budget));
     return true;
   }
 
-  #begin(total: number, heap: number): { before: number; loaded: number; heap: number } {
+  #begin(total: number, heap: number): Start {
     const loaded = this.#kernel();
     this.#audited = { worked: total, at: this.#clock() };
-    return { before: loaded - total, loaded, heap };
+    return { before: loaded - total, mayBeLate: loaded, loaded, heap };
   }
 
   /**
    * The first report was older than the kernel's count beside it by what the worker did in between: on a slow machine more than
-   * a worker's reports may be ahead. **Trust**: a worker may have it corrected to nothing by a lie, and so lie by that much.
+   * a worker's reports may be ahead. **Trust**: a worker may have it corrected by a lie, and so lie by what its start cost.
    */
-  #correct(start: { before: number }, kernel: number): void {
-    const late = start.before - Math.max(0, kernel - this.#total);
+  #correct(start: Start, kernel: number): void {
+    const late = Math.min(start.before - (kernel - this.#total), start.mayBeLate);
     if (late <= 0) return;
+    start.mayBeLate -= late;
     start.before -= late;
     this.#audited.worked += late;
   }
