@@ -1,28 +1,39 @@
-/** The layer that refused, held against the layer that a manifest names in its own words. */
+/** The layer that refused and its reason, held against what a manifest says in its own words. */
 
 import { DecodeError, EvidenceError } from '../../attestation/src/errors.ts';
 import type { Check } from '../../attestation/src/verdict.ts';
-import type { Outcome } from './topic.ts';
+import { CannotFeed, type Outcome } from './topic.ts';
 
-/** `accept`, or the code of the error that refused; a DecodeError outside evidence is `format`. */
+/** Words of a manifest, the layers of ours that they mean, and what our reason must say. */
+export type LayerRow = readonly [words: RegExp, layers: readonly string[], reason: RegExp];
+
+/** `accept`, or the code of the error that refused and its message; a DecodeError outside evidence is `format`. */
 export async function layerOf(run: () => Promise<readonly Check[] | undefined>): Promise<string> {
   try {
     const checks = (await run()) ?? [];
     const failed = checks.filter(({ outcome, required }) => required && outcome !== 'passed').map(({ id }) => id);
-    return failed.length === 0 ? 'accept' : `appraisal ${failed.join(' ')}`;
+    return failed.length === 0 ? 'accept' : `appraisal: ${failed.join(' ')}`;
   } catch (error) {
-    if (error instanceof EvidenceError) return error.code;
-    if (error instanceof DecodeError) return 'format';
+    if (error instanceof EvidenceError) return `${error.code}: ${error.message}`;
+    if (error instanceof DecodeError) return `format: ${error.message}`;
     throw error;
   }
 }
 
 /**
- * Exact where the layer that refused is one that the first matching row lists for the manifest's words. A layer that
- * no row knows is a miss: a refusal for another reason shows nothing.
+ * Exact where the first row that knows the manifest's words names the layer that refused, and our reason says what it
+ * must: a refusal by the right layer for another reason shows nothing.
+ * @throws CannotFeed where no row knows the words.
  */
-export function atLayer(words: string, got: string, rows: readonly (readonly [RegExp, readonly string[]])[]): Outcome {
-  const allowed = rows.find(([pattern]) => pattern.test(words))?.[1] ?? [];
-  const exact = allowed.some((layer) => got === layer || got.startsWith(`${layer} `));
-  return { exact, expected: `reject at ${words}`, got };
+export function atLayer(words: string, got: string, rows: readonly LayerRow[]): Outcome {
+  const row = rows.find(([pattern]) => pattern.test(words));
+  if (row === undefined) throw new CannotFeed(`no row for a refusal at "${words}"; ours is ${got}`);
+  const [, layers, reason] = row;
+  const exact = layers.includes(layerIn(got)) && reason.test(got);
+  return { exact, expected: `reject at ${words}: ${layers.join(' or ')} with ${reason}`, got };
+}
+
+/** The layer of what `layerOf` gave. */
+export function layerIn(got: string): string {
+  return got.split(':', 1)[0] ?? '';
 }

@@ -1,6 +1,7 @@
 /**
  * `npm run conformance [-- --vectors DIR] [--json]`: every case of every `DIR/<topic>/manifest.json` against this code.
- * A topic or a case that is not implemented is a miss, never a skip. Exit 0: all exact but for what shortfall.ts names
+ * Files are those of the manifest's roles, in PEM or DER. What the run cannot give to the code is counted apart from what
+ * the code misses; neither is exact, and none is a skip. Exit 0: all exact but for what shortfall.ts names
  * with its reason, or no vectors here. A case that is named there and is exact now fails the run too.
  */
 import { readdir, readFile } from 'node:fs/promises';
@@ -8,7 +9,7 @@ import { basename, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { sayNotRun, VECTORS } from '../support/machine-needs.ts';
 import { SHORTFALL } from './shortfall.ts';
-import type { Case, Outcome, Topic } from './topic.ts';
+import { CannotFeed, type Case, type Outcome, type Topic } from './topic.ts';
 
 interface Miss {
   readonly id: string;
@@ -20,6 +21,8 @@ interface Score {
   exact: number;
   total: number;
   readonly misses: Miss[];
+  /** Cases that could not be given to the code, and why. */
+  readonly unfed: { readonly id: string; readonly why: string }[];
 }
 
 interface Manifest {
@@ -76,22 +79,29 @@ async function score(
   manifest: Manifest,
   dir: string,
   topic: Topic | undefined,
-  into: Score = { exact: 0, total: 0, misses: [] },
+  into: Score = { exact: 0, total: 0, misses: [], unfed: [] },
 ): Promise<Score> {
   for (const test of manifest.cases) {
-    const { exact, expected, got } = await judge(topic, test, dir);
+    const outcome = await judge(topic, test, dir, manifest.cases);
     into.total++;
-    if (exact) into.exact++;
-    else into.misses.push({ id: test.id, expected, got });
+    if (outcome instanceof CannotFeed) into.unfed.push({ id: test.id, why: outcome.message });
+    else if (outcome.exact) into.exact++;
+    else into.misses.push({ id: test.id, expected: outcome.expected, got: outcome.got });
   }
   return into;
 }
 
-async function judge(topic: Topic | undefined, test: Case, dir: string): Promise<Outcome> {
-  if (!topic) return { exact: false, expected: test.expected, got: 'not implemented' };
+async function judge(
+  topic: Topic | undefined,
+  test: Case,
+  dir: string,
+  cases: readonly Case[],
+): Promise<Outcome | CannotFeed> {
+  if (!topic) return new CannotFeed('no such topic here');
   try {
-    return await topic.run(test, dir);
+    return await topic.run(test, dir, cases);
   } catch (error) {
+    if (error instanceof CannotFeed) return error;
     return {
       exact: false,
       expected: test.expected,
@@ -101,8 +111,9 @@ async function judge(topic: Topic | undefined, test: Case, dir: string): Promise
 }
 
 function print(topics: Record<string, Score>): void {
-  for (const [topic, { exact, total, misses }] of Object.entries(topics)) {
+  for (const [topic, { exact, total, misses, unfed }] of Object.entries(topics)) {
     console.log(`${topic}: ${exact} of ${total} exact`);
+    for (const { id, why } of unfed) console.log(`  ${id}: cannot feed: ${why}`);
     for (const { id, expected, got } of misses) {
       console.log(`  ${id}: expected ${brief(expected)}, got ${brief(got)}`);
       const reason = SHORTFALL[topic]?.[id];
@@ -114,10 +125,11 @@ function print(topics: Record<string, Score>): void {
 
 /** What differs from the known shortfall, in either direction. */
 function surprises(topics: Record<string, Score>): string[] {
-  return Object.entries(topics).flatMap(([topic, { misses }]) => {
+  return Object.entries(topics).flatMap(([topic, { misses, unfed }]) => {
     const known = Object.keys(SHORTFALL[topic] ?? {});
     const missed = misses.map(({ id }) => id);
     return [
+      ...unfed.map(({ id }) => `cannot feed: ${topic} ${id}`),
       ...missed.filter((id) => !known.includes(id)).map((id) => `missed: ${topic} ${id}`),
       ...known.filter((id) => !missed.includes(id)).map((id) => `no longer a shortfall: ${topic} ${id}`),
     ];

@@ -19,12 +19,21 @@ export interface Outcome {
 }
 
 /**
+ * What a topic throws where it cannot give a case to the code, or cannot tell what the case asks for: a shortfall of the
+ * conformance run, not of the code. Such a case is no match either, and is shown apart.
+ */
+export class CannotFeed extends Error {
+  override readonly name = 'CannotFeed';
+}
+
+/**
  * What a module in `topics/` exports: `topic` equals the manifest's `topic`, `run` judges one case.
- * A throw is a miss; whoever expects a refusal catches it and compares its code.
+ * A throw is a miss, but for `CannotFeed`; a topic that expects a refusal catches it and compares layer and reason.
+ * `cases` are all of the manifest: where a case speaks of another one, that is where its files are.
  */
 export interface Topic {
   readonly topic: string;
-  run(test: Case, dir: string): Promise<Outcome>;
+  run(test: Case, dir: string, cases: readonly Case[]): Promise<Outcome>;
 }
 
 /** The outcome that is exact where `got` deeply equals `expected`. */
@@ -35,7 +44,7 @@ export function compare(expected: unknown, got: unknown): Outcome {
 /** Bytes of the file that the case lists under `name`. */
 export async function fileOf(test: Case, name: string, dir: string): Promise<Uint8Array> {
   const path = test.files[name];
-  if (typeof path !== 'string') throw new TypeError(`case ${test.id} has no single file "${name}"`);
+  if (typeof path !== 'string') throw new CannotFeed(`case ${test.id} has no single file of the role ${name}`);
   return readInside(dir, path);
 }
 
@@ -47,5 +56,8 @@ export async function filesOf(test: Case, name: string, dir: string): Promise<Ui
 async function readInside(dir: string, path: string): Promise<Uint8Array> {
   const full = resolve(dir, path);
   if (relative(dir, full).startsWith('..')) throw new RangeError(`${path} leaves ${dir}`);
-  return new Uint8Array(await readFile(full));
+  const file = await readFile(full).catch((cause: Error) => {
+    throw new CannotFeed(`${path} cannot be read`, { cause });
+  });
+  return new Uint8Array(file);
 }

@@ -18,8 +18,9 @@ import { parseReport, type SnpReport, verifySnp } from '../../../attestation/src
 import { parseQuote, parseTdReport, quoteLength } from '../../../attestation/src/tdx/index.ts';
 import { parseAttest } from '../../../attestation/src/tpm/attest.ts';
 import { verifyQuoteUnderKey } from '../../../attestation/src/tpm/quote.ts';
-import { commonName, parseCertificate, parsePem, verifyChain } from '../../../attestation/src/x509/index.ts';
-import { atLayer, layerOf } from '../layer.ts';
+import { commonName, parseCertificate, verifyChain } from '../../../attestation/src/x509/index.ts';
+import { certificatesIn, publicKeyIn } from '../encoding.ts';
+import { atLayer, type LayerRow, layerOf } from '../layer.ts';
 import { type Case, compare, fileOf, filesOf, type Outcome } from '../topic.ts';
 
 export const topic = 'azure-hcl';
@@ -35,13 +36,14 @@ interface Expected {
 }
 
 /** Words of the manifests, and the layers of ours that they mean. */
-const LAYERS: readonly (readonly [RegExp, readonly string[]])[] = [
-  [/SHA-256\(variable data\)/, ['binding']],
-  [/^parse/, ['format']],
-  [/pcr digest/, ['registers']],
-  [/nonce/, ['nonce']],
-  [/signature/, ['signature']],
-  [/chain/, ['chain']],
+const LAYERS: readonly LayerRow[] = [
+  [/SHA-256\(variable data\)/, ['binding'], /report data is .*the runtime data/],
+  [/^parse/, ['format'], /bytes wanted|HCL data/],
+  [/pcr digest/, ['registers'], /register values are not the quoted ones/],
+  [/nonce/, ['nonce'], /quoted for/],
+  [/^quote signature/, ['signature'], /the quote is not signed by/],
+  [/SNP signature/, ['signature'], /report signature does not verify/],
+  [/chain/, ['chain'], /did not issue|no certificate of the issuer/],
 ];
 
 /** The manifests name no time; every certificate among the cases was valid at this one. */
@@ -85,8 +87,7 @@ async function verify(test: Case, dir: string, expected: Expected): Promise<void
 /** VCEK first. */
 async function chainOf(test: Case, dir: string): Promise<Uint8Array[]> {
   const pems = [...(await filesOf(test, 'chain', dir)), ...(await filesOf(test, 'trust', dir))];
-  const others = pems.flatMap((pem) => parsePem(Buffer.from(pem).toString(), 'CERTIFICATE'));
-  return [...(await filesOf(test, 'vcek', dir)), ...others];
+  return [...(await filesOf(test, 'vcek', dir)), ...pems].flatMap(certificatesIn);
 }
 
 async function vtpmOf(test: Case, dir: string, expected: Expected): Promise<VtpmQuote> {
@@ -230,8 +231,7 @@ async function runChain(test: Case, dir: string): Promise<Outcome> {
 /** A vTPM quote under a key that the case brings along. */
 async function runQuote(test: Case, dir: string, expected: Expected): Promise<Outcome> {
   const vtpm = await vtpmOf(test, dir, expected);
-  const pem = Buffer.from(await fileOf(test, 'ak', dir));
-  const spki = createPublicKey(pem).export({ type: 'spki', format: 'der' });
+  const spki = publicKeyIn(await fileOf(test, 'ak', dir)).export({ type: 'spki', format: 'der' });
   const got = await layerOf(async () => {
     await verifyQuoteUnderKey({ ...vtpm, spki });
   });

@@ -8,8 +8,9 @@ import {
   type GceGolden,
   verifyGceEndorsement,
 } from '../../../attestation/src/gcp/index.ts';
-import { parseCertificate, parsePem, pinsOf } from '../../../attestation/src/x509/index.ts';
-import { atLayer, layerOf } from '../layer.ts';
+import { parseCertificate, pinsOf } from '../../../attestation/src/x509/index.ts';
+import { certificatesIn } from '../encoding.ts';
+import { atLayer, type LayerRow, layerOf } from '../layer.ts';
 import { type Case, compare, fileOf, type Outcome } from '../topic.ts';
 
 export const topic = 'gcp-endorsements';
@@ -29,18 +30,20 @@ interface Expected {
 }
 
 /** A peer's words, and the layers of ours that they mean. */
-const LAYERS: readonly (readonly [RegExp, readonly string[]])[] = [
-  [/UEFI .* does not match/, ['appraisal gce.firmware']],
-  [/does not match/, ['appraisal gce.snp']],
-  [/signature is invalid/, ['signature']],
-  [/expired or is not yet valid/, ['validity']],
-  [/empty|unknown authority/, ['chain']],
+const LAYERS: readonly LayerRow[] = [
+  [/UEFI .* does not match/, ['appraisal'], /gce\.firmware/],
+  [/does not match/, ['appraisal'], /gce\.snp/],
+  [/signature is invalid/, ['signature'], /endorsement signature does not verify/],
+  [/expired or is not yet valid/, ['validity'], /certificate .* is valid from/],
+  [/certificate is empty/, ['chain'], /endorsement certificate does not parse/],
+  [/unknown authority/, ['chain'], /did not issue|no certificate of the issuer/],
+  [/empty/, ['chain'], /not pinned|no certificate|pin/],
 ];
 
 export async function run(test: Case, dir: string): Promise<Outcome> {
   const expected = test.expected as Expected;
   const bytes = await fileOf(test, 'endorsement', dir);
-  const roots = parsePem(Buffer.from(await fileOf(test, 'trusted_root', dir)).toString(), 'CERTIFICATE');
+  const roots = certificatesIn(await fileOf(test, 'trusted_root', dir));
   const pins = await Promise.all(roots.map(async (der) => (await pinsOf(parseCertificate(der))).certificate));
   const trusted = /empty set of roots/.test(expected.note ?? '') ? [] : pins;
   let verified: AuthenticatedGceEndorsement | undefined;

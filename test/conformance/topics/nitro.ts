@@ -9,7 +9,7 @@ import {
   type NitroDocument,
   verifyNitro,
 } from '../../../attestation/src/nitro/index.ts';
-import { atLayer, layerOf } from '../layer.ts';
+import { atLayer, type LayerRow, layerOf } from '../layer.ts';
 import { type Case, compare, fileOf, type Outcome } from '../topic.ts';
 
 export const topic = 'nitro';
@@ -22,12 +22,12 @@ interface Expected {
 }
 
 /** A peer's words, and the layers of ours that they mean. */
-const LAYERS: readonly (readonly [RegExp, readonly string[]])[] = [
-  [/signature does not match/, ['signature']],
-  [/algorithm/, ['signature']],
-  [/expired or is not yet valid/, ['validity']],
-  [/unknown authority|certificate/, ['chain']],
-  [/not a COSESign1|Data is/, ['format']],
+const LAYERS: readonly LayerRow[] = [
+  [/signature does not match/, ['signature'], /COSE signature does not verify/],
+  [/algorithm/, ['signature'], /COSE algorithm/],
+  [/expired or is not yet valid/, ['validity'], /certificate .* is valid from/],
+  [/unknown authority|certificate/, ['chain'], /did not issue|no certificate of the issuer/],
+  [/not a COSESign1|Data is/, ['format'], /Nitro document does not parse/],
 ];
 
 export async function run(test: Case, dir: string): Promise<Outcome> {

@@ -1,6 +1,6 @@
 /** SEV, SEV-ES and SEV-SNP launch digests, firmware metadata and ID blocks as other tools compute them. */
 
-import { createHash, createPublicKey } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { fromHex, toBase64, toHex } from '../../../attestation/src/bytes.ts';
 import { AppraisalError } from '../../../attestation/src/errors.ts';
 import { FIRMWARE_GUID, parseFirmware, sevSections, structureU32 } from '../../../attestation/src/measure/ovmf.ts';
@@ -13,6 +13,7 @@ import {
 } from '../../../attestation/src/measure/snp.ts';
 import { encodeIdBlock, snpKeyDigest } from '../../../attestation/src/measure/snp-id-block.ts';
 import { qemuCpuSignature, type Vmm } from '../../../attestation/src/measure/snp-vmsa.ts';
+import { publicKeyIn } from '../encoding.ts';
 import { type Case, compare, fileOf, type Outcome } from '../topic.ts';
 
 export const topic = 'snp-measure';
@@ -135,7 +136,7 @@ async function runIdBlock(test: Case, dir: string, expected: Expected): Promise<
   const [familyId, imageId] = [new Uint8Array(16), new Uint8Array(16)];
   const block = encodeIdBlock({ launchDigest, familyId, imageId, guestSvn: 0, policy: 0x30000n });
   const digestOf = async (name: string): Promise<string> => {
-    const key = createPublicKey(Buffer.from(await fileOf(test, name, dir)));
+    const key = publicKeyIn(await fileOf(test, name, dir));
     return toHex(snpKeyDigest(key.export({ type: 'spki', format: 'der' })));
   };
   return compare(expected, {

@@ -22,12 +22,12 @@ import {
   type Pin,
   parseCertificate,
   parseCrl,
-  parsePem,
   pinsOf,
   verifyChain,
   verifyNotRevoked,
 } from '../../../attestation/src/x509/index.ts';
-import { atLayer, layerOf } from '../layer.ts';
+import { certificateIn, certificatesIn, crlIn } from '../encoding.ts';
+import { atLayer, type LayerRow, layerIn, layerOf } from '../layer.ts';
 import { type Case, compare, fileOf, filesOf, type Outcome } from '../topic.ts';
 
 export const topic = 'snp-reports';
@@ -35,6 +35,7 @@ export const topic = 'snp-reports';
 interface Expected {
   readonly result?: 'accept' | 'reject';
   readonly reject_at?: string;
+  readonly peer_error?: string;
   readonly verify_at?: string;
   readonly parse?: 'ok';
   readonly product_line?: string;
@@ -50,18 +51,41 @@ interface Expected {
 }
 
 /** Words of the manifests, and the layers of ours that they mean. */
-const LAYERS: readonly (readonly [RegExp, readonly string[]])[] = [
-  [/^product-pin$/, ['appraisal snp.product']],
-  [/tcb/i, ['signature', 'identity', 'appraisal']],
-  [/^crl/, ['collateral']],
-  [/revo/, ['revoked']],
-  [/validity|expired/, ['validity']],
-  [/chain/, ['chain']],
-  [/signature/, ['signature']],
-  // A version that the ABI does not describe is read, and judged.
-  [/parse|format/, ['format', 'appraisal snp.version']],
-  [/policy/, ['identity', 'appraisal']],
-  [/^verify$/, ['chain', 'validity', 'revoked', 'collateral', 'signature', 'identity']],
+const LAYERS: readonly LayerRow[] = [
+  [/^product-pin/, ['appraisal'], /snp\.product$/],
+  [/REPORTED_TCB .* lower/, ['appraisal'], /snp\.tcb\.reported/],
+  [/LAUNCH_TCB .* lower/, ['appraisal'], /snp\.tcb\.launch/],
+  [/COMMITTED_TCB .* lower/, ['appraisal'], /snp\.tcb\.committed/],
+  [/COMMITTED_TCB .* does not match|committed (?:API|build)/, ['appraisal'], /snp\.provisional/],
+  [/REPORTED_TCB .* does not match/, ['identity'], /reported TCB .* is not the key's/],
+  [/signature and TCB/, ['signature', 'identity'], /report signature does not verify|reported TCB/],
+  [/CHIP_ID/, ['identity'], /chip id .* is not the key's/],
+  [/MEASUREMENT is/, ['appraisal'], /snp\.measurement/],
+  [/REPORT_DATA is/, ['appraisal'], /snp\.report-data/],
+  [/HOST_DATA is/, ['appraisal'], /snp\.host-data/],
+  [/ID key not trusted/, ['appraisal'], /snp\.id-key/],
+  [/author key not trusted/, ['appraisal'], /snp\.author-key/],
+  [/platform feature SMT/, ['appraisal'], /snp\.platform\.smt/],
+  [/\(SMT\) capability/, ['appraisal'], /snp\.policy\.smt/],
+  [/debug capability/, ['appraisal'], /snp\.policy\.debug/],
+  [/migration agent/, ['appraisal'], /snp\.policy\.migrationAgent/],
+  [/policy ABI version/, ['appraisal'], /snp\.abi/],
+  [/VMPL \d is not/, ['appraisal'], /snp\.vmpl/],
+  [/GUEST_SVN/, ['appraisal'], /snp\.guest-svn/],
+  [/was revoked|^revocation/, ['revoked'], /was revoked at/],
+  [/^crl signature|CRL is not signed/, ['collateral'], /CRL is not by|signature of the CRL/],
+  [/expired or is not|^certificate validity/, ['validity'], /certificate .* is valid from/],
+  [/missing V[CL]EK certificate/, ['identity'], /report is signed by/],
+  [/unknown signature algorithm/, ['signature'], /signature algorithm \d+/],
+  [/ECDSA verification failure|^signature/, ['signature'], /report signature does not verify/],
+  // The peer has no roots for a processor of another line.
+  [/trusted roots\. Last error: <nil>/, ['identity'], /report is of family/],
+  [/unknown authority|^chain/, ['chain'], /did not issue|no certificate of the issuer|endorsement key does not parse/],
+  [/guest policy/, ['format'], /guest policy/],
+  [/mbz range/, ['format'], /is not zero/],
+  [/array size/, ['format'], /bytes wanted|after the end/],
+  // Version 6 is read, and refused unless named.
+  [/report version/, ['format', 'appraisal'], /report version|snp\.version/],
 ];
 
 export async function run(test: Case, dir: string): Promise<Outcome> {
@@ -72,7 +96,9 @@ export async function run(test: Case, dir: string): Promise<Outcome> {
     verified = await verify(test, dir);
     return appraiseSnp(verified, demandsOf(expected)).filter(isDemanded);
   });
-  if (expected.reject_at !== undefined) return atLayer(expected.reject_at, got, LAYERS);
+  if (expected.reject_at !== undefined) {
+    return atLayer(`${expected.reject_at}: ${expected.peer_error ?? ''}`, got, LAYERS);
+  }
   if (got !== 'accept' || verified === undefined) return { exact: false, expected: expected.result, got };
   return compare(shown(expected), await describe(test, dir, verified, expected));
 }
@@ -83,9 +109,9 @@ async function verify(test: Case, dir: string): Promise<AuthenticatedSnp> {
   const cut = /^use only the first (\d+) bytes$/.exec(edit ?? '')?.[1];
   const evidence = {
     report: cut === undefined ? unpadded(full) : full.subarray(0, Number(cut)),
-    leaf: await fileOf(test, test.files.vlek ? 'vlek' : 'vcek', dir),
+    leaf: certificateIn(await fileOf(test, test.files.vlek ? 'vlek' : 'vcek', dir)),
     intermediates: await intermediates(test, dir),
-    crl: test.files.crl ? await fileOf(test, 'crl', dir) : ('none' as const),
+    crl: test.files.crl ? crlIn(await fileOf(test, 'crl', dir)) : ('none' as const),
   };
   return verifySnp(evidence, await pins(test, dir), { now: Date.parse(String(verify_at)) });
 }
@@ -96,15 +122,14 @@ function unpadded(file: Uint8Array): Uint8Array {
 }
 
 async function intermediates(test: Case, dir: string): Promise<Uint8Array[]> {
-  const pems = await filesOf(test, 'trust', dir);
-  const ders = await Promise.all(['ask', 'trusted_ark'].map((name) => filesOf(test, name, dir)));
-  return [...pems.flatMap((pem) => parsePem(Buffer.from(pem).toString(), 'CERTIFICATE')), ...ders.flat()];
+  const files = await Promise.all(['trust', 'ask', 'trusted_ark'].map((name) => filesOf(test, name, dir)));
+  return files.flat().flatMap(certificatesIn);
 }
 
 /** Real evidence is held against AMD's own roots, whatever file a case brings along; synthetic against its own. */
 async function pins(test: Case, dir: string): Promise<readonly Pin[]> {
   const [ark] = await filesOf(test, 'trusted_ark', dir);
-  return ark === undefined ? VENDOR_ANCHORS.amd : [(await pinsOf(parseCertificate(ark))).certificate];
+  return ark === undefined ? VENDOR_ANCHORS.amd : [(await pinsOf(parseCertificate(certificateIn(ark)))).certificate];
 }
 
 /** The manifests' demands beyond authenticity; everything else is open. */
@@ -218,11 +243,11 @@ function fieldsOf(report: SnpReport): Record<string, string | number> {
 /** A CRL alone, or with an ASK that it may revoke. Without a time, any within its dates. */
 async function runCrl(test: Case, dir: string): Promise<Outcome> {
   const expected = test.expected as Expected;
-  const crl = parseCrl(await fileOf(test, 'crl', dir));
+  const crl = parseCrl(crlIn(await fileOf(test, 'crl', dir)));
   const certificates = (await intermediates(test, dir)).map(parseCertificate);
   const ark = certificates.find((one) => commonName(one.subject).startsWith('ARK-'));
   const ask = test.files.ask
-    ? parseCertificate(await fileOf(test, 'ask', dir))
+    ? parseCertificate(certificateIn(await fileOf(test, 'ask', dir)))
     : certificates.find((one) => one !== ark);
   const now = expected.verify_at ? Date.parse(expected.verify_at) : crl.thisUpdate;
   const got = await layerOf(async () => {
@@ -232,7 +257,8 @@ async function runCrl(test: Case, dir: string): Promise<Outcome> {
   });
   if (expected.reject_at !== undefined) return atLayer(expected.reject_at, got, LAYERS);
   // Our policy on a list past its nextUpdate, which such a case leaves to the verifier: it is refused.
-  if (expected.result === undefined) return { exact: got === 'validity', expected: 'refused as out of date', got };
+  if (expected.result === undefined)
+    return { exact: layerIn(got) === 'validity', expected: 'refused as out of date', got };
   const times = [crl.thisUpdate, crl.nextUpdate].map((time) => new Date(time).toISOString().replace('.000', ''));
   const serials = [...crl.revoked.keys()].map((serial) => `0x${serial.replace(/^0+/, '')}`);
   const { revoked_serials, this_update, next_update } = expected;
@@ -242,7 +268,7 @@ async function runCrl(test: Case, dir: string): Promise<Outcome> {
 /** An endorsement key certificate alone: what it says, and that nobody vouches for it. */
 async function runKey(test: Case, dir: string): Promise<Outcome> {
   const expected = test.expected as Expected;
-  const certificate = parseCertificate(await fileOf(test, test.files.vlek ? 'vlek' : 'vcek', dir));
+  const certificate = parseCertificate(certificateIn(await fileOf(test, test.files.vlek ? 'vlek' : 'vcek', dir)));
   const others = (await intermediates(test, dir)).map(parseCertificate);
   const key = readEndorsementKey(certificate);
   const at = (byte: number): number => Number((key.tcb >> BigInt(8 * byte)) & 0xffn);

@@ -13,7 +13,7 @@ import {
   verifyTdx,
 } from '../../../attestation/src/tdx/index.ts';
 import { parsePem } from '../../../attestation/src/x509/index.ts';
-import { atLayer, layerOf } from '../layer.ts';
+import { atLayer, type LayerRow, layerOf } from '../layer.ts';
 import { type Case, compare, fileOf, type Outcome } from '../topic.ts';
 
 export const topic = 'tdx-quotes';
@@ -27,18 +27,28 @@ interface Expected {
 }
 
 /** Words of the manifests, and the layers of ours that they mean. */
-const LAYERS: readonly (readonly [RegExp, readonly string[]])[] = [
-  [/debug/i, ['appraisal tdx.attributes.debug']],
-  [/SEPT_VE_DISABLE/, ['appraisal tdx.attributes.septVeDisable']],
-  [/expired|issue date/, ['validity']],
-  [/No matching TCB level/, ['collateral']],
-  [/^(tcbinfo|qeidentity|pckcrl|rootcrl|wrong-fmspc|crls-swapped|tcb-chain)/, ['collateral', 'chain']],
-  [/version|TEE type|key type|certification data|^length/, ['format']],
-  [/vendor/, ['format', 'signature']],
-  [/signature.*binding/, ['signature', 'binding']],
-  [/binding/, ['binding']],
-  [/chain/, ['chain']],
-  [/signature/, ['signature']],
+const LAYERS: readonly LayerRow[] = [
+  [/debug/i, ['appraisal'], /tdx\.attributes\.debug/],
+  [/SEPT_VE_DISABLE/, ['appraisal'], /tdx\.attributes\.septVeDisable/],
+  // Lists and documents of one day: which of them is found to be out of date first is an order of checks.
+  [/expired|issue date/, ['validity'], /(?:TCB info|QE identity|CRL|certificate) .*is valid from/],
+  [/No matching TCB level/, ['collateral'], /below every known TCB level/],
+  [/^tcbinfo/, ['collateral'], /signature of the TCB info does not verify/],
+  [/^qeidentity/, ['collateral'], /signature of the QE identity does not verify/],
+  [/^(?:pck|root)crl/, ['collateral'], /signature of the CRL/],
+  [/^wrong-fmspc/, ['collateral'], /TCB info is of platform/],
+  [/^crls-swapped/, ['collateral'], /CRL is not by/],
+  [/^tcb-chain/, ['collateral'], /not signed by a certificate right under the root/],
+  [/version/, ['format'], /quote version/],
+  [/TEE type/, ['format'], /TEE type/],
+  [/key type/, ['format'], /attestation key type/],
+  [/certification data/, ['format'], /certification data type/],
+  [/^length/, ['format'], /bytes wanted|after the end/],
+  [/vendor/, ['format'], /quoting enclave of vendor/],
+  [/QE report signature/, ['signature'], /report of the quoting enclave does not verify/],
+  [/binding/, ['binding'], /attestation key is not the one/],
+  [/chain/, ['chain'], /did not issue|no certificate of the issuer/],
+  [/quote signature/, ['signature'], /quote signature does not verify/],
 ];
 
 /** What the manifests take for granted of a guest, whatever it measures. */

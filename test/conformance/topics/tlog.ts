@@ -1,7 +1,5 @@
 /** Transparency logs: RFC 6962 proofs, notes, checkpoints, tiles and a whole log, all made by other implementations. */
 
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { equalBytes, toHex, utf8 } from '../../../attestation/src/bytes.ts';
 import { sha256 } from '../../../attestation/src/digest.ts';
@@ -32,7 +30,7 @@ import {
   verifyLogProof,
   verifyNote,
 } from '../../../attestation/src/tlog/index.ts';
-import type { Case, Outcome } from '../topic.ts';
+import { CannotFeed, type Case, fileOf, type Outcome } from '../topic.ts';
 
 export const topic = 'tlog';
 
@@ -74,8 +72,8 @@ const JUDGES: readonly (readonly [RegExp, Judge])[] = [
 export async function run(test: Case, dir: string): Promise<Outcome> {
   if (test.files.log) return runLog(test, dir);
   const judge = JUDGES.find(([pattern]) => pattern.test(test.id))?.[1];
-  if (judge === undefined) return { exact: false, expected: test.expected, got: 'no judge for this case' };
-  const file = JSON.parse(await readFile(join(dir, String(test.files.vectors)), 'utf8'));
+  if (judge === undefined) throw new CannotFeed('no judge for this case');
+  const file = JSON.parse(Buffer.from(await fileOf(test, 'vectors', dir)).toString());
   const vectors: Vector[] = Array.isArray(file) ? file : file.vectors;
   const wrong: number[] = [];
   for (const [index, vector] of vectors.entries()) if (!(await judge(vector))) wrong.push(index);
@@ -242,15 +240,24 @@ async function runLog(test: Case, dir: string): Promise<Outcome> {
   const { checkpoints } = test.expected as {
     checkpoints: Record<string, { size: number; root: string; origin: string }>;
   };
-  const folder = (files[0] ?? '').split('/')[0] ?? '';
-  const read: ReadTile = async (tile) => new Uint8Array(await readFile(join(dir, folder, tilePath(tile))));
+  // A tile's path is part of the format, below whatever folder; a checkpoint is what reads as one.
+  const read: ReadTile = async (tile) => readRole(files.find((file) => file.endsWith(`/${tilePath(tile)}`)) ?? '', dir);
+  const found = await Promise.all(files.filter((file) => !file.includes('/tile/')).map((file) => readRole(file, dir)));
+  const signed = found.map((file) => parseCheckpoint(parseNote(Buffer.from(file).toString()).text));
   const got: Record<string, unknown> = {};
-  for (const name of Object.keys(checkpoints)) {
-    const path = files.find((file) => file.endsWith(`/checkpoint.${name}`)) ?? `${folder}/checkpoint`;
-    const { origin, size, root } = parseCheckpoint(parseNote(await readFile(join(dir, path), 'utf8')).text);
+  for (const [name, expected] of Object.entries(checkpoints)) {
+    const { origin, size, root } = signed.find((one) => one.size === expected.size) ?? refuseSize(expected.size);
     const entries = size === 0 ? [] : parseEntries(await read(entryBundle(0, size)));
     const roots = [await new TileTree(size, read).root(), merkleRoot(entries.map(leafHash))].map(toHex);
     got[name] = roots.every((one) => one === toHex(root)) ? { size, root: toHex(root), origin } : roots;
   }
   return { exact: isDeepStrictEqual(got, checkpoints), expected: checkpoints, got };
+}
+
+function readRole(path: string, dir: string): Promise<Uint8Array> {
+  return fileOf({ id: '', files: { path }, expected: null }, 'path', dir);
+}
+
+function refuseSize(size: number): never {
+  throw new CannotFeed(`no checkpoint of size ${size} among the files`);
 }

@@ -1,5 +1,4 @@
 /** Topic tpm-quotes: quotes of real and software TPMs, and what must be refused among them. */
-import { createPublicKey } from 'node:crypto';
 import { equalBytes, fromHex, fromUtf8, toHex } from '../../../attestation/src/bytes.ts';
 import { importKey } from '../../../attestation/src/crypto/node.ts';
 import type { HashName } from '../../../attestation/src/digest.ts';
@@ -9,6 +8,7 @@ import { type PcrBanks, type PcrSelection, pcrDigest } from '../../../attestatio
 import { parsePublic, spkiOf } from '../../../attestation/src/tpm/public-area.ts';
 import { verifyQuoteUnderKey } from '../../../attestation/src/tpm/quote.ts';
 import { parseSignature, verifyTpmSignature } from '../../../attestation/src/tpm/signature.ts';
+import { publicKeyIn } from '../encoding.ts';
 import { type Case, compare, fileOf, type Outcome } from '../topic.ts';
 
 export const topic = 'tpm-quotes';
@@ -80,13 +80,12 @@ async function refusal(quote: Parameters<typeof verifyQuoteUnderKey>[0]): Promis
   }
 }
 
-/** The key of ak.pem; where the TPM's own structure is there too, both must be one restricted signing key. */
+/** The key of the role ak; where the TPM's own structure is there too, both must be one restricted signing key. */
 async function attestationKey(test: Case, dir: string): Promise<Uint8Array> {
-  const pem = fromUtf8(await fileOf(test, 'ak', dir));
-  const spki = new Uint8Array(createPublicKey(pem).export({ format: 'der', type: 'spki' }));
+  const spki = new Uint8Array(publicKeyIn(await fileOf(test, 'ak', dir)).export({ format: 'der', type: 'spki' }));
   if ('ak_tpmt_public' in test.files) {
     const key = parsePublic(await fileOf(test, 'ak_tpmt_public', dir));
-    if (!equalBytes(spkiOf(key), spki)) throw new Error('ak_tpmt_public is another key than ak.pem');
+    if (!equalBytes(spkiOf(key), spki)) throw new Error('ak_tpmt_public is another key than ak');
     if (!key.attributes.includes('restricted')) throw new Error('the attestation key is not restricted');
   }
   return spki;
