@@ -81,14 +81,36 @@ const FULL: References = {
       floors: 'any',
       idKeys: 'any',
       authorKeys: [d384('0')],
+      reportVersions: [5, 6],
+      platformBits: [8],
     },
   ],
+  tdx: [
+    {
+      id: d256('3'),
+      mrtd: d384('1'),
+      rtmr0: [{ name: 'TD HOB', digest: 'any' }],
+      rtmr1: d384('2'),
+      initrd: d384('3'),
+      commandLine: 'quiet',
+      commandLineEnd: '',
+      rtmr3: 'zero',
+      mrOwner: d384('4'),
+      mrSeams: [d384('5')],
+      serviceTds: [d384('6')],
+      tcbGraces: [{ status: 'OutOfDate', until: '2027-01-01T00:00:00.000Z' }],
+    },
+  ],
+  azureTdx: { measurements: [], mrConfigId: d384('7'), mrOwnerConfig: d384('8') },
   azureSnp: {
     measurements: [],
     signers: [{ idKey: d384('1'), familyId: '0'.repeat(32), imageId: '1'.repeat(32), minimumSvn: 0 }],
     floors,
   },
-  gcp: { snp: { firmware: { endorsedSince: '2026-01-01T00:00:00.000Z' }, floors: {} } },
+  gcp: {
+    snp: { firmware: { endorsedSince: '2026-01-01T00:00:00.000Z' }, floors: {} },
+    tdx: { firmware: { measurements: [] }, serviceTds: [d384('9')] },
+  },
   nitro: [],
 };
 const references = parseReferences(utf8(JSON.stringify(FULL)));
