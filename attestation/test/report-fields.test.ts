@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { fakeQuote } from '../../test/fakes/attestation-key.ts';
 import { EPOCH } from '../../test/fakes/certificates.ts';
+import { FakeGce } from '../../test/fakes/gce.ts';
 import { FakeNitroHypervisor } from '../../test/fakes/nitro-hypervisor.ts';
 import { FakeParavisor } from '../../test/fakes/paravisor.ts';
 import { FakePsp } from '../../test/fakes/psp.ts';
@@ -18,6 +19,7 @@ import { parseHclReport, verifyAzureSnp } from '../src/azure/index.ts';
 import { parseSign1 } from '../src/cbor/cose.ts';
 import { decodeCbor } from '../src/cbor/decode.ts';
 import { EvidenceError } from '../src/errors.ts';
+import { appraiseGceEndorsement, verifyGceEndorsement } from '../src/gcp/index.ts';
 import { appraiseNitro, type NitroDemands, verifyNitro } from '../src/nitro/index.ts';
 import { appraiseSnp, parseReport, type SnpDemands, tcbVersion, verifySnp } from '../src/snp/index.ts';
 import { appraiseTdx, parseQuote, type TdxDemands, verifyTdx } from '../src/tdx/index.ts';
@@ -26,6 +28,7 @@ import { verifyQuote } from '../src/tpm/index.ts';
 import type { Check } from '../src/verdict.ts';
 import {
   type Field,
+  GCE_ENDORSEMENT,
   HCL_REPORT,
   HCL_RUNTIME,
   type Judged,
@@ -368,6 +371,35 @@ describe('structures without places', () => {
         HCL_REPORT.length,
       );
       assert.deepEqual(await metBy(() => judgeHcl(unbound)), ['!binding']);
+    }
+  });
+
+  test("Google's endorsement", async () => {
+    const gce = new FakeGce();
+    const [digest, launch, mrTd] = [1, 2, 3].map((byte) => new Uint8Array(48).fill(byte)) as [
+      Uint8Array,
+      Uint8Array,
+      Uint8Array,
+    ];
+    const good = { digest, snp: new Map([[1, launch]]), mrTd, timestamp: EPOCH };
+    const verify = (fields: Partial<Parameters<typeof gce.golden>[0]>) =>
+      verifyGceEndorsement(gce.endorsement(gce.golden({ ...good, ...fields })), [gce.firmwareRootDer], gce.pins, {
+        now,
+      });
+    assert.deepEqual(Object.keys((await verify({})).golden).toSorted(), names(GCE_ENDORSEMENT));
+    const other = new Uint8Array(48).fill(9);
+    const asked = { firmware: digest, snp: { measurement: launch, vcpus: 1 }, mrTd } as const;
+    // How old it may be is a part of `gcp.firmware`, which test/clouds.test.ts holds.
+    const changes: Readonly<Record<string, Parameters<typeof verify>[0]>> = {
+      certificate: { certificate: gce.tpmIntermediateDer },
+      digest: { digest: other },
+      snp: { snp: new Map([[1, other]]) },
+      tdx: { mrTd: other },
+    };
+    assert.deepEqual(await metBy(async () => appraiseGceEndorsement(await verify({}), asked)), []);
+    for (const [name, change] of Object.entries(changes)) {
+      const found = await metBy(async () => appraiseGceEndorsement(await verify(change), asked));
+      await meets(rowOf(GCE_ENDORSEMENT, name), name, found);
     }
   });
 

@@ -389,9 +389,25 @@ export const HCL_RUNTIME: Members = {
   ],
 };
 
+/** Google's statement of its firmware, where the references go by it. */
+export const GCE_ENDORSEMENT: Members = {
+  title: "Google's launch endorsement of GCE firmware",
+  source: 'google/gce-tcb-verifier, proto/endorsement.proto; attestation/src/gcp/endorsement.ts',
+  fields: [
+    { name: 'timestamp', by: ['gcp.firmware'] },
+    { name: 'clSpec', reason: "a number of Google's source control" },
+    { name: 'commit', reason: "a revision of Google's source control" },
+    { name: 'certificate', by: ['!chain', '!signature'] },
+    { name: 'digest', by: ['gce.firmware'] },
+    { name: 'caBundle', reason: 'certificates to build a path with: a pinned root ends it' },
+    { name: 'snp', by: ['gce.snp'] },
+    { name: 'tdx', by: ['gce.mrtd'] },
+  ],
+};
+
 /** All of them. */
 export const LAYOUTS: readonly Layout[] = [SNP_REPORT, TDX_QUOTE, QE_REPORT, HCL_REPORT];
-export const MEMBERS: readonly Members[] = [HCL_RUNTIME, TPM_QUOTE, TPM_CERTIFY, NITRO_DOCUMENT];
+export const MEMBERS: readonly Members[] = [HCL_RUNTIME, TPM_QUOTE, TPM_CERTIFY, NITRO_DOCUMENT, GCE_ENDORSEMENT];
 
 /** docs/report-fields.md. */
 export function reportFieldsMarkdown(): string {
@@ -415,7 +431,7 @@ export function reportFieldsMarkdown(): string {
     return `## ${title}\n${source}.\n\n| field | judged by |\n| --- | --- |\n${rows.join('\n')}\n`;
   });
   return `# Fields of reports
-Every field of what hardware signs, with the check of a verdict that judges it (where a demand or a reference names a value),
+Every field of what hardware signs (and of what Azure and Google put around it), with the check of a verdict that judges it (where a demand or a reference names a value),
 the code that refuses it, or the reason why nothing does. Made from attestation/test/report-fields.ts, which a test holds
 against the formats and against the code: \`node attestation/test/report-fields.ts > docs/report-fields.md\`.
 
