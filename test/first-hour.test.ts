@@ -88,6 +88,14 @@ test('a receipt of a refusal is kept, too, with its text', async () => {
   assert.equal(typeof messages.text, 'string');
 });
 
+test('where a refusal has no receipt, it is said that none is kept', async () => {
+  const words = [...REFERENCES, '--save-receipt', 'none.enclaim-receipt'];
+  const called = await enclaim('call', server.target, 'clinic.v1.Marketing/ExportContacts', ...words);
+  assert.equal(called.code, EXIT.answered);
+  assert.match(called.stderr, /^receipt: none came, none\.enclaim-receipt is not written$/m);
+  assert.ok(!(await readdir(scratch)).includes('none.enclaim-receipt'));
+});
+
 test('the policy of before is at hand for the demand that compares with it', async () => {
   const now = await readFile(join(import.meta.dirname, '../examples/clinic/policy.yaml'), 'utf8');
   const [wide, narrow] = [now.replace('P30D', 'P31D'), now.replace('P30D', 'P29D')];

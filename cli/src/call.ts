@@ -110,6 +110,10 @@ async function call(target: string, method: string | undefined, options: Options
     try {
       const response = await stream(channel, `/${method}`, requests, { metadata, deadline, onMessage });
       if (!streams) for (const message of response) print(message);
+    } catch (error) {
+      // A refusal that is only counted has none.
+      if (receipt === undefined && keep !== undefined) console.error(`receipt: none came, ${keep} is not written`);
+      throw error;
     } finally {
       // That of a refusal, too: it proves who refused, and why.
       if (receipt !== undefined) await showReceipt(receipt, keep, options.references, references);

@@ -42,7 +42,7 @@ export interface Rebuilt {
 }
 
 const MAX_FILE = 1 << 29;
-/** Of a package.json or a lock of npm: this project's lock has a hundredth of it. */
+/** Of a package.json or a lock of npm, many times this project's own. */
 const MAX_DOCUMENT = 1 << 25;
 const MINUTES = 60_000;
 /** Not part of anybody's sources: made by installing and building, or by git. */
