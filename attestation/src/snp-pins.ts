@@ -5,7 +5,7 @@ import type { SnpDemands } from './snp/index.ts';
 
 /**
  * AMD 56860 revision 1.58 describes reports up to version 5 and platform information up to bit 7. Firmware is newer than texts:
- * what it says beyond them is refused until somebody names it here, and its meaning is theirs to know.
+ * what it says beyond them is refused until a verifier's references name it, who then knows what it means.
  */
 export interface SnpPins {
   /** Versions of reports that are accepted; 6 is read as 5. Absent: 2 to 5. */

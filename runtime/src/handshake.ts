@@ -50,7 +50,7 @@ export async function attestConnection(socket: TLSSocket, attested: Attested): P
         case: 'activated',
         value: { secret: await attested.platform.activate(credentialBlob, encryptedSecret) },
       });
-      // One activation shows that the TPM holds both keys: whoever wants more wants the TPM's time.
+      // One activation shows that the TPM holds both keys: a caller that wants more wants the TPM's time.
       await frames.receive('done');
     }
   } catch (error) {

@@ -17,7 +17,7 @@ export interface HardwareUse {
 }
 
 /**
- * Activations that wait. Anybody may ask for one before anything is known of them, and each costs the TPM two milliseconds, a
+ * Activations that wait. A caller may ask for one before anything is known of it, and each costs the TPM two milliseconds, a
  * chip tenths of a second, which quotes need too: the TPM is handed one at a time, so that a quote waits for one at most.
  */
 const MOST_ACTIVATIONS = 64;
@@ -62,7 +62,7 @@ function tpmPlatform(
       if (activating >= MOST_ACTIVATIONS) throw new RefusalError('budget', 'too many activations are under way');
       activating++;
       const own = last.then(() => use.activate(blob, secret));
-      // Whoever is next waits for the end of this one, however it ends.
+      // The next caller waits for the end of this one, however it ends.
       last = own.catch(() => {});
       try {
         return await own;

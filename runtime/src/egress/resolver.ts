@@ -14,7 +14,7 @@ const TRIES = 2;
 /**
  * Where no subprocessor is: this machine, its link with the host's own services on it, everybody at once, addresses of IPv6
  * that stand for one of IPv4 (what is inside is held against no list here, and a gateway would take it out), and services
- * of clouds for the VMs on their hosts. Without a ban whoever answers DNS could have the runtime knock there.
+ * of clouds for the VMs on their hosts. Without a ban a host that answers DNS could have the runtime knock there.
  */
 const NOWHERE = new BlockList();
 for (const [network, prefix] of [
