@@ -182,7 +182,7 @@ export class CallContext {
   /**
    * What a call has stored stays, so a call that is refused for what it read has stored nothing: it stores nothing from then on, and
    * what would make it fall silent it may not read after it has stored. Undoing instead would make what is found in a place depend on
-   * all that the call came to carry, without that being on the place's label. The policy alone decides, so nothing is told by it.
+   * all that the call came to carry, without that being on the place's label. Which reading is refused, the policy alone decides.
    */
   #refuseHalf(writes: boolean, name: string): void {
     if (writes && this.#silence !== undefined) {
