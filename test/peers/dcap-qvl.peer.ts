@@ -11,6 +11,7 @@ import { needs } from '../support/machine-needs.ts';
 import { compare, Peer } from './verdicts/comparison.ts';
 import { assertAgreement, assertNeeded } from './verdicts/report.ts';
 import { tdxTrials } from './verdicts/tdx-trials.ts';
+import { vectorTrials } from './verdicts/vector-trials.ts';
 
 /** Changing it changes every case. */
 const SEED = 'enclaim peers 1';
@@ -31,5 +32,9 @@ describe('dcap-qvl', needs('cargo'), () => {
     assertAgreement(t, tallies);
     const needed = [...tallies.values()].flatMap(({ explained }) => [...explained.keys()]);
     assertNeeded('dcap-qvl', new Set(needed));
+  });
+
+  test('vectors of others', needs('vectors'), async (t) => {
+    assertAgreement(t, await compare(peer, await vectorTrials('tdx-quotes', 'tdx-status')), 'vectors');
   });
 });

@@ -18,6 +18,7 @@ import { snpTrials } from './verdicts/snp-trials.ts';
 import { tdxTrials } from './verdicts/tdx-trials.ts';
 import { eventLogTrials, quoteTrials } from './verdicts/tpm-trials.ts';
 import type { Trial } from './verdicts/trial.ts';
+import { vectorTrials } from './verdicts/vector-trials.ts';
 
 /** Changing it changes every case. */
 const SEED = 'enclaim peers 1';
@@ -56,6 +57,11 @@ describe("Go's verifiers", needs('go'), () => {
       const tallies = await compare(peer, trials());
       for (const { explained } of tallies.values()) for (const row of explained.keys()) needed.add(row);
       assertAgreement(t, tallies);
+    });
+  }
+  for (const topic of ['snp-reports', 'tdx-quotes', 'tpm-eventlogs', 'tpm-quotes', 'tlog']) {
+    test(`vectors of others: ${topic}`, needs('vectors'), async (t) => {
+      assertAgreement(t, await compare(peer, await vectorTrials(topic)), 'vectors');
     });
   }
   test('every known disagreement was met', () => assertNeeded('go', needed));

@@ -7,6 +7,8 @@ import type { Trial, Verdict } from './trial.ts';
 export interface Disagreement {
   readonly peer: string;
   readonly kind: string;
+  /** Met among other people's vectors alone, which are not everywhere. */
+  readonly vectors?: true;
   /** Which cases. It must not reach further than the reason does. */
   readonly holds: (trial: Trial, theirs: Verdict, ours: Verdict) => boolean;
   /** Why ours is right. */
@@ -109,6 +111,35 @@ export const DISAGREEMENTS: readonly Disagreement[] = [
     holds: says(/decoding PCRSelection: got 2 TPMS_PCR_SELECTION/),
     reason: 'go-tpm-tools reads one bank; TPMs list a bank beside it of which nothing is selected',
     source: 'TPM 2.0 Library Part 2, 10.9.7: TPML_PCR_SELECTION has a count of selections',
+  },
+  {
+    peer: 'go',
+    kind: 'tdx',
+    vectors: true,
+    holds: (_, { reason = '' }) => {
+      const [, pck = '', info = ''] =
+        /PCK Certificate\("([0-9a-f]+)"\) is not equal.*\("([0-9A-F]+)"\)$/.exec(reason) ?? [];
+      return pck !== '' && pck === info.toLowerCase();
+    },
+    reason: 'go-tdx-guest 0.3.1 takes the letters of a number in hexadecimal for different ones by their case',
+    source: 'Intel PCS API version 4: fmspc is a base 16-encoded string; its answers have capital letters',
+  },
+  {
+    peer: 'go',
+    kind: 'quote',
+    vectors: true,
+    holds: ({ test }, { reason = '' }) =>
+      /only RSASSA \(PKCS#1 v1\.5\) is supported/.test(reason) && test.bytes.signature?.[1] === 0x16,
+    reason: 'go-tpm-tools 0.4.7 verifies no RSASSA-PSS',
+    source: 'TPM 2.0 Library Part 2, 11.3: TPM_ALG_RSAPSS is a scheme of attestation keys',
+  },
+  {
+    peer: 'go',
+    kind: 'event-log',
+    vectors: true,
+    holds: (trial, theirs) => word('bank', 'sha512')(trial) && says(/failed to replay/)(trial, theirs),
+    reason: 'go-eventlog 0.0.2 replays the banks of SHA-1, SHA-256 and SHA-384 alone',
+    source: 'TCG Algorithm Registry: TPM_ALG_SHA512 is 0x000d; the registers were replayed by tpm2_eventlog too',
   },
   {
     peer: 'go',
