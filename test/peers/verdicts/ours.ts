@@ -1,8 +1,10 @@
 /** Our judges of what is fed to the peers, by kind. Each holds a case to what the peer beside it holds it to. */
 
 import { equalBytes, fromUtf8, toHex, utf8 } from '../../../attestation/src/bytes.ts';
-import type { HashName } from '../../../attestation/src/digest.ts';
-import { DecodeError, EvidenceError } from '../../../attestation/src/errors.ts';
+import { type HashName, sha256 } from '../../../attestation/src/digest.ts';
+import { AppraisalError, DecodeError, EvidenceError } from '../../../attestation/src/errors.ts';
+import { describeSnpFirmware, sevLaunchDigest, snpLaunchDigest } from '../../../attestation/src/measure/snp.ts';
+import type { Vmm } from '../../../attestation/src/measure/snp-vmsa.ts';
 import { rootFromConsistency, rootFromPath } from '../../../attestation/src/merkle.ts';
 import { appraiseSnp, SNP_CAREFUL, verifySnp } from '../../../attestation/src/snp/index.ts';
 import { appraiseTdx, TDX_CAREFUL, type TdxDemands, verifyTdx } from '../../../attestation/src/tdx/index.ts';
@@ -24,6 +26,7 @@ export async function ours(test: TestCase): Promise<Verdict> {
   } catch (error) {
     if (error instanceof EvidenceError) return { accept: false, reason: `${error.code}: ${error.message}` };
     if (error instanceof DecodeError) return { accept: false, reason: `format: ${error.message}` };
+    if (error instanceof AppraisalError) return { accept: false, reason: `${error.code}: ${error.message}` };
     if (error instanceof Refused) return { accept: false, reason: error.message };
     throw error;
   }
@@ -42,6 +45,7 @@ const JUDGES: Readonly<Record<string, (test: TestCase) => Promise<string>>> = {
   inclusion,
   consistency,
   'tile-path': tilePath,
+  launch,
 };
 
 function bytesOf({ bytes }: TestCase, name: string): Uint8Array {
@@ -178,4 +182,19 @@ async function tilePath({ words }: TestCase): Promise<string> {
   if (!path.startsWith('tile/8/')) throw new Refused('format: another height');
   const { level, index, width } = parseTilePath(`tile/${path.slice('tile/8/'.length).replace(/^data\//, 'entries/')}`);
   return `${level === 'entries' ? -1 : level} ${index} ${width}`;
+}
+
+async function launch({ bytes, words }: TestCase): Promise<string> {
+  const { firmware = new Uint8Array(), kernel, initrd = new Uint8Array() } = bytes;
+  const processors = {
+    vmm: (words.vmm ?? '').toLowerCase() as Vmm,
+    vcpus: Number(words.vcpus),
+    cpuSignature: Number(words.signature),
+    features: words.mode === 'snp' ? BigInt(words.features ?? 0) : 0n,
+  };
+  const direct = kernel && { kernel: sha256(kernel), initrd: sha256(initrd), commandLine: words.append ?? '' };
+  if (words.mode === 'sev') return toHex(await sevLaunchDigest(firmware, { ...(direct && { direct }) }));
+  if (words.mode === 'seves') return toHex(await sevLaunchDigest(firmware, { processors, ...(direct && { direct }) }));
+  const described = await describeSnpFirmware(firmware);
+  return toHex(await snpLaunchDigest(described, { ...processors, ...(direct && { direct }) }));
 }
