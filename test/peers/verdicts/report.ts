@@ -2,11 +2,13 @@
 
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
+import { LONG } from '../../support/long.ts';
 import type { Tally } from './comparison.ts';
 import { DISAGREEMENTS, type Disagreement } from './disagreements.ts';
 
-/** Fails where a row of the table explained nothing: it would hide the next fault. */
+/** Fails where a row of the table explained nothing in all of the cases: it would hide the next fault. */
 export function assertNeeded(peer: string, needed: ReadonlySet<Disagreement>): void {
+  if (!LONG) return;
   const idle = DISAGREEMENTS.filter((row) => row.peer === peer && row.vectors === undefined && !needed.has(row));
   assert.deepEqual(
     idle.map(({ kind, reason }) => `${kind}: ${reason}`),
