@@ -39,10 +39,12 @@ export const DISAGREEMENTS: readonly Disagreement[] = [
   {
     peer: 'go',
     kind: 'snp',
-    holds: says(/unknown AMD SEV product: "[A-Z][a-z]+-[A-Z][0-9]"/),
+    holds: says(/unknown AMD SEV product: "[A-Z][a-z]+-[A-Z][0-9]"|unknown product name .*: "(?:Milan|Genoa|Turin)"$/),
     reason:
-      "go-sev-guest refuses a VLEK that names a stepping; the key is vouched for by AMD's own issuer for this line",
-    source: 'AMD 57230, table of VLEK extensions: productName is a text; the line is in the name of its issuer',
+      'go-sev-guest refuses a VLEK whose product has a stepping and a VCEK whose product has none: ours holds the line ' +
+      'to that of the issuer, and a stepping to what is demanded of it, which a name without one does not meet',
+    source:
+      'AMD 57230, tables of VCEK and VLEK extensions: productName is a text; the line is in the name of its issuer',
   },
   {
     peer: 'go',
