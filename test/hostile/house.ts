@@ -10,8 +10,8 @@ import { type Edit, weakened } from './weakened.ts';
 
 /** Milliseconds after which an honest call counts as not answered: with everything on, a call that hangs; else one that waits. */
 const PATIENCE = { attempt: 120_000, control: 4_000 };
-/** All methods but one may learn the same, so that they share their workers. */
-const ONE_CLASS = { returns: ['personal', 'operational'] };
+/** All methods may learn and tell the same, so that they share their workers. */
+const ONE_CLASS = { returns: ['personal', 'operational'], open: ['personal', 'operational'] };
 /** Of the pool, for one worker. */
 const PLACES = 64;
 const SHARE = PLACES / 4;

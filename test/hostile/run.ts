@@ -3,6 +3,8 @@
  * not succeed without the layer that is said to stop it.
  */
 
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
 import { abuseAttacks } from './abuse.ts';
 import { type Attack, type Result, tryAttack } from './attack.ts';
 import { besideAttacks } from './beside.ts';
@@ -27,23 +29,12 @@ const AT_ONCE = 3;
 /** How many of the slowest are named with `ENCLAIM_TEST_TIMES`. */
 const SLOWEST = 15;
 
+/** Tells this program, in a process that it starts, to try those that change their whole process. */
+const ALONE = '--alone';
+
 const [, , wanted] = process.argv;
 const chosen = (attacks: readonly Attack[]): Attack[] =>
-  attacks.filter(({ group }) => wanted === undefined || group === wanted);
-const results: Result[] = [];
-const took = new Map<Attack, number>();
-
-async function tryInTurn(attacks: Iterator<Attack>): Promise<void> {
-  for (let next = attacks.next(); !next.done; next = attacks.next()) {
-    const began = performance.now();
-    const result = await tryAttack(next.value);
-    took.set(next.value, (performance.now() - began) / 1000);
-    const { group, layer, name } = result.attack;
-    console.log(`${result.outcome.padEnd(10)}  ${group.padEnd(16)}  ${layer.padEnd(36)}  ${name}`);
-    results.push(result);
-  }
-}
-
+  attacks.filter(({ group }) => wanted === undefined || wanted === ALONE || group === wanted);
 const together = chosen([
   ...budgetAttacks,
   ...resourceAttacks,
@@ -54,27 +45,67 @@ const together = chosen([
   ...protocolAttacks,
   ...processAttacks,
   ...operatorAttacks,
-]).values();
-await Promise.all(Array.from({ length: AT_ONCE }, () => tryInTurn(together)));
-// These change this whole process: how it reads the headers of every server, how long streams live, its clock.
-await tryInTurn(
-  chosen([
-    ...metadataAttacks,
-    ...houseAttacks,
-    ...networkAttacks,
-    ...abuseAttacks,
-    ...besideAttacks,
-    ...clockAttacks,
-    ...diskAttacks,
-    ...launchAttacks,
-  ]).values(),
-);
+]);
+/** These change how a process reads the headers of every server, how long streams live, its clock. */
+const alone = chosen([
+  ...metadataAttacks,
+  ...houseAttacks,
+  ...networkAttacks,
+  ...abuseAttacks,
+  ...besideAttacks,
+  ...clockAttacks,
+  ...diskAttacks,
+  ...launchAttacks,
+]);
 
-if (process.env.ENCLAIM_TEST_TIMES === '1') {
-  const slowest = [...took].sort(([, one], [, other]) => other - one).slice(0, SLOWEST);
-  for (const [{ group, name }, seconds] of slowest)
-    console.log(`${seconds.toFixed(1).padStart(8)} s  ${group}  ${name}`);
+/** How one went, as the process that tried it says. */
+interface Tried {
+  readonly group: string;
+  readonly name: string;
+  readonly outcome: Result['outcome'];
+  readonly seconds: number;
 }
-const stopped = results.filter(({ outcome }) => outcome === 'stopped').length;
-console.log(`${stopped} of ${results.length} attacks stopped at the named layer, each with its control`);
-process.exit(stopped === results.length && results.length > 0 ? 0 : 1);
+const tried: Tried[] = [];
+
+async function tryInTurn(attacks: Iterator<Attack>): Promise<void> {
+  for (let next = attacks.next(); !next.done; next = attacks.next()) {
+    const began = performance.now();
+    const { attack, outcome } = await tryAttack(next.value);
+    const { group, layer, name } = attack;
+    console.log(`${outcome.padEnd(10)}  ${group.padEnd(16)}  ${layer.padEnd(36)}  ${name}`);
+    const one: Tried = { group, name, outcome, seconds: (performance.now() - began) / 1000 };
+    tried.push(one);
+    await new Promise<void>((said) =>
+      process.send === undefined ? said() : process.send(one, undefined, undefined, () => said()),
+    );
+  }
+}
+
+/** Tries those that need a process of their own in one, beside those of this process. */
+async function tryAlone(): Promise<void> {
+  const child = fork(import.meta.filename, [ALONE]);
+  child.on('message', (one) => tried.push(one as Tried));
+  await Promise.all([once(child, 'exit'), once(child, 'disconnect')]); // after its last word
+}
+
+if (wanted === ALONE) await tryInTurn(alone.values());
+else {
+  const rest = wanted === undefined ? tryAlone() : tryInTurn(alone.values());
+  const attacks = together.values();
+  await Promise.all([rest, ...Array.from({ length: AT_ONCE }, () => tryInTurn(attacks))]);
+}
+if (wanted !== ALONE) report([...together, ...alone].length);
+process.exit(tried.every(({ outcome }) => outcome === 'stopped') ? process.exitCode : 1);
+
+/** What came of all; one that was not tried was not stopped. */
+function report(all: number): void {
+  if (process.env.ENCLAIM_TEST_TIMES === '1') {
+    for (const { group, name, seconds } of tried
+      .toSorted((one, other) => other.seconds - one.seconds)
+      .slice(0, SLOWEST))
+      console.log(`${seconds.toFixed(1).padStart(8)} s  ${group}  ${name}`);
+  }
+  const stopped = tried.filter(({ outcome }) => outcome === 'stopped').length;
+  console.log(`${stopped} of ${all} attacks stopped at the named layer, each with its control`);
+  process.exitCode = stopped === all && all > 0 ? 0 : 1;
+}
