@@ -21,6 +21,7 @@ import {
   sectionBytes,
   sectionNamed,
   snpLaunchDigest,
+  type TdvfEdition,
   type TdvfRegion,
 } from '@enclaim/attestation/measure';
 import {
@@ -39,6 +40,7 @@ export type SnpParts = Pick<SnpReference, 'id' | 'firmware' | 'kernel' | 'initrd
 export interface TdxFirmwareReference {
   readonly mrtd: DigestText<'sha384'>;
   readonly cfv: DigestText<'sha384'>;
+  readonly edition: TdvfEdition;
   readonly secureBoot: readonly RtmrEventReference[];
   readonly regions: readonly TdvfRegion[];
 }
@@ -114,10 +116,11 @@ export async function snpFirmwareReference(bytes: Uint8Array): Promise<SnpParts[
 
 /** A TDVF build as TDX measures it. @throws DecodeError */
 export async function tdxFirmwareReference(bytes: Uint8Array): Promise<TdxFirmwareReference> {
-  const { mrtd, cfv, secureBoot, regions } = await describeTdxFirmware(bytes);
+  const { mrtd, cfv, edition, secureBoot, regions } = await describeTdxFirmware(bytes);
   return {
     mrtd: digestText('sha384', mrtd),
     cfv: digestText('sha384', cfv),
+    edition,
     secureBoot: secureBoot.map(eventReference),
     regions,
   };
@@ -170,6 +173,7 @@ export function tdxReference(
   const known = {
     mrtd: parseDigest('sha384', firmware.mrtd),
     cfv: parseDigest('sha384', firmware.cfv),
+    edition: firmware.edition,
     secureBoot: firmware.secureBoot.map(({ name, digest }) => ({
       name,
       digest: digest === 'any' ? null : parseDigest('sha384', digest),
@@ -221,6 +225,7 @@ export const launchPartsSchema: Readonly<{ snp: z.ZodType<SnpParts>; tdx: z.ZodT
     firmware: z.strictObject({
       mrtd: sha384,
       cfv: sha384,
+      edition: z.enum(['202502', '202505']),
       secureBoot: z
         .array(z.strictObject({ name: z.string().max(64), digest: z.union([sha384, z.literal('any')]) }))
         .length(5),

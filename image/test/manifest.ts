@@ -41,6 +41,7 @@ export const SAMPLE: Manifest = {
       firmware: {
         mrtd: sha384('0b'),
         cfv: sha384('0c'),
+        edition: '202505',
         secureBoot: ['SecureBoot', 'PK', 'KEK', 'db', 'dbx'].map((name) => ({ name, digest: sha384('0d') })),
         regions: [
           { kind: 'tempMem', gpa: 0x81_0000, size: 0x1_0000 },

@@ -1,5 +1,5 @@
 /** A guest that measures as ours does, prints its command line and registers, and powers off: for tests of the image alone. */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { type DigestText, parseDigest } from '../../attestation/src/digest.ts';
 import { BUNDLE_REGISTER, bundleEvent, POLICY_REGISTER, policyEvent } from '../../attestation/src/measure/index.ts';
 import { loadModules, mountBase, neverExit, powerOff, readCommandLine } from '../../guest/src/linux/index.ts';
@@ -18,8 +18,11 @@ if (policy !== null) {
 }
 const register = (index: number): string =>
   readFileSync(`/sys/class/tpm/tpm0/pcr-sha256/${index}`, 'latin1').trim().toLowerCase();
+/** What the firmware says that it measured; empty where it says nothing. */
+const LOG = '/sys/kernel/security/tpm0/binary_bios_measurements';
+const log = existsSync(LOG) ? readFileSync(LOG).toString('base64') : '';
 const registers = Object.fromEntries(Array.from({ length: 16 }, (_, index) => [index, register(index)]));
-for (const part of JSON.stringify({ commandLine: text, loaded, registers }).match(/.{1,120}/g) ?? []) {
+for (const part of JSON.stringify({ commandLine: text, loaded, registers, log }).match(/.{1,120}/g) ?? []) {
   console.log(`probe:${part}`);
 }
 console.log('probe:end');

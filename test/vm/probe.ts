@@ -19,6 +19,8 @@ export interface ProbeReport {
   readonly loaded: readonly string[];
   /** SHA-256 bank, hex, by index. */
   readonly registers: Readonly<Record<string, string>>;
+  /** The firmware's event log, base64; empty where it keeps none. */
+  readonly log: string;
 }
 
 export interface ProbeLaunch {

@@ -21,6 +21,7 @@ export {
   describeTdxFirmware,
   directRtmr0Events,
   type ExpectedEvent,
+  type TdvfEdition,
   type TdxFirmware,
   type TdxMachine,
 } from './tdx-direct.ts';
@@ -30,6 +31,7 @@ export {
   dstackEvent,
   gceBootOptions,
   gcePlaceholderVariables,
+  menuOptions,
   type RtmrEvent,
   rtmr0Events,
   rtmr1Events,

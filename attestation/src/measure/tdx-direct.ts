@@ -1,18 +1,23 @@
 /** MRTD and RTMR0 of a TDX guest that QEMU boots directly, from the firmware and the machine's size (hw/i386/tdx.c, TDVF design guide). */
 
+import { equalBytes, utf8 } from '../bytes.ts';
 import { sha384 } from '../digest.ts';
 import { DecodeError } from '../errors.ts';
 import { qemuAcpiBlobs } from './acpi.ts';
 import { parseFirmware } from './ovmf.ts';
 import { qemuTdHob, type TdvfRegion } from './td-hob.ts';
 import { cfvDigest, mrtdOf, parseTdvf } from './tdvf.ts';
-import { rtmr0Events, secureBootEvents, uiAppOption } from './tdx-events.ts';
+import { directFwCfgEvents, menuOptions, rtmr0Events, secureBootEvents, uiAppOption } from './tdx-events.ts';
 import { secureBootVariables } from './variable-store.ts';
+
+/** The first stable release of edk2 that measures as a build does. Those between are not told apart. */
+export type TdvfEdition = '202502' | '202505';
 
 /** All that the registers need of a firmware image; small enough to travel as a reference value. Digests are SHA-384. */
 export interface TdxFirmware {
   readonly mrtd: Uint8Array;
   readonly cfv: Uint8Array;
+  readonly edition: TdvfEdition;
   /** Of the configuration volume; without keys in it, what is measured of Secure Boot being off is not known. */
   readonly secureBoot: readonly ExpectedEvent[];
   /** The memory that the firmware has accepted for itself. */
@@ -44,6 +49,7 @@ export async function describeTdxFirmware(bytes: Uint8Array): Promise<TdxFirmwar
   return {
     mrtd: await mrtdOf(firmware),
     cfv: await cfvDigest(firmware),
+    edition: measuresFwCfg(bytes) ? '202505' : '202502',
     secureBoot: secureBootEvents(variables).map(({ name, digest }, index) => ({
       name,
       digest: index === 0 && variables.PK.length === 0 ? null : digest,
@@ -56,11 +62,11 @@ export async function describeTdxFirmware(bytes: Uint8Array): Promise<TdxFirmwar
 
 /**
  * The events of RTMR0, in order. Without the ACPI tables, which follow from every device of the machine, their three
- * events have no digest.
+ * events have no digest; nor has that of the SMBIOS tables, where a build measures them.
  * @throws DecodeError for tables that are not as QEMU writes them; AppraisalError `references` for impossible memory
  */
 export function directRtmr0Events(
-  { cfv, secureBoot, regions }: TdxFirmware,
+  { cfv, edition, secureBoot, regions }: TdxFirmware,
   { memory, acpiTables }: TdxMachine,
 ): ExpectedEvent[] {
   const blobs = acpiTables === null ? null : { ...qemuAcpiBlobs(acpiTables), tables: acpiTables };
@@ -74,7 +80,23 @@ export function directRtmr0Events(
       rsdp: blobs === null ? unknown : sha384(blobs.rsdp),
       tables: blobs === null ? unknown : sha384(blobs.tables),
     },
-    bootOptions: [{ number: 0, digest: sha384(uiAppOption()) }],
+    ...(edition === '202502'
+      ? { bootOptions: options([uiAppOption()]) }
+      : { fwCfg: directFwCfgEvents(), smbios: unknown, bootOptions: options(menuOptions()) }),
   });
   return events.map(({ name, digest }) => ({ name, digest: digest === unknown ? null : digest }));
+}
+
+/** Boot options as they stand in the boot order, from number 0. */
+function options(all: readonly Uint8Array[]): { number: number; digest: Uint8Array }[] {
+  return all.map((option, number) => ({ number, digest: sha384(option) }));
+}
+
+/** The label of what is measured of `fw_cfg`, which stands in the part of a firmware image that is not compressed. */
+const FW_CFG_LABEL = utf8('QEMU FW CFG\0');
+
+function measuresFwCfg(bytes: Uint8Array): boolean {
+  for (let at = bytes.indexOf(0x51); at >= 0; at = bytes.indexOf(0x51, at + 1))
+    if (equalBytes(bytes.subarray(at, at + FW_CFG_LABEL.length), FW_CFG_LABEL)) return true;
+  return false;
 }

@@ -34,9 +34,13 @@ const SEPARATOR: RtmrEvent = { name: 'separator', digest: sha384(new Uint8Array(
 export interface TdxPlatform {
   readonly tdHob: Uint8Array;
   readonly cfv: Uint8Array;
+  /** Values of `fw_cfg` that the firmware measures as it reads them; builds up to edk2 202502 measure none. */
+  readonly fwCfg?: readonly RtmrEvent[];
   /** Contents of the variables, or the events that they become. */
   readonly secureBoot: SecureBootVariables | readonly RtmrEvent[];
   readonly acpi: { readonly loader: Uint8Array; readonly rsdp: Uint8Array; readonly tables: Uint8Array };
+  /** Of the SMBIOS tables; builds up to edk2 202502 do not measure them. */
+  readonly smbios?: Uint8Array;
   /** Boot options by number, in boot order. */
   readonly bootOptions: readonly { readonly number: number; readonly digest: Uint8Array }[];
 }
@@ -52,17 +56,23 @@ export interface TdxImage {
   readonly initrd: Uint8Array;
 }
 
-/** The events of RTMR0, in order, as edk2 up to stable202502 measures them. Later ones measure more (docs/limitations.md). */
-export function rtmr0Events({ tdHob, cfv, secureBoot, acpi, bootOptions }: TdxPlatform): RtmrEvent[] {
+/**
+ * The events of RTMR0, in order. That of edk2 up to stable202502 is known from values of real machines; that of later ones
+ * (2eac71a1e, cd76265f1 and 9d9e3a2ba in edk2) from the log that OVMF 2026.08 writes for a TPM, and from reports.
+ */
+export function rtmr0Events(platform: TdxPlatform): RtmrEvent[] {
+  const { tdHob, cfv, fwCfg = [], secureBoot, acpi, smbios, bootOptions } = platform;
   const order = concat(...bootOptions.map(({ number }) => Uint8Array.of(number & 0xff, number >> 8)));
   return [
     { name: 'TD HOB', digest: tdHob },
     { name: 'CFV', digest: cfv },
+    ...fwCfg,
     ...('PK' in secureBoot ? secureBootEvents(secureBoot) : secureBoot),
     SEPARATOR,
     { name: 'ACPI loader', digest: acpi.loader },
     { name: 'ACPI RSDP', digest: acpi.rsdp },
     { name: 'ACPI tables', digest: acpi.tables },
+    ...(smbios === undefined ? [] : [{ name: 'SMBIOS', digest: smbios }]),
     // Boot variables are measured by their data alone.
     { name: 'BootOrder', digest: sha384(order) },
     ...bootOptions.map(({ number, digest }) => ({ name: bootOptionName(number), digest })),
@@ -124,15 +134,42 @@ export function commandLineEvent(text: string): Uint8Array {
   return utf16(`${text}\0`);
 }
 
-/** EFI_LOAD_OPTION of the setup application inside the firmware, Boot0000 on QEMU and GCE. */
+/** What QEMU tells the firmware of a direct boot, as edk2 since 202505 measures it: no menu, and the ROM that loads the kernel. */
+export function directFwCfgEvents(): RtmrEvent[] {
+  return [
+    { name: 'fw_cfg BootMenu', digest: sha384(Uint8Array.of(0, 0)) },
+    { name: 'fw_cfg bootorder', digest: sha384(utf8('/rom@genroms/linuxboot_dma.bin\0')) },
+  ];
+}
+
+const SETUP_APPLICATION = '462caa21-7614-4503-836e-8ab6f4662331';
+const BOOT_MENU_APPLICATION = 'eec25bdc-67f2-4d95-b1d5-f81b2039d11d';
+/** Attributes of a load option: active, an application; and hidden. */
+const APPLICATION = 0x101;
+const HIDDEN = 8;
+
+/** EFI_LOAD_OPTION of the setup application inside the firmware: Boot0000 on GCE, and on QEMU with edk2 up to 202502. */
 export function uiAppOption(): Uint8Array {
+  return loadOption(APPLICATION | HIDDEN, 'UiApp', SETUP_APPLICATION);
+}
+
+/** Boot0000 and Boot0001 of a direct boot with edk2 since 202505: the boot menu, and the setup application. */
+export function menuOptions(): Uint8Array[] {
+  return [
+    loadOption(APPLICATION | HIDDEN, 'BootManagerMenuApp', BOOT_MENU_APPLICATION),
+    loadOption(APPLICATION, 'EFI Firmware Setup', SETUP_APPLICATION),
+  ];
+}
+
+/** An EFI_LOAD_OPTION of an application in the firmware's own volume. */
+function loadOption(attributes: number, description: string, file: string): Uint8Array {
   const path = concat(
     deviceNode(7, parseGuid('7cb8bdc9-f8eb-4f34-aaea-3ee4af6516a1')),
-    deviceNode(6, parseGuid('462caa21-7614-4503-836e-8ab6f4662331')),
+    deviceNode(6, parseGuid(file)),
     Uint8Array.of(0x7f, 0xff, 4, 0),
   );
-  // Active, hidden, an application.
-  return concat(Uint8Array.of(0x09, 0x01, 0, 0, path.length, 0), utf16('UiApp\0'), path);
+  const head = Uint8Array.of(attributes & 0xff, attributes >> 8, 0, 0, path.length, 0);
+  return concat(head, utf16(`${description}\0`), path);
 }
 
 /**

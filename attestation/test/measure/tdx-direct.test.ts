@@ -132,6 +132,7 @@ const digest = (text: string): Uint8Array => sha384(Buffer.from(text));
 const FIRMWARE: TdxFirmware = {
   mrtd: digest('mrtd'),
   cfv: digest('cfv'),
+  edition: '202502',
   secureBoot: secureBootEvents(secureBootVariables(volume([]))),
   regions: [
     { kind: 'tdHob', gpa: 0x80_9000, size: 0x2000 },
@@ -151,7 +152,8 @@ describe('registers of a direct boot', () => {
     const image = fakeFirmware({ pages: 3, tdxSections: sections });
     await assert.rejects(describeTdxFirmware(image), { name: 'DecodeError' });
     image.set(volume(ENROLLED));
-    const { cfv, regions, secureBoot } = await describeTdxFirmware(image);
+    const { cfv, edition, regions, secureBoot } = await describeTdxFirmware(image);
+    assert.equal(edition, '202502');
     assert.equal(toHex(cfv), toHex(sha384(image.subarray(0, 4096))));
     assert.deepEqual(
       regions.map(({ kind }) => kind),
@@ -188,6 +190,22 @@ describe('registers of a direct boot', () => {
     assert.deepEqual(open, ['ACPI loader', 'ACPI RSDP', 'ACPI tables']);
     assert.equal(events.length, 13);
     assert.deepEqual(events[0]?.digest, sha384(qemuTdHob(FIRMWARE.regions, 2 ** 30)));
+  });
+
+  test('a build that measures what QEMU tells it has four events more, of which one is open', async () => {
+    const image = fakeFirmware({ pages: 2 });
+    image.set(volume(ENROLLED));
+    image.set(Buffer.from('QEMU FW CFG\0'), 4096 + 100);
+    assert.equal((await describeTdxFirmware(image)).edition, '202505');
+    const [older, newer] = (['202502', '202505'] as const).map((edition) =>
+      directRtmr0Events({ ...FIRMWARE, edition }, { memory: 2 ** 30, acpiTables: null }),
+    );
+    const names = (newer ?? []).map(({ name }) => name);
+    assert.equal(names.length, 17);
+    assert.deepEqual(names.slice(2, 4), ['fw_cfg BootMenu', 'fw_cfg bootorder']);
+    assert.deepEqual(names.slice(-4), ['SMBIOS', 'BootOrder', 'Boot0000', 'Boot0001']);
+    assert.deepEqual(newer?.filter((event) => event.digest === null).at(-1)?.name, 'SMBIOS');
+    assert.deepEqual(newer?.slice(4, 13), older?.slice(2, 11));
   });
 
   test('memory moves the first event alone', () => {
