@@ -162,10 +162,10 @@ test('calls that cannot work', async () => {
   );
   await refused(
     ['call', server.target, 'clinic.v1.Intake/Read', '--references', 'references.json', '--require', 'clam at-rest'],
-    1,
+    2,
     /clam/,
   );
-  await refused(['call', '127.0.0.1:1', 'clinic.v1.Intake/Read', '--references', 'references.json'], 1, /unreachable/);
+  await refused(['call', '127.0.0.1:1', 'clinic.v1.Intake/Read', '--references', 'references.json'], 4, /unreachable/);
   await refused(['no-such-command'], 2, /no-such-command/);
   await refused(['call', server.target], 2, /references/);
 });

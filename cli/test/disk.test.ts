@@ -92,7 +92,7 @@ test(
       encoding: 'utf8',
     });
     assert.match(stderr, /ImageError output-failed/);
-    assert.deepEqual([status, stdout], [1, 'older\ndisk\n']);
+    assert.deepEqual([status, stdout], [4, 'older\ndisk\n']);
   },
 );
 
