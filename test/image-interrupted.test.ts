@@ -70,7 +70,7 @@ test(
       encoding: 'utf8',
     });
     assert.match(stderr, /ImageError output-failed/);
-    assert.deepEqual([status, stdout], [1, '']);
+    assert.deepEqual([status, stdout], [4, '']);
   },
 );
 
