@@ -86,3 +86,30 @@ test('a proxy tells the same, and what it held for those that it told is given b
     server.stop();
   }
 });
+
+test('a client that resets its connection ends that and nothing else of the proxy', async () => {
+  const server = await startPretendServer();
+  const proxy = await startProxy(server.target, {
+    references: server.references,
+    listen: { host: '127.0.0.1', port: 0 },
+  });
+  const port = Number(new URL(`tcp://${proxy.address}`).port);
+  const faults: unknown[] = [];
+  const fault = (error: unknown): void => void faults.push(error);
+  process.on('uncaughtException', fault);
+  try {
+    for (let turn = 0; turn < 20; turn++) {
+      const rude = (await RawConnection.openPlain(port)).greet();
+      await rude.settled();
+      rude.socket.resetAndDestroy();
+    }
+    const honest = (await RawConnection.openPlain(port)).greet();
+    assert.notEqual(await honest.call(1, CALL, NOTE, HANG_MS), undefined);
+    honest.close();
+    assert.deepEqual(faults, []);
+  } finally {
+    process.off('uncaughtException', fault);
+    await proxy.close();
+    server.stop();
+  }
+});

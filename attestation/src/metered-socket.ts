@@ -23,7 +23,9 @@ export class MeteredSocket extends Duplex {
     socket.on('data', (chunk: Buffer) => this.#take(chunk));
     socket.on('end', () => this.push(null));
     socket.on('close', () => this.destroy());
-    this.on('error', () => {}); // 'close' follows
+    // A peer may reset its connection at any time. 'close' follows on both.
+    socket.on('error', () => {});
+    this.on('error', () => {});
   }
 
   override _read(): void {
