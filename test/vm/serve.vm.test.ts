@@ -3,22 +3,26 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
-import { projectRoot } from '@enclaim/image';
+import { buildBundle, findApp, projectRoot } from '@enclaim/image';
 import { type MachineOptions, type MachinePhase, startMachine } from '@enclaim/image/machine';
 import { makeBootable } from './guest-image.ts';
 import { machineProcesses } from './processes.ts';
 
 let folder: string;
 let options: MachineOptions;
+/** An app that would boot: `enclaim run` starts no machine for another. */
+let app: string;
 
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'enclaim-serve-'));
   options = await makeBootable(folder, 'test/vm/hello-guest.ts');
+  app = join(folder, 'echo.enclaim');
+  await writeFile(app, (await buildBundle(await findApp(join(projectRoot, 'image/test/apps/echo')))).bytes);
 });
 after(() => rm(folder, { recursive: true }));
 
@@ -61,7 +65,7 @@ for (const [phase, signal, status] of [
 ] as const) {
   test(`enclaim run ended by ${signal} in the phase ${phase}: exit status ${status}, nothing left`, async () => {
     const state = join(folder, phase);
-    const argv = ['cli/src/main.ts', 'run', options.app, '--image', join(folder, 'image'), '--state', state];
+    const argv = ['cli/src/main.ts', 'run', app, '--image', join(folder, 'image'), '--state', state];
     const run = spawn(process.execPath, argv, { cwd: projectRoot, stdio: ['ignore', 'ignore', 'pipe'] });
     const exit = once(run, 'exit');
     for await (const line of createInterface(run.stderr)) {
