@@ -316,7 +316,7 @@ describe('TCB status', () => {
         ...made,
         tcbLevels: made.tcbLevels.map((level, index) => (index === at ? { ...level, tcbStatus } : level)),
       });
-    test('a word that is not known refuses who is at that level, and nobody else', async () => {
+    test('a word that is not known refuses quotes of that level, and no others', async () => {
       const statuses = ['UpToDate', 'OutOfDate'] as const;
       assert.equal(await statusOf({}, { statuses, tcbInfo: statusOfLevel(1, 'SelfDestructAdvised') }), 'UpToDate');
       const content = { statuses, tcbInfo: statusOfLevel(0, 'SelfDestructAdvised') };
@@ -324,7 +324,7 @@ describe('TCB status', () => {
       assert.equal(await statusOf({ teeTcbSvn: [6, 1, 7] }, content), 'OutOfDate');
     });
 
-    test('a module identity that is not understood refuses who runs that module, and nobody else', async () => {
+    test('a module identity that is not understood refuses quotes of that module, and no others', async () => {
       const content: FakeCollateral = {
         tcbInfo: (made) => ({
           ...made,

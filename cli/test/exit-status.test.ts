@@ -15,12 +15,12 @@ const noRoom = (): Error => Object.assign(new Error('ENOSPC: no space left on de
 const ENDS: readonly (readonly [string, unknown, number])[] = [
   ['words that cannot work', new UsageError('--timeout x'), EXIT.usage],
   [
-    'a disk without room, whoever says so',
+    'a disk without room, by every error that says so',
     new UsageError('x cannot be written', { cause: noRoom() }),
     EXIT.unavailable,
   ],
   ['a disk without room', noRoom(), EXIT.unavailable],
-  ['nobody there', new ChannelError('unreachable', 'no connection'), EXIT.unavailable],
+  ['no server there', new ChannelError('unreachable', 'no connection'), EXIT.unavailable],
   ['no evidence in time', new ChannelError('timeout', 'no evidence'), EXIT.unavailable],
   ['something else there', new ChannelError('protocol', 'the server does not speak it'), EXIT.refused],
   ['an answer without a receipt', new ChannelError('receipt', 'none'), EXIT.refused],
@@ -31,7 +31,7 @@ const ENDS: readonly (readonly [string, unknown, number])[] = [
   ['a mirror that lacks something', new ImageError('fetch-failed', 'not there'), EXIT.unavailable],
   ['another hash', new ImageError('hash-mismatch', 'other'), EXIT.refused],
   ['an interruption', new DOMException('aborted', 'AbortError'), EXIT.interrupted],
-  ['what nobody knows', 'text', EXIT.refused],
+  ['what is no error', 'text', EXIT.refused],
 ];
 
 for (const [name, error, status] of ENDS)

@@ -34,7 +34,7 @@ export class AttestedCredentials extends ChannelCredentials {
     this.#listener = listener;
   }
 
-  /** Ends what is under way: nobody waits for its evidence any more. */
+  /** Ends what is under way: the caller waits for its evidence no longer. */
   end(): void {
     this.#ended = true;
     for (const giveUp of this.#underWay) giveUp(new ChannelError('closed', 'the channel was closed'));

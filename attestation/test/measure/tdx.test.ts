@@ -44,7 +44,7 @@ describe('mrtdOf', () => {
 });
 
 describe('parseTdvf', () => {
-  test('reads its metadata beside SEV metadata that nobody can read', () => {
+  test('reads its metadata beside SEV metadata that no parser reads', () => {
     const image = fakeFirmware({ sevSections: [[0, 4096, 77]] });
     assert.deepEqual(parseTdvf(parseFirmware(image)), parseTdvf(parseFirmware(fakeFirmware())));
     undecodable('version', () => sevSections(parseFirmware(image)));

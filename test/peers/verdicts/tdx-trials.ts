@@ -1,6 +1,7 @@
 /** TDX quotes that are validly signed and odd, with collateral of the fake provisioning service; and mutants of them. */
 
 import { sign } from 'node:crypto';
+import { TCB_STATUSES } from '../../../attestation/src/tdx/collateral.ts';
 import type { TcbStatus } from '../../../attestation/src/tdx/index.ts';
 import { EPOCH } from '../../fakes/certificates.ts';
 import { type FakeCollateral, FakeQuotingEnclave, type FakeTd } from '../../fakes/quoting-enclave.ts';
@@ -10,15 +11,6 @@ const DAY = 86_400_000;
 const NOW = EPOCH + DAY;
 const PARTS = ['quote', 'tcbInfo', 'tcbInfoSignature', 'qeIdentity', 'qeIdentitySignature', 'pckCrl', 'rootCrl'];
 const CHAINS = ['tcbInfoChain', 'qeIdentityChain'];
-const STATUSES: readonly TcbStatus[] = [
-  'UpToDate',
-  'SWHardeningNeeded',
-  'ConfigurationNeeded',
-  'ConfigurationAndSWHardeningNeeded',
-  'OutOfDate',
-  'OutOfDateConfigurationNeeded',
-  'Revoked',
-];
 
 /** `count` quotes, and a mutant of every second one. @param kind `tdx`, or `tdx-status` for a peer that names a status. */
 export function* tdxTrials(seed: string, count: number, kind: 'tdx' | 'tdx-status'): Generator<Trial> {
@@ -80,13 +72,13 @@ function oddTd(dice: Dice, version: 4 | 5): FakeTd {
 }
 
 function oddCollateral(dice: Dice): FakeCollateral {
-  const status = (): TcbStatus => (dice.chance(60) ? 'UpToDate' : dice.pick(STATUSES));
+  const status = (): TcbStatus => (dice.chance(60) ? 'UpToDate' : dice.pick(TCB_STATUSES));
   const statuses: [TcbStatus, ...TcbStatus[]] = [status()];
-  for (let more = dice.below(3); more > 0; more--) statuses.push(dice.pick(STATUSES));
+  for (let more = dice.below(3); more > 0; more--) statuses.push(dice.pick(TCB_STATUSES));
   return {
     statuses,
     moduleStatus: status(),
-    qeStatus: dice.chance(85) ? 'UpToDate' : dice.pick(STATUSES),
+    qeStatus: dice.chance(85) ? 'UpToDate' : dice.pick(TCB_STATUSES),
     ...(dice.chance(20) && { newerModule: dice.pick([6, 7, 8]) }),
     ...(dice.chance(5) && { qeMrSigner: dice.bytes(32).toString('hex') }),
     ...(dice.chance(5) && { revoked: [dice.pick([3, 4, 5])] }),
