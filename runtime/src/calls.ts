@@ -123,9 +123,10 @@ export class Calls {
       const { body, durable } = call.end(ending, this.#sequence++);
       // Signed while the record is on its way to the disk; nothing leaves before both are done.
       const [receipt] = await Promise.all([this.#options.receipts.sign(body), durable]);
-      const { status, message, response, refusal } = ending;
+      const { status, message, response, refusal, error } = ending;
       if (refusal === null) return { status, message, response, receipt };
-      return { status, message, response, receipt, details: statusDetails(status, message, call.info(refusal)) };
+      const details = statusDetails(status, message, call.info(refusal, error));
+      return { status, message, response, receipt, details };
     } catch {
       // No log, no response: the handler's work is kept back, whatever it was.
       return { status: STATUS.unavailable, message: 'the response could not be recorded', response: NOTHING };
@@ -203,6 +204,8 @@ class RunningCall {
   readonly #looks: boolean;
   readonly #egress: CallEgress | undefined;
   readonly #salt = freshBytes(16);
+  /** Of the record of its end. No handler ever learns it, and none has a part in it. */
+  readonly #id = freshHex(16);
   readonly #request = new Commitment('request', this.#salt);
   readonly #response = new Commitment('response', this.#salt);
   readonly #returned = new Set<string>();
@@ -256,7 +259,7 @@ class RunningCall {
   async run(): Promise<Ending> {
     const how = await this.#handled().catch((error: unknown): How => ({ error }));
     const { label } = this.#context;
-    return endingOf({ how, silence: this.#context.silenced(), refused: this.#refused, label });
+    return endingOf({ how, silence: this.#context.silenced(), refused: this.#refused, label, id: this.#id });
   }
 
   /** The one response message, nothing where they are a stream, or a status. Throws whatever keeps the handler from it. */
@@ -323,6 +326,7 @@ class RunningCall {
   end({ status, message, result, reason, claim, label, counts }: Ending, sequence: number): Sealed {
     this.#ended = true;
     const { hash, durable } = this.#record({
+      id: this.#id,
       decision: result,
       reason,
       claim: this.#claimOf(claim) ?? this.#claimOf('access-logged'),
@@ -352,7 +356,7 @@ class RunningCall {
   }
 
   /** What the caller is told of a refusal: the sentence of the policy, never the data. */
-  info({ code, pointer, figures }: RefusalError): { reason: string; metadata: Record<string, string> } {
+  info({ code, pointer, figures }: RefusalError, error?: string): { reason: string; metadata: Record<string, string> } {
     const claim = this.#claimOf(REFUSALS[code][2]);
     return {
       reason: code.toUpperCase(),
@@ -360,6 +364,7 @@ class RunningCall {
         method: this.#method.id,
         policy: this.#options.admission.digest,
         ...(claim !== null && { claim }),
+        ...(error !== undefined && { error }),
         ...(pointer !== null && { rule: pointer.split('/').slice(0, 3).join('/'), pointer }),
         ...Object.fromEntries(Object.entries(figures).map(([name, value]) => [name, String(value)])),
       },

@@ -24,6 +24,8 @@ export interface Ended {
   readonly refused: RefusalError | undefined;
   /** What it carries now, sorted. */
   readonly label: readonly string[];
+  /** Names the record of its end. **Leak**: the runtime drew it before the handler ran, so it says nothing of the call. */
+  readonly id: string;
 }
 
 /** How a call ends. */
@@ -40,6 +42,8 @@ export interface Ending {
   /** The kind of claim that a refusal upholds. */
   readonly claim: ClaimKind | undefined;
   readonly refusal: RefusalError | null;
+  /** Where something failed: what the operator finds the record of the call by. The caller is told it, and of the error nothing. */
+  readonly error?: string;
   /** What the receipt says that the call carried. */
   readonly label: readonly string[];
   /** Whether the receipt may say how many messages of a stream were taken. */
@@ -53,9 +57,9 @@ const NOTHING = new Uint8Array();
  * moment and without a number of messages: which end it takes, how long it goes on, what it reads and takes meanwhile are the
  * handler's choice, who knows by then what nobody may be told. Otherwise a handler that fell over a refusal ends with that one.
  */
-export function endingOf({ how, silence, refused, label }: Ended): Ending {
+export function endingOf({ how, silence, refused, label, id }: Ended): Ending {
   if (silence !== undefined) return { ...refusing(silence.refusal), label: silence.label, counts: false };
-  if ('error' in how) return { ...refusing(refusalOf(how.error, refused)), label, counts: true };
+  if ('error' in how) return { ...named(refusing(refusalOf(how.error, refused)), id), label, counts: true };
   const allowed = { result: 'allow', claim: undefined, refusal: null, label, counts: true } as const;
   if ('response' in how) return { ...allowed, status: STATUS.ok, message: '', response: how.response, reason: 'ok' };
   // It is allowed, as a response is, and so its receipt says: whose status it is, the handler's or the runtime's, is seen by that.
@@ -69,6 +73,12 @@ function refusing(refusal: RefusalError): Omit<Ending, 'label' | 'counts'> {
   const [status, result, claim] = REFUSALS[code];
   const reason = [code, pointer ?? []].flat().join(' ');
   return { status, message, response: NOTHING, result, reason, claim, refusal };
+}
+
+/** A failure with the id of its record, which is all that may be said of it: its text, type and place are the handler's choice. */
+function named(ending: ReturnType<typeof refusing>, id: string): ReturnType<typeof refusing> {
+  if (ending.status !== STATUS.internal) return ending;
+  return { ...ending, message: `${ending.message} (error ${id})`, error: id };
 }
 
 function refusalOf(error: unknown, refused: RefusalError | undefined): RefusalError {

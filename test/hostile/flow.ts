@@ -63,6 +63,7 @@ const LAYERS = {
   'leak detectors': ['context.ts', ['if (found.length === 0)', 'if (true)']],
   'bytes looked at as they leave': ['leaves.ts', ['if (!hidden && ', 'if (true || ']],
   'statuses are responses': ['calls.ts', ['this.#context.respond(new Set(), [status.text]);', '']],
+  'error ids are no word of the call': ['calls.ts', ['id: freshHex(16),\n        seed', 'id: this.#id,\n        seed']],
   'statuses named only of open calls': ['ending.ts', ['const reason = isOpen(label) ? ', 'const reason = true ? ']],
   'answers looked at as they leave': [
     'calls.ts',
@@ -515,6 +516,13 @@ const ATTACKS: Readonly<Partial<Record<FlowLayer, Readonly<Record<string, FlowAt
     'be on record as having answered nothing': {
       body: 'throw new StatusError("NOT_FOUND", "none")',
       out: (_, { records }) => records.at(-1)?.figures.response === undefined,
+    },
+  },
+  'error ids are no word of the call': {
+    'know beforehand which error id the operator will look for': {
+      ...{ method: 'Watch', request: { key: 'a' } },
+      body: "yield { word: ctx.requestId }; throw new Error('(error ' + ctx.requestId + ')')",
+      out: ({ message, messages: [first] }) => message.includes((first as { word: string }).word),
     },
   },
   'statuses named only of open calls': {
