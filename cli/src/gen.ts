@@ -1,6 +1,7 @@
 /** `enclaim gen`: TypeScript types of an app's handlers, from its .proto files and what its policy grants each method. */
 
-import { join } from 'node:path';
+import { mkdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { type DescEnum, type DescField, type DescMessage, ScalarType } from '@bufbuild/protobuf';
 import { compileProtos, findApp, writeWhole } from '@enclaim/image';
 import {
@@ -21,14 +22,21 @@ export function register(program: Command): void {
     .command('gen')
     .description("write the types of an app's handlers: messages as proto3 JSON, and what each method was granted")
     .argument('[folder]', 'folder with policy.yaml, proto/ and handlers/', '.')
-    .option('-o, --out <file>', 'where to write them (default: handlers/enclaim.d.ts)')
+    .option('-o, --out <file>', 'where to write them, - for standard output (default: handlers/enclaim.d.ts)')
     .action(async (folder: string, { out = join(folder, 'handlers/enclaim.d.ts') }: { out?: string }) => {
-      const { policyFile, protoDir } = await findApp(folder);
+      // The handlers are written with these types, and need not be there yet.
+      const { policyFile, protoDir } = await findApp(folder, { handlersEntry: '' });
       const [policy, descriptors] = [await readPolicyFile(policyFile), readDescriptors(await compileProtos(protoDir))];
       const { exposed, errors, outbound } = match(descriptors, policy);
       const [error] = errors;
       if (error !== undefined) throw new UsageError(`${error.pointer}: ${error.message}`);
-      await writeWhole(out, Buffer.from(handlerTypes(exposed, outbound, policy)));
+      const types = handlerTypes(exposed, outbound, policy);
+      if (out === '-') {
+        process.stdout.write(types);
+        return;
+      }
+      await mkdir(dirname(out), { recursive: true });
+      await writeWhole(out, Buffer.from(types));
       console.log(out);
     });
 }
@@ -117,6 +125,15 @@ declare global {
   }
 }
 
+/**
+ * What collections hold, where the handlers say so: \`declare module './enclaim.d.ts' { interface Records { notes: Note } }\`.
+ * One that is not named here holds any JSON.
+ */
+export interface Records {}
+
+/** What a collection holds. */
+export type Held<Name extends string> = Name extends keyof Records ? Records[Name] : Json;
+
 /** A collection that may be read. What is in it becomes part of what the call carries. */
 export interface Readable<T> {
   get(key: string): Promise<T | null>;
@@ -148,10 +165,8 @@ export function handlerTypes(
     const given = streamsOut ? `AsyncIterable<${response}>` : `Promise<${response}>`;
     return `  '${id}'(request: ${taken}, ctx: ${contextOf(method, outbound, policy, types)}): ${given};`;
   });
-  const records = Object.keys(policy.collections).map((name) => `  ${key(name)}: Json;`);
   return [
     PRELUDE,
-    `/** What each collection holds: narrow it by declaring this interface again. */\nexport interface Records {\n${records.join('\n')}\n}\n`,
     ...types.declared(),
     `/** The handlers of every method that the policy exposes. */\nexport interface Handlers {\n${handlers.join('\n')}\n}\n`,
   ].join('\n');
@@ -165,7 +180,7 @@ function contextOf(
 ): string {
   const names = [...new Set([...rule.reads, ...rule.stores])].sort();
   const collections = names.map((name) => {
-    const held = `Records[${JSON.stringify(name)}]`;
+    const held = `Held<${JSON.stringify(name)}>`;
     const kinds = [
       ...(rule.reads.includes(name) ? [`Readable<${held}>`] : []),
       ...(rule.stores.includes(name) ? [`Writable<${held}>`] : []),
@@ -230,7 +245,8 @@ class Types {
       const fields = message.fields.map((field) => {
         return `  readonly ${key(field.jsonName)}?: ${this.#field(field)}${inherited(field.jsonName)};`;
       });
-      this.#declared.set(name, `/** ${message.typeName} */\nexport interface ${name} {\n${fields.join('\n')}\n}\n`);
+      // No interface: those have no index signature, so that no message would be a `Json`, and none could be stored.
+      this.#declared.set(name, `/** ${message.typeName} */\nexport type ${name} = {\n${fields.join('\n')}\n};\n`);
     }
     return name;
   }

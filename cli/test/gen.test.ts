@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -102,6 +102,37 @@ test('a status that handlers may end with compiles', async () => {
   assert.deepEqual(statusCodes(), Object.keys(HANDLER_STATUSES));
 });
 
+test('a message is stored as it is, and what a collection holds is narrowed once for all handlers', async () => {
+  const whole = "await ctx.store.cases.put('k', request); return { caseId: 'k' };";
+  const read = "const found = await ctx.store.cases.get('k'); return { caseId: found?.id };";
+  assert.equal(await compiled(whole, 'return {};'), '');
+  assert.match(await compiled(whole, read), /error TS\d+/, 'any JSON has no field');
+  const narrowed = (put: string): string => `import type { Handlers } from './enclaim.d.ts';
+    interface Kept { readonly id: string }
+    declare module './enclaim.d.ts' { interface Records { cases: Kept } }
+    export const handlers: Handlers = {
+      'clinic.v1.Intake/Submit': async (request, ctx) => { await ctx.store.cases.put('k', ${put}); return {}; },
+      'clinic.v1.Intake/Read': async (request, ctx) => { ${read} },
+    };`;
+  assert.equal(await typeErrors(folder, narrowed("{ id: 'k' }")), '');
+  assert.match(await typeErrors(folder, narrowed('{ id: 7 }')), /not assignable to type 'string'/);
+});
+
+test('the types are there before the handlers are, and go to standard output where that is asked for', async () => {
+  const app = join(folder, 'without-handlers');
+  await mkdir(app);
+  for (const part of ['policy.yaml', 'proto']) await cp(join(clinic, part), join(app, part), { recursive: true });
+  const gen = (...more: readonly string[]) =>
+    spawnSync(process.execPath, [join(root, 'cli/src/main.ts'), 'gen', app, ...more], { cwd: app, encoding: 'utf8' });
+  const shown = gen('-o', '-');
+  assert.deepEqual([shown.status, shown.stderr], [0, '']);
+  assert.deepEqual((await readdir(app)).sort(), ['policy.yaml', 'proto']);
+  const written = gen();
+  assert.deepEqual([written.status, written.stderr], [0, '']);
+  assert.equal(await readFile(join(app, 'handlers/enclaim.d.ts'), 'utf8'), shown.stdout);
+  assert.match(shown.stdout, /export interface Handlers/);
+});
+
 /** The codes that the generated types have. */
 function statusCodes(): string[] {
   const [, union = ''] = /type StatusCode =([^;]*);/.exec(handlerTypes([], [], labPolicy())) ?? [];
@@ -119,7 +150,7 @@ test('what is called outside and released is typed too', async () => {
     ),
     context,
   );
-  assert.match(types, /interface lab_v1_Letter/);
+  assert.match(types, /type lab_v1_Letter = /);
   assert.doesNotMatch(/'lab\.v1\.Lab\/Put'.*/.exec(types)?.[0] ?? '', /call|release/);
 });
 
