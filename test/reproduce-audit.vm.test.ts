@@ -128,6 +128,55 @@ test('a revision with one changed line: status 3, that line’s file, and a stat
   assert.match(verified.stderr, /does not say ENCLAIM_IMAGE_REPRODUCED/);
 });
 
+/** An operator's repository beside this one: handlers with a package of their own, under a lock of their own. */
+async function operatorsRepository(folder: string): Promise<void> {
+  await cp(join(projectRoot, 'image/test/apps/echo'), folder, { recursive: true });
+  const name = 'canonicalize';
+  const { packages } = JSON.parse(await readFile(join(projectRoot, 'package-lock.json'), 'utf8'));
+  const entry = packages[`node_modules/${name}`];
+  const own = { name: 'operator', dependencies: { [name]: entry.version } };
+  const lock = { name: 'operator', lockfileVersion: 3, packages: { '': own, [`node_modules/${name}`]: entry } };
+  const files = {
+    'package.json': JSON.stringify(own),
+    'package-lock.json': JSON.stringify(lock),
+    '.gitignore': 'node_modules/\n*.enclaim\n',
+    'handlers/index.ts': `import canonicalize from '${name}';
+export const handlers = { 'echo.v1.Echo/Say': async (request: object) => ({ text: canonicalize(request) }) };\n`,
+  };
+  for (const [path, text] of Object.entries(files)) await writeFile(join(folder, path), text);
+  await cp(join(projectRoot, 'node_modules', name), join(folder, 'node_modules', name), { recursive: true });
+}
+
+test('an operator’s own repository, with packages of its own: the bundle that its operator made, and no other', async () => {
+  await operatorsRepository(at('operator'));
+  const made = await enclaim('bundle', 'operator', '--out', 'honest.enclaim');
+  assert.equal(made.status, 0, made.stderr);
+  const inside = (...args: readonly string[]): string => git('-C', at('operator'), ...args);
+  inside('init', '--quiet');
+  inside('add', '--all');
+  inside('commit', '--quiet', '--message', 'app');
+  await appendFile(at('operator/handlers/index.ts'), 'console.log(0);\n');
+  const other = await enclaim('bundle', 'operator', '--out', 'other.enclaim');
+  assert.equal(other.status, 0, other.stderr);
+  const { status, stdout, stderr, left } = await enclaim(
+    ...['audit', `${checkout}#honest`, '--app', `${at('operator')}#HEAD`, '--json'],
+    ...['--against', 'honest.enclaim', '--against', 'other.enclaim', '--statement', 'app.json', ...signing],
+  );
+  assert.equal(status, 3, stderr);
+  const { app, claims } = JSON.parse(stdout);
+  assert.deepEqual(
+    claims.map(({ ok }: { ok: boolean }) => ok),
+    [true, false],
+  );
+  assert.ok(claims[1].differences.some(({ component }: { component: string }) => component === 'handlers'));
+  assert.equal(app.commit, inside('rev-parse', 'HEAD').trim());
+  assert.deepEqual(left, []);
+  const { payload } = JSON.parse(await readFile(at('app.json'), 'utf8'));
+  const { predicate } = JSON.parse(Buffer.from(payload, 'base64').toString());
+  assert.deepEqual(predicate.enclaim_app.digest, { sha256: app.digest.slice('sha256:'.length), gitCommit: app.commit });
+  assert.ok(!predicate.properties.includes('ENCLAIM_BUNDLE_REPRODUCED'));
+});
+
 describe('a build that would rather do something else', () => {
   let server: Server;
   let reached = 0;

@@ -116,21 +116,26 @@ for (const [name, code, message] of HANDLERS) {
 }
 
 test('an audit of an app that it could not bundle is refused before anything is installed', async () => {
-  const sources = join(scratch, 'sources');
-  await mkdir(join(sources, 'app'), { recursive: true });
-  await writeFile(join(sources, 'package-lock.json'), JSON.stringify({ packages: { 'node_modules/held': {} } }));
-  const dependencies = { held: '1.0.0', 'decimal.js': '10.0.0' };
-  await writeFile(join(sources, 'app/package.json'), JSON.stringify({ dependencies }));
+  const [sources, own] = [join(scratch, 'sources'), join(scratch, 'payroll')];
+  await mkdir(sources, { recursive: true });
+  await cp(join(projectRoot, 'image/test/apps/echo'), own, { recursive: true });
+  await writeFile(join(own, 'package.json'), JSON.stringify({ dependencies: { 'decimal.js': '10.0.0' } }));
+  await cp(own, join(sources, 'app'), { recursive: true });
   for (const [app, message] of [
-    ['../elsewhere', /\.\.\/elsewhere is not below the sources/],
-    ['nowhere', /there is no folder nowhere in the sources/],
-    ['app', /app has packages of its own, which are not installed yet: decimal\.js$/m],
+    ['../elsewhere', /there is no folder \.\.\/elsewhere/],
+    ['nowhere', /there is no folder nowhere in the sources; .* is \.\/FOLDER or REPOSITORY#REVISION/],
+    ['app', /depends on decimal\.js and has no package-lock\.json/],
+    ['./payroll', /depends on decimal\.js and has no package-lock\.json/],
+    [own, /depends on decimal\.js and has no package-lock\.json/],
+    [`${own}#main`, /git clone/],
+    [`${own}#--upload-pack=x`, /--upload-pack=x is no revision/],
   ] as const) {
     const { status, stderr } = enclaim('audit', 'sources', '--against', 'image/manifest.json', '--app', app);
     assert.equal(status, 1, stderr);
     assert.match(stderr, message);
     assert.doesNotMatch(stderr, /installing/);
   }
+  await rm(own, { recursive: true });
 });
 
 test('ls prints every part with its reason', () => {

@@ -1,6 +1,7 @@
 /** Programs as single files: esbuild with everything fixed that could depend on folder, machine or user. */
+import { realpath } from 'node:fs/promises';
 import { isBuiltin } from 'node:module';
-import { join } from 'node:path';
+import { join, sep } from 'node:path';
 import { type BuildFailure, type BuildOptions, build, type Plugin } from 'esbuild';
 import type { Entry } from './entries.ts';
 import { ImageError } from './errors.ts';
@@ -62,17 +63,20 @@ export async function compileEntries(root: string, entries: readonly Entry[]): P
 
 /**
  * Bundles an operator's handlers for a realm that has nothing: one script that assigns to `module.exports`.
- * @throws ImageError `compile-failed`; `import-forbidden` for an import of what only Node has
+ * @throws ImageError `compile-failed`; `import-forbidden` for an import of what only Node has, or of what lies outside of the
+ *   app's folder, where an audit of the app does not find it
  */
 export async function compileHandlers(app: string, source: string): Promise<Uint8Array> {
+  // esbuild names files by where they really are: by way of a link, the names in the output would be others.
+  const folder = await realpath(app).catch(() => app);
   const { code } = await compile(source, {
-    absWorkingDir: app,
-    entryPoints: [join(app, source)],
+    absWorkingDir: folder,
+    entryPoints: [join(folder, source)],
     platform: 'neutral',
     format: 'cjs',
     mainFields: ['module', 'main'],
     define: { 'process.env.NODE_ENV': '"production"' },
-    plugins: [noBuiltins],
+    plugins: [noBuiltins, nothingBeyond(folder)],
   });
   return code;
 }
@@ -87,6 +91,21 @@ const noBuiltins: Plugin = {
   },
 };
 
+/** What an app is made of lies in its folder: beyond it, each machine has something else. */
+function nothingBeyond(folder: string): Plugin {
+  return {
+    name: 'nothing-beyond',
+    setup: ({ onLoad }) => {
+      onLoad({ filter: /^/ }, async ({ path }) => {
+        if ((await realpath(path).catch(() => path)).startsWith(folder + sep)) return undefined;
+        return { errors: [{ text: `handlers import ${path}, which lies outside of the app's folder` }] };
+      });
+    },
+  };
+}
+
+const FORBIDDING: ReadonlySet<string> = new Set(['no-builtins', 'nothing-beyond']);
+
 async function compile(name: string, options: BuildOptions): Promise<{ code: Uint8Array; sources: string[] }> {
   // esbuild would run whatever program this names.
   if (process.env.ESBUILD_BINARY_PATH !== undefined)
@@ -97,7 +116,7 @@ async function compile(name: string, options: BuildOptions): Promise<{ code: Uin
   } catch (cause) {
     const errors = (cause as Partial<BuildFailure>).errors ?? [];
     const messages = errors.slice(0, 5).map(({ location, text }) => `${location?.file}:${location?.line}: ${text}`);
-    const forbidden = errors.some(({ pluginName }) => pluginName === noBuiltins.name);
+    const forbidden = errors.some(({ pluginName }) => FORBIDDING.has(pluginName));
     throw new ImageError(
       forbidden ? 'import-forbidden' : 'compile-failed',
       messages.length > 0 ? messages.join('; ') : `${name}: ${cause instanceof Error ? cause.message : cause}`,

@@ -11,6 +11,7 @@ export {
   compareRegisters,
   type Difference,
 } from './audit.ts';
+export { APP_MADE, checkApp } from './audited-app.ts';
 export {
   artefactOf,
   type BuildOptions,

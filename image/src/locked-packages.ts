@@ -104,15 +104,25 @@ const OPTIONS = [
 /** Of an npm that knows no such options, git is what could lead it to other people's programs. */
 const PROGRAMS = { npm_config_git: '/bin/false', npm_config_script_shell: '/bin/false' };
 
-/** Packages of a checked lock, none of whose scripts run. @throws ImageError `fetch-failed`, `source-invalid` */
-export async function installLocked(project: string, signal?: AbortSignal): Promise<void> {
+/**
+ * Packages of a checked lock, none of whose scripts run.
+ * @param more further options of npm
+ * @throws ImageError `fetch-failed`, `source-invalid`
+ */
+export async function installLocked(
+  project: string,
+  signal?: AbortSignal,
+  more: readonly string[] = [],
+): Promise<void> {
   const [command, ...first] = npmCommand();
   const limits = { timeout: 15 * 60_000, maxBuffer: 1 << 24, ...(signal && { signal }) };
   const env = { ...process.env, ...PROGRAMS };
-  await promisify(execFile)(command, [...first, 'ci', ...OPTIONS], { cwd: project, env, ...limits }).catch((cause) => {
-    signal?.throwIfAborted();
-    throw new ImageError('fetch-failed', `npm ci: ${lastLines(cause)}`, { cause });
-  });
+  await promisify(execFile)(command, [...first, 'ci', ...OPTIONS, ...more], { cwd: project, env, ...limits }).catch(
+    (cause) => {
+      signal?.throwIfAborted();
+      throw new ImageError('fetch-failed', `npm ci: ${lastLines(cause)}`, { cause });
+    },
+  );
   // Packages for other machines stand in the lock without a hash. They are not installed.
   const { packages } = await readChecked(join(project, 'node_modules/.package-lock.json'), packageLock);
   // What a package brings along inside of itself is under the hash of that package.

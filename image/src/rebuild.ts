@@ -3,28 +3,31 @@
  * inputs, by the revision's own build. That build is somebody else's program: it runs last, on its own, and without a
  * network; and of what it says of its image, nothing is believed that its bytes do not show.
  */
-import { execFile } from 'node:child_process';
 import { constants } from 'node:fs';
-import { chmod, copyFile, cp, lstat, mkdir, mkdtemp, open, readdir, readFile, realpath, rm } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, open, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { basename, join, relative, resolve, sep } from 'node:path';
-import { promisify } from 'node:util';
+import { basename, join } from 'node:path';
 import { MAX_BUNDLE } from '@enclaim/attestation/bundle';
+import { type AuditedApp, installApp, takeApp, tryApp } from './audited-app.ts';
 import { type Image, readLock } from './build.ts';
 import { ImageError } from './errors.ts';
 import { type FetchOptions, fetchLocked } from './fetch.ts';
 import { fetchFirmware } from './firmware.ts';
 import type { Lock } from './lock.ts';
-import { checkLock, installLocked, OTHER_LOCKS } from './locked-packages.ts';
+import { checkLock, installLocked } from './locked-packages.ts';
 import { parseManifest } from './manifest.ts';
 import { canRead, lastLines, makeSandbox, removeInside, runInside, type Sandbox } from './sandbox.ts';
+import { makePlain, refuseHostile, type TakenFrom, takeSources, treeDigest } from './sources.ts';
 import { type KnownInputs, refuseUntrue } from './truth.ts';
 
 /** What to rebuild. */
 export interface RebuildOptions extends FetchOptions {
   /** A folder with sources, a revision of the repository that this process runs in, or `REPOSITORY#REVISION`. */
   readonly source: string;
-  /** Folder of an app below the sources; without, no bundle is made. */
+  /**
+   * An app; without, no bundle is made. A folder below the sources; a folder of this machine, which begins with `.` or `/`; or
+   * `REPOSITORY#REVISION`, with `:FOLDER` behind it where it is not all of the repository.
+   */
   readonly app?: string;
   readonly onStep?: (step: RebuildStep) => void;
 }
@@ -36,17 +39,13 @@ export type RebuildStep = 'sources' | 'packages' | 'inputs' | 'image' | 'bundle'
 export interface Rebuilt {
   readonly image: Image;
   readonly bundle: Uint8Array | null;
-  /** Where the sources are from; the commit is null for a folder, which may hold anything. */
-  readonly source: { readonly from: string; readonly commit: string | null };
+  readonly source: TakenFrom & { readonly digest: string };
+  /** Of an app that is not part of the sources. */
+  readonly app: AuditedApp['source'];
   readonly isolation: Sandbox['isolation'];
 }
 
 const MAX_FILE = 1 << 29;
-/** Of a package.json or a lock of npm, many times this project's own. */
-const MAX_DOCUMENT = 1 << 25;
-const MINUTES = 60_000;
-/** Not part of anybody's sources: made by installing and building, or by git. */
-const MADE = new Set(['node_modules', '.git', '.cache', 'out']);
 
 /**
  * Rebuilds. The clean folder is removed afterwards, also where `signal` ends the rebuild, with what runs for it.
@@ -63,19 +62,23 @@ export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
   // Nobody else's until the sandbox is made.
   const clean = await realpath(await mkdtemp(join(tmpdir(), 'enclaim-audit-')));
   const [folder, cache, home, out] = ['source', 'cache', 'home', 'out'].map((name) => join(clean, name)) as Folders;
+  const beside = join(clean, 'app');
   const writable = [cache, home, out];
   let sandbox: Sandbox | null = null;
   try {
     step('sources');
-    const source = await takeSources(options.source, folder, signal);
+    const taken = await takeSources(options.source, folder, signal);
+    const source = { ...taken, digest: await treeDigest(folder) };
     await refuseHostile(folder);
     // Before minutes of building.
-    if (options.app !== undefined) await refuseApp(folder, options.app);
+    const app = options.app === undefined ? null : await takeApp(options.app, folder, beside, signal);
     step('packages');
     const projects = [join(folder, 'scripts/bootstrap'), folder];
     for (const project of projects) await checkLock(project);
     for (const project of projects) await installLocked(project, signal);
-    await makePlain(folder);
+    if (app !== null) await installApp(app, signal);
+    for (const tree of app?.source ? [folder, beside] : [folder]) await makePlain(tree);
+    if (app !== null) await tryApp(app);
     step('inputs');
     const lock = await readLock(join(folder, 'image/lock.json'));
     await copyInputs(lock, options, join(cache, 'inputs'));
@@ -95,45 +98,16 @@ export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
     step('image');
     await run('image', 'build', '--out', join(out, 'image'));
     const image = await readImage(join(out, 'image'), { ...options, lock, firmware });
-    if (options.app === undefined) return { image, bundle: null, source, isolation: made.isolation };
+    const rebuilt = { image, source, app: app?.source ?? null, isolation: made.isolation };
+    if (app === null) return { ...rebuilt, bundle: null };
     step('bundle');
-    await run('bundle', resolve(folder, options.app), '--out', join(out, 'app.enclaim'));
-    const bundle = await readRegular(join(out, 'app.enclaim'), MAX_BUNDLE);
-    return { image, bundle, source, isolation: made.isolation };
+    await run('bundle', app.folder, '--out', join(out, 'app.enclaim'));
+    return { ...rebuilt, bundle: await readRegular(join(out, 'app.enclaim'), MAX_BUNDLE) };
   } finally {
     await removeClean(clean, sandbox, writable).catch((error: Error) =>
       process.emitWarning(`${clean} could not be removed: ${error.message}`),
     );
   }
-}
-
-/** An app that the sources' own build could not bundle: it lies elsewhere, or imports what their lock does not have. */
-async function refuseApp(folder: string, app: string): Promise<void> {
-  const path = resolve(folder, app);
-  if (!path.startsWith(folder + sep))
-    throw invalid(`${app} is not below the sources: only an app of the audited repository itself can be audited yet`);
-  const found = await lstat(path).catch(() => null);
-  if (!found?.isDirectory()) throw invalid(`there is no folder ${app} in the sources`);
-  const foreign = await packagesBeside(folder, path);
-  if (foreign.length > 0)
-    throw invalid(`${app} has packages of its own, which are not installed yet: ${foreign.slice(0, 16).join(', ')}`);
-}
-
-/** What the package.json of a folder depends on and the lock of the sources does not have. */
-async function packagesBeside(folder: string, app: string): Promise<string[]> {
-  const read = async (file: string): Promise<{ dependencies?: object; packages?: object }> => {
-    const { size } = await lstat(file).catch(() => ({ size: 0 }));
-    if (size > MAX_DOCUMENT) throw invalid(`${relative(folder, file)} has ${size} bytes, at most ${MAX_DOCUMENT}`);
-    const text = size === 0 ? '{}' : await readFile(file, 'utf8');
-    try {
-      return Object(JSON.parse(text));
-    } catch (cause) {
-      throw invalid(`${relative(folder, file)} is no JSON`, cause);
-    }
-  };
-  const { dependencies = {} } = await read(join(app, 'package.json'));
-  const { packages = {} } = await read(join(folder, 'package-lock.json'));
-  return Object.keys(Object(dependencies)).filter((name) => !Object.hasOwn(Object(packages), `node_modules/${name}`));
 }
 
 /** What the build could write to goes as its user; then only folders of this one are left. */
@@ -144,75 +118,6 @@ async function removeClean(clean: string, sandbox: Sandbox | null, writable: rea
 }
 
 type Folders = [string, string, string, string];
-
-/** Sources of a folder as they lie there, or of a commit. */
-async function takeSources(source: string, to: string, signal: AbortSignal | undefined): Promise<Rebuilt['source']> {
-  const isFolder = await lstat(source).then(
-    (found) => found.isDirectory(),
-    () => false,
-  );
-  if (isFolder) {
-    const filter = (path: string): boolean => path === source || !MADE.has(basename(path));
-    await cp(source, to, { recursive: true, verbatimSymlinks: true, filter });
-    return { from: resolve(source), commit: null };
-  }
-  const [, repository = '.', revision = ''] = /^(?:(.+)#)?([^#]+)$/.exec(source) ?? [];
-  if (!/^[A-Za-z0-9_][A-Za-z0-9_./~^@-]*$/.test(revision))
-    throw invalid(`${source} is neither a folder nor a revision`);
-  // Through a transport, so that every object is hashed; without templates, for they may hold hooks.
-  await git(['clone', '--quiet', '--no-checkout', '--no-local', '--template=', '--', repository, to], signal);
-  const commit = await commitOf(to, revision);
-  await git(['-C', to, 'checkout', '--quiet', '--detach', commit], signal);
-  await rm(join(to, '.git'), { recursive: true });
-  return { from: repository, commit };
-}
-
-/** A branch of the repository is one of its remote in a clone. */
-async function commitOf(clone: string, revision: string): Promise<string> {
-  for (const name of [revision, `origin/${revision}`]) {
-    const found = await git(['-C', clone, 'rev-parse', '--quiet', '--verify', `${name}^{commit}`]).catch(() => '');
-    if (/^[0-9a-f]{40,64}\n$/.test(found)) return found.trim();
-  }
-  throw invalid(`no revision ${revision} in the repository`);
-}
-
-/** Links as files, lines as they are, and no program of the repository or of a template. */
-const GIT_OPTIONS = ['symlinks=false', 'autocrlf=false', 'hooksPath=/dev/null', 'fsmonitor=false', 'attributesFile='];
-
-async function git(args: readonly string[], signal?: AbortSignal): Promise<string> {
-  const options = [...GIT_OPTIONS.map((option) => `core.${option}`), 'protocol.ext.allow=never'];
-  try {
-    const env = { ...process.env, GIT_TERMINAL_PROMPT: '0' };
-    const words = [...options.flatMap((option) => ['-c', option]), ...args];
-    const limits = { timeout: 10 * MINUTES, maxBuffer: 1 << 24, ...(signal && { signal }) };
-    const { stdout } = await promisify(execFile)('git', words, { env, ...limits });
-    return stdout;
-  } catch (cause) {
-    signal?.throwIfAborted();
-    throw invalid(`git ${args[0]}: ${lastLines(cause)}`, cause);
-  }
-}
-
-/** Installing writes below the sources: a link among them would lead it elsewhere. Configuration of npm is left out. */
-async function refuseHostile(folder: string): Promise<void> {
-  for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
-    const path = relative(folder, join(entry.parentPath, entry.name));
-    if (!entry.isFile() && !entry.isDirectory()) throw invalid(`${path} is neither file nor folder`);
-    // It could have npm run programs of its own; with the hashes of the lock, it decides nothing that is wanted.
-    if (entry.name === '.npmrc') await rm(join(folder, path));
-    if (OTHER_LOCKS.has(entry.name)) throw invalid(`${path} could stand in for the lock`);
-    if (MADE.has(entry.name)) throw invalid(`${path} is something made, among sources`);
-  }
-}
-
-/** Modes as of a fresh checkout: readable to the build's user, and nothing runs as whom it belongs to. */
-async function makePlain(folder: string): Promise<void> {
-  for (const path of ['', ...(await readdir(folder, { recursive: true }))]) {
-    const found = await lstat(join(folder, path));
-    if (found.isSymbolicLink()) continue; // npm's, for workspaces and programs
-    await chmod(join(folder, path), found.isDirectory() || (found.mode & 0o100) !== 0 ? 0o755 : 0o644);
-  }
-}
 
 /** Locked inputs into a cache of the build's own: it cannot change that of this process. */
 async function copyInputs({ inputs }: Lock, options: FetchOptions, to: string): Promise<void> {
@@ -269,8 +174,4 @@ async function readRegular(file: string, limit: number): Promise<Uint8Array> {
   } catch (cause) {
     throw new ImageError('build-failed', `the build left no ${basename(file)}: ${(cause as Error).message}`, { cause });
   }
-}
-
-function invalid(message: string, cause?: unknown): ImageError {
-  return new ImageError('source-invalid', message, { cause });
 }

@@ -46,7 +46,10 @@ export function register(program: Command): void {
     .description('rebuild from source in a clean folder, and compare with what is claimed: 0 the same, 3 not the same')
     .argument('[source]', 'folder, git revision, or REPOSITORY#REVISION', '.')
     .option('--against <what>', 'manifest.json, app bundle, or HOST:PORT of a running machine; repeatable', collect, [])
-    .option('--app <folder>', 'folder of the app below the sources, for a bundle or a machine')
+    .option(
+      '--app <folder>',
+      'app, for a bundle or a machine: a folder of the sources, ./FOLDER, or REPOSITORY#REVISION[:FOLDER]',
+    )
     .option('--evidence <file>', 'saved evidence of a machine')
     .option('--references <file>', 'whose signatures on evidence are believed')
     .option('--references-key <pem>', 'public key that must have signed them, where they are a signed CoRIM')
@@ -75,7 +78,7 @@ async function run(source: string, options: AuditOptions): Promise<void> {
   const claims = await Promise.all(claimsOf(options));
   if (claims.length === 0) throw new UsageError('name what to hold it --against, or --evidence');
   if (options.app === undefined && claims.some(({ bundle }) => bundle !== null))
-    throw new UsageError('an app bundle needs --app: the folder below the sources that it was made of');
+    throw new UsageError('an app bundle needs --app: the folder or the revision that it was made of');
   const interrupted = new AbortController();
   const interrupt = (): void => interrupted.abort();
   for (const signal of SIGNALS) process.on(signal, interrupt);
@@ -192,8 +195,8 @@ interface Result {
 }
 
 function report(results: readonly Result[], rebuilt: Rebuilt, json: boolean): void {
-  const { image, source, isolation } = rebuilt;
-  const own = { image: image.manifest.id, source, isolation };
+  const { image, source, app, isolation } = rebuilt;
+  const own = { image: image.manifest.id, source, app, isolation };
   if (json) {
     const claims = results.map(({ claim, differences }) => ({
       claim: claim.name,
@@ -203,12 +206,12 @@ function report(results: readonly Result[], rebuilt: Rebuilt, json: boolean): vo
     console.log(JSON.stringify({ ...own, ok: claims.every(({ ok }) => ok), claims }, null, 2));
     return;
   }
-  const from = source.commit === null ? `${source.from} as it lies there` : `${source.from} at ${source.commit}`;
   const alone = isolation.offline
     ? 'without a network, and without sight of this machine’s processes'
     : 'WITH this machine’s network and processes in sight: it does not let a process be without';
   const user = isolation.otherUser ? 'as another user' : 'as this user';
-  console.error(`rebuilt  ${own.image} from ${from}; its build ran ${alone}, ${user}`);
+  if (app !== null) console.error(`app      from ${described(app)}`);
+  console.error(`rebuilt  ${own.image} from ${described(source)}; its build ran ${alone}, ${user}`);
   for (const { claim, differences } of results) {
     for (const { component, claimed, rebuilt: found, because } of differences) {
       if (because.length > 0) continue;
@@ -219,6 +222,10 @@ function report(results: readonly Result[], rebuilt: Rebuilt, json: boolean): vo
     if (effects.length > 0) console.log(`and with it ${effects.map(printable).join(', ')}`);
     if (differences.length === 0) console.log(`same     ${claim.name}`);
   }
+}
+
+function described({ from, commit, digest }: Rebuilt['source']): string {
+  return commit === null ? `${from} as it lies there (${digest})` : `${from} at ${commit}`;
 }
 
 type SignResults = (results: readonly Result[], rebuilt: Rebuilt) => Promise<void>;
@@ -239,7 +246,8 @@ async function signerOf({ statement, key, verifier }: AuditOptions): Promise<Sig
   };
 }
 
-function statementOf(results: readonly Result[], { source, isolation, image }: Rebuilt, verifier: string): object {
+function statementOf(results: readonly Result[], rebuilt: Rebuilt, verifier: string): object {
+  const { source, app, isolation, image } = rebuilt;
   const holds = results.filter(({ differences }) => differences.length === 0).map(({ claim }) => claim.property);
   const causes = results.flatMap(({ differences }) => differences.filter(({ because }) => because.length === 0));
   // A property speaks of all subjects: where one of two images differs, none is said to be reproduced.
@@ -255,12 +263,19 @@ function statementOf(results: readonly Result[], { source, isolation, image }: R
       timeCreated: new Date().toISOString(),
       properties: [
         ...new Set(holds.filter((property) => !failed.has(property))),
-        ...(source.commit === null ? [] : ['ENCLAIM_SOURCE_IS_A_REVISION']),
+        ...(source.commit === null || app?.commit === null ? [] : ['ENCLAIM_SOURCE_IS_A_REVISION']),
         ...(isolation.offline ? ['ENCLAIM_BUILT_OFFLINE'] : []),
       ],
-      enclaim_source: source.commit === null ? {} : { digest: { gitCommit: source.commit } },
+      enclaim_source: { digest: digestsOf(source) },
+      ...(app === null ? {} : { enclaim_app: { digest: digestsOf(app) } }),
       enclaim_rebuilt: { image: image.manifest.id },
       enclaim_differences: causes.slice(0, 256),
     },
   };
+}
+
+/** Of the files, and of the commit that they are of. */
+function digestsOf({ commit, digest }: Rebuilt['source']): object {
+  const files = { sha256: digest.slice('sha256:'.length) };
+  return commit === null ? files : { ...files, gitCommit: commit };
 }

@@ -2,9 +2,10 @@
 import { resolve } from 'node:path';
 import { parseBundle } from '@enclaim/attestation/bundle';
 import { ONE_WORKER } from '@enclaim/guest/worker-share';
-import { buildBundle, findApp, writeWhole } from '@enclaim/image';
+import { buildBundle, checkApp, findApp, writeWhole } from '@enclaim/image';
 import { hindrancesTo } from '@enclaim/runtime/hindrances';
 import type { Command } from 'commander';
+import { printable } from '../printable.ts';
 import { tryHandlers } from './handler-trial.ts';
 
 interface BundleOptions {
@@ -32,6 +33,9 @@ export function register(program: Command): void {
       for (const { method, reasons } of match.withheld) {
         process.stderr.write(`withheld  ${method}: ${reasons.map(({ message }) => message).join('; ')}\n`);
       }
+      await checkApp(resolve(folder)).catch((error: Error) => {
+        process.stderr.write(`not auditable: ${printable(error.message)}\n`);
+      });
       console.log(`policy ${policy}\nbundle ${digest}`);
     });
 }
