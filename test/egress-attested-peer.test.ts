@@ -13,6 +13,7 @@ import { type AttestedRuntime, bootAttested } from './support/attested-runtime.t
 import { caseOf, SUBMIT } from './support/notify-app.ts';
 
 const OTHER = '0'.repeat(96);
+const WINDOW = { notBefore: '2026-01-01T00:00:00.000Z', notAfter: '2026-12-31T00:00:00.000Z' };
 const never = new AbortController().signal;
 const METHOD = SUBMIT.slice(1) as `${string}/${string}`;
 
@@ -124,6 +125,7 @@ test('references that are none, or accept more than the policy says, are refused
   for (const [identity, pattern] of [
     [identityOf({}, { references: undefined }), /no references/],
     [identityOf({}, { references: '{}' }), /unusable/],
+    [identityOf({ rollout: [{ policy: `sha384:${OTHER}`, bundles: 'any', ...WINDOW }] }), /a second policy/],
     [identityOf({ policy: `sha384:${OTHER}` }), /accept policy/],
     [identityOf({}, { image: id }), /accept image/],
     [identityOf({ nitro: [{ pcr0: enclave, pcr1: enclave, pcr2: enclave }] }), /accept image sha384/],

@@ -41,6 +41,14 @@ const FULL: References = {
   })),
   policy: d384('7'),
   bundles: [d384('8'), d384('9')],
+  rollout: [
+    {
+      policy: d384('0'),
+      bundles: 'any',
+      notBefore: '2026-01-01T00:00:00.000Z',
+      notAfter: '2026-02-01T00:00:00.000Z',
+    },
+  ],
   owner: `ed25519:${'A'.repeat(43)}`,
   anchors: {
     attestationKeys: [],

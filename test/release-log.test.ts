@@ -64,6 +64,13 @@ test('published: the verdict says so, and the connection stands', async () => {
   channel.close();
 });
 
+test('a policy of a rollout that was not published: nothing is sent, though the machine has another', async () => {
+  const window = { notBefore: '2026-01-01T00:00:00.000Z', notAfter: '2026-12-31T00:00:00.000Z' };
+  const rollout = [{ policy: `sha384:${'ee'.repeat(48)}`, bundles: 'any', ...window }] as const;
+  const references = { ...machine.references, rollout, logged: { policy: logWith(policy) } };
+  await assert.rejects(connect(machine.target, { references }), /log\.policy: not in .*: sha384:eeee/);
+});
+
 test('not demanded: shown as not run', async () => {
   const channel = await connect(machine.target, { references: machine.references });
   const { checks } = channel.attestation.verdict;

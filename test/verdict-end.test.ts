@@ -83,6 +83,63 @@ describe('a verdict', () => {
     }
   });
 
+  test('on a policy of before holds within its window alone, and ends with it', async () => {
+    const now = Date.now();
+    const policy = `sha384:${'ee'.repeat(48)}` as const;
+    const window = (from: number, until: number, more: object = {}) => ({
+      ...{ policy: server.references.policy, bundles: 'any', notBefore: text(from), notAfter: text(until), ...more },
+    });
+    const rolling = (...rollout: object[]) => ({ ...server.references, policy, rollout }) as References;
+    const references = rolling(window(now - 70_000, now + 70_000));
+    const channel = await connect(server.target, { references });
+    channel.close();
+    const { verdict, evidence } = channel.attestation;
+    assert.deepEqual(verdict.end, { notAfter: text(now + 70_000), what: 'rollout' });
+    const shown = verdict.checks.find(({ id }) => id === 'policy');
+    assert.match(shown?.detail ?? '', /^sha384:\w+, accepted until .* beside sha384:eeee/);
+    const judged = async (held: References, at: number) => {
+      const { verdict: later } = await verifySaved(evidence, { references: held, now: () => at });
+      return [later.ok, later.checks.filter(({ outcome }) => outcome === 'failed').map(({ id }) => id)[0] ?? null];
+    };
+    assert.deepEqual(await judged(references, now + 70_000), [true, null], 'the last moment');
+    assert.deepEqual(await judged(references, now - 70_000), [true, null], 'the first moment');
+    const outside: readonly [string, References, number][] = [
+      ['after the window', references, now + 70_001],
+      ['before the window', references, now - 70_001],
+      ['at no time at all', references, Number.NaN],
+      ['another policy is rolled out', rolling(window(now - 1, now + 1, { policy: `sha384:${'dd'.repeat(48)}` })), now],
+      ['another bundle under it', rolling(window(now - 1, now + 1, { bundles: [policy] })), now],
+      ['no rollout', { ...server.references, policy }, now],
+    ];
+    for (const [name, held, at] of outside) assert.equal((await judged(held, at).catch(() => [false]))[0], false, name);
+    const two = rolling(window(now - 70_000, now - 1), window(now - 1, now + 5), window(now - 1, now + 9));
+    const { verdict: latest } = await verifySaved(evidence, { references: two, now: () => now });
+    assert.deepEqual(latest.end, { notAfter: text(now + 9), what: 'rollout' });
+    const both = { ...server.references, rollout: [window(now - 1, now + 5, { policy })] } as References;
+    const { verdict: updated } = await verifySaved(evidence, { references: both, now: () => now + 6 });
+    assert.deepEqual([updated.ok, updated.end], [true, null], 'an updated machine is bound to no window');
+  });
+
+  test('is refused where a rollout says no end, or has none in sight', () => {
+    const { policy } = server.references;
+    const window = { notBefore: '2026-01-01T00:00:00.000Z', notAfter: '2026-12-31T00:00:00.000Z' };
+    const one = { policy: `sha384:${'ee'.repeat(48)}`, bundles: 'any', ...window };
+    const read = (rollout: unknown): References =>
+      parseReferences(Buffer.from(JSON.stringify({ ...server.references, rollout })));
+    assert.equal(read([one]).rollout?.length, 1);
+    const { notAfter: _, ...endless } = one;
+    for (const rollout of [
+      [],
+      [endless],
+      [{ ...one, notAfter: '2027-12-31T00:00:00.000Z' }],
+      [{ ...one, notAfter: '2025-12-31T00:00:00.000Z' }],
+      [{ ...one, notAfter: 'never' }],
+      [{ ...one, policy }],
+      Array.from({ length: 9 }, () => one),
+    ])
+      assert.throws(() => read(rollout), { name: 'AppraisalError', code: 'references' }, JSON.stringify(rollout));
+  });
+
   test('shows when the boot began, by whose clock, and refuses one before what is asked for', async () => {
     const { at } = server.statement.started;
     const { references } = server;
@@ -125,6 +182,24 @@ describe('a verdict', () => {
 });
 
 describe('a channel', () => {
+  test('to a machine under the policy of before carries no call after the window', async () => {
+    const end = Date.now() + 600_000;
+    let now = Date.now();
+    const bundles = 'any' as const;
+    const rollout = [{ policy: server.references.policy, bundles, notBefore: text(now - 1), notAfter: text(end) }];
+    const references = { ...server.references, policy: `sha384:${'ee'.repeat(48)}`, rollout } as References;
+    const channel = await connect(server.target, { references, now: () => now });
+    try {
+      const client = clientOf(channel);
+      now = end;
+      assert.equal(await unary(client), status.OK, 'the last moment');
+      now = end + 1;
+      assert.equal(await unary(client), status.UNAVAILABLE, 'the machine was not updated');
+    } finally {
+      channel.close();
+    }
+  });
+
   test('starts no call after the end, and the next one waits for a verdict that holds', async () => {
     const end = Date.now() + 600_000;
     let now = Date.now();

@@ -9,6 +9,7 @@ import { type Deployment, deviceNames, verifyDeployment } from './deployment.ts'
 import type { Authenticated } from './evidence/authenticated.ts';
 import { earlier, type Moment } from './moment.ts';
 import { type References, refuseUnheldDeployments } from './references.ts';
+import { policyInForce } from './rollout.ts';
 import type { BootStatement } from './statement.ts';
 import { appraiseLogged } from './tlog/logged.ts';
 import { allPassed, type Check, compared, notRun, type Verdict } from './verdict.ts';
@@ -39,11 +40,12 @@ export async function appraise(
   const { statement, verifiedAt } = authenticated;
   let { end } = authenticated;
   const moment: Moment = { now: verifiedAt, holds: (one) => (end = earlier(end, one)) };
+  const { references: accepted, check } = policyInForce(references, statement.policy, moment);
   const checks = [
     ...authenticated.checks,
-    ...(await appraiseHardware(authenticated, references, moment)),
-    compared('policy', statement.policy === references.policy, `${statement.policy}, expected ${references.policy}`),
-    appraiseBundle(statement.bundle, references),
+    ...(await appraiseHardware(authenticated, accepted, moment)),
+    check,
+    appraiseBundle(statement.bundle, accepted),
     appraiseConfinement(statement, references),
     appraiseOwner(statement.owner, references),
     await appraiseDeployment(authenticated, references, moment),

@@ -3,5 +3,5 @@
 export { appraise } from './appraise.ts';
 export { AppraisalError, CollateralError, DecodeError, EvidenceError } from './errors.ts';
 export { type ActivationProof, type Authenticated, type Context, verifyEvidence } from './evidence/index.ts';
-export { parseReferences, type References, withDeployments } from './references.ts';
+export { parseReferences, type References, type RolloutPolicy, withDeployments } from './references.ts';
 export type { Check, Verdict } from './verdict.ts';

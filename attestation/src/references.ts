@@ -120,6 +120,13 @@ export interface Validity {
   readonly notAfter: string;
 }
 
+/** A policy that is accepted for a window beside the one that the references name: while an update rolls out. */
+export interface RolloutPolicy extends Validity {
+  readonly policy: DigestText<'sha384'>;
+  /** As {@link References.bundles}, under this policy. */
+  readonly bundles: References['bundles'];
+}
+
 /** Reference values and trust anchors of one deployment. */
 export interface References extends CloudReferences {
   readonly enclaim: 'references/1';
@@ -130,7 +137,9 @@ export interface References extends CloudReferences {
   readonly policy: DigestText<'sha384'>;
   /** App bundles that are accepted under the policy, or "any": handlers are confined. */
   readonly bundles: 'any' | readonly DigestText<'sha384'>[];
-  /** Key of the policy's owner, or "any". */
+  /** Policies that machines may still have while they are updated, each until its end. Absent: `policy` alone. */
+  readonly rollout?: readonly RolloutPolicy[];
+  /** Key of the owner that every accepted policy names, or "any". */
   readonly owner: 'any' | Ed25519Text;
   readonly anchors: Anchors;
   /**
@@ -211,14 +220,26 @@ const tdxSchema: z.ZodType<TdxReference> = z.strictObject({
   ...tdxPins,
 });
 
+/** A window without an end in sight would accept two policies for good. */
+const MAX_ROLLOUT_MS = 366 * 24 * 3_600_000;
+const MAX_ROLLOUT_POLICIES = 8;
+const validity = { notBefore: z.iso.datetime({ precision: 3 }), notAfter: z.iso.datetime({ precision: 3 }) };
+const bundles = z.union([z.literal('any'), z.array(sha384Text).max(64)]);
+const rolloutSchema: z.ZodType<RolloutPolicy> = z.strictObject({ policy: sha384Text, bundles, ...validity }).refine(
+  ({ notBefore, notAfter }) => {
+    const length = Date.parse(notAfter) - Date.parse(notBefore);
+    return length >= 0 && length <= MAX_ROLLOUT_MS;
+  },
+  { error: 'a window that ends before it begins, or more than 366 days later' },
+);
+
 const referencesSchema: z.ZodType<References> = z.strictObject({
   enclaim: z.literal('references/1'),
-  validity: z
-    .strictObject({ notBefore: z.iso.datetime({ precision: 3 }), notAfter: z.iso.datetime({ precision: 3 }) })
-    .exactOptional(),
+  validity: z.strictObject(validity).exactOptional(),
   images: z.array(imageSchema).max(64),
   policy: sha384Text,
-  bundles: z.union([z.literal('any'), z.array(sha384Text).max(64)]),
+  bundles,
+  rollout: z.array(rolloutSchema).min(1).max(MAX_ROLLOUT_POLICIES).exactOptional(),
   owner: z.union([z.literal('any'), ed25519Text]),
   anchors: z.strictObject({
     attestationKeys: z.array(sha256Text).max(1024),
@@ -252,7 +273,14 @@ const LATEST = '9999-12-31T23:59:59.999Z';
 export function parseReferences(bytes: Uint8Array): References {
   const references = decode(bytes);
   refuseUnheldDeployments(references);
+  refuseEndlessRollout(references);
   return references;
+}
+
+/** An end of what is accepted without one would be none. */
+function refuseEndlessRollout({ policy, rollout = [] }: References): void {
+  if (rollout.some((one) => one.policy === policy))
+    throw new AppraisalError('references', `${policy} is accepted for good, and cannot be for a window, too`);
 }
 
 /** References with deployments beside those that they have. @throws AppraisalError `references` without an owner */

@@ -12,10 +12,11 @@ import { decodePolicy } from '@enclaim/policy-schema/admission';
 import type { Command } from 'commander';
 import { collect, readInput, writeOutput } from './input.ts';
 import { type NetworkFlags, networkOptions, withNetwork } from './network-words.ts';
+import { type RolloutFlags, rolloutOf, rolloutOptions } from './rollout.ts';
 import { snpReferences } from './snp-references.ts';
 import { UsageError } from './usage-error.ts';
 
-interface Options extends NetworkFlags {
+interface Options extends NetworkFlags, RolloutFlags {
   readonly manifest: string[];
   readonly policy?: string;
   readonly bundle: string[];
@@ -74,7 +75,7 @@ export function register(program: Command): void {
     .option('--author-key <digest>', 'sha384:… of a key that certifies it; by default any; repeatable', collect, [])
     .option('--clouds <file>', 'accepted paravisors, firmware and enclaves of clouds (JSON)')
     .requiredOption('-o, --out <file>', 'where to write');
-  networkOptions(command).action(write);
+  rolloutOptions(networkOptions(command)).action(write);
 }
 
 async function write(options: Options): Promise<void> {
@@ -97,12 +98,15 @@ async function write(options: Options): Promise<void> {
   );
   const pins = (certificates: readonly Uint8Array[] = []): string[] =>
     certificates.map((der) => digestText('sha256', sha256(der)));
+  const owner = ownerOf(options, policy);
+  const rollout = await rolloutOf(options, { anyBundle: options.anyBundle === true, owner });
   const references = {
     enclaim: 'references/1',
     images: manifests.map(({ references: { tpm } }) => tpm),
     policy: policyDigest(policy),
     bundles: options.anyBundle ? 'any' : bundles.map(bundleDigest),
-    owner: ownerOf(options, policy),
+    ...(rollout.length === 0 ? {} : { rollout }),
+    owner,
     anchors: {
       attestationKeys: options.ak,
       endorsementRoots: pins(ekRoots),
@@ -119,6 +123,8 @@ async function write(options: Options): Promise<void> {
   const checked: References = parseReferences(bytes);
   await writeOutput(options.out, bytes);
   console.error(`references: ${checked.images.length} images, policy ${checked.policy}`);
+  for (const { policy, notBefore, notAfter } of checked.rollout ?? [])
+    console.error(`beside it, from ${notBefore} to ${notAfter}: ${policy}`);
 }
 
 /** A manifest of an image that is started with the words of the options. */

@@ -183,10 +183,11 @@ async function demand(file: string, options: KeyOptions & { log: string; only?: 
     proofs: releases.filter(accepted).map((release) => proveRelease(log, release)),
   });
   const ids = new Set([references.images, references.snp ?? [], references.tdx ?? []].flat().map(({ id }) => id));
+  const policies = new Set([references.policy, ...(references.rollout ?? []).map(({ policy }) => policy)]);
   const consistency = seen === null ? [] : await proveContinues(log, seen);
   const logged = {
     images: { ...demanded((one) => one.kind === 'image' && ids.has(one.reference.id)), consistency },
-    policy: { ...demanded((one) => one.kind === 'policy' && one.policy === references.policy), consistency },
+    policy: { ...demanded((one) => one.kind === 'policy' && policies.has(one.policy)), consistency },
   };
   const only = options.only === undefined ? logged : { [options.only]: logged[options.only] };
   const text = `${JSON.stringify({ ...references, logged: only }, undefined, 2)}\n`;

@@ -67,6 +67,10 @@ test('kernel, initrd and command line are the rebuilt ones on every platform; an
 });
 
 test('where an app was rebuilt, its policy and its bundle are the only ones', () => {
-  const held = rebuiltReferences(claimed, { image, bundle });
+  const window = { notBefore: '2026-01-01T00:00:00.000Z', notAfter: '2026-12-31T00:00:00.000Z' };
+  const rollout = [{ policy: claimed384, bundles: 'any', ...window }] as const;
+  assert.deepEqual(rebuiltReferences({ ...claimed, rollout }, { image, bundle: null }).rollout, rollout);
+  const held = rebuiltReferences({ ...claimed, rollout }, { image, bundle });
+  assert.ok(!('rollout' in held));
   assert.deepEqual([held.policy, held.bundles], [digestOfCanonical(policy), [bundleDigest(bundle)]]);
 });

@@ -7,6 +7,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
+import { parseReferences } from '@enclaim/attestation';
+import { parsePolicy, policyDigest } from '@enclaim/policy-schema';
 
 const main = join(import.meta.dirname, '../src/main.ts');
 const clinic = join(import.meta.dirname, '../../examples/clinic/policy.yaml');
@@ -46,4 +48,46 @@ test("the owner is the policy's own", async () => {
   assert.equal(await ownerOf(named, '--any-machine'), 'any');
   assert.equal(await ownerOf(named, '--owner', KEY), KEY);
   await assert.rejects(ownerOf(named, '--owner', KEY, '--any-machine'), /exclude each other/);
+});
+
+test('a rollout accepts the policy of before for a window, and nothing without its end', async () => {
+  const text = await readFile(clinic, 'utf8');
+  const [policy, before] = [join(folder, 'new.yaml'), join(folder, 'before.yaml')];
+  await writeFile(policy, text.replace('P30D', 'P29D'));
+  await writeFile(before, text);
+  const out = join(folder, 'rollout.json');
+  const write = (...words: string[]) =>
+    promisify(execFile)(process.execPath, [
+      main,
+      'references',
+      '--policy',
+      policy,
+      '--any-bundle',
+      ...words,
+      '-o',
+      out,
+    ]);
+  const day = 24 * 3_600_000;
+  const until = new Date(Date.now() + day).toISOString();
+  const { stderr } = await write('--earlier', before, '--until', until);
+  assert.match(stderr, /^beside it, from \S+ to \S+: sha384:/m);
+  const references = parseReferences(await readFile(out));
+  const [earlier, more] = references.rollout ?? [];
+  assert.equal(more, undefined);
+  assert.equal(earlier?.policy, policyDigest(parsePolicy(text)));
+  assert.deepEqual([earlier?.bundles, earlier?.notAfter], ['any', until]);
+  assert.notEqual(references.policy, earlier?.policy);
+  const REFUSED: readonly [string[], RegExp][] = [
+    [['--earlier', before], /--until is missing/],
+    [['--until', until], /are of an --earlier policy/],
+    [['--earlier', before, '--until', '2020-01-01T00:00:00Z'], /is over before it begins/],
+    [['--earlier', before, '--from', '2999-01-02T00:00:00Z', '--until', '2999-01-01T00:00:00Z'], /is over before/],
+    [['--earlier', before, '--until', new Date(Date.now() + 367 * day).toISOString()], /more than 366 days/],
+    [['--earlier', policy, '--until', until], /is accepted for good/],
+    [['--owner', KEY, '--earlier', before, '--until', until], /names owner none, and the references ed25519:/],
+    [['--earlier', main, '--until', until], /PolicyError/],
+  ];
+  for (const [words, message] of REFUSED) await assert.rejects(write(...words), { message });
+  const noBundle = [main, 'references', '--bundle', before, '--earlier', before, '--until', until, '-o', out];
+  await assert.rejects(promisify(execFile)(process.execPath, noBundle), /magic|no app bundle/);
 });

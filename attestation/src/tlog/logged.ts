@@ -31,12 +31,13 @@ export async function appraiseLogged(references: References, moment: Moment): Pr
       const published = releases.filter((release) => release.kind === 'image');
       return missingImages(references, published);
     }),
-    await appraiseLog('log.policy', policy, moment, (releases) =>
-      releases.some((release) => release.kind === 'policy' && release.policy === references.policy)
-        ? []
-        : [references.policy],
-    ),
+    await appraiseLog('log.policy', policy, moment, (releases) => missingPolicies(references, releases)),
   ];
+}
+
+function missingPolicies({ policy, rollout = [] }: References, releases: readonly Release[]): string[] {
+  const published = new Set<string>(releases.flatMap((release) => (release.kind === 'policy' ? [release.policy] : [])));
+  return [policy, ...rollout.map((one) => one.policy)].filter((one) => !published.has(one));
 }
 
 async function appraiseLog(

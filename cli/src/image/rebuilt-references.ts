@@ -13,7 +13,7 @@ import { digestOfCanonical } from '@enclaim/policy-schema';
  * @throws DecodeError where the rebuilt bundle is none
  */
 export function rebuiltReferences(
-  { snp = [], tdx = [], nitro, ...references }: References,
+  { snp = [], tdx = [], nitro, rollout, ...references }: References,
   { image, bundle }: Pick<Rebuilt, 'image' | 'bundle'>,
 ): References {
   const { references: own } = image.manifest;
@@ -22,7 +22,7 @@ export function rebuiltReferences(
   return {
     ...references,
     ...(bundle === null
-      ? {}
+      ? rollout && { rollout }
       : { policy: digestOfCanonical(parseBundle(bundle).policy), bundles: [bundleDigest(bundle)] }),
     images: [own.tpm],
     snp: snp.map((one) => ({ ...one, id, commandLine, kernel: own.snp.kernel, initrd: own.snp.initrd })),

@@ -31,6 +31,8 @@ export function referencesOf({ policy, image, references: text }: AttestedIdenti
   }
   if (references.policy !== policy)
     throw new RefusalError('policy', `the references accept policy ${references.policy}`);
+  if (references.rollout !== undefined)
+    throw new RefusalError('policy', 'the references accept a second policy for a window, and one is named here');
   if (image === 'any') return references;
   const { images, snp = [], tdx = [], nitro = [] } = references;
   // Clouds put something beneath an image, which is still one of these; an enclave is something else.
