@@ -12,7 +12,7 @@ import {
   readAppBundle,
   startMachine,
 } from '@enclaim/image/machine';
-import { digestOfCanonical } from '@enclaim/policy-schema';
+import { digestOfCanonical, isAttestedOnly } from '@enclaim/policy-schema';
 import { admit } from '@enclaim/runtime/admission';
 import { type Command, Option } from 'commander';
 import { CALL_LIMITS } from './call-limits.ts';
@@ -82,7 +82,7 @@ async function run(app: string | undefined, flags: RunFlags): Promise<void> {
   const interrupt = (signal: NodeJS.Signals): void => abort.abort(new Interrupted(signal));
   for (const signal of SIGNALS) process.on(signal, interrupt);
   try {
-    await serve({ ...options, signal: abort.signal }, flags.console === true);
+    await serve({ ...options, signal: abort.signal }, flags.console === true, await answersPlainly(app));
   } catch (error) {
     if (!(error instanceof Interrupted)) throw error;
     process.exitCode = error.exitCode;
@@ -91,13 +91,13 @@ async function run(app: string | undefined, flags: RunFlags): Promise<void> {
   }
 }
 
-async function serve(options: Options, showConsole: boolean): Promise<void> {
+async function serve(options: Options, showConsole: boolean, plainSentence: string): Promise<void> {
   const begun = performance.now();
   const seconds = (): string => `${((performance.now() - begun) / 1000).toFixed(1)} s`.padStart(8);
   const onPhase = (phase: MachinePhase): void => console.error(`${seconds()}  ${PHASES[phase]}`);
   await using machine = await startMachine({ ...options, onPhase });
   console.log(`127.0.0.1:${machine.port}`);
-  console.error('plain h2 is answered, too: a caller that asks for no evidence has checked nothing (docs/client.md)');
+  console.error(plainSentence);
   if (machine.tpmAuthority !== null) {
     const { root, issuer } = machine.tpmAuthority;
     console.error(`for enclaim references: --unsafe-swtpm-root ${root} --certificate ${issuer}`);
@@ -107,6 +107,19 @@ async function serve(options: Options, showConsole: boolean): Promise<void> {
   options.signal?.throwIfAborted();
   if (refusal !== null) throw new MachineError('guest-refused', refusal);
   if (code !== 0) throw new MachineError('exited', `QEMU ended with ${code}`);
+}
+
+/** On which protocols calls are answered: where none is asked for, evidence is not given. */
+async function answersPlainly(app: string | undefined): Promise<string> {
+  const warning = 'a caller that asks for no evidence has checked nothing (docs/client.md)';
+  if (app === undefined)
+    return `calls are answered on enclaim-h2, and on plain h2 where the policy lets them: ${warning}`;
+  const { policy, descriptors } = await readAppBundle(app);
+  const { exposed, policy: read } = admit(policy, descriptors, digestOfCanonical(policy));
+  const plain = exposed.filter(({ id }) => !isAttestedOnly(read, id)).map(({ id }) => id);
+  if (plain.length === 0) return 'calls are answered on enclaim-h2 alone: the policy refuses them on plain h2';
+  if (plain.length === exposed.length) return `plain h2 is answered, too: ${warning}`;
+  return `plain h2 is answered by ${plain.join(', ')} alone: ${warning}`;
 }
 
 async function print(options: Options): Promise<void> {

@@ -103,7 +103,7 @@ export class RuntimeLink {
       case 'serving':
         if (this.#served) throw new RangeError('serving twice');
         this.#served = true;
-        this.#options.say(`serving: ${message.exposed} methods exposed, ${message.withheld} withheld`);
+        this.#options.say(served(message));
         this.#serving.resolve();
         return;
       case 'drained':
@@ -162,4 +162,10 @@ export class RuntimeLink {
     this.#workers.set(id, worker);
     void worker.exit.then(() => this.#workers.delete(id));
   }
+}
+
+/** What is answered, and on which protocols: on plain h2 a caller was given no evidence. */
+function served({ exposed, plain, withheld }: Extract<FromRuntime, { kind: 'serving' }>): string {
+  const protocols = plain === exposed ? 'on enclaim-h2 and plain h2' : `on enclaim-h2; ${plain} of them on plain h2`;
+  return `serving: ${exposed} methods exposed ${protocols}, ${withheld} withheld`;
 }

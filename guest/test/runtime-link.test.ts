@@ -13,7 +13,7 @@ import { RuntimeLink, type RuntimeLinkOptions } from '../src/runtime-link.ts';
 import type { StatedBoot } from '../src/stated.ts';
 import { runtimeOptions } from '../src/supervisor.ts';
 
-const SERVING = { kind: 'serving', exposed: 1, withheld: 0 };
+const SERVING = { kind: 'serving', exposed: 1, plain: 0, withheld: 0 };
 const quote = (id: number) => ({ kind: 'quote', id, root: toBase64(new Uint8Array(32)) });
 const never = (): Promise<never> => new Promise(() => {});
 const worker = { kill: () => {}, exit: never() };

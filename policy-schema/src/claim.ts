@@ -341,6 +341,18 @@ export function isPersonal(policy: Policy, category: Category): boolean {
   );
 }
 
+/** Whether a method answers on attested connections alone. */
+export function isAttestedOnly(policy: Policy, id: string): boolean {
+  const { attested, identities } = policy.access;
+  if (attested === undefined || typeof attested === 'object') return attested?.some((each) => each === id) ?? false;
+  const rule = methodsOf(policy).find(([method]) => method === id)?.[1];
+  if (attested === 'all' || rule === undefined) return true;
+  // Who calls is part of what a request says.
+  const callers = rule.callers.flatMap((name) => (Object.hasOwn(identities, name) ? [identities[name]] : []));
+  const data = [...rule.accepts, ...rule.returns, ...callers.flatMap((caller) => caller?.category ?? [])];
+  return data.some((category) => isPersonal(policy, category));
+}
+
 /** The collections that hold any of some data. */
 export function collectionsOf(policy: Policy, data: readonly Category[]): string[] {
   return Object.keys(policy.collections).filter((id) => overlaps(policy.collections[id]?.holds ?? [], data));

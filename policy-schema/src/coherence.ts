@@ -1,7 +1,7 @@
 /** What takes more than one place of a policy to judge: references, contradictions, and claims that nothing backs. */
 
 import { PUBLIC, withAncestors } from './category.ts';
-import { CLAIM_KINDS, LEAST, methodsOf } from './claim.ts';
+import { CLAIM_KINDS, isAttestedOnly, LEAST, methodsOf } from './claim.ts';
 import { CONTROLS } from './control.ts';
 import { type PolicyIssue, type PolicyIssueCode, pointerOf } from './error.ts';
 import { ANYONE, type Policy } from './policy.ts';
@@ -70,6 +70,9 @@ function* namesUsed(policy: Policy): Generator<[Kind, string, Path]> {
     for (const [i, name] of receives.entries())
       yield ['data category', name, ['access', 'identities', id, 'receives', i]];
   }
+  const { attested } = policy.access;
+  if (typeof attested === 'object')
+    for (const [i, id] of attested.entries()) yield ['method', id, ['access', 'attested', i]];
   const { resources } = policy.governance;
   if (resources !== 'none') {
     for (const id of Object.keys(resources.methods)) yield ['method', id, ['governance', 'resources', 'methods', id]];
@@ -156,6 +159,11 @@ function conflicts(policy: Policy, absent: Absent): PolicyIssue[] {
       conflict(unknown, at, `${method} does not pin its interface, so nobody knows what ${source} is`);
     }
   }
+  conflict(
+    policy.access.attested === 'personal' && !methodsOf(policy).some(([id]) => isAttestedOnly(policy, id)),
+    ['access', 'attested'],
+    'by no method may personal data come or leave, so nothing is asked of any caller',
+  );
   if (governance.resources !== 'none') {
     const { methods, ...whole } = governance.resources;
     for (const [id, budget] of Object.entries(methods)) {

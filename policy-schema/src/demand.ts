@@ -8,6 +8,7 @@
  * readers(CATEGORY) subset [IDENTITY, …]              callers that may be answered with any of it
  * purposes(CATEGORY) subset [PURPOSE, …]              of the methods that accept or return any of it
  * callers(METHOD) subset [IDENTITY, …]
+ * attested(CATEGORY)                                  methods that accept or return any of it answer on attested connections alone
  * regions subset [REGION, …]                          of the system and of all its subprocessors
  * minScore >= 80                                      `sovereignty >= 80` says the same
  * externalCalls <= 1                                  of one request
@@ -25,7 +26,7 @@
 
 import { policyDigest } from './canonical.ts';
 import { type Category, covers, overlaps } from './category.ts';
-import { CLAIM_KINDS, methodsOf, STRENGTHS, type Strength, strengthOf, suspending } from './claim.ts';
+import { CLAIM_KINDS, isAttestedOnly, methodsOf, STRENGTHS, type Strength, strengthOf, suspending } from './claim.ts';
 import { diff } from './diff.ts';
 import { refuse } from './error.ts';
 import {
@@ -72,6 +73,7 @@ export type Demand = { readonly text: string } & (
       readonly atLeast: Strength;
     }
   | { readonly kind: 'retention'; readonly of: Category; readonly atMost: Duration }
+  | { readonly kind: 'attested'; readonly of: Category }
   | { readonly kind: SetDemand; readonly of: string; readonly within: readonly string[] }
   | { readonly kind: CountDemand; readonly limit: number }
   | { readonly kind: BudgetDemand; readonly atMost: Size | Time }
@@ -127,6 +129,7 @@ const FORMS: readonly Form[] = [
     form(`${kind}${OF_DATA} subset ${LIST}`, within(kind)),
   ),
   form(`callers${OF_METHOD} subset ${LIST}`, within('callers')),
+  form(`attested${OF_DATA}`, ({ of = '' }, text) => ({ text, kind: 'attested', of })),
   form(`regions subset ${LIST}`, within('regions')),
   form(String.raw`(?:sovereignty|minScore) ?>= ?(?<limit>\d{1,3})`, counted('minScore')),
   form(String.raw`externalCalls ?<= ?(?<limit>\d{1,6})`, counted('externalCalls')),
@@ -169,6 +172,7 @@ export function parseDemand(text: string): Demand {
     'readers',
     'purposes',
     'callers',
+    'attested',
     'regions',
     'sovereignty',
     'minScore',
@@ -254,6 +258,14 @@ function judge(policy: Policy, demand: Demand, known: Iterable<Policy>): Judgeme
     case 'callers': {
       const rule = methodsOf(policy).find(([id]) => id === demand.of)?.[1];
       return subset(rule?.callers ?? [], demand.within, 'enforced');
+    }
+    case 'attested': {
+      const concerned = methodsOf(policy).filter(([, { accepts, returns }]) =>
+        overlaps([...accepts, ...returns], [demand.of]),
+      );
+      const plain = concerned.flatMap(([id]) => (isAttestedOnly(policy, id) ? [] : [id])).sort();
+      const found = plain.length === 0 ? 'on attested connections alone' : `on any connection: ${plain.join(', ')}`;
+      return { ok: plain.length === 0, found, strength: 'enforced' };
     }
     case 'minScore': {
       const { sovereignty } = policy.governance;
@@ -351,6 +363,7 @@ function unknownTo(policy: Policy, demand: Demand): string | undefined {
     case 'recipients':
     case 'readers':
     case 'purposes':
+    case 'attested':
       return isKnown(policy, demand.of) ? undefined : demand.of;
     case 'callers':
       return methodsOf(policy).some(([id]) => id === demand.of) ? undefined : demand.of;

@@ -215,6 +215,12 @@ const identity = z
 
 const access = z.strictObject({
   identities: named(name, identity).describe('Ways to know a caller.'),
+  attested: z
+    .union([z.literal('all'), z.literal('personal'), z.array(method).min(1).max(MAX_ENTRIES)])
+    .exactOptional()
+    .describe(
+      'Methods that answer only callers who were given evidence: "all", "personal" (by which personal data comes or leaves), or a list.',
+    ),
   cedar: form(new RegExp(`^(?:${VISIBLE}|[\\n\\t])*$`, 'u'), 'Cedar text without control characters', 65_536).default(
     '',
   ),

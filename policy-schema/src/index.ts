@@ -7,6 +7,7 @@ export {
   CLAIM_KINDS,
   type ClaimRule,
   coverageOf,
+  isAttestedOnly,
   STRENGTHS,
   type Standing,
   type Strength,

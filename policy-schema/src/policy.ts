@@ -181,6 +181,11 @@ export interface Witness {
 /** Who may call. */
 export interface Access {
   readonly identities: Named<Identity>;
+  /**
+   * Which methods answer on attested connections alone, whose callers were given evidence first: all, those that personal data
+   * may come to or leave by, or some. Absent: none, and any connection of TLS will do.
+   */
+  readonly attested?: 'all' | 'personal' | readonly MethodId[];
   /** Cedar policies, held against every call besides the rule's `callers`; empty: the callers alone decide. */
   readonly cedar: string;
 }

@@ -3,7 +3,7 @@
 import { sha256 } from '@noble/hashes/sha2.js';
 import { bytesToHex, utf8ToBytes } from '@noble/hashes/utils.js';
 import { type Category, covers } from './category.ts';
-import { methodsOf } from './claim.ts';
+import { isAttestedOnly, methodsOf } from './claim.ts';
 import { ANYONE, type Named, type PeerIdentity, type Policy, type Rule } from './policy.ts';
 import { bytesOf, type Duration, endOf, millisecondsOf, secondsOf } from './quantity.ts';
 
@@ -135,6 +135,9 @@ function* sayServices(policy: Policy): Generator<Statement> {
     yield may('services.sends', path('sends'), `${id} may`, 'send to', new Set(rule.sends));
     yield may('services.returns', path('returns'), `${id} may`, 'return', expand(rule.returns, policy));
     yield same('services.interface', path('interface'), `the interface of ${id}`, rule.interface);
+    const isAttested = isAttestedOnly(policy, id);
+    const shown = isAttested ? 'on attested connections alone' : 'on any connection';
+    yield most('access.attested', ['access', 'attested'], `${id} answers`, isAttested ? 0 : 1, shown);
   }
 }
 

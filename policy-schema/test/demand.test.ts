@@ -44,6 +44,8 @@ const DEMANDS: readonly (readonly [demand: string, result: string])[] = [
   ['callers(c.v1.Intake/Read) subset [staff]', 'yes enforced staff'],
   ['callers(c.v1.Intake/Read) subset [partner]', 'no enforced staff'],
   ['callers(c.v1.Intake/Raed) subset []', 'no measured the policy knows no c.v1.Intake/Raed'],
+  ['attested(personal)', 'no enforced on any connection: c.v1.Intake/Read, c.v1.Intake/Submit'],
+  ['attested(personal.helth)', 'no measured the policy knows no personal.helth'],
   ['regions subset [eu-west, eu-central]', 'yes asserted eu-central, eu-west'],
   ['regions subset [eu-west]', 'no asserted eu-central, eu-west'],
   ['sovereignty >= 80', 'yes enforced at least 80'],

@@ -135,6 +135,17 @@ const CHANGES: readonly (readonly [edits: readonly Edit[], changes: readonly str
     [['id: OVR-7', 'id: OVR-8']],
     ['weaker an override may now also suspend leaks.email on c.v1.Intake/Submit until 2026-12-31 (OVR-8)', 'stronger'],
   ],
+  [
+    [['access:\n', 'access:\n  attested: all\n']],
+    [
+      'stronger c.v1.Intake/Read answers on attested connections alone, before on any connection',
+      'stronger c.v1.Intake/Submit answers on attested connections alone, before on any connection',
+    ],
+  ],
+  [
+    [['access:\n', 'access:\n  attested: [c.v1.Intake/Read]\n']],
+    ['stronger c.v1.Intake/Read answers on attested connections alone, before on any connection'],
+  ],
   [[noWho], ['weaker the system no longer claims authorised-access']],
   [
     [['statement: Encrypted.', 'statement: Encrypted., data: [personal.health]']],

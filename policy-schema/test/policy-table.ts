@@ -611,6 +611,21 @@ export const INVALID: readonly Row[] = [
     ],
   ],
   [
+    'attested connections for a method that is none',
+    ['access:\n', 'access:\n  attested: [c.v1.Intake/Raed]\n'],
+    ['reference 31:14 access.attested[0]: no method "c.v1.Intake/Raed" is declared; did you mean "c.v1.Intake/Read"?'],
+  ],
+  [
+    'attested connections for no method',
+    ['access:\n', 'access:\n  attested: []\n'],
+    ['value 31:13 access.attested: expected at least 1, found a list of 0'],
+  ],
+  [
+    'attested connections in other words',
+    ['access:\n', 'access:\n  attested: personel\n'],
+    ['value 31:13 access.attested: expected "all" or "personal" or a list, found "personel"'],
+  ],
+  [
     'two sources of identity',
     [
       `mtls: { ca: "sha256:${hex('d')}" }`,

@@ -34,6 +34,9 @@ export function powersOf(policy: Policy): Set<string> {
       for (const name of rule.reads) powers.add(`${m} reads ${name}`);
       for (const name of rule.stores) powers.add(`${m} stores ${name}`);
       for (const name of rule.sends) powers.add(`${m} sends ${name}`);
+      const { attested = [] } = policy.access;
+      // No category of these policies is personal.
+      if (typeof attested === 'object' && !attested.some((each) => each === m)) powers.add(`${m} without evidence`);
     }
   }
   for (const [name, { holds, storage, retention }] of Object.entries(policy.collections)) {

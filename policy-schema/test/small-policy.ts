@@ -25,6 +25,12 @@ const some = <T>(names: readonly string[], value: fc.Arbitrary<T>): fc.Arbitrary
       .map((values) => Object.fromEntries(keys.map((name, i) => [name, values[i] as T]))),
   );
 
+/** What is asked of connections: for all methods, for one where there is one, for none. */
+function attestedOf(asked: string, [method]: readonly string[]): object {
+  if (asked === 'all') return { attested: 'all' };
+  return asked === 'one' && method !== undefined ? { attested: [`s.S/${method}`] } : {};
+}
+
 /** A random policy document. References hold; nothing contradicts. */
 export const smallPolicy: fc.Arbitrary<Document> = fc
   .record({
@@ -131,9 +137,10 @@ export const smallPolicy: fc.Arbitrary<Document> = fc
         kinds.map((kind) => ({ id: kind, kind, statement: 'x' })),
       ),
     });
-    return document.map((sections) => ({
+    return fc.tuple(document, fc.constantFrom('all', 'one', 'none')).map(([{ access, ...sections }, evidence]) => ({
       enclaim: 1,
       system: { name: 'a', owner: { name: 'A', contact: 'a' }, version: 2 },
       ...sections,
+      access: { ...access, ...attestedOf(evidence, Object.keys(sections.services['s.S'])) },
     }));
   });

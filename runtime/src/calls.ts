@@ -10,6 +10,7 @@ import {
   type Collection,
   ExactJson,
   type ExposedMethod,
+  isAttestedOnly,
   type Label,
   labelOf,
   requestLabel,
@@ -48,6 +49,8 @@ export interface Caller {
   readonly signal: AbortSignal;
   /** What its calls are counted under, so that each has its turn; by default every call by itself. */
   readonly connection?: string;
+  /** Whether the caller was given evidence on its connection; by default nobody was. */
+  readonly attested?: boolean;
 }
 
 /**
@@ -265,6 +268,7 @@ class RunningCall {
   /** The one response message, nothing where they are a stream, or a status. Throws whatever keeps the handler from it. */
   async #handled(): Promise<How> {
     const { id, rule } = this.#method;
+    this.#refusePlain();
     const streams = this.#streams;
     using reservation = this.#options.governor?.admit(id);
     using deadline = deadlineOf(this.#caller.signal, reservation?.budget);
@@ -297,6 +301,15 @@ class RunningCall {
     const made = await running;
     if (made instanceof HandlerStatus) return { status: this.#allowed(made) };
     return { response: streams.response ? NOTHING : this.#leaving(this.#respond(made)) };
+  }
+
+  /** Before the request is read: its caller sent it to a machine of which it knows nothing. */
+  #refusePlain(): void {
+    const { policy } = this.#options.admission;
+    const { id } = this.#method;
+    if (this.#caller.attested === true || !isAttestedOnly(policy, id)) return;
+    const message = `${id} answers on attested connections (enclaim-h2) alone, and this one is plain h2`;
+    throw new RefusalError('unattested', message, { pointer: '/access/attested' });
   }
 
   /**

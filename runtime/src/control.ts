@@ -112,7 +112,7 @@ export type FromRuntime =
   | { readonly kind: 'start'; readonly id: number }
   /** End a worker. */
   | { readonly kind: 'end'; readonly id: number }
-  | { readonly kind: 'serving'; readonly exposed: number; readonly withheld: number }
+  | { readonly kind: 'serving'; readonly exposed: number; readonly plain: number; readonly withheld: number }
   /** No call is under way any more, and the log is flushed. */
   | { readonly kind: 'drained' }
   | { readonly kind: 'refused'; readonly reason: string };
@@ -123,7 +123,7 @@ const fromRuntimeSchema: z.ZodType<FromRuntime> = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('activate'), id, credentialBlob: bytes, encryptedSecret: bytes }),
   z.strictObject({ kind: z.literal('start'), id }),
   z.strictObject({ kind: z.literal('end'), id }),
-  z.strictObject({ kind: z.literal('serving'), exposed: count, withheld: count }),
+  z.strictObject({ kind: z.literal('serving'), exposed: count, plain: count, withheld: count }),
   z.strictObject({ kind: z.literal('drained') }),
   z.strictObject({ kind: z.literal('refused'), reason: z.string().max(4096) }),
 ]);

@@ -2,6 +2,7 @@
 
 import { createServer, Socket } from 'node:net';
 import { fromBase64, Reader, toBase64 } from '@enclaim/attestation/bytes';
+import { isAttestedOnly } from '@enclaim/policy-schema/admission';
 import {
   type BootMessage,
   CONTROL_FD,
@@ -151,7 +152,9 @@ async function main(): Promise<void> {
       kernel: boot.kernel,
       resolve: askServers(boot.nameServers),
     });
-    supervisor.say({ kind: 'serving', exposed: admission.exposed.length, withheld: admission.withheld.length });
+    const { policy, exposed, withheld } = admission;
+    const plain = exposed.filter(({ id }) => !isAttestedOnly(policy, id)).length;
+    supervisor.say({ kind: 'serving', exposed: exposed.length, plain, withheld: withheld.length });
     await supervisor.drain;
     await close();
     supervisor.say({ kind: 'drained' });

@@ -25,6 +25,26 @@ const ACCEPTED = ['grpc-accept-encoding', ACCEPTED_ENCODINGS] as const;
 /** Streams that a server of this process has seen: what it made of their headers is not what their callers said. */
 const seen = new WeakSet<ServerHttp2Stream>();
 
+/** Names the calls on connections whose callers were given evidence. */
+const ATTESTED = 'enclaim-attested';
+const attested = new WeakSet<object>();
+
+/** A connection, as HTTP/2 is given it, whose caller was given evidence on it. */
+export function markAttested(connection: object): void {
+  attested.add(connection);
+}
+
+/** Whether a call came on a connection that was marked. */
+export function isAttested({ metadata }: { readonly metadata: Metadata }): boolean {
+  return metadata.get(ATTESTED).length > 0;
+}
+
+/** Node keeps what it was given in place of a socket as the stream of one. Kept elsewhere, no connection would count. */
+function isOnAttested({ session }: ServerHttp2Stream): boolean {
+  const { stream } = (session?.socket ?? {}) as { readonly stream?: unknown };
+  return typeof stream === 'object' && stream !== null && attested.has(stream);
+}
+
 /** Connections by number. */
 const numbers = new WeakMap<object, string>();
 let latest = 0;
@@ -54,6 +74,9 @@ export function plainCalls(): Disposable {
     const refusal = requestRefusal(headers);
     if (refusal !== undefined) refuse(stream, headers, refusal);
     headers[CONNECTION] = numberOf(stream);
+    // Whatever the caller says of itself.
+    if (isOnAttested(stream)) headers[ATTESTED] = '1';
+    else delete headers[ATTESTED];
     if (headers['grpc-encoding'] === 'gzip') headers[COMPRESSED] = '1';
     else delete headers[COMPRESSED];
     delete headers['grpc-encoding'];

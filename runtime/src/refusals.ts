@@ -32,6 +32,7 @@ export const REFUSALS: Readonly<
   budget: [STATUS.resourceExhausted, 'error', 'bounded-resources'],
   worker: [STATUS.internal, 'error'],
   log: [STATUS.unavailable, 'error', 'access-logged'],
+  unattested: [STATUS.failedPrecondition, 'deny'],
   shutdown: [STATUS.unavailable, 'error'],
   channel: [STATUS.unavailable, 'error'],
 };

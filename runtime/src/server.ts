@@ -22,7 +22,7 @@ import { unfolded } from './compressed-messages.ts';
 import { type Attested, attestConnection } from './handshake.ts';
 import { HealthService } from './health.ts';
 import { LIMITS } from './limits.ts';
-import { connectionOf, plainCalls, refuseUndeclared } from './plain-calls.ts';
+import { connectionOf, isAttested, markAttested, plainCalls, refuseUndeclared } from './plain-calls.ts';
 import { rawMethod } from './raw-service.ts';
 import { ReflectionService } from './reflection.ts';
 import { STATUS } from './refusals.ts';
@@ -173,9 +173,10 @@ export class AttestedServer {
     socket.on('error', () => socket.destroy());
     this.#entering.add(socket);
     try {
-      if (socket.alpnProtocol === ALPN) await attestConnection(socket, attested);
+      const asks = socket.alpnProtocol === ALPN;
+      if (asks) await attestConnection(socket, attested);
       if (this.#closed !== undefined) socket.destroy();
-      if (!socket.destroyed) this.#enter(socket);
+      if (!socket.destroyed) this.#enter(socket, asks);
     } catch {
       socket.destroy();
     } finally {
@@ -183,7 +184,7 @@ export class AttestedServer {
     }
   }
 
-  #enter(socket: TLSSocket): void {
+  #enter(socket: TLSSocket, isAttested: boolean): void {
     this.#entered.add(socket);
     const looks = setInterval(endIfSilent(socket), IDLE_MS / 2).unref();
     socket.once('close', () => {
@@ -191,7 +192,9 @@ export class AttestedServer {
       this.#entered.delete(socket);
       if (this.#closed !== undefined && this.#entered.size === 0) this.#empty.resolve();
     });
-    this.#injector.injectConnection(new MeteredSocket(socket));
+    const connection = new MeteredSocket(socket);
+    if (isAttested) markAttested(connection);
+    this.#injector.injectConnection(connection);
   }
 }
 
@@ -253,6 +256,7 @@ function served(
       send: senderOf(call, signal),
       signal,
       connection: connectionOf(call),
+      attested: isAttested(call),
     };
     void calls
       .answer(method, caller)

@@ -26,6 +26,7 @@ import ansis from 'ansis';
 import type { Command } from 'commander';
 import { UsageError } from '../usage-error.ts';
 import { readPolicyFile } from './app.ts';
+import { explainChannels } from './channels.ts';
 import { explainWorkers } from './workers.ts';
 
 const FILE = ['[file]', 'the policy', 'policy.yaml'] as const;
@@ -64,14 +65,15 @@ export function register(program: Command): void {
   policy
     .command('explain')
     .description(
-      'what a claim means, what backs it, who enforces it and how strongly it holds; which methods share workers',
+      'what a claim means, what backs it, who enforces it and how strongly it holds; which methods share workers, and which answer on plain h2',
     )
-    .argument('<claim>', "a kind of claim, a claim's id, or workers")
+    .argument('<claim>', "a kind of claim, a claim's id, workers or channels")
     .argument(...FILE)
     .action(async (word: string, file: string) => {
-      if (word === 'workers') {
+      if (word === 'workers' || word === 'channels') {
         const policy = await readPolicyFile(file);
-        console.log(explainWorkers(policy, await matchedBeside(file, policy)));
+        const explains = word === 'workers' ? explainWorkers : explainChannels;
+        console.log(explains(policy, await matchedBeside(file, policy)));
         return;
       }
       const kind = Object.hasOwn(CLAIM_KINDS, word) ? (word as ClaimKind) : undefined;
