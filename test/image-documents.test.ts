@@ -17,10 +17,10 @@ import { ed25519Key } from '../attestation/src/statement.ts';
 import { buildImage } from '../image/src/build.ts';
 import { inputDigest, purlOf } from '../image/src/components.ts';
 import { readDeb } from '../image/src/deb.ts';
-import { defaultCache, fetchLocked } from '../image/src/fetch.ts';
+import { fetchLocked } from '../image/src/fetch.ts';
 import { FIRMWARE } from '../image/src/firmware.ts';
 import { writeImage } from '../image/src/image-folder.ts';
-import type { LockedNpm } from '../image/src/lock.ts';
+import { readMachineLock } from '../image/src/machine-lock.ts';
 import { snpLaunchDigests } from '../image/src/measure.ts';
 import { DOCUMENTS, SIGNED_PROVENANCE } from '../image/src/provenance.ts';
 import { fileAt, readTar } from '../image/src/tar.ts';
@@ -51,14 +51,9 @@ const LAUNCHES = [
 ] as const;
 
 /** The schemas as their makers publish them, out of one package that carries both. */
-const SCHEMAS: LockedNpm = {
-  kind: 'npm',
-  name: '@cyclonedx/cdxgen',
-  version: '12.8.4',
-  size: 2450980,
-  integrity: 'sha512-9EMER2beUSU7fvKgVaYOnYCFqAHrY3bQ7ERenh29/Edku0ctEXzYdov6vCmjmo/hSBH+JtvA7+j1U884MVYFOA==',
-};
-const tarball = await readFile((await fetchLocked([SCHEMAS], { cache: defaultCache() })).get(SCHEMAS.name) ?? '');
+const SCHEMAS = (await readMachineLock()).tests?.find(({ name }) => name === '@cyclonedx/cdxgen');
+assert.ok(SCHEMAS);
+const tarball = await readFile((await fetchLocked([SCHEMAS])).get(SCHEMAS.name) ?? '');
 const published = await readTar('package.tgz', tarball, (path) => path.endsWith('.schema.json'));
 const schema = (name: string): AnySchema =>
   JSON.parse(Buffer.from(fileAt(published, `package/data/${name}.schema.json`).data).toString('utf8'));

@@ -6,9 +6,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import { KERNEL_PACKAGE } from '../image/src/contents.ts';
 import { encodeCpio } from '../image/src/cpio.ts';
 import { rebuild } from '../image/src/index.ts';
+import { kernelOf } from '../image/src/kernel.ts';
 import { formatLock, type LockedInput, parseLock } from '../image/src/lock.ts';
 import { type Manifest, parseManifest } from '../image/src/manifest.ts';
 import { appendSections } from '../image/src/uki.ts';
@@ -131,7 +131,7 @@ test('the kernel is not that of its package', async () => {
 test('the lock has no kernel, or two', async () => {
   const image = await pretendImage();
   const { inputs } = parseLock(image.lock);
-  const kernel = inputs.find(({ name }) => name === KERNEL_PACKAGE) as LockedInput;
+  const kernel = inputs.find(({ name }) => name === kernelOf(parseLock(image.lock)).input) as LockedInput;
   const others = inputs.filter((input) => input !== kernel);
   for (const made of [others, [...inputs, { ...kernel, name: `${kernel.name}-2` }]]) {
     const lock = formatLock(made);

@@ -26,7 +26,7 @@ const UNAVAILABLE: Readonly<Record<string, ReadonlySet<string>>> = {
   ChannelError: new Set(['unreachable', 'timeout', 'closed', 'listen']),
   // Those that a channel gives by itself, too.
   CallError: new Set(['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'CANCELLED']),
-  ImageError: new Set(['fetch-failed']),
+  ImageError: new Set(['input-nowhere', 'fetch-failed', 'mirror-unknown']),
 };
 const NO_ROOM: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT', 'EROFS']);
 

@@ -1,6 +1,7 @@
 /** `enclaim run`: boot an app bundle on the base image, and stay until it ends. */
 import { join } from 'node:path';
 import { ONE_WORKER } from '@enclaim/guest/worker-share';
+import { readLocks } from '@enclaim/image';
 import {
   type BootSource,
   type Controller,
@@ -31,6 +32,7 @@ interface RunFlags extends NetworkFlags {
   readonly platform: 'tpm' | 'snp' | 'tdx';
   readonly firmware?: string;
   readonly memory: string;
+  readonly locks?: string;
   readonly print?: boolean;
   readonly console?: boolean;
 }
@@ -70,6 +72,7 @@ export function register(program: Command): void {
     .addOption(new Option('--platform <kind>', 'what signs the evidence').choices(['tpm', 'snp', 'tdx']).default('tpm'))
     .option('--firmware <file>', 'with snp or tdx: the OVMF build that is measured')
     .option('--memory <MiB>', 'memory of the machine', '1024')
+    .option('--locks <dir>', 'take QEMU and firmware from a lock of your own (image inputs --substitute)')
     .option('--console', 'show what firmware and guest write')
     .option('--print', 'print the command lines and start nothing');
   networkOptions(command).addHelpText('after', CALL_LIMITS).action(run);
@@ -140,6 +143,7 @@ async function optionsOf(app: string | undefined, flags: RunFlags): Promise<Opti
     port: integer('--port', flags.port, 65_535),
     memoryMiB: integer('--memory', flags.memory, 1 << 20),
     ...(flags.state === undefined ? {} : { stateFolder: flags.state }),
+    ...(flags.locks === undefined ? {} : { tools: { lock: (await readLocks(flags.locks)).machine } }),
   };
   if (app === undefined) {
     if (withNetwork('', flags) !== '') throw new UsageError("a disk starts with the image's own command line");

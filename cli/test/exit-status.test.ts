@@ -29,6 +29,8 @@ const ENDS: readonly (readonly [string, unknown, number])[] = [
   ['no such method', callError('UNIMPLEMENTED'), EXIT.answered],
   ['a call that took too long', callError('DEADLINE_EXCEEDED'), EXIT.unavailable],
   ['a mirror that lacks something', new ImageError('fetch-failed', 'not there'), EXIT.unavailable],
+  ['an input that is nowhere', new ImageError('input-nowhere', 'a: cache: not there'), EXIT.unavailable],
+  ['no mirror known', new ImageError('mirror-unknown', 'none'), EXIT.unavailable],
   ['another hash', new ImageError('hash-mismatch', 'other'), EXIT.refused],
   ['an interruption', new DOMException('aborted', 'AbortError'), EXIT.interrupted],
   ['what is no error', 'text', EXIT.refused],

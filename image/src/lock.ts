@@ -14,15 +14,17 @@ export interface LockedDeb {
   readonly sha256: string;
 }
 
-/** An npm tarball. `integrity` is an SRI string (SHA-512), `size` in bytes. */
+/** An npm tarball. `integrity` is an SRI string (SHA-512) as npm locks it, `size` in bytes. Both hashes must hold. */
 export interface LockedNpm {
   readonly kind: 'npm';
   readonly name: string;
   readonly version: string;
   readonly size: number;
   readonly integrity: string;
+  readonly sha256: string;
 }
 
+/** An input; archives and the cache have it by its `sha256`, in hex. */
 export type LockedInput = LockedDeb | LockedNpm;
 
 /** A lock file as a whole; names are unique and sorted. */
@@ -31,6 +33,7 @@ export interface Lock {
   readonly inputs: readonly LockedInput[];
 }
 
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 const size = z
   .int()
   .positive()
@@ -45,7 +48,7 @@ export const lockedInputSchema: z.ZodType<LockedInput> = z.discriminatedUnion('k
     suite: z.string().regex(/^[a-z][a-z-]{1,63}$/),
     path: z.string().regex(/^pool(\/[A-Za-z0-9+~_-][A-Za-z0-9.+~_-]*){1,12}\.deb$/),
     size,
-    sha256: z.string().regex(/^[0-9a-f]{64}$/),
+    sha256,
   }),
   z.strictObject({
     kind: z.literal('npm'),
@@ -53,6 +56,7 @@ export const lockedInputSchema: z.ZodType<LockedInput> = z.discriminatedUnion('k
     version: z.string().regex(/^\d[A-Za-z0-9.+-]{0,63}$/),
     size,
     integrity: z.string().regex(/^sha512-[A-Za-z0-9+/]{86}==$/),
+    sha256,
   }),
 ]);
 
@@ -76,6 +80,17 @@ export function parseLock(text: string): Lock {
 
 /** Writes a lock as `parseLock` reads it: sorted, one line for each entry, so that a change is a one-line diff. */
 export function formatLock(inputs: readonly LockedInput[]): string {
-  const sorted = [...inputs].sort((a, b) => (a.name < b.name ? -1 : 1));
-  return `{\n  "version": 1,\n  "inputs": [\n${sorted.map((entry) => `    ${JSON.stringify(entry)}`).join(',\n')}\n  ]\n}\n`;
+  return `{\n  "version": 1,\n  "inputs": [\n${formatInputs(inputs, '    ')}\n  ]\n}\n`;
+}
+
+/** Entries of a lock, sorted, a line each. */
+export function formatInputs(inputs: readonly LockedInput[], indent: string): string {
+  return sortInputs(inputs)
+    .map((entry) => indent + JSON.stringify(entry))
+    .join(',\n');
+}
+
+/** Inputs in the order of a lock. */
+export function sortInputs(inputs: readonly LockedInput[]): LockedInput[] {
+  return [...inputs].sort((a, b) => (a.name < b.name ? -1 : 1));
 }

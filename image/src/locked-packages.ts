@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import * as z from 'zod';
 import { parseDocument } from './document.ts';
 import { ImageError } from './errors.ts';
-import { npmCommand } from './fetch.ts';
+import { npmCommand } from './places.ts';
 import { lastLines } from './sandbox.ts';
 
 /** Files that npm reads beside the lock or in its place, or that name programs for it to run. */

@@ -16,6 +16,7 @@ import { fetchFirmware } from './firmware.ts';
 import type { Lock } from './lock.ts';
 import { checkLock, installLocked } from './locked-packages.ts';
 import { parseManifest } from './manifest.ts';
+import { REPOSITORY } from './places.ts';
 import { canRead, lastLines, makeSandbox, removeInside, runInside, type Sandbox } from './sandbox.ts';
 import { makePlain, refuseHostile, type TakenFrom, takeSources, treeDigest } from './sources.ts';
 import { type KnownInputs, refuseUntrue } from './truth.ts';
@@ -81,11 +82,13 @@ export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
     if (app !== null) await tryApp(app);
     step('inputs');
     const lock = await readLock(join(folder, 'image/lock.json'));
-    await copyInputs(lock, options, join(cache, 'inputs'));
+    // Those of the audited revision may lie in it, and not in this checkout.
+    const places = { ...options, repositories: [REPOSITORY, join(folder, 'image/inputs')] };
+    await copyInputs(lock, places, join(cache, 'inputs'));
     // Before the build, which may be able to write to this process's own cache.
     const firmware = {
-      snp: await fetchFirmware('snp', lock, options),
-      tdx: await fetchFirmware('tdx', lock, options),
+      snp: await fetchFirmware('snp', lock, places),
+      tdx: await fetchFirmware('tdx', lock, places),
     };
     const made = await makeSandbox(clean, writable);
     sandbox = made;

@@ -2,12 +2,13 @@
 import { basename } from 'node:path';
 import type { CompiledEntry } from './compile.ts';
 import { NPM_DESCRIPTION } from './components.ts';
-import { FOLDERS, KERNEL_PACKAGE, MADE_FILES, MODULES, TAKEN_FILES } from './contents.ts';
+import { FOLDERS, MADE_FILES, MODULES, TAKEN_FILES } from './contents.ts';
 import type { CpioEntry } from './cpio.ts';
 import { readDeb } from './deb.ts';
 import { elfSection, neededLibraries, stripElf } from './elf.ts';
 import { ImageError } from './errors.ts';
 import { readLocked } from './fetch.ts';
+import type { Kernel } from './kernel.ts';
 import type { Lock, LockedInput } from './lock.ts';
 import { decompressXz, fileAt, readTar, type TarFiles } from './tar.ts';
 
@@ -50,10 +51,10 @@ export function fileOf(inputs: Inputs, input: string, path: string): Uint8Array 
  * Everything that does not change with our programs: Node, libraries, modules, folders.
  * @throws ImageError `file-missing` where something needed is not there, or something there is not needed
  */
-export async function systemItems(inputs: Inputs): Promise<RootItem[]> {
+export async function systemItems(inputs: Inputs, kernel: Kernel): Promise<RootItem[]> {
   const files = takenItems(inputs);
   refuseOpenClosure(files);
-  return [...files, ...(await moduleItems(inputs)), ...folderItems()];
+  return [...files, ...(await moduleItems(inputs, kernel)), ...folderItems()];
 }
 
 function takenItems(inputs: Inputs): RootItem[] {
@@ -84,20 +85,20 @@ function refuseOpenClosure(items: readonly RootItem[]): void {
 }
 
 /** Modules unpacked, so that the guest's kernel need not; their signatures are inside them. */
-async function moduleItems(inputs: Inputs): Promise<RootItem[]> {
-  const files = inputs.get(KERNEL_PACKAGE) ?? new Map();
+async function moduleItems(inputs: Inputs, { input }: Kernel): Promise<RootItem[]> {
+  const files = inputs.get(input) ?? new Map();
   const loaded: string[] = [];
   const items: RootItem[] = [];
   for (const { name, reason } of MODULES) {
     const path = [...files.keys()].find((candidate) => candidate.endsWith(`/${name}.ko.xz`));
-    if (path === undefined) throw new ImageError('file-missing', `no module ${name} in ${KERNEL_PACKAGE}`);
-    const data = await decompressXz(fileOf(inputs, KERNEL_PACKAGE, path));
+    if (path === undefined) throw new ImageError('file-missing', `no module ${name} in ${input}`);
+    const data = await decompressXz(fileOf(inputs, input, path));
     const missing = moduleDependencies(data).filter((dependency) => !loaded.includes(dependency));
     if (missing.length > 0)
       throw new ImageError('file-missing', `module ${name} needs ${missing.join(', ')} before it`);
     loaded.push(name.replaceAll('-', '_'));
     const entry = { path: modulePath(name), type: 'file', mode: 0o644, data } as const;
-    items.push({ entry, from: `${KERNEL_PACKAGE}: ${path}`, reason });
+    items.push({ entry, from: `${input}: ${path}`, reason });
   }
   return items;
 }

@@ -5,10 +5,11 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { download } from './download.ts';
 import { ImageError } from './errors.ts';
-import { download, type FetchOptions } from './fetch.ts';
 import { type LockedDeb, lockedInputSchema } from './lock.ts';
 import { aptMirrors, deb822Fields } from './mirror.ts';
+import type { PlaceOptions } from './places.ts';
 import { decompressXz } from './tar.ts';
 
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
@@ -17,7 +18,7 @@ const MAX_RELEASE = 1 << 20;
 const MAX_INDEX = 1 << 26;
 
 /**
- * The newest version of each locked package in a suite, from the first mirror with a usable index: Debian's archive key
+ * The newest version of each locked package in a suite, in their order, from the first mirror with a usable index: Debian's archive key
  * signed it, it is of this suite, it has not run out, and it offers nothing older than what is locked. A signature alone
  * would let a mirror send any index that Debian ever published.
  * @throws ImageError `mirror-unknown`; `fetch-failed`, which says why each mirror's index is not usable
@@ -25,15 +26,16 @@ const MAX_INDEX = 1 << 26;
 export async function newestInSuite(
   suite: string,
   locked: readonly LockedDeb[],
-  { mirrors, signal }: FetchOptions = {},
+  options: PlaceOptions = {},
 ): Promise<LockedDeb[]> {
-  const bases = mirrors ?? (await aptMirrors());
+  const { signal } = options;
+  const bases = options.mirrors ?? (await aptMirrors());
   if (bases.length === 0)
     throw new ImageError('mirror-unknown', 'apt names no Debian mirror here; name one with --mirror');
   const failures: string[] = [];
   for (const base of bases) {
     try {
-      const found = newest(suite, locked, await readIndex(base.replace(/\/*$/, '/'), suite, signal));
+      const found = newest(suite, locked, await readIndex(base.replace(/\/*$/, '/'), suite, options));
       refuseOlder(found, locked);
       return found;
     } catch (error) {
@@ -55,12 +57,12 @@ export function compareVersions(a: string, b: string): number {
   return left[0] - right[0] || compareParts(left[1], right[1]) || compareParts(left[2], right[2]);
 }
 
-async function readIndex(mirror: string, suite: string, signal: AbortSignal | undefined): Promise<string> {
+async function readIndex(mirror: string, suite: string, { signal, patience }: PlaceOptions): Promise<string> {
   const base = `${mirror}dists/${suite}`;
-  const release = deb822Fields(await verifyRelease(await download(`${base}/InRelease`, MAX_RELEASE, signal)));
+  const release = deb822Fields(await verifyRelease(await download(`${base}/InRelease`, MAX_RELEASE, signal, patience)));
   refuseOtherRelease(release, suite);
   const line = (release.get('sha256') ?? '').match(new RegExp(`([0-9a-f]{64}) +\\d+ ${INDEX}(?= |$)`));
-  const packed = await download(`${base}/${INDEX}`, MAX_INDEX, signal);
+  const packed = await download(`${base}/${INDEX}`, MAX_INDEX, signal, patience);
   const digest = createHash('sha256').update(packed).digest('hex');
   if (digest !== line?.[1])
     throw new ImageError('hash-mismatch', `${INDEX} has SHA-256 ${digest}, the release says ${line?.[1]}`);
@@ -98,19 +100,21 @@ function refuseOtherRelease(release: ReadonlyMap<string, string>, suite: string)
 }
 
 function refuseOlder(found: readonly LockedDeb[], locked: readonly LockedDeb[]): void {
-  for (const { name, version } of locked) {
-    const offered = found.find((deb) => deb.name === name);
+  for (const [index, { name, version }] of locked.entries()) {
+    const offered = found[index];
     if (offered !== undefined && compareVersions(offered.version, version) < 0)
       throw new ImageError('fetch-failed', `${name} ${offered.version}, older than the locked ${version}`);
   }
 }
 
+/** Of each locked package the newest that the index has, in the order of the locked ones. */
 function newest(suite: string, locked: readonly LockedDeb[], index: string): LockedDeb[] {
-  const names = locked.map(({ name }) => name);
+  const families = locked.map(({ name }) => familyOf(name));
   const found = new Map<string, LockedDeb>();
   for (const stanza of index.split('\n\n')) {
     const name = /^Package: (.*)$/m.exec(stanza)?.[1] ?? '';
-    if (!names.includes(name)) continue;
+    const family = familyOf(name);
+    if (!families.includes(family)) continue;
     const fields = deb822Fields(stanza);
     const entry = lockedInputSchema.safeParse({
       kind: 'deb',
@@ -122,12 +126,17 @@ function newest(suite: string, locked: readonly LockedDeb[], index: string): Loc
       sha256: fields.get('sha256'),
     }).data;
     if (entry?.kind !== 'deb') continue;
-    const before = found.get(name);
-    if (before === undefined || compareVersions(entry.version, before.version) > 0) found.set(name, entry);
+    const before = found.get(family);
+    if (before === undefined || compareVersions(entry.version, before.version) > 0) found.set(family, entry);
   }
-  const missing = names.filter((name) => !found.has(name));
+  const missing = families.filter((family) => !found.has(family));
   if (missing.length > 0) throw new ImageError('file-missing', `${suite} has no ${missing.join(', ')}`);
-  return [...found.values()];
+  return families.flatMap((family) => found.get(family) ?? []);
+}
+
+/** Packages of which one is a later version of the other. Only kernels of one series have several names. */
+function familyOf(name: string): string {
+  return name.replace(/^(linux-image-\d+\.\d+\.).*(-cloud-amd64)$/, '$1*$2');
 }
 
 /** Non-digit and digit parts in turn, beginning with a non-digit one that may be empty. */

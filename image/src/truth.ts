@@ -9,6 +9,7 @@ import { readDeb } from './deb.ts';
 import { ImageError } from './errors.ts';
 import { type FetchOptions, fetchLocked, readLocked } from './fetch.ts';
 import type { SiliconPlatform } from './firmware.ts';
+import { kernelOf } from './kernel.ts';
 import type { Lock } from './lock.ts';
 import type { Manifest } from './manifest.ts';
 import { directFiles, snpParts, tdxParts } from './measure.ts';
@@ -92,24 +93,15 @@ function entryOf({ path, fields, data }: CpioMember): CpioEntry {
   }
 }
 
-const KERNEL_NAME = 'linux-image-';
-
 /** Stub and kernel of the locked packages. Whatever the build did to the cache, what is read has the locked hash. */
-async function lockedBoot({ inputs }: Lock, options: FetchOptions): Promise<{ stub: Uint8Array; kernel: Uint8Array }> {
+async function lockedBoot(lock: Lock, options: FetchOptions): Promise<{ stub: Uint8Array; kernel: Uint8Array }> {
   const read = async (what: string, file: string): Promise<Uint8Array> => {
-    const locked = inputs.find(({ name }) => name === what);
+    const locked = lock.inputs.find(({ name }) => name === what);
     if (locked === undefined) throw new ImageError('file-missing', `the lock has no input ${what}`);
     return fileAt(await readDeb(await readLocked(locked, await fetchLocked([locked], options))), file).data;
   };
-  // By its form: that of another revision is another version.
-  const [kernel = `${KERNEL_NAME}…`, second] = inputs
-    .map(({ name }) => name)
-    .filter((name) => name.startsWith(KERNEL_NAME));
-  if (second !== undefined) throw new ImageError('file-missing', `the lock has two kernels: ${kernel}, ${second}`);
-  return {
-    stub: await read(STUB_PACKAGE, STUB_FILE),
-    kernel: await read(kernel, `boot/vmlinuz-${kernel.slice(KERNEL_NAME.length)}`),
-  };
+  const { input, file } = kernelOf(lock);
+  return { stub: await read(STUB_PACKAGE, STUB_FILE), kernel: await read(input, file) };
 }
 
 /** Every section must be stated, and the UKI byte for byte what our own writer makes of the locked stub and of them. */

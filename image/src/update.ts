@@ -1,9 +1,11 @@
-/** A newer lock: what each suite offers today, and the Node that this project runs on. */
+/** A newer lock: what each suite offers today, for a new image or in place of what is nowhere; and the project's Node. */
+import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { ImageError } from './errors.ts';
-import { type FetchOptions, npmTarball, projectRoot } from './fetch.ts';
-import type { Lock, LockedInput } from './lock.ts';
+import type { FetchOptions } from './fetch.ts';
+import { type Lock, type LockedDeb, type LockedInput, sortInputs } from './lock.ts';
+import { npmTarball, projectRoot } from './places.ts';
 import { newestInSuite } from './suite.ts';
 
 /** An input whose version or hash changes. */
@@ -22,26 +24,83 @@ export async function updateLock(
   lock: Lock,
   options: FetchOptions = {},
 ): Promise<{ lock: Lock; changes: LockChange[] }> {
-  const debs = lock.inputs.filter((input) => input.kind === 'deb');
-  const suites = [...new Set(debs.map(({ suite }) => suite))];
-  const newest = await Promise.all(
-    suites.map((suite) =>
-      newestInSuite(
-        suite,
-        debs.filter((deb) => deb.suite === suite),
-        options,
-      ),
-    ),
+  const newest = await newestOf(
+    lock.inputs.filter((input) => input.kind === 'deb'),
+    options,
   );
-  const byName = new Map<string, LockedInput>(newest.flat().map((deb) => [deb.name, deb]));
   const inputs: LockedInput[] = [];
-  for (const input of lock.inputs) inputs.push(byName.get(input.name) ?? (await pinned(input.name, options)));
-  const changes = lock.inputs.flatMap((input, index) => {
-    const next = inputs[index] ?? input;
+  for (const input of lock.inputs) inputs.push(newest.get(input.name) ?? (await pinned(input.name, options)));
+  return { lock: { version: 1, inputs: sortInputs(inputs) }, changes: changesOf(lock.inputs, inputs) };
+}
+
+/** What stands in for packages, and where it differs from the lock. */
+export interface Substitutes {
+  readonly inputs: readonly LockedInput[];
+  readonly changes: readonly LockChange[];
+}
+
+/**
+ * Inputs of a lock with the newest version of those that are nowhere, as the signed index of their suite gives it. Packages
+ * of one source go together: QEMU's parts fit no other version. **What is built of it has another measurement.**
+ * @param nowhere - Some of the inputs.
+ * @throws ImageError `input-nowhere` for a package of npm, and where the newest is the one that is nowhere; as
+ *   `newestInSuite`
+ */
+export async function substitute(
+  inputs: readonly LockedInput[],
+  nowhere: readonly LockedInput[],
+  options: FetchOptions = {},
+): Promise<Substitutes> {
+  const lost = nowhere.find((input) => input.kind !== 'deb');
+  if (lost !== undefined)
+    throw new ImageError(
+      'input-nowhere',
+      `${lost.name} ${lost.version} is no package of a suite: nothing stands in for it`,
+    );
+  const sources = new Set(nowhere.map(sourceOf));
+  const newest = await newestOf(
+    inputs.filter((input) => input.kind === 'deb' && sources.has(sourceOf(input))) as LockedDeb[],
+    options,
+  );
+  const own = inputs.map((input) => newest.get(input.name) ?? input);
+  const same = nowhere.find(({ name, sha256 }) => newest.get(name)?.sha256 === sha256);
+  if (same !== undefined)
+    throw new ImageError(
+      'input-nowhere',
+      `${same.name} ${same.version} is the newest that its suite has, and is nowhere`,
+    );
+  return { inputs: sortInputs(own), changes: changesOf(inputs, own) };
+}
+
+/** Suite and folder of its source package. */
+function sourceOf(input: LockedInput): string {
+  return input.kind === 'deb' ? `${input.suite} ${dirname(input.path)}` : '';
+}
+
+/** The newest version of each package in its suite, by the name that the lock has. */
+async function newestOf(debs: readonly LockedDeb[], options: FetchOptions): Promise<Map<string, LockedDeb>> {
+  const suites = [...Map.groupBy(debs, ({ suite }) => suite)];
+  const found = await Promise.all(
+    suites.map(async ([suite, locked]) => {
+      const newest = await newestInSuite(suite, locked, options);
+      return locked.flatMap(({ name }, index): [string, LockedDeb][] => {
+        const deb = newest[index];
+        return deb === undefined ? [] : [[name, deb]];
+      });
+    }),
+  );
+  return new Map(found.flat());
+}
+
+/** @param after - In the order of `before`. */
+function changesOf(before: readonly LockedInput[], after: readonly LockedInput[]): LockChange[] {
+  return before.flatMap((input, index) => {
+    const next = after[index] ?? input;
     if (next.version === input.version && hashOf(next) === hashOf(input)) return [];
-    return [{ name: input.name, from: `${input.version} ${hashOf(input)}`, to: `${next.version} ${hashOf(next)}` }];
+    const renamed = next.name === input.name ? '' : `${next.name} `;
+    const to = `${renamed}${next.version} ${hashOf(next)}`;
+    return [{ name: input.name, from: `${input.version} ${hashOf(input)}`, to }];
   });
-  return { lock: { version: 1, inputs }, changes };
 }
 
 async function pinned(name: string, options: FetchOptions): Promise<LockedInput> {
@@ -50,9 +109,13 @@ async function pinned(name: string, options: FetchOptions): Promise<LockedInput>
   const found = packages?.[`node_modules/${name}`];
   if (found === undefined) throw new ImageError('file-missing', `${file} does not pin ${name}`);
   const { version, integrity } = found;
-  return { kind: 'npm', name, version, size: (await npmTarball(name, version, options)).length, integrity };
+  const bytes = await npmTarball(name, version, options);
+  const hash = (algorithm: string): Buffer => createHash(algorithm).update(bytes).digest();
+  const own = `sha512-${hash('sha512').toString('base64')}`;
+  if (own !== integrity) throw new ImageError('hash-mismatch', `${name} ${version}: ${own}, pinned is ${integrity}`);
+  return { kind: 'npm', name, version, size: bytes.length, integrity, sha256: hash('sha256').toString('hex') };
 }
 
 function hashOf(input: LockedInput): string {
-  return input.kind === 'deb' ? `sha256:${input.sha256}` : input.integrity;
+  return `sha256:${input.sha256}`;
 }

@@ -77,30 +77,40 @@ test('a mirror that lacks, changes, cuts or floods is passed over', async () => 
   }
 });
 
-const OUTCOMES: readonly [string, ImageErrorCode][] = [
-  ['missing', 'fetch-failed'],
-  ['changed', 'hash-mismatch'],
-  ['short', 'hash-mismatch'],
-  ['endless', 'hash-mismatch'],
+const OUTCOMES: readonly [string, RegExp][] = [
+  ['missing', /HTTP 404/],
+  ['changed', /sha256 [0-9a-f]{64}, the lock says/],
+  ['short', /26 bytes, the lock says 27/],
+  ['endless', /more bytes, the lock says 27/],
 ];
 
-for (const [bad, code] of OUTCOMES) {
-  test(`with only a mirror that is ${bad}: ${code}, and nothing in the cache`, async () => {
+for (const [bad, reason] of OUTCOMES) {
+  test(`with only a mirror that is ${bad}: nowhere, with the reason, and nothing in the cache`, async () => {
     const cache = newCache();
-    await assert.rejects(fetchLocked([deb], { cache, mirrors: [mirror(bad)] }), refused(code));
+    const nowhere = { name: 'ImageError', code: 'input-nowhere', message: reason };
+    await assert.rejects(fetchLocked([deb], { cache, mirrors: [mirror(bad)], archives: [] }), nowhere);
     assert.deepEqual(await readdir(join(cache, 'inputs')), []);
   });
 }
 
-test('no mirror at all is an error that says what to do', async () => {
-  await assert.rejects(fetchLocked([deb], { cache: newCache(), mirrors: [] }), refused('mirror-unknown'));
+const NO_PLACE = { mirrors: [], archives: [] };
+
+test('no place at all is an error that names each that there could be, and what to do', async () => {
+  const lines = [
+    /^nowhere to be had: sample$/m,
+    new RegExp(`^sample 1 \\(sha256:${deb.sha256}\\): cache: not there; sources: not there; mirrors: .*--mirror`, 'm'),
+    /; archives: ENCLAIM_ARCHIVE names none$/m,
+    /^ENCLAIM_ARCHIVE=PLACE,… names archives/m,
+  ];
+  for (const message of lines)
+    await assert.rejects(fetchLocked([deb], { cache: newCache(), ...NO_PLACE }), { code: 'input-nowhere', message });
 });
 
 test('a damaged cache is noticed and mended', async () => {
   const cache = newCache();
   const path = (await fetchLocked([deb], { cache, mirrors: [mirror('honest')] })).get('sample') ?? '';
   await writeFile(path, PACKAGE.with(0, 0));
-  await assert.rejects(fetchLocked([deb], { cache, mirrors: [] }), refused('mirror-unknown'));
+  await assert.rejects(fetchLocked([deb], { cache, ...NO_PLACE }), refused('input-nowhere'));
   await fetchLocked([deb], { cache, mirrors: [mirror('honest')] });
   assert.deepEqual(await readFile(path), PACKAGE);
 });

@@ -2,10 +2,11 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { KERNEL_PACKAGE, NODE_PACKAGE, STUB_PACKAGE, TAKEN_FILES } from '../src/contents.ts';
+import { NODE_PACKAGE, STUB_PACKAGE, TAKEN_FILES } from '../src/contents.ts';
 import { ImageError } from '../src/errors.ts';
 import { projectRoot } from '../src/fetch.ts';
 import { FIRMWARE } from '../src/firmware.ts';
+import { kernelOf } from '../src/kernel.ts';
 import { formatLock, type LockedInput, parseLock } from '../src/lock.ts';
 
 const text = readFileSync(join(projectRoot, 'image/lock.json'), 'utf8');
@@ -14,7 +15,7 @@ const { inputs } = parseLock(text);
 test('the lock is written as it is read, and holds exactly what the image and its reference values come from', () => {
   assert.equal(formatLock(inputs), text);
   const taken = [...TAKEN_FILES, FIRMWARE.snp, FIRMWARE.tdx].map(({ input }) => input);
-  const used = new Set([KERNEL_PACKAGE, STUB_PACKAGE, ...taken]);
+  const used = new Set([kernelOf({ version: 1, inputs }).input, STUB_PACKAGE, ...taken]);
   assert.deepEqual(
     inputs.map(({ name }) => name),
     [...used].sort(),

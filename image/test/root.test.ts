@@ -36,12 +36,13 @@ const lock: Lock = {
       version: '26.0.0',
       size: nodeOf('node').length,
       integrity: `sha512-${integrity.toString('base64')}`,
+      sha256: createHash('sha256').update(nodeOf('node')).digest('hex'),
     },
   ],
 };
 await mkdir(join(cache, 'inputs'));
 await writeFile(join(cache, 'inputs', sha256), library);
-await writeFile(join(cache, 'inputs', integrity.toString('hex')), nodeOf('node'));
+await writeFile(join(cache, 'inputs', createHash('sha256').update(nodeOf('node')).digest('hex')), nodeOf('node'));
 
 test('what is unpacked has the hash of the lock, whoever wrote to the cache since it was fetched', async () => {
   const paths = await fetchLocked(lock.inputs, { cache, mirrors: [] });

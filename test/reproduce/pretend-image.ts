@@ -6,10 +6,11 @@ import { promisify } from 'node:util';
 import { zstdCompress } from 'node:zlib';
 import { readUki } from '../../attestation/src/measure/index.ts';
 import { artefactOf } from '../../image/src/build.ts';
-import { KERNEL_FILE, KERNEL_PACKAGE, STUB_FILE, STUB_PACKAGE } from '../../image/src/contents.ts';
+import { STUB_FILE, STUB_PACKAGE } from '../../image/src/contents.ts';
 import { type CpioEntry, encodeCpio } from '../../image/src/cpio.ts';
 import { projectRoot } from '../../image/src/fetch.ts';
 import { FIRMWARE, fetchFirmware } from '../../image/src/firmware.ts';
+import { kernelOf } from '../../image/src/kernel.ts';
 import { formatLock, type Lock, parseLock } from '../../image/src/lock.ts';
 import { formatManifest, type Manifest } from '../../image/src/manifest.ts';
 import { snpParts, tdxParts } from '../../image/src/measure.ts';
@@ -73,7 +74,7 @@ export async function pretendImage(changes: Changes = {}): Promise<PretendImage>
   const uki = assemble(stub, sections);
   const packages = [
     await cachedDeb(STUB_PACKAGE, STUB_FILE, stub),
-    await cachedDeb(KERNEL_PACKAGE, KERNEL_FILE, tinyPe(lockedKernel)),
+    await cachedDeb(kernelOf(locked).input, kernelOf(locked).file, tinyPe(lockedKernel)),
   ];
   const lock = formatLock([...FIRMWARE_LOCK.inputs, ...packages]);
   const tpm = await readUki(uki);

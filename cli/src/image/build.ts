@@ -4,10 +4,25 @@ import { relative } from 'node:path';
 import { utf8 } from '@enclaim/attestation/bytes';
 import { signEnvelope } from '@enclaim/attestation/intoto';
 import { ed25519Key } from '@enclaim/attestation/statement';
-import { type BuildOptions, buildImage, type LockedInput, writeImage } from '@enclaim/image';
+import {
+  type BuildOptions,
+  buildImage,
+  isPublished,
+  type LockedInput,
+  type Locks,
+  readLocks,
+  writeImage,
+} from '@enclaim/image';
 import type { Command } from 'commander';
 import { readEd25519 } from '../input.ts';
 import { IMAGE_FOLDER } from './folder.ts';
+
+interface BuildWords {
+  readonly out: string;
+  readonly mirror?: string[];
+  readonly key?: string;
+  readonly locks?: string;
+}
 
 export function register(image: Command): void {
   image
@@ -15,17 +30,26 @@ export function register(image: Command): void {
     .description('build the base image from locked inputs; the same bytes everywhere')
     .option('-o, --out <folder>', 'where to write it', IMAGE_FOLDER)
     .option('--mirror <url...>', "Debian mirrors to fetch from (default: this machine's apt sources)")
+    .option('--locks <folder>', 'build from locks of your own (image inputs --substitute): another image')
     .option('--key <pem>', 'Ed25519 private key (PKCS #8) that signs the provenance')
-    .action(async ({ out, mirror, key }: { out: string; mirror?: string[]; key?: string }) => {
+    .action(async ({ out, mirror, key, locks }: BuildWords) => {
       const started = performance.now();
       const seal = key === undefined ? undefined : await signer(key);
-      const built = await buildImage(buildOptions(mirror));
+      const own = locks === undefined ? undefined : await readLocks(locks);
+      const built = await buildImage({ ...buildOptions(mirror), ...(own === undefined ? {} : { lock: own.image }) });
       await writeImage(built, out, seal);
       const seconds = ((performance.now() - started) / 1000).toFixed(1);
       const { id, artefacts } = built.manifest;
       process.stderr.write(`${relative('.', out)}: ${mebibytes(artefacts.uki.size)}, ${seconds} s\n`);
+      if (own !== undefined) await warnOf(own);
       console.log(id);
     });
+}
+
+/** Nothing of the image says so by itself: its digest is another, and only who knows the published one sees that. */
+async function warnOf(own: Locks): Promise<void> {
+  if (!isPublished(own, await readLocks()))
+    process.stderr.write('this is NOT THE PUBLISHED IMAGE: its lock is another\n');
 }
 
 /** Makes the envelope of a statement under the key of a file. */

@@ -7,8 +7,9 @@ import { delimiter, dirname, isAbsolute, join, relative, resolve } from 'node:pa
 import { promisify } from 'node:util';
 import { readDeb, unpackDeb } from '../deb.ts';
 import { ImageError } from '../errors.ts';
-import { defaultCache, type FetchOptions, fetchLocked, projectRoot, readLocked } from '../fetch.ts';
-import { type LockedInput, parseLock } from '../lock.ts';
+import { defaultCache, type FetchOptions, fetchLocked, readLocked } from '../fetch.ts';
+import type { LockedInput } from '../lock.ts';
+import { debianRelease, type MachineLock, readMachineLock } from '../machine-lock.ts';
 import { fileAt, linkTarget } from '../tar.ts';
 import { MachineError } from './error.ts';
 
@@ -27,9 +28,11 @@ export interface MachineTools {
 }
 
 /** Options of {@link findTools}. */
-export interface ToolOptions extends Pick<FetchOptions, 'cache' | 'mirrors' | 'onDownload' | 'signal'> {
+export interface ToolOptions extends FetchOptions {
   /** Folders that are searched for programs, as in `$PATH`, which is the default. */
   readonly path?: string;
+  /** Default: the project's `image/machine.lock.json`. */
+  readonly lock?: MachineLock;
 }
 
 const HINT = 'run scripts/setup';
@@ -49,8 +52,8 @@ export async function findTools(options: ToolOptions = {}): Promise<MachineTools
     find('setpriv', path),
   ]);
   await find('certtool', path); // swtpm_localca calls it by name
-  const locked = await lockedInputs();
-  const own = locked[await release()];
+  const locked = options.lock ?? (await readMachineLock());
+  const own = locked[await debianRelease()];
   const unpacked = await unpackPackages([...(locked.any ?? []), ...(own ?? [])], options);
   const tools: MachineTools = {
     qemu: own ? join(unpacked, 'usr/bin/qemu-system-x86_64') : await find('qemu-system-x86_64', path),
@@ -94,22 +97,6 @@ async function runs(qemu: string): Promise<void> {
     const what = library === undefined ? `${qemu} does not run` : `QEMU needs the library ${library}`;
     throw new MachineError('tool-missing', `${what}; ${HINT}`, { cause });
   }
-}
-
-async function lockedInputs(): Promise<Readonly<Record<string, readonly LockedInput[]>>> {
-  const { inputs } = JSON.parse(await readFile(join(projectRoot, 'image/machine.lock.json'), 'utf8'));
-  return Object.fromEntries(
-    Object.entries(inputs).map(([name, list]) => [
-      name,
-      parseLock(JSON.stringify({ version: 1, inputs: list })).inputs,
-    ]),
-  );
-}
-
-/** The Debian release, such as `bookworm`; empty elsewhere. */
-async function release(): Promise<string> {
-  const text = await readFile('/etc/os-release', 'utf8').catch(() => '');
-  return /^ID=debian$/m.test(text) ? (/^VERSION_CODENAME=(\S+)$/m.exec(text)?.[1] ?? '') : '';
 }
 
 /**
