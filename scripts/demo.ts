@@ -2,11 +2,12 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { EXIT } from '../cli/src/exit-status.ts';
+import { type DemoInputs, decideInputs, type LockTexts } from './demo-inputs.ts';
 
 const root = join(import.meta.dirname, '..');
 const folder = mkdtempSync(join(tmpdir(), 'enclaim-demo-'));
@@ -111,9 +112,21 @@ async function stopAll(): Promise<void> {
   );
 }
 
-async function demonstrate(): Promise<void> {
+/** Looks for every input; where one is nowhere, with the newest version that its suite's signed index gives in its place. */
+async function findInputs(): Promise<DemoInputs> {
+  phase('Look for the locked inputs');
+  await ok('image', 'inputs', '--substitute', at('locks'));
+  const textsIn = (place: string): LockTexts => ({
+    image: readFileSync(join(place, 'lock.json'), 'utf8'),
+    machine: readFileSync(join(place, 'machine.lock.json'), 'utf8'),
+  });
+  const own = existsSync(at('locks')) ? textsIn(at('locks')) : null;
+  return decideInputs(at('locks'), textsIn(join(root, 'image')), own);
+}
+
+async function demonstrate(inputs: DemoInputs): Promise<void> {
   phase('Build the base image from locked inputs');
-  await ok('image', 'build', '-o', at('image'));
+  await ok('image', 'build', ...inputs.words, '-o', at('image'));
 
   phase('Make the app bundle: policy, descriptors, handlers');
   const built = await ok('bundle', 'examples/clinic', '-o', at('app.enclaim'));
@@ -123,7 +136,7 @@ async function demonstrate(): Promise<void> {
   );
 
   phase('Boot it: the policy digest is measured at launch');
-  const vm = await boot(at('app.enclaim'), '--image', at('image'), '--state', at('state'));
+  const vm = await boot(at('app.enclaim'), '--image', at('image'), '--state', at('state'), ...inputs.words);
 
   phase('Call it: evidence first, then the request');
   const accepted = ['--manifest', at('image/manifest.json'), '--bundle', at('app.enclaim')];
@@ -177,7 +190,7 @@ async function demonstrate(): Promise<void> {
   const policy = readFileSync(join(root, 'examples/clinic/policy.yaml'), 'utf8');
   writeFileSync(at('other.yaml'), policy.replace('before a visit.', 'before a visit!'));
   await ok('bundle', 'examples/clinic', '--policy', at('other.yaml'), '-o', at('other.enclaim'));
-  const other = await boot(at('other.enclaim'), '--image', at('image'), '--state', at('state'));
+  const other = await boot(at('other.enclaim'), '--image', at('image'), '--state', at('state'), ...inputs.words);
   const refused = await enclaim('call', other.target, 'clinic.v1.Intake/Read', '-d', '{"caseId":"1"}', ...references);
   must(refused.status === 1 && /nothing was sent/.test(refused.stderr), 'the client refuses before a byte is sent');
   await other.stop();
@@ -193,11 +206,16 @@ async function demonstrate(): Promise<void> {
     digest,
     '--state',
     at('state'),
+    ...inputs.words,
   );
   must(swapped.status === 1 && /guest-refused/.test(swapped.stderr), 'the guest refuses and powers off');
+  await audit(inputs);
+}
 
+/** What an auditor does. Where a locked input is nowhere, that is to say so and to end. */
+async function audit(inputs: DemoInputs): Promise<void> {
   phase('Audit: rebuild from source, compare with image, app bundle and the evidence of the machine');
-  await ok(
+  const audited = await enclaim(
     'audit',
     '.',
     '--against',
@@ -211,14 +229,24 @@ async function demonstrate(): Promise<void> {
     '--references',
     at('pinned.json'),
   );
+  if (inputs.published) must(audited.status === EXIT.ok, 'image, bundle and machine are what the sources give');
+  else
+    must(
+      audited.status === EXIT.unavailable,
+      'the audit takes no stand-in: it cannot be tried, and says what is nowhere',
+    );
 }
 
 let status = 1;
 for (const signal of ['SIGINT', 'SIGTERM'] as const)
   process.once(signal, () => void stopAll().then(() => process.exit(130)));
 try {
-  await demonstrate();
-  phase('Done: one verified answer, four refusals, one audit');
+  const inputs = await findInputs();
+  if (inputs.notice !== null) phase(inputs.notice);
+  await demonstrate(inputs);
+  const audits = inputs.published ? 'one audit' : 'one audit that could not be tried';
+  phase(`Done: one verified answer, four refusals, ${audits}`);
+  if (inputs.notice !== null) phase(inputs.notice);
   status = 0;
 } catch (error) {
   console.error(`\ndemo: ${(error as Error).message}`);

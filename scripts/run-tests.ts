@@ -1,9 +1,12 @@
 /** Runs a suite of tests under node:test; its counts are the last lines. `unit` needs nothing, `system` swtpm, `vm` QEMU. */
 
 import { spawnSync } from 'node:child_process';
-import { globSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
+import { globSync, mkdtempSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { findInputs, groupsHere, inputsOf, readLocks } from '../image/src/index.ts';
+import { sayNotRun } from '../test/support/machine-needs.ts';
+import { reasonWithout, wantingInputs } from './without-inputs.ts';
 
 /** Globs of each suite. A later suite has the files that an earlier one leaves out. */
 const SUITES: Readonly<Record<string, readonly string[]>> = {
@@ -25,6 +28,9 @@ for (const suite of suites) {
   }
 }
 if (files.size === 0) throw new Error(`no tests in ${suites.join(', ')}`);
+await leaveOut(wantingInputs(files));
+// Without a file, the runner would look for some by itself.
+if (files.size === 0) throw new Error('nothing is left to run');
 const { status } = spawnSync(
   process.execPath,
   [
@@ -42,3 +48,22 @@ const { status } = spawnSync(
   },
 );
 process.exitCode = status ?? 1;
+
+/** Leaves these out where a locked input is nowhere. The run goes on with the others, and says so at its end. */
+async function leaveOut(wanting: readonly string[]): Promise<void> {
+  if (wanting.length === 0) return;
+  const used = inputsOf(await readLocks(), await groupsHere());
+  const findings = await findInputs(used.map(({ input }) => input));
+  const reason = reasonWithout(findings);
+  if (reason === null) return;
+  for (const { input, found, failures } of findings) {
+    const places = failures.map(({ place, reason: why }) => `${place}: ${why}`);
+    if (found === null) console.error(`${input.name} ${input.version} is nowhere: ${places.join('; ')}`);
+  }
+  // The reporter reads it, where scripts/test has not named one already.
+  process.env.ENCLAIM_TEST_NOT_RUN ??= join(mkdtempSync(join(tmpdir(), 'enclaim-not-run-')), 'list');
+  for (const file of wanting) {
+    files.delete(file);
+    sayNotRun(file, reason);
+  }
+}

@@ -38,8 +38,8 @@ export function defaultCache(): string {
 /**
  * Makes every input present in the cache and returns its file by input name. Needs no network for what is there.
  *
- * A cached file is hashed on every use, so that a damaged cache is noticed and fetched again. **Trust**: whoever writes to
- * the cache can change a file after that; {@link readLocked} returns what was hashed.
+ * A cached file is hashed on every use, so that a damaged cache is noticed and fetched again. **Trust**: a process that
+ * may write to the cache can change a file after that; {@link readLocked} returns what was hashed.
  * @throws ImageError `input-nowhere`, which names every input that is in no place; `output-failed`
  */
 export async function fetchLocked(

@@ -138,16 +138,18 @@ export function mayLack(reason: string): boolean {
 }
 
 /** Where programs of `scripts/test` that are not tests leave what they did not run: a line each, `REASON\tWHAT`. */
-const LIST = process.env.ENCLAIM_TEST_NOT_RUN;
+const list = (): string | undefined => process.env.ENCLAIM_TEST_NOT_RUN;
 
 /** Adds something to what `scripts/test` says at its end. */
 export function sayNotRun(what: string, reason: string): void {
-  if (LIST !== undefined) appendFileSync(LIST, `${reason}\t${what}\n`);
+  const file = list();
+  if (file !== undefined) appendFileSync(file, `${reason}\t${what}\n`);
 }
 
 /** What was left there. */
 export function saidNotRun(): { readonly what: string; readonly reason: string }[] {
-  const text = LIST !== undefined && existsSync(LIST) ? readFileSync(LIST, 'utf8') : '';
+  const file = list();
+  const text = file !== undefined && existsSync(file) ? readFileSync(file, 'utf8') : '';
   const lines = text.split('\n').filter((line) => line !== '');
   return lines.map((line) => ({ reason: line.split('\t')[0] ?? '', what: line.split('\t')[1] ?? '' }));
 }
