@@ -57,6 +57,14 @@ export async function verifyEvidence(bytes: Uint8Array, anchors: Anchors, contex
   } as unknown as Authenticated;
 }
 
+/**
+ * The policy that evidence states, in canonical bytes. **Trust**: none of it is verified.
+ * @throws EvidenceError `format`
+ */
+export function policyOfEvidence(bytes: Uint8Array): Uint8Array {
+  return parsePart('format', 'evidence', bytes, (all) => decodeMessage(EvidenceSchema, all, EVIDENCE_LIMIT)).policy;
+}
+
 const NOTHING = new Uint8Array();
 
 /** Platforms whose registers were compared with the statement on the way; elsewhere appraisal predicts the launch. */

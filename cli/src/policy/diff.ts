@@ -4,9 +4,10 @@ import { type Direction, diff, policyDigest } from '@enclaim/policy-schema';
 import ansis from 'ansis';
 import { type Command, Option } from 'commander';
 import { EXIT } from '../exit-status.ts';
+import { type HolderOptions, holderOptions } from './holder.ts';
 import { findPolicy } from './revision.ts';
 
-interface DiffOptions {
+interface DiffOptions extends HolderOptions {
   readonly file: string;
   readonly json?: true;
   readonly failOn: 'weaker' | 'never';
@@ -18,9 +19,10 @@ const ORDER: readonly Direction[] = ['weaker', 'incomparable', 'stronger', 'equa
 
 /** Adds `enclaim diff`. */
 export function register(program: Command): void {
-  program
-    .command('diff')
-    .description('compare two policies: files, git revisions (REV or REV:path) or policy digests')
+  holderOptions(program.command('diff'))
+    .description(
+      'compare two policies: files, git revisions (REV or REV:path), policy digests, app bundles, evidence, receipts or HOST:PORT',
+    )
     .argument('<old>')
     .argument('[new]', 'the file of --file if left out')
     .option('--file <file>', 'the policy that a revision or a digest is of', 'policy.yaml')
@@ -30,9 +32,9 @@ export function register(program: Command): void {
         .default('never'),
     )
     .option('--json', 'the changes as JSON')
-    .action(async (old: string, recent: string | undefined, { file, json, failOn }: DiffOptions) => {
-      const before = await findPolicy(old, file);
-      const after = await findPolicy(recent ?? file, file);
+    .action(async (old: string, recent: string | undefined, { file, json, failOn, ...options }: DiffOptions) => {
+      const before = await findPolicy(old, file, options);
+      const after = await findPolicy(recent ?? file, file, options);
       const { verdict, changes } = diff(before.policy, after.policy);
       const [from, to] = [policyDigest(before.policy), policyDigest(after.policy)];
       if (json) console.log(JSON.stringify({ verdict, from, to, changes }, null, 2));

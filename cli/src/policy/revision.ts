@@ -6,6 +6,7 @@ import { type Policy, type PolicyDigest, parsePolicy, policyDigest } from '@encl
 import { UsageError } from '../usage-error.ts';
 import { readPolicyFile } from './app.ts';
 import { fields, git } from './git.ts';
+import { type HolderOptions, isMachine, readPolicyOf } from './holder.ts';
 
 /** A policy, and how to call it. */
 export interface NamedPolicy {
@@ -17,13 +18,14 @@ const DIGEST = /^sha384:[0-9a-f]{96}$/;
 const MAX_REVISIONS = 2000;
 
 /**
- * The policy that some text names: a file; `REV:path`; a revision, of which `file` is meant; or a policy digest, which
+ * The policy that some text names: a file, or what else holds one ({@link readPolicyOf}); `REV:path`; a revision, of which `file` is meant; or a policy digest, which
  * is looked for in the history of `file`.
  * @throws UsageError where nothing is found; PolicyError where what is found is not a policy
  */
-export async function findPolicy(text: string, file: string): Promise<NamedPolicy> {
+export async function findPolicy(text: string, file: string, options: HolderOptions = {}): Promise<NamedPolicy> {
   if (DIGEST.test(text)) return findDigest(text as PolicyDigest, file);
-  if ((await stat(text).catch(() => undefined))?.isFile()) return { name: text, policy: await readPolicyFile(text) };
+  const isFile = (await stat(text).catch(() => undefined))?.isFile() ?? false;
+  if (isFile || isMachine(text)) return { name: text, policy: await readPolicyOf(text, options) };
   const [revision = '', path = file] = text.split(/:(.*)/s);
   return atRevision(revision, path);
 }

@@ -14,12 +14,15 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, mock, test } from 'node:test';
+import { connect } from '@enclaim/client';
+import { buildBundle, findApp } from '@enclaim/image';
 import { CLAIM_KINDS, type ClaimKind, digestOfCanonical } from '@enclaim/policy-schema';
 import { HELD_CLAIMS } from '@enclaim/runtime/hindrances';
 import { Ajv } from 'ajv';
 import addFormats from 'ajv-formats';
 import ansis from 'ansis';
 import { Command } from 'commander';
+import { startPretendServer } from '../../../test/support/pretend-server.ts';
 import { register as check } from '../../src/policy/check.ts';
 import { register as diff } from '../../src/policy/diff.ts';
 import { register as init } from '../../src/policy/init.ts';
@@ -451,6 +454,86 @@ test('policy explain tells what a claim rests on, with a policy or without', asy
   assert.match(out, /^answers {3}soc2\/cc7\.2 Monitoring/m);
   assert.match((await enclaim(folder(), 'policy', 'explain', 'residency')).out, /^needs {5}residency with regions/m);
   assert.equal((await enclaim(CLINIC, 'policy', 'explain', 'nothing')).status, 2);
+});
+
+test('policy explain lists all claims by strength and by control, and what none of them is about', async () => {
+  const { out } = await enclaim(CLINIC, 'policy', 'explain', 'policy.full.yaml');
+  assert.match(out, /^measured {2}one-system +audited-system/m);
+  assert.match(out, /^not held {2}at-rest +encryption-at-rest/m);
+  assert.match(out, /^gdpr\/art\.28 +no-sharing \(enforced\), subprocessors \(asserted\) Processor$/m);
+  assert.match(out, /kinds none is made: bounded-resources, local-first, no-leakage$/m);
+  const narrow = clinic();
+  const path = join(narrow, 'policy.yaml');
+  const about = 'data: [personal.health], controls: [';
+  writeFileSync(path, readFileSync(path, 'utf8').replaceAll('    controls: [', `    ${about.replace(', ', '\n    ')}`));
+  const overview = JSON.parse((await enclaim(narrow, 'policy', 'explain', '--json')).out);
+  assert.deepEqual(overview.uncovered, {
+    categories: ['operational', 'personal.contact', 'personal.contact.email', 'personal.identity'],
+    methods: ['clinic.v1.Intake/Read', 'clinic.v1.Intake/Submit'],
+    collections: ['cases'],
+  });
+  assert.equal(overview.claims.length, 3);
+  assert.equal((await enclaim(narrow, 'policy', 'explain', 'access-log', '--json')).status, 2);
+});
+
+test('policy show, digest, explain and diff read the policy that a bundle, evidence or a receipt holds', async () => {
+  const made = clinic();
+  const { bytes } = await buildBundle(await findApp(made));
+  const server = await startPretendServer();
+  const channel = await connect(server.target, { references: server.references });
+  channel.close();
+  const { evidence } = channel.attestation;
+  await server.stop();
+  const receipt = {
+    enclaim: 'receipt/1',
+    receipt: 'AA==',
+    messages: null,
+    evidence: Buffer.from(evidence).toString('base64'),
+  };
+  for (const [name, content] of [
+    ['app.enclaim', bytes],
+    ['saved.evidence', evidence],
+    ['a.enclaim-receipt', JSON.stringify(receipt, null, 2)],
+    ['references.json', JSON.stringify(server.references)],
+  ] as const)
+    writeFileSync(join(made, name), content);
+  const own = (await enclaim(made, 'policy', 'digest')).out;
+  assert.match(own, /^sha384:/);
+  for (const holder of ['app.enclaim', 'saved.evidence', 'a.enclaim-receipt']) {
+    assert.equal((await enclaim(made, 'policy', 'digest', holder)).out, own, holder);
+    assert.match((await enclaim(made, 'policy', 'show', holder)).out, /"purpose": "care"/);
+    assert.match((await enclaim(made, 'policy', 'explain', holder)).out, /^claims of sha384:/);
+    assert.match((await enclaim(made, 'diff', holder, '--fail-on', 'weaker')).out, /^verdict equal|equal/m);
+    const trusted = ['--references', 'references.json'];
+    assert.equal((await enclaim(made, 'policy', 'digest', holder, ...trusted)).out, own, holder);
+  }
+  const stranger = { ...server.references, anchors: { ...server.references.anchors, attestationKeys: [] } };
+  writeFileSync(join(made, 'references.json'), JSON.stringify(stranger));
+  const refused = await enclaim(made, 'policy', 'digest', 'saved.evidence', '--references', 'references.json');
+  assert.deepEqual([refused.status, refused.out], [1, '']);
+  writeFileSync(join(made, 'cut.evidence'), Buffer.from(evidence).subarray(0, 999));
+  assert.equal((await enclaim(made, 'policy', 'show', 'cut.evidence')).status, 1);
+  for (const words of [
+    ['policy', 'digest', '127.0.0.1:1'],
+    ['policy', 'explain', 'x.example:443'],
+    ['diff', '[::1]:1'],
+  ])
+    assert.match((await enclaim(made, ...words)).err, /needs --references/);
+});
+
+test('policy digest asks a running machine for its policy, and takes no stranger at their word', async () => {
+  const server = await startPretendServer();
+  const made = clinic();
+  try {
+    writeFileSync(join(made, 'references.json'), JSON.stringify(server.references));
+    const asked = await enclaim(made, 'policy', 'digest', server.target, '--references', 'references.json');
+    assert.equal(asked.out, (await enclaim(made, 'policy', 'digest')).out, asked.err);
+    const none = { ...server.references, anchors: { ...server.references.anchors, attestationKeys: [] } };
+    writeFileSync(join(made, 'references.json'), JSON.stringify(none));
+    assert.equal((await enclaim(made, 'policy', 'digest', server.target, '--references', 'references.json')).status, 1);
+  } finally {
+    await server.stop();
+  }
 });
 
 test('policy explain and docs/policy.md say "enforced" of no claim that a boot refuses', async () => {
