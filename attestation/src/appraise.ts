@@ -8,7 +8,7 @@ import { appraiseTdxLaunch } from './appraise-tdx-launch.ts';
 import { type Deployment, deviceNames, verifyDeployment } from './deployment.ts';
 import type { Authenticated } from './evidence/authenticated.ts';
 import { earlier, type Moment } from './moment.ts';
-import { type References, refuseUnheldDeployments } from './references.ts';
+import { type References, refuseMixedSimulation, refuseUnheldDeployments } from './references.ts';
 import { policyInForce } from './rollout.ts';
 import type { BootStatement } from './statement.ts';
 import { appraiseLogged } from './tlog/logged.ts';
@@ -28,7 +28,7 @@ const LAST_DATE = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
 /**
  * Compares what was measured with what is expected, and the attested policy with what is demanded.
  * Every check that could be made is in the verdict, and every one that could not, with the reason.
- * @throws AppraisalError `references` for deployments beside owner "any"
+ * @throws AppraisalError `references` for deployments beside owner "any", and for simulated evidence beside any other
  */
 export async function appraise(
   authenticated: Authenticated,
@@ -37,6 +37,7 @@ export async function appraise(
   { newerThan, known = [] }: AppraisalOptions = {},
 ): Promise<Verdict> {
   refuseUnheldDeployments(references);
+  refuseMixedSimulation(references);
   const { statement, verifiedAt } = authenticated;
   let { end } = authenticated;
   const moment: Moment = { now: verifiedAt, holds: (one) => (end = earlier(end, one)) };
@@ -85,6 +86,8 @@ async function appraiseHardware(
       return appraiseGcp(hardware, references, statement, moment);
     case 'nitro':
       return appraiseEnclave(hardware.nitro, references.nitro ?? []);
+    case 'simulated':
+      return [];
   }
 }
 

@@ -100,6 +100,8 @@ export function deviceNames(hardware: Hardware, { device: stated }: BootStatemen
       const [instance] = /^i-[0-9a-f]{8,32}(?=-enc[0-9a-f]+$)/.exec(hardware.nitro.document.moduleId) ?? [];
       return instance === undefined ? [] : [`nitro:${instance}`];
     }
+    case 'simulated':
+      return [];
     case 'tdx':
       return [`pck:${digestText('sha256', sha256(hardware.tdx.chain.leaf.spki))}`];
   }

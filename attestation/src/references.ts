@@ -49,6 +49,8 @@ export interface Anchors {
   readonly vendors?: readonly Vendor[];
   /** SHA-256 of the DER of roots of processors in software, which can sign anything. Only for development. */
   readonly unsafeSiliconRoots?: readonly DigestText<'sha256'>[];
+  /** Keys of developers whose machines attest nothing (`enclaim dev`). References that name some accept nothing else. */
+  readonly unsafeSimulatedKeys?: readonly Ed25519Text[];
 }
 
 /** Makers of confidential processors, and of what clouds put in their place or beside them. */
@@ -252,6 +254,7 @@ const referencesSchema: z.ZodType<References> = z.strictObject({
       .max(4)
       .exactOptional(),
     unsafeSiliconRoots: z.array(sha256Text).max(8).exactOptional(),
+    unsafeSimulatedKeys: z.array(ed25519Text).min(1).max(8).exactOptional(),
   }),
   deployments: z.array(signedDeploymentSchema).max(64).exactOptional(),
   snp: z.array(snpSchema).max(16).exactOptional(),
@@ -274,6 +277,7 @@ export function parseReferences(bytes: Uint8Array): References {
   const references = decode(bytes);
   refuseUnheldDeployments(references);
   refuseEndlessRollout(references);
+  refuseMixedSimulation(references);
   return references;
 }
 
@@ -309,6 +313,26 @@ export function refuseUnheldDeployments({ owner, deployments = [] }: References)
   throw new AppraisalError(
     'references',
     `owner "any" holds no deployments, given are ${deployments.length}: name the key`,
+  );
+}
+
+/**
+ * Simulated evidence is accepted alone or not at all: a key that stands beside what production is held against would be
+ * overlooked there, and opens everything. @throws AppraisalError `references`
+ */
+export function refuseMixedSimulation({ images, anchors, ...references }: References): void {
+  const { unsafeSimulatedKeys, ...others } = anchors;
+  if (unsafeSimulatedKeys === undefined) return;
+  const alone: readonly string[] = ['enclaim', 'validity', 'policy', 'bundles', 'owner', 'unsafeUnconfined'];
+  const beside = [
+    ...(images.length > 0 ? ['images'] : []),
+    ...Object.entries(others).flatMap(([name, { length }]) => (length > 0 ? [`anchors.${name}`] : [])),
+    ...Object.keys(references).filter((name) => !alone.includes(name)),
+  ];
+  if (beside.length === 0) return;
+  throw new AppraisalError(
+    'references',
+    `anchors.unsafeSimulatedKeys accepts machines that attest nothing, and stands alone: not beside ${beside.join(', ')}`,
   );
 }
 

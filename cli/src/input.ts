@@ -27,6 +27,13 @@ export async function writeOutput(path: string, content: Uint8Array | string): P
   }
 }
 
+/** A whole number up to `max` that an option gives. @throws UsageError naming the option */
+export function readInteger(option: string, text: string, max: number): number {
+  const value = Number(text);
+  if (/^\d{1,7}$/.test(text) && value <= max) return value;
+  throw new UsageError(`${option} takes a number up to ${max}, not ${text}`);
+}
+
 /** An Ed25519 private key (PKCS #8, PEM). @throws UsageError naming the option */
 export async function readEd25519(option: string, path: string): Promise<KeyObject> {
   try {

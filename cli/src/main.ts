@@ -7,6 +7,7 @@ import packageJson from '../package.json' with { type: 'json' };
 import { register as registerCall } from './call.ts';
 import { register as registerCorim } from './corim.ts';
 import { register as registerDeployment } from './deployment.ts';
+import { register as registerDev } from './dev/dev.ts';
 import { EXIT } from './exit-status.ts';
 import { register as registerGen } from './gen.ts';
 import { register as registerAudit } from './image/audit.ts';
@@ -40,6 +41,7 @@ for (const register of [
   registerPolicy,
   registerImage,
   registerBundle,
+  registerDev,
   registerRun,
   registerReferences,
   registerRelease,

@@ -18,6 +18,7 @@ import { admit } from '@enclaim/runtime/admission';
 import { type Command, Option } from 'commander';
 import { CALL_LIMITS } from './call-limits.ts';
 import { IMAGE_FOLDER, type ImageFolder, readImageFolder } from './image/folder.ts';
+import { readInteger } from './input.ts';
 import { type NetworkFlags, networkOptions, withNetwork } from './network-words.ts';
 import { UsageError } from './usage-error.ts';
 
@@ -140,8 +141,8 @@ async function optionsOf(app: string | undefined, flags: RunFlags): Promise<Opti
   if ((app === undefined) === (flags.disk === undefined)) throw new UsageError('name an app bundle, or a --disk');
   const common = {
     accelerator: flags.accel,
-    port: integer('--port', flags.port, 65_535),
-    memoryMiB: integer('--memory', flags.memory, 1 << 20),
+    port: readInteger('--port', flags.port, 65_535),
+    memoryMiB: readInteger('--memory', flags.memory, 1 << 20),
     ...(flags.state === undefined ? {} : { stateFolder: flags.state }),
     ...(flags.locks === undefined ? {} : { tools: { lock: (await readLocks(flags.locks)).machine } }),
   };
@@ -177,12 +178,6 @@ function bootSource({ platform, firmware }: RunFlags, { folder, manifest: { arte
     throw new UsageError(`--platform ${platform} needs --firmware, the OVMF build to measure`);
   const [kernel, initrd] = [join(folder, artefacts.kernel.file), join(folder, artefacts.initrd.file)];
   return { kind: 'direct', firmware, kernel, initrd };
-}
-
-function integer(name: string, text: string, max: number): number {
-  const value = Number(text);
-  if (/^\d{1,7}$/.test(text) && value <= max) return value;
-  throw new UsageError(`${name} takes a number up to ${max}, not ${text}`);
 }
 
 /** A signal ended the run: not an error to report, only an exit status. */

@@ -16,7 +16,7 @@ import {
   readDescriptors,
 } from '@enclaim/policy-schema';
 import { checkCedar } from '@enclaim/policy-schema/cedar';
-import { compileHandlers } from './compile.ts';
+import { compileHandlers, mapHandlers } from './compile.ts';
 import { ImageError } from './errors.ts';
 import { editorPlace } from './proto-columns.ts';
 import { compileProtos } from './protos.ts';
@@ -114,6 +114,12 @@ function refuseMismatch({ exposed, withheld }: MatchResult, protoDir: string): v
 function compileApp(entry: string): Promise<Uint8Array> {
   const folder = dirname(dirname(resolve(entry)));
   return compileHandlers(folder, relative(folder, resolve(entry)));
+}
+
+/** The source map of an app's compiled handlers. @throws ImageError as {@link buildBundle} */
+export function mapApp({ handlersEntry }: AppSource): Promise<string> {
+  const folder = dirname(dirname(resolve(handlersEntry)));
+  return mapHandlers(folder, relative(folder, resolve(handlersEntry)));
 }
 
 async function only(folder: string, names: readonly string[]): Promise<string> {

@@ -67,9 +67,29 @@ export async function compileEntries(root: string, entries: readonly Entry[]): P
  *   app's folder, where an audit of the app does not find it
  */
 export async function compileHandlers(app: string, source: string): Promise<Uint8Array> {
+  const { code } = await compile(source, await handlersOptions(app, source));
+  return code;
+}
+
+/**
+ * Where each place of compiled handlers came from: a source map (ECMA-426), as JSON, with sources below the app's folder.
+ * @throws ImageError as {@link compileHandlers}
+ */
+export async function mapHandlers(app: string, source: string): Promise<string> {
+  const options = await handlersOptions(app, source);
+  const map = {
+    sourcemap: 'external',
+    sourcesContent: false,
+    outfile: join(`${options.absWorkingDir}`, 'map.js'),
+  } as const;
+  const { code } = await compile(source, { ...options, ...map }, '.map');
+  return Buffer.from(code).toString('utf8');
+}
+
+async function handlersOptions(app: string, source: string): Promise<BuildOptions> {
   // esbuild names files by where they really are: by way of a link, the names in the output would be others.
   const folder = await realpath(app).catch(() => app);
-  const { code } = await compile(source, {
+  return {
     absWorkingDir: folder,
     entryPoints: [join(folder, source)],
     platform: 'neutral',
@@ -77,8 +97,7 @@ export async function compileHandlers(app: string, source: string): Promise<Uint
     mainFields: ['module', 'main'],
     define: { 'process.env.NODE_ENV': '"production"' },
     plugins: [noBuiltins, nothingBeyond(folder)],
-  });
-  return code;
+  };
 }
 
 /** Said while bundling and not in production: a worker has neither files nor network, and no module loader. */
@@ -106,13 +125,19 @@ function nothingBeyond(folder: string): Plugin {
 
 const FORBIDDING: ReadonlySet<string> = new Set(['no-builtins', 'nothing-beyond']);
 
-async function compile(name: string, options: BuildOptions): Promise<{ code: Uint8Array; sources: string[] }> {
+/** @param wanted how the name of the one output ends that is given back, where there are two */
+async function compile(
+  name: string,
+  options: BuildOptions,
+  wanted = '',
+): Promise<{ code: Uint8Array; sources: string[] }> {
   // esbuild would run whatever program this names.
   if (process.env.ESBUILD_BINARY_PATH !== undefined)
     throw new ImageError('compile-failed', 'ESBUILD_BINARY_PATH is set: only the locked esbuild compiles an image');
   try {
     const { outputFiles, metafile } = await build({ ...FIXED, ...options, metafile: true, write: false });
-    return { code: outputFiles[0]?.contents ?? new Uint8Array(), sources: Object.keys(metafile.inputs).sort() };
+    const output = outputFiles.find(({ path }) => path.endsWith(wanted));
+    return { code: output?.contents ?? new Uint8Array(), sources: Object.keys(metafile.inputs).sort() };
   } catch (cause) {
     const errors = (cause as Partial<BuildFailure>).errors ?? [];
     const messages = errors.slice(0, 5).map(({ location, text }) => `${location?.file}:${location?.line}: ${text}`);

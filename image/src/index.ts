@@ -20,7 +20,7 @@ export {
   type Image,
   readLock,
 } from './build.ts';
-export { type AppSource, type BuiltBundle, buildBundle, findApp } from './bundle.ts';
+export { type AppSource, type BuiltBundle, buildBundle, findApp, mapApp } from './bundle.ts';
 export { readDeb, unpackDeb } from './deb.ts';
 export { ImageError, type ImageErrorCode } from './errors.ts';
 export {

@@ -87,6 +87,8 @@ export interface CallsOptions {
   readonly clock: Pick<BootClock, 'now' | 'text'>;
   /** Milliseconds of a clock that never goes back, by which retention is counted: by default the kernel's. */
   readonly monotonic?: () => number;
+  /** Hears why a call failed, and under which id its caller was told so. For the author of handlers; unheard in the VM. */
+  readonly onFailure?: ((method: string, error: unknown, id: string) => void) | undefined;
   /** The way out, needed where the policy names subprocessors. */
   readonly egress?: Pick<EgressBroker, 'send'>;
 }
@@ -260,7 +262,10 @@ class RunningCall {
 
   /** Runs the handler to its end. Never throws. */
   async run(): Promise<Ending> {
-    const how = await this.#handled().catch((error: unknown): How => ({ error }));
+    const how = await this.#handled().catch((error: unknown): How => {
+      this.#options.onFailure?.(this.#method.id, error, this.#id);
+      return { error };
+    });
     const { label } = this.#context;
     return endingOf({ how, silence: this.#context.silenced(), refused: this.#refused, label, id: this.#id });
   }

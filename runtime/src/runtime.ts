@@ -8,7 +8,7 @@ import { EvidenceSchema } from '@enclaim/attestation/messages';
 import { type BootStatement, bootDigest, encodeStatement, type VmLayer } from '@enclaim/attestation/statement';
 import type { PolicyDigest } from '@enclaim/policy-schema/admission';
 import { type Admission, admit } from './admission.ts';
-import { Calls } from './calls.ts';
+import { Calls, type CallsOptions } from './calls.ts';
 import { freshHex } from './chance.ts';
 import { anchorTime, BootClock, type TimeAnchor } from './clock.ts';
 import type { KernelState } from './control.ts';
@@ -57,6 +57,8 @@ export interface RuntimeOptions {
   readonly kernel?: KernelState;
   /** Finds subprocessors; by default nobody is found. */
   readonly resolve?: Resolve;
+  /** Hears why calls fail, on the machine of the handlers' author. Nobody does in the VM. */
+  readonly onFailure?: CallsOptions['onFailure'];
 }
 
 /** A runtime that serves. */
@@ -104,6 +106,7 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
     boot,
     clock,
     egress,
+    onFailure: options.onFailure,
     ...(governor !== undefined && { governor }),
   });
   const { spkiDigest } = keys.tls;

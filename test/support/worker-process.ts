@@ -35,7 +35,7 @@ export function startWorkers(heap = 160, engine: readonly string[] = ENGINE): Wo
       ...RESTRICTED,
       join(root, 'runtime/src/worker/main.ts'),
     ];
-    const launched = ['--no-warnings', join(import.meta.dirname, 'without-io-uring.ts'), ...program];
+    const launched = ['--no-warnings', join(root, 'runtime/src/dev/without-io-uring.ts'), ...program];
     const child = spawn(process.execPath, launched, { env: {}, stdio: ['ignore', 'ignore', 'ignore', 'pipe'] });
     return {
       socket: child.stdio[3] as Duplex,

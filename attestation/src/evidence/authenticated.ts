@@ -76,6 +76,8 @@ export type Hardware =
   | AzureAuthenticated
   | GcpAuthenticated
   | { readonly kind: 'nitro'; readonly nitro: AuthenticatedNitro }
+  /** A developer's machine, of which nothing is known. */
+  | { readonly kind: 'simulated' }
   /** **Trust**: the command line is shown by the launch digest, in appraisal. */
   | { readonly kind: 'snp'; readonly snp: AuthenticatedSnp; readonly commandLine: string }
   /** **Trust**: the command line is shown by RTMR2, in appraisal. */

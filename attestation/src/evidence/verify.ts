@@ -16,6 +16,7 @@ import type { Authenticated, Context, Hardware, Signed } from './authenticated.t
 import { verifyAzure } from './azure.ts';
 import { verifyGcp } from './gcp.ts';
 import { verifyNitroEnclave } from './nitro.ts';
+import { verifySimulated } from './simulated.ts';
 import { verifySnpHardware } from './snp.ts';
 import { verifyTdxHardware } from './tdx.ts';
 import { verifyTpm } from './tpm.ts';
@@ -71,7 +72,7 @@ const NOTHING = new Uint8Array();
 const IN_REGISTERS: readonly Hardware['kind'][] = ['tpm', 'azure', 'gcp', 'nitro'];
 
 /** Platforms whose evidence proves no key of a TPM. */
-const WITHOUT_TPM: readonly Platform[] = ['snp', 'tdx', 'nitro'];
+const WITHOUT_TPM: readonly Platform[] = ['snp', 'tdx', 'nitro', 'simulated'];
 
 function verifyStatement({ statement: bytes, platform }: Evidence): BootStatement {
   const statement = parsePart('format', 'boot statement', bytes, decodeStatement);
@@ -112,8 +113,8 @@ function verifyHardware(
       return verifyGcp(evidence, statement, signed, anchors, context);
     case 'nitro':
       return verifyNitroEnclave(evidence, statement, signed, anchors, context);
-    default:
-      throw new EvidenceError('platform', `platform ${statement.platform} is not verified by this version`);
+    case 'simulated':
+      return verifySimulated(evidence, signed, anchors);
   }
 }
 

@@ -109,8 +109,9 @@ export interface EarIssue {
 const MAX_AGE_S = 3600;
 
 /**
- * The claims of a verdict, with every check in an extension: contraindicated where it is not ok; affirming where it is and the
- * evidence was made for this verifier's nonce; else a warning, for evidence from a file may be of any age.
+ * The claims of a verdict, with every check in an extension: contraindicated where it is not ok, or nothing was measured
+ * (`simulated`); affirming where it is and the evidence was made for this verifier's nonce; else a warning, for evidence from
+ * a file may be of any age.
  */
 export function earOf(verdict: Verdict, { iat, asOf, verifier }: EarIssue): EarClaims {
   return {
@@ -131,8 +132,8 @@ export function earOf(verdict: Verdict, { iat, asOf, verifier }: EarIssue): EarC
   };
 }
 
-function statusOf({ ok, checks }: Verdict): EarStatus {
-  if (!ok) return 'contraindicated';
+function statusOf({ ok, platform, checks }: Verdict): EarStatus {
+  if (!ok || platform === 'simulated') return 'contraindicated';
   return checks.some(({ id, outcome }) => id === 'nonce' && outcome === 'passed') ? 'affirming' : 'warning';
 }
 

@@ -17,8 +17,10 @@ async function main(): Promise<void> {
 function loadOnce(code: string): TrialResult {
   let thrown: unknown;
   try {
-    const names: unknown = openRealm(code, [], (what) => {
-      thrown = what;
+    const names: unknown = openRealm(code, [], {
+      threw: (what) => {
+        thrown = what;
+      },
     }).names();
     return { names: JSON.parse(String(names)) };
   } catch (error) {

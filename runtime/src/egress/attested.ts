@@ -29,6 +29,9 @@ export function referencesOf({ policy, image, references: text }: AttestedIdenti
   } catch (cause) {
     throw new RefusalError('policy', (cause as Error).message, { cause });
   }
+  // Such a peer has no image, so that none of what the policy says of it would be compared.
+  if (references.anchors.unsafeSimulatedKeys !== undefined)
+    throw new RefusalError('policy', 'the references accept simulated evidence, which is no evidence of a system');
   if (references.policy !== policy)
     throw new RefusalError('policy', `the references accept policy ${references.policy}`);
   if (references.rollout !== undefined)

@@ -20,7 +20,14 @@ export interface Inside {
   prepare(): boolean;
   /** What was said since the last time: messages, one per line, or the empty text. */
   take(): string;
+  /** What the author of the handlers is told since the last time: notes as JSON, one per line. Empty in the VM. */
+  notes(): string;
 }
+
+/** What an author is told on his own machine: what a handler threw, and what it wrote to the console. */
+export type AuthorNote =
+  | { readonly kind: 'threw'; readonly method: string; readonly text: string }
+  | { readonly kind: 'console'; readonly level: string; readonly text: string };
 
 /** What a bundle sees as globals of its own, besides `module` and `exports`. */
 export const GLOBALS: readonly string[] = [
@@ -38,8 +45,12 @@ export const GLOBALS: readonly string[] = [
 ];
 
 // biome-ignore-start lint/suspicious/noExplicitAny: it walks over every object of a realm
-/** Hardens the realm it is evaluated in and returns the bridge. */
-export function inside(): Inside {
+/**
+ * Hardens the realm it is evaluated in and returns the bridge.
+ * @param author that the author runs his handlers himself (`enclaim dev`): errors have stacks, and there is a console. The VM
+ *   evaluates this function without an argument, and nothing that runs in the realm reaches it.
+ */
+export function inside(author?: boolean): Inside {
   const { parse, stringify } = JSON;
   const RealDate = Date;
   // The engine's own, for what is made here of lengths known here: all that calls have, or choose, is bounded.
@@ -63,6 +74,7 @@ export function inside(): Inside {
   let names: string[] = [];
   let said = '';
   let operations = 0;
+  let noted = '';
   const say = (message: object): void => {
     said += `${stringify(message)}\n`;
   };
@@ -103,6 +115,7 @@ export function inside(): Inside {
       },
       queueMicrotask: (action: () => unknown) => void Promise.resolve().then(() => void action()),
       ...shared,
+      ...(author && { console: authorsConsole() }),
     };
     for (const name of Object.keys(own)) {
       Object.defineProperty(globals, name, { value: own[name], writable: true, configurable: true });
@@ -220,6 +233,7 @@ export function inside(): Inside {
       },
       (error) => {
         const status = statusOf(error);
+        if (author && status === undefined) note({ kind: 'threw', method, text: describe(error) });
         end(status === undefined ? { kind: 'failed', call } : { kind: 'status', call, ...status });
       },
     );
@@ -278,7 +292,39 @@ export function inside(): Inside {
       said = '';
       return text;
     },
+    notes: () => {
+      const text = noted;
+      noted = '';
+      return text;
+    },
   };
+
+  /** Takes a note for the author, as long as there is room for it. */
+  function note(what: AuthorNote): void {
+    const text = `${stringify({ ...what, text: what.text.slice(0, 16_384) })}\n`;
+    if (noted.length + text.length <= 1_048_576) noted += text;
+  }
+
+  function authorsConsole(): unknown {
+    const written =
+      (level: string) =>
+      (...parts: unknown[]): void =>
+        note({ kind: 'console', level, text: parts.map(describe).join(' ') });
+    return Object.fromEntries(
+      ['debug', 'error', 'info', 'log', 'trace', 'warn'].map((level) => [level, written(level)]),
+    );
+  }
+
+  /** Anything as text: an error by its stack and what caused it, else as JSON. What it is asked may throw. */
+  function describe(what: any): string {
+    try {
+      if (what instanceof Error)
+        return `${what.stack || what}${what.cause === undefined ? '' : `\ncaused by: ${describe(what.cause)}`}`;
+      return typeof what === 'string' ? what : (stringify(what) ?? String(what));
+    } catch {
+      return 'something without a text';
+    }
+  }
 
   /** Takes clocks, memory shared with others and what outlives a call away, then freezes all that is left. */
   function harden(): void {
@@ -293,11 +339,13 @@ export function inside(): Inside {
         delete (RegExp as any)[name];
     }
     delete (RegExp.prototype as any).compile;
-    // Without it the engine takes no stacks, and Node's code is never called to write them.
-    delete (Error as any).stackTraceLimit;
-    (Error as any).captureStackTrace = (object: object): void => {
-      Object.defineProperty(object, 'stack', { value: '', writable: true, configurable: true });
-    };
+    if (!author) {
+      // Without it the engine takes no stacks, and Node's code is never called to write them.
+      delete (Error as any).stackTraceLimit;
+      (Error as any).captureStackTrace = (object: object): void => {
+        Object.defineProperty(object, 'stack', { value: '', writable: true, configurable: true });
+      };
+    }
     // Clocks and chance. Each call has its own, which it was granted.
     if (global.Temporal !== undefined) delete global.Temporal.Now;
     global.Date = dateAt(() => {

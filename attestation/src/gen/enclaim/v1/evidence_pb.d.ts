@@ -85,6 +85,12 @@ export declare type Evidence = Message<"enclaim.v1.Evidence"> & {
      */
     value: NitroEvidence;
     case: "nitro";
+  } | {
+    /**
+     * @generated from field: enclaim.v1.SimulatedEvidence simulated = 11;
+     */
+    value: SimulatedEvidence;
+    case: "simulated";
   } | { case: undefined; value?: undefined };
 };
 
@@ -499,6 +505,33 @@ export declare type NitroEvidence = Message<"enclaim.v1.NitroEvidence"> & {
  * Use `create(NitroEvidenceSchema)` to create a new message.
  */
 export declare const NitroEvidenceSchema: GenMessage<NitroEvidence>;
+
+/**
+ * A developer's machine. Proves nothing but that the holder of a key that references name as unsafe signed it.
+ *
+ * @generated from message enclaim.v1.SimulatedEvidence
+ */
+export declare type SimulatedEvidence = Message<"enclaim.v1.SimulatedEvidence"> & {
+  /**
+   * Raw Ed25519 key, 32 bytes.
+   *
+   * @generated from field: bytes key = 1;
+   */
+  key: Uint8Array;
+
+  /**
+   * Over "enclaim/simulated/v1", NUL, root, digest of the boot statement.
+   *
+   * @generated from field: bytes signature = 2;
+   */
+  signature: Uint8Array;
+};
+
+/**
+ * Describes the message enclaim.v1.SimulatedEvidence.
+ * Use `create(SimulatedEvidenceSchema)` to create a new message.
+ */
+export declare const SimulatedEvidenceSchema: GenMessage<SimulatedEvidence>;
 
 /**
  * What Intel publishes of a platform: texts and signatures as published, certificates and CRLs in DER, signer first.

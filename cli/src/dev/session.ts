@@ -1,0 +1,107 @@
+/** An app on its author's machine: built as for a VM, served by the real runtime, and built again when a file changes. */
+
+import { lookup } from 'node:dns/promises';
+import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { References } from '@enclaim/attestation';
+import { parseBundle } from '@enclaim/attestation/bundle';
+import { capacityOf, ONE_WORKER, WORKER_HEAP } from '@enclaim/guest/worker-share';
+import { type AppSource, type BuiltBundle, buildBundle, mapApp } from '@enclaim/image';
+import { type Runtime, startRuntime } from '@enclaim/runtime';
+import {
+  type Layers,
+  makeDeveloperKey,
+  readDeveloperKey,
+  simulatedPlatform,
+  startAuthorsWorkers,
+} from '@enclaim/runtime/dev';
+import { openDevice } from '@enclaim/runtime/device';
+import { hindrancesTo } from '@enclaim/runtime/hindrances';
+import { tryHandlers } from '../image/handler-trial.ts';
+import { writeOutput } from '../input.ts';
+import { SourcePlaces, shownFailure, shownNote } from './author.ts';
+
+/** Bytes of the log, which begins anew with each session. */
+const LOG_CAPACITY = 256 * 1024 * 1024;
+
+/** What a session keeps in its folder. */
+export interface SessionFiles {
+  readonly key: string;
+  readonly references: string;
+  readonly log: string;
+}
+
+/** Makes the folder, with a key of its own where there is none yet. Nothing of it belongs into a repository. */
+export async function openFolder(folder: string): Promise<SessionFiles> {
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  await chmod(folder, 0o700);
+  const [key, references, log, ignore] = ['key.pem', 'references.json', 'log', '.gitignore'].map((name) =>
+    join(folder, name),
+  ) as [string, string, string, string];
+  await writeFile(ignore, '*\n');
+  await writeFile(key, makeDeveloperKey(), { flag: 'wx', mode: 0o600 }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EEXIST') throw error;
+  });
+  await writeFile(log, '');
+  return { key, references, log };
+}
+
+/** An app that was built, and can be served. */
+export interface BuiltApp {
+  readonly bundle: BuiltBundle;
+  readonly places: SourcePlaces;
+}
+
+/** Builds an app by all that `enclaim bundle` holds it to. @throws PolicyError, ImageError, HandlersError */
+export async function buildApp(app: AppSource): Promise<BuiltApp> {
+  const bundle = await buildBundle(app, (read, matched) => hindrancesTo(read, matched, ONE_WORKER));
+  await tryHandlers(parseBundle(bundle.bytes).handlers, bundle.match);
+  return { bundle, places: new SourcePlaces(await mapApp(app)) };
+}
+
+/** How a built app is served here. */
+export interface ServeOptions {
+  readonly files: SessionFiles;
+  readonly layers: Layers;
+  readonly port: number;
+  readonly tell: (line: string) => void;
+}
+
+/** Serves an app until it is closed, and writes the references that accept this very boot's policy, bundle and key. */
+export async function serveApp({ bundle, places }: BuiltApp, options: ServeOptions): Promise<Runtime> {
+  const { files, layers, port, tell } = options;
+  const { platform, name } = simulatedPlatform(readDeveloperKey(await readFile(files.key, 'utf8')));
+  await using cleanup = new AsyncDisposableStack();
+  const device = cleanup.adopt(await openDevice(files.log), (file) => file.close());
+  const runtime = await startRuntime({
+    platform,
+    bundle: { ...parseBundle(bundle.bytes), policyDigest: bundle.policy, digest: bundle.digest },
+    image: 'enclaim-dev',
+    log: { device, capacity: LOG_CAPACITY },
+    workers: {
+      factory: startAuthorsWorkers({ layers, heap: WORKER_HEAP, note: (note) => tell(shownNote(note, places)) }),
+      size: 1,
+      missing: layers.missing,
+      capacity: capacityOf(1),
+    },
+    listen: { host: '127.0.0.1', port },
+    resolve: async (host) => (await lookup(host, { all: true })).map(({ address }) => address),
+    onFailure: (method, error, id) => tell(shownFailure(method, error, id)),
+  });
+  cleanup.defer(() => runtime.close());
+  const references: References = {
+    enclaim: 'references/1',
+    images: [],
+    policy: bundle.policy,
+    bundles: [bundle.digest],
+    owner: 'any',
+    unsafeUnconfined: layers.missing,
+    anchors: {
+      ...{ attestationKeys: [], endorsementRoots: [], unsafeSwtpmRoots: [], certificates: [] },
+      unsafeSimulatedKeys: [name],
+    },
+  };
+  await writeOutput(files.references, `${JSON.stringify(references, undefined, 2)}\n`);
+  const parts = cleanup.move();
+  return { ...runtime, close: () => parts.disposeAsync() };
+}

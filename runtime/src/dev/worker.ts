@@ -1,0 +1,36 @@
+/** The worker's program on its author's machine: it also tells him, on standard error, what a handler threw and wrote. */
+
+import { writeSync } from 'node:fs';
+import type { AuthorNote } from '../worker/inside.ts';
+import { openRealm } from '../worker/realm.ts';
+import { serveWorker } from '../worker/serve.ts';
+
+const STDERR = 2;
+const MAX_NOTE_TEXT = 16_384;
+
+function tell(notes: string): void {
+  if (notes !== '') writeSync(STDERR, notes);
+}
+
+/** What a bundle threw while it loaded: an object of the realm, whose text may throw, too. */
+function threwAtLoad(thrown: unknown): void {
+  let text = 'something without a text';
+  try {
+    const { stack } = thrown as Error;
+    text = String(stack || thrown).slice(0, MAX_NOTE_TEXT);
+  } catch {
+    // As it says.
+  }
+  tell(`${JSON.stringify({ kind: 'threw', method: 'the handlers, as they load', text } satisfies AuthorNote)}\n`);
+}
+
+serveWorker((code, methods) => {
+  const { notes, take, ...realm } = openRealm(code, methods, { author: true, threw: threwAtLoad });
+  return {
+    ...realm,
+    take: () => {
+      tell(String(notes()));
+      return take();
+    },
+  };
+});
