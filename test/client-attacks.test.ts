@@ -228,8 +228,12 @@ describe('what was measured', () => {
 
 describe('what platform it is', () => {
   test('simulated evidence to a client that did not ask for it', async () => {
-    await against({ statement: { platform: 'simulated' } }, ({ target, references }) =>
+    const device = { ak: null, ek: null, ekCertificate: null };
+    await against({ statement: { platform: 'simulated', device } }, ({ target, references }) =>
       refusedWith('platform', target, references),
+    );
+    await against({ statement: { platform: 'simulated' } }, ({ target, references }) =>
+      refusedWith('binding', target, references),
     );
   });
 
