@@ -13,6 +13,7 @@ import { register as registerGen } from './gen.ts';
 import { register as registerAudit } from './image/audit.ts';
 import { register as registerBundle } from './image/bundle.ts';
 import { register as registerImage } from './image/image.ts';
+import { register as registerKey } from './key.ts';
 import { register as registerCheck } from './policy/check.ts';
 import { register as registerDiff } from './policy/diff.ts';
 import { register as registerInit } from './policy/init.ts';
@@ -39,6 +40,7 @@ for (const register of [
   registerDiff,
   registerTest,
   registerPolicy,
+  registerKey,
   registerImage,
   registerBundle,
   registerDev,
@@ -55,6 +57,15 @@ for (const register of [
 ]) {
   register(program);
 }
+
+/** A command whose output did not arrive has not done what it was asked for. A reader that wants no more has all it wants. */
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE' || error.code === 'ERR_STREAM_DESTROYED') return;
+  process.stderr.write(`enclaim: standard output cannot be written: ${error.message}\n`);
+  process.once('exit', () => {
+    process.exitCode ||= EXIT.unavailable;
+  });
+});
 
 try {
   routeFetches();

@@ -1,7 +1,8 @@
 /** One table of exit statuses: what each error ends with, and that the documents have the same. */
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { ChannelError } from '@enclaim/client';
@@ -43,4 +44,19 @@ test('docs/client.md has the table', () => {
   const text = readFileSync(join(projectRoot, 'docs/client.md'), 'utf8');
   const rows = [...text.matchAll(/^\| (\d+) \| \*\*(\w+)\*\*/gm)].map(([, status, name]) => [name, Number(status)]);
   assert.deepEqual(Object.fromEntries(rows), EXIT);
+});
+
+test('output that did not arrive is no success; a reader that wants no more has what it wants', () => {
+  const main = join(projectRoot, 'cli/src/main.ts');
+  const digest = [process.execPath, main, 'policy', 'digest', join(projectRoot, 'examples/clinic/policy.yaml')];
+  const full = openSync('/dev/full', 'w');
+  const [node = '', ...words] = digest;
+  const { status, stderr } = spawnSync(node, words, { stdio: ['ignore', full, 'pipe'], encoding: 'utf8' });
+  closeSync(full);
+  assert.equal(status, EXIT.unavailable, stderr);
+  assert.match(stderr, /^enclaim: standard output cannot be written: ENOSPC/m);
+  const piped = spawnSync('bash', ['-c', '"$@" | true; exit "${PIPESTATUS[0]}"', 'bash', ...digest], {
+    encoding: 'utf8',
+  });
+  assert.equal(piped.status, EXIT.ok, piped.stderr);
 });

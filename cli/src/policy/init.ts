@@ -1,7 +1,8 @@
 /** `enclaim init`: a new app that works. */
 
-import { mkdir, stat, writeFile } from 'node:fs/promises';
+import { mkdir, open, rm, rmdir, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
+import { APP_MADE } from '@enclaim/image';
 import type { Command } from 'commander';
 import { UsageError } from '../usage-error.ts';
 import { scaffold } from './scaffold.ts';
@@ -26,13 +27,13 @@ export function register(program: Command): void {
       if (!/^[a-z][a-z0-9]*(?:-[a-z0-9]+)*$/.test(name))
         throw new UsageError(`--name ${name}: expected lower-case words joined by -`);
       const { owner, contact = `privacy@${name}.example` } = options;
-      const files = await scaffold({ name, owner, contact });
+      const files = new Map(await scaffold({ name, owner, contact }));
       await refuseToOverwrite(folder, [...files.keys()]);
-      for (const [path, content] of files) {
-        await mkdir(dirname(join(folder, path)), { recursive: true });
-        await writeFile(join(folder, path), content, { flag: 'wx' });
-        console.log(join(folder, path));
-      }
+      const ignored = await exists(join(folder, IGNORED));
+      if (!ignored) files.set(IGNORED, APP_MADE.map((line) => `${line}\n`).join(''));
+      await writeAll(folder, files);
+      for (const path of files.keys()) console.log(join(folder, path));
+      if (ignored) console.error(`${join(folder, IGNORED)} is there already: let it have ${APP_MADE.join(', ')}`);
     });
 }
 
@@ -45,13 +46,54 @@ function nameOf(folder: string): string {
   return name === '' ? 'app' : name;
 }
 
+const IGNORED = '.gitignore';
+
+/** All or nothing: what is there in part could neither be used nor be made anew. */
+async function writeAll(folder: string, files: ReadonlyMap<string, string>): Promise<void> {
+  const root = resolve(folder);
+  const written: string[] = [];
+  const made = await mkdir(root, { recursive: true });
+  try {
+    for (const [path, content] of files) {
+      const file = join(root, path);
+      await mkdir(dirname(file), { recursive: true });
+      const handle = await open(file, 'wx');
+      written.push(file);
+      await handle.writeFile(content).finally(() => handle.close());
+    }
+  } catch (cause) {
+    for (const file of written) await rm(file, { force: true });
+    for (const path of files.keys()) await removeEmpty(dirname(join(root, path)), root);
+    if (made !== undefined) await removeEmpty(root, dirname(made));
+    throw new UsageError(`${(cause as NodeJS.ErrnoException).path ?? written.at(-1)} cannot be written: ${cause}`, {
+      cause,
+    });
+  }
+}
+
+/** Removes folders that hold nothing, up to one that stays. */
+async function removeEmpty(from: string, stays: string): Promise<void> {
+  for (let at = from; at !== stays && at.length > stays.length; at = dirname(at))
+    if (
+      !(await rmdir(at).then(
+        () => true,
+        () => false,
+      ))
+    )
+      return;
+}
+
 /** All or nothing: an app of which half the files are somebody else's would check as neither. */
 async function refuseToOverwrite(folder: string, paths: readonly string[]): Promise<void> {
   for (const path of paths) {
-    const exists = await stat(join(folder, path)).then(
-      () => true,
-      () => false,
-    );
-    if (exists) throw new UsageError(`${join(folder, path)} is there already; nothing was written`);
+    if (await exists(join(folder, path)))
+      throw new UsageError(`${join(folder, path)} is there already; nothing was written`);
   }
+}
+
+function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
 }
