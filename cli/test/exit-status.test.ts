@@ -55,7 +55,7 @@ test('output that did not arrive is no success; a reader that wants no more has 
   closeSync(full);
   assert.equal(status, EXIT.unavailable, stderr);
   assert.match(stderr, /^enclaim: standard output cannot be written: ENOSPC/m);
-  const piped = spawnSync('bash', ['-c', '"$@" | true; exit "${PIPESTATUS[0]}"', 'bash', ...digest], {
+  const piped = spawnSync('bash', ['-c', 'set -o pipefail; "$@" | true', 'bash', ...digest], {
     encoding: 'utf8',
   });
   assert.equal(piped.status, EXIT.ok, piped.stderr);
