@@ -1,6 +1,7 @@
 /** `enclaim check`: whether a policy holds together and its methods fit, before anything is built. */
 
-import { relative } from 'node:path';
+import { stat } from 'node:fs/promises';
+import { dirname, relative } from 'node:path';
 import { isDay } from '@enclaim/policy-schema';
 import type { Command } from 'commander';
 import { EXIT } from '../exit-status.ts';
@@ -8,7 +9,7 @@ import { UsageError } from '../usage-error.ts';
 import { type AppCheck, checkApp, findPolicyApp } from './app.ts';
 import { type Finding, formatFinding } from './report.ts';
 import { sarifLog } from './sarif.ts';
-import { withStaged } from './staged.ts';
+import { eachStaged, prefixOf } from './staged.ts';
 
 interface CheckOptions {
   readonly policy?: string;
@@ -32,31 +33,53 @@ export function register(program: Command): void {
     .action(async (given: string, options: CheckOptions) => {
       if (options.json && options.sarif) throw new UsageError('--json and --sarif: one at a time');
       const asOf = readDay(options.asOf);
-      const folder = relative('.', given) || '.';
-      const check = async (): Promise<AppCheck> => checkApp(await findPolicyApp(folder, options.policy), asOf);
-      const paths = [folder, ...(options.policy === undefined ? [] : [options.policy])];
-      const checked = options.staged ? ((await withStaged(paths, check)) ?? { findings: [] }) : await check();
-      show(checked, options, program.version() ?? '0');
-      if (hasErrors(checked.findings)) process.exitCode = EXIT.refused;
+      const { folder, policy } = await placeOf(given, options.policy);
+      const check = async (at: string): Promise<AppCheck> => checkApp(await findPolicyApp(at, policy), asOf);
+      const top = await prefixOf();
+      const checked = options.staged ? await eachStaged(folder, policy, check) : [await check(folder)];
+      show(checked.length === 0 ? [{ findings: [] }] : checked, options, { version: program.version() ?? '0', top });
+      if (checked.some(({ findings }) => hasErrors(findings))) process.exitCode = EXIT.refused;
     });
 }
 
-function show({ findings, compared }: AppCheck, { json, sarif }: CheckOptions, version: string): void {
-  if (json) console.log(JSON.stringify({ ok: !hasErrors(findings), compared: compared ?? null, findings }, null, 2));
-  else if (sarif) console.log(JSON.stringify(sarifLog(findings, version), null, 2));
+/** A folder, or a policy's file in it. */
+async function placeOf(given: string, policy: string | undefined): Promise<{ folder: string; policy?: string }> {
+  const path = relative('.', given) || '.';
+  const isFile = (await stat(path).catch(() => undefined))?.isFile() ?? false;
+  if (!isFile) return { folder: path, ...(policy !== undefined && { policy }) };
+  if (policy !== undefined) throw new UsageError(`${given} is a file, and so is --policy: name one of them`);
+  return { folder: dirname(path), policy: path };
+}
+
+function show(
+  checked: readonly AppCheck[],
+  options: CheckOptions,
+  { version, top }: { readonly version: string; readonly top: string },
+): void {
+  const findings = checked.flatMap((one) => one.findings);
+  const [first, second] = checked;
+  if (options.sarif) console.log(JSON.stringify(sarifLog(findings, version, top), null, 2));
+  else if (!options.json) for (const one of checked) showApp(one);
+  else if (second === undefined) console.log(JSON.stringify(first && documentOf(first), null, 2));
+  else console.log(JSON.stringify({ ok: !hasErrors(findings), apps: checked.map(documentOf) }, null, 2));
+}
+
+function documentOf({ findings, compared }: AppCheck): object {
+  return { ok: !hasErrors(findings), compared: compared ?? null, findings };
+}
+
+function showApp({ findings, compared }: AppCheck): void {
+  for (const finding of findings) console.log(formatFinding(finding));
+  const errors = findings.filter(({ level }) => level === 'error').length;
+  if (errors > 0) console.log(`${errors} ${errors === 1 ? 'error' : 'errors'}`);
+  else if (compared === undefined)
+    console.log('nothing of the policy or its .proto files is staged: nothing was compared');
   else {
-    for (const finding of findings) console.log(formatFinding(finding));
-    const errors = findings.filter(({ level }) => level === 'error').length;
-    if (errors > 0) console.log(`${errors} ${errors === 1 ? 'error' : 'errors'}`);
-    else if (compared === undefined)
-      console.log('nothing of the policy or its .proto files is staged: nothing was compared');
-    else {
-      const { policy, protos, rules, methods, exposed, outbound } = compared;
-      console.log(
-        `ok: ${policy} holds together; its ${rules} rules were compared with ${methods} methods of ${protos}: ` +
-          `${exposed} exposed, ${methods - exposed} without a rule, ${outbound} of subprocessors`,
-      );
-    }
+    const { policy, protos, rules, methods, exposed, outbound } = compared;
+    console.log(
+      `ok: ${policy} holds together; its ${rules} rules were compared with ${methods} methods of ${protos}: ` +
+        `${exposed} exposed, ${methods - exposed} without a rule, ${outbound} of subprocessors`,
+    );
   }
 }
 

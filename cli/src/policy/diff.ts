@@ -5,7 +5,7 @@ import ansis from 'ansis';
 import { type Command, Option } from 'commander';
 import { EXIT } from '../exit-status.ts';
 import { type HolderOptions, holderOptions } from './holder.ts';
-import { findPolicy } from './revision.ts';
+import { findPolicy, isFirst } from './revision.ts';
 
 interface DiffOptions extends HolderOptions {
   readonly file: string;
@@ -33,8 +33,15 @@ export function register(program: Command): void {
     )
     .option('--json', 'the changes as JSON')
     .action(async (old: string, recent: string | undefined, { file, json, failOn, ...options }: DiffOptions) => {
-      const before = await findPolicy(old, file, options);
       const after = await findPolicy(recent ?? file, file, options);
+      if (await isFirst(old, file, after.policy)) {
+        // Nothing was promised that could be taken back.
+        const to = policyDigest(after.policy);
+        if (json) console.log(JSON.stringify({ verdict: 'first', from: null, to, changes: [] }, null, 2));
+        else console.log(`new ${after.name} ${ansis.dim(to)}\n${old} has no policy before it: nothing was compared`);
+        return;
+      }
+      const before = await findPolicy(old, file, options);
       const { verdict, changes } = diff(before.policy, after.policy);
       const [from, to] = [policyDigest(before.policy), policyDigest(after.policy)];
       if (json) console.log(JSON.stringify({ verdict, from, to, changes }, null, 2));

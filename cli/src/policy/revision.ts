@@ -2,7 +2,7 @@
 
 import { stat } from 'node:fs/promises';
 import { basename, dirname, relative } from 'node:path';
-import { type Policy, type PolicyDigest, parsePolicy, policyDigest } from '@enclaim/policy-schema';
+import { checkPolicy, type Policy, type PolicyDigest, parsePolicy, policyDigest } from '@enclaim/policy-schema';
 import { UsageError } from '../usage-error.ts';
 import { readPolicyFile } from './app.ts';
 import { fields, git } from './git.ts';
@@ -15,6 +15,7 @@ export interface NamedPolicy {
 }
 
 const DIGEST = /^sha384:[0-9a-f]{96}$/;
+const POLICY_FILE = /(?:^|\/)policy\.(?:ya?ml|json)$/;
 const MAX_REVISIONS = 2000;
 
 /**
@@ -28,6 +29,35 @@ export async function findPolicy(text: string, file: string, options: HolderOpti
   if (isFile || isMachine(text)) return { name: text, policy: await readPolicyOf(text, options) };
   const [revision = '', path = file] = text.split(/:(.*)/s);
   return atRevision(revision, path);
+}
+
+/** Of a repository, to find a policy that was moved. */
+const MAX_POLICIES = 256;
+
+/**
+ * Whether a revision knows no policy before this one: there is none in its folder, and none of the same system elsewhere.
+ * @param text as `diff` was given it; only a plain revision can be one without a policy
+ * @throws UsageError where there is one under another name, or where that cannot be told
+ */
+export async function isFirst(text: string, file: string, now: Policy): Promise<boolean> {
+  if (DIGEST.test(text) || text.includes(':') || text.startsWith('-')) return false;
+  if ((await stat(text).catch(() => undefined))?.isFile()) return false;
+  const cwd = dirname(file);
+  const found = fields(
+    await git(['ls-tree', '-r', '-z', '--name-only', '--full-tree', `${text}^{commit}`], cwd),
+  ).filter((path) => POLICY_FILE.test(path) || basename(path) === basename(file));
+  if (found.length > MAX_POLICIES) throw new UsageError(`${text} has more than ${MAX_POLICIES} policies: say REV:path`);
+  const prefix = (await git(['rev-parse', '--show-prefix'], cwd)).toString().trimEnd();
+  for (const path of found) {
+    const { policy } = checkPolicy(await git(['show', `${text}:${path}`], cwd));
+    const isHere = path.startsWith(prefix) && !path.slice(prefix.length).includes('/');
+    if (path === `${prefix}${basename(file)}`) return false;
+    if (isHere || policy === undefined || policy.system.name === now.system.name)
+      throw new UsageError(
+        `${text} has a policy in ${path}: if this one takes its place, compare with ${text}:${path}`,
+      );
+  }
+  return true;
 }
 
 async function atRevision(revision: string, path: string): Promise<NamedPolicy> {

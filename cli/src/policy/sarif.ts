@@ -1,5 +1,6 @@
 /** SARIF 2.1.0 (OASIS), the form in which code hosts show findings beside the lines they are about. */
 
+import { posix } from 'node:path';
 import type { Finding, Place } from './report.ts';
 
 /** What each code stands for. */
@@ -43,8 +44,11 @@ const RULES: Readonly<Record<Finding['code'], string>> = {
   subprocessor: 'A service of a subprocessor that cannot be called as it is declared.',
 };
 
-/** A SARIF log of one run. Paths are relative to the folder that the command ran in. */
-export function sarifLog(findings: readonly Finding[], version: string): object {
+/**
+ * A SARIF log of one run. Paths are relative to the top of the repository, as code hosts take them.
+ * @param top where the folder that the command ran in lies in it, with a slash at the end
+ */
+export function sarifLog(findings: readonly Finding[], version: string, top = ''): object {
   const used = [...new Set(findings.map(({ code }) => code))].sort();
   return {
     $schema: 'https://json.schemastore.org/sarif-2.1.0.json',
@@ -64,18 +68,20 @@ export function sarifLog(findings: readonly Finding[], version: string): object 
           ruleIndex: used.indexOf(code),
           level,
           message: { text: message },
-          locations: [location(at)],
-          ...(policy ? { relatedLocations: [{ id: 0, message: { text: 'the policy' }, ...location(policy) }] } : {}),
+          locations: [location(at, top)],
+          ...(policy
+            ? { relatedLocations: [{ id: 0, message: { text: 'the policy' }, ...location(policy, top) }] }
+            : {}),
         })),
       },
     ],
   };
 }
 
-function location({ file, line, column }: Place): object {
+function location({ file, line, column }: Place, top: string): object {
   const region =
     line === undefined ? {} : { region: { startLine: line, ...(column === undefined ? {} : { startColumn: column }) } };
-  return { physicalLocation: { artifactLocation: { uri: uriOf(file) }, ...region } };
+  return { physicalLocation: { artifactLocation: { uri: uriOf(posix.join(top, file)) }, ...region } };
 }
 
 function uriOf(file: string): string {

@@ -3,7 +3,7 @@
 import { execFileSync } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, dirname, join, normalize } from 'node:path';
 import { UsageError } from '../usage-error.ts';
 import { fields, git } from './git.ts';
 
@@ -12,6 +12,40 @@ const RELEVANT = /\.(?:proto|ya?ml|json)$/;
 const ELSEWHERE = /^(?:120000|160000) /;
 /** A name under which something of an app lies, whatever it is. */
 const PART = /(?:^|\/)(?:proto(?:\/.*)?|policy[^/]*\.(?:ya?ml|json)|[^/]*\.proto)$/;
+
+/** Where the current folder lies in its repository, with a slash at the end; empty at its top, and where there is none. */
+export async function prefixOf(): Promise<string> {
+  return git(['rev-parse', '--show-prefix']).then(
+    (said) => said.toString().trimEnd(),
+    () => '',
+  );
+}
+
+/**
+ * Does something with each app of which something is staged, in a copy of what is. Where the folder has a policy, or one is
+ * named, it is the app; else every folder below it that has one, as in a repository of several apps.
+ */
+export async function eachStaged<T>(
+  folder: string,
+  policy: string | undefined,
+  work: (folder: string) => Promise<T>,
+): Promise<T[]> {
+  const results: T[] = [];
+  for (const at of await appsIn(folder, policy)) {
+    const result = await withStaged([at, ...(policy === undefined ? [] : [policy])], () => work(at));
+    if (result !== undefined) results.push(result);
+  }
+  return results;
+}
+
+const POLICY = /^policy\.(?:ya?ml|json)$/;
+
+async function appsIn(folder: string, policy: string | undefined): Promise<string[]> {
+  const known = fields(await git(['ls-files', '-z', '--', folder])).filter((path) => POLICY.test(basename(path)));
+  const folders = [...new Set(known.map(dirname))].sort();
+  // Without any it is for the work to say that there is no policy.
+  return policy !== undefined || folders.length === 0 || folders.includes(normalize(folder)) ? [folder] : folders;
+}
 
 /**
  * Does something in a copy of what is staged, as if it lay in the folder. Absent where nothing of it is staged.

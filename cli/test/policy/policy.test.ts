@@ -371,6 +371,104 @@ service Mail { option (enclaim.subprocessor) = "mailer"; rpc Post(L) returns (L)
   assert.match(none.out, /error: subprocessors\.mailer\.calls does not name POST \/t\/1: handlers cannot call it/);
 });
 
+/** Two apps of one repository, as they are staged. */
+function repository(...edits: readonly (readonly [file: string, from: string, to: string])[]): string {
+  const made = folder();
+  for (const name of ['one', 'two'])
+    cpSync(name === 'one' ? clinic(...edits) : clinic(), join(made, 'apps', name), { recursive: true });
+  git(made, 'init', '-q');
+  git(made, 'add', '.');
+  return made;
+}
+
+test('check and test --staged at the top of a repository are of every app of which something is staged', async () => {
+  const bad = repository(MISSPELT);
+  const checked = await enclaim(bad, 'check', '--staged');
+  assert.equal(checked.status, 1);
+  assert.match(checked.out, /^apps\/one\/policy\.yaml:24:16: error: no collection "caes"/m);
+  assert.match(checked.out, /^ok: apps\/two\/policy\.yaml holds together/m);
+  const { ok, apps } = JSON.parse((await enclaim(bad, 'check', '--staged', '--json')).out);
+  assert.deepEqual([ok, apps.map((app: { ok: boolean }) => app.ok)], [false, [false, true]]);
+  const good = repository();
+  assert.equal((await enclaim(good, 'check', '--staged')).status, 0);
+  const tested = await enclaim(good, 'test', '--staged');
+  assert.equal(tested.status, 0);
+  for (const name of ['one', 'two'])
+    assert.match(tested.out, new RegExp(`as expected of apps/${name}/policy\\.yaml$`, 'm'));
+  git(good, 'commit', '-qm', 'apps');
+  assert.match((await enclaim(good, 'test', '--staged')).out, /no case was run/);
+  assert.match((await enclaim(good, 'check', '--staged')).out, /nothing was compared/);
+});
+
+test('test --staged runs what would be committed, and not what lies in the folder', async () => {
+  const made = clinic();
+  git(made, 'init', '-q');
+  git(made, 'add', '.');
+  git(made, 'commit', '-qm', 'first');
+  const file = join(made, 'policy.test.yaml');
+  const honest = readFileSync(file, 'utf8');
+  writeFileSync(file, honest.replace('expect: allow', 'expect: deny'));
+  git(made, 'add', '.');
+  writeFileSync(file, honest);
+  assert.equal((await enclaim(made, 'test')).status, 0);
+  assert.equal((await enclaim(made, 'test', '--staged')).status, 1);
+});
+
+test('SARIF names files from the top of the repository, wherever the command runs', async () => {
+  const made = repository(MISSPELT);
+  for (const [cwd, words] of [
+    [made, ['apps/one']],
+    [join(made, 'apps/one'), []],
+    [join(made, 'apps/two'), ['../one']],
+  ] as const) {
+    const { runs } = JSON.parse((await enclaim(cwd, 'check', '--sarif', ...words)).out);
+    const uris = runs[0].results.flatMap(({ locations }: { locations: { physicalLocation: object }[] }) =>
+      locations.map(
+        ({ physicalLocation }) => (physicalLocation as { artifactLocation: { uri: string } }).artifactLocation.uri,
+      ),
+    );
+    assert.ok(uris.includes('apps/one/policy.yaml'), uris.join());
+    assert.ok(
+      uris.every((uri: string) => uri.startsWith('apps/one/')),
+      uris.join(),
+    );
+  }
+});
+
+test('check takes the file of a policy, too', async () => {
+  const made = clinic(MISSPELT);
+  const { status, out } = await enclaim(made, 'check', 'policy.yaml');
+  assert.equal(status, 1);
+  assert.match(out, /^policy\.yaml:24:16: error/m);
+  assert.equal((await enclaim(made, 'check', 'policy.yaml', '--policy', 'policy.full.yaml')).status, 2);
+});
+
+test('a first policy is compared with nothing, and one that was moved is compared with where it was', async () => {
+  const made = folder();
+  git(made, 'init', '-q');
+  git(made, 'commit', '-q', '--allow-empty', '-m', 'nothing');
+  cpSync(CLINIC, join(made, 'clinic'), { recursive: true });
+  const inside = join(made, 'clinic');
+  const first = await enclaim(inside, 'diff', 'HEAD', '--fail-on', 'weaker');
+  assert.equal(first.status, 0, first.err);
+  assert.match(first.out, /^HEAD has no policy before it: nothing was compared$/m);
+  assert.equal(JSON.parse((await enclaim(inside, 'diff', 'HEAD', '--json')).out).verdict, 'first');
+  assert.equal((await enclaim(inside, 'diff', 'nowhere', '--fail-on', 'weaker')).status, 2);
+  assert.equal((await enclaim(inside, 'diff', 'HEAD:policy.yaml', '--fail-on', 'weaker')).status, 2);
+  git(made, 'add', '.');
+  git(made, 'commit', '-qm', 'first');
+  renameSync(join(inside, 'policy.yaml'), join(inside, 'policy.yml'));
+  const renamed = await enclaim(inside, 'diff', 'HEAD', '--file', 'policy.yml', '--fail-on', 'weaker');
+  assert.deepEqual(
+    [renamed.status, /compare with HEAD:clinic\/policy\.yaml/.test(renamed.err)],
+    [2, true],
+    renamed.err,
+  );
+  renameSync(inside, join(made, 'moved'));
+  const moved = await enclaim(join(made, 'moved'), 'diff', 'HEAD', '--file', 'policy.yml', '--fail-on', 'weaker');
+  assert.deepEqual([moved.status, /if this one takes its place/.test(moved.err)], [2, true], moved.err);
+});
+
 test('check --staged refuses what the index has no content of', async () => {
   for (const [what, make] of [
     [
