@@ -1,6 +1,7 @@
 /** Layers that a developer's machine can put around a worker without a VM and without root: each is tried before it is said to hold. */
 
 import { spawnSync } from 'node:child_process';
+import { readlinkSync } from 'node:fs';
 import { VM_LAYERS, type VmLayer } from '@enclaim/attestation/statement';
 
 /** What one worker may have, where the machine has control groups for its users. */
@@ -14,6 +15,9 @@ const NAMESPACES: readonly string[] = [
   ...['--user', '--map-current-user', '--mount', '--net', '--ipc', '--uts', '--cgroup', '--pid'],
   ...['--fork', '--kill-child=KILL', '--'],
 ];
+
+/** Their names under /proc/PID/ns. */
+const KINDS = ['user', 'mnt', 'net', 'ipc', 'uts', 'cgroup', 'pid'] as const;
 
 /** A group of its own, by the user's own systemd. */
 const GROUP: readonly string[] = [
@@ -38,7 +42,7 @@ export interface Layers {
 
 /** Finds out what this machine offers. A user and a root of their own it never does: those take root. */
 export function confinementHere(): Layers {
-  const namespaces = says([...NAMESPACES, 'true']) === '';
+  const namespaces = areNew(says([...NAMESPACES, 'readlink', ...KINDS.map((kind) => `/proc/self/ns/${kind}`)]));
   const cgroup = says([...GROUP, 'sh', '-c', SHOW_LIMITS]) === `${LIMITS.memory}\n${LIMITS.tasks}\n`;
   const held = VM_LAYERS.filter((layer) => (layer === 'namespaces' && namespaces) || (layer === 'cgroup' && cgroup));
   return {
@@ -47,6 +51,14 @@ export function confinementHere(): Layers {
     held,
     missing: VM_LAYERS.filter((layer) => !held.includes(layer)),
   };
+}
+
+/** Whether a process was in other namespaces than this one, of every kind. @param shown their names, a line each */
+function areNew(shown: string | null): boolean {
+  const lines = shown?.trim().split('\n') ?? [];
+  return (
+    lines.length === KINDS.length && KINDS.every((kind, at) => lines[at] !== readlinkSync(`/proc/self/ns/${kind}`))
+  );
 }
 
 /** What a program writes, or null where it cannot be started or fails. */
