@@ -179,6 +179,7 @@ test('its author reads where a handler threw and what it wrote; its caller hears
   assert.doesNotMatch(stderr, /no such thing|because|handlers\/index/);
   await eventually('both words', () => ['threw in', 'failed'].every((word) => said.slice(before).includes(word)));
   const told = said.slice(before);
+  assert.match(told, /^console {4}is there in development alone/m);
   assert.match(told, /\| log: about to {"fail":"4711"}$/m);
   assert.match(told, new RegExp(`threw in ${PUT}\n  \\| TypeError: no such thing as 4711$`, 'm'));
   assert.match(told, /\| +at refuse \(handlers\/index\.ts:10:\d+\)$/m);

@@ -57,7 +57,7 @@ export interface RuntimeOptions {
   readonly kernel?: KernelState;
   /** Finds subprocessors; by default nobody is found. */
   readonly resolve?: Resolve;
-  /** Hears why calls fail, on the machine of the handlers' author. Nobody does in the VM. */
+  /** Hears why calls fail, on the machine of the handlers' author. Absent in the VM. */
   readonly onFailure?: CallsOptions['onFailure'];
 }
 

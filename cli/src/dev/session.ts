@@ -9,6 +9,7 @@ import { capacityOf, ONE_WORKER, WORKER_HEAP } from '@enclaim/guest/worker-share
 import { type AppSource, type BuiltBundle, buildBundle, mapApp } from '@enclaim/image';
 import { type Runtime, startRuntime } from '@enclaim/runtime';
 import {
+  type AuthorNote,
   type Layers,
   makeDeveloperKey,
   readDeveloperKey,
@@ -67,6 +68,18 @@ export interface ServeOptions {
   readonly tell: (line: string) => void;
 }
 
+/** What an author is told of his handlers, and once of a session that the VM has no console. */
+function heardBy(tell: (line: string) => void, places: SourcePlaces): (note: AuthorNote) => void {
+  let warned = false;
+  return (note) => {
+    if (note.kind === 'console' && note.level !== 'worker' && !warned) {
+      warned = true;
+      tell('console    is there in development alone: in the VM, a call that reaches it ends in INTERNAL');
+    }
+    tell(shownNote(note, places));
+  };
+}
+
 /** Serves an app until it is closed, and writes the references that accept this very boot's policy, bundle and key. */
 export async function serveApp({ bundle, places }: BuiltApp, options: ServeOptions): Promise<Runtime> {
   const { files, layers, port, tell } = options;
@@ -79,7 +92,7 @@ export async function serveApp({ bundle, places }: BuiltApp, options: ServeOptio
     image: 'enclaim-dev',
     log: { device, capacity: LOG_CAPACITY },
     workers: {
-      factory: startAuthorsWorkers({ layers, heap: WORKER_HEAP, note: (note) => tell(shownNote(note, places)) }),
+      factory: startAuthorsWorkers({ layers, heap: WORKER_HEAP, note: heardBy(tell, places) }),
       size: 1,
       missing: layers.missing,
       capacity: capacityOf(1),

@@ -1,4 +1,4 @@
-/** The worker's program in the VM: one realm, which tells nobody anything but the runtime. */
+/** The worker's program in the VM: one realm, which speaks to the runtime alone. */
 
 import { openRealm } from './realm.ts';
 import { serveWorker } from './serve.ts';
