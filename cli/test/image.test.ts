@@ -153,6 +153,7 @@ const BAD: readonly [string, readonly string[], RegExp][] = [
   ['a UKI that is none', ['image', 'measure', '--uki', 'image/manifest.json'], /magic/],
   ['two command lines', ['image', 'measure', 'image', '--embedded', '--command-line', 'x'], /cannot be used/],
   ['an app folder that is not there', ['bundle', 'none', '-o', 'none.enclaim'], /file-missing/],
+  ['an output in no folder', ['bundle', join(projectRoot, 'image/test/apps/echo'), '-o', 'no/a'], /no\/a: .*ENOENT/],
   ['a mirror that is no URL', ['image', 'lock', '--update', '--mirror', 'nonsense'], /fetch-failed/],
   ['evidence without references', ['audit', '.', '--evidence', 'x'], /usage/],
   ['nothing to audit against', ['audit', '.'], /usage/],

@@ -190,6 +190,6 @@ export async function writeWhole(target: string, bytes: Uint8Array | string): Pr
     await rename(partial, target);
   } catch (cause) {
     await rm(partial, { force: true });
-    throw new ImageError('output-failed', `cannot write ${target}`, { cause });
+    throw new ImageError('output-failed', `cannot write ${target}: ${(cause as Error).message}`, { cause });
   }
 }

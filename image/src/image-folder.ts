@@ -36,7 +36,8 @@ export async function writeImage(
     await rename(scratch, target);
   } catch (cause) {
     await rename(old, target).catch(() => {}); // never moved, or another writer was first
-    throw cause instanceof ImageError ? cause : new ImageError('output-failed', `cannot write ${target}`, { cause });
+    if (cause instanceof ImageError) throw cause;
+    throw new ImageError('output-failed', `cannot write ${target}: ${(cause as Error).message}`, { cause });
   } finally {
     for (const path of [scratch, old]) await rm(path, { recursive: true, force: true });
   }

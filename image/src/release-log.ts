@@ -280,7 +280,8 @@ async function withLock(folder: string, work: () => Promise<void>): Promise<void
   });
   const file = join(folder, '.lock');
   const handle = await open(file, 'wx').catch((cause: NodeJS.ErrnoException) => {
-    if (cause.code !== 'EEXIST') throw new ImageError('output-failed', `cannot write ${file}`, { cause });
+    if (cause.code !== 'EEXIST')
+      throw new ImageError('output-failed', `cannot write ${file}: ${cause.message}`, { cause });
     throw new ImageError('log-busy', `another writer has the log; where there is none, remove ${file}`, { cause });
   });
   try {
