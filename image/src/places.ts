@@ -56,7 +56,10 @@ export async function placesFor(input: LockedInput, options: PlaceOptions): Prom
   const { mirrors = input.kind === 'deb' ? await aptMirrors() : [] } = options;
   const origins = input.kind === 'npm' ? [registry(options)] : mirrors.map((base) => mirror(base, options));
   return [
-    ...repositories.map((folder) => ({ ...archive(folder, options), name: 'sources' })),
+    ...repositories.map((folder) => ({
+      ...archive(folder, options),
+      name: folder === REPOSITORY ? 'sources' : folder,
+    })),
     ...(origins.length > 0 ? origins : [none('mirrors', 'apt names none here, and --mirror does not')]),
     ...(archives.length > 0
       ? archives.map((place) => archive(place, options))
