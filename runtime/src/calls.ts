@@ -25,7 +25,9 @@ import type { EgressBroker } from './egress/broker.ts';
 import { CallEgress, type EgressRecord } from './egress/call-egress.ts';
 import { type Ending, endingOf, type How } from './ending.ts';
 import { type RefusalCode, RefusalError } from './errors.ts';
-import type { ResourceGovernor } from './governor/resources.ts';
+import { deadlineOf, whileItLasts } from './governor/deadline.ts';
+import type { Place } from './governor/places.ts';
+import type { CallBudget, ResourceGovernor } from './governor/resources.ts';
 import { leavesOf, wireTextsOf } from './leaves.ts';
 import type { Entry, Placed, RecordLog } from './log.ts';
 import { decoded, jsonOf, reading } from './reading.ts';
@@ -34,7 +36,6 @@ import { RefusalTally } from './refusal-tally.ts';
 import { REFUSALS, STATUS } from './refusals.ts';
 import { statusDetails } from './status-details.ts';
 import { VolatileCollection } from './store.ts';
-import { deadlineOf, whileItLasts } from './worker/call-end.ts';
 import type { WorkerClasses } from './worker/classes.ts';
 import { HandlerStatus } from './worker/handler-status.ts';
 import type { Json, Operation } from './worker/protocol.ts';
@@ -196,6 +197,12 @@ interface Sealed {
   readonly durable: Promise<void>;
 }
 
+/** What a call may use, and that it may. */
+interface Admitted {
+  readonly budget: CallBudget;
+  readonly place: Place;
+}
+
 /** One call from its first message to its receipt. */
 class RunningCall {
   readonly #options: CallsOptions;
@@ -270,13 +277,24 @@ class RunningCall {
     return endingOf({ how, silence: this.#context.silenced(), refused: this.#refused, label, id: this.#id });
   }
 
-  /** The one response message, nothing where they are a stream, or a status. Throws whatever keeps the handler from it. */
+  /** Runs the handler within what the policy lets it use. Throws whatever keeps it from its response. */
   async #handled(): Promise<How> {
+    const { governor } = this.#options;
+    const { signal, connection = this } = this.#caller;
+    if (governor === undefined) return this.#runHandler(signal);
+    const { id } = this.#method;
+    const budget = governor.budgetOf(id);
+    using deadline = deadlineOf(signal, budget);
+    const stream = this.#streams.request || this.#streams.response;
+    using place = await governor.admit(id, { connection, stream, signal: deadline.signal, end: deadline.end });
+    return await this.#runHandler(deadline.signal, { budget, place });
+  }
+
+  /** The one response message, nothing where they are a stream, or a status. Throws whatever keeps the handler from it. */
+  async #runHandler(signal: AbortSignal, admitted?: Admitted): Promise<How> {
     const { id, rule } = this.#method;
     this.#refusePlain();
     const streams = this.#streams;
-    using reservation = this.#options.governor?.admit(id);
-    using deadline = deadlineOf(this.#caller.signal, reservation?.budget);
     const { connection } = this.#caller;
     const running = this.#options.pool.run({
       ...(connection !== undefined && { connection }),
@@ -298,11 +316,11 @@ class RunningCall {
         seed: freshHex(32),
       },
       awaits: (kind) => (isOutward(kind) ? undefined : this.#awaited),
-      perform: (operation) => this.#attempt(operation),
-      signal: deadline.signal,
-      ...(reservation !== undefined && { budget: reservation.budget }),
+      perform: (operation) => this.#attempt(operation, admitted?.place),
+      signal,
+      ...(admitted !== undefined && { budget: admitted.budget }),
     });
-    if (this.#egress !== undefined) await this.#lastOf(this.#egress, running, deadline.signal);
+    if (this.#egress !== undefined) await this.#lastOf(this.#egress, running, signal);
     const made = await running;
     if (made instanceof HandlerStatus) return { status: this.#allowed(made) };
     return { response: streams.response ? NOTHING : this.#leaving(this.#respond(made)) };
@@ -389,11 +407,16 @@ class RunningCall {
     };
   }
 
-  /** Carries out an operation. What a collection has to say is there at once, and no promise of it is made. */
-  #attempt(operation: Operation): Json | Promise<Json> {
+  /**
+   * Carries out an operation. What a collection has to say is there at once, and no promise of it is made. While the caller is
+   * waited for, the call gives back what of its place it does not keep.
+   */
+  #attempt(operation: Operation, place: Place | undefined): Json | Promise<Json> {
     try {
       const made = this.#perform(operation);
-      return made instanceof Promise ? this.#answer(operation.kind, made) : made;
+      if (!(made instanceof Promise)) return made;
+      const answer = this.#answer(operation.kind, made);
+      return place !== undefined && isOfCaller(operation.kind) ? place.whileAway(answer) : answer;
     } catch (error) {
       throw this.#met(error);
     }
@@ -650,6 +673,11 @@ class RunningCall {
 /** Whether an operation is answered by somebody outside. */
 function isOutward(kind: Operation['kind']): boolean {
   return kind === 'egress' || kind === 'release';
+}
+
+/** Whether an operation waits for the caller: for its next message, or until it takes one. */
+function isOfCaller(kind: Operation['kind']): boolean {
+  return kind === 'next' || kind === 'send';
 }
 
 /** Milliseconds that a collection keeps a value. */

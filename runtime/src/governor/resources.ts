@@ -6,6 +6,7 @@
 
 import { bytesOf, type MethodId, millisecondsOf, type Resources } from '@enclaim/policy-schema/admission';
 import { RefusalError } from '../errors.ts';
+import { type Guest, type Load, type Place, Places } from './places.ts';
 import { KERNEL, type Readings, readMachine } from './readings.ts';
 
 /** What the workers have together. */
@@ -27,21 +28,20 @@ export interface CallBudget {
   readonly pointer: string;
 }
 
-/** A request that was let in; disposing of it gives back what it declared. */
-export interface Reservation extends Disposable {
-  readonly budget: CallBudget;
-}
-
 const POINTER = '/governance/resources';
 const LEAST_PATIENCE_MS = 2000;
 /** Thousandths: shares of a processor are added as integers. */
 const WHOLE = 1000;
 /** Milliseconds for which a reading holds; the kernel renews its averages every two seconds. */
 const FRESH_MS = 1000;
+/** Calls that may wait until what they declare is free: as raw bytes, for nothing is decoded before. */
+const MAX_WAITING_CALLS = 256;
 
 interface Declared extends CallBudget {
   /** Thousandths of a processor that it needs to use its processor time within its wall time. */
   readonly share: number;
+  /** Requests in flight, bytes and thousandths of a processor. While it waits for its caller it works nothing. */
+  readonly load: Load;
 }
 
 /** Decides which requests are let in. */
@@ -51,15 +51,12 @@ export class ResourceGovernor {
   /** Milliseconds for which a worker may stand still: a call may work for all it declares without a pause. */
   readonly patience: number;
   readonly #limits: Resources;
-  readonly #capacity: { readonly memory: number; readonly share: number };
+  readonly #places: Places;
   readonly #methods: ReadonlyMap<MethodId, Declared>;
   readonly #read: () => Readings;
   readonly #clock: () => number;
   #readings: Readings;
   #readAt: number;
-  #inFlight = 0;
-  #memory = 0;
-  #share = 0;
 
   /**
    * @param read figures of the machine; where the kernel does not show them the policy cannot be held
@@ -73,7 +70,11 @@ export class ResourceGovernor {
     clock: () => number = () => performance.now(),
   ) {
     this.#limits = limits;
-    this.#capacity = { memory: capacity.memory, share: shareOf(capacity) };
+    const waiting = MAX_WAITING_CALLS;
+    this.#places = new Places({
+      whole: [limits.inFlight, capacity.memory, shareOf(capacity)],
+      ...{ waiting, away: limits.inFlight, unaryFirst: false, crowded: 'too many calls wait for what they declare' },
+    });
     this.#methods = new Map([...methods].map((id) => [id, declared(limits, id)]));
     this.patience = Math.max(LEAST_PATIENCE_MS, ...[...this.#methods.values()].map(({ processor }) => processor / 500));
     this.#read = read;
@@ -96,33 +97,25 @@ export class ResourceGovernor {
     this.thermalObserved = this.#readings.warmest !== null;
   }
 
-  /** Lets a request in. @throws RefusalError `budget` with the sum that would be exceeded */
-  admit(method: MethodId): Reservation {
-    const budget = this.#methods.get(method);
-    if (budget === undefined) throw new RefusalError('budget', 'the method declares nothing', { pointer: POINTER });
-    this.#refuseStrained();
-    const { inFlight } = this.#limits;
-    const { memory, share } = this.#capacity;
-    if (this.#inFlight >= inFlight) refuse('inFlight', `${this.#inFlight} requests in flight + 1 > ${inFlight}`);
-    if (this.#memory + budget.memory > memory)
-      refuse('memory', `${kib(this.#memory)} in flight + ${kib(budget.memory)} declared > ${kib(memory)}`);
-    if (this.#share + budget.share > share)
-      refuse('cpu', `${cores(this.#share)} in flight + ${cores(budget.share)} declared > ${cores(share)} processors`);
-    this.#add(1, budget);
-    let held = true;
-    return {
-      budget,
-      [Symbol.dispose]: () => {
-        if (held) this.#add(-1, budget);
-        held = false;
-      },
-    };
+  /** What a request of a method may use. @throws RefusalError `budget` where the method declares nothing */
+  budgetOf(method: MethodId): CallBudget {
+    return this.#declared(method);
   }
 
-  #add(sign: 1 | -1, { memory, share }: Declared): void {
-    this.#inFlight += sign;
-    this.#memory += sign * memory;
-    this.#share += sign * share;
+  /**
+   * Lets a request in, once what it declares is free; disposing of the place gives it back.
+   * @throws RefusalError `budget` where the machine is strained, or too many wait; the reason of the call's end
+   */
+  async admit(method: MethodId, guest: Guest): Promise<Place> {
+    const { load } = this.#declared(method);
+    this.#refuseStrained();
+    return this.#places.take(guest, load);
+  }
+
+  #declared(method: MethodId): Declared {
+    const declared = this.#methods.get(method);
+    if (declared === undefined) throw new RefusalError('budget', 'the method declares nothing', { pointer: POINTER });
+    return declared;
   }
 
   /** How strained the machine is, is not said: only that it is. What a machine does not show any more lets nobody in. */
@@ -177,11 +170,13 @@ function declared({ methods, ...whole }: Resources, id: MethodId): Declared {
   const own = Object.hasOwn(methods, id) ? methods[id] : undefined;
   const { memory, cpu, wall } = own ?? whole;
   const [processor, milliseconds] = [millisecondsOf(cpu), millisecondsOf(wall)];
+  const [bytes, share] = [bytesOf(memory), Math.ceil((processor * WHOLE) / milliseconds)];
   return {
-    memory: bytesOf(memory),
+    memory: bytes,
     processor: processor * 1000,
     wall: milliseconds,
-    share: Math.ceil((processor * WHOLE) / milliseconds),
+    share,
+    load: { running: [1, bytes, share], away: [1, bytes, 0] },
     pointer: own === undefined ? POINTER : `${POINTER}/methods/${id.replace('/', '~1')}`,
   };
 }

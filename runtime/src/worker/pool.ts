@@ -1,15 +1,17 @@
 /** The pool of worker processes: hands out calls, replaces workers that die, and runs again what they took with them. */
 
 import { RefusalError } from '../errors.ts';
-import { reasonOf, whileItLasts } from './call-end.ts';
-import { type Guest, type Place, Places, type Room } from './places.ts';
+import { reasonOf, whileItLasts } from '../governor/deadline.ts';
+import { type Guest, type Load, type Place, Places, type Room } from '../governor/places.ts';
 import type { Json, Made, Operation } from './protocol.ts';
 import { type Call, type HandlerBundle, Worker, type WorkerFactory, WorkerLostError } from './worker.ts';
 
 /** Calls whose handlers may run in one worker at once. */
 const MOST_RUNNING = 64;
-/** Of the places of all workers one connection may hold a quarter: three others find room beside it. */
-const SHARE = 4;
+/** A call whose handler may run has one place, and none while it waits for its caller. */
+const ONE_PLACE: Load = { running: [1], away: [0] };
+/** What a call hears that finds too many waiting. */
+const CROWDED = 'too many calls wait for a worker';
 /** Calls that may wait for a place, for each place: as raw bytes, for nothing is decoded before. */
 const MOST_WAITING = 4;
 /** Calls that have begun and wait for their callers, for each place: what their handlers keep stays in the worker's memory. */
@@ -17,7 +19,10 @@ const MOST_AWAY = 4;
 /** Milliseconds that a stream may wait for its caller at a stretch, where no policy says how long a call may last. */
 const IDLE_MS = 15_000;
 /** Calls that are run again have one place, and those of one message go first: a stream may wait for a stranger. */
-const ALONE: Room = { places: 1, share: 1, waiting: 4 * MOST_RUNNING, away: 4 * MOST_RUNNING, unaryFirst: true };
+const ALONE: Room = {
+  whole: [1],
+  ...{ waiting: 4 * MOST_RUNNING, away: 4 * MOST_RUNNING, unaryFirst: true, crowded: CROWDED },
+};
 /** Workers that may die under one call that runs alone: from outside, as far as anybody can tell. */
 const MOST_LOST = 2;
 /** Failed starts in a row after which the pool gives a worker up. */
@@ -51,8 +56,8 @@ export class WorkerPool {
     this.#options = options;
     this.#bundle = bundle;
     const places = MOST_RUNNING * options.size;
-    const [share, waiting, away] = [places / SHARE, places * MOST_WAITING, places * MOST_AWAY];
-    this.#places = new Places({ places, share, waiting, away, unaryFirst: false });
+    const [waiting, away] = [places * MOST_WAITING, places * MOST_AWAY];
+    this.#places = new Places({ whole: [places], waiting, away, unaryFirst: false, crowded: CROWDED });
   }
 
   /** Starts the workers and resolves once all of them have loaded the bundle. @throws RefusalError `worker`, with text of theirs */
@@ -83,7 +88,7 @@ export class WorkerPool {
     const { guest } = asked;
     let message = call.message;
     try {
-      using place = await this.#places.take(guest);
+      using place = await this.#places.take(guest, ONE_PLACE);
       // Only now: what waits is small.
       if (call.request !== undefined) message = { ...message, request: await call.request() };
       const worker = await this.#freest(guest.signal);
@@ -128,7 +133,7 @@ export class WorkerPool {
 
   /** Runs a call while no other runs in the same worker: others there only wait for their callers. */
   async #runAlone(call: Call, guest: Guest): Promise<Made> {
-    using place = await this.#alone.take(guest);
+    using place = await this.#alone.take(guest, ONE_PLACE);
     for (let lost = 1; ; ) {
       if (this.#closed || guest.signal.aborted) throw reasonOf(guest.signal);
       const worker = await whileItLasts(guest.signal, this.#loneWorker());

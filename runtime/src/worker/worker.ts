@@ -6,7 +6,7 @@ import { RefusalError } from '../errors.ts';
 import { encodeFrame, FrameReader } from '../frames.ts';
 import type { CallBudget } from '../governor/resources.ts';
 import { Account } from './account.ts';
-import { reasonOf } from './call-end.ts';
+import { reasonOf } from '../governor/deadline.ts';
 import { HandlerStatus } from './handler-status.ts';
 import { parseFromWorker } from './message-schema.ts';
 import {

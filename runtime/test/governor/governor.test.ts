@@ -7,16 +7,17 @@ import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import type { Resources } from '@enclaim/policy-schema/admission';
 import fc from 'fast-check';
-import { RefusalError } from '../src/errors.ts';
+import { RefusalError } from '../../src/errors.ts';
 import {
   groupProcessorTime,
   KERNEL,
   processProcessorTime,
   type Readings,
   readMachine,
-} from '../src/governor/readings.ts';
-import { type Reservation, ResourceGovernor } from '../src/governor/resources.ts';
-import { Account } from '../src/worker/account.ts';
+} from '../../src/governor/readings.ts';
+import type { Guest, Place } from '../../src/governor/places.ts';
+import { ResourceGovernor } from '../../src/governor/resources.ts';
+import { Account } from '../../src/worker/account.ts';
 
 const MIB = 1024 * 1024;
 const LIMITS: Resources = {
@@ -39,16 +40,53 @@ const refusal =
   (error: unknown): boolean =>
     error instanceof RefusalError && error.code === code && error.pointer === pointer;
 
+/** A call of a connection of its own. */
+const guest = (more: Partial<Guest> = {}): Guest => ({
+  ...{ connection: {}, stream: false, signal: new AbortController().signal, end: () => {} },
+  ...more,
+});
+/** Whether a call has been let in by now. */
+async function settled(admitted: Promise<Place>): Promise<Place | undefined> {
+  for (let turn = 0; turn < 3; turn++) await new Promise(setImmediate);
+  return Promise.race([admitted, undefined]);
+}
+
 describe('declarations', () => {
-  test('are given back, and the sum says what would be exceeded', () => {
+  test('are given back, and waited for until then, or for as long as the call lasts', async () => {
     const it = governor();
-    const held = [it.admit('a.B/Large'), it.admit('a.B/Large')];
-    assert.throws(() => it.admit('a.B/Small'), {
-      message: 'memory: 131072 KiB in flight + 1024 KiB declared > 131072 KiB',
-      pointer: '/governance/resources/memory',
-    });
+    const held = [await it.admit('a.B/Large', guest()), await it.admit('a.B/Large', guest())];
+    const abort = new AbortController();
+    const [given, late] = [it.admit('a.B/Small', guest()), it.admit('a.B/Large', guest({ signal: abort.signal }))];
+    assert.equal(await settled(given), undefined);
+    abort.abort(new RefusalError('budget', 'late'));
+    await assert.rejects(late, { message: 'late' });
     held[0]?.[Symbol.dispose]();
-    assert.equal(it.admit('a.B/Small').budget.wall, 1000);
+    assert.notEqual(await settled(given), undefined);
+    assert.equal(it.budgetOf('a.B/Small').wall, 1000);
+  });
+
+  test('of one connection leave as much free as it holds; too many that wait are refused', async () => {
+    const it = governor({ methods: {}, memory: '8MiB', inFlight: 400, cpu: '10ms' });
+    const connection = {};
+    const calls = Array.from({ length: 264 }, () => it.admit('a.B/Large', guest({ connection })));
+    assert.equal((await Promise.all(calls.map(settled))).filter((place) => place !== undefined).length, 8);
+    await assert.rejects(it.admit('a.B/Large', guest({ connection })), {
+      message: 'too many calls wait for what they declare',
+    });
+    assert.notEqual(await settled(it.admit('a.B/Large', guest())), undefined, 'another connection');
+  });
+
+  test('of memory are kept while a caller is waited for, and those of a processor are not', async () => {
+    const it = governor({ methods: {}, memory: '8MiB', cpu: '2500ms', wall: '5s' });
+    const [one, two] = [await it.admit('a.B/Large', guest()), await it.admit('a.B/Large', guest())];
+    const three = it.admit('a.B/Large', guest());
+    assert.equal(await settled(three), undefined);
+    const caller = Promise.withResolvers<void>();
+    const back = one.whileAway(caller.promise);
+    assert.notEqual(await settled(three), undefined);
+    caller.resolve();
+    two[Symbol.dispose]();
+    await back;
   });
 
   test('decide how long a worker may stand still: twice what a call may work', () => {
@@ -63,33 +101,40 @@ describe('declarations', () => {
     assert.throws(() => governor({ methods }), refusal('claim', '/governance/resources/methods/a.B~1Small/memory'));
   });
 
-  test('whatever comes and goes, never exceed what there is, and leave nothing behind', () => {
-    fc.assert(
-      fc.property(fc.array(fc.tuple(fc.boolean(), fc.nat(1), fc.nat(20)), { maxLength: 200 }), (steps) => {
+  test('whatever comes and goes, never exceed what there is, and leave nothing behind', async () => {
+    const loads = { Large: [64, 100], Small: [1, 10] } as const;
+    const program = fc.array(fc.tuple(fc.boolean(), fc.constantFrom('Large', 'Small'), fc.nat(20)), { maxLength: 100 });
+    await fc.assert(
+      fc.asyncProperty(program, async (steps) => {
         const it = governor();
-        let held: { reservation: Reservation; large: boolean }[] = [];
-        for (const [comes, kind, which] of steps) {
-          if (!comes) {
-            const gone = held[which % (held.length || 1)];
-            gone?.reservation[Symbol.dispose]();
-            gone?.reservation[Symbol.dispose]();
-            held = held.filter((each) => each !== gone);
-            continue;
-          }
-          const large = kind === 1;
-          const loads = [...held, { large }].map((each) => (each.large ? [64, 100] : [1, 10]));
-          const [memory = 0, share = 0] = loads.reduce(([a = 0, b = 0], [m = 0, s = 0]) => [a + m, b + s], [0, 0]);
-          const fits = held.length < 8 && memory <= 128 && share <= 1000;
-          try {
-            held.push({ reservation: it.admit(large ? 'a.B/Large' : 'a.B/Small'), large });
-            assert(fits);
-          } catch (error) {
-            if (!(error instanceof RefusalError)) throw error;
-            assert(!fits, error.message);
-          }
+        const held = new Map<Place, readonly [number, number]>();
+        let [coming, beyond] = [0, 0];
+        const comes = (kind: 'Large' | 'Small', connection: number): void => {
+          coming++;
+          void it.admit(`a.B/${kind}`, guest({ connection })).then((place) => {
+            coming--;
+            held.set(place, loads[kind]);
+            const sums = [...held.values()].reduce(([a, b], [memory, share]) => [a + memory, b + share], [0, 0]);
+            if (held.size > 8 || sums[0] > 128 || sums[1] > 1000) beyond++;
+          });
+        };
+        const goes = async (which: number): Promise<void> => {
+          const gone = [...held.keys()][which % (held.size || 1)];
+          if (gone !== undefined) held.delete(gone);
+          gone?.[Symbol.dispose]();
+          gone?.[Symbol.dispose]();
+          await Promise.resolve();
+        };
+        for (const [isComing, kind, which] of steps) {
+          if (isComing) comes(kind, which % 4);
+          else await goes(which);
         }
-        for (const { reservation } of held) reservation[Symbol.dispose]();
-        for (let i = 0; i < 2; i++) it.admit('a.B/Large');
+        for (let turn = 0; held.size + coming > 0 && turn < 1000; turn++) {
+          await goes(0);
+          await new Promise(setImmediate);
+        }
+        assert.deepEqual([coming, beyond], [0, 0]);
+        await Promise.all([guest(), guest()].map((each) => it.admit('a.B/Large', each)));
       }),
     );
   });
@@ -140,27 +185,27 @@ describe('a machine', () => {
     assert.throws(() => governor({}, blind), refusal('claim', '/governance/resources/pressure'));
   });
 
-  test('is asked again after a second, refuses over its limits, and for good where a sensor goes', () => {
+  test('is asked again after a second, refuses over its limits, and for good where a sensor goes', async () => {
     let [now, reading] = [0, CALM];
     const it = governor(
       {},
       () => reading,
       () => now,
     );
-    const admits = (later: number, next: Readings): boolean => {
+    const admits = async (later: number, next: Readings): Promise<boolean> => {
       now += later;
       reading = next;
       try {
-        it.admit('a.B/Small')[Symbol.dispose]();
+        using _ = await it.admit('a.B/Small', guest());
         return true;
       } catch {
         return false;
       }
     };
     const strained = { ...CALM, pressure: { memory: 0, cpu: 60.01 } };
-    assert.equal(admits(500, strained), true, 'a reading holds for a second');
-    assert.equal(admits(1000, strained), false);
-    assert.equal(admits(1001, { ...CALM, pressure: { memory: 20, cpu: 60 } }), true, 'at the limit is within it');
+    assert.equal(await admits(500, strained), true, 'a reading holds for a second');
+    assert.equal(await admits(1000, strained), false);
+    assert.equal(await admits(1001, { ...CALM, pressure: { memory: 20, cpu: 60 } }), true, 'at the limit is within it');
     assert.equal(it.thermalObserved, false);
     const hot = governor(
       {},
@@ -175,10 +220,10 @@ describe('a machine', () => {
       () => now,
     );
     assert.equal(warm.thermalObserved, true);
-    warm.admit('a.B/Small');
+    await warm.admit('a.B/Small', guest());
     now += 2000;
     reading = CALM;
-    assert.throws(() => warm.admit('a.B/Small'), refusal('budget', '/governance/resources/thermal'));
+    await assert.rejects(warm.admit('a.B/Small', guest()), refusal('budget', '/governance/resources/thermal'));
   });
 
   test('counts the processor time of processes and groups', () => {

@@ -1,0 +1,382 @@
+/**
+ * Places: which calls may run now, which wait for a place, in turn by connection, and which wait for their callers. A place is
+ * one of the places in workers, or what a call declares of memory and processor: amounts of one or several kinds.
+ *
+ * A connection may take as much as it leaves free. Without this, one that fills a room would keep all others out of it; with a
+ * fixed share, one that is alone could not use what is there.
+ */
+
+import { RefusalError } from '../errors.ts';
+import { reasonOf } from './deadline.ts';
+
+/** How much of each kind of thing; a room and its guests have the same kinds, in integers. */
+export type Amounts = readonly number[];
+
+/** How much there is, and how many calls may wait for it. */
+export interface Room {
+  /** What all calls together may hold. */
+  readonly whole: Amounts;
+  /** Calls that may wait for their first place. */
+  readonly waiting: number;
+  /** Calls that have begun and wait for their callers. */
+  readonly away: number;
+  /** Whether calls of one message go before streams. */
+  readonly unaryFirst: boolean;
+  /** What the call hears that finds too many waiting. */
+  readonly crowded: string;
+}
+
+/** A call as it asks for a place. */
+export interface Guest {
+  /** What it is counted under. */
+  readonly connection: unknown;
+  readonly stream: boolean;
+  /** Ends the wait. */
+  readonly signal: AbortSignal;
+  /** Ends the call, where its caller keeps it waiting and another needs the room. */
+  readonly end: (refusal: RefusalError) => void;
+}
+
+/** What a call holds while its handler may run, and what of that it keeps while it waits for its caller. */
+export interface Load {
+  readonly running: Amounts;
+  readonly away: Amounts;
+}
+
+/** Milliseconds for which a call may keep what another waits for, while its caller says nothing. */
+export const KEEPS_MS = 1000;
+
+/** The right of one call's handler to run; disposing of it gives the place back. */
+export interface Place extends Disposable {
+  /**
+   * Gives the place back for as long as only the caller can end what is awaited. The answer comes once there is a place again, for
+   * with it the handler runs on. @throws RefusalError where the call ended meanwhile; what `awaited` does
+   */
+  whileAway<T>(awaited: Promise<T>): Promise<T>;
+}
+
+/** Calls of one connection. */
+interface Line {
+  readonly held: number[];
+  /** Calls that have begun. */
+  calls: number;
+  /** Those in the queue that have not. */
+  outside: number;
+  readonly queue: Waiting[];
+  /** Those that wait for their caller, longest first. */
+  readonly away: Set<Guest>;
+  /** Those of them that keep something, and since when. */
+  readonly keeping: Map<Guest, number>;
+}
+
+interface Waiting {
+  readonly guest: Guest;
+  /** What it asks for, beyond what it has. */
+  readonly takes: Amounts;
+  /** Whether the call has begun already, and only comes back. */
+  readonly begun: boolean;
+  readonly grant: () => void;
+  readonly refuse: (error: RefusalError) => void;
+}
+
+/** Hands places out in turn: each connection that waits gets one before any gets another. */
+export class Places {
+  readonly #room: Room;
+  /** By connection; whose turn is next comes first. */
+  readonly #lines = new Map<unknown, Line>();
+  readonly #held: number[];
+  #outside = 0;
+  #away = 0;
+  /** The call that is being ended for what it keeps; one at a time, for what it gives back may be enough. */
+  #ending: Guest | undefined;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(room: Room) {
+    this.#room = room;
+    this.#held = room.whole.map(() => 0);
+  }
+
+  /** Waits for a place. @throws RefusalError `budget` where too many wait; the reason of the call's end */
+  async take(guest: Guest, load: Load): Promise<Place> {
+    await this.#wait(guest, load.running, false);
+    return new HeldPlace(guest, {
+      leave: () => this.#leave(guest, load),
+      comeBack: () => this.#comeBack(guest, load),
+      end: (held) => this.#end(guest, held === 'all' ? load.running : load.away),
+      drop: () => this.#give(guest, difference(load)),
+    });
+  }
+
+  #lineOf({ connection }: Guest): Line {
+    const found = this.#lines.get(connection);
+    if (found !== undefined) return found;
+    const line: Line = {
+      held: this.#room.whole.map(() => 0),
+      ...{ calls: 0, outside: 0, queue: [], away: new Set(), keeping: new Map() },
+    };
+    this.#lines.set(connection, line);
+    return line;
+  }
+
+  /** Resolves with a place held: at once, if there is one and no call of its connection is before it. */
+  #wait(guest: Guest, takes: Amounts, begun: boolean): Promise<void> | undefined {
+    const { signal } = guest;
+    const line = this.#lineOf(guest);
+    if (signal.aborted) {
+      this.#tidy(guest, line);
+      throw reasonOf(signal);
+    }
+    if (line.queue.length === 0 && this.#hasRoomFor(line, takes)) {
+      this.#hold(line, takes, begun);
+      return;
+    }
+    if (!begun && this.#outside >= this.#room.waiting) this.#makeWay(guest, line);
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const over = (): void => {
+      this.#remove(line, waiting);
+      reject(reasonOf(signal));
+      this.#tidy(guest, line);
+    };
+    const heard = (): void => signal.removeEventListener('abort', over);
+    const waiting: Waiting = {
+      guest,
+      takes,
+      begun,
+      grant: () => {
+        heard();
+        resolve();
+      },
+      refuse: (error) => {
+        heard();
+        reject(error);
+      },
+    };
+    signal.addEventListener('abort', over, { once: true });
+    line.queue.push(waiting);
+    this.#countOutside(line, waiting, 1);
+    this.#reclaim();
+    return promise;
+  }
+
+  /** Whether a connection may take so much: there is as much, and it then holds no more than is left, or nothing beside it. */
+  #hasRoomFor({ held }: Line, takes: Amounts): boolean {
+    return takes.every((amount, kind) => {
+      if (amount === 0) return true;
+      const [own = 0, left] = [held[kind], (this.#room.whole[kind] ?? 0) - (this.#held[kind] ?? 0) - amount];
+      return left >= 0 && (own === 0 || own + amount <= left);
+    });
+  }
+
+  #hold(line: Line, takes: Amounts, begun: boolean): void {
+    if (!begun) line.calls++;
+    this.#add(line, takes, 1);
+  }
+
+  #add(line: Line, amounts: Amounts, sign: 1 | -1): void {
+    for (const [kind, amount] of amounts.entries()) {
+      line.held[kind] = (line.held[kind] ?? 0) + sign * amount;
+      this.#held[kind] = (this.#held[kind] ?? 0) + sign * amount;
+    }
+  }
+
+  /** The connection that has most waiting gives way: its newest call, or the one that comes. @throws RefusalError `budget` for that one */
+  #makeWay(guest: Guest, line: Line): void {
+    const longest = this.#most(line, ({ outside }) => outside);
+    const last = longest === line ? undefined : longest.queue.findLast(({ begun }) => !begun);
+    if (last === undefined) {
+      this.#tidy(guest, line);
+      throw new RefusalError('budget', this.#room.crowded);
+    }
+    this.#remove(longest, last);
+    last.refuse(new RefusalError('budget', this.#room.crowded));
+    this.#tidy(last.guest, longest);
+  }
+
+  /** The line that has the most of something, `own` among equals. */
+  #most(own: Line, count: (line: Line) => number): Line {
+    let most = own;
+    for (const line of this.#lines.values()) if (count(line) > count(most)) most = line;
+    return most;
+  }
+
+  /** Gives back, and hands out what that leaves room for. */
+  #give(guest: Guest, amounts: Amounts): void {
+    const line = this.#lineOf(guest);
+    this.#add(line, amounts, -1);
+    this.#tidy(guest, line);
+    this.#next();
+  }
+
+  /** Where too many are away, the connection that has most of them loses the one that has waited longest. */
+  #leave(guest: Guest, load: Load): void {
+    const line = this.#lineOf(guest);
+    line.away.add(guest);
+    if (load.away.some((amount) => amount > 0)) line.keeping.set(guest, performance.now());
+    this.#give(guest, difference(load));
+    if (++this.#away > this.#room.away) {
+      const [longest] = this.#most(line, ({ away }) => away.size).away;
+      if (longest !== undefined) {
+        this.#isBack(longest);
+        longest.end(new RefusalError('budget', 'too many calls wait for their callers'));
+      }
+    }
+    this.#reclaim();
+  }
+
+  #isBack(guest: Guest): void {
+    const line = this.#lineOf(guest);
+    line.keeping.delete(guest);
+    if (line.away.delete(guest)) this.#away--;
+  }
+
+  #end(guest: Guest, held: Amounts): void {
+    this.#isBack(guest);
+    this.#lineOf(guest).calls--;
+    if (this.#ending === guest) this.#ending = undefined;
+    this.#give(guest, held);
+    this.#reclaim();
+  }
+
+  /** Its connection keeps its turn. */
+  async #comeBack(guest: Guest, load: Load): Promise<void> {
+    this.#isBack(guest);
+    await this.#wait(guest, difference(load), true);
+  }
+
+  /**
+   * Ends the call that keeps something and has waited longest for its caller, of the connection that keeps most, if a connection
+   * with fewer calls waits for a place.
+   *
+   * **Bound**: without this, callers that say nothing would keep what their calls declare until the wall time of the policy.
+   */
+  #reclaim(): void {
+    if (this.#ending !== undefined || this.#timer !== undefined) return;
+    let heaviest: Line | undefined;
+    for (const line of this.#lines.values())
+      if (line.keeping.size > (heaviest?.keeping.size ?? 0)) heaviest = line;
+    if (heaviest === undefined) return;
+    const { calls, keeping } = heaviest;
+    if (!this.#lines.values().some((line) => line.queue.length > 0 && line.calls < calls)) return;
+    const [longest] = keeping;
+    if (longest === undefined) return;
+    const [guest, since] = longest;
+    const left = since + KEEPS_MS - performance.now();
+    if (left > 0) {
+      this.#timer = setTimeout(() => {
+        this.#timer = undefined;
+        this.#reclaim();
+      }, left);
+      return;
+    }
+    this.#ending = guest;
+    keeping.delete(guest);
+    guest.end(new RefusalError('budget', 'the caller let the call wait, and another needs what it keeps'));
+  }
+
+  /** Hands out what places there are. */
+  #next(): void {
+    for (;;) {
+      const found = (this.#room.unaryFirst && this.#first(({ guest }) => !guest.stream)) || this.#first(() => true);
+      if (!found) return;
+      const [line, waiting] = found;
+      this.#remove(line, waiting);
+      this.#hold(line, waiting.takes, waiting.begun);
+      // Its next turn comes after those of all other connections.
+      this.#lines.delete(waiting.guest.connection);
+      this.#lines.set(waiting.guest.connection, line);
+      waiting.grant();
+    }
+  }
+
+  #first(suits: (waiting: Waiting) => boolean): readonly [Line, Waiting] | undefined {
+    for (const line of this.#lines.values()) {
+      const waiting = line.queue.find(suits);
+      if (waiting !== undefined && this.#hasRoomFor(line, waiting.takes)) return [line, waiting];
+    }
+    return undefined;
+  }
+
+  #remove(line: Line, waiting: Waiting): void {
+    const at = line.queue.indexOf(waiting);
+    if (at < 0) return;
+    line.queue.splice(at, 1);
+    this.#countOutside(line, waiting, -1);
+  }
+
+  #countOutside(line: Line, { begun }: Waiting, by: 1 | -1): void {
+    if (begun) return;
+    line.outside += by;
+    this.#outside += by;
+  }
+
+  /** Keeps nothing of a connection that has no calls. */
+  #tidy({ connection }: Guest, { calls, held, queue }: Line): void {
+    if (calls === 0 && queue.length === 0 && held.every((amount) => amount === 0)) this.#lines.delete(connection);
+  }
+}
+
+/** What a call gives back while it waits for its caller, and takes again. */
+function difference({ running, away }: Load): Amounts {
+  return running.map((amount, kind) => amount - (away[kind] ?? 0));
+}
+
+/** What a place does with the room it is in. */
+interface Moves {
+  readonly leave: () => void;
+  readonly comeBack: () => Promise<void>;
+  /** The call ends: it holds all, or what it keeps while it is away. */
+  readonly end: (held: 'all' | 'kept') => void;
+  /** Gives back what a call took again that had ended meanwhile. */
+  readonly drop: () => void;
+}
+
+class HeldPlace implements Place {
+  readonly #guest: Guest;
+  readonly #moves: Moves;
+  /** Things awaited that only the caller can end. */
+  #awaited = 0;
+  #state: 'held' | 'away' | 'returning' | 'over' = 'held';
+
+  constructor(guest: Guest, moves: Moves) {
+    this.#guest = guest;
+    this.#moves = moves;
+  }
+
+  async whileAway<T>(awaited: Promise<T>): Promise<T> {
+    this.#awaited++;
+    this.#goAway();
+    try {
+      return await awaited;
+    } finally {
+      this.#awaited--;
+      if (this.#awaited === 0 && this.#state === 'away') await this.#return();
+    }
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#state !== 'over') this.#moves.end(this.#state === 'held' ? 'all' : 'kept');
+    this.#state = 'over';
+  }
+
+  #goAway(): void {
+    if (this.#state !== 'held' || this.#awaited === 0) return;
+    this.#state = 'away';
+    this.#moves.leave();
+  }
+
+  async #return(): Promise<void> {
+    this.#state = 'returning';
+    await this.#moves.comeBack();
+    // The call may have ended while it waited.
+    if (this.#over) {
+      this.#moves.drop();
+      throw reasonOf(this.#guest.signal);
+    }
+    this.#state = 'held';
+    this.#goAway();
+  }
+
+  get #over(): boolean {
+    return this.#state === 'over';
+  }
+}
