@@ -21,6 +21,8 @@ import { clinicBundle } from './support/app.ts';
 import { type Lab, openLab } from './support/lab.ts';
 import { CAPACITY, MISSING_LAYERS, startWorkers } from './support/worker-process.ts';
 
+const SERVER = 'runtime/src/server.ts';
+
 const HEADERS = { ':method': 'POST', 'content-type': 'application/grpc', te: 'trailers' };
 const LAB = '/lab.v1.Lab/';
 /** An empty message, and one whose key is "k". */
@@ -79,7 +81,7 @@ describe('a runtime that ends', () => {
     const tls = { key: keys.tls.key, certificate: keys.certificate(new Uint8Array()) };
     // A keepalive that comes due while calls end must not end their connection.
     const often: Edit = ['IDLE_MS / 5', '1000'];
-    const Server: typeof AttestedServer = (await import(weakened('runtime/src/server.ts', often))).AttestedServer;
+    const Server: typeof AttestedServer = (await import(weakened(SERVER, { [SERVER]: [often] }))).AttestedServer;
     server = new Server({ tls, admission: lab.admission, calls: lab.calls, attested: {} as never });
     const port = await server.listen('127.0.0.1', 0);
     server.serve();

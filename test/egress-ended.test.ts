@@ -10,6 +10,8 @@ import type { identify as identifyPeer } from '../runtime/src/egress/peer.ts';
 import { weakened } from './hostile/weakened.ts';
 import { eventually, HANGS_MS } from './support/eventually.ts';
 
+const PEER = 'runtime/src/egress/peer.ts';
+
 const HTTP = { verb: 'POST', path: '/v1/send' } as const;
 const GRPC = 't.Mail/Send';
 const RESOLVE_MS = 20;
@@ -79,7 +81,7 @@ test('who is given up counts until nothing is left of it', async () => {
 });
 
 test('TLS has a time limit of its own', async () => {
-  const short = weakened('runtime/src/egress/peer.ts', ['HANDSHAKE_MS = 10_000', 'HANDSHAKE_MS = 200']);
+  const short = weakened(PEER, { [PEER]: [['HANDSHAKE_MS = 10_000', 'HANDSHAKE_MS = 200']] });
   const { identify }: { identify: typeof identifyPeer } = await import(short);
   const socket = connect((silent.address() as AddressInfo).port, '127.0.0.1');
   const peer = {

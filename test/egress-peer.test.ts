@@ -6,7 +6,7 @@ import type { PeerIdentity, Subprocessor } from '@enclaim/policy-schema';
 import { EgressBroker } from '../runtime/src/egress/broker.ts';
 import { EPOCH, FakeIdentity, pemOf } from './fakes/certificates.ts';
 import { type FakeSubprocessor, type SubprocessorOptions, startSubprocessor } from './fakes/subprocessor.ts';
-import { weakened } from './hostile/weakened.ts';
+import { type Edit, weakened } from './hostile/weakened.ts';
 
 const CALLS = { http: { verb: 'POST', path: '/v1/send' }, grpc: 't.Mail/Send' } as const;
 const NOW = Date.UTC(2026, 10, 20);
@@ -91,11 +91,10 @@ for (const [name, [options, identityOf, expected, now]] of Object.entries(CASES)
 
 /** The broker where Node knew one authority more. */
 const known = new FakeIdentity('an authority that Node knows', 'ecdsa-sha256');
-const peer = weakened('runtime/src/egress/peer.ts', [
-  'ca: [...rootCertificates]',
-  `ca: [...rootCertificates, ${JSON.stringify(pemOf(known.root()))}]`,
-]);
-const { EgressBroker: Knowing } = await import(weakened('runtime/src/egress/broker.ts', ["'./peer.ts'", `'${peer}'`]));
+const trust: Edit = ['ca: [...rootCertificates]', `ca: [...rootCertificates, ${JSON.stringify(pemOf(known.root()))}]`];
+const { EgressBroker: Knowing } = await import(
+  weakened('runtime/src/egress/broker.ts', { 'runtime/src/egress/peer.ts': [trust] })
+);
 
 for (const [name, options, expected] of [
   ['an authority that the system knows', { authority: known }, /^ok$/],

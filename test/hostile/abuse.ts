@@ -2,7 +2,8 @@
 
 import type { Attack } from './attack.ts';
 import { block, CALL, FLAG, FRAME, frame, NOTE, RawConnection, setting } from './raw-http2.ts';
-import { type ServerEdits, serve } from './served.ts';
+import { SERVER, serve } from './served.ts';
+import type { Edits } from './weakened.ts';
 
 /** A kind of abuse. */
 export interface Abuse {
@@ -110,9 +111,9 @@ export async function abuse(
   }
 }
 
-const UNMETERED: ServerEdits = { server: [['new MeteredSocket(socket)', 'socket']] };
+const UNMETERED: Edits = { [SERVER]: [['new MeteredSocket(socket)', 'socket']] };
 
-async function tried(kind: Abuse, edits: ServerEdits): Promise<boolean> {
+async function tried(kind: Abuse, edits: Edits): Promise<boolean> {
   const watch = "const load = btoa('x'.repeat(60000)); for (;;) yield { load };";
   const { port, close } = await serve({ Sum: 'return { key: request.key }', Watch: watch }, edits);
   try {

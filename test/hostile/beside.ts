@@ -13,48 +13,22 @@ import { ECHO, startPretendServer } from '../support/pretend-server.ts';
 import { askOddly, NOTE, type OddRequest, prefixed } from '../support/requests.ts';
 import { type Attack, lasts, settling } from './attack.ts';
 import { type Fields, CALL as RAW_CALL, RawConnection } from './raw-http2.ts';
-import { type Edit, weakened } from './weakened.ts';
-
-/** What of the proxy is changed: in itself, in what of a request passes, and in how places are divided. */
-interface ProxyEdits {
-  readonly proxy?: readonly Edit[];
-  readonly requests?: readonly Edit[];
-  readonly shares?: readonly Edit[];
-}
+import { type Edits, weakened } from './weakened.ts';
 
 /** Calls of the honest client, before and after. */
 const HONEST_CALLS = 10;
 /** A call that has no answer by then has none, in a control. */
 const SILENCE_MS = 3000;
+const PROXY = 'client/src/proxy/proxy.ts';
 const CALL = { path: `${ECHO}Unary`, body: prefixed(NOTE) };
 const ORDINARY: OddRequest = { name: 'an ordinary call' };
 
-/** A proxy with edits. */
-async function proxyOf({ proxy = [], requests = [], shares = [] }: ProxyEdits): Promise<typeof proxyModule> {
-  const table = "'@enclaim/attestation/grpc-request'";
-  const metadata = "'../metadata.ts'";
-  const edited = (path: string, ...edits: readonly Edit[]): string => `'${weakened(path, ...edits)}'`;
-  const rules = edited('attestation/src/grpc-request.ts', ...requests);
-  const carried = edited('client/src/metadata.ts', [table, rules]);
-  const bounded = edited('client/src/bounded-call.ts', ["'./metadata.ts'", carried]);
-  return import(
-    weakened(
-      'client/src/proxy/proxy.ts',
-      ["'./relay.ts'", edited('client/src/proxy/relay.ts', [table, rules], [metadata, carried])],
-      ["'./shares.ts'", edited('client/src/proxy/shares.ts', ...shares)],
-      ["'../channel.ts'", edited('client/src/channel.ts', ["'./bounded-call.ts'", bounded])],
-      ...proxy,
-    )
-  );
-}
-
-/** Does its thing, and resolves once it is done with a connection that stays. */
 type Act = (proxy: proxyModule.RunningProxy) => Promise<ClientHttp2Session>;
 
 /** Whether an honest client notices: a call of it fails, or a stream, or the connection behind the proxy is another one. */
-async function noticed(act: Act, edits: ProxyEdits): Promise<boolean> {
+async function noticed(act: Act, edits: Edits): Promise<boolean> {
   const server = await startPretendServer();
-  const { startProxy } = await proxyOf(edits);
+  const { startProxy } = (await import(weakened(PROXY, edits))) as typeof proxyModule;
   const { target, references } = server;
   const proxy = await startProxy(target, { references, listen: { host: '127.0.0.1', port: 0 } });
   const honest = open(proxy);
@@ -121,7 +95,7 @@ interface Beside {
   readonly name: string;
   readonly layer: string;
   readonly act: Act;
-  readonly off: ProxyEdits;
+  readonly off: Edits;
 }
 
 const BESIDE: readonly Beside[] = [
@@ -136,7 +110,7 @@ const BESIDE: readonly Beside[] = [
       connection.close();
       return open(proxy);
     },
-    off: { requests: [["  'http2-settings',\n", '']] },
+    off: { 'attestation/src/grpc-request.ts': [["  'http2-settings',\n", '']] },
   },
   {
     name: 'silent streams in every place of the connection',
@@ -149,7 +123,7 @@ const BESIDE: readonly Beside[] = [
       await askOddly(session, CALL, { name: 'the last', fields: { origin: 'x' } });
       return session;
     },
-    off: { shares: [['const TIMES_FREE = 3', 'const TIMES_FREE = 1000']] },
+    off: { 'client/src/proxy/shares.ts': [['const TIMES_FREE = 3', 'const TIMES_FREE = 1000']] },
   },
 ];
 

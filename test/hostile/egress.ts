@@ -15,32 +15,27 @@ import { type Lab, type LabAnswer, type LabOptions, type LabPolicy, openLab } fr
 import type { Attack } from './attack.ts';
 import { type Edit, weakened } from './weakened.ts';
 
-const EGRESS = 'runtime/src/egress';
-/** Modules in the way out, each with what it is imported by and under which name: an edit of one weakens those above it. */
-const CHAIN = {
-  peer: [`${EGRESS}/peer.ts`, 'broker', './peer.ts'],
-  http: [`${EGRESS}/http.ts`, 'broker', './http.ts'],
-  broker: [`${EGRESS}/broker.ts`, undefined, ''],
-  resolver: [`${EGRESS}/resolver.ts`, undefined, ''],
-  sovereignty: ['runtime/src/governor/sovereignty.ts', 'call', '../governor/sovereignty.ts'],
-  call: [`${EGRESS}/call-egress.ts`, 'calls', './egress/call-egress.ts'],
-  context: ['runtime/src/context.ts', 'calls', './context.ts'],
-  calls: ['runtime/src/calls.ts', undefined, ''],
-} as const;
-type Module = keyof typeof CHAIN;
+const CALLS = 'runtime/src/calls.ts';
+const CONTEXT = 'runtime/src/context.ts';
+const SOVEREIGNTY = 'runtime/src/governor/sovereignty.ts';
+const CALL_EGRESS = 'runtime/src/egress/call-egress.ts';
+const BROKER = 'runtime/src/egress/broker.ts';
+const PEER = 'runtime/src/egress/peer.ts';
+const HTTP = 'runtime/src/egress/http.ts';
+const RESOLVER = 'runtime/src/egress/resolver.ts';
 
 /** Layers, by what the runtime is like without them. */
 const LAYERS = {
-  'identity: pinned key': ['peer', ['if (!spki.includes(pinOf(certificate)))', 'if (spki.length === 0)']],
-  'identity: dates': ['peer', ['if (!(certificate.validFromDate', 'if (false && !(certificate.validFromDate']],
-  'identity: name': ['peer', ["certificate.checkHost(peer.host, { subject: 'never' }) === undefined", 'false']],
-  'identity: authority': ['peer', ['await verifyIssuedBy(ca, certificate, now);', '']],
-  'identity: purpose': ['peer', ['!usages.includes(SERVER_AUTH)', 'false']],
-  'identity: known authority': ['peer', ['if (!tls.authorized)', 'if (false)']],
-  'identity: TLS 1.3': ['peer', ["minVersion: 'TLSv1.3'", "minVersion: 'TLSv1.2'"]],
-  'addresses that lead out': ['resolver', ['addresses.filter(isReachable)', 'addresses']],
+  'identity: pinned key': [PEER, ['if (!spki.includes(pinOf(certificate)))', 'if (spki.length === 0)']],
+  'identity: dates': [PEER, ['if (!(certificate.validFromDate', 'if (false && !(certificate.validFromDate']],
+  'identity: name': [PEER, ["certificate.checkHost(peer.host, { subject: 'never' }) === undefined", 'false']],
+  'identity: authority': [PEER, ['await verifyIssuedBy(ca, certificate, now);', '']],
+  'identity: purpose': [PEER, ['!usages.includes(SERVER_AUTH)', 'false']],
+  'identity: known authority': [PEER, ['if (!tls.authorized)', 'if (false)']],
+  'identity: TLS 1.3': [PEER, ["minVersion: 'TLSv1.3'", "minVersion: 'TLSv1.2'"]],
+  'addresses that lead out': [RESOLVER, ['addresses.filter(isReachable)', 'addresses']],
   'a redirect is an answer': [
-    'http',
+    HTTP,
     [
       "incoming.on('error', reject);",
       `if (incoming.headers.location !== undefined) {
@@ -53,86 +48,78 @@ const LAYERS = {
        incoming.on('error', reject);`,
     ],
   ],
-  'answers have a limit': ['http', ['const MOST_ANSWER: number = 1024 * 1024', 'const MOST_ANSWER: number = 2 ** 40']],
-  'floating label': ['context', ['grow(this.#read, stored.label);', '']],
-  'reading after acting': ['context', ['if (!writes && this.#acted)', 'if (false)']],
-  'label of the message': ['context', ['new Set([...this.label, ...carried])', 'new Set(this.label)']],
-  'label of answers': ['context', ['grow(this.#read, known);', '']],
-  'answers that say nothing': ['call', ['did not take it`', 'said ` + status']],
-  'date of the assurance': ['context', ['now: this.#now()', 'now: 0']],
-  'leak detectors': ['context', ['if (found.length === 0) return undefined;', 'return undefined;']],
+  'answers have a limit': [HTTP, ['const MOST_ANSWER: number = 1024 * 1024', 'const MOST_ANSWER: number = 2 ** 40']],
+  'floating label': [CONTEXT, ['grow(this.#read, stored.label);', '']],
+  'reading after acting': [CONTEXT, ['if (!writes && this.#acted)', 'if (false)']],
+  'label of the message': [CONTEXT, ['new Set([...this.label, ...carried])', 'new Set(this.label)']],
+  'label of answers': [CONTEXT, ['grow(this.#read, known);', '']],
+  'answers that say nothing': [CALL_EGRESS, ['did not take it`', 'said ` + status']],
+  'date of the assurance': [CONTEXT, ['now: this.#now()', 'now: 0']],
+  'leak detectors': [CONTEXT, ['if (found.length === 0) return undefined;', 'return undefined;']],
   'leak detectors on bytes': [
-    'call',
+    CALL_EGRESS,
     ['[...leavesOf(input, outgoing, json, registry), ...wireTextsOf(input, outgoing)]', 'textsOf(json)'],
   ],
-  'leak detectors on records': ['call', ['context.lookAtRecord(outgoing.leaves);', '']],
-  'number of calls': ['sovereignty', ['if (external > MOST_EXTERNAL)', 'if (external < 0)']],
-  'number of calls of the policy': ['sovereignty', ['if (external > maxExternalCalls)', 'if (external < 0)']],
+  'leak detectors on records': [CALL_EGRESS, ['context.lookAtRecord(outgoing.leaves);', '']],
+  'number of calls': [SOVEREIGNTY, ['if (external > MOST_EXTERNAL)', 'if (external < 0)']],
+  'number of calls of the policy': [SOVEREIGNTY, ['if (external > maxExternalCalls)', 'if (external < 0)']],
   'counted before it happens': [
-    'sovereignty',
+    SOVEREIGNTY,
     ['this.#external = external;', 'setTimeout(() => { this.#external = external; }, 100);'],
   ],
   'score before it happens': [
-    'sovereignty',
+    SOVEREIGNTY,
     ['this.#weight = weight;', 'setTimeout(() => { this.#weight = weight; }, 100);'],
   ],
-  'work counts once': ['sovereignty', ['this.#local.add(what)', 'this.#local.add(what + Math.random())']],
+  'work counts once': [SOVEREIGNTY, ['this.#local.add(what)', 'this.#local.add(what + Math.random())']],
   'only work that is done counts': [
-    'calls',
+    CALLS,
     ["operation.kind === 'put' || (operation.kind === 'get' && made !== null)", "'key' in operation"],
   ],
-  'lengths as powers of two': ['call', ['const length = open ?', 'const length = true ?']],
+  'lengths as powers of two': [CALL_EGRESS, ['const length = open ?', 'const length = true ?']],
   'record before message': [
-    'call',
+    CALL_EGRESS,
     ['figures: { bytes: length } });', 'figures: { bytes: length } }).catch(() => {});'],
   ],
-  'few records': ['calls', ['return ++this.#records <= MOST_RECORDS;', 'return true;']],
-  'once in a call': ['call', ['this.#used.add(id);', '']],
-  'naming is sending': ['context', ["    this.#decide({ kind: 'send', name: to }, new Set(this.label));\n", '']],
+  'few records': [CALLS, ['return ++this.#records <= MOST_RECORDS;', 'return true;']],
+  'once in a call': [CALL_EGRESS, ['this.#used.add(id);', '']],
+  'naming is sending': [CONTEXT, ["    this.#decide({ kind: 'send', name: to }, new Set(this.label));\n", '']],
   'label of the record': [
-    'context',
+    CONTEXT,
     ["{ kind: 'send', name: to }, new Set(stored.label)", "{ kind: 'send', name: to }, new Set()"],
   ],
   'one answer for every record': [
-    'call',
+    CALL_EGRESS,
     [
       'void tracked(this.#untold, this.#sendRecords(release, keys));',
       `await tracked(this.#untold, this.#sendRecords(release, keys));
-       await new Promise((resolve) => setTimeout(resolve, 100)); // as a peer far away
+       await new Promise((resolve) => setTimeout(resolve, 2000)); // as a peer far away
        if (Object.keys(this.#figures).some((name) => name.startsWith('release:'))) throw new Error('it was not sent');`,
     ],
     // What else is asked for waits for answers, and would so for this one.
     ['return this.#turn.catch(() => {});', 'return undefined as never;'],
   ],
-  'an answer that stands': ['calls', [").catch(() => egress.end('given up'))", ')']],
-  'a room for what nobody is told': ['broker', ['this.#calls[room]', 'this.#calls.told']],
+  'an answer that stands': [CALLS, [").catch(() => egress.end('given up'))", ')']],
+  'a room for what nobody is told': [BROKER, ['this.#calls[room]', 'this.#calls.told']],
   'grant to read': [
-    'context',
+    CONTEXT,
     [
       "    this.#decide({ kind: 'read', name: collection }, new Set());\n    this.#decide({ kind: 'send'",
       "    this.#decide({ kind: 'send'",
     ],
   ],
-  'grant to send': ['context', ["this.#decide({ kind: 'send', name: to }, new Set([...this.label, ...carried]));", '']],
-  "release of one's own method": [
-    'context',
-    ["this.#decide({ kind: 'release', name: rule }, new Set(this.label));", ''],
-  ],
-} satisfies Record<string, readonly [Module, ...Edit[]]>;
+  'grant to send': [CONTEXT, ["this.#decide({ kind: 'send', name: to }, new Set([...this.label, ...carried]));", '']],
+  "release of one's own method": [CONTEXT, ["this.#decide({ kind: 'release', name: rule }, new Set(this.label));", '']],
+} satisfies Record<string, readonly [source: string, ...edits: Edit[]]>;
 type Layer = keyof typeof LAYERS;
 
-/** A laboratory's parts with one layer off. */
+/** A laboratory's parts with one layer off: the broker, or the calls that use it. */
 async function withoutLayer(layer: Layer): Promise<Pick<LabOptions, 'Calls' | 'Broker'>> {
-  const [first, ...edits]: readonly [Module, ...Edit[]] = LAYERS[layer];
-  let at: Module = first;
-  let url = weakened(CHAIN[at][0], ...edits);
-  for (let above = CHAIN[at][1]; above !== undefined; above = CHAIN[at][1]) {
-    url = weakened(CHAIN[above][0], [`'${CHAIN[at][2]}'`, `'${url}'`]);
-    at = above;
-  }
-  const made = await import(url);
-  if (at === 'resolver') return {};
-  return at === 'calls' ? { Calls: made.Calls } : { Broker: made.EgressBroker as typeof EgressBroker };
+  const [source, ...edits] = LAYERS[layer];
+  if (source === RESOLVER) return {};
+  const isOfBroker = source === BROKER || source === PEER || source === HTTP;
+  const made = await import(weakened(isOfBroker ? BROKER : CALLS, { [source]: edits }));
+  return isOfBroker ? { Broker: made.EgressBroker as typeof EgressBroker } : { Calls: made.Calls };
 }
 
 /** What an attack is made of. */
@@ -555,9 +542,7 @@ async function askedFor(operation: object, layer: Layer, off: boolean): Promise<
 
 /** A name server that leads back into this machine. Whether anybody knocked there. */
 async function ledBack(address: string, off: boolean): Promise<boolean> {
-  const url = off
-    ? weakened(...([`${EGRESS}/resolver.ts`, LAYERS['addresses that lead out'][1]] as const))
-    : `../../${EGRESS}/resolver.ts`;
+  const url = off ? weakened(RESOLVER, { [RESOLVER]: [LAYERS['addresses that lead out'][1]] }) : `../../${RESOLVER}`;
   const { askServers }: { askServers: (servers: readonly string[]) => Resolve } = await import(url);
   const names = await startNameServer(() => [address]);
   let knocked = false;

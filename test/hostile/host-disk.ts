@@ -7,6 +7,8 @@ import { type Attack, lasts, settling } from './attack.ts';
 import { onSource, passes } from './source-attack.ts';
 import { type Edit, weakened } from './weakened.ts';
 
+const CALLS = 'runtime/src/calls.ts';
+
 const LOG = { path: 'runtime/src/log.ts', whole };
 
 const ENTRY: whole.Entry = {
@@ -188,7 +190,7 @@ export const diskAttacks: readonly Attack[] = [
 
 /** Whether a call is answered although its record could not be written. */
 async function unrecorded(edits: readonly Edit[]): Promise<boolean> {
-  const { Calls } = await import(weakened('runtime/src/calls.ts', ...edits));
+  const { Calls } = await import(weakened(CALLS, { [CALLS]: edits }));
   const log = { place: () => ({ hash: new Uint8Array(32), durable: Promise.reject(EIO()) }) };
   const lab = await openLab({ handlers: { Sum: 'return { key: request.key }' }, Calls, log });
   try {

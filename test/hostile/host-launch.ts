@@ -11,7 +11,7 @@ import * as line from '../../guest/src/linux/command-line.ts';
 import * as disk from '../../guest/src/linux/disk.ts';
 import type { Attack } from './attack.ts';
 import { onSource, passes } from './source-attack.ts';
-import { type Edit, weakened } from './weakened.ts';
+import type { Edit, Edits } from './weakened.ts';
 
 const APP = { path: 'guest/src/app.ts', whole: app };
 const LINE = { path: 'guest/src/linux/command-line.ts', whole: line };
@@ -49,8 +49,8 @@ function changed(change: (bytes: Buffer) => void): Buffer {
 }
 
 /** Edits of the parser of bundles, which the guest's source imports. */
-function parser(...edits: Edit[]): Edit[] {
-  return [["'@enclaim/attestation/bundle'", `'${weakened('attestation/src/bundle.ts', ...edits)}'`]];
+function parser(...edits: Edit[]): Edits {
+  return { 'attestation/src/bundle.ts': edits };
 }
 
 /** Every attack by what is launched. */

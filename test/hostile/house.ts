@@ -6,7 +6,7 @@ import type { Answer } from '../../runtime/src/calls.ts';
 import { type Lab, type LabMethod, type LabOptions, openLab } from '../support/lab.ts';
 import { startWorkers } from '../support/worker-process.ts';
 import type { Attack } from './attack.ts';
-import { type Edit, weakened } from './weakened.ts';
+import { type Edit, type Edits, weakened } from './weakened.ts';
 
 /** Milliseconds after which an honest call counts as not answered: with everything on, a call that hangs; else one that waits. */
 const PATIENCE = { attempt: 120_000, control: 4_000 };
@@ -14,12 +14,18 @@ const PATIENCE = { attempt: 120_000, control: 4_000 };
 const ONE_CLASS = { returns: ['personal', 'operational'], open: ['personal', 'operational'] };
 /** Of the pool, for one worker. */
 const PLACES = 64;
-const SHARE = PLACES / 4;
+const CALLS = 'runtime/src/calls.ts';
+const POOL = 'runtime/src/worker/pool.ts';
+const ROOM = 'runtime/src/governor/places.ts';
+const GOVERNOR = 'runtime/src/governor/resources.ts';
+const CLASSES = 'runtime/src/worker/classes.ts';
 
 interface HouseAttack {
   readonly layer: string;
-  /** The layer off, in the source of the pool. */
-  readonly off: Edit;
+  /** The layer off, in the sources of the pool. */
+  readonly off: Edits;
+  /** Made small, for the attack and for its control. */
+  readonly scaled?: Edits;
   readonly handlers: LabOptions['handlers'];
   readonly options?: () => Partial<LabOptions>;
   readonly succeeds: (house: House) => Promise<boolean>;
@@ -66,9 +72,9 @@ class House {
   }
 }
 
-/** Streams of four connections, for as many places as there are: one connection alone may not hold them. */
+/** Streams of as many connections as there are places: a few connections alone may not hold them. */
 function crowd(house: House, name: LabMethod, messages = 1): void {
-  for (let at = 0; at < PLACES; at++) void house.call(name, `stranger ${at % 4}`, messages);
+  for (let at = 0; at < PLACES; at++) void house.call(name, `stranger ${at}`, messages);
 }
 
 /** Workers that were begun, and whether the next is long in coming. */
@@ -84,11 +90,26 @@ function counted(): Partial<LabOptions> {
   return { factory };
 }
 
+/** Room for six calls in memory, each of which may last. */
+const BUDGETED: Partial<LabOptions> = {
+  capacity: { memory: 6 * 16 * 1024 * 1024, processors: 100 },
+  policy: {
+    ...ONE_CLASS,
+    governance: {
+      resources: {
+        ...{ memory: '16MiB', cpu: '10s', wall: '300s', inFlight: 64 },
+        ...{ pressure: { memory: 100, cpu: 100 }, thermal: 'none' },
+      },
+    },
+  },
+};
+
 const ANSWER = { Read: 'return {}' };
 const TAKE = 'let count = 0; for await (const _ of request) count++; return { count }';
 /** A stream that waits for nobody outside. */
 const STAY = 'await new Promise(() => {})';
 const SPIN = { Put: 'for (;;);' };
+const IDLE_SOON: Edit = ['const IDLE_MS = 15_000', 'const IDLE_MS = 1500'];
 const WAITS_INSIDE: Edit = [
   'return place.whileAway(call.budget === undefined ? notForEver(made, end) : made);',
   'return made;',
@@ -97,7 +118,7 @@ const WAITS_INSIDE: Edit = [
 const ATTACKS: Readonly<Record<string, HouseAttack>> = {
   'streams that send one message and then nothing, for every place': {
     layer: 'who waits for a caller holds no place',
-    off: WAITS_INSIDE,
+    off: { [POOL]: [WAITS_INSIDE] },
     handlers: { ...ANSWER, Collect: TAKE },
     succeeds: async (house) => {
       crowd(house, 'Collect');
@@ -106,8 +127,8 @@ const ATTACKS: Readonly<Record<string, HouseAttack>> = {
     },
   },
   'calls of one connection, for every place': {
-    layer: 'share of a connection',
-    off: ['const SHARE = 4;', 'const SHARE = 1;'],
+    layer: 'as much left as a connection holds',
+    off: { [ROOM]: [['own === 0 || own + amount <= left', 'true']] },
     handlers: { ...ANSWER, Put: STAY },
     succeeds: async (house) => {
       for (let at = 0; at < 2 * PLACES; at++) void house.call('Put', 'stranger');
@@ -115,21 +136,46 @@ const ATTACKS: Readonly<Record<string, HouseAttack>> = {
       return !(await house.answers());
     },
   },
+  'streams that send one message and then nothing, for all memory that a policy gives': {
+    layer: 'silence keeps nothing that another needs',
+    off: { [ROOM]: [['if (this.#ending !== undefined || this.#timer !== undefined) return;', 'return;']] },
+    options: () => BUDGETED,
+    handlers: { ...ANSWER, Collect: TAKE },
+    succeeds: async (house) => {
+      crowd(house, 'Collect');
+      await sleep(300);
+      return !(await house.answers());
+    },
+  },
+  'calls of one connection, for all memory that a policy gives': {
+    layer: 'as much left as a connection holds',
+    off: { [ROOM]: [['own === 0 || own + amount <= left', 'true']] },
+    options: () => BUDGETED,
+    handlers: { ...ANSWER, Put: STAY },
+    succeeds: async (house) => {
+      for (let at = 0; at < PLACES; at++) void house.call('Put', 'stranger');
+      await sleep(300);
+      return !(await house.answers());
+    },
+  },
   'a stream that says nothing, for ever': {
     layer: 'end of a stream that is idle',
-    off: ['const timer = setTimeout(late, IDLE_MS);', 'const timer = setTimeout(() => {}, IDLE_MS);'],
+    scaled: { [POOL]: [IDLE_SOON] },
+    off: {
+      [POOL]: [IDLE_SOON, ['const timer = setTimeout(late, IDLE_MS);', 'const timer = setTimeout(() => {}, IDLE_MS);']],
+    },
     handlers: { Collect: TAKE },
     succeeds: async (house) => !(await house.answers(house.call('Collect', 'stranger').then(ended))),
   },
   'streams that say nothing, in the one place of calls that run again': {
     layer: 'who waits for a caller holds no place',
-    off: WAITS_INSIDE,
+    off: { [POOL]: [WAITS_INSIDE] },
     options: () => ({ stall: 400 }),
     handlers: { ...ANSWER, ...SPIN, Collect: TAKE },
     succeeds: async (house) => {
       void house.call('Put', 'stranger');
       await sleep(100); // its loop stands still, so that those who come now have done nothing
-      for (let at = 0; at < SHARE - 1; at++) void house.call('Collect', 'stranger', 0);
+      for (let at = 0; at < PLACES / 2 - 1; at++) void house.call('Collect', 'stranger', 0);
       await house.lost(2); // the worker that all were in, and the one in which the first ran again
       await sleep(300);
       // The next worker dies too, with an honest call in it.
@@ -139,19 +185,19 @@ const ATTACKS: Readonly<Record<string, HouseAttack>> = {
   },
   'streams before calls of one message, in the one place of calls that run again': {
     layer: 'calls of one message first',
-    off: ['unaryFirst: true', 'unaryFirst: false'],
+    off: { [POOL]: [['unaryFirst: true', 'unaryFirst: false']] },
     options: () => ({ stall: 400 }),
     handlers: { ...ANSWER, ...SPIN, Collect: STAY },
     succeeds: async (house) => {
       void house.call('Put', 'stranger');
       await sleep(100); // its loop stands still, so that those who come now have done nothing
-      for (let at = 0; at < SHARE - 1; at++) void house.call('Collect', 'stranger', 0);
+      for (let at = 0; at < PLACES / 2 - 1; at++) void house.call('Collect', 'stranger', 0);
       return !(await house.answers());
     },
   },
   'a dead worker, so that whoever comes next waits behind those who run again': {
     layer: 'new calls wait for the new worker',
-    off: ['else if (this.#coming.size > 0) await', 'else if (this.#coming.size < 0) await'],
+    off: { [POOL]: [['else if (this.#coming.size > 0) await', 'else if (this.#coming.size < 0) await']] },
     options: () => ({ ...counted(), stall: 400 }),
     handlers: { ...ANSWER, Chat: 'for await (const _ of request) for (;;);' },
     succeeds: async (house) => {
@@ -172,14 +218,11 @@ function ended(answer: Answer): Answer {
   return { ...answer, status: 0 };
 }
 
-async function tried(
-  { handlers, options, succeeds }: HouseAttack,
-  patience: number,
-  edits: readonly Edit[],
-): Promise<boolean> {
-  const pool = weakened('runtime/src/worker/pool.ts', ...edits);
-  const Classes = (await import(weakened('runtime/src/worker/classes.ts', ["'./pool.ts'", `'${pool}'`]))).WorkerClasses;
-  const house = new House(await openLab({ Classes, policy: ONE_CLASS, handlers, ...options?.() }), patience);
+async function tried({ handlers, options, succeeds }: HouseAttack, patience: number, edits: Edits): Promise<boolean> {
+  const Classes = (await import(weakened(CLASSES, edits))).WorkerClasses;
+  const room = edits[ROOM] ?? [];
+  const Governor = (await import(weakened(GOVERNOR, { [ROOM]: room }))).ResourceGovernor;
+  const house = new House(await openLab({ Classes, Governor, policy: ONE_CLASS, handlers, ...options?.() }), patience);
   try {
     return await succeeds(house);
   } finally {
@@ -214,7 +257,7 @@ const LOG_ATTACKS: Readonly<Record<string, LogAttack>> = {
 
 /** Whether the log grows with the number of calls. */
 async function fills({ method: name }: LogAttack, edits: readonly Edit[]): Promise<boolean> {
-  const { Calls } = await import(weakened('runtime/src/calls.ts', ...edits));
+  const { Calls } = await import(weakened(CALLS, { [CALLS]: edits }));
   const handlers = { ...ANSWER, Collect: TAKE };
   const lab = await openLab({ Calls, handlers });
   const method = lab.admission.exposed.find(({ descriptor }) => descriptor.name === name);
@@ -247,15 +290,13 @@ const logAttacks = Object.entries(LOG_ATTACKS).map(
 /** Every attack on the room that callers share. */
 export const houseAttacks: readonly Attack[] = Object.entries(ATTACKS)
   .map(([name, attack]): Attack => {
-    /** Made small, the same for the attack and for its control. */
-    const scaled: Edit = ['const IDLE_MS = 15_000', 'const IDLE_MS = 1500'];
-    const idles = attack.off[0].includes('IDLE_MS') ? [scaled] : [];
+    const { layer, scaled = {}, off } = attack;
     return {
       group: 'house',
       name,
-      layer: attack.layer,
-      attempt: () => tried(attack, PATIENCE.attempt, idles),
-      control: () => tried(attack, PATIENCE.control, [...idles, attack.off]),
+      layer,
+      attempt: () => tried(attack, PATIENCE.attempt, scaled),
+      control: () => tried(attack, PATIENCE.control, off),
     };
   })
   .concat(logAttacks);

@@ -6,8 +6,8 @@ import { parseReceipt } from '@enclaim/attestation/receipt';
 import type { LabOptions } from '../support/lab.ts';
 import { type Attack, lasts, settling } from './attack.ts';
 import { block, CALL, endsStream, type Fields, FLAG, FRAME, frame, NOTE, RawConnection } from './raw-http2.ts';
-import { type ServerEdits, serve } from './served.ts';
-import { weakened } from './weakened.ts';
+import { SERVER, serve } from './served.ts';
+import type { Edits } from './weakened.ts';
 
 const ECHO: LabOptions['handlers'] = { Sum: 'return { key: request.key, word: JSON.stringify([request, ctx]) }' };
 const SECRET = 'tell-the-handler';
@@ -79,37 +79,32 @@ const MALFORMED: Readonly<Record<string, readonly [layer: string, fields: Fields
 
 interface Smuggled {
   readonly layer: string;
-  readonly off: ServerEdits;
-  readonly scaled?: ServerEdits;
+  readonly off: Edits;
+  readonly scaled?: Edits;
   readonly handlers?: LabOptions['handlers'];
   readonly succeeds: (port: number) => Promise<boolean>;
 }
 
 const METADATA = 'call.metadata';
-const PASSED_ON: ServerEdits = {
-  server: [
+const PASSED_ON: Edits = {
+  [SERVER]: [
     [
       'next: unfolded(messagesOf(call))',
       `next: async () => Buffer.from('\\x0a\\x10' + ${METADATA}.getMap()['x-a'] as string, 'latin1')`,
     ],
   ],
 };
-const ECHOED: ServerEdits = {
-  server: [
+const ECHOED: Edits = {
+  [SERVER]: [
     ['const trailer = new Metadata();', `const trailer = ${METADATA}.clone();`],
     ['trailer.set(RECEIPT_TRAILER', 'trailer.add(RECEIPT_TRAILER'],
   ],
 };
-const LONG: ServerEdits = { server: [['return LIMITS.call;', 'return 500;']] };
+const LONG: Edits = { [SERVER]: [['return LIMITS.call;', 'return 500;']] };
 
 /** Requests are grpc-js's to judge. */
-const UNASKED: ServerEdits = {
-  server: [
-    [
-      "'./plain-calls.ts'",
-      `'${weakened('runtime/src/plain-calls.ts', ['if (refusal !== undefined) refuse', 'if (refusal === null) refuse'])}'`,
-    ],
-  ],
+const UNASKED: Edits = {
+  'runtime/src/plain-calls.ts': [['if (refusal !== undefined) refuse', 'if (refusal === null) refuse']],
 };
 
 /** Whether a request gets an answer from the handler. */
@@ -198,7 +193,7 @@ function isForged(trailer: string | string[] | undefined): boolean {
   }
 }
 
-async function tried({ handlers = ECHO, succeeds }: Smuggled, edits: ServerEdits): Promise<boolean> {
+async function tried({ handlers = ECHO, succeeds }: Smuggled, edits: Edits): Promise<boolean> {
   const { port, close } = await serve(handlers, edits);
   try {
     return await succeeds(port);

@@ -25,8 +25,8 @@ import {
   RawConnection,
   setting,
 } from './raw-http2.ts';
-import { type ServerEdits, serve } from './served.ts';
-import { type Edit, weakened } from './weakened.ts';
+import { SERVER, serve } from './served.ts';
+import type { Edit, Edits } from './weakened.ts';
 
 const ECHO = {
   Sum: 'return { key: request.key }',
@@ -38,14 +38,14 @@ const INITIAL_WINDOW = 4;
 interface NetworkAttack {
   readonly layer: string;
   /** Limits made small. */
-  readonly scaled?: ServerEdits;
+  readonly scaled?: Edits;
   /** The layer off; where it is the library's, another attempt that shows what it would have been. */
-  readonly off: ServerEdits | (() => Promise<boolean>);
+  readonly off: Edits | (() => Promise<boolean>);
   readonly succeeds: (port: number) => Promise<boolean>;
 }
 
-const server = (...edits: Edit[]): ServerEdits => ({ server: edits });
-const handshake = (...edits: Edit[]): ServerEdits => ({ handshake: edits });
+const server = (...edits: Edit[]): Edits => ({ [SERVER]: edits });
+const handshake = (...edits: Edit[]): Edits => ({ 'runtime/src/handshake.ts': edits });
 
 /** Whether a connection stays open, for so many milliseconds. */
 async function stays(connection: RawConnection, milliseconds: number): Promise<boolean> {
@@ -194,15 +194,16 @@ function prefixed(length: number, message: Buffer, compressed = 0): Buffer {
   return Buffer.concat([prefix, message]);
 }
 
+const small = (...edits: Edit[]): Edits => ({ 'runtime/src/small-requests.ts': edits });
 const PING = frame(FRAME.ping, 0, 0, Buffer.alloc(8));
 const SETTINGS = frame(FRAME.settings, 0, 0, setting(INITIAL_WINDOW, 65_535));
 const MIB = 1024 * 1024;
 
 /** Compressed messages are grpc-js's to unfold, as they arrive. */
 const COMPRESSED = server(['this.#streams.use(plainCalls());', ''], ['interceptors: [refuseUndeclared],', '']);
-function unfolding(...edits: Edit[]): ServerEdits {
-  return server(["'./compressed-messages.ts'", `'${weakened('runtime/src/compressed-messages.ts', ...edits)}'`]);
-}
+const UNFOLDING: Edits = {
+  'runtime/src/compressed-messages.ts': [['maxOutputLength: maxInflated(message.length)', 'maxOutputLength: 2 ** 30']],
+};
 /** No call is long here, so that no stream has to be. */
 const SHORT_STREAMS: readonly Edit[] = [
   ['Math.max(LIMITS.stream', 'Math.max(600'],
@@ -403,7 +404,7 @@ const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
   },
   'a small message that unfolds to a large one': {
     layer: 'what a message may unfold to',
-    off: unfolding(['maxOutputLength: maxInflated(message.length)', 'maxOutputLength: 2 ** 30']),
+    off: UNFOLDING,
     succeeds: async (port) => {
       // A Note of 3 MiB in `load`, which no echo returns.
       const note = Buffer.concat([Buffer.from([0x0a, 1, 0x6b, 0x22, 0x80, 0x80, 0xc0, 1]), Buffer.alloc(3 * MIB)]);
@@ -413,18 +414,15 @@ const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
   },
   'a message that is compressed, of a call that does not say how': {
     layer: 'flags of messages are looked at',
-    off: server(
-      [
-        "'./plain-calls.ts'",
-        `'${weakened('runtime/src/plain-calls.ts', ['if (flagOf(message) <= most)', 'if (most >= 0)'])}'`,
-      ],
-      ['unfolded(messagesOf(call))', 'messagesOf(call)'],
-    ),
+    off: {
+      'runtime/src/plain-calls.ts': [['if (flagOf(message) <= most)', 'if (most >= 0)']],
+      [SERVER]: [['unfolded(messagesOf(call))', 'messagesOf(call)']],
+    },
     succeeds: (port) => answers(port, CALL, prefixed(3, NOTE.subarray(5), 1)),
   },
   'a small message of many parts of gzip': {
     layer: 'what a message may unfold to',
-    off: unfolding(['maxOutputLength: maxInflated(message.length)', 'maxOutputLength: 2 ** 30']),
+    off: UNFOLDING,
     succeeds: async (port) => {
       const note = Buffer.concat([Buffer.from([0x0a, 1, 0x6b, 0x22, 0x80, 0x80, 0xc0, 1]), Buffer.alloc(3 * MIB)]);
       const parts = Array.from({ length: 96 }, (_, at) =>
@@ -436,13 +434,7 @@ const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
   },
   'a health check that unfolds': {
     layer: 'what a message may unfold to',
-    off: server([
-      "'./health.ts'",
-      `'${weakened('runtime/src/health.ts', [
-        "'./small-requests.ts'",
-        `'${weakened('runtime/src/small-requests.ts', ['unfoldedNow(bytes, LONGEST_REQUEST)', 'unfoldedNow(bytes, 2 ** 30)'])}'`,
-      ])}'`,
-    ]),
+    off: small(['unfoldedNow(bytes, LONGEST_REQUEST)', 'unfoldedNow(bytes, 2 ** 30)']),
     succeeds: async (port) => {
       const small = gzipSync(Buffer.alloc(MIB, Buffer.of(0x78, 0)));
       return answers(
@@ -476,13 +468,7 @@ const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
   },
   'a health check of nothing but unknown fields': {
     layer: 'length of requests of health',
-    off: server([
-      "'./health.ts'",
-      `'${weakened('runtime/src/health.ts', [
-        "'./small-requests.ts'",
-        `'${weakened('runtime/src/small-requests.ts', ['LONGEST_REQUEST = 4096', 'LONGEST_REQUEST = 2 ** 30'])}'`,
-      ])}'`,
-    ]),
+    off: small(['LONGEST_REQUEST = 4096', 'LONGEST_REQUEST = 2 ** 30']),
     succeeds: async (port) => {
       // Within the room that a stream has at first.
       const fields = Buffer.alloc(16_000, Buffer.of(0x78, 0));
@@ -551,12 +537,8 @@ async function announces(port: number, length: number, sent = 0): Promise<boolea
   return stays(connection, 500);
 }
 
-async function tried({ succeeds }: NetworkAttack, ...edits: readonly ServerEdits[]): Promise<boolean> {
-  const all = {
-    server: edits.flatMap((each) => each.server ?? []),
-    handshake: edits.flatMap((each) => each.handshake ?? []),
-  };
-  const { port, close } = await serve(ECHO, all);
+async function tried({ succeeds }: NetworkAttack, edits: Edits): Promise<boolean> {
+  const { port, close } = await serve(ECHO, edits);
   try {
     return await succeeds(port);
   } finally {

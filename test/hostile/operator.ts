@@ -12,6 +12,10 @@ import { compileFiles } from '../../policy-schema/test/compile.ts';
 import type { Attack } from './attack.ts';
 import { type Edit, weakened } from './weakened.ts';
 
+const INTERFACE = 'policy-schema/src/interface.ts';
+const HANDLING = 'policy-schema/src/handling.ts';
+const OUTBOUND = 'policy-schema/src/outbound.ts';
+
 interface HollowClaim {
   /** The claim as it is, and as little as the operator would like it to be. */
   readonly edit: Edit;
@@ -76,8 +80,9 @@ const hollowClaims = Object.entries(HOLLOW).map(
     layer: 'the least that backs a claim',
     attempt: async () => stands(findIncoherences, claim),
     control: async () => {
-      const rules = weakened('policy-schema/src/claim.ts', ...claim.off);
-      const whole = await import(weakened('policy-schema/src/coherence.ts', ["'./claim.ts'", `'${rules}'`]));
+      const whole = await import(
+        weakened('policy-schema/src/coherence.ts', { 'policy-schema/src/claim.ts': claim.off })
+      );
       return stands(whole.findIncoherences, claim);
     },
   }),
@@ -119,7 +124,7 @@ const pins = Object.entries(PINS).map(([name, { reviewed, built, off }]): Attack
     name,
     layer: 'pin of all that changes meaning',
     attempt: () => passes(interfaceDigest),
-    control: async () => passes((await import(weakened('policy-schema/src/interface.ts', off))).interfaceDigest),
+    control: async () => passes((await import(weakened(INTERFACE, { [INTERFACE]: [off] }))).interfaceDigest),
   };
 });
 
@@ -161,7 +166,7 @@ export const operatorAttacks: readonly Attack[] = [
     layer: 'label of what an Any holds',
     attempt: () => hides(labelOf),
     control: async () => {
-      const handling = await import(weakened('policy-schema/src/handling.ts', ['if (any) for', 'if (false) for']));
+      const handling = await import(weakened(HANDLING, { [HANDLING]: [['if (any) for', 'if (false) for']] }));
       return hides(handling.labelOf);
     },
   },
@@ -172,7 +177,7 @@ export const operatorAttacks: readonly Attack[] = [
     attempt: () => reaches(outbound),
     control: async () => {
       const off: Edit = ['policy.subprocessors[subprocessor]?.calls.includes(callOf(found))', 'true'];
-      return reaches((await import(weakened('policy-schema/src/outbound.ts', off))).outbound);
+      return reaches((await import(weakened(OUTBOUND, { [OUTBOUND]: [off] }))).outbound);
     },
   },
 ];

@@ -8,6 +8,10 @@ import * as whole from '../../runtime/src/worker/worker.ts';
 import { type Attack, comes, lasts } from './attack.ts';
 import { type Edit, weakened } from './weakened.ts';
 
+const WORKER = 'runtime/src/worker/worker.ts';
+const ACCOUNT = 'runtime/src/worker/account.ts';
+const FRAMES_SOURCE = 'runtime/src/frames.ts';
+
 type WorkerModule = typeof whole;
 type Worker = whole.Worker;
 
@@ -275,7 +279,7 @@ function worksUnseen({ Account }: typeof accounts, total: (worked: number) => nu
 }
 
 async function withoutLayers(...layers: WorkerLayer[]): Promise<Forged> {
-  return forged(await import(weakened('runtime/src/worker/worker.ts', ...layers.map((layer) => WORKER_LAYERS[layer]))));
+  return forged(await import(weakened(WORKER, { [WORKER]: layers.map((layer) => WORKER_LAYERS[layer]) })));
 }
 
 async function taken({ FrameReader }: typeof framing, bytes: readonly number[]): Promise<boolean> {
@@ -314,7 +318,7 @@ export const protocolAttacks: readonly Attack[] = [
     layer: 'report before ready',
     attempt: () => unreported(whole),
     control: async () =>
-      unreported(await import(weakened('runtime/src/worker/worker.ts', WORKER_LAYERS['report before ready']))),
+      unreported(await import(weakened(WORKER, { [WORKER]: [WORKER_LAYERS['report before ready']] }))),
   },
   {
     group: 'forged messages',
@@ -322,8 +326,8 @@ export const protocolAttacks: readonly Attack[] = [
     layer: 'reports only grow',
     attempt: () => takesBack(whole),
     control: async () => {
-      const account = weakened('runtime/src/worker/account.ts', ['if (total < this.#total)', 'if (total < 0)']);
-      return takesBack(await import(weakened('runtime/src/worker/worker.ts', ["'./account.ts'", `'${account}'`])));
+      const off: Edit = ['if (total < this.#total)', 'if (total < 0)'];
+      return takesBack(await import(weakened(WORKER, { [ACCOUNT]: [off] })));
     },
   },
   {
@@ -332,7 +336,7 @@ export const protocolAttacks: readonly Attack[] = [
     layer: 'work held against charges',
     attempt: async () => worksUnseen(accounts, (worked) => worked),
     control: async () =>
-      worksUnseen(await import(weakened('runtime/src/worker/account.ts', HELD_AGAINST_CHARGES)), (worked) => worked),
+      worksUnseen(await import(weakened(ACCOUNT, { [ACCOUNT]: [HELD_AGAINST_CHARGES] })), (worked) => worked),
   },
   {
     group: 'forged messages',
@@ -341,10 +345,7 @@ export const protocolAttacks: readonly Attack[] = [
     attempt: async () => worksUnseen(accounts, () => Number.MAX_SAFE_INTEGER),
     control: async () => {
       const edits = [HELD_AGAINST_CHARGES, ['if (-unreported > AHEAD) return true;', '']] as const;
-      return worksUnseen(
-        await import(weakened('runtime/src/worker/account.ts', ...edits)),
-        () => Number.MAX_SAFE_INTEGER,
-      );
+      return worksUnseen(await import(weakened(ACCOUNT, { [ACCOUNT]: edits })), () => Number.MAX_SAFE_INTEGER);
     },
   },
   ...Object.entries(FRAMES).map(
@@ -353,7 +354,7 @@ export const protocolAttacks: readonly Attack[] = [
       name,
       layer: 'framing',
       attempt: () => taken(framing, bytes),
-      control: async () => taken(await import(weakened('runtime/src/frames.ts', without)), bytes),
+      control: async () => taken(await import(weakened(FRAMES_SOURCE, { [FRAMES_SOURCE]: [without] })), bytes),
     }),
   ),
 ];

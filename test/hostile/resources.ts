@@ -4,31 +4,37 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { JsonValue } from '@bufbuild/protobuf';
 import type { EgressBroker } from '../../runtime/src/egress/broker.ts';
 import type { Readings } from '../../runtime/src/governor/readings.ts';
+import { eventually } from '../support/eventually.ts';
 import { type Lab, type LabMethod, type LabOptions, type LabPolicy, openLab } from '../support/lab.ts';
-import { type Attack, lasts, settling } from './attack.ts';
-import { type Edit, weakened } from './weakened.ts';
+import { type Attack, comes, lasts, settling } from './attack.ts';
+import { type Edit, type Edits, weakened } from './weakened.ts';
+
+const CALLS = 'runtime/src/calls.ts';
+const GOVERNOR = 'runtime/src/governor/resources.ts';
+const PLACES = 'runtime/src/governor/places.ts';
 
 type Weakness = Pick<LabOptions, 'Calls' | 'Governor' | 'Classes'>;
 
 /** The runtime without one layer, by the source that has it. */
 const without = {
-  governor: async (edit: Edit): Promise<Weakness> => ({
-    Governor: (await import(weakened('runtime/src/governor/resources.ts', edit))).ResourceGovernor,
-  }),
-  calls: async (edit: Edit): Promise<Weakness> => ({
-    Calls: (await import(weakened('runtime/src/calls.ts', edit))).Calls,
-  }),
-  account: (edit: Edit): Promise<Weakness> => {
-    const account = weakened('runtime/src/worker/account.ts', edit);
-    return poolOf(weakened('runtime/src/worker/worker.ts', ["'./account.ts'", `'${account}'`]));
-  },
-  worker: (edit: Edit): Promise<Weakness> => poolOf(weakened('runtime/src/worker/worker.ts', edit)),
+  governor: async (edit: Edit): Promise<Weakness> => governorWith({ [GOVERNOR]: [edit] }),
+  places: async (edit: Edit): Promise<Weakness> => governorWith({ [PLACES]: [edit] }),
+  deadline: async (edit: Edit): Promise<Weakness> => callsWith({ 'runtime/src/governor/deadline.ts': [edit] }),
+  calls: async (edit: Edit): Promise<Weakness> => callsWith({ [CALLS]: [edit] }),
+  account: (edit: Edit): Promise<Weakness> => classesWith({ 'runtime/src/worker/account.ts': [edit] }),
+  worker: (edit: Edit): Promise<Weakness> => classesWith({ 'runtime/src/worker/worker.ts': [edit] }),
 };
 
-async function poolOf(worker: string): Promise<Weakness> {
-  const pool = weakened('runtime/src/worker/pool.ts', ["'./worker.ts'", `'${worker}'`]);
-  const classes = weakened('runtime/src/worker/classes.ts', ["'./pool.ts'", `'${pool}'`]);
-  return { Classes: (await import(classes)).WorkerClasses };
+async function governorWith(edits: Edits): Promise<Weakness> {
+  return { Governor: (await import(weakened(GOVERNOR, edits))).ResourceGovernor };
+}
+
+async function callsWith(edits: Edits): Promise<Weakness> {
+  return { Calls: (await import(weakened(CALLS, edits))).Calls };
+}
+
+async function classesWith(edits: Edits): Promise<Weakness> {
+  return { Classes: (await import(weakened('runtime/src/worker/classes.ts', edits))).WorkerClasses };
 }
 
 const BUDGET = { memory: '16MiB', cpu: '200ms', wall: '1500ms' };
@@ -55,14 +61,12 @@ interface ResourceAttack {
   readonly succeeds: (lab: Lab) => Promise<boolean>;
 }
 
-/** Whether of so many requests at once more are let in than may be: all that are not refused. */
+/** Whether of so many requests at once more are let in than may be, once as many are. */
 async function exceeds(lab: Lab, count: number, most: number): Promise<boolean> {
   const abort = new AbortController();
-  let refused = 0;
-  const calls = Array.from({ length: count }, () =>
-    lab.call('Watch', {}, abort.signal).then(({ message }) => void (/ > |strained|over/.test(message) && refused++)),
-  );
-  const exceeded = await lasts(() => count - refused <= most, 200);
+  const calls = Array.from({ length: count }, () => lab.call('Watch', {}, abort.signal));
+  await eventually(`${most} calls run`, () => lab.pool.calls >= most);
+  const exceeded = await comes(() => lab.pool.calls > most, 200);
   abort.abort();
   await Promise.all(calls);
   return exceeded;
@@ -94,31 +98,34 @@ class Silence {
 const ATTACKS: Readonly<Record<string, ResourceAttack>> = {
   'many small requests for the memory that one large one may not have': {
     layer: 'sum of declared memory',
-    off: () => without.governor(['if (this.#memory + budget.memory > memory)', 'if (false)']),
+    off: () => without.places(['left >= 0 &&', 'kind === 1 ||']),
+    limits: { wall: '300s', cpu: '40s' },
     options: () => ({ capacity: { memory: 64 * 1024 * 1024, processors: 100 } }),
     handlers: { Watch: WAIT },
     succeeds: (lab) => exceeds(lab, 6, 4),
   },
   'many small requests for the processor that one large one may not have': {
     layer: 'sum of declared processor',
-    off: () => without.governor(['if (this.#share + budget.share > share)', 'if (false)']),
+    off: () => without.places(['left >= 0 &&', 'kind === 2 ||']),
+    limits: { wall: '300s', cpu: '40s' },
     options: () => ({ capacity: { memory: 2 ** 40, processors: 1 } }),
     handlers: { Watch: WAIT },
     succeeds: (lab) => exceeds(lab, 12, 7), // 7 × 134 ‰
   },
   'more requests than may be in flight': {
     layer: 'requests in flight',
-    off: () => without.governor(['if (this.#inFlight >= inFlight)', 'if (false)']),
+    off: () => without.places(['left >= 0 &&', 'kind === 0 ||']),
     options: () => ({ capacity: { memory: 2 ** 40, processors: 1000 } }),
-    limits: { inFlight: 5 },
+    limits: { wall: '300s', inFlight: 5 },
     handlers: { Watch: WAIT },
     succeeds: (lab) => exceeds(lab, 9, 5),
   },
   'a declaration given back twice': {
     layer: 'one return of each',
-    off: () => without.governor(['if (held) this.#add(-1, budget);', 'this.#add(-1, budget); this.#add(-1, budget);']),
+    off: () =>
+      without.places(['this.#add(line, amounts, -1);', 'for (const _ of [1, 2]) this.#add(line, amounts, -1);']),
     options: () => ({ capacity: { memory: 2 ** 40, processors: 1000 } }),
-    limits: { inFlight: 5 },
+    limits: { wall: '300s', inFlight: 5 },
     handlers: { Watch: WAIT, Sum: 'return {}' },
     succeeds: async (lab) => {
       for (let i = 0; i < 5; i++) await lab.call('Sum', {});
@@ -156,13 +163,7 @@ const ATTACKS: Readonly<Record<string, ResourceAttack>> = {
   },
   'a stream that sends nothing, to keep its place': {
     layer: 'wall time',
-    off: () => {
-      const end = weakened('runtime/src/worker/call-end.ts', [
-        'setTimeout(late, wall)',
-        'setTimeout(() => late, wall)',
-      ]);
-      return without.calls(["'./worker/call-end.ts'", `'${end}'`]);
-    },
+    off: () => without.deadline(['setTimeout(late, wall)', 'setTimeout(() => late, wall)']),
     handlers: { Watch: WAIT },
     succeeds: (lab) => goesOn(lab, 'Watch', {}, 3500),
   },

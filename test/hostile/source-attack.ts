@@ -1,7 +1,7 @@
 /** An attack on one source of the system: tried on the whole one, and on the one without a layer. */
 
 import type { Attack } from './attack.ts';
-import { type Edit, weakened } from './weakened.ts';
+import { type Edit, type Edits, weakened } from './weakened.ts';
 
 /** A module, and where its source is below the project's root. */
 export interface Source<M> {
@@ -9,12 +9,12 @@ export interface Source<M> {
   readonly whole: M;
 }
 
-/** An attack of the host on a source. `edits` take the layer out of it. */
+/** An attack of the host on a source. `off` takes the layer out of it. */
 export function onSource<M>(
   { path, whole }: Source<M>,
   name: string,
   layer: string,
-  edits: readonly Edit[],
+  off: readonly Edit[] | Edits,
   succeeds: (module: M) => Promise<boolean>,
 ): Attack {
   return {
@@ -22,8 +22,13 @@ export function onSource<M>(
     name,
     layer,
     attempt: () => succeeds(whole),
-    control: async () => succeeds(await import(weakened(path, ...edits))),
+    control: async () => succeeds(await import(weakened(path, editsOf(path, off)))),
   };
+}
+
+/** Edits of a source itself, if it is not said of which. */
+function editsOf(path: string, off: readonly Edit[] | Edits): Edits {
+  return off instanceof Array ? { [path]: off } : off;
 }
 
 /** Whether an action is refused: not refused is what the attacker wants. */

@@ -252,8 +252,7 @@ export class Places {
   #reclaim(): void {
     if (this.#ending !== undefined || this.#timer !== undefined) return;
     let heaviest: Line | undefined;
-    for (const line of this.#lines.values())
-      if (line.keeping.size > (heaviest?.keeping.size ?? 0)) heaviest = line;
+    for (const line of this.#lines.values()) if (line.keeping.size > (heaviest?.keeping.size ?? 0)) heaviest = line;
     if (heaviest === undefined) return;
     const { calls, keeping } = heaviest;
     if (!this.#lines.values().some((line) => line.queue.length > 0 && line.calls < calls)) return;

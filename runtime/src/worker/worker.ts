@@ -4,9 +4,9 @@ import type { Duplex } from 'node:stream';
 import { concat } from '@enclaim/attestation/bytes';
 import { RefusalError } from '../errors.ts';
 import { encodeFrame, FrameReader } from '../frames.ts';
+import { reasonOf } from '../governor/deadline.ts';
 import type { CallBudget } from '../governor/resources.ts';
 import { Account } from './account.ts';
-import { reasonOf } from '../governor/deadline.ts';
 import { HandlerStatus } from './handler-status.ts';
 import { parseFromWorker } from './message-schema.ts';
 import {

@@ -8,6 +8,7 @@ import { after, describe, test } from 'node:test';
 import type { Resources } from '@enclaim/policy-schema/admission';
 import fc from 'fast-check';
 import { RefusalError } from '../../src/errors.ts';
+import type { Guest, Place } from '../../src/governor/places.ts';
 import {
   groupProcessorTime,
   KERNEL,
@@ -15,7 +16,6 @@ import {
   type Readings,
   readMachine,
 } from '../../src/governor/readings.ts';
-import type { Guest, Place } from '../../src/governor/places.ts';
 import { ResourceGovernor } from '../../src/governor/resources.ts';
 import { Account } from '../../src/worker/account.ts';
 
