@@ -37,7 +37,13 @@ export async function unpackInputs(lock: Lock, paths: ReadonlyMap<string, string
       input.kind === 'deb' ? await readDeb(bytes) : await readTar('package.tgz', bytes, wanted(input)),
     ];
   };
-  return new Map(await Promise.all(lock.inputs.map(unpack)));
+  // Of several that fail, the first of the lock is named, whichever fails first.
+  const unpacked = await Promise.allSettled(lock.inputs.map(unpack));
+  return new Map(unpacked.map((each) => (each.status === 'fulfilled' ? each.value : fail(each.reason))));
+}
+
+function fail(reason: unknown): never {
+  throw reason;
 }
 
 /** One file of one input. @throws ImageError `file-missing` */
