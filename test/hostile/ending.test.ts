@@ -488,19 +488,22 @@ describe('text of a worker', () => {
     return message;
   }
 
+  /** What is said of a failure: its place, and the id of the record. */
+  const failed = (where: string): RegExp => new RegExp(`^${where} \\(error [0-9a-f]{32}\\)$`);
+
   test('reaches no caller as a reason of a worker that is unusable after all', async () => {
     const worker = pretend(({ kind, call }, say) => {
       if (kind !== 'call') return;
       say({ kind: 'log', call, operation: 0, event: 'x', data: null });
       say(unusable);
     });
-    assert.equal(await told(worker), 'the worker was ended: it said something that is not in the protocol');
+    assert.match(await told(worker), failed('the worker was ended: it said something that is not in the protocol'));
   });
 
   test('reaches no caller as a reason of a worker that takes the place of another', async () => {
     const dies = pretend(({ kind }, say) => kind === 'call' && say({ kind: 'not in the protocol' }));
     const others = Array.from({ length: 8 }, () => pretend(() => {}, unusable));
-    assert.equal(await told(dies, ...others), 'no worker could be started');
+    assert.match(await told(dies, ...others), failed('no worker could be started'));
   });
 
   test('reaches whoever boots', async () => {

@@ -21,11 +21,11 @@ export async function serve(
   edits: Edits = {},
   options: Partial<LabOptions> = {},
 ): Promise<Served> {
+  const Server: typeof AttestedServer =
+    Object.keys(edits).length === 0 ? AttestedServer : (await import(weakened(SERVER, edits))).AttestedServer;
   const lab = await openLab({ handlers, ...options });
   const keys = makeBootKeys();
   const tls = { key: keys.tls.key, certificate: keys.certificate(new Uint8Array()) };
-  const Server: typeof AttestedServer =
-    Object.keys(edits).length === 0 ? AttestedServer : (await import(weakened(SERVER, edits))).AttestedServer;
   const server = new Server({ tls, admission: lab.admission, calls: lab.calls, attested: {} as never });
   const port = await server.listen('127.0.0.1', 0);
   server.serve();
