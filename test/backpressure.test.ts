@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { type ClientHttp2Session, connect } from 'node:http2';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Served, serve } from './hostile/served.ts';
+import { SERVER, type Served, serve } from './hostile/served.ts';
 import { count } from './support/long.ts';
 
 /** How fast this machine is decides nothing here: a call and its stream may last as long as they need. */
@@ -34,7 +34,7 @@ before(async () => {
       for (let left = count; left > 0; left--) yield { load };`,
     Collect: 'let count = 0; for await (const { load } of request) count += load.length; return { count }',
   };
-  served = await serve(handlers, { server: UNHURRIED });
+  served = await serve(handlers, { [SERVER]: UNHURRIED });
   session = connect(`https://127.0.0.1:${served.port}`, { rejectUnauthorized: false });
   await once(session, 'connect');
 });

@@ -25,7 +25,7 @@ const SHORT = [
 let served: Served;
 let session: ClientHttp2Session;
 before(async () => {
-  served = await serve({ Collect: 'await new Promise(() => {})' }, { server: SHORT });
+  served = await serve({ Collect: 'await new Promise(() => {})' }, { [SERVER]: SHORT });
   session = connect(`https://127.0.0.1:${served.port}`, { rejectUnauthorized: false });
   await once(session, 'connect');
 });

@@ -110,7 +110,7 @@ const LAYERS = {
   ],
   'grant to send': [CONTEXT, ["this.#decide({ kind: 'send', name: to }, new Set([...this.label, ...carried]));", '']],
   "release of one's own method": [CONTEXT, ["this.#decide({ kind: 'release', name: rule }, new Set(this.label));", '']],
-} satisfies Record<string, readonly [source: string, ...edits: Edit[]]>;
+} satisfies Record<string, readonly [source: Source, ...edits: Edit[]]>;
 type Layer = keyof typeof LAYERS;
 
 /** A laboratory's parts with one layer off: the broker, or the calls that use it. */

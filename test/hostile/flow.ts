@@ -81,7 +81,7 @@ const LAYERS = {
     'runtime/src/calls.ts',
     ["jsonOf('response', output, message, this.#options.admission.descriptors.registry)", 'json'],
   ],
-} satisfies Record<string, readonly [file: string, ...edits: Edit[]]>;
+} satisfies Record<string, readonly [file: Source, ...edits: Edit[]]>;
 type FlowLayer = keyof typeof LAYERS;
 
 /** A runtime's calls with one layer off. */

@@ -7,8 +7,10 @@ import { importsOf, root, targetOf } from '../../scripts/imports.ts';
 
 /** What is replaced, and by what. It must be there: an edit that changes nothing would make a control of nothing. */
 export type Edit = readonly [what: string, instead: string];
-/** What is changed in which source, by its path below the project's root. */
-export type Edits = Readonly<Record<string, readonly Edit[]>>;
+/** The path of a source below the project's root. */
+export type Source = `${string}.ts`;
+/** What is changed in which source. */
+export type Edits = Readonly<Record<Source, readonly Edit[]>>;
 
 /** A version of some modules. Only those are loaded anew that import an edited one, so that all others are shared. */
 interface Weakness {
@@ -52,7 +54,7 @@ function replaced(text: string, [what, instead]: Edit): string {
  * The address of a module, for import, whose edits are those of `edits`, also in what it imports, however far.
  * @throws Error where it does not come to an edited source
  */
-export function weakened(entry: string, edits: Edits): string {
+export function weakened(entry: Source, edits: Edits): string {
   const importers = importersFrom(entry);
   const anew = new Set<string>();
   const add = (path: string): void => {
