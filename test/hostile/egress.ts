@@ -13,7 +13,7 @@ import {
 } from '../fakes/subprocessor.ts';
 import { type Lab, type LabAnswer, type LabOptions, type LabPolicy, openLab } from '../support/lab.ts';
 import type { Attack } from './attack.ts';
-import { type Edit, weakened } from './weakened.ts';
+import { type Edit, type Source, weakened } from './weakened.ts';
 
 const CALLS = 'runtime/src/calls.ts';
 const CONTEXT = 'runtime/src/context.ts';

@@ -5,7 +5,7 @@ import type { JsonValue } from '@bufbuild/protobuf';
 import { parseReceipt } from '@enclaim/attestation/receipt';
 import { type Lab, type LabAnswer, type LabMethod, openLab } from '../support/lab.ts';
 import type { Attack } from './attack.ts';
-import { type Edit, weakened } from './weakened.ts';
+import { type Edit, type Source, weakened } from './weakened.ts';
 
 /** What must not come out: `HIV` is a secret of health, in `cases` under `p1`. */
 const SECRET = 'HIV';

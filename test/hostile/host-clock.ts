@@ -7,9 +7,9 @@ import * as store from '../../runtime/src/store.ts';
 import type { Attack } from './attack.ts';
 import { onSource, passes } from './source-attack.ts';
 
-const CLOCK = { path: 'runtime/src/clock.ts', whole: clock };
-const STORE = { path: 'runtime/src/store.ts', whole: store };
-const TIME = { path: 'guest/src/time.ts', whole: time };
+const CLOCK = { path: 'runtime/src/clock.ts' as const, whole: clock };
+const STORE = { path: 'runtime/src/store.ts' as const, whole: store };
+const TIME = { path: 'guest/src/time.ts' as const, whole: time };
 
 /** Runs an action while the host's clock says something else. */
 async function atTime<T>(said: () => number, action: () => T | Promise<T>): Promise<T> {

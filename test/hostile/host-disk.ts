@@ -9,7 +9,7 @@ import { type Edit, weakened } from './weakened.ts';
 
 const CALLS = 'runtime/src/calls.ts';
 
-const LOG = { path: 'runtime/src/log.ts', whole };
+const LOG = { path: 'runtime/src/log.ts' as const, whole };
 
 const ENTRY: whole.Entry = {
   v: 1,

@@ -13,9 +13,9 @@ import type { Attack } from './attack.ts';
 import { onSource, passes } from './source-attack.ts';
 import type { Edit, Edits } from './weakened.ts';
 
-const APP = { path: 'guest/src/app.ts', whole: app };
-const LINE = { path: 'guest/src/linux/command-line.ts', whole: line };
-const DISK = { path: 'guest/src/linux/disk.ts', whole: disk };
+const APP = { path: 'guest/src/app.ts' as const, whole: app };
+const LINE = { path: 'guest/src/linux/command-line.ts' as const, whole: line };
+const DISK = { path: 'guest/src/linux/disk.ts' as const, whole: disk };
 
 const POLICY = utf8('{}');
 const BUNDLE = encodeBundle({

@@ -1,11 +1,11 @@
 /** An attack on one source of the system: tried on the whole one, and on the one without a layer. */
 
 import type { Attack } from './attack.ts';
-import { type Edit, type Edits, weakened } from './weakened.ts';
+import { type Edit, type Edits, type Source as Path, weakened } from './weakened.ts';
 
 /** A module, and where its source is below the project's root. */
 export interface Source<M> {
-  readonly path: string;
+  readonly path: Path;
   readonly whole: M;
 }
 
@@ -27,8 +27,8 @@ export function onSource<M>(
 }
 
 /** Edits of a source itself, if it is not said of which. */
-function editsOf(path: string, off: readonly Edit[] | Edits): Edits {
-  return off instanceof Array ? { [path]: off } : off;
+function editsOf(path: Path, off: readonly Edit[] | Edits): Edits {
+  return Symbol.iterator in off ? { [path]: off } : off;
 }
 
 /** Whether an action is refused: not refused is what the attacker wants. */
