@@ -113,8 +113,8 @@ async function serve(options: Options, showConsole: boolean, plainSentence: stri
   if (code !== 0) throw new MachineError('exited', `QEMU ended with ${code}`);
 }
 
-/** On which protocols calls are answered: where none is asked for, evidence is not given. */
-async function answersPlainly(app: string | undefined): Promise<string> {
+/** On which protocols the calls of an app bundle are answered: where none is asked for, evidence is not given. */
+export async function answersPlainly(app: string | undefined): Promise<string> {
   const warning = 'a caller that asks for no evidence has checked nothing (docs/client.md)';
   if (app === undefined)
     return `calls are answered on enclaim-h2, and on plain h2 where the policy lets them: ${warning}`;
