@@ -13,6 +13,8 @@ test('scripts/demo ends with a verified answer, four refusals and an audit', asy
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (said += chunk));
   const [status] = (await once(child, 'close')) as [number | null];
   assert.equal(status, 0, said.split('\n').slice(-40).join('\n'));
+  // With a stand-in, it would show another image.
+  assert.doesNotMatch(said, /NOT THE PUBLISHED MEASUREMENT/);
   for (const shown of [
     'the case came back, with a receipt',
     'the receipt verifies against the pinned attestation key',
