@@ -1,7 +1,8 @@
 /** Holds the table of who may import whom (docs/architecture.md) against every import in the tree, and refuses cycles. */
 
 import { readdirSync, readFileSync } from 'node:fs';
-import { dirname, join, relative, resolve } from 'node:path';
+import { join, relative } from 'node:path';
+import { importsOf, root, targetOf } from './imports.ts';
 
 /** Rooms and the rooms they may import. `test`, `scripts` and `bench` may import anything and are imported by none. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
@@ -20,53 +21,39 @@ const ANYTHING = ['test', 'scripts', 'bench'];
 const BROWSER_SAFE = ['policy-schema', 'attestation'];
 const SEAMS = ['attestation/src/crypto/node.ts', 'attestation/src/hash/node.ts', 'attestation/src/metered-socket.ts'];
 
-const root = join(import.meta.dirname, '..');
 const problems: string[] = [];
+const rooms = Object.keys(MAY_IMPORT);
+const sources = new Map(rooms.map((room) => [room, sourcesOf(room)]));
 
-for (const room of Object.keys(MAY_IMPORT)) {
+for (const [room, paths] of sources) {
   const declared = declaredDependencies(room);
-  for (const file of sourcesOf(room)) {
-    for (const specifier of importsOf(file)) check(room, file, specifier, declared);
-  }
+  for (const path of paths) for (const specifier of importsOf(path)) check(room, path, specifier, declared);
 }
-checkCycles();
+for (const circle of circles([...sources.values()].flat())) problems.push(`circle: ${circle.join(' → ')}`);
 
 for (const problem of problems) console.error(problem);
 if (problems.length > 0) process.exitCode = 1;
-else console.log(`rooms: imports follow the table in ${Object.keys(MAY_IMPORT).length} rooms`);
+else console.log(`rooms: imports follow the table in ${rooms.length} rooms, and go round in no circle`);
 
-function check(room: string, file: string, specifier: string, declared: ReadonlySet<string>): void {
-  const name = relative(root, file);
-  const inTests = name.startsWith(`${room}/test/`);
-  const target = targetRoom(file, specifier);
+function check(room: string, path: string, specifier: string, declared: ReadonlySet<string>): void {
+  const inTests = path.startsWith(`${room}/test/`);
+  const target = specifier.startsWith('@enclaim/') ? specifier.split('/')[1] : targetOf(path, specifier)?.split('/')[0];
   if (target !== undefined) {
     if (target === room || inTests) return;
-    if (ANYTHING.includes(target)) problems.push(`${name}: imports ${target}, which nobody may`);
+    if (ANYTHING.includes(target)) problems.push(`${path}: imports ${target}, which no room may`);
     else if (!MAY_IMPORT[room]?.includes(target))
-      problems.push(`${name}: ${room} may not import ${target} (${specifier})`);
-    else if (specifier.startsWith('.')) problems.push(`${name}: reaches into ${target} by path (${specifier})`);
+      problems.push(`${path}: ${room} may not import ${target} (${specifier})`);
+    else if (specifier.startsWith('.')) problems.push(`${path}: reaches into ${target} by path (${specifier})`);
     else if (!declared.has(`@enclaim/${target}`))
-      problems.push(`${name}: ${room}/package.json does not name @enclaim/${target}`);
+      problems.push(`${path}: ${room}/package.json does not name @enclaim/${target}`);
     return;
   }
   if (specifier.startsWith('node:')) {
-    if (BROWSER_SAFE.includes(room) && !inTests && !SEAMS.includes(name))
-      problems.push(`${name}: ${specifier} in a room that runs in browsers`);
-  } else if (
-    !specifier.startsWith('.') &&
-    !specifier.startsWith('#') &&
-    !inTests &&
-    !declared.has(packageOf(specifier))
-  ) {
-    problems.push(`${name}: ${room}/package.json does not name ${packageOf(specifier)}`);
+    if (BROWSER_SAFE.includes(room) && !inTests && !SEAMS.includes(path))
+      problems.push(`${path}: ${specifier} in a room that runs in browsers`);
+  } else if (!specifier.startsWith('#') && !inTests && !declared.has(packageOf(specifier))) {
+    problems.push(`${path}: ${room}/package.json does not name ${packageOf(specifier)}`);
   }
-}
-
-/** The room of ours that a specifier leads to, if any. */
-function targetRoom(file: string, specifier: string): string | undefined {
-  if (specifier.startsWith('@enclaim/')) return specifier.split('/')[1];
-  if (!specifier.startsWith('.')) return undefined;
-  return relative(root, resolve(dirname(file), specifier)).split('/')[0];
 }
 
 function packageOf(specifier: string): string {
@@ -88,41 +75,26 @@ function declaredDependencies(room: string): ReadonlySet<string> {
 function sourcesOf(room: string): string[] {
   return readdirSync(join(root, room), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile() && entry.name.endsWith('.ts') && !entry.name.endsWith('.d.ts'))
-    .map((entry) => join(entry.parentPath, entry.name))
+    .map((entry) => relative(root, join(entry.parentPath, entry.name)))
     .filter((path) => !path.includes('/node_modules/') && !path.includes('/gen/'));
 }
 
-function importsOf(file: string): string[] {
-  const text = readFileSync(file, 'utf8');
-  const forms =
-    /(?:^|\n)\s*(?:import|export)\b[^'"`;]*?from\s*'([^']+)'|(?:^|\n)\s*import\s*'([^']+)'|\bimport\(\s*'([^']+)'\s*\)/g;
-  return [...text.matchAll(forms)].map(([, from, bare, dynamic]) => from ?? bare ?? dynamic ?? '');
-}
-
-/** A cycle between files of one room: neither can be read, or loaded, without the other. */
-function checkCycles(): void {
+/** Circles of imports, of types too: no file of one can be read without all others. */
+function circles(paths: readonly string[]): string[][] {
+  const found: string[][] = [];
   const done = new Set<string>();
-  const visit = (file: string, path: readonly string[]): void => {
-    if (path.includes(file)) {
-      const cycle = [...path.slice(path.indexOf(file)), file].map((each) => relative(root, each));
-      problems.push(`cycle: ${cycle.join(' → ')}`);
+  const visit = (path: string, way: readonly string[]): void => {
+    if (way.includes(path)) {
+      found.push([...way.slice(way.indexOf(path)), path]);
       return;
     }
-    if (done.has(file)) return;
-    for (const specifier of valueImportsOf(file)) {
-      if (specifier.startsWith('.') && specifier.endsWith('.ts'))
-        visit(resolve(dirname(file), specifier), [...path, file]);
+    if (done.has(path)) return;
+    for (const specifier of importsOf(path)) {
+      const target = targetOf(path, specifier);
+      if (target?.endsWith('.ts') && !target.endsWith('.d.ts')) visit(target, [...way, path]);
     }
-    done.add(file);
+    done.add(path);
   };
-  for (const room of Object.keys(MAY_IMPORT)) for (const file of sourcesOf(room)) visit(file, []);
-}
-
-/** Imports that remain at run time: a cycle of types alone is none. */
-function valueImportsOf(file: string): string[] {
-  const text = readFileSync(file, 'utf8').replace(/(?:^|\n)\s*(?:import|export)\s+type\b[^;]*;/g, '\n');
-  const forms = /(?:^|\n)\s*(?:import|export)\b([^'"`;]*?)from\s*'([^']+)'/g;
-  return [...text.matchAll(forms)]
-    .filter(([, names = '']) => !/^\s*\{(\s*type\s+[^,}]+,?)+\s*\}\s*$/.test(names))
-    .map(([, , from = '']) => from);
+  for (const path of paths) visit(path, []);
+  return found;
 }

@@ -3,7 +3,7 @@
 import { existsSync } from 'node:fs';
 import { open, writeFile } from 'node:fs/promises';
 import { mountConfigfs } from './linux/index.ts';
-import type { HardwareSources } from './platform.ts';
+import type { HardwareSources } from './open-platform.ts';
 import { openTpmDevice } from './tpm/index.ts';
 import { readTdReport, TsmDevice } from './tsm/index.ts';
 

@@ -28,7 +28,8 @@ import {
   verifyHardening,
 } from './linux/index.ts';
 import { joinNetwork, openNetwork, serverNames } from './network.ts';
-import { type GuestPlatform, type HardwareSources, openPlatform } from './platform.ts';
+import { type HardwareSources, openPlatform } from './open-platform.ts';
+import type { GuestPlatform } from './platform.ts';
 import { Refusal } from './refusal.ts';
 import { MOST_WORKERS, RuntimeLink } from './runtime-link.ts';
 import { knownOf, StatedBoot } from './stated.ts';

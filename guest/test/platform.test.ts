@@ -18,7 +18,8 @@ import { FakeQuotingEnclave } from '../../test/fakes/quoting-enclave.ts';
 import { bootEvents, type DomainOptions, FakeTrustDomain } from '../../test/fakes/trust-domain.ts';
 import { measureApp } from '../src/app.ts';
 import { parseCommandLine } from '../src/linux/index.ts';
-import { type GuestPlatform, type HardwareSources, type Measured, openPlatform } from '../src/platform.ts';
+import { type HardwareSources, openPlatform } from '../src/open-platform.ts';
+import type { GuestPlatform, Measured } from '../src/platform.ts';
 import { openTsmPlatform, type TdxMeasurements, TsmDevice, type TsmTree } from '../src/tsm/index.ts';
 
 const policy = utf8('{"a":"policy"}');

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import * as z from 'zod';
 import { NODE_PACKAGE } from './contents.ts';
 import { ImageError } from './errors.ts';
-import { debianLicence, npmLicence } from './licence.ts';
+import { debianLicence, NPM_DESCRIPTION, npmLicence } from './licence.ts';
 import type { LockedInput } from './lock.ts';
 import type { ManifestContent, ManifestSection } from './manifest.ts';
 import type { Origins } from './origins.ts';
@@ -142,9 +142,6 @@ export function inputDigest(input: LockedInput): string {
 function inputOf(locked: readonly LockedInput[], from: string): string | null {
   return locked.find(({ name }) => from.startsWith(`${name}: `))?.name ?? null;
 }
-
-/** What of an npm tarball says under which licence it is. */
-export const NPM_DESCRIPTION = 'package/package.json';
 
 function licenceOf(input: LockedInput, files: TarFiles | undefined): string | null {
   const read = (path: string): string | null => {

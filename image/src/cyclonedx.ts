@@ -1,6 +1,7 @@
 /** The bill of materials of an image as CycloneDX 1.7 (ECMA-424), JSON: a function of its manifest, without times. */
 import { createHash } from 'node:crypto';
-import { type Component, isOwn } from './components.ts';
+import type { Component } from './component.ts';
+import { isOwn } from './components.ts';
 import type { Manifest } from './manifest.ts';
 
 /** The document. The same bytes for the same manifest. */

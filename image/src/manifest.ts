@@ -2,7 +2,7 @@
 import type { DigestText } from '@enclaim/attestation/digest';
 import type { ImageReference } from '@enclaim/attestation/references';
 import * as z from 'zod';
-import { type Component, componentsSchema } from './components.ts';
+import { type Component, componentsSchema } from './component.ts';
 import { parseDocument } from './document.ts';
 import { ImageError } from './errors.ts';
 import { type LockedInput, lockedInputSchema } from './lock.ts';

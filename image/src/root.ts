@@ -1,7 +1,6 @@
 /** The root file system of the image: what the tables of contents.ts name, taken from inputs and checked for closure. */
 import { basename } from 'node:path';
 import type { CompiledEntry } from './compile.ts';
-import { NPM_DESCRIPTION } from './components.ts';
 import { FOLDERS, MADE_FILES, MODULES, TAKEN_FILES } from './contents.ts';
 import type { CpioEntry } from './cpio.ts';
 import { readDeb } from './deb.ts';
@@ -9,6 +8,7 @@ import { elfSection, neededLibraries, stripElf } from './elf.ts';
 import { ImageError } from './errors.ts';
 import { readLocked } from './fetch.ts';
 import type { Kernel } from './kernel.ts';
+import { NPM_DESCRIPTION } from './licence.ts';
 import type { Lock, LockedInput } from './lock.ts';
 import { decompressXz, fileAt, readTar, type TarFiles } from './tar.ts';
 

@@ -24,13 +24,12 @@ export {
   registryOf,
   servicesOf,
 } from './descriptors.ts';
-export { PolicyError, type PolicyIssue, type PolicyIssueCode } from './error.ts';
+export { type MatchError, PolicyError, type PolicyIssue, type PolicyIssueCode } from './error.ts';
 export { labelOf } from './handling.ts';
 export { interfaceDigest } from './interface.ts';
 export { canonicalJson, parseJson } from './json.ts';
 export {
   type ExposedMethod,
-  type MatchError,
   type MatchResult,
   match,
   type Reason,

@@ -24,6 +24,12 @@ export type PolicyIssueCode =
   | 'demand' // not a demand of the grammar
   | 'limit'; // more issues than are listed
 
+/** Something of the policy that cannot work with these descriptors. Nothing should be served under it. */
+export interface MatchError {
+  readonly message: string;
+  readonly pointer: string;
+}
+
 /** One thing that is wrong. */
 export interface PolicyIssue {
   readonly code: PolicyIssueCode;

@@ -28,13 +28,19 @@ export {
 } from './demand.ts';
 export { type Descriptors, methodIdOf, type ProtoPlace, readDescriptors, servicesOf } from './descriptors.ts';
 export { type Change, type Direction, diff, type PolicyDiff } from './diff.ts';
-export { formatIssue, MAX_ISSUES, PolicyError, type PolicyIssue, type PolicyIssueCode } from './error.ts';
+export {
+  formatIssue,
+  MAX_ISSUES,
+  type MatchError,
+  PolicyError,
+  type PolicyIssue,
+  type PolicyIssueCode,
+} from './error.ts';
 export { labelOf } from './handling.ts';
 export { interfaceDigest } from './interface.ts';
 export { canonicalJson, parseJson } from './json.ts';
 export {
   type ExposedMethod,
-  type MatchError,
   type MatchResult,
   match,
   type Reason,

@@ -10,7 +10,7 @@ import {
   placeOfDeclaration,
   servicesOf,
 } from './descriptors.ts';
-import { PolicyError, pointerOf } from './error.ts';
+import { type MatchError, PolicyError, pointerOf } from './error.ts';
 import type { Handling } from './gen/enclaim/handling_pb.js';
 import { handlingOf, labelOf, type Survey, survey } from './handling.ts';
 import { interfaceDigest } from './interface.ts';
@@ -63,12 +63,6 @@ export interface ExposedMethod {
 export interface WithheldMethod {
   readonly method: MethodId;
   readonly reasons: readonly Reason[];
-}
-
-/** Something of the policy that cannot work with these descriptors. Nothing should be served under it. */
-export interface MatchError {
-  readonly message: string;
-  readonly pointer: string;
 }
 
 /** What matching gave: every method of the descriptors is exposed or withheld, unless it is a subprocessor's. */

@@ -2,10 +2,9 @@
 
 import { type DescExtension, type DescMethod, type DescService, getOption } from '@bufbuild/protobuf';
 import { type Descriptors, methodIdOf, servicesOf } from './descriptors.ts';
-import { pointerOf } from './error.ts';
+import { type MatchError, pointerOf } from './error.ts';
 import { http as httpOption, subprocessor as subprocessorOption } from './gen/enclaim/handling_pb.js';
 import { survey } from './handling.ts';
-import type { MatchError } from './match.ts';
 import type { MethodId, Policy } from './policy.ts';
 
 /** A call over plain HTTP. */

@@ -1,7 +1,7 @@
 /** The end of a call before its handler's: what its signal says, heard by everything that waits in its name. */
 
 import { RefusalError } from '../errors.ts';
-import type { CallBudget } from './resources.ts';
+import type { CallBudget } from './call-budget.ts';
 
 /** Why a call is over before its handler is: what ended it says so itself, or its time was over. */
 export function reasonOf({ reason }: AbortSignal): RefusalError {

@@ -6,6 +6,7 @@
 
 import { bytesOf, type MethodId, millisecondsOf, type Resources } from '@enclaim/policy-schema/admission';
 import { RefusalError } from '../errors.ts';
+import type { CallBudget } from './call-budget.ts';
 import { type Guest, type Load, type Place, Places } from './places.ts';
 import { KERNEL, type Readings, readMachine } from './readings.ts';
 
@@ -14,18 +15,6 @@ export interface Capacity {
   /** Bytes for handlers. */
   readonly memory: number;
   readonly processors: number;
-}
-
-/** What one request may use. */
-export interface CallBudget {
-  /** Bytes. */
-  readonly memory: number;
-  /** Microseconds of processor. */
-  readonly processor: number;
-  /** Milliseconds from its first byte to its last. */
-  readonly wall: number;
-  /** Where the policy says so. */
-  readonly pointer: string;
 }
 
 const POINTER = '/governance/resources';

@@ -5,7 +5,7 @@
  */
 
 import { RefusalError } from '../errors.ts';
-import type { CallBudget } from '../governor/resources.ts';
+import type { CallBudget } from '../governor/call-budget.ts';
 import type { FromWorker } from './protocol.ts';
 
 /**
