@@ -37,7 +37,9 @@ for (const [path, text] of texts) {
 console.log(`moved ${moves.size} files; rewrote ${changed}`);
 for (const [from, to] of moves) {
   if (basename(from) === basename(to)) continue;
-  const mentions = [...texts].filter(([, text]) => text.includes(basename(from))).map(([path]) => moves.get(path) ?? path);
+  const mentions = [...texts]
+    .filter(([, text]) => text.includes(basename(from)))
+    .map(([path]) => moves.get(path) ?? path);
   if (mentions.length > 0) console.log(`${basename(from)} is ${basename(to)} now; named in ${mentions.join(', ')}`);
 }
 

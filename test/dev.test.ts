@@ -16,7 +16,7 @@ import { projectRoot } from '@enclaim/image';
 import { EXIT } from '../cli/src/exit-status.ts';
 import { compileEntries } from '../image/src/compile.ts';
 import { ENTRIES } from '../image/src/entries.ts';
-import { referencesOf } from '../runtime/src/egress/attested.ts';
+import { referencesOf } from '../runtime/src/peer-references.ts';
 import { openRealm } from '../runtime/src/worker/realm.ts';
 import { eventually, HANGS_MS } from './support/eventually.ts';
 

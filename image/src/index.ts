@@ -18,7 +18,6 @@ export {
   type BuildPhase,
   buildImage,
   type Image,
-  readLock,
 } from './build.ts';
 export { type AppSource, type BuiltBundle, buildBundle, findApp, mapApp } from './bundle.ts';
 export { readDeb, unpackDeb } from './deb.ts';
@@ -48,7 +47,15 @@ export {
   type UsedInput,
   writeLocks,
 } from './inputs.ts';
-export { formatLock, type Lock, type LockedDeb, type LockedInput, type LockedNpm, parseLock } from './lock.ts';
+export {
+  formatLock,
+  type Lock,
+  type LockedDeb,
+  type LockedInput,
+  type LockedNpm,
+  parseLock,
+  readLock,
+} from './lock.ts';
 export { debianRelease, type MachineLock, readMachineLock } from './machine-lock.ts';
 export { formatManifest, type Manifest, manifestJsonSchema, parseManifest } from './manifest.ts';
 export {

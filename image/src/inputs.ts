@@ -1,10 +1,9 @@
 /** Every input of the project's locks: which there are, what stands in for those that are nowhere, and an archive of all. */
 import { mkdir, realpath } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { readLock } from './build.ts';
 import { ImageError } from './errors.ts';
 import { type FetchOptions, type Finding, findInputs, readLocked, refuseNowhere, writeWhole } from './fetch.ts';
-import { formatLock, type Lock, type LockedInput } from './lock.ts';
+import { formatLock, type Lock, type LockedInput, readLock } from './lock.ts';
 import { debianRelease, formatMachineLock, type MachineLock, readMachineLock } from './machine-lock.ts';
 import { projectRoot, readBounded } from './places.ts';
 import { type LockChange, substitute } from './update.ts';

@@ -1,8 +1,5 @@
 /** Licences as packages state them, as SPDX expressions (SPDX 3.0.1, annex B). */
 
-/** What of an npm tarball says under which licence it is. */
-export const NPM_DESCRIPTION = 'package/package.json';
-
 /** Debian's short names (copyright format 1.0) that SPDX spells differently. */
 const DEBIAN_NAMES: ReadonlyMap<string, string> = new Map(
   Object.entries({

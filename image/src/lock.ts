@@ -1,4 +1,6 @@
 /** The lock: every input of the image by name, version, size and hash. Nothing else enters a build. */
+
+import { readFile } from 'node:fs/promises';
 import * as z from 'zod';
 import { parseDocument } from './document.ts';
 import { ImageError } from './errors.ts';
@@ -93,4 +95,12 @@ export function formatInputs(inputs: readonly LockedInput[], indent: string): st
 /** Inputs in the order of a lock. */
 export function sortInputs(inputs: readonly LockedInput[]): LockedInput[] {
   return [...inputs].sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+/** Reads and parses a lock file. @throws ImageError `lock-invalid` */
+export async function readLock(path: string): Promise<Lock> {
+  const text = await readFile(path, 'utf8').catch((cause) => {
+    throw new ImageError('lock-invalid', `cannot read ${path}`, { cause });
+  });
+  return parseLock(text);
 }

@@ -3,54 +3,17 @@ import { basename } from 'node:path';
 import type { CompiledEntry } from './compile.ts';
 import { FOLDERS, MADE_FILES, MODULES, TAKEN_FILES } from './contents.ts';
 import type { CpioEntry } from './cpio.ts';
-import { readDeb } from './deb.ts';
 import { elfSection, neededLibraries, stripElf } from './elf.ts';
 import { ImageError } from './errors.ts';
-import { readLocked } from './fetch.ts';
 import type { Kernel } from './kernel.ts';
-import { NPM_DESCRIPTION } from './licence.ts';
-import type { Lock, LockedInput } from './lock.ts';
-import { decompressXz, fileAt, readTar, type TarFiles } from './tar.ts';
+import { decompressXz } from './tar.ts';
+import { fileOf, type Inputs } from './unpack.ts';
 
 /** An entry of the initrd with its origin. */
 export interface RootItem {
   readonly entry: CpioEntry;
   readonly from: string;
   readonly reason: string;
-}
-
-/** Files of each locked input, by its name. */
-export type Inputs = ReadonlyMap<string, TarFiles>;
-
-/**
- * Unpacks every input; of an npm package only what the image takes.
- * @param paths - As `fetchLocked` returns them.
- * @throws ImageError as `readLocked`; `archive-invalid`, `hostile-path`
- */
-export async function unpackInputs(lock: Lock, paths: ReadonlyMap<string, string>): Promise<Inputs> {
-  const wanted = (input: LockedInput) => (path: string) =>
-    path === NPM_DESCRIPTION || TAKEN_FILES.some((file) => file.input === input.name && file.file === path);
-  const unpack = async (input: LockedInput): Promise<[string, TarFiles]> => {
-    const bytes = await readLocked(input, paths);
-    return [
-      input.name,
-      input.kind === 'deb' ? await readDeb(bytes) : await readTar('package.tgz', bytes, wanted(input)),
-    ];
-  };
-  // Of several that fail, the first of the lock is named, whichever fails first.
-  const unpacked = await Promise.allSettled(lock.inputs.map(unpack));
-  return new Map(unpacked.map((each) => (each.status === 'fulfilled' ? each.value : fail(each.reason))));
-}
-
-function fail(reason: unknown): never {
-  throw reason;
-}
-
-/** One file of one input. @throws ImageError `file-missing` */
-export function fileOf(inputs: Inputs, input: string, path: string): Uint8Array {
-  const files = inputs.get(input);
-  if (files === undefined) throw new ImageError('file-missing', `the lock has no input ${input}`);
-  return fileAt(files, path).data;
 }
 
 /**

@@ -8,7 +8,7 @@ import { gzipSync } from 'node:zlib';
 import { NODE_PACKAGE } from '../src/contents.ts';
 import { fetchLocked } from '../src/fetch.ts';
 import type { Lock } from '../src/lock.ts';
-import { fileOf, unpackInputs } from '../src/root.ts';
+import { fileOf, unpackInputs } from '../src/unpack.ts';
 import { deb, tar } from './archives.ts';
 
 const cache = await mkdtemp(join(tmpdir(), 'enclaim-root-'));

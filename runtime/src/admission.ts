@@ -13,10 +13,10 @@ import {
   type WithheldMethod,
   type WorkerClass,
 } from '@enclaim/policy-schema/admission';
-import { planReleases, type Release } from './egress/release.ts';
 import { RefusalError } from './errors.ts';
 import type { Capacity } from './governor/resources.ts';
 import { type Hindrance, hindrancesTo } from './hindrances.ts';
+import { planReleases, type Release } from './release-plan.ts';
 
 /** What was admitted. */
 export interface Admission {

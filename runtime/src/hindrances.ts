@@ -1,8 +1,8 @@
 /** What keeps a policy from being served: what of it this runtime does not hold, and what contradicts itself. */
 
 import { ANYONE, type ClaimKind, type MatchResult, type Policy } from '@enclaim/policy-schema/admission';
-import { type AttestedIdentity, referencesOf } from './egress/attested.ts';
 import { type Capacity, unattainable } from './governor/resources.ts';
+import { type AttestedIdentity, referencesOf } from './peer-references.ts';
 
 /** Kinds of claim that this runtime holds. */
 export const HELD_CLAIMS: ReadonlySet<ClaimKind> = new Set([

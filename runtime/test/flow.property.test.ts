@@ -16,9 +16,9 @@ import { count } from '../../test/support/long.ts';
 import type { Admission } from '../src/admission.ts';
 import { CallContext } from '../src/context.ts';
 import { CallEgress } from '../src/egress/call-egress.ts';
-import type { Release } from '../src/egress/release.ts';
 import { RefusalError } from '../src/errors.ts';
 import type { StoredPlace } from '../src/place.ts';
+import type { Release } from '../src/release-plan.ts';
 import { VolatileCollection } from '../src/store.ts';
 
 const PROGRAMS = count(5000, 20_000);

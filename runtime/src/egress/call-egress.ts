@@ -18,9 +18,10 @@ import { type RefusalCode, RefusalError } from '../errors.ts';
 import { SovereigntyAccount } from '../governor/sovereignty.ts';
 import { leavesOf, textsOf, wireTextsOf } from '../leaves.ts';
 import { decoded, jsonOf, reading } from '../reading.ts';
+import type { Release } from '../release-plan.ts';
 import type { Json, Operation } from '../worker/protocol.ts';
 import type { Answer, EgressBroker, Room } from './broker.ts';
-import { build, type Release } from './release.ts';
+import { build } from './release.ts';
 
 /** What a call's egress needs of the call. */
 export interface CallEgressOptions {

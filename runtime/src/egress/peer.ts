@@ -10,7 +10,8 @@ import { ALPN } from '@enclaim/attestation/handshake';
 import { extendedKeyUsages, parseCertificate, parsePem, verifyChain } from '@enclaim/attestation/x509';
 import type { PeerIdentity, Subprocessor } from '@enclaim/policy-schema/admission';
 import { RefusalError } from '../errors.ts';
-import { demandEvidence, referencesOf } from './attested.ts';
+import { referencesOf } from '../peer-references.ts';
+import { demandEvidence } from './attested.ts';
 
 /** A subprocessor as it is reached. */
 export interface Peer {

@@ -1,55 +1,14 @@
 /** Declassification as data: messages that the runtime itself builds, of which a handler can say no more than "now". */
 
-import type { DescField, DescMessage, DescMethod, Message } from '@bufbuild/protobuf';
+import type { DescField, DescMessage, Message } from '@bufbuild/protobuf';
 import { reflect } from '@bufbuild/protobuf/reflect';
 import { toBase64 } from '@enclaim/attestation/bytes';
-import {
-  type Declassification,
-  type Descriptors,
-  type ExposedMethod,
-  findMethod,
-  type HttpCall,
-  type Policy,
-  parseHttpCall,
-} from '@enclaim/policy-schema/admission';
 import { RefusalError } from '../errors.ts';
+import type { Release } from '../release-plan.ts';
 import type { Json } from '../worker/protocol.ts';
-
-/** A rule of declassification, ready to be used. */
-export interface Release {
-  readonly rule: Declassification;
-  /** What is called: a path, or a method whose request the message is. */
-  readonly call: HttpCall | DescMethod;
-  /** Collections of which it takes a record that the handler names. */
-  readonly collections: readonly string[];
-}
 
 /** The parts that a built message has. */
 export type Built = Readonly<Record<string, string | number | boolean>>;
-
-/**
- * The rules of exposed methods by id.
- * @throws RefusalError `descriptors` where a rule calls a method that the descriptors lack, which matching has said before
- */
-export function planReleases(
-  { declassify }: Policy,
-  descriptors: Descriptors,
-  exposed: readonly ExposedMethod[],
-): ReadonlyMap<string, Release> {
-  const planned = declassify.filter(({ method }) => exposed.some(({ id }) => id === method));
-  return new Map(
-    planned.map((rule) => {
-      const call = parseHttpCall(rule.call) ?? findMethod(descriptors, rule.call);
-      if (call === undefined)
-        throw new RefusalError('descriptors', `release ${rule.id} calls ${rule.call}, which is not there`);
-      const collections = Object.values(rule.build).flatMap((source) => {
-        const [root, collection] = source.split('.');
-        return root === '$record' && collection !== undefined ? [collection] : [];
-      });
-      return [rule.id, { rule, call, collections: [...new Set(collections)] }];
-    }),
-  );
-}
 
 /**
  * Builds the message of a release.
