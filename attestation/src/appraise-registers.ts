@@ -3,8 +3,9 @@
 import type { PolicyDigest } from '@enclaim/policy-schema/admission';
 import { equalBytes, toHex } from './bytes.ts';
 import type { Registers } from './evidence/authenticated.ts';
+import type { ImageReference } from './measure/image-reference.ts';
 import { launchCommandLine, PREDICTED_REGISTERS, predictPcrs, type TpmLaunch } from './measure/index.ts';
-import type { ImageReference, References } from './references.ts';
+import type { References } from './references.ts';
 import type { BootStatement } from './statement.ts';
 import { type Check, compared, notRun } from './verdict.ts';
 

@@ -5,13 +5,14 @@ import { appraiseAzure, appraiseEnclave, appraiseGcp } from './appraise-cloud.ts
 import { appraiseSnpLaunch } from './appraise-launch.ts';
 import { appraiseRegisters } from './appraise-registers.ts';
 import { appraiseTdxLaunch } from './appraise-tdx-launch.ts';
-import { type Deployment, deviceNames, verifyDeployment } from './deployment.ts';
+import { type Deployment, verifyDeployment } from './deployment.ts';
+import { deviceNames } from './device-names.ts';
 import type { Authenticated } from './evidence/authenticated.ts';
+import { appraiseLogged } from './logged.ts';
 import { earlier, type Moment } from './moment.ts';
 import { type References, refuseMixedSimulation, refuseUnheldDeployments } from './references.ts';
 import { policyInForce } from './rollout.ts';
 import type { BootStatement } from './statement.ts';
-import { appraiseLogged } from './tlog/logged.ts';
 import { allPassed, type Check, compared, notRun, type Verdict } from './verdict.ts';
 
 /** What an appraiser asks besides. */

@@ -2,14 +2,13 @@
 
 import * as z from 'zod';
 import { importKey, verifySignature } from '#crypto';
-import { concat, fromBase64Url, toBase64Url, toHex, utf8 } from './bytes.ts';
+import { concat, fromBase64Url, toBase64Url, utf8 } from './bytes.ts';
 import { decodeJson, encodeCanonical } from './canonical.ts';
-import { type DigestText, digestText, sha256 } from './digest.ts';
+import type { DigestText } from './digest.ts';
 import { sha384Text } from './digest-schema.ts';
 import { EvidenceError } from './errors.ts';
-import type { Hardware } from './evidence/authenticated.ts';
 import { parsePart } from './part.ts';
-import { type BootStatement, type Ed25519Text, ed25519Spki } from './statement.ts';
+import { type Ed25519Text, ed25519Spki } from './statement.ts';
 
 /**
  * A device, by what its hardware proves of it: SHA-256 of TPMT_PUBLIC of a TPM's attestation or endorsement key (of the
@@ -76,35 +75,6 @@ export async function verifyDeployment(signed: SignedDeployment, owner: Ed25519T
     throw new EvidenceError('signature', `deployment is not signed by ${owner}`);
   }
   return signed.deployment;
-}
-
-/** The names that a device's evidence proves. An endorsement key that was not activated is a claim, and no name. */
-export function deviceNames(hardware: Hardware, { device: stated }: BootStatement): DeviceName[] {
-  switch (hardware.kind) {
-    case 'tpm': {
-      const { attestationKey, trust } = hardware;
-      const ek = trust.kind === 'activated' && stated.ek !== null ? [`ek:${stated.ek}` as const] : [];
-      return [`ak:${attestationKey}`, ...ek];
-    }
-    case 'snp': {
-      const { chipId } = hardware.snp.report;
-      return chipId.every((byte) => byte === 0) ? [] : [`chip:${toHex(chipId)}`];
-    }
-    case 'azure':
-      return [`ak:${hardware.vtpm.attestationKey}`];
-    case 'gcp': {
-      const { projectNumber, instanceId } = hardware.instance;
-      return [`ak:${hardware.vtpm.attestationKey}`, `gce:${projectNumber}/${instanceId}`];
-    }
-    case 'nitro': {
-      const [instance] = /^i-[0-9a-f]{8,32}(?=-enc[0-9a-f]+$)/.exec(hardware.nitro.document.moduleId) ?? [];
-      return instance === undefined ? [] : [`nitro:${instance}`];
-    }
-    case 'simulated':
-      return [];
-    case 'tdx':
-      return [`pck:${digestText('sha256', sha256(hardware.tdx.chain.leaf.spki))}`];
-  }
 }
 
 function messageOf(deployment: Deployment): Uint8Array {

@@ -7,28 +7,14 @@ import { type SignedDeployment, signedDeploymentSchema } from './deployment.ts';
 import type { DigestText } from './digest.ts';
 import { sha256Text, sha384Text } from './digest-schema.ts';
 import { AppraisalError } from './errors.ts';
+import { type ImageReference, imageSchema } from './measure/image-reference.ts';
 import type { SevSection } from './measure/ovmf.ts';
 import type { Vmm } from './measure/snp-vmsa.ts';
+import { type LoggedReferences, loggedSchema } from './release/release-log.ts';
 import { type SnpPins, snpPins } from './snp-pins.ts';
 import { type Ed25519Text, ed25519Text, VM_LAYERS, type VmLayer } from './statement.ts';
 import { floorsSchema, type SnpFloors } from './tcb-floors.ts';
 import { type TdxPins, tdxPins } from './tdx-pins.ts';
-import { type LoggedReferences, loggedSchema } from './tlog/release-log.ts';
-
-/** What a client must know of a base image to predict the registers of a TPM. */
-export interface ImageReference {
-  /** SHA-256 of the UKI: the base image's identity. */
-  readonly id: DigestText<'sha256'>;
-  /** Authenticode digests of the UKI and of the kernel inside it: register 4. */
-  readonly uki: DigestText<'sha256'>;
-  readonly kernel: DigestText<'sha256'>;
-  /** SHA-256 of the initrd: register 9. */
-  readonly initrd: DigestText<'sha256'>;
-  /** Value of register 11: the image's sections as the stub measures them. */
-  readonly sections: DigestText<'sha256'>;
-  /** The command line inside the image. A policy is appended to it at launch: registers 9 and 12. */
-  readonly commandLine: string;
-}
 
 /** Whom the references trust to vouch for a platform. */
 export interface Anchors {
@@ -157,16 +143,6 @@ export interface References extends CloudReferences {
   /** Release logs that images and policy have to be in. Absent: none is demanded. */
   readonly logged?: LoggedReferences;
 }
-
-/** Shape of an {@link ImageReference}. */
-export const imageSchema: z.ZodType<ImageReference> = z.strictObject({
-  id: sha256Text,
-  uki: sha256Text,
-  kernel: sha256Text,
-  initrd: sha256Text,
-  sections: sha256Text,
-  commandLine: z.string().min(1).max(2048),
-});
 
 const u32 = z.int().min(0).max(0xffff_ffff);
 const commandLine = z.string().min(1).max(2048);

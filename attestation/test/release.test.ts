@@ -7,22 +7,24 @@ import { FakeIdentity } from '../../test/fakes/certificates.ts';
 import { undecodable } from '../../test/support/refused.ts';
 import { toBase64, utf8 } from '../src/bytes.ts';
 import { type DigestText, digestText, parseDigest, type Sha384 } from '../src/digest.ts';
+import { appraiseLogged } from '../src/logged.ts';
 import { directRtmr1Events, rtmrOf } from '../src/measure/index.ts';
 import { consistencyPath, inclusionPath, leafHash, merkleRoot } from '../src/merkle.ts';
 import { parseReferences, type References, type RtmrEventReference } from '../src/references.ts';
 import {
-  appraiseLogged,
-  cosignedText,
   encodeRelease,
+  parseRelease,
+  type Release,
+  type ReleaseLog,
+  type SeenCheckpoint,
+} from '../src/release/index.ts';
+import {
+  cosignedText,
   formatCheckpoint,
   formatLogProof,
   formatNote,
   formatNoteKey,
   noteKey,
-  parseRelease,
-  type Release,
-  type ReleaseLog,
-  type SeenCheckpoint,
   signatureLine,
 } from '../src/tlog/index.ts';
 

@@ -5,20 +5,22 @@ import { readFile } from 'node:fs/promises';
 import { parseReferences } from '@enclaim/attestation';
 import { equalBytes } from '@enclaim/attestation/bytes';
 import { digestText, sha256 } from '@enclaim/attestation/digest';
+import { appraiseLogged } from '@enclaim/attestation/logged';
 import {
-  appraiseLogged,
-  type Checkpoint,
   encodeRelease,
-  formatNoteKey,
-  isNoteName,
-  noteKey,
-  parseCheckpoint,
   parseRelease,
   type Release,
   type ReleaseLog,
   readReleases,
   releaseKeys,
   type SeenCheckpoint,
+} from '@enclaim/attestation/release';
+import {
+  type Checkpoint,
+  formatNoteKey,
+  isNoteName,
+  noteKey,
+  parseCheckpoint,
   verifyNote,
 } from '@enclaim/attestation/tlog';
 import {

@@ -1,6 +1,11 @@
 /** Audit: hold a manifest, the files beside it, a bundle and a machine's registers against what was rebuilt from source. */
-import { launchCommandLine, PREDICTED_REGISTERS, predictPcrs, type TpmLaunch } from '@enclaim/attestation/measure';
-import type { ImageReference } from '@enclaim/attestation/references';
+import {
+  type ImageReference,
+  launchCommandLine,
+  PREDICTED_REGISTERS,
+  predictPcrs,
+  type TpmLaunch,
+} from '@enclaim/attestation/measure';
 import {
   type Part,
   part,

@@ -1,6 +1,6 @@
 /** The manifest of a base image: what it is made of, why, and what a verifier needs of it. */
 import type { DigestText } from '@enclaim/attestation/digest';
-import type { ImageReference } from '@enclaim/attestation/references';
+import type { ImageReference } from '@enclaim/attestation/measure';
 import * as z from 'zod';
 import { type Component, componentsSchema } from './component.ts';
 import { parseDocument } from './document.ts';

@@ -13,6 +13,7 @@ import {
   directRtmr0Events,
   directRtmr1Events,
   type ExpectedEvent,
+  type ImageReference,
   launchCommandLine,
   parsePe,
   type RtmrEvent,
@@ -25,7 +26,6 @@ import {
   type TdvfRegion,
 } from '@enclaim/attestation/measure';
 import {
-  type ImageReference,
   type RtmrEventReference,
   type SnpReference,
   snpFirmwareSchema,

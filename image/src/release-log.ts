@@ -9,9 +9,15 @@ import { digestText, sha256, sha384 } from '@enclaim/attestation/digest';
 import { DecodeError, EvidenceError } from '@enclaim/attestation/errors';
 import { leafHash, MerkleTree } from '@enclaim/attestation/merkle';
 import {
+  encodeRelease,
+  parseRelease,
+  type Release,
+  type SeenCheckpoint,
+  verifyContinues,
+} from '@enclaim/attestation/release';
+import {
   type Checkpoint,
   encodeEntries,
-  encodeRelease,
   entryBundle,
   formatCheckpoint,
   formatLogProof,
@@ -19,16 +25,12 @@ import {
   type NoteKey,
   parseCheckpoint,
   parseEntries,
-  parseRelease,
-  type Release,
-  type SeenCheckpoint,
   signatureLine,
   type Tile,
   TileTree,
   tileBytes,
   tilePath,
   tilesOf,
-  verifyContinues,
   verifyNote,
 } from '@enclaim/attestation/tlog';
 import { ImageError } from './errors.ts';

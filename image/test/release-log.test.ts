@@ -9,7 +9,8 @@ import { after, test } from 'node:test';
 import { toHex } from '@enclaim/attestation/bytes';
 import { digestText, sha384 } from '@enclaim/attestation/digest';
 import { leafHash, merkleRoot } from '@enclaim/attestation/merkle';
-import { noteKey, parseRelease, type Release, TileTree, tilePath, verifyLogProof } from '@enclaim/attestation/tlog';
+import { parseRelease, type Release } from '@enclaim/attestation/release';
+import { noteKey, TileTree, tilePath, verifyLogProof } from '@enclaim/attestation/tlog';
 import { ImageError, type ImageErrorCode } from '../src/errors.ts';
 import {
   appendReleases,

@@ -1,6 +1,7 @@
 /** What a launch measures, computed from the things launched. */
 
 export { qemuAcpiBlobs } from './acpi.ts';
+export { type ImageReference, imageSchema } from './image-reference.ts';
 export { nitroRegisters } from './nitro-boot.ts';
 export { type Firmware, parseFirmware, type SevSection } from './ovmf.ts';
 export { authenticodeBytes, type PeImage, type PeSection, parsePe, sectionBytes, sectionNamed } from './pe.ts';

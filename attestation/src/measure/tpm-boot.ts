@@ -2,8 +2,8 @@
 
 import { utf8 } from '../bytes.ts';
 import { type DigestText, labelled, parseDigest, type Sha256, sha256 } from '../digest.ts';
-import type { ImageReference } from '../references.ts';
 import { extendPcr, zeroPcr } from '../tpm/pcr.ts';
+import type { ImageReference } from './image-reference.ts';
 
 /** Where the guest extends the policy and the app bundle, before it uses anything of either. */
 export const POLICY_REGISTER = 15;

@@ -7,8 +7,8 @@ import { digest } from '#crypto';
 import { concat, fromUtf8, utf8 } from '../bytes.ts';
 import { digestText, type HashName } from '../digest.ts';
 import { DecodeError } from '../errors.ts';
-import type { ImageReference } from '../references.ts';
 import { extendPcr, zeroPcr } from '../tpm/pcr.ts';
+import type { ImageReference } from './image-reference.ts';
 import { authenticodeBytes, type PeImage, parsePe, sectionBytes, sectionNamed } from './pe.ts';
 
 /** Sections that register 11 covers, in the stub's order, which is not that of the file. */

@@ -1,7 +1,6 @@
 /** Transparency logs (C2SP): signed notes, checkpoints, tiles and proofs over RFC 6962 trees. */
 
 export { type Checkpoint, formatCheckpoint, parseCheckpoint } from './checkpoint.ts';
-export { appraiseLogged, readReleases, releaseKeys, verifyContinues } from './logged.ts';
 export {
   cosignedText,
   formatNote,
@@ -17,8 +16,6 @@ export {
   verifyNote,
 } from './note.ts';
 export { formatLogProof, type LogProof, parseLogProof, verifyLogProof } from './proof.ts';
-export { encodeRelease, type ImageRelease, type PolicyRelease, parseRelease, type Release } from './release.ts';
-export type { LoggedReferences, ReleaseLog, SeenCheckpoint } from './release-log.ts';
 export {
   encodeEntries,
   entryBundle,

@@ -4,7 +4,7 @@ import * as z from 'zod';
 import { decodeCanonical, encodeCanonical } from '../canonical.ts';
 import type { DigestText } from '../digest.ts';
 import { sha256Text, sha384Text } from '../digest-schema.ts';
-import { type ImageReference, imageSchema } from '../references.ts';
+import { type ImageReference, imageSchema } from '../measure/image-reference.ts';
 
 /** A base image: its manifest file, and the values that clients compare with. */
 export interface ImageRelease {

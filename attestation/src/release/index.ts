@@ -1,0 +1,5 @@
+/** Releases: what an owner publishes in a log, and what its proofs show (docs/release.md). */
+
+export { readReleases, releaseKeys, verifyContinues } from './read-releases.ts';
+export { encodeRelease, type ImageRelease, type PolicyRelease, parseRelease, type Release } from './release.ts';
+export type { LoggedReferences, ReleaseLog, SeenCheckpoint } from './release-log.ts';
