@@ -12,8 +12,8 @@
 import { once } from 'node:events';
 import { type ClientHttp2Session, connect } from 'node:http2';
 import { cpus } from 'node:os';
-import { makeBootKeys } from '../runtime/src/keys.ts';
-import { AttestedServer } from '../runtime/src/server.ts';
+import { makeBootKeys } from '../runtime/src/boot/keys.ts';
+import { AttestedServer } from '../runtime/src/channel/server.ts';
 import { openLab } from '../test/support/lab.ts';
 
 const BITS = Number(process.argv[2] ?? 2000);

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { parsePe } from '@enclaim/attestation/measure';
-import { aptMirrors } from '../image/src/mirror.ts';
+import { aptMirrors } from '../image/src/inputs/mirror.ts';
 
 const { values } = parseArgs({ options: { out: { type: 'string', short: 'o', default: 'out/debian.efi' } } });
 

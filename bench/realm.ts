@@ -1,7 +1,7 @@
 /** What a fresh start costs each call: `node bench/realm.ts`. Microseconds for a bundle of so many functions. */
 
 import { createContext, Script } from 'node:vm';
-import { openRealm } from '../runtime/src/worker/realm.ts';
+import { openRealm } from '../runtime/src/worker/process/realm.ts';
 
 const FUNCTIONS = [1, 100, 400, 2000] as const;
 const RUNS = 500;

@@ -3,7 +3,7 @@
 import { createPublicKey, randomBytes, verify } from 'node:crypto';
 import { toHex } from '../attestation/src/bytes.ts';
 import { parsePublic, parseSignature, spkiOf, verifyQuote } from '../attestation/src/tpm/index.ts';
-import { makeCredential } from '../client/src/credential.ts';
+import { makeCredential } from '../client/src/make-credential.ts';
 import { openAttester } from '../guest/src/tpm/attester.ts';
 import { GET_RANDOM } from '../guest/src/tpm/commands.ts';
 import { startSwtpm } from '../test/fakes/swtpm.ts';

@@ -17,6 +17,50 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   examples: [],
 };
 const ANYTHING = ['test', 'scripts', 'bench'];
+/**
+ * Folders of a room from top to bottom: each imports only those below it. A file beside them stands above the folders that it
+ * imports, and below those that import it.
+ */
+const FOLDERS: Readonly<Record<string, readonly string[]>> = {
+  'policy-schema': ['compare', 'match', 'read'],
+  attestation: [
+    ...[
+      'log',
+      'rats',
+      'intoto',
+      'appraise',
+      'evidence',
+      'azure',
+      'gcp',
+      'nitro',
+      'references',
+      'release',
+      'measure',
+      'tlog',
+    ],
+    ...['snp', 'tdx', 'tpm', 'x509', 'verdict', 'cbor', 'hash', 'crypto'],
+  ],
+  runtime: [
+    ...[
+      'dev',
+      'worker/process',
+      'worker/realm',
+      'channel',
+      'call',
+      'boot',
+      'hardware',
+      'egress',
+      'log',
+      'admission',
+      'flow',
+    ],
+    ...['message', 'storage', 'worker', 'governor'],
+  ],
+  guest: ['platform', 'tsm', 'linux', 'tpm'],
+  image: ['disk', 'machine', 'audit', 'release', 'publish', 'build', 'describe', 'programs', 'inputs', 'formats'],
+  client: ['proxy'],
+  cli: ['dev', 'image', 'policy'],
+};
 /** Rooms whose code must also run in a browser: no module of Node's own but behind the seam. */
 const BROWSER_SAFE = ['policy-schema', 'attestation'];
 const SEAMS = ['attestation/src/crypto/node.ts', 'attestation/src/hash/node.ts', 'attestation/src/metered-socket.ts'];
@@ -29,11 +73,12 @@ for (const [room, paths] of sources) {
   const declared = declaredDependencies(room);
   for (const path of paths) for (const specifier of importsOf(path)) check(room, path, specifier, declared);
 }
+for (const [room, folders] of Object.entries(FOLDERS)) checkFolders(room, folders);
 for (const circle of circles([...sources.values()].flat())) problems.push(`circle: ${circle.join(' → ')}`);
 
 for (const problem of problems) console.error(problem);
 if (problems.length > 0) process.exitCode = 1;
-else console.log(`rooms: imports follow the table in ${rooms.length} rooms, and go round in no circle`);
+else console.log(`rooms: imports follow the table in ${rooms.length} rooms, and the order of their folders`);
 
 function check(room: string, path: string, specifier: string, declared: ReadonlySet<string>): void {
   const inTests = path.startsWith(`${room}/test/`);
@@ -77,6 +122,33 @@ function sourcesOf(room: string): string[] {
     .filter((entry) => entry.isFile() && entry.name.endsWith('.ts') && !entry.name.endsWith('.d.ts'))
     .map((entry) => relative(root, join(entry.parentPath, entry.name)))
     .filter((path) => !path.includes('/node_modules/') && !path.includes('/gen/'));
+}
+
+/** Holds the order of a room's folders against what their files import, also by way of files beside them. */
+function checkFolders(room: string, folders: readonly string[]): void {
+  const base = `${room}/src/`;
+  const known = sources.get(room)?.filter((path) => path.startsWith(base)) ?? [];
+  const folderOf = (path: string): string => path.slice(base.length).split('/').slice(0, -1).join('/');
+  for (const folder of new Set(known.map(folderOf)))
+    if (folder !== '' && !folders.includes(folder)) problems.push(`${base}${folder}: has no place among the folders`);
+  const below = (path: string, seen: Set<string>): string[] => {
+    if (seen.has(path)) return [];
+    seen.add(path);
+    return importsOf(path).flatMap((specifier) => {
+      const target = targetOf(path, specifier);
+      if (target === undefined || !known.includes(target)) return [];
+      return folderOf(target) === '' ? below(target, seen) : [target];
+    });
+  };
+  for (const path of known) {
+    const folder = folderOf(path);
+    if (folder === '') continue;
+    for (const target of below(path, new Set())) {
+      const other = folderOf(target);
+      if (other !== folder && folders.indexOf(other) < folders.indexOf(folder))
+        problems.push(`${path}: ${folder} may not import ${other}, which is above it (${target})`);
+    }
+  }
 }
 
 /** Circles of imports, of types too: no file of one can be read without all others. */

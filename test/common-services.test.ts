@@ -7,12 +7,12 @@ import { type ClientHttp2Session, type ClientHttp2Stream, connect } from 'node:h
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { makeBootKeys } from '../runtime/src/boot/keys.ts';
 import { HealthListResponseSchema } from '../runtime/src/gen/grpc/health/v1/health_pb.js';
 import {
   ServerReflectionRequestSchema,
   ServerReflectionResponseSchema,
 } from '../runtime/src/gen/grpc/reflection/v1/reflection_pb.js';
-import { makeBootKeys } from '../runtime/src/keys.ts';
 import { SERVER, type Served, serve } from './hostile/served.ts';
 import type { Edits } from './hostile/weakened.ts';
 import { prefixed } from './support/requests.ts';

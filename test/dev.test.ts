@@ -14,10 +14,10 @@ import { parseVerdictDocument, verdictDocument } from '@enclaim/attestation/verd
 import { connect } from '@enclaim/client';
 import { projectRoot } from '@enclaim/image';
 import { EXIT } from '../cli/src/exit-status.ts';
-import { compileEntries } from '../image/src/compile.ts';
-import { ENTRIES } from '../image/src/entries.ts';
-import { referencesOf } from '../runtime/src/peer-references.ts';
-import { openRealm } from '../runtime/src/worker/realm.ts';
+import { compileEntries } from '../image/src/programs/compile.ts';
+import { ENTRIES } from '../image/src/programs/entries.ts';
+import { referencesOf } from '../runtime/src/admission/peer-references.ts';
+import { openRealm } from '../runtime/src/worker/process/realm.ts';
 import { eventually, HANGS_MS } from './support/eventually.ts';
 
 const cli = join(import.meta.dirname, '../cli/src/main.ts');
@@ -229,7 +229,7 @@ test('it ends in order', async () => {
 test('nothing of it is in an image', async () => {
   const entries = await compileEntries(projectRoot, ENTRIES);
   const sources = entries.flatMap((entry) => entry.sources);
-  assert.ok(sources.includes('runtime/src/worker/realm.ts'));
+  assert.ok(sources.includes('runtime/src/worker/process/realm.ts'));
   assert.deepEqual(
     sources.filter((source) => source.startsWith('runtime/src/dev/') || source.startsWith('cli/')),
     [],

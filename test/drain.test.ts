@@ -12,16 +12,16 @@ import { fromBinary } from '@bufbuild/protobuf';
 import { parseBundle } from '@enclaim/attestation/bundle';
 import { parseReceipt } from '@enclaim/attestation/receipt';
 import { startRuntime } from '@enclaim/runtime';
-import { openDevice } from '../runtime/src/device.ts';
+import { makeBootKeys } from '../runtime/src/boot/keys.ts';
+import type { AttestedServer } from '../runtime/src/channel/server.ts';
 import { HealthCheckResponseSchema } from '../runtime/src/gen/grpc/health/v1/health_pb.js';
-import { makeBootKeys } from '../runtime/src/keys.ts';
-import type { AttestedServer } from '../runtime/src/server.ts';
+import { openDevice } from '../runtime/src/log/device.ts';
 import { type Edit, weakened } from './hostile/weakened.ts';
 import { clinicBundle } from './support/app.ts';
 import { type Lab, openLab } from './support/lab.ts';
 import { CAPACITY, MISSING_LAYERS, startWorkers } from './support/worker-process.ts';
 
-const SERVER = 'runtime/src/server.ts';
+const SERVER = 'runtime/src/channel/server.ts';
 
 const HEADERS = { ':method': 'POST', 'content-type': 'application/grpc', te: 'trailers' };
 const LAB = '/lab.v1.Lab/';

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { parseBundle } from '@enclaim/attestation/bundle';
 import { startRuntime } from '@enclaim/runtime';
-import { openDevice } from '../runtime/src/device.ts';
+import { openDevice } from '../runtime/src/log/device.ts';
 import type { Runtime } from '../runtime/src/runtime.ts';
 import { clinicBundle } from './support/app.ts';
 import { CAPACITY, MISSING_LAYERS, startWorkers } from './support/worker-process.ts';

@@ -7,10 +7,10 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { artefactOf } from '../image/src/build.ts';
-import { projectRoot } from '../image/src/fetch.ts';
-import { formatManifest, parseManifest } from '../image/src/manifest.ts';
-import { DOCUMENTS } from '../image/src/provenance.ts';
+import { artefactOf } from '../image/src/build/build.ts';
+import { formatManifest, parseManifest } from '../image/src/describe/manifest.ts';
+import { projectRoot } from '../image/src/inputs/fetch.ts';
+import { DOCUMENTS } from '../image/src/publish/provenance.ts';
 import { SAMPLE } from '../image/test/manifest.ts';
 import { needs } from './support/machine-needs.ts';
 

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { EXIT, exitStatusOf } from '../cli/src/exit-status.ts';
 import { type Finding, inputsOf, projectRoot, readLocks, rebuild } from '../image/src/index.ts';
-import { formatLock, type LockedInput } from '../image/src/lock.ts';
+import { formatLock, type LockedInput } from '../image/src/inputs/lock.ts';
 import { contentOf, pretendInput, SuiteMirror } from '../image/test/suite-mirror.ts';
 import { decideInputs } from '../scripts/demo-inputs.ts';
 import { reasonWithout, wantingInputs } from '../scripts/without-inputs.ts';

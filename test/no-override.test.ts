@@ -148,6 +148,6 @@ test('no name promises a way around', () => {
   const suspicious = /\b(?:skip|disable|bypass|override|insecure|unsafe|debug|force|trustAll|noVerify)[A-Z]\w*/g;
   assert.deepEqual(
     [...sources].flatMap(([file, text]) => (text.match(suspicious) ?? []).map((name) => `${file}: ${name}`)),
-    ['runtime/src/server.ts: forceShutdown'],
+    ['runtime/src/channel/server.ts: forceShutdown'],
   );
 });

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
-import { defaultCache, projectRoot } from '../image/src/fetch.ts';
+import { defaultCache, projectRoot } from '../image/src/inputs/fetch.ts';
 import { buildCheckout, copyCheckout } from './reproduce/checkout.ts';
 
 const scratch = await mkdtemp(join(tmpdir(), 'enclaim-audits-'));
@@ -63,7 +63,7 @@ async function edit(file: string, change: (text: string) => string): Promise<voi
 
 before(async () => {
   await copyCheckout(checkout);
-  await edit('image/src/zstd.ts', (text) => text.replace('LEVEL = 19', 'LEVEL = 1')); // a minute of every build
+  await edit('image/src/formats/zstd.ts', (text) => text.replace('LEVEL = 19', 'LEVEL = 1')); // a minute of every build
   git('init', '--quiet');
   git('add', '--all');
   git('commit', '--quiet', '--message', 'honest');
@@ -191,7 +191,7 @@ describe('a build that would rather do something else', () => {
 
   /** The build does this first. */
   const first = (statement: string): Promise<string> =>
-    commit(() => appendFile(join(checkout, 'image/src/build.ts'), `\n${statement}\n`));
+    commit(() => appendFile(join(checkout, 'image/src/build/build.ts'), `\n${statement}\n`));
 
   test('reach a network, write where it should not, or see the auditor’s environment: it cannot', async (t) => {
     const { port } = server.address() as { port: number };
@@ -232,7 +232,7 @@ describe('a build that would rather do something else', () => {
 
   test('say of its image what its bytes do not: refused', async () => {
     const revision = await commit(() =>
-      edit('image/src/manifest.ts', (text) =>
+      edit('image/src/describe/manifest.ts', (text) =>
         text.replace('stringify(manifest,', 'stringify({ ...manifest, contents: manifest.contents.slice(1) },'),
       ),
     );

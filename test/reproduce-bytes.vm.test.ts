@@ -12,9 +12,9 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { promisify } from 'node:util';
-import { compareImages } from '../image/src/audit.ts';
+import { compareImages } from '../image/src/audit/audit.ts';
 import { DISK_TARGETS } from '../image/src/disk/index.ts';
-import { defaultCache } from '../image/src/fetch.ts';
+import { defaultCache } from '../image/src/inputs/fetch.ts';
 import { buildCheckout, claim, copyCheckout, readImage } from './reproduce/checkout.ts';
 
 const scratch = await mkdtemp(join(tmpdir(), 'enclaim-bytes-'));

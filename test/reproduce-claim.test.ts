@@ -6,9 +6,9 @@ import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { projectRoot } from '../image/src/fetch.ts';
-import { parseManifest } from '../image/src/manifest.ts';
-import { DOCUMENTS } from '../image/src/provenance.ts';
+import { parseManifest } from '../image/src/describe/manifest.ts';
+import { projectRoot } from '../image/src/inputs/fetch.ts';
+import { DOCUMENTS } from '../image/src/publish/provenance.ts';
 import { pretendImage, sourcesOf } from './reproduce/pretend-image.ts';
 import { writeSources } from './reproduce/pretend-sources.ts';
 

@@ -13,15 +13,15 @@ import { constants, zstdCompress, zstdDecompress } from 'node:zlib';
 import { parseBundle } from '../attestation/src/bundle.ts';
 import type { ImageReference } from '../attestation/src/measure/image-reference.ts';
 import { launchCommandLine, parsePe, predictPcrs } from '../attestation/src/measure/index.ts';
-import { audit, type ClaimedImage, type ClaimedMachine, type Difference } from '../image/src/audit.ts';
-import type { Image } from '../image/src/build.ts';
-import { buildBundle, findApp } from '../image/src/bundle.ts';
+import { audit, type ClaimedImage, type ClaimedMachine, type Difference } from '../image/src/audit/audit.ts';
+import type { Image } from '../image/src/build/build.ts';
+import { buildBundle, findApp } from '../image/src/build/bundle.ts';
+import { appendSections } from '../image/src/build/uki.ts';
 import { STUB_FILE, STUB_PACKAGE } from '../image/src/contents.ts';
-import { encodeCpio } from '../image/src/cpio.ts';
-import { fetchLocked } from '../image/src/fetch.ts';
-import type { Manifest } from '../image/src/manifest.ts';
-import { appendSections } from '../image/src/uki.ts';
-import { fileOf, unpackInputs } from '../image/src/unpack.ts';
+import type { Manifest } from '../image/src/describe/manifest.ts';
+import { encodeCpio } from '../image/src/formats/cpio.ts';
+import { fetchLocked } from '../image/src/inputs/fetch.ts';
+import { fileOf, unpackInputs } from '../image/src/inputs/unpack.ts';
 import { canonicalPolicy, parsePolicy, policyDigest } from '../policy-schema/src/index.ts';
 import { buildCheckout, claim, copyCheckout, readImage, withChange } from './reproduce/checkout.ts';
 
@@ -38,7 +38,7 @@ let archive: Buffer;
 before(async () => {
   await copyCheckout(checkout);
   // Packing well takes a minute of every build, and is the same on both sides.
-  const zstd = join(checkout, 'image/src/zstd.ts');
+  const zstd = join(checkout, 'image/src/formats/zstd.ts');
   await writeFile(zstd, (await readFile(zstd, 'utf8')).replace('LEVEL = 19', 'LEVEL = 1'));
   await buildCheckout(checkout, join(scratch, 'honest'), { reuse: false });
   honest = await readImage(join(scratch, 'honest'));
@@ -87,16 +87,16 @@ const SOURCE_FAULTS: readonly {
   },
   {
     name: 'a line of the runtime',
-    file: 'runtime/src/admission.ts',
+    file: 'runtime/src/admission/admission.ts',
     change: (text) => `${text}\nconsole.log('changed');\n`,
-    causes: ['source runtime/src/admission.ts'],
+    causes: ['source runtime/src/admission/admission.ts'],
     effect: 'file enclaim/runtime.mjs',
   },
   {
     name: 'a line of the worker',
-    file: 'runtime/src/worker/main.ts',
+    file: 'runtime/src/worker/process/main.ts',
     change: (text) => `${text}\nconsole.log('changed');\n`,
-    causes: ['source runtime/src/worker/main.ts'],
+    causes: ['source runtime/src/worker/process/main.ts'],
     effect: 'file enclaim/worker.mjs',
   },
   {
@@ -114,7 +114,7 @@ const SOURCE_FAULTS: readonly {
   },
   {
     name: 'an environment variable that the compiler puts in',
-    file: 'image/src/compile.ts',
+    file: 'image/src/programs/compile.ts',
     change: (text) =>
       text.replace(
         "platform: 'node',\n",
@@ -124,7 +124,7 @@ const SOURCE_FAULTS: readonly {
   },
   {
     name: 'an option of the compiler',
-    file: 'image/src/compile.ts',
+    file: 'image/src/programs/compile.ts',
     change: (text) => text.replace('minifyWhitespace: true', 'minifyWhitespace: false'),
     causes: ['option minifyWhitespace'],
     effect: 'file enclaim/worker.mjs',
@@ -152,7 +152,7 @@ const SOURCE_FAULTS: readonly {
   },
   {
     name: 'a time in the archive',
-    file: 'image/src/cpio.ts',
+    file: 'image/src/formats/cpio.ts',
     change: (text) => text.replace('0, 0, of.links, 0, of.size', '0, 0, of.links, of.ino === 1 ? 1 : 0, of.size'),
     causes: ['attributes of dev', 'attributes of enclaim'], // the first of each archive
     effect: 'section .initrd',

@@ -7,10 +7,10 @@ import { fromBinary, fromJson, type JsonValue, toBinary, toJson } from '@bufbuil
 import { fromHex } from '@enclaim/attestation/bytes';
 import { digestText } from '@enclaim/attestation/digest';
 import { commitment, parseReceipt } from '@enclaim/attestation/receipt';
-import { Calls } from '../runtime/src/calls.ts';
+import { Calls } from '../runtime/src/call/calls.ts';
 import { anchorTime, BootClock } from '../runtime/src/clock.ts';
 import { RefusalError } from '../runtime/src/errors.ts';
-import { ReceiptSigner } from '../runtime/src/receipts.ts';
+import { ReceiptSigner } from '../runtime/src/log/receipts.ts';
 import type { Call } from '../runtime/src/worker/worker.ts';
 import { type Lab, openLab } from './support/lab.ts';
 

@@ -15,8 +15,8 @@ import { parseVerdictDocument, verdictDocument } from '@enclaim/attestation/verd
 import { connect, describeServices, VendorCollateral, verifySaved } from '@enclaim/client';
 import type { BuiltBundle } from '@enclaim/image';
 import { canonicalPolicy, decodePolicy } from '@enclaim/policy-schema';
+import { openTsmPlatform } from '../guest/src/platform/tsm.ts';
 import { TsmDevice, type TsmReport } from '../guest/src/tsm/index.ts';
-import { openTsmPlatform } from '../guest/src/tsm/platform.ts';
 import { EPOCH, pemOf } from './fakes/certificates.ts';
 import { certificateTable, FakeTsmTree } from './fakes/configfs-tsm.ts';
 import { FakePsp, type FakeReport } from './fakes/psp.ts';

@@ -1,7 +1,7 @@
 /** Bytes and proofs: no I/O, browser-safe. Two steps: `verifyEvidence` says who signed, `appraise` whether it is enough. */
 
-export { appraise } from './appraise.ts';
+export { appraise } from './appraise/appraise.ts';
 export { AppraisalError, CollateralError, DecodeError, EvidenceError } from './errors.ts';
 export { type ActivationProof, type Authenticated, type Context, verifyEvidence } from './evidence/index.ts';
-export { parseReferences, type References, type RolloutPolicy, withDeployments } from './references.ts';
-export type { Check, Verdict } from './verdict.ts';
+export { parseReferences, type References, type RolloutPolicy, withDeployments } from './references/references.ts';
+export type { Check, Verdict } from './verdict/verdict.ts';

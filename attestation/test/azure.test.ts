@@ -10,10 +10,10 @@ import { FakeQuotingEnclave } from '../../test/fakes/quoting-enclave.ts';
 import { realAzure } from '../../test/support/real-azure.ts';
 import { failing, refused, undecodable } from '../../test/support/refused.ts';
 import { VENDOR_ANCHORS } from '../src/anchors.ts';
-import { appraiseAzure } from '../src/appraise-cloud.ts';
+import { appraiseAzure } from '../src/appraise/cloud.ts';
 import { type AzureSnpEvidence, parseHclReport, verifyAzureSnp, verifyAzureTdx } from '../src/azure/index.ts';
-import type { AzureSnpReference } from '../src/cloud-references.ts';
 import { DecodeError, type DecodeErrorCode, type EvidenceErrorCode } from '../src/errors.ts';
+import type { AzureSnpReference } from '../src/references/cloud.ts';
 
 const now = EPOCH + 1000;
 const psp = new FakePsp();

@@ -22,7 +22,7 @@ import {
   verifyCorim,
   verifyEar,
 } from '../src/rats/index.ts';
-import type { Verdict } from '../src/verdict.ts';
+import type { Verdict } from '../src/verdict/verdict.ts';
 
 const now = EPOCH + 1000;
 const verifier = new FakeIdentity('verifier', 'ecdsa-sha256');

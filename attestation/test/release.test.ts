@@ -5,12 +5,12 @@ import { sign } from 'node:crypto';
 import { describe, test } from 'node:test';
 import { FakeIdentity } from '../../test/fakes/certificates.ts';
 import { undecodable } from '../../test/support/refused.ts';
+import { appraiseLogged } from '../src/appraise/logged.ts';
 import { toBase64, utf8 } from '../src/bytes.ts';
 import { type DigestText, digestText, parseDigest, type Sha384 } from '../src/digest.ts';
-import { appraiseLogged } from '../src/logged.ts';
 import { directRtmr1Events, rtmrOf } from '../src/measure/index.ts';
 import { consistencyPath, inclusionPath, leafHash, merkleRoot } from '../src/merkle.ts';
-import { parseReferences, type References, type RtmrEventReference } from '../src/references.ts';
+import { parseReferences, type References, type RtmrEventReference } from '../src/references/references.ts';
 import {
   encodeRelease,
   parseRelease,

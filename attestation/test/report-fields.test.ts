@@ -25,7 +25,7 @@ import { appraiseSnp, parseReport, type SnpDemands, tcbVersion, verifySnp } from
 import { appraiseTdx, parseQuote, type TdxDemands, verifyTdx } from '../src/tdx/index.ts';
 import { type Attest, attest, parseAttest, type QuoteAttest } from '../src/tpm/attest.ts';
 import { verifyQuote } from '../src/tpm/index.ts';
-import type { Check } from '../src/verdict.ts';
+import type { Check } from '../src/verdict/verdict.ts';
 import {
   type Field,
   GCE_ENDORSEMENT,

@@ -7,9 +7,9 @@ import { decodeNonceLeaf, encodeNonceLeaf } from '../src/batch.ts';
 import { concat, fromUtf8, utf8 } from '../src/bytes.ts';
 import { AppraisalError, DecodeError, EvidenceError } from '../src/errors.ts';
 import { decodeFrame, encodeFrame, FRAME_LIMIT, frameLength, limitOf } from '../src/handshake.ts';
+import { decodeRecord } from '../src/log/record.ts';
 import { parseReceipt } from '../src/receipt.ts';
-import { decodeRecord } from '../src/record.ts';
-import { parseReferences } from '../src/references.ts';
+import { parseReferences } from '../src/references/references.ts';
 import { type BootStatement, decodeStatement, encodeStatement } from '../src/statement.ts';
 
 const digest = `sha256:${'0'.repeat(64)}` as const;

@@ -11,8 +11,8 @@ import {
   status,
 } from '@grpc/grpc-js';
 import type { Attestation } from './attestation.ts';
+import { AttestedCredentials } from './attested-credentials.ts';
 import { boundedCall } from './bounded-call.ts';
-import { AttestedCredentials } from './credentials.ts';
 import { ChannelError } from './errors.ts';
 import { type Call, type CheckedReceipt, receiptCall } from './receipt-call.ts';
 import { describeProxy, dial, parseTarget, proxyFor, type Target, targetText } from './route.ts';

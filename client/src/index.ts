@@ -3,7 +3,7 @@
 export type { Attestation } from './attestation.ts';
 export { AttestedChannel, type ConnectOptions, connect } from './channel.ts';
 export { ChannelError, type ChannelErrorCode, VerdictError } from './errors.ts';
-export type { Received } from './exchange.ts';
+export type { Received } from './handshake.ts';
 export { inspect } from './inspect.ts';
 export { type ListenOptions, type RunningProxy, startProxy } from './proxy/proxy.ts';
 export type { CheckedReceipt } from './receipt-call.ts';

@@ -2,10 +2,10 @@
 
 import type { Socket } from 'node:net';
 import type { References } from '@enclaim/attestation';
+import { openTls } from './attested-credentials.ts';
 import { MAKERS } from './channel.ts';
-import { openTls } from './credentials.ts';
 import { ChannelError } from './errors.ts';
-import { inspectEvidence, type Received } from './exchange.ts';
+import { inspectEvidence, type Received } from './handshake.ts';
 import { dial, parseTarget } from './route.ts';
 
 const TIMEOUT_MS = 60_000;

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { fromBase64Url } from '@enclaim/attestation/bytes';
 import { EvidenceError } from '@enclaim/attestation/errors';
 import { type EccPublic, encodePublic, type RsaPublic, type TpmPublic } from '@enclaim/attestation/tpm';
-import { makeCredential } from '../src/credential.ts';
+import { makeCredential } from '../src/make-credential.ts';
 
 const akName = new Uint8Array([0, 0x0b, ...randomBytes(32)]);
 const secret = randomBytes(32);

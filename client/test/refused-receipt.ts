@@ -6,7 +6,7 @@ import type { References } from '@enclaim/attestation';
 import { digestText } from '@enclaim/attestation/digest';
 import { commitment } from '@enclaim/attestation/receipt';
 import { Client, credentials } from '@grpc/grpc-js';
-import { ReceiptSigner } from '../../runtime/src/receipts.ts';
+import { ReceiptSigner } from '../../runtime/src/log/receipts.ts';
 import { ECHO, startPretendServer } from '../../test/support/pretend-server.ts';
 import { connect } from '../src/channel.ts';
 import type { CheckedReceipt } from '../src/receipt-call.ts';

@@ -12,7 +12,7 @@ import {
 import { DecodeError } from '@enclaim/attestation/errors';
 import { digestOfCanonical, type PolicyDigest } from '@enclaim/policy-schema/admission';
 import type { Disk } from './linux/index.ts';
-import type { GuestPlatform } from './platform.ts';
+import type { GuestPlatform } from './platform/platform.ts';
 import { Refusal } from './refusal.ts';
 
 /** A bundle that was measured. */

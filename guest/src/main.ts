@@ -1,7 +1,7 @@
 /** PID 1: mounts, measures the app bundle against the launch, starts the runtime, then only supervises. */
 
-import { machineHardware } from './hardware.ts';
 import { LinuxError, neverExit, powerOff } from './linux/index.ts';
+import { machineHardware } from './platform/machine.ts';
 import { Refusal } from './refusal.ts';
 import { type Supervised, supervise } from './supervisor.ts';
 

@@ -12,9 +12,9 @@ import {
 } from '@enclaim/runtime/control';
 import { encodeFrame, FrameReader } from '@enclaim/runtime/frames';
 import type { ConfinedChild } from './linux/index.ts';
-import type { GuestPlatform } from './platform.ts';
+import type { GuestPlatform } from './platform/platform.ts';
 import { Refusal } from './refusal.ts';
-import type { StatedBoot } from './stated.ts';
+import type { StatedBoot } from './stated-boot.ts';
 
 /** Questions that may wait for the hardware: 64 activations and a quote, and as many again. */
 const MOST_ASKED = 128;

@@ -28,11 +28,11 @@ import {
   verifyHardening,
 } from './linux/index.ts';
 import { joinNetwork, openNetwork, serverNames } from './network.ts';
-import { type HardwareSources, openPlatform } from './open-platform.ts';
-import type { GuestPlatform } from './platform.ts';
+import { type HardwareSources, openPlatform } from './platform/open.ts';
+import type { GuestPlatform } from './platform/platform.ts';
 import { Refusal } from './refusal.ts';
 import { MOST_WORKERS, RuntimeLink } from './runtime-link.ts';
-import { knownOf, StatedBoot } from './stated.ts';
+import { knownOf, StatedBoot } from './stated-boot.ts';
 import { readTime } from './time.ts';
 import { capacityOf, WORKER_HEAP, WORKER_LIMITS } from './worker-share.ts';
 

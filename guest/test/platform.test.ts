@@ -18,10 +18,10 @@ import { FakeQuotingEnclave } from '../../test/fakes/quoting-enclave.ts';
 import { bootEvents, type DomainOptions, FakeTrustDomain } from '../../test/fakes/trust-domain.ts';
 import { measureApp } from '../src/app.ts';
 import { parseCommandLine } from '../src/linux/index.ts';
-import { type HardwareSources, openPlatform } from '../src/open-platform.ts';
-import type { GuestPlatform, Measured } from '../src/platform.ts';
+import { type HardwareSources, openPlatform } from '../src/platform/open.ts';
+import type { GuestPlatform, Measured } from '../src/platform/platform.ts';
+import { openTsmPlatform, type TdxMeasurements } from '../src/platform/tsm.ts';
 import { TsmDevice, type TsmTree } from '../src/tsm/index.ts';
-import { openTsmPlatform, type TdxMeasurements } from '../src/tsm/platform.ts';
 
 const policy = utf8('{"a":"policy"}');
 const app: Measured = {

@@ -10,7 +10,7 @@ import { encodeFrame } from '@enclaim/runtime/frames';
 import { socketPair } from '../src/linux/unix-socket.ts';
 import type { Refusal } from '../src/refusal.ts';
 import { RuntimeLink, type RuntimeLinkOptions } from '../src/runtime-link.ts';
-import type { StatedBoot } from '../src/stated.ts';
+import type { StatedBoot } from '../src/stated-boot.ts';
 import { runtimeOptions } from '../src/supervisor.ts';
 
 const SERVING = { kind: 'serving', exposed: 1, plain: 0, withheld: 0 };

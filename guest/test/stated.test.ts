@@ -6,7 +6,7 @@ import { concat, toBase64, utf8 } from '@enclaim/attestation/bytes';
 import { digestText, sha256, sha384 } from '@enclaim/attestation/digest';
 import { type BootStatement, bootDigest, encodeStatement } from '@enclaim/attestation/statement';
 import type { BootMessage } from '@enclaim/runtime/control';
-import { knownOf, StatedBoot } from '../src/stated.ts';
+import { knownOf, StatedBoot } from '../src/stated-boot.ts';
 
 const digest = digestText('sha256', sha256(utf8('any')));
 const large = (text: string) => digestText('sha384', sha384(utf8(text)));

@@ -10,18 +10,20 @@ export {
   compareManifests,
   compareRegisters,
   type Difference,
-} from './audit.ts';
-export { APP_MADE, checkApp } from './audited-app.ts';
+} from './audit/audit.ts';
+export { APP_MADE, checkApp } from './audit/audited-app.ts';
+export { type RebuildOptions, type RebuildStep, type Rebuilt, rebuild } from './audit/rebuild.ts';
 export {
   artefactOf,
   type BuildOptions,
   type BuildPhase,
   buildImage,
   type Image,
-} from './build.ts';
-export { type AppSource, type BuiltBundle, buildBundle, findApp, mapApp } from './bundle.ts';
-export { readDeb, unpackDeb } from './deb.ts';
+} from './build/build.ts';
+export { type AppSource, type BuiltBundle, buildBundle, findApp, mapApp } from './build/bundle.ts';
+export { formatManifest, type Manifest, manifestJsonSchema, parseManifest } from './describe/manifest.ts';
 export { ImageError, type ImageErrorCode } from './errors.ts';
+export { readDeb, unpackDeb } from './inputs/deb.ts';
 export {
   defaultCache,
   type Failure,
@@ -32,9 +34,8 @@ export {
   projectRoot,
   refuseNowhere,
   writeWhole,
-} from './fetch.ts';
-export { FIRMWARE, fetchFirmware, launchFirmware, type SiliconPlatform } from './firmware.ts';
-export { writeImage } from './image-folder.ts';
+} from './inputs/fetch.ts';
+export { FIRMWARE, fetchFirmware, launchFirmware, type SiliconPlatform } from './inputs/firmware.ts';
 export {
   groupsHere,
   inputsOf,
@@ -46,7 +47,7 @@ export {
   substituteLocks,
   type UsedInput,
   writeLocks,
-} from './inputs.ts';
+} from './inputs/inputs.ts';
 export {
   formatLock,
   type Lock,
@@ -55,9 +56,9 @@ export {
   type LockedNpm,
   parseLock,
   readLock,
-} from './lock.ts';
-export { debianRelease, type MachineLock, readMachineLock } from './machine-lock.ts';
-export { formatManifest, type Manifest, manifestJsonSchema, parseManifest } from './manifest.ts';
+} from './inputs/lock.ts';
+export { debianRelease, type MachineLock, readMachineLock } from './inputs/machine-lock.ts';
+export { type LockChange, updateLock } from './inputs/update.ts';
 export {
   directFiles,
   type SnpParts,
@@ -69,10 +70,10 @@ export {
   tdxParts,
   tdxReference,
 } from './measure.ts';
-export { editorPlace } from './proto-columns.ts';
-export { compileProtos } from './protos.ts';
-export { DOCUMENTS, SIGNED_PROVENANCE } from './provenance.ts';
-export { type RebuildOptions, type RebuildStep, type Rebuilt, rebuild } from './rebuild.ts';
+export { editorPlace } from './programs/proto-columns.ts';
+export { compileProtos } from './programs/protos.ts';
+export { writeImage } from './publish/image-folder.ts';
+export { DOCUMENTS, SIGNED_PROVENANCE } from './publish/provenance.ts';
 export {
   appendReleases,
   createReleaseLog,
@@ -83,5 +84,4 @@ export {
   type ReleaseDocument,
   type ReleaseFolder,
   readReleaseLog,
-} from './release-log.ts';
-export { type LockChange, updateLock } from './update.ts';
+} from './release/release-folder.ts';

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import { partsOfInitrd } from '../src/anatomy.ts';
-import { type CpioEntry, encodeCpio } from '../src/cpio.ts';
-import { packInitrd } from '../src/initrd.ts';
+import { partsOfInitrd } from '../src/audit/parts.ts';
+import { packInitrd } from '../src/build/initrd.ts';
+import { type CpioEntry, encodeCpio } from '../src/formats/cpio.ts';
 
 const file = (path: string, text: string): CpioEntry => ({ path, type: 'file', mode: 0o755, data: Buffer.from(text) });
 const initrd = await packInitrd([file('usr/bin/node', 'node')], [file('init', 'ours')], null);

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { launchCommandLine, predictPcrs } from '@enclaim/attestation/measure';
-import { compareCommandLine, compareManifests, compareRegisters, type Difference } from '../src/audit.ts';
-import type { Manifest } from '../src/manifest.ts';
+import { compareCommandLine, compareManifests, compareRegisters, type Difference } from '../src/audit/audit.ts';
+import type { Manifest } from '../src/describe/manifest.ts';
 import { SAMPLE } from './manifest.ts';
 
 type Draft = { -readonly [K in keyof Manifest]: Manifest[K] };

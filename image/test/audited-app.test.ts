@@ -7,9 +7,9 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, test } from 'node:test';
 import { cached, packageOf } from '../../test/reproduce/pretend-sources.ts';
-import { checkApp, installApp, takeApp, tryApp } from '../src/audited-app.ts';
-import { buildBundle, findApp } from '../src/bundle.ts';
-import { treeDigest } from '../src/sources.ts';
+import { checkApp, installApp, takeApp, tryApp } from '../src/audit/audited-app.ts';
+import { treeDigest } from '../src/audit/sources.ts';
+import { buildBundle, findApp } from '../src/build/bundle.ts';
 
 const scratch = await mkdtemp(join(tmpdir(), 'enclaim-own-app-'));
 after(() => rm(scratch, { recursive: true, force: true }));

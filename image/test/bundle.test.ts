@@ -7,9 +7,9 @@ import { after, test } from 'node:test';
 import { Script } from 'node:vm';
 import { parseBundle } from '@enclaim/attestation/bundle';
 import { PolicyError } from '@enclaim/policy-schema';
-import { buildBundle, findApp } from '../src/bundle.ts';
+import { buildBundle, findApp } from '../src/build/bundle.ts';
 import { ImageError, type ImageErrorCode } from '../src/errors.ts';
-import { projectRoot } from '../src/fetch.ts';
+import { projectRoot } from '../src/inputs/fetch.ts';
 
 const scratch = await mkdtemp(join(tmpdir(), 'enclaim-bundle-'));
 after(() => rm(scratch, { recursive: true, force: true }));
@@ -58,7 +58,7 @@ test('comments and key order of the policy do not move the bundle; a handler doe
 
 test('folder, umask, time zone, language, NODE_PATH and a stray tsconfig.json do not move a byte', async () => {
   const program = `
-    const { buildBundle, findApp } = await import(${JSON.stringify(join(projectRoot, 'image/src/bundle.ts'))});
+    const { buildBundle, findApp } = await import(${JSON.stringify(join(projectRoot, 'image/src/build/bundle.ts'))});
     process.umask(Number(process.env.MASK));
     process.stdout.write((await buildBundle(await findApp(process.env.APP))).digest);`;
   const digest = (folder: string, env: Readonly<Record<string, string>>): string =>

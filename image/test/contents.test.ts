@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { COMMAND_LINE, COMMAND_LINE_WORDS, FOLDERS, MADE_FILES, MODULES, TAKEN_FILES } from '../src/contents.ts';
-import { ENTRIES } from '../src/entries.ts';
-import { projectRoot } from '../src/fetch.ts';
+import { projectRoot } from '../src/inputs/fetch.ts';
+import { ENTRIES } from '../src/programs/entries.ts';
 
 test('docs/image.md gives each file and each word of the command line its reason, and no others', () => {
   const rows = [

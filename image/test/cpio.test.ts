@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type CpioEntry, decodeCpio, encodeCpio } from '../src/cpio.ts';
 import { ImageError } from '../src/errors.ts';
+import { type CpioEntry, decodeCpio, encodeCpio } from '../src/formats/cpio.ts';
 
 const name = fc.stringMatching(/^[a-z][a-z0-9.-]{0,6}$/);
 const path = fc.array(name, { minLength: 1, maxLength: 3 }).map((parts) => parts.join('/'));

@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import fc from 'fast-check';
-import { readAr, readDeb, unpackDeb } from '../src/deb.ts';
 import { ImageError, type ImageErrorCode } from '../src/errors.ts';
-import { fileAt, readTar } from '../src/tar.ts';
+import { fileAt, readTar } from '../src/formats/tar.ts';
+import { readAr, readDeb, unpackDeb } from '../src/inputs/deb.ts';
 import { ar, deb, type TarMember, tar } from './archives.ts';
 
 const scratch = await mkdtemp(join(tmpdir(), 'enclaim-deb-'));

@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import fc from 'fast-check';
-import { elfSection, neededLibraries, stripElf } from '../src/elf.ts';
 import { ImageError } from '../src/errors.ts';
+import { elfSection, neededLibraries, stripElf } from '../src/formats/elf.ts';
 
 const scratch = mkdtempSync(join(tmpdir(), 'enclaim-elf-'));
 after(() => rmSync(scratch, { recursive: true, force: true }));

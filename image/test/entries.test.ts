@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { compileEntries } from '../src/compile.ts';
-import { ENTRIES } from '../src/entries.ts';
 import { projectRoot } from '../src/index.ts';
+import { compileEntries } from '../src/programs/compile.ts';
+import { ENTRIES } from '../src/programs/entries.ts';
 
 const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   'enclaim/guest.mjs': ['@bufbuild/protobuf', '@noble/hashes', 'canonicalize', 'zod'],

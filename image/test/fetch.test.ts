@@ -8,8 +8,8 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { after, test } from 'node:test';
 import { ImageError, type ImageErrorCode } from '../src/errors.ts';
-import { fetchLocked, writeWhole } from '../src/fetch.ts';
-import type { LockedDeb } from '../src/lock.ts';
+import { fetchLocked, writeWhole } from '../src/inputs/fetch.ts';
+import type { LockedDeb } from '../src/inputs/lock.ts';
 
 const scratch = await mkdtemp(join(tmpdir(), 'enclaim-fetch-'));
 const PACKAGE = Buffer.from('the package that was locked');

@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { ImageError } from '../src/errors.ts';
-import { FIRMWARE, fetchFirmware } from '../src/firmware.ts';
-import type { Lock } from '../src/lock.ts';
+import { FIRMWARE, fetchFirmware } from '../src/inputs/firmware.ts';
+import type { Lock } from '../src/inputs/lock.ts';
 import { deb } from './archives.ts';
 
 const cache = await mkdtemp(join(tmpdir(), 'enclaim-firmware-'));

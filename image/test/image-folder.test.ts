@@ -5,10 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { needs } from '../../test/support/machine-needs.ts';
-import type { Image } from '../src/build.ts';
+import type { Image } from '../src/build/build.ts';
+import { formatManifest, parseManifest } from '../src/describe/manifest.ts';
 import { ImageError } from '../src/errors.ts';
-import { writeImage } from '../src/image-folder.ts';
-import { formatManifest, parseManifest } from '../src/manifest.ts';
+import { writeImage } from '../src/publish/image-folder.ts';
 import { SAMPLE } from './manifest.ts';
 
 const scratch = await mkdtemp(join(tmpdir(), 'enclaim-folder-'));
@@ -77,7 +77,7 @@ test('a disk that is full: a typed error, and what was there before stays whole'
     encoding: 'utf8',
     env: {
       PATH: process.env.PATH ?? '',
-      MODULE: join(import.meta.dirname, '../src/image-folder.ts'),
+      MODULE: join(import.meta.dirname, '../src/publish/image-folder.ts'),
       SAMPLE: join(import.meta.dirname, 'manifest.ts'),
     },
   });

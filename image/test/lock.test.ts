@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { kernelOf } from '../src/build/kernel.ts';
 import { NODE_PACKAGE, STUB_PACKAGE, TAKEN_FILES } from '../src/contents.ts';
 import { ImageError } from '../src/errors.ts';
-import { projectRoot } from '../src/fetch.ts';
-import { FIRMWARE } from '../src/firmware.ts';
-import { kernelOf } from '../src/kernel.ts';
-import { formatLock, type LockedInput, parseLock } from '../src/lock.ts';
+import { projectRoot } from '../src/inputs/fetch.ts';
+import { FIRMWARE } from '../src/inputs/firmware.ts';
+import { formatLock, type LockedInput, parseLock } from '../src/inputs/lock.ts';
 
 const text = readFileSync(join(projectRoot, 'image/lock.json'), 'utf8');
 const { inputs } = parseLock(text);

@@ -9,8 +9,8 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, beforeEach, test } from 'node:test';
 import { cached, packageOf } from '../../test/reproduce/pretend-sources.ts';
-import { projectRoot } from '../src/fetch.ts';
-import { checkLock, installLocked } from '../src/locked-packages.ts';
+import { checkLock, installLocked } from '../src/audit/locked-packages.ts';
+import { projectRoot } from '../src/inputs/fetch.ts';
 
 const scratch = await mkdtemp(join(tmpdir(), 'enclaim-locked-'));
 after(() => rm(scratch, { recursive: true, force: true }));

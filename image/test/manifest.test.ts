@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { formatManifest, type Manifest, manifestJsonSchema, parseManifest } from '../src/describe/manifest.ts';
 import { ImageError } from '../src/errors.ts';
-import { projectRoot } from '../src/fetch.ts';
-import { formatManifest, type Manifest, manifestJsonSchema, parseManifest } from '../src/manifest.ts';
+import { projectRoot } from '../src/inputs/fetch.ts';
 import { SAMPLE } from './manifest.ts';
 
 test('a manifest comes back as it was written', () => {

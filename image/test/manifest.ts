@@ -1,5 +1,5 @@
 /** A manifest of made-up digests, for tests of what reads and compares manifests. */
-import type { Manifest } from '../src/manifest.ts';
+import type { Manifest } from '../src/describe/manifest.ts';
 
 const digest = (byte: string): `sha256:${string}` => `sha256:${byte.repeat(32)}`;
 const sha384 = (byte: string): `sha384:${string}` => `sha384:${byte.repeat(48)}`;

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import fc from 'fast-check';
-import { aptMirrors, parseDeb822, parseSourcesList } from '../src/mirror.ts';
-import { compareVersions } from '../src/suite.ts';
+import { compareVersions } from '../src/inputs/debian-suite.ts';
+import { aptMirrors, parseDeb822, parseSourcesList } from '../src/inputs/mirror.ts';
 
 const apt = await mkdtemp(join(tmpdir(), 'enclaim-apt-'));
 after(() => rm(apt, { recursive: true, force: true }));

@@ -7,11 +7,11 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import type { Patience } from '../src/download.ts';
-import { type FetchOptions, fetchLocked, findInputs } from '../src/fetch.ts';
-import { inputsOf, readLocks, saveArchive } from '../src/inputs.ts';
-import type { LockedDeb, LockedNpm } from '../src/lock.ts';
-import { archivesOf } from '../src/places.ts';
+import type { Patience } from '../src/inputs/download.ts';
+import { type FetchOptions, fetchLocked, findInputs } from '../src/inputs/fetch.ts';
+import { inputsOf, readLocks, saveArchive } from '../src/inputs/inputs.ts';
+import type { LockedDeb, LockedNpm } from '../src/inputs/lock.ts';
+import { archivesOf } from '../src/inputs/places.ts';
 import { contentOf, pretendInput, SuiteMirror } from './suite-mirror.ts';
 
 const scratch = await mkdtemp(join(tmpdir(), 'enclaim-places-'));

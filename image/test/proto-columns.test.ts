@@ -6,9 +6,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { PolicyError, readDescriptors } from '@enclaim/policy-schema';
-import { placeOfDeclaration } from '../../policy-schema/src/descriptors.ts';
-import { editorPlace } from '../src/proto-columns.ts';
-import { compileProtos } from '../src/protos.ts';
+import { placeOfDeclaration } from '../../policy-schema/src/match/descriptors.ts';
+import { editorPlace } from '../src/programs/proto-columns.ts';
+import { compileProtos } from '../src/programs/protos.ts';
 
 /** What stands before a declaration on its line. */
 const BEFORE = [

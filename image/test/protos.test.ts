@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { PolicyError } from '@enclaim/policy-schema';
-import { compileProtos } from '../src/protos.ts';
+import { compileProtos } from '../src/programs/protos.ts';
 
 const CLINIC = join(import.meta.dirname, '../../examples/clinic/proto');
 const folders: string[] = [];

@@ -20,7 +20,7 @@ import {
   proveRelease,
   type ReleaseDocument,
   readReleaseLog,
-} from '../src/release-log.ts';
+} from '../src/release/release-folder.ts';
 
 const scratch = await mkdtemp(join(tmpdir(), 'enclaim-release-'));
 after(() => rm(scratch, { recursive: true, force: true }));

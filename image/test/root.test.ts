@@ -6,9 +6,9 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { NODE_PACKAGE } from '../src/contents.ts';
-import { fetchLocked } from '../src/fetch.ts';
-import type { Lock } from '../src/lock.ts';
-import { fileOf, unpackInputs } from '../src/unpack.ts';
+import { fetchLocked } from '../src/inputs/fetch.ts';
+import type { Lock } from '../src/inputs/lock.ts';
+import { fileOf, unpackInputs } from '../src/inputs/unpack.ts';
 import { deb, tar } from './archives.ts';
 
 const cache = await mkdtemp(join(tmpdir(), 'enclaim-root-'));

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { needs } from '../../test/support/machine-needs.ts';
-import { packedSegment, pruneSegments } from '../src/segment-cache.ts';
+import { packedSegment, pruneSegments } from '../src/build/segment-cache.ts';
 
 const scratch = await mkdtemp(join(tmpdir(), 'enclaim-segments-'));
 after(() => rm(scratch, { recursive: true, force: true }));
@@ -104,8 +104,8 @@ test('a disk that fills up: a typed error, and no part of a file stays in the ca
     encoding: 'utf8',
     env: {
       PATH: process.env.PATH ?? '',
-      SEGMENTS: join(import.meta.dirname, '../src/segment-cache.ts'),
-      FETCH: join(import.meta.dirname, '../src/fetch.ts'),
+      SEGMENTS: join(import.meta.dirname, '../src/build/segment-cache.ts'),
+      FETCH: join(import.meta.dirname, '../src/inputs/fetch.ts'),
     },
   });
   assert.equal(stderr, '');

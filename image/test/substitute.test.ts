@@ -4,10 +4,10 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { type FetchOptions, findInputs, projectRoot } from '../src/fetch.ts';
-import { inputsOf, isPublished, type Locks, readLocks, substituteLocks, writeLocks } from '../src/inputs.ts';
-import { kernelOf } from '../src/kernel.ts';
-import type { LockedDeb, LockedInput } from '../src/lock.ts';
+import { kernelOf } from '../src/build/kernel.ts';
+import { type FetchOptions, findInputs, projectRoot } from '../src/inputs/fetch.ts';
+import { inputsOf, isPublished, type Locks, readLocks, substituteLocks, writeLocks } from '../src/inputs/inputs.ts';
+import type { LockedDeb, LockedInput } from '../src/inputs/lock.ts';
 import { pretendGpgv, pretendInput, SuiteMirror } from './suite-mirror.ts';
 
 const endGpgv = pretendGpgv();

@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { crc32 } from 'node:zlib';
-import type { LockedDeb, LockedInput } from '../src/lock.ts';
+import type { LockedDeb, LockedInput } from '../src/inputs/lock.ts';
 
 /** The input with other bytes behind it: those of {@link contentOf}. */
 export function pretendInput<T extends LockedInput>(input: T): T {

@@ -4,8 +4,8 @@ import { test } from 'node:test';
 import { DecodeError } from '@enclaim/attestation/errors';
 import { authenticodeBytes, parsePe, readUki, sectionBytes } from '@enclaim/attestation/measure';
 import fc from 'fast-check';
+import { appendSections } from '../src/build/uki.ts';
 import { ImageError } from '../src/errors.ts';
-import { appendSections } from '../src/uki.ts';
 import { TINY, tinyPe } from './tiny-pe.ts';
 
 const sections = [

@@ -6,8 +6,8 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { after, test } from 'node:test';
-import type { Lock } from '../src/lock.ts';
-import { updateLock } from '../src/update.ts';
+import type { Lock } from '../src/inputs/lock.ts';
+import { updateLock } from '../src/inputs/update.ts';
 
 /** Stands for what Debian's key really signed, at some time, for some suite: it copies. */
 const bin = await mkdtemp(join(tmpdir(), 'enclaim-gpgv-'));

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { constants, gzipSync, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import fc from 'fast-check';
 import { ImageError } from '../src/errors.ts';
-import { packZstd, unpacksTo, unpackZstd } from '../src/zstd.ts';
+import { packZstd, unpacksTo, unpackZstd } from '../src/formats/zstd.ts';
 
 /** Text-like data with runs of zeros, so that it is cut and full of repeat offsets on both sides of each cut. */
 function sample(seed: number, length: number, zeros: number): Buffer {

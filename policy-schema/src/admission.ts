@@ -3,7 +3,6 @@
 export { canonicalPolicy, decodePolicy, digestOfCanonical, policyDigest } from './canonical.ts';
 export { type Categories, type Category, covers, type Label, overlaps, PUBLIC, uncovered } from './category.ts';
 export { isAttestedOnly } from './claim.ts';
-export { type Circumstances, type Decision, type DecisionCode, decide, type Flow, type Sink } from './decide.ts';
 export {
   type AcceptOptions,
   accept,
@@ -14,7 +13,10 @@ export {
   type PeriodDemand,
   parseDemand,
   type SetDemand,
-} from './demand.ts';
+} from './compare/demand.ts';
+export { type Circumstances, type Decision, type DecisionCode, decide, type Flow, type Sink } from './decide.ts';
+export { type MatchError, PolicyError, type PolicyIssue, type PolicyIssueCode } from './error.ts';
+export { canonicalJson, parseJson } from './json.ts';
 export {
   type Descriptors,
   findMethod,
@@ -23,11 +25,9 @@ export {
   readDescriptors,
   registryOf,
   servicesOf,
-} from './descriptors.ts';
-export { type MatchError, PolicyError, type PolicyIssue, type PolicyIssueCode } from './error.ts';
-export { labelOf } from './handling.ts';
-export { interfaceDigest } from './interface.ts';
-export { canonicalJson, parseJson } from './json.ts';
+} from './match/descriptors.ts';
+export { labelOf } from './match/handling.ts';
+export { interfaceDigest } from './match/interface.ts';
 export {
   type ExposedMethod,
   type MatchResult,
@@ -36,9 +36,10 @@ export {
   type ReasonCode,
   requestLabel,
   type WithheldMethod,
-} from './match.ts';
+} from './match/match.ts';
+export { type HttpCall, type OutboundMethod, parseHttpCall } from './match/outbound.ts';
+export type { WorkerClass } from './match/worker-class.ts';
 export { ExactJson } from './message-json.ts';
-export { type HttpCall, type OutboundMethod, parseHttpCall } from './outbound.ts';
 export type {
   Access,
   Assurance,
@@ -79,4 +80,3 @@ export {
   secondsOf,
   type Time,
 } from './quantity.ts';
-export type { WorkerClass } from './worker-class.ts';

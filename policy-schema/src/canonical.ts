@@ -5,7 +5,7 @@ import { bytesToHex } from '@noble/hashes/utils.js';
 import { refuse } from './error.ts';
 import { canonicalJson, MAX_BYTES, parseJson } from './json.ts';
 import type { Policy, PolicyDigest } from './policy.ts';
-import { accepted } from './reading.ts';
+import { accepted } from './read/reading.ts';
 
 /** Canonical bytes (RFC 8785) of a policy: every default written out, every set sorted. */
 export function canonicalPolicy(policy: Policy): Uint8Array {

@@ -6,11 +6,11 @@ import type { AccessRequest } from './cedar.ts';
 import { methodsOf } from './claim.ts';
 import { DECISION_CODES, type Decision, type DecisionCode, decide, type Sink } from './decide.ts';
 import { PolicyError, type PolicyIssue, pointerOf } from './error.ts';
-import { explain } from './finding.ts';
 import { ANYONE, type MethodId, type Policy } from './policy.ts';
 import { isDay } from './quantity.ts';
-import { readSource } from './source.ts';
-import { suggestion } from './suggestion.ts';
+import { explain } from './read/finding.ts';
+import { readSource } from './read/source.ts';
+import { suggestion } from './read/suggestion.ts';
 
 /** One row. */
 export interface PolicyCase {

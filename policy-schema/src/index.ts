@@ -13,8 +13,6 @@ export {
   type Strength,
   strengthOf,
 } from './claim.ts';
-export { CONTROLS, FRAMEWORKS } from './control.ts';
-export { type Circumstances, type Decision, type DecisionCode, decide, type Flow, type Sink } from './decide.ts';
 export {
   type AcceptOptions,
   accept,
@@ -25,9 +23,10 @@ export {
   type PeriodDemand,
   parseDemand,
   type SetDemand,
-} from './demand.ts';
-export { type Descriptors, methodIdOf, type ProtoPlace, readDescriptors, servicesOf } from './descriptors.ts';
-export { type Change, type Direction, diff, type PolicyDiff } from './diff.ts';
+} from './compare/demand.ts';
+export { type Change, type Direction, diff, type PolicyDiff } from './compare/diff.ts';
+export { CONTROLS, FRAMEWORKS } from './control.ts';
+export { type Circumstances, type Decision, type DecisionCode, decide, type Flow, type Sink } from './decide.ts';
 export {
   formatIssue,
   MAX_ISSUES,
@@ -36,9 +35,10 @@ export {
   type PolicyIssue,
   type PolicyIssueCode,
 } from './error.ts';
-export { labelOf } from './handling.ts';
-export { interfaceDigest } from './interface.ts';
 export { canonicalJson, parseJson } from './json.ts';
+export { type Descriptors, methodIdOf, type ProtoPlace, readDescriptors, servicesOf } from './match/descriptors.ts';
+export { labelOf } from './match/handling.ts';
+export { interfaceDigest } from './match/interface.ts';
 export {
   type ExposedMethod,
   type MatchResult,
@@ -47,10 +47,17 @@ export {
   type ReasonCode,
   requestLabel,
   type WithheldMethod,
-} from './match.ts';
+} from './match/match.ts';
+export { callOf, type HttpCall, type OutboundMethod, parseHttpCall } from './match/outbound.ts';
+export {
+  MOST_WORKER_CLASSES,
+  type Obstacle,
+  obstacle,
+  type RuledMethod,
+  type WorkerClass,
+  workerClasses,
+} from './match/worker-class.ts';
 export { ExactJson } from './message-json.ts';
-export { callOf, type HttpCall, type OutboundMethod, parseHttpCall } from './outbound.ts';
-export { type CheckedPolicy, checkPolicy, type ParseOptions, parsePolicy } from './parse.ts';
 export type {
   Access,
   Assurance,
@@ -91,15 +98,8 @@ export {
   secondsOf,
   type Time,
 } from './quantity.ts';
-export type { Reading } from './reading.ts';
-export { policyJsonSchema, SCHEMA_FILE } from './schema.ts';
-export { readSource, type Source } from './source.ts';
-export { suggestion } from './suggestion.ts';
-export {
-  MOST_WORKER_CLASSES,
-  type Obstacle,
-  obstacle,
-  type RuledMethod,
-  type WorkerClass,
-  workerClasses,
-} from './worker-class.ts';
+export { type CheckedPolicy, checkPolicy, type ParseOptions, parsePolicy } from './read/parse.ts';
+export type { Reading } from './read/reading.ts';
+export { policyJsonSchema, SCHEMA_FILE } from './read/schema.ts';
+export { readSource, type Source } from './read/source.ts';
+export { suggestion } from './read/suggestion.ts';

@@ -3,7 +3,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { compileProtos } from '../../image/src/protos.ts';
+import { compileProtos } from '../../image/src/programs/protos.ts';
 import { type Descriptors, readDescriptors } from '../src/index.ts';
 
 /** Compiles files, given as path and text. */

@@ -3,7 +3,7 @@
 export { anchorTime, BootClock, type TimeAnchor } from './clock.ts';
 export { type RefusalCode, RefusalError } from './errors.ts';
 export type { Capacity } from './governor/resources.ts';
-export { type HardwareUse, platformOn } from './hardware.ts';
-export type { AttestingPlatform, HardwareEvidence } from './platform.ts';
+export type { AttestingPlatform, HardwareEvidence } from './hardware/platform.ts';
+export { type HardwareUse, platformOn } from './hardware/platforms.ts';
 export { type Runtime, type RuntimeOptions, startRuntime } from './runtime.ts';
 export type { WorkerFactory, WorkerProcess } from './worker/worker.ts';

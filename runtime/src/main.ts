@@ -11,12 +11,12 @@ import {
   REQUEST_LIMIT,
   type ToRuntime,
 } from './control.ts';
-import { openDevice } from './device.ts';
 import { askServers } from './egress/resolver.ts';
 import { RefusalError } from './errors.ts';
 import { encodeFrame, FrameReader } from './frames.ts';
 import { groupProcessorTime } from './governor/readings.ts';
-import { type HardwareUse, platformOn } from './hardware.ts';
+import { type HardwareUse, platformOn } from './hardware/platforms.ts';
+import { openDevice } from './log/device.ts';
 import { startRuntime } from './runtime.ts';
 import type { WorkerFactory, WorkerProcess } from './worker/worker.ts';
 

@@ -6,9 +6,9 @@ import { test } from 'node:test';
 import type { TLSSocket } from 'node:tls';
 import { FrameStream } from '@enclaim/attestation/frame-stream';
 import { HANDSHAKE_VERSION } from '@enclaim/attestation/handshake';
+import { type Attested, attestConnection } from '../src/channel/handshake.ts';
 import { RefusalError } from '../src/errors.ts';
-import { type Attested, attestConnection } from '../src/handshake.ts';
-import { platformOn } from '../src/hardware.ts';
+import { platformOn } from '../src/hardware/platforms.ts';
 
 test('sixty-four wait, and the TPM has one at a time; the next is refused, and one that ends or fails makes room', async () => {
   const nothing = new Uint8Array();

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { compileProtos } from '@enclaim/image';
 import { canonicalPolicy, match, parsePolicy, policyDigest, readDescriptors } from '@enclaim/policy-schema';
-import { admit } from '../src/admission.ts';
+import { admit } from '../src/admission/admission.ts';
 import { RefusalError } from '../src/errors.ts';
 
 const clinic = join(import.meta.dirname, '../../examples/clinic');

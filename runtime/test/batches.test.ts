@@ -11,12 +11,12 @@ import { checkReceiptMessages, commitment, type ReceiptBody, verifyReceipt } fro
 import { ed25519Key, ed25519Spki } from '@enclaim/attestation/statement';
 import { parseCertificate } from '@enclaim/attestation/x509';
 import { decode } from 'cborg';
-import { Commitment } from '../src/commitment.ts';
+import { makeBootKeys } from '../src/boot/keys.ts';
 import { RefusalError } from '../src/errors.ts';
-import { makeBootKeys } from '../src/keys.ts';
-import type { HardwareEvidence } from '../src/platform.ts';
-import { QuoteBatcher } from '../src/quote-batch.ts';
-import { ReceiptSigner } from '../src/receipts.ts';
+import type { HardwareEvidence } from '../src/hardware/platform.ts';
+import { QuoteBatcher } from '../src/hardware/quote-batch.ts';
+import { ReceiptSigner } from '../src/log/receipts.ts';
+import { Commitment } from '../src/message/commitment.ts';
 
 describe('quote batches', () => {
   const hardware: HardwareEvidence = { case: 'tpm', value: {} };

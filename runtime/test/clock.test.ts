@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { mock, test } from 'node:test';
 import { anchorTime, BootClock } from '../src/clock.ts';
-import { openDevice } from '../src/device.ts';
-import { type Entry, RecordLog } from '../src/log.ts';
+import { openDevice } from '../src/log/device.ts';
+import { type Entry, RecordLog } from '../src/log/record-log.ts';
 
 const YEAR = 365 * 86_400_000;
 

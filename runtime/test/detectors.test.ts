@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { detect, type LeakDetector, recognisable } from '../src/detectors.ts';
+import { detect, type LeakDetector, recognisable } from '../src/flow/detectors.ts';
 
 const ALL: readonly LeakDetector[] = ['credential', 'email', 'exact-match', 'iban', 'payment-card'];
 const nothing: ReadonlySet<string> = new Set();

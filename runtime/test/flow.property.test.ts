@@ -13,13 +13,13 @@ import { compileProtos } from '@enclaim/image';
 import { type ExposedMethod, type Policy, readDescriptors } from '@enclaim/policy-schema/admission';
 import fc from 'fast-check';
 import { count } from '../../test/support/long.ts';
-import type { Admission } from '../src/admission.ts';
-import { CallContext } from '../src/context.ts';
+import type { Admission } from '../src/admission/admission.ts';
+import type { Release } from '../src/admission/release-plan.ts';
 import { CallEgress } from '../src/egress/call-egress.ts';
 import { RefusalError } from '../src/errors.ts';
-import type { StoredPlace } from '../src/place.ts';
-import type { Release } from '../src/release-plan.ts';
-import { VolatileCollection } from '../src/store.ts';
+import { CallContext } from '../src/flow/call-flow.ts';
+import type { StoredPlace } from '../src/storage/place.ts';
+import { VolatileCollection } from '../src/storage/volatile.ts';
 
 const PROGRAMS = count(5000, 20_000);
 const METHOD = 'a.B/C';

@@ -3,9 +3,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ExposedMethod, Policy } from '@enclaim/policy-schema/admission';
-import { CallContext } from '../src/context.ts';
 import { RefusalError } from '../src/errors.ts';
-import { VolatileCollection } from '../src/store.ts';
+import { CallContext } from '../src/flow/call-flow.ts';
+import { VolatileCollection } from '../src/storage/volatile.ts';
 
 const METHOD = 'a.B/Decide';
 const RULE = {

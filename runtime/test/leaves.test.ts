@@ -8,8 +8,8 @@ import { test } from 'node:test';
 import { fromBinary, fromJson, type JsonValue, type Message, toJson } from '@bufbuild/protobuf';
 import { compileProtos } from '@enclaim/image';
 import { readDescriptors } from '@enclaim/policy-schema/admission';
-import { detect } from '../src/detectors.ts';
-import { leavesOf, textsOf, wireTextsOf } from '../src/leaves.ts';
+import { detect } from '../src/flow/detectors.ts';
+import { leavesOf, textsOf, wireTextsOf } from '../src/message/searchable-text.ts';
 import type { Json } from '../src/worker/protocol.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'enclaim-leaves-'));

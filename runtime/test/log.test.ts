@@ -8,9 +8,9 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { Reader, toHex } from '@enclaim/attestation/bytes';
 import { decodeRecord, recordHash } from '@enclaim/attestation/record';
-import { openDevice } from '../src/device.ts';
 import { RefusalError } from '../src/errors.ts';
-import { type Entry, RecordLog } from '../src/log.ts';
+import { openDevice } from '../src/log/device.ts';
+import { type Entry, RecordLog } from '../src/log/record-log.ts';
 
 let folder: string;
 before(async () => {

@@ -8,9 +8,9 @@ import { test } from 'node:test';
 import type { ExposedMethod, Policy } from '@enclaim/policy-schema/admission';
 import fc from 'fast-check';
 import { count } from '../../test/support/long.ts';
-import { CallContext } from '../src/context.ts';
 import { RefusalError } from '../src/errors.ts';
-import { VolatileCollection } from '../src/store.ts';
+import { CallContext } from '../src/flow/call-flow.ts';
+import { VolatileCollection } from '../src/storage/volatile.ts';
 import type { Json } from '../src/worker/protocol.ts';
 
 const PROGRAMS = count(5000, 20_000);

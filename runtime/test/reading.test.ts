@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { create, createRegistry, type DescMessage, type Message } from '@bufbuild/protobuf';
 import { AnySchema, DurationSchema, FieldMaskSchema, TimestampSchema, ValueSchema } from '@bufbuild/protobuf/wkt';
-import { jsonOf } from '../src/reading.ts';
+import { jsonOf } from '../src/message/decode.ts';
 
 const kind = (numberValue: number) => ({ kind: { case: 'numberValue', value: numberValue } as const });
 const WITHOUT: readonly (readonly [DescMessage, Message])[] = [

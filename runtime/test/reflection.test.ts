@@ -16,13 +16,13 @@ import {
   readDescriptors,
   servicesOf,
 } from '@enclaim/policy-schema';
-import { admit } from '../src/admission.ts';
+import { admit } from '../src/admission/admission.ts';
+import { ReflectionService } from '../src/channel/reflection.ts';
 import {
   ServerReflectionRequestSchema,
   type ServerReflectionResponse,
   ServerReflectionResponseSchema,
 } from '../src/gen/grpc/reflection/v1/reflection_pb.js';
-import { ReflectionService } from '../src/reflection.ts';
 
 /** A stream as grpc-js gives it to a handler, whose client takes answers only when it is told to. */
 class Stream extends EventEmitter {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, mock, test } from 'node:test';
-import { RefusalTally } from '../src/refusal-tally.ts';
+import { RefusalTally } from '../src/call/refusal-tally.ts';
 
 let now: number;
 let records: [code: string, count: number][];

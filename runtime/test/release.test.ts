@@ -8,9 +8,9 @@ import { test } from 'node:test';
 import { fromJson, type JsonValue } from '@bufbuild/protobuf';
 import { compileProtos } from '@enclaim/image';
 import { readDescriptors } from '@enclaim/policy-schema/admission';
+import type { Release } from '../src/admission/release-plan.ts';
 import { build } from '../src/egress/release.ts';
 import { RefusalError } from '../src/errors.ts';
-import type { Release } from '../src/release-plan.ts';
 import type { Json } from '../src/worker/protocol.ts';
 
 const PROTO = `syntax = "proto3"; package t;

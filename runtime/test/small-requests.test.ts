@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { RequestError, smallRequest } from '../src/channel/small-requests.ts';
 import { HealthCheckRequestSchema } from '../src/gen/grpc/health/v1/health_pb.js';
-import { RequestError, smallRequest } from '../src/small-requests.ts';
 
 /** The service "s", then an unknown field. */
 const NAMED = Buffer.from([0x0a, 1, 0x73, 0x78, 0]);

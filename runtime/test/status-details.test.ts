@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { createFileRegistry, fromBinary, toJson } from '@bufbuild/protobuf';
 import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
-import { compileProtos } from '../../image/src/protos.ts';
-import { statusDetails } from '../src/status-details.ts';
+import { compileProtos } from '../../image/src/programs/protos.ts';
+import { statusDetails } from '../src/call/status-details.ts';
 
 /** google/rpc/status.proto and error_details.proto (googleapis), as far as they are used. */
 const DEFINITIONS = `syntax = "proto3";

@@ -6,9 +6,9 @@ import { getHeapSnapshot, setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import type { ExposedMethod, Policy, Rule } from '@enclaim/policy-schema/admission';
 import { labPolicy } from '../../test/support/lab.ts';
-import { CallContext } from '../src/context.ts';
 import { RefusalError } from '../src/errors.ts';
-import { VolatileCollection } from '../src/store.ts';
+import { CallContext } from '../src/flow/call-flow.ts';
+import { VolatileCollection } from '../src/storage/volatile.ts';
 import type { Json } from '../src/worker/protocol.ts';
 
 /** A method that reads and stores the same collection. */

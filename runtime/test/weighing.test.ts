@@ -22,8 +22,8 @@ import {
 } from '@bufbuild/protobuf/wkt';
 import fc from 'fast-check';
 import { RefusalError } from '../src/errors.ts';
-import { decoded } from '../src/reading.ts';
-import { HeavyError, MOST_PARTS, weigh } from '../src/weighing.ts';
+import { decoded } from '../src/message/decode.ts';
+import { HeavyError, MOST_PARTS, weigh } from '../src/message/part-limit.ts';
 
 const registry = createRegistry(ListValueSchema, StructSchema, AnySchema, FileDescriptorProtoSchema);
 

@@ -1,7 +1,7 @@
 /** The layer that refused and its reason, held against what a manifest says in its own words. */
 
 import { DecodeError, EvidenceError } from '../../attestation/src/errors.ts';
-import type { Check } from '../../attestation/src/verdict.ts';
+import type { Check } from '../../attestation/src/verdict/verdict.ts';
 import { CannotFeed, type Outcome } from './topic.ts';
 
 /** Words of a manifest, the layers of ours that they mean, and what our reason must say. */

@@ -3,9 +3,9 @@
 import { concat, utf8 } from '../../attestation/src/bytes.ts';
 import { type DigestText, digestText, parseDigest, sha384 } from '../../attestation/src/digest.ts';
 import { commandLineEvent, variableEvent } from '../../attestation/src/measure/tdx-events.ts';
-import type { RtmrEventReference } from '../../attestation/src/references.ts';
+import type { RtmrEventReference } from '../../attestation/src/references/references.ts';
+import type { TdxMeasurements } from '../../guest/src/platform/tsm.ts';
 import type { TsmReport } from '../../guest/src/tsm/index.ts';
-import type { TdxMeasurements } from '../../guest/src/tsm/platform.ts';
 import { agileLog, type Entry } from './event-log.ts';
 import type { FakeQuotingEnclave, FakeTd, QuoteTamper } from './quoting-enclave.ts';
 

@@ -2,13 +2,13 @@
 
 import { execFile } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import * as detectors from '../../runtime/src/detectors.ts';
+import * as detectors from '../../runtime/src/flow/detectors.ts';
 import { HANGS_MS } from '../support/eventually.ts';
 import { oneClass, openLab } from '../support/lab.ts';
 import { type Attack, lasts, settling } from './attack.ts';
 import { weakened } from './weakened.ts';
 
-const DETECTORS = 'runtime/src/detectors.ts';
+const DETECTORS = 'runtime/src/flow/detectors.ts';
 
 /** Handlers that never let the loop turn. The layer is the watch on it. */
 const SPINS: Readonly<Record<string, string>> = {

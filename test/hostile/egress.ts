@@ -15,8 +15,8 @@ import { type Lab, type LabAnswer, type LabOptions, type LabPolicy, openLab } fr
 import type { Attack } from './attack.ts';
 import { type Edit, type Source, weakened } from './weakened.ts';
 
-const CALLS = 'runtime/src/calls.ts';
-const CONTEXT = 'runtime/src/context.ts';
+const CALLS = 'runtime/src/call/calls.ts';
+const CONTEXT = 'runtime/src/flow/call-flow.ts';
 const SOVEREIGNTY = 'runtime/src/governor/sovereignty.ts';
 const CALL_EGRESS = 'runtime/src/egress/call-egress.ts';
 const BROKER = 'runtime/src/egress/broker.ts';

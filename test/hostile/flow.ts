@@ -13,72 +13,75 @@ const STORED = { key: 'p1', text: SECRET };
 
 /** Layers, by what the runtime is like without them. */
 const LAYERS = {
-  'floating label': ['runtime/src/context.ts', ['grow(this.#read, stored.label);', '']],
-  'label of knowing keys': ['runtime/src/context.ts', ['grow(this.#read, label);', '']],
+  'floating label': ['runtime/src/flow/call-flow.ts', ['grow(this.#read, stored.label);', '']],
+  'label of knowing keys': ['runtime/src/flow/call-flow.ts', ['grow(this.#read, label);', '']],
   'refusals alike': [
-    'runtime/src/ending.ts',
+    'runtime/src/call/ending.ts',
     ['if (silence !== undefined)', "if (silence !== undefined && 'error' in how && false)"],
   ],
   'clearance of collections': [
-    'runtime/src/context.ts',
+    'runtime/src/flow/call-flow.ts',
     ['if (!allow) throw', "if (!allow && code !== 'holds') throw"],
   ],
   'deletion says nothing': [
-    'runtime/src/context.ts',
+    'runtime/src/flow/call-flow.ts',
     [
       'store.delete(operation.key, this.label);\n        return null;',
       'const there = store.get(operation.key) !== undefined; store.delete(operation.key, this.label); return there;',
     ],
   ],
   'deletion is a write': [
-    'runtime/src/context.ts',
+    'runtime/src/flow/call-flow.ts',
     ['writes ? new Set(this.label)', "operation.kind === 'put' ? new Set(this.label)"],
   ],
   'deleted places keep a label': [
-    'runtime/src/place.ts',
+    'runtime/src/storage/place.ts',
     ['return { ...before, value: undefined, label: union(before.label, mutation.label) };', 'return undefined;'],
   ],
-  'places end with their last': ['runtime/src/place.ts', ['Math.max(end, before?.placeEnd ?? end)', 'end']],
-  'no room ends the call': ['runtime/src/store.ts', [', { final: true }', '']],
+  'places end with their last': ['runtime/src/storage/place.ts', ['Math.max(end, before?.placeEnd ?? end)', 'end']],
+  'no room ends the call': ['runtime/src/storage/volatile.ts', [', { final: true }', '']],
   'bounds of what is stored': [
-    'runtime/src/store.ts',
+    'runtime/src/storage/volatile.ts',
     ['identity: 16 *', 'identity: 64 *'],
     ['if (size > most)', 'if (false)'],
     ['LARGEST_VALUE = 256', 'LARGEST_VALUE = 65536'],
   ],
-  'responses have a limit': ['runtime/src/calls.ts', ['if (bytes.length > LARGEST_MESSAGE)', 'if (false)']],
-  'no numbers of closed calls': ['runtime/src/calls.ts', ['figures: open ? ', 'figures: true ? ']],
+  'responses have a limit': ['runtime/src/call/calls.ts', ['if (bytes.length > LARGEST_MESSAGE)', 'if (false)']],
+  'no numbers of closed calls': ['runtime/src/call/calls.ts', ['figures: open ? ', 'figures: true ? ']],
   'no counts of closed calls': [
-    'runtime/src/calls.ts',
+    'runtime/src/call/calls.ts',
     ['if (this.#context.open) return this.#figures;', 'if (true) return this.#figures;'],
   ],
   'events only of open calls': [
-    'runtime/src/calls.ts',
+    'runtime/src/call/calls.ts',
     ['const open = this.#context.mayLog([event, data]);', 'const open = true;'],
   ],
-  'few records': ['runtime/src/calls.ts', ['return ++this.#records <= MOST_RECORDS', 'return ++this.#records > 0']],
+  'few records': [
+    'runtime/src/call/calls.ts',
+    ['return ++this.#records <= MOST_RECORDS', 'return ++this.#records > 0'],
+  ],
   'no records of refusals of closed calls': [
-    'runtime/src/calls.ts',
+    'runtime/src/call/calls.ts',
     ["allow || sink === 'call' || !isOpen(label)", 'allow'],
   ],
   'an end without records of its own': [
-    'runtime/src/calls.ts',
+    'runtime/src/call/calls.ts',
     ["if (allow || sink === 'call' || !isOpen(label)) {", 'if (!allow) this.#needRoom(); else {'],
   ],
-  'messages of their type': ['runtime/src/calls.ts', ['ignoreUnknownFields: false', 'ignoreUnknownFields: true']],
-  'leak detectors': ['runtime/src/context.ts', ['if (found.length === 0)', 'if (true)']],
-  'bytes looked at as they leave': ['runtime/src/leaves.ts', ['if (!hidden && ', 'if (true || ']],
-  'statuses are responses': ['runtime/src/calls.ts', ['this.#context.respond(new Set(), [status.text]);', '']],
+  'messages of their type': ['runtime/src/call/calls.ts', ['ignoreUnknownFields: false', 'ignoreUnknownFields: true']],
+  'leak detectors': ['runtime/src/flow/call-flow.ts', ['if (found.length === 0)', 'if (true)']],
+  'bytes looked at as they leave': ['runtime/src/message/searchable-text.ts', ['if (!hidden && ', 'if (true || ']],
+  'statuses are responses': ['runtime/src/call/calls.ts', ['this.#context.respond(new Set(), [status.text]);', '']],
   'error ids are no word of the call': [
-    'runtime/src/calls.ts',
+    'runtime/src/call/calls.ts',
     ['id: freshHex(16),\n        seed', 'id: this.#id,\n        seed'],
   ],
   'statuses named only of open calls': [
-    'runtime/src/ending.ts',
+    'runtime/src/call/ending.ts',
     ['const reason = isOpen(label) ? ', 'const reason = true ? '],
   ],
   'answers looked at as they leave': [
-    'runtime/src/calls.ts',
+    'runtime/src/call/calls.ts',
     ["jsonOf('response', output, message, this.#options.admission.descriptors.registry)", 'json'],
   ],
 } satisfies Record<string, readonly [file: Source, ...edits: Edit[]]>;
@@ -87,7 +90,7 @@ type FlowLayer = keyof typeof LAYERS;
 /** A runtime's calls with one layer off. */
 async function withoutLayer(layer: FlowLayer): Promise<NonNullable<Parameters<typeof openLab>[0]['Calls']>> {
   const [file, ...edits] = LAYERS[layer];
-  return (await import(weakened('runtime/src/calls.ts', { [file]: edits }))).Calls;
+  return (await import(weakened('runtime/src/call/calls.ts', { [file]: edits }))).Calls;
 }
 
 /** A call that comes before, or hours that pass. */

@@ -3,12 +3,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as time from '../../guest/src/time.ts';
 import * as clock from '../../runtime/src/clock.ts';
-import * as store from '../../runtime/src/store.ts';
+import * as store from '../../runtime/src/storage/volatile.ts';
 import type { Attack } from './attack.ts';
 import { onSource, passes } from './source-attack.ts';
 
 const CLOCK = { path: 'runtime/src/clock.ts' as const, whole: clock };
-const STORE = { path: 'runtime/src/store.ts' as const, whole: store };
+const STORE = { path: 'runtime/src/storage/volatile.ts' as const, whole: store };
 const TIME = { path: 'guest/src/time.ts' as const, whole: time };
 
 /** Runs an action while the host's clock says something else. */

@@ -1,15 +1,15 @@
 /** Attacks of the host by the disk of the log: it fails, lies, and is put back. */
 
-import type { Device } from '../../runtime/src/device.ts';
-import * as whole from '../../runtime/src/log.ts';
+import type { Device } from '../../runtime/src/log/device.ts';
+import * as whole from '../../runtime/src/log/record-log.ts';
 import { openLab } from '../support/lab.ts';
 import { type Attack, lasts, settling } from './attack.ts';
 import { onSource, passes } from './source-attack.ts';
 import { type Edit, weakened } from './weakened.ts';
 
-const CALLS = 'runtime/src/calls.ts';
+const CALLS = 'runtime/src/call/calls.ts';
 
-const LOG = { path: 'runtime/src/log.ts' as const, whole };
+const LOG = { path: 'runtime/src/log/record-log.ts' as const, whole };
 
 const ENTRY: whole.Entry = {
   v: 1,

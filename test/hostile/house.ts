@@ -2,7 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { create, toBinary } from '@bufbuild/protobuf';
-import type { Answer } from '../../runtime/src/calls.ts';
+import type { Answer } from '../../runtime/src/call/calls.ts';
 import { type Lab, type LabMethod, type LabOptions, openLab } from '../support/lab.ts';
 import { startWorkers } from '../support/worker-process.ts';
 import type { Attack } from './attack.ts';
@@ -14,7 +14,7 @@ const PATIENCE = { attempt: 120_000, control: 4_000 };
 const ONE_CLASS = { returns: ['personal', 'operational'], open: ['personal', 'operational'] };
 /** Of the pool, for one worker. */
 const PLACES = 64;
-const CALLS = 'runtime/src/calls.ts';
+const CALLS = 'runtime/src/call/calls.ts';
 const POOL = 'runtime/src/worker/pool.ts';
 const ROOM = 'runtime/src/governor/places.ts';
 const GOVERNOR = 'runtime/src/governor/resources.ts';

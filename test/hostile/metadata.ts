@@ -104,7 +104,7 @@ const LONG: Edits = { [SERVER]: [['return LIMITS.call;', 'return 500;']] };
 
 /** Requests are grpc-js's to judge. */
 const UNASKED: Edits = {
-  'runtime/src/plain-calls.ts': [['if (refusal !== undefined) refuse', 'if (refusal === null) refuse']],
+  'runtime/src/channel/plain-calls.ts': [['if (refusal !== undefined) refuse', 'if (refusal === null) refuse']],
 };
 
 /** Whether a request gets an answer from the handler. */

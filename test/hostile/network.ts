@@ -10,7 +10,7 @@ import { mock } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
 import zlib, { gzipSync } from 'node:zlib';
-import { makeBootKeys } from '../../runtime/src/keys.ts';
+import { makeBootKeys } from '../../runtime/src/boot/keys.ts';
 import { type Attack, comes, lasts } from './attack.ts';
 import {
   block,
@@ -45,7 +45,7 @@ interface NetworkAttack {
 }
 
 const server = (...edits: Edit[]): Edits => ({ [SERVER]: edits });
-const handshake = (...edits: Edit[]): Edits => ({ 'runtime/src/handshake.ts': edits });
+const handshake = (...edits: Edit[]): Edits => ({ 'runtime/src/channel/handshake.ts': edits });
 
 /** Whether a connection stays open, for so many milliseconds. */
 async function stays(connection: RawConnection, milliseconds: number): Promise<boolean> {
@@ -194,7 +194,7 @@ function prefixed(length: number, message: Buffer, compressed = 0): Buffer {
   return Buffer.concat([prefix, message]);
 }
 
-const small = (...edits: Edit[]): Edits => ({ 'runtime/src/small-requests.ts': edits });
+const small = (...edits: Edit[]): Edits => ({ 'runtime/src/channel/small-requests.ts': edits });
 const PING = frame(FRAME.ping, 0, 0, Buffer.alloc(8));
 const SETTINGS = frame(FRAME.settings, 0, 0, setting(INITIAL_WINDOW, 65_535));
 const MIB = 1024 * 1024;
@@ -202,7 +202,9 @@ const MIB = 1024 * 1024;
 /** Compressed messages are grpc-js's to unfold, as they arrive. */
 const COMPRESSED = server(['this.#streams.use(plainCalls());', ''], ['interceptors: [refuseUndeclared],', '']);
 const UNFOLDING: Edits = {
-  'runtime/src/compressed-messages.ts': [['maxOutputLength: maxInflated(message.length)', 'maxOutputLength: 2 ** 30']],
+  'runtime/src/channel/compressed-messages.ts': [
+    ['maxOutputLength: maxInflated(message.length)', 'maxOutputLength: 2 ** 30'],
+  ],
 };
 /** No call is long here, so that no stream has to be. */
 const SHORT_STREAMS: readonly Edit[] = [
@@ -415,7 +417,7 @@ const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
   'a message that is compressed, of a call that does not say how': {
     layer: 'flags of messages are looked at',
     off: {
-      'runtime/src/plain-calls.ts': [['if (flagOf(message) <= most)', 'if (most >= 0)']],
+      'runtime/src/channel/plain-calls.ts': [['if (flagOf(message) <= most)', 'if (most >= 0)']],
       [SERVER]: [['unfolded(messagesOf(call))', 'messagesOf(call)']],
     },
     succeeds: (port) => answers(port, CALL, prefixed(3, NOTE.subarray(5), 1)),

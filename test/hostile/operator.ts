@@ -3,18 +3,18 @@
 import { create, toBinary } from '@bufbuild/protobuf';
 import { AnySchema, anyPack } from '@bufbuild/protobuf/wkt';
 import { type Descriptors, type Policy, parsePolicy, servicesOf } from '@enclaim/policy-schema';
-import { findIncoherences } from '../../policy-schema/src/coherence.ts';
-import { labelOf } from '../../policy-schema/src/handling.ts';
-import { interfaceDigest } from '../../policy-schema/src/interface.ts';
-import { outbound } from '../../policy-schema/src/outbound.ts';
+import { labelOf } from '../../policy-schema/src/match/handling.ts';
+import { interfaceDigest } from '../../policy-schema/src/match/interface.ts';
+import { outbound } from '../../policy-schema/src/match/outbound.ts';
+import { findIncoherences } from '../../policy-schema/src/read/coherence.ts';
 import { BASE } from '../../policy-schema/test/base-policy.ts';
 import { compileFiles } from '../../policy-schema/test/compile.ts';
 import type { Attack } from './attack.ts';
 import { type Edit, weakened } from './weakened.ts';
 
-const INTERFACE = 'policy-schema/src/interface.ts';
-const HANDLING = 'policy-schema/src/handling.ts';
-const OUTBOUND = 'policy-schema/src/outbound.ts';
+const INTERFACE = 'policy-schema/src/match/interface.ts';
+const HANDLING = 'policy-schema/src/match/handling.ts';
+const OUTBOUND = 'policy-schema/src/match/outbound.ts';
 
 interface HollowClaim {
   /** The claim as it is, and as little as the operator would like it to be. */
@@ -81,7 +81,7 @@ const hollowClaims = Object.entries(HOLLOW).map(
     attempt: async () => stands(findIncoherences, claim),
     control: async () => {
       const whole = await import(
-        weakened('policy-schema/src/coherence.ts', { 'policy-schema/src/claim.ts': claim.off })
+        weakened('policy-schema/src/read/coherence.ts', { 'policy-schema/src/claim.ts': claim.off })
       );
       return stands(whole.findIncoherences, claim);
     },

@@ -4,8 +4,8 @@
  */
 
 import { writeSync } from 'node:fs';
-import { seal } from '../../runtime/src/worker/seal.ts';
-import { restrictSystemCalls, WORKER_FILTER } from '../../runtime/src/worker/seccomp.ts';
+import { seal } from '../../runtime/src/worker/process/seal.ts';
+import { restrictSystemCalls, WORKER_FILTER } from '../../runtime/src/worker/process/seccomp.ts';
 
 const [, , layer, body = ''] = process.argv;
 const module = (name: string): unknown => process.getBuiltinModule(name);

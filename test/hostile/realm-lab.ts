@@ -1,8 +1,8 @@
 /** The realm of a worker in this process, whole or with one thing taken out of it. */
 
 import { compileFunction, constants, createContext, runInContext } from 'node:vm';
-import { GLOBALS, type Inside, inside } from '../../runtime/src/worker/inside.ts';
-import { openRealm, type Realm } from '../../runtime/src/worker/realm.ts';
+import { openRealm, type Realm } from '../../runtime/src/worker/process/realm.ts';
+import { GLOBALS, type Inside, inside } from '../../runtime/src/worker/realm/inside.ts';
 
 const METHOD = 'a.B/C';
 const source = String(inside);

@@ -9,7 +9,7 @@ import { type Lab, type LabMethod, type LabOptions, type LabPolicy, openLab } fr
 import { type Attack, comes, lasts, settling } from './attack.ts';
 import { type Edit, type Edits, weakened } from './weakened.ts';
 
-const CALLS = 'runtime/src/calls.ts';
+const CALLS = 'runtime/src/call/calls.ts';
 const GOVERNOR = 'runtime/src/governor/resources.ts';
 const PLACES = 'runtime/src/governor/places.ts';
 

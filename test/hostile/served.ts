@@ -1,12 +1,12 @@
 /** A laboratory behind its server, whole or with edits, for attacks that come over the network. */
 
-import { makeBootKeys } from '../../runtime/src/keys.ts';
-import { AttestedServer } from '../../runtime/src/server.ts';
+import { makeBootKeys } from '../../runtime/src/boot/keys.ts';
+import { AttestedServer } from '../../runtime/src/channel/server.ts';
 import { type Lab, type LabOptions, openLab } from '../support/lab.ts';
 import { type Edits, weakened } from './weakened.ts';
 
 /** The source of the server, for edits of it. */
-export const SERVER = 'runtime/src/server.ts';
+export const SERVER = 'runtime/src/channel/server.ts';
 
 /** A server of the laboratory. */
 export interface Served {

@@ -12,8 +12,8 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { makeBootKeys } from '../../runtime/src/keys.ts';
-import { AttestedServer } from '../../runtime/src/server.ts';
+import { makeBootKeys } from '../../runtime/src/boot/keys.ts';
+import { AttestedServer } from '../../runtime/src/channel/server.ts';
 import { openLab } from '../support/lab.ts';
 import { needs } from '../support/machine-needs.ts';
 

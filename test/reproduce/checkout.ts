@@ -4,10 +4,10 @@ import { execFile } from 'node:child_process';
 import { cp, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
-import type { ClaimedImage } from '../../image/src/audit.ts';
-import type { Image } from '../../image/src/build.ts';
-import { defaultCache, projectRoot } from '../../image/src/fetch.ts';
-import { parseManifest } from '../../image/src/manifest.ts';
+import type { ClaimedImage } from '../../image/src/audit/audit.ts';
+import type { Image } from '../../image/src/build/build.ts';
+import { parseManifest } from '../../image/src/describe/manifest.ts';
+import { defaultCache, projectRoot } from '../../image/src/inputs/fetch.ts';
 
 /** Everything that a build reads; tools that it does not run are left out. */
 const SKIPPED = new Set(['.git', '.cache', 'out', '@biomejs', '@typescript', '@duckdb', '@phala']);

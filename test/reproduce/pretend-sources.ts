@@ -4,9 +4,9 @@ import { createHash } from 'node:crypto';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { defaultCache, projectRoot } from '../../image/src/fetch.ts';
-import { FIRMWARE } from '../../image/src/firmware.ts';
-import { formatLock, type LockedDeb, parseLock } from '../../image/src/lock.ts';
+import { defaultCache, projectRoot } from '../../image/src/inputs/fetch.ts';
+import { FIRMWARE } from '../../image/src/inputs/firmware.ts';
+import { formatLock, type LockedDeb, parseLock } from '../../image/src/inputs/lock.ts';
 import { deb, type TarMember, tar } from '../../image/test/archives.ts';
 
 /** What the sources are made of, where it is not the least that an audit takes. */

@@ -13,7 +13,7 @@ import { type ImageReference, launchCommandLine, launchEvents, registerOf } from
 import type { BuiltBundle } from '@enclaim/image';
 import { type AttestingPlatform, type Runtime, type RuntimeOptions, startRuntime } from '@enclaim/runtime';
 import { type Attester, openAttester } from '../../guest/src/tpm/index.ts';
-import { openDevice } from '../../runtime/src/device.ts';
+import { openDevice } from '../../runtime/src/log/device.ts';
 import { startSwtpm } from '../fakes/swtpm.ts';
 import { CAPACITY, MISSING_LAYERS, startWorkers } from './worker-process.ts';
 

@@ -10,7 +10,7 @@ import { nitroRegisters, predictPcrs, registerOf } from '@enclaim/attestation/me
 import type { PcrValues } from '@enclaim/attestation/tpm';
 import type { BuiltBundle } from '@enclaim/image';
 import { type AttestingPlatform, type HardwareEvidence, startRuntime } from '@enclaim/runtime';
-import { openDevice } from '../../runtime/src/device.ts';
+import { openDevice } from '../../runtime/src/log/device.ts';
 import { FakeGce, type FakeKeyCertificate } from '../fakes/gce.ts';
 import { FakeNitroHypervisor } from '../fakes/nitro-hypervisor.ts';
 import { FakeParavisor } from '../fakes/paravisor.ts';

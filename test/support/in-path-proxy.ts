@@ -7,7 +7,7 @@ import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import { u32be } from '@enclaim/attestation/bytes';
 import { ALPN, FRAME_PREFIX, frameLength } from '@enclaim/attestation/handshake';
 import { type Handshake, HandshakeSchema } from '../../attestation/src/gen/enclaim/v1/evidence_pb.js';
-import { certificatePem, selfSignedCertificate } from '../../runtime/src/certificate.ts';
+import { certificatePem, selfSignedCertificate } from '../../runtime/src/boot/certificate.ts';
 
 /** The attacker, and what it saw of the client. */
 export interface InPathProxy {

@@ -12,15 +12,15 @@ import {
   readDescriptors,
   type WorkerClass,
 } from '@enclaim/policy-schema';
-import { type Admission, admit } from '../../runtime/src/admission.ts';
-import { type Answer, Calls as WholeCalls } from '../../runtime/src/calls.ts';
+import { type Admission, admit } from '../../runtime/src/admission/admission.ts';
+import { type Answer, Calls as WholeCalls } from '../../runtime/src/call/calls.ts';
 import { anchorTime, BootClock } from '../../runtime/src/clock.ts';
 import { EgressBroker } from '../../runtime/src/egress/broker.ts';
 import type { Resolve } from '../../runtime/src/egress/resolver.ts';
 import type { Readings } from '../../runtime/src/governor/readings.ts';
 import { type Capacity, ResourceGovernor } from '../../runtime/src/governor/resources.ts';
-import type { Entry, RecordLog } from '../../runtime/src/log.ts';
-import { ReceiptSigner } from '../../runtime/src/receipts.ts';
+import { ReceiptSigner } from '../../runtime/src/log/receipts.ts';
+import type { Entry, RecordLog } from '../../runtime/src/log/record-log.ts';
 import { WorkerClasses } from '../../runtime/src/worker/classes.ts';
 import type { WorkerFactory } from '../../runtime/src/worker/worker.ts';
 import { HANGS_MS } from './eventually.ts';

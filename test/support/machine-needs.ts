@@ -22,7 +22,7 @@ interface Capability {
 
 const isRoot = process.getuid?.() === 0;
 
-/** The namespaces of an audit's build (image/src/sandbox.ts). */
+/** The namespaces of an audit's build (image/src/audit/sandbox.ts). */
 const ALONE = ['--net', '--ipc', '--mount', '--pid', '--fork', '--mount-proc', 'true'];
 
 /** Something that not every machine has. */

@@ -3,7 +3,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { runInThisContext } from 'node:vm';
-import { compileHandlers } from '../../image/src/compile.ts';
+import { compileHandlers } from '../../image/src/programs/compile.ts';
 
 /** `works`: as it does in Node. `throws`: bundles, and does not run. `refused`: is not bundled. */
 export type PackageOutcome = 'works' | 'throws' | 'refused';

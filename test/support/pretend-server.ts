@@ -28,10 +28,10 @@ import {
   type ServerDuplexStream,
   status,
 } from '@grpc/grpc-js';
-import { type Attested, attestConnection } from '../../runtime/src/handshake.ts';
-import { makeBootKeys } from '../../runtime/src/keys.ts';
-import { QuoteBatcher } from '../../runtime/src/quote-batch.ts';
-import { ReceiptSigner } from '../../runtime/src/receipts.ts';
+import { makeBootKeys } from '../../runtime/src/boot/keys.ts';
+import { type Attested, attestConnection } from '../../runtime/src/channel/handshake.ts';
+import { QuoteBatcher } from '../../runtime/src/hardware/quote-batch.ts';
+import { ReceiptSigner } from '../../runtime/src/log/receipts.ts';
 import { type FakeAttestationKey, fakeAttestationKey, fakeQuote } from '../fakes/attestation-key.ts';
 import { PRETEND_IMAGE, SEPARATOR } from './attested-runtime.ts';
 

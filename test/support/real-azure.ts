@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { AzureSnpEvidence } from '../../attestation/src/azure/index.ts';
 import { fromHex } from '../../attestation/src/bytes.ts';
-import type { AzureSnpReference } from '../../attestation/src/cloud-references.ts';
+import type { AzureSnpReference } from '../../attestation/src/references/cloud.ts';
 import { type PcrValues, parseAttest } from '../../attestation/src/tpm/index.ts';
 
 /** The evidence, its registers apart, and a time at which its certificates were valid. */

@@ -7,7 +7,7 @@ import {
   EvidenceError,
   type EvidenceErrorCode,
 } from '../../attestation/src/errors.ts';
-import type { Check } from '../../attestation/src/verdict.ts';
+import type { Check } from '../../attestation/src/verdict/verdict.ts';
 
 /** `run` ends in an EvidenceError of this code. */
 export async function refused(code: EvidenceErrorCode, run: () => Promise<unknown>): Promise<void> {

@@ -12,9 +12,9 @@ import { parseReferences, type SnpReference } from '@enclaim/attestation/referen
 import { type ConnectOptions, connect, VendorCollateral, VerdictError } from '@enclaim/client';
 import type { BuiltBundle } from '@enclaim/image';
 import { type AttestingPlatform, platformOn, startRuntime } from '@enclaim/runtime';
+import { openTsmPlatform, type TdxMeasurements } from '../../guest/src/platform/tsm.ts';
 import { TsmDevice, type TsmTree } from '../../guest/src/tsm/index.ts';
-import { openTsmPlatform, type TdxMeasurements } from '../../guest/src/tsm/platform.ts';
-import { openDevice } from '../../runtime/src/device.ts';
+import { openDevice } from '../../runtime/src/log/device.ts';
 import { EPOCH, pemOf } from '../fakes/certificates.ts';
 import { fakeFirmware } from '../fakes/firmware.ts';
 import type { FakeCollateral, FakeQuotingEnclave } from '../fakes/quoting-enclave.ts';

@@ -33,7 +33,7 @@ export function startWorkers(heap = 160, engine: readonly string[] = ENGINE): Wo
       `--max-old-space-size=${heap}`,
       ...engine,
       ...RESTRICTED,
-      join(root, 'runtime/src/worker/main.ts'),
+      join(root, 'runtime/src/worker/process/main.ts'),
     ];
     const launched = ['--no-warnings', join(root, 'runtime/src/dev/without-io-uring.ts'), ...program];
     const child = spawn(process.execPath, launched, { env: {}, stdio: ['ignore', 'ignore', 'ignore', 'pipe'] });

@@ -23,7 +23,7 @@ import {
   verifyQuoteUnderKey,
   zeroPcr,
 } from '../../attestation/src/tpm/index.ts';
-import { makeCredential } from '../../client/src/credential.ts';
+import { makeCredential } from '../../client/src/make-credential.ts';
 import { type Attester, openAttester } from '../../guest/src/tpm/attester.ts';
 import { TpmError } from '../../guest/src/tpm/error.ts';
 import { readPcrs } from '../../guest/src/tpm/registers.ts';

@@ -26,7 +26,7 @@ import {
   verifyQuote,
   verifyQuoteUnderKey,
 } from '../../attestation/src/tpm/index.ts';
-import { type Credential, makeCredential } from '../../client/src/credential.ts';
+import { type Credential, makeCredential } from '../../client/src/make-credential.ts';
 import { type Command, QUOTE } from '../../guest/src/tpm/commands.ts';
 import { openEndorsement } from '../../guest/src/tpm/endorsement.ts';
 import { AK_TEMPLATE, createPrimary } from '../../guest/src/tpm/primary.ts';

@@ -29,11 +29,11 @@ import {
 import { type DiskImage, gptEvent, makeDisk, writeDisk } from '@enclaim/image/disk';
 import { type DiskMachineOptions, type RunningMachine, startMachine } from '@enclaim/image/machine';
 import { Client, credentials } from '@grpc/grpc-js';
+import { appendSections } from '../../image/src/build/uki.ts';
 import { STUB_PACKAGE } from '../../image/src/contents.ts';
 import { gptExtents } from '../../image/src/disk/gpt.ts';
 import { fixedVhd } from '../../image/src/disk/vhd.ts';
-import { fileAt } from '../../image/src/tar.ts';
-import { appendSections } from '../../image/src/uki.ts';
+import { fileAt } from '../../image/src/formats/tar.ts';
 
 const APP = 'image/test/apps/echo';
 let folder: string;

@@ -1,7 +1,7 @@
 /** The guest as it is, which asks itself to end once it was sent so many bytes: as a host's Ctrl-Alt-Del would. */
 import { readFileSync } from 'node:fs';
-import { machineHardware } from '../../guest/src/hardware.ts';
 import { neverExit, powerOff } from '../../guest/src/linux/index.ts';
+import { machineHardware } from '../../guest/src/platform/machine.ts';
 import { type Supervised, supervise } from '../../guest/src/supervisor.ts';
 
 /** More than callers send who do not mean it. */

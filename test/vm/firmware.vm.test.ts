@@ -8,14 +8,14 @@ import { after, test } from 'node:test';
 import { sha256, sha384 } from '../../attestation/src/digest.ts';
 import { directRtmr0Events } from '../../attestation/src/measure/index.ts';
 import { parseEventLog } from '../../attestation/src/tpm/index.ts';
-import { buildImage } from '../../image/src/build.ts';
-import { readDeb } from '../../image/src/deb.ts';
-import { fetchLocked, findInputs, readLocked } from '../../image/src/fetch.ts';
-import { writeImage } from '../../image/src/image-folder.ts';
+import { buildImage } from '../../image/src/build/build.ts';
+import { fileAt } from '../../image/src/formats/tar.ts';
 import { fetchFirmware, projectRoot, readMachineLock } from '../../image/src/index.ts';
-import { readLock } from '../../image/src/lock.ts';
+import { readDeb } from '../../image/src/inputs/deb.ts';
+import { fetchLocked, findInputs, readLocked } from '../../image/src/inputs/fetch.ts';
+import { readLock } from '../../image/src/inputs/lock.ts';
 import { tdxReference } from '../../image/src/measure.ts';
-import { fileAt } from '../../image/src/tar.ts';
+import { writeImage } from '../../image/src/publish/image-folder.ts';
 import { PROBE_ENTRIES, probe } from './probe.ts';
 
 /** Types of events (TCG PC Client Platform Firmware Profile 1.06, table 14). */

@@ -13,7 +13,7 @@ import { type AttestedChannel, type CheckedReceipt, connect, startProxy } from '
 import { buildBundle, buildImage, findApp, projectRoot, writeImage } from '@enclaim/image';
 import { type RunningMachine, startMachine } from '@enclaim/image/machine';
 import { Client, credentials, type ServiceError } from '@grpc/grpc-js';
-import { ENTRIES } from '../../image/src/entries.ts';
+import { ENTRIES } from '../../image/src/programs/entries.ts';
 import { bundleOf, type LabMethod, labPolicy } from '../support/lab.ts';
 
 /** Generous: an emulated processor works for seconds on what a real one does at once, and counts what others take of it. */

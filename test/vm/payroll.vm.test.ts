@@ -10,9 +10,9 @@ import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 import { EXIT } from '../../cli/src/exit-status.ts';
-import { projectRoot } from '../../image/src/fetch.ts';
 import { defaultCache } from '../../image/src/index.ts';
-import { npmCommand } from '../../image/src/places.ts';
+import { projectRoot } from '../../image/src/inputs/fetch.ts';
+import { npmCommand } from '../../image/src/inputs/places.ts';
 import { HANGS_MS } from '../support/eventually.ts';
 
 /** What its author writes: policy with tests, .proto files of two services, handlers, and a package under its own lock. */

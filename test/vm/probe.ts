@@ -4,9 +4,9 @@ import { copyFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import type { Entry } from '../../image/src/entries.ts';
 import { findTools } from '../../image/src/machine/index.ts';
 import { prepareTpm, startTpm } from '../../image/src/machine/tpm.ts';
+import type { Entry } from '../../image/src/programs/entries.ts';
 import { HANGS_MS } from '../support/eventually.ts';
 
 /** The probe in place of our own programs. */

@@ -4,9 +4,9 @@
  */
 import { readFileSync } from 'node:fs';
 import { describeSnpFirmware, snpLaunchDigest } from '../../attestation/src/measure/index.ts';
-import { machineHardware } from '../../guest/src/hardware.ts';
 import { neverExit, powerOff } from '../../guest/src/linux/index.ts';
-import type { HardwareSources } from '../../guest/src/open-platform.ts';
+import { machineHardware } from '../../guest/src/platform/machine.ts';
+import type { HardwareSources } from '../../guest/src/platform/open.ts';
 import { supervise } from '../../guest/src/supervisor.ts';
 import { TsmDevice, type TsmReport } from '../../guest/src/tsm/index.ts';
 import { certificateTable, FakeTsmTree } from '../fakes/configfs-tsm.ts';

@@ -14,7 +14,7 @@ import { parseReferences } from '@enclaim/attestation/references';
 import { type CollateralSource, connect, describeServices, verifySaved } from '@enclaim/client';
 import { type BuiltBundle, buildImage, writeImage } from '@enclaim/image';
 import { type MachineOptions, type RunningMachine, startMachine } from '@enclaim/image/machine';
-import { ENTRIES } from '../../image/src/entries.ts';
+import { ENTRIES } from '../../image/src/programs/entries.ts';
 import { EPOCH } from '../fakes/certificates.ts';
 import { fakeFirmware } from '../fakes/firmware.ts';
 import { bootEvents, eventReferences } from '../fakes/trust-domain.ts';

@@ -2,7 +2,7 @@
 
 import { EvidenceError } from '../errors.ts';
 import type { Moment } from '../moment.ts';
-import { parsePart } from '../part.ts';
+import { parsePart } from '../parse-part.ts';
 import { type AuthenticatedSnp, type SnpEvidence, verifySnp } from '../snp/verify.ts';
 import { type AuthenticatedTdx, type TdxEvidence, verifyTdx } from '../tdx/verify.ts';
 import type { PcrBanks, PcrSelection } from '../tpm/pcr.ts';

@@ -10,7 +10,7 @@ import type { AuthenticatedSnp } from '../snp/index.ts';
 import type { BootStatement, Platform } from '../statement.ts';
 import type { AuthenticatedTdx, RtmrEvents } from '../tdx/index.ts';
 import type { ClockInfo, PcrValues } from '../tpm/index.ts';
-import type { Check } from '../verdict.ts';
+import type { Check } from '../verdict/verdict.ts';
 
 /** What the verifier knows that the evidence does not: `now` is when certificates must be valid. */
 export interface Context extends Moment {

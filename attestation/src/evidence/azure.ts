@@ -6,11 +6,11 @@
 import { parseHclReport, verifyAzureSnp, verifyAzureTdx } from '../azure/index.ts';
 import { EvidenceError } from '../errors.ts';
 import type { AzureEvidence, Evidence } from '../gen/enclaim/v1/evidence_pb.js';
-import { parsePart } from '../part.ts';
-import type { Anchors } from '../references.ts';
+import { parsePart } from '../parse-part.ts';
+import type { Anchors } from '../references/references.ts';
 import type { BootStatement } from '../statement.ts';
 import type { AuthenticatedQuote } from '../tpm/index.ts';
-import { type Check, passed } from '../verdict.ts';
+import { type Check, passed } from '../verdict/verdict.ts';
 import type { AzureAuthenticated, Context, Hardware, Signed } from './authenticated.ts';
 import { describeSilicon, quotedTd, snpCollateral } from './cloud-silicon.ts';
 import { siliconPins } from './silicon.ts';

@@ -2,7 +2,7 @@
 
 import { EvidenceError } from '../errors.ts';
 import type { Moment } from '../moment.ts';
-import { parsePart } from '../part.ts';
+import { parsePart } from '../parse-part.ts';
 import {
   extendedKeyUsages,
   KEY_USAGE,

@@ -4,7 +4,7 @@ import { concat, equalBytes } from '../bytes.ts';
 import { EvidenceError } from '../errors.ts';
 import type { QuotedTd, ReportedVm, SnpCollateral } from '../gen/enclaim/v1/evidence_pb.js';
 import type { Moment } from '../moment.ts';
-import type { Anchors } from '../references.ts';
+import type { Anchors } from '../references/references.ts';
 import { type SnpEvidence, verifySnp } from '../snp/index.ts';
 import { type TdxEvidence, verifyTdx } from '../tdx/index.ts';
 import type { Signed, Silicon } from './authenticated.ts';

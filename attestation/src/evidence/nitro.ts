@@ -5,9 +5,9 @@ import { EvidenceError } from '../errors.ts';
 import type { Evidence } from '../gen/enclaim/v1/evidence_pb.js';
 import { nitroRegisters } from '../measure/index.ts';
 import { type NitroDocument, verifyNitro } from '../nitro/index.ts';
-import type { Anchors } from '../references.ts';
+import type { Anchors } from '../references/references.ts';
 import type { BootStatement } from '../statement.ts';
-import { type Check, passed } from '../verdict.ts';
+import { type Check, passed } from '../verdict/verdict.ts';
 import type { Context, Hardware, Signed } from './authenticated.ts';
 import { describeRoot, siliconPins } from './silicon.ts';
 

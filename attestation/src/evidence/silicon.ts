@@ -2,7 +2,7 @@
 
 import { VENDOR_ANCHORS, type VendorAnchors } from '../anchors.ts';
 import { EvidenceError } from '../errors.ts';
-import type { Anchors, Vendor } from '../references.ts';
+import type { Anchors, Vendor } from '../references/references.ts';
 import type { Pin } from '../x509/index.ts';
 
 /** Whose word each set of roots is. */

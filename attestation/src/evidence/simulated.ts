@@ -4,9 +4,9 @@ import { importKey, verifySignature } from '#crypto';
 import { simulatedMessage } from '../batch.ts';
 import { EvidenceError } from '../errors.ts';
 import type { Evidence } from '../gen/enclaim/v1/evidence_pb.js';
-import type { Anchors } from '../references.ts';
+import type { Anchors } from '../references/references.ts';
 import { ed25519Key, ed25519Spki } from '../statement.ts';
-import { type Check, passed } from '../verdict.ts';
+import { type Check, passed } from '../verdict/verdict.ts';
 import type { Hardware, Signed } from './authenticated.ts';
 
 const KEY_LENGTH = 32;

@@ -3,9 +3,9 @@
 import { concat, equalBytes } from '../bytes.ts';
 import { EvidenceError } from '../errors.ts';
 import type { Evidence } from '../gen/enclaim/v1/evidence_pb.js';
-import type { Anchors } from '../references.ts';
+import type { Anchors } from '../references/references.ts';
 import { verifySnp } from '../snp/index.ts';
-import { type Check, passed } from '../verdict.ts';
+import { type Check, passed } from '../verdict/verdict.ts';
 import type { Context, Hardware, Signed } from './authenticated.ts';
 import { describeRoot, siliconPins } from './silicon.ts';
 

@@ -4,10 +4,10 @@ import { concat, equalBytes } from '../bytes.ts';
 import { digestText, sha256 } from '../digest.ts';
 import { EvidenceError } from '../errors.ts';
 import type { Evidence } from '../gen/enclaim/v1/evidence_pb.js';
-import type { Anchors } from '../references.ts';
+import type { Anchors } from '../references/references.ts';
 import type { BootStatement } from '../statement.ts';
 import { type RtmrEvents, replayTdxLog, type TdReport, verifyTdx } from '../tdx/index.ts';
-import { type Check, notRun, passed } from '../verdict.ts';
+import { type Check, notRun, passed } from '../verdict/verdict.ts';
 import type { Context, Hardware, Signed } from './authenticated.ts';
 import { describeRoot, siliconPins } from './silicon.ts';
 

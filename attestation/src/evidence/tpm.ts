@@ -6,11 +6,11 @@ import { type DigestText, digestText, sha256 } from '../digest.ts';
 import { EvidenceError } from '../errors.ts';
 import type { Evidence, TpmEvidence } from '../gen/enclaim/v1/evidence_pb.js';
 import type { Moment } from '../moment.ts';
-import { parsePart } from '../part.ts';
-import type { Anchors } from '../references.ts';
+import { parsePart } from '../parse-part.ts';
+import type { Anchors } from '../references/references.ts';
 import type { BootStatement } from '../statement.ts';
 import { parseEndorsementKey, parsePublic, spkiOf, verifyQuote } from '../tpm/index.ts';
-import { type Check, passed } from '../verdict.ts';
+import { type Check, passed } from '../verdict/verdict.ts';
 import {
   type Certificate,
   extendedKeyUsages,

@@ -3,11 +3,11 @@
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 import { verifySignature } from '#crypto';
 import { fromUtf8 } from '../bytes.ts';
-import { checkDemand, checkOneOf } from '../demand.ts';
 import { DecodeError, EvidenceError } from '../errors.ts';
 import type { Moment } from '../moment.ts';
-import { parsePart } from '../part.ts';
-import type { Check } from '../verdict.ts';
+import { parsePart } from '../parse-part.ts';
+import { checkDemand, checkOneOf } from '../verdict/check-demand.ts';
+import type { Check } from '../verdict/verdict.ts';
 import { parseCertificate } from '../x509/certificate.ts';
 import { type Pin, type VerifiedChain, verifyChain } from '../x509/chain.ts';
 import { parsePem } from '../x509/pem.ts';

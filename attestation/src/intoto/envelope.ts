@@ -6,7 +6,7 @@ import { concat, fromBase64, toBase64, utf8 } from '../bytes.ts';
 import { decodeJson } from '../canonical.ts';
 import { digestText, sha256 } from '../digest.ts';
 import { EvidenceError } from '../errors.ts';
-import { parsePart } from '../part.ts';
+import { parsePart } from '../parse-part.ts';
 import { type Ed25519Text, ed25519Spki } from '../statement.ts';
 
 /** Type of a payload that is an in-toto statement. */

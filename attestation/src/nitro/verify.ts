@@ -1,10 +1,10 @@
 /** Authenticity and appraisal of AWS Nitro Enclaves attestation documents. */
 
 import { parseSign1, verifySign1 } from '../cbor/cose.ts';
-import { checkDemand, checkEqual, checkOneOf, type OneOf } from '../demand.ts';
 import type { Moment } from '../moment.ts';
-import { parsePart } from '../part.ts';
-import type { Check } from '../verdict.ts';
+import { parsePart } from '../parse-part.ts';
+import { checkDemand, checkEqual, checkOneOf, type OneOf } from '../verdict/check-demand.ts';
+import type { Check } from '../verdict/verdict.ts';
 import { parseCertificate } from '../x509/certificate.ts';
 import { type Pin, type VerifiedChain, verifyChain } from '../x509/chain.ts';
 import { type NitroDocument, parseNitroDocument } from './document.ts';

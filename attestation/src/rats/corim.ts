@@ -7,7 +7,7 @@ import { encodeCbor } from '../cbor/encode.ts';
 import { type CborMap, type CborValue, isTagged } from '../cbor/value.ts';
 import { DecodeError, EvidenceError } from '../errors.ts';
 import type { Moment } from '../moment.ts';
-import { parsePart } from '../part.ts';
+import { parsePart } from '../parse-part.ts';
 import { checkDates } from '../x509/chain.ts';
 import { asList, asMap, type Comid, parseComid } from './comid.ts';
 

@@ -3,8 +3,8 @@
 import * as z from 'zod';
 import { utf8 } from '../bytes.ts';
 import { decodeJson } from '../canonical.ts';
-import { parsePart } from '../part.ts';
-import type { Verdict } from '../verdict.ts';
+import { parsePart } from '../parse-part.ts';
+import type { Verdict } from '../verdict/verdict.ts';
 import { type JwsAlgorithm, signJwt, verifyJwt } from './jwt.ts';
 
 /** The profile that is read and written. */

@@ -4,7 +4,7 @@ import { importKey, verifySignature } from '#crypto';
 import { fromBase64Url, fromUtf8, toBase64Url, utf8 } from '../bytes.ts';
 import type { SignatureScheme } from '../crypto/scheme.ts';
 import { DecodeError, EvidenceError } from '../errors.ts';
-import { parsePart } from '../part.ts';
+import { parsePart } from '../parse-part.ts';
 
 /** JWS algorithms that are verified here. */
 export type JwsAlgorithm = 'ES256' | 'ES384' | 'EdDSA';

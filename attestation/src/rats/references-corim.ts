@@ -9,8 +9,8 @@ import { type CborMap, type CborValue, isTagged } from '../cbor/value.ts';
 import { type DigestText, digestText, parseDigest, sha256 } from '../digest.ts';
 import { DecodeError, EvidenceError } from '../errors.ts';
 import type { Moment } from '../moment.ts';
-import { parsePart } from '../part.ts';
-import { parseReferences, type References, withValidity } from '../references.ts';
+import { parsePart } from '../parse-part.ts';
+import { parseReferences, type References, withValidity } from '../references/references.ts';
 import type { Environment, Measurement, MeasurementTriple } from './comid.ts';
 import { type Corim, type CorimMeasurement, digestValue, signCorim, verifyCorim } from './corim.ts';
 

@@ -1,7 +1,7 @@
 /** Appraisal of authentic SEV-SNP reports: pure comparisons, one line each. */
 
-import { checkDemand, checkEqual, checkOneOf, type OneOf } from '../demand.ts';
-import type { Check } from '../verdict.ts';
+import { checkDemand, checkEqual, checkOneOf, type OneOf } from '../verdict/check-demand.ts';
+import type { Check } from '../verdict/verdict.ts';
 import { belowFloor, type SnpProduct, type TcbVersion } from './product.ts';
 import { type FirmwareVersion, type GuestPolicy, PLATFORM_KNOWN, type PlatformInfo } from './report.ts';
 import type { AuthenticatedSnp, SnpTcb } from './verify.ts';

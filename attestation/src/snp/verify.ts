@@ -4,7 +4,7 @@ import { verifySignature } from '#crypto';
 import { equalBytes, toHex } from '../bytes.ts';
 import { EvidenceError } from '../errors.ts';
 import type { Moment } from '../moment.ts';
-import { parsePart } from '../part.ts';
+import { parsePart } from '../parse-part.ts';
 import { type Certificate, parseCertificate } from '../x509/certificate.ts';
 import { type Pin, type VerifiedChain, verifyChain, verifyNotRevoked } from '../x509/chain.ts';
 import { parseCrl } from '../x509/crl.ts';

@@ -1,8 +1,8 @@
 /** Appraisal of authentic TDX quotes: pure comparisons, one line each. */
 
 import { equalBytes, toHex } from '../bytes.ts';
-import { checkDemand, checkEqual, checkOneOf, type OneOf } from '../demand.ts';
-import { type Check, compared, notRun } from '../verdict.ts';
+import { checkDemand, checkEqual, checkOneOf, type OneOf } from '../verdict/check-demand.ts';
+import { type Check, compared, notRun } from '../verdict/verdict.ts';
 import type { TdReport } from './quote.ts';
 import type { CurrentStatus, PlatformStatus } from './tcb.ts';
 import type { AuthenticatedTdx } from './verify.ts';

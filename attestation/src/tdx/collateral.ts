@@ -8,7 +8,7 @@ import { verifySignature } from '#crypto';
 import { decodeJson } from '../canonical.ts';
 import { EvidenceError } from '../errors.ts';
 import type { Moment } from '../moment.ts';
-import { parsePart } from '../part.ts';
+import { parsePart } from '../parse-part.ts';
 import { type Certificate, parseCertificate } from '../x509/certificate.ts';
 import { checkDates, type Pin, type VerifiedChain, verifyChain, verifyNotRevoked } from '../x509/chain.ts';
 import { parseCrl, type RevocationList } from '../x509/crl.ts';

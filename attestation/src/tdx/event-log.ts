@@ -3,7 +3,7 @@
 import { concat, equalBytes, toHex, utf8 } from '../bytes.ts';
 import { sha384 } from '../digest.ts';
 import { DecodeError, EvidenceError } from '../errors.ts';
-import { parsePart } from '../part.ts';
+import { parsePart } from '../parse-part.ts';
 import { HASH_ID } from '../tpm/algorithm.ts';
 import { authenticateEventLog, EV_NO_ACTION, eventLogLength, type LogEvent, parseEventLog } from '../tpm/event-log.ts';
 import type { TdReport } from './quote.ts';

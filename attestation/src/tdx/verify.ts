@@ -5,7 +5,7 @@ import { concat, equalBytes, fromHex } from '../bytes.ts';
 import { sha256 } from '../digest.ts';
 import { EvidenceError } from '../errors.ts';
 import type { Moment } from '../moment.ts';
-import { importPart, parsePart } from '../part.ts';
+import { importPart, parsePart } from '../parse-part.ts';
 import { parseCertificate } from '../x509/certificate.ts';
 import { type Pin, type VerifiedChain, verifyChain } from '../x509/chain.ts';
 import { type TdxCollateral, verifyCollateral } from './collateral.ts';

@@ -1,7 +1,7 @@
 /** Endorsement keys: what a key must be for a credential that is encrypted to it to prove anything (TCG EK Profile 2.5). */
 
 import { EvidenceError } from '../errors.ts';
-import { parsePart } from '../part.ts';
+import { parsePart } from '../parse-part.ts';
 import { type EccPublic, hasAttributes, parsePublic, type RsaPublic, type Symmetric } from './public-area.ts';
 
 /** A storage key that only ActivateCredential and its like can use. */

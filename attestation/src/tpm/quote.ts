@@ -4,7 +4,7 @@ import { equalBytes, toHex, u32be } from '../bytes.ts';
 import type { VerificationKey } from '../crypto/scheme.ts';
 import type { HashName } from '../digest.ts';
 import { EvidenceError } from '../errors.ts';
-import { importPart, parsePart } from '../part.ts';
+import { importPart, parsePart } from '../parse-part.ts';
 import { type ClockInfo, parseAttest, type QuoteAttest, TPM_GENERATED } from './attest.ts';
 import {
   filledBanks,

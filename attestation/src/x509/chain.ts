@@ -6,7 +6,7 @@ import type { VerificationKey } from '../crypto/scheme.ts';
 import { type DigestText, digestText } from '../digest.ts';
 import { EvidenceError } from '../errors.ts';
 import type { Moment } from '../moment.ts';
-import { importPart, parsePart } from '../part.ts';
+import { importPart, parsePart } from '../parse-part.ts';
 import { plainRsaKey } from './algorithm.ts';
 import { type Certificate, EXTENSION, KEY_USAGE } from './certificate.ts';
 import type { RevocationList } from './crl.ts';

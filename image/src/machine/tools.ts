@@ -5,12 +5,12 @@ import { type Dirent, existsSync } from 'node:fs';
 import { access, constants, readdir, readFile, readlink, rename, rm, stat } from 'node:fs/promises';
 import { delimiter, dirname, isAbsolute, join, relative, resolve } from 'node:path';
 import { promisify } from 'node:util';
-import { readDeb, unpackDeb } from '../deb.ts';
 import { ImageError } from '../errors.ts';
-import { defaultCache, type FetchOptions, fetchLocked, readLocked } from '../fetch.ts';
-import type { LockedInput } from '../lock.ts';
-import { debianRelease, type MachineLock, readMachineLock } from '../machine-lock.ts';
-import { fileAt, linkTarget } from '../tar.ts';
+import { fileAt, linkTarget } from '../formats/tar.ts';
+import { readDeb, unpackDeb } from '../inputs/deb.ts';
+import { defaultCache, type FetchOptions, fetchLocked, readLocked } from '../inputs/fetch.ts';
+import type { LockedInput } from '../inputs/lock.ts';
+import { debianRelease, type MachineLock, readMachineLock } from '../inputs/machine-lock.ts';
 import { MachineError } from './error.ts';
 
 /** Absolute paths of everything that {@link renderMachine} names. */

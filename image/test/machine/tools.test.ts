@@ -4,7 +4,7 @@ import { chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import type { LockedDeb } from '../../src/lock.ts';
+import type { LockedDeb } from '../../src/inputs/lock.ts';
 import { findTools, unpackPackages } from '../../src/machine/tools.ts';
 import { deb } from '../archives.ts';
 

@@ -5,7 +5,7 @@ import { simulatedMessage } from '@enclaim/attestation/batch';
 import { fromBase64Url } from '@enclaim/attestation/bytes';
 import { type Ed25519Text, ed25519Key } from '@enclaim/attestation/statement';
 import { RefusalError } from '../errors.ts';
-import type { AttestingPlatform } from '../platform.ts';
+import type { AttestingPlatform } from '../hardware/platform.ts';
 
 /** A new key, as PEM. */
 export function makeDeveloperKey(): string {

@@ -4,7 +4,7 @@
  */
 
 import { dlopen, getRawPointer } from 'node:ffi';
-import { restrictSystemCalls } from '../worker/seccomp.ts';
+import { restrictSystemCalls } from '../worker/process/seccomp.ts';
 
 const IO_URING_SETUP = 425;
 const F_SETFD = 2;

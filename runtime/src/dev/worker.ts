@@ -1,9 +1,9 @@
 /** The worker's program on its author's machine: it also tells him, on standard error, what a handler threw and wrote. */
 
 import { writeSync } from 'node:fs';
-import type { AuthorNote } from '../worker/inside.ts';
-import { openRealm } from '../worker/realm.ts';
-import { serveWorker } from '../worker/serve.ts';
+import { openRealm } from '../worker/process/realm.ts';
+import { serveWorker } from '../worker/process/serve.ts';
+import type { AuthorNote } from '../worker/realm/inside.ts';
 
 const STDERR = 2;
 const MAX_NOTE_TEXT = 16_384;

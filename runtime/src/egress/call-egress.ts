@@ -12,13 +12,13 @@ import {
   type OutboundMethod,
   type Subprocessor,
 } from '@enclaim/policy-schema/admission';
-import type { Admission } from '../admission.ts';
-import type { CallContext } from '../context.ts';
+import type { Admission } from '../admission/admission.ts';
+import type { Release } from '../admission/release-plan.ts';
 import { type RefusalCode, RefusalError } from '../errors.ts';
+import type { CallContext } from '../flow/call-flow.ts';
 import { SovereigntyAccount } from '../governor/sovereignty.ts';
-import { leavesOf, textsOf, wireTextsOf } from '../leaves.ts';
-import { decoded, jsonOf, reading } from '../reading.ts';
-import type { Release } from '../release-plan.ts';
+import { decoded, jsonOf, reading } from '../message/decode.ts';
+import { leavesOf, textsOf, wireTextsOf } from '../message/searchable-text.ts';
 import type { Json, Operation } from '../worker/protocol.ts';
 import type { Answer, EgressBroker, Room } from './broker.ts';
 import { build } from './release.ts';

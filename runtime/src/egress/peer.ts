@@ -9,8 +9,8 @@ import { digestText } from '@enclaim/attestation/digest';
 import { ALPN } from '@enclaim/attestation/handshake';
 import { extendedKeyUsages, parseCertificate, parsePem, verifyChain } from '@enclaim/attestation/x509';
 import type { PeerIdentity, Subprocessor } from '@enclaim/policy-schema/admission';
+import { referencesOf } from '../admission/peer-references.ts';
 import { RefusalError } from '../errors.ts';
-import { referencesOf } from '../peer-references.ts';
 import { demandEvidence } from './attested.ts';
 
 /** A subprocessor as it is reached. */

@@ -3,8 +3,8 @@
 import type { DescField, DescMessage, Message } from '@bufbuild/protobuf';
 import { reflect } from '@bufbuild/protobuf/reflect';
 import { toBase64 } from '@enclaim/attestation/bytes';
+import type { Release } from '../admission/release-plan.ts';
 import { RefusalError } from '../errors.ts';
-import type { Release } from '../release-plan.ts';
 import type { Json } from '../worker/protocol.ts';
 
 /** The parts that a built message has. */

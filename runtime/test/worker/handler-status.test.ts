@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { status as grpc } from '@grpc/grpc-js';
 import { HANDLER_STATUSES } from '../../src/worker/handler-status.ts';
 import { parseFromWorker } from '../../src/worker/message-schema.ts';
-import { openRealm } from '../../src/worker/realm.ts';
+import { openRealm } from '../../src/worker/process/realm.ts';
 
 const METHOD = 'a.B/C';
 

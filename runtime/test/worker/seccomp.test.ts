@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { seccompProgram, WORKER_FILTER } from '../../src/worker/seccomp.ts';
+import { seccompProgram, WORKER_FILTER } from '../../src/worker/process/seccomp.ts';
 
 const X86_64 = 0xc000003e;
 const I386 = 0x40000003;

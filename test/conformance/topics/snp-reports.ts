@@ -16,7 +16,7 @@ import {
   type TcbVersion,
   verifySnp,
 } from '../../../attestation/src/snp/index.ts';
-import type { Check } from '../../../attestation/src/verdict.ts';
+import type { Check } from '../../../attestation/src/verdict/verdict.ts';
 import {
   commonName,
   type Pin,

@@ -12,7 +12,7 @@ import { parseCheckpoint } from '../../../attestation/src/tlog/checkpoint.ts';
 import { noteFromBytes, parseNoteKey, verifyNote } from '../../../attestation/src/tlog/note.ts';
 import { parseTilePath } from '../../../attestation/src/tlog/tile.ts';
 import { authenticateEventLog, parseEventLog, verifyQuoteUnderKey } from '../../../attestation/src/tpm/index.ts';
-import type { Check } from '../../../attestation/src/verdict.ts';
+import type { Check } from '../../../attestation/src/verdict/verdict.ts';
 import { type Pin, parseCertificate, pinsOf } from '../../../attestation/src/x509/index.ts';
 import type { TestCase, Verdict } from './trial.ts';
 

@@ -1,0 +1,158 @@
+/** Verdict document: a verdict as JSON, for whoever acts on it elsewhere (docs/client.md, "Verdict"). */
+
+import * as z from 'zod';
+import { decodeJson } from '../canonical.ts';
+import { sha384Text } from '../digest-schema.ts';
+import { DecodeError } from '../errors.ts';
+import { PREDICTED_REGISTERS } from '../measure/index.ts';
+import { PLATFORMS } from '../statement.ts';
+import { allPassed, type Check, type Verdict } from '../verdict/verdict.ts';
+
+/** A verdict, when it was reached, and the time that certificates were held against. */
+export interface VerdictDocument {
+  readonly enclaim: 'verdict/1';
+  /** When it was reached. RFC 3339, UTC, milliseconds. */
+  readonly at: string;
+  /** What certificates, collateral and deployments were held against, in the same form: another time where one was asked for. */
+  readonly asOf: string;
+  readonly verdict: Verdict;
+}
+
+const checkSchema: z.ZodType<Check> = z
+  .strictObject({
+    id: z.string().regex(/^[a-z][A-Za-z0-9.-]{0,63}$/),
+    outcome: z.enum(['passed', 'failed', 'not run']),
+    required: z.boolean(),
+    detail: z.string().max(64 * 1024),
+    strength: z.enum(['measured', 'enforced', 'observed', 'asserted']).exactOptional(),
+  })
+  .refine(({ outcome, required }) => required === (outcome !== 'not run'), 'required is a check that was run');
+
+const schema: z.ZodType<VerdictDocument> = z.strictObject({
+  enclaim: z.literal('verdict/1'),
+  at: z.iso.datetime({ precision: 3 }),
+  asOf: z.iso.datetime({ precision: 3 }),
+  verdict: z.strictObject({
+    ok: z.boolean(),
+    platform: z.enum(PLATFORMS),
+    policy: sha384Text,
+    bundle: sha384Text,
+    bootId: z.string().regex(/^[0-9a-f]{32}$/),
+    end: z.strictObject({ notAfter: z.iso.datetime({ precision: 3 }), what: z.string().min(1).max(256) }).nullable(),
+    checks: z.array(checkSchema).min(1).max(512),
+  }),
+});
+
+const LIMIT = 4 * 1024 * 1024;
+
+/** Checks that every verdict shows. Those with a question mark may be shown as not run, with the reason; the others were. */
+const ALWAYS = [
+  'quote.signature',
+  'quote.key',
+  'quote.statement',
+  'nonce?',
+  'channel?',
+  'policy.binding',
+  'policy',
+  'bundle',
+  'confinement',
+  'owner?',
+  'deployment?',
+  'references.validity?',
+  'boot.started',
+  'log.images?',
+  'log.policy?',
+];
+
+/** What is shown of a platform beside them. */
+interface Shown {
+  readonly always: readonly string[];
+  /** What is compared with images. Where the references name none, one failed "image" stands for all of it. */
+  readonly image: readonly string[];
+}
+
+const REGISTERS = [
+  'firmware',
+  ...Array.from({ length: 16 }, (_, index) => `register.${index}${PREDICTED_REGISTERS.includes(index) ? '' : '?'}`),
+];
+const SNP = [
+  ...[
+    'version',
+    'product?',
+    'vmpl',
+    'guest-svn?',
+    'family-id?',
+    'image-id?',
+    'abi?',
+    'policy.smt',
+    'policy.migrationAgent',
+    'policy.debug',
+    'policy.cxl',
+  ],
+  ...['platform.tio', 'platform.known', 'mitigations.launch?', 'mitigations.current?'],
+  ...['platform.smt', 'platform.aliasCheck', 'tcb.reported?', 'tcb.committed?', 'tcb.current?', 'tcb.launch?'],
+  ...['provisional', 'id-key?', 'author-key?', 'host-data?', 'revocation'],
+].map((name) => `snp.${name}`);
+const TDX = [
+  ...['mr-config-id?', 'mr-owner?', 'mr-owner-config?', 'mr-seam?', 'xfam?', 'service-td?', 'tcb', 'tcb.current'],
+  'tcb.evaluation?',
+  ...['debug', 'migratable', 'tpa', 'perfmon', 'known', 'septVeDisable'].map((bit) => `attributes.${bit}`),
+].map((name) => `tdx.${name}`);
+/** A paravisor handles #VE itself. */
+const PARAVISED = TDX.map((id) => (id === 'tdx.attributes.septVeDisable' ? `${id}?` : id));
+
+const OF_PLATFORM: Readonly<Partial<Record<string, Shown>>> = {
+  tpm: { always: [], image: REGISTERS },
+  snp: { always: [], image: ['image', ...SNP] },
+  tdx: { always: ['quote.events?'], image: ['tdx.mrtd', ...[0, 1, 2, 3].map((index) => `tdx.rtmr${index}`), ...TDX] },
+  'azure-snp': { always: ['azure.paravisor', ...SNP], image: REGISTERS },
+  'azure-tdx': { always: ['azure.paravisor', ...PARAVISED], image: REGISTERS },
+  nitro: { always: [], image: ['nitro.pcr0', 'nitro.pcr1', 'nitro.pcr2', 'nitro.debug'] },
+};
+
+/** On GCE, which of the two processors it is shows in the checks; one of them it is. */
+function shownOn(platform: string, ids: Iterable<string>): Shown {
+  if (platform === 'gcp') {
+    const silicon = [...ids].some((id) => id.startsWith('tdx.')) ? TDX : SNP;
+    return { always: ['gcp.firmware', 'gcp.revocation?', ...silicon], image: REGISTERS };
+  }
+  const shown = OF_PLATFORM[platform];
+  if (shown === undefined) throw new DecodeError('syntax', `no verifier makes a verdict of platform ${platform}`, 0);
+  return shown;
+}
+
+/** The document of a verdict. @param times milliseconds since 1970 */
+export function verdictDocument(
+  verdict: Verdict,
+  times: { readonly at: number; readonly asOf: number },
+): VerdictDocument {
+  const [at, asOf] = [times.at, times.asOf].map((time) => new Date(time).toISOString()) as [string, string];
+  return { enclaim: 'verdict/1', at, asOf, verdict };
+}
+
+/**
+ * Reads a document. **Trust**: nobody signs it (an EAR is signed); it is at least one that a verifier could have made:
+ * no check is left out that is always shown, none was waived that always is run, and `ok` is what the checks say.
+ * @throws DecodeError `syntax`, `range`
+ */
+export function parseVerdictDocument(bytes: Uint8Array): VerdictDocument {
+  const document = decodeJson(schema, bytes, LIMIT);
+  const { ok, checks, platform } = document.verdict;
+  const ids = new Map(checks.map(({ id, outcome }) => [id, outcome]));
+  const { always, image } = shownOn(platform, ids.keys());
+  const excused = ids.get('image') === 'failed' && !image.some((id) => id !== 'image' && ids.has(id.replace('?', '')));
+  const missing = [...ALWAYS, ...always, ...(excused ? [] : image)].find((id) =>
+    id.endsWith('?') ? !ids.has(id.slice(0, -1)) : (ids.get(id) ?? 'not run') === 'not run',
+  );
+  if (missing !== undefined) {
+    throw new DecodeError('syntax', `a verdict without its check ${missing.replace('?', '')}`, 0);
+  }
+  if (ids.size !== checks.length) throw new DecodeError('syntax', 'a check that stands twice', 0);
+  if (ok !== allPassed(checks)) throw new DecodeError('syntax', `ok is ${ok}, the checks say otherwise`, 0);
+  return document;
+}
+
+/** JSON Schema (2020-12) of the document. */
+export function verdictJsonSchema(): object {
+  return z.toJSONSchema(schema);
+}

@@ -1,0 +1,149 @@
+/** Record: one line of the evidence log (docs/formats.md, "Record"). No personal data, ever: categories, digests, counts. */
+
+import * as z from 'zod';
+import { decodeCanonical, encodeCanonical } from '../canonical.ts';
+import { type DigestText, isDigestText, type Sha256 } from '../digest.ts';
+import { sha256Text, sha384Text } from '../digest-schema.ts';
+import { DecodeError } from '../errors.ts';
+import { leafHash } from '../merkle.ts';
+
+/** A record. */
+export interface EvidenceRecord {
+  readonly v: 1;
+  /** 16 random bytes, hex. */
+  readonly id: string;
+  /** RFC 3339, UTC, milliseconds. */
+  readonly time: string;
+  /** What the time rests on: the host's word, or a source the policy names. */
+  readonly timeStrength: 'host' | 'signed';
+  readonly layer: 'pre-commit' | 'ci' | 'admission' | 'runtime' | 'evidence';
+  readonly system: string;
+  readonly policyDigest: DigestText<'sha384'>;
+  /** Id of the claim that this record serves, or null where it serves the log itself. */
+  readonly claim: string | null;
+  readonly controls: readonly string[];
+  readonly decision: 'allow' | 'deny' | 'error' | 'info';
+  /** A stable code. */
+  readonly reason: string;
+  readonly method: string | null;
+  readonly label: readonly string[];
+  readonly sink: string | null;
+  readonly figures: Readonly<Record<string, number>>;
+  readonly basis: 'measured' | 'enforced' | 'observed' | 'asserted';
+  /** Hash of the record before this one; 32 zero bytes for the first. */
+  readonly prev: DigestText<'sha256'>;
+}
+
+const ID = /^[0-9a-f]{32}$/;
+const TIME = z.core.regexes.datetime({ precision: 3 });
+const STRENGTHS = ['host', 'signed'] as const;
+const LAYERS = ['pre-commit', 'ci', 'admission', 'runtime', 'evidence'] as const;
+const DECISIONS = ['allow', 'deny', 'error', 'info'] as const;
+const BASES = ['measured', 'enforced', 'observed', 'asserted'] as const;
+/** Most characters of a text, by what it is. */
+const LONGEST = { name: 256, reason: 2048, method: 512, figure: 512 } as const;
+const MOST_CONTROLS = 256;
+const MOST_CATEGORIES = 1024;
+
+const name = z.string().max(LONGEST.name);
+const recordSchema: z.ZodType<EvidenceRecord> = z.strictObject({
+  v: z.literal(1),
+  id: z.string().regex(ID),
+  time: z.string().regex(TIME),
+  timeStrength: z.enum(STRENGTHS),
+  layer: z.enum(LAYERS),
+  system: name,
+  policyDigest: sha384Text,
+  claim: name.nullable(),
+  controls: z.array(name).max(MOST_CONTROLS),
+  decision: z.enum(DECISIONS),
+  reason: z.string().max(LONGEST.reason),
+  method: z.string().max(LONGEST.method).nullable(),
+  label: z.array(name).max(MOST_CATEGORIES),
+  sink: name.nullable(),
+  figures: z.record(z.string().max(LONGEST.figure), z.int()),
+  basis: z.enum(BASES),
+  prev: sha256Text,
+});
+
+/** Largest record in bytes. */
+export const RECORD_LIMIT: number = 64 * 1024;
+
+/** Canonical bytes of a record. @throws DecodeError where it is one that {@link decodeRecord} would refuse */
+export function encodeRecord(record: EvidenceRecord): Uint8Array {
+  if (!isRecord(record)) throw new DecodeError('syntax', 'not a record', 0);
+  let bytes: Uint8Array;
+  try {
+    bytes = encodeCanonical(inOrder(record));
+  } catch (cause) {
+    throw new DecodeError('syntax', 'text of a record that is not Unicode', 0, { cause });
+  }
+  if (bytes.length > RECORD_LIMIT) throw new DecodeError('range', `a record of ${bytes.length} bytes`, RECORD_LIMIT);
+  return bytes;
+}
+
+/**
+ * Whether {@link recordSchema} takes these fields. It is asked for every call, of values that have their types already, and the
+ * schema, which copies what it reads, takes many times as long. A test holds the two to one answer.
+ */
+function isRecord(record: EvidenceRecord): boolean {
+  return (
+    record.v === 1 &&
+    ID.test(record.id) &&
+    TIME.test(record.time) &&
+    STRENGTHS.includes(record.timeStrength) &&
+    LAYERS.includes(record.layer) &&
+    isShort(record.system) &&
+    isDigestText('sha384', record.policyDigest) &&
+    (record.claim === null || isShort(record.claim)) &&
+    record.controls.length <= MOST_CONTROLS &&
+    record.controls.every(isShort) &&
+    DECISIONS.includes(record.decision) &&
+    record.reason.length <= LONGEST.reason &&
+    (record.method === null || record.method.length <= LONGEST.method) &&
+    record.label.length <= MOST_CATEGORIES &&
+    record.label.every(isShort) &&
+    (record.sink === null || isShort(record.sink)) &&
+    Object.keys(record.figures).every((figure) => figure.length <= LONGEST.figure) &&
+    Object.values(record.figures).every(Number.isSafeInteger) &&
+    BASES.includes(record.basis) &&
+    isDigestText('sha256', record.prev)
+  );
+}
+
+function isShort(text: string): boolean {
+  return text.length <= LONGEST.name;
+}
+
+/** The same with its names in canonical order: see `encodeCanonical`. */
+function inOrder(record: EvidenceRecord): EvidenceRecord {
+  return {
+    basis: record.basis,
+    claim: record.claim,
+    controls: record.controls,
+    decision: record.decision,
+    figures: record.figures,
+    id: record.id,
+    label: record.label,
+    layer: record.layer,
+    method: record.method,
+    policyDigest: record.policyDigest,
+    prev: record.prev,
+    reason: record.reason,
+    sink: record.sink,
+    system: record.system,
+    time: record.time,
+    timeStrength: record.timeStrength,
+    v: record.v,
+  };
+}
+
+/** The record of canonical bytes. **Trust**: authentic only by its place in the log. @throws DecodeError */
+export function decodeRecord(bytes: Uint8Array): EvidenceRecord {
+  return decodeCanonical(recordSchema, bytes, RECORD_LIMIT);
+}
+
+/** A record's hash: its RFC 6962 leaf hash, so that a chain of them can become a tree. */
+export function recordHash(bytes: Uint8Array): Sha256 {
+  return leafHash(bytes);
+}

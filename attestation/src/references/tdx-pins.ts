@@ -1,0 +1,90 @@
+/** What references say of a TD beside what it measured: the fields that a host sets, service TDs, and grace for old patch levels. */
+
+import * as z from 'zod';
+import { type DigestText, parseDigest } from '../digest.ts';
+import { sha384Text } from '../digest-schema.ts';
+import type { Moment } from '../moment.ts';
+import {
+  type AuthenticatedTdx,
+  type CurrentStatus,
+  type PlatformStatus,
+  TDX_CAREFUL,
+  type TdxDemands,
+} from '../tdx/index.ts';
+
+/** Statuses of which a grace can be given: of Revoked there is none, and of what no level describes nothing is known. */
+const GRACED = [
+  'SWHardeningNeeded',
+  'ConfigurationNeeded',
+  'ConfigurationAndSWHardeningNeeded',
+  'OutOfDate',
+  'OutOfDateConfigurationNeeded',
+  'TDRelaunchAdvised',
+  'TDRelaunchAdvisedConfigurationNeeded',
+] as const;
+
+/** Until when a patch level that is not up to date is accepted: a day is named, as an exception without an end stays. */
+export interface TcbGrace {
+  readonly status: (typeof GRACED)[number];
+  /** RFC 3339, UTC, milliseconds. */
+  readonly until: string;
+}
+
+/** What a reference may say of a TD. */
+export interface TdxPins {
+  /**
+   * Values of 48 bytes that the host has to have set at launch, whatever they mean to it. Absent: any; the verdict shows them.
+   * MRCONFIGID that is absent here has to be zero or the policy's digest where the policy is in the command line.
+   */
+  readonly mrConfigId?: DigestText<'sha384'>;
+  readonly mrOwner?: DigestText<'sha384'>;
+  readonly mrOwnerConfig?: DigestText<'sha384'>;
+  /** Accepted TDX modules. Absent: any of Intel's. */
+  readonly mrSeams?: readonly DigestText<'sha384'>[];
+  /** Service TDs that may be bound, by MRSERVICETD. Absent: none may. */
+  readonly serviceTds?: readonly DigestText<'sha384'>[];
+  readonly tcbGraces?: readonly TcbGrace[];
+}
+
+const digests = z.array(sha384Text).min(1).max(64);
+
+/** The shape of each member. */
+export const tdxPins: { readonly [P in keyof TdxPins]-?: z.ZodExactOptional<z.ZodType<NonNullable<TdxPins[P]>>> } = {
+  mrConfigId: sha384Text.exactOptional(),
+  mrOwner: sha384Text.exactOptional(),
+  mrOwnerConfig: sha384Text.exactOptional(),
+  mrSeams: digests.exactOptional(),
+  serviceTds: digests.exactOptional(),
+  tcbGraces: z
+    .array(z.strictObject({ status: z.enum(GRACED), until: z.iso.datetime({ precision: 3 }) }))
+    .min(1)
+    .max(GRACED.length)
+    .exactOptional(),
+};
+
+/** The demands of a careful verifier, with what a reference names. A grace that is used ends the verdict with it. */
+export function pinnedDemands({ tcb }: AuthenticatedTdx, pins: TdxPins, { now, holds }: Moment): TdxDemands {
+  const bytes = (text: DigestText<'sha384'> | undefined): Uint8Array | 'any' =>
+    text === undefined ? 'any' : parseDigest('sha384', text);
+  const list = (texts: readonly DigestText<'sha384'>[]): Uint8Array[] =>
+    texts.map((text) => parseDigest('sha384', text));
+  // Written so that a clock that is not a number grants nothing.
+  const current = (pins.tcbGraces ?? []).filter(({ until }) => now <= Date.parse(until));
+  const found: readonly (PlatformStatus | CurrentStatus)[] =
+    tcb === 'not checked' ? [] : [tcb.status, tcb.current.status];
+  for (const { status, until } of current) {
+    if (found.includes(status)) holds?.({ at: Date.parse(until), what: `grace for ${status}` });
+  }
+  const granted = current.map(({ status }) => status);
+  return {
+    ...TDX_CAREFUL,
+    mrConfigId: bytes(pins.mrConfigId),
+    mrOwner: bytes(pins.mrOwner),
+    mrOwnerConfig: bytes(pins.mrOwnerConfig),
+    mrSeams: pins.mrSeams === undefined ? 'any' : list(pins.mrSeams),
+    serviceTds: list(pins.serviceTds ?? []),
+    tcbStatuses: ['UpToDate', ...granted],
+    // Advice to start a guest again is never said of what is in force now.
+    currentTcbStatuses: ['UpToDate', ...granted.filter((one) => !one.startsWith('TDRelaunch'))] as CurrentStatus[],
+  };
+}

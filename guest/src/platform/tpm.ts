@@ -1,0 +1,36 @@
+/** A TPM: registers 14 and 15 carry bundle and policy. */
+
+import { tpmExtraData } from '@enclaim/attestation/batch';
+import { toBase64, utf8 } from '@enclaim/attestation/bytes';
+import { labelled } from '@enclaim/attestation/digest';
+import { BUNDLE_REGISTER, bundleEvent, POLICY_REGISTER, policyEvent } from '@enclaim/attestation/measure';
+import type { CommandLine } from '../linux/index.ts';
+import type { Attester } from '../tpm/index.ts';
+import type { GuestPlatform } from './platform.ts';
+
+/** The platform of an open TPM. */
+export function openTpmPlatform(attester: Attester, { policy, text }: CommandLine): GuestPlatform {
+  const { akPublic, ekPublic, ekCertificate } = attester;
+  return {
+    kind: 'tpm',
+    // The stub measures a command line that was passed to it; the image's own is a section of the image.
+    commandLine: policy === null ? '' : text,
+    measure: async (app) => {
+      await attester.extend(POLICY_REGISTER, policyEvent(app.policyDigest));
+      await attester.extend(BUNDLE_REGISTER, bundleEvent(app.digest));
+    },
+    hardware: () => ({
+      kind: 'tpm',
+      akPublic: toBase64(akPublic),
+      ekPublic: toBase64(ekPublic),
+      ekCertificate: ekCertificate === undefined ? null : toBase64(ekCertificate),
+    }),
+    refuse: (reason) => attester.extend(POLICY_REGISTER, labelled('enclaim/refused/v1', utf8(reason))),
+    quote: async (data) => {
+      const { attest, signature, pcrs } = await attester.quote(tpmExtraData(data.subarray(0, 32), data.subarray(32)));
+      const values = [...pcrs].sort(([a], [b]) => a - b).map(([, value]) => toBase64(value));
+      return { kind: 'tpm', attest: toBase64(attest), signature: toBase64(signature), pcrs: values };
+    },
+    activate: (blob, secret) => attester.activate(blob, secret),
+  };
+}

@@ -1,0 +1,118 @@
+/**
+ * What changed between two policies, and in which direction. A policy is weaker than another where something becomes
+ * possible that was not: a method, a sink, a caller, a later date, a higher limit, or one obligation less.
+ */
+
+import { pointerOf } from '../error.ts';
+import { canonicalJson, decodeUtf8 } from '../json.ts';
+import type { Policy } from '../policy.ts';
+import { ANY, type Common, type Members, type Statement, statements } from './statements.ts';
+
+/** The direction of a change. `equal`: words only. `incomparable`: different, and neither is within the other. */
+export type Direction = 'stronger' | 'weaker' | 'equal' | 'incomparable';
+
+/** One change. */
+export interface Change {
+  readonly verdict: Direction;
+  /** What it is about, without names: `collections.retention`. */
+  readonly aspect: string;
+  /** The part of the document. */
+  readonly pointer: string;
+  /** For people: "mailer may now also receive personal.health". */
+  readonly sentence: string;
+}
+
+/** Two policies compared. */
+export interface PolicyDiff {
+  /** Weaker if any change is; else incomparable if any is; else stronger if any is. */
+  readonly verdict: Direction;
+  readonly changes: readonly Change[];
+}
+
+/** What a member more and a member less mean. */
+const DIRECTIONS = { may: ['weaker', 'stronger'], must: ['stronger', 'weaker'], list: ['equal', 'equal'] } as const;
+
+/** Compares two policies: what changes when `after` takes the place of `before`. */
+export function diff(before: Policy, after: Policy): PolicyDiff {
+  const common: Common = {
+    categories: Object.keys(before.data).filter((category) => Object.hasOwn(after.data, category)),
+    budgeted: new Set(
+      [before, after].flatMap(({ governance: { resources } }) =>
+        resources === 'none' ? [] : Object.keys(resources.methods),
+      ),
+    ),
+  };
+  const said = new Map([...statements(before, common)].map((statement) => [keyOf(statement), statement]));
+  const changes: Change[] = [];
+  for (const now of statements(after, common)) {
+    const then = said.get(keyOf(now));
+    if (then) changes.push(...compare(then, now));
+  }
+  if (before.system.name === after.system.name && after.system.version < before.system.version)
+    changes.push({
+      verdict: 'weaker',
+      aspect: 'system.version',
+      pointer: '/system/version',
+      sentence: `the version goes back from ${before.system.version} to ${after.system.version}: it only ever grows`,
+    });
+  const order: readonly Direction[] = ['weaker', 'incomparable', 'stronger'];
+  return {
+    verdict: order.find((direction) => changes.some(({ verdict }) => verdict === direction)) ?? 'equal',
+    changes,
+  };
+}
+
+function compare(then: Statement, now: Statement): Change[] {
+  const { aspect, path } = now;
+  const change = (verdict: Direction, sentence: string): Change => ({
+    verdict,
+    aspect,
+    pointer: pointerOf(path),
+    sentence,
+  });
+  if ('members' in now && 'members' in then) {
+    const [more, less] = DIRECTIONS[now.order];
+    const sentence = (how: string, names: readonly string[], { show = String }: typeof now): string =>
+      `${now.says} ${how} ${now.does} ${names.map(show).join(', ')}`.trimEnd();
+    const [gained, lost] = [without(now.members, then.members), without(then.members, now.members)];
+    return [
+      ...(gained.length > 0 ? [change(more, sentence('now also', gained, now))] : []),
+      ...(lost.length > 0 ? [change(less, sentence('no longer', lost, then))] : []),
+    ];
+  }
+  if ('limit' in now && 'limit' in then) {
+    const sentence = `${now.says} ${now.shown}, before ${then.shown}`;
+    if (now.limit !== then.limit)
+      return [change(now.limit > then.limit === (now.order === 'most') ? 'weaker' : 'stronger', sentence)];
+    return now.shown === then.shown ? [] : [change('equal', sentence)];
+  }
+  if ('value' in now && 'value' in then) {
+    const [old, current] = [textOf(then.value), textOf(now.value)];
+    if (old === current) return [];
+    return [
+      change(now.order === 'words' ? 'equal' : 'incomparable', `${now.says} is ${clip(current)}, before ${clip(old)}`),
+    ];
+  }
+  return [];
+}
+
+/** Names that are in one and not in the other; of a category and one above it, the one above. */
+function without(these: Members, those: Members): string[] {
+  if (those === ANY) return [];
+  if (these === ANY) return [ANY];
+  const names = [...these].filter((name) => !those.has(name));
+  return names.filter((name) => !names.some((other) => other !== name && name.startsWith(`${other}.`))).sort();
+}
+
+/** Statements of both policies with this key are about the same thing. Places are not: a list may have moved. */
+function keyOf({ aspect, says }: Statement): string {
+  return `${aspect} ${says}`;
+}
+
+function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : decodeUtf8(canonicalJson(value));
+}
+
+function clip(text: string): string {
+  return text.length > 80 ? `${text.slice(0, 80)}…` : text;
+}

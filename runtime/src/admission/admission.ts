@@ -1,0 +1,93 @@
+/** Admission: from measured bytes to the methods that may be served, and nothing else. */
+
+import {
+  type Descriptors,
+  decodePolicy,
+  digestOfCanonical,
+  type ExposedMethod,
+  match,
+  type OutboundMethod,
+  type Policy,
+  type PolicyDigest,
+  readDescriptors,
+  type WithheldMethod,
+  type WorkerClass,
+} from '@enclaim/policy-schema/admission';
+import { RefusalError } from '../errors.ts';
+import type { Capacity } from '../governor/resources.ts';
+import { type Hindrance, hindrancesTo } from './hindrances.ts';
+import { planReleases, type Release } from './release-plan.ts';
+
+/** What was admitted. */
+export interface Admission {
+  readonly policy: Policy;
+  readonly digest: PolicyDigest;
+  readonly descriptors: Descriptors;
+  readonly exposed: readonly ExposedMethod[];
+  readonly withheld: readonly { readonly method: string; readonly reasons: readonly string[] }[];
+  /** Methods of the subprocessors. */
+  readonly outbound: readonly OutboundMethod[];
+  /** Which of the exposed methods share worker processes. */
+  readonly classes: readonly WorkerClass[];
+  /** Rules of declassification by id. */
+  readonly releases: ReadonlyMap<string, Release>;
+}
+
+/** Characters of a refusal that name reasons: the supervisor is told 1000. */
+const MOST_TOLD = 900;
+
+/**
+ * Admits a policy with its descriptor set.
+ * @param expected the digest that was measured
+ * @param capacity what the workers have for handlers, where that is to be held against the policy's budgets
+ * @throws RefusalError `policy`, `descriptors`, `claim`: with every reason at once, as far as they are told
+ */
+export function admit(
+  policyBytes: Uint8Array,
+  descriptorBytes: Uint8Array,
+  expected: PolicyDigest,
+  capacity?: Capacity,
+): Admission {
+  const digest = digestOfCanonical(policyBytes);
+  if (digest !== expected) throw new RefusalError('policy', `policy is ${digest}, measured was ${expected}`);
+  const policy = reading('policy', () => decodePolicy(policyBytes));
+  const descriptors = reading('descriptors', () => readDescriptors(descriptorBytes));
+  const matched = match(descriptors, policy);
+  refuseHindered(hindrancesTo(policy, matched, capacity));
+  const { exposed, withheld, outbound, classes } = matched;
+  return {
+    policy,
+    digest,
+    descriptors,
+    exposed,
+    withheld: withheld.map((method) => ({ method: method.method, reasons: reasonsOf(method) })),
+    outbound,
+    classes,
+    releases: planReleases(policy, descriptors, exposed),
+  };
+}
+
+function refuseHindered(hindrances: readonly Hindrance[]): void {
+  const [first] = hindrances;
+  if (first === undefined) return;
+  const told: string[] = [];
+  for (const { message } of hindrances) {
+    if (told.length > 0 && told.join('; ').length + message.length > MOST_TOLD) break;
+    told.push(message);
+  }
+  const untold = hindrances.length - told.length;
+  const message = [...told, ...(untold > 0 ? [`and ${untold} more`] : [])].join('; ');
+  throw new RefusalError(first.code, message, { pointer: first.pointer });
+}
+
+function reasonsOf(withheld: WithheldMethod): string[] {
+  return withheld.reasons.map(({ message }) => message);
+}
+
+function reading<T>(code: 'policy' | 'descriptors', read: () => T): T {
+  try {
+    return read();
+  } catch (cause) {
+    throw new RefusalError(code, (cause as Error).message, { cause });
+  }
+}

@@ -1,0 +1,120 @@
+/** What keeps a policy from being served: what of it this runtime does not hold, and what contradicts itself. */
+
+import { ANYONE, type ClaimKind, type MatchResult, type Policy } from '@enclaim/policy-schema/admission';
+import { type Capacity, unattainable } from '../governor/resources.ts';
+import { type AttestedIdentity, referencesOf } from './peer-references.ts';
+
+/** Kinds of claim that this runtime holds. */
+export const HELD_CLAIMS: ReadonlySet<ClaimKind> = new Set([
+  'audited-system',
+  'access-logged',
+  'no-undisclosed-recipients',
+  'no-leakage',
+  'bounded-resources',
+  'local-first',
+  'subprocessors-assured',
+]);
+/** Sections of governance that this runtime holds. */
+const HELD_GOVERNANCE: ReadonlySet<string> = new Set(['leaks', 'resources', 'sovereignty']);
+
+/** One reason why a policy is not served. It says what it is about by names, which stay when lists are sorted. */
+export interface Hindrance {
+  /** Whether the policy says what is not held, or policy and descriptors contradict each other. */
+  readonly code: 'claim' | 'descriptors';
+  /** Into the policy. */
+  readonly pointer: string;
+  readonly message: string;
+}
+
+type Unheld = Omit<Hindrance, 'code'>;
+
+const NOTHING = (): Unheld[] => [];
+
+/**
+ * Sentences of each section that this runtime cannot hold yet. A policy that has one is refused whole: to serve under a
+ * limit that nothing enforces would be to promise it. A section that is new in the grammar has to be judged here.
+ */
+const UNHELD: { readonly [Section in keyof Policy]: (section: Policy[Section]) => Unheld[] } = {
+  enclaim: NOTHING,
+  system: NOTHING,
+  data: NOTHING,
+  services: (services) =>
+    Object.entries(services).flatMap(([service, rules]) =>
+      Object.entries(rules).flatMap(([method, { callers }]) =>
+        callers.every((caller) => caller === ANYONE)
+          ? []
+          : [unable(`/services/${service}/${method}/callers`, `callers of ${service}/${method} that have to be known`)],
+      ),
+    ),
+  collections: (collections) =>
+    Object.entries(collections).flatMap(([name, { storage }]) =>
+      storage === 'volatile'
+        ? []
+        : [unable(`/collections/${name}/storage`, `${storage} storage of collection ${name}`)],
+    ),
+  subprocessors: (subprocessors) =>
+    Object.entries(subprocessors).flatMap(([name, { identity }]) => {
+      if (identity.attested === undefined) return [];
+      const why = reasonAgainst(() => referencesOf(identity.attested as AttestedIdentity));
+      return why === undefined
+        ? []
+        : [unable(`/subprocessors/${name}/identity/attested`, `subprocessor ${name} as attested: ${why}`)];
+    }),
+  declassify: NOTHING,
+  residency: (residency) => (residency === 'none' ? [] : [unable('/residency', 'residency')]),
+  access: ({ cedar }) => (cedar === '' ? [] : [unable('/access/cedar', 'Cedar policies')]),
+  governance: (governance) =>
+    Object.entries(governance).flatMap(([section, rule]) =>
+      rule === 'none' || HELD_GOVERNANCE.has(section)
+        ? []
+        : [unable(`/governance/${section}`, `governance.${section}`)],
+    ),
+  overrides: (overrides) => (overrides.length === 0 ? [] : [unable('/overrides', 'overrides')]),
+  controls: NOTHING,
+  claims: (claims) =>
+    claims.flatMap(({ id, kind }, i) =>
+      HELD_CLAIMS.has(kind) ? [] : [unable(`/claims/${i}`, `claim ${id} of kind ${kind}`)],
+    ),
+  // Retention is held by never deleting a record; a missed review is for the evidence's reader to find.
+  evidence: ({ witnesses, pipeline }) => [
+    ...(witnesses.length === 0 ? [] : [unable('/evidence/witnesses', 'witnesses')]),
+    ...(pipeline.length === 0 ? [] : [unable('/evidence/pipeline', 'records of a pipeline')]),
+  ],
+  // Nothing is sealed, so nothing passes to a successor.
+  succession: NOTHING,
+};
+
+function reasonAgainst(read: () => unknown): string | undefined {
+  try {
+    read();
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+function unable(pointer: string, what: string): Unheld {
+  return { pointer, message: `this runtime does not hold ${what}` };
+}
+
+/**
+ * Why a boot would refuse a policy: every reason, in one order. Empty: it is served. `enclaim check`, `bundle` and `run` ask this
+ * before anything is booted, and admission asks it at boot, so that they cannot disagree.
+ * @param matched the policy against the app's descriptors, where they are at hand
+ * @param capacity what the workers have for handlers, where that is known
+ */
+export function hindrancesTo(policy: Policy, matched?: MatchResult, capacity?: Capacity): readonly Hindrance[] {
+  const { resources } = policy.governance;
+  const ids = matched?.exposed.map(({ id }) => id) ?? [];
+  const beyond = resources === 'none' || capacity === undefined ? [] : unattainable(resources, ids, capacity);
+  const unheld = Object.keys(UNHELD).flatMap((section) => unheldIn(policy, section as keyof Policy));
+  const contradictions = matched?.errors ?? [];
+  return [
+    ...[...unheld, ...beyond].map(({ pointer, message }): Hindrance => ({ code: 'claim', pointer, message })),
+    ...contradictions.map(({ pointer, message }): Hindrance => ({ code: 'descriptors', pointer, message })),
+  ];
+}
+
+function unheldIn<Section extends keyof Policy>(policy: Policy, section: Section): Unheld[] {
+  return UNHELD[section](policy[section]);
+}

@@ -1,0 +1,687 @@
+/** Calls: from a request's bytes to responses that are allowed, recorded and receipted. */
+
+import { type DescMessage, type Message, toBinary } from '@bufbuild/protobuf';
+import { toHex, utf8 } from '@enclaim/attestation/bytes';
+import { digestText } from '@enclaim/attestation/digest';
+import { MAX_MESSAGE_BYTES } from '@enclaim/attestation/grpc-request';
+import type { CurrentReceiptBody } from '@enclaim/attestation/receipt';
+import {
+  type ClaimKind,
+  type Collection,
+  ExactJson,
+  type ExposedMethod,
+  isAttestedOnly,
+  type Label,
+  labelOf,
+  requestLabel,
+  secondsOf,
+} from '@enclaim/policy-schema/admission';
+import type { Admission } from '../admission/admission.ts';
+import type { BootClock } from '../clock.ts';
+import type { EgressBroker } from '../egress/broker.ts';
+import { CallEgress, type EgressRecord } from '../egress/call-egress.ts';
+import { type RefusalCode, RefusalError } from '../errors.ts';
+import { CallContext, type Collections, isOpen, type Verdict } from '../flow/call-flow.ts';
+import type { CallBudget } from '../governor/call-budget.ts';
+import { deadlineOf, whileItLasts } from '../governor/deadline.ts';
+import type { Place } from '../governor/places.ts';
+import type { ResourceGovernor } from '../governor/resources.ts';
+import type { ReceiptSigner } from '../log/receipts.ts';
+import type { Entry, Placed, RecordLog } from '../log/record-log.ts';
+import { Commitment } from '../message/commitment.ts';
+import { decoded, jsonOf, reading } from '../message/decode.ts';
+import { leavesOf, wireTextsOf } from '../message/searchable-text.ts';
+import { freshBytes, freshHex } from '../random-pool.ts';
+import { VolatileCollection } from '../storage/volatile.ts';
+import type { WorkerClasses } from '../worker/classes.ts';
+import { HandlerStatus } from '../worker/handler-status.ts';
+import type { Json, Operation } from '../worker/protocol.ts';
+import { type Ending, endingOf, type How } from './ending.ts';
+import { RefusalTally } from './refusal-tally.ts';
+import { REFUSALS, STATUS } from './refusals.ts';
+import { statusDetails } from './status-details.ts';
+
+/** The caller's side of a call. */
+export interface Caller {
+  /** The next message of the request, undefined after the last. For a unary request: the message, once. */
+  next(): Promise<Uint8Array | undefined>;
+  /** Sends a message of a response stream; resolves when there is room for another. */
+  send(message: Uint8Array): Promise<void>;
+  /** Ends the call: the caller has gone, or its time is over. */
+  readonly signal: AbortSignal;
+  /** What its calls are counted under, so that each has its turn; by default every call by itself. */
+  readonly connection?: string;
+  /** Whether the caller was given evidence on its connection; by default nobody was. */
+  readonly attested?: boolean;
+}
+
+/**
+ * How a call ended. `receipt` is absent where the log failed or has no room, so that nothing was decided, and where a refusal of a call
+ * that did nothing is counted by a record that stands for many.
+ */
+export interface Answer {
+  readonly status: number;
+  /** For people: the handler's own words, as a response may have them; or names of rules and categories, never data. */
+  readonly message: string;
+  /** The response message, where the status is ok and the response is no stream. */
+  readonly response: Uint8Array;
+  readonly receipt?: Uint8Array;
+  /** google.rpc.Status, where the call was refused. */
+  readonly details?: Uint8Array;
+}
+
+/** Bytes of a message, either way. */
+export const LARGEST_MESSAGE: number = MAX_MESSAGE_BYTES;
+const NOTHING = new Uint8Array();
+/** Records that a handler can cause within one call: events it logs, and refusals it runs into and survives. */
+const MOST_RECORDS = 16;
+
+/** Everything a call needs. */
+export interface CallsOptions {
+  readonly admission: Admission;
+  readonly pool: Pick<WorkerClasses, 'run'>;
+  readonly log: Pick<RecordLog, 'place'>;
+  readonly receipts: Pick<ReceiptSigner, 'sign'>;
+  /** Digest of the boot statement, 32 bytes. */
+  readonly boot: Uint8Array;
+  /** Where the policy limits resources. */
+  readonly governor?: ResourceGovernor;
+  readonly clock: Pick<BootClock, 'now' | 'text'>;
+  /** Milliseconds of a clock that never goes back, by which retention is counted: by default the kernel's. */
+  readonly monotonic?: () => number;
+  /** Hears why a call failed, and under which id its caller was told so. For the author of handlers; unheard in the VM. */
+  readonly onFailure?: ((method: string, error: unknown, id: string) => void) | undefined;
+  /** The way out, needed where the policy names subprocessors. */
+  readonly egress?: Pick<EgressBroker, 'send'>;
+}
+
+/** The methods of one policy, at work. */
+export class Calls {
+  readonly #options: CallsOptions;
+  readonly #collections: Collections;
+  readonly #claims: ReadonlyMap<ClaimKind, string>;
+  readonly #tally = new RefusalTally({ write: (code, count) => this.#recordMany(code, count) });
+  #stopped: RefusalError | undefined;
+  #sequence = 0;
+
+  constructor(options: CallsOptions) {
+    this.#options = options;
+    const { collections, claims, governance, subprocessors } = options.admission.policy;
+    const { monotonic: now } = options;
+    if (governance.resources !== 'none' && options.governor === undefined) throw new TypeError('no governor');
+    if (Object.keys(subprocessors).length > 0 && options.egress === undefined) throw new TypeError('no egress broker');
+    this.#collections = new Map(
+      Object.entries(collections).map(([name, collection]) => [
+        name,
+        new VolatileCollection(name, retentionOf(collection), now && { now }),
+      ]),
+    );
+    this.#claims = new Map(claims.map(({ kind, id }) => [kind, id]));
+  }
+
+  /** Answers one call. Never throws: whatever goes wrong ends in an answer. */
+  async answer(method: ExposedMethod, caller: Caller): Promise<Answer> {
+    try {
+      const call = new RunningCall(this.#options, this.#collections, this.#claims, method, caller);
+      if (this.#stopped !== undefined) return refused(call, this.#stopped);
+      const ending = await call.run();
+      const told = ending.refusal;
+      if (told !== null && call.didNothing(told) && !this.#tally.hasRecord(told.code)) return refused(call, told);
+      const { body, durable } = call.end(ending, this.#sequence++);
+      // Signed while the record is on its way to the disk; nothing leaves before both are done.
+      const [receipt] = await Promise.all([this.#options.receipts.sign(body), durable]);
+      const { status, message, response, refusal, error } = ending;
+      if (refusal === null) return { status, message, response, receipt };
+      const details = statusDetails(status, message, call.info(refusal, error));
+      return { status, message, response, receipt, details };
+    } catch {
+      // No log, no response: the handler's work is kept back, whatever it was.
+      return { status: STATUS.unavailable, message: 'the response could not be recorded', response: NOTHING };
+    }
+  }
+
+  /** From now on every call is refused before it is read, without a record: there is no room for one. */
+  stop(message: string): void {
+    this.#stopped = new RefusalError('log', message);
+  }
+
+  /** Records the refusals that are only counted so far. */
+  close(): void {
+    this.#tally.close();
+  }
+
+  #recordMany(code: RefusalCode, calls: number): void {
+    const [, decision, kind] = REFUSALS[code];
+    const claim = (kind && this.#claims.get(kind)) ?? null;
+    try {
+      const said = { decision, reason: `${code} of many calls`, claim, figures: { calls } };
+      this.#options.log.place(entryOf(this.#options, said)).durable.catch(() => {});
+    } catch {
+      // A log that takes no more has ended the calls that matter.
+    }
+  }
+}
+
+/** What a caller hears of a refusal, without a receipt. */
+function refused(call: RunningCall, refusal: RefusalError): Answer {
+  const { code, message } = refusal;
+  const [status] = REFUSALS[code];
+  return { status, message, response: NOTHING, details: statusDetails(status, message, call.info(refusal)) };
+}
+
+/** A record of this boot's calls. */
+function entryOf({ admission, clock }: Pick<CallsOptions, 'admission' | 'clock'>, said: Partial<Entry>): Entry {
+  return {
+    v: 1,
+    id: freshHex(16),
+    time: clock.text(),
+    timeStrength: 'host',
+    layer: 'runtime',
+    system: admission.policy.system.name,
+    policyDigest: admission.digest,
+    claim: null,
+    controls: [],
+    decision: 'info',
+    reason: 'ok',
+    method: null,
+    label: [],
+    sink: null,
+    figures: {},
+    basis: 'enforced',
+    ...said,
+  };
+}
+
+/** What a receipt says, and when it may be given. */
+interface Sealed {
+  readonly body: CurrentReceiptBody;
+  readonly durable: Promise<void>;
+}
+
+/** What a call may use, and that it may. */
+interface Admitted {
+  readonly budget: CallBudget;
+  readonly place: Place;
+}
+
+/** One call from its first message to its receipt. */
+class RunningCall {
+  readonly #options: CallsOptions;
+  readonly #claims: ReadonlyMap<ClaimKind, string>;
+  readonly #method: ExposedMethod;
+  /** Which side sends any number of messages. */
+  readonly #streams: { readonly request: boolean; readonly response: boolean };
+  readonly #caller: Caller;
+  readonly #context: CallContext;
+  /** Whether the policy has detectors. */
+  readonly #looks: boolean;
+  readonly #egress: CallEgress | undefined;
+  readonly #salt = freshBytes(16);
+  /** Of the record of its end. No handler ever learns it, and none has a part in it. */
+  readonly #id = freshHex(16);
+  readonly #request = new Commitment('request', this.#salt);
+  readonly #response = new Commitment('response', this.#salt);
+  readonly #returned = new Set<string>();
+  /** How often each sink was allowed, and how many refusals have no record of their own, for the call's record. */
+  readonly #figures: Record<string, number> = {};
+  /** The last message that was asked for, and the last that was sent. */
+  #pulled: Promise<unknown> = Promise.resolve();
+  #sent: Promise<unknown> = Promise.resolve();
+  /** Operations that somebody outside has not answered. */
+  #outward = 0;
+  #records = 0;
+  /** Whether the handler may have run, and whether it asked for anything but messages. */
+  #begun = false;
+  #asked = false;
+  /** The refusal of a message of the caller's. */
+  #unread: RefusalError | undefined;
+  #ended = false;
+  /** The first refusal that an operation of the handler met. */
+  #refused: RefusalError | undefined;
+  /** The label under which response messages may leave without another record. */
+  #disclosed: string | undefined;
+
+  constructor(
+    options: CallsOptions,
+    collections: Collections,
+    claims: ReadonlyMap<ClaimKind, string>,
+    method: ExposedMethod,
+    caller: Caller,
+  ) {
+    this.#options = options;
+    this.#claims = claims;
+    this.#method = method;
+    this.#caller = caller;
+    const { methodKind } = method.descriptor;
+    this.#streams = {
+      request: methodKind === 'client_streaming' || methodKind === 'bidi_streaming',
+      response: methodKind === 'server_streaming' || methodKind === 'bidi_streaming',
+    };
+    const { admission, clock, egress } = options;
+    this.#looks = admission.policy.governance.leaks !== 'none';
+    const note = (verdict: Verdict): void => this.#note(verdict);
+    this.#context = new CallContext(admission.policy, method, collections, note, () => clock.now());
+    if (method.rule.sends.length > 0 && egress !== undefined) {
+      const record = (said: EgressRecord): Promise<unknown> => this.#recordEgress(said);
+      const parts = { admission, method, context: this.#context, broker: egress, signal: caller.signal };
+      this.#egress = new CallEgress({ ...parts, record });
+    }
+  }
+
+  /** Runs the handler to its end. Never throws. */
+  async run(): Promise<Ending> {
+    const how = await this.#handled().catch((error: unknown): How => {
+      this.#options.onFailure?.(this.#method.id, error, this.#id);
+      return { error };
+    });
+    const { label } = this.#context;
+    return endingOf({ how, silence: this.#context.silenced(), refused: this.#refused, label, id: this.#id });
+  }
+
+  /** Runs the handler within what the policy lets it use. Throws whatever keeps it from its response. */
+  async #handled(): Promise<How> {
+    const { governor } = this.#options;
+    const { signal, connection = this } = this.#caller;
+    if (governor === undefined) return this.#runHandler(signal);
+    const { id } = this.#method;
+    const budget = governor.budgetOf(id);
+    using deadline = deadlineOf(signal, budget);
+    const stream = this.#streams.request || this.#streams.response;
+    using place = await governor.admit(id, { connection, stream, signal: deadline.signal, end: deadline.end });
+    return await this.#runHandler(deadline.signal, { budget, place });
+  }
+
+  /** The one response message, nothing where they are a stream, or a status. Throws whatever keeps the handler from it. */
+  async #runHandler(signal: AbortSignal, admitted?: Admitted): Promise<How> {
+    const { id, rule } = this.#method;
+    this.#refusePlain();
+    const streams = this.#streams;
+    const { connection } = this.#caller;
+    const running = this.#options.pool.run({
+      ...(connection !== undefined && { connection }),
+      request: async () => {
+        const request = streams.request ? null : await this.#only();
+        this.#begun = true;
+        return request;
+      },
+      message: {
+        method: id,
+        request: null,
+        streams,
+        reads: rule.reads,
+        stores: rule.stores,
+        sends: this.#egress?.grants.sends ?? {},
+        releases: this.#egress?.grants.releases ?? [],
+        time: this.#options.clock.text(),
+        id: freshHex(16),
+        seed: freshHex(32),
+      },
+      awaits: (kind) => (isOutward(kind) ? undefined : this.#awaited),
+      perform: (operation) => this.#attempt(operation, admitted?.place),
+      signal,
+      ...(admitted !== undefined && { budget: admitted.budget }),
+    });
+    if (this.#egress !== undefined) await this.#lastOf(this.#egress, running, signal);
+    const made = await running;
+    if (made instanceof HandlerStatus) return { status: this.#allowed(made) };
+    return { response: streams.response ? NOTHING : this.#leaving(this.#respond(made)) };
+  }
+
+  /** Before the request is read: its caller sent it to a machine of which it knows nothing. */
+  #refusePlain(): void {
+    const { policy } = this.#options.admission;
+    const { id } = this.#method;
+    if (this.#caller.attested === true || !isAttestedOnly(policy, id)) return;
+    const message = `${id} answers on attested connections (enclaim-h2) alone, and this one is plain h2`;
+    throw new RefusalError('unattested', message, { pointer: '/access/attested' });
+  }
+
+  /**
+   * What was sent and not awaited may take as long as the call may, however its handler ends: by failing early it would take back
+   * what it had sent, and tell its receiver what it has read since. Of a record, nobody hears by the end of the call whether it did.
+   */
+  async #lastOf(egress: CallEgress, running: Promise<unknown>, signal: AbortSignal): Promise<void> {
+    const [{ status }] = await Promise.allSettled([running]);
+    try {
+      await whileItLasts(signal, egress.told());
+    } catch (error) {
+      await egress.end('given up');
+      if (status === 'fulfilled') throw error;
+    }
+    await whileItLasts(signal, egress.end('done')).catch(() => egress.end('given up'));
+  }
+
+  /**
+   * Whether the call was refused before its handler ran, or for what its caller sent, while its handler had done nothing else: then
+   * there is nothing to tell but that it was.
+   */
+  didNothing(refusal: RefusalError): boolean {
+    return this.#begun ? refusal === this.#unread && !this.#asked : refusal.code !== 'log';
+  }
+
+  /** Records how the call ended, and says so. @throws RefusalError `log`, `budget` */
+  end({ status, message, result, reason, claim, label, counts }: Ending, sequence: number): Sealed {
+    this.#ended = true;
+    const { hash, durable } = this.#record({
+      id: this.#id,
+      decision: result,
+      reason,
+      claim: this.#claimOf(claim) ?? this.#claimOf('access-logged'),
+      figures: { ...this.#counted, ...this.#egress?.figures },
+    });
+    const silent = this.#streams.request && !counts;
+    const request = silent ? new Commitment('request', this.#salt) : this.#request;
+    const text = new Commitment('status', this.#salt);
+    text.add(utf8(message));
+    const body: CurrentReceiptBody = {
+      boot: digestText('sha256', this.#options.boot),
+      decision: { label, result, returned: [...this.#returned].sort() },
+      method: this.#method.id,
+      policy: this.#options.admission.digest,
+      record: digestText('sha256', hash),
+      request: request.digest(),
+      response: this.#response.digest(),
+      salt: toHex(this.#salt),
+      sequence,
+      status,
+      taken: silent ? null : request.count,
+      text: status === STATUS.ok ? null : text.digest(),
+      time: this.#options.clock.text(),
+      version: 2,
+    };
+    return { body, durable };
+  }
+
+  /** What the caller is told of a refusal: the sentence of the policy, never the data. */
+  info({ code, pointer, figures }: RefusalError, error?: string): { reason: string; metadata: Record<string, string> } {
+    const claim = this.#claimOf(REFUSALS[code][2]);
+    return {
+      reason: code.toUpperCase(),
+      metadata: {
+        method: this.#method.id,
+        policy: this.#options.admission.digest,
+        ...(claim !== null && { claim }),
+        ...(error !== undefined && { error }),
+        ...(pointer !== null && { rule: pointer.split('/').slice(0, 3).join('/'), pointer }),
+        ...Object.fromEntries(Object.entries(figures).map(([name, value]) => [name, String(value)])),
+      },
+    };
+  }
+
+  /**
+   * Carries out an operation. What a collection has to say is there at once, and no promise of it is made. While the caller is
+   * waited for, the call gives back what of its place it does not keep.
+   */
+  #attempt(operation: Operation, place: Place | undefined): Json | Promise<Json> {
+    try {
+      const made = this.#perform(operation);
+      if (!(made instanceof Promise)) return made;
+      const answer = this.#answer(operation.kind, made);
+      return place !== undefined && isOfCaller(operation.kind) ? place.whileAway(answer) : answer;
+    } catch (error) {
+      throw this.#met(error);
+    }
+  }
+
+  /** Nothing else is answered while somebody outside is awaited, not even what was begun before. */
+  async #answer(kind: Operation['kind'], made: Promise<Json>): Promise<Json> {
+    const outward = isOutward(kind);
+    if (outward) this.#outward++;
+    try {
+      return await made;
+    } catch (error) {
+      throw this.#met(error);
+    } finally {
+      if (outward) this.#outward--;
+      else await this.#quiet();
+    }
+  }
+
+  #met(error: unknown): unknown {
+    if (error instanceof RefusalError) this.#refused ??= error;
+    return error;
+  }
+
+  /**
+   * Resolves once what others were asked so far is answered; undefined where nobody is awaited. Nothing else is begun before:
+   * by how much was done meanwhile a handler would tell how long somebody outside took.
+   */
+  get #awaited(): Promise<unknown> | undefined {
+    return this.#outward > 0 ? this.#egress?.answered : undefined;
+  }
+
+  async #quiet(): Promise<void> {
+    for (let awaited = this.#awaited; awaited !== undefined; awaited = this.#awaited) await awaited;
+  }
+
+  #perform(operation: Operation): Json | Promise<Json> {
+    if (operation.kind !== 'next') this.#asked = true;
+    switch (operation.kind) {
+      case 'next':
+        return this.#pull();
+      case 'send':
+        return this.#send(operation.message);
+      case 'log':
+        return this.#log(operation.event, operation.data);
+      case 'egress':
+      case 'release':
+        if (this.#egress === undefined) throw new RefusalError('grant', `${this.#method.id} sends nothing to anybody`);
+        return operation.kind === 'egress' ? this.#egress.call(operation) : this.#egress.release(operation);
+      default: {
+        const made = this.#context.perform(operation);
+        // What is not there is no work done here, and neither is deleting it.
+        const touched = operation.kind === 'put' || (operation.kind === 'get' && made !== null);
+        if (touched) this.#egress?.touched(operation.collection, operation.key);
+        return made;
+      }
+    }
+  }
+
+  /** Takes one message after the other, and none while somebody outside is awaited: how many came by then is time. */
+  #pull(): Promise<Json> {
+    const turn = this.#pulled.then(async () => {
+      await this.#quiet();
+      this.#refuseAfterEnd();
+      const value = await this.#next();
+      return value === undefined ? { done: true } : { done: false, value };
+    });
+    this.#pulled = turn.catch(() => {});
+    return turn;
+  }
+
+  /** The message of a request that has one. @throws RefusalError `request` as {@link #next} does, or where there is none */
+  async #only(): Promise<Json> {
+    const request = await this.#next();
+    if (request === undefined) throw new RefusalError('request', 'there is no request');
+    return request;
+  }
+
+  /** The next message of the caller as JSON, once the method accepts what it carries. */
+  async #next(): Promise<Json | undefined> {
+    const bytes = await this.#caller.next();
+    if (bytes === undefined) return undefined;
+    try {
+      return this.#read(bytes);
+    } catch (error) {
+      if (error instanceof RefusalError) this.#unread = error;
+      throw error;
+    }
+  }
+
+  #read(bytes: Uint8Array): Json {
+    this.#request.add(bytes);
+    const { input } = this.#method.descriptor;
+    const { registry } = this.#options.admission.descriptors;
+    const message = decoded('request', input, bytes, registry);
+    const label = reading('request', input, () => requestLabel(this.#method, message));
+    const json = jsonOf('request', input, message, registry);
+    this.#context.accept(label, this.#leaves(input, message, json));
+    this.#egress?.took(input, message);
+    return json;
+  }
+
+  /** Sends one after the other: a receipt commits to the order in which they leave. */
+  #send(json: Json): Promise<null> {
+    const turn = this.#sent.then(() => this.#quiet()).then(() => this.#sendNow(json));
+    this.#sent = turn.catch(() => {});
+    return turn;
+  }
+
+  async #sendNow(json: Json): Promise<null> {
+    if (!this.#streams.response) throw new RefusalError('grant', `${this.#method.id} has one response`);
+    this.#refuseAfterEnd();
+    const made = this.#respond(json);
+    const label = this.#context.label.join();
+    // No log, no response: what a stream discloses is on record before it leaves, again whenever it discloses more.
+    if (this.#disclosed !== label) {
+      await this.#record({ decision: 'allow', reason: 'stream', sink: 'response' }).durable;
+      this.#disclosed = label;
+      this.#refuseAfterEnd();
+      // What waited as the call fell silent: by ending sooner or later its handler would choose whether it leaves.
+      if (this.#context.silence !== undefined) throw this.#context.silence.refusal;
+    }
+    await this.#caller.send(this.#leaving(made));
+    return null;
+  }
+
+  /** A receipt commits to what has left before it: nothing leaves after the end, or once the caller has left. */
+  #refuseAfterEnd(): void {
+    if (this.#ended || this.#caller.signal.aborted) throw new RefusalError('worker', 'the call is over');
+  }
+
+  /** A response message that may leave, and what its fields carry. */
+  #respond(json: Json): { bytes: Uint8Array; returned: Label } {
+    const { output } = this.#method.descriptor;
+    const message = this.#fromJson(output, json);
+    const returned = reading('response', output, () => labelOf(output, message));
+    // A number can be written in many ways, of which the caller sees one.
+    const seen = this.#looks ? jsonOf('response', output, message, this.#options.admission.descriptors.registry) : json;
+    this.#context.respond(returned, [...this.#leaves(output, message, seen), ...this.#wireTexts(output, message)]);
+    const bytes = toBinary(output, message);
+    if (bytes.length > LARGEST_MESSAGE)
+      throw new RefusalError('budget', `a response may have ${LARGEST_MESSAGE} bytes`);
+    return { bytes, returned };
+  }
+
+  /** A status that may be told: which one it is, and its text, are a response without fields. */
+  #allowed(status: HandlerStatus): HandlerStatus {
+    this.#context.respond(new Set(), [status.text]);
+    return status;
+  }
+
+  /** Bytes that leave now: a receipt commits to no others. */
+  #leaving({ bytes, returned }: { bytes: Uint8Array; returned: Label }): Uint8Array {
+    for (const category of returned) this.#returned.add(category);
+    this.#response.add(bytes);
+    return bytes;
+  }
+
+  /** An event that the handler names. It is written as such only while the call carries nothing that others must not see. */
+  async #log(event: string, data: Json): Promise<null> {
+    this.#needRoom();
+    const open = this.#context.mayLog([event, data]);
+    await this.#record({
+      decision: 'info',
+      reason: open ? `handler:${event}` : 'handler',
+      sink: 'log',
+      // A length is a number that the handler chooses.
+      figures: open ? { bytes: JSON.stringify(data).length } : {},
+      basis: 'observed',
+    }).durable;
+    return null;
+  }
+
+  /**
+   * Allowed decisions are counted into the call's record; each refusal has a record of its own, with the label it met, while
+   * there is room and the call is open. Later on the order of refusals would spell what was read: they are counted too. Never
+   * throws: the refusal that ends a call comes this way too.
+   */
+  #note({ sink, allow, code, pointer, label }: Verdict): void {
+    // What the caller sent and may not is told by the end of the call.
+    if (allow || sink === 'call' || !isOpen(label)) {
+      this.#count(allow ? sink : `denied:${sink}`);
+      return;
+    }
+    if (!this.#hasRoom()) {
+      this.#count('dropped');
+      return;
+    }
+    const claim = this.#claimOf(REFUSALS[code === 'leak' || code === 'assurance' ? code : 'flow'][2]);
+    // Not awaited: the record of the call's end comes after it in the same log, and is.
+    this.#record({ decision: 'deny', reason: `${code} ${pointer}`, sink, claim }).durable.catch(() => {});
+  }
+
+  #count(figure: string): void {
+    this.#figures[figure] = (this.#figures[figure] ?? 0) + 1;
+  }
+
+  /**
+   * A count is a number that the handler chooses, also by when it stops: of a call that ends with more than public data the record
+   * says that it happened, not how often.
+   */
+  get #counted(): Record<string, number> {
+    if (this.#context.open) return this.#figures;
+    return Object.fromEntries(Object.keys(this.#figures).map((figure) => [figure, 1]));
+  }
+
+  /** Whether there is room for another record that the handler causes. */
+  #hasRoom(): boolean {
+    return ++this.#records <= MOST_RECORDS;
+  }
+
+  #needRoom(): void {
+    if (!this.#hasRoom()) throw new RefusalError('budget', `more than ${MOST_RECORDS} records of one call`);
+  }
+
+  async #recordEgress({ code, ...said }: EgressRecord): Promise<void> {
+    if (said.decision !== 'allow') {
+      if (!this.#context.open) {
+        this.#count(`denied:${said.sink}`);
+        return;
+      }
+      this.#needRoom();
+    }
+    await this.#record({ ...said, claim: this.#claimOf(REFUSALS[code][2]) }).durable;
+  }
+
+  #record(said: Partial<Entry>): Placed {
+    const whose = { method: this.#method.id, label: this.#context.label };
+    return this.#options.log.place(entryOf(this.#options, { ...whose, ...said }));
+  }
+
+  #claimOf(kind: ClaimKind | undefined): string | null {
+    return kind === undefined ? null : (this.#claims.get(kind) ?? null);
+  }
+
+  /** What a message says, where there are detectors. */
+  #leaves(descriptor: DescMessage, message: Message, json: Json): readonly string[] {
+    return this.#looks ? leavesOf(descriptor, message, json, this.#options.admission.descriptors.registry) : [];
+  }
+
+  /** What the bytes of a message spell, where there are detectors. */
+  #wireTexts(descriptor: DescMessage, message: Message): readonly string[] {
+    return this.#looks ? wireTextsOf(descriptor, message) : [];
+  }
+
+  #fromJson(descriptor: DescMessage, json: Json): Message {
+    const { registry } = this.#options.admission.descriptors;
+    return reading('response', descriptor, () =>
+      new ExactJson(json).toMessage(descriptor, { registry, ignoreUnknownFields: false }),
+    );
+  }
+}
+
+/** Whether an operation is answered by somebody outside. */
+function isOutward(kind: Operation['kind']): boolean {
+  return kind === 'egress' || kind === 'release';
+}
+
+/** Whether an operation waits for the caller: for its next message, or until it takes one. */
+function isOfCaller(kind: Operation['kind']): boolean {
+  return kind === 'next' || kind === 'send';
+}
+
+/** Milliseconds that a collection keeps a value. */
+function retentionOf({ retention }: Collection): number {
+  return retention === 'unlimited' ? Number.POSITIVE_INFINITY : secondsOf(retention) * 1000;
+}

@@ -1,0 +1,82 @@
+/** The attested handshake, server side: evidence for a nonce, on the very connection that will carry the calls. */
+
+import type { TLSSocket } from 'node:tls';
+import { create } from '@bufbuild/protobuf';
+import { EXPORTER_LABEL, encodeNonceLeaf } from '@enclaim/attestation/batch';
+import { DecodeError } from '@enclaim/attestation/errors';
+import { FrameStream } from '@enclaim/attestation/frame-stream';
+import { HANDSHAKE_VERSION } from '@enclaim/attestation/handshake';
+import { type Evidence, EvidenceSchema } from '@enclaim/attestation/messages';
+import { RefusalError } from '../errors.ts';
+import type { AttestingPlatform } from '../hardware/platform.ts';
+import type { QuoteBatcher } from '../hardware/quote-batch.ts';
+
+/** What the handshake speaks for. */
+export interface Attested {
+  readonly platform: AttestingPlatform;
+  readonly batcher: QuoteBatcher;
+  /** Canonical bytes of the boot statement and of the policy. */
+  readonly statement: Uint8Array;
+  readonly policy: Uint8Array;
+  /** SHA-256 of the TLS key's SubjectPublicKeyInfo. */
+  readonly spkiDigest: Uint8Array;
+}
+
+const NONCE_LENGTH = 32;
+const HANDSHAKE_MS = 60_000;
+
+/**
+ * Carries out the exchange and returns once the client is done; what it sent after is back in the socket.
+ * @throws RefusalError `channel`, `budget`; the socket is to be destroyed then
+ */
+export async function attestConnection(socket: TLSSocket, attested: Attested): Promise<void> {
+  const timer = setTimeout(() => socket.destroy(new Error('handshake timed out')), HANDSHAKE_MS);
+  using frames = new FrameStream(socket, (_why, message) => new RefusalError('channel', message));
+  try {
+    const hello = await frames.receive('hello');
+    if (hello.value.version !== HANDSHAKE_VERSION || hello.value.nonce.length !== NONCE_LENGTH) {
+      throw new RefusalError(
+        'channel',
+        `a hello of version ${hello.value.version} with ${hello.value.nonce.length} bytes of nonce`,
+      );
+    }
+    const exporter = socket.exportKeyingMaterial(32, EXPORTER_LABEL, Buffer.alloc(0));
+    const value = await evidenceFor({ nonce: hello.value.nonce, exporter }, attested);
+    await frames.send({ case: 'evidence', value });
+    const step = await frames.receive('activate', 'done');
+    if (step.case === 'activate') {
+      const { credentialBlob, encryptedSecret } = step.value;
+      await frames.send({
+        case: 'activated',
+        value: { secret: await attested.platform.activate(credentialBlob, encryptedSecret) },
+      });
+      // One activation shows that the TPM holds both keys: a caller that wants more wants the TPM's time.
+      await frames.receive('done');
+    }
+  } catch (error) {
+    await frames.send({ case: 'refused', value: { reason: reasonFor(error) } }).catch(() => {});
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** What the other end is told: what it did wrong itself, and nothing of what went wrong in here. */
+function reasonFor(error: unknown): string {
+  return error instanceof RefusalError || error instanceof DecodeError ? error.message : 'no evidence can be had';
+}
+
+/** Evidence for a nonce, and for the connection whose exporter is given. */
+export async function evidenceFor(
+  channel: { readonly nonce: Uint8Array; readonly exporter: Uint8Array | null },
+  { platform, batcher, statement, policy, spkiDigest }: Attested,
+): Promise<Evidence> {
+  const { leaf, hardware } = await batcher.add(encodeNonceLeaf({ ...channel, spki: spkiDigest }));
+  return create(EvidenceSchema, {
+    platform: platform.kind,
+    statement,
+    policy,
+    leaf: { ...leaf, path: [...leaf.path] },
+    hardware,
+  });
+}

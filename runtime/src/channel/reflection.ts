@@ -1,0 +1,218 @@
+/** grpc.reflection.v1.ServerReflection, and v1alpha, whose messages are the same on the wire, over what is exposed: a withheld method is not to be seen. */
+
+import {
+  create,
+  type DescExtension,
+  type DescFile,
+  type DescMessage,
+  type MessageInitShape,
+  toBinary,
+} from '@bufbuild/protobuf';
+import { type FileDescriptorProto, FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
+import { type ExposedMethod, registryOf } from '@enclaim/policy-schema/admission';
+import type { ServerDuplexStream, UntypedServiceImplementation } from '@grpc/grpc-js';
+import { file_google_rpc_error_details } from '../gen/google/rpc/error_details_pb.js';
+import { file_google_rpc_status } from '../gen/google/rpc/status_pb.js';
+import { Health } from '../gen/grpc/health/v1/health_pb.js';
+import {
+  ServerReflection,
+  type ServerReflectionRequest,
+  ServerReflectionRequestSchema,
+  ServerReflectionResponseSchema,
+} from '../gen/grpc/reflection/v1/reflection_pb.js';
+import { type RawService, rawService } from './raw-service.ts';
+import { RequestError, smallRequest } from './small-requests.ts';
+
+type Answer = NonNullable<MessageInitShape<typeof ServerReflectionResponseSchema>['messageResponse']>;
+
+const NOT_FOUND = 5;
+const RESOURCE_EXHAUSTED = 8;
+const UNIMPLEMENTED = 12;
+/** Of files in one answer: clients take 4 MiB in a message by default. */
+const MOST_BYTES = 1024 * 1024;
+const NOWHERE: Answer = refusal(NOT_FOUND, 'no such file or symbol is exposed');
+
+/** Reflection over the files that exposed methods need, with every other method cut out of them. */
+export class ReflectionService {
+  readonly #services: readonly string[];
+  /** Of each file, what of it may be seen. */
+  readonly #files = new Map<string, { readonly file: DescFile; readonly bytes: Uint8Array }>();
+  readonly #fileOfSymbol = new Map<string, string>();
+  /** Files of extensions by the type that they extend and by number. */
+  readonly #extensions = new Map<string, Map<number, string>>();
+
+  constructor(exposed: readonly ExposedMethod[]) {
+    const methods = new Set(exposed.map(({ descriptor }) => `${descriptor.parent.typeName}.${descriptor.name}`));
+    this.#services = [...new Set(exposed.map(({ descriptor }) => descriptor.parent.typeName))].sort();
+    for (const { descriptor } of exposed) this.#add(descriptor.parent.file, methods);
+    // What an Any carries may be any message that was declared, imported by a service or not.
+    const carriers = exposed.flatMap(({ descriptor }) => anyWithin([descriptor.input, descriptor.output]) ?? []);
+    for (const carrier of carriers) for (const file of registryOf(carrier)?.files ?? []) this.#add(file, methods);
+    // Details of the runtime's own refusals.
+    for (const file of [file_google_rpc_status, file_google_rpc_error_details]) this.#add(file, methods);
+    // Not exposed by a policy, and answered all the same.
+    for (const { file, typeName, methods: all } of [Health, ServerReflection]) {
+      const names = [typeName, ...all.map(({ name }) => `${typeName}.${name}`)];
+      this.#add(file, new Set(names));
+      for (const name of names) this.#fileOfSymbol.set(name, file.proto.name);
+    }
+  }
+
+  get definition(): RawService {
+    return rawService(ServerReflection);
+  }
+
+  /** The same under the name that older clients ask for. */
+  get olderDefinition(): RawService {
+    const older = ([name, method]: [string, RawService[string]]): [string, RawService[string]] => [
+      name,
+      { ...method, path: method.path.replace('.v1.', '.v1alpha.') },
+    ];
+    return Object.fromEntries(Object.entries(this.definition).map(older));
+  }
+
+  get implementation(): UntypedServiceImplementation {
+    return {
+      ServerReflectionInfo: (call: ServerDuplexStream<Buffer, Buffer>) => {
+        const sent = new Set<string>();
+        call.on('data', (bytes: Buffer) => {
+          call.pause(); // an answer is many times its question: nobody is asked for more who has not taken the last
+          call.write(this.#respond(bytes, sent), () => call.resume());
+        });
+        call.on('end', () => call.end());
+        call.on('error', () => {});
+      },
+    };
+  }
+
+  /** @param sent files that the stream has had, which grows */
+  #respond(bytes: Uint8Array, sent: Set<string>): Buffer {
+    let originalRequest: ServerReflectionRequest | undefined;
+    let messageResponse: Answer;
+    try {
+      originalRequest = smallRequest(ServerReflectionRequestSchema, bytes);
+      messageResponse = this.#answer(originalRequest.messageRequest, sent);
+    } catch (error) {
+      if (!(error instanceof RequestError)) throw error;
+      messageResponse = refusal(error.code, error.message);
+    }
+    const response = create(ServerReflectionResponseSchema, {
+      validHost: originalRequest?.host ?? '',
+      ...(originalRequest && { originalRequest }),
+      messageResponse,
+    });
+    return Buffer.from(toBinary(ServerReflectionResponseSchema, response));
+  }
+
+  #answer(request: ServerReflectionRequest['messageRequest'], sent: Set<string>): Answer {
+    switch (request.case) {
+      case 'listServices':
+        return { case: 'listServicesResponse', value: { service: this.#services.map((name) => ({ name })) } };
+      case 'fileByFilename':
+        return this.#fileAndMore(request.value, sent);
+      case 'fileContainingSymbol':
+        return this.#fileAndMore(this.#fileOfSymbol.get(request.value) ?? '', sent);
+      case 'fileContainingExtension': {
+        const { containingType, extensionNumber } = request.value;
+        return this.#fileAndMore(this.#extensions.get(containingType)?.get(extensionNumber) ?? '', sent);
+      }
+      case 'allExtensionNumbersOfType': {
+        const found = this.#extensions.get(request.value);
+        if (found === undefined && !this.#fileOfSymbol.has(request.value)) return NOWHERE;
+        const value = { baseTypeName: request.value, extensionNumber: [...(found?.keys() ?? [])] };
+        return { case: 'allExtensionNumbersResponse', value };
+      }
+      default:
+        return refusal(UNIMPLEMENTED, `${request.case ?? 'an empty request'} is not answered here`);
+    }
+  }
+
+  /**
+   * A file, and of what it imports as much as fits and the stream has not had: clients ask by name for what is missing.
+   * **Bound**: what is asked for again and again is not answered with all it needs each time, nor is one answer too large for
+   * its client.
+   */
+  #fileAndMore(name: string, sent: Set<string>): Answer {
+    const found = this.#files.get(name);
+    if (found === undefined) return NOWHERE;
+    if (found.bytes.length > MOST_BYTES) return refusal(RESOURCE_EXHAUSTED, 'the file is too large for an answer');
+    const fileDescriptorProto = [found.bytes];
+    let size = found.bytes.length;
+    sent.add(name);
+    const names = new Set([name]);
+    // A set goes on over what is added to it on the way.
+    for (const each of names) {
+      const { file, bytes } = this.#files.get(each) ?? found;
+      if (!sent.has(each)) {
+        if (size + bytes.length > MOST_BYTES) continue;
+        fileDescriptorProto.push(bytes);
+        size += bytes.length;
+        sent.add(each);
+      }
+      for (const { proto } of file.dependencies) names.add(proto.name);
+    }
+    return { case: 'fileDescriptorResponse', value: { fileDescriptorProto } };
+  }
+
+  #add(file: DescFile, methods: ReadonlySet<string>): void {
+    const { name } = file.proto;
+    if (this.#files.has(name)) return;
+    this.#files.set(name, { file, bytes: toBinary(FileDescriptorProtoSchema, exposedPart(file, methods)) });
+    const symbols = [
+      ...file.services
+        .flatMap(({ typeName, methods: all }) => [typeName, ...all.map(({ name: method }) => `${typeName}.${method}`)])
+        .filter((symbol) => methods.has(symbol) || this.#services.includes(symbol)),
+      ...file.messages.flatMap(namesWithin),
+      ...file.enums.map((each) => each.typeName),
+    ];
+    const extensions = [...file.extensions, ...file.messages.flatMap(extensionsWithin)];
+    for (const { typeName, number, extendee } of extensions) {
+      symbols.push(typeName);
+      const numbers = this.#extensions.get(extendee.typeName) ?? new Map<number, string>();
+      this.#extensions.set(extendee.typeName, numbers.set(number, name));
+    }
+    for (const symbol of symbols) this.#fileOfSymbol.set(symbol, name);
+    for (const dependency of file.dependencies) this.#add(dependency, methods);
+  }
+}
+
+/** A file with only the exposed methods in its services, and no service without one. */
+function exposedPart(file: DescFile, methods: ReadonlySet<string>): FileDescriptorProto {
+  const { proto } = file;
+  const service = proto.service
+    .map((each) => ({
+      ...each,
+      method: each.method.filter(({ name }) =>
+        methods.has(`${proto.package === '' ? '' : `${proto.package}.`}${each.name}.${name}`),
+      ),
+    }))
+    .filter(({ method }) => method.length > 0);
+  const { sourceCodeInfo: _, ...rest } = proto;
+  return create(FileDescriptorProtoSchema, { ...rest, service });
+}
+
+/** The type of an `Any` that messages of these types can hold, where one is in reach. */
+function anyWithin(types: readonly DescMessage[]): DescMessage | undefined {
+  const reached = new Set(types);
+  for (const type of reached) {
+    if (type.typeName === 'google.protobuf.Any') return type;
+    for (const { message } of type.fields) if (message !== undefined) reached.add(message);
+  }
+  return undefined;
+}
+
+function namesWithin(message: DescMessage): string[] {
+  return [
+    message.typeName,
+    ...message.nestedMessages.flatMap(namesWithin),
+    ...message.nestedEnums.map((each) => each.typeName),
+  ];
+}
+
+function extensionsWithin({ nestedExtensions, nestedMessages }: DescMessage): DescExtension[] {
+  return [...nestedExtensions, ...nestedMessages.flatMap(extensionsWithin)];
+}
+
+function refusal(errorCode: number, errorMessage: string): Answer {
+  return { case: 'errorResponse', value: { errorCode, errorMessage } };
+}

@@ -1,0 +1,347 @@
+/** The context of one call: what it carries so far, and every decision about where that may go. */
+
+import {
+  ANYONE,
+  type Decision,
+  type DecisionCode,
+  decide,
+  type ExposedMethod,
+  type Label,
+  type Leaks,
+  type Policy,
+  type Sink,
+} from '@enclaim/policy-schema/admission';
+import { RefusalError } from '../errors.ts';
+import { textsOf } from '../message/searchable-text.ts';
+import { MOST_OF_CALL, type VolatileCollection } from '../storage/volatile.ts';
+import type { Json, Operation } from '../worker/protocol.ts';
+import { detect, type LeakDetector, recognisable } from './detectors.ts';
+
+/** Operations on collections, the only ones that a context carries out by itself. */
+export type StorageOperation = Extract<Operation, { readonly collection: string }>;
+
+/** Collections by name. */
+export type Collections = ReadonlyMap<string, VolatileCollection>;
+
+/** One decision of a call. */
+export interface Verdict {
+  /** Where data would have gone, such as `store:cases` or `response`. */
+  readonly sink: string;
+  readonly allow: boolean;
+  readonly code: DecisionCode | 'leak';
+  /** The part of the policy that decided. */
+  readonly pointer: string;
+  /** What the call carried at that point, sorted. */
+  readonly label: readonly string[];
+}
+
+/** What a call may no longer answer, from the moment on at which it had read too much for it. */
+export interface Silence {
+  readonly refusal: RefusalError;
+  /** What the call carried at that moment, sorted. */
+  readonly label: readonly string[];
+}
+
+const NOTHING: ReadonlySet<string> = new Set();
+type LeakSurface = Leaks['on'][number];
+
+/** Values of one call by which `exact-match` knows them again. */
+const MOST_VALUES = 10_000;
+/** Decisions that say that a grant was missing, rather than that data would have gone where it may not. */
+const GRANTS: ReadonlySet<DecisionCode> = new Set(['no-rule', 'reads', 'stores', 'sends', 'release']);
+
+/**
+ * A floating label in two parts. What the caller sent may go back to that caller; what was read may go where the
+ * policy says. A collection takes both. Neither part ever shrinks, and the worker is never asked for it.
+ */
+export class CallContext {
+  readonly #policy: Policy;
+  readonly #method: ExposedMethod;
+  readonly #collections: Collections;
+  readonly #onVerdict: (verdict: Verdict) => void;
+  readonly #now: () => number;
+  readonly #sent = new Set<string>();
+  readonly #read = new Set<string>();
+  #label: { readonly size: number; readonly names: readonly string[] } = { size: 0, names: [] };
+  /** Values, by whether the response may carry what they are labelled with. */
+  readonly #forbidden = new Set<string>();
+  /** When the oldest value that it has read was stored: what it stores may be made of that. */
+  #since: number = Number.POSITIVE_INFINITY;
+  /** Bytes that it may still store. */
+  #storable: number = MOST_OF_CALL;
+  /** Whether it has done something that others may see. */
+  #acted = false;
+  /** Whether it has stored or deleted something. */
+  #wrote = false;
+  #silence: Silence | undefined;
+  /** Size of what it had read when that was last judged. */
+  #heard = 0;
+
+  /**
+   * @param onVerdict told of every decision, before what was decided about is done
+   * @param now milliseconds since 1970; without it, everything that ends on some day has ended
+   */
+  constructor(
+    policy: Policy,
+    method: ExposedMethod,
+    collections: Collections,
+    onVerdict: (verdict: Verdict) => void = () => {},
+    now: () => number = () => Number.POSITIVE_INFINITY,
+  ) {
+    this.#policy = policy;
+    this.#method = method;
+    this.#collections = collections;
+    this.#onVerdict = onVerdict;
+    this.#now = now;
+  }
+
+  /** Everything this call carries, sorted. */
+  get label(): readonly string[] {
+    // Neither part ever shrinks, so as long as they are as large they are the same.
+    const size = this.#sent.size + this.#read.size;
+    if (this.#label.size !== size) this.#label = { size, names: [...this.#sent.union(this.#read)].sort() };
+    return this.#label.names;
+  }
+
+  /** Whether it carries nothing that others must not see. */
+  get open(): boolean {
+    return isOpen(this.label);
+  }
+
+  /** Takes a message of the caller, of which detectors see the texts. @throws RefusalError `flow` where the method does not accept what it carries */
+  accept(label: Label, texts: readonly string[]): void {
+    grow(this.#sent, label);
+    this.#decide({ kind: 'call' }, label);
+    this.#remember(label, () => texts);
+  }
+
+  /**
+   * Set once the call has read what it may not return, and the same from then on: no response of it may leave, and what is said
+   * of it must not depend on what it does after that.
+   */
+  get silence(): Silence | undefined {
+    return this.#silence;
+  }
+
+  /** What it has read, which an answer without fields may carry. */
+  get read(): ReadonlySet<string> {
+    return this.#read;
+  }
+
+  /** Carries out what the handler asks of a collection. @throws RefusalError `grant`, `flow`, `budget` */
+  perform(operation: StorageOperation): Json {
+    try {
+      return this.#perform(operation);
+    } finally {
+      this.#listen();
+    }
+  }
+
+  #perform(operation: StorageOperation): Json {
+    const { collection: name } = operation;
+    const store = this.#collections.get(name);
+    // A name that the policy does not have is text of the worker's: it goes into no message and no record.
+    if (store === undefined) throw new RefusalError('grant', 'there is no such collection');
+    const writes = operation.kind === 'put' || operation.kind === 'delete';
+    if (writes) this.#acted = true;
+    // What is missing says as much as what is there: deleting is decided like writing.
+    this.#decide({ kind: writes ? 'store' : 'read', name }, writes ? new Set(this.label) : new Set());
+    this.#refuseHalf(writes, name);
+    // How far a call came before a read kept it from more would say what was found there. So whoever has acted carries the same
+    // by every read, whatever it finds.
+    if (!writes && this.#acted) grow(this.#read, this.#policy.collections[name]?.holds ?? []);
+    switch (operation.kind) {
+      case 'get': {
+        const stored = store.get(operation.key);
+        if (stored === undefined) return null;
+        grow(this.#read, stored.label);
+        if (stored.value === undefined) return null;
+        this.#since = Math.min(this.#since, stored.since);
+        this.#remember(new Set(stored.label), () => textsOf(stored.value ?? null));
+        return stored.value;
+      }
+      case 'list': {
+        const { keys, label } = store.list();
+        grow(this.#read, label);
+        return keys;
+      }
+      case 'put':
+        this.#storable -= store.put(operation.key, operation.value, this.label, {
+          since: this.#since,
+          owner: ANYONE,
+          most: this.#storable,
+        });
+        return null;
+      case 'delete':
+        // Whether there was one is not said: that would be reading.
+        store.delete(operation.key, this.label);
+        return null;
+    }
+  }
+
+  /**
+   * What a call has stored stays, so a call that is refused for what it read has stored nothing: it stores nothing from then on, and
+   * what would make it fall silent it may not read after it has stored. Undoing instead would make what is found in a place depend on
+   * all that the call came to carry, without that being on the place's label. Which reading is refused, the policy alone decides.
+   */
+  #refuseHalf(writes: boolean, name: string): void {
+    if (writes && this.#silence !== undefined) {
+      this.#tell(`store:${name}`, false, 'returns', this.#silence.refusal.pointer ?? '');
+      throw this.#silence.refusal;
+    }
+    if (writes) this.#wrote = true;
+    else if (this.#wrote) {
+      const holds = this.#policy.collections[name]?.holds ?? [];
+      const { allow, reason, pointer } = this.#judge({ kind: 'response' }, new Set(holds));
+      if (allow) return;
+      this.#tell(`read:${name}`, false, 'returns', pointer);
+      throw new RefusalError('flow', `${reason}, and it has stored something: it reads ${name} before`, { pointer });
+    }
+  }
+
+  /**
+   * Whether a message may go to the caller.
+   * @param returned what its populated fields carry
+   * @throws RefusalError `flow`, `leak`
+   */
+  respond(returned: Label, texts: readonly string[]): void {
+    this.#acted = true;
+    this.#decide({ kind: 'response' }, new Set([...returned, ...this.#read]));
+    this.#look('response', () => texts);
+  }
+
+  /**
+   * Whether a message of the handler's may go to a subprocessor.
+   * @param carried what its populated fields carry
+   * @throws RefusalError `grant`, `assurance`, `flow`, `leak`
+   */
+  send(to: string, carried: Label, texts: readonly string[]): void {
+    this.#acted = true;
+    this.#decide({ kind: 'send', name: to }, new Set([...this.label, ...carried]));
+    this.#look('egress', () => texts);
+  }
+
+  /** Whether a rule of declassification may be used now. @throws RefusalError `grant`, `assurance` */
+  release(rule: string): void {
+    this.#acted = true;
+    this.#decide({ kind: 'release', name: rule }, new Set(this.label));
+  }
+
+  /**
+   * Whether a release to `to` may name a record of a collection, which the handler does not get to see. Which one it is the
+   * handler says, so that naming it is sending what the call carries.
+   * @throws RefusalError `grant`, `assurance`, `flow`
+   */
+  nameRecord(to: string, collection: string): void {
+    this.#decide({ kind: 'read', name: collection }, new Set());
+    this.#decide({ kind: 'send', name: to }, new Set(this.label));
+  }
+
+  /**
+   * A named record, which carries its own label. No verdict is told of what depends on it, nor by {@link lookAtRecord}: how many
+   * there were, a handler finds out by how many more it may have.
+   * @throws RefusalError `request` where there is none; `flow`
+   */
+  recordFor(to: string, collection: string, key: string): Json {
+    const stored = this.#collections.get(collection)?.get(key);
+    if (stored?.value === undefined) throw new RefusalError('request', `there is no such record in ${collection}`);
+    const { allow, code, reason, pointer } = this.#judge({ kind: 'send', name: to }, new Set(stored.label));
+    if (!allow) throw new RefusalError(codeOf(code), reason, { pointer });
+    return stored.value;
+  }
+
+  /** Looks for leaks in what is made of records. @throws RefusalError `leak` */
+  lookAtRecord(texts: readonly string[]): void {
+    const leak = this.#leakIn('egress', () => texts);
+    if (leak !== undefined) throw leak;
+  }
+
+  /**
+   * Takes what a subprocessor said. It may know all that any call has sent it, so what it says carries that much.
+   * @param carried what the populated fields carry besides
+   */
+  heard(from: string, carried: Label, texts: readonly string[]): void {
+    const { receives = [] } = this.#policy.subprocessors[from] ?? {};
+    const known = new Set([...receives, ...carried]);
+    grow(this.#read, known);
+    this.#listen();
+    this.#remember(known, () => texts);
+  }
+
+  /** Whether the call is silenced at its end; counted as a response that was refused. */
+  silenced(): Silence | undefined {
+    if (this.#silence === undefined) return undefined;
+    this.#tell('response', false, 'returns', this.#silence.refusal.pointer ?? '');
+    return this.#silence;
+  }
+
+  /** Whether something that the handler chose may stand in the log, which others read. @throws RefusalError `leak` */
+  mayLog(message: Json): boolean {
+    this.#acted = true;
+    this.#look('log', () => textsOf(message));
+    return this.open;
+  }
+
+  /** Falls silent with the first reading that the response may not carry. */
+  #listen(): void {
+    if (this.#silence !== undefined || this.#heard === this.#read.size) return;
+    this.#heard = this.#read.size;
+    const { allow, reason, pointer } = this.#judge({ kind: 'response' }, this.#read);
+    if (!allow) this.#silence = { refusal: new RefusalError('flow', reason, { pointer }), label: this.label };
+  }
+
+  #decide(sink: Sink, label: Label): void {
+    const { allow, code, reason, pointer } = this.#judge(sink, label);
+    this.#tell('name' in sink ? `${sink.kind}:${sink.name}` : sink.kind, allow, code, pointer);
+    if (!allow) throw new RefusalError(codeOf(code), reason, { pointer });
+  }
+
+  #judge(sink: Sink, label: Label): Decision {
+    // Who may call was decided before.
+    const circumstances = { authorized: true, now: this.#now() };
+    return decide(this.#policy, { identity: ANYONE, method: this.#method.id, label, sink }, circumstances);
+  }
+
+  #look(surface: LeakSurface, texts: () => readonly string[]): void {
+    const leak = this.#leakIn(surface, texts);
+    if (leak === undefined) return;
+    this.#tell(surface, false, 'leak', leak.pointer ?? '');
+    throw leak;
+  }
+
+  #leakIn(surface: LeakSurface, texts: () => readonly string[]): RefusalError | undefined {
+    const { leaks } = this.#policy.governance;
+    if (leaks === 'none' || !leaks.on.includes(surface)) return undefined;
+    // What may not go back to the caller may go to a subprocessor; what may not go there has been refused by its label.
+    const forbidden = surface === 'egress' ? NOTHING : this.#forbidden;
+    const found: LeakDetector[] = detect(leaks.detectors, texts(), forbidden);
+    if (found.length === 0) return undefined;
+    return new RefusalError('leak', `the ${surface} holds ${found.join(', ')}`, { pointer: '/governance/leaks' });
+  }
+
+  #tell(sink: string, allow: boolean, code: Verdict['code'], pointer: string): void {
+    this.#onVerdict({ sink, allow, code, pointer, label: this.label });
+  }
+
+  #remember(label: Label, texts: () => readonly string[]): void {
+    const { leaks } = this.#policy.governance;
+    if (leaks === 'none' || !leaks.detectors.includes('exact-match')) return;
+    if (this.#judge({ kind: 'response' }, label).allow) return;
+    for (const value of recognisable(texts())) this.#forbidden.add(value);
+    if (this.#forbidden.size > MOST_VALUES) throw new RefusalError('budget', 'the call has read too many values');
+  }
+}
+
+/** Whether a label has nothing that others must not see. */
+export function isOpen(label: readonly string[]): boolean {
+  return label.every((category) => category === 'public');
+}
+
+function codeOf(code: DecisionCode): 'assurance' | 'flow' | 'grant' {
+  if (code === 'assurance') return code;
+  return GRANTS.has(code) ? 'grant' : 'flow';
+}
+
+function grow(label: Set<string>, by: Iterable<string>): void {
+  for (const category of by) label.add(category);
+}

@@ -1,0 +1,228 @@
+/** The evidence log, first form: a chain of records on a file or a raw device, durable before anything leaves. */
+
+import { concat, join, Reader, toHex, u32be } from '@enclaim/attestation/bytes';
+import { digestText } from '@enclaim/attestation/digest';
+import { decodeRecord, type EvidenceRecord, encodeRecord, RECORD_LIMIT, recordHash } from '@enclaim/attestation/record';
+import { Batcher } from '../batcher.ts';
+import { RefusalError } from '../errors.ts';
+import type { Device } from './device.ts';
+
+/** What a writer of records says; the log adds place and chain. */
+export type Entry = Omit<EvidenceRecord, 'prev'>;
+
+/** Where the log stands. */
+export interface LogHead {
+  /** Number of records. */
+  readonly size: number;
+  /** Hash of the last record; 32 zero bytes where there is none. */
+  readonly hash: Uint8Array;
+  /** Time of the last record. */
+  readonly time: string | null;
+}
+
+/** A record that has its place in the chain. */
+export interface Placed {
+  readonly hash: Uint8Array;
+  /** Resolves once it is on stable storage. Rejects with RefusalError `log`; from then on nothing can be appended. */
+  readonly durable: Promise<void>;
+}
+
+/** Whose record it is: a call's, or the runtime's own of a boot, its end, and what it sees coming. */
+export type Writer = 'call' | 'runtime';
+
+/** How much room is left for records of calls: some is `scarce` long before there is `none` for more calls than are under way. */
+export type LogRoom = 'ample' | 'scarce' | 'none';
+
+/** Bytes kept for the runtime's own records: of a thousand boots, at about a KiB each. Of small logs, a part. */
+const KEPT = { most: 1024 * 1024, part: 16 };
+/** Room for calls is scarce below this: at a thousand calls a second, a minute before the end. */
+const SCARCE = { most: 64 * 1024 * 1024, part: 8 };
+/** No call is let in below this: those under way may still end in their records. */
+const NONE = { most: 16 * 1024 * 1024, part: 32 };
+const ZERO_HASH = new Uint8Array(32);
+const PREFIX = 4;
+/** Records that may wait for the flush of those before them. */
+const MOST_WAITING = 65_536;
+/** Bytes read at once while an old log is followed. */
+const CHUNK = 1024 * 1024;
+
+/**
+ * Frames of `u32 length ‖ canonical record`, each naming the hash of the one before. A length of zero, the end of
+ * the file, or a frame that does not continue the chain ends the log: such a tail was never acknowledged.
+ */
+export class RecordLog {
+  readonly #device: Device;
+  readonly #capacity: number;
+  readonly #batcher = new Batcher((records: readonly Uint8Array[]) => this.#flush(records), MOST_WAITING);
+  /** After the last record that has a place, whether or not it is on the disk yet. */
+  #head: LogHead;
+  #end: number;
+  /** After the last byte on the disk. */
+  #flushed: number;
+  #broken: unknown;
+  #room: LogRoom = 'ample';
+  readonly #listeners: ((room: LogRoom) => void)[] = [];
+
+  /**
+   * Whether bytes were found behind the end that are no record of this chain. A crash in the middle of a flush leaves
+   * such bytes, and so does whoever changes a record that was acknowledged: the boot's own record says that it was so.
+   */
+  readonly discarded: boolean;
+
+  private constructor(device: Device, capacity: number, head: LogHead, at: number, discarded: boolean) {
+    this.#device = device;
+    this.#capacity = capacity;
+    this.#head = head;
+    this.#end = at;
+    this.#flushed = at;
+    this.discarded = discarded;
+    this.#look();
+  }
+
+  /**
+   * Opens a log and follows its chain to the end.
+   * @param capacity bytes that the file or device may hold
+   */
+  static async open(device: Device, capacity: number): Promise<RecordLog> {
+    let head: LogHead = { size: 0, hash: ZERO_HASH, time: null };
+    let at = 0;
+    for await (const frame of frames(device, capacity)) {
+      const next = followed(frame, head);
+      if (next === undefined) break;
+      head = next;
+      at += PREFIX + frame.length;
+    }
+    return new RecordLog(device, capacity, head, at, await isWritten(device, at, capacity));
+  }
+
+  /** Where the next record will continue the chain. */
+  get head(): LogHead {
+    return this.#head;
+  }
+
+  /** Bytes left for records of calls. */
+  get left(): number {
+    return Math.max(0, this.#capacity - part(KEPT, this.#capacity) - PREFIX - this.#end);
+  }
+
+  /** How that is to be judged. */
+  get room(): LogRoom {
+    return this.#room;
+  }
+
+  /** Tells whenever there is less of it. */
+  onRoom(listener: (room: LogRoom) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /**
+   * Gives a record its place. Those of one moment share one write. Some room is for the runtime's own records alone.
+   * @throws RefusalError `log` where it is not a record, the log is full, or an earlier write failed; `budget` where too many wait
+   */
+  place(entry: Entry, writer: Writer = 'call'): Placed {
+    // After a failed write nobody knows what is on the disk: only a restart may read it again.
+    if (this.#broken !== undefined) throw new RefusalError('log', 'the log failed earlier', { cause: this.#broken });
+    if (this.#batcher.full) throw new RefusalError('budget', `${MOST_WAITING} records are already waiting`);
+    const bytes = encoded({ ...entry, prev: digestText('sha256', this.#head.hash) });
+    const end = this.#end + PREFIX + bytes.length;
+    const kept = writer === 'runtime' ? 0 : part(KEPT, this.#capacity);
+    if (end + PREFIX > this.#capacity - kept) {
+      throw new RefusalError('log', `the log is full: ${this.#capacity} bytes, ${this.#head.size} records`);
+    }
+    const hash = recordHash(bytes);
+    this.#head = { size: this.#head.size + 1, hash, time: entry.time };
+    this.#end = end;
+    const durable = this.#batcher.add(bytes);
+    this.#look(); // who hears of it may place a record: after this one
+    return { hash, durable };
+  }
+
+  /** Appends a record and resolves with its hash once it is on stable storage. @throws RefusalError as {@link place} */
+  async append(entry: Entry, writer: Writer = 'call'): Promise<Uint8Array> {
+    const { hash, durable } = this.place(entry, writer);
+    await durable;
+    return hash;
+  }
+
+  #look(): void {
+    const { left } = this;
+    const room = left < part(NONE, this.#capacity) ? 'none' : left < part(SCARCE, this.#capacity) ? 'scarce' : 'ample';
+    if (room === this.#room) return;
+    this.#room = room;
+    for (const tell of this.#listeners) tell(room);
+  }
+
+  async #flush(records: readonly Uint8Array[]): Promise<undefined[]> {
+    if (this.#broken !== undefined) throw new RefusalError('log', 'the log failed earlier', { cause: this.#broken });
+    // The zero length behind the last frame keeps older bytes of a device from being read as more of it.
+    const data = join([...records.flatMap((bytes) => [u32be(bytes.length), bytes]), u32be(0)]);
+    try {
+      for (let done = 0; done < data.length; ) {
+        const { bytesWritten } = await this.#device.write(data, done, data.length - done, this.#flushed + done);
+        if (bytesWritten === 0) throw new RangeError('the device takes no more');
+        done += bytesWritten;
+      }
+    } catch (cause) {
+      this.#broken = cause;
+      throw new RefusalError('log', 'the record could not be made durable', { cause });
+    }
+    this.#flushed += data.length - PREFIX;
+    return records.map(() => undefined);
+  }
+}
+
+/** So many bytes of a log, and no more than a part of it. */
+function part({ most, part }: { readonly most: number; readonly part: number }, capacity: number): number {
+  return Math.min(most, Math.floor(capacity / part));
+}
+
+/** @throws RefusalError `log` where it could not be read back */
+function encoded(record: EvidenceRecord): Uint8Array {
+  try {
+    return encodeRecord(record);
+  } catch (cause) {
+    throw new RefusalError('log', 'not a record', { cause });
+  }
+}
+
+/** Whether a length other than zero stands at `at`. */
+async function isWritten(device: Device, at: number, capacity: number): Promise<boolean> {
+  const length = Math.min(PREFIX, capacity - at);
+  if (length <= 0) return false;
+  const { bytesRead, buffer } = await device.read(new Uint8Array(length), 0, length, at);
+  return buffer.subarray(0, bytesRead).some((byte) => byte !== 0);
+}
+
+/** The head after a frame that continues the chain at `head`, else undefined. */
+function followed(frame: Uint8Array, head: LogHead): LogHead | undefined {
+  try {
+    const record = decodeRecord(frame);
+    if (record.prev !== `sha256:${toHex(head.hash)}`) return undefined;
+    return { size: head.size + 1, hash: recordHash(frame), time: record.time };
+  } catch {
+    return undefined;
+  }
+}
+
+/** Frames from the start of a log, until one cannot be a frame. */
+async function* frames(device: Device, capacity: number): AsyncGenerator<Uint8Array> {
+  let buffer = new Uint8Array();
+  let at = 0;
+  const fill = async (wanted: number): Promise<boolean> => {
+    while (buffer.length < wanted) {
+      const length = Math.min(CHUNK, capacity - at);
+      if (length <= 0) return false;
+      const { bytesRead, buffer: chunk } = await device.read(new Uint8Array(length), 0, length, at);
+      if (bytesRead === 0) return false;
+      buffer = concat(buffer, chunk.subarray(0, bytesRead)) as Uint8Array<ArrayBuffer>;
+      at += bytesRead;
+    }
+    return true;
+  };
+  while (await fill(PREFIX)) {
+    const length = new Reader(buffer).u32be();
+    if (length === 0 || length > RECORD_LIMIT || !(await fill(PREFIX + length))) return;
+    yield buffer.slice(PREFIX, PREFIX + length);
+    buffer = buffer.subarray(PREFIX + length);
+  }
+}

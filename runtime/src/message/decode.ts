@@ -1,0 +1,59 @@
+/** Messages of strangers, read or refused. */
+
+import {
+  type BinaryReadOptions,
+  type DescMessage,
+  fromBinary,
+  type Message,
+  type Registry,
+  toJson,
+} from '@bufbuild/protobuf';
+import { RefusalError } from '../errors.ts';
+import type { Json } from '../worker/protocol.ts';
+import { HeavyError, weigh } from './part-limit.ts';
+
+/** Who made the message: a caller, a handler, a subprocessor. */
+type Maker = 'request' | 'response' | 'peer';
+
+/** Reads or labels a message that somebody else made. @throws RefusalError `code`, for fields without a category too */
+export function reading<T>(code: Maker, { typeName }: DescMessage, read: () => T): T {
+  const what = code === 'peer' ? 'answer' : code;
+  try {
+    return read();
+  } catch (cause) {
+    const why = cause instanceof HeavyError ? `has ${cause.message}` : `is not a ${typeName}`;
+    throw new RefusalError(code, `the ${what} ${why}`, { cause });
+  }
+}
+
+/**
+ * The message of somebody else's bytes, weighed before anything is made of them.
+ * @param registry types of what it may hold in an `Any`
+ * @throws RefusalError `code`
+ */
+export function decoded(
+  code: Maker,
+  descriptor: DescMessage,
+  bytes: Uint8Array,
+  registry: Registry,
+  options: Partial<BinaryReadOptions> = {},
+): Message {
+  return reading(code, descriptor, () => {
+    weigh(descriptor, bytes, registry);
+    return fromBinary(descriptor, bytes, options);
+  });
+}
+
+/**
+ * A message that somebody else made in proto3 JSON, which is what handlers see. Not every message has a form in it: a time out of
+ * range, a `Value` that is no number, an `Any` of a type that was not declared, a path of a `FieldMask` that does not come back.
+ * @throws RefusalError `code`
+ */
+export function jsonOf(code: Maker, descriptor: DescMessage, message: Message, registry: Registry): Json {
+  try {
+    return toJson(descriptor, message, { registry }) as Json;
+  } catch (cause) {
+    const what = code === 'peer' ? 'answer' : code;
+    throw new RefusalError(code, `the ${what} has no JSON form as a ${descriptor.typeName}`, { cause });
+  }
+}

@@ -1,0 +1,182 @@
+/** The texts of a message, as detectors have to see it: as JSON, as the values that it carries, and as bytes on the wire. */
+
+import {
+  type DescField,
+  type DescMessage,
+  type Message,
+  type Registry,
+  ScalarType,
+  toBinary,
+  type UnknownField,
+} from '@bufbuild/protobuf';
+import { type ReflectMessage, reflect } from '@bufbuild/protobuf/reflect';
+import { type Any, AnySchema, anyUnpack, type FieldMask, FieldMaskSchema } from '@bufbuild/protobuf/wkt';
+import type { Json } from '../worker/protocol.ts';
+
+/** What is to be known of a type, with all types in its reach. */
+interface Reach {
+  /** Names of fields, which are the owner's words and no data. */
+  readonly names: ReadonlySet<string>;
+  /** Whether it can carry text that its JSON shows in another form: bytes, field masks. */
+  readonly hidden: boolean;
+  /** Whether its wire can spell a text besides: numbers without tags between them, or as long as words. */
+  readonly spelling: boolean;
+}
+
+const reaches: WeakMap<DescMessage, Reach> = new WeakMap();
+const NO_NAMES: ReadonlySet<string> = new Set();
+const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+const lossy = new TextDecoder('utf-8', { ignoreBOM: true });
+/** Characters of a list's texts that are looked at as one. */
+const LONGEST_LIST = 64 * 1024;
+/** Characters of the shortest text that a detector knows. */
+const SHORTEST_PIECE = 6;
+
+/**
+ * Every text in a JSON value, names of map entries included, and of a list of texts what they are in one.
+ * @param names names that are fields of its own, and nothing that anybody said
+ */
+export function textsOf(json: Json, names: ReadonlySet<string> = NO_NAMES): string[] {
+  const found: string[] = [];
+  const queue: Json[] = [json];
+  for (let value = queue.pop(); value !== undefined; value = queue.pop()) {
+    if (typeof value === 'string') found.push(value);
+    else if (typeof value === 'number') found.push(String(value));
+    else if (Array.isArray(value)) {
+      // One by one: as arguments of one call they would have to find room on the stack.
+      for (const inner of value) queue.push(inner);
+      found.push(...joined(value.filter((inner) => typeof inner === 'string')));
+    } else if (typeof value === 'object' && value !== null) {
+      for (const [name, inner] of Object.entries(value)) {
+        if (!names.has(name)) found.push(name);
+        queue.push(inner as Json);
+      }
+    }
+  }
+  return found;
+}
+
+/**
+ * What a message says: the texts of its JSON, and each value once more that JSON shows otherwise, as text of its own; bytes as UTF-8
+ * where they are that, else a character for each.
+ * @param json the same message
+ * @param registry types of what it may hold in an `Any`
+ */
+export function leavesOf(descriptor: DescMessage, message: Message, json: Json, registry: Registry): string[] {
+  const { names, hidden } = reachOf(descriptor);
+  const texts = textsOf(json, names);
+  if (!hidden && message.$unknown === undefined) return texts;
+  for (const text of hiddenIn(reflect(descriptor, message, false), registry)) texts.push(text);
+  return texts;
+}
+
+/**
+ * What can be read off the bytes of a message beside {@link leavesOf}: whatever stands there between characters that are none of a
+ * text, tags and lengths among them. For types of which that is the same, nothing.
+ */
+export function wireTextsOf(descriptor: DescMessage, message: Message): string[] {
+  if (!reachOf(descriptor).spelling && message.$unknown === undefined) return [];
+  const pieces = lossy.decode(toBinary(descriptor, message)).split(/[\p{Cc}\ufffd]+/u);
+  return pieces.filter(({ length }) => length >= SHORTEST_PIECE);
+}
+
+function reachOf(descriptor: DescMessage): Reach {
+  let reach = reaches.get(descriptor);
+  if (reach === undefined) {
+    const types = new Set([descriptor]);
+    // A set that grows is walked to its end.
+    for (const { fields } of types) {
+      for (const { message } of fields) if (message !== undefined) types.add(message);
+    }
+    const fields = [...types].flatMap((type) => type.fields);
+    reach = {
+      names: new Set(fields.map(({ jsonName }) => jsonName)),
+      hidden: [...types].some(isMask) || fields.some(isBytes),
+      spelling: [...types].some(isAny) || fields.some(spells),
+    };
+    reaches.set(descriptor, reach);
+  }
+  return reach;
+}
+
+function isBytes(field: DescField): boolean {
+  return 'scalar' in field && field.scalar === ScalarType.BYTES;
+}
+
+function isMask({ typeName }: DescMessage): boolean {
+  return typeName === FieldMaskSchema.typeName;
+}
+
+/** It may hold any field. */
+function isAny({ typeName }: DescMessage): boolean {
+  return typeName === AnySchema.typeName;
+}
+
+/** Whether a field's numbers can stand side by side, or are eight bytes long. */
+function spells(field: DescField): boolean {
+  if (field.fieldKind === 'list' && field.listKind !== 'message') return field.scalar !== ScalarType.STRING;
+  switch (field.scalar) {
+    case ScalarType.FIXED64:
+    case ScalarType.SFIXED64:
+    case ScalarType.DOUBLE:
+      return true;
+    default:
+      return false;
+  }
+}
+
+function* hiddenIn(message: ReflectMessage, registry: Registry): Generator<string> {
+  for (const { data } of (message.getUnknown() as UnknownField[] | undefined) ?? []) yield textOf(data);
+  if (isMask(message.desc)) {
+    const { paths } = message.message as FieldMask;
+    yield* paths;
+    yield* joined(paths);
+  }
+  if (isAny(message.desc)) {
+    const held = unpacked(message.message as Any, registry);
+    if (held !== undefined) yield* hiddenIn(held, registry);
+  }
+  for (const field of message.fields) {
+    if (!message.isSet(field) || !(isBytes(field) || (field.message && reachOf(field.message).hidden))) continue;
+    const bytes: string[] = [];
+    for (const value of valuesOf(message, field)) {
+      if (value instanceof Uint8Array) bytes.push(textOf(value));
+      else yield* hiddenIn(value, registry);
+    }
+    yield* bytes;
+    yield* joined(bytes);
+  }
+}
+
+/** What an `Any` holds, where it is of a known type and says what that type says. */
+function unpacked(any: Any, registry: Registry): ReflectMessage | undefined {
+  try {
+    const held = anyUnpack(any, registry);
+    const descriptor = held && registry.getMessage(held.$typeName);
+    return descriptor && reflect(descriptor, held, false);
+  } catch {
+    return undefined; // its bytes are looked at as they are
+  }
+}
+
+/** The values of a field of bytes or of messages. */
+function valuesOf(message: ReflectMessage, field: DescField): Iterable<Uint8Array | ReflectMessage> {
+  if (field.fieldKind === 'list') return message.get(field) as Iterable<Uint8Array | ReflectMessage>;
+  if (field.fieldKind === 'map') return message.get(field).values() as Iterable<Uint8Array | ReflectMessage>;
+  return [message.get(field) as Uint8Array | ReflectMessage];
+}
+
+/** The texts of a list as one, where there are several of no great length: a list may be a text in pieces. */
+function joined(texts: readonly string[]): string[] {
+  if (texts.length < 2) return [];
+  const length = texts.reduce((sum, text) => sum + text.length, 0);
+  return length > LONGEST_LIST ? [] : [texts.join('')];
+}
+
+function textOf(bytes: Uint8Array): string {
+  try {
+    return strict.decode(bytes);
+  } catch {
+    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
+  }
+}

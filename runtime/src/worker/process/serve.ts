@@ -1,0 +1,119 @@
+/** A worker's life: one realm, between a socket and nothing. Nothing in this process is trusted once it has its bundle. */
+
+import { Socket } from 'node:net';
+import { concat, u32be, utf8 } from '@enclaim/attestation/bytes';
+import { encodeFrame, FrameReader } from '../../frames.ts';
+import { FRAME_LIMIT, type FromWorker, type ToWorker } from '../protocol.ts';
+import { Meter, NOBODY } from './meter.ts';
+import type { Realm } from './realm.ts';
+import { seal } from './seal.ts';
+
+/** The one descriptor a worker has: its socket to the runtime. */
+const RUNTIME_FD = 3;
+const COLLECT = JSON.stringify({ kind: 'collect' } satisfies ToWorker);
+
+/** Makes the realm for a bundle, with the methods that it must have. @throws Error where it cannot be served */
+export type OpenRealm = (code: string, methods: readonly string[]) => Realm;
+
+/** Lives as the worker of this process until its socket closes. */
+export function serveWorker(open: OpenRealm): void {
+  // Node would inspect what was thrown, and call what it finds there. An error nobody expected ends the worker, unread.
+  process.on('unhandledRejection', () => {});
+  process.on('uncaughtException', () => process.exit(1));
+  new Worker(open).begin();
+}
+
+class Worker {
+  readonly #open: OpenRealm;
+  readonly #socket = new Socket({ fd: RUNTIME_FD, readable: true, writable: true });
+  readonly #frames = new FrameReader(FRAME_LIMIT);
+  #realm: Realm | undefined;
+  #meter: Meter | undefined;
+  #turning = false;
+
+  constructor(open: OpenRealm) {
+    this.#open = open;
+  }
+
+  begin(): void {
+    this.#socket.on('data', (chunk: Uint8Array) => {
+      for (const text of this.#frames.push(chunk)) {
+        if (this.#realm === undefined) this.#load(text);
+        else if (this.#meter === undefined) this.#realm.receive(text);
+        else this.#hear(this.#realm, this.#meter, text);
+      }
+      this.#turn();
+    });
+    this.#socket.on('close', () => process.exit(0));
+    this.#socket.on('error', () => process.exit(1));
+    try {
+      seal();
+    } catch (error) {
+      this.#say({ kind: 'unusable', reason: (error as Error).message });
+    }
+  }
+
+  #load(text: string): void {
+    const message = JSON.parse(text) as ToWorker;
+    if (message.kind !== 'load') return;
+    try {
+      if (message.metered) this.#meter = new Meter();
+      this.#realm = this.#open(message.code, message.methods);
+      while (this.#prepare(this.#realm));
+      if (this.#meter !== undefined) this.#say(this.#meter.report(true));
+      this.#say({ kind: 'ready' });
+    } catch (error) {
+      this.#say({ kind: 'unusable', reason: (error as Error).message.slice(0, 1000) });
+    }
+  }
+
+  #say(message: FromWorker): void {
+    this.#socket.write(encodeFrame(message, FRAME_LIMIT));
+  }
+
+  /** One message, with a turn of the loop for itself: whatever runs until the next one runs for this one's call. */
+  #hear(from: Realm, charging: Meter, text: string): void {
+    setImmediate(() => {
+      charging.charge();
+      if (charging.owes) this.#say(charging.report());
+      charging.heard(text === COLLECT ? NOBODY : from.receive(text));
+      if (text === COLLECT) this.#say(charging.report(true));
+      this.#turn();
+    });
+  }
+
+  #prepare(from: Realm): boolean {
+    this.#meter?.charge();
+    const made = from.prepare();
+    if (made) this.#meter?.prepared();
+    return made;
+  }
+
+  /** After handlers have run as far as they can: sends what they said, and uses the pause for the next calls' instances. */
+  #turn(): void {
+    if (this.#turning || this.#realm === undefined) return;
+    this.#turning = true;
+    setImmediate(() => {
+      this.#turning = false;
+      this.#meter?.charge();
+      this.#socket.cork();
+      if (this.#meter?.due) this.#say(this.#meter.report());
+      const said: unknown = this.#realm?.take();
+      if (typeof said === 'string' && said !== '') this.#send(said);
+      this.#socket.uncork();
+      if (this.#realm !== undefined && this.#prepare(this.#realm)) this.#turn();
+    });
+  }
+
+  /** One frame for each line. What is too long to be a frame ends the worker: the runtime would end it for that. */
+  #send(said: string): void {
+    const parts: Uint8Array[] = [];
+    for (const line of said.split('\n')) {
+      if (line === '') continue;
+      const bytes = utf8(line);
+      if (bytes.length > FRAME_LIMIT) process.exit(1);
+      parts.push(u32be(bytes.length), bytes);
+    }
+    this.#socket.write(concat(...parts));
+  }
+}
