@@ -25,7 +25,8 @@ export function cgroupFolder(name: string): string {
 /**
  * Makes a group and returns its folder. Once it needs more memory, it is killed as a whole.
  *
- * @throws the error of the file system where the kernel lacks a controller: a child is not started without its limits.
+ * @throws the error of the file system if the kernel lacks a controller, because a child is not
+ *   started without its limits.
  */
 export function makeCgroup(name: string, limits: CgroupLimits): string {
   const folder = makeLimited(name, limits);
@@ -33,7 +34,11 @@ export function makeCgroup(name: string, limits: CgroupLimits): string {
   return folder;
 }
 
-/** Makes a group for groups, which has limits for all of them: once they need more memory, the largest is killed. @throws as {@link makeCgroup} */
+/**
+ * Makes a group for groups, with limits for all of them. If they need more memory, the largest is
+ * killed.
+ * @throws as {@link makeCgroup}
+ */
 export function makeOuterCgroup(name: string, limits: CgroupLimits): void {
   makeLimited(name, limits);
 }

@@ -1,4 +1,7 @@
-/** The kernel command line: the one input of the guest that every platform measures before anything runs. */
+/**
+ * The kernel command line: the one input of the guest that every platform measures before anything
+ * runs.
+ */
 import { readFileSync } from 'node:fs';
 import { u32be } from '@enclaim/attestation/bytes';
 import { type Ipv4Network, parseAddress, parseNetwork } from './ipv4.ts';
@@ -20,11 +23,14 @@ export interface NetworkSources {
   readonly dns: readonly Uint8Array[] | null;
 }
 
-/** What the command line says to the guest. */
+/** The guest's words on the command line. */
 export interface CommandLine {
   /** The text as measured, without the newline that /proc/cmdline appends. */
   readonly text: string;
-  /** `enclaim.policy`: the digest of the only policy that this boot may serve, or null where none is stated. */
+  /**
+   * `enclaim.policy`: the digest of the only policy that this boot may serve, or null if none is
+   * stated.
+   */
   readonly policy: `sha384:${string}` | null;
   readonly network: NetworkSources;
 }
@@ -90,8 +96,9 @@ function parseServer(text: string): Uint8Array | undefined {
 }
 
 /**
- * Parses a kernel command line. Keys of other owners are passed over; an `enclaim.` key that is unknown, repeated or
- * malformed is an error, and so is a quote anywhere, so that this parser and the kernel's cannot split words differently.
+ * Parses a kernel command line. Keys of other owners are passed over. An `enclaim.` key that is
+ * unknown, repeated or malformed is an error. A quote is an error anywhere, so that this parser and
+ * the kernel's cannot split words differently.
  *
  * @throws CommandLineError.
  */

@@ -1,4 +1,7 @@
-/** DHCP messages (RFC 2131, options of RFC 2132), both directions of what a client says and hears. */
+/**
+ * DHCP messages (RFC 2131, options of RFC 2132): encodes a client's requests and parses a server's
+ * replies.
+ */
 import { concat, equalBytes, Reader, u32be } from '@enclaim/attestation/bytes';
 import { DecodeError } from '@enclaim/attestation/errors';
 import { isHostAddress, prefixOf } from './ipv4.ts';
@@ -12,12 +15,18 @@ export interface DhcpRequest {
   readonly hardware: Uint8Array;
   /** Whole seconds since the exchange began. */
   readonly seconds: number;
-  /** With `request`: the address asked for, and the server that offered it (0 when a lease is renewed by broadcast). */
+  /**
+   * With `request`: the address asked for, and the server that offered it (0 if a lease is renewed
+   * by broadcast).
+   */
   readonly address?: number;
   readonly server?: number;
 }
 
-/** What a server grants. **Trust**: the host answers as it likes; every field is bounded, none is authentic. */
+/**
+ * A lease that a server grants. **Trust**: the host answers as it likes; every field is bounded,
+ * none is authentic.
+ */
 export interface DhcpLease {
   readonly address: number;
   readonly prefix: number;
@@ -64,7 +73,10 @@ const REPLIES: ReadonlyMap<number, DhcpReply['type']> = new Map([
   [6, 'nak'],
 ]);
 
-/** The message as the payload of a UDP datagram. It asks for broadcast answers: an interface without an address hears no other. */
+/**
+ * The message as the payload of a UDP datagram. It asks for broadcast answers, because an interface
+ * without an address hears no other.
+ */
 export function encodeRequest({ type, id, hardware, seconds, address, server }: DhcpRequest): Uint8Array {
   const header = new Uint8Array(236);
   const view = new DataView(header.buffer);
@@ -88,7 +100,7 @@ export function encodeRequest({ type, id, hardware, seconds, address, server }: 
 /**
  * Reads a server's reply to the request that had `id` and `hardware`.
  *
- * @throws DecodeError, also for a well-formed message that answers somebody else.
+ * @throws DecodeError, also for a well-formed message that answers another client.
  */
 export function parseReply(bytes: Uint8Array, { id, hardware }: Pick<DhcpRequest, 'id' | 'hardware'>): DhcpReply {
   if (bytes.length > MAX_REPLY) throw new DecodeError('range', `reply of ${bytes.length} bytes`, 0);
@@ -134,7 +146,10 @@ export function parseReply(bytes: Uint8Array, { id, hardware }: Pick<DhcpRequest
   };
 }
 
-/** Options in order; one that comes twice is an error rather than joined (RFC 3396), as nothing here needs more than 255 bytes. */
+/**
+ * Reads options in order. One that comes twice is an error rather than joined (RFC 3396), because
+ * nothing here needs more than 255 bytes.
+ */
 function readOptions(reader: Reader): ReadonlyMap<number, Uint8Array> {
   const options = new Map<number, Uint8Array>();
   for (;;) {

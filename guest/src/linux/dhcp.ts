@@ -1,4 +1,7 @@
-/** A DHCP client on one interface (RFC 2131): discover, request, and renewal for as long as the machine runs. */
+/**
+ * A DHCP client on one interface (RFC 2131): discover, request, and renewal for as long as the
+ * machine runs.
+ */
 import { randomBytes } from 'node:crypto';
 import { createSocket, type Socket } from 'node:dgram';
 import { closeSync } from 'node:fs';
@@ -21,7 +24,10 @@ const PATIENCE = [500, 1000, 2000, 4000, 8000, 8000];
 const MIN_RENEWAL_SECONDS = 60;
 const MAX_TIMER_SECONDS = 86_400;
 
-/** Sends one request and resolves with the replies' first acceptable one, or undefined when `patience` (ms) is over. */
+/**
+ * Sends one request and resolves with the replies' first acceptable one, or undefined when
+ * `patience` (ms) is over.
+ */
 export type DhcpExchange = (
   request: DhcpRequest,
   accepts: (reply: DhcpReply) => boolean,
@@ -43,8 +49,10 @@ export async function acquireLease(name: string, hardware: Uint8Array): Promise<
 }
 
 /**
- * Keeps `lease` alive, asking again at half of its time. A refusal or a changed grant is not taken over: the address of a
- * served system does not move under it, and the host that refuses only cuts itself off.
+ * Keeps `lease` alive, asking again at half of its time.
+ *
+ * **Trust**: a refusal or a changed grant is not taken over. The address of a served system does
+ * not move under it, and a host that refuses only cuts itself off.
  *
  * @returns A function that ends the renewal.
  */
@@ -115,7 +123,10 @@ function exchangeOver(socket: Socket): DhcpExchange {
     });
 }
 
-/** A UDP socket bound to the interface itself, since nothing routes to 255.255.255.255 before there is an address. */
+/**
+ * A UDP socket bound to the interface itself, since nothing routes to 255.255.255.255 before there
+ * is an address.
+ */
 async function openSocket(name: string): Promise<Socket> {
   const fd = check('socket', libc().socket(AF_INET, SOCK_DGRAM_CLOEXEC, 0));
   try {

@@ -1,4 +1,7 @@
-/** Block devices by the name that the host gives them: a disk's serial number, or a partition's name. */
+/**
+ * Block devices by the name that the host gives them: a disk's serial number, or a partition's
+ * name.
+ */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -13,19 +16,22 @@ export interface Disk {
   readonly readOnly: boolean;
 }
 
-/** What the name of a partition starts with. */
+/** The start of a partition's name. */
 const PARTITION = 'enclaim-';
 const POLL_MS = 5;
 const TIMEOUT_MS = 10_000;
 
 /**
- * The one device for `use`, or undefined where there is none: a virtio disk with that serial, or a partition named
- * `enclaim-USE` on a disk of any kind. The kernel has parsed the partition table and shows each name in seven-bit ASCII.
+ * Returns the one device for `use`, or undefined if there is none: a virtio disk with that serial,
+ * or a partition named `enclaim-USE` on a disk of any kind. The kernel has parsed the partition
+ * table and shows each name in seven-bit ASCII.
  *
- * **Trust**: the host chooses names and contents; a name only says what to look at, never what it is.
+ * **Trust**: the host chooses names and contents. A name only says what to look at, never what it
+ * is.
  *
  * @param sysfs Where the block devices are listed; a parameter for tests.
- * @throws LinuxError EEXIST where two devices have that name: the host must not choose which one is read later.
+ * @throws LinuxError EEXIST if two devices have that name: the host must not choose which one is
+ *   read later.
  */
 export function findDisk(use: string, sysfs = '/sys/class/block'): Disk | undefined {
   const attribute = (name: string, file: string): string => readFileSync(join(sysfs, name, file), 'latin1').trim();
@@ -44,14 +50,16 @@ export function findDisk(use: string, sysfs = '/sys/class/block'): Disk | undefi
 }
 
 /**
- * The same, once it is there: drivers of NVMe and SCSI look for disks in the background.
+ * Returns the one device for `use` when it is there: drivers of NVMe and SCSI look for disks in the
+ * background.
  *
- * @throws LinuxError ENODEV where it does not appear within ten seconds; EEXIST as {@link findDisk}.
+ * @throws LinuxError ENODEV if it does not appear within ten seconds; EEXIST as {@link findDisk}.
  */
 export async function awaitDisk(use: string): Promise<Disk> {
   for (let waited = 0; waited < TIMEOUT_MS; waited += POLL_MS) {
     const disk = findDisk(use);
-    if (disk !== undefined && existsSync(disk.path)) return disk; // the node comes a moment after the name
+    // The node comes a moment after the name.
+    if (disk !== undefined && existsSync(disk.path)) return disk;
     await sleep(POLL_MS);
   }
   throw new LinuxError(

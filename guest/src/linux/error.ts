@@ -8,7 +8,10 @@ const NAMES: ReadonlyMap<number, ErrnoName> = new Map(
   (Object.entries(constants.errno) as [ErrnoName, number][]).map(([name, number]) => [number, name]),
 );
 
-/** A system call failed, or the kernel showed something that the guest does not accept (`code` says which errno fits). */
+/**
+ * A system call failed, or the kernel showed something that the guest does not accept (`code` says
+ * which errno fits).
+ */
 export class LinuxError extends Error {
   override readonly name = 'LinuxError';
   readonly code: ErrnoName;

@@ -1,14 +1,16 @@
 /**
  * The firewall: what is not named here is dropped, in both directions, before the interface is up.
  *
- * It keeps no state. A TCP connection begins with a segment that has SYN and not ACK; where no such segment may pass, no
- * connection can begin, and what else passes belongs to none. Connection tracking would say the same with half a megabyte of kernel more
- * behind the network, and with a table that a stranger can fill.
+ * It keeps no state. A TCP connection begins with a segment that has SYN and not ACK. If no such
+ * segment may pass, no connection can begin, and what else passes belongs to none.
+ *
+ * **Bound**: connection tracking would say the same with half a megabyte of kernel more behind the
+ * network, and with a table that a stranger can fill.
  */
 import { utf8 } from '@enclaim/attestation/bytes';
 import { type Chain, compare, type Expression, type Hook, header, masked, meta, replaceTable } from './nftables.ts';
 
-/** What the firewall lets through. */
+/** A plan of the traffic that the firewall lets through. */
 export interface FirewallPlan {
   /** The one TCP port that is served. */
   readonly service: number;
@@ -16,11 +18,11 @@ export interface FirewallPlan {
   readonly dhcp: boolean;
   /** IPv6: none of it; with the addresses it has; or also hearing routers. */
   readonly ipv6: 'off' | 'on' | 'routers';
-  /** Where something may be sent from inside: null where the policy names nobody. */
+  /** Allowed destinations of traffic from inside. Null: the policy names no subprocessor. */
   readonly egress: {
     /** The only user who may begin a connection. */
     readonly user: number;
-    /** TCP ports of those whom the policy names. */
+    /** TCP ports of the subprocessors that the policy names. */
     readonly ports: readonly number[];
     /** Name servers, each of 4 or 16 bytes. */
     readonly resolvers: readonly Uint8Array[];
@@ -30,7 +32,7 @@ export interface FirewallPlan {
 /** A rule: packets of one direction that meet every condition are accepted. */
 export interface FirewallRule {
   readonly hook: Exclude<Hook, 'forward'>;
-  /** What it lets through, for people. */
+  /** A description, for people, of what it lets through. */
   readonly what: string;
   readonly when: readonly Expression[];
 }
@@ -58,9 +60,10 @@ const ICMPV6 = {
 const FIRST_CLIENT_PORT = 32768;
 
 /**
- * Installs the firewall in place of the one before, in one step, and holds what the kernel then has against it.
+ * Installs the firewall in place of the one before, in one step, and compares the kernel's rules
+ * with it.
  *
- * @throws LinuxError where the kernel refuses it, or shows anything else.
+ * @throws LinuxError if the kernel refuses it, or shows anything else.
  */
 export function installFirewall(plan: FirewallPlan): number {
   const rules = firewallRules(plan);
@@ -194,7 +197,10 @@ function goingOn(): Expression[] {
   ];
 }
 
-/** Sent by a socket of this user. The kernel's own segments, and those of a socket that is closed already, have none. */
+/**
+ * Sent by a socket of this user. **Bound**: the kernel's own segments, and those of a socket that
+ * is closed already, have none.
+ */
 function user(uid: number): Expression[] {
   const value = Buffer.alloc(4);
   value.writeUInt32LE(uid);

@@ -1,15 +1,19 @@
 /**
- * The kernel as this system runs it: every word it is started with, every setting, and every state in which it has to be, with
- * the reason. docs/hardening.md is this table for people. All of it is read back: a kernel of which one row does not hold
- * serves nobody.
+ * The kernel as this system runs it: every word on its command line, every setting, and every state
+ * that it has to be in, each with its reason. docs/hardening.md is this table for people.
+ *
+ * All of it is read back: the guest does not serve if one row does not hold.
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { LinuxError } from './error.ts';
 
-/** What holds, and what for. */
+/** One row: the word, path or file, the value that it must have, and the reason. */
 export type HardeningRow = readonly [what: string, value: string, reason: string];
 
-/** The measured command line, in order: nothing else may stand on it but `enclaim.` words, once each. */
+/**
+ * The measured command line, in order. Nothing else may stand on it but `enclaim.` words, once
+ * each.
+ */
 export const COMMAND_LINE: readonly (readonly [word: string, reason: string])[] = [
   ['console=ttyS0', 'the guest says on the serial line why it does not serve'],
   ['quiet', 'the kernel itself writes nothing there but emergencies'],
@@ -32,7 +36,10 @@ export const COMMAND_LINE: readonly (readonly [word: string, reason: string])[] 
   ['random.trust_bootloader=off', "the firmware's seed is stirred in and counts for nothing: it may be the host's"],
 ];
 
-/** Path below /proc/sys; a star stands for every interface. Each exists in the image's kernel: one that does not is an error. */
+/**
+ * Paths below /proc/sys; a star stands for every interface. Each exists in the image's kernel: a
+ * missing one is an error.
+ */
 export const SETTINGS: readonly HardeningRow[] = [
   [
     'kernel/printk',
@@ -104,7 +111,10 @@ export const SETTINGS: readonly HardeningRow[] = [
   ['net/ipv6/conf/*/dad_transmits', '0', 'so nobody is asked'],
 ];
 
-/** A file and what it says; after a blank, the words that its line begins with. Nothing: there is no such file. */
+/**
+ * Files and their contents. After a blank in the name come the words that the line begins with. An
+ * empty value means that there is no such file.
+ */
 export const STATES: readonly HardeningRow[] = [
   ['/sys/kernel/security/lockdown', 'none integrity [confidentiality]', 'lockdown is on, and its strictest'],
   ['/sys/module/module/parameters/sig_enforce', 'Y', 'unsigned modules do not load'],
@@ -125,7 +135,10 @@ export const STATES: readonly HardeningRow[] = [
   ['/proc/self/status NoNewPrivs:', '1', 'not by a program either'],
 ];
 
-/** Added to the command line by firmware that starts a kernel and initrd directly; it is measured with it. */
+/**
+ * Added to the command line by firmware that starts a kernel and initrd directly. It is measured
+ * with it.
+ */
 const FIRMWARE_WORD = 'initrd=initrd';
 const OWN_PREFIX = 'enclaim.';
 const ROOT = '/proc/sys/';
@@ -138,9 +151,10 @@ export type ReadFile = (path: string) => string | null;
 export type ListFolder = (path: string) => readonly string[];
 
 /**
- * Applies {@link SETTINGS}; before any interface is there but loopback, so that later ones take them over.
+ * Applies {@link SETTINGS}. The caller does so while loopback is the only interface, so that later
+ * ones take the settings over.
  *
- * @throws the error of the file system where the kernel lacks one.
+ * @throws the error of the file system if the kernel lacks a setting.
  */
 export function applySettings(): void {
   for (const [what, value] of SETTINGS) {
@@ -176,8 +190,10 @@ export function verifyHardening(read: ReadFile = readOrNull, list: ListFolder = 
 }
 
 /**
- * Every word that this system is started with, once, and no other. What the kernel does not know goes to PID 1: a word such as
- * `NODE_OPTIONS=…` would be its environment.
+ * Refuses any command line but the words that this system is started with, each of them once. The
+ * kernel passes what it does not know to PID 1.
+ *
+ * **Trust**: without this, a word such as `NODE_OPTIONS=…` would be in the environment of PID 1.
  */
 function verifyCommandLine(text: string): void {
   const words = normal(text).split(' ');
@@ -199,7 +215,7 @@ function expand(what: string, list: ListFolder): string[] {
 
 function expectValue(what: string, found: string | null, expected: string): void {
   const shown = found === null ? '' : normal(found);
-  // An empty value of a setting is a file that says nothing; an empty state is a file that is not there.
+  // An empty value of a setting is a file without text; an empty state is a file that is not there.
   const fits = shown === expected && (found === null) === (expected === '' && !what.startsWith(ROOT));
   if (!fits) throw misfit(what, `${found === null ? 'is not there' : `is "${shown}"`}, expected "${expected}"`);
 }

@@ -11,7 +11,10 @@ export interface Ipv6Network {
 
 const LENGTH = 16;
 
-/** The address written as RFC 4291 has it, without a zone and without an IPv4 address in it, or undefined. */
+/**
+ * The address written as RFC 4291 has it, without a zone and without an IPv4 address in it, or
+ * undefined.
+ */
 export function parseAddress6(text: string): Uint8Array | undefined {
   if (!isIPv6(text) || /[%.]/.test(text)) return undefined;
   const [head = [], tail] = text.split('::').map((part) => part.split(':').filter((group) => group !== ''));
@@ -33,7 +36,10 @@ export function formatAddress6(address: Uint8Array): string {
   return new URL(`http://[${groups.join(':')}]`).hostname.slice(1, -1);
 }
 
-/** Whether a host may have this address: not ::/8 (unspecified, loopback and mapped ones among it), not multicast. */
+/**
+ * Whether a host may have this address. It may not be in ::/8 (unspecified, loopback and mapped
+ * ones among it) or multicast.
+ */
 export function isHostAddress6(address: Uint8Array): boolean {
   return address.length === LENGTH && address[0] !== 0 && address[0] !== 0xff;
 }

@@ -2,7 +2,8 @@
 import { dlopen, getInt32, getRawPointer } from 'node:ffi';
 import { errnoName, LinuxError } from './error.ts';
 
-// Variadic functions (ioctl, prctl, syscall) take only integers here, which the x86-64 ABI passes as for any function.
+// Variadic functions (ioctl, prctl, syscall) take only integers here, which the x86-64 ABI passes
+// as for any function.
 const FUNCTIONS = {
   __errno_location: { arguments: [], return: 'pointer' },
   bind: { arguments: ['int32', 'buffer', 'uint32'], return: 'int32' },
@@ -33,7 +34,10 @@ type Libc = ReturnType<typeof dlopen<typeof FUNCTIONS>>['functions'];
 
 let loaded: Libc | undefined;
 
-/** The C library, opened at the first use so that importing a parser never needs the right to use FFI. */
+/**
+ * The C library, opened at the first use so that importing a parser never needs the right to use
+ * FFI.
+ */
 export function libc(): Libc {
   loaded ??= dlopen('libc.so.6', FUNCTIONS).functions;
   return loaded;
@@ -50,7 +54,10 @@ export function check(call: string, result: number | bigint): number {
   throw new LinuxError(errnoName(getInt32(libc().__errno_location())), call);
 }
 
-/** The address of `bytes`, for a structure that points to them. The caller keeps `bytes` referenced until the call is over. */
+/**
+ * The address of `bytes`, for a structure that points to them. The caller keeps `bytes` referenced
+ * until the call is over.
+ */
 export function addressOf(bytes: Uint8Array): bigint {
   return getRawPointer(bytes);
 }

@@ -12,10 +12,11 @@ const PR_SET_NO_NEW_PRIVS = 38;
 const OPEN_FILES = 65536n;
 
 /**
- * No core dumps, not traceable, no privilege ever gained by exec, and an empty capability bounding set: a child that changes
- * its uid has no way back. The calling process keeps the capabilities it has. The kernel gets the settings of this system.
+ * Allows no core dumps, no tracing and no privilege gained by exec, ever, and empties the
+ * capability bounding set. A child that changes its uid has no way back. The calling process keeps
+ * the capabilities it has. The kernel gets the settings of this system.
  *
- * @throws LinuxError, or the file system's error where the kernel lacks a setting.
+ * @throws LinuxError, or the file system's error if the kernel lacks a setting.
  */
 export function restrictForGood(): void {
   setLimit('core', RLIMIT_CORE, 0n);

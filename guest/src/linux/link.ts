@@ -56,8 +56,8 @@ export function setAddress(name: string, { address, prefix }: Ipv4Network): void
 }
 
 /**
- * Routes everything else through `gateway`. Where the gateway is outside the network (a /32 address, as some clouds give),
- * it first gets a route of its own.
+ * Routes everything else through `gateway`. If the gateway is outside the network (a /32 address,
+ * as some clouds give), it first gets a route of its own.
  *
  * @throws LinuxError.
  */
@@ -81,8 +81,8 @@ export function setAddress6(name: string, { address, prefix }: Ipv6Network): voi
 }
 
 /**
- * Routes everything else of IPv6 through `gateway`; one outside the network gets a route of its own, unless it is good on this
- * link only.
+ * Routes everything else of IPv6 through `gateway`. One outside the network gets a route of its
+ * own, unless it is good on this link only.
  *
  * @throws LinuxError.
  */
@@ -93,7 +93,10 @@ export function setGateway6(name: string, network: Ipv6Network, gateway: Uint8Ar
   addRoute6(name, { gateway, prefix: 0, flags: RTF_GATEWAY });
 }
 
-/** struct in6_rtmsg: destination, source, gateway, prefix of the destination at 52, metric at 56, flags at 72, interface at 76. */
+/**
+ * struct in6_rtmsg: destination, source, gateway, prefix of the destination at 52, metric at 56,
+ * flags at 72, interface at 76.
+ */
 function addRoute6(
   name: string,
   route: { destination?: Uint8Array; prefix: number; gateway?: Uint8Array; flags: number },
@@ -128,7 +131,10 @@ function interfaceIndex(name: string): number {
   return request.readInt32LE(16);
 }
 
-/** struct rtentry: destination at 8, gateway at 24, mask at 40, flags at 56, pointer to the device's name at 88. */
+/**
+ * struct rtentry: destination at 8, gateway at 24, mask at 40, flags at 56, pointer to the device's
+ * name at 88.
+ */
 function addRoute(name: string, route: { destination: number; mask: number; gateway: number; flags: number }): void {
   const entry = Buffer.alloc(120);
   const device = Buffer.from(`${name}\0`, 'latin1');

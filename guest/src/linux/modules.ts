@@ -6,22 +6,32 @@ import { check, libc } from './libc.ts';
 
 const SYS_FINIT_MODULE = 313n;
 const COMPRESSED_FILE = 4n;
-/** No such hardware; ENOENT: a symbol of a module that was not loaded, because there is no such hardware. */
+/**
+ * Errors that mean absent hardware. ENOENT: a symbol of a module that was not loaded, because its
+ * hardware is absent.
+ */
 const ABSENT: ReadonlySet<string> = new Set(['ENODEV', 'ENXIO', 'ENOENT']);
 
 /** One module to load. */
 export interface KernelModule {
-  /** Path of the .ko or .ko.xz file; xz is decompressed by the kernel, which also checks the signature. */
+  /**
+   * Path of the .ko or .ko.xz file; xz is decompressed by the kernel, which also checks the
+   * signature.
+   */
   readonly path: string;
-  /** A driver for hardware that may be absent (`ENODEV`, `ENXIO`) is `optional`, and so is one that builds on such a driver. */
+  /**
+   * A driver for hardware that may be absent (`ENODEV`, `ENXIO`) is `optional`. So is one that
+   * builds on such a driver.
+   */
   readonly optional?: boolean;
 }
 
 /**
- * Loads modules in the order given, dependencies first, and lets no other be loaded until the next boot. One that is loaded
- * already counts as loaded.
+ * Loads modules in the order given, dependencies first, and lets no other be loaded until the next
+ * boot. One that is loaded already counts as loaded.
  *
- * @returns The paths of those that were loaded; an optional one whose hardware is absent is not among them.
+ * @returns The paths of those that were loaded; an optional one whose hardware is absent is not
+ *   among them.
  * @throws LinuxError.
  */
 export function loadModules(modules: readonly KernelModule[]): readonly string[] {

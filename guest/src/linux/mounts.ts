@@ -33,7 +33,7 @@ const BASE: readonly { type: string; target: string; flags: number; data: string
 
 /** Options of {@link mount}. */
 export interface MountOptions {
-  /** What is mounted: a device or, for a bind, a folder or file; by default the type. */
+  /** The source of the mount: a device or, for a bind, a folder or file; by default the type. */
   readonly source?: string;
   /** File system type; absent for a bind, a move or a remount. */
   readonly type?: string;
@@ -62,9 +62,12 @@ export function unmount(target: string): void {
 }
 
 /**
- * Mounts /proc, /sys, /dev (devtmpfs), /run, /tmp, cgroup2 and securityfs. One that the kernel mounted already (devtmpfs
- * may be) is left as it is. The root below them, which is the image, is read-only from then on: the kernel makes it a folder
- * that everybody may write to, and what looks for a file there (`/etc/ld.so.preload`) looks for it as root.
+ * Mounts /proc, /sys, /dev (devtmpfs), /run, /tmp, cgroup2 and securityfs. One that the kernel
+ * mounted already (devtmpfs may be) is left as it is. The root below them, which is the image, is
+ * read-only from then on.
+ *
+ * **Trust**: the kernel makes the root a folder that every user may write to. A program that looks
+ * for a file there (`/etc/ld.so.preload`) looks for it as root.
  *
  * @throws LinuxError.
  */

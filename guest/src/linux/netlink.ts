@@ -1,4 +1,7 @@
-/** Netlink (RFC 3549): messages and attributes as the kernel lays them out, and one conversation with it. */
+/**
+ * Netlink (RFC 3549): messages and attributes as the kernel lays them out, and one conversation
+ * with it.
+ */
 import { closeSync } from 'node:fs';
 import { concat, Reader } from '@enclaim/attestation/bytes';
 import { DecodeError } from '@enclaim/attestation/errors';
@@ -33,7 +36,7 @@ const INTERRUPTED = 0x10;
 const TYPE = { error: 2, done: 3 } as const;
 const HEADER = 16;
 const ATTRIBUTE_HEADER = 4;
-/** What one read can hold: the kernel sends no larger piece of a dump. */
+/** Bytes of one read: the kernel sends no larger piece of a dump. */
 const PIECE = 64 * 1024;
 const MOST_PIECES = 256;
 
@@ -65,11 +68,13 @@ export function readAttributes(bytes: Uint8Array): ReadonlyMap<number, Uint8Arra
 }
 
 /**
- * Sends requests in one datagram and returns what the kernel answers, in order, without acknowledgements. Every request that
- * asks for an acknowledgement has got one by then, and a dump has come to its end.
+ * Sends requests in one datagram and returns the kernel's answers, in order, without
+ * acknowledgements. By then each request that asks for an acknowledgement has got one, and a dump
+ * has come to its end.
  *
  * @param call - What it is for, for the error.
- * @throws LinuxError with the kernel's errno where it refuses a request; EPROTO where it does not answer as it should.
+ * @throws LinuxError with the kernel's errno if it refuses a request; EPROTO if it does not answer
+ *   as it should.
  */
 export function converse(call: string, protocol: number, requests: readonly NetlinkMessage[]): NetlinkMessage[] {
   const socket = check(`${call}: socket`, libc().socket(AF_NETLINK, SOCK_RAW_CLOEXEC, protocol));
@@ -92,7 +97,10 @@ function encodeMessage({ type, flags, body }: NetlinkMessage, index: number): Ui
   return padded(concat(header, body));
 }
 
-/** The kernel answers before `send` returns, or while a dump is read: there is never anything to wait for. */
+/**
+ * Collects the answers without waiting: the kernel answers before `send` returns, or while a dump
+ * is read.
+ */
 function collect(call: string, socket: number, expected: number): NetlinkMessage[] {
   const answers: NetlinkMessage[] = [];
   const piece = Buffer.alloc(PIECE);
@@ -120,7 +128,8 @@ function readMessages(call: string, bytes: Uint8Array): NetlinkMessage[] {
       const length = reader.u32le();
       const type = reader.u16le();
       const flags = reader.u16le();
-      reader.skip(8); // sequence and port: a socket of its own hears answers to its own requests only
+      // Sequence and port: a socket of its own hears answers to its own requests only.
+      reader.skip(8);
       messages.push({ type, flags: flags & ~MULTIPART, body: reader.take(length - HEADER) });
       reader.skip(Math.min(-length & 3, reader.left));
     }

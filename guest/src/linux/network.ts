@@ -1,4 +1,7 @@
-/** The guest's network: loopback and one interface, configured from the measured command line, by DHCP, or by the first router. */
+/**
+ * The guest's network: loopback and one interface, configured from the measured command line, by
+ * DHCP, or by the first router.
+ */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fromHex, u32be } from '@enclaim/attestation/bytes';
@@ -14,7 +17,10 @@ export interface NetworkState {
   readonly interface: string;
   /** `10.0.2.15`, `fd00::15`: at most one of each family, at least one. */
   readonly addresses: readonly string[];
-  /** Name servers, of 4 or 16 bytes, at most four. **Trust**: the host's choice where the command line states none. */
+  /**
+   * Name servers, of 4 or 16 bytes, at most four. **Trust**: the host's choice if the command line
+   * states none.
+   */
   readonly dns: readonly Uint8Array[];
   /** Ends the renewal of the lease, if there is one. */
   close(): void;
@@ -29,8 +35,8 @@ const NOWHERE = '0'.repeat(32);
 /**
  * Brings up `lo` and the interface, and gives the interface its addresses and default routes.
  *
- * @throws LinuxError ENODEV where the interface does not appear, ETIMEDOUT where DHCP gets no lease or no router gives an
- * address, EADDRNOTAVAIL where the gateway is the guest's own address.
+ * @throws LinuxError ENODEV if the interface does not appear, ETIMEDOUT if DHCP gets no lease or no
+ *   router gives an address, EADDRNOTAVAIL if the gateway is the guest's own address.
  */
 export async function configureNetwork(sources: NetworkSources, name = 'eth0'): Promise<NetworkState> {
   bringUp('lo');
@@ -79,8 +85,11 @@ async function join6(name: string, source: AddressSource6): Promise<string | nul
 }
 
 /**
- * What the first router's advertisement gives. The kernel hears it, for that long; then the address and the route are stated as
- * if the command line had done so, and no later advertisement is heard: a router may come and go, but moves nothing.
+ * Returns what the first router's advertisement gives, and states it as if the command line had
+ * done so.
+ *
+ * The kernel hears advertisements only until then. **Trust**: no later advertisement is heard, so a
+ * router may come and go, but moves neither the address nor the route.
  */
 async function firstRouter(name: string): Promise<Exclude<AddressSource6, string>> {
   setting(name, 'accept_ra', '1');
@@ -107,7 +116,10 @@ function advertisedNetwork(name: string): Ipv6Network | undefined {
   return undefined;
 }
 
-/** /proc/net/ipv6_route: destination and prefix, source and prefix, next hop, three counters, flags, name. */
+/**
+ * /proc/net/ipv6_route: destination and prefix, source and prefix, next hop, three counters, flags,
+ * name.
+ */
 function advertisedGateway(name: string): Uint8Array | undefined {
   for (const line of readFileSync('/proc/net/ipv6_route', 'latin1').split('\n')) {
     const [destination, prefix, , , hop = '', , , , , of] = line.trim().split(/\s+/);
@@ -125,7 +137,9 @@ function setting(name: string, key: string, value: string): void {
   writeFileSync(`/proc/sys/net/ipv6/conf/${name}/${key}`, value);
 }
 
-/** Looks again and again until there is something; drivers probe, and routers answer, in the background. */
+/**
+ * Repeats a look until it returns something. Drivers probe, and routers answer, in the background.
+ */
 async function until<T>(
   limit: number,
   code: 'ENODEV' | 'ETIMEDOUT',

@@ -1,10 +1,16 @@
-/** nf_tables over netlink: tables, chains and rules as Linux's uapi/linux/netfilter/nf_tables.h lays them out. */
+/**
+ * nf_tables over netlink: tables, chains and rules as Linux's uapi/linux/netfilter/nf_tables.h lays
+ * them out.
+ */
 import { concat, equalBytes, u32be, utf8 } from '@enclaim/attestation/bytes';
 import { DecodeError } from '@enclaim/attestation/errors';
 import { LinuxError } from './error.ts';
 import { attribute, converse, NETLINK, type NetlinkMessage, readAttributes } from './netlink.ts';
 
-/** One step of a rule, as the kernel takes it and shows it: what is read back is compared byte for byte. */
+/**
+ * One step of a rule, as the kernel takes it and shows it. The guest compares byte for byte what it
+ * reads back.
+ */
 export type Expression = Uint8Array;
 
 /** Where a chain sees packets. */
@@ -42,7 +48,10 @@ const META = { inputName: 6, outputName: 7, user: 10, family: 15, protocol: 16 }
 const HEADERS = { network: 1, transport: 2 } as const;
 const COMPARE = { equal: 0, different: 1, atLeast: 5 } as const;
 
-/** Loads what the kernel knows about a packet: an interface's name (16 bytes), its socket's user (4, little-endian), or one byte. */
+/**
+ * Loads what the kernel knows about a packet: an interface's name (16 bytes), its socket's user (4,
+ * little-endian), or one byte.
+ */
 export function meta(key: keyof typeof META): Expression {
   return expression('meta', attribute(2, u32be(META[key])), attribute(1, REGISTER));
 }
@@ -82,10 +91,10 @@ function expression(name: string, ...data: readonly Uint8Array[]): Expression {
 }
 
 /**
- * Puts a table with these chains, for IPv4 and IPv6, in the place of the one of that name, in one step; then reads every table
- * of the kernel back.
+ * Puts a table with these chains, for IPv4 and IPv6, in the place of the one of that name, in one
+ * step. Then reads every table of the kernel back.
  *
- * @throws LinuxError with the kernel's errno; EPROTO where what it shows is not exactly this.
+ * @throws LinuxError with the kernel's errno; EPROTO if what it shows is not exactly this.
  */
 export function replaceTable(name: string, chains: readonly Chain[]): void {
   const batch = Buffer.from([0, 0, 0, SUBSYSTEM]);
@@ -102,7 +111,8 @@ export function replaceTable(name: string, chains: readonly Chain[]): void {
       rules.map((rule) => ({ type: MESSAGE.newRule, parts: ruleParts(name, hook, rule) })),
     ),
   ];
-  // The last alone is acknowledged: the kernel takes all or none, and says so of the first that it refuses without being asked.
+  // Only the last step asks for an acknowledgement. The kernel takes all or none, and reports the
+  // first step that it refuses without being asked.
   const last = steps.length - 1;
   converse('install the firewall', NETLINK.netfilter, [
     { type: BATCH.begin, flags: 0, body: batch },
@@ -116,7 +126,8 @@ export function replaceTable(name: string, chains: readonly Chain[]): void {
 }
 
 /**
- * Holds what the kernel has against what it was given: no other table, no other chain, the same rules in the same order.
+ * Compares the kernel's tables with the given chains: no other table, no other chain, the same
+ * rules in the same order.
  *
  * @throws LinuxError EPROTO.
  */

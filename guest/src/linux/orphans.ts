@@ -19,8 +19,9 @@ export function releaseChild(pid: number): void {
 /**
  * Reaps orphans from now on, at every SIGCHLD.
  *
- * Node waits for each of its own children by pid, so an inherited one would stay a zombie for ever; waiting for "any child"
- * would steal the exits that Node is about to report. So only children that nobody claimed are waited for, by pid.
+ * Node waits for each of its own children by pid, so an inherited one would stay a zombie for ever.
+ * Waiting for "any child" would steal the exits that Node is about to report. Therefore only
+ * children that were not claimed are waited for, by pid.
  */
 export function reapOrphans(): void {
   process.on('SIGCHLD', reapOnce);

@@ -10,7 +10,8 @@ const CONSOLE = 1;
 /**
  * Writes what is unwritten to the disks and the console, and powers the machine off.
  *
- * @throws LinuxError EPERM where this process is not PID 1, so that no test ends the machine it runs on.
+ * @throws LinuxError EPERM if this process is not PID 1, so that no test ends the machine it runs
+ *   on.
  */
 export function powerOff(): never {
   if (process.pid !== 1) throw new LinuxError('EPERM', 'reboot', 'only PID 1 powers off');
@@ -21,11 +22,13 @@ export function powerOff(): never {
 }
 
 /**
- * Routes every way that this process could end into `powerOff`: uncaught errors, unhandled rejections, `process.exit`, an
- * empty event loop and the signals that would end it.
+ * Routes every way that this process could end into `powerOff`: uncaught errors, unhandled
+ * rejections, `process.exit`, an empty event loop and the signals that would end it.
  *
- * @param lastWords The one line for the console that says why; never anything a caller of the runtime sent.
- * @param drain What is done first where a signal asks for the end; not a second time, and not where it gives nothing to wait for.
+ * @param lastWords The one line for the console that says why; never anything a caller of the
+ *   runtime sent.
+ * @param drain What is done first if a signal asks for the end. It is not done a second time, and
+ *   the end is not delayed if it returns nothing to wait for.
  */
 export function neverExit(lastWords: (reason: unknown) => string, drain?: () => Promise<void> | undefined): void {
   const end = (reason: unknown): never => {
@@ -48,5 +51,6 @@ export function neverExit(lastWords: (reason: unknown) => string, drain?: () => 
       else drained.then(powerOff, end);
     });
   }
-  check('reboot', libc().reboot(RB_DISABLE_CAD)); // Ctrl-Alt-Del becomes a SIGINT instead of an immediate reset
+  // Ctrl-Alt-Del becomes a SIGINT instead of an immediate reset.
+  check('reboot', libc().reboot(RB_DISABLE_CAD));
 }

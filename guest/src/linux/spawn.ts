@@ -17,7 +17,7 @@ const NAMESPACES = {
   net: { flag: 0x40000000, file: 'net' },
 } as const;
 
-/** A namespace that a child may get for itself. A new `net` holds a `lo` that is down, and nothing else. */
+/** A namespace that a child may get for itself. A new `net` holds only a `lo` that is down. */
 export type Namespace = keyof typeof NAMESPACES;
 
 /** A file or folder of the host shown in a confined root, read-only. */
@@ -27,16 +27,21 @@ export interface RootEntry {
   readonly to?: string;
 }
 
-/** What {@link spawnConfined} starts. */
+/** Options of {@link spawnConfined}. */
 export interface ConfinedOptions {
   /** Program (absolute path, as seen in `root`) and arguments. */
   readonly argv: readonly [string, ...string[]];
   readonly uid: number;
   readonly gid: number;
   readonly namespaces?: readonly Namespace[];
-  /** With the `mount` namespace: the child's root holds these and nothing else. Absent: the parent's root. */
+  /**
+   * With the `mount` namespace: the only entries of the child's root. Absent: the parent's root.
+   */
   readonly root?: readonly RootEntry[];
-  /** File descriptors of this process, or null for /dev/null; index = descriptor in the child. Nothing else is inherited. */
+  /**
+   * File descriptors of this process, or null for /dev/null. The index is the descriptor in the
+   * child, which inherits nothing else.
+   */
   readonly fds: readonly (number | null)[];
   /** The whole environment; by default none. */
   readonly env?: Readonly<Record<string, string>>;
@@ -63,8 +68,9 @@ const JAIL = '/run/jail';
 /**
  * Starts a child with its own uid, gid (no supplementary groups) and namespaces.
  *
- * fork copies the namespaces of the thread that calls it, and spawn forks on the calling thread: so this thread enters new
- * namespaces, spawns, and goes back. Nothing else runs in between, because all of it is synchronous.
+ * fork copies the namespaces of the thread that calls it, and spawn forks on the calling thread.
+ * Therefore this thread enters new namespaces, spawns, and goes back. Nothing else runs in between,
+ * because all of it is synchronous.
  *
  * @throws LinuxError, or the error of the spawn; this thread is back in its own namespaces then.
  */
@@ -98,7 +104,10 @@ function forkInside(options: ConfinedOptions): ChildProcess {
   }
 }
 
-/** Runs `action` with this thread in new namespaces, and comes back: to the old ones, their root and working folder. */
+/**
+ * Runs `action` with this thread in new namespaces. Afterwards the thread is back in the old ones,
+ * with their root and working folder.
+ */
 function inNamespaces<T>(names: readonly Namespace[], action: () => T): T {
   if (names.length === 0) return action();
   const homes = names.map((name) => ({
@@ -132,8 +141,10 @@ function joinCgroup(child: ChildProcess, cgroup: string): void {
 }
 
 /**
- * Makes a root of read-only binds and enters it. pivot_root refuses an initramfs as the old root, so the new root is moved
- * over `/` and entered by chroot; what is below it is out of reach for a child without CAP_SYS_CHROOT and open folders.
+ * Makes a root of read-only binds and enters it.
+ *
+ * pivot_root refuses an initramfs as the old root, so the new root is moved over `/` and entered by
+ * chroot. A child without CAP_SYS_CHROOT and open folders cannot reach what is below it.
  */
 function enterRoot(entries: readonly RootEntry[]): void {
   mkdirSync(JAIL, { recursive: true });

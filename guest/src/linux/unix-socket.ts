@@ -5,7 +5,10 @@ import { check, libc } from './libc.ts';
 
 const AF_UNIX = 1;
 const STREAM = 1 | 0o2000000; // closed on exec: a child gets a socket only where its stdio names it
-/** Whoever listens may be the runtime of somebody else: one that takes nobody must not hold PID 1. */
+/**
+ * SOCK_NONBLOCK. **Trust**: an attacker may control the runtime that listens. One that accepts no
+ * connection must not hold PID 1.
+ */
 const NONBLOCK = 0o4000;
 const MAX_PATH = 107;
 
@@ -21,9 +24,10 @@ export function socketPair(): [number, number] {
 }
 
 /**
- * A socket connected to whoever listens at `path`.
+ * Returns a socket connected to the listener at `path`.
  *
- * @throws LinuxError, ENAMETOOLONG for a path of more than 107 bytes, EWOULDBLOCK where too many wait there already.
+ * @throws LinuxError, ENAMETOOLONG for a path of more than 107 bytes, EWOULDBLOCK if too many
+ *   connections wait there already.
  */
 export function connectUnix(path: string): number {
   const name = Buffer.from(path);
