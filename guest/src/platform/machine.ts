@@ -10,10 +10,16 @@ import type { HardwareSources } from './open.ts';
 const TPM = '/dev/tpmrm0';
 const RTMR3 = '/sys/class/misc/tdx_guest/measurements/rtmr3:sha384';
 const CCEL = '/sys/firmware/acpi/tables/data/CCEL';
-/** The table says how large the area is, and the table is not to be trusted with the guest's memory. */
+/**
+ * Most bytes of the event log's area. **Bound**: the table says how large the area is, and may not
+ * decide how much of the guest's memory is used.
+ */
 const LARGEST_AREA = 1 << 20;
 
-/** Looks for a TPM, and for reports through configfs, whose module must be loaded. @throws LinuxError, TsmError, TpmError */
+/**
+ * Looks for a TPM, and for reports through configfs, whose module must be loaded.
+ * @throws LinuxError, TsmError, TpmError
+ */
 export function machineHardware(): HardwareSources {
   return {
     openTpm: async () => (existsSync(TPM) ? openTpmDevice(TPM) : null),
@@ -29,7 +35,7 @@ export function machineHardware(): HardwareSources {
   };
 }
 
-/** At most `length` bytes of a file whose size nobody knows before. */
+/** Reads at most `length` bytes of a file whose size is not known before. */
 async function readStart(path: string, length: number): Promise<Uint8Array> {
   await using file = await open(path, 'r');
   const buffer = Buffer.alloc(length);

@@ -8,7 +8,10 @@ import type { GuestPlatform } from './platform.ts';
 import { openTpmPlatform } from './tpm.ts';
 import { openTsmPlatform, type TdxMeasurements } from './tsm.ts';
 
-/** Where hardware is looked for. What is not there is null; what is there and does not work is an error. */
+/**
+ * The sources of hardware. Absent hardware is null; hardware that is there and does not work is an
+ * error.
+ */
 export interface HardwareSources {
   openTpm(): Promise<TpmTransport | null>;
   openTsm(): Promise<TsmDevice | null>;
@@ -16,11 +19,12 @@ export interface HardwareSources {
 }
 
 /**
- * The platform that this machine attests by.
+ * Returns the platform that this machine attests by.
  *
- * A processor that reports on its guest comes first: who gave the machine a TPM beside it is the host. But a report can
- * only speak for a policy that the launch named; where it did not, a TPM is taken, which has a register for the policy.
- * @throws Refusal `platform` where nothing can attest this launch; TsmError, TpmError
+ * A processor that reports on its guest comes first, because the host gave the machine a TPM beside
+ * it. But a report can only speak for a policy that the launch named. If the launch named none, a
+ * TPM is taken, which has a register for the policy.
+ * @throws Refusal `platform` if nothing can attest this launch; TsmError, TpmError
  */
 export async function openPlatform(sources: HardwareSources, commandLine: CommandLine): Promise<GuestPlatform> {
   const tsm = await sources.openTsm();

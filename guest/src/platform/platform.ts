@@ -1,14 +1,17 @@
-/** What measures and attests this machine: the one seam between the supervisor and hardware. */
+/**
+ * The measuring and attesting platform of this machine: the one seam between the supervisor and
+ * hardware.
+ */
 
 import type { PolicyDigest } from '@enclaim/policy-schema/admission';
 import type { BootHardware, QuoteAnswer } from '@enclaim/runtime/control';
 
-/** What of an app bundle is measured. */
+/** The measured parts of an app bundle. */
 export interface Measured {
   /** Canonical bytes. */
   readonly policy: Uint8Array;
   readonly policyDigest: PolicyDigest;
-  /** Of the whole bundle. */
+  /** Digest of the whole bundle. */
   readonly digest: `sha384:${string}`;
 }
 
@@ -18,12 +21,12 @@ export interface GuestPlatform {
   /** The command line as evidence gives it. */
   readonly commandLine: string;
   /**
-   * Holds policy and bundle against what the launch measured of them, and measures them where there is a register.
-   * Nothing of either was used before.
+   * Compares policy and bundle with what the launch measured of them, and measures them if there is
+   * a register. The caller uses nothing of either before.
    * @throws Refusal `policy`, `platform`
    */
   measure(app: Measured): Promise<void>;
-  /** What the runtime is told; once everything is measured. */
+  /** Facts of the hardware that the runtime is told, once everything is measured. */
   hardware(): BootHardware;
   /** Puts a refusal where no later quote can deny it, if there is such a place. */
   refuse(reason: string): Promise<void>;

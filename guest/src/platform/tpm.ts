@@ -13,7 +13,8 @@ export function openTpmPlatform(attester: Attester, { policy, text }: CommandLin
   const { akPublic, ekPublic, ekCertificate } = attester;
   return {
     kind: 'tpm',
-    // The stub measures a command line that was passed to it; the image's own is a section of the image.
+    // The stub measures a command line that was passed to it. The image's own is a section of the
+    // image.
     commandLine: policy === null ? '' : text,
     measure: async (app) => {
       await attester.extend(POLICY_REGISTER, policyEvent(app.policyDigest));

@@ -1,4 +1,7 @@
-/** SEV-SNP and TDX: the processor measured the launch; what the guest knows of its own report it checks itself. */
+/**
+ * SEV-SNP and TDX platforms: the processor measured the launch, and the guest checks what it knows
+ * of its own report.
+ */
 
 import { equalBytes, toBase64, toHex, utf8 } from '@enclaim/attestation/bytes';
 import { parseDigest, sha256, sha384 } from '@enclaim/attestation/digest';
@@ -11,11 +14,17 @@ import { Refusal } from '../refusal.ts';
 import { type TsmDevice, TsmError, type TsmReport } from '../tsm/report.ts';
 import type { GuestPlatform, Measured } from './platform.ts';
 
-/** What a TD has beside its reports. Null is what this kernel or firmware does not have. */
+/**
+ * Measurements of a TD beside its reports. Null means that this kernel or firmware does not have
+ * it.
+ */
 export interface TdxMeasurements {
   /** RTMR3 where the kernel lets the guest extend it, by 48 bytes. Linux does from 6.16 on. */
   readonly rtmr3: { extend(digest: Uint8Array): Promise<void> } | null;
-  /** TDREPORT. A quote says the same, but comes back from the host, which could give that of another guest. */
+  /**
+   * TDREPORT. **Trust**: a quote says the same, but comes back from the host, which could give
+   * another guest's quote.
+   */
   ownReport(): Promise<Uint8Array>;
   /** The area of the firmware's event log. **Trust**: none; it is replayed by who verifies. */
   eventLogArea(): Promise<Uint8Array | null>;
@@ -43,8 +52,8 @@ export async function openTsmPlatform(
 }
 
 /**
- * What OVMF adds to the command line of a kernel that it boots with an initrd, after it checked the line's hash: in front
- * in builds of 2026, behind in older ones.
+ * OVMF's addition to the command line of a kernel that it boots with an initrd, after it checked the
+ * line's hash: in front in builds of 2026, behind in older ones.
  */
 const ADDED = /^initrd=initrd | initrd=initrd$/;
 
@@ -101,13 +110,19 @@ function answer(kind: 'snp' | 'tdx', { outblob, auxblob }: TsmReport): QuoteAnsw
   return { kind, outblob: toBase64(outblob), auxblob: toBase64(auxblob) };
 }
 
-/** A host may have set the field to the policy's digest at launch; then it must be that of this policy. */
+/**
+ * Refuses a field that is set but is not the policy's digest. A host may have set it to that digest
+ * at launch.
+ */
 function holdField(name: string, found: Uint8Array, policy: Uint8Array): void {
   if (found.every((byte) => byte === 0) || equalBytes(found, policy)) return;
   throw new Refusal('policy', `${name} names ${toHex(found)}, the bundle's policy is ${toHex(policy)}`);
 }
 
-/** The firmware's log and our records. One that proves nothing is left out: who needs it refuses evidence without. */
+/**
+ * The firmware's event log followed by our records; null if it does not lead to the registers in
+ * the TDREPORT. References with an open event refuse evidence without a log.
+ */
 function logOf(area: Uint8Array | null, records: readonly Uint8Array[], report: TdMeasurements): Uint8Array | null {
   try {
     return area === null ? null : tdxEventLog(area, records, report);

@@ -1,4 +1,6 @@
-/** What the guest asks of its TPM: quotes, register extensions, and proof that its keys live in it. */
+/**
+ * The guest's requests to its TPM: quotes, register extensions, and proof that its keys live in it.
+ */
 
 import { equalBytes } from '@enclaim/attestation/bytes';
 import { DecodeError } from '@enclaim/attestation/errors';
@@ -36,7 +38,10 @@ export interface Attester {
   readonly akName: Uint8Array;
   /** TPMT_PUBLIC of the endorsement key, which a credential is encrypted to. */
   readonly ekPublic: Uint8Array;
-  /** DER of the endorsement key's certificate, where the TPM holds one. **Trust**: to be verified by who relies on it. */
+  /**
+   * DER of the endorsement key's certificate, if the TPM holds one. **Trust**: the verifier has to
+   * verify it.
+   */
   readonly ekCertificate?: Uint8Array;
   /** The TPM itself, for sealing and counters. */
   readonly tpm: Tpm;
@@ -46,23 +51,31 @@ export interface Attester {
    * @throws TpmError `unsettled` where registers are extended faster than they can be read
    */
   quote(qualifyingData: Uint8Array): Promise<Quote>;
-  /** Extends register `pcr` of the SHA-256 bank by a digest of 32 bytes. Other banks keep their value. */
+  /**
+   * Extends register `pcr` of the SHA-256 bank by a digest of 32 bytes. Other banks keep their
+   * value.
+   */
   extend(pcr: number, digest: Uint8Array): Promise<void>;
   /**
-   * The secret of a credential that was made to `akName` and encrypted to `ekPublic`: to give it back proves that one
-   * TPM holds both keys.
-   * @throws TpmError `integrity`, `size`, `value` or `ecc-point` where it was made to other keys or tampered with
+   * Returns the secret of a credential that was made to `akName` and encrypted to `ekPublic`.
+   * Giving it back proves that one TPM holds both keys.
+   * @throws TpmError `integrity`, `size`, `value` or `ecc-point` if it was made to other keys or
+   *   tampered with
    */
   activate(credentialBlob: Uint8Array, encryptedSecret: Uint8Array): Promise<Uint8Array>;
   /** Flushes the attestation key and closes the transport. */
   close(): Promise<void>;
 }
 
-/** How often to quote again where the registers do not match the quote: somebody extends them meanwhile. */
+/**
+ * Number of attempts to quote while the registers do not match the quote, because they are extended
+ * meanwhile.
+ */
 const QUOTINGS = 5;
 
 /**
- * Makes the attestation key in the TPM behind `transport`, and finds the endorsement key that has a certificate.
+ * Makes the attestation key in the TPM behind `transport`, and finds the endorsement key that has a
+ * certificate.
  * @throws TpmError; the transport is then closed
  */
 export async function openAttester(transport: TpmTransport): Promise<Attester> {
@@ -94,7 +107,8 @@ export async function openAttester(transport: TpmTransport): Promise<Attester> {
 }
 
 function quoter(tpm: Tpm, ak: number): Attester['quote'] {
-  // Registers seldom change, so the values of the quote before do for most quotes, and one command is enough.
+  // **Cost**: registers seldom change, so the values of the quote before fit most quotes, and one
+  // command is enough.
   let pcrs: PcrValues = new Map();
   return async (qualifyingData) => {
     for (let i = 0; i < QUOTINGS; i++) {

@@ -1,4 +1,7 @@
-/** TPM 2.0 commands as a table: code, handles, authorisations, parameters, response (Part 3, rev 1.59). */
+/**
+ * TPM 2.0 commands as a table: code, handles, authorisations, parameters, response (Part 3, rev
+ * 1.59).
+ */
 
 import { concat, type Reader } from '@enclaim/attestation/bytes';
 import { HASH_LENGTH, type HashName } from '@enclaim/attestation/digest';
@@ -97,7 +100,7 @@ export const CAPABILITY = { handles: 0x01, pcrs: 0x05, properties: 0x06 } as con
 /** TPM_SE. A trial session computes a policy without satisfying it. */
 export const SESSION_TYPE = { hmac: 0x00, policy: 0x01, trial: 0x03 } as const;
 
-/** What a new object is, and what it keeps secret: its authorisation value, and data to seal. */
+/** The sensitive area of a new object: its authorisation value, and data to seal. */
 export interface Creation {
   readonly sensitive: { readonly userAuth: Uint8Array; readonly data: Uint8Array };
   readonly publicArea: TpmPublic;
@@ -105,7 +108,7 @@ export interface Creation {
   readonly creationPcrs: PcrSelection;
 }
 
-/** What a TPM noted when it made an object, and its proof of it. */
+/** Notes of the TPM on how it made an object, with its proof of them. */
 export interface CreationProof {
   /** TPMS_CREATION_DATA. */
   readonly creationData: Uint8Array;
@@ -128,7 +131,7 @@ export interface TaggedDigest {
   readonly digest: Uint8Array;
 }
 
-/** What a TPM signed: TPMS_ATTEST, and TPMT_SIGNATURE, as they came. */
+/** A signed statement of the TPM: TPMS_ATTEST and TPMT_SIGNATURE, as they came. */
 export interface Signed {
   readonly attest: Uint8Array;
   readonly signature: Uint8Array;
@@ -144,7 +147,10 @@ const MAX_CREDENTIAL = 256;
 const nothing = struct<None>({});
 const startupType = named(u16, { clear: 0, state: 1 });
 const publicArea = sized(tpmPublic);
-/** Its length is one byte; unlike in a selection, banks of hashes that are not known here may stand. */
+/**
+ * A bitmap after a length of one byte. Unlike in a selection, banks of hashes that are not known
+ * here may stand in it.
+ */
 const bitmap: Codec<Uint8Array> = {
   decode: (reader) => reader.take(reader.u8()),
   encode: (value) => concat(u8.encode(value.length), value),
@@ -280,7 +286,10 @@ export const CERTIFY: Command<{ object: number; sign: number; qualifyingData: Ui
   { authorised: ['object', 'sign'], parameters: struct({ qualifyingData }), response: signed },
 );
 
-/** Fails with `ticket` where this TPM did not make `object` with creation data of this hash. `sign` may be TPM_RH_NULL. */
+/**
+ * Fails with `ticket` if this TPM did not make `object` with creation data of this hash. `sign` may
+ * be TPM_RH_NULL.
+ */
 export const CERTIFY_CREATION: Command<
   { sign: number; object: number; qualifyingData: Uint8Array; creationHash: Uint8Array; creationTicket: Ticket },
   Signed
@@ -296,7 +305,10 @@ export const CERTIFY_CREATION: Command<
   response: signed,
 });
 
-/** Gives the secret of a credential to the TPM that holds both the key it names and the key it is encrypted to. */
+/**
+ * Gives the secret of a credential to the TPM that holds both the key it names and the key it is
+ * encrypted to.
+ */
 export const ACTIVATE_CREDENTIAL: Command<
   { activate: number; key: number; credentialBlob: Uint8Array; encryptedSecret: Uint8Array },
   { secret: Uint8Array }
@@ -311,7 +323,10 @@ export const UNSEAL: Command<{ item: number }, { data: Uint8Array }> = command('
   response: struct({ data: tpm2b(MAX_SEALED) }),
 });
 
-/** Neither salted nor bound: `key` and `bind` are TPM_RH_NULL. `handle` must be flushed where no command ends it. */
+/**
+ * Starts a session that is neither salted nor bound: `key` and `bind` are TPM_RH_NULL. `handle`
+ * must be flushed if no command ends the session.
+ */
 export const START_AUTH_SESSION: Command<
   { key: number; bind: number; nonceCaller: Uint8Array; type: keyof typeof SESSION_TYPE; hash: HashName },
   { handle: number; nonceTpm: Uint8Array }
@@ -327,7 +342,9 @@ export const START_AUTH_SESSION: Command<
   response: struct({ nonceTpm: tpm2b(MAX_DIGEST) }),
 });
 
-/** Fails with `value` where the registers do not have `pcrDigest`; an empty one takes them as they are. */
+/**
+ * Fails with `value` if the registers do not have `pcrDigest`. An empty one takes them as they are.
+ */
 export const POLICY_PCR: Command<{ session: number; pcrDigest: Uint8Array; selection: PcrSelection }, None> = command(
   'PolicyPCR',
   0x17f,
@@ -351,7 +368,10 @@ export const FLUSH_CONTEXT: Command<{ object: number }, None> = command('FlushCo
   parameters: struct({ object: u32 }),
 });
 
-/** `context` is TPMS_CONTEXT: encrypted by the TPM, good until its next reset, also after a flush. */
+/**
+ * Saves an object as `context` (TPMS_CONTEXT): encrypted by the TPM, good until its next reset,
+ * also after a flush.
+ */
 export const CONTEXT_SAVE: Command<{ object: number }, { context: Uint8Array }> = command('ContextSave', 0x162, {
   handles: ['object'],
   response: struct({ context: rest }),

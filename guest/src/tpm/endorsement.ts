@@ -1,4 +1,7 @@
-/** The endorsement key: what it is made from, its certificate, and credential activation (TCG EK Profile 2.5; Part 3, 12.5). */
+/**
+ * The endorsement key: what it is made from, its certificate, and credential activation (TCG EK
+ * Profile 2.5; Part 3, 12.5).
+ */
 
 import { fromHex } from '@enclaim/attestation/bytes';
 import { HIERARCHY, type TpmPublic } from '@enclaim/attestation/tpm';
@@ -14,8 +17,10 @@ export interface Endorsement {
   /** DER, where the TPM holds one. */
   readonly certificate: Uint8Array | undefined;
   /**
-   * Opens a credential that was made to the name of the loaded key `ak` and encrypted to `ekPublic`.
-   * @throws TpmError `integrity`, `size`, `value` or `ecc-point` where it was made to other keys or tampered with
+   * Opens a credential that was made to the name of the loaded key `ak` and encrypted to
+   * `ekPublic`.
+   * @throws TpmError `integrity`, `size`, `value` or `ecc-point` if it was made to other keys or
+   *   tampered with
    */
   activate(
     ak: number,
@@ -30,7 +35,10 @@ const POLICY_B_SHA384 = fromHex(
   'b26e7d28d11a50bc53d882bcf5fd3a1a074148bb35d3b4e4cb1c0ad9bde419cacb47ba09699646150f9fc000f3f80e12',
 );
 
-/** An endorsement key of the profile: where its certificate stands, and whether its use needs PolicySecret. */
+/**
+ * An endorsement key of the profile: where its certificate stands, and whether its use needs
+ * PolicySecret.
+ */
 interface EndorsementTemplate {
   readonly certificateIndex: number;
   readonly template: TpmPublic;
@@ -104,7 +112,8 @@ export async function openEndorsement(tpm: Tpm): Promise<Endorsement> {
   const { endorsement, certificate } = await findEndorsement(tpm);
   const { template, use } = endorsement;
   const { handle, publicArea } = await createPrimary(tpm, 'endorsement', template);
-  // To make the key again takes the search for two primes each time; anybody may ask for an activation.
+  // **Bound**: making the key again takes the search for two primes each time, and any client may
+  // ask for an activation.
   const { context } = await tpm.using(handle, (object) => tpm.run(CONTEXT_SAVE, { object }));
   const activate: Endorsement['activate'] = async (ak, credential) => {
     const loaded = await tpm.run(CONTEXT_LOAD, { context });

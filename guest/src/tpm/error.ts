@@ -38,7 +38,10 @@ const FORMAT_ZERO = {
   sensitive: 0x55,
 } as const;
 
-/** TPM_RC of format one: 0x080 + number, with the handle, session or parameter at fault in bits 6 and 8 to 11. */
+/**
+ * TPM_RC of format one: 0x080 + number, with the handle, session or parameter at fault in bits 6
+ * and 8 to 11.
+ */
 const FORMAT_ONE = {
   asymmetric: 0x01,
   attributes: 0x02,

@@ -1,4 +1,6 @@
-/** Non-volatile indices: reading certificates, and counters that only grow (Part 1, 37; Part 3, 31). */
+/**
+ * Non-volatile indices: reading certificates, and counters that only grow (Part 1, 37; Part 3, 31).
+ */
 
 import { concat } from '@enclaim/attestation/bytes';
 import { HIERARCHY } from '@enclaim/attestation/tpm';
@@ -14,7 +16,10 @@ import {
 import { TpmError } from './error.ts';
 import type { Tpm } from './tpm.ts';
 
-/** The largest index that is read, in bytes, and how much at once: every TPM's NV buffer has room for that. */
+/**
+ * The largest index that is read, in bytes, and the most at once: every TPM's NV buffer has room
+ * for that.
+ */
 const MAX_NV = 8192;
 const CHUNK = 512;
 
@@ -45,10 +50,10 @@ export async function readNv(tpm: Tpm, index: number): Promise<Uint8Array | unde
 const COUNTER: readonly NvAttribute[] = ['authWrite', 'counter', 'ownerRead', 'authRead', 'noDA'];
 
 /**
- * A counter that no restart, restore or redefinition sets back: a TPM starts a new counter at the highest value that any
- * of its counters ever had.
+ * A counter that no restart, restore or redefinition sets back: a TPM starts a new counter at the
+ * highest value that any of its counters ever had.
  *
- * **Trust**: whoever owns the TPM may undefine the index; the value then jumps, but never back.
+ * **Trust**: the owner of the TPM may undefine the index; the value then jumps, but never back.
  */
 export class NvCounter {
   readonly #tpm: Tpm;

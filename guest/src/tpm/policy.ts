@@ -16,10 +16,9 @@ export function pcrPolicy(algorithm: HashName, selection: PcrSelection, pcrDiges
 }
 
 /**
- * Runs `use` with a policy session under `hash`, and flushes it on every path.
- *
- * The session is neither salted nor bound: the keys used here have empty authorisation values, so an HMAC would be under
- * a key that everybody knows and prove nothing. What crosses the wire to the TPM is plain.
+ * Runs `use` with a policy session under `hash`, and flushes it on every path.  The session is
+ * neither salted nor bound: the keys used here have empty authorisation values, so an HMAC would be
+ * under a publicly known key and prove nothing. What crosses the wire to the TPM is plain.
  */
 export async function withPolicySession<T>(
   tpm: Tpm,

@@ -1,6 +1,9 @@
 /** One task after another. */
 
-/** Runs tasks in the order in which they were given, each when the one before has ended, well or not. */
+/**
+ * Runs tasks in the order in which they were given. Each starts when the one before has ended, well
+ * or not.
+ */
 export class Queue {
   #last: Promise<unknown> = Promise.resolve();
 

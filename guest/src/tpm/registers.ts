@@ -7,7 +7,8 @@ import { TpmError } from './error.ts';
 import type { Tpm } from './tpm.ts';
 
 /**
- * The values of the selected registers. A TPM gives eight at a time, so they may change in between: compare with a quote.
+ * The values of the selected registers. A TPM gives eight at a time, so they may change in between.
+ * The caller compares them with a quote.
  * @throws TpmError `unusable` where the TPM lacks one of them
  */
 export async function readPcrs(tpm: Tpm, selection: PcrSelection): Promise<PcrBanks> {

@@ -1,4 +1,7 @@
-/** Secrets that the TPM gives back only while registers have the values they were sealed to (Part 1, 27). */
+/**
+ * Seals secrets that the TPM gives back only while registers have the values they were sealed to
+ * (Part 1, 27).
+ */
 
 import { equalBytes } from '@enclaim/attestation/bytes';
 import { sha256 } from '@enclaim/attestation/digest';
@@ -25,7 +28,10 @@ import { pcrPolicy, satisfyPcrPolicy, withPolicySession } from './policy.ts';
 import { createPrimary, SRK_TEMPLATE } from './primary.ts';
 import type { Tpm } from './tpm.ts';
 
-/** TPMS_CREATION_DATA (Part 2, 15.1): among others, what the registers were when the object was made. */
+/**
+ * TPMS_CREATION_DATA (Part 2, 15.1). Among its fields are the register values when the object was
+ * made.
+ */
 const creationData = struct({
   selection: pcrSelection,
   pcrDigest: tpm2b(MAX_DIGEST),
@@ -36,7 +42,10 @@ const creationData = struct({
   outsideInfo: tpm2b(MAX_NAME),
 });
 
-/** A sealed secret as it is stored: `enc` and the format's version, then the object and the proof of its creation. */
+/**
+ * A sealed secret as it is stored: `enc` and the format's version, then the object and the proof of
+ * its creation.
+ */
 const sealed = prefixed(
   0x656e_6301,
   struct({
@@ -48,9 +57,10 @@ const sealed = prefixed(
 );
 
 /**
- * Seals at most 128 bytes to register values: the present ones, or those that another boot will have.
- * @returns bytes that are useless outside this TPM, and may be stored anywhere
- * @throws TpmError `unusable` where a value of the selection is missing
+ * Seals at most 128 bytes to register values: the present ones, or those that another boot will
+ * have.
+ * @returns bytes that are useless outside this TPM, and may be stored anyif
+ * @throws TpmError `unusable` if a value of the selection is missing
  */
 export async function seal(
   tpm: Tpm,
@@ -79,15 +89,19 @@ export async function seal(
 }
 
 /**
- * The secret, where the registers of `selection` have the values it was sealed to, and had the values of `sealedUnder`
- * when it was sealed.
+ * Returns the secret, if the registers of `selection` have the values it was sealed to, and had the
+ * values of `sealedUnder` when it was sealed.
  *
- * The policy alone keeps the secret from other software, but says nothing of who made it: whoever else ran on this TPM
- * may have sealed a secret that he knows to the same values, and put it in the place of ours. The TPM's proof of
- * creation says under which registers it was made.
- * @param sealedUnder values under which only trusted software runs: the present ones, or those of the boot before
- * @throws TpmError `policy-fail` where the registers differ, `provenance` where it was sealed under others, `ticket` where
- * the proof of creation is none, `integrity` where the secret was changed or is another TPM's; DecodeError
+ * **Trust**: the policy alone keeps the secret from other software, but does not say which software
+ * made it. Other software that ran on this TPM may have sealed a secret that it knows to the same
+ * values, and put it in the place of ours. The TPM's proof of creation says under which registers
+ * the secret was made.
+ *
+ * @param sealedUnder values under which only trusted software runs: the present ones, or those of
+ *   the boot before
+ * @throws TpmError `policy-fail` if the registers differ, `provenance` if it was sealed under other
+ *   values, `ticket` if the proof of creation is not this TPM's, `integrity` if the secret was
+ *   changed or belongs to another TPM; DecodeError
  */
 export async function unseal(
   tpm: Tpm,

@@ -1,4 +1,7 @@
-/** Runs TPM commands over a transport: framing, authorisations, response codes, retries (Part 1, 18). */
+/**
+ * Runs TPM commands over a transport: framing, authorisations, response codes, retries (Part 1,
+ * 18).
+ */
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { concat, Reader } from '@enclaim/attestation/bytes';
@@ -20,7 +23,9 @@ const AUTH_RESPONSE = struct({ nonce: tpm2b(MAX_DIGEST), attributes: u8, hmac: t
 const CONTINUE_SESSION = 0x01;
 const EMPTY = new Uint8Array();
 
-/** Who may use a handle: by its password, or by a policy that a session has satisfied. */
+/**
+ * An authorisation to use a handle: by its password, or by a policy that a session has satisfied.
+ */
 export type Authorisation =
   | { readonly kind: 'password'; readonly password: Uint8Array }
   | { readonly kind: 'policy'; readonly session: number };
@@ -45,7 +50,8 @@ export class Tpm {
   }
 
   /**
-   * Runs one command. Handles without an authorisation in `auths`, by position, get the empty password.
+   * Runs one command. Handles without an authorisation in `auths`, by position, get the empty
+   * password.
    * @throws TpmError
    */
   async run<In, Out>(command: Command<In, Out>, input: In, auths: readonly Authorisation[] = []): Promise<Out> {
@@ -76,8 +82,9 @@ export class Tpm {
   }
 
   /**
-   * Runs a sequence of commands that loads objects or sessions, with no other such sequence at the same time: a TPM has
-   * room for three objects, of which the attestation key is one. Not to be nested.
+   * Runs a sequence of commands that loads objects or sessions, with no other such sequence at the
+   * same time: a TPM has room for three objects, of which the attestation key is one. Sequences
+   * must not be nested.
    */
   alone<T>(sequence: () => Promise<T>): Promise<T> {
     return this.#sequences.run(sequence);
@@ -100,7 +107,10 @@ function encodeCommand<In, Out>(command: Command<In, Out>, input: In, auths: rea
   return concat(HEADER.encode({ tag, size: HEADER_LENGTH + body.length, code: command.code }), body);
 }
 
-/** A policy that asks for no secret has an empty HMAC, and so proves nothing of who sent the command. */
+/**
+ * A policy that asks for no secret has an empty HMAC, and so proves nothing of who sent the
+ * command.
+ */
 function encodeAuth(auth: Authorisation): Uint8Array {
   const [session, hmac] = auth.kind === 'password' ? [RS_PW, auth.password] : [auth.session, EMPTY];
   return AUTH_COMMAND.encode({ session, nonce: EMPTY, attributes: CONTINUE_SESSION, hmac });

@@ -6,14 +6,23 @@ import { concat, Reader } from '@enclaim/attestation/bytes';
 import { TpmError } from './error.ts';
 import { Queue } from './queue.ts';
 
-/** One whole command in, one whole response out. Calls may overlap: they are answered one after another, in order. */
+/**
+ * One whole command in, one whole response out. Calls may overlap. They are answered one after
+ * another, in order.
+ */
 export interface TpmTransport {
-  /** @throws TpmError `transport`; every later call fails too, since a late answer could be taken for another's. */
+  /**
+   * @throws TpmError `transport`. Every later call fails too, because a late answer could be taken
+   *   for another call's.
+   */
   send(command: Uint8Array): Promise<Uint8Array>;
   close(): Promise<void>;
 }
 
-/** The largest command and response of a PC client TPM, in bytes, and the size of the kernel's buffer. */
+/**
+ * The largest command and response of a PC client TPM, in bytes, and the size of the kernel's
+ * buffer.
+ */
 export const MAX_MESSAGE = 4096;
 
 /** tag, size, code. */
@@ -23,9 +32,11 @@ const HEADER = 10;
 const SOCKET_TIMEOUT = 30_000;
 
 /**
- * The kernel's TPM with resource manager. The kernel wants a command in one write, has the answer ready when the write
- * returns, and answers EBUSY to a second write before the read: hence the order that `inTurn` keeps.
- * @throws TpmError `transport` where the device cannot be opened
+ * The kernel's TPM with resource manager.
+ *
+ * The kernel wants a command in one write, has the answer ready when the write returns, and answers
+ * EBUSY to a second write before the read. Therefore `inTurn` keeps that order.
+ * @throws TpmError `transport` if the device cannot be opened
  */
 export async function openTpmDevice(path = '/dev/tpmrm0'): Promise<TpmTransport> {
   const file = await open(path, 'r+').catch((cause: unknown) => {
@@ -42,8 +53,9 @@ export async function openTpmDevice(path = '/dev/tpmrm0'): Promise<TpmTransport>
 }
 
 /**
- * The data socket of a software TPM (swtpm `--server`): a unix path, or a port on the loopback address.
- * @throws TpmError `transport` where nobody listens
+ * The data socket of a software TPM (swtpm `--server`): a unix path, or a port on the loopback
+ * address.
+ * @throws TpmError `transport` if no server listens
  */
 export async function openTpmSocket(
   address: { readonly path: string } | { readonly port: number },

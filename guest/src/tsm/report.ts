@@ -1,4 +1,7 @@
-/** Reports of confidential VMs through configfs-tsm (Linux, Documentation/ABI/testing/configfs-tsm-report). */
+/**
+ * Reports of confidential VMs through configfs-tsm (Linux,
+ * Documentation/ABI/testing/configfs-tsm-report).
+ */
 
 import { mkdir, readFile, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -12,13 +15,15 @@ export interface TsmTree {
   writeFile(path: string, content: Uint8Array): Promise<unknown>;
 }
 
-/** What the hardware and the host give for 64 bytes. */
+/** A report's two parts: what the hardware and the host give for 64 bytes. */
 export interface TsmReport {
   /** Driver that made it: `sev_guest`, `tdx_guest`. */
   readonly provider: string;
   /** SNP: ATTESTATION_REPORT. TDX: a quote, perhaps padded. */
   readonly outblob: Uint8Array;
-  /** What the host adds, empty where it adds nothing. **Trust**: none. SNP: a certificate table. */
+  /**
+   * Data that the host adds; empty if it adds nothing. **Trust**: none. SNP: a certificate table.
+   */
   readonly auxblob: Uint8Array;
 }
 
@@ -59,7 +64,11 @@ export class TsmDevice {
     return new TsmDevice(tree, entry);
   }
 
-  /** The same, or null where the kernel has the tree but no driver of a processor that reports. @throws TsmError */
+  /**
+   * Opens a device, or returns null if the kernel has the tree but no driver of a processor that
+   * reports.
+   * @throws TsmError
+   */
   static async openIfProvided(name: string, tree?: TsmTree): Promise<TsmDevice | null> {
     try {
       return await TsmDevice.open(name, tree);
