@@ -43,7 +43,10 @@ export async function measureApp(
   return { bundle: decoding(() => parseBundle(bytes)), digest, policyDigest };
 }
 
-/** The whole bundle, once: the disk is the host's, and may say something else at the next reading. */
+/**
+ * Reads the whole bundle, once. **Trust**: the disk is the host's, and may say something else at
+ * the next reading.
+ */
 async function readBundle({ path, size }: Disk): Promise<Uint8Array> {
   const handle = await open(path, 'r');
   try {

@@ -1,11 +1,14 @@
-/** PID 1: mounts, measures the app bundle against the launch, starts the runtime, then only supervises. */
+/**
+ * PID 1: mounts, measures the app bundle against the launch, starts the runtime, then only
+ * supervises.
+ */
 
 import { LinuxError, neverExit, powerOff } from './linux/index.ts';
 import { machineHardware } from './platform/machine.ts';
 import { Refusal } from './refusal.ts';
 import { type Supervised, supervise } from './supervisor.ts';
 
-/** What the console is told at the end: never more than the reason. */
+/** The last line on the console: never more than the reason. */
 function lastWords(reason: unknown): string {
   if (reason instanceof Refusal) return `enclaim: refused: ${reason.message}`;
   if (reason instanceof LinuxError) return `enclaim: refused: ${reason.message}`;

@@ -1,4 +1,7 @@
-/** The guest's place in the network: shut, then joined, then open for whom the measured policy names. */
+/**
+ * The guest's place in the network: shut, then joined, then open for the subprocessors that the
+ * measured policy names.
+ */
 
 import { decodePolicy, PolicyError } from '@enclaim/policy-schema/admission';
 import {
@@ -24,8 +27,8 @@ export function joinNetwork(sources: NetworkSources, service: number): Promise<N
 }
 
 /**
- * Lets the runtime out to the ports of those whom the policy names, and to name servers; where it names nobody, nobody out.
- * Routers are no longer heard.
+ * Lets the runtime reach name servers and the ports of the subprocessors that the policy names. If
+ * the policy names none, nothing may be sent out. Routers are no longer heard.
  * @param policy - canonical bytes that were measured
  * @returns how many rules there are
  * @throws LinuxError; Refusal `policy`

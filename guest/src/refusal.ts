@@ -1,4 +1,4 @@
-/** What makes the guest power off instead of serving. */
+/** The reason why the guest powers off instead of serving. */
 
 /** Why nothing is served. */
 export type RefusalReason = 'disk' | 'bundle' | 'policy' | 'platform' | 'time' | 'runtime';

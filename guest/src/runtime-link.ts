@@ -1,4 +1,7 @@
-/** The supervisor's end of the control socket: what a runtime may ask for, and how much of it at once. */
+/**
+ * The supervisor's end of the control socket: what a runtime may ask for, and how much of it at
+ * once.
+ */
 
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -19,16 +22,21 @@ import type { StatedBoot } from './stated-boot.ts';
 /** Questions that may wait for the hardware: 64 activations and a quote, and as many again. */
 const MOST_ASKED = 128;
 /**
- * Workers that may be there, those included that start or have been told to end: of each class of a policy that has the most
- * classes (16) one for all its calls, one for calls that run alone, and as many that are being replaced.
+ * Most workers at once, including those that start or have been told to end.
+ *
+ * A policy has at most 16 classes. Each has one worker for all its calls, one for calls that run
+ * alone, and as many that are being replaced.
  */
 export const MOST_WORKERS = 64;
-/** Milliseconds for the runtime to end: three times what it gives its calls, for a machine that is slow. */
+/**
+ * Milliseconds for the runtime to end: three times what it gives its calls, to allow for a slow
+ * machine.
+ */
 const DRAIN_MS = 30_000;
-/** And for the kernel to send what closed connections still hold. */
+/** Milliseconds for the kernel to send what closed connections still hold. */
 const LAST_BYTES_MS = 500;
 
-/** What stands behind the link. */
+/** The parts of the guest that the link's messages act on. */
 export interface RuntimeLinkOptions {
   readonly platform: Pick<GuestPlatform, 'quote' | 'activate'>;
   readonly stated: StatedBoot;
@@ -42,7 +50,10 @@ export interface RuntimeLinkOptions {
   readonly say: (line: string) => void;
 }
 
-/** A runtime, which is trusted less than the supervisor: it is ended at the first thing that it says out of the protocol. */
+/**
+ * The control link to a runtime. The supervisor trusts the runtime less than itself: it ends the
+ * runtime at its first breach of the protocol.
+ */
 export class RuntimeLink {
   /** Settles when the runtime serves, or says why it will not. */
   readonly serving: Promise<void>;
@@ -88,7 +99,10 @@ export class RuntimeLink {
     await sleep(LAST_BYTES_MS);
   }
 
-  /** The end, at any time: without a runtime there is nothing to supervise. It is dead before the power is off. */
+  /**
+   * Ends everything, at any time: without a runtime there is nothing to supervise. The runtime is
+   * dead before the power is off.
+   */
   fail(reason: string): void {
     if (this.#over) return;
     this.#over = true;
@@ -164,7 +178,10 @@ export class RuntimeLink {
   }
 }
 
-/** What is answered, and on which protocols: on plain h2 a caller was given no evidence. */
+/**
+ * A line for the console: how many methods are served, and on which protocols. On plain h2 a caller
+ * gets no evidence.
+ */
 function served({ exposed, plain, withheld }: Extract<FromRuntime, { kind: 'serving' }>): string {
   const protocols = plain === exposed ? 'on enclaim-h2 and plain h2' : `on enclaim-h2; ${plain} of them on plain h2`;
   return `serving: ${exposed} methods exposed ${protocols}, ${withheld} withheld`;

@@ -1,14 +1,20 @@
-/** The one boot statement that this boot's quotes cover: the runtime writes it, and says of what was measured only the truth. */
+/**
+ * The one boot statement that this boot's quotes cover. The runtime writes it, and its fields about
+ * what was measured must be true.
+ */
 
 import { concat, fromBase64, toHex } from '@enclaim/attestation/bytes';
 import { digestText, sha256 } from '@enclaim/attestation/digest';
 import { type BootStatement, bootDigest, decodeStatement } from '@enclaim/attestation/statement';
 import type { BootMessage } from '@enclaim/runtime/control';
 
-/** What the statement must say as it is. */
+/** Fields of the statement that must have exactly these values. */
 export type Known = Pick<BootStatement, 'platform' | 'policy' | 'bundle' | 'image' | 'events' | 'unconfined'>;
 
-/** What the supervisor told the runtime, as a statement must have it. Its workers have every layer of a VM. */
+/**
+ * The facts that the supervisor told the runtime, in the statement's form. The runtime's workers
+ * have every layer of a VM.
+ */
 export function knownOf({ image, bundle, hardware }: BootMessage): Known {
   const eventLog = hardware.kind === 'tdx' ? hardware.eventLog : null;
   return {
@@ -22,8 +28,11 @@ export function knownOf({ image, bundle, hardware }: BootMessage): Known {
 }
 
 /**
- * Whoever owns the runtime can lie in every answer of this boot. What it cannot do is get a signature over another bundle,
- * policy or image than the measured ones, or over a second set of keys.
+ * Holds the runtime to one boot statement.
+ *
+ * **Trust**: an attacker who controls the runtime can lie in every answer of this boot. It cannot
+ * get a signature over another bundle, policy or image than the measured ones, or over a second set
+ * of keys.
  */
 export class StatedBoot {
   readonly #known: Known;
@@ -33,7 +42,10 @@ export class StatedBoot {
     this.#known = known;
   }
 
-  /** Takes the statement. @throws DecodeError; RangeError where it says something else than is known, or is a second one */
+  /**
+   * Takes the statement.
+   * @throws DecodeError; RangeError if it contradicts what is known, or is a second one
+   */
   state(statement: Uint8Array): void {
     const stated = decodeStatement(statement);
     for (const name of ['platform', 'policy', 'bundle', 'image', 'events'] as const) {
@@ -47,7 +59,10 @@ export class StatedBoot {
     this.#digest = bootDigest(statement);
   }
 
-  /** The 64 bytes of a quote over a batch's root. @throws RangeError before a statement was taken, or for another length */
+  /**
+   * Returns the 64 bytes of a quote over a batch's root.
+   * @throws RangeError before a statement was taken, or for another length
+   */
   covered(root: Uint8Array): Uint8Array {
     if (root.length !== 32) throw new RangeError(`a root of ${root.length} bytes: ${toHex(root.subarray(0, 64))}`);
     if (this.#digest === null) throw new RangeError('a quote before the boot statement');

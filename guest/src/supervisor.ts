@@ -45,19 +45,25 @@ const WORKER_FOLDER = '/run/enclaim';
 const WORKER_SOCKET = `${WORKER_FOLDER}/workers.sock`;
 const PORT = 50051;
 const WORKER_GROUP = 'workers';
-/** What a worker's root holds: Node, its libraries, and the worker. */
+/** The contents of a worker's root: Node, its libraries, and the worker. */
 const WORKER_ROOT = [NODE, '/lib/x86_64-linux-gnu', '/lib64', WORKER].map((from) => ({ from }));
 
-/** What all workers may have of the VM's memory. */
+/** Bytes of the VM's memory that all workers together may have. */
 const workersMemory = (): number => Math.floor((totalmem() * 5) / 8);
-/** Workers of the VM, however many classes share them: one for each processor but the runtime's own, as far as memory goes. */
+/**
+ * Number of workers in the VM, however many classes share them: one for each processor except the
+ * runtime's own, as far as the memory allows.
+ */
 const workerCount = (): number =>
   Math.max(1, Math.min(availableParallelism() - 1, Math.floor(workersMemory() / WORKER_LIMITS.memory), MOST_READY));
 const MOST_READY = 16;
 
 /**
- * What the workers of all classes have together. Each class has a worker, and budgets hold for the sum; without budgets, or
- * where handlers do not keep to them, this leaves the runtime the rest of the machine's memory, and all but their processors.
+ * Limits of the workers of all classes together. Each class has a worker, and budgets hold for the
+ * sum.
+ *
+ * **Bound**: without budgets, or if handlers do not keep to them, this leaves the runtime the rest
+ * of the machine's memory, and all processors except the workers'.
  */
 const allWorkersLimits = (): CgroupLimits => ({
   memory: Math.max(WORKER_LIMITS.memory, workersMemory()),
@@ -68,12 +74,15 @@ const allWorkersLimits = (): CgroupLimits => ({
 /** User ids inside the VM. Every worker gets one of its own, counted from the first. */
 const UID = { runtime: 1000, firstWorker: 2000, workers: 60_000 };
 
-/** What the runtime is told of this boot beside what was measured. */
+/** Facts of this boot that the runtime is told beside what was measured. */
 type FoundAtBoot = Pick<BootMessage, 'time' | 'kernel' | 'nameServers'>;
 
 /** A system that runs. */
 export interface Supervised {
-  /** Lets calls under way end and the log be flushed; resolves when they have, or when they have had their time. */
+  /**
+   * Lets calls under way end and flushes the log. Resolves when both are done, or when their time
+   * is over.
+   */
   drain(): Promise<void>;
 }
 
@@ -91,7 +100,8 @@ export async function supervise(hardware: () => HardwareSources): Promise<Superv
   const commandLine = readCommandLine();
   verifyHardening(); // before anything of a network is heard
   const network = joinNetwork(commandLine.network, PORT);
-  network.catch(() => {}); // awaited below; a refusal that comes first must not be hidden by this one
+  // Awaited below. A refusal that comes first must not be hidden by this one.
+  network.catch(() => {});
   const platform = await openPlatform(hardware(), commandLine);
   const time = await refusable(platform, async () => readTime());
   const app = await refusable(platform, async () =>
@@ -106,7 +116,8 @@ export async function supervise(hardware: () => HardwareSources): Promise<Superv
       user: UID.runtime,
       resolvers: dns,
     });
-    const kernel = { settings: verifyHardening(), rules }; // again, now that the interface has its settings
+    // The second check: the interface has its settings now.
+    const kernel = { settings: verifyHardening(), rules };
     const found = { time, kernel, nameServers: serverNames(dns) };
     return startRuntime(app, platform, await requiredDisk('state'), found);
   });
@@ -125,7 +136,10 @@ async function requiredDisk(use: string): Promise<Disk> {
   }
 }
 
-/** Runs a step; a refusal of it is measured too where there is a register, so that no later quote can deny it. */
+/**
+ * Runs a step. A refusal of it is measured too if there is a register, so that no later quote can
+ * deny it.
+ */
 async function refusable<T>(platform: GuestPlatform, step: () => Promise<T>): Promise<T> {
   try {
     return await step();
@@ -135,7 +149,10 @@ async function refusable<T>(platform: GuestPlatform, step: () => Promise<T>): Pr
   }
 }
 
-/** Starts the runtime, tells it everything, and resolves when it serves. @throws Refusal `runtime` */
+/**
+ * Starts the runtime, tells it everything, and resolves when it serves.
+ * @throws Refusal `runtime`
+ */
 async function startRuntime(
   app: MeasuredApp,
   platform: GuestPlatform,
@@ -157,7 +174,8 @@ async function startRuntime(
     kill: () => runtime.kill('SIGKILL'),
     failed: (refusal) =>
       queueMicrotask(() => {
-        throw refusal; // nobody awaits it any more: PID 1's handler of uncaught errors powers off
+        // The caller's promise is settled by then: PID 1's handler of uncaught errors powers off.
+        throw refusal;
       }),
     say,
   });
@@ -167,7 +185,11 @@ async function startRuntime(
   return { drain: () => link.drain() };
 }
 
-/** The runtime: its end of the control socket, and no console. The host reads that, and an error's text may hold what a caller sent. */
+/**
+ * How the runtime is started: with its end of the control socket, and without a console.
+ *
+ * **Leak**: the host reads the console, and an error's text may hold what a caller sent.
+ */
 export function runtimeOptions(control: number): ConfinedOptions {
   return {
     argv: [NODE, '--no-warnings', RUNTIME],
@@ -209,7 +231,10 @@ function bootMessage(
   };
 }
 
-/** Starts workers: own user, no network, a root of four entries, a cgroup, one socket. Their own program takes the rest away. */
+/**
+ * Starts workers: each has its own user, no network, a root of four entries, a cgroup and one
+ * socket. Their own program takes the rest away.
+ */
 function workerStarter(): (id: number) => Promise<ConfinedChild> {
   let started = 0;
   makeOuterCgroup(WORKER_GROUP, allWorkersLimits());
@@ -227,7 +252,8 @@ function workerStarter(): (id: number) => Promise<ConfinedChild> {
           `--allow-fs-read=${WORKER}`,
           '--no-experimental-sqlite',
           `--max-old-space-size=${WORKER_HEAP}`,
-          '--js-nonextensible-applies-to-private', // nothing is added to a frozen object, not even a private field
+          // Without this, a handler could add a private field to a frozen object.
+          '--js-nonextensible-applies-to-private',
           WORKER,
         ],
         uid,
@@ -238,7 +264,8 @@ function workerStarter(): (id: number) => Promise<ConfinedChild> {
         cgroup,
       });
       void worker.exit.then(() => removeCgroup(cgroup));
-      // Only now does the runtime know whose socket this is: it gives handlers to a worker that has all its limits.
+      // The runtime learns only now whose socket this is. Without this order, it could give
+      // handlers to a worker that has not all its limits yet.
       writeSync(fd, u32be(id));
       return worker;
     } finally {
