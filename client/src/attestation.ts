@@ -1,4 +1,4 @@
-/** What a verifier is left with once evidence has been verified and appraised. */
+/** The outcome of verification and appraisal: the evidence, its verdict and what it proves. */
 
 import type { Verdict } from '@enclaim/attestation';
 import type { BootStatement } from '@enclaim/attestation/statement';

@@ -1,4 +1,7 @@
-/** Channel credentials for grpc-js: every connection of a channel shows its evidence before it carries HTTP/2. */
+/**
+ * Channel credentials for grpc-js: every connection of a channel shows its evidence before it
+ * carries HTTP/2.
+ */
 
 import type { Socket } from 'node:net';
 import { connect as connectTls, type PeerCertificate, type TLSSocket } from 'node:tls';
@@ -12,12 +15,18 @@ type Connector = ReturnType<ChannelCredentials['_createSecureConnector']>;
 
 /** Where the credentials report. */
 export interface AttestationListener {
-  /** A connection showed what is demanded. `peer` is what `getAuthContext()` names in calls over this very connection. */
+  /**
+   * A connection showed what the client demands. `peer` is what `getAuthContext()` names in calls
+   * over this very connection.
+   */
   attested(attestation: Attestation, peer: PeerCertificate): void;
   refused(error: Error): void;
 }
 
-/** Credentials that let a connection through only after its verdict. Every reconnection is verified anew. */
+/**
+ * Credentials that let a connection through only after its verdict. Every reconnection is verified
+ * anew.
+ */
 export class AttestedCredentials extends ChannelCredentials {
   readonly #expectations: Expectations;
   readonly #timeout: number;
@@ -48,7 +57,7 @@ export class AttestedCredentials extends ChannelCredentials {
     return true;
   }
 
-  /** Never equal to others: grpc-js would share their connections. */
+  /** Always false. Without this, grpc-js would share connections between channels. */
   override _equals(other: ChannelCredentials): boolean {
     return this === other;
   }
@@ -96,8 +105,9 @@ export class AttestedCredentials extends ChannelCredentials {
 }
 
 /**
- * One object that stands for this connection: grpc-js hands it to every call as `getAuthContext().sslPeerCertificate`.
- * A call can so be held against the evidence of the connection that carried it, and of no other.
+ * One object that stands for this connection: grpc-js hands it to every call as
+ * `getAuthContext().sslPeerCertificate`. By it a call is held against the evidence of the
+ * connection that carried it, and of no other.
  */
 function nameConnection(tls: TLSSocket): PeerCertificate {
   const peer = tls.getPeerCertificate();
@@ -110,7 +120,11 @@ const NO_CALL_CREDENTIALS = ChannelCredentials.createInsecure()
   ._createSecureConnector({ path: '' }, {})
   .getCallCredentials();
 
-/** TLS 1.3 with the attested protocol. The certificate is not judged here: the evidence names its key. @throws ChannelError */
+/**
+ * Opens TLS 1.3 with the attested protocol. The certificate is not judged here, because the
+ * evidence names its key.
+ * @throws ChannelError
+ */
 export function openTls(socket: Socket): Promise<TLSSocket> {
   return new Promise((resolve, reject) => {
     const tls = connectTls({ socket, ALPNProtocols: [ALPN], minVersion: 'TLSv1.3', rejectUnauthorized: false });

@@ -4,8 +4,9 @@ import { carried } from './metadata.ts';
 import type { Call } from './receipt-call.ts';
 
 /**
- * Wraps a call. Metadata that its connection could not carry ends this call with a sentence, before it begins; grpc-js would
- * give up the connection, with all calls on it.
+ * Wraps a call. Metadata that the call's connection could not carry ends this call with a status
+ * text, before the call begins. Without this, grpc-js would give up the connection, with all calls
+ * on it.
  */
 export function boundedCall(call: Call): Call {
   const { start } = call;

@@ -24,40 +24,52 @@ const LOOK_MS = 1_000;
 /** One cache for all channels of this process. */
 export const MAKERS: VendorCollateral = new VendorCollateral();
 
-/** What no caller can have otherwise. */
+/** Options that a caller cannot change. */
 const FIXED_OPTIONS: ChannelOptions = {
   // Connections are this channel's own.
   'grpc.use_local_subchannel_pool': 1,
   // What was sent to one boot is never sent to another behind the caller's back.
   'grpc.enable_retries': 0,
-  // Whoever answers DNS does not configure the client.
+  // A DNS server does not configure the client.
   'grpc.service_config_disable_resolution': 1,
 };
 
-/** Milliseconds for which a verdict is acted on, unless it ends before: then the machine shows its evidence again. */
+/**
+ * Milliseconds for which the channel relies on a verdict, unless it ends before: then the machine
+ * shows its evidence again.
+ */
 const MAX_VERDICT_AGE_MS = 3_600_000;
 /** Milliseconds that calls under way get when the verdict of their connection has ended. */
 const DRAIN_MS = 10_000;
 
-/** What a channel demands of every connection it makes. */
+/** Demands of a channel on every connection that it makes. */
 export interface ConnectOptions {
   readonly references: References;
   readonly demands?: readonly Demand[];
   /** Milliseconds since 1970; by default this machine's clock. */
   readonly now?: () => number;
-  /** Certificates and lists that evidence of a processor came without; by default from their makers' services. */
+  /**
+   * Source of certificates and lists that a processor's evidence came without; by default the
+   * makers' services.
+   */
   readonly collateral?: CollateralSource;
   /** Milliseconds until the first verdict must be there; by default 60 000. */
   readonly timeout?: number;
   /** Milliseconds that one connection may take over TLS and evidence; by default 30 000. */
   readonly handshakeTimeout?: number;
-  /** Milliseconds for which a verdict is acted on, unless what it rests on ends before; by default, and at most, an hour. */
+  /**
+   * Milliseconds for which the channel relies on a verdict, unless what the verdict rests on ends
+   * before; by default, and at most, an hour.
+   */
   readonly maxVerdictAge?: number;
   /** The boot must have begun then or later, milliseconds since 1970; by default whenever. */
   readonly newerThan?: number | undefined;
   /** Policies that the client has, for demands that compare with one (`neverWeakerThan`). */
   readonly known?: readonly Policy[] | undefined;
-  /** Told of each connection that showed its evidence: the first, and every one after a reconnection. */
+  /**
+   * Told of each connection that showed its evidence: the first, and every one after a
+   * reconnection.
+   */
   readonly onAttested?: (attestation: Attestation) => void;
   /** Told of each receipt that was checked. */
   readonly onReceipt?: (receipt: CheckedReceipt) => void;
@@ -65,9 +77,10 @@ export interface ConnectOptions {
 }
 
 /**
- * Connects to `HOST:PORT` and resolves once a connection has shown what is demanded. The way there is the environment's
- * (route.ts): directly, or through an HTTP proxy.
- * Pass the channel to a generated client as its `channelOverride`.
+ * Connects to `HOST:PORT` and resolves once a connection has shown what the client demands. The
+ * environment decides the way there (route.ts): directly, or through an HTTP proxy. Pass the
+ * channel to a generated client as its `channelOverride`.
+ *
  * @throws EvidenceError, VerdictError, ChannelError; no application byte was sent then
  */
 export async function connect(target: string, options: ConnectOptions): Promise<AttestedChannel> {
@@ -82,8 +95,9 @@ export async function connect(target: string, options: ConnectOptions): Promise<
 }
 
 /**
- * A grpc-js channel over attested connections. Made by {@link connect}. Every connection is verified before it carries
- * a call; a call belongs to the connection that carried it, whatever became of the channel meanwhile.
+ * A grpc-js channel over attested connections, made by {@link connect}. Every connection is
+ * verified before it carries a call. A call belongs to the connection that carried it, whatever
+ * became of the channel meanwhile.
  */
 export class AttestedChannel implements Channel {
   readonly #target: Target;
@@ -132,7 +146,11 @@ export class AttestedChannel implements Channel {
     this.#channel = this.#make();
   }
 
-  /** What the latest connection showed. A receipt names the one that carried its own call. @throws ChannelError `closed` */
+  /**
+   * The attestation of the latest connection. A receipt names the connection that carried its own
+   * call.
+   * @throws ChannelError `closed`
+   */
   get attestation(): Attestation {
     if (this.#latest === undefined) throw new ChannelError('closed', 'no connection has shown its evidence');
     return this.#latest;
@@ -212,8 +230,9 @@ export class AttestedChannel implements Channel {
   }
 
   /**
-   * The verdict has ended: what comes next waits for a new one, on a new connection. Calls under way get a little time; then
-   * nothing more goes out over the old one.
+   * Retires the connection of a verdict that has ended. Later calls wait for a new verdict, on a
+   * new connection. Calls under way get `DRAIN_MS`; then nothing more goes out over the old
+   * connection.
    */
   #renew(): void {
     const [channel, calls] = [this.#channel, this.#calls];
@@ -233,7 +252,10 @@ export class AttestedChannel implements Channel {
     return peer === undefined ? undefined : this.#attestations.get(peer);
   }
 
-  /** Rejects when the first attempt failed below TLS, where the credentials are not asked, or when time is up. */
+  /**
+   * Rejects if the first attempt failed below TLS, where grpc-js does not ask the credentials, or
+   * when time is up.
+   */
   async #unreachable(deadline: number, settled: AbortSignal): Promise<void> {
     for (let state = this.#channel.getConnectivityState(true); !settled.aborted; ) {
       const known = state;
@@ -259,7 +281,10 @@ export class AttestedChannel implements Channel {
   }
 }
 
-/** Where grpc-js connects to, and what it asks of a proxy there: its own reading of the environment is off. */
+/**
+ * The address that grpc-js connects to, and the request that it makes to a proxy there. grpc-js's
+ * own reading of the environment is off.
+ */
 function routeOf(target: Target): { address: string; options: ChannelOptions } {
   const authority = targetText(target);
   const direct = { 'grpc.enable_http_proxy': 0 };

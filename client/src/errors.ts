@@ -1,4 +1,4 @@
-/** What ends a connection attempt on the client's side. */
+/** Errors that end a connection attempt on the client's side. */
 
 import type { Verdict } from '@enclaim/attestation';
 

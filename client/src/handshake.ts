@@ -29,7 +29,7 @@ import type { CollateralSource } from './vendor-collateral.ts';
 /** Sections of references for platforms whose evidence a maker's service completes. */
 const MADE_ELSEWHERE = ['snp', 'tdx', 'azureSnp', 'azureTdx', 'gcp'] as const;
 
-/** What a connection has to show. */
+/** Demands on a connection: what it has to show. */
 export interface Expectations {
   readonly references: References;
   readonly demands: readonly Demand[];
@@ -48,7 +48,10 @@ const SECRET_LENGTH = 32;
 /** Characters of a refusal that are passed on. */
 const MOST_REASON = 1024;
 
-/** Evidence of the other end of a connection, proved to be made for it, and not yet held against anything. */
+/**
+ * Evidence from the peer of a connection, proved to be made for that connection, and not yet
+ * compared with anything.
+ */
 export interface Received {
   readonly authenticated: Authenticated;
   /** The `enclaim.v1.Evidence` message, as received. */
@@ -70,7 +73,8 @@ export async function demandEvidence(socket: TLSSocket, expectations: Expectatio
 }
 
 /**
- * Evidence of a connection for who compares it himself. The connection carries nothing afterwards: `done` is never sent.
+ * Evidence of a connection for a caller who compares it without this library. `done` is never sent,
+ * so the connection carries no call.
  * @throws EvidenceError, ChannelError
  */
 export async function inspectEvidence(
@@ -95,14 +99,18 @@ async function receiveEvidence(
   await frames.send({ case: 'hello', value: { version: HANDSHAKE_VERSION, nonce } });
   const { value } = await answer(frames, 'evidence');
   const activation = await activateUnlessTrusted(frames, value, references);
-  // Only for platforms that could be accepted: what is asked of their makers is chosen by evidence nobody has verified yet.
+  // Only for platforms that the references could accept, because unverified evidence chooses what
+  // the client asks the makers.
   if (MADE_ELSEWHERE.some((platform) => references[platform] !== undefined)) await collateral.complete(value);
   const context: Context = { now: now(), channel, activation };
   const evidence = toBinary(EvidenceSchema, value);
   return { authenticated: await verifyEvidence(evidence, references.anchors, context), evidence };
 }
 
-/** Has the TPM prove that its attestation key lives beside its endorsement key; not needed where the key is pinned or certified. */
+/**
+ * Has the TPM prove that its attestation key lives beside its endorsement key. A pinned or
+ * certified attestation key needs no such proof.
+ */
 async function activateUnlessTrusted(
   frames: FrameStream,
   { hardware }: Evidence,

@@ -1,4 +1,7 @@
-/** The evidence of a running machine for an auditor, who compares it himself: a connection that carries no call. */
+/**
+ * The evidence of a running machine for an auditor, who compares it: a connection that carries no
+ * call.
+ */
 
 import type { Socket } from 'node:net';
 import type { References } from '@enclaim/attestation';
@@ -11,8 +14,8 @@ import { dial, parseTarget } from './route.ts';
 const TIMEOUT_MS = 60_000;
 
 /**
- * Evidence that a machine makes now, for this connection. Only the anchors of the references, and which platforms they
- * name, take part: nothing is held against reference values here.
+ * Evidence that a machine makes now, for this connection. It uses only the anchors of the
+ * references and the platforms that they name; it compares nothing with reference values.
  * @param target `HOST:PORT`; an IPv6 address in brackets
  * @throws EvidenceError, ChannelError
  */

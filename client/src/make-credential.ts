@@ -1,4 +1,8 @@
-/** TPM2_MakeCredential in software: a secret that only one TPM can open, and only beside one key (Part 1, 24; annexes B and C). */
+/**
+ * TPM2_MakeCredential in software: a secret that only one TPM can open, and only beside one key.
+ *
+ * **Spec**: TPM 2.0 Library, Part 1, clause 24, annexes B and C.
+ */
 
 import {
   constants,
@@ -23,7 +27,7 @@ import {
   tpm2b,
 } from '@enclaim/attestation/tpm';
 
-/** What travels to the TPM. */
+/** A credential as it travels to the TPM. */
 export interface Credential {
   /** TPMS_ID_OBJECT: integrity, and the encrypted secret. */
   readonly credentialBlob: Uint8Array;
@@ -36,12 +40,15 @@ const EMPTY = new Uint8Array();
 const NODE_CURVE = { 'P-256': 'prime256v1', 'P-384': 'secp384r1' } as const;
 
 /**
- * Encrypts `secret` so that it comes back only from the TPM that holds the endorsement key *and* has a key of the name
- * `akName` loaded. The name commits to the key's attributes, so that the answer vouches for them too.
+ * Encrypts `secret` so that it comes back only from the TPM that holds the endorsement key *and*
+ * has a key of the name `akName` loaded. The name commits to the key's attributes, so the answer
+ * vouches for them too.
  * @param credential.ekPublic TPMT_PUBLIC. **Trust**: its certificate must have been verified.
- * @param credential.akName name of the attestation key, computed by the caller from TPMT_PUBLIC, never taken from the peer
- * @param credential.secret at most as long as the digest of the endorsement key's name, 16 to 32 bytes serve
- * @throws EvidenceError `format`, `key` where it is not an endorsement key
+ * @param credential.akName name of the attestation key, which the caller computed from TPMT_PUBLIC
+ *   and never took from the peer
+ * @param credential.secret at most as long as the digest of the endorsement key's name; 16 to 32
+ *   bytes serve
+ * @throws EvidenceError `format`; `key` if `ekPublic` is not an endorsement key
  */
 export function makeCredential(credential: {
   readonly ekPublic: Uint8Array;
@@ -88,12 +95,16 @@ function eccSeed(ek: Extract<EndorsementKey, { type: 'ecc' }>): Seed {
   });
   const coordinate = tpm2b(MAX_COORDINATE);
   return {
-    seed: hash(ek.nameAlg, concat(u32be(1), shared, IDENTITY, ownX, x)), // KDFe: one block is as long as the seed
+    // KDFe: one block is as long as the seed.
+    seed: hash(ek.nameAlg, concat(u32be(1), shared, IDENTITY, ownX, x)),
     encryptedSecret: concat(coordinate.encode(ownX), coordinate.encode(ownY)),
   };
 }
 
-/** The first block of KDFa (SP 800-108, counter mode): every key here is at most as long as the hash. */
+/**
+ * The first block of KDFa (SP 800-108, counter mode). One is enough, because every key here is at
+ * most as long as the hash.
+ */
 function kdfA(algorithm: HashName, key: Uint8Array, label: string, context: Uint8Array, length: number): Uint8Array {
   const block = createHmac(algorithm, key)
     .update(concat(u32be(1), utf8(`${label}\0`), context, u32be(length * 8)))
@@ -102,7 +113,10 @@ function kdfA(algorithm: HashName, key: Uint8Array, label: string, context: Uint
   return block.subarray(0, length);
 }
 
-/** OpenSSL and the codecs refuse moduli, points and coordinates that are none: it is the peer's key that is at fault. */
+/**
+ * Turns errors of OpenSSL and of the codecs into an error about the peer's key. They refuse moduli,
+ * points and coordinates that are none, so the fault is the key's.
+ */
 function withKey<T>(use: () => T): T {
   try {
     return use();

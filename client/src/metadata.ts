@@ -3,15 +3,16 @@
 import { excess, passes } from '@enclaim/attestation/grpc-request';
 import { Metadata, type MetadataValue, type StatusObject, status } from '@grpc/grpc-js';
 
-/** Those fields of a request or an answer that pass a hop. */
+/** The fields of a request or an answer that pass a hop. */
 export function passing<T>(fields: Readonly<Record<string, T>>): Record<string, T> {
   return Object.fromEntries(Object.entries(fields).filter(([name]) => passes(name)));
 }
 
 /**
- * Metadata as a connection carries it without harm to the other calls on it. Several texts under one name are joined by commas,
- * which means the same (gRPC over HTTP/2, "Custom-Metadata"): Node refuses to send some names twice.
- * @returns the status that the call ends with before it begins, where it cannot be carried
+ * Metadata as a connection carries it without harm to the other calls on it. Several texts under
+ * one name are joined by commas, because Node refuses to send some names twice. Both forms mean the
+ * same (gRPC over HTTP/2, "Custom-Metadata").
+ * @returns the status that the call ends with before it begins, if the metadata cannot be carried
  */
 export function carried(metadata: Metadata): Metadata | StatusObject {
   const made = metadata.clone();

@@ -1,4 +1,4 @@
-/** What verifies without a connection, and without Node: the entry point for browsers. */
+/** The entry point for browsers: verification that needs no connection and no Node. */
 
 export { parseReceiptFile, type ReceiptFile, verifyReceiptFile } from './receipt-file.ts';
 export { type SavedOptions, verifySaved } from './saved.ts';

@@ -18,11 +18,11 @@ type Listener = Parameters<Call['start']>[1];
 /** A receipt that was checked, with what it is needed for later. */
 export interface CheckedReceipt {
   readonly body: ReceiptBody;
-  /** Those of the call's messages that it speaks of. */
+  /** The messages of the call that the receipt speaks of. */
   readonly messages: ComparedMessages;
   /** The `enclaim.v1.Receipt` message. */
   readonly bytes: Uint8Array;
-  /** What was sent and received, and the text of the status. */
+  /** Messages sent and received, and the text of the status. */
   readonly call: {
     readonly request: readonly Uint8Array[];
     readonly response: readonly Uint8Array[];
@@ -34,12 +34,13 @@ export interface CheckedReceipt {
 
 /** Bytes of one call's messages that are kept until its receipt speaks of them. */
 const MOST_HELD = 64 * 1024 * 1024;
-/** What a message costs beside its bytes: even an empty one is an object that is kept. */
+/** Cost of a message beside its bytes: even an empty one is an object that is kept. */
 const MESSAGE_COST = 256;
 
 /**
- * What the runtime never says of its own accord: a handler does, and what a handler says has a receipt. Statuses that both have
- * are told apart by the receipt, which of a handler's says `allow`.
+ * Statuses that only handlers give, and the runtime never does by itself: a handler's answer has a
+ * receipt. Statuses that both give are told apart by the receipt, which says `allow` for a
+ * handler's.
  */
 const OF_HANDLERS: ReadonlySet<status> = new Set([
   status.NOT_FOUND,
@@ -49,8 +50,8 @@ const OF_HANDLERS: ReadonlySet<status> = new Set([
 ]);
 
 /**
- * Methods of the runtime itself: what they say is not the operator's, and carries no receipt. No policy exposes another
- * service under these names.
+ * Methods of the runtime itself. Their answers are not the operator's, and carry no receipt. No
+ * policy exposes another service under these names.
  */
 const UNRECEIPTED: ReadonlySet<string> = new Set([
   '/grpc.health.v1.Health/Check',
@@ -61,8 +62,9 @@ const UNRECEIPTED: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Wraps a call. Messages pass through; a status of OK, or one that only handlers have, passes only with a receipt that speaks of
- * exactly these messages, of a request as far as it was taken, and turns into DATA_LOSS otherwise.
+ * Wraps a call. Messages pass through. A status of OK, or one that only handlers give, passes only
+ * with a receipt that speaks of exactly these messages, of the request as far as it was taken.
+ * Otherwise it turns into DATA_LOSS.
  */
 export function receiptCall(
   call: Call,
@@ -101,7 +103,8 @@ export function receiptCall(
 
   async function checkedStatus(ended: StatusObject): Promise<StatusObject> {
     const [bytes] = ended.metadata.get(RECEIPT_TRAILER);
-    // A refusal carries no data, so there is nothing to vouch for. It has a receipt all the same, but where it is only counted.
+    // A refusal carries no data, so a receipt has nothing to vouch for. The runtime gives one all
+    // the same, unless it only counts the refusal.
     if (bytes === undefined && ended.code !== status.OK && !OF_HANDLERS.has(ended.code)) return ended;
     try {
       const attestation = attestationOf(call);

@@ -1,4 +1,7 @@
-/** `.enclaim-receipt`: a receipt, the messages it speaks of, and the evidence behind it, in one JSON file. */
+/**
+ * `.enclaim-receipt`: a receipt, the messages it speaks of, and the evidence behind it, in one JSON
+ * file.
+ */
 
 import type { Verdict } from '@enclaim/attestation';
 import { fromBase64, toBase64, utf8 } from '@enclaim/attestation/bytes';
@@ -19,7 +22,10 @@ export interface ReceiptFile {
   readonly enclaim: 'receipt/1';
   /** The `enclaim.v1.Receipt` message. */
   readonly receipt: string;
-  /** Messages of both directions, and the text of the status; or null where the holder keeps them elsewhere. */
+  /**
+   * Messages of both directions, and the text of the status; or null if the holder keeps them
+   * elsewhere.
+   */
   readonly messages: {
     readonly request: readonly string[];
     readonly response: readonly string[];
@@ -45,7 +51,8 @@ const MOST_MESSAGES = 8 * 1024 * 1024;
 
 /**
  * The file for a receipt.
- * @param messages by default those of its call, where they are not too large to be read again; null leaves them out
+ * @param messages by default those of its call, unless they are too large to be read again; null
+ *   leaves them out
  */
 export function receiptFile(
   receipt: CheckedReceipt,
@@ -77,8 +84,9 @@ export function parseReceiptFile(content: Uint8Array): ReceiptFile {
 }
 
 /**
- * Verifies a receipt file offline: its evidence, the receipt under the key of that evidence, and the messages that it speaks of.
- * @throws EvidenceError where the receipt or its evidence is not authentic
+ * Verifies a receipt file offline: its evidence, the receipt under the key of that evidence, and
+ * the messages that the receipt speaks of.
+ * @throws EvidenceError if the receipt or its evidence is not authentic
  */
 export async function verifyReceiptFile(
   file: ReceiptFile,

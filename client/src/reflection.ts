@@ -19,7 +19,10 @@ import {
 
 type Answer = ServerReflectionResponse['messageResponse'];
 type Question = NonNullable<MessageInitShape<typeof ServerReflectionRequestSchema>['messageRequest']>;
-/** Of all files that a server answers with: a bundle has at most half as many, and some are answered twice. */
+/**
+ * Bytes of all files that a server answers with. A bundle has at most half as many, and some files
+ * are answered twice.
+ */
 const MOST_BYTES = 16 * 1024 * 1024;
 const PATH = '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo';
 
@@ -102,7 +105,10 @@ async function askOne(channel: Channel, messageRequest: Question, deadline: numb
   return reading(() => fromBinary(ServerReflectionResponseSchema, answer)).messageResponse;
 }
 
-/** What a server sends may be anything. @throws ChannelError `protocol` */
+/**
+ * Runs a parser over an answer of a server, which may send anything. @throws ChannelError
+ * `protocol`
+ */
 function reading<T>(read: () => T): T {
   try {
     return read();

@@ -1,4 +1,7 @@
-/** The way to another machine: directly, or through the HTTP proxy that this machine's environment names. */
+/**
+ * The way to another machine: directly, or through the HTTP proxy that this machine's environment
+ * names.
+ */
 
 import { type ClientRequest, request, setGlobalProxyFromEnv } from 'node:http';
 import { BlockList, connect, isIP, type Socket } from 'node:net';
@@ -24,12 +27,15 @@ export interface HttpProxy extends Target {
 const loopback = new BlockList();
 loopback.addSubnet('127.0.0.0', 8, 'ipv4');
 loopback.addAddress('::1', 'ipv6');
-/** What never goes through a proxy, whatever the environment says. */
+/** Hosts that are never reached through a proxy, whatever the environment says. */
 const LOOPBACK = 'localhost,127.0.0.1,[::1],::1';
 /** Milliseconds for a TCP connection, and for a proxy's answer. */
 const CONNECT_MS = 30_000;
 
-/** `HOST:PORT`, with IPv6 addresses in brackets. @throws ChannelError `unreachable` for another text */
+/**
+ * Parses `HOST:PORT`, with IPv6 addresses in brackets.
+ * @throws ChannelError `unreachable` for another text
+ */
 export function parseTarget(text: string): Target {
   const [, host, port] = /^(?:dns:)?(\[[0-9a-fA-F:.]+\]|[^\s:/@[\]]+):(\d{1,5})$/.exec(text) ?? [];
   if (host === undefined || Number(port) > 65_535) throw new ChannelError('unreachable', `${text} is not HOST:PORT`);
@@ -42,10 +48,11 @@ export function targetText({ host, port }: Target): string {
 }
 
 /**
- * The proxy on the way to a target; undefined where there is none. Names are read in lower case first, then in upper case:
- * `https_proxy`, else `all_proxy`; `no_proxy` lists, between commas or spaces, hosts that are reached directly, each with all
- * names below it, with `:PORT` for that port alone; `*` means every host. Loopback is reached directly always.
- * @throws ChannelError `unreachable` where a variable holds no address of an HTTP proxy
+ * The proxy on the way to a target; undefined if there is none. The client reads names in lower
+ * case first, then in upper case: `https_proxy`, else `all_proxy`. `no_proxy` lists, between commas
+ * or spaces, hosts that are reached directly, each with all names below it; with `:PORT` an entry
+ * covers that port alone, and `*` means every host. Loopback is always reached directly.
+ * @throws ChannelError `unreachable` if a variable holds no address of an HTTP proxy
  */
 export function proxyFor(target: Target, environment: Environment = process.env): HttpProxy | undefined {
   if (isDirect(target, environment)) return undefined;
@@ -169,8 +176,9 @@ function reasonOf(cause: unknown): string {
 }
 
 /**
- * Sends what this process fetches by Node's own `fetch` and HTTP client the same way: collateral, and inputs of images. For a
- * program's first lines; a library does not change its process.
+ * Sends what this process fetches by Node's own `fetch` and HTTP client the same way: collateral,
+ * and inputs of images. It is for the first lines of a program, because a library does not change
+ * its process.
  * @returns undoes it
  */
 export function routeFetches(environment: Environment = process.env): () => void {

@@ -4,11 +4,13 @@ import { appraise, type References, verifyEvidence } from '@enclaim/attestation'
 import type { Demand, Policy } from '@enclaim/policy-schema';
 import type { Attestation } from './attestation.ts';
 
-/** What saved evidence is held against. */
+/** Demands on saved evidence. */
 export interface SavedOptions {
   readonly references: References;
   readonly demands?: readonly Demand[];
-  /** Milliseconds since 1970 at which certificates must be valid; by default this machine's clock. */
+  /**
+   * Milliseconds since 1970 at which certificates must be valid; by default this machine's clock.
+   */
   readonly now?: () => number;
   /** The boot must have begun then or later, milliseconds since 1970; by default whenever. */
   readonly newerThan?: number | undefined;
@@ -16,7 +18,10 @@ export interface SavedOptions {
   readonly known?: readonly Policy[] | undefined;
 }
 
-/** Verifies saved evidence. The verdict says that freshness and channel were not checked. @throws EvidenceError, AppraisalError */
+/**
+ * Verifies saved evidence. The verdict says that freshness and channel were not checked.
+ * @throws EvidenceError, AppraisalError
+ */
 export async function verifySaved(
   evidence: Uint8Array,
   { references, demands = [], now = Date.now, newerThan, known }: SavedOptions,

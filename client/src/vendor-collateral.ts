@@ -1,4 +1,8 @@
-/** Collateral that evidence came without, from the makers' own services, cached. Nothing of it is believed: it is signed. */
+/**
+ * Collateral that evidence came without, from the makers' own services, cached.
+ *
+ * **Trust**: none of it is believed as fetched; its makers signed it, and verification checks that.
+ */
 
 import { create } from '@bufbuild/protobuf';
 import { parseHclReport } from '@enclaim/attestation/azure';
@@ -19,7 +23,10 @@ import { parseCertificate, parsePem } from '@enclaim/attestation/x509';
 
 /** Where a connection gets what its evidence came without. */
 export interface CollateralSource {
-  /** Fills in what is missing, and leaves alone what is there. @throws CollateralError, EvidenceError `format` */
+  /**
+   * Fills in what is missing, and leaves alone what is there.
+   * @throws CollateralError, EvidenceError `format`
+   */
   complete(evidence: Evidence): Promise<void>;
 }
 
@@ -60,7 +67,9 @@ interface Place {
   running?: Promise<Answer>;
 }
 
-/** The services of AMD (KDS) and Intel (PCS version 4), and Google's endorsements of its firmware. */
+/**
+ * The services of AMD (KDS) and Intel (PCS version 4), and Google's endorsements of its firmware.
+ */
 export class VendorCollateral implements CollateralSource {
   readonly #fetch: typeof fetch;
   readonly #now: () => number;
@@ -121,7 +130,8 @@ export class VendorCollateral implements CollateralSource {
     const folder = silicon.case === 'snp' ? 'sevsnp' : 'tdx';
     const endorsement = this.#body(`${GOOGLE}/${folder}/${toHex(measured)}.binarypb`);
     const [found, root] = await Promise.allSettled([endorsement, this.#body(GOOGLE_ROOT)]);
-    // References may name the firmware themselves. Where they rest on Google's word, the verdict says that there is none.
+    // References may name the firmware themselves. If they rest on Google's word, the verdict says
+    // that there is none.
     if (found.status === 'rejected' || root.status === 'rejected') return;
     gcp.endorsement = found.value;
     gcp.endorsementCertificates = [root.value];
@@ -182,7 +192,10 @@ export class VendorCollateral implements CollateralSource {
     return (await this.#answer(url)).body;
   }
 
-  /** From the cache while it is fresh; else fetched, once for all who ask. An older answer is better than none: it is dated. */
+  /**
+   * An answer from the cache while it is fresh; else fetched, once for all callers who ask. An
+   * older answer is better than none, because it is dated.
+   */
   async #answer(url: string): Promise<Answer> {
     const place = this.#place(url);
     if (place.answer !== undefined && this.#now() - place.fetched < this.#keep) return place.answer;

@@ -18,7 +18,10 @@ import { ChannelError } from '../errors.ts';
 import { type Relayed, refused, relay } from './relay.ts';
 import { Shares } from './shares.ts';
 
-/** Where a proxy listens: a loopback address or `localhost`, 0 for a free port; or a socket of the file system. */
+/**
+ * Where a proxy listens: a loopback address or `localhost`, with port 0 for a free port; or a
+ * socket of the file system.
+ */
 export type ListenOptions = { readonly host: string; readonly port: number } | { readonly socket: string };
 
 /** A proxy that listens. */
@@ -27,8 +30,9 @@ export interface RunningProxy {
   readonly address: string;
   readonly channel: AttestedChannel;
   /**
-   * Takes no further calls, tells clients so, gives those under way as long as a runtime gives them that ends itself, and
-   * ends what is left with UNAVAILABLE. Resolves within that time and a little more.
+   * Ends in order. It takes no further calls, and tells clients so. Calls under way get as long as
+   * a runtime that ends gives its own; what is left then ends with UNAVAILABLE. Resolves within
+   * that time and a little more.
    */
   drain(): Promise<void>;
   /** Ends at once, with all calls. */
@@ -39,12 +43,18 @@ export interface RunningProxy {
 const MAX_STREAMS = 64;
 /** Connections of clients at once. */
 const MAX_CONNECTIONS = 64;
-/** Header pairs that Node parses of a request, beside the metadata that is allowed: what has more is refused with a sentence. */
+/**
+ * Header pairs that Node parses of a request, beside the metadata that is allowed. The proxy
+ * refuses a request with more, and says why.
+ */
 const MAX_HEADER_PAIRS = 2048;
-/** Calls under way get this long once the end has begun, as from a runtime; then this long to be told. */
+/**
+ * Milliseconds for calls under way once the end has begun, as from a runtime; then `TOLD_MS` for
+ * telling their clients.
+ */
 const DRAIN_MS = 5_000;
 const TOLD_MS = 1_000;
-/** Of a socket in the file system: its owner alone may call through it. */
+/** Mode of a socket in the file system: its owner alone may call through it. */
 const OWNER_ONLY = 0o600;
 
 const loopback = new BlockList();
@@ -52,8 +62,8 @@ loopback.addSubnet('127.0.0.0', 8, 'ipv4');
 loopback.addAddress('::1', 'ipv6');
 
 /**
- * Connects to `target` as `connect` does, and only then listens. Each call goes out with its metadata, deadline and
- * cancellation, and ends in DATA_LOSS where its receipt is not good.
+ * Connects to `target` as `connect` does, and only then listens. Each call goes out with its
+ * metadata, deadline and cancellation, and ends in DATA_LOSS if its receipt is not good.
  * @throws ChannelError `listen` for an address that other machines can reach; what `connect` throws
  */
 export async function startProxy(
@@ -75,7 +85,10 @@ export async function startProxy(
   }
 }
 
-/** What comes in is neither encrypted nor authenticated: it must not come from another machine. */
+/**
+ * A loopback address as given, else an error. Incoming calls are neither encrypted nor
+ * authenticated, so they must not come from another machine.
+ */
 function loopbackAddress(host: string): string {
   const address = host === 'localhost' ? '127.0.0.1' : host;
   const family = isIP(address);

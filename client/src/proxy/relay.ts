@@ -1,4 +1,7 @@
-/** The relay: one call of plain gRPC over HTTP/2, carried over a channel and back. Messages pass as bytes. */
+/**
+ * The relay: one call of plain gRPC over HTTP/2, carried over a channel and back. Messages pass as
+ * bytes.
+ */
 
 import type { IncomingHttpHeaders, OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { promisify } from 'node:util';
@@ -38,7 +41,8 @@ export interface Relayed {
 }
 
 /**
- * What a request is refused for before there is a call: not gRPC, or not from a program of this machine.
+ * Refuses a request before there is a call, if it is not gRPC or not from a program of this
+ * machine.
  * @returns whether it was refused, and answered
  */
 export function refused({ stream, headers, rawHeaders }: Incoming): boolean {
@@ -130,7 +134,10 @@ class Answer {
     this.#stream.write(message, written);
   }
 
-  /** Where nothing has left yet the status is all there is, in one block: clients run again by themselves only what ended so. */
+  /**
+   * Ends the answer with a status. If nothing has left yet, the status goes alone, in one block:
+   * clients retry by themselves only calls that ended so.
+   */
   end({ code, details, metadata }: StatusObject): void {
     const stream = this.#stream;
     if (stream.destroyed || stream.writableEnded) return;
@@ -155,8 +162,9 @@ class Answer {
 }
 
 /**
- * `grpc-message`: UTF-8, in which every byte but printable ASCII, and the percent sign, is escaped (gRPC over HTTP/2); so is a space
- * at either end, where HTTP/2 has none, and Node drops a field that has one.
+ * `grpc-message`: UTF-8, in which every byte but printable ASCII, and the percent sign, is escaped
+ * (gRPC over HTTP/2). A space at either end is escaped too, because HTTP/2 has none there and Node
+ * drops a field that has one.
  */
 function percentEncoded(text: string): string {
   let encoded = '';
@@ -205,7 +213,11 @@ function prefixOf(bytes: Uint8Array): { compressed: boolean; length: number } {
   return { compressed: flag === 1, length };
 }
 
-/** A message as it was before its client compressed it. **Bound**: no more is made of it than a message may have. */
+/**
+ * A message as it was before its client compressed it.
+ *
+ * **Bound**: no more is made of it than a message may have.
+ */
 async function inflated(message: Buffer, encoding: string | string[] | undefined): Promise<Buffer> {
   if (encoding !== 'gzip')
     throw new Malformed(status.INTERNAL, 'a compressed message in a call that names no compression');

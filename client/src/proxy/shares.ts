@@ -1,6 +1,9 @@
-/** Shares: the calls that one attested connection carries at once, divided among the connections that came in. */
+/**
+ * Shares: the calls that one attested connection carries at once, divided among the connections
+ * that came in.
+ */
 
-/** How many times the places that are left one connection may hold. One alone gets three quarters. */
+/** Multiple of the free places that one connection may hold. One alone gets three quarters. */
 const TIMES_FREE = 3;
 
 /** A call that waits for a place. */
@@ -10,8 +13,9 @@ interface Waiting {
 }
 
 /**
- * Places for calls, so divided that the client that came first cannot hold them all: a connection gets another place while it holds
- * less than three times what is left. Without this, one client with silent streams would keep every other from its calls.
+ * Places for calls, divided so that the client that came first cannot hold them all. A connection
+ * gets another place while it holds less than three times what is left. Without this, one client
+ * with silent streams would keep every other client from its calls.
  */
 export class Shares {
   #free: number;
@@ -24,7 +28,8 @@ export class Shares {
   }
 
   /**
-   * Begins a call of a connection as soon as there is a place for it; calls of one connection in order.
+   * Begins a call of a connection as soon as there is a place for it. Calls of one connection begin
+   * in order.
    * @returns ends the call, or its waiting; to be called once
    */
   take(holder: object, begin: () => void): () => void {
