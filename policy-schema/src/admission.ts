@@ -1,4 +1,6 @@
-/** What runs inside the VM: no YAML, and nothing that is made for people at a desk. */
+/**
+ * The entry point for code inside the VM: no YAML, and nothing that is made for people at a desk.
+ */
 
 export { canonicalPolicy, decodePolicy, digestOfCanonical, policyDigest } from './canonical.ts';
 export { type Categories, type Category, covers, type Label, overlaps, PUBLIC, uncovered } from './category.ts';

@@ -1,4 +1,7 @@
-/** A policy's canonical bytes and their digest: what the launch measures, and what the VM and every client read. */
+/**
+ * A policy's canonical bytes and their digest: the launch measures them, and the VM and every
+ * client read them.
+ */
 
 import { sha384 } from '@noble/hashes/sha2.js';
 import { bytesToHex } from '@noble/hashes/utils.js';
@@ -17,14 +20,19 @@ export function policyDigest(policy: Policy): PolicyDigest {
   return digestOfCanonical(canonicalPolicy(policy));
 }
 
-/** SHA-384 of bytes that are taken to be canonical; whether they are is what {@link decodePolicy} says. */
+/**
+ * SHA-384 of bytes that the caller takes to be canonical. Whether they are, {@link decodePolicy}
+ * decides.
+ */
 export function digestOfCanonical(bytes: Uint8Array): PolicyDigest {
   return `sha384:${bytesToHex(sha384(bytes))}`;
 }
 
 /**
- * The policy of canonical bytes, by the same checks as the parser for people: one grammar decides in both places.
- * @throws PolicyError `canonical` where the bytes are another encoding of a policy; else as `parsePolicy`
+ * The policy of canonical bytes, by the same checks as the parser for people: one grammar decides
+ * in both places.
+ * @throws PolicyError `canonical` if the bytes are another encoding of a policy; else as
+ *   `parsePolicy`
  */
 export function decodePolicy(canonical: Uint8Array): Policy {
   if (canonical.length > MAX_BYTES) throw refuse('size', `${canonical.length} bytes where ${MAX_BYTES} are allowed`);

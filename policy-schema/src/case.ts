@@ -15,7 +15,10 @@ import { suggestion } from './read/suggestion.ts';
 /** One row. */
 export interface PolicyCase {
   readonly name: string;
-  /** Identity by which the caller is authenticated, or `anyone`; and what is known of the caller then. */
+  /**
+   * The caller: the identity by which it is authenticated, or `anyone`; and what is known of it
+   * then.
+   */
   readonly caller: { readonly identity: string; readonly id: string; readonly groups: readonly string[] };
   readonly method: MethodId;
   readonly label: readonly string[];
@@ -28,7 +31,7 @@ export interface PolicyCase {
   readonly on?: string;
 }
 
-/** What became of a row. */
+/** The outcome of one row. */
 export interface CaseResult {
   readonly test: PolicyCase;
   readonly ok: boolean;
@@ -37,7 +40,10 @@ export interface CaseResult {
   readonly line: number;
 }
 
-/** How to ask Cedar, of which this module knows nothing: `authorize` of `@enclaim/policy-schema/cedar`. */
+/**
+ * A function that asks Cedar: `authorize` of `@enclaim/policy-schema/cedar`. This module knows
+ * nothing of Cedar itself.
+ */
 export type Authorizer = (policy: Policy, request: AccessRequest) => { readonly allow: boolean };
 
 const SINK = /^(?:call|response|(?:read|store|send|release):\w+)$/;
@@ -98,8 +104,9 @@ export function runCases(
 }
 
 /**
- * Names that the policy does not have: what is denied because nobody knows it shows nothing. A method that has no rule on purpose
- * is expected to be denied because of that, in so many words.
+ * Issues for names that the policy does not have. Without this, a case that is denied because a
+ * name is unknown would pass, and show nothing. A case about a method that has no rule on purpose
+ * expects `no-rule` in so many words.
  */
 function* strangersIn(
   policy: Policy,

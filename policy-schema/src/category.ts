@@ -1,6 +1,9 @@
 /** Data categories, labels and clearances: the algebra that everything else decides with. */
 
-/** A data category, such as `personal.health`. Dots make a hierarchy: `personal` covers `personal.health`. */
+/**
+ * A data category, such as `personal.health`. Dots make a hierarchy: `personal` covers
+ * `personal.health`.
+ */
 export type Category = string;
 
 /** The categories that some data carries. Empty: the data says nothing about anything. */
@@ -9,10 +12,16 @@ export type Label = ReadonlySet<Category>;
 /** A set of categories in either of the forms that policies and labels use. */
 export type Categories = ReadonlySet<Category> | readonly Category[];
 
-/** The category of data that anybody may have. It has to be written, and every clearance covers it. */
+/**
+ * The category of data that every caller may have. It has to be written, and every clearance covers
+ * it.
+ */
 export const PUBLIC: Category = 'public';
 
-/** Whether data labelled `label` may go where `clearance` is held: each of its categories is covered. */
+/**
+ * Whether data labelled `label` may go to a holder of `clearance`: it covers each category of the
+ * label.
+ */
 export function covers(clearance: Categories, label: Iterable<Category>): boolean {
   for (const category of label) if (!coversOne(clearance, category)) return false;
   return true;
@@ -23,7 +32,9 @@ export function uncovered(clearance: Categories, label: Iterable<Category>): Cat
   return [...label].filter((category) => !coversOne(clearance, category)).sort();
 }
 
-/** Whether the two have data in common: one covers a category of the other, or the other way round. */
+/**
+ * Whether the two have data in common: one covers a category of the other, or the other way round.
+ */
 export function overlaps(a: Categories, b: Categories): boolean {
   for (const category of a) if (category !== PUBLIC && coversOne(b, category)) return true;
   for (const category of b) if (category !== PUBLIC && coversOne(a, category)) return true;

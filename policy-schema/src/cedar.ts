@@ -1,8 +1,9 @@
 /**
- * `access.cedar`, held against a schema that follows from the rest of the policy, and evaluated by Cedar's own engine.
+ * `access.cedar`, held against a schema that follows from the rest of the policy, and evaluated by
+ * Cedar's own engine.
  *
- * - Principals: one entity type per identity (`staff`), with `id`; `Anyone` for methods open to anyone. A principal is
- *   a member of the `Group`s that its token or certificate names.
+ * - Principals: one entity type per identity (`staff`), with `id`; `Anyone` for methods open to
+ *   anyone. A principal is a member of the `Group`s that its token or certificate names.
  * - Actions: `Action::"clinic.v1.Intake/Submit"`, each in the group `Action::"clinic.v1.Intake"`.
  * - Resources: `Service::"clinic.v1.Intake"`.
  * - Context: `purpose`, and `label`, the set of categories that the request carries.
@@ -14,7 +15,7 @@ import { methodsOf } from './claim.ts';
 import type { PolicyIssue } from './error.ts';
 import { ANYONE, type MethodId, type Policy } from './policy.ts';
 
-/** A call that somebody wants to make. */
+/** A call that a caller wants to make. */
 export interface AccessRequest {
   /** Name of the identity by which the caller was authenticated, or `anyone`. */
   readonly identity: string;
@@ -23,7 +24,7 @@ export interface AccessRequest {
   readonly label: Label;
 }
 
-/** What Cedar says about a call. */
+/** Cedar's answer about a call. */
 export interface AccessDecision {
   readonly allow: boolean;
   /** Ids of the Cedar policies that decided: `policy0`, `policy1` … in the order of the text. */
@@ -54,7 +55,7 @@ export function cedarSchema(policy: Policy): cedar.SchemaJson<string> {
   };
 }
 
-/** What is wrong with the Cedar text: it does not parse, or names things that the policy does not have. */
+/** Errors of the Cedar text: it does not parse, or names things that the policy does not have. */
 export function checkCedar(policy: Policy): PolicyIssue[] {
   const text = policy.access.cedar;
   if (text.trim() === '') return [];
@@ -82,8 +83,8 @@ export function checkCedar(policy: Policy): PolicyIssue[] {
 }
 
 /**
- * Cedar's decision. A rule that cannot be evaluated denies: Cedar itself would pass over it, and with a `forbid` that
- * would open what was to be closed.
+ * Cedar's decision. A rule that cannot be evaluated denies. Cedar itself would pass over it;
+ * without this, a `forbid` that cannot be evaluated would permit the call.
  */
 export function authorize(policy: Policy, { identity, caller, method, label }: AccessRequest): AccessDecision {
   const principal = { type: typeOf(identity), id: caller.id };

@@ -1,4 +1,7 @@
-/** The kinds of claim: what must be in a policy to back one, who enforces it, and how strongly it then holds. */
+/**
+ * The kinds of claim: the least a policy must have to back one, its enforcer, and how strongly it
+ * then holds.
+ */
 
 import { type Category, overlaps } from './category.ts';
 import {
@@ -13,8 +16,12 @@ import {
 import { bytesOf, millisecondsOf, secondsOf } from './quantity.ts';
 
 /**
- * How a claim is known to hold. `measured`: follows from the launch measurement. `enforced`: the measured runtime
- * refuses the violation. `observed`: it records it and cannot prevent it. `asserted`: a named third party signed it.
+ * How a claim is known to hold.
+ *
+ * - `measured`: it follows from the launch measurement.
+ * - `enforced`: the measured runtime refuses the violation.
+ * - `observed`: the runtime records the violation and cannot prevent it.
+ * - `asserted`: a named third party signed it.
  */
 export type Strength = 'measured' | 'enforced' | 'observed' | 'asserted';
 
@@ -29,21 +36,26 @@ export interface Standing {
 
 /** A kind of claim. */
 export interface ClaimRule {
-  /** What the claim says, for people. */
+  /** The statement of the claim, for people. */
   readonly means: string;
-  /** What must be in the policy, at the least. */
+  /** Contents that the policy must have, at the least. */
   readonly needs: string;
   readonly enforcer: string;
-  /** What is lacking: empty where the policy backs the claim. Each completes "<kind> needs …". */
+  /**
+   * Contents that the policy lacks: empty if it backs the claim. Each completes "<kind> needs …".
+   */
   readonly lacks: (policy: Policy, claim: Claim) => string[];
-  /** What a claim of this kind covers under a policy that backs it, in figures and names, and what it leaves out. */
+  /**
+   * Coverage of a claim of this kind under a policy that backs it, in figures and names, and what
+   * it leaves out.
+   */
   readonly covers: (policy: Policy, claim: Claim) => string;
   readonly standing: (policy: Policy) => readonly Standing[];
 }
 
 /**
- * The least that backs a claim. A policy may say less; then it does not make the claim. Each has its reason in
- * docs/policy.md.
+ * The least that backs a claim. A policy may say less; then it does not make the claim. Each has
+ * its reason in docs/policy.md.
  */
 export const LEAST = {
   /** The longest quarter. */
@@ -64,15 +76,21 @@ export const LEAST = {
   retention: 'P30Y',
   /** Half of the weighted work: what merely passes a request on to an unattested peer scores 20. */
   minScore: 50,
-  /** Who pads the score with records is bounded by this alone. */
+  /** The one bound on a handler that pads the score by writing records. */
   externalCalls: 4,
-  /** How far ahead of a check an override may reach. What is to last longer is no hole for a while, but a rule. */
+  /**
+   * How far ahead of a check an override may reach. An exception that is to last longer is a rule
+   * of the policy, not a temporary hole.
+   */
   override: 'P366D',
   /** How far ahead a document may vouch: certificates of ISO 27001 run for three years. */
   assured: 'P1096D',
 } as const;
 
-/** Detectors that look for a pattern. `exact-match` looks for what records hold, and finds nothing where none do. */
+/**
+ * Detectors that look for a pattern. `exact-match` looks for what records hold, and finds nothing
+ * if there are none.
+ */
 const PATTERNS: readonly LeakDetector[] = LEAK_DETECTORS.filter((detector) => detector !== 'exact-match');
 
 /** Every kind of claim. */
@@ -251,7 +269,8 @@ export const CLAIM_KINDS: Readonly<Record<ClaimKind, ClaimRule>> = {
       leaks === 'none'
         ? 'nothing'
         : `${leaks.detectors.join(', ')} on ${leaks.on.join(', ')}, in the encodings promised of detectors; others pass`,
-    // A net and not a wall: what a handler encodes in a way that is not promised is on record as sent, and leaves.
+    // A net and not a wall: text that a handler encodes in a way that no detector promises to know
+    // leaves, and is on record as sent.
     standing: () => [
       { part: 'patterns in the listed encodings', strength: 'enforced' },
       { part: 'other encodings', strength: 'observed' },
@@ -382,7 +401,10 @@ export function suspending(kind: ClaimKind, { overrides }: Policy): readonly Ove
   return prefix === undefined ? [] : overrides.filter(({ suspends }) => suspends.startsWith(prefix));
 }
 
-/** What a claim covers, and what is suspended of it for now: the sentence that stands beside its own statement. */
+/**
+ * Coverage of a claim, and what an override suspends of it for now: the sentence beside the claim's
+ * own statement.
+ */
 export function coverageOf(policy: Policy, claim: Claim): string {
   const holes = suspending(claim.kind, policy).map(
     ({ id, suspends, on, expires }) => `; ${id} suspends ${suspends} on ${on} until ${expires}`,
@@ -398,7 +420,10 @@ function sealedOf({ collections }: Policy, ids: readonly string[]): string[] {
   return ids.filter((id) => collections[id]?.storage === 'sealed');
 }
 
-/** Whether Cedar text permits everything: a head without a constraint, no condition after it, and nothing forbidden. */
+/**
+ * Whether Cedar text permits everything: a head without a constraint, no condition after it, and
+ * nothing forbidden.
+ */
 function permitsAll(cedar: string): boolean {
   // Text in quotes and comments could hold anything, a permit included.
   const bare = cedar.replace(/"(?:[^"\\]|\\.)*"|\/\/[^\n]*/g, (part) => (part.startsWith('"') ? '""' : ''));

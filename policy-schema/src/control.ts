@@ -1,4 +1,7 @@
-/** Controls of the usual frameworks that claims of this kind answer, with their titles. Policies add their own. */
+/**
+ * Controls of the usual frameworks that claims of this kind answer, with their titles. Policies add
+ * their own.
+ */
 
 type Controls = Readonly<Record<string, string>>;
 

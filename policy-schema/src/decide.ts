@@ -1,4 +1,4 @@
-/** What a policy says about one flow: this caller, this method, this label, into this sink. */
+/** The policy's decision about one flow: this caller, this method, this label, into this sink. */
 
 import { type Categories, covers, type Label, uncovered } from './category.ts';
 import { ANYONE, type MethodId, type Policy, type Rule } from './policy.ts';
@@ -47,11 +47,17 @@ export interface Decision {
   readonly pointer: string;
 }
 
-/** What cannot be told from the policy alone. */
+/** Facts that the policy alone cannot tell. */
 export interface Circumstances {
-  /** Whether `access.cedar` allows the call. Needed where there is Cedar text: without it, nothing is allowed. */
+  /**
+   * Whether `access.cedar` allows the call. Needed if there is Cedar text: without it, nothing is
+   * allowed.
+   */
   readonly authorized?: boolean;
-  /** Milliseconds since 1970 UTC. Needed where an assurance ends: without it, it counts as ended. */
+  /**
+   * Milliseconds since 1970 UTC. Needed if an assurance ends: without it, the assurance counts as
+   * ended.
+   */
   readonly now?: number;
 }
 
@@ -84,7 +90,8 @@ export function decide(policy: Policy, flow: Flow, circumstances: Circumstances 
     case 'release': {
       const release = policy.declassify.find(({ id }) => id === sink.name);
       if (release?.method !== method) return deny('release', `${method} has no release ${sink.name}`, '/declassify');
-      // The message carries what the runtime puts in it, which was held against the receiver when the policy was matched.
+      // The runtime builds the message; it held the contents against the receiver when it matched
+      // the policy.
       return send(policy, rule, { ...flow, label: new Set() }, release.to, circumstances);
     }
     case 'response': {

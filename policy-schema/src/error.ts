@@ -1,12 +1,17 @@
-/** What is wrong with a policy, and where. */
+/** Errors of a policy, and their places. */
 
-/** Why a policy, a descriptor set or a demand was not accepted. Stable: callers and SARIF rules match on it. */
+/**
+ * Why a policy, a descriptor set or a demand was not accepted. Stable: callers and SARIF rules
+ * match on it.
+ */
 export type PolicyIssueCode =
   | 'size' // larger than the limit
   | 'encoding' // not UTF-8
   | 'syntax' // not YAML or JSON
   | 'depth' // nested deeper than the limit, or more nodes than the limit
-  | 'yaml' // YAML, but of a kind that can mean something else than it seems: anchors, tags, octals, many documents
+  // YAML, but of a kind that can mean something else than it seems: anchors, tags, octals, many
+  // documents
+  | 'yaml'
   | 'duplicate' // the same key, name or set member twice
   | 'unknown' // a key that the grammar does not have
   | 'missing' // a key that the grammar demands
@@ -24,7 +29,10 @@ export type PolicyIssueCode =
   | 'demand' // not a demand of the grammar
   | 'limit'; // more issues than are listed
 
-/** Something of the policy that cannot work with these descriptors. Nothing should be served under it. */
+/**
+ * A part of the policy that cannot work with these descriptors. No method should be served under
+ * it.
+ */
 export interface MatchError {
   readonly message: string;
   readonly pointer: string;
@@ -38,7 +46,10 @@ export interface PolicyIssue {
   readonly message: string;
   /** RFC 6901 pointer into the document; empty for the whole of it. */
   readonly pointer: string;
-  /** Place within the text that stands at `pointer`, 1-based; of issues whose own place is not known yet. */
+  /**
+   * Place within the text that stands at `pointer`, 1-based; only on issues whose own place is not
+   * known yet.
+   */
   readonly within?: { readonly line: number; readonly column: number };
   readonly file?: string;
   /** 1-based. */
@@ -47,10 +58,12 @@ export interface PolicyIssue {
   readonly column?: number;
 }
 
-/** No more issues than this are listed; one more, of code `limit`, then says that there are others. */
+/** Most issues that are listed. One more, of code `limit`, then says that further ones exist. */
 export const MAX_ISSUES = 50;
 
-/** A policy that was refused. `issues` has at least one entry of severity error, in document order. */
+/**
+ * A policy that was refused. `issues` has at least one entry of severity error, in document order.
+ */
 export class PolicyError extends Error {
   override readonly name = 'PolicyError';
   readonly issues: readonly PolicyIssue[];
@@ -72,7 +85,10 @@ export function refuse(code: PolicyIssueCode, message: string, pointer = '', opt
   return new PolicyError([{ code, severity: 'error', message, pointer }], options);
 }
 
-/** At most {@link MAX_ISSUES}, then one that says so. Errors go before warnings where there is no room for both. */
+/**
+ * At most {@link MAX_ISSUES}, then one that says so. Errors go before warnings if there is no room
+ * for both.
+ */
 export function cap(issues: readonly PolicyIssue[]): PolicyIssue[] {
   if (issues.length <= MAX_ISSUES || issues[MAX_ISSUES]?.code === 'limit') return [...issues];
   const kept = new Set([...issues].sort(bySeverity).slice(0, MAX_ISSUES));
@@ -80,14 +96,19 @@ export function cap(issues: readonly PolicyIssue[]): PolicyIssue[] {
   return [...issues.filter((issue) => kept.has(issue)), { code: 'limit', severity: 'error', message, pointer: '' }];
 }
 
-/** `policy.yaml:14:7 claims[2]: encryption-at-rest needs a collection`, as far as the parts are known. */
+/**
+ * `policy.yaml:14:7 claims[2]: encryption-at-rest needs a collection`, as far as the parts are
+ * known.
+ */
 export function formatIssue({ file, line, column, pointer, message, severity }: PolicyIssue): string {
   const place = [file, line, column].filter((part) => part !== undefined).join(':');
   const path = formatPointer(pointer);
   return `${[place, path].filter(Boolean).join(' ')}${place || path ? ': ' : ''}${severity === 'warning' ? 'warning: ' : ''}${message}`;
 }
 
-/** `/services/clinic.v1.Intake/Submit/accepts/0` → `services["clinic.v1.Intake"].Submit.accepts[0]`. */
+/**
+ * `/services/clinic.v1.Intake/Submit/accepts/0` → `services["clinic.v1.Intake"].Submit.accepts[0]`.
+ */
 export function formatPointer(pointer: string): string {
   return pointer
     .split('/')

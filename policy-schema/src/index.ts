@@ -1,4 +1,7 @@
-/** The policy: its grammar, canonical form and digest, what fits in it, how two compare, and what clients demand. */
+/**
+ * The policy: its grammar, canonical form and digest, what fits in it, how two compare, and what
+ * clients demand.
+ */
 
 export { canonicalPolicy, decodePolicy, digestOfCanonical, policyDigest } from './canonical.ts';
 export { type Authorizer, type CaseResult, type PolicyCase, runCases } from './case.ts';

@@ -15,7 +15,10 @@ const COLON = 0x3a;
 const OPEN = new Set([0x5b, 0x7b]);
 const CLOSE = new Set([0x5d, 0x7d]);
 
-/** Canonical bytes of a JSON value. @throws PolicyError `encoding` where it has none (a lone surrogate, NaN) */
+/**
+ * Canonical bytes of a JSON value.
+ * @throws PolicyError `encoding` if it has none (a lone surrogate, NaN)
+ */
 export function canonicalJson(value: unknown): Uint8Array {
   let text: string | undefined;
   try {
@@ -53,7 +56,10 @@ export function parseJson(bytes: Uint8Array, maxDepth: number = MAX_DEPTH): unkn
   return value;
 }
 
-/** Colons outside strings: one per object member as written, whereas JSON.parse keeps one per key. */
+/**
+ * Counts colons outside strings: one per object member as written, whereas JSON.parse keeps one per
+ * key.
+ */
 function scan(bytes: Uint8Array, maxDepth: number): number {
   let [depth, colons, inString] = [0, 0, false];
   for (let i = 0; i < bytes.length; i++) {

@@ -1,4 +1,7 @@
-/** Messages from JSON, with whole numbers as they are written: `JSON.parse` rounds what a double cannot hold, without a word. */
+/**
+ * Messages from JSON, with whole numbers as they are written. Without this, `JSON.parse` would
+ * round what a double cannot hold, without a word.
+ */
 
 import {
   type DescField,
@@ -48,8 +51,9 @@ export class ExactJson {
   }
 
   /**
-   * The message that this is in proto3 JSON. A field of whole numbers takes them as they are written.
-   * @throws Error where it is not one, or has a whole number that was rounded before
+   * The message that this is in proto3 JSON. A field of whole numbers takes them as they are
+   * written.
+   * @throws Error if it is not one, or has a whole number that was rounded before
    */
   toMessage(descriptor: DescMessage, options: ReadOptions): Message {
     const value = holdsUnsafe(this.#value) ? settled(this.#value, descriptor, false, options.registry) : this.#value;
@@ -59,7 +63,10 @@ export class ExactJson {
 
 type ReadOptions = Partial<JsonReadOptions> & { readonly registry: Registry };
 
-/** Characters of a number that is written plainly and can be held by a double: sixteen digits and a sign. */
+/**
+ * Characters of a number that is written plainly and can be held by a double: sixteen digits and a
+ * sign.
+ */
 const LONGEST_SAFE = 17;
 const WHOLE = /^-?[0-9]+$/;
 const INTEGERS: ReadonlySet<ScalarType> = new Set([
@@ -81,8 +88,9 @@ function holdsUnsafe(json: unknown): boolean {
 }
 
 /**
- * JSON whose numbers are those of its type: whole ones as text, others as doubles.
- * @param descriptor the message that it is, or holds; undefined within a Struct, whose numbers are doubles
+ * JSON whose numbers are those of its type: in fields of whole numbers as text, else as doubles.
+ * @param descriptor the message that it is, or holds; undefined within a Struct, whose numbers are
+ *   doubles
  * @param whole whether a number is one of a field of whole numbers
  */
 function settled(json: unknown, descriptor: DescMessage | undefined, whole: boolean, registry: Registry): unknown {

@@ -1,4 +1,7 @@
-/** The policy document, fully defaulted: what a system may do, at most. The grammar in `grammar.ts` yields exactly this. */
+/**
+ * The policy document, fully defaulted: what a system may do, at most. The grammar in `grammar.ts`
+ * yields exactly this.
+ */
 
 import type { Category } from './category.ts';
 import type { Day, Duration, Size, Time } from './quantity.ts';
@@ -15,15 +18,18 @@ export type Ed25519 = `ed25519:${string}`;
 /** The full name of a method: `clinic.v1.Intake/Submit`. */
 export type MethodId = `${string}/${string}`;
 
-/** The caller that nobody authenticated. */
+/** The caller that no identity authenticated. */
 export const ANYONE = 'anyone';
 
-/** Records below have no prototype, so that a name out of a request or a descriptor finds only what was declared. */
+/**
+ * A record without a prototype, so that a name out of a request or a descriptor finds only what was
+ * declared.
+ */
 export type Named<T> = Readonly<Record<string, T>>;
 
 /**
- * A policy. Nothing is implicit: every default is present, every list is a sorted set, an empty list means none.
- * Deeply frozen.
+ * A policy. Nothing is implicit: every default is present, every list is a sorted set, an empty
+ * list means none. Deeply frozen.
  */
 export interface Policy {
   /** Version of this grammar. */
@@ -73,7 +79,7 @@ export interface DataCategory {
   readonly subjects: readonly string[];
 }
 
-/** What one method may do. */
+/** Permissions of one method. */
 export interface Rule {
   readonly purpose: string;
   /** Identities that may call it, or `anyone`. */
@@ -89,8 +95,9 @@ export interface Rule {
   /** Categories that responses may carry. */
   readonly returns: readonly Category[];
   /**
-   * Digest of the method's messages and their categories (`interfaceDigest`). `any`: the messages may change without
-   * the policy, and for that reason every request is labelled with all that the method accepts.
+   * Digest of the method's messages and their categories (`interfaceDigest`). `any`: the messages
+   * may change without the policy, and for that reason every request is labelled with all that the
+   * method accepts.
    */
   readonly interface: Sha256 | 'any';
 }
@@ -98,13 +105,15 @@ export interface Rule {
 /** A set of records. Always encrypted. */
 export interface Collection {
   readonly holds: readonly Category[];
-  /** `sealed`: on the state disk under the sealed key. `volatile`: in the VM's memory, gone with it. */
+  /**
+   * `sealed`: on the state disk under the sealed key. `volatile`: in the VM's memory, gone with it.
+   */
   readonly storage: 'sealed' | 'volatile';
   /** After this, a record cannot be read and its key is destroyed. */
   readonly retention: Duration | 'unlimited';
 }
 
-/** Somebody outside who may be sent data. */
+/** A recipient outside, which may be sent data. */
 export interface Subprocessor {
   readonly description: string;
   /** Origin: `https://host[:port]`, a name and never an address. */
@@ -112,8 +121,9 @@ export interface Subprocessor {
   readonly identity: PeerIdentity;
   readonly region: string;
   /**
-   * What handlers may call there: `pkg.Service/Method`, or `POST /path`. At an address that several share, the path says whose
-   * part of it is meant. Releases name theirs themselves.
+   * Calls that handlers may make there: `pkg.Service/Method`, or `POST /path`. At an address that
+   * several recipients share, the path says whose part of it is meant. Releases name their own
+   * call.
    */
   readonly calls: readonly string[];
   readonly receives: readonly Category[];
@@ -127,8 +137,9 @@ export interface PeerIdentity {
   /** `system`: any public CA; else the SHA-256 of one CA certificate (DER). */
   readonly ca?: 'system' | Sha256;
   /**
-   * Another system under Enclaim, by its policy and base image. `references`: what its evidence is held against, as
-   * `enclaim references` writes it; without, nobody can be held to be that system.
+   * Another system under Enclaim, by its policy and base image. `references`: values that its
+   * evidence is held against, as `enclaim references` writes them. Without them, the runtime could
+   * hold no machine to be that system.
    */
   readonly attested?: {
     readonly policy: PolicyDigest;
@@ -152,12 +163,16 @@ export interface Declassification {
   readonly method: MethodId;
   /** The subprocessor that gets the message. */
   readonly to: string;
-  /** What is called there: `pkg.Service/Method`, or `POST /path`. */
+  /** The call that carries the message: `pkg.Service/Method`, or `POST /path`. */
   readonly call: string;
   /**
-   * Fields of the outgoing message: fixed text; `$request.patient.birth_date` (names of the .proto, which the rule has
-   * to pin with `interface`); or `$record.cases.email`, of the record that the handler names. What is in a record was
-   * put there by a handler, so it carries the label of its record, whatever its field is called.
+   * Fields of the outgoing message, each one of:
+   *
+   * - fixed text;
+   * - `$request.patient.birth_date` (names of the .proto, which the rule has to pin with
+   *   `interface`);
+   * - `$record.cases.email`, of the record that the handler names. A handler put there what is in a
+   *   record, so it carries the label of its record, whatever its field is called.
    */
   readonly build: Named<string>;
   readonly owner: string;
@@ -170,7 +185,10 @@ export interface Residency {
   readonly witness: Witness | 'none';
 }
 
-/** Who says where this VM runs. Residency is never measured, only asserted by a named signer. */
+/**
+ * A signer that says where this VM runs. Residency is never measured, only asserted by a named
+ * signer.
+ */
 export interface Witness {
   readonly name: string;
   readonly kind: 'aws-instance-identity' | 'azure-attested-document' | 'gcp-instance-identity' | 'statement';
@@ -178,23 +196,29 @@ export interface Witness {
   readonly key: Ed25519 | Sha256;
 }
 
-/** Who may call. */
+/** Callers that may call, and how. */
 export interface Access {
   readonly identities: Named<Identity>;
   /**
-   * Which methods answer on attested connections alone, whose callers were given evidence first: all, those that personal data
-   * may come to or leave by, or some. Absent: none, and any connection of TLS will do.
+   * Methods that answer on attested connections alone, whose callers were given evidence first:
+   * all, those that personal data may come to or leave by, or some. Absent: none, and any
+   * connection of TLS will do.
    */
   readonly attested?: 'all' | 'personal' | readonly MethodId[];
-  /** Cedar policies, held against every call besides the rule's `callers`; empty: the callers alone decide. */
+  /**
+   * Cedar policies, held against every call besides the rule's `callers`; empty: the callers alone
+   * decide.
+   */
   readonly cedar: string;
 }
 
 /** A way to know a caller. Exactly one of `oidc` and `mtls`. */
 export interface Identity {
-  /** What knowing the caller's identity means: added to the label of each of their requests. */
+  /**
+   * Category of the caller's identity itself: added to the label of each of that caller's requests.
+   */
   readonly category: Category;
-  /** What callers of this kind may be sent, at most. */
+  /** Categories that callers of this kind may be sent, at most. */
   readonly receives: readonly Category[];
   readonly oidc?: Oidc;
   readonly mtls?: { readonly ca: Sha256 };
@@ -204,7 +228,10 @@ export interface Identity {
 export interface Oidc {
   readonly issuer: string;
   readonly audience: string;
-  /** By key id: the one algorithm the key is for, a colon, and its SubjectPublicKeyInfo (DER, base64url). */
+  /**
+   * By key id: the one algorithm the key is for, a colon, and its SubjectPublicKeyInfo (DER,
+   * base64url).
+   */
   readonly keys: Named<string>;
   /** The token's claim that lists the caller's groups. */
   readonly groups: string;
@@ -217,7 +244,7 @@ export interface Governance {
   readonly resources: Resources | 'none';
 }
 
-/** How much a request may depend on others. */
+/** How much a request may depend on peers outside. */
 export interface Sovereignty {
   /** Percent. */
   readonly minScore: number;
@@ -225,7 +252,7 @@ export interface Sovereignty {
   readonly maxExternalCalls: number;
 }
 
-/** What must not leave, whatever its label. */
+/** Text that must not leave, whatever its label. */
 export interface Leaks {
   readonly detectors: readonly LeakDetector[];
   readonly on: readonly LeakSurface[];
@@ -241,7 +268,7 @@ export const LEAK_SURFACES = ['egress', 'log', 'response'] as const;
 /** One of {@link LEAK_SURFACES}. */
 export type LeakSurface = (typeof LEAK_SURFACES)[number];
 
-/** What one request may use. */
+/** Resources that one request may use. */
 export interface Budget {
   readonly memory: Size;
   readonly cpu: Time;
@@ -262,7 +289,10 @@ export interface Resources extends Budget {
 /** A dated, owned hole in the limit. It is part of the digest and stops by itself. */
 export interface Override {
   readonly id: string;
-  /** What is suspended: `leaks.email`, `sovereignty.minScore`, `resources.wall`, `assurance.mailer`. */
+  /**
+   * The suspended limit: `leaks.email`, `sovereignty.minScore`, `resources.wall`,
+   * `assurance.mailer`.
+   */
   readonly suspends: string;
   readonly on: MethodId;
   readonly owner: string;
@@ -308,13 +338,15 @@ export interface EvidenceRules {
   readonly pipeline: readonly Ed25519[];
 }
 
-/** Who looks at the log, and how often. A period without a signed review is a finding. */
+/**
+ * The reviewers of the log, and how often they look. A period without a signed review is a finding.
+ */
 export interface Review {
   readonly every: Duration;
   readonly by: readonly Ed25519[];
 }
 
-/** What the next policy needs to take over sealed data. */
+/** Conditions for the next policy to take over sealed data. */
 export interface Succession {
   readonly signers: readonly Ed25519[];
   /** How many of them. */

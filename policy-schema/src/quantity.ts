@@ -1,6 +1,9 @@
 /** Durations, dates, sizes and times as policies write them. */
 
-/** ISO 8601 duration without fractions: `P30D`, `P7Y`, `PT12H`. Each part at most once and never zero. */
+/**
+ * ISO 8601 duration without fractions: `P30D`, `P7Y`, `PT12H`. Each part at most once and never
+ * zero.
+ */
 export type Duration = string;
 
 /** A day in the Gregorian calendar, `2027-03-31`, in UTC and inclusive. */
@@ -34,7 +37,9 @@ const DURATION_SECONDS = [365 * DAY_SECONDS, 30 * DAY_SECONDS, 7 * DAY_SECONDS, 
 const SIZE_BYTES: Readonly<Record<string, number>> = { KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 };
 const TIME_MILLISECONDS: Readonly<Record<string, number>> = { ms: 1, s: 1000, min: 60_000 };
 
-/** Seconds in a duration; a year is 365 days, a month 30. @throws RangeError where it is not a duration */
+/**
+ * Seconds in a duration; a year is 365 days, a month 30. @throws RangeError if it is not a duration
+ */
 export function secondsOf(duration: Duration): number {
   const parts = DURATION.exec(duration)?.slice(1);
   if (!parts) throw new RangeError(`not a duration: ${duration}`);
@@ -57,7 +62,10 @@ export function isDay(text: string): boolean {
   return at !== undefined && !Number.isNaN(at.getTime()) && at.toISOString().startsWith(text);
 }
 
-/** The first instant after a day, in milliseconds since 1970 UTC: what is valid until that day has ended here. */
+/**
+ * The first instant after a day, in milliseconds since 1970 UTC: what is valid until that day has
+ * ended here.
+ */
 export function endOf(day: Day): number {
   if (!isDay(day)) throw new RangeError(`not a day: ${day}`);
   return Date.parse(`${day}T00:00:00Z`) + DAY_SECONDS * 1000;

@@ -1,24 +1,27 @@
 /**
- * What a client demands of a policy, in the policy's own terms.
+ * Demands of a client on a policy, in the policy's own terms.
  *
  * ```
- * claim KIND [for CATEGORY, …] [at least STRENGTH]    the claim is made, backed, and suspended by no override
- * retention(CATEGORY) <= P30D                         every collection that holds any of it
- * recipients(CATEGORY) subset [NAME | ORIGIN, …]      subprocessors that may be sent any of it
- * readers(CATEGORY) subset [IDENTITY, …]              callers that may be answered with any of it
- * purposes(CATEGORY) subset [PURPOSE, …]              of the methods that accept or return any of it
+ * claim KIND [for CATEGORY, …] [at least STRENGTH]   the claim is made, backed, and suspended by no
+ *                                                    override
+ * retention(CATEGORY) <= P30D                        every collection that holds any of it
+ * recipients(CATEGORY) subset [NAME | ORIGIN, …]     subprocessors that may be sent any of it
+ * readers(CATEGORY) subset [IDENTITY, …]             callers that may be answered with any of it
+ * purposes(CATEGORY) subset [PURPOSE, …]             of the methods that accept or return any of it
  * callers(METHOD) subset [IDENTITY, …]
- * attested(CATEGORY)                                  methods that accept or return any of it answer on attested connections alone
- * regions subset [REGION, …]                          of the system and of all its subprocessors
- * minScore >= 80                                      `sovereignty >= 80` says the same
- * externalCalls <= 1                                  of one request
- * leaks(SURFACE) superset [DETECTOR, …]               what is looked for there; SURFACE is egress, log or response
- * memory <= 256MiB, cpu <= 500ms, wall <= 5s          of one request, whatever its method
+ * attested(CATEGORY)                                 methods that accept or return any of it answer
+ *                                                    on attested connections alone
+ * regions subset [REGION, …]                         of the system and of all its subprocessors
+ * minScore >= 80                                     `sovereignty >= 80` says the same
+ * externalCalls <= 1                                 of one request
+ * leaks(SURFACE) superset [DETECTOR, …]              what is looked for there; SURFACE is egress,
+ *                                                    log or response
+ * memory <= 256MiB, cpu <= 500ms, wall <= 5s         of one request, whatever its method
  * inFlight <= 64
  * durability before-response
- * review <= P30D                                      between two reviews of the log
+ * review <= P30D                                     between two reviews of the log
  * logRetention >= P1Y
- * notice >= P7D, signatures >= 2                      of a successor; met where there can be none
+ * notice >= P7D, signatures >= 2                     of a successor; met where there can be none
  * overrides none
  * neverWeakerThan sha384:…
  * ```
@@ -54,13 +57,16 @@ import { diff } from './diff.ts';
 /** Demands on a set: all that is found must be within what is named. */
 export type SetDemand = 'recipients' | 'readers' | 'purposes' | 'callers' | 'regions';
 
-/** Demands on a number: `minScore` and `signatures` at least, the others at most. */
+/**
+ * Demands on a number: `minScore` and `signatures` at least, `externalCalls` and `inFlight` at
+ * most.
+ */
 export type CountDemand = 'minScore' | 'externalCalls' | 'inFlight' | 'signatures';
 
 /** Demands on what one request may use, at most. */
 export type BudgetDemand = 'memory' | 'cpu' | 'wall';
 
-/** Demands on a period: `review` at most, the others at least. */
+/** Demands on a period: `review` at most, `logRetention` and `notice` at least. */
 export type PeriodDemand = 'review' | 'logRetention' | 'notice';
 
 /** One demand; `text` is how it was written. */
@@ -88,13 +94,13 @@ export type Demand = { readonly text: string } & (
 export interface DemandResult {
   readonly demand: Demand;
   readonly ok: boolean;
-  /** What the policy says, for people. */
+  /** The policy's own value, for people. */
   readonly found: string;
   /** How what was found is known to hold. */
   readonly strength: Strength;
 }
 
-/** What `accept` may need besides the policy. */
+/** Inputs of `accept` besides the policy. */
 export interface AcceptOptions {
   /** Policies that the client knows, to hold `neverWeakerThan` against. */
   readonly known?: Iterable<Policy>;
@@ -248,7 +254,7 @@ function judge(policy: Policy, demand: Demand, known: Iterable<Policy>): Judgeme
       const rules = methodsOf(policy).filter(([, { accepts, returns }]) =>
         overlaps([...accepts, ...returns], [demand.of]),
       );
-      // That a handler serves the purpose it states is nobody's to enforce.
+      // No component can enforce that a handler serves the purpose it states.
       return subset(
         rules.map(([, { purpose }]) => purpose),
         demand.within,
@@ -354,7 +360,10 @@ function judge(policy: Policy, demand: Demand, known: Iterable<Policy>): Judgeme
   }
 }
 
-/** What a demand names that the policy does not have: a slip of the pen must not read as "none found". */
+/**
+ * A name in a demand that the policy does not have. Without this, a slip of the pen would read as
+ * "none found".
+ */
 function unknownTo(policy: Policy, demand: Demand): string | undefined {
   switch (demand.kind) {
     case 'claim':

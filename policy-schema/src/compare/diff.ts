@@ -1,6 +1,7 @@
 /**
- * What changed between two policies, and in which direction. A policy is weaker than another where something becomes
- * possible that was not: a method, a sink, a caller, a later date, a higher limit, or one obligation less.
+ * Changes between two policies, and their direction. A policy is weaker than another if something
+ * becomes possible that was not: a method, a sink, a caller, a later date, a higher limit, or one
+ * obligation less.
  */
 
 import { pointerOf } from '../error.ts';
@@ -8,13 +9,16 @@ import { canonicalJson, decodeUtf8 } from '../json.ts';
 import type { Policy } from '../policy.ts';
 import { ANY, type Common, type Members, type Statement, statements } from './statements.ts';
 
-/** The direction of a change. `equal`: words only. `incomparable`: different, and neither is within the other. */
+/**
+ * The direction of a change. `equal`: words only. `incomparable`: different, and neither is within
+ * the other.
+ */
 export type Direction = 'stronger' | 'weaker' | 'equal' | 'incomparable';
 
 /** One change. */
 export interface Change {
   readonly verdict: Direction;
-  /** What it is about, without names: `collections.retention`. */
+  /** The subject of the change, without names: `collections.retention`. */
   readonly aspect: string;
   /** The part of the document. */
   readonly pointer: string;
@@ -29,7 +33,7 @@ export interface PolicyDiff {
   readonly changes: readonly Change[];
 }
 
-/** What a member more and a member less mean. */
+/** Directions of a member more and of a member less, by the order of the statement. */
 const DIRECTIONS = { may: ['weaker', 'stronger'], must: ['stronger', 'weaker'], list: ['equal', 'equal'] } as const;
 
 /** Compares two policies: what changes when `after` takes the place of `before`. */
@@ -104,7 +108,10 @@ function without(these: Members, those: Members): string[] {
   return names.filter((name) => !names.some((other) => other !== name && name.startsWith(`${other}.`))).sort();
 }
 
-/** Statements of both policies with this key are about the same thing. Places are not: a list may have moved. */
+/**
+ * A key by which statements of both policies are about the same thing. Their places do not tell,
+ * because a list may have moved.
+ */
 function keyOf({ aspect, says }: Statement): string {
   return `${aspect} ${says}`;
 }

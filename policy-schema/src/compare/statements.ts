@@ -1,4 +1,7 @@
-/** What a policy says, statement by statement, each with the order by which it compares with another policy's. */
+/**
+ * Statements of a policy, one by one, each with the order by which it compares with another
+ * policy's.
+ */
 
 import { sha256 } from '@noble/hashes/sha2.js';
 import { bytesToHex, utf8ToBytes } from '@noble/hashes/utils.js';
@@ -13,14 +16,18 @@ type Path = readonly PropertyKey[];
 export type Members = ReadonlySet<string> | typeof ANY;
 
 /**
- * What a policy says about one thing, and how that compares.
- * - `may`: what is permitted; a member more is weaker. `must`: what is obliged; a member less is weaker.
- *   `list`: neither.
- * - `most`: an upper limit; a higher one is weaker. `least`: a lower limit; a lower one is weaker.
- * - `same`: without order; another one is incomparable. `words`: for people; another one is equal.
+ * A policy's statement about one thing, and how it compares.
  *
- * Something that only one of two policies speaks of is not compared: that it came or went is said by a `may` or a
- * `must` about it.
+ * - `may`: what is permitted; a member more is weaker.
+ * - `must`: what is obliged; a member less is weaker.
+ * - `list`: neither.
+ * - `most`: an upper limit; a higher one is weaker.
+ * - `least`: a lower limit; a lower one is weaker.
+ * - `same`: without order; another one is incomparable.
+ * - `words`: for people; another one is equal.
+ *
+ * A thing that only one of two policies speaks of is not compared: a `may` or a `must` about it
+ * says that it came or went.
  */
 export type Statement = { readonly aspect: string; readonly path: Path; readonly says: string } & (
   | {
@@ -33,9 +40,12 @@ export type Statement = { readonly aspect: string; readonly path: Path; readonly
   | { readonly order: 'same' | 'words'; readonly value: unknown }
 );
 
-/** What both policies have to be seen against to be compared. */
+/** Names from both policies that a comparison needs. */
 export interface Common {
-  /** Categories that both have: an obligation about a category that is gone is not an obligation less. */
+  /**
+   * Categories that both have: an obligation about a category that is gone is not an obligation
+   * less.
+   */
   readonly categories: readonly Category[];
   /** Methods for which either states a budget. */
   readonly budgeted: ReadonlySet<string>;
@@ -415,7 +425,10 @@ function words(path: Path, says: string, value: unknown): Statement {
   return { order: 'words', aspect: 'words', path, says, value };
 }
 
-/** Something that is stated or not: that it is there is an obligation, and what it is has no order. */
+/**
+ * Statements about a thing that a policy has or leaves out: its presence is an obligation, and its
+ * content has no order.
+ */
 function* stated(aspect: string, path: Path, says: string, does: string, value: unknown): Generator<Statement> {
   yield must(aspect, path, says, does, new Set(value === undefined ? [] : ['']));
   if (value !== undefined) yield same(aspect, path, `how ${says} ${does}`, value);
@@ -425,7 +438,10 @@ function anyAs(words: string): (name: string) => string {
   return (name) => (name === ANY ? words : name);
 }
 
-/** All words of a vocabulary that a list covers: what is permitted grows with the vocabulary, too. */
+/**
+ * All categories of the policy's vocabulary that a list covers. So what is permitted grows with the
+ * vocabulary, too.
+ */
 function expand(permitted: readonly Category[], { data }: Policy): ReadonlySet<Category> {
   return new Set(Object.keys(data).filter((category) => covers(permitted, [category])));
 }

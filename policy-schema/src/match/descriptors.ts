@@ -1,4 +1,6 @@
-/** Compiled protos: a FileDescriptorSet with imports and source positions, as `buf build` makes it. */
+/**
+ * Compiled protos: a FileDescriptorSet with imports and source positions, as `buf build` makes it.
+ */
 
 import {
   createFileRegistry,
@@ -23,7 +25,10 @@ export interface Descriptors {
   readonly bytes: Uint8Array;
 }
 
-/** A place in a .proto file, 1-based; columns as the compiler's: of a terminal with tab stops of four. */
+/**
+ * A place in a .proto file, 1-based. Columns are the compiler's: those of a terminal with tab stops
+ * of four.
+ */
 export interface ProtoPlace {
   readonly file: string;
   readonly line: number;
@@ -32,7 +37,8 @@ export interface ProtoPlace {
 
 /**
  * Reads a descriptor set.
- * @throws PolicyError `size`, or `descriptor` where it is not one, lacks an import, or names two things alike
+ * @throws PolicyError `size`; `descriptor` if it is not one, lacks an import, or names two things
+ *   alike
  */
 export function readDescriptors(bytes: Uint8Array): Descriptors {
   if (bytes.length > MAX_DESCRIPTOR_BYTES) {
@@ -54,7 +60,10 @@ export function readDescriptors(bytes: Uint8Array): Descriptors {
   return { registry, bytes };
 }
 
-/** All that was read together with a message: what an Any within it may hold. Absent where it was not read by {@link readDescriptors}. */
+/**
+ * All that {@link readDescriptors} read together with a message: the types that an Any within it
+ * may hold. Undefined for a message that it did not read.
+ */
 export function registryOf({ file }: DescMessage): FileRegistry | undefined {
   return registries.get(file);
 }
@@ -96,7 +105,10 @@ function spansOf(file: DescFile): ReadonlyMap<string, readonly number[]> {
   return made;
 }
 
-/** Path of a declaration within its FileDescriptorProto (descriptor.proto, SourceCodeInfo.Location.path). */
+/**
+ * Path of a declaration within its FileDescriptorProto (descriptor.proto,
+ * SourceCodeInfo.Location.path).
+ */
 function pathOf(declared: DescMethod | DescField | DescMessage | DescService): number[] {
   const index = (list: readonly unknown[]): number => list.indexOf(declared.proto);
   switch (declared.kind) {
@@ -114,8 +126,9 @@ function pathOf(declared: DescMethod | DescField | DescMessage | DescService): n
 }
 
 /**
- * Names of one message that differ in the .proto and meet where it is used: in JSON, or as members of an object (`user_info` and
- * `userInfo`, a field and a oneof among them). One of two such values would be lost without a word.
+ * Refuses names of one message that differ in the .proto and meet in use: in JSON, or as members of
+ * an object (`user_info` and `userInfo`, a field and a oneof among them). Without this, one of two
+ * such values would be lost without a word.
  */
 function refuseMeetings({ typeName, fields, members, oneofs }: DescMessage): void {
   const meet = (where: string, names: Iterable<readonly [name: string, of: string]>): void => {
@@ -142,7 +155,10 @@ function refuseMeetings({ typeName, fields, members, oneofs }: DescMessage): voi
   }
 }
 
-/** Two things of one name would let a reader by name see another thing than a reader by reference. */
+/**
+ * Refuses two things of one name. Without this, a reader by name would see another thing than a
+ * reader by reference.
+ */
 function refuseAmbiguity(registry: FileRegistry): void {
   const seen = new Set<string>();
   const claim = (name: string): void => {

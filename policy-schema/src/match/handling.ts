@@ -1,8 +1,9 @@
 /**
- * What messages and methods declare about data (`enclaim/handling.proto`), over whole messages and per value.
+ * Declarations of messages and methods about data (`enclaim/handling.proto`), over whole messages
+ * and per value.
  *
- * A field carries its own categories, those of its message, and those of every field around it: only ever a union, so
- * that declaring more never makes anything carry less.
+ * A field carries its own categories, those of its message, and those of every field around it. It
+ * is only ever a union, so that declaring more never makes anything carry less.
  */
 
 import {
@@ -32,7 +33,10 @@ export interface Carrier {
   readonly categories: readonly Category[];
 }
 
-/** A field of which nothing says what it carries; `field` is absent where it is the whole message. */
+/**
+ * A field of which no declaration says what it carries; `field` is absent if it is the whole
+ * message.
+ */
 export interface Bare {
   readonly path: string;
   readonly field?: DescField;
@@ -46,7 +50,7 @@ export interface Survey {
   readonly label: Label;
 }
 
-/** What is known of a field without its surroundings. */
+/** A field as its message declares it, without its surroundings. */
 export interface Plan {
   readonly field: DescField;
   readonly categories: readonly Category[];
@@ -65,7 +69,10 @@ const EMPTY = 'google.protobuf.Empty';
 /** The type that holds a message of any other. */
 export const ANY_TYPE = 'google.protobuf.Any';
 
-/** Well-known types that are like a scalar: their shape is fixed, so a category from around them is enough. */
+/**
+ * Well-known types that are like a scalar: their shape is fixed, so a category from around them is
+ * enough.
+ */
 const PLAIN = new Set(
   [
     ...['Timestamp', 'Duration', 'FieldMask', 'Empty', 'BoolValue', 'StringValue', 'DoubleValue', 'FloatValue'],
@@ -103,7 +110,10 @@ export function survey(message: DescMessage): Survey {
   return result;
 }
 
-/** What a method declares. Absent where it has no `(enclaim.handling)`. @throws PolicyError `handling` */
+/**
+ * A method's declaration; undefined if it has no `(enclaim.handling)`. @throws PolicyError
+ * `handling`
+ */
 export function handlingOf(method: DescMethod): Handling | undefined {
   const unknown = method.proto.options?.$unknown ?? [];
   if (!unknown.some(({ no }) => no === handling.number)) return undefined;
@@ -111,12 +121,16 @@ export function handlingOf(method: DescMethod): Handling | undefined {
 }
 
 /**
- * The label of a message: the categories of its populated fields. A number, truth value or enum without presence
- * always counts, for its zero is a value. A message within that is present and empty counts as all that it could
- * carry, for its presence says something. An Any carries what its field does, and what the message in it does.
- * @throws PolicyError `handling` where the message has fields that its descriptor does not, nests too deep, has a
- *   populated field without a category, or an Any of a type that was not declared beside it; `descriptor` where the bytes are
- *   not such a message
+ * The label of a message: the categories of its populated fields.
+ *
+ * - A number, truth value or enum without presence always counts, because its zero is a value.
+ * - A message within that is present and empty counts as all that it could carry, because its
+ *   presence says something.
+ * - An Any carries what its field does, and what the message in it does.
+ *
+ * @throws PolicyError `handling` if the message has fields that its descriptor does not, nests
+ *   too deep, has a populated field without a category, or an Any of a type that was not declared
+ *   beside it; `descriptor` if the bytes are not such a message
  */
 export function labelOf(schema: DescMessage, value: Uint8Array | Message): Label {
   const label = new Set<Category>();
@@ -155,7 +169,10 @@ function collect(message: ReflectMessage, inherits: boolean, depth: number, labe
   return populated;
 }
 
-/** Adds what the message in an Any carries. Its field has a category of its own, so nothing within it can be without. */
+/**
+ * Adds what the message in an Any carries. Its field has a category of its own, so nothing within
+ * it can be without.
+ */
 function collectAny(any: Message, holder: DescMessage, depth: number, label: Set<Category>): void {
   if (depth > MAX_MESSAGE_DEPTH) throw refuse('handling', `messages nested deeper than ${MAX_MESSAGE_DEPTH}`);
   const { typeUrl, value } = any as AnyMessage;
@@ -178,7 +195,10 @@ function nestedIn(message: ReflectMessage, field: DescField): Iterable<ReflectMe
   return [];
 }
 
-/** Every field that can be reached, breadth first, so that the first way found to each is a shortest one. */
+/**
+ * Every field that can be reached, breadth first, so that the first way found to each is a shortest
+ * one.
+ */
 function* reach(message: DescMessage): Generator<{ plan: Plan; path: string; inherits: boolean }> {
   const queue = [{ message, path: '', inherits: false }];
   const seen = new Set<string>();
@@ -195,7 +215,7 @@ function* reach(message: DescMessage): Generator<{ plan: Plan; path: string; inh
   }
 }
 
-/** What is known of each field of a message. @throws PolicyError `handling` where options cannot be read */
+/** The plan of each field of a message. @throws PolicyError `handling` if options cannot be read */
 export function planOf(message: DescMessage): readonly Plan[] {
   const known = plans.get(message);
   if (known) return known;
@@ -219,14 +239,20 @@ export function planOf(message: DescMessage): readonly Plan[] {
   return made;
 }
 
-/** Why a field without a category needs one. A message within mostly does not: its fields have theirs. */
+/**
+ * Why a field without a category needs one. A message within mostly does not, because its fields
+ * have theirs.
+ */
 function wantOf(field: DescField, inner: DescMessage | undefined): string | undefined {
   if (!inner) return 'has no category';
   if (field.fieldKind === 'map') return 'has no category for its keys';
   return saysNothing(inner) ? 'has no category, and nothing within it has' : undefined;
 }
 
-/** Whether a message has no fields but messages of this same kind: then all it says is that it is there. */
+/**
+ * Whether a message has no fields but messages of this same kind: then all it says is that it is
+ * there.
+ */
 function saysNothing(message: DescMessage): boolean {
   const queue = [message];
   const seen = new Set(queue);
@@ -241,14 +267,20 @@ function saysNothing(message: DescMessage): boolean {
   return true;
 }
 
-/** A field without presence of which zero is a value like any other. An empty string or list is an absent one. */
+/**
+ * Whether a field has no presence and its zero is a value like any other. An empty string or list
+ * is an absent one.
+ */
 function isAlwaysThere(field: DescField): boolean {
   if (field.presence !== FeatureSet_FieldPresence.IMPLICIT) return false;
   if (field.fieldKind === 'enum') return true;
   return field.fieldKind === 'scalar' && field.scalar !== ScalarType.STRING && field.scalar !== ScalarType.BYTES;
 }
 
-/** Whether a field can hold data of any shape, so that only somebody who knows what for can say what it carries. */
+/**
+ * Whether a field can hold data of any shape, so that only the author of the .proto can say what it
+ * carries.
+ */
 function isOpaque(field: DescField): boolean {
   if ('scalar' in field && field.scalar === ScalarType.BYTES) return true;
   const type = messageOf(field);

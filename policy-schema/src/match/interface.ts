@@ -1,4 +1,7 @@
-/** What a rule pins of its method: all that changes what messages mean on the wire, as JSON, and to labels. */
+/**
+ * The digest that a rule pins of its method: all that changes what messages mean on the wire, as
+ * JSON, and to labels.
+ */
 
 import type { DescEnum, DescField, DescMessage, DescMethod } from '@bufbuild/protobuf';
 import { sha256 } from '@noble/hashes/sha2.js';
@@ -12,9 +15,10 @@ import { ANY_TYPE, isWellKnown, planOf } from './handling.ts';
 const DOMAIN = 'enclaim/interface/v2\0';
 
 /**
- * Digest of what a method's messages are and carry. Two methods of one digest read the same bytes and the same JSON alike, write
- * them alike, and label them alike. Comments, files, order and the names of oneofs are not in it.
- * @throws PolicyError `handling` where options cannot be read
+ * Digest of a method's messages and what they carry. Two methods of one digest read the same bytes
+ * and the same JSON alike, write them alike, and label them alike. Comments, files, order and the
+ * names of oneofs are not in it.
+ * @throws PolicyError `handling` if options cannot be read
  */
 export function interfaceDigest(method: DescMethod): Sha256 {
   const messages = new Map<string, unknown>();
@@ -27,7 +31,8 @@ export function interfaceDigest(method: DescMethod): Sha256 {
       if (field.message) queue.push(field.message);
       if (field.enum) enums.set(field.enum.typeName, shapeOfEnum(field.enum));
     }
-    // An Any may be anything that was declared, and is labelled as that: then all of it is part of the interface.
+    // An Any may be any declared type, and is labelled as that type: so all of them are part of the
+    // interface.
     if (message.typeName === ANY_TYPE) queue.push(...declaredBeside(message));
   }
   const value = {
@@ -41,7 +46,10 @@ export function interfaceDigest(method: DescMethod): Sha256 {
   return `sha256:${bytesToHex(sha256(Uint8Array.from([...new TextEncoder().encode(DOMAIN), ...canonicalJson(value)])))}`;
 }
 
-/** Every message of the same descriptors but those of protobuf itself, which say nothing of what they carry. */
+/**
+ * Every message of the same descriptors but those of protobuf itself, which say nothing of what
+ * they carry.
+ */
 function* declaredBeside(message: DescMessage): Generator<DescMessage> {
   for (const type of registryOf(message) ?? []) if (type.kind === 'message' && !isWellKnown(type)) yield type;
 }

@@ -1,4 +1,7 @@
-/** Which methods fit in a policy, and why the others do not. Pure and total: the same everywhere it runs. */
+/**
+ * Methods that fit in a policy, and reasons why the rest do not. Pure and total: the same
+ * everywhere it runs.
+ */
 
 import type { DescField, DescMessage, DescMethod } from '@bufbuild/protobuf';
 import { type Category, covers, type Label, PUBLIC, uncovered } from '../category.ts';
@@ -65,18 +68,26 @@ export interface WithheldMethod {
   readonly reasons: readonly Reason[];
 }
 
-/** What matching gave: every method of the descriptors is exposed or withheld, unless it is a subprocessor's. */
+/**
+ * The result of matching: every method of the descriptors is exposed or withheld, unless it is a
+ * subprocessor's.
+ */
 export interface MatchResult {
   readonly exposed: readonly ExposedMethod[];
   readonly withheld: readonly WithheldMethod[];
   readonly errors: readonly MatchError[];
   /** Methods of the policy's subprocessors, which the rules' `sends` grant. */
   readonly outbound: readonly OutboundMethod[];
-  /** Methods of the policy's subprocessors that these do not name in `calls`: nobody is given those. */
+  /**
+   * Methods of the policy's subprocessors that `calls` does not name: no handler is given those.
+   */
   readonly unnamed: readonly OutboundMethod[];
   /** Which of the exposed methods share worker processes. */
   readonly classes: readonly WorkerClass[];
-  /** Rules for methods that the descriptors do not have: allowed, for a policy is a limit and not a list. */
+  /**
+   * Rules for methods that the descriptors do not have. They are allowed, because a policy is a
+   * limit and not a list.
+   */
   readonly unused: readonly MethodId[];
 }
 
@@ -88,8 +99,8 @@ const OF_THE_RUNTIME: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Holds every method of a descriptor set against a policy. A method is exposed where a rule exists and all that the
- * method declares is within it.
+ * Holds every method of a descriptor set against a policy. A method is exposed if a rule exists and
+ * all that the method declares is within it.
  */
 export function match(descriptors: Descriptors, policy: Policy): MatchResult {
   const exposed: ExposedMethod[] = [];
@@ -128,9 +139,12 @@ export function match(descriptors: Descriptors, policy: Policy): MatchResult {
 }
 
 /**
- * What a request is labelled with when it comes in. Where the rule pins the method's interface: the categories of the
- * populated fields. Where it does not, descriptors travel with the handlers and not with the policy, and whoever
- * writes them could call a diagnosis public: so the request counts as all that the method accepts.
+ * The label of a request when it comes in. If the rule pins the method's interface, it is the
+ * categories of the populated fields. If not, the request also counts as all that the method
+ * accepts.
+ *
+ * **Trust**: descriptors travel with the handlers and not with the policy, so their author could
+ * call a diagnosis public.
  * @throws PolicyError as {@link labelOf}
  */
 export function requestLabel(
@@ -205,7 +219,7 @@ function misfits(declared: Handling, rule: Rule): { code: ReasonCode; message: s
   return found;
 }
 
-/** Fields that carry more than is permitted, or of which nobody said what they carry. */
+/** Fields that carry more than is permitted, or of which no declaration says what they carry. */
 function overflow(
   code: 'accepts' | 'returns',
   { carriers, bare, label }: Survey,
@@ -286,7 +300,10 @@ function checkRelease(
   return [...checkCall(release, index, descriptors), ...checkBuild(release, index, method, policy)];
 }
 
-/** What is called by gRPC must be there, and have a field for every part of the message. */
+/**
+ * Errors of a release's gRPC call: the method must exist, and have a field for every part of the
+ * message.
+ */
 function checkCall({ call, build }: Declassification, index: number, descriptors: Descriptors): MatchError[] {
   if (parseHttpCall(call)) return [];
   const pointer = pointerOf(['declassify', index, 'call']);
@@ -315,7 +332,10 @@ function checkBuild({ build, to }: Declassification, index: number, method: Desc
   });
 }
 
-/** The categories of the single value at the end of a way through singular fields, or why there is none. */
+/**
+ * The categories of the single value at the end of a way through singular fields, or why there is
+ * none.
+ */
 function follow(message: DescMessage, path: readonly string[]): Label | string {
   const label = new Set<Category>();
   let at: DescMessage | undefined = message;

@@ -1,4 +1,7 @@
-/** What handlers may call outside: services of subprocessors, as the .proto files describe them. */
+/**
+ * Calls that handlers may make outside: services of subprocessors, as the .proto files describe
+ * them.
+ */
 
 import { type DescExtension, type DescMethod, type DescService, getOption } from '@bufbuild/protobuf';
 import { type MatchError, pointerOf } from '../error.ts';
@@ -17,7 +20,7 @@ export interface HttpCall {
 export interface OutboundMethod {
   /** The subprocessor's name in the policy. */
   readonly subprocessor: string;
-  /** What handlers call it by. */
+  /** The name by which handlers call it. */
   readonly name: string;
   readonly id: MethodId;
   readonly descriptor: DescMethod;
@@ -33,20 +36,26 @@ export function parseHttpCall(text: string): HttpCall | undefined {
   return path === undefined ? undefined : { verb: verb as HttpCall['verb'], path };
 }
 
-/** Whether a service says that it is a subprocessor's: such a one is never served, whatever the policy says. */
+/**
+ * Whether a service says that it is a subprocessor's. The runtime never serves such a one, whatever
+ * the policy says.
+ */
 export function isOutbound(service: DescService): boolean {
   return carries(service, subprocessorOption);
 }
 
-/** What the policy has to name for a method to be called. */
+/** The text that `calls` of the policy has to name before handlers may call the method. */
 export function callOf({ id, http }: Pick<OutboundMethod, 'id' | 'http'>): string {
   return http === 'none' ? id : `${http.verb} ${http.path}`;
 }
 
 /**
- * Every method that handlers may be given for a subprocessor of the policy, and what is wrong with those that cannot be
- * called. Services of subprocessors that the policy does not have are left out: nothing can be sent to those. So are methods whose
- * call it does not name: paths and verbs come with the handlers, and at a shared host another path is another recipient.
+ * Every method that handlers may be given for a subprocessor of the policy, and what is wrong with
+ * those that cannot be called.
+ *
+ * Two kinds are left out. Services of subprocessors that the policy does not have: nothing can be
+ * sent to those. Methods whose call the policy does not name: paths and verbs come with the
+ * handlers, and at a shared host another path is another recipient.
  */
 export function outbound(
   descriptors: Descriptors,
@@ -94,7 +103,10 @@ function httpOf(method: DescMethod): HttpCall | 'none' | undefined {
   return text === undefined ? undefined : parseHttpCall(text);
 }
 
-/** What comes back is labelled like what goes out, so both need a category for every field. */
+/**
+ * The path of a field without a category, if there is one. An answer is labelled like its request,
+ * so both need a category for every field.
+ */
 function bareFieldOf({ input, output }: DescMethod): string | undefined {
   const bare = read(() => [...survey(input).bare, ...survey(output).bare]);
   if (bare === undefined) return 'has messages with options that cannot be read';

@@ -1,7 +1,10 @@
 /**
- * Which methods may share worker processes. All calls of a worker run one compiled bundle, and what the engine has learned of
- * its code by one call another can see: so calls share a process only where what one may learn the other may tell. Computed
- * from the rules alone, and the same wherever it runs.
+ * Classes of methods that may share worker processes, computed from the rules alone, and the same
+ * wherever it runs.
+ *
+ * **Leak**: all calls of a worker run one compiled bundle, and one call can see what the engine has
+ * learned of its code by another. So calls share a process only if each may tell what the other may
+ * learn.
  */
 
 import { type Categories, type Category, covers, uncovered } from '../category.ts';
@@ -10,8 +13,8 @@ import { ANY_TYPE, survey } from './handling.ts';
 import type { OutboundMethod } from './outbound.ts';
 
 /**
- * Classes that one policy may need. Each is a process of some 34 MiB while it has nothing to do, and one more while calls of
- * it run alone.
+ * Classes that one policy may need. Each is an idle process of some 34 MiB, and one more while
+ * calls of it run alone.
  */
 export const MOST_WORKER_CLASSES = 16;
 
@@ -33,7 +36,7 @@ export interface WorkerClass {
 export interface Obstacle {
   /** The method that may learn. */
   readonly learner: MethodId;
-  /** What it may learn that the other may not put there, sorted. */
+  /** Categories that it may learn and that the other may not put there, sorted. */
   readonly categories: readonly Category[];
   /** The method that may tell. */
   readonly teller: MethodId;
@@ -41,17 +44,22 @@ export interface Obstacle {
   readonly sink: string;
 }
 
-/** What a method may learn, and every place where it may put something. */
+/** Everything that a method may learn, and every place where it may put something. */
 interface Reach extends RuledMethod {
   readonly learns: Categories;
   readonly sinks: readonly { readonly name: string; readonly clearance: Categories }[];
 }
 
 /**
- * Parts methods into classes. Two methods share where everything that one may learn is within every clearance of the other, both
- * ways; and where the policy grants both the very same: then a process carries nothing between them that calls of one of them
- * do not carry among themselves. Each method joins the first class, in the order of names, with all of which it may share.
- * @param outbound methods of subprocessors, whose answers may carry more than the subprocessor receives
+ * Parts methods into classes. Each method joins the first class, in the order of names, with all of
+ * which it may share. Two methods share a process in two cases:
+ *
+ * - Everything that one may learn is within every clearance of the other, both ways.
+ * - The policy grants both the very same. Then a process carries nothing between them that calls of
+ *   one of them do not carry among themselves.
+ *
+ * @param outbound methods of subprocessors, whose answers may carry more than the subprocessor
+ *   receives
  */
 export function workerClasses(
   policy: Policy,
@@ -81,7 +89,10 @@ export function workerClasses(
   });
 }
 
-/** Why two methods may not share a process, the first reason found; undefined where they may. Parameters as for {@link workerClasses} */
+/**
+ * Why two methods may not share a process, the first reason found; undefined if they may.
+ * Parameters as for {@link workerClasses}.
+ */
 export function obstacle(
   policy: Policy,
   a: RuledMethod,
@@ -102,9 +113,13 @@ function leak({ id: learner, learns }: Reach, { id: teller, sinks }: Reach): Obs
 }
 
 /**
- * What its caller sent may go back to that caller, and not to callers of other methods: so what a method accepts counts as
- * learned. A release goes to a subprocessor that `sends` names. An event is written to the log as the handler worded it only in
- * the name of a call that carries nothing, whichever method it calls: the log tells no two methods apart, and is no sink here.
+ * The reach of a method: all that it may learn, and its sinks.
+ *
+ * - A caller's request may go back to that caller, and not to callers of other methods. So what a
+ *   method accepts counts as learned.
+ * - A release goes to a subprocessor that `sends` names.
+ * - The log is no sink here, because it tells no two methods apart. It has an event as the handler
+ *   worded it only in the name of a call that carries nothing, whichever method it calls.
  */
 function reachOf(policy: Policy, { id, rule }: RuledMethod, outbound: readonly OutboundMethod[]): Reach {
   const holds = (name: string): Categories => policy.collections[name]?.holds ?? [];
@@ -139,7 +154,10 @@ function answerOf({ data }: Policy, { descriptor }: OutboundMethod): Category[] 
   return carriers.some(({ field }) => field.message?.typeName === ANY_TYPE) ? Object.keys(data) : [...label];
 }
 
-/** A text that two methods have in common where the policy grants both the same. A release is one method's alone. */
+/**
+ * A text that two methods have in common if the policy grants both the same. A release is one
+ * method's alone.
+ */
 function grantsOf({ declassify }: Policy, { id, rule }: RuledMethod): string {
   const { accepts, callers, reads, returns, sends, stores } = rule;
   const releases = declassify.filter(({ method }) => method === id).map((release) => release.id);

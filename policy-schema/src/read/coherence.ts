@@ -1,4 +1,7 @@
-/** What takes more than one place of a policy to judge: references, contradictions, and claims that nothing backs. */
+/**
+ * Checks that take more than one place of a policy: references, contradictions, and claims that
+ * nothing backs.
+ */
 
 import { PUBLIC, withAncestors } from '../category.ts';
 import { CLAIM_KINDS, isAttestedOnly, LEAST, methodsOf } from '../claim.ts';
@@ -11,13 +14,17 @@ import { suggestion } from './suggestion.ts';
 type Path = readonly PropertyKey[];
 type Kind = 'data category' | 'collection' | 'subprocessor' | 'identity' | 'method';
 
-/** Names that count as declared although the policy at hand lacks them: those whose declaration was itself refused. */
+/**
+ * Names that count as declared although the policy at hand lacks them: those whose declaration was
+ * itself refused.
+ */
 export type Absent = (pointer: string) => boolean;
 
 /**
  * Every incoherence of a policy that fits the grammar, in document order of its sections.
  * @param asOf milliseconds since 1970 UTC; given, what has expired by then is an error
- * @param absent whether something was declared at a pointer and left out of `policy` because of its own errors
+ * @param absent whether something was declared at a pointer and left out of `policy` because of its
+ *   own errors
  */
 export function findIncoherences(policy: Policy, asOf?: number, absent: Absent = () => false): PolicyIssue[] {
   return [
@@ -154,7 +161,7 @@ function conflicts(policy: Policy, absent: Absent): PolicyIssue[] {
       const at = ['declassify', i, 'build', field];
       const bad = source.startsWith('$') && !/^\$(?:request|record\.[^.]+)(?:\.[A-Za-z_]\w*)+$/.test(source);
       conflict(bad, at, 'expected $request.field, $record.collection.field or fixed text');
-      // Whoever ships the descriptors could give that name to any other field.
+      // The author of the descriptors could give that name to any other field.
       const unknown = source.startsWith('$request.') && rule?.interface === 'any';
       conflict(unknown, at, `${method} does not pin its interface, so nobody knows what ${source} is`);
     }
@@ -192,7 +199,9 @@ function conflicts(policy: Policy, absent: Absent): PolicyIssue[] {
   return issues;
 }
 
-/** What an override may suspend. Nothing about who is called, who receives, or what is stored is among it. */
+/**
+ * Limits that an override may suspend. None of them is about callers, receivers, or what is stored.
+ */
 function suspensions({ governance }: Policy): ReadonlySet<string> {
   const { leaks, sovereignty, resources } = governance;
   return new Set([
@@ -247,7 +256,10 @@ function expired(policy: Policy, asOf: number): PolicyIssue[] {
   ];
 }
 
-/** What is to last for too long. A policy knows no day of its own, so only a check with one sees it. */
+/**
+ * Errors for what is to last for too long. A policy knows no day of its own, so only a check with
+ * one sees it.
+ */
 function endless(policy: Policy, asOf: number): PolicyIssue[] {
   return [...endlessOverrides(policy, asOf), ...endlessAssurances(policy, asOf)];
 }

@@ -1,4 +1,6 @@
-/** What the grammar found, in words: schema issues as policy issues with a path into the document. */
+/**
+ * Findings of the grammar, in words: schema issues as policy issues with a path into the document.
+ */
 
 import type * as z from 'zod';
 import { type PolicyIssue, type PolicyIssueCode, pointerOf } from '../error.ts';
@@ -7,7 +9,10 @@ import { suggestion } from './suggestion.ts';
 type Path = readonly PropertyKey[];
 type Issue = z.core.$ZodIssue;
 
-/** An issue that still knows its path. Of code `unknown`, and of an entry with a bad name, it is about the key. */
+/**
+ * An issue that still knows its path. With code `unknown`, or for an entry with a bad name, the
+ * issue is about the key.
+ */
 export interface Finding extends PolicyIssue {
   readonly path: Path;
 }
@@ -97,7 +102,7 @@ function expectation(issue: Issue): string {
   return issue.message.replace(/^expected /, '');
 }
 
-/** What was found, short enough to print. */
+/** A value as found, short enough to print. */
 function nameOf(value: unknown): string {
   if (Array.isArray(value)) return `a list of ${value.length}`;
   if (typeof value === 'string') return `"${clip(value)}"`;

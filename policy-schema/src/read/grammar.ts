@@ -1,6 +1,6 @@
 /**
- * The grammar: one description from which come the parser's checks, its defaults and the JSON Schema for editors.
- * What takes more than one place of the document to judge is in `coherence.ts`.
+ * The grammar: one description from which come the parser's checks, its defaults and the JSON
+ * Schema for editors. Checks that take more than one place of the document are in `coherence.ts`.
  */
 
 import * as z from 'zod';
@@ -16,7 +16,8 @@ const MAX_ENTRIES = 4096;
 const PROTO_NAME = '[A-Za-z_][A-Za-z0-9_]{0,254}';
 const FULL_NAME = `(?:${PROTO_NAME}\\.){0,31}${PROTO_NAME}`;
 const SEGMENT = '[a-z][a-z0-9]*(?:[_-][a-z0-9]+)*';
-// The last label starts with a letter, so no address literal passes; resolving and checking names is the broker's.
+// The last label starts with a letter, so no address literal passes; the broker resolves and checks
+// names.
 const HOST = '(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?';
 const PORT = '[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]';
 // Control characters and bidirectional overrides can make a sentence read as another.
@@ -309,7 +310,9 @@ const succession = z.strictObject({
   notice: duration.describe('How long a successor has to stand in the log first.'),
 });
 
-/** The document. What it outputs is a {@link Policy}, in the order of the source and not yet coherent. */
+/**
+ * The document. Its output is a {@link Policy}, in the order of the source and not yet coherent.
+ */
 export const policyGrammar: z.ZodType<Policy> = z.strictObject({
   enclaim: z.literal(1).describe('Version of the grammar.'),
   system,

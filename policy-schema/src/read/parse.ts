@@ -5,7 +5,7 @@ import type { Policy } from '../policy.ts';
 import { readPolicy } from './reading.ts';
 import { readSource } from './source.ts';
 
-/** What to call the document in messages, and what to hold it against besides its own grammar. */
+/** The document's name in messages, and further checks besides its own grammar. */
 export interface ParseOptions {
   readonly file?: string;
   /** Milliseconds since 1970 UTC; given, what has expired by then is an error. */
@@ -24,11 +24,14 @@ export function parsePolicy(source: string | Uint8Array, options: ParseOptions =
   return policy;
 }
 
-/** What checking a document gave: the policy is absent where an issue is an error. */
+/** The result of checking a document: the policy is absent if an issue is an error. */
 export interface CheckedPolicy {
   readonly policy?: Policy;
   readonly issues: readonly PolicyIssue[];
-  /** Where a part of the policy stands in the document, 1-based, by its pointer into the policy, whose lists are sorted. */
+  /**
+   * Where a part of the policy stands in the document, 1-based. The pointer leads into the policy,
+   * whose lists are sorted.
+   */
   placeOf(pointer: string): { readonly line: number; readonly column: number };
 }
 
@@ -60,7 +63,10 @@ function readAll(
   }
 }
 
-/** Document order; at one place the order of the words, for some checkers have none of their own. */
+/**
+ * Document order; at one place the order of the messages, because some checkers have no order of
+ * their own.
+ */
 function byPlace(a: PolicyIssue, b: PolicyIssue): number {
   const order = (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0);
   return order || (a.message < b.message ? -1 : Number(a.message > b.message));

@@ -6,7 +6,7 @@ import { findIncoherences } from './coherence.ts';
 import { explain, type Finding } from './finding.ts';
 import { policyGrammar } from './grammar.ts';
 
-/** What reading gave: a policy where no issue is an error. */
+/** The result of reading: a policy if no issue is an error. */
 export interface Reading {
   readonly policy?: Policy;
   readonly issues: readonly PolicyIssue[];
@@ -16,14 +16,18 @@ export interface Reading {
 
 type Path = readonly PropertyKey[];
 
-/** Stands in for what every policy must have, so that the rest of one without it can still be checked. */
+/**
+ * Placeholders for what every policy must have, so that the rest of a policy without it can still
+ * be checked.
+ */
 const STAND_IN = { enclaim: 1, system: { name: 'x', owner: { name: 'x', contact: 'x' }, version: 2 } };
 
 /**
  * Reads a plain value as a policy, and finds everything that is wrong with it.
  *
- * Entries that the grammar refuses are left out and the rest is still checked for coherence, so that one run shows
- * all. Only claims are not judged then: what would back them may be among what was left out.
+ * Entries that the grammar refuses are left out and the rest is still checked for coherence, so
+ * that one run shows all. Only claims are not judged then, because what would back them may be
+ * among what was left out.
  * @param asOf milliseconds since 1970 UTC; given, what has expired by then is an error
  */
 export function readPolicy(value: unknown, asOf?: number): Reading {
@@ -64,7 +68,9 @@ function checkRest(value: unknown, findings: readonly Finding[], asOf?: number):
     .map((issue) => ({ ...issue, pointer: asWritten(issue.pointer, kept) }));
 }
 
-/** The smallest part of the document that can be left out: an entry of a section, or the section. */
+/**
+ * The smallest part of the document that can be left out: an entry of a section, or the section.
+ */
 function entryOf(path: Path): Path {
   const depth: Readonly<Record<string, number>> = { system: 1, services: 3, access: 3 };
   return path.slice(0, depth[String(path[0])] ?? 2);
@@ -83,7 +89,10 @@ function leaveOut(document: unknown, path: Path, holes: Map<string, Set<number>>
   else Reflect.deleteProperty(holder, last);
 }
 
-/** Takes the left-out members out of lists; gives the index that each remaining one had in the source. */
+/**
+ * Takes the left-out members out of lists; gives the index that each remaining one had in the
+ * source.
+ */
 function closeHoles(document: unknown, holes: ReadonlyMap<string, ReadonlySet<number>>): Map<string, number[]> {
   const kept = new Map<string, number[]>();
   for (const [section, hole] of holes) {
@@ -106,7 +115,10 @@ function asWritten(pointer: string, kept: ReadonlyMap<string, readonly number[]>
   return indexes ? ['', section, indexes[Number(index)], ...rest].join('/') : pointer;
 }
 
-/** Of each list of a policy, by its pointer there: the index that each member had in the value that was read. */
+/**
+ * Index that each member of a list had in the value that was read, for each list of a policy, by
+ * its pointer there.
+ */
 type Orders = Map<string, readonly number[]>;
 
 /** One order for all: lists are sorted sets, objects have no prototype, nothing can change. */

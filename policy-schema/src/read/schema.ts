@@ -1,4 +1,7 @@
-/** The grammar as a JSON Schema, from which editors complete and with which others can check a shape. */
+/**
+ * The grammar as a JSON Schema, from which editors complete and with which other tools can check a
+ * shape.
+ */
 
 import * as z from 'zod';
 import { policyGrammar } from './grammar.ts';
@@ -7,8 +10,9 @@ import { policyGrammar } from './grammar.ts';
 export const SCHEMA_FILE = 'policy.schema.json';
 
 /**
- * JSON Schema (2020-12) of a policy as people write it, defaults left out. It accepts every policy, and refuses what can be seen
- * in one place; references, contradictions and unbacked claims are beyond a schema.
+ * JSON Schema (2020-12) of a policy as people write it, defaults left out. It accepts every policy,
+ * and refuses what can be seen in one place. References, contradictions and unbacked claims are
+ * beyond a schema.
  */
 export function policyJsonSchema(): Record<string, unknown> {
   const { $schema, ...schema } = z.toJSONSchema(policyGrammar, { io: 'input' });

@@ -1,4 +1,7 @@
-/** Documents as people write them, in YAML 1.2 (core schema) or JSON: their plain value, and where each part stands. */
+/**
+ * Documents as people write them, in YAML 1.2 (core schema) or JSON: their plain value, and where
+ * each part stands.
+ */
 
 import * as yaml from 'yaml';
 import { PolicyError, type PolicyIssue, type PolicyIssueCode, pointerOf } from '../error.ts';
@@ -7,9 +10,12 @@ import { decodeUtf8, MAX_BYTES, MAX_DEPTH } from '../json.ts';
 /** A document that was read. */
 export interface Source {
   readonly value: unknown;
-  /** What in it could mean something else to another reader. The value is not to be used where there is any. */
+  /**
+   * Parts that could mean something else to another reader. If there are any, the value must not be
+   * used.
+   */
   readonly issues: readonly PolicyIssue[];
-  /** An issue with the place of what it is about, or of the nearest part around that. */
+  /** The issue with the place of its subject, or of the nearest part around that. */
   locate(issue: PolicyIssue): PolicyIssue;
   /** The line of the value at a pointer, 1-based. */
   lineOf(pointer: string): number;
@@ -37,12 +43,21 @@ interface Reader {
 // Words, marks and spaces. More than the densest policy of 256 KiB has.
 const MAX_LEXEMES = 100_000;
 
-/** Words that readers of YAML 1.1 take for a truth value, a day, a number or a merge, and this one for text. */
+/**
+ * Words that readers of YAML 1.1 take for a truth value, a day, a number or a merge, and this one
+ * for text.
+ */
 const OTHERWISE =
   /^(?:y|n|yes|no|on|off|=|<<|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt ].*)?|[-+]?(?:0b[01_]+|0x[0-9a-f_]+|[0-9][0-9_]*(?:\.[0-9_]*)?|[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?))$/i;
-/** The grammar's own key: plain, it is accepted for this version; written as `"on"`, every reader takes it for text. */
+/**
+ * The grammar's own key. Written plainly, this version accepts it; written as `"on"`, every reader
+ * takes it for text.
+ */
 const OLD_KEY = 'on';
-/** Characters that YAML does not have, and line breaks that not all of its readers have: what one takes for a comment another reads. */
+/**
+ * Characters that YAML does not have, and line breaks that not all of its readers have. Without
+ * this, one reader would read what another takes for a comment.
+ */
 const ILLEGIBLE =
   /[^\t\n\r\x20-\x7e\u00a0-\u2027\u202a-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]|\r(?!\n)|(?<=.)\ufeff/su;
 
@@ -111,7 +126,11 @@ interface Excess {
   readonly message: string;
 }
 
-/** Parses up to the point where a document is nested too deep or has too many parts, for what follows is recursive. */
+/**
+ * Parses up to the point where a document is nested too deep or has too many parts.
+ *
+ * **Bound**: what follows is recursive.
+ */
 function tokensOf(text: string, lines: yaml.LineCounter): yaml.CST.Token[] | Excess {
   const parser = new yaml.Parser(lines.addNewLine);
   const tokens: yaml.CST.Token[] = [];
@@ -172,7 +191,9 @@ function scalar({ value, source }: yaml.Scalar, at: number, found: Reader['found
   return value;
 }
 
-/** Whether a scalar stands without quotes and is text here, and something else to another reader. */
+/**
+ * Whether a scalar stands without quotes and is text here, and something else to another reader.
+ */
 function isAmbiguous(node: unknown): boolean {
   return (
     yaml.isScalar(node) &&
@@ -202,14 +223,18 @@ function locate(
     const span = spans.get(at);
     if (span && at === issue.pointer && within && span.literal)
       return { ...rest, ...placeWithin(span, within, lines, text) };
-    // An unknown key is about the key; what is missing is missing from an entry, and that is found by its key.
+    // An unknown key has the key's place. A missing key has the place of its entry, found by the
+    // entry's key.
     if (span)
       return { ...rest, ...placeOf(lines, at === issue.pointer && issue.code !== 'unknown' ? span.value : span.key) };
     if (at === '') return { ...rest, line: 1, column: 1 };
   }
 }
 
-/** A block of text begins on the line after its header; all its lines have the indentation of the first. */
+/**
+ * Place within a block of text. The block begins on the line after its header, and all its lines
+ * have the indentation of the first.
+ */
 function placeWithin({ value }: Span, within: Place, lines: yaml.LineCounter, text: string): Place {
   const header = placeOf(lines, value).line;
   const first = text

@@ -1,4 +1,4 @@
-/** Names that somebody may have meant. */
+/** Known names that are close to a name that is not known. */
 
 /** `; did you mean "…"?` where something known is at most a third of its letters away. */
 export function suggestion(name: string, known: Iterable<string>): string {
