@@ -34,15 +34,20 @@ interface Options {
   readonly saveEvidence?: string;
   readonly saveReceipt?: string;
   readonly timeout: string;
+  readonly quiet?: true;
 }
 
 export function register(program: Command): void {
   program
     .command('call')
-    .description('Verify a server, then call a method of it, or list what it exposes')
+    .description('verify a server, then call a method of it, or list what it exposes')
     .argument('<target>', 'HOST:PORT')
     .argument('[method]', 'package.Service/Method; left out, the exposed methods are listed')
-    .option('-d, --data <json>', 'request as proto3 JSON, or @FILE; a client stream is an array of them', '{}')
+    .option(
+      '-d, --data <json>',
+      'request as proto3 JSON, or @FILE (@- is standard input); a client stream is an array of them',
+      '{}',
+    )
     .option('-H, --header <name: value>', 'metadata of the call, -bin values as base64; repeatable', collect, [])
     .requiredOption('--references <file>', 'reference values and trust anchors (enclaim references)')
     .option('--references-key <pem>', 'public key that must have signed them, where they are a signed CoRIM')
@@ -63,6 +68,7 @@ export function register(program: Command): void {
     .option('--save-evidence <file>', 'keep the evidence of the connection')
     .option('--save-receipt <file>', 'keep the receipt, with the messages and the evidence')
     .option('--timeout <seconds>', 'for the verdict, and again for what is asked then', '60')
+    .option('--quiet', 'print no verdict that is ok')
     .addHelpText('after', CALL_LIMITS)
     .action(call);
 }
@@ -93,7 +99,7 @@ async function call(target: string, method: string | undefined, options: Options
   });
   try {
     const { attestation } = channel;
-    printVerdict(attestation.verdict);
+    if (!options.quiet) printVerdict(attestation.verdict);
     if (options.saveEvidence !== undefined) await writeOutput(options.saveEvidence, attestation.evidence);
     const deadline = Date.now() + timeout;
     const { services, registry } = await describeServices(channel, { deadline });

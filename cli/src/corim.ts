@@ -24,10 +24,10 @@ interface ReadOptions {
 }
 
 export function register(program: Command): void {
-  const corim = program.command('corim').description('References that travel signed, as CoRIM');
+  const corim = program.command('corim').description('references that travel signed, as CoRIM');
   corim
     .command('sign')
-    .description('Write references as a signed CoRIM')
+    .description('write references as a signed CoRIM')
     .argument('<references>', 'references (JSON)')
     .requiredOption('--key <pem>', 'Ed25519 private key (PKCS #8) that signs')
     .requiredOption('--signer <name>', 'who signs, for people')
@@ -37,7 +37,7 @@ export function register(program: Command): void {
     .action(signFile);
   corim
     .command('read')
-    .description('Verify a signed CoRIM and write its references')
+    .description('verify a signed CoRIM and write its references')
     .argument('<corim>', 'signed CoRIM')
     .requiredOption('--key <pem>', 'public key that must have signed it: Ed25519, P-256 or P-384')
     .option('--as-of <time>', 'when it must be valid (RFC 3339); by default now', new Date().toISOString())

@@ -21,7 +21,7 @@ interface Options {
 export function register(program: Command): void {
   program
     .command('deployment')
-    .description('Say which devices answer for a policy')
+    .description('say which devices answer for a policy')
     .command('sign')
     .description("Sign a deployment with the owner's key")
     .requiredOption('--key <pem>', 'Ed25519 private key (PKCS #8) whose public half the policy names as its owner')

@@ -6,17 +6,39 @@ import { type Demand, type Policy, parseDemand, parsePolicy } from '@enclaim/pol
 import { type Duration, secondsOf } from '@enclaim/policy-schema/admission';
 import { UsageError } from './usage-error.ts';
 
-/** A file's bytes. @throws UsageError where it cannot be read */
+/** Bytes that standard input may have. */
+const MAX_STDIN_BYTES = 64 * 1024 * 1024;
+
+/** A file's bytes; `-` is standard input. @throws UsageError where it cannot be read, or is too long for standard input */
 export async function readInput(path: string): Promise<Uint8Array> {
   try {
-    return await readFile(path);
+    if (path !== '-') return await readFile(path);
+    given ??= standardInput();
+    return await given;
   } catch (cause) {
     throw new UsageError(`${path} cannot be read: ${(cause as Error).message}`, { cause });
   }
 }
 
-/** Writes a file whole or not at all. */
+/** Read once, however often a command looks at its input. */
+let given: Promise<Uint8Array> | undefined;
+async function standardInput(): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  let length = 0;
+  for await (const part of process.stdin) {
+    parts.push(part);
+    length += part.length;
+    if (length > MAX_STDIN_BYTES) throw new RangeError(`standard input has more than ${MAX_STDIN_BYTES} bytes`);
+  }
+  return Buffer.concat(parts);
+}
+
+/** Writes a file whole or not at all; `-` is standard output. */
 export async function writeOutput(path: string, content: Uint8Array | string): Promise<void> {
+  if (path === '-') {
+    process.stdout.write(content);
+    return;
+  }
   const temporary = `${path}.${process.pid}.tmp`;
   try {
     await writeFile(temporary, content);

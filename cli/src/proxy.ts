@@ -20,12 +20,13 @@ interface Options {
   readonly listen: string;
   readonly timeout: string;
   readonly saveReceipts?: string;
+  readonly quiet?: true;
 }
 
 export function register(program: Command): void {
   program
     .command('proxy')
-    .description('Verify a server, then pass calls of plain gRPC clients on this machine to it')
+    .description('verify a server, then pass calls of plain gRPC clients on this machine to it')
     .argument('<target>', 'HOST:PORT')
     .requiredOption('--references <file>', 'reference values and trust anchors (enclaim references)')
     .option('--references-key <pem>', 'public key that must have signed them, where they are a signed CoRIM')
@@ -45,6 +46,7 @@ export function register(program: Command): void {
     )
     .option('--timeout <seconds>', 'for the first verdict', '60')
     .option('--save-receipts <folder>', 'keep the receipt of each call there, with its messages and the evidence')
+    .option('--quiet', 'print no verdict that is ok')
     .addHelpText('after', CALL_LIMITS)
     .action(proxy);
 }
@@ -62,7 +64,7 @@ async function proxy(target: string, options: Options): Promise<void> {
     known: await readPolicies(options.policyChain),
     listen: listenOf(options.listen),
     // Every connection is told of, the first and those after it: another boot is another verdict.
-    onAttested: ({ verdict }) => printVerdict(verdict),
+    onAttested: ({ verdict }) => (options.quiet ? undefined : printVerdict(verdict)),
   });
   console.log(running.address);
   await toldToEnd();

@@ -43,7 +43,7 @@ interface Options extends NetworkFlags, RolloutFlags {
 export function register(program: Command): void {
   const command = program
     .command('references')
-    .description('Write the reference values and trust anchors that clients verify with')
+    .description('write the reference values and trust anchors that clients verify with')
     .option('--manifest <file>', 'manifest.json of an accepted base image; repeatable', collect, [])
     .option('--policy <file>', 'the policy; by default the one of the first bundle')
     .option('--bundle <file>', 'an accepted app bundle; repeatable', collect, [])

@@ -56,10 +56,10 @@ interface KeyOptions {
 const PROOF = '.tlog-proof';
 
 export function register(program: Command): void {
-  const release = program.command('release').description('Publish base images and policies in a log that only grows');
+  const release = program.command('release').description('publish base images and policies in a log that only grows');
   release
     .command('init')
-    .description('Begin a log; prints the key that clients verify with')
+    .description('begin a log; prints the key that clients verify with')
     .requiredOption('--log <folder>', 'folder of the log, to be published as it is')
     .requiredOption('--key <pem>', 'Ed25519 private key (PKCS #8) of the log')
     .requiredOption('--origin <name>', 'name of the log, such as example.com/releases')
@@ -72,7 +72,7 @@ export function register(program: Command): void {
     .requiredOption('--key <pem>', 'private key of the log; PEM.origin and PEM.signed lie beside it')
     .action(add);
   withKeys(release.command('check'))
-    .description('Verify a whole log, and that it continues a checkpoint seen before; lists its entries')
+    .description('verify a whole log, and that it continues a checkpoint seen before; lists its entries')
     .argument('<folder>', 'folder of the log')
     .action(check);
   withKeys(release.command('verify'))
@@ -82,7 +82,7 @@ export function register(program: Command): void {
     .option('--log <folder>', 'folder of the log, in whose tree the proof must be; needed with --seen')
     .action(verify);
   withKeys(release.command('demand'))
-    .description('Make references demand that everything they accept is in the log')
+    .description('make references demand that everything they accept is in the log')
     .argument('<references>', 'references.json')
     .requiredOption('--log <folder>', 'folder of the log')
     .option('--only <what>', 'images or policy; by default both')

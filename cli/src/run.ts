@@ -40,7 +40,7 @@ interface RunFlags extends NetworkFlags {
 
 const PHASES: Readonly<Record<MachinePhase, string>> = {
   tools: 'finding QEMU, firmware and TPM',
-  tpm: 'making the TPM',
+  tpm: 'starting the TPM',
   firmware: 'firmware measures and starts the kernel',
   guest: 'guest measures policy and app, and starts the runtime',
   serving: 'serving',

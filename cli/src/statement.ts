@@ -28,9 +28,9 @@ interface Options {
 export function register(program: Command): void {
   program
     .command('statement')
-    .description('Signed statements of auditors')
+    .description('signed statements of auditors')
     .command('verify')
-    .description('Verify a signed result of an audit; prints what it says to hold')
+    .description('verify a signed result of an audit; prints what it says to hold')
     .argument('<file>', 'what enclaim audit --statement wrote')
     .requiredOption('--key <key>', "ed25519:… or a PEM file with the auditor's public key")
     .option('--verifier <uri>', 'whose it must be')

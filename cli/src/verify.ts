@@ -40,7 +40,7 @@ const UNCOMPARED: Readonly<Record<ComparedMessages | 'not run', string | null>> 
 export function register(program: Command): void {
   program
     .command('verify')
-    .description('Verify saved evidence or a receipt file, offline')
+    .description('verify saved evidence or a receipt file, offline')
     .argument('<file>', 'evidence, or .enclaim-receipt')
     .requiredOption('--references <file>', 'reference values and trust anchors')
     .option('--references-key <pem>', 'public key that must have signed them, where they are a signed CoRIM')

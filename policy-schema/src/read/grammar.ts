@@ -5,6 +5,7 @@
 
 import * as z from 'zod';
 import { PUBLIC } from '../category.ts';
+import { CLAIM_KINDS } from '../claim.ts';
 import { LEAK_DETECTORS, LEAK_SURFACES, type Policy } from '../policy.ts';
 import { DAY, DURATION, isDay, SIZE, TIME } from '../quantity.ts';
 
@@ -269,19 +270,25 @@ const control = form('[a-z][a-z0-9-]*/[a-z0-9]+(?:[.-][a-z0-9]+)*', 'a control s
 
 const claim = z.strictObject({
   id,
-  kind: z.enum([
-    'access-logged',
-    'audited-system',
-    'authorised-access',
-    'bounded-resources',
-    'deleted-after-retention',
-    'encryption-at-rest',
-    'local-first',
-    'no-leakage',
-    'no-undisclosed-recipients',
-    'residency',
-    'subprocessors-assured',
-  ]),
+  kind: z
+    .enum([
+      'access-logged',
+      'audited-system',
+      'authorised-access',
+      'bounded-resources',
+      'deleted-after-retention',
+      'encryption-at-rest',
+      'local-first',
+      'no-leakage',
+      'no-undisclosed-recipients',
+      'residency',
+      'subprocessors-assured',
+    ])
+    .describe(
+      Object.entries(CLAIM_KINDS)
+        .map(([kind, { means }]) => `${kind}: ${means}.`)
+        .join(' '),
+    ),
   statement: text.describe('The sentence for people.'),
   data: z
     .union([z.literal('all'), z.array(category).min(1)])
