@@ -1,8 +1,9 @@
 /** Quote batches: the leaves that one hardware signature covers (docs/formats.md, "Quote batch"). */
 
-import { concat, Reader, u32be, utf8 } from './bytes.ts';
+import { concat, Reader, u32be } from './bytes.ts';
 import { labelled, type Sha256 } from './digest.ts';
 import { DecodeError } from './errors.ts';
+import { labelBytes } from './labels.ts';
 import { leafHash, rootFromPath } from './merkle.ts';
 
 /** What a leaf speaks of. The number is its first byte on the wire. */
@@ -60,10 +61,10 @@ export function batchRoot(leaf: BatchPath): Sha256 {
 
 /** `extraData` of a TPM quote: one digest over the 64 bytes that other platforms carry as they are. */
 export function tpmExtraData(root: Uint8Array, bootDigest: Uint8Array): Sha256 {
-  return labelled('enclaim/tpm/v1', root, bootDigest);
+  return labelled('tpm', root, bootDigest);
 }
 
 /** What a developer's key signs in place of hardware. Without a label of its own, a signature for something else could be shown. */
 export function simulatedMessage(root: Uint8Array, bootDigest: Uint8Array): Uint8Array {
-  return concat(utf8('enclaim/simulated/v1'), Uint8Array.of(0), root, bootDigest);
+  return concat(labelBytes('simulated'), root, bootDigest);
 }

@@ -1,8 +1,9 @@
 /** Digests: hashing, branded by algorithm, and the text `sha256:<hex>` they travel as. */
 
 import { HASHES } from '#hash';
-import { fromHex, join, toHex, utf8 } from './bytes.ts';
+import { fromHex, join, toHex } from './bytes.ts';
 import { DecodeError } from './errors.ts';
+import { type Label, labelBytes } from './labels.ts';
 
 declare const digest: unique symbol;
 
@@ -64,8 +65,8 @@ export function hash(name: HashName, bytes: Uint8Array): Uint8Array {
  * SHA-256 over a label, a NUL and the parts. Every part but the last must have a fixed length under the label,
  * or carry its own length: the concatenation itself is not framed.
  */
-export function labelled(label: string, ...parts: readonly Uint8Array[]): Sha256 {
-  return sha256Joined([utf8(label), Uint8Array.of(0), ...parts]);
+export function labelled(label: Label, ...parts: readonly Uint8Array[]): Sha256 {
+  return sha256Joined([labelBytes(label), ...parts]);
 }
 
 /** `name:<hex>`. */

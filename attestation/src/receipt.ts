@@ -9,6 +9,7 @@ import { type DigestText, digestText, type Sha256, sha256Joined } from './digest
 import { sha256Text, sha384Text } from './digest-schema.ts';
 import { EvidenceError } from './errors.ts';
 import { type Receipt, ReceiptSchema } from './gen/enclaim/v1/evidence_pb.js';
+import { labelBytes } from './labels.ts';
 import { leafHash, rootFromPath } from './merkle.ts';
 import { decodeMessage } from './message.ts';
 import { type BootStatement, ed25519Spki } from './statement.ts';
@@ -102,9 +103,9 @@ const bodySchema: z.ZodType<ReceiptBody> = z.discriminatedUnion('version', [
 export type Committed = 'request' | 'response' | 'status';
 
 const COMMITMENT_LABELS: Readonly<Record<Committed, Uint8Array>> = {
-  request: utf8('enclaim/request/v1\0'),
-  response: utf8('enclaim/response/v1\0'),
-  status: utf8('enclaim/status/v1\0'),
+  request: labelBytes('request'),
+  response: labelBytes('response'),
+  status: labelBytes('status'),
 };
 const BODY_LIMIT = 64 * 1024;
 const RECEIPT_LIMIT = 96 * 1024;
@@ -116,7 +117,7 @@ export function encodeReceiptBody(body: ReceiptBody): Uint8Array {
 
 /** What the receipt key signs for all receipts of one tick. */
 export function receiptsMessage(root: Uint8Array): Uint8Array {
-  return concat(utf8('enclaim/receipts/v1'), Uint8Array.of(0), root);
+  return concat(labelBytes('receipts'), root);
 }
 
 /** Wire bytes of a receipt. */

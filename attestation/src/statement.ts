@@ -100,7 +100,7 @@ export function decodeStatement(bytes: Uint8Array): BootStatement {
 
 /** `SHA-256("enclaim/boot/v1" ‖ NUL ‖ bytes)`: the second half of what every quote covers. */
 export function bootDigest(statementBytes: Uint8Array): Sha256 {
-  return labelled('enclaim/boot/v1', statementBytes);
+  return labelled('boot', statementBytes);
 }
 
 /** Text of a raw Ed25519 public key of 32 bytes. */

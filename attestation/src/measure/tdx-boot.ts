@@ -1,12 +1,13 @@
 /** RTMR2 and RTMR3 of a TDX guest that was booted directly: command line and initrd, then policy and bundle. */
 
-import { concat, utf8 } from '../bytes.ts';
+import { concat } from '../bytes.ts';
 import { type DigestText, parseDigest, sha384 } from '../digest.ts';
+import { type Label, labelBytes } from '../labels.ts';
 import { commandLineEvent, type RtmrEvent, rtmr2Events } from './tdx-events.ts';
 
 /** What the guest extends into RTMR3, in order, before it uses anything of either: the SHA-384 of each. @throws DecodeError */
 export function rtmr3Records(policy: DigestText<'sha384'>, bundle: DigestText<'sha384'>): readonly Uint8Array[] {
-  return [record('enclaim/policy/v1', policy), record('enclaim/bundle/v1', bundle)];
+  return [record('policy', policy), record('bundle', bundle)];
 }
 
 /** The events of RTMR3 after both. @throws DecodeError */
@@ -23,6 +24,6 @@ export function launchRtmrEvents(commandLine: string, initrd: DigestText<'sha384
   return rtmr2Events({ commandLine: sha384(commandLineEvent(commandLine)), initrd: parseDigest('sha384', initrd) });
 }
 
-function record(label: string, digest: DigestText<'sha384'>): Uint8Array {
-  return concat(utf8(label), Uint8Array.of(0), parseDigest('sha384', digest));
+function record(label: Label, digest: DigestText<'sha384'>): Uint8Array {
+  return concat(labelBytes(label), parseDigest('sha384', digest));
 }

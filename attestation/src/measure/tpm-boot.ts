@@ -29,12 +29,12 @@ export function launchCommandLine(image: Pick<ImageReference, 'commandLine'>, po
 
 /** What the guest extends into `POLICY_REGISTER` of the SHA-256 bank. @throws DecodeError on a malformed digest */
 export function policyEvent(policy: DigestText<'sha384'>): Sha256 {
-  return labelled('enclaim/policy/v1', parseDigest('sha384', policy));
+  return labelled('policy', parseDigest('sha384', policy));
 }
 
 /** What the guest extends into `BUNDLE_REGISTER` of the SHA-256 bank. @throws DecodeError on a malformed digest */
 export function bundleEvent(bundle: DigestText<'sha384'>): Sha256 {
-  return labelled('enclaim/bundle/v1', parseDigest('sha384', bundle));
+  return labelled('bundle', parseDigest('sha384', bundle));
 }
 
 /**

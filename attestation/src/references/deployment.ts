@@ -2,11 +2,12 @@
 
 import * as z from 'zod';
 import { importKey, verifySignature } from '#crypto';
-import { concat, fromBase64Url, toBase64Url, utf8 } from '../bytes.ts';
+import { concat, fromBase64Url, toBase64Url } from '../bytes.ts';
 import { decodeJson, encodeCanonical } from '../canonical.ts';
 import type { DigestText } from '../digest.ts';
 import { sha384Text } from '../digest-schema.ts';
 import { EvidenceError } from '../errors.ts';
+import { labelBytes } from '../labels.ts';
 import { parsePart } from '../parse-part.ts';
 import { type Ed25519Text, ed25519Spki } from '../statement.ts';
 
@@ -78,5 +79,5 @@ export async function verifyDeployment(signed: SignedDeployment, owner: Ed25519T
 }
 
 function messageOf(deployment: Deployment): Uint8Array {
-  return concat(utf8('enclaim/deployment/v1'), Uint8Array.of(0), encodeCanonical(deployment));
+  return concat(labelBytes('deployment'), encodeCanonical(deployment));
 }

@@ -26,7 +26,7 @@ export function openTpmPlatform(attester: Attester, { policy, text }: CommandLin
       ekPublic: toBase64(ekPublic),
       ekCertificate: ekCertificate === undefined ? null : toBase64(ekCertificate),
     }),
-    refuse: (reason) => attester.extend(POLICY_REGISTER, labelled('enclaim/refused/v1', utf8(reason))),
+    refuse: (reason) => attester.extend(POLICY_REGISTER, labelled('refused', utf8(reason))),
     quote: async (data) => {
       const { attest, signature, pcrs } = await attester.quote(tpmExtraData(data.subarray(0, 32), data.subarray(32)));
       const values = [...pcrs].sort(([a], [b]) => a - b).map(([, value]) => toBase64(value));

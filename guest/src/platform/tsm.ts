@@ -6,6 +6,7 @@
 import { equalBytes, toBase64, toHex, utf8 } from '@enclaim/attestation/bytes';
 import { parseDigest, sha256, sha384 } from '@enclaim/attestation/digest';
 import { DecodeError, EvidenceError } from '@enclaim/attestation/errors';
+import { labelBytes } from '@enclaim/attestation/labels';
 import { policyEvents, rtmr3Records, rtmrOf } from '@enclaim/attestation/measure';
 import { parseReport } from '@enclaim/attestation/snp';
 import { parseTdReport, type TdMeasurements, tdxEventLog } from '@enclaim/attestation/tdx';
@@ -95,7 +96,7 @@ function tdxPlatform(device: TsmDevice, measurements: TdxMeasurements, text: str
       eventLog = logOf(await eventLogArea(), records, report);
     },
     hardware: () => ({ kind: 'tdx', eventLog: eventLog === null ? null : toBase64(eventLog) }),
-    refuse: async (reason) => rtmr3?.extend(sha384(Buffer.concat([utf8('enclaim/refused/v1\0'), utf8(reason)]))),
+    refuse: async (reason) => rtmr3?.extend(sha384(Buffer.concat([labelBytes('refused'), utf8(reason)]))),
   };
 }
 

@@ -1,10 +1,12 @@
 /** The one disk that a deployment boots from: UKI, app bundle and state in partitions. */
+
 import { createHash } from 'node:crypto';
 import { parseBundle } from '@enclaim/attestation/bundle';
 import { u64be, utf8 } from '@enclaim/attestation/bytes';
 import { labelled } from '@enclaim/attestation/digest';
 import { DecodeError } from '@enclaim/attestation/errors';
 import { formatUuid } from '@enclaim/attestation/guid';
+import type { Label } from '@enclaim/attestation/labels';
 import { parsePe } from '@enclaim/attestation/measure';
 import { ImageError } from '../errors.ts';
 import { bootVolume } from './fat.ts';
@@ -54,8 +56,8 @@ export function makeDisk({ uki, bundle, gibibytes = 2 }: DiskContent): DiskImage
     throw new ImageError('too-large', `disk of ${gibibytes} GiB, expected 1 to ${MAX_GIBIBYTES}`);
   const sectors = gibibytes * GIBIBYTE;
   const digest = (bytes: Uint8Array): Uint8Array => createHash('sha256').update(bytes).digest();
-  const seed = labelled('enclaim/disk/v1', digest(uki), digest(bundle), u64be(sectors));
-  const guid = (use: string): string => derivedGuid('enclaim/disk-guid/v1', seed, utf8(use));
+  const seed = labelled('disk', digest(uki), digest(bundle), u64be(sectors));
+  const guid = (use: string): string => derivedGuid('diskGuid', seed, utf8(use));
 
   const volume = bootVolume(uki, { hidden: ALIGNMENT, serial: Buffer.from(seed).readUInt32LE() });
   const appAt = ALIGNMENT + volume.sectors;
@@ -87,7 +89,7 @@ export function makeDisk({ uki, bundle, gibibytes = 2 }: DiskContent): DiskImage
 }
 
 /** A GUID that is a hash: version 8, variant 1 (RFC 9562, 5.8). */
-export function derivedGuid(label: string, ...parts: readonly Uint8Array[]): string {
+export function derivedGuid(label: Label, ...parts: readonly Uint8Array[]): string {
   const bytes = labelled(label, ...parts).slice(0, 16);
   bytes[6] = 0x80 | ((bytes[6] ?? 0) & 0x0f);
   bytes[8] = 0x80 | ((bytes[8] ?? 0) & 0x3f);

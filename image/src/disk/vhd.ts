@@ -36,7 +36,7 @@ function footer(size: number, seed: Uint8Array): Uint8Array {
   bytes.writeUInt8(heads, 58);
   bytes.writeUInt8(sectorsOfTrack, 59);
   bytes.writeUInt32BE(FIXED, 60);
-  bytes.set(labelled('enclaim/vhd/v1', seed).subarray(0, 16), 68);
+  bytes.set(labelled('vhd', seed).subarray(0, 16), 68);
   const sum = bytes.reduce((total, byte) => total + byte, 0); // with the field zero
   bytes.writeUInt32BE(~sum >>> 0, 64);
   return bytes;

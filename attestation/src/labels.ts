@@ -1,0 +1,33 @@
+/**
+ * Domain separation: what each of our hashes and signatures is for (docs/formats.md). Without a label
+ * of its own, bytes that were hashed or signed for one thing could be shown for another.
+ */
+
+import { utf8 } from './bytes.ts';
+
+/** Every label by its use; none is the beginning of another. Interfaces have one in policy-schema. */
+export const LABELS = {
+  boot: 'enclaim/boot/v1',
+  bundle: 'enclaim/bundle/v1',
+  deployment: 'enclaim/deployment/v1',
+  disk: 'enclaim/disk/v1',
+  diskGuid: 'enclaim/disk-guid/v1',
+  partitionType: 'enclaim/partition-type/v1',
+  policy: 'enclaim/policy/v1',
+  receipts: 'enclaim/receipts/v1',
+  refused: 'enclaim/refused/v1',
+  request: 'enclaim/request/v1',
+  response: 'enclaim/response/v1',
+  simulated: 'enclaim/simulated/v1',
+  status: 'enclaim/status/v1',
+  tpm: 'enclaim/tpm/v1',
+  vhd: 'enclaim/vhd/v1',
+} as const;
+
+/** A use of a hash or signature. */
+export type Label = keyof typeof LABELS;
+
+/** A label's bytes, with the NUL that ends it. */
+export function labelBytes(label: Label): Uint8Array {
+  return utf8(`${LABELS[label]}\0`);
+}
