@@ -1,4 +1,6 @@
-/** Quote batches: the leaves that one hardware signature covers (docs/formats.md, "Quote batch"). */
+/**
+ * Quote batches: the leaves that one hardware signature covers (docs/formats.md, "Quote batch").
+ */
 
 import { concat, Reader, u32be } from './bytes.ts';
 import { labelled, type Sha256 } from './digest.ts';
@@ -6,17 +8,21 @@ import { DecodeError } from './errors.ts';
 import { labelBytes } from './labels.ts';
 import { leafHash, rootFromPath } from './merkle.ts';
 
-/** What a leaf speaks of. The number is its first byte on the wire. */
+/** Types of leaves. The number is a leaf's first byte on the wire. */
 export const LEAF_TYPES = { nonce: 1, checkpoint: 2 } as const;
 
-/** A client's nonce and the channel it came in on. `exporter` is null where one end could not export. */
+/**
+ * A client's nonce and the channel it came in on. `exporter` is null if one end could not export.
+ */
 export interface NonceLeaf {
   readonly type: 'nonce';
   /** 32 bytes. */
   readonly nonce: Uint8Array;
   /** SHA-256 of the server's SubjectPublicKeyInfo. */
   readonly spki: Uint8Array;
-  /** 32 bytes of TLS exporter (RFC 8446 section 7.5) under {@link EXPORTER_LABEL}, without context. */
+  /**
+   * 32 bytes of TLS exporter (RFC 8446 section 7.5) under {@link EXPORTER_LABEL}, without context.
+   */
   readonly exporter: Uint8Array | null;
 }
 
@@ -30,7 +36,12 @@ export function encodeNonceLeaf(leaf: Omit<NonceLeaf, 'type'>): Uint8Array {
   return concat(Uint8Array.of(LEAF_TYPES.nonce), u32be(payload.length), payload);
 }
 
-/** The nonce leaf of leaf data. **Trust**: authentic only once it was found under a signed root. @throws DecodeError */
+/**
+ * The nonce leaf of leaf data.
+ *
+ * **Trust**: authentic only once it was found under a signed root.
+ * @throws DecodeError
+ */
 export function decodeNonceLeaf(data: Uint8Array): NonceLeaf {
   const reader = new Reader(data);
   const type = reader.u8();
@@ -52,19 +63,29 @@ export interface BatchPath {
   readonly path: readonly Uint8Array[];
 }
 
-/** The root a batch path leads to. @throws DecodeError `range` where path, index and size do not fit */
+/**
+ * The root a batch path leads to.
+ * @throws DecodeError `range` if path, index and size do not fit
+ */
 export function batchRoot(leaf: BatchPath): Sha256 {
   const root = rootFromPath(leafHash(leaf.data), leaf.index, leaf.size, leaf.path);
   if (root === undefined) throw new DecodeError('range', 'batch path does not fit its index and size', 0);
   return root;
 }
 
-/** `extraData` of a TPM quote: one digest over the 64 bytes that other platforms carry as they are. */
+/**
+ * `extraData` of a TPM quote: one digest over the 64 bytes that other platforms carry as they are.
+ */
 export function tpmExtraData(root: Uint8Array, bootDigest: Uint8Array): Sha256 {
   return labelled('tpm', root, bootDigest);
 }
 
-/** What a developer's key signs in place of hardware. Without a label of its own, a signature for something else could be shown. */
+/**
+ * The message that a developer's key signs in place of hardware.
+ *
+ * Without a label of its own, a peer could present a signature that the key made for something
+ * else.
+ */
 export function simulatedMessage(root: Uint8Array, bootDigest: Uint8Array): Uint8Array {
   return concat(labelBytes('simulated'), root, bootDigest);
 }

@@ -1,4 +1,7 @@
-/** App bundle: policy, descriptors and handlers in one raw disk image (docs/formats.md, "App bundle"). */
+/**
+ * App bundle: policy, descriptors and handlers in one raw disk image (docs/formats.md, "App
+ * bundle").
+ */
 
 import { concat, Reader, u32be, u64be, utf8 } from './bytes.ts';
 import { type DigestText, digestText, sha384 } from './digest.ts';
@@ -37,7 +40,8 @@ export function encodeBundle(bundle: Bundle): Uint8Array {
 }
 
 /**
- * Length in bytes of the whole bundle, from its first `BUNDLE_HEADER` bytes: how much of a disk to read.
+ * Length in bytes of the whole bundle, from its first `BUNDLE_HEADER` bytes. The guest reads as
+ * much of a disk.
  * @throws DecodeError
  */
 export function bundleLength(header: Uint8Array): number {
@@ -59,7 +63,10 @@ export function parseBundle(bytes: Uint8Array): Bundle {
   return bundle;
 }
 
-/** The policy alone: the only part that may be looked at before the bundle is measured. @throws DecodeError */
+/**
+ * The policy alone: the only part that the guest may read before it measures the bundle.
+ * @throws DecodeError
+ */
 export function policyFrame(bytes: Uint8Array): Uint8Array {
   const reader = new Reader(bytes);
   const [policy = 0] = parseHeader(reader);

@@ -5,7 +5,9 @@ import { DecodeError } from './errors.ts';
 const utf8Decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 const utf8Encoder = new TextEncoder();
 
-/** A cursor over bytes that never reads past their end. Views are not copied: do not write to them. */
+/**
+ * A cursor over bytes that never reads past their end. Views are not copied: do not write to them.
+ */
 export class Reader {
   readonly bytes: Uint8Array;
   readonly #view: DataView;

@@ -17,8 +17,11 @@ export function encodeCanonical(value: unknown): Uint8Array {
 }
 
 /**
- * Whether `JSON.stringify` writes a value as RFC 8785 wants it: names ascend by UTF-16 code units, and every text is Unicode.
- * What is written often is put together in that order, and takes a third of the time.
+ * Whether `JSON.stringify` writes a value as RFC 8785 wants it: names ascend by UTF-16 code units,
+ * and every text is Unicode.
+ *
+ * **Cost**: values that are written often are put together in that order, and take a third of the
+ * time.
  */
 function isOrdered(value: unknown, depth = 0): boolean {
   if (typeof value === 'string') return value.isWellFormed();
@@ -31,7 +34,8 @@ function isOrdered(value: unknown, depth = 0): boolean {
   }
   if (Object.getPrototypeOf(value) !== Object.prototype) return false;
   let last = '';
-  // Makes no list of names. One that everything inherits is met here and not by `stringify`: it can only send a value the long way.
+  // Makes no list of names. The loop also meets inherited names, which `stringify` does not write.
+  // Such a name can only send a value the long way.
   for (const name in value) {
     if ((name <= last && last !== '') || name === 'toJSON' || !name.isWellFormed()) return false;
     if (!isOrdered((value as Record<string, unknown>)[name], depth + 1)) return false;
@@ -43,7 +47,8 @@ function isOrdered(value: unknown, depth = 0): boolean {
 /**
  * The value of canonical bytes. Total: any bytes end in a value or a DecodeError.
  * @param limit largest accepted length in bytes
- * @throws DecodeError `range` too long; `syntax` not JSON or not this shape; `canonical` another encoding of the value
+ * @throws DecodeError `range` too long; `syntax` not JSON or not this shape; `canonical` another
+ * encoding of the value
  */
 export function decodeCanonical<T>(schema: z.ZodType<T>, bytes: Uint8Array, limit: number): T {
   const value = shaped(schema, bytes, limit, (text) => JSON.parse(text));
@@ -53,7 +58,10 @@ export function decodeCanonical<T>(schema: z.ZodType<T>, bytes: Uint8Array, limi
   return value;
 }
 
-/** As {@link decodeCanonical}, for JSON that people may have laid out themselves; no object may have the same name twice. */
+/**
+ * As {@link decodeCanonical}, for JSON that people may have laid out themselves; no object may have
+ * the same name twice.
+ */
 export function decodeJson<T>(schema: z.ZodType<T>, bytes: Uint8Array, limit: number): T {
   return shaped(schema, bytes, limit, () => parseJson(bytes));
 }

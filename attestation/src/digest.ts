@@ -32,7 +32,11 @@ export function sha256(bytes: Uint8Array): Sha256 {
   return HASHES.sha256(bytes) as Sha256;
 }
 
-/** Where parts are put together to be hashed: a buffer of its own costs as much as hashing what is in it. */
+/**
+ * Buffer in which parts are put together to be hashed.
+ *
+ * **Cost**: a new buffer for each call costs as much as hashing its contents.
+ */
 const together = new Uint8Array(8 * 1024);
 
 /** SHA-256 over the parts joined. */
@@ -62,8 +66,8 @@ export function hash(name: HashName, bytes: Uint8Array): Uint8Array {
 }
 
 /**
- * SHA-256 over a label, a NUL and the parts. Every part but the last must have a fixed length under the label,
- * or carry its own length: the concatenation itself is not framed.
+ * SHA-256 over a label, a NUL and the parts. Every part but the last must have a fixed length under
+ * the label, or carry its own length, because the concatenation itself is not framed.
  */
 export function labelled(label: Label, ...parts: readonly Uint8Array[]): Sha256 {
   return sha256Joined([labelBytes(label), ...parts]);
@@ -81,12 +85,17 @@ const TEXTS = {
   sha512: /^sha512:[0-9a-f]{128}$/,
 } as const;
 
-/** Whether a text is `name:` and as many lower-case hexadecimal digits as a digest of that name has. */
+/**
+ * Whether a text is `name:` and as many lower-case hexadecimal digits as a digest of that name has.
+ */
 export function isDigestText<H extends HashName>(name: H, text: string): text is DigestText<H> {
   return TEXTS[name].test(text);
 }
 
-/** The bytes of a digest text. @throws DecodeError `syntax` on another algorithm, another length or upper case. */
+/**
+ * The bytes of a digest text.
+ * @throws DecodeError `syntax` on another algorithm, another length or upper case.
+ */
 export function parseDigest(name: HashName, text: string): Uint8Array {
   if (!isDigestText(name, text)) {
     const digits = HASH_LENGTH[name] * 2;

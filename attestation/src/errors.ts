@@ -1,4 +1,6 @@
-/** The errors of this room, one class per stage (see docs/formats.md for the wire they speak of). */
+/**
+ * The errors of this room, one class per stage (see docs/formats.md for the wire they speak of).
+ */
 
 /** Why bytes could not be read as the format they claim to be. */
 export type DecodeErrorCode =
@@ -40,7 +42,7 @@ export type EvidenceErrorCode =
   | 'type' // a structure of another type stands where evidence is expected
   | 'selection' // other registers were signed than the format demands
   | 'registers' // the register values are not the signed ones
-  | 'nonce' // stale, or made for somebody else
+  | 'nonce' // stale, or made for another verifier
   | 'binding' // keys, statement, policy or channel do not belong to this evidence
   | 'log'; // an event log does not replay to the signed registers
 
@@ -55,7 +57,10 @@ export class EvidenceError extends Error {
   }
 }
 
-/** Why appraisal could not be carried out. A failed comparison is a line of the verdict, not an error. */
+/**
+ * Why appraisal could not be carried out. A failed comparison is a check of the verdict, not an
+ * error.
+ */
 export type AppraisalErrorCode = 'references' | 'demand';
 
 /** Authentic evidence could not be appraised: the references or demands themselves are unusable. */

@@ -1,6 +1,9 @@
 /**
- * What a peer of HTTP/2 may do beside its calls (RFC 9113, section 10.5): frames that cost work and carry no message are counted
- * against what it was sent, for a peer that is answered has something to do. One for each connection.
+ * Limits the frames that a peer of HTTP/2 may send beside its calls (RFC 9113, section 10.5). One
+ * meter for each connection.
+ *
+ * **Bound**: frames that cost work and carry no message are counted against the bytes that the peer
+ * was sent, because a peer that is answered has frames to send.
  */
 
 const PREFACE_LENGTH = 24;
@@ -14,13 +17,22 @@ const PADDED = 8;
 /** A padded frame of no more than this may be nothing but padding. */
 const MOST_PADDING = 256;
 
-/** Events that a peer has at the start, and at most: more than any client sends that has not yet been answered. */
+/**
+ * Events that a peer has at the start, and at most. A client that has not yet been answered sends
+ * fewer.
+ */
 const ALLOWANCE = 1000;
 /** Given back in a second, for pings and calls given up by clients that do little else. */
 const PER_SECOND = 50;
 /** Bytes sent to the peer that give one back: two updates of windows for each small message. */
 const BYTES_PER_EVENT = 32;
-/** A call given up is work done for nobody: a burst of 166 of them, and eight in a second after it. */
+/**
+ * Events that a frame of each type costs; any other costs one. A call that the client gives up is
+ * work whose answer no peer receives.
+ *
+ * **Bound**: with its HEADERS frame such a call costs six events: 166 calls in a burst, and eight
+ * in a second after it.
+ */
 const COST: Readonly<Record<number, number>> = { [RESET]: 5, [GOAWAY]: 5 };
 
 /** Counts of one connection. It holds no bytes of it. */

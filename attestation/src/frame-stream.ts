@@ -1,4 +1,7 @@
-/** Frames of the attested handshake on a connection, and not one byte of what follows them. Both ends read with this. */
+/**
+ * Reads frames of the attested handshake on a connection, and no byte that follows them. Client and
+ * server both read with this.
+ */
 
 import {
   decodeFrame,
@@ -10,7 +13,7 @@ import {
   limitOf,
 } from './handshake.ts';
 
-/** What is used of a connection: node:tls has it. */
+/** The part of a connection that is used here; a socket of node:tls has it. */
 export interface FrameSocket {
   readonly readableEnded: boolean;
   readonly destroyed: boolean;
@@ -25,7 +28,10 @@ export type FrameFailure =
   | 'ended' // the connection ended, or failed, within the exchange
   | 'step'; // a frame of another kind than expected
 
-/** Reads and writes frames until it is disposed of; what the other end sent after is still in the socket then. */
+/**
+ * Reads and writes frames until it is disposed of. Bytes that the peer sent after them are still in
+ * the socket then.
+ */
 export class FrameStream {
   readonly #socket: FrameSocket;
   readonly #fail: (why: FrameFailure, message: string, cause?: Error) => Error;
@@ -36,8 +42,8 @@ export class FrameStream {
   constructor(socket: FrameSocket, fail: (why: FrameFailure, message: string, cause?: Error) => Error) {
     this.#socket = socket;
     this.#fail = fail;
-    // One listener for the whole exchange: each new one would be told at once of bytes that are already there, and half
-    // a frame would then keep this process busy for as long as its sender likes.
+    // One listener for the whole exchange. Node would tell each new one at once of bytes that are
+    // already there, and half a frame would keep this process busy for as long as the peer likes.
     socket.on('readable', this.#wake);
     socket.on('close', this.#wake);
     socket.on('error', this.#break);
@@ -57,7 +63,10 @@ export class FrameStream {
     throw this.#fail('step', `step ${step.case}, expected ${cases.join(' or ')}`);
   }
 
-  /** Writes a frame and waits until it has left: HTTP/2 must not be put on a socket with a write under way. */
+  /**
+   * Writes a frame and waits until it has left, because HTTP/2 must not be put on a socket with a
+   * write under way.
+   */
   async send(step: HandshakeStepInit): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       this.#socket.write(encodeFrame(step), (error) => {

@@ -1,13 +1,15 @@
 /**
- * What of a request of HTTP/2 is a call of gRPC, and what metadata it may bring. Server, proxy and channel all ask here, so that
- * none takes what another would not; what is no call is refused before one begins.
+ * Decides whether a request of HTTP/2 is a call of gRPC, and bounds its metadata. Server, proxy and
+ * channel all ask here, so that none accepts a request which another would refuse. A request that
+ * is no call is refused before a call begins.
  */
 
 import { utf8 } from './bytes.ts';
 
 /**
- * Bytes of one call's metadata, each entry counted as HTTP/2 counts it (RFC 9113, 6.5.2): name, value, and 32. Announced as
- * SETTINGS_MAX_HEADER_LIST_SIZE.
+ * Bytes of one call's metadata, each entry counted as HTTP/2 counts it (RFC 9113, 6.5.2): name,
+ * value, and 32. Announced as SETTINGS_MAX_HEADER_LIST_SIZE.
+ *
  * **Bound**: beyond 64 KiB in one value, HTTP/2 can end the connection of every call.
  */
 export const MAX_METADATA_BYTES: number = 16 * 1024;
@@ -16,8 +18,12 @@ export const MAX_METADATA_ENTRIES: number = 64;
 const ENTRY_BYTES = 32;
 
 /**
- * Names that speak of one connection or of one message's framing. Each hop has its own, and takes away those it got; all other
- * names pass. **Leak**: none. **Bound**: Node refuses a request that has one of the first six, and grpc-js then gives up the
+ * Names that speak of one connection or of one message's framing. Each hop has its own, and removes
+ * those that it received; all other names pass.
+ *
+ * **Leak**: none.
+ *
+ * **Bound**: Node refuses a request that has one of the first six, and grpc-js then gives up the
  * connection with every call on it.
  */
 const OF_THE_HOP: ReadonlySet<string> = new Set([
@@ -28,7 +34,7 @@ const OF_THE_HOP: ReadonlySet<string> = new Set([
   'proxy-connection',
   'transfer-encoding',
   'upgrade',
-  // What says how this hop frames the message, or who speaks on it.
+  // Fields that say how this hop frames the message, or which peer speaks on it.
   'accept-encoding',
   'content-length',
   'content-type',
@@ -47,7 +53,10 @@ const OF_THE_HOP: ReadonlySet<string> = new Set([
   'grpc-timeout',
 ]);
 
-/** Exact: what begins so and goes on otherwise (`-web`, `+json`, parameters) is another protocol, or another form of messages. */
+/**
+ * Accepted content types, compared exactly. A type that begins so and goes on otherwise (`-web`,
+ * `+json`, parameters) is another protocol, or another form of messages.
+ */
 const CONTENT_TYPES: ReadonlySet<unknown> = new Set(['application/grpc', 'application/grpc+proto']);
 /** How messages may be compressed; answers never are. */
 const ENCODINGS: ReadonlySet<string> = new Set(['identity', 'gzip']);
@@ -55,7 +64,10 @@ const ENCODINGS: ReadonlySet<string> = new Set(['identity', 'gzip']);
 export const ACCEPTED_ENCODINGS: string = [...ENCODINGS].join();
 /** Bytes of a message, either way, as it is and as it comes. */
 export const MAX_MESSAGE_BYTES: number = 4 * 1024 * 1024;
-/** What any message may unfold to, however short it comes, and how many times its length beyond that. */
+/**
+ * Bytes that any message may unfold to, however short it is. A longer one may unfold to
+ * `MOST_TIMES` its length.
+ */
 const SMALL_BYTES = 64 * 1024;
 const MOST_TIMES = 128;
 /** gRPC over HTTP/2: at most eight digits and a unit. */
@@ -65,7 +77,10 @@ const RESOURCE_EXHAUSTED = 8;
 const UNIMPLEMENTED = 12;
 const INTERNAL = 13;
 
-/** Why a request is no call: a status of HTTP for what does not speak gRPC, or of gRPC for what does. */
+/**
+ * Why a request is no call: a status of HTTP if it does not speak gRPC, a status of gRPC if it
+ * does.
+ */
 export type RequestRefusal =
   | { readonly http: 405 | 415 }
   | {
@@ -74,9 +89,9 @@ export type RequestRefusal =
     };
 
 /**
- * What a request is refused with; undefined where it is a call.
+ * The refusal of a request; undefined if it is a call.
  * @param fields as Node gives them: names in small letters
- * @param raw names and values in turn, where they are known one by one
+ * @param raw names and values in turn, if they are known one by one
  */
 export function requestRefusal(
   fields: Readonly<Record<string, string | string[] | undefined>>,
@@ -94,7 +109,10 @@ export function requestRefusal(
   return undefined;
 }
 
-/** Bytes that a compressed message may unfold to: real ones shrink to a tenth, made ones to a thousandth. */
+/**
+ * Bytes that a compressed message may unfold to: real ones shrink to a tenth, made ones to a
+ * thousandth.
+ */
 export function maxInflated(length: number): number {
   return Math.min(MAX_MESSAGE_BYTES, Math.max(SMALL_BYTES, MOST_TIMES * length));
 }
@@ -104,7 +122,10 @@ export function passes(name: string): boolean {
   return /^[0-9a-z_.-]+$/.test(name) && !OF_THE_HOP.has(name);
 }
 
-/** A sentence where entries are more than a call may have, else undefined. @param entries names and values in turn */
+/**
+ * A sentence if the entries exceed a call's limits, else undefined.
+ * @param entries names and values in turn
+ */
 export function excess(entries: readonly string[]): string | undefined {
   const count = entries.length / 2;
   const bytes = entries.reduce((sum, text) => sum + utf8(text).length, count * ENTRY_BYTES);

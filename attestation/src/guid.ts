@@ -1,4 +1,7 @@
-/** GUIDs: as UEFI writes them, with the first three groups little-endian, and as RFC 9562 does, all big-endian. */
+/**
+ * GUIDs: as UEFI writes them, with the first three groups little-endian, and as RFC 9562 does, all
+ * big-endian.
+ */
 
 import { fromHex, toHex } from './bytes.ts';
 import { DecodeError } from './errors.ts';
@@ -8,12 +11,18 @@ export const GUID_LENGTH = 16;
 /** Where each byte of the text stands in the bytes. */
 const ORDER = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15] as const;
 
-/** The text of 16 bytes in UEFI's order, lower case. @throws DecodeError `range` for another length. */
+/**
+ * The text of 16 bytes in UEFI's order, lower case.
+ * @throws DecodeError `range` for another length.
+ */
 export function formatGuid(bytes: Uint8Array): string {
   return formatUuid(permute(bytes));
 }
 
-/** The text of 16 bytes in RFC 9562's order, lower case. @throws DecodeError `range` for another length. */
+/**
+ * The text of 16 bytes in RFC 9562's order, lower case.
+ * @throws DecodeError `range` for another length.
+ */
 export function formatUuid(bytes: Uint8Array): string {
   if (bytes.length !== GUID_LENGTH) throw new DecodeError('range', `GUID of ${bytes.length} bytes`, 0);
   const hex = toHex(bytes);

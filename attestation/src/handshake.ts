@@ -1,4 +1,7 @@
-/** The exchange between the TLS handshake and HTTP/2 on an `enclaim-h2` connection (docs/formats.md, "Handshake"). */
+/**
+ * The exchange between the TLS handshake and HTTP/2 on an `enclaim-h2` connection (docs/formats.md,
+ * "Handshake").
+ */
 
 import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { concat, Reader, u32be } from './bytes.ts';
@@ -10,7 +13,10 @@ import { decodeMessage } from './message.ts';
 export const ALPN = 'enclaim-h2';
 /** Version that both hellos must carry. */
 export const HANDSHAKE_VERSION = 1;
-/** Largest accepted frame in bytes: a policy may be 256 KiB, certificates and logs stay well below the rest. */
+/**
+ * Largest accepted frame in bytes. A policy may be 256 KiB; certificates and logs stay well below
+ * the rest.
+ */
 export const FRAME_LIMIT: number = 1024 * 1024;
 /** Length in bytes of the prefix that holds a frame's length. */
 export const FRAME_PREFIX = 4;
@@ -27,7 +33,11 @@ export function encodeFrame(step: HandshakeStepInit): Uint8Array {
   return concat(u32be(message.length), message);
 }
 
-/** Largest frame of a step in bytes: only evidence is large, and whoever waits for another step need not hold more. */
+/**
+ * Largest frame of a step in bytes. Only evidence is larger.
+ *
+ * **Bound**: a client or server that waits for another step holds no more than this.
+ */
 const STEP_LIMIT = 4096;
 
 /** Largest frame in bytes while one of these steps is expected. */
@@ -35,7 +45,10 @@ export function limitOf(expected: readonly HandshakeStep['case'][]): number {
   return expected.includes('evidence') ? FRAME_LIMIT : STEP_LIMIT;
 }
 
-/** Length of the message behind a prefix of 4 bytes. @throws DecodeError `range` over `limit` or zero */
+/**
+ * Length of the message behind a prefix of 4 bytes.
+ * @throws DecodeError `range` over `limit` or zero
+ */
 export function frameLength(prefix: Uint8Array, limit: number = FRAME_LIMIT): number {
   const length = new Reader(prefix).u32be();
   if (length === 0 || length > limit) throw new DecodeError('range', `a handshake frame of ${length} bytes`, 0);

@@ -1,4 +1,7 @@
-/** Bytes and proofs: no I/O, browser-safe. Two steps: `verifyEvidence` says who signed, `appraise` whether it is enough. */
+/**
+ * Bytes and proofs: no I/O, browser-safe. It works in two steps: `verifyEvidence` says who signed,
+ * `appraise` whether that is enough.
+ */
 
 export { appraise } from './appraise/appraise.ts';
 export { AppraisalError, CollateralError, DecodeError, EvidenceError } from './errors.ts';

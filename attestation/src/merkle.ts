@@ -17,8 +17,8 @@ export function nodeHash(left: Uint8Array, right: Uint8Array): Sha256 {
 }
 
 /**
- * A tree over leaf hashes, hashed once: an inner node of the definition's recursion is the pairing of neighbours, level
- * by level, a last one without neighbour moving up as it is.
+ * A tree over leaf hashes, hashed once. The definition's recursion equals the pairing of
+ * neighbours, level by level; a last node without a neighbour moves up as it is.
  */
 export class MerkleTree {
   readonly #levels: (readonly Uint8Array[])[];
@@ -61,14 +61,17 @@ export function merkleRoot(leaves: readonly Uint8Array[]): Sha256 {
   return new MerkleTree(leaves).root;
 }
 
-/** The inclusion path of leaf `index`, from the leaf upwards. For several paths of one tree, make a {@link MerkleTree}. */
+/**
+ * The inclusion path of leaf `index`, from the leaf upwards. For several paths of one tree, make a
+ * {@link MerkleTree}.
+ */
 export function inclusionPath(leaves: readonly Uint8Array[], index: number): Sha256[] {
   return new MerkleTree(leaves).path(index);
 }
 
 /**
- * The root that an inclusion path leads to, or undefined where its length is not the one that this index and
- * size have (RFC 9162 section 2.1.3.2).
+ * The root that an inclusion path leads to, or undefined if its length is not the one that this
+ * index and size have (RFC 9162 section 2.1.3.2).
  */
 export function rootFromPath(
   leaf: Uint8Array,
@@ -98,15 +101,18 @@ export function rootFromPath(
   return last === 0 ? root : undefined;
 }
 
-/** Whether [start, end) is a subtree of every tree that holds it: its start is a multiple of its size, rounded up to a power of two. */
+/**
+ * Whether [start, end) is a subtree of every tree that holds it. It is if its start is a multiple
+ * of its size, rounded up to a power of two.
+ */
 export function isSubtree(start: number, end: number): boolean {
   if (!Number.isSafeInteger(start) || !Number.isSafeInteger(end) || start < 0 || end <= start) return false;
   return end - start === 1 || start % (2 * splitPoint(end - start)) === 0;
 }
 
 /**
- * The proof that the tree of the first `end` leaves, or any subtree [start, end), is part of the tree of all leaves
- * (RFC 6962 section 2.1.2; for subtrees, draft-ietf-plants-merkle-tree-certs).
+ * The proof that the tree of the first `end` leaves, or any subtree [start, end), is part of the
+ * tree of all leaves (RFC 6962 section 2.1.2; for subtrees, draft-ietf-plants-merkle-tree-certs).
  */
 export function consistencyPath(leaves: readonly Uint8Array[], end: number, start = 0): Sha256[] {
   return subproof(leaves, start, end, true);
@@ -122,8 +128,9 @@ function subproof(leaves: readonly Uint8Array[], start: number, end: number, kno
 }
 
 /**
- * The root of the tree of `size` leaves that a consistency proof leads to from the subtree [start, end) with root
- * `known`, or undefined where the proof does not lead back to `known` or its length is not the one these sizes have.
+ * The root of the tree of `size` leaves that a consistency proof leads to from the subtree [start,
+ * end) with root `known`, or undefined if the proof does not lead back to `known` or its length is
+ * not the one these sizes have.
  */
 export function rootFromConsistency(
   known: Uint8Array,

@@ -7,7 +7,8 @@ import { DecodeError } from './errors.ts';
 /**
  * Decodes a message that is encoded as we encode it: fields in order, none unknown, none twice.
  * @param limit largest accepted length in bytes
- * @throws DecodeError `range` too long; `syntax` not protobuf; `canonical` another encoding of the value
+ * @throws DecodeError `range` too long; `syntax` not protobuf; `canonical` another encoding of the
+ * value
  */
 export function decodeMessage<D extends DescMessage>(schema: D, bytes: Uint8Array, limit: number): MessageShape<D> {
   if (bytes.length > limit) throw new DecodeError('range', `${bytes.length} bytes where ${limit} are allowed`, limit);

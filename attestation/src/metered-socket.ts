@@ -1,4 +1,7 @@
-/** A connection whose frames are counted on their way to HTTP/2: who sends too many that carry nothing is told to be calm. */
+/**
+ * A connection whose frames are counted on their way to HTTP/2. A peer that sends too many that
+ * carry no message is told to be calm, and the connection ends.
+ */
 
 import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
@@ -7,7 +10,11 @@ import { FrameMeter } from './frame-meter.ts';
 /** RFC 9113, sections 6.8 and 7. */
 const GOAWAY = Uint8Array.of(0, 0, 8, 7, 0, 0, 0, 0, 0);
 const ENHANCE_YOUR_CALM = 11;
-/** What is still taken and thrown away of a peer that was told, so that the kernel's reset does not overtake what it was told. */
+/**
+ * Bytes that are still read and thrown away from a peer that was told to be calm.
+ *
+ * Without this, the kernel's reset could overtake the GOAWAY frame.
+ */
 const MOST_DISCARDED = 1024 * 1024;
 const FAREWELL_MS = 1000;
 
@@ -62,7 +69,10 @@ export class MeteredSocket extends Duplex {
     else if (!this.push(chunk)) this.#socket.pause();
   }
 
-  /** What HTTP/2 writes are whole frames, so that one of ours fits behind them. */
+  /**
+   * Ends the connection with a GOAWAY frame. HTTP/2 writes whole frames, so that one of ours fits
+   * behind them.
+   */
   #calm(): void {
     const told = Buffer.alloc(8);
     told.writeUInt32BE(this.#meter.latest, 0);

@@ -1,10 +1,13 @@
-/** The moment that evidence is held against, and until when what was found to hold then goes on holding. */
+/** The moment that evidence is held against, and the end of what holds at that moment. */
 
 /** A time to hold dates against. */
 export interface Moment {
   /** Milliseconds since 1970. */
   readonly now: number;
-  /** Told when something ends that holds now; absent where a caller of a single step does not ask. */
+  /**
+   * Called with the end of something that holds now; absent if the caller of a single step does not
+   * ask.
+   */
   readonly holds?: (end: End) => void;
 }
 
@@ -12,7 +15,7 @@ export interface Moment {
 export interface End {
   /** The last time at which it holds, milliseconds since 1970. */
   readonly at: number;
-  /** What ends, for people. */
+  /** Name of the thing that ends, for people. */
   readonly what: string;
 }
 

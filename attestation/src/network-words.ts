@@ -1,4 +1,7 @@
-/** Words behind a base image's command line that say where the guest's addresses come from (docs/image.md). */
+/**
+ * Words behind a base image's command line that say where the guest's addresses come from
+ * (docs/image.md).
+ */
 
 /** Their keys, in the one order in which a launch writes them. */
 export const NETWORK_WORDS = ['ip', 'ip6', 'dns'] as const;
@@ -6,8 +9,10 @@ export const NETWORK_WORDS = ['ip', 'ip6', 'dns'] as const;
 export const NETWORK_VALUE: RegExp = /^[0-9a-zA-Z.:,/]{1,200}$/;
 
 /**
- * A command line without the words of the network at its end. They differ from machine to machine, where an image is released
- * once for all; what they say is the host's to choose anyway, whose network is hostile to the guest.
+ * A command line without the words of the network at its end. They differ from machine to machine,
+ * while an image is released once for all.
+ *
+ * **Trust**: the host may choose their values anyway, because its network is hostile to the guest.
  */
 export function withoutNetwork(commandLine: string): string {
   const words = commandLine.split(' ');

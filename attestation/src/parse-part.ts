@@ -6,7 +6,8 @@ import { DecodeError, EvidenceError, type EvidenceErrorCode } from './errors.ts'
 
 /**
  * `parse(bytes)`, with a DecodeError turned into the refusal of a whole piece of evidence.
- * @param code `format` for what the hardware made, `chain` for certificates, `collateral` for what others published.
+ * @param code `format` for parts that the hardware made, `chain` for certificates, `collateral` for
+ * parts that the makers published.
  * @throws EvidenceError `code`, with the DecodeError as its cause.
  */
 export function parsePart<T, V>(code: EvidenceErrorCode, name: string, value: V, parse: (value: V) => T): T {
@@ -18,7 +19,11 @@ export function parsePart<T, V>(code: EvidenceErrorCode, name: string, value: V,
   }
 }
 
-/** The same for a key, which is read asynchronously. @param spki DER SubjectPublicKeyInfo @throws EvidenceError `format` */
+/**
+ * The same for a key, which is read asynchronously.
+ * @param spki DER SubjectPublicKeyInfo
+ * @throws EvidenceError `format`
+ */
 export async function importPart(name: string, spki: Uint8Array): Promise<VerificationKey> {
   try {
     return await importKey(spki);

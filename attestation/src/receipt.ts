@@ -17,7 +17,7 @@ import { type BootStatement, ed25519Spki } from './statement.ts';
 /** The trailer that carries a receipt. */
 export const RECEIPT_TRAILER = 'enclaim-receipt-bin';
 
-/** What receipts of every version say. */
+/** Fields of receipts of every version. */
 interface ReceiptFields {
   /** `bootDigest` of the boot that answered. */
   readonly boot: DigestText<'sha256'>;
@@ -31,7 +31,8 @@ interface ReceiptFields {
   /** gRPC status code of the response. */
   readonly status: number;
   /**
-   * The categories that the call carried when it ended, or when it had read what it may not return; and those of its response.
+   * The flow decision. `label` has the categories that the call carried when it ended, or when it
+   * had read what it may not return. `returned` has those of its response.
    */
   readonly decision: {
     readonly result: 'allow' | 'deny' | 'error';
@@ -46,27 +47,36 @@ interface ReceiptFields {
   readonly time: string;
 }
 
-/** What a receipt says whose `request` commits to all of the request, or, of a refused stream, to nothing. */
+/**
+ * Body of a receipt of version 1: `request` commits to all of the request, or, for a refused
+ * stream, to nothing.
+ */
 export interface FirstReceiptBody extends ReceiptFields {
   readonly version: 1;
 }
 
-/** What a receipt says that names how many messages of the request it covers, and covers the status text. */
+/**
+ * Body of a receipt of version 2: it names how many messages of the request it covers, and covers
+ * the status text.
+ */
 export interface CurrentReceiptBody extends ReceiptFields {
   readonly version: 2;
   /**
-   * How many messages of the request were taken: `request` commits to these, the first ones. Null where it commits to none
-   * because the number would say something.
+   * How many messages of the request the handler took: `request` commits to these, the first ones.
+   * Null if it commits to none.
+   *
+   * **Leak**: it is null if the number would tell of values that the call has read and may not
+   * return.
    */
   readonly taken: number | null;
   /** Commitment to the text of the status; null where the status is OK. */
   readonly text: DigestText<'sha256'> | null;
 }
 
-/** What a receipt says. */
+/** The body of a receipt. */
 export type ReceiptBody = FirstReceiptBody | CurrentReceiptBody;
 
-/** What a policy can name, and nothing that a terminal would obey. */
+/** A method that a policy can name. No character of it controls a terminal. */
 const METHOD = /^(?:[A-Za-z_][A-Za-z0-9_]*\.)*[A-Za-z_][A-Za-z0-9_]*\/[A-Za-z_][A-Za-z0-9_]*$/;
 
 const fields = {
@@ -99,7 +109,7 @@ const bodySchema: z.ZodType<ReceiptBody> = z.discriminatedUnion('version', [
     .refine(({ status, taken }) => status !== 0 || taken !== null, 'a receipt of OK says what was taken'),
 ]);
 
-/** What is committed to: the messages of one direction, or the text of the status. */
+/** The contents of a commitment: the messages of one direction, or the text of the status. */
 export type Committed = 'request' | 'response' | 'status';
 
 const COMMITMENT_LABELS: Readonly<Record<Committed, Uint8Array>> = {
@@ -115,7 +125,7 @@ export function encodeReceiptBody(body: ReceiptBody): Uint8Array {
   return encodeCanonical(body);
 }
 
-/** What the receipt key signs for all receipts of one tick. */
+/** The message that the receipt key signs for all receipts of one tick. */
 export function receiptsMessage(root: Uint8Array): Uint8Array {
   return concat(labelBytes('receipts'), root);
 }
@@ -126,8 +136,8 @@ export function encodeReceipt(receipt: Receipt): Uint8Array {
 }
 
 /**
- * A commitment to the messages of one direction: `SHA-256("enclaim/<direction>/v1" ‖ NUL ‖ salt ‖ (u64 length ‖ message)*)`;
- * to the text of a status as to one message.
+ * A commitment to the messages of one direction: `SHA-256("enclaim/<direction>/v1" ‖ NUL ‖ salt ‖
+ * (u64 length ‖ message)*)`; the text of a status counts as one message.
  * @param salt 16 bytes
  */
 export function commitment(to: Committed, salt: Uint8Array, messages: readonly Uint8Array[]): Sha256 {
@@ -136,7 +146,7 @@ export function commitment(to: Committed, salt: Uint8Array, messages: readonly U
   return sha256Joined(parts);
 }
 
-/** What a commitment begins with. @param salt 16 bytes */
+/** The bytes that a commitment begins with. @param salt 16 bytes */
 export function commitmentHead(to: Committed, salt: Uint8Array): Uint8Array {
   return concat(COMMITMENT_LABELS[to], salt);
 }
@@ -146,14 +156,15 @@ export interface AuthenticReceipt {
   readonly body: ReceiptBody;
 }
 
-/** Whose receipts are believed. */
+/** The boot whose receipts are believed. */
 export interface ReceiptIssuer {
   readonly statement: Pick<BootStatement, 'policy'> & { readonly keys: Pick<BootStatement['keys'], 'receipt'> };
   readonly bootDigest: Uint8Array;
 }
 
 /**
- * Verifies a receipt's path and signature, and that it was made by the boot it names, under that boot's policy.
+ * Verifies a receipt's path and signature, and that it was made by the boot it names, under that
+ * boot's policy.
  * @param by an authenticated boot statement, and its digest of 32 bytes
  * @throws EvidenceError `format`, `signature`, `binding`
  */
@@ -175,8 +186,10 @@ export async function verifyReceipt(bytes: Uint8Array, by: ReceiptIssuer): Promi
 }
 
 /**
- * The messages that a receipt was found to speak of: all of both directions; the response and the first messages of the request,
- * after which the call had ended; or the response alone, where the receipt commits to no message of this request.
+ * The messages that a receipt was found to speak of.
+ * - `both`: all of both directions.
+ * - `prefix`: the response and the first messages of the request, after which the call had ended.
+ * - `response`: the response alone, because the receipt commits to no message of this request.
  */
 export type ComparedMessages = 'both' | 'prefix' | 'response';
 
@@ -191,9 +204,12 @@ export interface SeenCall {
 }
 
 /**
- * Checks that an authentic receipt speaks of this very call. A handler may end before it has taken all of a stream: the receipt
- * then speaks of the first messages, as many as it says. That of a call that has read what it may not return commits to no
- * message of a stream, nor does that of a refused stream in version 1: it fits every request, and says nothing of this one.
+ * Checks that an authentic receipt speaks of this very call. A handler may end before it has taken
+ * all of a stream: the receipt then speaks of the first messages, as many as it says.
+ *
+ * Two kinds of receipt commit to no message of a stream: that of a call which has read what it may
+ * not return, and in version 1 that of a refused stream. Such a receipt fits every request, and
+ * says nothing of this one.
  * @throws EvidenceError `binding`
  */
 export function checkReceiptMessages({ body }: AuthenticReceipt, call: SeenCall): ComparedMessages {

@@ -1,4 +1,7 @@
-/** Boot statement: what one boot says of itself, and hardware signs (docs/formats.md, "Boot statement"). */
+/**
+ * Boot statement: the facts that one boot states of itself, which hardware signs (docs/formats.md,
+ * "Boot statement").
+ */
 
 import * as z from 'zod';
 import { fromBase64Url, toBase64Url } from './bytes.ts';
@@ -24,7 +27,10 @@ export interface BootStatement {
   readonly bundle: DigestText<'sha384'>;
   /** The base image's own name for itself; what it is, only the measurement says. */
   readonly image: string;
-  /** What identifies the device: SHA-256 of TPMT_PUBLIC of attestation and endorsement key, and of the latter's certificate. */
+  /**
+   * Identity of the device: SHA-256 of TPMT_PUBLIC of attestation and endorsement key, and of the
+   * latter's certificate.
+   */
   readonly device: {
     readonly ak: DigestText<'sha256'> | null;
     readonly ek: DigestText<'sha256'> | null;
@@ -34,14 +40,20 @@ export interface BootStatement {
   readonly events?: DigestText<'sha256'>;
   /** SHA-256 of the TLS key's SubjectPublicKeyInfo, and the raw key that signs receipts. */
   readonly keys: { readonly tls: DigestText<'sha256'>; readonly receipt: Ed25519Text };
-  /** Where the log stood when this boot began: origin, number of records, hash of the last one, and bytes left for records of calls. */
+  /**
+   * State of the log when this boot began: origin, number of records, hash of the last one, and
+   * bytes left for records of calls.
+   */
   readonly log: {
     readonly origin: string;
     readonly size: number;
     readonly head: DigestText<'sha256'>;
     readonly left?: number;
   };
-  /** Layers of confinement that the workers of this boot start without; empty where handlers are held by all of them. */
+  /**
+   * Layers of confinement that the workers of this boot start without; empty if all of them confine
+   * the handlers.
+   */
   readonly unconfined: readonly VmLayer[];
   /** The policy's owner key, or null where it names none. */
   readonly owner: Ed25519Text | null;
@@ -93,7 +105,12 @@ export function encodeStatement(statement: BootStatement): Uint8Array {
   return encodeCanonical(statementSchema.parse(statement));
 }
 
-/** The statement of canonical bytes. **Trust**: authentic only once its digest was found signed. @throws DecodeError */
+/**
+ * The statement of canonical bytes.
+ *
+ * **Trust**: authentic only once its digest was found signed.
+ * @throws DecodeError
+ */
 export function decodeStatement(bytes: Uint8Array): BootStatement {
   return decodeCanonical(statementSchema, bytes, LIMIT);
 }

@@ -15,9 +15,12 @@ import { appraiseRegisters } from './registers.ts';
 import { appraiseSnpLaunch } from './snp-launch.ts';
 import { appraiseTdxLaunch } from './tdx-launch.ts';
 
-/** What an appraiser asks besides. */
+/** Questions of the verifier beside those that the references answer. */
 export interface AppraisalOptions {
-  /** The boot must have begun then or later, milliseconds since 1970. Absent: whenever; the verdict shows when. */
+  /**
+   * Time at which the boot must have begun, or later, in milliseconds since 1970. If it is absent,
+   * any time is accepted and the verdict shows it.
+   */
   readonly newerThan?: number | undefined;
   /** Policies that the verifier has, for demands that compare with one (`neverWeakerThan`). */
   readonly known?: readonly Policy[] | undefined;
@@ -28,8 +31,10 @@ const LAST_DATE = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
 
 /**
  * Compares what was measured with what is expected, and the attested policy with what is demanded.
- * Every check that could be made is in the verdict, and every one that could not, with the reason.
- * @throws AppraisalError `references` for deployments beside owner "any", and for simulated evidence beside any other
+ * The verdict holds every check that could be made, and every check that could not, with the
+ * reason.
+ * @throws AppraisalError `references` for deployments beside owner "any", and for simulated
+ * evidence beside any other
  */
 export async function appraise(
   authenticated: Authenticated,
@@ -99,7 +104,12 @@ function appraiseBundle(bundle: string, { bundles }: References): Check {
   return compared('bundle', known, known ? bundle : `${bundle}, expected one of ${bundles.join(', ') || 'none'}`);
 }
 
-/** Any bundle is accepted because handlers are confined: a boot that confines them less is one that was asked for by name. */
+/**
+ * Compares the missing layers of confinement with the ones that the references name.
+ *
+ * **Trust**: any bundle may be accepted because handlers are confined. A boot that confines them
+ * less is accepted only if the references name each missing layer.
+ */
 function appraiseConfinement({ unconfined }: BootStatement, { unsafeUnconfined = [] }: References): Check {
   const refused = unconfined.filter((layer) => !unsafeUnconfined.includes(layer));
   const found = unconfined.length === 0 ? 'all layers' : `without ${unconfined.join(', ')}`;
@@ -112,7 +122,10 @@ function appraiseOwner(owner: string | null, references: References): Check {
   return compared('owner', owner === references.owner, `${owner ?? 'none'}, expected ${references.owner}`);
 }
 
-/** Whether the owner vouches for this very device: another genuine one, run by somebody else, is refused here. */
+/**
+ * Whether the owner vouches for this very device. Another genuine device, run by another operator,
+ * is refused here.
+ */
 async function appraiseDeployment(
   { hardware, statement }: Authenticated,
   references: References,
@@ -162,7 +175,11 @@ function appraiseValidity({ validity }: References, { now, holds }: Moment): Che
   return compared('references.validity', holding, `the references hold from ${notBefore} to ${notAfter}`);
 }
 
-/** When the boot began, by a clock whose word is as good as its strength: evidence of years ago is authentic too. */
+/**
+ * When the boot began. The check's strength says whose clock that is.
+ *
+ * Without this check, evidence of years ago would pass: it is authentic too.
+ */
 function appraiseStart({ started: { at, strength } }: BootStatement, newerThan: number | undefined): Check {
   const asked = newerThan === undefined ? '' : `, asked for is a start at or after ${timeText(newerThan)}`;
   const recent = newerThan === undefined || Date.parse(at) >= newerThan;

@@ -1,4 +1,7 @@
-/** Appraisal of clouds' evidence: who stands between processor and VM, and what the VM or enclave started. */
+/**
+ * Appraisal of clouds' evidence: who stands between processor and VM, and what the VM or enclave
+ * started.
+ */
 
 import { equalBytes, toHex } from '../bytes.ts';
 import { parseDigest } from '../digest.ts';
@@ -20,8 +23,10 @@ import { appraiseRegisters, type Images } from './registers.ts';
 const MOST_SHOWN = 1024;
 
 /**
- * Paravisor, processor and registers. Everything else rests on the paravisor: who launches another in its place names
- * whatever vTPM key it likes, so there is no way to accept any.
+ * Paravisor, processor and registers.
+ *
+ * **Trust**: everything else rests on the paravisor. A host that launches another in its place
+ * names whatever vTPM key it likes, so references cannot accept any paravisor.
  */
 export function appraiseAzure(
   { silicon, vtpm, runtime }: AzureAuthenticated,
@@ -53,7 +58,7 @@ function appraiseParavisor(silicon: Silicon, { azureSnp, azureTdx }: Pick<Refere
 }
 
 function isSigned({ report }: AuthenticatedSnp, reference: AzureSnpReference | undefined): boolean {
-  // Every guest that nobody signed has this digest: no reference can mean all of them.
+  // Every guest without a signed ID block has this digest: no reference can mean all of them.
   if (report.idKeyDigest.every((byte) => byte === 0)) return false;
   return (reference?.signers ?? []).some(
     ({ idKey, familyId, imageId, minimumSvn }) =>
@@ -144,15 +149,19 @@ function measurementOf(silicon: Silicon): Uint8Array {
 }
 
 /**
- * A TD under Azure's paravisor has #VE on, as it handles that exception itself: what it must not reach is an operating
- * system that does not expect it.
+ * Demands that a TD under Azure's paravisor cannot meet: it has #VE on, because the paravisor
+ * handles that exception itself. The exception must only not reach an operating system that does
+ * not expect it.
  */
 const PARAVISED: Partial<TdxDemands> = { septVeDisable: 'any' };
 
-/** What a report is held against. */
+/** Pins and floors that an SEV-SNP report is compared with. */
 type SnpHeld = SnpPins & { readonly floors: SnpFloors };
 
-/** What a careful verifier demands of the processor, but for what the cloud's own checks compare. */
+/**
+ * Demands of a careful verifier on the processor, without those that the cloud's own checks
+ * compare.
+ */
 function appraiseSilicon(
   silicon: Silicon,
   { snp, tdx }: { readonly snp?: SnpHeld | undefined; readonly tdx?: TdxPins | undefined },
@@ -170,7 +179,10 @@ function appraiseReport(snp: AuthenticatedSnp, { floors, ...pins }: SnpHeld): Ch
   return appraiseSnp(snp, demands).filter(({ id }) => id !== 'snp.measurement' && id !== 'snp.report-data');
 }
 
-/** The registers of the TD are the paravisor's, or those of firmware that a vTPM's registers stand beside. */
+/**
+ * Checks of the TD without its registers: these are the paravisor's, or those of firmware whose
+ * guest a vTPM's registers describe.
+ */
 function appraiseTd(tdx: AuthenticatedTdx, careful: TdxDemands): Check[] {
   const demands: TdxDemands = { ...careful, mrTds: 'any', rtmrs: ['any', 'any', 'any', 'any'] };
   return appraiseTdx(tdx, demands).filter(({ id }) => id !== 'tdx.mrtd' && id !== 'tdx.report-data');

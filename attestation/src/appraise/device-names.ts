@@ -6,7 +6,10 @@ import type { Hardware } from '../evidence/authenticated.ts';
 import type { DeviceName } from '../references/deployment.ts';
 import type { BootStatement } from '../statement.ts';
 
-/** The names that a device's evidence proves. An endorsement key that was not activated is a claim, and no name. */
+/**
+ * The names that a device's evidence proves. An endorsement key that was not activated is a claim
+ * of the peer, not a name.
+ */
 export function deviceNames(hardware: Hardware, { device: stated }: BootStatement): DeviceName[] {
   switch (hardware.kind) {
     case 'tpm': {

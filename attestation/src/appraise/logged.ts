@@ -1,4 +1,7 @@
-/** "In the log": whether everything that references accept was published in a release log (docs/release.md). */
+/**
+ * "In the log": whether everything that references accept was published in a release log
+ * (docs/release.md).
+ */
 
 import { equalBytes } from '../bytes.ts';
 import { encodeCanonical } from '../canonical.ts';
@@ -18,8 +21,8 @@ import { checkDates } from '../x509/chain.ts';
 const CLOCKS_APART_MS = 5 * 60_000;
 
 /**
- * One line of a verdict for the images and one for the policy: passed where everything that the references accept is in
- * the log. What a machine runs is held against the references by other checks.
+ * One line of a verdict for the images and one for the policy: passed if everything that the
+ * references accept is in the log. Other checks hold what a machine runs against the references.
  */
 export async function appraiseLogged(references: References, moment: Moment): Promise<Check[]> {
   const { images, policy } = references.logged ?? {};
@@ -71,8 +74,8 @@ function witnessedAt(id: string, { maxAge }: ReleaseLog, witnessed: number | nul
 }
 
 /**
- * What the references accept and no release says. Firmware is not ours to release, so no entry speaks of it; of enclave
- * images none does yet, so that none of those is in a log.
+ * Images that the references accept and no release names. Firmware is not ours to release, so no
+ * entry speaks of it. No entry speaks of enclave images yet, so each of these is missing.
  */
 function missingImages(
   { images, snp = [], tdx = [], nitro = [] }: References,
@@ -101,7 +104,10 @@ function missingImages(
   ];
 }
 
-/** Whether RTMR1 accepts the start of this kernel and nothing else: an event beside it could be another kernel. */
+/**
+ * Whether RTMR1 accepts the start of this kernel and nothing else. An event beside it could be
+ * another kernel.
+ */
 function startsAlone(register: RtmrReference, kernel: DigestText<'sha384'>): boolean {
   const events = directRtmr1Events(parseDigest('sha384', kernel));
   if (typeof register === 'string') return register === digestText('sha384', rtmrOf(events));

@@ -1,4 +1,6 @@
-/** Appraisal of a TPM's registers: what an image predicts, and what the others say. */
+/**
+ * Appraisal of a TPM's registers: those that an image predicts, and those of firmware and machine.
+ */
 
 import type { PolicyDigest } from '@enclaim/policy-schema/admission';
 import { equalBytes, toHex } from '../bytes.ts';
@@ -9,10 +11,13 @@ import type { References } from '../references/references.ts';
 import type { BootStatement } from '../statement.ts';
 import { type Check, compared, notRun } from '../verdict/verdict.ts';
 
-/** What predicts registers. */
+/** The references that predict registers: images, and the policy on their command line. */
 export type Images = Pick<References, 'images' | 'policy'>;
 
-/** The registers, against the reference image that explains most of them. @param boots ways that the machine can have been started */
+/**
+ * Compares the registers with the reference image that explains most of them.
+ * @param boots ways in which the machine can have been started
+ */
 export function appraiseRegisters(
   tpm: Registers,
   statement: Pick<BootStatement, 'bundle'>,
@@ -47,8 +52,9 @@ export function appraiseRegisters(
 }
 
 /**
- * Firmware that measures extends each of registers 0 to 7 by at least a separator (TCG PC Client Platform Firmware
- * Profile, "EV_SEPARATOR"). One that is zero means that something else filled the registers above.
+ * Firmware that measures extends each of registers 0 to 7 by at least a separator (TCG PC Client
+ * Platform Firmware Profile, "EV_SEPARATOR"). If one of them is zero, something else filled the
+ * registers above.
  */
 function appraiseFirmware({ registers }: Registers): Check {
   const untouched = [0, 1, 2, 3, 4, 5, 6, 7].filter(
@@ -61,7 +67,7 @@ function appraiseFirmware({ registers }: Registers): Check {
   return compared('firmware', untouched.length === 0, detail);
 }
 
-/** What a differing register says, where that can be told. */
+/** Explains a register that differs, if the reason is known; else empty. */
 function explain(
   index: number,
   image: ImageReference,

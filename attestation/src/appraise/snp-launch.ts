@@ -11,7 +11,7 @@ import { appraiseSnp, SNP_CAREFUL, type SnpDemands } from '../snp/index.ts';
 import type { BootStatement } from '../statement.ts';
 import { type Check, compared, notRun } from '../verdict/verdict.ts';
 
-/** What a launch is held against. */
+/** The policy and statement that a launch is compared with. */
 export interface Launch {
   readonly policy: PolicyDigest;
   /** Canonical bytes of the policy. */
@@ -105,7 +105,10 @@ export const SHOWN_ELSEWHERE: readonly string[] = [
   'tdx.rtmr3',
 ];
 
-/** A field that a host may set to the policy's digest at launch. Where it did not, the launch digest carries the policy. */
+/**
+ * Checks a field that a host may set to the policy's digest at launch. If the host did not, the
+ * launch digest carries the policy.
+ */
 export function policyGiven(id: string, found: Uint8Array, digest: Uint8Array): Check {
   if (found.every((byte) => byte === 0))
     return notRun(id, 'not set by the host: the launch measurement names the policy');

@@ -1,4 +1,7 @@
-/** Appraisal of a launch under TDX: registers, and the events that led to them, against what the references predict. */
+/**
+ * Appraisal of a launch under TDX: registers, and the events that led to them, against what the
+ * references predict.
+ */
 
 import { equalBytes, toHex } from '../bytes.ts';
 import { digestText, parseDigest } from '../digest.ts';
@@ -34,7 +37,7 @@ export function appraiseTdxLaunch(
   ];
 }
 
-/** What a reference says of a quote. */
+/** One reference compared with a quote: the checks of its registers and of their events. */
 interface Held {
   readonly reference: TdxReference;
   readonly registers: readonly Check[];
@@ -81,7 +84,10 @@ function hold({ tdx, commandLine, events }: HardwareOf<'tdx'>, reference: TdxRef
 
 /** An event that is expected; null is any. */
 type ExpectedEvent = { readonly name: string; readonly digest: Uint8Array | null };
-/** A register as expected: null is a value that only the events decide, or events that are not known. */
+/**
+ * A register as expected. `value` is null if only the events decide it; `events` is null if they
+ * are not known.
+ */
 type Expected = { readonly value: Uint8Array | null; readonly events: readonly ExpectedEvent[] | null };
 
 function exactly(events: readonly RtmrEvent[]): Expected {
@@ -100,7 +106,7 @@ function expectedOf(reference: RtmrReference): Expected {
 
 function holds(found: Uint8Array, { value, events }: Expected, recorded: readonly RtmrEventRecord[] | null): boolean {
   if (value !== null) return equalBytes(value, found);
-  // The records are what led to the quoted value: the log was replayed when the evidence was verified.
+  // The records led to the quoted value: the log was replayed when the evidence was verified.
   return (
     recorded !== null && recorded.length === events?.length && recorded.every((each, at) => fits(events[at], each))
   );
@@ -111,7 +117,12 @@ function fits(expected: ExpectedEvent | undefined, recorded: RtmrEventRecord | u
   return expected.digest === null || equalBytes(expected.digest, recorded.digest);
 }
 
-/** What the register shows although it was not compared: a line about events can be lost, this one cannot. */
+/**
+ * Text that names the events of a register which were not compared.
+ *
+ * It stands in the register's own check, because the check of an event can be lost and this one
+ * cannot.
+ */
 function exceptions({ events }: Expected): string {
   const free = (events ?? []).filter(({ digest }) => digest === null).map(({ name }) => name);
   return free.length === 0 ? '' : `, any ${free.join(', ')} accepted`;

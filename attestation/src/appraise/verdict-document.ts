@@ -1,4 +1,7 @@
-/** Verdict document: a verdict as JSON, for whoever acts on it elsewhere (docs/client.md, "Verdict"). */
+/**
+ * Verdict document: a verdict as JSON, for a program or an auditor elsewhere (docs/client.md,
+ * "Verdict").
+ */
 
 import * as z from 'zod';
 import { decodeJson } from '../canonical.ts';
@@ -13,7 +16,10 @@ export interface VerdictDocument {
   readonly enclaim: 'verdict/1';
   /** When it was reached. RFC 3339, UTC, milliseconds. */
   readonly at: string;
-  /** What certificates, collateral and deployments were held against, in the same form: another time where one was asked for. */
+  /**
+   * Time that certificates, collateral and deployments were compared with, in the same form. It
+   * differs from `at` if the caller asked for another time.
+   */
   readonly asOf: string;
   readonly verdict: Verdict;
 }
@@ -45,7 +51,10 @@ const schema: z.ZodType<VerdictDocument> = z.strictObject({
 
 const LIMIT = 4 * 1024 * 1024;
 
-/** Checks that every verdict shows. Those with a question mark may be shown as not run, with the reason; the others were. */
+/**
+ * Checks that every verdict shows. Only a check with a question mark may be shown as not run, with
+ * the reason.
+ */
 const ALWAYS = [
   'quote.signature',
   'quote.key',
@@ -64,10 +73,13 @@ const ALWAYS = [
   'log.policy?',
 ];
 
-/** What is shown of a platform beside them. */
+/** Checks that every verdict of a platform shows beside these. */
 interface Shown {
   readonly always: readonly string[];
-  /** What is compared with images. Where the references name none, one failed "image" stands for all of it. */
+  /**
+   * Checks that compare with images. If the references name no image, one failed check "image"
+   * stands for all of them.
+   */
   readonly image: readonly string[];
 }
 
@@ -131,8 +143,11 @@ export function verdictDocument(
 }
 
 /**
- * Reads a document. **Trust**: nobody signs it (an EAR is signed); it is at least one that a verifier could have made:
- * no check is left out that is always shown, none was waived that always is run, and `ok` is what the checks say.
+ * Reads a document.
+ *
+ * **Trust**: it has no signature (an EAR is signed). It is at least a document that a verifier
+ * could have made: no check that is always shown is missing, no check that is always run was
+ * waived, and `ok` agrees with the checks.
  * @throws DecodeError `syntax`, `range`
  */
 export function parseVerdictDocument(bytes: Uint8Array): VerdictDocument {

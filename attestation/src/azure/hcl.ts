@@ -1,6 +1,7 @@
 /**
- * The HCL report of an Azure confidential VM: what its paravisor keeps in the vTPM's NV index 0x01400001, namely a
- * hardware report whose report data binds a JSON document with the vTPM's keys.
+ * The HCL report of an Azure confidential VM: the bytes that its paravisor keeps in the vTPM's NV
+ * index 0x01400001. They hold a hardware report whose report data binds a JSON document with the
+ * vTPM's keys.
  */
 
 import * as z from 'zod';
@@ -11,12 +12,19 @@ import { DecodeError, EvidenceError } from '../errors.ts';
 import { TDREPORT_LENGTH } from '../tdx/td-report.ts';
 import { spkiOf } from '../tpm/public-area.ts';
 
-/** A report as parsed. **Trust**: none, until its hardware report is verified and `checkRuntimeBinding` has passed. */
+/**
+ * A report as parsed.
+ *
+ * **Trust**: none, until its hardware report is verified and `checkRuntimeBinding` has passed.
+ */
 export interface HclReport {
   readonly version: number;
   /** Length that the header states; the NV index is padded with zeros beyond it. */
   readonly size: number;
-  /** 2: a report that the guest asked for. Others are the paravisor's own requests to Azure's services. */
+  /**
+   * 2: a report that the guest asked for. Other types are the paravisor's own requests to Azure's
+   * services.
+   */
   readonly requestType: 2;
   /** Length of the request data: its own header and the runtime data. */
   readonly dataSize: number;
@@ -28,7 +36,7 @@ export interface HclReport {
   readonly runtimeData: Uint8Array;
 }
 
-/** What the paravisor states of the VM. **Trust**: as authentic as the binding. */
+/** The paravisor's statement of the VM. **Trust**: as authentic as the binding. */
 export interface RuntimeData {
   /** SubjectPublicKeyInfo of the vTPM's attestation key, RSA. */
   readonly attestationKey: Uint8Array;
@@ -121,7 +129,10 @@ const runtimeSchema = z.object({
     .optional(),
 });
 
-/** Reads the runtime data. @throws DecodeError; `syntax` where it has not exactly one attestation key. */
+/**
+ * Reads the runtime data.
+ * @throws DecodeError; `syntax` if it has not exactly one attestation key.
+ */
 export function readRuntimeData({ runtimeData }: HclReport): RuntimeData {
   const json = decodeJson(runtimeSchema, runtimeData, MAX_REPORT);
   const [ak, another] = json.keys.filter(({ kid }) => kid === AK);

@@ -1,4 +1,7 @@
-/** Authenticity of Azure confidential VMs: the hardware vouches for the paravisor, it for the vTPM's key, and that for the registers. */
+/**
+ * Authenticity of Azure confidential VMs. The hardware vouches for the paravisor, the paravisor for
+ * the vTPM's key, and that key for the registers.
+ */
 
 import { EvidenceError } from '../errors.ts';
 import type { Moment } from '../moment.ts';
@@ -19,17 +22,17 @@ export interface VtpmQuote {
   /** The selection that the caller demands, and exactly its values. */
   readonly selection: PcrSelection;
   readonly banks: PcrBanks;
-  /** What the quote must have been made for. */
+  /** The extraData that the quote must have been made for. */
   readonly expectedExtraData: Uint8Array;
 }
 
-/** What a VM on SEV-SNP presents. */
+/** Evidence that a VM on SEV-SNP presents. */
 export interface AzureSnpEvidence extends Omit<SnpEvidence, 'report'> {
   readonly hclReport: Uint8Array;
   readonly vtpm: VtpmQuote;
 }
 
-/** What a VM on TDX presents. */
+/** Evidence that a VM on TDX presents. */
 export interface AzureTdxEvidence extends Omit<TdxEvidence, 'quote'> {
   readonly hclReport: Uint8Array;
   /** Quote over the same TDREPORT that the HCL report holds. */
@@ -43,7 +46,7 @@ declare const authenticated: unique symbol;
 export interface AuthenticatedAzure<H extends AuthenticatedSnp | AuthenticatedTdx> {
   readonly [authenticated]: true;
   readonly hardware: H;
-  /** What the paravisor, which the hardware measured, states of the VM. */
+  /** The paravisor's statement of the VM. The hardware measured the paravisor. */
   readonly runtime: RuntimeData;
   readonly quote: AuthenticatedQuote;
 }
@@ -79,7 +82,10 @@ function parseHcl(bytes: Uint8Array, platform: HclReport['platform']): HclReport
   throw new EvidenceError('platform', `HCL report is of ${hcl.platform}, expected ${platform}`);
 }
 
-/** The vTPM's key is the one in the runtime data, whatever key the evidence may have brought along. */
+/**
+ * Verifies the vTPM's quote under the key in the runtime data, whatever key the evidence may have
+ * brought along.
+ */
 async function bindVtpm<H extends AuthenticatedSnp | AuthenticatedTdx>(
   hcl: HclReport,
   hardware: H,

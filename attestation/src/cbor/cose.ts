@@ -1,4 +1,7 @@
-/** COSE_Sign1 (RFC 9052, section 4.2), with an attached payload and one of the algorithms that attestation uses. */
+/**
+ * COSE_Sign1 (RFC 9052, section 4.2), with an attached payload and one of the algorithms that
+ * attestation uses.
+ */
 
 import { verifySignature } from '#crypto';
 import type { SignatureScheme, VerificationKey } from '../crypto/scheme.ts';
@@ -33,7 +36,10 @@ const ALGORITHMS: Readonly<Record<number, Algorithm>> = {
   [-8]: { scheme: { kind: 'ed25519' } },
 };
 
-/** Reads a COSE_Sign1, tagged or not. @throws DecodeError; `version` for critical headers, of which none is known. */
+/**
+ * Reads a COSE_Sign1, tagged or not.
+ * @throws DecodeError; `version` for critical headers, of which none is known.
+ */
 export function parseSign1(bytes: Uint8Array): Sign1 {
   const decoded = decodeCbor(bytes);
   const value = isTagged(decoded) && decoded.tag === COSE_SIGN1_TAG ? decoded.value : decoded;
@@ -56,7 +62,8 @@ function asArray(value: CborValue, length: number): readonly CborValue[] {
 
 /**
  * Verifies a message.
- * @param algorithm The one COSE algorithm that the caller accepts; the message must name it among its protected headers.
+ * @param algorithm The one COSE algorithm that the caller accepts; the message must name it among
+ * its protected headers.
  * @throws EvidenceError `signature`
  */
 export async function verifySign1(message: Sign1, algorithm: -7 | -35 | -8, key: VerificationKey): Promise<void> {

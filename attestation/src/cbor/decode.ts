@@ -1,6 +1,6 @@
 /**
- * A CBOR decoder for hostile input (RFC 8949, section 4.2.1 without the order of keys): definite lengths, shortest
- * forms, UTF-8 that is checked, no key twice, bounded depth, any tag.
+ * A CBOR decoder for hostile input (RFC 8949, section 4.2.1 without the order of keys): definite
+ * lengths, shortest forms, UTF-8 that is checked, no key twice, bounded depth, any tag.
  */
 
 import { fromUtf8, Reader } from '../bytes.ts';
@@ -10,7 +10,7 @@ import type { CborKey, CborMap, CborValue } from './value.ts';
 const MAX_DEPTH = 32;
 const MAX_INPUT = 1 << 22;
 
-/** What is decoded beyond the deterministic form. */
+/** Forms that are accepted beyond the deterministic one. */
 export interface CborOptions {
   /** Arrays and maps that end in a break instead of stating their length, as AWS writes them. */
   readonly indefinite?: boolean;
@@ -22,8 +22,9 @@ const UNTIL_BREAK = -1;
 
 /**
  * Decodes exactly one value of at most 4 MiB.
- * @throws DecodeError `canonical` for indefinite lengths and longer forms, `range` for depth, `version` for floats and
- * other simple values, `syntax` for keys twice and text that is not UTF-8; `truncated`, `trailing`.
+ * @throws DecodeError `canonical` for indefinite lengths and longer forms, `range` for depth,
+ * `version` for floats and other simple values, `syntax` for keys twice and text that is not UTF-8;
+ * `truncated`, `trailing`.
  */
 export function decodeCbor(bytes: Uint8Array, options: CborOptions = {}): CborValue {
   if (bytes.length > MAX_INPUT) throw new DecodeError('range', `CBOR of ${bytes.length} bytes`, 0);

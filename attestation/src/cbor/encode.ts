@@ -1,9 +1,15 @@
-/** Deterministic CBOR (RFC 8949, section 4.2.1): shortest forms, keys in the order of their encodings. */
+/**
+ * Deterministic CBOR (RFC 8949, section 4.2.1): shortest forms, keys in the order of their
+ * encodings.
+ */
 
 import { concat, utf8 } from '../bytes.ts';
 import { type CborKey, type CborMap, type CborValue, isTagged } from './value.ts';
 
-/** The encoding of a value. @throws RangeError for a number that is not a safe integer, or an integer beyond 64 bits. */
+/**
+ * The encoding of a value.
+ * @throws RangeError for a number that is not a safe integer, or an integer beyond 64 bits.
+ */
 export function encodeCbor(value: CborValue): Uint8Array {
   if (typeof value === 'number' || typeof value === 'bigint') return encodeInteger(value);
   if (typeof value === 'string') {

@@ -1,4 +1,7 @@
-/** CBOR values as this room reads and writes them (RFC 8949): no floats, no undefined, map keys that are integers or text. */
+/**
+ * CBOR values as this room reads and writes them (RFC 8949): no floats, no undefined, map keys that
+ * are integers or text.
+ */
 
 /** A tagged value. */
 export interface Tagged {

@@ -1,10 +1,12 @@
-/** What the crypto seam can verify, on Node and in browsers alike. */
+/**
+ * The crypto seam: signature schemes and digests that are verified, on Node and in browsers alike.
+ */
 
 import type { HashName } from '../digest.ts';
 
 /**
- * A signature scheme. `encoding` of ECDSA signatures: `p1363` is r‖s at the curve's length, `der` is
- * SEQUENCE { r, s }. `saltLength` of RSA-PSS in bytes; MGF1 uses the same hash.
+ * A signature scheme. `encoding` of ECDSA signatures: `p1363` is r‖s at the curve's length, `der`
+ * is SEQUENCE { r, s }. `saltLength` of RSA-PSS in bytes; MGF1 uses the same hash.
  */
 export type SignatureScheme =
   | { readonly kind: 'ecdsa'; readonly hash: HashName; readonly encoding: 'p1363' | 'der' }
@@ -26,9 +28,15 @@ export interface VerificationKey {
 
 /** The seam: two implementations, chosen by the package's `#crypto` import condition. */
 export interface CryptoSeam {
-  /** Reads a DER SubjectPublicKeyInfo. @throws DecodeError `syntax` where it is not a key the seam knows. */
+  /**
+   * Reads a DER SubjectPublicKeyInfo.
+   * @throws DecodeError `syntax` if it is not a key the seam knows.
+   */
   importKey(spki: Uint8Array): Promise<VerificationKey>;
-  /** Whether `signature` over `message` verifies. False, never a throw, for any malformed signature or a key of another kind. */
+  /**
+   * Whether `signature` over `message` verifies. A malformed signature or a key of another kind
+   * gives false, never a throw.
+   */
   verifySignature(
     scheme: SignatureScheme,
     key: VerificationKey,

@@ -105,7 +105,10 @@ async function useOf(key: VerificationKey, name: string, algorithm: ImportAlgori
   return use;
 }
 
-/** r‖s of a DER ECDSA signature, or undefined where it is not strict DER of two positive integers that fit. */
+/**
+ * r‖s of a DER ECDSA signature, or undefined if it is not strict DER of two positive integers that
+ * fit.
+ */
 function rawFromDer(signature: Uint8Array, length: number): Uint8Array | undefined {
   const reader = new Reader(signature);
   const out = new Uint8Array(2 * length);

@@ -1,4 +1,4 @@
-/** What the proof of evidence yields: the only input that appraisal takes. */
+/** Authenticated evidence: the result of verification, and the only input that appraisal takes. */
 
 import type { Policy } from '@enclaim/policy-schema/admission';
 import type { RuntimeData } from '../azure/index.ts';
@@ -12,23 +12,23 @@ import type { AuthenticatedTdx, RtmrEvents } from '../tdx/index.ts';
 import type { ClockInfo, PcrValues } from '../tpm/index.ts';
 import type { Check } from '../verdict/verdict.ts';
 
-/** What the verifier knows that the evidence does not: `now` is when certificates must be valid. */
+/** Facts that the verifier brings, not the evidence. `now` is when certificates must be valid. */
 export interface Context extends Moment {
   /**
-   * The connection the evidence came in on: the nonce sent, the SHA-256 of the server's SubjectPublicKeyInfo and the
-   * TLS exporter (null where this end cannot export). "offline" where the evidence comes from a file: the verdict
-   * then says that freshness and channel were not checked.
+   * The connection the evidence came in on: the nonce sent, the SHA-256 of the server's
+   * SubjectPublicKeyInfo and the TLS exporter (null if this end cannot export). "offline" if the
+   * evidence comes from a file: the verdict then says that freshness and channel were not checked.
    */
   readonly channel:
     | { readonly nonce: Uint8Array; readonly spki: Uint8Array; readonly exporter: Uint8Array | null }
     | 'offline';
-  /** What a credential activation over this connection proved, or null where none took place. */
+  /** The proof of a credential activation over this connection, or null if none took place. */
   readonly activation: ActivationProof | null;
 }
 
 /**
- * Shown by TPM2_ActivateCredential: one TPM holds the endorsement key and the key of this name. Made by the client
- * after the secret came back.
+ * Proof by TPM2_ActivateCredential that one TPM holds the endorsement key and the key of this name.
+ * The client makes it after the secret came back.
  */
 export interface ActivationProof {
   /** Name of the attestation key. */
@@ -45,13 +45,15 @@ export type KeyTrust =
 
 declare const authenticated: unique symbol;
 
-/** Evidence whose signer is known and whose parts belong together. Made by `verifyEvidence` only. */
+/**
+ * Evidence whose signer is known and whose parts belong together. Made by `verifyEvidence` only.
+ */
 export interface Authenticated {
   readonly [authenticated]: true;
   readonly platform: Platform;
   /** `now` of the verification, in milliseconds since 1970. */
   readonly verifiedAt: number;
-  /** What ends first of all that was found valid; null where nothing of it ends. */
+  /** The earliest end of everything that was found valid; null if nothing of it ends. */
   readonly end: End | null;
   readonly statement: BootStatement;
   readonly bootDigest: Uint8Array;
@@ -60,7 +62,7 @@ export interface Authenticated {
   /** Canonical bytes of the policy. */
   readonly policyBytes: Uint8Array;
   readonly hardware: Hardware;
-  /** What was proved on the way, for the verdict. */
+  /** Checks that passed during verification, for the verdict. */
   readonly checks: readonly Check[];
 }
 
@@ -70,7 +72,7 @@ export interface Signed {
   readonly boot: Uint8Array;
 }
 
-/** What is known of the platform. Command lines are as the evidence gives them. */
+/** Facts about the platform, by kind. Command lines are as the evidence gives them. */
 export type Hardware =
   | TpmAuthenticated
   | AzureAuthenticated
@@ -85,14 +87,14 @@ export type Hardware =
       readonly kind: 'tdx';
       readonly tdx: AuthenticatedTdx;
       readonly commandLine: string;
-      /** What led to the registers, or null where the evidence has no event log. */
+      /** The events that led to the registers, or null if the evidence has no event log. */
       readonly events: RtmrEvents | null;
     };
 
-/** What is known of one kind of platform. */
+/** Facts about one kind of platform. */
 export type HardwareOf<K extends Hardware['kind']> = Extract<Hardware, { kind: K }>;
 
-/** What a TPM quoted. */
+/** The registers that a TPM quoted, and the key that signed them. */
 export interface Registers {
   /** Registers 0 to 15 of the SHA-256 bank. */
   readonly registers: PcrValues;
@@ -103,7 +105,7 @@ export interface Registers {
   readonly clock: ClockInfo;
 }
 
-/** What is known of a TPM platform. */
+/** Facts about a TPM platform. */
 export interface TpmAuthenticated extends Registers {
   readonly kind: 'tpm';
   readonly trust: KeyTrust;
@@ -114,17 +116,17 @@ export type Silicon =
   | { readonly kind: 'snp'; readonly snp: AuthenticatedSnp }
   | { readonly kind: 'tdx'; readonly tdx: AuthenticatedTdx };
 
-/** What is known of an Azure confidential VM. */
+/** Facts about an Azure confidential VM. */
 export interface AzureAuthenticated {
   readonly kind: 'azure';
   readonly silicon: Silicon;
-  /** What the paravisor states of the VM. **Trust**: that it is a paravisor, appraisal shows. */
+  /** The paravisor's statement of the VM. **Trust**: appraisal shows that it is a paravisor. */
   readonly runtime: RuntimeData;
   /** **Trust**: as far as the paravisor, whose vTPM this is. */
   readonly vtpm: Registers;
 }
 
-/** What is known of a confidential VM of Google Compute Engine. */
+/** Facts about a confidential VM of Google Compute Engine. */
 export interface GcpAuthenticated {
   readonly kind: 'gcp';
   readonly silicon: Silicon;

@@ -1,6 +1,7 @@
 /**
- * Evidence of an Azure confidential VM: the processor vouches for the paravisor, its runtime data names the vTPM's key, and
- * the vTPM signs root and boot statement over the registers.
+ * Evidence of an Azure confidential VM. The processor vouches for the paravisor, and the
+ * paravisor's runtime data names the vTPM's key. The vTPM signs root and boot statement over the
+ * registers.
  */
 
 import { parseHclReport, verifyAzureSnp, verifyAzureTdx } from '../azure/index.ts';
@@ -62,7 +63,12 @@ async function verifyParavisor(
   return { silicon: { kind: 'tdx', tdx }, ...rest };
 }
 
-/** Outside of its machine a TDREPORT is nobody's statement: nothing may stand there that a reader could take for one. */
+/**
+ * Refuses an HCL report whose TDREPORT is not blanked.
+ *
+ * **Trust**: outside of its machine no verifier can check a TDREPORT. Without this, an auditor
+ * could take its words for a statement of the hardware.
+ */
 function requireBlank(hclReport: Uint8Array): void {
   const { hardwareReport } = parsePart('format', 'HCL report', hclReport, parseHclReport);
   if (hardwareReport.some((byte) => byte !== 0)) throw new EvidenceError('format', 'the TDREPORT is not blanked');

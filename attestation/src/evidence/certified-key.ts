@@ -1,4 +1,6 @@
-/** Attestation keys that a certificate vouches for: what it must say, and who must have signed it. */
+/**
+ * Attestation keys that a certificate vouches for: what it must say, and who must have signed it.
+ */
 
 import { EvidenceError } from '../errors.ts';
 import type { Moment } from '../moment.ts';
@@ -12,19 +14,28 @@ import {
   verifyChain,
 } from '../x509/index.ts';
 
-/** tcg-kp-AIKCertificate: the issuer found the key to be a restricted signing key of a TPM (TCG AK Certificate Profile). */
+/**
+ * tcg-kp-AIKCertificate: the issuer found the key to be a restricted signing key of a TPM (TCG AK
+ * Certificate Profile).
+ */
 export const AK_CERTIFICATE = '2.23.133.8.3';
-/** tcg-kp-EKCertificate (TCG EK Credential Profile). GCE writes it into certificates of attestation keys as well. */
+/**
+ * tcg-kp-EKCertificate (TCG EK Credential Profile). GCE writes it into certificates of attestation
+ * keys as well.
+ */
 export const EK_CERTIFICATE = '2.23.133.8.1';
 
-/** Uses that an attestation key cannot have: a restricted signing key neither decrypts nor certifies. */
+/**
+ * Uses that an attestation key cannot have: a restricted signing key neither decrypts nor
+ * certifies.
+ */
 const FOREIGN = KEY_USAGE.keyEncipherment | KEY_USAGE.keyAgreement | KEY_USAGE.certificateSign | KEY_USAGE.crlSign;
 
 /**
  * Verifies the certificate of an attestation key.
  *
- * **Trust**: a certificate does not show a key's attributes. That the key is restricted, and so signs no quote but the
- * TPM's own, is the issuer's word; `purposes` is how it gives it.
+ * **Trust**: a certificate does not show a key's attributes. It is the issuer's word that the key
+ * is restricted, and so signs no quote but the TPM's own. The issuer gives it by `purposes`.
  * @param certificates DER: the key's, then those up to the root
  * @param purposes extended key usages of which one must be there
  * @param options.now milliseconds since 1970

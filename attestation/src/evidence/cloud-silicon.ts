@@ -10,7 +10,10 @@ import { type TdxEvidence, verifyTdx } from '../tdx/index.ts';
 import type { Signed, Silicon } from './authenticated.ts';
 import { describeRoot, siliconPins } from './silicon.ts';
 
-/** Key certificate, chain and revocation list as a report's verifier takes them. @throws EvidenceError `collateral` */
+/**
+ * Key certificate, chain and revocation list as a report's verifier takes them.
+ * @throws EvidenceError `collateral`
+ */
 export function snpCollateral({ certificates, crl }: SnpCollateral): Omit<SnpEvidence, 'report'> {
   const [leaf, ...intermediates] = certificates;
   if (leaf === undefined) throw new EvidenceError('collateral', 'a report without the certificate of its key');
@@ -22,7 +25,10 @@ export function quotedTd({ quote, collateral }: QuotedTd): TdxEvidence {
   return { quote, collateral: collateral ?? 'none' };
 }
 
-/** A processor's statement over root and boot statement themselves. @throws EvidenceError as `verifySnp`, `verifyTdx`; `nonce` */
+/**
+ * Verifies a processor's statement over root and boot statement themselves.
+ * @throws EvidenceError as `verifySnp`, `verifyTdx`; `nonce`
+ */
 export async function verifySilicon(
   silicon: { readonly case: 'snp'; readonly value: ReportedVm } | { readonly case: 'tdx'; readonly value: QuotedTd },
   { root, boot }: Signed,
@@ -49,7 +55,7 @@ async function verifyReported({ report, collateral }: ReportedVm, anchors: Ancho
   return { kind: 'snp', snp: await verifySnp(evidence, siliconPins('amd', anchors), options) };
 }
 
-/** Who signed, for people. */
+/** Describes the signer and the root behind it, in words for an auditor. */
 export function describeSilicon(
   silicon: Silicon,
   anchors: Anchors,

@@ -1,6 +1,9 @@
 /**
- * Evidence of a confidential VM of Google Compute Engine: processor and vTPM each sign root and boot statement. Firmware is
- * in the processor's measurement, what firmware started in the vTPM's registers alone, and those rest on Google's word.
+ * Evidence of a confidential VM of Google Compute Engine: processor and vTPM each sign root and
+ * boot statement.
+ *
+ * **Trust**: firmware is in the processor's measurement. Software that firmware started is in the
+ * vTPM's registers alone, and those rest on Google's word.
  */
 
 import { EvidenceError } from '../errors.ts';
@@ -59,7 +62,10 @@ export async function verifyGcp(
   };
 }
 
-/** Google's word on the firmware. An endorsement of something else is refused in appraisal; one that is not Google's, here. */
+/**
+ * Verifies that Google signed the endorsement of the firmware. Appraisal refuses an endorsement of
+ * other firmware.
+ */
 async function verifyEndorsement(
   { endorsement, endorsementCertificates }: GcpEvidence,
   anchors: Anchors,

@@ -1,4 +1,7 @@
-/** Evidence of an AWS Nitro enclave: the hypervisor's document over root and boot statement, with the enclave's registers. */
+/**
+ * Evidence of an AWS Nitro enclave: the hypervisor's document over root and boot statement, with
+ * the enclave's registers.
+ */
 
 import { concat, equalBytes } from '../bytes.ts';
 import { EvidenceError } from '../errors.ts';
@@ -33,7 +36,10 @@ export async function verifyNitroEnclave(
   };
 }
 
-/** Root and statement, and nothing beside them that somebody could take for something. */
+/**
+ * Checks that the document covers root and boot statement, and holds no nonce or key beside them
+ * that an auditor could take for a stated one.
+ */
 function verifyUserData({ userData, nonce, publicKey }: NitroDocument, { root, boot }: Signed): void {
   if (!equalBytes(userData ?? new Uint8Array(), concat(root, boot))) {
     throw new EvidenceError('nonce', 'the document was made for another batch or another boot');
@@ -44,8 +50,9 @@ function verifyUserData({ userData, nonce, publicKey }: NitroDocument, { root, b
 }
 
 /**
- * Policy and bundle of the statement are the ones that were extended before anything of them was used. A document lists
- * locked registers only: an enclave that could still extend them shows none.
+ * Checks that policy and bundle of the statement are the ones that the guest extended before it
+ * used anything of them. A document lists locked registers only: an enclave that could still extend
+ * them shows none.
  */
 function verifyMeasured({ pcrs }: NitroDocument, { policy, bundle }: BootStatement): void {
   for (const { register, what, value } of nitroRegisters(policy, bundle)) {

@@ -1,4 +1,7 @@
-/** Registers in evidence of a TPM: the values that travel, and that they carry what the boot statement says. */
+/**
+ * Registers in evidence of a TPM: their values, and the check that they carry what the boot
+ * statement says.
+ */
 
 import type { PolicyDigest } from '@enclaim/policy-schema/admission';
 import { equalBytes } from '../bytes.ts';
@@ -15,7 +18,12 @@ import {
 import type { BootStatement } from '../statement.ts';
 import type { PcrValues } from '../tpm/index.ts';
 
-/** Exactly registers 0 to 15, ascending. **Trust**: none, until a quote over them was verified. @throws EvidenceError `format` */
+/**
+ * Exactly registers 0 to 15, ascending.
+ *
+ * **Trust**: none, until a quote over them was verified.
+ * @throws EvidenceError `format`
+ */
 export function registersOf(pcrs: readonly PcrValue[]): PcrValues {
   if (pcrs.length !== 16 || pcrs.some(({ index, sha256 }, place) => index !== place || sha256.length !== 32)) {
     throw new EvidenceError('format', 'registers are not 0 to 15 in order, 32 bytes each');
@@ -23,7 +31,11 @@ export function registersOf(pcrs: readonly PcrValue[]): PcrValues {
   return new Map(pcrs.map(({ index, sha256 }) => [index, sha256]));
 }
 
-/** Policy and bundle of the statement are the ones that were extended before anything of them was used. @throws EvidenceError `binding` */
+/**
+ * Checks that policy and bundle of the statement are the ones that the guest extended before it
+ * used anything of them.
+ * @throws EvidenceError `binding`
+ */
 export function verifyMeasured(registers: PcrValues, { policy, bundle }: BootStatement): void {
   const expected = [
     [POLICY_REGISTER, registerOf(policyEvent(policy as PolicyDigest)), 'policy'],
@@ -36,7 +48,11 @@ export function verifyMeasured(registers: PcrValues, { policy, bundle }: BootSta
   }
 }
 
-/** The command line in the evidence is the one that the stub measured; none where it measured none. @throws EvidenceError `binding` */
+/**
+ * The command line in the evidence, if it is the one that the stub measured; null if the stub
+ * measured none.
+ * @throws EvidenceError `binding`
+ */
 export function verifyCommandLine(commandLine: string, registers: PcrValues): string | null {
   const passed = commandLine === '' ? null : commandLine;
   if (!equalBytes(registers.get(12) ?? new Uint8Array(), commandLineRegister(passed))) {

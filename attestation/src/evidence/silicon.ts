@@ -1,11 +1,11 @@
-/** Whose silicon the references trust. */
+/** The makers of silicon that the references trust. */
 
 import { VENDOR_ANCHORS, type VendorAnchors } from '../anchors.ts';
 import { EvidenceError } from '../errors.ts';
 import type { Anchors, Vendor } from '../references/references.ts';
 import type { Pin } from '../x509/index.ts';
 
-/** Whose word each set of roots is. */
+/** The maker that each set of roots belongs to. */
 const OWNERS: Readonly<Record<keyof VendorAnchors, Vendor>> = {
   amd: 'amd',
   intel: 'intel',
@@ -14,7 +14,10 @@ const OWNERS: Readonly<Record<keyof VendorAnchors, Vendor>> = {
   gceTpm: 'google',
 };
 
-/** The roots under which a maker's evidence verifies. @throws EvidenceError `platform` where there is none */
+/**
+ * The roots under which a maker's evidence verifies.
+ * @throws EvidenceError `platform` if there is none
+ */
 export function siliconPins(
   roots: keyof VendorAnchors,
   { vendors = [], unsafeSiliconRoots = [] }: Anchors,

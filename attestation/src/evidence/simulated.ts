@@ -1,4 +1,7 @@
-/** Evidence of a developer's machine: a key in a file signed it, nothing was measured, and references must name that very key. */
+/**
+ * Evidence of a developer's machine: a key in a file signed it and nothing was measured. References
+ * must name that very key.
+ */
 
 import { importKey, verifySignature } from '#crypto';
 import { simulatedMessage } from '../batch.ts';

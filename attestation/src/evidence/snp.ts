@@ -1,4 +1,7 @@
-/** Evidence of an SEV-SNP guest: a report over root and boot statement, and the chain that its chip is known by. */
+/**
+ * Evidence of an SEV-SNP guest: a report over root and boot statement, and the chain that its chip
+ * is known by.
+ */
 
 import { concat, equalBytes } from '../bytes.ts';
 import { EvidenceError } from '../errors.ts';

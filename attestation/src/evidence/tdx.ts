@@ -1,4 +1,7 @@
-/** Evidence of a TDX guest: a quote over root and boot statement, and Intel's word on the platform's patch level. */
+/**
+ * Evidence of a TDX guest: a quote over root and boot statement, and Intel's word on the platform's
+ * patch level.
+ */
 
 import { concat, equalBytes } from '../bytes.ts';
 import { digestText, sha256 } from '../digest.ts';
@@ -46,8 +49,11 @@ export async function verifyTdxHardware(
 }
 
 /**
- * The log leads to the quoted registers, and is the one that the guest found: the registers say nothing of types and of
- * contents that were not hashed, and a log that was left out must be missed.
+ * Checks that the log leads to the quoted registers, and that it is the one that the guest found
+ * and stated.
+ *
+ * Without the second check, a host could change event types and contents that were not hashed: the
+ * registers say nothing of them. It could also leave the log out unnoticed.
  */
 function verifyEventLog(log: Uint8Array, { events: stated }: BootStatement, report: TdReport): RtmrEvents | null {
   const events = log.length === 0 ? null : replayTdxLog(log, report);

@@ -1,4 +1,6 @@
-/** Evidence of a TPM: the quote, the key behind it, and the registers that carry policy and bundle. */
+/**
+ * Evidence of a TPM: the quote, the key behind it, and the registers that carry policy and bundle.
+ */
 
 import { tpmExtraData } from '../batch.ts';
 import { equalBytes, fromBase64 } from '../bytes.ts';
@@ -70,7 +72,10 @@ function verifyDevice(
   return ak;
 }
 
-/** The key is pinned, or a pinned root certifies it, or the TPM whose endorsement key a pinned root certifies activated it. */
+/**
+ * Why the attestation key is trusted. It is pinned, or a pinned root certifies it, or it was
+ * activated by a TPM whose endorsement key a pinned root certifies.
+ */
 async function trustInKey(
   tpm: TpmEvidence,
   attestationKey: DigestText<'sha256'>,
@@ -82,7 +87,8 @@ async function trustInKey(
   if (anchors.attestationKeys.includes(attestationKey)) return { kind: 'pinned' };
   if (isCertified(tpm.akCertificates, anchors)) return trustInCertificate(tpm, anchors, context);
   if (activation === null) {
-    // A file cannot be asked: what a connection showed of the TPM by an activation, references have to say of its key.
+    // A file cannot activate a credential. References have to pin the key that an activation over a
+    // connection has shown.
     const missing =
       context.channel === 'offline'
         ? 'what is saved cannot show whose TPM it is of: pin the key that a connection has shown (--ak)'
@@ -103,8 +109,8 @@ async function trustInKey(
 }
 
 /**
- * Whether the key is to be trusted by its certificates: then those alone decide, and no credential is asked for. Both
- * ends of a connection answer this from the same evidence and references.
+ * Whether the key is to be trusted by its certificates. If so, those alone decide, and the client
+ * sends no credential. Both ends of a connection answer this from the same evidence and references.
  */
 export function isCertified(akCertificates: readonly Uint8Array[], { attestationRoots = [] }: Anchors): boolean {
   return akCertificates.length > 0 && attestationRoots.length > 0;
@@ -126,8 +132,10 @@ async function trustInCertificate(
 }
 
 /**
- * The certificate says that this key is a TPM's endorsement key. Without that, whoever holds any key under the root
- * could play the TPM: the attributes in `ekPublic` are the peer's own words.
+ * Checks that the certificate says that this key is a TPM's endorsement key.
+ *
+ * Without this, a peer that holds any key under the root could play the TPM: the attributes in
+ * `ekPublic` are the peer's own words.
  */
 function verifyEndorsementKey(certificate: Certificate, ekPublic: Uint8Array): void {
   const key = parseEndorsementKey(ekPublic);

@@ -1,4 +1,7 @@
-/** verifyEvidence: who signed, and that nonce, keys, statement, policy and registers belong together. */
+/**
+ * `verifyEvidence`: finds who signed, and checks that nonce, keys, statement, policy and registers
+ * belong together.
+ */
 
 import { decodePolicy, digestOfCanonical, type Policy } from '@enclaim/policy-schema/admission';
 import { type BatchPath, batchRoot, decodeNonceLeaf, type NonceLeaf } from '../batch.ts';
@@ -68,7 +71,10 @@ export function policyOfEvidence(bytes: Uint8Array): Uint8Array {
 
 const NOTHING = new Uint8Array();
 
-/** Platforms whose registers were compared with the statement on the way; elsewhere appraisal predicts the launch. */
+/**
+ * Platforms whose registers verification compares with the statement; on other platforms appraisal
+ * predicts the launch.
+ */
 const IN_REGISTERS: readonly Hardware['kind'][] = ['tpm', 'azure', 'gcp', 'nitro'];
 
 /** Platforms whose evidence proves no key of a TPM. */
@@ -79,7 +85,8 @@ function verifyStatement({ statement: bytes, platform }: Evidence): BootStatemen
   if (statement.platform !== platform) {
     throw new EvidenceError('platform', `evidence of platform ${platform}, statement of ${statement.platform}`);
   }
-  // Where evidence can carry a log, its verifier compares. Elsewhere one that is stated must be missed.
+  // If evidence can carry a log, its platform's verifier compares the log. On any other platform a
+  // log that is stated is missing.
   if (statement.events !== undefined && statement.platform !== 'tdx') {
     throw new EvidenceError(
       'binding',
@@ -159,7 +166,8 @@ function verifyLeaf(
     if (!equalBytes(nonce.spki, channel.spki)) {
       throw new EvidenceError('binding', 'the connection ends at another TLS key than the evidence');
     }
-    // A verifier that can export demands that the runtime did: a leaf without one was made for any connection under the key.
+    // A verifier that can export demands that the runtime did. A leaf without an exporter was made
+    // for any connection under the key.
     if (channel.exporter !== null && nonce.exporter === null) {
       throw new EvidenceError('binding', 'the evidence is bound to the TLS key, and not to this connection (exporter)');
     }

@@ -12,7 +12,10 @@ import { registersOf, verifyCommandLine, verifyMeasured } from './registers.ts';
 /** A quote as those take it that know its key. */
 export type ExpectedQuote = Omit<Parameters<typeof verifyQuoteUnderKey>[0], 'spki'>;
 
-/** The quote that the evidence must hold: over registers 0 to 15, for this batch and boot. @throws EvidenceError `format` */
+/**
+ * The quote that the evidence must hold: over registers 0 to 15, for this batch and boot.
+ * @throws EvidenceError `format`
+ */
 export function expectedQuote(vtpm: VtpmEvidence | undefined, { root, boot }: Signed): ExpectedQuote {
   const { attest, signature, pcrs } = requireVtpm(vtpm);
   return {
@@ -25,7 +28,8 @@ export function expectedQuote(vtpm: VtpmEvidence | undefined, { root, boot }: Si
 }
 
 /**
- * What the registers of a verified quote show: the statement's policy, bundle and device, and the command line.
+ * Checks that the registers of a verified quote carry the statement's policy, bundle and device,
+ * and returns them with the command line.
  * @param spki DER SubjectPublicKeyInfo of the key that signed
  * @throws EvidenceError `binding`
  */

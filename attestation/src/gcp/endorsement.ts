@@ -1,4 +1,6 @@
-/** Google's launch endorsements of GCE firmware (google/gce-tcb-verifier, proto/endorsement.proto). */
+/**
+ * Google's launch endorsements of GCE firmware (google/gce-tcb-verifier, proto/endorsement.proto).
+ */
 
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 import { verifySignature } from '#crypto';
@@ -12,7 +14,11 @@ import { parseCertificate } from '../x509/certificate.ts';
 import { type Pin, type VerifiedChain, verifyChain } from '../x509/chain.ts';
 import { parsePem } from '../x509/pem.ts';
 
-/** A firmware build and the measurements that it leads to. **Trust**: none, until `verifyGceEndorsement` has returned it. */
+/**
+ * A firmware build and the measurements that it leads to.
+ *
+ * **Trust**: none, until `verifyGceEndorsement` has returned it.
+ */
 export interface GceGolden {
   /** Seconds and nanoseconds since 1970. */
   readonly timestamp: { readonly seconds: bigint; readonly nanos: number };
@@ -53,7 +59,10 @@ const MAX_ENDORSEMENT = 1 << 20;
 const MAX_MEASUREMENTS = 1024;
 const DIGEST_LENGTH = 48;
 
-/** What becomes of a message's fields, by number. Fields that are not listed are skipped: Google adds some. */
+/**
+ * Readers of a message's fields, by number. Fields that are not listed are skipped, because Google
+ * adds some.
+ */
 interface Fields {
   readonly bytes?: Readonly<Record<number, (value: Uint8Array) => void>>;
   readonly integers?: Readonly<Record<number, (value: bigint) => void>>;
@@ -221,7 +230,8 @@ const SCHEME = { kind: 'rsa-pss', hash: 'sha256', saltLength: 32 } as const;
 
 /**
  * Verifies who signed an endorsement.
- * @param certificates Further certificates between signer and root, DER; those in the endorsement are used as well.
+ * @param certificates Further certificates between signer and root, DER; those in the endorsement
+ * are used as well.
  * @param options.now Milliseconds since 1970.
  * @throws EvidenceError `format`, `chain`, `validity`, `signature`
  */
@@ -244,7 +254,7 @@ export async function verifyGceEndorsement(
   return { golden, chain } as AuthenticatedGceEndorsement;
 }
 
-/** What a VM showed, to be held against an endorsement. */
+/** The firmware and measurements of a VM, to be compared with an endorsement. */
 export interface EndorsedLaunch {
   /** SHA-384 of the firmware image, where the verifier has one in mind. */
   readonly firmware: Uint8Array | 'any';

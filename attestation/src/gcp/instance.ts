@@ -1,4 +1,7 @@
-/** What Google's certificate of a vTPM's key says of the VM (google/go-tpm-tools, server/instance_info.go). */
+/**
+ * The VM that Google's certificate of a vTPM's key names (google/go-tpm-tools,
+ * server/instance_info.go).
+ */
 
 import { fromUtf8 } from '../bytes.ts';
 import { DecodeError } from '../errors.ts';
@@ -17,7 +20,10 @@ export interface GceInstance {
 /** Google's arc for it. */
 const INSTANCE = '1.3.6.1.4.1.11129.2.1.21';
 
-/** Reads the extension. @throws DecodeError; `range` where Google does not call the VM one of production */
+/**
+ * Reads the extension.
+ * @throws DecodeError; `range` if Google does not call the VM one of production
+ */
 export function readGceInstance({ extensions }: Certificate): GceInstance {
   const extension = extensions.get(INSTANCE);
   if (extension === undefined) throw new DecodeError('syntax', 'the certificate names no instance', 0);
@@ -42,7 +48,10 @@ function unsigned(octets: Uint8Array, name: string): bigint {
   return octets.reduce((value, octet) => (value << 8n) | BigInt(octet), 0n);
 }
 
-/** Properties by their context tags: 0 security version, 1 whether the machine is one of production, others of shielded VMs. */
+/**
+ * Refuses a VM that is not one of production. Context tags of the properties: 0 is the security
+ * version, 1 whether the machine is one of production; the rest are those of shielded VMs.
+ */
 function requireProduction(properties: DerReader): void {
   const production = contextTag(1);
   while (!properties.empty && !properties.has(production)) properties.any();

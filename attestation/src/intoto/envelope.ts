@@ -12,7 +12,11 @@ import { type Ed25519Text, ed25519Spki } from '../statement.ts';
 /** Type of a payload that is an in-toto statement. */
 export const STATEMENT_TYPE = 'application/vnd.in-toto+json';
 
-/** An envelope, as JSON holds it. **Trust**: `keyid` is a hint that anybody may write. */
+/**
+ * An envelope, as JSON holds it.
+ *
+ * **Trust**: `keyid` is a hint without a signature: any sender can write it.
+ */
 export interface Envelope {
   readonly payloadType: typeof STATEMENT_TYPE;
   /** Base64. */
@@ -47,7 +51,7 @@ export function parseEnvelope(bytes: Uint8Array): Envelope {
 }
 
 /**
- * The payload, once `key` is known to have signed it. Signatures of others are passed over.
+ * The payload, once `key` is known to have signed it. Signatures of other keys are passed over.
  * @throws EvidenceError `format`, `signature`
  */
 export async function openEnvelope({ payload, signatures }: Envelope, key: Ed25519Text): Promise<Uint8Array> {

@@ -1,4 +1,7 @@
-/** Statements of in-toto (Statement v1), and the results of verifications in them (Simple Verification Result 0.1). */
+/**
+ * Statements of in-toto (Statement v1), and the results of verifications in them (Simple
+ * Verification Result 0.1).
+ */
 
 import * as z from 'zod';
 import { decodeJson } from '../canonical.ts';
@@ -9,7 +12,10 @@ export interface Subject {
   readonly digest: Readonly<Record<string, string>>;
 }
 
-/** What a verifier found to hold. Fields that are not named here are kept and mean nothing to this reader. */
+/**
+ * The properties that a verifier found to hold. Fields that are not named here are kept and mean
+ * nothing to this reader.
+ */
 export interface VerificationResult {
   readonly verifier: { readonly id: string };
   /** RFC 3339. */
@@ -48,7 +54,10 @@ const resultSchema = z.looseObject({
   }),
 }) satisfies z.ZodType<VerificationStatement>;
 
-/** Reads the payload of an envelope. @throws DecodeError `range`, `syntax`, also for a statement of another kind */
+/**
+ * Reads the payload of an envelope.
+ * @throws DecodeError `range`, `syntax`, also for a statement of another kind
+ */
 export function parseVerification(bytes: Uint8Array): VerificationStatement {
   return decodeJson(resultSchema, bytes, LIMIT);
 }

@@ -1,4 +1,7 @@
-/** Record: one line of the evidence log (docs/formats.md, "Record"). No personal data, ever: categories, digests, counts. */
+/**
+ * Record: one line of the evidence log (docs/formats.md, "Record"). No personal data, ever:
+ * categories, digests, counts.
+ */
 
 import * as z from 'zod';
 import { decodeCanonical, encodeCanonical } from '../canonical.ts';
@@ -14,7 +17,7 @@ export interface EvidenceRecord {
   readonly id: string;
   /** RFC 3339, UTC, milliseconds. */
   readonly time: string;
-  /** What the time rests on: the host's word, or a source the policy names. */
+  /** Source of the time: the host's word, or a source that the policy names. */
   readonly timeStrength: 'host' | 'signed';
   readonly layer: 'pre-commit' | 'ci' | 'admission' | 'runtime' | 'evidence';
   readonly system: string;
@@ -69,7 +72,7 @@ const recordSchema: z.ZodType<EvidenceRecord> = z.strictObject({
 /** Largest record in bytes. */
 export const RECORD_LIMIT: number = 64 * 1024;
 
-/** Canonical bytes of a record. @throws DecodeError where it is one that {@link decodeRecord} would refuse */
+/** Canonical bytes of a record. @throws DecodeError if {@link decodeRecord} would refuse it */
 export function encodeRecord(record: EvidenceRecord): Uint8Array {
   if (!isRecord(record)) throw new DecodeError('syntax', 'not a record', 0);
   let bytes: Uint8Array;
@@ -83,8 +86,10 @@ export function encodeRecord(record: EvidenceRecord): Uint8Array {
 }
 
 /**
- * Whether {@link recordSchema} takes these fields. It is asked for every call, of values that have their types already, and the
- * schema, which copies what it reads, takes many times as long. A test holds the two to one answer.
+ * Whether {@link recordSchema} takes these fields.
+ *
+ * **Cost**: the runtime asks this for every call, of values that have their types already. The
+ * schema copies its input and takes many times as long. A test holds the two to one answer.
  */
 function isRecord(record: EvidenceRecord): boolean {
   return (
@@ -138,7 +143,12 @@ function inOrder(record: EvidenceRecord): EvidenceRecord {
   };
 }
 
-/** The record of canonical bytes. **Trust**: authentic only by its place in the log. @throws DecodeError */
+/**
+ * The record of canonical bytes.
+ *
+ * **Trust**: authentic only by its place in the log.
+ * @throws DecodeError
+ */
 export function decodeRecord(bytes: Uint8Array): EvidenceRecord {
   return decodeCanonical(recordSchema, bytes, RECORD_LIMIT);
 }

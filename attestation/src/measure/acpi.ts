@@ -1,4 +1,7 @@
-/** ACPI as QEMU hands it to firmware: the tables themselves, and the two blobs that follow from them (hw/acpi/bios-linker-loader.c). */
+/**
+ * ACPI as QEMU hands it to firmware: the tables, and the two blobs that follow from them
+ * (hw/acpi/bios-linker-loader.c).
+ */
 
 import { concat, Reader, utf8 } from '../bytes.ts';
 import { DecodeError } from '../errors.ts';
@@ -17,7 +20,10 @@ const COMMAND_LENGTH = 128;
 const LOADER_LENGTH = 4096;
 const MAX_TABLES = 128;
 
-/** Offsets in tables: checksum of any, pointers of FACP, entries of RSDT, and the pointer and checksum of RSDP. */
+/**
+ * Offsets in tables: checksum of any, pointers of FACP, entries of RSDT, and the pointer and
+ * checksum of RSDP.
+ */
 const CHECKSUM = 9;
 const FACP_POINTERS = [
   [36, 4],
@@ -29,7 +35,10 @@ const RSDP_POINTER = 16;
 const RSDP_CHECKSUM = 8;
 const RSDP_LENGTH = 20;
 
-/** RSDP and table loader of a guest with these tables. @throws DecodeError where the tables are not as QEMU writes them. */
+/**
+ * RSDP and table loader of a guest with these tables.
+ * @throws DecodeError if the tables are not as QEMU writes them.
+ */
 export function qemuAcpiBlobs(tables: Uint8Array): { readonly rsdp: Uint8Array; readonly loader: Uint8Array } {
   const list = listTables(tables);
   const rsdp = concat(

@@ -4,7 +4,7 @@ import * as z from 'zod';
 import type { DigestText } from '../digest.ts';
 import { sha256Text } from '../digest-schema.ts';
 
-/** What a client must know of a base image to predict the registers of a TPM. */
+/** The values of a base image from which a client predicts the registers of a TPM. */
 export interface ImageReference {
   /** SHA-256 of the UKI: the base image's identity. */
   readonly id: DigestText<'sha256'>;
@@ -15,7 +15,9 @@ export interface ImageReference {
   readonly initrd: DigestText<'sha256'>;
   /** Value of register 11: the image's sections as the stub measures them. */
   readonly sections: DigestText<'sha256'>;
-  /** The command line inside the image. A policy is appended to it at launch: registers 9 and 12. */
+  /**
+   * The command line inside the image. A policy is appended to it at launch: registers 9 and 12.
+   */
   readonly commandLine: string;
 }
 

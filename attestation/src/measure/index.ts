@@ -1,4 +1,4 @@
-/** What a launch measures, computed from the things launched. */
+/** Predicted measurements of a launch, computed from the things launched. */
 
 export { qemuAcpiBlobs } from './acpi.ts';
 export { type ImageReference, imageSchema } from './image-reference.ts';

@@ -8,8 +8,9 @@ import { rtmrOf } from './tdx-events.ts';
 const [POLICY, BUNDLE] = [16, 17];
 
 /**
- * Values after policy and bundle were extended, each into its own register, before anything of either was used: the same
- * events as a TD's RTMR3. NSM's ExtendPCR hashes old value and data, as an RTMR does.
+ * Register values after the guest extended policy and bundle, each into its own register, before it
+ * used anything of either. The events are those of a TD's RTMR3. NSM's ExtendPCR hashes old value
+ * and data, as an RTMR does.
  * @throws DecodeError on a malformed digest
  */
 export function nitroRegisters(

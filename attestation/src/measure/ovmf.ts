@@ -1,4 +1,7 @@
-/** OVMF firmware images: the table of GUIDed structures at their end, and the SEV metadata that it points to. */
+/**
+ * OVMF firmware images: the table of GUIDed structures at their end, and the SEV metadata that it
+ * points to.
+ */
 
 import { Reader } from '../bytes.ts';
 import { DecodeError } from '../errors.ts';
@@ -24,7 +27,7 @@ export interface Firmware {
   readonly structures: ReadonlyMap<string, Uint8Array>;
 }
 
-/** GUIDs of the structures that are read here or by others of this folder. */
+/** GUIDs of the structures that this file or another one of this folder reads. */
 export const FIRMWARE_GUID = {
   footer: '96b582de-1fb2-45f7-baea-a366c55a082d',
   resetBlock: '00f771de-1a7e-4fcb-890e-68c77e2fb44e',
@@ -74,14 +77,19 @@ export function sevSections({ bytes, structures }: Firmware): SevSection[] {
   return metadata === undefined ? [] : readSections(metadataAt(bytes, metadata));
 }
 
-/** The first four bytes of a structure, as a number. @throws DecodeError `syntax` where the image lacks it. */
+/**
+ * The first four bytes of a structure, as a number.
+ * @throws DecodeError `syntax` if the image lacks it.
+ */
 export function structureU32(firmware: Firmware, guid: string): number {
   const structure = firmware.structures.get(guid);
   if (structure === undefined) throw new DecodeError('syntax', `firmware has no structure ${guid}`, 0);
   return new Reader(structure).u32le();
 }
 
-/** A reader over the image's tail, from as many bytes before its end as a metadata structure says. */
+/**
+ * A reader over the image's tail, from as many bytes before its end as a metadata structure says.
+ */
 export function metadataAt(bytes: Uint8Array, structure: Uint8Array): Reader {
   const offset = new Reader(structure).u32le();
   if (offset > bytes.length) throw new DecodeError('range', `metadata ${offset} bytes before the end`, 0);

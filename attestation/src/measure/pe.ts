@@ -1,4 +1,7 @@
-/** PE/COFF images as UEFI firmware reads and measures them (Microsoft PE/COFF rev 11; Authenticode, 2008). */
+/**
+ * PE/COFF images as UEFI firmware reads and measures them (Microsoft PE/COFF rev 11; Authenticode,
+ * 2008).
+ */
 
 import { concat, fromUtf8, Reader } from '../bytes.ts';
 import { DecodeError } from '../errors.ts';
@@ -12,7 +15,10 @@ export interface PeSection {
   readonly rawOffset: number;
 }
 
-/** What of a PE32+ image matters to measurement and to adding sections. Offsets from the start of the file. */
+/**
+ * The parts of a PE32+ image that matter to measurement and to adding sections. Offsets count from
+ * the start of the file.
+ */
 export interface PeImage {
   readonly bytes: Uint8Array;
   readonly timestampAt: number;
@@ -38,8 +44,10 @@ const CERTIFICATE_DIRECTORY = 4;
 const MAX_SECTIONS = 96; // the Windows loader's limit; firmware has none of its own
 
 /**
- * Parses headers and section table of a PE32+ image, and refuses what would let a firmware and this reader see
- * different bytes: overlapping sections, sections outside the file, tables outside the headers.
+ * Parses headers and section table of a PE32+ image.
+ *
+ * **Trust**: refuses overlapping sections, sections outside the file and tables outside the
+ * headers. Without this, a firmware and this reader could see different bytes.
  * @throws DecodeError `magic`, `truncated`, `range`, `syntax`
  */
 export function parsePe(bytes: Uint8Array): PeImage {
@@ -104,8 +112,9 @@ export function parsePe(bytes: Uint8Array): PeImage {
 }
 
 /**
- * The bytes that an Authenticode digest covers, joined: everything but the checksum, the certificate table's directory
- * entry and the table itself; sections in the order of their place in the file.
+ * The bytes that an Authenticode digest covers, joined. Left out are the checksum, the certificate
+ * table's directory entry and the table itself. Sections are in the order of their place in the
+ * file.
  */
 export function authenticodeBytes(image: PeImage): Uint8Array {
   const { bytes, checksumAt, certificateEntryAt, sizeOfHeaders, certificates } = image;
@@ -122,8 +131,9 @@ export function authenticodeBytes(image: PeImage): Uint8Array {
 }
 
 /**
- * A section's first VirtualSize bytes, which is what the stub sees of it; padding of the file is left out.
- * @throws DecodeError `range` where the loader would add zeros of its own: nothing that is measured does
+ * A section's first VirtualSize bytes, which the stub sees; padding of the file is left out.
+ * @throws DecodeError `range` if the loader would add zeros of its own: no measured section needs
+ * any
  */
 export function sectionBytes(image: PeImage, { name, virtualSize, rawSize, rawOffset }: PeSection): Uint8Array {
   if (virtualSize > rawSize) {

@@ -1,11 +1,14 @@
-/** The ID block that a guest's owner signs, and the digests of the keys that reports show (AMD 56860, tables 76 and 77). */
+/**
+ * The ID block that a guest's owner signs, and the digests of the keys that reports show (AMD
+ * 56860, tables 76 and 77).
+ */
 
 import { concat } from '../bytes.ts';
 import { type Sha384, sha384 } from '../digest.ts';
 import { DecodeError } from '../errors.ts';
 import { DerReader, soleElement, TAG } from '../x509/der.ts';
 
-/** What an ID block states. */
+/** The fields of an ID block. */
 export interface IdBlock {
   /** Launch digest that the guest must have, 48 bytes. */
   readonly launchDigest: Uint8Array;
@@ -35,7 +38,11 @@ export function encodeIdBlock({ launchDigest, familyId, imageId, guestSvn, polic
   return concat(launchDigest, familyId, imageId, new Uint8Array(tail.buffer));
 }
 
-/** ID_KEY_DIGEST or AUTHOR_KEY_DIGEST of a P-384 key. @param spki SubjectPublicKeyInfo, DER. @throws DecodeError */
+/**
+ * ID_KEY_DIGEST or AUTHOR_KEY_DIGEST of a P-384 key.
+ * @param spki SubjectPublicKeyInfo, DER.
+ * @throws DecodeError
+ */
 export function snpKeyDigest(spki: Uint8Array): Sha384 {
   const reader = DerReader.inside(soleElement(spki, TAG.sequence, 'public key'));
   const algorithm = reader.sequence('algorithm');

@@ -1,4 +1,7 @@
-/** VMSA: the initial registers of a virtual processor, as each hypervisor sets them (AMD 24593, table B-4). */
+/**
+ * VMSA: the initial registers of a virtual processor, as each hypervisor sets them (AMD 24593,
+ * table B-4).
+ */
 
 import { PAGE } from './ovmf.ts';
 
@@ -8,7 +11,10 @@ export type Vmm = 'qemu' | 'ec2' | 'gce';
 /** The first processor's entry point. */
 const RESET_EIP = 0xffff_fff0;
 
-/** Family, model and stepping (CPUID 1 EAX) of QEMU's processor models; later versions of a model keep them. */
+/**
+ * Family, model and stepping (CPUID 1 EAX) of QEMU's processor models; later versions of a model
+ * keep them.
+ */
 const QEMU_MODELS: Readonly<Record<string, number>> = {
   EPYC: 0x800f12,
   'EPYC-IBPB': 0x800f12,
@@ -18,7 +24,10 @@ const QEMU_MODELS: Readonly<Record<string, number>> = {
   'EPYC-Turin': 0xb00f00,
 };
 
-/** CPUID signature of a QEMU processor model such as `EPYC-Milan` or `EPYC-v4`; undefined where it is not known. */
+/**
+ * CPUID signature of a QEMU processor model such as `EPYC-Milan` or `EPYC-v4`; undefined if it is
+ * not known.
+ */
 export function qemuCpuSignature(model: string): number | undefined {
   const name = model.replace(/-v\d+$/, '');
   return Object.hasOwn(QEMU_MODELS, name) ? QEMU_MODELS[name] : undefined;
@@ -45,7 +54,7 @@ const SEGMENTS = {
   tr: 0x90,
 } as const;
 
-/** Offsets of the other registers that start as something else than zero: 8 bytes each, except as noted. */
+/** Offsets of the other registers that do not start as zero: 8 bytes each, except as noted. */
 const REGISTERS = {
   efer: 0xd0,
   cr4: 0x148,
@@ -71,7 +80,10 @@ interface SaveArea {
   readonly fcw: number;
 }
 
-/** What a processor starts with on every hypervisor: KVM's reset state, with EFER.SVME and CR4.MCE on. */
+/**
+ * Registers that a processor starts with on every hypervisor: KVM's reset state, with EFER.SVME and
+ * CR4.MCE on.
+ */
 const COMMON_REGISTERS = { efer: 0x1000, cr4: 0x40, cr0: 0x10, dr7: 0x400, dr6: 0xffff_0ff0, rflags: 2, xcr0: 1 };
 const DATA: Segment = { selector: 0, attributes: 0x93, limit: 0xffff };
 const TABLE: Segment = { selector: 0, attributes: 0, limit: 0xffff };
@@ -82,7 +94,7 @@ const PAT_GCE = 0x0007_0106n;
 interface VmmState {
   readonly ss: number;
   readonly tr: number;
-  /** CS attributes of the first processor, and of the others. */
+  /** CS attributes of the first processor, and of every other one. */
   readonly cs: readonly [first: number, others: number];
   readonly gPat: bigint;
   /** Undefined where it is the processor's CPUID signature. */
@@ -98,7 +110,7 @@ const VMMS: Readonly<Record<Vmm, VmmState>> = {
   gce: { ss: 0x93, tr: 0x8b, cs: [0x9b, 0x9b], gPat: PAT_GCE, rdx: 0x600, mxcsr: 0, fcw: 0 },
 };
 
-/** What the registers of all processors of one guest follow from. */
+/** The inputs from which the registers of all processors of one guest follow. */
 export interface VmsaInput {
   readonly vmm: Vmm;
   /** CPUID 1 EAX; read on QEMU alone. */
@@ -138,7 +150,10 @@ export function vmsaPage({ vmm, cpuSignature, features }: VmsaInput, eip?: numbe
   });
 }
 
-/** The save area page of every processor that starts in an SVSM, in flat 32-bit protected mode (coconut-svsm's QEMU). */
+/**
+ * The save area page of every processor that starts in an SVSM, in flat 32-bit protected mode
+ * (coconut-svsm's QEMU).
+ */
 export function svsmVmsaPage(cpuSignature: number, entry: number): Uint8Array {
   const flat = { selector: 16, attributes: 0xc93, limit: 0xffff_ffff };
   const { gPat, mxcsr, tr } = VMMS.qemu;

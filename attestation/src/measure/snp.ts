@@ -1,4 +1,7 @@
-/** The launch digest of an SEV-SNP guest (AMD 56860, section 8.17, SNP_LAUNCH_UPDATE), computed from what is launched. */
+/**
+ * The launch digest of an SEV-SNP guest (AMD 56860, section 8.17, SNP_LAUNCH_UPDATE), computed from
+ * what is launched.
+ */
 
 import { digest } from '#crypto';
 import { concat, utf8 } from '../bytes.ts';
@@ -16,18 +19,27 @@ import {
 } from './ovmf.ts';
 import { svsmVmsaPage, type VmsaInput, vmsaPage } from './snp-vmsa.ts';
 
-/** All that a launch digest needs of a firmware image; small enough to travel as a reference value. */
+/**
+ * The parts of a firmware image that a launch digest needs; small enough to travel as a reference
+ * value.
+ */
 export interface SnpFirmware {
   /** The digest after the firmware's own pages, 48 bytes. */
   readonly digest: Uint8Array;
   readonly sections: readonly SevSection[];
   /** Where processors other than the first start. */
   readonly resetEip: number;
-  /** Where the firmware looks for the hashes of kernel, initrd and command line; undefined where it does not look. */
+  /**
+   * Address at which the firmware looks for the hashes of kernel, initrd and command line;
+   * undefined if it does not look.
+   */
   readonly hashesTable: number | undefined;
 }
 
-/** A kernel that the launcher hands to the firmware, which checks it against the hashes that are measured. */
+/**
+ * A kernel that the launcher hands to the firmware, which checks it against the hashes that are
+ * measured.
+ */
 export interface DirectBoot {
   /** SHA-256 of the kernel as the launcher hands it over. */
   readonly kernel: Uint8Array;
@@ -78,7 +90,10 @@ class LaunchContext {
     for (let at = 0; at < size; at += PAGE) await this.#update(PAGE_TYPE[type], gpa + at, NO_CONTENTS);
   }
 
-  /** PAGE_INFO: digest so far, contents, length, type, then flags of an image migration and of VMPLs, which stay zero. */
+  /**
+   * PAGE_INFO: digest so far, contents, length, type, then flags of an image migration and of
+   * VMPLs, which stay zero.
+   */
   async #update(type: number, gpa: number, contents: Uint8Array): Promise<void> {
     const info = new Uint8Array(PAGE_INFO_LENGTH);
     const view = new DataView(info.buffer);
@@ -108,8 +123,8 @@ function layoutOf(firmware: Firmware): Omit<SnpFirmware, 'digest'> {
 
 /**
  * The launch digest: firmware, then its sections in order, then one VMSA page for each processor.
- * @throws AppraisalError `references` where a kernel is given and the firmware would not check it, or for a number of
- * processors that no guest has.
+ * @throws AppraisalError `references` if a kernel is given and the firmware would not check it, or
+ * for a number of processors that no guest has.
  */
 export async function snpLaunchDigest(firmware: SnpFirmware, launch: SnpLaunch): Promise<Sha384> {
   const { direct, vmm } = launch;
@@ -143,7 +158,7 @@ async function measureSection(
     case 'secrets':
       return context.blank('secrets', gpa);
     case 'cpuid':
-      // EC2 measures it after all others.
+      // EC2 measures it after all other sections.
       return vmm === 'ec2' ? undefined : context.blank('cpuid', gpa);
     case 'kernelHashes':
       return hashes === undefined ? context.blank('zero', gpa, size) : context.pages('normal', gpa, hashes);
@@ -151,7 +166,8 @@ async function measureSection(
 }
 
 /**
- * The launch digest of a guest whose processors start in an SVSM, with OVMF beside it (coconut-svsm's QEMU).
+ * The launch digest of a guest whose processors start in an SVSM, with OVMF beside it
+ * (coconut-svsm's QEMU).
  * @param variablesSize Bytes between the SVSM and the firmware, where variables are kept.
  */
 export async function snpSvsmLaunchDigest(
@@ -172,8 +188,9 @@ export async function snpSvsmLaunchDigest(
 }
 
 /**
- * The SHA-256 launch digest of SEV (no `processors`) and SEV-ES guests, which came before SNP. No platform of ours;
- * computed so that such evidence is recognised for what it is.
+ * The SHA-256 launch digest of SEV (no `processors`) and SEV-ES guests, which came before SNP.
+ * Neither is a platform of ours. The digest is computed so that a verifier recognises such
+ * evidence.
  * @throws DecodeError; AppraisalError `references` as `snpLaunchDigest`.
  */
 export async function sevLaunchDigest(

@@ -1,4 +1,7 @@
-/** The TD HOB: the memory map that the launcher hands to TDVF, and the first event of RTMR0 (TDVF design guide, 4.2). */
+/**
+ * The TD HOB: the memory map that the launcher hands to TDVF, and the first event of RTMR0 (TDVF
+ * design guide, 4.2).
+ */
 
 import { concat } from '../bytes.ts';
 import { AppraisalError } from '../errors.ts';
@@ -12,7 +15,7 @@ interface Range {
   readonly accepted: boolean;
 }
 
-/** What of a section the list tells: which memory the firmware asked for. */
+/** The part of a section that the list tells: the memory that the firmware asked for. */
 export type TdvfRegion = Pick<TdvfSection, 'kind' | 'gpa' | 'size'>;
 
 /** EFI_RESOURCE_SYSTEM_MEMORY and EFI_RESOURCE_MEMORY_UNACCEPTED. */
@@ -28,7 +31,10 @@ const QEMU_LOW = 0x8000_0000;
 /** GCE: low memory ends at 3 GiB. */
 const GCE_LOW = 0xc000_0000;
 
-/** The HOB list that QEMU writes: every range of memory, in order of address. @param memory Bytes. */
+/**
+ * The HOB list that QEMU writes: every range of memory, in order of address.
+ * @param memory Bytes.
+ */
 export function qemuTdHob(sections: readonly TdvfRegion[], memory: number): Uint8Array {
   const accepted = sections.filter(({ kind }) => kind === 'tdHob' || kind === 'tempMem').map(acceptedRange);
   const low = memory >= QEMU_SPLIT ? QEMU_LOW : memory;
@@ -37,7 +43,10 @@ export function qemuTdHob(sections: readonly TdvfRegion[], memory: number): Uint
   return encode(hobBase(sections), [...ranges, ...above(memory - low)], ATTRIBUTES, QEMU_END_HOB);
 }
 
-/** The HOB list that GCE writes: the firmware's own regions as its metadata orders them, then what is left. */
+/**
+ * The HOB list that GCE writes: the firmware's own regions as its metadata orders them, then what
+ * is left.
+ */
 export function gceTdHob(sections: readonly TdvfRegion[], memory: number): Uint8Array {
   const accepted = sections.map(acceptedRange);
   const ordered = accepted.filter(({ end }) => end <= GCE_LOW).toSorted((a, b) => a.start - b.start);
@@ -77,7 +86,10 @@ const QEMU_END_HOB = 8;
 const HANDOFF_LENGTH = 56;
 const RESOURCE_LENGTH = 48;
 
-/** EFI_HOB_HANDOFF_INFO_TABLE, then one EFI_HOB_RESOURCE_DESCRIPTOR for each range (PI 1.8, volume 3, 5). */
+/**
+ * EFI_HOB_HANDOFF_INFO_TABLE, then one EFI_HOB_RESOURCE_DESCRIPTOR for each range (PI 1.8, volume
+ * 3, 5).
+ */
 function encode(base: number, ranges: readonly Range[], unaccepted: number, endHob: number): Uint8Array {
   const handoff = new DataView(new ArrayBuffer(HANDOFF_LENGTH));
   handoff.setUint16(0, 1, true);

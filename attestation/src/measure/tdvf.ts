@@ -1,4 +1,7 @@
-/** TDVF metadata: which parts of a firmware image go where in a trust domain, and what of it MRTD measures (TDVF design guide, 11). */
+/**
+ * TDVF metadata: which parts of a firmware image go where in a trust domain, and which of them MRTD
+ * measures (TDVF design guide, 11).
+ */
 
 import { digest } from '#crypto';
 import { utf8 } from '../bytes.ts';
@@ -32,7 +35,7 @@ const MAX_SECTIONS = 64;
 const MAX_SECTION = 1 << 28;
 const CHUNK = 256;
 
-/** Reads the sections of a firmware image. @throws DecodeError; `syntax` where the image has none. */
+/** Reads the sections of a firmware image. @throws DecodeError; `syntax` if the image has none. */
 export function parseTdvf(firmware: Firmware): TdvfSection[] {
   const structure = firmware.structures.get(FIRMWARE_GUID.tdxMetadata);
   if (structure === undefined) throw new DecodeError('syntax', 'firmware has no TDX metadata', 0);
@@ -65,12 +68,15 @@ export function parseTdvf(firmware: Firmware): TdvfSection[] {
 }
 
 /**
- * How the launcher orders its calls: each page added and then measured (upstream QEMU, GCE), or all pages of a section
- * added before any is measured (older QEMU).
+ * Order of the launcher's calls. `interleaved`: each page is added and then measured (upstream
+ * QEMU, GCE). `two-pass`: all pages of a section are added before any is measured (older QEMU).
  */
 export type MrtdOrder = 'interleaved' | 'two-pass';
 
-/** MRTD of a trust domain that starts with this firmware (TDX module ABI, TDH.MEM.PAGE.ADD and TDH.MR.EXTEND). */
+/**
+ * MRTD of a trust domain that starts with this firmware (TDX module ABI, TDH.MEM.PAGE.ADD and
+ * TDH.MR.EXTEND).
+ */
 export async function mrtdOf(firmware: Firmware, order: MrtdOrder = 'interleaved'): Promise<Sha384> {
   const sections = parseTdvf(firmware);
   const pages = (section: TdvfSection): number[] =>
@@ -87,7 +93,10 @@ export async function mrtdOf(firmware: Firmware, order: MrtdOrder = 'interleaved
   return (await digest('sha384', joined(parts))) as Sha384;
 }
 
-/** SHA-384 of the configuration volume, which RTMR0 measures. @throws DecodeError `syntax` where the firmware has none. */
+/**
+ * SHA-384 of the configuration volume, which RTMR0 measures.
+ * @throws DecodeError `syntax` if the firmware has none.
+ */
 export async function cfvDigest(firmware: Firmware): Promise<Sha384> {
   const section = parseTdvf(firmware).find(({ kind }) => kind === 'cfv');
   if (section === undefined) throw new DecodeError('syntax', 'firmware has no configuration volume', 0);

@@ -1,11 +1,18 @@
-/** RTMR2 and RTMR3 of a TDX guest that was booted directly: command line and initrd, then policy and bundle. */
+/**
+ * RTMR2 and RTMR3 of a TDX guest that was booted directly: command line and initrd, then policy and
+ * bundle.
+ */
 
 import { concat } from '../bytes.ts';
 import { type DigestText, parseDigest, sha384 } from '../digest.ts';
 import { type Label, labelBytes } from '../labels.ts';
 import { commandLineEvent, type RtmrEvent, rtmr2Events } from './tdx-events.ts';
 
-/** What the guest extends into RTMR3, in order, before it uses anything of either: the SHA-384 of each. @throws DecodeError */
+/**
+ * Records of policy and bundle, in order. The guest extends the SHA-384 of each into RTMR3 before
+ * it uses anything of either.
+ * @throws DecodeError
+ */
 export function rtmr3Records(policy: DigestText<'sha384'>, bundle: DigestText<'sha384'>): readonly Uint8Array[] {
   return [record('policy', policy), record('bundle', bundle)];
 }

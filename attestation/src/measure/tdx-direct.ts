@@ -1,4 +1,7 @@
-/** MRTD and RTMR0 of a TDX guest that QEMU boots directly, from the firmware and the machine's size (hw/i386/tdx.c, TDVF design guide). */
+/**
+ * MRTD and RTMR0 of a TDX guest that QEMU boots directly, from the firmware and the machine's size
+ * (hw/i386/tdx.c, TDVF design guide).
+ */
 
 import { equalBytes, utf8 } from '../bytes.ts';
 import { sha384 } from '../digest.ts';
@@ -10,15 +13,24 @@ import { cfvDigest, mrtdOf, parseTdvf } from './tdvf.ts';
 import { directFwCfgEvents, menuOptions, rtmr0Events, secureBootEvents, uiAppOption } from './tdx-events.ts';
 import { secureBootVariables } from './variable-store.ts';
 
-/** The first stable release of edk2 that measures as a build does. Those between are not told apart. */
+/**
+ * The first stable release of edk2 that measures as a build does. Releases between two editions are
+ * not told apart.
+ */
 export type TdvfEdition = '202502' | '202505';
 
-/** All that the registers need of a firmware image; small enough to travel as a reference value. Digests are SHA-384. */
+/**
+ * The parts of a firmware image that the registers need; small enough to travel as a reference
+ * value. Digests are SHA-384.
+ */
 export interface TdxFirmware {
   readonly mrtd: Uint8Array;
   readonly cfv: Uint8Array;
   readonly edition: TdvfEdition;
-  /** Of the configuration volume; without keys in it, what is measured of Secure Boot being off is not known. */
+  /**
+   * Events of the configuration volume. If it has no keys, the digest of the event that says that
+   * Secure Boot is off is not known.
+   */
   readonly secureBoot: readonly ExpectedEvent[];
   /** The memory that the firmware has accepted for itself. */
   readonly regions: readonly TdvfRegion[];
@@ -38,7 +50,10 @@ export interface ExpectedEvent {
   readonly digest: Uint8Array | null;
 }
 
-/** Describes a firmware image for {@link directRtmr0Events}. @throws DecodeError where it is none for TDX. */
+/**
+ * Describes a firmware image for {@link directRtmr0Events}.
+ * @throws DecodeError if it is not one for TDX.
+ */
 export async function describeTdxFirmware(bytes: Uint8Array): Promise<TdxFirmware> {
   const firmware = parseFirmware(bytes);
   const sections = parseTdvf(firmware);
@@ -61,9 +76,11 @@ export async function describeTdxFirmware(bytes: Uint8Array): Promise<TdxFirmwar
 }
 
 /**
- * The events of RTMR0, in order. Without the ACPI tables, which follow from every device of the machine, their three
- * events have no digest; nor has that of the SMBIOS tables, where a build measures them.
- * @throws DecodeError for tables that are not as QEMU writes them; AppraisalError `references` for impossible memory
+ * The events of RTMR0, in order. Without the ACPI tables, which follow from every device of the
+ * machine, their three events have no digest. The event of the SMBIOS tables has none either, if a
+ * build measures them.
+ * @throws DecodeError for tables that are not as QEMU writes them; AppraisalError `references` for
+ * impossible memory
  */
 export function directRtmr0Events(
   { cfv, edition, secureBoot, regions }: TdxFirmware,
@@ -92,7 +109,10 @@ function options(all: readonly Uint8Array[]): { number: number; digest: Uint8Arr
   return all.map((option, number) => ({ number, digest: sha384(option) }));
 }
 
-/** The label of what is measured of `fw_cfg`, which stands in the part of a firmware image that is not compressed. */
+/**
+ * The label of measured values of `fw_cfg`. It stands in the part of a firmware image that is not
+ * compressed.
+ */
 const FW_CFG_LABEL = utf8('QEMU FW CFG\0');
 
 function measuresFwCfg(bytes: Uint8Array): boolean {

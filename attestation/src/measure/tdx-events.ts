@@ -1,4 +1,7 @@
-/** The events that TDVF, boot managers and Linux extend into RTMR0, 1 and 2, and the registers that they lead to. */
+/**
+ * The events that TDVF, boot managers and Linux extend into RTMR0, 1 and 2, and the registers that
+ * they lead to.
+ */
 
 import { concat, utf8 } from '../bytes.ts';
 import { type Sha384, sha384 } from '../digest.ts';
@@ -15,7 +18,10 @@ const IMAGE_SECURITY_DATABASE = 'd719b2cb-3d3a-4596-a3bc-dad00e67656f';
 
 type SecureBootVariable = 'SecureBoot' | 'PK' | 'KEK' | 'db' | 'dbx';
 
-/** The variables of Secure Boot, in the order in which firmware measures them, with their vendor GUIDs. */
+/**
+ * The variables of Secure Boot, in the order in which firmware measures them, with their vendor
+ * GUIDs.
+ */
 const SECURE_BOOT: Readonly<Record<SecureBootVariable, string>> = {
   SecureBoot: GLOBAL_VARIABLE,
   PK: GLOBAL_VARIABLE,
@@ -30,22 +36,27 @@ export type SecureBootVariables = Readonly<Record<SecureBootVariable, Uint8Array
 /** EV_SEPARATOR's four zero bytes. */
 const SEPARATOR: RtmrEvent = { name: 'separator', digest: sha384(new Uint8Array(4)) };
 
-/** What RTMR0 measures: the machine and its firmware's configuration. Digests are SHA-384. */
+/** The machine and its firmware's configuration, as RTMR0 measures them. Digests are SHA-384. */
 export interface TdxPlatform {
   readonly tdHob: Uint8Array;
   readonly cfv: Uint8Array;
-  /** Values of `fw_cfg` that the firmware measures as it reads them; builds up to edk2 202502 measure none. */
+  /**
+   * Values of `fw_cfg` that the firmware measures as it reads them; builds up to edk2 202502
+   * measure none.
+   */
   readonly fwCfg?: readonly RtmrEvent[];
   /** Contents of the variables, or the events that they become. */
   readonly secureBoot: SecureBootVariables | readonly RtmrEvent[];
   readonly acpi: { readonly loader: Uint8Array; readonly rsdp: Uint8Array; readonly tables: Uint8Array };
-  /** Of the SMBIOS tables; builds up to edk2 202502 do not measure them. */
+  /** Digest of the SMBIOS tables; builds up to edk2 202502 do not measure them. */
   readonly smbios?: Uint8Array;
   /** Boot options by number, in boot order. */
   readonly bootOptions: readonly { readonly number: number; readonly digest: Uint8Array }[];
 }
 
-/** What RTMR1 and RTMR2 measure of a guest that boots a UKI from a GPT disk. Digests are SHA-384. */
+/**
+ * The guest that boots a UKI from a GPT disk, as RTMR1 and RTMR2 measure it. Digests are SHA-384.
+ */
 export interface TdxImage {
   /** EV_EFI_GPT_EVENT: partition table header and entries. */
   readonly gpt: Uint8Array;
@@ -57,8 +68,9 @@ export interface TdxImage {
 }
 
 /**
- * The events of RTMR0, in order. That of edk2 up to stable202502 is known from values of real machines; that of later ones
- * (2eac71a1e, cd76265f1 and 9d9e3a2ba in edk2) from the log that OVMF 2026.08 writes for a TPM, and from reports.
+ * The events of RTMR0, in order. The order of edk2 up to stable202502 is known from values of real
+ * machines. That of later builds (2eac71a1e, cd76265f1 and 9d9e3a2ba in edk2) is known from the log
+ * that OVMF 2026.08 writes for a TPM, and from reports.
  */
 export function rtmr0Events(platform: TdxPlatform): RtmrEvent[] {
   const { tdHob, cfv, fwCfg = [], secureBoot, acpi, smbios, bootOptions } = platform;
@@ -100,8 +112,9 @@ export function rtmr1Events({ gpt, images }: Pick<TdxImage, 'gpt' | 'images'>): 
 }
 
 /**
- * The events of RTMR1 of a guest whose kernel QEMU hands to the firmware: it is loaded before the boot manager announces
- * itself. @param kernel Authenticode digest, SHA-384
+ * The events of RTMR1 of a guest whose kernel QEMU hands to the firmware. The firmware loads it
+ * before the boot manager announces itself.
+ * @param kernel Authenticode digest, SHA-384
  */
 export function directRtmr1Events(kernel: Uint8Array): RtmrEvent[] {
   const [calling, separator, , ...exits] = rtmr1Events({ gpt: new Uint8Array(), images: [] });
@@ -129,12 +142,15 @@ export function variableEvent(guid: string, name: string, data: Uint8Array): Uin
   return concat(parseGuid(guid), new Uint8Array(lengths.buffer), utf16(name), data);
 }
 
-/** What is measured of a command line: UTF-16LE, with its NUL. */
+/** Digest of a command line as it is measured: UTF-16LE, with its NUL. */
 export function commandLineEvent(text: string): Uint8Array {
   return utf16(`${text}\0`);
 }
 
-/** What QEMU tells the firmware of a direct boot, as edk2 since 202505 measures it: no menu, and the ROM that loads the kernel. */
+/**
+ * Values of `fw_cfg` by which QEMU tells the firmware of a direct boot, as edk2 since 202505
+ * measures them: no menu, and the ROM that loads the kernel.
+ */
 export function directFwCfgEvents(): RtmrEvent[] {
   return [
     { name: 'fw_cfg BootMenu', digest: sha384(Uint8Array.of(0, 0)) },
@@ -148,12 +164,18 @@ const BOOT_MENU_APPLICATION = 'eec25bdc-67f2-4d95-b1d5-f81b2039d11d';
 const APPLICATION = 0x101;
 const HIDDEN = 8;
 
-/** EFI_LOAD_OPTION of the setup application inside the firmware: Boot0000 on GCE, and on QEMU with edk2 up to 202502. */
+/**
+ * EFI_LOAD_OPTION of the setup application inside the firmware: Boot0000 on GCE, and on QEMU with
+ * edk2 up to 202502.
+ */
 export function uiAppOption(): Uint8Array {
   return loadOption(APPLICATION | HIDDEN, 'UiApp', SETUP_APPLICATION);
 }
 
-/** Boot0000 and Boot0001 of a direct boot with edk2 since 202505: the boot menu, and the setup application. */
+/**
+ * Boot0000 and Boot0001 of a direct boot with edk2 since 202505: the boot menu, and the setup
+ * application.
+ */
 export function menuOptions(): Uint8Array[] {
   return [
     loadOption(APPLICATION | HIDDEN, 'BootManagerMenuApp', BOOT_MENU_APPLICATION),
@@ -173,8 +195,9 @@ function loadOption(attributes: number, description: string, file: string): Uint
 }
 
 /**
- * The boot options of a GCE machine with one disk, in boot order: the disk (NVMe), another that GCE adds, the setup
- * application. The second is known by its digest alone, which event logs of such machines show.
+ * The boot options of a GCE machine with one disk, in boot order: the disk (NVMe), another that GCE
+ * adds, the setup application. The second is known by its digest alone, which event logs of such
+ * machines show.
  */
 export function gceBootOptions(): TdxPlatform['bootOptions'] {
   const known = [
@@ -186,8 +209,8 @@ export function gceBootOptions(): TdxPlatform['bootOptions'] {
 }
 
 /**
- * The Secure Boot variables of a GCE machine whose image brings no keys of its own: off, and each list holding the first
- * bytes of an RSA key that nobody has.
+ * The Secure Boot variables of a GCE machine whose image brings no keys of its own: off, and each
+ * list holding the first bytes of an RSA key whose private half is not known to exist.
  */
 export function gcePlaceholderVariables(): SecureBootVariables {
   const list = concat(

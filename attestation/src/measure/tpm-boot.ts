@@ -1,4 +1,7 @@
-/** Registers of a TPM after a measured boot of our image, computed without booting (docs/image.md, "Registers"). */
+/**
+ * Registers of a TPM after a measured boot of our image, computed without booting (docs/image.md,
+ * "Registers").
+ */
 
 import { utf8 } from '../bytes.ts';
 import { type DigestText, labelled, parseDigest, type Sha256, sha256 } from '../digest.ts';
@@ -9,12 +12,18 @@ import type { ImageReference } from './image-reference.ts';
 export const POLICY_REGISTER = 15;
 export const BUNDLE_REGISTER = 14;
 
-/** Registers that are known exactly from image, policy and bundle. The others depend on firmware and machine. */
+/**
+ * Registers that are known exactly from image, policy and bundle. Every other register depends on
+ * firmware and machine.
+ */
 export const PREDICTED_REGISTERS: readonly number[] = [4, 9, 11, 12, 13, BUNDLE_REGISTER, POLICY_REGISTER];
 
 /** How a machine was started. */
 export interface TpmLaunch {
-  /** `kernel`: by QEMU's -kernel. `disk`: by the firmware's boot manager from a disk. Only register 4 differs. */
+  /**
+   * `kernel`: by QEMU's -kernel. `disk`: by the firmware's boot manager from a disk. Only register
+   * 4 differs.
+   */
   readonly boot: 'kernel' | 'disk';
   /** The command line passed in place of the image's own, or null where none was. */
   readonly commandLine: string | null;
@@ -27,12 +36,18 @@ export function launchCommandLine(image: Pick<ImageReference, 'commandLine'>, po
   return `${image.commandLine} enclaim.policy=${policy}`;
 }
 
-/** What the guest extends into `POLICY_REGISTER` of the SHA-256 bank. @throws DecodeError on a malformed digest */
+/**
+ * The event of the policy, which the guest extends into `POLICY_REGISTER` of the SHA-256 bank.
+ * @throws DecodeError on a malformed digest
+ */
 export function policyEvent(policy: DigestText<'sha384'>): Sha256 {
   return labelled('policy', parseDigest('sha384', policy));
 }
 
-/** What the guest extends into `BUNDLE_REGISTER` of the SHA-256 bank. @throws DecodeError on a malformed digest */
+/**
+ * The event of the bundle, which the guest extends into `BUNDLE_REGISTER` of the SHA-256 bank.
+ * @throws DecodeError on a malformed digest
+ */
 export function bundleEvent(bundle: DigestText<'sha384'>): Sha256 {
   return labelled('bundle', parseDigest('sha384', bundle));
 }
@@ -47,8 +62,9 @@ export function predictPcrs(image: ImageReference, launch: TpmLaunch): Map<numbe
 }
 
 /**
- * What a launch extends into each of `PREDICTED_REGISTERS`, in order; none where the register stays zero. Register 11
- * is missing: its reference is a value, the events behind it are the image's sections.
+ * The events that a launch extends into each of `PREDICTED_REGISTERS`, in order; none if the
+ * register stays zero. Register 11 is missing, because its reference is a value: the events behind
+ * it are the image's sections.
  * @throws DecodeError on a malformed digest
  */
 export function launchEvents(image: ImageReference, launch: TpmLaunch): Map<number, readonly Uint8Array[]> {
@@ -64,7 +80,10 @@ export function launchEvents(image: ImageReference, launch: TpmLaunch): Map<numb
   ]);
 }
 
-/** Register 12 after a command line was passed to the stub, or null for none. It does not depend on the image. */
+/**
+ * Register 12 after a command line was passed to the stub, or null for none. It does not depend on
+ * the image.
+ */
 export function commandLineRegister(passed: string | null): Uint8Array {
   return passed === null ? zeroPcr('sha256') : extendAll([sha256(utf16(passed))]);
 }

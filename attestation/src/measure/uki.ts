@@ -1,6 +1,7 @@
 /**
- * Unified kernel images: what systemd-stub measures of their sections. The list and its order are those of systemd 254 to 259
- * (src/fundamental/uki.h, UnifiedSection; UAPI.5, "UKI TPM PCR Measurements").
+ * Unified kernel images, and the measurements that systemd-stub makes of their sections. The list
+ * and its order are those of systemd 254 to 259 (src/fundamental/uki.h, UnifiedSection; UAPI.5,
+ * "UKI TPM PCR Measurements").
  */
 
 import { digest } from '#crypto';
@@ -28,9 +29,12 @@ const MEASURED_SECTIONS = [
   '.hwids',
   '.efifw',
 ] as const;
-/** Of these a stub takes the one that fits the machine, or none: an image does not say what is measured of them. */
+/**
+ * Sections of which a stub takes the one that fits the machine, or none. An image does not say
+ * which of them is measured.
+ */
 const CHOSEN_BY_MACHINE: readonly string[] = ['.dtbauto', '.efifw'];
-/** What the stub itself is made of, and what it passes on without a measurement. */
+/** Sections that the stub itself is made of, or that it passes on without a measurement. */
 const UNMEASURED: readonly string[] = [
   '.text',
   '.rodata',
@@ -50,8 +54,10 @@ const UNMEASURED: readonly string[] = [
 ];
 
 /**
- * Register 11 as the stub leaves it: for each section its name with a NUL, then its bytes; an empty one not at all.
- * @throws DecodeError `syntax` for a section that is not known, or of which the machine decides what is measured
+ * Register 11 as the stub leaves it: for each section its name with a NUL, then its bytes. An empty
+ * section is not measured.
+ * @throws DecodeError `syntax` for a section that is not known, or one of which the machine decides
+ * the measurement
  */
 export async function sectionRegister(image: PeImage, bank: HashName): Promise<Uint8Array> {
   for (const { name } of image.sections) {
@@ -81,12 +87,14 @@ export async function authenticodeDigest(image: PeImage, algorithm: HashName): P
 
 /**
  * Reads the reference values of a UKI.
- * @throws DecodeError, also for a UKI with a section that would make the measured initrd differ from `.initrd`
+ * @throws DecodeError, also for a UKI with a section that would make the measured initrd differ
+ * from `.initrd`
  */
 export async function readUki(bytes: Uint8Array): Promise<ImageReference> {
   const image = parsePe(bytes);
   for (const name of ['.osrel', '.ucode']) {
-    // The stub would append its own files to the initrd, or put microcode before it: register 9 would not be ours.
+    // The stub would append its own files to the initrd, or put microcode before it. Register 9
+    // would then not be the one predicted.
     if (sectionNamed(image, name) !== undefined) throw new DecodeError('syntax', `unexpected section ${name}`, 0);
   }
   const kernel = requiredSection(image, '.linux');

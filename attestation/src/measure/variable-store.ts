@@ -1,4 +1,7 @@
-/** The variables that a firmware image brings along: an authenticated variable store in a firmware volume (PI 1.8, volume 3, 3.2; edk2, MdeModulePkg/Include/Guid/VariableFormat.h). */
+/**
+ * The variables that a firmware image brings along: an authenticated variable store in a firmware
+ * volume (PI 1.8, volume 3, 3.2; edk2, MdeModulePkg/Include/Guid/VariableFormat.h).
+ */
 
 import { Reader } from '../bytes.ts';
 import { DecodeError } from '../errors.ts';
@@ -20,9 +23,12 @@ const STORE_HEADER = GUID_LENGTH + 12;
 /** A store that is formatted and healthy. */
 const [FORMATTED, HEALTHY] = [0x5a, 0xfe];
 const VARIABLE_MARK = 0x55aa;
-/** What flash holds where nothing was written. */
+/** Contents of flash that was never written. */
 const ERASED = 0xffff;
-/** State bits are cleared one after the other: written whole, then marked for deletion, then deleted. */
+/**
+ * State bits are cleared one after the other: written whole, then marked for deletion, then
+ * deleted.
+ */
 const IN_FORCE = 0x3f;
 const DELETED: readonly number[] = [0x3d, 0x3c];
 const MAX_VARIABLES = 256;
@@ -30,7 +36,8 @@ const MAX_NAME = 512;
 
 /**
  * The variables of a configuration volume, in the order of the store.
- * @throws DecodeError; `version` for a store of another format, or one that was caught in the middle of a write
+ * @throws DecodeError; `version` for a store of another format, or one that was caught in the
+ * middle of a write
  */
 export function parseVariables(volume: Uint8Array): FirmwareVariable[] {
   const reader = openStore(volume);
@@ -61,8 +68,9 @@ export function variableRange(volume: Uint8Array): readonly [from: number, to: n
 }
 
 /**
- * The variables of Secure Boot in a volume. With a platform key Secure Boot is on, and firmware says so in a variable that
- * it makes anew at each start; without one that variable is zero or missing, as the build has it, and given as empty.
+ * The variables of Secure Boot in a volume. With a platform key Secure Boot is on, and firmware
+ * says so in a variable that it makes anew at each start. Without one that variable is zero or
+ * missing, depending on the build, and is given as empty.
  * @throws DecodeError; `syntax` for a variable that stands twice
  */
 export function secureBootVariables(volume: Uint8Array): SecureBootVariables {

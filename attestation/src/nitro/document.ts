@@ -1,4 +1,7 @@
-/** AWS Nitro Enclaves attestation documents (Nitro Enclaves SDK, "Attestation process", sections 3.1 and 3.2). */
+/**
+ * AWS Nitro Enclaves attestation documents (Nitro Enclaves SDK, "Attestation process", sections 3.1
+ * and 3.2).
+ */
 
 import { decodeCbor } from '../cbor/decode.ts';
 import type { CborMap, CborValue } from '../cbor/value.ts';
@@ -39,7 +42,10 @@ const MAX_FIELD = { public_key: 1024, user_data: 512, nonce: 512 } as const;
 const DIGEST = 'SHA384';
 const PCR_LENGTH = 48;
 
-/** Reads the payload of a document. @throws DecodeError; `version` for a digest other than SHA384. */
+/**
+ * Reads the payload of a document.
+ * @throws DecodeError; `version` for a digest other than SHA384.
+ */
 export function parseNitroDocument(payload: Uint8Array): NitroDocument {
   const map = decodeCbor(payload, { indefinite: true });
   if (!(map instanceof Map)) throw new DecodeError('syntax', 'Nitro document is not a map', 0);

@@ -21,8 +21,8 @@ export interface AuthenticatedNitro {
 const ES384 = -35;
 
 /**
- * Verifies who signed a document. The leaf certificate lives for three hours: `now` is the time to judge the document
- * by, such as that of the log that it was recorded in.
+ * Verifies who signed a document. The leaf certificate lives for three hours. `now` is the time to
+ * judge the document by, such as that of the log that it was recorded in.
  * @param pins AWS's root (`VENDOR_ANCHORS.nitro`).
  * @param options.now Milliseconds since 1970.
  * @throws EvidenceError `format`, `chain`, `validity`, `signature`
@@ -41,7 +41,7 @@ export async function verifyNitro(
   return { document, chain } as AuthenticatedNitro;
 }
 
-/** What a verifier demands of a document. Each field is a constraint or the literal `"any"`. */
+/** Demands of a verifier on a document. Each field is a constraint or the literal `"any"`. */
 export interface NitroDemands {
   /** Accepted values by register; registers that are not listed are not compared. */
   readonly pcrs: ReadonlyMap<number, OneOf>;

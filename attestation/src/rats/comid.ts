@@ -1,4 +1,7 @@
-/** CoMID and CoEV: what a module's measurements ought to be, and what they were (draft-ietf-rats-corim, sections 5 and 6). */
+/**
+ * CoMID and CoEV: reference measurements of a module, and the measurements in evidence of one
+ * (draft-ietf-rats-corim, sections 5 and 6).
+ */
 
 import { decodeCbor } from '../cbor/decode.ts';
 import { type CborMap, type CborValue, isTagged } from '../cbor/value.ts';
@@ -42,7 +45,7 @@ export interface Comid {
 }
 
 const COEV_TAG = 571;
-/** Members of the maps that are read here; others than these and negative ones are errors. */
+/** Members of the maps that are read here. Negative ones are skipped; any other one is an error. */
 const MEMBERS = {
   comid: [0, 1, 2, 3, 4],
   identity: [0, 1],
@@ -142,7 +145,9 @@ function readMeasurement(value: CborValue): Measurement {
   return { key: map.get(0), values };
 }
 
-/** [algorithm, value], the algorithm by number of the IANA named-information registry or by name. */
+/**
+ * [algorithm, value], the algorithm by number of the IANA named-information registry or by name.
+ */
 function readDigest(value: CborValue): void {
   const [algorithm, digest] = asList(value, 'digest', 2);
   if ((typeof algorithm !== 'number' && typeof algorithm !== 'string') || !(digest instanceof Uint8Array)) {

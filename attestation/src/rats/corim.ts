@@ -1,4 +1,7 @@
-/** CoRIM: reference values from who makes a module, unsigned or as COSE_Sign1 (draft-ietf-rats-corim, section 4). */
+/**
+ * CoRIM: reference values from the maker of a module, unsigned or as COSE_Sign1
+ * (draft-ietf-rats-corim, section 4).
+ */
 
 import { importKey } from '#crypto';
 import { encodeSign1, parseSign1, verifySign1 } from '../cbor/cose.ts';
@@ -71,8 +74,10 @@ function readProfile(value: CborValue | undefined): string | undefined {
 
 /**
  * Verifies a signed CoRIM.
- * @param spki The signer's key and the one COSE algorithm that it is used with: -7 (ES256), -35 (ES384), -8 (EdDSA).
- * @param options.now Milliseconds since 1970; a validity in the metadata must include it. One without is returned.
+ * @param spki The signer's key and the one COSE algorithm that it is used with: -7 (ES256), -35
+ * (ES384), -8 (EdDSA).
+ * @param options.now Milliseconds since 1970; a validity in the metadata must include it. One
+ * without is returned.
  * @throws EvidenceError `format`, `signature`, `validity`
  */
 export async function verifyCorim(
@@ -110,7 +115,10 @@ function readTime(value: CborValue | undefined): number {
 /** Digest algorithms by number of the IANA named-information registry. */
 const DIGESTS = { sha256: 1, sha384: 7, sha512: 8 } as const;
 
-/** One measurement as it is written. Without a key it speaks of the module itself. Values by number as in the draft. */
+/**
+ * One measurement as it is written. Without a key it is one of the module itself. Values are by
+ * number as in the draft.
+ */
 export interface CorimMeasurement {
   readonly key: string | undefined;
   readonly values: CborMap;
@@ -130,7 +138,7 @@ export interface CorimReference {
   }[];
 }
 
-/** What a CoRIM to be signed says. */
+/** The contents of a CoRIM to be signed. */
 export interface CorimContent {
   readonly id: string;
   readonly profile: string;

@@ -1,4 +1,7 @@
-/** Attestation results as EAR (draft-ietf-rats-ear, profile of veraison/ear): read, and made from a verdict. */
+/**
+ * Attestation results as EAR (draft-ietf-rats-ear, profile of veraison/ear): read, and made from a
+ * verdict.
+ */
 
 import * as z from 'zod';
 import { utf8 } from '../bytes.ts';
@@ -25,7 +28,9 @@ const VECTOR = [
   'sourced-data',
 ] as const;
 
-/** The appraisal of one part of the attester. Claims that are not listed are extensions, and kept. */
+/**
+ * The appraisal of one part of the attester. Claims that are not listed are extensions, and kept.
+ */
 export interface EarAppraisal {
   readonly 'ear.status': EarStatus;
   readonly 'ear.trustworthiness-vector'?: Readonly<Partial<Record<(typeof VECTOR)[number], number>>> | undefined;
@@ -81,7 +86,12 @@ const claimsSchema = z.looseObject({
   eat_nonce: z.string().min(8).max(88).optional(),
 }) as unknown as z.ZodType<EarClaims>;
 
-/** Reads a claims set, JSON in UTF-8. **Trust**: none; see `verifyEar`. @throws DecodeError `syntax`, `range` */
+/**
+ * Reads a claims set, JSON in UTF-8.
+ *
+ * **Trust**: none; see `verifyEar`.
+ * @throws DecodeError `syntax`, `range`
+ */
 export function parseEarClaims(bytes: Uint8Array): EarClaims {
   return decodeJson(claimsSchema, bytes, MAX_CLAIMS);
 }
@@ -96,11 +106,13 @@ export async function verifyEar(token: string, spki: Uint8Array, algorithm: JwsA
   return parsePart('format', 'EAR claims', payload, parseEarClaims);
 }
 
-/** Who makes a result, and when. */
+/** The verifier that makes a result, and the time. */
 export interface EarIssue {
   /** When it is made, whatever time the evidence was held against. Seconds since 1970. */
   readonly iat: number;
-  /** What certificates, collateral and deployments were held against. Milliseconds since 1970. */
+  /**
+   * Time that certificates, collateral and deployments were compared with. Milliseconds since 1970.
+   */
   readonly asOf: number;
   readonly verifier: { readonly build: string; readonly developer: string };
 }
@@ -109,9 +121,10 @@ export interface EarIssue {
 const MAX_AGE_S = 3600;
 
 /**
- * The claims of a verdict, with every check in an extension: contraindicated where it is not ok, or nothing was measured
- * (`simulated`); affirming where it is and the evidence was made for this verifier's nonce; else a warning, for evidence from
- * a file may be of any age.
+ * The claims of a verdict, with every check in an extension.
+ * - Contraindicated: the verdict is not ok, or nothing was measured (`simulated`).
+ * - Affirming: it is ok, and the evidence was made for this verifier's nonce.
+ * - Warning: it is ok otherwise, because evidence from a file may be of any age.
  */
 export function earOf(verdict: Verdict, { iat, asOf, verifier }: EarIssue): EarClaims {
   return {
@@ -142,7 +155,10 @@ function expiryOf({ end }: Verdict, iat: number): number {
   return end === null ? longest : Math.min(longest, Math.floor(Date.parse(end.notAfter) / 1000));
 }
 
-/** A verdict as a signed token. @param sign Makes the signature (r‖s for ECDSA) over the bytes given to it. */
+/**
+ * A verdict as a signed token.
+ * @param sign Makes the signature (r‖s for ECDSA) over the bytes given to it.
+ */
 export function signEar(
   verdict: Verdict,
   issue: EarIssue,

@@ -27,7 +27,9 @@ interface Parts {
 }
 
 /**
- * The payload of a token that `spki` signed. The token's header chooses nothing: not the algorithm, not the key.
+ * The payload of a token that `spki` signed.
+ *
+ * **Trust**: the token's header chooses neither the algorithm nor the key.
  * @throws EvidenceError `format`, `signature`
  */
 export async function verifyJwt(token: string, spki: Uint8Array, algorithm: JwsAlgorithm): Promise<Uint8Array> {

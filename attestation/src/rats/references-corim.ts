@@ -1,6 +1,7 @@
 /**
- * References as a signed CoRIM. Each value of the document is one measurement: digests are digests, which whoever reads
- * CoRIM can read, and nothing is lost. Modules are the document's sections; keys are the way down from there.
+ * References as a signed CoRIM. Each value of the document is one measurement, so that nothing is
+ * lost. Digests are written as digests, which any reader of CoRIM can read. Modules are the
+ * document's sections; a measurement's key is the path below its section.
  */
 
 import { fromUtf8, utf8 } from '../bytes.ts';
@@ -31,7 +32,7 @@ type Json = null | string | number | boolean | readonly Json[] | { readonly [nam
 /**
  * References as a CoRIM, signed.
  * @param signer name for people
- * @param validity milliseconds since 1970; whoever reads it refuses it outside
+ * @param validity milliseconds since 1970; a reader refuses the document outside of it
  * @param sign makes the signature of `algorithm` over the bytes given to it
  */
 export function signReferences(
@@ -79,7 +80,8 @@ function measured(value: Json): CborMap {
 
 /**
  * The references of a signed CoRIM.
- * @param spki the key that must have signed, SubjectPublicKeyInfo, and the one COSE algorithm that it is used with
+ * @param spki the key that must have signed, SubjectPublicKeyInfo, and the one COSE algorithm that
+ * it is used with
  * @param options.now milliseconds since 1970; the validity must include it, and there must be one
  * @throws EvidenceError `format`, `signature`, `validity`; AppraisalError `references`
  */
@@ -170,7 +172,10 @@ function readDigest(value: CborValue): DigestText {
   throw misshapen(`a digest of algorithm ${String(algorithm)}`);
 }
 
-/** What no other kind of value says. */
+/**
+ * Reads a raw value: `null`, `true`, `false`, an empty list or an empty object, which no other kind
+ * of value can express.
+ */
 function readRaw(bytes: Uint8Array): Json {
   const text = fromUtf8(bytes);
   if (['null', 'true', 'false', '[]', '{}'].includes(text)) return JSON.parse(text) as Json;

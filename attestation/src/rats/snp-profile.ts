@@ -1,4 +1,7 @@
-/** AMD's CoRIM profile for SEV-SNP (tag:amd.com,2024:snp-corim-profile): what its documents must hold beyond the standard. */
+/**
+ * AMD's CoRIM profile for SEV-SNP (tag:amd.com,2024:snp-corim-profile): demands on its documents
+ * beyond the standard.
+ */
 
 import { DecodeError } from '../errors.ts';
 import type { Comid } from './comid.ts';
@@ -12,9 +15,9 @@ const VENDOR = 1;
 const MODEL = 2;
 
 /**
- * Holds a CoRIM against the profile: measurements are keyed by number, and trust anchors name vendor and model, which
- * is how a verifier finds the root for a product.
- * @throws DecodeError `version` for another profile, `syntax` where it is not kept.
+ * Checks a CoRIM against the profile: measurements are keyed by number, and trust anchors name
+ * vendor and model. A verifier finds the root for a product by these.
+ * @throws DecodeError `version` for another profile, `syntax` if the CoRIM does not keep to it.
  */
 export function checkSnpProfile({ profile, comids }: Corim): void {
   if (profile !== SNP_CORIM_PROFILE) throw new DecodeError('version', `CoRIM of profile ${profile ?? 'none'}`, 0);

@@ -1,4 +1,7 @@
-/** Reference values of clouds: who stands between the processor and the VM there, and which enclaves are accepted. */
+/**
+ * Reference values of clouds: accepted paravisors and firmware between the processor and the VM,
+ * and accepted enclaves.
+ */
 
 import * as z from 'zod';
 import { decodeJson } from '../canonical.ts';
@@ -13,8 +16,10 @@ export interface ParavisorSigner {
   /** SHA-384 of the key, as the report gives it. */
   readonly idKey: DigestText<'sha384'>;
   /**
-   * 16 bytes each, hex. A maker signs more than paravisors with its key: without these, whatever else it signed could name
-   * a vTPM key of its own.
+   * 16 bytes each, hex.
+   *
+   * **Trust**: a maker signs more than paravisors with its key. Without these, any other guest that
+   * it signed could name a vTPM key of its own.
    */
   readonly familyId: string;
   readonly imageId: string;
@@ -22,7 +27,10 @@ export interface ParavisorSigner {
   readonly minimumSvn: number;
 }
 
-/** Paravisors of Azure under SEV-SNP that are accepted: by what was measured, or by who signed it. Neither accepts none. */
+/**
+ * Paravisors of Azure under SEV-SNP that are accepted: by measurement, or by signer. If both are
+ * empty, none is accepted.
+ */
 export interface AzureSnpReference extends SnpPins {
   /** Launch digests. */
   readonly measurements: readonly DigestText<'sha384'>[];
@@ -36,8 +44,9 @@ export interface AzureTdxReference extends TdxPins {
 }
 
 /**
- * Firmware of GCE that is accepted: launch digests (SEV-SNP) or MRTDs (TDX), or all that Google endorsed at or after a time
- * (RFC 3339, UTC, milliseconds). An endorsement never expires, so there is no way to accept all of them.
+ * Firmware of GCE that is accepted: launch digests (SEV-SNP) or MRTDs (TDX), or all that Google
+ * endorsed at or after a time (RFC 3339, UTC, milliseconds). An endorsement never expires, so
+ * references cannot accept all of them.
  */
 export type GceFirmware =
   | { readonly measurements: readonly DigestText<'sha384'>[] }
@@ -108,7 +117,10 @@ const cloudSchema: z.ZodType<CloudReferences> = z.strictObject({
 
 const LIMIT = 1024 * 1024;
 
-/** Reads the sections by themselves (JSON, UTF-8), as `enclaim references` takes them. @throws DecodeError */
+/**
+ * Reads the sections by themselves (JSON, UTF-8), as `enclaim references` takes them.
+ * @throws DecodeError
+ */
 export function parseCloudReferences(bytes: Uint8Array): CloudReferences {
   return decodeJson(cloudSchema, bytes, LIMIT);
 }

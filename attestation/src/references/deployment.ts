@@ -1,4 +1,7 @@
-/** Deployment: the policy's owner says which devices answer for it, and until when (docs/client.md, "Deployments"). */
+/**
+ * Deployment: the policy's owner says which devices answer for it, and until when (docs/client.md,
+ * "Deployments").
+ */
 
 import * as z from 'zod';
 import { importKey, verifySignature } from '#crypto';
@@ -12,14 +15,19 @@ import { parsePart } from '../parse-part.ts';
 import { type Ed25519Text, ed25519Spki } from '../statement.ts';
 
 /**
- * A device, by what its hardware proves of it: SHA-256 of TPMT_PUBLIC of a TPM's attestation or endorsement key (of the
- * SubjectPublicKeyInfo of a cloud's), the chip id of an SEV-SNP processor, SHA-256 of the SubjectPublicKeyInfo of a TDX
- * platform's PCK, project number and instance id on GCE, the instance that an AWS enclave belongs to. A cloud's processor
- * is no name: it is whoever's VM runs there.
+ * Name of a device, which its hardware proves.
+ * - `ak`, `ek`: SHA-256 of TPMT_PUBLIC of a TPM's attestation or endorsement key (of the
+ *   SubjectPublicKeyInfo of a cloud's).
+ * - `chip`: the chip id of an SEV-SNP processor.
+ * - `pck`: SHA-256 of the SubjectPublicKeyInfo of a TDX platform's PCK.
+ * - `gce`: project number and instance id on GCE.
+ * - `nitro`: the instance that an AWS enclave belongs to.
+ *
+ * **Trust**: a cloud's processor is no name, because it runs the VMs of any customer.
  */
 export type DeviceName = `${'ak' | 'ek' | 'pck'}:${DigestText<'sha256'>}` | `${'chip' | 'gce' | 'nitro'}:${string}`;
 
-/** What an owner signs. */
+/** The statement that an owner signs. */
 export interface Deployment {
   readonly policy: DigestText<'sha384'>;
   /** Devices that answer for the owner under this policy. */
@@ -29,7 +37,10 @@ export interface Deployment {
   readonly notAfter: string;
 }
 
-/** A deployment and the owner's Ed25519 signature over `"enclaim/deployment/v1" ‖ NUL ‖ canonical bytes`, base64url. */
+/**
+ * A deployment and the owner's Ed25519 signature over
+ * `"enclaim/deployment/v1" ‖ NUL ‖ canonical bytes`, base64url.
+ */
 export interface SignedDeployment {
   readonly enclaim: 'deployment/1';
   readonly deployment: Deployment;
@@ -62,13 +73,20 @@ export function parseDeployment(bytes: Uint8Array): SignedDeployment {
   return decodeJson(signedDeploymentSchema, bytes, LIMIT);
 }
 
-/** Signs a deployment. @param sign Ed25519 signature, 64 bytes, under the owner's key @throws ZodError on another shape */
+/**
+ * Signs a deployment.
+ * @param sign Ed25519 signature, 64 bytes, under the owner's key
+ * @throws ZodError on another shape
+ */
 export function signDeployment(deployment: Deployment, sign: (message: Uint8Array) => Uint8Array): SignedDeployment {
   const signature = toBase64Url(sign(messageOf(deployment)));
   return signedDeploymentSchema.parse({ enclaim: 'deployment/1', deployment, signature });
 }
 
-/** The deployment, once the owner is known to have signed it. @throws EvidenceError `format`, `signature` */
+/**
+ * The deployment, once the owner is known to have signed it.
+ * @throws EvidenceError `format`, `signature`
+ */
 export async function verifyDeployment(signed: SignedDeployment, owner: Ed25519Text): Promise<Deployment> {
   const key = await importKey(ed25519Spki(owner));
   const signature = parsePart('format', 'deployment signature', signed.signature, fromBase64Url);

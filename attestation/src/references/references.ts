@@ -1,4 +1,7 @@
-/** Reference values: what an appraiser holds evidence against, and whom it trusts (docs/formats.md, "References"). */
+/**
+ * Reference values: the values that a verifier compares evidence with, and the roots and keys that
+ * it trusts (docs/formats.md, "References").
+ */
 
 import * as z from 'zod';
 import { decodeJson } from '../canonical.ts';
@@ -16,26 +19,39 @@ import { type SnpPins, snpPins } from './snp-pins.ts';
 import { floorsSchema, type SnpFloors } from './tcb-floors.ts';
 import { type TdxPins, tdxPins } from './tdx-pins.ts';
 
-/** Whom the references trust to vouch for a platform. */
+/** Roots and keys that the references trust to vouch for a platform. */
 export interface Anchors {
   /** SHA-256 of TPMT_PUBLIC of attestation keys that are trusted by themselves. */
   readonly attestationKeys: readonly DigestText<'sha256'>[];
-  /** SHA-256 of the DER of root certificates under which endorsement keys of real TPMs are certified. */
+  /**
+   * SHA-256 of the DER of root certificates under which endorsement keys of real TPMs are
+   * certified.
+   */
   readonly endorsementRoots: readonly DigestText<'sha256'>[];
   /** The same for software TPMs, whose maker can sign anything. Only for development. */
   readonly unsafeSwtpmRoots: readonly DigestText<'sha256'>[];
-  /** Certificates (base64 of DER) to build paths with. Not trusted by themselves: only the digests above are. */
+  /**
+   * Certificates (base64 of DER) to build paths with. Not trusted by themselves: only the digests
+   * above are.
+   */
   readonly certificates: readonly string[];
   /**
-   * SHA-256 of the DER of root certificates under which attestation keys of real TPMs are certified. Where there are some
-   * and evidence brings certificates of its key, those decide and no credential is activated.
+   * SHA-256 of the DER of root certificates under which attestation keys of real TPMs are
+   * certified. If there are some and evidence brings certificates of its key, those decide and no
+   * credential is activated.
    */
   readonly attestationRoots?: readonly DigestText<'sha256'>[];
   /** Makers whose own roots are trusted. Absent: of none, and their evidence is refused. */
   readonly vendors?: readonly Vendor[];
-  /** SHA-256 of the DER of roots of processors in software, which can sign anything. Only for development. */
+  /**
+   * SHA-256 of the DER of roots of processors in software, which can sign anything. Only for
+   * development.
+   */
   readonly unsafeSiliconRoots?: readonly DigestText<'sha256'>[];
-  /** Keys of developers whose machines attest nothing (`enclaim dev`). References that name some accept nothing else. */
+  /**
+   * Keys of developers whose machines attest nothing (`enclaim dev`). References that name some
+   * accept nothing else.
+   */
   readonly unsafeSimulatedKeys?: readonly Ed25519Text[];
 }
 
@@ -46,7 +62,7 @@ export type Vendor = 'amd' | 'intel' | 'aws' | 'google';
 export interface SnpReference extends SnpPins {
   /** SHA-256 of the UKI: the base image's identity. */
   readonly id: DigestText<'sha256'>;
-  /** What {@link describeSnpFirmware} says of the OVMF build. */
+  /** The OVMF build, as {@link describeSnpFirmware} describes it. */
   readonly firmware: {
     readonly digest: DigestText<'sha384'>;
     readonly sections: readonly SevSection[];
@@ -66,7 +82,10 @@ export interface SnpReference extends SnpPins {
   /** SEV_FEATURES. */
   readonly features: number;
   readonly floors: SnpFloors;
-  /** SHA-384 of the keys whose ID block is accepted, and of those that certify them; or "any", also none. */
+  /**
+   * SHA-384 of the keys whose ID block is accepted, and of those that certify them; or "any", also
+   * none.
+   */
   readonly idKeys: readonly DigestText<'sha384'>[] | 'any';
   readonly authorKeys: readonly DigestText<'sha384'>[] | 'any';
 }
@@ -74,20 +93,27 @@ export interface SnpReference extends SnpPins {
 /** A launch of a base image under TDX that is accepted. */
 export interface TdxReference extends TdxPins {
   readonly id: DigestText<'sha256'>;
-  /** The firmware and its memory model; its configuration and the machine's; boot up to the kernel. */
+  /**
+   * The firmware and its memory model. `rtmr0` has its configuration and the machine's, `rtmr1` the
+   * boot up to the kernel.
+   */
   readonly mrtd: DigestText<'sha384'>;
   readonly rtmr0: RtmrReference;
   readonly rtmr1: RtmrReference;
   readonly initrd: DigestText<'sha384'>;
   /** To which the policy is appended at launch. */
   readonly commandLine: string;
-  /** What firmware puts before both: OVMF of 2026 names the initrd of a direct boot there. Absent: nothing. */
+  /**
+   * Text that firmware puts before command line and policy. OVMF of 2026 names the initrd of a
+   * direct boot there. Absent: nothing.
+   */
   readonly commandLineStart?: 'initrd=initrd ';
-  /** What firmware appends: OVMF before 2026 names the initrd there. */
+  /** Text that firmware appends. OVMF before 2026 names the initrd there. */
   readonly commandLineEnd: '' | ' initrd=initrd';
   /**
-   * `policy`: the guest extends policy and bundle. `zero`: its kernel cannot extend (Linux before 6.16), so the register
-   * must stay zero; RTMR2 names the policy and the boot statement the bundle.
+   * `policy`: the guest extends policy and bundle. `zero`: its kernel cannot extend (Linux before
+   * 6.16), so the register must stay zero; RTMR2 names the policy and the boot statement the
+   * bundle.
    */
   readonly rtmr3: 'policy' | 'zero';
 }
@@ -95,7 +121,10 @@ export interface TdxReference extends TdxPins {
 /** A register's value, or the events that lead to it, in order. */
 export type RtmrReference = DigestText<'sha384'> | readonly RtmrEventReference[];
 
-/** An event of a register: SHA-384 that was extended, or "any" where the evidence's event log may say which. */
+/**
+ * An event of a register: SHA-384 that was extended, or "any" if the evidence's event log may say
+ * which.
+ */
 export interface RtmrEventReference {
   /** For people. */
   readonly name: string;
@@ -108,7 +137,10 @@ export interface Validity {
   readonly notAfter: string;
 }
 
-/** A policy that is accepted for a window beside the one that the references name: while an update rolls out. */
+/**
+ * A policy that is accepted for a window beside the one that the references name, while an update
+ * rolls out.
+ */
 export interface RolloutPolicy extends Validity {
   readonly policy: DigestText<'sha384'>;
   /** As {@link References.bundles}, under this policy. */
@@ -125,14 +157,17 @@ export interface References extends CloudReferences {
   readonly policy: DigestText<'sha384'>;
   /** App bundles that are accepted under the policy, or "any": handlers are confined. */
   readonly bundles: 'any' | readonly DigestText<'sha384'>[];
-  /** Policies that machines may still have while they are updated, each until its end. Absent: `policy` alone. */
+  /**
+   * Policies that machines may still have while they are updated, each until its end. Absent:
+   * `policy` alone.
+   */
   readonly rollout?: readonly RolloutPolicy[];
   /** Key of the owner that every accepted policy names, or "any". */
   readonly owner: 'any' | Ed25519Text;
   readonly anchors: Anchors;
   /**
-   * Deployments that the owner signed. Where an owner is named, a device that none of them names is refused; beside owner
-   * "any" there must be none.
+   * Deployments that the owner signed. If an owner is named, a device that none of them names is
+   * refused. Beside owner "any" there must be none.
    */
   readonly deployments?: readonly SignedDeployment[];
   /** Accepted launches of confidential VMs. Absent accepts none. */
@@ -263,7 +298,10 @@ function refuseEndlessRollout({ policy, rollout = [] }: References): void {
     throw new AppraisalError('references', `${policy} is accepted for good, and cannot be for a window, too`);
 }
 
-/** References with deployments beside those that they have. @throws AppraisalError `references` without an owner */
+/**
+ * Adds deployments to those that the references have.
+ * @throws AppraisalError `references` without an owner
+ */
 export function withDeployments(references: References, more: readonly SignedDeployment[]): References {
   if (more.length === 0) return references;
   const joined = { ...references, deployments: [...(references.deployments ?? []), ...more] };
@@ -271,7 +309,11 @@ export function withDeployments(references: References, more: readonly SignedDep
   return joined;
 }
 
-/** References that hold no longer than what they came in. @param from @param until milliseconds since 1970 */
+/**
+ * References that hold no longer than what they came in.
+ * @param from
+ * @param until milliseconds since 1970
+ */
 export function withValidity(
   references: References,
   { from, until }: { readonly from: number; readonly until: number },
@@ -283,7 +325,11 @@ export function withValidity(
   return { ...references, validity: { notBefore: first, notAfter: last } };
 }
 
-/** Whoever gives deployments expects them to be held; without an owner nobody could. @throws AppraisalError `references` */
+/**
+ * Refuses references that hold deployments but accept any owner: no key could verify the
+ * deployments.
+ * @throws AppraisalError `references`
+ */
 export function refuseUnheldDeployments({ owner, deployments = [] }: References): void {
   if (owner !== 'any' || deployments.length === 0) return;
   throw new AppraisalError(
@@ -293,8 +339,11 @@ export function refuseUnheldDeployments({ owner, deployments = [] }: References)
 }
 
 /**
- * Simulated evidence is accepted alone or not at all: a key that stands beside what production is held against would be
- * overlooked there, and opens everything. @throws AppraisalError `references`
+ * Refuses references that accept simulated evidence beside any other.
+ *
+ * **Trust**: an auditor could overlook a developer's key beside the values for production, and that
+ * key opens everything.
+ * @throws AppraisalError `references`
  */
 export function refuseMixedSimulation({ images, anchors, ...references }: References): void {
   const { unsafeSimulatedKeys, ...others } = anchors;

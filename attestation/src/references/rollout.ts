@@ -1,4 +1,7 @@
-/** Rollouts: while machines are updated, references accept another policy beside their own, for a window. */
+/**
+ * Rollouts: while machines are updated, references accept another policy beside their own, for a
+ * window.
+ */
 
 import type { Moment } from '../moment.ts';
 import { type Check, compared } from '../verdict/verdict.ts';
@@ -6,14 +9,15 @@ import type { References } from './references.ts';
 
 /** References as they are at a moment for a boot under a policy. */
 export interface InForce {
-  /** With the policy and the bundles that are accepted of this boot, and no others. */
+  /** The references with only the policy and the bundles that are accepted of this boot. */
   readonly references: References;
   readonly check: Check;
 }
 
 /**
- * What references accept of a boot under the attested policy: the policy that they name, or one of a rollout whose window
- * includes the moment, which the verdict then ends with. Outside of every window they are held against the one they name.
+ * The references that hold for a boot under the attested policy. Accepted is the policy that they
+ * name, or one of a rollout whose window includes the moment; the verdict then ends with the
+ * window. Outside of every window the boot is compared with the policy that they name.
  */
 export function policyInForce({ rollout = [], ...references }: References, attested: string, moment: Moment): InForce {
   const { policy } = references;

@@ -1,11 +1,15 @@
-/** What references say of an SEV-SNP report that no published revision of AMD's ABI describes. */
+/**
+ * Values of an SEV-SNP report that references accept although no published revision of AMD's ABI
+ * describes them.
+ */
 
 import * as z from 'zod';
 import type { SnpDemands } from '../snp/index.ts';
 
 /**
- * AMD 56860 revision 1.58 describes reports up to version 5 and platform information up to bit 7. Firmware is newer than texts:
- * what it says beyond them is refused until a verifier's references name it, who then knows what it means.
+ * Versions and bits beyond AMD's texts. AMD 56860 revision 1.58 describes reports up to version 5
+ * and platform information up to bit 7. Firmware is newer than texts. Values beyond them are
+ * refused until the references of a verifier, which knows their meaning, name them.
  */
 export interface SnpPins {
   /** Versions of reports that are accepted; 6 is read as 5. Absent: 2 to 5. */

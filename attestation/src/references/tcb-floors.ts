@@ -4,8 +4,9 @@ import * as z from 'zod';
 import { type SnpProduct, TCB_COMPONENTS, type TcbVersion } from '../snp/product.ts';
 
 /**
- * By product line, of the reported, committed, current and launch TCB alike; or "any". A line that is missing is refused.
- * A line names every component that its product has: one that is left out would be held against nothing.
+ * Lowest accepted security versions by product line, of the reported, committed, current and launch
+ * TCB alike; or "any". A line that is missing is refused. A line names every component that its
+ * product has, because one that is left out would be compared with nothing.
  */
 export type SnpFloors = Readonly<Partial<Record<SnpProduct, TcbVersion>>> | 'any';
 

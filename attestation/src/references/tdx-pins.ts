@@ -1,4 +1,7 @@
-/** What references say of a TD beside what it measured: the fields that a host sets, service TDs, and grace for old patch levels. */
+/**
+ * Values of a TD that references name beside its measurements: the fields that a host sets, service
+ * TDs, and grace for old patch levels.
+ */
 
 import * as z from 'zod';
 import { type DigestText, parseDigest } from '../digest.ts';
@@ -12,7 +15,10 @@ import {
   type TdxDemands,
 } from '../tdx/index.ts';
 
-/** Statuses of which a grace can be given: of Revoked there is none, and of what no level describes nothing is known. */
+/**
+ * Statuses for which a grace can be given. There is none for Revoked, nor for a TCB that no level
+ * describes, because nothing is known of it.
+ */
 const GRACED = [
   'SWHardeningNeeded',
   'ConfigurationNeeded',
@@ -23,18 +29,22 @@ const GRACED = [
   'TDRelaunchAdvisedConfigurationNeeded',
 ] as const;
 
-/** Until when a patch level that is not up to date is accepted: a day is named, as an exception without an end stays. */
+/**
+ * A patch level that is not up to date and is accepted until a day. References must name the day,
+ * because an exception without an end stays.
+ */
 export interface TcbGrace {
   readonly status: (typeof GRACED)[number];
   /** RFC 3339, UTC, milliseconds. */
   readonly until: string;
 }
 
-/** What a reference may say of a TD. */
+/** Values of a TD that a reference may name. */
 export interface TdxPins {
   /**
-   * Values of 48 bytes that the host has to have set at launch, whatever they mean to it. Absent: any; the verdict shows them.
-   * MRCONFIGID that is absent here has to be zero or the policy's digest where the policy is in the command line.
+   * Values of 48 bytes that the host must have set at launch, whatever they mean to it. Absent:
+   * any; the verdict shows them. An absent MRCONFIGID must be zero or the policy's digest if the
+   * policy is in the command line.
    */
   readonly mrConfigId?: DigestText<'sha384'>;
   readonly mrOwner?: DigestText<'sha384'>;
@@ -62,7 +72,10 @@ export const tdxPins: { readonly [P in keyof TdxPins]-?: z.ZodExactOptional<z.Zo
     .exactOptional(),
 };
 
-/** The demands of a careful verifier, with what a reference names. A grace that is used ends the verdict with it. */
+/**
+ * The demands of a careful verifier, with the values that a reference names. A grace that is used
+ * ends the verdict with it.
+ */
 export function pinnedDemands({ tcb }: AuthenticatedTdx, pins: TdxPins, { now, holds }: Moment): TdxDemands {
   const bytes = (text: DigestText<'sha384'> | undefined): Uint8Array | 'any' =>
     text === undefined ? 'any' : parseDigest('sha384', text);

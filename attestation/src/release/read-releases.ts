@@ -12,7 +12,8 @@ import type { ReleaseLog } from './release-log.ts';
 
 /**
  * The releases that a log's proofs show, and the checkpoint that they lead to.
- * @throws EvidenceError `chain` unsigned, `signature`, `log` another tree than the one seen before, or two; DecodeError
+ * @throws EvidenceError `chain` unsigned, `signature`, `log` another tree than the one seen before,
+ * or two; DecodeError
  */
 export async function readReleases(log: ReleaseLog): Promise<{
   releases: Release[];
@@ -78,7 +79,10 @@ async function readProof(
   return { release: parseRelease(entry), checkpoint, times };
 }
 
-/** The keys that must sign a log's checkpoints: the log's own, then those of its witnesses. @throws DecodeError */
+/**
+ * The keys that must sign a log's checkpoints: the log's own, then those of its witnesses.
+ * @throws DecodeError
+ */
 export function releaseKeys({ key, witnesses }: Pick<ReleaseLog, 'key' | 'witnesses'>): NoteKey[] {
   return [keyOf(key, 'ed25519'), ...witnesses.map((witness) => keyOf(witness, 'cosignature/v1'))];
 }

@@ -1,4 +1,7 @@
-/** Release logs as references name them: whose they are, what was seen of them, and proofs (docs/release.md). */
+/**
+ * Release logs as references name them: their keys, the checkpoint seen before, and proofs
+ * (docs/release.md).
+ */
 
 import * as z from 'zod';
 import type { DigestText } from '../digest.ts';
@@ -8,16 +11,22 @@ import { sha256Text } from '../digest-schema.ts';
 export interface ReleaseLog {
   /** Verifier key `name+id+key`; the name is the log's origin. */
   readonly key: string;
-  /** Verifier keys of witnesses, each of which must have cosigned the checkpoint. Empty demands none. */
+  /**
+   * Verifier keys of witnesses, each of which must have cosigned the checkpoint. Empty demands
+   * none.
+   */
   readonly witnesses: readonly string[];
   /**
-   * Milliseconds that the oldest of the witnesses' cosignatures may be old. Absent beside witnesses: of any age, and the verdict
-   * says so.
+   * Greatest age of the oldest of the witnesses' cosignatures, in milliseconds. Absent beside
+   * witnesses: any age is accepted, and the verdict says so.
    */
   readonly maxAge?: number;
-  /** A checkpoint of this log from before, which the new one has to continue; null where none was seen. */
+  /** An earlier checkpoint of this log, which the new one must continue; null if none was seen. */
   readonly seen: SeenCheckpoint | null;
-  /** Consistency proof from the checkpoint seen: hashes in base64. Empty where none was seen, or the same one. */
+  /**
+   * Consistency proof from the checkpoint seen: hashes in base64. Empty if none was seen, or the
+   * same one.
+   */
   readonly consistency: readonly string[];
   /** C2SP tlog-proofs with the entry as their extra data, all to one checkpoint. */
   readonly proofs: readonly string[];

@@ -15,7 +15,7 @@ export interface ImageRelease {
   readonly reference: ImageReference;
   /** SHA-256 of the kernel file, for platforms that are handed kernel and initrd apart. */
   readonly kernelFile: DigestText<'sha256'>;
-  /** What TDX measures of kernel (Authenticode) and initrd. */
+  /** Digests of kernel (Authenticode) and initrd as TDX measures them. */
   readonly tdx: { readonly kernel: DigestText<'sha384'>; readonly initrd: DigestText<'sha384'> };
 }
 
@@ -26,7 +26,12 @@ export interface PolicyRelease {
   readonly policy: DigestText<'sha384'>;
 }
 
-/** What an entry says. **Trust**: of whoever holds the log's key; that it was said to everybody alike, the log shows. */
+/**
+ * The contents of an entry.
+ *
+ * **Trust**: it is a statement of the holder of the log's key. The log shows that every client was
+ * given the same.
+ */
 export type Release = ImageRelease | PolicyRelease;
 
 /** Largest entry in bytes: tiles give each a length of two bytes. */

@@ -13,7 +13,10 @@ export type SnpProtection = Exclude<keyof GuestPolicy, SnpPermission | 'abiMajor
 /** Platform bits that narrow what the host may do. */
 export type PlatformProtection = Exclude<keyof PlatformInfo, 'smt' | 'tio'>;
 
-/** What a verifier demands of a report. Each field is a constraint or the literal `"any"`: nothing can be left out. */
+/**
+ * Demands of a verifier on a report. Each field is a constraint or the literal `"any"`: nothing can
+ * be left out.
+ */
 export interface SnpDemands {
   /** Versions of the report. */
   readonly versions: readonly number[] | 'any';
@@ -32,17 +35,26 @@ export interface SnpDemands {
   readonly permitted: readonly SnpPermission[] | 'any';
   readonly required: readonly SnpProtection[];
   readonly platformSmt: 'permitted' | 'refused';
-  /** Whether the platform may have trusted I/O on: no device gets into a guest that does not ask for it. */
+  /**
+   * Whether the platform may have trusted I/O on: no device gets into a guest that does not ask for
+   * it.
+   */
   readonly platformTio: 'permitted' | 'refused';
   readonly platformRequired: readonly PlatformProtection[];
   /** Bits that have no name here and may be set all the same. */
   readonly platformBits: readonly number[] | 'any';
-  /** Bits of the mitigation vectors that must be set at launch and now; a report before version 5 has none set. */
+  /**
+   * Bits of the mitigation vectors that must be set at launch and now; a report before version 5
+   * has none set.
+   */
   readonly launchMitigations: bigint | 'any';
   readonly currentMitigations: bigint | 'any';
   /** Lowest versions by product line. A product that is not listed is below every floor. */
   readonly floors: Readonly<Record<SnpTcb, Readonly<Partial<Record<SnpProduct, TcbVersion>>> | 'any'>>;
-  /** Firmware that the host may still roll back: current above committed. The other way round is never right. */
+  /**
+   * Firmware that the host may still roll back: current above committed. The other way round is
+   * never right.
+   */
   readonly provisionalFirmware: 'permitted' | 'refused';
   /** SHA-384 of keys whose signed ID block is accepted. */
   readonly idKeys: OneOf;
@@ -50,7 +62,10 @@ export interface SnpDemands {
   readonly revocation: 'required' | 'any';
 }
 
-/** The demands of a careful verifier, before anything of the image is known: nothing that lets the host in. */
+/**
+ * The demands of a careful verifier, before anything of the image is known: nothing that lets the
+ * host in.
+ */
 export const SNP_CAREFUL: SnpDemands = {
   versions: [2, 3, 4, 5],
   measurements: [],
@@ -148,9 +163,12 @@ function checkFloor(evidence: AuthenticatedSnp, which: SnpTcb, floors: SnpDemand
 }
 
 /**
- * What is committed cannot be rolled back any more; what is current but not committed can (AMD 56860, SNP_COMMIT). Both are
- * told as TCB, as version and as build, and firmware may change by one of them alone. Current below committed, by any of
- * them, is what a rollback would look like: go-sev-guest 0.15.0 refuses it too, provisional firmware permitted or not
+ * Checks that the host cannot roll firmware back, and has not done so.
+ *
+ * Committed firmware cannot be rolled back any more; firmware that is current but not committed can
+ * (AMD 56860, SNP_COMMIT). The report tells both as TCB, as version and as build, and firmware may
+ * change by one of them alone. Current below committed, by any of them, is the mark of a rollback.
+ * go-sev-guest 0.15.0 refuses it too, whether provisional firmware is permitted or not
  * (validate.go, validateVersion and tcbGtError), and a reported TCB above the current one.
  */
 function checkProvisional({ report, tcb }: AuthenticatedSnp, allowed: SnpDemands['provisionalFirmware']): Check {

@@ -1,10 +1,16 @@
-/** The certificate table that a host hands to the guest beside a report (GHCB specification 2.03, section 4.1.8.1). */
+/**
+ * The certificate table that a host hands to the guest beside a report (GHCB specification 2.03,
+ * section 4.1.8.1).
+ */
 
 import { Reader } from '../bytes.ts';
 import { DecodeError } from '../errors.ts';
 import { formatUuid } from '../guid.ts';
 
-/** What the GUIDs stand for. Hosts write them in RFC 9562's order, unlike everything else of UEFI's kin. */
+/**
+ * Kinds of certificates, by GUID. Hosts write these GUIDs in RFC 9562's order, unlike all other
+ * GUIDs of UEFI's kin.
+ */
 export type CertificateKind = 'ARK' | 'ASK' | 'VCEK' | 'VLEK' | 'CRL' | 'unknown';
 
 const KINDS: Readonly<Record<string, CertificateKind>> = {
@@ -29,8 +35,10 @@ const MAX_ENTRIES = 16;
 const MAX_TABLE = 1 << 20;
 
 /**
- * Reads a table of at most 1 MiB. Bytes after the last certificate are padding of the guest's pages and may be anything.
- * @throws DecodeError `range` for more than 16 entries or data outside the table, `syntax` for a kind that stands twice.
+ * Reads a table of at most 1 MiB. Bytes after the last certificate are padding of the guest's pages
+ * and may be anything.
+ * @throws DecodeError `range` for more than 16 entries or data outside the table, `syntax` for a
+ * kind that stands twice.
  */
 export function parseCertificateTable(bytes: Uint8Array): CertificateEntry[] {
   if (bytes.length > MAX_TABLE) throw new DecodeError('range', `certificate table of ${bytes.length} bytes`, 0);

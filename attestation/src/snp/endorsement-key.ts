@@ -1,4 +1,7 @@
-/** What a VCEK or VLEK certificate says of the chip and firmware that its key is derived from (AMD 57230, section 3). */
+/**
+ * VCEK and VLEK certificates: the chip and firmware that their keys are derived from (AMD 57230,
+ * section 3).
+ */
 
 import { fromUtf8 } from '../bytes.ts';
 import { DecodeError } from '../errors.ts';
@@ -11,7 +14,9 @@ import type { SnpSigner } from './report.ts';
 const ARC = '1.3.6.1.4.1.3704.1';
 const OID = { structVersion: `${ARC}.1`, productName: `${ARC}.2`, hardwareId: `${ARC}.4` } as const;
 
-/** Extension arcs of the security version numbers, in the byte order of TCB_VERSION, lowest first. */
+/**
+ * Extension arcs of the security version numbers, in the byte order of TCB_VERSION, lowest first.
+ */
 const MILAN_ARCS = [1, 2, 4, 5, 6, 7, 3, 8];
 const SVN_ARCS: Readonly<Record<SnpProduct, readonly number[]>> = {
   Milan: MILAN_ARCS,
@@ -19,7 +24,10 @@ const SVN_ARCS: Readonly<Record<SnpProduct, readonly number[]>> = {
   Turin: [9, 1, 2, 3, 5, 6, 7, 8],
 };
 
-/** Length of the hardware id in certificates; the report's chip id is the same bytes, then zeros up to 64. */
+/**
+ * Length of the hardware id in certificates; the report's chip id is the same bytes, then zeros up
+ * to 64.
+ */
 const HARDWARE_ID_LENGTH: Readonly<Record<SnpProduct, number>> = { Milan: 64, Genoa: 64, Turin: 8 };
 
 /** The extensions of an endorsement key certificate. */
@@ -30,7 +38,7 @@ export interface EndorsementKey {
   readonly productName: string;
   /** TCB_VERSION as a report writes it. */
   readonly tcb: bigint;
-  /** Of a VCEK: which chip. */
+  /** The chip of a VCEK; undefined for a VLEK. */
   readonly hardwareId: Uint8Array | undefined;
 }
 
@@ -63,7 +71,10 @@ export function namedStepping(productName: string): number | undefined {
   return stepping === undefined ? undefined : Number.parseInt(stepping, 16);
 }
 
-/** The issuer's name tells which kind of key this is: SEV-Milan makes VCEKs, SEV-VLEK-Milan makes VLEKs. */
+/**
+ * The issuer's name tells which kind of key this is: SEV-Milan makes VCEKs, SEV-VLEK-Milan makes
+ * VLEKs.
+ */
 function signerOf(certificate: Certificate, product: SnpProduct): SnpSigner {
   const issuer = commonName(certificate.issuer);
   if (issuer === `SEV-${product}`) return 'VCEK';

@@ -1,4 +1,7 @@
-/** SEV-SNP: reports, the keys that sign them, who vouches for those, and what a verifier may demand. */
+/**
+ * SEV-SNP: reports, the keys that sign them, the certificates of these keys, and demands of a
+ * verifier.
+ */
 
 export { appraiseSnp, SNP_CAREFUL, type SnpDemands } from './appraise.ts';
 export { type CertificateEntry, parseCertificateTable } from './certificate-table.ts';

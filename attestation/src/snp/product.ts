@@ -1,4 +1,7 @@
-/** Processors that make SEV-SNP reports, and the security version numbers (TCB) that each kind reports. */
+/**
+ * Processors that make SEV-SNP reports, and the security version numbers (TCB) that each kind
+ * reports.
+ */
 
 import { DecodeError } from '../errors.ts';
 
@@ -12,7 +15,10 @@ export interface CpuId {
   readonly stepping: number;
 }
 
-/** Models of a family that belong to a product line (AMD 57230, VCEK product names). Bergamo and Siena go with Genoa. */
+/**
+ * Models of a family that belong to a product line (AMD 57230, VCEK product names). Bergamo and
+ * Siena go with Genoa.
+ */
 const MODELS: readonly (readonly [family: number, first: number, last: number, product: SnpProduct])[] = [
   [0x19, 0x00, 0x0f, 'Milan'],
   [0x19, 0x10, 0x1f, 'Genoa'],
@@ -36,7 +42,10 @@ export type TcbComponent = 'fmc' | 'bootloader' | 'tee' | 'snp' | 'microcode';
 /** A TCB version taken apart. */
 export type TcbVersion = Readonly<Partial<Record<TcbComponent, number>>>;
 
-/** Which byte of the 64-bit TCB_VERSION, lowest first, holds which number; all others are reserved (AMD 56860 table 3). */
+/**
+ * Place of each number in the 64-bit TCB_VERSION, by byte, lowest first. All other bytes are
+ * reserved (AMD 56860 table 3).
+ */
 const LAYOUTS: Readonly<Record<SnpProduct, Readonly<Partial<Record<TcbComponent, number>>>>> = {
   Milan: { bootloader: 0, tee: 1, snp: 6, microcode: 7 },
   Genoa: { bootloader: 0, tee: 1, snp: 6, microcode: 7 },
@@ -54,7 +63,10 @@ function componentsOf(product: SnpProduct): readonly TcbComponent[] {
   return Object.keys(LAYOUTS[product]) as TcbComponent[];
 }
 
-/** Takes a TCB_VERSION apart. @throws DecodeError `reserved` where a byte that this product does not use is set. */
+/**
+ * Takes a TCB_VERSION apart.
+ * @throws DecodeError `reserved` if a byte that this product does not use is set.
+ */
 export function tcbVersion(product: SnpProduct, value: bigint): TcbVersion {
   const version: Partial<Record<TcbComponent, number>> = {};
   let known = 0n;
@@ -67,8 +79,8 @@ export function tcbVersion(product: SnpProduct, value: bigint): TcbVersion {
 }
 
 /**
- * The components of `version` that are below `floor`. A floor that names a component which the version lacks is not
- * met: floors are written for one product line.
+ * The components of `version` that are below `floor`. A floor that names a component which the
+ * version lacks is not met: floors are written for one product line.
  */
 export function belowFloor(version: TcbVersion, floor: TcbVersion): TcbComponent[] {
   const components = Object.keys(floor) as TcbComponent[];

@@ -14,7 +14,7 @@ const P384_LENGTH = 48;
 /** The key that signed: of this chip, or of the cloud that this chip is enrolled with. */
 export type SnpSigner = 'VCEK' | 'VLEK';
 
-/** What the guest's launcher allowed (table 10). */
+/** Rights that the guest's launcher allowed (table 10). */
 export interface GuestPolicy {
   readonly abiMajor: number;
   readonly abiMinor: number;
@@ -29,7 +29,10 @@ export interface GuestPolicy {
   readonly pageSwapDisabled: boolean;
 }
 
-/** What the platform has switched on (table 24). Bits from 8 on are in `platformBits` alone. */
+/**
+ * Features that the platform has switched on (table 24). Bits from 8 on are in `platformBits`
+ * alone.
+ */
 export interface PlatformInfo {
   readonly smt: boolean;
   readonly tsme: boolean;
@@ -38,7 +41,10 @@ export interface PlatformInfo {
   readonly ciphertextHiding: boolean;
   /** Memory aliasing was looked for since the last reset, and none found. */
   readonly aliasCheck: boolean;
-  /** The IOMMU checks device writes against guest page ownership; later than revision 1.58, seen on Turin. */
+  /**
+   * The IOMMU checks device writes against guest page ownership; later than revision 1.58, seen on
+   * Turin.
+   */
   readonly iommuWriteSafe: boolean;
   readonly tio: boolean;
 }
@@ -51,8 +57,8 @@ export interface FirmwareVersion {
 }
 
 /**
- * A report as parsed. TCB versions are the raw 64-bit values: what their bytes mean depends on the product, which
- * version 2 reports do not tell.
+ * A report as parsed. TCB versions are the raw 64-bit values: what their bytes mean depends on the
+ * product, which version 2 reports do not tell.
  *
  * **Trust**: nothing in it is authenticated until `verifySnp` has returned it.
  */
@@ -68,7 +74,7 @@ export interface SnpReport {
   readonly currentTcb: bigint;
   readonly platform: PlatformInfo;
   readonly platformBits: bigint;
-  /** Undefined where the report says that nobody signed. */
+  /** The key that signed; undefined if the report says that none did. */
   readonly signer: SnpSigner | undefined;
   readonly signerInfo: number;
   readonly authorKeyEnabled: boolean;
@@ -137,10 +143,11 @@ const SIGNERS: Readonly<Record<number, SnpSigner>> = { 0: 'VCEK', 1: 'VLEK' };
 const NO_SIGNER = 7;
 
 /**
- * Reads a report of version 2 to 6. Revision 1.58 describes versions up to 5. Each version so far has given meaning to bytes
- * that were zero before, so 6 is read as 5 is, and anything where 5 has zeros is refused; whether a version without a text
- * is accepted is for appraisal to say.
- * @throws DecodeError `version`, `reserved`, `range`, or a length other than 1184: `truncated`, `trailing`.
+ * Reads a report of version 2 to 6. Revision 1.58 describes versions up to 5. Each version so far
+ * has given meaning to bytes that were zero before. So 6 is read as 5 is, and refused if bytes are
+ * set that are zero in 5. Appraisal decides whether a version without a text is accepted.
+ * @throws DecodeError `version`, `reserved`, `range`, or a length other than 1184: `truncated`,
+ * `trailing`.
  */
 export function parseReport(bytes: Uint8Array): SnpReport {
   const reader = new Reader(bytes);

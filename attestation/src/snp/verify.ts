@@ -1,4 +1,7 @@
-/** Authenticity of SEV-SNP reports: chain, revocation, signature, and that the key is this chip's at this TCB. */
+/**
+ * Authenticity of SEV-SNP reports: chain, revocation, signature, and that the key is this chip's at
+ * this TCB.
+ */
 
 import { verifySignature } from '#crypto';
 import { equalBytes, toHex } from '../bytes.ts';
@@ -12,7 +15,7 @@ import { type EndorsementKey, namedStepping, readEndorsementKey } from './endors
 import { productOf, type SnpProduct, type TcbVersion, tcbVersion } from './product.ts';
 import { parseReport, type SnpReport } from './report.ts';
 
-/** What a report comes with. */
+/** A report with its certificates and revocation list. */
 export interface SnpEvidence {
   /** ATTESTATION_REPORT, 1184 bytes. */
   readonly report: Uint8Array;
@@ -20,13 +23,19 @@ export interface SnpEvidence {
   readonly leaf: Uint8Array;
   /** ASK or ASVK, and ARK, DER, in any order. */
   readonly intermediates: readonly Uint8Array[];
-  /** The ARK's CRL, DER. `"none"` is carried into the result, where appraisal shows it as a check that was not run. */
+  /**
+   * The ARK's CRL, DER. `"none"` is carried into the result, where appraisal shows it as a check
+   * that was not run.
+   */
   readonly crl: Uint8Array | 'none';
 }
 
 declare const authenticated: unique symbol;
 
-/** A report that AMD silicon signed: made by `verifySnp` alone. What it says is true; whether it suffices is not judged. */
+/**
+ * A report that AMD silicon signed: made by `verifySnp` alone. Its contents are true; whether they
+ * suffice is not judged.
+ */
 export interface AuthenticatedSnp {
   readonly [authenticated]: true;
   readonly report: SnpReport;
@@ -48,7 +57,8 @@ const ECDSA_P384_SHA384 = 1;
  * Verifies who signed a report.
  * @param pins AMD roots (`VENDOR_ANCHORS.amd`).
  * @param options.now Milliseconds since 1970.
- * @throws EvidenceError `format`, `chain`, `validity`, `revoked`, `collateral`, `signature`, `identity`.
+ * @throws EvidenceError `format`, `chain`, `validity`, `revoked`, `collateral`, `signature`,
+ * `identity`.
  */
 export async function verifySnp(
   evidence: SnpEvidence,
@@ -74,7 +84,10 @@ export async function verifySnp(
   } as AuthenticatedSnp;
 }
 
-/** AMD publishes one list per ARK, of ASKs and ASVKs; a single chip is revoked by raising the TCB floor. */
+/**
+ * AMD publishes one list per ARK, of ASKs and ASVKs; a single chip is revoked by raising the TCB
+ * floor.
+ */
 async function checkRevocation({ path }: VerifiedChain, crl: Uint8Array | 'none', options: Moment): Promise<void> {
   if (crl === 'none') return;
   const [, signer, root] = path as readonly (Certificate | undefined)[];
@@ -98,7 +111,9 @@ async function checkSignature(report: SnpReport, { key }: VerifiedChain, endorse
   }
 }
 
-/** Without this, any genuine key of the product line would vouch for any chip at any firmware level. */
+/**
+ * Without this, any genuine key of the product line would vouch for any chip at any firmware level.
+ */
 function checkIdentity(report: SnpReport, endorsement: EndorsementKey): void {
   const { product, hardwareId, tcb } = endorsement;
   if (report.cpu !== undefined && productOf(report.cpu) !== product) {

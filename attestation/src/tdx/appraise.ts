@@ -8,8 +8,9 @@ import type { CurrentStatus, PlatformStatus } from './tcb.ts';
 import type { AuthenticatedTdx } from './verify.ts';
 
 /**
- * Bits of TDATTRIBUTES (TDX module ABI, table 3.22; Linux, arch/x86/include/asm/shared/tdx.h). Bits 1 to 7 are of TDs under
- * debug or profiling, and like all others fail as not known.
+ * Bits of TDATTRIBUTES (TDX module ABI, table 3.22; Linux, arch/x86/include/asm/shared/tdx.h). Bits
+ * 1 to 7 are those of TDs under debug or profiling. Like all other bits that are not listed, they
+ * fail as not known.
  */
 const ATTRIBUTE = {
   debug: 0,
@@ -22,13 +23,17 @@ const ATTRIBUTE = {
   perfmon: 63,
 } as const;
 /**
- * Attribute bits that widen what the host may see or do, or what the TD is: `tpa` makes it a provisioning agent of Intel's,
- * which no guest of an image is. What is not here gives the guest instructions (LASS, PKS, key locker) and the host nothing.
+ * Attribute bits that widen what the host may see or do, or what the TD is. `tpa` makes it a
+ * provisioning agent of Intel's, which no guest of an image is. The bits that are not here give the
+ * guest instructions (LASS, PKS, key locker) and the host nothing.
  */
 export type TdxPermission = 'debug' | 'migratable' | 'tpa' | 'perfmon';
 const PERMISSIONS: readonly TdxPermission[] = ['debug', 'migratable', 'tpa', 'perfmon'];
 
-/** What a verifier demands of a quote. Each field is a constraint or the literal `"any"`: nothing can be left out. */
+/**
+ * Demands of a verifier on a quote. Each field is a constraint or the literal `"any"`: nothing can
+ * be left out.
+ */
 export interface TdxDemands {
   /** 48 bytes each; registers 0 to 3. */
   readonly mrTds: OneOf;
@@ -40,11 +45,17 @@ export interface TdxDemands {
   /** TDX modules by measurement. */
   readonly mrSeams: OneOf;
   readonly permitted: readonly TdxPermission[];
-  /** Whether #VE on pages that the host took away must be off: with it, the host chooses where handlers run. */
+  /**
+   * Whether #VE on pages that the host took away must be off. With it on, the host chooses where
+   * handlers run.
+   */
   readonly septVeDisable: 'required' | 'any';
   /** Extended features that the guest may have on; bits 0 and 1 always are. */
   readonly xfamAllowed: bigint | 'any';
-  /** Service TDs that may be bound to the TD, by MRSERVICETD, and be it in the past. None needs to be. */
+  /**
+   * Service TDs that may be bound to the TD now or may have been in the past, by MRSERVICETD. None
+   * needs to be.
+   */
   readonly serviceTds: OneOf;
   /** Devices that may be, by their digest. */
   readonly devices: OneOf;
@@ -52,14 +63,20 @@ export interface TdxDemands {
   readonly migrated: 'refused' | 'any';
   /** Which VM inside the TD asks; 0 is the TD itself. */
   readonly vmId: number | 'any';
-  /** Of what started the guest. `"any"` is any but Revoked: nothing that Intel revoked is shown to be anything. */
+  /**
+   * Accepted statuses of the TCB that started the guest. `"any"` is any but Revoked, because a
+   * platform that Intel revoked proves nothing.
+   */
   readonly tcbStatuses: readonly PlatformStatus[] | 'any';
-  /** Of what is in force now. */
+  /** Accepted statuses of the TCB in force now. */
   readonly currentTcbStatuses: readonly CurrentStatus[] | 'any';
   readonly minimumEvaluation: number | 'any';
 }
 
-/** The demands of a careful verifier, before anything of the image is known: nothing that lets the host in. */
+/**
+ * The demands of a careful verifier, before anything of the image is known: nothing that lets the
+ * host in.
+ */
 export const TDX_CAREFUL: TdxDemands = {
   mrTds: [],
   rtmrs: [[], [], [], []],
@@ -127,7 +144,10 @@ export function appraiseTdx({ quote, tcb }: AuthenticatedTdx, demands: TdxDemand
   ];
 }
 
-/** Service TDs, of all times that the report tells: each has power over the TD, and none is bound where there is none. */
+/**
+ * Checks the service TDs of every time that the report tells. Each has power over the TD. A field
+ * of zeros means that none is bound.
+ */
 function checkServiceTds({ mrServiceTd, extension }: TdReport, accepted: OneOf): Check[] {
   if (mrServiceTd === undefined) {
     return [
@@ -140,7 +160,8 @@ function checkServiceTds({ mrServiceTd, extension }: TdReport, accepted: OneOf):
     checkUnlessZero('tdx.service-td', mrServiceTd, accepted),
     checkUnlessZero('tdx.service-td.initial', initialServiceTd, accepted),
     checkUnlessZero('tdx.service-td.current', currentServiceTd, accepted),
-    // Attributes of a service TD that is named are in its hash; without one there is nothing for them to be of.
+    // The hash of a service TD covers its attributes. Without a service TD, attributes belong to
+    // nothing.
     checkDemand(
       'tdx.service-td.attributes',
       accepted,

@@ -1,6 +1,7 @@
 /**
- * What Intel publishes of platforms and quoting enclaves: signed JSON (Intel PCS API 4, TCB info version 3, enclave identity
- * version 2; no later one is known to Intel's own library, confidential-computing.tee.dcap.qvl, EnclaveIdentity.cpp of 2026).
+ * Collateral that Intel publishes of platforms and quoting enclaves: signed JSON (Intel PCS API 4,
+ * TCB info version 3, enclave identity version 2). Intel's own library knows no later version
+ * (confidential-computing.tee.dcap.qvl, EnclaveIdentity.cpp of 2026).
  */
 
 import * as z from 'zod';
@@ -42,7 +43,10 @@ export const TCB_STATUSES = [
 ] as const;
 export type TcbStatus = (typeof TCB_STATUSES)[number];
 
-/** Which patch levels of a platform and of the TDX module are how good. Dates in milliseconds since 1970, hex in lower case. */
+/**
+ * Status of each patch level of a platform and of the TDX module. Dates are in milliseconds since
+ * 1970, hex is in lower case.
+ */
 export interface TcbInfo {
   readonly issueDate: number;
   readonly nextUpdate: number;
@@ -81,7 +85,10 @@ export interface QeIdentity {
 
 /** How good a level is, and which advisories are open at it. */
 export interface Level {
-  /** A {@link TcbStatus}, or a word that is not known yet: that refuses platforms at this level, and no others. */
+  /**
+   * A {@link TcbStatus}, or a word that is not known yet. Such a word refuses platforms at this
+   * level alone.
+   */
   readonly tcbStatus: string;
   readonly advisoryIDs?: readonly string[] | undefined;
 }
@@ -225,9 +232,10 @@ export async function verifyCollateral(
 }
 
 /**
- * The identity of the TDX module of a major version. The others are not read: one that a later API writes otherwise must not
- * refuse platforms that do not run it.
- * @throws EvidenceError `identity` where there is none, `collateral` where there are two or it is malformed
+ * The identity of the TDX module of a major version. Identities of other modules are not read: one
+ * that a later API writes otherwise must not refuse platforms that do not run it.
+ * @throws EvidenceError `identity` if there is none, `collateral` if there are two or it is
+ * malformed
  */
 export function moduleIdentity({ tdxModuleIdentities = [] }: TcbInfo, major: number): ModuleIdentity {
   const id = `TDX_${major.toString(16).toUpperCase().padStart(2, '0')}`;
@@ -240,10 +248,13 @@ export function moduleIdentity({ tdxModuleIdentities = [] }: TcbInfo, major: num
 }
 
 /**
- * Levels, highest first. The first one that is reached counts, so the order decides, and the publisher's is not taken on
- * trust: were a revoked level listed last, the level below it would answer for it. Intel's own library sorts them too
- * (confidential-computing.tee.dcap.qvl, AttestationParsers: std::set with TcbLevel::operator>), and refuses equal ones.
- * @throws EvidenceError `collateral` where two levels are equal
+ * Levels, highest first. The first one that is reached counts, so the order decides.
+ *
+ * **Trust**: the publisher's order is not relied on. Without this, a revoked level that is listed
+ * last would be passed over for a level below it. Intel's own library sorts them too
+ * (confidential-computing.tee.dcap.qvl, AttestationParsers: std::set with TcbLevel::operator>), and
+ * refuses equal ones.
+ * @throws EvidenceError `collateral` if two levels are equal
  */
 function descending<L>(name: string, levels: readonly L[], compare: (a: L, b: L) => number): readonly L[] {
   const sorted = levels.toSorted((a, b) => compare(b, a));
@@ -271,7 +282,10 @@ function compareComponents(a: Components, b: Components): number {
   return a.map(({ svn }, index) => svn - (b[index]?.svn ?? 0)).find((difference) => difference !== 0) ?? 0;
 }
 
-/** The TCB signing certificate must hang under the root itself: a PCK CA, say, may not vouch for patch levels. */
+/**
+ * Verifies the TCB signing certificate, which must stand directly under the root. A PCK CA, for
+ * example, may not vouch for patch levels.
+ */
 async function verifySigner(
   chain: readonly Uint8Array[],
   pins: readonly Pin[],

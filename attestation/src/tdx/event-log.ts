@@ -1,4 +1,7 @@
-/** The event log of a TD: the firmware's (CCEL, UEFI 2.11, 38.1), then the guest's own records of what it extended itself. */
+/**
+ * The event log of a TD: the firmware's events (CCEL, UEFI 2.11, 38.1), then the guest's records of
+ * what it extended itself.
+ */
 
 import { concat, equalBytes, toHex, utf8 } from '../bytes.ts';
 import { sha384 } from '../digest.ts';
@@ -10,9 +13,9 @@ import type { TdReport } from './quote.ts';
 
 /** An event whose replay gave the quoted value of its register. */
 export interface RtmrEventRecord {
-  /** What was extended. */
+  /** The digest that was extended. */
   readonly digest: Uint8Array;
-  /** What was measured, where the log gives it: the digest is its hash. */
+  /** The measured data, if the log gives it: the digest is its hash. */
   readonly content: Uint8Array | undefined;
 }
 
@@ -39,13 +42,16 @@ const SPEC_ID = concat(
 const HEADER = concat(u32le(0, EV_NO_ACTION), new Uint8Array(20), u32le(SPEC_ID.length), SPEC_ID);
 
 /**
- * The log for evidence: what is proved of the area that ACPI's CCEL table describes, then `records` of RTMR3. The host may
- * have had a hand in that table, and so choose which memory of the guest is read here: what the registers do not bear out
- * is left out, and never reaches a client. That is data that is not what was hashed, and the words of the header.
- * @param records what was extended: the digest of each is its SHA-384
+ * The log for evidence: the proved part of the area that ACPI's CCEL table describes, then
+ * `records` of RTMR3.
+ *
+ * **Leak**: the host may have made that table, and so choose which memory of the guest is read
+ * here. Bytes that the registers do not confirm are left out, and never reach a client: data that
+ * does not hash to its digest, and the words of the header.
+ * @param records the extended data; the digest of each is its SHA-384
  * @param own the guest's registers after `records`
- * @throws DecodeError where the area holds no crypto-agile log, or one that is too large
- * @throws EvidenceError `log` where it does not lead to the registers
+ * @throws DecodeError if the area holds no crypto-agile log, or one that is too large
+ * @throws EvidenceError `log` if it does not lead to the registers
  */
 export function tdxEventLog(
   area: Uint8Array,
@@ -67,10 +73,11 @@ export function tdxEventLog(
 }
 
 /**
- * The events that led to the registers of a quote. Nothing of the log is believed but what the registers bear out: its
- * types are left out.
- * @throws EvidenceError `format`; `log` where a register has another value, an event is of a register that is none, or has
- * data that was not hashed
+ * The events that led to the registers of a quote.
+ *
+ * **Trust**: only what the registers confirm is believed, so that types are left out.
+ * @throws EvidenceError `format`; `log` if a register has another value, an event is of a register
+ * that is none, or has data that was not hashed
  */
 export function replayTdxLog(bytes: Uint8Array, { rtmrs }: Pick<TdReport, 'rtmrs'>): RtmrEvents {
   if (bytes.length > EVENT_LOG_LIMIT) throw new EvidenceError('format', `event log of ${bytes.length} bytes`);

@@ -1,4 +1,4 @@
-/** TDX: quotes, the platforms that sign them, their patch levels, and what a verifier may demand. */
+/** TDX: quotes, the platforms that sign them, their patch levels, and demands of a verifier. */
 
 export { appraiseTdx, TDX_CAREFUL, type TdxDemands } from './appraise.ts';
 export type { QeIdentity, TcbInfo, TcbStatus, TdxCollateral } from './collateral.ts';

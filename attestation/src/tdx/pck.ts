@@ -1,4 +1,7 @@
-/** The platform that a PCK certificate names: Intel's SGX extension (Intel PCK certificate profile 1.6, section 3.5). */
+/**
+ * The platform that a PCK certificate names: Intel's SGX extension (Intel PCK certificate profile
+ * 1.6, section 3.5).
+ */
 
 import { toHex } from '../bytes.ts';
 import { DecodeError } from '../errors.ts';
@@ -12,7 +15,10 @@ const MAX_FIELDS = 32;
 
 /** A platform at a patch level. */
 export interface PckPlatform {
-  /** Family, model, stepping and custom SKU: 6 bytes, lower-case hexadecimal. Names the TCB info that applies. */
+  /**
+   * Family, model, stepping and custom SKU: 6 bytes, lower-case hexadecimal. It names the TCB info
+   * that applies.
+   */
   readonly fmspc: string;
   readonly pceId: string;
   readonly pceSvn: number;

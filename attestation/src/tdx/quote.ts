@@ -1,13 +1,14 @@
 /**
- * TDX quotes, versions 4 and 5 (Intel TDX DCAP quoting library API 0.9, appendix A; TDX module ABI, TDREPORT; body type 4 as in
- * Intel's confidential-computing.tee.dcap.qvl, QuoteConstants.h and QuoteStructures.h of 2026).
+ * TDX quotes, versions 4 and 5 (Intel TDX DCAP quoting library API 0.9, appendix A; TDX module ABI,
+ * TDREPORT; body type 4 as in Intel's confidential-computing.tee.dcap.qvl, QuoteConstants.h and
+ * QuoteStructures.h of 2026).
  */
 
 import { fromUtf8, Reader, toHex } from '../bytes.ts';
 import { DecodeError } from '../errors.ts';
 import { parsePem } from '../x509/pem.ts';
 
-/** What a trust domain is, as the TDX module reports it (TDREPORT 1.0, 1.5 and "1.5ex"). */
+/** A trust domain as the TDX module reports it (TDREPORT 1.0, 1.5 and "1.5ex"). */
 export interface TdReport {
   /** Security versions of the TDX module (0: minor, 1: major) and of what is below it; 16 bytes. */
   readonly teeTcbSvn: Uint8Array;
@@ -24,13 +25,19 @@ export interface TdReport {
   readonly rtmrs: readonly [Uint8Array, Uint8Array, Uint8Array, Uint8Array];
   /** 64 bytes from the guest. */
   readonly reportData: Uint8Array;
-  /** Of TDREPORT 1.5: versions that are in force now, and the measurement of service TDs. */
+  /**
+   * Security versions that are in force now. This field and `mrServiceTd`, the measurement of
+   * service TDs, are of TDREPORT 1.5.
+   */
   readonly teeTcbSvn2?: Uint8Array;
   readonly mrServiceTd?: Uint8Array;
   readonly extension?: TdReportExtension;
 }
 
-/** What body type 4 adds: which VM inside the TD asked, devices, and where the TD was before. */
+/**
+ * Fields that body type 4 adds: the VM inside the TD that asked, devices, and the platform that the
+ * TD was on before.
+ */
 export interface TdReportExtension {
   readonly vmId: number;
   /** 32 bytes. */
@@ -100,7 +107,8 @@ const PCK_CHAIN = 5;
 
 /**
  * Reads a quote of exactly its own length.
- * @throws DecodeError `version` for another version, TEE, key type, vendor or certification data than the ones known.
+ * @throws DecodeError `version` for another version, TEE, key type, vendor or certification data
+ * than the ones known.
  */
 export function parseQuote(bytes: Uint8Array): TdxQuote {
   if (bytes.length > MAX_QUOTE) throw new DecodeError('range', `quote of ${bytes.length} bytes`, 0);
@@ -209,7 +217,10 @@ function readCertificationData(reader: Reader, expected: number): Reader {
   return reader.sub(reader.u32le());
 }
 
-/** Reserved parts are skipped: whoever the PCK signs for is Intel's own enclave, and the signature covers them. */
+/**
+ * Reads the report of the quoting enclave. Reserved parts are skipped: the PCK signs only for
+ * Intel's own enclave, and the signature covers them.
+ */
 function readEnclaveReport(bytes: Uint8Array, base: number): EnclaveReport {
   const reader = new Reader(bytes, base);
   const cpuSvn = reader.take(16);
@@ -228,7 +239,10 @@ function readEnclaveReport(bytes: Uint8Array, base: number): EnclaveReport {
   return { cpuSvn, miscSelect, attributes, mrEnclave, mrSigner, isvProdId, isvSvn, reportData, signed: bytes };
 }
 
-/** Some quoting libraries end the text in a NUL, some their lines in CRLF (RFC 7468, section 3). Nothing else may stand before or after the certificates. */
+/**
+ * Some quoting libraries end the text in a NUL, some their lines in CRLF (RFC 7468, section 3).
+ * Nothing else may stand before or after the certificates.
+ */
 function readPckChain(bytes: Uint8Array): Uint8Array[] {
   const text = fromUtf8(bytes.at(-1) === 0 ? bytes.subarray(0, -1) : bytes);
   if (!text.startsWith('-') || !/-(\r?\n)?$/.test(text))

@@ -1,4 +1,7 @@
-/** How good a platform's patch level is: Intel's matching of levels, modules and quoting enclaves, and how the three converge. */
+/**
+ * Judgement of a platform's patch level: Intel's matching of levels, modules and quoting enclaves,
+ * and how the three converge.
+ */
 
 import { toHex } from '../bytes.ts';
 import { EvidenceError } from '../errors.ts';
@@ -17,32 +20,42 @@ import type { PckPlatform } from './pck.ts';
 import type { EnclaveReport, TdReport } from './quote.ts';
 
 /**
- * What is said of a platform: Intel's words for levels, and two that no level has. The TDX module that is loaded now is
- * new enough, but this guest was started by an older one: started again, it would be up to date.
+ * Status of a platform: Intel's words for levels, and two that no level has. These two mean that
+ * the TDX module which is loaded now is new enough, but an older one started this guest. Started
+ * again, the guest would be up to date.
  */
 export type PlatformStatus = TcbStatus | 'TDRelaunchAdvised' | 'TDRelaunchAdvisedConfigurationNeeded';
 
-/** What is said of the TCB in force now; `NotSupported`: nothing, as it matches no level that is known. */
+/**
+ * Status of the TCB in force now. `NotSupported` says nothing of it, because it matches no level
+ * that is known.
+ */
 export type CurrentStatus = TcbStatus | 'NotSupported';
 
 /** The patch level of everything below the guest. */
 export interface TdxTcb {
-  /** Of what started the guest (TEE_TCB_SVN), with advice to start it again where what is in force now is better. */
+  /**
+   * Status of the TCB that started the guest (TEE_TCB_SVN), with advice to start it again if the
+   * TCB in force now is better.
+   */
   readonly status: PlatformStatus;
   /** Intel's advisories that apply, sorted. */
   readonly advisories: readonly string[];
-  /** Of what is in force now (TEE_TCB_SVN2 of TDREPORT 1.5); TDREPORT 1.0 tells one TCB only. */
+  /**
+   * Status of the TCB in force now (TEE_TCB_SVN2 of TDREPORT 1.5). TDREPORT 1.0 tells one TCB only.
+   */
   readonly current: { readonly status: CurrentStatus; readonly advisories: readonly string[]; readonly why?: string };
   /** Number of Intel's evaluation; it grows when a new evaluation raises the bar. */
   readonly evaluation: number;
 }
 
 /**
- * Judges a report's platform by verified collateral, as Intel's quote verification library of 2026 does
- * (confidential-computing.tee.dcap.qvl, TcbLevelCheck.cpp, 4.1.2.5.1.20, and EvaluateTcb.cpp, 4.1.2.5.2): the TCB at launch and
- * the one in force now each by themselves.
- * @throws EvidenceError `collateral` where no level matches what started the guest, or its status is a word that is not
- * known, `identity` where the TDX module or the quoting enclave is not Intel's.
+ * Judges a report's platform by verified collateral, as Intel's quote verification library of 2026
+ * does (confidential-computing.tee.dcap.qvl, TcbLevelCheck.cpp, 4.1.2.5.1.20, and EvaluateTcb.cpp,
+ * 4.1.2.5.2). The TCB at launch and the one in force now are judged each by itself.
+ * @throws EvidenceError `collateral` if no level matches the TCB that started the guest, or its
+ * status is a word that is not known, `identity` if the TDX module or the quoting enclave is not
+ * Intel's.
  */
 export function judgeTcb(collateral: VerifiedCollateral, report: TdReport, qe: EnclaveReport): TdxTcb {
   const { tcbInfo, qeIdentity } = collateral;
@@ -71,8 +84,9 @@ function evaluate({ platform, tcbInfo }: VerifiedCollateral, svn: Uint8Array, en
   if (level === undefined) throw new EvidenceError('collateral', 'platform is below every known TCB level');
   const module = own ? matchModule(tcbInfo, svn) : undefined;
   const parts = [level, ...(module === undefined ? [] : [module]), enclave];
-  // A module that lags also leaves open what the levels above its version closed: those of the highest level that it
-  // reaches by its own bytes, or of the lowest that the processor reaches where it reaches none.
+  // A module that lags also leaves open what the levels above its version closed. Those are the
+  // advisories of the highest level that it reaches by its own bytes. If it reaches none, they are
+  // those of the lowest level that the processor reaches.
   const lagging =
     module?.tcbStatus === 'OutOfDate'
       ? (matchPlatform(tcbInfo, platform, svn, 0) ?? tcbInfo.tcbLevels.findLast((each) => reaches(platform, each)))
@@ -84,7 +98,10 @@ function evaluate({ platform, tcbInfo }: VerifiedCollateral, svn: Uint8Array, en
   };
 }
 
-/** The TCB in force now may be one that no level describes: that is said of it, and is no reason to say nothing of the other. */
+/**
+ * Judges the TCB in force now. If no level describes it, its status says so, and the TCB at launch
+ * is still judged.
+ */
 function evaluateCurrent(collateral: VerifiedCollateral, svn: Uint8Array, enclave: Level): TdxTcb['current'] {
   try {
     return evaluate(collateral, svn, enclave);
@@ -94,7 +111,10 @@ function evaluateCurrent(collateral: VerifiedCollateral, svn: Uint8Array, enclav
   }
 }
 
-/** A module with a major version has an identity of its own; its bytes 0 and 1 are no versions of the platform. */
+/**
+ * Whether a module has an identity of its own: it does if it has a major version. Its bytes 0 and 1
+ * are then no versions of the platform.
+ */
 function hasIdentity(svn: Uint8Array): boolean {
   return (svn[1] ?? 0) > 0;
 }
@@ -107,7 +127,10 @@ const GOOD_ENOUGH: readonly CurrentStatus[] = [
   'ConfigurationAndSWHardeningNeeded',
 ];
 
-/** Whether only what started the guest lags, and what is in force now does not (Intel's checkForRelaunch, TDRelaunchCheck.cpp). */
+/**
+ * The status of the TCB at launch, or advice to start the guest again if only that TCB lags and the
+ * one in force now does not (Intel's checkForRelaunch, TDRelaunchCheck.cpp).
+ */
 function adviseRelaunch(launched: TcbStatus, current: CurrentStatus): PlatformStatus {
   if (!LAUNCHED_OLD.includes(launched) || !GOOD_ENOUGH.includes(current)) return launched;
   return [launched, current].some((status) => status.includes('Configuration'))
@@ -115,7 +138,10 @@ function adviseRelaunch(launched: TcbStatus, current: CurrentStatus): PlatformSt
     : 'TDRelaunchAdvised';
 }
 
-/** @throws EvidenceError `collateral` for a word that is not known: only who is at this level has to know it */
+/**
+ * The status of a level. An unknown word refuses only platforms at this level.
+ * @throws EvidenceError `collateral` for a word that is not known
+ */
 function statusOf({ tcbStatus }: Level): TcbStatus {
   const status = TCB_STATUSES.find((one) => one === tcbStatus);
   if (status === undefined) {
@@ -148,7 +174,10 @@ function matchModule(tcbInfo: TcbInfo, svn: Uint8Array): Level {
   return matchSvn(tcbLevels, svn[0] ?? 0, `TDX module ${id}`);
 }
 
-/** The module that started the guest is Intel's, of the kind that its version says. @throws EvidenceError `identity` */
+/**
+ * Checks that the module that started the guest is Intel's, of the kind that its version says.
+ * @throws EvidenceError `identity`
+ */
 function checkModuleSigner(tcbInfo: TcbInfo, { teeTcbSvn, mrSignerSeam, seamAttributes }: TdReport): void {
   const identity = hasIdentity(teeTcbSvn) ? moduleIdentity(tcbInfo, teeTcbSvn[1] ?? 0) : undefined;
   const { mrsigner, attributes, attributesMask } = identity ?? tcbInfo.tdxModule;
@@ -178,8 +207,9 @@ function matchSvn(levels: readonly IsvLevel[], svn: number, what: string): Level
 }
 
 /**
- * Two statuses as one: what either needs is needed. For the words that Intel gives modules and enclaves (UpToDate, OutOfDate,
- * Revoked) this is its own table; of others its library would pass over some.
+ * Joins two statuses: what either needs is needed. For the words that Intel gives modules and
+ * enclaves (UpToDate, OutOfDate, Revoked) this is Intel's own table. Of any other word its library
+ * would pass over some.
  */
 function converge(a: TcbStatus, b: TcbStatus): TcbStatus {
   const either = (part: string): boolean => a.includes(part) || b.includes(part);

@@ -1,16 +1,23 @@
-/** TDREPORT: what the TDX module tells a guest of itself (TDX module ABI, TDREPORT_STRUCT), before anybody signs it. */
+/**
+ * TDREPORT: the TDX module's report to a guest of the guest itself (TDX module ABI,
+ * TDREPORT_STRUCT), before a quoting enclave signs it.
+ */
 
 import { Reader } from '../bytes.ts';
 import { DecodeError } from '../errors.ts';
 import type { TdReport } from './quote.ts';
 
-/** Of TDREPORT's two versions, whose measurements lie at the same places. */
+/** Length of both versions of TDREPORT, whose measurements lie at the same places. */
 export const TDREPORT_LENGTH = 1024;
 const TYPE_TDX = 0x81;
 /** Where TDINFO_STRUCT begins: after MAC structure and TCB information, 256 bytes each. */
 const TD_INFO = 512;
 
-/** The configuration and registers of a guest. **Trust**: that of where the bytes come from; their MAC is for quoting enclaves. */
+/**
+ * The configuration and registers of a guest.
+ *
+ * **Trust**: that of the source of the bytes. Only a quoting enclave can check their MAC.
+ */
 export type TdMeasurements = Pick<TdReport, 'mrTd' | 'mrConfigId' | 'rtmrs' | 'reportData'>;
 
 /** @throws DecodeError */

@@ -1,4 +1,7 @@
-/** Authenticity of TDX quotes: PCK chain, quoting enclave, attestation key, quote, and the platform's patch level. */
+/**
+ * Authenticity of TDX quotes: PCK chain, quoting enclave, attestation key, quote, and the
+ * platform's patch level.
+ */
 
 import { verifySignature } from '#crypto';
 import { concat, equalBytes, fromHex } from '../bytes.ts';
@@ -13,22 +16,31 @@ import { type PckPlatform, readPckPlatform } from './pck.ts';
 import { parseQuote, type TdxQuote } from './quote.ts';
 import { judgeTcb, type TdxTcb } from './tcb.ts';
 
-/** What a quote comes with. */
+/** A quote with its collateral. */
 export interface TdxEvidence {
   readonly quote: Uint8Array;
-  /** `"none"` is carried into the result, where appraisal shows the patch level as a check that was not run. */
+  /**
+   * `"none"` is carried into the result, where appraisal shows the patch level as a check that was
+   * not run.
+   */
   readonly collateral: TdxCollateral | 'none';
 }
 
 declare const authenticated: unique symbol;
 
-/** A quote that Intel silicon signed: made by `verifyTdx` alone. What it says is true; whether it suffices is not judged. */
+/**
+ * A quote that Intel silicon signed: made by `verifyTdx` alone. Its contents are true; whether they
+ * suffice is not judged.
+ */
 export interface AuthenticatedTdx {
   readonly [authenticated]: true;
   readonly quote: TdxQuote;
   readonly platform: PckPlatform;
   readonly chain: VerifiedChain;
-  /** The platform's patch level and until when that judgement is current (milliseconds since 1970). */
+  /**
+   * The platform's patch level, and the time until which that judgement is current (milliseconds
+   * since 1970).
+   */
   readonly tcb: (TdxTcb & { readonly nextUpdate: number }) | 'not checked';
 }
 
@@ -40,7 +52,8 @@ const SCHEME = { kind: 'ecdsa', hash: 'sha256', encoding: 'p1363' } as const;
  * Verifies who signed a quote.
  * @param pins Intel's root (`VENDOR_ANCHORS.intel`).
  * @param options.now Milliseconds since 1970.
- * @throws EvidenceError `format`, `chain`, `validity`, `revoked`, `signature`, `binding`, `collateral`, `identity`.
+ * @throws EvidenceError `format`, `chain`, `validity`, `revoked`, `signature`, `binding`,
+ * `collateral`, `identity`.
  */
 export async function verifyTdx(
   evidence: TdxEvidence,
@@ -69,7 +82,10 @@ async function verifyEnclave({ qeReport, qeSignature }: TdxQuote, { key }: Verif
   }
 }
 
-/** The enclave vouches for the attestation key by the first half of its report data; the second half is zero. */
+/**
+ * Checks that the enclave vouches for the attestation key. It does so by the first half of its
+ * report data; the second half is zero.
+ */
 function checkKeyBinding({ qeReport, attestationKey, qeAuthData }: TdxQuote): void {
   const expected = concat(sha256(concat(attestationKey, qeAuthData)), new Uint8Array(32));
   if (!equalBytes(expected, qeReport.reportData)) {

@@ -1,4 +1,6 @@
-/** Checkpoints (C2SP tlog-checkpoint): a log's origin, size and root, as the text of a signed note. */
+/**
+ * Checkpoints (C2SP tlog-checkpoint): a log's origin, size and root, as the text of a signed note.
+ */
 
 import { equalBytes, fromBase64, toBase64 } from '../bytes.ts';
 import { sha256 } from '../digest.ts';
@@ -16,9 +18,10 @@ export interface Checkpoint {
 }
 
 /**
- * Reads a checkpoint's text: origin, size without leading zeros, and 32 bytes of root in base64, then lines that are
- * not empty.
- * @throws DecodeError `syntax`; `range` for a size above 2⁵³ − 1; `canonical` for an empty tree with another root.
+ * Reads a checkpoint's text: origin, size without leading zeros, and 32 bytes of root in base64,
+ * then lines that are not empty.
+ * @throws DecodeError `syntax`; `range` for a size above 2⁵³ − 1; `canonical` for an empty tree
+ * with another root.
  */
 export function parseCheckpoint(text: string): Checkpoint {
   const lines = text.split('\n');

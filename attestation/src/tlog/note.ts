@@ -1,11 +1,16 @@
-/** Signed notes (C2SP signed-note) with Ed25519 keys and cosignatures (C2SP tlog-cosignature, cosignature/v1). */
+/**
+ * Signed notes (C2SP signed-note) with Ed25519 keys and cosignatures (C2SP tlog-cosignature,
+ * cosignature/v1).
+ */
 
 import { importKey, verifySignature } from '#crypto';
 import { concat, fromBase64, fromHex, fromUtf8, Reader, toBase64, toHex, u64be, utf8 } from '../bytes.ts';
 import { sha256 } from '../digest.ts';
 import { DecodeError, EvidenceError } from '../errors.ts';
 
-/** What a key signs: the text itself, or the text with a time, as witnesses do. */
+/**
+ * Kind of signature of a key. It signs the text itself, or, as witnesses do, the text with a time.
+ */
 export type NoteAlgorithm = 'ed25519' | 'cosignature/v1';
 
 const ALGORITHM_BYTE: Readonly<Record<NoteAlgorithm, number>> = { ed25519: 1, 'cosignature/v1': 4 };
@@ -37,7 +42,7 @@ export interface NoteSignature {
 /** A signature that verified. */
 export interface VerifiedSignature {
   readonly key: NoteKey;
-  /** Of a cosignature: the witness's time, in seconds since 1970. */
+  /** The witness's time of a cosignature, in seconds since 1970. */
   readonly timestamp?: bigint;
 }
 
@@ -66,7 +71,11 @@ export function formatNoteKey({ name, id, algorithm, publicKey }: NoteKey): stri
   return `${name}+${id}+${toBase64(concat(Uint8Array.of(ALGORITHM_BYTE[algorithm]), publicKey))}`;
 }
 
-/** Reads a verifier key. @throws DecodeError `syntax`; `version` for another algorithm; `canonical` for an id that is not the key's. */
+/**
+ * Reads a verifier key.
+ * @throws DecodeError `syntax`; `version` for another algorithm; `canonical` for an id that is not
+ * the key's.
+ */
 export function parseNoteKey(text: string): NoteKey {
   const [, name = '', id = '', encoded = ''] = /^([^+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/=]+)$/u.exec(text) ?? [];
   if (!isNoteName(name)) throw new DecodeError('syntax', 'not a verifier key of the form name+id+key', 0);
@@ -109,8 +118,8 @@ function parseSignature(line: string): NoteSignature {
 /**
  * Verifies every signature of a note whose key is given.
  * @param keys The keys that the caller trusts under these names.
- * @throws DecodeError where it is not a note; EvidenceError `signature` where one of a given key does not verify,
- * `key` where two given keys have one name and id, `chain` where no given key signed.
+ * @throws DecodeError if it is not a note; EvidenceError `signature` if one of a given key does not
+ * verify, `key` if two given keys have one name and id, `chain` if no given key signed.
  */
 export async function verifyNote(note: string, keys: readonly NoteKey[]): Promise<VerifiedNote> {
   const { text, signatures } = parseNote(note);
@@ -147,7 +156,10 @@ export function cosignedText(text: string, timestamp: bigint): string {
   return `cosignature/v1\ntime ${timestamp}\n${text}`;
 }
 
-/** A signature line over a note's text. @param timestamp Of a cosignature, in seconds since 1970. */
+/**
+ * A signature line over a note's text.
+ * @param timestamp Of a cosignature, in seconds since 1970.
+ */
 export function signatureLine(key: NoteKey, signature: Uint8Array, timestamp?: bigint): string {
   const time = timestamp === undefined ? new Uint8Array() : u64be(timestamp);
   return `— ${key.name} ${toBase64(concat(fromHex(key.id), time, signature))}\n`;
@@ -166,6 +178,7 @@ export function noteFromBytes(bytes: Uint8Array): string {
 
 /** Whether a key may have this name (C2SP signed-note). */
 export function isNoteName(name: string): boolean {
-  // Unicode's White_Space, as C2SP signed-note and Go's unicode.IsSpace have it: JavaScript's \s lacks U+0085 and has U+FEFF.
+  // Unicode's White_Space, as C2SP signed-note and Go's unicode.IsSpace have it: JavaScript's \s
+  // lacks U+0085 and has U+FEFF.
   return name !== '' && !/[\p{White_Space}+]/u.test(name);
 }

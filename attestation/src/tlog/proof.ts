@@ -1,4 +1,7 @@
-/** Proofs as files (C2SP tlog-proof): an index, an inclusion path and the checkpoint that it leads to. */
+/**
+ * Proofs as files (C2SP tlog-proof): an index, an inclusion path and the checkpoint that it leads
+ * to.
+ */
 
 import { equalBytes, fromBase64, toBase64, toHex } from '../bytes.ts';
 import { DecodeError, EvidenceError } from '../errors.ts';
@@ -52,7 +55,8 @@ export function formatLogProof({ extra, index, path, checkpoint }: LogProof): st
 
 /**
  * Shows that `entry` is in the log that `keys` sign for.
- * @throws DecodeError; EvidenceError as `verifyNote`, and `log` where the path does not lead to the root.
+ * @throws DecodeError; EvidenceError as `verifyNote`, and `log` if the path does not lead to the
+ * root.
  */
 export async function verifyLogProof(
   text: string,

@@ -1,4 +1,7 @@
-/** Tiles of a log (C2SP tlog-tiles): their paths, their bytes, and proofs made of them. Tiles are eight levels high. */
+/**
+ * Tiles of a log (C2SP tlog-tiles): their paths, their bytes, and proofs made of them. Tiles are
+ * eight levels high.
+ */
 
 import { Reader } from '../bytes.ts';
 import type { Sha256 } from '../digest.ts';
@@ -14,7 +17,10 @@ const MAX_LEVEL = 63;
 const HASH_LENGTH = 32;
 const MAX_BUNDLE = 1 << 24;
 
-/** Which tile: hashes at a level, or the bundle of the entries themselves. A tile that is not full has its width in its name. */
+/**
+ * Name of a tile: hashes at a level, or the bundle of the entries themselves. A tile that is not
+ * full has its width in its name.
+ */
 export interface Tile {
   readonly level: number | 'entries';
   readonly index: number;
@@ -72,7 +78,10 @@ export function tileBytes(leaves: readonly Uint8Array[], { level, index, width }
   return out;
 }
 
-/** Entries, each with its length before it in two bytes, big-endian. @throws DecodeError `range` for an entry above 65535 bytes. */
+/**
+ * Entries, each with its length before it in two bytes, big-endian.
+ * @throws DecodeError `range` for an entry above 65535 bytes.
+ */
 export function encodeEntries(entries: readonly Uint8Array[]): Uint8Array {
   const out = new Uint8Array(entries.reduce((length, entry) => length + 2 + entry.length, 0));
   const view = new DataView(out.buffer);
@@ -98,7 +107,11 @@ export function parseEntries(bytes: Uint8Array): Uint8Array[] {
   return entries;
 }
 
-/** Fetches a tile's bytes. Whatever it returns is only believed as far as a checkpoint's root confirms it. */
+/**
+ * Fetches a tile's bytes.
+ *
+ * **Trust**: they are believed only as far as a checkpoint's root confirms them.
+ */
 export type ReadTile = (tile: Tile) => Promise<Uint8Array>;
 
 /** The tree of a log of `size` entries, read tile by tile, each at most once. */
@@ -112,7 +125,10 @@ export class TileTree {
     this.#read = read;
   }
 
-  /** Root over the leaves [start, end); without arguments, of the whole tree. @throws DecodeError `range` for a tile of another length. */
+  /**
+   * Root over the leaves [start, end); without arguments, of the whole tree.
+   * @throws DecodeError `range` for a tile of another length.
+   */
   async root(start = 0, end: number = this.size): Promise<Sha256> {
     const count = end - start;
     if (count === 0) return merkleRoot([]);

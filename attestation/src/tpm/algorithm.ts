@@ -1,9 +1,14 @@
-/** TPM_ALG_ID and the constants that name keys (Part 2, table 9; TCG Algorithm Registry rev 1.34). */
+/**
+ * TPM_ALG_ID and the constants that name keys (Part 2, table 9; TCG Algorithm Registry rev 1.34).
+ */
 
 import type { HashName } from '../digest.ts';
 import { type Codec, named, u16 } from './wire.ts';
 
-/** Hash algorithms, which also name PCR banks. SM3 and SHA-3 are refused wherever they would have to be computed. */
+/**
+ * Hash algorithms, which also name PCR banks. SM3 and SHA-3 are refused wherever they would have to
+ * be computed.
+ */
 export const HASH_ID: Readonly<Record<HashName, number>> = { sha1: 0x04, sha256: 0x0b, sha384: 0x0c, sha512: 0x0d };
 
 /** TPMI_ALG_HASH. */

@@ -1,13 +1,22 @@
-/** TPMS_ATTEST: what a TPM signs about itself (Part 2, 10.12). Only quotes and certifications are read. */
+/**
+ * TPMS_ATTEST: what a TPM signs about itself (Part 2, 10.12). Only quotes and certifications are
+ * read.
+ */
 
 import { MAX_DIGEST, MAX_NAME } from './algorithm.ts';
 import { type PcrSelection, pcrSelection } from './pcr.ts';
 import { type Codec, decodeWhole, prefixed, rest, struct, tagged, tpm2b, u32, u64, yesNo } from './wire.ts';
 
-/** TPM_GENERATED_VALUE: a restricted key signs these four bytes only where the TPM itself made the structure. */
+/**
+ * TPM_GENERATED_VALUE: a restricted key signs these four bytes only if the TPM itself made the
+ * structure.
+ */
 export const TPM_GENERATED = 0xff54_4347;
 
-/** TPMS_CLOCK_INFO. Obfuscated by the TPM where the signing key is outside the endorsement and platform hierarchies. */
+/**
+ * TPMS_CLOCK_INFO. The TPM obfuscates it if the signing key is outside the endorsement and platform
+ * hierarchies.
+ */
 export interface ClockInfo {
   /** Milliseconds that the TPM has been powered in its life; never goes back but by a clear. */
   readonly clock: bigint;

@@ -1,4 +1,7 @@
-/** Endorsement keys: what a key must be for a credential that is encrypted to it to prove anything (TCG EK Profile 2.5). */
+/**
+ * Endorsement keys: the attributes without which a credential that is encrypted to a key proves
+ * nothing (TCG EK Profile 2.5).
+ */
 
 import { EvidenceError } from '../errors.ts';
 import { parsePart } from '../parse-part.ts';
@@ -12,8 +15,8 @@ export type EndorsementKey = (RsaPublic | EccPublic) & {
 /**
  * The endorsement key in TPMT_PUBLIC bytes.
  *
- * **Trust**: that a TPM holds it is for its certificate to show. A key that is not restricted would decrypt for whoever
- * asks; one that is not fixed may have been copied out of the TPM.
+ * **Trust**: its certificate has to show that a TPM holds it. A key that is not restricted would
+ * decrypt any secret for any caller; one that is not fixed may have been copied out of the TPM.
  * @throws EvidenceError `format`, `key`
  */
 export function parseEndorsementKey(bytes: Uint8Array): EndorsementKey {

@@ -1,4 +1,7 @@
-/** Boot event logs: SHA-1 and crypto-agile formats, and their replay (TCG PC Client Platform Firmware Profile 1.05, 10). */
+/**
+ * Boot event logs: SHA-1 and crypto-agile formats, and their replay (TCG PC Client Platform
+ * Firmware Profile 1.05, 10).
+ */
 
 import { equalBytes, Reader, toHex, utf8 } from '../bytes.ts';
 import { HASH_LENGTH, type HashName, hash } from '../digest.ts';
@@ -6,11 +9,18 @@ import { DecodeError, EvidenceError } from '../errors.ts';
 import { HASH_ID, MAX_DIGEST } from './algorithm.ts';
 import { extendPcr, PCR_COUNT, type PcrBanks, type PcrValues, zeroPcr } from './pcr.ts';
 
-/** What a log says beside its digests. Nothing measures it: whoever held the log could have written anything. */
+/**
+ * Words of a log beside its digests.
+ *
+ * **Trust**: nothing measures them. A host that held the log could have written anything.
+ */
 export interface UntrustedDescription {
   /** TCG_PCClientPCREvent.eventType. Not measured: the same digest may stand under another type. */
   readonly type: number;
-  /** Event data. Measured only where a digest is known to be its hash: see `ReplayedEvent.content`. */
+  /**
+   * Event data. It is measured only if a digest is known to be its hash: see
+   * `ReplayedEvent.content`.
+   */
   readonly data: Uint8Array;
 }
 
@@ -35,7 +45,11 @@ export interface EventLog {
 /** An event of one bank whose replay gave the authenticated value of its register. */
 export interface ReplayedEvent {
   readonly register: number;
-  /** What was extended. Authentic, and so is its place among the events of this register. */
+  /**
+   * The digest that was extended.
+   *
+   * **Trust**: authentic, as is its place among the events of this register.
+   */
   readonly digest: Uint8Array;
   /** The event data where it hashes to `digest`: then it is what was measured, and authentic. */
   readonly content: Uint8Array | undefined;
@@ -44,7 +58,10 @@ export interface ReplayedEvent {
 
 /** EV_NO_ACTION: informative, never extended. */
 export const EV_NO_ACTION = 3;
-/** What hardware measured before the firmware (TCG PC Client Platform Firmware Profile 1.06, table 14). */
+/**
+ * Type of events that hardware measured before the firmware (TCG PC Client Platform Firmware
+ * Profile 1.06, table 14).
+ */
 const EV_EFI_HCRTM_EVENT = 0x8000_0010;
 
 const MAX_LOG = 4 << 20;
@@ -56,7 +73,7 @@ const SPEC_ID = utf8('Spec ID Event03\0');
 const STARTUP_LOCALITY = utf8('StartupLocality\0');
 
 /**
- * Reads a whole log: what Linux shows as binary_bios_measurements, or a CCEL cut to its used length.
+ * Reads a whole log, such as binary_bios_measurements of Linux, or a CCEL cut to its used length.
  * @throws DecodeError
  */
 export function parseEventLog(bytes: Uint8Array): EventLog {
@@ -77,8 +94,8 @@ export function parseEventLog(bytes: Uint8Array): EventLog {
 }
 
 /**
- * The used length of a crypto-agile log in a larger area: firmware fills what follows the last event with ones or zeros.
- * An area whose events do not parse has no used length.
+ * The used length of a crypto-agile log in a larger area: firmware fills what follows the last
+ * event with ones or zeros. An area whose events do not parse has no used length.
  * @throws DecodeError
  */
 export function eventLogLength(area: Uint8Array): number {
@@ -91,16 +108,19 @@ export function eventLogLength(area: Uint8Array): number {
   return reader.at;
 }
 
-/** No event is all ones (no register has that number) or all zeros (one without a digest measures nothing). */
+/**
+ * Whether the rest is filler. No event is all ones (no register has that number) or all zeros (one
+ * without a digest measures nothing).
+ */
 function isFiller(left: Uint8Array): boolean {
   const [fill] = left;
   return (fill === 0xff || fill === 0) && left.subarray(0, EVENT_HEAD).every((byte) => byte === fill);
 }
 
 /**
- * The register values that the log leads to, of every register with an event. A bank is left out where an extended event
- * has no digest for it: its values cannot be known.
- * @throws EvidenceError `log` where StartupLocality is contradictory
+ * The register values that the log leads to, of every register with an event. A bank is left out if
+ * an extended event has no digest for it, because its values cannot be known.
+ * @throws EvidenceError `log` if StartupLocality is contradictory
  */
 export function replayEventLog(log: EventLog): PcrBanks {
   const extended = log.events.filter(isExtended);
@@ -122,9 +142,10 @@ export function replayEventLog(log: EventLog): PcrBanks {
 }
 
 /**
- * The events of `registers` in a log that replays to their authenticated values: registers without an event must have
- * their initial value, events of other registers are left out.
- * @param values register values that a verified quote, or measurement registers of a verified report, gave
+ * The events of `registers` in a log that replays to their authenticated values: a register without
+ * an event must have its initial value. Events of other registers are left out.
+ * @param values register values that a verified quote, or measurement registers of a verified
+ * report, gave
  * @throws EvidenceError `log`
  */
 export function authenticateEventLog(
@@ -171,7 +192,10 @@ function parseSha1Digest(reader: Reader): Digests {
   return new Map([['sha1', reader.take(HASH_LENGTH.sha1)]]);
 }
 
-/** TPML_DIGEST_VALUES in little-endian. Lengths of unknown algorithms are known from the header alone. */
+/**
+ * TPML_DIGEST_VALUES in little-endian. Lengths of unknown algorithms are known from the header
+ * alone.
+ */
 function parseAgileDigests(reader: Reader, lengths: ReadonlyMap<number, number>): Digests {
   const { at } = reader;
   const count = reader.u32le();
@@ -222,9 +246,12 @@ function isExtended({ untrusted }: LogEvent): boolean {
 }
 
 /**
- * The locality that TPM2_Startup was sent from, which register 0 starts with (Part 1, 17.5; Profile, 10.4.5.3). The event
- * is not measured, and need not be: a wrong one leads to another value of register 0. Where hardware measured before the
- * TPM was started (H-CRTM), it starts with 4 though no event says so.
+ * The locality that TPM2_Startup was sent from, which register 0 starts with (Part 1, 17.5;
+ * Profile, 10.4.5.3). If hardware measured before the TPM was started (H-CRTM), it starts with 4
+ * although no event says so.
+ *
+ * **Trust**: the event is not measured, and need not be. A wrong one leads to another value of
+ * register 0.
  */
 function startupLocality(log: EventLog): number {
   let locality: number | undefined;

@@ -1,4 +1,7 @@
-/** Platform configuration registers: selections, values, and the digest that a quote signs (Part 1, 17; Part 2, 10.6). */
+/**
+ * Platform configuration registers: selections, values, and the digest that a quote signs (Part 1,
+ * 17; Part 2, 10.6).
+ */
 
 import { concat, type Reader } from '../bytes.ts';
 import { HASH_LENGTH, type HashName, hash } from '../digest.ts';
@@ -67,8 +70,9 @@ export function sameSelection(a: PcrSelection, b: PcrSelection): boolean {
 }
 
 /**
- * The banks that a selection takes registers of. TPMs sign a bank without registers along where they were asked for one (Part 2,
- * 10.6.2: bits that are not set select nothing): it adds no value to the digest.
+ * The banks that a selection takes registers of. A TPM that was asked for a bank without registers
+ * signs it too (Part 2, 10.6.2: bits that are not set select nothing). Such a bank adds no value to
+ * the digest.
  */
 export function filledBanks(selection: PcrSelection): PcrSelection {
   return selection.filter(({ pcrs }) => pcrs.length > 0);
@@ -80,9 +84,9 @@ export function formatSelection(selection: PcrSelection): string {
 }
 
 /**
- * Hash of the selected values in the order of the selection: what a quote carries as pcrDigest, under the hash of the
- * signing scheme.
- * @returns undefined where a selected value is missing, or is not of its bank's length.
+ * Hash of the selected values in the order of the selection. A quote carries it as pcrDigest, under
+ * the hash of the signing scheme.
+ * @returns undefined if a selected value is missing, or is not of its bank's length.
  */
 export function pcrDigest(algorithm: HashName, selection: PcrSelection, banks: PcrBanks): Uint8Array | undefined {
   const values: Uint8Array[] = [];
@@ -101,7 +105,10 @@ export function extendPcr(bank: HashName, value: Uint8Array, digest: Uint8Array)
   return hash(bank, concat(value, digest));
 }
 
-/** The value of registers 0 to 15 after a reset (register 0 may differ: see the event log's StartupLocality). */
+/**
+ * The value of registers 0 to 15 after a reset (register 0 may differ: see the event log's
+ * StartupLocality).
+ */
 export function zeroPcr(bank: HashName): Uint8Array {
   return new Uint8Array(HASH_LENGTH[bank]);
 }

@@ -1,4 +1,7 @@
-/** TPMT_PUBLIC: what a TPM key is, its name, and its SubjectPublicKeyInfo (Part 2, 12.2; Part 1, 16). */
+/**
+ * TPMT_PUBLIC: the public area of a TPM key, its name, and its SubjectPublicKeyInfo (Part 2, 12.2;
+ * Part 1, 16).
+ */
 
 import { concat } from '../bytes.ts';
 import { type HashName, hash } from '../digest.ts';
@@ -127,7 +130,10 @@ export function encodePublic(value: TpmPublic): Uint8Array {
   return tpmPublic.encode(value);
 }
 
-/** The object's name: nameAlg ‖ H(TPMT_PUBLIC). It commits to key, attributes and policy (Part 1, 16). */
+/**
+ * The object's name: nameAlg ‖ H(TPMT_PUBLIC). It commits to key, attributes and policy (Part 1,
+ * 16).
+ */
 export function nameOf(value: TpmPublic): Uint8Array {
   return concat(hashId.encode(value.nameAlg), hash(value.nameAlg, encodePublic(value)));
 }
@@ -141,13 +147,16 @@ export const HIERARCHY = {
 } as const;
 export type Hierarchy = keyof typeof HIERARCHY;
 
-/** The qualified name of a primary key: nameAlg ‖ H(handle of its hierarchy ‖ name). A TPM puts it into what it signs. */
+/**
+ * The qualified name of a primary key: nameAlg ‖ H(handle of its hierarchy ‖ name). A TPM puts it
+ * into what it signs.
+ */
 export function qualifiedNameOfPrimary(value: TpmPublic, hierarchy: Hierarchy): Uint8Array {
   const parts = concat(u32.encode(HIERARCHY[hierarchy]), nameOf(value));
   return concat(hashId.encode(value.nameAlg), hash(value.nameAlg, parts));
 }
 
-/** Whether all of the attributes are set and none of the others in question. */
+/** Whether all attributes of `set` are set, and none of `clear`. */
 export function hasAttributes(
   value: TpmPublic,
   set: readonly ObjectAttribute[],
@@ -164,10 +173,10 @@ const CURVE_OID: Readonly<Record<CurveName, Uint8Array>> = {
 };
 
 /**
- * The key as DER SubjectPublicKeyInfo (RFC 5280, RFC 5480, RFC 8017). That a point is on its curve is for the crypto
- * seam to check on import.
- * @throws DecodeError `range` for a sealed object, a modulus of another length than `keyBits`, an exponent other than
- * 65537, or coordinates longer than the curve's.
+ * The key as DER SubjectPublicKeyInfo (RFC 5280, RFC 5480, RFC 8017). The crypto seam checks on
+ * import that a point is on its curve.
+ * @throws DecodeError `range` for a sealed object, a modulus of another length than `keyBits`, an
+ * exponent other than 65537, or coordinates longer than the curve's.
  */
 export function spkiOf(value: TpmPublic): Uint8Array {
   switch (value.type) {
@@ -194,7 +203,10 @@ export function spkiOf(value: TpmPublic): Uint8Array {
   }
 }
 
-/** `bytes` with zeros before them, up to `length`. TPMs differ in whether they keep leading zeros. @throws DecodeError `range` */
+/**
+ * `bytes` with zeros before them, up to `length`. TPMs differ in whether they keep leading zeros.
+ * @throws DecodeError `range`
+ */
 export function leftPad(bytes: Uint8Array, length: number): Uint8Array {
   if (bytes.length > length) throw new DecodeError('range', `${bytes.length} bytes where at most ${length} fit`, 0);
   const out = new Uint8Array(length);

@@ -1,4 +1,7 @@
-/** Verification of TPM 2.0 quotes: who signed, that the TPM itself made it, for this nonce, over these registers. */
+/**
+ * Verification of TPM 2.0 quotes: the signer, and that the TPM itself made the quote, for this
+ * nonce and over these registers.
+ */
 
 import { equalBytes, toHex, u32be } from '../bytes.ts';
 import type { VerificationKey } from '../crypto/scheme.ts';
@@ -18,10 +21,13 @@ import {
 import { hasAttributes, nameOf, parsePublic, qualifiedNameOfPrimary, spkiOf, type TpmPublic } from './public-area.ts';
 import { parseSignature, verifyTpmSignature } from './signature.ts';
 
-/** What an Enclaim guest quotes: registers 0 to 15 of the SHA-256 bank, all of them, always. */
+/** Registers that an Enclaim guest quotes: 0 to 15 of the SHA-256 bank, all of them, always. */
 export const QUOTE_SELECTION: PcrSelection = [{ bank: 'sha256', pcrs: Array.from({ length: 16 }, (_, pcr) => pcr) }];
 
-/** A quote whose signature, origin, nonce and register values belong together. Made by the functions below only. */
+/**
+ * A quote whose signature, origin, nonce and register values belong together. Made by the functions
+ * below only.
+ */
 export interface AuthenticatedQuote {
   /** Register values that were signed, by bank and index. */
   readonly banks: PcrBanks;
@@ -29,16 +35,24 @@ export interface AuthenticatedQuote {
   readonly selection: PcrSelection;
   readonly extraData: Uint8Array;
   readonly qualifiedSigner: Uint8Array;
-  /** Boot history of the TPM: a jump back of `clock` or `resetCount` between two quotes is another TPM, or a cleared one. */
+  /**
+   * Boot history of the TPM: a jump back of `clock` or `resetCount` between two quotes is another
+   * TPM, or a cleared one.
+   */
   readonly clockInfo: ClockInfo;
   readonly firmwareVersion: bigint;
   readonly scheme: 'rsassa' | 'rsapss' | 'ecdsa';
   readonly hash: HashName;
 }
 
-/** An authenticated quote under a key whose attributes are known to make its signatures mean something. */
+/**
+ * An authenticated quote under a key whose attributes are known to make its signatures mean
+ * something.
+ */
 export interface AuthenticatedAkQuote extends AuthenticatedQuote {
-  /** Name of the attestation key: what a pin, a certificate or a credential activation must vouch for. */
+  /**
+   * Name of the attestation key. A pin, a certificate or a credential activation must vouch for it.
+   */
   readonly akName: Uint8Array;
 }
 
@@ -48,19 +62,20 @@ interface QuoteParts {
   readonly attest: Uint8Array;
   /** TPMT_SIGNATURE. */
   readonly signature: Uint8Array;
-  /** What the quote must have been made for, exactly. */
+  /** The extraData that the quote must have been made for, exactly. */
   readonly expectedExtraData: Uint8Array;
 }
 
 /**
- * Verifies an Enclaim guest's quote: `QUOTE_SELECTION` under a restricted P-256 key that is a primary key of the
- * endorsement hierarchy.
+ * Verifies an Enclaim guest's quote: `QUOTE_SELECTION` under a restricted P-256 key that is a
+ * primary key of the endorsement hierarchy.
  *
- * **Trust**: `akPublic` is shown to be a key with the right attributes *if* a TPM holds it. That a TPM does is for the
- * caller to establish from `akName`: by pin, or by credential activation.
+ * **Trust**: `akPublic` is shown to be a key with the right attributes *if* a TPM holds it. The
+ * caller has to establish from `akName` that a TPM does: by pin, or by credential activation.
  * @param quote.akPublic TPMT_PUBLIC of the attestation key
  * @param quote.pcrs exactly registers 0 to 15 of the SHA-256 bank, 32 bytes each
- * @throws EvidenceError `format`, `key`, `signature`, `magic`, `type`, `nonce`, `selection`, `registers`
+ * @throws EvidenceError `format`, `key`, `signature`, `magic`, `type`, `nonce`, `selection`,
+ * `registers`
  */
 export async function verifyQuote(
   quote: QuoteParts & { readonly akPublic: Uint8Array; readonly pcrs: PcrValues },
@@ -70,7 +85,8 @@ export async function verifyQuote(
   const spki = parsePart('format', 'attestation key', ak, spkiOf);
   const banks = new Map([['sha256', quote.pcrs]] as const);
   const verified = await verifyQuoteUnderKey({ ...quote, spki, selection: QUOTE_SELECTION, banks });
-  // The TPM states the name of the key it signed with. Without this, the attributes in akPublic would be mere words.
+  // The TPM states the name of the key it signed with. Without this, the attributes in akPublic
+  // would be mere words.
   if (!equalBytes(verified.qualifiedSigner, qualifiedNameOfPrimary(ak, 'endorsement'))) {
     throw new EvidenceError('key', 'the quote was signed by a key of another name than the attestation key given');
   }
@@ -80,12 +96,14 @@ export async function verifyQuote(
 /**
  * Verifies a quote under a bare public key, over any selection.
  *
- * **Trust**: a bare key says nothing of its attributes. A quote under a key that is not restricted proves nothing, since
- * such a key signs whatever it is given, a forged TPMS_ATTEST too. Whoever vouches for the key (a cloud's AK
- * certificate, the HCL's runtime data) must vouch for that as well.
+ * **Trust**: a bare key says nothing of its attributes. A quote under a key that is not restricted
+ * proves nothing, because such a key signs any bytes it is given, a forged TPMS_ATTEST too. The
+ * statement that vouches for the key (a cloud's AK certificate, the HCL's runtime data) must vouch
+ * for that as well.
  * @param quote.spki DER SubjectPublicKeyInfo, P-256, P-384 or RSA of at least 2048 bits
  * @param quote.banks exactly the values of `quote.selection`
- * @throws EvidenceError `format`, `key`, `signature`, `magic`, `type`, `nonce`, `selection`, `registers`
+ * @throws EvidenceError `format`, `key`, `signature`, `magic`, `type`, `nonce`, `selection`,
+ * `registers`
  */
 export async function verifyQuoteUnderKey(
   quote: QuoteParts & { readonly spki: Uint8Array; readonly selection: PcrSelection; readonly banks: PcrBanks },
@@ -100,8 +118,9 @@ export async function verifyQuoteUnderKey(
 }
 
 /**
- * Refuses a key that could sign something else than what its TPM made: only a restricted key refuses to sign bytes
- * that begin with TPM_GENERATED, and only a fixed one is in one TPM. `noDA` keeps the key usable after unclean shutdowns.
+ * Refuses a key that could sign structures which its TPM did not make. Only a restricted key
+ * refuses to sign bytes that begin with TPM_GENERATED, and only a fixed one is in one TPM. `noDA`
+ * keeps the key usable after unclean shutdowns.
  */
 function requireAttestationKey(ak: TpmPublic): void {
   const restricted = hasAttributes(
@@ -115,7 +134,8 @@ function requireAttestationKey(ak: TpmPublic): void {
   if (ak.type !== 'ecc' || ak.curve !== 'P-256' || ak.scheme.scheme !== 'ecdsa' || ak.scheme.hash !== 'sha256') {
     throw new EvidenceError('key', 'the attestation key is not bound to ECDSA with P-256 and SHA-256');
   }
-  // A credential is activated for a name. Two keys can share one of SHA-1: a TPM's own, and one that only claims to be.
+  // A credential is activated for a name. Two keys can share a SHA-1 name: a TPM's own, and one
+  // that only claims to be.
   if (ak.nameAlg !== 'sha256') {
     throw new EvidenceError('key', `the attestation key is named by ${ak.nameAlg}, expected sha256`);
   }
@@ -161,7 +181,8 @@ function requireRegisters(attest: QuoteAttest, hash: HashName, selection: PcrSel
     const found = formatSelection(attest.selection);
     throw new EvidenceError('selection', `quoted are ${found}, not ${formatSelection(selection)}`);
   }
-  // A value beside the selection is unsigned; were it let through, a reader would take it for authenticated.
+  // A value beside the selection is unsigned. Without this, a caller would take it for
+  // authenticated.
   const filled = filledBanks(selection);
   const selected = filled.every(({ bank, pcrs }) => banks.get(bank)?.size === pcrs.length);
   if (!selected || banks.size !== filled.length) {

@@ -40,7 +40,10 @@ export function parseSignature(bytes: Uint8Array): TpmSignature {
 
 const COORDINATE_LENGTH: Readonly<Record<string, number>> = { 'P-256': 32, 'P-384': 48 };
 
-/** Whether the signature over `message` verifies under `key`. SHA-1 never does: it is not collision-resistant. */
+/**
+ * Whether the signature over `message` verifies under `key`. SHA-1 never does: it is not
+ * collision-resistant.
+ */
 export async function verifyTpmSignature(
   signature: TpmSignature,
   key: VerificationKey,
@@ -58,7 +61,8 @@ export async function verifyTpmSignature(
     case 'rsassa':
       return verifySignature({ kind: 'rsassa', hash }, key, message, signature.signature);
     case 'rsapss':
-      // Part 1, B.7: the salt is as long as the hash in FIPS mode, and as long as the key has room for elsewhere.
+      // Part 1, B.7: the salt is as long as the hash in FIPS mode, and as long as the key has room
+      // for elsewhere.
       for (const saltLength of [HASH_LENGTH[hash], Math.ceil(((key.bits ?? 0) - 1) / 8) - HASH_LENGTH[hash] - 2]) {
         const scheme = { kind: 'rsa-pss', hash, saltLength } as const;
         if (await verifySignature(scheme, key, message, signature.signature)) return true;

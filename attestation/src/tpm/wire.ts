@@ -1,11 +1,15 @@
-/** The TPM 2.0 wire format as codec values (TPM 2.0 Library, Part 2, rev 1.59): big-endian, packed, sized by prefix. */
+/**
+ * The TPM 2.0 wire format as codec values (TPM 2.0 Library, Part 2, rev 1.59): big-endian, packed,
+ * sized by prefix.
+ */
 
 import { concat, equalBytes, Reader, u32be, u64be } from '../bytes.ts';
 import { DecodeError } from '../errors.ts';
 
 /**
- * How one type stands on the wire. `decode` reads exactly one value or throws `DecodeError`; `encode` is its inverse
- * and throws `RangeError` for a value that the type cannot hold, which is a defect of the caller.
+ * How one type stands on the wire. `decode` reads exactly one value or throws `DecodeError`;
+ * `encode` is its inverse and throws `RangeError` for a value that the type cannot hold, which is a
+ * defect of the caller.
  */
 export interface Codec<T> {
   decode(reader: Reader): T;
@@ -142,7 +146,10 @@ export function among<N extends number>(number: Codec<number>, ...values: readon
   };
 }
 
-/** A u32 of flags as the names of the set ones, in the table's order. A set bit without a name is refused. */
+/**
+ * A u32 of flags as the names of the set ones, in the table's order. A set bit without a name is
+ * refused.
+ */
 export function flags<N extends string>(table: Readonly<Record<N, number>>): Codec<readonly N[]> {
   const bits = Object.entries(table).map(([name, bit]) => [name as N, (1 << (bit as number)) >>> 0] as const);
   const known = bits.reduce((all, [, mask]) => all + mask, 0);
@@ -169,7 +176,10 @@ export function struct<T extends object>(fields: { readonly [K in keyof T]: Code
 /** The member of union `T` whose `key` may be `V`, without the key. */
 type BodyOf<T, K extends keyof T, V> = T extends unknown ? (V extends T[K] ? Omit<T, K> : never) : never;
 
-/** A number that says which of several structures follows; the value carries the structure's name under `key`. */
+/**
+ * A number that says which of several structures follows; the value carries the structure's name
+ * under `key`.
+ */
 export function tagged<T extends object, K extends keyof T & string>(
   key: K,
   variants: {

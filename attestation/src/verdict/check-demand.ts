@@ -7,7 +7,8 @@ import type { Check } from './verdict.ts';
 export type OneOf = readonly Uint8Array[] | 'any';
 
 /**
- * A check of one demand. `"any"` yields one that was not run and is not required; nothing else does.
+ * A check of one demand. `"any"` yields one that was not run and is not required; nothing else
+ * does.
  * @param found What was found, for people.
  */
 export function checkDemand<T>(id: string, demand: T | 'any', found: string, holds: (demand: T) => boolean): Check {

@@ -12,9 +12,9 @@ export interface Check {
   readonly outcome: Outcome;
   /** Whether `ok` needs this check to have passed. */
   readonly required: boolean;
-  /** What was found, against what; or why it was not run. */
+  /** The value found and the value expected; or the reason why the check was not run. */
   readonly detail: string;
-  /** What a passed claim rests on. */
+  /** Strength of the proof that a passed claim rests on. */
   readonly strength?: Strength;
 }
 
@@ -27,8 +27,9 @@ export interface Verdict {
   readonly bundle: string;
   readonly bootId: string;
   /**
-   * Until when it holds: the earliest end of certificates, revocation lists, collateral, references, checkpoints and the
-   * deployment. null where nothing of it ends. What is held against it later is held against nothing.
+   * End of the verdict: the earliest end of certificates, revocation lists, collateral, references,
+   * checkpoints and the deployment. null if nothing of it ends. A verdict says nothing of any time
+   * after its end.
    */
   readonly end: { readonly notAfter: string; readonly what: string } | null;
   readonly checks: readonly Check[];

@@ -1,4 +1,7 @@
-/** AlgorithmIdentifier of signatures (RFC 5480, RFC 4055, RFC 8410), as far as attestation uses them. */
+/**
+ * AlgorithmIdentifier of signatures (RFC 5480, RFC 4055, RFC 8410), as far as attestation uses
+ * them.
+ */
 
 import { concat, fromHex } from '../bytes.ts';
 import type { SignatureScheme } from '../crypto/scheme.ts';
@@ -11,9 +14,10 @@ const RSA_ENCRYPTION = fromHex('300d06092a864886f70d0101010500');
 const RSAES_OAEP = '1.2.840.113549.1.1.7';
 
 /**
- * SubjectPublicKeyInfo of an RSA key that is certified for RSAES-OAEP alone (RFC 4055, section 4), as one of rsaEncryption, which
- * cryptographic libraries read; undefined for any other key. Makers of TPMs certify endorsement keys so. What its parameters
- * restrict is how to encrypt, which the TPM's own template says.
+ * Rewrites the SubjectPublicKeyInfo of an RSA key that is certified for RSAES-OAEP alone (RFC 4055,
+ * section 4) as one of rsaEncryption, which cryptographic libraries read; undefined for any other
+ * key. Makers of TPMs certify endorsement keys so. The parameters that are dropped restrict only
+ * how to encrypt, which the TPM's own template says.
  * @throws DecodeError
  */
 export function plainRsaKey(spki: Uint8Array): Uint8Array | undefined {
@@ -46,7 +50,8 @@ const HASHES: Readonly<Record<string, HashName>> = {
 
 /**
  * Reads the AlgorithmIdentifier inside `reader`.
- * @throws DecodeError `version` for an algorithm that is not in the tables, `syntax` for parameters that do not fit.
+ * @throws DecodeError `version` for an algorithm that is not in the tables, `syntax` for parameters
+ * that do not fit.
  */
 export function readSignatureScheme(reader: DerReader): SignatureScheme {
   const oid = reader.oid('signature algorithm');
@@ -59,7 +64,10 @@ export function readSignatureScheme(reader: DerReader): SignatureScheme {
   return scheme;
 }
 
-/** RSASSA-PSS-params (RFC 4055 section 3.1). The defaults are SHA-1, so all but the trailer must be there. */
+/**
+ * RSASSA-PSS-params (RFC 4055 section 3.1). The defaults are SHA-1, so all but the trailer must be
+ * there.
+ */
 function readPss(reader: DerReader): SignatureScheme {
   const params = reader.sequence('RSASSA-PSS parameters');
   reader.end('signature algorithm');

@@ -32,7 +32,11 @@ export interface Extension {
   readonly value: Uint8Array;
 }
 
-/** Object identifiers of the extended key usages (RFC 5280 section 4.2.1.12); none where the extension is absent. @throws DecodeError */
+/**
+ * Object identifiers of the extended key usages (RFC 5280 section 4.2.1.12); none if the extension
+ * is absent.
+ * @throws DecodeError
+ */
 export function extendedKeyUsages({ extensions }: Certificate): string[] {
   const extension = extensions.get(EXTENSION.extendedKeyUsage);
   if (extension === undefined) return [];
@@ -65,7 +69,7 @@ export interface Certificate {
   /** SubjectPublicKeyInfo, DER. */
   readonly spki: Uint8Array;
   readonly extensions: ReadonlyMap<string, Extension>;
-  /** Present where BasicConstraints says that this is a CA; `undefined` path length means no limit. */
+  /** Present if BasicConstraints says that this is a CA; `undefined` path length means no limit. */
   readonly ca?: { readonly pathLength: number | undefined };
   /** KeyUsage bits, or undefined where the extension is absent. */
   readonly keyUsage?: number;
@@ -128,7 +132,8 @@ export function soleSequence(wrapped: Element): DerReader {
 
 /**
  * Reads the elements of Extensions.
- * @throws DecodeError `syntax` where one object identifier stands twice: readers would differ on which counts.
+ * @throws DecodeError `syntax` if one object identifier stands twice, because readers would differ
+ * on which counts
  */
 export function readExtensions(list: DerReader): Map<string, Extension> {
   const extensions = new Map<string, Extension>();
@@ -150,7 +155,10 @@ function readExtension(reader: DerReader): [string, Extension] {
   return [oid, { critical, value }];
 }
 
-/** @throws DecodeError `syntax` where the two places that name the algorithm differ (RFC 5280 section 4.1.1.2). */
+/**
+ * Checks that both places that name the algorithm agree.
+ * @throws DecodeError `syntax` if they differ (RFC 5280 section 4.1.1.2).
+ */
 export function sameAlgorithm(inside: Element, outside: Element): void {
   if (toHex(inside.der) !== toHex(outside.der)) {
     throw new DecodeError('syntax', 'signature algorithm inside and outside the signed part differ', inside.at);
@@ -197,7 +205,7 @@ function readAuthorityKeyId(value: Uint8Array): Uint8Array | undefined {
   return reader.optional(0x80)?.body;
 }
 
-/** Short names of the attribute types in names; others keep their object identifier. */
+/** Short names of the attribute types in names. Any other type keeps its object identifier. */
 const ATTRIBUTES: Readonly<Record<string, string>> = {
   '2.5.4.3': 'CN',
   '2.5.4.5': 'SERIALNUMBER',

@@ -1,4 +1,7 @@
-/** Certification paths to pinned roots (RFC 5280 section 6, without policies and name constraints) and revocation. */
+/**
+ * Certification paths to pinned roots (RFC 5280 section 6, without policies and name constraints)
+ * and revocation.
+ */
 
 import { digest, verifySignature } from '#crypto';
 import { equalBytes } from '../bytes.ts';
@@ -14,7 +17,10 @@ import type { RevocationList } from './crl.ts';
 /** A trust anchor: SHA-256 of a root's certificate (DER) or of its SubjectPublicKeyInfo. */
 export type Pin = DigestText<'sha256'>;
 
-/** A path whose every signature, constraint and date has been checked: the leaf first, the pinned root last. */
+/**
+ * A path whose every signature, constraint and date has been checked: the leaf first, the pinned
+ * root last.
+ */
 export interface VerifiedChain {
   readonly leaf: Certificate;
   /** Leaf, its issuer, and so on; at least two. */
@@ -32,17 +38,21 @@ const MIN_RSA_BITS = 2048;
 /** The last time that has a date, in milliseconds since 1970 (ECMA-262, 21.4.1.1). */
 const LAST_DATE = 8.64e15;
 
-/** Extensions that may be critical because they are read here or carry nothing that widens what a leaf may do. */
+/**
+ * Extensions that may be critical. They are read here, or carry nothing that widens what a leaf may
+ * do.
+ */
 const UNDERSTOOD: ReadonlySet<string> = new Set(Object.values(EXTENSION));
 
 /**
- * Finds and verifies the path from `leaf` over `intermediates` to a certificate that `pins` names. The root is one
- * of `intermediates`, so that certificates travel with the evidence and only their digests are trusted beforehand.
- * A leaf is never its own anchor.
+ * Finds and verifies the path from `leaf` over `intermediates` to a certificate that `pins` names.
+ * The root is one of `intermediates`, so that certificates travel with the evidence and only their
+ * digests are trusted beforehand. A leaf is never its own anchor.
  *
  * @param pins Digests of root certificates or root keys. Empty means that nothing is trusted.
  * @param options.now Milliseconds since 1970; every certificate of the path must be valid then.
- * @throws EvidenceError `chain` without such a path, `validity` outside its dates, `format` for keys that do not parse.
+ * @throws EvidenceError `chain` without such a path, `validity` outside its dates, `format` for
+ * keys that do not parse.
  */
 export async function verifyChain(
   leaf: Certificate,
@@ -69,7 +79,10 @@ export async function verifyChain(
   }
 }
 
-/** The certificate that signed `subject`: named as its issuer, allowed to sign at this height, and whose key verifies. */
+/**
+ * The certificate that signed `subject`: named as its issuer, allowed to sign at this height, and
+ * whose key verifies.
+ */
 async function findIssuer(
   subject: Certificate,
   candidates: readonly Certificate[],
@@ -106,10 +119,10 @@ async function refusalOf(issuer: Certificate, subject: Certificate, below: numbe
 }
 
 /**
- * Shows that `subject` is not on `crl`, a list that `issuer` signed and that is current at `now`. There is no way to
- * say that an old list will do: the caller's clock is what decides.
- * @throws EvidenceError `collateral` where the list is another issuer's or its signature fails, `validity` where it
- * is not current, `revoked` where the certificate is on it.
+ * Shows that `subject` is not on `crl`, a list that `issuer` signed and that is current at `now`. A
+ * caller cannot accept an old list: its clock alone decides.
+ * @throws EvidenceError `collateral` if the list is another issuer's or its signature fails,
+ * `validity` if it is not current, `revoked` if the certificate is on it.
  */
 export async function verifyNotRevoked(
   subject: Certificate,
@@ -140,7 +153,7 @@ async function verifyCrl(crl: RevocationList, issuer: Certificate, options: Mome
 
 /**
  * The key of a certificate.
- * @throws EvidenceError `format` where it does not parse, `key` where it is RSA of less than 2048 bits.
+ * @throws EvidenceError `format` if it does not parse, `key` if it is RSA of less than 2048 bits.
  */
 export async function importCertified(certificate: Certificate): Promise<VerificationKey> {
   const what = `public key of ${describe(certificate)}`;
@@ -181,8 +194,9 @@ async function pinOf(certificate: Certificate, pins: readonly Pin[]): Promise<Pi
 }
 
 /**
- * A pin on the certificate fixes its every byte. A pin on the key does not: then the certificate must be the one that
- * the key itself signed, or anyone could write dates and constraints around it.
+ * Checks that a pin covers an anchor. A pin on the certificate fixes its every byte. A pin on the
+ * key does not, so the certificate must be signed by the key itself. Without this, a peer could
+ * write its own dates and constraints around a pinned key.
  */
 async function checkAnchor(anchor: Certificate, pin: Pin): Promise<void> {
   if (pin === (await pinsOf(anchor)).certificate) return;
@@ -202,7 +216,9 @@ function refuseUnknownCritical(leaf: Certificate): void {
   if (unknown !== undefined) throw new EvidenceError('chain', `critical extension ${unknown} is not known`);
 }
 
-/** A certificate in a message: its serial number, and the tail of its subject, which ends in the CN. */
+/**
+ * A certificate in a message: its serial number, and the tail of its subject, which ends in the CN.
+ */
 function describe(certificate: Certificate): string {
   const tail = new TextDecoder()
     .decode(certificate.subject.subarray(-24))

@@ -29,8 +29,8 @@ const MAX_CRL = 1 << 22;
 
 /**
  * Reads one DER CRL of at most 4 MiB.
- * @throws DecodeError. Critical extensions, of the list or of an entry, change what the list means (delta lists,
- * indirect lists, partial scopes): `version`.
+ * @throws DecodeError. Critical extensions, of the list or of an entry, change what the list means
+ * (delta lists, indirect lists, partial scopes): `version`.
  */
 export function parseCrl(der: Uint8Array): RevocationList {
   if (der.length > MAX_CRL) throw new DecodeError('range', `CRL of ${der.length} bytes`, 0);

@@ -1,4 +1,7 @@
-/** DER (ITU-T X.690 section 10): the strict, definite-length subset that certificates and CRLs are written in. */
+/**
+ * DER (ITU-T X.690 section 10): the strict, definite-length subset that certificates and CRLs are
+ * written in.
+ */
 
 import { concat, Reader, toHex } from '../bytes.ts';
 import { DecodeError } from '../errors.ts';
@@ -28,7 +31,9 @@ export function contextTag(number: number): number {
   return 0xa0 | number;
 }
 
-/** One element: its identifier octet, its contents, and its whole encoding as it stood in the input. */
+/**
+ * One element: its identifier octet, its contents, and its whole encoding as it stood in the input.
+ */
 export interface Element {
   readonly tag: number;
   readonly body: Uint8Array;
@@ -62,8 +67,8 @@ export class DerReader {
 
   /**
    * The next element, whatever it is.
-   * @throws DecodeError `truncated`; `canonical` where the length is indefinite or not the shortest form;
-   * `range` for identifiers of more than one octet and lengths of more than three.
+   * @throws DecodeError `truncated`; `canonical` if the length is indefinite or not the shortest
+   * form; `range` for identifiers of more than one octet and lengths of more than three.
    */
   any(): Element {
     const reader = this.#reader;
@@ -86,7 +91,10 @@ export class DerReader {
     return { tag, body, der: reader.bytes.subarray(start, reader.bytes.length - reader.left), at };
   }
 
-  /** The next element, which must have this identifier octet. @throws DecodeError `syntax` and as `any` */
+  /**
+   * The next element, which must have this identifier octet.
+   * @throws DecodeError `syntax` and as `any`
+   */
   next(tag: number, name: string): Element {
     const at = this.#reader.at;
     const element = this.any();
@@ -118,9 +126,12 @@ export class DerReader {
   }
 
   /**
-   * A serial number: its shortest form, whatever form it has. Makers of TPMs pad serials to a fixed length with zeros, which
-   * DER forbids and RFC 5280 (4.1.2.2) asks users to handle gracefully. One number has one text here, so that a revocation
-   * list that writes it otherwise still names it.
+   * The serial number that comes next, in its shortest form, whatever form the input has. Makers of
+   * TPMs pad serials to a fixed length with zeros, which DER forbids and RFC 5280 (4.1.2.2) asks
+   * users to handle gracefully.
+   *
+   * **Trust**: one number has one text here, so that a revocation list that writes it otherwise
+   * still names it.
    */
   serialNumber(name: string): Uint8Array {
     const { body, at } = this.next(TAG.integer, name);
@@ -134,7 +145,10 @@ export class DerReader {
     return (shortest[0] ?? 0) >= 0x80 && from > 0 ? body.subarray(from - 1) : shortest;
   }
 
-  /** The non-negative INTEGER below 2³¹ that comes next. @throws DecodeError `range` and as `integer` */
+  /**
+   * The non-negative INTEGER below 2³¹ that comes next.
+   * @throws DecodeError `range` and as `integer`
+   */
   smallInteger(name: string): number {
     const at = this.#reader.at;
     const body = this.integer(name);
@@ -164,7 +178,10 @@ export class DerReader {
     return body.subarray(1);
   }
 
-  /** The UTCTime or GeneralizedTime that comes next, in milliseconds since 1970, as RFC 5280 restricts them. */
+  /**
+   * The UTCTime or GeneralizedTime that comes next, in milliseconds since 1970, as RFC 5280
+   * restricts them.
+   */
   time(name: string): number {
     const { tag, body, at } = this.any();
     const text = String.fromCharCode(...body.subarray(0, 16));

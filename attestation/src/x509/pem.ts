@@ -7,10 +7,11 @@ const BLOCK = /-----BEGIN ([A-Z0-9 ]{1,40})-----\r?\n([A-Za-z0-9+/=\r\n]*)-----E
 const MAX_LENGTH = 1 << 22;
 
 /**
- * The DER contents of each block of a PEM text, in order. Nothing but white space may stand around the blocks.
+ * The DER contents of each block of a PEM text, in order. Nothing but white space may stand around
+ * the blocks.
  * @param label The only label allowed, such as `CERTIFICATE`.
  * @param limit Number of blocks allowed.
- * @throws DecodeError `syntax`; `range` where there are more blocks, or more than 4 MiB of text.
+ * @throws DecodeError `syntax`; `range` if there are more blocks, or more than 4 MiB of text.
  */
 export function parsePem(text: string, label: string, limit = 16): Uint8Array[] {
   if (text.length > MAX_LENGTH) throw new DecodeError('range', `PEM text of ${text.length} characters`, 0);
