@@ -53,8 +53,8 @@ export async function openTsmPlatform(
 }
 
 /**
- * OVMF's addition to the command line of a kernel that it boots with an initrd, after it checked the
- * line's hash: in front in builds of 2026, behind in older ones.
+ * OVMF's addition to the command line of a kernel that it boots with an initrd, after it checked
+ * the line's hash: in front in builds of 2026, behind in older ones.
  */
 const ADDED = /^initrd=initrd | initrd=initrd$/;
 
