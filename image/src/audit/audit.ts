@@ -1,4 +1,7 @@
-/** Audit: hold a manifest, the files beside it, a bundle and a machine's registers against what was rebuilt from source. */
+/**
+ * Audit: compares a manifest, the files beside it, a bundle and a machine's registers with a
+ * rebuild from source.
+ */
 import {
   type ImageReference,
   launchCommandLine,
@@ -20,25 +23,39 @@ import {
   partsOfUki,
 } from './parts.ts';
 
-/** One thing that is not the same. Null stands for "not there". Long values are cut to where they begin to differ. */
+/**
+ * One difference. Null stands for "not there". Long values are cut to where they begin to differ.
+ */
 export interface Difference {
-  /** What differs: `input libc6`, `source runtime/src/log/record-log.ts`, `word quiet`, `file init`, `section .linux`, `register 9`. */
+  /**
+   * The differing component: `input libc6`, `source runtime/src/log/record-log.ts`, `word quiet`,
+   * `file init`, `section .linux`, `register 9`.
+   */
   readonly component: string;
   readonly claimed: string | null;
   readonly rebuilt: string | null;
-  /** Other differing components that it is made of. Empty: it begins here, and this is what to look at. */
+  /**
+   * Other differing components that it is made of. Empty: the difference begins here, and the
+   * auditor looks here first.
+   */
   readonly because: readonly string[];
 }
 
-/** An image as somebody handed it over: a manifest, and the files beside it; null for one that is missing. */
+/**
+ * An image as it was handed to the auditor: a manifest, and the files beside it; null for one that
+ * is missing.
+ */
 export interface ClaimedImage {
   readonly manifest: Manifest;
   readonly files: Readonly<Record<keyof Manifest['artefacts'], Uint8Array | null>>;
-  /** Bytes of the manifest and of the documents made from it, as they lie there; one that is not there is not compared. */
+  /**
+   * Bytes of the manifest and of the documents made from it, as they lie there. An absent one is
+   * not compared.
+   */
   readonly documents: Readonly<Partial<Record<DocumentName, Uint8Array>>>;
 }
 
-/** What a machine says by signed evidence. */
+/** A machine's claims by signed evidence. */
 export interface ClaimedMachine {
   /** Registers of a TPM. */
   readonly registers: ReadonlyMap<number, Uint8Array>;
@@ -50,7 +67,7 @@ export interface ClaimedMachine {
 /** Both sides of one comparison. */
 type Sides = readonly [claimed: readonly Part[], rebuilt: readonly Part[]];
 
-/** Everything that claimed and rebuilt differ in; what of it is null is not compared. */
+/** Returns all differences between claimed and rebuilt. A claim that is null is not compared. */
 export async function audit(
   claimed: {
     readonly image: ClaimedImage | null;
@@ -76,27 +93,33 @@ export function compareManifests(claimed: Manifest, rebuilt: Manifest): Differen
   return compare([[partsOfManifest(claimed), partsOfManifest(rebuilt)]]);
 }
 
-/** An app bundle against a rebuilt one: policy field by field, protos file by file, handlers. @throws DecodeError, PolicyError */
+/**
+ * Compares an app bundle with a rebuilt one: policy field by field, protos file by file, handlers.
+ * @throws DecodeError, PolicyError
+ */
 export function compareBundles(claimed: Uint8Array, rebuilt: Uint8Array): Difference[] {
   return compare([[partsOfBundle(claimed), partsOfBundle(rebuilt)]]);
 }
 
-/** The manifest and the bytes beside it, which may have been changed after it was written, or before. */
+/**
+ * Compares the manifest and the bytes beside it, which may have been changed after it was written,
+ * or before.
+ */
 export async function compareImages(claimed: ClaimedImage, rebuilt: Image): Promise<Difference[]> {
   return compare(await sidesOfImage(claimed, rebuilt));
 }
 
 /**
- * A command line that neither the image holds nor a launch of it under the policy has. Registers 9 and 12 only say which
- * line it was, and every line fits its own.
+ * Reports a command line that neither the image holds nor a launch of it under the policy has.
+ * Registers 9 and 12 only say which line it was, and every line fits its own.
  */
 export function compareCommandLine(image: ImageReference, launch: Omit<TpmLaunch, 'boot'>): Difference[] {
   return compare([sidesOfCommandLine(image, launch)]);
 }
 
 /**
- * Registers of a machine that are not those of the image under the launch. Both ways to boot are tried; where neither
- * fits, the differences to the likelier one are given.
+ * Reports registers of a machine that are not those of the image under the launch. Both ways to
+ * boot are tried. If neither fits, the differences to the likelier one are given.
  */
 export function compareRegisters(
   registers: ReadonlyMap<number, Uint8Array>,
@@ -107,8 +130,9 @@ export function compareRegisters(
 }
 
 /**
- * What differs, causes before effects. An effect is a difference that is made of another difference; whether that one
- * explains all of it, only a rebuild without it would show.
+ * Returns the differences, causes before effects. An effect is a difference that is made of another
+ * difference. Only a rebuild without that other one would show whether it explains the whole
+ * effect.
  */
 function compare(all: readonly Sides[]): Difference[] {
   const found = new Map<
@@ -178,8 +202,11 @@ async function sidesOfImage({ manifest, files, documents }: ClaimedImage, rebuil
 }
 
 /**
- * Documents that are not, byte for byte, what the manifest beside them gives: a field that stands twice is read otherwise by
- * others. Those that are differ in nothing but what it says.
+ * Documents that are not, byte for byte, what the manifest beside them gives. Equal documents
+ * differ in nothing but what the manifest says.
+ *
+ * **Trust**: without this, a field that stands twice could be read in one way here and in another
+ * way by a verifier.
  */
 function sidesOfDocuments(documents: ClaimedImage['documents'], claimed: Manifest, rebuilt: Manifest): Sides[] {
   return (Object.keys(DOCUMENTS) as DocumentName[]).flatMap((name) => {
@@ -212,7 +239,10 @@ function different(a: readonly Part[], b: readonly Part[]): number {
   return b.filter(({ id, value }) => a.find((one) => one.id === id)?.value !== value).length;
 }
 
-/** Only what can be predicted: other registers hold firmware and machine, which no rebuild can know. */
+/**
+ * Parts of the registers that can be predicted. Other registers hold firmware and machine, which no
+ * rebuild can know.
+ */
 function partsOfRegisters(registers: ReadonlyMap<number, Uint8Array>): Part[] {
   return PREDICTED_REGISTERS.flatMap((index) => {
     const value = registers.get(index);
@@ -220,7 +250,7 @@ function partsOfRegisters(registers: ReadonlyMap<number, Uint8Array>): Part[] {
   });
 }
 
-/** What each register holds. */
+/** Components that each register holds. */
 const HELD: Readonly<Record<number, readonly string[]>> = {
   4: ['artefact uki', 'artefact kernel'],
   9: ['command line', 'command line of the image', 'artefact initrd'],
@@ -230,7 +260,10 @@ const HELD: Readonly<Record<number, readonly string[]>> = {
   15: ['policy'],
 };
 
-/** The attested policy field by field, and the digest of the bundle, of which the machine shows no more. */
+/**
+ * The attested policy field by field, and the digest of the bundle, of which the machine shows no
+ * more.
+ */
 function sidesOfApp({ launch, policyBytes }: ClaimedMachine, bundle: Uint8Array): Sides {
   const own = partsOfBundle(bundle);
   return [

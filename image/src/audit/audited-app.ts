@@ -1,4 +1,7 @@
-/** An app to audit: a folder of the audited sources, or an operator's own repository with packages of its own under a lock. */
+/**
+ * An app to audit: a folder of the audited sources, or an operator's own repository with packages
+ * of its own under a lock.
+ */
 import { lstat, mkdir, readdir, readFile, realpath, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join, relative, resolve, sep } from 'node:path';
 import { findApp } from '../build/bundle.ts';
@@ -15,17 +18,21 @@ export interface AuditedApp {
   readonly packages: boolean;
 }
 
-/** What commands make in an app's folder, in the words of a .gitignore: none of it is what the app is made of. */
+/**
+ * Patterns, in the form of a .gitignore, of what commands make in an app's folder. An app is not
+ * made of any of it.
+ */
 export const APP_MADE = ['node_modules/', 'state/', '*.enclaim', '*.enclaim-receipt'] as const;
 
-/** Of a package.json or a lock of npm, many times this project's own. */
+/** Most bytes of a package.json or a lock of npm: many times this project's own. */
 const MAX_DOCUMENT = 1 << 25;
 const MAX_APP_FILES = 10_000;
 const MAX_APP_BYTES = 1 << 28;
 const MAX_NAMED = 16;
 
 /**
- * Takes an app into the clean folder, unless it lies there already, and refuses what could not be bundled from there.
+ * Takes an app into the clean folder, unless it lies there already, and refuses what could not be
+ * bundled from there.
  * @param to where an app goes that is not part of the sources
  * @throws ImageError `source-invalid`; `file-missing` for a folder that is no app
  */
@@ -57,7 +64,8 @@ export async function installApp(app: AuditedApp, signal: AbortSignal | undefine
 }
 
 /**
- * Handlers that cannot be compiled here cannot be by the sources' build, either, which comes to it after minutes.
+ * Compiles the handlers. What cannot be compiled here cannot be compiled by the sources' build
+ * either, which would come to it after minutes.
  * @throws ImageError `compile-failed`, `import-forbidden`
  */
 export async function tryApp({ folder }: AuditedApp): Promise<void> {
@@ -94,7 +102,10 @@ async function takeAppRevision(name: string, to: string, signal: AbortSignal | u
   return part === whole ? taken : { ...taken, from: `${taken.from}:${relative(whole, part)}` };
 }
 
-/** Asked of each file before it is read. @throws ImageError `source-invalid` where they are too many, or too much */
+/**
+ * Returns a meter that is called for each file before it is read.
+ * @throws ImageError `source-invalid` if there are too many files, or too many bytes
+ */
 function appMeter(): (path: string) => Promise<true> {
   let [files, bytes] = [0, 0];
   return async (path) => {
@@ -111,7 +122,10 @@ async function refuseLarge(folder: string): Promise<void> {
   for (const path of await readdir(folder, { recursive: true })) await meter(join(folder, path));
 }
 
-/** Whether there are packages to install. @throws ImageError for what an audit could not make again */
+/**
+ * Checks an app, and returns whether there are packages to install.
+ * @throws ImageError for what an audit could not make again
+ */
 export async function checkApp(folder: string): Promise<boolean> {
   await findApp(folder);
   const own = await readObject(join(folder, 'package.json'));
@@ -136,14 +150,18 @@ export async function checkApp(folder: string): Promise<boolean> {
 
 type Entry = Readonly<Record<string, unknown>>;
 
-/** What is asked of each package that handlers may hold: one of these is said, with the names of all. */
+/**
+ * Reasons to refuse a package that handlers may hold. The first that applies is reported, with the
+ * names of all packages that it applies to.
+ */
 const REFUSED: readonly (readonly [string, (entry: Entry) => boolean])[] = [
   ['is a folder, not a package of a registry', ({ link }) => link === true],
   [
     'is not from a registry',
     ({ resolved }) => resolved !== undefined && !/^https:\/\/[^?#]+\.tgz$/.test(String(resolved)),
   ],
-  // Where the lock leaves it out for another machine, npm does not install it here, and it is looked at afterwards.
+  // An optional package may be left out, because the lock is from another machine. npm does not
+  // install it here, and `installLocked` checks what is installed.
   [
     'has no integrity in package-lock.json',
     ({ integrity, inBundle, optional }) => integrity === undefined && inBundle !== true && optional !== true,

@@ -1,4 +1,7 @@
-/** Packages of npm for sources that nobody trusts: what a lock names from registries, each under its hash, and nothing else. */
+/**
+ * Installs packages of npm for untrusted sources: only what a lock names from registries, each
+ * under its hash.
+ */
 import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
@@ -12,7 +15,8 @@ import { lastLines } from './sandbox.ts';
 /** Files that npm reads beside the lock or in its place, or that name programs for it to run. */
 export const OTHER_LOCKS: ReadonlySet<string> = new Set(['npm-shrinkwrap.json', 'yarn.lock']);
 
-// npm reads a name, a version or an address as the place of a repository wherever one looks like that: hence by form.
+// npm reads a name, a version or an address that looks like one as the place of a repository.
+// Therefore each is checked by its form.
 const NAME = '(?:@[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}/)?[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}';
 const name = z.string().regex(new RegExp(`^${NAME}$`));
 const version = z.string().regex(/^\d+\.\d+\.\d+(?:[-+][A-Za-z0-9.+-]{1,64})?$/);
@@ -29,7 +33,8 @@ const tarball = z
     error: 'a host of repositories',
   });
 
-// npm asks an address while it still makes up its mind what to install: only versions and tags of a registry are left.
+// npm asks an address while it still decides what to install. Therefore only versions and tags of a
+// registry are allowed.
 const VERSIONS = String.raw`(?!\.)(?!.*\.(?:tgz|tar|tar\.gz)$)[A-Za-z0-9 .*^~<>=|+_-]{0,256}`;
 const spec = z.string().regex(new RegExp(`^(?:npm:${NAME}@)?${VERSIONS}$`, 'i'), { error: 'a place, and no versions' });
 const dependencies = z.record(name, spec).exactOptional();
@@ -50,7 +55,10 @@ const common = {
   version: version.exactOptional(),
   hasShrinkwrap: z.undefined().optional(),
 };
-/** What matters of a lock of npm: nothing is installed outside of its folder, nothing without a hash. */
+/**
+ * The checked fields of a lock of npm: nothing is installed outside of its folder, and nothing
+ * without a hash.
+ */
 const packageLock = z.looseObject({
   lockfileVersion: z.literal(3),
   packages: z
@@ -79,7 +87,11 @@ const packageLock = z.looseObject({
 const packageJson = z.looseObject({ ...specs, workspaces: z.array(folder).exactOptional() });
 const folderJson = z.looseObject({ ...specs, workspaces: z.undefined().optional() });
 
-/** @throws ImageError `source-invalid` for a lock that could have npm do more than fetch from registries */
+/**
+ * Checks a project's lock.
+ * @throws ImageError `source-invalid` for a lock that could make npm do more than fetch from
+ *   registries
+ */
 export async function checkLock(project: string): Promise<void> {
   const { workspaces = [] } = await readChecked(join(project, 'package.json'), packageJson);
   const { packages } = await readChecked(join(project, 'package-lock.json'), packageLock);
@@ -101,7 +113,10 @@ const OPTIONS = [
   '--allow-file=none',
   '--allow-directory=none',
 ];
-/** Of an npm that knows no such options, git is what could lead it to other people's programs. */
+/**
+ * Variables for an npm that knows no such options. **Trust**: git could lead such an npm to foreign
+ * programs.
+ */
 const PROGRAMS = { npm_config_git: '/bin/false', npm_config_script_shell: '/bin/false' };
 
 /**

@@ -17,16 +17,20 @@ import type { Lock } from '../inputs/lock.ts';
 import { directFiles, snpParts, tdxParts } from '../measure.ts';
 import { partsOfInitrd, partsOfManifest } from './parts.ts';
 
-/** What the image was made of, as whoever holds the lock fetched it: firmware as it is launched; where the rest is. */
+/**
+ * The inputs that the image must have been made of, as the holder of the lock fetched them: the
+ * lock, the firmware as it is launched, and where the other inputs are.
+ */
 export interface KnownInputs extends FetchOptions {
   readonly lock: Lock;
   readonly firmware: Readonly<Record<SiliconPlatform, Uint8Array>>;
 }
 
 /**
- * Inputs, digests, reference values, sections and files that a manifest states must be those of its image.
- * @throws ImageError `manifest-invalid`; `file-missing` for a lock without stub or kernel; as `fetchLocked`, `readLocked`;
- *   DecodeError for a UKI or kernel that is none
+ * Refuses a manifest unless the inputs, digests, reference values, sections and files that it
+ * states are those of its image.
+ * @throws ImageError `manifest-invalid`; `file-missing` for a lock without stub or kernel; as
+ *   `fetchLocked`, `readLocked`; DecodeError if UKI or kernel is not one
  */
 export async function refuseUntrue(
   { manifest, ...files }: Image,
@@ -61,8 +65,9 @@ export async function refuseUntrue(
 const MAX_UNPACKED = 1 << 30;
 
 /**
- * What a manifest does not speak of: owners, times, links, devices, padding. Every archive must be byte for byte what our
- * own writer makes of its members; the kernel would make hard links of two that share an inode.
+ * Refuses an initrd that differs in what a manifest does not state: owners, times, links, devices,
+ * padding. Every archive must be byte for byte what our own writer makes of its members. The kernel
+ * would make hard links of two members that share an inode.
  */
 async function refuseOtherForm({ contents }: Manifest, initrd: Uint8Array): Promise<void> {
   const bytes = await unpackZstd(initrd, MAX_UNPACKED);
@@ -93,7 +98,10 @@ function entryOf({ path, fields, data }: CpioMember): CpioEntry {
   }
 }
 
-/** Stub and kernel of the locked packages. Whatever the build did to the cache, what is read has the locked hash. */
+/**
+ * Reads stub and kernel of the locked packages. **Trust**: whatever the build did to the cache, the
+ * bytes read have the locked hash.
+ */
 async function lockedBoot(lock: Lock, options: FetchOptions): Promise<{ stub: Uint8Array; kernel: Uint8Array }> {
   const read = async (what: string, file: string): Promise<Uint8Array> => {
     const locked = lock.inputs.find(({ name }) => name === what);
@@ -104,7 +112,10 @@ async function lockedBoot(lock: Lock, options: FetchOptions): Promise<{ stub: Ui
   return { stub: await read(STUB_PACKAGE, STUB_FILE), kernel: await read(input, file) };
 }
 
-/** Every section must be stated, and the UKI byte for byte what our own writer makes of the locked stub and of them. */
+/**
+ * Refuses a UKI unless every section is stated, and it is byte for byte what our own writer makes
+ * of the locked stub and of the sections.
+ */
 function refuseOtherSections({ sections }: Manifest, uki: Uint8Array, stub: Uint8Array): void {
   const image = parsePe(uki);
   const [first, ...appended] = sections.map(({ name, size, sha256 }) => {

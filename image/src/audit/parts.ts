@@ -1,6 +1,6 @@
 /**
- * Anatomy: everything of an image or an app bundle that can differ, by name, and what each of it is made of. An audit
- * compares two of them and tells a cause from its effects.
+ * Anatomy: everything of an image or an app bundle that can differ, by name, and the components
+ * that each part is made of. An audit compares two of them and tells a cause from its effects.
  */
 import { createHash } from 'node:crypto';
 import { bundleDigest, parseBundle } from '@enclaim/attestation/bundle';
@@ -17,19 +17,22 @@ import { packageOf } from '../programs/program-sources.ts';
 
 /** One thing that another image has alike, otherwise, or not. */
 export interface Part {
-  /** Kind and name: `package zod`, `source runtime/src/log/record-log.ts`, `word quiet`, `file init`, `policy /claims`. */
+  /**
+   * Kind and name: `package zod`, `source runtime/src/log/record-log.ts`, `word quiet`, `file
+   * init`, `policy /claims`.
+   */
   readonly id: string;
   readonly value: string;
   /** Ids that it is made of; one that ends in `*` stands for all that begin so. */
   readonly of: readonly string[];
-  /** Ids of what it is part of: where that is missing or cannot be read, this is missing with it. */
+  /** Ids of what it is part of. If that is missing or cannot be read, this is missing with it. */
   readonly within: readonly string[];
 }
 
-/** Of everything that compiles our programs. */
+/** Parts that compile our programs. */
 const COMPILER = ['tool node', 'tool esbuild', 'tool esbuild binary', 'option *'];
 
-/** What a manifest says of its image, causes before effects. */
+/** The parts that a manifest states of its image, causes before effects. */
 export function partsOfManifest(manifest: Manifest): Part[] {
   const { origins, inputs, contents, sections, artefacts, references, id } = manifest;
   const sources = Object.values(origins.programs).flatMap((program) => Object.entries(program));
@@ -67,7 +70,10 @@ function partsOfCommandLine(line: string): Part[] {
   return [...words.map((word) => part(`word ${word}`, word)), part('command line of the image', line, ['word *'])];
 }
 
-/** What is in the bytes of an initrd, header fields that a manifest does not speak of among them. */
+/**
+ * The parts in the bytes of an initrd. Among them are header fields that a manifest does not
+ * mention.
+ */
 export async function partsOfInitrd(bytes: Uint8Array): Promise<Part[]> {
   const whole = part('artefact initrd', digestOf(bytes), ofSection('.initrd'));
   const archive = await unpackZstd(bytes, MAX_UNPACKED).catch((error: ImageError) => error);
@@ -87,7 +93,7 @@ export async function partsOfInitrd(bytes: Uint8Array): Promise<Part[]> {
 const INITRD_FORM = 'form of the initrd';
 const UKI_FORM = 'form of the UKI';
 
-/** What can be told only of something that has its form. */
+/** Marks parts that can be read only from something that has the form `form`. */
 function readableIn(form: string, parts: readonly Part[]): Part[] {
   return parts.map((one) => ({ ...one, within: [...one.within, form] }));
 }
@@ -125,7 +131,7 @@ export function partsOfKernel(bytes: Uint8Array): Part[] {
   return [part('artefact kernel', digestOf(bytes), [`input ${KERNEL_PREFIX}*`])];
 }
 
-/** What is in the bytes of a UKI, header fields among them. */
+/** The parts in the bytes of a UKI, header fields among them. */
 export function partsOfUki(bytes: Uint8Array): Part[] {
   const whole = part('artefact uki', digestOf(bytes), OF_UKI);
   const image = readable(() => parsePe(bytes));
@@ -154,7 +160,10 @@ export function partsOfUki(bytes: Uint8Array): Part[] {
   ];
 }
 
-/** What cannot be read is another thing than what was rebuilt, not the end of the audit. */
+/**
+ * Reads, or returns the error. Bytes that cannot be read are a difference to what was rebuilt, not
+ * the end of the audit.
+ */
 function readable<T>(read: () => T): T | DecodeError | ImageError {
   try {
     return read();
@@ -204,7 +213,7 @@ function ofSection(name: string): string[] {
 }
 
 /**
- * What is in an app bundle: its policy field by field, its protos file by file, its handlers.
+ * The parts of an app bundle: its policy field by field, its protos file by file, its handlers.
  * @throws DecodeError, PolicyError
  */
 export function partsOfBundle(bytes: Uint8Array): Part[] {
@@ -219,7 +228,7 @@ export function partsOfBundle(bytes: Uint8Array): Part[] {
   ];
 }
 
-/** What is in the canonical bytes of a policy, field by field. */
+/** The fields of a policy, from its canonical bytes. */
 export function partsOfPolicy(bytes: Uint8Array): Part[] {
   return [
     ...leaves(JSON.parse(Buffer.from(bytes).toString('utf8'))).map(([path, value]) => part(`policy ${path}`, value)),
@@ -233,7 +242,10 @@ function inHex(_name: string, value: unknown): unknown {
   return typeof value === 'bigint' ? String(value) : value;
 }
 
-/** Fields of a JSON value by pointer (RFC 6901); a list is one field, for ours are sets or ordered on purpose. */
+/**
+ * Fields of a JSON value by pointer (RFC 6901). A list is one field, because ours are sets or
+ * ordered on purpose.
+ */
 function leaves(value: unknown, pointer = ''): [string, string][] {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return [[pointer, JSON.stringify(value)]];
   return Object.entries(value).flatMap(([name, field]) =>
@@ -265,7 +277,10 @@ function named(kind: string, values: Readonly<Record<string, string>>): Part[] {
   return Object.entries(values).map(([name, value]) => part(`${kind} ${name}`, value));
 }
 
-/** A part, made of others by id, and there only with those that it is within. */
+/**
+ * Makes a part. It is made of other parts by id (`of`), and is there only with those that it is
+ * within.
+ */
 export function part(id: string, value: string, of: readonly string[] = [], within: readonly string[] = []): Part {
   return { id, value, of, within };
 }

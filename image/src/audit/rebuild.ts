@@ -1,7 +1,9 @@
 /**
- * A rebuild for an audit: image and app bundle made anew from a revision of the sources, in a clean folder, from locked
- * inputs, by the revision's own build. That build is somebody else's program: it runs last, on its own, and without a
- * network; and of what it says of its image, nothing is believed that its bytes do not show.
+ * A rebuild for an audit: image and app bundle made anew from a revision of the sources, in a clean
+ * folder, from locked inputs, by the revision's own build.
+ *
+ * **Trust**: that build is a foreign program. It runs last, on its own, and without a network. Of
+ * its statements about its image, only what the image's bytes show is believed.
  */
 import { constants } from 'node:fs';
 import { copyFile, mkdir, mkdtemp, open, realpath, rm } from 'node:fs/promises';
@@ -22,13 +24,17 @@ import { type KnownInputs, refuseUntrue } from './manifest-check.ts';
 import { canRead, lastLines, makeSandbox, removeInside, runInside, type Sandbox } from './sandbox.ts';
 import { makePlain, refuseHostile, type TakenFrom, takeSources, treeDigest } from './sources.ts';
 
-/** What to rebuild. */
+/** Sources and app to rebuild, and how inputs are fetched. */
 export interface RebuildOptions extends FetchOptions {
-  /** A folder with sources, a revision of the repository that this process runs in, or `REPOSITORY#REVISION`. */
+  /**
+   * A folder with sources, a revision of the repository that this process runs in, or
+   * `REPOSITORY#REVISION`.
+   */
   readonly source: string;
   /**
-   * An app; without, no bundle is made. A folder below the sources; a folder of this machine, which begins with `.` or `/`; or
-   * `REPOSITORY#REVISION`, with `:FOLDER` behind it where it is not all of the repository.
+   * An app; if absent, no bundle is made. It is a folder below the sources, a folder of this
+   * machine, which begins with `.` or `/`, or `REPOSITORY#REVISION`. `:FOLDER` follows the latter
+   * if the app is not all of the repository.
    */
   readonly app?: string;
   readonly onStep?: (step: RebuildStep) => void;
@@ -37,12 +43,12 @@ export interface RebuildOptions extends FetchOptions {
 /** Told as each begins. */
 export type RebuildStep = 'sources' | 'packages' | 'inputs' | 'image' | 'bundle';
 
-/** What was rebuilt, and how. */
+/** The rebuilt image and bundle, with their sources and the isolation of the build. */
 export interface Rebuilt {
   readonly image: Image;
   readonly bundle: Uint8Array | null;
   readonly source: TakenFrom & { readonly digest: string };
-  /** Of an app that is not part of the sources. */
+  /** Source of an app that is not part of the sources; otherwise null. */
   readonly app: AuditedApp['source'];
   readonly isolation: Sandbox['isolation'];
 }
@@ -50,10 +56,11 @@ export interface Rebuilt {
 const MAX_FILE = 1 << 29;
 
 /**
- * Rebuilds. The clean folder is removed afterwards, also where `signal` ends the rebuild, with what runs for it.
- * @throws ImageError `source-invalid` for sources that cannot be had, or would write outside of their folder;
- *   `build-failed` where their build ends badly; `manifest-invalid` where their manifest is not that of their image; as
- *   `fetchLocked`
+ * Rebuilds. Afterwards the clean folder and all processes of the rebuild are gone, also if `signal`
+ * ends the rebuild.
+ * @throws ImageError `source-invalid` for sources that cannot be had, or would write outside of
+ *   their folder; `build-failed` if their build ends badly; `manifest-invalid` if their manifest is
+ *   not that of their image; as `fetchLocked`
  */
 export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
   const { signal } = options;
@@ -61,7 +68,7 @@ export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
     signal?.throwIfAborted();
     options.onStep?.(name);
   };
-  // Nobody else's until the sandbox is made.
+  // Only this user can enter it until the sandbox is made.
   const clean = await realpath(await mkdtemp(join(tmpdir(), 'enclaim-audit-')));
   const [folder, cache, home, out] = ['source', 'cache', 'home', 'out'].map((name) => join(clean, name)) as Folders;
   const beside = join(clean, 'app');
@@ -114,7 +121,7 @@ export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
   }
 }
 
-/** What the build could write to goes as its user; then only folders of this one are left. */
+/** Removes what the build could write to as its user. Then only folders of this user are left. */
 async function removeClean(clean: string, sandbox: Sandbox | null, writable: readonly string[]): Promise<void> {
   if (sandbox !== null) await removeInside(sandbox, writable);
   // What was ended may take a moment to.
@@ -164,7 +171,10 @@ async function readImage(folder: string, known: KnownInputs): Promise<Image> {
   return image;
 }
 
-/** A file that the build wrote: no link, no device, not larger than it may be. @throws ImageError `build-failed` */
+/**
+ * Reads a file that the build wrote: no link, no device, not larger than it may be.
+ * @throws ImageError `build-failed`
+ */
 async function readRegular(file: string, limit: number): Promise<Uint8Array> {
   try {
     const handle = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);

@@ -1,4 +1,7 @@
-/** Where an audit runs somebody else's program: without a network, and as another user, as far as this machine permits. */
+/**
+ * Sandbox for a foreign program that an audit runs: without a network, and as another user, as far
+ * as this machine permits.
+ */
 import { execFile, spawn } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { closeSync, existsSync, openSync } from 'node:fs';
@@ -11,11 +14,14 @@ import { promisify } from 'node:util';
 export interface Sandbox {
   /** Words before the command. */
   readonly prefix: readonly string[];
-  /** Whether the program has no network and sees no process of the host, and runs as another user than this one. */
+  /**
+   * Whether the program has no network and sees no process of the host, and whether it runs as
+   * another user than this one.
+   */
   readonly isolation: { readonly offline: boolean; readonly otherUser: boolean };
 }
 
-/** What a program is given. */
+/** The folder, programs and environment that a program is given. */
 export interface Surroundings {
   readonly folder: string;
   /** Where its commands are, before those of the system. */
@@ -44,9 +50,11 @@ const MOST_SAID = 1 << 16;
 const SYSTEM = ['/usr/sbin', '/usr/bin', '/sbin', '/bin'] as const;
 
 /**
- * First process of a namespace. All in it ends with this shell, which is root there, as the program is not: the program
- * can neither end nor leave it. In folders where services of the host listen and people live, nothing is to be seen.
- * `$1` is the folder that stays; it may lie in one of those.
+ * The first process of a namespace. All processes in it end with this shell. The shell is root
+ * there and the program is not, so the program can neither end nor leave it.
+ *
+ * Folders where services of the host listen and people live are hidden. `$1` is the folder that
+ * stays; it may lie in one of those.
  */
 const FIRST = `
 set -e
@@ -64,8 +72,9 @@ shift
 exit $?`;
 
 /**
- * Without a network where this machine lets a process have a network, processes and mounts of its own; as a user of its
- * own where this one is root. From then on that user can enter the folder, and write to what it names below.
+ * Makes a sandbox. It has no network if this machine lets a process have a network, processes and
+ * mounts of its own. It has a user of its own if this process runs as root. From then on that user
+ * can enter the folder, and write to what `writable` names below it.
  * @param folder whole, without links
  */
 export async function makeSandbox(folder: string, writable: readonly string[]): Promise<Sandbox> {
@@ -98,8 +107,11 @@ export async function makeSandbox(folder: string, writable: readonly string[]): 
 }
 
 /**
- * Number of a user and group that nobody has: two audits that had one could write to each other's folders. Above what
- * systemd gives to containers; where only 2^16 are mapped, among those that it gives to services.
+ * Returns an unused number for a user and group.
+ *
+ * **Trust**: without this, two audits with one number could write to each other's folders. The
+ * number is above those that systemd gives to containers. If only 2^16 are mapped, it is among
+ * those that systemd gives to services.
  */
 async function freshId(runs: (words: readonly string[]) => Promise<boolean>): Promise<number | null> {
   for (const id of [randomInt(0x7000_0000, 0x7fff_fffe), randomInt(61_184, 65_520)])
@@ -123,9 +135,11 @@ export async function canRead({ prefix }: Sandbox, file: string): Promise<boolea
 }
 
 /**
- * Removes what could be written to, as the user that wrote it: whoever still exchanges folders for links there leads
- * nobody with more rights behind them.
- * @throws Error where something cannot be removed
+ * Removes what could be written to, as the user that wrote it.
+ *
+ * **Trust**: a process that still exchanges folders for links there leads no user with more rights
+ * behind them.
+ * @throws Error if something cannot be removed
  */
 export async function removeInside({ prefix }: Sandbox, writable: readonly string[]): Promise<void> {
   for (let tries = 1; ; tries++) {
@@ -150,7 +164,8 @@ export async function runInside(
   { folder, programs, env, signal }: Surroundings,
   words: readonly string[],
 ): Promise<void> {
-  // Node looks a command up in the PATH that it hands on: the program's own PATH begins behind the sandbox.
+  // Node looks a command up in the PATH that it hands on. Therefore the program's own PATH begins
+  // behind the sandbox.
   const path = SYSTEM.join(':');
   const set = [systemProgram('env'), `--chdir=${folder}`, `PATH=${programs}:${path}`];
   const [command = '', ...args] = [...prefix, ...set, ...words];
@@ -158,7 +173,8 @@ export async function runInside(
   const nothing = openSync('/dev/null', 'r+');
   const stdio = await standardError(nothing);
   const child = spawn(command, args, { cwd: '/', env: { ...env, PATH: path }, stdio, detached: true });
-  closeSync(nothing); // at once: a child may end before the next turn, and nobody would hear of it
+  // Closed at once: a child may end before the next turn, and its end would be missed.
+  closeSync(nothing);
   let said = '';
   const { stderr } = child;
   stderr?.setEncoding('utf8').on('data', (piece: string) => {
@@ -181,14 +197,19 @@ export async function runInside(
   if (how !== 'ended with 0') throw new SandboxError(how, said);
 }
 
-/** What a program said last. Its lines begin and look like none of ours. */
+/** The last lines of a program. They begin and look like none of ours. */
 export function lastLines(error: unknown): string {
   const { stderr, message } = error as { stderr?: string; message: string };
   const said = (stderr?.trim() || message).slice(-2000).replace(/(?!\n)[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '\ufffd');
   return said.split('\n').slice(-20).join('\n  ');
 }
 
-/** Only that is piped. What this process inherited would be handed on: nothing is put in its place. */
+/**
+ * Pipes standard error only.
+ *
+ * **Trust**: without this, the program would get every descriptor that this process inherited. Each
+ * of them is replaced by /dev/null.
+ */
 async function standardError(nothing: number): Promise<(number | 'pipe' | 'ignore')[]> {
   const open = new Set((await readdir('/proc/self/fd').catch(() => [])).map(Number));
   const length = Math.max(2, ...open) + 1;

@@ -1,4 +1,7 @@
-/** Sources that an audit takes into a clean folder: those of a folder as they lie there, or of a revision; none of them runs. */
+/**
+ * Takes sources into a clean folder for an audit: those of a folder as they lie there, or of a
+ * revision. No program of theirs runs.
+ */
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chmod, cp, lstat, readdir, readFile, rm } from 'node:fs/promises';
@@ -18,7 +21,10 @@ const MINUTES = 60_000;
 /** Not part of the sources of an operator or author: made by installing and building, or by git. */
 const MADE = new Set(['node_modules', '.git', '.cache', 'out']);
 
-/** Sources of a folder as they lie there, or of a commit: a revision of the repository around, or `REPOSITORY#REVISION`. */
+/**
+ * Takes the sources of a folder as they lie there, or of a commit: a revision of the repository
+ * around, or `REPOSITORY#REVISION`.
+ */
 export async function takeSources(source: string, to: string, signal: AbortSignal | undefined): Promise<TakenFrom> {
   const isFolder = await lstat(source).then(
     (found) => found.isDirectory(),
@@ -32,7 +38,10 @@ export async function takeSources(source: string, to: string, signal: AbortSigna
 
 const REVISION = /^[A-Za-z0-9_][A-Za-z0-9_./~^@-]*$/;
 
-/** A folder without what installing and building made in it, and without what the caller leaves out. */
+/**
+ * Takes a folder without what installing and building made in it, and without what the caller
+ * leaves out.
+ */
 export async function takeFolder(
   folder: string,
   to: string,
@@ -53,7 +62,8 @@ export async function takeRevision(
   refused: { readonly links?: true } = {},
 ): Promise<TakenFrom> {
   if (!REVISION.test(revision)) throw invalidSources(`${revision} is no revision`);
-  // Through a transport, so that every object is hashed; without templates, for they may hold hooks.
+  // The clone goes through a transport, so that every object is hashed. It has no templates,
+  // because they may hold hooks.
   await git(['clone', '--quiet', '--no-checkout', '--no-local', '--template=', '--', repository, to], signal);
   const commit = await commitOf(to, revision);
   if (refused.links) await refuseLinks(to, commit, signal);
@@ -99,19 +109,27 @@ async function git(args: readonly string[], signal?: AbortSignal): Promise<strin
   }
 }
 
-/** Installing writes below the sources: a link among them would lead it elsewhere. Configuration of npm is left out. */
+/**
+ * Refuses links and other locks among sources, and removes configuration of npm.
+ *
+ * **Trust**: installing writes below the sources, and a link among them would lead it elsewhere.
+ */
 export async function refuseHostile(folder: string): Promise<void> {
   for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
     const path = relative(folder, join(entry.parentPath, entry.name));
     if (!entry.isFile() && !entry.isDirectory()) throw invalidSources(`${path} is neither file nor folder`);
-    // It could have npm run programs of its own; with the hashes of the lock, it decides nothing that is wanted.
+    // It could make npm run programs of its own. As the lock has the hashes, it decides nothing
+    // that is wanted.
     if (entry.name === '.npmrc') await rm(join(folder, path));
     if (OTHER_LOCKS.has(entry.name)) throw invalidSources(`${path} could stand in for the lock`);
     if (MADE.has(entry.name)) throw invalidSources(`${path} is something made, among sources`);
   }
 }
 
-/** Modes as of a fresh checkout: readable to the build's user, and nothing runs as whom it belongs to. */
+/**
+ * Gives files the modes of a fresh checkout: readable to the build's user, and without set-user-id
+ * bits.
+ */
 export async function makePlain(folder: string): Promise<void> {
   for (const path of ['', ...(await readdir(folder, { recursive: true }))]) {
     const found = await lstat(join(folder, path));
@@ -121,8 +139,8 @@ export async function makePlain(folder: string): Promise<void> {
 }
 
 /**
- * SHA-256 of a folder's files: of the lines that `sha256sum` writes of them, in the order of their paths' bytes. Two folders of
- * which it is the same hold the same files under the same names.
+ * SHA-256 of a folder's files: of the lines that `sha256sum` writes of them, in the order of their
+ * paths' bytes. Two folders with the same digest hold the same files under the same names.
  */
 export async function treeDigest(folder: string): Promise<`sha256:${string}`> {
   const files = (await readdir(folder, { recursive: true, withFileTypes: true }))

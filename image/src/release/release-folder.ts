@@ -1,6 +1,6 @@
 /**
- * A release log as a folder of static files (C2SP tlog-tiles, tlog-checkpoint): any web server can publish it. It is only
- * appended to, and its key never signs two trees of one size.
+ * A release log as a folder of static files (C2SP tlog-tiles, tlog-checkpoint): any web server can
+ * publish it. It is only appended to, and its key never signs two trees of one size.
  */
 import { mkdir, open, readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -36,14 +36,15 @@ import {
 import { ImageError } from '../errors.ts';
 import { writeWhole } from '../inputs/fetch.ts';
 
-/** Whose log it is, and how to sign for it. */
+/** The log's key, and how to sign for it. */
 export interface LogSigner {
   readonly key: NoteKey;
   /** Ed25519 over the message, 64 bytes. */
   readonly sign: (message: Uint8Array) => Uint8Array;
   /**
-   * File that remembers the last checkpoint signed, kept with the key and not with the log: with it, a log folder that
-   * was put back to an older state is seen before anything else is signed.
+   * File that remembers the last checkpoint signed, kept with the key and not with the log. By this
+   * file a log folder that was put back to an older state is noticed before anything else is
+   * signed.
    */
   readonly signedFile: string;
 }
@@ -64,10 +65,15 @@ export interface ReleaseFolder {
 }
 
 const CHECKPOINT = 'checkpoint';
-/** Releases of one log: far more than anybody publishes, and few enough to verify at once. */
+/**
+ * Most releases of one log: far more than an author publishes, and few enough to verify at once.
+ */
 const MAX_ENTRIES = 1 << 16;
 
-/** Begins an empty log. @throws ImageError `log-invalid` where there is one, or the key signed one before; `output-failed` */
+/**
+ * Begins an empty log.
+ * @throws ImageError `log-invalid` if there is a log, or the key signed one before; `output-failed`
+ */
 export async function createReleaseLog(folder: string, signer: LogSigner): Promise<void> {
   await withLock(folder, async () => {
     for (const file of [join(folder, CHECKPOINT), signer.signedFile]) {
@@ -78,9 +84,10 @@ export async function createReleaseLog(folder: string, signer: LogSigner): Promi
 }
 
 /**
- * Appends what is not in the log yet and signs the new checkpoint; nothing is signed where nothing is new. What a crash
- * cut off is finished by the next call.
- * @throws ImageError `log-invalid`, `log-busy`, `output-failed`; DecodeError, EvidenceError for a log that is damaged
+ * Appends what is not in the log yet and signs the new checkpoint. If nothing is new, nothing is
+ * signed. The next call finishes what a crash cut off.
+ * @throws ImageError `log-invalid`, `log-busy`, `output-failed`; DecodeError, EvidenceError for a
+ *   log that is damaged
  */
 export async function appendReleases(
   folder: string,
@@ -98,8 +105,8 @@ export async function appendReleases(
 }
 
 /**
- * Reads a whole log and shows that it is one: the note is signed by the log, every tile and bundle is the one of the
- * signed tree, every entry is a release, and every release's document is there.
+ * Reads a whole log and verifies it: the note is signed by the log, every tile and bundle is the
+ * one of the signed tree, every entry is a release, and every release's document is there.
  * @param keys the log's key first; keys of witnesses may follow, each of which must have cosigned
  * @throws ImageError `log-invalid`; DecodeError; EvidenceError `chain`, `signature`, `log`
  */
@@ -114,7 +121,10 @@ export async function readReleaseLog(folder: string, keys: readonly NoteKey[]): 
   return log;
 }
 
-/** A C2SP tlog-proof that a release is in the log; the entry is its extra data. @throws ImageError `log-invalid` */
+/**
+ * A C2SP tlog-proof that a release is in the log; the entry is its extra data.
+ * @throws ImageError `log-invalid`
+ */
 export function proveRelease({ entries, note }: ReleaseFolder, release: Release): string {
   const entry = encodeRelease(release);
   const index = entries.findIndex((one) => equalBytes(one, entry));
@@ -123,7 +133,10 @@ export function proveRelease({ entries, note }: ReleaseFolder, release: Release)
   return formatLogProof({ extra: entry, index, path, checkpoint: note });
 }
 
-/** Proof that the log continues a checkpoint seen before, as hashes in base64. @throws EvidenceError `log` */
+/**
+ * Proof that the log continues a checkpoint seen before, as hashes in base64.
+ * @throws EvidenceError `log`
+ */
 export async function proveContinues({ entries, checkpoint }: ReleaseFolder, seen: SeenCheckpoint): Promise<string[]> {
   if (seen.size > checkpoint.size) verifyContinues(checkpoint, { seen, consistency: [] });
   const leaves = entries.map(leafHash);
@@ -133,7 +146,7 @@ export async function proveContinues({ entries, checkpoint }: ReleaseFolder, see
   return consistency;
 }
 
-/** What an entry calls itself, for people. */
+/** An entry's kind and name, for people. */
 export function nameOf(release: Release): string {
   return release.kind === 'image' ? `image ${release.reference.id}` : `policy ${release.policy}`;
 }
@@ -144,15 +157,18 @@ function readLeaves(leaves: readonly Uint8Array[]): (tile: Tile) => Promise<Uint
 }
 
 /**
- * Writes a tree: entries and tiles first, under names that no signed tree of another size uses; then what is signed is
- * remembered beside the key; then it is published. A crash in between leaves the log as it was, or to be published.
+ * Writes a tree in three steps: entries and tiles, under names that no signed tree of another size
+ * uses; then the signed note beside the key; then the checkpoint in the folder. After a crash in
+ * between, the log is as it was, or the next call publishes it.
  */
 async function publish(folder: string, entries: readonly Uint8Array[], signer: LogSigner): Promise<void> {
   if (entries.length > MAX_ENTRIES) throw invalid(`${entries.length} entries, at most ${MAX_ENTRIES}`);
   const leaves = entries.map(leafHash);
   for (const [path, bytes] of filesOf(entries, leaves)) {
     const file = join(folder, path);
-    const there = await readOrNull(file); // of a tree before this one, or of one that a crash cut off before it was signed
+    // The file may be of a tree before this one, or of one that a crash cut off before it was
+    // signed.
+    const there = await readOrNull(file);
     if (there === null || !equalBytes(there, bytes)) await writeDurably(file, bytes);
   }
   const root = new MerkleTree(leaves).root;
@@ -171,13 +187,17 @@ function* filesOf(entries: readonly Uint8Array[], leaves: readonly Uint8Array[])
   for (const tile of tilesOf(leaves.length)) yield [tilePath(tile), tileBytes(leaves, tile)];
 }
 
-/** The log as last signed. What was signed and not published, because a crash came between, is published now. */
+/**
+ * Returns the log as last signed. If a crash came between signing and publishing, the log is
+ * published now.
+ */
 async function recover(folder: string, signer: LogSigner): Promise<ReleaseFolder> {
   const remembered = await readOrNull(signer.signedFile);
   if (remembered === null) throw invalid(`${signer.signedFile} is missing: what the key signed last is not known`);
   const signed = String(remembered);
   const found = String(await read(folder, CHECKPOINT));
-  // Also where the folder has an older checkpoint: then the tiles of the newer one are there, or the folder was put back.
+  // This is done even if the folder has an older checkpoint. Either the tiles of the newer one are
+  // there, or the folder was put back.
   const log = await readTree(folder, signed, [signer.key]).catch((cause) => {
     throw invalid(`the log is not the one that its key signed last: ${(cause as Error).message}`, cause);
   });
@@ -275,7 +295,10 @@ async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-/** One writer at a time. A lock that a crash left behind has to be removed by hand: only people know that nobody writes. */
+/**
+ * Lets one writer work at a time. A lock that a crash left behind has to be removed by hand: only
+ * people know that no process writes.
+ */
 async function withLock(folder: string, work: () => Promise<void>): Promise<void> {
   await mkdir(folder, { recursive: true }).catch((cause) => {
     throw new ImageError('output-failed', `cannot make ${folder}`, { cause });
