@@ -61,8 +61,8 @@ export async function readDeb(bytes: Uint8Array): Promise<TarFiles> {
 }
 
 /**
- * Unpacks a package into a folder that must not hold links made by others. Links stay inside; absolute ones become
- * relative to the folder.
+ * Unpacks a package into a folder, which must not hold links of another process. Links stay inside;
+ * absolute ones become relative to the folder.
  * @throws ImageError `archive-invalid`, `hostile-path`
  */
 export async function unpackDeb(bytes: Uint8Array, directory: string): Promise<void> {

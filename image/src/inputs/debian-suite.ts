@@ -1,4 +1,7 @@
-/** A Debian suite: its signed index, read to find newer versions of locked packages. Builds never need it. */
+/**
+ * A Debian suite: its signed index, read to find newer versions of locked packages. Builds never
+ * need it.
+ */
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -18,10 +21,13 @@ const MAX_RELEASE = 1 << 20;
 const MAX_INDEX = 1 << 26;
 
 /**
- * The newest version of each locked package in a suite, in their order, from the first mirror with a usable index: Debian's archive key
- * signed it, it is of this suite, it has not run out, and it offers nothing older than what is locked. A signature alone
- * would let a mirror send any index that Debian ever published.
- * @throws ImageError `mirror-unknown`; `fetch-failed`, which says why each mirror's index is not usable
+ * Finds the newest version of each locked package in a suite, in their order, from the first mirror
+ * with a usable index. Such an index is signed by Debian's archive key, is of this suite, has not
+ * run out, and offers nothing older than what is locked.
+ *
+ * **Trust**: a signature alone would let a mirror send any index that Debian ever published.
+ * @throws ImageError `mirror-unknown`; `fetch-failed`, which says why each mirror's index is not
+ *   usable
  */
 export async function newestInSuite(
   suite: string,
@@ -46,7 +52,9 @@ export async function newestInSuite(
   throw new ImageError('fetch-failed', `no mirror has a usable index of ${suite}: ${failures.join('; ')}`);
 }
 
-/** dpkg's order of versions, deb-version(7): epoch, upstream, revision; `~` sorts before the end. */
+/**
+ * dpkg's order of versions, deb-version(7): epoch, upstream, revision; `~` sorts before the end.
+ */
 export function compareVersions(a: string, b: string): number {
   const split = (version: string): [number, string, string] => {
     const [, epoch = '0', rest = ''] = /^(?:(\d+):)?(.*)$/.exec(version) ?? [];
@@ -69,7 +77,7 @@ async function readIndex(mirror: string, suite: string, { signal, patience }: Pl
   return Buffer.from(await decompressXz(packed)).toString('utf8');
 }
 
-/** The signed text alone: what stands around it in the file is anybody's. */
+/** Returns the signed text alone. **Trust**: any writer can add text around it in the file. */
 async function verifyRelease(bytes: Uint8Array): Promise<string> {
   const scratch = await mkdtemp(join(tmpdir(), 'enclaim-release-'));
   try {
@@ -107,7 +115,10 @@ function refuseOlder(found: readonly LockedDeb[], locked: readonly LockedDeb[]):
   }
 }
 
-/** Of each locked package the newest that the index has, in the order of the locked ones. */
+/**
+ * Returns, for each locked package, the newest one that the index has, in the order of the locked
+ * ones.
+ */
 function newest(suite: string, locked: readonly LockedDeb[], index: string): LockedDeb[] {
   const families = locked.map(({ name }) => familyOf(name));
   const found = new Map<string, LockedDeb>();
@@ -134,7 +145,10 @@ function newest(suite: string, locked: readonly LockedDeb[], index: string): Loc
   return families.flatMap((family) => found.get(family) ?? []);
 }
 
-/** Packages of which one is a later version of the other. Only kernels of one series have several names. */
+/**
+ * Names the family of a package: two packages have the same if one is a later version of the other.
+ * Only kernels of one series have several names.
+ */
 function familyOf(name: string): string {
   return name.replace(/^(linux-image-\d+\.\d+\.).*(-cloud-amd64)$/, '$1*$2');
 }

@@ -22,8 +22,11 @@ class Late extends Error {
 }
 
 /**
- * The body of a URL, in three attempts. Stops reading soon after `size` bytes: an endless answer ends in a mismatch and
- * not in exhausted memory, a dripping one when its time is over. **Trust**: nothing has looked at the bytes yet.
+ * The body of a URL, in three attempts.
+ *
+ * **Bound**: it stops reading soon after `size` bytes. An endless answer ends in a mismatch and not
+ * in exhausted memory, and a slow one ends when its time is over.
+ * **Trust**: the bytes are unchecked.
  */
 export async function download(
   url: string,

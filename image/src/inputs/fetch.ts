@@ -1,4 +1,7 @@
-/** Locked inputs, looked for by their hash: cache, sources, mirrors and npm, archives. The hash decides what is believed. */
+/**
+ * Fetches locked inputs, which it looks for by hash: in cache, sources, mirrors and npm, archives.
+ * **Trust**: the hash alone decides what is believed.
+ */
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -21,7 +24,10 @@ export interface Failure {
   readonly reason: string;
 }
 
-/** Where an input was found, with the file in the cache that holds it now; or null, and every place without it. */
+/**
+ * The place where an input was found, with the file in the cache that holds it now. If it was not
+ * found: null, and every place without it.
+ */
 export interface Finding {
   readonly input: LockedInput;
   readonly found: { readonly path: string; readonly place: string } | null;
@@ -36,10 +42,12 @@ export function defaultCache(): string {
 }
 
 /**
- * Makes every input present in the cache and returns its file by input name. Needs no network for what is there.
+ * Makes every input present in the cache and returns its file by input name. Needs no network for
+ * what is there.
  *
- * A cached file is hashed on every use, so that a damaged cache is noticed and fetched again. **Trust**: a process that
- * may write to the cache can change a file after that; {@link readLocked} returns what was hashed.
+ * A cached file is hashed on every use, so that a damaged cache is noticed and fetched again.
+ * **Trust**: a process that may write to the cache can change a file after that; {@link readLocked}
+ * returns what was hashed.
  * @throws ImageError `input-nowhere`, which names every input that is in no place; `output-failed`
  */
 export async function fetchLocked(
@@ -52,7 +60,8 @@ export async function fetchLocked(
 }
 
 /**
- * Looks for every input, and goes on where one is nowhere. What is found is in the cache afterwards.
+ * Looks for every input, and continues if one is nowhere. Afterwards all that were found are in the
+ * cache.
  * @throws ImageError `output-failed`
  */
 export async function findInputs(inputs: readonly LockedInput[], options: FetchOptions = {}): Promise<Finding[]> {
@@ -70,7 +79,8 @@ export async function findInputs(inputs: readonly LockedInput[], options: FetchO
       for (let input = queue.shift(); input !== undefined && !signal.aborted; input = queue.shift())
         findings.set(input, await findOne(input, search));
     } catch (error) {
-      failed.abort(error); // ends the others; the first reason stays
+      // Ends the other searches. The first reason stays.
+      failed.abort(error);
     }
   };
   await Promise.all([worker(), worker(), worker()]);
@@ -97,7 +107,8 @@ const HINT =
 /**
  * The bytes of an input, in memory when they are hashed.
  * @param paths - As `fetchLocked` returns them.
- * @throws ImageError `fetch-failed` for an input that is not there, `hash-mismatch` for one that was changed since
+ * @throws ImageError `fetch-failed` for a missing input, `hash-mismatch` for one that was changed
+ *   since
  */
 export async function readLocked(input: LockedInput, paths: ReadonlyMap<string, string>): Promise<Uint8Array> {
   const bytes = await readFile(paths.get(input.name) ?? '').catch((cause) => {
@@ -112,7 +123,10 @@ interface Search {
   readonly folder: string;
   readonly options: FetchOptions;
   readonly signal: AbortSignal;
-  /** Places that gave no answer, with the reason: they are asked no second time, for each may take minutes. */
+  /**
+   * Places that gave no answer, with the reason. **Cost**: they are not asked a second time,
+   * because each may take minutes.
+   */
   readonly given: Map<string, string>;
 }
 
@@ -174,7 +188,8 @@ function wrongness(input: LockedInput, bytes: Uint8Array): string | undefined {
 }
 
 /**
- * Writes a file so that a reader sees all of it or nothing, also across a crash and with two writers at once.
+ * Writes a file so that a reader sees all of it or nothing, also across a crash and with two
+ * writers at once.
  * @throws ImageError `output-failed`
  */
 export async function writeWhole(target: string, bytes: Uint8Array | string): Promise<void> {

@@ -1,4 +1,7 @@
-/** Firmware of launches on confidential processors: Debian's builds, as an image of ours starts on them. */
+/**
+ * Firmware of launches on confidential processors: Debian's builds, as an image of ours starts on
+ * them.
+ */
 import { parseFirmware, parseTdvf, variableRange } from '@enclaim/attestation/measure';
 import { ImageError } from '../errors.ts';
 import { fileAt } from '../formats/tar.ts';
@@ -15,12 +18,13 @@ export const FIRMWARE: Readonly<Record<SiliconPlatform, { readonly input: string
   tdx: { input: 'ovmf-inteltdx', file: 'usr/share/ovmf/OVMF.inteltdx.ms.fd' },
 };
 
-/** What flash holds where nothing was written. */
+/** The value of flash bytes that were not written. */
 const ERASED = 0xff;
 
 /**
- * A build as it is launched. That for TDX comes with Secure Boot on and Microsoft's keys, under which it refuses our kernel
- * and our UKI; so its variables are erased. MRTD does not cover them, and RTMR0 shows that they are.
+ * A build as it is launched. The build for TDX comes with Secure Boot on and Microsoft's keys,
+ * under which it refuses our kernel and our UKI. Therefore its variables are erased. MRTD does not
+ * cover them, and RTMR0 shows that they are erased.
  * @throws DecodeError for a build without a variable store
  */
 export function launchFirmware(platform: SiliconPlatform, build: Uint8Array): Uint8Array {
@@ -33,7 +37,8 @@ export function launchFirmware(platform: SiliconPlatform, build: Uint8Array): Ui
 
 /**
  * The locked build for a platform, as it is launched.
- * @throws ImageError as `fetchLocked`, `readLocked` and `readDeb`; `file-missing` where the lock has none
+ * @throws ImageError as `fetchLocked`, `readLocked` and `readDeb`; `file-missing` if the lock has
+ *   none
  */
 export async function fetchFirmware(
   platform: SiliconPlatform,

@@ -1,4 +1,7 @@
-/** Every input of the project's locks: which there are, what stands in for those that are nowhere, and an archive of all. */
+/**
+ * The inputs of the project's locks: a list of them, substitutes for those that are nowhere, and an
+ * archive of all.
+ */
 import { mkdir, realpath } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { ImageError } from '../errors.ts';
@@ -35,7 +38,10 @@ export async function readLocks(folder: string = COMMITTED): Promise<Locks> {
   };
 }
 
-/** All inputs of locks, each once; of the machines' lock only these groups, where some are named. */
+/**
+ * Lists all inputs of locks, each once. If groups of the machines' lock are named, only these
+ * groups are listed.
+ */
 export function inputsOf({ image, machine }: Locks, groups: readonly string[] = Object.keys(machine)): UsedInput[] {
   const all = new Map<string, { input: LockedInput; uses: string[] }>();
   const add = (use: string, inputs: readonly LockedInput[]): void => {
@@ -60,10 +66,10 @@ function orderOf({ name, sha256 }: LockedInput): string {
 }
 
 /**
- * Writes an archive by content: `sha256/HEX` for each input, and last `index.json`, which names them for people. The same
- * bytes for the same locks.
+ * Writes an archive by content: `sha256/HEX` for each input, and last `index.json`, which names
+ * them for people. The same locks give the same bytes.
  * @param findings - Of `findInputs`, for the inputs.
- * @throws ImageError `input-nowhere` where one is missing: then there is no index; `output-failed`
+ * @throws ImageError `input-nowhere` if one is missing: then there is no index; `output-failed`
  */
 export async function saveArchive(
   used: readonly UsedInput[],
@@ -93,10 +99,11 @@ export interface SubstitutedLocks {
 }
 
 /**
- * Puts the newest version that its suite's signed index gives in the place of each input that is nowhere, and looks for
- * that. **An image of it is not the published one**, where the image's lock changes; an audit never does this.
+ * Puts the newest version that its suite's signed index gives in the place of each input that is
+ * nowhere, and looks for that. If the image's lock changes, **an image of it is not the published
+ * one**. An audit never does this.
  * @param nowhere - Of the inputs of the locks.
- * @throws ImageError as `substitute`; `input-nowhere` where what stands in is nowhere, too
+ * @throws ImageError as `substitute`; `input-nowhere` if a substitute is nowhere, too
  */
 export async function substituteLocks(
   { image, machine }: Locks,

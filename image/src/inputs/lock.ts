@@ -1,4 +1,6 @@
-/** The lock: every input of the image by name, version, size and hash. Nothing else enters a build. */
+/**
+ * The lock: every input of the image by name, version, size and hash. Nothing else enters a build.
+ */
 
 import { readFile } from 'node:fs/promises';
 import * as z from 'zod';
@@ -16,7 +18,10 @@ export interface LockedDeb {
   readonly sha256: string;
 }
 
-/** An npm tarball. `integrity` is an SRI string (SHA-512) as npm locks it, `size` in bytes. Both hashes must hold. */
+/**
+ * An npm tarball. `integrity` is an SRI string (SHA-512) as npm locks it, `size` in bytes. Both
+ * hashes must hold.
+ */
 export interface LockedNpm {
   readonly kind: 'npm';
   readonly name: string;
@@ -41,7 +46,10 @@ const size = z
   .positive()
   .max(1 << 30);
 
-/** Field by field, so that no path, option or host can be smuggled through a lock into a URL or a command line. */
+/**
+ * Schema of an input, field by field. **Trust**: without this, a lock could smuggle a path, option
+ * or host into a URL or a command line.
+ */
 export const lockedInputSchema: z.ZodType<LockedInput> = z.discriminatedUnion('kind', [
   z.strictObject({
     kind: z.literal('deb'),
@@ -80,7 +88,10 @@ export function parseLock(text: string): Lock {
   return lock;
 }
 
-/** Writes a lock as `parseLock` reads it: sorted, one line for each entry, so that a change is a one-line diff. */
+/**
+ * Writes a lock as `parseLock` reads it: sorted, one line for each entry, so that a change is a
+ * one-line diff.
+ */
 export function formatLock(inputs: readonly LockedInput[]): string {
   return `{\n  "version": 1,\n  "inputs": [\n${formatInputs(inputs, '    ')}\n  ]\n}\n`;
 }

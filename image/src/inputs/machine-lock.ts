@@ -1,4 +1,7 @@
-/** The lock of what starts an image (QEMU, OVMF) and of what only tests start: groups of inputs, by Debian release. */
+/**
+ * The lock of the programs that start an image (QEMU, OVMF) and of those that only tests start:
+ * groups of inputs, by Debian release.
+ */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as z from 'zod';

@@ -1,4 +1,7 @@
-/** Debian mirrors as this machine's apt knows them: sources.list(5), one-line and deb822 form, and mirror lists. */
+/**
+ * Debian mirrors as this machine's apt knows them: sources.list(5), one-line and deb822 form, and
+ * mirror lists.
+ */
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
@@ -8,7 +11,10 @@ export interface AptSource {
   readonly components: readonly string[];
 }
 
-/** Reads the one-line form (`deb [options] uri suite component…`). Total: a line that is not one is skipped. */
+/**
+ * Reads the one-line form (`deb [options] uri suite component…`). The parser is total: it skips a
+ * line of another form.
+ */
 export function parseSourcesList(text: string): AptSource[] {
   return text.split('\n').flatMap((line) => {
     const found = /^\s*deb\s+(?:\[[^\]]*\]\s*)?(\S+)\s+\S+\s*([^#]*)/.exec(line);
@@ -16,7 +22,10 @@ export function parseSourcesList(text: string): AptSource[] {
   });
 }
 
-/** Reads the deb822 form (`Types:`, `URIs:`, `Components:` stanzas). Total: a stanza that offers no binaries is skipped. */
+/**
+ * Reads the deb822 form (`Types:`, `URIs:`, `Components:` stanzas). The parser is total: it skips a
+ * stanza that offers no binaries.
+ */
 export function parseDeb822(text: string): AptSource[] {
   return text.split(/\n\s*\n/).flatMap((stanza) => {
     const fields = deb822Fields(stanza);
@@ -26,7 +35,9 @@ export function parseDeb822(text: string): AptSource[] {
   });
 }
 
-/** Fields of one deb822 stanza by lower-case name; continuation lines are joined, comments dropped. */
+/**
+ * Fields of one deb822 stanza by lower-case name; continuation lines are joined, comments dropped.
+ */
 export function deb822Fields(stanza: string): Map<string, string> {
   const fields = new Map<string, string>();
   let last = '';
@@ -42,9 +53,10 @@ export function deb822Fields(stanza: string): Map<string, string> {
 }
 
 /**
- * Mirror bases named by apt under `directory`, likely ones first.
+ * Mirror bases named by apt under `directory`, likely ones first. Empty if there is no apt.
  *
- * Which of them answers does not matter: whatever is fetched must have its locked hash. Empty where there is no apt.
+ * **Trust**: it does not matter which of them answers, because every fetched input must have its
+ * locked hash.
  */
 export async function aptMirrors(directory = '/etc/apt'): Promise<string[]> {
   const parts = await readdir(join(directory, 'sources.list.d')).catch(() => []);

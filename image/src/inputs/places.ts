@@ -1,4 +1,7 @@
-/** Places where a locked input is looked for, and how its bytes are read there. None of them is believed. */
+/**
+ * Places where a locked input is looked for, and how its bytes are read there. **Trust**: none of
+ * them is believed.
+ */
 import { execFile } from 'node:child_process';
 import { constants, existsSync } from 'node:fs';
 import { mkdtemp, open, readdir, rm } from 'node:fs/promises';
@@ -16,11 +19,14 @@ export interface PlaceOptions {
   /** Debian mirror bases, tried in order; default: those of this machine's apt. */
   readonly mirrors?: readonly string[];
   /**
-   * Archives by content, tried in order after the mirrors: a folder or an http(s) URL, with `sha256/HEX` for each input.
-   * Default: {@link archivesOf} the environment.
+   * Archives by content, tried in order after the mirrors: a folder or an http(s) URL, with
+   * `sha256/HEX` for each input. Default: {@link archivesOf} the environment.
    */
   readonly archives?: readonly string[];
-  /** Folders like an archive's that lie in sources, tried before any mirror; default: this project's. */
+  /**
+   * Folders like an archive's that lie in sources, tried before any mirror; default: this
+   * project's.
+   */
   readonly repositories?: readonly string[];
   /** Registry that npm asks; default: the one it is configured for. */
   readonly registry?: string;
@@ -39,7 +45,9 @@ export interface Place {
 /** The project's root, where default folders lie. */
 export const projectRoot: string = fileURLToPath(new URL('../../..', import.meta.url));
 
-/** Inputs of suites that move on within weeks: they lie among the sources (image/inputs/README.md). */
+/**
+ * Inputs of suites that move on within weeks: they lie among the sources (image/inputs/README.md).
+ */
 export const REPOSITORY: string = join(projectRoot, 'image/inputs');
 
 /** Archives that `$ENCLAIM_ARCHIVE` names, between commas. */
@@ -123,14 +131,19 @@ export async function readBounded(path: string, size: number): Promise<Uint8Arra
   }
 }
 
-/** What npm writes beside a tarball, and for one of which no size is locked. */
+/**
+ * Most bytes that npm writes beside a tarball; then the most of a tarball of which no size is
+ * locked.
+ */
 const NPM_ROOM = 1 << 24;
 const MAX_TARBALL = 1 << 30;
 const NPM_MINUTES = 30;
 
 /**
- * A package's tarball as npm fetches it: npm knows this machine's registry, credentials and proxy, and has a cache.
- * **Trust**: nothing has looked at the bytes yet.
+ * A package's tarball as npm fetches it: npm knows this machine's registry, credentials and proxy,
+ * and has a cache.
+ *
+ * **Trust**: the bytes are unchecked.
  * @param size - Larger files npm cannot write.
  * @throws ImageError `fetch-failed`
  */

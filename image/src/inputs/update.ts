@@ -1,4 +1,7 @@
-/** A newer lock: what each suite offers today, for a new image or in place of what is nowhere; and the project's Node. */
+/**
+ * Makes a newer lock: each suite's present versions, for a new image or in place of an input that
+ * is nowhere; and the project's Node.
+ */
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -16,9 +19,11 @@ export interface LockChange {
 }
 
 /**
- * The lock with every package at its suite's newest version, and Node at the version that scripts/bootstrap pins: the
- * image must hold the Node that its programs were tested on. No package goes back: who wants that edits the lock by hand.
- * @throws ImageError as `newestInSuite` and `npmTarball`; `file-missing` for a package that is not pinned
+ * Makes the lock with every package at its suite's newest version, and Node at the version that
+ * scripts/bootstrap pins: the image must hold the Node that its programs were tested on. No package
+ * goes back. An author who wants that edits the lock by hand.
+ * @throws ImageError as `newestInSuite` and `npmTarball`; `file-missing` for a package that is not
+ *   pinned
  */
 export async function updateLock(
   lock: Lock,
@@ -33,18 +38,19 @@ export async function updateLock(
   return { lock: { version: 1, inputs: sortInputs(inputs) }, changes: changesOf(lock.inputs, inputs) };
 }
 
-/** What stands in for packages, and where it differs from the lock. */
+/** The inputs with their substitutes, and where they differ from the lock. */
 export interface Substitutes {
   readonly inputs: readonly LockedInput[];
   readonly changes: readonly LockChange[];
 }
 
 /**
- * Inputs of a lock with the newest version of those that are nowhere, as the signed index of their suite gives it. Packages
- * of one source go together: QEMU's parts fit no other version. **What is built of it has another measurement.**
+ * Returns the inputs of a lock with the newest version of those that are nowhere, as the signed
+ * index of their suite gives it. Packages of one source are replaced together: QEMU's parts fit no
+ * other version. **An image built of them has another measurement.**
  * @param nowhere - Some of the inputs.
- * @throws ImageError `input-nowhere` for a package of npm, and where the newest is the one that is nowhere; as
- *   `newestInSuite`
+ * @throws ImageError `input-nowhere` for a package of npm, and if the newest is the one that is
+ *   nowhere; as `newestInSuite`
  */
 export async function substitute(
   inputs: readonly LockedInput[],

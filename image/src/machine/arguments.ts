@@ -1,24 +1,32 @@
-/** Command lines of QEMU (10.x) and swtpm (0.7) for a machine: pure functions from a description. */
+/**
+ * Command lines of QEMU (10.x) and swtpm (0.7) for a machine: pure functions from a description.
+ */
 import { MachineError } from './error.ts';
 import type { MachineTools } from './tools.ts';
 
-/** `tpm`: OVMF, a UKI and a TPM. `snp`, `tdx`: confidential VMs that boot kernel and initrd directly. */
+/**
+ * `tpm`: OVMF, a UKI and a TPM. `snp`, `tdx`: confidential VMs that boot kernel and initrd
+ * directly.
+ */
 export type Platform = 'tpm' | 'snp' | 'tdx';
 export type Accelerator = 'tcg' | 'kvm';
 
-/** What boots. */
+/** The source that a machine boots from. */
 export type BootSource =
   | { readonly kind: 'uki'; readonly uki: string }
   /** `firmware` is the OVMF build for the platform, which is measured with kernel and initrd. */
   | { readonly kind: 'direct'; readonly firmware: string; readonly kernel: string; readonly initrd: string };
 
-/** A disk that holds UKI, app bundle and state (docs/deploy-qemu.md). Everything on it is as it was measured or refused. */
+/**
+ * A disk that holds UKI, app bundle and state (docs/deploy-qemu.md). The guest measures or refuses
+ * everything on it.
+ */
 export interface DiskSource {
   readonly kind: 'disk';
   readonly disk: string;
   /** `vpc`: a fixed VHD. */
   readonly format: 'raw' | 'vpc';
-  /** What the disk hangs on. Clouds have NVMe and SCSI. */
+  /** The controller of the disk. Clouds have NVMe and SCSI. */
   readonly controller: Controller;
 }
 
@@ -31,7 +39,7 @@ export interface MachineDescription {
   readonly boot: BootSource | DiskSource;
   /** The whole kernel command line, or null where the one inside the UKI holds. */
   readonly commandLine: string | null;
-  /** The app bundle, attached read-only as the disk `app`; null where it is on the disk that boots. */
+  /** The app bundle, attached read-only as the disk `app`; null if it is on the disk that boots. */
   readonly app: string | null;
   /** The disk `state`; null as above. */
   readonly state: string | null;
@@ -45,7 +53,10 @@ export interface MachineDescription {
   readonly policySha256: Uint8Array;
   /** The policy digest, 48 bytes: MRCONFIGID of a TDX guest. */
   readonly policySha384: Uint8Array;
-  /** A folder for this run only, with `variables.fd` (a copy of the firmware's variable store) and the TPM's socket. */
+  /**
+   * A folder for this run only, with `variables.fd` (a copy of the firmware's variable store) and
+   * the TPM's socket.
+   */
   readonly runFolder: string;
   /** The TPM's state folder. */
   readonly tpmState: string;
@@ -69,7 +80,8 @@ export const VARIABLES_FILE = 'variables.fd';
 /**
  * The command lines for `description`.
  *
- * @throws MachineError `unsupported` for a confidential VM without KVM, or a boot source that the platform does not take.
+ * @throws MachineError `unsupported` for a confidential VM without KVM, or a boot source that the
+ *   platform does not take.
  */
 export function renderMachine(
   description: MachineDescription,
@@ -123,8 +135,8 @@ const PLATFORMS: Readonly<
     ...['-chardev', `socket,id=tpm0,path=${comma(runFolder)}/${TPM_SOCKET}`],
     ...['-tpmdev', 'emulator,id=tpm0,chardev=tpm0', '-device', 'tpm-crb,tpmdev=tpm0'],
   ],
-  // EPYC-v4 fixes the CPUID page and VMSA that the launch digest covers, whatever the host's model. Policy bit 17 is always
-  // one and 16 allows SMT; debug and migration bits stay zero.
+  // EPYC-v4 fixes the CPUID page and VMSA that the launch digest covers, whatever the host's model.
+  // Policy bit 17 is always one and 16 allows SMT. Debug and migration bits stay zero.
   snp: ({ memoryMiB = 1024, policySha256 }) => [
     ...['-machine', 'q35,confidential-guest-support=snp0,memory-backend=ram0', '-accel', 'kvm', '-cpu', 'EPYC-v4'],
     ...object({
@@ -198,7 +210,10 @@ function file(name: string, filename: string, readOnly: boolean, driver: 'raw' |
   return ['-blockdev', JSON.stringify(node)];
 }
 
-/** A confidential guest shares only bounce buffers with the host, which virtio calls `iommu_platform`. */
+/**
+ * A confidential guest shares only bounce buffers with the host, which virtio calls
+ * `iommu_platform`.
+ */
 function device(platform: Platform, properties: Readonly<Record<string, string>>): string[] {
   const all = { ...properties, 'disable-legacy': 'on', iommu_platform: platform !== 'tpm' };
   return ['-device', JSON.stringify(all)];

@@ -26,18 +26,21 @@ type Argv = readonly [string, ...string[]];
 const MAX_ERRORS = 20;
 const PATIENCE_MS = 2000;
 
-/** `argv` so that the kernel kills it when this process dies, of whatever cause: setpriv sets PR_SET_PDEATHSIG and becomes it. */
+/**
+ * `argv` in a form that makes the kernel kill the program when this process dies, of whatever
+ * cause: setpriv sets PR_SET_PDEATHSIG and becomes it.
+ */
 export function tied(setpriv: string, argv: Argv): Argv {
   return [setpriv, '--pdeathsig', 'KILL', '--', ...argv];
 }
 
 /**
- * Starts a program in a session of its own: a Ctrl-C at the terminal reaches only this process, which then ends its children
- * in order.
+ * Starts a program in a session of its own. A Ctrl-C at the terminal reaches only this process,
+ * which then ends its children in order.
  *
  * @param options.temporary The program's folder for temporary files.
  * @param options.onLine Told each clean line of standard output.
- * @throws MachineError `tool-missing` where the program cannot be started.
+ * @throws MachineError `tool-missing` if the program cannot be started.
  */
 export async function startChild(
   [program, ...args]: Argv,

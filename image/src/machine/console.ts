@@ -1,10 +1,13 @@
-/** Lines of a console whose writer is not trusted: bounded, and without anything that a terminal would obey. */
+/**
+ * Lines of a console whose writer is not trusted: bounded, and without anything that a terminal
+ * would obey.
+ */
 
 const MAX_LINE = 1000;
 const MAX_BUFFERED = 1000;
 
 /** Escape sequences of terminals: CSI with its parameters, other two-byte forms. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
+// biome-ignore lint/suspicious/noControlCharactersInRegex: it looks for control characters
 const ESCAPES = /\x1b(?:\[[0-?]*[ -/]*[@-~]|[@-Z\\^_]|.)?/g;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: as above
 const CONTROLS = /[\x00-\x08\x0a-\x1f\x7f-\x9f]/g;
@@ -20,8 +23,8 @@ export function cleanLine(line: string): string {
 }
 
 /**
- * Splits text that comes in pieces into clean lines. A line that does not end is given out in parts, so that memory stays
- * bounded whatever is written.
+ * Splits text that comes in pieces into clean lines. A line that does not end is given out in
+ * parts, so that memory stays bounded.
  */
 export class LineSplitter {
   #rest = '';

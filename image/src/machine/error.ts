@@ -1,4 +1,4 @@
-/** What can end a machine: one class, a closed list of codes. */
+/** Errors that can end a machine: one class, a closed list of codes. */
 
 export type MachineErrorCode =
   /** A program or file that the machine needs is not on this computer. */
@@ -20,7 +20,10 @@ export type MachineErrorCode =
   /** The description asks for something that cannot be combined. */
   | 'unsupported';
 
-/** Thrown by everything under machine/; `console` holds the last lines that the guest wrote, oldest first. */
+/**
+ * Thrown by everything under machine/; `console` holds the last lines that the guest wrote, oldest
+ * first.
+ */
 export class MachineError extends Error {
   override readonly name = 'MachineError';
   readonly code: MachineErrorCode;

@@ -16,9 +16,15 @@ import { ConsoleWatch, type MachinePhase } from './watch.ts';
 interface RunOptions {
   /** Port on 127.0.0.1; default 0, a free one. */
   readonly port?: number;
-  /** Keeps the TPM and the state disk from run to run; by default both are new and end with the machine. */
+  /**
+   * Keeps the TPM and the state disk from run to run; by default both are new and end with the
+   * machine.
+   */
   readonly stateFolder?: string;
-  /** Milliseconds without a word on the console after which a guest that does not serve is given up; default 300 000. */
+  /**
+   * Milliseconds without a line on the console after which a guest that does not serve is given up;
+   * default 300 000.
+   */
   readonly silence?: number;
   readonly tools?: ToolOptions;
   readonly onPhase?: (phase: MachinePhase) => void;
@@ -26,7 +32,9 @@ interface RunOptions {
   readonly signal?: AbortSignal;
 }
 
-/** What {@link startMachine} boots: an image and an app bundle, or a disk with both on it. */
+/**
+ * Options of {@link startMachine} for an image and an app bundle, or for a disk with both on it.
+ */
 export interface MachineOptions extends MachineWish, RunOptions {}
 export interface DiskMachineOptions extends DiskWish, RunOptions {}
 
@@ -38,9 +46,12 @@ export interface RunningMachine {
   readonly processes: readonly number[];
   /** The authority that certified the TPM, or null on a platform without swtpm. */
   readonly tpmAuthority: TpmState['authority'] | null;
-  /** What firmware and guest wrote, for one reader. **Trust**: whoever runs the machine can write anything here. */
+  /** Text of firmware and guest, for one reader. **Trust**: the host can write anything here. */
   readonly console: AsyncIterable<string>;
-  /** Settles when QEMU has ended and everything is cleaned up: its exit code and the guest's refusal, if it spoke one. */
+  /**
+   * Settles when QEMU has ended and everything is cleaned up: its exit code and the guest's
+   * refusal, if it spoke one.
+   */
   readonly ended: Promise<{ readonly code: number | null; readonly refusal: string | null }>;
   /** Ends the machine; settles when no process and no temporary file is left. */
   stop(): Promise<void>;
@@ -48,7 +59,10 @@ export interface RunningMachine {
 }
 
 const STATE_BYTES = 1 << 30;
-/** An emulated processor may need minutes for a boot, of which the quiet kernel is the longest part: that it goes on shows here. */
+/**
+ * Milliseconds of silence. An emulated processor may need minutes for a boot, of which the quiet
+ * kernel is the longest part without a line.
+ */
 const SILENCE_MS = 300_000;
 /** A boot says some dozens; a guest that goes on and on does not get anywhere either. */
 const MOST_LINES = 10_000;
@@ -56,17 +70,18 @@ const PORT_ATTEMPTS = 5;
 const LAST_LINES = 20;
 
 /**
- * Boots a machine and waits until its guest serves. On every other end, also an abort at any moment, no process and no
- * temporary file is left.
+ * Boots a machine and waits until its guest serves. On every other end, also an abort at any
+ * moment, no process and no temporary file is left.
  *
- * @throws MachineError; ImageError where a locked tool cannot be had; the reason of `signal`.
+ * @throws MachineError; ImageError if a locked tool cannot be had; the reason of `signal`.
  */
 export async function startMachine(options: MachineOptions | DiskMachineOptions): Promise<RunningMachine> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await boot(options, options.signal ?? new AbortController().signal);
     } catch (error) {
-      // A free port that was found can be taken before QEMU binds it; one that was asked for is not replaced.
+      // A free port that was found can be taken before QEMU binds it. A port that the caller asked
+      // for is not replaced.
       const raced = !options.port && error instanceof MachineError && error.code === 'port-taken';
       if (!raced || attempt === PORT_ATTEMPTS) throw error;
     }

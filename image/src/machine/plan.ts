@@ -1,4 +1,7 @@
-/** What to boot: a caller's wish, held against the files that it names. */
+/**
+ * Plans a machine: compares a caller's wish with the files that it names, and describes what to
+ * boot.
+ */
 import { createHash } from 'node:crypto';
 import { access, constants, readFile, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
@@ -16,19 +19,24 @@ interface Hardware {
   readonly cpus?: number;
 }
 
-/** A machine with a boot disk, which holds everything else: nothing of it is looked at on this side. */
+/**
+ * A machine with a boot disk, which holds everything else. Its contents are not read on this side.
+ */
 export interface DiskWish extends Hardware {
   readonly boot: DiskSource;
 }
 
-/** What boots and how. */
+/** A machine with an app bundle: what boots and how. */
 export interface MachineWish extends Hardware {
   /** Path of `app.enclaim`. */
   readonly app: string;
   readonly boot: BootSource;
   /** The image's command line, to which `enclaim.policy=` is appended. */
   readonly commandLine: string;
-  /** The policy digest that is measured at launch; by default that of the bundle's policy. Another one is for the guest to refuse. */
+  /**
+   * The policy digest that is measured at launch; by default that of the bundle's policy. The guest
+   * refuses another one.
+   */
   readonly policy?: `sha384:${string}`;
 }
 
@@ -42,9 +50,10 @@ export interface RunPlace {
 }
 
 /**
- * Reads the bundle, where there is one, and describes the machine.
+ * Reads the bundle, if there is one, and describes the machine.
  *
- * @throws MachineError `disk-missing` for a file that is not there, `bundle-invalid`, `unsupported` for a malformed policy digest.
+ * @throws MachineError `disk-missing` for a missing file, `bundle-invalid`, `unsupported` for a
+ *   malformed policy digest.
  */
 export async function planMachine(wish: MachineWish | DiskWish, place: RunPlace): Promise<MachineDescription> {
   const { platform = 'tpm', accelerator = 'tcg', memoryMiB = 1024, cpus = 2 } = wish;

@@ -3,7 +3,8 @@ import { createServer } from 'node:net';
 import { MachineError } from './error.ts';
 
 /**
- * `port` if it is free on 127.0.0.1, or a free one for 0. It is free at this moment only: QEMU's own refusal decides.
+ * Returns `port` if it is free on 127.0.0.1, or a free one for 0. It is free at this moment only:
+ * QEMU's own refusal decides.
  *
  * @throws MachineError `port-taken`.
  */
@@ -22,7 +23,7 @@ export async function freePort(port: number): Promise<number> {
   }
 }
 
-/** The error for a port that somebody else has. */
+/** The error for a port that another process has. */
 export function portTaken(port: number, cause?: unknown): MachineError {
   const reason = cause instanceof Error ? cause.message : 'in use';
   return new MachineError('port-taken', `port ${port} on 127.0.0.1 cannot be had: ${reason}`, { cause });

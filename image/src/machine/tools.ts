@@ -1,4 +1,6 @@
-/** The programs that make a machine: QEMU and OVMF from locked packages, swtpm from the computer. */
+/**
+ * The programs that make a machine: QEMU and OVMF from locked packages, swtpm from the computer.
+ */
 import { execFile } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { type Dirent, existsSync } from 'node:fs';
@@ -38,8 +40,9 @@ export interface ToolOptions extends FetchOptions {
 const HINT = 'run scripts/setup';
 
 /**
- * Finds every tool, fetching and unpacking the locked packages of this Debian release where the cache lacks them. On another
- * system QEMU is the one on the path: it is on the host's side, so no guarantee rests on it.
+ * Finds every tool, and fetches and unpacks the locked packages of this Debian release if the cache
+ * lacks them. On another system QEMU is the one on the path. It is on the host's side, so no
+ * guarantee rests on it.
  *
  * @throws MachineError `tool-missing`, naming the tool; ImageError as {@link unpackPackages}.
  */
@@ -100,9 +103,12 @@ async function runs(qemu: string): Promise<void> {
 }
 
 /**
- * A folder with what packages hold, unpacked once. It is held against them on every use: a program in it is run, and a cache
- * is only believed where a hash says so.
- * @throws ImageError as `fetchLocked`, `readLocked` and `unpackDeb`; `hash-mismatch` where the folder holds anything else
+ * A folder with the contents of packages, unpacked once.
+ *
+ * **Trust**: the folder is compared with the packages on every use. A program in it is run, and a
+ * cache is believed only if a hash says so.
+ * @throws ImageError as `fetchLocked`, `readLocked` and `unpackDeb`; `hash-mismatch` if the folder
+ *   holds anything else
  */
 export async function unpackPackages(inputs: readonly LockedInput[], options: FetchOptions = {}): Promise<string> {
   const key = createHash('sha256').update(JSON.stringify(inputs)).digest('hex').slice(0, 16);
@@ -141,10 +147,13 @@ async function unpackTo(
 /** Files by path: mode and SHA-256, or where a link leads. Folders count by what is in them. */
 type Tree = ReadonlyMap<string, string>;
 
-/** Trees of packages that this process has read. Unpacking takes seconds, hashing what is unpacked does not. */
+/**
+ * Trees of packages that this process has read. **Cost**: unpacking takes seconds, hashing the
+ * unpacked files does not.
+ */
 const trees = new Map<string, Tree>();
 
-/** What {@link unpackDeb} makes of the packages. */
+/** The tree that {@link unpackDeb} makes of the packages. */
 async function treeOfPackages(inputs: readonly LockedInput[], paths: ReadonlyMap<string, string>): Promise<Tree> {
   const tree = new Map<string, string>();
   for (const input of inputs) {

@@ -1,4 +1,7 @@
-/** A software TPM: its state, endorsement certificates by an authority of its folder alone, and its process. */
+/**
+ * A software TPM: its state, endorsement certificates by an authority of its folder alone, and its
+ * process.
+ */
 import { existsSync } from 'node:fs';
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -14,8 +17,9 @@ export interface TpmState {
   /** The folder that swtpm opens. */
   readonly folder: string;
   /**
-   * PEM files of the authority that certified this TPM's endorsement keys: its root, and the issuer between.
-   * **Trust**: it proves nothing about hardware; a client trusts it only where it names it.
+   * PEM files of the authority that certified this TPM's endorsement keys: its root, and the issuer
+   * between.
+   * **Trust**: it proves nothing about hardware. A client trusts it only if the client names it.
    */
   readonly authority: { readonly root: string; readonly issuer: string };
 }
@@ -25,8 +29,9 @@ const TIMEOUT_MS = 10_000;
 const POLL_MS = 5;
 
 /**
- * The TPM under `folder`, made first where there is none yet. It is made aside and renamed, so that an interrupted run leaves
- * no half of a TPM; nothing of the computer's own swtpm state is touched.
+ * Returns the TPM under `folder`, and makes one first if there is none yet. It is made aside and
+ * renamed, so that an interrupted run leaves no half of a TPM. The computer's own swtpm state is
+ * not touched.
  *
  * @throws MachineError `tpm-failed`, or the reason of `signal`.
  */
@@ -35,7 +40,8 @@ export async function prepareTpm(folder: string, tools: MachineTools, signal: Ab
   const authority = { root: certificate('swtpm-localca-rootca-cert.pem'), issuer: certificate('issuercert.pem') };
   const state = { folder: join(folder, 'tpm'), authority };
   if (existsSync(join(state.folder, MARKER))) return state;
-  // Without this, swtpm would make a new TPM in it, and its holder would not notice the loss of the old one.
+  // Without this, swtpm would make a new TPM in it, and the operator would not notice the loss of
+  // the old one.
   if (existsSync(state.folder)) throw new MachineError('tpm-failed', `${state.folder} exists and holds no TPM`);
   const partial = await makeOwnFolder(folder, 'tpm');
   try {
@@ -51,7 +57,8 @@ export async function prepareTpm(folder: string, tools: MachineTools, signal: Ab
 }
 
 /**
- * Starts swtpm as rendered and waits until it listens in `runFolder`. It ends by itself when its one client goes away.
+ * Starts swtpm as rendered and waits until it listens in `runFolder`. It ends by itself when its
+ * one client goes away.
  *
  * @throws MachineError `tpm-failed`, or the reason of `signal`; the process is gone then.
  */
@@ -82,8 +89,8 @@ export async function startTpm(
 }
 
 /**
- * Runs swtpm_setup to its end, also when the run is aborted meanwhile and when this process dies: ended early, it leaves
- * behind the TPM that it works with; left alone, it is done within a second.
+ * Runs swtpm_setup to its end, also if the run is aborted meanwhile or this process dies. Ended
+ * early, it would leave behind the TPM that it works with. Left alone, it is done within a second.
  */
 async function manufacture(folder: string, partial: string, tools: MachineTools): Promise<void> {
   const authority = join(folder, 'authority');

@@ -1,7 +1,10 @@
-/** What a machine's console tells about its boot. */
+/** Reads from a machine's console how its boot goes on. */
 import { LineQueue } from './console.ts';
 
-/** The steps of a boot, in order. The quiet kernel is part of `firmware`: from outside, its start cannot be told. */
+/**
+ * The steps of a boot, in order. The quiet kernel is part of `firmware`: from outside, its start
+ * cannot be told.
+ */
 export type MachinePhase = 'tools' | 'tpm' | 'firmware' | 'guest' | 'serving';
 
 /** The lines of the guest's supervisor that mark a phase, in order. */
@@ -13,7 +16,10 @@ const MARKS: readonly (readonly [MachinePhase, RegExp])[] = [
 /** The supervisor's reason for serving nothing; it powers off after it. */
 const REFUSED = /^enclaim: refused: (.+)$/;
 
-/** Follows the console of one machine. **Trust**: none; it steers a progress display and an exit status, nothing else. */
+/**
+ * Follows the console of one machine. **Trust**: none. It steers a progress display and an exit
+ * status, nothing else.
+ */
 export class ConsoleWatch {
   readonly lines: LineQueue = new LineQueue();
   /** Settles when the guest says that it serves. */
