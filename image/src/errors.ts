@@ -1,9 +1,14 @@
-/** What can go wrong while inputs are fetched and an image or bundle is made: one class, a closed list of codes. */
+/**
+ * Errors of fetching inputs and of making an image or bundle: one class, a closed list of codes.
+ */
 
 export type ImageErrorCode =
   /** No Debian mirror is known: apt's sources name none and none was given. */
   | 'mirror-unknown'
-  /** An input is in no place with its hash: the message names each place, and why it is not from there. */
+  /**
+   * An input is in no place with its hash: the message names each place, with the reason why it is
+   * not there.
+   */
   | 'input-nowhere'
   /** Something else cannot be had: packages of npm, the index of a suite, a file of the cache. */
   | 'fetch-failed'
@@ -22,7 +27,10 @@ export type ImageErrorCode =
   | 'binary-invalid'
   /** esbuild refused the source. */
   | 'compile-failed'
-  /** Handler code imports something that does not exist inside a worker. */
+  /**
+   * Handler code imports a module that does not exist inside a worker, or a file outside of the app's
+   * folder.
+   */
   | 'import-forbidden'
   /** Policy and .proto files contradict each other. */
   | 'policy-mismatch'
@@ -34,9 +42,11 @@ export type ImageErrorCode =
   | 'source-invalid'
   /** Their build ended badly, or left nothing to look at. */
   | 'build-failed'
-  /** A release log is damaged, is not the one that its key signed last, or lacks what is asked for. */
+  /**
+   * A release log is damaged, is not the one that its key signed last, or lacks what is asked for.
+   */
   | 'log-invalid'
-  /** Somebody else writes to the release log. */
+  /** Another process writes to the release log. */
   | 'log-busy';
 
 /** Thrown by everything in this room; `cause` is kept. */

@@ -1,4 +1,7 @@
-/** Everything outside the VM that makes what runs inside: locked inputs, base image, app bundle, reference values. */
+/**
+ * Everything outside the VM that makes what runs inside: locked inputs, base image, app bundle,
+ * reference values.
+ */
 
 export {
   audit,

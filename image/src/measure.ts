@@ -1,6 +1,7 @@
 /**
- * What launches on confidential processors measure: the parts that follow from image and firmware alone, and the reference
- * values that follow from those and a machine. From files, without the hardware and without QEMU.
+ * Measurements of launches on confidential processors: the parts that follow from image and
+ * firmware alone, and the reference values that follow from those and a machine. They come from
+ * files, without the hardware and without QEMU.
  */
 import { createHash } from 'node:crypto';
 import { type DigestText, digestText, parseDigest } from '@enclaim/attestation/digest';
@@ -36,7 +37,7 @@ import * as z from 'zod';
 /** A direct boot under SEV-SNP, but for the policy and the processors. */
 export type SnpParts = Pick<SnpReference, 'id' | 'firmware' | 'kernel' | 'initrd' | 'commandLine'>;
 
-/** What `describeTdxFirmware` says of a TDVF build. */
+/** The parts of a TDVF build that `describeTdxFirmware` finds. */
 export interface TdxFirmwareReference {
   readonly mrtd: DigestText<'sha384'>;
   readonly cfv: DigestText<'sha384'>;
@@ -93,7 +94,10 @@ export async function snpParts(
   };
 }
 
-/** The parts of a launch under TDX. @throws DecodeError for firmware without TDX's tables or variables */
+/**
+ * The parts of a launch under TDX.
+ * @throws DecodeError for firmware without TDX's tables or variables
+ */
 export async function tdxParts(
   { id, commandLine }: Pick<ImageReference, 'id' | 'commandLine'>,
   { kernel, initrd }: DirectFiles,
@@ -128,8 +132,9 @@ export async function tdxFirmwareReference(bytes: Uint8Array): Promise<TdxFirmwa
 
 /**
  * Launch digests by number of processors.
- * @param policy - Of a direct boot; null where a cloud boots a disk, so that firmware and processors alone are measured.
- * @throws AppraisalError `references` where there is no such launch
+ * @param policy - The policy of a direct boot; null if a cloud boots a disk, so that firmware and
+ *   processors alone are measured.
+ * @throws AppraisalError `references` if there is no such launch
  */
 export async function snpLaunchDigests(
   { firmware, kernel, initrd, commandLine }: SnpParts,
@@ -165,7 +170,10 @@ export interface TdxMachineFiles {
   readonly initrdWord: 'first' | 'last';
 }
 
-/** What a client compares a quote with. @throws DecodeError for ACPI tables that QEMU did not write */
+/**
+ * Reference values that a client compares a quote with.
+ * @throws DecodeError for ACPI tables that QEMU did not write
+ */
 export function tdxReference(
   { id, firmware, kernel, initrd, commandLine }: TdxParts,
   { memoryMiB, acpiTables, initrdWord }: TdxMachineFiles,
@@ -189,7 +197,8 @@ export function tdxReference(
     rtmr1: digestText('sha384', rtmrOf(directRtmr1Events(parseDigest('sha384', kernel)))),
     initrd,
     commandLine,
-    // OVMF names the initrd to the kernel's stub, which measures the line as it got it. Builds before 2026 do so at its end.
+    // OVMF names the initrd to the kernel's stub, which measures the line as it got it. Builds
+    // before 2026 do so at its end.
     ...(initrdWord === 'first'
       ? { commandLineStart: 'initrd=initrd ', commandLineEnd: '' }
       : { commandLineEnd: ' initrd=initrd' }),

@@ -29,7 +29,10 @@ export interface BuildOptions extends FetchOptions {
   /** Default: `image/lock.json` below `root`. */
   readonly lock?: Lock;
   readonly entries?: readonly Entry[];
-  /** Whether packed segments may be taken from the cache; an audit packs everything anew. Default true. */
+  /**
+   * Whether packed segments may be taken from the cache; an audit packs everything anew. Default
+   * true.
+   */
   readonly reuse?: boolean;
   readonly onPhase?: (phase: BuildPhase) => void;
 }

@@ -1,4 +1,7 @@
-/** App bundles: an operator's policy, .proto files and handlers as the one file that a base image runs. */
+/**
+ * App bundles: an operator's policy, .proto files and handlers as the one file that a base image
+ * runs.
+ */
 import { readFile, stat } from 'node:fs/promises';
 import { dirname, join, relative, resolve } from 'node:path';
 import { bundleDigest, encodeBundle, MAX_BUNDLE } from '@enclaim/attestation/bundle';
@@ -40,9 +43,10 @@ export interface BuiltBundle {
 const POLICY_NAMES = ['policy.yaml', 'policy.yml', 'policy.json'];
 
 /**
- * The parts of an app that keeps the usual layout: policy.yaml (or .yml, .json), proto/, handlers/index.ts (or .js).
+ * The parts of an app that keeps the usual layout: policy.yaml (or .yml, .json), proto/,
+ * handlers/index.ts (or .js).
  * @param given - Parts that lie elsewhere.
- * @throws ImageError `file-missing`, also where there are two policies to choose from
+ * @throws ImageError `file-missing`, also if there are two policies to choose from
  */
 export async function findApp(folder: string, given: Partial<AppSource> = {}): Promise<AppSource> {
   return {
@@ -52,15 +56,16 @@ export async function findApp(folder: string, given: Partial<AppSource> = {}): P
   };
 }
 
-/** What keeps a policy from being served with an app's descriptors. */
+/** Finds the reasons why a policy cannot be served with an app's descriptors. */
 export type Hindrances = (policy: Policy, matched: MatchResult) => readonly MatchError[];
 
 /**
  * Makes the bundle of an app: the same bytes from the same files, wherever they lie.
- * @param hindrances by default only what contradicts itself: what the runtime of some image holds is for who boots it to ask
+ * @param hindrances by default only contradictions of the policy itself; the operator who boots an
+ *   image asks what that image's runtime supports
  * @throws PolicyError from the policy or the descriptors
- * @throws ImageError `policy-mismatch` where policy and .proto files contradict each other or nothing would be exposed,
- *   `compile-failed`, `import-forbidden`, `file-missing`, `too-large`
+ * @throws ImageError `policy-mismatch` if policy and .proto files contradict each other or nothing
+ *   would be exposed, `compile-failed`, `import-forbidden`, `file-missing`, `too-large`
  */
 export async function buildBundle(
   app: AppSource,
@@ -93,7 +98,8 @@ function refuseHindered(found: readonly MatchError[], file: string, placeOf: Che
 
 /** Withheld methods are what a policy is for; an app that offers nothing is a mistake. */
 function refuseMismatch({ exposed, withheld }: MatchResult, protoDir: string): void {
-  // What is withheld by a mistake in its own declaration was meant to be exposed: withholding it would hide the mistake.
+  // A method that is withheld because of a mistake in its own declaration was meant to be exposed.
+  // Withholding it in silence would hide the mistake.
   const mistaken = withheld.flatMap(({ reasons }) =>
     reasons.filter(({ code }) => code === 'handling' || code === 'uncategorised'),
   );
@@ -110,7 +116,10 @@ function refuseMismatch({ exposed, withheld }: MatchResult, protoDir: string): v
   throw new ImageError('policy-mismatch', `no method fits in the policy: ${reasons.join('; ') || 'there is none'}`);
 }
 
-/** Relative to the handlers' parent, so that names inside the output are the same in every folder. */
+/**
+ * Compiles the handlers with names relative to their parent folder, so that names inside the output
+ * are the same in every folder.
+ */
 function compileApp(entry: string): Promise<Uint8Array> {
   const folder = dirname(dirname(resolve(entry)));
   return compileHandlers(folder, relative(folder, resolve(entry)));

@@ -1,11 +1,15 @@
-/** The initrd: two cpio archives, each a zstd frame of its own; the kernel unpacks them one after the other. */
+/**
+ * The initrd: two cpio archives, each a zstd frame of its own; the kernel unpacks them one after
+ * the other.
+ */
 import { type CpioEntry, encodeCpio } from '../formats/cpio.ts';
 import { packZstd } from '../formats/zstd.ts';
 import { packedSegment, pruneSegments } from './segment-cache.ts';
 
 /**
- * Packs an initrd. Node and the libraries change rarely and take long, our programs change daily and take none: hence
- * segments of their own, and a cache of packed ones by content.
+ * Packs an initrd. **Cost**: Node and the libraries change rarely and take long, our programs
+ * change daily and take no time. Therefore each has a segment of its own, and packed segments are
+ * cached by content.
  * @param cache - Folder for packed segments, or null to pack everything anew.
  * @throws ImageError `output-failed`
  */

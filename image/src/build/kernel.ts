@@ -1,4 +1,7 @@
-/** The kernel of a lock: its package is named after its release, which is another for each new one. */
+/**
+ * The kernel of a lock: its package is named after its release, so that each new kernel has another
+ * package name.
+ */
 import { KERNEL_PREFIX } from '../contents.ts';
 import { ImageError } from '../errors.ts';
 import type { Lock } from '../inputs/lock.ts';

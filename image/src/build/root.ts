@@ -1,4 +1,7 @@
-/** The root file system of the image: what the tables of contents.ts name, taken from inputs and checked for closure. */
+/**
+ * The root file system of the image: the files that the tables of contents.ts name, taken from
+ * inputs and checked for closure.
+ */
 import { basename } from 'node:path';
 import { FOLDERS, MADE_FILES, MODULES, TAKEN_FILES } from '../contents.ts';
 import { ImageError } from '../errors.ts';
@@ -17,8 +20,8 @@ export interface RootItem {
 }
 
 /**
- * Everything that does not change with our programs: Node, libraries, modules, folders.
- * @throws ImageError `file-missing` where something needed is not there, or something there is not needed
+ * The items that do not change with our programs: Node, libraries, modules, folders.
+ * @throws ImageError `file-missing` if a needed file is not there, or a file there is not needed
  */
 export async function systemItems(inputs: Inputs, kernel: Kernel): Promise<RootItem[]> {
   const files = takenItems(inputs);

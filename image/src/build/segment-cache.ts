@@ -5,12 +5,18 @@ import { join } from 'node:path';
 import { packZstd, unpacksTo, ZSTD_METHOD } from '../formats/zstd.ts';
 import { writeWhole } from '../inputs/fetch.ts';
 
-/** Enough for a dozen versions of our programs and every version of Node and libraries among them. */
+/**
+ * Most segments kept: enough for a dozen versions of our programs and every version of Node and
+ * libraries among them.
+ */
 const KEPT = 24;
 const DAY_MS = 24 * 60 * 60 * 1000;
 const KEPT_MS = 30 * DAY_MS;
 
-/** A packed archive from the cache, packed first where it is not there. @throws ImageError `output-failed` */
+/**
+ * Returns a packed archive from the cache, and packs it first if it is not there.
+ * @throws ImageError `output-failed`
+ */
 export async function packedSegment(archive: Uint8Array, cache: string): Promise<Uint8Array> {
   const folder = join(cache, 'segments');
   const file = join(folder, `${createHash('sha256').update(archive).digest('hex')}-${ZSTD_METHOD}`);
@@ -18,7 +24,8 @@ export async function packedSegment(archive: Uint8Array, cache: string): Promise
   // A cache is a convenience: nothing of it is used that does not unpack to exactly these bytes.
   if (known !== undefined && (await unpacksTo(known, archive))) {
     const now = new Date();
-    await utimes(file, now, now).catch(() => {}); // gone meanwhile: another build pruned, and this one has the bytes
+    // It may be gone meanwhile: another build pruned it, and this one has the bytes.
+    await utimes(file, now, now).catch(() => {});
     return known;
   }
   const packed = await packZstd(archive);
@@ -28,8 +35,9 @@ export async function packedSegment(archive: Uint8Array, cache: string): Promise
 }
 
 /**
- * Removes segments that none of the last builds used, and what killed builds left. Two builds at once do not disturb each
- * other: what either uses is among the newest, and what is read is read whole before it is believed.
+ * Removes segments that none of the last builds used, and leftovers of killed builds. Two builds at
+ * once do not disturb each other. The segments of either are among the newest, and each is read
+ * whole before it is believed.
  * @param now - Milliseconds since 1970.
  */
 export async function pruneSegments(cache: string, now: number = Date.now()): Promise<void> {

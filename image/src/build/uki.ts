@@ -1,4 +1,7 @@
-/** Our PE writer: a systemd-stub with our sections appended, the same bytes every time (UAPI group, "Unified Kernel Image"). */
+/**
+ * Our PE writer: a systemd-stub with our sections appended, the same bytes every time (UAPI group,
+ * "Unified Kernel Image").
+ */
 import { type PeImage, parsePe } from '@enclaim/attestation/measure';
 import { ImageError } from '../errors.ts';
 
@@ -40,8 +43,10 @@ export function appendSections(stub: Uint8Array, sections: readonly UkiSection[]
   view.setUint32(image.timestampAt, 0, true);
   view.setUint32(image.checksumAt, 0, true);
   view.setUint16(image.sectionCountAt, image.sections.length + placed.length, true);
-  view.setUint32(optional + 8, view.getUint32(optional + 8, true) + added, true); // SizeOfInitializedData
-  view.setUint32(optional + 56, roundUp(last.address + last.data.length, image.sectionAlignment), true); // SizeOfImage
+  // SizeOfInitializedData
+  view.setUint32(optional + 8, view.getUint32(optional + 8, true) + added, true);
+  // SizeOfImage
+  view.setUint32(optional + 56, roundUp(last.address + last.data.length, image.sectionAlignment), true);
   return out;
 }
 

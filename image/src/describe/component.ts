@@ -8,7 +8,10 @@ export interface Component {
   readonly version: string;
   /** Package URL. */
   readonly purl: string;
-  /** Of the package as it is fetched, `sha256:` or `sha512:`; null for our own sources, and for libraries inside Node. */
+  /**
+   * Digest of the package as it is fetched, `sha256:` or `sha512:`; null for our own sources, and
+   * for libraries inside Node.
+   */
   readonly digest: string | null;
   /** SPDX expression; null where the package states none. */
   readonly licence: string | null;

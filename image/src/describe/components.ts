@@ -17,7 +17,10 @@ export interface Component {
   readonly version: string;
   /** Package URL. */
   readonly purl: string;
-  /** Of the package as it is fetched, `sha256:` or `sha512:`; null for our own sources, and for libraries inside Node. */
+  /**
+   * Digest of the package as it is fetched, `sha256:` or `sha512:`; null for our own sources, and
+   * for libraries inside Node.
+   */
   readonly digest: string | null;
   /** SPDX expression; null where the package states none. */
   readonly licence: string | null;
@@ -50,7 +53,7 @@ export const componentsSchema: z.ZodType<readonly Component[]> = z
   )
   .max(1024);
 
-/** What components are found in. */
+/** The sources that components are found in. */
 export interface ComponentSources {
   readonly locked: readonly LockedInput[];
   readonly inputs: Inputs;
@@ -60,9 +63,10 @@ export interface ComponentSources {
 }
 
 /**
- * The components of an image, sorted by package URL. Every file, link and section is in exactly one of them.
+ * The components of an image, sorted by package URL. Every file, link and section is in exactly one
+ * of them.
  * @param root - Folder with our sources and `package-lock.json`.
- * @throws ImageError `file-missing` for a bundled package that the lock file of npm does not have
+ * @throws ImageError `file-missing` for a bundled package that npm's lock file does not have
  */
 export async function componentsOf(root: string, sources: ComponentSources): Promise<Component[]> {
   const { locked, inputs, sections, contents, origins } = sources;
@@ -103,10 +107,13 @@ export function isOwn({ name, digest }: Component): boolean {
   return name === OWN && digest === null;
 }
 
-/** What `process.versions` names that is no library. */
+/** Names in `process.versions` that are not libraries. */
 const NO_LIBRARY: readonly string[] = ['node', 'modules', 'napi', 'cldr', 'tz', 'unicode'];
 
-/** Libraries inside Node's binary, as it names them itself: the Node that builds is the Node in the image. */
+/**
+ * Libraries inside Node's binary, as it names them itself. The Node that builds is the Node in the
+ * image.
+ */
 function nodeComponents(used: readonly Component[]): Component[] {
   const node = used.find(({ name, version }) => name === NODE_PACKAGE && version === process.versions.node);
   return Object.entries(node === undefined ? {} : process.versions).flatMap(([name, version]) =>
@@ -153,7 +160,10 @@ function licenceOf(input: LockedInput, files: TarFiles | undefined): string | nu
   return description === null ? null : npmLicence(JSON.parse(description).license);
 }
 
-/** Packages that esbuild took something from. npm has held the installed files against `package-lock.json`. */
+/**
+ * Packages that esbuild took something from. npm has compared the installed files with
+ * `package-lock.json`.
+ */
 async function bundledComponents(root: string, { programs }: Origins): Promise<Component[]> {
   const folders = new Map<string, Set<string>>();
   for (const [program, sources] of Object.entries(programs)) {

@@ -18,10 +18,13 @@ const DEBIAN_NAMES: ReadonlyMap<string, string> = new Map(
     'lgpl-2.1+': 'LGPL-2.1-or-later',
   }),
 );
-/** Those that are spelt as SPDX does. */
+/** Licences that Debian spells as SPDX does. */
 const SPDX_NAMES: readonly string[] = ['0BSD', 'Apache-2.0', 'CC0-1.0', 'ISC', 'MIT', 'OpenSSL', 'X11', 'Zlib'];
 
-/** Packages whose copyright file is prose, or in another package: what it says of the files that the image takes. */
+/**
+ * Licences of packages whose copyright file is prose, or in another package: we read what it says
+ * of the files that the image takes.
+ */
 const READ_BY_US: ReadonlyMap<string, string> = new Map(
   Object.entries({
     libatomic1: 'GPL-3.0-or-later WITH GCC-exception-3.1',
@@ -32,10 +35,11 @@ const READ_BY_US: ReadonlyMap<string, string> = new Map(
 );
 
 /**
- * The licence of a Debian package: all that its copyright file names, where that is in the machine-readable format.
- * **Trust**: it is of the source package, which holds more than this binary.
- * @param copyright - Null where the package has no such file.
- * @returns Null where nothing is stated.
+ * The licence of a Debian package: all that its copyright file names, if that is in the
+ * machine-readable format.
+ * **Trust**: it is the licence of the source package, which holds more than this binary.
+ * @param copyright - Null if the package has no such file.
+ * @returns Null if no licence is stated.
  */
 export function debianLicence(name: string, copyright: string | null): string | null {
   const known = READ_BY_US.get(name);
@@ -47,7 +51,9 @@ export function debianLicence(name: string, copyright: string | null): string | 
   return all.map((one) => (one.includes(' OR ') ? `(${one})` : one)).join(' AND ');
 }
 
-/** The licence field of an npm package, which is an SPDX expression already. Null for another form. */
+/**
+ * The licence field of an npm package, which is an SPDX expression already. Null for another form.
+ */
 export function npmLicence(field: unknown): string | null {
   return typeof field === 'string' && /^[A-Za-z0-9.+() -]{1,200}$/.test(field) ? field : null;
 }

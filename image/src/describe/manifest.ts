@@ -36,7 +36,7 @@ export interface ManifestContent {
   /** Octal, as `0755`. */
   readonly mode: string;
   readonly size: number;
-  /** Of a file's bytes or a link's target; null for a folder. */
+  /** Digest of a file's bytes or a link's target; null for a folder. */
   readonly sha256: Sha256Text | null;
   readonly from: string;
   readonly reason: string;
@@ -49,7 +49,7 @@ export interface Manifest {
   readonly id: Sha256Text;
   /** The UKI, and its kernel and initrd for platforms that take them apart. */
   readonly artefacts: { readonly uki: Artefact; readonly kernel: Artefact; readonly initrd: Artefact };
-  /** What verifiers compare with, by platform. */
+  /** Reference values that verifiers compare with, by platform. */
   readonly references: { readonly tpm: ImageReference } & LaunchParts;
   /** Everything that was fetched, as locked. */
   readonly inputs: readonly LockedInput[];
@@ -58,7 +58,7 @@ export interface Manifest {
   readonly contents: readonly ManifestContent[];
   /** The packages that all of it comes from, by package URL. */
   readonly components: readonly Component[];
-  /** What our own programs were made of, and with. */
+  /** The sources, packages, options and tools that our own programs were made of. */
   readonly origins: Origins;
 }
 
@@ -103,7 +103,8 @@ const manifestSchema: z.ZodType<Manifest> = z.strictObject({
 
 /**
  * Reads a manifest.
- * @throws ImageError `manifest-invalid`, naming the first fields at fault, also where two of them contradict
+ * @throws ImageError `manifest-invalid`, naming the first fields at fault, also if two of them
+ *   contradict
  */
 export function parseManifest(source: string): Manifest {
   const manifest = parseDocument(manifestSchema, source, 'manifest-invalid', 'manifest');
@@ -121,7 +122,10 @@ export function parseManifest(source: string): Manifest {
   return manifest;
 }
 
-/** What it says in several places must be the same: a verifier reads one of them, somebody who compares another. */
+/**
+ * Refuses a manifest that states one fact differently in several places. Without this, a verifier
+ * could read one of them and an auditor compare another.
+ */
 function refuseDiscord({ id, artefacts, references, sections }: Manifest): void {
   const { tpm, snp, tdx } = references;
   const section = (name: string): string | undefined => sections.find((one) => one.name === name)?.sha256;

@@ -1,4 +1,7 @@
-/** The archive that Compute Engine imports: one sparse member of a tar file in GNU's old format, in a gzip stream. */
+/**
+ * The archive that Compute Engine imports: one sparse member of a tar file in GNU's old format, in
+ * a gzip stream.
+ */
 import { crc32 } from 'node:zlib';
 import { roundUp, SECTOR, type SparseFile } from './sparse.ts';
 
@@ -31,8 +34,9 @@ export function* sparseTar(disk: SparseFile): Generator<Uint8Array> {
 }
 
 /**
- * A gzip stream (RFC 1952) of stored blocks. What a disk holds is compressed already, and what a compressor makes of the rest
- * depends on its version and on the processor; this depends on nothing.
+ * A gzip stream (RFC 1952) of stored blocks. The contents of a disk are compressed already. A
+ * compressor's output for the rest depends on its version and on the processor; this depends on
+ * nothing.
  */
 export function* storedGzip(pieces: Iterable<Uint8Array>): Generator<Uint8Array> {
   let [sum, length] = [0, 0];

@@ -13,12 +13,15 @@ import { bootVolume } from './fat.ts';
 import { gptExtents, type Partition, type PartitionTable } from './gpt.ts';
 import { type Extent, moved, roundUp, SECTOR, type SparseFile, sparseFile } from './sparse.ts';
 
-/** What goes on a disk. */
+/** The contents of a disk. */
 export interface DiskContent {
   readonly uki: Uint8Array;
   /** `app.enclaim`. */
   readonly bundle: Uint8Array;
-  /** Size of the disk in GiB, at least 1, by default 2. What the others leave is the state partition's. */
+  /**
+   * Size of the disk in GiB, at least 1, by default 2. The state partition gets what the other
+   * partitions leave.
+   */
   readonly gibibytes?: number;
 }
 
@@ -28,8 +31,9 @@ export interface DiskImage extends SparseFile {
 }
 
 /**
- * A partition's type, and the name by which the guest finds it (guest/src/linux/disk.ts). The types of app and state are
- * hashes of those words: nobody's disk has them by chance, and nobody's system mounts them.
+ * A partition's type, and the name by which the guest finds it (guest/src/linux/disk.ts). The types
+ * of app and state are hashes of those words: no other disk has them by chance, and no other system
+ * mounts them.
  */
 export const PARTITIONS = {
   boot: { name: 'EFI system partition', type: 'c12a7328-f81f-11d2-ba4b-00a0c93ec93b' },
@@ -43,11 +47,12 @@ const GIBIBYTE = 2 ** 30 / SECTOR;
 const MAX_GIBIBYTES = 2040; // what a VHD can be, the lowest of all limits
 
 /**
- * Lays out a disk. Its size is a whole number of GiB: Compute Engine demands that, and everybody else rounds up to it, after
- * which the backup table would no longer be at the disk's end. Every GUID follows from the contents, so that equal inputs
- * make equal disks.
+ * Lays out a disk. Its size is a whole number of GiB: Compute Engine demands that, and every other
+ * cloud rounds up to it, after which the backup table would no longer be at the disk's end. Every
+ * GUID follows from the contents, so that equal inputs make equal disks.
  *
- * @throws ImageError `binary-invalid` for a UKI or bundle that is none, `too-large` where they leave no mebibyte of state
+ * @throws ImageError `binary-invalid` if UKI or bundle is not one, `too-large` if they leave no
+ *   mebibyte of state
  */
 export function makeDisk({ uki, bundle, gibibytes = 2 }: DiskContent): DiskImage {
   refuse(uki, 'UKI', parsePe);

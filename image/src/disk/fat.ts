@@ -1,8 +1,13 @@
-/** A FAT32 volume that holds one file (Microsoft, "FAT: General Overview of On-Disk Format" 1.03). */
+/**
+ * A FAT32 volume that holds one file (Microsoft, "FAT: General Overview of On-Disk Format" 1.03).
+ */
 import { ImageError } from '../errors.ts';
 import { type Extent, roundUp, SECTOR, wholeSectors } from './sparse.ts';
 
-/** Where firmware looks for a boot loader on a disk that it has no boot entry for (UEFI 2.10, 3.5.1.1). */
+/**
+ * Path at which firmware looks for a boot loader on a disk that it has no boot entry for (UEFI
+ * 2.10, 3.5.1.1).
+ */
 const PATH = ['EFI        ', 'BOOT       ', 'BOOTX64 EFI'] as const;
 
 const RESERVED = 32;
@@ -10,7 +15,10 @@ const BACKUP_BOOT = 6;
 const MEBIBYTE = 2048; // sectors
 const ENTRY = 32;
 const PER_SECTOR = SECTOR / 4;
-/** With fewer clusters a volume is FAT16 by definition; the margin is for readers that count inexactly. */
+/**
+ * Fewest clusters: with fewer, a volume is FAT16 by definition. The margin is for readers that
+ * count inexactly.
+ */
 const MIN_CLUSTERS = 65_525 + 16;
 const MAX_FILE = 2 ** 30;
 const DIRECTORY = 0x10;
@@ -65,7 +73,8 @@ export function bootVolume(loader: Uint8Array, { hidden, serial }: { hidden: num
 function geometry(used: number): { sectors: number; fatSectors: number } {
   const clusters = Math.max(used, MIN_CLUSTERS);
   for (let sectors = roundUp(clusters, MEBIBYTE); ; sectors += MEBIBYTE) {
-    // Two tables of f sectors and n clusters fill the volume: n + 2 entries of 4 bytes fit where sectors − 30 ≤ 130 f.
+    // Two tables of f sectors and n clusters fill the volume: n + 2 entries of 4 bytes fit if
+    // sectors − 30 ≤ 130 f.
     const fatSectors = Math.ceil((sectors - RESERVED + 2) / (PER_SECTOR + 2));
     if (sectors - RESERVED - 2 * fatSectors >= clusters) return { sectors, fatSectors };
   }
@@ -80,14 +89,14 @@ function bootSectors(volume: {
   free: number;
 }): Uint8Array {
   const bytes = Buffer.alloc(2 * SECTOR);
-  bytes.set([0xeb, 0x58, 0x90]); // a jump, which nobody takes, over this table
+  bytes.set([0xeb, 0x58, 0x90]); // a jump over this table, which is never taken
   bytes.write('MSWIN4.1', 3, 'latin1'); // the name that the specification recommends
   bytes.writeUInt16LE(SECTOR, 11);
   bytes.writeUInt8(1, 13); // sectors of a cluster
   bytes.writeUInt16LE(RESERVED, 14);
   bytes.writeUInt8(2, 16); // tables
   bytes.writeUInt8(0xf8, 21); // fixed disk
-  bytes.writeUInt16LE(32, 24); // sectors of a track and heads: of no meaning, but tools divide by them
+  bytes.writeUInt16LE(32, 24); // sectors of a track and heads: unused, but tools divide by them
   bytes.writeUInt16LE(64, 26);
   bytes.writeUInt32LE(volume.hidden, 28);
   bytes.writeUInt32LE(volume.sectors, 32);

@@ -18,7 +18,7 @@ export interface Partition {
 /** A partitioned disk. */
 export interface PartitionTable {
   readonly id: string;
-  /** Of the whole disk, in sectors. */
+  /** Size of the whole disk, in sectors. */
   readonly sectors: number;
   readonly partitions: readonly Partition[];
 }
@@ -28,11 +28,17 @@ const ENTRY = 128;
 const HEADER = 92;
 const ENTRY_SECTORS = (ENTRIES * ENTRY) / SECTOR;
 
-/** Sectors before the first and after the last usable one: protective record, header, entries; entries, header. */
+/**
+ * Sectors before the first usable one (protective record, header, entries), and after the last
+ * (entries, header).
+ */
 export const GPT_HEAD: number = 2 + ENTRY_SECTORS;
 export const GPT_TAIL: number = ENTRY_SECTORS + 1;
 
-/** Both tables and the protective record of a disk. @throws RangeError for a row that does not fit; DecodeError for no GUID */
+/**
+ * Both tables and the protective record of a disk.
+ * @throws RangeError for a row that does not fit; DecodeError for no GUID
+ */
 export function gptExtents(table: PartitionTable): Extent[] {
   const entries = encodeEntries(table);
   const last = table.sectors - 1;
@@ -45,8 +51,9 @@ export function gptExtents(table: PartitionTable): Extent[] {
 }
 
 /**
- * What firmware measures into register 5 when it boots from this disk, and into RTMR1 under TDX: UEFI_GPT_DATA, the primary
- * header and the rows in use (TCG PC Client Platform Firmware Profile 1.06, EV_EFI_GPT_EVENT).
+ * The event that firmware measures into register 5 when it boots from this disk, and into RTMR1
+ * under TDX: UEFI_GPT_DATA, the primary header and the rows in use (TCG PC Client Platform Firmware
+ * Profile 1.06, EV_EFI_GPT_EVENT).
  */
 export function gptEvent(table: PartitionTable): Uint8Array {
   const entries = encodeEntries(table);

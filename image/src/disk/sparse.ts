@@ -18,7 +18,8 @@ export const SECTOR = 512;
 
 /**
  * Puts extents in order.
- * @throws RangeError where they overlap, leave the file or do not lie on sectors: a writer's own mistake
+ * @throws RangeError if they overlap, leave the file or do not lie on sectors: a writer's own
+ *   mistake
  */
 export function sparseFile(size: number, extents: readonly Extent[]): SparseFile {
   const sorted = extents.filter(({ bytes }) => bytes.length > 0).sort((a, b) => a.at - b.at);

@@ -17,13 +17,14 @@ interface Form {
 }
 
 /**
- * What each imports. The disk in it is the same everywhere, and a whole number of GiB.
+ * File formats that each target imports. The disk in it is the same everywhere, and a whole number
+ * of GiB.
  *
  * - qemu: the disk's bytes.
- * - gcp: `disk.raw` in a gzipped tar file of GNU's old format, a multiple of 1 GiB (Compute Engine, "Manually import boot
- *   disks": `tar --format=oldgnu -Sczf`).
- * - azure: a fixed VHD of a whole number of MiB, at least 20, with the footer on top (Azure, "Prepare Linux for imaging";
- *   `uploadSizeBytes` of the REST API counts the footer).
+ * - gcp: `disk.raw` in a gzipped tar file of GNU's old format, a multiple of 1 GiB (Compute Engine,
+ *   "Manually import boot disks": `tar --format=oldgnu -Sczf`).
+ * - azure: a fixed VHD of a whole number of MiB, at least 20, with the footer on top (Azure,
+ *   "Prepare Linux for imaging"; `uploadSizeBytes` of the REST API counts the footer).
  * - aws: the disk's bytes (VM Import, `import-snapshot` with format RAW, or EBS direct APIs).
  */
 export const DISK_TARGETS: Readonly<Record<DiskTarget, Form>> = {
@@ -45,7 +46,8 @@ export async function writeDisk(disk: DiskImage, target: DiskTarget, path: strin
     await file.sync();
     await rename(partial, path);
   } catch (cause) {
-    await rm(partial, { force: true }).catch(() => {}); // where its folder is none, there is nothing to remove
+    // If the folder does not exist, there is nothing to remove.
+    await rm(partial, { force: true }).catch(() => {});
     throw new ImageError('output-failed', `cannot write ${path}`, { cause });
   }
 }

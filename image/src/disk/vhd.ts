@@ -1,4 +1,7 @@
-/** Fixed virtual hard disks (Microsoft, "Virtual Hard Disk Image Format Specification" 1.0): the disk, then a footer. */
+/**
+ * Fixed virtual hard disks (Microsoft, "Virtual Hard Disk Image Format Specification" 1.0): the
+ * disk, then a footer.
+ */
 import { labelled } from '@enclaim/attestation/digest';
 import { SECTOR, type SparseFile, sparseFile } from './sparse.ts';
 
@@ -8,11 +11,11 @@ const FIXED = 2;
 const MAX_SECTORS = 65_535 * 16 * 255;
 
 /**
- * The file that Azure imports. The creator is "win " on "Wi2k", as Hyper-V writes it: for others some readers take the size
- * from the geometry, which cannot express it.
+ * The file that Azure imports. The creator is "win " on "Wi2k", as Hyper-V writes it. With another
+ * creator, some readers take the size from the geometry, which cannot express it.
  *
- * @param seed what the VHD's own id is derived from
- * @throws RangeError where the disk is no whole number of MiB
+ * @param seed bytes that the VHD's own id is derived from
+ * @throws RangeError if the disk is no whole number of MiB
  */
 export function fixedVhd(disk: SparseFile, seed: Uint8Array): SparseFile {
   if (disk.size % UNIT !== 0) throw new RangeError(`disk of ${disk.size} bytes`);

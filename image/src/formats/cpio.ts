@@ -1,4 +1,7 @@
-/** cpio archives in the "newc" form that Linux unpacks as its first root (kernel: buffer-format.rst). */
+/**
+ * cpio archives in the "newc" form that Linux unpacks as its first root (kernel:
+ * buffer-format.rst).
+ */
 import { ImageError } from '../errors.ts';
 
 /** A file, folder or symbolic link. Owner is always root, time always 0. */
@@ -16,8 +19,8 @@ const MAX_NAME = 4096;
 const TYPE_BITS = { file: 0o100000, directory: 0o040000, symlink: 0o120000 } as const;
 
 /**
- * One archive with its trailer. Its bytes depend on the entries alone, not on their order; missing parent folders are
- * added with mode 0755, because the kernel makes none.
+ * Encodes one archive with its trailer. Its bytes depend on the entries alone, not on their order.
+ * Missing parent folders are added with mode 0755, because the kernel makes none.
  * @throws ImageError `hostile-path` for a path that is not normal or stands twice
  */
 export function encodeCpio(entries: readonly CpioEntry[]): Uint8Array {
@@ -81,7 +84,8 @@ export function decodeCpio(bytes: Uint8Array): CpioEntry[] {
 }
 
 /**
- * Members of archives one after the other, as the kernel takes them, trailers among them: for comparing, not for trusting.
+ * Reads members of archives, one archive after the other, as the kernel takes them, trailers among
+ * them. The result is for comparing, not for trusting.
  * @throws ImageError `archive-invalid`
  */
 export function readMembers(bytes: Uint8Array): CpioMember[] {
@@ -144,7 +148,8 @@ function withParents(entries: readonly CpioEntry[]): CpioEntry[] {
       else if (found.type !== 'directory') throw new ImageError('hostile-path', `${path} lies below a ${found.type}`);
     }
   }
-  // By code unit, never by locale: the order is part of what is measured. A folder sorts before what is in it.
+  // By code unit, never by locale: the order is part of what is measured. A folder sorts before
+  // what is in it.
   return [...byPath.values()].sort((a, b) => (a.path < b.path ? -1 : 1));
 }
 
@@ -157,7 +162,8 @@ function header(entry: CpioEntry, ino: number): { head: Uint8Array; body: Uint8A
 
 function headerBytes(path: string, of: { ino: number; mode: number; links: number; size: number }): Uint8Array {
   const name = Buffer.from(`${path}\0`, 'latin1');
-  // ino, mode, uid, gid, nlink, mtime, filesize, devmajor, devminor, rdevmajor, rdevminor, namesize, check
+  // ino, mode, uid, gid, nlink, mtime, filesize, devmajor, devminor, rdevmajor, rdevminor,
+  // namesize, check
   const fields = [of.ino, of.mode, 0, 0, of.links, 0, of.size, 0, 0, 0, 0, name.length, 0];
   return Buffer.concat([
     Buffer.from(MAGIC + fields.map((field) => field.toString(16).padStart(8, '0')).join('')),

@@ -28,11 +28,13 @@ interface Section {
 }
 
 /**
- * The file without symbols, debug information and section headers: everything after the last byte that is loaded.
+ * The file without symbols, debug information and section headers: everything after the last byte
+ * that is loaded.
  *
- * Loading uses program headers only, so what remains runs the same. It is a cut and not a rewrite: the result is a
- * prefix of the input but for three header fields that now say "no section headers", and needs no binutils to check.
- * @throws ImageError `binary-invalid`, also where something that is loaded lies behind the cut
+ * Loading uses program headers only, so the rest runs the same. It is a cut and not a rewrite. The
+ * result is a prefix of the input except for three header fields that now say "no section headers",
+ * and checking it needs no binutils.
+ * @throws ImageError `binary-invalid`, also if something that is loaded lies behind the cut
  */
 export function stripElf(bytes: Uint8Array): Uint8Array {
   const segments = programHeaders(bytes);
@@ -50,7 +52,10 @@ export function stripElf(bytes: Uint8Array): Uint8Array {
   return out;
 }
 
-/** Names of the shared libraries that the file wants, in its order. @throws ImageError `binary-invalid` */
+/**
+ * Names of the shared libraries that the file wants, in its order.
+ * @throws ImageError `binary-invalid`
+ */
 export function neededLibraries(bytes: Uint8Array): string[] {
   const segments = programHeaders(bytes);
   const dynamic = segments.find(({ type }) => type === PT_DYNAMIC);

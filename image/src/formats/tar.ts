@@ -1,11 +1,17 @@
-/** Tar archives of packages, read as hostile: every path stays inside, nothing is written through a link. */
+/**
+ * Tar archives of packages, read as hostile: every path stays inside, and no file is written
+ * through a link.
+ */
 import { promisify } from 'node:util';
 import { gunzip, zstdDecompress } from 'node:zlib';
 import { unpackTar } from 'modern-tar';
 import xz from 'xz-decompress';
 import { ImageError } from '../errors.ts';
 
-/** A member of an archive; `data` is empty for folders and links, `link` is as written in the archive. */
+/**
+ * A member of an archive; `data` is empty for folders and links, `link` is as written in the
+ * archive.
+ */
 export interface TarFile {
   readonly type: 'file' | 'directory' | 'symlink' | 'hardlink';
   readonly mode: number;
@@ -114,7 +120,10 @@ function normalPath(raw: string, name: string): string {
   return parts.join('/');
 }
 
-/** A file below a symlink would be written wherever that link points: no archive of ours needs it. */
+/**
+ * Refuses a file below a symlink, because it would be written wherever that link points. No archive
+ * of ours needs one.
+ */
 function refuseBelowLinks(name: string, files: TarFiles): void {
   for (const [path, file] of files) {
     if (file.link !== undefined) linkTarget(path, file);

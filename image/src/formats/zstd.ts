@@ -1,11 +1,14 @@
-/** zstd frames (RFC 8878) packed in parts, on as many cores as there are, with the same bytes on any number of cores. */
+/**
+ * zstd frames (RFC 8878) packed in parts, on as many cores as there are, with the same bytes on any
+ * number of cores.
+ */
 import { promisify } from 'node:util';
 import { constants, zstdCompress, zstdDecompress } from 'node:zlib';
 import { ImageError } from '../errors.ts';
 
 /**
- * Level 19 makes an image 4 MB smaller than level 15 does. Firmware and stub hash it several times at each boot, which
- * costs more than packing it once.
+ * Level 19 makes an image 4 MB smaller than level 15 does. **Cost**: firmware and stub hash the
+ * image several times at each boot, which costs more than packing it once.
  */
 const LEVEL = 19;
 const PARTS = 4;
@@ -19,20 +22,24 @@ const RLE_BLOCK = 1;
 const COMPRESSED_BLOCK = 2;
 
 /**
- * What stands between two parts. An encoder begins with the repeat offsets 1, 4 and 8 (section 3.1.1.5), a decoder that
- * comes from the part before has others. This block holds three matches of three bytes at the offsets 8, 4 and 1, which
- * leaves exactly those behind. It yields nine zeros where eight zeros come before it, and so can stand for nine zeros of
- * the input. No literals; three sequences; literal and match lengths by one-symbol tables, offsets by the predefined one.
+ * A block that stands between two parts. An encoder begins with the repeat offsets 1, 4 and 8
+ * (section 3.1.1.5). A decoder that comes from the part before has different ones. This block holds
+ * three matches of three bytes at the offsets 8, 4 and 1, which leaves exactly those behind.
+ *
+ * It yields nine zeros if eight zeros come before it, and so can stand for nine zeros of the input.
+ * It has no literals and three sequences. Its literal and match lengths are by one-symbol tables,
+ * its offsets by the predefined one.
  */
 const RESTART = Uint8Array.of(0x00, 0x03, 0x44, 0x00, 0x00, 0xb8, 0xdd, 0x4a);
 const RESTART_BEFORE = 8;
 const RESTART_LENGTH = 9;
 
 /**
- * One frame with the bytes, for any zstd decoder; the kernel's takes one frame for each archive. Node's own compressor has
- * no threads that work (with `nbWorkers` it returned an empty frame), hence parts of our own.
+ * Packs bytes into one frame, for any zstd decoder: the kernel's takes one frame for each archive.
+ * Node's own compressor has no threads that work (with `nbWorkers` it returned an empty frame).
+ * Therefore the parts here are our own.
  * @param level - Lower than the default for tests.
- * @throws ImageError `output-failed` where the frame does not unpack to the bytes
+ * @throws ImageError `output-failed` if the frame does not unpack to the bytes
  */
 export async function packZstd(bytes: Uint8Array, level: number = LEVEL): Promise<Uint8Array> {
   const params = { [constants.ZSTD_c_compressionLevel]: level };
@@ -54,7 +61,9 @@ export async function unpacksTo(frame: Uint8Array, bytes: Uint8Array): Promise<b
 }
 
 /**
- * What frames one after the other unpack to. Nothing may stand behind the last: Node passes over it in silence, and Linux
+ * Unpacks frames, one after the other.
+ *
+ * **Trust**: nothing may stand behind the last frame. Node passes over it in silence, and Linux
  * unpacks it as the next archive.
  * @param limit - Most bytes that they may unpack to.
  * @throws ImageError `archive-invalid`
@@ -66,7 +75,10 @@ export async function unpackZstd(bytes: Uint8Array, limit: number): Promise<Buff
   });
 }
 
-/** Cuts at the first run of zeros after each quarter, leaving out what `RESTART` puts back. No run, no cut. */
+/**
+ * Cuts at the first run of zeros after each quarter, leaving out what `RESTART` puts back. A
+ * quarter without such a run is not cut.
+ */
 function partsOf(bytes: Uint8Array): Uint8Array[] {
   const haystack = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const run = Buffer.alloc(RESTART_BEFORE + RESTART_LENGTH);
@@ -89,7 +101,10 @@ interface Frame {
   readonly last: number;
 }
 
-/** A frame as `zstdCompress` makes it, with a header of the least kind: no content size, no dictionary, no checksum. */
+/**
+ * Reads a frame as `zstdCompress` makes it, with the smallest header: no content size, no
+ * dictionary, no checksum.
+ */
 function readFrame(frame: Uint8Array): Frame {
   const view = viewOf(frame);
   const [start, descriptor] = [6, view.getUint8(4)];
@@ -100,7 +115,10 @@ function readFrame(frame: Uint8Array): Frame {
   return { window: view.getUint8(5), blocks: frame.slice(start, end), last: last - start };
 }
 
-/** Bytes of the frame that these begin with, any header (section 3.1.1). @throws ImageError `archive-invalid` */
+/**
+ * Length in bytes of the frame that these bytes begin with, with any header (section 3.1.1).
+ * @throws ImageError `archive-invalid`
+ */
 function frameLength(bytes: Uint8Array): number {
   const view = viewOf(bytes);
   try {
@@ -119,7 +137,10 @@ function frameLength(bytes: Uint8Array): number {
   throw invalid('frame is truncated');
 }
 
-/** Where the last block's header is, and where the blocks end (section 3.1.1.2). @throws RangeError where they are cut */
+/**
+ * Finds the last block's header, and the end of the blocks (section 3.1.1.2).
+ * @throws RangeError if they are cut
+ */
 function findBlocks(view: DataView, start: number): { last: number; end: number } {
   for (let at = start; ; ) {
     const header = view.getUint16(at, true) | (view.getUint8(at + 2) << 16);

@@ -1,4 +1,7 @@
-/** Programs as single files: esbuild with everything fixed that could depend on folder, machine or user. */
+/**
+ * Programs as single files: esbuild with everything fixed that could depend on folder, machine or
+ * user.
+ */
 import { realpath } from 'node:fs/promises';
 import { isBuiltin } from 'node:module';
 import { join, sep } from 'node:path';
@@ -6,14 +9,20 @@ import { type BuildFailure, type BuildOptions, build, type Plugin } from 'esbuil
 import { ImageError } from '../errors.ts';
 import type { Entry } from './entries.ts';
 
-/** A bundled program of the image and the source files that went into it, by path below the project's root. */
+/**
+ * A bundled program of the image and the source files that went into it, by path below the
+ * project's root.
+ */
 export interface CompiledEntry {
   readonly entry: Entry;
   readonly code: Uint8Array;
   readonly sources: readonly string[];
 }
 
-/** No tsconfig.json, no NODE_PATH, no environment: only sources, and these options, decide the output. */
+/**
+ * Fixed options. Without tsconfig.json, NODE_PATH and environment, only sources and these options
+ * decide the output.
+ */
 const FIXED = {
   tsconfigRaw: '{}',
   nodePaths: [],
@@ -30,19 +39,24 @@ const FIXED = {
 const PRELUDE =
   "import{createRequire as $enclaimRequire}from'node:module';const require=$enclaimRequire(import.meta.url);";
 
-/** Options of esbuild for the programs of the image; folder, entry point and first line come on top. */
+/**
+ * Options of esbuild for the programs of the image. Folder, entry point and first line are added to
+ * them.
+ */
 export const ENTRY_OPTIONS: BuildOptions = {
   ...FIXED,
   platform: 'node',
   format: 'esm',
-  // Only grpc-js's channelz asks for it, which is off; without it protobufjs, a code generator, stays out of the VM.
+  // Only grpc-js's channelz asks for it, and channelz is off. Without it protobufjs, a code
+  // generator, stays out of the VM.
   external: ['@grpc/proto-loader'],
   banner: { js: PRELUDE },
 };
 
 /**
  * Bundles the programs of the image.
- * @param root - Folder that names inside the output are relative to, so that they are the same wherever it lies.
+ * @param root - Folder that names inside the output are relative to. Thus they are the same
+ *   wherever it lies.
  * @throws ImageError `compile-failed` with the first messages of esbuild
  */
 export async function compileEntries(root: string, entries: readonly Entry[]): Promise<CompiledEntry[]> {
@@ -62,9 +76,10 @@ export async function compileEntries(root: string, entries: readonly Entry[]): P
 }
 
 /**
- * Bundles an operator's handlers for a realm that has nothing: one script that assigns to `module.exports`.
- * @throws ImageError `compile-failed`; `import-forbidden` for an import of what only Node has, or of what lies outside of the
- *   app's folder, where an audit of the app does not find it
+ * Bundles an operator's handlers for a realm that has nothing: one script that assigns to
+ * `module.exports`.
+ * @throws ImageError `compile-failed`; `import-forbidden` for an import of a module that only Node
+ *   has, or of a file outside of the app's folder, which an audit of the app does not find
  */
 export async function compileHandlers(app: string, source: string): Promise<Uint8Array> {
   const { code } = await compile(source, await handlersOptions(app, source));
@@ -72,7 +87,8 @@ export async function compileHandlers(app: string, source: string): Promise<Uint
 }
 
 /**
- * Where each place of compiled handlers came from: a source map (ECMA-426), as JSON, with sources below the app's folder.
+ * Maps each place of compiled handlers to its source: a source map (ECMA-426), as JSON, with
+ * sources below the app's folder.
  * @throws ImageError as {@link compileHandlers}
  */
 export async function mapHandlers(app: string, source: string): Promise<string> {
@@ -87,7 +103,8 @@ export async function mapHandlers(app: string, source: string): Promise<string> 
 }
 
 async function handlersOptions(app: string, source: string): Promise<BuildOptions> {
-  // esbuild names files by where they really are: by way of a link, the names in the output would be others.
+  // esbuild names files by their real paths. Without this, an app reached by a link would have
+  // other names in the output.
   const folder = await realpath(app).catch(() => app);
   return {
     absWorkingDir: folder,
@@ -100,7 +117,10 @@ async function handlersOptions(app: string, source: string): Promise<BuildOption
   };
 }
 
-/** Said while bundling and not in production: a worker has neither files nor network, and no module loader. */
+/**
+ * Refuses imports of Node's own modules while bundling and not in production: a worker has neither
+ * files nor network, and no module loader.
+ */
 const noBuiltins: Plugin = {
   name: 'no-builtins',
   setup: ({ onResolve }) => {
@@ -110,7 +130,7 @@ const noBuiltins: Plugin = {
   },
 };
 
-/** What an app is made of lies in its folder: beyond it, each machine has something else. */
+/** Refuses files outside of the app's folder: each machine has something else there. */
 function nothingBeyond(folder: string): Plugin {
   return {
     name: 'nothing-beyond',

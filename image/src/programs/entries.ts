@@ -1,6 +1,12 @@
-/** Our own programs inside the image: which source file becomes which file. Known here by name only, never imported. */
+/**
+ * Our own programs inside the image: which source file becomes which file. Known here by name only,
+ * never imported.
+ */
 
-/** A program that esbuild bundles. Paths of sources are below the project's root, those of the image below `/`. */
+/**
+ * A program that esbuild bundles. Paths of sources are below the project's root, those of the image
+ * below `/`.
+ */
 export interface Entry {
   readonly source: string;
   readonly path: string;

@@ -1,6 +1,6 @@
 /**
- * Origins: the sources, packages, options and tools that the programs of an image were made of. They tell an audit why a
- * program differs; that it differs, the program's own digest tells.
+ * Origins: the sources, packages, options and tools that the programs of an image were made of.
+ * They tell an auditor why a program differs. The program's own digest tells that it differs.
  */
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
@@ -13,9 +13,12 @@ import { ImageError } from '../errors.ts';
 import { ZSTD_METHOD } from '../formats/zstd.ts';
 import { type CompiledEntry, ENTRY_OPTIONS } from './compile.ts';
 
-/** What programs were made of, and with. */
+/** The sources, packages, options and tools that programs were made of. */
 export interface Origins {
-  /** Programs that took part, by name: `node`, `esbuild`, `esbuild binary`, `zstd`. Versions, or digests. */
+  /**
+   * Programs that took part, by name: `node`, `esbuild`, `esbuild binary`, `zstd`. Versions, or
+   * digests.
+   */
   readonly tools: Readonly<Record<string, string>>;
   /** Options of the compiler by name, as JSON. */
   readonly options: Readonly<Record<string, string>>;

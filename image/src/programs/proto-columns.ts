@@ -1,6 +1,9 @@
 /**
- * Columns in .proto files. The compiler counts two ways, and neither is an editor's: its errors count bytes, and places of
- * declarations the columns of a terminal, where a tab leads to the next stop of four, some characters take two and some none.
+ * Columns in .proto files. The compiler counts in two ways, and neither is an editor's.
+ *
+ * - Its errors count bytes.
+ * - Its places of declarations count the columns of a terminal: a tab leads to the next stop of
+ *   four, some characters take two columns and some none.
  */
 
 import { readFileSync } from 'node:fs';
@@ -8,7 +11,7 @@ import { join } from 'node:path';
 import type { ProtoPlace } from '@enclaim/policy-schema';
 
 const TAB_STOP = 4;
-/** What starts a declaration: a word, or a type's leading dot. */
+/** The start of a declaration: a word, or a type's leading dot. */
 const WORD = /[A-Za-z_.][\w.]*/g;
 /** Takes no column of its own. */
 const NARROW = /^[\p{Mn}\p{Me}\p{Cf}\p{Cc}]/u;
@@ -17,7 +20,10 @@ const WIDE =
   /^[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\ua960-\ua97c\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6\u{17000}-\u{18fff}\u{1b000}-\u{1b2ff}\u{20000}-\u{3fffd}\p{Emoji_Presentation}]/u;
 const characters = new Intl.Segmenter('en', { granularity: 'grapheme' });
 
-/** The place of a declaration as an editor gives it: its column in UTF-16 code units. @param folder what its file is relative to */
+/**
+ * The place of a declaration as an editor gives it: its column in UTF-16 code units.
+ * @param folder the folder that the place's file is relative to
+ */
 export function editorPlace<Place extends ProtoPlace>(folder: string, place: Place): Place {
   const line = lineOf(join(folder, place.file), place.line);
   return line === undefined ? place : { ...place, column: columnOfTerminal(line, place.column) };
@@ -30,11 +36,13 @@ export function columnOfError(file: string, line: number, column: number): numbe
 }
 
 /**
- * A terminal's column as one of UTF-16 code units; both count from 1. How wide a character is differs with the edition of
- * Unicode, so what is meant is the start of a word next to that column.
+ * A terminal's column as one of UTF-16 code units; both count from 1. The width of a character
+ * differs with the edition of Unicode. Therefore the column is taken to mean the nearest start of a
+ * word.
  */
 export function columnOfTerminal(line: string, column: number): number {
-  const offsets: number[] = []; // a terminal's columns by UTF-16 offset, of the first unit of each character
+  // A terminal's columns by UTF-16 offset, of the first unit of each character.
+  const offsets: number[] = [];
   let wide = 0;
   for (const { segment, index } of characters.segment(line)) {
     offsets[index] = wide;

@@ -1,4 +1,7 @@
-/** Users' .proto files → one FileDescriptorSet with imports and source positions, compiled by buf away from anything else. */
+/**
+ * Users' .proto files → one FileDescriptorSet with imports and source positions, compiled by buf
+ * away from anything else.
+ */
 
 import { execFile } from 'node:child_process';
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
@@ -22,11 +25,12 @@ interface BufError {
 }
 
 /**
- * Compiles every .proto file below a folder. `enclaim/handling.proto` can be imported; the network cannot be reached
- * for anything, and no configuration in the folder or of the user counts.
+ * Compiles every .proto file below a folder. `enclaim/handling.proto` can be imported. The network
+ * cannot be reached, and no configuration in the folder or of the user counts.
  * @param dir folder that import paths are relative to
  * @returns bytes of a FileDescriptorSet
- * @throws PolicyError `descriptor` with file, line and column of each error, a misspelt option among them; `size`
+ * @throws PolicyError `descriptor` with file, line and column of each error, a misspelt option
+ *   among them; `size`
  */
 export async function compileProtos(dir: string): Promise<Uint8Array> {
   const work = await mkdtemp(join(tmpdir(), 'enclaim-protos-'));
@@ -48,7 +52,8 @@ async function copyProtos(from: string, to: string): Promise<void> {
   const entries = await readdir(from, { recursive: true, withFileTypes: true }).catch((cause) => {
     throw refused([{ message: `cannot read ${from}` }], cause);
   });
-  // What a link leads to is not in the folder: skipped, it would not be compared; followed, it may be anybody's.
+  // A link's target is not in the folder. If links were skipped, their targets would not be
+  // compared. If they were followed, the target could belong to another user.
   const links = entries.filter((entry) => entry.isSymbolicLink());
   if (links.length > 0)
     throw refused(

@@ -1,4 +1,7 @@
-/** The bill of materials of an image as CycloneDX 1.7 (ECMA-424), JSON: a function of its manifest, without times. */
+/**
+ * The bill of materials of an image as CycloneDX 1.7 (ECMA-424), JSON: a function of its manifest,
+ * without times.
+ */
 import { createHash } from 'node:crypto';
 import type { Component } from '../describe/component.ts';
 import { isOwn } from '../describe/components.ts';

@@ -1,4 +1,7 @@
-/** An image on disk: UKI, kernel, initrd and what describes them in one folder that is there completely or not at all. */
+/**
+ * An image on disk: UKI, kernel, initrd and their descriptions in one folder, which is there
+ * completely or not at all.
+ */
 import { randomBytes } from 'node:crypto';
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
@@ -10,7 +13,8 @@ import { DOCUMENTS, SIGNED_PROVENANCE } from './provenance.ts';
 const MANIFEST = 'manifest.json';
 
 /**
- * Writes an image, in place of an older one of the same name. Of two writers at once one fails; both leave one whole image.
+ * Writes an image, in place of an older one of the same name. Of two writers at once one fails;
+ * both leave one whole image.
  * @param sign - Makes the envelope of the provenance; without it there is none.
  * @throws ImageError `output-failed`, also where the folder holds anything but an image
  */
@@ -43,7 +47,7 @@ export async function writeImage(
   }
 }
 
-/** A mistyped --out must not replace somebody's folder. */
+/** Refuses a folder that holds no image: a mistyped --out must not replace a folder of the user. */
 async function refuseForeign(target: string): Promise<void> {
   const names = await readdir(target).catch((cause: NodeJS.ErrnoException): string[] => {
     if (cause.code === 'ENOENT') return [];

@@ -1,4 +1,7 @@
-/** How an image was made: an in-toto statement with SLSA provenance 1.0, a function of its manifest, without times. */
+/**
+ * Provenance of an image: an in-toto statement with SLSA provenance 1.0, a function of its
+ * manifest, without times.
+ */
 import { createHash } from 'node:crypto';
 import { STATEMENT, type Subject } from '@enclaim/attestation/intoto';
 import { inputDigest, purlOf } from '../describe/components.ts';
@@ -6,7 +9,10 @@ import { formatManifest, type Manifest } from '../describe/manifest.ts';
 import { cyclonedx } from './cyclonedx.ts';
 import { spdx } from './spdx.ts';
 
-/** What `parameters` mean: `enclaim image build` with the lock file and table of programs of a source tree. */
+/**
+ * Meaning of `parameters`: `enclaim image build` with the lock file and table of programs of a
+ * source tree.
+ */
 export const BUILD_TYPE = 'urn:enclaim:build:image:1';
 
 /** Documents beside an image, by file name. */
@@ -51,7 +57,7 @@ export function provenance(manifest: Manifest): string {
         ],
       },
       runDetails: {
-        // Whoever runs the build gets these bytes; who vouches for a run is who signs the statement.
+        // Every run of the build gives these bytes. The signer of the statement vouches for a run.
         builder: { id: BUILD_TYPE, version: origins.tools },
         byproducts: described.map((name) => ({
           name,
