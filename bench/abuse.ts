@@ -1,8 +1,10 @@
 /**
- * `node bench/abuse.ts [CALLS]`: what an honest caller notices of one that abuses HTTP/2 beside it. Server, abuser and honest
- * caller are a process each; the abuser connects anew each time it is told to be calm. Latency of one call at a time, each
- * kind against the control of the same run (first and last: nobody beside it, and an abuser's process that only spins, which
- * is what a neighbour costs on these processors whatever it sends).
+ * `node bench/abuse.ts [CALLS]`: cost to an honest caller of one that abuses HTTP/2 beside it.
+ *
+ * Server, abuser and honest caller are a process each; the abuser connects anew each time it is
+ * told to be calm. Figures are latencies of one call at a time, each kind against the control of
+ * the same run. Controls come first and last: no process beside the honest caller, and an abuser's
+ * process that only spins, because a neighbour costs that on these processors whatever it sends.
  */
 
 import { spawn } from 'node:child_process';

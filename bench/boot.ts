@@ -1,6 +1,10 @@
 /**
- * `node bench/boot.ts [--image FOLDER] [--app FILE] [--runs N] [--debian UKI]`: from nothing to the first verified answer of an app, against
- * the same kernel, firmware and TPM with a Node that only says hello, and a Debian image with that Node (`bench/mkosi.ts`). Runs alternate, so that a busy computer slows both.
+ * `node bench/boot.ts [--image FOLDER] [--app FILE] [--runs N] [--debian UKI]`: time from nothing
+ * to the first verified answer of an app.
+ *
+ * It is compared with the same kernel, firmware and TPM with a Node that only says hello, and with
+ * a Debian image with that Node (`bench/mkosi.ts`). Runs alternate, so that a busy computer slows
+ * both.
  */
 import { X509Certificate } from 'node:crypto';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
@@ -25,7 +29,10 @@ const { values } = parseArgs({
 const HELLO = { source: 'test/vm/hello-guest.ts', path: 'enclaim/guest.mjs', reason: 'bench', executable: true };
 const { app } = values;
 
-/** Nobody answers its questions, and a login prompt would stand before the line that is waited for. */
+/**
+ * No operator answers its questions, and a login prompt would stand before the line that is waited
+ * for.
+ */
 const DEBIAN = {
   commandLine: 'console=ttyS0 quiet systemd.firstboot=off systemd.mask=serial-getty@ttyS0.service',
   memoryMiB: 2048,

@@ -1,7 +1,10 @@
 /**
- * What each layer of a call costs: `node bench/call.ts [seconds [words of a row]]`. A unary call of 1 KiB under a raw HTTP/2 load generator in
- * a process of its own, at 1, 16 and 64 streams, with one layer more in each row. The row in brackets does nothing but what no runtime
- * with workers and durable records can leave out: a message to another process and back, then a durable write.
+ * `node bench/call.ts [seconds [words of a row]]`: the cost of each layer of a call.
+ *
+ * A unary call of 1 KiB under a raw HTTP/2 load generator in a process of its own, at 1, 16 and 64
+ * streams, with one layer more in each row. The row in brackets does nothing but what no runtime
+ * with workers and durable records can leave out: a message to another process and back, then a
+ * durable write.
  */
 
 import { fork, spawn } from 'node:child_process';
@@ -31,7 +34,7 @@ const PAYLOAD = 1024;
 /** Bytes of a usual record. */
 const RECORD = 640;
 
-/** What the load generator reports. */
+/** Figures that the load generator reports. */
 interface Load {
   readonly perSecond: number;
   /** Milliseconds. */
@@ -152,7 +155,8 @@ const request = Buffer.from(
 );
 const folder = await mkdtemp(join(tmpdir(), 'enclaim-bench-'));
 const LOG_BYTES = 2 ** 28;
-await writeFile(join(folder, 'log'), new Uint8Array(LOG_BYTES)); // a device has its blocks; a file that grows has to find them
+// A device has its blocks; a file that grows has to find them.
+await writeFile(join(folder, 'log'), new Uint8Array(LOG_BYTES));
 const log = await RecordLog.open(await openDevice(join(folder, 'log')), LOG_BYTES);
 const keys = makeBootKeys();
 const { admission, pool } = lab;
@@ -230,7 +234,7 @@ const least = async (bytes: Buffer): Promise<Buffer> => {
 /** The runtime's own server, as clients of plain `h2` find it. */
 async function whole(): Promise<Listening> {
   const tls = { key: keys.tls.key, certificate: keys.certificate(new Uint8Array()) };
-  // Nobody asks for evidence here.
+  // No client asks for evidence here.
   const server = new AttestedServer({ tls, admission, calls: receipted, attested: undefined as never });
   return { port: await server.listen('127.0.0.1', 0), close: () => void server.close() };
 }

@@ -1,12 +1,16 @@
 /**
- * Channels that the flow rules leave open, by what they carry: `node bench/channel.ts [bits]`. A handler has read a secret that
- * it may not return, and tells it by something else; a receiver guesses. Bandwidth is what a binary channel with the errors
- * that were seen can carry (1 − H(p)), per second.
+ * Channels that the flow rules leave open, by what they carry: `node bench/channel.ts [bits]`. A
+ * handler has read a secret that it may not return, and tells it by something else; a receiver
+ * guesses. Bandwidth is what a binary channel with the errors that were seen can carry (1 − H(p)),
+ * per second.
  *
- * - time: how long the call takes, one at a time over TLS and HTTP/2 on this computer, which is the best place to listen from.
- * - room: whether a collection has any, which a call that has not read the secret finds out by writing to it.
+ * - time: how long the call takes, one at a time over TLS and HTTP/2 on this computer, which is the
+ *   best place to listen from.
+ * - room: whether a collection has any, which a call that has not read the secret finds out by
+ *   writing to it.
  *
- * Channels of one bit per call without noise (which refusal, which label) carry what calls there are: see bench/call.ts.
+ * Channels of one bit per call without noise (which refusal, which label) carry what calls there
+ * are: see bench/call.ts.
  */
 
 import { once } from 'node:events';
@@ -22,14 +26,20 @@ const TRAINING = 200;
 const SPINS = [10_000, 100_000, 400_000, 1_500_000, 6_000_000] as const;
 
 const secret = Array.from({ length: BITS + TRAINING }, () => (Math.random() < 0.5 ? 0 : 1));
-/** What is left of what callers have of the collection `open` (16 MiB) once it was filled, and what one bit takes of it. */
+/**
+ * Bytes left of the callers' share of the collection `open` (16 MiB) once it was filled, and the
+ * bytes of them that one bit takes.
+ */
 const ROOM = 120_000;
 const BIT = 100_000;
-/** What a place is counted for beside its value, about. */
+/** Bytes that a place is counted for beside its value, about. */
 const PLACE = 1000;
 const FILLS = [...Array.from({ length: 66 }, () => 250_000), 16 * 1024 * 1024 - 66 * (250_000 + PLACE) - ROOM];
 
-/** What `Sum` does, by the first word of the key; all but `fill` and `probe` have read the secret by then. */
+/**
+ * Actions of `Sum`, by the first word of the key; all but `fill` and `probe` have read the secret
+ * by then.
+ */
 const ACTS = {
   fill: "await ctx.store.open.put('f' + at, 'x'.repeat(size))",
   probe: "await ctx.store.open.put('p', 'x'.repeat(size)); await ctx.store.open.delete('p')",

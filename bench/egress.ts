@@ -1,6 +1,6 @@
 /**
- * What a message to a subprocessor costs, on this machine's loopback, and how fast a handler can say bits by releases.
- * `node bench/egress.ts`
+ * `node bench/egress.ts`: the cost of a message to a subprocessor, on this machine's loopback, and
+ * how fast a handler can say bits by releases.
  */
 
 import { EgressBroker } from '../runtime/src/egress/broker.ts';

@@ -1,7 +1,10 @@
 /**
- * What compiled code carries from call to call, and what a class of workers costs: `node bench/engine-state.ts [bits]`. A call
- * reads a secret and leaves it in what the engine knows of the bundle's code; a call of another method, which has read nothing,
- * answers with what it sees of that. Half of the bits are right by chance.
+ * `node bench/engine-state.ts [bits]`: the bits that compiled code carries from call to call, and
+ * the cost of a class of workers.
+ *
+ * A call reads a secret and leaves it in what the engine knows of the bundle's code. A call of
+ * another method, which has read nothing, answers with what it sees of that. Half of the bits are
+ * right by chance.
  */
 
 import { readFileSync } from 'node:fs';

@@ -1,4 +1,7 @@
-/** `node bench/fuzz-tpm.ts [RUNS]`: random and structure-aware inputs for every TPM parser; ends at the first surprise. */
+/**
+ * `node bench/fuzz-tpm.ts [RUNS]`: random and structure-aware inputs for every TPM parser; ends at
+ * the first surprise.
+ */
 
 import assert from 'node:assert/strict';
 import { concat, utf8 } from '../attestation/src/bytes.ts';
@@ -25,7 +28,7 @@ const LIMIT = 2000;
 const quote = fakeQuote();
 const selection = pcrSelection.encode([...QUOTE_SELECTION, { bank: 'sha1', pcrs: [0, 23] }]);
 
-/** A parser whose value, where it gives one, encodes to the input again; event logs have no encoder. */
+/** A parser. Its value, if it gives one, encodes to the input again; event logs have no encoder. */
 const PARSERS: readonly (readonly [string, (bytes: Uint8Array) => Uint8Array | undefined, readonly Uint8Array[]])[] = [
   ['TPMT_PUBLIC', (bytes) => encodePublic(parsePublic(bytes)), [quote.akPublic]],
   ['TPMS_ATTEST', (bytes) => attest.encode(decodeWhole(attest, bytes, 'it')), [quote.attest]],

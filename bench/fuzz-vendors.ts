@@ -1,4 +1,7 @@
-/** `node bench/fuzz-vendors.ts [RUNS [WORDS OF A NAME]]`: random and structure-aware inputs for every parser of vendors' formats; ends at the first surprise. */
+/**
+ * `node bench/fuzz-vendors.ts [RUNS [WORDS OF A NAME]]`: random and structure-aware inputs for
+ * every parser of vendors' formats; ends at the first surprise.
+ */
 
 import assert from 'node:assert/strict';
 import { parseHclReport } from '../attestation/src/azure/index.ts';
@@ -35,13 +38,17 @@ import { FakeTrustDomain } from '../test/fakes/trust-domain.ts';
 const RUNS = Number(process.argv[2] ?? 1_000_000);
 const ONLY = process.argv[3] ?? '';
 /**
- * Milliseconds that the slowest input may take when it is parsed again, by itself. The first time says less: pauses of a
- * busy machine, compiling and collecting garbage fall to whichever input they meet.
+ * Milliseconds that the slowest input may take when it is parsed again, by itself. The first time
+ * says less: pauses of a busy machine, compiling and collecting garbage fall to whichever input
+ * they meet.
  */
 const LIMIT = 5;
 /** How often it is parsed again; the least of it counts. */
 const AGAIN = 20;
-/** Inputs blown up to this many bytes, so that a parser shows whether its time grows faster than its input. */
+/**
+ * Inputs blown up to this many bytes, so that a parser shows whether its time grows faster than its
+ * input.
+ */
 const GROWN = 1 << 20;
 const GROWTHS = 60;
 /** Milliseconds that such an input may take: twenty times what reading it as text takes. */
@@ -125,7 +132,10 @@ function random(below: number): number {
 
 const EDGES = Uint8Array.of(0, 1, 0x7f, 0x80, 0xff);
 
-/** The example cut, joined with a part of itself, and with a few bytes changed; now and then noise alone. */
+/**
+ * The example cut, joined with a part of itself, and with a few bytes changed; now and then noise
+ * alone.
+ */
 function mutate(example: Uint8Array): Uint8Array {
   if (random(8) === 0) return Uint8Array.from({ length: random(200) }, () => random(256));
   const end = random(4) === 0 ? random(example.length) : example.length;

@@ -1,4 +1,7 @@
-/** `node bench/image.ts [--cold]`: size of the UKI by component, and how long a build takes, warm and with nothing reused. */
+/**
+ * `node bench/image.ts [--cold]`: size of the UKI by component, and how long a build takes, warm
+ * and with nothing reused.
+ */
 
 import { buildImage, type Image } from '../image/src/index.ts';
 

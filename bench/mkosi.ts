@@ -1,7 +1,9 @@
 /**
- * `node bench/mkosi.ts [-o FILE]`: a Debian image by mkosi, as a UKI that serves the bench's hello with the same Node, to hold
- * sizes and boots against (`bench/boot.ts --debian FILE`). Needs mkosi 25 or later on the path, root and a Debian mirror; says
- * why where it cannot.
+ * `node bench/mkosi.ts [-o FILE]`: a Debian image by mkosi, to compare sizes and boots with
+ * (`bench/boot.ts --debian FILE`).
+ *
+ * The image is a UKI that serves the bench's hello with the same Node. The script needs mkosi 25 or
+ * later on the path, root and a Debian mirror; if it cannot run, it says why.
  */
 import { spawnSync } from 'node:child_process';
 import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
@@ -13,7 +15,10 @@ import { aptMirrors } from '../image/src/inputs/mirror.ts';
 
 const { values } = parseArgs({ options: { out: { type: 'string', short: 'o', default: 'out/debian.efi' } } });
 
-/** What a careful person would put in for one Node service; nothing is left out that Debian needs to boot. */
+/**
+ * Configuration as a careful operator would write it for one Node service; nothing is left out that
+ * Debian needs to boot.
+ */
 const CONFIG = `[Distribution]
 Distribution=debian
 Release=trixie

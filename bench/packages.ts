@@ -1,6 +1,8 @@
 /**
- * Which packages work in handlers, and what they cost: `node bench/packages.ts`. Installs them into a folder of its own, bundles
- * each as `enclaim bundle` does, and calls it in a worker. Fails where one does otherwise than the table says.
+ * `node bench/packages.ts`: packages that work in handlers, and their cost.
+ *
+ * It installs them into a folder of its own, bundles each as `enclaim bundle` does, and calls it in
+ * a worker. It fails if one does otherwise than the table says.
  */
 
 import { execFileSync } from 'node:child_process';

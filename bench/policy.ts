@@ -1,6 +1,6 @@
 /**
- * `node bench/policy.ts`: what the policy room costs. Floors are what any reader of the same bytes must pay: `yaml` and
- * `JSON.parse` alone, and protobuf's own reading of the same descriptors.
+ * `node bench/policy.ts`: the cost of the policy room. Floors are what any reader of the same bytes
+ * must pay: `yaml` and `JSON.parse` alone, and protobuf's own reading of the same descriptors.
  */
 
 import { readFileSync } from 'node:fs';
@@ -43,7 +43,10 @@ function row(what: string, work: () => unknown, runs: number): void {
   console.log(`${what.padEnd(64)} ${ms < 1 ? `${(ms * 1000).toFixed(1)} µs` : `${ms.toFixed(2)} ms`}`);
 }
 
-/** A policy of `METHODS` rules, and protos of as many methods over `FIELDS` fields in messages of 10. */
+/**
+ * A policy of `METHODS` rules, and protos of as many methods over `FIELDS` fields in messages of
+ * 10.
+ */
 function large(): { policy: string; proto: string } {
   const categories = Array.from({ length: 20 }, (_, i) => `personal.kind${i}`);
   const messages = Array.from({ length: FIELDS / 10 }, (_, m) => {

@@ -1,6 +1,7 @@
 /**
- * `node bench/proxy.ts [CALLS]`: unary calls of 1 KiB with receipts, over an attested channel and through `enclaim proxy`;
- * and whole attested connections. Evidence is of a pinned key in software: what a TPM adds is bench/call.ts's matter.
+ * `node bench/proxy.ts [CALLS]`: unary calls of 1 KiB with receipts, over an attested channel and
+ * through `enclaim proxy`; and whole attested connections. Evidence is of a pinned key in software;
+ * bench/call.ts measures what a TPM adds.
  */
 
 import { cpus } from 'node:os';
@@ -22,7 +23,9 @@ function caller(channel: ChannelInterface): () => Promise<void> {
     });
 }
 
-/** p50 and p99 in milliseconds of one after the other, and how many go in a second with 64 at once. */
+/**
+ * p50 and p99 in milliseconds of one after the other, and how many go in a second with 64 at once.
+ */
 async function measure(name: string, call: () => Promise<void>, calls: number): Promise<void> {
   for (let i = 0; i < calls / 10; i++) await call();
   const times: number[] = [];

@@ -1,4 +1,7 @@
-/** What a fresh start costs each call: `node bench/realm.ts`. Microseconds for a bundle of so many functions. */
+/**
+ * `node bench/realm.ts`: the cost of a fresh start for each call. Microseconds for a bundle of so
+ * many functions.
+ */
 
 import { createContext, Script } from 'node:vm';
 import { openRealm } from '../runtime/src/worker/process/realm.ts';

@@ -1,4 +1,7 @@
-/** `node bench/tpm.ts [RUNS]`: the TPM binding on swtpm against tpm2-tools, and verification against the bare signature. */
+/**
+ * `node bench/tpm.ts [RUNS]`: the TPM binding on swtpm against tpm2-tools, and verification against
+ * the bare signature.
+ */
 
 import { createPublicKey, randomBytes, verify } from 'node:crypto';
 import { toHex } from '../attestation/src/bytes.ts';

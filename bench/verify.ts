@@ -1,7 +1,10 @@
 /**
- * `node bench/verify.ts [RUNS]`: verification of whole evidence over a software TPM, and of real SNP, TDX, Nitro and
- * Azure evidence, against the public-key operations alone and against @phala/dcap-qvl; the launch digest; the verifier's size in
- * a browser. Needs swtpm, and the vectors beside the checkout.
+ * `node bench/verify.ts [RUNS]`: time of verification of whole evidence, of the launch digest, and
+ * the verifier's size in a browser.
+ *
+ * Evidence is over a software TPM, and real for SNP, TDX, Nitro and Azure; it is compared with the
+ * public-key operations alone and with @phala/dcap-qvl. Needs swtpm, and the vectors beside the
+ * checkout.
  */
 
 import {

@@ -1,4 +1,4 @@
-/** What the demonstration is made of: the locked inputs, or what stands in where one of them is nowhere. */
+/** Inputs of the demonstration: the locked ones, or substitutes if a locked one is nowhere. */
 
 /** As `demo-inputs` decides it, by what `enclaim image inputs --substitute` left. */
 export interface DemoInputs {
@@ -6,7 +6,7 @@ export interface DemoInputs {
   readonly words: readonly string[];
   /** Whether the image is made of what is locked. Only then an audit can rebuild it. */
   readonly published: boolean;
-  /** What is said at the start and at the end; null where there is nothing to say. */
+  /** Notice at the start and at the end; null if there is nothing to say. */
   readonly notice: string | null;
 }
 

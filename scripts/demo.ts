@@ -1,4 +1,7 @@
-/** The demonstration: every step is the command that an operator, client or auditor would run, and is checked. */
+/**
+ * The demonstration: every step is the command that an operator, client or auditor would run, and
+ * is checked.
+ */
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -15,7 +18,7 @@ const at = (name: string): string => join(folder, name);
 const began = performance.now();
 const running = new Set<ChildProcess>();
 
-/** What a command did. */
+/** The outcome of a command. */
 interface Ended {
   readonly status: number | null;
   readonly stdout: string;
@@ -112,7 +115,10 @@ async function stopAll(): Promise<void> {
   );
 }
 
-/** Looks for every input; where one is nowhere, with the newest version that its suite's signed index gives in its place. */
+/**
+ * Looks for every input. If one is nowhere, the newest version in its suite's signed index takes
+ * its place.
+ */
 async function findInputs(): Promise<DemoInputs> {
   phase('Look for the locked inputs');
   await ok('image', 'inputs', '--substitute', at('locks'));
@@ -212,7 +218,7 @@ async function demonstrate(inputs: DemoInputs): Promise<void> {
   await audit(inputs);
 }
 
-/** What an auditor does. Where a locked input is nowhere, that is to say so and to end. */
+/** Runs the auditor's command. If a locked input is nowhere, the audit has to say so and to end. */
 async function audit(inputs: DemoInputs): Promise<void> {
   phase('Audit: rebuild from source, compare with image, app bundle and the evidence of the machine');
   const audited = await enclaim(

@@ -1,11 +1,17 @@
-/** Generates the TypeScript of every room's .proto files; `--check` compares with what is committed instead. */
+/**
+ * Generates the TypeScript of every room's .proto files; `--check` compares with what is committed
+ * instead.
+ */
 
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** A folder of .proto files, the part of it that is wanted, and the folders that hold code generated from it. */
+/**
+ * A folder of .proto files, the part of it that is wanted, and the folders that hold code generated
+ * from it.
+ */
 const TARGETS: readonly { readonly proto: string; readonly only?: string; readonly out: readonly string[] }[] = [
   { proto: 'attestation/proto', out: ['attestation/src/gen'] },
   { proto: 'runtime/proto', out: ['runtime/src/gen'] },

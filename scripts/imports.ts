@@ -6,7 +6,7 @@ import { dirname, join, relative, resolve } from 'node:path';
 /** The project's root. */
 export const root: string = join(import.meta.dirname, '..');
 
-/** What a source imports, types included, as it is written there. */
+/** Imports of a source, types included, as they are written there. */
 export function importsOf(path: string): string[] {
   const text = readFileSync(join(root, path), 'utf8');
   const forms =

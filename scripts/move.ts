@@ -1,7 +1,10 @@
 /**
- * `node scripts/move.ts OLD NEW [OLD NEW …]`: moves sources, or folders of them, and rewrites what leads there: relative paths in
- * quotes (imports too), paths below the project's root in code, tests and documents, and entry points of packages. Prints mentions
- * of a moved file by its name alone, which it leaves. Types and rooms are to be checked afterwards (`npm run check`).
+ * `node scripts/move.ts OLD NEW [OLD NEW …]`: moves sources, or folders of them, and rewrites what
+ * leads there.
+ *
+ * It rewrites relative paths in quotes (imports too), paths below the project's root in code, tests
+ * and documents, and entry points of packages. It prints mentions of a moved file by its name
+ * alone, and leaves them. Check types and rooms afterwards (`npm run check`).
  */
 
 import { execFileSync } from 'node:child_process';

@@ -1,4 +1,7 @@
-/** `node scripts/page.ts FILE`: the auditor's page, one HTML file that needs neither server nor network. */
+/**
+ * `node scripts/page.ts FILE`: the auditor's page, one HTML file that needs neither server nor
+ * network.
+ */
 
 import { createHash } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
@@ -49,7 +52,8 @@ async function bundle(): Promise<string> {
     legalComments: 'none',
     plugins: [oneLanguage],
   });
-  // The script stands within HTML: the one sequence that would end it there is written in another way.
+  // The script stands within HTML, so the one sequence that would end it there is written in
+  // another way.
   return (outputFiles[0]?.text ?? '').replaceAll('</script', '<\\/script');
 }
 

@@ -1,10 +1,16 @@
-/** Holds the table of who may import whom (docs/architecture.md) against every import in the tree, and refuses cycles. */
+/**
+ * Holds the table of imports between rooms (docs/architecture.md) against every import in the tree,
+ * and refuses cycles.
+ */
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { importsOf, root, targetOf } from './imports.ts';
 
-/** Rooms and the rooms they may import. `test`, `scripts` and `bench` may import anything and are imported by none. */
+/**
+ * Rooms and the rooms they may import. `test`, `scripts` and `bench` may import anything and are
+ * imported by none.
+ */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'policy-schema': [],
   attestation: ['policy-schema'],
@@ -18,8 +24,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 };
 const ANYTHING = ['test', 'scripts', 'bench'];
 /**
- * Folders of a room from top to bottom: each imports only those below it. A file beside them stands above the folders that it
- * imports, and below those that import it.
+ * Folders of a room from top to bottom: each imports only those below it. A file beside them stands
+ * above the folders that it imports, and below those that import it.
  */
 const FOLDERS: Readonly<Record<string, readonly string[]>> = {
   'policy-schema': ['compare', 'match', 'read'],
@@ -124,7 +130,10 @@ function sourcesOf(room: string): string[] {
     .filter((path) => !path.includes('/node_modules/') && !path.includes('/gen/'));
 }
 
-/** Holds the order of a room's folders against what their files import, also by way of files beside them. */
+/**
+ * Holds the order of a room's folders against what their files import, also by way of files beside
+ * them.
+ */
 function checkFolders(room: string, folders: readonly string[]): void {
   const base = `${room}/src/`;
   const known = sources.get(room)?.filter((path) => path.startsWith(base)) ?? [];
@@ -151,7 +160,7 @@ function checkFolders(room: string, folders: readonly string[]): void {
   }
 }
 
-/** Circles of imports, of types too: no file of one can be read without all others. */
+/** Circles of imports, of types too. No file of one can be read without all the rest. */
 function circles(paths: readonly string[]): string[][] {
   const found: string[][] = [];
   const done = new Set<string>();

@@ -1,4 +1,7 @@
-/** Runs a suite of tests under node:test; its counts are the last lines. `unit` needs nothing, `system` swtpm, `vm` QEMU. */
+/**
+ * Runs a suite of tests under node:test; its counts are the last lines. `unit` needs nothing,
+ * `system` swtpm, `vm` QEMU.
+ */
 
 import { spawnSync } from 'node:child_process';
 import { globSync, mkdtempSync } from 'node:fs';
@@ -35,9 +38,11 @@ const { status } = spawnSync(
   process.execPath,
   [
     '--test',
-    // One file for each processor: most of a boot under emulation, and of a test of processes, waits for one.
+    // One file for each processor: most of a boot under emulation, and of a test of processes,
+    // waits for one.
     `--test-concurrency=${availableParallelism()}`,
-    // For what hangs: it holds for whole files too, which beside other work take many times as long as they do alone.
+    // For tests that hang. The limit holds for whole files too, which beside other work take many
+    // times as long as they do alone.
     `--test-timeout=${HANGS_MS}`,
     '--test-reporter=./scripts/test-report.ts',
     ...[...files].sort(),
@@ -49,7 +54,10 @@ const { status } = spawnSync(
 );
 process.exitCode = status ?? 1;
 
-/** Leaves these out where a locked input is nowhere. The run goes on with the others, and says so at its end. */
+/**
+ * Leaves out the tests in `wanting` if a locked input is nowhere. The run goes on with the
+ * remaining tests, and says so at its end.
+ */
 async function leaveOut(wanting: readonly string[]): Promise<void> {
   if (wanting.length === 0) return;
   const used = inputsOf(await readLocks(), await groupsHere());

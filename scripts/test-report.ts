@@ -1,6 +1,7 @@
 /**
- * The reporter of a run: node's own, and before its counts what was not run, each with its reason, and with
- * `ENCLAIM_TEST_TIMES` what took longest. With `CI=true` a run fails that left out what every such machine can run.
+ * The reporter of a run: node's own, with two additions before its counts. It lists tests that were
+ * not run, each with its reason, and with `ENCLAIM_TEST_TIMES` the tests that took longest. With
+ * `CI=true` a run fails that left out what every such machine can run.
  */
 
 import { relative } from 'node:path';

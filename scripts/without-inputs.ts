@@ -1,4 +1,7 @@
-/** What a run of tests leaves out where a locked input is nowhere: it is said, and where `CI=true` it fails the run. */
+/**
+ * Tests that a run leaves out if a locked input is nowhere. The run says so, and fails if
+ * `CI=true`.
+ */
 import { matchesGlob } from 'node:path';
 import type { Finding } from '../image/src/index.ts';
 
@@ -10,7 +13,10 @@ export function wantingInputs(files: Iterable<string>): string[] {
   return [...files].filter((file) => NEED_INPUTS.some((glob) => matchesGlob(file, glob)));
 }
 
-/** Why they are not run, as `mayLack` (test/support/machine-needs.ts) excuses no machine; null where each input is found. */
+/**
+ * Why the tests that want inputs are not run; null if each input is found. `mayLack`
+ * (test/support/machine-needs.ts) excuses no machine from this reason.
+ */
 export function reasonWithout(findings: readonly Finding[]): string | null {
   const lost = findings.filter(({ found }) => found === null).map(({ input }) => `${input.name} ${input.version}`);
   return lost.length === 0 ? null : `not run: input ${lost.join(', ')} is nowhere (docs/reproduce.md)`;

@@ -1,13 +1,13 @@
 /**
- * Counts habits of comments and documents that hide who acts (CONTRIBUTING.md, "Words"), by room, against numbers that may only
- * fall. `node scripts/words.ts ROOM` lists what is counted there.
+ * Counts habits of comments and documents that hide who acts (CONTRIBUTING.md, "Words"), by room,
+ * against numbers that may only fall. `node scripts/words.ts ROOM` lists what is counted there.
  */
 
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from './imports.ts';
 
-/** What each room has at most; a room that is not named has none. */
+/** Most habits of each room; a room that is not named has none. */
 const AT_MOST: Readonly<Record<string, number>> = {
   'policy-schema': 236,
   attestation: 703,
@@ -19,7 +19,10 @@ const AT_MOST: Readonly<Record<string, number>> = {
   scripts: 87,
   docs: 105,
 };
-/** Words in the place of an actor: caller, handler, worker, runtime, supervisor, host, subprocessor, owner, verifier, auditor. */
+/**
+ * Words in the place of an actor. Actors are caller, handler, worker, runtime, supervisor, host,
+ * subprocessor, owner, verifier, auditor.
+ */
 const HIDDEN =
   /\b(somebody|someone|somebody's|nobody|nobody's|whoever|whom|whomever|what of it|anybody|anyone else|others)\b/i;
 /** A first sentence says what a thing is; these begin one that goes on from another. */

@@ -104,8 +104,8 @@ function httpOf(method: DescMethod): HttpCall | 'none' | undefined {
 }
 
 /**
- * The path of a field without a category, if there is one. An answer is labelled like its request,
- * so both need a category for every field.
+ * The fault of a method that has a field without a category; undefined if it has none. An answer is
+ * labelled like its request, so both need a category for every field.
  */
 function bareFieldOf({ input, output }: DescMethod): string | undefined {
   const bare = read(() => [...survey(input).bare, ...survey(output).bare]);
