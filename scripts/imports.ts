@@ -14,7 +14,7 @@ export function importsOf(path: string): string[] {
   return [...text.matchAll(forms)].map(([, from, bare, dynamic]) => from ?? bare ?? dynamic ?? '');
 }
 
-/** The source of ours that an import leads to, undefined where it leads out of this project. */
+/** The source of ours that an import leads to, undefined if it leads out of this project. */
 export function targetOf(path: string, specifier: string): string | undefined {
   if (specifier.startsWith('.')) return relative(root, resolve(root, dirname(path), specifier));
   const [scope, room, ...rest] = specifier.split('/');

@@ -1,5 +1,5 @@
 /**
- * The evidence of a running machine for an auditor, who compares it: a connection that carries no
+ * The evidence of a running machine for an auditor, who compares it. The connection carries no
  * call.
  */
 

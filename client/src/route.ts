@@ -18,7 +18,7 @@ export interface Target {
 
 /** An HTTP proxy that makes tunnels (CONNECT; RFC 9110, 9.3.6). */
 export interface HttpProxy extends Target {
-  /** `NAME:PASSWORD`, where its address has them. */
+  /** `NAME:PASSWORD`, if its address has them. */
   readonly credentials?: string;
   /** The variable that names it. */
   readonly variable: string;
@@ -169,7 +169,7 @@ function tunnel(target: Target, { host, port, credentials }: HttpProxy, within: 
   return promise;
 }
 
-/** Node's word for what went wrong, of the first of several addresses where there are several. */
+/** Node's word for what went wrong; if there are several addresses, of the first. */
 function reasonOf(cause: unknown): string {
   const [first] = cause instanceof AggregateError ? cause.errors : [cause];
   return first instanceof Error ? first.message : String(first);

@@ -25,7 +25,7 @@ export interface PolicyCase {
   /** `call`, `response`, `read:NAME`, `store:NAME`, `send:NAME` or `release:NAME`. */
   readonly sink: string;
   readonly expect: 'allow' | 'deny';
-  /** Code of the rule that has to decide, where it matters which. */
+  /** Code of the rule that has to decide, if it matters which. */
   readonly because?: DecisionCode;
   /** The day on which it happens. Without one, no assurance counts as in force. */
   readonly on?: string;
@@ -79,7 +79,7 @@ const cases: z.ZodType<{ readonly tests: readonly PolicyCase[] }> = z.strictObje
 /**
  * Runs a table of cases against a policy.
  * @param source the table, in YAML or JSON
- * @throws PolicyError where the table is not one, with places in it
+ * @throws PolicyError if the table is not one, with places in it
  */
 export function runCases(
   policy: Policy,

@@ -30,7 +30,7 @@ export function canonicalJson(value: unknown): Uint8Array {
   return new TextEncoder().encode(text);
 }
 
-/** Text of UTF-8 bytes. @throws PolicyError `encoding` where they are not UTF-8 */
+/** Text of UTF-8 bytes. @throws PolicyError `encoding` if they are not UTF-8 */
 export function decodeUtf8(bytes: Uint8Array): string {
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);

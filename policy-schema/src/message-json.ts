@@ -33,7 +33,7 @@ export class ExactJson {
     this.#value = value;
   }
 
-  /** Parses a text. @throws SyntaxError where it is not JSON */
+  /** Parses a text. @throws SyntaxError if it is not JSON */
   static parse(text: string): ExactJson {
     return new ExactJson(
       JSON.parse(text, (_, value: unknown, context?: { readonly source?: string }) => {
@@ -45,7 +45,7 @@ export class ExactJson {
     );
   }
 
-  /** The members of an array; undefined where it is none. */
+  /** The members of an array; undefined if it is none. */
   get elements(): ExactJson[] | undefined {
     return Array.isArray(this.#value) ? this.#value.map((each) => new ExactJson(each)) : undefined;
   }
@@ -133,7 +133,7 @@ function isWholeWrapper({ typeName, fields: [only] }: DescMessage): boolean {
   return WRAPPER.test(typeName) && only?.scalar !== undefined && INTEGERS.has(only.scalar);
 }
 
-/** The type of an Any's JSON, where it is known. */
+/** The type of an Any's JSON, if it is known. */
 function typeIn(json: object, registry: Registry): DescMessage | undefined {
   const url: unknown = Reflect.get(json, '@type');
   return typeof url === 'string' ? registry.getMessage(url.slice(url.lastIndexOf('/') + 1)) : undefined;

@@ -40,7 +40,7 @@ export interface Policy {
   /** Rules by service and method. A method without a rule cannot be exposed. */
   readonly services: Named<Named<Rule>>;
   readonly collections: Named<Collection>;
-  /** Everybody outside who may be sent anything: the full list. */
+  /** Recipients outside that may be sent anything: the full list. */
   readonly subprocessors: Named<Subprocessor>;
   readonly declassify: readonly Declassification[];
   /** `none`: no promise about where. */
@@ -56,7 +56,7 @@ export interface Policy {
   readonly succession: Succession | 'none';
 }
 
-/** Which system this is, and who answers for it. */
+/** The system's name and version, and the owner who answers for it. */
 export interface System {
   readonly name: string;
   readonly description: string;
@@ -281,7 +281,7 @@ export interface Resources extends Budget {
   readonly inFlight: number;
   /** Percent of time stalled (PSI `some avg10`) above which nothing is admitted. */
   readonly pressure: { readonly memory: number; readonly cpu: number };
-  /** Degrees Celsius above which nothing is admitted, where the platform shows a sensor. */
+  /** Degrees Celsius above which nothing is admitted, if the platform shows a sensor. */
   readonly thermal: number | 'none';
   readonly methods: Named<Budget>;
 }

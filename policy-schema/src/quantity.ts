@@ -46,12 +46,12 @@ export function secondsOf(duration: Duration): number {
   return parts.reduce((sum, part, i) => sum + Number(part ?? 0) * (DURATION_SECONDS[i] ?? 0), 0);
 }
 
-/** Bytes in a size. @throws RangeError where it is not a size */
+/** Bytes in a size. @throws RangeError if it is not a size */
 export function bytesOf(size: Size): number {
   return scaled(size, SIZE, SIZE_BYTES);
 }
 
-/** Milliseconds in a time. @throws RangeError where it is not a time */
+/** Milliseconds in a time. @throws RangeError if it is not a time */
 export function millisecondsOf(time: Time): number {
   return scaled(time, TIME, TIME_MILLISECONDS);
 }

@@ -87,7 +87,7 @@ export function findMethod(descriptors: Descriptors, id: string): DescMethod | u
     .find((method) => methodIdOf(method) === id);
 }
 
-/** Where a method or a field is declared; absent where the set was compiled without positions. */
+/** Where a method or a field is declared; absent if the set was compiled without positions. */
 export function placeOfDeclaration(declared: DescMethod | DescField): ProtoPlace | undefined {
   const file = declared.parent.file;
   const [line, column] = spansOf(file).get(pathOf(declared).join('.')) ?? [];

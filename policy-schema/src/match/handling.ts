@@ -54,13 +54,13 @@ export interface Survey {
 export interface Plan {
   readonly field: DescField;
   readonly categories: readonly Category[];
-  /** The message within, where its fields say what they carry. */
+  /** The message within, if its fields say what they carry. */
   readonly inner: DescMessage | undefined;
   /** Whether it holds messages of any type, which carry what that type declares. */
   readonly any: boolean;
-  /** Present even where it is not on the wire: its zero is a value. */
+  /** Present even if it is not on the wire: its zero is a value. */
   readonly always: boolean;
-  /** Why it needs a category that it does not have; `wanting` where one from around it would do. */
+  /** Why it needs a category that it does not have; `wanting` if one from around it would do. */
   readonly bare: string | undefined;
   readonly wanting: string | undefined;
 }

@@ -11,7 +11,7 @@ export function suggestion(name: string, known: Iterable<string>): string {
   return best === undefined ? '' : `; did you mean "${best}"?`;
 }
 
-/** Levenshtein distance, or `limit` where it is at least that. */
+/** Levenshtein distance, or `limit` if it is at least that. */
 function distance(a: string, b: string, limit: number): number {
   if (Math.abs(a.length - b.length) >= limit) return limit;
   let row = Array.from({ length: b.length + 1 }, (_, j) => j);
