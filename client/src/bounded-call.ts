@@ -16,7 +16,7 @@ export function boundedCall(call: Call): Call {
       start.call(call, made, listener);
       return;
     }
-    // It never begins, so nothing that is said of it goes anywhere.
+    // The call never begins, so what the caller does with it goes nowhere.
     call.startRead = call.halfClose = call.sendMessageWithContext = call.cancelWithStatus = () => {};
     queueMicrotask(() => listener.onReceiveStatus(made));
   };

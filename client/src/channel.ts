@@ -105,7 +105,7 @@ export class AttestedChannel implements Channel {
   readonly #maxAge: number;
   readonly #onReceipt: (receipt: CheckedReceipt) => void;
   readonly #first = Promise.withResolvers<void>();
-  /** By what grpc-js tells a call of its connection. */
+  /** Attestations by the object with which grpc-js tells a call of its connection. */
   readonly #attestations = new WeakMap<PeerCertificate, Attestation>();
   readonly #make: () => GrpcChannel;
   readonly #credentials: AttestedCredentials;
@@ -224,7 +224,7 @@ export class AttestedChannel implements Channel {
 
   #arm(end: number): void {
     clearTimeout(this.#renewal);
-    // Looked at again then: the clock may be another one than the timer's.
+    // The channel looks again then, because its clock may be another one than the timer's.
     const look = (): void => (this.#now() > end ? this.#renew() : this.#arm(end));
     this.#renewal = setTimeout(look, Math.min(Math.max(end - this.#now(), 0), this.#maxAge) + 1).unref();
   }

@@ -366,7 +366,7 @@ export function isAttestedOnly(policy: Policy, id: string): boolean {
   if (attested === undefined || typeof attested === 'object') return attested?.some((each) => each === id) ?? false;
   const rule = methodsOf(policy).find(([method]) => method === id)?.[1];
   if (attested === 'all' || rule === undefined) return true;
-  // Who calls is part of what a request says.
+  // The caller's identity is part of what a request says.
   const callers = rule.callers.flatMap((name) => (Object.hasOwn(identities, name) ? [identities[name]] : []));
   const data = [...rule.accepts, ...rule.returns, ...callers.flatMap((caller) => caller?.category ?? [])];
   return data.some((category) => isPersonal(policy, category));

@@ -76,7 +76,10 @@ const INTEGERS: ReadonlySet<ScalarType> = new Set([
 /** Well-known messages whose JSON is that of their one field. */
 const WRAPPER = /^google\.protobuf\.(?:U?Int(?:32|64)|Double|Float|Bool|String|Bytes)Value$/;
 
-/** Whether a number in it needs to be settled. By a queue: what a stranger sends may be deep. */
+/**
+ * Whether a number in it needs to be settled. It walks by a queue, because what a client sends may
+ * be deep.
+ */
 function holdsUnsafe(json: unknown): boolean {
   const queue: unknown[] = [json];
   for (let value = queue.pop(); value !== undefined; value = queue.pop()) {
@@ -109,7 +112,7 @@ function settled(json: unknown, descriptor: DescMessage | undefined, whole: bool
   const held = descriptor?.typeName === 'google.protobuf.Any' ? typeIn(json, registry) : descriptor;
   return Object.fromEntries(
     Object.entries(json).map(([name, value]) => {
-      // In an Any, a well-known type stands under this name.
+      // A well-known type stands under this name in an Any's JSON.
       if (held !== descriptor && name === 'value' && held?.typeName.startsWith('google.protobuf.'))
         return [name, settled(value, held, isWholeWrapper(held), registry)];
       const field = held?.fields.find((each) => each.jsonName === name || each.name === name);

@@ -32,7 +32,7 @@ export const SIZE: RegExp = /^([1-9][0-9]{0,6})(KiB|MiB|GiB)$/;
 export const TIME: RegExp = /^([1-9][0-9]{0,6})(ms|s|min)$/;
 
 const DAY_SECONDS = 86_400;
-// A limit must have one length, whenever it starts: years and months are not the calendar's.
+// A limit must have one length, whenever it starts. So years and months are not the calendar's.
 const DURATION_SECONDS = [365 * DAY_SECONDS, 30 * DAY_SECONDS, 7 * DAY_SECONDS, DAY_SECONDS, 3600, 60, 1];
 const SIZE_BYTES: Readonly<Record<string, number>> = { KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 };
 const TIME_MILLISECONDS: Readonly<Record<string, number>> = { ms: 1, s: 1000, min: 60_000 };

@@ -100,7 +100,10 @@ function compare(then: Statement, now: Statement): Change[] {
   return [];
 }
 
-/** Names that are in one and not in the other; of a category and one above it, the one above. */
+/**
+ * Names that are in one and not in the other. If a category and one above it are, only the one
+ * above.
+ */
 function without(these: Members, those: Members): string[] {
   if (those === ANY) return [];
   if (these === ANY) return [ANY];

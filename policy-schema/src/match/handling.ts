@@ -29,7 +29,10 @@ export const MAX_MESSAGE_DEPTH = 64;
 export interface Carrier {
   readonly path: string;
   readonly field: DescField;
-  /** Its own and its message's; what the fields around it carry is said there. */
+  /**
+   * Categories of the field and of its message; those of the fields around it stand with those
+   * fields.
+   */
   readonly categories: readonly Category[];
 }
 
@@ -85,7 +88,7 @@ const surveys: WeakMap<DescMessage, Survey> = new WeakMap();
 
 /**
  * Everything that a message can carry, through all that it nests. Recursive messages are met once.
- * @throws PolicyError `handling` where options cannot be read
+ * @throws PolicyError `handling` if options cannot be read
  */
 export function survey(message: DescMessage): Survey {
   const known = surveys.get(message);
@@ -179,11 +182,11 @@ function collectAny(any: Message, holder: DescMessage, depth: number, label: Set
   if (typeUrl === '' && value.length === 0) return;
   const name = typeUrl.slice(typeUrl.lastIndexOf('/') + 1);
   const type = registryOf(holder)?.getMessage(name);
-  // By what is printed of it a caller would choose what a log says.
+  // The error does not name the type. Without this, a caller would choose what a log says.
   if (type === undefined) throw refuse('handling', `${holder.typeName} has an Any of a type that no .proto declares`);
   const inner = decode(type, value);
   if (type.typeName === ANY_TYPE) collectAny(inner, holder, depth + 1, label);
-  // Those of protobuf itself carry what is around them.
+  // Types of protobuf itself carry what is around them.
   if (isWellKnown(type) || collect(reflect(type, inner), true, depth, label)) return;
   for (const category of survey(type).label) label.add(category);
 }

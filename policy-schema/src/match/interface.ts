@@ -11,7 +11,9 @@ import type { Sha256 } from '../policy.ts';
 import { methodIdOf, registryOf } from './descriptors.ts';
 import { ANY_TYPE, isWellKnown, planOf } from './handling.ts';
 
-/** Changes with what the digest is taken of: then no pin of before fits any more. */
+/**
+ * Domain of the digest. It changes with what the digest is taken of, so that no earlier pin fits.
+ */
 const DOMAIN = 'enclaim/interface/v2\0';
 
 /**
@@ -57,10 +59,10 @@ function* declaredBeside(message: DescMessage): Generator<DescMessage> {
 function shapeOfMessage(message: DescMessage): unknown {
   const plans = [...planOf(message)].sort((a, b) => a.field.number - b.field.number);
   return {
-    // Its fields are then written as groups of number and content.
+    // With `messageSetWireFormat`, fields are written as groups of number and content.
     set: message.proto.options?.messageSetWireFormat ?? false,
     fields: plans.map(({ field, categories, bare }) => ({ ...shapeOfField(field), categories, bare: bare ?? null })),
-    // By their members: a name could be that of "none", and is on no wire.
+    // Oneofs are told apart by their members. A name is on no wire, and could be that of "none".
     oneofs: message.oneofs
       .map(({ fields }) => fields.map(({ number }) => number).sort((a, b) => a - b))
       .sort(([a = 0], [b = 0]) => a - b),
@@ -89,9 +91,9 @@ function shapeOfEnum({ open, values }: DescEnum): unknown {
   for (const { number, name } of values) named.set(number, [...(named.get(number) ?? []), name]);
   return {
     open,
-    // What an absent value is.
+    // The value of an absent field.
     first: values[0]?.number ?? 0,
-    // Of several names for a number the first is written, and all are read.
+    // If a number has several names, the first is written, and all are read.
     values: [...named]
       .sort(([a], [b]) => a - b)
       .map(([number, [written, ...read]]) => [number, written ?? '', read.sort()]),

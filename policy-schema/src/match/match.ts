@@ -198,7 +198,7 @@ function ruleOf(policy: Policy, method: DescMethod): Rule | undefined {
   return rules && Object.hasOwn(rules, method.name) ? rules[method.name] : undefined;
 }
 
-/** In what a method's own declaration is not within its rule. */
+/** Misfits between a method's own declaration and its rule. */
 function misfits(declared: Handling, rule: Rule): { code: ReasonCode; message: string }[] {
   const found: { code: ReasonCode; message: string }[] = [];
   if (declared.purpose !== rule.purpose) {
@@ -288,7 +288,7 @@ function notForApps(service: string): MatchError {
   return { pointer: pointerOf(['services', service]), message };
 }
 
-/** A release of a method that is there has to find what it calls and what it takes. */
+/** Errors of a release whose method exists: it has to find what it calls and what it takes. */
 function checkRelease(
   release: Declassification,
   index: number,

@@ -264,7 +264,7 @@ function endless(policy: Policy, asOf: number): PolicyIssue[] {
   return [...endlessOverrides(policy, asOf), ...endlessAssurances(policy, asOf)];
 }
 
-/** Holes that are to stay open for longer than any may. */
+/** Overrides that are to stay open for longer than any may. */
 function endlessOverrides({ overrides }: Policy, asOf: number): PolicyIssue[] {
   const latest = asOf + secondsOf(LEAST.override) * 1000;
   return overrides.flatMap(({ id, expires }, i) =>
@@ -280,7 +280,7 @@ function endlessOverrides({ overrides }: Policy, asOf: number): PolicyIssue[] {
   );
 }
 
-/** Documents that say to vouch for longer than any does. */
+/** Assurances that say to vouch for longer than any document does. */
 function endlessAssurances({ claims, subprocessors }: Policy, asOf: number): PolicyIssue[] {
   if (!claims.some(({ kind }) => kind === 'subprocessors-assured')) return [];
   const latest = asOf + secondsOf(LEAST.assured) * 1000;

@@ -31,7 +31,7 @@ export function explain(issue: Issue, document: unknown, schema: z.core.$ZodType
       );
     }
     case 'invalid_union': {
-      // Of the forms that a value may have, the one meant is the one that it at least begins like.
+      // If a value may have several forms, the form is meant that the value at least begins like.
       const meant = issue.errors.find(
         (branch) => !branch.some(({ path, code }) => path.length === 0 && /type|value/.test(code)),
       );
