@@ -43,37 +43,47 @@ import { statusDetails } from './status-details.ts';
 
 /** The caller's side of a call. */
 export interface Caller {
-  /** The next message of the request, undefined after the last. For a unary request: the message, once. */
+  /** Returns the next request message; undefined after the last. A unary request is one message. */
   next(): Promise<Uint8Array | undefined>;
   /** Sends a message of a response stream; resolves when there is room for another. */
   send(message: Uint8Array): Promise<void>;
   /** Ends the call: the caller has gone, or its time is over. */
   readonly signal: AbortSignal;
-  /** What its calls are counted under, so that each has its turn; by default every call by itself. */
+  /**
+   * Key under which its calls are counted, so that each connection gets its turn. By default each
+   * call counts by itself.
+   */
   readonly connection?: string;
-  /** Whether the caller was given evidence on its connection; by default nobody was. */
+  /** Whether the caller was given evidence on this connection. False by default. */
   readonly attested?: boolean;
 }
 
 /**
- * How a call ended. `receipt` is absent where the log failed or has no room, so that nothing was decided, and where a refusal of a call
- * that did nothing is counted by a record that stands for many.
+ * The outcome of a call. `receipt` is absent in two cases: the log failed or is full, so that
+ * nothing was decided; or the call did nothing, was refused, and is counted by one record for many
+ * such refusals.
  */
 export interface Answer {
   readonly status: number;
-  /** For people: the handler's own words, as a response may have them; or names of rules and categories, never data. */
+  /**
+   * Text for people. Either the handler's own words, under the flow rules of a response, or names
+   * of rules and categories, never data.
+   */
   readonly message: string;
-  /** The response message, where the status is ok and the response is no stream. */
+  /** The response message, if the status is ok and the response is no stream. */
   readonly response: Uint8Array;
   readonly receipt?: Uint8Array;
-  /** google.rpc.Status, where the call was refused. */
+  /** google.rpc.Status, if the call was refused. */
   readonly details?: Uint8Array;
 }
 
-/** Bytes of a message, either way. */
+/** Largest message in bytes, either way. */
 export const LARGEST_MESSAGE: number = MAX_MESSAGE_BYTES;
 const NOTHING = new Uint8Array();
-/** Records that a handler can cause within one call: events it logs, and refusals it runs into and survives. */
+/**
+ * Records that one call's handler can cause: the events that it logs and the refusals that it
+ * survives.
+ */
 const MOST_RECORDS = 16;
 
 /** Everything a call needs. */
@@ -84,14 +94,20 @@ export interface CallsOptions {
   readonly receipts: Pick<ReceiptSigner, 'sign'>;
   /** Digest of the boot statement, 32 bytes. */
   readonly boot: Uint8Array;
-  /** Where the policy limits resources. */
+  /** Present if the policy limits resources. */
   readonly governor?: ResourceGovernor;
   readonly clock: Pick<BootClock, 'now' | 'text'>;
-  /** Milliseconds of a clock that never goes back, by which retention is counted: by default the kernel's. */
+  /**
+   * Milliseconds of a clock that never goes back. Retention is counted by it. Default: the
+   * kernel's.
+   */
   readonly monotonic?: () => number;
-  /** Hears why a call failed, and under which id its caller was told so. For the author of handlers; unheard in the VM. */
+  /**
+   * Receives why a call failed and the id that its caller was given. For the handlers' author; not
+   * set in the VM.
+   */
   readonly onFailure?: ((method: string, error: unknown, id: string) => void) | undefined;
-  /** The way out, needed where the policy names subprocessors. */
+  /** Sends to subprocessors. Required if the policy names any. */
   readonly egress?: Pick<EgressBroker, 'send'>;
 }
 
@@ -119,7 +135,7 @@ export class Calls {
     this.#claims = new Map(claims.map(({ kind, id }) => [kind, id]));
   }
 
-  /** Answers one call. Never throws: whatever goes wrong ends in an answer. */
+  /** Answers one call. Never throws: every failure ends in an answer. */
   async answer(method: ExposedMethod, caller: Caller): Promise<Answer> {
     try {
       const call = new RunningCall(this.#options, this.#collections, this.#claims, method, caller);
@@ -128,24 +144,28 @@ export class Calls {
       const told = ending.refusal;
       if (told !== null && call.didNothing(told) && !this.#tally.hasRecord(told.code)) return refused(call, told);
       const { body, durable } = call.end(ending, this.#sequence++);
-      // Signed while the record is on its way to the disk; nothing leaves before both are done.
+      // The receipt is signed while the record is written. The answer leaves only after both are
+      // done.
       const [receipt] = await Promise.all([this.#options.receipts.sign(body), durable]);
       const { status, message, response, refusal, error } = ending;
       if (refusal === null) return { status, message, response, receipt };
       const details = statusDetails(status, message, call.info(refusal, error));
       return { status, message, response, receipt, details };
     } catch {
-      // No log, no response: the handler's work is kept back, whatever it was.
+      // Without a durable record there is no response: the handler's work is withheld.
       return { status: STATUS.unavailable, message: 'the response could not be recorded', response: NOTHING };
     }
   }
 
-  /** From now on every call is refused before it is read, without a record: there is no room for one. */
+  /**
+   * Refuses every later call before it is read and without a record, because the log has no room
+   * for one.
+   */
   stop(message: string): void {
     this.#stopped = new RefusalError('log', message);
   }
 
-  /** Records the refusals that are only counted so far. */
+  /** Writes records for the refusals that were only counted so far. */
   close(): void {
     this.#tally.close();
   }
@@ -157,12 +177,12 @@ export class Calls {
       const said = { decision, reason: `${code} of many calls`, claim, figures: { calls } };
       this.#options.log.place(entryOf(this.#options, said)).durable.catch(() => {});
     } catch {
-      // A log that takes no more has ended the calls that matter.
+      // A log that takes no more records has already ended the calls whose records matter.
     }
   }
 }
 
-/** What a caller hears of a refusal, without a receipt. */
+/** The answer to a caller whose call was refused and gets no receipt. */
 function refused(call: RunningCall, refusal: RefusalError): Answer {
   const { code, message } = refusal;
   const [status] = REFUSALS[code];
@@ -192,13 +212,13 @@ function entryOf({ admission, clock }: Pick<CallsOptions, 'admission' | 'clock'>
   };
 }
 
-/** What a receipt says, and when it may be given. */
+/** A receipt's content, and the promise after which it may be given to the caller. */
 interface Sealed {
   readonly body: CurrentReceiptBody;
   readonly durable: Promise<void>;
 }
 
-/** What a call may use, and that it may. */
+/** An admitted call: what it may use, and its place. */
 interface Admitted {
   readonly budget: CallBudget;
   readonly place: Place;
@@ -209,31 +229,38 @@ class RunningCall {
   readonly #options: CallsOptions;
   readonly #claims: ReadonlyMap<ClaimKind, string>;
   readonly #method: ExposedMethod;
-  /** Which side sends any number of messages. */
+  /** Sides of the method that stream messages. */
   readonly #streams: { readonly request: boolean; readonly response: boolean };
   readonly #caller: Caller;
   readonly #context: CallContext;
-  /** Whether the policy has detectors. */
+  /** Whether the policy has detectors, so that the texts of messages are needed. */
   readonly #looks: boolean;
   readonly #egress: CallEgress | undefined;
   readonly #salt = freshBytes(16);
-  /** Of the record of its end. No handler ever learns it, and none has a part in it. */
+  /**
+   * Id of the record of the call's end.
+   *
+   * **Leak**: the handler never learns it and has no influence on it.
+   */
   readonly #id = freshHex(16);
   readonly #request = new Commitment('request', this.#salt);
   readonly #response = new Commitment('response', this.#salt);
   readonly #returned = new Set<string>();
-  /** How often each sink was allowed, and how many refusals have no record of their own, for the call's record. */
+  /**
+   * Figures of the call's record: how often each sink was allowed, and how many refusals have no
+   * record of their own.
+   */
   readonly #figures: Record<string, number> = {};
-  /** The last message that was asked for, and the last that was sent. */
+  /** Settles with the last message that the handler asked for, and with the last that it sent. */
   #pulled: Promise<unknown> = Promise.resolve();
   #sent: Promise<unknown> = Promise.resolve();
-  /** Operations that somebody outside has not answered. */
+  /** Operations that wait for a subprocessor's answer. */
   #outward = 0;
   #records = 0;
   /** Whether the handler may have run, and whether it asked for anything but messages. */
   #begun = false;
   #asked = false;
-  /** The refusal of a message of the caller's. */
+  /** The refusal of a message that the caller sent. */
   #unread: RefusalError | undefined;
   #ended = false;
   /** The first refusal that an operation of the handler met. */
@@ -278,7 +305,10 @@ class RunningCall {
     return endingOf({ how, silence: this.#context.silenced(), refused: this.#refused, label, id: this.#id });
   }
 
-  /** Runs the handler within what the policy lets it use. Throws whatever keeps it from its response. */
+  /**
+   * Runs the handler within the limits of the policy. Throws the error that kept the call from a
+   * response.
+   */
   async #handled(): Promise<How> {
     const { governor } = this.#options;
     const { signal, connection = this } = this.#caller;
@@ -291,7 +321,12 @@ class RunningCall {
     return await this.#runHandler(deadline.signal, { budget, place });
   }
 
-  /** The one response message, nothing where they are a stream, or a status. Throws whatever keeps the handler from it. */
+  /**
+   * Runs the handler and returns its one response message, an empty one if messages were streamed,
+   * or its status.
+   *
+   * @throws the error that kept the handler from its answer
+   */
   async #runHandler(signal: AbortSignal, admitted?: Admitted): Promise<How> {
     const { id, rule } = this.#method;
     this.#refusePlain();
@@ -327,7 +362,10 @@ class RunningCall {
     return { response: streams.response ? NOTHING : this.#leaving(this.#respond(made)) };
   }
 
-  /** Before the request is read: its caller sent it to a machine of which it knows nothing. */
+  /**
+   * Refuses an attested-only method on a plain connection. Such a caller knows nothing of this
+   * machine, so its request is not even read.
+   */
   #refusePlain(): void {
     const { policy } = this.#options.admission;
     const { id } = this.#method;
@@ -337,8 +375,12 @@ class RunningCall {
   }
 
   /**
-   * What was sent and not awaited may take as long as the call may, however its handler ends: by failing early it would take back
-   * what it had sent, and tell its receiver what it has read since. Of a record, nobody hears by the end of the call whether it did.
+   * Waits for messages that the handler sent without awaiting them, until the call's deadline.
+   *
+   * **Leak**: if a failing handler ended them, it could take back what it had sent, and so tell the
+   * receiver what it read afterwards. A release of a record that misses the deadline is abandoned
+   * without an error. Its outcome depends on a record that the handler never read, so it must not
+   * change how the call ends.
    */
   async #lastOf(egress: CallEgress, running: Promise<unknown>, signal: AbortSignal): Promise<void> {
     const [{ status }] = await Promise.allSettled([running]);
@@ -352,14 +394,19 @@ class RunningCall {
   }
 
   /**
-   * Whether the call was refused before its handler ran, or for what its caller sent, while its handler had done nothing else: then
-   * there is nothing to tell but that it was.
+   * Whether the call had no effect beyond its refusal. Either its handler never started, or the
+   * refusal is of a message that the caller sent and the handler had asked for nothing but
+   * messages. Such a call needs no record of its own.
    */
   didNothing(refusal: RefusalError): boolean {
     return this.#begun ? refusal === this.#unread && !this.#asked : refusal.code !== 'log';
   }
 
-  /** Records how the call ended, and says so. @throws RefusalError `log`, `budget` */
+  /**
+   * Records how the call ended and returns its receipt.
+   *
+   * @throws RefusalError `log`, `budget`
+   */
   end({ status, message, result, reason, claim, label, counts }: Ending, sequence: number): Sealed {
     this.#ended = true;
     const { hash, durable } = this.#record({
@@ -392,7 +439,7 @@ class RunningCall {
     return { body, durable };
   }
 
-  /** What the caller is told of a refusal: the sentence of the policy, never the data. */
+  /** Details of a refusal for the caller: the policy's rule and figures, never data. */
   info({ code, pointer, figures }: RefusalError, error?: string): { reason: string; metadata: Record<string, string> } {
     const claim = this.#claimOf(REFUSALS[code][2]);
     return {
@@ -409,8 +456,8 @@ class RunningCall {
   }
 
   /**
-   * Carries out an operation. What a collection has to say is there at once, and no promise of it is made. While the caller is
-   * waited for, the call gives back what of its place it does not keep.
+   * Performs an operation. Collections answer synchronously, so no promise is made for them. While
+   * the caller is awaited, the call gives back the part of its place that it does not keep.
    */
   #attempt(operation: Operation, place: Place | undefined): Json | Promise<Json> {
     try {
@@ -423,7 +470,13 @@ class RunningCall {
     }
   }
 
-  /** Nothing else is answered while somebody outside is awaited, not even what was begun before. */
+  /**
+   * Resolves with an operation's result, but not while a subprocessor call of this handler is
+   * pending.
+   *
+   * **Leak**: results released meanwhile would let the handler count them and so time the
+   * subprocessor.
+   */
   async #answer(kind: Operation['kind'], made: Promise<Json>): Promise<Json> {
     const outward = isOutward(kind);
     if (outward) this.#outward++;
@@ -443,8 +496,10 @@ class RunningCall {
   }
 
   /**
-   * Resolves once what others were asked so far is answered; undefined where nobody is awaited. Nothing else is begun before:
-   * by how much was done meanwhile a handler would tell how long somebody outside took.
+   * Resolves when no subprocessor call is pending; undefined if none is. Operations start only
+   * then.
+   *
+   * **Leak**: a handler that counted the operations done meanwhile would time the subprocessor.
    */
   get #awaited(): Promise<unknown> | undefined {
     return this.#outward > 0 ? this.#egress?.answered : undefined;
@@ -469,7 +524,8 @@ class RunningCall {
         return operation.kind === 'egress' ? this.#egress.call(operation) : this.#egress.release(operation);
       default: {
         const made = this.#context.perform(operation);
-        // What is not there is no work done here, and neither is deleting it.
+        // Neither a `get` of a missing key nor a `delete` counts as work on local data
+        // (sovereignty).
         const touched = operation.kind === 'put' || (operation.kind === 'get' && made !== null);
         if (touched) this.#egress?.touched(operation.collection, operation.key);
         return made;
@@ -477,7 +533,11 @@ class RunningCall {
     }
   }
 
-  /** Takes one message after the other, and none while somebody outside is awaited: how many came by then is time. */
+  /**
+   * Reads the next request message, in order, after pending subprocessor calls.
+   *
+   * **Leak**: the number of messages that arrive during such a call is a clock.
+   */
   #pull(): Promise<Json> {
     const turn = this.#pulled.then(async () => {
       await this.#quiet();
@@ -489,14 +549,20 @@ class RunningCall {
     return turn;
   }
 
-  /** The message of a request that has one. @throws RefusalError `request` as {@link #next} does, or where there is none */
+  /**
+   * The message of a unary request.
+   *
+   * @throws RefusalError `request` as {@link #next} does, or if there is no message
+   */
   async #only(): Promise<Json> {
     const request = await this.#next();
     if (request === undefined) throw new RefusalError('request', 'there is no request');
     return request;
   }
 
-  /** The next message of the caller as JSON, once the method accepts what it carries. */
+  /**
+   * The caller's next message as JSON, after the method accepted the categories that it carries.
+   */
   async #next(): Promise<Json | undefined> {
     const bytes = await this.#caller.next();
     if (bytes === undefined) return undefined;
@@ -520,7 +586,7 @@ class RunningCall {
     return json;
   }
 
-  /** Sends one after the other: a receipt commits to the order in which they leave. */
+  /** Sends response messages in order: a receipt commits to the order in which they leave. */
   #send(json: Json): Promise<null> {
     const turn = this.#sent.then(() => this.#quiet()).then(() => this.#sendNow(json));
     this.#sent = turn.catch(() => {});
@@ -532,29 +598,34 @@ class RunningCall {
     this.#refuseAfterEnd();
     const made = this.#respond(json);
     const label = this.#context.label.join();
-    // No log, no response: what a stream discloses is on record before it leaves, again whenever it discloses more.
+    // What a stream discloses is on record before it leaves, and again whenever its label grows.
     if (this.#disclosed !== label) {
       await this.#record({ decision: 'allow', reason: 'stream', sink: 'response' }).durable;
       this.#disclosed = label;
       this.#refuseAfterEnd();
-      // What waited as the call fell silent: by ending sooner or later its handler would choose whether it leaves.
+      // **Leak**: the call may have fallen silent during this wait. By ending sooner or later its
+      // handler would choose whether the message leaves.
       if (this.#context.silence !== undefined) throw this.#context.silence.refusal;
     }
     await this.#caller.send(this.#leaving(made));
     return null;
   }
 
-  /** A receipt commits to what has left before it: nothing leaves after the end, or once the caller has left. */
+  /**
+   * Refuses messages after the call's end or after its caller has left. A receipt commits to all
+   * that left before it.
+   */
   #refuseAfterEnd(): void {
     if (this.#ended || this.#caller.signal.aborted) throw new RefusalError('worker', 'the call is over');
   }
 
-  /** A response message that may leave, and what its fields carry. */
+  /** An encoded response message that may leave, and the categories that its fields carry. */
   #respond(json: Json): { bytes: Uint8Array; returned: Label } {
     const { output } = this.#method.descriptor;
     const message = this.#fromJson(output, json);
     const returned = reading('response', output, () => labelOf(output, message));
-    // A number can be written in many ways, of which the caller sees one.
+    // JSON can write one number in many ways, of which the caller sees one: detectors look at that
+    // one.
     const seen = this.#looks ? jsonOf('response', output, message, this.#options.admission.descriptors.registry) : json;
     this.#context.respond(returned, [...this.#leaves(output, message, seen), ...this.#wireTexts(output, message)]);
     const bytes = toBinary(output, message);
@@ -563,20 +634,26 @@ class RunningCall {
     return { bytes, returned };
   }
 
-  /** A status that may be told: which one it is, and its text, are a response without fields. */
+  /**
+   * Returns a status that may be told. Its code and its text are judged as a response without
+   * fields.
+   */
   #allowed(status: HandlerStatus): HandlerStatus {
     this.#context.respond(new Set(), [status.text]);
     return status;
   }
 
-  /** Bytes that leave now: a receipt commits to no others. */
+  /** Bytes that leave now, added to the receipt: it commits to these and to no further bytes. */
   #leaving({ bytes, returned }: { bytes: Uint8Array; returned: Label }): Uint8Array {
     for (const category of returned) this.#returned.add(category);
     this.#response.add(bytes);
     return bytes;
   }
 
-  /** An event that the handler names. It is written as such only while the call carries nothing that others must not see. */
+  /**
+   * Records an event that the handler names. The name is written only while the call's label is
+   * empty or public, because auditors of the log may see no more than that.
+   */
   async #log(event: string, data: Json): Promise<null> {
     this.#needRoom();
     const open = this.#context.mayLog([event, data]);
@@ -592,12 +669,15 @@ class RunningCall {
   }
 
   /**
-   * Allowed decisions are counted into the call's record; each refusal has a record of its own, with the label it met, while
-   * there is room and the call is open. Later on the order of refusals would spell what was read: they are counted too. Never
-   * throws: the refusal that ends a call comes this way too.
+   * Notes a decision. An allowed one is counted into the call's record. A refusal gets a record of
+   * its own with the label that it met, while there is room and the call is open. Never throws,
+   * because the refusal that ends a call comes this way too.
+   *
+   * **Leak**: once the call is not open, the order of refusals would spell what it had read, so
+   * they are only counted.
    */
   #note({ sink, allow, code, pointer, label }: Verdict): void {
-    // What the caller sent and may not is told by the end of the call.
+    // A refusal of what the caller sent is told by the record of the call's end.
     if (allow || sink === 'call' || !isOpen(label)) {
       this.#count(allow ? sink : `denied:${sink}`);
       return;
@@ -607,7 +687,8 @@ class RunningCall {
       return;
     }
     const claim = this.#claimOf(REFUSALS[code === 'leak' || code === 'assurance' ? code : 'flow'][2]);
-    // Not awaited: the record of the call's end comes after it in the same log, and is.
+    // Not awaited: the record of the call's end follows it in the same log, and that one is
+    // awaited.
     this.#record({ decision: 'deny', reason: `${code} ${pointer}`, sink, claim }).durable.catch(() => {});
   }
 
@@ -616,8 +697,10 @@ class RunningCall {
   }
 
   /**
-   * A count is a number that the handler chooses, also by when it stops: of a call that ends with more than public data the record
-   * says that it happened, not how often.
+   * Figures for the record of the call's end.
+   *
+   * **Leak**: a count is a number that the handler chooses, also by when it stops. If the call's
+   * label is more than public, the record says that a thing happened and not how often.
    */
   get #counted(): Record<string, number> {
     if (this.#context.open) return this.#figures;
@@ -653,12 +736,12 @@ class RunningCall {
     return kind === undefined ? null : (this.#claims.get(kind) ?? null);
   }
 
-  /** What a message says, where there are detectors. */
+  /** Texts in a message's fields; empty if the policy has no detectors. */
   #leaves(descriptor: DescMessage, message: Message, json: Json): readonly string[] {
     return this.#looks ? leavesOf(descriptor, message, json, this.#options.admission.descriptors.registry) : [];
   }
 
-  /** What the bytes of a message spell, where there are detectors. */
+  /** Texts in a message's encoded bytes; empty if the policy has no detectors. */
   #wireTexts(descriptor: DescMessage, message: Message): readonly string[] {
     return this.#looks ? wireTextsOf(descriptor, message) : [];
   }
@@ -671,7 +754,7 @@ class RunningCall {
   }
 }
 
-/** Whether an operation is answered by somebody outside. */
+/** Whether a subprocessor answers the operation. */
 function isOutward(kind: Operation['kind']): boolean {
   return kind === 'egress' || kind === 'release';
 }

@@ -1,4 +1,7 @@
-/** What one call sends to others: each message decided about, counted, recorded, and only then on its way. */
+/**
+ * One call's messages to subprocessors: each is decided about, counted, recorded, and only then
+ * sent.
+ */
 
 import { type DescMessage, type Message, toBinary } from '@bufbuild/protobuf';
 import { fromUtf8, utf8 } from '@enclaim/attestation/bytes';
@@ -23,29 +26,33 @@ import type { Json, Operation } from '../worker/protocol.ts';
 import type { Answer, EgressBroker, Room } from './broker.ts';
 import { build } from './release.ts';
 
-/** What a call's egress needs of the call. */
+/** The parts of a call that its egress needs. */
 export interface CallEgressOptions {
   readonly admission: Admission;
   readonly method: ExposedMethod;
   readonly context: CallContext;
   readonly broker: Pick<EgressBroker, 'send'>;
-  /** Makes a record durable. @throws RefusalError `log`, `budget` where there were too many of what was not allowed */
+  /**
+   * Makes a record durable.
+   *
+   * @throws RefusalError `log`; `budget` if too many messages of the call were refused
+   */
   record(said: EgressRecord): Promise<unknown>;
   /** Ends the call. */
   readonly signal: AbortSignal;
 }
 
-/** What the log is told of a message to somebody outside. */
+/** The record of a message to a subprocessor. */
 export interface EgressRecord {
   readonly decision: 'allow' | 'deny' | 'error';
-  /** What was refused, or what had to hold. */
+  /** The refusal's code; for an allowed message, the kind of rule that it met. */
   readonly code: RefusalCode;
   readonly reason: string;
   readonly sink: string;
   readonly figures: Readonly<Record<string, number>>;
 }
 
-/** A message on its way, and what its record says of it. */
+/** A message to be sent, and the reason in its record. */
 interface Outgoing {
   readonly call: HttpCall | MethodId;
   readonly bytes: Uint8Array;
@@ -54,14 +61,19 @@ interface Outgoing {
 
 type Asked<K extends Operation['kind']> = Omit<Extract<Operation, { readonly kind: K }>, 'kind' | 'call' | 'operation'>;
 
-/** Beyond public data a length is a number that the handler chooses: it is recorded as a power of two from here on. */
+/**
+ * Smallest length in a record once a call's label is more than public. From here on lengths are
+ * recorded as powers of two.
+ *
+ * **Leak**: an exact length is a number that the handler chooses.
+ */
 const SMALLEST_LENGTH = 1024;
 /** Characters of an owner's name in a record. */
 const MOST_OWNER = 1024;
 
 /** The egress of one call. */
 export class CallEgress {
-  /** Methods of subprocessors, and rules, that the call's method was granted. */
+  /** Methods of subprocessors, and rules of release, that the call's method was granted. */
   readonly grants: {
     readonly sends: Readonly<Record<string, readonly string[]>>;
     readonly releases: readonly string[];
@@ -72,7 +84,7 @@ export class CallEgress {
   readonly #used = new Set<string>();
   readonly #told = new Set<Promise<unknown>>();
   readonly #untold = new Set<Promise<unknown>>();
-  /** The last answer that is to be given. */
+  /** The last outward operation to be answered. */
   #turn: Promise<unknown> = Promise.resolve();
   readonly #figures: Record<string, number> = {};
   #messages = 0;
@@ -90,39 +102,47 @@ export class CallEgress {
     this.grants = { sends: Object.fromEntries(sends), releases: releases.map(({ rule }) => rule.id) };
   }
 
-  /** How often each subprocessor was sent something, and how much, for the call's record. */
+  /** Messages and bytes sent to each subprocessor, for the call's record. */
   get figures(): Readonly<Record<string, number>> {
     return this.#figures;
   }
 
   /**
-   * The caller sent a message: work done here. Releases take of the first: of the last, a handler would choose which one it is
-   * by how many it pulls, and say that number.
+   * Counts a message of the caller as local work, and keeps the first one for releases.
+   *
+   * **Leak**: if releases took the last message, a handler would choose it by how many it pulls,
+   * and so send that number.
    */
   took(descriptor: DescMessage, message: Message): void {
     this.#account.local(`message ${this.#messages++}`);
     this.#request ??= { descriptor, message };
   }
 
-  /** A record was read that is there, or written. */
+  /** Counts an existing record that was read, or one that was written, as local work. */
   touched(collection: string, key: string): void {
     this.#account.local(`record ${collection} ${key}`);
   }
 
   /**
-   * Resolves once all that was asked for so far is answered. Nothing else is answered before: by what it does meanwhile a handler
-   * would tell how long somebody outside took, and an answer that says nothing carries no label.
+   * Resolves when every outward operation asked for so far is answered. No other operation is
+   * answered before.
+   *
+   * **Leak**: a handler would measure by what it does meanwhile how long the subprocessor took. An
+   * empty answer carries no label.
    */
   get answered(): Promise<unknown> {
     return this.#turn.catch(() => {});
   }
 
-  /** Resolves once nothing is under way that its handler was to be told of. It need not wait for that; its call does. */
+  /**
+   * Resolves when every message whose outcome the handler receives has settled. The call ends only
+   * then, even if the handler did not await them.
+   */
   async told(): Promise<void> {
     while (this.#told.size > 0) await Promise.allSettled(this.#told);
   }
 
-  /** Resolves once nothing is under way, of which the call's record does not know. */
+  /** Resolves when no message is pending that the call's record does not count yet. */
   async end(how: 'done' | 'given up'): Promise<void> {
     if (how === 'given up') this.#over.abort();
     await this.told();
@@ -131,14 +151,19 @@ export class CallEgress {
 
   /**
    * Calls a method of a subprocessor.
-   * @throws RefusalError `grant`, `assurance`, `flow`, `request`, `leak`, `sovereignty`, `budget`, `log`, `peer`
+   *
+   * @throws RefusalError `grant`, `assurance`, `flow`, `request`, `leak`, `sovereignty`, `budget`,
+   * `log`, `peer`
    */
   call(asked: Asked<'egress'>): Promise<Json> {
     return this.#inTurn(this.#call(asked));
   }
 
   /**
-   * Builds the message of a rule and sends it. Each rule works once in a call: then a call says no more than a bit by it.
+   * Builds the message of a rule and sends it.
+   *
+   * **Leak**: each rule works once in a call, so that a call tells at most one bit by it.
+   *
    * @throws RefusalError as {@link call}
    */
   release(asked: Asked<'release'>): Promise<null> {
@@ -155,14 +180,19 @@ export class CallEgress {
     const carried = reading('request', input, () => labelOf(input, outgoing));
     const json = jsonOf('request', input, outgoing, registry);
     const bytes = target.http === 'none' ? toBinary(input, outgoing) : utf8(JSON.stringify(json));
-    // Which method, which message, how long and when are all of the handler's choosing: they carry what the call carries.
+    // **Leak**: the handler chooses the method, the message, its length and its time, so they carry
+    // the call's label.
     context.send(to, carried, [...leavesOf(input, outgoing, json, registry), ...wireTextsOf(input, outgoing)]);
     const call = target.http === 'none' ? target.id : target.http;
     const answer = await this.#send(to, { call, bytes, reason: target.id });
     return this.#answered(target, answer);
   }
 
-  /** Nothing of an answer is seen before the call carries what such answers carry; of one that says nothing, only that it came. */
+  /**
+   * Turns a subprocessor's answer into the handler's result. The call carries the label of such
+   * answers before the handler sees any of it. Of an answer without fields the handler learns only
+   * that it came.
+   */
   #answered({ subprocessor: to, http, descriptor: { output } }: OutboundMethod, { status, body }: Answer): Json {
     const { admission, context } = this.#options;
     if (output.fields.length === 0) {
@@ -172,7 +202,7 @@ export class CallEgress {
     context.heard(to, new Set(), []);
     if (status !== 'ok') throw new RefusalError('peer', `${to} answered with status ${status}`);
     const { registry } = admission.descriptors;
-    // What the .proto does not declare has no category and goes no further.
+    // A field that the .proto does not declare has no category and goes no further.
     const message =
       http === 'none'
         ? decoded('peer', output, body, registry, { readUnknownFields: false })
@@ -191,7 +221,8 @@ export class CallEgress {
   async #release({ rule: id, keys }: Asked<'release'>): Promise<null> {
     const { admission, context } = this.#options;
     const release = admission.releases.get(id);
-    // A name that the policy does not have is text of the worker's: it goes into no message and no record.
+    // A name that the policy does not have is text from the worker. It goes into no message and no
+    // record.
     if (release === undefined) throw new RefusalError('grant', 'there is no such release');
     context.release(id);
     if (this.#used.has(id)) throw new RefusalError('grant', `release ${id} works once in a call`);
@@ -208,8 +239,10 @@ export class CallEgress {
   }
 
   /**
-   * The handler does not get to see the records. So it is answered before they are looked at, always in the same way: what
-   * became of the message stands in the record of the call.
+   * Releases a message built from records. The handler is answered before the records are looked
+   * at, and always in the same way. The outcome stands in the record of the call.
+   *
+   * **Leak**: the handler may not see these records, so its answer must not depend on them.
    */
   async #releaseOfRecords(release: Release, keys: Asked<'release'>['keys']): Promise<null> {
     const { context } = this.#options;
@@ -218,7 +251,8 @@ export class CallEgress {
       if (!Object.hasOwn(keys, name)) throw new RefusalError('grant', `release ${id} needs the key of one of ${name}`);
       context.nameRecord(to, name);
     }
-    // Counted whether or not it is sent: what is left to a call would say which it was.
+    // **Leak**: counted whether or not the message is sent. Otherwise the handler could tell the
+    // outcome from what the call has left.
     await this.#orRecord(to, async () => this.#depend(to));
     void tracked(this.#untold, this.#sendRecords(release, keys));
     return null;
@@ -229,18 +263,20 @@ export class CallEgress {
     const { id, to } = release.rule;
     try {
       const built = build(release, this.#request, (name) => context.recordFor(to, name, keys[name] ?? ''));
-      // What is taken of a request is what the policy's owner named; what is in records was written by handlers.
+      // A message built from records is searched for leaks; one from the request alone is not. The
+      // policy's owner named what is taken of a request, but handlers wrote what is in records.
       const outgoing = this.#encoded(release, built);
       context.lookAtRecord(outgoing.leaves);
       const { status } = await this.#carry(to, outgoing, 'untold');
       if (status !== 'ok') throw new RefusalError('peer', `${to} did not take it`);
     } catch (error) {
-      // Not a record of its own: a call may have a number of them, and its handler count those that are left.
+      // **Leak**: this is no record of its own. The number of records of a call is limited, and its
+      // handler could count those that are left.
       this.#count(`release:${id} ${error instanceof RefusalError ? error.code : 'failed'}`, 1);
     }
   }
 
-  /** What is built, as it is sent, and as detectors have to see it. */
+  /** A built message as it is sent, with the texts in it that detectors look at. */
   #encoded({ call, rule: { id, owner } }: Release, built: Json): Outgoing & { readonly leaves: readonly string[] } {
     const reason = `release ${id} of ${owner.slice(0, MOST_OWNER)}`;
     if ('verb' in call) return { call, bytes: utf8(JSON.stringify(built)), reason, leaves: textsOf(built) };
@@ -253,7 +289,7 @@ export class CallEgress {
     return { call: methodIdOf(call), bytes, reason, leaves };
   }
 
-  /** Counts, records, sends. */
+  /** Counts, records and sends a message. */
   #send(to: string, outgoing: Outgoing): Promise<Answer> {
     return this.#orRecord(to, () => {
       this.#depend(to);
@@ -261,7 +297,11 @@ export class CallEgress {
     });
   }
 
-  /** Counts an operation outside. @throws RefusalError `sovereignty`, `budget` */
+  /**
+   * Counts an operation of a subprocessor.
+   *
+   * @throws RefusalError `sovereignty`, `budget`
+   */
   #depend(to: string): void {
     this.#account.external(this.#subprocessor(to).identity);
   }
@@ -278,7 +318,7 @@ export class CallEgress {
     return broker.send(to, call, bytes, AbortSignal.any([signal, this.#over.signal]), room);
   }
 
-  /** Does what is done to send something, and records why not. */
+  /** Does the work of sending a message, and records a refusal of it. */
   async #orRecord<T>(to: string, work: () => Promise<T>): Promise<T> {
     const { context, record } = this.#options;
     try {
@@ -307,7 +347,12 @@ export class CallEgress {
     this.#figures[figure] = (this.#figures[figure] ?? 0) + by;
   }
 
-  /** Answers are given in the order in which they were asked for: by another one, others would say something without a label. */
+  /**
+   * Answers outward operations in the order in which they were asked for.
+   *
+   * **Leak**: another order would tell which subprocessor was faster, and an empty answer carries
+   * no label.
+   */
   #inTurn<T>(work: Promise<T>): Promise<T> {
     const turn = Promise.allSettled([this.#turn, work]).then(() => work);
     this.#turn = turn;
@@ -315,7 +360,7 @@ export class CallEgress {
   }
 }
 
-/** Keeps a promise among others for as long as it is pending. */
+/** Keeps a promise in a set for as long as it is pending. */
 function tracked<T>(among: Set<Promise<unknown>>, work: Promise<T>): Promise<T> {
   const done = work.finally(() => among.delete(done));
   done.catch(() => {});

@@ -1,4 +1,7 @@
-/** The other end of an egress connection: TLS 1.3, and whoever the policy names, or nothing is sent. */
+/**
+ * The peer of an egress connection. Nothing is sent unless it speaks TLS 1.3 and is the
+ * subprocessor that the policy names.
+ */
 
 import { createHash, type X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
@@ -20,20 +23,24 @@ export interface Peer {
   readonly host: string;
   readonly port: number;
   readonly identity: PeerIdentity;
-  /** What the evidence of an attested peer is held against. */
+  /** References for the evidence of an attested peer; undefined for any other peer. */
   readonly references: References | undefined;
 }
 
-/** What is to be spoken. */
+/** The protocol to agree on. */
 export type EgressProtocol = 'h2' | 'http/1.1';
 
 const HTTPS_PORT = 443;
-/** For TLS alone; a call's own time ends it sooner. */
+/** Limit for TLS alone; the call's own deadline may end it sooner. */
 const HANDSHAKE_MS = 10_000;
 const MOST_CERTIFICATES = 8;
 const SERVER_AUTH = '1.3.6.1.5.5.7.3.1';
 
-/** The peer that a policy describes. @throws RefusalError `policy` where its evidence could not be judged */
+/**
+ * The peer that a policy describes.
+ *
+ * @throws RefusalError `policy` if its evidence could not be appraised
+ */
 export function peerOf(name: string, { address, identity }: Subprocessor): Peer {
   const [host = '', digits] = address.slice('https://'.length).split(':');
   const references = identity.attested && referencesOf(identity.attested);
@@ -41,12 +48,16 @@ export function peerOf(name: string, { address, identity }: Subprocessor): Peer 
 }
 
 /**
- * TLS on a connection, and who is at its other end. Which address it leads to says nothing: whoever answers DNS chose it.
+ * Opens TLS on a connection and authenticates the peer.
+ *
+ * **Trust**: the address says nothing about the peer, because the server that answered DNS chose
+ * it.
+ *
  * @param now milliseconds since 1970
  * @throws RefusalError `peer`; nothing but a TLS handshake was sent then
  */
 export async function identify(socket: Socket, peer: Peer, protocol: EgressProtocol, now: number): Promise<TLSSocket> {
-  // A system under Enclaim serves gRPC and nothing else.
+  // A system under Enclaim serves only gRPC.
   if (peer.references !== undefined && protocol !== 'h2') throw stranger(peer, 'is called by gRPC only');
   const tls = await handshake(socket, peer, protocol);
   try {
@@ -59,7 +70,7 @@ export async function identify(socket: Socket, peer: Peer, protocol: EgressProto
 }
 
 function handshake(socket: Socket, peer: Peer, wanted: EgressProtocol): Promise<TLSSocket> {
-  // An attested peer is never asked for plain HTTP/2: without evidence there is nothing to say to it.
+  // An attested peer is never offered plain HTTP/2: without evidence there is nothing to say to it.
   const protocol = peer.references === undefined ? wanted : ALPN;
   return new Promise((resolve, reject) => {
     const tls = connect({
@@ -67,7 +78,8 @@ function handshake(socket: Socket, peer: Peer, wanted: EgressProtocol): Promise<
       servername: peer.host,
       secureContext: tls13(),
       ALPNProtocols: [protocol],
-      // What the context's roots say is asked of `authorized`, and only where the policy trusts them.
+      // The verdict by the context's roots is in `authorized`, which counts only if the policy
+      // trusts those roots.
       rejectUnauthorized: false,
     });
     const timer = setTimeout(() => tls.destroy(new Error('it took too long')), HANDSHAKE_MS);
@@ -81,7 +93,7 @@ function handshake(socket: Socket, peer: Peer, wanted: EgressProtocol): Promise<
       clearTimeout(timer);
       tls.off('error', fail);
       tls.on('error', () => tls.destroy());
-      // HTTP/1.1 needs no name; HTTP/2 must have been agreed on.
+      // HTTP/1.1 needs no ALPN; HTTP/2 must have been agreed on.
       if ((tls.alpnProtocol || 'http/1.1') === protocol) return resolve(tls);
       tls.destroy();
       fail(new Error(`it does not speak ${protocol}`));
@@ -90,7 +102,10 @@ function handshake(socket: Socket, peer: Peer, wanted: EgressProtocol): Promise<
 }
 
 let context: SecureContext | undefined;
-/** TLS 1.3 and the roots inside the measured Node, which take time to read. It keeps no sessions. */
+/**
+ * TLS context with TLS 1.3 and the roots inside the measured Node, made once because they take time
+ * to read. It keeps no sessions.
+ */
 function tls13(): SecureContext {
   context ??= createSecureContext({ ca: [...rootCertificates], minVersion: 'TLSv1.3' });
   return context;
@@ -103,13 +118,13 @@ function knownRoots(): ReadonlyMap<string, Uint8Array> {
   return roots;
 }
 
-/** Returns where the other end is who the policy names. */
+/** Throws unless the peer is the one that the policy names. */
 async function refuseStranger(tls: TLSSocket, peer: Peer, now: number): Promise<void> {
   const { references, identity } = peer;
   const { spki, ca } = identity;
   const certificate = tls.getPeerX509Certificate();
   if (certificate === undefined) throw stranger(peer, 'has no certificate');
-  // Written so that a date that is none fails.
+  // Written so that an invalid date fails.
   if (!(certificate.validFromDate.getTime() <= now && now <= certificate.validToDate.getTime()))
     throw stranger(peer, `has a certificate from ${certificate.validFrom} to ${certificate.validTo}`);
   if (spki !== undefined) {
@@ -125,7 +140,10 @@ async function refuseStranger(tls: TLSSocket, peer: Peer, now: number): Promise<
   }
 }
 
-/** The chain that the other end sent, up to the certificate that the policy names; it may also be one of Node's roots. */
+/**
+ * Verifies the chain that the peer sent, up to the certificate that the policy names. That one may
+ * also be a root of Node.
+ */
 async function verifyIssuedBy(ca: `sha256:${string}`, certificate: X509Certificate, now: number): Promise<void> {
   const [leaf, ...sent] = chainOf(certificate).map(({ raw }) => parseCertificate(raw));
   if (leaf === undefined) throw new Error('has no certificate');
@@ -164,7 +182,12 @@ function sha256(bytes: Uint8Array): Uint8Array {
   return createHash('sha256').update(bytes).digest();
 }
 
-/** What is found at the other end is not said to handlers beyond this: it is data of whoever is there. */
+/**
+ * The refusal of a wrong peer.
+ *
+ * **Leak**: handlers are told no more of it than this, because everything else is data that the
+ * peer chose.
+ */
 function stranger({ name }: Peer, what: string, cause?: unknown): RefusalError {
   return new RefusalError('peer', `${name} is not who the policy names`, {
     pointer: pointerOf(name, 'identity'),

@@ -31,28 +31,32 @@ export interface Verdict {
   readonly code: DecisionCode | 'leak';
   /** The part of the policy that decided. */
   readonly pointer: string;
-  /** What the call carried at that point, sorted. */
+  /** The call's label at that point, sorted. */
   readonly label: readonly string[];
 }
 
-/** What a call may no longer answer, from the moment on at which it had read too much for it. */
+/**
+ * The state of a call that has read more than its response may carry: from that moment on it may
+ * not respond.
+ */
 export interface Silence {
   readonly refusal: RefusalError;
-  /** What the call carried at that moment, sorted. */
+  /** The call's label at that moment, sorted. */
   readonly label: readonly string[];
 }
 
 const NOTHING: ReadonlySet<string> = new Set();
 type LeakSurface = Leaks['on'][number];
 
-/** Values of one call by which `exact-match` knows them again. */
+/** Values of one call that `exact-match` can recognise. */
 const MOST_VALUES = 10_000;
-/** Decisions that say that a grant was missing, rather than that data would have gone where it may not. */
+/** Decisions because of a missing grant, as opposed to a flow that the policy forbids. */
 const GRANTS: ReadonlySet<DecisionCode> = new Set(['no-rule', 'reads', 'stores', 'sends', 'release']);
 
 /**
- * A floating label in two parts. What the caller sent may go back to that caller; what was read may go where the
- * policy says. A collection takes both. Neither part ever shrinks, and the worker is never asked for it.
+ * The floating label of a call, in two parts. Categories that the caller sent may go back to that
+ * caller; categories that were read may go where the policy says. A collection takes both. Neither
+ * part ever shrinks, and the worker has no say in it.
  */
 export class CallContext {
   readonly #policy: Policy;
@@ -63,23 +67,29 @@ export class CallContext {
   readonly #sent = new Set<string>();
   readonly #read = new Set<string>();
   #label: { readonly size: number; readonly names: readonly string[] } = { size: 0, names: [] };
-  /** Values, by whether the response may carry what they are labelled with. */
+  /**
+   * Values this call has seen under a label that its response may not carry. The detector
+   * `exact-match` refuses a message that repeats one.
+   */
   readonly #forbidden = new Set<string>();
-  /** When the oldest value that it has read was stored: what it stores may be made of that. */
+  /**
+   * When the oldest value that it has read was stored. A value that it stores may be made of that
+   * one.
+   */
   #since: number = Number.POSITIVE_INFINITY;
-  /** Bytes that it may still store. */
+  /** Bytes that the call may still store. */
   #storable: number = MOST_OF_CALL;
-  /** Whether it has done something that others may see. */
+  /** Whether it has done something visible outside the call. */
   #acted = false;
   /** Whether it has stored or deleted something. */
   #wrote = false;
   #silence: Silence | undefined;
-  /** Size of what it had read when that was last judged. */
+  /** Size of its read label when that was last judged. */
   #heard = 0;
 
   /**
-   * @param onVerdict told of every decision, before what was decided about is done
-   * @param now milliseconds since 1970; without it, everything that ends on some day has ended
+   * @param onVerdict receives every decision, before the thing decided about is done
+   * @param now milliseconds since 1970. Without it, every rule with an end date has ended.
    */
   constructor(
     policy: Policy,
@@ -95,20 +105,24 @@ export class CallContext {
     this.#now = now;
   }
 
-  /** Everything this call carries, sorted. */
+  /** The categories of everything that this call carries, sorted. */
   get label(): readonly string[] {
-    // Neither part ever shrinks, so as long as they are as large they are the same.
+    // Neither part ever shrinks: if both sizes are unchanged, so is the label.
     const size = this.#sent.size + this.#read.size;
     if (this.#label.size !== size) this.#label = { size, names: [...this.#sent.union(this.#read)].sort() };
     return this.#label.names;
   }
 
-  /** Whether it carries nothing that others must not see. */
+  /** Whether its label is empty or public. */
   get open(): boolean {
     return isOpen(this.label);
   }
 
-  /** Takes a message of the caller, of which detectors see the texts. @throws RefusalError `flow` where the method does not accept what it carries */
+  /**
+   * Takes a message of the caller and its texts, which detectors see.
+   *
+   * @throws RefusalError `flow` if the method does not accept what the message carries
+   */
   accept(label: Label, texts: readonly string[]): void {
     grow(this.#sent, label);
     this.#decide({ kind: 'call' }, label);
@@ -116,19 +130,25 @@ export class CallContext {
   }
 
   /**
-   * Set once the call has read what it may not return, and the same from then on: no response of it may leave, and what is said
-   * of it must not depend on what it does after that.
+   * Set once the call has read what it may not return, and constant from then on. No response of
+   * the call may leave.
+   *
+   * **Leak**: nothing that is said of the call may depend on what it does after that moment.
    */
   get silence(): Silence | undefined {
     return this.#silence;
   }
 
-  /** What it has read, which an answer without fields may carry. */
+  /** Categories that the call has read. An answer without fields carries these. */
   get read(): ReadonlySet<string> {
     return this.#read;
   }
 
-  /** Carries out what the handler asks of a collection. @throws RefusalError `grant`, `flow`, `budget` */
+  /**
+   * Performs an operation on a collection.
+   *
+   * @throws RefusalError `grant`, `flow`, `budget`
+   */
   perform(operation: StorageOperation): Json {
     try {
       return this.#perform(operation);
@@ -140,15 +160,17 @@ export class CallContext {
   #perform(operation: StorageOperation): Json {
     const { collection: name } = operation;
     const store = this.#collections.get(name);
-    // A name that the policy does not have is text of the worker's: it goes into no message and no record.
+    // A name that the policy does not have is text from the worker. It goes into no message and no
+    // record.
     if (store === undefined) throw new RefusalError('grant', 'there is no such collection');
     const writes = operation.kind === 'put' || operation.kind === 'delete';
     if (writes) this.#acted = true;
-    // What is missing says as much as what is there: deleting is decided like writing.
+    // **Leak**: an absent entry tells as much as a present one, so deleting is decided like
+    // writing.
     this.#decide({ kind: writes ? 'store' : 'read', name }, writes ? new Set(this.label) : new Set());
     this.#refuseHalf(writes, name);
-    // How far a call came before a read kept it from more would say what was found there. So whoever has acted carries the same
-    // by every read, whatever it finds.
+    // **Leak**: how far a call came before a read was refused would tell what it found there. So
+    // once a call has acted, every read adds the collection's full label, whatever it finds.
     if (!writes && this.#acted) grow(this.#read, this.#policy.collections[name]?.holds ?? []);
     switch (operation.kind) {
       case 'get': {
@@ -173,16 +195,19 @@ export class CallContext {
         });
         return null;
       case 'delete':
-        // Whether there was one is not said: that would be reading.
+        // Whether the entry existed is not returned: that would be a read.
         store.delete(operation.key, this.label);
         return null;
     }
   }
 
   /**
-   * What a call has stored stays, so a call that is refused for what it read has stored nothing: it stores nothing from then on, and
-   * what would make it fall silent it may not read after it has stored. Undoing instead would make what is found in a place depend on
-   * all that the call came to carry, without that being on the place's label. Which reading is refused, the policy alone decides.
+   * Refuses operations after which a refused call would leave stored data behind. A silenced call
+   * stores nothing more, and a call that has stored something may not read what would silence it.
+   *
+   * Undoing the writes instead is no way: the content of a place would then depend on all that the
+   * call came to carry, without that being on the place's label. Only the policy decides which
+   * reads are refused.
    */
   #refuseHalf(writes: boolean, name: string): void {
     if (writes && this.#silence !== undefined) {
@@ -221,15 +246,20 @@ export class CallContext {
     this.#look('egress', () => texts);
   }
 
-  /** Whether a rule of declassification may be used now. @throws RefusalError `grant`, `assurance` */
+  /**
+   * Decides whether a rule of declassification may be used now.
+   *
+   * @throws RefusalError `grant`, `assurance`
+   */
   release(rule: string): void {
     this.#acted = true;
     this.#decide({ kind: 'release', name: rule }, new Set(this.label));
   }
 
   /**
-   * Whether a release to `to` may name a record of a collection, which the handler does not get to see. Which one it is the
-   * handler says, so that naming it is sending what the call carries.
+   * Decides whether a release to `to` may name a record of a collection. The handler does not see
+   * the record. It does choose which one, so naming it sends what the call carries.
+   *
    * @throws RefusalError `grant`, `assurance`, `flow`
    */
   nameRecord(to: string, collection: string): void {
@@ -238,9 +268,12 @@ export class CallContext {
   }
 
   /**
-   * A named record, which carries its own label. No verdict is told of what depends on it, nor by {@link lookAtRecord}: how many
-   * there were, a handler finds out by how many more it may have.
-   * @throws RefusalError `request` where there is none; `flow`
+   * A named record, which carries its own label.
+   *
+   * **Leak**: neither this nor {@link lookAtRecord} reports a verdict. Verdicts would use up the
+   * call's records, and the handler could count how many are left.
+   *
+   * @throws RefusalError `request` if there is none; `flow`
    */
   recordFor(to: string, collection: string, key: string): Json {
     const stored = this.#collections.get(collection)?.get(key);
@@ -250,15 +283,21 @@ export class CallContext {
     return stored.value;
   }
 
-  /** Looks for leaks in what is made of records. @throws RefusalError `leak` */
+  /**
+   * Looks for leaks in a message that is built from records.
+   *
+   * @throws RefusalError `leak`
+   */
   lookAtRecord(texts: readonly string[]): void {
     const leak = this.#leakIn('egress', () => texts);
     if (leak !== undefined) throw leak;
   }
 
   /**
-   * Takes what a subprocessor said. It may know all that any call has sent it, so what it says carries that much.
-   * @param carried what the populated fields carry besides
+   * Takes a subprocessor's answer. The subprocessor may know all that any call has sent it, so its
+   * answer carries the label of all that it receives.
+   *
+   * @param carried further categories, of the answer's populated fields
    */
   heard(from: string, carried: Label, texts: readonly string[]): void {
     const { receives = [] } = this.#policy.subprocessors[from] ?? {};
@@ -268,21 +307,25 @@ export class CallContext {
     this.#remember(known, () => texts);
   }
 
-  /** Whether the call is silenced at its end; counted as a response that was refused. */
+  /** The silence at the call's end, if any. Counted as a response that was refused. */
   silenced(): Silence | undefined {
     if (this.#silence === undefined) return undefined;
     this.#tell('response', false, 'returns', this.#silence.refusal.pointer ?? '');
     return this.#silence;
   }
 
-  /** Whether something that the handler chose may stand in the log, which others read. @throws RefusalError `leak` */
+  /**
+   * Whether text that the handler chose may stand in the log, which auditors read.
+   *
+   * @throws RefusalError `leak`
+   */
   mayLog(message: Json): boolean {
     this.#acted = true;
     this.#look('log', () => textsOf(message));
     return this.open;
   }
 
-  /** Falls silent with the first reading that the response may not carry. */
+  /** Silences the call at the first read that its response may not carry. */
   #listen(): void {
     if (this.#silence !== undefined || this.#heard === this.#read.size) return;
     this.#heard = this.#read.size;
@@ -297,7 +340,7 @@ export class CallContext {
   }
 
   #judge(sink: Sink, label: Label): Decision {
-    // Who may call was decided before.
+    // The caller was authorized before.
     const circumstances = { authorized: true, now: this.#now() };
     return decide(this.#policy, { identity: ANYONE, method: this.#method.id, label, sink }, circumstances);
   }
@@ -312,7 +355,8 @@ export class CallContext {
   #leakIn(surface: LeakSurface, texts: () => readonly string[]): RefusalError | undefined {
     const { leaks } = this.#policy.governance;
     if (leaks === 'none' || !leaks.on.includes(surface)) return undefined;
-    // What may not go back to the caller may go to a subprocessor; what may not go there has been refused by its label.
+    // A message to a subprocessor may hold values that the response may not. If the subprocessor
+    // may not have them, the label has refused the message already.
     const forbidden = surface === 'egress' ? NOTHING : this.#forbidden;
     const found: LeakDetector[] = detect(leaks.detectors, texts(), forbidden);
     if (found.length === 0) return undefined;
@@ -332,7 +376,7 @@ export class CallContext {
   }
 }
 
-/** Whether a label has nothing that others must not see. */
+/** Whether a label is empty or public. */
 export function isOpen(label: readonly string[]): boolean {
   return label.every((category) => category === 'public');
 }

@@ -1,20 +1,22 @@
 /**
- * Places: which calls may run now, which wait for a place, in turn by connection, and which wait for their callers. A place is
- * one of the places in workers, or what a call declares of memory and processor: amounts of one or several kinds.
+ * Places: which calls may run now, which wait for a place, in turn by connection, and which wait
+ * for their callers. A place is one of the places in workers, or what a call declares of memory and
+ * processor: amounts of one or several kinds.
  *
- * A connection may take as much as it leaves free. Without this, one that fills a room would keep all others out of it; with a
- * fixed share, one that is alone could not use what is there.
+ * **Bound**: a connection may hold at most as much as it leaves free. Without this, a connection
+ * that fills a room would keep every other connection out of it. With a fixed share, a lone
+ * connection could not use what is there.
  */
 
 import { RefusalError } from '../errors.ts';
 import { reasonOf } from './deadline.ts';
 
-/** How much of each kind of thing; a room and its guests have the same kinds, in integers. */
+/** An amount of each kind of resource. A room and its guests have the same kinds, in integers. */
 export type Amounts = readonly number[];
 
 /** How much there is, and how many calls may wait for it. */
 export interface Room {
-  /** What all calls together may hold. */
+  /** Amounts that all calls together may hold. */
   readonly whole: Amounts;
   /** Calls that may wait for their first place. */
   readonly waiting: number;
@@ -22,35 +24,40 @@ export interface Room {
   readonly away: number;
   /** Whether calls of one message go before streams. */
   readonly unaryFirst: boolean;
-  /** What the call hears that finds too many waiting. */
+  /** Message of the refusal if too many calls are waiting. */
   readonly crowded: string;
 }
 
 /** A call as it asks for a place. */
 export interface Guest {
-  /** What it is counted under. */
+  /** Key of the connection under which the call is counted. */
   readonly connection: unknown;
   readonly stream: boolean;
   /** Ends the wait. */
   readonly signal: AbortSignal;
-  /** Ends the call, where its caller keeps it waiting and another needs the room. */
+  /** Ends the call if its caller keeps it waiting and another call needs the room. */
   readonly end: (refusal: RefusalError) => void;
 }
 
-/** What a call holds while its handler may run, and what of that it keeps while it waits for its caller. */
+/**
+ * The amounts that a call holds while its handler may run, and those it keeps while it waits for
+ * its caller.
+ */
 export interface Load {
   readonly running: Amounts;
   readonly away: Amounts;
 }
 
-/** Milliseconds for which a call may keep what another waits for, while its caller says nothing. */
+/** Milliseconds for which a silent caller's call may keep what another call waits for. */
 export const KEEPS_MS = 1000;
 
 /** The right of one call's handler to run; disposing of it gives the place back. */
 export interface Place extends Disposable {
   /**
-   * Gives the place back for as long as only the caller can end what is awaited. The answer comes once there is a place again, for
-   * with it the handler runs on. @throws RefusalError where the call ended meanwhile; what `awaited` does
+   * Gives the place back while only the caller can end what is awaited. Resolves after the call has
+   * a place again, because its handler then runs on.
+   *
+   * @throws RefusalError if the call ended meanwhile; any error of `awaited`
    */
   whileAway<T>(awaited: Promise<T>): Promise<T>;
 }
@@ -60,18 +67,18 @@ interface Line {
   readonly held: number[];
   /** Calls that have begun. */
   calls: number;
-  /** Those in the queue that have not. */
+  /** Waiting calls that have not begun. */
   outside: number;
   readonly queue: Waiting[];
-  /** Those that wait for their caller, longest first. */
+  /** Calls that wait for their caller, longest first. */
   readonly away: Set<Guest>;
-  /** Those of them that keep something, and since when. */
+  /** Calls of `away` that keep something, with the time since when. */
   readonly keeping: Map<Guest, number>;
 }
 
 interface Waiting {
   readonly guest: Guest;
-  /** What it asks for, beyond what it has. */
+  /** Amounts that it asks for, beyond those it has. */
   readonly takes: Amounts;
   /** Whether the call has begun already, and only comes back. */
   readonly begun: boolean;
@@ -82,12 +89,15 @@ interface Waiting {
 /** Hands places out in turn: each connection that waits gets one before any gets another. */
 export class Places {
   readonly #room: Room;
-  /** By connection; whose turn is next comes first. */
+  /** Lines by connection; the next in turn comes first. */
   readonly #lines = new Map<unknown, Line>();
   readonly #held: number[];
   #outside = 0;
   #away = 0;
-  /** The call that is being ended for what it keeps; one at a time, for what it gives back may be enough. */
+  /**
+   * The call that is being ended for what it keeps. One at a time, because the amounts that it
+   * gives back may be enough.
+   */
   #ending: Guest | undefined;
   #timer: NodeJS.Timeout | undefined;
 
@@ -96,7 +106,11 @@ export class Places {
     this.#held = room.whole.map(() => 0);
   }
 
-  /** Waits for a place. @throws RefusalError `budget` where too many wait; the reason of the call's end */
+  /**
+   * Waits for a place.
+   *
+   * @throws RefusalError `budget` if too many calls wait; the reason of the call's end
+   */
   async take(guest: Guest, load: Load): Promise<Place> {
     await this.#wait(guest, load.running, false);
     return new HeldPlace(guest, {
@@ -118,7 +132,10 @@ export class Places {
     return line;
   }
 
-  /** Resolves with a place held: at once, if there is one and no call of its connection is before it. */
+  /**
+   * Resolves with a place held: at once, if there is one and no call of its connection waits before
+   * it.
+   */
   #wait(guest: Guest, takes: Amounts, begun: boolean): Promise<void> | undefined {
     const { signal } = guest;
     const line = this.#lineOf(guest);
@@ -158,7 +175,10 @@ export class Places {
     return promise;
   }
 
-  /** Whether a connection may take so much: there is as much, and it then holds no more than is left, or nothing beside it. */
+  /**
+   * Whether a connection may take these amounts: they are free, and of each kind the connection
+   * then holds at most what is left, or held none before.
+   */
   #hasRoomFor({ held }: Line, takes: Amounts): boolean {
     return takes.every((amount, kind) => {
       if (amount === 0) return true;
@@ -179,7 +199,12 @@ export class Places {
     }
   }
 
-  /** The connection that has most waiting gives way: its newest call, or the one that comes. @throws RefusalError `budget` for that one */
+  /**
+   * Refuses the newest waiting call of the connection that has most waiting, or the one that
+   * arrives.
+   *
+   * @throws RefusalError `budget` if it is the one that arrives
+   */
   #makeWay(guest: Guest, line: Line): void {
     const longest = this.#most(line, ({ outside }) => outside);
     const last = longest === line ? undefined : longest.queue.findLast(({ begun }) => !begun);
@@ -199,7 +224,7 @@ export class Places {
     return most;
   }
 
-  /** Gives back, and hands out what that leaves room for. */
+  /** Gives amounts back, and hands out what is free then. */
   #give(guest: Guest, amounts: Amounts): void {
     const line = this.#lineOf(guest);
     this.#add(line, amounts, -1);
@@ -207,7 +232,10 @@ export class Places {
     this.#next();
   }
 
-  /** Where too many are away, the connection that has most of them loses the one that has waited longest. */
+  /**
+   * Marks a call as away. If too many are away, the connection with most of them loses the one that
+   * has waited longest.
+   */
   #leave(guest: Guest, load: Load): void {
     const line = this.#lineOf(guest);
     line.away.add(guest);
@@ -237,17 +265,18 @@ export class Places {
     this.#reclaim();
   }
 
-  /** Its connection keeps its turn. */
+  /** Takes the place again. The connection keeps its turn. */
   async #comeBack(guest: Guest, load: Load): Promise<void> {
     this.#isBack(guest);
     await this.#wait(guest, difference(load), true);
   }
 
   /**
-   * Ends the call that keeps something and has waited longest for its caller, of the connection that keeps most, if a connection
-   * with fewer calls waits for a place.
+   * Ends the call that keeps something and has waited longest for its caller, of the connection
+   * that keeps most, if a connection with fewer calls waits for a place.
    *
-   * **Bound**: without this, callers that say nothing would keep what their calls declare until the wall time of the policy.
+   * **Bound**: without this, callers that send nothing would keep what their calls declare until
+   * the wall time of the policy.
    */
   #reclaim(): void {
     if (this.#ending !== undefined || this.#timer !== undefined) return;
@@ -272,7 +301,7 @@ export class Places {
     guest.end(new RefusalError('budget', 'the caller let the call wait, and another needs what it keeps'));
   }
 
-  /** Hands out what places there are. */
+  /** Hands out all places that are free. */
   #next(): void {
     for (;;) {
       const found = (this.#room.unaryFirst && this.#first(({ guest }) => !guest.stream)) || this.#first(() => true);
@@ -314,25 +343,25 @@ export class Places {
   }
 }
 
-/** What a call gives back while it waits for its caller, and takes again. */
+/** The amounts that a call gives back while it waits for its caller, and takes again. */
 function difference({ running, away }: Load): Amounts {
   return running.map((amount, kind) => amount - (away[kind] ?? 0));
 }
 
-/** What a place does with the room it is in. */
+/** The effects of a place on its room. */
 interface Moves {
   readonly leave: () => void;
   readonly comeBack: () => Promise<void>;
-  /** The call ends: it holds all, or what it keeps while it is away. */
+  /** Ends the call, which holds all of its load, or the kept part while it is away. */
   readonly end: (held: 'all' | 'kept') => void;
-  /** Gives back what a call took again that had ended meanwhile. */
+  /** Gives back what a call took again although it had ended meanwhile. */
   readonly drop: () => void;
 }
 
 class HeldPlace implements Place {
   readonly #guest: Guest;
   readonly #moves: Moves;
-  /** Things awaited that only the caller can end. */
+  /** Pending promises that only the caller can settle. */
   #awaited = 0;
   #state: 'held' | 'away' | 'returning' | 'over' = 'held';
 

@@ -1,7 +1,10 @@
 /**
- * The governor of resources: what requests declare, what is in flight, what the machine shows. A declaration is a reservation:
- * together the requests in flight never declare more than the workers have, so that many small ones cannot take what one
- * large one may not.
+ * The governor of resources: what requests declare, how many are in flight, and the machine's
+ * readings.
+ *
+ * **Bound**: a declaration is a reservation. Together the requests in flight never declare more
+ * than the workers have. Without this, many small requests could take what one large request may
+ * not.
  */
 
 import { bytesOf, type MethodId, millisecondsOf, type Resources } from '@enclaim/policy-schema/admission';
@@ -10,7 +13,7 @@ import type { CallBudget } from './call-budget.ts';
 import { type Guest, type Load, type Place, Places } from './places.ts';
 import { KERNEL, type Readings, readMachine } from './readings.ts';
 
-/** What the workers have together. */
+/** Resources of all workers together. */
 export interface Capacity {
   /** Bytes for handlers. */
   readonly memory: number;
@@ -23,21 +26,30 @@ const LEAST_PATIENCE_MS = 2000;
 const WHOLE = 1000;
 /** Milliseconds for which a reading holds; the kernel renews its averages every two seconds. */
 const FRESH_MS = 1000;
-/** Calls that may wait until what they declare is free: as raw bytes, for nothing is decoded before. */
+/**
+ * Calls that may wait until what they declare is free. They wait as raw bytes: nothing is decoded
+ * before.
+ */
 const MAX_WAITING_CALLS = 256;
 
 interface Declared extends CallBudget {
   /** Thousandths of a processor that it needs to use its processor time within its wall time. */
   readonly share: number;
-  /** Requests in flight, bytes and thousandths of a processor. While it waits for its caller it works nothing. */
+  /**
+   * Requests in flight, bytes and thousandths of a processor. While a call waits for its caller, it
+   * needs no processor.
+   */
   readonly load: Load;
 }
 
 /** Decides which requests are let in. */
 export class ResourceGovernor {
-  /** Whether temperature is looked at: the policy limits it, and a sensor was there at start. */
+  /** Whether temperature is checked: the policy limits it, and there was a sensor at the start. */
   readonly thermalObserved: boolean;
-  /** Milliseconds for which a worker may stand still: a call may work for all it declares without a pause. */
+  /**
+   * Milliseconds for which a worker's loop may stand still: a call may use all the processor time
+   * that it declares without a pause.
+   */
   readonly patience: number;
   readonly #limits: Resources;
   readonly #places: Places;
@@ -48,8 +60,10 @@ export class ResourceGovernor {
   #readAt: number;
 
   /**
-   * @param read figures of the machine; where the kernel does not show them the policy cannot be held
-   * @throws RefusalError `claim` where a declaration is more than the workers have, or there are no figures
+   * @param read readings of the machine. If the kernel does not show them, the policy cannot be
+   * enforced.
+   * @throws RefusalError `claim` if a declaration is more than the workers have, or there are no
+   * readings
    */
   constructor(
     limits: Resources,
@@ -86,14 +100,20 @@ export class ResourceGovernor {
     this.thermalObserved = this.#readings.warmest !== null;
   }
 
-  /** What a request of a method may use. @throws RefusalError `budget` where the method declares nothing */
+  /**
+   * The limits of a request of a method.
+   *
+   * @throws RefusalError `budget` if the method declares nothing
+   */
   budgetOf(method: MethodId): CallBudget {
     return this.#declared(method);
   }
 
   /**
-   * Lets a request in, once what it declares is free; disposing of the place gives it back.
-   * @throws RefusalError `budget` where the machine is strained, or too many wait; the reason of the call's end
+   * Admits a request once what it declares is free. Disposing of the place gives that back.
+   *
+   * @throws RefusalError `budget` if the machine is strained or too many calls wait; the reason of
+   * the call's end
    */
   async admit(method: MethodId, guest: Guest): Promise<Place> {
     const { load } = this.#declared(method);
@@ -107,7 +127,12 @@ export class ResourceGovernor {
     return declared;
   }
 
-  /** How strained the machine is, is not said: only that it is. What a machine does not show any more lets nobody in. */
+  /**
+   * Refuses a request while the machine exceeds a limit of the policy, or has stopped reporting it.
+   *
+   * **Leak**: the message names the limit and not the reading, which depends on other callers'
+   * load.
+   */
   #refuseStrained(): void {
     const now = this.#clock();
     if (now - this.#readAt > FRESH_MS) {
@@ -129,7 +154,10 @@ export class ResourceGovernor {
   }
 }
 
-/** Which methods declare more than the workers have for handlers, so that no request of them would ever be let in. */
+/**
+ * Declarations that exceed what the workers have for handlers, so that no request of the method
+ * would ever be admitted.
+ */
 export function unattainable(
   limits: Resources,
   methods: Iterable<MethodId>,

@@ -1,4 +1,7 @@
-/** The evidence log, first form: a chain of records on a file or a raw device, durable before anything leaves. */
+/**
+ * The evidence log, first form: a chain of records on a file or a raw device. A record is durable
+ * before anything that it covers leaves.
+ */
 
 import { concat, join, Reader, toHex, u32be } from '@enclaim/attestation/bytes';
 import { digestText } from '@enclaim/attestation/digest';
@@ -7,14 +10,14 @@ import { Batcher } from '../batcher.ts';
 import { RefusalError } from '../errors.ts';
 import type { Device } from './device.ts';
 
-/** What a writer of records says; the log adds place and chain. */
+/** A record as its writer gives it; the log adds the hash of the record before. */
 export type Entry = Omit<EvidenceRecord, 'prev'>;
 
 /** Where the log stands. */
 export interface LogHead {
   /** Number of records. */
   readonly size: number;
-  /** Hash of the last record; 32 zero bytes where there is none. */
+  /** Hash of the last record; 32 zero bytes if there is none. */
   readonly hash: Uint8Array;
   /** Time of the last record. */
   readonly time: string | null;
@@ -23,49 +26,63 @@ export interface LogHead {
 /** A record that has its place in the chain. */
 export interface Placed {
   readonly hash: Uint8Array;
-  /** Resolves once it is on stable storage. Rejects with RefusalError `log`; from then on nothing can be appended. */
+  /**
+   * Resolves once it is on stable storage. Rejects with RefusalError `log`; nothing can be appended
+   * from then on.
+   */
   readonly durable: Promise<void>;
 }
 
-/** Whose record it is: a call's, or the runtime's own of a boot, its end, and what it sees coming. */
+/** The writer of a record: a call, or the runtime itself for a boot, its end and its warnings. */
 export type Writer = 'call' | 'runtime';
 
-/** How much room is left for records of calls: some is `scarce` long before there is `none` for more calls than are under way. */
+/**
+ * Room left for records of calls. It is `none` if there is room for no more calls than are under
+ * way, and `scarce` long before that.
+ */
 export type LogRoom = 'ample' | 'scarce' | 'none';
 
-/** Bytes kept for the runtime's own records: of a thousand boots, at about a KiB each. Of small logs, a part. */
+/**
+ * Bytes reserved for the runtime's own records, enough for a thousand boots at about a KiB each. A
+ * small log reserves a fraction of its size.
+ */
 const KEPT = { most: 1024 * 1024, part: 16 };
-/** Room for calls is scarce below this: at a thousand calls a second, a minute before the end. */
+/** Below this, room for calls is scarce: at a thousand calls a second, a minute before the end. */
 const SCARCE = { most: 64 * 1024 * 1024, part: 8 };
-/** No call is let in below this: those under way may still end in their records. */
+/** Below this no call is admitted. Calls under way may still write the records of their ends. */
 const NONE = { most: 16 * 1024 * 1024, part: 32 };
 const ZERO_HASH = new Uint8Array(32);
 const PREFIX = 4;
-/** Records that may wait for the flush of those before them. */
+/** Records that may wait for the flush before theirs. */
 const MOST_WAITING = 65_536;
-/** Bytes read at once while an old log is followed. */
+/** Bytes of one read while an existing log is followed. */
 const CHUNK = 1024 * 1024;
 
 /**
- * Frames of `u32 length ‖ canonical record`, each naming the hash of the one before. A length of zero, the end of
- * the file, or a frame that does not continue the chain ends the log: such a tail was never acknowledged.
+ * A log of frames `u32 length ‖ canonical record`, each naming the hash of the record before. The
+ * log ends at a length of zero, at the end of the file, or at a frame that does not continue the
+ * chain. Such a tail was never acknowledged.
  */
 export class RecordLog {
   readonly #device: Device;
   readonly #capacity: number;
   readonly #batcher = new Batcher((records: readonly Uint8Array[]) => this.#flush(records), MOST_WAITING);
-  /** After the last record that has a place, whether or not it is on the disk yet. */
+  /**
+   * The head and the end after the last record that has a place, whether or not it is on the disk
+   * yet.
+   */
   #head: LogHead;
   #end: number;
-  /** After the last byte on the disk. */
+  /** The end of the last byte on the disk. */
   #flushed: number;
   #broken: unknown;
   #room: LogRoom = 'ample';
   readonly #listeners: ((room: LogRoom) => void)[] = [];
 
   /**
-   * Whether bytes were found behind the end that are no record of this chain. A crash in the middle of a flush leaves
-   * such bytes, and so does whoever changes a record that was acknowledged: the boot's own record says that it was so.
+   * Whether bytes behind the end are no record of this chain. A crash in the middle of a flush
+   * leaves such bytes, and so does a change of a record that was acknowledged. The record of the
+   * boot says that there were some.
    */
   readonly discarded: boolean;
 
@@ -105,22 +122,25 @@ export class RecordLog {
     return Math.max(0, this.#capacity - part(KEPT, this.#capacity) - PREFIX - this.#end);
   }
 
-  /** How that is to be judged. */
+  /** The same, as a grade. */
   get room(): LogRoom {
     return this.#room;
   }
 
-  /** Tells whenever there is less of it. */
+  /** Registers a listener that is called whenever the grade changes. */
   onRoom(listener: (room: LogRoom) => void): void {
     this.#listeners.push(listener);
   }
 
   /**
-   * Gives a record its place. Those of one moment share one write. Some room is for the runtime's own records alone.
-   * @throws RefusalError `log` where it is not a record, the log is full, or an earlier write failed; `budget` where too many wait
+   * Gives a record its place. Records placed at about the same time share one write. Some room is
+   * for the runtime's own records alone.
+   *
+   * @throws RefusalError `log` if it is not a record, the log is full, or an earlier write failed;
+   * `budget` if too many records wait
    */
   place(entry: Entry, writer: Writer = 'call'): Placed {
-    // After a failed write nobody knows what is on the disk: only a restart may read it again.
+    // After a failed write the content of the disk is unknown: only a restart may read it again.
     if (this.#broken !== undefined) throw new RefusalError('log', 'the log failed earlier', { cause: this.#broken });
     if (this.#batcher.full) throw new RefusalError('budget', `${MOST_WAITING} records are already waiting`);
     const bytes = encoded({ ...entry, prev: digestText('sha256', this.#head.hash) });
@@ -133,11 +153,15 @@ export class RecordLog {
     this.#head = { size: this.#head.size + 1, hash, time: entry.time };
     this.#end = end;
     const durable = this.#batcher.add(bytes);
-    this.#look(); // who hears of it may place a record: after this one
+    this.#look(); // last, because a listener may itself place a record, which must follow this one
     return { hash, durable };
   }
 
-  /** Appends a record and resolves with its hash once it is on stable storage. @throws RefusalError as {@link place} */
+  /**
+   * Appends a record and resolves with its hash once it is on stable storage.
+   *
+   * @throws RefusalError as {@link place}
+   */
   async append(entry: Entry, writer: Writer = 'call'): Promise<Uint8Array> {
     const { hash, durable } = this.place(entry, writer);
     await durable;
@@ -154,7 +178,8 @@ export class RecordLog {
 
   async #flush(records: readonly Uint8Array[]): Promise<undefined[]> {
     if (this.#broken !== undefined) throw new RefusalError('log', 'the log failed earlier', { cause: this.#broken });
-    // The zero length behind the last frame keeps older bytes of a device from being read as more of it.
+    // The zero length behind the last frame keeps older bytes of a device from being read as
+    // frames.
     const data = join([...records.flatMap((bytes) => [u32be(bytes.length), bytes]), u32be(0)]);
     try {
       for (let done = 0; done < data.length; ) {
@@ -171,12 +196,12 @@ export class RecordLog {
   }
 }
 
-/** So many bytes of a log, and no more than a part of it. */
+/** The bytes `most`, but at most the given fraction of the log. */
 function part({ most, part }: { readonly most: number; readonly part: number }, capacity: number): number {
   return Math.min(most, Math.floor(capacity / part));
 }
 
-/** @throws RefusalError `log` where it could not be read back */
+/** @throws RefusalError `log` if the record does not decode again */
 function encoded(record: EvidenceRecord): Uint8Array {
   try {
     return encodeRecord(record);

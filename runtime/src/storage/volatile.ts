@@ -1,53 +1,78 @@
-/** Collections that live in this boot's memory only: places whose values are bytes, wiped as soon as they are over. */
+/**
+ * Collections that live in this boot's memory only. Their values are bytes, wiped as soon as they
+ * expire.
+ */
 
 import { ANYONE } from '@enclaim/policy-schema/admission';
 import { RefusalError } from '../errors.ts';
 import type { Json } from '../worker/protocol.ts';
 import { after, at, dueOf, fromStored, type Mutation, type Place, type StoredPlace, toStored } from './place.ts';
 
-/** What is found in a place where something is stored, or was. */
+/** The content of a place where something is stored, or was. */
 export interface Stored {
-  /** undefined: it was deleted, or is past its retention. */
+  /** The value; undefined if it was deleted or is past its retention. */
   readonly value: Json | undefined;
-  /** What knowing it carries: what all calls carried that stored or deleted something there. */
+  /**
+   * The label of knowing this content: everything that the calls carried which stored or deleted
+   * something there.
+   */
   readonly label: readonly string[];
-  /** When the oldest of what it was made of was first stored: milliseconds of the monotonic clock, which the host cannot turn back. */
+  /**
+   * When the oldest of its sources was first stored: milliseconds of the monotonic clock, which the
+   * host cannot turn back.
+   */
   readonly since: number;
 }
 
-/** Who stores something, and of what. */
+/** The origin of a value, and the owner whose room it takes. */
 export interface Made {
-  /** Since when the oldest is stored that the value was made of: its retention goes on from there. By default it is of now. */
+  /**
+   * When the oldest source of the value was stored. Its retention continues from there. Default:
+   * now.
+   */
   readonly since?: number;
-  /** Whose room it takes. Callers without an identity share that of one. */
+  /** The identity whose room it takes. Callers without an identity share that of one. */
   readonly owner?: string;
-  /** Bytes that the call may still store, by default as many as a whole call. */
+  /** Bytes that the call may still store. Default: the limit of a whole call. */
   readonly most?: number;
 }
 
-/** Bytes that may be held, of which one identity has a part, so that nobody fills a collection alone. */
+/**
+ * Bytes that may be held, in all and by one identity.
+ *
+ * **Bound**: without the second, one identity could fill a collection alone.
+ */
 export interface Room {
   readonly collection: number;
   readonly identity: number;
 }
 
 const ROOM: Room = { collection: 64 * 1024 * 1024, identity: 16 * 1024 * 1024 };
-/** Bytes that one call may store, what they are counted beside included: it takes 32 calls to use up what an identity has. */
+/**
+ * Bytes that one call may store, {@link PLACE_BYTES} included. It takes 32 calls to use up an
+ * identity's room.
+ */
 export const MOST_OF_CALL: number = 512 * 1024;
-/** Of a value as JSON. Numbers may be longer than they were written. */
+/** Bytes of a value as JSON, in which numbers may be longer than they were written. */
 const LARGEST_VALUE = 256 * 1024;
-/** What a place is counted beside its key and bytes: at least what it takes (runtime/test/store.test.ts). */
+/**
+ * Bytes counted for a place beside its key and value: at least what it takes
+ * (runtime/test/store.test.ts).
+ */
 const PLACE_BYTES = 768;
 const LONGEST_KEY = 256;
-/** Milliseconds between two looks for what is over. It answers as over at once; its bytes are wiped by then. */
+/**
+ * Milliseconds between two sweeps for expired values. An expired value is never returned; its bytes
+ * are wiped within this time.
+ */
 const SWEEP_MS = 1000;
 
-/** What a collection starts with, where that is not an empty one on the kernel's clock. */
+/** Options of a collection. By default it is empty and on the kernel's clock. */
 export interface CollectionOptions {
   /** Milliseconds of a clock that never goes back. */
   readonly now?: () => number;
   readonly room?: Room;
-  /** What {@link VolatileCollection.snapshot} said, on a clock that went on since. */
+  /** A result of {@link VolatileCollection.snapshot}. The clock must have gone on since. */
   readonly places?: Iterable<StoredPlace>;
 }
 
@@ -57,12 +82,12 @@ export class VolatileCollection {
   readonly #retention: number;
   readonly #now: () => number;
   readonly #room: Room;
-  /** Values are JSON in memory of their own: as text of the engine's nobody could wipe them. */
+  /** Values by key, as JSON in memory of their own. Strings of the engine could not be wiped. */
   readonly #places = new Map<string, Place<Buffer>>();
   /** Bytes by identity. */
   readonly #used = new Map<string, number>();
   #size = 0;
-  /** When the next thing is over. */
+  /** When the next place expires. */
   #due = Number.POSITIVE_INFINITY;
   #sweeper: NodeJS.Timeout | undefined;
 
@@ -84,9 +109,14 @@ export class VolatileCollection {
   }
 
   /**
+   * Stores a value.
+   *
+   * **Leak**: without room, the call ends. A handler that could try other sizes would measure how
+   * much other calls have stored.
+   *
    * @returns the bytes that it is counted for
-   * @throws RefusalError `grant` for an unusable key; `budget` for a value that is too large, and, ending the call, where the call,
-   * its identity or the collection has no room left: by trying other sizes a handler would find out how much others have stored
+   * @throws RefusalError `grant` for an unusable key; `budget` for a value that is too large, and,
+   * ending the call, if the call, its identity or the collection has no room left
    */
   put(key: string, value: Json, label: readonly string[], made: Made = {}): number {
     const { since = Number.POSITIVE_INFINITY, owner = ANYONE, most = MOST_OF_CALL } = made;
@@ -112,14 +142,19 @@ export class VolatileCollection {
   }
 
   /**
-   * Deletes what is there. That it is missing says what the call carried that deleted it, where others that are still there say
-   * nothing: so the place keeps a label.
+   * Replaces an entry by a tombstone with the labels of the entry and of the deleting call.
+   *
+   * **Leak**: without it, a call could delete some of many public entries, and the gaps would spell
+   * what it had read.
    */
   delete(key: string, label: readonly string[]): void {
     this.#change(key, { kind: 'delete', label });
   }
 
-  /** Keys, sorted, and the label of knowing them: that of everything they name, and of what is missing. */
+  /**
+   * Keys, sorted, and the label of knowing them: that of every entry that they name, and of every
+   * tombstone.
+   */
   list(): { keys: string[]; label: string[] } {
     const now = this.#now();
     const keys: string[] = [];
@@ -133,7 +168,7 @@ export class VolatileCollection {
     return { keys: keys.sort(), label: [...label].sort() };
   }
 
-  /** Wipes every value that is over, and forgets every place that is. */
+  /** Wipes every expired value, and forgets every expired place. */
   sweep(): void {
     const now = this.#now();
     if (now < this.#due) return;
@@ -148,7 +183,7 @@ export class VolatileCollection {
     }
   }
 
-  /** Every place that there is, as it would be kept over a restart. */
+  /** All places, in the form in which they would be kept over a restart. */
   snapshot(): StoredPlace[] {
     const now = this.#now();
     return [...this.#places].flatMap(([key, held]) => {
@@ -167,7 +202,7 @@ export class VolatileCollection {
     };
     if (!full()) return;
     this.sweep();
-    // Not which of the two, nor whose.
+    // **Leak**: the refusal says neither which of the two limits was met, nor whose.
     if (full()) throw new RefusalError('budget', `there is no room in collection ${this.#name}`, { final: true });
   }
 
@@ -199,14 +234,17 @@ export class VolatileCollection {
   }
 }
 
-/** Text in memory of its own, which shares nothing with what is not wiped together with it. */
+/**
+ * Text as bytes in memory of their own. They share no buffer with bytes that are wiped at another
+ * time.
+ */
 function bytesOf(text: string): Buffer {
   const bytes = Buffer.allocUnsafeSlow(Buffer.byteLength(text));
   bytes.write(text);
   return bytes;
 }
 
-/** A key takes two bytes for a character where one of them is not Latin. */
+/** Bytes counted for a place. A key takes two bytes a character if one of them is not Latin-1. */
 function sizeOf(key: string, length = 0): number {
   return PLACE_BYTES + 2 * key.length + length;
 }

@@ -1,7 +1,10 @@
 /**
- * The account of a worker: what its calls used, held against what they declared and, for the whole process, against the kernel.
- * Calls of one worker share a heap and a thread, so a sum that is exceeded says of one call alone what it did, and of several
- * only that one of them did it: then the worker ends, and its calls run again by themselves (pool.ts).
+ * The account of a worker: what its calls used, compared to what they declared and, for the whole
+ * process, to the kernel's count.
+ *
+ * Calls of a worker share one heap and one thread. If the sum is exceeded while one call is open,
+ * that call is stopped. If several are open, the culprit is unknown: the worker ends, and pool.ts
+ * runs each call again alone.
  */
 
 import { RefusalError } from '../errors.ts';
@@ -9,18 +12,21 @@ import type { CallBudget } from '../governor/call-budget.ts';
 import type { FromWorker } from './protocol.ts';
 
 /**
- * A worker's report. **Trust**: none. Code that left its realm may charge other calls of its worker; what it charges to nobody
- * counts as work unseen.
+ * A worker's report. **Trust**: none. Code that broke out of its realm may charge other calls of
+ * its worker; work that it charges to no call counts as unseen.
  */
 export type UsageReport = Extract<FromWorker, { readonly kind: 'used' }>;
 
 /** The start of a worker. Times are microseconds of processor. */
 interface Start {
-  /** What the kernel counted before the worker's own count began: at most, and less than nothing where that began first. */
+  /**
+   * The kernel's count before the worker's own count began. This is an upper bound. It is negative
+   * if the worker's own count began first.
+   */
   before: number;
-  /** By how much `before` may still be found too large. */
+  /** Microseconds by which `before` may still turn out to be too large. */
   mayBeLate: number;
-  /** What the kernel counted until it was loaded, and its heap by then. */
+  /** The kernel's count when the worker was loaded, and the size of its heap then. */
   readonly loaded: number;
   readonly heap: number;
 }
@@ -32,26 +38,41 @@ interface OpenCall {
 }
 
 /**
- * Microseconds by which the kernel's count may be ahead: it counts in ticks, and the engine's threads work on after a turn. Or
- * what it cost to start the worker, where that is more: a slow machine takes longer for all of it.
+ * Microseconds by which the kernel's count may be ahead: it counts in ticks, and the engine's
+ * threads work on after a turn. The cost of the worker's start is allowed instead if that is more,
+ * because a slow machine takes longer for all of it.
  */
 const AHEAD = 100_000;
-/** The part of the time that a worker may work in nobody's name: it answers pings, lets garbage go, compiles. */
+/**
+ * Share of the time that a worker may work for no call: it answers pings, collects garbage and
+ * compiles.
+ */
 const NOBODYS_SHARE = 1 / 4;
-/** Instances of the bundle that are ready (inside.ts): made in nobody's name until calls get them. */
+/**
+ * Instances of the bundle that are ready (inside.ts). No call is charged for one until it gets it.
+ */
 const MOST_READY = 8;
-/** Bytes that the engine takes for itself as it warms up: code, and what it learns of it. */
+/** Bytes that the engine takes for itself as it warms up: machine code and type feedback. */
 const WARMTH = 8 * 1024 * 1024;
 
-/** Milliseconds between two collections that are asked for: one stops everybody in the worker. */
+/**
+ * Least milliseconds between two requested collections. A collection stops every call of the
+ * worker.
+ */
 const COLLECT_MS = 100;
-/** And the time without after each, as a multiple of what it cost: they take less than a quarter of the time. */
+/**
+ * Pause after a collection, as a multiple of what it cost. Collections then take less than a
+ * quarter of the time.
+ */
 const COLLECT_SPACING = 4;
-/** Microseconds that one may cost: some, and two milliseconds for each MiB that calls declare (the engine takes about one). */
+/**
+ * Microseconds that a collection may cost: a fixed part, and two milliseconds for each MiB that
+ * calls declare. The engine takes about one.
+ */
 const COLLECTION = 100_000;
 const COLLECTION_PER_BYTE = 1 / 512;
 
-/** What a report leads to. */
+/** The consequence of a report. */
 export type AccountVerdict = 'fine' | 'collect' | 'exceeded';
 
 /** One worker's account. */
@@ -59,21 +80,27 @@ export class Account {
   readonly #kernel: () => number;
   readonly #open = new Map<number, OpenCall>();
   readonly #clock: () => number;
-  /** Calls that ended since the last audit, and before it: their last work is reported after them. */
+  /**
+   * Calls that ended since the last audit, and before it. Their last work is reported after their
+   * end.
+   */
   #gone = new Map<number, OpenCall>();
   #goneBefore = new Map<number, OpenCall>();
   #start: Start | undefined;
   #total = 0;
-  /** The last audit: microseconds worked until then, and when it was. */
+  /** The last audit: its time, and the microseconds worked until then. */
   #audited = { worked: 0, at: 0 };
-  /** Microseconds charged to calls since then, and worked by then in excess of what was charged. */
+  /**
+   * Microseconds charged to calls since the last audit; and microseconds worked by then beyond what
+   * was charged.
+   */
   #charged = 0;
   #unseen = 0;
   /** Microseconds that the largest call so far declared. */
   #largest = 0;
-  /** Microseconds that the collection may cost that was asked for and is not reported yet. */
+  /** Cost limit in microseconds of the collection that was requested and is not reported yet. */
   #collection: number | undefined;
-  /** When the next one may be asked for. */
+  /** Time from which the next collection may be requested. */
   #nextCollection = Number.NEGATIVE_INFINITY;
 
   /**
@@ -85,7 +112,7 @@ export class Account {
     this.#clock = clock;
   }
 
-  /** Whether the worker has reported before it has calls. */
+  /** Whether the worker has reported at its start, before it has calls. */
   get opened(): boolean {
     return this.#start !== undefined;
   }
@@ -103,7 +130,11 @@ export class Account {
     this.#gone.set(call, closed);
   }
 
-  /** Takes a report, and stops calls that are over their budget. @throws RangeError where it takes something back */
+  /**
+   * Takes a report, and stops calls that are over their budget.
+   *
+   * @throws RangeError if it reports less than an earlier one
+   */
   take({ total, heap, collected, calls }: UsageReport): AccountVerdict {
     if (total < this.#total) throw new RangeError('a report of less than before');
     const worked = total - this.#total;
@@ -128,8 +159,12 @@ export class Account {
   }
 
   /**
-   * An audit. Whether the process has worked for longer, unreported or uncharged, than any of its calls may: its loop stands
-   * still, or it lies. A worker that reports more than it has worked lies too.
+   * Audits the worker. Returns true if it must end; a single open call is stopped as the culprit
+   * first.
+   *
+   * The audit fails if the process worked longer, unreported or uncharged, than any of its calls
+   * may: its loop does not turn, or it lies. It also fails if the worker reports more than it
+   * worked.
    */
   exceeded(): boolean {
     if (this.#start === undefined) return false;
@@ -155,8 +190,11 @@ export class Account {
   }
 
   /**
-   * The first report was older than the kernel's count beside it by what the worker did in between: on a slow machine more than
-   * a worker's reports may be ahead. **Trust**: a worker may have it corrected by a lie, and so lie by what its start cost.
+   * Corrects `before`. The kernel's count was read after the first report was made, and the worker
+   * worked in between. On a slow machine this is more than a worker's reports may be ahead.
+   *
+   * **Trust**: a worker may obtain the correction by a lie, and so hide as much work as its start
+   * cost.
    */
   #correct(start: Start, kernel: number): void {
     const late = Math.min(start.before - (kernel - this.#total), start.mayBeLate);
@@ -166,7 +204,10 @@ export class Account {
     this.#audited.worked += late;
   }
 
-  /** Adds what was worked since the last audit to what nobody is charged for. Charges for work to come are not kept. */
+  /**
+   * Adds the work since the last audit that was charged to no call to the unseen work. Charges
+   * beyond the work done are not kept.
+   */
   #settle(worked: number): void {
     const at = this.#clock();
     const nobodys = (at - this.#audited.at) * 1000 * NOBODYS_SHARE;
@@ -178,8 +219,10 @@ export class Account {
   }
 
   /**
-   * A collection that was asked for is over: what it cost is no call's, and not unseen. **Trust**: a worker may say so of other
-   * work, so each has a limit, and a costlier one is followed by a longer time without.
+   * Ends a requested collection: its cost is charged to no call and is not unseen work.
+   *
+   * **Trust**: a worker may pass off other work as collection. So its cost has a limit, and a
+   * costlier one is followed by a longer pause.
    */
   #excuse(cost: number): void {
     if (this.#collection === undefined) return;
@@ -188,12 +231,18 @@ export class Account {
     this.#nextCollection = Math.max(this.#nextCollection, this.#clock() + (COLLECT_SPACING * cost) / 1000);
   }
 
-  /** Microseconds that ready instances may have cost: no more than loading did, nor than calls could be charged for them. */
+  /**
+   * Microseconds that ready instances may have cost: at most what loading did, and what calls could
+   * be charged for them.
+   */
   #readyAllowance(): number {
     return Math.min(this.#start?.loaded ?? 0, MOST_READY * this.#largest);
   }
 
-  /** A call that is over its budget has been stopped for it; one that has ended is charged no more than it had left. */
+  /**
+   * Charges a call, and stops it if it is over its budget. A call that has ended is charged at most
+   * what it had left.
+   */
   #charge(id: number, used: number): void {
     const open = this.#open.get(id);
     const call = open ?? this.#gone.get(id) ?? this.#goneBefore.get(id);
@@ -214,7 +263,10 @@ function left({ budget, used }: OpenCall): number {
   return Math.max(0, budget.processor - used);
 }
 
-/** How far over is not said: a handler would choose the number. */
+/**
+ * The refusal of a call over its budget. **Leak**: it does not say by how much, because the handler
+ * chooses that number.
+ */
 function exceeding(what: 'cpu' | 'memory', { pointer, processor, memory }: CallBudget): RefusalError {
   const limit = what === 'cpu' ? `${processor / 1000} ms of processor` : `${memory / 1024} KiB of memory`;
   return new RefusalError('budget', `the call used more than the ${limit} it declares`, {

@@ -1,4 +1,7 @@
-/** The pool of worker processes: hands out calls, replaces workers that die, and runs again what they took with them. */
+/**
+ * The pool of worker processes: hands out calls, replaces workers that die, and runs the calls
+ * again that died with them.
+ */
 
 import { RefusalError } from '../errors.ts';
 import { reasonOf, whileItLasts } from '../governor/deadline.ts';
@@ -10,20 +13,33 @@ import { type Call, type HandlerBundle, Worker, type WorkerFactory, WorkerLostEr
 const MOST_RUNNING = 64;
 /** A call whose handler may run has one place, and none while it waits for its caller. */
 const ONE_PLACE: Load = { running: [1], away: [0] };
-/** What a call hears that finds too many waiting. */
+/** Message of the refusal if too many calls are waiting. */
 const CROWDED = 'too many calls wait for a worker';
-/** Calls that may wait for a place, for each place: as raw bytes, for nothing is decoded before. */
+/**
+ * Calls that may wait, for each place. They wait as raw bytes, because nothing is decoded before.
+ */
 const MOST_WAITING = 4;
-/** Calls that have begun and wait for their callers, for each place: what their handlers keep stays in the worker's memory. */
+/**
+ * Calls that have begun and wait for their callers, for each place. Their handlers' data stays in
+ * the worker's memory meanwhile.
+ */
 const MOST_AWAY = 4;
-/** Milliseconds that a stream may wait for its caller at a stretch, where no policy says how long a call may last. */
+/**
+ * Milliseconds that a stream may wait for its caller at a stretch, if the policy has no limit for
+ * the time of a call.
+ */
 const IDLE_MS = 15_000;
-/** Calls that are run again have one place, and those of one message go first: a stream may wait for a stranger. */
+/**
+ * The room of calls that are run again: one place. Unary calls go first, because a stream may wait
+ * for a caller.
+ */
 const ALONE: Room = {
   whole: [1],
   ...{ waiting: 4 * MOST_RUNNING, away: 4 * MOST_RUNNING, unaryFirst: true, crowded: CROWDED },
 };
-/** Workers that may die under one call that runs alone: from outside, as far as anybody can tell. */
+/**
+ * Workers that may die under one call that runs alone, without having been ended for their conduct.
+ */
 const MOST_LOST = 2;
 /** Failed starts in a row after which the pool gives a worker up. */
 const MOST_FAILED_STARTS = 3;
@@ -38,13 +54,16 @@ export interface PoolOptions {
   readonly onLost?: (reason: string) => void;
 }
 
-/** A fixed number of workers, replaced as they die, and one more where calls run alone after their worker died. */
+/**
+ * A fixed number of workers, each replaced when it dies, and one more for calls that run alone
+ * after their worker died.
+ */
 export class WorkerPool {
   readonly #options: PoolOptions;
   readonly #bundle: HandlerBundle;
   readonly #places: Places;
   readonly #workers = new Set<Worker>();
-  /** Workers that are being started in place of others. */
+  /** Starts of workers that replace dead ones. */
   readonly #coming = new Set<Promise<void>>();
   readonly #alone = new Places(ALONE);
   #lone: Worker | undefined;
@@ -60,7 +79,11 @@ export class WorkerPool {
     this.#places = new Places({ whole: [places], waiting, away, unaryFirst: false, crowded: CROWDED });
   }
 
-  /** Starts the workers and resolves once all of them have loaded the bundle. @throws RefusalError `worker`, with text of theirs */
+  /**
+   * Starts the workers and resolves once all of them have loaded the bundle.
+   *
+   * @throws RefusalError `worker`, whose text comes from a worker
+   */
   static async start(options: PoolOptions, bundle: HandlerBundle): Promise<WorkerPool> {
     const pool = new WorkerPool(options, bundle);
     try {
@@ -78,10 +101,11 @@ export class WorkerPool {
   }
 
   /**
-   * Runs a handler, once there is a place for it. A call whose worker dies before the call has done anything runs again, by
-   * itself: so it is the call that kills workers, and no other, that fails.
-   * @throws RefusalError `budget` where too many wait, or the caller lets it wait; `worker` where the handler threw or its worker
-   * died; what its request throws
+   * Runs a handler once there is a place for it. A call whose worker dies before the call has done
+   * anything runs again, alone. So only a call that kills workers fails, and no call beside it.
+   *
+   * @throws RefusalError `budget` if too many calls wait, or the caller lets it wait; `worker` if
+   * the handler threw or its worker died; any error of reading its request
    */
   async run(call: Call): Promise<Made> {
     using asked = guestOf(call);
@@ -89,7 +113,7 @@ export class WorkerPool {
     let message = call.message;
     try {
       using place = await this.#places.take(guest, ONE_PLACE);
-      // Only now: what waits is small.
+      // The request is read only now, so that a waiting call is small.
       if (call.request !== undefined) message = { ...message, request: await call.request() };
       const worker = await this.#freest(guest.signal);
       if (worker !== undefined) return await this.#runIn(worker, { ...call, message }, guest, place);
@@ -106,7 +130,10 @@ export class WorkerPool {
     this.#lone?.end('the pool was closed');
   }
 
-  /** The worker that has least to do. Where all are being replaced, calls wait for the first that comes; undefined where none will. */
+  /**
+   * The worker with the fewest calls. If all are being replaced, waits for the first replacement;
+   * undefined if none comes.
+   */
   async #freest(signal: AbortSignal): Promise<Worker | undefined> {
     for (;;) {
       let best: Worker | undefined;
@@ -125,13 +152,16 @@ export class WorkerPool {
     const perform = (operation: Operation): Json | Promise<Json> => {
       const made = call.perform(operation);
       if (!(made instanceof Promise) || (operation.kind !== 'next' && operation.kind !== 'send')) return made;
-      // A call with a budget ends by that.
+      // A call with a budget ends by its wall time.
       return place.whileAway(call.budget === undefined ? notForEver(made, end) : made);
     };
     return worker.run(this.#nextCall++, { ...call, perform, signal });
   }
 
-  /** Runs a call while no other runs in the same worker: others there only wait for their callers. */
+  /**
+   * Runs a call while no other handler runs in the same worker: any other call there is waiting for
+   * its caller.
+   */
   async #runAlone(call: Call, guest: Guest): Promise<Made> {
     using place = await this.#alone.take(guest, ONE_PLACE);
     for (let lost = 1; ; ) {
@@ -142,7 +172,8 @@ export class WorkerPool {
         return await this.#runIn(worker, call, guest, place);
       } catch (error) {
         if (!(error instanceof WorkerLostError)) throw error;
-        // Beside others it is not known whose doing it was. They went with that worker: the next one is this call's alone.
+        // If other calls were in the worker, the culprit is unknown. They ended with the worker, so
+        // the next worker has this call alone.
         if (alone && (error.judged || lost++ >= MOST_LOST)) throw error;
       }
     }
@@ -152,7 +183,7 @@ export class WorkerPool {
     if (this.#lone !== undefined && !this.#lone.over) return this.#lone;
     this.#loneComing ??= this.#start()
       .catch((cause) => {
-        // What a worker says of its start is no text for callers.
+        // A worker's text about its start must not reach callers.
         throw new RefusalError('worker', 'no worker could be started', { cause });
       })
       .finally(() => {
@@ -187,13 +218,14 @@ export class WorkerPool {
         await this.#add();
         return;
       } catch {
-        // The next turn of the loop tries again; with no worker left and none coming, calls run one by one or are refused.
+        // The loop tries again. If no worker is left and none is being started, calls run one by
+        // one or are refused.
       }
     }
   }
 }
 
-/** The same, and the call's end where it takes too long. */
+/** Returns the promise, and ends the call if it takes too long. */
 function notForEver<T>(awaited: Promise<T>, end: Guest['end']): Promise<T> {
   const late = (): void => end(new RefusalError('budget', `the caller let the call wait for ${IDLE_MS} ms`));
   const timer = setTimeout(late, IDLE_MS);
@@ -201,7 +233,8 @@ function notForEver<T>(awaited: Promise<T>, end: Guest['end']): Promise<T> {
 }
 
 /**
- * A call as it asks for places. A stream can be ended here: where it waits for its caller for too long, or another needs the room.
+ * A call as it asks for places. The pool can end a stream if it waits too long for its caller, or
+ * if another call needs the room.
  */
 function guestOf(call: Call): Disposable & { readonly guest: Guest } {
   const { connection = call, message, signal } = call;

@@ -26,27 +26,40 @@ export interface WorkerProcess {
   readonly socket: Duplex;
   /** Ends the process at once. */
   kill(): void;
-  /** Microseconds of processor that it has used, by the kernel's count. @throws Error where it is gone */
+  /**
+   * Microseconds of processor that it has used, by the kernel's count.
+   *
+   * @throws Error if the process is gone
+   */
   processorTime(): number;
 }
 
-/** Starts a worker process. The guest starts them confined; tests and development as they can. */
+/** Starts a worker process. The guest confines it; tests and development start it as they can. */
 export type WorkerFactory = () => Promise<WorkerProcess>;
 
 /** One call, and what the runtime does for it. */
 export interface Call {
   readonly message: CallMessage;
-  /** What it is counted under, where it waits for a place; by default itself. */
+  /** Key under which it is counted while it waits for a place. By default the call itself. */
   readonly connection?: unknown;
-  /** The request, where it is to be read once there is a place for the call, and is not in the message yet. */
+  /**
+   * Reads the request after the call got its place. Present if the message does not have the
+   * request yet.
+   */
   request?(): Promise<Json>;
-  /** What operations of a kind wait for before they are begun, and those behind them; undefined where there is nothing. */
+  /**
+   * A promise that operations of a kind, and those behind them, wait for before they start;
+   * undefined if there is none.
+   */
   awaits?(kind: Operation['kind']): Promise<unknown> | undefined;
-  /** Carries out an operation. Whatever it throws refuses the operation; a RefusalError's message goes to the handler. */
+  /**
+   * Performs an operation. Any error that it throws refuses the operation; a RefusalError's message
+   * goes to the handler.
+   */
   perform(operation: Operation): Json | Promise<Json>;
   /** Ends the call: the caller has gone, or its time is over. */
   readonly signal: AbortSignal;
-  /** What it may use, where its worker is metered. */
+  /** The call's limits, if its worker is metered. */
   readonly budget?: CallBudget;
 }
 
@@ -57,25 +70,30 @@ interface Running {
   /** Ends the call before its handler does. */
   readonly stop: (refusal: RefusalError) => void;
   operations: number;
-  /** Characters of its operations that are under way. */
+  /** Characters of its unanswered operations. */
   unanswered: number;
-  /** Operations that are not begun, in order: as text, which takes the memory that is counted for it. */
+  /**
+   * Operations that have not started, in order. Kept as text, so that their memory is what is
+   * counted for them.
+   */
   waiting: Waiting[];
-  /** Whether the first of them waits already. */
+  /** Whether an advance of `waiting` is already scheduled. */
   held: boolean;
-  /** Ends the call, which has said its last word, once all that it asked for before is begun. */
+  /**
+   * Settles the call after its last message, once every operation that it sent before has started.
+   */
   last: (() => void) | undefined;
-  /** Whether anything was done that a second run would do again. */
+  /** Whether the call did anything that running it again would repeat. */
   acted: boolean;
 }
 
-/** An operation that is not begun. */
+/** An operation that has not started. */
 interface Waiting {
   readonly kind: Operation['kind'];
   readonly text: string;
 }
 
-/** What of the handler bundle every worker needs. */
+/** The parts of the handler bundle that every worker needs. */
 export interface HandlerBundle {
   readonly code: string;
   readonly methods: readonly string[];
@@ -83,9 +101,15 @@ export interface HandlerBundle {
   readonly metered: boolean;
 }
 
-/** The worker ended under a call that another worker can run from its beginning: it had done nothing yet. */
+/**
+ * The worker ended under a call that had done nothing yet, so another worker can run the call from
+ * its beginning.
+ */
 export class WorkerLostError extends RefusalError {
-  /** Whether the worker was ended for what it did, so that a call which was alone in it has done that. */
+  /**
+   * Whether the worker was ended for its conduct: if the call was alone in it, the call is the
+   * cause.
+   */
   readonly judged: boolean;
 
   constructor(reason: string, judged: boolean) {
@@ -94,26 +118,35 @@ export class WorkerLostError extends RefusalError {
   }
 }
 
-/** For a worker that hangs. Beside other work a machine may take a hundred times as long to start one as it does alone. */
+/**
+ * Limit for a worker that hangs at its start. Beside other work a machine may take a hundred times
+ * as long to start one as it does alone.
+ */
 const READY_MS = 120_000;
 /** Bytes that may wait to be written to a worker that does not read. */
 const MOST_UNREAD = 32 * 1024 * 1024;
-/** Bytes that wait to be written to a worker while another operation is begun. What it asks for may be a large answer. */
+/**
+ * Bytes that may wait for a worker when another operation is started. The answer to that operation
+ * may be large.
+ */
 const MOST_UNTAKEN = FRAME_LIMIT;
-/** Messages that go out together: with more, the worker would stand idle while they are put together. */
+/** Messages in one write. With more, the worker would idle while the runtime puts them together. */
 const MOST_UNSAID = 16;
 /** Characters that one call may have under way in operations: twice the largest message. */
 const MOST_UNANSWERED = 2 * FRAME_LIMIT;
-/** Characters that all calls of a worker may have under way. */
+/** Characters that all calls of a worker may have in unanswered operations. */
 const MOST_UNANSWERED_OF_ALL = 8 * FRAME_LIMIT;
-/** Milliseconds between two looks at the kernel's count of a metered worker. */
+/** Milliseconds between two audits of a metered worker by the kernel's count. */
 const AUDIT_MS = 100;
-/** Milliseconds that a worker may have the runtime work at a stretch: then the loop turns, for everybody else. */
+/**
+ * Milliseconds of runtime work that a worker may cause at a stretch. Then the loop turns, for the
+ * rest of the runtime.
+ */
 const MOST_WORKED = 20;
-/** Operations that leave no trace: a call that did only these can start over. */
+/** Operations without side effects: a call that did only these can start over. */
 const TRACELESS: ReadonlySet<Operation['kind']> = new Set(['get', 'list']);
 
-/** One worker process. It is ended, with all its calls, at the first thing it says that the protocol does not have. */
+/** One worker process. At its first message outside the protocol it is ended with all its calls. */
 export class Worker {
   /** Resolves with the reason when the worker has ended. */
   readonly ended: Promise<string>;
@@ -121,7 +154,10 @@ export class Worker {
   readonly #stall: number;
   readonly #frames = new FrameReader(FRAME_LIMIT);
   readonly #running = new Map<number, Running>();
-  /** Calls that were cancelled and may still run, as a handler that spins does not hear of it; and the ping that comes next. */
+  /**
+   * Calls that were cancelled and may still run, because a handler that spins does not notice the
+   * cancel; and the ping that follows each.
+   */
   readonly #cancelled = new Map<number, number>();
   readonly #ready = Promise.withResolvers<void>();
   readonly #ended = Promise.withResolvers<string>();
@@ -129,16 +165,22 @@ export class Worker {
   #watch: NodeJS.Timeout | undefined;
   #audit: NodeJS.Timeout | undefined;
   #account: Account | undefined;
-  /** What calls of one turn of the loop have to say goes out together. */
+  /** Frames of one turn of the loop, written together. */
   #unsaid: Uint8Array[] = [];
   #unsaidLength = 0;
-  /** Characters of operations that are under way. */
+  /** Characters of unanswered operations. */
   #unanswered = 0;
-  /** Resolves once the worker has taken what was written to it; there while something waits for that. */
+  /**
+   * Resolves when the worker has taken what was written to it. Present while an operation waits for
+   * that.
+   */
   #room: PromiseWithResolvers<void> | undefined;
   #asked = 0;
   #answered = 0;
-  /** Milliseconds worked for it since the loop turned, and calls whose operations wait for the next turn. */
+  /**
+   * Milliseconds of work done for it since the loop turned, and the calls whose operations wait for
+   * the next turn.
+   */
   #worked = 0;
   #pausing = false;
   readonly #paused: Running[] = [];
@@ -167,7 +209,11 @@ export class Worker {
     return this.#reason !== undefined;
   }
 
-  /** Gives the worker its handlers and resolves when it has them. @throws RefusalError `worker`, with text of the worker's */
+  /**
+   * Gives the worker its handlers and resolves when it has them.
+   *
+   * @throws RefusalError `worker`, whose text comes from the worker
+   */
   async load({ code, methods, metered }: HandlerBundle): Promise<void> {
     const timer = setTimeout(() => this.end(`it was not ready within ${READY_MS} ms`), READY_MS);
     if (metered) this.#account = new Account(() => this.#process.processorTime());
@@ -213,7 +259,11 @@ export class Worker {
     }
   }
 
-  /** Ends the process and fails what it had. `judged`: for something it did, and not because it is gone already. */
+  /**
+   * Ends the process and fails its calls.
+   *
+   * @param judged true if the worker is ended for its conduct, false if it is gone already
+   */
   end(reason: string, judged = true): void {
     if (this.#reason !== undefined) return;
     this.#reason = reason;
@@ -240,7 +290,7 @@ export class Worker {
     this.#send({ kind: 'cancel', call: id });
   }
 
-  /** Ends a worker whose loop stands still, and stops looking at one that has nothing to do. */
+  /** Ends a worker whose loop does not turn, and stops the timers of one without calls. */
   #look(): void {
     if (this.#running.size + this.#cancelled.size === 0) {
       clearInterval(this.#watch);
@@ -272,12 +322,12 @@ export class Worker {
     if (this.#tiring) this.#pause();
   }
 
-  /** Whether the loop should turn before more is done for this worker. */
+  /** Whether the loop should turn before the runtime does more for this worker. */
   get #tiring(): boolean {
     return this.#worked > MOST_WORKED;
   }
 
-  /** Hears and begins nothing until the loop has turned. */
+  /** Reads no message and starts no operation until the loop has turned. */
   #pause(): void {
     if (this.#pausing || this.#reason !== undefined) return;
     this.#pausing = true;
@@ -285,7 +335,10 @@ export class Worker {
     setImmediate(() => this.#goOn());
   }
 
-  /** Begins what waited for this turn, for one call after the other: who has used it up comes last in the next. */
+  /**
+   * Starts operations that waited for this turn, call by call. A call that used the turn up comes
+   * last in the next.
+   */
   #goOn(): void {
     this.#pausing = false;
     this.#worked = 0;
@@ -308,7 +361,8 @@ export class Worker {
         return;
       case 'unusable':
         this.#loadOnce();
-        // A text of the worker's own: for whoever loads it, and in no refusal of a call.
+        // The reason is the worker's own text. It goes to the caller of `load` and into no refusal
+        // of a call.
         this.#ready.reject(new RefusalError('worker', `the handler bundle is unusable: ${message.reason}`));
         this.end('it did not take the handler bundle');
         return;
@@ -334,7 +388,8 @@ export class Worker {
       case 'pong':
         if (message.ping !== this.#answered++) throw new RangeError('a pong without a ping');
         for (const next of this.#cancelled.values()) {
-          // It was asked after the cancel, and its answer comes after the call's end.
+          // The ping was sent after the cancel, so its answer comes after the end of the cancelled
+          // call.
           if (next <= message.ping) throw new RangeError('a cancelled call goes on');
         }
         return;
@@ -349,8 +404,9 @@ export class Worker {
   }
 
   /**
-   * Ends a call at once: what is said in one breath with its end comes after it. What it asked for before is begun first, for
-   * whether it is would depend on what it waits for.
+   * Settles a call on the worker's `done`, `status` or `failed`. Operations that it sent before are
+   * started first. Without this, whether they happen would depend on what they wait for. A later
+   * message for the call is a breach of the protocol.
    */
   #close(id: number, settle: (running: Running) => void): void {
     const running = this.#named(id);
@@ -363,7 +419,11 @@ export class Worker {
     else running.last = last;
   }
 
-  /** The call that a message names, which has not said its last word; undefined where it was cancelled. @throws RangeError for any other */
+  /**
+   * The call that a message names; undefined if the call was cancelled.
+   *
+   * @throws RangeError for any other call, and for one that has sent its last message
+   */
   #named(id: number): Running | undefined {
     const running = this.#running.get(id);
     if (running === undefined && this.#cancelled.has(id)) return undefined;
@@ -371,10 +431,11 @@ export class Worker {
     return running;
   }
 
-  /** Takes an operation, and begins it where nothing stands in its way. */
+  /** Takes an operation, and starts it if nothing hinders it. */
   #ask(message: Operation, text: string): void {
     const { kind } = message;
-    // An operation of a call that was given up goes unanswered: nothing may happen in its name any more.
+    // An operation of a cancelled call goes unanswered: nothing may happen in the call's name any
+    // more.
     const running = this.#named(message.call);
     if (running === undefined) return;
     if (running.operations >= MOST_OPERATIONS) {
@@ -386,7 +447,8 @@ export class Worker {
       return;
     }
     if (this.#unanswered + text.length > MOST_UNANSWERED_OF_ALL) {
-      // How much that is, is the others' doing: a handler that goes on would measure it.
+      // **Leak**: the sum depends on other calls, and a handler that could go on would measure it.
+      // So the call ends.
       running.stop(new RefusalError('budget', 'calls have too much under way'));
       return;
     }
@@ -400,7 +462,7 @@ export class Worker {
     }
   }
 
-  /** Begins what waits, in order: what a call carries depends on it. */
+  /** Starts waiting operations in order: the call's label depends on the order. */
   #advance(running: Running): void {
     if (running.held) return;
     for (let first = running.waiting[0]; first !== undefined; first = running.waiting[0]) {
@@ -428,14 +490,17 @@ export class Worker {
     running.last?.();
   }
 
-  /** What an operation waits for; undefined where there is nothing. */
+  /** The promise that an operation waits for; undefined if nothing hinders it. */
   #hindrance({ call }: Running, kind: Operation['kind']): Promise<unknown> | undefined {
     if (this.#untaken <= MOST_UNTAKEN) return call.awaits?.(kind);
     this.#room ??= Promise.withResolvers();
     return this.#room.promise;
   }
 
-  /** Carries out an operation. An answer that is there is written at once: as text it takes a small part of the memory. */
+  /**
+   * Performs an operation. A result that is already there is written at once: as text it takes a
+   * small part of the memory.
+   */
   #begin(running: Running, message: Operation, length: number): void {
     const { operation } = message;
     const from = performance.now();
@@ -470,7 +535,7 @@ export class Worker {
     this.#unanswered += characters;
   }
 
-  /** Lets go of what a call asked for and that is not begun. */
+  /** Drops the operations of a call that have not started. */
   #forget(running: Running): void {
     for (const { text } of running.waiting) this.#count(running, -1, -text.length);
     running.waiting = [];
@@ -512,7 +577,12 @@ export class Worker {
   }
 }
 
-/** A message as a frame. A small request can be a large text: JSON writes a control character in six. @throws RefusalError `budget` */
+/**
+ * A message as a frame. A small request can be a large text, because JSON writes a control
+ * character in six.
+ *
+ * @throws RefusalError `budget`
+ */
 function framed(message: ToWorker): Uint8Array {
   try {
     return encodeFrame(message, FRAME_LIMIT);

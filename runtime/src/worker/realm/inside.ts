@@ -1,35 +1,52 @@
 /**
- * The inside of a worker's realm. This function is evaluated there by its source text, so it refers to nothing around it.
+ * The inside of a worker's realm. This function is evaluated there by its source text, so it refers
+ * to nothing around it.
  *
- * Nothing of the outside is handed in, not even a function: an object of another realm brings that realm's constructors,
- * and an error of it may be thrown by any call. Text goes in, and the outside fetches text after each turn of the loop.
+ * No object of the outer realm is handed in, not even a function. Such an object brings the
+ * constructors of its own realm, and any call may throw an error of that realm. The outside passes
+ * text in and fetches text after each turn of the loop.
  */
 
-/** What the outside holds of the inside. All take and give text and functions of the inside only. */
+/**
+ * The functions of the inner realm that the outside holds. All take and return only text, and
+ * functions of the inner realm.
+ */
 export interface Inside {
   /**
-   * Takes the compiled bundle, the names of its parameters after `module` and `exports`, and the methods it must have, both
-   * as JSON. Answers with the methods that are missing, or the empty text.
+   * Takes the compiled bundle, the names of its parameters after `module` and `exports`, and the
+   * methods that it must have, both as JSON. Returns the missing methods, or the empty text.
    */
   load(bundle: (...globals: unknown[]) => unknown, names: string, methods: string): string;
-  /** The names of the handlers that the bundle has, as JSON; null where it exports none. For its author, before any boot. */
+  /**
+   * Names of the bundle's handlers as JSON; null if it exports none. For the author, before any
+   * boot.
+   */
   names(): string;
-  /** A message of the runtime. Answers with the call whose code it runs, or -1. */
+  /** Takes a message of the runtime. Returns the call whose code it runs, or -1. */
   receive(text: string): number;
-  /** Makes an instance of the bundle ready ahead of its call, unless there are enough; whether it made one. */
+  /**
+   * Prepares an instance of the bundle for a call to come, unless enough are ready. Returns whether
+   * it made one.
+   */
   prepare(): boolean;
-  /** What was said since the last time: messages, one per line, or the empty text. */
+  /** Messages to the runtime since the last time, one per line, or the empty text. */
   take(): string;
-  /** What the author of the handlers is told since the last time: notes as JSON, one per line. Empty in the VM. */
+  /**
+   * Notes to the author of the handlers since the last time, as JSON, one per line. Empty in the
+   * VM.
+   */
   notes(): string;
 }
 
-/** What an author is told on his own machine: what a handler threw, and what it wrote to the console. */
+/**
+ * A note to the author on the author's own machine: an error that a handler threw, or a line that
+ * it wrote to the console.
+ */
 export type AuthorNote =
   | { readonly kind: 'threw'; readonly method: string; readonly text: string }
   | { readonly kind: 'console'; readonly level: string; readonly text: string };
 
-/** What a bundle sees as globals of its own, besides `module` and `exports`. */
+/** Globals that each bundle instance has of its own, besides `module` and `exports`. */
 export const GLOBALS: readonly string[] = [
   'globalThis',
   'self',
@@ -47,13 +64,15 @@ export const GLOBALS: readonly string[] = [
 // biome-ignore-start lint/suspicious/noExplicitAny: it walks over every object of a realm
 /**
  * Hardens the realm it is evaluated in and returns the bridge.
- * @param author that the author runs his handlers himself (`enclaim dev`): errors have stacks, and there is a console. The VM
- *   evaluates this function without an argument, and nothing that runs in the realm reaches it.
+ *
+ * @param author whether the author runs the handlers (`enclaim dev`): errors then have stacks, and
+ * there is a console. The VM evaluates this function without an argument, and nothing that runs in
+ * the realm reaches it.
  */
 export function inside(author?: boolean): Inside {
   const { parse, stringify } = JSON;
   const RealDate = Date;
-  // The engine's own, for what is made here of lengths known here: all that calls have, or choose, is bounded.
+  // The engine's own constructors, for arrays of known length made here. Handlers get bounded ones.
   const Bytes = Uint8Array;
   const Words = Uint32Array;
   /** Bytes of one buffer. */
@@ -79,10 +98,14 @@ export function inside(author?: boolean): Inside {
     said += `${stringify(message)}\n`;
   };
 
-  /** Runs the bundle once, for one call: every module and every object it makes is this call's alone. */
+  /**
+   * Runs the bundle once, for one call. Every module and every object that it makes belongs to this
+   * call alone.
+   */
   function instantiate(): Instance {
     let now = Number.NaN;
-    // What modules draw while they load is the same in every instance: nothing was granted yet.
+    // Modules draw the same numbers in every instance while they load: no randomness was granted
+    // yet.
     let key = '00'.repeat(32);
     let begun = false;
     let stream: ((length: number) => Uint8Array) | undefined;
@@ -163,7 +186,7 @@ export function inside(author?: boolean): Inside {
         try {
           action();
         } catch {
-          // The handler's own affair: the worker has other calls.
+          // An error of the handler's own listener is ignored: the worker has further calls.
         }
       }
     };
@@ -242,7 +265,8 @@ export function inside(author?: boolean): Inside {
   return {
     load: (compiled, globals, methods) => {
       names = parse(globals);
-      // Everything that calls have in common is out of reach or frozen; the function that makes an instance is neither yet.
+      // Freezes the function that makes an instance. All else that calls share is already out of
+      // reach or frozen.
       Object.freeze(compiled.prototype);
       bundle = Object.freeze(compiled);
       const { handlers } = instantiate();
@@ -253,7 +277,7 @@ export function inside(author?: boolean): Inside {
       const { handlers } = instantiate();
       if (typeof handlers !== 'object' || handlers === null) return 'null';
       const found = new Set<string>();
-      // Also what it inherits is called.
+      // Inherited methods count too, because the bridge calls them.
       for (let at = handlers; at !== null && at !== Object.prototype; at = Object.getPrototypeOf(at))
         for (const key of Object.getOwnPropertyNames(at))
           if (key !== 'constructor' && typeof handlers[key] === 'function') found.add(key);
@@ -315,7 +339,10 @@ export function inside(author?: boolean): Inside {
     );
   }
 
-  /** Anything as text: an error by its stack and what caused it, else as JSON. What it is asked may throw. */
+  /**
+   * Any value as text: an error as its stack and causes, anything else as JSON. A getter or
+   * `toJSON` of the value may throw.
+   */
   function describe(what: any): string {
     try {
       if (what instanceof Error)
@@ -326,27 +353,31 @@ export function inside(author?: boolean): Inside {
     }
   }
 
-  /** Takes clocks, memory shared with others and what outlives a call away, then freezes all that is left. */
+  /**
+   * Removes clocks, shared memory and state that outlives a call, then freezes all that is left.
+   */
   function harden(): void {
     const global: any = globalThis;
-    // Threads' memory, other code than JavaScript, the collector's secrets, the inspector's console.
+    // Memory shared by threads, code other than JavaScript, what garbage collection reveals, the
+    // inspector's console.
     for (const name of ['SharedArrayBuffer', 'Atomics', 'WebAssembly', 'WeakRef', 'FinalizationRegistry', 'console']) {
       delete global[name];
     }
-    // Where the last match of any call can be read by the next.
+    // **Leak**: through these a call could read the last match of the call before it.
     for (const name of Object.getOwnPropertyNames(RegExp)) {
       if (name !== 'prototype' && name !== 'length' && name !== 'name' && name !== 'escape')
         delete (RegExp as any)[name];
     }
     delete (RegExp.prototype as any).compile;
     if (!author) {
-      // Without it the engine takes no stacks, and Node's code is never called to write them.
+      // Without this property the engine takes no stacks, and never calls Node's code to write
+      // them.
       delete (Error as any).stackTraceLimit;
       (Error as any).captureStackTrace = (object: object): void => {
         Object.defineProperty(object, 'stack', { value: '', writable: true, configurable: true });
       };
     }
-    // Clocks and chance. Each call has its own, which it was granted.
+    // Clocks and randomness. Each call gets its own, as the runtime granted them.
     if (global.Temporal !== undefined) delete global.Temporal.Now;
     global.Date = dateAt(() => {
       throw new TypeError('there is no clock here');
@@ -356,7 +387,8 @@ export function inside(author?: boolean): Inside {
     const formats: any = Intl.DateTimeFormat.prototype;
     const format = Object.getOwnPropertyDescriptor(formats, 'format')?.get as () => (date: unknown) => string;
     const formatToParts = formats.formatToParts;
-    // A format of nothing is one of now, which is not known here; libraries ask for it only to see that a zone exists.
+    // Formatting undefined means formatting the present time, which is not known here. Libraries do
+    // it only to test whether a zone exists.
     const given = (date: unknown): unknown => (date === undefined ? 0 : date);
     Object.defineProperty(formats, 'format', {
       get(this: object) {
@@ -370,10 +402,11 @@ export function inside(author?: boolean): Inside {
     };
 
     boundBuffers();
-    // Not among the names of a bundle's own: handlers with a class of that name would no longer compile.
+    // Not a parameter of the bundle: handlers that declare a class of that name would no longer
+    // compile.
     global.StatusError = StatusError;
 
-    // Syntax makes objects of kinds that no global names.
+    // Objects of kinds that no global names, reachable by syntax alone.
     const stack = Object.getOwnPropertyDescriptor(new Error(), 'stack');
     const hidden: unknown[] = [
       function* () {},
@@ -415,10 +448,12 @@ export function inside(author?: boolean): Inside {
   }
 
   /**
-   * Replaces what makes buffers. A buffer takes addresses and no memory until it is written: without a bound, one call could
-   * use up those of the process, and another measure how many are left. With it, the heap that buffers take beside theirs is
-   * used up long before. Nothing bounds what is made from an array or an iterable: each of its bytes is written, so it takes
-   * memory.
+   * Replaces the constructors of buffers by bounded ones.
+   *
+   * **Bound**: a buffer takes addresses but no memory until it is written. Without a bound, one
+   * call could use up the addresses of the process, and another call could measure how many are
+   * left. With it, the heap that buffers also take is used up long before. A buffer made from an
+   * array or an iterable needs no bound: each of its bytes is written, so it takes memory.
    */
   function boundBuffers(): void {
     const global: any = globalThis;
@@ -461,7 +496,11 @@ export function inside(author?: boolean): Inside {
     return Object.defineProperties(bounded, Object.getOwnPropertyDescriptors(Real));
   }
 
-  /** A length as the engine takes it, which converts it once. @throws RangeError for one of too many bytes, whatever there is */
+  /**
+   * Converts a length once, as the engine does.
+   *
+   * @throws RangeError if it is over the bound, no matter how much memory is left
+   */
   function withinBound(length: any, unit: number): number {
     const number = +length;
     if (number * unit > MOST_BUFFER) throw new RangeError(`a buffer of more than ${MOST_BUFFER} bytes`);
@@ -469,15 +508,17 @@ export function inside(author?: boolean): Inside {
   }
 
   /**
-   * A frozen prototype forbids assignment on everything that inherits from it: `this.name = …` in a class of errors
-   * would throw. Such properties become accessors that define the receiver's own.
+   * Turns a property of a prototype into an accessor whose setter defines the receiver's own
+   * property. Without this, a frozen prototype would forbid assignment on everything that inherits
+   * from it: `this.name = …` in a class of errors would throw.
    */
   function assignable(object: any, key: string | symbol): void {
     const found = Object.getOwnPropertyDescriptor(object, key) as PropertyDescriptor;
     if (!('value' in found) || found.configurable !== true) return;
     const all = [Object.prototype, Function.prototype, Error.prototype].includes(object) || object instanceof Error;
     const names = ['toString', 'toLocaleString', 'valueOf', 'toJSON', 'name', 'message', 'next', 'return', 'throw'];
-    // The engine takes the slow way through arrays, promises and patterns whose constructor is not plain.
+    // The engine takes the slow path for arrays, promises and patterns whose constructor is an
+    // accessor, so theirs stays a plain property.
     const typed = Object.getPrototypeOf(Int8Array.prototype);
     const plain =
       [Array.prototype, Promise.prototype, RegExp.prototype, typed].includes(object) ||
@@ -522,7 +563,10 @@ export function inside(author?: boolean): Inside {
     return bytes.toHex().replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
   }
 
-  /** ChaCha20 (RFC 8439, 2.3) as a source of bytes: the key is what the runtime granted this call, 64 hex digits. */
+  /**
+   * ChaCha20 (RFC 8439, 2.3) as a source of bytes. Its key is the seed that the runtime granted
+   * this call, 64 hex digits.
+   */
   function chacha20(seed: string): (length: number) => Uint8Array {
     const state = new Words(16);
     state.set([0x61707865, 0x3320646e, 0x79622d32, 0x6b206574]);
@@ -564,8 +608,9 @@ export function inside(author?: boolean): Inside {
   }
 
   /**
-   * The class of errors by which a handler ends its call with a status, and what reads them. An object that looks like one, as a
-   * library's error may, is none: what makes one is a private field, which only the constructor gives and nothing changes.
+   * The class of errors by which a handler ends its call with a status, and the function that reads
+   * them. Only its constructor can set the private field that marks such an error. An object that
+   * merely looks like one, such as a library's error, is therefore not taken for one.
    */
   function statuses(): { StatusError: unknown; statusOf: (error: unknown) => Status | undefined } {
     const codes = [
