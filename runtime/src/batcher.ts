@@ -1,4 +1,4 @@
-/** Batches: what arrives while one is under way is done together in the next. */
+/** Batches: items that arrive during one batch are performed together in the next. */
 
 import { RefusalError } from './errors.ts';
 
@@ -8,7 +8,10 @@ interface Waiting<T, R> {
   readonly reject: (error: unknown) => void;
 }
 
-/** Performs items in batches, one batch at a time, in the order they came. A batch that fails fails its items only. */
+/**
+ * Performs items in batches, one batch at a time, in the order in which they came. A batch that
+ * fails rejects only its own items.
+ */
 export class Batcher<T, R> {
   readonly #perform: (items: readonly T[]) => Promise<readonly R[]>;
   readonly #most: number;
@@ -29,7 +32,11 @@ export class Batcher<T, R> {
     return this.#waiting.length >= this.#most;
   }
 
-  /** The item's result. @throws RefusalError `budget` where too many wait; whatever performing its batch throws */
+  /**
+   * The item's result.
+   *
+   * @throws RefusalError `budget` if too many items wait; any error of performing its batch
+   */
   add(item: T): Promise<R> {
     if (this.full) {
       return Promise.reject(new RefusalError('budget', `${this.#most} others are already waiting`));

@@ -1,10 +1,10 @@
-/** Time within one boot: the host's word, taken once, and from then on the kernel's own count. */
+/** Time within one boot: the host's time, taken once, and from then on the kernel's own count. */
 
 /** One instant on two scales, in milliseconds. */
 export interface TimeAnchor {
-  /** Since 1970 began. **Trust**: the host's word. */
+  /** Since 1970 began. **Trust**: the host's time. */
   readonly wall: number;
-  /** On the kernel's monotonic clock, which every process of a machine shares and nobody can set. */
+  /** On the kernel's monotonic clock, which all processes of a machine share and none can set. */
   readonly monotonic: number;
 }
 
@@ -14,13 +14,15 @@ export function anchorTime(): TimeAnchor {
 }
 
 /**
- * A clock that never goes back, whatever happens to the machine's clock after the anchor was taken. How fast it goes is up to
- * the host, who can also let the machine stand still: what depends on a date says `host` for the strength of its time.
+ * A clock that never goes back, even if the machine's clock does after the anchor was taken.
+ *
+ * **Trust**: the host decides how fast the clock goes, and can make the machine stand still. So
+ * every result that depends on a date says `host` for the strength of its time.
  */
 export class BootClock {
   /** Milliseconds between the two scales; it only grows. */
   #offset: number;
-  /** The last millisecond that was asked for: there are many calls in one. */
+  /** The last millisecond that was asked for, with its text: many calls fall into one. */
   #told = { at: Number.NaN, text: '' };
 
   constructor({ wall, monotonic: then }: TimeAnchor) {
@@ -39,7 +41,10 @@ export class BootClock {
     return this.#told.text;
   }
 
-  /** Moves the clock forward to `wall` where it stands before it: an instant that is known to have passed. */
+  /**
+   * Moves the clock forward to `wall`, an instant that is known to have passed. A clock beyond it
+   * stays.
+   */
   notBefore(wall: number): void {
     this.#offset += Math.max(0, wall - this.now());
   }

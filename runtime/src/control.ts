@@ -1,11 +1,16 @@
-/** What supervisor and runtime say to each other: the supervisor holds the hardware, the runtime asks for its use. */
+/**
+ * Messages between supervisor and runtime. The supervisor holds the hardware, the runtime asks for
+ * its use.
+ */
 
 import * as z from 'zod';
 import type { TimeAnchor } from './clock.ts';
 
 /** Largest frame of the supervisor in bytes: the bundle travels in one, as base64. */
 export const CONTROL_LIMIT: number = 96 * 1024 * 1024;
-/** Largest frame of the runtime: a boot statement has 8 KiB at most, what a TPM takes 4. */
+/**
+ * Largest frame of the runtime: a boot statement has at most 8 KiB, and a TPM's input at most 4.
+ */
 export const REQUEST_LIMIT: number = 64 * 1024;
 /** Descriptor of the runtime's end of the control socket. */
 export const CONTROL_FD = 3;
@@ -15,7 +20,7 @@ const bytes = z.base64();
 const id = z.uint32();
 const count = z.uint32();
 
-/** What the supervisor says of the hardware, once. Bytes are base64. */
+/** The hardware as the supervisor describes it, once. Bytes are base64. */
 export type BootHardware =
   | {
       readonly kind: 'tpm';
@@ -24,10 +29,10 @@ export type BootHardware =
       readonly ekCertificate: string | null;
     }
   | { readonly kind: 'snp' }
-  /** The event log as evidence carries it. */
+  /** The event log in the form that evidence carries. */
   | { readonly kind: 'tdx'; readonly eventLog: string | null };
 
-/** What the hardware signed. Bytes are base64. */
+/** A signature of the hardware. Bytes are base64. */
 export type QuoteAnswer =
   | {
       readonly kind: 'tpm';
@@ -39,20 +44,20 @@ export type QuoteAnswer =
   | ReportAnswer<'snp'>
   | ReportAnswer<'tdx'>;
 
-/** What configfs-tsm gave: a report or quote, and what the host adds. */
+/** An answer of configfs-tsm: a report or quote, and the host's additional data. */
 interface ReportAnswer<K> {
   readonly kind: K;
   readonly outblob: string;
   readonly auxblob: string;
 }
 
-/** What the supervisor made of the kernel. */
+/** The kernel's state as the supervisor set it. */
 export interface KernelState {
   readonly settings: number;
   readonly rules: number;
 }
 
-/** First word of the supervisor: everything that was measured, and where things are. */
+/** First message of the supervisor: everything that was measured, and where things are. */
 export interface BootMessage {
   readonly kind: 'boot';
   /** The base image's name for itself. */
@@ -65,11 +70,11 @@ export interface BootMessage {
     readonly digest: `sha384:${string}`;
   };
   readonly hardware: BootHardware;
-  /** The command line as measured, or the empty text where a TPM's image used its own. */
+  /** The measured command line, or the empty text if a TPM's image used its own. */
   readonly commandLine: string;
   /** Device of the log, and its size in bytes. */
   readonly log: { readonly path: string; readonly capacity: number };
-  /** Unix socket on which workers come in. */
+  /** Unix socket on which workers connect. */
   readonly workers: {
     readonly path: string;
     readonly size: number;
@@ -78,15 +83,15 @@ export interface BootMessage {
     readonly capacity: { readonly memory: number; readonly processors: number };
   };
   readonly port: number;
-  /** When this boot began: read by the supervisor before it trusted anything else of the host. */
+  /** When this boot began. The supervisor reads it before it trusts anything else of the host. */
   readonly time: TimeAnchor;
   /** Name servers by address, for the way to subprocessors. **Trust**: the host's choice. */
   readonly nameServers: readonly string[];
-  /** How many settings of the kernel, and rules of its firewall, were read back and hold. */
+  /** Numbers of kernel settings and of firewall rules that were read back and hold. */
   readonly kernel: KernelState;
 }
 
-/** What the supervisor says. */
+/** A message of the supervisor. */
 export type ToRuntime =
   | BootMessage
   | { readonly kind: 'stated'; readonly id: number }
@@ -96,9 +101,9 @@ export type ToRuntime =
   | { readonly kind: 'activated'; readonly id: number; readonly secret: string }
   | { readonly kind: 'failed'; readonly id: number; readonly reason: string };
 
-/** What the runtime says. */
+/** A message of the runtime. */
 export type FromRuntime =
-  /** The boot statement, once: quotes cover its digest. */
+  /** The boot statement, once; quotes cover its digest. */
   | { readonly kind: 'state'; readonly id: number; readonly statement: string }
   /** Quote this root, 32 bytes, with the digest of the boot statement. */
   | { readonly kind: 'quote'; readonly id: number; readonly root: string }
@@ -108,12 +113,12 @@ export type FromRuntime =
       readonly credentialBlob: string;
       readonly encryptedSecret: string;
     }
-  /** Start a worker; it comes in on the workers' socket and says this id first. */
+  /** Start a worker. It connects to the workers' socket and sends this id first. */
   | { readonly kind: 'start'; readonly id: number }
   /** End a worker. */
   | { readonly kind: 'end'; readonly id: number }
   | { readonly kind: 'serving'; readonly exposed: number; readonly plain: number; readonly withheld: number }
-  /** No call is under way any more, and the log is flushed. */
+  /** All calls have ended, and the log is flushed. */
   | { readonly kind: 'drained' }
   | { readonly kind: 'refused'; readonly reason: string };
 
@@ -128,7 +133,11 @@ const fromRuntimeSchema: z.ZodType<FromRuntime> = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('refused'), reason: z.string().max(4096) }),
 ]);
 
-/** A message from the runtime, which the supervisor trusts less than itself. @throws where it is not one */
+/**
+ * A message of the runtime, which the supervisor trusts less than itself.
+ *
+ * @throws if it is not one
+ */
 export function parseFromRuntime(json: string): FromRuntime {
   return fromRuntimeSchema.parse(JSON.parse(json));
 }

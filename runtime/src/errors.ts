@@ -1,6 +1,6 @@
-/** Refusals: what the runtime will not do, and by which sentence of the policy. */
+/** Refusals by the runtime, and the rule of the policy that decided. */
 
-/** Why the runtime refused. */
+/** Reason of a refusal. */
 export type RefusalCode =
   | 'policy' // the policy is not the launch-measured one, or does not parse
   | 'descriptors' // the descriptor set does not parse or does not annotate what it must
@@ -10,9 +10,9 @@ export type RefusalCode =
   | 'flow' // data would reach a sink that is not cleared for it
   | 'leak' // a detector found what must not leave whatever its label
   | 'grant' // the handler asked for something its method was not granted
-  | 'assurance' // nobody vouches for a subprocessor any more
-  | 'sovereignty' // the call would depend on others more than the policy lets it
-  | 'peer' // a subprocessor was not reached, is somebody else, or answered badly
+  | 'assurance' // a subprocessor's assurance has ended
+  | 'sovereignty' // the call would depend on subprocessors more than the policy allows
+  | 'peer' // a subprocessor was not reached, is not the named one, or answered badly
   | 'budget' // time, memory or queue ran out
   | 'worker' // the handler's process broke a rule or died
   | 'log' // the record could not be made durable
@@ -20,15 +20,20 @@ export type RefusalCode =
   | 'shutdown' // the runtime is about to end
   | 'channel'; // the handshake was not carried out as it must be
 
-/** The runtime refused, and nothing of it was done. Never carries data. */
+/** The runtime refused, and did nothing of what was asked. Never carries data. */
 export class RefusalError extends Error {
   override readonly name = 'RefusalError';
   readonly code: RefusalCode;
-  /** JSON pointer into the policy, where a rule of it decided. */
+  /** JSON pointer into the policy, if one of its rules decided. */
   readonly pointer: string | null;
-  /** Whether it ends the call: by going on, its handler would find out a number that others make. */
+  /**
+   * Whether the refusal ends the call.
+   *
+   * **Leak**: such a refusal depends on other calls, such as how full a collection is. A handler
+   * that could go on and retry would measure it.
+   */
   readonly final: boolean;
-  /** The arithmetic of the decision, where there is one: counts and limits by name. */
+  /** The arithmetic of the decision, if any: counts and limits by name. */
   readonly figures: Readonly<Record<string, number>>;
 
   constructor(

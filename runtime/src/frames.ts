@@ -3,7 +3,10 @@
 import { concat, fromUtf8, Reader } from '@enclaim/attestation/bytes';
 
 const PREFIX = 4;
-/** Neighbours that are smaller together become one: each chunk costs hundreds of bytes beside its own. */
+/**
+ * Neighbouring chunks that are smaller together are joined. **Cost**: each chunk costs hundreds of
+ * bytes beside its own.
+ */
 const PIECE = 4096;
 
 /** A message as a frame. @throws RangeError over `limit` bytes */
@@ -17,7 +20,10 @@ export function encodeFrame(message: unknown, limit: number): Uint8Array {
   return frame;
 }
 
-/** Cuts a byte stream into frames. Holds at most one frame and one chunk, in however small pieces they come. */
+/**
+ * Cuts a byte stream into frames. Holds at most one frame and one chunk, however small the pieces
+ * are.
+ */
 export class FrameReader {
   readonly #limit: number;
   #chunks: Uint8Array[] = [];
@@ -30,7 +36,11 @@ export class FrameReader {
     this.#limit = limit;
   }
 
-  /** The texts of the frames that a chunk completes. @throws RangeError for a frame over the limit; DecodeError for bytes that are not UTF-8 */
+  /**
+   * The texts of the frames that a chunk completes.
+   *
+   * @throws RangeError for a frame over the limit; DecodeError for bytes that are not UTF-8
+   */
   *push(chunk: Uint8Array): Generator<string> {
     this.#hold(chunk);
     while (this.#held >= this.#wanted) {

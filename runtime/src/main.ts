@@ -1,4 +1,6 @@
-/** The runtime's process in the VM: one socket to the supervisor, one device for the log, one port. */
+/**
+ * The runtime's process in the VM: one socket to the supervisor, one device for the log, one port.
+ */
 
 import { createServer, Socket } from 'node:net';
 import { fromBase64, Reader, toBase64 } from '@enclaim/attestation/bytes';
@@ -25,7 +27,7 @@ type Answer = Exclude<ToRuntime, BootMessage | { readonly kind: 'drain' }>;
 /** The supervisor at the other end of the control socket. */
 class Supervisor {
   readonly boot: Promise<BootMessage>;
-  /** Resolves when the end is asked for. */
+  /** Resolves when the supervisor asks for the end. */
   readonly drain: Promise<void>;
   readonly #socket = new Socket({ fd: CONTROL_FD, readable: true, writable: true });
   readonly #waiting = new Map<number, PromiseWithResolvers<Answer>>();
@@ -45,17 +47,22 @@ class Supervisor {
         else this.#settle(message);
       }
     });
-    // Without its supervisor the runtime has no hardware to speak for it.
+    // Without its supervisor the runtime has no hardware to attest it.
     this.#socket.on('close', () => process.exit(1));
     this.#socket.on('error', () => process.exit(1));
   }
 
-  /** @throws RangeError for more than a request may hold: a caller's credential may be of any size */
+  /**
+   * Sends a message.
+   *
+   * @throws RangeError beyond the limit of a request, because a client's credential may be of any
+   * size
+   */
   say(message: FromRuntime): void {
     this.#socket.write(encodeFrame(message, REQUEST_LIMIT));
   }
 
-  /** Asks, and resolves with the answer. */
+  /** Sends a question, and resolves with its answer. */
   async ask<K extends Answer['kind']>(
     kind: K,
     question: (id: number) => FromRuntime,
@@ -76,13 +83,13 @@ class Supervisor {
   }
 }
 
-/** The hardware, behind the supervisor. */
+/** The hardware, used through the supervisor. */
 function hardwareOf(supervisor: Supervisor): HardwareUse {
   return {
     state: async (statement) => {
       await supervisor.ask('stated', (id) => ({ kind: 'state', id, statement: toBase64(statement) }));
     },
-    // The supervisor has the statement, and takes its digest itself.
+    // The supervisor has the statement, and computes its digest itself.
     quote: async (data) =>
       (await supervisor.ask('quoted', (id) => ({ kind: 'quote', id, root: toBase64(data.subarray(0, 32)) }))).quote,
     activate: async (blob, secret) => {
@@ -98,7 +105,10 @@ function hardwareOf(supervisor: Supervisor): HardwareUse {
   };
 }
 
-/** Workers are started by the supervisor and come in on a socket; each says the id it was asked for under. */
+/**
+ * Makes a factory of workers. The supervisor starts them; each connects to a socket and sends the
+ * id that it was requested under.
+ */
 async function workerFactory(
   supervisor: Supervisor,
   { path, cgroups }: BootMessage['workers'],
@@ -147,7 +157,8 @@ async function main(): Promise<void> {
       image: boot.image,
       log: { device: await openDevice(boot.log.path), capacity: boot.log.capacity },
       workers: { factory: await workerFactory(supervisor, workers), size, missing: [], capacity },
-      listen: { host: '::', port: boot.port }, // IPv4 too: the supervisor decides which of the two there is
+      // IPv6 and IPv4: the supervisor decides which of the two exists
+      listen: { host: '::', port: boot.port },
       time: boot.time,
       kernel: boot.kernel,
       resolve: askServers(boot.nameServers),

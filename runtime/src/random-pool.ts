@@ -6,7 +6,7 @@ import { toHex } from '@enclaim/attestation/bytes';
 const POOL = new Uint8Array(4096);
 let used: number = POOL.length;
 
-/** `length` bytes (at most 4096) that nobody has seen; the pool keeps no copy of them. */
+/** Returns `length` fresh bytes (at most 4096), drawn once. The pool keeps no copy of them. */
 export function freshBytes(length: number): Uint8Array {
   return drawn(length, (bytes) => bytes.slice());
 }

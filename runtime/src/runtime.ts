@@ -26,7 +26,7 @@ import { freshHex } from './random-pool.ts';
 import { WorkerClasses } from './worker/classes.ts';
 import type { WorkerFactory } from './worker/worker.ts';
 
-/** What the supervisor hands over once everything is measured. */
+/** Options that the supervisor hands over once everything is measured. */
 export interface RuntimeOptions {
   readonly platform: AttestingPlatform;
   /** The three parts of the measured app bundle, and the digests that were extended. */
@@ -39,25 +39,28 @@ export interface RuntimeOptions {
   };
   /** The base image's name for itself. */
   readonly image: string;
-  /** Where records go, and how many bytes fit. */
+  /** The log's device, and the number of bytes that fit. */
   readonly log: { readonly device: Device; readonly capacity: number };
   readonly workers: {
     readonly factory: WorkerFactory;
-    /** How many there are together, beside one at least for each class. */
+    /** Number of workers in all; at least one for each class. */
     readonly size: number;
-    /** Layers that the workers start without. The boot statement names them, so that hardware signs it. */
+    /**
+     * Layers that the workers start without. The boot statement names them, so that hardware signs
+     * them.
+     */
     readonly missing: readonly VmLayer[];
-    /** What they have together, for handlers. */
+    /** Resources of all workers together, for handlers. */
     readonly capacity: Capacity;
   };
   readonly listen: { readonly host: string; readonly port: number };
-  /** When this boot began, by the host's clock; by default now. */
+  /** When this boot began, by the host's clock. Default: now. */
   readonly time?: TimeAnchor;
-  /** In a VM: what the supervisor made of its kernel, for the first record of the boot. */
+  /** In a VM: the kernel's state as the supervisor set it, for the first record of the boot. */
   readonly kernel?: KernelState;
-  /** Finds subprocessors; by default nobody is found. */
+  /** Resolves the names of subprocessors. By default none is found. */
   readonly resolve?: Resolve;
-  /** Hears why calls fail, on the machine of the handlers' author. Absent in the VM. */
+  /** Receives why calls fail, on the machine of the handlers' author. Absent in the VM. */
   readonly onFailure?: CallsOptions['onFailure'];
 }
 
@@ -66,12 +69,16 @@ export interface Runtime {
   readonly port: number;
   readonly admission: Admission;
   readonly statement: BootStatement;
-  /** Stops taking calls, lets the ones under way end, records that this boot has ended, and ends the workers. Takes seconds at most. */
+  /**
+   * Stops taking calls, lets those under way end, records the end of this boot, and ends the
+   * workers. Takes seconds at most.
+   */
   close(): Promise<void>;
 }
 
 /**
  * Starts serving. Nothing is exposed before admission, a durable log and evidence are there.
+ *
  * @throws RefusalError; nothing is left running then
  */
 export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
@@ -118,7 +125,7 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
     new AttestedServer({ tls, admission, calls, attested }),
     async (it) => void (await it.close()),
   );
-  // Before any call can put a record of its own.
+  // Written before any call can write a record.
   await log.append(bootRecord(admission, statement, log, { governor, kernel: options.kernel }), 'runtime');
   const port = await server.listen(options.listen.host, options.listen.port);
   if (log.room === 'ample') server.serve();
@@ -126,21 +133,25 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   log.onRoom((room) => {
     server.pause();
     if (room === 'none') calls.stop('the log is full');
-    // Not awaited: the record of the call that took the room comes before it.
+    // Not awaited: the record of the call that took the room precedes it.
     else log.append(roomRecord(admission, clock, log), 'runtime').catch(() => {});
   });
   const running = started.move();
   const close = async (): Promise<void> => {
     const cut = await server.close();
     calls.close();
-    // A log that has failed has refused its last calls already, and the end comes without a word in it.
+    // A log that has failed has refused the records of its last calls already, so this boot ends
+    // without a record of its end.
     await log.append(endRecord(admission, clock, cut), 'runtime').catch(() => {});
     await running.disposeAsync();
   };
   return { port, admission, statement, close };
 }
 
-/** Evidence for nobody's nonce, to travel in the certificate. Policy and event log stay out: each may be larger than a certificate. */
+/**
+ * Evidence for a random nonce, to travel in the certificate. It leaves out the policy and the event
+ * log, because either may be larger than a certificate.
+ */
 async function bootEvidence(attested: Attested): Promise<Uint8Array> {
   const nothing = new Uint8Array();
   const evidence = await evidenceFor({ nonce: randomBytes(32), exporter: null }, { ...attested, policy: nothing });
@@ -191,7 +202,10 @@ function governorOf({ policy, exposed }: Admission, capacity: Capacity): Resourc
   );
 }
 
-/** The log's first word of this boot: what was exposed, what was withheld, and what is not held or not seen. */
+/**
+ * The first record of a boot: numbers of methods exposed and withheld, missing layers, and readings
+ * that are not observed.
+ */
 function bootRecord(
   admission: Admission,
   { bootId, started, unconfined }: BootStatement,
@@ -219,7 +233,10 @@ function bootRecord(
   });
 }
 
-/** That calls will soon have no room in the log: health says NOT_SERVING from now on, and the next boot serves nothing. */
+/**
+ * The record of a log that calls will soon fill. Health says NOT_SERVING from now on, and the next
+ * boot serves nothing.
+ */
 function roomRecord(admission: Admission, clock: BootClock, { left }: RecordLog): Entry {
   const figures = { 'log.left': left };
   return ownRecord(admission, {
@@ -231,7 +248,11 @@ function roomRecord(admission: Admission, clock: BootClock, { left }: RecordLog)
   });
 }
 
-/** Its last word, where the end was not sudden. @param cut calls that were not given the time they wanted */
+/**
+ * The last record of a boot that ended in order.
+ *
+ * @param cut calls that were cut off
+ */
 function endRecord(admission: Admission, clock: BootClock, cut: number): Entry {
   const time = clock.text();
   return ownRecord(admission, { id: freshHex(16), time, layer: 'runtime', reason: 'end', figures: { cut } });

@@ -18,7 +18,7 @@ import type { Capacity } from '../governor/resources.ts';
 import { type Hindrance, hindrancesTo } from './hindrances.ts';
 import { planReleases, type Release } from './release-plan.ts';
 
-/** What was admitted. */
+/** The result of admission. */
 export interface Admission {
   readonly policy: Policy;
   readonly digest: PolicyDigest;
@@ -27,20 +27,22 @@ export interface Admission {
   readonly withheld: readonly { readonly method: string; readonly reasons: readonly string[] }[];
   /** Methods of the subprocessors. */
   readonly outbound: readonly OutboundMethod[];
-  /** Which of the exposed methods share worker processes. */
+  /** Groups of the exposed methods that share worker processes. */
   readonly classes: readonly WorkerClass[];
   /** Rules of declassification by id. */
   readonly releases: ReadonlyMap<string, Release>;
 }
 
-/** Characters of a refusal that name reasons: the supervisor is told 1000. */
+/** Characters of reasons in a refusal. The supervisor takes 1000 of the whole. */
 const MOST_TOLD = 900;
 
 /**
  * Admits a policy with its descriptor set.
+ *
  * @param expected the digest that was measured
- * @param capacity what the workers have for handlers, where that is to be held against the policy's budgets
- * @throws RefusalError `policy`, `descriptors`, `claim`: with every reason at once, as far as they are told
+ * @param capacity the workers' resources for handlers, if they are to be compared to the policy's
+ * budgets
+ * @throws RefusalError `policy`, `descriptors`, `claim`: with every reason at once, up to a limit
  */
 export function admit(
   policyBytes: Uint8Array,

@@ -1,4 +1,6 @@
-/** What keeps a policy from being served: what of it this runtime does not hold, and what contradicts itself. */
+/**
+ * Reasons not to serve a policy: demands that this runtime does not enforce, and contradictions.
+ */
 
 import { ANYONE, type ClaimKind, type MatchResult, type Policy } from '@enclaim/policy-schema/admission';
 import { type Capacity, unattainable } from '../governor/resources.ts';
@@ -17,11 +19,14 @@ export const HELD_CLAIMS: ReadonlySet<ClaimKind> = new Set([
 /** Sections of governance that this runtime holds. */
 const HELD_GOVERNANCE: ReadonlySet<string> = new Set(['leaks', 'resources', 'sovereignty']);
 
-/** One reason why a policy is not served. It says what it is about by names, which stay when lists are sorted. */
+/**
+ * One reason why a policy is not served. The message refers to things by name, because names stay
+ * when lists are sorted.
+ */
 export interface Hindrance {
-  /** Whether the policy says what is not held, or policy and descriptors contradict each other. */
+  /** `claim` if the policy demands what is not enforced; `descriptors` if they contradict it. */
   readonly code: 'claim' | 'descriptors';
-  /** Into the policy. */
+  /** JSON pointer into the policy. */
   readonly pointer: string;
   readonly message: string;
 }
@@ -31,8 +36,9 @@ type Unheld = Omit<Hindrance, 'code'>;
 const NOTHING = (): Unheld[] => [];
 
 /**
- * Sentences of each section that this runtime cannot hold yet. A policy that has one is refused whole: to serve under a
- * limit that nothing enforces would be to promise it. A section that is new in the grammar has to be judged here.
+ * Demands of each section that this runtime cannot enforce yet. A policy with one is refused as a
+ * whole: to serve under a limit that nothing enforces would be to promise it. A new section of the
+ * grammar must be judged here.
  */
 const UNHELD: { readonly [Section in keyof Policy]: (section: Policy[Section]) => Unheld[] } = {
   enclaim: NOTHING,
@@ -75,7 +81,8 @@ const UNHELD: { readonly [Section in keyof Policy]: (section: Policy[Section]) =
     claims.flatMap(({ id, kind }, i) =>
       HELD_CLAIMS.has(kind) ? [] : [unable(`/claims/${i}`, `claim ${id} of kind ${kind}`)],
     ),
-  // Retention is held by never deleting a record; a missed review is for the evidence's reader to find.
+  // Retention is enforced because no record is ever deleted. A missed review is for the evidence's
+  // verifier to find.
   evidence: ({ witnesses, pipeline }) => [
     ...(witnesses.length === 0 ? [] : [unable('/evidence/witnesses', 'witnesses')]),
     ...(pipeline.length === 0 ? [] : [unable('/evidence/pipeline', 'records of a pipeline')]),
@@ -98,10 +105,12 @@ function unable(pointer: string, what: string): Unheld {
 }
 
 /**
- * Why a boot would refuse a policy: every reason, in one order. Empty: it is served. `enclaim check`, `bundle` and `run` ask this
- * before anything is booted, and admission asks it at boot, so that they cannot disagree.
- * @param matched the policy against the app's descriptors, where they are at hand
- * @param capacity what the workers have for handlers, where that is known
+ * Every reason why a boot would refuse a policy, in one order. Empty if it would be served.
+ * `enclaim check`, `bundle` and `run` call this before a boot, and admission calls it at boot, so
+ * that they cannot disagree.
+ *
+ * @param matched the policy matched to the app's descriptors, if they are at hand
+ * @param capacity the workers' resources for handlers, if known
  */
 export function hindrancesTo(policy: Policy, matched?: MatchResult, capacity?: Capacity): readonly Hindrance[] {
   const { resources } = policy.governance;

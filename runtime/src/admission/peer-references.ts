@@ -1,16 +1,18 @@
-/** What a policy holds attested peers against: other systems under Enclaim. */
+/** References by which a policy appraises attested peers: other systems under Enclaim. */
 
 import { parseReferences, type References } from '@enclaim/attestation';
 import { utf8 } from '@enclaim/attestation/bytes';
 import type { PeerIdentity } from '@enclaim/policy-schema/admission';
 import { RefusalError } from '../errors.ts';
 
-/** How a policy knows an attested peer. */
+/** The identity of an attested peer in a policy. */
 export type AttestedIdentity = NonNullable<PeerIdentity['attested']>;
 
 /**
- * The reference values that a policy has for a peer. They say no more than the policy's own two lines do.
- * @throws RefusalError `policy` where there are none, or they accept another policy or base image
+ * The reference values that a policy has for a peer. They must accept no more than the policy's own
+ * two lines do.
+ *
+ * @throws RefusalError `policy` if there are none, or if they accept another policy or base image
  */
 export function referencesOf({ policy, image, references: text }: AttestedIdentity): References {
   if (text === undefined) throw new RefusalError('policy', 'there are no references to hold its evidence against');
@@ -20,7 +22,7 @@ export function referencesOf({ policy, image, references: text }: AttestedIdenti
   } catch (cause) {
     throw new RefusalError('policy', (cause as Error).message, { cause });
   }
-  // Such a peer has no image, so that none of what the policy says of it would be compared.
+  // A simulated peer has no image, so nothing that the policy says of its image would be compared.
   if (references.anchors.unsafeSimulatedKeys !== undefined)
     throw new RefusalError('policy', 'the references accept simulated evidence, which is no evidence of a system');
   if (references.policy !== policy)
@@ -29,7 +31,8 @@ export function referencesOf({ policy, image, references: text }: AttestedIdenti
     throw new RefusalError('policy', 'the references accept a second policy for a window, and one is named here');
   if (image === 'any') return references;
   const { images, snp = [], tdx = [], nitro = [] } = references;
-  // Clouds put something beneath an image, which is still one of these; an enclave is something else.
+  // Clouds put firmware beneath an image, which is still the named image. An enclave is another
+  // one.
   const accepted = [...images, ...snp, ...tdx, ...nitro.map(({ pcr0 }) => ({ id: pcr0 }))];
   const other = accepted.find(({ id }) => id !== image);
   if (other !== undefined) throw new RefusalError('policy', `the references accept image ${other.id}`);

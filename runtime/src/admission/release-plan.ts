@@ -12,18 +12,20 @@ import {
 } from '@enclaim/policy-schema/admission';
 import { RefusalError } from '../errors.ts';
 
-/** A rule of declassification, ready to be used. */
+/** A rule of declassification, ready for use. */
 export interface Release {
   readonly rule: Declassification;
-  /** What is called: a path, or a method whose request the message is. */
+  /** The target of the release: an HTTP call, or a method whose request is the message. */
   readonly call: HttpCall | DescMethod;
-  /** Collections of which it takes a record that the handler names. */
+  /** Collections from which it takes a record that the handler names. */
   readonly collections: readonly string[];
 }
 
 /**
- * The rules of exposed methods by id.
- * @throws RefusalError `descriptors` where a rule calls a method that the descriptors lack, which matching has said before
+ * The rules of exposed methods, by id.
+ *
+ * @throws RefusalError `descriptors` if a rule calls a method that the descriptors lack; matching
+ * refuses such a policy earlier
  */
 export function planReleases(
   { declassify }: Policy,

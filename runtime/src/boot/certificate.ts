@@ -1,4 +1,7 @@
-/** A self-signed X.509 v3 certificate for the TLS key (RFC 5280): a carrier of the key, trusted by nobody alone. */
+/**
+ * A self-signed X.509 v3 certificate for the TLS key (RFC 5280). It carries the key; no verifier
+ * trusts it by itself.
+ */
 
 import { type KeyObject, sign } from 'node:crypto';
 import { concat, utf8 } from '@enclaim/attestation/bytes';
@@ -6,12 +9,15 @@ import { concat, utf8 } from '@enclaim/attestation/bytes';
 /** ecdsa-with-SHA256, RFC 5758 section 3.2. */
 const ECDSA_SHA256 = sequence(oid(0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2));
 const COMMON_NAME = oid(0x55, 4, 3);
-/** What RFC 5280 section 4.1.2.5 prescribes where a certificate has no end; freshness is the quote's to show. */
+/**
+ * Validity of a certificate without an end (RFC 5280, section 4.1.2.5). The quote shows freshness.
+ */
 const VALIDITY = sequence(der(0x17, utf8('700101000000Z')), der(0x18, utf8('99991231235959Z')));
 
 /**
- * subjectAltName (RFC 5280, 4.2.1.6). No client of ours reads a name: what answers is shown by evidence. Libraries that demand one
- * are told `enclaim`, and find `localhost` behind a tunnel.
+ * subjectAltName (RFC 5280, 4.2.1.6). No client of ours reads a name, because evidence shows which
+ * system answers. Libraries that demand a name are given `enclaim`, and `localhost` behind a
+ * tunnel.
  */
 const ALTERNATIVE_NAME = oid(0x55, 0x1d, 0x11);
 const NAMES = ['enclaim', 'localhost'];
@@ -45,12 +51,15 @@ export function selfSignedCertificate(
   return sequence(body, ECDSA_SHA256, der(0x03, concat(Uint8Array.of(0), signature)));
 }
 
-/** Names of DNS, each as [2] IMPLICIT IA5String. */
+/** DNS names, each as [2] IMPLICIT IA5String. */
 function names(): Uint8Array {
   return sequence(...NAMES.map((name) => der(0x82, utf8(name))));
 }
 
-/** The wrapper in its CBOR form: an array of type and value, inside the extension's OCTET STRING as another. */
+/**
+ * The wrapper in its CBOR form: an array of type and value, in an OCTET STRING inside the
+ * extension's OCTET STRING.
+ */
 function diceExtension(evidence: Uint8Array): Uint8Array {
   const { length } = evidence;
   const type = concat(Uint8Array.of(0x78, EVIDENCE_TYPE.length), EVIDENCE_TYPE);

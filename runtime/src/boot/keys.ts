@@ -7,7 +7,7 @@ import { certificatePem, selfSignedCertificate } from './certificate.ts';
 
 /** Keys of a boot, as the rest of the runtime uses them. */
 export interface BootKeys {
-  /** What the TLS server presents. */
+  /** The TLS server's private key, as PEM, and SHA-256 of its SubjectPublicKeyInfo. */
   readonly tls: { readonly key: string; readonly spkiDigest: Sha256 };
   /** PEM of a self-signed certificate for the TLS key that carries evidence. */
   certificate(evidence: Uint8Array): string;

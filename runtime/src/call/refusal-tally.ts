@@ -1,17 +1,23 @@
 /**
- * Refusals that a caller can cause without a handler: each costs the caller a few bytes, and a record would cost the log some
- * hundred. So there is at most one record of a kind in a second, and one in a minute in the long run; it says for how many it stands.
+ * Refusals that a caller can cause without a handler.
+ *
+ * **Bound**: each costs the caller a few bytes, and a record would cost the log some hundred. So
+ * there is at most one record of a kind in a second, and in the long run one in a minute. A record
+ * says how many refusals it stands for.
  */
 
 import type { RefusalCode } from '../errors.ts';
 
-/** Milliseconds between two records of a kind, at least. */
+/** Least milliseconds between two records of a kind. */
 const LEAST_MS = 1000;
-/** Milliseconds between two records of a kind in the long run, and how many may be ahead of that: a minute of one a second. */
+/**
+ * Milliseconds between two records of a kind in the long run, and how many records a kind may be
+ * ahead of that: a minute of one in each second.
+ */
 const EACH_MS = 60_000;
 const MOST_AHEAD = 60;
 
-/** What a tally is made of. */
+/** The parts of a tally. */
 export interface RefusalTallyOptions {
   /** Makes a record that stands for `count` refusals. */
   readonly write: (code: RefusalCode, count: number) => void;
@@ -19,18 +25,18 @@ export interface RefusalTallyOptions {
   readonly now?: () => number;
 }
 
-/** One kind. */
+/** One kind of refusal. */
 interface Kind {
   /** Refusals that no record stands for yet. */
   count: number;
-  /** When a record may be made again. */
+  /** Time from which a record may be made again. */
   next: number;
-  /** When the kind would have had all its records, at one in a minute. */
+  /** Time at which the kind would have had all its records, at one in a minute. */
   even: number;
   timer: NodeJS.Timeout | undefined;
 }
 
-/** Counts refusals by their code, so that none is lost while this boot lasts. */
+/** Counts refusals by their code, so that none is lost during this boot. */
 export class RefusalTally {
   readonly #write: RefusalTallyOptions['write'];
   readonly #now: () => number;
@@ -41,7 +47,10 @@ export class RefusalTally {
     this.#now = now;
   }
 
-  /** Whether a refusal may have a record of its own, and so a receipt. Else it is counted, and a later record stands for it. */
+  /**
+   * Whether a refusal may have a record of its own, and so a receipt. Otherwise it is counted, and
+   * a later record stands for it.
+   */
   hasRecord(code: RefusalCode): boolean {
     const kind = this.#kindOf(code);
     const now = this.#now();
@@ -54,7 +63,7 @@ export class RefusalTally {
     return false;
   }
 
-  /** Makes records of what is counted. */
+  /** Writes records for the refusals that are counted. */
   close(): void {
     for (const [code, kind] of this.#kinds) this.#tell(code, kind);
   }

@@ -14,7 +14,7 @@ export const STATUS = {
   unavailable: 14,
 } as const;
 
-/** What a refusal is to the caller, to the record, and the kind of claim that it upholds. */
+/** Status for the caller, result for the record, and the kind of claim that the refusal upholds. */
 export const REFUSALS: Readonly<
   Record<RefusalCode, readonly [status: number, result: 'deny' | 'error', claim?: ClaimKind]>
 > = {

@@ -1,4 +1,7 @@
-/** `grpc-status-details-bin`: a google.rpc.Status with one google.rpc.ErrorInfo, which says which sentence of the policy refused. */
+/**
+ * `grpc-status-details-bin`: a google.rpc.Status with one google.rpc.ErrorInfo, which names the
+ * rule of the policy that refused.
+ */
 
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 
@@ -7,11 +10,11 @@ export const STATUS_DETAILS = 'grpc-status-details-bin';
 /** `ErrorInfo.domain` of every refusal. */
 export const ERROR_DOMAIN = 'enclaim';
 
-/** What a refusal says. Names of the policy only, never data. */
+/** The content of a refusal: names from the policy, never data. */
 export interface ErrorInfo {
   /** UPPER_SNAKE_CASE. */
   readonly reason: string;
-  /** Such as `claim`, `rule` and `pointer`. */
+  /** Entries such as `claim`, `rule` and `pointer`. */
   readonly metadata: Readonly<Record<string, string>>;
 }
 

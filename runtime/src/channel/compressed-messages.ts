@@ -1,4 +1,7 @@
-/** Messages that their callers compressed with gzip, unfolded one at a time, when they are asked for, and only so far. */
+/**
+ * Messages that their callers compressed with gzip. Each is decompressed when it is asked for, and
+ * only up to a limit.
+ */
 
 import { promisify } from 'node:util';
 import { gunzip, gunzipSync } from 'node:zlib';
@@ -11,9 +14,11 @@ const TOO_LARGE = 'ERR_BUFFER_TOO_LARGE';
 const unfold = promisify(gunzip);
 
 /**
- * The first byte of a message's prefix: 1 where it is compressed. grpc-js hands a message over as a part of the bytes that it came
- * in, right behind the prefix, and tells nobody of the flag where it was told that nothing is compressed.
- * @throws TypeError where it does not stand there
+ * The first byte of a message's prefix: 1 if the message is compressed. grpc-js returns a message
+ * as a part of the buffer that it came in, right behind the prefix. It does not report the flag of
+ * a call that declares no compression.
+ *
+ * @throws TypeError if the prefix is not there
  */
 export function flagOf(message: Uint8Array): number {
   const { buffer, byteOffset, length } = message;
@@ -22,7 +27,9 @@ export function flagOf(message: Uint8Array): number {
   return prefix.getUint8(0);
 }
 
-/** Messages of a call as they were before they were compressed. They throw RefusalError `request`, `budget`. */
+/**
+ * Messages of a call as they were before compression. They throw RefusalError `request`, `budget`.
+ */
 export function unfolded(next: () => Promise<Uint8Array | undefined>): () => Promise<Uint8Array | undefined> {
   return async () => {
     const message = await next();
@@ -35,7 +42,11 @@ export function unfolded(next: () => Promise<Uint8Array | undefined>): () => Pro
   };
 }
 
-/** The same for one that is short anyway, at once. @throws RefusalError `request`, `budget` */
+/**
+ * Decompresses a short message at once.
+ *
+ * @throws RefusalError `request`, `budget`
+ */
 export function unfoldedNow(message: Uint8Array, most: number): Uint8Array {
   if (flagOf(message) === 0) return message;
   try {

@@ -1,4 +1,7 @@
-/** The attested handshake, server side: evidence for a nonce, on the very connection that will carry the calls. */
+/**
+ * The attested handshake, server side: evidence for a nonce, on the very connection that will carry
+ * the calls.
+ */
 
 import type { TLSSocket } from 'node:tls';
 import { create } from '@bufbuild/protobuf';
@@ -11,7 +14,7 @@ import { RefusalError } from '../errors.ts';
 import type { AttestingPlatform } from '../hardware/platform.ts';
 import type { QuoteBatcher } from '../hardware/quote-batch.ts';
 
-/** What the handshake speaks for. */
+/** The facts that the handshake attests, and the means to do so. */
 export interface Attested {
   readonly platform: AttestingPlatform;
   readonly batcher: QuoteBatcher;
@@ -26,8 +29,10 @@ const NONCE_LENGTH = 32;
 const HANDSHAKE_MS = 60_000;
 
 /**
- * Carries out the exchange and returns once the client is done; what it sent after is back in the socket.
- * @throws RefusalError `channel`, `budget`; the socket is to be destroyed then
+ * Performs the exchange and returns once the client is done. Bytes that the client sent after it
+ * are back in the socket.
+ *
+ * @throws RefusalError `channel`, `budget`; the socket must be destroyed then
  */
 export async function attestConnection(socket: TLSSocket, attested: Attested): Promise<void> {
   const timer = setTimeout(() => socket.destroy(new Error('handshake timed out')), HANDSHAKE_MS);
@@ -50,7 +55,8 @@ export async function attestConnection(socket: TLSSocket, attested: Attested): P
         case: 'activated',
         value: { secret: await attested.platform.activate(credentialBlob, encryptedSecret) },
       });
-      // One activation shows that the TPM holds both keys: a caller that wants more wants the TPM's time.
+      // One activation shows that the TPM holds both keys. A caller that asks for more would only
+      // use up the TPM's time.
       await frames.receive('done');
     }
   } catch (error) {
@@ -61,7 +67,7 @@ export async function attestConnection(socket: TLSSocket, attested: Attested): P
   }
 }
 
-/** What the other end is told: what it did wrong itself, and nothing of what went wrong in here. */
+/** The reason that the client is told: its own fault, and nothing of a failure on this side. */
 function reasonFor(error: unknown): string {
   return error instanceof RefusalError || error instanceof DecodeError ? error.message : 'no evidence can be had';
 }

@@ -1,4 +1,7 @@
-/** grpc.health.v1.Health: NOT_SERVING until there is evidence and a log, and again once the end has begun. */
+/**
+ * grpc.health.v1.Health: NOT_SERVING until there is evidence and a log, and again once the runtime
+ * closes.
+ */
 
 import { create, toBinary } from '@bufbuild/protobuf';
 import {
@@ -19,14 +22,14 @@ import { type RawService, rawService } from './raw-service.ts';
 import { RequestError, smallRequest } from './small-requests.ts';
 
 type Status = HealthCheckResponse_ServingStatus;
-/** Watchers at once: a watch has no end of its own, and each holds a stream. */
+/** Concurrent watches. A watch has no end of its own, and each holds a stream. */
 const MOST_WATCHERS = 1024;
 const { SERVING, NOT_SERVING, SERVICE_UNKNOWN } = HealthCheckResponse_ServingStatus;
 
-/** The health of the runtime and of every service it exposes: all rise together. */
+/** The health of the runtime and of every service that it exposes. All have the same status. */
 export class HealthService {
   readonly #known: ReadonlySet<string>;
-  /** Those who watch, by what tells them. */
+  /** The calls that watch, by the function that sends them the status. */
   readonly #watchers = new Map<() => void, ServerWritableStream<Buffer, Buffer>>();
   #serving = false;
 
@@ -35,19 +38,19 @@ export class HealthService {
     this.#known = new Set(['', ...services]);
   }
 
-  /** From now on: SERVING. */
+  /** Turns the status to SERVING. */
   serve(): void {
     this.#serving = true;
     for (const tell of this.#watchers.keys()) tell();
   }
 
-  /** From now on: NOT_SERVING. */
+  /** Turns the status to NOT_SERVING. */
   pause(): void {
     this.#serving = false;
     for (const tell of this.#watchers.keys()) tell();
   }
 
-  /** The same, and nobody is kept watching. */
+  /** Turns the status to NOT_SERVING and ends all watches. */
   stop(): void {
     this.pause();
     for (const call of this.#watchers.values()) call.end();

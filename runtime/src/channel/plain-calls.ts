@@ -1,7 +1,9 @@
 /**
- * Calls as grpc-js gets to see them. A request that is no call is refused before one begins. Messages stay as they came: grpc-js
- * would decompress every one that has arrived, a thousand times its size, before any is asked for. And no deadline is longer than
- * it can count.
+ * Calls as grpc-js gets to see them. A request that is no gRPC call is refused before a call
+ * begins. No deadline is longer than a timer of Node can hold.
+ *
+ * **Bound**: messages stay compressed. Without this, grpc-js would decompress every message that
+ * has arrived, to a thousand times its size, before the runtime asks for any.
  */
 
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
@@ -11,45 +13,55 @@ import { Metadata, ServerInterceptingCall, type ServerInterceptor, status } from
 import { flagOf } from './compressed-messages.ts';
 
 const STARTED = 'http2.server.stream.start';
-/** Marks the calls that say that their messages may be compressed. */
+/** Marks calls that declare their messages as compressed. */
 const COMPRESSED = 'enclaim-compressed';
-/** Names the connection of a call, of which grpc-js knows the peer alone, and that not behind what counts its frames. */
+/**
+ * Header that names a call's connection. grpc-js only knows the peer's address, and not even that
+ * behind the stream that counts its frames.
+ */
 const CONNECTION = 'enclaim-connection';
-/** What grpc-js answers with 415. */
+/** A content type that grpc-js answers with 415. */
 const NO_TYPE = 'none';
-/** Milliseconds in a unit of `grpc-timeout`, where one can be too many. */
+/** Milliseconds in a unit of `grpc-timeout`, for the units in which a timer can overflow. */
 const UNITS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000 };
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 const ACCEPTED = ['grpc-accept-encoding', ACCEPTED_ENCODINGS] as const;
 
-/** Streams that a server of this process has seen: what it made of their headers is not what their callers said. */
+/**
+ * Streams whose headers a server of this process has rewritten. A second server must not take the
+ * rewritten headers for the caller's.
+ */
 const seen = new WeakSet<ServerHttp2Stream>();
 
-/** Names the calls on connections whose callers were given evidence. */
+/** Marks calls on connections whose callers were given evidence. */
 const ATTESTED = 'enclaim-attested';
 const attested = new WeakSet<object>();
 
-/** A connection, as HTTP/2 is given it, whose caller was given evidence on it. */
+/** Marks a connection, as HTTP/2 is given it, whose caller was given evidence on it. */
 export function markAttested(connection: object): void {
   attested.add(connection);
 }
 
-/** Whether a call came on a connection that was marked. */
+/** Whether a call came on a marked connection. */
 export function isAttested({ metadata }: { readonly metadata: Metadata }): boolean {
   return metadata.get(ATTESTED).length > 0;
 }
 
-/** Node keeps what it was given in place of a socket as the stream of one. Kept elsewhere, no connection would count. */
+/**
+ * Whether a stream belongs to a marked connection. Node keeps the object that it was given in place
+ * of a socket as `stream` of its socket. If a version of Node kept it elsewhere, no connection
+ * would count as attested.
+ */
 function isOnAttested({ session }: ServerHttp2Stream): boolean {
   const { stream } = (session?.socket ?? {}) as { readonly stream?: unknown };
   return typeof stream === 'object' && stream !== null && attested.has(stream);
 }
 
-/** Connections by number. */
+/** Number of each connection. */
 const numbers = new WeakMap<object, string>();
 let latest = 0;
 
-/** Which connection a call came on: no two of this process have the same. */
+/** Number of the connection that a call came on, unique in this process. */
 export function connectionOf({ metadata }: { readonly metadata: Metadata }): string {
   return String(metadata.get(CONNECTION)[0]);
 }
@@ -61,9 +73,10 @@ function numberOf({ session }: ServerHttp2Stream): string {
   return number;
 }
 
-/** Changes the headers of every call to this process before grpc-js reads them, until it is disposed of. */
+/** Changes the headers of every call to this process before grpc-js reads them, until disposal. */
 export function plainCalls(): Disposable {
-  // Node tells of a stream in the turn in which its headers come, and grpc-js in the next, with the same object.
+  // Node publishes a stream in the turn in which its headers come. grpc-js reads the same object in
+  // the next turn.
   const onStart = (message: unknown): void => {
     const { stream, headers } = message as {
       readonly stream: ServerHttp2Stream;
@@ -74,7 +87,7 @@ export function plainCalls(): Disposable {
     const refusal = requestRefusal(headers);
     if (refusal !== undefined) refuse(stream, headers, refusal);
     headers[CONNECTION] = numberOf(stream);
-    // Whatever the caller says of itself.
+    // Overwrites any such header that the caller sent.
     if (isOnAttested(stream)) headers[ATTESTED] = '1';
     else delete headers[ATTESTED];
     if (headers['grpc-encoding'] === 'gzip') headers[COMPRESSED] = '1';
@@ -86,13 +99,13 @@ export function plainCalls(): Disposable {
   return { [Symbol.dispose]: () => unsubscribe(STARTED, onStart) };
 }
 
-/** Has grpc-js answer a request that is no call with what it is refused with, in place of its own 415. */
+/** Makes grpc-js answer a request that is no call with this refusal, in place of its own 415. */
 function refuse(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, refusal: RequestRefusal): void {
   headers['content-type'] = NO_TYPE;
   const respond = stream.respond.bind(stream);
   stream.respond = () => {
     respond(answerOf(refusal), { endStream: true });
-    stream.resume(); // what the caller still sends is nobody's
+    stream.resume(); // discards the rest of what the caller sends
   };
 }
 
@@ -103,7 +116,10 @@ function answerOf(refusal: RequestRefusal): OutgoingHttpHeaders {
   return { ...own, 'grpc-status': code, 'grpc-message': encodeURI(message.toWellFormed()) };
 }
 
-/** Refuses messages that are compressed although their call is not, and tells every caller what is taken. */
+/**
+ * Refuses compressed messages of calls that declare no compression, and tells every caller the
+ * accepted encodings.
+ */
 export const refuseUndeclared: ServerInterceptor = (_method, call) => {
   let most = 0;
   return new ServerInterceptingCall(call, {
@@ -126,7 +142,7 @@ export const refuseUndeclared: ServerInterceptor = (_method, call) => {
   });
 };
 
-/** Whether a deadline is one that no timer can hold. */
+/** Whether a deadline is longer than a timer can hold. */
 function isTooLong(timeout: string | string[] | undefined): boolean {
   const [, count, unit = ''] = /^(\d{1,8})([HMS])$/.exec(String(timeout)) ?? [];
   return Number(count) * (UNITS[unit] ?? 0) > LONGEST_TIMER_MS;

@@ -1,4 +1,6 @@
-/** gRPC service definitions whose messages stay bytes: what is committed to in a receipt is what was on the wire. */
+/**
+ * gRPC service definitions whose messages stay bytes: a receipt commits to the bytes on the wire.
+ */
 
 import type { DescMethod, DescService } from '@bufbuild/protobuf';
 import type { MethodDefinition } from '@grpc/grpc-js';

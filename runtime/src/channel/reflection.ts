@@ -1,4 +1,7 @@
-/** grpc.reflection.v1.ServerReflection, and v1alpha, whose messages are the same on the wire, over what is exposed: a withheld method is not to be seen. */
+/**
+ * grpc.reflection.v1.ServerReflection over the exposed methods; a withheld method is not visible.
+ * v1alpha has the same messages on the wire.
+ */
 
 import {
   create,
@@ -28,29 +31,29 @@ type Answer = NonNullable<MessageInitShape<typeof ServerReflectionResponseSchema
 const NOT_FOUND = 5;
 const RESOURCE_EXHAUSTED = 8;
 const UNIMPLEMENTED = 12;
-/** Of files in one answer: clients take 4 MiB in a message by default. */
+/** Bytes of the files in one answer. Clients take 4 MiB in a message by default. */
 const MOST_BYTES = 1024 * 1024;
 const NOWHERE: Answer = refusal(NOT_FOUND, 'no such file or symbol is exposed');
 
 /** Reflection over the files that exposed methods need, with every other method cut out of them. */
 export class ReflectionService {
   readonly #services: readonly string[];
-  /** Of each file, what of it may be seen. */
+  /** The visible part of each file. */
   readonly #files = new Map<string, { readonly file: DescFile; readonly bytes: Uint8Array }>();
   readonly #fileOfSymbol = new Map<string, string>();
-  /** Files of extensions by the type that they extend and by number. */
+  /** Files of extensions, by the type that they extend and by number. */
   readonly #extensions = new Map<string, Map<number, string>>();
 
   constructor(exposed: readonly ExposedMethod[]) {
     const methods = new Set(exposed.map(({ descriptor }) => `${descriptor.parent.typeName}.${descriptor.name}`));
     this.#services = [...new Set(exposed.map(({ descriptor }) => descriptor.parent.typeName))].sort();
     for (const { descriptor } of exposed) this.#add(descriptor.parent.file, methods);
-    // What an Any carries may be any message that was declared, imported by a service or not.
+    // An `Any` may carry any declared message, imported by a service or not.
     const carriers = exposed.flatMap(({ descriptor }) => anyWithin([descriptor.input, descriptor.output]) ?? []);
     for (const carrier of carriers) for (const file of registryOf(carrier)?.files ?? []) this.#add(file, methods);
     // Details of the runtime's own refusals.
     for (const file of [file_google_rpc_status, file_google_rpc_error_details]) this.#add(file, methods);
-    // Not exposed by a policy, and answered all the same.
+    // Services that no policy exposes and that are answered all the same.
     for (const { file, typeName, methods: all } of [Health, ServerReflection]) {
       const names = [typeName, ...all.map(({ name }) => `${typeName}.${name}`)];
       this.#add(file, new Set(names));
@@ -62,7 +65,7 @@ export class ReflectionService {
     return rawService(ServerReflection);
   }
 
-  /** The same under the name that older clients ask for. */
+  /** The same service under the name that older clients use. */
   get olderDefinition(): RawService {
     const older = ([name, method]: [string, RawService[string]]): [string, RawService[string]] => [
       name,
@@ -76,7 +79,9 @@ export class ReflectionService {
       ServerReflectionInfo: (call: ServerDuplexStream<Buffer, Buffer>) => {
         const sent = new Set<string>();
         call.on('data', (bytes: Buffer) => {
-          call.pause(); // an answer is many times its question: nobody is asked for more who has not taken the last
+          // an answer is many times its question: no further question is read until the client took
+          // the last
+          call.pause();
           call.write(this.#respond(bytes, sent), () => call.resume());
         });
         call.on('end', () => call.end());
@@ -85,7 +90,7 @@ export class ReflectionService {
     };
   }
 
-  /** @param sent files that the stream has had, which grows */
+  /** @param sent files that the stream has been given; grows */
   #respond(bytes: Uint8Array, sent: Set<string>): Buffer {
     let originalRequest: ServerReflectionRequest | undefined;
     let messageResponse: Answer;
@@ -128,9 +133,11 @@ export class ReflectionService {
   }
 
   /**
-   * A file, and of what it imports as much as fits and the stream has not had: clients ask by name for what is missing.
-   * **Bound**: what is asked for again and again is not answered with all it needs each time, nor is one answer too large for
-   * its client.
+   * A file, and of its imports as many as fit and the stream was not given yet. Clients ask by name
+   * for any that are missing.
+   *
+   * **Bound**: without this, a file that is asked for again and again would be answered with all
+   * its imports each time, and an answer could be too large for its client.
    */
   #fileAndMore(name: string, sent: Set<string>): Answer {
     const found = this.#files.get(name);
@@ -140,7 +147,7 @@ export class ReflectionService {
     let size = found.bytes.length;
     sent.add(name);
     const names = new Set([name]);
-    // A set goes on over what is added to it on the way.
+    // Iterating over a set also visits names that are added meanwhile.
     for (const each of names) {
       const { file, bytes } = this.#files.get(each) ?? found;
       if (!sent.has(each)) {
@@ -191,7 +198,7 @@ function exposedPart(file: DescFile, methods: ReadonlySet<string>): FileDescript
   return create(FileDescriptorProtoSchema, { ...rest, service });
 }
 
-/** The type of an `Any` that messages of these types can hold, where one is in reach. */
+/** The type of an `Any` that messages of these types can hold, if one is in reach. */
 function anyWithin(types: readonly DescMessage[]): DescMessage | undefined {
   const reached = new Set(types);
   for (const type of reached) {

@@ -7,11 +7,14 @@ import { RefusalError } from '../errors.ts';
 export type RequestHalf = Pick<Readable, 'read' | 'on' | 'readableEnded' | 'destroyed'>;
 
 /**
- * Pulls messages out of a call: no more are read from the connection than the handler asks for, and a few ahead. Node's own
- * iterator would destroy the whole stream at the end of its half, and at an error that only ends the other one, with all that
- * was to be sent back.
- * @returns the next message, undefined after the last; one is asked for when the one before is there. It throws RefusalError
- *   `worker` once the caller has gone: that is no end of a stream
+ * Pulls messages out of a call. No more are read from the connection than the handler asks for, and
+ * a few ahead.
+ *
+ * Node's own iterator is no choice: at the end of the request, and at an error that ends only the
+ * response, it would destroy the whole stream with all that is to be sent back.
+ *
+ * @returns the next message, undefined after the last. One may be asked for when the one before is
+ * there. Throws RefusalError `worker` once the caller has gone, because that is no end of a stream.
  */
 export function requestMessages(half: RequestHalf): () => Promise<Buffer | undefined> {
   let turned: (() => void) | undefined;

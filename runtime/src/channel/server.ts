@@ -31,7 +31,7 @@ import { type RequestHalf, requestMessages } from './request-messages.ts';
 import { RunningCalls } from './running-calls.ts';
 import { limitStreams } from './stream-limit.ts';
 
-/** What a server is made of. */
+/** The parts of a server. */
 export interface ServerOptions {
   /** PEM of the TLS key and of its certificate. */
   readonly tls: { readonly key: string; readonly certificate: string };
@@ -41,22 +41,26 @@ export interface ServerOptions {
 }
 
 const MOST_CONNECTIONS = 4096;
-/** Calls of one connection at once, and what HTTP/2 may hold for them. */
+/** Calls of one connection at once, and the memory that HTTP/2 may hold for them. */
 const MOST_STREAMS = 64;
 const SESSION_MEGABYTES = 64;
 const IDLE_MS = 300_000;
 /**
- * How long a connection may take calls, a tenth more or less, and how long those under way then get: no verdict is acted on for
- * longer, whatever a client does.
+ * Milliseconds for which a connection may start calls, a tenth more or less, and for which the
+ * calls under way may then go on.
+ *
+ * **Bound**: a client acts on one verdict for no longer than this, whatever it does.
  */
 const CONNECTION_AGE_MS = 3_600_000;
 const CONNECTION_GRACE_MS = 60_000;
-/** Bytes of a stream of responses that its caller may have left untaken while more are made. */
+/** Bytes of a response stream that its caller may not have taken yet while more are made. */
 const MOST_UNTAKEN = 64 * 1024;
-/** Given to calls under way when the end begins; then to what is left of them, to be told so. */
+/**
+ * Milliseconds that calls under way get when the server closes; then those for telling the rest.
+ */
 const DRAIN_MS = 5_000;
 const CUT_MS = 2_500;
-/** To a call that failed in a way that nobody thought of. */
+/** Answer to a call that failed with an unexpected error. */
 const LOST: Answer = { status: STATUS.internal, message: 'the call failed', response: new Uint8Array() };
 
 /** Serves the exposed methods, health and reflection; nothing else is registered. */
@@ -67,7 +71,7 @@ export class AttestedServer {
   readonly #tls: TlsServer;
   readonly #health: HealthService;
   readonly #running = new RunningCalls();
-  /** Connections that have not shown what they are for, and those that carry calls. */
+  /** Connections during their handshake, and those that carry calls. */
   readonly #entering = new Set<TLSSocket>();
   readonly #entered = new Set<TLSSocket>();
   readonly #empty = Promise.withResolvers<void>();
@@ -143,8 +147,9 @@ export class AttestedServer {
   }
 
   /**
-   * Ends: health says so first, nobody new comes in, calls under way have a few seconds, and who is left then is told by status.
-   * Resolves within a limit, with the number of calls that were cut off.
+   * Closes the server. Health says so first, no new call is taken, calls under way have a few
+   * seconds, and those left then are ended by a status. Resolves within a limit, with the number of
+   * calls that were cut off.
    */
   close(): Promise<number> {
     this.#closed ??= this.#close();
@@ -159,7 +164,8 @@ export class AttestedServer {
     await within(DRAIN_MS, ended);
     const cut = this.#running.cut();
     await within(CUT_MS, ended);
-    // Only now, for grpc-js destroys a connection that it was told to close and that is due for a ping of its keepalive.
+    // Drained only now: grpc-js destroys a connection that it was told to close and that is due for
+    // a keepalive ping.
     this.#injector.drain(CUT_MS);
     if (this.#entered.size === 0) this.#empty.resolve();
     await within(CUT_MS, this.#empty.promise);
@@ -198,7 +204,10 @@ export class AttestedServer {
   }
 }
 
-/** grpc-js makes its server of HTTP/2 of what it keeps here, and has no option of its own for how much a header may hold. */
+/**
+ * Limits the size of request headers. grpc-js has no option for it, so this changes the options
+ * from which it makes its HTTP/2 server.
+ */
 function announceMetadata(grpc: Server): void {
   const { commonServerOptions } = grpc as unknown as { readonly commonServerOptions?: Http2Options };
   if (commonServerOptions === undefined) throw new TypeError('grpc-js keeps its options elsewhere');
@@ -206,8 +215,12 @@ function announceMetadata(grpc: Server): void {
 }
 
 /**
- * What to do now and then with a connection that carries calls. Node ends one in order, and waits for its peer to take all that
- * was sent and to end it too. A peer that is there answers the pings of the keepalive, which come more often than this.
+ * Returns a check to repeat on a connection that carries calls. It destroys a connection that the
+ * server has ended, or that was silent since the last check.
+ *
+ * **Bound**: Node ends a connection in order, and waits until its peer has taken all that was sent
+ * and has ended it too. A live peer answers the keepalive pings, which come more often than the
+ * check.
  */
 function endIfSilent(socket: TLSSocket): () => void {
   let before = 0;
@@ -217,7 +230,7 @@ function endIfSilent(socket: TLSSocket): () => void {
   };
 }
 
-/** Waits for something, but not for ever. */
+/** Waits for a promise, up to a limit. */
 function within(milliseconds: number, something: Promise<void>): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   const timer = setTimeout(resolve, milliseconds);
@@ -225,16 +238,17 @@ function within(milliseconds: number, something: Promise<void>): Promise<void> {
   return promise.finally(() => clearTimeout(timer));
 }
 
-/** The four kinds of call that grpc-js knows, in what they have in common. */
+/** The common part of the four kinds of call that grpc-js knows. */
 type AnyCall = EventEmitter &
   Partial<ServerDuplexStream<Buffer, Buffer>> & { readonly request?: Buffer; readonly metadata: Metadata };
 
-/** How long a call may last: what the policy says of it, where it says something. */
+/** Milliseconds that a call may last, by the policy if it has a limit. */
 function longestOf({ policy }: Admission, { id }: ExposedMethod): number {
   const { resources } = policy.governance;
   if (resources === 'none') return LIMITS.call;
   const own = Object.hasOwn(resources.methods, id) ? resources.methods[id] : undefined;
-  // The governor ends it at its wall, with the sentence of the policy; this is for what comes before and after.
+  // The governor ends the call at its wall time and names the policy's rule. The addition covers
+  // what comes before and after.
   return Math.min(LIMITS.callOfPolicy, millisecondsOf((own ?? resources).wall) + LIMITS.call);
 }
 
@@ -249,7 +263,7 @@ function served(
     const over = running.begin();
     const { signal } = over;
     const timer = setTimeout(() => over.abort(), longest);
-    // grpc-js says so of every call in the end.
+    // grpc-js emits this for every call in the end.
     call.on('cancelled', () => running.leave(over));
     const caller = {
       next: unfolded(messagesOf(call)),
@@ -266,7 +280,7 @@ function served(
         running.end(over);
         say(answer, call, done);
       })
-      // Nothing can be said to this caller, whose stream has an end by itself; the other calls go on.
+      // This caller can be told nothing, and its stream ends by itself. The other calls go on.
       .catch(() => {});
   };
 }
@@ -295,15 +309,16 @@ function messagesOf(call: AnyCall): () => Promise<Uint8Array | undefined> {
 }
 
 /**
- * Writes messages, each no sooner than the caller has taken nearly all that went before: grpc-js would hold sixteen, however long.
- * What is written has been taken once HTTP/2 had room for it.
+ * Returns a function that writes messages, each no sooner than the caller has taken nearly all
+ * before it. Without this, grpc-js would hold sixteen of them, of any length. A message counts as
+ * taken once HTTP/2 had room for it.
  */
 function senderOf(call: AnyCall, signal: AbortSignal): (message: Uint8Array) => Promise<void> {
   let waiting = 0;
   return async (message) => {
     signal.throwIfAborted();
     const taken = Promise.withResolvers<void>();
-    taken.promise.catch(() => {}); // that a caller has left may come too late for this message
+    taken.promise.catch(() => {}); // the caller may have left too late for this message to matter
     waiting += message.length;
     const goesOn = call.write?.(buffer(message), (error?: Error | null) => {
       waiting -= message.length;

@@ -1,13 +1,13 @@
-/** Requests of health and reflection, which anybody may send: a name is in them, and nothing is made of anything else. */
+/** Requests of health and reflection, which any client may send. Only the name in them is used. */
 
 import { type DescMessage, fromBinary, type MessageShape } from '@bufbuild/protobuf';
 import { status } from '@grpc/grpc-js';
 import { unfoldedNow } from './compressed-messages.ts';
 
-/** In bytes: more than any name of a service, a symbol or a file. */
+/** Bytes: more than any name of a service, a symbol or a file has. */
 const LONGEST_REQUEST = 4096;
 
-/** What such a request is refused with. */
+/** Refusal of a small request. */
 export class RequestError extends Error {
   readonly code: status.RESOURCE_EXHAUSTED | status.INVALID_ARGUMENT;
 
@@ -17,7 +17,11 @@ export class RequestError extends Error {
   }
 }
 
-/** Decodes one; fields that its type does not have are not kept. @throws {RequestError} */
+/**
+ * Decodes a request. Fields that its type does not have are dropped.
+ *
+ * @throws {RequestError}
+ */
 export function smallRequest<Desc extends DescMessage>(type: Desc, bytes: Uint8Array): MessageShape<Desc> {
   if (bytes.length > LONGEST_REQUEST)
     throw new RequestError(status.RESOURCE_EXHAUSTED, `a request is longer than ${LONGEST_REQUEST} bytes`);

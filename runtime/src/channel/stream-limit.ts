@@ -1,20 +1,26 @@
 /**
- * A limit to the life of HTTP/2 streams: a request that never arrives whole starts no call, and a response that nobody takes
- * outlives one, so that no deadline of a call ends them. A watch of health that has begun to be answered stays: it lives for what
- * is still to come, and health bounds how many there are.
+ * A limit to the life of HTTP/2 streams.
+ *
+ * **Bound**: a request that never arrives whole starts no call, and a response that its client does
+ * not take outlives its call, so no deadline of a call ends such streams. A health watch that has
+ * begun to be answered stays: it waits for changes to come, and health limits the number of
+ * watches.
  */
 
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 
 const STARTED = 'http2.server.stream.start';
-/** How often streams are looked at, in shares of their life. */
+/** Checks of a stream during its life. */
 const LOOKS = 8;
 const WATCH = '/grpc.health.v1.Health/Watch';
 
-/** Resets every stream of this process's servers that lives longer than `milliseconds`, until it is disposed of. */
+/**
+ * Resets every stream of this process's servers that lives longer than `milliseconds`, until
+ * disposal.
+ */
 export function limitStreams(milliseconds: number): Disposable {
-  /** In the order in which they began. */
+  /** Streams in the order in which they began. */
   const began = new Map<ServerHttp2Stream, number>();
   const watches = new WeakSet<ServerHttp2Stream>();
   const onStart = (message: unknown): void => {

@@ -1,4 +1,4 @@
-/** The runtime on a developer's machine (`enclaim dev`): nothing of this folder is part of an image. */
+/** The runtime on a developer's machine (`enclaim dev`). No part of this folder is in an image. */
 
 export type { AuthorNote } from '../worker/realm/inside.ts';
 export { confinementHere, type Layers } from './layers.ts';

@@ -1,46 +1,52 @@
-/** Layers that a developer's machine can put around a worker without a VM and without root: each is tried before it is said to hold. */
+/**
+ * Layers that a developer's machine can put around a worker without a VM and without root. Each is
+ * tried before it is reported as held.
+ */
 
 import { spawnSync } from 'node:child_process';
 import { readlinkSync } from 'node:fs';
 import { VM_LAYERS, type VmLayer } from '@enclaim/attestation/statement';
 
-/** What one worker may have, where the machine has control groups for its users. */
+/** Limits of one worker, if the machine has control groups for its users. */
 const LIMITS = { memory: 384 * 1024 * 1024, processorPercent: 100, tasks: 32 } as const;
-/** Of a program that only tells whether it can be started. */
+/** Milliseconds for a program that only shows whether it can be started. */
 const HANGS_MS = 20_000;
 
-/** New namespaces of every kind, and nothing that outlives the program that asked for them. */
+/** New namespaces of every kind, in which no process outlives the launching program. */
 const NAMESPACES: readonly string[] = [
   'unshare',
   ...['--user', '--map-current-user', '--mount', '--net', '--ipc', '--uts', '--cgroup', '--pid'],
   ...['--fork', '--kill-child=KILL', '--'],
 ];
 
-/** Their names under /proc/PID/ns. */
+/** Names of the namespaces under /proc/PID/ns. */
 const KINDS = ['user', 'mnt', 'net', 'ipc', 'uts', 'cgroup', 'pid'] as const;
 
-/** A group of its own, by the user's own systemd. */
+/** A control group of its own, from the user's own systemd. */
 const GROUP: readonly string[] = [
   ...['systemd-run', '--user', '--scope', '--quiet', '--collect'],
   ...['-p', `MemoryMax=${LIMITS.memory}`, '-p', 'MemorySwapMax=0'],
   ...['-p', `CPUQuota=${LIMITS.processorPercent}%`, '-p', `TasksMax=${LIMITS.tasks}`, '--'],
 ];
 
-/** Says the limits that the kernel holds the asking process to. */
+/** Prints the limits that the kernel enforces on the process itself. */
 const SHOW_LIMITS = 'cd "/sys/fs/cgroup$(sed -n s/^0:://p /proc/self/cgroup)" && cat memory.max pids.max';
 
-/** What is around the workers of this machine. */
+/** The layers around the workers of this machine. */
 export interface Layers {
-  /** Words before a worker's program, by which it is started. */
+  /** Words to put before a worker's program in order to start it. */
   readonly launcher: readonly string[];
-  /** Whether the program is a child of the one that is started. */
+  /** Whether the worker's program is a child of the launched one. */
   readonly forks: boolean;
   readonly held: readonly VmLayer[];
-  /** What the boot statement names as missing, and references must accept by name. */
+  /** Layers that the boot statement names as missing, and that references must accept by name. */
   readonly missing: readonly VmLayer[];
 }
 
-/** Finds out what this machine offers. A user and a root of their own it never does: those take root. */
+/**
+ * Finds out which layers this machine offers. A user and a root directory of its own are never
+ * among them, because those take root.
+ */
 export function confinementHere(): Layers {
   const namespaces = areNew(says([...NAMESPACES, 'readlink', ...KINDS.map((kind) => `/proc/self/ns/${kind}`)]));
   const cgroup = says([...GROUP, 'sh', '-c', SHOW_LIMITS]) === `${LIMITS.memory}\n${LIMITS.tasks}\n`;
@@ -53,7 +59,11 @@ export function confinementHere(): Layers {
   };
 }
 
-/** Whether a process was in other namespaces than this one, of every kind. @param shown their names, a line each */
+/**
+ * Whether a process was in other namespaces than this one, of every kind.
+ *
+ * @param shown the names of its namespaces, one per line
+ */
 function areNew(shown: string | null): boolean {
   const lines = shown?.trim().split('\n') ?? [];
   return (
@@ -61,7 +71,7 @@ function areNew(shown: string | null): boolean {
   );
 }
 
-/** What a program writes, or null where it cannot be started or fails. */
+/** The output of a program; null if it cannot be started or fails. */
 function says([program = '', ...words]: readonly string[]): string | null {
   const { status, stdout } = spawnSync(program, words, {
     encoding: 'utf8',

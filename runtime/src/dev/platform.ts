@@ -1,4 +1,7 @@
-/** A platform that attests nothing: a developer's key in a file signs, and only references that name this key accept it. */
+/**
+ * A platform that attests nothing. A developer's key in a file signs, and only references that name
+ * this key accept it.
+ */
 
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { simulatedMessage } from '@enclaim/attestation/batch';
@@ -12,14 +15,18 @@ export function makeDeveloperKey(): string {
   return generateKeyPairSync('ed25519').privateKey.export({ format: 'pem', type: 'pkcs8' }).toString();
 }
 
-/** The key of a PEM. @throws TypeError where it is no Ed25519 private key */
+/**
+ * The key in a PEM text.
+ *
+ * @throws TypeError if it is no Ed25519 private key
+ */
 export function readDeveloperKey(pem: string): KeyObject {
   const key = createPrivateKey(pem);
   if (key.asymmetricKeyType !== 'ed25519') throw new TypeError(`a key of type ${key.asymmetricKeyType}`);
   return key;
 }
 
-/** The platform, and the name that references must have its key by. */
+/** The platform, and the name by which references must list its key. */
 export function simulatedPlatform(key: KeyObject): {
   readonly platform: AttestingPlatform;
   readonly name: Ed25519Text;

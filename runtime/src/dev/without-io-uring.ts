@@ -1,6 +1,7 @@
 /**
- * Runs a program that cannot make an io_uring: its operations are no system calls, so no filter of calls sees them, and
- * libuv makes one at start wherever the kernel lets it. The image's kernel is told not to (`kernel.io_uring_disabled`).
+ * Runs a program that cannot make an io_uring. Operations of an io_uring are no system calls, so no
+ * filter of calls sees them. libuv makes one at start if the kernel allows it. The image's kernel
+ * forbids it (`kernel.io_uring_disabled`).
  */
 
 import { dlopen, getRawPointer } from 'node:ffi';
@@ -17,7 +18,7 @@ const { execv, fcntl } = dlopen('libc.so.6', {
   execv: { arguments: ['buffer', 'buffer'], return: 'int32' },
   fcntl: { arguments: ['int32', 'int32', 'int64'], return: 'int32' },
 }).functions;
-// Node closes its descriptors on exec; the program gets these.
+// Node closes its descriptors on exec. The program must keep these.
 for (const fd of [0, 1, 2, 3]) fcntl(fd, F_SETFD, 0n);
 execv(words[0] ?? Buffer.of(0), argv);
 process.exit(127);

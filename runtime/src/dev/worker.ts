@@ -1,4 +1,7 @@
-/** The worker's program on its author's machine: it also tells him, on standard error, what a handler threw and wrote. */
+/**
+ * The worker's program on its author's machine. It also reports, on standard error, what a handler
+ * threw and wrote.
+ */
 
 import { writeSync } from 'node:fs';
 import { openRealm } from '../worker/process/realm.ts';
@@ -12,14 +15,17 @@ function tell(notes: string): void {
   if (notes !== '') writeSync(STDERR, notes);
 }
 
-/** What a bundle threw while it loaded: an object of the realm, whose text may throw, too. */
+/**
+ * Reports what a bundle threw while it loaded. This is an object of the realm, and reading its text
+ * may throw too.
+ */
 function threwAtLoad(thrown: unknown): void {
   let text = 'something without a text';
   try {
     const { stack } = thrown as Error;
     text = String(stack || thrown).slice(0, MAX_NOTE_TEXT);
   } catch {
-    // As it says.
+    // The text stays as it is.
   }
   tell(`${JSON.stringify({ kind: 'threw', method: 'the handlers, as they load', text } satisfies AuthorNote)}\n`);
 }

@@ -1,4 +1,7 @@
-/** Workers on their author's machine: seccomp, Node's permissions and the realm as in the VM, and the layers that this machine has. */
+/**
+ * Workers on their author's machine. They have seccomp, Node's permissions and the realm as in the
+ * VM, and the layers that this machine offers.
+ */
 
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -21,7 +24,10 @@ const HELD_BY_NODE = [
   '--no-warnings',
 ];
 
-/** What workers need to know of their machine, and who hears what handlers say to their author. */
+/**
+ * Facts about the machine that its workers need, and the receiver of handlers' notes to their
+ * author.
+ */
 export interface AuthorsWorkers {
   readonly layers: Layers;
   /** MiB of JavaScript. */
@@ -29,11 +35,12 @@ export interface AuthorsWorkers {
   readonly note: (note: AuthorNote) => void;
 }
 
-/** Starts them. Each is killed with the process that asked for it. */
+/** Starts workers. Each is killed with the process that asked for it. */
 export function startAuthorsWorkers({ layers: { launcher, forks }, heap, note }: AuthorsWorkers): WorkerFactory {
   return async () => {
     const [program = '', ...words] = [
-      // What starts namespaces and groups looks for its own programs and bus; the worker gets no word of this environment.
+      // The programs that make namespaces and groups need this environment for their own programs
+      // and bus. The worker gets none of it.
       ...(launcher.length === 0 ? [] : [...launcher, 'env', '-i']),
       ...[process.execPath, '--no-warnings', join(import.meta.dirname, 'without-io-uring.ts')],
       ...[process.execPath, `--max-old-space-size=${heap}`, ...HELD_BY_NODE],
@@ -51,18 +58,25 @@ export function startAuthorsWorkers({ layers: { launcher, forks }, heap, note }:
   };
 }
 
-/** A line of a worker's standard error. What is no note was written by the engine or a launcher, and is shown as it is. */
+/**
+ * The note in a line of a worker's standard error. Any other line comes from the engine or a
+ * launcher, and is shown as it is.
+ */
 function noteOf(line: string): AuthorNote {
   try {
     const note = JSON.parse(line) as AuthorNote;
     if (note.kind === 'threw' || note.kind === 'console') return note;
   } catch {
-    // As the comment says.
+    // Not a note: shown as it is.
   }
   return { kind: 'console', level: 'worker', text: line };
 }
 
-/** The only child of a process. @throws Error where there is none */
+/**
+ * The only child of a process.
+ *
+ * @throws Error if there is none
+ */
 function childOf(pid: number): number {
   const [child] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').split(' ');
   if (child === undefined || child === '') throw new Error('the worker has not begun');

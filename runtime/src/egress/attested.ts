@@ -1,4 +1,7 @@
-/** Attested peers: other systems under Enclaim, which show their evidence before HTTP/2 begins (docs/formats.md, "Handshake"). */
+/**
+ * Attested peers: other systems under Enclaim, which show their evidence before HTTP/2 begins
+ * (docs/formats.md, "Handshake").
+ */
 
 import { randomBytes } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
@@ -12,10 +15,12 @@ import { EvidenceSchema } from '@enclaim/attestation/messages';
 const NONCE_LENGTH = 32;
 
 /**
- * Demands evidence on a connection. A TPM has to have a key that the references pin or whose certificate they accept:
- * nothing is activated, and nothing is asked of makers that the evidence does not bring.
- * @param spki SHA-256 of the SubjectPublicKeyInfo at the other end
- * @throws EvidenceError, DecodeError, Error where it is not such a peer; nothing but a nonce was sent then
+ * Demands evidence on a connection. A TPM must have a key that the references pin or whose
+ * certificate they accept: nothing is activated, and no maker is asked for what the evidence lacks.
+ *
+ * @param spki SHA-256 of the peer's SubjectPublicKeyInfo
+ * @throws EvidenceError, DecodeError, Error if it is not such a peer; nothing but a nonce was sent
+ * then
  */
 export async function demandEvidence(
   tls: TLSSocket,

@@ -1,4 +1,6 @@
-/** The egress broker: the one way out of the VM for data, to the policy's subprocessors and nobody else. */
+/**
+ * The egress broker: the only way out of the VM for data, and only to the policy's subprocessors.
+ */
 
 import { connect, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
@@ -11,29 +13,35 @@ import type { Resolve } from './resolver.ts';
 
 export type { Answer } from './http.ts';
 
-/** What a broker is made of. */
+/** The parts of a broker. */
 export interface EgressOptions {
   readonly subprocessors: Policy['subprocessors'];
   readonly resolve: Resolve;
   /** Milliseconds since 1970. */
   readonly now: () => number;
-  /** Milliseconds from the question for an address to the last byte of the answer; by default 10 000. */
+  /** Milliseconds from the query for an address to the last byte of the answer. Default: 10 000. */
   readonly timeout?: number;
 }
 
-/** Bytes that a message may have. */
+/** Bytes of the largest message. */
 export const MOST_MESSAGE: number = 1024 * 1024;
 /**
- * Whether a handler is told what becomes of a message. Each kind has a room of its own: how many of the one could be sent
- * is then nothing that a handler finds out by the other.
+ * Whether the handler learns the outcome of a message (`told`). Each room has its own limit of
+ * concurrent messages.
+ *
+ * **Leak**: under one limit, a handler could count its own refusals to learn how many releases of
+ * records were sent.
  */
 export type Room = 'told' | 'untold';
 
-/** Calls of subprocessors at once, in each room. */
+/** Concurrent calls of subprocessors, in each room. */
 const MOST_CALLS = 128;
 const TIMEOUT_MS = 10_000;
 
-/** Carries messages that were decided about. Holds nothing between two of them: each has a connection of its own. */
+/**
+ * Carries messages that were decided about. Keeps nothing between two messages: each has a
+ * connection of its own.
+ */
 export class EgressBroker {
   readonly #peers: ReadonlyMap<string, Peer>;
   readonly #options: EgressOptions;
@@ -46,9 +54,11 @@ export class EgressBroker {
   }
 
   /**
-   * Sends a message to a subprocessor and resolves with what it answered.
-   * @throws RefusalError `grant` for another name, `budget` where it or the number of calls is too large, `peer` where
-   * nobody is reached that the policy names, or the answer is none
+   * Sends a message to a subprocessor and resolves with its answer.
+   *
+   * @throws RefusalError `grant` for another name; `budget` if the message is too large or too many
+   * calls are under way; `peer` if the subprocessor that the policy names is not reached or sends
+   * no valid answer
    */
   async send(
     to: string,
@@ -68,7 +78,7 @@ export class EgressBroker {
     const late = AbortSignal.any([signal, AbortSignal.timeout(timeout)]);
     const closed: Promise<unknown>[] = [];
     const carried = this.#carry(peer, call, message, late, closed);
-    // Who is given up still counts until nothing of it is left.
+    // An abandoned call counts until its connections are closed.
     void Promise.allSettled([carried])
       .then(() => Promise.all(closed))
       .then(() => this.#calls[room]--);
@@ -90,10 +100,10 @@ export class EgressBroker {
   ): Promise<Answer> {
     const addresses = await this.#options.resolve(peer.host);
     signal.throwIfAborted();
-    // Who calls this destroys the connection where it throws.
+    // The caller of this destroys the connection if it throws.
     const secure = (protocol: EgressProtocol) => async (socket: Socket) => {
       if (!socket.closed) closed.push(new Promise((resolve) => socket.once('close', resolve)));
-      // A signal that was given before this says nothing any more.
+      // A listener added after the signal was given would not be called.
       signal.throwIfAborted();
       signal.addEventListener('abort', () => socket.destroy(), { once: true });
       return identify(socket, peer, protocol, this.#options.now());
@@ -103,7 +113,7 @@ export class EgressBroker {
   }
 }
 
-/** The first of the addresses at which the peer is. */
+/** A connection to the first address at which the peer is. */
 async function first(
   addresses: readonly string[],
   port: number,
@@ -128,7 +138,7 @@ async function first(
   throw last;
 }
 
-/** The result, or the end of the time there is for it. */
+/** The result, or an error once the time for it is over. */
 async function within<T>(signal: AbortSignal, result: Promise<T>): Promise<T> {
   result.catch(() => {});
   const over = Promise.withResolvers<never>();

@@ -1,4 +1,7 @@
-/** One unary gRPC call on connections of its own, of which none carries a byte before its other end is identified. */
+/**
+ * One unary gRPC call on connections of its own. None of them carries a byte before its peer is
+ * identified.
+ */
 
 import { isIPv4, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
@@ -10,7 +13,7 @@ import type { Peer } from './peer.ts';
 
 type Connector = ReturnType<ChannelCredentials['_createSecureConnector']>;
 
-/** Nothing of the environment, of DNS or of an earlier call decides about a channel. */
+/** Options by which neither the environment nor DNS nor an earlier call decides about a channel. */
 const FIXED = {
   'grpc.enable_http_proxy': 0,
   'grpc.enable_retries': 0,
@@ -21,9 +24,10 @@ const FIXED = {
 
 /**
  * Calls a method.
- * @param addresses where to connect, one after the other
- * @param identify makes a connection one to the peer, or throws
- * @throws RefusalError `peer` where nobody there is the peer
+ *
+ * @param addresses addresses to connect to, one after the other
+ * @param identify authenticates the peer on a connection, or throws
+ * @throws RefusalError `peer` if the peer is at none of them
  */
 export async function callGrpc(
   addresses: readonly string[],
@@ -47,7 +51,7 @@ export async function callGrpc(
   try {
     return await new Promise<Answer>((resolve, reject) => {
       const done = (error: ServiceError | null, body?: Buffer): void => {
-        // A status of grpc-js itself must not pass for one of the peer's.
+        // A status made by grpc-js must not pass for one of the peer.
         if (!identified.reached) reject(identified.refusal ?? new Error('nobody was reached'));
         else resolve(error === null ? { status: 'ok', body: body ?? new Uint8Array() } : failed(error));
       };
@@ -66,9 +70,12 @@ function failed({ code }: ServiceError): Answer {
   return { status: code, body: new Uint8Array() };
 }
 
-/** Lets a connection through once it is identified; every further one is identified anew. */
+/**
+ * Lets a connection through once its peer is identified; every further connection is identified
+ * anew.
+ */
 class IdentifiedCredentials extends ChannelCredentials {
-  /** Why the last connection was refused. */
+  /** Refusal of the last connection that was not let through. */
   refusal: RefusalError | undefined;
   readonly #identify: (socket: Socket) => Promise<TLSSocket>;
   readonly #open = new Set<TLSSocket>();
@@ -84,7 +91,7 @@ class IdentifiedCredentials extends ChannelCredentials {
     return this.#open.size > 0;
   }
 
-  /** Ends every connection, also those that grpc-js begins or has identified later. */
+  /** Ends every connection, including those that grpc-js starts or has identified later. */
   close(): void {
     this.#closed = true;
     for (const tls of this.#open) tls.destroy();
@@ -98,7 +105,7 @@ class IdentifiedCredentials extends ChannelCredentials {
     return true;
   }
 
-  /** Never equal to others: grpc-js would share their connections. */
+  /** Equal only to itself. Otherwise grpc-js would share connections between calls. */
   override _equals(other: ChannelCredentials): boolean {
     return this === other;
   }

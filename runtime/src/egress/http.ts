@@ -1,21 +1,28 @@
-/** One request of HTTP/1.1 on a connection of its own: no redirect is followed, nothing is compressed, nothing kept. */
+/**
+ * One request of HTTP/1.1 on a connection of its own. No redirect is followed, nothing is
+ * compressed, and the connection is not kept.
+ */
 
 import { request } from 'node:http';
 import type { TLSSocket } from 'node:tls';
 import type { HttpCall } from '@enclaim/policy-schema/admission';
 import type { Peer } from './peer.ts';
 
-/** What came back. */
+/** The answer of a subprocessor. */
 export interface Answer {
   /** `ok`, or the status of HTTP or gRPC that says why not. */
   readonly status: 'ok' | number;
   readonly body: Uint8Array;
 }
 
-/** Bytes that an answer may have. */
+/** Bytes of the largest answer. */
 export const MOST_ANSWER: number = 1024 * 1024;
 
-/** Sends a body of JSON. Destroys the connection in every case. @throws Error where the other end does not answer in HTTP, or with too much */
+/**
+ * Sends a JSON body and resolves with the answer. Destroys the connection in every case.
+ *
+ * @throws Error if the peer does not answer in HTTP, or sends too much
+ */
 export async function callHttp(
   tls: TLSSocket,
   { host, port }: Peer,

@@ -1,4 +1,7 @@
-/** Declassification as data: messages that the runtime itself builds, of which a handler can say no more than "now". */
+/**
+ * Declassification as data: messages that the runtime itself builds. A handler can only choose that
+ * one is sent, and when.
+ */
 
 import type { DescField, DescMessage, Message } from '@bufbuild/protobuf';
 import { reflect } from '@bufbuild/protobuf/reflect';
@@ -7,14 +10,15 @@ import type { Release } from '../admission/release-plan.ts';
 import { RefusalError } from '../errors.ts';
 import type { Json } from '../worker/protocol.ts';
 
-/** The parts that a built message has. */
+/** The parts of a built message. */
 export type Built = Readonly<Record<string, string | number | boolean>>;
 
 /**
  * Builds the message of a release.
+ *
  * @param request the message that the caller sent first
  * @param recordOf the record of a collection that the handler named
- * @throws RefusalError `request` where something that the rule names is not there
+ * @throws RefusalError `request` if something that the rule names is missing
  */
 export function build(
   { rule }: Release,
@@ -34,7 +38,7 @@ export function build(
   );
 }
 
-/** The single value at the end of a way of field names, where it was sent. */
+/** The single value at the end of a path of field names, if it was sent. */
 function inMessage(
   descriptor: DescMessage,
   message: Message,
@@ -57,7 +61,7 @@ function plain(value: string | number | bigint | boolean | Uint8Array): string |
   return typeof value === 'bigint' ? String(value) : value;
 }
 
-/** The same in what a handler stored. */
+/** The same in a record that a handler stored. */
 function inRecord(record: Json, path: readonly string[]): string | number | boolean | undefined {
   let at: Json | undefined = record;
   for (const step of path) {

@@ -1,10 +1,19 @@
-/** Names to addresses. Answers are hints of whoever runs the network: who is at an address is for TLS to show. */
+/**
+ * Resolves names to addresses.
+ *
+ * **Trust**: the network's operator gives the answers, so they are hints. TLS shows who is at an
+ * address.
+ */
 
 import { Resolver } from 'node:dns/promises';
 import { BlockList, isIPv4, isIPv6 } from 'node:net';
 import { RefusalError } from '../errors.ts';
 
-/** Addresses of a name, in the order in which to try them. @throws RefusalError `peer` where there is none */
+/**
+ * Addresses of a name, in the order in which to try them.
+ *
+ * @throws RefusalError `peer` if there is none
+ */
 export type Resolve = (host: string) => Promise<readonly string[]>;
 
 const MOST_ADDRESSES = 4;
@@ -12,9 +21,16 @@ const QUERY_MS = 2000;
 const TRIES = 2;
 
 /**
- * Where no subprocessor is: this machine, its link with the host's own services on it, everybody at once, addresses of IPv6
- * that stand for one of IPv4 (what is inside is held against no list here, and a gateway would take it out), and services
- * of clouds for the VMs on their hosts. Without a ban a host that answers DNS could have the runtime knock there.
+ * Networks in which no subprocessor is:
+ *
+ * - this machine;
+ * - its link, where the host has services of its own;
+ * - multicast and broadcast addresses;
+ * - IPv6 addresses that stand for an IPv4 address: the inner address is on no list here, and a
+ *   gateway would unwrap it;
+ * - services of clouds for the VMs on their hosts.
+ *
+ * **Trust**: without this list, a host that answers DNS could make the runtime connect there.
  */
 const NOWHERE = new BlockList();
 for (const [network, prefix] of [
@@ -44,11 +60,14 @@ for (const [network, prefix] of [
 /** Whether an answer is an address at which a subprocessor could be. */
 export function isReachable(address: string): boolean {
   if (isIPv4(address)) return !NOWHERE.check(address, 'ipv4');
-  // A mapped IPv4 address is held against both lists.
+  // A mapped IPv4 address is checked against both lists.
   return isIPv6(address) && !address.includes('%') && !NOWHERE.check(address, 'ipv6');
 }
 
-/** Asks name servers, given as addresses. No file and no other source is asked: the VM has none. */
+/**
+ * A resolver that asks the given name servers. It reads no file and no other source: the VM has
+ * none.
+ */
 export function askServers(servers: readonly string[]): Resolve {
   const resolver = new Resolver({ timeout: QUERY_MS, tries: TRIES });
   if (servers.length > 0) resolver.setServers(servers);

@@ -1,10 +1,19 @@
-/** Numbers of accounts and cards in text: candidates by their form, settled by their check digits, each looked at once. */
+/**
+ * Numbers of accounts and cards in text. Candidates are found by their form and settled by their
+ * check digits, each looked at once.
+ */
 
 /** Separators that may stand between two characters of a number, such as ` - `. */
 const MOST_SEPARATORS = 3;
-/** Candidates of whole length that one text may have: one with more is made of them, and counts as a find. */
+/**
+ * Full-length candidates that one text may have. A text with more consists of candidates, and
+ * counts as a find.
+ */
 const MOST_CANDIDATES = 100_000;
-/** Characters of an IBAN before what the country decides: its letters and two check digits. */
+/**
+ * Characters of an IBAN before the part that its country defines: country code and two check
+ * digits.
+ */
 const IBAN_HEAD = 4;
 
 /** Lengths by country (IBAN registry, release 99). */
@@ -18,14 +27,14 @@ const IBAN_LENGTHS: ReadonlyMap<string, number> = new Map(
     ).matchAll(/([A-Z]{2})([0-9]{2})/g),
   ].map(([, country = '', length]) => [country, Number(length)]),
 );
-/** Countries whose IBANs have digits alone behind the check digits. */
+/** Countries whose IBANs have only digits after the check digits. */
 const ALL_DIGITS: ReadonlySet<string> = new Set(
   'AE AT BA BE BI CR CZ DE DJ DK EE EG ES FI FO GL HR HU IL IS LT LY ME MN MR NO PL PT RS SD SE SI SK SO ST TL TN VA XK'.split(
     ' ',
   ),
 );
 
-/** What a character is to a number, by its code; everything beyond ASCII is nothing. */
+/** Kinds of characters in a number, by character code. Every character beyond ASCII is OTHER. */
 const [OTHER, DIGIT, LETTER, SEPARATOR] = [0, 1, 2, 3];
 const KINDS = Uint8Array.from({ length: 128 }, (_, code) => {
   const character = String.fromCharCode(code);
@@ -35,12 +44,12 @@ const KINDS = Uint8Array.from({ length: 128 }, (_, code) => {
 });
 const [ZERO, A, POINT] = [0x30, 0x61, 0x2e];
 
-/** Of the character at a place; behind the end there is nothing. */
+/** Kind of the character at a position; OTHER behind the end. */
 function kindAt(text: string, at: number): number {
   return KINDS[text.charCodeAt(at)] ?? OTHER;
 }
 
-/** Whether an IBAN stands in a text, whatever stands beside it (ISO 13616). */
+/** Whether a text contains an IBAN (ISO 13616), regardless of the characters beside it. */
 export function holdsIban(text: string): boolean {
   let candidates = 0;
   for (let at = 0; at + IBAN_HEAD < text.length; at++) {
@@ -52,7 +61,10 @@ export function holdsIban(text: string): boolean {
   return false;
 }
 
-/** Whether the check digits of what begins at a place are right; undefined where nothing there is as long as it would have to be. */
+/**
+ * Whether the IBAN candidate at a position has the right check digits; undefined if no candidate of
+ * full length begins there.
+ */
 function isIbanAt(text: string, at: number): boolean | undefined {
   const country = text.slice(at, at + 2).toUpperCase();
   const length = IBAN_LENGTHS.get(country);
@@ -72,34 +84,43 @@ function isIbanAt(text: string, at: number): boolean | undefined {
     taken++;
   }
   for (let next = at; next < at + IBAN_HEAD; next++) rest = modulo(rest, kindAt(text, next), text.charCodeAt(next));
-  // Elsewhere letters are codes of banks: more of them than digits are words.
+  // In other countries letters are bank codes. A candidate with more letters than digits is words.
   return rest === 1 && digits * 2 >= length - IBAN_HEAD;
 }
 
-/** Letters count as 10 to 35. */
+/** Adds a character to the remainder. Letters count as 10 to 35. */
 function modulo(rest: number, kind: number, code: number): number {
   return kind === DIGIT ? (rest * 10 + code - ZERO) % 97 : (rest * 100 + (code | 0x20) - A + 10) % 97;
 }
 
-/** Digits without anything between them. */
+/** A run of digits without a separator. */
 interface Group {
   at: number;
   end: number;
-  /** Whether a point and nothing else stands between it and the group before. */
+  /** Whether exactly one point stands between it and the group before. */
   isFraction: boolean;
 }
 
-/** Digits of a card, and of what cards carry beside their number: an expiry date and a security code. */
+/**
+ * Digits of a card number, fewest and most, and the most digits of one group: cards also carry an
+ * expiry date and a security code.
+ */
 const [FEWEST, MOST, MOST_BESIDE] = [13, 19, 24];
 /** Groups of the longest number that cards print. */
 const MOST_GROUPS = 5;
 
-/** Whether the number of a payment card stands in a text, as cards print it or in any other grouping of its own (ISO/IEC 7812). */
+/**
+ * Whether a text contains the number of a payment card, as cards print it or as a row of groups of
+ * its own (ISO/IEC 7812).
+ */
 export function holdsCard(text: string): boolean {
   /** The last groups, the newest in the end. */
   const groups = Array.from({ length: MOST_GROUPS }, (): Group => ({ at: 0, end: 0, isFraction: false }));
   let [rowAt, rowDigits, rowGroups, before] = [0, 0, 0, 0];
-  /** Whether groups one after the other are a number as a whole. Two with a point between are a decimal. */
+  /**
+   * Whether a row of groups is a card number as a whole. Two groups with a point between them are a
+   * decimal.
+   */
   const isRow = (): boolean =>
     rowGroups > 1 && !(rowGroups === 2 && groups[MOST_GROUPS - 1]?.isFraction) && isCard(text, rowAt, rowDigits, 'own');
   for (let at = 0; at < text.length; at++) {
@@ -111,7 +132,8 @@ export function holdsCard(text: string): boolean {
       if (isRow()) return true;
       [rowAt, rowDigits, rowGroups] = [at, 0, 0];
     }
-    const group = groups.shift() as Group; // none is made anew: a text can be nothing but groups
+    // groups are reused, because a text can consist of nothing but groups
+    const group = groups.shift() as Group;
     group.isFraction = isNext && at - before === 1 && text.charCodeAt(before) === POINT;
     [group.at, group.end, before] = [at, end, end];
     groups.push(group);
@@ -123,7 +145,7 @@ export function holdsCard(text: string): boolean {
   return isRow();
 }
 
-/** One group that is a card's number, or begins or ends with one. */
+/** Whether one group is a card number, or begins or ends with one. */
 function isAlone(text: string, { at, end, isFraction }: Group): boolean {
   const length = end - at;
   if (isFraction || length < FEWEST || length > MOST_BESIDE) return false;
@@ -134,13 +156,16 @@ function isAlone(text: string, { at, end, isFraction }: Group): boolean {
   return false;
 }
 
-/** The groups that cards print: 4-4-4-4, 4-4-4-4-3, 4-6-5 and 4-6-4. Other digits may stand before the first and behind the last. */
+/**
+ * Whether the last groups are as cards print them: 4-4-4-4, 4-4-4-4-3, 4-6-5 or 4-6-4. Further
+ * digits may stand before the first group and behind the last.
+ */
 function isPrinted(text: string, groups: readonly Group[], inRow: number): boolean {
   const size = (back: number): number => {
     const group = back <= inRow ? groups[MOST_GROUPS - back] : undefined;
     return group === undefined ? 0 : group.end - group.at;
   };
-  /** A number that begins with the last four digits of a group. */
+  /** Whether a card number of so many digits begins with the last four digits of a group. */
   const from = (back: number, digits: number): boolean =>
     isCard(text, (groups[MOST_GROUPS - back]?.end ?? 0) - 4, digits, 'own');
   if (size(2) === 6 && size(3) >= 4) return (size(1) >= 5 && from(3, 15)) || (size(1) >= 4 && from(3, 14));
@@ -150,8 +175,11 @@ function isPrinted(text: string, groups: readonly Group[], inRow: number): boole
 }
 
 /**
- * Whether so many digits, from a place on, are a number that somebody issues, with Luhn's check digit.
- * @param where alone, or beside other digits: there only the lengths that are usual count, for one number in ten has the check digit
+ * Whether the digits from a position on are a number that a card issuer uses, with Luhn's check
+ * digit.
+ *
+ * @param where whether the digits stand alone or beside further digits. Beside further digits only
+ * the usual lengths count, because one number in ten has the check digit.
  */
 function isCard(text: string, from: number, count: number, where: 'own' | 'beside'): boolean {
   if (count < FEWEST || count > MOST) return false;
@@ -168,7 +196,10 @@ function isCard(text: string, from: number, count: number, where: 'own' | 'besid
   return sum % 10 === 0;
 }
 
-/** Whether cards begin with these four digits and have so many. Without it every tenth number of its length were one. */
+/**
+ * Whether card numbers of this length begin with these four digits. Without this, every tenth
+ * number of its length would be a find.
+ */
 function isIssued(head: number, count: number, where: 'own' | 'beside'): boolean {
   const within = (from: number, to: number): boolean => head >= from && head <= to;
   const long = where === 'own' ? count >= 16 : count === 16;

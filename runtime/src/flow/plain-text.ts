@@ -1,13 +1,19 @@
-/** Text as detectors read it: one way to write each letter, digit and separator, and nothing that is not seen. */
+/**
+ * Text as detectors read it: one spelling of each letter, digit and separator, without invisible
+ * characters.
+ */
 
-/** Characters of text that one look takes in, in every form that it has; a message with more is a find of every detector. */
+/**
+ * Characters of text that one search takes in, in every form that the text has. A message with more
+ * is a find of every detector.
+ */
 export const LONGEST: number = 16 * 1024 * 1024;
 
-/** What has another way to be written, is not seen or is no character of a line. */
+/** Characters with another spelling, that are invisible, or that no line contains. */
 const ODD = /[^\x20-\x7e]/;
-/** Not seen, or seen as a part of the letter before it. */
+/** Characters that are invisible, or visible only as a part of the letter before them. */
 const UNSEEN = /[\p{M}\p{Cf}\p{Default_Ignorable_Code_Point}]/gu;
-/** What stands for one separator, and the one that it is read as. */
+/** Characters that stand for a separator, and the one that they are read as. */
 const SEPARATORS: readonly (readonly [RegExp, string])[] = [
   [/[\p{Z}\p{Cc}]/gu, ' '],
   [/[\p{Pd}\u2043\u2212]/gu, '-'],
@@ -20,20 +26,25 @@ const DIGIT = /\p{Nd}/u;
 const FOREIGN_DIGITS = /(?![0-9])\p{Nd}/gu;
 
 /**
- * A text in the one form that detectors look at: NFKD without marks, format characters and others that are not seen, digits of every
- * script as ASCII's, one character for each class of separators. On a single line.
+ * A text in the one form that detectors search: NFKD without marks, format characters and other
+ * invisible characters; digits of every script as ASCII's; one character for each class of
+ * separators; on a single line.
  */
 export function plain(text: string): string {
   if (!ODD.test(text)) return text;
-  // Marks are dropped first: to bring a long row of them into order would take the square of its length.
+  // **Cost**: marks are dropped first. Putting a long row of them into order would take the square
+  // of its length.
   let read = text.replace(UNSEEN, '').normalize('NFKD').replace(UNSEEN, '');
-  // One character can become eighteen; so long a text is looked at no further.
+  // One character can become eighteen. A text of this length is not searched further.
   if (read.length > LONGEST) return read;
   for (const [separator, one] of SEPARATORS) read = read.replace(separator, one);
   return read.replace(FOREIGN_DIGITS, asciiDigit);
 }
 
-/** Letters and digits of a text and nothing else, in capitals: what it is recognised by, however it is spaced, cased and ended. */
+/**
+ * The letters and digits of a text in capitals. A value is recognised by them, however it is
+ * spaced, cased and ended.
+ */
 export function bare(text: string): string {
   return plain(text)
     .toUpperCase()
@@ -42,7 +53,10 @@ export function bare(text: string): string {
 
 const asciiDigits: Map<string, string> = new Map();
 
-/** Digits of a script stand together, from zero to nine: a digit is as far from the beginning of its row as it is worth. */
+/**
+ * The ASCII digit of a digit in any script. The digits of a script stand together from zero to
+ * nine, so a digit's value is its distance from the beginning of its row.
+ */
 function asciiDigit(digit: string): string {
   let ascii = asciiDigits.get(digit);
   if (ascii === undefined) {

@@ -1,4 +1,4 @@
-/** What one request may use, by its method's declaration in the policy. */
+/** Limits of one request, as its method declares them in the policy. */
 export interface CallBudget {
   /** Bytes. */
   readonly memory: number;
@@ -6,6 +6,6 @@ export interface CallBudget {
   readonly processor: number;
   /** Milliseconds from its first byte to its last. */
   readonly wall: number;
-  /** Where the policy says so. */
+  /** JSON pointer to the declaration. */
   readonly pointer: string;
 }

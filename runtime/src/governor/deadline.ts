@@ -1,16 +1,26 @@
-/** The end of a call before its handler's: what its signal says, heard by everything that waits in its name. */
+/**
+ * The end of a call before its handler's end: its signal, and the reason that all that waits in its
+ * name rejects with.
+ */
 
 import { RefusalError } from '../errors.ts';
 import type { CallBudget } from './call-budget.ts';
 
-/** Why a call is over before its handler is: what ended it says so itself, or its time was over. */
+/**
+ * Reason why a call ended before its handler did: the refusal that ended it, or the end of its
+ * time.
+ */
 export function reasonOf({ reason }: AbortSignal): RefusalError {
   return reason instanceof RefusalError
     ? reason
     : new RefusalError('budget', 'the call ran out of time or was given up');
 }
 
-/** Waits for something for as long as the call lasts. @throws RefusalError `budget` once it is over; what `something` does */
+/**
+ * Waits for a promise for as long as the call lasts.
+ *
+ * @throws RefusalError `budget` once the call is over; any error of `something`
+ */
 export async function whileItLasts<T>(signal: AbortSignal, something: Promise<T>): Promise<T> {
   const { promise, resolve, reject } = Promise.withResolvers<T>();
   const over = (): void => reject(reasonOf(signal));
@@ -24,14 +34,18 @@ export async function whileItLasts<T>(signal: AbortSignal, something: Promise<T>
   }
 }
 
-/** How long a call may last. */
+/** The time limit of a call. */
 export interface Deadline extends Disposable {
   readonly signal: AbortSignal;
-  /** Ends the call before. */
+  /** Ends the call before that. */
   readonly end: (refusal: RefusalError) => void;
 }
 
-/** The caller's signal, which aborts too once the wall time of its budget is over. (`AbortSignal.any` costs ten times as much.) */
+/**
+ * The caller's signal, which also aborts once the wall time of the call's budget is over.
+ *
+ * **Cost**: `AbortSignal.any` costs ten times as much.
+ */
 export function deadlineOf(caller: AbortSignal, { wall, pointer }: CallBudget): Deadline {
   const controller = new AbortController();
   const message = `the call took longer than the ${wall} ms that it declares`;

@@ -1,4 +1,7 @@
-/** What the kernel says of this machine: pressure (PSI, Documentation/accounting/psi.rst) and temperature. */
+/**
+ * Readings of this machine by the kernel: pressure (PSI, Documentation/accounting/psi.rst) and
+ * temperature.
+ */
 
 import { closeSync, openSync, readdirSync, readSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,17 +15,20 @@ export interface Pressure {
 /** One reading of the machine. */
 export interface Readings {
   readonly pressure: Pressure;
-  /** Degrees Celsius of the warmest sensor, or null where the platform shows none. */
+  /** Degrees Celsius of the warmest sensor, or null if the platform shows none. */
   readonly warmest: number | null;
 }
 
-/** Folders of pressure, and of sensors; null where nobody asks for temperature. */
+/** Folders of pressure, and of sensors; null if temperature is not asked for. */
 export interface KernelFolders {
   readonly pressure: string;
   readonly thermal: string | null;
 }
 
-/** Where the kernel says it. Worker groups need no file of their own: "some" of the whole machine holds every group. */
+/**
+ * The kernel's folders. Worker groups need no file of their own: "some" of the whole machine
+ * includes every group.
+ */
 export const KERNEL: KernelFolders = { pressure: '/proc/pressure', thermal: '/sys/class/thermal' };
 
 const SOME = /^some avg10=(\d{1,3}\.\d\d) avg60=\d{1,3}\.\d\d avg300=\d{1,3}\.\d\d total=\d{1,20}\n/;
@@ -31,7 +37,11 @@ const TEMPERATURE = /^(-?\d{1,7})\n$/;
 const MOST_ZONES = 64;
 const LONGEST = 512;
 
-/** Reads the machine. @throws Error where the kernel shows no pressure, or a sensor is there and cannot be read */
+/**
+ * Reads the machine.
+ *
+ * @throws Error if the kernel shows no pressure, or if a sensor exists and cannot be read
+ */
 export function readMachine({ pressure, thermal }: KernelFolders = KERNEL): Readings {
   const degrees = thermal === null ? [] : zones(thermal).map((zone) => temperature(join(thermal, zone, 'temp')));
   return {
@@ -48,7 +58,11 @@ function stalled(path: string): number {
   return Number(matched(path, SOME));
 }
 
-/** Sensors are the host's to invent: their names and number are not believed. */
+/**
+ * Sensors of a folder.
+ *
+ * **Trust**: the host can invent sensors, so their names and number are not believed.
+ */
 function zones(folder: string): string[] {
   let names: string[];
   try {
@@ -69,19 +83,28 @@ function matched(path: string, form: RegExp): string {
   return value;
 }
 
-/** Microseconds of processor that a control group has used. @throws Error where there is no such group */
+/**
+ * Microseconds of processor that a control group has used.
+ *
+ * @throws Error if there is no such group
+ */
 export function groupProcessorTime(folder: string): number {
   return Number(matched(join(folder, 'cpu.stat'), /^usage_usec (\d{1,15})\n/));
 }
 
-/** Microseconds of processor that a process has used (proc_pid_stat(5), in ticks of a hundredth of a second). @throws Error */
+/**
+ * Microseconds of processor that a process has used (proc_pid_stat(5), in ticks of a hundredth of a
+ * second).
+ *
+ * @throws Error if there is no such process
+ */
 export function processProcessorTime(pid: number): number {
   const form = /\) [A-Z](?: -?\d+){10} (\d+ \d+) /;
   const [user = 0, system = 0] = matched(`/proc/${pid}/stat`, form).split(' ').map(Number);
   return (user + system) * 10_000;
 }
 
-/** A file of the kernel's, as far as it is read: never more than it may need. */
+/** A kernel file, read up to a limit. */
 function readSmall(path: string, longest: number = LONGEST): string {
   const buffer = Buffer.alloc(longest);
   const fd = openSync(path, 'r');

@@ -1,16 +1,20 @@
 /**
- * How much one call depends on others: `score = 100 × local / (local + Σ weight)`, held against the policy before each
- * operation outside and never after.
+ * The account of how much one call depends on subprocessors:
+ * `score = 100 × local / (local + Σ weight)`, compared to the policy's minimum before each
+ * operation of a subprocessor and never after.
  */
 
 import type { PeerIdentity, Sovereignty } from '@enclaim/policy-schema/admission';
 import { RefusalError } from '../errors.ts';
 
-/** What an operation outside weighs: an attested peer is held by its own policy, any other only by its key. */
+/**
+ * Weight of an operation of a subprocessor. The policy of an attested peer binds it; any other peer
+ * is bound only to its key.
+ */
 const WEIGHT = { attested: 1, named: 4 } as const;
-/** Operations outside that one call may have where the policy says nothing about it. */
+/** Operations of subprocessors that one call may have if the policy has no limit for them. */
 export const MOST_EXTERNAL = 16;
-/** Records that one call counts as work done here; touching more adds nothing. */
+/** Records that one call counts as local work; touching more adds nothing. */
 const MOST_LOCAL = 4096;
 const POINTER = '/governance/sovereignty';
 
@@ -25,14 +29,20 @@ export class SovereigntyAccount {
     this.#limits = limits;
   }
 
-  /** Counts work done here. The same on the same thing counts once: doing it again is no more work, only a better score. */
+  /**
+   * Counts local work. The same work on the same thing counts once: repeating it is no more work,
+   * and would only raise the score.
+   */
   local(what: string): void {
     if (this.#local.size < MOST_LOCAL) this.#local.add(what);
   }
 
   /**
-   * Counts an operation outside that is about to happen, also for those that ask in the same moment.
-   * @throws RefusalError `sovereignty` with the arithmetic, `budget`; it must not happen then, and is not counted
+   * Counts an operation of a subprocessor that is about to start. The count is immediate, so that
+   * it holds for concurrent operations too.
+   *
+   * @throws RefusalError `sovereignty` with the arithmetic; `budget`. The operation must not start
+   * then, and is not counted.
    */
   external(identity: PeerIdentity): void {
     const weight = this.#weight + (identity.attested === undefined ? WEIGHT.named : WEIGHT.attested);
@@ -48,7 +58,7 @@ export class SovereigntyAccount {
           figures: { external, maxExternalCalls },
         });
       }
-      // In integers: a score of exactly the minimum is one.
+      // In integers, so that a score of exactly the minimum passes.
       if (100 * local < minScore * (local + weight)) {
         const score = Math.floor((100 * local) / (local + weight));
         const sum = `100 × ${local} / (${local} + ${weight}) = ${score}, at least ${minScore}`;

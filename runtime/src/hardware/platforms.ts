@@ -1,4 +1,7 @@
-/** The hardware behind the supervisor: which one, what it answers, and the evidence that the runtime makes of that. */
+/**
+ * The hardware behind the supervisor: which one it is, its answers, and the evidence that the
+ * runtime makes of them.
+ */
 
 import { concat, fromBase64 } from '@enclaim/attestation/bytes';
 import { parseCertificateTable } from '@enclaim/attestation/snp';
@@ -9,7 +12,7 @@ import type { AttestingPlatform, HardwareEvidence } from './platform.ts';
 
 /** The use of the hardware that the runtime can ask for. */
 export interface HardwareUse {
-  /** The statement that every quote is to cover. */
+  /** Hands over the statement that every quote must cover. */
   state?(statement: Uint8Array): Promise<void>;
   /** @param data root and digest of the boot statement, 64 bytes */
   quote(data: Uint8Array): Promise<QuoteAnswer>;
@@ -17,12 +20,19 @@ export interface HardwareUse {
 }
 
 /**
- * Activations that wait. A caller may ask for one before anything is known of it, and each costs the TPM two milliseconds, a
- * chip tenths of a second, which quotes need too: the TPM is handed one at a time, so that a quote waits for one at most.
+ * Activations that wait.
+ *
+ * **Bound**: a client may ask for one before anything is known of it. Each takes a TPM two
+ * milliseconds, or tenths of a second as a chip, and quotes need that time too. Activations go to
+ * the TPM one at a time, so that a quote waits for at most one.
  */
 const MOST_ACTIVATIONS = 64;
 
-/** The platform that this hardware is. @param commandLine as measured; empty where a TPM measured none */
+/**
+ * The platform of this hardware.
+ *
+ * @param commandLine as measured; empty if a TPM measured none
+ */
 export function platformOn(hardware: BootHardware, commandLine: string, use: HardwareUse): AttestingPlatform {
   return hardware.kind === 'tpm'
     ? tpmPlatform(hardware, commandLine, use)
@@ -62,7 +72,7 @@ function tpmPlatform(
       if (activating >= MOST_ACTIVATIONS) throw new RefusalError('budget', 'too many activations are under way');
       activating++;
       const own = last.then(() => use.activate(blob, secret));
-      // The next caller waits for the end of this one, however it ends.
+      // The next activation waits for the end of this one, however it ends.
       last = own.catch(() => {});
       try {
         return await own;
@@ -106,7 +116,11 @@ function stating(use: HardwareUse): Pick<AttestingPlatform, 'state'> {
 
 const NONE = new Uint8Array();
 
-/** @param more a certificate table, or nothing. **Trust**: the host's */
+/**
+ * Evidence of SEV-SNP.
+ *
+ * @param more a certificate table, or nothing. **Trust**: it comes from the host
+ */
 function snpEvidence(report: Uint8Array, more: Uint8Array, commandLine: string): HardwareEvidence {
   const table = more.length === 0 ? [] : parseCertificateTable(more);
   const find = (...kinds: string[]): Uint8Array[] =>

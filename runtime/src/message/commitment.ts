@@ -1,15 +1,21 @@
-/** A receipt's commitment to messages of one direction, made as they pass: a stream is never held as a whole. */
+/**
+ * A receipt's commitment to the messages of one direction. It is made as they pass, so that a
+ * stream is never held as a whole.
+ */
 
 import { createHash, type Hash } from 'node:crypto';
 import { u64be } from '@enclaim/attestation/bytes';
 import { type DigestText, digestText, type Sha256 } from '@enclaim/attestation/digest';
 import { type Committed, commitment, commitmentHead } from '@enclaim/attestation/receipt';
 
-/** `commitment` of `attestation/receipt` to messages that come one by one. */
+/** `commitment` of `attestation/receipt`, to messages that come one by one. */
 export class Commitment {
   readonly #direction: Committed;
   readonly #salt: Uint8Array;
-  /** The only message so far: a hash that goes on costs more than all of a small message, and most calls have one. */
+  /**
+   * The only message so far. **Cost**: an incremental hash costs more than all of a small message,
+   * and most calls have one message.
+   */
   #only: Uint8Array | undefined;
   #hash: Hash | undefined;
   #count = 0;
@@ -20,7 +26,7 @@ export class Commitment {
     this.#salt = salt;
   }
 
-  /** @param message not to be written to until the next one comes, or the end */
+  /** @param message not to be written to until the next message or the digest */
   add(message: Uint8Array): void {
     this.#count++;
     if (this.#hash !== undefined) this.#take(this.#hash, message);
@@ -33,12 +39,12 @@ export class Commitment {
     }
   }
 
-  /** How many messages it is to. */
+  /** Number of messages so far. */
   get count(): number {
     return this.#count;
   }
 
-  /** Ends it. */
+  /** Ends the commitment. */
   digest(): DigestText<'sha256'> {
     const digest =
       this.#hash === undefined

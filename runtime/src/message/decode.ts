@@ -1,4 +1,4 @@
-/** Messages of strangers, read or refused. */
+/** Messages of untrusted makers, read or refused. */
 
 import {
   type BinaryReadOptions,
@@ -12,10 +12,14 @@ import { RefusalError } from '../errors.ts';
 import type { Json } from '../worker/protocol.ts';
 import { HeavyError, weigh } from './part-limit.ts';
 
-/** Who made the message: a caller, a handler, a subprocessor. */
+/** The maker of the message: a caller, a handler or a subprocessor. */
 type Maker = 'request' | 'response' | 'peer';
 
-/** Reads or labels a message that somebody else made. @throws RefusalError `code`, for fields without a category too */
+/**
+ * Reads or labels a message of an untrusted maker.
+ *
+ * @throws RefusalError `code`, also for fields without a category
+ */
 export function reading<T>(code: Maker, { typeName }: DescMessage, read: () => T): T {
   const what = code === 'peer' ? 'answer' : code;
   try {
@@ -27,8 +31,9 @@ export function reading<T>(code: Maker, { typeName }: DescMessage, read: () => T
 }
 
 /**
- * The message of somebody else's bytes, weighed before anything is made of them.
- * @param registry types of what it may hold in an `Any`
+ * The message in untrusted bytes, weighed before anything is made of them.
+ *
+ * @param registry types that it may hold in an `Any`
  * @throws RefusalError `code`
  */
 export function decoded(
@@ -45,8 +50,10 @@ export function decoded(
 }
 
 /**
- * A message that somebody else made in proto3 JSON, which is what handlers see. Not every message has a form in it: a time out of
- * range, a `Value` that is no number, an `Any` of a type that was not declared, a path of a `FieldMask` that does not come back.
+ * An untrusted message as proto3 JSON, which handlers see. Not every message has such a form: a
+ * time out of range, a `Value` that is no number, an `Any` of an undeclared type, a path of a
+ * `FieldMask` that does not survive the conversion.
+ *
  * @throws RefusalError `code`
  */
 export function jsonOf(code: Maker, descriptor: DescMessage, message: Message, registry: Registry): Json {

@@ -1,14 +1,21 @@
-/** What a message of a stranger would become: a few bytes of it can be millions of objects. */
+/**
+ * Limit to the parts of an untrusted message.
+ *
+ * **Bound**: a few bytes of a message can become millions of objects.
+ */
 
 import { type DescField, type DescMessage, type Registry, ScalarType } from '@bufbuild/protobuf';
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 
-/** Fields on the wire, and elements of lists, that a message may have. For each, the decoder makes three things at most. */
+/**
+ * Fields on the wire, and elements of lists, that a message may have. For each, the decoder makes
+ * at most three objects.
+ */
 export const MOST_PARTS = 100_000;
-/** Messages in one another, as the decoder has it. */
+/** Nesting of messages, as in the decoder. */
 const DEEPEST = 100;
 
-/** What is to be known of a message to walk over its bytes. */
+/** The facts about a message type that are needed to walk over its bytes. */
 interface Shape {
   readonly fields: ReadonlyMap<number, Field>;
   readonly isAny: boolean;
@@ -16,7 +23,7 @@ interface Shape {
 
 interface Field {
   readonly wire: WireType;
-  /** Of the message within. */
+  /** Shape of the message in this field, if it holds one. */
   readonly inner: (() => Shape) | undefined;
   /** Whether it is a list whose elements can be packed. */
   readonly packable: boolean;
@@ -24,14 +31,17 @@ interface Field {
 
 const shapes: WeakMap<DescMessage, Shape> = new WeakMap();
 
-/** Thrown for a message of too many parts, so that it can be told from one that does not parse. */
+/** Thrown for a message of too many parts, as distinct from one that does not parse. */
 export class HeavyError extends RangeError {}
 
 /**
- * Walks over the bytes of a message without making anything of them, and counts its parts. It is stricter than the decoder, which
- * takes a field of any wire type for one of its own, and reads on behind the end of a message: what both read, both read alike.
- * @param registry types of what an `Any` may hold
- * @throws HeavyError beyond {@link MOST_PARTS}; Error where the bytes are no message
+ * Walks over the bytes of a message without making anything of them, and counts its parts.
+ *
+ * It is stricter than the decoder, which accepts a field of any wire type as one of its own and
+ * reads on behind the end of a message. All bytes that both accept, both read alike.
+ *
+ * @param registry types that an `Any` may hold
+ * @throws HeavyError beyond {@link MOST_PARTS}; Error if the bytes are no message
  */
 export function weigh(descriptor: DescMessage, bytes: Uint8Array, registry: Pick<Registry, 'getMessage'>): number {
   let parts = 0;
@@ -40,7 +50,7 @@ export function weigh(descriptor: DescMessage, bytes: Uint8Array, registry: Pick
     if (parts > MOST_PARTS) throw new HeavyError(`more than ${MOST_PARTS} parts`);
   };
 
-  /** Up to `end`, or for a group to its own end. */
+  /** Walks up to `end`, or for a group up to its own end. */
   const walk = ({ fields, isAny }: Shape, reader: BinaryReader, end: number, depth: number, group?: number): void => {
     if (depth > DEEPEST) throw new RangeError(`deeper than ${DEEPEST}`);
     let [type, value]: [string, Uint8Array] = ['', new Uint8Array()];
@@ -69,7 +79,7 @@ export function weigh(descriptor: DescMessage, bytes: Uint8Array, registry: Pick
   return parts;
 }
 
-/** How many numbers are packed. */
+/** Number of elements in a packed list. */
 function elements(wire: WireType, list: Uint8Array): number {
   if (wire === WireType.Varint) {
     if ((list.at(-1) ?? 0) >= 0x80) throw new RangeError('a packed number has no end');

@@ -1,4 +1,7 @@
-/** The texts of a message, as detectors have to see it: as JSON, as the values that it carries, and as bytes on the wire. */
+/**
+ * The texts of a message as detectors see them: as JSON, as the values that it carries, and as
+ * bytes on the wire.
+ */
 
 import {
   type DescField,
@@ -13,13 +16,16 @@ import { type ReflectMessage, reflect } from '@bufbuild/protobuf/reflect';
 import { type Any, AnySchema, anyUnpack, type FieldMask, FieldMaskSchema } from '@bufbuild/protobuf/wkt';
 import type { Json } from '../worker/protocol.ts';
 
-/** What is to be known of a type, with all types in its reach. */
+/** Facts about a message type, including all types in its reach. */
 interface Reach {
-  /** Names of fields, which are the owner's words and no data. */
+  /** JSON names of fields. The owner chose them, so they are no data. */
   readonly names: ReadonlySet<string>;
-  /** Whether it can carry text that its JSON shows in another form: bytes, field masks. */
+  /** Whether a message can carry text that its JSON shows in another form: bytes, field masks. */
   readonly hidden: boolean;
-  /** Whether its wire can spell a text besides: numbers without tags between them, or as long as words. */
+  /**
+   * Whether the encoded bytes can spell further text: by numbers without tags between them, or by
+   * numbers eight bytes long.
+   */
   readonly spelling: boolean;
 }
 
@@ -27,14 +33,16 @@ const reaches: WeakMap<DescMessage, Reach> = new WeakMap();
 const NO_NAMES: ReadonlySet<string> = new Set();
 const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 const lossy = new TextDecoder('utf-8', { ignoreBOM: true });
-/** Characters of a list's texts that are looked at as one. */
+/** Characters of a list's texts that are also searched as one text. */
 const LONGEST_LIST = 64 * 1024;
-/** Characters of the shortest text that a detector knows. */
+/** Characters of the shortest text that a detector can find. */
 const SHORTEST_PIECE = 6;
 
 /**
- * Every text in a JSON value, names of map entries included, and of a list of texts what they are in one.
- * @param names names that are fields of its own, and nothing that anybody said
+ * Every text in a JSON value, including names of map entries. The texts of a list are added once
+ * more as one text.
+ *
+ * @param names names of fields, which are left out
  */
 export function textsOf(json: Json, names: ReadonlySet<string> = NO_NAMES): string[] {
   const found: string[] = [];
@@ -43,7 +51,7 @@ export function textsOf(json: Json, names: ReadonlySet<string> = NO_NAMES): stri
     if (typeof value === 'string') found.push(value);
     else if (typeof value === 'number') found.push(String(value));
     else if (Array.isArray(value)) {
-      // One by one: as arguments of one call they would have to find room on the stack.
+      // Pushed one by one: as arguments of one call they would have to fit on the stack.
       for (const inner of value) queue.push(inner);
       found.push(...joined(value.filter((inner) => typeof inner === 'string')));
     } else if (typeof value === 'object' && value !== null) {
@@ -57,10 +65,11 @@ export function textsOf(json: Json, names: ReadonlySet<string> = NO_NAMES): stri
 }
 
 /**
- * What a message says: the texts of its JSON, and each value once more that JSON shows otherwise, as text of its own; bytes as UTF-8
- * where they are that, else a character for each.
+ * The texts of a message: those of its JSON, and once more, as a text, each value that JSON shows
+ * in another form. Bytes are read as UTF-8, or else as a character for each byte.
+ *
  * @param json the same message
- * @param registry types of what it may hold in an `Any`
+ * @param registry types that it may hold in an `Any`
  */
 export function leavesOf(descriptor: DescMessage, message: Message, json: Json, registry: Registry): string[] {
   const { names, hidden } = reachOf(descriptor);
@@ -71,8 +80,9 @@ export function leavesOf(descriptor: DescMessage, message: Message, json: Json, 
 }
 
 /**
- * What can be read off the bytes of a message beside {@link leavesOf}: whatever stands there between characters that are none of a
- * text, tags and lengths among them. For types of which that is the same, nothing.
+ * Texts in the encoded bytes of a message beyond {@link leavesOf}: every run of bytes between
+ * characters that no text has, including tags and lengths. Empty for types whose bytes cannot spell
+ * more than their JSON.
  */
 export function wireTextsOf(descriptor: DescMessage, message: Message): string[] {
   if (!reachOf(descriptor).spelling && message.$unknown === undefined) return [];
@@ -84,7 +94,7 @@ function reachOf(descriptor: DescMessage): Reach {
   let reach = reaches.get(descriptor);
   if (reach === undefined) {
     const types = new Set([descriptor]);
-    // A set that grows is walked to its end.
+    // Iterating over a set also visits entries that are added meanwhile.
     for (const { fields } of types) {
       for (const { message } of fields) if (message !== undefined) types.add(message);
     }
@@ -107,7 +117,7 @@ function isMask({ typeName }: DescMessage): boolean {
   return typeName === FieldMaskSchema.typeName;
 }
 
-/** It may hold any field. */
+/** Whether a type can hold any message. */
 function isAny({ typeName }: DescMessage): boolean {
   return typeName === AnySchema.typeName;
 }
@@ -148,14 +158,14 @@ function* hiddenIn(message: ReflectMessage, registry: Registry): Generator<strin
   }
 }
 
-/** What an `Any` holds, where it is of a known type and says what that type says. */
+/** The message in an `Any`, if its type is known and its bytes are valid for that type. */
 function unpacked(any: Any, registry: Registry): ReflectMessage | undefined {
   try {
     const held = anyUnpack(any, registry);
     const descriptor = held && registry.getMessage(held.$typeName);
     return descriptor && reflect(descriptor, held, false);
   } catch {
-    return undefined; // its bytes are looked at as they are
+    return undefined; // its bytes are searched as they are
   }
 }
 
@@ -166,7 +176,10 @@ function valuesOf(message: ReflectMessage, field: DescField): Iterable<Uint8Arra
   return [message.get(field) as Uint8Array | ReflectMessage];
 }
 
-/** The texts of a list as one, where there are several of no great length: a list may be a text in pieces. */
+/**
+ * The texts of a list as one text, if there are several and they are not too long: a list may be a
+ * text in pieces.
+ */
 function joined(texts: readonly string[]): string[] {
   if (texts.length < 2) return [];
   const length = texts.reduce((sum, text) => sum + text.length, 0);

@@ -1,50 +1,59 @@
 /**
- * A place of a store: what is left there, what knowing it carries, and until when. Every store keeps its places by these rules,
- * wherever their values lie, and reads them on one clock that never goes back.
+ * A place of a store: its value, the label of knowing it, and its end. Every store keeps its places
+ * by these rules, wherever their values lie, and reads them on one clock that never goes back.
  */
 
-/** A key's place. Where there is none, nothing was ever stored, or all that it could say is over. */
+/**
+ * The place of a key. Without one, nothing was ever stored there, or all that it could tell has
+ * expired.
+ */
 export interface Place<V> {
-  /** undefined: it was deleted, or its end has come. */
+  /** The value; undefined if it was deleted or its end has come. */
   readonly value: V | undefined;
-  /** When the oldest of what the value was made of was stored. */
+  /** When the oldest source of the value was stored. */
   readonly since: number;
-  /** What all calls carried that changed the place, sorted. */
+  /** The labels of all calls that changed the place, united and sorted. */
   readonly label: readonly string[];
-  /** From here on it answers as if the value had been deleted. */
+  /** From this time on the place answers as if the value had been deleted. */
   readonly valueEnd: number;
-  /** From here on there is no place. */
+  /** From this time on there is no place. */
   readonly placeEnd: number;
-  /** The identity that the room is counted for: the one that stored there last. */
+  /**
+   * The identity that the room is counted for: that of the last call which stored a value there.
+   */
   readonly owner: string;
 }
 
-/** What a call does to a place. It does nothing by itself: whoever holds the places applies it, or forgets it. */
+/**
+ * A change that a call makes to a place. It has no effect until the holder of the places applies
+ * it.
+ */
 export type Mutation<V> =
   | ({ readonly kind: 'put'; readonly value: V; readonly since: number; readonly end: number } & Author)
   | ({ readonly kind: 'delete' } & Pick<Author, 'label'>);
 
 interface Author {
-  /** What the call carries, sorted. */
+  /** The call's label, sorted. */
   readonly label: readonly string[];
   readonly owner: string;
 }
 
-/** The place as it is at an instant; undefined where there is none. */
+/** The place as it is at an instant; undefined if there is none. */
 export function at<V>(place: Place<V> | undefined, now: number): Place<V> | undefined {
   if (place === undefined || place.placeEnd <= now) return undefined;
   return place.value !== undefined && place.valueEnd <= now ? { ...place, value: undefined } : place;
 }
 
 /**
- * The place after a mutation. Its label only grows and its end only moves back, for as long as there is a place:
+ * The place after a mutation. Its label only grows and its end only moves back, for as long as
+ * there is a place. Deleting a place without a value changes nothing.
  *
- * - a call that was given a secret could otherwise end some of many places early, by writing over them what it made of something
- *   old, and which of them are missing would be a text without a label;
- * - when a place ends, and that it is there, says something of every call that changed it: also a call that carries nothing can
- *   therefore not take from the label what another left there.
+ * **Leak**: if the end could move forward, a call that was given a secret could end some of many
+ * places early, by overwriting them with values made of something old. Which of them are missing
+ * would be a text without a label.
  *
- * Deleting where no value is changes nothing, and so says nothing.
+ * **Leak**: that a place exists, and when it ends, tells something of every call that changed it.
+ * So a call with an empty label must not remove from the label what another call added.
  */
 export function after<V>(place: Place<V> | undefined, mutation: Mutation<V>, now: number): Place<V> | undefined {
   const before = at(place, now);
@@ -58,32 +67,35 @@ export function after<V>(place: Place<V> | undefined, mutation: Mutation<V>, now
   return at({ value, since, label, valueEnd: end, placeEnd, owner }, now);
 }
 
-/** When the next thing happens to a place by itself. */
+/** When the place next changes without a mutation. */
 export function dueOf({ value, valueEnd, placeEnd }: Place<unknown>): number {
   return value === undefined ? placeEnd : valueEnd;
 }
 
-/** A place in a form that JSON keeps. Instants are those of the store's clock, which has to go on where it stopped. */
+/**
+ * A place in a form that JSON keeps. Instants are those of the store's clock, which has to go on
+ * where it stopped.
+ */
 export interface StoredPlace {
   readonly key: string;
-  /** The value's own text; null: there is none. */
+  /** The value's own text; null if there is none. */
   readonly value: string | null;
   readonly since: number;
   readonly label: readonly string[];
-  /** null: never. */
+  /** When the value ends; null for never. */
   readonly valueEnd: number | null;
   readonly placeEnd: number | null;
   readonly owner: string;
 }
 
-/** Writes a place down. */
+/** A place in its stored form. */
 export function toStored<V>(key: string, place: Place<V>, text: (value: V) => string): StoredPlace {
   const { value, since, label, valueEnd, placeEnd, owner } = place;
   const ends = { valueEnd: orNull(valueEnd), placeEnd: orNull(placeEnd) };
   return { key, value: value === undefined ? null : text(value), since, label, ...ends, owner };
 }
 
-/** Reads one that {@link toStored} wrote. What comes from a disk was authenticated before. */
+/** Reads a place that {@link toStored} wrote. Text from a disk was authenticated before. */
 export function fromStored<V>(stored: StoredPlace, value: (text: string) => V): Place<V> {
   const { since, label, valueEnd, placeEnd, owner } = stored;
   const ends = { valueEnd: valueEnd ?? Number.POSITIVE_INFINITY, placeEnd: placeEnd ?? Number.POSITIVE_INFINITY };
@@ -94,7 +106,10 @@ function orNull(end: number): number | null {
   return Number.isFinite(end) ? end : null;
 }
 
-/** Both, sorted; the first itself where the second adds nothing, so that places share it. */
+/**
+ * Both labels united and sorted. Returns the first itself if the second adds nothing, so that
+ * places share it.
+ */
 function union(old: readonly string[], more: readonly string[]): readonly string[] {
   if (more.every((category) => old.includes(category))) return old;
   return [...new Set([...old, ...more])].sort();

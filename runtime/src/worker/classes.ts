@@ -1,4 +1,7 @@
-/** The workers of all classes: a pool for each, so that methods that may not share a process never do. */
+/**
+ * The workers of all classes: one pool for each class, so that methods that may not share a process
+ * never do.
+ */
 
 import type { MethodId, WorkerClass } from '@enclaim/policy-schema/admission';
 import { RefusalError } from '../errors.ts';
@@ -15,8 +18,11 @@ export class WorkerClasses {
   }
 
   /**
-   * Starts the workers of one class after the other, for on a slow machine all at once would each take too long; `size` is how
-   * many there are together, and each class has one at least. @throws RefusalError `worker`, with text of theirs
+   * Starts the workers of one class after the other. On a slow machine, starting all at once would
+   * take too long for each. `size` is the number of workers in all, and each class has at least
+   * one.
+   *
+   * @throws RefusalError `worker`, whose text comes from a worker
    */
   static async start(
     options: PoolOptions,
@@ -43,7 +49,11 @@ export class WorkerClasses {
     return this.#each.reduce((sum, { calls }) => sum + calls, 0);
   }
 
-  /** Runs a handler, as {@link WorkerPool.run} does. @throws RefusalError as there; `worker` for a method of no class */
+  /**
+   * Runs a handler, as {@link WorkerPool.run} does.
+   *
+   * @throws RefusalError as there; `worker` for a method of no class
+   */
   async run(call: Call): Promise<Made> {
     const pool = this.#pools.get(call.message.method);
     if (pool === undefined) throw new RefusalError('worker', 'no worker has the method');

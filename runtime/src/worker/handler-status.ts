@@ -1,9 +1,11 @@
 /** Statuses of gRPC that a handler may end its call with. */
 
 /**
- * Their numbers. The others are the runtime's and the clients' alone, for what they say must not be a handler's word: OK is an
- * answer; CANCELLED and DEADLINE_EXCEEDED say what the caller did; UNIMPLEMENTED that there is no such method; INTERNAL that the
- * handler or the runtime failed; DATA_LOSS that an answer has no good receipt; UNAUTHENTICATED that it is not known who calls.
+ * Numbers of the statuses that a handler may choose. The remaining statuses belong to the runtime
+ * and the clients, because a handler must not be able to claim what they say. OK is an answer.
+ * CANCELLED and DEADLINE_EXCEEDED say what the caller did. UNIMPLEMENTED says that there is no such
+ * method. INTERNAL says that the handler or the runtime failed. DATA_LOSS says that an answer has
+ * no good receipt. UNAUTHENTICATED says that the caller is not known.
  */
 export const HANDLER_STATUSES = {
   UNKNOWN: 2,
@@ -18,16 +20,16 @@ export const HANDLER_STATUSES = {
   UNAVAILABLE: 14,
 } as const;
 
-/** The name of one. */
+/** The name of a status that a handler may choose. */
 export type HandlerStatusCode = keyof typeof HANDLER_STATUSES;
 
 /**
- * Characters of its text, which are 768 bytes at most and 2304 as gRPC writes them into a trailer: beside a receipt they are
- * well below the 8 KiB that clients take.
+ * Characters of a status text: at most 768 bytes, and 2304 as gRPC writes them into a trailer.
+ * Beside a receipt they are well below the 8 KiB that clients take.
  */
 export const LONGEST_STATUS_TEXT = 256;
 
-/** What a handler ended its call with. */
+/** The status with which a handler ended its call. */
 export class HandlerStatus {
   readonly code: HandlerStatusCode;
   readonly text: string;

@@ -1,27 +1,39 @@
-/** Messages of a worker, as the runtime accepts them. Apart from the protocol's types, so that no worker carries the library. */
+/**
+ * Schema of a worker's messages. It is apart from the protocol's types, so that no worker loads the
+ * library.
+ */
 
 import * as z from 'zod';
 import { HANDLER_STATUSES, type HandlerStatusCode, LONGEST_STATUS_TEXT } from './handler-status.ts';
 import type { FromWorker, Json } from './protocol.ts';
 
-/** A number that the asking side made up for a call, an operation or a ping. */
+/** A number that the asking side chose for a call, an operation or a ping. */
 const id = z.int().nonnegative();
 const LONGEST_NAME = 512;
 const name = z.string().max(LONGEST_NAME);
 
-/** What JSON.parse made is JSON: to go through it again, and copy it, costs many times as much. */
+/**
+ * **Cost**: the result of JSON.parse is JSON. Walking through it again and copying it would cost
+ * many times as much.
+ */
 const json = z.custom<Json>((value) => value !== undefined);
 
-/** Arrays, objects and members of a message: each may take two hundred bytes of memory, and two of text. */
+/**
+ * Arrays, objects and members of a message. Each may take two hundred bytes of memory, and only two
+ * of text.
+ */
 const MOST_PARTS = 100_000;
 /** Members of a message itself, whatever their values hold. */
 const MOST_MEMBERS = 16;
-/** Keys that a release is asked for with. */
+/** Keys in a request for a release. */
 const MOST_KEYS = 64;
-/** Arrays and objects in one another: who looks at a value does so by recursion. */
+/** Nesting of arrays and objects. Later code walks through a value by recursion. */
 const DEEPEST = 256;
 
-/** By hand: the library would say of each entry what is wrong with it, which for very many takes seconds. */
+/**
+ * Checked by hand. **Cost**: the library would report the fault of each entry, which takes seconds
+ * for very many.
+ */
 const keys = z.custom<Readonly<Record<string, string>>>((value) => {
   if (!isObject(value)) return false;
   const entries = Object.entries(value);
@@ -38,7 +50,7 @@ const fromWorkerSchema: z.ZodType<FromWorker> = z.discriminatedUnion('kind', [
     kind: z.literal('status'),
     call: id,
     code: z.enum(Object.keys(HANDLER_STATUSES) as HandlerStatusCode[]),
-    // Half a character has no UTF-8, which a receipt commits to.
+    // A lone surrogate has no UTF-8 form, and a receipt commits to that form.
     text: z.string().max(LONGEST_STATUS_TEXT).refine(isWellFormed),
   }),
   z.strictObject({ kind: z.enum(['failed', 'ended']), call: id }),
@@ -65,7 +77,11 @@ const fromWorkerSchema: z.ZodType<FromWorker> = z.discriminatedUnion('kind', [
   }),
 ]);
 
-/** A message from a worker. @throws where it is not one; the worker is to be ended then */
+/**
+ * A message of a worker.
+ *
+ * @throws if it is not one; the worker must be ended then
+ */
 export function parseFromWorker(text: string): FromWorker {
   weigh(text);
   const message: unknown = JSON.parse(text);
@@ -107,7 +123,9 @@ function weigh(text: string): void {
   if (parts > MOST_PARTS) throw new RangeError(`more than ${MOST_PARTS} parts`);
 }
 
-/** Where the quotation ends that begins at `from`; the end of a text that never closes it. */
+/**
+ * Position of the quotation mark that closes the one at `from`; the end of the text if none does.
+ */
 function closing(text: string, from: number): number {
   for (let at = text.indexOf('"', from + 1); at >= 0; at = text.indexOf('"', at + 1)) {
     let slashes = 0;

@@ -1,45 +1,52 @@
-/** Meter: for which call a worker's one thread worked. The kernel's own count of the process is held against it outside. */
+/**
+ * Meter: charges a worker's one thread to its calls. The runtime compares the sum to the kernel's
+ * count of the process.
+ */
 
 import { getHeapStatistics, setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import type { FromWorker } from '../protocol.ts';
 
-/** Whom nobody's time is charged to: what the worker does by itself. */
+/** Number in place of a call's, for work that the worker does by itself. */
 export const NOBODY = -1;
-/** Microseconds that may go unreported while there are more messages to hear, and of work that is nobody's. */
+/**
+ * Microseconds that may go unreported while more messages are waiting, and microseconds of the
+ * worker's own work that may go unreported.
+ */
 const MOST_OWED = 10_000;
 const MOST_NOBODYS = 1000;
 
 /**
- * Code of a call runs only after a message for it, until the next message is heard: all that the process works in between is
- * that call's, what it says included. The bundle's evaluation ahead of time is charged to the call that gets the instance.
+ * Charges work to calls. Code of a call runs only after a message for it and until the next message
+ * is handled, so all work in between is that call's, its output included. The evaluation of a
+ * bundle ahead of time is charged to the call that gets the instance.
  */
 export class Meter {
   readonly #collect: () => void;
   readonly #spent = new Map<number, number>();
-  /** What instances cost that are ready, the oldest first; the realm hands out the newest. */
+  /** Cost of each ready instance, the oldest first. The realm hands out the newest. */
   readonly #ahead: number[] = [];
   #last = 0;
   #call = NOBODY;
-  /** Numbers of calls only grow: one that is larger has just taken an instance. */
+  /** Numbers of calls only grow: a larger one belongs to a call that just took an instance. */
   #newest = NOBODY;
   #owed = 0;
   #reported = 0;
 
   constructor() {
-    // No realm that is made later has this function.
+    // A realm that is made later does not have this function.
     setFlagsFromString('--expose-gc');
     this.#collect = runInNewContext('gc') as () => void;
     setFlagsFromString('--no-expose-gc');
   }
 
-  /** Charges the call that was heard last with what was worked since. */
+  /** Charges the work since the last charge to the call of the last message. */
   charge(): void {
     const worked = this.#sinceLast();
     if (this.#call !== NOBODY) this.#add(this.#call, worked);
   }
 
-  /** All since the last charge is this call's. */
+  /** Names the call that all work from the last charge on belongs to. */
   heard(call: number): void {
     this.#call = call;
     if (call <= this.#newest) return;
@@ -47,22 +54,26 @@ export class Meter {
     this.#add(call, this.#ahead.pop() ?? 0);
   }
 
-  /** Whether so much was charged that it should be reported before more is heard. */
+  /** Whether so much was charged that it should be reported before the next message. */
   get owes(): boolean {
     return this.#owed > MOST_OWED;
   }
 
-  /** Whether there is something to report: what was charged, or that the process has worked for itself. */
+  /** Whether there is a report to make: calls were charged, or the process worked for itself. */
   get due(): boolean {
     return this.#spent.size > 0 || this.#last - this.#reported > MOST_NOBODYS;
   }
 
-  /** Notes what an instance cost that was made since the last charge. */
+  /** Notes the cost of an instance that was made since the last charge. */
   prepared(): void {
     this.#ahead.push(this.#sinceLast());
   }
 
-  /** What the kernel and the heap say, and what was charged since the last time. @param collected after garbage was let go */
+  /**
+   * The process's time and heap, and the charges since the last report.
+   *
+   * @param collected whether to collect garbage first
+   */
   report(collected = false): FromWorker {
     if (collected) this.#collect();
     const { used_heap_size: inside, external_memory: outside } = getHeapStatistics();

@@ -4,27 +4,33 @@ import { type Context, compileFunction, constants, createContext, runInContext }
 import { GLOBALS, type Inside, inside } from '../realm/inside.ts';
 
 /**
- * `import` as an expression, wherever it may stand: Node's answer to it is an error of the outside, whose constructors lead
- * out. What may stand between it and its parenthesis is white space and a comment, also one of HTML's two kinds, which
- * scripts still have. A keyword cannot be written with escapes, nothing is compiled later, and what is no such expression
- * may be reworded.
+ * Matches `import` as an expression, wherever it may stand. Node answers such an expression with an
+ * error of the outer realm, whose constructors lead out.
+ *
+ * Between `import` and its parenthesis there may be white space and a comment, including HTML's two
+ * kinds, which scripts still have. A keyword cannot be written with escapes, and no code is
+ * compiled later. A text that matches and is no such expression can be reworded by its author.
  */
 const IMPORT = /\bimport\s*[(./<-]/;
 
 /** A realm with a bundle. */
 export type Realm = Pick<Inside, 'receive' | 'prepare' | 'take'>;
 
-/** How a realm is opened where its handlers' author looks on. */
+/** Options of a realm whose handlers' author looks on. */
 export interface RealmOptions {
-  /** Told of what the bundle threw: an object of the inside, which nobody in the VM looks at. */
+  /**
+   * Receives the value that the bundle threw: an object of the inner realm. Nothing in the VM reads
+   * it.
+   */
   readonly threw?: (thrown: unknown) => void;
-  /** Whether errors have stacks and there is a console, which are read by `notes`. Never in the VM. */
+  /** Whether errors have stacks and there is a console; `notes` returns both. Never in the VM. */
   readonly author?: true;
 }
 
 /**
  * Makes the realm for a bundle.
- * @throws Error where the bundle does not evaluate, or lacks a handler for one of `methods`
+ *
+ * @throws Error if the bundle does not evaluate, or lacks a handler for one of `methods`
  */
 export function openRealm(
   code: string,
@@ -35,11 +41,13 @@ export function openRealm(
   const context: Context = createContext(constants.DONT_CONTEXTIFY, {
     codeGeneration: { strings: false, wasm: false },
   });
-  // Strict, so that `arguments.callee.caller` in a bundle is null and not a function that all calls share.
+  // Strict mode makes `arguments.callee.caller` in a bundle null. In sloppy mode it would be a
+  // function that all calls share.
   const globals = author ? [...GLOBALS, 'console'] : GLOBALS;
   const evaluated = `'use strict'; (${inside})(${author ?? ''})`;
   const { load, ...realm } = runInContext(evaluated, context, { filename: 'enclaim:realm' }) as Inside;
-  // Compiled as the body of a function: nothing in the text can end it, so nothing can be declared outside an instance.
+  // Compiled as the body of a function. Its text cannot end that body, so it declares nothing
+  // outside an instance.
   const bundle = compileFunction(code, ['module', 'exports', ...globals], {
     parsingContext: context,
     filename: 'app:handlers',

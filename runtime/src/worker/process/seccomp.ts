@@ -1,10 +1,14 @@
-/** The kernel's part of a worker's confinement: a list of the system calls that remain (seccomp(2), BPF on x86-64 Linux). */
+/**
+ * The kernel's part of a worker's confinement: the list of system calls that remain (seccomp(2),
+ * BPF on x86-64 Linux).
+ */
 
 import { dlopen, getRawPointer } from 'node:ffi';
 
 /**
- * All that a Node process does which has its files, threads and sockets already. Nothing opens, connects, forks, executes,
- * signals, traces or asks who it is: a handler that owned this process could compute, and write to the one socket.
+ * System calls of a Node process that has its files, threads and sockets already. None opens,
+ * connects, forks, executes, signals, traces or reads user ids. A handler that owned this process
+ * could compute, and write to its one socket.
  */
 const ALLOWED: Readonly<Record<string, number>> = {
   // The socket to the runtime, and the loop's own descriptors.
@@ -17,7 +21,8 @@ const ALLOWED: Readonly<Record<string, number>> = {
   epoll_wait: 232,
   epoll_ctl: 233,
   epoll_pwait: 281,
-  // Memory. The engine writes machine code, so pages may become executable; no file can be mapped, for none can be opened.
+  // Memory. The engine writes machine code, so pages may become executable. No file can be mapped,
+  // because none can be opened.
   mmap: 9,
   mprotect: 10,
   munmap: 11,
@@ -50,7 +55,10 @@ const ALLOWED: Readonly<Record<string, number>> = {
   exit_group: 231,
 };
 
-/** Calls that fail instead of ending the process: libraries ask for processors, time zones and locales, and can do without. */
+/**
+ * Calls that fail instead of ending the process. Libraries look for processors, time zones and
+ * locales, and can do without.
+ */
 const FAILING: Readonly<Record<string, number>> = {
   openat: 257,
   stat: 4,
@@ -66,7 +74,7 @@ const FAILING: Readonly<Record<string, number>> = {
 const NUMBER = 0;
 const ARCHITECTURE = 4;
 const AUDIT_ARCH_X86_64 = 0xc000003e;
-/** Numbers with this bit are the x32 ABI's: other calls under other numbers. */
+/** Numbers with this bit belong to the x32 ABI, which has its own numbering. */
 const X32 = 0x40000000;
 
 const LOAD = 0x20; // BPF_LD | BPF_W | BPF_ABS
@@ -83,7 +91,7 @@ const SYS_SECCOMP = 317n;
 const SECCOMP_SET_MODE_FILTER = 1n;
 const ALL_THREADS = 1n; // SECCOMP_FILTER_FLAG_TSYNC
 
-/** What a filter answers, by the call's number. */
+/** The answers of a filter, by the call's number. */
 export interface Filter {
   readonly allow: readonly number[];
   /** Calls that fail with EACCES. */
@@ -98,13 +106,16 @@ export const WORKER_FILTER: Filter = {
   otherwise: 'kill',
 };
 
-/** Bytes of a filter: `struct sock_filter { u16 code, u8 jt, u8 jf, u32 k }` each. Other architectures' calls end the process. */
+/**
+ * The bytes of a filter, for each step a `struct sock_filter { u16 code, u8 jt, u8 jf, u32 k }`. A
+ * call of another architecture ends the process.
+ */
 export function seccompProgram({ allow, fail, otherwise }: Filter): Uint8Array {
   const answers = [otherwise === 'kill' ? KILL_PROCESS : ALLOW, FAIL_EACCES, ALLOW, KILL_PROCESS];
   const asked = [...fail.map((number) => [number, 1] as const), ...allow.map((number) => [number, 2] as const)];
   if (asked.length + answers.length > 0xff)
     throw new RangeError(`${asked.length} calls are more than a jump passes over`);
-  // A jump counts from the instruction after it; the answers stand behind all the questions.
+  // A jump counts from the instruction after it. The answers stand behind all comparisons.
   const steps: (readonly [code: number, ifTrue: number, ifFalse: number, value: number])[] = [
     [LOAD, 0, 0, ARCHITECTURE],
     [IF_EQUAL, 1, 0, AUDIT_ARCH_X86_64],
@@ -125,8 +136,10 @@ export function seccompProgram({ allow, fail, otherwise }: Filter): Uint8Array {
 }
 
 /**
- * Puts a filter on this process and all its threads, for good: no new privileges, no tracing, the filter.
- * @throws Error where the kernel does not do it; the process must not go on then
+ * Puts a filter on this process and all its threads, for good. It first rules out new privileges
+ * and tracing.
+ *
+ * @throws Error if the kernel refuses; the process must not go on then
  */
 export function restrictSystemCalls(filter: Filter): void {
   const { prctl, syscall } = dlopen('libc.so.6', {

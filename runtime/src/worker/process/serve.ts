@@ -1,4 +1,7 @@
-/** A worker's life: one realm, between a socket and nothing. Nothing in this process is trusted once it has its bundle. */
+/**
+ * The main part of a worker process: one realm, and a socket to the runtime. Nothing in this
+ * process is trusted once it has its bundle.
+ */
 
 import { Socket } from 'node:net';
 import { concat, u32be, utf8 } from '@enclaim/attestation/bytes';
@@ -8,16 +11,21 @@ import { Meter, NOBODY } from './meter.ts';
 import type { Realm } from './realm.ts';
 import { seal } from './seal.ts';
 
-/** The one descriptor a worker has: its socket to the runtime. */
+/** The worker's only descriptor: its socket to the runtime. */
 const RUNTIME_FD = 3;
 const COLLECT = JSON.stringify({ kind: 'collect' } satisfies ToWorker);
 
-/** Makes the realm for a bundle, with the methods that it must have. @throws Error where it cannot be served */
+/**
+ * Makes the realm for a bundle with the methods that it must have.
+ *
+ * @throws Error if it cannot be served
+ */
 export type OpenRealm = (code: string, methods: readonly string[]) => Realm;
 
-/** Lives as the worker of this process until its socket closes. */
+/** Runs the worker of this process until its socket closes. */
 export function serveWorker(open: OpenRealm): void {
-  // Node would inspect what was thrown, and call what it finds there. An error nobody expected ends the worker, unread.
+  // Node would inspect a thrown value, and call functions that it finds there. An unexpected error
+  // ends the worker without being read.
   process.on('unhandledRejection', () => {});
   process.on('uncaughtException', () => process.exit(1));
   new Worker(open).begin();
@@ -71,7 +79,10 @@ class Worker {
     this.#socket.write(encodeFrame(message, FRAME_LIMIT));
   }
 
-  /** One message, with a turn of the loop for itself: whatever runs until the next one runs for this one's call. */
+  /**
+   * Handles one message in a turn of the loop of its own. All code that runs until the next message
+   * runs for this message's call.
+   */
   #hear(from: Realm, charging: Meter, text: string): void {
     setImmediate(() => {
       charging.charge();
@@ -89,7 +100,10 @@ class Worker {
     return made;
   }
 
-  /** After handlers have run as far as they can: sends what they said, and uses the pause for the next calls' instances. */
+  /**
+   * Runs after handlers have run as far as they can. Sends their messages, and uses the pause to
+   * prepare instances for the next calls.
+   */
   #turn(): void {
     if (this.#turning || this.#realm === undefined) return;
     this.#turning = true;
@@ -105,7 +119,10 @@ class Worker {
     });
   }
 
-  /** One frame for each line. What is too long to be a frame ends the worker: the runtime would end it for that. */
+  /**
+   * Sends one frame for each line. A line too long for a frame ends the worker, because the runtime
+   * would end it for that.
+   */
   #send(said: string): void {
     const parts: Uint8Array[] = [];
     for (const line of said.split('\n')) {
