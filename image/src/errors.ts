@@ -28,7 +28,7 @@ export type ImageErrorCode =
   /** esbuild refused the source. */
   | 'compile-failed'
   /**
-   * Handler code imports a module that does not exist inside a worker, or a file outside of the app's
+   * Handler code imports a module that a worker does not have, or a file outside of the app's
    * folder.
    */
   | 'import-forbidden'
