@@ -48,7 +48,7 @@ export interface Compared {
   readonly outbound: number;
 }
 
-/** What checking an app gave. */
+/** The result of checking an app. */
 export interface AppCheck {
   readonly findings: readonly Finding[];
   readonly policy?: Policy;
@@ -56,7 +56,10 @@ export interface AppCheck {
   readonly compared?: Compared;
 }
 
-/** The parts of an app in the usual layout. @throws UsageError where there is no policy, or more than one */
+/**
+ * The parts of an app in the usual layout.
+ * @throws UsageError if there is no policy, or more than one
+ */
 export async function findPolicyApp(folder: string, policy?: string): Promise<AppFiles> {
   const found = policy === undefined ? await existing(folder, POLICY_NAMES) : [policy];
   const [first, second] = found;
@@ -67,7 +70,10 @@ export async function findPolicyApp(folder: string, policy?: string): Promise<Ap
   return { policy: first, ...(protos === undefined ? {} : { protos }) };
 }
 
-/** Reads a policy for use. @throws PolicyError with places, UsageError where the file cannot be read */
+/**
+ * Reads a policy for use.
+ * @throws PolicyError with places, UsageError if the file cannot be read
+ */
 export async function readPolicyFile(file: string, asOf?: number): Promise<Policy> {
   const { policy, issues } = checkPolicy(await readInput(file), policyOptions(file, asOf));
   if (!policy) throw new PolicyError(issues);
@@ -144,7 +150,10 @@ function fromIssue({ severity, code, message, file, line, column }: PolicyIssue,
   return { level: severity, code, message, at };
 }
 
-/** A method without a rule was left out on purpose. One with a rule that it does not fit in is a mistake in either. */
+/**
+ * Reports a withheld method. A method without a rule was left out on purpose. If a method does not
+ * fit in its rule, one of the two is a mistake.
+ */
 function fromWithheld({ reasons }: WithheldMethod, protos: string, place: (pointer: string) => Place): Finding[] {
   return reasons.map(
     ({ code, message, proto, pointer }): Finding => ({
@@ -157,7 +166,10 @@ function fromWithheld({ reasons }: WithheldMethod, protos: string, place: (point
   );
 }
 
-/** Why the guest would refuse the policy at boot: what its runtime does not hold, and what contradicts the .proto files. */
+/**
+ * Reports why the guest would refuse the policy at boot: claims that its runtime does not hold, and
+ * contradictions to the .proto files.
+ */
 function fromHindrances(
   policy: Policy,
   matched: MatchResult | undefined,
@@ -177,7 +189,9 @@ function contradictionCode(pointer: string): Finding['code'] {
   return pointer.startsWith('/declassify') ? 'declassify' : 'subprocessor';
 }
 
-/** What the policy says of calls to subprocessors, and what the .proto files have. */
+/**
+ * Compares the calls that the policy names for subprocessors with the methods of the .proto files.
+ */
 function fromCalls(policy: Policy, methods: readonly OutboundMethod[], place: (pointer: string) => Place): Finding[] {
   return Object.entries(policy.subprocessors).flatMap(([name, { calls }]): Finding[] => {
     const there = methods.filter(({ subprocessor }) => subprocessor === name).map(callOf);
@@ -196,7 +210,7 @@ function fromCalls(policy: Policy, methods: readonly OutboundMethod[], place: (p
         .filter((call) => !calls.includes(call))
         .map(
           (call): Finding => ({
-            // Whoever wrote no calls at all did not mean this one to be left out.
+            // An author who wrote no calls at all did not mean to leave this one out.
             level: calls.length === 0 ? 'error' : 'note',
             code: 'subprocessor',
             message: `subprocessors.${name}.calls does not name ${call}: handlers cannot call it`,

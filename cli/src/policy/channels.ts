@@ -1,11 +1,15 @@
-/** What `enclaim policy explain channels` says: which methods answer only callers who were given evidence. */
+/**
+ * Text of `enclaim policy explain channels`: the methods that answer only callers who were given
+ * evidence.
+ */
 
 import { isAttestedOnly, type MatchResult, type Policy } from '@enclaim/policy-schema';
 import ansis from 'ansis';
 
 /**
  * Lines for people.
- * @param matched the policy against the .proto files; without, methods are taken from the rules alone
+ * @param matched the policy against the .proto files; if absent, methods are taken from the rules
+ *   alone
  */
 export function explainChannels(policy: Policy, matched: MatchResult | undefined): string {
   const ruled = Object.entries(policy.services).flatMap(([service, rules]) =>

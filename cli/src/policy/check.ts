@@ -1,4 +1,6 @@
-/** `enclaim check`: whether a policy holds together and its methods fit, before anything is built. */
+/**
+ * `enclaim check`: whether a policy holds together and its methods fit, before anything is built.
+ */
 
 import { stat } from 'node:fs/promises';
 import { dirname, relative } from 'node:path';

@@ -1,4 +1,7 @@
-/** `enclaim diff`: what becomes possible, and what no longer is, when one policy takes the place of another. */
+/**
+ * `enclaim diff`: changes that appear when one policy takes the place of another: what becomes
+ * possible, and what no longer is.
+ */
 
 import { type Direction, diff, policyDigest } from '@enclaim/policy-schema';
 import ansis from 'ansis';
@@ -14,7 +17,7 @@ interface DiffOptions extends HolderOptions {
 }
 
 const COLOURS = { weaker: ansis.red, incomparable: ansis.yellow, stronger: ansis.green, equal: ansis.dim } as const;
-/** What a reader has to see first comes first. */
+/** Order of the lines: first those that a reader has to see first. */
 const ORDER: readonly Direction[] = ['weaker', 'incomparable', 'stronger', 'equal'];
 
 /** Adds `enclaim diff`. */

@@ -1,4 +1,7 @@
-/** What `enclaim policy explain` says of claims: of one, or of all of a policy and of what none of them covers. */
+/**
+ * Text of `enclaim policy explain` about claims: about one, or about all of a policy and what none
+ * of them covers.
+ */
 
 import {
   CLAIM_KINDS,
@@ -23,7 +26,7 @@ export interface ClaimsOverview {
     readonly id: string;
     readonly kind: ClaimKind;
     readonly statement: string;
-    /** Of its weakest part; null where no boot serves a policy with it. */
+    /** Strength of its weakest part; null if no boot serves a policy with this claim. */
     readonly strength: string | null;
     readonly parts: readonly Standing[];
     readonly data: Claim['data'];
@@ -33,10 +36,10 @@ export interface ClaimsOverview {
   readonly controls: readonly {
     readonly control: string;
     readonly title: string;
-    /** Those that answer it, from the strongest to the weakest. */
+    /** Claims that answer it, from the strongest to the weakest. */
     readonly claims: readonly { readonly id: string; readonly strength: string | null }[];
   }[];
-  /** What no claim is about. */
+  /** Parts of the policy that no claim is about. */
   readonly uncovered: {
     readonly categories: readonly string[];
     readonly methods: readonly string[];
@@ -46,7 +49,10 @@ export interface ClaimsOverview {
   readonly unclaimed: readonly ClaimKind[];
 }
 
-/** Of a kind, or of the claims of a policy with an id. @throws UsageError for a word that is neither */
+/**
+ * Explains a kind, or the claims of a policy with an id.
+ * @throws UsageError for a word that is neither
+ */
 export function explainClaims(word: string, kind: ClaimKind | undefined, policy: Policy | undefined): string {
   const claims = policy?.claims.filter((claim) => claim.id === word || claim.kind === kind) ?? [];
   const about = kind ?? claims[0]?.kind;
@@ -111,7 +117,10 @@ function rank(strength: string | null): number {
   return RANKS.indexOf(strength);
 }
 
-/** A method or a collection is left out where any of its data is: what a claim says of the rest is not said of it. */
+/**
+ * Lists what no claim covers. A method or a collection is listed if any of its data is uncovered: a
+ * claim about the rest says nothing about that data.
+ */
 function uncoveredOf({ data, services, collections, claims }: Policy): ClaimsOverview['uncovered'] {
   if (claims.some((claim) => claim.data === 'all')) return { categories: [], methods: [], collections: [] };
   const named = claims.flatMap((claim) => (claim.data === 'all' ? [] : claim.data));

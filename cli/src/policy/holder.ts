@@ -1,4 +1,7 @@
-/** What holds a policy besides its own file: an app bundle, evidence, a receipt file, or a running machine. */
+/**
+ * Reads a policy from a holder besides its own file: an app bundle, evidence, a receipt file, or a
+ * running machine.
+ */
 
 import { isUtf8 } from 'node:buffer';
 import { stat } from 'node:fs/promises';
@@ -14,13 +17,13 @@ import { readReferences } from '../references-file.ts';
 import { UsageError } from '../usage-error.ts';
 import { readPolicyFile } from './app.ts';
 
-/** Whose signatures on evidence are believed. */
+/** Options that say whose signatures on evidence are believed. */
 export interface HolderOptions {
   readonly references?: string;
   readonly referencesKey?: string;
 }
 
-/** What such a command takes, for its help. */
+/** Holders that such a command takes, for its help. */
 export const HOLDERS = 'policy, app bundle, evidence, receipt, or HOST:PORT';
 
 const HOST_AND_PORT = /^(?:\[[0-9a-fA-F:.]+\]|[^/\\:\s]+):\d{1,5}$/;
@@ -41,8 +44,9 @@ export function isMachine(word: string): boolean {
 }
 
 /**
- * The policy that something holds. Of a machine it is the attested one. Of evidence and receipts in a file it is, too, where
- * there are references; without, it is what the file says, and that is said.
+ * Reads the policy that a file or machine holds. From a machine it is the attested policy. From
+ * evidence and receipts in a file it is the attested one, too, if there are references. Without
+ * references it is the policy that the file states, and a line on stderr says so.
  * @throws UsageError, PolicyError, EvidenceError, DecodeError, ChannelError
  */
 export async function readPolicyOf(what: string, options: HolderOptions = {}): Promise<Policy> {

@@ -83,7 +83,10 @@ async function removeEmpty(from: string, stays: string): Promise<void> {
       return;
 }
 
-/** All or nothing: an app of which half the files are somebody else's would check as neither. */
+/**
+ * Refuses to write if one of the files is there already: an app with only half of its files from
+ * here would check as neither app.
+ */
 async function refuseToOverwrite(folder: string, paths: readonly string[]): Promise<void> {
   for (const path of paths) {
     if (await exists(join(folder, path)))

@@ -1,4 +1,7 @@
-/** `enclaim policy digest|show|schema|explain`: what a policy is, what its claims rest on, who shares workers, what plain h2 is answered. */
+/**
+ * `enclaim policy digest|show|schema|explain`: a policy, the basis of its claims, the methods that
+ * share workers, and the methods that plain h2 reaches.
+ */
 
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';

@@ -1,4 +1,4 @@
-/** What checks of a policy and its protos report, for people, as JSON, and as SARIF. */
+/** Reports of checks of a policy and its protos: for people, as JSON, and as SARIF. */
 
 import type { PolicyIssue, Reason } from '@enclaim/policy-schema';
 import ansis from 'ansis';
@@ -16,7 +16,7 @@ export interface Finding {
   readonly code: PolicyIssue['code'] | Reason['code'] | 'declassify' | 'subprocessor' | 'runtime' | 'silenced';
   readonly message: string;
   readonly at: Place;
-  /** Of a method that does not fit: the part of the policy that does not cover it. */
+  /** For a method that does not fit: the part of the policy that does not cover it. */
   readonly policy?: Place;
 }
 

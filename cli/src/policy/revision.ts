@@ -1,4 +1,7 @@
-/** Policies as the command line names them: a file, a git revision, or a digest that some revision has. */
+/**
+ * Policies as the command line names them: a file, a git revision, or a digest that some revision
+ * has.
+ */
 
 import { stat } from 'node:fs/promises';
 import { basename, dirname, relative } from 'node:path';
@@ -19,9 +22,14 @@ const POLICY_FILE = /(?:^|\/)policy\.(?:ya?ml|json)$/;
 const MAX_REVISIONS = 2000;
 
 /**
- * The policy that some text names: a file, or what else holds one ({@link readPolicyOf}); `REV:path`; a revision, of which `file` is meant; or a policy digest, which
- * is looked for in the history of `file`.
- * @throws UsageError where nothing is found; PolicyError where what is found is not a policy
+ * Finds the policy that a text names. The text is one of these:
+ *
+ * - a file, or another holder of a policy ({@link readPolicyOf});
+ * - `REV:path`;
+ * - a revision, in which `file` is meant;
+ * - a policy digest, which is looked for in the history of `file`.
+ *
+ * @throws UsageError if nothing is found; PolicyError if what is found is not a policy
  */
 export async function findPolicy(text: string, file: string, options: HolderOptions = {}): Promise<NamedPolicy> {
   if (DIGEST.test(text)) return findDigest(text as PolicyDigest, file);
@@ -31,13 +39,14 @@ export async function findPolicy(text: string, file: string, options: HolderOpti
   return atRevision(revision, path);
 }
 
-/** Of a repository, to find a policy that was moved. */
+/** Most policies of a repository that are read, to find a policy that was moved. */
 const MAX_POLICIES = 256;
 
 /**
- * Whether a revision knows no policy before this one: there is none in its folder, and none of the same system elsewhere.
+ * Whether a revision knows no policy before this one: there is none in its folder, and none of the
+ * same system elsewhere.
  * @param text as `diff` was given it; only a plain revision can be one without a policy
- * @throws UsageError where there is one under another name, or where that cannot be told
+ * @throws UsageError if there is one under another name, or if that cannot be told
  */
 export async function isFirst(text: string, file: string, now: Policy): Promise<boolean> {
   if (DIGEST.test(text) || text.includes(':') || text.startsWith('-')) return false;

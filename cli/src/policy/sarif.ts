@@ -1,9 +1,11 @@
-/** SARIF 2.1.0 (OASIS), the form in which code hosts show findings beside the lines they are about. */
+/**
+ * SARIF 2.1.0 (OASIS), the form in which code hosts show findings beside the lines they are about.
+ */
 
 import { posix } from 'node:path';
 import type { Finding, Place } from './report.ts';
 
-/** What each code stands for. */
+/** Meaning of each code. */
 const RULES: Readonly<Record<Finding['code'], string>> = {
   size: 'The document is too large.',
   encoding: 'The document is not UTF-8.',

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { policyJsonSchema, SCHEMA_FILE } from '@enclaim/policy-schema';
 
-/** What a new app is called and who answers for it. */
+/** The name of a new app, and the owner who answers for it. */
 export interface AppIdentity {
   /** Lower-case words joined by -. */
   readonly name: string;

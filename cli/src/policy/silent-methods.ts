@@ -1,9 +1,15 @@
-/** Methods that may read what they may not return: after such a record every answer of theirs is refused. */
+/**
+ * Methods that may read what they may not return: after such a record every answer of theirs is
+ * refused.
+ */
 
 import { type MethodId, type Policy, uncovered } from '@enclaim/policy-schema';
 import type { Finding, Place } from './report.ts';
 
-/** One warning for each way from something that a method learns to a response that may not carry it. */
+/**
+ * Gives one warning for each way from something that a method learns to a response that may not
+ * carry it.
+ */
 export function silentMethods(policy: Policy, place: (pointer: string) => Place): Finding[] {
   return Object.entries(policy.services).flatMap(([service, rules]) =>
     Object.entries(rules).flatMap(([name, { reads, sends, returns }]) => {
@@ -45,7 +51,10 @@ export function silentMethods(policy: Policy, place: (pointer: string) => Place)
   );
 }
 
-/** Collections of which releases of a method take a record: it reads them for that, and its handler need not see them. */
+/**
+ * Collections from which releases of a method take a record. The method reads them for that, and
+ * its handler need not see them.
+ */
 function releasedBy({ declassify }: Policy, id: MethodId): ReadonlySet<string> {
   const sources = declassify.filter(({ method }) => method === id).flatMap(({ build }) => Object.values(build));
   return new Set(

@@ -1,4 +1,4 @@
-/** What a commit would contain, beside what lies in the folder. */
+/** The staged content, which a commit would have, beside the files that lie in the folder. */
 
 import { execFileSync } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -13,7 +13,10 @@ const ELSEWHERE = /^(?:120000|160000) /;
 /** A name under which something of an app lies, whatever it is. */
 const PART = /(?:^|\/)(?:proto(?:\/.*)?|policy[^/]*\.(?:ya?ml|json)|[^/]*\.proto)$/;
 
-/** Where the current folder lies in its repository, with a slash at the end; empty at its top, and where there is none. */
+/**
+ * The current folder's path in its repository, with a slash at the end. Empty at the repository's
+ * top, and if there is no repository.
+ */
 export async function prefixOf(): Promise<string> {
   return git(['rev-parse', '--show-prefix']).then(
     (said) => said.toString().trimEnd(),
@@ -22,8 +25,9 @@ export async function prefixOf(): Promise<string> {
 }
 
 /**
- * Does something with each app of which something is staged, in a copy of what is. Where the folder has a policy, or one is
- * named, it is the app; else every folder below it that has one, as in a repository of several apps.
+ * Runs `work` for each app with something staged, in a copy of the staged files. If the folder has
+ * a policy, or one is named, the folder is the app. Otherwise every folder below it that has a
+ * policy is one, as in a repository of several apps.
  */
 export async function eachStaged<T>(
   folder: string,
@@ -48,9 +52,11 @@ async function appsIn(folder: string, policy: string | undefined): Promise<strin
 }
 
 /**
- * Does something in a copy of what is staged, as if it lay in the folder. Absent where nothing of it is staged.
+ * Runs `work` in a copy of the staged files, as if it lay in the folder. Returns undefined if
+ * nothing relevant is staged.
  * @param paths folders and files, relative to the current folder, that matter
- * @throws UsageError where the policy or .proto files are links or a submodule, of which the index has no content
+ * @throws UsageError if the policy or .proto files are links or a submodule, of which the index has
+ *   no content
  */
 export async function withStaged<T>(paths: readonly string[], work: () => Promise<T>): Promise<T | undefined> {
   const changed = fields(await git(['diff', '--cached', '--name-only', '-z', '--', ...paths]));

@@ -59,7 +59,7 @@ function show({ policy, cases, results }: Table): void {
   console.log(`${passed} of ${results.length} cases of ${cases} as expected of ${policy}`);
 }
 
-/** Of one table, or of all where several apps are staged. */
+/** The document of one table, or of all tables if several apps are staged. */
 function documentOf(tables: readonly Table[]): object {
   const results = tables.flatMap((table) => table.results);
   if (tables.length < 2) return { ok: isOk(results), results };

@@ -1,4 +1,7 @@
-/** What `enclaim policy explain workers` says: which methods share worker processes, and why others never do. */
+/**
+ * Text of `enclaim policy explain workers`: the methods that share worker processes, and why other
+ * methods never do.
+ */
 
 import {
   type MatchResult,
@@ -13,7 +16,8 @@ import ansis from 'ansis';
 
 /**
  * Lines for people.
- * @param matched the policy against the .proto files; without, methods and answers are taken from the rules alone
+ * @param matched the policy against the .proto files; if absent, methods and answers are taken from
+ *   the rules alone
  */
 export function explainWorkers(policy: Policy, matched: MatchResult | undefined): string {
   const methods: readonly RuledMethod[] = matched?.exposed ?? ruled(policy);
