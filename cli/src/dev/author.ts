@@ -1,4 +1,7 @@
-/** What the author of handlers reads while they run: errors and console, with their places in the sources. */
+/**
+ * Texts for the author of handlers while they run: errors and console, with their places in the
+ * sources.
+ */
 
 import { SourceMap } from 'node:module';
 import { RefusalError } from '@enclaim/runtime';
@@ -38,7 +41,10 @@ export class SourcePlaces {
   }
 }
 
-/** A note as lines for a terminal: no handler's text can pass for a line of this command, which all begin otherwise. */
+/**
+ * A note as lines for a terminal. No handler's text can pass for a line of this command, because
+ * those all begin otherwise.
+ */
 export function shownNote(note: AuthorNote, places: SourcePlaces): string {
   const text = places.rewrite(note.text).split('\n').map(printable).join('\n  | ');
   return note.kind === 'threw'

@@ -1,4 +1,7 @@
-/** `enclaim dev`: run an app on its author's machine, without a VM, and again whenever a file of it changes. */
+/**
+ * `enclaim dev`: run an app on its author's machine, without a VM, and again whenever a file of it
+ * changes.
+ */
 
 import { join } from 'node:path';
 import { type AppSource, findApp } from '@enclaim/image';
@@ -76,7 +79,10 @@ class Session {
     }
   }
 
-  /** Builds and serves. An app that cannot be served leaves what is served already as it is, and waits for the next change. */
+  /**
+   * Builds and serves the app. If it does not build, the app that was served before is served
+   * still. If the runtime refuses it, nothing is served. In both cases the next change is tried.
+   */
   async #reload(): Promise<void> {
     const built = await this.#build();
     if (built === undefined) {

@@ -1,4 +1,7 @@
-/** An app on its author's machine: built as for a VM, served by the real runtime, and built again when a file changes. */
+/**
+ * An app on its author's machine: built as for a VM, served by the real runtime, and built again
+ * when a file changes.
+ */
 
 import { lookup } from 'node:dns/promises';
 import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
@@ -25,14 +28,17 @@ import { SourcePlaces, shownFailure, shownNote } from './author.ts';
 /** Bytes of the log, which begins anew with each session. */
 const LOG_CAPACITY = 256 * 1024 * 1024;
 
-/** What a session keeps in its folder. */
+/** Files that a session keeps in its folder. */
 export interface SessionFiles {
   readonly key: string;
   readonly references: string;
   readonly log: string;
 }
 
-/** Makes the folder, with a key of its own where there is none yet. Nothing of it belongs into a repository. */
+/**
+ * Makes the folder, with a key of its own if there is none yet. Nothing of it belongs into a
+ * repository.
+ */
 export async function openFolder(folder: string): Promise<SessionFiles> {
   await mkdir(folder, { recursive: true, mode: 0o700 });
   await chmod(folder, 0o700);
@@ -53,7 +59,10 @@ export interface BuiltApp {
   readonly places: SourcePlaces;
 }
 
-/** Builds an app by all that `enclaim bundle` holds it to. @throws PolicyError, ImageError, HandlersError */
+/**
+ * Builds an app with all checks of `enclaim bundle`.
+ * @throws PolicyError, ImageError, HandlersError
+ */
 export async function buildApp(app: AppSource): Promise<BuiltApp> {
   const bundle = await buildBundle(app, (read, matched) => hindrancesTo(read, matched, ONE_WORKER));
   await tryHandlers(parseBundle(bundle.bytes).handlers, bundle.match);
@@ -68,7 +77,7 @@ export interface ServeOptions {
   readonly tell: (line: string) => void;
 }
 
-/** What an author is told of his handlers, and once of a session that the VM has no console. */
+/** Tells an author about the handlers' notes, and once in a session that the VM has no console. */
 function heardBy(tell: (line: string) => void, places: SourcePlaces): (note: AuthorNote) => void {
   let warned = false;
   return (note) => {
@@ -80,7 +89,10 @@ function heardBy(tell: (line: string) => void, places: SourcePlaces): (note: Aut
   };
 }
 
-/** Serves an app until it is closed, and writes the references that accept this very boot's policy, bundle and key. */
+/**
+ * Serves an app until it is closed, and writes the references that accept this very boot's policy,
+ * bundle and key.
+ */
 export async function serveApp({ bundle, places }: BuiltApp, options: ServeOptions): Promise<Runtime> {
   const { files, layers, port, tell } = options;
   const { platform, name } = simulatedPlatform(readDeveloperKey(await readFile(files.key, 'utf8')));

@@ -1,4 +1,7 @@
-/** `enclaim audit`: rebuild from source, and say what of a claimed image, bundle or running machine is not the same. */
+/**
+ * `enclaim audit`: rebuilds from source, and reports the differences to a claimed image, bundle or
+ * running machine.
+ */
 import { createPublicKey, type KeyObject, sign } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
@@ -164,7 +167,10 @@ async function savedClaim(path: string, trusted: () => Promise<References>): Pro
   return machineClaim(path, authenticated, references, 'saved');
 }
 
-/** @param answered by the machine, for this audit; or in a file, of a time that the file does not show */
+/**
+ * @param answered by the machine, for this audit; or in a file, of a time that the file does not
+ *   show
+ */
 function machineClaim(
   name: string,
   authenticated: Authenticated,
@@ -230,7 +236,10 @@ function described({ from, commit, digest }: Rebuilt['source']): string {
 
 type SignResults = (results: readonly Result[], rebuilt: Rebuilt) => Promise<void>;
 
-/** Writes the signed statement: subjects are what was claimed, properties what of it holds. */
+/**
+ * Writes the signed statement: its subjects are the claimed artefacts, its properties the claims
+ * that hold.
+ */
 async function signerOf({ statement, key, verifier }: AuditOptions): Promise<SignResults | null> {
   if (statement === undefined && key === undefined && verifier === undefined) return null;
   if (statement === undefined || key === undefined || verifier === undefined)
@@ -250,7 +259,7 @@ function statementOf(results: readonly Result[], rebuilt: Rebuilt, verifier: str
   const { source, app, isolation, image } = rebuilt;
   const holds = results.filter(({ differences }) => differences.length === 0).map(({ claim }) => claim.property);
   const causes = results.flatMap(({ differences }) => differences.filter(({ because }) => because.length === 0));
-  // A property speaks of all subjects: where one of two images differs, none is said to be reproduced.
+  // A property speaks of all subjects. If one of two images differs, none is said to be reproduced.
   const failed = new Set(
     results.filter(({ differences }) => differences.length > 0).map(({ claim }) => claim.property),
   );
@@ -274,7 +283,7 @@ function statementOf(results: readonly Result[], rebuilt: Rebuilt, verifier: str
   };
 }
 
-/** Of the files, and of the commit that they are of. */
+/** Digests of the files, and of the commit that they are from. */
 function digestsOf({ commit, digest }: Rebuilt['source']): object {
   const files = { sha256: digest.slice('sha256:'.length) };
   return commit === null ? files : { ...files, gitCommit: commit };

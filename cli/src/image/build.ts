@@ -46,7 +46,10 @@ export function register(image: Command): void {
     });
 }
 
-/** Nothing of the image says so by itself: its digest is another, and only who knows the published one sees that. */
+/**
+ * Warns that an image is not the published one. Its digest is another, but only an operator who
+ * knows the published digest would see that.
+ */
 async function warnOf(own: Locks): Promise<void> {
   if (!isPublished(own, await readLocks()))
     process.stderr.write('this is NOT THE PUBLISHED IMAGE: its lock is another\n');

@@ -15,15 +15,20 @@ export interface CorimOptions {
   readonly notAfter?: string;
 }
 
-/** Names what the measurements mean: one module by platform, each value under the name that `image measure` prints. */
+/**
+ * Profile that gives the measurements their meaning: one module by platform, each value under the
+ * name that `image measure` prints.
+ */
 export const LAUNCH_PROFILE = 'urn:enclaim:corim:launch:1';
 
 const EDDSA = -8;
 const REGISTERS: Readonly<Record<LaunchPlatform, number>> = { tpm: 7, snp: 1, tdx: 5 };
 
 /**
- * The same bytes for the same measurements and, since Ed25519 is deterministic, the same signature.
- * @throws UsageError where a value is missing: a verifier could not tell that from one that does not matter
+ * Makes a CoRIM: the same bytes for the same measurements and, because Ed25519 is deterministic,
+ * the same signature.
+ * @throws UsageError if a value is missing: a verifier could not tell that from one that does not
+ *   matter
  */
 export async function launchCorim(
   platform: LaunchPlatform,

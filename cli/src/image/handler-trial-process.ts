@@ -1,8 +1,14 @@
-/** A trial of handlers, in a process of its own: they are loaded once as a worker would, and their author is told what came of it. */
+/**
+ * A trial of handlers, in a process of its own. It loads them once as a worker would, and tells
+ * their author the outcome.
+ */
 
 import { openRealm } from '@enclaim/runtime/realm';
 
-/** What a trial found: the names of the handlers, null where the bundle exports none; or what the bundle threw. */
+/**
+ * The outcome of a trial: the names of the handlers, null if the bundle exports none; or the text
+ * of the error that the bundle threw.
+ */
 export type TrialResult = { readonly names: readonly string[] | null } | { readonly threw: string };
 
 /** Characters of an author's own error that are told. */
@@ -28,7 +34,10 @@ function loadOnce(code: string): TrialResult {
   }
 }
 
-/** Its own words, which are an object of the realm: this process has nothing that it could take, and says nothing else. */
+/**
+ * The text of what the bundle threw. **Trust**: that is an object of the realm, whose code may run
+ * here. This process has nothing that it could take, and writes nothing else.
+ */
 function told(thrown: unknown): string {
   try {
     return String(thrown).slice(0, MOST_TOLD);

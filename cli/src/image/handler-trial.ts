@@ -1,4 +1,4 @@
-/** What is wrong with the handlers of an app, found by loading them once, before anything boots. */
+/** Finds faults of an app's handlers by loading them once, before anything boots. */
 
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
@@ -19,9 +19,15 @@ export class HandlersError extends Error {
   }
 }
 
-/** For what loads without an end. Beside other work a machine may take a hundred times as long as alone. */
+/**
+ * Milliseconds after which a load without an end is ended. Beside other work a machine may take a
+ * hundred times as long as alone.
+ */
 const HANGS_MS = 120_000;
-/** A process that may read this project's sources, has the engine's settings of a worker, and can do nothing else. */
+/**
+ * Arguments of a process that may read this project's sources, has the engine's settings of a
+ * worker, and can do nothing else.
+ */
 const PROGRAM = [
   '--no-warnings',
   '--permission',
@@ -33,8 +39,8 @@ const PROGRAM = [
 ];
 
 /**
- * Loads handlers as a worker would, and holds their names against the app's methods. A handler for a method that is withheld is
- * none too many: another policy exposes it.
+ * Loads handlers as a worker would, and compares their names with the app's methods. A handler for
+ * a withheld method is not a fault: another policy exposes that method.
  * @throws HandlersError
  */
 export async function tryHandlers(handlers: Uint8Array, { exposed, withheld }: MatchResult): Promise<void> {

@@ -1,4 +1,7 @@
-/** `enclaim image inputs`: every locked input and where it is found; an archive of them; what stands in for lost ones. */
+/**
+ * `enclaim image inputs`: every locked input and where it is found; an archive of them; substitutes
+ * for lost ones.
+ */
 import {
   type FetchOptions,
   type Finding,

@@ -1,4 +1,6 @@
-/** Launches of an image, as `enclaim image measure` describes them: from files, for each platform. */
+/**
+ * Launches of an image, as `enclaim image measure` describes them: from files, for each platform.
+ */
 import { type DigestText, digestText, type HashName, parseDigest } from '@enclaim/attestation/digest';
 import {
   launchCommandLine,
@@ -29,7 +31,7 @@ import { readImageFolder } from './folder.ts';
 
 export type LaunchPlatform = 'tpm' | 'snp' | 'tdx';
 
-/** What describes a launch, as the command line has it. */
+/** Options that describe a launch, as the command line has them. */
 export interface LaunchOptions {
   readonly uki?: string;
   readonly firmware?: string;
@@ -67,7 +69,10 @@ export interface Launch {
   readonly measurements: readonly Measurement[] | null;
 }
 
-/** Describes a launch on each platform. @throws UsageError, DecodeError, AppraisalError, ImageError */
+/**
+ * Describes a launch on each platform.
+ * @throws UsageError, DecodeError, AppraisalError, ImageError
+ */
 export const LAUNCHES: Readonly<
   Record<LaunchPlatform, (folder: string, options: LaunchOptions, app: App | null) => Promise<Launch>>
 > = { tpm: tpmLaunch, snp: snpLaunch, tdx: tdxLaunch };
@@ -88,8 +93,9 @@ async function tpmLaunch(folder: string, options: LaunchOptions, app: App | null
 }
 
 /**
- * `snp` in the document is a section of a references file; without --tcb-floors it lacks what it accepts of them. A cloud
- * boots a disk: there the launch digest covers firmware and processors, and a vTPM the image.
+ * Describes a launch under SEV-SNP. `snp` in the document is a section of a references file.
+ * Without --tcb-floors, that section lacks the floors. If a cloud boots a disk, the launch digest
+ * covers firmware and processors, and a vTPM the image.
  */
 async function snpLaunch(folder: string, options: LaunchOptions, app: App | null): Promise<Launch> {
   const parts = await snpPartsOf(folder, options);

@@ -1,4 +1,4 @@
-/** What of a running machine is not as the rebuilt image and app give it. */
+/** Differences between a running machine and the rebuilt image and app. */
 
 import { type Authenticated, appraise, type Check, type References } from '@enclaim/attestation';
 import { audit, type ClaimedMachine, type Difference, type Rebuilt } from '@enclaim/image';
@@ -13,9 +13,11 @@ export interface Machine {
 type Own = Pick<Rebuilt, 'image' | 'bundle'>;
 
 /**
- * Every required check of an appraisal that does not pass, with the rebuilt image and app in the references. Of a TPM the
- * registers, the command line and the app are compared part by part first, which says more than their checks do; without a
- * rebuilt app its policy and bundle are not compared.
+ * Lists every required check of an appraisal that does not pass, with the rebuilt image and app in
+ * the references.
+ *
+ * The registers of a TPM, the command line and the app are first compared part by part, which says
+ * more than their checks do. Without a rebuilt app, policy and bundle are not compared.
  */
 export async function differencesOfMachine(machine: Machine, rebuilt: Own): Promise<Difference[]> {
   const tpm = tpmOf(machine.authenticated);

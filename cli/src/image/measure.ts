@@ -1,4 +1,7 @@
-/** `enclaim image measure`: reference values of an image on each platform and, with an app bundle, what its launch measures. */
+/**
+ * `enclaim image measure`: reference values of an image on each platform and, with an app bundle,
+ * the measurements of its launch.
+ */
 import { bundleDigest, parseBundle } from '@enclaim/attestation/bundle';
 import { digestOfCanonical } from '@enclaim/policy-schema';
 import { type Command, Option } from 'commander';
@@ -14,7 +17,10 @@ interface MeasureOptions extends LaunchOptions, CorimOptions {
   readonly corim?: string;
 }
 
-/** Options that mean something on one platform alone: elsewhere they would be ignored, which is refused. */
+/**
+ * Options that mean something on one platform alone. On another platform they would be ignored, so
+ * they are refused.
+ */
 const OWN: Readonly<Record<LaunchPlatform, readonly (keyof LaunchOptions)[]>> = {
   tpm: ['boot', 'commandLine', 'embedded'],
   snp: ['firmwareDigest', 'vcpus', 'cpu', 'vmm', 'features', 'tcbFloors', 'idKey', 'authorKey'],

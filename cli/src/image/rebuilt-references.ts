@@ -1,4 +1,6 @@
-/** References with what was rebuilt in the place of every image, policy and bundle that they accept. */
+/**
+ * References in which the rebuilt image, policy and bundle take the place of all that they accept.
+ */
 
 import type { References } from '@enclaim/attestation';
 import { bundleDigest, parseBundle } from '@enclaim/attestation/bundle';
@@ -8,9 +10,12 @@ import type { Rebuilt } from '@enclaim/image';
 import { digestOfCanonical } from '@enclaim/policy-schema';
 
 /**
- * What a machine is held against that claims to run these sources: of the given references only firmware, machine and trust
- * are left. Of enclaves a rebuild makes nothing that could be compared, so none is accepted.
- * @throws DecodeError where the rebuilt bundle is none
+ * Makes the references for a machine that claims to run these sources. Of the given references only
+ * firmware, machine and trust are kept. Without a rebuilt bundle, the accepted policies and bundles
+ * are kept, too.
+ *
+ * A rebuild makes nothing that an enclave could be compared with, so no enclave is accepted.
+ * @throws DecodeError if the rebuilt bundle is not one
  */
 export function rebuiltReferences(
   { snp = [], tdx = [], nitro, rollout, ...references }: References,
