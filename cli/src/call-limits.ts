@@ -1,4 +1,4 @@
-/** What a server bounds calls by, as the help of the commands says that make or pass them. */
+/** Bounds of a server on calls, for the help of the commands that make calls or pass them on. */
 
 import { MAX_MESSAGE_BYTES, MAX_METADATA_BYTES, MAX_METADATA_ENTRIES } from '@enclaim/attestation/grpc-request';
 import { LIMITS } from '@enclaim/runtime/limits';

@@ -110,7 +110,8 @@ async function call(target: string, method: string | undefined, options: Options
     const print = (response: Uint8Array): void => {
       if (!printResponse(descriptor, response, registry)) unread++;
     };
-    // A single answer is shown once its receipt is good. A stream is shown as it comes: its end says whether it counts.
+    // A single answer is shown once its receipt is good. A stream is shown as it comes, and its end
+    // says whether it counts.
     const streams = descriptor?.methodKind === 'server_streaming' || descriptor?.methodKind === 'bidi_streaming';
     const onMessage = streams ? print : () => {};
     try {
@@ -159,7 +160,10 @@ function methodOf(service: string, name: string, registry: FileRegistry): DescMe
   return known?.methods.find((each) => each.name === name);
 }
 
-/** Prints a response as JSON, or in base64 with the reason where it has none. @returns whether it has */
+/**
+ * Prints a response as JSON. If it has no JSON form, prints it in base64 with the reason.
+ * @returns whether it has a JSON form
+ */
 function printResponse(descriptor: DescMethod | undefined, response: Uint8Array, registry: FileRegistry): boolean {
   try {
     if (descriptor === undefined) throw new Error('the server shows no such method');
@@ -186,7 +190,10 @@ function list(services: readonly string[], registry: FileRegistry): void {
   }
 }
 
-/** The messages to send. Without a descriptor an empty one: the server's own answer says whether it has such a method. */
+/**
+ * The messages to send. Without a descriptor this is an empty one: the server's own answer says
+ * whether it has such a method.
+ */
 function requestsOf(descriptor: DescMethod | undefined, json: ExactJson, registry: FileRegistry): Uint8Array[] {
   if (descriptor === undefined) return [new Uint8Array()];
   const { methodKind } = descriptor;
@@ -204,7 +211,10 @@ function encode({ input }: DescMethod, json: ExactJson, registry: FileRegistry):
   }
 }
 
-/** Sends the requests, hands on each response as it comes, and resolves with all of them. @throws CallError */
+/**
+ * Sends the requests, hands on each response as it comes, and resolves with all of them.
+ * @throws CallError
+ */
 function stream(
   channel: AttestedChannel,
   path: string,

@@ -2,7 +2,7 @@
 
 /** Exit statuses by what they say. */
 export const EXIT = {
-  /** What was asked for was done, and holds. */
+  /** The command did what it was asked for, and the result holds. */
   ok: 0,
   /** Refused: a verdict, evidence, a receipt, a policy, a bundle; or a check has findings. */
   refused: 1,
@@ -10,7 +10,10 @@ export const EXIT = {
   usage: 2,
   /** An audit found a difference. */
   different: 3,
-  /** It could not be tried: the other end was not reached or had no time, a disk has no room, a mirror lacks an input. */
+  /**
+   * The command could not try: the other end was not reached or had no time, a disk has no room, or
+   * a mirror lacks an input.
+   */
   unavailable: 4,
   /** A server that is what it should be answered a call with a status other than OK. */
   answered: 5,
@@ -21,7 +24,10 @@ export const EXIT = {
 /** One of them. */
 export type ExitStatus = (typeof EXIT)[keyof typeof EXIT];
 
-/** Codes of errors that say nothing of what was asked for, only that it could not be tried, by the name of their class. */
+/**
+ * Codes of errors that only say that the command could not try, by the name of the error's class.
+ * They say nothing about what it was asked for.
+ */
 const UNAVAILABLE: Readonly<Record<string, ReadonlySet<string>>> = {
   ChannelError: new Set(['unreachable', 'timeout', 'closed', 'listen']),
   // Those that a channel gives by itself, too.

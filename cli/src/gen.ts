@@ -1,4 +1,7 @@
-/** `enclaim gen`: TypeScript types of an app's handlers, from its .proto files and what its policy grants each method. */
+/**
+ * `enclaim gen`: TypeScript types of an app's handlers, from its .proto files and what its policy
+ * grants each method.
+ */
 
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -204,7 +207,10 @@ function contextOf(
   ].join(' & ');
 }
 
-/** A release is triggered; where it takes fields of records, the handler names those by their keys. */
+/**
+ * The type of a release, which the handler triggers. If the release takes fields of records, the
+ * handler names those by their keys.
+ */
 function releaseOf({ id, build }: Declassification): string {
   const named = Object.values(build).flatMap((source) => /^\$record\.([^.]+)/.exec(source)?.[1] ?? []);
   const keys = [...new Set(named)].map((collection) => `readonly ${key(collection)}: string`);
@@ -216,7 +222,7 @@ class Types {
   readonly #names: ReadonlyMap<string, string>;
   readonly #declared = new Map<string, string>();
 
-  /** @param roots messages that hold all others */
+  /** @param roots messages that hold all other messages */
   constructor(roots: readonly DescMessage[]) {
     const reached = new Set(roots);
     // A set that grows is walked to its end.
@@ -228,7 +234,8 @@ class Types {
     this.#names = new Map(
       full.map((typeName, at) => {
         const name = short[at] ?? '';
-        // No name in a .proto has a dollar. A name of one part could be one of TypeScript's, or of the prelude's.
+        // No name in a .proto has a dollar. A name of one part could be one of TypeScript's, or of
+        // the prelude's.
         const isPlain = typeName.includes('.') && short.indexOf(name) === short.lastIndexOf(name);
         return [typeName, isPlain ? name : `.${typeName}`.replaceAll('.', '$')];
       }),
@@ -245,7 +252,8 @@ class Types {
       const fields = message.fields.map((field) => {
         return `  readonly ${key(field.jsonName)}?: ${this.#field(field)}${inherited(field.jsonName)};`;
       });
-      // No interface: those have no index signature, so that no message would be a `Json`, and none could be stored.
+      // Not an interface: an interface has no index signature, so that no message would be a
+      // `Json`, and none could be stored.
       this.#declared.set(name, `/** ${message.typeName} */\nexport type ${name} = {\n${fields.join('\n')}\n};\n`);
     }
     return name;
@@ -279,7 +287,10 @@ function key(name: string): string {
   return /^[A-Za-z_][A-Za-z0-9_]*$/.test(name) && name !== 'new' ? name : JSON.stringify(name);
 }
 
-/** What every object has under a name, and a message that lacks the field. */
+/**
+ * The type of a member that every object inherits under a name. A message that lacks the field has
+ * that member.
+ */
 function inherited(name: string): string {
   return /^[a-z]/i.test(name) && Object.hasOwn(Object.prototype, name) ? ` | Object['${name}']` : '';
 }

@@ -9,7 +9,10 @@ import { UsageError } from './usage-error.ts';
 /** Bytes that standard input may have. */
 const MAX_STDIN_BYTES = 64 * 1024 * 1024;
 
-/** A file's bytes; `-` is standard input. @throws UsageError where it cannot be read, or is too long for standard input */
+/**
+ * A file's bytes; `-` is standard input.
+ * @throws UsageError if it cannot be read, or is too long for standard input
+ */
 export async function readInput(path: string): Promise<Uint8Array> {
   try {
     if (path !== '-') return await readFile(path);
@@ -76,7 +79,8 @@ export function readTime(option: string, text: string | undefined): number {
 }
 
 /**
- * The earliest start of a boot that is accepted, milliseconds since 1970: a time, or how long before now (`P7D`).
+ * The earliest accepted start of a boot, milliseconds since 1970: a time, or how long before now
+ * (`P7D`).
  * @throws UsageError
  */
 export function readNewerThan(text: string | undefined, now: number = Date.now()): number | undefined {
@@ -100,7 +104,10 @@ export function readDemands(texts: readonly string[]): Demand[] {
   });
 }
 
-/** Policies that a demand may compare with, as files for people or in canonical form. @throws PolicyError, UsageError */
+/**
+ * Policies that a demand may compare with, as files for people or in canonical form.
+ * @throws PolicyError, UsageError
+ */
 export async function readPolicies(files: readonly string[]): Promise<Policy[]> {
   return Promise.all(files.map(async (file) => parsePolicy(await readInput(file), { file })));
 }

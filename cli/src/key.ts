@@ -1,4 +1,7 @@
-/** `enclaim key`: keys of owners, reviewers, signers and auditors, and the words that policies have for them. */
+/**
+ * `enclaim key`: keys of owners, reviewers, signers and auditors, and the words that policies have
+ * for them.
+ */
 
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { rm, writeFile } from 'node:fs/promises';

@@ -58,7 +58,10 @@ for (const register of [
   register(program);
 }
 
-/** A command whose output did not arrive has not done what it was asked for. A reader that wants no more has all it wants. */
+/**
+ * Fails a command whose output cannot be written, because it has not done what it was asked for. A
+ * reader that closes the pipe has all that it wants.
+ */
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE' || error.code === 'ERR_STREAM_DESTROYED') return;
   process.stderr.write(`enclaim: standard output cannot be written: ${error.message}\n`);
@@ -74,6 +77,6 @@ try {
   // commander has already said what was wrong with the words of the call.
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
   else process.exitCode = report(error);
-  // What is still under way, such as a name that is looked up, holds the end of a command up no longer.
+  // Work that is still under way, such as looking up a name, no longer delays the end of a command.
   process.stdout.write('', () => process.stderr.write('', () => process.exit()));
 }

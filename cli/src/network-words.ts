@@ -1,9 +1,12 @@
-/** Words of a launch's command line that say where the guest's addresses come from: the same for who starts it and who refers to it. */
+/**
+ * Words of a launch's command line that set the guest's addresses. Commands that start a machine
+ * and commands that refer to one take the same words.
+ */
 import { NETWORK_VALUE, NETWORK_WORDS } from '@enclaim/attestation/network-words';
 import type { Command } from 'commander';
 import { UsageError } from './usage-error.ts';
 
-/** What {@link networkOptions} adds. */
+/** Options that {@link networkOptions} adds. */
 export interface NetworkFlags {
   readonly ip?: string;
   readonly ip6?: string;
@@ -19,7 +22,8 @@ export function networkOptions(command: Command): Command {
 }
 
 /**
- * The command line with the words behind it, in one order, because it is measured. What they mean is for the guest to judge.
+ * Appends the words to the command line, in one order, because it is measured. The guest judges
+ * their meaning.
  * @throws UsageError for a value that would be more than a word
  */
 export function withNetwork(commandLine: string, flags: NetworkFlags): string {

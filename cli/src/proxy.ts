@@ -74,8 +74,9 @@ async function proxy(target: string, options: Options): Promise<void> {
 }
 
 /**
- * Keeps receipts in a folder, for this user alone: the messages are in them. It throws where one cannot be kept, so that its call
- * ends in DATA_LOSS: no answer is passed on without the receipt that was asked for.
+ * Keeps receipts in a folder, for this user alone, because the messages are in them. It throws if
+ * one cannot be kept, so that its call ends in DATA_LOSS: no answer is passed on without the
+ * receipt that was asked for.
  */
 function receiptKeeper(folder: string): (receipt: CheckedReceipt) => void {
   try {

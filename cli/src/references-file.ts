@@ -12,7 +12,7 @@ export const ALGORITHMS = { ed25519: -8, prime256v1: -7, secp384r1: -35 } as con
 /** A COSE_Sign1 message in CBOR begins with its tag, 18 (RFC 9052, section 2). JSON never does. */
 const SIGNED = 0xd2;
 
-/** What of a command line is about references. */
+/** Options about references. */
 export interface ReferencesOptions {
   readonly references: string;
   /** PEM of the key that must have signed them, where they are a signed CoRIM. */
@@ -21,7 +21,7 @@ export interface ReferencesOptions {
 }
 
 /**
- * References from a file, with deployments from others.
+ * References from a file, with deployments from other files.
  * @param asOf milliseconds since 1970, when a signed CoRIM must hold
  * @throws UsageError, AppraisalError, DecodeError, EvidenceError
  */

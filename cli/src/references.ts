@@ -1,4 +1,7 @@
-/** `enclaim references`: what a client will hold evidence against, from the files an operator or auditor has. */
+/**
+ * `enclaim references`: reference values that a client compares evidence with, from the files that
+ * an operator or auditor has.
+ */
 
 import { X509Certificate } from 'node:crypto';
 import { parseReferences, type References } from '@enclaim/attestation';
@@ -152,7 +155,10 @@ async function policyOf({ policy }: Options, [bundle]: readonly Uint8Array[]): P
   return decodePolicy(policyFrame(bundle));
 }
 
-/** Whose machines are accepted: a policy's owner is named unless everybody's are asked for in so many words. */
+/**
+ * The owner whose machines are accepted. It is the policy's owner, unless the caller names another
+ * one or asks for any machine. If the policy's owner has no key, any machine is accepted.
+ */
 function ownerOf({ owner, anyMachine }: Options, { system }: Policy): string {
   if (owner !== undefined && anyMachine) throw new UsageError('--owner and --any-machine exclude each other');
   if (anyMachine || (owner === undefined && system.owner.key === 'none')) return 'any';

@@ -1,4 +1,6 @@
-/** `enclaim release`: a public log of base images and policies, and proofs that something is in it. */
+/**
+ * `enclaim release`: a public log of base images and policies, and proofs that a release is in it.
+ */
 
 import { createPublicKey, sign } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
@@ -119,7 +121,10 @@ async function add(files: readonly string[], { log, key }: SignOptions): Promise
   console.error(`release: ${folder.checkpoint.size} entries in ${folder.checkpoint.origin}`);
 }
 
-/** Only the bytes that a build writes: others can be read as another manifest than the one whose reference is logged. */
+/**
+ * Refuses a manifest in another form than a build writes. Without this, its bytes could be read as
+ * another manifest than the one whose reference is logged.
+ */
 function refuseOtherForm(file: string, { release, document }: ReleaseDocument): void {
   if (release.kind !== 'image') return;
   const own = formatManifest(parseManifest(Buffer.from(document).toString('utf8')));
@@ -159,8 +164,9 @@ async function verify(file: string, options: KeyOptions & { proof?: string; log?
 }
 
 /**
- * Shows that a proof's checkpoint is in the log's tree and itself continues what was seen. The folder's own checkpoint
- * says nothing of that: a fork's proof can lie beside an honest folder.
+ * Verifies that a proof's checkpoint is in the log's tree and itself continues the checkpoint seen
+ * before. Without this, a fork's proof could lie beside an honest folder: the folder's own
+ * checkpoint says nothing about the proof.
  * @throws EvidenceError `log`
  */
 async function requireContinued(log: ReleaseFolder, proven: Checkpoint, seen: SeenCheckpoint | null): Promise<void> {
@@ -199,7 +205,10 @@ async function demand(file: string, options: KeyOptions & { log: string; only?: 
   await writeOutput(options.out, text);
 }
 
-/** A manifest as it stands in its file, or a policy's canonical bytes. @throws ImageError, PolicyError */
+/**
+ * Reads a manifest as it stands in its file, or a policy's canonical bytes.
+ * @throws ImageError, PolicyError
+ */
 async function readDocument(file: string): Promise<ReleaseDocument> {
   const bytes = await readInput(file);
   const source = Buffer.from(bytes).toString('utf8');
@@ -234,7 +243,10 @@ function anchorOf({ logKey, witness }: KeyOptions): Pick<ReleaseLog, 'key' | 'wi
   return { key: logKey, witnesses: witness };
 }
 
-/** A checkpoint from before, if it is signed by the same log: anybody else's would prove nothing. */
+/**
+ * Reads a checkpoint from before, if it is signed by the same log. Another log's checkpoint would
+ * prove nothing.
+ */
 async function readSeen({ seen, ...options }: KeyOptions): Promise<SeenCheckpoint | null> {
   if (seen === undefined) return null;
   const [log] = releaseKeys(anchorOf(options));

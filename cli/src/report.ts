@@ -1,4 +1,4 @@
-/** What a person reads when a command ends badly. */
+/** The report of a command that ends badly. */
 
 import { VerdictError } from '@enclaim/client';
 import { type ExitStatus, exitStatusOf } from './exit-status.ts';

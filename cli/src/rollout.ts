@@ -9,7 +9,7 @@ import type { Command } from 'commander';
 import { collect, readInput, readTime } from './input.ts';
 import { UsageError } from './usage-error.ts';
 
-/** What a command line says of a rollout. */
+/** Options of a rollout, as the command line has them. */
 export interface RolloutFlags {
   readonly earlier: string[];
   readonly from?: string;
@@ -32,9 +32,10 @@ export function rolloutOptions(command: Command): Command {
 const BUNDLE_MAGIC = utf8('ENCLAIM\0');
 
 /**
- * The rollout of references; empty where none is asked for.
+ * The rollout of references; empty if none is asked for.
  * @param owner the key that the references name, under which each of these policies must be, too
- * @throws UsageError for a window that is none or over, or a policy that no machine would be accepted under
+ * @throws UsageError for a window that is none or over, or a policy under which no machine would be
+ *   accepted
  */
 export async function rolloutOf(
   { earlier, from, until }: RolloutFlags,

@@ -113,7 +113,10 @@ async function serve(options: Options, showConsole: boolean, plainSentence: stri
   if (code !== 0) throw new MachineError('exited', `QEMU ended with ${code}`);
 }
 
-/** On which protocols the calls of an app bundle are answered: where none is asked for, evidence is not given. */
+/**
+ * Says on which protocols the calls of an app bundle are answered. A caller on plain h2, who asks
+ * for no evidence, is given none.
+ */
 export async function answersPlainly(app: string | undefined): Promise<string> {
   const warning = 'a caller that asks for no evidence has checked nothing (docs/client.md)';
   if (app === undefined)
@@ -158,11 +161,15 @@ async function optionsOf(app: string | undefined, flags: RunFlags): Promise<Opti
     boot: bootSource(flags, image),
     commandLine: withNetwork(image.manifest.references.tpm.commandLine, flags),
     platform: flags.platform,
-    ...(flags.policy === undefined ? {} : { policy: flags.policy as `sha384:${string}` }), // startMachine checks its form
+    // `startMachine` checks the form of the digest.
+    ...(flags.policy === undefined ? {} : { policy: flags.policy as `sha384:${string}` }),
   };
 }
 
-/** Asks what admission asks in the guest, before a minute of booting. @throws RefusalError with every reason */
+/**
+ * Asks what admission asks in the guest, before a minute of booting.
+ * @throws RefusalError with every reason
+ */
 async function refuseUnservable(app: string): Promise<void> {
   const { policy, descriptors } = await readAppBundle(app);
   admit(policy, descriptors, digestOfCanonical(policy), ONE_WORKER);

@@ -1,4 +1,7 @@
-/** Reference values of SEV-SNP launches by QEMU, from an OVMF build and the manifests of base images. */
+/**
+ * Reference values of SEV-SNP launches by QEMU, from an OVMF build and the manifests of base
+ * images.
+ */
 
 import { digestText } from '@enclaim/attestation/digest';
 import { describeSnpFirmware, qemuCpuSignature } from '@enclaim/attestation/measure';
@@ -7,13 +10,16 @@ import type { Manifest } from '@enclaim/image';
 import { readInput } from './input.ts';
 import { UsageError } from './usage-error.ts';
 
-/** What describes a launch, as the command line has it. */
+/** Options that describe a launch, as the command line has them. */
 export interface SnpLaunchFlags {
   readonly snpFirmware: readonly string[];
   readonly vcpus: readonly string[];
   readonly cpu: string;
   readonly tcbFloors?: string;
-  /** SHA-384 of accepted keys of ID blocks and of those that certify them; none named accepts any. */
+  /**
+   * SHA-384 of accepted keys of ID blocks and of those that certify them. If none is named, any is
+   * accepted.
+   */
   readonly idKey: readonly string[];
   readonly authorKey: readonly string[];
 }
@@ -49,7 +55,10 @@ export function keys(digests: readonly string[]): SnpReference['idKeys'] {
   return digests.length === 0 ? 'any' : (digests as SnpReference['idKeys']);
 }
 
-/** Floors from a file, or the word that says that there are none: leaving them out is not saying it. */
+/**
+ * Reads floors from a file, or the word that says that there are none. An absent option does not
+ * stand for that word.
+ */
 export async function floorsOf(given: string | undefined): Promise<SnpReference['floors']> {
   if (given === undefined)
     throw new UsageError('--snp-firmware needs --tcb-floors, a JSON file by product line, or "any"');

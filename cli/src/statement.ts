@@ -1,4 +1,7 @@
-/** `enclaim statement verify`: a signed result of an audit, held against its key, its subjects and what it must say. */
+/**
+ * `enclaim statement verify`: compares a signed result of an audit with its key, its subjects and
+ * what it must say.
+ */
 
 import { createPublicKey } from 'node:crypto';
 import { EvidenceError } from '@enclaim/attestation';

@@ -1,4 +1,4 @@
-/** What a person at the command line did that cannot work. */
+/** The error of a command that was called in a way that cannot work. */
 
 /** The command was called in a way that cannot work; the message says what would. Exit status 2. */
 export class UsageError extends Error {

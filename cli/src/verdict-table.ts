@@ -6,7 +6,7 @@ import { printable } from './printable.ts';
 
 const WIDTH = 16;
 
-/** Prints a verdict. Checks that were not run stand with the others, and never in green. */
+/** Prints a verdict. Checks that were not run stand among the rest, and never in green. */
 export function printVerdict(verdict: Verdict): void {
   const colour = new Ansis(process.stderr.isTTY ? 3 : 0);
   const mark = (check: Check): string => {

@@ -29,7 +29,7 @@ interface Options {
   readonly earKey?: string;
 }
 
-/** What is said where not all messages of a receipt file were compared. */
+/** Lines that are printed if not all messages of a receipt file were compared. */
 const UNCOMPARED: Readonly<Record<ComparedMessages | 'not run', string | null>> = {
   both: null,
   prefix: 'receipt: the call ended before all of its request was taken: the messages after that were not compared',
