@@ -1,5 +1,5 @@
 /**
- * Counts habits of comments and documents that hide who acts (CONTRIBUTING.md, "Words"), by room,
+ * Counts habits of comments and documents that hide who acts (CONTRIBUTING.md), by room,
  * against numbers that may only fall. `node scripts/words.ts ROOM` lists what is counted there.
  */
 

@@ -55,7 +55,7 @@ function consecutive(
 }
 
 const RESERVED = { name: 'reserved', by: ['!format'] } as const;
-const INSTANCE = 'names this guest among others; what it runs is in the measurement';
+const INSTANCE = 'names this guest among the guests of a host; what it runs is in the measurement';
 
 /** AMD's report. */
 export const SNP_REPORT: Layout = {
@@ -384,7 +384,7 @@ export const HCL_RUNTIME: Members = {
     },
     {
       name: 'user-data',
-      reason: 'what the guest may set for others; our nonce and statement are in the quote of the vTPM',
+      reason: 'what the guest may set for other verifiers; our nonce and statement are in the quote of the vTPM',
     },
   ],
 };

@@ -87,7 +87,11 @@ export const MODULES: readonly ModuleRow[] = [
   { name: 'hv_storvsc', reason: 'disks of Azure', optional: true },
   { name: 'hv_netvsc', reason: 'network of Azure', optional: true },
   { name: 'pci-hyperv-intf', reason: 'needed by pci-hyperv' },
-  { name: 'pci-hyperv', reason: 'bus of NVMe disks on Azure: newer sizes have no others', optional: true },
+  {
+    name: 'pci-hyperv',
+    reason: 'bus of NVMe disks on Azure: newer sizes have no disks of another kind',
+    optional: true,
+  },
   { name: 'configfs', reason: 'needed by tsm' },
   { name: 'tsm', reason: 'quotes of SEV-SNP and TDX through configfs' },
   { name: 'sev-guest', reason: 'SEV-SNP reports', optional: true },
@@ -124,13 +128,13 @@ export const COMMAND_LINE_WORDS: readonly { readonly word: string; readonly reas
   { word: 'init_on_alloc=1', reason: 'memory is zeroed before use' },
   { word: 'init_on_free=1', reason: 'and after use: no personal data outlives its page' },
   { word: 'slab_nomerge', reason: 'kernel objects of different kinds do not share pages' },
-  { word: 'page_alloc.shuffle=1', reason: 'free pages come in an order that nobody outside knows' },
+  { word: 'page_alloc.shuffle=1', reason: 'free pages come in an order that the host does not know' },
   { word: 'randomize_kstack_offset=on', reason: 'the kernel stack lies elsewhere at each system call' },
   { word: 'vsyscall=none', reason: 'no code at a fixed address' },
   { word: 'ia32_emulation=off', reason: 'no second set of system calls, of 32 bits, that filters would have to know' },
   {
     word: 'proc_mem.force_override=never',
-    reason: "nobody writes through /proc/PID/mem where a process's own pages may not be written",
+    reason: "no process writes through /proc/PID/mem where a process's own pages may not be written",
   },
   { word: 'debugfs=off', reason: 'no debugging interface' },
   {
