@@ -122,7 +122,7 @@ async function call(target: string, method: string | undefined, options: Options
       if (receipt === undefined && keep !== undefined) console.error(`receipt: none came, ${keep} is not written`);
       throw error;
     } finally {
-      // That of a refusal, too: it proves who refused, and why.
+      // A refusal's receipt is shown, too: it proves which server refused, and why.
       if (receipt !== undefined) await showReceipt(receipt, keep, options.references, references);
     }
     if (receipt === undefined && keep !== undefined)

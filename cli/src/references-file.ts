@@ -46,7 +46,7 @@ async function read({ references: path, referencesKey }: ReferencesOptions, now:
 }
 
 /**
- * A public key and no other: what is handed to those who verify must not be a private one.
+ * A public key and no other: what is handed to verifiers must not be a private one.
  * @throws UsageError naming the option
  */
 export async function readPublicKey(

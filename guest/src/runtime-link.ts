@@ -44,7 +44,7 @@ export interface RuntimeLinkOptions {
   readonly startWorker: (id: number) => Promise<Pick<ConfinedChild, 'kill' | 'exit'>>;
   /** Ends the runtime at once. */
   readonly kill: () => void;
-  /** Told of the end where the runtime has served; before that, `serving` rejects. */
+  /** Called at the end if the runtime has served. Before that, `serving` rejects. */
   readonly failed: (refusal: Refusal) => void;
   /** Writes a line to the console. */
   readonly say: (line: string) => void;
@@ -59,7 +59,7 @@ export class RuntimeLink {
   readonly serving: Promise<void>;
   readonly #socket: Socket;
   readonly #options: RuntimeLinkOptions;
-  /** By id; null while one starts. */
+  /** Workers by id; null while one starts. */
   readonly #workers = new Map<number, Pick<ConfinedChild, 'kill'> | null>();
   readonly #serving = Promise.withResolvers<void>();
   readonly #drained = Promise.withResolvers<void>();

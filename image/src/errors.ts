@@ -40,7 +40,7 @@ export type ImageErrorCode =
   | 'output-failed'
   /** Sources to rebuild from cannot be had, or would have more done than be built. */
   | 'source-invalid'
-  /** Their build ended badly, or left nothing to look at. */
+  /** The build of the sources ended badly, or left nothing to look at. */
   | 'build-failed'
   /**
    * A release log is damaged, is not the one that its key signed last, or lacks what is asked for.

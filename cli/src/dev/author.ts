@@ -23,7 +23,7 @@ export class SourcePlaces {
     this.#map = new SourceMap(JSON.parse(map));
   }
 
-  /** A stack as the author knows his files. */
+  /** A stack with places in the author's own files. */
   rewrite(stack: string): string {
     const lines = stack.split('\n').filter((line) => !ELSEWHERE.test(line));
     return lines

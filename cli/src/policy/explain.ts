@@ -144,7 +144,7 @@ function uncoveredOf({ data, services, collections, claims }: Policy): ClaimsOve
   };
 }
 
-/** The same, for people. */
+/** The overview as text for people. */
 export function formatOverview({ policy, claims, controls, uncovered, unclaimed }: ClaimsOverview): string {
   const shown = (strength: string | null): string => strength ?? 'not held';
   const wide = (words: readonly string[]): number => Math.max(0, ...words.map(({ length }) => length)) + 2;

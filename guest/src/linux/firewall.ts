@@ -56,7 +56,7 @@ const ICMPV6 = {
   out: { 'neighbour solicitation': 135, 'neighbour advertisement': 136, 'multicast report': 143 },
   routers: { in: { 'router advertisement': 134 }, out: { 'router solicitation': 133 } },
 } as const;
-/** Below these are no ports of clients. */
+/** First port of clients: no client has a port below it. */
 const FIRST_CLIENT_PORT = 32768;
 
 /**
@@ -198,8 +198,8 @@ function goingOn(): Expression[] {
 }
 
 /**
- * Sent by a socket of this user. **Bound**: the kernel's own segments, and those of a socket that
- * is closed already, have none.
+ * Condition: sent by a socket of this user. The kernel's own segments have no user, and neither
+ * have those of a socket that is closed already.
  */
 function user(uid: number): Expression[] {
   const value = Buffer.alloc(4);
@@ -207,7 +207,7 @@ function user(uid: number): Expression[] {
   return [meta('user'), compare('equal', value)];
 }
 
-/** From or to an address; anywhere where there is none. */
+/** Condition: from or to an address; without an address, from or to anywhere. */
 function place(direction: 'in' | 'out', address?: Uint8Array): Expression[] {
   if (address === undefined) return [];
   const length = address.length === 4 ? 4 : 16;

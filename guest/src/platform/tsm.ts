@@ -27,7 +27,7 @@ export interface TdxMeasurements {
    * another guest's quote.
    */
   ownReport(): Promise<Uint8Array>;
-  /** The area of the firmware's event log. **Trust**: none; it is replayed by who verifies. */
+  /** The area of the firmware's event log. **Trust**: none; the verifier replays it. */
   eventLogArea(): Promise<Uint8Array | null>;
 }
 

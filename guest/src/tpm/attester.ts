@@ -34,7 +34,7 @@ export interface Quote {
 export interface Attester {
   /** TPMT_PUBLIC of the attestation key: restricted, ECDSA P-256, the same at every boot. */
   readonly akPublic: Uint8Array;
-  /** Its name, which a credential is made to. */
+  /** Name of the attestation key, which a credential is made to. */
   readonly akName: Uint8Array;
   /** TPMT_PUBLIC of the endorsement key, which a credential is encrypted to. */
   readonly ekPublic: Uint8Array;

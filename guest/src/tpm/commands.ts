@@ -112,7 +112,7 @@ export interface Creation {
 export interface CreationProof {
   /** TPMS_CREATION_DATA. */
   readonly creationData: Uint8Array;
-  /** Its hash under the name algorithm of the object. */
+  /** Hash of the creation data under the name algorithm of the object. */
   readonly creationHash: Uint8Array;
   /** TPMT_TK_CREATION: ties the hash to the object's name, for this TPM alone to check. */
   readonly creationTicket: Ticket;

@@ -46,7 +46,7 @@ export async function readNv(tpm: Tpm, index: number): Promise<Uint8Array | unde
   return concat(...chunks);
 }
 
-/** In the order of the table of attributes. */
+/** Attributes of a counter, in the order of the attributes' table. */
 const COUNTER: readonly NvAttribute[] = ['authWrite', 'counter', 'ownerRead', 'authRead', 'noDA'];
 
 /**

@@ -58,7 +58,10 @@ export async function takeApp(
   return { folder: to, source, packages: await checkApp(to) };
 }
 
-/** Its packages, if it has any. @throws ImageError `fetch-failed`, `source-invalid` */
+/**
+ * Installs the app's packages, if it has any.
+ * @throws ImageError `fetch-failed`, `source-invalid`
+ */
 export async function installApp(app: AuditedApp, signal: AbortSignal | undefined): Promise<void> {
   if (app.packages) await installLocked(app.folder, signal, ['--omit=dev']);
 }

@@ -40,7 +40,7 @@ export interface RebuildOptions extends FetchOptions {
   readonly onStep?: (step: RebuildStep) => void;
 }
 
-/** Told as each begins. */
+/** Steps of a rebuild; `onStep` is called as each begins. */
 export type RebuildStep = 'sources' | 'packages' | 'inputs' | 'image' | 'bundle';
 
 /** The rebuilt image and bundle, with their sources and the isolation of the build. */
@@ -79,7 +79,7 @@ export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
     const taken = await takeSources(options.source, folder, signal);
     const source = { ...taken, digest: await treeDigest(folder) };
     await refuseHostile(folder);
-    // Before minutes of building.
+    // An app is taken before minutes of building, so that a fault in it is reported early.
     const app = options.app === undefined ? null : await takeApp(options.app, folder, beside, signal);
     step('packages');
     const projects = [join(folder, 'scripts/bootstrap'), folder];
@@ -93,7 +93,7 @@ export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
     // Those of the audited revision may lie in it, and not in this checkout.
     const places = { ...options, repositories: [REPOSITORY, join(folder, 'image/inputs')] };
     await copyInputs(lock, places, join(cache, 'inputs'));
-    // Before the build, which may be able to write to this process's own cache.
+    // Firmware is fetched before the build, which may be able to write to this process's own cache.
     const firmware = {
       snp: await fetchFirmware('snp', lock, places),
       tdx: await fetchFirmware('tdx', lock, places),
@@ -154,7 +154,8 @@ async function runBuild(
 
 /** The image as its bytes show it. @throws ImageError `build-failed`, `manifest-invalid` */
 async function readImage(folder: string, known: KnownInputs): Promise<Image> {
-  // By a link, a build could pass off what is claimed for its own.
+  // The folder may not be a link. Through a link, a build could pass off the claimed image as its
+  // own.
   if ((await realpath(folder).catch(() => '')) !== folder)
     throw new ImageError('build-failed', 'the build left no folder with an image');
   const manifest = parseManifest(

@@ -44,7 +44,7 @@ export class SandboxError extends Error {
 }
 
 const MINUTES = 60_000;
-/** For reading what was said before the end. */
+/** Milliseconds to read what the program said before its end. */
 const PATIENCE = 1000;
 const MOST_SAID = 1 << 16;
 const SYSTEM = ['/usr/sbin', '/usr/bin', '/sbin', '/bin'] as const;

@@ -19,7 +19,7 @@ import { kernelOf } from './kernel.ts';
 import { programItems, type RootItem, systemItems } from './root.ts';
 import { appendSections } from './uki.ts';
 
-/** Told as each begins. */
+/** Phases of a build; `onPhase` is called as each begins. */
 export type BuildPhase = 'fetch' | 'unpack' | 'compile' | 'pack' | 'assemble';
 
 /** How to build. Nothing here but `root`, `lock` and `entries` can change a byte of the image. */

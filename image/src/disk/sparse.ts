@@ -33,7 +33,7 @@ export function sparseFile(size: number, extents: readonly Extent[]): SparseFile
   return { size, extents: sorted };
 }
 
-/** The same bytes, `by` bytes further on. */
+/** Returns the same extents, `by` bytes further on. */
 export function moved(extents: readonly Extent[], by: number): Extent[] {
   return extents.map(({ at, bytes }) => ({ at: at + by, bytes }));
 }

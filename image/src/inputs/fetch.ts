@@ -14,7 +14,7 @@ import { type Place, type PlaceOptions, placesFor, projectRoot, readBounded } fr
 export interface FetchOptions extends PlaceOptions {
   /** Cache folder; default `defaultCache()`. */
   readonly cache?: string;
-  /** Told once for each input that lies neither in the cache nor in the sources. */
+  /** Called once for each input that lies neither in the cache nor in the sources. */
   readonly onDownload?: (input: LockedInput) => void;
 }
 
@@ -168,7 +168,7 @@ async function ask(place: Place, input: LockedInput, { given, signal }: Search):
   }
 }
 
-/** With the reason that fetch has as its cause: `connect ECONNREFUSED`. */
+/** Adds the reason that fetch has as its cause: `connect ECONNREFUSED`. */
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   if (error instanceof Refused) return error.message;

@@ -12,7 +12,7 @@ import { findTools, type MachineTools, type ToolOptions } from './tools.ts';
 import { prepareTpm, startTpm, type TpmState } from './tpm.ts';
 import { ConsoleWatch, type MachinePhase } from './watch.ts';
 
-/** Where {@link startMachine} boots, and who is told. */
+/** Options of a run: where {@link startMachine} boots, and callbacks. */
 interface RunOptions {
   /** Port on 127.0.0.1; default 0, a free one. */
   readonly port?: number;

@@ -107,7 +107,7 @@ export async function readAppBundle(app: string): Promise<Bundle> {
   }
 }
 
-/** The same source with absolute paths, all of them readable. */
+/** Returns the source with absolute paths, all of them readable. */
 async function present(boot: BootSource | DiskSource): Promise<BootSource | DiskSource> {
   const file = async (path: string): Promise<string> => {
     await access(path, constants.R_OK).catch((cause) => {

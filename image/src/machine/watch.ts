@@ -24,7 +24,7 @@ export class ConsoleWatch {
   readonly lines: LineQueue = new LineQueue();
   /** Settles when the guest says that it serves. */
   readonly served: Promise<void>;
-  /** Told of each line, with how many there were. */
+  /** Called at each line, with the number of lines so far. */
   onLine: (count: number) => void = () => {};
   readonly #serve: () => void;
   readonly #onPhase: (phase: MachinePhase) => void;

@@ -29,7 +29,10 @@ export function editorPlace<Place extends ProtoPlace>(folder: string, place: Pla
   return line === undefined ? place : { ...place, column: columnOfTerminal(line, place.column) };
 }
 
-/** The same of a column that an error of the compiler gives. @param file its path */
+/**
+ * The column of a compiler's error, which counts bytes, in UTF-16 code units.
+ * @param file path of its file
+ */
 export function columnOfError(file: string, line: number, column: number): number {
   const text = lineOf(file, line);
   return text === undefined ? column : Buffer.from(text).toString('utf8', 0, column - 1).length + 1;
