@@ -134,7 +134,7 @@ async function call(target: string, method: string | undefined, options: Options
   }
 }
 
-/** Prints what the server signed, and keeps it with the messages where it is told to. */
+/** Prints what the server signed, and keeps it with the messages if it is told to. */
 async function showReceipt(
   receipt: CheckedReceipt,
   file: string | undefined,

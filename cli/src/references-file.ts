@@ -15,7 +15,7 @@ const SIGNED = 0xd2;
 /** Options about references. */
 export interface ReferencesOptions {
   readonly references: string;
-  /** PEM of the key that must have signed them, where they are a signed CoRIM. */
+  /** PEM of the key that must have signed them, if they are a signed CoRIM. */
   readonly referencesKey?: string;
   readonly deployment?: readonly string[];
 }

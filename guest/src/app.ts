@@ -24,7 +24,7 @@ export interface MeasuredApp {
 
 /**
  * Reads, checks and measures the bundle. Nothing of it has been used before it is measured.
- * @param launched the digest on the measured command line, or null where it has none
+ * @param launched the digest on the measured command line, or null if it has none
  * @throws Refusal `bundle`, `policy`, `platform`
  */
 export async function measureApp(

@@ -143,7 +143,7 @@ export const COMMAND_LINE_WORDS: readonly { readonly word: string; readonly reas
   },
 ];
 
-/** The embedded command line: what holds where a launch passes none. */
+/** The embedded command line. It holds if a launch passes none. */
 export const COMMAND_LINE: string = COMMAND_LINE_WORDS.map(({ word }) => word).join(' ');
 
 function library(input: string, name: string, reason: string, from = LIBRARIES): TakenFile {

@@ -68,7 +68,7 @@ export interface DirectFiles {
   readonly initrd: Uint8Array;
 }
 
-/** The files inside a UKI. @throws DecodeError where it lacks one */
+/** The files inside a UKI. @throws DecodeError if it lacks one */
 export function directFiles(uki: Uint8Array): DirectFiles {
   const image = parsePe(uki);
   const read = (name: string): Uint8Array => {

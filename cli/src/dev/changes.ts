@@ -1,4 +1,4 @@
-/** Files of an app that change, told together where they change together. */
+/** Watches the files of an app. Files that change together are reported together. */
 
 import { type FSWatcher, watch } from 'node:fs';
 import { basename, dirname, join } from 'node:path';

@@ -66,7 +66,7 @@ export function register(program: Command): void {
 
 /** Something to hold the rebuilt against. */
 interface Claim {
-  /** For people, and as a property of the statement where it holds. */
+  /** For people, and as a property of the statement if it holds. */
   readonly name: string;
   readonly property: string;
   readonly subjects: readonly Subject[];

@@ -60,7 +60,7 @@ async function inputs({ save, substitute, all, json, mirror }: InputsOptions): P
   console.error(`${save}: an archive of ${used.length} inputs, for ENCLAIM_ARCHIVE`);
 }
 
-/** Writes the locks with what stands in, or nothing where every input is as locked. */
+/** Writes the locks with what stands in, or nothing if every input is as locked. */
 async function standIn(
   locks: Locks,
   findings: readonly Finding[],

@@ -63,7 +63,7 @@ export interface Measurement {
   readonly digest: DigestText<HashName>;
 }
 
-/** A launch: the document that is printed, and its measurements where an app is given. */
+/** A launch: the document that is printed, and its measurements if an app is given. */
 export interface Launch {
   readonly document: object;
   readonly measurements: readonly Measurement[] | null;

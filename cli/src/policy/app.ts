@@ -31,7 +31,7 @@ const POLICY_NAMES = ['policy.yaml', 'policy.yml', 'policy.json'];
 /** Where things are. Paths are as messages show them. */
 export interface AppFiles {
   readonly policy: string;
-  /** Absent where the app has no .proto files yet. */
+  /** Absent if the app has no .proto files yet. */
   readonly protos?: string;
 }
 
@@ -52,7 +52,7 @@ export interface Compared {
 export interface AppCheck {
   readonly findings: readonly Finding[];
   readonly policy?: Policy;
-  /** Absent where something was wrong before anything could be compared. */
+  /** Absent if something was wrong before anything could be compared. */
   readonly compared?: Compared;
 }
 

@@ -60,7 +60,7 @@ export function explainClaims(word: string, kind: ClaimKind | undefined, policy:
     throw new UsageError(`no claim and no kind of claim "${word}"; kinds: ${Object.keys(CLAIM_KINDS).join(', ')}`);
   const { means, needs, enforcer, standing } = CLAIM_KINDS[about];
   const lines = [ansis.bold(about), `means     ${means}`, `needs     ${needs}`];
-  // What would enforce a kind says nothing where no boot serves a policy with it.
+  // If no boot serves a policy with the kind, its enforcer means nothing.
   if (!HELD_CLAIMS.has(about))
     lines.push('enforced  by nothing yet: the runtime refuses a policy with this claim at boot');
   else {

@@ -7,7 +7,7 @@ import { UsageError } from '../usage-error.ts';
 const run = promisify(execFile);
 const MAX_OUTPUT = 64 * 1024 * 1024;
 
-/** Standard output of a git command. @throws UsageError where git is missing, or refuses */
+/** Standard output of a git command. @throws UsageError if git is missing, or refuses */
 export async function git(args: readonly string[], cwd: string = process.cwd()): Promise<Buffer> {
   try {
     return (await run('git', [...args], { cwd, maxBuffer: MAX_OUTPUT, encoding: 'buffer' })).stdout;

@@ -102,7 +102,7 @@ async function explain(
   console.log(explainClaims(word, kind, read));
 }
 
-/** A policy held against the .proto files beside it, where there are any. */
+/** A policy held against the .proto files beside it, if there are any. */
 async function matchedBeside(file: string, policy: Policy): Promise<MatchResult | undefined> {
   const protos = join(dirname(file), 'proto');
   // Beside a bundle or evidence lie those of today.

@@ -37,7 +37,7 @@ export type DhcpExchange = (
 /**
  * Gets a lease for the interface, which must be up.
  *
- * @throws LinuxError ETIMEDOUT where no server gives one, or the error of the socket.
+ * @throws LinuxError ETIMEDOUT if no server gives one, or the error of the socket.
  */
 export async function acquireLease(name: string, hardware: Uint8Array): Promise<DhcpLease> {
   const socket = await openSocket(name);

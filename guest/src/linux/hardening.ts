@@ -144,7 +144,7 @@ const OWN_PREFIX = 'enclaim.';
 const ROOT = '/proc/sys/';
 const STAR = '/*/';
 
-/** Reads a file: its text, the empty text for a folder, or null where there is none. */
+/** Reads a file: its text, the empty text for a folder, or null if there is none. */
 export type ReadFile = (path: string) => string | null;
 
 /** Lists a folder. */

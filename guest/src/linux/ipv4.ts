@@ -32,7 +32,7 @@ export function maskOf(prefix: number): number {
   return prefix === 0 ? 0 : (0xffffffff << (32 - prefix)) >>> 0;
 }
 
-/** The number of leading one bits of `mask`, or undefined where they are not contiguous. */
+/** The number of leading one bits of `mask`, or undefined if they are not contiguous. */
 export function prefixOf(mask: number): number | undefined {
   const prefix = Math.clz32(~mask);
   return maskOf(prefix) === mask ? prefix : undefined;

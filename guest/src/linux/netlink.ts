@@ -52,7 +52,7 @@ export function attribute(type: number, ...value: readonly Uint8Array[]): Uint8A
 /**
  * Attributes by type, values without padding; flags in the type are dropped.
  *
- * @throws DecodeError, also where one comes twice.
+ * @throws DecodeError, also if one comes twice.
  */
 export function readAttributes(bytes: Uint8Array): ReadonlyMap<number, Uint8Array> {
   const reader = new Reader(bytes);

@@ -74,7 +74,7 @@ export function masked(mask: Uint8Array): Expression {
   );
 }
 
-/** Goes on only where what is loaded compares so with `value`, both as big-endian numbers. */
+/** Goes on only if what is loaded compares so with `value`, both as big-endian numbers. */
 export function compare(how: keyof typeof COMPARE, value: Uint8Array): Expression {
   const parts = [REGISTER, u32be(COMPARE[how]), attribute(DATA.value, value)];
   return expression('cmp', ...parts.map((part, index) => attribute(index + 1, part)));

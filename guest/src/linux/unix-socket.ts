@@ -4,7 +4,7 @@ import { LinuxError } from './error.ts';
 import { check, libc } from './libc.ts';
 
 const AF_UNIX = 1;
-const STREAM = 1 | 0o2000000; // closed on exec: a child gets a socket only where its stdio names it
+const STREAM = 1 | 0o2000000; // closed on exec: a child gets a socket only if its stdio names it
 /**
  * SOCK_NONBLOCK. **Trust**: an attacker may control the runtime that listens. One that accepts no
  * connection must not hold PID 1.

@@ -20,7 +20,7 @@ import type { GuestPlatform, Measured } from './platform.ts';
  * it.
  */
 export interface TdxMeasurements {
-  /** RTMR3 where the kernel lets the guest extend it, by 48 bytes. Linux does from 6.16 on. */
+  /** RTMR3 if the kernel lets the guest extend it, by 48 bytes. Linux does from 6.16 on. */
   readonly rtmr3: { extend(digest: Uint8Array): Promise<void> } | null;
   /**
    * TDREPORT. **Trust**: a quote says the same, but comes back from the host, which could give
@@ -37,7 +37,7 @@ const DRIVERS: Readonly<Record<string, 'snp' | 'tdx'>> = { sev_guest: 'snp', tdx
 /**
  * The platform behind a device.
  * @param text the command line that this kernel was started with
- * @throws TsmError `unavailable` where the driver is not one of ours
+ * @throws TsmError `unavailable` if the driver is not one of ours
  */
 export async function openTsmPlatform(
   device: TsmDevice,

@@ -48,7 +48,7 @@ export interface Attester {
   /**
    * Quotes registers 0 to 15 of the SHA-256 bank.
    * @param qualifyingData what the quote is for, at most 64 bytes; 32 in Enclaim's evidence
-   * @throws TpmError `unsettled` where registers are extended faster than they can be read
+   * @throws TpmError `unsettled` if registers are extended faster than they can be read
    */
   quote(qualifyingData: Uint8Array): Promise<Quote>;
   /**

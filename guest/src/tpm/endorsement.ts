@@ -14,7 +14,7 @@ import type { Authorisation, Tpm } from './tpm.ts';
 /** The endorsement key of a TPM. It is not kept loaded: a TPM has room for three objects. */
 export interface Endorsement {
   readonly ekPublic: TpmPublic;
-  /** DER, where the TPM holds one. */
+  /** DER, if the TPM holds one. */
   readonly certificate: Uint8Array | undefined;
   /**
    * Opens a credential that was made to the name of the loaded key `ak` and encrypted to
@@ -30,7 +30,7 @@ export interface Endorsement {
 
 /** PolicySecret(endorsement hierarchy), which the low-range templates ask for. */
 const POLICY_A = fromHex('837197674484b3f81a90cc8d46a5d724fd52d76e06520b64f2a1da1b331469aa');
-/** PolicyOR over it and a policy in NV, SHA-384; not needed where the key's empty password does. */
+/** PolicyOR over it and a policy in NV, SHA-384; not needed if the key's empty password does. */
 const POLICY_B_SHA384 = fromHex(
   'b26e7d28d11a50bc53d882bcf5fd3a1a074148bb35d3b4e4cb1c0ad9bde419cacb47ba09699646150f9fc000f3f80e12',
 );

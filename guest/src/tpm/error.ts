@@ -122,7 +122,7 @@ export type TpmErrorCode =
   | 'unsettled' // registers kept changing while they were read
   | 'unusable'; // the TPM lacks what is needed, or gave a key of another kind than was asked for
 
-/** A TPM command failed. `rc` is the response code, 0 where none was received. */
+/** A TPM command failed. `rc` is the response code, 0 if none was received. */
 export class TpmError extends Error {
   override readonly name = 'TpmError';
   readonly code: TpmErrorCode;

@@ -27,8 +27,8 @@ const EMPTY = new Uint8Array();
 
 /**
  * All bytes of an NV index that its own or the owner's empty password opens.
- * @returns undefined where there is no such index, or it was never written
- * @throws TpmError `unusable` where it is larger than 8 KiB
+ * @returns undefined if there is no such index, or it was never written
+ * @throws TpmError `unusable` if it is larger than 8 KiB
  */
 export async function readNv(tpm: Tpm, index: number): Promise<Uint8Array | undefined> {
   const nvPublic = await readNvPublic(tpm, index);
@@ -66,7 +66,7 @@ export class NvCounter {
 
   /**
    * Opens the counter at `index`, or defines it. It has a value after the first increment only.
-   * @throws TpmError `unusable` where the index is there, but is another thing than such a counter
+   * @throws TpmError `unusable` if the index is there, but is another thing than such a counter
    */
   static async open(tpm: Tpm, index: number): Promise<NvCounter> {
     const found = await readNvPublic(tpm, index);

@@ -33,7 +33,7 @@ export const SRK_TEMPLATE: EccPublic = {
 
 /**
  * Makes the key of `template` in `hierarchy`. Its handle must be flushed.
- * @throws TpmError `unusable` where the TPM names another key than it gives
+ * @throws TpmError `unusable` if the TPM names another key than it gives
  */
 export async function createPrimary(
   tpm: Tpm,

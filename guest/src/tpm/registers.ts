@@ -9,7 +9,7 @@ import type { Tpm } from './tpm.ts';
 /**
  * The values of the selected registers. A TPM gives eight at a time, so they may change in between.
  * The caller compares them with a quote.
- * @throws TpmError `unusable` where the TPM lacks one of them
+ * @throws TpmError `unusable` if the TPM lacks one of them
  */
 export async function readPcrs(tpm: Tpm, selection: PcrSelection): Promise<PcrBanks> {
   const banks = new Map(selection.map(({ bank }) => [bank, new Map<number, Uint8Array>()]));

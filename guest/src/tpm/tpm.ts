@@ -73,7 +73,7 @@ export class Tpm {
     try {
       result = await use(handle);
     } catch (error) {
-      // The first failure is the one to tell, even where the flush fails of the same cause.
+      // The first failure is the one to tell, even if the flush fails of the same cause.
       await this.run(FLUSH_CONTEXT, { object: handle }).catch(() => undefined);
       throw error;
     }

@@ -88,7 +88,7 @@ export async function audit(
   ]);
 }
 
-/** Every part in which two manifests differ. Empty where they describe the same image. */
+/** Every part in which two manifests differ. Empty if they describe the same image. */
 export function compareManifests(claimed: Manifest, rebuilt: Manifest): Difference[] {
   return compare([[partsOfManifest(claimed), partsOfManifest(rebuilt)]]);
 }
@@ -178,7 +178,7 @@ function matches(pattern: string, id: string): boolean {
 
 const MOST_SHOWN = 200;
 
-/** Both values where they are short, else what stands around their first difference. */
+/** Both values if they are short, otherwise the text around their first difference. */
 function excerpts(a: string | null, b: string | null): [string | null, string | null] {
   if (Math.max(a?.length ?? 0, b?.length ?? 0) <= MOST_SHOWN) return [a, b];
   let at = 0;

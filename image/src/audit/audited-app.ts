@@ -12,7 +12,7 @@ import { invalidSources, refuseHostile, type TakenFrom, takeFolder, takeRevision
 /** An app in the clean folder. */
 export interface AuditedApp {
   readonly folder: string;
-  /** Where it is from, and the digest of its files; null where it is part of the sources. */
+  /** Where it is from, and the digest of its files; null if it is part of the sources. */
   readonly source: (TakenFrom & { readonly digest: string }) | null;
   /** Whether handlers have packages of their own. */
   readonly packages: boolean;
@@ -179,7 +179,7 @@ function refusePackages(packages: readonly (readonly [string, Entry])[]): void {
   }
 }
 
-/** A JSON object; null where there is no such file. */
+/** A JSON object; null if there is no such file. */
 async function readObject(file: string): Promise<Entry | null> {
   const found = await lstat(file).catch(() => null);
   if (found === null) return null;

@@ -157,7 +157,7 @@ export async function removeInside({ prefix }: Sandbox, writable: readonly strin
 
 /**
  * Runs a program to its end, or for a quarter of an hour.
- * @throws SandboxError where it ends badly
+ * @throws SandboxError if it ends badly
  */
 export async function runInside(
   { prefix }: Sandbox,

@@ -101,7 +101,7 @@ function folderItems(): RootItem[] {
 /**
  * Our programs, and the files that the build writes itself.
  * @param release - What the image calls itself.
- * @throws ImageError `file-missing` where no program can be PID 1
+ * @throws ImageError `file-missing` if no program can be PID 1
  */
 export function programItems(programs: readonly CompiledEntry[], release: string): RootItem[] {
   const first = programs.find(({ entry }) => entry.executable)?.entry.path;

@@ -22,7 +22,7 @@ export interface Component {
    * for libraries inside Node.
    */
   readonly digest: string | null;
-  /** SPDX expression; null where the package states none. */
+  /** SPDX expression; null if the package states none. */
   readonly licence: string | null;
   /** Files and links of the image, and sections of the UKI, that are taken from it. */
   readonly files: readonly string[];

@@ -39,7 +39,7 @@ export interface FatVolume {
  * The volume of an EFI system partition whose one file is the boot loader. A cluster is one sector.
  * @param hidden sectors before the volume on its disk
  * @param serial volume serial number
- * @throws ImageError `too-large` above 1 GiB, and where it is empty
+ * @throws ImageError `too-large` above 1 GiB, and if it is empty
  */
 export function bootVolume(loader: Uint8Array, { hidden, serial }: { hidden: number; serial: number }): FatVolume {
   if (loader.length === 0 || loader.length > MAX_FILE)

@@ -35,7 +35,7 @@ export const DISK_TARGETS: Readonly<Record<DiskTarget, Form>> = {
 };
 
 /**
- * Writes the file, whole or not at all. Zeros are holes where the file system has them.
+ * Writes the file, whole or not at all. Zeros are holes if the file system has them.
  * @throws ImageError `output-failed`
  */
 export async function writeDisk(disk: DiskImage, target: DiskTarget, path: string): Promise<void> {

@@ -74,7 +74,7 @@ export function neededLibraries(bytes: Uint8Array): string[] {
   return entries.filter(({ tag }) => tag === DT_NEEDED).map(({ value }) => stringAt(bytes, base + Number(value)));
 }
 
-/** Contents of the section of that name. @throws ImageError `binary-invalid` where there is none */
+/** Contents of the section of that name. @throws ImageError `binary-invalid` if there is none */
 export function elfSection(bytes: Uint8Array, name: string): Uint8Array {
   const section = sectionHeaders(bytes).find((candidate) => candidate.name === name);
   if (section === undefined || section.type === SHT_NOBITS) throw invalid(`no section ${name}`);

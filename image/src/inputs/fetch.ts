@@ -88,7 +88,7 @@ export async function findInputs(inputs: readonly LockedInput[], options: FetchO
   return inputs.flatMap((input) => findings.get(input) ?? []);
 }
 
-/** @throws ImageError `input-nowhere` where one of them was not found */
+/** @throws ImageError `input-nowhere` if one of them was not found */
 export function refuseNowhere(findings: readonly Finding[]): void {
   const nowhere = findings.filter(({ found }) => found === null);
   if (nowhere.length === 0) return;

@@ -34,7 +34,7 @@ export interface PlaceOptions {
   readonly signal?: AbortSignal;
 }
 
-/** One place. `read` ends with a {@link Refused} where this input alone is not to be had there. */
+/** One place. `read` ends with a {@link Refused} if this input alone is not to be had there. */
 export interface Place {
   /** As it is named in errors and lists. */
   readonly name: string;
@@ -75,7 +75,7 @@ export async function placesFor(input: LockedInput, options: PlaceOptions): Prom
   ];
 }
 
-/** Stands in a list of places where there could be some. */
+/** A place without inputs: it stands for places that the caller could name, but did not. */
 function none(name: string, reason: string): Place {
   return { name, isNear: true, read: () => Promise.reject(new Refused(reason)) };
 }
@@ -183,7 +183,7 @@ export async function npmTarball(
   }
 }
 
-/** The pinned npm where it is installed, else the one that runs this, else the machine's. */
+/** The pinned npm if it is installed, else the one that runs this, else the machine's. */
 export function npmCommand(): [string, ...string[]] {
   const pinned = join(projectRoot, 'scripts/bootstrap/node_modules/npm/bin/npm-cli.js');
   const script = [pinned, process.env.npm_execpath].find((path) => path?.endsWith('.js') && existsSync(path));

@@ -37,7 +37,7 @@ export interface MachineDescription {
   readonly platform: Platform;
   readonly accelerator: Accelerator;
   readonly boot: BootSource | DiskSource;
-  /** The whole kernel command line, or null where the one inside the UKI holds. */
+  /** The whole kernel command line, or null if the one inside the UKI holds. */
   readonly commandLine: string | null;
   /** The app bundle, attached read-only as the disk `app`; null if it is on the disk that boots. */
   readonly app: string | null;

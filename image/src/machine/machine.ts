@@ -42,7 +42,7 @@ export interface DiskMachineOptions extends DiskWish, RunOptions {}
 export interface RunningMachine {
   /** Port on 127.0.0.1 that leads to the guest. */
   readonly port: number;
-  /** Process ids: QEMU, and swtpm where there is one. */
+  /** Process ids: QEMU, and swtpm if there is one. */
   readonly processes: readonly number[];
   /** The authority that certified the TPM, or null on a platform without swtpm. */
   readonly tpmAuthority: TpmState['authority'] | null;

@@ -145,7 +145,7 @@ function nothingBeyond(folder: string): Plugin {
 
 const FORBIDDING: ReadonlySet<string> = new Set(['no-builtins', 'nothing-beyond']);
 
-/** @param wanted how the name of the one output ends that is given back, where there are two */
+/** @param wanted end of the name of the output to return, if there are two outputs */
 async function compile(
   name: string,
   options: BuildOptions,

@@ -57,7 +57,7 @@ export function columnOfTerminal(line: string, column: number): number {
   return nearest === undefined ? column : nearest.index + 1;
 }
 
-/** A line, counted from 1; absent where the file is not there, as the grammar's own is not. */
+/** A line, counted from 1; absent if the file is not there, as the grammar's own is not. */
 function lineOf(file: string, line: number): string | undefined {
   try {
     return readFileSync(file, 'utf8').split('\n')[line - 1];

@@ -16,7 +16,7 @@ const MANIFEST = 'manifest.json';
  * Writes an image, in place of an older one of the same name. Of two writers at once one fails;
  * both leave one whole image.
  * @param sign - Makes the envelope of the provenance; without it there is none.
- * @throws ImageError `output-failed`, also where the folder holds anything but an image
+ * @throws ImageError `output-failed`, also if the folder holds anything but an image
  */
 export async function writeImage(
   { manifest, ...bytes }: Image,

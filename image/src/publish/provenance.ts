@@ -26,7 +26,7 @@ export const DOCUMENTS: Readonly<Record<DocumentName, (manifest: Manifest) => st
   'provenance.json': provenance,
 };
 
-/** The statement in an envelope (DSSE), where a key was given. */
+/** The statement in an envelope (DSSE), if a key was given. */
 export const SIGNED_PROVENANCE = 'provenance.dsse.json';
 
 /** The statement. The same bytes for the same manifest. */
