@@ -6,67 +6,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { importsOf, root, targetOf } from './imports.ts';
+import { ANYTHING, FOLDERS, MAY_IMPORT } from './room-table.ts';
 
-/**
- * Rooms and the rooms they may import. `test`, `scripts` and `bench` may import anything and are
- * imported by none.
- */
-const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
-  'policy-schema': [],
-  attestation: ['policy-schema'],
-  runtime: ['attestation', 'policy-schema'],
-  guest: ['runtime', 'attestation', 'policy-schema'],
-  image: ['attestation', 'policy-schema'],
-  client: ['attestation', 'policy-schema'],
-  evidence: ['attestation', 'policy-schema'],
-  cli: ['policy-schema', 'attestation', 'runtime', 'guest', 'image', 'client', 'evidence'],
-  examples: [],
-};
-const ANYTHING = ['test', 'scripts', 'bench'];
-/**
- * Folders of a room from top to bottom: each imports only those below it. A file beside them stands
- * above the folders that it imports, and below those that import it.
- */
-const FOLDERS: Readonly<Record<string, readonly string[]>> = {
-  'policy-schema': ['compare', 'match', 'read'],
-  attestation: [
-    ...[
-      'log',
-      'rats',
-      'intoto',
-      'appraise',
-      'evidence',
-      'azure',
-      'gcp',
-      'nitro',
-      'references',
-      'release',
-      'measure',
-      'tlog',
-    ],
-    ...['snp', 'tdx', 'tpm', 'x509', 'verdict', 'cbor', 'hash', 'crypto'],
-  ],
-  runtime: [
-    ...[
-      'dev',
-      'worker/process',
-      'worker/realm',
-      'channel',
-      'call',
-      'boot',
-      'hardware',
-      'egress',
-      'log',
-      'admission',
-      'flow',
-    ],
-    ...['message', 'storage', 'worker', 'governor'],
-  ],
-  guest: ['platform', 'tsm', 'linux', 'tpm'],
-  image: ['disk', 'machine', 'audit', 'release', 'publish', 'build', 'describe', 'programs', 'inputs', 'formats'],
-  client: ['proxy'],
-  cli: ['dev', 'image', 'policy'],
-};
 /** Rooms whose code must also run in a browser: no module of Node's own but behind the seam. */
 const BROWSER_SAFE = ['policy-schema', 'attestation'];
 const SEAMS = ['attestation/src/crypto/node.ts', 'attestation/src/hash/node.ts', 'attestation/src/metered-socket.ts'];

@@ -1,11 +1,13 @@
 /**
- * Domain separation: what each of our hashes and signatures is for (docs/formats.md). Without a label
- * of its own, bytes that were hashed or signed for one thing could be shown for another.
+ * Domain separation: what each of our hashes and signatures is for (docs/formats.md). Without a
+ * label of its own, bytes that were hashed or signed for one thing could be shown for another.
  */
 
 import { utf8 } from './bytes.ts';
 
-/** Every label by its use; none is the beginning of another. Interfaces have one in policy-schema. */
+/**
+ * Every label by its use; none is the beginning of another. Interfaces have one in policy-schema.
+ */
 export const LABELS = {
   boot: 'enclaim/boot/v1',
   bundle: 'enclaim/bundle/v1',

@@ -91,7 +91,7 @@ const PRELUDE = `/** Made by \`enclaim gen\`; not to be edited. Messages are pro
 
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 
-/** What every call has. */
+/** Offered to the handler by every call. */
 export interface Call {
   /** When the call came in, RFC 3339: time stands still within a call. */
   now(): string;
@@ -106,7 +106,7 @@ export interface Call {
   };
 }
 
-/** Statuses that a handler may end its call with; the others are the runtime's. */
+/** Statuses that a handler may end its call with; those that are not here are the runtime's. */
 export type StatusCode =
   | 'UNKNOWN'
   | 'INVALID_ARGUMENT'
@@ -120,7 +120,7 @@ export type StatusCode =
   | 'UNAVAILABLE';
 
 declare global {
-  /** Thrown by a handler, it ends the call with this status: an answer, told where a response would be. */
+  /** Thrown by a handler, it ends the call with this status, told where a response would be. */
   class StatusError extends Error {
     /** @param text for the caller, at most 256 characters */
     constructor(code: StatusCode, text?: string);
@@ -129,12 +129,13 @@ declare global {
 }
 
 /**
- * What collections hold, where the handlers say so: \`declare module './enclaim.d.ts' { interface Records { notes: Note } }\`.
- * One that is not named here holds any JSON.
+ * Types of what collections hold, as the handlers declare them:
+ * \`declare module './enclaim.d.ts' { interface Records { notes: Note } }\`.
+ * A collection that is not named here holds any JSON.
  */
 export interface Records {}
 
-/** What a collection holds. */
+/** Type of the values of a collection. */
 export type Held<Name extends string> = Name extends keyof Records ? Records[Name] : Json;
 
 /** A collection that may be read. What is in it becomes part of what the call carries. */
