@@ -2,9 +2,10 @@
  * `node scripts/move.ts OLD NEW [OLD NEW …]`: moves sources, or folders of them, and rewrites what
  * leads there.
  *
- * It rewrites relative paths in quotes (imports too), paths below the project's root in code, tests
- * and documents, and entry points of packages. It prints mentions of a moved file by its name
- * alone, and leaves them. Check types and rooms afterwards (`npm run check`).
+ * It rewrites relative paths in quotes (imports too), relative links of Markdown, paths below the
+ * project's root in code, tests and documents, and entry points of packages. It prints mentions of
+ * a moved file by its name alone, and leaves them. Check types, rooms and links afterwards
+ * (`npm run check`).
  */
 
 import { execFileSync } from 'node:child_process';
@@ -13,8 +14,10 @@ import { basename, dirname, join, relative, resolve } from 'node:path';
 import { root } from './imports.ts';
 
 /** Files whose text may name a path. What is generated is made anew, and a lock names no source. */
-const TEXTS = /\.(ts|js|mjs|json|md|yaml|yml|sh|py)$|^scripts\/[a-z-]+$/;
+const TEXTS = /\.(ts|js|mjs|json|md|proto|yaml|yml|sh|py)$|^scripts\/[a-z-]+$/;
 const RELATIVE = /(['"`])(\.{1,2}\/[^'"`\s]*)\1/g;
+/** A link of Markdown: its target without an anchor, and not of a scheme. */
+const LINK = /(\]\()(?![a-z]+:|[#/])([^)#\s]+)/g;
 
 const words = process.argv.slice(2).map((word) => word.replace(/\/$/, ''));
 if (words.length === 0 || words.length % 2 === 1) {
@@ -32,7 +35,7 @@ for (const [from, to] of moves) {
 }
 let changed = 0;
 for (const [path, text] of texts) {
-  const moved = withPaths(withRelatives(path, text));
+  const moved = withPaths(withRelatives(path, path.endsWith('.md') ? withLinks(path, text) : text));
   if (moved === text) continue;
   writeFileSync(join(root, moves.get(path) ?? path), moved);
   changed++;
@@ -71,6 +74,17 @@ function withRelatives(path: string, text: string): string {
     if (!tracked.includes(target)) return whole;
     const now = relative(dirname(to), moves.get(target) ?? target);
     return `${quote}${now.startsWith('.') ? now : `./${now}`}${quote}`;
+  });
+}
+
+/** Links of Markdown that lead to one of ours. */
+function withLinks(path: string, text: string): string {
+  const to = moves.get(path) ?? path;
+  return text.replace(LINK, (whole, before: string, link: string) => {
+    const target = relative(root, resolve(root, dirname(path), link));
+    // `withPaths` rewrites links of files at the root: they are paths below it.
+    if (!tracked.includes(target) || (dirname(path) === '.' && to === path)) return whole;
+    return `${before}${relative(dirname(to), moves.get(target) ?? target)}`;
   });
 }
 
