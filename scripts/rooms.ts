@@ -1,6 +1,6 @@
 /**
- * Holds the table of imports between rooms (docs/architecture.md) against every import in the tree,
- * and refuses cycles.
+ * Holds the table of imports between rooms (docs/contribute/architecture.md) against every import
+ * in the tree, and refuses cycles.
  */
 
 import { readdirSync, readFileSync } from 'node:fs';

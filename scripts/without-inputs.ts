@@ -19,5 +19,5 @@ export function wantingInputs(files: Iterable<string>): string[] {
  */
 export function reasonWithout(findings: readonly Finding[]): string | null {
   const lost = findings.filter(({ found }) => found === null).map(({ input }) => `${input.name} ${input.version}`);
-  return lost.length === 0 ? null : `not run: input ${lost.join(', ')} is nowhere (docs/reproduce.md)`;
+  return lost.length === 0 ? null : `not run: input ${lost.join(', ')} is nowhere (docs/audit/reproduce.md)`;
 }

@@ -281,7 +281,7 @@ describe('a verdict document', () => {
   });
 
   test('has the published schema', async () => {
-    const published = JSON.parse(await readFile(join(root, 'docs/verdict.schema.json'), 'utf8')) as object;
+    const published = JSON.parse(await readFile(join(root, 'docs/audit/verdict.schema.json'), 'utf8')) as object;
     assert.deepEqual(published, JSON.parse(JSON.stringify(verdictJsonSchema())));
   });
 });

@@ -112,7 +112,7 @@ test('what clouds stand for is taken as it is, and nothing else beside it', asyn
 });
 
 test('the example in the documentation is one', async () => {
-  const text = await readFile(join(root, 'docs/clouds.md'), 'utf8');
+  const text = await readFile(join(root, 'docs/reference/clouds.md'), 'utf8');
   const [, example = ''] = /```json\n(.*?)```/s.exec(text) ?? [];
   assert.equal(parseCloudReferences(utf8(example)).azureSnp?.signers.length, 1);
 });

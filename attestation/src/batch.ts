@@ -1,5 +1,6 @@
 /**
- * Quote batches: the leaves that one hardware signature covers (docs/formats.md, "Quote batch").
+ * Quote batches: the leaves that one hardware signature covers (docs/reference/formats.md, "Quote
+ * batch").
  */
 
 import { concat, Reader, u32be } from './bytes.ts';

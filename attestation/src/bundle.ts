@@ -1,6 +1,6 @@
 /**
- * App bundle: policy, descriptors and handlers in one raw disk image (docs/formats.md, "App
- * bundle").
+ * App bundle: policy, descriptors and handlers in one raw disk image (docs/reference/formats.md,
+ * "App bundle").
  */
 
 import { concat, Reader, u32be, u64be, utf8 } from './bytes.ts';

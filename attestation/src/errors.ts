@@ -1,5 +1,6 @@
 /**
- * The errors of this room, one class per stage (see docs/formats.md for the wire they speak of).
+ * The errors of this room, one class per stage (see docs/reference/formats.md for the wire they
+ * speak of).
  */
 
 /** Why bytes could not be read as the format they claim to be. */

@@ -1,6 +1,6 @@
 /**
- * The exchange between the TLS handshake and HTTP/2 on an `enclaim-h2` connection (docs/formats.md,
- * "Handshake").
+ * The exchange between the TLS handshake and HTTP/2 on an `enclaim-h2` connection
+ * (docs/reference/formats.md, "Handshake").
  */
 
 import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';

@@ -1,5 +1,5 @@
 /**
- * Domain separation: what each of our hashes and signatures is for (docs/formats.md). Without a
+ * Domain separation: what each of our hashes and signatures is for (docs/reference/formats.md). Without a
  * label of its own, bytes that were hashed or signed for one thing could be shown for another.
  */
 

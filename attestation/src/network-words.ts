@@ -1,6 +1,6 @@
 /**
  * Words behind a base image's command line that say where the guest's addresses come from
- * (docs/image.md).
+ * (docs/operate/image.md).
  */
 
 /** Their keys, in the one order in which a launch writes them. */

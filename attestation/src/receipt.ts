@@ -1,4 +1,4 @@
-/** Receipts: what the runtime signs about each response (docs/formats.md, "Receipt"). */
+/** Receipts: what the runtime signs about each response (docs/reference/formats.md, "Receipt"). */
 
 import { toBinary } from '@bufbuild/protobuf';
 import * as z from 'zod';

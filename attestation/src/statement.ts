@@ -1,6 +1,6 @@
 /**
- * Boot statement: the facts that one boot states of itself, which hardware signs (docs/formats.md,
- * "Boot statement").
+ * Boot statement: the facts that one boot states of itself, which hardware signs
+ * (docs/reference/formats.md, "Boot statement").
  */
 
 import * as z from 'zod';
@@ -13,7 +13,7 @@ import { sha256Text, sha384Text } from './digest-schema.ts';
 export const PLATFORMS = ['tpm', 'snp', 'tdx', 'azure-snp', 'azure-tdx', 'gcp', 'nitro', 'simulated'] as const;
 export type Platform = (typeof PLATFORMS)[number];
 
-/** Layers that only a VM puts around a worker (docs/confinement.md, "Layers"). */
+/** Layers that only a VM puts around a worker (docs/security/confinement.md, "Layers"). */
 export const VM_LAYERS = ['user', 'namespaces', 'root', 'cgroup'] as const;
 export type VmLayer = (typeof VM_LAYERS)[number];
 

@@ -439,8 +439,8 @@ describe('structures without places', () => {
   });
 });
 
-test('docs/report-fields.md is made from the rows', async () => {
+test('docs/reference/report-fields.md is made from the rows', async () => {
   assert.ok(LAYOUTS.length + MEMBERS.length > 0);
-  const file = join(import.meta.dirname, '../../docs/report-fields.md');
+  const file = join(import.meta.dirname, '../../docs/reference/report-fields.md');
   assert.equal(await readFile(file, 'utf8'), reportFieldsMarkdown());
 });

@@ -1,6 +1,6 @@
 /**
  * Every field of every report that hardware signs, and what judges it: `node attestation/test/report-fields.ts` prints
- * docs/report-fields.md. report-fields.test.ts holds each row against the formats and against what the code does.
+ * docs/reference/report-fields.md. report-fields.test.ts holds each row against the formats and against what the code does.
  */
 
 /** What judges a field, or why nothing does. */
@@ -409,7 +409,7 @@ export const GCE_ENDORSEMENT: Members = {
 export const LAYOUTS: readonly Layout[] = [SNP_REPORT, TDX_QUOTE, QE_REPORT, HCL_REPORT];
 export const MEMBERS: readonly Members[] = [HCL_RUNTIME, TPM_QUOTE, TPM_CERTIFY, NITRO_DOCUMENT, GCE_ENDORSEMENT];
 
-/** docs/report-fields.md. */
+/** docs/reference/report-fields.md. */
 export function reportFieldsMarkdown(): string {
   const judged = (row: Judged): string =>
     'reason' in row
@@ -433,7 +433,7 @@ export function reportFieldsMarkdown(): string {
   return `# Fields of reports
 Every field of what hardware signs (and of what Azure and Google put around it), with the check of a verdict that judges it (where a demand or a reference names a value),
 the code that refuses it, or the reason why nothing does. Made from attestation/test/report-fields.ts, which a test holds
-against the formats and against the code: \`node attestation/test/report-fields.ts > docs/report-fields.md\`.
+against the formats and against the code: \`node attestation/test/report-fields.ts > docs/reference/report-fields.md\`.
 
 ${[...layouts, ...members].join('\n')}`;
 }

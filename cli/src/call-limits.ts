@@ -5,7 +5,7 @@ import { LIMITS } from '@enclaim/runtime/limits';
 
 const seconds = (milliseconds: number): string => `${milliseconds / 1000} s`;
 
-/** Text behind the options in the help; docs/limits.md has the other limits. */
+/** Text behind the options in the help; docs/reference/limits.md has the other limits. */
 export const CALL_LIMITS: string = `
 Limits of a server, whatever its client asks for:
   a call      ${seconds(LIMITS.call)}, or what the policy's \`wall\` says, and never more than ${seconds(LIMITS.callOfPolicy)}

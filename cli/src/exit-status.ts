@@ -1,4 +1,7 @@
-/** How commands end: one table for all of them, for scripts (docs/client.md has it for people). */
+/**
+ * How commands end: one table for all of them, for scripts (docs/client/client.md has it for
+ * people).
+ */
 
 /** Exit statuses by what they say. */
 export const EXIT = {

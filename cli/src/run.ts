@@ -118,7 +118,7 @@ async function serve(options: Options, showConsole: boolean, plainSentence: stri
  * for no evidence, is given none.
  */
 export async function answersPlainly(app: string | undefined): Promise<string> {
-  const warning = 'a caller that asks for no evidence has checked nothing (docs/client.md)';
+  const warning = 'a caller that asks for no evidence has checked nothing (docs/client/client.md)';
   if (app === undefined)
     return `calls are answered on enclaim-h2, and on plain h2 where the policy lets them: ${warning}`;
   const { policy, descriptors } = await readAppBundle(app);

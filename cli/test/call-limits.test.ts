@@ -1,4 +1,4 @@
-/** Limits in the help of commands, in docs/limits.md and in the code: the same. */
+/** Limits in the help of commands, in docs/reference/limits.md and in the code: the same. */
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
@@ -22,8 +22,8 @@ for (const command of ['call', 'proxy', 'run']) {
   });
 }
 
-test('docs/limits.md has the same', () => {
-  const docs = readFileSync(join(root, 'docs/limits.md'), 'utf8');
+test('docs/reference/limits.md has the same', () => {
+  const docs = readFileSync(join(root, 'docs/reference/limits.md'), 'utf8');
   const row = (name: string, text: string): RegExp => new RegExp(`^\\|${name}\\| .*${text}`, 'm');
   assert.equal(LIMITS.callOfPolicy, 10 * 60_000);
   assert.match(docs, row(' a call ', `ten minutes at most; without one, ${LIMITS.call / 1000} s `));

@@ -40,8 +40,8 @@ const ENDS: readonly (readonly [string, unknown, number])[] = [
 for (const [name, error, status] of ENDS)
   test(`${name} ends with ${status}`, () => assert.equal(exitStatusOf(error), status));
 
-test('docs/client.md has the table', () => {
-  const text = readFileSync(join(projectRoot, 'docs/client.md'), 'utf8');
+test('docs/client/client.md has the table', () => {
+  const text = readFileSync(join(projectRoot, 'docs/client/client.md'), 'utf8');
   const rows = [...text.matchAll(/^\| (\d+) \| \*\*(\w+)\*\*/gm)].map(([, status, name]) => [name, Number(status)]);
   assert.deepEqual(Object.fromEntries(rows), EXIT);
 });

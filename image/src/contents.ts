@@ -1,6 +1,6 @@
 /**
  * The contents of the base image, with their reasons: the table behind `enclaim image ls` and
- * docs/image.md.
+ * docs/operate/image.md.
  */
 
 /**

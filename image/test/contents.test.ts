@@ -6,7 +6,7 @@ import { COMMAND_LINE, COMMAND_LINE_WORDS, FOLDERS, MADE_FILES, MODULES, TAKEN_F
 import { projectRoot } from '../src/inputs/fetch.ts';
 import { ENTRIES } from '../src/programs/entries.ts';
 
-test('docs/image.md gives each file and each word of the command line its reason, and no others', () => {
+test('docs/operate/image.md gives each file and each word of the command line its reason, and no others', () => {
   const rows = [
     ...TAKEN_FILES.map(({ path, reason }) => [`/${path}`, reason]),
     ...MODULES.map(({ name, reason }) => [`/lib/modules/${name}.ko`, reason]),
@@ -15,7 +15,7 @@ test('docs/image.md gives each file and each word of the command line its reason
     ...FOLDERS.map(({ path, reason }) => [`/${path}`, `mount point: ${reason}`]),
     ...COMMAND_LINE_WORDS.map(({ word, reason }) => [word, reason]),
   ].map(([name, reason]) => `| \`${name}\` | ${reason} |`);
-  const text = readFileSync(join(projectRoot, 'docs/image.md'), 'utf8');
+  const text = readFileSync(join(projectRoot, 'docs/operate/image.md'), 'utf8');
   const sections = text.split(/^#+ /m).filter((part) => /^(Files, and why|Command line)/.test(part));
   const documented = sections.flatMap((part) => part.split('\n').filter((line) => line.startsWith('| `')));
   assert.deepEqual(documented.sort(), rows.sort());

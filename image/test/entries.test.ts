@@ -20,11 +20,11 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   'enclaim/worker.mjs': [],
 };
 
-test('each program holds exactly these packages, and docs/dependencies.md names each of them', async () => {
-  const documented = readFileSync(join(projectRoot, 'docs/dependencies.md'), 'utf8');
+test('each program holds exactly these packages, and docs/security/dependencies.md names each of them', async () => {
+  const documented = readFileSync(join(projectRoot, 'docs/security/dependencies.md'), 'utf8');
   for (const { entry, sources } of await compileEntries(projectRoot, ENTRIES)) {
     const names = sources.flatMap((source) => /^node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(source)?.[1] ?? []);
     assert.deepEqual([...new Set(names)].sort(), PACKAGES[entry.path], entry.path);
-    for (const name of names) assert(documented.includes(`\`${name}\``), `docs/dependencies.md: ${name}`);
+    for (const name of names) assert(documented.includes(`\`${name}\``), `docs/security/dependencies.md: ${name}`);
   }
 });

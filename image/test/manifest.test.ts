@@ -12,7 +12,7 @@ test('a manifest comes back as it was written', () => {
   assert.equal(formatManifest(parseManifest(formatManifest(SAMPLE))), formatManifest(SAMPLE));
 });
 
-test('the published schema is that of the parser (write it anew: docs/image.md, "Manifest")', () => {
+test('the published schema is that of the parser (write it anew: docs/operate/image.md, "Manifest")', () => {
   const published = readFileSync(join(projectRoot, 'image/manifest.schema.json'), 'utf8');
   assert.deepEqual(JSON.parse(published), manifestJsonSchema());
 });

@@ -1,5 +1,5 @@
 /**
- * Limits to the duration of calls (docs/limits.md). The other limits of a request are in
+ * Limits to the duration of calls (docs/reference/limits.md). The other limits of a request are in
  * `@enclaim/attestation/grpc-request`.
  */
 

@@ -1,4 +1,4 @@
-/** Packages that handlers may want, with a use of each: what comes of it in a worker (docs/confinement.md, "Packages in handlers"). */
+/** Packages that handlers may want, with a use of each: what comes of it in a worker (docs/security/confinement.md, "Packages in handlers"). */
 
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -155,7 +155,7 @@ test('its operator finds the error that a caller was told, and nothing of what w
   const { code, stderr } = await call('hr.v1.Payroll/GetSlip', { employee: 'bob' });
   assert.equal(code, EXIT.answered);
   const [, id] = /INTERNAL: the handler threw \(error ([0-9a-f]{32})\)$/m.exec(stderr) ?? assert.fail(stderr);
-  // The command of docs/handlers.md.
+  // The command of docs/start/handlers.md.
   const find = `tr -s '\\000' '\\n' < state/state.img | grep -a '"id":"${id}"'`;
   const { stdout } = await promisify(execFile)('sh', ['-c', find], { cwd: scratch });
   assert.equal(stdout.match(/"method":"hr\.v1\.Payroll\/GetSlip"/g)?.length, 1);

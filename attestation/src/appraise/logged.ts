@@ -1,6 +1,6 @@
 /**
  * "In the log": whether everything that references accept was published in a release log
- * (docs/release.md).
+ * (docs/audit/release-log.md).
  */
 
 import { equalBytes } from '../bytes.ts';

@@ -1,6 +1,6 @@
 /**
- * Record: one line of the evidence log (docs/formats.md, "Record"). No personal data, ever:
- * categories, digests, counts.
+ * Record: one line of the evidence log (docs/reference/formats.md, "Record"). No personal data,
+ * ever: categories, digests, counts.
  */
 
 import * as z from 'zod';

@@ -1,4 +1,4 @@
-/** Registers of a Nitro enclave that its guest extends (docs/formats.md, "Registers"). */
+/** Registers of a Nitro enclave that its guest extends (docs/reference/formats.md, "Registers"). */
 
 import type { DigestText, Sha384 } from '../digest.ts';
 import { policyEvents } from './tdx-boot.ts';

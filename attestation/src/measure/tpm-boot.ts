@@ -1,6 +1,6 @@
 /**
- * Registers of a TPM after a measured boot of our image, computed without booting (docs/image.md,
- * "Registers").
+ * Registers of a TPM after a measured boot of our image, computed without booting
+ * (docs/operate/image.md, "Registers").
  */
 
 import { utf8 } from '../bytes.ts';

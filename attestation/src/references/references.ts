@@ -1,6 +1,6 @@
 /**
  * Reference values: the values that a verifier compares evidence with, and the roots and keys that
- * it trusts (docs/formats.md, "References").
+ * it trusts (docs/reference/formats.md, "References").
  */
 
 import * as z from 'zod';

@@ -1,4 +1,6 @@
-/** Releases: what an owner publishes in a log, and what its proofs show (docs/release.md). */
+/**
+ * Releases: what an owner publishes in a log, and what its proofs show (docs/audit/release-log.md).
+ */
 
 export { readReleases, releaseKeys, verifyContinues } from './read-releases.ts';
 export { encodeRelease, type ImageRelease, type PolicyRelease, parseRelease, type Release } from './release.ts';

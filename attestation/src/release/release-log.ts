@@ -1,6 +1,6 @@
 /**
  * Release logs as references name them: their keys, the checkpoint seen before, and proofs
- * (docs/release.md).
+ * (docs/audit/release-log.md).
  */
 
 import * as z from 'zod';

@@ -1,4 +1,7 @@
-/** Releases: what an entry of a release log says (docs/release.md). Entries are canonical JSON. */
+/**
+ * Releases: what an entry of a release log says (docs/audit/release-log.md). Entries are canonical
+ * JSON.
+ */
 
 import * as z from 'zod';
 import { decodeCanonical, encodeCanonical } from '../canonical.ts';

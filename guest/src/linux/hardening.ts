@@ -1,6 +1,6 @@
 /**
  * The kernel as this system runs it: every word on its command line, every setting, and every state
- * that it has to be in, each with its reason. docs/hardening.md is this table for people.
+ * that it has to be in, each with its reason. docs/security/hardening.md is this table for people.
  *
  * All of it is read back: the guest does not serve if one row does not hold.
  */

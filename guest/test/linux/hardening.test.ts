@@ -1,4 +1,4 @@
-/** The table of the kernel's settings: every row is checked, none by its absence, and docs/hardening.md is the same table. */
+/** The table of the kernel's settings: every row is checked, none by its absence, and docs/security/hardening.md is the same table. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -82,8 +82,8 @@ test('the word that firmware adds to a direct boot is known', () => {
   assert.doesNotThrow(() => verify(world().set('/proc/cmdline', `${WORDS} initrd=initrd\n`)));
 });
 
-test('docs/hardening.md is this table', () => {
-  const text = readFileSync(join(import.meta.dirname, '../../../docs/hardening.md'), 'utf8');
+test('docs/security/hardening.md is this table', () => {
+  const text = readFileSync(join(import.meta.dirname, '../../../docs/security/hardening.md'), 'utf8');
   const [tables = ''] = text.split('\n## What the host');
   const documented = tables.split('\n').filter((line) => line.startsWith('| `'));
   const row = (name: string, value: string, reason: string): string =>

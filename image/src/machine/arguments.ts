@@ -18,8 +18,8 @@ export type BootSource =
   | { readonly kind: 'direct'; readonly firmware: string; readonly kernel: string; readonly initrd: string };
 
 /**
- * A disk that holds UKI, app bundle and state (docs/deploy-qemu.md). The guest measures or refuses
- * everything on it.
+ * A disk that holds UKI, app bundle and state (docs/operate/deploy-qemu.md). The guest measures or
+ * refuses everything on it.
  */
 export interface DiskSource {
   readonly kind: 'disk';

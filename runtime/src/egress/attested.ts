@@ -1,6 +1,6 @@
 /**
  * Attested peers: other systems under Enclaim, which show their evidence before HTTP/2 begins
- * (docs/formats.md, "Handshake").
+ * (docs/reference/formats.md, "Handshake").
  */
 
 import { randomBytes } from 'node:crypto';
