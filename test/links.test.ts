@@ -1,0 +1,92 @@
+/** No relative link of a document leads nowhere: neither its file, nor its heading, nor a page that code names. */
+
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import { test } from 'node:test';
+
+const root = join(import.meta.dirname, '..');
+const tracked = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], {
+  cwd: root,
+  encoding: 'utf8',
+})
+  .split('\n')
+  .filter(Boolean);
+const files = new Set(tracked);
+const folders = new Set(tracked.flatMap((path) => ancestors(path)));
+const documents = tracked.filter((path) => path.endsWith('.md') && !path.startsWith('test/vectors/'));
+
+function ancestors(path: string): string[] {
+  const parent = dirname(path);
+  return parent === '.' ? [''] : [parent, ...ancestors(parent)];
+}
+
+/** Text without blocks of code, where brackets are no links and `#` is no heading. */
+function prose(path: string): string {
+  return readFileSync(join(root, path), 'utf8').replace(/^```.*?^```$/gms, '');
+}
+
+/** Anchors as hosts of Markdown make them of headings: lower case, words by hyphens, no other marks. */
+function anchorsOf(path: string): ReadonlySet<string> {
+  const anchors = new Set<string>();
+  for (const [, heading = ''] of prose(path).matchAll(/^#{1,6} (.+)$/gm)) {
+    const plain = heading.replace(/\[([^\]]*)\]\([^)]*\)/g, '$1').toLowerCase();
+    const anchor = plain.replace(/[^\p{L}\p{N}\s_-]/gu, '').replaceAll(' ', '-');
+    for (let nth = 0; ; nth++) {
+      const name = nth === 0 ? anchor : `${anchor}-${nth}`;
+      if (anchors.has(name)) continue;
+      anchors.add(name);
+      break;
+    }
+  }
+  return anchors;
+}
+
+/** What a link of a document leads to, and why that is nowhere. */
+function fault(from: string, link: string): string | null {
+  const [path = '', anchor] = link.split('#');
+  const target = path === '' ? from : relative(root, resolve(root, dirname(from), decodeURI(path)));
+  if (!files.has(target) && !folders.has(target)) return `${from}: ${link}: there is no ${target}`;
+  if (anchor === undefined) return null;
+  if (!target.endsWith('.md')) return `${from}: ${link}: ${target} has no headings`;
+  return anchorsOf(target).has(anchor) ? null : `${from}: ${link}: ${target} has no such heading`;
+}
+
+test('each relative link of a document leads to a file or a heading', () => {
+  const faults: string[] = [];
+  let compared = 0;
+  for (const path of documents) {
+    for (const [, link = ''] of prose(path)
+      .replace(/`[^`\n]*`/g, '')
+      .matchAll(/\]\(([^)\s]+)\)/g)) {
+      if (/^[a-z]+:/.test(link)) continue;
+      compared++;
+      const found = fault(path, link);
+      if (found !== null) faults.push(found);
+    }
+  }
+  assert.ok(compared >= 50, `${compared} links were compared`);
+  assert.deepEqual(faults, []);
+});
+
+test('each page that code, a test or a document names by its path is there', () => {
+  const faults: string[] = [];
+  let compared = 0;
+  for (const path of tracked) {
+    if (!/\.(ts|js|mjs|proto|md|json|ya?ml)$/.test(path) || path.startsWith('test/vectors/')) continue;
+    const text = readFileSync(join(root, path), 'utf8');
+    for (const [page] of text.matchAll(/(?<![\w./-])docs\/[\w./-]+\.(?:md|json)\b/g)) {
+      compared++;
+      if (!files.has(page)) faults.push(`${path}: there is no ${page}`);
+    }
+  }
+  assert.ok(compared >= 50, `${compared} mentions were compared`);
+  assert.deepEqual(faults, []);
+});
+
+test('a link to a file or a heading that is nowhere is found', () => {
+  assert.equal(fault('README.md', 'CONTRIBUTING.md'), null);
+  assert.match(fault('README.md', 'LICENSE.md') ?? '', /there is no LICENSE\.md/);
+  assert.match(fault('README.md', '#nowhere') ?? '', /no such heading/);
+});
