@@ -1,6 +1,6 @@
 /**
- * Table of the rooms (docs/architecture.md): which imports which, and the order of the folders in
- * each.
+ * Table of the rooms (docs/contribute/architecture.md): which imports which, and the
+ * order of the folders in each.
  */
 
 /**

@@ -1,6 +1,7 @@
 /**
- * Domain separation: what each of our hashes and signatures is for (docs/reference/formats.md). Without a
- * label of its own, bytes that were hashed or signed for one thing could be shown for another.
+ * Domain separation: what each of our hashes and signatures is for (docs/reference/formats.md).
+ * Without a label of its own, bytes that were hashed or signed for one thing could be shown for
+ * another.
  */
 
 import { utf8 } from './bytes.ts';
