@@ -21,7 +21,7 @@ import type { TdxReference } from '@enclaim/attestation/references';
 import { ed25519Key } from '@enclaim/attestation/statement';
 import { parseQuote } from '@enclaim/attestation/tdx';
 import { parseVerdictDocument, verdictDocument } from '@enclaim/attestation/verdict-document';
-import { type CollateralSource, type ConnectOptions, connect, verifySaved } from '@enclaim/client';
+import { type CollateralSource, connect, type SavedOptions, verifySaved } from '@enclaim/client';
 import { type BuiltBundle, buildBundle } from '@enclaim/image';
 import { EPOCH } from './fakes/certificates.ts';
 import { certificateTable, FakeTsmTree } from './fakes/configfs-tsm.ts';
@@ -177,7 +177,7 @@ for (const [name, make] of [
       await kind.first.server.stop();
       await kind.second.server.stop();
     });
-    const options = (changed: Partial<ConnectOptions> = {}): ConnectOptions => ({
+    const options = (changed: Partial<SavedOptions> = {}): SavedOptions & { collateral?: CollateralSource } => ({
       references: kind.references,
       now,
       ...(kind.collateral === undefined ? {} : { collateral: kind.collateral }),

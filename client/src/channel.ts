@@ -1,8 +1,10 @@
 /** The attested channel: a grpc-js channel that shows its verdict first. */
 
 import type { PeerCertificate } from 'node:tls';
-import type { References, Verdict } from '@enclaim/attestation';
-import type { Demand, Policy } from '@enclaim/policy-schema';
+import type { DescService } from '@bufbuild/protobuf';
+import { parseReferences, type References, type Verdict } from '@enclaim/attestation';
+import { utf8 } from '@enclaim/attestation/bytes';
+import { type Demand, type Policy, parseDemand } from '@enclaim/policy-schema';
 import {
   type ChannelInterface as Channel,
   type ChannelOptions,
@@ -16,6 +18,7 @@ import { boundedCall } from './bounded-call.ts';
 import { ChannelError } from './errors.ts';
 import { type Call, type CheckedReceipt, receiptCall } from './receipt-call.ts';
 import { describeProxy, dial, parseTarget, proxyFor, type Target, targetText } from './route.ts';
+import { type ServiceClient, serviceClient } from './service-client.ts';
 import { type CollateralSource, VendorCollateral } from './vendor-collateral.ts';
 
 const HANDSHAKE_MS = 30_000;
@@ -44,7 +47,11 @@ const DRAIN_MS = 10_000;
 
 /** Demands of a channel on every connection that it makes. */
 export interface ConnectOptions {
-  readonly references: References;
+  /** The accepted values and trusted hardware. Bytes and text are a references file (JSON). */
+  readonly references: References | Uint8Array | string;
+  /** Demands on the attested policy, as texts of `--require` such as `claim access-logged`. */
+  readonly require?: readonly string[];
+  /** The same, read already; a connection must show both. */
   readonly demands?: readonly Demand[];
   /** Milliseconds since 1970; by default this machine's clock. */
   readonly now?: () => number;
@@ -78,10 +85,13 @@ export interface ConnectOptions {
 
 /**
  * Connects to `HOST:PORT` and resolves once a connection has shown what the client demands. The
- * environment decides the way there (route.ts): directly, or through an HTTP proxy. Pass the
- * channel to a generated client as its `channelOverride`.
+ * environment decides the way there (route.ts): directly, or through an HTTP proxy. The channel's
+ * `client` calls a service; a client that grpc-js generated takes the channel as its
+ * `channelOverride`.
  *
- * @throws EvidenceError, VerdictError, ChannelError; no application byte was sent then
+ * @throws AppraisalError, PolicyError for references or demands that cannot be read
+ * @throws EvidenceError, CollateralError, VerdictError, ChannelError; no application byte was sent
+ * then
  */
 export async function connect(target: string, options: ConnectOptions): Promise<AttestedChannel> {
   const channel = new AttestedChannel(target, options);
@@ -118,13 +128,14 @@ export class AttestedChannel implements Channel {
   #calls = new Set<Call>();
 
   constructor(target: string, options: ConnectOptions) {
-    const { references, demands = [], now = Date.now, onReceipt = () => {}, onAttested = () => {} } = options;
+    const { now = Date.now, onReceipt = () => {}, onAttested = () => {} } = options;
     this.#now = now;
     this.#maxAge = Math.min(options.maxVerdictAge ?? MAX_VERDICT_AGE_MS, MAX_VERDICT_AGE_MS);
     this.#onReceipt = onReceipt;
     this.#first.promise.catch(() => {});
     const collateral = options.collateral ?? MAKERS;
-    const expectations = { references, demands, now, collateral, newerThan: options.newerThan, known: options.known };
+    const { newerThan, known } = options;
+    const expectations = { ...demanded(options), now, collateral, newerThan, known };
     const credentials = new AttestedCredentials(expectations, options.handshakeTimeout ?? HANDSHAKE_MS, {
       attested: (attestation, peer) => {
         this.#attestations.set(peer, attestation);
@@ -167,6 +178,27 @@ export class AttestedChannel implements Channel {
     }
   }
 
+  /**
+   * The client of a service, of code that protoc-gen-es generated. Each answer comes with its
+   * receipt.
+   * @throws ChannelError `receipt` for health and reflection, whose answers have none
+   */
+  client<Service extends DescService>(service: Service): ServiceClient<Service> {
+    return serviceClient(service, (onReceipt) => ({
+      close: () => {},
+      getTarget: () => this.getTarget(),
+      getConnectivityState: (tryToConnect) => this.getConnectivityState(tryToConnect),
+      watchConnectivityState: (...args) => this.watchConnectivityState(...args),
+      getChannelzRef: () => this.getChannelzRef(),
+      createCall: (...args) => this.#create(args, onReceipt),
+    }));
+  }
+
+  /** Closes the channel. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close();
+  }
+
   close(): void {
     clearTimeout(this.#renewal);
     this.#channel.close();
@@ -191,10 +223,19 @@ export class AttestedChannel implements Channel {
 
   /** A call over a connection whose verdict holds when the call begins. */
   createCall(...args: Parameters<Channel['createCall']>): ReturnType<Channel['createCall']> {
+    return this.#create(args, () => {});
+  }
+
+  /** @param onReceipt told of the receipt of this call, after the channel's own listener */
+  #create(args: Parameters<Channel['createCall']>, onReceipt: (receipt: CheckedReceipt) => void): Call {
     if (this.#end !== undefined && this.#now() > this.#end) this.#renew();
     const [path] = args;
     const call = this.#counted(boundedCall(this.#channel.createCall(...args)));
-    return receiptCall(call, path, (made) => this.#attestationOf(made), this.#onReceipt);
+    const told = (receipt: CheckedReceipt): void => {
+      this.#onReceipt(receipt);
+      onReceipt(receipt);
+    };
+    return receiptCall(call, path, (made) => this.#attestationOf(made), told);
   }
 
   /** Keeps a call among those under way until its status is there. */
@@ -279,6 +320,16 @@ export class AttestedChannel implements Channel {
     const proxy = proxyFor(this.#target);
     return proxy === undefined ? '' : ` through ${describeProxy(proxy)}`;
   }
+}
+
+/** References and demands of the options, whatever form they came in. */
+function demanded(options: ConnectOptions): { references: References; demands: readonly Demand[] } {
+  const { references, require = [], demands = [] } = options;
+  const bytes = typeof references === 'string' ? utf8(references) : references;
+  return {
+    references: bytes instanceof Uint8Array ? parseReferences(bytes) : bytes,
+    demands: [...demands, ...require.map(parseDemand)],
+  };
 }
 
 /**

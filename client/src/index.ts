@@ -1,6 +1,18 @@
 /** Outside: attested channels for grpc-js. */
 
+export {
+  AppraisalError,
+  type Check,
+  CollateralError,
+  DecodeError,
+  EvidenceError,
+  parseReferences,
+  type References,
+  type Verdict,
+} from '@enclaim/attestation';
+export { type Demand, PolicyError, parseDemand } from '@enclaim/policy-schema';
 export type { Attestation } from './attestation.ts';
+export { CallError, type StatusName } from './call-error.ts';
 export { AttestedChannel, type ConnectOptions, connect } from './channel.ts';
 export { ChannelError, type ChannelErrorCode, VerdictError } from './errors.ts';
 export type { Received } from './handshake.ts';
@@ -11,4 +23,5 @@ export { parseReceiptFile, type ReceiptFile, receiptFile, verifyReceiptFile } fr
 export { describeServices } from './reflection.ts';
 export { routeFetches } from './route.ts';
 export { type SavedOptions, verifySaved } from './saved.ts';
+export type { Answer, AnswerStream, CallOptions, MethodClient, Requests, ServiceClient } from './service-client.ts';
 export { type CollateralSource, VendorCollateral, type VendorCollateralOptions } from './vendor-collateral.ts';
