@@ -17,7 +17,7 @@ const GRPC = 't.Mail/Send';
 const RESOLVE_MS = 20;
 /** Before there is an address, and while the other end leaves TLS unanswered. */
 const ABORTS = [RESOLVE_MS / 2, RESOLVE_MS * 5];
-const MOST_CALLS = 128;
+const MAX_CALLS = 128;
 
 let silent: Server;
 const sockets = new Set<Socket>();
@@ -73,7 +73,7 @@ for (const call of [HTTP, GRPC] as const) {
 test('who is given up counts until nothing is left of it', async () => {
   const address = Promise.withResolvers<string[]>();
   const broker = brokerOf(() => address.promise);
-  const said = await Promise.all(Array.from({ length: MOST_CALLS }, () => givenUp(broker, GRPC, 10)));
+  const said = await Promise.all(Array.from({ length: MAX_CALLS }, () => givenUp(broker, GRPC, 10)));
   assert.ok(said.every((message) => message === 'mailer did not answer'));
   assert.match(await givenUp(broker, GRPC, 10), /128 calls of others/);
   address.resolve(['127.0.0.1']);

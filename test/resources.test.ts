@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { encodeFrame, FrameReader } from '../runtime/src/frames.ts';
-import { FRAME_LIMIT, type FromWorker, type ToWorker } from '../runtime/src/worker/protocol.ts';
+import { type FromWorker, MAX_FRAME_BYTES, type ToWorker } from '../runtime/src/worker/protocol.ts';
 import { type LabOptions, openLab } from './support/lab.ts';
 import { startWorkers } from './support/worker-process.ts';
 
@@ -37,10 +37,10 @@ test('a call that waits is not charged for the work of others', async () => {
 
 test('a worker that is only looked at reports what that takes, and charges nobody', async () => {
   const { socket, kill, processorTime } = await startWorkers()();
-  const frames = new FrameReader(FRAME_LIMIT);
+  const frames = new FrameReader(MAX_FRAME_BYTES);
   const reports: Extract<FromWorker, { kind: 'used' }>[] = [];
   let pongs = 0;
-  const say = (message: ToWorker): unknown => socket.write(encodeFrame(message, FRAME_LIMIT));
+  const say = (message: ToWorker): unknown => socket.write(encodeFrame(message, MAX_FRAME_BYTES));
   socket.on('data', (chunk: Uint8Array) => {
     for (const text of frames.push(chunk)) {
       const message = JSON.parse(text) as FromWorker;

@@ -7,7 +7,7 @@ import { equalBytes, fromUtf8, utf8 } from './bytes.ts';
 import { DecodeError } from './errors.ts';
 
 /** Nesting up to which the short way is tried: it goes down by recursion. */
-const DEEPEST = 8;
+const MAX_SHORT_WAY_DEPTH = 8;
 
 /** Canonical bytes of a JSON value. */
 export function encodeCanonical(value: unknown): Uint8Array {
@@ -27,7 +27,7 @@ function isOrdered(value: unknown, depth = 0): boolean {
   if (typeof value === 'string') return value.isWellFormed();
   if (typeof value === 'number') return Number.isFinite(value);
   if (typeof value !== 'object' || value === null) return value === null || typeof value === 'boolean';
-  if (depth > DEEPEST) return false;
+  if (depth > MAX_SHORT_WAY_DEPTH) return false;
   if (Array.isArray(value)) {
     for (const inner of value) if (!isOrdered(inner, depth + 1)) return false;
     return true;

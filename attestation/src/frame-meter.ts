@@ -15,7 +15,7 @@ const GOAWAY = 7;
 const END_STREAM = 1;
 const PADDED = 8;
 /** A padded frame of no more than this may be nothing but padding. */
-const MOST_PADDING = 256;
+const MAX_PADDING_BYTES = 256;
 
 /**
  * Events that a peer has at the start, and at most. A client that has not yet been answered sends
@@ -102,7 +102,7 @@ export class FrameMeter {
 
   #cost(): number {
     if (this.#type !== DATA) return COST[this.#type] ?? 1;
-    if ((this.#flags & PADDED) !== 0 && this.#length <= MOST_PADDING) return 1;
+    if ((this.#flags & PADDED) !== 0 && this.#length <= MAX_PADDING_BYTES) return 1;
     return this.#length === 0 && (this.#flags & END_STREAM) === 0 ? 1 : 0;
   }
 

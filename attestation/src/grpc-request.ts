@@ -66,10 +66,10 @@ export const ACCEPTED_ENCODINGS: string = [...ENCODINGS].join();
 export const MAX_MESSAGE_BYTES: number = 4 * 1024 * 1024;
 /**
  * Bytes that any message may unfold to, however short it is. A longer one may unfold to
- * `MOST_TIMES` its length.
+ * `MAX_GROWTH` its length.
  */
 const SMALL_BYTES = 64 * 1024;
-const MOST_TIMES = 128;
+const MAX_GROWTH = 128;
 /** gRPC over HTTP/2: at most eight digits and a unit. */
 const TIMEOUT = /^\d{1,8}[HMSmun]$/;
 
@@ -114,7 +114,7 @@ export function requestRefusal(
  * thousandth.
  */
 export function maxInflated(length: number): number {
-  return Math.min(MAX_MESSAGE_BYTES, Math.max(SMALL_BYTES, MOST_TIMES * length));
+  return Math.min(MAX_MESSAGE_BYTES, Math.max(SMALL_BYTES, MAX_GROWTH * length));
 }
 
 /** Whether a field is metadata that passes a hop. */

@@ -17,7 +17,7 @@ export const HANDSHAKE_VERSION = 1;
  * Largest accepted frame in bytes. A policy may be 256 KiB; certificates and logs stay well below
  * the rest.
  */
-export const FRAME_LIMIT: number = 1024 * 1024;
+export const MAX_FRAME_BYTES: number = 1024 * 1024;
 /** Length in bytes of the prefix that holds a frame's length. */
 export const FRAME_PREFIX = 4;
 
@@ -38,18 +38,18 @@ export function encodeFrame(step: HandshakeStepInit): Uint8Array {
  *
  * **Bound**: a client or server that waits for another step holds no more than this.
  */
-const STEP_LIMIT = 4096;
+const MAX_STEP_BYTES = 4096;
 
 /** Largest frame in bytes while one of these steps is expected. */
 export function limitOf(expected: readonly HandshakeStep['case'][]): number {
-  return expected.includes('evidence') ? FRAME_LIMIT : STEP_LIMIT;
+  return expected.includes('evidence') ? MAX_FRAME_BYTES : MAX_STEP_BYTES;
 }
 
 /**
  * Length of the message behind a prefix of 4 bytes.
  * @throws DecodeError `range` over `limit` or zero
  */
-export function frameLength(prefix: Uint8Array, limit: number = FRAME_LIMIT): number {
+export function frameLength(prefix: Uint8Array, limit: number = MAX_FRAME_BYTES): number {
   const length = new Reader(prefix).u32be();
   if (length === 0 || length > limit) throw new DecodeError('range', `a handshake frame of ${length} bytes`, 0);
   return length;
@@ -57,7 +57,7 @@ export function frameLength(prefix: Uint8Array, limit: number = FRAME_LIMIT): nu
 
 /** The step in a frame's message. @throws DecodeError */
 export function decodeFrame(message: Uint8Array): HandshakeStep {
-  const { step }: Handshake = decodeMessage(HandshakeSchema, message, FRAME_LIMIT);
+  const { step }: Handshake = decodeMessage(HandshakeSchema, message, MAX_FRAME_BYTES);
   if (step.case === undefined) throw new DecodeError('syntax', 'a handshake frame without a step', 0);
   return step;
 }

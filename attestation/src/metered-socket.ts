@@ -15,7 +15,7 @@ const ENHANCE_YOUR_CALM = 11;
  *
  * Without this, the kernel's reset could overtake the GOAWAY frame.
  */
-const MOST_DISCARDED = 1024 * 1024;
+const MAX_DISCARDED_BYTES = 1024 * 1024;
 const FAREWELL_MS = 1000;
 
 /** The two ends of a connection, of TCP or TLS, as a stream. For Node alone. */
@@ -64,7 +64,7 @@ export class MeteredSocket extends Duplex {
   #take(chunk: Buffer): void {
     if (this.destroyed) {
       this.#discarded += chunk.length;
-      if (this.#discarded > MOST_DISCARDED) this.#socket.destroy();
+      if (this.#discarded > MAX_DISCARDED_BYTES) this.#socket.destroy();
     } else if (!this.#meter.received(chunk)) this.#calm();
     else if (!this.push(chunk)) this.#socket.pause();
   }

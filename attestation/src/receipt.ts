@@ -117,8 +117,8 @@ const COMMITMENT_LABELS: Readonly<Record<Committed, Uint8Array>> = {
   response: labelBytes('response'),
   status: labelBytes('status'),
 };
-const BODY_LIMIT = 64 * 1024;
-const RECEIPT_LIMIT = 96 * 1024;
+const MAX_BODY_BYTES = 64 * 1024;
+const MAX_RECEIPT_BYTES = 96 * 1024;
 
 /** Canonical bytes of a receipt body. */
 export function encodeReceiptBody(body: ReceiptBody): Uint8Array {
@@ -239,8 +239,8 @@ export function checkReceiptMessages({ body }: AuthenticReceipt, call: SeenCall)
 /** Reads a receipt. **Trust**: nothing in it is authentic yet. @throws EvidenceError `format` */
 export function parseReceipt(bytes: Uint8Array): { receipt: Receipt; body: ReceiptBody } {
   try {
-    const receipt = decodeMessage(ReceiptSchema, bytes, RECEIPT_LIMIT);
-    return { receipt, body: decodeCanonical(bodySchema, receipt.body, BODY_LIMIT) };
+    const receipt = decodeMessage(ReceiptSchema, bytes, MAX_RECEIPT_BYTES);
+    return { receipt, body: decodeCanonical(bodySchema, receipt.body, MAX_BODY_BYTES) };
   } catch (cause) {
     throw new EvidenceError('format', `receipt does not parse: ${(cause as Error).message}`, { cause });
   }

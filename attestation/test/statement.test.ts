@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { decodeNonceLeaf, encodeNonceLeaf } from '../src/batch.ts';
 import { concat, fromUtf8, utf8 } from '../src/bytes.ts';
 import { AppraisalError, DecodeError, EvidenceError } from '../src/errors.ts';
-import { decodeFrame, encodeFrame, FRAME_LIMIT, frameLength, limitOf } from '../src/handshake.ts';
+import { decodeFrame, encodeFrame, frameLength, limitOf, MAX_FRAME_BYTES } from '../src/handshake.ts';
 import { decodeRecord } from '../src/log/record.ts';
 import { parseReceipt } from '../src/receipt.ts';
 import { parseReferences } from '../src/references/references.ts';
@@ -83,8 +83,8 @@ test('a handshake frame is bounded, canonical and never empty', () => {
   assert.throws(() => decodeFrame(new Uint8Array()), DecodeError);
   assert.throws(() => frameLength(Uint8Array.of(0, 0, 0, 0)), DecodeError);
   assert.throws(() => frameLength(Uint8Array.of(0xff, 0xff, 0xff, 0xff)), DecodeError);
-  assert.equal(frameLength(Uint8Array.of(0, 0x10, 0, 0)), FRAME_LIMIT);
-  assert.equal(limitOf(['evidence']), FRAME_LIMIT);
+  assert.equal(frameLength(Uint8Array.of(0, 0x10, 0, 0)), MAX_FRAME_BYTES);
+  assert.equal(limitOf(['evidence']), MAX_FRAME_BYTES);
   assert.throws(
     () => frameLength(Uint8Array.of(0, 0x10, 0, 0), limitOf(['hello', 'done'])),
     DecodeError,

@@ -11,7 +11,7 @@ import { concat, utf8 } from '../src/bytes.ts';
 import { sha384 } from '../src/digest.ts';
 import { DecodeError, EvidenceError } from '../src/errors.ts';
 import { rtmrOf } from '../src/measure/index.ts';
-import { EVENT_LOG_LIMIT, parseTdReport, replayTdxLog, type TdReport, tdxEventLog } from '../src/tdx/index.ts';
+import { MAX_EVENT_LOG_BYTES, parseTdReport, replayTdxLog, type TdReport, tdxEventLog } from '../src/tdx/index.ts';
 import { eventLogLength } from '../src/tpm/index.ts';
 
 const event = (rtmr: number, text: string): Entry => ({
@@ -113,7 +113,7 @@ describe('the log for evidence', () => {
   });
 
   test('is bounded', async () => {
-    const large = utf8('x'.repeat(EVENT_LOG_LIMIT));
+    const large = utf8('x'.repeat(MAX_EVENT_LOG_BYTES));
     undecodable('range', () => tdxEventLog(LOG, [large], REPORT));
     await refused('format', async () => replayTdxLog(concat(log, large), REPORT));
   });

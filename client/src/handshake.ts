@@ -46,7 +46,7 @@ export interface Expectations {
 const NONCE_LENGTH = 32;
 const SECRET_LENGTH = 32;
 /** Characters of a refusal that are passed on. */
-const MOST_REASON = 1024;
+const MAX_REASON_CHARS = 1024;
 
 /**
  * Evidence from the peer of a connection, proved to be made for that connection, and not yet
@@ -136,7 +136,7 @@ async function answer<C extends 'evidence' | 'activated'>(
 ): Promise<Extract<HandshakeStep, { case: C }>> {
   const step: HandshakeStep = await frames.receive<C | 'refused'>(expected, 'refused');
   if (step.case === 'refused') {
-    throw new ChannelError('protocol', `the server refused: ${step.value.reason.slice(0, MOST_REASON)}`);
+    throw new ChannelError('protocol', `the server refused: ${step.value.reason.slice(0, MAX_REASON_CHARS)}`);
   }
   return step as Extract<HandshakeStep, { case: C }>;
 }

@@ -33,7 +33,7 @@ export interface CheckedReceipt {
 }
 
 /** Bytes of one call's messages that are kept until its receipt speaks of them. */
-const MOST_HELD = 64 * 1024 * 1024;
+const MAX_HELD_BYTES = 64 * 1024 * 1024;
 /** Cost of a message beside its bytes: even an empty one is an object that is kept. */
 const MESSAGE_COST = 256;
 
@@ -78,8 +78,8 @@ export function receiptCall(
   let held = 0;
   const hold = (messages: Buffer[], message: Buffer): void => {
     held += message.length + MESSAGE_COST;
-    if (held <= MOST_HELD) messages.push(message);
-    else call.cancelWithStatus(status.RESOURCE_EXHAUSTED, `a call of more than ${MOST_HELD} bytes`);
+    if (held <= MAX_HELD_BYTES) messages.push(message);
+    else call.cancelWithStatus(status.RESOURCE_EXHAUSTED, `a call of more than ${MAX_HELD_BYTES} bytes`);
   };
   const { start, sendMessageWithContext } = call;
   call.sendMessageWithContext = (context, message) => {

@@ -47,7 +47,7 @@ const fileSchema: z.ZodType<ReceiptFile> = z.strictObject({
 
 const LIMIT = 16 * 1024 * 1024;
 /** Bytes of messages that a file holds: with them in base64, and the evidence, it is still read. */
-const MOST_MESSAGES = 8 * 1024 * 1024;
+const MAX_MESSAGES_BYTES = 8 * 1024 * 1024;
 
 /**
  * The file for a receipt.
@@ -75,7 +75,7 @@ export function receiptFile(
 function heldIn({ call, body }: CheckedReceipt): Exclude<Parameters<typeof receiptFile>[1], undefined> {
   const { request, response, text } = call;
   const size = [...request, ...response].reduce((sum, message) => sum + message.length, 0);
-  return size > MOST_MESSAGES ? null : { request, response, ...(body.status !== 0 && { text }) };
+  return size > MAX_MESSAGES_BYTES ? null : { request, response, ...(body.status !== 0 && { text }) };
 }
 
 /** Reads a receipt file. **Trust**: nothing in it is authentic yet. @throws DecodeError */

@@ -23,7 +23,7 @@ type Question = NonNullable<MessageInitShape<typeof ServerReflectionRequestSchem
  * Bytes of all files that a server answers with. A bundle has at most half as many, and some files
  * are answered twice.
  */
-const MOST_BYTES = 16 * 1024 * 1024;
+const MAX_DESCRIPTOR_BYTES = 16 * 1024 * 1024;
 const PATH = '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo';
 
 /**
@@ -46,7 +46,8 @@ export async function describeServices(
     if (found.case !== 'fileDescriptorResponse') throw unexpected(found);
     for (const bytes of found.value.fileDescriptorProto) {
       size += bytes.length;
-      if (size > MOST_BYTES) throw new ChannelError('protocol', `reflection: more than ${MOST_BYTES} bytes of files`);
+      if (size > MAX_DESCRIPTOR_BYTES)
+        throw new ChannelError('protocol', `reflection: more than ${MAX_DESCRIPTOR_BYTES} bytes of files`);
       const file = reading(() => fromBinary(FileDescriptorProtoSchema, bytes));
       files.set(file.name, file);
     }

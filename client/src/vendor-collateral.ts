@@ -46,11 +46,11 @@ const INTEL_ROOT_CRL = 'https://certificates.trustedservices.intel.com/IntelSGXR
 const GOOGLE = 'https://storage.googleapis.com/gce_tcb_integrity/ovmf_x64_csm';
 const GOOGLE_ROOT = 'https://pki.goog/cloud_integrity/GCE-cc-tcb-root_1.crt';
 
-const LARGEST_ANSWER = 1 << 20;
-const LONGEST_ANSWER_MS = 10_000;
-const MOST_KEPT = 1024;
+const MAX_ANSWER_BYTES = 1 << 20;
+const MAX_ANSWER_MS = 10_000;
+const MAX_KEPT_ANSWERS = 1024;
 const FIRST_WAIT_MS = 1_000;
-const LONGEST_WAIT_MS = 300_000;
+const MAX_WAIT_MS = 300_000;
 
 interface Answer {
   readonly body: Uint8Array;
@@ -216,7 +216,7 @@ export class VendorCollateral implements CollateralSource {
       place.failures = 0;
       return place.answer;
     } catch (error) {
-      const wait = Math.min(FIRST_WAIT_MS * 2 ** place.failures++, LONGEST_WAIT_MS);
+      const wait = Math.min(FIRST_WAIT_MS * 2 ** place.failures++, MAX_WAIT_MS);
       place.retryAt = this.#now() + wait * (0.5 + Math.random() / 2);
       if (place.answer !== undefined) return place.answer;
       throw error;
@@ -225,7 +225,7 @@ export class VendorCollateral implements CollateralSource {
 
   async #get(url: string): Promise<Answer> {
     try {
-      const response = await this.#fetch(url, { redirect: 'error', signal: AbortSignal.timeout(LONGEST_ANSWER_MS) });
+      const response = await this.#fetch(url, { redirect: 'error', signal: AbortSignal.timeout(MAX_ANSWER_MS) });
       if (!response.ok)
         throw new CollateralError('missing', `${url} answers ${response.status}`, {
           retryable: response.status >= 429,
@@ -234,8 +234,8 @@ export class VendorCollateral implements CollateralSource {
       let size = 0;
       for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
         size += chunk.length;
-        if (size > LARGEST_ANSWER)
-          throw new CollateralError('missing', `${url} answers with more than ${LARGEST_ANSWER} bytes`);
+        if (size > MAX_ANSWER_BYTES)
+          throw new CollateralError('missing', `${url} answers with more than ${MAX_ANSWER_BYTES} bytes`);
         chunks.push(chunk);
       }
       return { body: Buffer.concat(chunks), headers: response.headers };
@@ -249,7 +249,7 @@ export class VendorCollateral implements CollateralSource {
     const known = this.#places.get(url);
     if (known !== undefined) return known;
     const [oldest] = this.#places.keys();
-    if (this.#places.size >= MOST_KEPT && oldest !== undefined) this.#places.delete(oldest);
+    if (this.#places.size >= MAX_KEPT_ANSWERS && oldest !== undefined) this.#places.delete(oldest);
     const place: Place = { fetched: 0, failures: 0, retryAt: 0 };
     this.#places.set(url, place);
     return place;

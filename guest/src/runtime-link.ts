@@ -7,10 +7,10 @@ import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fromBase64, toBase64 } from '@enclaim/attestation/bytes';
 import {
-  CONTROL_LIMIT,
   type FromRuntime,
+  MAX_CONTROL_BYTES,
+  MAX_QUESTION_BYTES,
   parseFromRuntime,
-  REQUEST_LIMIT,
   type ToRuntime,
 } from '@enclaim/runtime/control';
 import { encodeFrame, FrameReader } from '@enclaim/runtime/frames';
@@ -20,14 +20,14 @@ import { Refusal } from './refusal.ts';
 import type { StatedBoot } from './stated-boot.ts';
 
 /** Questions that may wait for the hardware: 64 activations and a quote, and as many again. */
-const MOST_ASKED = 128;
+const MAX_QUESTIONS = 128;
 /**
  * Most workers at once, including those that start or have been told to end.
  *
  * A policy has at most 16 classes. Each has one worker for all its calls, one for calls that run
  * alone, and as many that are being replaced.
  */
-export const MOST_WORKERS = 64;
+export const MAX_WORKERS = 64;
 /**
  * Milliseconds for the runtime to end: three times what it gives its calls, to allow for a slow
  * machine.
@@ -71,7 +71,7 @@ export class RuntimeLink {
     this.#socket = socket;
     this.#options = options;
     this.serving = this.#serving.promise;
-    const frames = new FrameReader(REQUEST_LIMIT);
+    const frames = new FrameReader(MAX_QUESTION_BYTES);
     socket.on('data', (chunk: Uint8Array) => {
       try {
         for (const text of frames.push(chunk)) if (!this.#over) this.#obey(parseFromRuntime(text));
@@ -86,8 +86,8 @@ export class RuntimeLink {
   /** Says something to the runtime, if it is still there. */
   tell(message: ToRuntime): void {
     if (this.#over) return;
-    if (this.#socket.writableLength > CONTROL_LIMIT) this.fail('the runtime does not read what it asked for');
-    else this.#socket.write(encodeFrame(message, CONTROL_LIMIT));
+    if (this.#socket.writableLength > MAX_CONTROL_BYTES) this.fail('the runtime does not read what it asked for');
+    else this.#socket.write(encodeFrame(message, MAX_CONTROL_BYTES));
   }
 
   /** Asks the runtime to end, and does not wait for ever. */
@@ -159,7 +159,7 @@ export class RuntimeLink {
   }
 
   #answer(id: number, make: () => Promise<ToRuntime>): void {
-    if (++this.#asked > MOST_ASKED) throw new RangeError(`more than ${MOST_ASKED} questions at once`);
+    if (++this.#asked > MAX_QUESTIONS) throw new RangeError(`more than ${MAX_QUESTIONS} questions at once`);
     void make()
       .catch((error: Error): ToRuntime => ({ kind: 'failed', id, reason: error.message.slice(0, 500) }))
       .then((answer) => {
@@ -170,7 +170,7 @@ export class RuntimeLink {
 
   async #startWorker(id: number): Promise<void> {
     if (this.#workers.has(id)) throw new RangeError(`worker ${id} is there`);
-    if (this.#workers.size === MOST_WORKERS) throw new RangeError(`more than ${MOST_WORKERS} at once`);
+    if (this.#workers.size === MAX_WORKERS) throw new RangeError(`more than ${MAX_WORKERS} at once`);
     this.#workers.set(id, null);
     const worker = await this.#options.startWorker(id);
     this.#workers.set(id, worker);

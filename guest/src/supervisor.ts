@@ -31,7 +31,7 @@ import { joinNetwork, openNetwork, serverNames } from './network.ts';
 import { type HardwareSources, openPlatform } from './platform/open.ts';
 import type { GuestPlatform } from './platform/platform.ts';
 import { Refusal } from './refusal.ts';
-import { MOST_WORKERS, RuntimeLink } from './runtime-link.ts';
+import { MAX_WORKERS, RuntimeLink } from './runtime-link.ts';
 import { knownOf, StatedBoot } from './stated-boot.ts';
 import { readTime } from './time.ts';
 import { capacityOf, WORKER_HEAP, WORKER_LIMITS } from './worker-share.ts';
@@ -55,8 +55,11 @@ const workersMemory = (): number => Math.floor((totalmem() * 5) / 8);
  * runtime's own, as far as the memory allows.
  */
 const workerCount = (): number =>
-  Math.max(1, Math.min(availableParallelism() - 1, Math.floor(workersMemory() / WORKER_LIMITS.memory), MOST_READY));
-const MOST_READY = 16;
+  Math.max(
+    1,
+    Math.min(availableParallelism() - 1, Math.floor(workersMemory() / WORKER_LIMITS.memory), MAX_READY_WORKERS),
+  );
+const MAX_READY_WORKERS = 16;
 
 /**
  * Limits of the workers of all classes together. Each class has a worker, and budgets hold for the
@@ -68,7 +71,7 @@ const MOST_READY = 16;
 const allWorkersLimits = (): CgroupLimits => ({
   memory: Math.max(WORKER_LIMITS.memory, workersMemory()),
   cpu: workerCount() * WORKER_LIMITS.cpu,
-  tasks: MOST_WORKERS * WORKER_LIMITS.tasks,
+  tasks: MAX_WORKERS * WORKER_LIMITS.tasks,
 });
 
 /** User ids inside the VM. Every worker gets one of its own, counted from the first. */

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { toBase64 } from '@enclaim/attestation/bytes';
-import { REQUEST_LIMIT } from '@enclaim/runtime/control';
+import { MAX_QUESTION_BYTES } from '@enclaim/runtime/control';
 import { encodeFrame } from '@enclaim/runtime/frames';
 import { socketPair } from '../src/linux/unix-socket.ts';
 import type { Refusal } from '../src/refusal.ts';
@@ -49,7 +49,7 @@ const WRONG: Readonly<Record<string, readonly unknown[]>> = {
   'that it serves, twice: the console is no channel': [SERVING, SERVING],
   'that it serves a number that no count is': [{ ...SERVING, exposed: 2 ** 40 }],
   'a question beyond the integers of a frame': [{ ...quote(0), id: 2 ** 32 }],
-  'a request larger than any': [{ kind: 'refused', reason: 'x'.repeat(REQUEST_LIMIT) }],
+  'a request larger than any': [{ kind: 'refused', reason: 'x'.repeat(MAX_QUESTION_BYTES) }],
   'more questions than the hardware is asked at once': many(129, quote),
   'more workers than there may be': many(65, (id) => ({ kind: 'start', id })),
   'one worker twice': many(2, () => ({ kind: 'start', id: 7 })),

@@ -53,7 +53,7 @@ export {
 } from './match/match.ts';
 export { callOf, type HttpCall, type OutboundMethod, parseHttpCall } from './match/outbound.ts';
 export {
-  MOST_WORKER_CLASSES,
+  MAX_WORKER_CLASSES,
   type Obstacle,
   obstacle,
   type RuledMethod,

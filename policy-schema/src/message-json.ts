@@ -39,7 +39,7 @@ export class ExactJson {
       JSON.parse(text, (_, value: unknown, context?: { readonly source?: string }) => {
         const source = context?.source;
         if (source === undefined || typeof value !== 'number' || !Number.isInteger(value)) return value;
-        const isSame = Number.isSafeInteger(value) && source.length <= LONGEST_SAFE && !/e-/i.test(source);
+        const isSame = Number.isSafeInteger(value) && source.length <= MAX_SAFE_CHARS && !/e-/i.test(source);
         return isSame ? value : new Written(source, value);
       }),
     );
@@ -67,7 +67,7 @@ type ReadOptions = Partial<JsonReadOptions> & { readonly registry: Registry };
  * Characters of a number that is written plainly and can be held by a double: sixteen digits and a
  * sign.
  */
-const LONGEST_SAFE = 17;
+const MAX_SAFE_CHARS = 17;
 const WHOLE = /^-?[0-9]+$/;
 const INTEGERS: ReadonlySet<ScalarType> = new Set([
   ...[ScalarType.INT32, ScalarType.UINT32, ScalarType.SINT32, ScalarType.FIXED32, ScalarType.SFIXED32],

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import {
   decide,
-  MOST_WORKER_CLASSES,
+  MAX_WORKER_CLASSES,
   match,
   obstacle,
   type Policy,
@@ -152,7 +152,7 @@ for (const [what, field] of [
 }
 
 test('a policy that needs too many classes is refused', async () => {
-  const names = Array.from({ length: MOST_WORKER_CLASSES + 1 }, (_, i) => `c${i}`);
+  const names = Array.from({ length: MAX_WORKER_CLASSES + 1 }, (_, i) => `c${i}`);
   const policy = (count: number): Policy =>
     parsePolicy(`enclaim: 1
 system: { name: a, owner: { name: A, contact: a }, version: 1 }
@@ -167,8 +167,8 @@ services:
     'a.proto': `syntax = "proto3"; package s; import "enclaim/handling.proto"; import "google/protobuf/empty.proto";
       service S { ${names.map((name) => `rpc ${name}(google.protobuf.Empty) returns (google.protobuf.Empty) { option (enclaim.handling) = { purpose: "p" }; }`).join(' ')} }`,
   });
-  assert.deepEqual(match(descriptors, policy(MOST_WORKER_CLASSES)).errors, []);
-  assert.deepEqual(match(descriptors, policy(MOST_WORKER_CLASSES + 1)).errors, [
+  assert.deepEqual(match(descriptors, policy(MAX_WORKER_CLASSES)).errors, []);
+  assert.deepEqual(match(descriptors, policy(MAX_WORKER_CLASSES + 1)).errors, [
     {
       pointer: '/services',
       message: 'the methods need 17 classes of worker processes, which share nothing; at most 16 are run',

@@ -7,11 +7,11 @@ import * as z from 'zod';
 import type { TimeAnchor } from './clock.ts';
 
 /** Largest frame of the supervisor in bytes: the bundle travels in one, as base64. */
-export const CONTROL_LIMIT: number = 96 * 1024 * 1024;
+export const MAX_CONTROL_BYTES: number = 96 * 1024 * 1024;
 /**
  * Largest frame of the runtime: a boot statement has at most 8 KiB, and a TPM's input at most 4.
  */
-export const REQUEST_LIMIT: number = 64 * 1024;
+export const MAX_QUESTION_BYTES: number = 64 * 1024;
 /** Descriptor of the runtime's end of the control socket. */
 export const CONTROL_FD = 3;
 

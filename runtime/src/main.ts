@@ -8,9 +8,9 @@ import { isAttestedOnly } from '@enclaim/policy-schema/admission';
 import {
   type BootMessage,
   CONTROL_FD,
-  CONTROL_LIMIT,
   type FromRuntime,
-  REQUEST_LIMIT,
+  MAX_CONTROL_BYTES,
+  MAX_QUESTION_BYTES,
   type ToRuntime,
 } from './control.ts';
 import { askServers } from './egress/resolver.ts';
@@ -34,7 +34,7 @@ class Supervisor {
   #next = 0;
 
   constructor() {
-    const frames = new FrameReader(CONTROL_LIMIT);
+    const frames = new FrameReader(MAX_CONTROL_BYTES);
     const { promise, resolve } = Promise.withResolvers<BootMessage>();
     this.boot = promise;
     const end = Promise.withResolvers<void>();
@@ -59,7 +59,7 @@ class Supervisor {
    * size
    */
   say(message: FromRuntime): void {
-    this.#socket.write(encodeFrame(message, REQUEST_LIMIT));
+    this.#socket.write(encodeFrame(message, MAX_QUESTION_BYTES));
   }
 
   /** Sends a question, and resolves with its answer. */

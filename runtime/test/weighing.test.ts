@@ -23,7 +23,7 @@ import {
 import fc from 'fast-check';
 import { RefusalError } from '../src/errors.ts';
 import { decoded } from '../src/message/decode.ts';
-import { HeavyError, MOST_PARTS, weigh } from '../src/message/part-limit.ts';
+import { HeavyError, MAX_PARTS, weigh } from '../src/message/part-limit.ts';
 
 const registry = createRegistry(ListValueSchema, StructSchema, AnySchema, FileDescriptorProtoSchema);
 
@@ -127,7 +127,7 @@ const BOMBS: Readonly<Record<string, readonly [DescMessage, Uint8Array]>> = {
     FileDescriptorProtoSchema,
     Buffer.concat([Buffer.from([0x52, 0xa0, 0x8d, 0x06]), Buffer.alloc(100_000)]),
   ],
-  'a list within Any': [AnySchema, nested(Buffer.alloc(2 * (MOST_PARTS + 1), Buffer.from([0x0a, 0])))],
+  'a list within Any': [AnySchema, nested(Buffer.alloc(2 * (MAX_PARTS + 1), Buffer.from([0x0a, 0])))],
 };
 
 for (const [name, [descriptor, bytes]] of Object.entries(BOMBS)) {
@@ -148,9 +148,9 @@ for (const [name, [descriptor, bytes]] of Object.entries(BOMBS)) {
 }
 
 test('a message that is as large as may be is read', () => {
-  const bytes = Buffer.alloc(2 * MOST_PARTS, Buffer.from([0x0a, 0]));
+  const bytes = Buffer.alloc(2 * MAX_PARTS, Buffer.from([0x0a, 0]));
   const message = decoded('request', ListValueSchema, bytes, registry);
-  assert.equal((message as Message & { values: unknown[] }).values.length, MOST_PARTS);
+  assert.equal((message as Message & { values: unknown[] }).values.length, MAX_PARTS);
 });
 
 test('a message too deep for a stack is none', () => {

@@ -48,7 +48,10 @@ const LAYERS = {
        incoming.on('error', reject);`,
     ],
   ],
-  'answers have a limit': [HTTP, ['const MOST_ANSWER: number = 1024 * 1024', 'const MOST_ANSWER: number = 2 ** 40']],
+  'answers have a limit': [
+    HTTP,
+    ['const MAX_ANSWER_BYTES: number = 1024 * 1024', 'const MAX_ANSWER_BYTES: number = 2 ** 40'],
+  ],
   'floating label': [CONTEXT, ['grow(this.#read, stored.label);', '']],
   'reading after acting': [CONTEXT, ['if (!writes && this.#acted)', 'if (false)']],
   'label of the message': [CONTEXT, ['new Set([...this.label, ...carried])', 'new Set(this.label)']],
@@ -61,7 +64,7 @@ const LAYERS = {
     ['[...leavesOf(input, outgoing, json, registry), ...wireTextsOf(input, outgoing)]', 'textsOf(json)'],
   ],
   'leak detectors on records': [CALL_EGRESS, ['context.lookAtRecord(outgoing.leaves);', '']],
-  'number of calls': [SOVEREIGNTY, ['if (external > MOST_EXTERNAL)', 'if (external < 0)']],
+  'number of calls': [SOVEREIGNTY, ['if (external > MAX_EXTERNAL_CALLS)', 'if (external < 0)']],
   'number of calls of the policy': [SOVEREIGNTY, ['if (external > maxExternalCalls)', 'if (external < 0)']],
   'counted before it happens': [
     SOVEREIGNTY,
@@ -81,7 +84,7 @@ const LAYERS = {
     CALL_EGRESS,
     ['figures: { bytes: length } });', 'figures: { bytes: length } }).catch(() => {});'],
   ],
-  'few records': [CALLS, ['return ++this.#records <= MOST_RECORDS;', 'return true;']],
+  'few records': [CALLS, ['return ++this.#records <= MAX_RECORDS_PER_CALL;', 'return true;']],
   'once in a call': [CALL_EGRESS, ['this.#used.add(id);', '']],
   'naming is sending': [CONTEXT, ["    this.#decide({ kind: 'send', name: to }, new Set(this.label));\n", '']],
   'label of the record': [

@@ -19,7 +19,7 @@ import { encodeFrame, FrameReader } from '../../runtime/src/frames.ts';
 import { ReceiptSigner } from '../../runtime/src/log/receipts.ts';
 import { VolatileCollection } from '../../runtime/src/storage/volatile.ts';
 import { WorkerPool } from '../../runtime/src/worker/pool.ts';
-import { FRAME_LIMIT } from '../../runtime/src/worker/protocol.ts';
+import { MAX_FRAME_BYTES } from '../../runtime/src/worker/protocol.ts';
 import type { Call, WorkerProcess } from '../../runtime/src/worker/worker.ts';
 import { startSubprocessor } from '../fakes/subprocessor.ts';
 import { HANGS_MS } from '../support/eventually.ts';
@@ -107,8 +107,8 @@ function pretend(
   hear: (message: { kind: string; call: number }, say: (message: object) => void) => void,
   first: object = { kind: 'ready' },
 ): WorkerProcess {
-  const frames = new FrameReader(FRAME_LIMIT);
-  const say = (message: object): void => void socket.push(encodeFrame(message, FRAME_LIMIT));
+  const frames = new FrameReader(MAX_FRAME_BYTES);
+  const say = (message: object): void => void socket.push(encodeFrame(message, MAX_FRAME_BYTES));
   const socket = new Duplex({
     read: () => {},
     write: (chunk, _encoding, done) => {

@@ -44,9 +44,9 @@ const LAYERS = {
     'runtime/src/storage/volatile.ts',
     ['identity: 16 *', 'identity: 64 *'],
     ['if (size > most)', 'if (false)'],
-    ['LARGEST_VALUE = 256', 'LARGEST_VALUE = 65536'],
+    ['MAX_VALUE_BYTES = 256', 'MAX_VALUE_BYTES = 65536'],
   ],
-  'responses have a limit': ['runtime/src/call/calls.ts', ['if (bytes.length > LARGEST_MESSAGE)', 'if (false)']],
+  'responses have a limit': ['runtime/src/call/calls.ts', ['if (bytes.length > MAX_MESSAGE_BYTES)', 'if (false)']],
   'no numbers of closed calls': ['runtime/src/call/calls.ts', ['figures: open ? ', 'figures: true ? ']],
   'no counts of closed calls': [
     'runtime/src/call/calls.ts',
@@ -58,7 +58,7 @@ const LAYERS = {
   ],
   'few records': [
     'runtime/src/call/calls.ts',
-    ['return ++this.#records <= MOST_RECORDS', 'return ++this.#records > 0'],
+    ['return ++this.#records <= MAX_RECORDS_PER_CALL', 'return ++this.#records > 0'],
   ],
   'no records of refusals of closed calls': [
     'runtime/src/call/calls.ts',

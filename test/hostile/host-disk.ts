@@ -108,7 +108,7 @@ export const diskAttacks: readonly Attack[] = [
     LOG,
     'announce a record of four gigabytes',
     'length of a record',
-    [['length > RECORD_LIMIT || ', '']],
+    [['length > MAX_RECORD_BYTES || ', '']],
     async (module) => {
       let asked = 0;
       const endless = {

@@ -213,7 +213,7 @@ const SHORT_STREAMS: readonly Edit[] = [
 ];
 /** Room for one connection, which is idle soon; and without the look whether its peer is still there. */
 const ONE_PLACE: readonly Edit[] = [
-  ['const MOST_CONNECTIONS = 4096', 'const MOST_CONNECTIONS = 1'],
+  ['const MAX_CONNECTIONS = 4096', 'const MAX_CONNECTIONS = 1'],
   ['const IDLE_MS = 300_000', 'const IDLE_MS = 1000'],
   ['return LIMITS.call;', 'return 600;'],
 ];
@@ -305,8 +305,8 @@ const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
   },
   'connections without end': {
     layer: 'number of connections',
-    scaled: server(['const MOST_CONNECTIONS = 4096', 'const MOST_CONNECTIONS = 8']),
-    off: server(['this.#tls.maxConnections = MOST_CONNECTIONS;', '']),
+    scaled: server(['const MAX_CONNECTIONS = 4096', 'const MAX_CONNECTIONS = 8']),
+    off: server(['this.#tls.maxConnections = MAX_CONNECTIONS;', '']),
     succeeds: async (port) => {
       const opened = await Promise.allSettled(
         Array.from({ length: 12 }, () => {
@@ -385,7 +385,7 @@ const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
   },
   'more calls on a connection than it may have': {
     layer: 'streams of a connection',
-    off: server(["'grpc.max_concurrent_streams': MOST_STREAMS,", '']),
+    off: server(["'grpc.max_concurrent_streams': MAX_STREAMS,", '']),
     succeeds: async (port) => {
       const connection = (await RawConnection.open(port)).greet();
       await connection.until(({ type }) => type === FRAME.settings);
@@ -396,7 +396,7 @@ const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
   },
   'a message that announces four gigabytes': {
     layer: 'length of a message',
-    off: server(["receive_message_length': LARGEST_MESSAGE", "receive_message_length': 8 * 1024 ** 3"]),
+    off: server(["receive_message_length': MAX_MESSAGE_BYTES", "receive_message_length': 8 * 1024 ** 3"]),
     succeeds: async (port) => {
       const connection = (await RawConnection.open(port)).greet();
       const message = prefixed(0xffffffff, Buffer.alloc(10));
@@ -436,7 +436,7 @@ const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
   },
   'a health check that unfolds': {
     layer: 'what a message may unfold to',
-    off: small(['unfoldedNow(bytes, LONGEST_REQUEST)', 'unfoldedNow(bytes, 2 ** 30)']),
+    off: small(['unfoldedNow(bytes, MAX_REQUEST_BYTES)', 'unfoldedNow(bytes, 2 ** 30)']),
     succeeds: async (port) => {
       const small = gzipSync(Buffer.alloc(MIB, Buffer.of(0x78, 0)));
       return answers(
@@ -470,7 +470,7 @@ const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
   },
   'a health check of nothing but unknown fields': {
     layer: 'length of requests of health',
-    off: small(['LONGEST_REQUEST = 4096', 'LONGEST_REQUEST = 2 ** 30']),
+    off: small(['MAX_REQUEST_BYTES = 4096', 'MAX_REQUEST_BYTES = 2 ** 30']),
     succeeds: async (port) => {
       // Within the room that a stream has at first.
       const fields = Buffer.alloc(16_000, Buffer.of(0x78, 0));

@@ -3,7 +3,7 @@
 import { Duplex } from 'node:stream';
 import * as framing from '../../runtime/src/frames.ts';
 import * as accounts from '../../runtime/src/worker/account.ts';
-import { FRAME_LIMIT, type Json } from '../../runtime/src/worker/protocol.ts';
+import { type Json, MAX_FRAME_BYTES } from '../../runtime/src/worker/protocol.ts';
 import * as whole from '../../runtime/src/worker/worker.ts';
 import { type Attack, comes, lasts } from './attack.ts';
 import { type Edit, weakened } from './weakened.ts';
@@ -34,7 +34,7 @@ async function forged({ Worker }: WorkerModule, metered = false): Promise<Forged
   };
   const worker = new Worker({ socket: mouth, kill, processorTime: () => 0 }, 60_000);
   const raw = (bytes: Uint8Array): void => void mouth.push(bytes);
-  const say = (message: unknown): void => raw(framing.encodeFrame(message, 2 * FRAME_LIMIT));
+  const say = (message: unknown): void => raw(framing.encodeFrame(message, 2 * MAX_FRAME_BYTES));
   const loaded = worker.load({ code: '', methods: [], metered });
   if (metered) say(USED);
   say({ kind: 'ready' });
@@ -53,14 +53,14 @@ const WORKER_LAYERS = {
   'table of calls': ['const running = this.#running.get(id);', 'const running = [...this.#running.values()][0];'],
   'calls by name': ["throw new RangeError('a message for a call that is over');", 'return undefined;'],
   'ends that were asked for': ['if (!this.#cancelled.delete(message.call)) throw', 'if (false) throw'],
-  'turns of the loop': ['return this.#worked > MOST_WORKED;', 'return false;'],
+  'turns of the loop': ['return this.#worked > MAX_TURN_MS;', 'return false;'],
   'reports of metered workers': [
     'if (this.#account === undefined) throw',
     'if (this.#account === undefined) return; if (false) throw',
   ],
   'ready, once': ["if (this.#loaded) throw new RangeError('ready or unusable a second time');", ''],
   'report before ready': ['if (this.#account?.opened === false) throw', 'if (false) throw'],
-  'limit of operations': ['running.operations >= MOST_OPERATIONS', 'running.operations < 0'],
+  'limit of operations': ['running.operations >= MAX_OPERATIONS', 'running.operations < 0'],
 } satisfies Record<string, Edit>;
 type WorkerLayer = keyof typeof WORKER_LAYERS;
 
@@ -205,7 +205,7 @@ const TALKS: Readonly<Record<string, Talk>> = {
         return performed++;
       });
       const frames = Array.from({ length: 40 }, (_, operation) =>
-        framing.encodeFrame({ ...put, call: 1, operation }, FRAME_LIMIT),
+        framing.encodeFrame({ ...put, call: 1, operation }, MAX_FRAME_BYTES),
       );
       raw(Buffer.concat(frames));
       return performed === 40;
@@ -246,7 +246,7 @@ async function unreported({ Worker }: WorkerModule): Promise<boolean> {
   const mouth = new Duplex({ read: () => {}, write: (_chunk, _encoding, done) => void done() });
   const worker = new Worker({ socket: mouth, kill: () => {}, processorTime: () => 0 }, 60_000);
   const loaded = worker.load({ code: '', methods: [], metered: true });
-  mouth.push(framing.encodeFrame({ kind: 'ready' }, FRAME_LIMIT));
+  mouth.push(framing.encodeFrame({ kind: 'ready' }, MAX_FRAME_BYTES));
   return loaded.then(
     () => true,
     () => false,
@@ -283,7 +283,7 @@ async function withoutLayers(...layers: WorkerLayer[]): Promise<Forged> {
 }
 
 async function taken({ FrameReader }: typeof framing, bytes: readonly number[]): Promise<boolean> {
-  return [...new FrameReader(FRAME_LIMIT).push(Uint8Array.from(bytes))].length >= 0;
+  return [...new FrameReader(MAX_FRAME_BYTES).push(Uint8Array.from(bytes))].length >= 0;
 }
 
 /** Every attack on the protocol. */

@@ -20,7 +20,7 @@ import { type Check, compared, notRun } from '../verdict/verdict.ts';
 import { appraiseRegisters, type Images } from './registers.ts';
 
 /** Characters of the host's words that a verdict repeats. */
-const MOST_SHOWN = 1024;
+const MAX_SHOWN_CHARS = 1024;
 
 /**
  * Paravisor, processor and registers.
@@ -39,7 +39,7 @@ export function appraiseAzure(
     ...appraiseSilicon(silicon, { snp: references.azureSnp, tdx: references.azureTdx }, PARAVISED, moment),
     notRun(
       'azure.vm',
-      `not compared: the host's words to the paravisor, ${JSON.stringify(runtime.vmConfiguration).slice(0, MOST_SHOWN)}`,
+      `not compared: the host's words to the paravisor, ${JSON.stringify(runtime.vmConfiguration).slice(0, MAX_SHOWN_CHARS)}`,
     ),
     ...appraiseRegisters(vtpm, statement, references, ['disk']),
   ];

@@ -25,7 +25,7 @@ import { verifyTdxHardware } from './tdx.ts';
 import { verifyTpm } from './tpm.ts';
 
 /** Largest evidence message in bytes. */
-export const EVIDENCE_LIMIT: number = 1024 * 1024;
+export const MAX_EVIDENCE_BYTES: number = 1024 * 1024;
 
 /**
  * Proves evidence, offline but for what `context` says of the connection.
@@ -33,7 +33,9 @@ export const EVIDENCE_LIMIT: number = 1024 * 1024;
  * @throws EvidenceError with the layer that refused
  */
 export async function verifyEvidence(bytes: Uint8Array, anchors: Anchors, context: Context): Promise<Authenticated> {
-  const evidence = parsePart('format', 'evidence', bytes, (all) => decodeMessage(EvidenceSchema, all, EVIDENCE_LIMIT));
+  const evidence = parsePart('format', 'evidence', bytes, (all) =>
+    decodeMessage(EvidenceSchema, all, MAX_EVIDENCE_BYTES),
+  );
   const statement = verifyStatement(evidence);
   const policy = verifyPolicy(evidence, statement);
   const leaf = verifyLeaf(evidence, statement, context);
@@ -66,7 +68,7 @@ export async function verifyEvidence(bytes: Uint8Array, anchors: Anchors, contex
  * @throws EvidenceError `format`
  */
 export function policyOfEvidence(bytes: Uint8Array): Uint8Array {
-  return parsePart('format', 'evidence', bytes, (all) => decodeMessage(EvidenceSchema, all, EVIDENCE_LIMIT)).policy;
+  return parsePart('format', 'evidence', bytes, (all) => decodeMessage(EvidenceSchema, all, MAX_EVIDENCE_BYTES)).policy;
 }
 
 const NOTHING = new Uint8Array();

@@ -44,11 +44,11 @@ const LAYERS = ['pre-commit', 'ci', 'admission', 'runtime', 'evidence'] as const
 const DECISIONS = ['allow', 'deny', 'error', 'info'] as const;
 const BASES = ['measured', 'enforced', 'observed', 'asserted'] as const;
 /** Most characters of a text, by what it is. */
-const LONGEST = { name: 256, reason: 2048, method: 512, figure: 512 } as const;
-const MOST_CONTROLS = 256;
-const MOST_CATEGORIES = 1024;
+const MAX_CHARS = { name: 256, reason: 2048, method: 512, figure: 512 } as const;
+const MAX_CONTROLS = 256;
+const MAX_CATEGORIES = 1024;
 
-const name = z.string().max(LONGEST.name);
+const name = z.string().max(MAX_CHARS.name);
 const recordSchema: z.ZodType<EvidenceRecord> = z.strictObject({
   v: z.literal(1),
   id: z.string().regex(ID),
@@ -58,19 +58,19 @@ const recordSchema: z.ZodType<EvidenceRecord> = z.strictObject({
   system: name,
   policyDigest: sha384Text,
   claim: name.nullable(),
-  controls: z.array(name).max(MOST_CONTROLS),
+  controls: z.array(name).max(MAX_CONTROLS),
   decision: z.enum(DECISIONS),
-  reason: z.string().max(LONGEST.reason),
-  method: z.string().max(LONGEST.method).nullable(),
-  label: z.array(name).max(MOST_CATEGORIES),
+  reason: z.string().max(MAX_CHARS.reason),
+  method: z.string().max(MAX_CHARS.method).nullable(),
+  label: z.array(name).max(MAX_CATEGORIES),
   sink: name.nullable(),
-  figures: z.record(z.string().max(LONGEST.figure), z.int()),
+  figures: z.record(z.string().max(MAX_CHARS.figure), z.int()),
   basis: z.enum(BASES),
   prev: sha256Text,
 });
 
 /** Largest record in bytes. */
-export const RECORD_LIMIT: number = 64 * 1024;
+export const MAX_RECORD_BYTES: number = 64 * 1024;
 
 /** Canonical bytes of a record. @throws DecodeError if {@link decodeRecord} would refuse it */
 export function encodeRecord(record: EvidenceRecord): Uint8Array {
@@ -81,7 +81,8 @@ export function encodeRecord(record: EvidenceRecord): Uint8Array {
   } catch (cause) {
     throw new DecodeError('syntax', 'text of a record that is not Unicode', 0, { cause });
   }
-  if (bytes.length > RECORD_LIMIT) throw new DecodeError('range', `a record of ${bytes.length} bytes`, RECORD_LIMIT);
+  if (bytes.length > MAX_RECORD_BYTES)
+    throw new DecodeError('range', `a record of ${bytes.length} bytes`, MAX_RECORD_BYTES);
   return bytes;
 }
 
@@ -101,15 +102,15 @@ function isRecord(record: EvidenceRecord): boolean {
     isShort(record.system) &&
     isDigestText('sha384', record.policyDigest) &&
     (record.claim === null || isShort(record.claim)) &&
-    record.controls.length <= MOST_CONTROLS &&
+    record.controls.length <= MAX_CONTROLS &&
     record.controls.every(isShort) &&
     DECISIONS.includes(record.decision) &&
-    record.reason.length <= LONGEST.reason &&
-    (record.method === null || record.method.length <= LONGEST.method) &&
-    record.label.length <= MOST_CATEGORIES &&
+    record.reason.length <= MAX_CHARS.reason &&
+    (record.method === null || record.method.length <= MAX_CHARS.method) &&
+    record.label.length <= MAX_CATEGORIES &&
     record.label.every(isShort) &&
     (record.sink === null || isShort(record.sink)) &&
-    Object.keys(record.figures).every((figure) => figure.length <= LONGEST.figure) &&
+    Object.keys(record.figures).every((figure) => figure.length <= MAX_CHARS.figure) &&
     Object.values(record.figures).every(Number.isSafeInteger) &&
     BASES.includes(record.basis) &&
     isDigestText('sha256', record.prev)
@@ -117,7 +118,7 @@ function isRecord(record: EvidenceRecord): boolean {
 }
 
 function isShort(text: string): boolean {
-  return text.length <= LONGEST.name;
+  return text.length <= MAX_CHARS.name;
 }
 
 /** The same with its names in canonical order: see `encodeCanonical`. */
@@ -150,7 +151,7 @@ function inOrder(record: EvidenceRecord): EvidenceRecord {
  * @throws DecodeError
  */
 export function decodeRecord(bytes: Uint8Array): EvidenceRecord {
-  return decodeCanonical(recordSchema, bytes, RECORD_LIMIT);
+  return decodeCanonical(recordSchema, bytes, MAX_RECORD_BYTES);
 }
 
 /** A record's hash: its RFC 6962 leaf hash, so that a chain of them can become a tree. */

@@ -24,7 +24,7 @@ export type RtmrEvents = readonly [Events, Events, Events, Events];
 type Events = readonly RtmrEventRecord[];
 
 /** Largest log that evidence may carry, in bytes: firmware reserves 64 KiB. */
-export const EVENT_LOG_LIMIT: number = 128 * 1024;
+export const MAX_EVENT_LOG_BYTES: number = 128 * 1024;
 
 /** Registers of a log are one more than those of a quote: 0 is MRTD, which nothing extends. */
 const RTMR3 = 4;
@@ -67,7 +67,7 @@ export function tdxEventLog(
     ...records.map((record) => encodeEvent(RTMR3, EV_IPL, sha384(record), record)),
   ];
   const log = concat(HEADER, ...events);
-  if (log.length > EVENT_LOG_LIMIT) throw new DecodeError('range', `event log of ${log.length} bytes`, 0);
+  if (log.length > MAX_EVENT_LOG_BYTES) throw new DecodeError('range', `event log of ${log.length} bytes`, 0);
   replayTdxLog(log, own);
   return log;
 }
@@ -80,7 +80,7 @@ export function tdxEventLog(
  * that is none, or has data that was not hashed
  */
 export function replayTdxLog(bytes: Uint8Array, { rtmrs }: Pick<TdReport, 'rtmrs'>): RtmrEvents {
-  if (bytes.length > EVENT_LOG_LIMIT) throw new EvidenceError('format', `event log of ${bytes.length} bytes`);
+  if (bytes.length > MAX_EVENT_LOG_BYTES) throw new EvidenceError('format', `event log of ${bytes.length} bytes`);
   const log = parsePart('format', 'event log', bytes, parseEventLog);
   const events = log.events.slice(1);
   if (!equalBytes(bytes.subarray(0, HEADER.length), HEADER) || !events.every(isExtended)) {

@@ -2,7 +2,7 @@
 
 export { appraiseTdx, TDX_CAREFUL, type TdxDemands } from './appraise.ts';
 export type { QeIdentity, TcbInfo, TcbStatus, TdxCollateral } from './collateral.ts';
-export { EVENT_LOG_LIMIT, type RtmrEventRecord, type RtmrEvents, replayTdxLog, tdxEventLog } from './event-log.ts';
+export { MAX_EVENT_LOG_BYTES, type RtmrEventRecord, type RtmrEvents, replayTdxLog, tdxEventLog } from './event-log.ts';
 export { type PckPlatform, readPckPlatform } from './pck.ts';
 export { parseQuote, quoteLength, type TdReport, type TdReportExtension, type TdxQuote } from './quote.ts';
 export type { CurrentStatus, PlatformStatus, TdxTcb } from './tcb.ts';

@@ -12,7 +12,7 @@ import { openRealm } from '@enclaim/runtime/realm';
 export type TrialResult = { readonly names: readonly string[] | null } | { readonly threw: string };
 
 /** Characters of an author's own error that are told. */
-const MOST_TOLD = 1000;
+const MAX_TOLD_CHARS = 1000;
 
 async function main(): Promise<void> {
   const chunks: Buffer[] = [];
@@ -40,7 +40,7 @@ function loadOnce(code: string): TrialResult {
  */
 function told(thrown: unknown): string {
   try {
-    return String(thrown).slice(0, MOST_TOLD);
+    return String(thrown).slice(0, MAX_TOLD_CHARS);
   } catch {
     return 'something without a text';
   }

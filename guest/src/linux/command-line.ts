@@ -48,7 +48,7 @@ export class CommandLineError extends Error {
 
 const MAX_LENGTH = 4096;
 const PREFIX = 'enclaim.';
-const MOST_NAME_SERVERS = 4;
+const MAX_NAME_SERVERS = 4;
 
 const FIELDS = {
   policy: (value: string): CommandLine['policy'] => {
@@ -66,8 +66,8 @@ const FIELDS = {
   dns: (value: string): NetworkSources['dns'] => {
     const servers = value.split(',').map(parseServer);
     const known = servers.filter((server) => server !== undefined);
-    if (known.length < servers.length || known.length > MOST_NAME_SERVERS) {
-      throw bad('dns', `expected at most ${MOST_NAME_SERVERS} addresses`);
+    if (known.length < servers.length || known.length > MAX_NAME_SERVERS) {
+      throw bad('dns', `expected at most ${MAX_NAME_SERVERS} addresses`);
     }
     return known;
   },

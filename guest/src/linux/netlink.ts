@@ -38,7 +38,7 @@ const HEADER = 16;
 const ATTRIBUTE_HEADER = 4;
 /** Bytes of one read: the kernel sends no larger piece of a dump. */
 const PIECE = 64 * 1024;
-const MOST_PIECES = 256;
+const MAX_PIECES = 256;
 
 /** An attribute: length, type, value, and padding to four bytes. */
 export function attribute(type: number, ...value: readonly Uint8Array[]): Uint8Array {
@@ -106,7 +106,7 @@ function collect(call: string, socket: number, expected: number): NetlinkMessage
   const piece = Buffer.alloc(PIECE);
   let ends = 0;
   for (let pieces = 0; ends < expected; pieces++) {
-    if (pieces === MOST_PIECES) throw new LinuxError('EPROTO', call, 'an answer without end');
+    if (pieces === MAX_PIECES) throw new LinuxError('EPROTO', call, 'an answer without end');
     const length = check(`${call}: recv`, libc().recv(socket, piece, BigInt(PIECE), MSG_DONTWAIT | MSG_TRUNC));
     if (length > PIECE) throw new LinuxError('EPROTO', call, `an answer of ${length} bytes`);
     for (const answer of readMessages(call, Uint8Array.from(piece.subarray(0, length)))) {

@@ -14,7 +14,7 @@ const CCEL = '/sys/firmware/acpi/tables/data/CCEL';
  * Most bytes of the event log's area. **Bound**: the table says how large the area is, and may not
  * decide how much of the guest's memory is used.
  */
-const LARGEST_AREA = 1 << 20;
+const MAX_AREA_BYTES = 1 << 20;
 
 /**
  * Looks for a TPM, and for reports through configfs, whose module must be loaded.
@@ -30,7 +30,7 @@ export function machineHardware(): HardwareSources {
     tdx: {
       rtmr3: existsSync(RTMR3) ? { extend: (digest) => writeFile(RTMR3, digest) } : null,
       ownReport: async () => readTdReport(),
-      eventLogArea: async () => (existsSync(CCEL) ? readStart(CCEL, LARGEST_AREA) : null),
+      eventLogArea: async () => (existsSync(CCEL) ? readStart(CCEL, MAX_AREA_BYTES) : null),
     },
   };
 }

@@ -38,7 +38,7 @@ const RETRIED: ReadonlySet<TpmErrorCode> = new Set(['retry', 'yielded', 'testing
 const ATTEMPTS = 16;
 /** Milliseconds; doubled with each attempt up to the longest. All together two seconds. */
 const FIRST_DELAY = 1;
-const LONGEST_DELAY = 250;
+const MAX_DELAY_MS = 250;
 
 /** A TPM 2.0. Commands may overlap; the transport answers them in turn. */
 export class Tpm {
@@ -56,7 +56,7 @@ export class Tpm {
    */
   async run<In, Out>(command: Command<In, Out>, input: In, auths: readonly Authorisation[] = []): Promise<Out> {
     const request = encodeCommand(command, input, auths);
-    for (let attempt = 1, wait = FIRST_DELAY; ; attempt++, wait = Math.min(2 * wait, LONGEST_DELAY)) {
+    for (let attempt = 1, wait = FIRST_DELAY; ; attempt++, wait = Math.min(2 * wait, MAX_DELAY_MS)) {
       const response = await this.#transport.send(request);
       try {
         return decodeResponse(command, response);

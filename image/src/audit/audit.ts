@@ -176,15 +176,16 @@ function matches(pattern: string, id: string): boolean {
   return pattern.endsWith('*') ? id.startsWith(pattern.slice(0, -1)) : id === pattern;
 }
 
-const MOST_SHOWN = 200;
+const MAX_SHOWN_DIFFERENCES = 200;
 
 /** Both values if they are short, otherwise the text around their first difference. */
 function excerpts(a: string | null, b: string | null): [string | null, string | null] {
-  if (Math.max(a?.length ?? 0, b?.length ?? 0) <= MOST_SHOWN) return [a, b];
+  if (Math.max(a?.length ?? 0, b?.length ?? 0) <= MAX_SHOWN_DIFFERENCES) return [a, b];
   let at = 0;
   while (a !== null && b !== null && at < a.length && a[at] === b[at]) at++;
   const from = Math.max(0, at - 60);
-  const cut = (text: string | null): string | null => text && `at ${at}: …${text.slice(from, from + MOST_SHOWN)}…`;
+  const cut = (text: string | null): string | null =>
+    text && `at ${at}: …${text.slice(from, from + MAX_SHOWN_DIFFERENCES)}…`;
   return [cut(a), cut(b)];
 }
 

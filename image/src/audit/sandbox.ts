@@ -46,7 +46,7 @@ export class SandboxError extends Error {
 const MINUTES = 60_000;
 /** Milliseconds to read what the program said before its end. */
 const PATIENCE = 1000;
-const MOST_SAID = 1 << 16;
+const MAX_SAID_BYTES = 1 << 16;
 const SYSTEM = ['/usr/sbin', '/usr/bin', '/sbin', '/bin'] as const;
 
 /**
@@ -178,7 +178,7 @@ export async function runInside(
   let said = '';
   const { stderr } = child;
   stderr?.setEncoding('utf8').on('data', (piece: string) => {
-    said = (said + piece).slice(-MOST_SAID);
+    said = (said + piece).slice(-MAX_SAID_BYTES);
   });
   const end = (): void => {
     killGroup(child.pid);

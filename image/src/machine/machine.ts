@@ -65,7 +65,7 @@ const STATE_BYTES = 1 << 30;
  */
 const SILENCE_MS = 300_000;
 /** A boot says some dozens; a guest that goes on and on does not get anywhere either. */
-const MOST_LINES = 10_000;
+const MAX_CONSOLE_LINES = 10_000;
 const PORT_ATTEMPTS = 5;
 const LAST_LINES = 20;
 
@@ -152,7 +152,7 @@ async function untilServing(
   watch.onLine = (count) => {
     clearTimeout(timer);
     timer = setTimeout(silent, silence);
-    if (count > MOST_LINES) giveUp({ reason: `guest does not serve after ${MOST_LINES} lines` });
+    if (count > MAX_CONSOLE_LINES) giveUp({ reason: `guest does not serve after ${MAX_CONSOLE_LINES} lines` });
   };
   const abort = (): void => giveUp({ reason: 'aborted' });
   signal.addEventListener('abort', abort);

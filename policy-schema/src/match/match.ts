@@ -19,7 +19,7 @@ import {
 import { handlingOf, labelOf, type Survey, survey } from './handling.ts';
 import { interfaceDigest } from './interface.ts';
 import { isOutbound, type OutboundMethod, outbound, parseHttpCall } from './outbound.ts';
-import { MOST_WORKER_CLASSES, type WorkerClass, workerClasses } from './worker-class.ts';
+import { MAX_WORKER_CLASSES, type WorkerClass, workerClasses } from './worker-class.ts';
 
 /** Why a method is withheld. */
 export type ReasonCode =
@@ -129,7 +129,7 @@ export function match(descriptors: Descriptors, policy: Policy): MatchResult {
         checkRelease(release, i, known.get(release.method), policy, descriptors),
       ),
       ...others.errors,
-      ...(classes.length > MOST_WORKER_CLASSES ? [tooManyClasses(classes.length)] : []),
+      ...(classes.length > MAX_WORKER_CLASSES ? [tooManyClasses(classes.length)] : []),
     ],
     outbound: others.methods,
     unnamed: others.unnamed,
@@ -279,7 +279,7 @@ function pinned(
 }
 
 function tooManyClasses(count: number): MatchError {
-  const message = `the methods need ${count} classes of worker processes, which share nothing; at most ${MOST_WORKER_CLASSES} are run`;
+  const message = `the methods need ${count} classes of worker processes, which share nothing; at most ${MAX_WORKER_CLASSES} are run`;
   return { pointer: '/services', message };
 }
 

@@ -16,7 +16,7 @@ import type { OutboundMethod } from './outbound.ts';
  * Classes that one policy may need. Each is an idle process of some 34 MiB, and one more while
  * calls of it run alone.
  */
-export const MOST_WORKER_CLASSES = 16;
+export const MAX_WORKER_CLASSES = 16;
 
 /** A method with its rule. */
 export interface RuledMethod {

@@ -34,7 +34,7 @@ export interface Admission {
 }
 
 /** Characters of reasons in a refusal. The supervisor takes 1000 of the whole. */
-const MOST_TOLD = 900;
+const MAX_TOLD_CHARS = 900;
 
 /**
  * Admits a policy with its descriptor set.
@@ -74,7 +74,7 @@ function refuseHindered(hindrances: readonly Hindrance[]): void {
   if (first === undefined) return;
   const told: string[] = [];
   for (const { message } of hindrances) {
-    if (told.length > 0 && told.join('; ').length + message.length > MOST_TOLD) break;
+    if (told.length > 0 && told.join('; ').length + message.length > MAX_TOLD_CHARS) break;
     told.push(message);
   }
   const untold = hindrances.length - told.length;

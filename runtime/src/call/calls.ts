@@ -77,14 +77,12 @@ export interface Answer {
   readonly details?: Uint8Array;
 }
 
-/** Largest message in bytes, either way. */
-export const LARGEST_MESSAGE: number = MAX_MESSAGE_BYTES;
 const NOTHING = new Uint8Array();
 /**
  * Records that one call's handler can cause: the events that it logs and the refusals that it
  * survives.
  */
-const MOST_RECORDS = 16;
+const MAX_RECORDS_PER_CALL = 16;
 
 /** Everything a call needs. */
 export interface CallsOptions {
@@ -629,8 +627,8 @@ class RunningCall {
     const seen = this.#looks ? jsonOf('response', output, message, this.#options.admission.descriptors.registry) : json;
     this.#context.respond(returned, [...this.#leaves(output, message, seen), ...this.#wireTexts(output, message)]);
     const bytes = toBinary(output, message);
-    if (bytes.length > LARGEST_MESSAGE)
-      throw new RefusalError('budget', `a response may have ${LARGEST_MESSAGE} bytes`);
+    if (bytes.length > MAX_MESSAGE_BYTES)
+      throw new RefusalError('budget', `a response may have ${MAX_MESSAGE_BYTES} bytes`);
     return { bytes, returned };
   }
 
@@ -709,11 +707,11 @@ class RunningCall {
 
   /** Whether there is room for another record that the handler causes. */
   #hasRoom(): boolean {
-    return ++this.#records <= MOST_RECORDS;
+    return ++this.#records <= MAX_RECORDS_PER_CALL;
   }
 
   #needRoom(): void {
-    if (!this.#hasRoom()) throw new RefusalError('budget', `more than ${MOST_RECORDS} records of one call`);
+    if (!this.#hasRoom()) throw new RefusalError('budget', `more than ${MAX_RECORDS_PER_CALL} records of one call`);
   }
 
   async #recordEgress({ code, ...said }: EgressRecord): Promise<void> {

@@ -9,13 +9,13 @@
 import type { RefusalCode } from '../errors.ts';
 
 /** Least milliseconds between two records of a kind. */
-const LEAST_MS = 1000;
+const MIN_APART_MS = 1000;
 /**
  * Milliseconds between two records of a kind in the long run, and how many records a kind may be
  * ahead of that: a minute of one in each second.
  */
 const EACH_MS = 60_000;
-const MOST_AHEAD = 60;
+const MAX_AHEAD = 60;
 
 /** The parts of a tally. */
 export interface RefusalTallyOptions {
@@ -89,5 +89,5 @@ export class RefusalTally {
 
 function spend(kind: Kind, now: number): void {
   kind.even = Math.max(kind.even, now) + EACH_MS;
-  kind.next = Math.max(now + LEAST_MS, kind.even - MOST_AHEAD * EACH_MS);
+  kind.next = Math.max(now + MIN_APART_MS, kind.even - MAX_AHEAD * EACH_MS);
 }

@@ -23,7 +23,7 @@ import { RequestError, smallRequest } from './small-requests.ts';
 
 type Status = HealthCheckResponse_ServingStatus;
 /** Concurrent watches. A watch has no end of its own, and each holds a stream. */
-const MOST_WATCHERS = 1024;
+const MAX_WATCHERS = 1024;
 const { SERVING, NOT_SERVING, SERVICE_UNKNOWN } = HealthCheckResponse_ServingStatus;
 
 /** The health of the runtime and of every service that it exposes. All have the same status. */
@@ -79,8 +79,8 @@ export class HealthService {
           call.emit('error', { code: name.code, details: name.message });
           return;
         }
-        if (this.#watchers.size >= MOST_WATCHERS) {
-          call.emit('error', { code: status.RESOURCE_EXHAUSTED, details: `${MOST_WATCHERS} watch already` });
+        if (this.#watchers.size >= MAX_WATCHERS) {
+          call.emit('error', { code: status.RESOURCE_EXHAUSTED, details: `${MAX_WATCHERS} watch already` });
           return;
         }
         const tell = (): void => void call.write(answer(this.#status(name)));

@@ -24,7 +24,7 @@ const CONNECTION = 'enclaim-connection';
 const NO_TYPE = 'none';
 /** Milliseconds in a unit of `grpc-timeout`, for the units in which a timer can overflow. */
 const UNITS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000 };
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
+const MAX_TIMER_MS = 2 ** 31 - 1;
 const ACCEPTED = ['grpc-accept-encoding', ACCEPTED_ENCODINGS] as const;
 
 /**
@@ -145,5 +145,5 @@ export const refuseUndeclared: ServerInterceptor = (_method, call) => {
 /** Whether a deadline is longer than a timer can hold. */
 function isTooLong(timeout: string | string[] | undefined): boolean {
   const [, count, unit = ''] = /^(\d{1,8})([HMS])$/.exec(String(timeout)) ?? [];
-  return Number(count) * (UNITS[unit] ?? 0) > LONGEST_TIMER_MS;
+  return Number(count) * (UNITS[unit] ?? 0) > MAX_TIMER_MS;
 }

@@ -32,7 +32,7 @@ const NOT_FOUND = 5;
 const RESOURCE_EXHAUSTED = 8;
 const UNIMPLEMENTED = 12;
 /** Bytes of the files in one answer. Clients take 4 MiB in a message by default. */
-const MOST_BYTES = 1024 * 1024;
+const MAX_FILES_BYTES = 1024 * 1024;
 const NOWHERE: Answer = refusal(NOT_FOUND, 'no such file or symbol is exposed');
 
 /** Reflection over the files that exposed methods need, with every other method cut out of them. */
@@ -142,7 +142,7 @@ export class ReflectionService {
   #fileAndMore(name: string, sent: Set<string>): Answer {
     const found = this.#files.get(name);
     if (found === undefined) return NOWHERE;
-    if (found.bytes.length > MOST_BYTES) return refusal(RESOURCE_EXHAUSTED, 'the file is too large for an answer');
+    if (found.bytes.length > MAX_FILES_BYTES) return refusal(RESOURCE_EXHAUSTED, 'the file is too large for an answer');
     const fileDescriptorProto = [found.bytes];
     let size = found.bytes.length;
     sent.add(name);
@@ -151,7 +151,7 @@ export class ReflectionService {
     for (const each of names) {
       const { file, bytes } = this.#files.get(each) ?? found;
       if (!sent.has(each)) {
-        if (size + bytes.length > MOST_BYTES) continue;
+        if (size + bytes.length > MAX_FILES_BYTES) continue;
         fileDescriptorProto.push(bytes);
         size += bytes.length;
         sent.add(each);

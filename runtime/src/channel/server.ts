@@ -3,7 +3,7 @@
 import type { EventEmitter } from 'node:events';
 import type { ServerOptions as Http2Options } from 'node:http2';
 import { createServer, type TLSSocket, type Server as TlsServer } from 'node:tls';
-import { MAX_METADATA_BYTES } from '@enclaim/attestation/grpc-request';
+import { MAX_MESSAGE_BYTES, MAX_METADATA_BYTES } from '@enclaim/attestation/grpc-request';
 import { ALPN } from '@enclaim/attestation/handshake';
 import { MeteredSocket } from '@enclaim/attestation/metered-socket';
 import { RECEIPT_TRAILER } from '@enclaim/attestation/receipt';
@@ -17,7 +17,7 @@ import {
   type sendUnaryData,
 } from '@grpc/grpc-js';
 import type { Admission } from '../admission/admission.ts';
-import { type Answer, type Calls, LARGEST_MESSAGE } from '../call/calls.ts';
+import type { Answer, Calls } from '../call/calls.ts';
 import { STATUS } from '../call/refusals.ts';
 import { STATUS_DETAILS } from '../call/status-details.ts';
 import { LIMITS } from '../limits.ts';
@@ -40,9 +40,9 @@ export interface ServerOptions {
   readonly attested: Attested;
 }
 
-const MOST_CONNECTIONS = 4096;
+const MAX_CONNECTIONS = 4096;
 /** Calls of one connection at once, and the memory that HTTP/2 may hold for them. */
-const MOST_STREAMS = 64;
+const MAX_STREAMS = 64;
 const SESSION_MEGABYTES = 64;
 const IDLE_MS = 300_000;
 /**
@@ -54,7 +54,7 @@ const IDLE_MS = 300_000;
 const CONNECTION_AGE_MS = 3_600_000;
 const CONNECTION_GRACE_MS = 60_000;
 /** Bytes of a response stream that its caller may not have taken yet while more are made. */
-const MOST_UNTAKEN = 64 * 1024;
+const MAX_UNTAKEN_BYTES = 64 * 1024;
 /**
  * Milliseconds that calls under way get when the server closes; then those for telling the rest.
  */
@@ -82,9 +82,9 @@ export class AttestedServer {
     this.#streams.use(limitStreams(Math.max(LIMITS.stream, longest + LIMITS.taking)));
     this.#streams.use(plainCalls());
     this.#grpc = new Server({
-      'grpc.max_receive_message_length': LARGEST_MESSAGE,
-      'grpc.max_send_message_length': LARGEST_MESSAGE,
-      'grpc.max_concurrent_streams': MOST_STREAMS,
+      'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
+      'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
+      'grpc.max_concurrent_streams': MAX_STREAMS,
       'grpc-node.max_session_memory': SESSION_MEGABYTES,
       'grpc.max_connection_idle_ms': IDLE_MS,
       'grpc.max_connection_age_ms': CONNECTION_AGE_MS,
@@ -119,7 +119,7 @@ export class AttestedServer {
       handshakeTimeout: 15_000,
       noDelay: true,
     });
-    this.#tls.maxConnections = MOST_CONNECTIONS;
+    this.#tls.maxConnections = MAX_CONNECTIONS;
     this.#tls.on('secureConnection', (socket: TLSSocket) => void this.#accept(socket, attested));
     this.#tls.on('tlsClientError', (_error, socket) => socket.destroy());
   }
@@ -325,7 +325,7 @@ function senderOf(call: AnyCall, signal: AbortSignal): (message: Uint8Array) => 
       if (error) taken.reject(error);
       else taken.resolve();
     });
-    if (goesOn !== false && waiting <= MOST_UNTAKEN) return;
+    if (goesOn !== false && waiting <= MAX_UNTAKEN_BYTES) return;
     const leave = (): void => taken.reject(signal.reason);
     signal.addEventListener('abort', leave, { once: true });
     await taken.promise.finally(() => signal.removeEventListener('abort', leave));

@@ -5,7 +5,7 @@ import { status } from '@grpc/grpc-js';
 import { unfoldedNow } from './compressed-messages.ts';
 
 /** Bytes: more than any name of a service, a symbol or a file has. */
-const LONGEST_REQUEST = 4096;
+const MAX_REQUEST_BYTES = 4096;
 
 /** Refusal of a small request. */
 export class RequestError extends Error {
@@ -23,10 +23,10 @@ export class RequestError extends Error {
  * @throws {RequestError}
  */
 export function smallRequest<Desc extends DescMessage>(type: Desc, bytes: Uint8Array): MessageShape<Desc> {
-  if (bytes.length > LONGEST_REQUEST)
-    throw new RequestError(status.RESOURCE_EXHAUSTED, `a request is longer than ${LONGEST_REQUEST} bytes`);
+  if (bytes.length > MAX_REQUEST_BYTES)
+    throw new RequestError(status.RESOURCE_EXHAUSTED, `a request is longer than ${MAX_REQUEST_BYTES} bytes`);
   try {
-    return fromBinary(type, unfoldedNow(bytes, LONGEST_REQUEST), { readUnknownFields: false });
+    return fromBinary(type, unfoldedNow(bytes, MAX_REQUEST_BYTES), { readUnknownFields: false });
   } catch {
     throw new RequestError(status.INVALID_ARGUMENT, `not a ${type.typeName}`);
   }

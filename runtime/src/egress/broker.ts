@@ -24,7 +24,7 @@ export interface EgressOptions {
 }
 
 /** Bytes of the largest message. */
-export const MOST_MESSAGE: number = 1024 * 1024;
+export const MAX_OUTGOING_BYTES: number = 1024 * 1024;
 /**
  * Whether the handler learns the outcome of a message (`told`). Each room has its own limit of
  * concurrent messages.
@@ -35,7 +35,7 @@ export const MOST_MESSAGE: number = 1024 * 1024;
 export type Room = 'told' | 'untold';
 
 /** Concurrent calls of subprocessors, in each room. */
-const MOST_CALLS = 128;
+const MAX_CALLS = 128;
 const TIMEOUT_MS = 10_000;
 
 /**
@@ -69,10 +69,10 @@ export class EgressBroker {
   ): Promise<Answer> {
     const peer = this.#peers.get(to);
     if (peer === undefined) throw new RefusalError('grant', 'there is no such subprocessor');
-    if (message.length > MOST_MESSAGE)
-      throw new RefusalError('budget', `a message of ${message.length} bytes, at most ${MOST_MESSAGE}`);
-    if (this.#calls[room] >= MOST_CALLS)
-      throw new RefusalError('budget', `${MOST_CALLS} calls of others are under way`, { final: true });
+    if (message.length > MAX_OUTGOING_BYTES)
+      throw new RefusalError('budget', `a message of ${message.length} bytes, at most ${MAX_OUTGOING_BYTES}`);
+    if (this.#calls[room] >= MAX_CALLS)
+      throw new RefusalError('budget', `${MAX_CALLS} calls of others are under way`, { final: true });
     this.#calls[room]++;
     const timeout = this.#options.timeout ?? TIMEOUT_MS;
     const late = AbortSignal.any([signal, AbortSignal.timeout(timeout)]);

@@ -69,7 +69,7 @@ type Asked<K extends Operation['kind']> = Omit<Extract<Operation, { readonly kin
  */
 const SMALLEST_LENGTH = 1024;
 /** Characters of an owner's name in a record. */
-const MOST_OWNER = 1024;
+const MAX_OWNER_CHARS = 1024;
 
 /** The egress of one call. */
 export class CallEgress {
@@ -278,7 +278,7 @@ export class CallEgress {
 
   /** A built message as it is sent, with the texts in it that detectors look at. */
   #encoded({ call, rule: { id, owner } }: Release, built: Json): Outgoing & { readonly leaves: readonly string[] } {
-    const reason = `release ${id} of ${owner.slice(0, MOST_OWNER)}`;
+    const reason = `release ${id} of ${owner.slice(0, MAX_OWNER_CHARS)}`;
     if ('verb' in call) return { call, bytes: utf8(JSON.stringify(built)), reason, leaves: textsOf(built) };
     const { input } = call;
     const { registry } = this.#options.admission.descriptors;

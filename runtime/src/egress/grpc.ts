@@ -8,7 +8,7 @@ import type { TLSSocket } from 'node:tls';
 import type { MethodId } from '@enclaim/policy-schema/admission';
 import { ChannelCredentials, Client, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
 import { RefusalError } from '../errors.ts';
-import { type Answer, MOST_ANSWER } from './http.ts';
+import { type Answer, MAX_ANSWER_BYTES } from './http.ts';
 import type { Peer } from './peer.ts';
 
 type Connector = ReturnType<ChannelCredentials['_createSecureConnector']>;
@@ -19,7 +19,7 @@ const FIXED = {
   'grpc.enable_retries': 0,
   'grpc.service_config_disable_resolution': 1,
   'grpc.use_local_subchannel_pool': 1,
-  'grpc.max_receive_message_length': MOST_ANSWER,
+  'grpc.max_receive_message_length': MAX_ANSWER_BYTES,
 } as const;
 
 /**

@@ -16,7 +16,7 @@ export interface Answer {
 }
 
 /** Bytes of the largest answer. */
-export const MOST_ANSWER: number = 1024 * 1024;
+export const MAX_ANSWER_BYTES: number = 1024 * 1024;
 
 /**
  * Sends a JSON body and resolves with the answer. Destroys the connection in every case.
@@ -45,7 +45,7 @@ export async function callHttp(
         incoming.on('error', reject);
         incoming.on('data', (chunk: Buffer) => {
           length += chunk.length;
-          if (length > MOST_ANSWER) incoming.destroy(new Error(`more than ${MOST_ANSWER} bytes came back`));
+          if (length > MAX_ANSWER_BYTES) incoming.destroy(new Error(`more than ${MAX_ANSWER_BYTES} bytes came back`));
           else chunks.push(chunk);
         });
         incoming.on('end', () => {

@@ -33,7 +33,7 @@ export type EgressProtocol = 'h2' | 'http/1.1';
 const HTTPS_PORT = 443;
 /** Limit for TLS alone; the call's own deadline may end it sooner. */
 const HANDSHAKE_MS = 10_000;
-const MOST_CERTIFICATES = 8;
+const MAX_CERTIFICATES = 8;
 const SERVER_AUTH = '1.3.6.1.5.5.7.3.1';
 
 /**
@@ -157,7 +157,7 @@ function chainOf(leaf: X509Certificate): X509Certificate[] {
   const chain = [leaf];
   for (
     let at = leaf.issuerCertificate;
-    at !== undefined && chain.length < MOST_CERTIFICATES;
+    at !== undefined && chain.length < MAX_CERTIFICATES;
     at = at.issuerCertificate
   ) {
     if (at.fingerprint256 === chain.at(-1)?.fingerprint256) break; // a root names itself

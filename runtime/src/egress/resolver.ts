@@ -16,7 +16,7 @@ import { RefusalError } from '../errors.ts';
  */
 export type Resolve = (host: string) => Promise<readonly string[]>;
 
-const MOST_ADDRESSES = 4;
+const MAX_ADDRESSES = 4;
 const QUERY_MS = 2000;
 const TRIES = 2;
 
@@ -81,7 +81,7 @@ export function askServers(servers: readonly string[]): Resolve {
 
 /** @throws RefusalError `peer` */
 export function reachable(host: string, addresses: readonly string[]): readonly string[] {
-  const found = addresses.filter(isReachable).slice(0, MOST_ADDRESSES);
+  const found = addresses.filter(isReachable).slice(0, MAX_ADDRESSES);
   if (found.length === 0) throw new RefusalError('peer', `${host} has no address that is reached from here`);
   return found;
 }

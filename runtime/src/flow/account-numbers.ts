@@ -4,12 +4,12 @@
  */
 
 /** Separators that may stand between two characters of a number, such as ` - `. */
-const MOST_SEPARATORS = 3;
+const MAX_SEPARATORS = 3;
 /**
  * Full-length candidates that one text may have. A text with more consists of candidates, and
  * counts as a find.
  */
-const MOST_CANDIDATES = 100_000;
+const MAX_CANDIDATES = 100_000;
 /**
  * Characters of an IBAN before the part that its country defines: country code and two check
  * digits.
@@ -56,7 +56,7 @@ export function holdsIban(text: string): boolean {
     if (kindAt(text, at) !== LETTER || kindAt(text, at + 2) !== DIGIT) continue;
     if (kindAt(text, at + 1) !== LETTER || kindAt(text, at + 3) !== DIGIT) continue;
     const isIban = isIbanAt(text, at);
-    if (isIban || (isIban === false && ++candidates > MOST_CANDIDATES)) return true;
+    if (isIban || (isIban === false && ++candidates > MAX_CANDIDATES)) return true;
   }
   return false;
 }
@@ -75,7 +75,7 @@ function isIbanAt(text: string, at: number): boolean | undefined {
     const kind = kindAt(text, next);
     if (kind === OTHER || (kind === LETTER && digitsOnly)) return undefined;
     if (kind === SEPARATOR) {
-      if (++separators > MOST_SEPARATORS) return undefined;
+      if (++separators > MAX_SEPARATORS) return undefined;
       continue;
     }
     if (kind === DIGIT) digits++;
@@ -105,9 +105,9 @@ interface Group {
  * Digits of a card number, fewest and most, and the most digits of one group: cards also carry an
  * expiry date and a security code.
  */
-const [FEWEST, MOST, MOST_BESIDE] = [13, 19, 24];
+const [MIN_DIGITS, MAX_DIGITS, MAX_DIGITS_BESIDE] = [13, 19, 24];
 /** Groups of the longest number that cards print. */
-const MOST_GROUPS = 5;
+const MAX_GROUPS = 5;
 
 /**
  * Whether a text contains the number of a payment card, as cards print it or as a row of groups of
@@ -115,14 +115,14 @@ const MOST_GROUPS = 5;
  */
 export function holdsCard(text: string): boolean {
   /** The last groups, the newest in the end. */
-  const groups = Array.from({ length: MOST_GROUPS }, (): Group => ({ at: 0, end: 0, isFraction: false }));
+  const groups = Array.from({ length: MAX_GROUPS }, (): Group => ({ at: 0, end: 0, isFraction: false }));
   let [rowAt, rowDigits, rowGroups, before] = [0, 0, 0, 0];
   /**
    * Whether a row of groups is a card number as a whole. Two groups with a point between them are a
    * decimal.
    */
   const isRow = (): boolean =>
-    rowGroups > 1 && !(rowGroups === 2 && groups[MOST_GROUPS - 1]?.isFraction) && isCard(text, rowAt, rowDigits, 'own');
+    rowGroups > 1 && !(rowGroups === 2 && groups[MAX_GROUPS - 1]?.isFraction) && isCard(text, rowAt, rowDigits, 'own');
   for (let at = 0; at < text.length; at++) {
     if (kindAt(text, at) !== DIGIT) continue;
     let end = at + 1;
@@ -148,7 +148,7 @@ export function holdsCard(text: string): boolean {
 /** Whether one group is a card number, or begins or ends with one. */
 function isAlone(text: string, { at, end, isFraction }: Group): boolean {
   const length = end - at;
-  if (isFraction || length < FEWEST || length > MOST_BESIDE) return false;
+  if (isFraction || length < MIN_DIGITS || length > MAX_DIGITS_BESIDE) return false;
   if (isCard(text, at, length, 'own')) return true;
   for (let each = 14; each <= 16 && each < length; each++) {
     if (isCard(text, at, each, 'beside') || isCard(text, end - each, each, 'beside')) return true;
@@ -162,12 +162,12 @@ function isAlone(text: string, { at, end, isFraction }: Group): boolean {
  */
 function isPrinted(text: string, groups: readonly Group[], inRow: number): boolean {
   const size = (back: number): number => {
-    const group = back <= inRow ? groups[MOST_GROUPS - back] : undefined;
+    const group = back <= inRow ? groups[MAX_GROUPS - back] : undefined;
     return group === undefined ? 0 : group.end - group.at;
   };
   /** Whether a card number of so many digits begins with the last four digits of a group. */
   const from = (back: number, digits: number): boolean =>
-    isCard(text, (groups[MOST_GROUPS - back]?.end ?? 0) - 4, digits, 'own');
+    isCard(text, (groups[MAX_GROUPS - back]?.end ?? 0) - 4, digits, 'own');
   if (size(2) === 6 && size(3) >= 4) return (size(1) >= 5 && from(3, 15)) || (size(1) >= 4 && from(3, 14));
   if (size(2) !== 4 || size(3) !== 4) return false;
   if (size(4) >= 4 && size(1) >= 4 && from(4, 16)) return true;
@@ -182,7 +182,7 @@ function isPrinted(text: string, groups: readonly Group[], inRow: number): boole
  * the usual lengths count, because one number in ten has the check digit.
  */
 function isCard(text: string, from: number, count: number, where: 'own' | 'beside'): boolean {
-  if (count < FEWEST || count > MOST) return false;
+  if (count < MIN_DIGITS || count > MAX_DIGITS) return false;
   let [head, sum, taken] = [0, 0, 0];
   for (let at = from; taken < count; at++) {
     if (kindAt(text, at) !== DIGIT) continue;
@@ -203,7 +203,7 @@ function isCard(text: string, from: number, count: number, where: 'own' | 'besid
 function isIssued(head: number, count: number, where: 'own' | 'beside'): boolean {
   const within = (from: number, to: number): boolean => head >= from && head <= to;
   const long = where === 'own' ? count >= 16 : count === 16;
-  if (within(4000, 4999)) return count === 16 || (where === 'own' && (count === FEWEST || count === MOST));
+  if (within(4000, 4999)) return count === 16 || (where === 'own' && (count === MIN_DIGITS || count === MAX_DIGITS));
   if (within(5100, 5599) || within(2221, 2720)) return count === 16;
   if (within(3400, 3499) || within(3700, 3799)) return count === 15;
   if (within(3000, 3059) || head === 3095 || within(3600, 3699) || within(3800, 3999))
@@ -214,7 +214,7 @@ function isIssued(head: number, count: number, where: 'own' | 'beside'): boolean
 }
 
 function areSeparators(text: string, from: number, to: number): boolean {
-  if (to - from > MOST_SEPARATORS) return false;
+  if (to - from > MAX_SEPARATORS) return false;
   for (let at = from; at < to; at++) if (kindAt(text, at) !== SEPARATOR) return false;
   return true;
 }

@@ -13,7 +13,7 @@ import {
 } from '@enclaim/policy-schema/admission';
 import { RefusalError } from '../errors.ts';
 import { textsOf } from '../message/searchable-text.ts';
-import { MOST_OF_CALL, type VolatileCollection } from '../storage/volatile.ts';
+import { MAX_BYTES_PER_CALL, type VolatileCollection } from '../storage/volatile.ts';
 import type { Json, Operation } from '../worker/protocol.ts';
 import { detect, type LeakDetector, recognisable } from './detectors.ts';
 
@@ -49,7 +49,7 @@ const NOTHING: ReadonlySet<string> = new Set();
 type LeakSurface = Leaks['on'][number];
 
 /** Values of one call that `exact-match` can recognise. */
-const MOST_VALUES = 10_000;
+const MAX_KNOWN_VALUES = 10_000;
 /** Decisions because of a missing grant, as opposed to a flow that the policy forbids. */
 const GRANTS: ReadonlySet<DecisionCode> = new Set(['no-rule', 'reads', 'stores', 'sends', 'release']);
 
@@ -78,7 +78,7 @@ export class CallContext {
    */
   #since: number = Number.POSITIVE_INFINITY;
   /** Bytes that the call may still store. */
-  #storable: number = MOST_OF_CALL;
+  #storable: number = MAX_BYTES_PER_CALL;
   /** Whether it has done something visible outside the call. */
   #acted = false;
   /** Whether it has stored or deleted something. */
@@ -372,7 +372,7 @@ export class CallContext {
     if (leaks === 'none' || !leaks.detectors.includes('exact-match')) return;
     if (this.#judge({ kind: 'response' }, label).allow) return;
     for (const value of recognisable(texts())) this.#forbidden.add(value);
-    if (this.#forbidden.size > MOST_VALUES) throw new RefusalError('budget', 'the call has read too many values');
+    if (this.#forbidden.size > MAX_KNOWN_VALUES) throw new RefusalError('budget', 'the call has read too many values');
   }
 }
 

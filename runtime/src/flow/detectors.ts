@@ -5,7 +5,7 @@
 
 import type { Leaks } from '@enclaim/policy-schema/admission';
 import { holdsCard, holdsIban } from './account-numbers.ts';
-import { bare, LONGEST, plain } from './plain-text.ts';
+import { bare, MAX_TEXT_CHARS, plain } from './plain-text.ts';
 
 /** A kind of text that a detector finds. */
 export type LeakDetector = Leaks['detectors'][number];
@@ -64,7 +64,7 @@ export function detect(
 ): LeakDetector[] {
   // One line for each text: no separator reaches across lines.
   const text = texts.map(plain).join('\n');
-  if (text.length > LONGEST) return [...detectors];
+  if (text.length > MAX_TEXT_CHARS) return [...detectors];
   return detectors.filter((detector) =>
     detector === 'exact-match'
       ? forbidden.size > 0 && texts.some((each) => forbidden.has(bare(each)))

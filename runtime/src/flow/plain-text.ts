@@ -7,7 +7,7 @@
  * Characters of text that one search takes in, in every form that the text has. A message with more
  * is a find of every detector.
  */
-export const LONGEST: number = 16 * 1024 * 1024;
+export const MAX_TEXT_CHARS: number = 16 * 1024 * 1024;
 
 /** Characters with another spelling, that are invisible, or that no line contains. */
 const ODD = /[^\x20-\x7e]/;
@@ -36,7 +36,7 @@ export function plain(text: string): string {
   // of its length.
   let read = text.replace(UNSEEN, '').normalize('NFKD').replace(UNSEEN, '');
   // One character can become eighteen. A text of this length is not searched further.
-  if (read.length > LONGEST) return read;
+  if (read.length > MAX_TEXT_CHARS) return read;
   for (const [separator, one] of SEPARATORS) read = read.replace(separator, one);
   return read.replace(FOREIGN_DIGITS, asciiDigit);
 }

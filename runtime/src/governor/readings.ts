@@ -34,8 +34,8 @@ export const KERNEL: KernelFolders = { pressure: '/proc/pressure', thermal: '/sy
 const SOME = /^some avg10=(\d{1,3}\.\d\d) avg60=\d{1,3}\.\d\d avg300=\d{1,3}\.\d\d total=\d{1,20}\n/;
 /** Thousandths of a degree. */
 const TEMPERATURE = /^(-?\d{1,7})\n$/;
-const MOST_ZONES = 64;
-const LONGEST = 512;
+const MAX_ZONES = 64;
+const MAX_FILE_CHARS = 512;
 
 /**
  * Reads the machine.
@@ -72,7 +72,7 @@ function zones(folder: string): string[] {
     throw error;
   }
   const found = names.filter((name) => /^thermal_zone\d{1,3}$/.test(name));
-  if (found.length > MOST_ZONES) throw new RangeError(`${found.length} sensors, at most ${MOST_ZONES}`);
+  if (found.length > MAX_ZONES) throw new RangeError(`${found.length} sensors, at most ${MAX_ZONES}`);
   return found;
 }
 
@@ -105,7 +105,7 @@ export function processProcessorTime(pid: number): number {
 }
 
 /** A kernel file, read up to a limit. */
-function readSmall(path: string, longest: number = LONGEST): string {
+function readSmall(path: string, longest: number = MAX_FILE_CHARS): string {
   const buffer = Buffer.alloc(longest);
   const fd = openSync(path, 'r');
   try {

@@ -21,7 +21,7 @@ export interface Capacity {
 }
 
 const POINTER = '/governance/resources';
-const LEAST_PATIENCE_MS = 2000;
+const MIN_PATIENCE_MS = 2000;
 /** Thousandths: shares of a processor are added as integers. */
 const WHOLE = 1000;
 /** Milliseconds for which a reading holds; the kernel renews its averages every two seconds. */
@@ -79,7 +79,7 @@ export class ResourceGovernor {
       ...{ waiting, away: limits.inFlight, unaryFirst: false, crowded: 'too many calls wait for what they declare' },
     });
     this.#methods = new Map([...methods].map((id) => [id, declared(limits, id)]));
-    this.patience = Math.max(LEAST_PATIENCE_MS, ...[...this.#methods.values()].map(({ processor }) => processor / 500));
+    this.patience = Math.max(MIN_PATIENCE_MS, ...[...this.#methods.values()].map(({ processor }) => processor / 500));
     this.#read = read;
     this.#clock = clock;
     const [beyond] = unattainable(limits, this.#methods.keys(), capacity);

@@ -13,9 +13,9 @@ import { RefusalError } from '../errors.ts';
  */
 const WEIGHT = { attested: 1, named: 4 } as const;
 /** Operations of subprocessors that one call may have if the policy has no limit for them. */
-export const MOST_EXTERNAL = 16;
+export const MAX_EXTERNAL_CALLS = 16;
 /** Records that one call counts as local work; touching more adds nothing. */
-const MOST_LOCAL = 4096;
+const MAX_LOCAL_RECORDS = 4096;
 const POINTER = '/governance/sovereignty';
 
 /** The account of one call. */
@@ -34,7 +34,7 @@ export class SovereigntyAccount {
    * and would only raise the score.
    */
   local(what: string): void {
-    if (this.#local.size < MOST_LOCAL) this.#local.add(what);
+    if (this.#local.size < MAX_LOCAL_RECORDS) this.#local.add(what);
   }
 
   /**
@@ -49,7 +49,8 @@ export class SovereigntyAccount {
     const external = this.#external + 1;
     const local = this.#local.size;
     if (this.#limits === 'none') {
-      if (external > MOST_EXTERNAL) throw new RefusalError('budget', `more than ${MOST_EXTERNAL} calls of others`);
+      if (external > MAX_EXTERNAL_CALLS)
+        throw new RefusalError('budget', `more than ${MAX_EXTERNAL_CALLS} calls of others`);
     } else {
       const { minScore, maxExternalCalls } = this.#limits;
       if (external > maxExternalCalls) {

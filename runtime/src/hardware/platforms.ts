@@ -26,7 +26,7 @@ export interface HardwareUse {
  * milliseconds, or tenths of a second as a chip, and quotes need that time too. Activations go to
  * the TPM one at a time, so that a quote waits for at most one.
  */
-const MOST_ACTIVATIONS = 64;
+const MAX_ACTIVATIONS = 64;
 
 /**
  * The platform of this hardware.
@@ -69,7 +69,7 @@ function tpmPlatform(
       };
     },
     activate: async (blob, secret) => {
-      if (activating >= MOST_ACTIVATIONS) throw new RefusalError('budget', 'too many activations are under way');
+      if (activating >= MAX_ACTIVATIONS) throw new RefusalError('budget', 'too many activations are under way');
       activating++;
       const own = last.then(() => use.activate(blob, secret));
       // The next activation waits for the end of this one, however it ends.

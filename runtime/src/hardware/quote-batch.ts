@@ -12,7 +12,7 @@ export interface SignedLeaf {
 }
 
 /** Leaves that may wait for the next signature. */
-const MOST_WAITING = 4096;
+const MAX_WAITING_LEAVES = 4096;
 
 /** Signs leaf data in batches. */
 export class QuoteBatcher extends Batcher<Uint8Array, SignedLeaf> {
@@ -23,6 +23,6 @@ export class QuoteBatcher extends Batcher<Uint8Array, SignedLeaf> {
       const hardware = await sign(tree.root);
       const size = leaves.length;
       return leaves.map((data, index) => ({ leaf: { data, index, size, path: tree.path(index) }, hardware }));
-    }, MOST_WAITING);
+    }, MAX_WAITING_LEAVES);
   }
 }

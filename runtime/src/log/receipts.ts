@@ -7,7 +7,7 @@ import { encodeReceipt, encodeReceiptBody, type ReceiptBody, receiptsMessage } f
 import { Batcher } from '../batcher.ts';
 
 /** Receipts that may wait: more than there can be calls under way. */
-const MOST_WAITING = 65_536;
+const MAX_WAITING_RECEIPTS = 65_536;
 
 /** Signs receipt bodies under the receipt key, all of one tick under one Merkle root. */
 export class ReceiptSigner {
@@ -23,7 +23,7 @@ export class ReceiptSigner {
       return bodies.map((body, index) =>
         encodeReceipt(create(ReceiptSchema, { body, index, size, path: tree.path(index), signature })),
       );
-    }, MOST_WAITING);
+    }, MAX_WAITING_RECEIPTS);
   }
 
   /** Wire bytes of the receipt for a body. */

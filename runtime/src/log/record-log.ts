@@ -5,7 +5,13 @@
 
 import { concat, join, Reader, toHex, u32be } from '@enclaim/attestation/bytes';
 import { digestText } from '@enclaim/attestation/digest';
-import { decodeRecord, type EvidenceRecord, encodeRecord, RECORD_LIMIT, recordHash } from '@enclaim/attestation/record';
+import {
+  decodeRecord,
+  type EvidenceRecord,
+  encodeRecord,
+  MAX_RECORD_BYTES,
+  recordHash,
+} from '@enclaim/attestation/record';
 import { Batcher } from '../batcher.ts';
 import { RefusalError } from '../errors.ts';
 import type { Device } from './device.ts';
@@ -54,7 +60,7 @@ const NONE = { most: 16 * 1024 * 1024, part: 32 };
 const ZERO_HASH = new Uint8Array(32);
 const PREFIX = 4;
 /** Records that may wait for the flush before theirs. */
-const MOST_WAITING = 65_536;
+const MAX_WAITING_RECORDS = 65_536;
 /** Bytes of one read while an existing log is followed. */
 const CHUNK = 1024 * 1024;
 
@@ -66,7 +72,7 @@ const CHUNK = 1024 * 1024;
 export class RecordLog {
   readonly #device: Device;
   readonly #capacity: number;
-  readonly #batcher = new Batcher((records: readonly Uint8Array[]) => this.#flush(records), MOST_WAITING);
+  readonly #batcher = new Batcher((records: readonly Uint8Array[]) => this.#flush(records), MAX_WAITING_RECORDS);
   /**
    * The head and the end after the last record that has a place, whether or not it is on the disk
    * yet.
@@ -142,7 +148,7 @@ export class RecordLog {
   place(entry: Entry, writer: Writer = 'call'): Placed {
     // After a failed write the content of the disk is unknown: only a restart may read it again.
     if (this.#broken !== undefined) throw new RefusalError('log', 'the log failed earlier', { cause: this.#broken });
-    if (this.#batcher.full) throw new RefusalError('budget', `${MOST_WAITING} records are already waiting`);
+    if (this.#batcher.full) throw new RefusalError('budget', `${MAX_WAITING_RECORDS} records are already waiting`);
     const bytes = encoded({ ...entry, prev: digestText('sha256', this.#head.hash) });
     const end = this.#end + PREFIX + bytes.length;
     const kept = writer === 'runtime' ? 0 : part(KEPT, this.#capacity);
@@ -246,7 +252,7 @@ async function* frames(device: Device, capacity: number): AsyncGenerator<Uint8Ar
   };
   while (await fill(PREFIX)) {
     const length = new Reader(buffer).u32be();
-    if (length === 0 || length > RECORD_LIMIT || !(await fill(PREFIX + length))) return;
+    if (length === 0 || length > MAX_RECORD_BYTES || !(await fill(PREFIX + length))) return;
     yield buffer.slice(PREFIX, PREFIX + length);
     buffer = buffer.subarray(PREFIX + length);
   }

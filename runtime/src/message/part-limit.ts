@@ -11,9 +11,9 @@ import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
  * Fields on the wire, and elements of lists, that a message may have. For each, the decoder makes
  * at most three objects.
  */
-export const MOST_PARTS = 100_000;
+export const MAX_PARTS = 100_000;
 /** Nesting of messages, as in the decoder. */
-const DEEPEST = 100;
+const MAX_DEPTH = 100;
 
 /** The facts about a message type that are needed to walk over its bytes. */
 interface Shape {
@@ -41,25 +41,25 @@ export class HeavyError extends RangeError {}
  * reads on behind the end of a message. All bytes that both accept, both read alike.
  *
  * @param registry types that an `Any` may hold
- * @throws HeavyError beyond {@link MOST_PARTS}; Error if the bytes are no message
+ * @throws HeavyError beyond {@link MAX_PARTS}; Error if the bytes are no message
  */
 export function weigh(descriptor: DescMessage, bytes: Uint8Array, registry: Pick<Registry, 'getMessage'>): number {
   let parts = 0;
   const count = (more: number): void => {
     parts += more;
-    if (parts > MOST_PARTS) throw new HeavyError(`more than ${MOST_PARTS} parts`);
+    if (parts > MAX_PARTS) throw new HeavyError(`more than ${MAX_PARTS} parts`);
   };
 
   /** Walks up to `end`, or for a group up to its own end. */
   const walk = ({ fields, isAny }: Shape, reader: BinaryReader, end: number, depth: number, group?: number): void => {
-    if (depth > DEEPEST) throw new RangeError(`deeper than ${DEEPEST}`);
+    if (depth > MAX_DEPTH) throw new RangeError(`deeper than ${MAX_DEPTH}`);
     let [type, value]: [string, Uint8Array] = ['', new Uint8Array()];
     while (reader.pos < end) {
       const [number, wire] = reader.tag();
       if (wire === WireType.EndGroup && number === group) return;
       count(1);
       const field = fields.get(number);
-      if (field === undefined) reader.skip(wire, number, DEEPEST - depth);
+      if (field === undefined) reader.skip(wire, number, MAX_DEPTH - depth);
       else if (field.packable && wire === WireType.LengthDelimited) count(elements(field.wire, reader.bytes()));
       else if (wire !== field.wire) throw new TypeError(`field ${number} has wire type ${wire}`);
       else if (wire === WireType.StartGroup && field.inner) walk(field.inner(), reader, end, depth + 1, number);

@@ -34,7 +34,7 @@ const NO_NAMES: ReadonlySet<string> = new Set();
 const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 const lossy = new TextDecoder('utf-8', { ignoreBOM: true });
 /** Characters of a list's texts that are also searched as one text. */
-const LONGEST_LIST = 64 * 1024;
+const MAX_LIST_CHARS = 64 * 1024;
 /** Characters of the shortest text that a detector can find. */
 const SHORTEST_PIECE = 6;
 
@@ -183,7 +183,7 @@ function valuesOf(message: ReflectMessage, field: DescField): Iterable<Uint8Arra
 function joined(texts: readonly string[]): string[] {
   if (texts.length < 2) return [];
   const length = texts.reduce((sum, text) => sum + text.length, 0);
-  return length > LONGEST_LIST ? [] : [texts.join('')];
+  return length > MAX_LIST_CHARS ? [] : [texts.join('')];
 }
 
 function textOf(bytes: Uint8Array): string {

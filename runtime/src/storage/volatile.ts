@@ -52,15 +52,15 @@ const ROOM: Room = { collection: 64 * 1024 * 1024, identity: 16 * 1024 * 1024 };
  * Bytes that one call may store, {@link PLACE_BYTES} included. It takes 32 calls to use up an
  * identity's room.
  */
-export const MOST_OF_CALL: number = 512 * 1024;
+export const MAX_BYTES_PER_CALL: number = 512 * 1024;
 /** Bytes of a value as JSON, in which numbers may be longer than they were written. */
-const LARGEST_VALUE = 256 * 1024;
+const MAX_VALUE_BYTES = 256 * 1024;
 /**
  * Bytes counted for a place beside its key and value: at least what it takes
  * (runtime/test/store.test.ts).
  */
 const PLACE_BYTES = 768;
-const LONGEST_KEY = 256;
+const MAX_KEY_CHARS = 256;
 /**
  * Milliseconds between two sweeps for expired values. An expired value is never returned; its bytes
  * are wiped within this time.
@@ -119,15 +119,15 @@ export class VolatileCollection {
    * ending the call, if the call, its identity or the collection has no room left
    */
   put(key: string, value: Json, label: readonly string[], made: Made = {}): number {
-    const { since = Number.POSITIVE_INFINITY, owner = ANYONE, most = MOST_OF_CALL } = made;
-    if (key.length === 0 || key.length > LONGEST_KEY)
+    const { since = Number.POSITIVE_INFINITY, owner = ANYONE, most = MAX_BYTES_PER_CALL } = made;
+    if (key.length === 0 || key.length > MAX_KEY_CHARS)
       throw new RefusalError('grant', `a key of ${key.length} characters`);
     const text = JSON.stringify(value);
     const length = Buffer.byteLength(text);
-    if (length > LARGEST_VALUE) throw new RefusalError('budget', `a value of more than ${LARGEST_VALUE} bytes`);
+    if (length > MAX_VALUE_BYTES) throw new RefusalError('budget', `a value of more than ${MAX_VALUE_BYTES} bytes`);
     const size = sizeOf(key, length);
     if (size > most)
-      throw new RefusalError('budget', `a call stores no more than ${MOST_OF_CALL} bytes`, { final: true });
+      throw new RefusalError('budget', `a call stores no more than ${MAX_BYTES_PER_CALL} bytes`, { final: true });
     this.#makeRoom(key, size, owner);
     const from = Math.min(since, this.#now());
     this.#change(key, {

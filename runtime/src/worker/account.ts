@@ -51,7 +51,7 @@ const NOBODYS_SHARE = 1 / 4;
 /**
  * Instances of the bundle that are ready (inside.ts). No call is charged for one until it gets it.
  */
-const MOST_READY = 8;
+const MAX_READY_INSTANCES = 8;
 /** Bytes that the engine takes for itself as it warms up: machine code and type feedback. */
 const WARMTH = 8 * 1024 * 1024;
 
@@ -236,7 +236,7 @@ export class Account {
    * be charged for them.
    */
   #readyAllowance(): number {
-    return Math.min(this.#start?.loaded ?? 0, MOST_READY * this.#largest);
+    return Math.min(this.#start?.loaded ?? 0, MAX_READY_INSTANCES * this.#largest);
   }
 
   /**

@@ -27,7 +27,7 @@ export type HandlerStatusCode = keyof typeof HANDLER_STATUSES;
  * Characters of a status text: at most 768 bytes, and 2304 as gRPC writes them into a trailer.
  * Beside a receipt they are well below the 8 KiB that clients take.
  */
-export const LONGEST_STATUS_TEXT = 256;
+export const MAX_STATUS_TEXT_CHARS = 256;
 
 /** The status with which a handler ended its call. */
 export class HandlerStatus {

@@ -4,13 +4,13 @@
  */
 
 import * as z from 'zod';
-import { HANDLER_STATUSES, type HandlerStatusCode, LONGEST_STATUS_TEXT } from './handler-status.ts';
+import { HANDLER_STATUSES, type HandlerStatusCode, MAX_STATUS_TEXT_CHARS } from './handler-status.ts';
 import type { FromWorker, Json } from './protocol.ts';
 
 /** A number that the asking side chose for a call, an operation or a ping. */
 const id = z.int().nonnegative();
-const LONGEST_NAME = 512;
-const name = z.string().max(LONGEST_NAME);
+const MAX_NAME_CHARS = 512;
+const name = z.string().max(MAX_NAME_CHARS);
 
 /**
  * **Cost**: the result of JSON.parse is JSON. Walking through it again and copying it would cost
@@ -22,13 +22,13 @@ const json = z.custom<Json>((value) => value !== undefined);
  * Arrays, objects and members of a message. Each may take two hundred bytes of memory, and only two
  * of text.
  */
-const MOST_PARTS = 100_000;
+const MAX_PARTS = 100_000;
 /** Members of a message itself, whatever their values hold. */
-const MOST_MEMBERS = 16;
+const MAX_MEMBERS = 16;
 /** Keys in a request for a release. */
-const MOST_KEYS = 64;
+const MAX_KEYS = 64;
 /** Nesting of arrays and objects. Later code walks through a value by recursion. */
-const DEEPEST = 256;
+const MAX_DEPTH = 256;
 
 /**
  * Checked by hand. **Cost**: the library would report the fault of each entry, which takes seconds
@@ -37,8 +37,8 @@ const DEEPEST = 256;
 const keys = z.custom<Readonly<Record<string, string>>>((value) => {
   if (!isObject(value)) return false;
   const entries = Object.entries(value);
-  if (entries.length > MOST_KEYS) return false;
-  return entries.flat().every((text) => typeof text === 'string' && text.length <= LONGEST_NAME);
+  if (entries.length > MAX_KEYS) return false;
+  return entries.flat().every((text) => typeof text === 'string' && text.length <= MAX_NAME_CHARS);
 });
 
 const asked = { call: id, operation: id };
@@ -51,7 +51,7 @@ const fromWorkerSchema: z.ZodType<FromWorker> = z.discriminatedUnion('kind', [
     call: id,
     code: z.enum(Object.keys(HANDLER_STATUSES) as HandlerStatusCode[]),
     // A lone surrogate has no UTF-8 form, and a receipt commits to that form.
-    text: z.string().max(LONGEST_STATUS_TEXT).refine(isWellFormed),
+    text: z.string().max(MAX_STATUS_TEXT_CHARS).refine(isWellFormed),
   }),
   z.strictObject({ kind: z.enum(['failed', 'ended']), call: id }),
   z.strictObject({ kind: z.literal('pong'), ping: id }),
@@ -87,7 +87,7 @@ export function parseFromWorker(text: string): FromWorker {
   const message: unknown = JSON.parse(text);
   if (!isObject(message)) throw new TypeError('a message is an object');
   const members = Object.keys(message).length;
-  if (members > MOST_MEMBERS) throw new RangeError(`a message of ${members} members`);
+  if (members > MAX_MEMBERS) throw new RangeError(`a message of ${members} members`);
   return fromWorkerSchema.parse(message);
 }
 
@@ -113,14 +113,14 @@ function weigh(text: string): void {
       case '[':
       case '{':
         parts++;
-        if (++depth > DEEPEST) throw new RangeError(`deeper than ${DEEPEST}`);
+        if (++depth > MAX_DEPTH) throw new RangeError(`deeper than ${MAX_DEPTH}`);
         break;
       case ']':
       case '}':
         depth--;
     }
   }
-  if (parts > MOST_PARTS) throw new RangeError(`more than ${MOST_PARTS} parts`);
+  if (parts > MAX_PARTS) throw new RangeError(`more than ${MAX_PARTS} parts`);
 }
 
 /**

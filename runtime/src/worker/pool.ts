@@ -10,7 +10,7 @@ import type { Json, Made, Operation } from './protocol.ts';
 import { type Call, type HandlerBundle, Worker, type WorkerFactory, WorkerLostError } from './worker.ts';
 
 /** Calls whose handlers may run in one worker at once. */
-const MOST_RUNNING = 64;
+const MAX_RUNNING_CALLS = 64;
 /** A call whose handler may run has one place, and none while it waits for its caller. */
 const ONE_PLACE: Load = { running: [1], away: [0] };
 /** Message of the refusal if too many calls are waiting. */
@@ -18,12 +18,12 @@ const CROWDED = 'too many calls wait for a worker';
 /**
  * Calls that may wait, for each place. They wait as raw bytes, because nothing is decoded before.
  */
-const MOST_WAITING = 4;
+const MAX_WAITING_PER_PLACE = 4;
 /**
  * Calls that have begun and wait for their callers, for each place. Their handlers' data stays in
  * the worker's memory meanwhile.
  */
-const MOST_AWAY = 4;
+const MAX_AWAY_PER_PLACE = 4;
 /**
  * Milliseconds that a stream may wait for its caller at a stretch, if the policy has no limit for
  * the time of a call.
@@ -35,14 +35,14 @@ const IDLE_MS = 15_000;
  */
 const ALONE: Room = {
   whole: [1],
-  ...{ waiting: 4 * MOST_RUNNING, away: 4 * MOST_RUNNING, unaryFirst: true, crowded: CROWDED },
+  ...{ waiting: 4 * MAX_RUNNING_CALLS, away: 4 * MAX_RUNNING_CALLS, unaryFirst: true, crowded: CROWDED },
 };
 /**
  * Workers that may die under one call that runs alone, without having been ended for their conduct.
  */
-const MOST_LOST = 2;
+const MAX_LOST_WORKERS = 2;
 /** Failed starts in a row after which the pool gives a worker up. */
-const MOST_FAILED_STARTS = 3;
+const MAX_FAILED_STARTS = 3;
 
 /** How a pool is run. */
 export interface PoolOptions {
@@ -74,8 +74,8 @@ export class WorkerPool {
   private constructor(options: PoolOptions, bundle: HandlerBundle) {
     this.#options = options;
     this.#bundle = bundle;
-    const places = MOST_RUNNING * options.size;
-    const [waiting, away] = [places * MOST_WAITING, places * MOST_AWAY];
+    const places = MAX_RUNNING_CALLS * options.size;
+    const [waiting, away] = [places * MAX_WAITING_PER_PLACE, places * MAX_AWAY_PER_PLACE];
     this.#places = new Places({ whole: [places], waiting, away, unaryFirst: false, crowded: CROWDED });
   }
 
@@ -174,7 +174,7 @@ export class WorkerPool {
         if (!(error instanceof WorkerLostError)) throw error;
         // If other calls were in the worker, the culprit is unknown. They ended with the worker, so
         // the next worker has this call alone.
-        if (alone && (error.judged || lost++ >= MOST_LOST)) throw error;
+        if (alone && (error.judged || lost++ >= MAX_LOST_WORKERS)) throw error;
       }
     }
   }
@@ -213,7 +213,7 @@ export class WorkerPool {
   }
 
   async #replace(): Promise<void> {
-    for (let failed = 0; failed < MOST_FAILED_STARTS && !this.#closed; failed++) {
+    for (let failed = 0; failed < MAX_FAILED_STARTS && !this.#closed; failed++) {
       try {
         await this.#add();
         return;

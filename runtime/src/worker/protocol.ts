@@ -6,9 +6,9 @@
 import type { HandlerStatus, HandlerStatusCode } from './handler-status.ts';
 
 /** Largest frame in bytes, either way. */
-export const FRAME_LIMIT: number = 8 * 1024 * 1024;
+export const MAX_FRAME_BYTES: number = 8 * 1024 * 1024;
 /** Operations of one call that may be under way at once: a worker that asks for more is ended. */
-export const MOST_OPERATIONS = 256;
+export const MAX_OPERATIONS = 256;
 
 /** A JSON value in a frame. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };

@@ -11,11 +11,11 @@ import { HandlerStatus } from './handler-status.ts';
 import { parseFromWorker } from './message-schema.ts';
 import {
   type CallMessage,
-  FRAME_LIMIT,
   type FromWorker,
   type Json,
+  MAX_FRAME_BYTES,
+  MAX_OPERATIONS,
   type Made,
-  MOST_OPERATIONS,
   type Operation,
   type ToWorker,
 } from './protocol.ts';
@@ -124,25 +124,25 @@ export class WorkerLostError extends RefusalError {
  */
 const READY_MS = 120_000;
 /** Bytes that may wait to be written to a worker that does not read. */
-const MOST_UNREAD = 32 * 1024 * 1024;
+const MAX_UNREAD_BYTES = 32 * 1024 * 1024;
 /**
  * Bytes that may wait for a worker when another operation is started. The answer to that operation
  * may be large.
  */
-const MOST_UNTAKEN = FRAME_LIMIT;
+const MAX_QUEUED_BYTES = MAX_FRAME_BYTES;
 /** Messages in one write. With more, the worker would idle while the runtime puts them together. */
-const MOST_UNSAID = 16;
+const MAX_FRAMES_PER_WRITE = 16;
 /** Characters that one call may have under way in operations: twice the largest message. */
-const MOST_UNANSWERED = 2 * FRAME_LIMIT;
+const MAX_PENDING_CHARS_PER_CALL = 2 * MAX_FRAME_BYTES;
 /** Characters that all calls of a worker may have in unanswered operations. */
-const MOST_UNANSWERED_OF_ALL = 8 * FRAME_LIMIT;
+const MAX_PENDING_CHARS = 8 * MAX_FRAME_BYTES;
 /** Milliseconds between two audits of a metered worker by the kernel's count. */
 const AUDIT_MS = 100;
 /**
  * Milliseconds of runtime work that a worker may cause at a stretch. Then the loop turns, for the
  * rest of the runtime.
  */
-const MOST_WORKED = 20;
+const MAX_TURN_MS = 20;
 /** Operations without side effects: a call that did only these can start over. */
 const TRACELESS: ReadonlySet<Operation['kind']> = new Set(['get', 'list']);
 
@@ -152,7 +152,7 @@ export class Worker {
   readonly ended: Promise<string>;
   readonly #process: WorkerProcess;
   readonly #stall: number;
-  readonly #frames = new FrameReader(FRAME_LIMIT);
+  readonly #frames = new FrameReader(MAX_FRAME_BYTES);
   readonly #running = new Map<number, Running>();
   /**
    * Calls that were cancelled and may still run, because a handler that spins does not notice the
@@ -324,7 +324,7 @@ export class Worker {
 
   /** Whether the loop should turn before the runtime does more for this worker. */
   get #tiring(): boolean {
-    return this.#worked > MOST_WORKED;
+    return this.#worked > MAX_TURN_MS;
   }
 
   /** Reads no message and starts no operation until the loop has turned. */
@@ -438,15 +438,15 @@ export class Worker {
     // more.
     const running = this.#named(message.call);
     if (running === undefined) return;
-    if (running.operations >= MOST_OPERATIONS) {
-      this.end(`a call had more than ${MOST_OPERATIONS} operations under way`);
+    if (running.operations >= MAX_OPERATIONS) {
+      this.end(`a call had more than ${MAX_OPERATIONS} operations under way`);
       return;
     }
-    if (running.unanswered + text.length > MOST_UNANSWERED) {
-      this.end(`a call had more than ${MOST_UNANSWERED} characters of operations unanswered`);
+    if (running.unanswered + text.length > MAX_PENDING_CHARS_PER_CALL) {
+      this.end(`a call had more than ${MAX_PENDING_CHARS_PER_CALL} characters of operations unanswered`);
       return;
     }
-    if (this.#unanswered + text.length > MOST_UNANSWERED_OF_ALL) {
+    if (this.#unanswered + text.length > MAX_PENDING_CHARS) {
       // **Leak**: the sum depends on other calls, and a handler that could go on would measure it.
       // So the call ends.
       running.stop(new RefusalError('budget', 'calls have too much under way'));
@@ -492,7 +492,7 @@ export class Worker {
 
   /** The promise that an operation waits for; undefined if nothing hinders it. */
   #hindrance({ call }: Running, kind: Operation['kind']): Promise<unknown> | undefined {
-    if (this.#untaken <= MOST_UNTAKEN) return call.awaits?.(kind);
+    if (this.#untaken <= MAX_QUEUED_BYTES) return call.awaits?.(kind);
     this.#room ??= Promise.withResolvers();
     return this.#room.promise;
   }
@@ -547,7 +547,7 @@ export class Worker {
   }
 
   #makeRoom(): void {
-    if (this.#room === undefined || this.#untaken > MOST_UNTAKEN) return;
+    if (this.#room === undefined || this.#untaken > MAX_QUEUED_BYTES) return;
     this.#room.resolve();
     this.#room = undefined;
   }
@@ -558,14 +558,14 @@ export class Worker {
 
   #write(frame: Uint8Array): void {
     if (this.#reason !== undefined) return;
-    if (this.#untaken > MOST_UNREAD) {
+    if (this.#untaken > MAX_UNREAD_BYTES) {
       this.end('it does not read');
       return;
     }
     if (this.#unsaid.length === 0) setImmediate(() => this.#flush());
     this.#unsaid.push(frame);
     this.#unsaidLength += frame.length;
-    if (this.#unsaid.length >= MOST_UNSAID) this.#flush();
+    if (this.#unsaid.length >= MAX_FRAMES_PER_WRITE) this.#flush();
   }
 
   #flush(): void {
@@ -585,7 +585,7 @@ export class Worker {
  */
 function framed(message: ToWorker): Uint8Array {
   try {
-    return encodeFrame(message, FRAME_LIMIT);
+    return encodeFrame(message, MAX_FRAME_BYTES);
   } catch (cause) {
     throw new RefusalError('budget', 'a message is too large for a worker', { cause });
   }

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually } from '../../../test/support/eventually.ts';
 import { encodeFrame, FrameReader } from '../../src/frames.ts';
-import { FRAME_LIMIT, type Json, type Operation } from '../../src/worker/protocol.ts';
+import { type Json, MAX_FRAME_BYTES, type Operation } from '../../src/worker/protocol.ts';
 import { type Call, Worker } from '../../src/worker/worker.ts';
 
 const MIB = 1024 * 1024;
@@ -24,7 +24,7 @@ async function calling(
   };
   const worker = new Worker({ socket, kill, processorTime: () => 0 }, 60_000);
   const say = (...messages: unknown[]): void =>
-    void socket.push(Buffer.concat(messages.map((message) => encodeFrame(message, FRAME_LIMIT))));
+    void socket.push(Buffer.concat(messages.map((message) => encodeFrame(message, MAX_FRAME_BYTES))));
   const loaded = worker.load({ code: '', methods: [], metered: false });
   say({ kind: 'ready' });
   await loaded;
@@ -168,7 +168,7 @@ test('a call whose operations take long keeps another of its worker no longer th
 
 /** A worker whose one call is given up, and that answers pings; `lets` says whether it lets go of the call. */
 async function givenUp(lets: boolean): Promise<string> {
-  const frames = new FrameReader(FRAME_LIMIT);
+  const frames = new FrameReader(MAX_FRAME_BYTES);
   const hear = ({ kind, call, ping }: { kind: string; call: number; ping: number }): void => {
     if (kind === 'cancel' && lets) answer({ kind: 'ended', call });
     if (kind === 'ping') answer({ kind: 'pong', ping });
@@ -180,7 +180,7 @@ async function givenUp(lets: boolean): Promise<string> {
       done();
     },
   });
-  const answer = (message: unknown): void => void socket.push(encodeFrame(message, FRAME_LIMIT));
+  const answer = (message: unknown): void => void socket.push(encodeFrame(message, MAX_FRAME_BYTES));
   const worker = new Worker({ socket, kill: () => {}, processorTime: () => 0 }, 500);
   const loaded = worker.load({ code: '', methods: [], metered: false });
   answer({ kind: 'ready' });

@@ -13,8 +13,8 @@ export const NOBODY = -1;
  * Microseconds that may go unreported while more messages are waiting, and microseconds of the
  * worker's own work that may go unreported.
  */
-const MOST_OWED = 10_000;
-const MOST_NOBODYS = 1000;
+const MAX_UNREPORTED_US = 10_000;
+const MAX_UNREPORTED_OWN_US = 1000;
 
 /**
  * Charges work to calls. Code of a call runs only after a message for it and until the next message
@@ -56,12 +56,12 @@ export class Meter {
 
   /** Whether so much was charged that it should be reported before the next message. */
   get owes(): boolean {
-    return this.#owed > MOST_OWED;
+    return this.#owed > MAX_UNREPORTED_US;
   }
 
   /** Whether there is a report to make: calls were charged, or the process worked for itself. */
   get due(): boolean {
-    return this.#spent.size > 0 || this.#last - this.#reported > MOST_NOBODYS;
+    return this.#spent.size > 0 || this.#last - this.#reported > MAX_UNREPORTED_OWN_US;
   }
 
   /** Notes the cost of an instance that was made since the last charge. */

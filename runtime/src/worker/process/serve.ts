@@ -6,7 +6,7 @@
 import { Socket } from 'node:net';
 import { concat, u32be, utf8 } from '@enclaim/attestation/bytes';
 import { encodeFrame, FrameReader } from '../../frames.ts';
-import { FRAME_LIMIT, type FromWorker, type ToWorker } from '../protocol.ts';
+import { type FromWorker, MAX_FRAME_BYTES, type ToWorker } from '../protocol.ts';
 import { Meter, NOBODY } from './meter.ts';
 import type { Realm } from './realm.ts';
 import { seal } from './seal.ts';
@@ -34,7 +34,7 @@ export function serveWorker(open: OpenRealm): void {
 class Worker {
   readonly #open: OpenRealm;
   readonly #socket = new Socket({ fd: RUNTIME_FD, readable: true, writable: true });
-  readonly #frames = new FrameReader(FRAME_LIMIT);
+  readonly #frames = new FrameReader(MAX_FRAME_BYTES);
   #realm: Realm | undefined;
   #meter: Meter | undefined;
   #turning = false;
@@ -76,7 +76,7 @@ class Worker {
   }
 
   #say(message: FromWorker): void {
-    this.#socket.write(encodeFrame(message, FRAME_LIMIT));
+    this.#socket.write(encodeFrame(message, MAX_FRAME_BYTES));
   }
 
   /**
@@ -128,7 +128,7 @@ class Worker {
     for (const line of said.split('\n')) {
       if (line === '') continue;
       const bytes = utf8(line);
-      if (bytes.length > FRAME_LIMIT) process.exit(1);
+      if (bytes.length > MAX_FRAME_BYTES) process.exit(1);
       parts.push(u32be(bytes.length), bytes);
     }
     this.#socket.write(concat(...parts));

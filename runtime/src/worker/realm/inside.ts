@@ -76,7 +76,7 @@ export function inside(author?: boolean): Inside {
   const Bytes = Uint8Array;
   const Words = Uint32Array;
   /** Bytes of one buffer. */
-  const MOST_BUFFER = 64 * 1024 * 1024;
+  const MAX_BUFFER_BYTES = 64 * 1024 * 1024;
   const { StatusError, statusOf } = statuses();
   const shared = { TextEncoder: textEncoder(), TextDecoder: textDecoder(), ...base64() };
   harden();
@@ -85,7 +85,7 @@ export function inside(author?: boolean): Inside {
   type Instance = { handlers: any; begin: (time: number, seed: string) => void };
   type Asker = { call: number; settled: () => void; resolve: (value: any) => void; reject: (error: Error) => void };
   const READY = 8;
-  const MOST_WAITING = 256;
+  const MAX_WAITING = 256;
   const ready: Instance[] = [];
   const waiting = new Map<number, Asker>();
   const running = new Map<number, { cancel: () => void }>();
@@ -163,7 +163,7 @@ export function inside(author?: boolean): Inside {
     const ask = (question: any): Promise<any> =>
       new Promise((resolve, reject) => {
         if (over) throw new Error('the call is over');
-        if (mine.size >= MOST_WAITING) throw new RangeError(`more than ${MOST_WAITING} operations at once`);
+        if (mine.size >= MAX_WAITING) throw new RangeError(`more than ${MAX_WAITING} operations at once`);
         const operation = operations++;
         const text = stringify({ ...question, call, operation }); // before it waits: it may throw
         mine.add(operation);
@@ -503,7 +503,7 @@ export function inside(author?: boolean): Inside {
    */
   function withinBound(length: any, unit: number): number {
     const number = +length;
-    if (number * unit > MOST_BUFFER) throw new RangeError(`a buffer of more than ${MOST_BUFFER} bytes`);
+    if (number * unit > MAX_BUFFER_BYTES) throw new RangeError(`a buffer of more than ${MAX_BUFFER_BYTES} bytes`);
     return number;
   }
 
