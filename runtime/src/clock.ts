@@ -2,7 +2,11 @@
 
 /** One instant on two scales, in milliseconds. */
 export interface TimeAnchor {
-  /** Since 1970 began. **Trust**: the host's time. */
+  /**
+   * Since 1970 began.
+   *
+   * **Trust**: the host's time.
+   */
   readonly wall: number;
   /** On the kernel's monotonic clock, which all processes of a machine share and none can set. */
   readonly monotonic: number;

@@ -57,7 +57,7 @@ export interface KernelState {
   readonly rules: number;
 }
 
-/** First message of the supervisor: everything that was measured, and where things are. */
+/** First message of the supervisor: everything that was measured, and the boot's resources. */
 export interface BootMessage {
   readonly kind: 'boot';
   /** The base image's name for itself. */
@@ -85,7 +85,11 @@ export interface BootMessage {
   readonly port: number;
   /** When this boot began. The supervisor reads it before it trusts anything else of the host. */
   readonly time: TimeAnchor;
-  /** Name servers by address, for the way to subprocessors. **Trust**: the host's choice. */
+  /**
+   * Name servers by address, for the way to subprocessors.
+   *
+   * **Trust**: the host's choice.
+   */
   readonly nameServers: readonly string[];
   /** Numbers of kernel settings and of firewall rules that were read back and hold. */
   readonly kernel: KernelState;

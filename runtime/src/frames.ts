@@ -4,8 +4,9 @@ import { concat, fromUtf8, Reader } from '@enclaim/attestation/bytes';
 
 const PREFIX = 4;
 /**
- * Neighbouring chunks that are smaller together are joined. **Cost**: each chunk costs hundreds of
- * bytes beside its own.
+ * Neighbouring chunks that are smaller together are joined.
+ *
+ * **Cost**: each chunk costs hundreds of bytes beside its own.
  */
 const PIECE = 4096;
 

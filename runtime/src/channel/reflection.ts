@@ -79,8 +79,8 @@ export class ReflectionService {
       ServerReflectionInfo: (call: ServerDuplexStream<Buffer, Buffer>) => {
         const sent = new Set<string>();
         call.on('data', (bytes: Buffer) => {
-          // an answer is many times its question: no further question is read until the client took
-          // the last
+          // An answer is many times its question, so no further question is read until the client
+          // took the last answer.
           call.pause();
           call.write(this.#respond(bytes, sent), () => call.resume());
         });

@@ -49,7 +49,7 @@ const IDLE_MS = 300_000;
  * Milliseconds for which a connection may start calls, a tenth more or less, and for which the
  * calls under way may then go on.
  *
- * **Bound**: a client acts on one verdict for no longer than this, whatever it does.
+ * **Bound**: no client acts on one verdict for longer than both together, whatever it does.
  */
 const CONNECTION_AGE_MS = 3_600_000;
 const CONNECTION_GRACE_MS = 60_000;

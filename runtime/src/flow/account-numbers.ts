@@ -132,7 +132,7 @@ export function holdsCard(text: string): boolean {
       if (isRow()) return true;
       [rowAt, rowDigits, rowGroups] = [at, 0, 0];
     }
-    // groups are reused, because a text can consist of nothing but groups
+    // Groups are reused, because a text can consist of nothing but groups.
     const group = groups.shift() as Group;
     group.isFraction = isNext && at - before === 1 && text.charCodeAt(before) === POINT;
     [group.at, group.end, before] = [at, end, end];

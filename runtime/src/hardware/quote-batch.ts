@@ -1,4 +1,7 @@
-/** Quote batches: one hardware signature for everyone who asked while the last one ran. */
+/**
+ * Quote batches: one hardware signature for all clients that asked while the last signature was
+ * made.
+ */
 
 import type { BatchPath } from '@enclaim/attestation/batch';
 import { leafHash, MerkleTree } from '@enclaim/attestation/merkle';

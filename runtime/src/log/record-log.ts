@@ -19,7 +19,7 @@ import type { Device } from './device.ts';
 /** A record as its writer gives it; the log adds the hash of the record before. */
 export type Entry = Omit<EvidenceRecord, 'prev'>;
 
-/** Where the log stands. */
+/** The end of the chain. */
 export interface LogHead {
   /** Number of records. */
   readonly size: number;
@@ -118,7 +118,7 @@ export class RecordLog {
     return new RecordLog(device, capacity, head, at, await isWritten(device, at, capacity));
   }
 
-  /** Where the next record will continue the chain. */
+  /** The end of the chain, which the next record will continue. */
   get head(): LogHead {
     return this.#head;
   }

@@ -13,8 +13,10 @@ export class Commitment {
   readonly #direction: Committed;
   readonly #salt: Uint8Array;
   /**
-   * The only message so far. **Cost**: an incremental hash costs more than all of a small message,
-   * and most calls have one message.
+   * The only message so far.
+   *
+   * **Cost**: an incremental hash costs more than all of a small message, and most calls have one
+   * message.
    */
   #only: Uint8Array | undefined;
   #hash: Hash | undefined;

@@ -1,7 +1,7 @@
 /**
  * Limit to the parts of an untrusted message.
  *
- * **Bound**: a few bytes of a message can become millions of objects.
+ * **Bound**: without this, a few bytes of a message could become millions of objects.
  */
 
 import { type DescField, type DescMessage, type Registry, ScalarType } from '@bufbuild/protobuf';

@@ -80,8 +80,8 @@ export function leavesOf(descriptor: DescMessage, message: Message, json: Json, 
 }
 
 /**
- * Texts in the encoded bytes of a message beyond {@link leavesOf}: every run of bytes between
- * characters that no text has, including tags and lengths. Empty for types whose bytes cannot spell
+ * Texts in the encoded bytes of a message beyond {@link leavesOf}: the runs between characters that
+ * no text has, even if tags and lengths are among them. Empty for types whose bytes cannot spell
  * more than their JSON.
  */
 export function wireTextsOf(descriptor: DescMessage, message: Message): string[] {

@@ -45,10 +45,10 @@ export function at<V>(place: Place<V> | undefined, now: number): Place<V> | unde
 }
 
 /**
- * The place after a mutation. Its label only grows and its end only moves back, for as long as
- * there is a place. Deleting a place without a value changes nothing.
+ * The place after a mutation. For as long as there is a place, its label only grows and its end
+ * only becomes later. Deleting a place without a value changes nothing.
  *
- * **Leak**: if the end could move forward, a call that was given a secret could end some of many
+ * **Leak**: if an end could become earlier, a call that was given a secret could end some of many
  * places early, by overwriting them with values made of something old. Which of them are missing
  * would be a text without a label.
  *

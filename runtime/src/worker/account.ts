@@ -12,8 +12,10 @@ import type { CallBudget } from '../governor/call-budget.ts';
 import type { FromWorker } from './protocol.ts';
 
 /**
- * A worker's report. **Trust**: none. Code that broke out of its realm may charge other calls of
- * its worker; work that it charges to no call counts as unseen.
+ * A worker's report.
+ *
+ * **Trust**: none. Code that broke out of its realm may charge other calls of its worker; work that
+ * it charges to no call counts as unseen.
  */
 export type UsageReport = Extract<FromWorker, { readonly kind: 'used' }>;
 
@@ -264,8 +266,9 @@ function left({ budget, used }: OpenCall): number {
 }
 
 /**
- * The refusal of a call over its budget. **Leak**: it does not say by how much, because the handler
- * chooses that number.
+ * The refusal of a call over its budget.
+ *
+ * **Leak**: it does not say by how much, because the handler chooses that number.
  */
 function exceeding(what: 'cpu' | 'memory', { pointer, processor, memory }: CallBudget): RefusalError {
   const limit = what === 'cpu' ? `${processor / 1000} ms of processor` : `${memory / 1024} KiB of memory`;

@@ -31,8 +31,9 @@ const MAX_KEYS = 64;
 const MAX_DEPTH = 256;
 
 /**
- * Checked by hand. **Cost**: the library would report the fault of each entry, which takes seconds
- * for very many.
+ * The keys of a release, checked by hand.
+ *
+ * **Cost**: the library would report the fault of each entry, which takes seconds for very many.
  */
 const keys = z.custom<Readonly<Record<string, string>>>((value) => {
   if (!isObject(value)) return false;

@@ -78,7 +78,11 @@ export type Operation = { readonly call: number; readonly operation: number } & 
 /** The outcome of a handler: a response (null if responses were streamed) or a status. */
 export type Made = Json | HandlerStatus;
 
-/** A message of a worker. **Trust**: none; only its shape is known. */
+/**
+ * A message of a worker.
+ *
+ * **Trust**: none; only its shape is known.
+ */
 export type FromWorker =
   | { readonly kind: 'ready' }
   | { readonly kind: 'unusable'; readonly reason: string }

@@ -1,4 +1,4 @@
-/** Sealing: what a worker gives up by itself before it has seen a byte of the handlers. */
+/** Sealing: a worker gives up rights of its own before it has seen a byte of the handlers. */
 
 import { restrictSystemCalls, WORKER_FILTER } from './seccomp.ts';
 
@@ -7,7 +7,8 @@ const GIVEN_UP = ['ffi', 'fs.read'] as const;
 
 /**
  * Gives up Node's permissions and the kernel's calls, and proves the former.
- * @throws Error where anything is left; the process must end then
+ *
+ * @throws Error if a permission is left; the process must end then
  */
 export function seal(): void {
   const { permission } = process;
