@@ -78,7 +78,7 @@ export interface BootMessage {
   readonly workers: {
     readonly path: string;
     readonly size: number;
-    /** Path of a worker's cgroup without its id, which ends it. */
+    /** Path of a worker's cgroup without the worker's id, with which the full path ends. */
     readonly cgroups: string;
     readonly capacity: { readonly memory: number; readonly processors: number };
   };

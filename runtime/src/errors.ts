@@ -16,7 +16,7 @@ export type RefusalCode =
   | 'budget' // time, memory or queue ran out
   | 'worker' // the handler's process broke a rule or died
   | 'log' // the record could not be made durable
-  | 'unattested' // the method answers on attested connections alone, and the caller's is none
+  | 'unattested' // the method answers only on attested connections, and the caller's is not one
   | 'shutdown' // the runtime is about to end
   | 'channel'; // the handshake was not carried out as it must be
 

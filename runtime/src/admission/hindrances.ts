@@ -6,7 +6,7 @@ import { ANYONE, type ClaimKind, type MatchResult, type Policy } from '@enclaim/
 import { type Capacity, unattainable } from '../governor/resources.ts';
 import { type AttestedIdentity, referencesOf } from './peer-references.ts';
 
-/** Kinds of claim that this runtime holds. */
+/** Kinds of claim that this runtime enforces. */
 export const HELD_CLAIMS: ReadonlySet<ClaimKind> = new Set([
   'audited-system',
   'access-logged',
@@ -16,7 +16,7 @@ export const HELD_CLAIMS: ReadonlySet<ClaimKind> = new Set([
   'local-first',
   'subprocessors-assured',
 ]);
-/** Sections of governance that this runtime holds. */
+/** Sections of governance that this runtime enforces. */
 const HELD_GOVERNANCE: ReadonlySet<string> = new Set(['leaks', 'resources', 'sovereignty']);
 
 /**

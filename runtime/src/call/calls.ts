@@ -109,7 +109,7 @@ export interface CallsOptions {
   readonly egress?: Pick<EgressBroker, 'send'>;
 }
 
-/** The methods of one policy, at work. */
+/** Answers calls to the methods of one policy. */
 export class Calls {
   readonly #options: CallsOptions;
   readonly #collections: Collections;

@@ -225,8 +225,9 @@ export class CallContext {
   }
 
   /**
-   * Whether a message may go to the caller.
-   * @param returned what its populated fields carry
+   * Decides whether a message may go to the caller.
+   *
+   * @param returned categories of its populated fields
    * @throws RefusalError `flow`, `leak`
    */
   respond(returned: Label, texts: readonly string[]): void {
@@ -236,8 +237,9 @@ export class CallContext {
   }
 
   /**
-   * Whether a message of the handler's may go to a subprocessor.
-   * @param carried what its populated fields carry
+   * Decides whether a message of the handler may go to a subprocessor.
+   *
+   * @param carried categories of its populated fields
    * @throws RefusalError `grant`, `assurance`, `flow`, `leak`
    */
   send(to: string, carried: Label, texts: readonly string[]): void {

@@ -20,7 +20,7 @@ type Shape = readonly [candidate: RegExp, settles: (found: string) => boolean];
 const always = (): boolean => true;
 const hasDigit = (found: string): boolean => /[0-9]/.test(found);
 
-/** How a JSON object begins in base64url: a brace, then a quotation mark or space. */
+/** The beginning of a JSON object in base64url: a brace, then a quotation mark or space. */
 const OBJECT = 'e(?:y[A-DI-L]|w[k-r0-3])';
 
 /**

@@ -14,7 +14,7 @@ import { reasonOf } from './deadline.ts';
 /** An amount of each kind of resource. A room and its guests have the same kinds, in integers. */
 export type Amounts = readonly number[];
 
-/** How much there is, and how many calls may wait for it. */
+/** The amounts of a room, and how many calls may wait for them. */
 export interface Room {
   /** Amounts that all calls together may hold. */
   readonly whole: Amounts;

@@ -6,7 +6,7 @@ import { ReceiptSchema } from '@enclaim/attestation/messages';
 import { encodeReceipt, encodeReceiptBody, type ReceiptBody, receiptsMessage } from '@enclaim/attestation/receipt';
 import { Batcher } from '../batcher.ts';
 
-/** Receipts that may wait: more than there can be calls under way. */
+/** Receipts that may wait: more than calls can be under way. */
 const MAX_WAITING_RECEIPTS = 65_536;
 
 /** Signs receipt bodies under the receipt key, all of one tick under one Merkle root. */

@@ -104,7 +104,7 @@ function fieldOf(field: DescField): Field {
   const { message } = field;
   const inner = message && (() => shapeOf(message));
   if (field.fieldKind === 'map') {
-    // On the wire a list of messages of a key and a value.
+    // On the wire, a map is a list of messages with a key and a value.
     const fields = new Map([
       [1, plain(field.mapKey)],
       [2, inner ? { wire: WireType.LengthDelimited, inner, packable: false } : plain(field.scalar)],

@@ -119,7 +119,11 @@ export class Account {
     return this.#start !== undefined;
   }
 
-  /** A call begins. @param stop ends it */
+  /**
+   * Opens the account of a call.
+   *
+   * @param stop ends the call
+   */
   open(call: number, budget: CallBudget, stop: (refusal: RefusalError) => void): void {
     this.#open.set(call, { budget, stop, used: 0 });
     this.#largest = Math.max(this.#largest, budget.processor);

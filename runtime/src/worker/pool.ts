@@ -50,7 +50,7 @@ export interface PoolOptions {
   readonly size: number;
   /** Milliseconds within which a worker that has calls must turn its loop; else it is ended. */
   readonly stall?: number;
-  /** Told of every worker that ended on its own account. */
+  /** Receives the reason of every end of a worker, except of those that the pool's end causes. */
   readonly onLost?: (reason: string) => void;
 }
 

@@ -1,4 +1,4 @@
-/** The worker's program in the VM: one realm, which speaks to the runtime alone. */
+/** The worker's program in the VM: one realm, which speaks only to the runtime. */
 
 import { openRealm } from './realm.ts';
 import { serveWorker } from './serve.ts';

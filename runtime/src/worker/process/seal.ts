@@ -13,7 +13,7 @@ const GIVEN_UP = ['ffi', 'fs.read'] as const;
 export function seal(): void {
   const { permission } = process;
   if (permission === undefined) throw new Error('the permission model is off');
-  // Handlers have one time zone, which no file of the system says.
+  // Handlers have one time zone, independent of the system's files.
   process.env.TZ = 'UTC';
   restrictSystemCalls(WORKER_FILTER);
   for (const scope of GIVEN_UP) permission.drop(scope);

@@ -479,7 +479,9 @@ export function inside(author?: boolean): Inside {
     }
   }
 
-  /** A constructor of buffers, or of views that may make theirs, in place of `Real`. */
+  /**
+   * A constructor in place of `Real`: of buffers, or of views that may make buffers of their own.
+   */
   function boundedBuffer(Real: any): unknown {
     const { BYTES_PER_ELEMENT: unit } = Real;
     const bounded = function (first: any, second: any, third: any): unknown {
