@@ -4,7 +4,7 @@
 
 import type { Pin } from './x509/chain.ts';
 
-/** Pins by who makes the hardware. An empty list means that evidence of that maker is refused. */
+/** Pins by maker of the hardware. An empty list means that evidence of that maker is refused. */
 export interface VendorAnchors {
   /** AMD root keys (ARK), one per product line. */
   readonly amd: readonly Pin[];

@@ -73,7 +73,7 @@ export function policyFrame(bytes: Uint8Array): Uint8Array {
   return reader.take(policy);
 }
 
-/** SHA-384 of the whole file: what register 14 and the boot statement name. */
+/** SHA-384 of the whole file, which register 14 and the boot statement name. */
 export function bundleDigest(bytes: Uint8Array): DigestText<'sha384'> {
   return digestText('sha384', sha384(bytes));
 }

@@ -84,7 +84,7 @@ export class Reader {
     }
   }
 
-  /** Ends the reading. @throws DecodeError `trailing` where bytes are left. */
+  /** Ends the reading. @throws DecodeError `trailing` if bytes are left. */
   end(name: string): void {
     if (this.left > 0) throw new DecodeError('trailing', `${this.left} bytes after the end of ${name}`, this.at);
   }
@@ -142,7 +142,7 @@ export function utf8(text: string): Uint8Array {
   return utf8Encoder.encode(text);
 }
 
-/** UTF-8 as text. @throws DecodeError `syntax` where the bytes are not UTF-8. */
+/** UTF-8 as text. @throws DecodeError `syntax` if the bytes are not UTF-8. */
 export function fromUtf8(bytes: Uint8Array): string {
   try {
     return utf8Decoder.decode(bytes);
@@ -187,7 +187,7 @@ export function fromBase64Url(text: string): Uint8Array {
 }
 
 function decodeBase64(text: string, alphabet: 'base64' | 'base64url'): Uint8Array {
-  // The decoder skips white space; one text for one value is what digests need.
+  // The decoder skips white space. Digests need one text for one value.
   if (/\s/.test(text)) throw new DecodeError('syntax', `white space in ${alphabet}`, text.search(/\s/));
   try {
     return Uint8Array.fromBase64(text, { alphabet, lastChunkHandling: 'strict' });

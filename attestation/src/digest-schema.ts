@@ -9,7 +9,7 @@ export const sha256Text: z.ZodType<DigestText<'sha256'>> = z.templateLiteral([
   z.string().regex(/^[0-9a-f]{64}$/),
 ]);
 
-/** `sha384:` and 96 of them. */
+/** `sha384:` and 96 lower-case hexadecimal digits. */
 export const sha384Text: z.ZodType<DigestText<'sha384'>> = z.templateLiteral([
   'sha384:',
   z.string().regex(/^[0-9a-f]{96}$/),

@@ -47,7 +47,7 @@ export type EvidenceErrorCode =
   | 'binding' // keys, statement, policy or channel do not belong to this evidence
   | 'log'; // an event log does not replay to the signed registers
 
-/** Evidence is not authentic: who signed, or what belongs together, could not be shown. */
+/** Evidence is not authentic: its signer is not shown, or its parts do not belong together. */
 export class EvidenceError extends Error {
   override readonly name = 'EvidenceError';
   readonly code: EvidenceErrorCode;

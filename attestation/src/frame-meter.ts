@@ -14,7 +14,7 @@ const RESET = 3;
 const GOAWAY = 7;
 const END_STREAM = 1;
 const PADDED = 8;
-/** A padded frame of no more than this may be nothing but padding. */
+/** Largest length of a padded frame that counts as an event, because it may hold only padding. */
 const MAX_PADDING_BYTES = 256;
 
 /**
@@ -22,9 +22,11 @@ const MAX_PADDING_BYTES = 256;
  * fewer.
  */
 const ALLOWANCE = 1000;
-/** Given back in a second, for pings and calls given up by clients that do little else. */
+/** Events given back in a second, for pings and calls given up by clients that do little else. */
 const PER_SECOND = 50;
-/** Bytes sent to the peer that give one back: two updates of windows for each small message. */
+/**
+ * Bytes sent to the peer that give one event back: two updates of windows for each small message.
+ */
 const BYTES_PER_EVENT = 32;
 /**
  * Events that a frame of each type costs; any other costs one. A call that the client gives up is
@@ -35,14 +37,14 @@ const BYTES_PER_EVENT = 32;
  */
 const COST: Readonly<Record<number, number>> = { [RESET]: 5, [GOAWAY]: 5 };
 
-/** Counts of one connection. It holds no bytes of it. */
+/** Counts of one connection. The meter holds none of its bytes. */
 export class FrameMeter {
   readonly #now: () => number;
   #left = ALLOWANCE;
   #at: number;
-  /** Bytes to skip: the preface, then what frames carry. */
+  /** Bytes to skip: the preface, then the payload of each frame. */
   #skip = PREFACE_LENGTH;
-  /** Bytes of a frame's head that have come, and what they say. */
+  /** Number of bytes of a frame's head that have come, then the fields read from them. */
   #seen = 0;
   #length = 0;
   #type = 0;
@@ -61,12 +63,12 @@ export class FrameMeter {
     return this.#latest;
   }
 
-  /** So many bytes went to the peer. */
+  /** Gives back events for the bytes that went to the peer. */
   sent(bytes: number): void {
     this.#left = Math.min(ALLOWANCE, this.#left + bytes / BYTES_PER_EVENT);
   }
 
-  /** Reads what came from the peer; whether it may go on. */
+  /** Counts the frames in bytes from the peer. False if the peer has exceeded its events. */
   received(chunk: Uint8Array): boolean {
     for (let at = 0; at < chunk.length; ) {
       if (this.#skip > 0) {
@@ -106,7 +108,11 @@ export class FrameMeter {
     return this.#length === 0 && (this.#flags & END_STREAM) === 0 ? 1 : 0;
   }
 
-  /** The clock is asked only where nothing is left. */
+  /**
+   * Adds the events that the time since the last call gives back; whether any is left.
+   *
+   * **Cost**: the clock is read only if none is left.
+   */
   #waited(): boolean {
     const now = this.#now();
     this.#left = Math.min(ALLOWANCE, this.#left + ((now - this.#at) / 1000) * PER_SECOND);

@@ -1,6 +1,6 @@
 /**
- * Reads frames of the attested handshake on a connection, and no byte that follows them. Client and
- * server both read with this.
+ * Frames of the attested handshake on a connection. Client and server read with this, and no byte
+ * that follows the frames.
  */
 
 import {
@@ -55,7 +55,10 @@ export class FrameStream {
     this.#socket.off('error', this.#break);
   }
 
-  /** The next step, which must be of one of these kinds. @throws DecodeError; what `fail` makes */
+  /**
+   * The next step, which must be of one of these kinds.
+   * @throws DecodeError; the error that `fail` makes
+   */
   async receive<C extends HandshakeStep['case']>(...cases: readonly C[]): Promise<Extract<HandshakeStep, { case: C }>> {
     const length = frameLength(await this.#read(FRAME_PREFIX), limitOf(cases));
     const step = decodeFrame(await this.#read(length));

@@ -8,7 +8,7 @@ import { DecodeError } from './errors.ts';
 
 /** Length in bytes. */
 export const GUID_LENGTH = 16;
-/** Where each byte of the text stands in the bytes. */
+/** Place in the bytes of each byte of the text. */
 const ORDER = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15] as const;
 
 /**

@@ -1,7 +1,8 @@
 /**
- * Domain separation: what each of our hashes and signatures is for (docs/reference/formats.md).
- * Without a label of its own, bytes that were hashed or signed for one thing could be shown for
- * another.
+ * Domain separation: the use of each of our hashes and signatures (docs/reference/formats.md).
+ *
+ * Without a label of its own, a peer could present bytes that were hashed or signed for one use as
+ * those of another.
  */
 
 import { utf8 } from './bytes.ts';

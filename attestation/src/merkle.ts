@@ -165,7 +165,7 @@ export function rootFromConsistency(
   return top === 0 && equalBytes(old, known) ? root : undefined;
 }
 
-/** The largest power of two below `size`, for size ≥ 2: where a tree of that size divides. */
+/** The largest power of two below `size`, for size ≥ 2: a tree of that size divides there. */
 export function splitPoint(size: number): number {
   let split = 1;
   while (split * 2 < size) split *= 2;

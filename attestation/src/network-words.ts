@@ -12,7 +12,8 @@ export const NETWORK_VALUE: RegExp = /^[0-9a-zA-Z.:,/]{1,200}$/;
  * A command line without the words of the network at its end. They differ from machine to machine,
  * while an image is released once for all.
  *
- * **Trust**: the host may choose their values anyway, because its network is hostile to the guest.
+ * **Trust**: the host chooses their values anyway, and the guest treats the host's network as
+ * hostile.
  */
 export function withoutNetwork(commandLine: string): string {
   const words = commandLine.split(' ');

@@ -1,4 +1,7 @@
-/** Receipts: what the runtime signs about each response (docs/reference/formats.md, "Receipt"). */
+/**
+ * Receipts: the runtime's signed statement about each response (docs/reference/formats.md,
+ * "Receipt").
+ */
 
 import { toBinary } from '@bufbuild/protobuf';
 import * as z from 'zod';
@@ -24,7 +27,11 @@ interface ReceiptFields {
   readonly policy: DigestText<'sha384'>;
   /** `package.Service/Method`. */
   readonly method: string;
-  /** 16 random bytes, hex: without them the commitments tell nothing of the messages. */
+  /**
+   * 16 random bytes, hex.
+   *
+   * **Leak**: to a reader that does not have them, the commitments tell nothing of the messages.
+   */
   readonly salt: string;
   readonly request: DigestText<'sha256'>;
   readonly response: DigestText<'sha256'>;
@@ -65,11 +72,11 @@ export interface CurrentReceiptBody extends ReceiptFields {
    * How many messages of the request the handler took: `request` commits to these, the first ones.
    * Null if it commits to none.
    *
-   * **Leak**: it is null if the number would tell of values that the call has read and may not
-   * return.
+   * **Leak**: it is null for a stream whose call has read what it may not return. The handler
+   * chooses the number, and could tell the caller of those values by it.
    */
   readonly taken: number | null;
-  /** Commitment to the text of the status; null where the status is OK. */
+  /** Commitment to the text of the status; null if the status is OK. */
   readonly text: DigestText<'sha256'> | null;
 }
 
@@ -193,7 +200,7 @@ export async function verifyReceipt(bytes: Uint8Array, by: ReceiptIssuer): Promi
  */
 export type ComparedMessages = 'both' | 'prefix' | 'response';
 
-/** A call as one side of it saw it. */
+/** A call as its client or server saw it. */
 export interface SeenCall {
   readonly method: string;
   readonly request: readonly Uint8Array[];

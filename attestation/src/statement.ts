@@ -25,7 +25,11 @@ export interface BootStatement {
   readonly bootId: string;
   readonly policy: DigestText<'sha384'>;
   readonly bundle: DigestText<'sha384'>;
-  /** The base image's own name for itself; what it is, only the measurement says. */
+  /**
+   * The base image's own name for itself.
+   *
+   * **Trust**: only the measurement shows which image it is.
+   */
   readonly image: string;
   /**
    * Identity of the device: SHA-256 of TPMT_PUBLIC of attestation and endorsement key, and of the
@@ -36,7 +40,7 @@ export interface BootStatement {
     readonly ek: DigestText<'sha256'> | null;
     readonly ekCertificate: DigestText<'sha256'> | null;
   };
-  /** SHA-256 of the event log that evidence carries; absent where it carries none. */
+  /** SHA-256 of the event log that evidence carries; absent if it carries none. */
   readonly events?: DigestText<'sha256'>;
   /** SHA-256 of the TLS key's SubjectPublicKeyInfo, and the raw key that signs receipts. */
   readonly keys: { readonly tls: DigestText<'sha256'>; readonly receipt: Ed25519Text };
@@ -55,9 +59,9 @@ export interface BootStatement {
    * the handlers.
    */
   readonly unconfined: readonly VmLayer[];
-  /** The policy's owner key, or null where it names none. */
+  /** The policy's owner key, or null if it names none. */
   readonly owner: Ed25519Text | null;
-  /** Start of the runtime (RFC 3339, UTC, milliseconds), and what that time rests on. */
+  /** Start of the runtime (RFC 3339, UTC, milliseconds), and the source of that time. */
   readonly started: { readonly at: string; readonly strength: 'host' | 'signed' };
 }
 
@@ -115,7 +119,9 @@ export function decodeStatement(bytes: Uint8Array): BootStatement {
   return decodeCanonical(statementSchema, bytes, LIMIT);
 }
 
-/** `SHA-256("enclaim/boot/v1" ‖ NUL ‖ bytes)`: the second half of what every quote covers. */
+/**
+ * `SHA-256("enclaim/boot/v1" ‖ NUL ‖ bytes)`: the second half of the bytes that every quote covers.
+ */
 export function bootDigest(statementBytes: Uint8Array): Sha256 {
   return labelled('boot', statementBytes);
 }

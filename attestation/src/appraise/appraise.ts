@@ -30,9 +30,9 @@ export interface AppraisalOptions {
 const LAST_DATE = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
 
 /**
- * Compares what was measured with what is expected, and the attested policy with what is demanded.
- * The verdict holds every check that could be made, and every check that could not, with the
- * reason.
+ * Compares the measured values with the expected ones, and the attested policy with the caller's
+ * demands. The verdict holds every check that could be made, and every check that could not, with
+ * the reason.
  * @throws AppraisalError `references` for deployments beside owner "any", and for simulated
  * evidence beside any other
  */
@@ -151,7 +151,7 @@ async function appraiseDeployment(
   return compared('deployment', false, `${device}: ${reasons.join('; ') || 'the owner signed no deployment'}`);
 }
 
-/** Why a deployment does not speak of this boot, or null where it does. */
+/** Why a deployment does not speak of this boot, or null if it does. */
 function misfit(
   { policy, devices, notBefore, notAfter }: Deployment,
   names: readonly string[],
@@ -165,7 +165,9 @@ function misfit(
   return current ? null : `deployed from ${notBefore} to ${notAfter}`;
 }
 
-/** References age: what they accept was right when they were written. */
+/**
+ * Checks that the references still hold. They age: their values were right when they were written.
+ */
 function appraiseValidity({ validity }: References, { now, holds }: Moment): Check {
   if (validity === undefined) return notRun('references.validity', 'the references do not say until when they hold');
   const { notBefore, notAfter } = validity;
@@ -176,7 +178,7 @@ function appraiseValidity({ validity }: References, { now, holds }: Moment): Che
 }
 
 /**
- * When the boot began. The check's strength says whose clock that is.
+ * Checks when the boot began. The check's strength and detail say whose clock told it.
  *
  * Without this check, evidence of years ago would pass: it is authentic too.
  */
@@ -190,7 +192,7 @@ function appraiseStart({ started: { at, strength } }: BootStatement, newerThan: 
   };
 }
 
-/** RFC 3339, UTC, milliseconds; of an end beyond all dates, the last of them. */
+/** RFC 3339, UTC, milliseconds; for an end beyond all dates, the last date. */
 function timeText(time: number): string {
   return new Date(Math.min(time, LAST_DATE)).toISOString();
 }

@@ -62,8 +62,8 @@ async function appraiseLog(
 }
 
 /**
- * How old the witnesses' word is, for people.
- * @throws EvidenceError `validity` where it is older than the references allow, or of the future
+ * Age of the witnesses' cosignatures, for people.
+ * @throws EvidenceError `validity` if it is older than the references allow, or of the future
  */
 function witnessedAt(id: string, { maxAge }: ReleaseLog, witnessed: number | null, moment: Moment): string {
   if (witnessed === null) return '';
@@ -89,7 +89,7 @@ function missingImages(
   return [
     ...images
       .filter((one) => {
-        // A machine's addresses are no part of what is released.
+        // A machine's addresses are no part of a release.
         const released = { ...one, commandLine: withoutNetwork(one.commandLine) };
         return !published(one, ({ reference }) => equalBytes(encodeCanonical(reference), encodeCanonical(released)));
       })

@@ -1,4 +1,7 @@
-/** Appraisal of a direct launch: what SEV-SNP measured, against what the references predict. */
+/**
+ * Appraisal of a direct launch: the measurements of SEV-SNP, against those that the references
+ * predict.
+ */
 
 import type { PolicyDigest } from '@enclaim/policy-schema';
 import { equalBytes, toHex } from '../bytes.ts';
@@ -50,7 +53,10 @@ function keyDigests(keys: SnpReference['idKeys']): SnpDemands['idKeys'] {
   return keys === 'any' ? keys : keys.map((key) => parseDigest('sha384', key));
 }
 
-/** The reference whose launch was measured; else why none was, as far as that can be told. */
+/**
+ * The reference whose launch was measured. If there is none, the detail says why, as far as that is
+ * known.
+ */
 async function findSnpLaunch(
   { snp, commandLine }: HardwareOf<'snp'>,
   references: readonly SnpReference[],
@@ -89,10 +95,13 @@ function predictSnp(reference: SnpReference, commandLine: string, vcpus: number)
   );
 }
 
-/** Nothing of evidence goes unchecked, and be it only what it says in words. */
+/** Detail of a failed check: the evidence states another command line than the measured one. */
 export const MISSTATED = 'the evidence gives another command line than the one that was measured';
 
-/** Compared above with what was predicted, or already by the proof of the evidence. */
+/**
+ * Checks that are left out, because a launch's own checks or the verification of the evidence make
+ * the comparison.
+ */
 export const SHOWN_ELSEWHERE: readonly string[] = [
   'snp.measurement',
   'snp.report-data',

@@ -14,7 +14,7 @@ import { appraiseTdx, type RtmrEventRecord } from '../tdx/index.ts';
 import { type Check, compared, notRun } from '../verdict/verdict.ts';
 import { type Launch, MISSTATED, policyGiven, SHOWN_ELSEWHERE } from './snp-launch.ts';
 
-/** A quote, against the launches that the references name. */
+/** Compares a quote with the launches that the references name. */
 export function appraiseTdxLaunch(
   hardware: HardwareOf<'tdx'>,
   references: readonly TdxReference[],

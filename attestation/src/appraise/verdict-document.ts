@@ -122,7 +122,10 @@ const OF_PLATFORM: Readonly<Partial<Record<string, Shown>>> = {
   nitro: { always: [], image: ['nitro.pcr0', 'nitro.pcr1', 'nitro.pcr2', 'nitro.debug'] },
 };
 
-/** On GCE, which of the two processors it is shows in the checks; one of them it is. */
+/**
+ * The checks that a platform shows. On GCE the checks themselves tell which of two processors it
+ * is.
+ */
 function shownOn(platform: string, ids: Iterable<string>): Shown {
   if (platform === 'gcp') {
     const silicon = [...ids].some((id) => id.startsWith('tdx.')) ? TDX : SNP;

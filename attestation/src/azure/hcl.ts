@@ -43,7 +43,7 @@ export interface RuntimeData {
   /** Names of all keys in the document. */
   readonly keyIds: readonly string[];
   readonly vmConfiguration: Readonly<Record<string, string | number | boolean>>;
-  /** 64 bytes that the guest may set, where it did. */
+  /** 64 bytes that the guest may set; undefined if it did not. */
   readonly userData: Uint8Array | undefined;
 }
 
@@ -103,7 +103,8 @@ function readTdReport(hardware: Uint8Array): Uint8Array {
 }
 
 /**
- * Shows that the runtime data is what the hardware report binds: its digest, then zeros.
+ * Shows that the hardware report binds the runtime data: its report data is their digest, then
+ * zeros.
  * @param reportData 64 bytes of a verified hardware report
  * @throws EvidenceError `binding`
  */

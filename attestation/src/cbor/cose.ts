@@ -81,7 +81,7 @@ export async function verifySign1(message: Sign1, algorithm: -7 | -35 | -8, key:
   }
 }
 
-/** Sig_structure without external data: what a COSE_Sign1 signs. */
+/** Sig_structure without external data, which a COSE_Sign1 signs. */
 export function signedBytes(protectedBytes: Uint8Array, payload: Uint8Array): Uint8Array {
   return encodeCbor(['Signature1', protectedBytes, new Uint8Array(), payload]);
 }

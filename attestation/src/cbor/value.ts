@@ -15,7 +15,7 @@ export type CborKey = number | bigint | string;
 /** A map, in the order of the encoding. */
 export type CborMap = ReadonlyMap<CborKey, CborValue>;
 
-/** Integers are numbers where they are safe, else bigints. */
+/** A decoded value. Integers are numbers if they are safe, else bigints. */
 export type CborValue = CborKey | boolean | null | Uint8Array | readonly CborValue[] | CborMap | Tagged;
 
 /** Whether a value is tagged. */

@@ -20,9 +20,9 @@ export interface VerificationKey {
   readonly spki: Uint8Array;
   /** `rsa-oaep` decrypts only: under such a key no signature verifies. */
   readonly type: 'rsa' | 'rsa-oaep' | 'ec' | 'ed25519';
-  /** `P-256`, `P-384` or `P-521` where the type is `ec`. */
+  /** `P-256`, `P-384` or `P-521` if the type is `ec`. */
   readonly curve?: string;
-  /** Modulus length in bits where the type is `rsa` or `rsa-oaep`. */
+  /** Modulus length in bits if the type is `rsa` or `rsa-oaep`. */
   readonly bits?: number;
 }
 
@@ -43,7 +43,7 @@ export interface CryptoSeam {
     message: Uint8Array,
     signature: Uint8Array,
   ): Promise<boolean>;
-  /** Digest of a large input, off the main path where the platform can. */
+  /** Digest of a large input, off the main path if the platform can. */
   digest(name: HashName, bytes: Uint8Array): Promise<Uint8Array>;
   /** Cryptographically random bytes. */
   randomBytes(length: number): Uint8Array;

@@ -78,7 +78,7 @@ export type Hardware =
   | AzureAuthenticated
   | GcpAuthenticated
   | { readonly kind: 'nitro'; readonly nitro: AuthenticatedNitro }
-  /** A developer's machine, of which nothing is known. */
+  /** A developer's machine. No fact about it is proved. */
   | { readonly kind: 'simulated' }
   /** **Trust**: the command line is shown by the launch digest, in appraisal. */
   | { readonly kind: 'snp'; readonly snp: AuthenticatedSnp; readonly commandLine: string }
@@ -98,7 +98,7 @@ export type HardwareOf<K extends Hardware['kind']> = Extract<Hardware, { kind: K
 export interface Registers {
   /** Registers 0 to 15 of the SHA-256 bank. */
   readonly registers: PcrValues;
-  /** The command line, as register 12 confirms it; null where none was passed to the stub. */
+  /** The command line, as register 12 confirms it; null if none was passed to the stub. */
   readonly commandLine: string | null;
   /** SHA-256 of the attestation key: of TPMT_PUBLIC, on clouds of its SubjectPublicKeyInfo. */
   readonly attestationKey: DigestText<'sha256'>;
@@ -134,6 +134,6 @@ export interface GcpAuthenticated {
   readonly vtpm: Registers;
   /** The VM, by the certificate of its attestation key. */
   readonly instance: GceInstance;
-  /** Google's word on the firmware, or null where the evidence has none. */
+  /** Google's word on the firmware, or null if the evidence has none. */
   readonly endorsement: AuthenticatedGceEndorsement | null;
 }

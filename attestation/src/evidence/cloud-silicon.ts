@@ -1,4 +1,4 @@
-/** The processor's own evidence where a cloud's stands beside it. */
+/** The processor's own evidence, beside a cloud's vTPM evidence. */
 
 import { concat, equalBytes } from '../bytes.ts';
 import { EvidenceError } from '../errors.ts';

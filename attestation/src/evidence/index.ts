@@ -1,4 +1,4 @@
-/** Evidence: its message, the proof of who made it, and what that proof yields. */
+/** Evidence: its message, the proof of its maker, and the result of that proof. */
 
 export {
   type Evidence,

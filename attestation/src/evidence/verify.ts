@@ -28,7 +28,7 @@ import { verifyTpm } from './tpm.ts';
 export const MAX_EVIDENCE_BYTES: number = 1024 * 1024;
 
 /**
- * Proves evidence, offline but for what `context` says of the connection.
+ * Verifies evidence. It works offline; facts of the connection come from `context`.
  * @param bytes an `enclaim.v1.Evidence` message
  * @throws EvidenceError with the layer that refused
  */
@@ -88,7 +88,7 @@ function verifyStatement({ statement: bytes, platform }: Evidence): BootStatemen
     throw new EvidenceError('platform', `evidence of platform ${platform}, statement of ${statement.platform}`);
   }
   // If evidence can carry a log, its platform's verifier compares the log. On any other platform a
-  // log that is stated is missing.
+  // stated log is missing, and the evidence is refused.
   if (statement.events !== undefined && statement.platform !== 'tdx') {
     throw new EvidenceError(
       'binding',

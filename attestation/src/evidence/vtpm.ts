@@ -9,7 +9,7 @@ import { type AuthenticatedQuote, QUOTE_SELECTION, type verifyQuoteUnderKey } fr
 import type { Registers, Signed } from './authenticated.ts';
 import { registersOf, verifyCommandLine, verifyMeasured } from './registers.ts';
 
-/** A quote as those take it that know its key. */
+/** Arguments of `verifyQuoteUnderKey` without the key, which each platform's verifier adds. */
 export type ExpectedQuote = Omit<Parameters<typeof verifyQuoteUnderKey>[0], 'spki'>;
 
 /**

@@ -24,7 +24,7 @@ export interface GceGolden {
   readonly timestamp: { readonly seconds: bigint; readonly nanos: number };
   readonly clSpec: bigint;
   readonly commit: Uint8Array;
-  /** Certificate of who signed, DER. */
+  /** Certificate of the signer, DER. */
   readonly certificate: Uint8Array;
   /** SHA-384 of the firmware image. */
   readonly digest: Uint8Array;
@@ -40,7 +40,7 @@ export interface GceSnp {
   readonly policy: bigint;
 }
 
-/** MRTDs by memory size in GiB; zero where the size does not matter. */
+/** MRTDs by memory size in GiB; zero if the size does not matter. */
 export interface GceTdx {
   readonly svn: number;
   readonly measurements: readonly {
@@ -154,7 +154,7 @@ function readTimestamp(message: Uint8Array): GceGolden['timestamp'] {
   return { seconds: fields.get(1) ?? 0n, nanos: Number(fields.get(2) ?? 0n) };
 }
 
-/** The integers of a message; zero where they are absent. */
+/** The integers of a message; zero if they are absent. */
 function readNumbers(
   message: Uint8Array,
   numbers: readonly number[],
@@ -256,7 +256,7 @@ export async function verifyGceEndorsement(
 
 /** The firmware and measurements of a VM, to be compared with an endorsement. */
 export interface EndorsedLaunch {
-  /** SHA-384 of the firmware image, where the verifier has one in mind. */
+  /** SHA-384 of the firmware image, if the verifier expects a certain one. */
   readonly firmware: Uint8Array | 'any';
   /** SNP launch digest, and for how many processors it must be endorsed. */
   readonly snp: { readonly measurement: Uint8Array; readonly vcpus: number | 'any' } | 'any';

@@ -42,7 +42,7 @@ export function readGceInstance({ extensions }: Certificate): GceInstance {
   return instance;
 }
 
-/** 64 bits, behind a zero octet where the highest is set. */
+/** 64 bits, behind a zero octet if the highest is set. */
 function unsigned(octets: Uint8Array, name: string): bigint {
   if (octets.length > 9 || (octets[0] ?? 0) >= 0x80) throw new DecodeError('range', `${name} is out of range`, 0);
   return octets.reduce((value, octet) => (value << 8n) | BigInt(octet), 0n);

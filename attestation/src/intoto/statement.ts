@@ -20,7 +20,7 @@ export interface VerificationResult {
   readonly verifier: { readonly id: string };
   /** RFC 3339. */
   readonly timeCreated: string;
-  /** Only what was verified and held; empty where nothing did. */
+  /** Only the properties that were verified and held; empty if none did. */
   readonly properties: readonly string[];
 }
 
@@ -39,7 +39,7 @@ const LIMIT = 4 * 1024 * 1024;
 const text = z.string().min(1).max(4096);
 const hex = z.string().regex(/^[0-9a-f]{40,128}$/);
 
-// in-toto: what a reader does not know, it ignores; hence objects that are not strict.
+// By in-toto a reader ignores fields that it does not know, so these objects are not strict.
 const resultSchema = z.looseObject({
   _type: z.literal(STATEMENT),
   subject: z

@@ -22,7 +22,7 @@ export interface EvidenceRecord {
   readonly layer: 'pre-commit' | 'ci' | 'admission' | 'runtime' | 'evidence';
   readonly system: string;
   readonly policyDigest: DigestText<'sha384'>;
-  /** Id of the claim that this record serves, or null where it serves the log itself. */
+  /** Id of the claim that this record serves, or null if it serves the log itself. */
   readonly claim: string | null;
   readonly controls: readonly string[];
   readonly decision: 'allow' | 'deny' | 'error' | 'info';
@@ -43,7 +43,7 @@ const STRENGTHS = ['host', 'signed'] as const;
 const LAYERS = ['pre-commit', 'ci', 'admission', 'runtime', 'evidence'] as const;
 const DECISIONS = ['allow', 'deny', 'error', 'info'] as const;
 const BASES = ['measured', 'enforced', 'observed', 'asserted'] as const;
-/** Most characters of a text, by what it is. */
+/** Most characters of a text, by its kind. */
 const MAX_CHARS = { name: 256, reason: 2048, method: 512, figure: 512 } as const;
 const MAX_CONTROLS = 256;
 const MAX_CATEGORIES = 1024;

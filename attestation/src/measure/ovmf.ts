@@ -18,10 +18,10 @@ export interface SevSection {
   readonly size: number;
 }
 
-/** A firmware image as parsed: what the launcher reads in it. */
+/** A firmware image as parsed, with the parts that the launcher reads. */
 export interface Firmware {
   readonly bytes: Uint8Array;
-  /** Where it is loaded: it ends at 4 GiB, or where the caller said. */
+  /** Address it is loaded at: it ends at 4 GiB, or at the address that the caller gave. */
   readonly gpa: number;
   /** Contents of the structures by GUID, in the order of the file. */
   readonly structures: ReadonlyMap<string, Uint8Array>;
@@ -71,7 +71,7 @@ export function parseFirmware(bytes: Uint8Array, end: number = FOUR_GIB): Firmwa
   return { bytes, gpa, structures };
 }
 
-/** The SEV metadata of a firmware image; empty where it has none. @throws DecodeError */
+/** The SEV metadata of a firmware image; empty if it has none. @throws DecodeError */
 export function sevSections({ bytes, structures }: Firmware): SevSection[] {
   const metadata = structures.get(FIRMWARE_GUID.sevMetadata);
   return metadata === undefined ? [] : readSections(metadataAt(bytes, metadata));

@@ -30,7 +30,7 @@ export interface PeImage {
   readonly sizeOfHeaders: number;
   readonly sectionAlignment: number;
   readonly fileAlignment: number;
-  /** The attribute certificate table, outside of what Authenticode covers. */
+  /** The attribute certificate table, which Authenticode does not cover. */
   readonly certificates: { readonly offset: number; readonly size: number };
   /** In the order of the table. */
   readonly sections: readonly PeSection[];
@@ -132,8 +132,8 @@ export function authenticodeBytes(image: PeImage): Uint8Array {
 
 /**
  * A section's first VirtualSize bytes, which the stub sees; padding of the file is left out.
- * @throws DecodeError `range` if the loader would add zeros of its own: no measured section needs
- * any
+ * @throws DecodeError `range` if the loader would add zeros of its own: the measurement covers no
+ * such zeros
  */
 export function sectionBytes(image: PeImage, { name, virtualSize, rawSize, rawOffset }: PeSection): Uint8Array {
   if (virtualSize > rawSize) {
@@ -146,7 +146,7 @@ export function sectionBytes(image: PeImage, { name, virtualSize, rawSize, rawOf
   return image.bytes.subarray(rawOffset, rawOffset + virtualSize);
 }
 
-/** The only section of that name. @throws DecodeError `syntax` where there are two */
+/** The only section of that name. @throws DecodeError `syntax` if there are two */
 export function sectionNamed(image: PeImage, name: string): PeSection | undefined {
   const [found, second] = image.sections.filter((section) => section.name === name);
   if (second !== undefined) throw new DecodeError('syntax', `two sections named ${name}`, image.sectionTableAt);

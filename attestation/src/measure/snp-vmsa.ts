@@ -97,13 +97,16 @@ interface VmmState {
   /** CS attributes of the first processor, and of every other one. */
   readonly cs: readonly [first: number, others: number];
   readonly gPat: bigint;
-  /** Undefined where it is the processor's CPUID signature. */
+  /** Undefined if it is the processor's CPUID signature. */
   readonly rdx: number | undefined;
   readonly mxcsr: number;
   readonly fcw: number;
 }
 
-/** Where they differ. EC2's RDX was 0 in older tools; 0x600 is what processors have after reset. */
+/**
+ * State in which hypervisors differ. EC2's RDX was 0 in older tools; 0x600 is what processors have
+ * after reset.
+ */
 const VMMS: Readonly<Record<Vmm, VmmState>> = {
   qemu: { ss: 0x93, tr: 0x8b, cs: [0x9b, 0x9b], gPat: PAT_KVM, rdx: undefined, mxcsr: 0x1f80, fcw: 0x37f },
   ec2: { ss: 0x92, tr: 0x83, cs: [0x9a, 0x9b], gPat: PAT_KVM, rdx: 0x600, mxcsr: 0, fcw: 0 },

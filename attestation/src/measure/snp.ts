@@ -27,7 +27,7 @@ export interface SnpFirmware {
   /** The digest after the firmware's own pages, 48 bytes. */
   readonly digest: Uint8Array;
   readonly sections: readonly SevSection[];
-  /** Where processors other than the first start. */
+  /** Address at which processors other than the first start. */
   readonly resetEip: number;
   /**
    * Address at which the firmware looks for the hashes of kernel, initrd and command line;
@@ -43,7 +43,7 @@ export interface SnpFirmware {
 export interface DirectBoot {
   /** SHA-256 of the kernel as the launcher hands it over. */
   readonly kernel: Uint8Array;
-  /** SHA-256 of the initrd; of nothing where there is none. */
+  /** SHA-256 of the initrd; of no bytes if there is none. */
   readonly initrd: Uint8Array;
   /** Without the NUL that is hashed with it. */
   readonly commandLine: string;

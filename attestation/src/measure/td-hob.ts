@@ -81,7 +81,7 @@ function hobBase(sections: readonly TdvfRegion[]): number {
   return section.gpa;
 }
 
-/** QEMU counts an end HOB that is not part of what is measured; GCE does not. */
+/** QEMU counts an end HOB that is not measured; GCE does not. */
 const QEMU_END_HOB = 8;
 const HANDOFF_LENGTH = 56;
 const RESOURCE_LENGTH = 48;

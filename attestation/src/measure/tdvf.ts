@@ -16,7 +16,7 @@ export type TdvfSectionKind = (typeof KINDS)[number];
 /** A section of the metadata. */
 export interface TdvfSection {
   readonly kind: TdvfSectionKind;
-  /** Where in the image its data is; nothing where `rawSize` is zero. */
+  /** Offset of its data in the image; without meaning if `rawSize` is zero. */
   readonly dataOffset: number;
   readonly rawSize: number;
   /** Guest physical address, page-aligned. */
@@ -31,7 +31,7 @@ const EXTEND = 1;
 const AUGMENT = 2;
 
 const MAX_SECTIONS = 64;
-/** A region larger than this is not what firmware asks for. */
+/** Largest size of a section: firmware asks for no larger region. */
 const MAX_SECTION = 1 << 28;
 const CHUNK = 256;
 

@@ -40,11 +40,11 @@ export interface TdxFirmware {
 export interface TdxMachine {
   /** Bytes. */
   readonly memory: number;
-  /** QEMU's file `etc/acpi/tables`, or null where it is not at hand. */
+  /** QEMU's file `etc/acpi/tables`, or null if it is not at hand. */
   readonly acpiTables: Uint8Array | null;
 }
 
-/** An event that is known, or one of which only the place is. */
+/** An event of a register. `digest` is null if only the event's place is known. */
 export interface ExpectedEvent {
   readonly name: string;
   readonly digest: Uint8Array | null;

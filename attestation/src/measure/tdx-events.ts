@@ -7,7 +7,7 @@ import { concat, utf8 } from '../bytes.ts';
 import { type Sha384, sha384 } from '../digest.ts';
 import { parseGuid } from '../guid.ts';
 
-/** An event of a register: its digest is what is extended, its name is for people. */
+/** An event of a register: its digest is extended, its name is for people. */
 export interface RtmrEvent {
   readonly name: string;
   readonly digest: Uint8Array;
@@ -121,7 +121,7 @@ export function directRtmr1Events(kernel: Uint8Array): RtmrEvent[] {
   return [{ name: 'kernel', digest: kernel }, calling, separator, ...exits].filter((event) => event !== undefined);
 }
 
-/** The events of RTMR2, in order, up to where Linux starts. */
+/** The events of RTMR2, in order, up to the start of Linux. */
 export function rtmr2Events({ commandLine, initrd }: Pick<TdxImage, 'commandLine' | 'initrd'>): RtmrEvent[] {
   return [
     { name: 'cmdline', digest: commandLine },
@@ -134,7 +134,7 @@ export function rtmrOf(events: readonly RtmrEvent[]): Sha384 {
   return events.reduce<Uint8Array>((value, event) => sha384(concat(value, event.digest)), new Uint8Array(48)) as Sha384;
 }
 
-/** UEFI_VARIABLE_DATA: what EV_EFI_VARIABLE_DRIVER_CONFIG measures. */
+/** UEFI_VARIABLE_DATA, which EV_EFI_VARIABLE_DRIVER_CONFIG measures. */
 export function variableEvent(guid: string, name: string, data: Uint8Array): Uint8Array {
   const lengths = new DataView(new ArrayBuffer(16));
   lengths.setBigUint64(0, BigInt(name.length), true);

@@ -8,7 +8,10 @@ import { type DigestText, labelled, parseDigest, type Sha256, sha256 } from '../
 import { extendPcr, zeroPcr } from '../tpm/pcr.ts';
 import type { ImageReference } from './image-reference.ts';
 
-/** Where the guest extends the policy and the app bundle, before it uses anything of either. */
+/**
+ * Register of the policy. The guest extends policy and app bundle before it uses anything of
+ * either.
+ */
 export const POLICY_REGISTER = 15;
 export const BUNDLE_REGISTER = 14;
 
@@ -25,7 +28,7 @@ export interface TpmLaunch {
    * 4 differs.
    */
   readonly boot: 'kernel' | 'disk';
-  /** The command line passed in place of the image's own, or null where none was. */
+  /** The command line passed in place of the image's own, or null if none was. */
   readonly commandLine: string | null;
   readonly policy: DigestText<'sha384'>;
   readonly bundle: DigestText<'sha384'>;

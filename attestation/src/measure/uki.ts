@@ -80,7 +80,7 @@ export async function sectionRegister(image: PeImage, bank: HashName): Promise<U
   return value;
 }
 
-/** Authenticode digest of an image: what firmware extends into register 4 when it loads one. */
+/** Authenticode digest of an image. Firmware extends it into register 4 when it loads one. */
 export async function authenticodeDigest(image: PeImage, algorithm: HashName): Promise<Uint8Array> {
   return digest(algorithm, authenticodeBytes(image));
 }

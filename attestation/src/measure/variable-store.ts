@@ -61,7 +61,7 @@ export function parseVariables(volume: Uint8Array): FirmwareVariable[] {
   return variables;
 }
 
-/** Where in a volume variables may stand: from offset to offset. @throws DecodeError */
+/** Range of a volume in which variables may stand, from offset to offset. @throws DecodeError */
 export function variableRange(volume: Uint8Array): readonly [from: number, to: number] {
   const { at, left } = openStore(volume);
   return [at, at + left];
@@ -93,7 +93,7 @@ const VENDORS: Readonly<Record<string, string>> = {
   dbx: IMAGE_SECURITY_DATABASE,
 };
 
-/** A reader over what the store holds, after its header. */
+/** A reader over the contents of the store, after its header. */
 function openStore(volume: Uint8Array): Reader {
   const header = new Reader(volume);
   header.zeros(16, 'zero vector');

@@ -45,7 +45,10 @@ export interface Comid {
 }
 
 const COEV_TAG = 571;
-/** Members of the maps that are read here. Negative ones are skipped; any other one is an error. */
+/**
+ * Members that this reader knows of each map. An unknown number is an error, unless it is negative:
+ * those are a profile's.
+ */
 const MEMBERS = {
   comid: [0, 1, 2, 3, 4],
   identity: [0, 1],
@@ -76,7 +79,7 @@ export function parseComid(bytes: Uint8Array): Comid {
   };
 }
 
-/** Reads tagged-concise-evidence: triples of what was measured. @throws DecodeError */
+/** Reads tagged-concise-evidence: triples of measured values. @throws DecodeError */
 export function parseCoev(bytes: Uint8Array): readonly MeasurementTriple[] {
   const value = decodeCbor(bytes);
   if (!isTagged(value) || value.tag !== COEV_TAG) throw new DecodeError('magic', 'not concise evidence', 0);
@@ -86,7 +89,7 @@ export function parseCoev(bytes: Uint8Array): readonly MeasurementTriple[] {
   return evidence;
 }
 
-/** A map, with no member of the standard's range but those given. @throws DecodeError `syntax` */
+/** A map, in which the standard's numbers are only the given ones. @throws DecodeError `syntax` */
 export function asMap(value: CborValue | undefined, name: string, members?: readonly number[]): CborMap {
   if (!(value instanceof Map)) throw new DecodeError('syntax', `${name} is not a map`, 0);
   for (const key of (value as CborMap).keys()) {

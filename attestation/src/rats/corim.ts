@@ -17,7 +17,7 @@ import { asList, asMap, type Comid, parseComid } from './comid.ts';
 /** A manifest as parsed. **Trust**: none, unless `verifyCorim` has returned it. */
 export interface Corim {
   readonly id: string | Uint8Array;
-  /** URI of the profile that the documents follow, where one is named by URI. */
+  /** URI of the profile that the documents follow, if one is named by URI. */
   readonly profile: string | undefined;
   readonly comids: readonly Comid[];
   /** Tags of documents of other kinds (software identifiers, lists of tags), not interpreted. */
@@ -26,7 +26,7 @@ export interface Corim {
 
 /** A manifest whose signature was verified. */
 export interface SignedCorim extends Corim {
-  /** Milliseconds since 1970. Undefined where the signer stated none: then nothing ends it. */
+  /** Milliseconds since 1970. Undefined if the signer stated none: then it has no end. */
   readonly validity: { readonly from: number; readonly until: number } | undefined;
 }
 
@@ -96,7 +96,7 @@ export async function verifyCorim(
   return { ...parsePart('format', 'CoRIM', message.payload, parseCorim), validity };
 }
 
-/** Validity in milliseconds since 1970, where the metadata states one. */
+/** Validity in milliseconds since 1970, if the metadata states one. */
 function readValidity(headers: CborMap): SignedCorim['validity'] {
   const meta = headers.get(HEADER.meta);
   if (!(meta instanceof Uint8Array)) throw new DecodeError('syntax', 'no CoRIM metadata', 0);

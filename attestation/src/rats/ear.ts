@@ -44,7 +44,7 @@ export interface EarClaims {
   readonly eat_profile: typeof EAR_PROFILE;
   /** Seconds since 1970. */
   readonly iat: number;
-  /** From when on it says nothing any more, seconds since 1970. */
+  /** End of the result, seconds since 1970. Afterwards it proves nothing. */
   readonly exp?: number | undefined;
   readonly 'ear.verifier-id': { readonly build: string; readonly developer: string };
   readonly submods: Readonly<Record<string, EarAppraisal>>;
@@ -99,7 +99,7 @@ export function parseEarClaims(bytes: Uint8Array): EarClaims {
 /**
  * The claims of a token that a verifier signed.
  * @param spki The verifier's key, and the one algorithm that it is used with.
- * @throws EvidenceError `signature`; `format` where the token or its claims do not parse.
+ * @throws EvidenceError `signature`; `format` if the token or its claims do not parse.
  */
 export async function verifyEar(token: string, spki: Uint8Array, algorithm: JwsAlgorithm): Promise<EarClaims> {
   const payload = await verifyJwt(token, spki, algorithm);
@@ -117,7 +117,7 @@ export interface EarIssue {
   readonly verifier: { readonly build: string; readonly developer: string };
 }
 
-/** Seconds after which a result says nothing any more, whatever its verdict rests on. */
+/** Seconds after which a result proves nothing, however long its verdict holds. */
 const MAX_AGE_S = 3600;
 
 /**

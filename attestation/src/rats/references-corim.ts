@@ -92,7 +92,7 @@ export async function verifyReferences(
   options: Moment,
 ): Promise<References> {
   const corim = await verifyCorim(bytes, spki, algorithm, options);
-  // References age: what an attacker kept of years ago must not be read as today's.
+  // References age. Without this, an attacker could present a document of years ago as today's.
   if (corim.validity === undefined) throw new EvidenceError('validity', 'references without a validity never end');
   const references = parseReferences(
     utf8(JSON.stringify(parsePart('format', 'CoRIM of references', corim, readDocument))),

@@ -58,7 +58,7 @@ export interface GcpReference {
   readonly tdx?: { readonly firmware: GceFirmware } & TdxPins;
 }
 
-/** An enclave image that is accepted: what the hypervisor measured of it. */
+/** An enclave image that is accepted, by the hypervisor's measurements of it. */
 export interface NitroReference {
   /** The whole image; kernel and boot ramdisk; application. */
   readonly pcr0: DigestText<'sha384'>;
@@ -66,7 +66,7 @@ export interface NitroReference {
   readonly pcr2: DigestText<'sha384'>;
 }
 
-/** Reference values of clouds. What is absent accepts none. */
+/** Reference values of clouds. A section that is absent accepts none. */
 export interface CloudReferences {
   readonly azureSnp?: AzureSnpReference;
   readonly azureTdx?: AzureTdxReference;

@@ -54,7 +54,7 @@ const device = z.union([
   z.templateLiteral(['nitro:', z.string().regex(/^i-[0-9a-f]{8,32}$/)]),
 ]);
 
-/** The shape of a signed deployment. **Trust**: none of what it admits is signed yet. */
+/** The shape of a signed deployment. **Trust**: no signature is checked by the shape. */
 export const signedDeploymentSchema: z.ZodType<SignedDeployment> = z.strictObject({
   enclaim: z.literal('deployment/1'),
   deployment: z.strictObject({

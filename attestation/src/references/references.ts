@@ -55,7 +55,10 @@ export interface Anchors {
   readonly unsafeSimulatedKeys?: readonly Ed25519Text[];
 }
 
-/** Makers of confidential processors, and of what clouds put in their place or beside them. */
+/**
+ * Makers of confidential processors, and the clouds that put hypervisors or firmware in their place
+ * or beside them.
+ */
 export type Vendor = 'amd' | 'intel' | 'aws' | 'google';
 
 /** A launch of a base image under SEV-SNP that is accepted. */
@@ -150,7 +153,7 @@ export interface RolloutPolicy extends Validity {
 /** Reference values and trust anchors of one deployment. */
 export interface References extends CloudReferences {
   readonly enclaim: 'references/1';
-  /** When they hold. Absent: the verdict says that they do not say so. */
+  /** When the references hold. Absent: the verdict says that they name no end. */
   readonly validity?: Validity;
   /** Base images that are accepted. Empty accepts none. */
   readonly images: readonly ImageReference[];
@@ -182,7 +185,7 @@ export interface References extends CloudReferences {
 const u32 = z.int().min(0).max(0xffff_ffff);
 const commandLine = z.string().min(1).max(2048);
 const keyDigests = z.union([z.literal('any'), z.array(sha384Text).min(1).max(64)]);
-/** Shape of what is known of a firmware image. */
+/** Shape of the description of a firmware image. */
 export const snpFirmwareSchema: z.ZodType<SnpReference['firmware']> = z.strictObject({
   digest: sha384Text,
   sections: z
@@ -292,7 +295,10 @@ export function parseReferences(bytes: Uint8Array): References {
   return references;
 }
 
-/** An end of what is accepted without one would be none. */
+/**
+ * Refuses a rollout of the policy that the references already accept for good: its end would end
+ * nothing.
+ */
 function refuseEndlessRollout({ policy, rollout = [] }: References): void {
   if (rollout.some((one) => one.policy === policy))
     throw new AppraisalError('references', `${policy} is accepted for good, and cannot be for a window, too`);
@@ -310,9 +316,8 @@ export function withDeployments(references: References, more: readonly SignedDep
 }
 
 /**
- * References that hold no longer than what they came in.
- * @param from
- * @param until milliseconds since 1970
+ * Shortens the validity of references to that of the document they came in. `from` and `until` are
+ * in milliseconds since 1970.
  */
 export function withValidity(
   references: References,

@@ -24,7 +24,7 @@ export const snpPins: { readonly [P in keyof SnpPins]-?: z.ZodExactOptional<z.Zo
   platformBits: z.array(z.int().min(8).max(63)).min(1).max(56).exactOptional(),
 };
 
-/** The demands that they make, where there are some. */
+/** The demands that the pins make; none if no pin is given. */
 export function pinnedReport({
   reportVersions,
   platformBits,

@@ -43,8 +43,8 @@ export interface TcbGrace {
 export interface TdxPins {
   /**
    * Values of 48 bytes that the host must have set at launch, whatever they mean to it. Absent:
-   * any; the verdict shows them. An absent MRCONFIGID must be zero or the policy's digest if the
-   * policy is in the command line.
+   * any; the verdict shows them. If `mrConfigId` is absent and the policy is in the measured
+   * command line, MRCONFIGID must be zero or the policy's digest.
    */
   readonly mrConfigId?: DigestText<'sha384'>;
   readonly mrOwner?: DigestText<'sha384'>;
@@ -97,7 +97,7 @@ export function pinnedDemands({ tcb }: AuthenticatedTdx, pins: TdxPins, { now, h
     mrSeams: pins.mrSeams === undefined ? 'any' : list(pins.mrSeams),
     serviceTds: list(pins.serviceTds ?? []),
     tcbStatuses: ['UpToDate', ...granted],
-    // Advice to start a guest again is never said of what is in force now.
+    // Advice to start a guest again is never the status of the TCB in force now.
     currentTcbStatuses: ['UpToDate', ...granted.filter((one) => !one.startsWith('TDRelaunch'))] as CurrentStatus[],
   };
 }

@@ -1,5 +1,6 @@
 /**
- * Releases: what an owner publishes in a log, and what its proofs show (docs/audit/release-log.md).
+ * Releases: the entries that an owner publishes in a log, and their proofs
+ * (docs/audit/release-log.md).
  */
 
 export { readReleases, releaseKeys, verifyContinues } from './read-releases.ts';

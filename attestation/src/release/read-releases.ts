@@ -38,8 +38,8 @@ export async function readReleases(log: ReleaseLog): Promise<{
 }
 
 /**
- * Shows that a tree continues one seen before: nothing was taken out of it or changed.
- * @throws EvidenceError `log` where it went back, or is another tree
+ * Shows that a tree continues one seen before: no entry was removed or changed.
+ * @throws EvidenceError `log` if it went back, or is another tree
  */
 export function verifyContinues(
   checkpoint: Pick<Checkpoint, 'size' | 'root'>,

@@ -38,7 +38,10 @@ export interface SeenCheckpoint {
   readonly root: DigestText<'sha256'>;
 }
 
-/** Which releases have to be in which log. Absent demands nothing, and the verdict says so. */
+/**
+ * Logs that releases of images and of policies have to be in. Absent demands nothing, and the
+ * verdict says so.
+ */
 export interface LoggedReferences {
   readonly images?: ReleaseLog;
   readonly policy?: ReleaseLog;

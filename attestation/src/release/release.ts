@@ -1,6 +1,5 @@
 /**
- * Releases: what an entry of a release log says (docs/audit/release-log.md). Entries are canonical
- * JSON.
+ * Releases: the entries of a release log (docs/audit/release-log.md). Entries are canonical JSON.
  */
 
 import * as z from 'zod';
@@ -32,8 +31,8 @@ export interface PolicyRelease {
 /**
  * The contents of an entry.
  *
- * **Trust**: it is a statement of the holder of the log's key. The log shows that every client was
- * given the same.
+ * **Trust**: it is a statement of the holder of the log's key. The log shows that every client is
+ * given the same entries.
  */
 export type Release = ImageRelease | PolicyRelease;
 

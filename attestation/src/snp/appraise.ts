@@ -6,11 +6,11 @@ import { belowFloor, type SnpProduct, type TcbVersion } from './product.ts';
 import { type FirmwareVersion, type GuestPolicy, PLATFORM_KNOWN, type PlatformInfo } from './report.ts';
 import type { AuthenticatedSnp, SnpTcb } from './verify.ts';
 
-/** Guest policy bits that widen what the host may do: set only where permitted. */
+/** Guest policy bits that widen the host's rights: set only if permitted. */
 export type SnpPermission = 'smt' | 'migrationAgent' | 'debug' | 'cxl';
 /** Guest policy bits that narrow it. */
 export type SnpProtection = Exclude<keyof GuestPolicy, SnpPermission | 'abiMajor' | 'abiMinor'>;
-/** Platform bits that narrow what the host may do. */
+/** Platform bits that narrow the host's rights. */
 export type PlatformProtection = Exclude<keyof PlatformInfo, 'smt' | 'tio'>;
 
 /**

@@ -26,7 +26,7 @@ const MODELS: readonly (readonly [family: number, first: number, last: number, p
   [0x1a, 0x00, 0x1f, 'Turin'],
 ];
 
-/** The product line of a processor, or undefined where it is none that we know. */
+/** The product line of a processor, or undefined if it is not known. */
 export function productOf({ family, model }: CpuId): SnpProduct | undefined {
   return MODELS.find(([f, first, last]) => f === family && first <= model && model <= last)?.[3];
 }

@@ -93,7 +93,7 @@ export interface SnpReport {
   readonly reportedTcb: bigint;
   /** Undefined in version 2. */
   readonly cpu: CpuId | undefined;
-  /** 64 bytes; zero where the platform masks it. */
+  /** 64 bytes; zero if the platform masks it. */
   readonly chipId: Uint8Array;
   readonly committedTcb: bigint;
   readonly current: FirmwareVersion;

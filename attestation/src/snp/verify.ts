@@ -40,7 +40,7 @@ export interface AuthenticatedSnp {
   readonly [authenticated]: true;
   readonly report: SnpReport;
   readonly product: SnpProduct;
-  /** From the report, or in version 2 from the VCEK; undefined where neither tells. */
+  /** From the report, or in version 2 from the VCEK; undefined if neither tells. */
   readonly stepping: number | undefined;
   readonly endorsement: EndorsementKey;
   readonly chain: VerifiedChain;

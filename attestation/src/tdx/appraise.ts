@@ -197,7 +197,7 @@ function isZero(bytes: Uint8Array): boolean {
   return bytes.every((byte) => byte === 0);
 }
 
-/** A status, against those that are accepted. Revoked passes only where it is named. */
+/** Checks a status against the accepted ones. Revoked passes only if it is named. */
 function checkStatus<S extends string>(
   id: string,
   accepted: readonly S[] | 'any',

@@ -23,7 +23,7 @@ export interface TdxCollateral {
   /** The `enclaveIdentity` object's text, and its signature r‖s. */
   readonly qeIdentity: Uint8Array;
   readonly qeIdentitySignature: Uint8Array;
-  /** Certificates of who signed either, and their issuers; DER, signer first. */
+  /** Certificates of the signer of each, and their issuers; DER, signer first. */
   readonly tcbInfoChain: readonly Uint8Array[];
   readonly qeIdentityChain: readonly Uint8Array[];
   /** CRLs of the PCK certificates' issuer and of the root, DER. */
@@ -119,7 +119,7 @@ const date = z.iso.datetime().transform((text) => Date.parse(text));
 const evaluation = { issueDate: date, nextUpdate: date, tcbEvaluationDataNumber: z.int().min(0) };
 const signedModule = { mrsigner: hex(48), attributes: hex(8), attributesMask: hex(8) };
 
-/** Unknown fields are left out, not refused: Intel signs what is here, and adds to it. */
+/** Unknown fields are left out, not refused, because Intel adds fields to what it signs. */
 const tcbInfoSchema: z.ZodType<TcbInfo> = z.object({
   id: z.literal('TDX'),
   version: z.literal(3),
@@ -171,7 +171,7 @@ export interface VerifiedCollateral {
   readonly platform: PckPlatform;
   readonly tcbInfo: TcbInfo;
   readonly qeIdentity: QeIdentity;
-  /** Until when all of it is current, in milliseconds since 1970. */
+  /** Time until which all of the collateral is current, in milliseconds since 1970. */
   readonly nextUpdate: number;
 }
 

@@ -10,7 +10,9 @@ import { parsePem } from '../x509/pem.ts';
 
 /** A trust domain as the TDX module reports it (TDREPORT 1.0, 1.5 and "1.5ex"). */
 export interface TdReport {
-  /** Security versions of the TDX module (0: minor, 1: major) and of what is below it; 16 bytes. */
+  /**
+   * Security versions of the TDX module (0: minor, 1: major) and of the layers below it; 16 bytes.
+   */
   readonly teeTcbSvn: Uint8Array;
   readonly mrSeam: Uint8Array;
   readonly mrSignerSeam: Uint8Array;
@@ -79,7 +81,7 @@ export interface TdxQuote {
   /** 20 bytes from the quoting enclave's host. */
   readonly userData: Uint8Array;
   readonly report: TdReport;
-  /** Header and body: what the attestation key signs. */
+  /** Header and body, which the attestation key signs. */
   readonly signed: Uint8Array;
   /** r‖s, 32 bytes each. */
   readonly signature: Uint8Array;
@@ -125,7 +127,7 @@ export function parseQuote(bytes: Uint8Array): TdxQuote {
 
 /**
  * The length that a quote states, of which `bytes` may hold more: many sources pad quotes.
- * @throws DecodeError `truncated` where the length itself is cut off.
+ * @throws DecodeError `truncated` if the length itself is cut off.
  */
 export function quoteLength(bytes: Uint8Array): number {
   const reader = new Reader(bytes);

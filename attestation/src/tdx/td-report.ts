@@ -10,7 +10,7 @@ import type { TdReport } from './quote.ts';
 /** Length of both versions of TDREPORT, whose measurements lie at the same places. */
 export const TDREPORT_LENGTH = 1024;
 const TYPE_TDX = 0x81;
-/** Where TDINFO_STRUCT begins: after MAC structure and TCB information, 256 bytes each. */
+/** Offset of TDINFO_STRUCT: after MAC structure and TCB information, 256 bytes each. */
 const TD_INFO = 512;
 
 /**

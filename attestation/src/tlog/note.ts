@@ -31,7 +31,11 @@ export interface NoteKey {
   readonly publicKey: Uint8Array;
 }
 
-/** A signature line. **Trust**: a name on an unverified line is what anyone may write. */
+/**
+ * A signature line.
+ *
+ * **Trust**: any writer can put any name on a line; only verification shows its signer.
+ */
 export interface NoteSignature {
   readonly name: string;
   readonly id: string;

@@ -84,8 +84,9 @@ export const attest: Codec<Attest> = prefixed(
 
 /**
  * The structure in TPMS_ATTEST bytes.
+ *
  * **Trust**: nothing in it is authentic before the signature over these very bytes verified.
- * @throws DecodeError, `magic` where the TPM did not make it
+ * @throws DecodeError, `magic` if the TPM did not make it
  */
 export function parseAttest(bytes: Uint8Array): Attest {
   return decodeWhole(attest, bytes, 'TPMS_ATTEST');

@@ -51,7 +51,7 @@ export interface ReplayedEvent {
    * **Trust**: authentic, as is its place among the events of this register.
    */
   readonly digest: Uint8Array;
-  /** The event data where it hashes to `digest`: then it is what was measured, and authentic. */
+  /** The event data if it hashes to `digest`: then it was measured and is authentic. */
   readonly content: Uint8Array | undefined;
   readonly untrusted: UntrustedDescription;
 }

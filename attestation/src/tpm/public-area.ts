@@ -41,7 +41,7 @@ export type Symmetric =
   | { readonly algorithm: 'none' }
   | { readonly algorithm: 'aes'; readonly keyBits: 128 | 192 | 256; readonly mode: 'cfb' };
 
-/** TPMT_RSA_SCHEME and TPMT_ECC_SCHEME: what a key may do, where it is bound to one thing. */
+/** TPMT_RSA_SCHEME and TPMT_ECC_SCHEME: the one scheme that a key is bound to, or `none`. */
 export type RsaScheme = { readonly scheme: 'none' } | { readonly scheme: 'rsassa' | 'rsapss'; readonly hash: HashName };
 export type EccScheme = { readonly scheme: 'none' } | { readonly scheme: 'ecdsa'; readonly hash: HashName };
 
@@ -49,7 +49,7 @@ interface Common {
   /** Hash of the object's name and of its policies. */
   readonly nameAlg: HashName;
   readonly attributes: readonly ObjectAttribute[];
-  /** Policy digest under `nameAlg`; empty where there is none. */
+  /** Policy digest under `nameAlg`; empty if there is none. */
   readonly authPolicy: Uint8Array;
 }
 

@@ -16,7 +16,7 @@ export interface Codec<T> {
   encode(value: T): Uint8Array;
 }
 
-/** The value that all of `bytes` hold. @throws DecodeError, `trailing` where bytes are left over */
+/** The value that all of `bytes` hold. @throws DecodeError, `trailing` if bytes are left over */
 export function decodeWhole<T>(codec: Codec<T>, bytes: Uint8Array, name: string): T {
   const reader = new Reader(bytes);
   const value = codec.decode(reader);
@@ -202,7 +202,7 @@ export function tagged<T extends object, K extends keyof T & string>(
   };
 }
 
-/** A value and, after it, bytes that never differ and are not told. */
+/** A value and, after it, constant bytes that the decoded value does not have. */
 export function suffixed<T>(inner: Codec<T>, ...suffix: readonly number[]): Codec<T> {
   const bytes = Uint8Array.from(suffix);
   return {

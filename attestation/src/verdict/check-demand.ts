@@ -1,4 +1,4 @@
-/** A demand held against what was found: one line of a verdict. */
+/** A demand compared with a found value: one check of a verdict. */
 
 import { equalBytes, toHex } from '../bytes.ts';
 import type { Check } from './verdict.ts';

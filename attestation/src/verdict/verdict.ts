@@ -45,12 +45,12 @@ export function notRun(id: string, detail: string): Check {
   return { id, outcome: 'not run', required: false, detail };
 }
 
-/** A required comparison: what was found, and what was expected where it differs. */
+/** A required comparison. Its detail has the value found, and the value expected if it differs. */
 export function compared(id: string, equal: boolean, detail: string): Check {
   return { id, outcome: equal ? 'passed' : 'failed', required: true, detail };
 }
 
-/** Whether every required check passed; an empty list shows nothing and is not ok. */
+/** Whether every required check passed. An empty list proves nothing and is not ok. */
 export function allPassed(checks: readonly Check[]): boolean {
   const required = checks.filter((check) => check.required);
   return required.length > 0 && required.every((check) => check.outcome === 'passed');

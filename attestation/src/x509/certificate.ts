@@ -1,4 +1,4 @@
-/** X.509 version 3 certificates (RFC 5280 section 4), parsed without judging who signed them. */
+/** X.509 version 3 certificates (RFC 5280 section 4), parsed without a check of their signers. */
 
 import { toHex } from '../bytes.ts';
 import type { SignatureScheme } from '../crypto/scheme.ts';
@@ -71,7 +71,7 @@ export interface Certificate {
   readonly extensions: ReadonlyMap<string, Extension>;
   /** Present if BasicConstraints says that this is a CA; `undefined` path length means no limit. */
   readonly ca?: { readonly pathLength: number | undefined };
-  /** KeyUsage bits, or undefined where the extension is absent. */
+  /** KeyUsage bits, or undefined if the extension is absent. */
   readonly keyUsage?: number;
   readonly subjectKeyId?: Uint8Array;
   readonly authorityKeyId?: Uint8Array;
@@ -220,7 +220,7 @@ const TEXT_TAGS: readonly number[] = [TAG.utf8String, TAG.printableString, TAG.i
 
 /**
  * The attributes of a Name, in order: `[['C', 'US'], ['CN', 'ARK-Milan']]`.
- * @throws DecodeError `syntax` where an attribute is not UTF-8, printable or IA5 text.
+ * @throws DecodeError `syntax` if an attribute is not UTF-8, printable or IA5 text.
  */
 export function readName(der: Uint8Array): [string, string][] {
   const attributes: [string, string][] = [];
@@ -239,7 +239,7 @@ export function readName(der: Uint8Array): [string, string][] {
   return attributes;
 }
 
-/** The CN of a Name. @throws DecodeError `syntax` where there is none or more than one. */
+/** The CN of a Name. @throws DecodeError `syntax` if there is none or more than one. */
 export function commonName(der: Uint8Array): string {
   const [only, ...more] = readName(der).filter(([type]) => type === 'CN');
   if (only === undefined || more.length > 0) throw new DecodeError('syntax', 'name without exactly one CN', 0);

@@ -168,9 +168,10 @@ export async function importCertified(certificate: Certificate): Promise<Verific
 }
 
 /**
- * Holds a moment against the two ends of a validity, and tells it of the later one.
- * @param from @param until milliseconds since 1970
- * @throws EvidenceError `validity` where the moment is not within both
+ * Checks that a moment lies within a validity, and reports the end of the validity to `holds`.
+ * @param from first time that is valid, in milliseconds since 1970
+ * @param until last time that is valid, in milliseconds since 1970
+ * @throws EvidenceError `validity` if the moment is not within both
  */
 export function checkDates(from: number, until: number, { now, holds }: Moment, what: string): void {
   // Written so that a clock that is not a number fails.

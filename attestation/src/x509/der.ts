@@ -104,7 +104,7 @@ export class DerReader {
     return element;
   }
 
-  /** The next element where it has this identifier octet. */
+  /** The next element if it has this identifier octet. */
   optional(tag: number): Element | undefined {
     return this.has(tag) ? this.any() : undefined;
   }
@@ -204,7 +204,7 @@ export class DerReader {
     return value;
   }
 
-  /** Ends the reading. @throws DecodeError `trailing` where elements are left. */
+  /** Ends the reading. @throws DecodeError `trailing` if elements are left. */
   end(name: string): void {
     this.#reader.end(name);
   }
@@ -217,7 +217,7 @@ export function encodeElement(tag: number, body: Uint8Array): Uint8Array {
   return concat(Uint8Array.of(tag, ...prefix), body);
 }
 
-/** The only element of `bytes`. @throws DecodeError `trailing` where more follows. */
+/** The only element of `bytes`. @throws DecodeError `trailing` if more follows. */
 export function soleElement(bytes: Uint8Array, tag: number, name: string, base = 0): Element {
   const reader = new DerReader(bytes, base);
   const element = reader.next(tag, name);
