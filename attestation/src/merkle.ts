@@ -129,8 +129,8 @@ function subproof(leaves: readonly Uint8Array[], start: number, end: number, kno
 
 /**
  * The root of the tree of `size` leaves that a consistency proof leads to from the subtree [start,
- * end) with root `known`, or undefined if the proof does not lead back to `known` or its length is
- * not the one these sizes have.
+ * end) with root `known`. It is undefined if the proof does not lead back to `known`, or its length
+ * is not the one these sizes have.
  */
 export function rootFromConsistency(
   known: Uint8Array,

@@ -209,8 +209,8 @@ export function gceBootOptions(): TdxPlatform['bootOptions'] {
 }
 
 /**
- * The Secure Boot variables of a GCE machine whose image brings no keys of its own: off, and each
- * list holding the first bytes of an RSA key whose private half is not known to exist.
+ * The Secure Boot variables of a GCE machine whose image brings no keys of its own. Secure Boot is
+ * off, and each list holds the first bytes of an RSA key without a known private half.
  */
 export function gcePlaceholderVariables(): SecureBootVariables {
   const list = concat(

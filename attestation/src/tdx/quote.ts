@@ -37,8 +37,8 @@ export interface TdReport {
 }
 
 /**
- * Fields that body type 4 adds: the VM inside the TD that asked, devices, and the platform that the
- * TD was on before.
+ * Fields that body type 4 adds: the VM inside the TD that asked, devices, and the platform and
+ * service TDs that the TD was made with.
  */
 export interface TdReportExtension {
   readonly vmId: number;
