@@ -48,7 +48,7 @@ export function parseVariables(volume: Uint8Array): FirmwareVariable[] {
     if (mark === ERASED) break;
     if (mark !== VARIABLE_MARK || left === 0) throw new DecodeError('syntax', 'not a variable', at);
     if (state !== IN_FORCE && !DELETED.includes(state)) throw new DecodeError('version', `variable state ${state}`, at);
-    reader.skip(1 + 4 + 8 + 16 + 4); // reserved, attributes, and what guards against replays
+    reader.skip(1 + 4 + 8 + 16 + 4); // reserved, attributes, and the fields against replays
     const [nameLength, dataLength] = [reader.u32le(), reader.u32le()];
     const vendor = formatGuid(reader.take(GUID_LENGTH));
     if (nameLength < 4 || nameLength > MAX_NAME || nameLength % 2 !== 0)
