@@ -2,7 +2,7 @@
 
 import { Argument, type Command, type Option } from 'commander';
 
-/** What can be typed after the words of a command. */
+/** Words that can be typed after those of a command. */
 interface Place {
   /** Words that lead to the command, with a space between: `enclaim policy explain`. */
   readonly at: string;
@@ -20,8 +20,8 @@ interface Word {
   readonly about: string;
 }
 
-const SHELLS = { bash, zsh, fish } as const;
-type Shell = keyof typeof SHELLS;
+type Shell = 'bash' | 'zsh' | 'fish';
+const SHELLS: Readonly<Record<Shell, (places: readonly Place[]) => string>> = { bash, zsh, fish };
 
 export function register(program: Command): void {
   program

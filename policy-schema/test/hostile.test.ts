@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { count } from '../../test/support/long.ts';
 import {
   accept,
   canonicalPolicy,
@@ -18,6 +19,8 @@ import {
 import { BASE } from './base-policy.ts';
 import { BOMBS, HARMLESS } from './bombs.ts';
 import { compileFiles } from './compile.ts';
+
+const RUNS = count(1000, 1000, 100);
 
 /** Of the processor, over all of the process's threads. */
 const MAX_MS = 3000;
@@ -81,7 +84,7 @@ test('parsing is total over any bytes and any mutation of a policy', () => {
       );
       for (const { line, column } of issues) assert.ok((line ?? 1) >= 1 && (column ?? 1) >= 1);
     }),
-    { numRuns: 1000 },
+    { numRuns: RUNS },
   );
 });
 
@@ -103,9 +106,9 @@ test('decoding is total, and nothing but canonical bytes decodes', () => {
         });
       },
     ),
-    { numRuns: 1000 },
+    { numRuns: RUNS },
   );
-  assert.ok(decoded > 0 && decoded < 1000);
+  assert.ok(decoded > 0 && decoded < RUNS);
 });
 
 const PROTO = `syntax = "proto3"; package t; import "enclaim/handling.proto";
@@ -121,13 +124,13 @@ test('reading descriptors, matching and labelling are total over mutations', asy
     fc.property(mutated(bytes.slice(-900)), (tail) => {
       total(() => match(readDescriptors(Uint8Array.from([...bytes.slice(0, -900), ...tail])), policy));
     }),
-    { numRuns: 1000 },
+    { numRuns: RUNS },
   );
   const schema = registry.getMessage('t.In');
   assert.ok(schema);
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 200 }), (message) => total(() => labelOf(schema, message))),
-    { numRuns: 1000 },
+    { numRuns: RUNS },
   );
 });
 
@@ -161,7 +164,7 @@ test('demands are total', () => {
         total(() => accept(policy, [parseDemand(text)]));
       },
     ),
-    { numRuns: 1000 },
+    { numRuns: RUNS },
   );
 });
 

@@ -21,7 +21,7 @@ import { CallContext } from '../src/flow/call-flow.ts';
 import type { StoredPlace } from '../src/storage/place.ts';
 import { VolatileCollection } from '../src/storage/volatile.ts';
 
-const PROGRAMS = count(5000, 20_000);
+const PROGRAMS = count(5000, 20_000, 500);
 const METHOD = 'a.B/C';
 const NAMES = ['one', 'two'] as const;
 const KEYS = ['k', 'l'] as const;

@@ -1,9 +1,15 @@
-/** How much the long tests do: `scripts/test --long` sets `ENCLAIM_TEST_LONG`, and without it they do a part of it. */
+/**
+ * How much the long tests do. In every run of `scripts/test` they do a part of it, and the whole with
+ * `--long` (`ENCLAIM_TEST_LONG`). In `npm run check` they do least (`ENCLAIM_TEST_FAST`).
+ */
 
 /** Whether the whole of every long test was asked for. */
 export const LONG: boolean = process.env.ENCLAIM_TEST_LONG === '1';
 
-/** `part` in every run, `whole` with `--long`. */
-export function count(part: number, whole: number): number {
-  return LONG ? whole : part;
+const FAST: boolean = process.env.ENCLAIM_TEST_FAST === '1' && !LONG;
+
+/** `part` in every run of `scripts/test`, `whole` with `--long`, `least` in `npm run check`. */
+export function count(part: number, whole: number, least: number = part): number {
+  if (LONG) return whole;
+  return FAST ? least : part;
 }

@@ -1,0 +1,27 @@
+/** Test files of rooms that `npm run check` leaves to `scripts/test`, each with its reason. */
+
+const COMMANDS = 'starts the command line dozens of times';
+const NETWORKS = 'makes network namespaces and waits for their firewall or router';
+
+/** Reasons by file, from the root. */
+export const SLOW_TESTS: Readonly<Record<string, string>> = {
+  'attestation/test/report-fields.test.ts': 'signs a report for every byte of every layout',
+  'cli/test/disk.test.ts': COMMANDS,
+  'cli/test/gen.test.ts': COMMANDS,
+  'cli/test/image.test.ts': COMMANDS,
+  'cli/test/key.test.ts': COMMANDS,
+  'cli/test/measure.test.ts': COMMANDS,
+  'cli/test/policy/policy.test.ts': COMMANDS,
+  'cli/test/references.test.ts': COMMANDS,
+  'cli/test/release.test.ts': COMMANDS,
+  'cli/test/release-add.test.ts': COMMANDS,
+  'cli/test/verify.test.ts': COMMANDS,
+  'guest/test/linux/firewall.test.ts': NETWORKS,
+  'guest/test/linux/network.test.ts': NETWORKS,
+  'image/test/audited-app.test.ts': 'builds apps in clean folders',
+  'image/test/locked-packages.test.ts': 'asks registries of its own that lack, change and cut packages',
+  'image/test/places.test.ts': 'asks servers of its own for every locked input in turn',
+  'image/test/segment-cache.test.ts': 'packs and prunes segments at once in many processes',
+  'runtime/test/detectors.test.ts': 'counts the work of near misses of every length',
+  'runtime/test/worker/unanswered.test.ts': 'waits until workers that do not let go are ended',
+};
