@@ -431,6 +431,10 @@ export function reportFieldsMarkdown(): string {
     return `## ${title}\n${source}.\n\n| field | judged by |\n| --- | --- |\n${rows.join('\n')}\n`;
   });
   return `# Fields of reports
+
+For reviewers who ask of a field whether it is judged. Afterwards you know the check, the refusal or the reason. It rests on the
+vendors' specifications, by the sections named below.
+
 Every field of what hardware signs (and of what Azure and Google put around it), with the check of a verdict that judges it (where a demand or a reference names a value),
 the code that refuses it, or the reason why nothing does. Made from attestation/test/report-fields.ts, which a test holds
 against the formats and against the code: \`node attestation/test/report-fields.ts > docs/reference/report-fields.md\`.

@@ -1,6 +1,6 @@
 /**
  * Two runs that differ in nothing but secrets: calls that carry none of them see the same, while a clock moves and stores start again.
- * The one thing that they may see is by which read they came to carry one; there both runs end them (docs/security/confinement.md, "Existence").
+ * The one thing that they may see is by which read they came to carry one; there both runs end them (docs/security/channels.md, "Existence").
  */
 
 import assert from 'node:assert/strict';

@@ -18,7 +18,7 @@ interface Block {
 }
 
 const page = await readFile(join(projectRoot, 'docs/start/first-app.md'), 'utf8');
-const blocks: readonly Block[] = [...page.matchAll(/^```(.*)\n(.*?)^```$/gms)].map(([, kind = '', text = '']) => ({
+const blocks: readonly Block[] = [...page.matchAll(/^```([^\n]*)\n(.*?)^```$/gms)].map(([, kind = '', text = '']) => ({
   kind,
   text,
 }));
