@@ -1,3 +1,8 @@
+/**
+ * A bundle comes back as it went in, and bytes that are changed or hostile are refused or have
+ * another digest.
+ */
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

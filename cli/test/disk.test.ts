@@ -1,3 +1,5 @@
+/** `enclaim image disk` writes the same bytes everywhere, and nothing where it cannot write all. */
+
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';

@@ -1,3 +1,8 @@
+/**
+ * `bundle`, `run`, `image` and `audit` refuse what the guest would before anything is started or
+ * written.
+ */
+
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';

@@ -1,3 +1,8 @@
+/**
+ * `enclaim image measure` predicts launches that references then accept, and refuses what it
+ * cannot predict.
+ */
+
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';

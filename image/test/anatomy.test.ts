@@ -1,3 +1,5 @@
+/** An initrd is read as Linux would unpack it, file by file, or has no files. */
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';

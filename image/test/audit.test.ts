@@ -1,3 +1,5 @@
+/** Whatever differs between claim and rebuild is named, causes before effects. */
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { launchCommandLine, predictPcrs } from '@enclaim/attestation/measure';

@@ -1,3 +1,8 @@
+/**
+ * A bundle's bytes depend on policy, protos and handlers alone, and sources that make no app are
+ * refused.
+ */
+
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';

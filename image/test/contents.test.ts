@@ -1,3 +1,5 @@
+/** Every file of the image and every word of its command line has its reason in the documents. */
+
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,3 +1,8 @@
+/**
+ * An archive comes back as it went in, and a path or byte that Linux would read otherwise is
+ * refused.
+ */
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

@@ -1,3 +1,8 @@
+/**
+ * Unpacking a package stays in its folder, and a package that is cut, corrupt or a loop is
+ * refused.
+ */
+
 import assert from 'node:assert/strict';
 import { mkdtemp, readFile, readlink, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

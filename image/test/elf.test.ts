@@ -1,3 +1,5 @@
+/** Stripping a program drops only what is never loaded, and hostile bytes are refused. */
+
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

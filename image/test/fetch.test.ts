@@ -1,3 +1,7 @@
+/**
+ * An input counts by its hash alone, from wherever it came, and only whole files enter the cache.
+ */
+
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';

@@ -1,3 +1,5 @@
+/** The firmware is the locked build or none, also while its cache is written to. */
+
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';

@@ -1,3 +1,5 @@
+/** An image folder is replaced whole or not at all, and no other folder ever is. */
+
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';

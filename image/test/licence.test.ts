@@ -1,3 +1,5 @@
+/** Whatever a package states of its licence becomes an SPDX expression, or none. */
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

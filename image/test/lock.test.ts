@@ -1,3 +1,7 @@
+/**
+ * The lock is written as it is read, holds exactly what is used, and is refused in any other form.
+ */
+
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,3 +1,5 @@
+/** A manifest comes back as it was written, and is refused in any other form. */
+
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

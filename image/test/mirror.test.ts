@@ -1,3 +1,5 @@
+/** Any apt sources are read to an end, and versions sort as dpkg sorts them. */
+
 import assert from 'node:assert/strict';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -1,3 +1,5 @@
+/** Descriptors depend on the .proto files of the folder alone, and every error has its place. */
+
 import assert from 'node:assert/strict';
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,3 +1,5 @@
+/** Every file of the root has the hash of the lock, also while the cache is written to. */
+
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';

@@ -1,3 +1,7 @@
+/**
+ * A segment from the cache unpacks to exactly its bytes, and the cache keeps what was used last.
+ */
+
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';

@@ -1,3 +1,5 @@
+/** A UKI has its sections where its table says, and its registers are those that are predicted. */
+
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';

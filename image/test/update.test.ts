@@ -1,3 +1,8 @@
+/**
+ * A newer lock follows a signed index of its suite, and an index that is not in order is passed
+ * over.
+ */
+
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';

@@ -1,3 +1,5 @@
+/** A frame unpacks to its bytes with any decoder, and with anything else beside it is refused. */
+
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';

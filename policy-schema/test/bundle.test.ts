@@ -1,3 +1,8 @@
+/**
+ * The room runs in a browser without code from strings, and its part for the VM has no YAML and no
+ * Cedar.
+ */
+
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';

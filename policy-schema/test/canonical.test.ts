@@ -1,3 +1,5 @@
+/** A policy has one byte string and one digest, and every other encoding is refused. */
+
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';

@@ -1,3 +1,8 @@
+/**
+ * A table of cases is decided row by row as calls are, and a table that is none is refused with
+ * places.
+ */
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { authorize } from '../src/cedar.ts';

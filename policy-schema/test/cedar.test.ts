@@ -1,3 +1,5 @@
+/** Cedar allows what its text says, and a rule that cannot be read or evaluated denies. */
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type AccessRequest, authorize, checkCedar } from '../src/cedar.ts';

@@ -1,3 +1,8 @@
+/**
+ * Controls have their frameworks and titles, and each claim says how strongly it holds and what it
+ * covers.
+ */
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CLAIM_KINDS, CONTROLS, checkPolicy, coverageOf, FRAMEWORKS, strengthOf } from '../src/index.ts';

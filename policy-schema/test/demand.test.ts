@@ -1,3 +1,5 @@
+/** A demand is met exactly where the policy states it, and text that is none is refused. */
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { accept, PolicyError, parseDemand, parsePolicy, policyDigest } from '../src/index.ts';

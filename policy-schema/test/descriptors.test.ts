@@ -1,3 +1,8 @@
+/**
+ * Descriptors are read with their places, and what cannot be read withholds its method or is
+ * refused.
+ */
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';

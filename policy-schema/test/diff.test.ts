@@ -1,3 +1,5 @@
+/** Every change of a policy has its direction, and the whole is weaker if anything is. */
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { checkPolicy, diff, type Policy } from '../src/index.ts';

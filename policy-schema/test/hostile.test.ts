@@ -1,3 +1,8 @@
+/**
+ * Parsing, decoding, matching and demands end for any input in a value or a typed error, with
+ * bounded work.
+ */
+
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';

@@ -1,3 +1,5 @@
+/** A pin changes with all that changes what a message means, and with nothing else. */
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {

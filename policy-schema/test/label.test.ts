@@ -1,3 +1,5 @@
+/** A message carries the categories of all its populated fields, or has no label and is refused. */
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type DescMessage, fromJson, type JsonValue, toBinary } from '@bufbuild/protobuf';

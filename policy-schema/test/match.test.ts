@@ -1,3 +1,8 @@
+/**
+ * A method is exposed only where its declaration fits in its rule, with a reason where it does
+ * not.
+ */
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { match, type Policy, parsePolicy } from '../src/index.ts';

@@ -1,3 +1,7 @@
+/**
+ * Handlers can call those services of subprocessors that the policy names, and serve none of them.
+ */
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { callOf, match, parsePolicy } from '../src/index.ts';

@@ -1,3 +1,5 @@
+/** Each policy of the table parses, or is refused with its code at its place. */
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { checkCedar } from '../src/cedar.ts';

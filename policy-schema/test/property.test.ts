@@ -1,3 +1,8 @@
+/**
+ * Over random policies: one digest however written; a change is weaker where powers grew, and is
+ * never accepted.
+ */
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { create, type MessageInitShape, setExtension, toBinary } from '@bufbuild/protobuf';

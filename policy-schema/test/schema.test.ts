@@ -1,3 +1,5 @@
+/** The published JSON Schema is the grammar, and where it is less, the difference is named. */
+
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

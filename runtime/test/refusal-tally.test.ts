@@ -1,3 +1,8 @@
+/**
+ * Refusals without a handler are counted, none is lost, and their records do not grow with their
+ * number.
+ */
+
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, mock, test } from 'node:test';
 import { RefusalTally } from '../src/call/refusal-tally.ts';

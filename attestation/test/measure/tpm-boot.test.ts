@@ -1,3 +1,7 @@
+/**
+ * Predicted registers follow their definitions, and each input moves exactly those that show it.
+ */
+
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';

@@ -1,3 +1,8 @@
+/**
+ * Commands about policies say all that the guest would refuse, at its lines, and overwrite
+ * nothing.
+ */
+
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import {

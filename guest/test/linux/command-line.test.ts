@@ -1,3 +1,5 @@
+/** Any command line is read whole or refused with a code, and states nothing that is absent. */
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

@@ -1,3 +1,8 @@
+/**
+ * A lease is read as RFC 2131 writes it; whatever else a server answers is stepped over or
+ * refused.
+ */
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { concat, u32be } from '@enclaim/attestation/bytes';

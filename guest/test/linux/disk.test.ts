@@ -1,3 +1,5 @@
+/** A disk or partition is found by its exact name, and never chosen between two. */
+
 import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,3 +1,5 @@
+/** IPv4 addresses and masks come back as they were written, and other texts are refused. */
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

@@ -1,3 +1,5 @@
+/** Any text is an IPv6 address of 16 bytes, which comes back as it was written, or is refused. */
+
 import assert from 'node:assert/strict';
 import { BlockList } from 'node:net';
 import { test } from 'node:test';

@@ -1,3 +1,5 @@
+/** Orphans are reaped, and no exit of a child of Node is taken from it. */
+
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

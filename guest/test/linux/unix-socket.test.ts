@@ -1,3 +1,5 @@
+/** Sockets to and from the supervisor connect, or say why not, and none holds it up. */
+
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { closeSync, mkdtempSync, rmSync, writeSync } from 'node:fs';

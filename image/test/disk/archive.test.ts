@@ -1,3 +1,5 @@
+/** A sparse file comes back from its archive, whose bytes depend on nothing but the file. */
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { gunzipSync } from 'node:zlib';

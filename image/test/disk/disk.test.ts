@@ -1,3 +1,8 @@
+/**
+ * A disk holds UKI, bundle and empty state where its table says, and equal inputs make equal
+ * disks.
+ */
+
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';

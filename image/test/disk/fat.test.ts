@@ -1,3 +1,5 @@
+/** A loader comes back from its FAT volume, whatever its size, or is refused. */
+
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';

@@ -1,3 +1,5 @@
+/** Both partition tables say the same, and rows that could not be are refused. */
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { crc32 } from 'node:zlib';

@@ -1,3 +1,5 @@
+/** A disk is written for each target as it imports it, or nothing is left behind. */
+
 import assert from 'node:assert/strict';
 import { mkdir, mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -1,3 +1,5 @@
+/** A virtual hard disk is the disk and a footer that Azure takes, or is refused. */
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { sparseFile } from '../../src/disk/sparse.ts';

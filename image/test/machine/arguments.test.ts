@@ -1,3 +1,7 @@
+/**
+ * No file name or command line adds an option of QEMU, and what cannot boot measured is refused.
+ */
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

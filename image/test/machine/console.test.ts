@@ -1,3 +1,5 @@
+/** No text of a console reaches a terminal's control, and its lines are bounded. */
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

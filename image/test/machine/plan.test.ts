@@ -1,3 +1,5 @@
+/** A machine is planned from whole files that are there, and from nothing else. */
+
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';

@@ -1,3 +1,5 @@
+/** A missing program is named, and an unpacked folder counts only as the lock has it. */
+
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';

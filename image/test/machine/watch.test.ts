@@ -1,3 +1,5 @@
+/** Phases of a boot come in order and once, and the first refusal counts, whatever is printed. */
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ConsoleWatch, type MachinePhase } from '../../src/machine/watch.ts';
