@@ -150,9 +150,13 @@ async function layRoom(room: string, emitted: string, folder: string): Promise<s
 
 /** Lays out the types that handlers have, whatever their app. */
 async function layApp(folder: string): Promise<string> {
-  // Types of an app without methods: what is left is every app's.
+  // Types of an app without methods: what is left is every app's. A class that is global, and what
+  // collections hold, are declared once, by the app that has them.
   const types = handlerTypes([], [], { declassify: [] } as never);
-  const shared = types.slice(types.indexOf('export type Json'), types.indexOf('/** The handlers of every method'));
+  const shared = types
+    .slice(types.indexOf('export type Json'), types.indexOf('/** The handlers of every method'))
+    .replace(/declare global \{.*?\n\}\n\n/s, '')
+    .replace(/\/\*\*\n(?: \*[^\n]*\n)+export interface Records .*?(?=\/\*\* A collection that may be read)/s, '');
   await write(join(folder, 'index.d.ts'), `/** Types that every handler of Enclaim has in reach. */\n\n${shared}`);
   await write(join(folder, 'index.js'), 'export {};\n');
   await describe('app', folder, {

@@ -8,6 +8,8 @@ import { join } from 'node:path';
 export const VECTORS: string = join(import.meta.dirname, '../../../shared/vectors');
 /** Debian's own interpreter, which has Debian's grpcio. */
 export const PYTHON = '/usr/bin/python3';
+/** The npm that is pinned. */
+export const NPM: string = join(import.meta.dirname, '../../scripts/bootstrap/node_modules/npm/bin/npm-cli.js');
 /** The browser that tests drive. */
 export const CHROMIUM = '/usr/bin/chromium';
 
@@ -44,7 +46,8 @@ export type Need =
   | 'sfdisk'
   | 'fsck.fat'
   | 'mtools'
-  | 'qemu-img';
+  | 'qemu-img'
+  | 'npm registry';
 
 const CAPABILITIES: Readonly<Record<Need, Capability>> = {
   // With its rights: what is root of a namespace alone, or has laid them down, becomes no other user.
@@ -107,6 +110,12 @@ const CAPABILITIES: Readonly<Record<Need, Capability>> = {
   'fsck.fat': tool('fsck.fat'),
   mtools: tool('mdir'),
   'qemu-img': tool('qemu-img'),
+  // A checkout is set up from a cache, too.
+  'npm registry': {
+    here: () => works(process.execPath, NPM, 'view', 'zod', 'version', '--prefer-online', '--fetch-retries=0'),
+    lacks: 'no npm registry to install packages from',
+    decides: false,
+  },
 };
 
 /** A program that `scripts/setup --tests` installs. */

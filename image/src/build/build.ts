@@ -6,9 +6,11 @@ import { readUki } from '@enclaim/attestation/measure';
 import { COMMAND_LINE, STUB_FILE, STUB_PACKAGE } from '../contents.ts';
 import { componentsOf } from '../describe/components.ts';
 import type { Artefact, Manifest, ManifestContent, Sized } from '../describe/manifest.ts';
+import { ImageError } from '../errors.ts';
 import { defaultCache, type FetchOptions, fetchLocked, projectRoot } from '../inputs/fetch.ts';
 import { FIRMWARE, launchFirmware, type SiliconPlatform } from '../inputs/firmware.ts';
 import { type Lock, readLock } from '../inputs/lock.ts';
+import { hasSources } from '../inputs/places.ts';
 import { fileOf, type Inputs, unpackInputs } from '../inputs/unpack.ts';
 import { snpParts, tdxParts } from '../measure.ts';
 import { compileEntries } from '../programs/compile.ts';
@@ -51,6 +53,11 @@ export interface Image {
  */
 export async function buildImage(options: BuildOptions = {}): Promise<Image> {
   const root = resolve(options.root ?? projectRoot);
+  if (options.root === undefined && !hasSources(root))
+    throw new ImageError(
+      'source-invalid',
+      'an image is built from sources, which this package does not carry: use a checkout',
+    );
   const phase = options.onPhase ?? (() => {});
   const lock = options.lock ?? (await readLock(join(root, 'image/lock.json')));
   phase('fetch');

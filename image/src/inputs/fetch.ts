@@ -4,11 +4,12 @@
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { ImageError } from '../errors.ts';
 import { Refused } from './download.ts';
 import type { LockedInput } from './lock.ts';
-import { type Place, type PlaceOptions, placesFor, projectRoot, readBounded } from './places.ts';
+import { hasSources, type Place, type PlaceOptions, placesFor, projectRoot, readBounded } from './places.ts';
 
 /** Where to keep and find inputs. */
 export interface FetchOptions extends PlaceOptions {
@@ -36,9 +37,13 @@ export interface Finding {
 
 export { projectRoot } from './places.ts';
 
-/** `$ENCLAIM_CACHE`, or `.cache` below the project's root. */
+/**
+ * `$ENCLAIM_CACHE`, or `.cache` below the project's root. An installed package keeps nothing in its
+ * own folder, but in `~/.cache/enclaim`.
+ */
 export function defaultCache(): string {
-  return process.env.ENCLAIM_CACHE ?? join(projectRoot, '.cache');
+  const own = hasSources(projectRoot) ? join(projectRoot, '.cache') : join(homedir(), '.cache/enclaim');
+  return process.env.ENCLAIM_CACHE ?? own;
 }
 
 /**

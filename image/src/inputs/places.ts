@@ -45,6 +45,11 @@ export interface Place {
 /** The project's root, where default folders lie. */
 export const projectRoot: string = fileURLToPath(new URL('../../..', import.meta.url));
 
+/** Whether a folder holds the project's sources, and not only the JavaScript of its package. */
+export function hasSources(root: string): boolean {
+  return existsSync(join(root, 'guest/src/main.ts'));
+}
+
 /**
  * Inputs of suites that move on within weeks: they lie among the sources (image/inputs/README.md).
  */

@@ -9,7 +9,7 @@ import { ImageError } from '../errors.ts';
 import { newestInSuite } from './debian-suite.ts';
 import type { FetchOptions } from './fetch.ts';
 import { type Lock, type LockedDeb, type LockedInput, sortInputs } from './lock.ts';
-import { npmTarball, projectRoot } from './places.ts';
+import { hasSources, npmTarball, projectRoot } from './places.ts';
 
 /** An input whose version or hash changes. */
 export interface LockChange {
@@ -29,6 +29,11 @@ export async function updateLock(
   lock: Lock,
   options: FetchOptions = {},
 ): Promise<{ lock: Lock; changes: LockChange[] }> {
+  if (!hasSources(projectRoot))
+    throw new ImageError(
+      'source-invalid',
+      'the lock is part of the sources, which this package does not carry: use a checkout',
+    );
   const newest = await newestOf(
     lock.inputs.filter((input) => input.kind === 'deb'),
     options,

@@ -13,8 +13,11 @@ import type { AuthorNote } from '../worker/realm/inside.ts';
 import type { WorkerFactory } from '../worker/worker.ts';
 import type { Layers } from './layers.ts';
 
-/** Sources that a worker may read until it seals itself, before it has any handlers. */
-const root = join(import.meta.dirname, '../../..');
+/**
+ * The folder of sources that a worker may read until it seals itself, before it has any handlers.
+ * Of an installed package it is the folder that the packages it imports lie in, too.
+ */
+const root = join(import.meta.dirname, '../../..').replace(/(\/node_modules)\/.*$/, '$1');
 const HELD_BY_NODE = [
   '--js-nonextensible-applies-to-private',
   '--permission',

@@ -1,0 +1,208 @@
+/** Packages as npm installs them: without it, what is published could run in this repository alone. */
+
+import assert from 'node:assert/strict';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { globSync } from 'node:fs';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { isBuiltin } from 'node:module';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { after, before, describe, test } from 'node:test';
+import { promisify } from 'node:util';
+import { type Packed, packAll } from '../scripts/pack.ts';
+import { clinicBundle } from './support/app.ts';
+import { type AttestedRuntime, bootAttested } from './support/attested-runtime.ts';
+import { HANGS_MS } from './support/eventually.ts';
+import { NPM, needs } from './support/machine-needs.ts';
+
+const run = promisify(execFile);
+const root = join(import.meta.dirname, '..');
+let folder: string;
+let packed: Packed[];
+
+/** The first block of code in a document that connects. */
+async function clientIn(document: string): Promise<string> {
+  const blocks = (await readFile(join(root, document), 'utf8')).matchAll(/```ts\n(.*?)```/gs);
+  const client = [...blocks].map(([, code = '']) => code).find((code) => code.includes("from '@enclaim/client'"));
+  assert(client !== undefined, `${document} shows no client`);
+  return client;
+}
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'enclaim-install-'));
+  packed = await packAll(join(folder, 'tarballs'));
+});
+after(() => rm(folder, { recursive: true }));
+
+/** Of `@scope/name/path`, `@scope/name`. */
+const nameOf = (specifier: string): string =>
+  specifier
+    .split('/')
+    .slice(0, specifier.startsWith('@') ? 2 : 1)
+    .join('/');
+
+describe('installed into an empty folder', needs('npm registry'), () => {
+  let server: AttestedRuntime;
+  let app: string;
+  const node = (...words: string[]) => run(process.execPath, words, { cwd: app });
+
+  before(async () => {
+    server = await bootAttested(await clinicBundle());
+    app = join(folder, 'app');
+    await mkdir(app);
+    const used = ['typescript', '@types/node', '@bufbuild/protoc-gen-es'];
+    const versions = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')).devDependencies;
+    const devDependencies = Object.fromEntries(used.map((name) => [name, versions[name]]));
+    await writeFile(join(app, 'package.json'), JSON.stringify({ private: true, type: 'module', devDependencies }));
+    const tarballs = packed.map(({ tarball }) => tarball);
+    await node(NPM, 'install', '--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline', ...tarballs);
+    await generate(app);
+  });
+  after(() => server?.stop());
+
+  test('each imports only what it declares, and each import leads to a file', async (t) => {
+    for (const { name, unpackedSize, files } of packed) {
+      t.diagnostic(`${name}: ${files} files, ${Math.ceil(unpackedSize / 1024)} KiB unpacked`);
+      const at = join(app, 'node_modules', name);
+      const { dependencies = {}, exports } = JSON.parse(await readFile(join(at, 'package.json'), 'utf8'));
+      const declared = new Set([...Object.keys(dependencies), name]);
+      const sources = globSync('**/*.{js,d.ts}', { cwd: at, exclude: ['**/node_modules/**'] });
+      assert(sources.length > 0);
+      for (const file of sources) {
+        const text = await readFile(join(at, file), 'utf8');
+        for (const [, specifier = ''] of text.matchAll(/^\s*(?:import|export)\b[^'"`;]*?from\s*['"]([^'"]+)['"]/gm)) {
+          assert(!specifier.endsWith('.ts'), `${name}/${file}: ${specifier}`);
+          if (specifier.startsWith('.')) {
+            const target = join(at, dirname(file), specifier);
+            const wanted = file.endsWith('.d.ts') ? target.replace(/\.js$/, '.d.ts') : target;
+            await readFile(wanted).catch(() => assert.fail(`${name}/${file}: ${specifier} is not there`));
+          } else if (!specifier.startsWith('#') && !isBuiltin(specifier)) {
+            assert(declared.has(nameOf(specifier)), `${name}/${file}: ${specifier} is not declared`);
+          }
+        }
+      }
+      const leads = Object.values(exports as object).flatMap((to) =>
+        typeof to === 'string' ? [to] : Object.values(to),
+      );
+      for (const lead of leads as string[]) if (!lead.includes('*')) await readFile(join(at, lead));
+      for (const file of ['README.md', 'LICENSE']) assert((await readFile(join(at, file), 'utf8')).length > 0);
+    }
+  });
+
+  test('every entry of every package loads, and none of our .ts', async () => {
+    for (const { name } of packed) {
+      const at = join(app, 'node_modules', name);
+      const { exports } = JSON.parse(await readFile(join(at, 'package.json'), 'utf8'));
+      const paths = Object.keys(exports).filter((path) => !path.includes('*') && !path.endsWith('.json'));
+      const imports = paths.map((path) => `await import(${JSON.stringify(name + path.slice(1))});`);
+      await node('--input-type=module', '--eval', imports.join('\n'));
+      assert.deepEqual(
+        globSync('**/*.ts', { cwd: at }).filter((file) => !file.endsWith('.d.ts')),
+        [],
+      );
+    }
+  });
+
+  test("the client that README shows is typed, and a server's answer comes with its receipt", async () => {
+    const shown = await clientIn('README.md');
+    assert.equal(shown, await clientIn('scripts/packages/client.md'), 'the package shows the same');
+    await writeFile(join(app, 'references.json'), JSON.stringify(server.references));
+    const client = `${shown.replace("'intake.example:443'", JSON.stringify(server.target))}
+      const id: string = message.caseId;
+      const method: string = receipt.body.method;
+      console.log(JSON.stringify([id.length > 0, method, receipt.messages]));\n`;
+    await writeFile(join(app, 'client.ts'), client);
+    await node('node_modules/typescript/bin/tsc', ...STRICT, 'client.ts');
+    const { stdout } = await node('client.js');
+    assert.deepEqual(JSON.parse(stdout), [true, 'clinic.v1.Intake/Submit', 'both']);
+  });
+
+  test('what the types refuse is refused: a field that no message has, a receipt of no call', async () => {
+    const wrong = [
+      "server.client(Intake).submit({ patent: { id: 'p1' } });",
+      'server.client(Intake).submitted({});',
+      '(await server.client(Intake).submit({})).receipt.missing;',
+    ];
+    const head =
+      "import type { AttestedChannel } from '@enclaim/client';\nimport { Intake } from './gen/clinic/v1/intake_pb.js';\ndeclare const server: AttestedChannel;\n";
+    const lines = wrong.map((line) => `// @ts-expect-error refused\nvoid ${line}\n`);
+    await writeFile(join(app, 'wrong.ts'), `${head}${lines.join('')}`);
+    await node('node_modules/typescript/bin/tsc', ...STRICT, '--noEmit', 'wrong.ts');
+  });
+
+  test('types of handlers are for code that apps share', async () => {
+    const [code] = [...(await readFile(join(root, 'scripts/packages/app.md'), 'utf8')).matchAll(/```ts\n(.*?)```/gs)];
+    await writeFile(join(app, 'shared.ts'), code?.[1] ?? '');
+    await node('node_modules/typescript/bin/tsc', ...STRICT, '--noEmit', 'shared.ts');
+  });
+
+  test('the command does what needs no checkout, and says what does', async () => {
+    const enclaim = (...words: string[]) => node('node_modules/enclaim/cli/src/main.js', ...words);
+    await enclaim('init', 'notes');
+    for (const words of [
+      ['gen', 'notes'],
+      ['check', 'notes/policy.yaml'],
+      ['test', 'notes/policy.yaml'],
+    ])
+      await enclaim(...words).catch((error) => assert.fail(`${words.join(' ')}: ${error.stderr}`));
+    const same = await enclaim('diff', 'notes/policy.yaml', 'notes/policy.yaml');
+    assert.equal(typeof same.stdout, 'string');
+    assert.match((await enclaim('bundle', 'notes', '-o', 'notes.enclaim')).stdout, /bundle sha384:/);
+    const submit = ['clinic.v1.Intake/Submit', '-d', '{"patient":{"id":"p1"}}', '--references', 'references.json'];
+    await writeFile(join(app, 'references.json'), JSON.stringify(server.references));
+    const called = await enclaim('call', server.target, ...submit, '--save-receipt', 'it.enclaim-receipt');
+    assert.match(JSON.parse(called.stdout).caseId, /./);
+    const build = await enclaim('image', 'build').catch((error: { code: number; stderr: string }) => error);
+    assert('code' in build && build.code === 1);
+    assert.match(build.stderr, /^enclaim: ImageError source-invalid: [^\n]*use a checkout\n$/);
+  });
+
+  test('the command runs an app without a VM, with workers that may read its packages', async () => {
+    const main = 'node_modules/enclaim/cli/src/main.js';
+    await node(main, 'init', 'run');
+    const dev = spawn(process.execPath, [main, 'dev', 'run', '--state', 'state'], {
+      cwd: app,
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    try {
+      const [target] = (await once(createInterface({ input: dev.stdout }), 'line', {
+        signal: AbortSignal.timeout(HANGS_MS),
+      })) as [string];
+      const put = ['call', target, 'run.v1.Notes/Put', '-d', '{"text":"4711"}'];
+      const { stderr } = await node(main, ...put, '--references', 'state/references.json');
+      assert.match(stderr, /receipt: ok/);
+    } finally {
+      dev.kill('SIGTERM');
+    }
+  });
+});
+
+/** As strict as a user can be, with the packages' own declarations checked, too. */
+const STRICT = [
+  ...['--strict', '--module', 'nodenext', '--target', 'esnext', '--types', 'node', '--exactOptionalPropertyTypes'],
+  ...['--skipLibCheck', 'false', '--noUncheckedIndexedAccess', '--ignoreConfig'],
+];
+
+/** Code of the clinic's .proto files, as its users generate it. */
+async function generate(app: string): Promise<void> {
+  const plugin = join(app, 'node_modules/@bufbuild/protoc-gen-es/bin/protoc-gen-es');
+  const template = JSON.stringify({
+    version: 'v2',
+    plugins: [
+      {
+        local: [process.execPath, plugin],
+        out: 'gen',
+        opt: ['target=ts', 'import_extension=js'],
+        include_imports: true,
+      },
+    ],
+  });
+  const protos = { version: 'v2', modules: [{ path: 'protos' }, { path: 'enclaim' }] };
+  await run('cp', ['-r', join(root, 'examples/clinic/proto'), join(app, 'protos')]);
+  await run('cp', ['-r', join(app, 'node_modules/@enclaim/policy-schema/proto'), join(app, 'enclaim')]);
+  await writeFile(join(app, 'buf.yaml'), JSON.stringify(protos));
+  const buf = join(app, 'node_modules/@bufbuild/buf/bin/buf');
+  await run(process.execPath, [buf, 'generate', '--template', template], { cwd: app });
+}
