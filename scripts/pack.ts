@@ -23,7 +23,7 @@ export interface Packed {
   readonly files: number;
 }
 
-/** A room that is a package of its own, with the sub-paths that others may rely on. */
+/** A room that is a package of its own, with its public sub-paths. */
 interface Room {
   readonly description: string;
   readonly public: readonly string[];
