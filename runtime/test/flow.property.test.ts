@@ -15,6 +15,7 @@ import fc from 'fast-check';
 import { count } from '../../test/support/long.ts';
 import type { Admission } from '../src/admission/admission.ts';
 import type { Release } from '../src/admission/release-plan.ts';
+import { AnswerGate } from '../src/egress/answer-gate.ts';
 import { CallEgress } from '../src/egress/call-egress.ts';
 import { RefusalError } from '../src/errors.ts';
 import { CallContext } from '../src/flow/call-flow.ts';
@@ -458,6 +459,7 @@ class Real {
       },
     };
     const { signal } = new AbortController();
+    const parts = { admission, method, broker, record: async () => {}, signal };
     this.#open = () => {
       const context = new CallContext(
         policy,
@@ -468,7 +470,7 @@ class Real {
       );
       return {
         context,
-        egress: new CallEgress({ admission, method, context, broker, record: async () => {}, signal }),
+        egress: new CallEgress({ ...parts, context, gate: new AnswerGate() }),
       };
     };
     this.#call = this.#open();

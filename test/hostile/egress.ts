@@ -13,12 +13,13 @@ import {
 } from '../fakes/subprocessor.ts';
 import { type Lab, type LabAnswer, type LabOptions, type LabPolicy, openLab } from '../support/lab.ts';
 import type { Attack } from './attack.ts';
-import { type Edit, type Source, weakened } from './weakened.ts';
+import { type Edit, type Edits, type Source, weakened } from './weakened.ts';
 
 const CALLS = 'runtime/src/call/calls.ts';
 const CONTEXT = 'runtime/src/flow/call-flow.ts';
 const SOVEREIGNTY = 'runtime/src/governor/sovereignty.ts';
 const CALL_EGRESS = 'runtime/src/egress/call-egress.ts';
+const GATE = 'runtime/src/egress/answer-gate.ts';
 const BROKER = 'runtime/src/egress/broker.ts';
 const PEER = 'runtime/src/egress/peer.ts';
 const HTTP = 'runtime/src/egress/http.ts';
@@ -99,8 +100,6 @@ const LAYERS = {
        await new Promise((resolve) => setTimeout(resolve, 2000)); // as a peer far away
        if (Object.keys(this.#figures).some((name) => name.startsWith('release:'))) throw new Error('it was not sent');`,
     ],
-    // What else is asked for waits for answers, and would so for this one.
-    ['return this.#turn.catch(() => {});', 'return undefined as never;'],
   ],
   'an answer that stands': [CALLS, [").catch(() => egress.end('given up'))", ')']],
   'a room for what nobody is told': [BROKER, ['this.#calls[room]', 'this.#calls.told']],
@@ -116,12 +115,20 @@ const LAYERS = {
 } satisfies Record<string, readonly [source: Source, ...edits: Edit[]]>;
 type Layer = keyof typeof LAYERS;
 
+/** What stands in a layer's way in another source. */
+const ALSO: Readonly<Partial<Record<Layer, Edits>>> = {
+  // What else is asked for waits for answers, and would so for this one.
+  'one answer for every record': {
+    [GATE]: [['return this.#outward > 0 ? this.#last : undefined;', 'return undefined;']],
+  },
+};
+
 /** A laboratory's parts with one layer off: the broker, or the calls that use it. */
 async function withoutLayer(layer: Layer): Promise<Pick<LabOptions, 'Calls' | 'Broker'>> {
   const [source, ...edits] = LAYERS[layer];
   if (source === RESOLVER) return {};
   const isOfBroker = source === BROKER || source === PEER || source === HTTP;
-  const made = await import(weakened(isOfBroker ? BROKER : CALLS, { [source]: edits }));
+  const made = await import(weakened(isOfBroker ? BROKER : CALLS, { [source]: edits, ...ALSO[layer] }));
   return isOfBroker ? { Broker: made.EgressBroker as typeof EgressBroker } : { Calls: made.Calls };
 }
 

@@ -169,7 +169,7 @@ const ATTACKS: Readonly<Record<string, ResourceAttack>> = {
   },
   'a message to somebody who never answers, with nobody to wait for it': {
     layer: 'wall time of egress',
-    off: () => without.calls(['whileItLasts(signal, egress.told())', 'egress.told()']),
+    off: () => without.calls(['whileItLasts(signal, this.#gate.opened())', 'this.#gate.opened()']),
     options: () => ({ Broker: Silence as unknown as typeof EgressBroker }),
     policy: { subprocessors: { mailer: MAILER } },
     handlers: { Tell: 'ctx.call.mailer.Send({}).catch(() => {}); return {}' },

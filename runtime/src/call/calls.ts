@@ -18,6 +18,7 @@ import {
 } from '@enclaim/policy-schema/admission';
 import type { Admission } from '../admission/admission.ts';
 import type { BootClock } from '../clock.ts';
+import { AnswerGate } from '../egress/answer-gate.ts';
 import type { EgressBroker } from '../egress/broker.ts';
 import { CallEgress, type EgressRecord } from '../egress/call-egress.ts';
 import { type RefusalCode, RefusalError } from '../errors.ts';
@@ -233,6 +234,7 @@ class RunningCall {
   readonly #context: CallContext;
   /** Whether the policy has detectors, so that the texts of messages are needed. */
   readonly #looks: boolean;
+  readonly #gate = new AnswerGate();
   readonly #egress: CallEgress | undefined;
   readonly #salt = freshBytes(16);
   /**
@@ -252,8 +254,6 @@ class RunningCall {
   /** Settles with the last message that the handler asked for, and with the last that it sent. */
   #pulled: Promise<unknown> = Promise.resolve();
   #sent: Promise<unknown> = Promise.resolve();
-  /** Operations that wait for a subprocessor's answer. */
-  #outward = 0;
   #records = 0;
   /** Whether the handler may have run, and whether it asked for anything but messages. */
   #begun = false;
@@ -288,8 +288,9 @@ class RunningCall {
     this.#context = new CallContext(admission.policy, method, collections, note, () => clock.now());
     if (method.rule.sends.length > 0 && egress !== undefined) {
       const record = (said: EgressRecord): Promise<unknown> => this.#recordEgress(said);
-      const parts = { admission, method, context: this.#context, broker: egress, signal: caller.signal };
-      this.#egress = new CallEgress({ ...parts, record });
+      const { signal } = caller;
+      const parts = { admission, method, context: this.#context, broker: egress, gate: this.#gate };
+      this.#egress = new CallEgress({ ...parts, record, signal });
     }
   }
 
@@ -349,7 +350,7 @@ class RunningCall {
         id: freshHex(16),
         seed: freshHex(32),
       },
-      awaits: (kind) => (isOutward(kind) ? undefined : this.#awaited),
+      awaits: (kind) => (isOutward(kind) ? undefined : this.#gate.pending),
       perform: (operation) => this.#attempt(operation, admitted?.place),
       signal,
       ...(admitted !== undefined && { budget: admitted.budget }),
@@ -383,7 +384,7 @@ class RunningCall {
   async #lastOf(egress: CallEgress, running: Promise<unknown>, signal: AbortSignal): Promise<void> {
     const [{ status }] = await Promise.allSettled([running]);
     try {
-      await whileItLasts(signal, egress.told());
+      await whileItLasts(signal, this.#gate.opened());
     } catch (error) {
       await egress.end('given up');
       if (status === 'fulfilled') throw error;
@@ -461,50 +462,17 @@ class RunningCall {
     try {
       const made = this.#perform(operation);
       if (!(made instanceof Promise)) return made;
-      const answer = this.#answer(operation.kind, made);
+      made.catch((error) => this.#met(error));
+      const answer = isOutward(operation.kind) ? made : this.#gate.held(made);
       return place !== undefined && isOfCaller(operation.kind) ? place.whileAway(answer) : answer;
     } catch (error) {
       throw this.#met(error);
     }
   }
 
-  /**
-   * Resolves with an operation's result, but not while a subprocessor call of this handler is
-   * pending.
-   *
-   * **Leak**: results released meanwhile would let the handler count them and so time the
-   * subprocessor.
-   */
-  async #answer(kind: Operation['kind'], made: Promise<Json>): Promise<Json> {
-    const outward = isOutward(kind);
-    if (outward) this.#outward++;
-    try {
-      return await made;
-    } catch (error) {
-      throw this.#met(error);
-    } finally {
-      if (outward) this.#outward--;
-      else await this.#quiet();
-    }
-  }
-
   #met(error: unknown): unknown {
     if (error instanceof RefusalError) this.#refused ??= error;
     return error;
-  }
-
-  /**
-   * Resolves when no subprocessor call is pending; undefined if none is. Operations start only
-   * then.
-   *
-   * **Leak**: a handler that counted the operations done meanwhile would time the subprocessor.
-   */
-  get #awaited(): Promise<unknown> | undefined {
-    return this.#outward > 0 ? this.#egress?.answered : undefined;
-  }
-
-  async #quiet(): Promise<void> {
-    for (let awaited = this.#awaited; awaited !== undefined; awaited = this.#awaited) await awaited;
   }
 
   #perform(operation: Operation): Json | Promise<Json> {
@@ -538,7 +506,7 @@ class RunningCall {
    */
   #pull(): Promise<Json> {
     const turn = this.#pulled.then(async () => {
-      await this.#quiet();
+      await this.#gate.opened();
       this.#refuseAfterEnd();
       const value = await this.#next();
       return value === undefined ? { done: true } : { done: false, value };
@@ -586,7 +554,7 @@ class RunningCall {
 
   /** Sends response messages in order: a receipt commits to the order in which they leave. */
   #send(json: Json): Promise<null> {
-    const turn = this.#sent.then(() => this.#quiet()).then(() => this.#sendNow(json));
+    const turn = this.#sent.then(() => this.#gate.opened()).then(() => this.#sendNow(json));
     this.#sent = turn.catch(() => {});
     return turn;
   }

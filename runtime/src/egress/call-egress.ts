@@ -23,6 +23,7 @@ import { SovereigntyAccount } from '../governor/sovereignty.ts';
 import { decoded, jsonOf, reading } from '../message/decode.ts';
 import { leavesOf, textsOf, wireTextsOf } from '../message/searchable-text.ts';
 import type { Json, Operation } from '../worker/protocol.ts';
+import type { AnswerGate } from './answer-gate.ts';
 import type { Answer, EgressBroker, Room } from './broker.ts';
 import { build } from './release.ts';
 
@@ -32,6 +33,7 @@ export interface CallEgressOptions {
   readonly method: ExposedMethod;
   readonly context: CallContext;
   readonly broker: Pick<EgressBroker, 'send'>;
+  readonly gate: AnswerGate;
   /**
    * Makes a record durable.
    *
@@ -82,10 +84,8 @@ export class CallEgress {
   readonly #account: SovereigntyAccount;
   readonly #over = new AbortController();
   readonly #used = new Set<string>();
-  readonly #told = new Set<Promise<unknown>>();
+  /** Messages whose outcome the handler does not receive. */
   readonly #untold = new Set<Promise<unknown>>();
-  /** The last outward operation to be answered. */
-  #turn: Promise<unknown> = Promise.resolve();
   readonly #figures: Record<string, number> = {};
   #messages = 0;
   #request: { readonly descriptor: DescMessage; readonly message: Message } | undefined;
@@ -123,29 +123,10 @@ export class CallEgress {
     this.#account.local(`record ${collection} ${key}`);
   }
 
-  /**
-   * Resolves when every outward operation asked for so far is answered. No other operation is
-   * answered before.
-   *
-   * **Leak**: a handler would measure by what it does meanwhile how long the subprocessor took. An
-   * empty answer carries no label.
-   */
-  get answered(): Promise<unknown> {
-    return this.#turn.catch(() => {});
-  }
-
-  /**
-   * Resolves when every message whose outcome the handler receives has settled. The call ends only
-   * then, even if the handler did not await them.
-   */
-  async told(): Promise<void> {
-    while (this.#told.size > 0) await Promise.allSettled(this.#told);
-  }
-
   /** Resolves when no message is pending that the call's record does not count yet. */
   async end(how: 'done' | 'given up'): Promise<void> {
     if (how === 'given up') this.#over.abort();
-    await this.told();
+    await this.#options.gate.opened();
     while (this.#untold.size > 0) await Promise.allSettled(this.#untold);
   }
 
@@ -156,7 +137,7 @@ export class CallEgress {
    * `log`, `peer`
    */
   call(asked: Asked<'egress'>): Promise<Json> {
-    return this.#inTurn(this.#call(asked));
+    return this.#options.gate.outward(this.#call(asked));
   }
 
   /**
@@ -167,7 +148,7 @@ export class CallEgress {
    * @throws RefusalError as {@link call}
    */
   release(asked: Asked<'release'>): Promise<null> {
-    return this.#inTurn(this.#release(asked));
+    return this.#options.gate.outward(this.#release(asked));
   }
 
   async #call({ to, method: name, message }: Asked<'egress'>): Promise<Json> {
@@ -345,18 +326,6 @@ export class CallEgress {
 
   #count(figure: string, by: number): void {
     this.#figures[figure] = (this.#figures[figure] ?? 0) + by;
-  }
-
-  /**
-   * Answers outward operations in the order in which they were asked for.
-   *
-   * **Leak**: another order would tell which subprocessor was faster, and an empty answer carries
-   * no label.
-   */
-  #inTurn<T>(work: Promise<T>): Promise<T> {
-    const turn = Promise.allSettled([this.#turn, work]).then(() => work);
-    this.#turn = turn;
-    return tracked(this.#told, turn);
   }
 }
 
