@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { status } from '@grpc/grpc-js';
-import { REFUSALS } from '../runtime/src/call/refusals.ts';
+import { REFUSALS } from '../runtime/src/refusals.ts';
 
 const root = join(import.meta.dirname, '..');
 const page = readFileSync(join(root, 'docs/reference/errors.md'), 'utf8');

@@ -20,9 +20,9 @@ import { type Capacity, ResourceGovernor } from './governor/resources.ts';
 import type { AttestingPlatform } from './hardware/platform.ts';
 import { QuoteBatcher } from './hardware/quote-batch.ts';
 import type { Device } from './log/device.ts';
+import { bootRecord, endRecord, roomRecord } from './log/entry.ts';
 import { ReceiptSigner } from './log/receipts.ts';
-import { type Entry, RecordLog } from './log/record-log.ts';
-import { freshHex } from './random-pool.ts';
+import { RecordLog } from './log/record-log.ts';
 import { WorkerClasses } from './worker/classes.ts';
 import type { WorkerFactory } from './worker/worker.ts';
 
@@ -126,7 +126,7 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
     async (it) => void (await it.close()),
   );
   // Written before any call can write a record.
-  await log.append(bootRecord(admission, statement, log, { governor, kernel: options.kernel }), 'runtime');
+  await log.append(bootRecord({ admission, clock }, statement, log, { governor, kernel: options.kernel }), 'runtime');
   const port = await server.listen(options.listen.host, options.listen.port);
   if (log.room === 'ample') server.serve();
   else calls.stop(`the log is nearly full: ${log.left} bytes are left for calls, and this boot serves none`);
@@ -134,7 +134,7 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
     server.pause();
     if (room === 'none') calls.stop('the log is full');
     // Not awaited: the record of the call that took the room precedes it.
-    else log.append(roomRecord(admission, clock, log), 'runtime').catch(() => {});
+    else log.append(roomRecord({ admission, clock }, log), 'runtime').catch(() => {});
   });
   const running = started.move();
   const close = async (): Promise<void> => {
@@ -142,7 +142,7 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
     calls.close();
     // A log that has failed has refused the records of its last calls already, so this boot ends
     // without a record of its end.
-    await log.append(endRecord(admission, clock, cut), 'runtime').catch(() => {});
+    await log.append(endRecord({ admission, clock }, cut), 'runtime').catch(() => {});
     await running.disposeAsync();
   };
   return { port, admission, statement, close };
@@ -200,80 +200,4 @@ function governorOf({ policy, exposed }: Admission, capacity: Capacity): Resourc
     exposed.map(({ id }) => id),
     capacity,
   );
-}
-
-/**
- * The first record of a boot: numbers of methods exposed and withheld, missing layers, and readings
- * that are not observed.
- */
-function bootRecord(
-  admission: Admission,
-  { bootId, started, unconfined }: BootStatement,
-  { discarded, left, room }: RecordLog,
-  { governor, kernel }: { governor: ResourceGovernor | undefined; kernel: KernelState | undefined },
-): Entry {
-  const { exposed, withheld } = admission;
-  const said = [
-    ...(unconfined.length === 0 ? [] : [`workers without ${unconfined.join(', ')}`]),
-    ...(governor?.thermalObserved === false ? ['temperature not observed'] : []),
-    ...(room === 'ample' ? [] : ['log nearly full', 'nothing served']),
-  ];
-  return ownRecord(admission, {
-    id: bootId,
-    time: started.at,
-    layer: 'admission',
-    reason: ['boot', ...said].join(', '),
-    figures: {
-      exposed: exposed.length,
-      withheld: withheld.length,
-      discarded: discarded ? 1 : 0,
-      'log.left': left,
-      ...(kernel !== undefined && { 'kernel.settings': kernel.settings, 'kernel.rules': kernel.rules }),
-    },
-  });
-}
-
-/**
- * The record of a log that calls will soon fill. Health says NOT_SERVING from now on, and the next
- * boot serves nothing.
- */
-function roomRecord(admission: Admission, clock: BootClock, { left }: RecordLog): Entry {
-  const figures = { 'log.left': left };
-  return ownRecord(admission, {
-    id: freshHex(16),
-    time: clock.text(),
-    layer: 'runtime',
-    reason: 'log nearly full',
-    figures,
-  });
-}
-
-/**
- * The last record of a boot that ended in order.
- *
- * @param cut calls that were cut off
- */
-function endRecord(admission: Admission, clock: BootClock, cut: number): Entry {
-  const time = clock.text();
-  return ownRecord(admission, { id: freshHex(16), time, layer: 'runtime', reason: 'end', figures: { cut } });
-}
-
-function ownRecord(
-  { policy, digest }: Admission,
-  said: Pick<Entry, 'id' | 'time' | 'layer' | 'reason' | 'figures'>,
-): Entry {
-  return {
-    ...said,
-    v: 1,
-    timeStrength: 'host',
-    system: policy.system.name,
-    policyDigest: digest,
-    claim: null,
-    controls: [],
-    decision: 'info',
-    method: null,
-    label: [],
-    sink: null,
-    basis: 'enforced',
-  };
 }

@@ -19,6 +19,7 @@ const CALLS = 'runtime/src/call/calls.ts';
 const CONTEXT = 'runtime/src/flow/call-flow.ts';
 const SOVEREIGNTY = 'runtime/src/governor/sovereignty.ts';
 const CALL_EGRESS = 'runtime/src/egress/call-egress.ts';
+const LEDGER = 'runtime/src/log/call-ledger.ts';
 const GATE = 'runtime/src/egress/answer-gate.ts';
 const BROKER = 'runtime/src/egress/broker.ts';
 const PEER = 'runtime/src/egress/peer.ts';
@@ -85,7 +86,7 @@ const LAYERS = {
     CALL_EGRESS,
     ['figures: { bytes: length } });', 'figures: { bytes: length } }).catch(() => {});'],
   ],
-  'few records': [CALLS, ['return ++this.#records <= MAX_RECORDS_PER_CALL;', 'return true;']],
+  'few records': [LEDGER, ['return ++this.#records <= MAX_RECORDS_PER_CALL;', 'return true;']],
   'once in a call': [CALL_EGRESS, ['this.#used.add(id);', '']],
   'naming is sending': [CONTEXT, ["    this.#decide({ kind: 'send', name: to }, new Set(this.label));\n", '']],
   'label of the record': [

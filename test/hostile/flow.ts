@@ -47,25 +47,25 @@ const LAYERS = {
     ['MAX_VALUE_BYTES = 256', 'MAX_VALUE_BYTES = 65536'],
   ],
   'responses have a limit': ['runtime/src/call/calls.ts', ['if (bytes.length > MAX_MESSAGE_BYTES)', 'if (false)']],
-  'no numbers of closed calls': ['runtime/src/call/calls.ts', ['figures: open ? ', 'figures: true ? ']],
+  'no numbers of closed calls': ['runtime/src/log/call-ledger.ts', ['figures: open ? ', 'figures: true ? ']],
   'no counts of closed calls': [
-    'runtime/src/call/calls.ts',
+    'runtime/src/log/call-ledger.ts',
     ['if (this.#context.open) return this.#figures;', 'if (true) return this.#figures;'],
   ],
   'events only of open calls': [
-    'runtime/src/call/calls.ts',
+    'runtime/src/log/call-ledger.ts',
     ['const open = this.#context.mayLog([event, data]);', 'const open = true;'],
   ],
   'few records': [
-    'runtime/src/call/calls.ts',
+    'runtime/src/log/call-ledger.ts',
     ['return ++this.#records <= MAX_RECORDS_PER_CALL', 'return ++this.#records > 0'],
   ],
   'no records of refusals of closed calls': [
-    'runtime/src/call/calls.ts',
+    'runtime/src/log/call-ledger.ts',
     ["allow || sink === 'call' || !isOpen(label)", 'allow'],
   ],
   'an end without records of its own': [
-    'runtime/src/call/calls.ts',
+    'runtime/src/log/call-ledger.ts',
     ["if (allow || sink === 'call' || !isOpen(label)) {", 'if (!allow) this.#needRoom(); else {'],
   ],
   'messages of their type': ['runtime/src/call/calls.ts', ['ignoreUnknownFields: false', 'ignoreUnknownFields: true']],

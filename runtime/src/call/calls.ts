@@ -20,26 +20,28 @@ import type { Admission } from '../admission/admission.ts';
 import type { BootClock } from '../clock.ts';
 import { AnswerGate } from '../egress/answer-gate.ts';
 import type { EgressBroker } from '../egress/broker.ts';
-import { CallEgress, type EgressRecord } from '../egress/call-egress.ts';
+import { CallEgress } from '../egress/call-egress.ts';
 import { type RefusalCode, RefusalError } from '../errors.ts';
-import { CallContext, type Collections, isOpen, type Verdict } from '../flow/call-flow.ts';
+import { CallContext, type Collections, type FlowDecision } from '../flow/call-flow.ts';
 import type { CallBudget } from '../governor/call-budget.ts';
 import { deadlineOf, whileItLasts } from '../governor/deadline.ts';
 import type { Place } from '../governor/places.ts';
 import type { ResourceGovernor } from '../governor/resources.ts';
+import { CallLedger, type EgressRecord } from '../log/call-ledger.ts';
+import { entryOf } from '../log/entry.ts';
 import type { ReceiptSigner } from '../log/receipts.ts';
-import type { Entry, Placed, RecordLog } from '../log/record-log.ts';
+import type { RecordLog } from '../log/record-log.ts';
 import { Commitment } from '../message/commitment.ts';
 import { decoded, jsonOf, reading } from '../message/decode.ts';
 import { leavesOf, wireTextsOf } from '../message/searchable-text.ts';
 import { freshBytes, freshHex } from '../random-pool.ts';
+import { REFUSALS, STATUS } from '../refusals.ts';
 import { VolatileCollection } from '../storage/volatile.ts';
 import type { WorkerClasses } from '../worker/classes.ts';
 import { HandlerStatus } from '../worker/handler-status.ts';
 import type { Json, Operation } from '../worker/protocol.ts';
 import { type Ending, endingOf, type How } from './ending.ts';
 import { RefusalTally } from './refusal-tally.ts';
-import { REFUSALS, STATUS } from './refusals.ts';
 import { statusDetails } from './status-details.ts';
 
 /** The caller's side of a call. */
@@ -79,12 +81,6 @@ export interface Answer {
 }
 
 const NOTHING = new Uint8Array();
-/**
- * Records that one call's handler can cause: the events that it logs and the refusals that it
- * survives.
- */
-const MAX_RECORDS_PER_CALL = 16;
-
 /** Everything a call needs. */
 export interface CallsOptions {
   readonly admission: Admission;
@@ -188,29 +184,6 @@ function refused(call: RunningCall, refusal: RefusalError): Answer {
   return { status, message, response: NOTHING, details: statusDetails(status, message, call.info(refusal)) };
 }
 
-/** A record of this boot's calls. */
-function entryOf({ admission, clock }: Pick<CallsOptions, 'admission' | 'clock'>, said: Partial<Entry>): Entry {
-  return {
-    v: 1,
-    id: freshHex(16),
-    time: clock.text(),
-    timeStrength: 'host',
-    layer: 'runtime',
-    system: admission.policy.system.name,
-    policyDigest: admission.digest,
-    claim: null,
-    controls: [],
-    decision: 'info',
-    reason: 'ok',
-    method: null,
-    label: [],
-    sink: null,
-    figures: {},
-    basis: 'enforced',
-    ...said,
-  };
-}
-
 /** A receipt's content, and the promise after which it may be given to the caller. */
 interface Sealed {
   readonly body: CurrentReceiptBody;
@@ -226,12 +199,12 @@ interface Admitted {
 /** One call from its first message to its receipt. */
 class RunningCall {
   readonly #options: CallsOptions;
-  readonly #claims: ReadonlyMap<ClaimKind, string>;
   readonly #method: ExposedMethod;
   /** Sides of the method that stream messages. */
   readonly #streams: { readonly request: boolean; readonly response: boolean };
   readonly #caller: Caller;
   readonly #context: CallContext;
+  readonly #ledger: CallLedger;
   /** Whether the policy has detectors, so that the texts of messages are needed. */
   readonly #looks: boolean;
   readonly #gate = new AnswerGate();
@@ -246,15 +219,9 @@ class RunningCall {
   readonly #request = new Commitment('request', this.#salt);
   readonly #response = new Commitment('response', this.#salt);
   readonly #returned = new Set<string>();
-  /**
-   * Figures of the call's record: how often each sink was allowed, and how many refusals have no
-   * record of their own.
-   */
-  readonly #figures: Record<string, number> = {};
   /** Settles with the last message that the handler asked for, and with the last that it sent. */
   #pulled: Promise<unknown> = Promise.resolve();
   #sent: Promise<unknown> = Promise.resolve();
-  #records = 0;
   /** Whether the handler may have run, and whether it asked for anything but messages. */
   #begun = false;
   #asked = false;
@@ -274,7 +241,6 @@ class RunningCall {
     caller: Caller,
   ) {
     this.#options = options;
-    this.#claims = claims;
     this.#method = method;
     this.#caller = caller;
     const { methodKind } = method.descriptor;
@@ -282,12 +248,13 @@ class RunningCall {
       request: methodKind === 'client_streaming' || methodKind === 'bidi_streaming',
       response: methodKind === 'server_streaming' || methodKind === 'bidi_streaming',
     };
-    const { admission, clock, egress } = options;
+    const { admission, clock, egress, log } = options;
     this.#looks = admission.policy.governance.leaks !== 'none';
-    const note = (verdict: Verdict): void => this.#note(verdict);
+    const note = (decision: FlowDecision): void => this.#ledger.note(decision);
     this.#context = new CallContext(admission.policy, method, collections, note, () => clock.now());
+    this.#ledger = new CallLedger({ admission, clock, log, claims, method: method.id, context: this.#context });
     if (method.rule.sends.length > 0 && egress !== undefined) {
-      const record = (said: EgressRecord): Promise<unknown> => this.#recordEgress(said);
+      const record = (said: EgressRecord): Promise<void> => this.#ledger.sent(said);
       const { signal } = caller;
       const parts = { admission, method, context: this.#context, broker: egress, gate: this.#gate };
       this.#egress = new CallEgress({ ...parts, record, signal });
@@ -408,13 +375,8 @@ class RunningCall {
    */
   end({ status, message, result, reason, claim, label, counts }: Ending, sequence: number): Sealed {
     this.#ended = true;
-    const { hash, durable } = this.#record({
-      id: this.#id,
-      decision: result,
-      reason,
-      claim: this.#claimOf(claim) ?? this.#claimOf('access-logged'),
-      figures: { ...this.#counted, ...this.#egress?.figures },
-    });
+    const figures = this.#egress?.figures;
+    const { hash, durable } = this.#ledger.end({ id: this.#id, result, reason, claim, figures });
     const silent = this.#streams.request && !counts;
     const request = silent ? new Commitment('request', this.#salt) : this.#request;
     const text = new Commitment('status', this.#salt);
@@ -440,7 +402,7 @@ class RunningCall {
 
   /** Details of a refusal for the caller: the policy's rule and figures, never data. */
   info({ code, pointer, figures }: RefusalError, error?: string): { reason: string; metadata: Record<string, string> } {
-    const claim = this.#claimOf(REFUSALS[code][2]);
+    const claim = this.#ledger.claimOf(REFUSALS[code][2]);
     return {
       reason: code.toUpperCase(),
       metadata: {
@@ -483,7 +445,7 @@ class RunningCall {
       case 'send':
         return this.#send(operation.message);
       case 'log':
-        return this.#log(operation.event, operation.data);
+        return this.#ledger.event(operation.event, operation.data);
       case 'egress':
       case 'release':
         if (this.#egress === undefined) throw new RefusalError('grant', `${this.#method.id} sends nothing to anybody`);
@@ -566,7 +528,7 @@ class RunningCall {
     const label = this.#context.label.join();
     // What a stream discloses is on record before it leaves, and again whenever its label grows.
     if (this.#disclosed !== label) {
-      await this.#record({ decision: 'allow', reason: 'stream', sink: 'response' }).durable;
+      await this.#ledger.stream();
       this.#disclosed = label;
       this.#refuseAfterEnd();
       // **Leak**: the call may have fallen silent during this wait. By ending sooner or later its
@@ -614,92 +576,6 @@ class RunningCall {
     for (const category of returned) this.#returned.add(category);
     this.#response.add(bytes);
     return bytes;
-  }
-
-  /**
-   * Records an event that the handler names. The name is written only while the call's label is
-   * empty or public, because auditors of the log may see no more than that.
-   */
-  async #log(event: string, data: Json): Promise<null> {
-    this.#needRoom();
-    const open = this.#context.mayLog([event, data]);
-    await this.#record({
-      decision: 'info',
-      reason: open ? `handler:${event}` : 'handler',
-      sink: 'log',
-      // A length is a number that the handler chooses.
-      figures: open ? { bytes: JSON.stringify(data).length } : {},
-      basis: 'observed',
-    }).durable;
-    return null;
-  }
-
-  /**
-   * Notes a decision. An allowed one is counted into the call's record. A refusal gets a record of
-   * its own with the label that it met, while there is room and the call is open. Never throws,
-   * because the refusal that ends a call comes this way too.
-   *
-   * **Leak**: once the call is not open, the order of refusals would spell what it had read, so
-   * they are only counted.
-   */
-  #note({ sink, allow, code, pointer, label }: Verdict): void {
-    // A refusal of what the caller sent is told by the record of the call's end.
-    if (allow || sink === 'call' || !isOpen(label)) {
-      this.#count(allow ? sink : `denied:${sink}`);
-      return;
-    }
-    if (!this.#hasRoom()) {
-      this.#count('dropped');
-      return;
-    }
-    const claim = this.#claimOf(REFUSALS[code === 'leak' || code === 'assurance' ? code : 'flow'][2]);
-    // Not awaited: the record of the call's end follows it in the same log, and that one is
-    // awaited.
-    this.#record({ decision: 'deny', reason: `${code} ${pointer}`, sink, claim }).durable.catch(() => {});
-  }
-
-  #count(figure: string): void {
-    this.#figures[figure] = (this.#figures[figure] ?? 0) + 1;
-  }
-
-  /**
-   * Figures for the record of the call's end.
-   *
-   * **Leak**: a count is a number that the handler chooses, also by when it stops. If the call's
-   * label is more than public, the record says that a thing happened and not how often.
-   */
-  get #counted(): Record<string, number> {
-    if (this.#context.open) return this.#figures;
-    return Object.fromEntries(Object.keys(this.#figures).map((figure) => [figure, 1]));
-  }
-
-  /** Whether there is room for another record that the handler causes. */
-  #hasRoom(): boolean {
-    return ++this.#records <= MAX_RECORDS_PER_CALL;
-  }
-
-  #needRoom(): void {
-    if (!this.#hasRoom()) throw new RefusalError('budget', `more than ${MAX_RECORDS_PER_CALL} records of one call`);
-  }
-
-  async #recordEgress({ code, ...said }: EgressRecord): Promise<void> {
-    if (said.decision !== 'allow') {
-      if (!this.#context.open) {
-        this.#count(`denied:${said.sink}`);
-        return;
-      }
-      this.#needRoom();
-    }
-    await this.#record({ ...said, claim: this.#claimOf(REFUSALS[code][2]) }).durable;
-  }
-
-  #record(said: Partial<Entry>): Placed {
-    const whose = { method: this.#method.id, label: this.#context.label };
-    return this.#options.log.place(entryOf(this.#options, { ...whose, ...said }));
-  }
-
-  #claimOf(kind: ClaimKind | undefined): string | null {
-    return kind === undefined ? null : (this.#claims.get(kind) ?? null);
   }
 
   /** Texts in a message's fields; empty if the policy has no detectors. */

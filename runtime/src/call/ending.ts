@@ -7,8 +7,8 @@
 import type { ClaimKind } from '@enclaim/policy-schema/admission';
 import { RefusalError } from '../errors.ts';
 import { isOpen, type Silence } from '../flow/call-flow.ts';
+import { REFUSALS, STATUS } from '../refusals.ts';
 import { HANDLER_STATUSES, type HandlerStatus } from '../worker/handler-status.ts';
-import { REFUSALS, STATUS } from './refusals.ts';
 
 /**
  * How a call came to its end. Its handler answered, with one message (empty if messages were

@@ -18,9 +18,9 @@ import {
 } from '@grpc/grpc-js';
 import type { Admission } from '../admission/admission.ts';
 import type { Answer, Calls } from '../call/calls.ts';
-import { STATUS } from '../call/refusals.ts';
 import { STATUS_DETAILS } from '../call/status-details.ts';
 import { LIMITS } from '../limits.ts';
+import { STATUS } from '../refusals.ts';
 import { unfolded } from './compressed-messages.ts';
 import { type Attested, attestConnection } from './handshake.ts';
 import { HealthService } from './health.ts';

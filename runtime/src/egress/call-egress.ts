@@ -17,9 +17,10 @@ import {
 } from '@enclaim/policy-schema/admission';
 import type { Admission } from '../admission/admission.ts';
 import type { Release } from '../admission/release-plan.ts';
-import { type RefusalCode, RefusalError } from '../errors.ts';
+import { RefusalError } from '../errors.ts';
 import type { CallContext } from '../flow/call-flow.ts';
 import { SovereigntyAccount } from '../governor/sovereignty.ts';
+import type { EgressRecord } from '../log/call-ledger.ts';
 import { decoded, jsonOf, reading } from '../message/decode.ts';
 import { leavesOf, textsOf, wireTextsOf } from '../message/searchable-text.ts';
 import type { Json, Operation } from '../worker/protocol.ts';
@@ -42,16 +43,6 @@ export interface CallEgressOptions {
   record(said: EgressRecord): Promise<unknown>;
   /** Ends the call. */
   readonly signal: AbortSignal;
-}
-
-/** The record of a message to a subprocessor. */
-export interface EgressRecord {
-  readonly decision: 'allow' | 'deny' | 'error';
-  /** The refusal's code; for an allowed message, the kind of rule that it met. */
-  readonly code: RefusalCode;
-  readonly reason: string;
-  readonly sink: string;
-  readonly figures: Readonly<Record<string, number>>;
 }
 
 /** A message to be sent, and the reason in its record. */

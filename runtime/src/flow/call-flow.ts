@@ -24,7 +24,7 @@ export type StorageOperation = Extract<Operation, { readonly collection: string 
 export type Collections = ReadonlyMap<string, VolatileCollection>;
 
 /** One decision of a call. */
-export interface Verdict {
+export interface FlowDecision {
   /** Where data would have gone, such as `store:cases` or `response`. */
   readonly sink: string;
   readonly allow: boolean;
@@ -62,7 +62,7 @@ export class CallContext {
   readonly #policy: Policy;
   readonly #method: ExposedMethod;
   readonly #collections: Collections;
-  readonly #onVerdict: (verdict: Verdict) => void;
+  readonly #onDecision: (decision: FlowDecision) => void;
   readonly #now: () => number;
   readonly #sent = new Set<string>();
   readonly #read = new Set<string>();
@@ -88,20 +88,20 @@ export class CallContext {
   #heard = 0;
 
   /**
-   * @param onVerdict receives every decision, before the thing decided about is done
+   * @param onDecision receives every decision, before the thing decided about is done
    * @param now milliseconds since 1970. Without it, every rule with an end date has ended.
    */
   constructor(
     policy: Policy,
     method: ExposedMethod,
     collections: Collections,
-    onVerdict: (verdict: Verdict) => void = () => {},
+    onDecision: (decision: FlowDecision) => void = () => {},
     now: () => number = () => Number.POSITIVE_INFINITY,
   ) {
     this.#policy = policy;
     this.#method = method;
     this.#collections = collections;
-    this.#onVerdict = onVerdict;
+    this.#onDecision = onDecision;
     this.#now = now;
   }
 
@@ -272,8 +272,8 @@ export class CallContext {
   /**
    * A named record, which carries its own label.
    *
-   * **Leak**: neither this nor {@link lookAtRecord} reports a verdict. Verdicts would use up the
-   * call's records, and the handler could count how many are left.
+   * **Leak**: neither this nor {@link lookAtRecord} reports a decision. Decisions would use up
+   * the call's records, and the handler could count how many are left.
    *
    * @throws RefusalError `request` if there is none; `flow`
    */
@@ -365,8 +365,8 @@ export class CallContext {
     return new RefusalError('leak', `the ${surface} holds ${found.join(', ')}`, { pointer: '/governance/leaks' });
   }
 
-  #tell(sink: string, allow: boolean, code: Verdict['code'], pointer: string): void {
-    this.#onVerdict({ sink, allow, code, pointer, label: this.label });
+  #tell(sink: string, allow: boolean, code: FlowDecision['code'], pointer: string): void {
+    this.#onDecision({ sink, allow, code, pointer, label: this.label });
   }
 
   #remember(label: Label, texts: () => readonly string[]): void {

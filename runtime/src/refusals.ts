@@ -1,7 +1,7 @@
 /** Refusals as callers and records see them. */
 
 import type { ClaimKind } from '@enclaim/policy-schema/admission';
-import type { RefusalCode } from '../errors.ts';
+import type { RefusalCode } from './errors.ts';
 
 /** gRPC status codes that this runtime answers with. */
 export const STATUS = {

@@ -1,0 +1,179 @@
+/** The ledger of one call: everything that the call puts on record. */
+
+import type { ClaimKind, MethodId } from '@enclaim/policy-schema/admission';
+import { type RefusalCode, RefusalError } from '../errors.ts';
+import { type CallContext, type FlowDecision, isOpen } from '../flow/call-flow.ts';
+import { REFUSALS } from '../refusals.ts';
+import type { Json } from '../worker/protocol.ts';
+import { type EntryOptions, entryOf } from './entry.ts';
+import type { Entry, Placed, RecordLog } from './record-log.ts';
+
+/** The parts of a call that its ledger needs. */
+export interface CallLedgerOptions extends EntryOptions {
+  readonly log: Pick<RecordLog, 'place'>;
+  /** Ids of the policy's claims. */
+  readonly claims: ReadonlyMap<ClaimKind, string>;
+  readonly method: MethodId;
+  readonly context: Pick<CallContext, 'label' | 'open' | 'mayLog'>;
+}
+
+/** The record of a message to a subprocessor. */
+export interface EgressRecord {
+  readonly decision: 'allow' | 'deny' | 'error';
+  /** The refusal's code; for an allowed message, the kind of rule that it met. */
+  readonly code: RefusalCode;
+  readonly reason: string;
+  readonly sink: string;
+  readonly figures: Readonly<Record<string, number>>;
+}
+
+/** The content of the record of a call's end. */
+export interface EndRecord {
+  readonly id: string;
+  readonly result: 'allow' | 'deny' | 'error';
+  readonly reason: string;
+  /** The kind of claim that a refusal upholds. */
+  readonly claim: ClaimKind | undefined;
+  /** Figures beside those that the ledger counted. */
+  readonly figures: Readonly<Record<string, number>> | undefined;
+}
+
+/**
+ * Records that one call's handler can cause: the events that it logs and the refusals that it
+ * survives.
+ */
+const MAX_RECORDS_PER_CALL = 16;
+
+/**
+ * Writes the records of one call: it holds their number, counts the figures of the last one, and
+ * decides when a record may hold a number.
+ */
+export class CallLedger {
+  readonly #options: CallLedgerOptions;
+  readonly #context: CallLedgerOptions['context'];
+  /**
+   * Figures of the call's record: how often each sink was allowed, and how many refusals have no
+   * record of their own.
+   */
+  readonly #figures: Record<string, number> = {};
+  #records = 0;
+
+  constructor(options: CallLedgerOptions) {
+    this.#options = options;
+    this.#context = options.context;
+  }
+
+  /**
+   * Notes a decision. An allowed one is counted into the call's record. A refusal gets a record of
+   * its own with the label that it met, while there is room and the call is open. Never throws,
+   * because the refusal that ends a call comes this way too.
+   *
+   * **Leak**: once the call is not open, the order of refusals would spell what it had read, so
+   * they are only counted.
+   */
+  note({ sink, allow, code, pointer, label }: FlowDecision): void {
+    // A refusal of what the caller sent is told by the record of the call's end.
+    if (allow || sink === 'call' || !isOpen(label)) {
+      this.#count(allow ? sink : `denied:${sink}`);
+      return;
+    }
+    if (!this.#hasRoom()) {
+      this.#count('dropped');
+      return;
+    }
+    const claim = this.claimOf(REFUSALS[code === 'leak' || code === 'assurance' ? code : 'flow'][2]);
+    // Not awaited: the record of the call's end follows it in the same log, and that one is
+    // awaited.
+    this.#record({ decision: 'deny', reason: `${code} ${pointer}`, sink, claim }).durable.catch(() => {});
+  }
+
+  /**
+   * Makes the record of a message to a subprocessor durable.
+   *
+   * @throws RefusalError `log`; `budget` if too many messages of the call were refused
+   */
+  async sent({ code, ...said }: EgressRecord): Promise<void> {
+    if (said.decision !== 'allow') {
+      if (!this.#context.open) {
+        this.#count(`denied:${said.sink}`);
+        return;
+      }
+      this.#needRoom();
+    }
+    await this.#record({ ...said, claim: this.claimOf(REFUSALS[code][2]) }).durable;
+  }
+
+  /**
+   * Records an event that the handler names. The name is written only while the call's label is
+   * empty or public, because auditors of the log may see no more than that.
+   *
+   * @throws RefusalError `budget`, `leak`, `log`
+   */
+  async event(event: string, data: Json): Promise<null> {
+    this.#needRoom();
+    const open = this.#context.mayLog([event, data]);
+    await this.#record({
+      decision: 'info',
+      reason: open ? `handler:${event}` : 'handler',
+      sink: 'log',
+      // A length is a number that the handler chooses.
+      figures: open ? { bytes: JSON.stringify(data).length } : {},
+      basis: 'observed',
+    }).durable;
+    return null;
+  }
+
+  /** Records that messages of a stream leave from now on under the call's label. */
+  async stream(): Promise<void> {
+    await this.#record({ decision: 'allow', reason: 'stream', sink: 'response' }).durable;
+  }
+
+  /**
+   * Places the record of the call's end.
+   *
+   * @throws RefusalError `log`, `budget`
+   */
+  end({ id, result: decision, reason, claim, figures }: EndRecord): Placed {
+    return this.#record({
+      id,
+      decision,
+      reason,
+      claim: this.claimOf(claim) ?? this.claimOf('access-logged'),
+      figures: { ...this.#counted, ...figures },
+    });
+  }
+
+  /** The id of the policy's claim of a kind; null if it makes none. */
+  claimOf(kind: ClaimKind | undefined): string | null {
+    return kind === undefined ? null : (this.#options.claims.get(kind) ?? null);
+  }
+
+  #count(figure: string): void {
+    this.#figures[figure] = (this.#figures[figure] ?? 0) + 1;
+  }
+
+  /**
+   * Figures for the record of the call's end.
+   *
+   * **Leak**: a count is a number that the handler chooses, also by when it stops. If the call's
+   * label is more than public, the record says that a thing happened and not how often.
+   */
+  get #counted(): Record<string, number> {
+    if (this.#context.open) return this.#figures;
+    return Object.fromEntries(Object.keys(this.#figures).map((figure) => [figure, 1]));
+  }
+
+  /** Whether there is room for another record that the handler causes. */
+  #hasRoom(): boolean {
+    return ++this.#records <= MAX_RECORDS_PER_CALL;
+  }
+
+  #needRoom(): void {
+    if (!this.#hasRoom()) throw new RefusalError('budget', `more than ${MAX_RECORDS_PER_CALL} records of one call`);
+  }
+
+  #record(said: Partial<Entry>): Placed {
+    const whose = { method: this.#options.method, label: this.#context.label };
+    return this.#options.log.place(entryOf(this.#options, { ...whose, ...said }));
+  }
+}

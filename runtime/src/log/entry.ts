@@ -1,0 +1,89 @@
+/**
+ * Records before they are chained: one writer of the fields that each of them has, and the records
+ * of a boot.
+ */
+
+import type { BootStatement } from '@enclaim/attestation/statement';
+import type { Admission } from '../admission/admission.ts';
+import type { BootClock } from '../clock.ts';
+import type { KernelState } from '../control.ts';
+import type { ResourceGovernor } from '../governor/resources.ts';
+import { freshHex } from '../random-pool.ts';
+import type { Entry, RecordLog } from './record-log.ts';
+
+/** The sources of the fields that every record has. */
+export interface EntryOptions {
+  readonly admission: Admission;
+  readonly clock: Pick<BootClock, 'text'>;
+}
+
+/** A record of this runtime: what `said` says, and the usual for the rest. */
+export function entryOf({ admission, clock }: EntryOptions, said: Partial<Entry>): Entry {
+  return {
+    v: 1,
+    id: freshHex(16),
+    time: clock.text(),
+    timeStrength: 'host',
+    layer: 'runtime',
+    system: admission.policy.system.name,
+    policyDigest: admission.digest,
+    claim: null,
+    controls: [],
+    decision: 'info',
+    reason: 'ok',
+    method: null,
+    label: [],
+    sink: null,
+    figures: {},
+    basis: 'enforced',
+    ...said,
+  };
+}
+
+/**
+ * The first record of a boot: numbers of methods exposed and withheld, missing layers, and readings
+ * that are not observed.
+ */
+export function bootRecord(
+  options: EntryOptions,
+  { bootId, started, unconfined }: BootStatement,
+  { discarded, left, room }: RecordLog,
+  { governor, kernel }: { governor: ResourceGovernor | undefined; kernel: KernelState | undefined },
+): Entry {
+  const { exposed, withheld } = options.admission;
+  const said = [
+    ...(unconfined.length === 0 ? [] : [`workers without ${unconfined.join(', ')}`]),
+    ...(governor?.thermalObserved === false ? ['temperature not observed'] : []),
+    ...(room === 'ample' ? [] : ['log nearly full', 'nothing served']),
+  ];
+  return entryOf(options, {
+    id: bootId,
+    time: started.at,
+    layer: 'admission',
+    reason: ['boot', ...said].join(', '),
+    figures: {
+      exposed: exposed.length,
+      withheld: withheld.length,
+      discarded: discarded ? 1 : 0,
+      'log.left': left,
+      ...(kernel !== undefined && { 'kernel.settings': kernel.settings, 'kernel.rules': kernel.rules }),
+    },
+  });
+}
+
+/**
+ * The record of a log that calls will soon fill. Health says NOT_SERVING from now on, and the next
+ * boot serves nothing.
+ */
+export function roomRecord(options: EntryOptions, { left }: RecordLog): Entry {
+  return entryOf(options, { reason: 'log nearly full', figures: { 'log.left': left } });
+}
+
+/**
+ * The last record of a boot that ended in order.
+ *
+ * @param cut calls that were cut off
+ */
+export function endRecord(options: EntryOptions, cut: number): Entry {
+  return entryOf(options, { reason: 'end', figures: { cut } });
+}
