@@ -9,7 +9,8 @@ import { type BootStatement, bootDigest, encodeStatement, type VmLayer } from '@
 import type { PolicyDigest } from '@enclaim/policy-schema/admission';
 import { type Admission, admit } from './admission/admission.ts';
 import { type BootKeys, makeBootKeys } from './boot/keys.ts';
-import { Calls, type CallsOptions } from './call/calls.ts';
+import type { CallsOptions } from './call/caller.ts';
+import { Calls } from './call/calls.ts';
 import { type Attested, evidenceFor } from './channel/handshake.ts';
 import { AttestedServer } from './channel/server.ts';
 import { anchorTime, BootClock, type TimeAnchor } from './clock.ts';

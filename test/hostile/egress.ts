@@ -16,6 +16,8 @@ import type { Attack } from './attack.ts';
 import { type Edit, type Edits, type Source, weakened } from './weakened.ts';
 
 const CALLS = 'runtime/src/call/calls.ts';
+const RUNNING = 'runtime/src/call/running-call.ts';
+const OPERATIONS = 'runtime/src/call/handler-operations.ts';
 const CONTEXT = 'runtime/src/flow/call-flow.ts';
 const SOVEREIGNTY = 'runtime/src/governor/sovereignty.ts';
 const CALL_EGRESS = 'runtime/src/egress/call-egress.ts';
@@ -78,7 +80,7 @@ const LAYERS = {
   ],
   'work counts once': [SOVEREIGNTY, ['this.#local.add(what)', 'this.#local.add(what + Math.random())']],
   'only work that is done counts': [
-    CALLS,
+    OPERATIONS,
     ["operation.kind === 'put' || (operation.kind === 'get' && made !== null)", "'key' in operation"],
   ],
   'lengths as powers of two': [CALL_EGRESS, ['const length = open ?', 'const length = true ?']],
@@ -102,7 +104,7 @@ const LAYERS = {
        if (Object.keys(this.#figures).some((name) => name.startsWith('release:'))) throw new Error('it was not sent');`,
     ],
   ],
-  'an answer that stands': [CALLS, [").catch(() => egress.end('given up'))", ')']],
+  'an answer that stands': [RUNNING, [").catch(() => egress.end('given up'))", ')']],
   'a room for what nobody is told': [BROKER, ['this.#calls[room]', 'this.#calls.told']],
   'grant to read': [
     CONTEXT,

@@ -46,7 +46,7 @@ const LAYERS = {
     ['if (size > most)', 'if (false)'],
     ['MAX_VALUE_BYTES = 256', 'MAX_VALUE_BYTES = 65536'],
   ],
-  'responses have a limit': ['runtime/src/call/calls.ts', ['if (bytes.length > MAX_MESSAGE_BYTES)', 'if (false)']],
+  'responses have a limit': ['runtime/src/call/stream.ts', ['if (bytes.length > MAX_MESSAGE_BYTES)', 'if (false)']],
   'no numbers of closed calls': ['runtime/src/log/call-ledger.ts', ['figures: open ? ', 'figures: true ? ']],
   'no counts of closed calls': [
     'runtime/src/log/call-ledger.ts',
@@ -68,12 +68,12 @@ const LAYERS = {
     'runtime/src/log/call-ledger.ts',
     ["if (allow || sink === 'call' || !isOpen(label)) {", 'if (!allow) this.#needRoom(); else {'],
   ],
-  'messages of their type': ['runtime/src/call/calls.ts', ['ignoreUnknownFields: false', 'ignoreUnknownFields: true']],
+  'messages of their type': ['runtime/src/call/stream.ts', ['ignoreUnknownFields: false', 'ignoreUnknownFields: true']],
   'leak detectors': ['runtime/src/flow/call-flow.ts', ['if (found.length === 0)', 'if (true)']],
   'bytes looked at as they leave': ['runtime/src/message/searchable-text.ts', ['if (!hidden && ', 'if (true || ']],
-  'statuses are responses': ['runtime/src/call/calls.ts', ['this.#context.respond(new Set(), [status.text]);', '']],
+  'statuses are responses': ['runtime/src/call/stream.ts', ['this.#context.respond(new Set(), [status.text]);', '']],
   'error ids are no word of the call': [
-    'runtime/src/call/calls.ts',
+    'runtime/src/call/running-call.ts',
     ['id: freshHex(16),\n        seed', 'id: this.#id,\n        seed'],
   ],
   'statuses named only of open calls': [
@@ -81,8 +81,8 @@ const LAYERS = {
     ['const reason = isOpen(label) ? ', 'const reason = true ? '],
   ],
   'answers looked at as they leave': [
-    'runtime/src/call/calls.ts',
-    ["jsonOf('response', output, message, this.#options.admission.descriptors.registry)", 'json'],
+    'runtime/src/call/stream.ts',
+    ["jsonOf('response', output, message, admission.descriptors.registry)", 'json'],
   ],
 } satisfies Record<string, readonly [file: Source, ...edits: Edit[]]>;
 type FlowLayer = keyof typeof LAYERS;

@@ -2,7 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { create, toBinary } from '@bufbuild/protobuf';
-import type { Answer } from '../../runtime/src/call/calls.ts';
+import type { Answer } from '../../runtime/src/call/caller.ts';
 import { type Lab, type LabMethod, type LabOptions, openLab } from '../support/lab.ts';
 import { startWorkers } from '../support/worker-process.ts';
 import type { Attack } from './attack.ts';
@@ -15,6 +15,7 @@ const ONE_CLASS = { returns: ['personal', 'operational'], open: ['personal', 'op
 /** Of the pool, for one worker. */
 const PLACES = 64;
 const CALLS = 'runtime/src/call/calls.ts';
+const RUNNING = 'runtime/src/call/running-call.ts';
 const POOL = 'runtime/src/worker/pool.ts';
 const ROOM = 'runtime/src/governor/places.ts';
 const GOVERNOR = 'runtime/src/governor/resources.ts';
@@ -238,26 +239,26 @@ const GARBAGE = Uint8Array.of(0x0f);
 interface LogAttack {
   readonly layer: string;
   /** The layer off, in the source of calls. */
-  readonly off: Edit;
+  readonly off: Edits;
   readonly method: LabMethod;
 }
 
 const LOG_ATTACKS: Readonly<Record<string, LogAttack>> = {
   'garbage, until the log is full': {
     layer: 'refusals of strangers are counted',
-    off: ['call.didNothing(told)', 'false'],
+    off: { [CALLS]: [['call.didNothing(told)', 'false']] },
     method: 'Read',
   },
   'garbage in streams, until the log is full': {
     layer: 'refusals of strangers are counted',
-    off: ['refusal === this.#unread && !this.#asked', 'false'],
+    off: { [RUNNING]: [['refusal === this.#requests.unread && !this.#operations.asked', 'false']] },
     method: 'Collect',
   },
 };
 
 /** Whether the log grows with the number of calls. */
-async function fills({ method: name }: LogAttack, edits: readonly Edit[]): Promise<boolean> {
-  const { Calls } = await import(weakened(CALLS, { [CALLS]: edits }));
+async function fills({ method: name }: LogAttack, edits: Edits): Promise<boolean> {
+  const { Calls } = await import(weakened(CALLS, edits));
   const handlers = { ...ANSWER, Collect: TAKE };
   const lab = await openLab({ Calls, handlers });
   const method = lab.admission.exposed.find(({ descriptor }) => descriptor.name === name);
@@ -282,8 +283,8 @@ const logAttacks = Object.entries(LOG_ATTACKS).map(
     group: 'house',
     name,
     layer: attack.layer,
-    attempt: () => fills(attack, []),
-    control: () => fills(attack, [attack.off]),
+    attempt: () => fills(attack, {}),
+    control: () => fills(attack, attack.off),
   }),
 );
 

@@ -10,6 +10,7 @@ import { type Attack, comes, lasts, settling } from './attack.ts';
 import { type Edit, type Edits, weakened } from './weakened.ts';
 
 const CALLS = 'runtime/src/call/calls.ts';
+const RUNNING = 'runtime/src/call/running-call.ts';
 const GOVERNOR = 'runtime/src/governor/resources.ts';
 const PLACES = 'runtime/src/governor/places.ts';
 
@@ -20,7 +21,7 @@ const without = {
   governor: async (edit: Edit): Promise<Weakness> => governorWith({ [GOVERNOR]: [edit] }),
   places: async (edit: Edit): Promise<Weakness> => governorWith({ [PLACES]: [edit] }),
   deadline: async (edit: Edit): Promise<Weakness> => callsWith({ 'runtime/src/governor/deadline.ts': [edit] }),
-  calls: async (edit: Edit): Promise<Weakness> => callsWith({ [CALLS]: [edit] }),
+  running: async (edit: Edit): Promise<Weakness> => callsWith({ [RUNNING]: [edit] }),
   account: (edit: Edit): Promise<Weakness> => classesWith({ 'runtime/src/worker/account.ts': [edit] }),
   worker: (edit: Edit): Promise<Weakness> => classesWith({ 'runtime/src/worker/worker.ts': [edit] }),
 };
@@ -169,7 +170,7 @@ const ATTACKS: Readonly<Record<string, ResourceAttack>> = {
   },
   'a message to somebody who never answers, with nobody to wait for it': {
     layer: 'wall time of egress',
-    off: () => without.calls(['whileItLasts(signal, this.#gate.opened())', 'this.#gate.opened()']),
+    off: () => without.running(['whileItLasts(signal, this.#gate.opened())', 'this.#gate.opened()']),
     options: () => ({ Broker: Silence as unknown as typeof EgressBroker }),
     policy: { subprocessors: { mailer: MAILER } },
     handlers: { Tell: 'ctx.call.mailer.Send({}).catch(() => {}); return {}' },

@@ -13,7 +13,8 @@ import {
   type WorkerClass,
 } from '@enclaim/policy-schema';
 import { type Admission, admit } from '../../runtime/src/admission/admission.ts';
-import { type Answer, Calls as WholeCalls } from '../../runtime/src/call/calls.ts';
+import type { Answer } from '../../runtime/src/call/caller.ts';
+import { Calls as WholeCalls } from '../../runtime/src/call/calls.ts';
 import { anchorTime, BootClock } from '../../runtime/src/clock.ts';
 import { EgressBroker } from '../../runtime/src/egress/broker.ts';
 import type { Resolve } from '../../runtime/src/egress/resolver.ts';

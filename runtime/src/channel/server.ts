@@ -17,7 +17,8 @@ import {
   type sendUnaryData,
 } from '@grpc/grpc-js';
 import type { Admission } from '../admission/admission.ts';
-import type { Answer, Calls } from '../call/calls.ts';
+import type { Answer } from '../call/caller.ts';
+import type { Calls } from '../call/calls.ts';
 import { STATUS_DETAILS } from '../call/status-details.ts';
 import { LIMITS } from '../limits.ts';
 import { STATUS } from '../refusals.ts';

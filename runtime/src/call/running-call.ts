@@ -1,0 +1,250 @@
+/** One call: its handler is run within the policy's limits, and its end recorded and receipted. */
+
+import { toHex, utf8 } from '@enclaim/attestation/bytes';
+import { digestText } from '@enclaim/attestation/digest';
+import type { CurrentReceiptBody } from '@enclaim/attestation/receipt';
+import { type ClaimKind, type ExposedMethod, isAttestedOnly } from '@enclaim/policy-schema/admission';
+import { AnswerGate } from '../egress/answer-gate.ts';
+import { CallEgress } from '../egress/call-egress.ts';
+import { RefusalError } from '../errors.ts';
+import { CallContext, type Collections, type FlowDecision } from '../flow/call-flow.ts';
+import type { CallBudget } from '../governor/call-budget.ts';
+import { deadlineOf, whileItLasts } from '../governor/deadline.ts';
+import type { Place } from '../governor/places.ts';
+import { CallLedger, type EgressRecord } from '../log/call-ledger.ts';
+import { Commitment } from '../message/commitment.ts';
+import { freshBytes, freshHex } from '../random-pool.ts';
+import { REFUSALS, STATUS } from '../refusals.ts';
+import { HandlerStatus } from '../worker/handler-status.ts';
+import type { Caller, CallsOptions } from './caller.ts';
+import { type Ending, endingOf, type How } from './ending.ts';
+import { HandlerOperations } from './handler-operations.ts';
+import { RequestReader, ResponseWriter, type Streams } from './stream.ts';
+
+const NOTHING = new Uint8Array();
+
+/** A receipt's content, and the promise after which it may be given to the caller. */
+interface Sealed {
+  readonly body: CurrentReceiptBody;
+  readonly durable: Promise<void>;
+}
+
+/** An admitted call: what it may use, and its place. */
+interface Admitted {
+  readonly budget: CallBudget;
+  readonly place: Place;
+}
+
+/** One call from its first message to its receipt. */
+export class RunningCall {
+  readonly #options: CallsOptions;
+  readonly #method: ExposedMethod;
+  readonly #streams: Streams;
+  readonly #caller: Caller;
+  readonly #context: CallContext;
+  readonly #gate = new AnswerGate();
+  readonly #ledger: CallLedger;
+  readonly #egress: CallEgress | undefined;
+  readonly #salt = freshBytes(16);
+  /**
+   * Id of the record of the call's end.
+   *
+   * **Leak**: the handler never learns it and has no influence on it.
+   */
+  readonly #id = freshHex(16);
+  readonly #requests: RequestReader;
+  readonly #responses: ResponseWriter;
+  readonly #operations: HandlerOperations;
+  /** Whether the handler may have run. */
+  #begun = false;
+  #ended = false;
+
+  constructor(
+    options: CallsOptions,
+    collections: Collections,
+    claims: ReadonlyMap<ClaimKind, string>,
+    method: ExposedMethod,
+    caller: Caller,
+  ) {
+    this.#options = options;
+    this.#method = method;
+    this.#caller = caller;
+    const { methodKind } = method.descriptor;
+    this.#streams = {
+      request: methodKind === 'client_streaming' || methodKind === 'bidi_streaming',
+      response: methodKind === 'server_streaming' || methodKind === 'bidi_streaming',
+    };
+    const { admission, clock, egress, log } = options;
+    const note = (decision: FlowDecision): void => this.#ledger.note(decision);
+    this.#context = new CallContext(admission.policy, method, collections, note, () => clock.now());
+    this.#ledger = new CallLedger({ admission, clock, log, claims, method: method.id, context: this.#context });
+    const parts = { admission, method, context: this.#context, gate: this.#gate };
+    if (method.rule.sends.length > 0 && egress !== undefined) {
+      const record = (said: EgressRecord): Promise<void> => this.#ledger.sent(said);
+      this.#egress = new CallEgress({ ...parts, broker: egress, record, signal: caller.signal });
+    }
+    const streaming = { ...parts, caller, salt: this.#salt, hasEnded: () => this.#ended };
+    this.#requests = new RequestReader(streaming, this.#egress);
+    this.#responses = new ResponseWriter(streaming, this.#ledger, this.#streams.response);
+    this.#operations = new HandlerOperations({
+      ...{ method: method.id, context: this.#context, gate: this.#gate, ledger: this.#ledger },
+      ...{ requests: this.#requests, responses: this.#responses, egress: this.#egress },
+    });
+  }
+
+  /** Runs the handler to its end. Never throws. */
+  async run(): Promise<Ending> {
+    const how = await this.#handled().catch((error: unknown): How => {
+      this.#options.onFailure?.(this.#method.id, error, this.#id);
+      return { error };
+    });
+    const { label } = this.#context;
+    const { refused } = this.#operations;
+    return endingOf({ how, silence: this.#context.silenced(), refused, label, id: this.#id });
+  }
+
+  /**
+   * Runs the handler within the limits of the policy. Throws the error that kept the call from a
+   * response.
+   */
+  async #handled(): Promise<How> {
+    const { governor } = this.#options;
+    const { signal, connection = this } = this.#caller;
+    if (governor === undefined) return this.#runHandler(signal);
+    const { id } = this.#method;
+    const budget = governor.budgetOf(id);
+    using deadline = deadlineOf(signal, budget);
+    const stream = this.#streams.request || this.#streams.response;
+    using place = await governor.admit(id, { connection, stream, signal: deadline.signal, end: deadline.end });
+    return await this.#runHandler(deadline.signal, { budget, place });
+  }
+
+  /**
+   * Runs the handler and returns its one response message, an empty one if messages were streamed,
+   * or its status.
+   *
+   * @throws the error that kept the handler from its answer
+   */
+  async #runHandler(signal: AbortSignal, admitted?: Admitted): Promise<How> {
+    const { id, rule } = this.#method;
+    this.#refusePlain();
+    const streams = this.#streams;
+    const { connection } = this.#caller;
+    const running = this.#options.pool.run({
+      ...(connection !== undefined && { connection }),
+      request: async () => {
+        const request = streams.request ? null : await this.#requests.only();
+        this.#begun = true;
+        return request;
+      },
+      message: {
+        method: id,
+        request: null,
+        streams,
+        reads: rule.reads,
+        stores: rule.stores,
+        sends: this.#egress?.grants.sends ?? {},
+        releases: this.#egress?.grants.releases ?? [],
+        time: this.#options.clock.text(),
+        id: freshHex(16),
+        seed: freshHex(32),
+      },
+      awaits: (kind) => this.#operations.awaits(kind),
+      perform: (operation) => this.#operations.perform(operation, admitted?.place),
+      signal,
+      ...(admitted !== undefined && { budget: admitted.budget }),
+    });
+    if (this.#egress !== undefined) await this.#lastOf(this.#egress, running, signal);
+    const made = await running;
+    if (made instanceof HandlerStatus) return { status: this.#responses.allowed(made) };
+    return { response: streams.response ? NOTHING : this.#responses.only(made) };
+  }
+
+  /**
+   * Refuses an attested-only method on a plain connection. Such a caller knows nothing of this
+   * machine, so its request is not even read.
+   */
+  #refusePlain(): void {
+    const { policy } = this.#options.admission;
+    const { id } = this.#method;
+    if (this.#caller.attested === true || !isAttestedOnly(policy, id)) return;
+    const message = `${id} answers on attested connections (enclaim-h2) alone, and this one is plain h2`;
+    throw new RefusalError('unattested', message, { pointer: '/access/attested' });
+  }
+
+  /**
+   * Waits for messages that the handler sent without awaiting them, until the call's deadline.
+   *
+   * **Leak**: if a failing handler ended them, it could take back what it had sent, and so tell the
+   * receiver what it read afterwards. A release of a record that misses the deadline is abandoned
+   * without an error. Its outcome depends on a record that the handler never read, so it must not
+   * change how the call ends.
+   */
+  async #lastOf(egress: CallEgress, running: Promise<unknown>, signal: AbortSignal): Promise<void> {
+    const [{ status }] = await Promise.allSettled([running]);
+    try {
+      await whileItLasts(signal, this.#gate.opened());
+    } catch (error) {
+      await egress.end('given up');
+      if (status === 'fulfilled') throw error;
+    }
+    await whileItLasts(signal, egress.end('done')).catch(() => egress.end('given up'));
+  }
+
+  /**
+   * Whether the call had no effect beyond its refusal. Either its handler never started, or the
+   * refusal is of a message that the caller sent and the handler had asked for nothing but
+   * messages. Such a call needs no record of its own.
+   */
+  didNothing(refusal: RefusalError): boolean {
+    return this.#begun ? refusal === this.#requests.unread && !this.#operations.asked : refusal.code !== 'log';
+  }
+
+  /**
+   * Records how the call ended and returns its receipt.
+   *
+   * @throws RefusalError `log`, `budget`
+   */
+  end({ status, message, result, reason, claim, label, counts }: Ending, sequence: number): Sealed {
+    this.#ended = true;
+    const figures = this.#egress?.figures;
+    const { hash, durable } = this.#ledger.end({ id: this.#id, result, reason, claim, figures });
+    const silent = this.#streams.request && !counts;
+    const request = silent ? new Commitment('request', this.#salt) : this.#requests.commitment;
+    const text = new Commitment('status', this.#salt);
+    text.add(utf8(message));
+    const body: CurrentReceiptBody = {
+      boot: digestText('sha256', this.#options.boot),
+      decision: { label, result, returned: this.#responses.returned },
+      method: this.#method.id,
+      policy: this.#options.admission.digest,
+      record: digestText('sha256', hash),
+      request: request.digest(),
+      response: this.#responses.commitment.digest(),
+      salt: toHex(this.#salt),
+      sequence,
+      status,
+      taken: silent ? null : request.count,
+      text: status === STATUS.ok ? null : text.digest(),
+      time: this.#options.clock.text(),
+      version: 2,
+    };
+    return { body, durable };
+  }
+
+  /** Details of a refusal for the caller: the policy's rule and figures, never data. */
+  info({ code, pointer, figures }: RefusalError, error?: string): { reason: string; metadata: Record<string, string> } {
+    const claim = this.#ledger.claimOf(REFUSALS[code][2]);
+    return {
+      reason: code.toUpperCase(),
+      metadata: {
+        method: this.#method.id,
+        policy: this.#options.admission.digest,
+        ...(claim !== null && { claim }),
+        ...(error !== undefined && { error }),
+        ...(pointer !== null && { rule: pointer.split('/').slice(0, 3).join('/'), pointer }),
+        ...Object.fromEntries(Object.entries(figures).map(([name, value]) => [name, String(value)])),
+      },
+    };
+  }
+}

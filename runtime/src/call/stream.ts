@@ -1,0 +1,242 @@
+/** The messages of one call: requests read in order, and responses that leave in order. */
+
+import { type DescMessage, type Message, toBinary } from '@bufbuild/protobuf';
+import { MAX_MESSAGE_BYTES } from '@enclaim/attestation/grpc-request';
+import { ExactJson, type ExposedMethod, type Label, labelOf, requestLabel } from '@enclaim/policy-schema/admission';
+import type { Admission } from '../admission/admission.ts';
+import type { AnswerGate } from '../egress/answer-gate.ts';
+import type { CallEgress } from '../egress/call-egress.ts';
+import { RefusalError } from '../errors.ts';
+import type { CallContext } from '../flow/call-flow.ts';
+import type { CallLedger } from '../log/call-ledger.ts';
+import { Commitment } from '../message/commitment.ts';
+import { decoded, jsonOf, reading } from '../message/decode.ts';
+import { leavesOf, wireTextsOf } from '../message/searchable-text.ts';
+import type { HandlerStatus } from '../worker/handler-status.ts';
+import type { Json } from '../worker/protocol.ts';
+import type { Caller } from './caller.ts';
+
+/** The parts of a call that both directions need. */
+export interface StreamOptions {
+  readonly admission: Admission;
+  readonly method: ExposedMethod;
+  readonly caller: Caller;
+  readonly context: CallContext;
+  readonly gate: AnswerGate;
+  /** Of the receipt's commitments, 16 bytes. */
+  readonly salt: Uint8Array;
+  /** Whether the call has ended: no message is read or sent any more. */
+  readonly hasEnded: () => boolean;
+}
+
+/** Sides of a method that stream messages. */
+export interface Streams {
+  readonly request: boolean;
+  readonly response: boolean;
+}
+
+/**
+ * Reads the caller's messages: each is committed to, decoded, labelled and accepted by the method.
+ */
+export class RequestReader {
+  /** The receipt's commitment to the messages read so far. */
+  readonly commitment: Commitment;
+  readonly #options: StreamOptions;
+  readonly #egress: Pick<CallEgress, 'took'> | undefined;
+  /** Settles with the last message that the handler asked for. */
+  #pulled: Promise<unknown> = Promise.resolve();
+  /** The refusal of a message that the caller sent. */
+  #unread: RefusalError | undefined;
+
+  /** @param egress is told of each message */
+  constructor(options: StreamOptions, egress: Pick<CallEgress, 'took'> | undefined) {
+    this.#options = options;
+    this.#egress = egress;
+    this.commitment = new Commitment('request', options.salt);
+  }
+
+  /** The refusal of a message that the caller sent. */
+  get unread(): RefusalError | undefined {
+    return this.#unread;
+  }
+
+  /**
+   * Reads the next request message, in order, after pending subprocessor calls.
+   *
+   * **Leak**: the number of messages that arrive during such a call is a clock.
+   */
+  pull(): Promise<Json> {
+    const turn = this.#pulled.then(async () => {
+      await this.#options.gate.opened();
+      refuseAfterEnd(this.#options);
+      const value = await this.#next();
+      return value === undefined ? { done: true } : { done: false, value };
+    });
+    this.#pulled = turn.catch(() => {});
+    return turn;
+  }
+
+  /**
+   * The message of a unary request.
+   *
+   * @throws RefusalError `request` as {@link #next} does, or if there is no message
+   */
+  async only(): Promise<Json> {
+    const request = await this.#next();
+    if (request === undefined) throw new RefusalError('request', 'there is no request');
+    return request;
+  }
+
+  /**
+   * The caller's next message as JSON, after the method accepted the categories that it carries.
+   */
+  async #next(): Promise<Json | undefined> {
+    const bytes = await this.#options.caller.next();
+    if (bytes === undefined) return undefined;
+    try {
+      return this.#read(bytes);
+    } catch (error) {
+      if (error instanceof RefusalError) this.#unread = error;
+      throw error;
+    }
+  }
+
+  #read(bytes: Uint8Array): Json {
+    this.commitment.add(bytes);
+    const { admission, method, context } = this.#options;
+    const { input } = method.descriptor;
+    const { registry } = admission.descriptors;
+    const message = decoded('request', input, bytes, registry);
+    const label = reading('request', input, () => requestLabel(method, message));
+    const json = jsonOf('request', input, message, registry);
+    context.accept(label, leavesIn(admission, input, message, json));
+    this.#egress?.took(input, message);
+    return json;
+  }
+}
+
+/** Sends the handler's messages: each is decided about and on record before it leaves. */
+export class ResponseWriter {
+  /** The receipt's commitment to the messages that left. */
+  readonly commitment: Commitment;
+  readonly #options: StreamOptions;
+  readonly #context: CallContext;
+  readonly #ledger: CallLedger;
+  readonly #streams: boolean;
+  readonly #returned = new Set<string>();
+  /** Settles with the last message that the handler sent. */
+  #sent: Promise<unknown> = Promise.resolve();
+  /** The label under which response messages may leave without another record. */
+  #disclosed: string | undefined;
+
+  /** @param streams whether the method has a stream of responses */
+  constructor(options: StreamOptions, ledger: CallLedger, streams: boolean) {
+    this.#options = options;
+    this.#context = options.context;
+    this.#ledger = ledger;
+    this.#streams = streams;
+    this.commitment = new Commitment('response', options.salt);
+  }
+
+  /** Categories of the messages that left, sorted. */
+  get returned(): readonly string[] {
+    return [...this.#returned].sort();
+  }
+
+  /**
+   * The bytes of the one response of a method that has no stream of them.
+   *
+   * @throws RefusalError `response`, `flow`, `leak`, `budget`
+   */
+  only(json: Json): Uint8Array {
+    return this.#leaving(this.#respond(json));
+  }
+
+  /**
+   * Returns a status that may be told. Its code and its text are judged as a response without
+   * fields.
+   */
+  allowed(status: HandlerStatus): HandlerStatus {
+    this.#context.respond(new Set(), [status.text]);
+    return status;
+  }
+
+  /** Sends response messages in order: a receipt commits to the order in which they leave. */
+  send(json: Json): Promise<null> {
+    const turn = this.#sent.then(() => this.#options.gate.opened()).then(() => this.#sendNow(json));
+    this.#sent = turn.catch(() => {});
+    return turn;
+  }
+
+  async #sendNow(json: Json): Promise<null> {
+    if (!this.#streams) throw new RefusalError('grant', `${this.#options.method.id} has one response`);
+    refuseAfterEnd(this.#options);
+    const made = this.#respond(json);
+    const label = this.#context.label.join();
+    // What a stream discloses is on record before it leaves, and again whenever its label grows.
+    if (this.#disclosed !== label) {
+      await this.#ledger.stream();
+      this.#disclosed = label;
+      refuseAfterEnd(this.#options);
+      // **Leak**: the call may have fallen silent during this wait. By ending sooner or later its
+      // handler would choose whether the message leaves.
+      if (this.#context.silence !== undefined) throw this.#context.silence.refusal;
+    }
+    await this.#options.caller.send(this.#leaving(made));
+    return null;
+  }
+
+  /** An encoded response message that may leave, and the categories that its fields carry. */
+  #respond(json: Json): { bytes: Uint8Array; returned: Label } {
+    const { admission, method } = this.#options;
+    const { output } = method.descriptor;
+    const message = this.#fromJson(output, json);
+    const returned = reading('response', output, () => labelOf(output, message));
+    // JSON can write one number in many ways, of which the caller sees one: detectors look at that
+    // one.
+    const seen = looks(admission) ? jsonOf('response', output, message, admission.descriptors.registry) : json;
+    const texts = [...leavesIn(admission, output, message, seen), ...wireTextsIn(admission, output, message)];
+    this.#context.respond(returned, texts);
+    const bytes = toBinary(output, message);
+    if (bytes.length > MAX_MESSAGE_BYTES)
+      throw new RefusalError('budget', `a response may have ${MAX_MESSAGE_BYTES} bytes`);
+    return { bytes, returned };
+  }
+
+  /** Bytes that leave now, added to the receipt: it commits to these and to no further bytes. */
+  #leaving({ bytes, returned }: { bytes: Uint8Array; returned: Label }): Uint8Array {
+    for (const category of returned) this.#returned.add(category);
+    this.commitment.add(bytes);
+    return bytes;
+  }
+
+  #fromJson(descriptor: DescMessage, json: Json): Message {
+    const { registry } = this.#options.admission.descriptors;
+    return reading('response', descriptor, () =>
+      new ExactJson(json).toMessage(descriptor, { registry, ignoreUnknownFields: false }),
+    );
+  }
+}
+
+/**
+ * Refuses messages after the call's end or after its caller has left. A receipt commits to all
+ * that left before it.
+ */
+function refuseAfterEnd({ hasEnded, caller }: StreamOptions): void {
+  if (hasEnded() || caller.signal.aborted) throw new RefusalError('worker', 'the call is over');
+}
+
+/** Whether the policy has detectors, so that the texts of messages are needed. */
+function looks({ policy }: Admission): boolean {
+  return policy.governance.leaks !== 'none';
+}
+
+/** Texts in a message's fields; empty if the policy has no detectors. */
+function leavesIn(admission: Admission, descriptor: DescMessage, message: Message, json: Json): readonly string[] {
+  return looks(admission) ? leavesOf(descriptor, message, json, admission.descriptors.registry) : [];
+}
+
+/** Texts in a message's encoded bytes; empty if the policy has no detectors. */
+function wireTextsIn(admission: Admission, descriptor: DescMessage, message: Message): readonly string[] {
+  return looks(admission) ? wireTextsOf(descriptor, message) : [];
+}
