@@ -19,6 +19,9 @@ const CALLS = 'runtime/src/call/calls.ts';
 const RUNNING = 'runtime/src/call/running-call.ts';
 const OPERATIONS = 'runtime/src/call/handler-operations.ts';
 const CONTEXT = 'runtime/src/flow/call-flow.ts';
+const JUDGE = 'runtime/src/flow/flow-judge.ts';
+const GUARD = 'runtime/src/flow/leak-guard.ts';
+const STORAGE = 'runtime/src/flow/call-storage.ts';
 const SOVEREIGNTY = 'runtime/src/governor/sovereignty.ts';
 const CALL_EGRESS = 'runtime/src/egress/call-egress.ts';
 const LEDGER = 'runtime/src/log/call-ledger.ts';
@@ -56,13 +59,13 @@ const LAYERS = {
     HTTP,
     ['const MAX_ANSWER_BYTES: number = 1024 * 1024', 'const MAX_ANSWER_BYTES: number = 2 ** 40'],
   ],
-  'floating label': [CONTEXT, ['grow(this.#read, stored.label);', '']],
-  'reading after acting': [CONTEXT, ['if (!writes && this.#acted)', 'if (false)']],
+  'floating label': [STORAGE, ['label.growRead(stored.label);', '']],
+  'reading after acting': [STORAGE, ['if (!writes && label.acted)', 'if (false)']],
   'label of the message': [CONTEXT, ['new Set([...this.label, ...carried])', 'new Set(this.label)']],
-  'label of answers': [CONTEXT, ['grow(this.#read, known);', '']],
+  'label of answers': [CONTEXT, ['this.#label.growRead(known);', '']],
   'answers that say nothing': [CALL_EGRESS, ['did not take it`', 'said ` + status']],
-  'date of the assurance': [CONTEXT, ['now: this.#now()', 'now: 0']],
-  'leak detectors': [CONTEXT, ['if (found.length === 0) return undefined;', 'return undefined;']],
+  'date of the assurance': [JUDGE, ['now: now()', 'now: 0']],
+  'leak detectors': [GUARD, ['if (found.length === 0) return undefined;', 'return undefined;']],
   'leak detectors on bytes': [
     CALL_EGRESS,
     ['[...leavesOf(input, outgoing, json, registry), ...wireTextsOf(input, outgoing)]', 'textsOf(json)'],
@@ -90,7 +93,7 @@ const LAYERS = {
   ],
   'few records': [LEDGER, ['return ++this.#records <= MAX_RECORDS_PER_CALL;', 'return true;']],
   'once in a call': [CALL_EGRESS, ['this.#used.add(id);', '']],
-  'naming is sending': [CONTEXT, ["    this.#decide({ kind: 'send', name: to }, new Set(this.label));\n", '']],
+  'naming is sending': [CONTEXT, ["    this.#judge.decide({ kind: 'send', name: to }, new Set(this.label));\n", '']],
   'label of the record': [
     CONTEXT,
     ["{ kind: 'send', name: to }, new Set(stored.label)", "{ kind: 'send', name: to }, new Set()"],
@@ -109,12 +112,18 @@ const LAYERS = {
   'grant to read': [
     CONTEXT,
     [
-      "    this.#decide({ kind: 'read', name: collection }, new Set());\n    this.#decide({ kind: 'send'",
-      "    this.#decide({ kind: 'send'",
+      "    this.#judge.decide({ kind: 'read', name: collection }, new Set());\n    this.#judge.decide({ kind: 'send'",
+      "    this.#judge.decide({ kind: 'send'",
     ],
   ],
-  'grant to send': [CONTEXT, ["this.#decide({ kind: 'send', name: to }, new Set([...this.label, ...carried]));", '']],
-  "release of one's own method": [CONTEXT, ["this.#decide({ kind: 'release', name: rule }, new Set(this.label));", '']],
+  'grant to send': [
+    CONTEXT,
+    ["this.#judge.decide({ kind: 'send', name: to }, new Set([...this.label, ...carried]));", ''],
+  ],
+  "release of one's own method": [
+    CONTEXT,
+    ["this.#judge.decide({ kind: 'release', name: rule }, new Set(this.label));", ''],
+  ],
 } satisfies Record<string, readonly [source: Source, ...edits: Edit[]]>;
 type Layer = keyof typeof LAYERS;
 

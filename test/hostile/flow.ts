@@ -13,26 +13,26 @@ const STORED = { key: 'p1', text: SECRET };
 
 /** Layers, by what the runtime is like without them. */
 const LAYERS = {
-  'floating label': ['runtime/src/flow/call-flow.ts', ['grow(this.#read, stored.label);', '']],
-  'label of knowing keys': ['runtime/src/flow/call-flow.ts', ['grow(this.#read, label);', '']],
+  'floating label': ['runtime/src/flow/call-storage.ts', ['label.growRead(stored.label);', '']],
+  'label of knowing keys': ['runtime/src/flow/call-storage.ts', ['label.growRead(listed.label);', '']],
   'refusals alike': [
     'runtime/src/call/ending.ts',
     ['if (silence !== undefined)', "if (silence !== undefined && 'error' in how && false)"],
   ],
   'clearance of collections': [
-    'runtime/src/flow/call-flow.ts',
+    'runtime/src/flow/flow-judge.ts',
     ['if (!allow) throw', "if (!allow && code !== 'holds') throw"],
   ],
   'deletion says nothing': [
-    'runtime/src/flow/call-flow.ts',
+    'runtime/src/flow/call-storage.ts',
     [
-      'store.delete(operation.key, this.label);\n        return null;',
-      'const there = store.get(operation.key) !== undefined; store.delete(operation.key, this.label); return there;',
+      'store.delete(operation.key, label.names);\n        return null;',
+      'const there = store.get(operation.key) !== undefined; store.delete(operation.key, label.names); return there;',
     ],
   ],
   'deletion is a write': [
-    'runtime/src/flow/call-flow.ts',
-    ['writes ? new Set(this.label)', "operation.kind === 'put' ? new Set(this.label)"],
+    'runtime/src/flow/call-storage.ts',
+    ['writes ? new Set(label.names)', "operation.kind === 'put' ? new Set(label.names)"],
   ],
   'deleted places keep a label': [
     'runtime/src/storage/place.ts',
@@ -69,7 +69,7 @@ const LAYERS = {
     ["if (allow || sink === 'call' || !isOpen(label)) {", 'if (!allow) this.#needRoom(); else {'],
   ],
   'messages of their type': ['runtime/src/call/stream.ts', ['ignoreUnknownFields: false', 'ignoreUnknownFields: true']],
-  'leak detectors': ['runtime/src/flow/call-flow.ts', ['if (found.length === 0)', 'if (true)']],
+  'leak detectors': ['runtime/src/flow/leak-guard.ts', ['if (found.length === 0)', 'if (true)']],
   'bytes looked at as they leave': ['runtime/src/message/searchable-text.ts', ['if (!hidden && ', 'if (true || ']],
   'statuses are responses': ['runtime/src/call/stream.ts', ['this.#context.respond(new Set(), [status.text]);', '']],
   'error ids are no word of the call': [

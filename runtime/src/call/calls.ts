@@ -2,7 +2,7 @@
 
 import { type ClaimKind, type Collection, type ExposedMethod, secondsOf } from '@enclaim/policy-schema/admission';
 import { type RefusalCode, RefusalError } from '../errors.ts';
-import type { Collections } from '../flow/call-flow.ts';
+import type { Collections } from '../flow/call-storage.ts';
 import { entryOf } from '../log/entry.ts';
 import { REFUSALS, STATUS } from '../refusals.ts';
 import { VolatileCollection } from '../storage/volatile.ts';

@@ -6,7 +6,8 @@
 
 import type { ClaimKind } from '@enclaim/policy-schema/admission';
 import { RefusalError } from '../errors.ts';
-import { isOpen, type Silence } from '../flow/call-flow.ts';
+import type { Silence } from '../flow/call-flow.ts';
+import { isOpen } from '../flow/floating-label.ts';
 import { REFUSALS, STATUS } from '../refusals.ts';
 import { HANDLER_STATUSES, type HandlerStatus } from '../worker/handler-status.ts';
 

@@ -7,7 +7,9 @@ import { type ClaimKind, type ExposedMethod, isAttestedOnly } from '@enclaim/pol
 import { AnswerGate } from '../egress/answer-gate.ts';
 import { CallEgress } from '../egress/call-egress.ts';
 import { RefusalError } from '../errors.ts';
-import { CallContext, type Collections, type FlowDecision } from '../flow/call-flow.ts';
+import { CallContext } from '../flow/call-flow.ts';
+import type { Collections } from '../flow/call-storage.ts';
+import type { FlowDecision } from '../flow/flow-judge.ts';
 import type { CallBudget } from '../governor/call-budget.ts';
 import { deadlineOf, whileItLasts } from '../governor/deadline.ts';
 import type { Place } from '../governor/places.ts';

@@ -2,7 +2,9 @@
 
 import type { ClaimKind, MethodId } from '@enclaim/policy-schema/admission';
 import { type RefusalCode, RefusalError } from '../errors.ts';
-import { type CallContext, type FlowDecision, isOpen } from '../flow/call-flow.ts';
+import type { CallContext } from '../flow/call-flow.ts';
+import { isOpen } from '../flow/floating-label.ts';
+import type { FlowDecision } from '../flow/flow-judge.ts';
 import { REFUSALS } from '../refusals.ts';
 import type { Json } from '../worker/protocol.ts';
 import { type EntryOptions, entryOf } from './entry.ts';

@@ -1,0 +1,120 @@
+/** Operations of one call on collections: each is decided about, and what it reads labels the call. */
+
+import { ANYONE, type Label, type Policy } from '@enclaim/policy-schema/admission';
+import { RefusalError } from '../errors.ts';
+import { textsOf } from '../message/searchable-text.ts';
+import { MAX_BYTES_PER_CALL, type VolatileCollection } from '../storage/volatile.ts';
+import type { Json, Operation } from '../worker/protocol.ts';
+import type { FloatingLabel } from './floating-label.ts';
+import type { FlowJudge } from './flow-judge.ts';
+
+/** Operations on collections. */
+export type StorageOperation = Extract<Operation, { readonly collection: string }>;
+
+/** Collections by name. */
+export type Collections = ReadonlyMap<string, VolatileCollection>;
+
+/** The parts of a call that its storage needs. */
+export interface CallStorageOptions {
+  readonly policy: Policy;
+  readonly collections: Collections;
+  readonly label: FloatingLabel;
+  readonly judge: FlowJudge;
+  /** The refusal in which the call has fallen silent; undefined if it has not. */
+  readonly silence: () => RefusalError | undefined;
+  /** Receives texts that the call has read, with the label that they have. */
+  readonly onRead: (label: Label, texts: () => readonly string[]) => void;
+}
+
+/** Performs one call's operations on collections under the flow rules. */
+export class CallStorage {
+  readonly #options: CallStorageOptions;
+  /**
+   * When the oldest value that it has read was stored. A value that it stores may be made of that
+   * one.
+   */
+  #since: number = Number.POSITIVE_INFINITY;
+  /** Bytes that the call may still store. */
+  #storable: number = MAX_BYTES_PER_CALL;
+  /** Whether it has stored or deleted something. */
+  #wrote = false;
+
+  constructor(options: CallStorageOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Performs an operation.
+   *
+   * @throws RefusalError `grant`, `flow`, `budget`
+   */
+  perform(operation: StorageOperation): Json {
+    const { collections, policy, label, judge, onRead } = this.#options;
+    const { collection: name } = operation;
+    const store = collections.get(name);
+    // A name that the policy does not have is text from the worker. It goes into no message and no
+    // record.
+    if (store === undefined) throw new RefusalError('grant', 'there is no such collection');
+    const writes = operation.kind === 'put' || operation.kind === 'delete';
+    if (writes) label.acted = true;
+    // **Leak**: an absent entry tells as much as a present one, so deleting is decided like
+    // writing.
+    judge.decide({ kind: writes ? 'store' : 'read', name }, writes ? new Set(label.names) : new Set());
+    this.#refuseHalf(writes, name);
+    // **Leak**: how far a call came before a read was refused would tell what it found there. So
+    // once a call has acted, every read adds the collection's full label, whatever it finds.
+    if (!writes && label.acted) label.growRead(policy.collections[name]?.holds ?? []);
+    switch (operation.kind) {
+      case 'get': {
+        const stored = store.get(operation.key);
+        if (stored === undefined) return null;
+        label.growRead(stored.label);
+        if (stored.value === undefined) return null;
+        this.#since = Math.min(this.#since, stored.since);
+        onRead(new Set(stored.label), () => textsOf(stored.value ?? null));
+        return stored.value;
+      }
+      case 'list': {
+        const listed = store.list();
+        label.growRead(listed.label);
+        return listed.keys;
+      }
+      case 'put':
+        this.#storable -= store.put(operation.key, operation.value, label.names, {
+          since: this.#since,
+          owner: ANYONE,
+          most: this.#storable,
+        });
+        return null;
+      case 'delete':
+        // Whether the entry existed is not returned: that would be a read.
+        store.delete(operation.key, label.names);
+        return null;
+    }
+  }
+
+  /**
+   * Refuses operations after which a refused call would leave stored data behind. A silenced call
+   * stores nothing more, and a call that has stored something may not read what would silence it.
+   *
+   * Undoing the writes instead is no way: the content of a place would then depend on all that the
+   * call came to carry, without that being on the place's label. Only the policy decides which
+   * reads are refused.
+   */
+  #refuseHalf(writes: boolean, name: string): void {
+    const { policy, judge, silence } = this.#options;
+    const refusal = silence();
+    if (writes && refusal !== undefined) {
+      judge.tell(`store:${name}`, false, 'returns', refusal.pointer ?? '');
+      throw refusal;
+    }
+    if (writes) this.#wrote = true;
+    else if (this.#wrote) {
+      const holds = policy.collections[name]?.holds ?? [];
+      const { allow, reason, pointer } = judge.judge({ kind: 'response' }, new Set(holds));
+      if (allow) return;
+      judge.tell(`read:${name}`, false, 'returns', pointer);
+      throw new RefusalError('flow', `${reason}, and it has stored something: it reads ${name} before`, { pointer });
+    }
+  }
+}
