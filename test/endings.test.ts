@@ -13,9 +13,10 @@ import { Calls } from '../runtime/src/call/calls.ts';
 import { anchorTime, BootClock } from '../runtime/src/clock.ts';
 import { RefusalError } from '../runtime/src/errors.ts';
 import { ReceiptSigner } from '../runtime/src/log/receipts.ts';
+import type { Call } from '../runtime/src/worker/call.ts';
 import { HandlerStatus } from '../runtime/src/worker/handler-status.ts';
 import type { Json, Made, Operation } from '../runtime/src/worker/protocol.ts';
-import { type Call, WorkerLostError } from '../runtime/src/worker/worker.ts';
+import { WorkerLostError } from '../runtime/src/worker/worker.ts';
 import { type Lab, type LabMethod, openLab } from './support/lab.ts';
 
 let lab: Lab;

@@ -11,7 +11,7 @@ import { Calls } from '../runtime/src/call/calls.ts';
 import { anchorTime, BootClock } from '../runtime/src/clock.ts';
 import { RefusalError } from '../runtime/src/errors.ts';
 import { ReceiptSigner } from '../runtime/src/log/receipts.ts';
-import type { Call } from '../runtime/src/worker/worker.ts';
+import type { Call } from '../runtime/src/worker/call.ts';
 import { type Lab, openLab } from './support/lab.ts';
 
 const MESSAGES = 20;

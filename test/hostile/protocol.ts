@@ -6,9 +6,12 @@ import * as accounts from '../../runtime/src/worker/account.ts';
 import { type Json, MAX_FRAME_BYTES } from '../../runtime/src/worker/protocol.ts';
 import * as whole from '../../runtime/src/worker/worker.ts';
 import { type Attack, comes, lasts } from './attack.ts';
-import { type Edit, weakened } from './weakened.ts';
+import { type Edit, type Source, weakened } from './weakened.ts';
 
 const WORKER = 'runtime/src/worker/worker.ts';
+const HEARTBEAT = 'runtime/src/worker/heartbeat.ts';
+const TURN = 'runtime/src/worker/turn-budget.ts';
+const OPERATIONS = 'runtime/src/worker/operations.ts';
 const ACCOUNT = 'runtime/src/worker/account.ts';
 const FRAMES_SOURCE = 'runtime/src/frames.ts';
 
@@ -45,23 +48,26 @@ async function forged({ Worker }: WorkerModule, metered = false): Promise<Forged
 const USED = { kind: 'used', total: 1000, heap: 1000, collected: false, calls: [] };
 const put = { kind: 'put', call: 0, operation: 0, collection: 'cases', key: 'k', value: null };
 
-/** Layers of `worker.ts`, by what it is like without them. */
+/** Layers of the runtime's side of a worker, by what it is like without them. */
 const WORKER_LAYERS = {
-  protocol: ['this.#obey(parseFromWorker(text), text)', 'this.#obey(JSON.parse(text), text)'],
-  'count of pings': ["if (message.ping !== this.#answered++) throw new RangeError('a pong without a ping');", ''],
-  'end of a call': ['this.#running.delete(id);', ''],
-  'table of calls': ['const running = this.#running.get(id);', 'const running = [...this.#running.values()][0];'],
-  'calls by name': ["throw new RangeError('a message for a call that is over');", 'return undefined;'],
-  'ends that were asked for': ['if (!this.#cancelled.delete(message.call)) throw', 'if (false) throw'],
-  'turns of the loop': ['return this.#worked > MAX_TURN_MS;', 'return false;'],
-  'reports of metered workers': [
-    'if (this.#account === undefined) throw',
-    'if (this.#account === undefined) return; if (false) throw',
+  protocol: [WORKER, ['this.#obey(parseFromWorker(text), text)', 'this.#obey(JSON.parse(text), text)']],
+  'count of pings': [HEARTBEAT, ["if (ping !== this.#answered++) throw new RangeError('a pong without a ping');", '']],
+  'end of a call': [WORKER, ['this.#running.delete(id);', '']],
+  'table of calls': [
+    WORKER,
+    ['const running = this.#running.get(id);', 'const running = [...this.#running.values()][0];'],
   ],
-  'ready, once': ["if (this.#loaded) throw new RangeError('ready or unusable a second time');", ''],
-  'report before ready': ['if (this.#account?.opened === false) throw', 'if (false) throw'],
-  'limit of operations': ['running.operations >= MAX_OPERATIONS', 'running.operations < 0'],
-} satisfies Record<string, Edit>;
+  'calls by name': [WORKER, ["throw new RangeError('a message for a call that is over');", 'return undefined;']],
+  'ends that were asked for': [HEARTBEAT, ['if (!this.#cancelled.delete(call)) throw', 'if (false) throw']],
+  'turns of the loop': [TURN, ['return this.#worked > MAX_TURN_MS;', 'return false;']],
+  'reports of metered workers': [
+    WORKER,
+    ['if (this.#account === undefined) throw', 'if (this.#account === undefined) return; if (false) throw'],
+  ],
+  'ready, once': [WORKER, ["if (this.#loaded) throw new RangeError('ready or unusable a second time');", '']],
+  'report before ready': [WORKER, ['if (this.#account?.opened === false) throw', 'if (false) throw']],
+  'limit of operations': [OPERATIONS, ['running.operations >= MAX_OPERATIONS', 'running.operations < 0']],
+} satisfies Record<string, readonly [source: Source, edit: Edit]>;
 type WorkerLayer = keyof typeof WORKER_LAYERS;
 
 const HELD_AGAINST_CHARGES: Edit = ['Math.max(unreported, this.#unseen - this.#readyAllowance())', 'unreported'];
@@ -279,7 +285,15 @@ function worksUnseen({ Account }: typeof accounts, total: (worked: number) => nu
 }
 
 async function withoutLayers(...layers: WorkerLayer[]): Promise<Forged> {
-  return forged(await import(weakened(WORKER, { [WORKER]: layers.map((layer) => WORKER_LAYERS[layer]) })));
+  return forged(await weakWorker(...layers));
+}
+
+async function weakWorker(...layers: WorkerLayer[]): Promise<WorkerModule> {
+  const off = layers.map((layer) => WORKER_LAYERS[layer]);
+  const edits = Object.fromEntries(
+    off.map(([source]) => [source, off.filter(([other]) => other === source).map(([, edit]) => edit)]),
+  );
+  return await import(weakened(WORKER, edits));
 }
 
 async function taken({ FrameReader }: typeof framing, bytes: readonly number[]): Promise<boolean> {
@@ -317,8 +331,7 @@ export const protocolAttacks: readonly Attack[] = [
     name: 'ready, with no report of what it took',
     layer: 'report before ready',
     attempt: () => unreported(whole),
-    control: async () =>
-      unreported(await import(weakened(WORKER, { [WORKER]: [WORKER_LAYERS['report before ready']] }))),
+    control: async () => unreported(await weakWorker('report before ready')),
   },
   {
     group: 'forged messages',

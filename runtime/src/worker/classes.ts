@@ -5,9 +5,10 @@
 
 import type { MethodId, WorkerClass } from '@enclaim/policy-schema/admission';
 import { RefusalError } from '../errors.ts';
+import type { Call } from './call.ts';
 import { type PoolOptions, WorkerPool } from './pool.ts';
 import type { Made } from './protocol.ts';
-import type { Call, HandlerBundle } from './worker.ts';
+import type { HandlerBundle } from './worker.ts';
 
 /** Runs each call in a worker of its method's class. */
 export class WorkerClasses {

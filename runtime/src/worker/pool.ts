@@ -6,8 +6,9 @@
 import { RefusalError } from '../errors.ts';
 import { reasonOf, whileItLasts } from '../governor/deadline.ts';
 import { type Guest, type Load, type Place, Places, type Room } from '../governor/places.ts';
+import type { Call } from './call.ts';
 import type { Json, Made, Operation } from './protocol.ts';
-import { type Call, type HandlerBundle, Worker, type WorkerFactory, WorkerLostError } from './worker.ts';
+import { type HandlerBundle, Worker, type WorkerFactory, WorkerLostError } from './worker.ts';
 
 /** Calls whose handlers may run in one worker at once. */
 const MAX_RUNNING_CALLS = 64;

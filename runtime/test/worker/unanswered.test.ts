@@ -6,8 +6,9 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually } from '../../../test/support/eventually.ts';
 import { encodeFrame, FrameReader } from '../../src/frames.ts';
+import type { Call } from '../../src/worker/call.ts';
 import { type Json, MAX_FRAME_BYTES, type Operation } from '../../src/worker/protocol.ts';
-import { type Call, Worker } from '../../src/worker/worker.ts';
+import { Worker } from '../../src/worker/worker.ts';
 
 const MIB = 1024 * 1024;
 

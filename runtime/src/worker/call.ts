@@ -1,0 +1,30 @@
+/** A call as a worker runs it. */
+
+import type { CallBudget } from '../governor/call-budget.ts';
+import type { CallMessage, Json, Operation } from './protocol.ts';
+
+/** One call, and what the runtime does for it. */
+export interface Call {
+  readonly message: CallMessage;
+  /** Key under which it is counted while it waits for a place. By default the call itself. */
+  readonly connection?: unknown;
+  /**
+   * Reads the request after the call got its place. Present if the message does not have the
+   * request yet.
+   */
+  request?(): Promise<Json>;
+  /**
+   * A promise that operations of a kind, and those behind them, wait for before they start;
+   * undefined if there is none.
+   */
+  awaits?(kind: Operation['kind']): Promise<unknown> | undefined;
+  /**
+   * Performs an operation. Any error that it throws refuses the operation; a RefusalError's message
+   * goes to the handler.
+   */
+  perform(operation: Operation): Json | Promise<Json>;
+  /** Ends the call: the caller has gone, or its time is over. */
+  readonly signal: AbortSignal;
+  /** The call's limits, if its worker is metered. */
+  readonly budget?: CallBudget;
+}

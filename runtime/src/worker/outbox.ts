@@ -1,0 +1,102 @@
+/** Messages to one worker: those of a turn leave in one write, and few may wait. */
+
+import type { Duplex } from 'node:stream';
+import { concat } from '@enclaim/attestation/bytes';
+import { RefusalError } from '../errors.ts';
+import { encodeFrame } from '../frames.ts';
+import { MAX_FRAME_BYTES, type ToWorker } from './protocol.ts';
+
+/** Bytes that may wait to be written to a worker that does not read. */
+const MAX_UNREAD_BYTES = 32 * 1024 * 1024;
+/**
+ * Bytes that may wait for a worker when another operation is started. The answer to that operation
+ * may be large.
+ */
+const MAX_QUEUED_BYTES = MAX_FRAME_BYTES;
+/** Messages in one write. With more, the worker would idle while the runtime puts them together. */
+const MAX_FRAMES_PER_WRITE = 16;
+
+/** Writes to one worker, and knows whether it reads. */
+export class Outbox {
+  readonly #socket: Duplex;
+  readonly #onUnread: () => void;
+  /** Frames of one turn of the loop, written together. */
+  #unsaid: Uint8Array[] = [];
+  #unsaidLength = 0;
+  /**
+   * Resolves when the worker has taken what was written to it. Present while an operation waits for
+   * that.
+   */
+  #room: PromiseWithResolvers<void> | undefined;
+  #closed = false;
+
+  /** @param onUnread is called if the worker does not read */
+  constructor(socket: Duplex, onUnread: () => void) {
+    this.#socket = socket;
+    this.#onUnread = onUnread;
+    socket.on('drain', () => this.#makeRoom());
+  }
+
+  /** A promise of room for another answer, which may be large; undefined if there is room. */
+  get room(): Promise<void> | undefined {
+    if (this.#untaken <= MAX_QUEUED_BYTES) return undefined;
+    this.#room ??= Promise.withResolvers();
+    return this.#room.promise;
+  }
+
+  /** @throws RefusalError `budget` as {@link framed} does */
+  send(message: ToWorker): void {
+    this.write(framed(message));
+  }
+
+  /** Writes a frame at the end of this turn of the loop. */
+  write(frame: Uint8Array): void {
+    if (this.#closed) return;
+    if (this.#untaken > MAX_UNREAD_BYTES) {
+      this.#onUnread();
+      return;
+    }
+    if (this.#unsaid.length === 0) setImmediate(() => this.#flush());
+    this.#unsaid.push(frame);
+    this.#unsaidLength += frame.length;
+    if (this.#unsaid.length >= MAX_FRAMES_PER_WRITE) this.#flush();
+  }
+
+  /** Writes nothing more. */
+  close(): void {
+    this.#closed = true;
+  }
+
+  /** Bytes that the worker has not taken yet. */
+  get #untaken(): number {
+    return this.#socket.writableLength + this.#unsaidLength;
+  }
+
+  #makeRoom(): void {
+    if (this.#room === undefined || this.#untaken > MAX_QUEUED_BYTES) return;
+    this.#room.resolve();
+    this.#room = undefined;
+  }
+
+  #flush(): void {
+    if (this.#unsaid.length === 0) return;
+    const said = concat(...this.#unsaid);
+    this.#unsaid = [];
+    this.#unsaidLength = 0;
+    if (!this.#closed) this.#socket.write(said);
+  }
+}
+
+/**
+ * A message as a frame. A small request can be a large text, because JSON writes a control
+ * character in six.
+ *
+ * @throws RefusalError `budget`
+ */
+export function framed(message: ToWorker): Uint8Array {
+  try {
+    return encodeFrame(message, MAX_FRAME_BYTES);
+  } catch (cause) {
+    throw new RefusalError('budget', 'a message is too large for a worker', { cause });
+  }
+}
