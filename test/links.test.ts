@@ -85,6 +85,25 @@ test('each page that code, a test or a document names by its path is there', () 
   assert.deepEqual(faults, []);
 });
 
+test('each source that a document names by its path is there', () => {
+  const faults: string[] = [];
+  let compared = 0;
+  for (const path of documents.filter((name) => name !== 'CHANGELOG.md')) {
+    const text = readFileSync(join(root, path), 'utf8');
+    const rooms = 'attestation|policy-schema|runtime|guest|image|client|evidence|cli|test|scripts|bench|examples';
+    for (const [source] of text.matchAll(
+      new RegExp(`(?<![\\w./-])(?:${rooms})/[\\w./-]+\\.(?:ts|yaml|proto)\\b`, 'g'),
+    )) {
+      // A capital stands for a name that the reader puts there.
+      if (/\/[A-Z]+\.ts$/.test(source)) continue;
+      compared++;
+      if (!files.has(source)) faults.push(`${path}: there is no ${source}`);
+    }
+  }
+  assert.ok(compared >= 50, `${compared} mentions were compared`);
+  assert.deepEqual(faults, []);
+});
+
 test('a link to a file or a heading that is nowhere is found', () => {
   assert.equal(fault('README.md', 'CONTRIBUTING.md'), null);
   assert.match(fault('README.md', 'LICENSE.md') ?? '', /there is no LICENSE\.md/);
