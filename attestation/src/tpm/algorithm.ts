@@ -28,6 +28,9 @@ export const CURVE_LENGTH: Readonly<Record<CurveName, number>> = { 'P-256': 32, 
 
 /** The largest digest and key parts in bytes; they bound every TPM2B that holds one. */
 export const MAX_DIGEST = 64;
+/** The largest name in bytes: an algorithm, and a digest by it. */
 export const MAX_NAME = 66;
+/** The largest RSA modulus in bytes. */
 export const MAX_RSA = 512;
+/** The largest coordinate of a point in bytes: that of P-521. */
 export const MAX_COORDINATE = 66;
