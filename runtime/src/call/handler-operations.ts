@@ -40,7 +40,7 @@ export class HandlerOperations {
     return this.#refused;
   }
 
-  /** The promise that operations of a kind wait for before they start; undefined if there is none. */
+  /** A promise that operations of a kind wait for before they start; undefined if none does. */
   awaits(kind: Operation['kind']): Promise<unknown> | undefined {
     return isOutward(kind) ? undefined : this.#options.gate.pending;
   }

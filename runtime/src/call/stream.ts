@@ -23,7 +23,7 @@ export interface StreamOptions {
   readonly caller: Caller;
   readonly context: CallContext;
   readonly gate: AnswerGate;
-  /** Of the receipt's commitments, 16 bytes. */
+  /** Salt of the receipt's commitments, 16 bytes. */
   readonly salt: Uint8Array;
   /** Whether the call has ended: no message is read or sent any more. */
   readonly hasEnded: () => boolean;

@@ -1,4 +1,6 @@
-/** Operations of one call on collections: each is decided about, and what it reads labels the call. */
+/**
+ * Operations of one call on collections: each is decided about, and what it reads labels the call.
+ */
 
 import { ANYONE, type Label, type Policy } from '@enclaim/policy-schema/admission';
 import { RefusalError } from '../errors.ts';
