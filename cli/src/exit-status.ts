@@ -24,6 +24,19 @@ export const EXIT = {
   interrupted: 130,
 } as const;
 
+/** Meanings for people: `enclaim help exit-statuses` and docs/client/client.md have these words. */
+export const EXIT_MEANS: Readonly<Record<keyof typeof EXIT, string>> = {
+  ok: 'what was asked for was done, and holds',
+  refused:
+    "a verdict, evidence, a receipt, a policy, a bundle or a machine's boot is refused, or a check (`check`, `test`, `diff --fail-on`) has findings",
+  usage: 'the command was called in a way that cannot work',
+  different: 'an audit found a difference',
+  unavailable:
+    'it could not be tried: the other end was not reached or had no time, a disk has no room, an input is nowhere',
+  answered: 'a server that is what it should be answered the call with a status other than OK',
+  interrupted: 'by a signal (`run` says which: 129, 130, 143)',
+};
+
 /** One of them. */
 export type ExitStatus = (typeof EXIT)[keyof typeof EXIT];
 

@@ -17,21 +17,31 @@ export function register(program: Command): void {
     .description('make a key: its private half into a file for its user alone, its name in policies on stdout')
     .argument('<file>', 'where to write the private key (PKCS #8, PEM); it must not be there')
     .option('--public <file>', 'write the public key (PEM) for those who verify')
+    .option('--json', 'the name as JSON')
     .action(make);
   key
     .command('show')
     .description('the name that policies and references have for a key')
     .argument('<file>', 'private or public key (PEM)')
-    .action(async (file: string) => console.log(nameOf(await readKey(file))));
+    .option('--json', 'the name as JSON')
+    .action(async (file: string, { json }: JsonFlag) => sayName(await readKey(file), json));
 }
 
-async function make(file: string, options: { readonly public?: string }): Promise<void> {
+interface JsonFlag {
+  readonly json?: true;
+}
+
+function sayName(key: KeyObject, json?: true): void {
+  console.log(json ? JSON.stringify({ key: nameOf(key) }) : nameOf(key));
+}
+
+async function make(file: string, options: JsonFlag & { readonly public?: string }): Promise<void> {
   const { privateKey, publicKey } = generateKeyPairSync('ed25519');
   await writeNew(file, privateKey.export({ format: 'pem', type: 'pkcs8' }), 0o600);
   if (options.public !== undefined)
     // A private key whose public half is nowhere is still a key: it stays.
     await writeNew(options.public, publicKey.export({ format: 'pem', type: 'spki' }), 0o644);
-  console.log(nameOf(publicKey));
+  sayName(publicKey, options.json);
 }
 
 /** Writes over nothing: what was signed with a key cannot be signed without it. */

@@ -8,6 +8,7 @@ import { register as registerCorim } from './corim.ts';
 import { register as registerDeployment } from './deployment.ts';
 import { register as registerDev } from './dev/dev.ts';
 import { register as registerGen } from './gen.ts';
+import { register as registerHelp } from './help.ts';
 import { register as registerAudit } from './image/audit.ts';
 import { register as registerBundle } from './image/bundle.ts';
 import { register as registerImage } from './image/image.ts';
@@ -47,6 +48,7 @@ const REGISTERS = [
   registerAudit,
   registerStatement,
   registerCompletion,
+  registerHelp,
 ];
 
 /** A new tree, which throws where commander would end the process. */

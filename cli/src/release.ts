@@ -76,12 +76,14 @@ export function register(program: Command): void {
   withKeys(release.command('check'))
     .description('verify a whole log, and that it continues a checkpoint seen before; lists its entries')
     .argument('<folder>', 'folder of the log')
+    .option('--json', 'log and entries as JSON')
     .action(check);
   withKeys(release.command('verify'))
     .description(`Verify offline that a manifest or policy is in the log, by its proof`)
     .argument('<file>', 'manifest.json of a base image, or a policy')
     .option('--proof <file>', `by default FILE${PROOF}`)
     .option('--log <folder>', 'folder of the log, in whose tree the proof must be; needed with --seen')
+    .option('--json', 'release and log as JSON')
     .action(verify);
   withKeys(release.command('demand'))
     .description('make references demand that everything they accept is in the log')
@@ -131,16 +133,22 @@ function refuseOtherForm(file: string, { release, document }: ReleaseDocument): 
   if (!equalBytes(document, Buffer.from(own))) throw new UsageError(`${file} is not as a build writes a manifest`);
 }
 
-async function check(folder: string, options: KeyOptions): Promise<void> {
+async function check(folder: string, options: KeyOptions & { readonly json?: true }): Promise<void> {
   const log = await readReleaseLog(folder, releaseKeys(anchorOf(options)));
   const seen = await readSeen(options);
   if (seen !== null) await proveContinues(log, seen);
-  for (const entry of log.entries) console.log(nameOf(parseRelease(entry)));
+  const releases = log.entries.map((entry) => nameOf(parseRelease(entry)));
+  const { origin, size } = log.checkpoint;
+  if (options.json) console.log(JSON.stringify({ origin, size, continues: seen?.size ?? null, releases }, null, 2));
+  else for (const release of releases) console.log(release);
   const known = seen === null ? 'no earlier checkpoint was given' : `continues the ${seen.size} seen before`;
   console.error(`release: ${log.checkpoint.size} entries in ${log.checkpoint.origin}; ${known}`);
 }
 
-async function verify(file: string, options: KeyOptions & { proof?: string; log?: string }): Promise<void> {
+async function verify(
+  file: string,
+  options: KeyOptions & { proof?: string; log?: string; json?: true },
+): Promise<void> {
   const { release } = await readDocument(file);
   const proof = Buffer.from(await readInput(options.proof ?? `${file}${PROOF}`)).toString('utf8');
   const { releases, checkpoint } = await readReleases({
@@ -160,7 +168,9 @@ async function verify(file: string, options: KeyOptions & { proof?: string; log?
     const log = await readReleaseLog(options.log, releaseKeys(anchorOf(options)));
     await requireContinued(log, checkpoint, seen);
   }
-  console.log(`${nameOf(release)} is in ${checkpoint.origin}, at ${checkpoint.size} entries`);
+  const { origin, size } = checkpoint;
+  if (options.json) console.log(JSON.stringify({ release: nameOf(release), origin, size }, null, 2));
+  else console.log(`${nameOf(release)} is in ${origin}, at ${size} entries`);
 }
 
 /**

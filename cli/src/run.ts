@@ -10,6 +10,7 @@ import {
   MachineError,
   type MachineOptions,
   type MachinePhase,
+  type RunningMachine,
   readAppBundle,
   startMachine,
 } from '@enclaim/image/machine';
@@ -36,6 +37,7 @@ interface RunFlags extends NetworkFlags {
   readonly locks?: string;
   readonly print?: boolean;
   readonly console?: boolean;
+  readonly json?: boolean;
 }
 
 const PHASES: Readonly<Record<MachinePhase, string>> = {
@@ -75,7 +77,8 @@ export function register(program: Command): void {
     .option('--memory <MiB>', 'memory of the machine', '1024')
     .option('--locks <dir>', 'take QEMU and firmware from a lock of your own (image inputs --substitute)')
     .option('--console', 'show what firmware and guest write')
-    .option('--print', 'print the command lines and start nothing');
+    .option('--json', 'say as JSON where it serves, and which roots certify its software TPM')
+    .addOption(new Option('--print', 'print the command lines and start nothing').conflicts('json'));
   networkOptions(command).addHelpText('after', CALL_LIMITS).action(run);
 }
 
@@ -86,7 +89,7 @@ async function run(app: string | undefined, flags: RunFlags): Promise<void> {
   const interrupt = (signal: NodeJS.Signals): void => abort.abort(new Interrupted(signal));
   for (const signal of SIGNALS) process.on(signal, interrupt);
   try {
-    await serve({ ...options, signal: abort.signal }, flags.console === true, await answersPlainly(app));
+    await serve({ ...options, signal: abort.signal }, flags, await answersPlainly(app));
   } catch (error) {
     if (!(error instanceof Interrupted)) throw error;
     process.exitCode = error.exitCode;
@@ -95,22 +98,27 @@ async function run(app: string | undefined, flags: RunFlags): Promise<void> {
   }
 }
 
-async function serve(options: Options, showConsole: boolean, plainSentence: string): Promise<void> {
+async function serve(options: Options, { console: showConsole, json }: RunFlags, plainSentence: string): Promise<void> {
   const begun = performance.now();
   const seconds = (): string => `${((performance.now() - begun) / 1000).toFixed(1)} s`.padStart(8);
   const onPhase = (phase: MachinePhase): void => console.error(`${seconds()}  ${PHASES[phase]}`);
   await using machine = await startMachine({ ...options, onPhase });
-  console.log(`127.0.0.1:${machine.port}`);
+  console.log(json ? servingDocument(machine) : `127.0.0.1:${machine.port}`);
   console.error(plainSentence);
   if (machine.tpmAuthority !== null) {
     const { root, issuer } = machine.tpmAuthority;
     console.error(`for enclaim references: --unsafe-swtpm-root ${root} --certificate ${issuer}`);
   }
-  for await (const line of machine.console) if (showConsole) console.error(`| ${line}`);
+  for await (const line of machine.console) if (showConsole === true) console.error(`| ${line}`);
   const { code, refusal } = await machine.ended;
   options.signal?.throwIfAborted();
   if (refusal !== null) throw new MachineError('guest-refused', refusal);
   if (code !== 0) throw new MachineError('exited', `QEMU ended with ${code}`);
+}
+
+/** Where a machine serves, as JSON in one line; the software TPM's roots are files. */
+export function servingDocument({ port, tpmAuthority }: Pick<RunningMachine, 'port' | 'tpmAuthority'>): string {
+  return JSON.stringify({ address: `127.0.0.1:${port}`, softwareTpm: tpmAuthority });
 }
 
 /**

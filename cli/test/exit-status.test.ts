@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { ChannelError } from '@enclaim/client';
 import { ImageError, projectRoot } from '@enclaim/image';
-import { EXIT, exitStatusOf } from '../src/exit-status.ts';
+import { EXIT, EXIT_MEANS, exitStatusOf } from '../src/exit-status.ts';
 import { UsageError } from '../src/usage-error.ts';
 
 const callError = (code: string): Error => Object.assign(new Error('it says no'), { name: 'CallError', code });
@@ -44,6 +44,8 @@ test('docs/client/client.md has the table', () => {
   const text = readFileSync(join(projectRoot, 'docs/client/client.md'), 'utf8');
   const rows = [...text.matchAll(/^\| (\d+) \| \*\*(\w+)\*\*/gm)].map(([, status, name]) => [name, Number(status)]);
   assert.deepEqual(Object.fromEntries(rows), EXIT);
+  const means = [...text.matchAll(/^\| \d+ \| \*\*(\w+)\*\* \| (.*) \|$/gm)].map(([, name, words]) => [name, words]);
+  assert.deepEqual(Object.fromEntries(means), EXIT_MEANS);
 });
 
 test('output that did not arrive is no success; a reader that wants no more has what it wants', () => {

@@ -29,6 +29,7 @@ test('a new key is its user’s alone, and both halves have the one name that a 
   assert.match(made.stdout, /^ed25519:[A-Za-z0-9_-]{43}\n$/);
   assert.equal((await stat(join(folder, 'owner.pem'))).mode & 0o777, 0o600);
   for (const half of ['owner.pem', 'owner.pub.pem']) assert.equal(enclaim('show', half).stdout, made.stdout);
+  assert.deepEqual(JSON.parse(enclaim('show', 'owner.pem', '--json').stdout), { key: made.stdout.trim() });
   assert.doesNotMatch(await readFile(join(folder, 'owner.pub.pem'), 'utf8'), /PRIVATE/);
   const contact = 'contact: privacy@clinic.example';
   const text = (await readFile(clinic, 'utf8')).replace(contact, `${contact}, key: "${made.stdout.trim()}"`);

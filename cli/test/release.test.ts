@@ -83,6 +83,21 @@ describe('enclaim release verify', () => {
     assert.match(stderr, /went back from 2 to 1 entries/);
   });
 
+  test('says as JSON what it says in words', async () => {
+    const { code, stdout } = await verify('b.yaml', '--json');
+    assert.equal(code, 0);
+    const { release: name, ...log } = JSON.parse(stdout);
+    assert.deepEqual(log, { origin: 'example.com/releases', size: 2 });
+    assert.match((await verify('b.yaml')).stdout, new RegExp(`^${name} is in `));
+    const keys = ['--log-key', key];
+    const checked = await release('check', at('main'), ...keys, '--seen', at('seen-1'), '--json');
+    assert.equal(checked.code, 0);
+    const { releases, ...whole } = JSON.parse(checked.stdout);
+    assert.deepEqual(whole, { origin: 'example.com/releases', size: 2, continues: 1 });
+    assert.equal(`${releases.join('\n')}\n`, (await release('check', at('main'), ...keys)).stdout);
+    assert.equal(JSON.parse((await release('check', at('main'), ...keys, '--json')).stdout).continues, null);
+  });
+
   test('takes a proof that continues what was seen', async () => {
     for (const seen of ['seen-1', 'seen-2']) {
       const { code, stdout } = await verify('b.yaml', '--log', at('main'), '--seen', at(seen));

@@ -6,11 +6,21 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { buildBundle, findApp } from '@enclaim/image';
-import { answersPlainly } from '../src/run.ts';
+import { answersPlainly, servingDocument } from '../src/run.ts';
 
 const scratch = await mkdtemp(join(tmpdir(), 'enclaim-run-'));
 after(() => rm(scratch, { recursive: true }));
 const clinic = join(import.meta.dirname, '../../examples/clinic');
+
+test('where it serves is one line of JSON, with the roots of a software TPM or null', () => {
+  const document = servingDocument({ port: 4242, tpmAuthority: { root: 'a b.pem', issuer: 'c\n.pem' } });
+  assert.ok(!document.includes('\n'));
+  assert.deepEqual(JSON.parse(document), {
+    address: '127.0.0.1:4242',
+    softwareTpm: { root: 'a b.pem', issuer: 'c\n.pem' },
+  });
+  assert.equal(JSON.parse(servingDocument({ port: 1, tpmAuthority: null })).softwareTpm, null);
+});
 
 const SAID: readonly (readonly [attested: string | null, said: RegExp])[] = [
   [null, /^plain h2 is answered, too: a caller that asks for no evidence has checked nothing/],
