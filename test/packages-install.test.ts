@@ -72,7 +72,7 @@ describe('installed into an empty folder', needs('npm registry'), () => {
       assert(sources.length > 0);
       for (const file of sources) {
         const text = await readFile(join(at, file), 'utf8');
-        for (const [, specifier = ''] of text.matchAll(/^\s*(?:import|export)\b[^'"`;]*?from\s*['"]([^'"]+)['"]/gm)) {
+        for (const [, specifier = ''] of text.matchAll(IMPORTS)) {
           assert(!specifier.endsWith('.ts'), `${name}/${file}: ${specifier}`);
           if (specifier.startsWith('.')) {
             const target = join(at, dirname(file), specifier);
@@ -132,6 +132,17 @@ describe('installed into an empty folder', needs('npm registry'), () => {
     await node('node_modules/typescript/bin/tsc', ...STRICT, '--noEmit', 'wrong.ts');
   });
 
+  test('the verifier of what was kept is bundled for browsers, without a module of Node', async () => {
+    await writeFile(join(app, 'offline.js'), "export * from '@enclaim/client/offline';\n");
+    await node('node_modules/esbuild/bin/esbuild', ...BROWSER, 'offline.js', '--outfile=page.js');
+    const { stdout } = await node(
+      '--input-type=module',
+      '--eval',
+      "console.log(Object.keys(await import('./page.js')))",
+    );
+    assert.match(stdout, /verifySaved/);
+  });
+
   test('types of handlers are for code that apps share', async () => {
     const [code] = [...(await readFile(join(root, 'scripts/packages/app.md'), 'utf8')).matchAll(/```ts\n(.*?)```/gs)];
     await writeFile(join(app, 'shared.ts'), code?.[1] ?? '');
@@ -181,11 +192,17 @@ describe('installed into an empty folder', needs('npm registry'), () => {
   });
 });
 
+/** Static imports, and those of `import(…)` in code and declarations. */
+const IMPORTS = /(?:^\s*(?:import|export)\b[^'"`;]*?from\s*|^\s*import\s*|\bimport\()['"]([^'"]+)['"]/gm;
+
 /** As strict as a user can be, with the packages' own declarations checked, too. */
 const STRICT = [
   ...['--strict', '--module', 'nodenext', '--target', 'esnext', '--types', 'node', '--exactOptionalPropertyTypes'],
   ...['--skipLibCheck', 'false', '--noUncheckedIndexedAccess', '--ignoreConfig'],
 ];
+
+/** A module of Node's own is an error there. */
+const BROWSER = ['--bundle', '--platform=browser', '--format=esm', '--log-level=error'];
 
 /** Code of the clinic's .proto files, as its users generate it. */
 async function generate(app: string): Promise<void> {
