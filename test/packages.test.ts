@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { mkdtemp, rm, symlink } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -13,9 +13,19 @@ const modules = join(import.meta.dirname, '../node_modules');
 let folder: string;
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'enclaim-packages-'));
-  await symlink(modules, join(folder, 'node_modules'));
+  const copied = new Set<string>();
+  for (const { name } of here) await copy(name, copied);
 });
 after(() => rm(folder, { recursive: true }));
+
+/** Puts a package and what it depends on into the app's own folder: handlers import nothing from beyond it. */
+async function copy(name: string, copied: Set<string>): Promise<void> {
+  if (copied.has(name)) return;
+  copied.add(name);
+  await cp(join(modules, name), join(folder, 'node_modules', name), { recursive: true });
+  const { dependencies = {} } = JSON.parse(await readFile(join(modules, name, 'package.json'), 'utf8'));
+  for (const each of Object.keys(dependencies)) await copy(each, copied);
+}
 
 const here = PACKAGE_USES.filter(({ name }) => existsSync(join(modules, name)));
 
