@@ -13,7 +13,7 @@ import { CallContext } from '../src/flow/call-flow.ts';
 import { VolatileCollection } from '../src/storage/volatile.ts';
 import type { Json } from '../src/worker/protocol.ts';
 
-const PROGRAMS = count(5000, 20_000, 500);
+const PROGRAMS = count(5000, 20_000);
 /** Two collections, of which one may hold secrets, and milliseconds that they keep what they hold. */
 const RETENTION = { both: 10, open: 20 } as const;
 const RULE = { purpose: 'p', callers: ['anyone'], accepts: ['open', 'secret'], reads: ['both', 'open'], sends: [] };
