@@ -1,4 +1,4 @@
-/** A connection holds no more than it leaves free, whoever waits comes in turn, and silence keeps nothing that another needs. */
+/** A connection holds no more than it leaves free, waiting calls take turns by connection, and a silent caller keeps nothing that another call needs. */
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
@@ -54,7 +54,7 @@ class Calls {
 }
 
 describe('places', () => {
-  test('a connection holds as much as it leaves free, and whoever waits comes in turn by connection', async () => {
+  test('a connection holds as much as it leaves free, and waiting calls take turns by connection', async () => {
     const calls = new Calls();
     for (const name of ['a1', 'a2', 'a3', 'a4', 'b1', 'b2', 'c1', 'd1']) calls.come(name);
     assert.deepEqual(await calls.settled(), ['a1', 'a2', 'b1', 'c1']);
