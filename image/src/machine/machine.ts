@@ -132,6 +132,7 @@ async function boot(options: MachineOptions | DiskMachineOptions, signal: AbortS
   cleanup.adopt(child, () => child.stop());
   processes.unshift(child.pid);
   await untilServing(child, watch, { port: place.port, silence, signal });
+  signal.throwIfAborted();
   return handOver(cleanup.move(), { child, watch, signal, port: place.port, processes, tpmAuthority });
 }
 
@@ -156,6 +157,8 @@ async function untilServing(
   };
   const abort = (): void => giveUp({ reason: 'aborted' });
   signal.addEventListener('abort', abort);
+  // A signal that was aborted while QEMU started says so no more.
+  if (signal.aborted) abort();
   const outcome = await Promise.race([watch.served, child.ended, given]);
   watch.onLine = () => {};
   clearTimeout(timer);
