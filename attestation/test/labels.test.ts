@@ -49,3 +49,10 @@ test('no source spells one but the table', () => {
     .map((found) => found.slice(1));
   assert.deepEqual(spelled, BENEATH);
 });
+
+test('one source writes the policy onto the command line that a launch measures', () => {
+  const writers = globSync('{policy-schema,attestation,runtime,guest,image,client,cli}/src/**/*.ts', { cwd: root })
+    .filter((path) => readFileSync(join(root, path), 'utf8').includes('enclaim.policy=$'))
+    .sort();
+  assert.deepEqual(writers, ['attestation/src/measure/tpm-boot.ts']);
+});

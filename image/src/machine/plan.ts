@@ -2,10 +2,12 @@
  * Plans a machine: compares a caller's wish with the files that it names, and describes what to
  * boot.
  */
-import { createHash } from 'node:crypto';
 import { access, constants, readFile, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { type Bundle, MAX_BUNDLE, parseBundle } from '@enclaim/attestation/bundle';
+import { isDigestText, parseDigest, sha256 } from '@enclaim/attestation/digest';
+import { launchCommandLine } from '@enclaim/attestation/measure';
+import { digestOfCanonical } from '@enclaim/policy-schema';
 import type { Accelerator, BootSource, DiskSource, MachineDescription, Platform } from './arguments.ts';
 import { MachineError } from './error.ts';
 
@@ -80,14 +82,14 @@ const ON_DISK: AppPlan = {
 
 async function planApp({ app, commandLine, policy }: MachineWish, { stateFolder }: RunPlace): Promise<AppPlan> {
   const { policy: canonical } = await readAppBundle(app);
-  const digest = policy ?? `sha384:${createHash('sha384').update(canonical).digest('hex')}`;
-  if (!/^sha384:[0-9a-f]{96}$/.test(digest)) throw new MachineError('unsupported', `not a policy digest: ${digest}`);
+  const digest = policy ?? digestOfCanonical(canonical);
+  if (!isDigestText('sha384', digest)) throw new MachineError('unsupported', `not a policy digest: ${digest}`);
   return {
-    commandLine: `${commandLine} enclaim.policy=${digest}`,
+    commandLine: launchCommandLine({ commandLine }, digest),
     app: resolve(app),
     state: join(stateFolder, 'state.img'),
-    policySha256: createHash('sha256').update(canonical).digest(),
-    policySha384: Buffer.from(digest.slice('sha384:'.length), 'hex'),
+    policySha256: sha256(canonical),
+    policySha384: parseDigest('sha384', digest),
   };
 }
 
