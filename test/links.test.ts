@@ -1,4 +1,4 @@
-/** No relative link of a document leads nowhere: neither its file, nor its heading, nor a page that code names. */
+/** No relative link of a document leads nowhere: neither its file, nor its heading, nor a page that code names. No name is placed where it is not declared. */
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
@@ -108,4 +108,46 @@ test('a link to a file or a heading that is nowhere is found', () => {
   assert.equal(fault('README.md', 'CONTRIBUTING.md'), null);
   assert.match(fault('README.md', 'LICENSE.md') ?? '', /there is no LICENSE\.md/);
   assert.match(fault('README.md', '#nowhere') ?? '', /no such heading/);
+});
+
+/** `Name` (`path.ts`), or several names before one path: what a document says to be declared there. */
+const PLACED = /((?:`#?[A-Za-z][\w.]*`(?:, | and )?)+) \(`([a-z-]+\/[\w./-]+\.ts)`\)/g;
+
+/** The names that a document places in a source which does not declare them. */
+function misplaced(from: string, text: string): { readonly faults: readonly string[]; readonly compared: number } {
+  const faults: string[] = [];
+  let compared = 0;
+  for (const [, names = '', source = ''] of text.matchAll(PLACED)) {
+    const code = files.has(source) ? readFileSync(join(root, source), 'utf8') : '';
+    for (const [, name = ''] of names.matchAll(/`([^`]+)`/g)) {
+      compared++;
+      const last = name.split('.').at(-1) ?? '';
+      // A declaration, or a member of a class or of a table at the start of its line.
+      const declares = new RegExp(
+        `\\b(?:function\\*?|class|const|interface|type) ${last}\\b|^ +(?:async |static |get |readonly |\\*)*${last}[(<:?]`,
+        'm',
+      );
+      if (!declares.test(code)) faults.push(`${from}: ${source} declares no ${name}`);
+    }
+  }
+  return { faults, compared };
+}
+
+test('each name that a document places in a source is declared there', () => {
+  const all = documents.map((path) => misplaced(path, readFileSync(join(root, path), 'utf8')));
+  assert.deepEqual(
+    all.flatMap(({ faults }) => faults),
+    [],
+  );
+  const compared = all.reduce((sum, one) => sum + one.compared, 0);
+  assert.ok(compared >= 60, `${compared} names were compared`);
+});
+
+test('a name that its source does not declare is found', () => {
+  const place = (names: string): readonly string[] =>
+    misplaced('x.md', `${names} (\`attestation/src/labels.ts\`)`).faults;
+  assert.deepEqual(place('`LABELS`, `labelBytes`'), []);
+  assert.deepEqual(place('`LABELS`, `noSuch`'), ['x.md: attestation/src/labels.ts declares no noSuch']);
+  // Imported there, and not declared.
+  assert.equal(place('`utf8`').length, 1);
 });
