@@ -2,11 +2,11 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
 import { EPOCH } from '../../test/fakes/certificates.ts';
 import { FakeParavisor } from '../../test/fakes/paravisor.ts';
 import { FakePsp } from '../../test/fakes/psp.ts';
 import { FakeQuotingEnclave } from '../../test/fakes/quoting-enclave.ts';
+import { fc } from '../../test/support/properties.ts';
 import { realAzure } from '../../test/support/real-azure.ts';
 import { failing, refused, undecodable } from '../../test/support/refused.ts';
 import { VENDOR_ANCHORS } from '../src/anchors.ts';

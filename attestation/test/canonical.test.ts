@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { fromUtf8 } from '@enclaim/attestation/bytes';
 import { encodeCanonical } from '@enclaim/attestation/canonical';
 import canonicalize from 'canonicalize';
-import fc from 'fast-check';
+import { fc } from '../../test/support/properties.ts';
 
 /** Names that engines order in their own way, and names that two orders of characters disagree on. */
 const name = fc.oneof(

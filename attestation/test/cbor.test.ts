@@ -3,9 +3,9 @@
 import assert from 'node:assert/strict';
 import { sign } from 'node:crypto';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
 import { importKey } from '#crypto';
 import { FakeIdentity } from '../../test/fakes/certificates.ts';
+import { fc } from '../../test/support/properties.ts';
 import { refused, undecodable } from '../../test/support/refused.ts';
 import { type CborValue, decodeCbor, encodeCbor, encodeSign1, parseSign1, verifySign1 } from '../src/cbor/index.ts';
 import { DecodeError, type DecodeErrorCode } from '../src/errors.ts';

@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import { sign } from 'node:crypto';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import { FakeIdentity } from '../../test/fakes/certificates.ts';
+import { fc } from '../../test/support/properties.ts';
 import { refused, undecodable } from '../../test/support/refused.ts';
 import { toBase64, utf8 } from '../src/bytes.ts';
 import { DecodeError } from '../src/errors.ts';

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import { fc } from '../../test/support/properties.ts';
 import { utf8 } from '../src/bytes.ts';
 import { sha256 } from '../src/digest.ts';
 import { leafHash, MerkleTree, merkleRoot, nodeHash, rootFromPath } from '../src/merkle.ts';

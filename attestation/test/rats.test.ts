@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import { sign } from 'node:crypto';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
 import { EPOCH, FakeIdentity } from '../../test/fakes/certificates.ts';
+import { fc } from '../../test/support/properties.ts';
 import { refused, refusedSomewhere, undecodable } from '../../test/support/refused.ts';
 import { type CborValue, encodeCbor } from '../src/cbor/index.ts';
 import { DecodeError } from '../src/errors.ts';

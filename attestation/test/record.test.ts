@@ -5,8 +5,8 @@ import { test } from 'node:test';
 import { encodeCanonical } from '@enclaim/attestation/canonical';
 import { DecodeError } from '@enclaim/attestation/errors';
 import { decodeRecord, type EvidenceRecord, encodeRecord } from '@enclaim/attestation/record';
-import fc from 'fast-check';
 import { count } from '../../test/support/long.ts';
+import { fc } from '../../test/support/properties.ts';
 
 const RECORDS = count(20_000, 20_000, 2000);
 

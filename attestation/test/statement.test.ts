@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
+import { fc } from '../../test/support/properties.ts';
 import { decodeNonceLeaf, encodeNonceLeaf } from '../src/batch.ts';
 import { concat, fromUtf8, utf8 } from '../src/bytes.ts';
 import { AppraisalError, DecodeError, EvidenceError } from '../src/errors.ts';

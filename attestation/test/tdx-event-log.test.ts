@@ -2,10 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
 import { agileLog, type Entry, le, noAction, sha1Log } from '../../test/fakes/event-log.ts';
 import { FakeQuotingEnclave } from '../../test/fakes/quoting-enclave.ts';
 import { FakeTrustDomain } from '../../test/fakes/trust-domain.ts';
+import { fc } from '../../test/support/properties.ts';
 import { refused, undecodable } from '../../test/support/refused.ts';
 import { concat, utf8 } from '../src/bytes.ts';
 import { sha384 } from '../src/digest.ts';

@@ -2,9 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
 import { EPOCH, FakeIdentity } from '../../test/fakes/certificates.ts';
 import { type FakeCollateral, FakeQuotingEnclave, type FakeTd, INTEL } from '../../test/fakes/quoting-enclave.ts';
+import { fc } from '../../test/support/properties.ts';
 import { failing, refused, undecodable } from '../../test/support/refused.ts';
 import { VENDOR_ANCHORS } from '../src/anchors.ts';
 import { DecodeError, type DecodeErrorCode, type EvidenceErrorCode } from '../src/errors.ts';

@@ -3,9 +3,9 @@
 import assert from 'node:assert/strict';
 import { generateKeyPairSync, sign, X509Certificate } from 'node:crypto';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
 import { authority, EPOCH, FakeIdentity, pemOf, pinOf } from '../../test/fakes/certificates.ts';
 import { bits, boolean, context, der, integer, oid, sequence, time } from '../../test/fakes/der.ts';
+import { fc } from '../../test/support/properties.ts';
 import { importKey, verifySignature } from '../src/crypto/node.ts';
 import { DecodeError, EvidenceError, type EvidenceErrorCode } from '../src/errors.ts';
 import { DerReader } from '../src/x509/der.ts';

@@ -5,7 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import { fc } from '../../test/support/properties.ts';
 import { ImageError } from '../src/errors.ts';
 import { type CpioEntry, decodeCpio, encodeCpio } from '../src/formats/cpio.ts';
 

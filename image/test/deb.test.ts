@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
-import fc from 'fast-check';
+import { fc } from '../../test/support/properties.ts';
 import { ImageError, type ImageErrorCode } from '../src/errors.ts';
 import { fileAt, readTar } from '../src/formats/tar.ts';
 import { readAr, readDeb, unpackDeb } from '../src/inputs/deb.ts';

@@ -5,7 +5,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import fc from 'fast-check';
+import { fc } from '../../test/support/properties.ts';
 import { compareVersions } from '../src/inputs/debian-suite.ts';
 import { aptMirrors, parseDeb822, parseSourcesList } from '../src/inputs/mirror.ts';
 

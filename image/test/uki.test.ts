@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import { DecodeError } from '@enclaim/attestation/errors';
 import { authenticodeBytes, parsePe, readUki, sectionBytes } from '@enclaim/attestation/measure';
-import fc from 'fast-check';
+import { fc } from '../../test/support/properties.ts';
 import { appendSections } from '../src/build/uki.ts';
 import { ImageError } from '../src/errors.ts';
 import { TINY, tinyPe } from './tiny-pe.ts';

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import { constants, gzipSync, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
-import fc from 'fast-check';
+import { fc } from '../../test/support/properties.ts';
 import { ImageError } from '../src/errors.ts';
 import { packZstd, unpacksTo, unpackZstd } from '../src/formats/zstd.ts';
 

@@ -7,8 +7,8 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import { count } from '../../test/support/long.ts';
+import { fc } from '../../test/support/properties.ts';
 import {
   accept,
   canonicalPolicy,

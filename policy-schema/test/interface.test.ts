@@ -30,8 +30,8 @@ import {
   MessageOptionsSchema,
   FieldDescriptorProto_Type as Type,
 } from '@bufbuild/protobuf/wkt';
-import fc from 'fast-check';
 import { count } from '../../test/support/long.ts';
+import { fc } from '../../test/support/properties.ts';
 import { data, holds } from '../src/gen/enclaim/handling_pb.js';
 import { type Descriptors, interfaceDigest, labelOf, PolicyError, readDescriptors } from '../src/index.ts';
 import { compileFiles } from './compile.ts';

@@ -13,9 +13,9 @@ import {
   FileDescriptorSetSchema,
   MethodOptionsSchema,
 } from '@bufbuild/protobuf/wkt';
-import fc from 'fast-check';
 import { stringify } from 'yaml';
 import { count } from '../../test/support/long.ts';
+import { fc } from '../../test/support/properties.ts';
 import { data, HandlingSchema, handling } from '../src/gen/enclaim/handling_pb.js';
 import {
   accept,

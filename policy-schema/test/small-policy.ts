@@ -1,6 +1,6 @@
 /** Small policies at random, as plain documents: few names, so that two of them often speak of the same things. */
 
-import fc from 'fast-check';
+import { fc } from '../../test/support/properties.ts';
 import { key } from './base-policy.ts';
 
 const CATEGORIES = ['a', 'a.b', 'a.c', 'd'] as const;

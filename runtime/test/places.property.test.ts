@@ -6,8 +6,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ExposedMethod, Policy } from '@enclaim/policy-schema/admission';
-import fc from 'fast-check';
 import { count } from '../../test/support/long.ts';
+import { fc } from '../../test/support/properties.ts';
 import { RefusalError } from '../src/errors.ts';
 import { CallContext } from '../src/flow/call-flow.ts';
 import { VolatileCollection } from '../src/storage/volatile.ts';

@@ -20,8 +20,8 @@ import {
   ListValueSchema,
   StructSchema,
 } from '@bufbuild/protobuf/wkt';
-import fc from 'fast-check';
 import { count } from '../../test/support/long.ts';
+import { fc } from '../../test/support/properties.ts';
 import { RefusalError } from '../src/errors.ts';
 import { decoded } from '../src/message/decode.ts';
 import { HeavyError, MAX_PARTS, weigh } from '../src/message/part-limit.ts';

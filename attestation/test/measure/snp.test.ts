@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
 import { type FakeFirmware, fakeFirmware } from '../../../test/fakes/firmware.ts';
+import { fc } from '../../../test/support/properties.ts';
 import { undecodable } from '../../../test/support/refused.ts';
 import { toHex } from '../../src/bytes.ts';
 import { AppraisalError, DecodeError, type DecodeErrorCode } from '../../src/errors.ts';

@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
 import { type FakeFirmware, fakeFirmware } from '../../../test/fakes/firmware.ts';
+import { fc } from '../../../test/support/properties.ts';
 import { undecodable } from '../../../test/support/refused.ts';
 import { toHex, utf8 } from '../../src/bytes.ts';
 import { sha384 } from '../../src/digest.ts';

@@ -2,7 +2,6 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import {
   agileLog,
   BANKS,
@@ -14,6 +13,7 @@ import {
   sha1Log,
   specId,
 } from '../../../test/fakes/event-log.ts';
+import { fc } from '../../../test/support/properties.ts';
 import { concat, toHex, utf8 } from '../../src/bytes.ts';
 import { HASH_LENGTH, type HashName, hash } from '../../src/digest.ts';
 import { DecodeError, EvidenceError } from '../../src/errors.ts';

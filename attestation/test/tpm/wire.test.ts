@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import { fakeAttestationKey, fakeQuote } from '../../../test/fakes/attestation-key.ts';
+import { fc } from '../../../test/support/properties.ts';
 import { toHex } from '../../src/bytes.ts';
 import { DecodeError } from '../../src/errors.ts';
 import { attest } from '../../src/tpm/attest.ts';

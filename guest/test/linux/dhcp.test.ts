@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { concat, u32be } from '@enclaim/attestation/bytes';
 import { DecodeError } from '@enclaim/attestation/errors';
-import fc from 'fast-check';
+import { fc } from '../../../test/support/properties.ts';
 import { type DhcpExchange, negotiate, renewLease } from '../../src/linux/dhcp.ts';
 import { type DhcpReply, encodeRequest, parseReply } from '../../src/linux/dhcp-message.ts';
 

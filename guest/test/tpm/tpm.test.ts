@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fromHex } from '@enclaim/attestation/bytes';
-import fc from 'fast-check';
+import { fc } from '../../../test/support/properties.ts';
 import {
   CREATE_PRIMARY,
   FLUSH_CONTEXT,

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
-import fc from 'fast-check';
+import { fc } from '../../../test/support/properties.ts';
 import { sparseTar, storedGzip } from '../../src/disk/archive.ts';
 import { type SparseFile, sparseFile } from '../../src/disk/sparse.ts';
 

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { crc32 } from 'node:zlib';
 import { formatGuid } from '@enclaim/attestation/guid';
-import fc from 'fast-check';
+import { fc } from '../../../test/support/properties.ts';
 import { GPT_HEAD, GPT_TAIL, gptEvent, gptExtents, type PartitionTable } from '../../src/disk/gpt.ts';
 import { bytesAt } from './sparse-bytes.ts';
 

@@ -4,7 +4,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import { fc } from '../../../test/support/properties.ts';
 import { type MachineDescription, renderMachine } from '../../src/machine/arguments.ts';
 
 const TOOLS = {

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import type { Resources } from '@enclaim/policy-schema/admission';
-import fc from 'fast-check';
+import { fc } from '../../../test/support/properties.ts';
 import { RefusalError } from '../../src/errors.ts';
 import type { Guest, Place } from '../../src/governor/places.ts';
 import {
