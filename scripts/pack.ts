@@ -12,6 +12,8 @@ import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, relative, resolve } from 'node:path';
 import { handlerTypes } from '../cli/src/gen.ts';
+import { manualPage } from '../cli/src/manual/roff.ts';
+import { makeProgram } from '../cli/src/program.ts';
 import { root } from './imports.ts';
 
 /** A tarball that was made. */
@@ -57,6 +59,8 @@ const ROOMS: Readonly<Record<string, Room>> = {
 };
 /** Rooms that only the command needs: their files are part of its package. */
 const CARRIED = ['cli', 'image', 'runtime', 'guest', 'evidence'];
+/** The manual page of the command, which npm puts where `man` finds it. */
+const MANUAL = 'enclaim.1';
 /** Files that the command reads beside its code. */
 const READ_BY_COMMAND = ['image/lock.json', 'image/machine.lock.json', 'cli/package.json'];
 
@@ -191,10 +195,12 @@ async function layCommand(emitted: string, folder: string): Promise<string> {
       if (!CARRIED.includes(name.replace('@enclaim/', ''))) dependencies.set(name, wanted);
   for (const file of READ_BY_COMMAND) await write(join(folder, file), await readFile(join(root, file), 'utf8'));
   await write(join(folder, 'cli/package.json'), JSON.stringify({ version, type: 'module' }));
+  await write(join(folder, MANUAL), manualPage(makeProgram(), version));
   await describe('enclaim', folder, {
     name: 'enclaim',
     description: 'Policies that a running system cannot exceed, and the evidence for it',
     bin: { enclaim: 'cli/src/main.js' },
+    man: [`./${MANUAL}`],
     exports: { './package.json': './package.json' },
     dependencies: Object.fromEntries([...dependencies].sort()),
   });

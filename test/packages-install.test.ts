@@ -167,6 +167,8 @@ describe('installed into an empty folder', needs('npm registry'), () => {
     assert.match(JSON.parse(called.stdout).caseId, /./);
     const [ak = ''] = /sha256:[0-9a-f]{64}/.exec(called.stderr.slice(called.stderr.indexOf('--ak'))) ?? [];
     await enclaim('verify', 'it.enclaim-receipt', '--references', 'references.json', '--ak', ak);
+    const { man } = JSON.parse(await readFile(join(app, 'node_modules/enclaim/package.json'), 'utf8'));
+    assert.match(await readFile(join(app, 'node_modules/enclaim', man[0]), 'utf8'), /^\.TH ENCLAIM 1 /);
     const build = await enclaim('image', 'build').catch((error: { code: number; stderr: string }) => error);
     assert('code' in build && build.code === 1);
     assert.match(build.stderr, /^enclaim: ImageError source-invalid: [^\n]*use a checkout\n$/);

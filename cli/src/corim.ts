@@ -4,7 +4,7 @@ import { sign } from 'node:crypto';
 import { parseReferences } from '@enclaim/attestation';
 import { utf8 } from '@enclaim/attestation/bytes';
 import { signReferences, verifyReferences } from '@enclaim/attestation/rats';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { readEd25519, readInput, readTime, writeOutput } from './input.ts';
 import { ALGORITHMS, readPublicKey } from './references-file.ts';
 import { UsageError } from './usage-error.ts';
@@ -31,7 +31,12 @@ export function register(program: Command): void {
     .argument('<references>', 'references (JSON)')
     .requiredOption('--key <pem>', 'Ed25519 private key (PKCS #8) that signs')
     .requiredOption('--signer <name>', 'who signs, for people')
-    .option('--not-before <time>', 'from when it is to be read (RFC 3339)', new Date().toISOString())
+    .addOption(
+      new Option('--not-before <time>', 'from when it is to be read (RFC 3339)').default(
+        new Date().toISOString(),
+        'now',
+      ),
+    )
     .requiredOption('--not-after <time>', 'until when')
     .requiredOption('-o, --out <file>', 'where to write')
     .action(signFile);
@@ -40,7 +45,9 @@ export function register(program: Command): void {
     .description('verify a signed CoRIM and write its references')
     .argument('<corim>', 'signed CoRIM')
     .requiredOption('--key <pem>', 'public key that must have signed it: Ed25519, P-256 or P-384')
-    .option('--as-of <time>', 'when it must be valid (RFC 3339); by default now', new Date().toISOString())
+    .addOption(
+      new Option('--as-of <time>', 'when it must be valid (RFC 3339)').default(new Date().toISOString(), 'now'),
+    )
     .requiredOption('-o, --out <file>', 'where to write the references (JSON)')
     .action(readFile);
 }

@@ -5,7 +5,7 @@ import { utf8 } from '@enclaim/attestation/bytes';
 import { type DeviceName, signDeployment } from '@enclaim/attestation/deployment';
 import { ed25519Key } from '@enclaim/attestation/statement';
 import { parsePolicy, policyDigest } from '@enclaim/policy-schema';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { collect, readEd25519, readInput, writeOutput } from './input.ts';
 import { UsageError } from './usage-error.ts';
 
@@ -23,7 +23,7 @@ export function register(program: Command): void {
     .command('deployment')
     .description('say which devices answer for a policy')
     .command('sign')
-    .description("Sign a deployment with the owner's key")
+    .description("sign a deployment with the owner's key")
     .requiredOption('--key <pem>', 'Ed25519 private key (PKCS #8) whose public half the policy names as its owner')
     .requiredOption('--policy <file>', 'the policy')
     .requiredOption(
@@ -32,7 +32,7 @@ export function register(program: Command): void {
       collect,
       [],
     )
-    .option('--not-before <time>', 'from when (RFC 3339)', new Date().toISOString())
+    .addOption(new Option('--not-before <time>', 'from when (RFC 3339)').default(new Date().toISOString(), 'now'))
     .requiredOption('--not-after <time>', 'until when (RFC 3339)')
     .requiredOption('-o, --out <file>', 'where to write')
     .action(signFile);

@@ -1,6 +1,6 @@
 /**
- * How commands end: one table for all of them, for scripts (docs/client/client.md has it for
- * people).
+ * How commands end: one table for all of them, for scripts (docs/reference/command-line.md has it
+ * for people).
  */
 
 /** Exit statuses by what they say. */
@@ -24,7 +24,7 @@ export const EXIT = {
   interrupted: 130,
 } as const;
 
-/** Meanings for people: `enclaim help exit-statuses` and docs/client/client.md have these words. */
+/** Meanings for people: `enclaim help exit-statuses` and the manual have these words. */
 export const EXIT_MEANS: Readonly<Record<keyof typeof EXIT, string>> = {
   ok: 'what was asked for was done, and holds',
   refused:

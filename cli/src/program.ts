@@ -13,6 +13,8 @@ import { register as registerAudit } from './image/audit.ts';
 import { register as registerBundle } from './image/bundle.ts';
 import { register as registerImage } from './image/image.ts';
 import { register as registerKey } from './key.ts';
+import { NOTES } from './manual/notes.ts';
+import { describeArgument, describeOption, helpEnd, leavesOf, wordsOf } from './manual/pages.ts';
 import { register as registerCheck } from './policy/check.ts';
 import { register as registerDiff } from './policy/diff.ts';
 import { register as registerInit } from './policy/init.ts';
@@ -57,7 +59,12 @@ export function makeProgram(): Command {
     .description('Policies that a running system cannot exceed, and the evidence for it.')
     .version(packageJson.version)
     .exitOverride()
-    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'enclaim: ')) });
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'enclaim: ')) })
+    .configureHelp({ optionDescription: describeOption, argumentDescription: describeArgument });
   for (const register of REGISTERS) register(program);
+  for (const command of leavesOf(program)) {
+    const note = NOTES[wordsOf(command)];
+    if (note !== undefined) command.addHelpText('after', helpEnd(note));
+  }
   return program;
 }

@@ -68,7 +68,7 @@ export function register(program: Command): void {
     .action(init);
   release
     .command('add')
-    .description(`Add manifests and policies, and write the proof of each beside it (FILE${PROOF})`)
+    .description(`add manifests and policies, and write the proof of each beside it (FILE${PROOF})`)
     .argument('<file...>', 'manifest.json of a base image, or a policy')
     .requiredOption('--log <folder>', 'folder of the log')
     .requiredOption('--key <pem>', 'private key of the log; PEM.origin and PEM.signed lie beside it')
@@ -79,7 +79,7 @@ export function register(program: Command): void {
     .option('--json', 'log and entries as JSON')
     .action(check);
   withKeys(release.command('verify'))
-    .description(`Verify offline that a manifest or policy is in the log, by its proof`)
+    .description('verify offline that a manifest or policy is in the log, by its proof')
     .argument('<file>', 'manifest.json of a base image, or a policy')
     .option('--proof <file>', `by default FILE${PROOF}`)
     .option('--log <folder>', 'folder of the log, in whose tree the proof must be; needed with --seen')

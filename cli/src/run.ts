@@ -126,7 +126,7 @@ export function servingDocument({ port, tpmAuthority }: Pick<RunningMachine, 'po
  * for no evidence, is given none.
  */
 export async function answersPlainly(app: string | undefined): Promise<string> {
-  const warning = 'a caller that asks for no evidence has checked nothing (docs/client/client.md)';
+  const warning = 'a caller that asks for no evidence has checked nothing (docs/client/command-line.md)';
   if (app === undefined)
     return `calls are answered on enclaim-h2, and on plain h2 where the policy lets them: ${warning}`;
   const { policy, descriptors } = await readAppBundle(app);

@@ -40,11 +40,11 @@ const ENDS: readonly (readonly [string, unknown, number])[] = [
 for (const [name, error, status] of ENDS)
   test(`${name} ends with ${status}`, () => assert.equal(exitStatusOf(error), status));
 
-test('docs/client/client.md has the table', () => {
-  const text = readFileSync(join(projectRoot, 'docs/client/client.md'), 'utf8');
-  const rows = [...text.matchAll(/^\| (\d+) \| \*\*(\w+)\*\*/gm)].map(([, status, name]) => [name, Number(status)]);
+test('the reference has the table', () => {
+  const text = readFileSync(join(projectRoot, 'docs/reference/command-line.md'), 'utf8');
+  const rows = [...text.matchAll(/^\| (\d+) \| (\w+) \|/gm)].map(([, status, name]) => [name, Number(status)]);
   assert.deepEqual(Object.fromEntries(rows), EXIT);
-  const means = [...text.matchAll(/^\| \d+ \| \*\*(\w+)\*\* \| (.*) \|$/gm)].map(([, name, words]) => [name, words]);
+  const means = [...text.matchAll(/^\| \d+ \| (\w+) \| (.*) \|$/gm)].map(([, name, words]) => [name, words]);
   assert.deepEqual(Object.fromEntries(means), EXIT_MEANS);
 });
 

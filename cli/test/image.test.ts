@@ -14,6 +14,7 @@ import { launchCommandLine, predictPcrs } from '@enclaim/attestation/measure';
 import { compileProtos, formatManifest, projectRoot } from '@enclaim/image';
 import { canonicalPolicy, parsePolicy } from '@enclaim/policy-schema';
 import { SAMPLE } from '../../image/test/manifest.ts';
+import { jsonOf } from './json-of.ts';
 
 const scratch = await mkdtemp(join(tmpdir(), 'enclaim-cli-image-'));
 after(() => rm(scratch, { recursive: true, force: true }));
@@ -147,7 +148,7 @@ test('ls prints every part with its reason', () => {
   const lines = enclaim('image', 'ls', 'image').stdout.trimEnd().split('\n');
   assert.equal(lines.length, SAMPLE.sections.length + SAMPLE.contents.length);
   assert.ok(lines.some((line) => /^0644 +3 +\/lib\/libc\.so\.6 +C library$/.test(line)));
-  const { contents } = JSON.parse(enclaim('image', 'ls', 'image', '--json').stdout);
+  const { contents } = jsonOf('image ls', enclaim('image', 'ls', 'image', '--json').stdout);
   assert.deepEqual(contents, SAMPLE.contents);
 });
 

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
+import { jsonOf } from './json-of.ts';
 
 const run = promisify(execFile);
 const root = join(import.meta.dirname, '../..');
@@ -86,13 +87,13 @@ describe('enclaim release verify', () => {
   test('says as JSON what it says in words', async () => {
     const { code, stdout } = await verify('b.yaml', '--json');
     assert.equal(code, 0);
-    const { release: name, ...log } = JSON.parse(stdout);
+    const { release: name, ...log } = jsonOf('release verify', stdout);
     assert.deepEqual(log, { origin: 'example.com/releases', size: 2 });
     assert.match((await verify('b.yaml')).stdout, new RegExp(`^${name} is in `));
     const keys = ['--log-key', key];
     const checked = await release('check', at('main'), ...keys, '--seen', at('seen-1'), '--json');
     assert.equal(checked.code, 0);
-    const { releases, ...whole } = JSON.parse(checked.stdout);
+    const { releases, ...whole } = jsonOf('release check', checked.stdout);
     assert.deepEqual(whole, { origin: 'example.com/releases', size: 2, continues: 1 });
     assert.equal(`${releases.join('\n')}\n`, (await release('check', at('main'), ...keys)).stdout);
     assert.equal(JSON.parse((await release('check', at('main'), ...keys, '--json')).stdout).continues, null);

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { buildBundle, findApp } from '@enclaim/image';
 import { answersPlainly, servingDocument } from '../src/run.ts';
+import { jsonOf } from './json-of.ts';
 
 const scratch = await mkdtemp(join(tmpdir(), 'enclaim-run-'));
 after(() => rm(scratch, { recursive: true }));
@@ -15,11 +16,11 @@ const clinic = join(import.meta.dirname, '../../examples/clinic');
 test('where it serves is one line of JSON, with the roots of a software TPM or null', () => {
   const document = servingDocument({ port: 4242, tpmAuthority: { root: 'a b.pem', issuer: 'c\n.pem' } });
   assert.ok(!document.includes('\n'));
-  assert.deepEqual(JSON.parse(document), {
+  assert.deepEqual(jsonOf('run', document), {
     address: '127.0.0.1:4242',
     softwareTpm: { root: 'a b.pem', issuer: 'c\n.pem' },
   });
-  assert.equal(JSON.parse(servingDocument({ port: 1, tpmAuthority: null })).softwareTpm, null);
+  assert.equal(jsonOf('run', servingDocument({ port: 1, tpmAuthority: null })).softwareTpm, null);
 });
 
 const SAID: readonly (readonly [attested: string | null, said: RegExp])[] = [

@@ -55,7 +55,7 @@ export interface ClaimRule {
 
 /**
  * The least that backs a claim. A policy may say less; then it does not make the claim. Each has
- * its reason in docs/policy/policy.md.
+ * its reason in docs/policy/claims.md.
  */
 export const LEAST = {
   /** The longest quarter. */

@@ -45,6 +45,7 @@ export type Need =
   | 'sgdisk'
   | 'sfdisk'
   | 'fsck.fat'
+  | 'mandoc'
   | 'mtools'
   | 'qemu-img'
   | 'npm registry';
@@ -108,6 +109,7 @@ const CAPABILITIES: Readonly<Record<Need, Capability>> = {
   sgdisk: tool('sgdisk'),
   sfdisk: tool('sfdisk'),
   'fsck.fat': tool('fsck.fat'),
+  mandoc: tool('mandoc'),
   mtools: tool('mdir'),
   'qemu-img': tool('qemu-img'),
   // A checkout is set up from a cache, too.

@@ -1,6 +1,6 @@
 /**
  * Verdict document: a verdict as JSON, for a program or an auditor elsewhere
- * (docs/client/client.md, "Verdict").
+ * (docs/audit/verdict.md, "Verdict").
  */
 
 import * as z from 'zod';

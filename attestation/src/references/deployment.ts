@@ -1,6 +1,6 @@
 /**
  * Deployment: the policy's owner says which devices answer for it, and until when
- * (docs/client/client.md, "Deployments").
+ * (docs/client/deployments.md, "Deployments").
  */
 
 import * as z from 'zod';

@@ -27,12 +27,13 @@ const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 /** Adds the command to the program. */
 export function register(program: Command): void {
   program
-    .command('dev [folder]')
+    .command('dev')
     .description('run an app here, without a VM and without any promise, and again whenever a file of it changes')
+    .argument('[folder]', 'folder with policy.yaml, proto/ and handlers/', '.')
     .option('--policy <file>', 'another policy than that of the folder')
     .option('--port <port>', 'port on 127.0.0.1; 0 picks a free one, which stays', '0')
     .option('--state <dir>', 'where key, references and log are kept (default: .enclaim/dev in the folder)')
-    .action(async (folder = '.', flags: DevFlags) => {
+    .action(async (folder: string, flags: DevFlags) => {
       const app = await findApp(folder, flags.policy === undefined ? {} : { policyFile: flags.policy });
       const state = flags.state ?? join(folder, '.enclaim/dev');
       const [files, layers] = [await openFolder(state), confinementHere()];

@@ -669,15 +669,15 @@ test('policy digest asks a running machine for its policy, and takes no stranger
   }
 });
 
-test('policy explain and docs/policy/policy.md say "enforced" of no claim that a boot refuses', async () => {
-  const table = readFileSync(join(CLINIC, '../../docs/policy/policy.md'), 'utf8');
+test('policy explain and docs/policy/claims.md say "enforced" of no claim that a boot refuses', async () => {
+  const table = readFileSync(join(CLINIC, '../../docs/policy/claims.md'), 'utf8');
   for (const kind of Object.keys(CLAIM_KINDS) as ClaimKind[]) {
     const { out } = await enclaim(CLINIC, 'policy', 'explain', kind);
     const row = table.split('\n').find((line) => line.startsWith(`| ${kind} |`)) ?? '';
     const held = HELD_CLAIMS.has(kind);
     assert.equal(/by nothing yet/.test(out), !held, `explain ${kind}`);
     assert.equal(/^strength/m.test(out), held, `explain ${kind}`);
-    assert.equal(/not held yet \|$/.test(row), !held, `docs/policy/policy.md ${kind}`);
+    assert.equal(/not held yet \|$/.test(row), !held, `docs/policy/claims.md ${kind}`);
   }
 });
 
