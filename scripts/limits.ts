@@ -51,6 +51,7 @@ ${tables.join('\n')}`;
 function oneLine(comment: string): string {
   const text = comment
     .replaceAll(/^\s*\* ?/gm, '')
+    .replace(/^@.*/ms, '')
     .replaceAll(/\s+/g, ' ')
     .trim();
   return text.replaceAll(/\{@link (\w+)\}/g, '`$1`').replaceAll('|', '\\|') || '–';

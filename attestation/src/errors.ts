@@ -14,7 +14,21 @@ export type DecodeErrorCode =
   | 'syntax'
   | 'canonical';
 
-/** Bytes are not the format they claim to be. Says nothing about who made them. */
+/**
+ * Bytes are not the format they claim to be. Says nothing about who made them.
+ *
+ * @example
+ * ```ts
+ * import { readFile } from 'node:fs/promises';
+ * import { DecodeError, parseReceiptFile } from '@enclaim/client';
+ *
+ * try {
+ *   parseReceiptFile(await readFile('note.enclaim-receipt'));
+ * } catch (error) {
+ *   if (error instanceof DecodeError) console.error(error.code, error.message);
+ * }
+ * ```
+ */
 export class DecodeError extends Error {
   override readonly name = 'DecodeError';
   readonly code: DecodeErrorCode;
@@ -47,7 +61,23 @@ export type EvidenceErrorCode =
   | 'binding' // keys, statement, policy or channel do not belong to this evidence
   | 'log'; // an event log does not replay to the signed registers
 
-/** Evidence is not authentic: its signer is not shown, or its parts do not belong together. */
+/**
+ * Evidence is not authentic: its signer is not shown, or its parts do not belong together.
+ *
+ * @example
+ * ```ts
+ * import { readFile } from 'node:fs/promises';
+ * import { EvidenceError, parseReferences, verifyEvidence } from '@enclaim/attestation';
+ *
+ * try {
+ *   const { anchors } = parseReferences(await readFile('references.json'));
+ *   const context = { now: Date.now(), channel: 'offline', activation: null } as const;
+ *   await verifyEvidence(await readFile('now.evidence'), anchors, context);
+ * } catch (error) {
+ *   if (error instanceof EvidenceError) console.error(error.code, error.message);
+ * }
+ * ```
+ */
 export class EvidenceError extends Error {
   override readonly name = 'EvidenceError';
   readonly code: EvidenceErrorCode;
@@ -64,7 +94,21 @@ export class EvidenceError extends Error {
  */
 export type AppraisalErrorCode = 'references' | 'demand';
 
-/** Authentic evidence could not be appraised: the references or demands themselves are unusable. */
+/**
+ * Authentic evidence could not be appraised: the references or demands themselves are unusable.
+ *
+ * @example
+ * ```ts
+ * import { readFile } from 'node:fs/promises';
+ * import { AppraisalError, parseReferences } from '@enclaim/attestation';
+ *
+ * try {
+ *   parseReferences(await readFile('references.json'));
+ * } catch (error) {
+ *   if (error instanceof AppraisalError) console.error(error.code, error.message);
+ * }
+ * ```
+ */
 export class AppraisalError extends Error {
   override readonly name = 'AppraisalError';
   readonly code: AppraisalErrorCode;
@@ -78,7 +122,23 @@ export class AppraisalError extends Error {
 /** Why collateral could not be had. */
 export type CollateralErrorCode = 'missing' | 'stale' | 'unreachable';
 
-/** Collateral (CRLs, TCB info, identities) could not be had; trying again may help. */
+/**
+ * Collateral (CRLs, TCB info, identities) could not be had; trying again may help.
+ *
+ * @example
+ * ```ts
+ * import { readFile } from 'node:fs/promises';
+ * import { CollateralError, connect } from '@enclaim/client';
+ *
+ * try {
+ *   const references = await readFile('references.json');
+ *   await using server = await connect('intake.example:443', { references });
+ *   console.log(server.getTarget());
+ * } catch (error) {
+ *   if (error instanceof CollateralError) console.error(error.code, error.retryable);
+ * }
+ * ```
+ */
 export class CollateralError extends Error {
   override readonly name = 'CollateralError';
   readonly code: CollateralErrorCode;

@@ -9,6 +9,22 @@ export type StatusName = Exclude<keyof typeof status, 'OK'>;
 /**
  * A call of a typed client that ended in a status other than OK. `DATA_LOSS` is what a channel
  * makes of an answer whose receipt is not good.
+ *
+ * @example
+ * ```ts
+ * import { readFile } from 'node:fs/promises';
+ * import { CallError, connect } from '@enclaim/client';
+ * import { Intake } from './gen/clinic/v1/intake_pb.js';
+ *
+ * await using server = await connect('intake.example:443', {
+ *   references: await readFile('references.json'),
+ * });
+ * try {
+ *   await server.client(Intake).submit({ patient: { id: 'p1' } });
+ * } catch (error) {
+ *   if (error instanceof CallError) console.error(error.code, error.receipt?.body.status);
+ * }
+ * ```
  */
 export class CallError extends Error {
   override readonly name = 'CallError';

@@ -92,6 +92,21 @@ export interface ConnectOptions {
  * @throws AppraisalError, PolicyError for references or demands that cannot be read
  * @throws EvidenceError, CollateralError, VerdictError, ChannelError; no application byte was sent
  * then
+ *
+ * @example
+ * ```ts
+ * import { readFile } from 'node:fs/promises';
+ * import { connect } from '@enclaim/client';
+ * import { Intake } from './gen/clinic/v1/intake_pb.js'; // any service of protoc-gen-es
+ *
+ * await using server = await connect('intake.example:443', {
+ *   references: await readFile('references.json'),
+ *   require: ['claim no-undisclosed-recipients'],
+ * }); // throws before an application byte leaves
+ *
+ * const { message, receipt } = await server.client(Intake).submit({ patient: { id: 'p1' } });
+ * console.log(message.caseId, receipt.body.method);
+ * ```
  */
 export async function connect(target: string, options: ConnectOptions): Promise<AttestedChannel> {
   const channel = new AttestedChannel(target, options);
@@ -108,6 +123,22 @@ export async function connect(target: string, options: ConnectOptions): Promise<
  * A grpc-js channel over attested connections, made by {@link connect}. Every connection is
  * verified before it carries a call. A call belongs to the connection that carried it, whatever
  * became of the channel meanwhile.
+ *
+ * @example
+ * ```ts
+ * import { readFile } from 'node:fs/promises';
+ * import { credentials, makeGenericClientConstructor } from '@grpc/grpc-js';
+ * import { connect } from '@enclaim/client';
+ *
+ * await using channel = await connect('intake.example:443', {
+ *   references: await readFile('references.json'),
+ * });
+ * const IntakeClient = makeGenericClientConstructor({}, 'clinic.v1.Intake'); // or generated code
+ * const client = new IntakeClient(channel.getTarget(), credentials.createInsecure(), {
+ *   channelOverride: channel,
+ * });
+ * console.log(client.getChannel() === channel);
+ * ```
  */
 export class AttestedChannel implements Channel {
   readonly #target: Target;

@@ -2,7 +2,24 @@
 
 import type { Verdict } from '@enclaim/attestation';
 
-/** The evidence is authentic, and not what is demanded. Nothing was sent. */
+/**
+ * The evidence is authentic, and not what is demanded. Nothing was sent.
+ *
+ * @example
+ * ```ts
+ * import { readFile } from 'node:fs/promises';
+ * import { connect, VerdictError } from '@enclaim/client';
+ *
+ * try {
+ *   const references = await readFile('references.json');
+ *   await using server = await connect('intake.example:443', { references });
+ *   console.log(server.getTarget());
+ * } catch (error) {
+ *   if (!(error instanceof VerdictError)) throw error;
+ *   for (const { id, outcome, detail } of error.verdict.checks) console.error(outcome, id, detail);
+ * }
+ * ```
+ */
 export class VerdictError extends Error {
   override readonly name = 'VerdictError';
   readonly code = 'verdict';
@@ -24,7 +41,23 @@ export type ChannelErrorCode =
   | 'closed' // the channel was closed
   | 'receipt'; // a response came without a valid receipt
 
-/** The channel failed below or beside the evidence. */
+/**
+ * The channel failed below or beside the evidence.
+ *
+ * @example
+ * ```ts
+ * import { readFile } from 'node:fs/promises';
+ * import { ChannelError, connect } from '@enclaim/client';
+ *
+ * try {
+ *   const references = await readFile('references.json');
+ *   await using server = await connect('intake.example:443', { references });
+ *   console.log(server.getTarget());
+ * } catch (error) {
+ *   if (error instanceof ChannelError) console.error(error.code); // unreachable, timeout, …
+ * }
+ * ```
+ */
 export class ChannelError extends Error {
   override readonly name = 'ChannelError';
   readonly code: ChannelErrorCode;

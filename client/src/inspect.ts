@@ -18,6 +18,16 @@ const TIMEOUT_MS = 60_000;
  * references and the platforms that they name; it compares nothing with reference values.
  * @param target `HOST:PORT`; an IPv6 address in brackets
  * @throws EvidenceError, ChannelError
+ *
+ * @example
+ * ```ts
+ * import { readFile } from 'node:fs/promises';
+ * import { inspect, parseReferences } from '@enclaim/client';
+ *
+ * const references = parseReferences(await readFile('references.json'));
+ * const { authenticated } = await inspect('intake.example:443', references);
+ * console.log(authenticated.statement.bootId);
+ * ```
  */
 export async function inspect(target: string, references: References): Promise<Received> {
   const place = parseTarget(target);

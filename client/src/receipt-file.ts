@@ -53,6 +53,19 @@ const MAX_MESSAGES_BYTES = 8 * 1024 * 1024;
  * The file for a receipt.
  * @param messages by default those of its call, unless they are too large to be read again; null
  *   leaves them out
+ *
+ * @example
+ * ```ts
+ * import { readFile, writeFile } from 'node:fs/promises';
+ * import { connect, receiptFile } from '@enclaim/client';
+ *
+ * await using server = await connect('intake.example:443', {
+ *   references: await readFile('references.json'),
+ *   onReceipt: (receipt) =>
+ *     void writeFile(`${receipt.body.sequence}.enclaim-receipt`, receiptFile(receipt)),
+ * });
+ * console.log(server.getTarget());
+ * ```
  */
 export function receiptFile(
   receipt: CheckedReceipt,
@@ -78,7 +91,19 @@ function heldIn({ call, body }: CheckedReceipt): Exclude<Parameters<typeof recei
   return size > MAX_MESSAGES_BYTES ? null : { request, response, ...(body.status !== 0 && { text }) };
 }
 
-/** Reads a receipt file. **Trust**: nothing in it is authentic yet. @throws DecodeError */
+/**
+ * Reads a receipt file. **Trust**: nothing in it is authentic yet. @throws DecodeError
+ *
+ * @example
+ * ```ts
+ * import { readFile } from 'node:fs/promises';
+ * import { parseReceiptFile, parseReferences, verifyReceiptFile } from '@enclaim/client';
+ *
+ * const file = parseReceiptFile(await readFile('note.enclaim-receipt'));
+ * const references = parseReferences(await readFile('references.json'));
+ * console.log((await verifyReceiptFile(file, { references })).verdict.ok);
+ * ```
+ */
 export function parseReceiptFile(content: Uint8Array): ReceiptFile {
   return decodeJson(fileSchema, content, LIMIT);
 }
@@ -87,6 +112,17 @@ export function parseReceiptFile(content: Uint8Array): ReceiptFile {
  * Verifies a receipt file offline: its evidence, the receipt under the key of that evidence, and
  * the messages that the receipt speaks of.
  * @throws EvidenceError if the receipt or its evidence is not authentic
+ *
+ * @example
+ * ```ts
+ * import { readFile } from 'node:fs/promises';
+ * import { parseReceiptFile, parseReferences, verifyReceiptFile } from '@enclaim/client';
+ *
+ * const file = parseReceiptFile(await readFile('note.enclaim-receipt'));
+ * const references = parseReferences(await readFile('references.json'));
+ * const { verdict, body, messages } = await verifyReceiptFile(file, { references });
+ * if (verdict.ok) console.log(body.method, body.time, messages); // 'both': request and response
+ * ```
  */
 export async function verifyReceiptFile(
   file: ReceiptFile,

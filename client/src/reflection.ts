@@ -30,6 +30,18 @@ const PATH = '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo';
  * The services that a server exposes, and a registry of everything they need.
  * @param options.deadline milliseconds since 1970, for all questions together
  * @throws ChannelError `protocol`, `timeout`
+ *
+ * @example
+ * ```ts
+ * import { readFile } from 'node:fs/promises';
+ * import { connect, describeServices } from '@enclaim/client';
+ *
+ * await using server = await connect('intake.example:443', {
+ *   references: await readFile('references.json'),
+ * });
+ * const { services } = await describeServices(server, { deadline: Date.now() + 5000 });
+ * console.log(services);
+ * ```
  */
 export async function describeServices(
   channel: Channel,

@@ -180,6 +180,13 @@ function reasonOf(cause: unknown): string {
  * and inputs of images. It is for the first lines of a program, because a library does not change
  * its process.
  * @returns undoes it
+ *
+ * @example
+ * ```ts
+ * import { routeFetches } from '@enclaim/client';
+ *
+ * routeFetches(); // as https_proxy, all_proxy and no_proxy say
+ * ```
  */
 export function routeFetches(environment: Environment = process.env): () => void {
   const [http, https, all] = ['http_proxy', 'https_proxy', 'all_proxy'].map(

@@ -21,6 +21,16 @@ export interface SavedOptions {
 /**
  * Verifies saved evidence. The verdict says that freshness and channel were not checked.
  * @throws EvidenceError, AppraisalError
+ *
+ * @example
+ * ```ts
+ * import { readFile } from 'node:fs/promises';
+ * import { parseReferences, verifySaved } from '@enclaim/client';
+ *
+ * const references = parseReferences(await readFile('references.json'));
+ * const { verdict } = await verifySaved(await readFile('now.evidence'), { references });
+ * console.log(verdict.ok, verdict.end);
+ * ```
  */
 export async function verifySaved(
   evidence: Uint8Array,

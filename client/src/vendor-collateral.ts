@@ -69,6 +69,18 @@ interface Place {
 
 /**
  * The services of AMD (KDS) and Intel (PCS version 4), and Google's endorsements of its firmware.
+ *
+ * @example
+ * ```ts
+ * import { readFile } from 'node:fs/promises';
+ * import { connect, VendorCollateral } from '@enclaim/client';
+ *
+ * await using server = await connect('intake.example:443', {
+ *   references: await readFile('references.json'),
+ *   collateral: new VendorCollateral({ keep: 600_000 }), // makers' answers, for ten minutes
+ * });
+ * console.log(server.getTarget());
+ * ```
  */
 export class VendorCollateral implements CollateralSource {
   readonly #fetch: typeof fetch;

@@ -80,6 +80,17 @@ const cases: z.ZodType<{ readonly tests: readonly PolicyCase[] }> = z.strictObje
  * Runs a table of cases against a policy.
  * @param source the table, in YAML or JSON
  * @throws PolicyError if the table is not one, with places in it
+ *
+ * @example
+ * ```ts
+ * import { readFile } from 'node:fs/promises';
+ * import { parsePolicy, runCases } from '@enclaim/policy-schema';
+ * import { authorize } from '@enclaim/policy-schema/cedar';
+ *
+ * const policy = parsePolicy(await readFile('policy.yaml', 'utf8'));
+ * const cases = await readFile('policy.test.yaml', 'utf8');
+ * for (const { test, ok } of runCases(policy, cases, authorize)) console.log(ok, test.name);
+ * ```
  */
 export function runCases(
   policy: Policy,

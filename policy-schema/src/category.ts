@@ -15,25 +15,56 @@ export type Categories = ReadonlySet<Category> | readonly Category[];
 /**
  * The category of data that every caller may have. It has to be written, and every clearance covers
  * it.
+ *
+ * @example
+ * ```ts
+ * import { covers, PUBLIC } from '@enclaim/policy-schema';
+ *
+ * covers([], [PUBLIC]); // true: everything may hold it
+ * ```
  */
 export const PUBLIC: Category = 'public';
 
 /**
  * Whether data labelled `label` may go to a holder of `clearance`: it covers each category of the
  * label.
+ *
+ * @example
+ * ```ts
+ * import { covers } from '@enclaim/policy-schema';
+ *
+ * covers(['personal'], ['personal.health']); // true
+ * covers(['personal.health'], ['personal']); // false
+ * ```
  */
 export function covers(clearance: Categories, label: Iterable<Category>): boolean {
   for (const category of label) if (!coversOne(clearance, category)) return false;
   return true;
 }
 
-/** The categories of `label` that `clearance` does not cover, sorted. */
+/**
+ * The categories of `label` that `clearance` does not cover, sorted.
+ *
+ * @example
+ * ```ts
+ * import { uncovered } from '@enclaim/policy-schema';
+ *
+ * uncovered(['operational'], ['operational', 'personal.health']); // ['personal.health']
+ * ```
+ */
 export function uncovered(clearance: Categories, label: Iterable<Category>): Category[] {
   return [...label].filter((category) => !coversOne(clearance, category)).sort();
 }
 
 /**
  * Whether the two have data in common: one covers a category of the other, or the other way round.
+ *
+ * @example
+ * ```ts
+ * import { overlaps } from '@enclaim/policy-schema';
+ *
+ * overlaps(['personal'], ['personal.health']); // true
+ * ```
  */
 export function overlaps(a: Categories, b: Categories): boolean {
   for (const category of a) if (category !== PUBLIC && coversOne(b, category)) return true;

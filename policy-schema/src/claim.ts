@@ -25,7 +25,16 @@ import { bytesOf, millisecondsOf, secondsOf } from './quantity.ts';
  */
 export type Strength = 'measured' | 'enforced' | 'observed' | 'asserted';
 
-/** Strengths from the strongest to the weakest. */
+/**
+ * Strengths from the strongest to the weakest.
+ *
+ * @example
+ * ```ts
+ * import { STRENGTHS } from '@enclaim/policy-schema';
+ *
+ * STRENGTHS.indexOf('measured') < STRENGTHS.indexOf('asserted'); // true: strongest first
+ * ```
+ */
 export const STRENGTHS: readonly Strength[] = ['measured', 'enforced', 'observed', 'asserted'];
 
 /** One part of a claim and its strength: a claim of two parts is as strong as its weaker one. */
@@ -93,7 +102,16 @@ export const LEAST = {
  */
 const PATTERNS: readonly LeakDetector[] = LEAK_DETECTORS.filter((detector) => detector !== 'exact-match');
 
-/** Every kind of claim. */
+/**
+ * Every kind of claim.
+ *
+ * @example
+ * ```ts
+ * import { CLAIM_KINDS } from '@enclaim/policy-schema';
+ *
+ * console.log(CLAIM_KINDS['access-logged'].needs);
+ * ```
+ */
 export const CLAIM_KINDS: Readonly<Record<ClaimKind, ClaimRule>> = {
   'access-logged': {
     means: 'every access is on record before its response leaves, and somebody looks at the record',
@@ -342,7 +360,18 @@ export const CLAIM_KINDS: Readonly<Record<ClaimKind, ClaimRule>> = {
   },
 };
 
-/** The strength of a kind of claim under a policy: that of its weakest part. */
+/**
+ * The strength of a kind of claim under a policy: that of its weakest part.
+ *
+ * @example
+ * ```ts
+ * import { readFile } from 'node:fs/promises';
+ * import { parsePolicy, strengthOf } from '@enclaim/policy-schema';
+ *
+ * const policy = parsePolicy(await readFile('policy.yaml', 'utf8'));
+ * for (const { kind } of policy.claims) console.log(kind, strengthOf(kind, policy));
+ * ```
+ */
 export function strengthOf(kind: ClaimKind, policy: Policy): Strength {
   const parts = CLAIM_KINDS[kind].standing(policy).map(({ strength }) => STRENGTHS.indexOf(strength));
   return STRENGTHS[Math.max(...parts)] ?? 'asserted';
@@ -360,7 +389,18 @@ export function isPersonal(policy: Policy, category: Category): boolean {
   );
 }
 
-/** Whether a method answers on attested connections alone. */
+/**
+ * Whether a method answers on attested connections alone.
+ *
+ * @example
+ * ```ts
+ * import { readFile } from 'node:fs/promises';
+ * import { isAttestedOnly, parsePolicy } from '@enclaim/policy-schema';
+ *
+ * const policy = parsePolicy(await readFile('policy.yaml', 'utf8'));
+ * isAttestedOnly(policy, 'clinic.v1.Intake/Read');
+ * ```
+ */
 export function isAttestedOnly(policy: Policy, id: string): boolean {
   const { attested, identities } = policy.access;
   if (attested === undefined || typeof attested === 'object') return attested?.some((each) => each === id) ?? false;
@@ -404,6 +444,15 @@ export function suspending(kind: ClaimKind, { overrides }: Policy): readonly Ove
 /**
  * Coverage of a claim, and what an override suspends of it for now: the sentence beside the claim's
  * own statement.
+ *
+ * @example
+ * ```ts
+ * import { readFile } from 'node:fs/promises';
+ * import { coverageOf, parsePolicy } from '@enclaim/policy-schema';
+ *
+ * const policy = parsePolicy(await readFile('policy.yaml', 'utf8'));
+ * for (const claim of policy.claims) console.log(claim.id, coverageOf(policy, claim));
+ * ```
  */
 export function coverageOf(policy: Policy, claim: Claim): string {
   const holes = suspending(claim.kind, policy).map(

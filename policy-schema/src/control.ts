@@ -5,7 +5,16 @@
 
 type Controls = Readonly<Record<string, string>>;
 
-/** Frameworks by the prefix of their controls. */
+/**
+ * Frameworks by the prefix of their controls.
+ *
+ * @example
+ * ```ts
+ * import { FRAMEWORKS } from '@enclaim/policy-schema';
+ *
+ * console.log(FRAMEWORKS.gdpr);
+ * ```
+ */
 export const FRAMEWORKS: Controls = {
   'ai-act': 'Regulation (EU) 2024/1689 (AI Act)',
   gdpr: 'Regulation (EU) 2016/679 (GDPR)',
@@ -267,7 +276,16 @@ const HIPAA: Controls = {
   '164.528': 'Accounting of disclosures',
 };
 
-/** Every known control by its id, `framework/control`. */
+/**
+ * Every known control by its id, `framework/control`.
+ *
+ * @example
+ * ```ts
+ * import { CONTROLS } from '@enclaim/policy-schema';
+ *
+ * console.log(CONTROLS.get('gdpr/art.28'));
+ * ```
+ */
 export const CONTROLS: ReadonlyMap<string, string> = new Map(
   Object.entries({ 'ai-act': AI_ACT, gdpr: GDPR, hipaa: HIPAA, iso27001: ISO27001, nis2: NIS2, soc2: SOC2 }).flatMap(
     ([framework, controls]) =>

@@ -61,7 +61,24 @@ export interface Circumstances {
   readonly now?: number;
 }
 
-/** Decides about a flow. Every condition is checked in the same order as a call meets them. */
+/**
+ * Decides about a flow. Every condition is checked in the same order as a call meets them.
+ *
+ * @example
+ * ```ts
+ * import { readFile } from 'node:fs/promises';
+ * import { decide, parsePolicy } from '@enclaim/policy-schema';
+ *
+ * const policy = parsePolicy(await readFile('policy.yaml', 'utf8'));
+ * const { allow, reason } = decide(policy, {
+ *   identity: 'anyone',
+ *   method: 'clinic.v1.Intake/Submit',
+ *   label: new Set(['personal.health']),
+ *   sink: { kind: 'response' },
+ * });
+ * console.log(allow, reason);
+ * ```
+ */
 export function decide(policy: Policy, flow: Flow, circumstances: Circumstances = {}): Decision {
   const { identity, method, label, sink } = flow;
   const rule = ruleOf(policy, method);

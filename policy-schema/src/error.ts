@@ -58,11 +58,31 @@ export interface PolicyIssue {
   readonly column?: number;
 }
 
-/** Most issues that are listed. One more, of code `limit`, then says that further ones exist. */
+/**
+ * Most issues that are listed. One more, of code `limit`, then says that further ones exist.
+ *
+ * @example
+ * ```ts
+ * import { checkPolicy, MAX_ISSUES } from '@enclaim/policy-schema';
+ *
+ * checkPolicy('enclaim: 2').issues.length <= MAX_ISSUES; // true
+ * ```
+ */
 export const MAX_ISSUES = 50;
 
 /**
  * A policy that was refused. `issues` has at least one entry of severity error, in document order.
+ *
+ * @example
+ * ```ts
+ * import { parsePolicy, PolicyError } from '@enclaim/policy-schema';
+ *
+ * try {
+ *   parsePolicy('enclaim: 2');
+ * } catch (error) {
+ *   if (error instanceof PolicyError) console.error(error.issues.map(({ code }) => code));
+ * }
+ * ```
  */
 export class PolicyError extends Error {
   override readonly name = 'PolicyError';
@@ -99,6 +119,15 @@ export function cap(issues: readonly PolicyIssue[]): PolicyIssue[] {
 /**
  * `policy.yaml:14:7 claims[2]: encryption-at-rest needs a collection`, as far as the parts are
  * known.
+ *
+ * @example
+ * ```ts
+ * import { readFile } from 'node:fs/promises';
+ * import { checkPolicy, formatIssue } from '@enclaim/policy-schema';
+ *
+ * const { issues } = checkPolicy(await readFile('policy.yaml'), { file: 'policy.yaml' });
+ * for (const issue of issues) console.error(formatIssue(issue)); // policy.yaml:9:5 …
+ * ```
  */
 export function formatIssue({ file, line, column, pointer, message, severity }: PolicyIssue): string {
   const place = [file, line, column].filter((part) => part !== undefined).join(':');

@@ -18,6 +18,13 @@ const CLOSE = new Set([0x5d, 0x7d]);
 /**
  * Canonical bytes of a JSON value.
  * @throws PolicyError `encoding` if it has none (a lone surrogate, NaN)
+ *
+ * @example
+ * ```ts
+ * import { canonicalJson } from '@enclaim/policy-schema';
+ *
+ * new TextDecoder().decode(canonicalJson({ b: 1, a: [2] })); // {"a":[2],"b":1}
+ * ```
  */
 export function canonicalJson(value: unknown): Uint8Array {
   let text: string | undefined;
@@ -42,6 +49,13 @@ export function decodeUtf8(bytes: Uint8Array): string {
 /**
  * The value of a JSON document. Numbers are IEEE doubles, as RFC 8785 has them.
  * @throws PolicyError `encoding`, `syntax`, `depth` or `duplicate`
+ *
+ * @example
+ * ```ts
+ * import { parseJson } from '@enclaim/policy-schema';
+ *
+ * parseJson(new TextEncoder().encode('{"a": 1, "a": 2}')); // throws: two members of one name
+ * ```
  */
 export function parseJson(bytes: Uint8Array, maxDepth: number = MAX_DEPTH): unknown {
   const text = decodeUtf8(bytes);

@@ -25,7 +25,21 @@ class Written {
   }
 }
 
-/** Parsed JSON of which no number is lost yet. */
+/**
+ * Parsed JSON of which no number is lost yet.
+ *
+ * @example
+ * ```ts
+ * import type { DescMessage, Message, Registry } from '@bufbuild/protobuf';
+ * import { ExactJson } from '@enclaim/policy-schema';
+ *
+ * // A whole number beyond 2^53 is kept. `JSON.parse` would round it.
+ * function messageOf(schema: DescMessage, registry: Registry, json: string): Message {
+ *   return ExactJson.parse(json).toMessage(schema, { registry });
+ * }
+ * console.log(messageOf.name);
+ * ```
+ */
 export class ExactJson {
   readonly #value: unknown;
 

@@ -39,6 +39,13 @@ const TIME_MILLISECONDS: Readonly<Record<string, number>> = { ms: 1, s: 1000, mi
 
 /**
  * Seconds in a duration; a year is 365 days, a month 30. @throws RangeError if it is not a duration
+ *
+ * @example
+ * ```ts
+ * import { secondsOf } from '@enclaim/policy-schema';
+ *
+ * secondsOf('P30D'); // 2592000
+ * ```
  */
 export function secondsOf(duration: Duration): number {
   const parts = DURATION.exec(duration)?.slice(1);
@@ -46,17 +53,44 @@ export function secondsOf(duration: Duration): number {
   return parts.reduce((sum, part, i) => sum + Number(part ?? 0) * (DURATION_SECONDS[i] ?? 0), 0);
 }
 
-/** Bytes in a size. @throws RangeError if it is not a size */
+/**
+ * Bytes in a size. @throws RangeError if it is not a size
+ *
+ * @example
+ * ```ts
+ * import { bytesOf } from '@enclaim/policy-schema';
+ *
+ * bytesOf('256MiB'); // 268435456
+ * ```
+ */
 export function bytesOf(size: Size): number {
   return scaled(size, SIZE, SIZE_BYTES);
 }
 
-/** Milliseconds in a time. @throws RangeError if it is not a time */
+/**
+ * Milliseconds in a time. @throws RangeError if it is not a time
+ *
+ * @example
+ * ```ts
+ * import { millisecondsOf } from '@enclaim/policy-schema';
+ *
+ * millisecondsOf('5s'); // 5000
+ * ```
+ */
 export function millisecondsOf(time: Time): number {
   return scaled(time, TIME, TIME_MILLISECONDS);
 }
 
-/** Whether the text names a day that exists. */
+/**
+ * Whether the text names a day that exists.
+ *
+ * @example
+ * ```ts
+ * import { isDay } from '@enclaim/policy-schema';
+ *
+ * isDay('2027-02-29'); // false: 2027 is no leap year
+ * ```
+ */
 export function isDay(text: string): boolean {
   const at = DAY.test(text) ? new Date(`${text}T00:00:00Z`) : undefined;
   return at !== undefined && !Number.isNaN(at.getTime()) && at.toISOString().startsWith(text);
@@ -65,6 +99,13 @@ export function isDay(text: string): boolean {
 /**
  * The first instant after a day, in milliseconds since 1970 UTC: what is valid until that day has
  * ended here.
+ *
+ * @example
+ * ```ts
+ * import { endOf } from '@enclaim/policy-schema';
+ *
+ * new Date(endOf('2027-03-31')); // 2027-04-01T00:00:00.000Z
+ * ```
  */
 export function endOf(day: Day): number {
   if (!isDay(day)) throw new RangeError(`not a day: ${day}`);

@@ -35,6 +35,20 @@ const LAST_DATE = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
  * the reason.
  * @throws AppraisalError `references` for deployments beside owner "any", and for simulated
  * evidence beside any other
+ *
+ * @example
+ * ```ts
+ * import { readFile } from 'node:fs/promises';
+ * import { appraise, parseReferences, verifyEvidence } from '@enclaim/attestation';
+ * import { parseDemand } from '@enclaim/policy-schema';
+ *
+ * const references = parseReferences(await readFile('references.json'));
+ * const context = { now: Date.now(), channel: 'offline', activation: null } as const;
+ * const evidence = await readFile('now.evidence');
+ * const authenticated = await verifyEvidence(evidence, references.anchors, context);
+ * const verdict = await appraise(authenticated, references, [parseDemand('claim access-logged')]);
+ * for (const { id, outcome, detail } of verdict.checks) console.log(outcome, id, detail);
+ * ```
  */
 export async function appraise(
   authenticated: Authenticated,

@@ -31,6 +31,17 @@ export const MAX_EVIDENCE_BYTES: number = 1024 * 1024;
  * Verifies evidence. It works offline; facts of the connection come from `context`.
  * @param bytes an `enclaim.v1.Evidence` message
  * @throws EvidenceError with the layer that refused
+ *
+ * @example
+ * ```ts
+ * import { readFile } from 'node:fs/promises';
+ * import { parseReferences, verifyEvidence } from '@enclaim/attestation';
+ *
+ * const { anchors } = parseReferences(await readFile('references.json'));
+ * const context = { now: Date.now(), channel: 'offline', activation: null } as const;
+ * const { platform } = await verifyEvidence(await readFile('now.evidence'), anchors, context);
+ * console.log(platform); // who signed is known; whether that is enough, `appraise` says
+ * ```
  */
 export async function verifyEvidence(bytes: Uint8Array, anchors: Anchors, context: Context): Promise<Authenticated> {
   const evidence = parsePart('format', 'evidence', bytes, (all) =>

@@ -286,7 +286,18 @@ const LIMIT = 1024 * 1024;
 const EARLIEST = '0001-01-01T00:00:00.000Z';
 const LATEST = '9999-12-31T23:59:59.999Z';
 
-/** Reads a references file (JSON, UTF-8). @throws AppraisalError `references` */
+/**
+ * Reads a references file (JSON, UTF-8). @throws AppraisalError `references`
+ *
+ * @example
+ * ```ts
+ * import { readFile } from 'node:fs/promises';
+ * import { parseReferences } from '@enclaim/attestation';
+ *
+ * const { policy, images } = parseReferences(await readFile('references.json'));
+ * console.log(policy, images.length);
+ * ```
+ */
 export function parseReferences(bytes: Uint8Array): References {
   const references = decode(bytes);
   refuseUnheldDeployments(references);
@@ -307,6 +318,17 @@ function refuseEndlessRollout({ policy, rollout = [] }: References): void {
 /**
  * Adds deployments to those that the references have.
  * @throws AppraisalError `references` without an owner
+ *
+ * @example
+ * ```ts
+ * import { readFile } from 'node:fs/promises';
+ * import { parseReferences, withDeployments } from '@enclaim/attestation';
+ * import { parseDeployment } from '@enclaim/attestation/deployment';
+ *
+ * const references = parseReferences(await readFile('references.json'));
+ * const deployment = parseDeployment(await readFile('deployment.json'));
+ * console.log(withDeployments(references, [deployment]).deployments?.length);
+ * ```
  */
 export function withDeployments(references: References, more: readonly SignedDeployment[]): References {
   if (more.length === 0) return references;

@@ -65,6 +65,18 @@ loopback.addAddress('::1', 'ipv6');
  * Connects to `target` as `connect` does, and only then listens. Each call goes out with its
  * metadata, deadline and cancellation, and ends in DATA_LOSS if its receipt is not good.
  * @throws ChannelError `listen` for an address that other machines can reach; what `connect` throws
+ *
+ * @example
+ * ```ts
+ * import { readFile } from 'node:fs/promises';
+ * import { startProxy } from '@enclaim/client';
+ *
+ * const proxy = await startProxy('intake.example:443', {
+ *   references: await readFile('references.json'),
+ *   listen: { host: '127.0.0.1', port: 0 },
+ * });
+ * console.log(proxy.address); // plain gRPC of this machine's programs goes there
+ * ```
  */
 export async function startProxy(
   target: string,

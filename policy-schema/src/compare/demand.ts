@@ -162,7 +162,17 @@ const FORMS: readonly Form[] = [
   })),
 ];
 
-/** Reads one demand. @throws PolicyError `demand` */
+/**
+ * Reads one demand. @throws PolicyError `demand`
+ *
+ * @example
+ * ```ts
+ * import { parseDemand } from '@enclaim/policy-schema';
+ *
+ * const demand = parseDemand('retention(personal.health) <= P30D');
+ * console.log(demand.text);
+ * ```
+ */
 export function parseDemand(text: string): Demand {
   if (text.length > MAX_LENGTH) throw refuse('demand', `a demand longer than ${MAX_LENGTH} characters`);
   // One space each, so that no two parts of a form can fight over a run of them.
@@ -201,7 +211,19 @@ export function parseDemand(text: string): Demand {
   throw refuse('demand', `"${trimmed.slice(0, 100)}" is not a demand${hint}`);
 }
 
-/** Holds a policy against each demand. Nothing that is not found counts as met. */
+/**
+ * Holds a policy against each demand. Nothing that is not found counts as met.
+ *
+ * @example
+ * ```ts
+ * import { readFile } from 'node:fs/promises';
+ * import { accept, parseDemand, parsePolicy } from '@enclaim/policy-schema';
+ *
+ * const policy = parsePolicy(await readFile('policy.yaml', 'utf8'));
+ * const demands = [parseDemand('claim no-undisclosed-recipients')];
+ * for (const { ok, demand, found } of accept(policy, demands)) console.log(ok, demand.text, found);
+ * ```
+ */
 export function accept(policy: Policy, demands: readonly Demand[], { known = [] }: AcceptOptions = {}): DemandResult[] {
   return demands.map((demand) => ({ demand, ...judge(policy, demand, known) }));
 }

@@ -36,7 +36,20 @@ export interface PolicyDiff {
 /** Directions of a member more and of a member less, by the order of the statement. */
 const DIRECTIONS = { may: ['weaker', 'stronger'], must: ['stronger', 'weaker'], list: ['equal', 'equal'] } as const;
 
-/** Compares two policies: what changes when `after` takes the place of `before`. */
+/**
+ * Compares two policies: what changes when `after` takes the place of `before`.
+ *
+ * @example
+ * ```ts
+ * import { readFile } from 'node:fs/promises';
+ * import { diff, parsePolicy } from '@enclaim/policy-schema';
+ *
+ * const [before, after] = [await readFile('old.yaml'), await readFile('new.yaml')].map((bytes) =>
+ *   parsePolicy(bytes),
+ * );
+ * if (before && after) console.log(diff(before, after).verdict); // 'weaker', …
+ * ```
+ */
 export function diff(before: Policy, after: Policy): PolicyDiff {
   const common: Common = {
     categories: Object.keys(before.data).filter((category) => Object.hasOwn(after.data, category)),

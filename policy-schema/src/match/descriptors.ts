@@ -39,6 +39,15 @@ export interface ProtoPlace {
  * Reads a descriptor set.
  * @throws PolicyError `size`; `descriptor` if it is not one, lacks an import, or names two things
  *   alike
+ *
+ * @example
+ * ```ts
+ * import { readFile } from 'node:fs/promises';
+ * import { readDescriptors, servicesOf } from '@enclaim/policy-schema';
+ *
+ * const descriptors = readDescriptors(await readFile('descriptors.binpb')); // by buf build
+ * for (const { typeName } of servicesOf(descriptors)) console.log(typeName);
+ * ```
  */
 export function readDescriptors(bytes: Uint8Array): Descriptors {
   if (bytes.length > MAX_DESCRIPTOR_BYTES) {
@@ -70,12 +79,35 @@ export function registryOf({ file }: DescMessage): FileRegistry | undefined {
 
 const registries: WeakMap<DescFile, FileRegistry> = new WeakMap();
 
-/** Every service, in the order of the files. */
+/**
+ * Every service, in the order of the files.
+ *
+ * @example
+ * ```ts
+ * import { readFile } from 'node:fs/promises';
+ * import { readDescriptors, servicesOf } from '@enclaim/policy-schema';
+ *
+ * const descriptors = readDescriptors(await readFile('descriptors.binpb')); // by buf build
+ * for (const { typeName, methods } of servicesOf(descriptors))
+ *   console.log(typeName, methods.length);
+ * ```
+ */
 export function servicesOf({ registry }: Descriptors): DescService[] {
   return [...registry.files].flatMap(({ services }) => services);
 }
 
-/** The full name of a method. */
+/**
+ * The full name of a method.
+ *
+ * @example
+ * ```ts
+ * import { readFile } from 'node:fs/promises';
+ * import { methodIdOf, readDescriptors, servicesOf } from '@enclaim/policy-schema';
+ *
+ * const descriptors = readDescriptors(await readFile('descriptors.binpb')); // by buf build
+ * for (const { methods } of servicesOf(descriptors)) console.log(methods.map(methodIdOf));
+ * ```
+ */
 export function methodIdOf(method: DescMethod): MethodId {
   return `${method.parent.typeName}/${method.name}`;
 }

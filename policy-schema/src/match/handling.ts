@@ -134,6 +134,17 @@ export function handlingOf(method: DescMethod): Handling | undefined {
  * @throws PolicyError `handling` if the message has fields that its descriptor does not, nests
  *   too deep, has a populated field without a category, or an Any of a type that was not declared
  *   beside it; `descriptor` if the bytes are not such a message
+ *
+ * @example
+ * ```ts
+ * import type { DescMessage } from '@bufbuild/protobuf';
+ * import { labelOf } from '@enclaim/policy-schema';
+ *
+ * function carries(schema: DescMessage, message: Uint8Array): boolean {
+ *   return labelOf(schema, message).has('personal.health');
+ * }
+ * console.log(carries.name);
+ * ```
  */
 export function labelOf(schema: DescMessage, value: Uint8Array | Message): Label {
   const label = new Set<Category>();

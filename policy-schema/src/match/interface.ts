@@ -21,6 +21,21 @@ const DOMAIN = 'enclaim/interface/v2\0';
  * and the same JSON alike, write them alike, and label them alike. Comments, files, order and the
  * names of oneofs are not in it.
  * @throws PolicyError `handling` if options cannot be read
+ *
+ * @example
+ * ```ts
+ * import { readFile } from 'node:fs/promises';
+ * import {
+ *   interfaceDigest,
+ *   methodIdOf,
+ *   readDescriptors,
+ *   servicesOf,
+ * } from '@enclaim/policy-schema';
+ *
+ * const descriptors = readDescriptors(await readFile('descriptors.binpb')); // by buf build
+ * for (const method of servicesOf(descriptors).flatMap(({ methods }) => methods))
+ *   console.log(methodIdOf(method), interfaceDigest(method)); // for a rule's `interface`
+ * ```
  */
 export function interfaceDigest(method: DescMethod): Sha256 {
   const messages = new Map<string, unknown>();

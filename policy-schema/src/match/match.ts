@@ -101,6 +101,18 @@ const OF_THE_RUNTIME: ReadonlySet<string> = new Set([
 /**
  * Holds every method of a descriptor set against a policy. A method is exposed if a rule exists and
  * all that the method declares is within it.
+ *
+ * @example
+ * ```ts
+ * import { readFile } from 'node:fs/promises';
+ * import { match, parsePolicy, readDescriptors } from '@enclaim/policy-schema';
+ *
+ * const policy = parsePolicy(await readFile('policy.yaml', 'utf8'));
+ * const descriptors = readDescriptors(await readFile('descriptors.binpb'));
+ * const { exposed, withheld } = match(descriptors, policy);
+ * console.log(exposed.map(({ id }) => id));
+ * for (const { reasons } of withheld) console.log(reasons);
+ * ```
  */
 export function match(descriptors: Descriptors, policy: Policy): MatchResult {
   const exposed: ExposedMethod[] = [];
@@ -146,6 +158,18 @@ export function match(descriptors: Descriptors, policy: Policy): MatchResult {
  * **Trust**: descriptors travel with the handlers and not with the policy, so their author could
  * call a diagnosis public.
  * @throws PolicyError as {@link labelOf}
+ *
+ * @example
+ * ```ts
+ * import type { ExposedMethod } from '@enclaim/policy-schema';
+ * import { requestLabel } from '@enclaim/policy-schema';
+ *
+ * // Without a pinned interface: all that the rule accepts.
+ * function labelled(method: ExposedMethod, request: Uint8Array): string[] {
+ *   return [...requestLabel(method, request)];
+ * }
+ * console.log(labelled.name);
+ * ```
  */
 export function requestLabel(
   { descriptor, rule }: ExposedMethod,

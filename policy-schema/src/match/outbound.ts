@@ -30,7 +30,17 @@ export interface OutboundMethod {
 
 const HTTP_CALL = /^(POST|PUT) (\/[A-Za-z0-9/._~-]*)$/;
 
-/** The call that a text such as `POST /v1/send` names, or undefined. */
+/**
+ * The call that a text such as `POST /v1/send` names, or undefined.
+ *
+ * @example
+ * ```ts
+ * import { parseHttpCall } from '@enclaim/policy-schema';
+ *
+ * parseHttpCall('POST /v1/send'); // { verb: 'POST', path: '/v1/send' }
+ * parseHttpCall('mail.v1.Mailer/Send'); // undefined: a call of gRPC
+ * ```
+ */
 export function parseHttpCall(text: string): HttpCall | undefined {
   const [, verb, path] = HTTP_CALL.exec(text) ?? [];
   return path === undefined ? undefined : { verb: verb as HttpCall['verb'], path };
@@ -44,7 +54,17 @@ export function isOutbound(service: DescService): boolean {
   return carries(service, subprocessorOption);
 }
 
-/** The text that `calls` of the policy has to name before handlers may call the method. */
+/**
+ * The text that `calls` of the policy has to name before handlers may call the method.
+ *
+ * @example
+ * ```ts
+ * import { callOf } from '@enclaim/policy-schema';
+ *
+ * callOf({ id: 'mail.v1.Mailer/Send', http: 'none' }); // mail.v1.Mailer/Send
+ * callOf({ id: 'mail.v1.Mailer/Send', http: { verb: 'POST', path: '/v1/send' } }); // POST /v1/send
+ * ```
+ */
 export function callOf({ id, http }: Pick<OutboundMethod, 'id' | 'http'>): string {
   return http === 'none' ? id : `${http.verb} ${http.path}`;
 }

@@ -15,6 +15,13 @@ import type { OutboundMethod } from './outbound.ts';
 /**
  * Classes that one policy may need. Each is an idle process of some 34 MiB, and one more while
  * calls of it run alone.
+ *
+ * @example
+ * ```ts
+ * import { MAX_WORKER_CLASSES } from '@enclaim/policy-schema';
+ *
+ * console.log(`at most ${MAX_WORKER_CLASSES} processes for one policy`);
+ * ```
  */
 export const MAX_WORKER_CLASSES = 16;
 
@@ -60,6 +67,17 @@ interface Reach extends RuledMethod {
  *
  * @param outbound methods of subprocessors, whose answers may carry more than the subprocessor
  *   receives
+ *
+ * @example
+ * ```ts
+ * import { readFile } from 'node:fs/promises';
+ * import { match, parsePolicy, readDescriptors, workerClasses } from '@enclaim/policy-schema';
+ *
+ * const policy = parsePolicy(await readFile('policy.yaml', 'utf8'));
+ * const descriptors = readDescriptors(await readFile('descriptors.binpb'));
+ * const { exposed } = match(descriptors, policy);
+ * for (const { methods } of workerClasses(policy, exposed)) console.log(methods);
+ * ```
  */
 export function workerClasses(
   policy: Policy,
@@ -92,6 +110,18 @@ export function workerClasses(
 /**
  * Why two methods may not share a process, the first reason found; undefined if they may.
  * Parameters as for {@link workerClasses}.
+ *
+ * @example
+ * ```ts
+ * import { readFile } from 'node:fs/promises';
+ * import { match, obstacle, parsePolicy, readDescriptors } from '@enclaim/policy-schema';
+ *
+ * const policy = parsePolicy(await readFile('policy.yaml', 'utf8'));
+ * const descriptors = readDescriptors(await readFile('descriptors.binpb'));
+ * const [one, other] = match(descriptors, policy).exposed;
+ * // Undefined if they may share a process.
+ * if (one && other) console.log(obstacle(policy, one, other));
+ * ```
  */
 export function obstacle(
   policy: Policy,

@@ -17,6 +17,15 @@ export interface ParseOptions {
 /**
  * The policy of a document in YAML or JSON.
  * @throws PolicyError with at most 50 issues, each with its place
+ *
+ * @example
+ * ```ts
+ * import { readFile } from 'node:fs/promises';
+ * import { parsePolicy } from '@enclaim/policy-schema';
+ *
+ * const policy = parsePolicy(await readFile('policy.yaml'), { file: 'policy.yaml' });
+ * console.log(policy.system.version);
+ * ```
  */
 export function parsePolicy(source: string | Uint8Array, options: ParseOptions = {}): Policy {
   const { policy, issues } = checkPolicy(source, options);
@@ -35,7 +44,18 @@ export interface CheckedPolicy {
   placeOf(pointer: string): { readonly line: number; readonly column: number };
 }
 
-/** As {@link parsePolicy}, with warnings, and without throwing. */
+/**
+ * As {@link parsePolicy}, with warnings, and without throwing.
+ *
+ * @example
+ * ```ts
+ * import { readFile } from 'node:fs/promises';
+ * import { checkPolicy } from '@enclaim/policy-schema';
+ *
+ * const { policy, issues } = checkPolicy(await readFile('policy.yaml'), { file: 'policy.yaml' });
+ * if (policy === undefined) console.error(issues);
+ * ```
+ */
 export function checkPolicy(source: string | Uint8Array, options: ParseOptions = {}): CheckedPolicy {
   const { policy, issues, placeOf } = readAll(source, options);
   const refused = issues.some(({ severity }) => severity === 'error');

@@ -65,6 +65,14 @@ const ILLEGIBLE =
  * Reads a document.
  * @param file what messages call it
  * @throws PolicyError `size`, `encoding`, `syntax` or `depth`, with places
+ *
+ * @example
+ * ```ts
+ * import { readSource } from '@enclaim/policy-schema';
+ *
+ * const { value, issues } = readSource('{ on: yes }'); // YAML 1.1 reads another value: an issue
+ * console.log(value, issues);
+ * ```
  */
 export function readSource(source: string | Uint8Array, file?: string): Source {
   const named = file === undefined ? {} : { file };

@@ -1,6 +1,15 @@
 /** Known names that are close to a name that is not known. */
 
-/** `; did you mean "…"?` where something known is at most a third of its letters away. */
+/**
+ * `; did you mean "…"?` where something known is at most a third of its letters away.
+ *
+ * @example
+ * ```ts
+ * import { suggestion } from '@enclaim/policy-schema';
+ *
+ * suggestion('acepts', ['accepts', 'returns']); // ; did you mean "accepts"?
+ * ```
+ */
 export function suggestion(name: string, known: Iterable<string>): string {
   let best: string | undefined;
   let least = Math.min(3, Math.ceil(name.length / 3)) + 1;
