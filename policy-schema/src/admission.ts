@@ -28,7 +28,7 @@ export {
   registryOf,
   servicesOf,
 } from './match/descriptors.ts';
-export { labelOf } from './match/handling.ts';
+export { labelOf, MAX_MESSAGE_DEPTH, type Plan, planOf, survey } from './match/handling.ts';
 export { interfaceDigest } from './match/interface.ts';
 export {
   type ExposedMethod,

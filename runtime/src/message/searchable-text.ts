@@ -72,11 +72,20 @@ export function textsOf(json: Json, names: ReadonlySet<string> = NO_NAMES): stri
  * @param registry types that it may hold in an `Any`
  */
 export function leavesOf(descriptor: DescMessage, message: Message, json: Json, registry: Registry): string[] {
-  const { names, hidden } = reachOf(descriptor);
-  const texts = textsOf(json, names);
-  if (!hidden && message.$unknown === undefined) return texts;
-  for (const text of hiddenIn(reflect(descriptor, message, false), registry)) texts.push(text);
+  const texts = textsOf(json, namesIn(descriptor));
+  for (const text of hiddenOf(descriptor, message, registry)) texts.push(text);
   return texts;
+}
+
+/** The part of {@link leavesOf} that the message's JSON shows in another form. */
+export function hiddenOf(descriptor: DescMessage, message: Message, registry: Registry): Iterable<string> {
+  if (!reachOf(descriptor).hidden && message.$unknown === undefined) return [];
+  return hiddenIn(reflect(descriptor, message, false), registry);
+}
+
+/** JSON names of the fields of a type and of all in its reach. The owner chose them: no data. */
+export function namesIn(descriptor: DescMessage): ReadonlySet<string> {
+  return reachOf(descriptor).names;
 }
 
 /**
@@ -86,7 +95,16 @@ export function leavesOf(descriptor: DescMessage, message: Message, json: Json, 
  */
 export function wireTextsOf(descriptor: DescMessage, message: Message): string[] {
   if (!reachOf(descriptor).spelling && message.$unknown === undefined) return [];
-  const pieces = lossy.decode(toBinary(descriptor, message)).split(/[\p{Cc}\ufffd]+/u);
+  return spelledIn(toBinary(descriptor, message));
+}
+
+/** {@link wireTextsOf} a message of which only the bytes are at hand, and all fields known. */
+export function wireTextsIn(descriptor: DescMessage, bytes: Uint8Array): string[] {
+  return reachOf(descriptor).spelling ? spelledIn(bytes) : [];
+}
+
+function spelledIn(bytes: Uint8Array): string[] {
+  const pieces = lossy.decode(bytes).split(/[\p{Cc}\ufffd]+/u);
   return pieces.filter(({ length }) => length >= SHORTEST_PIECE);
 }
 
@@ -180,13 +198,14 @@ function valuesOf(message: ReflectMessage, field: DescField): Iterable<Uint8Arra
  * The texts of a list as one text, if there are several and they are not too long: a list may be a
  * text in pieces.
  */
-function joined(texts: readonly string[]): string[] {
+export function joined(texts: readonly string[]): string[] {
   if (texts.length < 2) return [];
   const length = texts.reduce((sum, text) => sum + text.length, 0);
   return length > MAX_LIST_CHARS ? [] : [texts.join('')];
 }
 
-function textOf(bytes: Uint8Array): string {
+/** Bytes as a text: as UTF-8, or else a character for each byte. */
+export function textOf(bytes: Uint8Array): string {
   try {
     return strict.decode(bytes);
   } catch {
