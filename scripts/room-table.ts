@@ -57,7 +57,7 @@ export const FOLDERS: Readonly<Record<string, readonly string[]>> = {
       'admission',
       'flow',
     ],
-    ...['message', 'storage', 'worker', 'governor'],
+    ...['message/transcoder', 'message', 'storage', 'worker', 'governor'],
   ],
   guest: ['platform', 'tsm', 'linux', 'tpm'],
   image: ['disk', 'machine', 'audit', 'release', 'publish', 'build', 'describe', 'programs', 'inputs', 'formats'],

@@ -13,7 +13,7 @@ import type { Json } from '../worker/protocol.ts';
 import { HeavyError, weigh } from './part-limit.ts';
 
 /** The maker of the message: a caller, a handler or a subprocessor. */
-type Maker = 'request' | 'response' | 'peer';
+export type Maker = 'request' | 'response' | 'peer';
 
 /**
  * Reads or labels a message of an untrusted maker.

@@ -3,64 +3,71 @@
  * for its label, for its JSON and for the texts that detectors see.
  */
 
-import { type DescMessage, type Message, type Registry, toBinary } from '@bufbuild/protobuf';
+import { type BinaryReadOptions, type DescMessage, type Message, type Registry, toBinary } from '@bufbuild/protobuf';
 import { ExactJson, type Label, labelOf } from '@enclaim/policy-schema/admission';
 import type { Json } from '../worker/protocol.ts';
-import { decoded, jsonOf, reading } from './decode.ts';
+import { decoded, jsonOf, type Maker, reading } from './decode.ts';
 import { leavesOf, wireTextsOf } from './searchable-text.ts';
 
-/** A message that was read from the wire. */
-export interface WalkedRequest {
+/** A message that came as bytes. */
+export interface WalkedBytes {
   readonly message: Message;
   readonly json: Json;
+  /** Categories of its populated fields. */
   readonly label: Label;
   /** Texts in its fields, in any order; empty if they were not asked for. */
   readonly texts: readonly string[];
 }
 
-/** A message that a handler made. */
-export interface WalkedResponse {
+/** A message that a handler made as JSON. */
+export interface WalkedJson {
+  /** Categories of its populated fields. */
   readonly label: Label;
-  /** Texts in its fields and in its bytes. */
+  /** Texts in its fields and in its bytes; empty if they were not asked for. */
   readonly texts: readonly string[];
   /** Encodes it. @throws Error if it cannot be: a field of proto2 that must be there is not */
   readonly bytes: () => Uint8Array;
 }
 
+/** Types of messages, and who makes them. */
+export interface WalkOptions {
+  readonly maker: Maker;
+  readonly type: DescMessage;
+  /** Types that a message may hold in an `Any`. */
+  readonly registry: Registry;
+  /** Whether detectors see its texts. */
+  readonly searched: boolean;
+}
+
 /**
- * Reads a request.
+ * Reads a message from its bytes. Of a subprocessor's, fields that no .proto declares are left out;
+ * a caller's is refused for them.
  *
- * @param registry types that it may hold in an `Any`
- * @param searched whether detectors see its texts
- * @throws RefusalError `request`
+ * @throws RefusalError of its maker
  */
-export function walkRequest(
-  type: DescMessage,
-  bytes: Uint8Array,
-  registry: Registry,
-  searched: boolean,
-): WalkedRequest {
-  const message = decoded('request', type, bytes, registry);
-  const label = reading('request', type, () => labelOf(type, message));
-  const json = jsonOf('request', type, message, registry);
+export function walkBytes({ maker, type, registry, searched }: WalkOptions, bytes: Uint8Array): WalkedBytes {
+  const options: Partial<BinaryReadOptions> = maker === 'peer' ? { readUnknownFields: false } : {};
+  const message = decoded(maker, type, bytes, registry, options);
+  const label = reading(maker, type, () => labelOf(type, message));
+  const json = jsonOf(maker, type, message, registry);
   return { message, json, label, texts: searched ? leavesOf(type, message, json, registry) : [] };
 }
 
 /**
- * Reads what a handler answered with.
+ * Reads a message from a handler's JSON.
  *
  * @param json result of `JSON.parse`
- * @throws RefusalError `response`
+ * @throws RefusalError of its maker
  */
-export function walkResponse(type: DescMessage, json: Json, registry: Registry, searched: boolean): WalkedResponse {
-  const message = reading('response', type, () =>
+export function walkJson({ maker, type, registry, searched }: WalkOptions, json: Json): WalkedJson {
+  const message = reading(maker, type, () =>
     new ExactJson(json).toMessage(type, { registry, ignoreUnknownFields: false }),
   );
-  const label = reading('response', type, () => labelOf(type, message));
+  const label = reading(maker, type, () => labelOf(type, message));
   const bytes = (): Uint8Array => toBinary(type, message);
   if (!searched) return { label, texts: [], bytes };
-  // JSON can write one number in many ways, of which the caller sees one: detectors look at that
+  // JSON can write one number in many ways, of which the receiver sees one: detectors look at that
   // one.
-  const seen = jsonOf('response', type, message, registry);
+  const seen = jsonOf(maker, type, message, registry);
   return { label, texts: [...leavesOf(type, message, seen, registry), ...wireTextsOf(type, message)], bytes };
 }

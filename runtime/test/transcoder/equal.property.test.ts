@@ -16,7 +16,7 @@ import { mutatedText, wildJson } from './wild-json.ts';
 import { wildDescriptors, wildTypes } from './wild-types.ts';
 
 /** Messages with as many mutants each, and as many texts of JSON with theirs. */
-const ROUNDS = count(12_000, 1_400_000, 3000);
+const ROUNDS = count(10_000, 1_400_000, 1000);
 const MUTANTS = 4;
 const SEED = Number(process.env.ENCLAIM_TEST_SEED ?? 20_261_130);
 

@@ -2,12 +2,12 @@
 
 import type { DescMessage, Registry } from '@bufbuild/protobuf';
 import { RefusalError } from '../../src/errors.ts';
-import { walkRequest, walkResponse } from '../../src/message/message-walk.ts';
+import { walkBytes, walkJson } from '../../src/message/message-walk.ts';
 import type { Transcoder } from '../../src/message/transcoder/transcoder.ts';
 import type { Transcoders } from '../../src/message/transcoder/transcoders.ts';
 import type { Json } from '../../src/worker/protocol.ts';
 
-/** What became of a message: taken in one pass, left to the reference, or refused by it. */
+/** The outcome for a message: taken in one pass, left to the reference, or refused by it. */
 export type Outcome = 'taken' | 'left' | 'refused';
 
 /** Thrown for a message of which the two say different things. */
@@ -30,7 +30,7 @@ export class Beside {
   /** @throws Difference */
   read(bytes: Uint8Array, searched: boolean): Outcome {
     const read = this.#transcoder.read(bytes, searched);
-    const walked = refusable(() => walkRequest(this.type, bytes, this.#registry, searched));
+    const walked = refusable(() => walkBytes({ maker: 'request', ...this.#walk(searched) }, bytes));
     if (read === undefined) return walked === undefined ? 'refused' : 'left';
     if (walked === undefined) throw new Difference('the reference refuses it');
     same('text', read.text, JSON.stringify(walked.json));
@@ -43,7 +43,7 @@ export class Beside {
   write(json: Json, searched: boolean): Outcome {
     const written = this.#transcoder.write(json, searched);
     const walked = refusable(() => {
-      const { bytes, ...rest } = walkResponse(this.type, json, this.#registry, searched);
+      const { bytes, ...rest } = walkJson({ maker: 'response', ...this.#walk(searched) }, json);
       return { ...rest, bytes: bytes() };
     });
     if (written === undefined) return walked === undefined ? 'refused' : 'left';
@@ -53,9 +53,13 @@ export class Beside {
     same('texts', listed(written.texts), listed(walked.texts));
     return 'taken';
   }
+
+  #walk(searched: boolean): { type: DescMessage; registry: Registry; searched: boolean } {
+    return { type: this.type, registry: this.#registry, searched };
+  }
 }
 
-/** What is made of a message; undefined if the reference refuses it, or cannot encode it. */
+/** The result of making a message; undefined if the reference refuses it, or cannot encode it. */
 function refusable<T>(make: () => T): T | undefined {
   try {
     return make();

@@ -15,7 +15,7 @@ export interface Writing {
   label: number;
 }
 
-/** What a field holds: single values, lists or maps, of scalars or messages. */
+/** The content of a field: single values, lists or maps, of scalars or messages. */
 export interface Content {
   /**
    * Reads the field, of whose first tag the reader has the wire type. Returns its JSON text; empty

@@ -25,12 +25,14 @@ export interface Kind<V> {
   hidden(value: V): readonly string[];
 }
 
-/** What a kind leaves out because most have it alike. */
+/** A kind of values without the parts that most kinds have alike. */
 type Essence<V> = Pick<Kind<V>, 'wire' | 'read' | 'parse' | 'write'> & Partial<Kind<V>>;
 
 const NOTHING: readonly string[] = [];
 
-/** A kind; by default of values that JSON has as they are, and of which 0, "" and false are zeros. */
+/**
+ * A kind; by default of values that JSON has as they are, and of which "" and false are zeros.
+ */
 export function kindOf<V>(essence: Essence<V>): Kind<V> {
   const json = essence.json ?? ((value: V): Json => value as Json);
   const text = essence.text ?? ((value: V): string => JSON.stringify(json(value)));

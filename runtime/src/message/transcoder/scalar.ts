@@ -1,9 +1,8 @@
 /**
  * Scalars and enums: how each stands on the wire and in JSON.
  *
- * Of JSON it takes the forms that `JSON.stringify` and protobuf's own writers have. Others that
- * protobuf allows, such as a number in a string or base64 of the URL alphabet, are left to the
- * reference.
+ * Of JSON it takes the forms that `JSON.stringify` and protobuf's own writers have. Further forms
+ * that protobuf allows, such as a number in a string, are left to the reference.
  *
  * Specified in protobuf's "Encoding" and "ProtoJSON Format"
  * (https://protobuf.dev/programming-guides/json/).

@@ -1,6 +1,6 @@
 /**
- * Message types compiled from descriptor and policy into closures: each reads the bytes of a message
- * as JSON text, or writes JSON as bytes, and labels the message on its way.
+ * Message types compiled from descriptor and policy into closures: each reads the bytes of a
+ * message as JSON text, or writes JSON as bytes, and labels the message on its way.
  */
 
 import { type DescField, type DescMessage, type Registry, ScalarType } from '@bufbuild/protobuf';
@@ -112,7 +112,7 @@ export class ShapeCompiler {
     }
   }
 
-  /** What a field holds one or several of; undefined if the reference keeps it. */
+  /** The kind or shape of a field's values; undefined if the reference keeps the field. */
   #valueOf({ scalar, enum: enumeration, message: type }: DescField): MapValue | undefined {
     if (scalar !== undefined) return { kind: scalarKind(scalar) };
     const kind: Kind<unknown> | undefined =
@@ -169,7 +169,7 @@ class CompiledShape implements Shape {
     return text === '' ? EMPTY : `${text}}`;
   }
 
-  /** Reads fields of which each comes once. Some encoders write a choice behind all others. */
+  /** Reads fields of which each comes once. Some encoders write a choice behind all the rest. */
   #readInAnyOrder(reader: WireReader, end: number, depth: number): string {
     const texts = new Array<string | undefined>(this.#count);
     let choices = 0;

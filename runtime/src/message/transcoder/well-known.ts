@@ -44,7 +44,7 @@ export function flatKind(type: DescMessage, registry: Registry): Kind<unknown> |
       return message.$unknown === undefined ? message : unusual();
     },
     parse: (value) => {
-      // `ExactJson` says which numbers may be rounded; null is a wrapper's zero only for the library.
+      // `ExactJson` says which numbers may be rounded, and a field with null is absent.
       if (value === null) unusual();
       if (Number.isInteger(value) && !Number.isSafeInteger(value)) unusual();
       return fromJson(type, value as JsonValue, { registry, ignoreUnknownFields: false });
