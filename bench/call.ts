@@ -26,6 +26,7 @@ import { anchorTime, BootClock } from '../runtime/src/clock.ts';
 import { openDevice } from '../runtime/src/log/device.ts';
 import { ReceiptSigner } from '../runtime/src/log/receipts.ts';
 import { RecordLog } from '../runtime/src/log/record-log.ts';
+import { type Json, jsonText, NULL_TEXT, type WorkerText } from '../runtime/src/worker/json-text.ts';
 import { openLab } from '../test/support/lab.ts';
 
 const STREAMS = [1, 16, 64] as const;
@@ -194,12 +195,11 @@ const echo = async (bytes: Buffer): Promise<Buffer> => {
 const worked = async (bytes: Buffer): Promise<Buffer> => {
   const message = {
     method: method.id,
-    request: json(bytes) as never,
     streams: { request: false, response: false },
     ...granted,
   };
-  const made = await pool.run({ message, perform: () => null, signal });
-  return Buffer.from(toBinary(output, fromJson(output, made as JsonValue)));
+  const made = await pool.run({ message, json: jsonText(json(bytes) as Json), perform: () => NULL_TEXT, signal });
+  return Buffer.from(toBinary(output, fromJson(output, JSON.parse(made as WorkerText))));
 };
 
 /** Whatever is written to this process comes back. */

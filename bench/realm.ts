@@ -39,8 +39,8 @@ function calls(code: string): () => void {
     id: '',
     seed: '00'.repeat(32),
   };
-  const message = { kind: 'call', call: 0, method: 'a.B/C', request: {}, streams: {}, ...granted };
-  const text = JSON.stringify(message);
+  const message = { kind: 'call', call: 0, method: 'a.B/C', streams: {}, ...granted };
+  const text = `${JSON.stringify(message)}\t{}`;
   return () => {
     realm.receive(text);
     realm.take();

@@ -15,7 +15,7 @@ import { compileProtos } from '@enclaim/image';
 import { readDescriptors } from '@enclaim/policy-schema/admission';
 import { walkBytes, walkJson } from '../runtime/src/message/message-walk.ts';
 import { Transcoders } from '../runtime/src/message/transcoder/transcoders.ts';
-import type { Json } from '../runtime/src/worker/protocol.ts';
+import type { Json } from '../runtime/src/worker/json-text.ts';
 
 const RUNS = Number(process.env.RUNS ?? 40_000);
 const ROUNDS = 5;

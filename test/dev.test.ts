@@ -19,6 +19,7 @@ import { ENTRIES } from '../image/src/programs/entries.ts';
 import { referencesOf } from '../runtime/src/admission/peer-references.ts';
 import { openRealm } from '../runtime/src/worker/process/realm.ts';
 import { eventually, HANGS_MS } from './support/eventually.ts';
+import { readText, written } from './support/worker-text.ts';
 
 const cli = join(import.meta.dirname, '../cli/src/main.ts');
 const PUT = 'notes.v1.Notes/Put';
@@ -241,22 +242,19 @@ test('the realm of a VM has no console, takes no stacks and notes nothing', asyn
     throw Object.assign(new Error('x'), { there: typeof console });
   }, 'a.B/D': async () => ({ there: typeof console, stack: new Error('x').stack, limit: typeof Error.stackTraceLimit }) };`;
   const realm = openRealm(code, ['a.B/C', 'a.B/D']);
-  const granted = { request: null, streams: {}, reads: [], stores: [], sends: {}, releases: [] };
+  const granted = { streams: {}, reads: [], stores: [], sends: {}, releases: [] };
   for (const [index, method] of ['a.B/C', 'a.B/D'].entries())
     realm.receive(
-      JSON.stringify({
+      written({
         ...{ kind: 'call', call: index, method, ...granted, time: '2026-01-01T00:00:00.000Z' },
-        ...{ id: 'i', seed: '0'.repeat(64) },
+        ...{ id: 'i', seed: '0'.repeat(64), json: null },
       }),
     );
   await new Promise((resolve) => setImmediate(resolve));
   const lines = realm.take().trim().split('\n').sort();
-  assert.deepEqual(
-    lines.map((line) => JSON.parse(line)),
-    [
-      { kind: 'done', call: 1, response: { there: 'undefined', limit: 'undefined' } },
-      { kind: 'failed', call: 0 },
-    ],
-  );
+  assert.deepEqual(lines.map(readText), [
+    { kind: 'done', call: 1, json: { there: 'undefined', limit: 'undefined' } },
+    { kind: 'failed', call: 0 },
+  ]);
   assert.equal(realm.notes(), '');
 });

@@ -15,9 +15,11 @@ import { RefusalError } from '../runtime/src/errors.ts';
 import { ReceiptSigner } from '../runtime/src/log/receipts.ts';
 import type { Call } from '../runtime/src/worker/call.ts';
 import { HandlerStatus } from '../runtime/src/worker/handler-status.ts';
-import type { Json, Made, Operation } from '../runtime/src/worker/protocol.ts';
+import type { JsonText } from '../runtime/src/worker/json-text.ts';
+import type { Made, Operation } from '../runtime/src/worker/protocol.ts';
 import { WorkerLostError } from '../runtime/src/worker/worker.ts';
 import { type Lab, type LabMethod, openLab } from './support/lab.ts';
+import { given } from './support/worker-text.ts';
 
 let lab: Lab;
 before(async () => {
@@ -30,7 +32,7 @@ type Kind = keyof typeof KINDS;
 
 /** A handler's part of a call, as its worker says it. */
 interface Handler {
-  ask(operation: Record<string, unknown> & { readonly kind: Operation['kind'] }): Promise<Json>;
+  ask(operation: Record<string, unknown> & { readonly kind: Operation['kind'] }): Promise<JsonText>;
   /** Ends the call from outside. */
   abort(reason: Error): void;
 }
@@ -47,12 +49,12 @@ const failed = (error: Error): never => {
 };
 const NOT_FOUND = new HandlerStatus('NOT_FOUND', 'no such case');
 const WAYS: Readonly<Record<string, (handler: Handler) => Promise<Made> | Made>> = {
-  ok: () => ({}),
+  ok: () => given({}),
   'a status': () => NOT_FOUND,
   'another status': () => new HandlerStatus('PERMISSION_DENIED', 'diagnosis'),
   throw: () => failed(new RefusalError('worker', 'the handler threw')),
-  'refused operation': (handler) => handler.ask({ kind: 'get', collection: 'nothing', key: 'k' }),
-  'no message of its type': () => ({ word: 7 }),
+  'refused operation': async (handler) => given(await handler.ask({ kind: 'get', collection: 'nothing', key: 'k' })),
+  'no message of its type': () => given({ word: 7 }),
   'caller gone': (handler) => cut(handler, new Error('gone'), new RefusalError('budget', 'the call was given up')),
   deadline: (handler) => cut(handler, late),
   budget: () => failed(new RefusalError('budget', 'a call used more processor than it declares')),
@@ -72,7 +74,7 @@ interface Told {
 
 /** The calls of one boot, on whose log `durable` decides. */
 function boot(durable: () => Promise<void> = async () => {}) {
-  let run: (call: Call) => Promise<Made> = async () => ({});
+  let run: (call: Call) => Promise<Made> = async () => given({});
   const calls = new Calls({
     admission: lab.admission,
     pool: { run: (call) => run(call) },
@@ -103,8 +105,8 @@ function boot(durable: () => Promise<void> = async () => {}) {
 async function told(kind: Kind, way: string, reads: boolean, taken: number): Promise<Told> {
   const call = boot();
   await call('Put', async ({ ask }) => {
-    await ask({ kind: 'put', collection: 'cases', key: 'k', value: 'diagnosis' });
-    return {};
+    await ask({ kind: 'put', collection: 'cases', key: 'k', json: given('diagnosis') });
+    return given({});
   });
   const answer = await call(kind, async (handler) => {
     if (reads) await handler.ask({ kind: 'get', collection: 'cases', key: 'k' });

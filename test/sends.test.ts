@@ -13,6 +13,7 @@ import { RefusalError } from '../runtime/src/errors.ts';
 import { ReceiptSigner } from '../runtime/src/log/receipts.ts';
 import type { Call } from '../runtime/src/worker/call.ts';
 import { type Lab, openLab } from './support/lab.ts';
+import { given } from './support/worker-text.ts';
 
 const MESSAGES = 20;
 let lab: Lab;
@@ -33,9 +34,9 @@ async function watch(
   const pool = {
     run: async ({ perform }: Call) => {
       const send = async (count: number) =>
-        perform({ call: 0, operation: operation++, kind: 'send', message: { count: String(count) } });
+        perform({ call: 0, operation: operation++, kind: 'send', json: given({ count: String(count) }) });
       await run(send);
-      return null;
+      return given(null);
     },
   };
   const calls = new Calls({

@@ -1,4 +1,4 @@
-/** Frames of JSON on a byte stream between processes: `u32 length ‖ UTF-8`. */
+/** Frames of text on a byte stream between processes: `u32 length ‖ UTF-8`. */
 
 import { concat, fromUtf8, Reader } from '@enclaim/attestation/bytes';
 
@@ -10,9 +10,13 @@ const PREFIX = 4;
  */
 const PIECE = 4096;
 
-/** A message as a frame. @throws RangeError over `limit` bytes */
+/** A message as a frame of JSON. @throws RangeError over `limit` bytes */
 export function encodeFrame(message: unknown, limit: number): Uint8Array {
-  const text = JSON.stringify(message);
+  return encodeTextFrame(JSON.stringify(message), limit);
+}
+
+/** A text as a frame. @throws RangeError over `limit` bytes */
+export function encodeTextFrame(text: string, limit: number): Uint8Array {
   const length = Buffer.byteLength(text);
   if (length > limit) throw new RangeError(`a frame of ${length} bytes, at most ${limit}`);
   const frame = Buffer.allocUnsafe(PREFIX + length);

@@ -13,6 +13,7 @@ import { compileProtos } from '@enclaim/image';
 import { type ExposedMethod, type Policy, readDescriptors } from '@enclaim/policy-schema/admission';
 import { count } from '../../test/support/long.ts';
 import { fc } from '../../test/support/properties.ts';
+import { given } from '../../test/support/worker-text.ts';
 import type { Admission } from '../src/admission/admission.ts';
 import type { Release } from '../src/admission/release-plan.ts';
 import { AnswerGate } from '../src/egress/answer-gate.ts';
@@ -525,16 +526,16 @@ class Real {
       case 'send': {
         this.#answer = toBinary(message, fromJson(message, carrying(step.answer ?? []))) as Uint8Array<ArrayBuffer>;
         const method = step.answer === null ? 'Tell' : 'Ask';
-        await egress.call({ to: step.to, method, message: carrying(step.label) });
+        await egress.call({ to: step.to, method, json: given(carrying(step.label)) });
         return;
       }
       case 'release':
         await egress.release({ rule: step.rule, keys: { one: step.key, two: step.key } });
         return;
       case 'list':
-        return context.perform({ ...asked, ...step });
+        return JSON.parse(context.perform({ ...asked, ...step }));
       case 'put':
-        context.perform({ ...asked, ...step, kind: 'put', value: { field: 'x', value: this.#values } });
+        context.perform({ ...asked, ...step, kind: 'put', json: given({ field: 'x', value: this.#values }) });
         this.#values++;
         egress.touched(step.collection, step.key);
         return;
@@ -542,7 +543,7 @@ class Real {
         context.perform({ ...asked, ...step, kind: 'delete' });
         return;
       case 'get': {
-        const found = context.perform({ ...asked, ...step, kind: 'get' }) as { value: number } | null;
+        const found = JSON.parse(context.perform({ ...asked, ...step, kind: 'get' })) as { value: number } | null;
         if (found !== null) egress.touched(step.collection, step.key);
         return found?.value ?? null;
       }

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ExposedMethod, Policy } from '@enclaim/policy-schema/admission';
+import { given } from '../../test/support/worker-text.ts';
 import { RefusalError } from '../src/errors.ts';
 import { CallContext } from '../src/flow/call-flow.ts';
 import { VolatileCollection } from '../src/storage/volatile.ts';
@@ -35,8 +36,9 @@ function decide() {
     context,
     leaves,
     words,
-    get: (collection: string) => context.perform({ ...asked, kind: 'get', collection, key: '1' }),
-    put: (collection: string) => context.perform({ ...asked, kind: 'put', collection, key: '1', value: 'granted' }),
+    get: (collection: string) => JSON.parse(context.perform({ ...asked, kind: 'get', collection, key: '1' })),
+    put: (collection: string) =>
+      context.perform({ ...asked, kind: 'put', collection, key: '1', json: given('granted') }),
     drop: (collection: string) => context.perform({ ...asked, kind: 'delete', collection, key: '1' }),
   };
 }
@@ -53,7 +55,7 @@ test('what was read and may not be returned is followed by no change', () => {
   assert.notEqual(context.silence, undefined);
   assert.throws(() => put('leaves'), refusedFor(/returns open, not health/));
   assert.throws(() => drop('leaves'), refusedFor(/returns open, not health/));
-  assert.equal(leaves.get('1')?.value, 'asked');
+  assert.equal(leaves.get('1')?.value, '"asked"');
 });
 
 test('after a change nothing is read that may not be returned, and the call may still answer', () => {
@@ -66,7 +68,7 @@ test('after a change nothing is read that may not be returned, and the call may 
   );
   context.respond(new Set(['open']), []);
   assert.equal(context.silence, undefined);
-  assert.equal(leaves.get('1')?.value, 'granted');
+  assert.equal(leaves.get('1')?.value, '"granted"');
 });
 
 test('what may be returned is read before a change and after it', () => {
@@ -75,5 +77,5 @@ test('what may be returned is read before a change and after it', () => {
   put('words');
   assert.equal(get('words'), 'granted');
   context.respond(new Set(['open']), []);
-  assert.equal(words.get('1')?.value, 'granted');
+  assert.equal(words.get('1')?.value, '"granted"');
 });

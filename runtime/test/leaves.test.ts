@@ -10,7 +10,7 @@ import { compileProtos } from '@enclaim/image';
 import { readDescriptors } from '@enclaim/policy-schema/admission';
 import { detect } from '../src/flow/detectors.ts';
 import { leavesOf, textsOf, wireTextsOf } from '../src/message/searchable-text.ts';
-import type { Json } from '../src/worker/protocol.ts';
+import type { Json } from '../src/worker/json-text.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'enclaim-leaves-'));
 writeFileSync(

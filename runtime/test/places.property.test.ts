@@ -8,10 +8,11 @@ import { test } from 'node:test';
 import type { ExposedMethod, Policy } from '@enclaim/policy-schema/admission';
 import { count } from '../../test/support/long.ts';
 import { fc } from '../../test/support/properties.ts';
+import { given } from '../../test/support/worker-text.ts';
 import { RefusalError } from '../src/errors.ts';
 import { CallContext } from '../src/flow/call-flow.ts';
 import { VolatileCollection } from '../src/storage/volatile.ts';
-import type { Json } from '../src/worker/protocol.ts';
+import type { Json } from '../src/worker/json-text.ts';
 
 const PROGRAMS = count(5000, 20_000);
 /** Two collections, of which one may hold secrets, and milliseconds that they keep what they hold. */
@@ -122,7 +123,9 @@ class World {
     const asked = { call: 0, operation: 0, ...step };
     let said: Json;
     try {
-      said = this.#call.perform(asked.kind === 'put' ? { ...asked, kind: 'put', value } : (asked as never));
+      const json = given(value);
+      const found = this.#call.perform(asked.kind === 'put' ? { ...asked, kind: 'put', json } : (asked as never));
+      said = JSON.parse(found) as Json;
     } catch (error) {
       assert(error instanceof RefusalError, String(error));
       said = `refused: ${error.code}`;

@@ -11,7 +11,7 @@ import { readDescriptors } from '@enclaim/policy-schema/admission';
 import type { Release } from '../src/admission/release-plan.ts';
 import { build } from '../src/egress/release.ts';
 import { RefusalError } from '../src/errors.ts';
-import type { Json } from '../src/worker/protocol.ts';
+import type { Json } from '../src/worker/json-text.ts';
 
 const PROTO = `syntax = "proto3"; package t;
   message M {

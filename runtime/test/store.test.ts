@@ -6,10 +6,11 @@ import { getHeapSnapshot, setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import type { ExposedMethod, Policy, Rule } from '@enclaim/policy-schema/admission';
 import { labPolicy } from '../../test/support/lab.ts';
+import { given } from '../../test/support/worker-text.ts';
 import { RefusalError } from '../src/errors.ts';
 import { CallContext } from '../src/flow/call-flow.ts';
 import { VolatileCollection } from '../src/storage/volatile.ts';
-import type { Json } from '../src/worker/protocol.ts';
+import type { Json } from '../src/worker/json-text.ts';
 
 /** A method that reads and stores the same collection. */
 function mixed(): { policy: Policy; method: ExposedMethod } {
@@ -42,9 +43,8 @@ test('gives back what was put, and nothing that was done to it since', () => {
   const value = { name: 'Ö', list: [1, null, { deep: true }] };
   cases.put('k', value, ['identity']);
   value.list.push(2);
-  (cases.get('k')?.value as { name: string }).name = 'changed';
   const { value: kept, label } = cases.get('k') ?? {};
-  assert.deepEqual({ kept, label }, { kept: { name: 'Ö', list: [1, null, { deep: true }] }, label: ['identity'] });
+  assert.deepEqual({ kept, label }, { kept: '{"name":"Ö","list":[1,null,{"deep":true}]}', label: ['identity'] });
   assert.equal(cases.get('other'), undefined);
 });
 
@@ -54,16 +54,16 @@ test('what is made of a value is no younger than it', () => {
   const { policy, method } = mixed();
   const call = (): CallContext => new CallContext(policy, method, new Map([['cases', cases]]));
   const asked = { call: 0, operation: 0, collection: 'cases' };
-  call().perform({ ...asked, kind: 'put', key: 'old', value: 'HIV' });
+  call().perform({ ...asked, kind: 'put', key: 'old', json: given('HIV') });
   now = 250;
   const copying = call();
   const value = copying.perform({ ...asked, kind: 'get', key: 'old' });
-  assert.equal(value, 'HIV');
-  copying.perform({ ...asked, kind: 'put', key: 'copy', value });
-  call().perform({ ...asked, kind: 'put', key: 'new', value: 'of today' });
+  assert.equal(value, '"HIV"');
+  copying.perform({ ...asked, kind: 'put', key: 'copy', json: given('HIV') });
+  call().perform({ ...asked, kind: 'put', key: 'new', json: given('of today') });
   now = 400;
   const left = ['old', 'copy', 'new'].map((key) => call().perform({ ...asked, kind: 'get', key }));
-  assert.deepEqual(left, [null, null, 'of today']);
+  assert.deepEqual(left, ['null', 'null', '"of today"']);
   assert.deepEqual(cases.list().keys, ['new']);
 });
 
@@ -78,7 +78,7 @@ test('a place that was written over lasts as long as it would have, and says wha
   cases.put('k', 'open', ['operational']);
   cases.put('k', 'made of something old', ['personal'], { since: 10 });
   const both = ['operational', 'personal'];
-  const written = 'made of something old';
+  const written = '"made of something old"';
   assert.deepEqual(seen(), { value: written, label: both, listed: { keys: ['k'], label: both } });
   now = 110;
   assert.deepEqual(seen(), { value: undefined, label: both, listed: { keys: [], label: both } });
@@ -86,7 +86,7 @@ test('a place that was written over lasts as long as it would have, and says wha
   cases.put('k', 'over', ['operational'], { since: 10 });
   assert.deepEqual(seen(), { value: undefined, label: both, listed: { keys: [], label: both } });
   cases.put('k', 'again', ['operational'], { since: 40 });
-  assert.deepEqual(seen(), { value: 'again', label: both, listed: { keys: ['k'], label: both } });
+  assert.deepEqual(seen(), { value: '"again"', label: both, listed: { keys: ['k'], label: both } });
   now = 140;
   assert.deepEqual(seen(), { value: undefined, label: both, listed: { keys: [], label: both } });
   now = 150;
@@ -123,7 +123,7 @@ test('places outlast a restart whole, where a store keeps them', () => {
   const again = new VolatileCollection('cases', 100, { ...options, places: kept });
   assert.deepEqual(again.snapshot(), kept);
   assert.deepEqual(again.get('k'), {
-    value: { name: 'Ö' },
+    value: '{"name":"Ö"}',
     label: ['operational', 'personal'],
     since: 30,
   });
@@ -136,7 +136,7 @@ test('places outlast a restart whole, where a store keeps them', () => {
   forever.put('k', 1, []);
   const { valueEnd, placeEnd } = forever.snapshot()[0] ?? {};
   assert.deepEqual([valueEnd, placeEnd], [null, null]);
-  assert.equal(new VolatileCollection('cases', 1, { places: forever.snapshot() }).get('k')?.value, 1);
+  assert.equal(new VolatileCollection('cases', 1, { places: forever.snapshot() }).get('k')?.value, '1');
 });
 
 /** The memory that a collection takes for values while something is done with it. */
@@ -229,10 +229,10 @@ test('a record, a call and an identity have bounds, and each but the first ends 
   const { policy, method } = mixed();
   const call = new CallContext(policy, method, new Map([['cases', cases]]));
   const asked = { call: 0, operation: 0, collection: 'cases', kind: 'put' } as const;
-  call.perform({ ...asked, key: 'a', value: record });
+  call.perform({ ...asked, key: 'a', json: given(record) });
   // Also what is written over has been stored.
-  assert.throws(() => call.perform({ ...asked, key: 'a', value: record }), refusedFor('budget', true));
-  call.perform({ ...asked, key: 'b', value: record.slice(4096) });
+  assert.throws(() => call.perform({ ...asked, key: 'a', json: given(record) }), refusedFor('budget', true));
+  call.perform({ ...asked, key: 'b', json: given(record.slice(4096)) });
   const fill = (owner?: string): number => {
     for (let count = 0; ; count++) {
       try {

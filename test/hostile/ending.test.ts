@@ -15,7 +15,7 @@ import { AttestedServer } from '../../runtime/src/channel/server.ts';
 import { anchorTime, BootClock } from '../../runtime/src/clock.ts';
 import { EgressBroker } from '../../runtime/src/egress/broker.ts';
 import { RefusalError } from '../../runtime/src/errors.ts';
-import { encodeFrame, FrameReader } from '../../runtime/src/frames.ts';
+import { FrameReader } from '../../runtime/src/frames.ts';
 import { ReceiptSigner } from '../../runtime/src/log/receipts.ts';
 import { VolatileCollection } from '../../runtime/src/storage/volatile.ts';
 import type { Call } from '../../runtime/src/worker/call.ts';
@@ -25,6 +25,7 @@ import type { WorkerProcess } from '../../runtime/src/worker/worker.ts';
 import { startSubprocessor } from '../fakes/subprocessor.ts';
 import { HANGS_MS } from '../support/eventually.ts';
 import { type Lab, openLab } from '../support/lab.ts';
+import { frameOf, given, readText, type Said } from '../support/worker-text.ts';
 import { type Served, serve } from './served.ts';
 
 const STORE = "await ctx.store.cases.put('k', request.text); return {}";
@@ -105,18 +106,18 @@ describe('a server', () => {
 
 /** A worker process that is this test: it says `first`, and then what `hear` makes of each message. */
 function pretend(
-  hear: (message: { kind: string; call: number }, say: (message: object) => void) => void,
-  first: object = { kind: 'ready' },
+  hear: (message: { kind: string; call: number }, say: (message: Said) => void) => void,
+  first: Said = { kind: 'ready' },
 ): WorkerProcess {
   const frames = new FrameReader(MAX_FRAME_BYTES);
-  const say = (message: object): void => void socket.push(encodeFrame(message, MAX_FRAME_BYTES));
+  const say = (message: Said): void => void socket.push(frameOf(message));
   const socket = new Duplex({
     read: () => {},
     write: (chunk, _encoding, done) => {
       for (const text of frames.push(chunk)) {
-        const message = JSON.parse(text);
+        const message = readText(text);
         if (message.kind === 'load') say(first);
-        else hear(message, say);
+        else hear(message as never, say);
       }
       done();
     },
@@ -174,9 +175,9 @@ describe('messages that a worker sends behind its last word', () => {
     const pool = {
       run: async ({ perform }: Call) => {
         for (let operation = 0; operation < 3; operation++)
-          sends.push((async () => perform({ kind: 'send', call: 0, operation, message: { word: 'x' } }))());
+          sends.push((async () => perform({ kind: 'send', call: 0, operation, json: given({ word: 'x' }) }))());
         // None is waited for. The first is on its way to a caller who takes no more before the call is over.
-        return sleep(20, null);
+        return sleep(20, given(null));
       },
     };
     const left: Uint8Array[] = [];
@@ -495,7 +496,7 @@ describe('text of a worker', () => {
   test('reaches no caller as a reason of a worker that is unusable after all', async () => {
     const worker = pretend(({ kind, call }, say) => {
       if (kind !== 'call') return;
-      say({ kind: 'log', call, operation: 0, event: 'x', data: null });
+      say({ kind: 'log', call, operation: 0, event: 'x', json: null });
       say(unusable);
     });
     assert.match(await told(worker), failed('the worker was ended: it said something that is not in the protocol'));

@@ -2,9 +2,13 @@
 
 import { Duplex } from 'node:stream';
 import * as framing from '../../runtime/src/frames.ts';
+import { handlerValue } from '../../runtime/src/message/handler-value.ts';
 import * as accounts from '../../runtime/src/worker/account.ts';
-import { type Json, MAX_FRAME_BYTES } from '../../runtime/src/worker/protocol.ts';
+import type { Call } from '../../runtime/src/worker/call.ts';
+import type { WorkerText } from '../../runtime/src/worker/json-text.ts';
+import { MAX_FRAME_BYTES } from '../../runtime/src/worker/protocol.ts';
 import * as whole from '../../runtime/src/worker/worker.ts';
+import { frameOf, type Said } from '../support/worker-text.ts';
 import { type Attack, comes, lasts } from './attack.ts';
 import { type Edit, type Source, weakened } from './weakened.ts';
 
@@ -20,7 +24,7 @@ type Worker = whole.Worker;
 
 /** A worker process that is this test. */
 interface Forged {
-  say(message: unknown): void;
+  say(message: Said): void;
   raw(bytes: Uint8Array): void;
   readonly worker: Worker;
   /** Whether the runtime ended the process. */
@@ -37,7 +41,7 @@ async function forged({ Worker }: WorkerModule, metered = false): Promise<Forged
   };
   const worker = new Worker({ socket: mouth, kill, processorTime: () => 0 }, 60_000);
   const raw = (bytes: Uint8Array): void => void mouth.push(bytes);
-  const say = (message: unknown): void => raw(framing.encodeFrame(message, 2 * MAX_FRAME_BYTES));
+  const say = (message: Said): void => raw(frameOf(message));
   const loaded = worker.load({ code: '', methods: [], metered });
   if (metered) say(USED);
   say({ kind: 'ready' });
@@ -46,11 +50,11 @@ async function forged({ Worker }: WorkerModule, metered = false): Promise<Forged
 }
 
 const USED = { kind: 'used', total: 1000, heap: 1000, collected: false, calls: [] };
-const put = { kind: 'put', call: 0, operation: 0, collection: 'cases', key: 'k', value: null };
+const put = { kind: 'put', call: 0, operation: 0, collection: 'cases', key: 'k', json: null };
 
 /** Layers of the runtime's side of a worker, by what it is like without them. */
 const WORKER_LAYERS = {
-  protocol: [WORKER, ['this.#obey(parseFromWorker(text), text)', 'this.#obey(JSON.parse(text), text)']],
+  protocol: [WORKER, ['this.#obey(parseFromWorker(text), text)', 'this.#obey(JSON.parse(text.split("\\t")[0]), text)']],
   'count of pings': [HEARTBEAT, ["if (ping !== this.#answered++) throw new RangeError('a pong without a ping');", '']],
   'end of a call': [WORKER, ['this.#running.delete(id);', '']],
   'table of calls': [
@@ -73,11 +77,11 @@ type WorkerLayer = keyof typeof WORKER_LAYERS;
 const HELD_AGAINST_CHARGES: Edit = ['Math.max(unreported, this.#unseen - this.#readyAllowance())', 'unreported'];
 
 /** Messages of which each must end the worker. */
-const FORGED: Readonly<Record<string, unknown>> = {
+const FORGED: Readonly<Record<string, Said>> = {
   'a kind that does not exist': { kind: 'grant', call: 0 },
-  'a message to the worker sent back': { kind: 'result', operation: 0, value: null },
+  'a message to the worker sent back': { kind: 'result', operation: 0, json: null },
   'a field that does not exist': { ...put, label: [] },
-  'a label of its own': { kind: 'done', call: 0, response: null, label: [] },
+  'a label of its own': { kind: 'done', call: 0, label: [], json: null },
   "a status that is the runtime's": { kind: 'status', call: 0, code: 'INTERNAL', text: '' },
   'a status of no text': { kind: 'status', call: 0, code: 'NOT_FOUND' },
   'a status of more text than a trailer takes': { kind: 'status', call: 0, code: 'NOT_FOUND', text: 'x'.repeat(257) },
@@ -89,7 +93,7 @@ const FORGED: Readonly<Record<string, unknown>> = {
   'a collection that is a list': { ...put, collection: ['cases'] },
   'a key without end': { ...put, key: 'k'.repeat(513) },
   'an operation without a number': { kind: 'get', call: 0, collection: 'cases', key: 'k' },
-  'an event of free text': { kind: 'log', call: 0, operation: 0, event: 'Jane Doe has measles', data: null },
+  'an event of free text': { kind: 'log', call: 0, operation: 0, event: 'Jane Doe has measles', json: null },
   'keys of a release that are no text': { kind: 'release', call: 0, operation: 0, rule: 'r', keys: { a: 1 } },
 };
 
@@ -150,7 +154,7 @@ const TALKS: Readonly<Record<string, Talk>> = {
     async ({ say, worker }) => {
       let performed = 0;
       const done = running(worker, 1, () => performed++);
-      say({ kind: 'done', call: 1, response: null });
+      say({ kind: 'done', call: 1, json: null });
       await done;
       say({ ...put, call: 1 });
       return comes(() => performed > 0, 5);
@@ -161,7 +165,7 @@ const TALKS: Readonly<Record<string, Talk>> = {
     async ({ say, worker }) => {
       let performed = 0;
       const done = running(worker, 1, () => performed++);
-      say({ kind: 'done', call: 1, response: null });
+      say({ kind: 'done', call: 1, json: null });
       say({ ...put, call: 1 });
       await done;
       return performed > 0;
@@ -177,7 +181,7 @@ const TALKS: Readonly<Record<string, Talk>> = {
     },
   ],
   ...Object.fromEntries(
-    [{ kind: 'done', response: null }, { kind: 'status', code: 'ABORTED', text: '' }, { kind: 'failed' }, put].flatMap(
+    [{ kind: 'done', json: null }, { kind: 'status', code: 'ABORTED', text: '' }, { kind: 'failed' }, put].flatMap(
       (message) =>
         [1, 2].map((call): [string, Talk] => [
           `${message.kind} of a call that ${call === 1 ? 'has ended' : 'never was'}`,
@@ -185,7 +189,7 @@ const TALKS: Readonly<Record<string, Talk>> = {
             'calls by name',
             async ({ say, worker, killed }) => {
               const done = running(worker, 1, () => null);
-              say({ kind: 'done', call: 1, response: null });
+              say({ kind: 'done', call: 1, json: null });
               await done;
               say({ ...message, call });
               return lasts(killed, 5);
@@ -210,19 +214,17 @@ const TALKS: Readonly<Record<string, Talk>> = {
         for (const until = performance.now() + 5; performance.now() < until; );
         return performed++;
       });
-      const frames = Array.from({ length: 40 }, (_, operation) =>
-        framing.encodeFrame({ ...put, call: 1, operation }, MAX_FRAME_BYTES),
-      );
+      const frames = Array.from({ length: 40 }, (_, operation) => frameOf({ ...put, call: 1, operation }));
       raw(Buffer.concat(frames));
       return performed === 40;
     },
   ],
-  'messages in one breath that take long to read': [
+  'messages in one breath whose values take long to read': [
     'turns of the loop',
     async ({ say, worker, unread, killed }) => {
-      void running(worker, 1, () => null);
+      void running(worker, 1, ({ json }) => handlerValue(json));
       const value = Object.fromEntries(Array.from({ length: 90_000 }, (_, at) => [at, null]));
-      for (let operation = 0; operation < 20; operation++) say({ ...put, call: 1, operation, value });
+      for (let operation = 0; operation < 20; operation++) say({ ...put, call: 1, operation, json: value });
       return unread() === 0 && !killed();
     },
   ],
@@ -240,11 +242,15 @@ const TALKS: Readonly<Record<string, Talk>> = {
   ],
 };
 
-function running(worker: Worker, id: number, perform: () => unknown): Promise<unknown> {
+function running(
+  worker: Worker,
+  id: number,
+  perform: (put: { readonly json: WorkerText }) => unknown,
+): Promise<unknown> {
   const granted = { time: '', id: '', seed: '', reads: [], stores: [], sends: {}, releases: [] };
-  const message = { method: 'm', request: null, streams: { request: false, response: false }, ...granted };
+  const message = { method: 'm', streams: { request: false, response: false }, ...granted };
   const { signal } = new AbortController();
-  return worker.run(id, { message, perform: perform as () => Json, signal }).catch(() => undefined);
+  return worker.run(id, { message, perform: perform as unknown as Call['perform'], signal }).catch(() => undefined);
 }
 
 /** Whether a metered worker whose first word is `ready` is taken for one. */

@@ -3,6 +3,7 @@
 import { compileFunction, constants, createContext, runInContext } from 'node:vm';
 import { openRealm, type Realm } from '../../runtime/src/worker/process/realm.ts';
 import { GLOBALS, type Inside, inside } from '../../runtime/src/worker/realm/inside.ts';
+import { readText, written } from '../support/worker-text.ts';
 
 const METHOD = 'a.B/C';
 const source = String(inside);
@@ -42,7 +43,7 @@ function noRealm(code: string): Realm {
       return text;
     },
     receive: (text) => {
-      const { kind, request } = JSON.parse(text);
+      const { kind, json: request } = readText(text);
       if (kind !== 'call') return -1;
       const never = (): Promise<never> => Promise.reject(new Error('refused'));
       const ctx = {
@@ -54,7 +55,7 @@ function noRealm(code: string): Realm {
       Promise.resolve()
         .then(() => module.exports.handlers?.[METHOD]?.(request, ctx))
         .then((response) => {
-          said += `${JSON.stringify({ kind: 'done', response })}\n`;
+          said += `${written({ kind: 'done', json: response })}\n`;
         })
         .catch(() => {});
       return 0;
@@ -144,7 +145,7 @@ export async function answersOf(realm: Realm, requests: readonly unknown[]): Pro
       kind: 'call',
       call,
       method: METHOD,
-      request,
+      json: request,
       streams: {},
       reads: ['cases'],
       stores: ['cases'],
@@ -152,16 +153,15 @@ export async function answersOf(realm: Realm, requests: readonly unknown[]): Pro
       releases: [],
     };
     const granted = { time: '2026-01-01T00:00:00.000Z', id: 'id', seed: String(call).padStart(64, '0') };
-    realm.receive(JSON.stringify({ ...message, ...granted }));
+    realm.receive(written({ ...message, ...granted }));
     let response: unknown;
     for (let turn = 0; turn < 20; turn++) {
       await new Promise((resolve) => setImmediate(resolve));
       for (const line of realm.take().split('\n')) {
         if (line === '') continue;
-        const said = JSON.parse(line);
-        if (said.kind === 'done') response = said.response;
-        if (said.operation !== undefined) {
-          const { operation } = said;
+        const { kind, json, operation } = readText(line);
+        if (kind === 'done') response = json;
+        if (operation !== undefined) {
           realm.receive(JSON.stringify({ kind: 'refused', operation, code: 'grant', message: 'refused' }));
         }
       }

@@ -6,7 +6,8 @@ import { RefusalError } from '../errors.ts';
 import type { CallContext } from '../flow/call-flow.ts';
 import type { Place } from '../governor/places.ts';
 import type { CallLedger } from '../log/call-ledger.ts';
-import type { Json, Operation } from '../worker/protocol.ts';
+import { type JsonText, NULL_TEXT } from '../worker/json-text.ts';
+import type { Operation } from '../worker/protocol.ts';
 import type { RequestReader, ResponseWriter } from './stream.ts';
 
 /** The parts of a call that operations act on. */
@@ -49,7 +50,7 @@ export class HandlerOperations {
    * Performs an operation. Collections answer synchronously, so no promise is made for them. While
    * the caller is awaited, the call gives back the part of its place that it does not keep.
    */
-  perform(operation: Operation, place: Place | undefined): Json | Promise<Json> {
+  perform(operation: Operation, place: Place | undefined): JsonText | Promise<JsonText> {
     try {
       const made = this.#perform(operation);
       if (!(made instanceof Promise)) return made;
@@ -66,16 +67,16 @@ export class HandlerOperations {
     return error;
   }
 
-  #perform(operation: Operation): Json | Promise<Json> {
+  #perform(operation: Operation): JsonText | Promise<JsonText> {
     const { method, context, ledger, requests, responses, egress } = this.#options;
     if (operation.kind !== 'next') this.#asked = true;
     switch (operation.kind) {
       case 'next':
         return requests.pull();
       case 'send':
-        return responses.send(operation.message);
+        return responses.send(operation.json);
       case 'log':
-        return ledger.event(operation.event, operation.data);
+        return ledger.event(operation.event, operation.json);
       case 'egress':
       case 'release':
         if (egress === undefined) throw new RefusalError('grant', `${method} sends nothing to anybody`);
@@ -84,7 +85,7 @@ export class HandlerOperations {
         const made = context.perform(operation);
         // Neither a `get` of a missing key nor a `delete` counts as work on local data
         // (sovereignty).
-        const touched = operation.kind === 'put' || (operation.kind === 'get' && made !== null);
+        const touched = operation.kind === 'put' || (operation.kind === 'get' && made !== NULL_TEXT);
         if (touched) egress?.touched(operation.collection, operation.key);
         return made;
       }

@@ -135,13 +135,12 @@ export class RunningCall {
     const running = this.#options.pool.run({
       ...(connection !== undefined && { connection }),
       request: async () => {
-        const request = streams.request ? null : await this.#requests.only();
+        const request = streams.request ? undefined : await this.#requests.only();
         this.#begun = true;
         return request;
       },
       message: {
         method: id,
-        request: null,
         streams,
         reads: rule.reads,
         stores: rule.stores,

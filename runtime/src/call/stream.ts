@@ -13,7 +13,14 @@ import { Commitment } from '../message/commitment.ts';
 import { decoded, jsonOf, reading } from '../message/decode.ts';
 import { leavesOf, wireTextsOf } from '../message/searchable-text.ts';
 import type { HandlerStatus } from '../worker/handler-status.ts';
-import type { Json } from '../worker/protocol.ts';
+import {
+  type Json,
+  type JsonText,
+  jsonText,
+  NULL_TEXT,
+  parseWorkerText,
+  type WorkerText,
+} from '../worker/json-text.ts';
 import type { Caller } from './caller.ts';
 
 /** The parts of a call that both directions need. */
@@ -65,12 +72,12 @@ export class RequestReader {
    *
    * **Leak**: the number of messages that arrive during such a call is a clock.
    */
-  pull(): Promise<Json> {
+  pull(): Promise<JsonText> {
     const turn = this.#pulled.then(async () => {
       await this.#options.gate.opened();
       refuseAfterEnd(this.#options);
       const value = await this.#next();
-      return value === undefined ? { done: true } : { done: false, value };
+      return (value === undefined ? '{"done":true}' : `{"done":false,"value":${value}}`) as JsonText;
     });
     this.#pulled = turn.catch(() => {});
     return turn;
@@ -81,7 +88,7 @@ export class RequestReader {
    *
    * @throws RefusalError `request` as {@link #next} does, or if there is no message
    */
-  async only(): Promise<Json> {
+  async only(): Promise<JsonText> {
     const request = await this.#next();
     if (request === undefined) throw new RefusalError('request', 'there is no request');
     return request;
@@ -90,7 +97,7 @@ export class RequestReader {
   /**
    * The caller's next message as JSON, after the method accepted the categories that it carries.
    */
-  async #next(): Promise<Json | undefined> {
+  async #next(): Promise<JsonText | undefined> {
     const bytes = await this.#options.caller.next();
     if (bytes === undefined) return undefined;
     try {
@@ -101,7 +108,7 @@ export class RequestReader {
     }
   }
 
-  #read(bytes: Uint8Array): Json {
+  #read(bytes: Uint8Array): JsonText {
     this.commitment.add(bytes);
     const { admission, method, context } = this.#options;
     const { input } = method.descriptor;
@@ -111,7 +118,7 @@ export class RequestReader {
     const json = jsonOf('request', input, message, registry);
     context.accept(label, leavesIn(admission, input, message, json));
     this.#egress?.took(input, message);
-    return json;
+    return jsonText(json);
   }
 }
 
@@ -148,7 +155,7 @@ export class ResponseWriter {
    *
    * @throws RefusalError `response`, `flow`, `leak`, `budget`
    */
-  only(json: Json): Uint8Array {
+  only(json: WorkerText): Uint8Array {
     return this.#leaving(this.#respond(json));
   }
 
@@ -162,13 +169,13 @@ export class ResponseWriter {
   }
 
   /** Sends response messages in order: a receipt commits to the order in which they leave. */
-  send(json: Json): Promise<null> {
+  send(json: WorkerText): Promise<JsonText> {
     const turn = this.#sent.then(() => this.#options.gate.opened()).then(() => this.#sendNow(json));
     this.#sent = turn.catch(() => {});
     return turn;
   }
 
-  async #sendNow(json: Json): Promise<null> {
+  async #sendNow(json: WorkerText): Promise<JsonText> {
     if (!this.#streams) throw new RefusalError('grant', `${this.#options.method.id} has one response`);
     refuseAfterEnd(this.#options);
     const made = this.#respond(json);
@@ -183,13 +190,14 @@ export class ResponseWriter {
       if (this.#context.silence !== undefined) throw this.#context.silence.refusal;
     }
     await this.#options.caller.send(this.#leaving(made));
-    return null;
+    return NULL_TEXT;
   }
 
   /** An encoded response message that may leave, and the categories that its fields carry. */
-  #respond(json: Json): { bytes: Uint8Array; returned: Label } {
+  #respond(text: WorkerText): { bytes: Uint8Array; returned: Label } {
     const { admission, method } = this.#options;
     const { output } = method.descriptor;
+    const json = reading('response', output, () => parseWorkerText(text));
     const message = this.#fromJson(output, json);
     const returned = reading('response', output, () => labelOf(output, message));
     // JSON can write one number in many ways, of which the caller sees one: detectors look at that

@@ -23,7 +23,8 @@ import { SovereigntyAccount } from '../governor/sovereignty.ts';
 import type { EgressRecord } from '../log/call-ledger.ts';
 import { decoded, jsonOf, reading } from '../message/decode.ts';
 import { leavesOf, textsOf, wireTextsOf } from '../message/searchable-text.ts';
-import type { Json, Operation } from '../worker/protocol.ts';
+import { type Json, type JsonText, jsonText, NULL_TEXT, parseWorkerText } from '../worker/json-text.ts';
+import type { Operation } from '../worker/protocol.ts';
 import type { AnswerGate } from './answer-gate.ts';
 import type { Answer, EgressBroker, Room } from './broker.ts';
 import { build } from './release.ts';
@@ -127,7 +128,7 @@ export class CallEgress {
    * @throws RefusalError `grant`, `assurance`, `flow`, `request`, `leak`, `sovereignty`, `budget`,
    * `log`, `peer`
    */
-  call(asked: Asked<'egress'>): Promise<Json> {
+  call(asked: Asked<'egress'>): Promise<JsonText> {
     return this.#options.gate.outward(this.#call(asked));
   }
 
@@ -138,17 +139,19 @@ export class CallEgress {
    *
    * @throws RefusalError as {@link call}
    */
-  release(asked: Asked<'release'>): Promise<null> {
+  release(asked: Asked<'release'>): Promise<JsonText> {
     return this.#options.gate.outward(this.#release(asked));
   }
 
-  async #call({ to, method: name, message }: Asked<'egress'>): Promise<Json> {
+  async #call({ to, method: name, json: text }: Asked<'egress'>): Promise<JsonText> {
     const { admission, context } = this.#options;
     const target = admission.outbound.find((each) => each.subprocessor === to && each.name === name);
     if (target === undefined) throw new RefusalError('grant', 'there is no such method of a subprocessor');
     const { input } = target.descriptor;
     const { registry } = admission.descriptors;
-    const outgoing = reading('request', input, () => new ExactJson(message).toMessage(input, { registry }));
+    const outgoing = reading('request', input, () =>
+      new ExactJson(parseWorkerText(text)).toMessage(input, { registry }),
+    );
     const carried = reading('request', input, () => labelOf(input, outgoing));
     const json = jsonOf('request', input, outgoing, registry);
     const bytes = target.http === 'none' ? toBinary(input, outgoing) : utf8(JSON.stringify(json));
@@ -165,11 +168,11 @@ export class CallEgress {
    * answers before the handler sees any of it. Of an answer without fields the handler learns only
    * that it came.
    */
-  #answered({ subprocessor: to, http, descriptor: { output } }: OutboundMethod, { status, body }: Answer): Json {
+  #answered({ subprocessor: to, http, descriptor: { output } }: OutboundMethod, { status, body }: Answer): JsonText {
     const { admission, context } = this.#options;
     if (output.fields.length === 0) {
       if (status !== 'ok') throw new RefusalError('peer', `${to} did not take it`);
-      return {};
+      return jsonText({});
     }
     context.heard(to, new Set(), []);
     if (status !== 'ok') throw new RefusalError('peer', `${to} answered with status ${status}`);
@@ -187,10 +190,10 @@ export class CallEgress {
       reading('peer', output, () => labelOf(output, message)),
       leavesOf(output, message, json, registry),
     );
-    return json;
+    return jsonText(json);
   }
 
-  async #release({ rule: id, keys }: Asked<'release'>): Promise<null> {
+  async #release({ rule: id, keys }: Asked<'release'>): Promise<JsonText> {
     const { admission, context } = this.#options;
     const release = admission.releases.get(id);
     // A name that the policy does not have is text from the worker. It goes into no message and no
@@ -207,7 +210,7 @@ export class CallEgress {
     );
     const { status } = await this.#send(to, message);
     if (status !== 'ok') throw new RefusalError('peer', `${to} did not take it`);
-    return null;
+    return NULL_TEXT;
   }
 
   /**
@@ -216,7 +219,7 @@ export class CallEgress {
    *
    * **Leak**: the handler may not see these records, so its answer must not depend on them.
    */
-  async #releaseOfRecords(release: Release, keys: Asked<'release'>['keys']): Promise<null> {
+  async #releaseOfRecords(release: Release, keys: Asked<'release'>['keys']): Promise<JsonText> {
     const { context } = this.#options;
     const { id, to } = release.rule;
     for (const name of release.collections) {
@@ -227,7 +230,7 @@ export class CallEgress {
     // outcome from what the call has left.
     await this.#orRecord(to, async () => this.#depend(to));
     void tracked(this.#untold, this.#sendRecords(release, keys));
-    return null;
+    return NULL_TEXT;
   }
 
   async #sendRecords(release: Release, keys: Asked<'release'>['keys']): Promise<void> {

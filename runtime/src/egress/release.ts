@@ -8,7 +8,7 @@ import { reflect } from '@bufbuild/protobuf/reflect';
 import { toBase64 } from '@enclaim/attestation/bytes';
 import type { Release } from '../admission/release-plan.ts';
 import { RefusalError } from '../errors.ts';
-import type { Json } from '../worker/protocol.ts';
+import type { Json } from '../worker/json-text.ts';
 
 /** The parts of a built message. */
 export type Built = Readonly<Record<string, string | number | boolean>>;

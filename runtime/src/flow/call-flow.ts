@@ -3,7 +3,7 @@
 import type { ExposedMethod, Label, Policy } from '@enclaim/policy-schema/admission';
 import { RefusalError } from '../errors.ts';
 import { textsOf } from '../message/searchable-text.ts';
-import type { Json } from '../worker/protocol.ts';
+import type { Json, JsonText } from '../worker/json-text.ts';
 import { CallStorage, type Collections, type StorageOperation } from './call-storage.ts';
 import { FloatingLabel } from './floating-label.ts';
 import { type FlowDecision, FlowJudge, refusalOf } from './flow-judge.ts';
@@ -96,9 +96,9 @@ export class CallContext {
   /**
    * Performs an operation on a collection.
    *
-   * @throws RefusalError `grant`, `flow`, `budget`
+   * @throws RefusalError `grant`, `flow`, `budget`; `worker` for a value that is not JSON
    */
-  perform(operation: StorageOperation): Json {
+  perform(operation: StorageOperation): JsonText {
     try {
       return this.#storage.perform(operation);
     } finally {
@@ -164,7 +164,7 @@ export class CallContext {
     if (stored?.value === undefined) throw new RefusalError('request', `there is no such record in ${collection}`);
     const decision = this.#judge.judge({ kind: 'send', name: to }, new Set(stored.label));
     if (!decision.allow) throw refusalOf(decision);
-    return stored.value;
+    return JSON.parse(stored.value) as Json;
   }
 
   /**

@@ -4,9 +4,11 @@
 
 import { ANYONE, type Label, type Policy } from '@enclaim/policy-schema/admission';
 import { RefusalError } from '../errors.ts';
+import { handlerValue } from '../message/handler-value.ts';
 import { textsOf } from '../message/searchable-text.ts';
 import { MAX_BYTES_PER_CALL, type VolatileCollection } from '../storage/volatile.ts';
-import type { Json, Operation } from '../worker/protocol.ts';
+import { type Json, type JsonText, jsonText, NULL_TEXT } from '../worker/json-text.ts';
+import type { Operation } from '../worker/protocol.ts';
 import type { FloatingLabel } from './floating-label.ts';
 import type { FlowJudge } from './flow-judge.ts';
 
@@ -48,9 +50,9 @@ export class CallStorage {
   /**
    * Performs an operation.
    *
-   * @throws RefusalError `grant`, `flow`, `budget`
+   * @throws RefusalError `grant`, `flow`, `budget`; `worker` for a value that is not JSON
    */
-  perform(operation: StorageOperation): Json {
+  perform(operation: StorageOperation): JsonText {
     const { collections, policy, label, judge, onRead } = this.#options;
     const { collection: name } = operation;
     const store = collections.get(name);
@@ -69,29 +71,30 @@ export class CallStorage {
     switch (operation.kind) {
       case 'get': {
         const stored = store.get(operation.key);
-        if (stored === undefined) return null;
+        if (stored === undefined) return NULL_TEXT;
         label.growRead(stored.label);
-        if (stored.value === undefined) return null;
+        const { value } = stored;
+        if (value === undefined) return NULL_TEXT;
         this.#since = Math.min(this.#since, stored.since);
-        onRead(new Set(stored.label), () => textsOf(stored.value ?? null));
-        return stored.value;
+        onRead(new Set(stored.label), () => textsOf(JSON.parse(value) as Json));
+        return value;
       }
       case 'list': {
         const listed = store.list();
         label.growRead(listed.label);
-        return listed.keys;
+        return jsonText(listed.keys);
       }
       case 'put':
-        this.#storable -= store.put(operation.key, operation.value, label.names, {
+        this.#storable -= store.put(operation.key, handlerValue(operation.json), label.names, {
           since: this.#since,
           owner: ANYONE,
           most: this.#storable,
         });
-        return null;
+        return NULL_TEXT;
       case 'delete':
         // Whether the entry existed is not returned: that would be a read.
         store.delete(operation.key, label.names);
-        return null;
+        return NULL_TEXT;
     }
   }
 

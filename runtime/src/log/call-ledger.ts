@@ -5,8 +5,9 @@ import { type RefusalCode, RefusalError } from '../errors.ts';
 import type { CallContext } from '../flow/call-flow.ts';
 import { isOpen } from '../flow/floating-label.ts';
 import type { FlowDecision } from '../flow/flow-judge.ts';
+import { handlerValue } from '../message/handler-value.ts';
 import { REFUSALS } from '../refusals.ts';
-import type { Json } from '../worker/protocol.ts';
+import { type JsonText, jsonText, NULL_TEXT, type WorkerText } from '../worker/json-text.ts';
 import { type EntryOptions, entryOf } from './entry.ts';
 import type { Entry, Placed, RecordLog } from './record-log.ts';
 
@@ -109,20 +110,21 @@ export class CallLedger {
    * Records an event that the handler names. The name is written only while the call's label is
    * empty or public, because auditors of the log may see no more than that.
    *
-   * @throws RefusalError `budget`, `leak`, `log`
+   * @throws RefusalError `worker` for data that is not JSON; `budget`, `leak`, `log`
    */
-  async event(event: string, data: Json): Promise<null> {
+  async event(event: string, json: WorkerText): Promise<JsonText> {
     this.#needRoom();
+    const data = handlerValue(json);
     const open = this.#context.mayLog([event, data]);
     await this.#record({
       decision: 'info',
       reason: open ? `handler:${event}` : 'handler',
       sink: 'log',
       // A length is a number that the handler chooses.
-      figures: open ? { bytes: JSON.stringify(data).length } : {},
+      figures: open ? { bytes: jsonText(data).length } : {},
       basis: 'observed',
     }).durable;
-    return null;
+    return NULL_TEXT;
   }
 
   /** Records that messages of a stream leave from now on under the call's label. */

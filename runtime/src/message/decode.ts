@@ -9,7 +9,7 @@ import {
   toJson,
 } from '@bufbuild/protobuf';
 import { RefusalError } from '../errors.ts';
-import type { Json } from '../worker/protocol.ts';
+import type { Json } from '../worker/json-text.ts';
 import { HeavyError, weigh } from './part-limit.ts';
 
 /** The maker of the message: a caller, a handler or a subprocessor. */

@@ -5,7 +5,7 @@
 
 import { type BinaryReadOptions, type DescMessage, type Message, type Registry, toBinary } from '@bufbuild/protobuf';
 import { ExactJson, type Label, labelOf } from '@enclaim/policy-schema/admission';
-import type { Json } from '../worker/protocol.ts';
+import type { Json } from '../worker/json-text.ts';
 import { decoded, jsonOf, type Maker, reading } from './decode.ts';
 import { leavesOf, wireTextsOf } from './searchable-text.ts';
 

@@ -14,7 +14,7 @@ import {
 } from '@bufbuild/protobuf';
 import { type ReflectMessage, reflect } from '@bufbuild/protobuf/reflect';
 import { type Any, AnySchema, anyUnpack, type FieldMask, FieldMaskSchema } from '@bufbuild/protobuf/wkt';
-import type { Json } from '../worker/protocol.ts';
+import type { Json } from '../worker/json-text.ts';
 
 /** Facts about a message type, including all types in its reach. */
 interface Reach {

@@ -5,13 +5,13 @@
 
 import { ANYONE } from '@enclaim/policy-schema/admission';
 import { RefusalError } from '../errors.ts';
-import type { Json } from '../worker/protocol.ts';
+import { type Json, type JsonText, jsonText } from '../worker/json-text.ts';
 import { after, at, dueOf, fromStored, type Mutation, type Place, type StoredPlace, toStored } from './place.ts';
 
 /** The content of a place where something is stored, or was. */
 export interface Stored {
-  /** The value; undefined if it was deleted or is past its retention. */
-  readonly value: Json | undefined;
+  /** The value's JSON; undefined if it was deleted or is past its retention. */
+  readonly value: JsonText | undefined;
   /**
    * The label of knowing this content: everything that the calls carried which stored or deleted
    * something there.
@@ -105,7 +105,7 @@ export class VolatileCollection {
     const place = at(this.#places.get(key), this.#now());
     if (place === undefined) return undefined;
     const { value, label, since } = place;
-    return { value: value === undefined ? undefined : (JSON.parse(value.toString()) as Json), label, since };
+    return { value: value === undefined ? undefined : (value.toString() as JsonText), label, since };
   }
 
   /**
@@ -122,7 +122,7 @@ export class VolatileCollection {
     const { since = Number.POSITIVE_INFINITY, owner = ANYONE, most = MAX_BYTES_PER_CALL } = made;
     if (key.length === 0 || key.length > MAX_KEY_CHARS)
       throw new RefusalError('grant', `a key of ${key.length} characters`);
-    const text = JSON.stringify(value);
+    const text = jsonText(value);
     const length = Buffer.byteLength(text);
     if (length > MAX_VALUE_BYTES) throw new RefusalError('budget', `a value of more than ${MAX_VALUE_BYTES} bytes`);
     const size = sizeOf(key, length);

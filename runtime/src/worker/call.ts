@@ -1,18 +1,21 @@
 /** A call as a worker runs it. */
 
 import type { CallBudget } from '../governor/call-budget.ts';
-import type { CallMessage, Json, Operation } from './protocol.ts';
+import type { JsonText } from './json-text.ts';
+import type { CallMessage, Operation } from './protocol.ts';
 
 /** One call, and what the runtime does for it. */
 export interface Call {
   readonly message: CallMessage;
   /** Key under which it is counted while it waits for a place. By default the call itself. */
   readonly connection?: unknown;
+  /** The request; undefined if it is not read yet, or requests come as a stream. */
+  readonly json?: JsonText | undefined;
   /**
-   * Reads the request after the call got its place. Present if the message does not have the
-   * request yet.
+   * Reads the request after the call got its place; undefined if requests come as a stream. Present
+   * if it is not read yet.
    */
-  request?(): Promise<Json>;
+  request?(): Promise<JsonText | undefined>;
   /**
    * A promise that operations of a kind, and those behind them, wait for before they start;
    * undefined if there is none.
@@ -22,7 +25,7 @@ export interface Call {
    * Performs an operation. Any error that it throws refuses the operation; a RefusalError's message
    * goes to the handler.
    */
-  perform(operation: Operation): Json | Promise<Json>;
+  perform(operation: Operation): JsonText | Promise<JsonText>;
   /** Ends the call: the caller has gone, or its time is over. */
   readonly signal: AbortSignal;
   /** The call's limits, if its worker is metered. */

@@ -2,9 +2,10 @@
 
 import { RefusalError } from '../errors.ts';
 import type { Call } from './call.ts';
+import type { JsonText } from './json-text.ts';
 import { parseFromWorker } from './message-schema.ts';
 import type { Outbox } from './outbox.ts';
-import { type Json, MAX_FRAME_BYTES, MAX_OPERATIONS, type Operation } from './protocol.ts';
+import { MAX_FRAME_BYTES, MAX_OPERATIONS, type Operation } from './protocol.ts';
 import type { TurnBudget } from './turn-budget.ts';
 
 /** Characters that one call may have under way in operations: twice the largest message. */
@@ -150,8 +151,8 @@ export class Operations {
   #begin(running: Asking, message: Operation, length: number): void {
     const { operation } = message;
     const { outbox } = this.#options;
-    const answer = (value: Json): void => {
-      outbox.send({ kind: 'result', operation, value });
+    const answer = (json: JsonText): void => {
+      outbox.send({ kind: 'result', operation }, json);
       this.#count(running, -1, -length);
     };
     const refuse = (error: unknown): void => {

@@ -3,8 +3,9 @@
 import type { Duplex } from 'node:stream';
 import { concat } from '@enclaim/attestation/bytes';
 import { RefusalError } from '../errors.ts';
-import { encodeFrame } from '../frames.ts';
-import { MAX_FRAME_BYTES, type ToWorker } from './protocol.ts';
+import { encodeTextFrame } from '../frames.ts';
+import type { JsonText } from './json-text.ts';
+import { MAX_FRAME_BYTES, type ToWorker, VALUE_MARK } from './protocol.ts';
 
 /** Bytes that may wait to be written to a worker that does not read. */
 const MAX_UNREAD_BYTES = 32 * 1024 * 1024;
@@ -45,8 +46,8 @@ export class Outbox {
   }
 
   /** @throws RefusalError `budget` as {@link framed} does */
-  send(message: ToWorker): void {
-    this.write(framed(message));
+  send(message: ToWorker, json?: JsonText): void {
+    this.write(framed(message, json));
   }
 
   /** Writes a frame at the end of this turn of the loop. */
@@ -88,14 +89,15 @@ export class Outbox {
 }
 
 /**
- * A message as a frame. A small request can be a large text, because JSON writes a control
- * character in six.
+ * A message and the value that it carries as a frame. A small request can be a large text, because
+ * JSON writes a control character in six.
  *
  * @throws RefusalError `budget`
  */
-export function framed(message: ToWorker): Uint8Array {
+export function framed(message: ToWorker, json?: JsonText): Uint8Array {
+  const members = JSON.stringify(message);
   try {
-    return encodeFrame(message, MAX_FRAME_BYTES);
+    return encodeTextFrame(json === undefined ? members : `${members}${VALUE_MARK}${json}`, MAX_FRAME_BYTES);
   } catch (cause) {
     throw new RefusalError('budget', 'a message is too large for a worker', { cause });
   }

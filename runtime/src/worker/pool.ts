@@ -7,7 +7,8 @@ import { RefusalError } from '../errors.ts';
 import { reasonOf, whileItLasts } from '../governor/deadline.ts';
 import { type Guest, type Load, type Place, Places, type Room } from '../governor/places.ts';
 import type { Call } from './call.ts';
-import type { Json, Made, Operation } from './protocol.ts';
+import type { JsonText } from './json-text.ts';
+import type { Made, Operation } from './protocol.ts';
 import { type HandlerBundle, Worker, type WorkerFactory, WorkerLostError } from './worker.ts';
 
 /** Calls whose handlers may run in one worker at once. */
@@ -111,17 +112,17 @@ export class WorkerPool {
   async run(call: Call): Promise<Made> {
     using asked = guestOf(call);
     const { guest } = asked;
-    let message = call.message;
+    let { json } = call;
     try {
       using place = await this.#places.take(guest, ONE_PLACE);
       // The request is read only now, so that a waiting call is small.
-      if (call.request !== undefined) message = { ...message, request: await call.request() };
+      if (call.request !== undefined) json = await call.request();
       const worker = await this.#freest(guest.signal);
-      if (worker !== undefined) return await this.#runIn(worker, { ...call, message }, guest, place);
+      if (worker !== undefined) return await this.#runIn(worker, { ...call, json }, guest, place);
     } catch (error) {
       if (!(error instanceof WorkerLostError) || guest.signal.aborted) throw error;
     }
-    return this.#runAlone({ ...call, message }, guest);
+    return this.#runAlone({ ...call, json }, guest);
   }
 
   /** Ends all workers. */
@@ -150,7 +151,7 @@ export class WorkerPool {
   /** Runs a call in a worker. While it waits for its caller it holds no place. */
   #runIn(worker: Worker, call: Call, { stream, signal, end }: Guest, place: Place): Promise<Made> {
     if (!stream) return worker.run(this.#nextCall++, call);
-    const perform = (operation: Operation): Json | Promise<Json> => {
+    const perform = (operation: Operation): JsonText | Promise<JsonText> => {
       const made = call.perform(operation);
       if (!(made instanceof Promise) || (operation.kind !== 'next' && operation.kind !== 'send')) return made;
       // A call with a budget ends by its wall time.

@@ -1,23 +1,26 @@
 /**
- * Messages between runtime and worker, in frames of JSON. The runtime parses a worker's messages as
- * hostile input; the worker trusts the runtime's.
+ * Messages between runtime and worker. The text of a frame is the message's members as JSON and,
+ * for kinds that carry a value, a tab and that value's JSON. The runtime parses a worker's messages
+ * as hostile input; the worker trusts the runtime's.
  */
 
 import type { HandlerStatus, HandlerStatusCode } from './handler-status.ts';
+import type { WorkerText } from './json-text.ts';
 
 /** Largest frame in bytes, either way. */
 export const MAX_FRAME_BYTES: number = 8 * 1024 * 1024;
 /** Operations of one call that may be under way at once: a worker that asks for more is ended. */
 export const MAX_OPERATIONS = 256;
 
-/** A JSON value in a frame. */
-export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
+/**
+ * Stands between the members of a message and the value that it carries. JSON text as it is written
+ * here holds no such character.
+ */
+export const VALUE_MARK = '\t';
 
 /** A call as the runtime describes it to a worker. */
 export interface CallMessage {
   readonly method: string;
-  /** The request, or null if requests come as a stream. */
-  readonly request: Json;
   readonly streams: { readonly request: boolean; readonly response: boolean };
   /**
    * Collections, subprocessors with their methods, and rules of declassification that this method
@@ -48,6 +51,7 @@ export type ToWorker =
        */
       readonly metered: boolean;
     }
+  /** Carries the request, unless requests come as a stream. */
   | ({ readonly kind: 'call'; readonly call: number } & CallMessage)
   /** Forget a call; the worker answers with `ended`. */
   | { readonly kind: 'cancel'; readonly call: number }
@@ -55,28 +59,31 @@ export type ToWorker =
   | { readonly kind: 'ping'; readonly ping: number }
   /** Collect garbage, and report. */
   | { readonly kind: 'collect' }
-  /** Result of an operation. */
-  | { readonly kind: 'result'; readonly operation: number; readonly value: Json }
+  /** Carries the result of an operation. */
+  | { readonly kind: 'result'; readonly operation: number }
   | { readonly kind: 'refused'; readonly operation: number; readonly code: string; readonly message: string };
 
-/** An operation that a handler asks for. `operation` is the worker's number for it. */
+/**
+ * An operation that a handler asks for. `operation` is the worker's number for it, and `json` the
+ * value that it carries.
+ */
 export type Operation = { readonly call: number; readonly operation: number } & (
-  | { readonly kind: 'put'; readonly collection: string; readonly key: string; readonly value: Json }
+  | { readonly kind: 'put'; readonly collection: string; readonly key: string; readonly json: WorkerText }
   | { readonly kind: 'get' | 'delete'; readonly collection: string; readonly key: string }
   | { readonly kind: 'list'; readonly collection: string }
   /** The next message of the request stream. */
   | { readonly kind: 'next' }
   /** One message of the response stream; answered when there is room for another. */
-  | { readonly kind: 'send'; readonly message: Json }
+  | { readonly kind: 'send'; readonly json: WorkerText }
   /** A call of a subprocessor; its result is the subprocessor's answer. */
-  | { readonly kind: 'egress'; readonly to: string; readonly method: string; readonly message: Json }
+  | { readonly kind: 'egress'; readonly to: string; readonly method: string; readonly json: WorkerText }
   /** A declassification; `keys` names the record to take fields of, by collection. */
   | { readonly kind: 'release'; readonly rule: string; readonly keys: Readonly<Record<string, string>> }
-  | { readonly kind: 'log'; readonly event: string; readonly data: Json }
+  | { readonly kind: 'log'; readonly event: string; readonly json: WorkerText }
 );
 
-/** The outcome of a handler: a response (null if responses were streamed) or a status. */
-export type Made = Json | HandlerStatus;
+/** The outcome of a handler: a response (`null` if responses were streamed) or a status. */
+export type Made = WorkerText | HandlerStatus;
 
 /**
  * A message of a worker.
@@ -86,7 +93,7 @@ export type Made = Json | HandlerStatus;
 export type FromWorker =
   | { readonly kind: 'ready' }
   | { readonly kind: 'unusable'; readonly reason: string }
-  | { readonly kind: 'done'; readonly call: number; readonly response: Json }
+  | { readonly kind: 'done'; readonly call: number; readonly json: WorkerText }
   /** The handler threw a `StatusError`. */
   | { readonly kind: 'status'; readonly call: number; readonly code: HandlerStatusCode; readonly text: string }
   | { readonly kind: 'failed' | 'ended'; readonly call: number }

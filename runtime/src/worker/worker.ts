@@ -11,7 +11,7 @@ import { Heartbeat } from './heartbeat.ts';
 import { parseFromWorker } from './message-schema.ts';
 import { type Asking, Operations } from './operations.ts';
 import { framed, Outbox } from './outbox.ts';
-import { type FromWorker, type Json, MAX_FRAME_BYTES, type Made } from './protocol.ts';
+import { type FromWorker, MAX_FRAME_BYTES, type Made } from './protocol.ts';
 import { TurnBudget } from './turn-budget.ts';
 
 /** A worker process as the pool sees it. */
@@ -144,7 +144,7 @@ export class Worker {
   /** Runs one call. @throws RefusalError `worker`, `budget`; WorkerLostError */
   async run(id: number, call: Call): Promise<Made> {
     if (this.#reason !== undefined) throw new WorkerLostError(this.#reason, false);
-    const frame = framed({ kind: 'call', call: id, ...call.message });
+    const frame = framed({ kind: 'call', call: id, ...call.message }, call.json);
     const { promise, resolve, reject } = Promise.withResolvers<Made>();
     const running: Running = {
       call,
@@ -264,7 +264,7 @@ export class Worker {
         this.end('it did not take the handler bundle');
         return;
       case 'done':
-        this.#close(message.call, ({ resolve }) => resolve(message.response as Json));
+        this.#close(message.call, ({ resolve }) => resolve(message.json));
         return;
       case 'status':
         this.#close(message.call, ({ resolve }) => resolve(new HandlerStatus(message.code, message.text)));

@@ -8,7 +8,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { count } from '../../../test/support/long.ts';
 import { Transcoders } from '../../src/message/transcoder/transcoders.ts';
-import type { Json } from '../../src/worker/protocol.ts';
+import type { Json } from '../../src/worker/json-text.ts';
 import { Chance } from './chance.ts';
 import { Beside, Difference, type Outcome } from './equal.ts';
 import { mutated, wildBytes } from './wild-bytes.ts';

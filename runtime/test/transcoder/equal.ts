@@ -5,7 +5,7 @@ import { RefusalError } from '../../src/errors.ts';
 import { walkBytes, walkJson } from '../../src/message/message-walk.ts';
 import type { Transcoder } from '../../src/message/transcoder/transcoder.ts';
 import type { Transcoders } from '../../src/message/transcoder/transcoders.ts';
-import type { Json } from '../../src/worker/protocol.ts';
+import type { Json } from '../../src/worker/json-text.ts';
 
 /** The outcome for a message: taken in one pass, left to the reference, or refused by it. */
 export type Outcome = 'taken' | 'left' | 'refused';

@@ -8,7 +8,7 @@ import { compileFiles } from '../../../policy-schema/test/compile.ts';
 import { MAX_PARTS } from '../../src/message/part-limit.ts';
 import { MAX_CATEGORIES } from '../../src/message/transcoder/category-bits.ts';
 import { Transcoders } from '../../src/message/transcoder/transcoders.ts';
-import type { Json } from '../../src/worker/protocol.ts';
+import type { Json } from '../../src/worker/json-text.ts';
 import { Beside } from './equal.ts';
 import { wildDescriptors } from './wild-types.ts';
 

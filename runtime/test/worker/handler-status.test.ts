@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { status as grpc } from '@grpc/grpc-js';
+import { readText, written } from '../../../test/support/worker-text.ts';
 import { HANDLER_STATUSES } from '../../src/worker/handler-status.ts';
 import { parseFromWorker } from '../../src/worker/message-schema.ts';
 import { openRealm } from '../../src/worker/process/realm.ts';
@@ -12,11 +13,11 @@ const METHOD = 'a.B/C';
 /** What a worker says at the end of a call whose handler has this body. */
 async function said(body: string, top = ''): Promise<unknown> {
   const realm = openRealm(`${top}\nexports.handlers = { '${METHOD}': async () => { ${body} } };`, [METHOD]);
-  const call = { kind: 'call', call: 7, method: METHOD, request: null, streams: {}, reads: [], stores: [] };
+  const call = { kind: 'call', call: 7, method: METHOD, json: null, streams: {}, reads: [], stores: [] };
   const granted = { sends: {}, releases: [], time: '2026-01-01T00:00:00.000Z', id: 'id', seed: '0'.repeat(64) };
-  realm.receive(JSON.stringify({ ...call, ...granted }));
+  realm.receive(written({ ...call, ...granted }));
   await new Promise((resolve) => setImmediate(resolve));
-  return JSON.parse(realm.take());
+  return readText(realm.take());
 }
 
 const FAILED = { kind: 'failed', call: 7 };
@@ -45,8 +46,8 @@ test('realm and runtime know the same statuses, by the numbers of gRPC', async (
   }
   for (const name of [...reserved, 'not_found', '', 'toString', '__proto__']) {
     const threw = `try { new StatusError('${name}', 'x') } catch (error) { return String(error) }`;
-    const { response } = (await said(threw)) as { response: string };
-    assert.equal(response, `TypeError: no status that a handler may end with: ${name}`);
+    const { json } = (await said(threw)) as { json: string };
+    assert.equal(json, `TypeError: no status that a handler may end with: ${name}`);
     assert.throws(() => parseFromWorker(JSON.stringify({ ...NOT_FOUND, code: name })), name);
   }
 });

@@ -5,16 +5,17 @@ import { Duplex } from 'node:stream';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually } from '../../../test/support/eventually.ts';
-import { encodeFrame, FrameReader } from '../../src/frames.ts';
+import { frameOf, readText, result, type Said } from '../../../test/support/worker-text.ts';
+import { FrameReader } from '../../src/frames.ts';
 import type { Call } from '../../src/worker/call.ts';
-import { type Json, MAX_FRAME_BYTES, type Operation } from '../../src/worker/protocol.ts';
+import { MAX_FRAME_BYTES, type Operation } from '../../src/worker/protocol.ts';
 import { Worker } from '../../src/worker/worker.ts';
 
 const MIB = 1024 * 1024;
 
 /** A worker that is this test, with one call whose operations are performed by `perform`. `taken` settles as it reads. */
 async function calling(
-  perform: (operation: Operation) => Json | Promise<Json>,
+  perform: (operation: Operation) => unknown,
   taken: () => Promise<void> = async () => {},
   awaits: Call['awaits'] = () => undefined,
 ) {
@@ -24,8 +25,7 @@ async function calling(
     killed = true;
   };
   const worker = new Worker({ socket, kill, processorTime: () => 0 }, 60_000);
-  const say = (...messages: unknown[]): void =>
-    void socket.push(Buffer.concat(messages.map((message) => encodeFrame(message, MAX_FRAME_BYTES))));
+  const say = (...messages: Said[]): void => void socket.push(Buffer.concat(messages.map(frameOf)));
   const loaded = worker.load({ code: '', methods: [], metered: false });
   say({ kind: 'ready' });
   await loaded;
@@ -33,7 +33,7 @@ async function calling(
   const over = worker.run(1, call);
   over.catch(() => {});
   const send = (operation: number, bytes: number): void =>
-    say({ kind: 'send', call: 1, operation, message: 'x'.repeat(bytes) });
+    say({ kind: 'send', call: 1, operation, json: 'x'.repeat(bytes) });
   return { say, send, over, worker, killed: () => killed };
 }
 
@@ -53,7 +53,7 @@ test('a call that asks for more than all have left is ended, and no other', asyn
   for (const id of [2, 3, 4, 5, 6])
     for (let operation = 0; operation < 15; operation++)
       if (ended.length === 0) {
-        say({ kind: 'send', call: id, operation: id * 100 + operation, message: 'x'.repeat(MIB) });
+        say({ kind: 'send', call: id, operation: id * 100 + operation, json: 'x'.repeat(MIB) });
         await sleep(1);
       }
   await sleep(50);
@@ -62,7 +62,7 @@ test('a call that asks for more than all have left is ended, and no other', asyn
 });
 
 test('one that is answered may go on for as long as it likes', async () => {
-  const { send, worker, killed } = await calling(async () => null);
+  const { send, worker, killed } = await calling(async () => result(null));
   for (let operation = 0; operation < 40; operation++) {
     send(operation, MIB);
     await sleep(1);
@@ -71,7 +71,7 @@ test('one that is answered may go on for as long as it likes', async () => {
   worker.end('the test is over');
 });
 
-const get = (operation: number): object => ({ kind: 'get', call: 1, operation, collection: 'cases', key: 'k' });
+const get = (operation: number): Said => ({ kind: 'get', call: 1, operation, collection: 'cases', key: 'k' });
 
 test('one that does not take its answers gets no more of them, and all once it does', async () => {
   const reads = Promise.withResolvers<void>();
@@ -79,7 +79,7 @@ test('one that does not take its answers gets no more of them, and all once it d
   const { say, worker, killed } = await calling(
     () => {
       performed++;
-      return 'x'.repeat(MIB);
+      return result('x'.repeat(MIB));
     },
     async () => (loaded ? reads.promise : undefined),
   );
@@ -106,12 +106,12 @@ test('operations that wait are begun in order, and before their call is over', a
   say({ kind: 'list', call: 1, operation: 0, collection: 'cases' });
   for (const operation of [1, 2]) say(get(operation));
   say({ kind: 'list', call: 1, operation: 3, collection: 'cases' });
-  say({ kind: 'done', call: 1, response: 'done' });
+  say({ kind: 'done', call: 1, json: 'done' });
   const early = await Promise.race([over, sleep(20, 'not over')]);
   assert.deepEqual([early, begun], ['not over', [0]]);
   waits = false;
   wait.resolve();
-  assert.deepEqual([await over, begun], ['done', [0, 1, 2, 3]]);
+  assert.deepEqual([await over, begun], ['"done"', [0, 1, 2, 3]]);
   worker.end('the test is over');
 });
 
@@ -140,8 +140,8 @@ test('between operations that take long the loop turns, and their order is kept'
   });
   const [turns, counting] = [[] as number[], setInterval(() => turns.push(begun.length), 1)];
   for (let operation = 0; operation < 100; operation++) say(get(operation));
-  say({ kind: 'done', call: 1, response: 'done' });
-  assert.equal(await over, 'done');
+  say({ kind: 'done', call: 1, json: 'done' });
+  assert.equal(await over, '"done"');
   clearInterval(counting);
   worker.end('the test is over');
   assert.deepEqual(
@@ -161,8 +161,8 @@ test('a call whose operations take long keeps another of its worker no longer th
   const call = { message: {}, signal: new AbortController().signal, perform: () => begun.push(2) } as unknown as Call;
   const other = worker.run(2, call);
   const many = Array.from({ length: 30 }, (_, operation) => get(operation));
-  say(...many, { ...get(30), call: 2 }, { kind: 'done', call: 2, response: 'done' });
-  assert.equal(await other, 'done');
+  say(...many, { ...get(30), call: 2 }, { kind: 'done', call: 2, json: 'done' });
+  assert.equal(await other, '"done"');
   assert.ok(begun.length < 15, `after ${begun.length} operations`);
   worker.end('the test is over');
 });
@@ -177,11 +177,11 @@ async function givenUp(lets: boolean): Promise<string> {
   const socket: Duplex = new Duplex({
     read: () => {},
     write: (chunk, _encoding, done) => {
-      for (const text of frames.push(chunk)) hear(JSON.parse(text));
+      for (const text of frames.push(chunk)) hear(readText(text) as never);
       done();
     },
   });
-  const answer = (message: unknown): void => void socket.push(encodeFrame(message, MAX_FRAME_BYTES));
+  const answer = (message: Said): void => void socket.push(frameOf(message));
   const worker = new Worker({ socket, kill: () => {}, processorTime: () => 0 }, 500);
   const loaded = worker.load({ code: '', methods: [], metered: false });
   answer({ kind: 'ready' });

@@ -1,7 +1,7 @@
 /** Fields of a compiled message: how each is read from the wire, and written to it. */
 
 import { type BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
-import type { Json } from '../../worker/protocol.ts';
+import type { Json } from '../../worker/json-text.ts';
 import type { FoundTexts } from './found-texts.ts';
 import type { Kind } from './kind.ts';
 import { unusual } from './unusual.ts';

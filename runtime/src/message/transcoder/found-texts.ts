@@ -1,6 +1,6 @@
 /** The texts of a message that detectors see, collected while it is read or written. */
 
-import type { Json } from '../../worker/protocol.ts';
+import type { Json } from '../../worker/json-text.ts';
 import { joined, textsOf } from '../searchable-text.ts';
 
 /** Texts of one message. What it finds is what `leavesOf` does, in another order. */

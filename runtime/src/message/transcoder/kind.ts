@@ -1,7 +1,7 @@
 /** Kinds of values: how each stands on the wire and in JSON. */
 
 import type { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
-import type { Json } from '../../worker/protocol.ts';
+import type { Json } from '../../worker/json-text.ts';
 import type { WireReader } from './wire-reader.ts';
 
 /** The values of one kind, which a field, a list or a map holds. Each leaves what is unusual. */

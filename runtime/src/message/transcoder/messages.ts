@@ -5,7 +5,7 @@
 
 import { type DescMessage, fromBinary, type Message, type Registry } from '@bufbuild/protobuf';
 import type { Category, ExposedMethod, Label, MethodId, OutboundMethod } from '@enclaim/policy-schema/admission';
-import type { Json } from '../../worker/protocol.ts';
+import type { Json } from '../../worker/json-text.ts';
 import type { Maker } from '../decode.ts';
 import { type WalkedJson, walkBytes, walkJson } from '../message-walk.ts';
 import type { Transcoder } from './transcoder.ts';

@@ -10,7 +10,7 @@
 
 import { type DescEnum, ScalarType } from '@bufbuild/protobuf';
 import { type BinaryWriter, base64Decode, base64Encode, WireType } from '@bufbuild/protobuf/wire';
-import type { Json } from '../../worker/protocol.ts';
+import type { Json } from '../../worker/json-text.ts';
 import { textOf } from '../searchable-text.ts';
 import { type Kind, kindOf } from './kind.ts';
 import { unusual } from './unusual.ts';

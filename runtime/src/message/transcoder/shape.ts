@@ -6,7 +6,7 @@
 import { type DescField, type DescMessage, type Registry, ScalarType } from '@bufbuild/protobuf';
 import { FeatureSet_FieldPresence } from '@bufbuild/protobuf/wkt';
 import { MAX_MESSAGE_DEPTH, type Plan, planOf, survey } from '@enclaim/policy-schema/admission';
-import type { Json } from '../../worker/protocol.ts';
+import type { Json } from '../../worker/json-text.ts';
 import type { CategoryBits } from './category-bits.ts';
 import {
   type Content,

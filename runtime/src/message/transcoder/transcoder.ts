@@ -19,7 +19,7 @@
 import type { DescMessage } from '@bufbuild/protobuf';
 import { BinaryWriter } from '@bufbuild/protobuf/wire';
 import type { Label } from '@enclaim/policy-schema/admission';
-import type { Json } from '../../worker/protocol.ts';
+import type { Json } from '../../worker/json-text.ts';
 import { namesIn, wireTextsIn } from '../searchable-text.ts';
 import type { KeptLabels } from './category-bits.ts';
 import type { Shape, Writing } from './field.ts';

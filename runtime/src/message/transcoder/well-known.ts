@@ -17,7 +17,7 @@ import {
   toJson,
 } from '@bufbuild/protobuf';
 import { WireType } from '@bufbuild/protobuf/wire';
-import type { Json } from '../../worker/protocol.ts';
+import type { Json } from '../../worker/json-text.ts';
 import { weigh } from '../part-limit.ts';
 import { hiddenOf } from '../searchable-text.ts';
 import { type Kind, kindOf } from './kind.ts';

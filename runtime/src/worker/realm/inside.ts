@@ -97,6 +97,13 @@ export function inside(author?: boolean): Inside {
   const say = (message: object): void => {
     said += `${stringify(message)}\n`;
   };
+  /** A message and the value that it carries (protocol.ts). */
+  const written = (message: object, carried: { readonly value: unknown } | undefined): string => {
+    if (carried === undefined) return stringify(message);
+    const json = stringify(carried.value);
+    if (json === undefined) throw new TypeError('a value without a JSON form');
+    return `${stringify(message)}\t${json}`;
+  };
 
   /**
    * Runs the bundle once, for one call. Every module and every object that it makes belongs to this
@@ -155,17 +162,18 @@ export function inside(author?: boolean): Inside {
     };
   }
 
-  function start(message: any): void {
-    const { call, method, request, streams, reads, stores, sends, releases, time, id, seed } = message;
+  function start(message: any, request: unknown): void {
+    const { call, method, streams, reads, stores, sends, releases, time, id, seed } = message;
     const ended = new Set<() => void>();
     const mine = new Set<number>();
     let over = false;
-    const ask = (question: any): Promise<any> =>
+    const ask = (question: any, value?: { readonly value: unknown }): Promise<any> =>
       new Promise((resolve, reject) => {
         if (over) throw new Error('the call is over');
         if (mine.size >= MAX_WAITING) throw new RangeError(`more than ${MAX_WAITING} operations at once`);
         const operation = operations++;
-        const text = stringify({ ...question, call, operation }); // before it waits: it may throw
+        // Before it waits, because it may throw.
+        const text = written({ ...question, call, operation }, value);
         mine.add(operation);
         const settled = (): void => void mine.delete(operation);
         waiting.set(operation, { call, settled, resolve, reject });
@@ -199,7 +207,7 @@ export function inside(author?: boolean): Inside {
           list: () => ask({ kind: 'list', collection: name }),
         }),
         ...(stores.includes(name) && {
-          put: (key: unknown, value: unknown) => ask({ kind: 'put', collection: name, key, value }),
+          put: (key: unknown, value: unknown) => ask({ kind: 'put', collection: name, key }, { value }),
           delete: (key: unknown) => ask({ kind: 'delete', collection: name, key }),
         }),
       });
@@ -208,7 +216,7 @@ export function inside(author?: boolean): Inside {
     for (const to of Object.keys(sends)) {
       const methods: any = {};
       for (const name of sends[to])
-        methods[name] = (message: unknown = {}) => ask({ kind: 'egress', to, method: name, message });
+        methods[name] = (message: unknown = {}) => ask({ kind: 'egress', to, method: name }, { value: message });
       receivers[to] = Object.freeze(methods);
     }
     const release: any = {};
@@ -219,7 +227,7 @@ export function inside(author?: boolean): Inside {
       store: Object.freeze(collections),
       call: Object.freeze(receivers),
       release: Object.freeze(release),
-      log: (event: unknown, data: unknown = null) => ask({ kind: 'log', event, data }),
+      log: (event: unknown, data: unknown = null) => ask({ kind: 'log', event }, { value: data }),
       signal: Object.freeze({
         get aborted() {
           return aborted;
@@ -239,14 +247,14 @@ export function inside(author?: boolean): Inside {
       begin(RealDate.parse(time), seed);
       const answer = handlers[method](streams.request ? incoming : request, ctx);
       if (!streams.response) return answer;
-      for await (const message of await answer) await ask({ kind: 'send', message: message ?? null });
+      for await (const message of await answer) await ask({ kind: 'send' }, { value: message ?? null });
       return null;
     };
     run().then(
       (response) => {
         let text: string;
         try {
-          text = stringify({ kind: 'done', call, response: response ?? null });
+          text = written({ kind: 'done', call }, { value: response ?? null });
         } catch {
           end({ kind: 'failed', call });
           return;
@@ -289,10 +297,12 @@ export function inside(author?: boolean): Inside {
       return true;
     },
     receive: (text) => {
-      const message = parse(text);
+      const mark = text.indexOf('\t');
+      const message = parse(mark < 0 ? text : text.slice(0, mark));
+      const value = mark < 0 ? undefined : parse(text.slice(mark + 1));
       switch (message.kind) {
         case 'call':
-          start(message);
+          start(message, value);
           return message.call;
         case 'cancel':
           if (running.has(message.call)) running.get(message.call)?.cancel();
@@ -305,7 +315,7 @@ export function inside(author?: boolean): Inside {
           const asker = waiting.get(message.operation);
           waiting.delete(message.operation);
           asker?.settled();
-          if (message.kind === 'result') asker?.resolve(message.value);
+          if (message.kind === 'result') asker?.resolve(value);
           else asker?.reject(Object.assign(new Error(message.message), { code: message.code }));
           return asker?.call ?? -1;
         }
