@@ -10,14 +10,13 @@ const utf8Encoder = new TextEncoder();
  */
 export class Reader {
   readonly bytes: Uint8Array;
-  readonly #view: DataView;
+  #madeView: DataView | undefined;
   #at = 0;
   /** Offset of `bytes[0]` in the outermost input, so that errors name the caller's offsets. */
   readonly #base: number;
 
   constructor(bytes: Uint8Array, base = 0) {
     this.bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#base = base;
   }
 
@@ -48,7 +47,7 @@ export class Reader {
   }
 
   u8(): number {
-    return this.#view.getUint8(this.#advance(1));
+    return this.bytes[this.#advance(1)] ?? 0;
   }
 
   u16le(): number {
@@ -87,6 +86,12 @@ export class Reader {
   /** Ends the reading. @throws DecodeError `trailing` if bytes are left. */
   end(name: string): void {
     if (this.left > 0) throw new DecodeError('trailing', `${this.left} bytes after the end of ${name}`, this.at);
+  }
+
+  /** Made when a number is first asked for: most readers only take bytes. */
+  get #view(): DataView {
+    this.#madeView ??= new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.byteLength);
+    return this.#madeView;
   }
 
   #advance(length: number): number {

@@ -51,7 +51,7 @@ function isOrdered(value: unknown, depth = 0): boolean {
  * encoding of the value
  */
 export function decodeCanonical<T>(schema: z.ZodType<T>, bytes: Uint8Array, limit: number): T {
-  const value = shaped(schema, bytes, limit, (text) => JSON.parse(text));
+  const value = shaped(schema, bytes, limit, (text) => JSON.parse(fromUtf8(text)));
   // The same name twice is another encoding, too.
   if (!equalBytes(encodeCanonical(value), bytes))
     throw new DecodeError('canonical', 'JSON is not in canonical form', 0);
@@ -63,14 +63,14 @@ export function decodeCanonical<T>(schema: z.ZodType<T>, bytes: Uint8Array, limi
  * the same name twice.
  */
 export function decodeJson<T>(schema: z.ZodType<T>, bytes: Uint8Array, limit: number): T {
-  return shaped(schema, bytes, limit, () => parseJson(bytes));
+  return shaped(schema, bytes, limit, parseJson);
 }
 
-function shaped<T>(schema: z.ZodType<T>, bytes: Uint8Array, limit: number, parse: (text: string) => unknown): T {
+function shaped<T>(schema: z.ZodType<T>, bytes: Uint8Array, limit: number, parse: (text: Uint8Array) => unknown): T {
   if (bytes.length > limit) throw new DecodeError('range', `${bytes.length} bytes where ${limit} are allowed`, limit);
   let json: unknown;
   try {
-    json = parse(fromUtf8(bytes));
+    json = parse(bytes);
   } catch (cause) {
     const duplicate = (cause as { readonly code?: unknown }).code === 'duplicate';
     throw new DecodeError('syntax', duplicate ? 'an object has the same name twice' : 'not JSON', 0, { cause });

@@ -6,6 +6,7 @@ import { EPOCH } from '../../test/fakes/certificates.ts';
 import { FakeParavisor } from '../../test/fakes/paravisor.ts';
 import { FakePsp } from '../../test/fakes/psp.ts';
 import { FakeQuotingEnclave } from '../../test/fakes/quoting-enclave.ts';
+import { coldAndWarm } from '../../test/support/cold-and-warm.ts';
 import { fc } from '../../test/support/properties.ts';
 import { realAzure } from '../../test/support/real-azure.ts';
 import { failing, refused, undecodable } from '../../test/support/refused.ts';
@@ -29,7 +30,7 @@ function evidence(reportData: Uint8Array = paravisor.reportData()): AzureSnpEvid
   };
 }
 
-const verify = (given: AzureSnpEvidence) => verifyAzureSnp(given, psp.pins, { now });
+const verify = (given: AzureSnpEvidence) => coldAndWarm(() => verifyAzureSnp(given, psp.pins, { now }));
 
 describe('verifyAzureSnp', () => {
   test('leads from the hardware to the registers', async () => {

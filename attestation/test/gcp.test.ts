@@ -8,6 +8,7 @@ import { describe, test } from 'node:test';
 import { EPOCH, pinOf } from '../../test/fakes/certificates.ts';
 import { der, integer, sequence } from '../../test/fakes/der.ts';
 import { FakeGce, type FakeGolden } from '../../test/fakes/gce.ts';
+import { coldAndWarm } from '../../test/support/cold-and-warm.ts';
 import { fc } from '../../test/support/properties.ts';
 import { failing, refused, refusedSomewhere, undecodable } from '../../test/support/refused.ts';
 import { VENDOR_ANCHORS } from '../src/anchors.ts';
@@ -38,7 +39,7 @@ const golden = (changes: Partial<FakeGolden> = {}): Uint8Array =>
 const endorsement = (signed: Uint8Array = golden()): Uint8Array => gce.endorsement(signed);
 
 const verify = (bytes: Uint8Array, trusted = pins, at = now) =>
-  verifyGceEndorsement(bytes, [gce.firmwareRootDer], trusted, { now: at });
+  coldAndWarm(() => verifyGceEndorsement(bytes, [gce.firmwareRootDer], trusted, { now: at }));
 
 describe('verifyGceEndorsement', () => {
   test('accepts what the signer endorsed, and skips fields that it does not know', async () => {

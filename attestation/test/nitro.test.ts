@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { EPOCH } from '../../test/fakes/certificates.ts';
 import { type FakeNitroFields, FakeNitroHypervisor } from '../../test/fakes/nitro-hypervisor.ts';
+import { coldAndWarm } from '../../test/support/cold-and-warm.ts';
 import { failing, refused, refusedSomewhere } from '../../test/support/refused.ts';
 import { VENDOR_ANCHORS } from '../src/anchors.ts';
 import type { EvidenceErrorCode } from '../src/errors.ts';
@@ -14,7 +15,7 @@ const hypervisor = new FakeNitroHypervisor();
 const { root, zonal, zonalDer, leafDer, pins } = hypervisor;
 const document = (changes?: FakeNitroFields): Promise<Uint8Array> =>
   hypervisor.document({ nonce: new Uint8Array(32).fill(5), ...changes });
-const verify = async (bytes: Uint8Array, at = now) => verifyNitro(bytes, pins, { now: at });
+const verify = (bytes: Uint8Array, at = now) => coldAndWarm(() => verifyNitro(bytes, pins, { now: at }));
 
 describe('verifyNitro', () => {
   test('accepts a document', async () => {

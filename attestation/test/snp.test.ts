@@ -5,6 +5,7 @@ import { describe, test } from 'node:test';
 import { EPOCH, FakeIdentity } from '../../test/fakes/certificates.ts';
 import { der, integer, octets } from '../../test/fakes/der.ts';
 import { AMD, FakePsp, type FakeReport } from '../../test/fakes/psp.ts';
+import { coldAndWarm } from '../../test/support/cold-and-warm.ts';
 import { fc } from '../../test/support/properties.ts';
 import { failing, refused, undecodable } from '../../test/support/refused.ts';
 import { VENDOR_ANCHORS } from '../src/anchors.ts';
@@ -29,7 +30,7 @@ const genoa = new FakePsp({ product: 'Genoa' });
 const vlek = new FakePsp({ signer: 'VLEK' });
 
 function verify(evidence: SnpEvidence, pins: readonly `sha256:${string}`[] = psp.pins): Promise<AuthenticatedSnp> {
-  return verifySnp(evidence, pins, { now });
+  return coldAndWarm(() => verifySnp(evidence, pins, { now }));
 }
 
 describe('verifySnp', () => {

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { EPOCH, FakeIdentity } from '../../test/fakes/certificates.ts';
 import { type FakeCollateral, FakeQuotingEnclave, type FakeTd, INTEL } from '../../test/fakes/quoting-enclave.ts';
+import { coldAndWarm } from '../../test/support/cold-and-warm.ts';
 import { fc } from '../../test/support/properties.ts';
 import { failing, refused, undecodable } from '../../test/support/refused.ts';
 import { VENDOR_ANCHORS } from '../src/anchors.ts';
@@ -27,7 +28,7 @@ const now = EPOCH + DAY;
 const qe = new FakeQuotingEnclave();
 
 function verify(evidence: TdxEvidence, pins: readonly `sha256:${string}`[] = qe.pins): Promise<AuthenticatedTdx> {
-  return verifyTdx(evidence, pins, { now });
+  return coldAndWarm(() => verifyTdx(evidence, pins, { now }));
 }
 
 /** Evidence of which one part of the collateral is replaced. */

@@ -5,6 +5,7 @@ import { generateKeyPairSync, sign, X509Certificate } from 'node:crypto';
 import { describe, test } from 'node:test';
 import { authority, EPOCH, FakeIdentity, pemOf, pinOf } from '../../test/fakes/certificates.ts';
 import { bits, boolean, context, der, integer, oid, sequence, time } from '../../test/fakes/der.ts';
+import { coldAndWarm } from '../../test/support/cold-and-warm.ts';
 import { fc } from '../../test/support/properties.ts';
 import { importKey, verifySignature } from '../src/crypto/node.ts';
 import { DecodeError, EvidenceError, type EvidenceErrorCode } from '../src/errors.ts';
@@ -13,7 +14,9 @@ import {
   type Certificate,
   commonName,
   parseCertificate,
+  parseCertificateOnce,
   parseCrl,
+  parseCrlOnce,
   parsePem,
   plainRsaKey,
   verifyChain,
@@ -45,7 +48,9 @@ async function refused(code: EvidenceErrorCode, run: () => Promise<unknown>): Pr
 }
 
 function chain(leafBytes: Uint8Array, ...others: Uint8Array[]): Promise<unknown> {
-  return verifyChain(parseCertificate(leafBytes), others.map(parseCertificate), pins, { now });
+  return coldAndWarm(async () =>
+    verifyChain(parseCertificateOnce(leafBytes), others.map(parseCertificateOnce), pins, { now }),
+  );
 }
 
 describe('parseCertificate', () => {
@@ -206,6 +211,28 @@ describe('DER', () => {
     }
     assert.equal(new DerReader(der(0x17, Buffer.from('491231235959Z'))).time('x'), Date.UTC(2049, 11, 31, 23, 59, 59));
     assert.equal(new DerReader(der(0x17, Buffer.from('500101000000Z'))).time('x'), Date.UTC(1950, 0, 1));
+  });
+
+  test('reads exactly the times that are dates, of any year', () => {
+    const field = (max: number): fc.Arbitrary<string> =>
+      fc.integer({ min: 0, max }).map((value) => String(value).padStart(2, '0'));
+    const year = fc.integer({ min: 0, max: 9999 }).map((value) => String(value).padStart(4, '0'));
+    const fields = fc.tuple(year, field(13), field(32), field(24), field(60), field(60));
+    const met = { dates: 0, others: 0 };
+    fc.assert(
+      fc.property(fields, ([year, month, day, hour, minute, second]) => {
+        const iso = `${year}-${month}-${day}T${hour}:${minute}:${second}.000Z`;
+        const at = Date.parse(iso);
+        const isDate = !Number.isNaN(at) && new Date(at).toISOString() === iso;
+        const read = (): number =>
+          new DerReader(der(0x18, Buffer.from(iso.slice(0, 19).replaceAll(/\D/g, '').concat('Z')))).time('x');
+        met[isDate ? 'dates' : 'others']++;
+        if (isDate) assert.equal(read(), at);
+        else assert.throws(read, DecodeError);
+      }),
+      { numRuns: 5000 },
+    );
+    assert.ok(Math.min(met.dates, met.others) > 500, JSON.stringify(met));
   });
 });
 
@@ -377,7 +404,7 @@ describe('verifyChain', () => {
 
 describe('verifyNotRevoked', () => {
   const check = (crl: Uint8Array, subject = leafCert, issuer = middleCert, clock = now): Promise<void> =>
-    verifyNotRevoked(subject, issuer, parseCrl(crl), { now: clock });
+    coldAndWarm(async () => verifyNotRevoked(subject, issuer, parseCrlOnce(crl), { now: clock }));
 
   test('passes a certificate that is not on a current list', async () => {
     await check(middle.crl({ revoked: [1, 0x91n] }));

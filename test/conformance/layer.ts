@@ -1,14 +1,25 @@
 /** The layer that refused and its reason, held against what a manifest says in its own words. */
 
 import { DecodeError, EvidenceError } from '../../attestation/src/errors.ts';
+import { forgetParsed } from '../../attestation/src/parse-once.ts';
 import type { Check } from '../../attestation/src/verdict/verdict.ts';
 import { CannotFeed, type Outcome } from './topic.ts';
 
 /** Words of a manifest, the layers of ours that they mean, and what our reason must say. */
 export type LayerRow = readonly [words: RegExp, layers: readonly string[], reason: RegExp];
 
-/** `accept`, or the code of the error that refused and its message; a DecodeError outside evidence is `format`. */
+/**
+ * `accept`, or the code of the error that refused and its message; a DecodeError outside evidence is `format`. A case runs
+ * with nothing parsed before and again with all of it: both endings, if they differ, which is no layer.
+ */
 export async function layerOf(run: () => Promise<readonly Check[] | undefined>): Promise<string> {
+  forgetParsed();
+  const cold = await endingOf(run);
+  const warm = await endingOf(run);
+  return cold === warm ? cold : `differs: at first ${cold}, then ${warm}`;
+}
+
+async function endingOf(run: () => Promise<readonly Check[] | undefined>): Promise<string> {
   try {
     const checks = (await run()) ?? [];
     const failed = checks.filter(({ outcome, required }) => required && outcome !== 'passed').map(({ id }) => id);

@@ -225,7 +225,7 @@ describe('real evidence, changed', here, () => {
     test(`gcp ${one.id}`, async () => {
       const endorsement = file('gcp-endorsements', one.files.endorsement);
       const roots = certificates('gcp-endorsements', one.files.trusted_root);
-      const pins = await Promise.all(roots.map(async (der) => (await pinsOf(parseCertificate(der))).certificate));
+      const pins = roots.map((der) => pinsOf(parseCertificate(der)).certificate);
       await sweep(one.id, {
         parts: { endorsement },
         whole: ['endorsement'],

@@ -9,7 +9,7 @@ import {
   extendedKeyUsages,
   KEY_USAGE,
   type Pin,
-  parseCertificate,
+  parseCertificateOnce,
   type VerifiedChain,
   verifyChain,
 } from '../x509/index.ts';
@@ -48,7 +48,7 @@ export async function verifyKeyCertificate(
   options: Moment,
 ): Promise<VerifiedChain> {
   const [leaf, ...others] = certificates.map((der) =>
-    parsePart('chain', 'certificate of the attestation key', der, parseCertificate),
+    parsePart('chain', 'certificate of the attestation key', der, parseCertificateOnce),
   );
   if (leaf === undefined) throw new EvidenceError('chain', 'the attestation key has no certificate');
   const chain = await verifyChain(leaf, others, pins, options);

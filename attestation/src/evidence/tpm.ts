@@ -17,7 +17,7 @@ import {
   type Certificate,
   extendedKeyUsages,
   KEY_USAGE,
-  parseCertificate,
+  parseCertificateOnce,
   plainRsaKey,
   verifyChain,
 } from '../x509/index.ts';
@@ -98,9 +98,9 @@ async function trustInKey(
   if (!equalBytes(activation.akName, akName) || !equalBytes(activation.ekPublic, tpm.ekPublic)) {
     throw new EvidenceError('key', 'the credential activation was of other keys');
   }
-  const leaf = parsePart('chain', 'endorsement certificate', tpm.ekCertificate, parseCertificate);
+  const leaf = parsePart('chain', 'endorsement certificate', tpm.ekCertificate, parseCertificateOnce);
   const others = anchors.certificates.map((text) =>
-    parsePart('chain', 'certificate', fromBase64(text), parseCertificate),
+    parsePart('chain', 'certificate', fromBase64(text), parseCertificateOnce),
   );
   const pins = [...anchors.endorsementRoots, ...anchors.unsafeSwtpmRoots];
   const { pin } = await verifyChain(leaf, others, pins, context);

@@ -10,7 +10,7 @@ import type { Moment } from '../moment.ts';
 import { parsePart } from '../parse-part.ts';
 import { checkDemand, checkOneOf } from '../verdict/check-demand.ts';
 import type { Check } from '../verdict/verdict.ts';
-import { parseCertificate } from '../x509/certificate.ts';
+import { parseCertificateOnce } from '../x509/certificate.ts';
 import { type Pin, type VerifiedChain, verifyChain } from '../x509/chain.ts';
 import { parsePem } from '../x509/pem.ts';
 
@@ -243,9 +243,9 @@ export async function verifyGceEndorsement(
 ): Promise<AuthenticatedGceEndorsement> {
   const { golden: signed, signature } = parsePart('format', 'endorsement', bytes, parseEndorsement);
   const golden = parsePart('format', 'endorsed measurements', signed, parseGolden);
-  const leaf = parsePart('chain', 'endorsement certificate', golden.certificate, parseCertificate);
+  const leaf = parsePart('chain', 'endorsement certificate', golden.certificate, parseCertificateOnce);
   const others = [...certificates, ...golden.caBundle].map((der) =>
-    parsePart('chain', 'endorsement CA', der, parseCertificate),
+    parsePart('chain', 'endorsement CA', der, parseCertificateOnce),
   );
   const chain = await verifyChain(leaf, others, pins, options);
   if (!(await verifySignature(SCHEME, chain.key, signed, signature))) {

@@ -5,7 +5,7 @@ import type { Moment } from '../moment.ts';
 import { parsePart } from '../parse-part.ts';
 import { checkDemand, checkEqual, checkOneOf, type OneOf } from '../verdict/check-demand.ts';
 import type { Check } from '../verdict/verdict.ts';
-import { parseCertificate } from '../x509/certificate.ts';
+import { parseCertificateOnce } from '../x509/certificate.ts';
 import { type Pin, type VerifiedChain, verifyChain } from '../x509/chain.ts';
 import { type NitroDocument, parseNitroDocument } from './document.ts';
 
@@ -34,8 +34,8 @@ export async function verifyNitro(
 ): Promise<AuthenticatedNitro> {
   const message = parsePart('format', 'Nitro document', bytes, parseSign1);
   const document = parsePart('format', 'Nitro document', message.payload, parseNitroDocument);
-  const leaf = parsePart('chain', 'Nitro certificate', document.certificate, parseCertificate);
-  const others = document.caBundle.map((der) => parsePart('chain', 'Nitro CA certificate', der, parseCertificate));
+  const leaf = parsePart('chain', 'Nitro certificate', document.certificate, parseCertificateOnce);
+  const others = document.caBundle.map((der) => parsePart('chain', 'Nitro CA certificate', der, parseCertificateOnce));
   const chain = await verifyChain(leaf, others, pins, options);
   await verifySign1(message, ES384, chain.key);
   return { document, chain } as AuthenticatedNitro;

@@ -5,6 +5,7 @@
 
 import { fromUtf8 } from '../bytes.ts';
 import { DecodeError } from '../errors.ts';
+import { deriveOnce } from '../parse-once.ts';
 import { type Certificate, commonName } from '../x509/certificate.ts';
 import { DerReader, soleElement, TAG } from '../x509/der.ts';
 import type { SnpProduct } from './product.ts';
@@ -48,7 +49,7 @@ export interface EndorsementKey {
  * **Trust**: as authentic as the certificate.
  * @throws DecodeError `syntax`, `range`; `version` for a product that is not known.
  */
-export function readEndorsementKey(certificate: Certificate): EndorsementKey {
+export const readEndorsementKey: (certificate: Certificate) => EndorsementKey = deriveOnce((certificate) => {
   if (new DerReader(need(certificate, OID.structVersion)).smallInteger('struct version') > 1) {
     throw new DecodeError('version', 'endorsement key of an unknown struct version', 0);
   }
@@ -63,7 +64,7 @@ export function readEndorsementKey(certificate: Certificate): EndorsementKey {
     0n,
   );
   return { signer, product, productName, tcb, hardwareId: readHardwareId(certificate, signer, product) };
-}
+});
 
 /** Stepping of the silicon, from a name such as `Milan-B0`. */
 export function namedStepping(productName: string): number | undefined {

@@ -179,7 +179,7 @@ export function parseReport(bytes: Uint8Array): SnpReport {
     vmpl,
     signatureAlgorithm,
     currentTcb,
-    platform: readFlags(PLATFORM_BITS, platformBits),
+    platform: readFlags(PLATFORM_BITS, Number(platformBits & 0xffn)),
     platformBits,
     signer: SIGNERS[signingKey],
     signerInfo,
@@ -214,16 +214,15 @@ function readPolicy(bits: bigint): GuestPolicy {
   return {
     abiMinor: Number(bits & 0xffn),
     abiMajor: Number((bits >> 8n) & 0xffn),
-    ...readFlags(POLICY_BITS, bits),
+    ...readFlags(POLICY_BITS, Number(bits)),
   };
 }
 
-function readFlags<K extends string>(table: Readonly<Record<K, number>>, bits: bigint): Record<K, boolean> {
-  const entries = Object.entries(table) as [K, number][];
-  return Object.fromEntries(entries.map(([name, bit]) => [name, ((bits >> BigInt(bit)) & 1n) === 1n])) as Record<
-    K,
-    boolean
-  >;
+/** @param bits The lower 32. */
+function readFlags<K extends string>(table: Readonly<Record<K, number>>, bits: number): Record<K, boolean> {
+  const flags = {} as Record<K, boolean>;
+  for (const name in table) flags[name] = ((bits >>> table[name]) & 1) === 1;
+  return flags;
 }
 
 function readCpu(reader: Reader, version: number): CpuId | undefined {

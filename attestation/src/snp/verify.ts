@@ -8,9 +8,9 @@ import { equalBytes, toHex } from '../bytes.ts';
 import { EvidenceError } from '../errors.ts';
 import type { Moment } from '../moment.ts';
 import { parsePart } from '../parse-part.ts';
-import { type Certificate, parseCertificate } from '../x509/certificate.ts';
+import { type Certificate, parseCertificateOnce } from '../x509/certificate.ts';
 import { type Pin, type VerifiedChain, verifyChain, verifyNotRevoked } from '../x509/chain.ts';
-import { parseCrl } from '../x509/crl.ts';
+import { parseCrlOnce } from '../x509/crl.ts';
 import { type EndorsementKey, namedStepping, readEndorsementKey } from './endorsement-key.ts';
 import { productOf, type SnpProduct, type TcbVersion, tcbVersion } from './product.ts';
 import { parseReport, type SnpReport } from './report.ts';
@@ -66,8 +66,8 @@ export async function verifySnp(
   options: Moment,
 ): Promise<AuthenticatedSnp> {
   const report = parsePart('format', 'report', evidence.report, parseReport);
-  const leaf = parsePart('chain', 'endorsement key', evidence.leaf, parseCertificate);
-  const others = evidence.intermediates.map((der) => parsePart('chain', 'AMD certificate', der, parseCertificate));
+  const leaf = parsePart('chain', 'endorsement key', evidence.leaf, parseCertificateOnce);
+  const others = evidence.intermediates.map((der) => parsePart('chain', 'AMD certificate', der, parseCertificateOnce));
   const chain = await verifyChain(leaf, others, pins, options);
   const endorsement = parsePart('identity', 'endorsement key', leaf, readEndorsementKey);
   await checkRevocation(chain, evidence.crl, options);
@@ -92,7 +92,7 @@ async function checkRevocation({ path }: VerifiedChain, crl: Uint8Array | 'none'
   if (crl === 'none') return;
   const [, signer, root] = path as readonly (Certificate | undefined)[];
   if (signer === undefined || root === undefined) throw new EvidenceError('chain', 'chain without ASK and ARK');
-  await verifyNotRevoked(signer, root, parsePart('collateral', 'AMD CRL', crl, parseCrl), options);
+  await verifyNotRevoked(signer, root, parsePart('collateral', 'AMD CRL', crl, parseCrlOnce), options);
 }
 
 async function checkSignature(report: SnpReport, { key }: VerifiedChain, endorsement: EndorsementKey): Promise<void> {

@@ -6,13 +6,24 @@
 
 import * as z from 'zod';
 import { verifySignature } from '#crypto';
+import { equalBytes } from '../bytes.ts';
 import { decodeJson } from '../canonical.ts';
 import { EvidenceError } from '../errors.ts';
 import type { Moment } from '../moment.ts';
+import { deriveOnce, parseOnce } from '../parse-once.ts';
 import { parsePart } from '../parse-part.ts';
-import { type Certificate, parseCertificate } from '../x509/certificate.ts';
-import { checkDates, type Pin, type VerifiedChain, verifyChain, verifyNotRevoked } from '../x509/chain.ts';
-import { parseCrl, type RevocationList } from '../x509/crl.ts';
+import { type Certificate, parseCertificateOnce } from '../x509/certificate.ts';
+import {
+  checkDates,
+  type Pin,
+  refuseRevoked,
+  type VerifiedChain,
+  type VerifiedCrl,
+  verifyChain,
+  verifyCrl,
+  verifyNotRevoked,
+} from '../x509/chain.ts';
+import { parseCrlOnce } from '../x509/crl.ts';
 import { type PckPlatform, readPckPlatform } from './pck.ts';
 
 /** Collateral as fetched. Texts are the signed ones, byte by byte. */
@@ -175,6 +186,7 @@ export interface VerifiedCollateral {
   readonly nextUpdate: number;
 }
 
+const NOTHING = new Uint8Array();
 const MAX_JSON = 1 << 18;
 const SIGNER_SCHEME = { kind: 'ecdsa', hash: 'sha256', encoding: 'p1363' } as const;
 
@@ -189,37 +201,33 @@ export async function verifyCollateral(
   pins: readonly Pin[],
   options: Moment,
 ): Promise<VerifiedCollateral> {
-  const rootCrl = parsePart('collateral', 'root CRL', collateral.rootCrl, parseCrl);
-  const pckCrl = parsePart('collateral', 'PCK CRL', collateral.pckCrl, parseCrl);
+  const rootCrl = parsePart('collateral', 'root CRL', collateral.rootCrl, parseCrlOnce);
+  const pckCrl = parsePart('collateral', 'PCK CRL', collateral.pckCrl, parseCrlOnce);
   const [leaf, issuer, root] = pck.path as readonly (Certificate | undefined)[];
   if (leaf === undefined || issuer === undefined || root === undefined || pck.path.length !== 3) {
     throw new EvidenceError('chain', `PCK chain of ${pck.path.length} certificates, expected 3`);
   }
-  await verifyNotRevoked(issuer, root, rootCrl, options);
+  const revocation = { root, crl: await verifyCrl(rootCrl, root, options) };
+  refuseRevoked(issuer, revocation.crl);
   await verifyNotRevoked(leaf, issuer, pckCrl, options);
   const { tcbInfoChain, qeIdentityChain } = collateral;
-  const signer = await verifySigner(tcbInfoChain, pins, rootCrl, options);
+  const signer = await verifySigner(tcbInfoChain, pins, revocation, options);
   const same = sameChain(tcbInfoChain, qeIdentityChain);
-  const qeSigner = same ? signer : await verifySigner(qeIdentityChain, pins, rootCrl, options);
-  const published = await verifySigned(
+  const qeSigner = same ? signer : await verifySigner(qeIdentityChain, pins, revocation, options);
+  const tcbInfo = await verifySigned(
     'TCB info',
     collateral.tcbInfo,
     collateral.tcbInfoSignature,
     signer,
-    tcbInfoSchema,
+    parseTcbInfoOnce,
   );
-  const tcbInfo = { ...published, tcbLevels: descending('TCB info', published.tcbLevels, comparePlatforms) };
-  const publishedIdentity = await verifySigned(
+  const qeIdentity = await verifySigned(
     'QE identity',
     collateral.qeIdentity,
     collateral.qeIdentitySignature,
     qeSigner,
-    qeIdentitySchema,
+    parseQeIdentityOnce,
   );
-  const qeIdentity = {
-    ...publishedIdentity,
-    tcbLevels: descending('QE identity', publishedIdentity.tcbLevels, compareIsvs),
-  };
   const platform = parsePart('identity', 'PCK certificate', leaf, readPckPlatform);
   if (tcbInfo.fmspc !== platform.fmspc || tcbInfo.pceId !== platform.pceId) {
     const [described, own] = [tcbInfo, platform].map(({ fmspc, pceId }) => `${fmspc}/${pceId}`);
@@ -230,6 +238,18 @@ export async function verifyCollateral(
   const ends = [tcbInfo.nextUpdate, qeIdentity.nextUpdate, rootCrl.nextUpdate, pckCrl.nextUpdate];
   return { platform, tcbInfo, qeIdentity, nextUpdate: Math.min(...ends) };
 }
+
+/** @throws DecodeError; EvidenceError `collateral` if a level stands twice */
+const parseTcbInfoOnce = parseOnce((text): TcbInfo => {
+  const info = decodeJson(tcbInfoSchema, text, MAX_JSON);
+  return { ...info, tcbLevels: descending('TCB info', info.tcbLevels, comparePlatforms) };
+});
+
+/** @throws as `parseTcbInfoOnce` */
+const parseQeIdentityOnce = parseOnce((text): QeIdentity => {
+  const identity = decodeJson(qeIdentitySchema, text, MAX_JSON);
+  return { ...identity, tcbLevels: descending('QE identity', identity.tcbLevels, compareIsvs) };
+});
 
 /**
  * The identity of the TDX module of a major version. Identities of other modules are not read: one
@@ -242,10 +262,15 @@ export function moduleIdentity({ tdxModuleIdentities = [] }: TcbInfo, major: num
   const [found, another] = tdxModuleIdentities.filter((one) => one.id.toUpperCase() === id);
   if (found === undefined) throw new EvidenceError('identity', `TDX module ${id} is not known`);
   if (another !== undefined) throw new EvidenceError('collateral', `TDX module ${id} has two identities`);
-  const { success, data } = moduleSchema.safeParse(found);
-  if (!success) throw new EvidenceError('collateral', `the identity of TDX module ${id} is malformed`);
-  return { ...data, tcbLevels: descending(`TDX module ${id}`, data.tcbLevels, compareIsvs) };
+  return readModule(found);
 }
+
+const readModule = deriveOnce((found: { readonly id: string }): ModuleIdentity => {
+  const name = `TDX module ${found.id.toUpperCase()}`;
+  const { success, data } = moduleSchema.safeParse(found);
+  if (!success) throw new EvidenceError('collateral', `the identity of ${name} is malformed`);
+  return { ...data, tcbLevels: descending(name, data.tcbLevels, compareIsvs) };
+});
 
 /**
  * Levels, highest first. The first one that is reached counts, so the order decides.
@@ -289,16 +314,18 @@ function compareComponents(a: Components, b: Components): number {
 async function verifySigner(
   chain: readonly Uint8Array[],
   pins: readonly Pin[],
-  rootCrl: RevocationList,
+  { root, crl }: { readonly root: Certificate; readonly crl: VerifiedCrl },
   options: Moment,
 ): Promise<VerifiedChain> {
-  const [leaf, ...others] = chain.map((der) => parsePart('collateral', 'collateral signer', der, parseCertificate));
+  const [leaf, ...others] = chain.map((der) => parsePart('collateral', 'collateral signer', der, parseCertificateOnce));
   if (leaf === undefined) throw new EvidenceError('collateral', 'collateral without a signing certificate');
   const verified = await verifyChain(leaf, others, pins, options);
   if (verified.path.length !== 2 || leaf.ca !== undefined) {
     throw new EvidenceError('collateral', 'collateral is not signed by a certificate right under the root');
   }
-  await verifyNotRevoked(leaf, verified.anchor, rootCrl, options);
+  // Another certificate of the root's key may be pinned too: the list has to be that anchor's own.
+  const { anchor } = verified;
+  refuseRevoked(leaf, equalBytes(anchor.der, root.der) ? crl : await verifyCrl(crl, anchor, options));
   return verified;
 }
 
@@ -307,14 +334,14 @@ async function verifySigned<T>(
   text: Uint8Array,
   signature: Uint8Array,
   signer: VerifiedChain,
-  schema: z.ZodType<T>,
+  parse: (text: Uint8Array) => T,
 ): Promise<T> {
   if (!(await verifySignature(SIGNER_SCHEME, signer.key, text, signature))) {
     throw new EvidenceError('collateral', `signature of the ${name} does not verify`);
   }
-  return parsePart('collateral', name, text, (bytes) => decodeJson(schema, bytes, MAX_JSON));
+  return parsePart('collateral', name, text, parse);
 }
 
 function sameChain(a: readonly Uint8Array[], b: readonly Uint8Array[]): boolean {
-  return a.length === b.length && a.every((one, index) => one.toHex() === b[index]?.toHex());
+  return a.length === b.length && a.every((one, index) => equalBytes(one, b[index] ?? NOTHING));
 }

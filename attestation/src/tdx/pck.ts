@@ -5,6 +5,7 @@
 
 import { toHex } from '../bytes.ts';
 import { DecodeError } from '../errors.ts';
+import { deriveOnce } from '../parse-once.ts';
 import type { Certificate } from '../x509/certificate.ts';
 import { DerReader, soleElement, TAG } from '../x509/der.ts';
 
@@ -32,8 +33,8 @@ export interface PckPlatform {
  * **Trust**: as authentic as the certificate.
  * @throws DecodeError
  */
-export function readPckPlatform(certificate: Certificate): PckPlatform {
-  const extension = certificate.extensions.get(SGX);
+export const readPckPlatform: (certificate: Certificate) => PckPlatform = deriveOnce(({ extensions }) => {
+  const extension = extensions.get(SGX);
   if (extension === undefined) throw new DecodeError('syntax', 'certificate has no SGX extension', 0);
   const fields = readFields(DerReader.inside(soleElement(extension.value, TAG.sequence, 'SGX extension')));
   const tcb = readFields(need(fields, OID.tcb).sequence('TCB'));
@@ -49,7 +50,7 @@ export function readPckPlatform(certificate: Certificate): PckPlatform {
     pceSvn: component(COMPONENTS + 1),
     components: Array.from({ length: COMPONENTS }, (_, index) => component(index + 1)),
   };
-}
+});
 
 /** Pairs of an object identifier and a value, by identifier. */
 function readFields(list: DerReader): Map<string, DerReader> {

@@ -9,7 +9,7 @@ import { sha256 } from '../digest.ts';
 import { EvidenceError } from '../errors.ts';
 import type { Moment } from '../moment.ts';
 import { importPart, parsePart } from '../parse-part.ts';
-import { parseCertificate } from '../x509/certificate.ts';
+import { parseCertificateOnce } from '../x509/certificate.ts';
 import { type Pin, type VerifiedChain, verifyChain } from '../x509/chain.ts';
 import { type TdxCollateral, verifyCollateral } from './collateral.ts';
 import { type PckPlatform, readPckPlatform } from './pck.ts';
@@ -71,7 +71,7 @@ export async function verifyTdx(
 }
 
 async function verifyPck(quote: TdxQuote, pins: readonly Pin[], options: Moment): Promise<VerifiedChain> {
-  const [leaf, ...others] = quote.pckChain.map((der) => parsePart('chain', 'PCK chain', der, parseCertificate));
+  const [leaf, ...others] = quote.pckChain.map((der) => parsePart('chain', 'PCK chain', der, parseCertificateOnce));
   if (leaf === undefined) throw new EvidenceError('chain', 'quote without a PCK certificate');
   return verifyChain(leaf, others, pins, options);
 }

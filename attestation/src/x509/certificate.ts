@@ -3,6 +3,7 @@
 import { toHex } from '../bytes.ts';
 import type { SignatureScheme } from '../crypto/scheme.ts';
 import { DecodeError } from '../errors.ts';
+import { parseOnce } from '../parse-once.ts';
 import { readSignatureScheme } from './algorithm.ts';
 import { contextTag, DerReader, type Element, soleElement, TAG } from './der.ts';
 
@@ -124,6 +125,9 @@ export function parseCertificate(der: Uint8Array): Certificate {
     ...interpret(extensions),
   };
 }
+
+/** As {@link parseCertificate}, which runs once for certificates that come again. */
+export const parseCertificateOnce: (der: Uint8Array) => Certificate = parseOnce(parseCertificate);
 
 /** The Extensions inside the context element that wraps them. */
 export function soleSequence(wrapped: Element): DerReader {

@@ -3,12 +3,13 @@
  * and revocation.
  */
 
-import { digest, verifySignature } from '#crypto';
+import { verifySignature } from '#crypto';
 import { equalBytes } from '../bytes.ts';
 import type { VerificationKey } from '../crypto/scheme.ts';
-import { type DigestText, digestText } from '../digest.ts';
+import { type DigestText, digestText, sha256 } from '../digest.ts';
 import { EvidenceError } from '../errors.ts';
 import type { Moment } from '../moment.ts';
+import { deriveOnce } from '../parse-once.ts';
 import { importPart, parsePart } from '../parse-part.ts';
 import { plainRsaKey } from './algorithm.ts';
 import { type Certificate, EXTENSION, KEY_USAGE } from './certificate.ts';
@@ -68,7 +69,7 @@ export async function verifyChain(
   for (let subject = leaf; ; ) {
     const issuer = await findIssuer(subject, intermediates, path, pins);
     path.push(issuer);
-    const pin = await pinOf(issuer, pins);
+    const pin = pinOf(issuer, pins);
     if (pin !== undefined) {
       await checkAnchor(issuer, pin);
       for (const certificate of path) checkValidity(certificate, options);
@@ -91,8 +92,8 @@ async function findIssuer(
 ): Promise<Certificate> {
   const named = candidates.filter((one) => equalBytes(one.subject, subject.issuer) && !path.includes(one));
   // With a pinned root and a cross-signed twin both at hand, the pinned one ends the path.
-  const ranks = new Map(await Promise.all(named.map(async (one) => [one, (await pinOf(one, pins)) ? 0 : 1] as const)));
-  const ordered = named.toSorted((a, b) => (ranks.get(a) ?? 1) - (ranks.get(b) ?? 1));
+  const rank = (one: Certificate): number => (pinOf(one, pins) === undefined ? 1 : 0);
+  const ordered = named.length < 2 ? named : named.toSorted((a, b) => rank(a) - rank(b));
   let reason = `no certificate of the issuer of ${describe(subject)} among ${candidates.length}`;
   for (const issuer of ordered) {
     const refusal = await refusalOf(issuer, subject, path.length - 1);
@@ -130,15 +131,31 @@ export async function verifyNotRevoked(
   crl: RevocationList,
   options: Moment,
 ): Promise<void> {
-  await verifyCrl(crl, issuer, options);
+  refuseRevoked(subject, await verifyCrl(crl, issuer, options));
+}
+
+declare const verified: unique symbol;
+
+/** A list that its issuer signed and that is current: made by `verifyCrl` alone. */
+export type VerifiedCrl = RevocationList & { readonly [verified]: true };
+
+/**
+ * The part of `verifyNotRevoked` that is about the certificate alone.
+ * @param crl The list of the certificate's own issuer.
+ * @throws EvidenceError `revoked`
+ */
+export function refuseRevoked(subject: Certificate, crl: VerifiedCrl): void {
   const since = crl.revoked.get(subject.serial);
   if (since !== undefined) {
     throw new EvidenceError('revoked', `${describe(subject)} was revoked at ${new Date(since).toISOString()}`);
   }
 }
 
-/** The part of `verifyNotRevoked` that is about the list alone. */
-async function verifyCrl(crl: RevocationList, issuer: Certificate, options: Moment): Promise<void> {
+/**
+ * The part of `verifyNotRevoked` that is about the list alone.
+ * @throws EvidenceError `collateral`, `validity`
+ */
+export async function verifyCrl(crl: RevocationList, issuer: Certificate, options: Moment): Promise<VerifiedCrl> {
   if (!equalBytes(crl.issuer, issuer.subject)) {
     throw new EvidenceError('collateral', `CRL is not by ${describe(issuer)}`);
   }
@@ -149,13 +166,19 @@ async function verifyCrl(crl: RevocationList, issuer: Certificate, options: Mome
     throw new EvidenceError('collateral', `signature of the CRL by ${describe(issuer)} does not verify`);
   }
   checkDates(crl.thisUpdate, crl.nextUpdate, options, `CRL by ${describe(issuer)}`);
+  return crl as VerifiedCrl;
 }
 
+/** Keys that were imported, as long as their certificates live. */
+const keys = new WeakMap<Certificate, VerificationKey>();
+
 /**
- * The key of a certificate.
+ * The key of a certificate, which is imported once.
  * @throws EvidenceError `format` if it does not parse, `key` if it is RSA of less than 2048 bits.
  */
 export async function importCertified(certificate: Certificate): Promise<VerificationKey> {
+  const known = keys.get(certificate);
+  if (known !== undefined) return known;
   const what = `public key of ${describe(certificate)}`;
   const plain = parsePart('format', what, certificate.spki, plainRsaKey);
   const imported = await importPart(what, plain ?? certificate.spki);
@@ -164,6 +187,7 @@ export async function importCertified(certificate: Certificate): Promise<Verific
   if (key.type.startsWith('rsa') && (key.bits ?? 0) < MIN_RSA_BITS) {
     throw new EvidenceError('key', `RSA key of ${key.bits} bits in ${describe(certificate)}`);
   }
+  keys.set(certificate, key);
   return key;
 }
 
@@ -189,8 +213,8 @@ function checkValidity(certificate: Certificate, moment: Moment): void {
   checkDates(certificate.notBefore, certificate.notAfter, moment, describe(certificate));
 }
 
-async function pinOf(certificate: Certificate, pins: readonly Pin[]): Promise<Pin | undefined> {
-  const own = await pinsOf(certificate);
+function pinOf(certificate: Certificate, pins: readonly Pin[]): Pin | undefined {
+  const own = pinsOf(certificate);
   return [own.certificate, own.key].find((pin) => pins.includes(pin));
 }
 
@@ -200,7 +224,7 @@ async function pinOf(certificate: Certificate, pins: readonly Pin[]): Promise<Pi
  * write its own dates and constraints around a pinned key.
  */
 async function checkAnchor(anchor: Certificate, pin: Pin): Promise<void> {
-  if (pin === (await pinsOf(anchor)).certificate) return;
+  if (pin === pinsOf(anchor).certificate) return;
   const own = equalBytes(anchor.subject, anchor.issuer);
   if (own && (await verifySignature(anchor.scheme, await importCertified(anchor), anchor.tbs, anchor.signature)))
     return;
@@ -220,18 +244,15 @@ function refuseUnknownCritical(leaf: Certificate): void {
 /**
  * A certificate in a message: its serial number, and the tail of its subject, which ends in the CN.
  */
-function describe(certificate: Certificate): string {
+const describe: (certificate: Certificate) => string = deriveOnce(({ serial, subject }) => {
   const tail = new TextDecoder()
-    .decode(certificate.subject.subarray(-24))
+    .decode(subject.subarray(-24))
     .replace(/[^\x20-\x7e]+/g, ' ')
     .trim();
-  return `certificate ${certificate.serial} (…${tail})`;
-}
+  return `certificate ${serial} (…${tail})`;
+});
 
 /** The two pins that would make this certificate an anchor. */
-export async function pinsOf(certificate: Certificate): Promise<{ readonly certificate: Pin; readonly key: Pin }> {
-  return {
-    certificate: digestText('sha256', await digest('sha256', certificate.der)),
-    key: digestText('sha256', await digest('sha256', certificate.spki)),
-  };
-}
+export const pinsOf: (certificate: Certificate) => { readonly certificate: Pin; readonly key: Pin } = deriveOnce(
+  ({ der, spki }) => ({ certificate: digestText('sha256', sha256(der)), key: digestText('sha256', sha256(spki)) }),
+);

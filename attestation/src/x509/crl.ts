@@ -3,6 +3,7 @@
 import { toHex } from '../bytes.ts';
 import type { SignatureScheme } from '../crypto/scheme.ts';
 import { DecodeError } from '../errors.ts';
+import { parseOnce } from '../parse-once.ts';
 import { readSignatureScheme } from './algorithm.ts';
 import { readExtensions, sameAlgorithm, soleSequence } from './certificate.ts';
 import { contextTag, DerReader, soleElement, TAG } from './der.ts';
@@ -60,6 +61,9 @@ export function parseCrl(der: Uint8Array): RevocationList {
     revoked,
   };
 }
+
+/** As {@link parseCrl}, which runs once for a list that comes again. */
+export const parseCrlOnce: (der: Uint8Array) => RevocationList = parseOnce(parseCrl);
 
 function readRevoked(list: DerReader): Map<string, number> {
   const revoked = new Map<string, number>();

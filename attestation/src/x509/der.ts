@@ -184,23 +184,12 @@ export class DerReader {
    */
   time(name: string): number {
     const { tag, body, at } = this.any();
-    const text = String.fromCharCode(...body.subarray(0, 16));
-    const match =
-      tag === TAG.utcTime
-        ? /^(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/.exec(text)
-        : tag === TAG.generalizedTime
-          ? /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/.exec(text)
-          : null;
-    if (match === null) throw new DecodeError('syntax', `${name} is not a time as RFC 5280 writes it`, at);
-    const [, year = '', ...rest] = match;
-    const full = tag === TAG.utcTime ? `${Number(year) < 50 ? 20 : 19}${year}` : year;
-    const [month, day, hour, minute, second] = rest;
-    const iso = `${full}-${month}-${day}T${hour}:${minute}:${second}.000Z`;
-    const value = Date.parse(iso);
-    // Date.parse carries 31 February over into March and takes 24:00: no such text may pass.
-    if (Number.isNaN(value) || new Date(value).toISOString() !== iso) {
-      throw new DecodeError('range', `${name} is not a date`, at);
+    const digits = TIME_DIGITS[tag];
+    if (digits === undefined || body.length !== digits + 1 || body[digits] !== LETTER_Z || !isDecimal(body, digits)) {
+      throw new DecodeError('syntax', `${name} is not a time as RFC 5280 writes it`, at);
     }
+    const value = millisecondsOf(body, digits);
+    if (value === undefined) throw new DecodeError('range', `${name} is not a date`, at);
     return value;
   }
 
@@ -223,6 +212,40 @@ export function soleElement(bytes: Uint8Array, tag: number, name: string, base =
   const element = reader.next(tag, name);
   reader.end(name);
   return element;
+}
+
+/** Digits before the Z of UTCTime (of the years 1950 to 2049) and GeneralizedTime. */
+const TIME_DIGITS: Readonly<Record<number, number>> = { [TAG.utcTime]: 12, [TAG.generalizedTime]: 14 };
+const LETTER_Z = 0x5a;
+const DIGIT_0 = 0x30;
+/** After 400 years the calendar begins again. */
+const MS_OF_400_YEARS = 146_097 * 86_400_000;
+
+function isDecimal(body: Uint8Array, length: number): boolean {
+  for (let at = 0; at < length; at++) {
+    const digit = (body[at] ?? 0) - DIGIT_0;
+    if (digit < 0 || digit > 9) return false;
+  }
+  return true;
+}
+
+/** Milliseconds since 1970 of decimal digits, or undefined if they are no date. */
+function millisecondsOf(body: Uint8Array, digits: number): number | undefined {
+  const pair = (at: number): number => 10 * ((body[at] ?? 0) - DIGIT_0) + (body[at + 1] ?? 0) - DIGIT_0;
+  const from = digits - 10;
+  const year = from === 4 ? 100 * pair(0) + pair(2) : pair(0) + (pair(0) < 50 ? 2000 : 1900);
+  const [month, day, hour] = [pair(from) - 1, pair(from + 2), pair(from + 4)];
+  const [minute, second] = [pair(from + 6), pair(from + 8)];
+  // Date.UTC takes the year 50 for 1950, but no year above 99 for another.
+  const date = new Date(Date.UTC(year + 400, month, day, hour, minute, second));
+  // It carries 31 February over into March, and 24:00 into the next day: no such text may pass.
+  const isDate =
+    date.getUTCMonth() === month &&
+    date.getUTCDate() === day &&
+    date.getUTCHours() === hour &&
+    date.getUTCMinutes() === minute &&
+    date.getUTCSeconds() === second;
+  return isDate ? date.getTime() - MS_OF_400_YEARS : undefined;
 }
 
 function dotted(body: Uint8Array, at: number): string {

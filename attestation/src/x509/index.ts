@@ -8,6 +8,7 @@ export {
   extendedKeyUsages,
   KEY_USAGE,
   parseCertificate,
+  parseCertificateOnce,
   readName,
 } from './certificate.ts';
 export {
@@ -19,5 +20,5 @@ export {
   verifyChain,
   verifyNotRevoked,
 } from './chain.ts';
-export { parseCrl, type RevocationList } from './crl.ts';
+export { parseCrl, parseCrlOnce, type RevocationList } from './crl.ts';
 export { parsePem } from './pem.ts';

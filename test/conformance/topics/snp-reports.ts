@@ -129,7 +129,7 @@ async function intermediates(test: Case, dir: string): Promise<Uint8Array[]> {
 /** Real evidence is held against AMD's own roots, whatever file a case brings along; synthetic against its own. */
 async function pins(test: Case, dir: string): Promise<readonly Pin[]> {
   const [ark] = await filesOf(test, 'trusted_ark', dir);
-  return ark === undefined ? VENDOR_ANCHORS.amd : [(await pinsOf(parseCertificate(certificateIn(ark)))).certificate];
+  return ark === undefined ? VENDOR_ANCHORS.amd : [pinsOf(parseCertificate(certificateIn(ark))).certificate];
 }
 
 /** The manifests' demands beyond authenticity; everything else is open. */

@@ -57,8 +57,8 @@ function require(checks: readonly Check[]): void {
   if (failed.length > 0) throw new Refused(`appraisal: ${failed.join(' ')}`);
 }
 
-async function pinned(root: Uint8Array): Promise<readonly Pin[]> {
-  return [(await pinsOf(parseCertificate(root))).certificate];
+function pinned(root: Uint8Array): readonly Pin[] {
+  return [pinsOf(parseCertificate(root)).certificate];
 }
 
 async function snp(test: TestCase): Promise<string> {
@@ -69,7 +69,7 @@ async function snp(test: TestCase): Promise<string> {
     intermediates: [bytesOf(test, 'ask'), bytesOf(test, 'ark')],
     crl: crl.length === 0 ? ('none' as const) : crl,
   };
-  const verified = await verifySnp(evidence, await pinned(bytesOf(test, 'ark')), { now: test.now });
+  const verified = await verifySnp(evidence, pinned(bytesOf(test, 'ark')), { now: test.now });
   require(
     appraiseSnp(verified, {
       ...SNP_CAREFUL,
@@ -105,7 +105,7 @@ async function tdx(test: TestCase, tcbStatuses: TdxDemands['tcbStatuses']): Prom
     rootCrl: part('rootCrl'),
   };
   const evidence = { quote: part('quote'), collateral: withCollateral ? collateral : ('none' as const) };
-  const verified = await verifyTdx(evidence, await pinned(part('root')), { now: test.now });
+  const verified = await verifyTdx(evidence, pinned(part('root')), { now: test.now });
   const { tcb } = verified;
   require(
     appraiseTdx(verified, {

@@ -23,7 +23,7 @@ export async function vectorTrials(topic: string, kind?: 'tdx' | 'tdx-status'): 
     case 'snp-reports':
       return cases.flatMap((one) => trial(one.id, snpCase(one, read)));
     case 'tdx-quotes': {
-      const root = await intelRoot(cases, read);
+      const root = intelRoot(cases, read);
       return cases.flatMap((one) => trial(one.id, tdxCase(one, read, root, kind ?? 'tdx')));
     }
     case 'tpm-eventlogs':
@@ -120,11 +120,11 @@ function cut(file: Buffer): Uint8Array {
 }
 
 /** Intel's root as the collateral of any case carries it, by its pin. */
-async function intelRoot(cases: readonly Case[], read: Read): Promise<Uint8Array> {
+function intelRoot(cases: readonly Case[], read: Read): Uint8Array {
   for (const { files } of cases.filter((one) => one.files.collateral !== undefined)) {
     const json = JSON.parse(read(files.collateral).toString()) as Record<string, string>;
     for (const der of parsePem(json.tcb_info_issuer_chain ?? '', 'CERTIFICATE')) {
-      const pins = Object.values(await pinsOf(parseCertificate(der)));
+      const pins = Object.values(pinsOf(parseCertificate(der)));
       if (pins.some((pin) => VENDOR_ANCHORS.intel.includes(pin))) return der;
     }
   }
