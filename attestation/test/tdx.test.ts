@@ -161,6 +161,12 @@ describe('verifyTdx', () => {
   ];
   for (const [what, code, make] of attacks) test(`refuses ${what}`, () => refused(code, () => verify(make())));
 
+  test("refuses collateral under a second pinned root, of which the platform's own root list says nothing", async () => {
+    const { tcbInfo, tcbInfoSignature, tcbInfoChain } = other.collateral();
+    const evidence = withCollateral(() => ({ tcbInfo, tcbInfoSignature, tcbInfoChain }));
+    await refused('collateral', () => verify(evidence, [...qe.pins, ...other.pins]));
+  });
+
   test('refuses the root of fakes under the production anchors, and any root under none', async () => {
     await refused('chain', () => verify(qe.evidence(), VENDOR_ANCHORS.intel));
     await refused('chain', () => verify(qe.evidence(), []));
