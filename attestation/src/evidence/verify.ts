@@ -11,6 +11,7 @@ import { EvidenceError } from '../errors.ts';
 import { type Evidence, EvidenceSchema } from '../gen/enclaim/v1/evidence_pb.js';
 import { decodeMessage } from '../message.ts';
 import { type End, earlier } from '../moment.ts';
+import { parseOnce } from '../parse-once.ts';
 import { parsePart } from '../parse-part.ts';
 import type { Anchors } from '../references/references.ts';
 import { type BootStatement, bootDigest, decodeStatement, type Platform } from '../statement.ts';
@@ -150,9 +151,12 @@ function verifyPolicy({ policy: bytes }: Evidence, statement: BootStatement): Po
   return policy;
 }
 
+/** Evidence of a deployment carries the same policy each time. */
+const decodePolicyOnce = parseOnce(decodePolicy);
+
 function readPolicy(bytes: Uint8Array): Policy {
   try {
-    return decodePolicy(bytes);
+    return decodePolicyOnce(bytes);
   } catch (cause) {
     throw new EvidenceError('format', `policy: ${(cause as Error).message}`, { cause });
   }
