@@ -4,11 +4,9 @@
  * the rooms that changed and of those above them. `scripts/test` decides: it runs everything.
  */
 
-import { spawn } from 'node:child_process';
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { changedPaths, roomsOfChange } from './changed-rooms.ts';
-import { root } from './imports.ts';
+import { COMPILED, runStep } from './run-step.ts';
 
 /** Steps of package.json that take one processor, one after another, beside the tests. */
 const STEPS = ['types', 'lint', 'generated', 'rooms', 'words'];
@@ -38,21 +36,8 @@ async function unitTests(): Promise<void> {
 /** Runs one step and says how it ended; its output is shown where it failed. */
 async function run(step: string, words: readonly string[]): Promise<void> {
   const began = performance.now();
-  const child = spawn(process.execPath, words, {
-    cwd: root,
-    stdio: ['ignore', 'pipe', 'pipe'],
-    // Sources whose types were stripped once are not stripped again for each file of tests.
-    env: { ...process.env, NODE_COMPILE_CACHE: join(root, '.cache/compiled') },
-  });
-  let output = '';
-  for (const stream of [child.stdout, child.stderr])
-    stream.setEncoding('utf8').on('data', (text) => {
-      output += text;
-    });
-  const status = await new Promise<number | null>((resolve, reject) => {
-    child.once('error', reject).once('close', resolve);
-  });
-  if (status === 0) {
+  const { passed, output } = await runStep(words, { NODE_COMPILE_CACHE: COMPILED });
+  if (passed) {
     console.log(`${step}: passed (${since(began)})${countsOf(output)}`);
     return;
   }

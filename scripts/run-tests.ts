@@ -2,39 +2,60 @@
  * Runs suites of tests under node:test; its counts are the last lines. `unit` needs nothing,
  * `system` swtpm, `vm` QEMU. `--fast` leaves out the slow files of slow-tests.ts, and the
  * tests that remain do least (test/support/long.ts). `--room ROOM` keeps to the tests of that room.
+ * `--beside STEP` runs a step of package.json meanwhile, several of them one after another; what a
+ * step says is shown once it has ended, and the run fails if one fails.
  */
 
-import { spawnSync } from 'node:child_process';
 import { globSync, mkdtempSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { run } from 'node:test';
 import { parseArgs } from 'node:util';
 import { findInputs, groupsHere, inputsOf, readLocks } from '../image/src/index.ts';
 import { LONG } from '../test/support/long.ts';
 import { sayNotRun } from '../test/support/machine-needs.ts';
+import { COMPILED, runStep } from './run-step.ts';
 import { SLOW_TESTS } from './slow-tests.ts';
+import { report } from './test-report.ts';
 import { reasonWithout, wantingInputs } from './without-inputs.ts';
 
-/** Globs of each suite. A later suite has the files that an earlier one leaves out. */
+/**
+ * Globs of each suite, in the order of running: boots find the segments of the image packed, and
+ * at the end, where files are short, no processor is idle for long.
+ */
 const SUITES: Readonly<Record<string, readonly string[]>> = {
-  unit: ['{policy-schema,attestation,runtime,guest,image,client,evidence,cli}/test/**/*.test.ts'],
   system: ['test/**/*.test.ts'],
   vm: ['test/**/*.vm.test.ts'],
+  unit: ['{policy-schema,attestation,runtime,guest,image,client,evidence,cli}/test/**/*.test.ts'],
 };
 
+/**
+ * For tests that hang. The limit holds for whole files too, which beside other work take many times
+ * as long as they do alone.
+ */
 const HANGS_MS = 3_600_000;
+/**
+ * Files at once beyond one for each processor: tests of processes and connections wait for a third
+ * of their time.
+ */
+const MORE_AT_ONCE = 1;
 
 const root = join(import.meta.dirname, '..');
 const { values: asked, positionals: suites } = parseArgs({
   allowPositionals: true,
-  options: { fast: { type: 'boolean', default: false }, room: { type: 'string', multiple: true } },
+  options: {
+    fast: { type: 'boolean', default: false },
+    room: { type: 'string', multiple: true },
+    beside: { type: 'string', multiple: true, default: [] },
+  },
 });
 if (asked.fast && LONG) throw new Error('--fast and ENCLAIM_TEST_LONG ask for opposite things');
+const unknown = suites.find((suite) => !Object.hasOwn(SUITES, suite));
+if (unknown !== undefined) throw new Error(`no suite ${unknown}, expected ${Object.keys(SUITES).join(', ')}`);
 const files = new Set<string>();
-for (const suite of suites) {
-  const globs = SUITES[suite];
-  if (globs === undefined) throw new Error(`no suite ${suite}, expected ${Object.keys(SUITES).join(', ')}`);
-  for (const file of globSync([...globs], { cwd: root, exclude: ['**/node_modules/**'] })) {
+for (const [suite, globs] of Object.entries(SUITES)) {
+  if (!suites.includes(suite)) continue;
+  for (const file of globSync([...globs], { cwd: root, exclude: ['**/node_modules/**'] }).sort()) {
     if (asked.fast && Object.hasOwn(SLOW_TESTS, file)) continue;
     if (asked.room !== undefined && !asked.room.includes(file.split('/')[0] ?? '')) continue;
     if (suite === 'vm' || !file.endsWith('.vm.test.ts')) files.add(file);
@@ -44,26 +65,30 @@ if (files.size === 0) throw new Error(`no tests in ${[...suites, ...(asked.room 
 await leaveOut(wantingInputs(files));
 // Without a file, the runner would look for some by itself.
 if (files.size === 0) throw new Error('nothing is left to run');
-const { status } = spawnSync(
-  process.execPath,
-  [
-    '--test',
-    // One file for each processor: most of a boot under emulation, and of a test of processes,
-    // waits for one.
-    `--test-concurrency=${availableParallelism()}`,
-    // For tests that hang. The limit holds for whole files too, which beside other work take many
-    // times as long as they do alone.
-    `--test-timeout=${HANGS_MS}`,
-    '--test-reporter=./scripts/test-report.ts',
-    ...[...files].sort(),
-  ],
-  {
-    cwd: root,
-    stdio: 'inherit',
-    env: { ...process.env, ...(asked.fast && { ENCLAIM_TEST_FAST: '1' }) },
-  },
-);
-process.exitCode = status ?? 1;
+const steps = runBeside(asked.beside);
+process.env.NODE_COMPILE_CACHE ??= COMPILED;
+if (asked.fast) process.env.ENCLAIM_TEST_FAST = '1';
+const events = run({
+  cwd: root,
+  files: [...files],
+  concurrency: availableParallelism() + MORE_AT_ONCE,
+  timeout: HANGS_MS,
+});
+process.exitCode = (await report(events, steps, process.stdout)) ? 0 : 1;
+
+/**
+ * Runs steps one after another, whether those before them passed or not, and gives the names of
+ * those that failed.
+ */
+async function runBeside(names: readonly string[]): Promise<string[]> {
+  const failed: string[] = [];
+  for (const name of names) {
+    const { passed, output } = await runStep(['--run', name]);
+    process.stdout.write(`${output}${name}: ${passed ? 'passed' : 'failed'}\n`);
+    if (!passed) failed.push(name);
+  }
+  return failed;
+}
 
 /**
  * Leaves out the tests in `wanting` if a locked input is nowhere. The run goes on with the

@@ -1,11 +1,12 @@
 /**
- * The reporter of a run: node's own, with two additions before its counts. It lists tests that were
- * not run, each with its reason, and with `ENCLAIM_TEST_TIMES` the tests that took longest. With
- * `CI=true` a run fails that left out what every such machine can run.
+ * The report of a run: node's own, with additions before its counts. It lists tests that were not
+ * run, each with its reason, steps beside the run that failed, and with `ENCLAIM_TEST_TIMES` what
+ * took longest. With `CI=true` a run fails that left out what every such machine can run.
  */
 
 import { relative } from 'node:path';
 import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { spec, type TestEvent } from 'node:test/reporters';
 import { mayLack, saidNotRun } from '../test/support/machine-needs.ts';
 
@@ -14,15 +15,28 @@ const SLOWEST = 25;
 /** The runner's counts, which are the last that it says. */
 const COUNT = /^(?:tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) [\d.]+$/;
 
-/** node's report of the events, with the lists before the counts. */
-// biome-ignore lint/style/noDefaultExport: the runner takes a reporter in no other form
-export default async function* report(events: AsyncIterable<TestEvent>): AsyncGenerator<string> {
-  yield* Readable.from(withLists(events)).pipe(new spec());
+/**
+ * Writes the report of a run, and says whether all of it passed.
+ * @param beside - The names of the steps beside it that failed, once all have ended.
+ */
+export async function report(
+  events: AsyncIterable<TestEvent>,
+  beside: Promise<readonly string[]>,
+  out: NodeJS.WritableStream,
+): Promise<boolean> {
+  const outcome = { passed: false };
+  await pipeline(Readable.from(withLists(events, beside, outcome)), new spec(), out, { end: false });
+  return outcome.passed;
 }
 
-async function* withLists(events: AsyncIterable<TestEvent>): AsyncGenerator<TestEvent> {
+async function* withLists(
+  events: AsyncIterable<TestEvent>,
+  beside: Promise<readonly string[]>,
+  outcome: { passed: boolean },
+): AsyncGenerator<TestEvent> {
   const counts: TestEvent[] = [];
-  const notRun = saidNotRun();
+  const skipped: { what: string; reason: string }[] = [];
+  let passed = false;
   const tests = new Map<string, number>();
   const files = new Map<string, number>();
   for await (const event of events) {
@@ -33,26 +47,30 @@ async function* withLists(events: AsyncIterable<TestEvent>): AsyncGenerator<Test
     if (event.type === 'test:pass' || event.type === 'test:fail') {
       const { name, file, skip, details } = event.data;
       const what = `${nameOf(file)}: ${name}`;
-      if (skip !== undefined) notRun.push({ what, reason: String(skip) });
+      if (skip !== undefined) skipped.push({ what, reason: String(skip) });
       else if (details.type !== 'suite') tests.set(what, details.duration_ms);
     }
-    if (event.type === 'test:summary' && event.data.file !== undefined)
-      files.set(nameOf(event.data.file), event.data.duration_ms);
+    if (event.type === 'test:summary') {
+      if (event.data.file === undefined) passed = event.data.success;
+      else files.set(nameOf(event.data.file), event.data.duration_ms);
+    }
     yield event;
   }
+  const failed = await beside;
   if (process.env.ENCLAIM_TEST_TIMES === '1') {
     yield* slowest('tests', tests);
     yield* slowest('files', files);
   }
+  const notRun = [...saidNotRun(), ...skipped];
   for (const [reason, left] of Map.groupBy(notRun, ({ reason }) => reason)) {
     yield said(`${reason} (${left.length})`);
     for (const { what } of left) yield said(`  ${what}`);
   }
   const wrong = notRun.filter(({ reason }) => !mayLack(reason));
-  if (process.env.CI === 'true' && wrong.length > 0) {
-    yield said(`failed: ${wrong.length} that every machine which decides can run were not run`);
-    process.exitCode = 1;
-  }
+  const isWrong = process.env.CI === 'true' && wrong.length > 0;
+  if (isWrong) yield said(`failed: ${wrong.length} that every machine which decides can run were not run`);
+  for (const step of failed) yield said(`failed: ${step}`);
+  outcome.passed = passed && !isWrong && failed.length === 0;
   yield* counts;
 }
 
