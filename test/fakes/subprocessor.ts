@@ -36,6 +36,8 @@ export interface SubprocessorOptions {
   readonly authority?: FakeIdentity;
   /** By default everything is taken and nothing said. `never` leaves the other end waiting. */
   readonly answer?: (message: ReceivedMessage) => FakeAnswer | 'never';
+  /** How many messages have to be there before the first is answered; by default itself. */
+  readonly together?: number;
   readonly maxVersion?: 'TLSv1.2' | 'TLSv1.3';
   readonly protocols?: readonly string[];
   /** Where it listens; by default where there is room. */
@@ -60,6 +62,7 @@ const HTTP_OK = 200;
 /** Starts one. */
 export async function startSubprocessor(options: SubprocessorOptions = {}): Promise<FakeSubprocessor> {
   const { names = ['mail.example'], answer = () => ({}), authority = MAKER, scheme = 'ecdsa-sha256' } = options;
+  const { together = 1 } = options;
   const self = new FakeIdentity('mail', scheme);
   const alternatives = sequence(...names.map((one) => der(0x82, Buffer.from(one))));
   const usages = options.usages && { oid: '2.5.29.37', value: sequence(...options.usages.map(oid)) };
@@ -73,6 +76,7 @@ export async function startSubprocessor(options: SubprocessorOptions = {}): Prom
   const root = authority.root();
   const received: ReceivedMessage[] = [];
   const sockets = new Set<Socket>();
+  const gathered = Promise.withResolvers<void>();
   let connections = 0;
   const server = createSecureServer(
     {
@@ -86,7 +90,7 @@ export async function startSubprocessor(options: SubprocessorOptions = {}): Prom
       const chunks: Buffer[] = [];
       request.on('data', (chunk: Buffer) => void chunks.push(chunk));
       request.on('error', () => {});
-      request.on('end', () => {
+      request.on('end', async () => {
         const isGrpc = request.headers['content-type']?.startsWith('application/grpc') ?? false;
         const body = Buffer.concat(chunks);
         const message = {
@@ -96,6 +100,8 @@ export async function startSubprocessor(options: SubprocessorOptions = {}): Prom
           body: isGrpc ? body.subarray(5) : body,
         };
         received.push(message);
+        if (received.length >= together) gathered.resolve();
+        await gathered.promise;
         const said = answer(message);
         if (said === 'never') return;
         if (isGrpc) sayGrpc(response, said);

@@ -11,6 +11,7 @@ import {
   type SubprocessorOptions,
   startSubprocessor,
 } from '../fakes/subprocessor.ts';
+import { HANGS_MS } from '../support/eventually.ts';
 import { type Lab, type LabAnswer, type LabOptions, type LabPolicy, openLab } from '../support/lab.ts';
 import type { Attack } from './attack.ts';
 import { type Edit, type Edits, type Source, weakened } from './weakened.ts';
@@ -158,6 +159,8 @@ interface EgressAttack {
   readonly policy?: LabPolicy;
   /** A record that cannot be made durable, by its number, counted from the first after what was stored. */
   readonly undurable?: number;
+  /** Milliseconds that the mailer has. */
+  readonly patience?: number;
   /** Whether it succeeded; by default: whoever is there received something. */
   readonly out?: (seen: Seen) => boolean;
   /** Calls of `Tell` before the last. */
@@ -471,7 +474,9 @@ const ATTACKS: Readonly<Partial<Record<Layer, Readonly<Record<string, EgressAtta
       body: `await ctx.release.notify({ cases: 'p2' });
         await Promise.all(Array.from({ length: 128 }, () => ctx.call.mailer.Send({}).catch(() => {})));
         return {}`,
-      peer: { answer: () => 'never' },
+      // Each has its room until as many have come as there is room for, however slow this machine is.
+      peer: { together: 128 },
+      patience: HANGS_MS,
       policy: { ...sovereignty(0, 200), declassify: [release({ word: '$record.cases.email' })] },
       out: ({ answer }) => answer.message.includes('under way'),
     },
@@ -513,6 +518,7 @@ async function tried(layer: Layer, attack: EgressAttack, off: boolean): Promise<
       Tell: attack.body,
     },
     policy: { subprocessors: { mailer: subprocessor }, ...attack.policy },
+    ...(attack.patience !== undefined && { patience: attack.patience }),
     durable: async () => {
       if (countdown !== undefined && --countdown === 0) throw new Error('the disk is gone');
     },

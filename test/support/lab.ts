@@ -152,6 +152,8 @@ export interface LabOptions {
   /** What the names of subprocessors lead to: by default this machine. */
   readonly resolve?: Resolve;
   readonly Broker?: typeof EgressBroker;
+  /** Milliseconds that a subprocessor has. */
+  readonly patience?: number;
   /** Settles as each record does on the disk. */
   readonly durable?: () => Promise<void>;
   readonly Classes?: typeof WorkerClasses;
@@ -176,6 +178,7 @@ export async function openLab({
   Governor = ResourceGovernor,
   resolve = async () => ['127.0.0.1'],
   Broker = EgressBroker,
+  patience = 3000,
   durable = async () => {},
   Classes = WorkerClasses,
   classes = (those) => those,
@@ -212,7 +215,7 @@ export async function openLab({
     receipts,
     boot: new Uint8Array(32),
     clock,
-    egress: new Broker({ subprocessors: compiled.subprocessors, resolve, now: () => clock.now(), timeout: 3000 }),
+    egress: new Broker({ subprocessors: compiled.subprocessors, resolve, now: () => clock.now(), timeout: patience }),
     ...(governor && { governor }),
     ...(monotonic && { monotonic }),
   });
