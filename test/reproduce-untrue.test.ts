@@ -1,11 +1,12 @@
 /** A build that says of its image what its bytes do not show, or hides in them what nobody compares: refused. */
 
 import assert from 'node:assert/strict';
-import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
+import { readBuilt } from '../image/src/audit/rebuild.ts';
 import { kernelOf } from '../image/src/build/kernel.ts';
 import { appendSections } from '../image/src/build/uki.ts';
 import { type Manifest, parseManifest } from '../image/src/describe/manifest.ts';
@@ -13,15 +14,25 @@ import { encodeCpio } from '../image/src/formats/cpio.ts';
 import { rebuild } from '../image/src/index.ts';
 import { formatLock, type LockedInput, parseLock } from '../image/src/inputs/lock.ts';
 import { TINY, tinyPe } from '../image/test/tiny-pe.ts';
-import { type Changes, type PretendImage, pretendImage, sourcesOf } from './reproduce/pretend-image.ts';
+import { type Changes, firmware, type PretendImage, pretendImage, sourcesOf } from './reproduce/pretend-image.ts';
 import { writeSources } from './reproduce/pretend-sources.ts';
 
-const scratch = await mkdtemp(join(tmpdir(), 'enclaim-untrue-'));
+const scratch = await realpath(await mkdtemp(join(tmpdir(), 'enclaim-untrue-')));
 await chmod(scratch, 0o755); // the build runs as another user
 after(() => rm(scratch, { recursive: true, force: true }));
 const at = (name: string): string => join(scratch, name);
 process.env.npm_config_cache = at('npm');
 const source = at('source');
+
+/** What an audit takes for the image of a build that leaves this one: the last step of a rebuild. */
+async function taken(image: PretendImage): Promise<Manifest> {
+  const folder = await mkdtemp(at('left-'));
+  const { uki, kernel, initrd } = parseManifest(image.manifest).artefacts;
+  const files = { 'manifest.json': image.manifest, [uki.file]: image.uki, [kernel.file]: image.kernel };
+  for (const [name, content] of Object.entries({ ...files, [initrd.file]: image.initrd }))
+    await writeFile(join(folder, name), content);
+  return (await readBuilt(folder, { lock: parseLock(image.lock), firmware })).manifest;
+}
 
 /** Rebuilds sources whose build gives this image. */
 async function rebuilt(image: PretendImage): Promise<Manifest> {
@@ -31,7 +42,13 @@ async function rebuilt(image: PretendImage): Promise<Manifest> {
 
 test('(control) an image of which nothing untrue is said', async () => {
   const image = await pretendImage();
-  assert.deepEqual(await rebuilt(image), parseManifest(image.manifest));
+  for (const manifest of [await taken(image), await rebuilt(image)])
+    assert.deepEqual(manifest, parseManifest(image.manifest));
+});
+
+test('a rebuild takes what its build left by these rules', async () => {
+  const image = await pretendImage({ lockedKernel: 'another kernel' });
+  await assert.rejects(rebuilt(image), { code: 'manifest-invalid', message: /kernel of its package/ });
 });
 
 const evil256 = `sha256:${'ee'.repeat(32)}`;
@@ -73,7 +90,7 @@ for (const [way, value] of LIES) {
     const parent = names.reduce((at, name) => at[name], manifest);
     assert.notEqual(parent[last], value);
     parent[last] = value;
-    await assert.rejects(rebuilt({ ...image, manifest: JSON.stringify(manifest) }), { code: 'manifest-invalid' });
+    await assert.rejects(taken({ ...image, manifest: JSON.stringify(manifest) }), { code: 'manifest-invalid' });
   });
 }
 
@@ -89,7 +106,7 @@ test('another kernel lies beside its UKI', async () => {
     sections: manifest.sections.map((one: { name: string }) => (one.name === '.linux' ? { ...one, ...kernel } : one)),
   };
   for (const section of forged.sections) delete section.file;
-  await assert.rejects(rebuilt({ ...image, kernel: other.kernel, manifest: JSON.stringify(forged) }), {
+  await assert.rejects(taken({ ...image, kernel: other.kernel, manifest: JSON.stringify(forged) }), {
     code: 'manifest-invalid',
     message: /kernel/,
   });
@@ -119,13 +136,13 @@ const ASSEMBLED: readonly [string, NonNullable<Changes['assemble']>][] = [
 for (const [name, assemble] of ASSEMBLED) {
   test(`the UKI has ${name}`, async () => {
     const image = await pretendImage({ assemble });
-    await assert.rejects(rebuilt(image), { code: 'manifest-invalid', message: /form of the UKI/ });
+    await assert.rejects(taken(image), { code: 'manifest-invalid', message: /form of the UKI/ });
   });
 }
 
 test('the kernel is not that of its package', async () => {
   const image = await pretendImage({ lockedKernel: 'another kernel' });
-  await assert.rejects(rebuilt(image), { code: 'manifest-invalid', message: /kernel of its package/ });
+  await assert.rejects(taken(image), { code: 'manifest-invalid', message: /kernel of its package/ });
 });
 
 test('the lock has no kernel, or two', async () => {
@@ -136,7 +153,7 @@ test('the lock has no kernel, or two', async () => {
   for (const made of [others, [...inputs, { ...kernel, name: `${kernel.name}-2` }]]) {
     const lock = formatLock(made);
     const manifest = JSON.stringify({ ...JSON.parse(image.manifest), inputs: parseLock(lock).inputs });
-    await assert.rejects(rebuilt({ ...image, manifest, lock }), { code: 'file-missing' });
+    await assert.rejects(taken({ ...image, manifest, lock }), { code: 'file-missing' });
   }
 });
 
@@ -176,7 +193,7 @@ const HIDDEN: readonly [string, (archive: Uint8Array) => Uint8Array][] = [
 for (const [name, change] of HIDDEN) {
   test(`the initrd holds ${name}`, async () => {
     const image = await pretendImage({ change });
-    await assert.rejects(rebuilt(image), { code: 'manifest-invalid', message: /does not describe/ });
+    await assert.rejects(taken(image), { code: 'manifest-invalid', message: /does not describe/ });
   });
 }
 
@@ -184,6 +201,6 @@ test('behind the initrd stands an archive of another kind, which the kernel unpa
   const behind = gzipSync(encodeCpio([{ path: 'init', type: 'file', mode: 0o755, data: Buffer.from('evil') }]));
   for (const gap of [0, 4]) {
     const image = await pretendImage({ behind: Buffer.concat([Buffer.alloc(gap), behind]) });
-    await assert.rejects(rebuilt(image), { code: 'manifest-invalid', message: /does not describe/ });
+    await assert.rejects(taken(image), { code: 'manifest-invalid', message: /does not describe/ });
   }
 });

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { zstdCompress } from 'node:zlib';
 import { readUki } from '../../attestation/src/measure/index.ts';
+import type { KnownInputs } from '../../image/src/audit/manifest-check.ts';
 import { artefactOf } from '../../image/src/build/build.ts';
 import { kernelOf } from '../../image/src/build/kernel.ts';
 import { appendSections, type UkiSection } from '../../image/src/build/uki.ts';
@@ -32,7 +33,8 @@ const locked = parseLock(await readFile(join(projectRoot, 'image/lock.json'), 'u
 const names = Object.values(FIRMWARE).map(({ input }) => input);
 /** Firmware, and nothing else that an image of ours is made of. */
 const FIRMWARE_LOCK: Lock = { version: 1, inputs: locked.inputs.filter(({ name }) => names.includes(name)) };
-const firmware = {
+/** As the lock of every such image has it. */
+export const firmware: KnownInputs['firmware'] = {
   snp: await fetchFirmware('snp', FIRMWARE_LOCK),
   tdx: await fetchFirmware('tdx', FIRMWARE_LOCK),
 };

@@ -108,7 +108,7 @@ export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
     const run = (...words: readonly string[]): Promise<void> => runBuild(made, { folder, cache, home, signal }, words);
     step('image');
     await run('image', 'build', '--out', join(out, 'image'));
-    const image = await readImage(join(out, 'image'), { ...options, lock, firmware });
+    const image = await readBuilt(join(out, 'image'), { ...options, lock, firmware });
     const rebuilt = { image, source, app: app?.source ?? null, isolation: made.isolation };
     if (app === null) return { ...rebuilt, bundle: null };
     step('bundle');
@@ -152,8 +152,11 @@ async function runBuild(
   });
 }
 
-/** The image as its bytes show it. @throws ImageError `build-failed`, `manifest-invalid` */
-async function readImage(folder: string, known: KnownInputs): Promise<Image> {
+/**
+ * The image that a build left in a folder, as its bytes show it.
+ * @throws ImageError `build-failed`, `manifest-invalid`
+ */
+export async function readBuilt(folder: string, known: KnownInputs): Promise<Image> {
   // The folder may not be a link. Through a link, a build could pass off the claimed image as its
   // own.
   if ((await realpath(folder).catch(() => '')) !== folder)
