@@ -13,7 +13,10 @@ import { sha256 } from './digest.ts';
 
 /** Parts that each parser keeps. */
 export const MAX_PARSED_PARTS = 128;
-/** Bytes that each parser keeps parsed, in all; a part of more is parsed each time. */
+/**
+ * Bytes that each parser keeps parsed, in all; a part of more is parsed each time. What they were
+ * parsed to takes some five times as much memory.
+ */
 export const MAX_PARSED_BYTES: number = 512 * 1024;
 
 interface Kept<T> {
