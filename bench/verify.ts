@@ -43,8 +43,8 @@ const read = (path: string): Uint8Array => new Uint8Array(readFileSync(join(vect
 const pem = (path: string): Uint8Array[] => parsePem(readFileSync(join(vectors, path), 'latin1'), 'CERTIFICATE');
 
 /**
- * Measures a verification in turn with nothing parsed beforehand, as that of the first evidence,
- * and with its signatures alone.
+ * Measures in turn a verification of evidence that comes again, the same with nothing parsed
+ * before, and its signatures alone.
  */
 async function beside(name: string, runs: number, step: () => Promise<unknown>): Promise<void> {
   const { kinds, verify } = await signaturesOf(step);
@@ -52,10 +52,10 @@ async function beside(name: string, runs: number, step: () => Promise<unknown>):
     forgetParsed();
     return step();
   };
-  // A warm run follows a warm one: the cold run of each turn leaves all parsed.
+  // The cold run of one turn leaves all parsed for the warm run of the next.
   await measureInTurn(runs, [
-    ['  the first evidence: nothing parsed before', cold],
     [name, step],
+    ['  the first evidence: nothing parsed before', cold],
     [`  floor: ${kinds}, keys imported`, verify],
   ]);
 }
