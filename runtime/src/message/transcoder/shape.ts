@@ -189,31 +189,33 @@ class CompiledShape implements Shape {
     writing.label |= this.#always;
     const object = objectIn(json);
     let written = false;
+    let last = -1;
     let choices = 0;
-    for (const [name, { choice, content }] of this.#byOrder(Object.keys(object))) {
+    for (const name of this.#inOrder(Object.keys(object))) {
+      const { index, choice, content } = this.#byName.get(name) ?? unusual();
       const value = object[name] ?? null;
-      if (choice !== 0 && (value === null || (choices & choice) !== 0)) unusual();
+      // One field by both of its names, or two of one choice.
+      if (index === last || (choice !== 0 && (value === null || (choices & choice) !== 0))) unusual();
+      last = index;
       choices |= choice;
       if (value !== null && content.write(writing, value, depth)) written = true;
     }
     return written;
   }
 
-  /** Fields by the names that JSON gives them, in the order of their numbers. */
-  #byOrder(names: readonly string[]): [name: string, field: Field][] {
+  /** Names in JSON, in the order of their fields' numbers. */
+  #inOrder(names: string[]): string[] {
     let last = -1;
-    let inOrder = true;
-    const found = names.map((name): [string, Field] => {
-      const field = this.#byName.get(name) ?? unusual();
-      inOrder &&= field.index > last;
-      last = field.index;
-      return [name, field];
-    });
-    if (inOrder) return found;
-    found.sort(([, a], [, b]) => a.index - b.index);
-    // One field by both of its names.
-    if (found.some(([, { index }], i) => index === found[i + 1]?.[1].index)) unusual();
-    return found;
+    for (const name of names) {
+      const { index } = this.#byName.get(name) ?? unusual();
+      if (index < last) return names.sort((a, b) => this.#indexOf(a) - this.#indexOf(b));
+      last = index;
+    }
+    return names;
+  }
+
+  #indexOf(name: string): number {
+    return this.#byName.get(name)?.index ?? unusual();
   }
 }
 

@@ -45,11 +45,20 @@ export interface WrittenMessage {
   readonly texts: readonly string[];
 }
 
+/** Bytes of the largest message whose writer is kept. */
+const MAX_KEPT_BYTES: number = 64 * 1024;
+
 /** Reads and writes messages of one type. */
 export class Transcoder {
   readonly #type: DescMessage;
   readonly #shape: Shape;
   readonly #labels: KeptLabels;
+  /**
+   * The writer of the last message, if that was written whole.
+   *
+   * **Cost**: its buffer has grown already.
+   */
+  #writer: BinaryWriter | undefined;
 
   constructor(type: DescMessage, shape: Shape, labels: KeptLabels) {
     this.#type = type;
@@ -77,13 +86,15 @@ export class Transcoder {
    */
   write(json: Json, searched: boolean): WrittenMessage | undefined {
     const texts = this.#texts(searched);
-    const writing: Writing = { writer: new BinaryWriter(), texts, label: 0 };
+    const writing: Writing = { writer: this.#writer ?? new BinaryWriter(), texts, label: 0 };
+    this.#writer = undefined;
     try {
       this.#shape.write(writing, json, 0);
     } catch {
       return undefined;
     }
     const bytes = writing.writer.finish();
+    if (bytes.length <= MAX_KEPT_BYTES) this.#writer = writing.writer;
     const found = texts === undefined ? [] : [...texts.found, ...wireTextsIn(this.#type, bytes)];
     return { bytes, label: this.#labels.of(writing.label), texts: found };
   }
