@@ -20,6 +20,7 @@ import { AnswerGate } from '../src/egress/answer-gate.ts';
 import { CallEgress } from '../src/egress/call-egress.ts';
 import { RefusalError } from '../src/errors.ts';
 import { CallContext } from '../src/flow/call-flow.ts';
+import { Messages } from '../src/message/transcoder/messages.ts';
 import type { StoredPlace } from '../src/storage/place.ts';
 import { VolatileCollection } from '../src/storage/volatile.ts';
 
@@ -449,7 +450,8 @@ class Real {
       })),
     );
     const descriptors = { registry, bytes: descriptorBytes };
-    const admission = { policy, descriptors, outbound, releases: new Map(releases) } as unknown as Admission;
+    const messages = new Messages({ exposed: [], outbound, descriptors });
+    const admission = { policy, descriptors, outbound, messages, releases: new Map(releases) } as unknown as Admission;
     const method = { id: METHOD, rule } as unknown as ExposedMethod;
     this.#retention = retention;
     this.#start(() => []);
@@ -518,7 +520,7 @@ class Real {
         return context.silenced()?.refusal.code ?? step.how;
       case 'accept':
         context.accept(new Set(step.label), []);
-        egress.took(message, fromJson(message, carrying(step.label)));
+        egress.took(message, () => fromJson(message, carrying(step.label)));
         return;
       case 'respond':
         context.respond(new Set(step.label), []);

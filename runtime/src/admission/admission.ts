@@ -15,6 +15,7 @@ import {
 } from '@enclaim/policy-schema/admission';
 import { RefusalError } from '../errors.ts';
 import type { Capacity } from '../governor/resources.ts';
+import { Messages } from '../message/transcoder/messages.ts';
 import { type Hindrance, hindrancesTo } from './hindrances.ts';
 import { planReleases, type Release } from './release-plan.ts';
 
@@ -27,6 +28,8 @@ export interface Admission {
   readonly withheld: readonly { readonly method: string; readonly reasons: readonly string[] }[];
   /** Methods of the subprocessors. */
   readonly outbound: readonly OutboundMethod[];
+  /** Messages of the exposed methods, and of those of the subprocessors. */
+  readonly messages: Messages;
   /** Groups of the exposed methods that share worker processes. */
   readonly classes: readonly WorkerClass[];
   /** Rules of declassification by id. */
@@ -64,6 +67,7 @@ export function admit(
     exposed,
     withheld: withheld.map((method) => ({ method: method.method, reasons: reasonsOf(method) })),
     outbound,
+    messages: new Messages({ exposed, outbound, descriptors }),
     classes,
     releases: planReleases(policy, descriptors, exposed),
   };

@@ -1,8 +1,7 @@
 /** The messages of one call: requests read in order, and responses that leave in order. */
 
-import { type DescMessage, type Message, toBinary } from '@bufbuild/protobuf';
 import { MAX_MESSAGE_BYTES } from '@enclaim/attestation/grpc-request';
-import { ExactJson, type ExposedMethod, type Label, labelOf, requestLabel } from '@enclaim/policy-schema/admission';
+import type { ExposedMethod, Label } from '@enclaim/policy-schema/admission';
 import type { Admission } from '../admission/admission.ts';
 import type { AnswerGate } from '../egress/answer-gate.ts';
 import type { CallEgress } from '../egress/call-egress.ts';
@@ -10,17 +9,10 @@ import { RefusalError } from '../errors.ts';
 import type { CallContext } from '../flow/call-flow.ts';
 import type { CallLedger } from '../log/call-ledger.ts';
 import { Commitment } from '../message/commitment.ts';
-import { decoded, jsonOf, reading } from '../message/decode.ts';
-import { leavesOf, wireTextsOf } from '../message/searchable-text.ts';
+import { reading } from '../message/decode.ts';
+import type { MethodMessages } from '../message/transcoder/messages.ts';
 import type { HandlerStatus } from '../worker/handler-status.ts';
-import {
-  type Json,
-  type JsonText,
-  jsonText,
-  NULL_TEXT,
-  parseWorkerText,
-  type WorkerText,
-} from '../worker/json-text.ts';
+import { type JsonText, NULL_TEXT, parseWorkerText, type WorkerText } from '../worker/json-text.ts';
 import type { Caller } from './caller.ts';
 
 /** The parts of a call that both directions need. */
@@ -43,7 +35,8 @@ export interface Streams {
 }
 
 /**
- * Reads the caller's messages: each is committed to, decoded, labelled and accepted by the method.
+ * Reads the caller's messages: each is committed to, read as JSON and labelled, and accepted by the
+ * method.
  */
 export class RequestReader {
   /** The receipt's commitment to the messages read so far. */
@@ -110,15 +103,12 @@ export class RequestReader {
 
   #read(bytes: Uint8Array): JsonText {
     this.commitment.add(bytes);
-    const { admission, method, context } = this.#options;
-    const { input } = method.descriptor;
-    const { registry } = admission.descriptors;
-    const message = decoded('request', input, bytes, registry);
-    const label = reading('request', input, () => requestLabel(method, message));
-    const json = jsonOf('request', input, message, registry);
-    context.accept(label, leavesIn(admission, input, message, json));
-    this.#egress?.took(input, message);
-    return jsonText(json);
+    const { context } = this.#options;
+    const { input } = messagesOf(this.#options);
+    const { text, label, texts, message } = input.read(bytes, context.recognises);
+    context.accept(label, texts);
+    this.#egress?.took(input.type, message);
+    return text as JsonText;
   }
 }
 
@@ -195,17 +185,11 @@ export class ResponseWriter {
 
   /** An encoded response message that may leave, and the categories that its fields carry. */
   #respond(text: WorkerText): { bytes: Uint8Array; returned: Label } {
-    const { admission, method } = this.#options;
-    const { output } = method.descriptor;
-    const json = reading('response', output, () => parseWorkerText(text));
-    const message = this.#fromJson(output, json);
-    const returned = reading('response', output, () => labelOf(output, message));
-    // JSON can write one number in many ways, of which the caller sees one: detectors look at that
-    // one.
-    const seen = looks(admission) ? jsonOf('response', output, message, admission.descriptors.registry) : json;
-    const texts = [...leavesIn(admission, output, message, seen), ...wireTextsIn(admission, output, message)];
+    const { output } = messagesOf(this.#options);
+    const json = reading('response', output.type, () => parseWorkerText(text));
+    const { label: returned, texts, bytes: encode } = output.write(json, looks(this.#options.admission));
     this.#context.respond(returned, texts);
-    const bytes = toBinary(output, message);
+    const bytes = encode();
     if (bytes.length > MAX_MESSAGE_BYTES)
       throw new RefusalError('budget', `a response may have ${MAX_MESSAGE_BYTES} bytes`);
     return { bytes, returned };
@@ -217,13 +201,6 @@ export class ResponseWriter {
     this.commitment.add(bytes);
     return bytes;
   }
-
-  #fromJson(descriptor: DescMessage, json: Json): Message {
-    const { registry } = this.#options.admission.descriptors;
-    return reading('response', descriptor, () =>
-      new ExactJson(json).toMessage(descriptor, { registry, ignoreUnknownFields: false }),
-    );
-  }
 }
 
 /**
@@ -234,17 +211,11 @@ function refuseAfterEnd({ hasEnded, caller }: StreamOptions): void {
   if (hasEnded() || caller.signal.aborted) throw new RefusalError('worker', 'the call is over');
 }
 
+function messagesOf({ admission, method }: StreamOptions): MethodMessages {
+  return admission.messages.of(method.id);
+}
+
 /** Whether the policy has detectors, so that the texts of messages are needed. */
 function looks({ policy }: Admission): boolean {
   return policy.governance.leaks !== 'none';
-}
-
-/** Texts in a message's fields; empty if the policy has no detectors. */
-function leavesIn(admission: Admission, descriptor: DescMessage, message: Message, json: Json): readonly string[] {
-  return looks(admission) ? leavesOf(descriptor, message, json, admission.descriptors.registry) : [];
-}
-
-/** Texts in a message's encoded bytes; empty if the policy has no detectors. */
-function wireTextsIn(admission: Admission, descriptor: DescMessage, message: Message): readonly string[] {
-  return looks(admission) ? wireTextsOf(descriptor, message) : [];
 }

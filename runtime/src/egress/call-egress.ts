@@ -9,6 +9,7 @@ import {
   ExactJson,
   type ExposedMethod,
   type HttpCall,
+  type Label,
   labelOf,
   type MethodId,
   methodIdOf,
@@ -21,9 +22,18 @@ import { RefusalError } from '../errors.ts';
 import type { CallContext } from '../flow/call-flow.ts';
 import { SovereigntyAccount } from '../governor/sovereignty.ts';
 import type { EgressRecord } from '../log/call-ledger.ts';
-import { decoded, jsonOf, reading } from '../message/decode.ts';
+import { jsonOf, reading } from '../message/decode.ts';
+import { walkJson } from '../message/message-walk.ts';
 import { leavesOf, textsOf, wireTextsOf } from '../message/searchable-text.ts';
-import { type Json, type JsonText, jsonText, NULL_TEXT, parseWorkerText } from '../worker/json-text.ts';
+import type { BytesMessage } from '../message/transcoder/messages.ts';
+import {
+  type Json,
+  type JsonText,
+  jsonText,
+  NULL_TEXT,
+  parseWorkerText,
+  type WorkerText,
+} from '../worker/json-text.ts';
 import type { Operation } from '../worker/protocol.ts';
 import type { AnswerGate } from './answer-gate.ts';
 import type { Answer, EgressBroker, Room } from './broker.ts';
@@ -53,6 +63,14 @@ interface Outgoing {
   readonly reason: string;
 }
 
+/** A handler's message to a subprocessor. */
+interface Outward {
+  readonly bytes: Uint8Array;
+  readonly label: Label;
+  /** Texts in its fields and in its bytes. */
+  readonly texts: readonly string[];
+}
+
 type Asked<K extends Operation['kind']> = Omit<Extract<Operation, { readonly kind: K }>, 'kind' | 'call' | 'operation'>;
 
 /**
@@ -80,7 +98,7 @@ export class CallEgress {
   readonly #untold = new Set<Promise<unknown>>();
   readonly #figures: Record<string, number> = {};
   #messages = 0;
-  #request: { readonly descriptor: DescMessage; readonly message: Message } | undefined;
+  #request: { readonly type: DescMessage; readonly message: () => Message } | undefined;
 
   constructor(options: CallEgressOptions) {
     this.#options = options;
@@ -104,10 +122,12 @@ export class CallEgress {
    *
    * **Leak**: if releases took the last message, a handler would choose it by how many it pulls,
    * and so send that number.
+   *
+   * @param message decodes it
    */
-  took(descriptor: DescMessage, message: Message): void {
+  took(type: DescMessage, message: () => Message): void {
     this.#account.local(`message ${this.#messages++}`);
-    this.#request ??= { descriptor, message };
+    this.#request ??= { type, message };
   }
 
   /** Counts an existing record that was read, or one that was written, as local work. */
@@ -147,20 +167,32 @@ export class CallEgress {
     const { admission, context } = this.#options;
     const target = admission.outbound.find((each) => each.subprocessor === to && each.name === name);
     if (target === undefined) throw new RefusalError('grant', 'there is no such method of a subprocessor');
-    const { input } = target.descriptor;
-    const { registry } = admission.descriptors;
-    const outgoing = reading('request', input, () =>
-      new ExactJson(parseWorkerText(text)).toMessage(input, { registry }),
-    );
-    const carried = reading('request', input, () => labelOf(input, outgoing));
-    const json = jsonOf('request', input, outgoing, registry);
-    const bytes = target.http === 'none' ? toBinary(input, outgoing) : utf8(JSON.stringify(json));
+    const { label: carried, texts, bytes } = this.#outgoing(target, text);
     // **Leak**: the handler chooses the method, the message, its length and its time, so they carry
     // the call's label.
-    context.send(to, carried, [...leavesOf(input, outgoing, json, registry), ...wireTextsOf(input, outgoing)]);
+    context.send(to, carried, texts);
     const call = target.http === 'none' ? target.id : target.http;
     const answer = await this.#send(to, { call, bytes, reason: target.id });
     return this.#answered(target, answer);
+  }
+
+  /**
+   * A handler's message to a subprocessor, as it is sent.
+   *
+   * @throws RefusalError `request`
+   */
+  #outgoing({ id, http }: OutboundMethod, text: WorkerText): Outward {
+    const { messages, descriptors } = this.#options.admission;
+    const { input } = messages.ofOutbound(id);
+    const { type } = input;
+    const json = reading('request', type, () => parseWorkerText(text));
+    if (http === 'none') {
+      const { label, texts, bytes } = input.write(json, true);
+      return { label, texts, bytes: bytes() };
+    }
+    const walk = { maker: 'request', type, registry: descriptors.registry, searched: true } as const;
+    const { label, texts, json: sent } = walkJson(walk, json);
+    return { label, texts, bytes: utf8(JSON.stringify(sent())) };
   }
 
   /**
@@ -168,29 +200,34 @@ export class CallEgress {
    * answers before the handler sees any of it. Of an answer without fields the handler learns only
    * that it came.
    */
-  #answered({ subprocessor: to, http, descriptor: { output } }: OutboundMethod, { status, body }: Answer): JsonText {
+  #answered({ subprocessor: to, id, http }: OutboundMethod, { status, body }: Answer): JsonText {
     const { admission, context } = this.#options;
-    if (output.fields.length === 0) {
+    const { output } = admission.messages.ofOutbound(id);
+    if (output.type.fields.length === 0) {
       if (status !== 'ok') throw new RefusalError('peer', `${to} did not take it`);
       return jsonText({});
     }
     context.heard(to, new Set(), []);
     if (status !== 'ok') throw new RefusalError('peer', `${to} answered with status ${status}`);
-    const { registry } = admission.descriptors;
+    const answer = http === 'none' ? output.read(body, context.recognises) : this.#readJson(output.type, body);
+    context.heard(to, answer.label, answer.texts);
+    return answer.text as JsonText;
+  }
+
+  /**
+   * An answer that came as JSON.
+   *
+   * @throws RefusalError `peer`
+   */
+  #readJson(type: DescMessage, body: Uint8Array): Pick<BytesMessage, 'text' | 'label' | 'texts'> {
+    const { registry } = this.#options.admission.descriptors;
     // A field that the .proto does not declare has no category and goes no further.
-    const message =
-      http === 'none'
-        ? decoded('peer', output, body, registry, { readUnknownFields: false })
-        : reading('peer', output, () =>
-            ExactJson.parse(fromUtf8(body)).toMessage(output, { registry, ignoreUnknownFields: true }),
-          );
-    const json = jsonOf('peer', output, message, registry);
-    context.heard(
-      to,
-      reading('peer', output, () => labelOf(output, message)),
-      leavesOf(output, message, json, registry),
+    const message = reading('peer', type, () =>
+      ExactJson.parse(fromUtf8(body)).toMessage(type, { registry, ignoreUnknownFields: true }),
     );
-    return jsonText(json);
+    const json = jsonOf('peer', type, message, registry);
+    const label = reading('peer', type, () => labelOf(type, message));
+    return { text: jsonText(json), label, texts: leavesOf(type, message, json, registry) };
   }
 
   async #release({ rule: id, keys }: Asked<'release'>): Promise<JsonText> {
@@ -206,7 +243,7 @@ export class CallEgress {
     const { to } = release.rule;
     const message = this.#encoded(
       release,
-      build(release, this.#request, () => null),
+      build(release, this.#requested, () => null),
     );
     const { status } = await this.#send(to, message);
     if (status !== 'ok') throw new RefusalError('peer', `${to} did not take it`);
@@ -237,7 +274,7 @@ export class CallEgress {
     const { context } = this.#options;
     const { id, to } = release.rule;
     try {
-      const built = build(release, this.#request, (name) => context.recordFor(to, name, keys[name] ?? ''));
+      const built = build(release, this.#requested, (name) => context.recordFor(to, name, keys[name] ?? ''));
       // A message built from records is searched for leaks; one from the request alone is not. The
       // policy's owner named what is taken of a request, but handlers wrote what is in records.
       const outgoing = this.#encoded(release, built);
@@ -249,6 +286,11 @@ export class CallEgress {
       // handler could count those that are left.
       this.#count(`release:${id} ${error instanceof RefusalError ? error.code : 'failed'}`, 1);
     }
+  }
+
+  /** The caller's first message, decoded. */
+  get #requested(): Parameters<typeof build>[1] {
+    return this.#request && { descriptor: this.#request.type, message: this.#request.message() };
   }
 
   /** A built message as it is sent, with the texts in it that detectors look at. */

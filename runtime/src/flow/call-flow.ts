@@ -67,6 +67,11 @@ export class CallContext {
     return this.#label.open;
   }
 
+  /** Whether detectors see the texts of messages that it takes. */
+  get recognises(): boolean {
+    return this.#guard.recognises;
+  }
+
   /**
    * Takes a message of the caller and its texts, which detectors see.
    *

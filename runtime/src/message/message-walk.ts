@@ -27,6 +27,8 @@ export interface WalkedJson {
   readonly texts: readonly string[];
   /** Encodes it. @throws Error if it cannot be: a field of proto2 that must be there is not */
   readonly bytes: () => Uint8Array;
+  /** It as protobuf writes it as JSON. @throws RefusalError of its maker */
+  readonly json: () => Json;
 }
 
 /** Types of messages, and who makes them. */
@@ -64,10 +66,10 @@ export function walkJson({ maker, type, registry, searched }: WalkOptions, json:
     new ExactJson(json).toMessage(type, { registry, ignoreUnknownFields: false }),
   );
   const label = reading(maker, type, () => labelOf(type, message));
-  const bytes = (): Uint8Array => toBinary(type, message);
-  if (!searched) return { label, texts: [], bytes };
+  const made = { label, bytes: () => toBinary(type, message), json: () => jsonOf(maker, type, message, registry) };
+  if (!searched) return { ...made, texts: [] };
   // JSON can write one number in many ways, of which the receiver sees one: detectors look at that
   // one.
-  const seen = jsonOf(maker, type, message, registry);
-  return { label, texts: [...leavesOf(type, message, seen, registry), ...wireTextsOf(type, message)], bytes };
+  const texts = [...leavesOf(type, message, made.json(), registry), ...wireTextsOf(type, message)];
+  return { ...made, texts };
 }

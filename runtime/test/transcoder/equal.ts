@@ -43,7 +43,7 @@ export class Beside {
   write(json: Json, searched: boolean): Outcome {
     const written = this.#transcoder.write(json, searched);
     const walked = refusable(() => {
-      const { bytes, ...rest } = walkJson({ maker: 'response', ...this.#walk(searched) }, json);
+      const { bytes, json: _, ...rest } = walkJson({ maker: 'response', ...this.#walk(searched) }, json);
       return { ...rest, bytes: bytes() };
     });
     if (written === undefined) return walked === undefined ? 'refused' : 'left';

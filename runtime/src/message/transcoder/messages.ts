@@ -72,7 +72,7 @@ export class TypedMessages {
    * @param json result of `JSON.parse`
    * @throws RefusalError of its maker
    */
-  write(json: Json, searched: boolean): WalkedJson {
+  write(json: Json, searched: boolean): Omit<WalkedJson, 'json'> {
     const written = this.#transcoder?.write(json, searched);
     if (written !== undefined) return { ...written, bytes: () => written.bytes };
     const walked = walkJson(this.#walk(searched), json);
