@@ -16,6 +16,8 @@ const PARTS = 4;
 /** Everything beside the input that decides the bytes, as a name for caches. */
 export const ZSTD_METHOD: string = `zstd-${process.versions.zstd}-level${LEVEL}-parts${PARTS}`;
 
+/** **Cost**: in zlib's own pieces of 16 KiB, joining an archive takes as long as unpacking it. */
+const PIECE_BYTES = 1 << 20;
 const MAGIC = 0xfd2fb528;
 const HEADER = 10;
 const RLE_BLOCK = 1;
@@ -70,7 +72,7 @@ export async function unpacksTo(frame: Uint8Array, bytes: Uint8Array): Promise<b
  */
 export async function unpackZstd(bytes: Uint8Array, limit: number): Promise<Buffer> {
   for (let at = 0; at < bytes.length; ) at += frameLength(bytes.subarray(at));
-  return promisify(zstdDecompress)(bytes, { maxOutputLength: limit }).catch((cause) => {
+  return promisify(zstdDecompress)(bytes, { maxOutputLength: limit, chunkSize: PIECE_BYTES }).catch((cause) => {
     throw invalid(cause instanceof Error ? cause.message : String(cause), cause);
   });
 }
