@@ -1,10 +1,13 @@
 /** Workers as any computer can have them: Node's permission model, seccomp and the realm, but none of the VM's layers. */
 
 import { spawn } from 'node:child_process';
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import type { VmLayer } from '@enclaim/attestation/statement';
 import type { Capacity, WorkerFactory } from '@enclaim/runtime';
+import { buildSync } from 'esbuild';
+import { ENTRY_OPTIONS } from '../../image/src/programs/compile.ts';
 import { processProcessorTime } from '../../runtime/src/governor/readings.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -25,17 +28,42 @@ export const MISSING_LAYERS: readonly VmLayer[] = ['user', 'namespaces', 'root',
 /** What one of these workers has for handlers. */
 export const CAPACITY: Capacity = { memory: 160 * 1024 * 1024, processors: 1 };
 
+/** A launcher and a worker's program, each in one file. */
+interface Programs {
+  readonly launcher: string;
+  readonly worker: string;
+}
+
+let bundled: Programs | undefined;
+
+/**
+ * Both from their sources as the image has them, bundled once a process: a worker starts in a quarter of the time that it
+ * takes with a file for each module. They lie where workers may read.
+ */
+function programs(): Programs {
+  const bundle = (name: string, source: string): string => {
+    const entryPoints = [join(root, source)];
+    const [built] = buildSync({ ...ENTRY_OPTIONS, absWorkingDir: root, entryPoints, write: false }).outputFiles;
+    const file = join(root, '.cache/workers', `${name}.mjs`);
+    mkdirSync(join(root, '.cache/workers'), { recursive: true });
+    const partial = `${file}.${process.pid}.tmp`;
+    writeFileSync(partial, built?.contents ?? '');
+    renameSync(partial, file);
+    return file;
+  };
+  bundled ??= {
+    launcher: bundle('launcher', 'runtime/src/dev/without-io-uring.ts'),
+    worker: bundle('worker', 'runtime/src/worker/process/main.ts'),
+  };
+  return bundled;
+}
+
 /** Starts workers from their sources, each with at most `heap` megabytes of JavaScript. */
 export function startWorkers(heap = 160, engine: readonly string[] = ENGINE): WorkerFactory {
+  const { launcher, worker } = programs();
   return async () => {
-    const program = [
-      process.execPath,
-      `--max-old-space-size=${heap}`,
-      ...engine,
-      ...RESTRICTED,
-      join(root, 'runtime/src/worker/process/main.ts'),
-    ];
-    const launched = ['--no-warnings', join(root, 'runtime/src/dev/without-io-uring.ts'), ...program];
+    const program = [process.execPath, `--max-old-space-size=${heap}`, ...engine, ...RESTRICTED, worker];
+    const launched = ['--no-warnings', launcher, ...program];
     const child = spawn(process.execPath, launched, { env: {}, stdio: ['ignore', 'ignore', 'ignore', 'pipe'] });
     return {
       socket: child.stdio[3] as Duplex,
