@@ -4,12 +4,23 @@
  * the rooms that changed and of those above them. `scripts/test` decides: it runs everything.
  */
 
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { changedPaths, roomsOfChange } from './changed-rooms.ts';
+import { root } from './imports.ts';
+import { MAY_IMPORT } from './room-table.ts';
 import { COMPILED, runStep } from './run-step.ts';
 
 /** Steps of package.json that take one processor, one after another, beside the tests. */
 const STEPS = ['types', 'lint', 'generated', 'rooms', 'words'];
+/**
+ * Rooms whose tests run in one process here. Each leaves the process as it found it, which
+ * `scripts/test` does not rely on: it gives every file a process.
+ *
+ * **Cost**: a process for each of their files would start for as long as its tests run.
+ */
+const SHARING: readonly string[] = ['policy-schema', 'attestation', 'guest', 'client', 'cli'];
 /** Where the runner's list of failures begins; what passed before it is of no use. */
 const FAILURES = '✖ failing tests:';
 
@@ -27,10 +38,17 @@ await Promise.all([
 console.log(`check: ${failed.length === 0 ? 'passed' : `failed: ${failed.join(', ')}`} (${since(started)})`);
 if (failed.length > 0) process.exitCode = 1;
 
+/** The tests of the rooms in question, those of rooms with tests that share a process in one. */
 async function unitTests(): Promise<void> {
-  if (rooms?.length === 0) console.log('unit: no room changed');
-  else
-    await run('unit', ['scripts/run-tests.ts', '--fast', ...(rooms ?? []).flatMap((room) => ['--room', room]), 'unit']);
+  const wanted = (rooms ?? Object.keys(MAY_IMPORT)).filter((room) => existsSync(join(root, room, 'test')));
+  if (wanted.length === 0) console.log('unit: no room with tests changed');
+  const [shared, own] = [true, false].map((shares) => wanted.filter((room) => SHARING.includes(room) === shares));
+  await Promise.all([unit('unit, in one process', ['--one-process'], shared), unit('unit', [], own)]);
+}
+
+async function unit(step: string, words: readonly string[], of: readonly string[] = []): Promise<void> {
+  if (of.length === 0) return;
+  await run(step, ['scripts/run-tests.ts', '--fast', ...words, ...of.flatMap((room) => ['--room', room]), 'unit']);
 }
 
 /** Runs one step and says how it ended; its output is shown where it failed. */

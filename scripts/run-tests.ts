@@ -2,6 +2,7 @@
  * Runs suites of tests under node:test; its counts are the last lines. `unit` needs nothing,
  * `system` swtpm, `vm` QEMU. `--fast` leaves out the slow files of slow-tests.ts, and the
  * tests that remain do least (test/support/long.ts). `--room ROOM` keeps to the tests of that room.
+ * `--one-process` runs all of it in this process, one file after another.
  * `--beside STEP` runs a step of package.json meanwhile, several of them one after another; what a
  * step says is shown once it has ended, and the run fails if one fails.
  */
@@ -46,6 +47,7 @@ const { values: asked, positionals: suites } = parseArgs({
   options: {
     fast: { type: 'boolean', default: false },
     room: { type: 'string', multiple: true },
+    'one-process': { type: 'boolean', default: false },
     beside: { type: 'string', multiple: true, default: [] },
   },
 });
@@ -71,7 +73,7 @@ if (asked.fast) process.env.ENCLAIM_TEST_FAST = '1';
 const events = run({
   cwd: root,
   files: [...files],
-  concurrency: availableParallelism() + MORE_AT_ONCE,
+  ...(asked['one-process'] ? { isolation: 'none' as const } : { concurrency: availableParallelism() + MORE_AT_ONCE }),
   timeout: HANGS_MS,
 });
 process.exitCode = (await report(events, steps, process.stdout)) ? 0 : 1;

@@ -9,6 +9,7 @@ import { EPOCH, pinOf } from '../../test/fakes/certificates.ts';
 import { der, integer, sequence } from '../../test/fakes/der.ts';
 import { FakeGce, type FakeGolden } from '../../test/fakes/gce.ts';
 import { coldAndWarm } from '../../test/support/cold-and-warm.ts';
+import { count } from '../../test/support/long.ts';
 import { fc } from '../../test/support/properties.ts';
 import { failing, refused, refusedSomewhere, undecodable } from '../../test/support/refused.ts';
 import { VENDOR_ANCHORS } from '../src/anchors.ts';
@@ -73,7 +74,7 @@ describe('verifyGceEndorsement', () => {
       fc.asyncProperty(fc.uint8Array({ maxLength: 200 }), async (bytes) => {
         await assert.rejects(() => verify(bytes), EvidenceError);
       }),
-      { numRuns: 2000 },
+      { numRuns: count(2000, 2000, 200) },
     );
   });
 });
@@ -152,7 +153,7 @@ describe('readGceInstance', () => {
           assert.ok(error instanceof DecodeError, String(error));
         }
       }),
-      { numRuns: 2000 },
+      { numRuns: count(2000, 2000, 200) },
     );
   });
 

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { sign } from 'node:crypto';
 import { describe, test } from 'node:test';
 import { EPOCH, FakeIdentity } from '../../test/fakes/certificates.ts';
+import { count } from '../../test/support/long.ts';
 import { fc } from '../../test/support/properties.ts';
 import { refused, refusedSomewhere, undecodable } from '../../test/support/refused.ts';
 import { type CborValue, encodeCbor } from '../src/cbor/index.ts';
@@ -225,7 +226,7 @@ describe('CoRIM', () => {
           }
         }
       }),
-      { numRuns: 2000 },
+      { numRuns: count(2000, 2000, 200) },
     );
   });
 });

@@ -6,6 +6,7 @@ import { EPOCH, FakeIdentity } from '../../test/fakes/certificates.ts';
 import { der, integer, octets } from '../../test/fakes/der.ts';
 import { AMD, FakePsp, type FakeReport } from '../../test/fakes/psp.ts';
 import { coldAndWarm } from '../../test/support/cold-and-warm.ts';
+import { count } from '../../test/support/long.ts';
 import { fc } from '../../test/support/properties.ts';
 import { failing, refused, undecodable } from '../../test/support/refused.ts';
 import { VENDOR_ANCHORS } from '../src/anchors.ts';
@@ -163,7 +164,7 @@ describe('parseReport', () => {
           }
         }
       }),
-      { numRuns: 3000 },
+      { numRuns: count(3000, 3000, 300) },
     );
   });
 });

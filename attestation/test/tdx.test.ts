@@ -5,6 +5,7 @@ import { describe, test } from 'node:test';
 import { EPOCH, FakeIdentity } from '../../test/fakes/certificates.ts';
 import { type FakeCollateral, FakeQuotingEnclave, type FakeTd, INTEL } from '../../test/fakes/quoting-enclave.ts';
 import { coldAndWarm } from '../../test/support/cold-and-warm.ts';
+import { count } from '../../test/support/long.ts';
 import { fc } from '../../test/support/properties.ts';
 import { failing, refused, undecodable } from '../../test/support/refused.ts';
 import { VENDOR_ANCHORS } from '../src/anchors.ts';
@@ -467,7 +468,7 @@ describe('parseQuote', () => {
           }
         }
       }),
-      { numRuns: 2000 },
+      { numRuns: count(2000, 2000, 200) },
     );
   });
 });

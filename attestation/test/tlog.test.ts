@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { sign } from 'node:crypto';
 import { describe, test } from 'node:test';
 import { FakeIdentity } from '../../test/fakes/certificates.ts';
+import { count } from '../../test/support/long.ts';
 import { fc } from '../../test/support/properties.ts';
 import { refused, undecodable } from '../../test/support/refused.ts';
 import { utf8 } from '../src/bytes.ts';
@@ -66,7 +67,7 @@ describe('Merkle proofs', () => {
         assert.notDeepEqual(rootFromPath(leaves[index] ?? root, index, size, [...path, root]), root);
         if (path.length > 0) assert.notDeepEqual(rootFromPath(leaves[index] ?? root, index, size, path.slice(1)), root);
       }),
-      { numRuns: 500 },
+      { numRuns: count(500, 500, 100) },
     );
   });
 
@@ -85,7 +86,7 @@ describe('Merkle proofs', () => {
         if (path.length > 0)
           assert.notDeepEqual(rootFromConsistency(known, end, size, path.slice(1), start), merkleRoot(leaves));
       }),
-      { numRuns: 1000 },
+      { numRuns: count(1000, 1000, 100) },
     );
   });
 });
@@ -210,7 +211,7 @@ describe('notes', () => {
           }
         }
       }),
-      { numRuns: 2000 },
+      { numRuns: count(2000, 2000, 200) },
     );
   });
 });

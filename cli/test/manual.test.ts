@@ -46,12 +46,13 @@ function wordsIn(example: string): string[] {
 /** What a command prints, called in this process. */
 async function printed(t: TestContext, ...words: readonly string[]): Promise<string> {
   const { mock } = t.mock.method(console, 'log', () => {});
+  const { exitCode } = process;
   try {
     await makeProgram().parseAsync([...words], { from: 'user' });
     return String(mock.calls.at(-1)?.arguments[0]);
   } finally {
     mock.restore();
-    process.exitCode = 0;
+    process.exitCode = exitCode;
   }
 }
 

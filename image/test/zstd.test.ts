@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import { constants, gzipSync, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
+import { count } from '../../test/support/long.ts';
 import { fc } from '../../test/support/properties.ts';
 import { ImageError } from '../src/errors.ts';
 import { packZstd, unpacksTo, unpackZstd } from '../src/formats/zstd.ts';
@@ -62,7 +63,7 @@ test('any input comes back', async () => {
       const bytes = Buffer.concat(pieces);
       assert.ok(await unpacksTo(await packZstd(bytes, 3), bytes));
     }),
-    { numRuns: 300 },
+    { numRuns: count(300, 300, 30) },
   );
 });
 
@@ -117,6 +118,6 @@ test('any bytes unpack or are refused', async () => {
       const found = await unpackZstd(bytes, 10_000).catch((error: unknown) => error);
       assert.ok(found instanceof Uint8Array || found instanceof ImageError, String(found));
     }),
-    { numRuns: 500 },
+    { numRuns: count(500, 500, 50) },
   );
 });

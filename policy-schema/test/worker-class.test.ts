@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { count } from '../../test/support/long.ts';
 import { fc } from '../../test/support/properties.ts';
 import {
   decide,
@@ -218,7 +219,7 @@ test('what a call may learn, every call of its class with other grants is allowe
         }
       }
     }),
-    { numRuns: 500 },
+    { numRuns: count(500, 500, 50) },
   );
 });
 

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { count } from '../../../test/support/long.ts';
 import { fc } from '../../../test/support/properties.ts';
 import { CommandLineError, parseCommandLine } from '../../src/linux/command-line.ts';
 
@@ -104,6 +105,6 @@ test('is total, and what it accepts has each key at most once', () => {
         if (!(error instanceof CommandLineError)) throw error;
       }
     }),
-    { numRuns: 2000 },
+    { numRuns: count(2000, 2000, 200) },
   );
 });
