@@ -81,6 +81,14 @@ test('a zero is taken where it is absent and where it is a value', () => {
   }
 });
 
+test('null is absent, and left to the reference where it is a value', () => {
+  const none = { int32: null, string: null, bytes: null, colour: null };
+  assert.equal(beside('wild.Scalars').write(none, true), 'taken');
+  assert.equal(beside('wild.Known').write({ time: null, string: null }, true), 'taken');
+  assert.equal(beside('wild.Open').write({ value: null }, true), 'left');
+  assert.equal(beside('wild.Open').write({ null: null }, true), 'left');
+});
+
 test('a choice behind all other fields, as Go writes it, is taken', () => {
   assert.equal(beside('wild.Choices').read(Uint8Array.of(0x22, 1, 0x61, 0x0a, 1, 0x62), true), 'taken');
 });

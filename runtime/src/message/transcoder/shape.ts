@@ -198,7 +198,8 @@ class CompiledShape implements Shape {
       if (index === last || (choice !== 0 && (value === null || (choices & choice) !== 0))) unusual();
       last = index;
       choices |= choice;
-      if (value !== null && content.write(writing, value, depth)) written = true;
+      // Null is absent, but for a `Value` and a `NullValue`, which the reference writes.
+      if ((value !== null || content === LEFT) && content.write(writing, value, depth)) written = true;
     }
     return written;
   }
