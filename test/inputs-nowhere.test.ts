@@ -37,7 +37,10 @@ for (const lost of inputs) {
     await rm(file);
     mirror.contents = { inputs: inputs.filter((input) => input !== lost) };
     const options = { source: at('source'), cache: at('cache'), mirrors: [mirror.base] };
-    const error: unknown = await rebuild({ ...options, archives: [] }).catch((reason) => reason);
+    const begun: string[] = [];
+    const lacking = { ...options, archives: [], onStep: (step: string) => begun.push(step) };
+    const error: unknown = await rebuild(lacking).catch((reason) => reason);
+    assert.deepEqual(begun, ['sources', 'inputs'], 'no package was installed');
     assert.ok(error instanceof Error);
     assert.equal(exitStatusOf(error), EXIT.unavailable, error.message);
     const [first, second = '', hint] = error.message.split('\n');

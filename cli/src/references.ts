@@ -125,6 +125,8 @@ async function write(options: Options): Promise<void> {
   const bytes = utf8(`${JSON.stringify(references, undefined, 2)}\n`);
   const checked: References = parseReferences(bytes);
   await writeOutput(options.out, bytes);
+  if (owner === 'any' && !options.anyMachine)
+    console.error('owner any: the policy names no key, so everybody’s machines under it are accepted, deployed or not');
   console.error(`references: ${checked.images.length} images, policy ${checked.policy}`);
   for (const { policy, notBefore, notAfter } of checked.rollout ?? [])
     console.error(`beside it, from ${notBefore} to ${notAfter}: ${policy}`);

@@ -50,6 +50,16 @@ test("the owner is the policy's own", async () => {
   await assert.rejects(ownerOf(named, '--owner', KEY, '--any-machine'), /exclude each other/);
 });
 
+test('that any owner is accepted is said, unless it was asked for', async () => {
+  const said = async (...words: string[]): Promise<string> => {
+    const args = ['references', '--policy', clinic, '--any-bundle', ...words, '-o', join(folder, 'said.json')];
+    return (await promisify(execFile)(process.execPath, [main, ...args])).stderr;
+  };
+  assert.match(await said(), /^owner any: the policy names no key/m);
+  assert.doesNotMatch(await said('--any-machine'), /owner any/);
+  assert.doesNotMatch(await said('--owner', KEY), /owner any/);
+});
+
 test('a rollout accepts the policy of before for a window, and nothing without its end', async () => {
   const text = await readFile(clinic, 'utf8');
   const [policy, before] = [join(folder, 'new.yaml'), join(folder, 'before.yaml')];

@@ -3,6 +3,7 @@
  * changes.
  */
 
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type AppSource, findApp } from '@enclaim/image';
 import { RefusalError, type Runtime } from '@enclaim/runtime';
@@ -14,6 +15,8 @@ import { formatFinding } from '../policy/report.ts';
 import { printable } from '../printable.ts';
 import { report } from '../report.ts';
 import { Changes } from './changes.ts';
+import { lockFolder } from './folder-lock.ts';
+import { ServedApp } from './served-app.ts';
 import { type BuiltApp, buildApp, openFolder, type ServeOptions, serveApp } from './session.ts';
 
 interface DevFlags {
@@ -36,6 +39,8 @@ export function register(program: Command): void {
     .action(async (folder: string, flags: DevFlags) => {
       const app = await findApp(folder, flags.policy === undefined ? {} : { policyFile: flags.policy });
       const state = flags.state ?? join(folder, '.enclaim/dev');
+      await mkdir(state, { recursive: true, mode: 0o700 });
+      await using _held = await lockFolder(state);
       const [files, layers] = [await openFolder(state), confinementHere()];
       describe(layers);
       const tell = (line: string): void => console.error(line);
@@ -53,7 +58,7 @@ function describe({ held, missing }: Layers): void {
 class Session {
   readonly #app: AppSource;
   readonly #options: ServeOptions;
-  #runtime: Runtime | undefined;
+  readonly #served = new ServedApp<Runtime>((built) => serveApp(built, { ...this.#options, port: this.#port }));
   #port: number;
   #told = false;
 
@@ -76,19 +81,18 @@ class Session {
       }
     } finally {
       for (const signal of SIGNALS) process.off(signal, stop);
-      await this.#runtime?.close();
+      await this.#served.close();
     }
   }
 
   /**
-   * Builds and serves the app. If it does not build, the app that was served before is served
-   * still. If the runtime refuses it, nothing is served. In both cases the next change is tried.
+   * Builds and serves the app. If it does not build, or the runtime refuses it, the app that was
+   * served before is served still, and the next change is tried.
    */
   async #reload(): Promise<void> {
     const built = await this.#build();
     if (built === undefined) {
-      const kept = this.#runtime === undefined ? 'nothing is served' : 'what was served before is served still';
-      console.error(`waiting    ${kept}; the next change is tried`);
+      this.#wait();
       return;
     }
     try {
@@ -96,8 +100,13 @@ class Session {
     } catch (error) {
       if (!(error instanceof RefusalError)) throw error;
       report(error);
-      console.error('waiting    nothing is served; the next change is tried');
+      this.#wait();
     }
+  }
+
+  #wait(): void {
+    const kept = this.#served.isServing ? 'what was served before is served still' : 'nothing is served';
+    console.error(`waiting    ${kept}; the next change is tried`);
   }
 
   async #build(): Promise<BuiltApp | undefined> {
@@ -113,10 +122,7 @@ class Session {
   }
 
   async #serve(built: BuiltApp): Promise<void> {
-    await this.#runtime?.close();
-    this.#runtime = undefined;
-    const runtime = await serveApp(built, { ...this.#options, port: this.#port });
-    this.#runtime = runtime;
+    const runtime = await this.#served.replace(built);
     const exposed = runtime.admission.exposed.map(({ id }) => id);
     console.error(`serving    ${exposed.join(', ')}`);
     if (this.#told) return;

@@ -94,7 +94,7 @@ async function takeAppRevision(name: string, to: string, signal: AbortSignal | u
   const [, repository = '', revision = '', folder = '.'] = /^(.+)#([^#:]+)(?::(.+))?$/.exec(name) ?? [];
   if (repository === '') throw invalidSources(`${name} is not REPOSITORY#REVISION[:FOLDER]`);
   const whole = `${to}-repository`;
-  const taken = await takeRevision(repository, revision, whole, signal, { links: true });
+  const taken = await takeRevision(repository, revision, whole, signal, { links: 'refused' });
   const part = resolve(whole, folder);
   const found = part === whole || part.startsWith(whole + sep) ? await lstat(part).catch(() => null) : null;
   if (!found?.isDirectory()) throw invalidSources(`there is no folder ${folder} at ${revision}`);

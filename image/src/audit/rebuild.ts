@@ -41,7 +41,7 @@ export interface RebuildOptions extends FetchOptions {
 }
 
 /** Steps of a rebuild; `onStep` is called as each begins. */
-export type RebuildStep = 'sources' | 'packages' | 'inputs' | 'image' | 'bundle';
+export type RebuildStep = 'sources' | 'inputs' | 'packages' | 'image' | 'bundle';
 
 /** The rebuilt image and bundle, with their sources and the isolation of the build. */
 export interface Rebuilt {
@@ -81,13 +81,9 @@ export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
     await refuseHostile(folder);
     // An app is taken before minutes of building, so that a fault in it is reported early.
     const app = options.app === undefined ? null : await takeApp(options.app, folder, beside, signal);
-    step('packages');
     const projects = [join(folder, 'scripts/bootstrap'), folder];
     for (const project of projects) await checkLock(project);
-    for (const project of projects) await installLocked(project, signal);
-    if (app !== null) await installApp(app, signal);
-    for (const tree of app?.source ? [folder, beside] : [folder]) await makePlain(tree);
-    if (app !== null) await tryApp(app);
+    // A lost input is reported before packages are installed. No program of the sources runs here.
     step('inputs');
     const lock = await readLock(join(folder, 'image/lock.json'));
     // Those of the audited revision may lie in it, and not in this checkout.
@@ -98,6 +94,11 @@ export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
       snp: await fetchFirmware('snp', lock, places),
       tdx: await fetchFirmware('tdx', lock, places),
     };
+    step('packages');
+    for (const project of projects) await installLocked(project, signal);
+    if (app !== null) await installApp(app, signal);
+    for (const tree of app?.source ? [folder, beside] : [folder]) await makePlain(tree);
+    if (app !== null) await tryApp(app);
     const made = await makeSandbox(clean, writable);
     sandbox = made;
     if (!(await canRead(made, join(folder, 'package.json'))))

@@ -18,6 +18,27 @@ export interface TakenFrom {
 }
 
 const MINUTES = 60_000;
+/** Milliseconds that one command of git may take. */
+const MAX_GIT_MS = 10 * MINUTES;
+/** Bytes of a file that git writes. A clone is one such file, whatever its repository holds. */
+export const MAX_REPOSITORY_BYTES: number = 1024 ** 3;
+/** Files of a commit. */
+export const MAX_SOURCE_FILES = 100_000;
+/** Bytes of a commit's files together. */
+export const MAX_SOURCE_BYTES: number = 1024 ** 3;
+
+/** Bounds on what is taken of a repository, which its operator fills. */
+export interface SourceBounds {
+  readonly repositoryBytes: number;
+  readonly files: number;
+  readonly bytes: number;
+}
+
+const BOUNDS: SourceBounds = {
+  repositoryBytes: MAX_REPOSITORY_BYTES,
+  files: MAX_SOURCE_FILES,
+  bytes: MAX_SOURCE_BYTES,
+};
 /** Not part of the sources of an operator or author: made by installing and building, or by git. */
 const MADE = new Set(['node_modules', '.git', '.cache', 'out']);
 
@@ -53,20 +74,27 @@ export async function takeFolder(
   return { from: resolve(folder), commit: null };
 }
 
-/** The files of a commit. Links come as plain files, unless they are refused. */
+/**
+ * The files of a commit. Links come as plain files, unless they are refused.
+ *
+ * **Bound**: without limits, a repository could fill the disk of its auditor, by its size or by a
+ * small commit that unpacks to a large one.
+ * @throws ImageError `source-invalid`, also for a repository or commit that is too large
+ */
 export async function takeRevision(
   repository: string,
   revision: string,
   to: string,
   signal: AbortSignal | undefined,
-  refused: { readonly links?: true } = {},
+  { links, bounds = BOUNDS }: { readonly links?: 'refused'; readonly bounds?: SourceBounds } = {},
 ): Promise<TakenFrom> {
   if (!REVISION.test(revision)) throw invalidSources(`${revision} is no revision`);
   // The clone goes through a transport, so that every object is hashed. It has no templates,
   // because they may hold hooks.
-  await git(['clone', '--quiet', '--no-checkout', '--no-local', '--template=', '--', repository, to], signal);
+  const words = ['clone', '--quiet', '--no-checkout', '--no-local', '--template=', '--', repository, to];
+  await git(words, signal, bounds.repositoryBytes);
   const commit = await commitOf(to, revision);
-  if (refused.links) await refuseLinks(to, commit, signal);
+  await refuseEntries(to, commit, { links, bounds }, signal);
   await git(['-C', to, 'checkout', '--quiet', '--detach', commit], signal);
   await rm(join(to, '.git'), { recursive: true });
   return { from: repository, commit };
@@ -75,12 +103,25 @@ export async function takeRevision(
 /** Modes of git for a link, and for a commit of another repository. */
 const LINK_MODES: Readonly<Record<string, string>> = { 120000: 'a link', 160000: 'another repository' };
 
-async function refuseLinks(clone: string, commit: string, signal: AbortSignal | undefined): Promise<void> {
-  const tree = await git(['-C', clone, 'ls-tree', '-r', '-z', commit], signal);
-  for (const entry of tree.split('\0')) {
-    const what = LINK_MODES[entry.slice(0, 6)];
-    if (what !== undefined) throw invalidSources(`${entry.slice(entry.indexOf('\t') + 1)} is ${what}, not a file`);
+/** Refuses a commit before its files are written: too many, too large, or links among them. */
+async function refuseEntries(
+  clone: string,
+  commit: string,
+  { links, bounds }: { readonly links: 'refused' | undefined; readonly bounds: SourceBounds },
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  // A tree whose list has no end is cut by the limit on git's output.
+  const tree = await git(['-C', clone, 'ls-tree', '-r', '-l', '-z', commit], signal);
+  let [files, bytes] = [0, 0];
+  for (const entry of tree.split('\0').filter(Boolean)) {
+    const [, mode = '', size = '', path = ''] = /^(\d{6}) \w+ [0-9a-f]+ +(\d+|-)\t(.*)$/s.exec(entry) ?? [];
+    const what = LINK_MODES[mode];
+    if (links === 'refused' && what !== undefined) throw invalidSources(`${path} is ${what}, not a file`);
+    files++;
+    bytes += size === '-' ? 0 : Number(size);
   }
+  if (files > bounds.files) throw invalidSources(`a commit of ${files} files, at most ${bounds.files} are taken`);
+  if (bytes > bounds.bytes) throw invalidSources(`a commit of ${bytes} bytes, at most ${bounds.bytes} are taken`);
 }
 
 /** A branch of the repository is one of its remote in a clone. */
@@ -95,13 +136,24 @@ async function commitOf(clone: string, revision: string): Promise<string> {
 /** Links as files, lines as they are, and no program of the repository or of a template. */
 const GIT_OPTIONS = ['symlinks=false', 'autocrlf=false', 'hooksPath=/dev/null', 'fsmonitor=false', 'attributesFile='];
 
-async function git(args: readonly string[], signal?: AbortSignal): Promise<string> {
-  const options = [...GIT_OPTIONS.map((option) => `core.${option}`), 'protocol.ext.allow=never'];
+/** @param fileBytes what each file that git writes may have */
+async function git(
+  args: readonly string[],
+  signal?: AbortSignal,
+  fileBytes: number = MAX_REPOSITORY_BYTES,
+): Promise<string> {
+  const options = [
+    ...GIT_OPTIONS.map((option) => `core.${option}`),
+    'protocol.ext.allow=never',
+    // What is fetched stays one file, which has a limit.
+    'fetch.unpackLimit=1',
+  ];
   try {
     const env = { ...process.env, GIT_TERMINAL_PROMPT: '0' };
     const words = [...options.flatMap((option) => ['-c', option]), ...args];
-    const limits = { timeout: 10 * MINUTES, maxBuffer: 1 << 24, ...(signal && { signal }) };
-    const { stdout } = await promisify(execFile)('git', words, { env, ...limits });
+    const limits = { timeout: MAX_GIT_MS, maxBuffer: 1 << 24, ...(signal && { signal }) };
+    const bounded = [`--fsize=${fileBytes}`, 'git', ...words];
+    const { stdout } = await promisify(execFile)('prlimit', bounded, { env, ...limits });
     return stdout;
   } catch (cause) {
     signal?.throwIfAborted();
