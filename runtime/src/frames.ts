@@ -1,8 +1,9 @@
 /** Frames of text on a byte stream between processes: `u32 length ‖ UTF-8`. */
 
-import { concat, fromUtf8, Reader } from '@enclaim/attestation/bytes';
+import { concat, fromUtf8, join } from '@enclaim/attestation/bytes';
 
-const PREFIX = 4;
+/** Bytes of the length in front of a frame's text. */
+export const FRAME_PREFIX_BYTES = 4;
 /**
  * Neighbouring chunks that are smaller together are joined.
  *
@@ -17,12 +18,33 @@ export function encodeFrame(message: unknown, limit: number): Uint8Array {
 
 /** A text as a frame. @throws RangeError over `limit` bytes */
 export function encodeTextFrame(text: string, limit: number): Uint8Array {
+  return joinFrames([measured(text, limit)]);
+}
+
+/** A text that fits into a frame, and its length in bytes. */
+export interface FrameText {
+  readonly text: string;
+  readonly length: number;
+}
+
+/** A text with its length. @throws RangeError over `limit` bytes */
+export function measured(text: string, limit: number): FrameText {
   const length = Buffer.byteLength(text);
   if (length > limit) throw new RangeError(`a frame of ${length} bytes, at most ${limit}`);
-  const frame = Buffer.allocUnsafe(PREFIX + length);
-  frame.writeUInt32BE(length);
-  frame.write(text, PREFIX);
-  return frame;
+  return { text, length };
+}
+
+/** Texts as frames, one behind the other. */
+export function joinFrames(texts: readonly FrameText[]): Uint8Array {
+  let length = 0;
+  for (const each of texts) length += FRAME_PREFIX_BYTES + each.length;
+  const frames = Buffer.allocUnsafe(length);
+  let at = 0;
+  for (const each of texts) {
+    at = frames.writeUInt32BE(each.length, at);
+    at += frames.write(each.text, at);
+  }
+  return frames;
 }
 
 /**
@@ -33,7 +55,7 @@ export class FrameReader {
   readonly #limit: number;
   #chunks: Uint8Array[] = [];
   #held = 0;
-  #wanted: number = PREFIX;
+  #wanted: number = FRAME_PREFIX_BYTES;
   #inBody = false;
 
   /** @param limit largest frame in bytes */
@@ -42,28 +64,32 @@ export class FrameReader {
   }
 
   /**
-   * The texts of the frames that a chunk completes.
+   * The texts of the frames that a chunk completes. A reader whose texts were not all taken is of
+   * no further use.
    *
    * @throws RangeError for a frame over the limit; DecodeError for bytes that are not UTF-8
    */
   *push(chunk: Uint8Array): Generator<string> {
     this.#hold(chunk);
-    while (this.#held >= this.#wanted) {
-      const joined = this.#chunks.length === 1 ? (this.#chunks[0] ?? chunk) : concat(...this.#chunks);
-      const frame = joined.subarray(0, this.#wanted);
-      const rest = joined.subarray(this.#wanted);
-      this.#chunks = [rest];
-      this.#held = rest.length;
+    if (this.#held < this.#wanted) return;
+    const bytes = this.#chunks.length === 1 ? (this.#chunks[0] ?? chunk) : join(this.#chunks);
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    let at = 0;
+    while (bytes.length - at >= this.#wanted) {
+      const from = at;
+      at += this.#wanted;
       if (this.#inBody) {
         this.#inBody = false;
-        this.#wanted = PREFIX;
-        yield fromUtf8(frame);
+        this.#wanted = FRAME_PREFIX_BYTES;
+        yield fromUtf8(bytes.subarray(from, at));
       } else {
-        this.#wanted = new Reader(frame).u32be();
+        this.#wanted = view.getUint32(from);
         if (this.#wanted === 0 || this.#wanted > this.#limit) throw new RangeError(`a frame of ${this.#wanted} bytes`);
         this.#inBody = true;
       }
     }
+    this.#chunks = [bytes.subarray(at)];
+    this.#held = bytes.length - at;
   }
 
   #hold(chunk: Uint8Array): void {

@@ -113,7 +113,7 @@ const FRAMES: Readonly<Record<string, readonly [bytes: readonly number[], withou
   ],
   'a frame that is not UTF-8': [
     [0, 0, 0, 1, 0xff],
-    ['yield fromUtf8(frame)', 'yield String(frame)'],
+    ['yield fromUtf8(', 'yield String('],
   ],
 };
 

@@ -1,9 +1,8 @@
 /** Messages to one worker: those of a turn leave in one write, and few may wait. */
 
 import type { Duplex } from 'node:stream';
-import { concat } from '@enclaim/attestation/bytes';
 import { RefusalError } from '../errors.ts';
-import { encodeTextFrame } from '../frames.ts';
+import { type FrameText, joinFrames, measured } from '../frames.ts';
 import type { JsonText } from './json-text.ts';
 import { MAX_FRAME_BYTES, type ToWorker, VALUE_MARK } from './protocol.ts';
 
@@ -22,7 +21,7 @@ export class Outbox {
   readonly #socket: Duplex;
   readonly #onUnread: () => void;
   /** Frames of one turn of the loop, written together. */
-  #unsaid: Uint8Array[] = [];
+  #unsaid: FrameText[] = [];
   #unsaidLength = 0;
   /**
    * Resolves when the worker has taken what was written to it. Present while an operation waits for
@@ -50,8 +49,8 @@ export class Outbox {
     this.write(framed(message, json));
   }
 
-  /** Writes a frame at the end of this turn of the loop. */
-  write(frame: Uint8Array): void {
+  /** Writes a text as a frame at the end of this turn of the loop. */
+  write(frame: FrameText): void {
     if (this.#closed) return;
     if (this.#untaken > MAX_UNREAD_BYTES) {
       this.#onUnread();
@@ -81,7 +80,7 @@ export class Outbox {
 
   #flush(): void {
     if (this.#unsaid.length === 0) return;
-    const said = concat(...this.#unsaid);
+    const said = joinFrames(this.#unsaid);
     this.#unsaid = [];
     this.#unsaidLength = 0;
     if (!this.#closed) this.#socket.write(said);
@@ -89,15 +88,15 @@ export class Outbox {
 }
 
 /**
- * A message and the value that it carries as a frame. A small request can be a large text, because
- * JSON writes a control character in six.
+ * A message and the value that it carries, as text that fits into a frame. A small request can be a
+ * large text, because JSON writes a control character in six.
  *
  * @throws RefusalError `budget`
  */
-export function framed(message: ToWorker, json?: JsonText): Uint8Array {
+export function framed(message: ToWorker, json?: JsonText): FrameText {
   const members = JSON.stringify(message);
   try {
-    return encodeTextFrame(json === undefined ? members : `${members}${VALUE_MARK}${json}`, MAX_FRAME_BYTES);
+    return measured(json === undefined ? members : `${members}${VALUE_MARK}${json}`, MAX_FRAME_BYTES);
   } catch (cause) {
     throw new RefusalError('budget', 'a message is too large for a worker', { cause });
   }

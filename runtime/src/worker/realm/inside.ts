@@ -29,7 +29,10 @@ export interface Inside {
    * it made one.
    */
   prepare(): boolean;
-  /** Messages to the runtime since the last time, one per line, or the empty text. */
+  /**
+   * Messages to the runtime since the last time, or the empty text. Each begins with a line feed
+   * and three spaces, in whose place the outside writes its length.
+   */
   take(): string;
   /**
    * Notes to the author of the handlers since the last time, as JSON, one per line. Empty in the
@@ -94,8 +97,8 @@ export function inside(author?: boolean): Inside {
   let said = '';
   let operations = 0;
   let noted = '';
-  const say = (message: object): void => {
-    said += `${stringify(message)}\n`;
+  const say = (text: string): void => {
+    said += `\n   ${text}`;
   };
   /** A message and the value that it carries (protocol.ts). */
   const written = (message: object, carried: { readonly value: unknown } | undefined): string => {
@@ -147,8 +150,10 @@ export function inside(author?: boolean): Inside {
       ...shared,
       ...(author && { console: authorsConsole() }),
     };
+    const property = { value: undefined, writable: true, configurable: true };
     for (const name of Object.keys(own)) {
-      Object.defineProperty(globals, name, { value: own[name], writable: true, configurable: true });
+      property.value = own[name];
+      Object.defineProperty(globals, name, property);
     }
     bundle?.(module, module.exports, ...names.map((name) => own[name]));
     return {
@@ -164,33 +169,36 @@ export function inside(author?: boolean): Inside {
 
   function start(message: any, request: unknown): void {
     const { call, method, streams, reads, stores, sends, releases, time, id, seed } = message;
-    const ended = new Set<() => void>();
-    const mine = new Set<number>();
+    // Made only for handlers that need them: most calls ask for nothing.
+    let ended: Set<() => void> | undefined;
+    let mine: Set<number> | undefined;
     let over = false;
     const ask = (question: any, value?: { readonly value: unknown }): Promise<any> =>
       new Promise((resolve, reject) => {
         if (over) throw new Error('the call is over');
-        if (mine.size >= MAX_WAITING) throw new RangeError(`more than ${MAX_WAITING} operations at once`);
+        mine ??= new Set();
+        const asked = mine;
+        if (asked.size >= MAX_WAITING) throw new RangeError(`more than ${MAX_WAITING} operations at once`);
         const operation = operations++;
         // Before it waits, because it may throw.
         const text = written({ ...question, call, operation }, value);
-        mine.add(operation);
-        const settled = (): void => void mine.delete(operation);
+        asked.add(operation);
+        const settled = (): void => void asked.delete(operation);
         waiting.set(operation, { call, settled, resolve, reject });
-        said += `${text}\n`;
+        say(text);
       });
     const end = (last: object | undefined): void => {
       if (over) return;
       over = true;
       running.delete(call);
-      for (const operation of mine) waiting.delete(operation);
-      if (last !== undefined) say(last);
+      for (const operation of mine ?? []) waiting.delete(operation);
+      if (last !== undefined) say(stringify(last));
     };
     let aborted = false;
     const cancel = (): void => {
       end({ kind: 'ended', call });
       aborted = true;
-      for (const action of ended) {
+      for (const action of ended ?? []) {
         try {
           action();
         } catch {
@@ -232,8 +240,11 @@ export function inside(author?: boolean): Inside {
         get aborted() {
           return aborted;
         },
-        addEventListener: (_: string, action: () => void) => void ended.add(action),
-        removeEventListener: (_: string, action: () => void) => void ended.delete(action),
+        addEventListener: (_: string, action: () => void) => {
+          ended ??= new Set();
+          ended.add(action);
+        },
+        removeEventListener: (_: string, action: () => void) => void ended?.delete(action),
       }),
     });
     const incoming = {
@@ -259,7 +270,7 @@ export function inside(author?: boolean): Inside {
           end({ kind: 'failed', call });
           return;
         }
-        if (!over) said += `${text}\n`;
+        if (!over) say(text);
         end(undefined);
       },
       (error) => {
@@ -306,10 +317,10 @@ export function inside(author?: boolean): Inside {
           return message.call;
         case 'cancel':
           if (running.has(message.call)) running.get(message.call)?.cancel();
-          else say({ kind: 'ended', call: message.call });
+          else say(stringify({ kind: 'ended', call: message.call }));
           return message.call;
         case 'ping':
-          say({ kind: 'pong', ping: message.ping });
+          say(stringify({ kind: 'pong', ping: message.ping }));
           return -1;
         default: {
           const asker = waiting.get(message.operation);
@@ -565,8 +576,9 @@ export function inside(author?: boolean): Inside {
     return Still;
   }
 
-  function mathWith(random: () => number): unknown {
-    return Object.create(Math, { random: { value: random, writable: true, configurable: true } });
+  function mathWith(value: () => number): unknown {
+    const random = { value, writable: true, configurable: true };
+    return Object.defineProperty(Object.create(Math), 'random', random);
   }
 
   function uuid(bytes: Uint8Array): string {
