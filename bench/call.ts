@@ -25,7 +25,7 @@ import { AttestedServer } from '../runtime/src/channel/server.ts';
 import { anchorTime, BootClock } from '../runtime/src/clock.ts';
 import { openDevice } from '../runtime/src/log/device.ts';
 import { ReceiptSigner } from '../runtime/src/log/receipts.ts';
-import { RecordLog } from '../runtime/src/log/record-log.ts';
+import { RecordLog, ZERO_HASH } from '../runtime/src/log/record-log.ts';
 import { type Json, jsonText, NULL_TEXT, type WorkerText } from '../runtime/src/worker/json-text.ts';
 import { openLab } from '../test/support/lab.ts';
 
@@ -162,9 +162,10 @@ const log = await RecordLog.open(await openDevice(join(folder, 'log')), LOG_BYTE
 const keys = makeBootKeys();
 const { admission, pool } = lab;
 const boot = new Uint8Array(32);
+const NO_RECEIPT = Promise.resolve([new Uint8Array(300)]);
 const { signal } = new AbortController();
-const memory = { place: () => ({ hash: new Uint8Array(32), durable: Promise.resolve() }) };
-const unsigned = { sign: async () => new Uint8Array(300) };
+const memory = { place: () => ({ hash: ZERO_HASH, durable: Promise.resolve() }) };
+const unsigned = { sign: () => ({ batch: NO_RECEIPT, index: 0 }) };
 
 async function through(calls: Calls, bytes: Buffer): Promise<Buffer> {
   if (method === undefined) throw new TypeError('no method');

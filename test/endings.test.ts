@@ -20,6 +20,7 @@ import type { Made, Operation } from '../runtime/src/worker/protocol.ts';
 import { WorkerLostError } from '../runtime/src/worker/worker.ts';
 import { type Lab, type LabMethod, openLab } from './support/lab.ts';
 import { given } from './support/worker-text.ts';
+import { ZERO_HASH } from '../runtime/src/log/record-log.ts';
 
 let lab: Lab;
 before(async () => {
@@ -78,7 +79,7 @@ function boot(durable: () => Promise<void> = async () => {}) {
   const calls = new Calls({
     admission: lab.admission,
     pool: { run: (call) => run(call) },
-    log: { place: () => ({ hash: new Uint8Array(32), durable: durable() }) },
+    log: { place: () => ({ hash: ZERO_HASH, durable: durable() }) },
     receipts: new ReceiptSigner(() => new Uint8Array(64)),
     boot: new Uint8Array(32),
     clock: new BootClock(anchorTime()),

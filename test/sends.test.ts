@@ -14,6 +14,7 @@ import { ReceiptSigner } from '../runtime/src/log/receipts.ts';
 import type { Call } from '../runtime/src/worker/call.ts';
 import { type Lab, openLab } from './support/lab.ts';
 import { given } from './support/worker-text.ts';
+import { ZERO_HASH } from '../runtime/src/log/record-log.ts';
 
 const MESSAGES = 20;
 let lab: Lab;
@@ -43,7 +44,7 @@ async function watch(
     admission: lab.admission,
     pool,
     // Each record takes another time to become durable.
-    log: { place: () => ({ hash: new Uint8Array(32), durable: sleep(Math.random() * 5) }) },
+    log: { place: () => ({ hash: ZERO_HASH, durable: sleep(Math.random() * 5) }) },
     receipts: new ReceiptSigner(() => new Uint8Array(64)),
     boot: new Uint8Array(32),
     clock: new BootClock(anchorTime()),

@@ -138,7 +138,13 @@ export function u32be(value: number): Uint8Array {
 /** `value` as 8 bytes, big-endian. */
 export function u64be(value: number | bigint): Uint8Array {
   const out = new Uint8Array(8);
-  new DataView(out.buffer).setBigUint64(0, BigInt(value), false);
+  const view = new DataView(out.buffer);
+  if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) {
+    view.setUint32(0, Math.floor(value / 0x1_0000_0000));
+    view.setUint32(4, value % 0x1_0000_0000);
+  } else {
+    view.setBigUint64(0, BigInt(value), false);
+  }
   return out;
 }
 

@@ -1,6 +1,6 @@
 /** Digests: hashing, branded by algorithm, and the text `sha256:<hex>` they travel as. */
 
-import { HASHES } from '#hash';
+import { HASHES, hexDigest } from '#hash';
 import { fromHex, join, toHex } from './bytes.ts';
 import { DecodeError } from './errors.ts';
 import { type Label, labelBytes } from './labels.ts';
@@ -41,15 +41,30 @@ const together = new Uint8Array(8 * 1024);
 
 /** SHA-256 over the parts joined. */
 export function sha256Joined(parts: readonly Uint8Array[]): Sha256 {
+  return sha256(joinedToHash(parts));
+}
+
+/** The same as a digest text. */
+export function sha256JoinedDigest(parts: readonly Uint8Array[]): DigestText<'sha256'> {
+  return sha256Digest(joinedToHash(parts));
+}
+
+/** SHA-256 of bytes, or of a text as UTF-8, as a digest text. */
+export function sha256Digest(data: Uint8Array | string): DigestText<'sha256'> {
+  return `sha256:${hexDigest('sha256', data)}`;
+}
+
+/** The parts joined, until the next call. */
+function joinedToHash(parts: readonly Uint8Array[]): Uint8Array {
   let length = 0;
   for (const part of parts) length += part.length;
-  if (length > together.length) return sha256(join(parts));
+  if (length > together.length) return join(parts);
   let at = 0;
   for (const part of parts) {
     together.set(part, at);
     at += part.length;
   }
-  return sha256(together.subarray(0, length));
+  return together.subarray(0, length);
 }
 
 export function sha384(bytes: Uint8Array): Sha384 {

@@ -3,8 +3,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { encodeCanonical } from '@enclaim/attestation/canonical';
+import { digestText } from '@enclaim/attestation/digest';
 import { DecodeError } from '@enclaim/attestation/errors';
-import { decodeRecord, type EvidenceRecord, encodeRecord } from '@enclaim/attestation/record';
+import {
+  decodeRecord,
+  type EvidenceRecord,
+  encodeRecord,
+  recordDigest,
+  recordHash,
+  recordText,
+} from '@enclaim/attestation/record';
 import { count } from '../../test/support/long.ts';
 import { fc } from '../../test/support/properties.ts';
 
@@ -84,7 +92,10 @@ test('a record is written if and only if it could be read back', () => {
   fc.assert(
     fc.property(changed, (record) => {
       if (isRead(record)) {
-        assert.deepEqual(decodeRecord(encodeRecord(record)), JSON.parse(JSON.stringify(record)));
+        const bytes = encodeRecord(record);
+        assert.deepEqual(bytes, encodeCanonical(record));
+        assert.equal(recordDigest(recordText(record)), digestText('sha256', recordHash(bytes)));
+        assert.deepEqual(decodeRecord(bytes), JSON.parse(JSON.stringify(record)));
         counts.written++;
       } else {
         assert.throws(() => encodeRecord(record), DecodeError);

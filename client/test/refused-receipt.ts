@@ -4,8 +4,9 @@ import assert from 'node:assert/strict';
 import { mock } from 'node:test';
 import type { References } from '@enclaim/attestation';
 import { digestText } from '@enclaim/attestation/digest';
-import { commitment } from '@enclaim/attestation/receipt';
+import { commitment, type ReceiptBody } from '@enclaim/attestation/receipt';
 import { Client, credentials } from '@grpc/grpc-js';
+import { resultOf } from '../../runtime/src/batcher.ts';
 import { ReceiptSigner } from '../../runtime/src/log/receipts.ts';
 import { ECHO, startPretendServer } from '../../test/support/pretend-server.ts';
 import { connect } from '../src/channel.ts';
@@ -64,9 +65,8 @@ export async function receiptBoot(): Promise<ReceiptBoot> {
         response: digestText('sha256', commitment('response', salt, said.response)),
       };
       const told = status === 0 ? null : digestText('sha256', commitment('status', salt, [Buffer.from(text)]));
-      const bytes = await signer.sign(
-        taken === 'first' ? { ...fields, version: 1 } : { ...fields, version: 2, taken, text: told },
-      );
+      const body = taken === 'first' ? { ...fields, version: 1 } : { ...fields, version: 2, taken, text: told };
+      const bytes = await resultOf(signer.sign(body as ReceiptBody));
       return receiptFile({ ...receipt, bytes }, messages);
     },
   };

@@ -2,10 +2,17 @@
 
 import { RefusalError } from './errors.ts';
 
-interface Waiting<T, R> {
-  readonly item: T;
-  readonly resolve: (result: R) => void;
-  readonly reject: (error: unknown) => void;
+/** An item that has its place in a batch. */
+export interface Batched<R> {
+  /** Results of the whole batch, or the error of performing it. All items of a batch share it. */
+  readonly batch: Promise<readonly R[]>;
+  /** Place of the item, and of its result. */
+  readonly index: number;
+}
+
+interface Batch<T, R> {
+  readonly items: T[];
+  readonly done: PromiseWithResolvers<readonly R[]>;
 }
 
 /**
@@ -13,23 +20,42 @@ interface Waiting<T, R> {
  * fails rejects only its own items.
  */
 export class Batcher<T, R> {
-  readonly #perform: (items: readonly T[]) => Promise<readonly R[]>;
+  readonly #perform: (items: readonly T[]) => Promise<readonly R[]> | readonly R[];
   readonly #most: number;
-  #waiting: Waiting<T, R>[] = [];
+  #waiting: Batch<T, R> | undefined;
   #running = false;
 
   /**
    * @param perform results of a batch, one for each item, in order
    * @param most items that may wait
    */
-  constructor(perform: (items: readonly T[]) => Promise<readonly R[]>, most: number) {
+  constructor(perform: (items: readonly T[]) => Promise<readonly R[]> | readonly R[], most: number) {
     this.#perform = perform;
     this.#most = most;
   }
 
   /** Whether another item would be refused. */
   get full(): boolean {
-    return this.#waiting.length >= this.#most;
+    return this.#waiting !== undefined && this.#waiting.items.length >= this.#most;
+  }
+
+  /**
+   * Gives an item its place in the next batch.
+   *
+   * **Cost**: a promise for each item would cost as much as most items.
+   *
+   * @throws RefusalError `budget` if too many items wait
+   */
+  place(item: T): Batched<R> {
+    if (this.full) throw new RefusalError('budget', `${this.#most} others are already waiting`);
+    this.#waiting ??= begun();
+    const { items, done } = this.#waiting;
+    const index = items.push(item) - 1;
+    if (!this.#running) {
+      this.#running = true;
+      setImmediate(() => void this.#run()); // so that all of one tick are one batch
+    }
+    return { batch: done.promise, index };
   }
 
   /**
@@ -37,30 +63,33 @@ export class Batcher<T, R> {
    *
    * @throws RefusalError `budget` if too many items wait; any error of performing its batch
    */
-  add(item: T): Promise<R> {
-    if (this.full) {
-      return Promise.reject(new RefusalError('budget', `${this.#most} others are already waiting`));
-    }
-    const { promise, resolve, reject } = Promise.withResolvers<R>();
-    this.#waiting.push({ item, resolve, reject });
-    if (!this.#running) {
-      this.#running = true;
-      setImmediate(() => void this.#run()); // so that all of one tick are one batch
-    }
-    return promise;
+  async add(item: T): Promise<R> {
+    return resultOf(this.place(item));
   }
 
   async #run(): Promise<void> {
-    while (this.#waiting.length > 0) {
-      const batch = this.#waiting;
-      this.#waiting = [];
+    for (let batch = this.#waiting; batch !== undefined; batch = this.#waiting) {
+      this.#waiting = undefined;
+      const { items, done } = batch;
       try {
-        const results = await this.#perform(batch.map(({ item }) => item));
-        for (const [index, { resolve }] of batch.entries()) resolve(results[index] as R);
+        const made = this.#perform(items);
+        done.resolve(made instanceof Promise ? await made : made);
       } catch (error) {
-        for (const { reject } of batch) reject(error);
+        done.reject(error);
       }
     }
     this.#running = false;
   }
+}
+
+/** The result of one item. */
+export async function resultOf<R>({ batch, index }: Batched<R>): Promise<R> {
+  return (await batch)[index] as R;
+}
+
+function begun<T, R>(): Batch<T, R> {
+  const done = Promise.withResolvers<readonly R[]>();
+  // An item whose result is of no interest to anyone must not end the process.
+  done.promise.catch(() => {});
+  return { items: [], done };
 }

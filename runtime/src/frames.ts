@@ -34,9 +34,9 @@ export function measured(text: string, limit: number): FrameText {
   return { text, length };
 }
 
-/** Texts as frames, one behind the other. */
-export function joinFrames(texts: readonly FrameText[]): Uint8Array {
-  let length = 0;
+/** Texts as frames, one behind the other, and `zeros` zero bytes behind the last. */
+export function joinFrames(texts: readonly FrameText[], zeros = 0): Uint8Array {
+  let length = zeros;
   for (const each of texts) length += FRAME_PREFIX_BYTES + each.length;
   const frames = Buffer.allocUnsafe(length);
   let at = 0;
@@ -44,6 +44,7 @@ export function joinFrames(texts: readonly FrameText[]): Uint8Array {
     at = frames.writeUInt32BE(each.length, at);
     at += frames.write(each.text, at);
   }
+  frames.fill(0, at);
   return frames;
 }
 

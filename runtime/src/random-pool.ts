@@ -1,29 +1,32 @@
 /** Random bytes in small pieces: one draw from the system serves many calls. */
 
 import { randomFillSync } from 'node:crypto';
-import { toHex } from '@enclaim/attestation/bytes';
 
-const POOL = new Uint8Array(4096);
+const POOL = Buffer.alloc(4096);
 let used: number = POOL.length;
 
 /** Returns `length` fresh bytes (at most 4096), drawn once. The pool keeps no copy of them. */
 export function freshBytes(length: number): Uint8Array {
-  return drawn(length, (bytes) => bytes.slice());
+  const from = draw(length);
+  const bytes = Uint8Array.prototype.slice.call(POOL, from, used);
+  POOL.fill(0, from, used);
+  return bytes;
 }
 
 /** The same as hex digits. */
 export function freshHex(length: number): string {
-  return drawn(length, toHex);
+  const from = draw(length);
+  const digits = POOL.toString('hex', from, used);
+  POOL.fill(0, from, used);
+  return digits;
 }
 
-function drawn<T>(length: number, taken: (bytes: Uint8Array) => T): T {
+/** Uses `length` bytes of the pool, from the position returned. */
+function draw(length: number): number {
   if (used + length > POOL.length) {
     randomFillSync(POOL);
     used = 0;
   }
-  const bytes = POOL.subarray(used, used + length);
   used += length;
-  const copy = taken(bytes);
-  bytes.fill(0);
-  return copy;
+  return used - length;
 }

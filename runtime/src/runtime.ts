@@ -184,7 +184,7 @@ function bootStatement(
     log: {
       origin: `${admission.policy.system.name}/${bootId}`,
       size: log.head.size,
-      head: digestText('sha256', log.head.hash),
+      head: log.head.hash,
       left: log.left,
     },
     unconfined: workers.missing,

@@ -11,6 +11,7 @@ import { checkReceiptMessages, commitment, type ReceiptBody, verifyReceipt } fro
 import { ed25519Key, ed25519Spki } from '@enclaim/attestation/statement';
 import { parseCertificate } from '@enclaim/attestation/x509';
 import { decode } from 'cborg';
+import { resultOf } from '../src/batcher.ts';
 import { makeBootKeys } from '../src/boot/keys.ts';
 import { RefusalError } from '../src/errors.ts';
 import type { HardwareEvidence } from '../src/hardware/platform.ts';
@@ -98,7 +99,7 @@ describe('receipts', () => {
       signatures++;
       return sign(null, message, privateKey);
     });
-    const receipts = await Promise.all(Array.from({ length: 33 }, (_, i) => signer.sign(body(i))));
+    const receipts = await Promise.all(Array.from({ length: 33 }, (_, i) => resultOf(signer.sign(body(i)))));
     assert.equal(signatures, 1);
     for (const [i, bytes] of receipts.entries()) {
       const receipt = await verifyReceipt(bytes, by);
@@ -109,7 +110,7 @@ describe('receipts', () => {
 
   test('are refused for other messages, methods, statuses, boots and keys, and with any byte changed', async () => {
     const signer = new ReceiptSigner((message) => sign(null, message, privateKey));
-    const [bytes] = await Promise.all([signer.sign(body(0)), signer.sign(body(1))]);
+    const bytes = await resultOf([signer.sign(body(0)), signer.sign(body(1))][0] ?? assert.fail());
     const receipt = await verifyReceipt(bytes, by);
     for (const other of [
       { request: [response] },
@@ -144,12 +145,12 @@ describe('receipts', () => {
       'a.B/\u202eC',
     ]) {
       await assert.rejects(
-        signer.sign({ ...body(0), method }).then((bytes) => verifyReceipt(bytes, by)),
+        resultOf(signer.sign({ ...body(0), method })).then((bytes) => verifyReceipt(bytes, by)),
         refused('format'),
       );
     }
     for (const method of ['B/C', 'a_1.b.B/_C2', `a.${'B'.repeat(255)}/${'C'.repeat(255)}`]) {
-      const { body: read } = await verifyReceipt(await signer.sign({ ...body(0), method }), by);
+      const { body: read } = await verifyReceipt(await resultOf(signer.sign({ ...body(0), method })), by);
       assert.equal(read.method, method);
     }
   });

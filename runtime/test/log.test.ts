@@ -40,11 +40,11 @@ const entry = (reason: string): Entry => ({
 
 let files = 0;
 /** A log file with the given records appended one by one. */
-async function logOf(...reasons: readonly string[]): Promise<{ path: string; hashes: Uint8Array[] }> {
+async function logOf(...reasons: readonly string[]): Promise<{ path: string; hashes: string[] }> {
   const path = join(folder, `log-${files++}`);
   await writeFile(path, '');
   const hashes = await withLog(path, async (log) => {
-    const made: Uint8Array[] = [];
+    const made: string[] = [];
     for (const reason of reasons) made.push(await log.append(entry(reason)));
     return made;
   });
@@ -79,8 +79,8 @@ test('records form one chain, and a restart continues it', async () => {
   const again = await withLog(path, (log) => log.append(entry('d')));
   const frames = framesIn(await readFile(path));
   assert.deepEqual(
-    frames.map(({ record }) => toHex(recordHash(record))),
-    [...hashes, again].map(toHex),
+    frames.map(({ record }) => `sha256:${toHex(recordHash(record))}`),
+    [...hashes, again],
   );
   frames.forEach(({ record }, i) => {
     const before = frames[i - 1];
@@ -144,8 +144,8 @@ test('a record has its hash at once, and no other record can take its place', as
     await placed[2]?.durable;
     const frames = framesIn(await readFile(path));
     assert.deepEqual(
-      frames.map(({ record }) => toHex(recordHash(record))),
-      placed.map(({ hash }) => toHex(hash)),
+      frames.map(({ record }) => `sha256:${toHex(recordHash(record))}`),
+      placed.map(({ hash }) => hash),
     );
   });
 });

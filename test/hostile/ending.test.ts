@@ -17,6 +17,7 @@ import { EgressBroker } from '../../runtime/src/egress/broker.ts';
 import { RefusalError } from '../../runtime/src/errors.ts';
 import { FrameReader } from '../../runtime/src/frames.ts';
 import { ReceiptSigner } from '../../runtime/src/log/receipts.ts';
+import { ZERO_HASH } from '../../runtime/src/log/record-log.ts';
 import { VolatileCollection } from '../../runtime/src/storage/volatile.ts';
 import type { Call } from '../../runtime/src/worker/call.ts';
 import { WorkerPool } from '../../runtime/src/worker/pool.ts';
@@ -184,7 +185,7 @@ describe('messages that a worker sends behind its last word', () => {
     const over = Promise.withResolvers<void>();
     const calls = new Calls({
       ...{ admission: lab.admission, pool, boot: new Uint8Array(32), clock: new BootClock(anchorTime()) },
-      log: { place: () => ({ hash: new Uint8Array(32), durable: Promise.resolve() }) },
+      log: { place: () => ({ hash: ZERO_HASH, durable: Promise.resolve() }) },
       receipts: new ReceiptSigner(() => new Uint8Array(64)),
     });
     const { status } = await calls.answer(method, {

@@ -184,14 +184,14 @@ export const diskAttacks: readonly Attack[] = [
     name: 'get an answer whose record no disk holds',
     layer: 'no log, no response',
     attempt: () => unrecorded([]),
-    control: () => unrecorded([['receipts.sign(body), durable]', 'receipts.sign(body), durable.catch(() => {})]']]),
+    control: () => unrecorded([['release(durable, ', 'release(durable.catch(() => {}), ']]),
   },
 ];
 
 /** Whether a call is answered although its record could not be written. */
 async function unrecorded(edits: readonly Edit[]): Promise<boolean> {
   const { Calls } = await import(weakened(CALLS, { [CALLS]: edits }));
-  const log = { place: () => ({ hash: new Uint8Array(32), durable: Promise.reject(EIO()) }) };
+  const log = { place: () => ({ hash: whole.ZERO_HASH, durable: Promise.reject(EIO()) }) };
   const lab = await openLab({ handlers: { Sum: 'return { key: request.key }' }, Calls, log });
   try {
     return (await lab.call('Sum', { key: 'k' })).status === 0;

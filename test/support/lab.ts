@@ -21,7 +21,7 @@ import type { Resolve } from '../../runtime/src/egress/resolver.ts';
 import type { Readings } from '../../runtime/src/governor/readings.ts';
 import { type Capacity, ResourceGovernor } from '../../runtime/src/governor/resources.ts';
 import { ReceiptSigner } from '../../runtime/src/log/receipts.ts';
-import type { Entry, RecordLog } from '../../runtime/src/log/record-log.ts';
+import { type Entry, type RecordLog, ZERO_HASH } from '../../runtime/src/log/record-log.ts';
 import { WorkerClasses } from '../../runtime/src/worker/classes.ts';
 import type { WorkerFactory } from '../../runtime/src/worker/worker.ts';
 import { HANGS_MS } from './eventually.ts';
@@ -192,7 +192,7 @@ export async function openLab({
   const memory = {
     place: (entry: Entry) => {
       records.push(entry);
-      return { hash: new Uint8Array(32), durable: durable() };
+      return { hash: ZERO_HASH, durable: durable() };
     },
   };
   const code = typeof handlers === 'string' ? handlers : bundleOf(handlers);

@@ -28,6 +28,7 @@ import {
   type ServerDuplexStream,
   status,
 } from '@grpc/grpc-js';
+import { resultOf } from '../../runtime/src/batcher.ts';
 import { makeBootKeys } from '../../runtime/src/boot/keys.ts';
 import { type Attested, attestConnection } from '../../runtime/src/channel/handshake.ts';
 import { QuoteBatcher } from '../../runtime/src/hardware/quote-batch.ts';
@@ -339,7 +340,7 @@ let sequence = 0;
 
 function receiptOf(name: string, request: Buffer[], response: Buffer[], echo: Echo): Promise<Uint8Array> {
   const salt = randomBytes(16);
-  return echo.receipts.sign({
+  const body: CurrentReceiptBody = {
     version: 2,
     boot: digestText('sha256', echo.digest),
     policy: echo.statement.policy,
@@ -355,5 +356,6 @@ function receiptOf(name: string, request: Buffer[], response: Buffer[], echo: Ec
     record: digestText('sha256', new Uint8Array(32)),
     time: new Date().toISOString(),
     ...echo.receipt,
-  });
+  };
+  return resultOf(echo.receipts.sign(body));
 }

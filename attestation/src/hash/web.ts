@@ -3,10 +3,17 @@
 import { sha1 } from '@noble/hashes/legacy.js';
 import { sha256, sha384, sha512 } from '@noble/hashes/sha2.js';
 
+type HashName = 'sha1' | 'sha256' | 'sha384' | 'sha512';
+
 /** Digests by algorithm. */
-export const HASHES: Readonly<Record<'sha1' | 'sha256' | 'sha384' | 'sha512', (bytes: Uint8Array) => Uint8Array>> = {
+export const HASHES: Readonly<Record<HashName, (bytes: Uint8Array) => Uint8Array>> = {
   sha1,
   sha256,
   sha384,
   sha512,
 };
+
+/** A digest in lower-case hexadecimal. A text is hashed as UTF-8. */
+export function hexDigest(name: HashName, data: Uint8Array | string): string {
+  return HASHES[name](typeof data === 'string' ? new TextEncoder().encode(data) : data).toHex();
+}

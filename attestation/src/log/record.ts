@@ -4,8 +4,9 @@
  */
 
 import * as z from 'zod';
-import { decodeCanonical, encodeCanonical } from '../canonical.ts';
-import { type DigestText, isDigestText, type Sha256 } from '../digest.ts';
+import { utf8 } from '../bytes.ts';
+import { canonicalText, canonicalTextOrNull, canonicalTexts, decodeCanonical } from '../canonical.ts';
+import { type DigestText, isDigestText, type Sha256, sha256Digest } from '../digest.ts';
 import { sha256Text, sha384Text } from '../digest-schema.ts';
 import { DecodeError } from '../errors.ts';
 import { leafHash } from '../merkle.ts';
@@ -74,16 +75,25 @@ export const MAX_RECORD_BYTES: number = 64 * 1024;
 
 /** Canonical bytes of a record. @throws DecodeError if {@link decodeRecord} would refuse it */
 export function encodeRecord(record: EvidenceRecord): Uint8Array {
-  if (!isRecord(record)) throw new DecodeError('syntax', 'not a record', 0);
-  let bytes: Uint8Array;
-  try {
-    bytes = encodeCanonical(inOrder(record));
-  } catch (cause) {
-    throw new DecodeError('syntax', 'text of a record that is not Unicode', 0, { cause });
-  }
+  const bytes = utf8(recordText(record));
   if (bytes.length > MAX_RECORD_BYTES)
     throw new DecodeError('range', `a record of ${bytes.length} bytes`, MAX_RECORD_BYTES);
   return bytes;
+}
+
+/**
+ * The same as text, whose length as UTF-8 is not checked.
+ *
+ * **Cost**: the runtime writes one for every call. Written field by field it takes a fifth of the
+ * time of a canonical form of any value. A test holds the two to one result.
+ */
+export function recordText(record: EvidenceRecord): string {
+  if (!isRecord(record)) throw new DecodeError('syntax', 'not a record', 0);
+  try {
+    return canonicalRecord(record);
+  } catch (cause) {
+    throw new DecodeError('syntax', 'text of a record that is not Unicode', 0, { cause });
+  }
 }
 
 /**
@@ -121,27 +131,25 @@ function isShort(text: string): boolean {
   return text.length <= MAX_CHARS.name;
 }
 
-/** The same with its names in canonical order: see `encodeCanonical`. */
-function inOrder(record: EvidenceRecord): EvidenceRecord {
-  return {
-    basis: record.basis,
-    claim: record.claim,
-    controls: record.controls,
-    decision: record.decision,
-    figures: record.figures,
-    id: record.id,
-    label: record.label,
-    layer: record.layer,
-    method: record.method,
-    policyDigest: record.policyDigest,
-    prev: record.prev,
-    reason: record.reason,
-    sink: record.sink,
-    system: record.system,
-    time: record.time,
-    timeStrength: record.timeStrength,
-    v: record.v,
-  };
+/** The fields in canonical order (RFC 8785). @throws TypeError for a text that is not Unicode */
+function canonicalRecord(record: EvidenceRecord): string {
+  const { basis, claim, controls, decision, figures, id, label, layer, method } = record;
+  const { policyDigest, prev, reason, sink, system, time, timeStrength } = record;
+  return (
+    `{"basis":"${basis}","claim":${canonicalTextOrNull(claim)},"controls":${canonicalTexts(controls)}` +
+    `,"decision":"${decision}","figures":${canonicalFigures(figures)},"id":"${id}","label":${canonicalTexts(label)}` +
+    `,"layer":"${layer}","method":${canonicalTextOrNull(method)},"policyDigest":"${policyDigest}","prev":"${prev}"` +
+    `,"reason":${canonicalText(reason)},"sink":${canonicalTextOrNull(sink)},"system":${canonicalText(system)}` +
+    `,"time":"${time}","timeStrength":"${timeStrength}","v":1}`
+  );
+}
+
+function canonicalFigures(figures: EvidenceRecord['figures']): string {
+  let members = '';
+  // By UTF-16 code units, which is also the order of `sort`.
+  for (const name of Object.keys(figures).sort())
+    members += `${members === '' ? '' : ','}${canonicalText(name)}:${figures[name]}`;
+  return `{${members}}`;
 }
 
 /**
@@ -157,4 +165,9 @@ export function decodeRecord(bytes: Uint8Array): EvidenceRecord {
 /** A record's hash: its RFC 6962 leaf hash, so that a chain of them can become a tree. */
 export function recordHash(bytes: Uint8Array): Sha256 {
   return leafHash(bytes);
+}
+
+/** The same of a record's canonical text. */
+export function recordDigest(text: string): DigestText<'sha256'> {
+  return sha256Digest(`\0${text}`);
 }

@@ -10,8 +10,11 @@ import type { WorkerClasses } from '../worker/classes.ts';
 
 /** The caller's side of a call. */
 export interface Caller {
-  /** Returns the next request message; undefined after the last. A unary request is one message. */
-  next(): Promise<Uint8Array | undefined>;
+  /**
+   * Returns the next request message, at once if it is there; undefined after the last. A unary
+   * request is one message.
+   */
+  next(): Uint8Array | undefined | Promise<Uint8Array | undefined>;
   /** Sends a message of a response stream; resolves when there is room for another. */
   send(message: Uint8Array): Promise<void>;
   /** Ends the call: the caller has gone, or its time is over. */

@@ -7,6 +7,7 @@ import { entryOf } from '../log/entry.ts';
 import { REFUSALS, STATUS } from '../refusals.ts';
 import { VolatileCollection } from '../storage/volatile.ts';
 import type { Answer, Caller, CallsOptions } from './caller.ts';
+import { HeldAnswers } from './held-answers.ts';
 import { RefusalTally } from './refusal-tally.ts';
 import { RunningCall } from './running-call.ts';
 import { statusDetails } from './status-details.ts';
@@ -19,6 +20,7 @@ export class Calls {
   readonly #collections: Collections;
   readonly #claims: ReadonlyMap<ClaimKind, string>;
   readonly #tally = new RefusalTally({ write: (code, count) => this.#recordMany(code, count) });
+  readonly #held = new HeldAnswers();
   #stopped: RefusalError | undefined;
   #sequence = 0;
 
@@ -48,7 +50,7 @@ export class Calls {
       const { body, durable } = call.end(ending, this.#sequence++);
       // The receipt is signed while the record is written. The answer leaves only after both are
       // done.
-      const [receipt] = await Promise.all([this.#options.receipts.sign(body), durable]);
+      const receipt = await this.#held.release(durable, this.#options.receipts.sign(body));
       const { status, message, response, refusal, error } = ending;
       if (refusal === null) return { status, message, response, receipt };
       const details = statusDetails(status, message, call.info(refusal, error));

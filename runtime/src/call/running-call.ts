@@ -2,7 +2,7 @@
 
 import { toHex, utf8 } from '@enclaim/attestation/bytes';
 import { digestText } from '@enclaim/attestation/digest';
-import type { CurrentReceiptBody } from '@enclaim/attestation/receipt';
+import { type CurrentReceiptBody, commitmentText } from '@enclaim/attestation/receipt';
 import { type ClaimKind, type ExposedMethod, isAttestedOnly } from '@enclaim/policy-schema/admission';
 import { AnswerGate } from '../egress/answer-gate.ts';
 import { CallEgress } from '../egress/call-egress.ts';
@@ -13,11 +13,13 @@ import type { FlowDecision } from '../flow/flow-judge.ts';
 import type { CallBudget } from '../governor/call-budget.ts';
 import { deadlineOf, whileItLasts } from '../governor/deadline.ts';
 import type { Place } from '../governor/places.ts';
+import type { ResourceGovernor } from '../governor/resources.ts';
 import { CallLedger, type EgressRecord } from '../log/call-ledger.ts';
 import { Commitment } from '../message/commitment.ts';
 import { freshBytes, freshHex } from '../random-pool.ts';
 import { REFUSALS, STATUS } from '../refusals.ts';
 import { HandlerStatus } from '../worker/handler-status.ts';
+import type { JsonText } from '../worker/json-text.ts';
 import type { Caller, CallsOptions } from './caller.ts';
 import { type Ending, endingOf, type How } from './ending.ts';
 import { HandlerOperations } from './handler-operations.ts';
@@ -28,7 +30,7 @@ const NOTHING = new Uint8Array();
 /** A receipt's content, and the promise after which it may be given to the caller. */
 interface Sealed {
   readonly body: CurrentReceiptBody;
-  readonly durable: Promise<void>;
+  readonly durable: Promise<unknown>;
 }
 
 /** An admitted call: what it may use, and its place. */
@@ -96,10 +98,13 @@ export class RunningCall {
 
   /** Runs the handler to its end. Never throws. */
   async run(): Promise<Ending> {
-    const how = await this.#handled().catch((error: unknown): How => {
+    let how: How;
+    try {
+      how = await this.#handled();
+    } catch (error) {
       this.#options.onFailure?.(this.#method.id, error, this.#id);
-      return { error };
-    });
+      how = { error };
+    }
     const { label } = this.#context;
     const { refused } = this.#operations;
     return endingOf({ how, silence: this.#context.silenced(), refused, label, id: this.#id });
@@ -109,15 +114,19 @@ export class RunningCall {
    * Runs the handler within the limits of the policy. Throws the error that kept the call from a
    * response.
    */
-  async #handled(): Promise<How> {
+  #handled(): Promise<How> {
     const { governor } = this.#options;
+    return governor === undefined ? this.#runHandler(this.#caller.signal) : this.#governed(governor);
+  }
+
+  async #governed(governor: ResourceGovernor): Promise<How> {
     const { signal, connection = this } = this.#caller;
-    if (governor === undefined) return this.#runHandler(signal);
     const { id } = this.#method;
     const budget = governor.budgetOf(id);
     using deadline = deadlineOf(signal, budget);
     const stream = this.#streams.request || this.#streams.response;
-    using place = await governor.admit(id, { connection, stream, signal: deadline.signal, end: deadline.end });
+    const guest = { connection, stream, signal: deadline.signal, end: deadline.end };
+    using place = governor.admitNow(id, guest) ?? (await governor.admit(id, guest));
     return await this.#runHandler(deadline.signal, { budget, place });
   }
 
@@ -134,11 +143,7 @@ export class RunningCall {
     const { connection } = this.#caller;
     const running = this.#options.pool.run({
       ...(connection !== undefined && { connection }),
-      request: async () => {
-        const request = streams.request ? undefined : await this.#requests.only();
-        this.#begun = true;
-        return request;
-      },
+      request: () => this.#request(),
       message: {
         method: id,
         streams,
@@ -159,6 +164,16 @@ export class RunningCall {
     const made = await running;
     if (made instanceof HandlerStatus) return { status: this.#responses.allowed(made) };
     return { response: streams.response ? NOTHING : this.#responses.only(made) };
+  }
+
+  /** The request as the handler gets it, undefined if it is a stream. Its handler may run then. */
+  #request(): JsonText | undefined | Promise<JsonText | undefined> {
+    const request = this.#streams.request ? undefined : this.#requests.only();
+    const begin = (json: JsonText | undefined): JsonText | undefined => {
+      this.#begun = true;
+      return json;
+    };
+    return request instanceof Promise ? request.then(begin) : begin(request);
   }
 
   /**
@@ -212,21 +227,20 @@ export class RunningCall {
     const { hash, durable } = this.#ledger.end({ id: this.#id, result, reason, claim, figures });
     const silent = this.#streams.request && !counts;
     const request = silent ? new Commitment('request', this.#salt) : this.#requests.commitment;
-    const text = new Commitment('status', this.#salt);
-    text.add(utf8(message));
+    const text = status === STATUS.ok ? null : commitmentText('status', this.#salt, [utf8(message)]);
     const body: CurrentReceiptBody = {
       boot: digestText('sha256', this.#options.boot),
       decision: { label, result, returned: this.#responses.returned },
       method: this.#method.id,
       policy: this.#options.admission.digest,
-      record: digestText('sha256', hash),
+      record: hash,
       request: request.digest(),
       response: this.#responses.commitment.digest(),
       salt: toHex(this.#salt),
       sequence,
       status,
       taken: silent ? null : request.count,
-      text: status === STATUS.ok ? null : text.digest(),
+      text,
       time: this.#options.clock.text(),
       version: 2,
     };

@@ -92,6 +92,13 @@ export class Places {
   /** Lines by connection; the next in turn comes first. */
   readonly #lines = new Map<unknown, Line>();
   readonly #held: number[];
+  /** The effects of places on this room, the same for each of them. */
+  readonly #moves: Moves = {
+    leave: (guest, load) => this.#leave(guest, load),
+    comeBack: (guest, load) => this.#comeBack(guest, load),
+    end: (guest, held) => this.#end(guest, held),
+    drop: (guest, load) => this.#give(guest, difference(load)),
+  };
   #outside = 0;
   #away = 0;
   /**
@@ -113,12 +120,19 @@ export class Places {
    */
   async take(guest: Guest, load: Load): Promise<Place> {
     await this.#wait(guest, load.running, false);
-    return new HeldPlace(guest, {
-      leave: () => this.#leave(guest, load),
-      comeBack: () => this.#comeBack(guest, load),
-      end: (held) => this.#end(guest, held === 'all' ? load.running : load.away),
-      drop: () => this.#give(guest, difference(load)),
-    });
+    return new HeldPlace(guest, load, this.#moves);
+  }
+
+  /** A place that is free at once; undefined if the call has to {@link take} one. */
+  takeFree(guest: Guest, load: Load): Place | undefined {
+    if (guest.signal.aborted) return undefined;
+    const line = this.#lineOf(guest);
+    if (!this.#isFree(line, load.running)) {
+      this.#tidy(guest, line);
+      return undefined;
+    }
+    this.#hold(line, load.running, false);
+    return new HeldPlace(guest, load, this.#moves);
   }
 
   #lineOf({ connection }: Guest): Line {
@@ -143,7 +157,7 @@ export class Places {
       this.#tidy(guest, line);
       throw reasonOf(signal);
     }
-    if (line.queue.length === 0 && this.#hasRoomFor(line, takes)) {
+    if (this.#isFree(line, takes)) {
       this.#hold(line, takes, begun);
       return;
     }
@@ -175,16 +189,24 @@ export class Places {
     return promise;
   }
 
+  /** Whether a connection may take these amounts now, and no call of it waits before. */
+  #isFree(line: Line, takes: Amounts): boolean {
+    return line.queue.length === 0 && this.#hasRoomFor(line, takes);
+  }
+
   /**
    * Whether a connection may take these amounts: they are free, and of each kind the connection
    * then holds at most what is left, or held none before.
    */
   #hasRoomFor({ held }: Line, takes: Amounts): boolean {
-    return takes.every((amount, kind) => {
-      if (amount === 0) return true;
-      const [own = 0, left] = [held[kind], (this.#room.whole[kind] ?? 0) - (this.#held[kind] ?? 0) - amount];
-      return left >= 0 && (own === 0 || own + amount <= left);
-    });
+    for (let kind = 0; kind < takes.length; kind++) {
+      const amount = takes[kind] ?? 0;
+      if (amount === 0) continue;
+      const own = held[kind] ?? 0;
+      const left = (this.#room.whole[kind] ?? 0) - (this.#held[kind] ?? 0) - amount;
+      if (left < 0 || (own !== 0 && own + amount > left)) return false;
+    }
+    return true;
   }
 
   #hold(line: Line, takes: Amounts, begun: boolean): void {
@@ -193,9 +215,10 @@ export class Places {
   }
 
   #add(line: Line, amounts: Amounts, sign: 1 | -1): void {
-    for (const [kind, amount] of amounts.entries()) {
-      line.held[kind] = (line.held[kind] ?? 0) + sign * amount;
-      this.#held[kind] = (this.#held[kind] ?? 0) + sign * amount;
+    for (let kind = 0; kind < amounts.length; kind++) {
+      const change = sign * (amounts[kind] ?? 0);
+      line.held[kind] = (line.held[kind] ?? 0) + change;
+      this.#held[kind] = (this.#held[kind] ?? 0) + change;
     }
   }
 
@@ -350,23 +373,25 @@ function difference({ running, away }: Load): Amounts {
 
 /** The effects of a place on its room. */
 interface Moves {
-  readonly leave: () => void;
-  readonly comeBack: () => Promise<void>;
-  /** Ends the call, which holds all of its load, or the kept part while it is away. */
-  readonly end: (held: 'all' | 'kept') => void;
+  readonly leave: (guest: Guest, load: Load) => void;
+  readonly comeBack: (guest: Guest, load: Load) => Promise<void>;
+  /** Ends the call and gives back what it holds. */
+  readonly end: (guest: Guest, held: Amounts) => void;
   /** Gives back what a call took again although it had ended meanwhile. */
-  readonly drop: () => void;
+  readonly drop: (guest: Guest, load: Load) => void;
 }
 
 class HeldPlace implements Place {
   readonly #guest: Guest;
+  readonly #load: Load;
   readonly #moves: Moves;
   /** Pending promises that only the caller can settle. */
   #awaited = 0;
   #state: 'held' | 'away' | 'returning' | 'over' = 'held';
 
-  constructor(guest: Guest, moves: Moves) {
+  constructor(guest: Guest, load: Load, moves: Moves) {
     this.#guest = guest;
+    this.#load = load;
     this.#moves = moves;
   }
 
@@ -382,22 +407,23 @@ class HeldPlace implements Place {
   }
 
   [Symbol.dispose](): void {
-    if (this.#state !== 'over') this.#moves.end(this.#state === 'held' ? 'all' : 'kept');
+    // While it is away it holds the kept part of its load.
+    if (!this.#over) this.#moves.end(this.#guest, this.#state === 'held' ? this.#load.running : this.#load.away);
     this.#state = 'over';
   }
 
   #goAway(): void {
     if (this.#state !== 'held' || this.#awaited === 0) return;
     this.#state = 'away';
-    this.#moves.leave();
+    this.#moves.leave(this.#guest, this.#load);
   }
 
   async #return(): Promise<void> {
     this.#state = 'returning';
-    await this.#moves.comeBack();
+    await this.#moves.comeBack(this.#guest, this.#load);
     // The call may have ended while it waited.
     if (this.#over) {
-      this.#moves.drop();
+      this.#moves.drop(this.#guest, this.#load);
       throw reasonOf(this.#guest.signal);
     }
     this.#state = 'held';

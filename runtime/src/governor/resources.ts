@@ -116,9 +116,19 @@ export class ResourceGovernor {
    * the call's end
    */
   async admit(method: MethodId, guest: Guest): Promise<Place> {
+    return this.admitNow(method, guest) ?? this.#places.take(guest, this.#declared(method).load);
+  }
+
+  /**
+   * Admits a request if what it declares is free at once; undefined if the request has to wait, as
+   * {@link admit} does.
+   *
+   * @throws RefusalError `budget` if the machine is strained
+   */
+  admitNow(method: MethodId, guest: Guest): Place | undefined {
     const { load } = this.#declared(method);
     this.#refuseStrained();
-    return this.#places.take(guest, load);
+    return this.#places.takeFree(guest, load);
   }
 
   #declared(method: MethodId): Declared {

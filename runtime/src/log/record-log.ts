@@ -3,17 +3,19 @@
  * before anything that it covers leaves.
  */
 
-import { concat, join, Reader, toHex, u32be } from '@enclaim/attestation/bytes';
-import { digestText } from '@enclaim/attestation/digest';
+import { concat, Reader } from '@enclaim/attestation/bytes';
+import { type DigestText, digestText } from '@enclaim/attestation/digest';
 import {
   decodeRecord,
   type EvidenceRecord,
-  encodeRecord,
   MAX_RECORD_BYTES,
+  recordDigest,
   recordHash,
+  recordText,
 } from '@enclaim/attestation/record';
 import { Batcher } from '../batcher.ts';
 import { RefusalError } from '../errors.ts';
+import { FRAME_PREFIX_BYTES, type FrameText, joinFrames, measured } from '../frames.ts';
 import type { Device } from './device.ts';
 
 /** A record as its writer gives it; the log adds the hash of the record before. */
@@ -23,20 +25,20 @@ export type Entry = Omit<EvidenceRecord, 'prev'>;
 export interface LogHead {
   /** Number of records. */
   readonly size: number;
-  /** Hash of the last record; 32 zero bytes if there is none. */
-  readonly hash: Uint8Array;
+  /** Hash of the last record; that of 32 zero bytes if there is none. */
+  readonly hash: DigestText<'sha256'>;
   /** Time of the last record. */
   readonly time: string | null;
 }
 
 /** A record that has its place in the chain. */
 export interface Placed {
-  readonly hash: Uint8Array;
+  readonly hash: DigestText<'sha256'>;
   /**
-   * Resolves once it is on stable storage. Rejects with RefusalError `log`; nothing can be appended
-   * from then on.
+   * Resolves once it is on stable storage; records of one write share it. Rejects with RefusalError
+   * `log`; nothing can be appended from then on.
    */
-  readonly durable: Promise<void>;
+  readonly durable: Promise<unknown>;
 }
 
 /** The writer of a record: a call, or the runtime itself for a boot, its end and its warnings. */
@@ -57,8 +59,9 @@ const KEPT = { most: 1024 * 1024, part: 16 };
 const SCARCE = { most: 64 * 1024 * 1024, part: 8 };
 /** Below this no call is admitted. Calls under way may still write the records of their ends. */
 const NONE = { most: 16 * 1024 * 1024, part: 32 };
-const ZERO_HASH = new Uint8Array(32);
-const PREFIX = 4;
+/** Stands in place of a hash before the first record. */
+export const ZERO_HASH: DigestText<'sha256'> = `sha256:${'00'.repeat(32)}`;
+const PREFIX = FRAME_PREFIX_BYTES;
 /** Records that may wait for the flush before theirs. */
 const MAX_WAITING_RECORDS = 65_536;
 /** Bytes of one read while an existing log is followed. */
@@ -72,7 +75,7 @@ const CHUNK = 1024 * 1024;
 export class RecordLog {
   readonly #device: Device;
   readonly #capacity: number;
-  readonly #batcher = new Batcher((records: readonly Uint8Array[]) => this.#flush(records), MAX_WAITING_RECORDS);
+  readonly #batcher = new Batcher((records: readonly FrameText[]) => this.#flush(records), MAX_WAITING_RECORDS);
   /**
    * The head and the end after the last record that has a place, whether or not it is on the disk
    * yet.
@@ -149,16 +152,16 @@ export class RecordLog {
     // After a failed write the content of the disk is unknown: only a restart may read it again.
     if (this.#broken !== undefined) throw new RefusalError('log', 'the log failed earlier', { cause: this.#broken });
     if (this.#batcher.full) throw new RefusalError('budget', `${MAX_WAITING_RECORDS} records are already waiting`);
-    const bytes = encoded({ ...entry, prev: digestText('sha256', this.#head.hash) });
-    const end = this.#end + PREFIX + bytes.length;
+    const record = encoded({ ...entry, prev: this.#head.hash });
+    const end = this.#end + PREFIX + record.length;
     const kept = writer === 'runtime' ? 0 : part(KEPT, this.#capacity);
     if (end + PREFIX > this.#capacity - kept) {
       throw new RefusalError('log', `the log is full: ${this.#capacity} bytes, ${this.#head.size} records`);
     }
-    const hash = recordHash(bytes);
+    const hash = recordDigest(record.text);
     this.#head = { size: this.#head.size + 1, hash, time: entry.time };
     this.#end = end;
-    const durable = this.#batcher.add(bytes);
+    const { batch: durable } = this.#batcher.place(record);
     this.#look(); // last, because a listener may itself place a record, which must follow this one
     return { hash, durable };
   }
@@ -168,7 +171,7 @@ export class RecordLog {
    *
    * @throws RefusalError as {@link place}
    */
-  async append(entry: Entry, writer: Writer = 'call'): Promise<Uint8Array> {
+  async append(entry: Entry, writer: Writer = 'call'): Promise<DigestText<'sha256'>> {
     const { hash, durable } = this.place(entry, writer);
     await durable;
     return hash;
@@ -182,11 +185,11 @@ export class RecordLog {
     for (const tell of this.#listeners) tell(room);
   }
 
-  async #flush(records: readonly Uint8Array[]): Promise<undefined[]> {
+  async #flush(records: readonly FrameText[]): Promise<undefined[]> {
     if (this.#broken !== undefined) throw new RefusalError('log', 'the log failed earlier', { cause: this.#broken });
     // The zero length behind the last frame keeps older bytes of a device from being read as
     // frames.
-    const data = join([...records.flatMap((bytes) => [u32be(bytes.length), bytes]), u32be(0)]);
+    const data = joinFrames(records, PREFIX);
     try {
       for (let done = 0; done < data.length; ) {
         const { bytesWritten } = await this.#device.write(data, done, data.length - done, this.#flushed + done);
@@ -198,7 +201,7 @@ export class RecordLog {
       throw new RefusalError('log', 'the record could not be made durable', { cause });
     }
     this.#flushed += data.length - PREFIX;
-    return records.map(() => undefined);
+    return [];
   }
 }
 
@@ -207,10 +210,10 @@ function part({ most, part }: { readonly most: number; readonly part: number }, 
   return Math.min(most, Math.floor(capacity / part));
 }
 
-/** @throws RefusalError `log` if the record does not decode again */
-function encoded(record: EvidenceRecord): Uint8Array {
+/** A record as text. @throws RefusalError `log` if it could not be read back */
+function encoded(record: EvidenceRecord): FrameText {
   try {
-    return encodeRecord(record);
+    return measured(recordText(record), MAX_RECORD_BYTES);
   } catch (cause) {
     throw new RefusalError('log', 'not a record', { cause });
   }
@@ -228,8 +231,8 @@ async function isWritten(device: Device, at: number, capacity: number): Promise<
 function followed(frame: Uint8Array, head: LogHead): LogHead | undefined {
   try {
     const record = decodeRecord(frame);
-    if (record.prev !== `sha256:${toHex(head.hash)}`) return undefined;
-    return { size: head.size + 1, hash: recordHash(frame), time: record.time };
+    if (record.prev !== head.hash) return undefined;
+    return { size: head.size + 1, hash: digestText('sha256', recordHash(frame)), time: record.time };
   } catch {
     return undefined;
   }

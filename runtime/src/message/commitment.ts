@@ -5,8 +5,8 @@
 
 import { createHash, type Hash } from 'node:crypto';
 import { u64be } from '@enclaim/attestation/bytes';
-import { type DigestText, digestText, type Sha256 } from '@enclaim/attestation/digest';
-import { type Committed, commitment, commitmentHead } from '@enclaim/attestation/receipt';
+import type { DigestText } from '@enclaim/attestation/digest';
+import { type Committed, commitmentHead, commitmentText } from '@enclaim/attestation/receipt';
 
 /** `commitment` of `attestation/receipt`, to messages that come one by one. */
 export class Commitment {
@@ -48,11 +48,8 @@ export class Commitment {
 
   /** Ends the commitment. */
   digest(): DigestText<'sha256'> {
-    const digest =
-      this.#hash === undefined
-        ? commitment(this.#direction, this.#salt, this.#only === undefined ? [] : [this.#only])
-        : (new Uint8Array(this.#hash.digest()) as Sha256);
-    return digestText('sha256', digest);
+    if (this.#hash !== undefined) return `sha256:${this.#hash.digest('hex')}`;
+    return commitmentText(this.#direction, this.#salt, this.#only === undefined ? [] : [this.#only]);
   }
 
   #take(hash: Hash, message: Uint8Array): void {

@@ -15,7 +15,7 @@ export interface Call {
    * Reads the request after the call got its place; undefined if requests come as a stream. Present
    * if it is not read yet.
    */
-  request?(): Promise<JsonText | undefined>;
+  request?(): JsonText | undefined | Promise<JsonText | undefined>;
   /**
    * A promise that operations of a kind, and those behind them, wait for before they start;
    * undefined if there is none.

@@ -55,10 +55,9 @@ export class WorkerClasses {
    *
    * @throws RefusalError as there; `worker` for a method of no class
    */
-  async run(call: Call): Promise<Made> {
+  run(call: Call): Promise<Made> {
     const pool = this.#pools.get(call.message.method);
-    if (pool === undefined) throw new RefusalError('worker', 'no worker has the method');
-    return pool.run(call);
+    return pool?.run(call) ?? Promise.reject(new RefusalError('worker', 'no worker has the method'));
   }
 
   /** Ends all workers. */

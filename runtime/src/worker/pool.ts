@@ -114,10 +114,11 @@ export class WorkerPool {
     const { guest } = asked;
     let { json } = call;
     try {
-      using place = await this.#places.take(guest, ONE_PLACE);
+      using place = this.#places.takeFree(guest, ONE_PLACE) ?? (await this.#places.take(guest, ONE_PLACE));
       // The request is read only now, so that a waiting call is small.
-      if (call.request !== undefined) json = await call.request();
-      const worker = await this.#freest(guest.signal);
+      const read = call.request?.();
+      if (read !== undefined) json = read instanceof Promise ? await read : read;
+      const worker = this.#freest() ?? (await this.#replacement(guest.signal));
       if (worker !== undefined) return await this.#runIn(worker, { ...call, json }, guest, place);
     } catch (error) {
       if (!(error instanceof WorkerLostError) || guest.signal.aborted) throw error;
@@ -132,14 +133,19 @@ export class WorkerPool {
     this.#lone?.end('the pool was closed');
   }
 
+  /** The worker with the fewest calls; undefined if all are being replaced. */
+  #freest(): Worker | undefined {
+    let best: Worker | undefined;
+    for (const worker of this.#workers) if (!worker.over && (!best || worker.calls < best.calls)) best = worker;
+    return best;
+  }
+
   /**
-   * The worker with the fewest calls. If all are being replaced, waits for the first replacement;
-   * undefined if none comes.
+   * The first worker that replaces another, while all are being replaced; undefined if none comes.
    */
-  async #freest(signal: AbortSignal): Promise<Worker | undefined> {
+  async #replacement(signal: AbortSignal): Promise<Worker | undefined> {
     for (;;) {
-      let best: Worker | undefined;
-      for (const worker of this.#workers) if (!worker.over && (!best || worker.calls < best.calls)) best = worker;
+      const best = this.#freest();
       if (best !== undefined) return best;
       const dying = this.#workers.values().find(({ over }) => over);
       if (dying !== undefined) await dying.ended;

@@ -35,6 +35,8 @@ export type WorkerFactory = () => Promise<WorkerProcess>;
 interface Running extends Asking {
   readonly resolve: (made: Made) => void;
   readonly reject: (error: Error) => void;
+  /** Ends the call because its signal did. */
+  readonly abort: () => void;
 }
 
 /** The parts of the handler bundle that every worker needs. */
@@ -69,6 +71,7 @@ export class WorkerLostError extends RefusalError {
 const READY_MS = 120_000;
 /** Milliseconds between two audits of a metered worker by the kernel's count. */
 const AUDIT_MS = 100;
+const ONCE = { once: true } as const;
 
 /** One worker process. At its first message outside the protocol it is ended with all its calls. */
 export class Worker {
@@ -142,15 +145,19 @@ export class Worker {
   }
 
   /** Runs one call. @throws RefusalError `worker`, `budget`; WorkerLostError */
-  async run(id: number, call: Call): Promise<Made> {
+  run(id: number, call: Call): Promise<Made> {
+    return new Promise((resolve, reject) => this.#begin(id, call, resolve, reject));
+  }
+
+  #begin(id: number, call: Call, resolve: (made: Made) => void, reject: (error: Error) => void): void {
     if (this.#reason !== undefined) throw new WorkerLostError(this.#reason, false);
     const frame = framed({ kind: 'call', call: id, ...call.message }, call.json);
-    const { promise, resolve, reject } = Promise.withResolvers<Made>();
     const running: Running = {
       call,
       resolve,
       reject,
       stop: (refusal) => this.#stop(id, running, refusal),
+      abort: () => running.stop(reasonOf(call.signal)),
       operations: 0,
       unanswered: 0,
       waiting: [],
@@ -158,21 +165,22 @@ export class Worker {
       last: undefined,
       acted: false,
     };
-    const abort = (): void => running.stop(reasonOf(call.signal));
     if (call.budget !== undefined) this.#account?.open(id, call.budget, running.stop);
     this.#running.set(id, running);
     this.#outbox.write(frame);
-    if (call.signal.aborted) abort();
-    else call.signal.addEventListener('abort', abort, { once: true });
-    if (!this.over) this.#heartbeat.begin();
-    if (!this.over && this.#account !== undefined) this.#audit ??= setInterval(() => this.#examine(), AUDIT_MS);
-    try {
-      return await promise;
-    } finally {
-      call.signal.removeEventListener('abort', abort);
-      this.#running.delete(id);
-      this.#account?.close(id);
-    }
+    if (this.over) return;
+    if (call.signal.aborted) running.abort();
+    else call.signal.addEventListener('abort', running.abort, ONCE);
+    this.#heartbeat.begin();
+    if (this.#account !== undefined) this.#audit ??= setInterval(() => this.#examine(), AUDIT_MS);
+  }
+
+  /** Keeps nothing of a call that is over. */
+  #forget(id: number, { call, abort }: Running): void {
+    call.signal.removeEventListener('abort', abort);
+    this.#running.delete(id);
+    // A report may stop the call while the account still looks at it.
+    if (this.#account !== undefined) queueMicrotask(() => this.#account?.close(id));
   }
 
   /**
@@ -188,8 +196,9 @@ export class Worker {
     this.#stopAudit();
     const lost = new WorkerLostError(reason, judged);
     this.#ready.reject(lost);
-    for (const running of this.#running.values()) {
+    for (const [id, running] of this.#running) {
       const { reject, acted } = running;
+      this.#forget(id, running);
       this.#operations.forget(running);
       reject(acted ? new RefusalError('worker', lost.message) : lost);
     }
@@ -200,7 +209,7 @@ export class Worker {
 
   #stop(id: number, running: Running, refusal: RefusalError): void {
     if (this.#running.get(id) !== running) return;
-    this.#running.delete(id);
+    this.#forget(id, running);
     this.#operations.forget(running);
     running.reject(refusal);
     this.#heartbeat.cancel(id);
@@ -308,7 +317,7 @@ export class Worker {
     const running = this.#named(id);
     if (running === undefined) return;
     const last = (): void => {
-      this.#running.delete(id);
+      this.#forget(id, running);
       settle(running);
     };
     if (running.waiting.length === 0) last();
