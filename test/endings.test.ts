@@ -13,6 +13,7 @@ import { Calls } from '../runtime/src/call/calls.ts';
 import { anchorTime, BootClock } from '../runtime/src/clock.ts';
 import { RefusalError } from '../runtime/src/errors.ts';
 import { ReceiptSigner } from '../runtime/src/log/receipts.ts';
+import { ZERO_HASH } from '../runtime/src/log/record-log.ts';
 import type { Call } from '../runtime/src/worker/call.ts';
 import { HandlerStatus } from '../runtime/src/worker/handler-status.ts';
 import type { JsonText } from '../runtime/src/worker/json-text.ts';
@@ -20,7 +21,6 @@ import type { Made, Operation } from '../runtime/src/worker/protocol.ts';
 import { WorkerLostError } from '../runtime/src/worker/worker.ts';
 import { type Lab, type LabMethod, openLab } from './support/lab.ts';
 import { given } from './support/worker-text.ts';
-import { ZERO_HASH } from '../runtime/src/log/record-log.ts';
 
 let lab: Lab;
 before(async () => {

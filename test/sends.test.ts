@@ -11,10 +11,10 @@ import { Calls } from '../runtime/src/call/calls.ts';
 import { anchorTime, BootClock } from '../runtime/src/clock.ts';
 import { RefusalError } from '../runtime/src/errors.ts';
 import { ReceiptSigner } from '../runtime/src/log/receipts.ts';
+import { ZERO_HASH } from '../runtime/src/log/record-log.ts';
 import type { Call } from '../runtime/src/worker/call.ts';
 import { type Lab, openLab } from './support/lab.ts';
 import { given } from './support/worker-text.ts';
-import { ZERO_HASH } from '../runtime/src/log/record-log.ts';
 
 const MESSAGES = 20;
 let lab: Lab;

@@ -18,20 +18,28 @@ export function encodeFrame(message: unknown, limit: number): Uint8Array {
 
 /** A text as a frame. @throws RangeError over `limit` bytes */
 export function encodeTextFrame(text: string, limit: number): Uint8Array {
-  return joinFrames([measured(text, limit)]);
+  return joinFrames([measured([text], limit)]);
 }
 
-/** A text that fits into a frame, and its length in bytes. */
+/** A text that fits into a frame, in pieces. */
 export interface FrameText {
-  readonly text: string;
+  readonly pieces: readonly string[];
+  /** Bytes of all pieces. */
   readonly length: number;
 }
 
-/** A text with its length. @throws RangeError over `limit` bytes */
-export function measured(text: string, limit: number): FrameText {
-  const length = Buffer.byteLength(text);
+/**
+ * A text with its length.
+ *
+ * **Cost**: large pieces are not put together before they are written.
+ *
+ * @throws RangeError over `limit` bytes
+ */
+export function measured(pieces: readonly string[], limit: number): FrameText {
+  let length = 0;
+  for (const piece of pieces) length += Buffer.byteLength(piece);
   if (length > limit) throw new RangeError(`a frame of ${length} bytes, at most ${limit}`);
-  return { text, length };
+  return { pieces, length };
 }
 
 /** Texts as frames, one behind the other, and `zeros` zero bytes behind the last. */
@@ -42,7 +50,7 @@ export function joinFrames(texts: readonly FrameText[], zeros = 0): Uint8Array {
   let at = 0;
   for (const each of texts) {
     at = frames.writeUInt32BE(each.length, at);
-    at += frames.write(each.text, at);
+    for (const piece of each.pieces) at += frames.write(piece, at);
   }
   frames.fill(0, at);
   return frames;

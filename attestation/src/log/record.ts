@@ -146,10 +146,15 @@ function canonicalRecord(record: EvidenceRecord): string {
 
 function canonicalFigures(figures: EvidenceRecord['figures']): string {
   let members = '';
-  // By UTF-16 code units, which is also the order of `sort`.
-  for (const name of Object.keys(figures).sort())
+  for (const name of inOrder(Object.keys(figures)))
     members += `${members === '' ? '' : ','}${canonicalText(name)}:${figures[name]}`;
   return `{${members}}`;
+}
+
+/** Names by UTF-16 code units. **Cost**: most are in order, and sorting makes much garbage. */
+function inOrder(names: string[]): readonly string[] {
+  for (let at = 1; at < names.length; at++) if ((names[at - 1] ?? '') > (names[at] ?? '')) return names.sort();
+  return names;
 }
 
 /**

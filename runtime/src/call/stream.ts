@@ -7,6 +7,7 @@ import type { AnswerGate } from '../egress/answer-gate.ts';
 import type { CallEgress } from '../egress/call-egress.ts';
 import { RefusalError } from '../errors.ts';
 import type { CallContext } from '../flow/call-flow.ts';
+import { joinedLabel, sortedNames } from '../flow/floating-label.ts';
 import type { CallLedger } from '../log/call-ledger.ts';
 import { Commitment } from '../message/commitment.ts';
 import { reading } from '../message/decode.ts';
@@ -14,6 +15,8 @@ import type { MethodMessages } from '../message/transcoder/messages.ts';
 import type { HandlerStatus } from '../worker/handler-status.ts';
 import { type JsonText, NULL_TEXT, parseWorkerText, type WorkerText } from '../worker/json-text.ts';
 import type { Caller } from './caller.ts';
+
+const NOTHING: Label = new Set();
 
 /** The parts of a call that both directions need. */
 export interface StreamOptions {
@@ -44,7 +47,7 @@ export class RequestReader {
   readonly #options: StreamOptions;
   readonly #egress: Pick<CallEgress, 'took'> | undefined;
   /** Settles with the last message that the handler asked for. */
-  #pulled: Promise<unknown> = Promise.resolve();
+  #pulled: Promise<unknown> | undefined;
   /** The refusal of a message that the caller sent. */
   #unread: RefusalError | undefined;
 
@@ -66,42 +69,45 @@ export class RequestReader {
    * **Leak**: the number of messages that arrive during such a call is a clock.
    */
   pull(): Promise<JsonText> {
-    const turn = this.#pulled.then(async () => {
-      await this.#options.gate.opened();
-      refuseAfterEnd(this.#options);
-      const value = await this.#next();
-      return (value === undefined ? '{"done":true}' : `{"done":false,"value":${value}}`) as JsonText;
-    });
+    const turn = this.#pullAfter(this.#pulled);
     this.#pulled = turn.catch(() => {});
     return turn;
+  }
+
+  async #pullAfter(before: Promise<unknown> | undefined): Promise<JsonText> {
+    await before;
+    await this.#options.gate.opened();
+    refuseAfterEnd(this.#options);
+    const bytes = await this.#options.caller.next();
+    return (bytes === undefined ? '{"done":true}' : `{"done":false,"value":${this.#read(bytes)}}`) as JsonText;
   }
 
   /**
    * The message of a unary request.
    *
-   * @throws RefusalError `request` as {@link #next} does, or if there is no message
+   * @throws RefusalError `request` as {@link #read} does, or if there is no message
    */
-  async only(): Promise<JsonText> {
-    const request = await this.#next();
-    if (request === undefined) throw new RefusalError('request', 'there is no request');
-    return request;
+  only(): JsonText | Promise<JsonText> {
+    const bytes = this.#options.caller.next();
+    return bytes instanceof Promise ? bytes.then((message) => this.#only(message)) : this.#only(bytes);
   }
 
-  /**
-   * The caller's next message as JSON, after the method accepted the categories that it carries.
-   */
-  async #next(): Promise<JsonText | undefined> {
-    const bytes = await this.#options.caller.next();
-    if (bytes === undefined) return undefined;
+  #only(bytes: Uint8Array | undefined): JsonText {
+    if (bytes === undefined) throw new RefusalError('request', 'there is no request');
+    return this.#read(bytes);
+  }
+
+  /** A message as JSON, after the method accepted the categories that it carries. */
+  #read(bytes: Uint8Array): JsonText {
     try {
-      return this.#read(bytes);
+      return this.#accepted(bytes);
     } catch (error) {
       if (error instanceof RefusalError) this.#unread = error;
       throw error;
     }
   }
 
-  #read(bytes: Uint8Array): JsonText {
+  #accepted(bytes: Uint8Array): JsonText {
     this.commitment.add(bytes);
     const { context } = this.#options;
     const { input } = messagesOf(this.#options);
@@ -120,9 +126,9 @@ export class ResponseWriter {
   readonly #context: CallContext;
   readonly #ledger: CallLedger;
   readonly #streams: boolean;
-  readonly #returned = new Set<string>();
+  #returned: Label = NOTHING;
   /** Settles with the last message that the handler sent. */
-  #sent: Promise<unknown> = Promise.resolve();
+  #sent: Promise<unknown> | undefined;
   /** The label under which response messages may leave without another record. */
   #disclosed: string | undefined;
 
@@ -137,7 +143,7 @@ export class ResponseWriter {
 
   /** Categories of the messages that left, sorted. */
   get returned(): readonly string[] {
-    return [...this.#returned].sort();
+    return sortedNames(this.#returned);
   }
 
   /**
@@ -160,12 +166,14 @@ export class ResponseWriter {
 
   /** Sends response messages in order: a receipt commits to the order in which they leave. */
   send(json: WorkerText): Promise<JsonText> {
-    const turn = this.#sent.then(() => this.#options.gate.opened()).then(() => this.#sendNow(json));
+    const turn = this.#sendAfter(this.#sent, json);
     this.#sent = turn.catch(() => {});
     return turn;
   }
 
-  async #sendNow(json: WorkerText): Promise<JsonText> {
+  async #sendAfter(before: Promise<unknown> | undefined, json: WorkerText): Promise<JsonText> {
+    await before;
+    await this.#options.gate.opened();
     if (!this.#streams) throw new RefusalError('grant', `${this.#options.method.id} has one response`);
     refuseAfterEnd(this.#options);
     const made = this.#respond(json);
@@ -197,7 +205,7 @@ export class ResponseWriter {
 
   /** Bytes that leave now, added to the receipt: it commits to these and to no further bytes. */
   #leaving({ bytes, returned }: { bytes: Uint8Array; returned: Label }): Uint8Array {
-    for (const category of returned) this.#returned.add(category);
+    this.#returned = joinedLabel(this.#returned, returned);
     this.commitment.add(bytes);
     return bytes;
   }

@@ -13,8 +13,11 @@
 export class AnswerGate {
   /** Number of outward operations that are not answered yet. */
   #outward = 0;
-  /** Settles after the answer of the last outward operation. Never rejects. */
-  #last: Promise<unknown> = Promise.resolve();
+  /**
+   * Settles after the answer of the last outward operation; undefined before the first. Never
+   * rejects.
+   */
+  #last: Promise<unknown> | undefined;
 
   /** Resolves when the outward operations asked for so far are answered; undefined if all are. */
   get pending(): Promise<unknown> | undefined {

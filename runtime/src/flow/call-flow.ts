@@ -5,7 +5,7 @@ import { RefusalError } from '../errors.ts';
 import { textsOf } from '../message/searchable-text.ts';
 import type { Json, JsonText } from '../worker/json-text.ts';
 import { CallStorage, type Collections, type StorageOperation } from './call-storage.ts';
-import { FloatingLabel } from './floating-label.ts';
+import { FloatingLabel, joinedLabel } from './floating-label.ts';
 import { type FlowDecision, FlowJudge, refusalOf } from './flow-judge.ts';
 import { LeakGuard, type LeakSurface } from './leak-guard.ts';
 
@@ -119,7 +119,7 @@ export class CallContext {
    */
   respond(returned: Label, texts: readonly string[]): void {
     this.#label.acted = true;
-    this.#judge.decide({ kind: 'response' }, new Set([...returned, ...this.#label.read]));
+    this.#judge.decide({ kind: 'response' }, joinedLabel(returned, this.#label.read));
     this.#look('response', () => texts);
   }
 

@@ -18,7 +18,7 @@ export class LeakGuard {
    * Values this call has seen under a label that its response may not carry. The detector
    * `exact-match` refuses a message that repeats one.
    */
-  readonly #forbidden = new Set<string>();
+  #forbidden: Set<string> | undefined;
 
   constructor({ governance }: Policy) {
     this.#leaks = governance.leaks;
@@ -35,6 +35,7 @@ export class LeakGuard {
    * @throws RefusalError `budget`
    */
   forbid(texts: readonly string[]): void {
+    this.#forbidden ??= new Set();
     for (const value of recognisable(texts)) this.#forbidden.add(value);
     if (this.#forbidden.size > MAX_KNOWN_VALUES) throw new RefusalError('budget', 'the call has read too many values');
   }
@@ -45,7 +46,7 @@ export class LeakGuard {
     if (leaks === 'none' || !leaks.on.includes(surface)) return undefined;
     // A message to a subprocessor may hold values that the response may not. If the subprocessor
     // may not have them, the label has refused the message already.
-    const forbidden = surface === 'egress' ? NOTHING : this.#forbidden;
+    const forbidden = (surface !== 'egress' && this.#forbidden) || NOTHING;
     const found: LeakDetector[] = detect(leaks.detectors, texts(), forbidden);
     if (found.length === 0) return undefined;
     return new RefusalError('leak', `the ${surface} holds ${found.join(', ')}`, { pointer: '/governance/leaks' });

@@ -152,16 +152,16 @@ export class RecordLog {
     // After a failed write the content of the disk is unknown: only a restart may read it again.
     if (this.#broken !== undefined) throw new RefusalError('log', 'the log failed earlier', { cause: this.#broken });
     if (this.#batcher.full) throw new RefusalError('budget', `${MAX_WAITING_RECORDS} records are already waiting`);
-    const record = encoded({ ...entry, prev: this.#head.hash });
-    const end = this.#end + PREFIX + record.length;
+    const { text, frame } = encoded({ ...entry, prev: this.#head.hash });
+    const end = this.#end + PREFIX + frame.length;
     const kept = writer === 'runtime' ? 0 : part(KEPT, this.#capacity);
     if (end + PREFIX > this.#capacity - kept) {
       throw new RefusalError('log', `the log is full: ${this.#capacity} bytes, ${this.#head.size} records`);
     }
-    const hash = recordDigest(record.text);
+    const hash = recordDigest(text);
     this.#head = { size: this.#head.size + 1, hash, time: entry.time };
     this.#end = end;
-    const { batch: durable } = this.#batcher.place(record);
+    const { batch: durable } = this.#batcher.place(frame);
     this.#look(); // last, because a listener may itself place a record, which must follow this one
     return { hash, durable };
   }
@@ -210,10 +210,11 @@ function part({ most, part }: { readonly most: number; readonly part: number }, 
   return Math.min(most, Math.floor(capacity / part));
 }
 
-/** A record as text. @throws RefusalError `log` if it could not be read back */
-function encoded(record: EvidenceRecord): FrameText {
+/** A record as text, and as a frame. @throws RefusalError `log` if it could not be read back */
+function encoded(record: EvidenceRecord): { readonly text: string; readonly frame: FrameText } {
   try {
-    return measured(recordText(record), MAX_RECORD_BYTES);
+    const text = recordText(record);
+    return { text, frame: measured([text], MAX_RECORD_BYTES) };
   } catch (cause) {
     throw new RefusalError('log', 'not a record', { cause });
   }

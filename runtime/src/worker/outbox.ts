@@ -96,7 +96,7 @@ export class Outbox {
 export function framed(message: ToWorker, json?: JsonText): FrameText {
   const members = JSON.stringify(message);
   try {
-    return measured(json === undefined ? members : `${members}${VALUE_MARK}${json}`, MAX_FRAME_BYTES);
+    return measured(json === undefined ? [members] : [members, VALUE_MARK, json], MAX_FRAME_BYTES);
   } catch (cause) {
     throw new RefusalError('budget', 'a message is too large for a worker', { cause });
   }
