@@ -85,7 +85,7 @@ const LAYERS = {
   'work counts once': [SOVEREIGNTY, ['this.#local.add(what)', 'this.#local.add(what + Math.random())']],
   'only work that is done counts': [
     OPERATIONS,
-    ["operation.kind === 'put' || (operation.kind === 'get' && made !== null)", "'key' in operation"],
+    ["operation.kind === 'put' || (operation.kind === 'get' && made !== NULL_TEXT)", "'key' in operation"],
   ],
   'lengths as powers of two': [CALL_EGRESS, ['const length = open ?', 'const length = true ?']],
   'record before message': [

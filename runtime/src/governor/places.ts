@@ -204,7 +204,8 @@ export class Places {
       if (amount === 0) continue;
       const own = held[kind] ?? 0;
       const left = (this.#room.whole[kind] ?? 0) - (this.#held[kind] ?? 0) - amount;
-      if (left < 0 || (own !== 0 && own + amount > left)) return false;
+      const fits = left >= 0 && (own === 0 || own + amount <= left);
+      if (!fits) return false;
     }
     return true;
   }
