@@ -2,11 +2,12 @@
 
 import { compileFunction, constants, createContext, runInContext } from 'node:vm';
 import { openRealm, type Realm } from '../../runtime/src/worker/process/realm.ts';
-import { GLOBALS, type Inside, inside } from '../../runtime/src/worker/realm/inside.ts';
+import type { Inside } from '../../runtime/src/worker/realm/bridge.ts';
+import { GLOBALS, realmText } from '../../runtime/src/worker/realm/inside.ts';
 import { readText, written } from '../support/worker-text.ts';
 
 const METHOD = 'a.B/C';
-const source = String(inside);
+const source = realmText();
 
 /** The realm's source with edits. Each must change it: a control that takes nothing away would prove nothing. */
 function edited(...edits: readonly (readonly [what: RegExp | string, instead: string])[]): string {
@@ -20,7 +21,7 @@ function edited(...edits: readonly (readonly [what: RegExp | string, instead: st
 /** A realm made as `openRealm` makes it, from another source. */
 function realmFrom(text: string, code: string, { strings = false, body = true, strict = true } = {}): Realm {
   const context = createContext(constants.DONT_CONTEXTIFY, { codeGeneration: { strings, wasm: false } });
-  const made = runInContext(`${strict ? "'use strict'; " : ''}(${text})()`, context) as Inside;
+  const made = runInContext(`${strict ? "'use strict'; " : ''}${text}`, context) as Inside;
   const names = ['module', 'exports', ...GLOBALS];
   const bundle = body
     ? compileFunction(code, names, { parsingContext: context })
@@ -104,26 +105,30 @@ const WEAK: Readonly<Record<RealmLayer, (code: string) => Realm>> = {
   'strict frames': (code) => realmFrom(source, code, { strict: false }),
   'frozen intrinsics': (code) =>
     realmFrom(edited(['if (object !== global) Object.freeze(object);', ''], ['Object.freeze(global);', '']), code),
-  'frozen bundle': (code) => realmFrom(edited(['bundle = Object.freeze(compiled);', 'bundle = compiled;']), code),
+  'frozen bundle': (code) => realmFrom(edited(['run: Object.freeze(compiled)', 'run: compiled']), code),
   'instance per call': (code) =>
-    realmFrom(edited(['ready.pop() ?? instantiate()', 'ready[0] ?? (ready.push(instantiate()), ready[0])']), code),
+    realmFrom(
+      edited(['ready.pop() ?? instantiate(loaded)', 'ready[0] ?? (ready.push(instantiate(loaded)), ready[0])']),
+      code,
+    ),
   'no stacks': (code) => realmFrom(edited([/delete \(Error *\)\.stackTraceLimit;/, '']), code),
   'no legacy matches': (code) => realmFrom(edited([/delete \(RegExp *\)\[name\];/, ';']), code),
   'only what computes': (code) => realmFrom(edited(['delete global[name];', ';']), code),
-  'time that stands still': (code) => realmFrom(edited(['Date: dateAt(() => now),', 'Date: RealDate,']), code),
+  'time that stands still': (code) =>
+    realmFrom(edited(['Date: clock.dateAt(() => now),', 'Date: clock.RealDate,']), code),
   'no clock in the intrinsics': (code) =>
     realmFrom(
       edited(
         ['delete global.Temporal.Now;', ';'],
         ['bound(given(date))', 'bound(date)'],
         ['[given(date)]', '[date]'],
-        ['global.Date = dateAt(() => {', 'const unused = dateAt(() => {'],
-        ['RealDate.prototype.constructor = global.Date;', ''],
+        ['global.Date = clock.dateAt(() => {', 'const unused = clock.dateAt(() => {'],
+        ['clock.RealDate.prototype.constructor = global.Date;', ''],
       ),
       code,
     ),
   'granted chance': (code) => realmFrom(edited([/delete \(Math *\)\.random;/, '']), code),
-  'bounded buffers': (code) => realmFrom(edited(['boundBuffers();', '']), code),
+  'bounded buffers': (code) => realmFrom(edited(['parts.boundBuffers();', '']), code),
   'frozen accessors of stacks': (code) => realmFrom(edited(...STACKS_LEFT), code),
 };
 

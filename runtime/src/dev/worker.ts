@@ -6,7 +6,7 @@
 import { writeSync } from 'node:fs';
 import { openRealm } from '../worker/process/realm.ts';
 import { serveWorker } from '../worker/process/serve.ts';
-import type { AuthorNote } from '../worker/realm/inside.ts';
+import type { AuthorNote } from '../worker/realm/author-notes.ts';
 
 const STDERR = 2;
 const MAX_NOTE_TEXT = 16_384;

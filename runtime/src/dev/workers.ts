@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Duplex } from 'node:stream';
 import { processProcessorTime } from '../governor/readings.ts';
-import type { AuthorNote } from '../worker/realm/inside.ts';
+import type { AuthorNote } from '../worker/realm/author-notes.ts';
 import type { WorkerFactory } from '../worker/worker.ts';
 import type { Layers } from './layers.ts';
 

@@ -51,7 +51,8 @@ const AHEAD = 100_000;
  */
 const NOBODYS_SHARE = 1 / 4;
 /**
- * Instances of the bundle that are ready (inside.ts). No call is charged for one until it gets it.
+ * Instances of the bundle that are ready (realm/bridge.ts). No call is charged for one until it
+ * gets it.
  */
 const MAX_READY_INSTANCES = 8;
 /** Bytes that the engine takes for itself as it warms up: machine code and type feedback. */

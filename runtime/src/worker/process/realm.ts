@@ -1,7 +1,8 @@
 /** The realm of a worker, from outside: made once, hardened, and closed to everything but text. */
 
 import { type Context, compileFunction, constants, createContext, runInContext } from 'node:vm';
-import { GLOBALS, type Inside, inside } from '../realm/inside.ts';
+import type { Inside } from '../realm/bridge.ts';
+import { GLOBALS, realmText } from '../realm/inside.ts';
 
 /**
  * Matches `import` as an expression, wherever it may stand. Node answers such an expression with an
@@ -44,7 +45,7 @@ export function openRealm(
   // Strict mode makes `arguments.callee.caller` in a bundle null. In sloppy mode it would be a
   // function that all calls share.
   const globals = author ? [...GLOBALS, 'console'] : GLOBALS;
-  const evaluated = `'use strict'; (${inside})(${author ?? ''})`;
+  const evaluated = `'use strict'; ${realmText(author)}`;
   const { load, ...realm } = runInContext(evaluated, context, { filename: 'enclaim:realm' }) as Inside;
   // Compiled as the body of a function. Its text cannot end that body, so it declares nothing
   // outside an instance.
