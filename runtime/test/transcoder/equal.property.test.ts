@@ -12,8 +12,9 @@ import type { Json } from '../../src/worker/json-text.ts';
 import { Chance } from './chance.ts';
 import { Beside, Difference, type Outcome } from './equal.ts';
 import { mutated, wildBytes } from './wild-bytes.ts';
+import { wildDescriptors } from './wild-descriptors.ts';
 import { mutatedText, wildJson } from './wild-json.ts';
-import { wildDescriptors, wildTypes } from './wild-types.ts';
+import { wildTypes } from './wild-types.ts';
 
 /** Messages with as many mutants each, and as many texts of JSON with theirs. */
 const ROUNDS = count(10_000, 1_400_000, 1000);

@@ -10,7 +10,7 @@ import { MAX_CATEGORIES } from '../../src/message/transcoder/category-bits.ts';
 import { Transcoders } from '../../src/message/transcoder/transcoders.ts';
 import type { Json } from '../../src/worker/json-text.ts';
 import { Beside } from './equal.ts';
-import { wildDescriptors } from './wild-types.ts';
+import { wildDescriptors } from './wild-descriptors.ts';
 
 const { registry } = await wildDescriptors();
 const typeOf = (name: string): DescMessage => registry.getMessage(name) ?? assert.fail(name);

@@ -1,20 +1,8 @@
 /** Message types for the transcoder's tests: every kind of field, and those of the project's apps. */
 
-import { cpSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import type { DescMessage } from '@bufbuild/protobuf';
-import { compileProtos } from '@enclaim/image';
-import { type Descriptors, readDescriptors } from '@enclaim/policy-schema/admission';
+import type { Descriptors } from '@enclaim/policy-schema/admission';
 
-const root = join(import.meta.dirname, '../../..');
-const FOLDERS = [
-  'runtime/test/transcoder/proto',
-  'examples/clinic/proto',
-  'test/payroll-app/proto',
-  'test/streams-app/proto',
-  'test/hostile/proto',
-];
 const TYPES = [
   ...['All', 'Scalars', 'Maybe', 'Lists', 'Maps', 'Choices', 'Tree', 'Known', 'Open', 'Older', 'Edition'].map(
     (name) => `wild.${name}`,
@@ -28,18 +16,6 @@ const TYPES = [
     'lab.v1.Ack',
   ],
 ];
-
-/** All of the types in one set of descriptors. */
-export async function wildDescriptors(): Promise<Descriptors> {
-  const folder = mkdtempSync(join(tmpdir(), 'enclaim-wild-'));
-  try {
-    mkdirSync(folder, { recursive: true });
-    for (const from of FOLDERS) cpSync(join(root, from), folder, { recursive: true });
-    return readDescriptors(await compileProtos(folder));
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
-}
 
 /** The types that messages are made of. */
 export function wildTypes({ registry }: Descriptors): DescMessage[] {
