@@ -69,7 +69,7 @@ const LAYERS = {
   'leak detectors': [GUARD, ['if (found.length === 0) return undefined;', 'return undefined;']],
   'leak detectors on bytes': [
     CALL_EGRESS,
-    ['[...leavesOf(input, outgoing, json, registry), ...wireTextsOf(input, outgoing)]', 'textsOf(json)'],
+    ['context.send(to, carried, texts);', 'context.send(to, carried, textsOf(JSON.parse(text)));'],
   ],
   'leak detectors on records': [CALL_EGRESS, ['context.lookAtRecord(outgoing.leaves);', '']],
   'number of calls': [SOVEREIGNTY, ['if (external > MAX_EXTERNAL_CALLS)', 'if (external < 0)']],

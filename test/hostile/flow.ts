@@ -26,8 +26,8 @@ const LAYERS = {
   'deletion says nothing': [
     'runtime/src/flow/call-storage.ts',
     [
-      'store.delete(operation.key, label.names);\n        return null;',
-      'const there = store.get(operation.key) !== undefined; store.delete(operation.key, label.names); return there;',
+      'store.delete(operation.key, label.names);\n        return NULL_TEXT;',
+      'const there = store.get(operation.key) !== undefined; store.delete(operation.key, label.names); return jsonText(there);',
     ],
   ],
   'deletion is a write': [
@@ -68,9 +68,15 @@ const LAYERS = {
     'runtime/src/log/call-ledger.ts',
     ["if (allow || sink === 'call' || !isOpen(label)) {", 'if (!allow) this.#needRoom(); else {'],
   ],
-  'messages of their type': ['runtime/src/call/stream.ts', ['ignoreUnknownFields: false', 'ignoreUnknownFields: true']],
+  'messages of their type': [
+    'runtime/src/message/message-walk.ts',
+    ['ignoreUnknownFields: false', 'ignoreUnknownFields: true'],
+  ],
   'leak detectors': ['runtime/src/flow/leak-guard.ts', ['if (found.length === 0)', 'if (true)']],
-  'bytes looked at as they leave': ['runtime/src/message/searchable-text.ts', ['if (!hidden && ', 'if (true || ']],
+  'bytes looked at as they leave': [
+    'runtime/src/message/transcoder/found-texts.ts',
+    ['for (const text of hidden) this.found.push(text);', ''],
+  ],
   'statuses are responses': ['runtime/src/call/stream.ts', ['this.#context.respond(new Set(), [status.text]);', '']],
   'error ids are no word of the call': [
     'runtime/src/call/running-call.ts',
@@ -81,16 +87,21 @@ const LAYERS = {
     ['const reason = isOpen(label) ? ', 'const reason = true ? '],
   ],
   'answers looked at as they leave': [
-    'runtime/src/call/stream.ts',
-    ["jsonOf('response', output, message, admission.descriptors.registry)", 'json'],
+    'runtime/src/message/message-walk.ts',
+    ['leavesOf(type, message, made.json(), registry)', 'leavesOf(type, message, json, registry)'],
   ],
 } satisfies Record<string, readonly [file: Source, ...edits: Edit[]]>;
 type FlowLayer = keyof typeof LAYERS;
 
-/** A runtime's calls with one layer off. */
-async function withoutLayer(layer: FlowLayer): Promise<NonNullable<Parameters<typeof openLab>[0]['Calls']>> {
+/** The part of a runtime that has the layer, with that off. Messages are made at admission, before there are calls. */
+async function withoutLayer(layer: FlowLayer): Promise<Pick<Parameters<typeof openLab>[0], 'Calls' | 'Messages'>> {
   const [file, ...edits] = LAYERS[layer];
-  return (await import(weakened('runtime/src/call/calls.ts', { [file]: edits }))).Calls;
+  if (!file.startsWith('runtime/src/message/')) {
+    const { Calls } = await import(weakened('runtime/src/call/calls.ts', { [file]: edits }));
+    return { Calls };
+  }
+  const { Messages } = await import(weakened('runtime/src/message/transcoder/messages.ts', { [file]: edits }));
+  return { Messages };
 }
 
 /** A call that comes before, or hours that pass. */
@@ -563,7 +574,7 @@ async function tried(layer: FlowLayer, attack: FlowAttack, off: boolean): Promis
     },
     policy: { governance: attack.governance ?? {}, ...(attack.open && { open: attack.open }) },
     monotonic: () => hours * 3_600_000,
-    ...(off ? { Calls: await withoutLayer(layer) } : {}),
+    ...(off ? await withoutLayer(layer) : {}),
   });
   try {
     await lab.call('Put', STORED);

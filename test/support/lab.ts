@@ -22,6 +22,7 @@ import type { Readings } from '../../runtime/src/governor/readings.ts';
 import { type Capacity, ResourceGovernor } from '../../runtime/src/governor/resources.ts';
 import { ReceiptSigner } from '../../runtime/src/log/receipts.ts';
 import { type Entry, type RecordLog, ZERO_HASH } from '../../runtime/src/log/record-log.ts';
+import type { Messages as WholeMessages } from '../../runtime/src/message/transcoder/messages.ts';
 import { WorkerClasses } from '../../runtime/src/worker/classes.ts';
 import type { WorkerFactory } from '../../runtime/src/worker/worker.ts';
 import { HANGS_MS } from './eventually.ts';
@@ -148,6 +149,7 @@ export interface LabOptions {
   readonly readings?: () => Readings;
   /** The runtime's part, where it is not whole. */
   readonly Calls?: typeof WholeCalls;
+  readonly Messages?: typeof WholeMessages;
   readonly Governor?: typeof ResourceGovernor;
   /** What the names of subprocessors lead to: by default this machine. */
   readonly resolve?: Resolve;
@@ -175,6 +177,7 @@ export async function openLab({
   capacity = { memory: heap * size * 1024 * 1024, processors: size },
   readings = () => ({ pressure: { memory: 0, cpu: 0 }, warmest: null }),
   Calls = WholeCalls,
+  Messages,
   Governor = ResourceGovernor,
   resolve = async () => ['127.0.0.1'],
   Broker = EgressBroker,
@@ -186,7 +189,8 @@ export async function openLab({
   monotonic,
 }: LabOptions): Promise<Lab> {
   const compiled = labPolicy(policy);
-  const admission = admit(canonicalPolicy(compiled), descriptorBytes, policyDigest(compiled));
+  const admitted = admit(canonicalPolicy(compiled), descriptorBytes, policyDigest(compiled));
+  const admission = Messages === undefined ? admitted : { ...admitted, messages: new Messages(admitted) };
   const records: Entry[] = [];
   const lost: string[] = [];
   const memory = {
