@@ -1,7 +1,7 @@
 /**
- * `node bench/fuzz-transcoder.ts [SECONDS] [SEED]`: the transcoder beside the reference, by a fuzzer
- * that follows coverage. An input is kept and changed further if it reaches a block of the
- * transcoder that none before it did, or one more often by a power of two. It ends with the inputs
+ * `node bench/fuzz-transcoder.ts [SECONDS] [SEED]`: the transcoder beside the reference, under a
+ * fuzzer that follows coverage. It keeps and changes an input that reaches a block of the
+ * transcoder which none before it did, or one more often by a power of two. It ends with the inputs
  * tried, the blocks reached and the outcomes; a difference ends it with the input.
  *
  * Coverage is that of the engine itself (Profiler.startPreciseCoverage of the inspector protocol).
