@@ -1,22 +1,29 @@
 /**
- * `node bench/call.ts [seconds [words of a row]]`: the cost of each layer of a call.
+ * `node bench/call.ts [seconds [words of a row]] [--profile FILE]`: the cost of each layer of a
+ * call.
  *
  * A unary call of 1 KiB under a raw HTTP/2 load generator in a process of its own, at 1, 16 and 64
  * streams, with one layer more in each row. The row in brackets does nothing but what no runtime
  * with workers and durable records can leave out: a message to another process and back, then a
- * durable write.
+ * durable write. The clinic's rows take a patient with an observation in, and give one back.
+ *
+ * Each figure: calls a second, median latency, microseconds of the server's processor (main thread
+ * + engine and system + workers), KiB of garbage. `--profile` writes a CPU profile of the row with
+ * everything on at 64 streams, and names its ten largest entries.
  */
 
-import { fork, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { connect } from 'node:http2';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { createServer, type TLSSocket } from 'node:tls';
+import { parseArgs } from 'node:util';
 import { create, fromBinary, fromJson, type JsonValue, toBinary, toJson } from '@bufbuild/protobuf';
+import { parseBundle } from '@enclaim/attestation/bundle';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { type Admission, admit } from '../runtime/src/admission/admission.ts';
 import { Batcher } from '../runtime/src/batcher.ts';
 import { makeBootKeys } from '../runtime/src/boot/keys.ts';
 import { Calls } from '../runtime/src/call/calls.ts';
@@ -26,58 +33,20 @@ import { anchorTime, BootClock } from '../runtime/src/clock.ts';
 import { openDevice } from '../runtime/src/log/device.ts';
 import { ReceiptSigner } from '../runtime/src/log/receipts.ts';
 import { RecordLog, ZERO_HASH } from '../runtime/src/log/record-log.ts';
+import { WorkerClasses } from '../runtime/src/worker/classes.ts';
 import { type Json, jsonText, NULL_TEXT, type WorkerText } from '../runtime/src/worker/json-text.ts';
+import type { WorkerFactory } from '../runtime/src/worker/worker.ts';
+import { clinicBundle } from '../test/support/app.ts';
 import { openLab } from '../test/support/lab.ts';
+import { startWorkers } from '../test/support/worker-process.ts';
+import { type Costs, costsOf, profiled } from './call-costs.ts';
+import { type Load, load } from './call-load.ts';
 
 const STREAMS = [1, 16, 64] as const;
 const PATH = '/lab.v1.Lab/Sum';
 const PAYLOAD = 1024;
 /** Bytes of a usual record. */
 const RECORD = 640;
-
-/** Figures that the load generator reports. */
-interface Load {
-  readonly perSecond: number;
-  /** Milliseconds. */
-  readonly p50: number;
-  readonly p99: number;
-}
-
-/** The load generator: calls as fast as they are answered, on so many streams of one connection. */
-async function generate(port: number, tls: boolean, streams: number, seconds: number, message: Buffer): Promise<Load> {
-  const session = connect(`${tls ? 'https' : 'http'}://127.0.0.1:${port}`, { rejectUnauthorized: false });
-  await once(session, 'connect');
-  const headers = { ':method': 'POST', ':path': PATH, 'content-type': 'application/grpc', te: 'trailers' };
-  const frame = Buffer.concat([Buffer.from([0, 0, 0, 0, 0]), message]);
-  frame.writeUInt32BE(message.length, 1);
-  const times: number[] = [];
-  const warm = performance.now() + 1000;
-  const end = warm + seconds * 1000;
-  const call = (): Promise<void> =>
-    new Promise((resolve, reject) => {
-      const stream = session.request(headers);
-      stream.on('trailers', (trailers) => {
-        if (trailers['grpc-status'] !== '0') reject(new Error(`status ${trailers['grpc-status']}`));
-      });
-      stream.on('error', reject);
-      stream.on('end', resolve);
-      stream.resume();
-      stream.end(frame);
-    });
-  const lane = async (): Promise<void> => {
-    for (let at = performance.now(); at < end; ) {
-      await call();
-      const now = performance.now();
-      if (at > warm) times.push(now - at);
-      at = now;
-    }
-  };
-  await Promise.all(Array.from({ length: streams }, lane));
-  session.close();
-  times.sort((a, b) => a - b);
-  const at = (share: number): number => times[Math.floor(times.length * share)] ?? Number.NaN;
-  return { perSecond: times.length / seconds, p50: at(0.5), p99: at(0.99) };
-}
 
 /** A server to be asked. */
 interface Listening {
@@ -94,6 +63,7 @@ async function serve(answer: (request: Buffer) => Promise<Buffer>, tls: boolean)
     { Sum: rawMethod(method) },
     {
       Sum: (call: { request: Buffer }, done: (error: Error | null, response?: Buffer) => void) => {
+        answered++;
         answer(call.request).then((response) => done(null, response), done);
       },
     },
@@ -128,25 +98,24 @@ async function serve(answer: (request: Buffer) => Promise<Buffer>, tls: boolean)
   };
 }
 
-if (process.argv[2] === 'load') {
-  process.once('message', async (asked) => {
-    const { port, tls, streams, seconds, message } = asked as {
-      port: number;
-      tls: boolean;
-      streams: number;
-      seconds: number;
-      message: string;
-    };
-    process.send?.(await generate(port, tls, streams, seconds, Buffer.from(message, 'base64')), () => process.exit());
-  });
-  await new Promise(() => {});
-}
-
-const seconds = Number(process.argv[2] ?? 3);
-const only = process.argv[3] ?? '';
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { profile: { type: 'string' } } });
+const seconds = Number(positionals[0] ?? 3);
+const only = positionals[1] ?? '';
+const times: (() => number)[] = [];
+const started = startWorkers();
+/** Starts a worker whose processor time is counted. */
+const factory: WorkerFactory = async () => {
+  const made = await started();
+  times.push(made.processorTime);
+  return made;
+};
+/** Microseconds of processor that all workers have used. */
+const workers = (): number => times.reduce((total, time) => total + time(), 0);
+let answered = 0;
 const lab = await openLab({
   handlers: { Sum: 'return { key: request.key, load: request.load }' },
   size: 1,
+  factory,
 });
 const method = lab.admission.exposed.find(({ descriptor }) => descriptor.name === 'Sum');
 if (method === undefined) throw new TypeError('no method');
@@ -233,62 +202,166 @@ const least = async (bytes: Buffer): Promise<Buffer> => {
 };
 
 /** The runtime's own server, as clients of plain `h2` find it. */
-async function whole(): Promise<Listening> {
+async function whole(of: Admission, calls: Calls): Promise<Listening> {
   const tls = { key: keys.tls.key, certificate: keys.certificate(new Uint8Array()) };
+  const counted = {
+    answer: (called, caller) => {
+      answered++;
+      return calls.answer(called, caller);
+    },
+  } as Calls;
   // No client asks for evidence here.
-  const server = new AttestedServer({ tls, admission, calls: receipted, attested: undefined as never });
+  const server = new AttestedServer({ tls, admission: of, calls: counted, attested: undefined as never });
   return { port: await server.listen('127.0.0.1', 0), close: () => void server.close() };
+}
+
+/** A case of the clinic, as its data has them: about 1.5 KiB as proto3 JSON. */
+const CASE = {
+  patient: {
+    ...{ resourceType: 'Patient', id: 'pat-002', active: true, gender: 'male', birthDate: '1979-01-20' },
+    identifier: [{ use: 'usual', system: 'urn:oid:1.2.36.146.595.217.0.1', value: '62610' }],
+    name: [
+      { use: 'official', family: 'Castillo', given: ['Omar', 'Jean'] },
+      { use: 'nickname', given: ['Oma'] },
+    ],
+    telecom: [{ system: 'phone', value: '+46 65 619180', use: 'mobile' }],
+    address: [{ use: 'home', line: ['Kungsgatan 4'], city: 'Göteborg', postalCode: '411 06', country: 'SE' }],
+  },
+  observations: [
+    {
+      ...{ resourceType: 'Observation', id: 'obs-002-1', status: 'final' },
+      ...{ subject: { reference: 'Patient/pat-002' }, effectiveDateTime: '2026-07-13T17:15:00+02:00' },
+      category: [
+        { coding: [{ system: 'http://terminology.hl7.org/CodeSystem/observation-category', code: 'laboratory' }] },
+      ],
+      code: { coding: [{ system: 'http://loinc.org', code: '2093-3', display: 'Cholesterol [Mass/volume]' }] },
+      valueQuantity: { value: 187.5, unit: 'mg/dL', system: 'http://unitsofmeasure.org', code: 'mg/dL' },
+      referenceRange: [{ high: { value: 200, unit: 'mg/dL' } }],
+    },
+  ],
+};
+
+/** The clinic's methods. Neither stores anything: a collection that fills up would count. */
+async function clinicCalls(): Promise<{ readonly admission: Admission; readonly calls: Calls }> {
+  const { bytes, policy: digest } = await clinicBundle();
+  const { policy, descriptors } = parseBundle(bytes);
+  const admitted = admit(policy, descriptors, digest);
+  const code = `const found = ${JSON.stringify({ caseId: 'c', ...CASE })};
+    exports.handlers = {
+      'clinic.v1.Intake/Submit': async (_, ctx) => ({ caseId: ctx.requestId, receivedAt: ctx.now() }),
+      'clinic.v1.Intake/Read': async () => found,
+    };`;
+  const clinicPool = await WorkerClasses.start({ factory, size: 1 }, { code, metered: false }, admitted.classes);
+  const receipts = new ReceiptSigner(keys.signReceipts);
+  return {
+    admission: admitted,
+    calls: new Calls({ admission: admitted, pool: clinicPool, log, receipts, boot, clock }),
+  };
+}
+
+const clinic = await clinicCalls();
+const intake = (name: string, json: JsonValue): Asked => {
+  const found = clinic.admission.exposed.find(({ descriptor }) => descriptor.name === name);
+  if (found === undefined) throw new TypeError(`no method ${name}`);
+  const { input: type } = found.descriptor;
+  return { path: `/clinic.v1.Intake/${name}`, message: Buffer.from(toBinary(type, fromJson(type, json))) };
+};
+
+/** The calls of a row. */
+interface Asked {
+  readonly path: string;
+  readonly message: Buffer;
+}
+
+interface Row {
+  readonly name: string;
+  readonly tls: boolean;
+  readonly serve: () => Promise<Listening>;
+  readonly asked: Asked;
+}
+
+/** Figures of a row at one number of streams. */
+interface Measured {
+  readonly load: Load;
+  readonly costs: Costs;
 }
 
 const PLAIN = 'grpc-js alone';
 const LEAST = '(+ trip, write, nothing else)';
 const WHOLE = '+ trailers and limits: all';
-const ROWS: readonly (readonly [name: string, tls: boolean, serve: () => Promise<Listening>])[] = [
-  [PLAIN, false, () => serve(echo, false)],
-  ['+ TLS 1.3', true, () => serve(echo, true)],
-  [LEAST, true, () => serve(least, true)],
-  ['+ worker, instance per call', true, () => serve(worked, true)],
-  ['+ labels and decisions', true, () => serve((bytes) => through(labelled, bytes), true)],
-  ['+ durable record', true, () => serve((bytes) => through(recorded, bytes), true)],
-  ['+ signed receipt', true, () => serve((bytes) => through(receipted, bytes), true)],
-  [WHOLE, true, whole],
-  [PLAIN, false, () => serve(echo, false)],
+const sums: Asked = { path: PATH, message: request };
+const row = (name: string, listen: () => Promise<Listening>, { tls = true, asked = sums } = {}): Row => ({
+  ...{ name, tls, asked },
+  serve: listen,
+});
+const ROWS: readonly Row[] = [
+  row(PLAIN, () => serve(echo, false), { tls: false }),
+  row('+ TLS 1.3', () => serve(echo, true)),
+  row(LEAST, () => serve(least, true)),
+  row('+ worker, instance per call', () => serve(worked, true)),
+  row('+ labels and decisions', () => serve((bytes) => through(labelled, bytes), true)),
+  row('+ durable record', () => serve((bytes) => through(recorded, bytes), true)),
+  row('+ signed receipt', () => serve((bytes) => through(receipted, bytes), true)),
+  row(WHOLE, () => whole(admission, receipted)),
+  row('clinic, all: a case handed in', () => whole(clinic.admission, clinic.calls), { asked: intake('Submit', CASE) }),
+  row('clinic, all: a case given back', () => whole(clinic.admission, clinic.calls), {
+    asked: intake('Read', { caseId: 'c' }),
+  }),
+  row(PLAIN, () => serve(echo, false), { tls: false }),
 ];
+
+async function measuredAt({ tls, asked: { path, message } }: Row, port: number, streams: number): Promise<Measured> {
+  let figures: Load | undefined;
+  const costs = await costsOf(workers, async () => {
+    const before = answered;
+    figures = await load({ port, tls, path, streams, seconds, message: message.toString('base64') });
+    return answered - before;
+  });
+  if (figures === undefined) throw new TypeError('no figures');
+  return { load: figures, costs };
+}
+
+const CELL = 56;
 
 console.log(
   `${cpus().length} × ${cpus()[0]?.model}, Node ${process.version}, ${PAYLOAD} bytes, ${seconds} s per figure`,
 );
 console.log(
-  `${''.padEnd(30)}${STREAMS.map((count) => `${count} stream${count === 1 ? '' : 's'}`.padStart(34)).join('')}`,
+  `${''.padEnd(30)}${STREAMS.map((count) => `${count} stream${count === 1 ? '' : 's'}`.padStart(CELL)).join('')}`,
 );
-const measured: { name: string; loads: Load[] }[] = [];
-for (const [name, tls, listen] of ROWS) {
-  if (!name.includes(only)) continue;
-  const { port, close } = await listen();
-  const loads: Load[] = [];
-  const cells: string[] = [];
-  for (const streams of STREAMS) {
-    const child = fork(import.meta.filename, ['load']);
-    const before = process.cpuUsage();
-    child.send({ port, tls, streams, seconds, message: request.toString('base64') });
-    const [load] = (await once(child, 'message')) as [Load];
-    const { user, system } = process.cpuUsage(before);
-    const each = (user + system) / (load.perSecond * (seconds + 1));
-    loads.push(load);
-    cells.push(`${Math.round(load.perSecond)}/s p50 ${load.p50.toFixed(2)} ms ${Math.round(each)} µs CPU`.padStart(34));
+const measured: { readonly name: string; readonly figures: readonly Measured[] }[] = [];
+for (const each of ROWS) {
+  if (!each.name.includes(only)) continue;
+  const { port, close } = await each.serve();
+  const figures: Measured[] = [];
+  for (const streams of STREAMS) figures.push(await measuredAt(each, port, streams));
+  measured.push({ name: each.name, figures });
+  const cells = figures.map(({ load: { perSecond, p50 }, costs: { main, engine, worker, garbage } }) => {
+    const processor = `${[main, engine, worker].map((each) => each.toFixed(0)).join('+')} µs`;
+    return `${Math.round(perSecond)}/s  ${p50.toFixed(2)} ms  ${processor}  ${garbage.toFixed(1)} KiB`.padStart(CELL);
+  });
+  console.log(`${each.name.padEnd(30)}${cells.join('')}`);
+  if (each.name === WHOLE && values.profile !== undefined) {
+    const lines = await profiled(values.profile, () => measuredAt(each, port, 64));
+    console.log(`${values.profile}, 64 streams, largest entries:\n${lines.join('\n')}`);
   }
-  measured.push({ name, loads });
-  console.log(`${name.padEnd(30)}${cells.join('')}`);
   close();
 }
-const plain = measured.filter(({ name }) => name === PLAIN).map(({ loads }) => loads);
-const mean = (of: (loads: Load[]) => number): number => plain.reduce((sum, loads) => sum + of(loads), 0) / plain.length;
-for (const { name, loads } of measured) {
+const plain = measured.filter(({ name }) => name === PLAIN).map(({ figures }) => figures);
+/** The mean of the rows of grpc-js alone, at the same number of streams. */
+const mean = (at: number, of: (figure: Measured) => number): number =>
+  plain.reduce((total, figures) => total + (figures[at] === undefined ? Number.NaN : of(figures[at])), 0) /
+  plain.length;
+const processor = ({ costs: { main, engine, worker } }: Measured): number => main + engine + worker;
+for (const { name, figures } of measured) {
   if (plain.length === 0 || (name !== LEAST && name !== WHOLE)) continue;
-  const shares = loads.map(({ perSecond, p50 }, at) => {
-    const share = perSecond / mean((of) => of[at]?.perSecond ?? Number.NaN);
-    const later = p50 - mean((of) => of[at]?.p50 ?? Number.NaN);
-    return `${share.toFixed(2)} × plain, p50 + ${later.toFixed(2)} ms`.padStart(34);
+  const shares = figures.map((figure, at) => {
+    const share = figure.load.perSecond / mean(at, ({ load: { perSecond } }) => perSecond);
+    const later = figure.load.p50 - mean(at, ({ load: { p50 } }) => p50);
+    const cost = mean(at, processor) / processor(figure);
+    return `${share.toFixed(2)} × plain, ${cost.toFixed(2)} × by processor, p50 + ${later.toFixed(2)} ms`.padStart(
+      CELL,
+    );
   });
   console.log(`${name.padEnd(30)}${shares.join('')}`);
 }
