@@ -27,7 +27,6 @@ import { type Admission, admit } from '../runtime/src/admission/admission.ts';
 import { Batcher } from '../runtime/src/batcher.ts';
 import { makeBootKeys } from '../runtime/src/boot/keys.ts';
 import { Calls } from '../runtime/src/call/calls.ts';
-import { rawMethod } from '../runtime/src/channel/raw-service.ts';
 import { AttestedServer } from '../runtime/src/channel/server.ts';
 import { anchorTime, BootClock } from '../runtime/src/clock.ts';
 import { openDevice } from '../runtime/src/log/device.ts';
@@ -56,11 +55,15 @@ interface Listening {
 
 /** A server with one method; what it does with a request is the row's. */
 async function serve(answer: (request: Buffer) => Promise<Buffer>, tls: boolean): Promise<Listening> {
-  const method = lab.admission.exposed.find(({ descriptor }) => descriptor.name === 'Sum')?.descriptor;
-  if (method === undefined) throw new TypeError('no method');
+  const same = (bytes: Buffer): Buffer => bytes;
   const server = new Server({ 'grpc.enable_channelz': 0 });
   server.addService(
-    { Sum: rawMethod(method) },
+    {
+      Sum: {
+        ...{ path: PATH, requestStream: false, responseStream: false },
+        ...{ requestSerialize: same, requestDeserialize: same, responseSerialize: same, responseDeserialize: same },
+      },
+    },
     {
       Sum: (call: { request: Buffer }, done: (error: Error | null, response?: Buffer) => void) => {
         answered++;

@@ -5,14 +5,15 @@ import { once } from 'node:events';
 import { type ClientHttp2Session, connect } from 'node:http2';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { SERVER, type Served, serve } from './hostile/served.ts';
+import { METHODS, SERVER, type Served, serve } from './hostile/served.ts';
+import type { Edits } from './hostile/weakened.ts';
 import { count } from './support/long.ts';
 
 /** How fast this machine is decides nothing here: a call and its stream may last as long as they need. */
-const UNHURRIED = [
-  ['return LIMITS.call;', 'return 3_600_000;'],
-  ['Math.max(LIMITS.stream', 'Math.max(3_600_000'],
-] as const;
+const UNHURRIED: Edits = {
+  [METHODS]: [['return LIMITS.call;', 'return 3_600_000;']],
+  [SERVER]: [['Math.max(LIMITS.stream', 'Math.max(3_600_000']],
+};
 const MIB = 1024 * 1024;
 /** What the runtime's process may grow by while a stream of any length passes, or waits. */
 const BOUND = 128 * MIB;
@@ -34,7 +35,7 @@ before(async () => {
       for (let left = count; left > 0; left--) yield { load };`,
     Collect: 'let count = 0; for await (const { load } of request) count += load.length; return { count }',
   };
-  served = await serve(handlers, { [SERVER]: UNHURRIED });
+  served = await serve(handlers, UNHURRIED);
   session = connect(`https://127.0.0.1:${served.port}`, { rejectUnauthorized: false });
   await once(session, 'connect');
 });

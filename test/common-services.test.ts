@@ -13,7 +13,7 @@ import {
   ServerReflectionRequestSchema,
   ServerReflectionResponseSchema,
 } from '../runtime/src/gen/grpc/reflection/v1/reflection_pb.js';
-import { SERVER, type Served, serve } from './hostile/served.ts';
+import { METHODS, SERVER, type Served, serve } from './hostile/served.ts';
 import type { Edits } from './hostile/weakened.ts';
 import { prefixed } from './support/requests.ts';
 
@@ -121,7 +121,7 @@ test('the certificate has names, with evidence and without', () => {
 
 test('a call lasts as long as the policy says, where it says so', async () => {
   // All calls of this server would be over at once by its own limit.
-  const edits: Edits = { [SERVER]: [['return LIMITS.call;', 'return 1;']] };
+  const edits: Edits = { [METHODS]: [['return LIMITS.call;', 'return 1;']] };
   const wall = '600s';
   const resources = { memory: '16MiB', cpu: '1s', wall, inFlight: 4, pressure: { memory: 100, cpu: 100 } };
   const handlers = { Collect: 'for await (const _ of request); return {}' };

@@ -71,7 +71,9 @@ export const MAX_MESSAGE_BYTES: number = 4 * 1024 * 1024;
 const SMALL_BYTES = 64 * 1024;
 const MAX_GROWTH = 128;
 /** gRPC over HTTP/2: at most eight digits and a unit. */
-const TIMEOUT = /^\d{1,8}[HMSmun]$/;
+const TIMEOUT = /^(\d{1,8})([HMSmun])$/;
+/** Milliseconds in each unit of `grpc-timeout`. */
+const UNITS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 1e-3, n: 1e-6 };
 
 const RESOURCE_EXHAUSTED = 8;
 const UNIMPLEMENTED = 12;
@@ -81,12 +83,7 @@ const INTERNAL = 13;
  * Why a request is no call: a status of HTTP if it does not speak gRPC, a status of gRPC if it
  * does.
  */
-export type RequestRefusal =
-  | { readonly http: 405 | 415 }
-  | {
-      readonly status: typeof RESOURCE_EXHAUSTED | typeof UNIMPLEMENTED | typeof INTERNAL;
-      readonly message: string;
-    };
+export type RequestRefusal = { readonly http: 405 | 415 } | Pick<RequestError, 'status' | 'message'>;
 
 /**
  * The refusal of a request; undefined if it is a call.
@@ -100,13 +97,33 @@ export function requestRefusal(
   if (fields[':method'] !== 'POST') return { http: 405 };
   if (!CONTENT_TYPES.has(fields['content-type'])) return { http: 415 };
   const { 'grpc-timeout': timeout, 'grpc-encoding': encoding = 'identity' } = fields;
-  if (timeout !== undefined && !TIMEOUT.test(String(timeout)))
+  if (timeout !== undefined && timeoutOf(String(timeout)) === undefined)
     return { status: INTERNAL, message: 'grpc-timeout is not a time' };
-  const over = excess(raw.flatMap((text, at) => (at % 2 === 0 && passes(text) ? [text, raw[at + 1] ?? ''] : [])));
+  const over = isSmall(raw)
+    ? undefined
+    : excess(raw.flatMap((text, at) => (at % 2 === 0 && passes(text) ? [text, raw[at + 1] ?? ''] : [])));
   if (over !== undefined) return { status: RESOURCE_EXHAUSTED, message: over };
   if (!ENCODINGS.has(String(encoding)))
     return { status: UNIMPLEMENTED, message: `messages in ${String(encoding).slice(0, 64)} are not taken` };
   return undefined;
+}
+
+/** A request that cannot be carried out as gRPC says, and the status that its caller is told. */
+export class RequestError extends Error {
+  override readonly name = 'RequestError';
+  /** gRPC's number of the status. */
+  readonly status: number;
+
+  constructor(status: number, message: string) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** Milliseconds of a `grpc-timeout`; undefined if the text is not one. */
+export function timeoutOf(text: string): number | undefined {
+  const [, digits, unit = ''] = TIMEOUT.exec(text) ?? [];
+  return digits === undefined ? undefined : Number(digits) * (UNITS[unit] ?? Number.NaN);
 }
 
 /**
@@ -115,6 +132,17 @@ export function requestRefusal(
  */
 export function maxInflated(length: number): number {
   return Math.min(MAX_MESSAGE_BYTES, Math.max(SMALL_BYTES, MAX_GROWTH * length));
+}
+
+/**
+ * Whether all fields together are within the limits of metadata, so that no count is needed. A
+ * character has at most three bytes of UTF-8.
+ */
+function isSmall(raw: readonly string[]): boolean {
+  const count = raw.length / 2;
+  let bytes = count * ENTRY_BYTES;
+  for (const text of raw) bytes += 3 * text.length;
+  return count <= MAX_METADATA_ENTRIES && bytes <= MAX_METADATA_BYTES;
 }
 
 /** Whether a field is metadata that passes a hop. */

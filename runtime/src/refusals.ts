@@ -7,9 +7,12 @@ import type { RefusalCode } from './errors.ts';
 export const STATUS = {
   ok: 0,
   invalidArgument: 3,
+  deadlineExceeded: 4,
+  notFound: 5,
   permissionDenied: 7,
   resourceExhausted: 8,
   failedPrecondition: 9,
+  unimplemented: 12,
   internal: 13,
   unavailable: 14,
 } as const;

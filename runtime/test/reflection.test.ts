@@ -1,7 +1,6 @@
 /** Reflection: only what is exposed is to be seen, and who does not read is not answered further. */
 
 import assert from 'node:assert/strict';
-import { EventEmitter } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
@@ -17,6 +16,7 @@ import {
   servicesOf,
 } from '@enclaim/policy-schema';
 import { admit } from '../src/admission/admission.ts';
+import type { GrpcCall } from '../src/channel/grpc-call.ts';
 import { ReflectionService } from '../src/channel/reflection.ts';
 import {
   ServerReflectionRequestSchema,
@@ -24,44 +24,55 @@ import {
   ServerReflectionResponseSchema,
 } from '../src/gen/grpc/reflection/v1/reflection_pb.js';
 
-/** A stream as grpc-js gives it to a handler, whose client takes answers only when it is told to. */
-class Stream extends EventEmitter {
+/** A call of reflection, whose client takes answers only when it is told to. */
+class Conversation {
   readonly answers: ServerReflectionResponse[] = [];
-  paused = false;
-  take: (() => void) | undefined;
+  /** Lets the client take the last answer. */
+  take: () => void = () => {};
+  /** Whether a question is waited for. */
+  isAsking = false;
+  #ask: (question: Uint8Array | undefined) => void = () => {};
 
   constructor(service: ReflectionService) {
-    super();
-    service.implementation.ServerReflectionInfo?.(this as never, undefined as never);
+    const [[, method] = assert.fail()] = service.methods;
+    method.serve(this as unknown as GrpcCall);
   }
 
-  write(bytes: Uint8Array, taken: () => void): boolean {
+  next(): Promise<Uint8Array | undefined> {
+    this.isAsking = true;
+    return new Promise((resolve) => {
+      this.#ask = resolve;
+    });
+  }
+
+  send(bytes: Uint8Array): Promise<void> {
     this.answers.push(fromBinary(ServerReflectionResponseSchema, bytes));
-    this.take = taken;
-    return true;
-  }
-
-  pause(): void {
-    this.paused = true;
-  }
-
-  resume(): void {
-    this.paused = false;
+    return new Promise((resolve) => {
+      this.take = resolve;
+    });
   }
 
   end(): void {}
 
-  /** Bytes of a question, as grpc-js hands them over. */
-  receive(request: Uint8Array): void {
-    const prefix = Buffer.alloc(5);
-    prefix.writeUInt32BE(request.length, 1);
-    this.emit('data', Buffer.concat([prefix, request]).subarray(5));
+  /** Sends bytes as a question, and reads the answer. */
+  async receive(request: Uint8Array): Promise<void> {
+    this.take();
+    await settled();
+    this.isAsking = false;
+    this.#ask(request);
+    await settled();
   }
 
-  ask(messageRequest: NonNullable<MessageInitShape<typeof ServerReflectionRequestSchema>['messageRequest']>): void {
-    const request = toBinary(ServerReflectionRequestSchema, create(ServerReflectionRequestSchema, { messageRequest }));
-    this.receive(request);
+  ask(messageRequest: NonNullable<MessageInitShape<typeof ServerReflectionRequestSchema>['messageRequest']>) {
+    return this.receive(
+      toBinary(ServerReflectionRequestSchema, create(ServerReflectionRequestSchema, { messageRequest })),
+    );
   }
+}
+
+/** Lets all promises that wait for nothing settle. */
+function settled(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 let reflection: ReflectionService;
@@ -72,19 +83,20 @@ before(async () => {
   reflection = new ReflectionService(exposed);
 });
 
-test('an answer that is not taken stops the reading of questions, until it is', () => {
-  const stream = new Stream(reflection);
-  stream.ask({ case: 'listServices', value: '' });
-  assert.equal(stream.paused, true);
-  stream.take?.();
-  assert.equal(stream.paused, false);
+test('an answer that is not taken stops the reading of questions, until it is', async () => {
+  const stream = new Conversation(reflection);
+  await stream.ask({ case: 'listServices', value: '' });
+  assert.equal(stream.isAsking, false);
+  stream.take();
+  await settled();
+  assert.equal(stream.isAsking, true);
 });
 
-test('a withheld service is neither listed nor found, and its method is in no file', () => {
-  const stream = new Stream(reflection);
-  stream.ask({ case: 'listServices', value: '' });
-  stream.ask({ case: 'fileContainingSymbol', value: 'clinic.v1.Marketing' });
-  stream.ask({ case: 'fileContainingSymbol', value: 'clinic.v1.Intake' });
+test('a withheld service is neither listed nor found, and its method is in no file', async () => {
+  const stream = new Conversation(reflection);
+  await stream.ask({ case: 'listServices', value: '' });
+  await stream.ask({ case: 'fileContainingSymbol', value: 'clinic.v1.Marketing' });
+  await stream.ask({ case: 'fileContainingSymbol', value: 'clinic.v1.Intake' });
   const [listed, withheld, found] = stream.answers.map(({ messageResponse }) => messageResponse);
   assert.deepEqual(listed?.case === 'listServicesResponse' && listed.value.service.map(({ name }) => name), [
     'clinic.v1.Intake',
@@ -94,17 +106,17 @@ test('a withheld service is neither listed nor found, and its method is in no fi
   assert(!found.value.fileDescriptorProto.some((file) => Buffer.from(file).includes('Marketing')));
 });
 
-test('bytes that are no question are answered as such', () => {
-  const stream = new Stream(reflection);
-  stream.emit('data', Buffer.from([0xff]));
+test('bytes that are no question are answered as such', async () => {
+  const stream = new Conversation(reflection);
+  await stream.receive(Buffer.from([0xff]));
   assert.equal(stream.answers[0]?.messageResponse.case, 'errorResponse');
 });
 
-test('a question is given back without what is unknown in it, and one that is long is refused', () => {
-  const stream = new Stream(reflection);
+test('a question is given back without what is unknown in it, and one that is long is refused', async () => {
+  const stream = new Conversation(reflection);
   const [question, unknown] = [Buffer.from([0x3a, 1, 0x2a]), Buffer.of(0x78, 0)];
-  stream.receive(Buffer.concat([question, unknown]));
-  stream.receive(Buffer.alloc(5000, unknown));
+  await stream.receive(Buffer.concat([question, unknown]));
+  await stream.receive(Buffer.alloc(5000, unknown));
   const [first, second] = stream.answers;
   assert.equal(first?.messageResponse.case, 'listServicesResponse');
   assert.equal(first.originalRequest?.$unknown, undefined);
@@ -131,7 +143,7 @@ function filesIn(answer: ServerReflectionResponse | undefined): string[] {
   return response.value.fileDescriptorProto.map((bytes) => fromBinary(FileDescriptorProtoSchema, bytes).name);
 }
 
-test('a stream is given a file that it did not ask for once, and no answer is large', () => {
+test('a stream is given a file that it did not ask for once, and no answer is large', async () => {
   const size = 400_000;
   const large = (at: number) => ({
     name: `large${at}.proto`,
@@ -140,11 +152,11 @@ test('a stream is given a file that it did not ask for once, and no answer is la
   const imported = [1, 2, 3, 4].map(large);
   const dependency = imported.map(({ name }) => name);
   const boxes = { name: 'a.proto', package: 'a', dependency, service, messageType: [{ name: 'Box' }] };
-  const stream = new Stream(serviceOf(boxes, ...imported));
-  stream.ask({ case: 'fileContainingSymbol', value: 'a.Boxes' });
-  stream.ask({ case: 'fileContainingSymbol', value: 'a.Boxes' });
-  stream.ask({ case: 'fileContainingSymbol', value: 'a.Boxes.Call' });
-  stream.ask({ case: 'fileByFilename', value: 'large4.proto' });
+  const stream = new Conversation(serviceOf(boxes, ...imported));
+  await stream.ask({ case: 'fileContainingSymbol', value: 'a.Boxes' });
+  await stream.ask({ case: 'fileContainingSymbol', value: 'a.Boxes' });
+  await stream.ask({ case: 'fileContainingSymbol', value: 'a.Boxes.Call' });
+  await stream.ask({ case: 'fileByFilename', value: 'large4.proto' });
   assert.deepEqual(stream.answers.map(filesIn), [
     ['a.proto', 'large1.proto', 'large2.proto'],
     ['a.proto', 'large3.proto', 'large4.proto'],
@@ -153,31 +165,33 @@ test('a stream is given a file that it did not ask for once, and no answer is la
   ]);
 });
 
-test('a file that no client would take is refused', () => {
+test('a file that no client would take is refused', async () => {
   const messageType = [{ name: 'Box' }, { name: 'x'.repeat(2 << 20) }];
-  const stream = new Stream(serviceOf({ name: 'a.proto', package: 'a', service, messageType }));
-  stream.ask({ case: 'fileContainingSymbol', value: 'a.Boxes' });
+  const stream = new Conversation(serviceOf({ name: 'a.proto', package: 'a', service, messageType }));
+  await stream.ask({ case: 'fileContainingSymbol', value: 'a.Boxes' });
   const [answer] = stream.answers;
   assert(answer?.messageResponse.case === 'errorResponse');
   assert.equal(answer.messageResponse.value.errorCode, 8);
 });
 
-test('a type that only an Any can hold is found where one is in reach, and not where none is', () => {
+test('a type that only an Any can hold is found where one is in reach, and not where none is', async () => {
   const only = { name: 'only.proto', package: 'b', messageType: [{ name: 'Only' }], service: [] };
   const field = { name: 'any', number: 1, type: 11, label: 1, typeName: '.google.protobuf.Any' };
   const boxes = { name: 'a.proto', package: 'a', service };
   const held = { dependency: ['google/protobuf/any.proto'], messageType: [{ name: 'Box', field: [field] }] };
   for (const holds of [true, false]) {
-    const stream = new Stream(serviceOf({ ...boxes, ...(holds ? held : { messageType: [{ name: 'Box' }] }) }, only));
-    stream.ask({ case: 'fileContainingSymbol', value: 'b.Only' });
+    const stream = new Conversation(
+      serviceOf({ ...boxes, ...(holds ? held : { messageType: [{ name: 'Box' }] }) }, only),
+    );
+    await stream.ask({ case: 'fileContainingSymbol', value: 'b.Only' });
     assert.equal(stream.answers[0]?.messageResponse.case === 'fileDescriptorResponse', holds);
   }
 });
 
-test('what stands in details of statuses is found', () => {
-  const stream = new Stream(reflection);
-  stream.ask({ case: 'fileContainingSymbol', value: 'google.rpc.Status' });
-  stream.ask({ case: 'fileContainingSymbol', value: 'google.rpc.ErrorInfo' });
+test('what stands in details of statuses is found', async () => {
+  const stream = new Conversation(reflection);
+  await stream.ask({ case: 'fileContainingSymbol', value: 'google.rpc.Status' });
+  await stream.ask({ case: 'fileContainingSymbol', value: 'google.rpc.ErrorInfo' });
   assert.deepEqual(stream.answers.map(filesIn), [
     ['google/rpc/status.proto', 'google/protobuf/any.proto'],
     ['google/rpc/error_details.proto'],

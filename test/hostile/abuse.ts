@@ -2,7 +2,7 @@
 
 import type { Attack } from './attack.ts';
 import { block, CALL, FLAG, FRAME, frame, NOTE, RawConnection, setting } from './raw-http2.ts';
-import { SERVER, serve } from './served.ts';
+import { CONNECTION, serve } from './served.ts';
 import type { Edits } from './weakened.ts';
 
 /** A kind of abuse. */
@@ -111,7 +111,7 @@ export async function abuse(
   }
 }
 
-const UNMETERED: Edits = { [SERVER]: [['new MeteredSocket(socket)', 'socket']] };
+const UNMETERED: Edits = { [CONNECTION]: [['new MeteredSocket(socket)', 'socket']] };
 
 async function tried(kind: Abuse, edits: Edits): Promise<boolean> {
   const watch = "const load = btoa('x'.repeat(60000)); for (;;) yield { load };";

@@ -6,7 +6,7 @@ import { parseReceipt } from '@enclaim/attestation/receipt';
 import type { LabOptions } from '../support/lab.ts';
 import { type Attack, lasts, settling } from './attack.ts';
 import { block, CALL, endsStream, type Fields, FLAG, FRAME, frame, NOTE, RawConnection } from './raw-http2.ts';
-import { SERVER, serve } from './served.ts';
+import { CONNECTION, METHODS, serve } from './served.ts';
 import type { Edits } from './weakened.ts';
 
 const ECHO: LabOptions['handlers'] = { Sum: 'return { key: request.key, word: JSON.stringify([request, ctx]) }' };
@@ -85,26 +85,37 @@ interface Smuggled {
   readonly succeeds: (port: number) => Promise<boolean>;
 }
 
-const METADATA = 'call.metadata';
-const PASSED_ON: Edits = {
-  [SERVER]: [
+/** A call that knows its headers. */
+const KNOWN: Edits = {
+  [CONNECTION]: [
     [
-      'next: unfolded(messagesOf(call))',
-      `next: async () => Buffer.from('\\x0a\\x10' + ${METADATA}.getMap()['x-a'] as string, 'latin1')`,
+      'else call.readOne(() => method.serve(call))',
+      'else call.readOne(() => method.serve(Object.assign(call, { headers })))',
     ],
   ],
 };
-const ECHOED: Edits = {
-  [SERVER]: [
-    ['const trailer = new Metadata();', `const trailer = ${METADATA}.clone();`],
-    ['trailer.set(RECEIPT_TRAILER', 'trailer.add(RECEIPT_TRAILER'],
+const PASSED_ON: Edits = {
+  ...KNOWN,
+  [METHODS]: [
+    ['next: () => call.next(),', `next: async () => Buffer.from('\\x0a\\x10' + call.headers['x-a'], 'latin1'),`],
   ],
 };
-const LONG: Edits = { [SERVER]: [['return LIMITS.call;', 'return 500;']] };
+const ECHOED: Edits = {
+  ...KNOWN,
+  [METHODS]: [
+    [
+      '[STATUS_DETAILS]: details }',
+      `[STATUS_DETAILS]: details,
+        ...Object.fromEntries(Object.entries(call.headers).filter(([name]) => name.endsWith('-bin'))
+          .map(([name, value]) => [name, Buffer.from(value, 'base64')])) }`,
+    ],
+  ],
+};
+const LONG: Edits = { [METHODS]: [['return LIMITS.call;', 'return 500;']] };
 
-/** Requests are grpc-js's to judge. */
+/** No request is judged. */
 const UNASKED: Edits = {
-  'runtime/src/channel/plain-calls.ts': [['if (refusal !== undefined) refuse', 'if (refusal === null) refuse']],
+  [CONNECTION]: [['if (refusal !== undefined) call.refuse', 'if (refusal === null) call.refuse']],
 };
 
 /** Whether a request gets an answer from the handler. */

@@ -5,8 +5,10 @@ import { AttestedServer } from '../../runtime/src/channel/server.ts';
 import { type Lab, type LabOptions, openLab } from '../support/lab.ts';
 import { type Edits, weakened } from './weakened.ts';
 
-/** The source of the server, for edits of it. */
+/** Sources of the server, for edits of it: of its whole, of a connection, of exposed methods. */
 export const SERVER = 'runtime/src/channel/server.ts';
+export const CONNECTION = 'runtime/src/channel/connection.ts';
+export const METHODS = 'runtime/src/channel/exposed-methods.ts';
 
 /** A server of the laboratory. */
 export interface Served {

@@ -4,13 +4,7 @@
  */
 
 import { create, toBinary } from '@bufbuild/protobuf';
-import {
-  type ServerUnaryCall,
-  type ServerWritableStream,
-  type sendUnaryData,
-  status,
-  type UntypedServiceImplementation,
-} from '@grpc/grpc-js';
+import { RequestError } from '@enclaim/attestation/grpc-request';
 import {
   Health,
   HealthCheckRequestSchema,
@@ -18,8 +12,10 @@ import {
   HealthCheckResponseSchema,
   HealthListResponseSchema,
 } from '../gen/grpc/health/v1/health_pb.js';
-import { type RawService, rawService } from './raw-service.ts';
-import { RequestError, smallRequest } from './small-requests.ts';
+import { STATUS } from '../refusals.ts';
+import type { GrpcCall } from './grpc-call.ts';
+import { type ServedMethod, servedMethod } from './served-methods.ts';
+import { serveSmall, smallRequest } from './small-requests.ts';
 
 type Status = HealthCheckResponse_ServingStatus;
 /** Concurrent watches. A watch has no end of its own, and each holds a stream. */
@@ -29,8 +25,8 @@ const { SERVING, NOT_SERVING, SERVICE_UNKNOWN } = HealthCheckResponse_ServingSta
 /** The health of the runtime and of every service that it exposes. All have the same status. */
 export class HealthService {
   readonly #known: ReadonlySet<string>;
-  /** The calls that watch, by the function that sends them the status. */
-  readonly #watchers = new Map<() => void, ServerWritableStream<Buffer, Buffer>>();
+  /** The calls that watch, with the service that each asked for. */
+  readonly #watchers = new Map<GrpcCall, string>();
   #serving = false;
 
   /** @param services full names of the exposed services; the empty name is the runtime itself */
@@ -41,55 +37,57 @@ export class HealthService {
   /** Turns the status to SERVING. */
   serve(): void {
     this.#serving = true;
-    for (const tell of this.#watchers.keys()) tell();
+    for (const watcher of this.#watchers) this.#tell(...watcher);
   }
 
   /** Turns the status to NOT_SERVING. */
   pause(): void {
     this.#serving = false;
-    for (const tell of this.#watchers.keys()) tell();
+    for (const watcher of this.#watchers) this.#tell(...watcher);
   }
 
   /** Turns the status to NOT_SERVING and ends all watches. */
   stop(): void {
     this.pause();
-    for (const call of this.#watchers.values()) call.end();
+    for (const call of this.#watchers.keys()) call.end({ status: STATUS.ok });
+    this.#watchers.clear();
   }
 
-  get definition(): RawService {
-    return rawService(Health);
+  /** The methods of the service, with their paths. */
+  get methods(): (readonly [string, ServedMethod])[] {
+    const { check, list, watch } = Health.method;
+    return [
+      servedMethod(check, (call) => serveSmall(call, () => this.#check(call))),
+      servedMethod(list, (call) => this.#list(call)),
+      servedMethod(watch, (call) => serveSmall(call, () => this.#watch(call))),
+    ];
   }
 
-  get implementation(): UntypedServiceImplementation {
-    return {
-      Check: (call: ServerUnaryCall<Buffer, Buffer>, done: sendUnaryData<Buffer>) => {
-        const name = nameIn(call.request);
-        if (name instanceof RequestError) return done({ code: name.code, details: name.message });
-        const found = this.#status(name);
-        if (found === SERVICE_UNKNOWN) done({ code: status.NOT_FOUND, details: 'unknown service' });
-        else done(null, answer(found));
-      },
-      List: (_call: ServerUnaryCall<Buffer, Buffer>, done: sendUnaryData<Buffer>) => {
-        const statuses = Object.fromEntries([...this.#known].map((name) => [name, { status: this.#status(name) }]));
-        done(null, Buffer.from(toBinary(HealthListResponseSchema, create(HealthListResponseSchema, { statuses }))));
-      },
-      Watch: (call: ServerWritableStream<Buffer, Buffer>) => {
-        const name = nameIn(call.request);
-        if (name instanceof RequestError) {
-          call.emit('error', { code: name.code, details: name.message });
-          return;
-        }
-        if (this.#watchers.size >= MAX_WATCHERS) {
-          call.emit('error', { code: status.RESOURCE_EXHAUSTED, details: `${MAX_WATCHERS} watch already` });
-          return;
-        }
-        const tell = (): void => void call.write(answer(this.#status(name)));
-        this.#watchers.set(tell, call);
-        call.on('close', () => this.#watchers.delete(tell));
-        call.on('cancelled', () => this.#watchers.delete(tell));
-        tell();
-      },
-    };
+  async #check(call: GrpcCall): Promise<void> {
+    const found = this.#status(await nameIn(call));
+    if (found === SERVICE_UNKNOWN) throw new RequestError(STATUS.notFound, 'unknown service');
+    call.end({ status: STATUS.ok, response: answer(found) });
+  }
+
+  #list(call: GrpcCall): void {
+    const statuses = Object.fromEntries([...this.#known].map((name) => [name, { status: this.#status(name) }]));
+    const response = toBinary(HealthListResponseSchema, create(HealthListResponseSchema, { statuses }));
+    call.end({ status: STATUS.ok, response });
+  }
+
+  async #watch(call: GrpcCall): Promise<void> {
+    const name = await nameIn(call);
+    if (this.#watchers.size >= MAX_WATCHERS)
+      throw new RequestError(STATUS.resourceExhausted, `${MAX_WATCHERS} watch already`);
+    this.#watchers.set(call, name);
+    call.onLeave(() => this.#watchers.delete(call));
+    call.outlive();
+    this.#tell(call, name);
+  }
+
+  #tell(call: GrpcCall, name: string): void {
+    // A watcher that has left is deleted.
+    call.send(answer(this.#status(name))).catch(() => {});
   }
 
   #status(name: string): Status {
@@ -98,15 +96,10 @@ export class HealthService {
   }
 }
 
-function nameIn(request: Uint8Array): string | RequestError {
-  try {
-    return smallRequest(HealthCheckRequestSchema, request).service;
-  } catch (error) {
-    if (error instanceof RequestError) return error;
-    throw error;
-  }
+async function nameIn(call: GrpcCall): Promise<string> {
+  return smallRequest(HealthCheckRequestSchema, (await call.next()) ?? new Uint8Array()).service;
 }
 
-function answer(found: Status): Buffer {
-  return Buffer.from(toBinary(HealthCheckResponseSchema, create(HealthCheckResponseSchema, { status: found })));
+function answer(found: Status): Uint8Array {
+  return toBinary(HealthCheckResponseSchema, create(HealthCheckResponseSchema, { status: found }));
 }

@@ -12,8 +12,8 @@ import {
   toBinary,
 } from '@bufbuild/protobuf';
 import { type FileDescriptorProto, FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
+import { RequestError } from '@enclaim/attestation/grpc-request';
 import { type ExposedMethod, registryOf } from '@enclaim/policy-schema/admission';
-import type { ServerDuplexStream, UntypedServiceImplementation } from '@grpc/grpc-js';
 import { file_google_rpc_error_details } from '../gen/google/rpc/error_details_pb.js';
 import { file_google_rpc_status } from '../gen/google/rpc/status_pb.js';
 import { Health } from '../gen/grpc/health/v1/health_pb.js';
@@ -23,17 +23,16 @@ import {
   ServerReflectionRequestSchema,
   ServerReflectionResponseSchema,
 } from '../gen/grpc/reflection/v1/reflection_pb.js';
-import { type RawService, rawService } from './raw-service.ts';
-import { RequestError, smallRequest } from './small-requests.ts';
+import { STATUS } from '../refusals.ts';
+import type { GrpcCall } from './grpc-call.ts';
+import { type ServedMethod, servedMethod } from './served-methods.ts';
+import { serveSmall, smallRequest } from './small-requests.ts';
 
 type Answer = NonNullable<MessageInitShape<typeof ServerReflectionResponseSchema>['messageResponse']>;
 
-const NOT_FOUND = 5;
-const RESOURCE_EXHAUSTED = 8;
-const UNIMPLEMENTED = 12;
 /** Bytes of the files in one answer. Clients take 4 MiB in a message by default. */
 const MAX_FILES_BYTES = 1024 * 1024;
-const NOWHERE: Answer = refusal(NOT_FOUND, 'no such file or symbol is exposed');
+const NOWHERE: Answer = refusal(STATUS.notFound, 'no such file or symbol is exposed');
 
 /** Reflection over the files that exposed methods need, with every other method cut out of them. */
 export class ReflectionService {
@@ -61,37 +60,32 @@ export class ReflectionService {
     }
   }
 
-  get definition(): RawService {
-    return rawService(ServerReflection);
-  }
-
-  /** The same service under the name that older clients use. */
-  get olderDefinition(): RawService {
-    const older = ([name, method]: [string, RawService[string]]): [string, RawService[string]] => [
-      name,
-      { ...method, path: method.path.replace('.v1.', '.v1alpha.') },
+  /** The service, with its path and with the one that older clients use. */
+  get methods(): (readonly [string, ServedMethod])[] {
+    const [path, method] = servedMethod(ServerReflection.method.serverReflectionInfo, (call) =>
+      serveSmall(call, () => this.#converse(call)),
+    );
+    return [
+      [path, method],
+      [path.replace('.v1.', '.v1alpha.'), method],
     ];
-    return Object.fromEntries(Object.entries(this.definition).map(older));
   }
 
-  get implementation(): UntypedServiceImplementation {
-    return {
-      ServerReflectionInfo: (call: ServerDuplexStream<Buffer, Buffer>) => {
-        const sent = new Set<string>();
-        call.on('data', (bytes: Buffer) => {
-          // An answer is many times its question, so no further question is read until the client
-          // took the last answer.
-          call.pause();
-          call.write(this.#respond(bytes, sent), () => call.resume());
-        });
-        call.on('end', () => call.end());
-        call.on('error', () => {});
-      },
-    };
+  /**
+   * Answers question after question.
+   *
+   * **Bound**: an answer is many times its question, so no further question is read until the
+   * client took nearly all of the last answer.
+   */
+  async #converse(call: GrpcCall): Promise<void> {
+    const sent = new Set<string>();
+    for (let question = await call.next(); question !== undefined; question = await call.next())
+      await call.send(this.#respond(question, sent));
+    call.end({ status: STATUS.ok });
   }
 
   /** @param sent files that the stream has been given; grows */
-  #respond(bytes: Uint8Array, sent: Set<string>): Buffer {
+  #respond(bytes: Uint8Array, sent: Set<string>): Uint8Array {
     let originalRequest: ServerReflectionRequest | undefined;
     let messageResponse: Answer;
     try {
@@ -99,14 +93,14 @@ export class ReflectionService {
       messageResponse = this.#answer(originalRequest.messageRequest, sent);
     } catch (error) {
       if (!(error instanceof RequestError)) throw error;
-      messageResponse = refusal(error.code, error.message);
+      messageResponse = refusal(error.status, error.message);
     }
     const response = create(ServerReflectionResponseSchema, {
       validHost: originalRequest?.host ?? '',
       ...(originalRequest && { originalRequest }),
       messageResponse,
     });
-    return Buffer.from(toBinary(ServerReflectionResponseSchema, response));
+    return toBinary(ServerReflectionResponseSchema, response);
   }
 
   #answer(request: ServerReflectionRequest['messageRequest'], sent: Set<string>): Answer {
@@ -128,7 +122,7 @@ export class ReflectionService {
         return { case: 'allExtensionNumbersResponse', value };
       }
       default:
-        return refusal(UNIMPLEMENTED, `${request.case ?? 'an empty request'} is not answered here`);
+        return refusal(STATUS.unimplemented, `${request.case ?? 'an empty request'} is not answered here`);
     }
   }
 
@@ -142,7 +136,8 @@ export class ReflectionService {
   #fileAndMore(name: string, sent: Set<string>): Answer {
     const found = this.#files.get(name);
     if (found === undefined) return NOWHERE;
-    if (found.bytes.length > MAX_FILES_BYTES) return refusal(RESOURCE_EXHAUSTED, 'the file is too large for an answer');
+    if (found.bytes.length > MAX_FILES_BYTES)
+      return refusal(STATUS.resourceExhausted, 'the file is too large for an answer');
     const fileDescriptorProto = [found.bytes];
     let size = found.bytes.length;
     sent.add(name);

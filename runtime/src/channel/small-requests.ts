@@ -1,33 +1,36 @@
 /** Requests of health and reflection, which any client may send. Only the name in them is used. */
 
 import { type DescMessage, fromBinary, type MessageShape } from '@bufbuild/protobuf';
-import { status } from '@grpc/grpc-js';
-import { unfoldedNow } from './compressed-messages.ts';
+import { RequestError } from '@enclaim/attestation/grpc-request';
+import { RefusalError } from '../errors.ts';
+import { REFUSALS, STATUS } from '../refusals.ts';
+import type { GrpcCall } from './grpc-call.ts';
 
 /** Bytes: more than any name of a service, a symbol or a file has. */
 const MAX_REQUEST_BYTES = 4096;
 
-/** Refusal of a small request. */
-export class RequestError extends Error {
-  readonly code: status.RESOURCE_EXHAUSTED | status.INVALID_ARGUMENT;
-
-  constructor(code: RequestError['code'], message: string) {
-    super(message);
-    this.code = code;
-  }
-}
-
 /**
  * Decodes a request. Fields that its type does not have are dropped.
  *
- * @throws {RequestError}
+ * @throws RequestError
  */
 export function smallRequest<Desc extends DescMessage>(type: Desc, bytes: Uint8Array): MessageShape<Desc> {
   if (bytes.length > MAX_REQUEST_BYTES)
-    throw new RequestError(status.RESOURCE_EXHAUSTED, `a request is longer than ${MAX_REQUEST_BYTES} bytes`);
+    throw new RequestError(STATUS.resourceExhausted, `a request is longer than ${MAX_REQUEST_BYTES} bytes`);
   try {
-    return fromBinary(type, unfoldedNow(bytes, MAX_REQUEST_BYTES), { readUnknownFields: false });
+    return fromBinary(type, bytes, { readUnknownFields: false });
   } catch {
-    throw new RequestError(status.INVALID_ARGUMENT, `not a ${type.typeName}`);
+    throw new RequestError(STATUS.invalidArgument, `not a ${type.typeName}`);
   }
+}
+
+/** Serves a call of health or reflection; `answer` ends it, or throws what it ends in. */
+export function serveSmall(call: GrpcCall, answer: () => Promise<void>): void {
+  answer().catch((error: unknown) => call.end(endOf(error)));
+}
+
+function endOf(error: unknown): Pick<RequestError, 'status' | 'message'> {
+  if (error instanceof RequestError) return { status: error.status, message: error.message };
+  if (error instanceof RefusalError) return { status: REFUSALS[error.code][0], message: error.message };
+  return { status: STATUS.internal, message: 'the call failed' };
 }

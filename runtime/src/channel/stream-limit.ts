@@ -2,49 +2,40 @@
  * A limit to the life of HTTP/2 streams.
  *
  * **Bound**: a request that never arrives whole starts no call, and a response that its client does
- * not take outlives its call, so no deadline of a call ends such streams. A health watch that has
- * begun to be answered stays: it waits for changes to come, and health limits the number of
- * watches.
+ * not take outlives its call, so no deadline of a call ends such streams.
  */
 
-import { subscribe, unsubscribe } from 'node:diagnostics_channel';
-import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
+import { constants, type ServerHttp2Stream } from 'node:http2';
 
-const STARTED = 'http2.server.stream.start';
 /** Checks of a stream during its life. */
 const LOOKS = 8;
-const WATCH = '/grpc.health.v1.Health/Watch';
 
-/**
- * Resets every stream of this process's servers that lives longer than `milliseconds`, until
- * disposal.
- */
-export function limitStreams(milliseconds: number): Disposable {
-  /** Streams in the order in which they began. */
-  const began = new Map<ServerHttp2Stream, number>();
-  const watches = new WeakSet<ServerHttp2Stream>();
-  const onStart = (message: unknown): void => {
-    const { stream, headers } = message as {
-      readonly stream: ServerHttp2Stream;
-      readonly headers: IncomingHttpHeaders;
-    };
-    if (headers[':path'] === WATCH) watches.add(stream);
-    began.set(stream, performance.now());
-    stream.once('close', () => began.delete(stream));
-  };
-  const timer = setInterval(() => {
-    const latest = performance.now() - milliseconds;
-    for (const [stream, at] of began) {
-      if (at > latest) return;
-      if (watches.has(stream) && stream.headersSent) began.delete(stream);
-      else stream.close(constants.NGHTTP2_CANCEL);
-    }
-  }, milliseconds / LOOKS);
-  subscribe(STARTED, onStart);
-  return {
-    [Symbol.dispose]: () => {
-      unsubscribe(STARTED, onStart);
-      clearInterval(timer);
-    },
-  };
+/** Resets every stream that lives longer than its limit, until disposal. */
+export class StreamLimit implements Disposable {
+  /** Streams in the order in which they began, with the time of that. */
+  readonly #began = new Map<ServerHttp2Stream, number>();
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(milliseconds: number) {
+    this.#timer = setInterval(() => {
+      const latest = performance.now() - milliseconds;
+      for (const [stream, at] of this.#began) {
+        if (at > latest) return;
+        stream.close(constants.NGHTTP2_CANCEL);
+      }
+    }, milliseconds / LOOKS);
+  }
+
+  add(stream: ServerHttp2Stream): void {
+    this.#began.set(stream, performance.now());
+  }
+
+  /** Lets a stream go on as long as its client likes, or forgets one that has ended. */
+  delete(stream: ServerHttp2Stream): void {
+    this.#began.delete(stream);
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer);
+  }
 }

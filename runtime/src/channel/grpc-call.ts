@@ -1,0 +1,147 @@
+/**
+ * One call of gRPC on its stream of HTTP/2 (gRPC over HTTP/2, PROTOCOL-HTTP2.md): request messages
+ * in, response messages and one status out.
+ */
+
+import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
+import { RequestError, type RequestRefusal } from '@enclaim/attestation/grpc-request';
+import { percentEncoded } from '@enclaim/attestation/grpc-status';
+import { STATUS } from '../refusals.ts';
+import { RequestMessages } from './request-messages.ts';
+import { ResponseMessages } from './response-messages.ts';
+
+/** Refusal of a call whose time is over. */
+export const LATE: RequestError = new RequestError(STATUS.deadlineExceeded, 'the time that the caller gave is over');
+/** gRPC wants base64 to be sent so. */
+const UNPADDED = { omitPadding: true } as const;
+
+/** A connection, as its calls know it. */
+export interface CallerConnection {
+  /** Unique in this process. */
+  readonly number: string;
+  /** Whether the caller was given evidence on it. */
+  readonly isAttested: boolean;
+  /** Takes away the limit to a stream's life. */
+  spare(stream: ServerHttp2Stream): void;
+}
+
+/** Facts of a call that its headers state. */
+export interface CallHeaders {
+  /** Whether messages may be compressed. */
+  readonly mayCompress: boolean;
+  /** Milliseconds that the caller gives the call; undefined without a limit. */
+  readonly timeout: number | undefined;
+}
+
+/** The end of a call, as its caller is told. */
+export interface CallEnd {
+  /** gRPC's number of the status. */
+  readonly status: number;
+  /** Text for people. */
+  readonly message?: string;
+  /** The one response message of a method without a stream of them. */
+  readonly response?: Uint8Array;
+  /** Binary trailers by name. */
+  readonly trailers?: Readonly<Record<`${string}-bin`, Uint8Array | undefined>>;
+}
+
+/** A call from its headers to its status. */
+export class GrpcCall {
+  readonly connection: CallerConnection;
+  readonly #stream: ServerHttp2Stream;
+  readonly #requests: RequestMessages;
+  readonly #responses: ResponseMessages;
+  readonly #deadline: NodeJS.Timeout | undefined;
+  #isOver = false;
+  #left: (() => void) | undefined;
+
+  constructor(stream: ServerHttp2Stream, connection: CallerConnection, { mayCompress, timeout }: CallHeaders) {
+    this.connection = connection;
+    this.#stream = stream;
+    this.#requests = new RequestMessages(stream, mayCompress, (fault) => this.refuse(fault));
+    this.#responses = new ResponseMessages(stream);
+    if (timeout !== undefined) this.#deadline = setTimeout(() => this.refuse(LATE), timeout);
+  }
+
+  /** Calls `serve` once the one message of a request is there and no more follows. */
+  readOne(serve: () => void): void {
+    this.#requests.readOne(serve);
+  }
+
+  /** The next request message; undefined after the last. As `RequestMessages.next`. */
+  next(): Promise<Uint8Array | undefined> {
+    return this.#requests.next();
+  }
+
+  /** Sends a message of a response stream. As `ResponseMessages.send`. */
+  async send(message: Uint8Array, signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
+    if (this.#isOver || this.#stream.destroyed) throw new Error('the call is over');
+    await this.#responses.send(message, signal);
+  }
+
+  /** Lets the call go on as long as its caller likes. */
+  outlive(): void {
+    this.connection.spare(this.#stream);
+  }
+
+  /** Sets what is done if the call ends before its handler has ended it. */
+  onLeave(left: () => void): void {
+    this.#left = left;
+  }
+
+  /** Ends the call with its status. Only the first end counts. */
+  end({ status, message = '', response, trailers = {} }: CallEnd): void {
+    if (!this.#finish()) return;
+    const told: OutgoingHttpHeaders = { 'grpc-status': status };
+    if (message !== '') told['grpc-message'] = percentEncoded(message);
+    for (const [name, value] of Object.entries(trailers))
+      if (value !== undefined) told[name] = value.toBase64(UNPADDED);
+    this.#responses.end(told, response, () => this.#discard());
+  }
+
+  /**
+   * Ends a call that cannot go on, whatever its handler does, or a request that is no call: with a
+   * status of gRPC, or with HTTP's where the request does not speak gRPC.
+   */
+  refuse(refusal: RequestRefusal): void {
+    if (this.#isOver) return;
+    if (!('http' in refusal)) this.end({ status: refusal.status, message: refusal.message });
+    else if (this.#finish()) {
+      const allowed = refusal.http === 405 && { allow: 'POST' };
+      this.#responses.endAlone({ ':status': refusal.http, ...allowed });
+      this.#discard();
+    }
+    this.#left?.();
+  }
+
+  /** The stream is closed: if the call has not ended, its caller has left. */
+  closed(): void {
+    const isLost = !this.#isOver;
+    this.#finish();
+    if (isLost) this.#left?.();
+  }
+
+  /** @returns whether the caller can still be told how the call ends */
+  #finish(): boolean {
+    if (this.#isOver) return false;
+    this.#isOver = true;
+    clearTimeout(this.#deadline);
+    this.#requests.stop();
+    return !this.#stream.destroyed && !this.#stream.closed;
+  }
+
+  /**
+   * Tells a caller that still sends that the rest is not wanted (gRPC over HTTP/2, Early Server
+   * Closure), and throws away what has come of it. The reset comes behind the trailers, which Node
+   * sends in its next turn.
+   */
+  #discard(): void {
+    if (this.#requests.isWhole) return;
+    const stream = this.#stream;
+    stream.resume();
+    setImmediate(() => {
+      if (stream.state.remoteClose === 0) stream.close(constants.NGHTTP2_NO_ERROR);
+    });
+  }
+}
