@@ -203,10 +203,18 @@ const SETTINGS = frame(FRAME.settings, 0, 0, setting(INITIAL_WINDOW, 65_535));
 const MIB = 1024 * 1024;
 
 /** Three messages are asked for before the handler asks for any. */
-const EAGER = methods([
-  'next: () => call.next(),',
-  `next: ((all) => async () => (await all).shift())((async () => [await call.next(), await call.next(), await call.next()])()),`,
-]);
+const EAGER = methods(
+  [
+    'function serve(',
+    `async function three(call) {
+    const all = [];
+    while (all.length < 3) all.push(await call.next().catch(() => undefined));
+    return all;
+  }
+  function serve(`,
+  ],
+  ['next: () => call.next(),', 'next: ((all) => async () => (await all).shift())(three(call)),'],
+);
 const UNFOLDING: Edits = {
   'runtime/src/channel/compressed-messages.ts': [
     ['maxOutputLength: maxInflated(message.length)', 'maxOutputLength: 2 ** 30'],

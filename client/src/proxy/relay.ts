@@ -6,25 +6,20 @@
 import type { IncomingHttpHeaders, OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
-import { Reader } from '@enclaim/attestation/bytes';
-import { ACCEPTED_ENCODINGS, MAX_MESSAGE_BYTES, maxInflated, requestRefusal } from '@enclaim/attestation/grpc-request';
+import { MessageFrames, PREFIX_BYTES } from '@enclaim/attestation/grpc-message';
+import {
+  ACCEPTED_ENCODINGS,
+  maxInflated,
+  RequestError,
+  requestRefusal,
+  timeoutOf,
+} from '@enclaim/attestation/grpc-request';
+import { percentEncoded } from '@enclaim/attestation/grpc-status';
 import { type ChannelInterface as Channel, Metadata, type StatusObject, status } from '@grpc/grpc-js';
 import { passing } from '../metadata.ts';
 
-/** A message's prefix: compressed flag, u32 length. */
-const PREFIX = 5;
 /** Node's error for an answer larger than it may be. */
 const TOO_LARGE = 'ERR_BUFFER_TOO_LARGE';
-
-/** A call that ends before it is made, or while its request is read. */
-class Malformed extends Error {
-  readonly code: status;
-
-  constructor(code: status, message: string) {
-    super(message);
-    this.code = code;
-  }
-}
 
 /** A request as it came in. */
 export interface Incoming {
@@ -50,9 +45,9 @@ export function refused({ stream, headers, rawHeaders }: Incoming): boolean {
   if (refusal !== undefined && 'http' in refusal) {
     return endWith(stream, { ':status': refusal.http, ...(refusal.http === 405 && { allow: 'POST' }) });
   }
-  const fault = strangerIn(headers) ?? (refusal && new Malformed(refusal.status, refusal.message));
+  const fault = strangerIn(headers) ?? refusal;
   if (fault === undefined) return false;
-  new Answer(stream).end({ code: fault.code, details: fault.message, metadata: new Metadata() });
+  new Answer(stream).end({ code: fault.status, details: fault.message, metadata: new Metadata() });
   return true;
 }
 
@@ -87,13 +82,14 @@ export function relay(channel: Channel, { stream, headers }: Incoming): Relayed 
   return { end: (code, details) => call.cancelWithStatus(code, details) };
 }
 
-function strangerIn(headers: IncomingHttpHeaders): Malformed | undefined {
+function strangerIn(headers: IncomingHttpHeaders): RequestError | undefined {
   const authority = headers[':authority'] ?? headers.host ?? '';
   if (!isOfThisMachine(authority)) {
     // A page of any site can make a browser ask for a name that leads here.
-    return new Malformed(status.PERMISSION_DENIED, `authority ${authority.slice(0, 256)} is not of this machine`);
+    return new RequestError(status.PERMISSION_DENIED, `authority ${authority.slice(0, 256)} is not of this machine`);
   }
-  if (headers.origin !== undefined) return new Malformed(status.PERMISSION_DENIED, 'calls of web pages are not taken');
+  if (headers.origin !== undefined)
+    return new RequestError(status.PERMISSION_DENIED, 'calls of web pages are not taken');
   return undefined;
 }
 
@@ -109,7 +105,7 @@ function endWith(stream: ServerHttp2Stream, headers: OutgoingHttpHeaders): true 
 }
 
 function codeOf(error: unknown): status {
-  return error instanceof Malformed ? error.code : status.CANCELLED;
+  return error instanceof RequestError ? error.status : status.CANCELLED;
 }
 
 /** The response on its way to the client. */
@@ -128,7 +124,7 @@ class Answer {
   message(message: Buffer, written: () => void): void {
     if (this.#stream.destroyed) return;
     this.begin(new Metadata());
-    const prefix = Buffer.alloc(PREFIX);
+    const prefix = Buffer.alloc(PREFIX_BYTES);
     prefix.writeUInt32BE(message.length, 1);
     this.#stream.write(prefix);
     this.#stream.write(message, written);
@@ -161,56 +157,18 @@ class Answer {
   }
 }
 
-/**
- * `grpc-message`: UTF-8, in which every byte but printable ASCII, and the percent sign, is escaped
- * (gRPC over HTTP/2). A space at either end is escaped too, because HTTP/2 has none there and Node
- * drops a field that has one.
- */
-function percentEncoded(text: string): string {
-  let encoded = '';
-  for (const byte of Buffer.from(text.toWellFormed())) {
-    const plain = byte >= 0x20 && byte <= 0x7e && byte !== 0x25;
-    encoded += plain ? String.fromCharCode(byte) : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
-  }
-  return encoded.replace(/^ | $/g, '%20');
-}
-
-/** Messages of the client's half. @throws Malformed */
+/** Messages of the client's half. @throws RequestError */
 async function* messagesIn(stream: ServerHttp2Stream, encoding: string | string[] | undefined): AsyncIterable<Buffer> {
-  let held: Buffer[] = [];
-  let size = 0;
-  let wanted = PREFIX;
+  const frames = new MessageFrames(encoding === 'gzip');
   for await (const chunk of stream.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-    held.push(chunk);
-    size += chunk.length;
-    while (size >= wanted) {
-      const bytes = Buffer.concat(held);
-      const { compressed, length } = prefixOf(bytes);
-      const end = PREFIX + length;
-      const whole = size >= end;
-      const message = bytes.subarray(PREFIX, end);
-      if (whole) yield compressed ? await inflated(message, encoding) : message;
-      const rest = whole ? bytes.subarray(end) : bytes;
-      wanted = whole ? PREFIX : end;
-      held = [rest];
-      size = rest.length;
+    frames.add(chunk);
+    for (let next = frames.take(); next !== undefined; next = frames.take()) {
+      const { buffer, byteOffset, length } = next.bytes;
+      const message = Buffer.from(buffer, byteOffset, length);
+      yield next.isCompressed ? await inflated(message) : message;
     }
   }
-  if (size > 0) throw new Malformed(status.INTERNAL, 'the request ends within a message');
-}
-
-function prefixOf(bytes: Uint8Array): { compressed: boolean; length: number } {
-  const reader = new Reader(bytes.subarray(0, PREFIX));
-  const flag = reader.u8();
-  if (flag > 1) throw new Malformed(status.INTERNAL, `a message's first byte is ${flag}, expected 0 or 1`);
-  const length = reader.u32be();
-  if (length > MAX_MESSAGE_BYTES) {
-    throw new Malformed(
-      status.RESOURCE_EXHAUSTED,
-      `a message of ${length} bytes where ${MAX_MESSAGE_BYTES} are allowed`,
-    );
-  }
-  return { compressed: flag === 1, length };
+  if (frames.size > 0) throw new RequestError(status.INTERNAL, 'the request ends within a message');
 }
 
 /**
@@ -218,24 +176,18 @@ function prefixOf(bytes: Uint8Array): { compressed: boolean; length: number } {
  *
  * **Bound**: no more is made of it than a message may have.
  */
-async function inflated(message: Buffer, encoding: string | string[] | undefined): Promise<Buffer> {
-  if (encoding !== 'gzip')
-    throw new Malformed(status.INTERNAL, 'a compressed message in a call that names no compression');
+async function inflated(message: Buffer): Promise<Buffer> {
   try {
     return await promisify(gunzip)(message, { maxOutputLength: maxInflated(message.length) });
   } catch (cause) {
     const large = (cause as NodeJS.ErrnoException).code === TOO_LARGE;
-    if (large) throw new Malformed(status.RESOURCE_EXHAUSTED, 'a compressed message is larger than it may be');
-    throw new Malformed(status.INVALID_ARGUMENT, 'a compressed message is not gzip');
+    if (large) throw new RequestError(status.RESOURCE_EXHAUSTED, 'a compressed message is larger than it may be');
+    throw new RequestError(status.INVALID_ARGUMENT, 'a compressed message is not gzip');
   }
 }
 
-const UNITS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1_000, m: 1, u: 1e-3, n: 1e-6 };
-
-/** The time by which the call must have ended, in milliseconds since 1970. @throws Malformed */
+/** The time by which the call must have ended, in milliseconds since 1970. */
 function deadlineOf({ 'grpc-timeout': timeout }: IncomingHttpHeaders): number {
   if (timeout === undefined) return Number.POSITIVE_INFINITY;
-  const [, digits, unit = ''] = /^(\d{1,8})([HMSmun])$/.exec(String(timeout)) ?? [];
-  if (digits === undefined) throw new Malformed(status.INTERNAL, 'grpc-timeout is not a time');
-  return Date.now() + Math.ceil(Number(digits) * (UNITS[unit] ?? 0));
+  return Date.now() + Math.ceil(timeoutOf(String(timeout)) ?? 0);
 }
