@@ -56,7 +56,7 @@ export interface ConnectionOptions {
 
 /** A connection from its first call to its end. */
 export class CallConnection implements CallerConnection {
-  readonly number = String(++latest);
+  readonly number: string = String(++latest);
   readonly isAttested: boolean;
   readonly #socket: TLSSocket;
   readonly #session: ServerHttp2Session;
