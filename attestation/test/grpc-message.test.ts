@@ -7,7 +7,7 @@ import { runInNewContext } from 'node:vm';
 import { MessageFrames } from '@enclaim/attestation/grpc-message';
 import { MAX_MESSAGE_BYTES, RequestError } from '@enclaim/attestation/grpc-request';
 import { percentEncoded } from '@enclaim/attestation/grpc-status';
-import fc from 'fast-check';
+import { fc } from '../../test/support/properties.ts';
 
 /** A message behind its prefix. */
 function prefixed(message: Uint8Array, flag = 0): Buffer {
