@@ -24,7 +24,7 @@ import type { Device } from './log/device.ts';
 import { bootRecord, endRecord, roomRecord } from './log/entry.ts';
 import { ReceiptSigner } from './log/receipts.ts';
 import { RecordLog } from './log/record-log.ts';
-import { WorkerClasses } from './worker/classes.ts';
+import { WorkerClasses, workerShares } from './worker/classes.ts';
 import type { WorkerFactory } from './worker/worker.ts';
 
 /** Options that the supervisor hands over once everything is measured. */
@@ -85,7 +85,7 @@ export interface Runtime {
 export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   const { bundle, platform } = options;
   const admission = admit(bundle.policy, bundle.descriptors, bundle.policyDigest, options.workers.capacity);
-  const governor = governorOf(admission, options.workers.capacity);
+  const governor = governorOf(admission, options.workers);
   const keys = makeBootKeys();
   const log = await RecordLog.open(options.log.device, options.log.capacity);
   const clock = new BootClock(options.time ?? anchorTime());
@@ -193,12 +193,9 @@ function bootStatement(
   };
 }
 
-function governorOf({ policy, exposed }: Admission, capacity: Capacity): ResourceGovernor | undefined {
+function governorOf({ policy, classes }: Admission, workers: RuntimeOptions['workers']): ResourceGovernor | undefined {
   const { resources } = policy.governance;
-  if (resources === 'none') return undefined;
-  return new ResourceGovernor(
-    resources,
-    exposed.map(({ id }) => id),
-    capacity,
-  );
+  return resources === 'none'
+    ? undefined
+    : new ResourceGovernor(resources, workerShares(classes, workers), workers.capacity);
 }

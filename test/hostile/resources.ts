@@ -99,7 +99,7 @@ class Silence {
 const ATTACKS: Readonly<Record<string, ResourceAttack>> = {
   'many small requests for the memory that one large one may not have': {
     layer: 'sum of declared memory',
-    off: () => without.places(['left >= 0 &&', 'kind === 1 ||']),
+    off: () => without.places(['left >= 0 &&', 'kind % 2 === 1 ||']),
     limits: { wall: '300s', cpu: '40s' },
     options: () => ({ capacity: { memory: 64 * 1024 * 1024, processors: 100 } }),
     handlers: { Watch: WAIT },
@@ -107,7 +107,7 @@ const ATTACKS: Readonly<Record<string, ResourceAttack>> = {
   },
   'many small requests for the processor that one large one may not have': {
     layer: 'sum of declared processor',
-    off: () => without.places(['left >= 0 &&', 'kind === 2 ||']),
+    off: () => without.places(['left >= 0 &&', '(kind > 0 && kind % 2 === 0) ||']),
     limits: { wall: '300s', cpu: '40s' },
     options: () => ({ capacity: { memory: 2 ** 40, processors: 1 } }),
     handlers: { Watch: WAIT },

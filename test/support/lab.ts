@@ -23,7 +23,7 @@ import { type Capacity, ResourceGovernor } from '../../runtime/src/governor/reso
 import { ReceiptSigner } from '../../runtime/src/log/receipts.ts';
 import { type Entry, type RecordLog, ZERO_HASH } from '../../runtime/src/log/record-log.ts';
 import type { Messages as WholeMessages } from '../../runtime/src/message/transcoder/messages.ts';
-import { WorkerClasses } from '../../runtime/src/worker/classes.ts';
+import { WorkerClasses, workerShares } from '../../runtime/src/worker/classes.ts';
 import type { WorkerFactory } from '../../runtime/src/worker/worker.ts';
 import { HANGS_MS } from './eventually.ts';
 import { startWorkers } from './worker-process.ts';
@@ -200,13 +200,16 @@ export async function openLab({
     },
   };
   const code = typeof handlers === 'string' ? handlers : bundleOf(handlers);
-  const methods = admission.exposed.map(({ id }) => id);
   const { resources } = compiled.governance;
-  const governor = resources === 'none' ? undefined : new Governor(resources, methods, capacity, readings);
+  const parts = classes(admission.classes);
+  const governor =
+    resources === 'none'
+      ? undefined
+      : new Governor(resources, workerShares(parts, { size, capacity }), capacity, readings);
   const pool = await Classes.start(
     { factory, size, stall, onLost: (reason) => void lost.push(reason) },
     { code, metered: governor !== undefined },
-    classes(admission.classes).filter(
+    parts.filter(
       ({ methods }) => typeof handlers === 'string' || methods.some((id) => id.replace('lab.v1.Lab/', '') in handlers),
     ),
   );

@@ -3,8 +3,8 @@
  * readings.
  *
  * **Bound**: a declaration is a reservation. Together the requests in flight never declare more
- * than the workers have. Without this, many small requests could take what one large request may
- * not.
+ * than the workers have, and those of a class no more than its own workers. Without this, many
+ * small requests could take what one large request may not.
  */
 
 import { bytesOf, type MethodId, millisecondsOf, type Resources } from '@enclaim/policy-schema/admission';
@@ -13,11 +13,17 @@ import type { CallBudget } from './call-budget.ts';
 import { type Guest, type Load, type Place, Places } from './places.ts';
 import { KERNEL, type Readings, readMachine } from './readings.ts';
 
-/** Resources of all workers together. */
+/** Resources of workers together. */
 export interface Capacity {
   /** Bytes for handlers. */
   readonly memory: number;
   readonly processors: number;
+}
+
+/** Methods that run in workers of their own, and the resources of these workers. */
+export interface WorkerShare {
+  readonly methods: readonly MethodId[];
+  readonly capacity: Capacity;
 }
 
 const POINTER = '/governance/resources';
@@ -32,12 +38,16 @@ const FRESH_MS = 1000;
  */
 const MAX_WAITING_CALLS = 256;
 
-interface Declared extends CallBudget {
+interface Declaration extends CallBudget {
   /** Thousandths of a processor that it needs to use its processor time within its wall time. */
   readonly share: number;
+}
+
+/** A declaration as the places of the governor see it. */
+interface Declared extends Declaration {
   /**
-   * Requests in flight, bytes and thousandths of a processor. While a call waits for its caller, it
-   * needs no processor.
+   * Requests in flight, bytes and thousandths of a processor of all workers, then the last two of
+   * the workers of each class. While a call waits for its caller, it needs no processor.
    */
   readonly load: Load;
 }
@@ -60,6 +70,8 @@ export class ResourceGovernor {
   #readAt: number;
 
   /**
+   * @param shares methods of each class of workers, with the resources of its workers
+   * @param capacity resources of all workers that the machine has room for
    * @param read readings of the machine. If the kernel does not show them, the policy cannot be
    * enforced.
    * @throws RefusalError `claim` if a declaration is more than the workers have, or there are no
@@ -67,7 +79,7 @@ export class ResourceGovernor {
    */
   constructor(
     limits: Resources,
-    methods: Iterable<MethodId>,
+    shares: readonly WorkerShare[],
     capacity: Capacity,
     read: () => Readings = () => readMachine(limits.thermal === 'none' ? { ...KERNEL, thermal: null } : KERNEL),
     clock: () => number = () => performance.now(),
@@ -75,14 +87,16 @@ export class ResourceGovernor {
     this.#limits = limits;
     const waiting = MAX_WAITING_CALLS;
     this.#places = new Places({
-      whole: [limits.inFlight, capacity.memory, shareOf(capacity)],
+      whole: [limits.inFlight, ...[capacity, ...shares.map(({ capacity: own }) => own)].flatMap(amountsOf)],
       ...{ waiting, away: limits.inFlight, unaryFirst: false, crowded: 'too many calls wait for what they declare' },
     });
-    this.#methods = new Map([...methods].map((id) => [id, declared(limits, id)]));
+    this.#methods = new Map(
+      shares.flatMap(({ methods }, at) => methods.map((id) => [id, placed(declared(limits, id), at, shares.length)])),
+    );
     this.patience = Math.max(MIN_PATIENCE_MS, ...[...this.#methods.values()].map(({ processor }) => processor / 500));
     this.#read = read;
     this.#clock = clock;
-    const [beyond] = unattainable(limits, this.#methods.keys(), capacity);
+    const [beyond] = shares.flatMap(({ methods, capacity: own }) => unattainable(limits, methods, own));
     if (beyond !== undefined) throw new RefusalError('claim', beyond.message, { pointer: beyond.pointer });
     try {
       this.#readings = read();
@@ -193,7 +207,22 @@ function shareOf({ processors }: Capacity): number {
   return Math.floor(processors * WHOLE);
 }
 
-function declared({ methods, ...whole }: Resources, id: MethodId): Declared {
+/** The amounts of a capacity: bytes, and thousandths of a processor. */
+function amountsOf(capacity: Capacity): readonly number[] {
+  return [capacity.memory, shareOf(capacity)];
+}
+
+/** A declaration as a load of the workers of class `at`, of so many classes. */
+function placed(declaration: Declaration, at: number, classes: number): Declared {
+  const { memory, share } = declaration;
+  const of = (amounts: readonly number[]): number[] => [
+    ...[1, ...amounts],
+    ...Array.from({ length: classes }, (_, each) => (each === at ? amounts : amounts.map(() => 0))).flat(),
+  ];
+  return { ...declaration, load: { running: of([memory, share]), away: of([memory, 0]) } };
+}
+
+function declared({ methods, ...whole }: Resources, id: MethodId): Declaration {
   const own = Object.hasOwn(methods, id) ? methods[id] : undefined;
   const { memory, cpu, wall } = own ?? whole;
   const [processor, milliseconds] = [millisecondsOf(cpu), millisecondsOf(wall)];
@@ -203,7 +232,6 @@ function declared({ methods, ...whole }: Resources, id: MethodId): Declared {
     processor: processor * 1000,
     wall: milliseconds,
     share,
-    load: { running: [1, bytes, share], away: [1, bytes, 0] },
     pointer: own === undefined ? POINTER : `${POINTER}/methods/${id.replace('/', '~1')}`,
   };
 }

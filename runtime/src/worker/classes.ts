@@ -5,6 +5,7 @@
 
 import type { MethodId, WorkerClass } from '@enclaim/policy-schema/admission';
 import { RefusalError } from '../errors.ts';
+import type { Capacity, WorkerShare } from '../governor/resources.ts';
 import type { Call } from './call.ts';
 import { type PoolOptions, WorkerPool } from './pool.ts';
 import type { Made } from './protocol.ts';
@@ -20,8 +21,8 @@ export class WorkerClasses {
 
   /**
    * Starts the workers of one class after the other. On a slow machine, starting all at once would
-   * take too long for each. `size` is the number of workers in all, and each class has at least
-   * one.
+   * take too long for each. `size` is the number of workers in all, divided as
+   * {@link workerNumbers} says.
    *
    * @throws RefusalError `worker`, whose text comes from a worker
    */
@@ -30,12 +31,12 @@ export class WorkerClasses {
     bundle: Omit<HandlerBundle, 'methods'>,
     classes: readonly WorkerClass[],
   ): Promise<WorkerClasses> {
-    const size = Math.max(1, Math.floor(options.size / classes.length));
+    const numbers = workerNumbers(classes.length, options.size);
     const pools = new Map<MethodId, WorkerPool>();
     const started = new WorkerClasses(pools);
     try {
-      for (const { methods } of classes) {
-        const pool = await WorkerPool.start({ ...options, size }, { ...bundle, methods });
+      for (const [at, { methods }] of classes.entries()) {
+        const pool = await WorkerPool.start({ ...options, size: numbers[at] ?? 1 }, { ...bundle, methods });
         for (const method of methods) pools.set(method, pool);
       }
     } catch (error) {
@@ -68,4 +69,26 @@ export class WorkerClasses {
   get #each(): WorkerPool[] {
     return [...new Set(this.#pools.values())];
   }
+}
+
+/**
+ * Workers of each class: as many for each as for any other, what is left over for the first ones,
+ * and at least one.
+ */
+function workerNumbers(classes: number, size: number): number[] {
+  const [each, over] = [Math.floor(size / classes), size % classes];
+  return Array.from({ length: classes }, (_, at) => Math.max(1, at < over ? each + 1 : each));
+}
+
+/** The methods of each class, with the resources of the workers that it has. */
+export function workerShares(
+  classes: readonly WorkerClass[],
+  { size, capacity }: { readonly size: number; readonly capacity: Capacity },
+): WorkerShare[] {
+  const numbers = workerNumbers(classes.length, size);
+  return classes.map(({ methods }, at) => {
+    const part = (numbers[at] ?? 1) / size;
+    const memory = Math.floor(capacity.memory * part);
+    return { methods, capacity: { memory, processors: capacity.processors * part } };
+  });
 }

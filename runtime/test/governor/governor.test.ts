@@ -34,7 +34,7 @@ const CALM: Readings = { pressure: { memory: 0, cpu: 0 }, warmest: null };
 const METHODS = ['a.B/Small', 'a.B/Large'] as const;
 
 const governor = (limits: Partial<Resources> = {}, read = () => CALM, clock?: () => number): ResourceGovernor =>
-  new ResourceGovernor({ ...LIMITS, ...limits }, METHODS, CAPACITY, read, clock);
+  new ResourceGovernor({ ...LIMITS, ...limits }, [{ methods: METHODS, capacity: CAPACITY }], CAPACITY, read, clock);
 const refusal =
   (code: string, pointer: string) =>
   (error: unknown): boolean =>
@@ -74,6 +74,32 @@ describe('declarations', () => {
       message: 'too many calls wait for what they declare',
     });
     assert.notEqual(await settled(it.admit('a.B/Large', guest())), undefined, 'another connection');
+  });
+
+  test('of one class never take more than its own workers have', async () => {
+    const [one, seven] = [CAPACITY, { memory: 7 * CAPACITY.memory, processors: 7 }];
+    const shares = [
+      { methods: ['a.B/Large'], capacity: one },
+      { methods: ['a.B/Small'], capacity: seven },
+    ] as const;
+    const all = { memory: 8 * CAPACITY.memory, processors: 8 };
+    const it = new ResourceGovernor(LIMITS, shares, all, () => CALM);
+    const held = [await it.admit('a.B/Large', guest()), await it.admit('a.B/Large', guest())];
+    const third = it.admit('a.B/Large', guest());
+    assert.equal(await settled(third), undefined, 'the workers of the other class are of no use to it');
+    assert.notEqual(await settled(it.admit('a.B/Small', guest())), undefined);
+    held[0]?.[Symbol.dispose]();
+    assert.notEqual(await settled(third), undefined);
+  });
+
+  test('beyond the workers of a class are refused at the start, however many others there are', () => {
+    const small = { memory: 32 * MIB, processors: 1 };
+    const shares = [
+      { methods: ['a.B/Large'], capacity: small },
+      { methods: ['a.B/Small'], capacity: CAPACITY },
+    ] as const;
+    const start = (): unknown => new ResourceGovernor(LIMITS, shares, { memory: 160 * MIB, processors: 2 }, () => CALM);
+    assert.throws(start, refusal('claim', '/governance/resources/memory'));
   });
 
   test('of memory are kept while a caller is waited for, and those of a processor are not', async () => {
