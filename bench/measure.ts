@@ -1,10 +1,16 @@
-/** Times of one step: median and 99th percentile of many runs, printed as a line. */
+/**
+ * Times of one step: median and 99th percentile of many runs by the clock, and the median of the
+ * processor time that this process took, printed as a line. On a shared machine the processor time
+ * is the one to compare.
+ */
 
 const WIDTH = 58;
+const COLUMN = 9;
 
 /** The head of a table of {@link measure} lines. */
 export function head(runs: number): void {
-  console.log(`${`ms over ${runs} runs`.padEnd(WIDTH)}${'p50'.padStart(9)}${'p99'.padStart(9)}`);
+  const columns = ['p50', 'p99', 'cpu p50'].map((name) => name.padStart(COLUMN)).join('');
+  console.log(`${`ms over ${runs} runs`.padEnd(WIDTH)}${columns}`);
 }
 
 /** Measures `step` in milliseconds, after a tenth of the runs unmeasured. */
@@ -12,29 +18,43 @@ export async function measure(name: string, runs: number, step: () => unknown): 
   await measureInTurn(runs, [[name, step]]);
 }
 
+interface Row {
+  readonly name: string;
+  readonly step: () => unknown;
+  readonly clock: number[];
+  readonly processor: number[];
+}
+
 /**
  * Measures steps in turn, one run of each after the other, so that load of the machine meets them
- * alike. The last one is the floor: each line before it ends in its ratio to that, by medians.
+ * alike. The last one is the floor: each line before it ends in its ratio to that, by medians of
+ * processor time.
  */
 export async function measureInTurn(
   runs: number,
   steps: readonly (readonly [name: string, step: () => unknown])[],
 ): Promise<void> {
   for (let i = 0; i < runs / 10; i++) for (const [, step] of steps) await step();
-  const rows = steps.map(([name, step]) => ({ name, step, times: [] as number[] }));
-  for (let i = 0; i < runs; i++) {
-    for (const { step, times } of rows) {
-      const began = performance.now();
-      await step();
-      times.push(performance.now() - began);
-    }
+  const rows: Row[] = steps.map(([name, step]) => ({ name, step, clock: [], processor: [] }));
+  for (let i = 0; i < runs; i++) for (const row of rows) await runOnce(row);
+  const floor = quantile(rows.at(-1)?.processor ?? [], 0.5);
+  for (const [index, { name, clock, processor }] of rows.entries()) {
+    const times = [quantile(clock, 0.5), quantile(clock, 0.99), quantile(processor, 0.5)];
+    const columns = times.map((time) => time.toFixed(3));
+    if (index < rows.length - 1) columns.push(`${(quantile(processor, 0.5) / floor).toFixed(2)} ×`);
+    console.log(`${name.padEnd(WIDTH)}${columns.map((column) => column.padStart(COLUMN)).join('')}`);
   }
-  for (const { times } of rows) times.sort((a, b) => a - b);
-  const at = (times: readonly number[], quantile: number): number => times[Math.floor(times.length * quantile)] ?? 0;
-  const floor = at(rows.at(-1)?.times ?? [], 0.5);
-  for (const [index, { name, times }] of rows.entries()) {
-    const [p50, p99] = [at(times, 0.5), at(times, 0.99)];
-    const ratio = index === rows.length - 1 ? '' : `${(p50 / floor).toFixed(2)} ×`.padStart(9);
-    console.log(`${name.padEnd(WIDTH)}${p50.toFixed(3).padStart(9)}${p99.toFixed(3).padStart(9)}${ratio}`);
-  }
+}
+
+async function runOnce({ step, clock, processor }: Row): Promise<void> {
+  const before = process.cpuUsage();
+  const began = performance.now();
+  await step();
+  clock.push(performance.now() - began);
+  const { user, system } = process.cpuUsage(before);
+  processor.push((user + system) / 1000);
+}
+
+function quantile(times: readonly number[], at: number): number {
+  return times.toSorted((a, b) => a - b)[Math.floor(times.length * at)] ?? 0;
 }

@@ -3,6 +3,7 @@
 import { importKey } from '#crypto';
 import type { VerificationKey } from './crypto/scheme.ts';
 import { DecodeError, EvidenceError, type EvidenceErrorCode } from './errors.ts';
+import { parseOnce } from './parse-once.ts';
 
 /**
  * `parse(bytes)`, with a DecodeError turned into the refusal of a whole piece of evidence.
@@ -19,14 +20,23 @@ export function parsePart<T, V>(code: EvidenceErrorCode, name: string, value: V,
   }
 }
 
+/** One object for one SubjectPublicKeyInfo, and the key that was imported from it. */
+const sameSpki = parseOnce((spki) => ({ spki }));
+const imported = new WeakMap<object, VerificationKey>();
+
 /**
- * The same for a key, which is read asynchronously.
+ * The same for a key, which is imported asynchronously, once for keys that come again.
  * @param spki DER SubjectPublicKeyInfo
  * @throws EvidenceError `format`
  */
 export async function importPart(name: string, spki: Uint8Array): Promise<VerificationKey> {
+  const same = sameSpki(spki);
+  const known = imported.get(same);
+  if (known !== undefined) return known;
   try {
-    return await importKey(spki);
+    const key = await importKey(same.spki);
+    imported.set(same, key);
+    return key;
   } catch (cause) {
     if (!(cause instanceof DecodeError)) throw cause;
     throw new EvidenceError('format', `${name} does not parse: ${cause.message}`, { cause });

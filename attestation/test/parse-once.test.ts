@@ -12,6 +12,7 @@ import { FakeQuotingEnclave } from '../../test/fakes/quoting-enclave.ts';
 import { refused } from '../../test/support/refused.ts';
 import { verifyNitro } from '../src/nitro/index.ts';
 import { deriveOnce, forgetParsed, MAX_PARSED_BYTES, MAX_PARSED_PARTS, parseOnce } from '../src/parse-once.ts';
+import { importPart } from '../src/parse-part.ts';
 import { verifySnp } from '../src/snp/index.ts';
 import { type TdxCollateral, verifyTdx } from '../src/tdx/index.ts';
 import { importCertified, parseCertificateOnce, parseCrlOnce, pinsOf } from '../src/x509/index.ts';
@@ -160,6 +161,23 @@ describe('a certificate that comes again', () => {
     assert.equal(one, other);
     assert.equal(await importCertified(one), await importCertified(other));
     assert.equal(pinsOf(one), pinsOf(other));
+  });
+});
+
+describe('a key that comes again', () => {
+  const { spki } = new FakeQuotingEnclave().pck;
+  test('is imported once, and another one from the same buffer anew', async () => {
+    const buffer = Uint8Array.from(spki);
+    const first = await importPart('key', buffer);
+    assert.equal(await importPart('key', Uint8Array.from(spki)), first);
+    buffer.set(new FakeQuotingEnclave().pck.spki);
+    const second = await importPart('key', buffer);
+    assert.notDeepEqual(second.spki, first.spki);
+    assert.deepEqual(first.spki, Uint8Array.from(spki));
+  });
+
+  test('is refused each time if it is none', async () => {
+    for (let run = 0; run < 2; run++) await refused('format', () => importPart('key', Uint8Array.of(0x30, 0)));
   });
 });
 

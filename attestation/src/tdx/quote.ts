@@ -6,6 +6,7 @@
 
 import { fromUtf8, Reader, toHex } from '../bytes.ts';
 import { DecodeError } from '../errors.ts';
+import { parseOnce } from '../parse-once.ts';
 import { parsePem } from '../x509/pem.ts';
 
 /** A trust domain as the TDX module reports it (TDREPORT 1.0, 1.5 and "1.5ex"). */
@@ -208,7 +209,7 @@ function readSignatureData(reader: Reader): SignatureData {
   const qeAuthData = certification.take(certification.u16le());
   const chain = readCertificationData(certification, PCK_CHAIN);
   certification.end('certification data');
-  const pckChain = readPckChain(chain.take(chain.left));
+  const pckChain = readPckChainOnce(chain.take(chain.left));
   return { signature, attestationKey, qeReport, qeSignature, qeAuthData, pckChain };
 }
 
@@ -251,3 +252,6 @@ function readPckChain(bytes: Uint8Array): Uint8Array[] {
     throw new DecodeError('syntax', 'text around the PCK chain', 0);
   return parsePem(text, 'CERTIFICATE', MAX_CERTIFICATES);
 }
+
+/** A platform's chain is the same in each of its quotes. */
+const readPckChainOnce = parseOnce(readPckChain);
