@@ -28,6 +28,18 @@ export interface FlowDecision {
 /** Decisions because of a missing grant, as opposed to a flow that the policy forbids. */
 const GRANTS: ReadonlySet<DecisionCode> = new Set(['no-rule', 'reads', 'stores', 'sends', 'release']);
 
+/** Messages of the caller and to the caller. No date has a part in decisions about those. */
+type CallerSink = 'call' | 'response';
+
+/** Decisions of the policy about one method's messages, by their labels. */
+type Kept = Readonly<Record<CallerSink, WeakMap<Label, Decision>>>;
+
+/**
+ * **Cost**: most messages of a method have one and the same label, an object that is kept, and the
+ * policy decides about it once.
+ */
+const KEPT: WeakMap<Policy, Map<MethodId, Kept>> = new WeakMap();
+
 /** The parts of a call that decisions depend on. */
 export interface FlowJudgeOptions {
   readonly policy: Policy;
@@ -42,9 +54,11 @@ export interface FlowJudgeOptions {
 /** Asks the policy about flows of one call, and reports what it decides. */
 export class FlowJudge {
   readonly #options: FlowJudgeOptions;
+  readonly #kept: Kept;
 
   constructor(options: FlowJudgeOptions) {
     this.#options = options;
+    this.#kept = keptOf(options);
   }
 
   /**
@@ -61,6 +75,17 @@ export class FlowJudge {
 
   /** Decides about a flow without a report. */
   judge(sink: Sink, label: Label): Decision {
+    if (sink.kind !== 'call' && sink.kind !== 'response') return this.#judged(sink, label);
+    const kept = this.#kept[sink.kind];
+    let decision = kept.get(label);
+    if (decision === undefined) {
+      decision = this.#judged(sink, label);
+      kept.set(label, decision);
+    }
+    return decision;
+  }
+
+  #judged(sink: Sink, label: Label): Decision {
     const { policy, method, now } = this.#options;
     // The caller was authorized before.
     return decide(policy, { identity: ANYONE, method, label, sink }, { authorized: true, now: now() });
@@ -71,6 +96,13 @@ export class FlowJudge {
     const { label, onDecision } = this.#options;
     onDecision({ sink, allow, code, pointer, label: label.names });
   }
+}
+
+function keptOf({ policy, method }: FlowJudgeOptions): Kept {
+  const methods = KEPT.get(policy) ?? new Map<MethodId, Kept>();
+  const kept = methods.get(method) ?? { call: new WeakMap(), response: new WeakMap() };
+  KEPT.set(policy, methods.set(method, kept));
+  return kept;
 }
 
 /** The refusal that a decision is. */
