@@ -1,6 +1,6 @@
 /**
  * Runs suites of tests under node:test; its counts are the last lines. `unit` needs nothing,
- * `system` swtpm, `vm` QEMU. `--fast` leaves out the slow files of slow-tests.ts, and the
+ * `system` swtpm, `vm` QEMU, `peers` the tools that scripts/test-engines names. `--fast` leaves out the slow files of slow-tests.ts, and the
  * tests that remain do least (test/support/long.ts). `--room ROOM` keeps to the tests of that room.
  * `--one-process` runs all of it in this process, one file after another.
  * `--beside STEP` runs a step of package.json meanwhile, several of them one after another; what a
@@ -27,6 +27,7 @@ import { reasonWithout, wantingInputs } from './without-inputs.ts';
 const SUITES: Readonly<Record<string, readonly string[]>> = {
   system: ['test/**/*.test.ts'],
   vm: ['test/**/*.vm.test.ts'],
+  peers: ['test/peers/*.peer.ts'],
   unit: ['{policy-schema,attestation,runtime,guest,image,client,evidence,cli}/test/**/*.test.ts'],
 };
 
