@@ -9,7 +9,8 @@ import fc from 'fast-check';
 /** fast-check takes seeds of 32 bits. */
 const SEED_BITS = 32;
 
-const seed = seedOf(process.env.ENCLAIM_TEST_SEED);
+/** The seed of this process, for properties that draw by other means. */
+export const seed: number = seedOf(process.env.ENCLAIM_TEST_SEED);
 fc.configureGlobal({ seed });
 process.once('exit', (status) => {
   if (status !== 0) console.error(`properties were drawn by ENCLAIM_TEST_SEED=${seed}`);

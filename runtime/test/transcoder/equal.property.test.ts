@@ -7,6 +7,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { count } from '../../../test/support/long.ts';
+import { seed } from '../../../test/support/properties.ts';
 import { Transcoders } from '../../src/message/transcoder/transcoders.ts';
 import type { Json } from '../../src/worker/json-text.ts';
 import { Chance } from './chance.ts';
@@ -19,7 +20,6 @@ import { wildTypes } from './wild-types.ts';
 /** Messages with as many mutants each, and as many texts of JSON with theirs. */
 const ROUNDS = count(10_000, 1_400_000, 1000);
 const MUTANTS = 4;
-const SEED = Number(process.env.ENCLAIM_TEST_SEED ?? 20_261_130);
 
 const descriptors = await wildDescriptors();
 const { registry } = descriptors;
@@ -46,13 +46,13 @@ function parsed(text: string): Json | undefined {
 test('messages are read as the reference reads them', (t) => {
   const [whole, changed] = [none(), none()];
   for (let round = 0; round < ROUNDS; round++) {
-    const chance = new Chance(SEED + round);
+    const chance = new Chance(seed + round);
     const beside = chance.of(types);
     const bytes = wildBytes(beside.type, chance, { odd: chance.of([20, 200, 5000]), registry });
     read(beside, bytes, whole, round, chance);
     for (let i = 0; i < MUTANTS; i++) read(beside, mutated(bytes, chance), changed, round, chance);
   }
-  t.diagnostic(`messages ${told(whole)}; changed ${told(changed)}; seed ${SEED}`);
+  t.diagnostic(`messages ${told(whole)}; changed ${told(changed)}; seed ${seed}`);
   // Taken and refused ones in plenty: a transcoder that leaves all, or a generator that makes
   // nothing else, would find no difference.
   assert.ok(whole.taken > 0.4 * sum(whole), told(whole));
@@ -62,13 +62,13 @@ test('messages are read as the reference reads them', (t) => {
 test('JSON is written as the reference writes it', (t) => {
   const [whole, changed] = [none(), none()];
   for (let round = 0; round < ROUNDS; round++) {
-    const chance = new Chance(SEED + round);
+    const chance = new Chance(seed + round);
     const beside = chance.of(types);
     const text = wildJson(beside.type, chance, chance.of([20, 200, 5000]));
     write(beside, text, whole, round, chance);
     for (let i = 0; i < MUTANTS; i++) write(beside, mutatedText(text, chance), changed, round, chance);
   }
-  t.diagnostic(`texts ${told(whole)}; changed ${told(changed)}; seed ${SEED}`);
+  t.diagnostic(`texts ${told(whole)}; changed ${told(changed)}; seed ${seed}`);
   assert.ok(whole.taken > 0.4 * sum(whole), told(whole));
   assert.ok(changed.taken > 0.05 * sum(changed) && changed.refused > 0.1 * sum(changed), told(changed));
 });
@@ -88,7 +88,7 @@ function shown(beside: Beside, round: number, message: string, compare: () => Ou
     return compare();
   } catch (error) {
     if (!(error instanceof Difference)) throw error;
-    throw new Error(`${beside.type.typeName} ${message}, seed ${SEED}, round ${round}: ${error.message}`, {
+    throw new Error(`${beside.type.typeName} ${message}, seed ${seed}, round ${round}: ${error.message}`, {
       cause: error,
     });
   }

@@ -11,8 +11,8 @@
  *   not a key and a value, or have one key;
  * - texts with U+FFFD, which bytes that are no text also become; tags of five bytes;
  * - messages deeper than `MAX_MESSAGE_DEPTH`, and those of more than `MAX_PARTS`;
- * - JSON that writes a number as text or a whole number of 32 bits with an exponent beyond it,
- *   names twice or unknown, null in a choice or a list;
+ * - JSON with a number of 32 bits or a fraction as a text, a whole number that may be rounded, a
+ *   name twice or unknown, null in a choice or a list, or as a value of its own;
  * - types whose messages can carry more than `MAX_CATEGORIES` categories.
  */
 
