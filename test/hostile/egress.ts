@@ -618,7 +618,7 @@ export const egressAttacks: readonly Attack[] = [
     attackOf('addresses that lead out', `a name server that answers ${address}`, (off) => ledBack(address, off)),
   ),
   attackOf('grant to send', 'call a subprocessor that was granted to other methods', (off) =>
-    askedFor({ ...asked, kind: 'egress', to: 'archive', method: 'Keep', message: {} }, 'grant to send', off),
+    askedFor({ ...asked, kind: 'egress', to: 'archive', method: 'Keep', json: '{}' }, 'grant to send', off),
   ),
   attackOf("release of one's own method", 'trigger a release of another method', (off) =>
     askedFor({ ...asked, kind: 'release', rule: 'other', keys: {} }, "release of one's own method", off),
