@@ -1,7 +1,8 @@
 /**
  * Runs suites of tests under node:test; its counts are the last lines. `unit` needs nothing,
- * `system` swtpm, `vm` QEMU, `peers` the tools that scripts/test-engines names. `--fast` leaves out the slow files of slow-tests.ts, and the
- * tests that remain do least (test/support/long.ts). `--room ROOM` keeps to the tests of that room.
+ * `system` swtpm, `vm` QEMU, `peers` the tools that scripts/test-engines names. `--fast` leaves out
+ * the slow files of slow-tests.ts, and the tests that remain do least (test/support/long.ts).
+ * `--room ROOM` keeps to the tests of that room.
  * `--one-process` runs all of it in this process, one file after another.
  * `--beside STEP` runs a step of package.json meanwhile, several of them one after another; what a
  * step says is shown once it has ended, and the run fails if one fails.
