@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -11,15 +10,11 @@ import { connect as tlsConnect } from 'node:tls';
 import { Reader } from '@enclaim/attestation/bytes';
 import { decodeRecord, type EvidenceRecord } from '@enclaim/attestation/record';
 import { buildBundle, buildImage, findApp, projectRoot, writeImage } from '@enclaim/image';
-import { type MachineOptions, type RunningMachine, startMachine } from '@enclaim/image/machine';
+import { type MachineOptions, startMachine } from '@enclaim/image/machine';
 import { COMMAND_LINE, SETTINGS, STATES } from '../../guest/src/linux/hardening.ts';
 import { freePort } from '../../image/src/machine/port.ts';
-import { makeBootable } from './guest-image.ts';
-import { hostileTools } from './hostile-host.ts';
-
-const OTHER_PORT = 50052;
-/** Longer than a refusal takes, and shorter than a guest's patience with silence. */
-const SILENCE_MS = 4000;
+import { hostileTools, knock, OTHER_PORT } from './hostile-host.ts';
+import { machineProcesses } from './processes.ts';
 
 let folder: string;
 let honest: MachineOptions;
@@ -43,38 +38,12 @@ before(async () => {
 });
 after(() => rm(folder, { recursive: true }));
 
-/** What came of a connection that the host forwards to a port of the guest: QEMU ends it as soon as the guest refuses. */
-function knock(port: number): Promise<'refused' | 'silence'> {
-  return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1');
-    const timer = setTimeout(() => end('silence'), SILENCE_MS);
-    const end = (what: 'refused' | 'silence'): void => {
-      clearTimeout(timer);
-      socket.destroy();
-      resolve(what);
-    };
-    socket.on('error', () => end('refused')).on('close', () => end('refused'));
-  });
-}
-
 /** The port that is served answers a TLS client. */
 async function handshake(port: number): Promise<void> {
   const socket = tlsConnect({ port, host: '127.0.0.1', rejectUnauthorized: false, ALPNProtocols: ['enclaim-h2'] });
   await once(socket, 'secureConnect');
   socket.destroy();
 }
-
-async function bootForwarded(options: MachineOptions): Promise<{ machine: RunningMachine; other: number }> {
-  const other = await freePort(0);
-  const tools = await hostileTools(join(folder, 'tools'), { forward: [{ from: other, to: OTHER_PORT }] });
-  return { machine: await startMachine({ ...options, tools }), other };
-}
-
-test('without the firewall, the guest answers at a port that it does not serve', async () => {
-  const { machine, other } = await bootForwarded(await makeBootable(folder, 'test/vm/hello-guest.ts'));
-  await using _ = machine;
-  assert.equal(await knock(other), 'refused');
-});
 
 /** Records of the log, as the state disk has them. */
 async function recordsOf(stateFolder: string): Promise<EvidenceRecord[]> {
@@ -86,10 +55,13 @@ async function recordsOf(stateFolder: string): Promise<EvidenceRecord[]> {
 }
 
 test('the image that ships: no answer at another port, IPv6 by the first router, everything counted in the log', async () => {
-  const { machine, other } = await bootForwarded({ ...honest, commandLine: `${honest.commandLine} enclaim.ip6=auto` });
+  const other = await freePort(0);
+  const tools = await hostileTools(join(folder, 'tools'), { forward: [{ from: other, to: OTHER_PORT }] });
+  const commandLine = `${honest.commandLine} enclaim.ip6=auto`;
+  const machine = await startMachine({ ...honest, commandLine, tools });
   {
     await using _ = machine;
-    assert.equal(await knock(other), 'silence');
+    assert.equal(await knock(other), 'silence'); // refused where there is no firewall: serve.vm.test.ts
     await handshake(machine.port);
   }
   const lines = await Array.fromAsync(machine.console);
@@ -136,7 +108,7 @@ const REFUSALS: readonly (readonly [string, readonly string[], string, RegExp])[
   ],
 ];
 for (const [name, append, words, reason] of REFUSALS) {
-  test(`refused by the guest: ${name}`, async () => {
+  test(`refused by the guest, which turns the machine off: ${name}`, async () => {
     const tools = await hostileTools(join(folder, 'tools'), { append });
     const started = startMachine({ ...honest, tools, commandLine: `${honest.commandLine}${words}` });
     await assert.rejects(started, (error: { code?: string; message: string }) => {
@@ -144,5 +116,6 @@ for (const [name, append, words, reason] of REFUSALS) {
       assert.match(error.message, reason);
       return true;
     });
+    assert.deepEqual(machineProcesses(folder), []);
   });
 }

@@ -1,14 +1,23 @@
 /** The host's seat: what whoever starts QEMU can add to a machine behind its owner's back. */
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import type { ToolOptions } from '@enclaim/image/machine';
+
+/** A port at which no guest serves. */
+export const OTHER_PORT = 50052;
+/** Longer than a refusal takes, and shorter than a guest's patience with silence. */
+const SILENCE_MS = 4000;
 
 /** What the host adds. */
 export interface HostileHost {
   /** Further arguments of QEMU. */
   readonly append?: readonly string[];
-  /** Ports of 127.0.0.1 that lead to other ports of the guest than the one that it serves. */
-  readonly forward?: readonly { readonly from: number; readonly to: number }[];
+  /**
+   * Ports of 127.0.0.1 that lead to other ports of the guest than the one that it serves, or to another address than the one
+   * that DHCP gives.
+   */
+  readonly forward?: readonly { readonly from: number; readonly to: number; readonly address?: string }[];
 }
 
 /**
@@ -16,7 +25,9 @@ export interface HostileHost {
  * @param folder Where that program is put.
  */
 export async function hostileTools(folder: string, { append = [], forward = [] }: HostileHost): Promise<ToolOptions> {
-  const forwards = forward.map(({ from, to }) => `,hostfwd=tcp:127.0.0.1:${from}-:${to}`).join('');
+  const forwards = forward
+    .map(({ from, to, address = '' }) => `,hostfwd=tcp:127.0.0.1:${from}-${address}:${to}`)
+    .join('');
   const path = process.env.PATH ?? '';
   const script = `#!/bin/sh
 PATH='${path}'
@@ -36,4 +47,18 @@ esac
   await writeFile(program, script);
   await chmod(program, 0o755);
   return { path: `${folder}:${path}` };
+}
+
+/** What came of a connection that the host forwards to a port of the guest: QEMU ends it as soon as the guest refuses. */
+export function knock(port: number): Promise<'refused' | 'silence'> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1');
+    const timer = setTimeout(() => end('silence'), SILENCE_MS);
+    const end = (what: 'refused' | 'silence'): void => {
+      clearTimeout(timer);
+      socket.destroy();
+      resolve(what);
+    };
+    socket.on('error', () => end('refused')).on('close', () => end('refused'));
+  });
 }

@@ -10,8 +10,14 @@ import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
 import { buildBundle, findApp, projectRoot } from '@enclaim/image';
 import { type MachineOptions, type MachinePhase, startMachine } from '@enclaim/image/machine';
+import { GUEST_PORT } from '../../image/src/machine/arguments.ts';
+import { freePort } from '../../image/src/machine/port.ts';
 import { makeBootable } from './guest-image.ts';
+import { hostileTools, knock, OTHER_PORT } from './hostile-host.ts';
 import { machineProcesses } from './processes.ts';
+
+/** Where the guest is told to be; DHCP gives 10.0.2.15. */
+const ADDRESS = '10.0.2.77';
 
 let folder: string;
 let options: MachineOptions;
@@ -29,11 +35,25 @@ after(() => rm(folder, { recursive: true }));
 const alive = (pid: number): boolean => existsSync(`/proc/${pid}/exe`);
 const hello = async (port: number): Promise<string> => (await fetch(`http://127.0.0.1:${port}`)).text();
 
-test('boots phase by phase, serves, and ends with nothing left', async () => {
+test('boots phase by phase, serves at the address on the command line in place of that of DHCP, and ends with nothing left', async () => {
   const phases: MachinePhase[] = [];
-  const machine = await startMachine({ ...options, onPhase: (phase) => phases.push(phase) });
+  const [served, unserved] = [await freePort(0), await freePort(0)];
+  const forward = [
+    { from: served, to: GUEST_PORT, address: ADDRESS },
+    { from: unserved, to: OTHER_PORT, address: ADDRESS },
+  ];
+  const machine = await startMachine({
+    ...options,
+    commandLine: `${options.commandLine} enclaim.ip=${ADDRESS}/24,10.0.2.2`,
+    tools: await hostileTools(join(folder, 'tools'), { forward }),
+    onPhase: (phase) => phases.push(phase),
+  });
   assert.deepEqual(phases, ['tools', 'tpm', 'firmware', 'guest', 'serving']);
-  assert.equal(await hello(machine.port), 'hello');
+  assert.equal(await hello(served), 'hello');
+  // The port of the machine leads to the address that DHCP would have given: nobody is there.
+  await assert.rejects(fetch(`http://127.0.0.1:${machine.port}`, { signal: AbortSignal.timeout(2000) }));
+  // A control of what the image that ships does (host.vm.test.ts): this guest has no firewall.
+  assert.equal(await knock(unserved), 'refused');
   assert.equal(machine.processes.filter(alive).length, 2);
   assert.ok(
     machine.tpmAuthority !== null && existsSync(machine.tpmAuthority.root) && existsSync(machine.tpmAuthority.issuer),
@@ -47,30 +67,21 @@ test('boots phase by phase, serves, and ends with nothing left', async () => {
   assert.equal((await machine.ended).refusal, null);
 });
 
-test("the guest's refusal is the error, and the machine is off", async () => {
-  const policy = `sha384:${'00'.repeat(48)}` as const;
-  await assert.rejects(startMachine({ ...options, policy }), { code: 'guest-refused', message: 'told to refuse' });
-});
-
-test('an address on the measured command line replaces DHCP', async () => {
-  const commandLine = `${options.commandLine} enclaim.ip=10.0.2.77/24,10.0.2.2`;
-  await using machine = await startMachine({ ...options, commandLine });
-  // The port is forwarded to the address that DHCP would have given: nobody is there.
-  await assert.rejects(fetch(`http://127.0.0.1:${machine.port}`, { signal: AbortSignal.timeout(2000) }));
-});
-
 for (const [phase, signal, status] of [
   ['guest', 'SIGINT', 130],
   ['serving', 'SIGTERM', 143],
 ] as const) {
   test(`enclaim run ended by ${signal} in the phase ${phase}: exit status ${status}, nothing left`, async () => {
     const state = join(folder, phase);
+    const port = await freePort(0);
     const argv = ['cli/src/main.ts', 'run', app, '--image', join(folder, 'image'), '--state', state];
+    argv.push('--port', String(port));
     const run = spawn(process.execPath, argv, { cwd: projectRoot, stdio: ['ignore', 'ignore', 'pipe'] });
     const exit = once(run, 'exit');
     for await (const line of createInterface(run.stderr)) {
       if (!new RegExp(`s  ${phase}`).test(line)) continue;
       assert.equal(machineProcesses(state).length, 2);
+      if (phase === 'serving') assert.equal(await hello(port), 'hello');
       run.kill(signal);
     }
     assert.deepEqual(await exit, [status, null]);
