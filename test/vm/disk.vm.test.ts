@@ -144,24 +144,21 @@ test('register 5 holds the partition table that was written', () => {
   assert.equal(Buffer.from(registers[5]?.sha256 ?? []).toString('hex'), expected.toHex());
 });
 
-test('other handlers on a larger disk behind SCSI: only the pinned bundle differs, and the log goes on', async () => {
+test('other handlers on a larger disk behind SCSI: only the pinned bundle differs, or the policy too, and the log goes on', async () => {
   const sections = parseBundle(app.bytes);
   await overwriteApp(encodeBundle({ ...sections, handlers: Buffer.concat([sections.handlers, Buffer.from('\n;')]) }));
   await truncate(path, 2 * disk.size);
   await using machine = await boot({ controller: 'scsi' });
   const references = await referencesFor(machine);
   assert.deepEqual(await refusedBy(machine, references), ['bundle']);
+  // Who expects another policy refuses by it, and by the register in which the guest measured the one that it found.
+  const { policy } = await otherPolicy();
+  assert.deepEqual(await refusedBy(machine, { ...references, policy }), ['register.15', 'policy', 'bundle']);
   const channel = await connect(`127.0.0.1:${machine.port}`, { references: { ...references, bundles: 'any' } });
   const { log } = channel.attestation.statement;
   channel.close();
   assert.equal(first.statement.log.size, 0);
   assert.ok(log.size >= 2, `${log.size} records`); // of the first boot and its call
-});
-
-test('another policy: the client refuses by policy and register', async () => {
-  await overwriteApp(await otherPolicy());
-  await using machine = await boot({});
-  assert.deepEqual(await refusedBy(machine, await referencesFor(machine)), ['register.15', 'policy', 'bundle']);
 });
 
 test('an add-on to the command line beside the loader: the client refuses, for register 12 holds the add-on alone', async () => {
@@ -176,7 +173,7 @@ test('an add-on to the command line beside the loader: the client refuses, for r
 });
 
 test('a command line that names the policy, and another one on the disk, a VHD: the guest refuses', async () => {
-  await overwriteApp(await otherPolicy());
+  await overwriteApp((await otherPolicy()).bytes);
   const footer = fixedVhd(disk, utf8('test')).extents.at(-1) ?? assert.fail();
   await appendFile(path, footer.bytes);
   await assert.rejects(boot({ format: 'vpc', controller: 'scsi' }), {
@@ -196,13 +193,13 @@ test('a table with two partitions of one name: the guest refuses to choose', asy
 });
 
 /** The bundle of an app whose policy is another version. */
-async function otherPolicy(): Promise<Uint8Array> {
+async function otherPolicy(): Promise<BuiltBundle> {
   const policyFile = join(folder, 'policy.yaml');
   const text = await readFile(join(projectRoot, APP, 'policy.yaml'), 'utf8');
   await writeFile(policyFile, text.replace('version: 1', 'version: 2'));
-  const { bytes, policy } = await buildBundle(await findApp(join(projectRoot, APP), { policyFile }));
-  assert.notEqual(policy, app.policy);
-  return bytes;
+  const other = await buildBundle(await findApp(join(projectRoot, APP), { policyFile }));
+  assert.notEqual(other.policy, app.policy);
+  return other;
 }
 
 /** Puts an add-on on the boot partition, where the stub looks for some, with the tools that anybody has. */
