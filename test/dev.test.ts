@@ -18,6 +18,7 @@ import { compileEntries } from '../image/src/programs/compile.ts';
 import { ENTRIES } from '../image/src/programs/entries.ts';
 import { referencesOf } from '../runtime/src/admission/peer-references.ts';
 import { openRealm } from '../runtime/src/worker/process/realm.ts';
+import { type Ended, ended } from './support/ended.ts';
 import { eventually, HANGS_MS } from './support/eventually.ts';
 import { readText, written } from './support/worker-text.ts';
 
@@ -52,16 +53,7 @@ function start(args: readonly string[]): ChildProcess {
   return spawn(process.execPath, [cli, ...args], { cwd: scratch, stdio: ['ignore', 'pipe', 'pipe'] });
 }
 
-async function enclaim(...args: readonly string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
-  const child = start(args);
-  const heard = { stdout: '', stderr: '' };
-  for (const name of ['stdout', 'stderr'] as const)
-    child[name]?.setEncoding('utf8').on('data', (text: string) => {
-      heard[name] += text;
-    });
-  const [code] = (await once(child, 'close')) as [number | null];
-  return { code, ...heard };
-}
+const enclaim = (...args: readonly string[]): Promise<Ended> => ended(start(args));
 
 const call = (references = 'state/references.json', method = PUT) =>
   enclaim('call', target, method, '-d', '{"text":"4711"}', '--references', references);

@@ -15,6 +15,7 @@ import { Client, credentials } from '@grpc/grpc-js';
 import { EXIT } from '../cli/src/exit-status.ts';
 import { clinicBundle } from './support/app.ts';
 import { type AttestedRuntime, bootAttested } from './support/attested-runtime.ts';
+import { type Ended, ended } from './support/ended.ts';
 import { HANGS_MS } from './support/eventually.ts';
 
 const cli = join(import.meta.dirname, '../cli/src/main.ts');
@@ -38,16 +39,7 @@ function start(args: readonly string[]): ChildProcess {
 }
 
 /** Runs a command that ends by itself, and hears all of it. */
-async function enclaim(...args: readonly string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
-  const child = start(args);
-  const said = { stdout: '', stderr: '' };
-  for (const name of ['stdout', 'stderr'] as const)
-    child[name]?.setEncoding('utf8').on('data', (text: string) => {
-      said[name] += text;
-    });
-  const [code] = (await once(child, 'close')) as [number | null];
-  return { code, ...said };
-}
+const enclaim = (...args: readonly string[]): Promise<Ended> => ended(start(args));
 
 const REFERENCES = ['--references', 'references.json'] as const;
 

@@ -13,6 +13,8 @@ import { EXIT } from '../../cli/src/exit-status.ts';
 import { defaultCache } from '../../image/src/index.ts';
 import { projectRoot } from '../../image/src/inputs/fetch.ts';
 import { npmCommand } from '../../image/src/inputs/places.ts';
+import { buildCheckout, copyQuickCheckout } from '../reproduce/checkout.ts';
+import { type Ended, ended } from '../support/ended.ts';
 import { HANGS_MS } from '../support/eventually.ts';
 
 /** What its author writes: policy with tests, .proto files of two services, handlers, and a package under its own lock. */
@@ -37,27 +39,12 @@ after(async () => {
   await rm(scratch, { recursive: true, force: true });
 });
 
-interface Ended {
-  readonly code: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
 function start(args: readonly string[]): ChildProcess {
   const env = { ...process.env, ENCLAIM_CACHE: defaultCache() };
   return spawn(join(projectRoot, 'scripts/enclaim'), args, { cwd: scratch, env, stdio: ['ignore', 'pipe', 'pipe'] });
 }
 
-async function enclaim(...args: readonly string[]): Promise<Ended> {
-  const child = start(args);
-  const heard = { stdout: '', stderr: '' };
-  for (const name of ['stdout', 'stderr'] as const)
-    child[name]?.setEncoding('utf8').on('data', (text: string) => {
-      heard[name] += text;
-    });
-  const [code] = (await once(child, 'close')) as [number | null];
-  return { code, ...heard };
-}
+const enclaim = (...args: readonly string[]): Promise<Ended> => ended(start(args));
 
 /** Runs a command that has to end well. */
 async function ok(...args: readonly string[]): Promise<Ended> {
@@ -110,7 +97,9 @@ test('its policy is checked, tried and bundled', async () => {
 });
 
 test('it boots on the base image, and references accept it', async () => {
-  await ok('image', 'build', '-o', 'image');
+  // Packed quickly, here and in the audit: all else is as in the image that ships.
+  await copyQuickCheckout(join(scratch, 'sources'));
+  await buildCheckout(join(scratch, 'sources'), join(scratch, 'image'));
   machine = start(['run', 'app.enclaim', '--image', 'image', '--state', 'state']);
   const lines: string[] = [];
   const served = Promise.withResolvers<void>();
@@ -164,7 +153,7 @@ test('its operator finds the error that a caller was told, and nothing of what w
 
 test('an auditor makes image and app again from source, and finds them on the machine', async () => {
   const { stdout, stderr, code } = await enclaim(
-    ...['audit', projectRoot, '--app', './payroll', '--references', 'references.json'],
+    ...['audit', './sources', '--app', './payroll', '--references', 'references.json'],
     ...['--against', 'image/manifest.json', '--against', 'app.enclaim', '--against', target, '--json'],
   );
   assert.equal(code, EXIT.ok, `${stdout}${stderr}`);
