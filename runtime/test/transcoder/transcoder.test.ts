@@ -9,7 +9,7 @@ import { MAX_PARTS } from '../../src/message/part-limit.ts';
 import { MAX_CATEGORIES } from '../../src/message/transcoder/category-bits.ts';
 import { Transcoders } from '../../src/message/transcoder/transcoders.ts';
 import type { Json } from '../../src/worker/json-text.ts';
-import { Beside } from './equal.ts';
+import { Beside, Difference } from './equal.ts';
 import { wildDescriptors } from './wild-descriptors.ts';
 
 const { registry } = await wildDescriptors();
@@ -110,6 +110,27 @@ test('a message of as many parts as may be is taken, one of more is not', () => 
     Buffer.concat([Uint8Array.of(0x1a, ...varint(count)), Buffer.alloc(count)]);
   assert.equal(lists.read(packed(MAX_PARTS - 1), false), 'taken');
   assert.equal(lists.read(packed(MAX_PARTS), false), 'refused');
+});
+
+test('a transcoder that says anything else than the reference is found', () => {
+  const type = typeOf('wild.Tree');
+  const right = new Transcoders([type], registry).of(type) ?? assert.fail();
+  const wrong = (change: object): Beside => {
+    const transcoder = {
+      read: (bytes: Uint8Array, searched: boolean) => ({ ...right.read(bytes, searched), ...change }),
+      write: (json: Json, searched: boolean) => ({ ...right.write(json, searched), ...change }),
+    };
+    return new Beside(type, registry, { of: () => transcoder } as unknown as Transcoders);
+  };
+  const bytes = Uint8Array.of(0x0a, 1, 0x61);
+  assert.equal(wrong({}).read(bytes, true), 'taken');
+  assert.equal(wrong({}).write({ word: 'a' }, true), 'taken');
+  for (const change of [{ text: '{}' }, { label: new Set(['t']) }, { texts: [] }])
+    assert.throws(() => wrong(change).read(bytes, true), Difference);
+  for (const change of [{ bytes: new Uint8Array() }, { label: new Set(['t']) }, { texts: [] }])
+    assert.throws(() => wrong(change).write({ word: 'a' }, true), Difference);
+  assert.throws(() => wrong({}).read(Uint8Array.of(0x78, 0), true), Difference);
+  assert.throws(() => wrong({}).write({ nobody: 1 }, true), Difference);
 });
 
 test('the label of a mask is one object, by which decisions are kept', () => {
