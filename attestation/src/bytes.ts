@@ -138,14 +138,18 @@ export function u32be(value: number): Uint8Array {
 /** `value` as 8 bytes, big-endian. */
 export function u64be(value: number | bigint): Uint8Array {
   const out = new Uint8Array(8);
-  const view = new DataView(out.buffer);
-  if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) {
-    view.setUint32(0, Math.floor(value / 0x1_0000_0000));
-    view.setUint32(4, value % 0x1_0000_0000);
-  } else {
-    view.setBigUint64(0, BigInt(value), false);
-  }
+  if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) setU64be(out, 0, value);
+  else new DataView(out.buffer).setBigUint64(0, BigInt(value), false);
   return out;
+}
+
+/** Writes a safe integer, not below zero, as 8 bytes, big-endian. */
+export function setU64be(out: Uint8Array, at: number, value: number): void {
+  let rest = value;
+  for (let byte = 7; byte >= 0; byte--) {
+    out[at + byte] = rest % 0x100;
+    rest = Math.floor(rest / 0x100);
+  }
 }
 
 /** Text as UTF-8. */

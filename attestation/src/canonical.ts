@@ -16,22 +16,13 @@ export function encodeCanonical(value: unknown): Uint8Array {
   return utf8(text);
 }
 
-/** A text in canonical JSON. @throws TypeError if it is not Unicode */
-export function canonicalText(text: string): string {
-  if (!text.isWellFormed()) throw new TypeError('a text that is not Unicode');
-  return JSON.stringify(text);
-}
-
-/** A list of texts in canonical JSON. @throws TypeError as {@link canonicalText} */
-export function canonicalTexts(texts: readonly string[]): string {
-  let list = '';
-  for (const text of texts) list += list === '' ? canonicalText(text) : `,${canonicalText(text)}`;
-  return `[${list}]`;
-}
-
-/** A text or null in canonical JSON. @throws TypeError as {@link canonicalText} */
-export function canonicalTextOrNull(text: string | null): string {
-  return text === null ? 'null' : canonicalText(text);
+/**
+ * Checks that texts are Unicode: only then `JSON.stringify` writes them as RFC 8785 wants it.
+ *
+ * @throws TypeError
+ */
+export function checkUnicode(texts: readonly string[]): void {
+  for (const text of texts) if (!text.isWellFormed()) throw new TypeError('a text that is not Unicode');
 }
 
 /**

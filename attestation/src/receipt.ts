@@ -5,9 +5,9 @@
 
 import * as z from 'zod';
 import { importKey, verifySignature } from '#crypto';
-import { concat, fromHex, u64be, utf8 } from './bytes.ts';
-import { canonicalText, canonicalTexts, decodeCanonical } from './canonical.ts';
-import { type DigestText, digestText, type Sha256, sha256Joined, sha256JoinedDigest } from './digest.ts';
+import { concat, fromHex, setU64be, u64be, utf8 } from './bytes.ts';
+import { checkUnicode, decodeCanonical } from './canonical.ts';
+import { type DigestText, digestText, type Sha256, sha256Digest, sha256Joined, sha256JoinedDigest } from './digest.ts';
 import { sha256Text, sha384Text } from './digest-schema.ts';
 import { EvidenceError } from './errors.ts';
 import { type Receipt, ReceiptSchema } from './gen/enclaim/v1/evidence_pb.js';
@@ -123,6 +123,10 @@ const COMMITMENT_LABELS: Readonly<Record<Committed, Uint8Array>> = {
   response: labelBytes('response'),
   status: labelBytes('status'),
 };
+/** Bytes of a message whose commitment is put together in one place. */
+const MAX_SMALL_MESSAGE = 16 * 1024;
+/** Space for a label, a salt, a length and a small message. */
+const SMALL = new Uint8Array(MAX_SMALL_MESSAGE + 256);
 const MAX_BODY_BYTES = 64 * 1024;
 const MAX_RECEIPT_BYTES = 96 * 1024;
 
@@ -131,20 +135,47 @@ export function encodeReceiptBody(body: ReceiptBody): Uint8Array {
   return utf8(receiptBodyText(body));
 }
 
-/** The same as text, with the fields in canonical order (RFC 8785). */
+/** The same as text. @throws TypeError for a text that is not Unicode */
 export function receiptBodyText(body: ReceiptBody): string {
-  const { boot, decision, method, policy, record, request, response, salt, sequence, status, time } = body;
+  const { boot, decision, method, policy, record, request, response, salt, sequence, status, time, version } = body;
   const { label, result, returned } = decision;
-  const current =
-    body.version === 1
-      ? ['', '']
-      : [`,"taken":${body.taken}`, `,"text":${body.text === null ? null : `"${body.text}"`}`];
-  return (
-    `{"boot":"${boot}","decision":{"label":${canonicalTexts(label)},"result":"${result}","returned":` +
-    `${canonicalTexts(returned)}},"method":${canonicalText(method)},"policy":"${policy}","record":"${record}"` +
-    `,"request":"${request}","response":"${response}","salt":"${salt}","sequence":${sequence},"status":${status}` +
-    `${current[0]}${current[1]},"time":"${time}","version":${body.version}}`
-  );
+  checkUnicode([method]);
+  checkUnicode(label);
+  checkUnicode(returned);
+  const carried = { label, result, returned };
+  // Names in the order of RFC 8785, in which `JSON.stringify` writes them.
+  if (body.version === 1)
+    return JSON.stringify({
+      boot,
+      decision: carried,
+      method,
+      policy,
+      record,
+      request,
+      response,
+      salt,
+      sequence,
+      status,
+      time,
+      version,
+    });
+  const { taken, text } = body;
+  return JSON.stringify({
+    boot,
+    decision: carried,
+    method,
+    policy,
+    record,
+    request,
+    response,
+    salt,
+    sequence,
+    status,
+    taken,
+    text,
+    time,
+    version,
+  });
 }
 
 /** The message that the receipt key signs for all receipts of one tick. */
@@ -192,7 +223,22 @@ export function commitment(to: Committed, salt: Uint8Array, messages: readonly U
 
 /** The same as a digest text. */
 export function commitmentText(to: Committed, salt: Uint8Array, messages: readonly Uint8Array[]): DigestText<'sha256'> {
-  return sha256JoinedDigest(committed(to, salt, messages));
+  const [only] = messages;
+  return only !== undefined && messages.length === 1 && only.length <= MAX_SMALL_MESSAGE
+    ? commitmentToSmall(to, salt, only)
+    : sha256JoinedDigest(committed(to, salt, messages));
+}
+
+/** The same of one small message. **Cost**: nothing but the digest is made for it. */
+function commitmentToSmall(to: Committed, salt: Uint8Array, message: Uint8Array): DigestText<'sha256'> {
+  const label = COMMITMENT_LABELS[to];
+  let at = label.length;
+  SMALL.set(label);
+  SMALL.set(salt, at);
+  at += salt.length;
+  setU64be(SMALL, at, message.length);
+  SMALL.set(message, at + 8);
+  return sha256Digest(SMALL.subarray(0, at + 8 + message.length));
 }
 
 function committed(to: Committed, salt: Uint8Array, messages: readonly Uint8Array[]): Uint8Array[] {

@@ -69,7 +69,9 @@ const KINDS: Readonly<Record<keyof EvidenceRecord, fc.Arbitrary<unknown>>> = {
   method: fc.option(text),
   label: texts,
   sink: fc.option(text),
-  figures: fc.dictionary(text, number, { maxKeys: 4 }),
+  figures: fc.dictionary(fc.oneof(text, fc.constantFrom('9', '10', '1', 'b', 'a', '__proto__')), number, {
+    maxKeys: 4,
+  }),
   basis: text,
   prev: text,
 };

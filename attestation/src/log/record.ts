@@ -4,8 +4,8 @@
  */
 
 import * as z from 'zod';
-import { utf8 } from '../bytes.ts';
-import { canonicalText, canonicalTextOrNull, canonicalTexts, decodeCanonical } from '../canonical.ts';
+import { fromUtf8, utf8 } from '../bytes.ts';
+import { checkUnicode, decodeCanonical, encodeCanonical } from '../canonical.ts';
 import { type DigestText, isDigestText, type Sha256, sha256Digest } from '../digest.ts';
 import { sha256Text, sha384Text } from '../digest-schema.ts';
 import { DecodeError } from '../errors.ts';
@@ -84,8 +84,8 @@ export function encodeRecord(record: EvidenceRecord): Uint8Array {
 /**
  * The same as text, whose length as UTF-8 is not checked.
  *
- * **Cost**: the runtime writes one for every call. Written field by field it takes a fifth of the
- * time of a canonical form of any value. A test holds the two to one result.
+ * **Cost**: the runtime writes one for every call. With its fields put in order by hand it takes
+ * half the time of the canonical form of any value. A test holds the two to one result.
  */
 export function recordText(record: EvidenceRecord): string {
   if (!isRecord(record)) throw new DecodeError('syntax', 'not a record', 0);
@@ -120,41 +120,61 @@ function isRecord(record: EvidenceRecord): boolean {
     record.label.length <= MAX_CATEGORIES &&
     record.label.every(isShort) &&
     (record.sink === null || isShort(record.sink)) &&
-    Object.keys(record.figures).every((figure) => figure.length <= MAX_CHARS.figure) &&
+    Object.keys(record.figures).every(isFigure) &&
     Object.values(record.figures).every(Number.isSafeInteger) &&
     BASES.includes(record.basis) &&
     isDigestText('sha256', record.prev)
   );
 }
 
+/** Whether a figure may have this name. The schema's library leaves `__proto__` out. */
+function isFigure(name: string): boolean {
+  return name.length <= MAX_CHARS.figure && name !== '__proto__';
+}
+
 function isShort(text: string): boolean {
   return text.length <= MAX_CHARS.name;
 }
 
-/** The fields in canonical order (RFC 8785). @throws TypeError for a text that is not Unicode */
+/** The canonical form (RFC 8785). @throws TypeError for a text that is not Unicode */
 function canonicalRecord(record: EvidenceRecord): string {
-  const { basis, claim, controls, decision, figures, id, label, layer, method } = record;
-  const { policyDigest, prev, reason, sink, system, time, timeStrength } = record;
-  return (
-    `{"basis":"${basis}","claim":${canonicalTextOrNull(claim)},"controls":${canonicalTexts(controls)}` +
-    `,"decision":"${decision}","figures":${canonicalFigures(figures)},"id":"${id}","label":${canonicalTexts(label)}` +
-    `,"layer":"${layer}","method":${canonicalTextOrNull(method)},"policyDigest":"${policyDigest}","prev":"${prev}"` +
-    `,"reason":${canonicalText(reason)},"sink":${canonicalTextOrNull(sink)},"system":${canonicalText(system)}` +
-    `,"time":"${time}","timeStrength":"${timeStrength}","v":1}`
-  );
+  const { claim, controls, figures, label, method, reason, sink, system } = record;
+  const names = Object.keys(figures);
+  checkUnicode([claim ?? '', method ?? '', reason, sink ?? '', system]);
+  checkUnicode(controls);
+  checkUnicode(label);
+  checkUnicode(names);
+  const fields = inOrder(record);
+  return isAscending(names) ? JSON.stringify(fields) : fromUtf8(encodeCanonical(fields));
 }
 
-function canonicalFigures(figures: EvidenceRecord['figures']): string {
-  let members = '';
-  for (const name of inOrder(Object.keys(figures)))
-    members += `${members === '' ? '' : ','}${canonicalText(name)}:${figures[name]}`;
-  return `{${members}}`;
+/** The same with its names in the order of RFC 8785, in which `JSON.stringify` writes them. */
+function inOrder(record: EvidenceRecord): EvidenceRecord {
+  return {
+    basis: record.basis,
+    claim: record.claim,
+    controls: record.controls,
+    decision: record.decision,
+    figures: record.figures,
+    id: record.id,
+    label: record.label,
+    layer: record.layer,
+    method: record.method,
+    policyDigest: record.policyDigest,
+    prev: record.prev,
+    reason: record.reason,
+    sink: record.sink,
+    system: record.system,
+    time: record.time,
+    timeStrength: record.timeStrength,
+    v: record.v,
+  };
 }
 
-/** Names by UTF-16 code units. **Cost**: most are in order, and sorting makes much garbage. */
-function inOrder(names: string[]): readonly string[] {
-  for (let at = 1; at < names.length; at++) if ((names[at - 1] ?? '') > (names[at] ?? '')) return names.sort();
-  return names;
+/** Whether names ascend by UTF-16 code units. */
+function isAscending(names: readonly string[]): boolean {
+  for (let at = 1; at < names.length; at++) if ((names[at - 1] ?? '') >= (names[at] ?? '')) return false;
+  return true;
 }
 
 /**

@@ -26,6 +26,13 @@ import { HandlerOperations } from './handler-operations.ts';
 import { RequestReader, ResponseWriter, type Streams } from './stream.ts';
 
 const NOTHING = new Uint8Array();
+const NO_GRANTS: CallEgress['grants'] = { sends: {}, releases: [] };
+const STREAMS: Readonly<Record<ExposedMethod['descriptor']['methodKind'], Streams>> = {
+  unary: { request: false, response: false },
+  client_streaming: { request: true, response: false },
+  server_streaming: { request: false, response: true },
+  bidi_streaming: { request: true, response: true },
+};
 
 /** A receipt's content, and the promise after which it may be given to the caller. */
 interface Sealed {
@@ -58,7 +65,7 @@ export class RunningCall {
   readonly #id = freshHex(16);
   readonly #requests: RequestReader;
   readonly #responses: ResponseWriter;
-  readonly #operations: HandlerOperations;
+  #opened: HandlerOperations | undefined;
   /** Whether the handler may have run. */
   #begun = false;
   #ended = false;
@@ -73,11 +80,7 @@ export class RunningCall {
     this.#options = options;
     this.#method = method;
     this.#caller = caller;
-    const { methodKind } = method.descriptor;
-    this.#streams = {
-      request: methodKind === 'client_streaming' || methodKind === 'bidi_streaming',
-      response: methodKind === 'server_streaming' || methodKind === 'bidi_streaming',
-    };
+    this.#streams = STREAMS[method.descriptor.methodKind];
     const { admission, clock, egress, log } = options;
     const note = (decision: FlowDecision): void => this.#ledger.note(decision);
     this.#context = new CallContext(admission.policy, method, collections, note, () => clock.now());
@@ -90,10 +93,15 @@ export class RunningCall {
     const streaming = { ...parts, caller, salt: this.#salt, hasEnded: () => this.#ended };
     this.#requests = new RequestReader(streaming, this.#egress);
     this.#responses = new ResponseWriter(streaming, this.#ledger, this.#streams.response);
-    this.#operations = new HandlerOperations({
-      ...{ method: method.id, context: this.#context, gate: this.#gate, ledger: this.#ledger },
+  }
+
+  /** Its handler's operations, opened by the first: most calls ask for none. */
+  get #operations(): HandlerOperations {
+    this.#opened ??= new HandlerOperations({
+      ...{ method: this.#method.id, context: this.#context, gate: this.#gate, ledger: this.#ledger },
       ...{ requests: this.#requests, responses: this.#responses, egress: this.#egress },
     });
+    return this.#opened;
   }
 
   /** Runs the handler to its end. Never throws. */
@@ -106,7 +114,7 @@ export class RunningCall {
       how = { error };
     }
     const { label } = this.#context;
-    const { refused } = this.#operations;
+    const refused = this.#opened?.refused;
     return endingOf({ how, silence: this.#context.silenced(), refused, label, id: this.#id });
   }
 
@@ -142,15 +150,15 @@ export class RunningCall {
     const streams = this.#streams;
     const { connection } = this.#caller;
     const running = this.#options.pool.run({
-      ...(connection !== undefined && { connection }),
+      connection,
       request: () => this.#request(),
       message: {
         method: id,
         streams,
         reads: rule.reads,
         stores: rule.stores,
-        sends: this.#egress?.grants.sends ?? {},
-        releases: this.#egress?.grants.releases ?? [],
+        sends: this.#egress?.grants.sends ?? NO_GRANTS.sends,
+        releases: this.#egress?.grants.releases ?? NO_GRANTS.releases,
         time: this.#options.clock.text(),
         id: freshHex(16),
         seed: freshHex(32),
@@ -158,7 +166,7 @@ export class RunningCall {
       awaits: (kind) => this.#operations.awaits(kind),
       perform: (operation) => this.#operations.perform(operation, admitted?.place),
       signal,
-      ...(admitted !== undefined && { budget: admitted.budget }),
+      budget: admitted?.budget,
     });
     if (this.#egress !== undefined) await this.#lastOf(this.#egress, running, signal);
     const made = await running;

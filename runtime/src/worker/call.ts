@@ -29,5 +29,5 @@ export interface Call {
   /** Ends the call: the caller has gone, or its time is over. */
   readonly signal: AbortSignal;
   /** The call's limits, if its worker is metered. */
-  readonly budget?: CallBudget;
+  readonly budget?: CallBudget | undefined;
 }

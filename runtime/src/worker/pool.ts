@@ -15,6 +15,8 @@ import { type HandlerBundle, Worker, type WorkerFactory, WorkerLostError } from 
 const MAX_RUNNING_CALLS = 64;
 /** A call whose handler may run has one place, and none while it waits for its caller. */
 const ONE_PLACE: Load = { running: [1], away: [0] };
+/** A call that is no stream waits for no caller, so that it is never ended for that. */
+const UNARY = { stream: false, end: () => {} } as const;
 /** Message of the refusal if too many calls are waiting. */
 const CROWDED = 'too many calls wait for a worker';
 /**
@@ -109,19 +111,31 @@ export class WorkerPool {
    * @throws RefusalError `budget` if too many calls wait, or the caller lets it wait; `worker` if
    * the handler threw or its worker died; any error of reading its request
    */
-  async run(call: Call): Promise<Made> {
-    using asked = guestOf(call);
-    const { guest } = asked;
+  run(call: Call): Promise<Made> {
+    const { connection = call, message, signal } = call;
+    const { request, response } = message.streams;
+    return request || response ? this.#runStream(call) : this.#run(call, { ...UNARY, connection, signal });
+  }
+
+  async #runStream(call: Call): Promise<Made> {
+    using asked = streamGuest(call);
+    return await this.#run(call, asked.guest);
+  }
+
+  async #run(call: Call, guest: Guest): Promise<Made> {
     let { json } = call;
+    let place: Place | undefined;
     try {
-      using place = this.#places.takeFree(guest, ONE_PLACE) ?? (await this.#places.take(guest, ONE_PLACE));
+      place = this.#places.takeFree(guest, ONE_PLACE) ?? (await this.#places.take(guest, ONE_PLACE));
       // The request is read only now, so that a waiting call is small.
       const read = call.request?.();
       if (read !== undefined) json = read instanceof Promise ? await read : read;
       const worker = this.#freest() ?? (await this.#replacement(guest.signal));
-      if (worker !== undefined) return await this.#runIn(worker, { ...call, json }, guest, place);
+      if (worker !== undefined) return await this.#runIn(worker, call, json, guest, place);
     } catch (error) {
       if (!(error instanceof WorkerLostError) || guest.signal.aborted) throw error;
+    } finally {
+      place?.[Symbol.dispose]();
     }
     return this.#runAlone({ ...call, json }, guest);
   }
@@ -155,15 +169,21 @@ export class WorkerPool {
   }
 
   /** Runs a call in a worker. While it waits for its caller it holds no place. */
-  #runIn(worker: Worker, call: Call, { stream, signal, end }: Guest, place: Place): Promise<Made> {
-    if (!stream) return worker.run(this.#nextCall++, call);
+  #runIn(
+    worker: Worker,
+    call: Call,
+    json: JsonText | undefined,
+    { stream, signal, end }: Guest,
+    place: Place,
+  ): Promise<Made> {
+    if (!stream) return worker.run(this.#nextCall++, call, json);
     const perform = (operation: Operation): JsonText | Promise<JsonText> => {
       const made = call.perform(operation);
       if (!(made instanceof Promise) || (operation.kind !== 'next' && operation.kind !== 'send')) return made;
       // A call with a budget ends by its wall time.
       return place.whileAway(call.budget === undefined ? notForEver(made, end) : made);
     };
-    return worker.run(this.#nextCall++, { ...call, perform, signal });
+    return worker.run(this.#nextCall++, { ...call, perform, signal }, json);
   }
 
   /**
@@ -177,7 +197,7 @@ export class WorkerPool {
       const worker = await whileItLasts(guest.signal, this.#loneWorker());
       const alone = worker.calls === 0;
       try {
-        return await this.#runIn(worker, call, guest, place);
+        return await this.#runIn(worker, call, call.json, guest, place);
       } catch (error) {
         if (!(error instanceof WorkerLostError)) throw error;
         // If other calls were in the worker, the culprit is unknown. They ended with the worker, so
@@ -241,19 +261,17 @@ function notForEver<T>(awaited: Promise<T>, end: Guest['end']): Promise<T> {
 }
 
 /**
- * A call as it asks for places. The pool can end a stream if it waits too long for its caller, or
- * if another call needs the room.
+ * A stream as it asks for places. The pool can end it if it waits too long for its caller, or if
+ * another call needs the room.
  */
-function guestOf(call: Call): Disposable & { readonly guest: Guest } {
-  const { connection = call, message, signal } = call;
-  const stream = message.streams.request || message.streams.response;
-  if (!stream) return { guest: { connection, stream, signal, end: () => {} }, [Symbol.dispose]: () => {} };
+function streamGuest(call: Call): Disposable & { readonly guest: Guest } {
+  const { connection = call, signal } = call;
   const ending = new AbortController();
   const over = (): void => ending.abort(signal.reason);
   if (signal.aborted) over();
   signal.addEventListener('abort', over, { once: true });
   return {
-    guest: { connection, stream, signal: ending.signal, end: (refusal) => ending.abort(refusal) },
+    guest: { connection, stream: true, signal: ending.signal, end: (refusal) => ending.abort(refusal) },
     [Symbol.dispose]: () => signal.removeEventListener('abort', over),
   };
 }

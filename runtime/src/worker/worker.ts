@@ -2,12 +2,13 @@
 
 import type { Duplex } from 'node:stream';
 import { RefusalError } from '../errors.ts';
-import { FrameReader } from '../frames.ts';
+import { FrameReader, type FrameText } from '../frames.ts';
 import { reasonOf } from '../governor/deadline.ts';
 import { Account } from './account.ts';
 import type { Call } from './call.ts';
 import { HandlerStatus } from './handler-status.ts';
 import { Heartbeat } from './heartbeat.ts';
+import type { JsonText } from './json-text.ts';
 import { parseFromWorker } from './message-schema.ts';
 import { type Asking, Operations } from './operations.ts';
 import { framed, Outbox } from './outbox.ts';
@@ -144,14 +145,27 @@ export class Worker {
     }
   }
 
-  /** Runs one call. @throws RefusalError `worker`, `budget`; WorkerLostError */
-  run(id: number, call: Call): Promise<Made> {
-    return new Promise((resolve, reject) => this.#begin(id, call, resolve, reject));
+  /**
+   * Runs one call.
+   *
+   * @param json the request
+   * @throws RefusalError `worker`, `budget`; WorkerLostError
+   */
+  run(id: number, call: Call, json: JsonText | undefined = call.json): Promise<Made> {
+    return new Promise((resolve, reject) => {
+      if (this.#reason !== undefined) throw new WorkerLostError(this.#reason, false);
+      const frame = framed({ kind: 'call', call: id, ...call.message }, json);
+      this.#begin(id, frame, call, resolve, reject);
+    });
   }
 
-  #begin(id: number, call: Call, resolve: (made: Made) => void, reject: (error: Error) => void): void {
-    if (this.#reason !== undefined) throw new WorkerLostError(this.#reason, false);
-    const frame = framed({ kind: 'call', call: id, ...call.message }, call.json);
+  #begin(
+    id: number,
+    frame: FrameText,
+    call: Call,
+    resolve: (made: Made) => void,
+    reject: (error: Error) => void,
+  ): void {
     const running: Running = {
       call,
       resolve,
