@@ -1,34 +1,25 @@
 /** Packages as npm installs them: without it, what is published could run in this repository alone. */
 
 import assert from 'node:assert/strict';
-import { execFile, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { globSync } from 'node:fs';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { isBuiltin } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, describe, test } from 'node:test';
-import { promisify } from 'node:util';
 import { type Packed, packAll } from '../scripts/pack.ts';
 import { clinicBundle } from './support/app.ts';
 import { type AttestedRuntime, bootAttested } from './support/attested-runtime.ts';
 import { HANGS_MS } from './support/eventually.ts';
-import { NPM, needs } from './support/machine-needs.ts';
+import { needs } from './support/machine-needs.ts';
+import { clientIn, PackedApp, STRICT } from './support/packed-app.ts';
 
-const run = promisify(execFile);
 const root = join(import.meta.dirname, '..');
 let folder: string;
 let packed: Packed[];
-
-/** The first block of code in a document that connects. */
-async function clientIn(document: string): Promise<string> {
-  const blocks = (await readFile(join(root, document), 'utf8')).matchAll(/```ts\n(.*?)```/gs);
-  const client = [...blocks].map(([, code = '']) => code).find((code) => code.includes("from '@enclaim/client'"));
-  assert(client !== undefined, `${document} shows no client`);
-  return client;
-}
 
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'enclaim-install-'));
@@ -45,20 +36,14 @@ const nameOf = (specifier: string): string =>
 
 describe('installed into an empty folder', needs('npm registry'), () => {
   let server: AttestedRuntime;
+  let installed: PackedApp;
   let app: string;
-  const node = (...words: string[]) => run(process.execPath, words, { cwd: app });
+  const node = (...words: string[]) => installed.node(...words);
 
   before(async () => {
     server = await bootAttested(await clinicBundle());
-    app = join(folder, 'app');
-    await mkdir(app);
-    const used = ['typescript', '@types/node', '@bufbuild/protoc-gen-es'];
-    const versions = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')).devDependencies;
-    const devDependencies = Object.fromEntries(used.map((name) => [name, versions[name]]));
-    await writeFile(join(app, 'package.json'), JSON.stringify({ private: true, type: 'module', devDependencies }));
-    const tarballs = packed.map(({ tarball }) => tarball);
-    await node(NPM, 'install', '--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline', ...tarballs);
-    await generate(app);
+    installed = await PackedApp.install(join(folder, 'app'), packed, join(root, 'examples/clinic/proto'));
+    app = installed.folder;
   });
   after(() => server?.stop());
 
@@ -113,10 +98,7 @@ describe('installed into an empty folder', needs('npm registry'), () => {
       const id: string = message.caseId;
       const method: string = receipt.body.method;
       console.log(JSON.stringify([id.length > 0, method, receipt.messages]));\n`;
-    await writeFile(join(app, 'client.ts'), client);
-    await node('node_modules/typescript/bin/tsc', ...STRICT, 'client.ts');
-    const { stdout } = await node('client.js');
-    assert.deepEqual(JSON.parse(stdout), [true, 'clinic.v1.Intake/Submit', 'both']);
+    assert.deepEqual(await installed.runClient(client), [true, 'clinic.v1.Intake/Submit', 'both']);
   });
 
   test('what the types refuse is refused: a field that no message has, a receipt of no call', async () => {
@@ -133,20 +115,23 @@ describe('installed into an empty folder', needs('npm registry'), () => {
   });
 
   test('the verifier of what was kept is bundled for browsers, without a module of Node', async () => {
-    await writeFile(join(app, 'offline.js'), "export * from '@enclaim/client/offline';\n");
-    await node('node_modules/esbuild/bin/esbuild', ...BROWSER, 'offline.js', '--outfile=page.js');
-    const { stdout } = await node(
-      '--input-type=module',
-      '--eval',
-      "console.log(Object.keys(await import('./page.js')))",
-    );
-    assert.match(stdout, /verifySaved/);
+    await installed.bundleVerifier();
+    const names = 'console.log(Object.keys(enclaim))';
+    await installed.write('names.cjs', `${await readFile(join(app, 'page.js'), 'utf8')}\n${names}`);
+    assert.match((await node('names.cjs')).stdout, /verifySaved/);
   });
 
   test('types of handlers are for code that apps share', async () => {
     const [code] = [...(await readFile(join(root, 'scripts/packages/app.md'), 'utf8')).matchAll(/```ts\n(.*?)```/gs)];
     await writeFile(join(app, 'shared.ts'), code?.[1] ?? '');
     await node('node_modules/typescript/bin/tsc', ...STRICT, '--noEmit', 'shared.ts');
+  });
+
+  test('the receipt of its answer is verified in a browser as in Node', needs('browser'), async () => {
+    const shown = (await clientIn('README.md')).replace("'intake.example:443'", JSON.stringify(server.target));
+    const kept = await installed.answerOf(shown, JSON.stringify(server.references));
+    assert.equal(kept.method, 'clinic.v1.Intake/Submit');
+    await installed.verifyInBrowser(kept);
   });
 
   test('the command does what needs no checkout, and says what does', async () => {
@@ -196,34 +181,3 @@ describe('installed into an empty folder', needs('npm registry'), () => {
 
 /** Static imports, and those of `import(…)` in code and declarations. */
 const IMPORTS = /(?:^\s*(?:import|export)\b[^'"`;]*?from\s*|^\s*import\s*|\bimport\()['"]([^'"]+)['"]/gm;
-
-/** As strict as a user can be, with the packages' own declarations checked, too. */
-const STRICT = [
-  ...['--strict', '--module', 'nodenext', '--target', 'esnext', '--types', 'node', '--exactOptionalPropertyTypes'],
-  ...['--skipLibCheck', 'false', '--noUncheckedIndexedAccess', '--ignoreConfig'],
-];
-
-/** A module of Node's own is an error there. */
-const BROWSER = ['--bundle', '--platform=browser', '--format=esm', '--log-level=error'];
-
-/** Code of the clinic's .proto files, as its users generate it. */
-async function generate(app: string): Promise<void> {
-  const plugin = join(app, 'node_modules/@bufbuild/protoc-gen-es/bin/protoc-gen-es');
-  const template = JSON.stringify({
-    version: 'v2',
-    plugins: [
-      {
-        local: [process.execPath, plugin],
-        out: 'gen',
-        opt: ['target=ts', 'import_extension=js'],
-        include_imports: true,
-      },
-    ],
-  });
-  const protos = { version: 'v2', modules: [{ path: 'protos' }, { path: 'enclaim' }] };
-  await run('cp', ['-r', join(root, 'examples/clinic/proto'), join(app, 'protos')]);
-  await run('cp', ['-r', join(app, 'node_modules/@enclaim/policy-schema/proto'), join(app, 'enclaim')]);
-  await writeFile(join(app, 'buf.yaml'), JSON.stringify(protos));
-  const buf = join(app, 'node_modules/@bufbuild/buf/bin/buf');
-  await run(process.execPath, [buf, 'generate', '--template', template], { cwd: app });
-}

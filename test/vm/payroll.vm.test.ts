@@ -13,9 +13,12 @@ import { EXIT } from '../../cli/src/exit-status.ts';
 import { defaultCache } from '../../image/src/index.ts';
 import { projectRoot } from '../../image/src/inputs/fetch.ts';
 import { npmCommand } from '../../image/src/inputs/places.ts';
+import { packAll } from '../../scripts/pack.ts';
 import { buildCheckout, copyQuickCheckout } from '../reproduce/checkout.ts';
 import { type Ended, ended } from '../support/ended.ts';
 import { HANGS_MS } from '../support/eventually.ts';
+import { needs } from '../support/machine-needs.ts';
+import { clientIn, PackedApp } from '../support/packed-app.ts';
 
 /** What its author writes: policy with tests, .proto files of two services, handlers, and a package under its own lock. */
 const WRITTEN = join(projectRoot, 'test/payroll-app');
@@ -137,6 +140,32 @@ test('both of its services answer, each with a receipt, and a package computes i
   const [, words] = /^receipt: later {2}enclaim (.*)$/m.exec(kept.stderr) ?? assert.fail(kept.stderr);
   const verified = await ok(...(words ?? '').split(' '));
   assert.match(verified.stderr, /^receipt: ok {2}hr\.v1\.Payroll\/GetSlip/m);
+});
+
+test('a client of the packed packages verifies it, calls it, and keeps what a browser verifies', async (t) => {
+  for (const need of ['npm registry', 'browser'] as const)
+    if (needs(need).skip !== false) return t.skip(String(needs(need).skip));
+  const packed = await packAll(join(scratch, 'tarballs'));
+  const app = await PackedApp.install(join(scratch, 'client'), packed, join(WRITTEN, 'proto'));
+  const edits = [
+    ["'intake.example:443'", JSON.stringify(target)],
+    ["import { Intake } from './gen/clinic/v1/intake_pb.js'", "import { Payroll } from './gen/hr/v1/payroll_pb.js'"],
+    ["client(Intake).submit({ patient: { id: 'p1' } })", "client(Payroll).getSlip({ employee: 'ada' })"],
+  ] as const;
+  const shown = await clientIn('README.md');
+  const client = edits.reduce((text, [what, instead]) => {
+    assert.ok(text.includes(what), `the README's client has no ${what}`);
+    return text.replace(what, instead);
+  }, shown);
+  const kept = await app.answerOf(client, await readFile(join(scratch, 'references.json'), 'utf8'));
+  assert.equal(kept.method, 'hr.v1.Payroll/GetSlip');
+  assert.equal(kept.message.employee, 'ada');
+  await app.verifyInBrowser(kept);
+
+  // The same client sends nothing to a machine of another policy.
+  const { policy, ...rest } = JSON.parse(await readFile(join(scratch, 'references.json'), 'utf8'));
+  const other = JSON.stringify({ ...rest, policy: `${policy.slice(0, -1)}${policy.endsWith('0') ? '1' : '0'}` });
+  await assert.rejects(app.answerOf(client, other), /VerdictError/);
 });
 
 test('its operator finds the error that a caller was told, and nothing of what was thrown', async () => {
