@@ -1,4 +1,4 @@
-/** The README's policy is one, and promises what the README's client demands of it. */
+/** The README's policy is one, and promises what the README's client demands of it; the first app needs no program that Debian lacks. */
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -27,4 +27,25 @@ test('its pieces are as short as it says', () => {
     const lines = text.split('\n').filter(Boolean).length;
     assert.ok(lines >= 8 && lines <= 13, `${lines} lines`);
   }
+});
+
+/** Programs of packages that every Debian has (`Essential: yes`), and what bash does itself. */
+const EVERYWHERE: readonly string[] = ['bash', 'cat', 'eval', 'sed'];
+
+/** Programs that a text for bash calls: the first word of each command, also in `$(…)`. */
+function programsIn(text: string): string[] {
+  const lines = text.replaceAll('\\\n', ' ').replaceAll(/'[^']*'/g, "''");
+  return [...lines.matchAll(/(?:^|[|;&]\s*|\$\()(\w[\w-]*)/gm)].map(([, program = '']) => program);
+}
+
+test('the first app is made by enclaim and by programs that every Debian has', () => {
+  const page = readFileSync(join(import.meta.dirname, '../docs/start/first-app.md'), 'utf8');
+  const commands = [...page.matchAll(/^```sh[^\n]*\n(.*?)^```$/gms)].map(([, text = '']) => text);
+  const programs = new Set(commands.flatMap(programsIn));
+  assert.ok(programs.has('enclaim') && programs.has('sed'), [...programs].join());
+  assert.deepEqual(
+    [...programs].filter((program) => program !== 'enclaim' && !EVERYWHERE.includes(program)),
+    [],
+  );
+  assert.deepEqual(programsIn('cat a | jq . > "$(curl -s x)"\nFOO'), ['cat', 'jq', 'curl', 'FOO']);
 });
