@@ -14,6 +14,7 @@ import {
   type OutgoingHttpHeaders,
 } from 'node:http2';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { MAX_MESSAGE_BYTES } from '@enclaim/attestation/grpc-request';
 import { block, CALL, endsStream, type Fields, FLAG, FRAME, frame, RawConnection } from './hostile/raw-http2.ts';
 import { type Served, serve } from './hostile/served.ts';
@@ -191,9 +192,9 @@ describe('beside the messages of a request', () => {
   });
 });
 
-/** Frames of stream 1 that end it, in their order, once an answer has come and all was read. */
-async function endsOf(connection: RawConnection): Promise<string[]> {
-  await connection.until(({ type, flags, stream }) => stream === 1 && endsStream(type, flags));
+/** Frames of stream 1 that end it, in their order, once one of `type` has come and all was read. */
+async function endsOf(connection: RawConnection, type: number): Promise<string[]> {
+  await connection.until((it) => it.stream === 1 && it.type === type && endsStream(type, it.flags));
   await connection.settled();
   return connection.frames
     .filter(({ type, flags, stream }) => stream === 1 && endsStream(type, flags))
@@ -217,7 +218,7 @@ describe('an answer', () => {
         frame(FRAME.headers, FLAG.endHeaders, 1, block([...to(path), ...more])),
         frame(FRAME.data, 0, 1, body),
       );
-      assert.deepEqual(await endsOf(connection), ['trailers', 'reset 0']);
+      assert.deepEqual(await endsOf(connection, FRAME.reset), ['trailers', 'reset 0']);
       // What was on its way is thrown away, and the connection goes on.
       connection.send(frame(FRAME.data, FLAG.endStream, 1, Buffer.alloc(16_000)));
       assert.notEqual(await connection.call(3, CALL, prefixed(NOTE)), undefined);
@@ -232,9 +233,20 @@ describe('an answer', () => {
         frame(FRAME.headers, FLAG.endHeaders, 1, block(to(path))),
         frame(FRAME.data, FLAG.endStream, 1, prefixed(NOTE)),
       );
-      assert.deepEqual(await endsOf(connection), ['trailers'], path);
+      assert.deepEqual(await endsOf(connection, FRAME.headers), ['trailers'], path);
       connection.close();
     }
+  });
+
+  test('before the end of a request that ends soon is not followed by a reset', async () => {
+    const connection = (await RawConnection.open(served.port)).greet();
+    const body = prefixed(NOTE);
+    connection.send(frame(FRAME.headers, FLAG.endHeaders, 1, block(to('/lab.v1.Lab/Chat'))));
+    assert.deepEqual(await endsOf(connection, FRAME.headers), ['trailers']);
+    connection.send(frame(FRAME.data, 0, 1, body), frame(FRAME.data, FLAG.endStream, 1, body));
+    await sleep(1500);
+    assert.deepEqual(await endsOf(connection, FRAME.headers), ['trailers']);
+    connection.close();
   });
 
   test('without a message is its status alone', async () => {

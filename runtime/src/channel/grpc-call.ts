@@ -12,6 +12,11 @@ import { ResponseMessages } from './response-messages.ts';
 
 /** Refusal of a call whose time is over. */
 export const LATE: RequestError = new RequestError(STATUS.deadlineExceeded, 'the time that the caller gave is over');
+/**
+ * Milliseconds in which a caller who was answered early may end its request by itself. A client may
+ * take a reset for the loss of its call (grpclib does), though the answer came before.
+ */
+const REST_MS = 1000;
 /** gRPC wants base64 to be sent so. */
 const UNPADDED = { omitPadding: true } as const;
 
@@ -52,6 +57,7 @@ export class GrpcCall {
   readonly #requests: RequestMessages;
   readonly #responses: ResponseMessages;
   readonly #deadline: NodeJS.Timeout | undefined;
+  #rest: NodeJS.Timeout | undefined;
   #isOver = false;
   #left: (() => void) | undefined;
 
@@ -117,6 +123,7 @@ export class GrpcCall {
 
   /** The stream is closed: if the call has not ended, its caller has left. */
   closed(): void {
+    clearTimeout(this.#rest);
     const isLost = !this.#isOver;
     this.#finish();
     if (isLost) this.#left?.();
@@ -132,16 +139,15 @@ export class GrpcCall {
   }
 
   /**
-   * Tells a caller that still sends that the rest is not wanted (gRPC over HTTP/2, Early Server
-   * Closure), and throws away what has come of it. The reset comes behind the trailers, which Node
-   * sends in its next turn.
+   * Throws away the rest of a request that was answered before its end, and tells a caller that
+   * still sends after a while that it is not wanted (gRPC over HTTP/2, Early Server Closure).
    */
   #discard(): void {
     if (this.#requests.isWhole) return;
     const stream = this.#stream;
     stream.resume();
-    setImmediate(() => {
+    this.#rest = setTimeout(() => {
       if (stream.state.remoteClose === 0) stream.close(constants.NGHTTP2_NO_ERROR);
-    });
+    }, REST_MS);
   }
 }
