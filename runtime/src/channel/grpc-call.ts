@@ -75,7 +75,7 @@ export class GrpcCall {
   }
 
   /** The next request message; undefined after the last. As `RequestMessages.next`. */
-  next(): Promise<Uint8Array | undefined> {
+  next(): Uint8Array | undefined | Promise<Uint8Array | undefined> {
     return this.#requests.next();
   }
 

@@ -49,14 +49,19 @@ export class RequestMessages {
   }
 
   /**
-   * The next message; undefined after the last. One may be asked for when the one before is there:
-   * no more are read from the connection than that, and a few ahead.
+   * The next message, at once if it is there; undefined after the last. One may be asked for when
+   * the one before is there: no more are read from the connection than that, and a few ahead.
    *
    * @throws RefusalError `request`, `budget` of a compressed message; `worker` once the call is
    *   over, because that is no end of a request
    */
-  next(): Promise<Uint8Array | undefined> {
+  next(): Uint8Array | undefined | Promise<Uint8Array | undefined> {
     if (this.#isOver) return Promise.reject(gone());
+    const only = this.#only;
+    if (only !== undefined && !only.isCompressed) {
+      this.#only = undefined;
+      return only.bytes;
+    }
     const asked = Promise.withResolvers<Uint8Array | undefined>();
     this.#asked = asked;
     this.#hand();
