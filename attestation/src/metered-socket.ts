@@ -28,7 +28,7 @@ export class MeteredSocket extends Duplex {
     super();
     this.#socket = socket;
     socket.on('data', (chunk: Buffer) => this.#take(chunk));
-    socket.on('end', () => this.push(null));
+    socket.on('end', () => this.#left());
     socket.on('close', () => this.destroy());
     // A peer may reset its connection at any time. 'close' follows on both.
     socket.on('error', () => {});
@@ -67,6 +67,17 @@ export class MeteredSocket extends Duplex {
       if (this.#discarded > MAX_DISCARDED_BYTES) this.#socket.destroy();
     } else if (!this.#meter.received(chunk)) this.#calm();
     else if (!this.push(chunk)) this.#socket.pause();
+  }
+
+  /**
+   * The peer sends no more: without both halves there is no connection of HTTP/2.
+   *
+   * **Bound**: HTTP/2 is not told by the end of this stream. Node would end the other half, and
+   * until a peer that takes nothing has taken that, end the process at the next frame.
+   */
+  #left(): void {
+    this.#socket.end();
+    this.destroy();
   }
 
   /**
