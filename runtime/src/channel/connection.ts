@@ -4,7 +4,6 @@
  */
 
 import {
-  constants,
   type IncomingHttpHeaders,
   performServerHandshake,
   type ServerHttp2Session,
@@ -38,10 +37,6 @@ const MAX_IDLE_LOOKS = 5;
  */
 const CONNECTION_AGE_MS = 3_600_000;
 const CONNECTION_GRACE_MS = 60_000;
-/** Milliseconds in which a peer answers that it knows of the connection's end. */
-const FAREWELL_MS = 1000;
-/** The highest number of a stream (RFC 9113, 5.1.1). */
-const MAX_STREAM_ID = 2 ** 31 - 1;
 /** The longest time that a timer of Node holds. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 const UNIMPLEMENTED = { status: STATUS.unimplemented, message: 'no method of this name is exposed' } as const;
@@ -85,16 +80,11 @@ export class CallConnection implements CallerConnection {
   }
 
   /**
-   * Ends the connection once the calls under way have. The peer is told first, so that no call of
-   * its is lost on the way (RFC 9113, 6.8).
+   * Ends the connection once the calls under way have. The peer is told which call is the last, so
+   * that it can make any later one elsewhere.
    */
   retire(): void {
-    const session = this.#session;
-    if (session.closed || session.destroyed) return;
-    session.goaway(constants.NGHTTP2_NO_ERROR, MAX_STREAM_ID);
-    const close = (): void => session.close();
-    this.#timers.push(setTimeout(close, FAREWELL_MS));
-    session.ping(close);
+    this.#session.close();
   }
 
   spare(stream: ServerHttp2Stream): void {
