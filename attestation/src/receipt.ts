@@ -135,6 +135,9 @@ export function encodeReceiptBody(body: ReceiptBody): Uint8Array {
   return utf8(receiptBodyText(body));
 }
 
+/** Fields that a body of version 1 does not have. */
+const FIRST_VERSION = { taken: undefined, text: undefined } as const;
+
 /** The same as text. @throws TypeError for a text that is not Unicode */
 export function receiptBodyText(body: ReceiptBody): string {
   const { boot, decision, method, policy, record, request, response, salt, sequence, status, time, version } = body;
@@ -142,27 +145,12 @@ export function receiptBodyText(body: ReceiptBody): string {
   checkUnicode([method]);
   checkUnicode(label);
   checkUnicode(returned);
-  const carried = { label, result, returned };
-  // Names in the order of RFC 8785, in which `JSON.stringify` writes them.
-  if (body.version === 1)
-    return JSON.stringify({
-      boot,
-      decision: carried,
-      method,
-      policy,
-      record,
-      request,
-      response,
-      salt,
-      sequence,
-      status,
-      time,
-      version,
-    });
-  const { taken, text } = body;
+  const { taken, text } = body.version === 1 ? FIRST_VERSION : body;
+  // Names in the order of RFC 8785, in which `JSON.stringify` writes them. It leaves out those that
+  // are undefined.
   return JSON.stringify({
     boot,
-    decision: carried,
+    decision: { label, result, returned },
     method,
     policy,
     record,
