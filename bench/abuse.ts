@@ -23,11 +23,13 @@ const HANG_MS = 120_000;
 /** Half of what a connection of the server may have open. */
 const STREAMS = 32;
 const WIDE = 0x7fff_ffff;
+/** The honest caller without a neighbour. */
+const ALONE = 'no neighbour';
 const SPINS = 'a process that spins';
 
 /** First frames of abusers who then stay for a while, instead of sending ever more. */
 const STAYING: Readonly<Record<string, (connection: RawConnection) => void>> = {
-  'answers that nobody takes': (connection) => {
+  'answers that the abuser never takes': (connection) => {
     connection.greet(setting(4, WIDE)).send(frame(FRAME.window, 0, 0, Buffer.of(0x7f, 0, 0, 0)), watching());
     connection.socket.pause();
   },
@@ -133,12 +135,12 @@ async function measure(count: number): Promise<void> {
     const quantile = (took: readonly number[], part: number): number => took[Math.floor(part * took.length)] ?? 0;
     console.log(`${count} calls each, Node ${process.version}, ${availableParallelism()} processors\n`);
     console.log(
-      '| beside it | p50 ms | p99 ms | p99 against nobody | against one that spins | MiB there | held after |',
+      '| beside it | p50 ms | p99 ms | p99 against no neighbour | against one that spins | MiB there | held after |',
     );
     console.log('| --- | --- | --- | --- | --- | --- | --- |');
     let [alone, spun] = [Number.NaN, Number.NaN];
     const row = async (name: string): Promise<void> => {
-      const abuser = name === 'nobody' ? undefined : (await start('abuser', String(at), name)).child;
+      const abuser = name === ALONE ? undefined : (await start('abuser', String(at), name)).child;
       const took = await callsAt(at, count);
       const resident = residentOf(server);
       if (abuser !== undefined) {
@@ -148,13 +150,13 @@ async function measure(count: number): Promise<void> {
         await ended;
       }
       const [p50, p99] = [quantile(took, 0.5), quantile(took, 0.99)];
-      if (name === 'nobody' && Number.isNaN(alone)) alone = p99;
+      if (name === ALONE && Number.isNaN(alone)) alone = p99;
       if (name === SPINS && Number.isNaN(spun)) spun = p99;
       const times = [p99 / alone, p99 / spun].map((ratio) => (Number.isNaN(ratio) ? '' : `${ratio.toFixed(1)} ×`));
       const memory = [resident, await heldBy(server)].map((mib) => mib.toFixed(0));
       console.log(`| ${[name, p50.toFixed(2), p99.toFixed(2), ...times, ...memory].join(' | ')} |`);
     };
-    for (const name of ['nobody', SPINS, ...KINDS, SPINS, 'nobody']) await row(name);
+    for (const name of [ALONE, SPINS, ...KINDS, SPINS, ALONE]) await row(name);
   } finally {
     server.kill('SIGKILL');
   }

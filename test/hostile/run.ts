@@ -46,7 +46,7 @@ const together = chosen([
   ...processAttacks,
   ...operatorAttacks,
 ]);
-/** These change how a process reads the headers of every server, how long streams live, its clock. */
+/** One after another: these fill a whole server, or change what a process has one of, such as its clock. */
 const alone = chosen([
   ...metadataAttacks,
   ...houseAttacks,
