@@ -18,6 +18,7 @@ export const LABELS = {
   diskGuid: 'enclaim/disk-guid/v1',
   partitionType: 'enclaim/partition-type/v1',
   policy: 'enclaim/policy/v1',
+  reader: 'enclaim/reader/v1',
   receipts: 'enclaim/receipts/v1',
   refused: 'enclaim/refused/v1',
   request: 'enclaim/request/v1',

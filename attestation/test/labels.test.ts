@@ -20,6 +20,7 @@ test('labels are what documents and evidence of before say', () => {
     'enclaim/disk-guid/v1',
     'enclaim/partition-type/v1',
     'enclaim/policy/v1',
+    'enclaim/reader/v1',
     'enclaim/receipts/v1',
     'enclaim/refused/v1',
     'enclaim/request/v1',

@@ -54,6 +54,11 @@ const OF_HANDLERS: ReadonlySet<status> = new Set([
  * policy exposes another service under these names.
  */
 const UNRECEIPTED: ReadonlySet<string> = new Set([
+  '/enclaim.v1.Log/GetCheckpoint',
+  '/enclaim.v1.Log/GetEntries',
+  '/enclaim.v1.Log/GetProof',
+  '/enclaim.v1.Log/GetTile',
+  '/enclaim.v1.Log/Watch',
   '/grpc.health.v1.Health/Check',
   '/grpc.health.v1.Health/List',
   '/grpc.health.v1.Health/Watch',

@@ -68,6 +68,7 @@ for (const [name, from, to, pointer] of [
 }
 
 for (const service of [
+  'enclaim.v1.Log',
   'grpc.health.v1.Health',
   'grpc.reflection.v1.ServerReflection',
   'grpc.reflection.v1alpha.ServerReflection',

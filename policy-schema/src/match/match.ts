@@ -93,6 +93,7 @@ export interface MatchResult {
 
 /** Services that a runtime serves by itself, and that clients take without a receipt. */
 const OF_THE_RUNTIME: ReadonlySet<string> = new Set([
+  'enclaim.v1.Log',
   'grpc.health.v1.Health',
   'grpc.reflection.v1.ServerReflection',
   'grpc.reflection.v1alpha.ServerReflection',

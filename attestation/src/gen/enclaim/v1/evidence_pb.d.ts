@@ -650,6 +650,47 @@ export declare type Receipt = Message<"enclaim.v1.Receipt"> & {
 export declare const ReceiptSchema: GenMessage<Receipt>;
 
 /**
+ * One record's way to a quote of the hardware.
+ *
+ * @generated from message enclaim.v1.LogProof
+ */
+export declare type LogProof = Message<"enclaim.v1.LogProof"> & {
+  /**
+   * Leaf index of the record.
+   *
+   * @generated from field: uint64 index = 1;
+   */
+  index: bigint;
+
+  /**
+   * Inclusion path to the checkpoint's root, from the leaf upwards (RFC 6962).
+   *
+   * @generated from field: repeated bytes path = 2;
+   */
+  path: Uint8Array[];
+
+  /**
+   * Signed note (C2SP tlog-checkpoint).
+   *
+   * @generated from field: string checkpoint = 3;
+   */
+  checkpoint: string;
+
+  /**
+   * Whole; its leaf is that of the checkpoint.
+   *
+   * @generated from field: enclaim.v1.Evidence evidence = 4;
+   */
+  evidence?: Evidence | undefined;
+};
+
+/**
+ * Describes the message enclaim.v1.LogProof.
+ * Use `create(LogProofSchema)` to create a new message.
+ */
+export declare const LogProofSchema: GenMessage<LogProof>;
+
+/**
  * A frame of the exchange between the TLS handshake and HTTP/2, behind a 4-byte big-endian length.
  *
  * @generated from message enclaim.v1.Handshake
