@@ -314,7 +314,7 @@ describe('sovereignty', () => {
     );
     const [record] = egressRecords(outcome).filter(({ decision }) => decision === 'deny');
     assert.equal(record?.reason, 'sovereignty /governance/sovereignty/minScore');
-    assert.equal(record?.claim, 'local');
+    assert.deepEqual(record?.claims, ['local']);
   });
 
   test('exactly the least is enough', async () => {
@@ -345,10 +345,10 @@ describe('records', () => {
   test('each message has one, durable before it leaves, with its length; the call says how many there were', async () => {
     const outcome = await told({ body: `${SEND} ${SEND} return {}` });
     assert.deepEqual(
-      egressRecords(outcome).map(({ decision, reason, claim, figures }) => [decision, reason, claim, figures]),
+      egressRecords(outcome).map(({ decision, reason, claims, figures }) => [decision, reason, claims, figures]),
       [
-        ['allow', 'lab.v1.Mail/Send', 'closed', { bytes: 3 }],
-        ['allow', 'lab.v1.Mail/Send', 'closed', { bytes: 3 }],
+        ['allow', 'lab.v1.Mail/Send', ['closed'], { bytes: 3 }],
+        ['allow', 'lab.v1.Mail/Send', ['closed'], { bytes: 3 }],
       ],
     );
     assert.deepEqual(last(outcome)?.figures, {

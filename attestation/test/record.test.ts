@@ -1,16 +1,27 @@
 /** Records: what is written can be read, and what could not be read is not written. */
 
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import { concat } from '@enclaim/attestation/bytes';
 import { encodeCanonical } from '@enclaim/attestation/canonical';
 import { digestText } from '@enclaim/attestation/digest';
 import { DecodeError } from '@enclaim/attestation/errors';
+import { labelBytes } from '@enclaim/attestation/labels';
 import {
+  type AnyRecord,
+  decodeEntry,
   decodeRecord,
   type EvidenceRecord,
   encodeRecord,
+  entryText,
+  type FirstRecord,
+  MAX_ENTRY_BYTES,
   recordDigest,
+  recordEntry,
   recordHash,
+  recordJsonSchema,
   recordText,
 } from '@enclaim/attestation/record';
 import { count } from '../../test/support/long.ts';
@@ -18,16 +29,13 @@ import { fc } from '../../test/support/properties.ts';
 
 const RECORDS = count(20_000, 20_000, 2000);
 
-const sample: EvidenceRecord = {
-  v: 1,
+const fields = {
   id: '0123456789abcdef'.repeat(2),
   time: '2026-11-20T12:00:00.000Z',
   timeStrength: 'host',
   layer: 'runtime',
   system: 'lab',
   policyDigest: `sha384:${'0a'.repeat(48)}`,
-  claim: null,
-  controls: ['soc2/cc6.1'],
   decision: 'allow',
   reason: 'ok',
   method: 'lab.v1.Lab/Sum',
@@ -35,6 +43,13 @@ const sample: EvidenceRecord = {
   sink: null,
   figures: { call: 1, response: 1 },
   basis: 'enforced',
+} as const;
+const sample: EvidenceRecord = { v: 2, ...fields, claims: ['access'] };
+const first: FirstRecord = {
+  v: 1,
+  ...fields,
+  claim: null,
+  controls: ['soc2/cc6.1'],
   prev: `sha256:${'00'.repeat(32)}`,
 };
 
@@ -54,8 +69,9 @@ const texts = fc.oneof(
 const number = fc.oneof(
   fc.constantFrom(0, -0, 1, 2, -1, 0.5, 2 ** 53 - 1, 2 ** 53, -(2 ** 53), 1e300, Number.NaN, Number.POSITIVE_INFINITY),
 );
-const KINDS: Readonly<Record<keyof EvidenceRecord, fc.Arbitrary<unknown>>> = {
-  v: number,
+const KINDS: Readonly<Record<keyof EvidenceRecord | keyof FirstRecord, fc.Arbitrary<unknown>>> = {
+  // One of the two versions with the fields of the other is no record for the types, either.
+  v: number.filter((v) => v !== 1 && v !== 2),
   id: text,
   time: text,
   timeStrength: text,
@@ -63,6 +79,7 @@ const KINDS: Readonly<Record<keyof EvidenceRecord, fc.Arbitrary<unknown>>> = {
   system: text,
   policyDigest: text,
   claim: fc.option(text),
+  claims: texts,
   controls: texts,
   decision: text,
   reason: text,
@@ -75,12 +92,14 @@ const KINDS: Readonly<Record<keyof EvidenceRecord, fc.Arbitrary<unknown>>> = {
   basis: text,
   prev: text,
 };
-const changed = fc
-  .subarray(Object.keys(KINDS) as (keyof EvidenceRecord)[], { minLength: 1, maxLength: 2 })
-  .chain((names) => fc.record(Object.fromEntries(names.map((name) => [name, KINDS[name]]))))
-  .map((fields) => ({ ...sample, ...fields }) as EvidenceRecord);
+const changed = fc.constantFrom<AnyRecord>(sample, first).chain((record) =>
+  fc
+    .subarray(Object.keys(record) as (keyof typeof KINDS)[], { minLength: 1, maxLength: 2 })
+    .chain((names) => fc.record(Object.fromEntries(names.map((name) => [name, KINDS[name]]))))
+    .map((changes) => ({ ...record, ...changes }) as AnyRecord),
+);
 
-function isRead(record: EvidenceRecord): boolean {
+function isRead(record: AnyRecord): boolean {
   try {
     decodeRecord(encodeCanonical(record));
     return true;
@@ -107,4 +126,42 @@ test('a record is written if and only if it could be read back', () => {
     { numRuns: RECORDS },
   );
   assert(Math.min(counts.written, counts.refused) > 0.05 * RECORDS, JSON.stringify(counts));
+});
+
+test('an entry is a label and a record, and nothing else is one', () => {
+  const entry = recordEntry(sample);
+  assert.deepEqual(entry, concat(labelBytes('record'), encodeRecord(sample)));
+  assert.deepEqual(decodeEntry(entry), sample);
+  assert.equal(recordDigest(entryText(sample)), digestText('sha256', recordHash(entry)));
+  const others = [
+    encodeRecord(sample),
+    concat(labelBytes('receipt'), encodeRecord(sample)),
+    concat(labelBytes('record'), encodeRecord(first)),
+    concat(labelBytes('record'), encodeRecord(sample), Uint8Array.of(10)),
+    entry.subarray(0, -1),
+    labelBytes('record'),
+    new Uint8Array(),
+  ];
+  for (const other of others) assert.throws(() => decodeEntry(other), DecodeError);
+});
+
+test('an entry has at most the bytes that a bundle of entries can hold', () => {
+  const ofBytes = (bytes: number): EvidenceRecord => {
+    const filled = { ...sample, label: Array<string>(250).fill('x'.repeat(256)) };
+    const rest = bytes - recordEntry(filled).length;
+    return { ...filled, reason: 'x'.repeat(filled.reason.length + rest) };
+  };
+  const largest = recordEntry(ofBytes(MAX_ENTRY_BYTES));
+  assert.equal(largest.length, 65_535);
+  assert.deepEqual(recordEntry(decodeEntry(largest)), largest);
+  const over = ofBytes(MAX_ENTRY_BYTES + 1);
+  assert.throws(() => recordEntry(over), DecodeError);
+  assert.throws(() => decodeRecord(encodeCanonical(over)), DecodeError);
+  assert.throws(() => decodeEntry(concat(labelBytes('record'), encodeCanonical(over))), DecodeError);
+});
+
+test('has the published schema', async () => {
+  const path = join(import.meta.dirname, '../../docs/reference/record.schema.json');
+  const published = JSON.parse(await readFile(path, 'utf8')) as object;
+  assert.deepEqual(published, JSON.parse(JSON.stringify(recordJsonSchema())));
 });

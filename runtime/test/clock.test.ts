@@ -64,8 +64,8 @@ test('the newest record of a log is an instant that has passed', async () => {
     await writeFile(path, '');
     const time = '2099-01-01T00:00:00.000Z';
     const entry: Entry = {
-      ...{ v: 1, id: '0'.repeat(32), time, timeStrength: 'host', layer: 'runtime', system: 'test' },
-      ...{ policyDigest: `sha384:${'0'.repeat(96)}`, claim: null, controls: [], decision: 'allow', reason: 'ok' },
+      ...{ v: 2, id: '0'.repeat(32), time, timeStrength: 'host', layer: 'runtime', system: 'test' },
+      ...{ policyDigest: `sha384:${'0'.repeat(96)}`, claims: [], decision: 'allow', reason: 'ok' },
       ...{ method: null, label: [], sink: null, figures: {}, basis: 'enforced' },
     };
     for (const expected of [null, time]) {

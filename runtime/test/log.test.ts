@@ -20,15 +20,14 @@ after(() => rm(folder, { recursive: true }));
 
 const CAPACITY = 1024 * 1024;
 const entry = (reason: string): Entry => ({
-  v: 1,
+  v: 2,
   id: '0'.repeat(32),
   time: '2026-11-20T00:00:00.000Z',
   timeStrength: 'host',
   layer: 'runtime',
   system: 'test',
   policyDigest: `sha384:${'0'.repeat(96)}`,
-  claim: null,
-  controls: [],
+  claims: [],
   decision: 'allow',
   reason,
   method: null,
@@ -85,7 +84,9 @@ test('records form one chain, and a restart continues it', async () => {
   frames.forEach(({ record }, i) => {
     const before = frames[i - 1];
     const expected = before === undefined ? '0'.repeat(64) : toHex(recordHash(before.record));
-    assert.equal(decodeRecord(record).prev, `sha256:${expected}`);
+    const read = decodeRecord(record);
+    assert(read.v === 1);
+    assert.equal(read.prev, `sha256:${expected}`);
   });
   assert.equal((await headOf(path)).size, 4);
 });

@@ -12,15 +12,14 @@ const CALLS = 'runtime/src/call/calls.ts';
 const LOG = { path: 'runtime/src/log/record-log.ts' as const, whole };
 
 const ENTRY: whole.Entry = {
-  v: 1,
+  v: 2,
   id: '0'.repeat(32),
   time: '2026-11-20T00:00:00.000Z',
   timeStrength: 'host',
   layer: 'runtime',
   system: 'test',
   policyDigest: `sha384:${'0'.repeat(96)}`,
-  claim: null,
-  controls: [],
+  claims: [],
   decision: 'allow',
   reason: 'ok',
   method: null,

@@ -59,7 +59,10 @@ const said = {
   asked: [...names.asked],
   records: records
     .filter(({ sink, figures }) => sink === 'send:mailer' || figures['denied:send:mailer'] === 1)
-    .map(({ decision, reason, claim }) => ({ decision, reason, claim })),
+    .map((record) => {
+      const { decision, reason } = record;
+      return { decision, reason, claim: record.v === 1 ? record.claim : (record.claims[0] ?? null) };
+    }),
 };
 console.log(`report:${JSON.stringify(said)}`);
 process.exit(0);

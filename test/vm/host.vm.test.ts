@@ -8,7 +8,7 @@ import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect as tlsConnect } from 'node:tls';
 import { Reader } from '@enclaim/attestation/bytes';
-import { decodeRecord, type EvidenceRecord } from '@enclaim/attestation/record';
+import { type AnyRecord, decodeRecord } from '@enclaim/attestation/record';
 import { buildBundle, buildImage, findApp, projectRoot, writeImage } from '@enclaim/image';
 import { type MachineOptions, startMachine } from '@enclaim/image/machine';
 import { COMMAND_LINE, SETTINGS, STATES } from '../../guest/src/linux/hardening.ts';
@@ -46,9 +46,9 @@ async function handshake(port: number): Promise<void> {
 }
 
 /** Records of the log, as the state disk has them. */
-async function recordsOf(stateFolder: string): Promise<EvidenceRecord[]> {
+async function recordsOf(stateFolder: string): Promise<AnyRecord[]> {
   const reader = new Reader((await readFile(join(stateFolder, 'state.img'))).subarray(0, 1 << 20));
-  const records: EvidenceRecord[] = [];
+  const records: AnyRecord[] = [];
   for (let length = reader.u32be(); length > 0; length = reader.u32be())
     records.push(decodeRecord(reader.take(length)));
   return records;

@@ -1,31 +1,29 @@
 /**
- * Record: one line of the evidence log (docs/reference/formats.md, "Record"). No personal data,
+ * Record: one leaf of the evidence log (docs/reference/formats.md, "Record"). No personal data,
  * ever: categories, digests, counts.
  */
 
 import * as z from 'zod';
-import { fromUtf8, utf8 } from '../bytes.ts';
+import { concat, equalBytes, fromUtf8, utf8 } from '../bytes.ts';
 import { checkUnicode, decodeCanonical, encodeCanonical } from '../canonical.ts';
 import { type DigestText, isDigestText, type Sha256, sha256Digest } from '../digest.ts';
 import { sha256Text, sha384Text } from '../digest-schema.ts';
 import { DecodeError } from '../errors.ts';
+import { LABELS, labelBytes } from '../labels.ts';
 import { leafHash } from '../merkle.ts';
 
-/** A record. */
-export interface EvidenceRecord {
-  readonly v: 1;
+/** The fields that records of every version have. */
+interface RecordFields {
   /** 16 random bytes, hex. */
   readonly id: string;
   /** RFC 3339, UTC, milliseconds. */
   readonly time: string;
   /** Source of the time: the host's word, or a source that the policy names. */
   readonly timeStrength: 'host' | 'signed';
+  /** The stage at which it was made: what checked, admitted, ran, or keeps the evidence. */
   readonly layer: 'pre-commit' | 'ci' | 'admission' | 'runtime' | 'evidence';
   readonly system: string;
   readonly policyDigest: DigestText<'sha384'>;
-  /** Id of the claim that this record serves, or null if it serves the log itself. */
-  readonly claim: string | null;
-  readonly controls: readonly string[];
   readonly decision: 'allow' | 'deny' | 'error' | 'info';
   /** A stable code. */
   readonly reason: string;
@@ -34,9 +32,27 @@ export interface EvidenceRecord {
   readonly sink: string | null;
   readonly figures: Readonly<Record<string, number>>;
   readonly basis: 'measured' | 'enforced' | 'observed' | 'asserted';
+}
+
+/** A record. Its controls are those of its claims in the policy of its digest. */
+export interface EvidenceRecord extends RecordFields {
+  readonly v: 2;
+  /** Ids of the policy's claims that the decision serves; empty if it serves the log itself. */
+  readonly claims: readonly string[];
+}
+
+/** A record of version 1, which stood in a chain. */
+export interface FirstRecord extends RecordFields {
+  readonly v: 1;
+  /** Id of the claim that this record serves, or null if it serves the log itself. */
+  readonly claim: string | null;
+  readonly controls: readonly string[];
   /** Hash of the record before this one; 32 zero bytes for the first. */
   readonly prev: DigestText<'sha256'>;
 }
+
+/** A record of any version. */
+export type AnyRecord = FirstRecord | EvidenceRecord;
 
 const ID = /^[0-9a-f]{32}$/;
 const TIME = z.core.regexes.datetime({ precision: 3 });
@@ -46,39 +62,68 @@ const DECISIONS = ['allow', 'deny', 'error', 'info'] as const;
 const BASES = ['measured', 'enforced', 'observed', 'asserted'] as const;
 /** Most characters of a text, by its kind. */
 const MAX_CHARS = { name: 256, reason: 2048, method: 512, figure: 512 } as const;
+const MAX_CLAIMS = 256;
 const MAX_CONTROLS = 256;
 const MAX_CATEGORIES = 1024;
 
 const name = z.string().max(MAX_CHARS.name);
-const recordSchema: z.ZodType<EvidenceRecord> = z.strictObject({
+const fields = {
+  id: z.string().regex(ID).describe('16 random bytes.'),
+  time: z.string().regex(TIME).describe('UTC, with milliseconds.'),
+  timeStrength: z.enum(STRENGTHS).describe("Source of the time: the host's word, or a source that the policy names."),
+  layer: z.enum(LAYERS).describe('The stage at which it was made.'),
+  system: name.describe('Name of the system, as its policy has it.'),
+  policyDigest: sha384Text.describe('The policy that was in force.'),
+  decision: z.enum(DECISIONS).describe('info: nothing was decided.'),
+  reason: z.string().max(MAX_CHARS.reason).describe('A stable code, with what it met.'),
+  method: z.string().max(MAX_CHARS.method).nullable().describe('package.Service/Method; null where there is no call.'),
+  label: z.array(name).max(MAX_CATEGORIES).describe('Categories that the call carried.'),
+  sink: name.nullable().describe('Where data would go; null for the call as a whole.'),
+  figures: z.record(z.string().max(MAX_CHARS.figure), z.int()).describe('Counts by their names.'),
+  basis: z.enum(BASES).describe('How what it says is known.'),
+};
+const recordSchema = z.strictObject({
+  v: z.literal(2).describe('Version of the schema.'),
+  ...fields,
+  claims: z
+    .array(name)
+    .max(MAX_CLAIMS)
+    .describe('Ids of the claims of the policy that the decision serves; their controls are in that policy.'),
+});
+const firstSchema = z.strictObject({
   v: z.literal(1),
-  id: z.string().regex(ID),
-  time: z.string().regex(TIME),
-  timeStrength: z.enum(STRENGTHS),
-  layer: z.enum(LAYERS),
-  system: name,
-  policyDigest: sha384Text,
+  ...fields,
   claim: name.nullable(),
   controls: z.array(name).max(MAX_CONTROLS),
-  decision: z.enum(DECISIONS),
-  reason: z.string().max(MAX_CHARS.reason),
-  method: z.string().max(MAX_CHARS.method).nullable(),
-  label: z.array(name).max(MAX_CATEGORIES),
-  sink: name.nullable(),
-  figures: z.record(z.string().max(MAX_CHARS.figure), z.int()),
-  basis: z.enum(BASES),
   prev: sha256Text,
 });
+const anySchema: z.ZodType<AnyRecord> = z.discriminatedUnion('v', [recordSchema, firstSchema]);
 
-/** Largest record in bytes. */
-export const MAX_RECORD_BYTES: number = 64 * 1024;
+/** Largest entry of the log in bytes: what an entry bundle of C2SP tlog-tiles can hold. */
+export const MAX_ENTRY_BYTES: number = 65_535;
+/** Largest record of version 1 in bytes. */
+export const MAX_FIRST_RECORD_BYTES: number = 64 * 1024;
+
+const ENTRY_LABEL = labelBytes('record');
+const ENTRY_LABEL_TEXT = `${LABELS.record}\0`;
+/** Largest record in bytes: an entry without its label. */
+export const MAX_RECORD_BYTES: number = MAX_ENTRY_BYTES - ENTRY_LABEL.length;
+
+/** The JSON Schema of a record: docs/reference/record.schema.json. */
+export function recordJsonSchema(): object {
+  return z.toJSONSchema(recordSchema);
+}
 
 /** Canonical bytes of a record. @throws DecodeError if {@link decodeRecord} would refuse it */
-export function encodeRecord(record: EvidenceRecord): Uint8Array {
+export function encodeRecord(record: AnyRecord): Uint8Array {
   const bytes = utf8(recordText(record));
-  if (bytes.length > MAX_RECORD_BYTES)
-    throw new DecodeError('range', `a record of ${bytes.length} bytes`, MAX_RECORD_BYTES);
+  checkLength(record, bytes.length);
   return bytes;
+}
+
+function checkLength({ v }: AnyRecord, length: number): void {
+  const most = v === 1 ? MAX_FIRST_RECORD_BYTES : MAX_RECORD_BYTES;
+  if (length > most) throw new DecodeError('range', `a record of ${length} bytes`, most);
 }
 
 /**
@@ -87,7 +132,7 @@ export function encodeRecord(record: EvidenceRecord): Uint8Array {
  * **Cost**: the runtime writes one for every call. With its fields put in order by hand it takes
  * half the time of the canonical form of any value. A test holds the two to one result.
  */
-export function recordText(record: EvidenceRecord): string {
+export function recordText(record: AnyRecord): string {
   if (!isRecord(record)) throw new DecodeError('syntax', 'not a record', 0);
   try {
     return canonicalRecord(record);
@@ -97,34 +142,70 @@ export function recordText(record: EvidenceRecord): string {
 }
 
 /**
- * Whether {@link recordSchema} takes these fields.
+ * Bytes of a record as the log holds them: a label and the record.
+ *
+ * Without the label, bytes that were signed or hashed for another use could stand in the log.
+ * @throws DecodeError if {@link decodeEntry} would refuse them
+ */
+export function recordEntry(record: EvidenceRecord): Uint8Array {
+  return concat(ENTRY_LABEL, encodeRecord(record));
+}
+
+/** The same as text, whose length as UTF-8 is not checked: {@link MAX_ENTRY_BYTES}. */
+export function entryText(record: EvidenceRecord): string {
+  return ENTRY_LABEL_TEXT + recordText(record);
+}
+
+/**
+ * The record of an entry.
+ *
+ * **Trust**: authentic only by its place in the log.
+ * @throws DecodeError
+ */
+export function decodeEntry(entry: Uint8Array): EvidenceRecord {
+  if (!equalBytes(entry.subarray(0, ENTRY_LABEL.length), ENTRY_LABEL))
+    throw new DecodeError('magic', 'not an entry of the log', 0);
+  return decodeCanonical(recordSchema, entry.subarray(ENTRY_LABEL.length), MAX_RECORD_BYTES);
+}
+
+/** An entry's hash: its RFC 6962 leaf hash. In version 1 the record itself is the entry. */
+export function recordHash(entry: Uint8Array): Sha256 {
+  return leafHash(entry);
+}
+
+/** The same of an entry's text. */
+export function recordDigest(entry: string): DigestText<'sha256'> {
+  return sha256Digest(`\0${entry}`);
+}
+
+/**
+ * Whether the schema of its version takes these fields.
  *
  * **Cost**: the runtime asks this for every call, of values that have their types already. The
  * schema copies its input and takes many times as long. A test holds the two to one answer.
  */
-function isRecord(record: EvidenceRecord): boolean {
+function isRecord(record: AnyRecord): boolean {
   return (
-    record.v === 1 &&
+    (record.v === 2 ? isNames(record.claims, MAX_CLAIMS) : record.v === 1 && isFirst(record)) &&
     ID.test(record.id) &&
     TIME.test(record.time) &&
     STRENGTHS.includes(record.timeStrength) &&
     LAYERS.includes(record.layer) &&
     isShort(record.system) &&
     isDigestText('sha384', record.policyDigest) &&
-    (record.claim === null || isShort(record.claim)) &&
-    record.controls.length <= MAX_CONTROLS &&
-    record.controls.every(isShort) &&
     DECISIONS.includes(record.decision) &&
     record.reason.length <= MAX_CHARS.reason &&
     (record.method === null || record.method.length <= MAX_CHARS.method) &&
-    record.label.length <= MAX_CATEGORIES &&
-    record.label.every(isShort) &&
+    isNames(record.label, MAX_CATEGORIES) &&
     (record.sink === null || isShort(record.sink)) &&
     Object.keys(record.figures).every(isFigure) &&
     Object.values(record.figures).every(Number.isSafeInteger) &&
-    BASES.includes(record.basis) &&
-    isDigestText('sha256', record.prev)
+    BASES.includes(record.basis)
   );
+}
+
+function isFirst({ claim, controls, prev }: FirstRecord): boolean {
+  return (claim === null || isShort(claim)) && isNames(controls, MAX_CONTROLS) && isDigestText('sha256', prev);
 }
 
 /** Whether a figure may have this name. The schema's library leaves `__proto__` out. */
@@ -132,28 +213,39 @@ function isFigure(name: string): boolean {
   return name.length <= MAX_CHARS.figure && name !== '__proto__';
 }
 
+function isNames(names: readonly string[], most: number): boolean {
+  return names.length <= most && names.every(isShort);
+}
+
 function isShort(text: string): boolean {
   return text.length <= MAX_CHARS.name;
 }
 
 /** The canonical form (RFC 8785). @throws TypeError for a text that is not Unicode */
-function canonicalRecord(record: EvidenceRecord): string {
-  const { claim, controls, figures, label, method, reason, sink, system } = record;
+function canonicalRecord(record: AnyRecord): string {
+  const { figures, label, method, reason, sink, system } = record;
   const names = Object.keys(figures);
-  checkUnicode([claim ?? '', method ?? '', reason, sink ?? '', system]);
-  checkUnicode(controls);
+  checkUnicode([method ?? '', reason, sink ?? '', system]);
+  checkUnicode(record.v === 2 ? record.claims : [record.claim ?? '', ...record.controls]);
   checkUnicode(label);
   checkUnicode(names);
   const fields = inOrder(record);
   return isAscending(names) ? JSON.stringify(fields) : fromUtf8(encodeCanonical(fields));
 }
 
-/** The same with its names in the order of RFC 8785, in which `JSON.stringify` writes them. */
-function inOrder(record: EvidenceRecord): EvidenceRecord {
+const NO_FIRST = { claim: undefined, controls: undefined, prev: undefined } as const;
+
+/**
+ * The same with its names in the order of RFC 8785, in which `JSON.stringify` writes them. It
+ * leaves out those that are undefined.
+ */
+function inOrder(record: AnyRecord): object {
+  const { claim, controls, prev } = record.v === 1 ? record : NO_FIRST;
   return {
     basis: record.basis,
-    claim: record.claim,
-    controls: record.controls,
+    claim,
+    claims: record.v === 2 ? record.claims : undefined,
+    controls,
     decision: record.decision,
     figures: record.figures,
     id: record.id,
@@ -161,7 +253,7 @@ function inOrder(record: EvidenceRecord): EvidenceRecord {
     layer: record.layer,
     method: record.method,
     policyDigest: record.policyDigest,
-    prev: record.prev,
+    prev,
     reason: record.reason,
     sink: record.sink,
     system: record.system,
@@ -178,21 +270,13 @@ function isAscending(names: readonly string[]): boolean {
 }
 
 /**
- * The record of canonical bytes.
+ * The record of canonical bytes, of any version.
  *
  * **Trust**: authentic only by its place in the log.
  * @throws DecodeError
  */
-export function decodeRecord(bytes: Uint8Array): EvidenceRecord {
-  return decodeCanonical(recordSchema, bytes, MAX_RECORD_BYTES);
-}
-
-/** A record's hash: its RFC 6962 leaf hash, so that a chain of them can become a tree. */
-export function recordHash(bytes: Uint8Array): Sha256 {
-  return leafHash(bytes);
-}
-
-/** The same of a record's canonical text. */
-export function recordDigest(text: string): DigestText<'sha256'> {
-  return sha256Digest(`\0${text}`);
+export function decodeRecord(bytes: Uint8Array): AnyRecord {
+  const record = decodeCanonical(anySchema, bytes, MAX_FIRST_RECORD_BYTES);
+  checkLength(record, bytes.length);
+  return record;
 }

@@ -76,9 +76,9 @@ export class Calls {
 
   #recordMany(code: RefusalCode, calls: number): void {
     const [, decision, kind] = REFUSALS[code];
-    const claim = (kind && this.#claims.get(kind)) ?? null;
+    const claim = kind && this.#claims.get(kind);
     try {
-      const said = { decision, reason: `${code} of many calls`, claim, figures: { calls } };
+      const said = { decision, reason: `${code} of many calls`, claims: claim ? [claim] : [], figures: { calls } };
       this.#options.log.place(entryOf(this.#options, said)).durable.catch(() => {});
     } catch {
       // A log that takes no more records has already ended the calls whose records matter.

@@ -84,10 +84,10 @@ export class CallLedger {
       this.#count('dropped');
       return;
     }
-    const claim = this.claimOf(REFUSALS[code === 'leak' || code === 'assurance' ? code : 'flow'][2]);
+    const claims = this.#claimsOf(REFUSALS[code === 'leak' || code === 'assurance' ? code : 'flow'][2]);
     // Not awaited: the record of the call's end follows it in the same log, and that one is
     // awaited.
-    this.#record({ decision: 'deny', reason: `${code} ${pointer}`, sink, claim }).durable.catch(() => {});
+    this.#record({ decision: 'deny', reason: `${code} ${pointer}`, sink, claims }).durable.catch(() => {});
   }
 
   /**
@@ -103,7 +103,7 @@ export class CallLedger {
       }
       this.#needRoom();
     }
-    await this.#record({ ...said, claim: this.claimOf(REFUSALS[code][2]) }).durable;
+    await this.#record({ ...said, claims: this.#claimsOf(REFUSALS[code][2]) }).durable;
   }
 
   /**
@@ -142,7 +142,7 @@ export class CallLedger {
       id,
       decision,
       reason,
-      claim: this.claimOf(claim) ?? this.claimOf('access-logged'),
+      claims: [...this.#claimsOf(claim), ...this.#claimsOf('access-logged')],
       figures: { ...this.#counted, ...figures },
     });
   }
@@ -150,6 +150,11 @@ export class CallLedger {
   /** The id of the policy's claim of a kind; null if it makes none. */
   claimOf(kind: ClaimKind | undefined): string | null {
     return kind === undefined ? null : (this.#options.claims.get(kind) ?? null);
+  }
+
+  #claimsOf(kind: ClaimKind | undefined): string[] {
+    const claim = this.claimOf(kind);
+    return claim === null ? [] : [claim];
   }
 
   #count(figure: string): void {

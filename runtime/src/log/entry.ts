@@ -1,6 +1,6 @@
 /**
- * Records before they are chained: one writer of the fields that each of them has, and the records
- * of a boot.
+ * Records before they have their place: one writer of the fields that each of them has, and the
+ * records of a boot.
  */
 
 import type { BootStatement } from '@enclaim/attestation/statement';
@@ -20,15 +20,14 @@ export interface EntryOptions {
 /** A record of this runtime: what `said` says, and the usual for the rest. */
 export function entryOf({ admission, clock }: EntryOptions, said: Partial<Entry>): Entry {
   return {
-    v: 1,
+    v: 2,
     id: freshHex(16),
     time: clock.text(),
     timeStrength: 'host',
     layer: 'runtime',
     system: admission.policy.system.name,
     policyDigest: admission.digest,
-    claim: null,
-    controls: [],
+    claims: [],
     decision: 'info',
     reason: 'ok',
     method: null,

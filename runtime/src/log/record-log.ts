@@ -8,7 +8,8 @@ import { type DigestText, digestText } from '@enclaim/attestation/digest';
 import {
   decodeRecord,
   type EvidenceRecord,
-  MAX_RECORD_BYTES,
+  type FirstRecord,
+  MAX_FIRST_RECORD_BYTES,
   recordDigest,
   recordHash,
   recordText,
@@ -18,8 +19,8 @@ import { RefusalError } from '../errors.ts';
 import { FRAME_PREFIX_BYTES, type FrameText, joinFrames, measured } from '../frames.ts';
 import type { Device } from './device.ts';
 
-/** A record as its writer gives it; the log adds the hash of the record before. */
-export type Entry = Omit<EvidenceRecord, 'prev'>;
+/** A record as its writer gives it. */
+export type Entry = EvidenceRecord;
 
 /** The end of the chain. */
 export interface LogHead {
@@ -152,7 +153,7 @@ export class RecordLog {
     // After a failed write the content of the disk is unknown: only a restart may read it again.
     if (this.#broken !== undefined) throw new RefusalError('log', 'the log failed earlier', { cause: this.#broken });
     if (this.#batcher.full) throw new RefusalError('budget', `${MAX_WAITING_RECORDS} records are already waiting`);
-    const { text, frame } = encoded({ ...entry, prev: this.#head.hash });
+    const { text, frame } = encoded(chained(entry, this.#head.hash));
     const end = this.#end + PREFIX + frame.length;
     const kept = writer === 'runtime' ? 0 : part(KEPT, this.#capacity);
     if (end + PREFIX > this.#capacity - kept) {
@@ -210,11 +211,16 @@ function part({ most, part }: { readonly most: number; readonly part: number }, 
   return Math.min(most, Math.floor(capacity / part));
 }
 
+/** An entry as this form of the log holds it. */
+function chained({ v: _, claims, ...entry }: Entry, prev: FirstRecord['prev']): FirstRecord {
+  return { ...entry, v: 1, claim: claims[0] ?? null, controls: [], prev };
+}
+
 /** A record as text, and as a frame. @throws RefusalError `log` if it could not be read back */
-function encoded(record: EvidenceRecord): { readonly text: string; readonly frame: FrameText } {
+function encoded(record: FirstRecord): { readonly text: string; readonly frame: FrameText } {
   try {
     const text = recordText(record);
-    return { text, frame: measured([text], MAX_RECORD_BYTES) };
+    return { text, frame: measured([text], MAX_FIRST_RECORD_BYTES) };
   } catch (cause) {
     throw new RefusalError('log', 'not a record', { cause });
   }
@@ -232,6 +238,7 @@ async function isWritten(device: Device, at: number, capacity: number): Promise<
 function followed(frame: Uint8Array, head: LogHead): LogHead | undefined {
   try {
     const record = decodeRecord(frame);
+    if (record.v !== 1) return undefined;
     if (record.prev !== head.hash) return undefined;
     return { size: head.size + 1, hash: digestText('sha256', recordHash(frame)), time: record.time };
   } catch {
@@ -256,7 +263,7 @@ async function* frames(device: Device, capacity: number): AsyncGenerator<Uint8Ar
   };
   while (await fill(PREFIX)) {
     const length = new Reader(buffer).u32be();
-    if (length === 0 || length > MAX_RECORD_BYTES || !(await fill(PREFIX + length))) return;
+    if (length === 0 || length > MAX_FIRST_RECORD_BYTES || !(await fill(PREFIX + length))) return;
     yield buffer.slice(PREFIX, PREFIX + length);
     buffer = buffer.subarray(PREFIX + length);
   }
