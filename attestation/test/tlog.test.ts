@@ -246,6 +246,26 @@ describe('checkpoints', () => {
     undecodable('canonical', () => parseCheckpoint(formatCheckpoint({ ...empty, root: new Uint8Array(32) })));
   });
 
+  test('sizes are whole up to 2^53 - 1, and none above is one of them', () => {
+    for (const size of [1, 2 ** 31, 2 ** 32 - 1, 2 ** 32, 2 ** 32 + 1, 2 ** 53 - 1]) {
+      const checkpoint = { origin: 'o', size, root: new Uint8Array(32), extensions: [] };
+      assert.deepEqual(parseCheckpoint(formatCheckpoint(checkpoint)), checkpoint);
+    }
+    const of = (size: string): string => `o\n${size}\n${Buffer.alloc(32).toString('base64')}\n`;
+    for (const size of ['9007199254740992', '18446744073709551615', '1e3', '4294967296.0', '0x10', '9'.repeat(1000)]) {
+      assert.throws(() => parseCheckpoint(of(size)), DecodeError, size);
+    }
+  });
+
+  test('proofs hold beyond 2^32 leaves', () => {
+    // Left of leaf 2^40 stands one complete subtree.
+    const [left, leaf] = [leafHash(utf8('left')), leafHash(utf8('leaf'))];
+    const root = rootFromPath(leaf, 2 ** 40, 2 ** 40 + 1, [left]);
+    assert.deepEqual(rootFromConsistency(left, 2 ** 40, 2 ** 40 + 1, [leaf]), root);
+    assert.notDeepEqual(rootFromConsistency(leaf, 2 ** 40, 2 ** 40 + 1, [left]), root);
+    assert.equal(rootFromPath(leaf, 2 ** 32, 2 ** 40 + 1, [left]), undefined);
+  });
+
   test('one text for one checkpoint', () => {
     const checkpoint = { origin: 'o', size: 7, root: new Uint8Array(32), extensions: ['more'] };
     assert.deepEqual(parseCheckpoint(formatCheckpoint(checkpoint)), checkpoint);

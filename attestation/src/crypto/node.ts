@@ -37,8 +37,14 @@ export async function importKey(spki: Uint8Array): Promise<VerificationKey> {
     }
     case 'ed25519':
       return keyOf({ spki, type: 'ed25519', object });
+    case 'ml-dsa-44':
+      return keyOf({ spki, type: 'ml-dsa-44', object });
     default:
-      throw new DecodeError('syntax', `key type ${object.asymmetricKeyType} is not one of rsa, ec, ed25519`, 0);
+      throw new DecodeError(
+        'syntax',
+        `key type ${object.asymmetricKeyType} is not one of rsa, ec, ed25519, ml-dsa-44`,
+        0,
+      );
   }
 }
 
@@ -65,7 +71,8 @@ export async function verifySignature(
         if (key.type !== 'rsa') return false;
         return verify(scheme.hash, message, { key: object, padding: constants.RSA_PKCS1_PADDING }, signature);
       case 'ed25519':
-        return key.type === 'ed25519' && verify(null, message, object, signature);
+      case 'ml-dsa-44':
+        return key.type === scheme.kind && verify(null, message, object, signature);
     }
   } catch {
     return false;

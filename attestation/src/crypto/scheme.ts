@@ -12,14 +12,14 @@ export type SignatureScheme =
   | { readonly kind: 'ecdsa'; readonly hash: HashName; readonly encoding: 'p1363' | 'der' }
   | { readonly kind: 'rsa-pss'; readonly hash: HashName; readonly saltLength: number }
   | { readonly kind: 'rsassa'; readonly hash: HashName }
-  | { readonly kind: 'ed25519' };
+  | { readonly kind: 'ed25519' | 'ml-dsa-44' };
 
 /** A public key read once and used for many verifications. Opaque to callers. */
 export interface VerificationKey {
   /** SubjectPublicKeyInfo, DER, as imported. */
   readonly spki: Uint8Array;
   /** `rsa-oaep` decrypts only: under such a key no signature verifies. */
-  readonly type: 'rsa' | 'rsa-oaep' | 'ec' | 'ed25519';
+  readonly type: 'rsa' | 'rsa-oaep' | 'ec' | 'ed25519' | 'ml-dsa-44';
   /** `P-256`, `P-384` or `P-521` if the type is `ec`. */
   readonly curve?: string;
   /** Modulus length in bits if the type is `rsa` or `rsa-oaep`. */
@@ -30,7 +30,8 @@ export interface VerificationKey {
 export interface CryptoSeam {
   /**
    * Reads a DER SubjectPublicKeyInfo.
-   * @throws DecodeError `syntax` if it is not a key the seam knows.
+   * @throws DecodeError `syntax` if it is not a key the seam knows; `version` for ML-DSA-44 in a
+   * browser whose WebCrypto lacks it.
    */
   importKey(spki: Uint8Array): Promise<VerificationKey>;
   /**

@@ -1,6 +1,6 @@
 /** The crypto seam over WebCrypto, for browsers. */
 
-import { fromBase64Url, Reader } from '../bytes.ts';
+import { equalBytes, fromBase64Url, fromHex, Reader } from '../bytes.ts';
 import type { HashName } from '../digest.ts';
 import { DecodeError } from '../errors.ts';
 import type { SignatureScheme, VerificationKey } from './scheme.ts';
@@ -11,6 +11,8 @@ const WEB_HASH: Readonly<Record<HashName, string>> = {
   sha384: 'SHA-384',
   sha512: 'SHA-512',
 };
+/** SubjectPublicKeyInfo of an ML-DSA-44 key (RFC 9881), up to the key. */
+const ML_DSA_44_PREFIX = fromHex('30820532300b06096086480165030403110382052100');
 const CURVE_BYTES: Readonly<Record<string, number>> = { 'P-256': 32, 'P-384': 48, 'P-521': 66 };
 
 interface WebKey extends VerificationKey {
@@ -19,6 +21,7 @@ interface WebKey extends VerificationKey {
 }
 
 export async function importKey(spki: Uint8Array): Promise<VerificationKey> {
+  if (equalBytes(spki.subarray(0, ML_DSA_44_PREFIX.length), ML_DSA_44_PREFIX)) return importMlDsa(spki);
   for (const curve of ['P-256', 'P-384', 'P-521']) {
     const key = await tryImport(spki, { name: 'ECDSA', namedCurve: curve });
     if (key !== undefined) return keyOf({ spki, type: 'ec', curve, uses: new Map([['ECDSA', key]]) });
@@ -63,10 +66,12 @@ export async function verifySignature(
         const algorithm = scheme.kind === 'rsassa' ? { name } : { name, saltLength: scheme.saltLength };
         return await crypto.subtle.verify(algorithm, use, view(signature), view(message));
       }
-      case 'ed25519': {
-        if (key.type !== 'ed25519') return false;
-        const use = await useOf(key, 'Ed25519', { name: 'Ed25519' });
-        return await crypto.subtle.verify({ name: 'Ed25519' }, use, view(signature), view(message));
+      case 'ed25519':
+      case 'ml-dsa-44': {
+        if (key.type !== scheme.kind) return false;
+        const name = scheme.kind === 'ed25519' ? 'Ed25519' : 'ML-DSA-44';
+        const use = await useOf(key, name, { name });
+        return await crypto.subtle.verify({ name }, use, view(signature), view(message));
       }
     }
   } catch {
@@ -80,6 +85,13 @@ export async function digest(name: HashName, bytes: Uint8Array): Promise<Uint8Ar
 
 export function randomBytes(length: number): Uint8Array {
   return crypto.getRandomValues(new Uint8Array(length));
+}
+
+/** A browser without ML-DSA-44 says so: a signature that was not verified is never passed. */
+async function importMlDsa(spki: Uint8Array): Promise<VerificationKey> {
+  const key = await tryImport(spki, { name: 'ML-DSA-44' });
+  if (key === undefined) throw new DecodeError('version', 'ML-DSA-44 is not supported here', 0);
+  return keyOf({ spki, type: 'ml-dsa-44', uses: new Map([['ML-DSA-44', key]]) });
 }
 
 function keyOf(key: WebKey): VerificationKey {

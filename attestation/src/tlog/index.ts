@@ -1,20 +1,33 @@
 /** Transparency logs (C2SP): signed notes, checkpoints, tiles and proofs over RFC 6962 trees. */
 
-export { type Checkpoint, formatCheckpoint, parseCheckpoint } from './checkpoint.ts';
+export { type Checkpoint, formatCheckpoint, parseCheckpoint, parseSize } from './checkpoint.ts';
 export {
+  cosignedMessage,
   cosignedText,
   formatNote,
   formatNoteKey,
   isNoteName,
+  type Note,
+  type NoteAlgorithm,
   type NoteKey,
+  type NoteSignature,
   noteFromBytes,
   noteKey,
   parseNote,
   parseNoteKey,
   signatureLine,
   type VerifiedNote,
+  type VerifiedSignature,
   verifyNote,
 } from './note.ts';
+export {
+  cosigners,
+  type PolicyMember,
+  parseTlogPolicy,
+  parseWitnessLines,
+  reachesQuorum,
+  type WitnessPolicy,
+} from './policy.ts';
 export { formatLogProof, type LogProof, parseLogProof, verifyLogProof } from './proof.ts';
 export {
   encodeEntries,
