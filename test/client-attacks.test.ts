@@ -148,7 +148,8 @@ describe('whose connection it is', () => {
 
   test('a statement that names another TLS key than the connection', async () => {
     const other = generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey.export({ format: 'der', type: 'spki' });
-    const keys = { tls: digestText('sha256', sha256(other)), receipt: `ed25519:${'A'.repeat(43)}` } as const;
+    const some = `ed25519:${'A'.repeat(43)}` as const;
+    const keys = { tls: digestText('sha256', sha256(other)), receipt: some, log: some };
     await against({ statement: { keys } }, ({ target, references }) => refusedWith('binding', target, references));
   });
 });

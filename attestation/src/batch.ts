@@ -3,14 +3,19 @@
  * batch").
  */
 
-import { concat, Reader, u32be } from './bytes.ts';
+import { concat, fromUtf8, Reader, u32be, utf8 } from './bytes.ts';
 import { labelled, type Sha256 } from './digest.ts';
 import { DecodeError } from './errors.ts';
 import { labelBytes } from './labels.ts';
 import { leafHash, rootFromPath } from './merkle.ts';
 
 /** Types of leaves. The number is a leaf's first byte on the wire. */
-export const LEAF_TYPES = { nonce: 1, checkpoint: 2 } as const;
+export const LEAF_TYPES = { nonce: 1, checkpoint: 2, padding: 3 } as const;
+
+/** Largest text of a checkpoint in a leaf: an origin of 128 characters, a size and a root. */
+const MAX_CHECKPOINT_BYTES = 256;
+/** Bytes of a padding leaf's payload. */
+export const PADDING_BYTES = 32;
 
 /**
  * A client's nonce and the channel it came in on. `exporter` is null if one end could not export.
@@ -32,9 +37,26 @@ export const EXPORTER_LABEL = 'EXPORTER-enclaim-channel-v1';
 const FIELD = 32;
 
 /** Leaf data: type byte, u32 length, payload. */
+function encodeLeaf(type: keyof typeof LEAF_TYPES, payload: Uint8Array): Uint8Array {
+  return concat(Uint8Array.of(LEAF_TYPES[type]), u32be(payload.length), payload);
+}
+
+/** The payload of leaf data of one type. @throws DecodeError */
+function payloadOf(type: keyof typeof LEAF_TYPES, data: Uint8Array, fits: (length: number) => boolean): Reader {
+  const reader = new Reader(data);
+  const found = reader.u8();
+  if (found !== LEAF_TYPES[type]) throw new DecodeError('range', `leaf type ${found} where a ${type} is expected`, 0);
+  const length = reader.u32be();
+  if (!fits(length)) throw new DecodeError('range', `a ${type} leaf of ${length} bytes`, 1);
+  if (length !== reader.left) {
+    throw new DecodeError('range', `a ${type} leaf of ${length} bytes in ${reader.left}`, 1);
+  }
+  return reader;
+}
+
+/** Leaf data of a nonce. */
 export function encodeNonceLeaf(leaf: Omit<NonceLeaf, 'type'>): Uint8Array {
-  const payload = concat(leaf.nonce, leaf.spki, leaf.exporter ?? new Uint8Array());
-  return concat(Uint8Array.of(LEAF_TYPES.nonce), u32be(payload.length), payload);
+  return encodeLeaf('nonce', concat(leaf.nonce, leaf.spki, leaf.exporter ?? new Uint8Array()));
 }
 
 /**
@@ -44,16 +66,40 @@ export function encodeNonceLeaf(leaf: Omit<NonceLeaf, 'type'>): Uint8Array {
  * @throws DecodeError
  */
 export function decodeNonceLeaf(data: Uint8Array): NonceLeaf {
-  const reader = new Reader(data);
-  const type = reader.u8();
-  if (type !== LEAF_TYPES.nonce) throw new DecodeError('range', `leaf type ${type} where a nonce is expected`, 0);
-  const length = reader.u32be();
-  if (length !== 2 * FIELD && length !== 3 * FIELD)
-    throw new DecodeError('range', `a nonce leaf of ${length} bytes`, 1);
+  const reader = payloadOf('nonce', data, (length) => length === 2 * FIELD || length === 3 * FIELD);
   const [nonce, spki] = [reader.take(FIELD), reader.take(FIELD)];
-  const exporter = length === 3 * FIELD ? reader.take(FIELD) : null;
-  reader.end('nonce leaf');
+  const exporter = reader.left === 0 ? null : reader.take(FIELD);
   return { type: 'nonce', nonce, spki, exporter };
+}
+
+/**
+ * Leaf data of a checkpoint.
+ * @param text of a checkpoint without signatures (`formatCheckpoint`)
+ */
+export function encodeCheckpointLeaf(text: string): Uint8Array {
+  return encodeLeaf('checkpoint', utf8(text));
+}
+
+/**
+ * The text of the checkpoint in leaf data.
+ *
+ * **Trust**: authentic only once it was found under a signed root.
+ * @throws DecodeError
+ */
+export function decodeCheckpointLeaf(data: Uint8Array): string {
+  const reader = payloadOf('checkpoint', data, (length) => length > 0 && length <= MAX_CHECKPOINT_BYTES);
+  return fromUtf8(reader.take(reader.left));
+}
+
+/**
+ * Leaf data that means nothing.
+ *
+ * **Leak**: batches are filled up with these, so that their sizes do not tell a client how many
+ * clients ask.
+ * @param random {@link PADDING_BYTES} random bytes
+ */
+export function encodePaddingLeaf(random: Uint8Array): Uint8Array {
+  return encodeLeaf('padding', random);
 }
 
 /** A leaf with its way to the root of its batch. */

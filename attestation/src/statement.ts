@@ -17,9 +17,8 @@ export type Platform = (typeof PLATFORMS)[number];
 export const VM_LAYERS = ['user', 'namespaces', 'root', 'cgroup'] as const;
 export type VmLayer = (typeof VM_LAYERS)[number];
 
-/** A boot statement. Digests and keys as text, so that people can read it. */
-export interface BootStatement {
-  readonly version: 2;
+/** Fields of boot statements of every version. */
+interface StatementFields {
   readonly platform: Platform;
   /** 16 random bytes of this boot, hex. */
   readonly bootId: string;
@@ -42,18 +41,6 @@ export interface BootStatement {
   };
   /** SHA-256 of the event log that evidence carries; absent if it carries none. */
   readonly events?: DigestText<'sha256'>;
-  /** SHA-256 of the TLS key's SubjectPublicKeyInfo, and the raw key that signs receipts. */
-  readonly keys: { readonly tls: DigestText<'sha256'>; readonly receipt: Ed25519Text };
-  /**
-   * State of the log when this boot began: origin, number of records, hash of the last one, and
-   * bytes left for records of calls.
-   */
-  readonly log: {
-    readonly origin: string;
-    readonly size: number;
-    readonly head: DigestText<'sha256'>;
-    readonly left?: number;
-  };
   /**
    * Layers of confinement that the workers of this boot start without; empty if all of them confine
    * the handlers.
@@ -65,6 +52,54 @@ export interface BootStatement {
   readonly started: { readonly at: string; readonly strength: 'host' | 'signed' };
 }
 
+/** SHA-256 of the TLS key's SubjectPublicKeyInfo, and the raw key that signs receipts. */
+interface StatedKeys {
+  readonly tls: DigestText<'sha256'>;
+  readonly receipt: Ed25519Text;
+}
+
+/** A statement of version 2. Its log is a chain, which no checkpoint covers. */
+export interface ChainedBootStatement extends StatementFields {
+  readonly version: 2;
+  readonly keys: StatedKeys;
+  /**
+   * State of the log when this boot began: origin, number of records, hash of the last one, and
+   * bytes left for records of calls.
+   */
+  readonly log: {
+    readonly origin: string;
+    readonly size: number;
+    readonly head: DigestText<'sha256'>;
+    readonly left?: number;
+  };
+}
+
+/** A statement of version 3. Its log is a tree, whose checkpoints the log key signs. */
+export interface CurrentBootStatement extends StatementFields {
+  readonly version: 3;
+  /** `log` is the raw key that signs this boot's checkpoints. */
+  readonly keys: StatedKeys & { readonly log: Ed25519Text };
+  readonly log: {
+    /** The log's name in checkpoints: the system's name and the boot's id. */
+    readonly origin: string;
+    /**
+     * Number of records and root of the tree as this boot found them on its disk.
+     *
+     * **Trust**: the disk is the host's. A record counts under this boot's quotes only from index
+     * `size` on; one below it counts under those of the boot that wrote it.
+     */
+    readonly size: number;
+    readonly root: DigestText<'sha256'>;
+    /** Index of the oldest record that was still held. */
+    readonly minimum: number;
+    /** Bytes that were left for records of calls. */
+    readonly left: number;
+  };
+}
+
+/** A boot statement. Digests and keys as text, so that people can read it. */
+export type BootStatement = ChainedBootStatement | CurrentBootStatement;
+
 /** A raw Ed25519 public key as text: base64url of its 32 bytes. */
 export type Ed25519Text = `ed25519:${string}`;
 
@@ -74,8 +109,7 @@ export const ed25519Text: z.ZodType<Ed25519Text> = z.templateLiteral([
   z.string().regex(/^[A-Za-z0-9_-]{43}$/),
 ]);
 
-const statementSchema: z.ZodType<BootStatement> = z.strictObject({
-  version: z.literal(2),
+const fields = {
   platform: z.enum(PLATFORMS),
   bootId: z.string().regex(/^[0-9a-f]{32}$/),
   policy: sha384Text,
@@ -87,20 +121,33 @@ const statementSchema: z.ZodType<BootStatement> = z.strictObject({
     ekCertificate: sha256Text.nullable(),
   }),
   events: sha256Text.exactOptional(),
-  keys: z.strictObject({ tls: sha256Text, receipt: ed25519Text }),
-  log: z.strictObject({
-    origin: z.string().regex(/^[a-z0-9./-]{1,128}$/),
-    size: z.int().nonnegative(),
-    head: sha256Text,
-    left: z.int().nonnegative().exactOptional(),
-  }),
   unconfined: z
     .array(z.enum(VM_LAYERS))
     .max(VM_LAYERS.length)
     .refine((layers) => new Set(layers).size === layers.length),
   owner: ed25519Text.nullable(),
   started: z.strictObject({ at: z.iso.datetime({ precision: 3 }), strength: z.enum(['host', 'signed']) }),
-});
+};
+const keys = { tls: sha256Text, receipt: ed25519Text };
+const count = z.int().nonnegative();
+const origin = z.string().regex(/^[a-z0-9./-]{1,128}$/);
+
+const statementSchema: z.ZodType<BootStatement> = z.discriminatedUnion('version', [
+  z.strictObject({
+    version: z.literal(2),
+    ...fields,
+    keys: z.strictObject(keys),
+    log: z.strictObject({ origin, size: count, head: sha256Text, left: count.exactOptional() }),
+  }),
+  z.strictObject({
+    version: z.literal(3),
+    ...fields,
+    keys: z.strictObject({ ...keys, log: ed25519Text }),
+    log: z
+      .strictObject({ origin, size: count, root: sha256Text, minimum: count, left: count })
+      .refine(({ minimum, size }) => minimum <= size, 'a minimum above the size'),
+  }),
+]);
 
 const LIMIT = 8 * 1024;
 

@@ -3,8 +3,15 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { fc } from '../../test/support/properties.ts';
-import { decodeNonceLeaf, encodeNonceLeaf } from '../src/batch.ts';
+import {
+  decodeCheckpointLeaf,
+  decodeNonceLeaf,
+  encodeCheckpointLeaf,
+  encodeNonceLeaf,
+  encodePaddingLeaf,
+} from '../src/batch.ts';
 import { concat, fromUtf8, utf8 } from '../src/bytes.ts';
+import { encodeCanonical } from '../src/canonical.ts';
 import { AppraisalError, DecodeError, EvidenceError } from '../src/errors.ts';
 import { decodeFrame, encodeFrame, frameLength, limitOf, MAX_FRAME_BYTES } from '../src/handshake.ts';
 import { decodeRecord } from '../src/log/record.ts';
@@ -28,8 +35,33 @@ const STATEMENT: BootStatement = {
   started: { at: '2026-11-20T00:00:00.000Z', strength: 'host' },
 };
 
+const CURRENT: BootStatement = {
+  ...STATEMENT,
+  version: 3,
+  keys: { ...STATEMENT.keys, log: `ed25519:${'B'.repeat(43)}` },
+  log: { origin: 'clinic/0', size: 7, root: digest, minimum: 3, left: 9 },
+};
+
 describe('a boot statement', () => {
-  test('round-trips', () => assert.deepEqual(decodeStatement(encodeStatement(STATEMENT)), STATEMENT));
+  test('round-trips in both versions', () => {
+    for (const one of [STATEMENT, CURRENT]) assert.deepEqual(decodeStatement(encodeStatement(one)), one);
+  });
+
+  test('of one version has no field of the other, and its log holds what it says', () => {
+    const { log: logKey, ...keys } = CURRENT.keys as typeof CURRENT.keys & { log: string };
+    for (const other of [
+      { ...CURRENT, version: 2 },
+      { ...STATEMENT, version: 3 },
+      { ...CURRENT, keys },
+      { ...STATEMENT, keys: { ...STATEMENT.keys, log: logKey } },
+      { ...CURRENT, log: STATEMENT.log },
+      { ...CURRENT, log: { ...CURRENT.log, minimum: 8 } },
+      { ...CURRENT, log: { ...CURRENT.log, head: digest } },
+      { ...CURRENT, log: { ...CURRENT.log, origin: 'clinic 0' } },
+    ]) {
+      assert.throws(() => decodeStatement(encodeCanonical(other)), DecodeError, JSON.stringify(other));
+    }
+  });
 
   test('has one encoding: keys in another order, white space, extra or missing fields are refused', () => {
     const json = fromUtf8(encodeStatement(STATEMENT));
@@ -70,6 +102,29 @@ test('a nonce leaf round-trips with and without exporter, and has no other lengt
   }
 });
 
+test('a checkpoint leaf round-trips, and no leaf is taken for one of another type', () => {
+  const text = 'clinic/0\n7\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n';
+  const data = encodeCheckpointLeaf(text);
+  assert.equal(decodeCheckpointLeaf(data), text);
+  const nonce = encodeNonceLeaf({ nonce: new Uint8Array(32), spki: new Uint8Array(32), exporter: null });
+  const padding = encodePaddingLeaf(new Uint8Array(32));
+  for (const other of [
+    nonce,
+    padding,
+    concat(Uint8Array.of(1), data.subarray(1)),
+    data.subarray(0, -1),
+    concat(data, Uint8Array.of(0)),
+    encodeCheckpointLeaf(''),
+    encodeCheckpointLeaf('a'.repeat(257)),
+    concat(data.subarray(0, 5), Uint8Array.of(0xff), data.subarray(6)),
+  ]) {
+    assert.throws(() => decodeCheckpointLeaf(other), DecodeError);
+  }
+  for (const other of [data, padding, concat(Uint8Array.of(3), nonce.subarray(1))]) {
+    assert.throws(() => decodeNonceLeaf(other), DecodeError);
+  }
+});
+
 test('a handshake frame is bounded, canonical and never empty', () => {
   const frame = encodeFrame({ case: 'hello', value: { version: 1, nonce: new Uint8Array(32) } });
   assert.equal(frameLength(frame.subarray(0, 4)), frame.length - 4);
@@ -97,6 +152,7 @@ test('parsers are total: any bytes end in a value or the error of their stage', 
     [decodeStatement, DecodeError],
     [decodeRecord, DecodeError],
     [decodeNonceLeaf, DecodeError],
+    [decodeCheckpointLeaf, DecodeError],
     [decodeFrame, DecodeError],
     [parseReceipt, EvidenceError],
     [parseReferences, AppraisalError],

@@ -34,9 +34,14 @@ export class Batcher<T, R> {
     this.#most = most;
   }
 
+  /** Items that wait for the next batch. */
+  get waiting(): number {
+    return this.#waiting?.items.length ?? 0;
+  }
+
   /** Whether another item would be refused. */
   get full(): boolean {
-    return this.#waiting !== undefined && this.#waiting.items.length >= this.#most;
+    return this.waiting >= this.#most;
   }
 
   /**

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { createPublicKey, generateKeyPairSync, sign, verify, X509Certificate } from 'node:crypto';
 import { describe, test } from 'node:test';
-import { type BatchPath, batchRoot } from '@enclaim/attestation/batch';
+import { batchRoot } from '@enclaim/attestation/batch';
 import { concat, toHex, utf8 } from '@enclaim/attestation/bytes';
 import { digestText, sha256 } from '@enclaim/attestation/digest';
 import { EvidenceError } from '@enclaim/attestation/errors';
@@ -36,11 +36,59 @@ describe('quote batches', () => {
     turn.resolve();
     const signed = await Promise.all([first, ...others]);
     assert.equal(roots.length, 2, 'the first alone, then all the others at once');
-    for (const { leaf } of signed) assert(roots.includes(toHex(batchRoot(leaf as BatchPath))));
+    for (const { leaf } of signed) assert(roots.includes(toHex(batchRoot(leaf))));
     assert.deepEqual(
-      signed.map(({ leaf }) => leaf.size),
-      [1, ...Array(49).fill(49)],
+      signed.map(({ leaf }) => leaf.data),
+      [utf8('first'), ...Array.from({ length: 49 }, (_, i) => utf8(`leaf ${i}`))],
     );
+  });
+
+  test('sizes and places tell nothing of how many ask, or in which order', async () => {
+    const batcher = new QuoteBatcher(async () => hardware);
+    const places = new Set<number>();
+    for (const [count, size] of [
+      [1, 64],
+      [2, 64],
+      [64, 64],
+      [65, 512],
+      [512, 512],
+      [513, 4096],
+    ] as const) {
+      const signed = await Promise.all(Array.from({ length: count }, (_, i) => batcher.add(utf8(`${i}`))));
+      assert.deepEqual([...new Set(signed.map(({ leaf }) => leaf.size))], [size]);
+      assert.equal(new Set(signed.map(({ leaf }) => leaf.index)).size, count, 'a place of its own for each');
+      assert.equal(new Set(signed.map(({ leaf }) => toHex(batchRoot(leaf)))).size, 1);
+      for (const { leaf } of signed) places.add(leaf.index);
+    }
+    for (let run = 0; run < 64; run++) places.add((await batcher.add(utf8('alone'))).leaf.index);
+    const first = await Promise.all(Array.from({ length: 64 }, () => batcher.add(utf8('alike'))));
+    assert.notDeepEqual(
+      first.map(({ leaf }) => leaf.index),
+      Array.from({ length: 64 }, (_, i) => i),
+    );
+    const [a, b] = await Promise.all([batcher.add(utf8('same')), batcher.add(utf8('same'))]);
+    const again = await batcher.add(utf8('same'));
+    assert.deepEqual(batchRoot(a.leaf), batchRoot(b.leaf));
+    assert.notDeepEqual(batchRoot(a.leaf), batchRoot(again.leaf), 'padding is never the same twice');
+  });
+
+  test('a leaf that is made late states what holds when its batch begins', async () => {
+    let turn = Promise.withResolvers<void>();
+    let state = 'before';
+    const batcher = new QuoteBatcher(async () => {
+      await turn.promise;
+      return hardware;
+    });
+    const first = batcher.add(utf8('first'));
+    await new Promise((resolve) => setImmediate(resolve));
+    const late = batcher.addLatest(() => utf8(state));
+    state = 'after';
+    const { resolve } = turn;
+    turn = Promise.withResolvers<void>();
+    resolve();
+    await first;
+    turn.resolve();
+    assert.deepEqual((await late).leaf.data, utf8('after'));
   });
 
   test('a failing signer fails its batch and no other', async () => {
@@ -51,13 +99,14 @@ describe('quote batches', () => {
     });
     await assert.rejects(batcher.add(utf8('a')), /busy/);
     failing = false;
-    assert.equal((await batcher.add(utf8('b'))).leaf.size, 1);
+    assert.deepEqual((await batcher.add(utf8('b'))).leaf.data, utf8('b'));
   });
 
   test('beyond the limit of waiting leaves, more are refused', async () => {
     const turn = Promise.withResolvers<HardwareEvidence>();
     const batcher = new QuoteBatcher(() => turn.promise);
-    const waiting = Array.from({ length: 4096 }, (_, i) => batcher.add(utf8(`${i}`)));
+    const waiting = Array.from({ length: 4095 }, (_, i) => batcher.add(utf8(`${i}`)));
+    waiting.push(batcher.addLatest(() => utf8('the log')));
     await assert.rejects(
       batcher.add(utf8('one more')),
       (error) => error instanceof RefusalError && error.code === 'budget',
@@ -185,6 +234,8 @@ test('boot keys: the certificate carries the TLS key whose digest is stated, and
   assert(wrapper !== undefined && !wrapper.critical);
   // OCTET STRING (two bytes of length), then the CBOR array of type and value.
   assert.deepEqual(decode(wrapper.value.subarray(4)), ['application/vnd.enclaim.evidence', evidence]);
-  const receiptKey = createPublicKey({ key: Buffer.from(ed25519Spki(keys.receipt)), format: 'der', type: 'spki' });
-  assert(verify(null, utf8('m'), receiptKey, keys.signReceipts(utf8('m'))));
+  const keyOf = (text: string) => createPublicKey({ key: Buffer.from(ed25519Spki(text)), format: 'der', type: 'spki' });
+  assert(verify(null, utf8('m'), keyOf(keys.receipt), keys.signReceipts(utf8('m'))));
+  assert(verify(null, utf8('m'), keyOf(keys.log), keys.signCheckpoint(utf8('m'))));
+  assert.notEqual(keys.log, keys.receipt);
 });

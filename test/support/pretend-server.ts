@@ -17,6 +17,7 @@ import { type Evidence, EvidenceSchema } from '@enclaim/attestation/evidence';
 import { FrameStream } from '@enclaim/attestation/frame-stream';
 import { ALPN } from '@enclaim/attestation/handshake';
 import { launchCommandLine, predictPcrs, registerOf } from '@enclaim/attestation/measure';
+import { merkleRoot } from '@enclaim/attestation/merkle';
 import { type CurrentReceiptBody, commitment, RECEIPT_TRAILER } from '@enclaim/attestation/receipt';
 import { type BootStatement, bootDigest, type Ed25519Text, encodeStatement } from '@enclaim/attestation/statement';
 import { canonicalPolicy, digestOfCanonical, parsePolicy } from '@enclaim/policy-schema';
@@ -104,21 +105,27 @@ export async function startPretendServer(options: PretendOptions = {}): Promise<
   const boot = () => {
     const keys = makeBootKeys();
     const bootId = toHex(randomBytes(16));
-    const statement: BootStatement = {
-      version: 2,
+    const statement = {
+      version: 3,
       platform: 'tpm',
       bootId,
       policy: digest,
       bundle,
       image: 'pretend',
       device: { ak: attestationKey, ek: digestText('sha256', sha256(ekPublic)), ekCertificate: null },
-      keys: { tls: digestText('sha256', keys.tls.spkiDigest), receipt: keys.receipt },
-      log: { origin: `pretend/${bootId}`, size: 0, head: digestText('sha256', new Uint8Array(32)) },
+      keys: { tls: digestText('sha256', keys.tls.spkiDigest), receipt: keys.receipt, log: keys.log },
+      log: {
+        origin: `pretend/${bootId}`,
+        size: 0,
+        root: digestText('sha256', merkleRoot([])),
+        minimum: 0,
+        left: 2 ** 20,
+      },
       unconfined: [],
       owner: options.owner ?? null,
       started: { at: new Date().toISOString(), strength: 'host' },
       ...options.statement,
-    };
+    } as BootStatement;
     const bytes = encodeStatement(statement);
     const digestOfBoot = bootDigest(bytes);
     const batcher = new QuoteBatcher(async (root) => {

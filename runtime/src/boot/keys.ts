@@ -15,12 +15,17 @@ export interface BootKeys {
   readonly receipt: `ed25519:${string}`;
   /** Ed25519 signature of the receipt key. */
   signReceipts(message: Uint8Array): Uint8Array;
+  /** Public half of the log key, `ed25519:` text. */
+  readonly log: `ed25519:${string}`;
+  /** Ed25519 signature of the log key, which signs the texts of checkpoints and nothing else. */
+  signCheckpoint(text: Uint8Array): Uint8Array;
 }
 
-/** Makes the TLS key (P-256) and the receipt key (Ed25519). */
+/** Makes the TLS key (P-256), the receipt key and the log key (Ed25519). */
 export function makeBootKeys(): BootKeys {
   const tls = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const receipt = generateKeyPairSync('ed25519');
+  const log = generateKeyPairSync('ed25519');
   const spki = spkiOf(tls.publicKey);
   return {
     tls: {
@@ -28,10 +33,16 @@ export function makeBootKeys(): BootKeys {
       spkiDigest: sha256(spki),
     },
     certificate: (evidence) => certificatePem(selfSignedCertificate(tls.privateKey, spki, randomBytes(16), evidence)),
-    // The last 32 bytes of an Ed25519 SubjectPublicKeyInfo are the raw key (RFC 8410 section 4).
-    receipt: ed25519Key(spkiOf(receipt.publicKey).subarray(-32)),
+    receipt: rawKey(receipt.publicKey),
     signReceipts: (message) => sign(null, message, receipt.privateKey),
+    log: rawKey(log.publicKey),
+    signCheckpoint: (text) => sign(null, text, log.privateKey),
   };
+}
+
+/** The last 32 bytes of an Ed25519 SubjectPublicKeyInfo are the raw key (RFC 8410 section 4). */
+function rawKey(key: KeyObject): `ed25519:${string}` {
+  return ed25519Key(spkiOf(key).subarray(-32));
 }
 
 function spkiOf(key: KeyObject): Uint8Array {
