@@ -82,3 +82,4 @@ export {
   secondsOf,
   type Time,
 } from './quantity.ts';
+export { type ClaimIds, controlsOf, type MethodClaims, type ServedClaims, servedClaims } from './served.ts';

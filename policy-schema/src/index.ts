@@ -106,3 +106,4 @@ export type { Reading } from './read/reading.ts';
 export { policyJsonSchema, SCHEMA_FILE } from './read/schema.ts';
 export { readSource, type Source } from './read/source.ts';
 export { suggestion } from './read/suggestion.ts';
+export { type ClaimIds, controlsOf, type MethodClaims, type ServedClaims, servedClaims } from './served.ts';

@@ -53,6 +53,12 @@ for (const [name, from, to, pointer] of [
     '/claims/1', // claims are sorted by id
   ],
   [
+    'more claims than a record can name',
+    'claims:\n',
+    `claims:\n${Array.from({ length: 256 }, (_, i) => `  - { id: same-${i}, kind: audited-system, statement: The same. }\n`).join('')}`,
+    '/claims',
+  ],
+  [
     'a peer that would have to be attested',
     'claims:\n',
     `subprocessors:\n  peer: { address: https://peer.example, region: r, identity: { attested: { policy: "sha384:${'0'.repeat(96)}", image: any } } }\nclaims:\n`,

@@ -62,7 +62,8 @@ const DECISIONS = ['allow', 'deny', 'error', 'info'] as const;
 const BASES = ['measured', 'enforced', 'observed', 'asserted'] as const;
 /** Most characters of a text, by its kind. */
 const MAX_CHARS = { name: 256, reason: 2048, method: 512, figure: 512 } as const;
-const MAX_CLAIMS = 256;
+/** Claims that one record can name. */
+export const MAX_RECORD_CLAIMS: number = 256;
 const MAX_CONTROLS = 256;
 const MAX_CATEGORIES = 1024;
 
@@ -87,7 +88,7 @@ const recordSchema = z.strictObject({
   ...fields,
   claims: z
     .array(name)
-    .max(MAX_CLAIMS)
+    .max(MAX_RECORD_CLAIMS)
     .describe('Ids of the claims of the policy that the decision serves; their controls are in that policy.'),
 });
 const firstSchema = z.strictObject({
@@ -186,7 +187,7 @@ export function recordDigest(entry: string): DigestText<'sha256'> {
  */
 function isRecord(record: AnyRecord): boolean {
   return (
-    (record.v === 2 ? isNames(record.claims, MAX_CLAIMS) : record.v === 1 && isFirst(record)) &&
+    (record.v === 2 ? isNames(record.claims, MAX_RECORD_CLAIMS) : record.v === 1 && isFirst(record)) &&
     ID.test(record.id) &&
     TIME.test(record.time) &&
     STRENGTHS.includes(record.timeStrength) &&

@@ -10,6 +10,8 @@ import {
   type Policy,
   type PolicyDigest,
   readDescriptors,
+  type ServedClaims,
+  servedClaims,
   type WithheldMethod,
   type WorkerClass,
 } from '@enclaim/policy-schema/admission';
@@ -34,6 +36,8 @@ export interface Admission {
   readonly classes: readonly WorkerClass[];
   /** Rules of declassification by id. */
   readonly releases: ReadonlyMap<string, Release>;
+  /** Claims that records of decisions name. */
+  readonly claims: ServedClaims;
 }
 
 /** Characters of reasons in a refusal. The supervisor takes 1000 of the whole. */
@@ -70,6 +74,7 @@ export function admit(
     messages: new Messages({ exposed, outbound, descriptors }),
     classes,
     releases: planReleases(policy, descriptors, exposed),
+    claims: servedClaims(policy),
   };
 }
 

@@ -2,6 +2,7 @@
  * Reasons not to serve a policy: demands that this runtime does not enforce, and contradictions.
  */
 
+import { MAX_RECORD_CLAIMS } from '@enclaim/attestation/record';
 import { ANYONE, type ClaimKind, type MatchResult, type Policy } from '@enclaim/policy-schema/admission';
 import { type Capacity, unattainable } from '../governor/resources.ts';
 import { type AttestedIdentity, referencesOf } from './peer-references.ts';
@@ -77,10 +78,15 @@ const UNHELD: { readonly [Section in keyof Policy]: (section: Policy[Section]) =
     ),
   overrides: (overrides) => (overrides.length === 0 ? [] : [unable('/overrides', 'overrides')]),
   controls: NOTHING,
-  claims: (claims) =>
-    claims.flatMap(({ id, kind }, i) =>
+  claims: (claims) => [
+    ...claims.flatMap(({ id, kind }, i) =>
       HELD_CLAIMS.has(kind) ? [] : [unable(`/claims/${i}`, `claim ${id} of kind ${kind}`)],
     ),
+    // The first record of a boot names every claim.
+    ...(claims.length > MAX_RECORD_CLAIMS
+      ? [unable('/claims', `${claims.length} claims, more than the ${MAX_RECORD_CLAIMS} that a record can name`)]
+      : []),
+  ],
   // Retention is enforced because no record is ever deleted. A missed review is for the evidence's
   // verifier to find.
   evidence: ({ witnesses, pipeline }) => [

@@ -1,6 +1,6 @@
 /** Calls: from a request's bytes to responses that are allowed, recorded and receipted. */
 
-import { type ClaimKind, type Collection, type ExposedMethod, secondsOf } from '@enclaim/policy-schema/admission';
+import { type Collection, type ExposedMethod, secondsOf } from '@enclaim/policy-schema/admission';
 import { type RefusalCode, RefusalError } from '../errors.ts';
 import type { Collections } from '../flow/call-storage.ts';
 import { entryOf } from '../log/entry.ts';
@@ -18,7 +18,6 @@ const NOTHING = new Uint8Array();
 export class Calls {
   readonly #options: CallsOptions;
   readonly #collections: Collections;
-  readonly #claims: ReadonlyMap<ClaimKind, string>;
   readonly #tally = new RefusalTally({ write: (code, count) => this.#recordMany(code, count) });
   readonly #held = new HeldAnswers();
   #stopped: RefusalError | undefined;
@@ -26,7 +25,7 @@ export class Calls {
 
   constructor(options: CallsOptions) {
     this.#options = options;
-    const { collections, claims, governance, subprocessors } = options.admission.policy;
+    const { collections, governance, subprocessors } = options.admission.policy;
     const { monotonic: now } = options;
     if (governance.resources !== 'none' && options.governor === undefined) throw new TypeError('no governor');
     if (Object.keys(subprocessors).length > 0 && options.egress === undefined) throw new TypeError('no egress broker');
@@ -36,13 +35,12 @@ export class Calls {
         new VolatileCollection(name, retentionOf(collection), now && { now }),
       ]),
     );
-    this.#claims = new Map(claims.map(({ kind, id }) => [kind, id]));
   }
 
   /** Answers one call. Never throws: every failure ends in an answer. */
   async answer(method: ExposedMethod, caller: Caller): Promise<Answer> {
     try {
-      const call = new RunningCall(this.#options, this.#collections, this.#claims, method, caller);
+      const call = new RunningCall(this.#options, this.#collections, method, caller);
       if (this.#stopped !== undefined) return refused(call, this.#stopped);
       const ending = await call.run();
       const told = ending.refusal;
@@ -76,9 +74,9 @@ export class Calls {
 
   #recordMany(code: RefusalCode, calls: number): void {
     const [, decision, kind] = REFUSALS[code];
-    const claim = kind && this.#claims.get(kind);
+    const claims = this.#options.admission.claims.refusals(kind);
     try {
-      const said = { decision, reason: `${code} of many calls`, claims: claim ? [claim] : [], figures: { calls } };
+      const said = { decision, reason: `${code} of many calls`, claims, figures: { calls } };
       this.#options.log.place(entryOf(this.#options, said)).durable.catch(() => {});
     } catch {
       // A log that takes no more records has already ended the calls whose records matter.

@@ -3,7 +3,7 @@
 import { toHex, utf8 } from '@enclaim/attestation/bytes';
 import { digestText } from '@enclaim/attestation/digest';
 import { type CurrentReceiptBody, commitmentText } from '@enclaim/attestation/receipt';
-import { type ClaimKind, type ExposedMethod, isAttestedOnly } from '@enclaim/policy-schema/admission';
+import { type ExposedMethod, isAttestedOnly } from '@enclaim/policy-schema/admission';
 import { AnswerGate } from '../egress/answer-gate.ts';
 import { CallEgress } from '../egress/call-egress.ts';
 import { RefusalError } from '../errors.ts';
@@ -70,13 +70,7 @@ export class RunningCall {
   #begun = false;
   #ended = false;
 
-  constructor(
-    options: CallsOptions,
-    collections: Collections,
-    claims: ReadonlyMap<ClaimKind, string>,
-    method: ExposedMethod,
-    caller: Caller,
-  ) {
+  constructor(options: CallsOptions, collections: Collections, method: ExposedMethod, caller: Caller) {
     this.#options = options;
     this.#method = method;
     this.#caller = caller;
@@ -84,7 +78,7 @@ export class RunningCall {
     const { admission, clock, egress, log } = options;
     const note = (decision: FlowDecision): void => this.#ledger.note(decision);
     this.#context = new CallContext(admission.policy, method, collections, note, () => clock.now());
-    this.#ledger = new CallLedger({ admission, clock, log, claims, method: method.id, context: this.#context });
+    this.#ledger = new CallLedger({ admission, clock, log, method: method.id, context: this.#context });
     const parts = { admission, method, context: this.#context, gate: this.#gate };
     if (method.rule.sends.length > 0 && egress !== undefined) {
       const record = (said: EgressRecord): Promise<void> => this.#ledger.sent(said);
@@ -257,13 +251,13 @@ export class RunningCall {
 
   /** Details of a refusal for the caller: the policy's rule and figures, never data. */
   info({ code, pointer, figures }: RefusalError, error?: string): { reason: string; metadata: Record<string, string> } {
-    const claim = this.#ledger.claimOf(REFUSALS[code][2]);
+    const [claim] = this.#ledger.claims.refusal(REFUSALS[code][2]);
     return {
       reason: code.toUpperCase(),
       metadata: {
         method: this.#method.id,
         policy: this.#options.admission.digest,
-        ...(claim !== null && { claim }),
+        ...(claim !== undefined && { claim }),
         ...(error !== undefined && { error }),
         ...(pointer !== null && { rule: pointer.split('/').slice(0, 3).join('/'), pointer }),
         ...Object.fromEntries(Object.entries(figures).map(([name, value]) => [name, String(value)])),

@@ -1,6 +1,6 @@
 /** The ledger of one call: everything that the call puts on record. */
 
-import type { ClaimKind, MethodId } from '@enclaim/policy-schema/admission';
+import type { ClaimKind, MethodClaims, MethodId } from '@enclaim/policy-schema/admission';
 import { type RefusalCode, RefusalError } from '../errors.ts';
 import type { CallContext } from '../flow/call-flow.ts';
 import { isOpen } from '../flow/floating-label.ts';
@@ -14,8 +14,6 @@ import type { Entry, Placed, RecordLog } from './record-log.ts';
 /** The parts of a call that its ledger needs. */
 export interface CallLedgerOptions extends EntryOptions {
   readonly log: Pick<RecordLog, 'place'>;
-  /** Ids of the policy's claims. */
-  readonly claims: ReadonlyMap<ClaimKind, string>;
   readonly method: MethodId;
   readonly context: Pick<CallContext, 'label' | 'open' | 'mayLog'>;
 }
@@ -54,6 +52,8 @@ const MAX_RECORDS_PER_CALL = 16;
 export class CallLedger {
   readonly #options: CallLedgerOptions;
   readonly #context: CallLedgerOptions['context'];
+  /** Claims that decisions about the method's calls serve. */
+  readonly claims: MethodClaims;
   /**
    * Figures of the call's record: how often each sink was allowed, and how many refusals have no
    * record of their own.
@@ -64,6 +64,7 @@ export class CallLedger {
   constructor(options: CallLedgerOptions) {
     this.#options = options;
     this.#context = options.context;
+    this.claims = claimsOf(options);
   }
 
   /**
@@ -84,7 +85,7 @@ export class CallLedger {
       this.#count('dropped');
       return;
     }
-    const claims = this.#claimsOf(REFUSALS[code === 'leak' || code === 'assurance' ? code : 'flow'][2]);
+    const claims = this.claims.refusal(REFUSALS[code === 'leak' || code === 'assurance' ? code : 'flow'][2]);
     // Not awaited: the record of the call's end follows it in the same log, and that one is
     // awaited.
     this.#record({ decision: 'deny', reason: `${code} ${pointer}`, sink, claims }).durable.catch(() => {});
@@ -103,7 +104,9 @@ export class CallLedger {
       }
       this.#needRoom();
     }
-    await this.#record({ ...said, claims: this.#claimsOf(REFUSALS[code][2]) }).durable;
+    const { message, refusal } = this.claims;
+    const claims = said.decision === 'allow' ? message : refusal(REFUSALS[code][2]);
+    await this.#record({ ...said, claims }).durable;
   }
 
   /**
@@ -129,7 +132,8 @@ export class CallLedger {
 
   /** Records that messages of a stream leave from now on under the call's label. */
   async stream(): Promise<void> {
-    await this.#record({ decision: 'allow', reason: 'stream', sink: 'response' }).durable;
+    const { stream: claims } = this.claims;
+    await this.#record({ decision: 'allow', reason: 'stream', sink: 'response', claims }).durable;
   }
 
   /**
@@ -142,19 +146,9 @@ export class CallLedger {
       id,
       decision,
       reason,
-      claims: [...this.#claimsOf(claim), ...this.#claimsOf('access-logged')],
+      claims: decision === 'allow' ? this.claims.answer : this.claims.end(claim),
       figures: { ...this.#counted, ...figures },
     });
-  }
-
-  /** The id of the policy's claim of a kind; null if it makes none. */
-  claimOf(kind: ClaimKind | undefined): string | null {
-    return kind === undefined ? null : (this.#options.claims.get(kind) ?? null);
-  }
-
-  #claimsOf(kind: ClaimKind | undefined): string[] {
-    const claim = this.claimOf(kind);
-    return claim === null ? [] : [claim];
   }
 
   #count(figure: string): void {
@@ -185,4 +179,10 @@ export class CallLedger {
     const whose = { method: this.#options.method, label: this.#context.label };
     return this.#options.log.place(entryOf(this.#options, { ...whose, ...said }));
   }
+}
+
+function claimsOf({ admission, method }: CallLedgerOptions): MethodClaims {
+  const claims = admission.claims.methods.get(method);
+  if (claims === undefined) throw new TypeError(`${method} has no rule`);
+  return claims;
 }

@@ -59,6 +59,7 @@ export function bootRecord(
     id: bootId,
     time: started.at,
     layer: 'admission',
+    claims: options.admission.claims.boot,
     reason: ['boot', ...said].join(', '),
     figures: {
       exposed: exposed.length,
