@@ -336,6 +336,10 @@ export interface EvidenceRules {
   readonly witnesses: readonly string[];
   /** Keys whose records of pre-commit and CI enter the log as asserted. */
   readonly pipeline: readonly Ed25519[];
+  /**
+   * Keys that may read entries of the log. Absent: none may; hashes and checkpoints are for anyone.
+   */
+  readonly readers?: readonly Ed25519[];
 }
 
 /**

@@ -165,6 +165,10 @@ const CHANGES: readonly (readonly [edits: readonly Edit[], changes: readonly str
   [[[`by: ["${key('A')}"]`, `by: ["${key('A')}", "${key('D')}"]`]], ['weaker']],
   [[['  review:', '  retention: P7Y\n  review:']], ['weaker the log is kept for at least P7Y, before unlimited']],
   [[['  review:', '  witnesses: ["w.example+01234567+AAAA"]\n  review:']], ['stronger']],
+  [
+    [['  review:', `  readers: ["${key('D')}"]\n  review:`]],
+    [`weaker entries of the log may now also be read by ${key('D')}`],
+  ],
   [[['threshold: 2', 'threshold: 1']], ['weaker signatures that a successor needs: at least 1, before 2']],
   [[['notice: P7D', 'notice: P14D']], ['stronger notice that a successor needs: at least P14D, before P7D']],
   [[[`succession: { signers: ["${key('B')}", "${key('C')}"], threshold: 2, notice: P7D }\n`, '']], ['stronger']],

@@ -175,6 +175,7 @@ export const VALID: readonly Row[] = [
   ],
   ['witnessed log', ['  review:', '  witnesses: ["example.com/w+0123abcd+AAAA"]\n  review:']],
   ['pipeline key', ['  review:', `  pipeline: ["${key('E')}"]\n  review:`]],
+  ['readers of the log', ['  review:', `  readers: ["${key('E')}", "${key('F')}"]\n  review:`]],
   ['one signer', ['threshold: 2', 'threshold: 1']],
   ['block sequences', ['regions: [eu-west, eu-central]', 'regions:\n    - eu-west\n    - eu-central']],
   ['folded text', ['statement: Encrypted.', 'statement: "Encrypted\n      twice."']],

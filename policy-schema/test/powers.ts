@@ -77,7 +77,8 @@ export function powersOf(policy: Policy): Set<string> {
   for (const degrees of [80, 200])
     if (resources === 'none' || resources.thermal === 'none' || degrees <= resources.thermal)
       powers.add(`${degrees} degrees`);
-  const { durability, retention, review, witnesses } = policy.evidence;
+  const { durability, retention, review, witnesses, readers = [] } = policy.evidence;
+  for (const reader of readers) powers.add(`entries read by ${reader}`);
   if (durability === 'batched') powers.add('a response before its record');
   for (const age of SECONDS) if (age >= (LENGTHS[retention] ?? 0)) powers.add(`the log is gone after ${age}`);
   for (const gap of SECONDS)

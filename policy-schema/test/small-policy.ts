@@ -119,12 +119,16 @@ export const smallPolicy: fc.Arbitrary<Document> = fc
           }),
         ),
       }),
-      evidence: fc.record({
-        durability: fc.constantFrom('before-response', 'batched'),
-        retention: fc.constantFrom(...RETENTIONS),
-        review,
-        witnesses: subset(['w1.example+01234567+AAAA', 'w2.example+01234567+AAAA']),
-      }),
+      evidence: fc.record(
+        {
+          durability: fc.constantFrom('before-response', 'batched'),
+          retention: fc.constantFrom(...RETENTIONS),
+          review,
+          witnesses: subset(['w1.example+01234567+AAAA', 'w2.example+01234567+AAAA']),
+          readers: subset([key('A'), key('B')], 1),
+        },
+        { requiredKeys: ['durability', 'retention', 'review', 'witnesses'] },
+      ),
       succession: fc.oneof(
         fc.constant('none'),
         fc.record({

@@ -25,6 +25,7 @@ import { UsageError } from '../usage-error.ts';
 import { explainChannels } from './channels.ts';
 import { explainClaims, formatOverview, overviewOf } from './explain.ts';
 import { HOLDERS, type HolderOptions, holderOptions, isMachine, readPolicyOf } from './holder.ts';
+import { explainLog } from './log.ts';
 import { explainWorkers } from './workers.ts';
 
 const FILE = ['[what]', HOLDERS, 'policy.yaml'] as const;
@@ -62,16 +63,16 @@ export function register(program: Command): void {
     });
   holderOptions(policy.command('explain'))
     .description(
-      'what the claims of a policy rest on, how strongly they hold and what none of them covers; or the same of one; which methods share workers, and which answer on plain h2',
+      'what the claims of a policy rest on, how strongly they hold and what none of them covers; or the same of one; which methods share workers, which answer on plain h2, and who reads the log',
     )
-    .argument('[claim]', "a kind of claim, a claim's id, workers or channels; by default all claims")
+    .argument('[claim]', "a kind of claim, a claim's id, workers, channels or log; by default all claims")
     .argument(...FILE)
     .option('--json', 'all claims as JSON')
     .action(explain);
 }
 
 /** Words that stand for something else than a claim. */
-const TOPICS = { workers: explainWorkers, channels: explainChannels } as const;
+const TOPICS = { workers: explainWorkers, channels: explainChannels, log: explainLog } as const;
 
 async function explain(
   word: string | undefined,

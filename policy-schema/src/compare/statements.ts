@@ -369,6 +369,7 @@ function* sayEvidence({
   review,
   witnesses,
   pipeline,
+  readers = [],
 }: Policy['evidence']): Generator<Statement> {
   const path = (key: string): Path => ['evidence', key];
   yield most(
@@ -385,6 +386,7 @@ function* sayEvidence({
     yield may('evidence.review.by', path('review'), 'the log may', 'be reviewed by', new Set(review.by));
   yield must('evidence.witnesses', path('witnesses'), 'checkpoints are', 'cosigned by', new Set(witnesses));
   yield may('evidence.pipeline', path('pipeline'), 'records may', 'be taken in from', new Set(pipeline));
+  yield may('evidence.readers', path('readers'), 'entries of the log may', 'be read by', new Set(readers));
 }
 
 function may(

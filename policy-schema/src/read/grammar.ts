@@ -13,6 +13,8 @@ import { DAY, DURATION, isDay, SIZE, TIME } from '../quantity.ts';
 z.config({ jitless: true });
 
 const MAX_ENTRIES = 4096;
+/** Keys that may read the log: people and collectors, not callers. */
+const MAX_READERS = 64;
 
 const PROTO_NAME = '[A-Za-z_][A-Za-z0-9_]{0,254}';
 const FULL_NAME = `(?:${PROTO_NAME}\\.){0,31}${PROTO_NAME}`;
@@ -309,6 +311,12 @@ const evidence = z.strictObject({
     .describe('Who reviews the log, and how often.'),
   witnesses: set(form('[^\\s+]+\\+[0-9a-f]{8}\\+[A-Za-z0-9+/]+=*', 'a C2SP verifier key')),
   pipeline: set(ed25519).describe('Keys whose records of pre-commit and CI are taken in.'),
+  readers: z
+    .array(ed25519)
+    .min(1)
+    .max(MAX_READERS)
+    .exactOptional()
+    .describe('Keys that may read entries of the log. Left out: nobody; hashes and checkpoints are for anyone.'),
 });
 
 const succession = z.strictObject({
