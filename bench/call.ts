@@ -136,7 +136,7 @@ const { admission, pool } = lab;
 const boot = new Uint8Array(32);
 const NO_RECEIPT = Promise.resolve([new Uint8Array(300)]);
 const { signal } = new AbortController();
-const memory = { place: () => ({ hash: ZERO_HASH, durable: Promise.resolve() }) };
+const memory = { place: () => ({ index: 0, hash: ZERO_HASH, durable: Promise.resolve() }) };
 const unsigned = { sign: () => ({ batch: NO_RECEIPT, index: 0 }) };
 
 async function through(calls: Calls, bytes: Buffer): Promise<Buffer> {
@@ -190,7 +190,8 @@ mirror.on('data', ({ length }: Buffer) => {
     if (first.left === 0) awaited.shift()?.resolve();
   }
 });
-const spare = await openDevice(join(folder, 'log'));
+await writeFile(join(folder, 'spare'), new Uint8Array(2 ** 20));
+const spare = await openDevice(join(folder, 'spare'));
 const written = new Batcher(async (items: readonly null[]) => {
   await spare.write(new Uint8Array(items.length * RECORD), 0, items.length * RECORD, 0);
   return items;

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { type ClientHttp2Session, type ClientHttp2Stream, connect, type IncomingHttpHeaders } from 'node:http2';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -20,6 +20,7 @@ import { CONNECTION, SERVER } from './hostile/served.ts';
 import { type Edit, weakened } from './hostile/weakened.ts';
 import { clinicBundle } from './support/app.ts';
 import { type Lab, openLab } from './support/lab.ts';
+import { recordsOnDisk } from './support/log-disk.ts';
 import { CAPACITY, MISSING_LAYERS, startWorkers } from './support/worker-process.ts';
 
 const HEADERS = { ':method': 'POST', 'content-type': 'application/grpc', te: 'trailers' };
@@ -191,8 +192,7 @@ test('the last record of a boot says that it ended, and how many calls it cut', 
       listen: { host: '127.0.0.1', port: 0 },
     });
     await runtime.close();
-    const log = await readFile(path, 'latin1');
-    const records = log.match(/\{"basis".*?"v":1\}/g)?.map((text) => JSON.parse(text)) ?? [];
+    const records = await recordsOnDisk(path, 1 << 20);
     assert.deepEqual(
       records.map(({ reason, figures }) => [reason, figures.cut]),
       [

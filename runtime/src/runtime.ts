@@ -90,7 +90,7 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   const log = await RecordLog.open(options.log.device, options.log.capacity);
   const clock = new BootClock(options.time ?? anchorTime());
   // The newest record was written before this boot: no later one may be older than it.
-  if (log.head.time !== null) clock.notBefore(Date.parse(log.head.time));
+  if (log.newest !== null) clock.notBefore(Date.parse(log.newest));
   const statement = bootStatement(options, admission, keys, log, clock);
   const statementBytes = encodeStatement(statement);
   const boot = bootDigest(statementBytes);
@@ -132,6 +132,11 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   if (log.room === 'ample') server.serve();
   else calls.stop(`the log is nearly full: ${log.left} bytes are left for calls, and this boot serves none`);
   log.onRoom((room) => {
+    if (room === 'ample') {
+      calls.resume();
+      server.serve();
+      return;
+    }
     server.pause();
     if (room === 'none') calls.stop('the log is full');
     // Not awaited: the record of the call that took the room precedes it.
@@ -183,8 +188,8 @@ function bootStatement(
     keys: { tls: digestText('sha256', keys.tls.spkiDigest), receipt: keys.receipt },
     log: {
       origin: `${admission.policy.system.name}/${bootId}`,
-      size: log.head.size,
-      head: log.head.hash,
+      size: log.began.size,
+      head: digestText('sha256', log.began.root),
       left: log.left,
     },
     unconfined: workers.missing,

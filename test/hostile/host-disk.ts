@@ -1,153 +1,253 @@
 /** Attacks of the host by the disk of the log: it fails, lies, and is put back. */
 
+import { blockLength, LogDisk, sealBlock, sectors, writeBlockHead } from '@enclaim/attestation/log-disk';
 import type { Device } from '../../runtime/src/log/device.ts';
 import * as whole from '../../runtime/src/log/record-log.ts';
+import { entry, FakeDisk, numbers } from '../../runtime/test/log/support.ts';
 import { openLab } from '../support/lab.ts';
 import { type Attack, lasts, settling } from './attack.ts';
 import { onSource, passes } from './source-attack.ts';
-import { type Edit, weakened } from './weakened.ts';
+import { type Edit, type Edits, weakened } from './weakened.ts';
 
 const CALLS = 'runtime/src/call/calls.ts';
+const RECORDS = 'runtime/src/log/record-log.ts';
+const WRITER = 'runtime/src/log/log-writer.ts';
+const DISK = 'attestation/src/log';
 
-const LOG = { path: 'runtime/src/log/record-log.ts' as const, whole };
-
-const ENTRY: whole.Entry = {
-  v: 2,
-  id: '0'.repeat(32),
-  time: '2026-11-20T00:00:00.000Z',
-  timeStrength: 'host',
-  layer: 'runtime',
-  system: 'test',
-  policyDigest: `sha384:${'0'.repeat(96)}`,
-  claims: [],
-  decision: 'allow',
-  reason: 'ok',
-  method: null,
-  label: [],
-  sink: null,
-  figures: { number: 1 },
-  basis: 'enforced',
-};
-const SIZE = 1 << 20;
-
-/** A disk in memory, and how it fails. */
-class FakeDisk {
-  readonly bytes: Buffer = Buffer.alloc(SIZE);
-  /** Bytes that the next writes take, or an error in place of each; then all. */
-  readonly takes: (number | Error)[] = [];
-
-  get device(): Device {
-    const disk = {
-      read: async (into: Uint8Array, offset: number, length: number, at: number) => {
-        const bytesRead = this.bytes.copy(into, offset, at, Math.min(at + length, SIZE));
-        return { bytesRead, buffer: into };
-      },
-      write: async (from: Uint8Array, offset: number, length: number, at: number) => {
-        const takes = this.takes.shift() ?? length;
-        if (takes instanceof Error) throw takes;
-        const bytesWritten = Math.min(takes, length);
-        this.bytes.set(from.subarray(offset, offset + bytesWritten), at);
-        return { bytesWritten, buffer: from };
-      },
-      close: async () => {},
-    };
-    return disk as unknown as Device;
-  }
-}
+const LOG = { path: RECORDS as typeof RECORDS, whole };
+const ENTRY = entry('ok');
 
 type Log = typeof whole;
 
-/** A disk with so many records on it, whose figure is their number. */
-async function written({ RecordLog }: Log, count: number): Promise<FakeDisk> {
+const openOn = ({ RecordLog }: Log, disk: FakeDisk): Promise<whole.RecordLog> =>
+  RecordLog.open(disk.device, disk.bytes.length);
+
+/** A disk with so many records on it, each in a block of its own, whose reason is their number. */
+async function written(log: Log, count: number, from = 0): Promise<FakeDisk> {
   const disk = new FakeDisk();
-  const log = await RecordLog.open(disk.device, SIZE);
-  for (let number = 1; number <= count; number++) await log.append({ ...ENTRY, figures: { number } });
+  const opened = await openOn(log, disk);
+  for (const reason of numbers(count, from)) await opened.append(entry(reason));
   return disk;
 }
 
-const sizeOf = async ({ RecordLog }: Log, disk: FakeDisk): Promise<number> =>
-  (await RecordLog.open(disk.device, SIZE)).head.size;
+/** Bytes of all blocks of a disk, in order. */
+async function blocksOf(disk: FakeDisk): Promise<Buffer[]> {
+  const { reader, layout } = disk;
+  const journal = reader.journal(4096);
+  const blocks: Buffer[] = [];
+  for (let at = 0; ; ) {
+    const block = await journal.block(at).catch(() => undefined);
+    if (block === undefined) return blocks;
+    const length = sectors(block.length);
+    blocks.push(disk.bytes.subarray(layout.journal.base + at, layout.journal.base + at + length));
+    at += length;
+  }
+}
 
-const CHAIN: Edit = ['if (record.prev !==', 'if (record.prev === null && record.prev !=='];
+const sizeOf = async (log: Log, disk: FakeDisk): Promise<number> => (await openOn(log, disk)).began.size;
+
+/** Whether the records of a disk, or one of them, can be read with this reason. */
+async function tells(log: Log, disk: FakeDisk, index: number, reason: string): Promise<boolean> {
+  const [read] = await (await openOn(log, disk)).entries(index, 1);
+  return read !== undefined && Buffer.from(read).includes(`"reason":"${reason}"`);
+}
+
+const HASH: Edit = ['!equalBytes(whole.subarray(end, head.length), hash)', 'hash.length === 0'];
+const POSITION: Edit = ['at !== position', 'at < 0'];
+const CONTINUED: Edit = ['block.first === end.size && equalBytes(block.prior, end.prior)', 'block.first >= 0'];
+const TREE: Edit = [
+  'if (equalBytes(hash, block?.frontier[i] ?? new Uint8Array())) return;',
+  'if (hash.length > 0) return;',
+];
+const ENTRY_OF_TREE: Edit = ['!equalBytes(known, leafHash(entry))', 'known.length === 0'];
+const ANY_ORDER: Edits = {
+  [`${DISK}/block.ts`]: [POSITION],
+  [`${DISK}/journal.ts`]: [CONTINUED],
+  [`${DISK}/recover.ts`]: [TREE],
+};
 const EIO = (): Error => Object.assign(new Error('EIO: i/o error, write'), { code: 'EIO' });
 
-/** Every attack by the disk of the log. */
-export const diskAttacks: readonly Attack[] = [
-  onSource(LOG, 'change a record on the disk', 'chain of records', [CHAIN], async (module) => {
+/** Attacks by what stands on the disk. */
+const contents: readonly Attack[] = [
+  onSource(
+    LOG,
+    'change a record on the disk',
+    'hash of a block, and its tree',
+    { [`${DISK}/block.ts`]: [HASH], [`${DISK}/journal.ts`]: [CONTINUED], [`${DISK}/recover.ts`]: [TREE] },
+    async (module) => {
+      const disk = await written(module, 5);
+      disk.bytes.write('"reason":"7"', disk.bytes.indexOf('"reason":"3"'));
+      return (await sizeOf(module, disk)) === 5;
+    },
+  ),
+  onSource(LOG, 'leave a record out', 'blocks have a position, and name the one before', ANY_ORDER, async (module) => {
     const disk = await written(module, 5);
-    const at = disk.bytes.indexOf('"number":3');
-    disk.bytes.write('"number":7', at);
-    return (await sizeOf(module, disk)) === 5;
-  }),
-  onSource(LOG, 'leave a record out', 'chain of records', [CHAIN], async (module) => {
-    const disk = await written(module, 5);
-    const [, second, third] = framesOf(disk);
+    const [, second, third] = await blocksOf(disk);
     if (second === undefined || third === undefined) return false;
-    disk.bytes.copyWithin(second.at, third.at);
-    return (await sizeOf(module, disk)) === 4;
-  }),
-  onSource(LOG, 'repeat a record at the end', 'chain of records', [CHAIN], async (module) => {
-    const disk = await written(module, 5);
-    const frames = framesOf(disk);
-    const [first, last] = [frames[0], frames.at(-1)];
-    if (first === undefined || last === undefined) return false;
-    disk.bytes.copyWithin(last.at + last.length, first.at, first.at + first.length);
-    return (await sizeOf(module, disk)) === 6;
-  }),
-  onSource(LOG, 'put the end of an older disk behind a newer one', 'chain of records', [CHAIN], async (module) => {
-    const [newer, older] = [await written(module, 3), await written(module, 6)];
-    older.bytes.copy(newer.bytes, 0, 0, 0);
-    const [tail] = framesOf(newer).slice(-1);
-    const behind = framesOf(older).slice(4);
-    let at = (tail?.at ?? 0) + (tail?.length ?? 0);
-    for (const each of behind) at += older.bytes.copy(newer.bytes, at, each.at, each.at + each.length);
-    return (await sizeOf(module, newer)) === 5;
+    second.set(third);
+    return (await sizeOf(module, disk)) > 1;
   }),
   onSource(
     LOG,
-    'announce a record of four gigabytes',
-    'length of a record',
-    [['length > MAX_RECORD_BYTES || ', '']],
+    'repeat a record at the end',
+    'blocks have a position, and name the one before',
+    ANY_ORDER,
     async (module) => {
-      let asked = 0;
-      const endless = {
-        read: async (into: Uint8Array, _offset: number, length: number) => {
-          asked += length;
-          if (asked > 32 * SIZE) throw EIO();
-          into.fill(0xff, 0, length);
-          return { bytesRead: length, buffer: into };
-        },
-      };
-      return !(await passes(() => module.RecordLog.open(endless as unknown as Device, 2 ** 40)));
+      const disk = await written(module, 5);
+      const [first, ...more] = await blocksOf(disk);
+      const last = more.at(-1);
+      if (first === undefined || last === undefined) return false;
+      disk.bytes.set(first, last.byteOffset - disk.bytes.byteOffset + last.length);
+      return (await sizeOf(module, disk)) !== 5;
     },
   ),
   onSource(
     LOG,
-    'take a part of each write',
-    'writes are finished',
-    [['for (let done = 0; done < data.length; ) {', 'for (let done = 0; done === 0; ) {']],
+    'put the end of an older disk behind a newer one',
+    'blocks name the one before',
+    { [`${DISK}/journal.ts`]: [CONTINUED], [`${DISK}/recover.ts`]: [TREE] },
+    async (module) => {
+      const [newer, older] = [await written(module, 3), await written(module, 6, 1)];
+      for (const block of (await blocksOf(older)).slice(3))
+        newer.bytes.set(block, block.byteOffset - older.bytes.byteOffset);
+      return (await sizeOf(module, newer)) === 6;
+    },
+  ),
+  onSource(
+    LOG,
+    'change a record that the boot does not follow',
+    'hash of a block, and records are held against the tree',
+    { [`${DISK}/block.ts`]: [HASH], [`${DISK}/stored-log.ts`]: [ENTRY_OF_TREE] },
+    async (module) => {
+      const disk = await written(module, 400);
+      disk.bytes.write('"reason":"7"', disk.bytes.indexOf('"reason":"3"'));
+      return tells(module, disk, 3, '7');
+    },
+  ),
+  onSource(
+    LOG,
+    'change such a record, and hash its block anew',
+    'records are held against the tree',
+    { [`${DISK}/stored-log.ts`]: [ENTRY_OF_TREE] },
+    async (module) => {
+      const disk = await written(module, 400);
+      const block = (await blocksOf(disk))[3];
+      if (block === undefined) return false;
+      block.write('"reason":"7"', block.indexOf('"reason":"3"'));
+      sealBlock(block, block.readUInt32BE(8));
+      return tells(module, disk, 3, '7');
+    },
+  ),
+  onSource(
+    LOG,
+    'change a hash in a tile',
+    'tiles are held against the tree',
+    { [`${DISK}/stored-log.ts`]: [['!equalBytes(known, tile.root())', 'known.length === 0']] },
+    async (module) => {
+      const disk = await written(module, 500);
+      const { base } = disk.layout.levels[0] ?? { base: 0 };
+      disk.bytes[base] = (disk.bytes[base] ?? 0) ^ 1;
+      return passes(async () => (await openOn(module, disk)).tile({ level: 0, index: 0, width: 256 }));
+    },
+  ),
+  onSource(
+    LOG,
+    'write into a superblock that records are no longer held',
+    'hash of a superblock',
+    {
+      [`${DISK}/superblock.ts`]: [
+        [
+          '!equalBytes(reader.take(HASH_BYTES), sha256(sector.subarray(0, HASHED_BYTES)))',
+          'reader.take(HASH_BYTES).length === 0',
+        ],
+      ],
+    },
+    async (module) => {
+      const disk = await written(module, 400);
+      for (const at of [0, 4096]) disk.bytes.writeBigUInt64BE(2n, at + 32);
+      return (await openOn(module, disk)).minimum === 2;
+    },
+  ),
+  onSource(
+    LOG,
+    'give a disk of the first format, so that its records are overwritten',
+    'the first format is refused',
+    { [`${DISK}/recover.ts`]: [['fromUtf8(begin) === \'{"basis":\'', 'begin.length === 0']] },
     async (module) => {
       const disk = new FakeDisk();
-      disk.takes.push(...Array.from({ length: 40 }, () => 50));
-      const log = await module.RecordLog.open(disk.device, SIZE);
+      disk.bytes.write('\0\0\0\x14{"basis":"enforced"}');
+      return passes(() => openOn(module, disk));
+    },
+  ),
+];
+
+/** Attacks by what the disk makes of reads. */
+const lengths: readonly Attack[] = [
+  onSource(
+    LOG,
+    'announce a block of 64 MiB',
+    'length of a block',
+    { [`${DISK}/block.ts`]: [['sectors(length) > MAX_BLOCK_BYTES || ', '']] },
+    async (module) => {
+      const capacity = 2 ** 30;
+      const { layout } = new LogDisk(async () => new Uint8Array(), capacity);
+      const asked: number[] = [];
+      const read = async (into: Uint8Array, _offset: number, length: number, at: number) => {
+        asked.push(length);
+        if (at === layout.journal.base) into.set(announcing(2 ** 26, 0));
+        return { bytesRead: length, buffer: into };
+      };
+      await module.RecordLog.open({ read } as unknown as Device, capacity);
+      return asked.some((length) => length >= 2 ** 26);
+    },
+  ),
+  onSource(
+    LOG,
+    'announce a block in each sector, so that all of the disk is hashed a hundred times',
+    'blocks that do not check are counted',
+    { [`${DISK}/scan.ts`]: [['if (unsound > MAX_UNSOUND * layout.journal.length)', 'if (unsound < 0)']] },
+    async (module) => {
+      const disk = new FakeDisk();
+      const { base, length } = disk.layout.journal;
+      for (let at = 0; at < length; at += 512) disk.bytes.set(announcing(2 ** 16, at), base + at);
+      disk.bytes.write('ENCLLOG\0'); // a superblock that does not check: the log is searched
+      return passes(() => openOn(module, disk)); // it went through all of them
+    },
+  ),
+];
+
+/** Attacks by what the disk makes of writes. */
+const writes: readonly Attack[] = [
+  onSource(
+    LOG,
+    'take a part of each write',
+    'writes are finished',
+    { [WRITER]: [['for (let done = 0; done < data.length; ) {', 'for (let done = 0; done === 0; ) {']] },
+    async (module) => {
+      const disk = new FakeDisk();
+      const log = await openOn(module, disk);
       await log.append(ENTRY);
-      return (await sizeOf(module, disk)) !== 1; // it was acknowledged, and is not there
+      disk.takes.push(...Array.from({ length: 40 }, () => 50));
+      await log.append(ENTRY);
+      return (await sizeOf(module, disk)) !== 2; // it was acknowledged, and is not there
     },
   ),
   onSource(
     LOG,
     'take nothing of a write, for ever',
     'a disk that takes nothing has failed',
-    [
-      [
-        "if (bytesWritten === 0) throw new RangeError('the device takes no more');",
-        'if (bytesWritten === 0) await new Promise((r) => setTimeout(r, 1));',
+    {
+      [WRITER]: [
+        [
+          "if (bytesWritten === 0) throw new RangeError('the device takes no more');",
+          'if (bytesWritten === 0) await new Promise((r) => setTimeout(r, 1));',
+        ],
       ],
-    ],
+    },
     async (module) => {
       const disk = new FakeDisk();
       disk.takes.push(...Array.from({ length: 1000 }, () => 0));
-      const log = await module.RecordLog.open(disk.device, SIZE);
+      const log = await openOn(module, disk);
       const waits = await lasts(settling(log.append(ENTRY)), 400);
       disk.takes.length = 0;
       return waits;
@@ -161,7 +261,7 @@ export const diskAttacks: readonly Attack[] = [
     async (module) => {
       const disk = new FakeDisk();
       disk.takes.push(EIO());
-      const log = await module.RecordLog.open(disk.device, SIZE);
+      const log = await openOn(module, disk);
       await log.append(ENTRY).catch(() => {});
       return passes(() => log.append(ENTRY));
     },
@@ -170,14 +270,34 @@ export const diskAttacks: readonly Attack[] = [
     LOG,
     'a disk that is full',
     'capacity of the log',
-    [['if (end + PREFIX > this.#capacity - kept) {', 'if (end < 0) {']],
+    [['if (full) throw', 'if (length < 0) throw']],
     async (module) => {
-      const disk = new FakeDisk();
-      const log = await module.RecordLog.open(disk.device, 2000);
-      for (let count = 0; count < 10; count++) if (!(await passes(() => log.append(ENTRY)))) return false;
+      const disk = new FakeDisk(256 * 1024);
+      const log = await openOn(module, disk);
+      for (let count = 0; count < 400; count++) if (!(await passes(() => log.append(ENTRY)))) return false;
       return true;
     },
   ),
+  onSource(
+    LOG,
+    'let two runtimes write to one disk',
+    'a superblock of another writer is seen',
+    { [WRITER]: [['!equalBytes(known, found[slot] ?? known)', 'known.length === 0']] },
+    async (module) => {
+      const disk = await written(module, 1);
+      const [one, other] = [await openOn(module, disk), await openOn(module, disk)];
+      for (const log of [one, other]) await log.append(ENTRY);
+      for (let count = 0; count < 300; count++) if (!(await passes(() => one.append(ENTRY)))) return false;
+      return true;
+    },
+  ),
+];
+
+/** Every attack by the disk of the log. */
+export const diskAttacks: readonly Attack[] = [
+  ...contents,
+  ...lengths,
+  ...writes,
   {
     group: 'host',
     name: 'get an answer whose record no disk holds',
@@ -187,25 +307,21 @@ export const diskAttacks: readonly Attack[] = [
   },
 ];
 
+/** The head of a block of so many bytes at a position, and nothing behind it. */
+function announcing(length: number, position: number): Uint8Array {
+  const head = new Uint8Array(Math.min(512, blockLength(0, 0) + 512));
+  writeBlockHead(head, { length, count: 0, position, first: 0, size: 0, prior: new Uint8Array(32) }, []);
+  return head;
+}
+
 /** Whether a call is answered although its record could not be written. */
 async function unrecorded(edits: readonly Edit[]): Promise<boolean> {
   const { Calls } = await import(weakened(CALLS, { [CALLS]: edits }));
-  const log = { place: () => ({ hash: whole.ZERO_HASH, durable: Promise.reject(EIO()) }) };
+  const log = { place: () => ({ index: 0, hash: whole.ZERO_HASH, durable: Promise.reject(EIO()) }) };
   const lab = await openLab({ handlers: { Sum: 'return { key: request.key }' }, Calls, log });
   try {
     return (await lab.call('Sum', { key: 'k' })).status === 0;
   } finally {
     lab.close();
   }
-}
-
-/** Where the frames of a log are on its disk. */
-function framesOf({ bytes }: FakeDisk): { readonly at: number; readonly length: number }[] {
-  const frames = [];
-  for (let at = 0; bytes.readUInt32BE(at) !== 0; ) {
-    const length = 4 + bytes.readUInt32BE(at);
-    frames.push({ at, length });
-    at += length;
-  }
-  return frames;
 }

@@ -196,7 +196,7 @@ export async function openLab({
   const memory = {
     place: (entry: Entry) => {
       records.push(entry);
-      return { hash: ZERO_HASH, durable: durable() };
+      return { index: records.length - 1, hash: ZERO_HASH, durable: durable() };
     },
   };
   const code = typeof handlers === 'string' ? handlers : bundleOf(handlers);

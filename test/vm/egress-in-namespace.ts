@@ -2,15 +2,14 @@
  * The clinic's notice out of a real boot. Runs in network and mount namespaces of its own, where this program is the name
  * server that QEMU asks for the guest. Takes the folder of an image; prints one report.
  */
-import { readFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Reader } from '@enclaim/attestation/bytes';
-import { decodeRecord } from '@enclaim/attestation/record';
 import { startMachine } from '@enclaim/image/machine';
 import { Client, credentials } from '@grpc/grpc-js';
 import { bringUp } from '../../guest/src/linux/link.ts';
 import { startNameServer } from '../fakes/name-server.ts';
 import { startSubprocessor } from '../fakes/subprocessor.ts';
+import { recordsOnDisk } from '../support/log-disk.ts';
 import { caseOf, MAILER_NAME, notifyBundle, SUBMIT } from '../support/notify-app.ts';
 
 /** Where QEMU's network has this computer's loopback. */
@@ -49,9 +48,7 @@ await machine.stop();
 names.stop();
 await impostor.stop();
 
-const log = new Reader((await readFile(join(stateFolder, 'state.img'))).subarray(0, 1 << 20));
-const records = [];
-for (let length = log.u32be(); length > 0; length = log.u32be()) records.push(decodeRecord(log.take(length)));
+const records = await recordsOnDisk(join(stateFolder, 'state.img'));
 const said = {
   statuses: { honest, deceived, ledBack },
   received,
@@ -59,10 +56,7 @@ const said = {
   asked: [...names.asked],
   records: records
     .filter(({ sink, figures }) => sink === 'send:mailer' || figures['denied:send:mailer'] === 1)
-    .map((record) => {
-      const { decision, reason } = record;
-      return { decision, reason, claim: record.v === 1 ? record.claim : (record.claims[0] ?? null) };
-    }),
+    .map(({ decision, reason, claims }) => ({ decision, reason, claim: claims[0] ?? null })),
 };
 console.log(`report:${JSON.stringify(said)}`);
 process.exit(0);

@@ -1,7 +1,7 @@
 /** Budgets and the end of a boot where they matter: the kernel's own counts, a cgroup around the worker, and PID 1 told to end. */
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
-import { cp, mkdir, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -15,6 +15,7 @@ import { type RunningMachine, startMachine } from '@enclaim/image/machine';
 import { Client, credentials, type ServiceError } from '@grpc/grpc-js';
 import { ENTRIES } from '../../image/src/programs/entries.ts';
 import { bundleOf, type LabMethod, labPolicy } from '../support/lab.ts';
+import { recordsOnDisk } from '../support/log-disk.ts';
 
 /** Generous: an emulated processor works for seconds on what a real one does at once, and counts what others take of it. */
 const BUDGET = { memory: '32MiB', cpu: '20s', wall: '300s' };
@@ -110,11 +111,9 @@ function call(
   });
 }
 
-/** The start of the disk of the log: more than a short boot writes. */
+/** All records of the log, as text. */
 async function logText(): Promise<string> {
-  await using disk = await open(join(folder, 'state/state.img'), 'r');
-  const { bytesRead, buffer } = await disk.read(Buffer.alloc(1 << 20), 0, 1 << 20, 0);
-  return buffer.toString('latin1', 0, bytesRead);
+  return JSON.stringify(await recordsOnDisk(join(folder, 'state/state.img')));
 }
 
 test('a boot that confines its workers says so, and is accepted without an exception', () => {

@@ -1,18 +1,17 @@
 /** The image as it ships, under a host that sets clocks, adds words and knocks at ports. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect as tlsConnect } from 'node:tls';
-import { Reader } from '@enclaim/attestation/bytes';
-import { type AnyRecord, decodeRecord } from '@enclaim/attestation/record';
 import { buildBundle, buildImage, findApp, projectRoot, writeImage } from '@enclaim/image';
 import { type MachineOptions, startMachine } from '@enclaim/image/machine';
 import { COMMAND_LINE, SETTINGS, STATES } from '../../guest/src/linux/hardening.ts';
 import { freePort } from '../../image/src/machine/port.ts';
+import { recordsOnDisk } from '../support/log-disk.ts';
 import { hostileTools, knock, OTHER_PORT } from './hostile-host.ts';
 import { machineProcesses } from './processes.ts';
 
@@ -45,15 +44,6 @@ async function handshake(port: number): Promise<void> {
   socket.destroy();
 }
 
-/** Records of the log, as the state disk has them. */
-async function recordsOf(stateFolder: string): Promise<AnyRecord[]> {
-  const reader = new Reader((await readFile(join(stateFolder, 'state.img'))).subarray(0, 1 << 20));
-  const records: AnyRecord[] = [];
-  for (let length = reader.u32be(); length > 0; length = reader.u32be())
-    records.push(decodeRecord(reader.take(length)));
-  return records;
-}
-
 test('the image that ships: no answer at another port, IPv6 by the first router, everything counted in the log', async () => {
   const other = await freePort(0);
   const tools = await hostileTools(join(folder, 'tools'), { forward: [{ from: other, to: OTHER_PORT }] });
@@ -69,21 +59,21 @@ test('the image that ships: no answer at another port, IPv6 by the first router,
     lines.some((line) => /^enclaim: guest: network 10\.0\.2\.15 fec0::5054:ff:fe[0-9a-f:]+$/.test(line)),
     lines.join('\n'),
   );
-  const [first] = await recordsOf(honest.stateFolder ?? '');
+  const [first] = await recordsOnDisk(join(honest.stateFolder ?? '', 'state.img'));
   assert.equal(first?.figures['kernel.settings'], COMMAND_LINE.length + SETTINGS.length + STATES.length);
   // Loopback 2, service 2, path 1, DHCP 2, ICMPv6 7: nobody is named in this policy, and routers are no longer heard.
   assert.equal(first?.figures['kernel.rules'], 14);
 });
 
 test('a clock set back between two boots does not set the log back', async () => {
-  const before = (await recordsOf(honest.stateFolder ?? '')).at(-1);
+  const before = (await recordsOnDisk(join(honest.stateFolder ?? '', 'state.img'))).at(-1);
   assert.ok(before !== undefined);
   // An hour: back for the log, and after the kernel was built, whose day moves with each lock of the image.
   const back = new Date(Date.parse(before.time) - 3_600_000).toISOString().slice(0, 19);
   const tools = await hostileTools(join(folder, 'tools'), { append: ['-rtc', `base=${back}`] });
   await using machine = await startMachine({ ...honest, tools });
   await sleep(100);
-  const records = await recordsOf(honest.stateFolder ?? '');
+  const records = await recordsOnDisk(join(honest.stateFolder ?? '', 'state.img'));
   assert.ok(records.length > 1);
   const times = records.map(({ time }) => Date.parse(time));
   assert.ok(

@@ -67,6 +67,11 @@ export class Calls {
     this.#stopped = new RefusalError('log', message);
   }
 
+  /** Takes calls again, because a mirror let the log use space again. */
+  resume(): void {
+    this.#stopped = undefined;
+  }
+
   /** Writes records for the refusals that were only counted so far. */
   close(): void {
     this.#tally.close();

@@ -28,14 +28,16 @@ export class HealthService {
   /** The calls that watch, with the service that each asked for. */
   readonly #watchers = new Map<GrpcCall, string>();
   #serving = false;
+  #stopped = false;
 
   /** @param services full names of the exposed services; the empty name is the runtime itself */
   constructor(services: Iterable<string>) {
     this.#known = new Set(['', ...services]);
   }
 
-  /** Turns the status to SERVING. */
+  /** Turns the status to SERVING, unless it was stopped. */
   serve(): void {
+    if (this.#stopped) return;
     this.#serving = true;
     for (const watcher of this.#watchers) this.#tell(...watcher);
   }
@@ -48,6 +50,7 @@ export class HealthService {
 
   /** Turns the status to NOT_SERVING and ends all watches. */
   stop(): void {
+    this.#stopped = true;
     this.pause();
     for (const call of this.#watchers.keys()) call.end({ status: STATUS.ok });
     this.#watchers.clear();

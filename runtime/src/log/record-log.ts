@@ -1,39 +1,52 @@
 /**
- * The evidence log, first form: a chain of records on a file or a raw device. A record is durable
+ * The evidence log: records as leaves of one tree, on a file or a raw device. A record is durable
  * before anything that it covers leaves.
  */
 
-import { concat, Reader } from '@enclaim/attestation/bytes';
-import { type DigestText, digestText } from '@enclaim/attestation/digest';
+import type { DigestText, Sha256 } from '@enclaim/attestation/digest';
+import { DecodeError } from '@enclaim/attestation/errors';
 import {
-  decodeRecord,
+  type Block,
+  blockLength,
+  ENTRY_PREFIX_BYTES,
+  type FoundLog,
+  findLog,
+  LogDisk,
+  type LogLayout,
+  type ReadDisk,
+  StoredLog,
+  sectors,
+  TILE_HASHES,
+  treeRoot,
+} from '@enclaim/attestation/log-disk';
+import {
+  decodeEntry,
   type EvidenceRecord,
-  type FirstRecord,
-  MAX_FIRST_RECORD_BYTES,
+  entryText,
+  MAX_ENTRY_BYTES,
   recordDigest,
-  recordHash,
-  recordText,
 } from '@enclaim/attestation/record';
-import { Batcher } from '../batcher.ts';
+import type { Tile } from '@enclaim/attestation/tlog';
 import { RefusalError } from '../errors.ts';
-import { FRAME_PREFIX_BYTES, type FrameText, joinFrames, measured } from '../frames.ts';
+import { type Batch, CommitQueue } from './commit-queue.ts';
 import type { Device } from './device.ts';
+import { type LogRoom, RoomWatch, type Writer } from './log-room.ts';
+import { type DurableTree, type Held, LogWriter } from './log-writer.ts';
 
 /** A record as its writer gives it. */
 export type Entry = EvidenceRecord;
 
-/** The end of the chain. */
-export interface LogHead {
+/** A tree of the log. */
+export interface TreeHead {
   /** Number of records. */
   readonly size: number;
-  /** Hash of the last record; that of 32 zero bytes if there is none. */
-  readonly hash: DigestText<'sha256'>;
-  /** Time of the last record. */
-  readonly time: string | null;
+  /** RFC 6962 root. */
+  readonly root: Sha256;
 }
 
-/** A record that has its place in the chain. */
+/** A record that has its place in the log. */
 export interface Placed {
+  readonly index: number;
   readonly hash: DigestText<'sha256'>;
   /**
    * Resolves once it is on stable storage; records of one write share it. Rejects with RefusalError
@@ -42,104 +55,126 @@ export interface Placed {
   readonly durable: Promise<unknown>;
 }
 
-/** The writer of a record: a call, or the runtime itself for a boot, its end and its warnings. */
-export type Writer = 'call' | 'runtime';
-
-/**
- * Room left for records of calls. It is `none` if there is room for no more calls than are under
- * way, and `scarce` long before that.
- */
-export type LogRoom = 'ample' | 'scarce' | 'none';
-
-/**
- * Bytes reserved for the runtime's own records, enough for a thousand boots at about a KiB each. A
- * small log reserves a fraction of its size.
- */
-const KEPT = { most: 1024 * 1024, part: 16 };
-/** Below this, room for calls is scarce: at a thousand calls a second, a minute before the end. */
-const SCARCE = { most: 64 * 1024 * 1024, part: 8 };
-/** Below this no call is admitted. Calls under way may still write the records of their ends. */
-const NONE = { most: 16 * 1024 * 1024, part: 32 };
-/** Stands in place of a hash before the first record. */
+/** Stands in place of a record's hash where there is no log. */
 export const ZERO_HASH: DigestText<'sha256'> = `sha256:${'00'.repeat(32)}`;
-const PREFIX = FRAME_PREFIX_BYTES;
-/** Records that may wait for the flush before theirs. */
-const MAX_WAITING_RECORDS = 65_536;
-/** Bytes of one read while an existing log is followed. */
-const CHUNK = 1024 * 1024;
+const HASH_AT = 'sha256:'.length;
+/** Records that may wait for the write before theirs. */
+export const MAX_WAITING_RECORDS = 65_536;
+/** A size whose frontier is as long as any: no log comes to it. */
+const LARGEST_FRONTIER = 2 ** 48 - 1;
 
-/**
- * A log of frames `u32 length ‖ canonical record`, each naming the hash of the record before. The
- * log ends at a length of zero, at the end of the file, or at a frame that does not continue the
- * chain. Such a tail was never acknowledged.
- */
+/** A log of records, each in a commit block with those that were placed at about the same time. */
 export class RecordLog {
-  readonly #device: Device;
-  readonly #capacity: number;
-  readonly #batcher = new Batcher((records: readonly FrameText[]) => this.#flush(records), MAX_WAITING_RECORDS);
+  /** The log as it was found. */
+  readonly began: TreeHead;
+  /** Time of the newest record that was found; null if there is none that can be read. */
+  readonly newest: string | null;
   /**
-   * The head and the end after the last record that has a place, whether or not it is on the disk
-   * yet.
-   */
-  #head: LogHead;
-  #end: number;
-  /** The end of the last byte on the disk. */
-  #flushed: number;
-  #broken: unknown;
-  #room: LogRoom = 'ample';
-  readonly #listeners: ((room: LogRoom) => void)[] = [];
-
-  /**
-   * Whether bytes behind the end are no record of this chain. A crash in the middle of a flush
-   * leaves such bytes, and so does a change of a record that was acknowledged. The record of the
-   * boot says that there were some.
+   * Whether bytes behind the end are no block of this log. A crash in the middle of a write leaves
+   * such bytes, and so does a change of a record that was acknowledged. The record of the boot says
+   * that there were some.
    */
   readonly discarded: boolean;
 
-  private constructor(device: Device, capacity: number, head: LogHead, at: number, discarded: boolean) {
-    this.#device = device;
-    this.#capacity = capacity;
-    this.#head = head;
-    this.#end = at;
-    this.#flushed = at;
+  readonly #layout: LogLayout;
+  readonly #writer: LogWriter;
+  readonly #stored: StoredLog;
+  readonly #queue: CommitQueue;
+  readonly #room: RoomWatch;
+  readonly #listeners: ((head: TreeHead) => void)[] = [];
+  #size: number;
+  #durable: DurableTree;
+  #head: TreeHead;
+  /** Bytes of the blocks that wait, at most. */
+  #reserved = 0;
+  /** Index below which a mirror holds all records, so that they need not be kept. */
+  #forgotten: number;
+  #broken: unknown;
+
+  private constructor(device: Device, disk: LogDisk, found: FoundLog) {
+    const { tree, end, places, minimum, discarded, last } = found;
     this.discarded = discarded;
-    this.#look();
+    this.newest = timeOf(last?.entries.at(-1));
+    this.#layout = disk.layout;
+    this.#writer = new LogWriter(device, disk, found);
+    this.#stored = new StoredLog(disk, tree, places, () => this.#writer.held);
+    const overhead = blockLength(LARGEST_FRONTIER, 0);
+    this.#queue = new CommitQueue((batch) => this.#perform(batch), this.#layout.maxBlock - sectors(overhead));
+    this.#room = new RoomWatch(this.#layout);
+    this.#size = end.size;
+    this.#durable = { size: end.size, frontier: tree.frontier() };
+    this.#forgotten = minimum;
+    this.began = { size: end.size, root: treeRoot(this.#durable.frontier) };
+    this.#head = this.began;
+    this.#look(false);
   }
 
   /**
-   * Opens a log and follows its chain to the end.
+   * Opens a log and follows it to its end.
+   *
    * @param capacity bytes that the file or device may hold
+   * @throws RefusalError `log` if it is none that this runtime can continue
    */
   static async open(device: Device, capacity: number): Promise<RecordLog> {
-    let head: LogHead = { size: 0, hash: ZERO_HASH, time: null };
-    let at = 0;
-    for await (const frame of frames(device, capacity)) {
-      const next = followed(frame, head);
-      if (next === undefined) break;
-      head = next;
-      at += PREFIX + frame.length;
-    }
-    return new RecordLog(device, capacity, head, at, await isWritten(device, at, capacity));
+    const read: ReadDisk = async (at, length) => {
+      const { bytesRead, buffer } = await device.read(new Uint8Array(length), 0, length, at);
+      return buffer.subarray(0, bytesRead);
+    };
+    return await told('the disk holds no log that can be continued', async () => {
+      const disk = new LogDisk(read, capacity);
+      return new RecordLog(device, disk, await findLog(disk, refuseSections));
+    });
   }
 
-  /** The end of the chain, which the next record will continue. */
-  get head(): LogHead {
+  /** Records that have a place, durable or not. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** The tree of all records whose write has resolved. Only this may be signed. */
+  get durable(): TreeHead {
+    if (this.#head.size !== this.#durable.size)
+      this.#head = { size: this.#durable.size, root: treeRoot(this.#durable.frontier) };
     return this.#head;
+  }
+
+  /** Registers a listener of every tree that became durable. */
+  onDurable(listener: (head: TreeHead) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /** Lowest index whose record is held. */
+  get minimum(): number {
+    return Math.max(this.#forgotten, this.#writer.held.minimum);
+  }
+
+  /**
+   * Lets the space of records be used again, because a mirror holds all of them. It is used once a
+   * superblock says so.
+   *
+   * @throws RangeError beyond what is durable
+   */
+  forget(below: number): void {
+    if (!Number.isSafeInteger(below) || below > this.#durable.size)
+      throw new RangeError(`records below ${below}, where ${this.#durable.size} are durable`);
+    if (below <= this.#forgotten) return;
+    this.#forgotten = below;
+    this.#queue.wake();
   }
 
   /** Bytes left for records of calls. */
   get left(): number {
-    return Math.max(0, this.#capacity - part(KEPT, this.#capacity) - PREFIX - this.#end);
+    return this.#room.left(this.#used, 'call');
   }
 
   /** The same, as a grade. */
   get room(): LogRoom {
-    return this.#room;
+    return this.#room.grade;
   }
 
   /** Registers a listener that is called whenever the grade changes. */
   onRoom(listener: (room: LogRoom) => void): void {
-    this.#listeners.push(listener);
+    this.#room.onChange(listener);
   }
 
   /**
@@ -151,20 +186,17 @@ export class RecordLog {
    */
   place(entry: Entry, writer: Writer = 'call'): Placed {
     // After a failed write the content of the disk is unknown: only a restart may read it again.
-    if (this.#broken !== undefined) throw new RefusalError('log', 'the log failed earlier', { cause: this.#broken });
-    if (this.#batcher.full) throw new RefusalError('budget', `${MAX_WAITING_RECORDS} records are already waiting`);
-    const { text, frame } = encoded(chained(entry, this.#head.hash));
-    const end = this.#end + PREFIX + frame.length;
-    const kept = writer === 'runtime' ? 0 : part(KEPT, this.#capacity);
-    if (end + PREFIX > this.#capacity - kept) {
-      throw new RefusalError('log', `the log is full: ${this.#capacity} bytes, ${this.#head.size} records`);
-    }
+    if (this.#broken !== undefined) throw failed(this.#broken);
+    if (this.#queue.waiting >= MAX_WAITING_RECORDS)
+      throw new RefusalError('budget', `${MAX_WAITING_RECORDS} records are already waiting`);
+    const { text, length } = this.#encoded(entry);
+    this.#reserve(length, writer);
     const hash = recordDigest(text);
-    this.#head = { size: this.#head.size + 1, hash, time: entry.time };
-    this.#end = end;
-    const { batch: durable } = this.#batcher.place(frame);
-    this.#look(); // last, because a listener may itself place a record, which must follow this one
-    return { hash, durable };
+    const durable = this.#queue.place({ text, length, hash: hash.slice(HASH_AT) });
+    const index = this.#size++;
+    // Last, because a listener may itself place a record, which must follow this one.
+    this.#look(false);
+    return { index, hash, durable };
   }
 
   /**
@@ -178,93 +210,126 @@ export class RecordLog {
     return hash;
   }
 
-  #look(): void {
-    const { left } = this;
-    const room = left < part(NONE, this.#capacity) ? 'none' : left < part(SCARCE, this.#capacity) ? 'scarce' : 'ample';
-    if (room === this.#room) return;
-    this.#room = room;
-    for (const tell of this.#listeners) tell(room);
+  /**
+   * The root of a tree that is durable.
+   *
+   * @throws RangeError beyond it, or below the minimum; RefusalError `log` if the disk has another
+   */
+  rootAt(size: number): Promise<Sha256> {
+    return this.#read(size, () => this.#stored.rootAt(size));
   }
 
-  async #flush(records: readonly FrameText[]): Promise<undefined[]> {
-    if (this.#broken !== undefined) throw new RefusalError('log', 'the log failed earlier', { cause: this.#broken });
-    // The zero length behind the last frame keeps older bytes of a device from being read as
-    // frames.
-    const data = joinFrames(records, PREFIX);
+  /** The inclusion path of a record, from the leaf upwards. @throws as {@link rootAt} */
+  inclusion(index: number, size: number): Promise<Sha256[]> {
+    return this.#read(size, () => this.#stored.inclusion(index, size));
+  }
+
+  /** The proof that one tree is part of a later one. @throws as {@link rootAt} */
+  consistency(old: number, size: number): Promise<Sha256[]> {
+    return this.#read(size, () => this.#stored.consistency(old, size));
+  }
+
+  /** Bytes of a tile (C2SP tlog-tiles) of the durable tree. @throws as {@link rootAt} */
+  tile(tile: Tile): Promise<Uint8Array> {
+    const span = tile.level === 'entries' ? 1 : TILE_HASHES ** tile.level;
+    return this.#read((tile.index * TILE_HASHES + tile.width) * span, () => this.#stored.tile(tile));
+  }
+
+  /** Bytes of durable entries, in order. @throws as {@link rootAt} */
+  entries(first: number, count: number): Promise<Uint8Array[]> {
+    return this.#read(first + count, () => this.#stored.entries(first, count));
+  }
+
+  async #read<T>(end: number, read: () => Promise<T>): Promise<T> {
+    if (!(end <= this.#durable.size)) throw new RangeError(`up to ${end}, where ${this.#durable.size} are durable`);
+    return await told('the disk of the log is not the one of its tree', read);
+  }
+
+  get #used(): number {
+    return this.#writer.position + this.#reserved - this.#writer.held.start;
+  }
+
+  #look(freed: boolean): void {
+    this.#room.look(this.#used, freed);
+  }
+
+  /** A record as text. @throws RefusalError `log` if it could not be read back */
+  #encoded(entry: Entry): { readonly text: string; readonly length: number } {
+    const most = Math.min(MAX_ENTRY_BYTES, this.#queue.most - ENTRY_PREFIX_BYTES);
     try {
-      for (let done = 0; done < data.length; ) {
-        const { bytesWritten } = await this.#device.write(data, done, data.length - done, this.#flushed + done);
-        if (bytesWritten === 0) throw new RangeError('the device takes no more');
-        done += bytesWritten;
-      }
+      const text = entryText(entry);
+      const length = Buffer.byteLength(text);
+      if (length > most) throw new DecodeError('range', `an entry of ${length} bytes`, most);
+      return { text, length };
+    } catch (cause) {
+      throw new RefusalError('log', 'not a record', { cause });
+    }
+  }
+
+  /** Takes room for a record, as much as it may need in its block. @throws RefusalError `log` */
+  #reserve(length: number, writer: Writer): void {
+    const more = this.#queue.growth(length, (bytes) => sectors(blockLength(LARGEST_FRONTIER, bytes)));
+    const tiles = Math.floor(this.#size / TILE_HASHES) - Math.floor(this.#writer.held.minimum / TILE_HASHES);
+    const full = more > this.#room.left(this.#used, writer) || tiles >= (this.#layout.levels[0]?.tiles ?? 0);
+    if (full) throw new RefusalError('log', `the log is full: ${this.#layout.capacity} bytes, ${this.#size} records`);
+    this.#reserved += more;
+  }
+
+  /** Writes a batch, and before it what is due. */
+  async #perform(batch: Batch | undefined): Promise<void> {
+    if (this.#broken !== undefined) throw failed(this.#broken);
+    try {
+      if (this.#writer.isDue || this.#forgotten > this.#writer.held.minimum) await this.#settle();
+      if (batch === undefined) return;
+      this.#durable = await this.#writer.commit(batch.records, batch.bytes);
     } catch (cause) {
       this.#broken = cause;
       throw new RefusalError('log', 'the record could not be made durable', { cause });
     }
-    this.#flushed += data.length - PREFIX;
-    return [];
+    this.#reserved -= sectors(blockLength(LARGEST_FRONTIER, batch.bytes));
+    for (const tell of this.#listeners) tell(this.durable);
+  }
+
+  async #settle(): Promise<void> {
+    const minimum = this.#forgotten;
+    const freed = minimum > this.#writer.held.minimum;
+    const held: Held = freed
+      ? { minimum, start: this.#writer.startOf(await this.#stored.placeOf(Math.floor(minimum / TILE_HASHES))) }
+      : this.#writer.held;
+    this.#stored.keep(await this.#writer.settle(held));
+    if (freed) this.#look(true);
   }
 }
 
-/** The bytes `most`, but at most the given fraction of the log. */
-function part({ most, part }: { readonly most: number; readonly part: number }, capacity: number): number {
-  return Math.min(most, Math.floor(capacity / part));
+/**
+ * Refuses what belongs to a block's records.
+ *
+ * Without this, a runtime that does not know it would go on from a state that never was.
+ */
+function refuseSections({ sections: [section] }: Block): void {
+  if (section !== undefined) throw new DecodeError('version', `a section of type ${section.type}`, 0);
 }
 
-/** An entry as this form of the log holds it. */
-function chained({ v: _, claims, ...entry }: Entry, prev: FirstRecord['prev']): FirstRecord {
-  return { ...entry, v: 1, claim: claims[0] ?? null, controls: [], prev };
-}
-
-/** A record as text, and as a frame. @throws RefusalError `log` if it could not be read back */
-function encoded(record: FirstRecord): { readonly text: string; readonly frame: FrameText } {
+/** The result of a step. @throws RefusalError `log` if the disk has something else than the log */
+async function told<T>(what: string, step: () => Promise<T>): Promise<T> {
   try {
-    const text = recordText(record);
-    return { text, frame: measured([text], MAX_FIRST_RECORD_BYTES) };
+    return await step();
   } catch (cause) {
-    throw new RefusalError('log', 'not a record', { cause });
+    if (cause instanceof DecodeError) throw new RefusalError('log', `${what}: ${cause.message}`, { cause });
+    throw cause;
   }
 }
 
-/** Whether a length other than zero stands at `at`. */
-async function isWritten(device: Device, at: number, capacity: number): Promise<boolean> {
-  const length = Math.min(PREFIX, capacity - at);
-  if (length <= 0) return false;
-  const { bytesRead, buffer } = await device.read(new Uint8Array(length), 0, length, at);
-  return buffer.subarray(0, bytesRead).some((byte) => byte !== 0);
+function failed(cause: unknown): RefusalError {
+  return new RefusalError('log', 'the log failed earlier', { cause });
 }
 
-/** The head after a frame that continues the chain at `head`, else undefined. */
-function followed(frame: Uint8Array, head: LogHead): LogHead | undefined {
+/** The time of an entry's record. */
+function timeOf(entry: Uint8Array | undefined): string | null {
   try {
-    const record = decodeRecord(frame);
-    if (record.v !== 1) return undefined;
-    if (record.prev !== head.hash) return undefined;
-    return { size: head.size + 1, hash: digestText('sha256', recordHash(frame)), time: record.time };
-  } catch {
-    return undefined;
-  }
-}
-
-/** Frames from the start of a log, until one cannot be a frame. */
-async function* frames(device: Device, capacity: number): AsyncGenerator<Uint8Array> {
-  let buffer = new Uint8Array();
-  let at = 0;
-  const fill = async (wanted: number): Promise<boolean> => {
-    while (buffer.length < wanted) {
-      const length = Math.min(CHUNK, capacity - at);
-      if (length <= 0) return false;
-      const { bytesRead, buffer: chunk } = await device.read(new Uint8Array(length), 0, length, at);
-      if (bytesRead === 0) return false;
-      buffer = concat(buffer, chunk.subarray(0, bytesRead)) as Uint8Array<ArrayBuffer>;
-      at += bytesRead;
-    }
-    return true;
-  };
-  while (await fill(PREFIX)) {
-    const length = new Reader(buffer).u32be();
-    if (length === 0 || length > MAX_FIRST_RECORD_BYTES || !(await fill(PREFIX + length))) return;
-    yield buffer.slice(PREFIX, PREFIX + length);
-    buffer = buffer.subarray(PREFIX + length);
+    return entry === undefined ? null : decodeEntry(entry).time;
+  } catch (error) {
+    if (error instanceof DecodeError) return null;
+    throw error;
   }
 }

@@ -1,0 +1,37 @@
+/** The disk of a log: its format, and reading a log that stands on one. */
+
+export {
+  BLOCK_HEAD_BYTES,
+  type Block,
+  type BlockSection,
+  blockLength,
+  ENTRY_PREFIX_BYTES,
+  parseBlock,
+  sealBlock,
+  writeBlockHead,
+} from './block.ts';
+export type { ExpandedTile } from './expanded-tile.ts';
+export type { GrowingTree } from './growing-tree.ts';
+export { endOf, type Journal, type JournalEnd } from './journal.ts';
+export {
+  HASH_BYTES,
+  hashesAt,
+  type LogLayout,
+  logLayout,
+  MIN_LOG_BYTES,
+  offsetOf,
+  PLACE_BYTES,
+  SECTOR_BYTES,
+  SUPERBLOCK_SPACING_BYTES,
+  sectors,
+  TILE_BYTES,
+  TILE_HASHES,
+  TILE_LEVELS,
+  untilRingEnd,
+} from './layout.ts';
+export { LogDisk, type ReadDisk } from './log-disk.ts';
+export { type LogOnDisk, openLog } from './read-log.ts';
+export { type FoundLog, findLog } from './recover.ts';
+export { StoredLog } from './stored-log.ts';
+export { encodeSuperblock, type Superblock, WRITER_BYTES } from './superblock.ts';
+export { treeRoot } from './tree-nodes.ts';

@@ -1,0 +1,190 @@
+/**
+ * Finding the end of a log on its disk: from a superblock, else from the first block that there is.
+ * The first block that does not check ends the log; nothing else repairs a torn write.
+ */
+
+import { equalBytes, fromUtf8, toHex } from '../bytes.ts';
+import { DecodeError } from '../errors.ts';
+import { leafHash } from '../merkle.ts';
+import { type Block, parseBlockHead } from './block.ts';
+import { ExpandedTile } from './expanded-tile.ts';
+import { GrowingTree } from './growing-tree.ts';
+import { endOf, JOURNAL_BEGIN, type Journal, type JournalEnd } from './journal.ts';
+import { hashesAt, SECTOR_BYTES, TILE_HASHES, TILE_LEVELS } from './layout.ts';
+import type { LogDisk } from './log-disk.ts';
+import { oldestBlock } from './scan.ts';
+import type { Superblock } from './superblock.ts';
+
+/** Bytes that are read at once while blocks are followed. */
+const AHEAD_BYTES = 1024 * 1024;
+
+/** A log as it was found. */
+export interface FoundLog {
+  readonly tree: GrowingTree;
+  readonly end: JournalEnd;
+  /** Lowest index whose record is held. */
+  readonly minimum: number;
+  /** Position of the block that holds it. */
+  readonly start: number;
+  /** Size up to which tiles and places stand at their addresses. */
+  readonly settled: number;
+  /** Places of the tiles that begin behind that size, by tile. */
+  readonly places: Map<number, number>;
+  /** The last block; null if there is none. */
+  readonly last: Block | null;
+  /** The newer superblock; null if there is none that was followed. */
+  readonly superblock: Superblock | null;
+  /** Whether something was written behind the end that does not continue the log. */
+  readonly discarded: boolean;
+}
+
+/** Where following begins. */
+interface Base {
+  readonly tree: GrowingTree;
+  readonly end: JournalEnd;
+  readonly minimum: number;
+  readonly start: number;
+  readonly last: Block | null;
+  readonly superblock: Superblock | null;
+  /** Whether tiles and places of what lies before stand at their addresses. */
+  readonly settled: number;
+}
+
+/**
+ * The log on a disk. A disk of zeros holds the empty one.
+ *
+ * @param onBlock hears of every block that was followed
+ * @throws DecodeError `version` for a log of the first format, which was a chain; `range` for a log
+ * that was made for a disk of another size; `canonical` if what is left does not make a tree
+ */
+export async function findLog(disk: LogDisk, onBlock: (block: Block) => void = () => {}): Promise<FoundLog> {
+  const superblocks = await disk.superblocks();
+  if (superblocks.every((each) => each instanceof DecodeError)) await refuseChain(disk);
+  const known = superblocks.filter((each): each is Superblock => !(each instanceof DecodeError));
+  for (const superblock of known.toSorted((one, other) => other.sequence - one.sequence)) {
+    if (superblock.capacity !== disk.layout.capacity) {
+      throw new DecodeError('range', `a log of ${superblock.capacity} bytes on ${disk.layout.capacity}`, 24);
+    }
+    const base = await baseOf(disk, superblock);
+    if (base !== undefined) return followed(disk, base, onBlock);
+  }
+  const lost = known.length > 0 || superblocks.some((each) => each instanceof DecodeError && each.code !== 'magic');
+  return followed(disk, await scanned(disk, lost), onBlock);
+}
+
+/** Refuses a disk of the first format: `u32 length ‖ record`, one behind the other. */
+async function refuseChain(disk: LogDisk): Promise<void> {
+  const begin = await disk.bytes(4, 9);
+  if (begin.every((byte) => byte < 0x80) && fromUtf8(begin) === '{"basis":') {
+    throw new DecodeError('version', 'a log of the first format, a chain of records, which is not continued', 0);
+  }
+}
+
+/** Where a superblock leads to; undefined if not to a block and tiles that fit each other. */
+async function baseOf(disk: LogDisk, superblock: Superblock): Promise<Base | undefined> {
+  const { minimum, start, size } = superblock;
+  if (size === 0) return { ...EMPTY, tree: new GrowingTree(), superblock };
+  try {
+    const last = await disk.journal(AHEAD_BYTES).block(superblock.position);
+    if (last.size !== size || !equalBytes(last.hash, superblock.block)) return undefined;
+    const tree = await treeAt(disk, last);
+    return { tree, end: endOf(last), minimum, start, last, superblock, settled: size };
+  } catch (error) {
+    if (error instanceof DecodeError) return undefined;
+    throw error;
+  }
+}
+
+const EMPTY = { end: JOURNAL_BEGIN, minimum: 0, start: 0, last: null, superblock: null, settled: 0 } as const;
+
+/** The tree after a block: its edge from the disk, held against the block's frontier. */
+async function treeAt(disk: LogDisk, { size, frontier }: Block): Promise<GrowingTree> {
+  const edge: (ExpandedTile | undefined)[] = [];
+  for (let level = 0; level < TILE_LEVELS; level++) {
+    const hashes = hashesAt(level, size);
+    const width = hashes % TILE_HASHES;
+    const tile = Math.floor(hashes / TILE_HASHES);
+    edge.push(width === 0 ? undefined : ExpandedTile.of(await disk.tile(level, tile, width)));
+  }
+  return GrowingTree.at(size, edge, frontier);
+}
+
+/**
+ * Where following begins without a superblock: at index 0, or at the oldest block of a ring that
+ * went round.
+ *
+ * @param searched whether the whole ring is searched although nothing stands at its begin
+ */
+async function scanned(disk: LogDisk, searched: boolean): Promise<Base> {
+  const journal = disk.journal(AHEAD_BYTES);
+  const begin = await journal.bytes(0, SECTOR_BYTES);
+  const empty = { ...EMPTY, tree: new GrowingTree() };
+  if (begin.every((byte) => byte === 0) && !searched) return empty;
+  const oldest = await oldestBlock(disk.layout, journal);
+  if (oldest === undefined || oldest.first === 0) return empty;
+  const { first, position } = oldest;
+  const tree = await treeAt(disk, oldest);
+  return { ...empty, tree, end: endOf(oldest), minimum: first, start: position, last: oldest, settled: oldest.size };
+}
+
+/** Follows blocks to the end of the log. */
+async function followed(disk: LogDisk, base: Base, onBlock: (block: Block) => void): Promise<FoundLog> {
+  const { tree, minimum, start, superblock, settled } = base;
+  const journal = disk.journal(AHEAD_BYTES);
+  const places = new Map<number, number>();
+  let { end, last } = base;
+  for (let block = await nextOf(journal, end); block !== undefined; block = await nextOf(journal, end)) {
+    for (const [i, entry] of block.entries.entries()) {
+      const index = block.first + i;
+      if (index % TILE_HASHES === 0) places.set(index / TILE_HASHES, block.position);
+      tree.append(leafHash(entry));
+    }
+    tree.frontier().forEach((hash, i) => {
+      if (equalBytes(hash, block?.frontier[i] ?? new Uint8Array())) return;
+      throw new DecodeError(
+        'canonical',
+        `the block at ${end.position} has another tree: ${toHex(hash)} is its own`,
+        72,
+      );
+    });
+    onBlock(block);
+    end = endOf(block);
+    last = block;
+  }
+  const discarded = await isWritten(disk, end);
+  return { tree, end, minimum, start, settled, places, last, superblock, discarded };
+}
+
+/** The block that continues an end, if one does. */
+async function nextOf(journal: Journal, end: JournalEnd): Promise<Block | undefined> {
+  try {
+    return await journal.next(end);
+  } catch (error) {
+    if (error instanceof DecodeError) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Whether a sector that a write in flight may have reached holds a block of this place, or anything
+ * at all where the ring has not come to yet.
+ */
+async function isWritten(disk: LogDisk, { position }: JournalEnd): Promise<boolean> {
+  const { journal, maxBlock } = disk.layout;
+  const reader = disk.journal(AHEAD_BYTES);
+  const ringEnd = position - (position % journal.length) + journal.length;
+  for (let at = position; at < Math.min(position + maxBlock, ringEnd); at += SECTOR_BYTES) {
+    const sector = await reader.bytes(at, SECTOR_BYTES);
+    if (at < journal.length ? sector.some((byte) => byte !== 0) : isBlockOf(sector, at)) return true;
+  }
+  return isBlockOf(await disk.journal(SECTOR_BYTES).bytes(ringEnd, SECTOR_BYTES), ringEnd);
+}
+
+function isBlockOf(sector: Uint8Array, position: number): boolean {
+  try {
+    parseBlockHead(sector, position);
+    return true;
+  } catch {
+    return false;
+  }
+}
