@@ -7,6 +7,7 @@ export {
   formatNote,
   formatNoteKey,
   isNoteName,
+  linesOfKeys,
   type Note,
   type NoteAlgorithm,
   type NoteKey,
@@ -41,3 +42,13 @@ export {
   tilePath,
   tilesOf,
 } from './tile.ts';
+export {
+  type AddCheckpoint,
+  formatAddCheckpoint,
+  MAX_ADD_CHECKPOINT_BYTES,
+  MAX_CONSISTENCY_HASHES,
+  parseAddCheckpoint,
+  parseWitnessedSize,
+  WITNESSED_SIZE_TYPE,
+  witnessedPath,
+} from './witness.ts';
