@@ -48,7 +48,6 @@ const UNAVAILABLE: Readonly<Record<string, ReadonlySet<string>>> = {
   ChannelError: new Set(['unreachable', 'timeout', 'closed', 'listen']),
   // Those that a channel gives by itself, too.
   CallError: new Set(['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'CANCELLED']),
-  WitnessError: new Set(['unreachable', 'timeout']),
   ImageError: new Set(['input-nowhere', 'fetch-failed', 'mirror-unknown']),
 };
 const NO_ROOM: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT', 'EROFS']);

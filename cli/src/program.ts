@@ -26,7 +26,6 @@ import { register as registerRelease } from './release.ts';
 import { register as registerRun } from './run.ts';
 import { register as registerStatement } from './statement.ts';
 import { register as registerVerify } from './verify.ts';
-import { register as registerWitness } from './witness/command.ts';
 
 /** Commands in the order in which help lists them. */
 const REGISTERS = [
@@ -43,7 +42,6 @@ const REGISTERS = [
   registerRun,
   registerReferences,
   registerRelease,
-  registerWitness,
   registerCorim,
   registerDeployment,
   registerCall,

@@ -10,4 +10,9 @@ export interface Attestation {
   readonly bootDigest: Uint8Array;
   /** The `enclaim.v1.Evidence` message, as received. */
   readonly evidence: Uint8Array;
+  /**
+   * Keying material of the connection that the evidence was given on (TLS exporter, 32 bytes);
+   * absent from evidence that was saved.
+   */
+  readonly exporter?: Uint8Array;
 }

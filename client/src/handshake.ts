@@ -56,6 +56,8 @@ export interface Received {
   readonly authenticated: Authenticated;
   /** The `enclaim.v1.Evidence` message, as received. */
   readonly evidence: Uint8Array;
+  /** Keying material of the connection, 32 bytes. */
+  readonly exporter: Uint8Array;
 }
 
 /**
@@ -64,12 +66,12 @@ export interface Received {
  */
 export async function demandEvidence(socket: TLSSocket, expectations: Expectations): Promise<Attestation> {
   using frames = new FrameStream(socket, failure);
-  const { authenticated, evidence } = await receiveEvidence(socket, frames, expectations);
+  const { authenticated, evidence, exporter } = await receiveEvidence(socket, frames, expectations);
   const { references, demands, newerThan, known } = expectations;
   const verdict = await appraise(authenticated, references, demands, { newerThan, known });
   if (!verdict.ok) throw new VerdictError(verdict);
   await frames.send({ case: 'done', value: {} });
-  return { verdict, statement: authenticated.statement, bootDigest: authenticated.bootDigest, evidence };
+  return { verdict, statement: authenticated.statement, bootDigest: authenticated.bootDigest, evidence, exporter };
 }
 
 /**
@@ -104,7 +106,8 @@ async function receiveEvidence(
   if (MADE_ELSEWHERE.some((platform) => references[platform] !== undefined)) await collateral.complete(value);
   const context: Context = { now: now(), channel, activation };
   const evidence = toBinary(EvidenceSchema, value);
-  return { authenticated: await verifyEvidence(evidence, references.anchors, context), evidence };
+  const authenticated = await verifyEvidence(evidence, references.anchors, context);
+  return { authenticated, evidence, exporter: channel.exporter };
 }
 
 /**

@@ -12,9 +12,11 @@ export const STATUS = {
   permissionDenied: 7,
   resourceExhausted: 8,
   failedPrecondition: 9,
+  outOfRange: 11,
   unimplemented: 12,
   internal: 13,
   unavailable: 14,
+  unauthenticated: 16,
 } as const;
 
 /** Status for the caller, result for the record, and the kind of claim that the refusal upholds. */

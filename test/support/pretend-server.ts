@@ -12,7 +12,7 @@ import { create } from '@bufbuild/protobuf';
 import type { References } from '@enclaim/attestation';
 import { EXPORTER_LABEL, encodeNonceLeaf, tpmExtraData } from '@enclaim/attestation/batch';
 import { toHex, utf8 } from '@enclaim/attestation/bytes';
-import { type DigestText, digestText, sha256, sha384 } from '@enclaim/attestation/digest';
+import { type DigestText, digestText, type Sha256, sha256, sha384 } from '@enclaim/attestation/digest';
 import { type Evidence, EvidenceSchema } from '@enclaim/attestation/evidence';
 import { FrameStream } from '@enclaim/attestation/frame-stream';
 import { ALPN } from '@enclaim/attestation/handshake';
@@ -30,7 +30,7 @@ import {
   status,
 } from '@grpc/grpc-js';
 import { resultOf } from '../../runtime/src/batcher.ts';
-import { makeBootKeys } from '../../runtime/src/boot/keys.ts';
+import { type BootKeys, makeBootKeys } from '../../runtime/src/boot/keys.ts';
 import { type Attested, attestConnection } from '../../runtime/src/channel/handshake.ts';
 import { QuoteBatcher } from '../../runtime/src/hardware/quote-batch.ts';
 import { ReceiptSigner } from '../../runtime/src/log/receipts.ts';
@@ -53,6 +53,20 @@ export interface PretendOptions {
   readonly reflect?: (question: Buffer) => Buffer | undefined;
   /** Stands in for the whole exchange after TLS. */
   readonly exchange?: (socket: TLSSocket) => Promise<void>;
+  /** Carries the calls of connections in place of the echo service. */
+  readonly carry?: (socket: TLSSocket, boot: PretendBoot) => void;
+  /** Told of each boot before it is connected to. */
+  readonly onBoot?: (boot: PretendBoot) => void;
+  /** Also takes connections on plain h2, which are given no evidence. */
+  readonly plain?: true;
+}
+
+/** A boot, for whoever carries its calls. */
+export interface PretendBoot {
+  readonly keys: BootKeys;
+  readonly statement: BootStatement;
+  /** Digest of the statement. */
+  readonly digest: Sha256;
 }
 
 /** The server. */
@@ -102,7 +116,7 @@ export async function startPretendServer(options: PretendOptions = {}): Promise<
   let held = Promise.withResolvers<void>();
   let connections = 0;
 
-  const boot = () => {
+  const bootAnew = () => {
     const keys = makeBootKeys();
     const bootId = toHex(randomBytes(16));
     const statement = {
@@ -151,23 +165,34 @@ export async function startPretendServer(options: PretendOptions = {}): Promise<
     const receipts = new ReceiptSigner(keys.signReceipts);
     const { receipt, reflect } = options;
     const grpc = echoServer({ statement, digest: digestOfBoot, receipts, held: () => held.promise, receipt, reflect });
-    return { keys, statement, attested, grpc };
+    const made = { keys, statement, digest: digestOfBoot, attested, grpc };
+    options.onBoot?.(made);
+    return made;
   };
 
-  let current = boot();
+  let current = bootAnew();
   const secure = () => ({ key: current.keys.tls.key, cert: current.keys.certificate(new Uint8Array()) });
-  const tls = createServer({ ...secure(), minVersion: 'TLSv1.3', ALPNProtocols: [ALPN], noDelay: true });
+  const tls = createServer({
+    ...secure(),
+    minVersion: 'TLSv1.3',
+    ALPNProtocols: options.plain ? [ALPN, 'h2'] : [ALPN],
+    noDelay: true,
+  });
   const sockets = new Set<TLSSocket>();
   tls.on('secureConnection', async (socket: TLSSocket) => {
     connections++;
     sockets.add(socket);
     socket.on('error', () => socket.destroy()).on('close', () => sockets.delete(socket));
-    const { attested, grpc } = current;
+    const boot = current;
+    const { attested, grpc } = boot;
     try {
-      if (options.exchange !== undefined) await options.exchange(socket);
+      if (socket.alpnProtocol !== ALPN) {
+        // nothing is shown on plain h2
+      } else if (options.exchange !== undefined) await options.exchange(socket);
       else if (options.forge !== undefined || options.unbound) await lie(socket, attested, options);
       else await attestConnection(socket, attested);
-      grpc.injector.injectConnection(socket);
+      if (options.carry !== undefined) options.carry(socket, boot);
+      else grpc.injector.injectConnection(socket);
     } catch {
       socket.destroy();
     }
@@ -200,7 +225,7 @@ export async function startPretendServer(options: PretendOptions = {}): Promise<
     },
     rotate: () => {
       current.grpc.injector.drain(10_000);
-      current = boot();
+      current = bootAnew();
       tls.setSecureContext(secure());
     },
     stop: () => {

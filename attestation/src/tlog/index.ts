@@ -7,7 +7,6 @@ export {
   formatNote,
   formatNoteKey,
   isNoteName,
-  linesOfKeys,
   type Note,
   type NoteAlgorithm,
   type NoteKey,
@@ -36,19 +35,10 @@ export {
   parseEntries,
   parseTilePath,
   type ReadTile,
+  TILE_WIDTH,
   type Tile,
   TileTree,
   tileBytes,
   tilePath,
   tilesOf,
 } from './tile.ts';
-export {
-  type AddCheckpoint,
-  formatAddCheckpoint,
-  MAX_ADD_CHECKPOINT_BYTES,
-  MAX_CONSISTENCY_HASHES,
-  parseAddCheckpoint,
-  parseWitnessedSize,
-  WITNESSED_SIZE_TYPE,
-  witnessedPath,
-} from './witness.ts';

@@ -11,6 +11,7 @@ import {
   type ServerOptions,
 } from 'node:http2';
 import type { TLSSocket } from 'node:tls';
+import { EXPORTER_LABEL } from '@enclaim/attestation/batch';
 import { MAX_METADATA_BYTES, requestRefusal, timeoutOf } from '@enclaim/attestation/grpc-request';
 import { MeteredSocket } from '@enclaim/attestation/metered-socket';
 import { STATUS } from '../refusals.ts';
@@ -37,6 +38,8 @@ const MAX_IDLE_LOOKS = 5;
  */
 const CONNECTION_AGE_MS = 3_600_000;
 const CONNECTION_GRACE_MS = 60_000;
+/** Bytes of keying material, as evidence has them. */
+const EXPORTER_BYTES = 32;
 /** The longest time that a timer of Node holds. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 const UNIMPLEMENTED = { status: STATUS.unimplemented, message: 'no method of this name is exposed' } as const;
@@ -87,6 +90,10 @@ export class CallConnection implements CallerConnection {
     this.#session.close();
   }
 
+  exporter(): Uint8Array {
+    return this.#socket.exportKeyingMaterial(EXPORTER_BYTES, EXPORTER_LABEL, Buffer.alloc(0));
+  }
+
   spare(stream: ServerHttp2Stream): void {
     this.#options.streams.delete(stream);
   }
@@ -124,7 +131,11 @@ export class CallConnection implements CallerConnection {
     this.#idleLooks = 0;
     streams.add(stream);
     const timeout = timerOf(headers['grpc-timeout']);
-    const call = new GrpcCall(stream, this, { mayCompress: headers['grpc-encoding'] === 'gzip', timeout });
+    const call = new GrpcCall(stream, this, {
+      mayCompress: headers['grpc-encoding'] === 'gzip',
+      timeout,
+      fields: headers,
+    });
     stream.once('close', () => {
       this.#openStreams--;
       streams.delete(stream);

@@ -3,7 +3,7 @@
  * in, response messages and one status out.
  */
 
-import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
+import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import { RequestError, type RequestRefusal } from '@enclaim/attestation/grpc-request';
 import { percentEncoded } from '@enclaim/attestation/grpc-status';
 import { STATUS } from '../refusals.ts';
@@ -26,6 +26,11 @@ export interface CallerConnection {
   readonly number: string;
   /** Whether the caller was given evidence on it. */
   readonly isAttested: boolean;
+  /**
+   * Keying material of the TLS session under the label of the attested handshake, 32 bytes: the
+   * same at both ends of this connection, and on no other.
+   */
+  exporter(): Uint8Array;
   /** Takes away the limit to a stream's life. */
   spare(stream: ServerHttp2Stream): void;
 }
@@ -36,6 +41,8 @@ export interface CallHeaders {
   readonly mayCompress: boolean;
   /** Milliseconds that the caller gives the call; undefined without a limit. */
   readonly timeout: number | undefined;
+  /** All header fields, names in small letters. */
+  readonly fields: IncomingHttpHeaders;
 }
 
 /** The end of a call, as its caller is told. */
@@ -56,17 +63,34 @@ export class GrpcCall {
   readonly #stream: ServerHttp2Stream;
   readonly #requests: RequestMessages;
   readonly #responses: ResponseMessages;
+  readonly #fields: IncomingHttpHeaders;
   readonly #deadline: NodeJS.Timeout | undefined;
   #rest: NodeJS.Timeout | undefined;
   #isOver = false;
   #left: (() => void) | undefined;
 
-  constructor(stream: ServerHttp2Stream, connection: CallerConnection, { mayCompress, timeout }: CallHeaders) {
+  constructor(stream: ServerHttp2Stream, connection: CallerConnection, headers: CallHeaders) {
+    const { mayCompress, timeout } = headers;
     this.connection = connection;
     this.#stream = stream;
+    this.#fields = headers.fields;
     this.#requests = new RequestMessages(stream, mayCompress, (fault) => this.refuse(fault));
     this.#responses = new ResponseMessages(stream);
     if (timeout !== undefined) this.#deadline = setTimeout(() => this.refuse(LATE), timeout);
+  }
+
+  /**
+   * The bytes of a binary field of metadata; undefined without it, and if its value is not base64
+   * or there are several.
+   */
+  binary(name: `${string}-bin`): Uint8Array | undefined {
+    const value = this.#fields[name];
+    if (typeof value !== 'string') return undefined;
+    try {
+      return Uint8Array.fromBase64(value);
+    } catch {
+      return undefined;
+    }
   }
 
   /** Calls `serve` once the one message of a request is there and no more follows. */

@@ -13,6 +13,7 @@ import {
 } from '@bufbuild/protobuf';
 import { type FileDescriptorProto, FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
 import { RequestError } from '@enclaim/attestation/grpc-request';
+import { Log } from '@enclaim/attestation/log-service';
 import { type ExposedMethod, registryOf } from '@enclaim/policy-schema/admission';
 import { file_google_rpc_error_details } from '../gen/google/rpc/error_details_pb.js';
 import { file_google_rpc_status } from '../gen/google/rpc/status_pb.js';
@@ -53,7 +54,7 @@ export class ReflectionService {
     // Details of the runtime's own refusals.
     for (const file of [file_google_rpc_status, file_google_rpc_error_details]) this.#add(file, methods);
     // Services that no policy exposes and that are answered all the same.
-    for (const { file, typeName, methods: all } of [Health, ServerReflection]) {
+    for (const { file, typeName, methods: all } of [Health, Log, ServerReflection]) {
       const names = [typeName, ...all.map(({ name }) => `${typeName}.${name}`)];
       this.#add(file, new Set(names));
       for (const name of names) this.#fileOfSymbol.set(name, file.proto.name);

@@ -9,6 +9,7 @@ import { CallConnection } from './connection.ts';
 import { exposedMethods, longestOf } from './exposed-methods.ts';
 import { type Attested, attestConnection } from './handshake.ts';
 import { HealthService } from './health.ts';
+import { LogService, type LogSource } from './log-service.ts';
 import { ReflectionService } from './reflection.ts';
 import { RunningCalls } from './running-calls.ts';
 import type { ServedMethods } from './served-methods.ts';
@@ -21,6 +22,8 @@ export interface ServerOptions {
   readonly admission: Admission;
   readonly calls: Calls;
   readonly attested: Attested;
+  /** The log as its service reads it. Absent: the service has no checkpoint. */
+  readonly log?: LogSource;
 }
 
 const MAX_CONNECTIONS = 4096;
@@ -30,12 +33,13 @@ const MAX_CONNECTIONS = 4096;
 const DRAIN_MS = 5_000;
 const CUT_MS = 2_500;
 
-/** Serves the exposed methods, health and reflection; nothing else is registered. */
+/** Serves the exposed methods, health, reflection and the log; nothing else is registered. */
 export class AttestedServer {
   readonly #methods: ServedMethods;
   readonly #streams: StreamLimit;
   readonly #tls: TlsServer;
   readonly #health: HealthService;
+  readonly #log: LogService;
   readonly #running = new RunningCalls();
   /** Connections during their handshake, and those that carry calls. */
   readonly #entering = new Set<TLSSocket>();
@@ -43,13 +47,15 @@ export class AttestedServer {
   readonly #empty = Promise.withResolvers<void>();
   #closed: Promise<number> | undefined;
 
-  constructor({ tls, admission, calls, attested }: ServerOptions) {
+  constructor({ tls, admission, calls, attested, log }: ServerOptions) {
     const longest = Math.max(...admission.exposed.map((method) => longestOf(admission, method)));
     this.#streams = new StreamLimit(Math.max(LIMITS.stream, longest + LIMITS.taking));
     this.#health = new HealthService(admission.exposed.map(({ descriptor }) => descriptor.parent.typeName));
+    this.#log = new LogService(log);
     this.#methods = new Map([
       ...exposedMethods(admission, calls, this.#running),
       ...this.#health.methods,
+      ...this.#log.methods,
       ...new ReflectionService(admission.exposed).methods,
     ]);
     this.#tls = createServer({
@@ -99,6 +105,7 @@ export class AttestedServer {
 
   async #close(): Promise<number> {
     this.#health.stop();
+    this.#log.stop();
     this.#tls.close();
     for (const socket of this.#entering) socket.destroy();
     const ended = this.#running.close();

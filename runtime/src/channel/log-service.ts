@@ -1,0 +1,237 @@
+/**
+ * enclaim.v1.Log: checkpoints, tiles of hashes and proofs for anyone, entries for the readers that
+ * the policy names. No answer carries a receipt, and none is believed without a checkpoint.
+ */
+
+import {
+  create,
+  type DescMessage,
+  type DescMethod,
+  type MessageInitShape,
+  type MessageShape,
+  toBinary,
+} from '@bufbuild/protobuf';
+import type { Sha256 } from '@enclaim/attestation/digest';
+import {
+  GetCheckpointRequestSchema,
+  GetCheckpointResponseSchema,
+  GetEntriesRequestSchema,
+  GetEntriesResponseSchema,
+  GetProofRequestSchema,
+  GetTileRequestSchema,
+  GetTileResponseSchema,
+  Log,
+  type LogProof,
+  LogProofSchema,
+  MAX_ENTRIES_REQUESTED,
+  WatchRequestSchema,
+  WatchResponseSchema,
+} from '@enclaim/attestation/log-service';
+import type { Ed25519Text } from '@enclaim/attestation/statement';
+import { TILE_WIDTH, type Tile } from '@enclaim/attestation/tlog';
+import { STATUS } from '../refusals.ts';
+import type { GrpcCall } from './grpc-call.ts';
+import { LogReaders } from './log-readers.ts';
+import { LogRefusal, serveLog } from './log-refusal.ts';
+import { LogTurns } from './log-turns.ts';
+import { LogWatchers } from './log-watchers.ts';
+import { type ServedMethod, servedMethod } from './served-methods.ts';
+import { smallRequest } from './small-requests.ts';
+
+/** Bytes of entries in an answer, unless one entry alone is longer. */
+export const MAX_ENTRIES_ANSWER_BYTES: number = 256 * 1024;
+/** Answers with entries that their readers have not taken yet, of all connections. */
+export const MAX_ENTRIES_ANSWERS = 64;
+/** Proofs that wait for a quote, of all connections. */
+export const MAX_WAITING_PROOFS = 1024;
+/** Entries that are read at once: a few answers' worth, and never as many as could be long. */
+const MAX_ENTRIES_READ = 32;
+/** The highest level of a tile (C2SP tlog-tiles). */
+const MAX_LEVEL = 63;
+
+/** The log, as far as the service reads it. */
+export interface ServedLog {
+  /** Lowest index whose entry is held. */
+  readonly minimum: number;
+  /** Hashes of a tile of the durable tree. */
+  tile(tile: Tile): Promise<Uint8Array>;
+  /** Bytes of entries. */
+  entries(first: number, count: number): Promise<Uint8Array[]>;
+}
+
+/** The log's checkpoints. */
+export interface ServedCheckpoints {
+  /** The newest that is signed: what it covers is durable. Undefined before the first. */
+  readonly newest: { readonly size: number; readonly note: string } | undefined;
+  /** The way of a record to a quote, once there is one. */
+  proofOf(index: number): Promise<LogProof>;
+}
+
+/** The parts of the service. */
+export interface LogSource {
+  readonly log: ServedLog;
+  readonly checkpoints: ServedCheckpoints;
+  readonly readers: readonly Ed25519Text[];
+  readonly boot: Sha256;
+}
+
+type Newest = NonNullable<ServedCheckpoints['newest']>;
+
+/** The service. Without a source it has no checkpoint, and so nothing to tell. */
+export class LogService {
+  readonly #source: LogSource | undefined;
+  readonly #readers: LogReaders;
+  readonly #turns = new LogTurns();
+  readonly #watchers: LogWatchers;
+  /** Calls that wait for a quote; a call that left goes on counting until the quote is there. */
+  readonly #proving = new Set<GrpcCall>();
+  #provings = 0;
+  #answers = 0;
+  #isOver = false;
+
+  constructor(source: LogSource | undefined) {
+    this.#source = source;
+    this.#readers = new LogReaders(source?.readers ?? [], source?.boot ?? (new Uint8Array(32) as Sha256));
+    this.#watchers = new LogWatchers(() => {
+      const newest = source?.checkpoints.newest;
+      const message = (note: string): Uint8Array =>
+        encoded(WatchResponseSchema, { checkpoint: note, minimum: BigInt(source?.log.minimum ?? 0) });
+      return newest && { size: newest.size, message: () => message(newest.note) };
+    });
+  }
+
+  /** The methods of the service, with their paths. */
+  get methods(): (readonly [string, ServedMethod])[] {
+    const { getCheckpoint, getTile, getEntries, getProof, watch } = Log.method;
+    const served = (method: DescMethod, answer: (call: GrpcCall) => Promise<void>): readonly [string, ServedMethod] =>
+      servedMethod(method, (call) => serveLog(call, () => answer(call)));
+    return [
+      served(getCheckpoint, (call) => this.#checkpoint(call)),
+      served(getTile, (call) => this.#tile(call)),
+      served(getEntries, (call) => this.#entries(call)),
+      served(getProof, (call) => this.#proof(call)),
+      served(watch, (call) => this.#watch(call)),
+    ];
+  }
+
+  /** Ends watches and what waits for a quote; nothing is answered any more. */
+  stop(): void {
+    this.#isOver = true;
+    const end = (call: GrpcCall): void => serveLog(call, async () => void this.#open());
+    this.#watchers.stop(end);
+    for (const call of this.#proving) end(call);
+  }
+
+  async #checkpoint(call: GrpcCall): Promise<void> {
+    await requested(call, GetCheckpointRequestSchema);
+    const { newest, log } = this.#open();
+    const minimum = BigInt(log.minimum);
+    call.end({
+      status: STATUS.ok,
+      response: encoded(GetCheckpointResponseSchema, { checkpoint: newest.note, minimum }),
+    });
+  }
+
+  async #tile(call: GrpcCall): Promise<void> {
+    const { level, index, width } = await requested(call, GetTileRequestSchema);
+    const { newest, log } = this.#open();
+    const tile = { level, index: Number(index), width };
+    if (width < 1 || width > TILE_WIDTH || level > MAX_LEVEL) throw new LogRefusal('request', 'not a tile');
+    // Beyond 2^53 these are not exact, and above every size all the same.
+    if ((tile.index * TILE_WIDTH + width) * TILE_WIDTH ** level > newest.size)
+      throw new LogRefusal('beyond', `the newest checkpoint has ${newest.size} entries`);
+    const hashes = await this.#inTurn(call, () => log.tile(tile));
+    call.end({ status: STATUS.ok, response: encoded(GetTileResponseSchema, { hashes }) });
+  }
+
+  async #entries(call: GrpcCall): Promise<void> {
+    const asked = await requested(call, GetEntriesRequestSchema);
+    const { newest, log } = this.#open();
+    this.#readers.admit(call);
+    if (asked.count < 1 || asked.count > MAX_ENTRIES_REQUESTED)
+      throw new LogRefusal('request', `1 to ${MAX_ENTRIES_REQUESTED} entries are asked for at once`);
+    const first = Number(asked.first);
+    if (first >= newest.size) throw new LogRefusal('beyond', `the newest checkpoint has ${newest.size} entries`);
+    if (this.#answers >= MAX_ENTRIES_ANSWERS) throw new LogRefusal('busy', 'too many answers are not taken yet');
+    this.#answers++;
+    try {
+      const end = Math.min(first + asked.count, newest.size);
+      const entries = await this.#inTurn(call, () => entriesOf(log, first, end));
+      // Without this wait, an answer would be held for each stream whose reader takes nothing.
+      await call.send(encoded(GetEntriesResponseSchema, { entries }));
+      call.end({ status: STATUS.ok });
+    } finally {
+      this.#answers--;
+    }
+  }
+
+  async #proof(call: GrpcCall): Promise<void> {
+    const index = Number((await requested(call, GetProofRequestSchema)).index);
+    const { checkpoints, newest } = this.#open();
+    if (index >= newest.size) throw new LogRefusal('beyond', `the newest checkpoint has ${newest.size} entries`);
+    if (this.#provings >= MAX_WAITING_PROOFS) throw new LogRefusal('busy', `${MAX_WAITING_PROOFS} proofs wait already`);
+    this.#provings++;
+    this.#proving.add(call);
+    call.onLeave(() => this.#proving.delete(call));
+    try {
+      const proof = await this.#turns.take(call.connection.number, async () => ({ made: checkpoints.proofOf(index) }));
+      await call.send(toBinary(LogProofSchema, await proof.made));
+      call.end({ status: STATUS.ok });
+    } finally {
+      this.#proving.delete(call);
+      this.#provings--;
+    }
+  }
+
+  async #watch(call: GrpcCall): Promise<void> {
+    const { size } = await requested(call, WatchRequestSchema);
+    this.#open();
+    this.#watchers.add(call, Number(size));
+  }
+
+  /** Reads from the disk in this connection's turn. @throws LogRefusal */
+  #inTurn<T>(call: GrpcCall, read: () => Promise<T>): Promise<T> {
+    return this.#turns.take(call.connection.number, () =>
+      read().catch((cause: unknown) => {
+        if (cause instanceof LogRefusal) throw cause;
+        throw new LogRefusal('unreadable', 'the log could not be read', { cause });
+      }),
+    );
+  }
+
+  /** The source, once it has a checkpoint. @throws LogRefusal `shutdown`, `no-checkpoint` */
+  #open(): LogSource & { readonly newest: Newest } {
+    if (this.#isOver) throw new LogRefusal('shutdown', 'the runtime is about to end');
+    const newest = this.#source?.checkpoints.newest;
+    if (this.#source === undefined || newest === undefined)
+      throw new LogRefusal('no-checkpoint', 'this boot has signed no checkpoint yet');
+    return { ...this.#source, newest };
+  }
+}
+
+/** The one request of a call. @throws RequestError */
+async function requested<Desc extends DescMessage>(call: GrpcCall, type: Desc): Promise<MessageShape<Desc>> {
+  return smallRequest(type, (await call.next()) ?? new Uint8Array());
+}
+
+/**
+ * The entries [first, end), or those before an answer would be too long. @throws LogRefusal
+ * `forgotten`
+ */
+async function entriesOf(log: ServedLog, first: number, end: number): Promise<Uint8Array[]> {
+  if (first < log.minimum) throw new LogRefusal('forgotten', `entries below ${log.minimum} are held by mirrors alone`);
+  const entries: Uint8Array[] = [];
+  let bytes = 0;
+  for (let at = first; at < end; at += MAX_ENTRIES_READ) {
+    for (const entry of await log.entries(at, Math.min(MAX_ENTRIES_READ, end - at))) {
+      if (entries.length > 0 && bytes + entry.length > MAX_ENTRIES_ANSWER_BYTES) return entries;
+      entries.push(entry);
+      bytes += entry.length;
+    }
+  }
+  return entries;
+}
+
+function encoded<Desc extends DescMessage>(type: Desc, value: MessageInitShape<Desc>): Uint8Array {
+  return toBinary(type, create(type, value));
+}
