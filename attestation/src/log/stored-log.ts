@@ -8,9 +8,10 @@ import type { Sha256 } from '../digest.ts';
 import { DecodeError } from '../errors.ts';
 import { leafHash } from '../merkle.ts';
 import { encodeEntries, type Tile } from '../tlog/index.ts';
+import type { Block } from './block.ts';
 import { ExpandedTile, TILE_HEIGHT } from './expanded-tile.ts';
 import type { GrowingTree } from './growing-tree.ts';
-import { endOf } from './journal.ts';
+import { endOf, type Journal } from './journal.ts';
 import { TILE_HASHES } from './layout.ts';
 import type { LogDisk } from './log-disk.ts';
 import { consistencyOf, inclusionOf, MissingTile, type NodeAt, rootOver } from './tree-nodes.ts';
@@ -100,11 +101,9 @@ export class StoredLog {
       throw new RangeError(`${count} records from ${first}, where ${minimum} is the first`);
     }
     if (end > this.#tree.size) throw new RangeError(`records up to ${end} of ${this.#tree.size}`);
-    const place = await this.placeOf(Math.floor(first / TILE_HASHES));
     const journal = this.#disk.journal(AHEAD_BYTES);
     const entries: Uint8Array[] = [];
-    let block = await journal.block(place);
-    if (block.first > first) throw new DecodeError('canonical', `record ${first} is not where it has its place`, place);
+    let block = await this.#blockOf(journal, first);
     while (true) {
       for (let i = Math.max(0, first - block.first); i < block.count && entries.length < count; i++)
         entries.push((block.entries[i] ?? new Uint8Array()).slice());
@@ -116,20 +115,30 @@ export class StoredLog {
   }
 
   /**
-   * Position of a block at which the records of a tile can be looked for.
+   * Position of the block that holds a record.
    *
-   * @throws DecodeError if the disk names no position
+   * @throws DecodeError if it is not where the disk says
    */
-  async placeOf(tile: number): Promise<number> {
-    const { minimum, start } = this.#held();
-    // The oldest tile may begin in a block that is no longer there.
-    if (tile === Math.floor(minimum / TILE_HASHES)) return start;
-    return this.#places.get(tile) ?? (await this.#disk.place(tile));
+  async positionOf(index: number): Promise<number> {
+    return (await this.#blockOf(this.#disk.journal(AHEAD_BYTES), index)).position;
   }
 
   /** Keeps tiles that the growing tree lets go of. */
   keep(tiles: Iterable<{ readonly level: number; readonly index: number; readonly tile: ExpandedTile }>): void {
     for (const { level, index, tile } of tiles) this.#cache(keyOf(level, index), tile);
+  }
+
+  /** The block that holds a record: it is looked for from the place of the record's tile on. */
+  async #blockOf(journal: Journal, index: number): Promise<Block> {
+    const { minimum, start } = this.#held();
+    const tile = Math.floor(index / TILE_HASHES);
+    // The oldest tile may begin in a block that is no longer there.
+    const isOldest = tile === Math.floor(minimum / TILE_HASHES);
+    const place = isOldest ? start : (this.#places.get(tile) ?? (await this.#disk.place(tile)));
+    let block = await journal.block(place);
+    if (block.first > index) throw new DecodeError('canonical', `record ${index} is not where it has its place`, place);
+    while (block.size <= index) block = await journal.next(endOf(block));
+    return block;
   }
 
   async #demand(index: number, entry: Uint8Array): Promise<void> {

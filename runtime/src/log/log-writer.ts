@@ -90,6 +90,11 @@ export class LogWriter {
     return this.#end.position;
   }
 
+  /** The position of the last block. */
+  get last(): number {
+    return this.#last.position;
+  }
+
   get held(): Held {
     return this.#held;
   }
@@ -142,13 +147,6 @@ export class LogWriter {
     this.#settled = { size, position };
     this.#places.clear();
     return this.#tree.settle(size);
-  }
-
-  /**
-   * The position from which on nothing may be overwritten, if records from a place on are held.
-   */
-  startOf(place: number | undefined): number {
-    return Math.min(place ?? this.#last.position, this.#last.position);
   }
 
   /** Adds records to the tree. */

@@ -31,7 +31,7 @@ import { RefusalError } from '../errors.ts';
 import { type Batch, CommitQueue } from './commit-queue.ts';
 import type { Device } from './device.ts';
 import { type LogRoom, RoomWatch, type Writer } from './log-room.ts';
-import { type DurableTree, type Held, LogWriter } from './log-writer.ts';
+import { type DurableTree, LogWriter } from './log-writer.ts';
 
 /** A record as its writer gives it. */
 export type Entry = EvidenceRecord;
@@ -216,32 +216,37 @@ export class RecordLog {
    * @throws RangeError beyond it, or below the minimum; RefusalError `log` if the disk has another
    */
   rootAt(size: number): Promise<Sha256> {
-    return this.#read(size, () => this.#stored.rootAt(size));
+    return this.#read(size, size, () => this.#stored.rootAt(size));
   }
 
   /** The inclusion path of a record, from the leaf upwards. @throws as {@link rootAt} */
   inclusion(index: number, size: number): Promise<Sha256[]> {
-    return this.#read(size, () => this.#stored.inclusion(index, size));
+    return this.#read(index, size, () => this.#stored.inclusion(index, size));
   }
 
   /** The proof that one tree is part of a later one. @throws as {@link rootAt} */
   consistency(old: number, size: number): Promise<Sha256[]> {
-    return this.#read(size, () => this.#stored.consistency(old, size));
+    return this.#read(old === 0 ? size : old, size, () => this.#stored.consistency(old, size));
   }
 
   /** Bytes of a tile (C2SP tlog-tiles) of the durable tree. @throws as {@link rootAt} */
   tile(tile: Tile): Promise<Uint8Array> {
     const span = tile.level === 'entries' ? 1 : TILE_HASHES ** tile.level;
-    return this.#read((tile.index * TILE_HASHES + tile.width) * span, () => this.#stored.tile(tile));
+    const end = (tile.index * TILE_HASHES + tile.width) * span;
+    const least = tile.level === 'entries' ? tile.index * TILE_HASHES : end - 1;
+    return this.#read(least, end, () => this.#stored.tile(tile));
   }
 
   /** Bytes of durable entries, in order. @throws as {@link rootAt} */
   entries(first: number, count: number): Promise<Uint8Array[]> {
-    return this.#read(first + count, () => this.#stored.entries(first, count));
+    return this.#read(first, first + count, () => this.#stored.entries(first, count));
   }
 
-  async #read<T>(end: number, read: () => Promise<T>): Promise<T> {
-    if (!(end <= this.#durable.size)) throw new RangeError(`up to ${end}, where ${this.#durable.size} are durable`);
+  /** Reads what lies within the records that are held and durable. */
+  async #read<T>(least: number, end: number, read: () => Promise<T>): Promise<T> {
+    const { size } = this.#durable;
+    if (!(least >= this.minimum && end <= size))
+      throw new RangeError(`${least} to ${end}, where ${this.minimum} to ${size} are held and durable`);
     return await told('the disk of the log is not the one of its tree', read);
   }
 
@@ -290,12 +295,16 @@ export class RecordLog {
     for (const tell of this.#listeners) tell(this.durable);
   }
 
+  /** Position before which all may be overwritten: that of a record, or of the last block. */
+  async #startOf(minimum: number): Promise<number> {
+    const { last } = this.#writer;
+    return minimum < this.#durable.size ? Math.min(last, await this.#stored.positionOf(minimum)) : last;
+  }
+
   async #settle(): Promise<void> {
     const minimum = this.#forgotten;
     const freed = minimum > this.#writer.held.minimum;
-    const held: Held = freed
-      ? { minimum, start: this.#writer.startOf(await this.#stored.placeOf(Math.floor(minimum / TILE_HASHES))) }
-      : this.#writer.held;
+    const held = freed ? { minimum, start: await this.#startOf(minimum) } : this.#writer.held;
     this.#stored.keep(await this.#writer.settle(held));
     if (freed) this.#look(true);
   }
