@@ -310,7 +310,7 @@ export const diskAttacks: readonly Attack[] = [
 /** The head of a block of so many bytes at a position, and nothing behind it. */
 function announcing(length: number, position: number): Uint8Array {
   const head = new Uint8Array(Math.min(512, blockLength(0, 0) + 512));
-  writeBlockHead(head, { length, count: 0, position, first: 0, size: 0, prior: new Uint8Array(32) }, []);
+  writeBlockHead(head, { length, count: 0, position, first: 0, size: 0, prior: new Uint8Array(32), sequence: 0 }, []);
   return head;
 }
 

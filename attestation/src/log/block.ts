@@ -11,7 +11,7 @@ import { safeNumber } from './superblock.ts';
 
 const MAGIC = utf8('ENCLBLK\0');
 /** Bytes before the frontier. */
-export const BLOCK_HEAD_BYTES = 72;
+export const BLOCK_HEAD_BYTES = 80;
 /** Bytes before each entry: its length. */
 export const ENTRY_PREFIX_BYTES = 2;
 
@@ -36,6 +36,8 @@ export interface BlockHead {
   readonly size: number;
   /** Hash of the block before it; zeros for the first. */
   readonly prior: Uint8Array;
+  /** Sequence of the newest superblock when it was written, so that none can be taken back. */
+  readonly sequence: number;
 }
 
 /** A block that checks. */
@@ -68,6 +70,7 @@ export function writeBlockHead(out: Uint8Array, head: BlockHead, frontier: reado
   setU64be(out, 24, head.first);
   setU64be(out, 32, head.size);
   out.set(head.prior, 40);
+  setU64be(out, 72, head.sequence);
   let at = BLOCK_HEAD_BYTES;
   for (const hash of frontier) {
     out.set(hash, at);
@@ -96,13 +99,14 @@ export function parseBlockHead(bytes: Uint8Array, position: number): BlockHead {
   const [length, count] = [reader.u32be(), reader.u32be()];
   const [at, first, size] = [safeNumber(reader), safeNumber(reader), safeNumber(reader)];
   const prior = reader.take(HASH_BYTES);
+  const sequence = safeNumber(reader);
   if (at !== position) throw new DecodeError('range', `a block of position ${at} at position ${position}`, 16);
   if (size !== first + count) throw new DecodeError('range', `${count} entries from ${first} to ${size}`, 32);
   const least = blockLength(size, count * ENTRY_PREFIX_BYTES);
   if (sectors(length) > MAX_BLOCK_BYTES || length < least) {
     throw new DecodeError('range', `a block of ${length} bytes, at least ${least} are expected`, 8);
   }
-  return { length, count, position, first, size, prior };
+  return { length, count, position, first, size, prior, sequence };
 }
 
 /**

@@ -1,5 +1,6 @@
 /** The disk of a log: its format, and reading a log that stands on one. */
 
+export { auditLog, type KnownTree, type LogAudit, type LogFault } from './audit-log.ts';
 export {
   BLOCK_HEAD_BYTES,
   type Block,

@@ -32,8 +32,8 @@ export interface FoundLog {
   readonly places: Map<number, number>;
   /** The last block; null if there is none. */
   readonly last: Block | null;
-  /** The newer superblock; null if there is none that was followed. */
-  readonly superblock: Superblock | null;
+  /** Sequence of the newest superblock that there was. */
+  readonly sequence: number;
   /** Whether something was written behind the end that does not continue the log. */
   readonly discarded: boolean;
 }
@@ -98,7 +98,7 @@ async function baseOf(disk: LogDisk, superblock: Superblock): Promise<Base | und
 const EMPTY = { end: JOURNAL_BEGIN, minimum: 0, start: 0, last: null, superblock: null, settled: 0 } as const;
 
 /** The tree after a block: its edge from the disk, held against the block's frontier. */
-async function treeAt(disk: LogDisk, { size, frontier }: Block): Promise<GrowingTree> {
+export async function treeAt(disk: LogDisk, { size, frontier }: Block): Promise<GrowingTree> {
   const edge: (ExpandedTile | undefined)[] = [];
   for (let level = 0; level < TILE_LEVELS; level++) {
     const hashes = hashesAt(level, size);
@@ -152,7 +152,8 @@ async function followed(disk: LogDisk, base: Base, onBlock: (block: Block) => vo
     last = block;
   }
   const discarded = await isWritten(disk, end);
-  return { tree, end, minimum, start, settled, places, last, superblock, discarded };
+  const sequence = Math.max(superblock?.sequence ?? 0, last?.sequence ?? 0);
+  return { tree, end, minimum, start, settled, places, last, sequence, discarded };
 }
 
 /** The block that continues an end, if one does. */
@@ -169,7 +170,7 @@ async function nextOf(journal: Journal, end: JournalEnd): Promise<Block | undefi
  * Whether a sector that a write in flight may have reached holds a block of this place, or anything
  * at all where the ring has not come to yet.
  */
-async function isWritten(disk: LogDisk, { position }: JournalEnd): Promise<boolean> {
+export async function isWritten(disk: LogDisk, { position }: JournalEnd): Promise<boolean> {
   const { journal, maxBlock } = disk.layout;
   const reader = disk.journal(AHEAD_BYTES);
   const ringEnd = position - (position % journal.length) + journal.length;

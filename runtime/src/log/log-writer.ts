@@ -82,7 +82,7 @@ export class LogWriter {
     this.#last = { position: found.last?.position ?? 0, hash: found.last?.hash ?? new Uint8Array(HASH_BYTES) };
     this.#held = { minimum: found.minimum, start: found.start };
     this.#settled = { size: found.settled, position: found.end.position };
-    this.#sequence = found.superblock?.sequence ?? 0;
+    this.#sequence = found.sequence;
   }
 
   /** The position behind the last block. */
@@ -119,7 +119,8 @@ export class LogWriter {
     const position = this.#end.position + (sectors(length) > rest ? rest : 0);
     const frontier = this.#grow(records, first, position);
     const block = this.#room(sectors(length));
-    let at = writeBlockHead(block, { length, count: records.length, position, first, size, prior }, frontier);
+    const head = { length, count: records.length, position, first, size, prior, sequence: this.#sequence };
+    let at = writeBlockHead(block, head, frontier);
     for (const { text, length } of records) {
       at = block.writeUInt16BE(length, at);
       at += block.write(text, at);

@@ -1,6 +1,7 @@
 /** Logs for tests: on a disk in memory that can fail, and on files. */
 
 import { LogDisk, type LogLayout } from '@enclaim/attestation/log-disk';
+import { seed } from '../../../test/support/properties.ts';
 import type { Device } from '../../src/log/device.ts';
 import { type Entry, RecordLog } from '../../src/log/record-log.ts';
 
@@ -86,6 +87,20 @@ export async function diskOf(reasons: readonly string[], disk: FakeDisk = new Fa
   const log = await disk.open();
   for (const reason of reasons) await log.append(entry(reason));
   return disk;
+}
+
+/** Chooses a whole number below another. */
+export type Draw = (below: number) => number;
+
+/** A choice that the seed of the process and a name decide (mulberry32). */
+export function seededDraw(name: string): Draw {
+  let state = [...name].reduce((sum, letter) => Math.imul(sum, 31) + letter.charCodeAt(0), seed);
+  return (below) => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * below);
+  };
 }
 
 /** The first so many natural numbers, as texts. */
