@@ -78,6 +78,7 @@ export {
   type Duration,
   endOf,
   millisecondsOf,
+  quotedWithin,
   type Size,
   secondsOf,
   type Time,

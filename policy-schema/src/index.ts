@@ -97,6 +97,7 @@ export {
   endOf,
   isDay,
   millisecondsOf,
+  quotedWithin,
   type Size,
   secondsOf,
   type Time,

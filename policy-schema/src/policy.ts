@@ -334,6 +334,11 @@ export interface EvidenceRules {
   readonly review: Review | 'none';
   /** Verifier keys (C2SP signed-note text) of witnesses that must cosign checkpoints. */
   readonly witnesses: readonly string[];
+  /**
+   * Time within which a record is under a quote of the hardware; `0s`: once a proof is asked for.
+   * Absent: one second.
+   */
+  readonly quoted?: Time;
   /** Keys whose records of pre-commit and CI enter the log as asserted. */
   readonly pipeline: readonly Ed25519[];
   /**

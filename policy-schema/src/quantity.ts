@@ -81,6 +81,25 @@ export function millisecondsOf(time: Time): number {
   return scaled(time, TIME, TIME_MILLISECONDS);
 }
 
+/** `evidence.quoted` of a policy that does not state it, and that has none in its canonical form. */
+export const QUOTED_BY_DEFAULT: Time = '1s';
+
+/**
+ * Milliseconds within which a policy has records under a quote of the hardware; 0: once a proof is
+ * asked for.
+ *
+ * @example
+ * ```ts
+ * import { quotedWithin } from '@enclaim/policy-schema';
+ *
+ * quotedWithin({ quoted: '250ms' }); // 250
+ * quotedWithin({}); // 1000
+ * ```
+ */
+export function quotedWithin({ quoted = QUOTED_BY_DEFAULT }: { readonly quoted?: Time }): number {
+  return quoted === '0s' ? 0 : millisecondsOf(quoted);
+}
+
 /**
  * Whether the text names a day that exists.
  *

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { checkPolicy, diff, type Policy } from '../src/index.ts';
+import { canonicalPolicy, checkPolicy, decodePolicy, diff, type Policy, policyDigest } from '../src/index.ts';
 import { BASE, hex, key } from './base-policy.ts';
 
 /** The base policy with text replaced. What it is held against may be incoherent in its claims; what is compared is not. */
@@ -169,6 +169,18 @@ const CHANGES: readonly (readonly [edits: readonly Edit[], changes: readonly str
     [['  review:', `  readers: ["${key('D')}"]\n  review:`]],
     [`weaker entries of the log may now also be read by ${key('D')}`],
   ],
+  [
+    [['  review:', '  quoted: 2s\n  review:']],
+    ['weaker a record is under a quote of the hardware within 2s, before within 1s'],
+  ],
+  [
+    [['  review:', '  quoted: 250ms\n  review:']],
+    ['stronger a record is under a quote of the hardware within 250ms, before within 1s'],
+  ],
+  [
+    [['  review:', '  quoted: 0s\n  review:']],
+    ['weaker a record is under a quote of the hardware once a proof is asked for, before within 1s'],
+  ],
   [[['threshold: 2', 'threshold: 1']], ['weaker signatures that a successor needs: at least 1, before 2']],
   [[['notice: P7D', 'notice: P14D']], ['stronger notice that a successor needs: at least P14D, before P7D']],
   [[[`succession: { signers: ["${key('B')}", "${key('C')}"], threshold: 2, notice: P7D }\n`, '']], ['stronger']],
@@ -196,6 +208,18 @@ test('an opening to anyone is weaker, whoever was named before', () => {
     ['c.v1.Intake/Read may now also be called by anyone'],
   );
   assert.deepEqual(diff(open, named).verdict, 'stronger');
+});
+
+test('a default that is written out, of an entry that may be left out, has the digest of one left out', () => {
+  const written = edited(['  review:', '  quoted: 1s\n  review:']);
+  assert.equal(policyDigest(written), policyDigest(edited()));
+  assert.equal('quoted' in written.evidence, false);
+  const text = new TextDecoder().decode(canonicalPolicy(edited()));
+  const other = text.replace('"evidence":{', '"evidence":{"quoted":"1s",').replace('"quoted":"1s",', '');
+  assert.equal(other, text);
+  const forced = text.replace('"retention":"unlimited","review"', '"quoted":"1s","retention":"unlimited","review"');
+  assert.notEqual(forced, text);
+  assert.throws(() => decodePolicy(new TextEncoder().encode(forced)), /canonical/);
 });
 
 test('a whole policy is weaker if anything is, whatever else got stronger', () => {

@@ -53,6 +53,8 @@ export const VALID: readonly Row[] = [
       'residency: none\nsuccession: none\ngovernance: { sovereignty: none, leaks: none, resources: none }\nevidence: { review: none }\n',
     ),
   ],
+  ['quotes on demand', ['  review:', '  quoted: 0s\n  review:']],
+  ['quotes within a time', ['  review:', '  quoted: 100ms\n  review:']],
   ['owner key', ['contact: a@clinic.example', `contact: a@clinic.example, key: "${key('D')}"`]],
   ['description', ['  version: 3', '  description: "für Patienten"\n  version: 3']],
   ['a parent covers its children', ['accepts: [operational]', 'accepts: [operational, personal]']],
@@ -735,6 +737,16 @@ export const INVALID: readonly Row[] = [
     'an unknown durability',
     ['  review:', '  durability: sometime\n  review:'],
     ['value 54:15 evidence.durability: expected "before-response", "batched", found "sometime"'],
+  ],
+  [
+    'quotes as often as no hardware makes them',
+    ['  review:', '  quoted: 50ms\n  review:'],
+    ['value 54:11 evidence.quoted: expected "0s", or a time of 100ms to 60min, found "50ms"'],
+  ],
+  [
+    'quotes after more than an hour',
+    ['  review:', '  quoted: 61min\n  review:'],
+    ['value 54:11 evidence.quoted: expected "0s", or a time of 100ms to 60min, found "61min"'],
   ],
   [
     'a review without reviewers',

@@ -8,7 +8,15 @@ import { bytesToHex, utf8ToBytes } from '@noble/hashes/utils.js';
 import { type Category, covers } from '../category.ts';
 import { isAttestedOnly, methodsOf } from '../claim.ts';
 import { ANYONE, type Named, type PeerIdentity, type Policy, type Rule } from '../policy.ts';
-import { bytesOf, type Duration, endOf, millisecondsOf, secondsOf } from '../quantity.ts';
+import {
+  bytesOf,
+  type Duration,
+  endOf,
+  millisecondsOf,
+  QUOTED_BY_DEFAULT,
+  quotedWithin,
+  secondsOf,
+} from '../quantity.ts';
 
 type Path = readonly PropertyKey[];
 
@@ -370,6 +378,7 @@ function* sayEvidence({
   witnesses,
   pipeline,
   readers = [],
+  quoted = QUOTED_BY_DEFAULT,
 }: Policy['evidence']): Generator<Statement> {
   const path = (key: string): Path => ['evidence', key];
   yield most(
@@ -378,6 +387,14 @@ function* sayEvidence({
     'a record is on stable storage',
     durability === 'batched' ? 1 : 0,
     durability === 'batched' ? 'after the response' : 'before the response',
+  );
+  const within = quotedWithin({ quoted });
+  yield most(
+    'evidence.quoted',
+    path('quoted'),
+    'a record is under a quote of the hardware',
+    within === 0 ? Number.POSITIVE_INFINITY : within,
+    within === 0 ? 'once a proof is asked for' : `within ${quoted}`,
   );
   yield least('evidence.retention', path('retention'), 'the log is kept for at least', lengthOf(retention), retention);
   const every = review === 'none' ? 'unlimited' : review.every;

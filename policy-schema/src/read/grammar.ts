@@ -299,6 +299,12 @@ const claim = z.strictObject({
   controls: set(control).describe('Controls that it answers, as framework/control.'),
 });
 
+// 100 ms to an hour: no hardware quotes more often, and a promise beyond that is none.
+const quoted = form(
+  '0s|[1-9][0-9]{2,5}ms|[1-9][0-9]{0,2}s|(?:[1-9]|[1-5][0-9]|60)min',
+  '"0s", or a time of 100ms to 60min',
+);
+
 const evidence = z.strictObject({
   durability: z.enum(['before-response', 'batched']).default('before-response'),
   retention: z
@@ -310,6 +316,9 @@ const evidence = z.strictObject({
     .default('none')
     .describe('Who reviews the log, and how often.'),
   witnesses: set(form('[^\\s+]+\\+[0-9a-f]{8}\\+[A-Za-z0-9+/]+=*', 'a C2SP verifier key')),
+  quoted: quoted
+    .exactOptional()
+    .describe('Time within which a record is under a quote of the hardware; "0s": once a proof is asked for.'),
   pipeline: set(ed25519).describe('Keys whose records of pre-commit and CI are taken in.'),
   readers: z
     .array(ed25519)

@@ -2,6 +2,7 @@
 
 import { PolicyError, type PolicyIssue, pointerOf } from '../error.ts';
 import type { Policy } from '../policy.ts';
+import { QUOTED_BY_DEFAULT } from '../quantity.ts';
 import { findIncoherences } from './coherence.ts';
 import { explain, type Finding } from './finding.ts';
 import { policyGrammar } from './grammar.ts';
@@ -39,8 +40,19 @@ export function readPolicy(value: unknown, asOf?: number): Reading {
   const issues = findIncoherences(parsed.data, asOf);
   if (issues.some(({ severity }) => severity === 'error')) return { issues, asWritten: same };
   const orders: Orders = new Map();
-  const policy = settle(parsed.data, '', orders);
+  const policy = settle(withoutDefaults(parsed.data), '', orders);
   return { policy, issues, asWritten: (pointer) => unsorted(pointer, orders) };
+}
+
+/**
+ * The policy without words that say the default of an optional entry, so that one meaning has one
+ * digest.
+ */
+function withoutDefaults({ evidence: { quoted, ...evidence }, ...policy }: Policy): Policy {
+  return {
+    ...policy,
+    evidence: { ...evidence, ...(quoted !== undefined && quoted !== QUOTED_BY_DEFAULT && { quoted }) },
+  };
 }
 
 /** The policy of a plain value. @throws PolicyError with every error found, without places */
