@@ -81,7 +81,7 @@ export function millisecondsOf(time: Time): number {
   return scaled(time, TIME, TIME_MILLISECONDS);
 }
 
-/** `evidence.quoted` of a policy that does not state it, and that has none in its canonical form. */
+/** `evidence.quoted` of a policy without it. It is never part of the canonical form. */
 export const QUOTED_BY_DEFAULT: Time = '1s';
 
 /**
