@@ -5,25 +5,27 @@ import { toBinary } from '@bufbuild/protobuf';
 import { fromUtf8, toHex } from '@enclaim/attestation/bytes';
 import { digestText, sha256 } from '@enclaim/attestation/digest';
 import { EvidenceSchema } from '@enclaim/attestation/messages';
-import { type BootStatement, bootDigest, encodeStatement, type VmLayer } from '@enclaim/attestation/statement';
-import type { PolicyDigest } from '@enclaim/policy-schema/admission';
+import { bootDigest, type CurrentBootStatement, encodeStatement, type VmLayer } from '@enclaim/attestation/statement';
+import { type PolicyDigest, quotedWithin } from '@enclaim/policy-schema/admission';
 import { type Admission, admit } from './admission/admission.ts';
 import { type BootKeys, makeBootKeys } from './boot/keys.ts';
 import type { CallsOptions } from './call/caller.ts';
 import { Calls } from './call/calls.ts';
-import { type Attested, evidenceFor } from './channel/handshake.ts';
+import { type Attested, evidenceFor, evidenceOf } from './channel/handshake.ts';
 import { AttestedServer } from './channel/server.ts';
 import { anchorTime, BootClock, type TimeAnchor } from './clock.ts';
 import type { KernelState } from './control.ts';
 import { EgressBroker } from './egress/broker.ts';
 import { askServers, type Resolve } from './egress/resolver.ts';
 import { type Capacity, ResourceGovernor } from './governor/resources.ts';
+import { Checkpoints } from './hardware/checkpoints.ts';
 import type { AttestingPlatform } from './hardware/platform.ts';
 import { QuoteBatcher } from './hardware/quote-batch.ts';
 import type { Device } from './log/device.ts';
-import { bootRecord, endRecord, roomRecord } from './log/entry.ts';
+import { bootRecord, type EntryOptions, endRecord, quoteRecord, roomRecord } from './log/entry.ts';
 import { ReceiptSigner } from './log/receipts.ts';
 import { RecordLog } from './log/record-log.ts';
+import { Serving } from './serving.ts';
 import { WorkerClasses, workerShares } from './worker/classes.ts';
 import type { WorkerFactory } from './worker/worker.ts';
 
@@ -69,7 +71,7 @@ export interface RuntimeOptions {
 export interface Runtime {
   readonly port: number;
   readonly admission: Admission;
-  readonly statement: BootStatement;
+  readonly statement: CurrentBootStatement;
   /**
    * Stops taking calls, lets those under way end, records the end of this boot, and ends the
    * workers. Takes seconds at most.
@@ -119,29 +121,33 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   });
   const { spkiDigest } = keys.tls;
   const attested = { platform, batcher, statement: statementBytes, policy: bundle.policy, spkiDigest };
+  const { readers = [], ...evidenceRules } = admission.policy.evidence;
+  const checkpoints = started.adopt(
+    new Checkpoints({
+      log,
+      origin: statement.log.origin,
+      keys,
+      quotes: batcher,
+      within: quotedWithin(evidenceRules),
+      evidenceOf: (signed) => evidenceOf(signed, attested),
+      onOverdue: (isOverdue) => tellOverdue(isOverdue),
+    }),
+    (it) => it.close(),
+  );
   // The first quote shows that the platform can attest at all; until then health says NOT_SERVING.
   const evidence = await bootEvidence(attested);
   const tls = { key: keys.tls.key, certificate: keys.certificate(evidence) };
   const server = started.adopt(
-    new AttestedServer({ tls, admission, calls, attested }),
+    new AttestedServer({ tls, admission, calls, attested, log: { log, checkpoints, readers, boot } }),
     async (it) => void (await it.close()),
   );
+  const serving = new Serving(calls, server);
+  const said = { admission, clock };
+  const tellOverdue = holdToQuotes(serving, log, said);
   // Written before any call can write a record.
   await log.append(bootRecord({ admission, clock }, statement, log, { governor, kernel: options.kernel }), 'runtime');
   const port = await server.listen(options.listen.host, options.listen.port);
-  if (log.room === 'ample') server.serve();
-  else calls.stop(`the log is nearly full: ${log.left} bytes are left for calls, and this boot serves none`);
-  log.onRoom((room) => {
-    if (room === 'ample') {
-      calls.resume();
-      server.serve();
-      return;
-    }
-    server.pause();
-    if (room === 'none') calls.stop('the log is full');
-    // Not awaited: the record of the call that took the room precedes it.
-    else log.append(roomRecord({ admission, clock }, log), 'runtime').catch(() => {});
-  });
+  holdToRoom(serving, log, { admission, clock });
   const running = started.move();
   const close = async (): Promise<void> => {
     const cut = await server.close();
@@ -152,6 +158,33 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
     await running.disposeAsync();
   };
   return { port, admission, statement, close };
+}
+
+/** Serves while the log has room. */
+function holdToRoom(serving: Serving, log: RecordLog, said: EntryOptions): void {
+  if (log.room === 'ample') serving.allow('room');
+  else serving.stop('room', `the log is nearly full: ${log.left} bytes are left for calls, and this boot serves none`);
+  log.onRoom((room) => {
+    if (room === 'ample') return serving.allow('room');
+    if (room === 'none') return serving.stop('room', 'the log is full');
+    serving.pause('room');
+    // Not awaited: the record of the call that took the room precedes it.
+    log.append(roomRecord(said, log), 'runtime').catch(() => {});
+  });
+}
+
+/**
+ * Serves while the hardware quotes the log.
+ *
+ * **Trust**: receipts promise a quote within a time. Where none came for many times as long, no
+ * further promise is given.
+ */
+function holdToQuotes(serving: Serving, log: RecordLog, said: EntryOptions): (isOverdue: boolean) => void {
+  return (isOverdue) => {
+    if (isOverdue) serving.stop('quotes', 'the hardware gave no quote of the log for too long');
+    else serving.allow('quotes');
+    log.append(quoteRecord(said, isOverdue), 'runtime').catch(() => {});
+  };
 }
 
 /**
@@ -171,13 +204,13 @@ function bootStatement(
   keys: BootKeys,
   log: RecordLog,
   clock: BootClock,
-): BootStatement {
+): CurrentBootStatement {
   const digestOf = (bytes: Uint8Array | null) => (bytes === null ? null : digestText('sha256', sha256(bytes)));
   const { ak, ek, ekCertificate } = platform.device;
   const bootId = toHex(randomBytes(16));
   const ownerKey = admission.policy.system.owner.key;
   return {
-    version: 2,
+    version: 3,
     platform: platform.kind,
     bootId,
     policy: admission.digest,
@@ -185,11 +218,12 @@ function bootStatement(
     image,
     device: { ak: digestOf(ak), ek: digestOf(ek), ekCertificate: digestOf(ekCertificate) },
     ...(platform.eventLog === undefined ? {} : { events: digestText('sha256', sha256(platform.eventLog)) }),
-    keys: { tls: digestText('sha256', keys.tls.spkiDigest), receipt: keys.receipt },
+    keys: { tls: digestText('sha256', keys.tls.spkiDigest), receipt: keys.receipt, log: keys.log },
     log: {
       origin: `${admission.policy.system.name}/${bootId}`,
       size: log.began.size,
-      head: digestText('sha256', log.began.root),
+      root: digestText('sha256', log.began.root),
+      minimum: log.minimum,
       left: log.left,
     },
     unconfined: workers.missing,

@@ -67,7 +67,7 @@ export class Calls {
     this.#stopped = new RefusalError('log', message);
   }
 
-  /** Takes calls again, because a mirror let the log use space again. */
+  /** Takes calls again, because nothing stands against it any more. */
   resume(): void {
     this.#stopped = undefined;
   }

@@ -12,7 +12,7 @@ import { HANDSHAKE_VERSION } from '@enclaim/attestation/handshake';
 import { type Evidence, EvidenceSchema } from '@enclaim/attestation/messages';
 import { RefusalError } from '../errors.ts';
 import type { AttestingPlatform } from '../hardware/platform.ts';
-import type { QuoteBatcher } from '../hardware/quote-batch.ts';
+import type { QuoteBatcher, SignedLeaf } from '../hardware/quote-batch.ts';
 
 /** The facts that the handshake attests, and the means to do so. */
 export interface Attested {
@@ -75,9 +75,17 @@ function reasonFor(error: unknown): string {
 /** Evidence for a nonce, and for the connection whose exporter is given. */
 export async function evidenceFor(
   channel: { readonly nonce: Uint8Array; readonly exporter: Uint8Array | null },
-  { platform, batcher, statement, policy, spkiDigest }: Attested,
+  attested: Attested,
 ): Promise<Evidence> {
-  const { leaf, hardware } = await batcher.add(encodeNonceLeaf({ ...channel, spki: spkiDigest }));
+  const { batcher, spkiDigest: spki } = attested;
+  return evidenceOf(await batcher.add(encodeNonceLeaf({ ...channel, spki })), attested);
+}
+
+/** Evidence whose leaf the hardware has signed. */
+export function evidenceOf(
+  { leaf, hardware }: SignedLeaf,
+  { platform, statement, policy }: Pick<Attested, 'platform' | 'statement' | 'policy'>,
+): Evidence {
   return create(EvidenceSchema, {
     platform: platform.kind,
     statement,

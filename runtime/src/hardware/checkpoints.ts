@@ -51,7 +51,7 @@ export interface CheckpointsOptions {
   readonly keys: { readonly log: `ed25519:${string}`; signCheckpoint(text: Uint8Array): Uint8Array };
   readonly quotes: Pick<QuoteBatcher, 'addLatest'>;
   /**
-   * Milliseconds within which a durable record is to be under a quote; 0: once a proof is asked for.
+   * Milliseconds within which a durable record comes under a quote; 0: once a proof is asked for.
    */
   readonly within: number;
   /** The evidence of a leaf that the hardware signed. */

@@ -80,6 +80,14 @@ export function roomRecord(options: EntryOptions, { left }: RecordLog): Entry {
 }
 
 /**
+ * The record of hardware that gave no quote for so long that calls are refused from now on, or of
+ * its first quote after that.
+ */
+export function quoteRecord(options: EntryOptions, isOverdue: boolean): Entry {
+  return entryOf(options, { layer: 'evidence', reason: isOverdue ? 'quote overdue' : 'quote after overdue' });
+}
+
+/**
  * The last record of a boot that ended in order.
  *
  * @param cut calls that were cut off
