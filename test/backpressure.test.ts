@@ -5,15 +5,12 @@ import { once } from 'node:events';
 import { type ClientHttp2Session, connect } from 'node:http2';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { METHODS, SERVER, type Served, serve } from './hostile/served.ts';
-import type { Edits } from './hostile/weakened.ts';
+import { type Served, serve } from './hostile/served.ts';
+import type { Weakness } from './hostile/weakened.ts';
 import { count } from './support/long.ts';
 
 /** How fast this machine is decides nothing here: a call and its stream may last as long as they need. */
-const UNHURRIED: Edits = {
-  [METHODS]: [['return LIMITS.call;', 'return 3_600_000;']],
-  [SERVER]: [['Math.max(LIMITS.stream', 'Math.max(3_600_000']],
-};
+const UNHURRIED: Weakness = { constants: { 'LIMITS.call': 3_600_000, 'LIMITS.stream': 3_600_000 } };
 const MIB = 1024 * 1024;
 /** What the runtime's process may grow by while a stream of any length passes, or waits. */
 const BOUND = 128 * MIB;

@@ -13,19 +13,16 @@ import {
   ServerReflectionRequestSchema,
   ServerReflectionResponseSchema,
 } from '../runtime/src/gen/grpc/reflection/v1/reflection_pb.js';
-import { METHODS, SERVER, type Served, serve } from './hostile/served.ts';
-import type { Edits } from './hostile/weakened.ts';
+import { type Served, serve } from './hostile/served.ts';
+import type { Weakness } from './hostile/weakened.ts';
 import { prefixed } from './support/requests.ts';
 
-const SHORT = [
-  ['Math.max(LIMITS.stream', 'Math.max(400'],
-  ['longest + LIMITS.taking', '0'],
-] as const;
+const SHORT: Weakness = { constants: { 'LIMITS.stream': 400, 'LIMITS.taking': -30_000 } };
 
 let served: Served;
 let session: ClientHttp2Session;
 before(async () => {
-  served = await serve({ Collect: 'await new Promise(() => {})' }, { [SERVER]: SHORT });
+  served = await serve({ Collect: 'await new Promise(() => {})' }, SHORT);
   session = connect(`https://127.0.0.1:${served.port}`, { rejectUnauthorized: false });
   await once(session, 'connect');
 });
@@ -121,12 +118,12 @@ test('the certificate has names, with evidence and without', () => {
 
 test('a call lasts as long as the policy says, where it says so', async () => {
   // All calls of this server would be over at once by its own limit.
-  const edits: Edits = { [METHODS]: [['return LIMITS.call;', 'return 1;']] };
+  const weakness: Weakness = { constants: { 'LIMITS.call': 1 } };
   const wall = '600s';
   const resources = { memory: '16MiB', cpu: '1s', wall, inFlight: 4, pressure: { memory: 100, cpu: 100 } };
   const handlers = { Collect: 'for await (const _ of request); return {}' };
   const statusOf = async (governance: object): Promise<unknown> => {
-    const { port, close } = await serve(handlers, edits, { policy: { governance } });
+    const { port, close } = await serve(handlers, weakness, { policy: { governance } });
     const own = connect(`https://127.0.0.1:${port}`, { rejectUnauthorized: false });
     const stream = own.request({
       ':method': 'POST',

@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { block, CALL, FLAG, FRAME, frame, NOTE, RawConnection } from './hostile/raw-http2.ts';
-import { CONNECTION, serve } from './hostile/served.ts';
-import type { Edits } from './hostile/weakened.ts';
+import { serve } from './hostile/served.ts';
+import type { Weakness } from './hostile/weakened.ts';
 import { eventually } from './support/eventually.ts';
 
 const HANG_MS = 120_000;
@@ -30,12 +30,7 @@ test('calls of one connection are of one, whatever they say, and those of two ar
 });
 
 /** A connection gets old soon, and so does the time for its calls. */
-const AGED: Edits = {
-  [CONNECTION]: [
-    ['const CONNECTION_AGE_MS = 3_600_000', 'const CONNECTION_AGE_MS = 300'],
-    ['const CONNECTION_GRACE_MS = 60_000', 'const CONNECTION_GRACE_MS = 4000'],
-  ],
-};
+const AGED: Weakness = { constants: { CONNECTION_AGE_MS: 300, CONNECTION_GRACE_MS: 4000 } };
 /** The last stream that is served, by the server's farewell. */
 const lastOf = ({ frames }: RawConnection): number | undefined =>
   frames.find(({ type }) => type === FRAME.goaway)?.payload.readUInt32BE(0);

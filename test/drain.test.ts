@@ -16,8 +16,8 @@ import { makeBootKeys } from '../runtime/src/boot/keys.ts';
 import type { AttestedServer } from '../runtime/src/channel/server.ts';
 import { HealthCheckResponseSchema } from '../runtime/src/gen/grpc/health/v1/health_pb.js';
 import { openDevice } from '../runtime/src/log/device.ts';
-import { CONNECTION, SERVER } from './hostile/served.ts';
-import { type Edit, weakened } from './hostile/weakened.ts';
+import { SERVER } from './hostile/served.ts';
+import { weakened } from './hostile/weakened.ts';
 import { clinicBundle } from './support/app.ts';
 import { type Lab, openLab } from './support/lab.ts';
 import { recordsOnDisk } from './support/log-disk.ts';
@@ -80,8 +80,8 @@ describe('a runtime that ends', () => {
     const keys = makeBootKeys();
     const tls = { key: keys.tls.key, certificate: keys.certificate(new Uint8Array()) };
     // A keepalive that comes due while calls end must not end their connection.
-    const often: Edit = ['const LOOK_MS = 60_000', 'const LOOK_MS = 1000'];
-    const Server: typeof AttestedServer = (await import(weakened(SERVER, { [CONNECTION]: [often] }))).AttestedServer;
+    const often = { constants: { LOOK_MS: 1000 } };
+    const Server: typeof AttestedServer = (await import(weakened(SERVER, often))).AttestedServer;
     server = new Server({ tls, admission: lab.admission, calls: lab.calls, attested: {} as never });
     const port = await server.listen('127.0.0.1', 0);
     server.serve();

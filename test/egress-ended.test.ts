@@ -81,7 +81,7 @@ test('who is given up counts until nothing is left of it', async () => {
 });
 
 test('TLS has a time limit of its own', async () => {
-  const short = weakened(PEER, { [PEER]: [['HANDSHAKE_MS = 10_000', 'HANDSHAKE_MS = 200']] });
+  const short = weakened(PEER, { constants: { TLS_MS: 200 } });
   const { identify }: { identify: typeof identifyPeer } = await import(short);
   const socket = connect((silent.address() as AddressInfo).port, '127.0.0.1');
   const peer = {

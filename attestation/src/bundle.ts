@@ -58,6 +58,7 @@ export function parseBundle(bytes: Uint8Array): Bundle {
     descriptors: reader.take(descriptors),
     handlers: reader.take(handlers),
   };
+  // layer: padding is zero
   reader.zeros(bundleLength(bytes) - (bytes.length - reader.left), 'padding');
   reader.end('bundle');
   return bundle;
@@ -83,16 +84,21 @@ function parseHeader(reader: Reader): number[] {
   const magic = reader.take(MAGIC.length);
   if (MAGIC.some((byte, index) => magic[index] !== byte)) throw new DecodeError('magic', 'not an app bundle', 0);
   const version = reader.u32be();
+  // layer: version of a bundle
   if (version !== VERSION) throw new DecodeError('version', `bundle version ${version}, expected ${VERSION}`, 8);
   const count = reader.u32be();
+  // layer: number of sections
   if (count !== SECTIONS.length) throw new DecodeError('range', `${count} sections, expected ${SECTIONS.length}`, 12);
   let total = BUNDLE_HEADER;
   return SECTIONS.map((name, index) => {
     const { at } = reader;
     const kind = reader.u32be();
+    // layer: order of sections
     if (kind !== index + 1) throw new DecodeError('range', `section ${kind} where ${name} is expected`, at);
+    // layer: reserved is zero
     reader.zeros(4, `reserved field of ${name}`);
     const length = reader.u64be();
+    // layer: length of a bundle
     if (length > BigInt(MAX_BUNDLE - total)) throw new DecodeError('range', `${name} of ${length} bytes`, at + 8);
     total += Number(length);
     return Number(length);

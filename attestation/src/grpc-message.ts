@@ -65,9 +65,11 @@ export class MessageFrames {
    */
   take(): FramedMessage | undefined {
     if (this.size < PREFIX_BYTES) return undefined;
+    // layer: flags of messages are looked at (off: 0)
     const flag = this.#held[this.#from] as number;
     if (flag > this.#maxFlag) throw new RequestError(INTERNAL, faultOf(flag));
     const end = this.#announced();
+    // layer: length of a message
     if (end - PREFIX_BYTES > MAX_MESSAGE_BYTES) {
       const sizes = `${end - PREFIX_BYTES} bytes where ${MAX_MESSAGE_BYTES} are allowed`;
       throw new RequestError(RESOURCE_EXHAUSTED, `a message of ${sizes}`);

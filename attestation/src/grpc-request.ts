@@ -29,6 +29,7 @@ const ENTRY_BYTES = 32;
 const OF_THE_HOP: ReadonlySet<string> = new Set([
   // Connection-specific fields (RFC 9113, 8.2.2).
   'connection',
+  // layer: names of the hop
   'http2-settings',
   'keep-alive',
   'proxy-connection',

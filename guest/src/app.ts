@@ -35,6 +35,7 @@ export async function measureApp(
   const bytes = await readBundle(disk);
   const policy = decoding(() => policyFrame(bytes));
   const policyDigest = decoding(() => digestOfCanonical(policy));
+  // layer: digest on the command line
   if (launched !== null && policyDigest !== launched) {
     throw new Refusal('policy', `the bundle's policy is ${policyDigest}, launch-measured is ${launched}`);
   }
@@ -65,10 +66,12 @@ async function readExactly(
   at: number,
   size: number,
 ): Promise<Buffer> {
+  // layer: size of the disk
   if (at + length > size) throw new Refusal('bundle', `the bundle has ${at + length} bytes, its disk ${size}`);
   const buffer = Buffer.alloc(length);
   for (let held = 0; held < length; ) {
     const { bytesRead } = await handle.read(buffer, held, length - held, at + held);
+    // layer: end of the disk
     if (bytesRead === 0) throw new Refusal('bundle', `the bundle's disk ends at byte ${at + held}`);
     held += bytesRead;
   }

@@ -18,6 +18,7 @@ export function readTime(kernel: string = version(), now: TimeAnchor = anchorTim
   const [, built = ''] = /\((\d{4}-\d{2}-\d{2})\)$/.exec(kernel) ?? [];
   const floor = Date.parse(built);
   if (Number.isNaN(floor)) throw new Refusal('time', `the kernel does not say when it was built: ${kernel}`);
+  // layer: no time before the kernel was built
   if (now.wall < floor) {
     const said = new Date(now.wall).toISOString();
     throw new Refusal('time', `the host's clock says ${said}, before the kernel was built on ${built}`);

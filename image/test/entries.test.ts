@@ -28,3 +28,11 @@ test('each program holds exactly these packages, and docs/security/dependencies.
     for (const name of names) assert(documented.includes(`\`${name}\``), `docs/security/dependencies.md: ${name}`);
   }
 });
+
+test('no program holds a mark of a defence, or any other comment of ours', async () => {
+  for (const { entry, code } of await compileEntries(projectRoot, ENTRIES)) {
+    const text = Buffer.from(code).toString();
+    assert.doesNotMatch(text, /\blayer: [a-z]/, entry.path);
+    assert.doesNotMatch(text, /\*\*(?:Leak|Bound|Cost|Trust|Spec)\*\*/, entry.path);
+  }
+});

@@ -164,6 +164,7 @@ export const CLAIM_KINDS: Readonly<Record<ClaimKind, ClaimRule>> = {
     lacks: (policy) => [
       ...lack(methodsOf(policy).length === 0, 'a method; no service has a rule'),
       ...lack(policy.access.cedar.trim() === '', 'access.cedar; it is empty'),
+      // layer: access tells callers apart
       ...lack(permitsAll(policy.access.cedar), 'access.cedar that tells callers apart; it permits all to everybody'),
       ...lack(Object.keys(policy.access.identities).length === 0, 'access.identities; there is none'),
       ...methodsOf(policy)
@@ -275,9 +276,11 @@ export const CLAIM_KINDS: Readonly<Record<ClaimKind, ClaimRule>> = {
     lacks: ({ governance: { leaks } }) => {
       if (leaks === 'none') return ['governance.leaks; it is none'];
       return [
+        // layer: detectors of every pattern
         ...PATTERNS.filter((detector) => !leaks.detectors.includes(detector)).map(
           (detector) => `${detector} among governance.leaks.detectors`,
         ),
+        // layer: surfaces that are looked at
         ...LEAK_SURFACES.filter((surface) => !leaks.on.includes(surface)).map(
           (surface) => `${surface} among governance.leaks.on; what leaves there is not looked at`,
         ),

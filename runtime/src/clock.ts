@@ -35,6 +35,7 @@ export class BootClock {
 
   /** Milliseconds since 1970 began. */
   now(): number {
+    // layer: one reading of the clock
     return Math.floor(monotonic() + this.#offset);
   }
 
@@ -50,6 +51,7 @@ export class BootClock {
    * stays.
    */
   notBefore(wall: number): void {
+    // layer: no time before the newest record
     this.#offset += Math.max(0, wall - this.now());
   }
 }

@@ -90,10 +90,14 @@ export class FrameReader {
       if (this.#inBody) {
         this.#inBody = false;
         this.#wanted = FRAME_PREFIX_BYTES;
-        yield fromUtf8(bytes.subarray(from, at));
+        yield/* layer: frames are text (off: bytes) */ fromUtf8(bytes.subarray(from, at));
       } else {
         this.#wanted = view.getUint32(from);
-        if (this.#wanted === 0 || this.#wanted > this.#limit) throw new RangeError(`a frame of ${this.#wanted} bytes`);
+        if (
+          /* layer: frames of no bytes */ this.#wanted === 0 ||
+          /* layer: frames of too many bytes */ this.#wanted > this.#limit
+        )
+          throw new RangeError(`a frame of ${this.#wanted} bytes`);
         this.#inBody = true;
       }
     }

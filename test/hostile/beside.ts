@@ -13,7 +13,7 @@ import { ECHO, startPretendServer } from '../support/pretend-server.ts';
 import { askOddly, NOTE, type OddRequest, prefixed } from '../support/requests.ts';
 import { type Attack, lasts, settling } from './attack.ts';
 import { type Fields, CALL as RAW_CALL, RawConnection } from './raw-http2.ts';
-import { type Edits, weakened } from './weakened.ts';
+import { type Weakness, weakened } from './weakened.ts';
 
 /** Calls of the honest client, before and after. */
 const HONEST_CALLS = 10;
@@ -26,9 +26,9 @@ const ORDINARY: OddRequest = { name: 'an ordinary call' };
 type Act = (proxy: proxyModule.RunningProxy) => Promise<ClientHttp2Session>;
 
 /** Whether an honest client notices: a call of it fails, or a stream, or the connection behind the proxy is another one. */
-async function noticed(act: Act, edits: Edits): Promise<boolean> {
+async function noticed(act: Act, weakness: Weakness): Promise<boolean> {
   const server = await startPretendServer();
-  const { startProxy } = (await import(weakened(PROXY, edits))) as typeof proxyModule;
+  const { startProxy } = (await import(weakened(PROXY, weakness))) as typeof proxyModule;
   const { target, references } = server;
   const proxy = await startProxy(target, { references, listen: { host: '127.0.0.1', port: 0 } });
   const honest = open(proxy);
@@ -95,7 +95,6 @@ interface Beside {
   readonly name: string;
   readonly layer: string;
   readonly act: Act;
-  readonly off: Edits;
 }
 
 const BESIDE: readonly Beside[] = [
@@ -110,7 +109,6 @@ const BESIDE: readonly Beside[] = [
       connection.close();
       return open(proxy);
     },
-    off: { 'attestation/src/grpc-request.ts': [["  'http2-settings',\n", '']] },
   },
   {
     name: 'silent streams in every place of the connection',
@@ -123,17 +121,16 @@ const BESIDE: readonly Beside[] = [
       await askOddly(session, CALL, { name: 'the last', fields: { origin: 'x' } });
       return session;
     },
-    off: { 'client/src/proxy/shares.ts': [['const TIMES_FREE = 3', 'const TIMES_FREE = 1000']] },
   },
 ];
 
 /** Attacks beside an honest client. */
 export const besideAttacks: readonly Attack[] = BESIDE.map(
-  ({ name, layer, act, off }): Attack => ({
+  ({ name, layer, act }): Attack => ({
     group: 'beside',
     name,
     layer,
     attempt: () => noticed(act, {}),
-    control: () => noticed(act, off),
+    control: () => noticed(act, { off: [layer] }),
   }),
 );

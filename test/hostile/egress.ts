@@ -14,135 +14,37 @@ import {
 import { HANGS_MS } from '../support/eventually.ts';
 import { type Lab, type LabAnswer, type LabOptions, type LabPolicy, openLab } from '../support/lab.ts';
 import type { Attack } from './attack.ts';
-import { type Edit, type Edits, type Source, weakened } from './weakened.ts';
+import { weakened } from './weakened.ts';
 
 const CALLS = 'runtime/src/call/calls.ts';
-const RUNNING = 'runtime/src/call/running-call.ts';
-const OPERATIONS = 'runtime/src/call/handler-operations.ts';
-const CONTEXT = 'runtime/src/flow/call-flow.ts';
-const JUDGE = 'runtime/src/flow/flow-judge.ts';
-const GUARD = 'runtime/src/flow/leak-guard.ts';
-const STORAGE = 'runtime/src/flow/call-storage.ts';
-const SOVEREIGNTY = 'runtime/src/governor/sovereignty.ts';
-const CALL_EGRESS = 'runtime/src/egress/call-egress.ts';
-const LEDGER = 'runtime/src/log/call-ledger.ts';
-const GATE = 'runtime/src/egress/answer-gate.ts';
 const BROKER = 'runtime/src/egress/broker.ts';
-const PEER = 'runtime/src/egress/peer.ts';
-const HTTP = 'runtime/src/egress/http.ts';
 const RESOLVER = 'runtime/src/egress/resolver.ts';
 
-/** Layers, by what the runtime is like without them. */
-const LAYERS = {
-  'identity: pinned key': [PEER, ['if (!spki.includes(pinOf(certificate)))', 'if (spki.length === 0)']],
-  'identity: dates': [PEER, ['if (!(certificate.validFromDate', 'if (false && !(certificate.validFromDate']],
-  'identity: name': [PEER, ["certificate.checkHost(peer.host, { subject: 'never' }) === undefined", 'false']],
-  'identity: authority': [PEER, ['await verifyIssuedBy(ca, certificate, now);', '']],
-  'identity: purpose': [PEER, ['!usages.includes(SERVER_AUTH)', 'false']],
-  'identity: known authority': [PEER, ['if (!tls.authorized)', 'if (false)']],
-  'identity: TLS 1.3': [PEER, ["minVersion: 'TLSv1.3'", "minVersion: 'TLSv1.2'"]],
-  'addresses that lead out': [RESOLVER, ['addresses.filter(isReachable)', 'addresses']],
-  'a redirect is an answer': [
-    HTTP,
-    [
-      "incoming.on('error', reject);",
-      `if (incoming.headers.location !== undefined) {
-         const { connect } = process.getBuiltinModule('node:tls');
-         const { hostname, port: at, pathname } = new URL(incoming.headers.location);
-         const socket = connect({ host: '127.0.0.1', port: Number(at), servername: hostname, rejectUnauthorized: false });
-         socket.on('secureConnect', () => callHttp(socket, { host: hostname, port: Number(at) }, { verb, path: pathname }, body, signal).then(resolve, reject));
-         return;
-       }
-       incoming.on('error', reject);`,
-    ],
-  ],
-  'answers have a limit': [
-    HTTP,
-    ['const MAX_ANSWER_BYTES: number = 1024 * 1024', 'const MAX_ANSWER_BYTES: number = 2 ** 40'],
-  ],
-  'floating label': [STORAGE, ['label.growRead(stored.label);', '']],
-  'reading after acting': [STORAGE, ['if (!writes && label.acted)', 'if (false)']],
-  'label of the message': [CONTEXT, ['new Set([...this.label, ...carried])', 'new Set(this.label)']],
-  'label of answers': [CONTEXT, ['this.#label.growRead(known);', '']],
-  'answers that say nothing': [CALL_EGRESS, ['did not take it`', 'said ` + status']],
-  'date of the assurance': [JUDGE, ['now: now()', 'now: 0']],
-  'leak detectors': [GUARD, ['if (found.length === 0) return undefined;', 'return undefined;']],
-  'leak detectors on bytes': [
-    CALL_EGRESS,
-    ['context.send(to, carried, texts);', 'context.send(to, carried, textsOf(JSON.parse(text)));'],
-  ],
-  'leak detectors on records': [CALL_EGRESS, ['context.lookAtRecord(outgoing.leaves);', '']],
-  'number of calls': [SOVEREIGNTY, ['if (external > MAX_EXTERNAL_CALLS)', 'if (external < 0)']],
-  'number of calls of the policy': [SOVEREIGNTY, ['if (external > maxExternalCalls)', 'if (external < 0)']],
-  'counted before it happens': [
-    SOVEREIGNTY,
-    ['this.#external = external;', 'setTimeout(() => { this.#external = external; }, 100);'],
-  ],
-  'score before it happens': [
-    SOVEREIGNTY,
-    ['this.#weight = weight;', 'setTimeout(() => { this.#weight = weight; }, 100);'],
-  ],
-  'work counts once': [SOVEREIGNTY, ['this.#local.add(what)', 'this.#local.add(what + Math.random())']],
-  'only work that is done counts': [
-    OPERATIONS,
-    ["operation.kind === 'put' || (operation.kind === 'get' && made !== NULL_TEXT)", "'key' in operation"],
-  ],
-  'lengths as powers of two': [CALL_EGRESS, ['const length = open ?', 'const length = true ?']],
-  'record before message': [
-    CALL_EGRESS,
-    ['figures: { bytes: length } });', 'figures: { bytes: length } }).catch(() => {});'],
-  ],
-  'few records': [LEDGER, ['return ++this.#records <= MAX_RECORDS_PER_CALL;', 'return true;']],
-  'once in a call': [CALL_EGRESS, ['this.#used.add(id);', '']],
-  'naming is sending': [CONTEXT, ["    this.#judge.decide({ kind: 'send', name: to }, new Set(this.label));\n", '']],
-  'label of the record': [
-    CONTEXT,
-    ["{ kind: 'send', name: to }, new Set(stored.label)", "{ kind: 'send', name: to }, new Set()"],
-  ],
-  'one answer for every record': [
-    CALL_EGRESS,
-    [
-      'void tracked(this.#untold, this.#sendRecords(release, keys));',
-      `await tracked(this.#untold, this.#sendRecords(release, keys));
-       await new Promise((resolve) => setTimeout(resolve, 2000)); // as a peer far away
-       if (Object.keys(this.#figures).some((name) => name.startsWith('release:'))) throw new Error('it was not sent');`,
-    ],
-  ],
-  'an answer that stands': [RUNNING, [").catch(() => egress.end('given up'))", ')']],
-  'a room for what nobody is told': [BROKER, ['this.#calls[room]', 'this.#calls.told']],
-  'grant to read': [
-    CONTEXT,
-    [
-      "    this.#judge.decide({ kind: 'read', name: collection }, new Set());\n    this.#judge.decide({ kind: 'send'",
-      "    this.#judge.decide({ kind: 'send'",
-    ],
-  ],
-  'grant to send': [
-    CONTEXT,
-    ["this.#judge.decide({ kind: 'send', name: to }, new Set([...this.label, ...carried]));", ''],
-  ],
-  "release of one's own method": [
-    CONTEXT,
-    ["this.#judge.decide({ kind: 'release', name: rule }, new Set(this.label));", ''],
-  ],
-} satisfies Record<string, readonly [source: Source, ...edits: Edit[]]>;
-type Layer = keyof typeof LAYERS;
+/** Layers of the broker and what it is made of; all others are of calls. */
+const OF_BROKER: readonly string[] = [
+  'identity: pinned key',
+  'identity: dates',
+  'identity: name',
+  'identity: authority',
+  'identity: purpose',
+  'identity: known authority',
+  'identity: TLS 1.3',
+  'a redirect is an answer',
+  'answers have a limit',
+];
 
-/** What stands in a layer's way in another source. */
-const ALSO: Readonly<Partial<Record<Layer, Edits>>> = {
+/** What stands in a layer's way, which is off too. */
+const ALSO: Readonly<Record<string, string>> = {
   // What else is asked for waits for answers, and would so for this one.
-  'one answer for every record': {
-    [GATE]: [['return this.#outward > 0 ? this.#last : undefined;', 'return undefined;']],
-  },
+  'one answer for every record': 'answers wait for what is pending',
 };
 
 /** A laboratory's parts with one layer off: the broker, or the calls that use it. */
-async function withoutLayer(layer: Layer): Promise<Pick<LabOptions, 'Calls' | 'Broker'>> {
-  const [source, ...edits] = LAYERS[layer];
-  if (source === RESOLVER) return {};
-  const isOfBroker = source === BROKER || source === PEER || source === HTTP;
-  const made = await import(weakened(isOfBroker ? BROKER : CALLS, { [source]: edits, ...ALSO[layer] }));
-  return isOfBroker ? { Broker: made.EgressBroker as typeof EgressBroker } : { Calls: made.Calls };
+async function withoutLayer(layer: string): Promise<Pick<LabOptions, 'Calls' | 'Broker'>> {
+  const also = ALSO[layer];
+  const weakness = { off: also === undefined ? [layer] : [layer, also] };
+  if (!OF_BROKER.includes(layer)) return { Calls: (await import(weakened(CALLS, weakness))).Calls };
+  return { Broker: (await import(weakened(BROKER, weakness))).EgressBroker as typeof EgressBroker };
 }
 
 /** What an attack is made of. */
@@ -231,7 +133,7 @@ const more =
   ({ there }: Seen): boolean =>
     there.received.length > count;
 
-const ATTACKS: Readonly<Partial<Record<Layer, Readonly<Record<string, EgressAttack>>>>> = {
+const ATTACKS: Readonly<Record<string, Readonly<Record<string, EgressAttack>>>> = {
   'identity: pinned key': {
     ...byBoth('a name server that leads to somebody with another key', { identity: () => ({ spki: [STRANGE] }) }),
     ...byBoth('somebody with a good certificate for the very name, and another key', {
@@ -469,7 +371,7 @@ const ATTACKS: Readonly<Partial<Record<Layer, Readonly<Record<string, EgressAtta
       out: ({ answer }) => answer.status !== 0,
     },
   },
-  'a room for what nobody is told': {
+  'a room for what is not told': {
     'learn of a record without its label, by the room that its release takes': {
       body: `await ctx.release.notify({ cases: 'p2' });
         await Promise.all(Array.from({ length: 128 }, () => ctx.call.mailer.Send({}).catch(() => {})));
@@ -494,7 +396,7 @@ function reply(word: string): Uint8Array {
   return Uint8Array.from([2 * 8 + 2, word.length, ...Buffer.from(word)]);
 }
 
-async function tried(layer: Layer, attack: EgressAttack, off: boolean): Promise<boolean> {
+async function tried(layer: string, attack: EgressAttack, off: boolean): Promise<boolean> {
   const { peer = {}, identity = ({ spki }) => ({ spki: [spki] }), receives = ['personal', 'operational'] } = attack;
   let port = 0;
   const elsewhere = (said: FakeAnswer | 'never'): FakeAnswer | 'never' =>
@@ -540,7 +442,7 @@ async function tried(layer: Layer, attack: EgressAttack, off: boolean): Promise<
 }
 
 /** A worker that is the attacker's: it asks for what it likes. Whether something left. */
-async function askedFor(operation: object, layer: Layer, off: boolean): Promise<boolean> {
+async function askedFor(operation: object, layer: string, off: boolean): Promise<boolean> {
   const there = await startSubprocessor();
   const subprocessor = {
     address: `https://mail.example:${there.port}`,
@@ -570,7 +472,7 @@ async function askedFor(operation: object, layer: Layer, off: boolean): Promise<
 
 /** A name server that leads back into this machine. Whether anybody knocked there. */
 async function ledBack(address: string, off: boolean): Promise<boolean> {
-  const url = off ? weakened(RESOLVER, { [RESOLVER]: [LAYERS['addresses that lead out'][1]] }) : `../../${RESOLVER}`;
+  const url = off ? weakened(RESOLVER, { off: ['addresses that lead out'] }) : `../../${RESOLVER}`;
   const { askServers }: { askServers: (servers: readonly string[]) => Resolve } = await import(url);
   const names = await startNameServer(() => [address]);
   let knocked = false;
@@ -601,7 +503,7 @@ async function ledBack(address: string, off: boolean): Promise<boolean> {
   }
 }
 
-function attackOf(layer: Layer, name: string, attempt: (off: boolean) => Promise<boolean>): Attack {
+function attackOf(layer: string, name: string, attempt: (off: boolean) => Promise<boolean>): Attack {
   return { group: 'egress', name, layer, attempt: () => attempt(false), control: () => attempt(true) };
 }
 
@@ -610,9 +512,7 @@ const asked = { call: 0, operation: 0 };
 /** Every attack on the way out. */
 export const egressAttacks: readonly Attack[] = [
   ...Object.entries(ATTACKS).flatMap(([layer, named]) =>
-    Object.entries(named).map(([name, attack]) =>
-      attackOf(layer as Layer, name, (off) => tried(layer as Layer, attack, off)),
-    ),
+    Object.entries(named).map(([name, attack]) => attackOf(layer, name, (off) => tried(layer, attack, off))),
   ),
   ...['127.0.0.1', '127.0.0.53', '0.0.0.0'].map((address) =>
     attackOf('addresses that lead out', `a name server that answers ${address}`, (off) => ledBack(address, off)),

@@ -5,103 +5,35 @@ import type { JsonValue } from '@bufbuild/protobuf';
 import { parseReceipt } from '@enclaim/attestation/receipt';
 import { type Lab, type LabAnswer, type LabMethod, openLab } from '../support/lab.ts';
 import type { Attack } from './attack.ts';
-import { type Edit, type Source, weakened } from './weakened.ts';
+import { type Weakness, weakened } from './weakened.ts';
+
+const CALLS = 'runtime/src/call/calls.ts';
+const MESSAGES = 'runtime/src/message/transcoder/messages.ts';
 
 /** What must not come out: `HIV` is a secret of health, in `cases` under `p1`. */
 const SECRET = 'HIV';
 const STORED = { key: 'p1', text: SECRET };
 
-/** Layers, by what the runtime is like without them. */
-const LAYERS = {
-  'floating label': ['runtime/src/flow/call-storage.ts', ['label.growRead(stored.label);', '']],
-  'label of knowing keys': ['runtime/src/flow/call-storage.ts', ['label.growRead(listed.label);', '']],
-  'refusals alike': [
-    'runtime/src/call/ending.ts',
-    ['if (silence !== undefined)', "if (silence !== undefined && 'error' in how && false)"],
-  ],
-  'clearance of collections': [
-    'runtime/src/flow/flow-judge.ts',
-    ['if (!allow) throw', "if (!allow && code !== 'holds') throw"],
-  ],
-  'deletion says nothing': [
-    'runtime/src/flow/call-storage.ts',
-    [
-      'store.delete(operation.key, label.names);\n        return NULL_TEXT;',
-      'const there = store.get(operation.key) !== undefined; store.delete(operation.key, label.names); return jsonText(there);',
-    ],
-  ],
-  'deletion is a write': [
-    'runtime/src/flow/call-storage.ts',
-    ['writes ? new Set(label.names)', "operation.kind === 'put' ? new Set(label.names)"],
-  ],
-  'deleted places keep a label': [
-    'runtime/src/storage/place.ts',
-    ['return { ...before, value: undefined, label: union(before.label, mutation.label) };', 'return undefined;'],
-  ],
-  'places end with their last': ['runtime/src/storage/place.ts', ['Math.max(end, before?.placeEnd ?? end)', 'end']],
-  'no room ends the call': ['runtime/src/storage/volatile.ts', [', { final: true }', '']],
-  'bounds of what is stored': [
-    'runtime/src/storage/volatile.ts',
-    ['identity: 16 *', 'identity: 64 *'],
-    ['if (size > most)', 'if (false)'],
-    ['MAX_VALUE_BYTES = 256', 'MAX_VALUE_BYTES = 65536'],
-  ],
-  'responses have a limit': ['runtime/src/call/stream.ts', ['if (bytes.length > MAX_MESSAGE_BYTES)', 'if (false)']],
-  'no numbers of closed calls': ['runtime/src/log/call-ledger.ts', ['figures: open ? ', 'figures: true ? ']],
-  'no counts of closed calls': [
-    'runtime/src/log/call-ledger.ts',
-    ['if (this.#context.open) return this.#figures;', 'if (true) return this.#figures;'],
-  ],
-  'events only of open calls': [
-    'runtime/src/log/call-ledger.ts',
-    ['const open = this.#context.mayLog([event, data]);', 'const open = true;'],
-  ],
-  'few records': [
-    'runtime/src/log/call-ledger.ts',
-    ['return ++this.#records <= MAX_RECORDS_PER_CALL', 'return ++this.#records > 0'],
-  ],
-  'no records of refusals of closed calls': [
-    'runtime/src/log/call-ledger.ts',
-    ["allow || sink === 'call' || !isOpen(label)", 'allow'],
-  ],
-  'an end without records of its own': [
-    'runtime/src/log/call-ledger.ts',
-    ["if (allow || sink === 'call' || !isOpen(label)) {", 'if (!allow) this.#needRoom(); else {'],
-  ],
-  'messages of their type': [
-    'runtime/src/message/message-walk.ts',
-    ['ignoreUnknownFields: false', 'ignoreUnknownFields: true'],
-  ],
-  'leak detectors': ['runtime/src/flow/leak-guard.ts', ['if (found.length === 0)', 'if (true)']],
-  'bytes looked at as they leave': [
-    'runtime/src/message/transcoder/found-texts.ts',
-    ['for (const text of hidden) this.found.push(text);', ''],
-  ],
-  'statuses are responses': ['runtime/src/call/stream.ts', ['this.#context.respond(new Set(), [status.text]);', '']],
-  'error ids are no word of the call': [
-    'runtime/src/call/running-call.ts',
-    ['id: freshHex(16),\n        seed', 'id: this.#id,\n        seed'],
-  ],
-  'statuses named only of open calls': [
-    'runtime/src/call/ending.ts',
-    ['const reason = isOpen(label) ? ', 'const reason = true ? '],
-  ],
-  'answers looked at as they leave': [
-    'runtime/src/message/message-walk.ts',
-    ['leavesOf(type, message, made.json(), registry)', 'leavesOf(type, message, json, registry)'],
-  ],
-} satisfies Record<string, readonly [file: Source, ...edits: Edit[]]>;
-type FlowLayer = keyof typeof LAYERS;
+/** Layers that are more than one mark, or a limit. */
+const LAYERS: Readonly<Record<string, Weakness>> = {
+  'no room ends the call': { off: ['no room for a call ends it', 'no room in a collection ends the call'] },
+  'bounds of what is stored': {
+    off: ['bytes that a call stores'],
+    constants: { 'ROOM.identity': 64 * 1024 * 1024, MAX_VALUE_BYTES: 64 * 1024 * 1024 },
+  },
+};
+/** Layers of messages, which are made at admission, before there are calls. */
+const OF_MESSAGES: readonly string[] = [
+  'messages of their type',
+  'bytes looked at as they leave',
+  'answers looked at as they leave',
+];
 
-/** The part of a runtime that has the layer, with that off. Messages are made at admission, before there are calls. */
-async function withoutLayer(layer: FlowLayer): Promise<Pick<Parameters<typeof openLab>[0], 'Calls' | 'Messages'>> {
-  const [file, ...edits] = LAYERS[layer];
-  if (!file.startsWith('runtime/src/message/')) {
-    const { Calls } = await import(weakened('runtime/src/call/calls.ts', { [file]: edits }));
-    return { Calls };
-  }
-  const { Messages } = await import(weakened('runtime/src/message/transcoder/messages.ts', { [file]: edits }));
-  return { Messages };
+/** The part of a runtime that has the layer, with that off. */
+async function withoutLayer(layer: string): Promise<Pick<Parameters<typeof openLab>[0], 'Calls' | 'Messages'>> {
+  const weakness = LAYERS[layer] ?? { off: [layer] };
+  if (!OF_MESSAGES.includes(layer)) return { Calls: (await import(weakened(CALLS, weakness))).Calls };
+  return { Messages: (await import(weakened(MESSAGES, weakness))).Messages };
 }
 
 /** A call that comes before, or hours that pass. */
@@ -190,7 +122,7 @@ const ENCODINGS: Readonly<Record<string, string>> = {
     'return await ctx.store.cases.get("p1").then(({ text }) => ({ word: text }))',
 };
 
-const ATTACKS: Readonly<Partial<Record<FlowLayer, Readonly<Record<string, FlowAttack>>>>> = {
+const ATTACKS: Readonly<Record<string, Readonly<Record<string, FlowAttack>>>> = {
   'floating label': {
     ...Object.fromEntries(
       Object.entries(ENCODINGS).map(([name, body]) => [`say a secret ${name}`, { body: `${READ} ${body}` }]),
@@ -560,7 +492,7 @@ const ATTACKS: Readonly<Partial<Record<FlowLayer, Readonly<Record<string, FlowAt
   },
 };
 
-async function tried(layer: FlowLayer, attack: FlowAttack, off: boolean): Promise<boolean> {
+async function tried(layer: string, attack: FlowAttack, off: boolean): Promise<boolean> {
   const { method = 'Sum', body, request = {}, before = [], out = answered } = attack;
   let hours = 0;
   const lab = await openLab({
@@ -595,8 +527,8 @@ export const flowAttacks: readonly Attack[] = Object.entries(ATTACKS).flatMap(([
       group: 'flow',
       name,
       layer,
-      attempt: () => tried(layer as FlowLayer, attack, false),
-      control: () => tried(layer as FlowLayer, attack, true),
+      attempt: () => tried(layer, attack, false),
+      control: () => tried(layer, attack, true),
     }),
   ),
 );

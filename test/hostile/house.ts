@@ -6,7 +6,7 @@ import type { Answer } from '../../runtime/src/call/caller.ts';
 import { type Lab, type LabMethod, type LabOptions, openLab } from '../support/lab.ts';
 import { startWorkers } from '../support/worker-process.ts';
 import type { Attack } from './attack.ts';
-import { type Edit, type Edits, weakened } from './weakened.ts';
+import { type Weakness, weakened, weakenedPart } from './weakened.ts';
 
 /** Milliseconds after which an honest call counts as not answered: with everything on, a call that hangs; else one that waits. */
 const PATIENCE = { attempt: 120_000, control: 4_000 };
@@ -15,18 +15,13 @@ const ONE_CLASS = { returns: ['personal', 'operational'], open: ['personal', 'op
 /** Of the pool, for one worker. */
 const PLACES = 64;
 const CALLS = 'runtime/src/call/calls.ts';
-const RUNNING = 'runtime/src/call/running-call.ts';
-const POOL = 'runtime/src/worker/pool.ts';
-const ROOM = 'runtime/src/governor/places.ts';
 const GOVERNOR = 'runtime/src/governor/resources.ts';
 const CLASSES = 'runtime/src/worker/classes.ts';
 
 interface HouseAttack {
   readonly layer: string;
-  /** The layer off, in the sources of the pool. */
-  readonly off: Edits;
   /** Made small, for the attack and for its control. */
-  readonly scaled?: Edits;
+  readonly scaled?: Weakness;
   readonly handlers: LabOptions['handlers'];
   readonly options?: () => Partial<LabOptions>;
   readonly succeeds: (house: House) => Promise<boolean>;
@@ -110,16 +105,9 @@ const TAKE = 'let count = 0; for await (const _ of request) count++; return { co
 /** A stream that waits for nobody outside. */
 const STAY = 'await new Promise(() => {})';
 const SPIN = { Put: 'for (;;);' };
-const IDLE_SOON: Edit = ['const IDLE_MS = 15_000', 'const IDLE_MS = 1500'];
-const WAITS_INSIDE: Edit = [
-  'return place.whileAway(call.budget === undefined ? notForEver(made, end) : made);',
-  'return made;',
-];
-
 const ATTACKS: Readonly<Record<string, HouseAttack>> = {
   'streams that send one message and then nothing, for every place': {
     layer: 'who waits for a caller holds no place',
-    off: { [POOL]: [WAITS_INSIDE] },
     handlers: { ...ANSWER, Collect: TAKE },
     succeeds: async (house) => {
       crowd(house, 'Collect');
@@ -129,7 +117,6 @@ const ATTACKS: Readonly<Record<string, HouseAttack>> = {
   },
   'calls of one connection, for every place': {
     layer: 'as much left as a connection holds',
-    off: { [ROOM]: [['own === 0 || own + amount <= left', 'true']] },
     handlers: { ...ANSWER, Put: STAY },
     succeeds: async (house) => {
       for (let at = 0; at < 2 * PLACES; at++) void house.call('Put', 'stranger');
@@ -139,7 +126,6 @@ const ATTACKS: Readonly<Record<string, HouseAttack>> = {
   },
   'streams that send one message and then nothing, for all memory that a policy gives': {
     layer: 'silence keeps nothing that another needs',
-    off: { [ROOM]: [['if (this.#ending !== undefined || this.#timer !== undefined) return;', 'return;']] },
     options: () => BUDGETED,
     handlers: { ...ANSWER, Collect: TAKE },
     succeeds: async (house) => {
@@ -150,7 +136,6 @@ const ATTACKS: Readonly<Record<string, HouseAttack>> = {
   },
   'calls of one connection, for all memory that a policy gives': {
     layer: 'as much left as a connection holds',
-    off: { [ROOM]: [['own === 0 || own + amount <= left', 'true']] },
     options: () => BUDGETED,
     handlers: { ...ANSWER, Put: STAY },
     succeeds: async (house) => {
@@ -161,16 +146,12 @@ const ATTACKS: Readonly<Record<string, HouseAttack>> = {
   },
   'a stream that says nothing, for ever': {
     layer: 'end of a stream that is idle',
-    scaled: { [POOL]: [IDLE_SOON] },
-    off: {
-      [POOL]: [IDLE_SOON, ['const timer = setTimeout(late, IDLE_MS);', 'const timer = setTimeout(() => {}, IDLE_MS);']],
-    },
+    scaled: { constants: { IDLE_MS: 1500 } },
     handlers: { Collect: TAKE },
     succeeds: async (house) => !(await house.answers(house.call('Collect', 'stranger').then(ended))),
   },
   'streams that say nothing, in the one place of calls that run again': {
     layer: 'who waits for a caller holds no place',
-    off: { [POOL]: [WAITS_INSIDE] },
     options: () => ({ stall: 400 }),
     handlers: { ...ANSWER, ...SPIN, Collect: TAKE },
     succeeds: async (house) => {
@@ -186,7 +167,6 @@ const ATTACKS: Readonly<Record<string, HouseAttack>> = {
   },
   'streams before calls of one message, in the one place of calls that run again': {
     layer: 'calls of one message first',
-    off: { [POOL]: [['unaryFirst: true', 'unaryFirst: false']] },
     options: () => ({ stall: 400 }),
     handlers: { ...ANSWER, ...SPIN, Collect: STAY },
     succeeds: async (house) => {
@@ -198,7 +178,6 @@ const ATTACKS: Readonly<Record<string, HouseAttack>> = {
   },
   'a dead worker, so that whoever comes next waits behind those who run again': {
     layer: 'new calls wait for the new worker',
-    off: { [POOL]: [['else if (this.#coming.size > 0) await', 'else if (this.#coming.size < 0) await']] },
     options: () => ({ ...counted(), stall: 400 }),
     handlers: { ...ANSWER, Chat: 'for await (const _ of request) for (;;);' },
     succeeds: async (house) => {
@@ -219,10 +198,13 @@ function ended(answer: Answer): Answer {
   return { ...answer, status: 0 };
 }
 
-async function tried({ handlers, options, succeeds }: HouseAttack, patience: number, edits: Edits): Promise<boolean> {
-  const Classes = (await import(weakened(CLASSES, edits))).WorkerClasses;
-  const room = edits[ROOM] ?? [];
-  const Governor = (await import(weakened(GOVERNOR, { [ROOM]: room }))).ResourceGovernor;
+async function tried(
+  { handlers, options, succeeds }: HouseAttack,
+  patience: number,
+  weakness: Weakness,
+): Promise<boolean> {
+  const Classes = (await import(weakened(CLASSES, weakness))).WorkerClasses;
+  const Governor = (await import(weakenedPart(GOVERNOR, weakness))).ResourceGovernor;
   const house = new House(await openLab({ Classes, Governor, policy: ONE_CLASS, handlers, ...options?.() }), patience);
   try {
     return await succeeds(house);
@@ -238,27 +220,23 @@ const GARBAGE = Uint8Array.of(0x0f);
 
 interface LogAttack {
   readonly layer: string;
-  /** The layer off, in the source of calls. */
-  readonly off: Edits;
   readonly method: LabMethod;
 }
 
 const LOG_ATTACKS: Readonly<Record<string, LogAttack>> = {
   'garbage, until the log is full': {
     layer: 'refusals of strangers are counted',
-    off: { [CALLS]: [['call.didNothing(told)', 'false']] },
     method: 'Read',
   },
   'garbage in streams, until the log is full': {
-    layer: 'refusals of strangers are counted',
-    off: { [RUNNING]: [['refusal === this.#requests.unread && !this.#operations.asked', 'false']] },
+    layer: 'refusals of streams are counted',
     method: 'Collect',
   },
 };
 
 /** Whether the log grows with the number of calls. */
-async function fills({ method: name }: LogAttack, edits: Edits): Promise<boolean> {
-  const { Calls } = await import(weakened(CALLS, edits));
+async function fills({ method: name }: LogAttack, weakness: Weakness): Promise<boolean> {
+  const { Calls } = await import(weakened(CALLS, weakness));
   const handlers = { ...ANSWER, Collect: TAKE };
   const lab = await openLab({ Calls, handlers });
   const method = lab.admission.exposed.find(({ descriptor }) => descriptor.name === name);
@@ -284,20 +262,20 @@ const logAttacks = Object.entries(LOG_ATTACKS).map(
     name,
     layer: attack.layer,
     attempt: () => fills(attack, {}),
-    control: () => fills(attack, attack.off),
+    control: () => fills(attack, { off: [attack.layer] }),
   }),
 );
 
 /** Every attack on the room that callers share. */
 export const houseAttacks: readonly Attack[] = Object.entries(ATTACKS)
   .map(([name, attack]): Attack => {
-    const { layer, scaled = {}, off } = attack;
+    const { layer, scaled = {} } = attack;
     return {
       group: 'house',
       name,
       layer,
       attempt: () => tried(attack, PATIENCE.attempt, scaled),
-      control: () => tried(attack, PATIENCE.control, off),
+      control: () => tried(attack, PATIENCE.control, { ...scaled, off: [layer] }),
     };
   })
   .concat(logAttacks);

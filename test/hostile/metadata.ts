@@ -6,8 +6,8 @@ import { parseReceipt } from '@enclaim/attestation/receipt';
 import type { LabOptions } from '../support/lab.ts';
 import { type Attack, lasts, settling } from './attack.ts';
 import { block, CALL, endsStream, type Fields, FLAG, FRAME, frame, NOTE, RawConnection } from './raw-http2.ts';
-import { CONNECTION, METHODS, serve } from './served.ts';
-import type { Edits } from './weakened.ts';
+import { serve } from './served.ts';
+import type { Weakness } from './weakened.ts';
 
 const ECHO: LabOptions['handlers'] = { Sum: 'return { key: request.key, word: JSON.stringify([request, ctx]) }' };
 const SECRET = 'tell-the-handler';
@@ -79,44 +79,18 @@ const MALFORMED: Readonly<Record<string, readonly [layer: string, fields: Fields
 
 interface Smuggled {
   readonly layer: string;
-  readonly off: Edits;
-  readonly scaled?: Edits;
+  readonly off: Weakness;
+  readonly scaled?: Weakness;
   readonly handlers?: LabOptions['handlers'];
   readonly succeeds: (port: number) => Promise<boolean>;
 }
 
-/** A call that knows its headers. */
-const KNOWN: Edits = {
-  [CONNECTION]: [
-    [
-      'else call.readOne(() => method.serve(call))',
-      'else call.readOne(() => method.serve(Object.assign(call, { headers })))',
-    ],
-  ],
-};
-const PASSED_ON: Edits = {
-  ...KNOWN,
-  [METHODS]: [
-    ['next: () => call.next(),', `next: async () => Buffer.from('\\x0a\\x10' + call.headers['x-a'], 'latin1'),`],
-  ],
-};
-const ECHOED: Edits = {
-  ...KNOWN,
-  [METHODS]: [
-    [
-      '[STATUS_DETAILS]: details }',
-      `[STATUS_DETAILS]: details,
-        ...Object.fromEntries(Object.entries(call.headers).filter(([name]) => name.endsWith('-bin'))
-          .map(([name, value]) => [name, Buffer.from(value, 'base64')])) }`,
-    ],
-  ],
-};
-const LONG: Edits = { [METHODS]: [['return LIMITS.call;', 'return 500;']] };
-
+/** A call knows its headers, and gives them to the handler, or back to the caller. */
+const PASSED_ON: Weakness = { off: ['headers stay behind', 'messages only'] };
+const ECHOED: Weakness = { off: ['headers stay behind', "trailers of the runtime's own"] };
+const LONG: Weakness = { constants: { 'LIMITS.call': 500 } };
 /** No request is judged. */
-const UNASKED: Edits = {
-  [CONNECTION]: [['if (refusal !== undefined) call.refuse', 'if (refusal === null) call.refuse']],
-};
+const UNASKED: Weakness = { off: ['one table of requests'] };
 
 /** Whether a request gets an answer from the handler. */
 function executes(fields: Fields): (port: number) => Promise<boolean> {
@@ -146,7 +120,7 @@ const SMUGGLED: Readonly<Record<string, Smuggled>> = {
     succeeds: async (port) => (await call(port, { 'x-a': 'override=granted' })).body.includes('override'),
   },
   'a receipt of the caller’s own': {
-    layer: 'trailers of the runtime’s own',
+    layer: "trailers of the runtime's own",
     off: ECHOED,
     succeeds: async (port) => {
       const { trailers } = await call(port, { 'enclaim-receipt-bin': Buffer.from('forged').toString('base64') });
@@ -154,7 +128,7 @@ const SMUGGLED: Readonly<Record<string, Smuggled>> = {
     },
   },
   'a status of the caller’s own': {
-    layer: 'trailers of the runtime’s own',
+    layer: "trailers of the runtime's own",
     off: ECHOED,
     succeeds: async (port) =>
       'grpc-status-details-bin' in (await call(port, { 'grpc-status-details-bin': 'AAAA' })).trailers,
@@ -204,8 +178,8 @@ function isForged(trailer: string | string[] | undefined): boolean {
   }
 }
 
-async function tried({ handlers = ECHO, succeeds }: Smuggled, edits: Edits): Promise<boolean> {
-  const { port, close } = await serve(handlers, edits);
+async function tried({ handlers = ECHO, succeeds }: Smuggled, weakness: Weakness): Promise<boolean> {
+  const { port, close } = await serve(handlers, weakness);
   try {
     return await succeeds(port);
   } finally {

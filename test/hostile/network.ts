@@ -25,8 +25,8 @@ import {
   RawConnection,
   setting,
 } from './raw-http2.ts';
-import { CONNECTION, METHODS, SERVER, serve } from './served.ts';
-import type { Edit, Edits } from './weakened.ts';
+import { serve } from './served.ts';
+import { both, type Weakness } from './weakened.ts';
 
 const ECHO = {
   Sum: 'return { key: request.key }',
@@ -38,17 +38,11 @@ const INITIAL_WINDOW = 4;
 interface NetworkAttack {
   readonly layer: string;
   /** Limits made small. */
-  readonly scaled?: Edits;
-  /** The layer off; where it is the library's, another attempt that shows what it would have been. */
-  readonly off: Edits | (() => Promise<boolean>);
+  readonly scaled?: Weakness;
+  /** Where the layer has no mark of its name: the marks that are off, or other limits; where it is the library's, another attempt. */
+  readonly off?: Weakness | (() => Promise<boolean>);
   readonly succeeds: (port: number) => Promise<boolean>;
 }
-
-const server = (...edits: Edit[]): Edits => ({ [SERVER]: edits });
-const connection = (...edits: Edit[]): Edits => ({ [CONNECTION]: edits });
-const methods = (...edits: Edit[]): Edits => ({ [METHODS]: edits });
-const frames = (...edits: Edit[]): Edits => ({ 'attestation/src/grpc-message.ts': edits });
-const handshake = (...edits: Edit[]): Edits => ({ 'runtime/src/channel/handshake.ts': edits });
 
 /** Whether a connection stays open, for so many milliseconds. */
 async function stays(connection: RawConnection, milliseconds: number): Promise<boolean> {
@@ -197,49 +191,19 @@ function prefixed(length: number, message: Buffer, compressed = 0): Buffer {
   return Buffer.concat([prefix, message]);
 }
 
-const small = (...edits: Edit[]): Edits => ({ 'runtime/src/channel/small-requests.ts': edits });
 const PING = frame(FRAME.ping, 0, 0, Buffer.alloc(8));
 const SETTINGS = frame(FRAME.settings, 0, 0, setting(INITIAL_WINDOW, 65_535));
 const MIB = 1024 * 1024;
 
-/** Three messages are asked for before the handler asks for any. */
-const EAGER = methods(
-  [
-    'function serve(',
-    `async function three(call) {
-    const all = [];
-    while (all.length < 3) all.push(await call.next().catch(() => undefined));
-    return all;
-  }
-  function serve(`,
-  ],
-  ['next: () => call.next(),', 'next: ((all) => async () => (await all).shift())(three(call)),'],
-);
-const UNFOLDING: Edits = {
-  'runtime/src/channel/compressed-messages.ts': [
-    ['maxOutputLength: maxInflated(message.length)', 'maxOutputLength: 2 ** 30'],
-  ],
-};
 /** No call is long here, so that no stream has to be. */
-const SHORT_STREAMS: readonly Edit[] = [
-  ['Math.max(LIMITS.stream', 'Math.max(600'],
-  ['longest + LIMITS.taking', '0'],
-];
+const SHORT_STREAMS: Weakness = { constants: { 'LIMITS.stream': 600, 'LIMITS.taking': -30_000 } };
 /** Connections are looked at often. */
-const OFTEN: Edit = ['const LOOK_MS = 60_000', 'const LOOK_MS = 200'];
-/** Room for one connection, which is idle soon; and without the look whether its peer is still there. */
-const ONE_PLACE: Edits = {
-  [SERVER]: [['const MAX_CONNECTIONS = 4096', 'const MAX_CONNECTIONS = 1']],
-  [CONNECTION]: [OFTEN],
-  [METHODS]: [['return LIMITS.call;', 'return 600;']],
-};
-const UNWATCHED: Edits = {
-  ...ONE_PLACE,
-  [CONNECTION]: [
-    OFTEN,
-    ['if (writableEnded || bytesRead === this.#bytesBefore) {', 'if (writableEnded === undefined) {'],
-  ],
-};
+const OFTEN: Weakness = { constants: { LOOK_MS: 200 } };
+const SHORT_CALLS: Weakness = { constants: { 'LIMITS.call': 600 } };
+/** Room for one connection, which is idle soon. */
+const ONE_PLACE: Weakness = { constants: { ...OFTEN.constants, ...SHORT_CALLS.constants, MAX_CONNECTIONS: 1 } };
+const SHORT_HANDSHAKE: Weakness = { constants: { HANDSHAKE_MS: 400 } };
+const SHORT_TLS: Weakness = { constants: { TLS_HANDSHAKE_MS: 400 } };
 
 const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
   'speak HTTP/2 without TLS': {
@@ -257,7 +221,6 @@ const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
   },
   'speak TLS 1.2': {
     layer: 'TLS 1.3 and nothing older',
-    off: server(["minVersion: 'TLSv1.3'", "minVersion: 'TLSv1.2'"]),
     succeeds: async (port) => {
       const connection = await RawConnection.open(port, { maxVersion: 'TLSv1.2' });
       connection.close();
@@ -266,8 +229,7 @@ const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
   },
   'a connection that says nothing': {
     layer: 'time for the TLS handshake',
-    scaled: server(['handshakeTimeout: 15_000', 'handshakeTimeout: 400']),
-    off: server(['handshakeTimeout: 15_000', 'handshakeTimeout: 60_000']),
+    scaled: SHORT_TLS,
     succeeds: async (port) => {
       const socket = createConnection(port, '127.0.0.1').on('error', () => {});
       await once(socket, 'connect');
@@ -276,8 +238,7 @@ const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
   },
   'a TLS handshake that stops half-way': {
     layer: 'time for the TLS handshake',
-    scaled: server(['handshakeTimeout: 15_000', 'handshakeTimeout: 400']),
-    off: server(['handshakeTimeout: 15_000', 'handshakeTimeout: 60_000']),
+    scaled: SHORT_TLS,
     succeeds: async (port) => {
       const socket = connect(port, '127.0.0.1').on('error', () => {});
       socket.write(Buffer.from('16030100c8010000c40303', 'hex')); // the start of a ClientHello
@@ -287,13 +248,13 @@ const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
   },
   'a handshake of evidence that is never begun': {
     layer: 'time for the handshake',
-    scaled: handshake(['const HANDSHAKE_MS = 60_000', 'const HANDSHAKE_MS = 400']),
+    scaled: SHORT_HANDSHAKE,
     off: {},
     succeeds: async (port) => stays(await RawConnection.open(port, { ALPNProtocols: ['enclaim-h2'] }), 1500),
   },
   'a handshake of evidence that trickles': {
     layer: 'time for the handshake',
-    scaled: handshake(['const HANDSHAKE_MS = 60_000', 'const HANDSHAKE_MS = 400']),
+    scaled: SHORT_HANDSHAKE,
     off: {},
     succeeds: async (port) => {
       const connection = await RawConnection.open(port, { ALPNProtocols: ['enclaim-h2'] });
@@ -327,8 +288,7 @@ const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
   },
   'connections without end': {
     layer: 'number of connections',
-    scaled: server(['const MAX_CONNECTIONS = 4096', 'const MAX_CONNECTIONS = 8']),
-    off: server(['this.#tls.maxConnections = MAX_CONNECTIONS;', '']),
+    scaled: { constants: { MAX_CONNECTIONS: 8 } },
     succeeds: async (port) => {
       const opened = await Promise.allSettled(
         Array.from({ length: 12 }, () => {
@@ -343,20 +303,17 @@ const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
   },
   'a connection that calls nothing': {
     layer: 'idle connections end',
-    scaled: connection(OFTEN),
-    off: connection(OFTEN, ['const MAX_IDLE_LOOKS = 5', 'const MAX_IDLE_LOOKS = 1e9']),
+    scaled: OFTEN,
     succeeds: async (port) => stays((await RawConnection.open(port)).greet().answerPings(), 3500),
   },
   'a connection that is told to end and does not': {
     layer: 'silent connections end',
     scaled: ONE_PLACE,
-    off: UNWATCHED,
     succeeds: (port) => keepsItsPlace(port, (it) => it.send(frame(FRAME.goaway, 0, 0, Buffer.alloc(8)))),
   },
   'a connection that takes nothing, full of answers': {
     layer: 'silent connections end',
     scaled: ONE_PLACE,
-    off: UNWATCHED,
     succeeds: (port) =>
       keepsItsPlace(port, (it) => {
         const room = Buffer.of(0x7f, 0, 0, 0);
@@ -370,8 +327,7 @@ const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
   },
   'a request that never becomes whole': {
     layer: 'life of a stream',
-    scaled: server(...SHORT_STREAMS),
-    off: connection(['streams.add(stream);', '']),
+    scaled: SHORT_STREAMS,
     succeeds: (port) =>
       keeps(port, (it) =>
         it.send(frame(FRAME.headers, FLAG.endHeaders, 1, block(CALL)), frame(FRAME.data, 0, 1, NOTE.subarray(0, 6))),
@@ -379,8 +335,7 @@ const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
   },
   'an answer that is never taken': {
     layer: 'life of a stream',
-    scaled: server(...SHORT_STREAMS),
-    off: connection(['streams.add(stream);', '']),
+    scaled: SHORT_STREAMS,
     succeeds: (port) =>
       keeps(port, (it) =>
         it.send(frame(FRAME.headers, FLAG.endHeaders, 1, block(CALL)), frame(FRAME.data, FLAG.endStream, 1, NOTE)),
@@ -388,8 +343,7 @@ const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
   },
   'an endless stream that is never read': {
     layer: 'life of a call',
-    scaled: methods(['return LIMITS.call;', 'return 600;']),
-    off: methods(['setTimeout(() => over.abort(), longest)', 'setTimeout(() => over, longest)']),
+    scaled: SHORT_CALLS,
     succeeds: async (port) => {
       const connection = (await RawConnection.open(port)).greet();
       connection.send(
@@ -407,7 +361,6 @@ const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
   },
   'more calls on a connection than it may have': {
     layer: 'streams of a connection',
-    off: connection(['maxConcurrentStreams: MAX_STREAMS, ', '']),
     succeeds: async (port) => {
       const connection = (await RawConnection.open(port)).greet();
       await connection.until(({ type }) => type === FRAME.settings);
@@ -418,7 +371,6 @@ const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
   },
   'a message that announces four gigabytes': {
     layer: 'length of a message',
-    off: frames(['> MAX_MESSAGE_BYTES', '> 2 ** 40']),
     succeeds: async (port) => {
       const connection = (await RawConnection.open(port)).greet();
       const message = prefixed(0xffffffff, Buffer.alloc(10));
@@ -428,7 +380,6 @@ const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
   },
   'a small message that unfolds to a large one': {
     layer: 'what a message may unfold to',
-    off: UNFOLDING,
     succeeds: async (port) => {
       // A Note of 3 MiB in `load`, which no echo returns.
       const note = Buffer.concat([Buffer.from([0x0a, 1, 0x6b, 0x22, 0x80, 0x80, 0xc0, 1]), Buffer.alloc(3 * MIB)]);
@@ -438,12 +389,10 @@ const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
   },
   'a message that is compressed, of a call that does not say how': {
     layer: 'flags of messages are looked at',
-    off: frames(['const flag = this.#held[this.#from] as number;', 'const flag = 0;']),
     succeeds: (port) => answers(port, CALL, prefixed(3, NOTE.subarray(5), 1)),
   },
   'a small message of many parts of gzip': {
     layer: 'what a message may unfold to',
-    off: UNFOLDING,
     succeeds: async (port) => {
       const note = Buffer.concat([Buffer.from([0x0a, 1, 0x6b, 0x22, 0x80, 0x80, 0xc0, 1]), Buffer.alloc(3 * MIB)]);
       const parts = Array.from({ length: 96 }, (_, at) =>
@@ -455,7 +404,7 @@ const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
   },
   'a health check that unfolds': {
     layer: 'what a message may unfold to',
-    off: { ...UNFOLDING, ...small(['MAX_REQUEST_BYTES = 4096', 'MAX_REQUEST_BYTES = 2 ** 30']) },
+    off: { off: ['what a message may unfold to', 'length of requests of health'] },
     succeeds: async (port) => {
       const small = gzipSync(Buffer.alloc(MIB, Buffer.of(0x78, 0)));
       return answers(
@@ -467,7 +416,6 @@ const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
   },
   'a hundred messages that unfold before the second is asked for': {
     layer: 'messages unfold when they are asked for',
-    off: EAGER,
     succeeds: async (port) => {
       const small = gzipSync(Buffer.alloc(4 * MIB));
       const fields: Fields = [...to('/lab.v1.Lab/Collect'), ['grpc-encoding', 'gzip']];
@@ -489,7 +437,6 @@ const ATTACKS: Readonly<Record<string, NetworkAttack>> = {
   },
   'a health check of nothing but unknown fields': {
     layer: 'length of requests of health',
-    off: small(['MAX_REQUEST_BYTES = 4096', 'MAX_REQUEST_BYTES = 2 ** 30']),
     succeeds: async (port) => {
       // Within the room that a stream has at first.
       const fields = Buffer.alloc(16_000, Buffer.of(0x78, 0));
@@ -558,8 +505,8 @@ async function announces(port: number, length: number, sent = 0): Promise<boolea
   return stays(connection, 500);
 }
 
-async function tried({ succeeds }: NetworkAttack, edits: Edits): Promise<boolean> {
-  const { port, close } = await serve(ECHO, edits);
+async function tried({ succeeds }: NetworkAttack, weakness: Weakness): Promise<boolean> {
+  const { port, close } = await serve(ECHO, weakness);
   try {
     return await succeeds(port);
   } finally {
@@ -567,9 +514,9 @@ async function tried({ succeeds }: NetworkAttack, edits: Edits): Promise<boolean
   }
 }
 
-/** Every attack of the network. Where a control turns a limit itself off, there is nothing left to make small. */
+/** Every attack of the network. */
 export const networkAttacks: readonly Attack[] = Object.entries(ATTACKS).map(([name, attack]): Attack => {
-  const { layer, scaled = {}, off } = attack;
+  const { layer, scaled = {}, off = both(scaled, { off: [layer] }) } = attack;
   return {
     group: 'network',
     name,

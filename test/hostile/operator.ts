@@ -10,7 +10,7 @@ import { findIncoherences } from '../../policy-schema/src/read/coherence.ts';
 import { BASE } from '../../policy-schema/test/base-policy.ts';
 import { compileFiles } from '../../policy-schema/test/compile.ts';
 import type { Attack } from './attack.ts';
-import { type Edit, weakened } from './weakened.ts';
+import { type Weakness, weakened } from './weakened.ts';
 
 const INTERFACE = 'policy-schema/src/match/interface.ts';
 const HANDLING = 'policy-schema/src/match/handling.ts';
@@ -18,51 +18,48 @@ const OUTBOUND = 'policy-schema/src/match/outbound.ts';
 
 interface HollowClaim {
   /** The claim as it is, and as little as the operator would like it to be. */
-  readonly edit: Edit;
+  readonly edit: readonly [what: string, instead: string];
   /** What is lacking then, taken out of the rules of claims. */
-  readonly off: readonly Edit[];
+  readonly weakness: Weakness;
 }
 
 const HOLLOW: Readonly<Record<string, HollowClaim>> = {
   'claim that nothing leaks, and look in the log alone': {
     edit: ['on: [egress, response, log]', 'on: [log]'],
-    off: [['...LEAK_SURFACES.filter((surface)', '...LEAK_SURFACES.slice(3).filter((surface)']],
+    weakness: { off: ['surfaces that are looked at'] },
   },
   'claim that nothing leaks, and look for addresses alone': {
     edit: ['detectors: [email, iban, payment-card, credential]', 'detectors: [email]'],
-    off: [['...PATTERNS.filter(', '...PATTERNS.slice(9).filter(']],
+    weakness: { off: ['detectors of every pattern'] },
   },
   'claim to be local by a score of nothing': {
     edit: ['minScore: 80', 'minScore: 0'],
-    off: [['minScore: 50', 'minScore: 0']],
+    weakness: { constants: { 'LEAST.minScore': 0 } },
   },
   'claim to be local with a thousand calls': {
     edit: ['maxExternalCalls: 1', 'maxExternalCalls: 1000'],
-    off: [['externalCalls: 4', 'externalCalls: 1000']],
+    weakness: { constants: { 'LEAST.externalCalls': 1000 } },
   },
   'claim bounds of a million minutes': {
     edit: ['cpu: 500ms, wall: 5s', 'cpu: 1000000min, wall: 1000000min'],
-    off: [
-      ["cpu: '1min'", "cpu: '1000000min'"],
-      ["wall: '60min'", "wall: '1000000min'"],
-    ],
+    weakness: { constants: { 'LEAST.cpu': '1000000min', 'LEAST.wall': '1000000min' } },
   },
   'claim deletion after a century': {
     edit: ['holds: [personal.health], retention: P30D', 'holds: [personal.health], retention: P100Y'],
-    off: [["retention: 'P30Y'", "retention: 'P100Y'"]],
+    weakness: { constants: { 'LEAST.retention': 'P100Y' } },
   },
   'claim a log that is reviewed once in a lifetime': {
     edit: ['every: P30D', 'every: P80Y'],
-    off: [["reviewEvery: 'P92D'", "reviewEvery: 'P80Y'"]],
+    weakness: { constants: { 'LEAST.reviewEvery': 'P80Y' } },
   },
   'claim authorised access, and permit all to all': {
     edit: ['permit(principal is staff, action, resource);', 'permit(principal, action, resource);'],
-    off: [['lack(permitsAll(', 'lack(false && permitsAll(']],
+    weakness: { off: ['access tells callers apart'] },
   },
 };
 
 /** What the base policy says, edited as an object: its own parser would stop it before the rules of claims are asked. */
-function edited([what, instead]: Edit): Policy {
+function edited([what, instead]: HollowClaim['edit']): Policy {
   if (!BASE.includes(what)) throw new Error(`the policy has no ${what}`);
   const claimless = BASE.replace(what, instead).replace(/claims:\n(?: {2}-.*\n)+/, '');
   return { ...parsePolicy(claimless), claims: parsePolicy(BASE).claims };
@@ -80,10 +77,8 @@ const hollowClaims = Object.entries(HOLLOW).map(
     layer: 'the least that backs a claim',
     attempt: async () => stands(findIncoherences, claim),
     control: async () => {
-      const whole = await import(
-        weakened('policy-schema/src/read/coherence.ts', { 'policy-schema/src/claim.ts': claim.off })
-      );
-      return stands(whole.findIncoherences, claim);
+      const weak = await import(weakened('policy-schema/src/read/coherence.ts', claim.weakness));
+      return stands(weak.findIncoherences, claim);
     },
   }),
 );
@@ -103,28 +98,28 @@ async function pinOf(digest: typeof interfaceDigest, fields: string): Promise<st
 
 const [A, B] = ['(enclaim.data) = "a"', '(enclaim.data) = "b"'];
 
-const PINS: Readonly<Record<string, { readonly reviewed: string; readonly built: string; readonly off: Edit }>> = {
+const PINS: Readonly<Record<string, { readonly reviewed: string; readonly built: string; readonly layer: string }>> = {
   'change two json_names for one another under one pin': {
     reviewed: `string x = 1 [${A}, json_name = "c"]; string y = 2 [${B}, json_name = "d"];`,
     built: `string x = 1 [${A}, json_name = "d"]; string y = 2 [${B}, json_name = "c"];`,
-    off: ['json: field.jsonName,', ''],
+    layer: 'pin of JSON names',
   },
   'make two optional fields one or the other under one pin': {
     reviewed: `optional string x = 1 [${A}]; optional string y = 2 [${B}];`,
     built: `oneof none { string x = 1 [${A}]; string y = 2 [${B}]; }`,
-    off: ['oneofs: message.oneofs', 'oneofs: message.oneofs.slice(9)'],
+    layer: 'pin of oneofs',
   },
 };
 
-const pins = Object.entries(PINS).map(([name, { reviewed, built, off }]): Attack => {
+const pins = Object.entries(PINS).map(([name, { reviewed, built, layer }]): Attack => {
   const passes = async (digest: typeof interfaceDigest): Promise<boolean> =>
     (await pinOf(digest, reviewed)) === (await pinOf(digest, built));
   return {
     group: 'operator',
     name,
-    layer: 'pin of all that changes meaning',
+    layer,
     attempt: () => passes(interfaceDigest),
-    control: async () => passes((await import(weakened(INTERFACE, { [INTERFACE]: [off] }))).interfaceDigest),
+    control: async () => passes((await import(weakened(INTERFACE, { off: [layer] }))).interfaceDigest),
   };
 });
 
@@ -166,7 +161,7 @@ export const operatorAttacks: readonly Attack[] = [
     layer: 'label of what an Any holds',
     attempt: () => hides(labelOf),
     control: async () => {
-      const handling = await import(weakened(HANDLING, { [HANDLING]: [['if (any) for', 'if (false) for']] }));
+      const handling = await import(weakened(HANDLING, { off: ['label of what an Any holds'] }));
       return hides(handling.labelOf);
     },
   },
@@ -176,8 +171,8 @@ export const operatorAttacks: readonly Attack[] = [
     layer: 'calls that the policy names',
     attempt: () => reaches(outbound),
     control: async () => {
-      const off: Edit = ['policy.subprocessors[subprocessor]?.calls.includes(callOf(found))', 'true'];
-      return reaches((await import(weakened(OUTBOUND, { [OUTBOUND]: [off] }))).outbound);
+      const off = ['calls that the policy names'];
+      return reaches((await import(weakened(OUTBOUND, { off }))).outbound);
     },
   },
 ];

@@ -10,14 +10,10 @@ import { MAX_FRAME_BYTES } from '../../runtime/src/worker/protocol.ts';
 import * as whole from '../../runtime/src/worker/worker.ts';
 import { frameOf, type Said } from '../support/worker-text.ts';
 import { type Attack, comes, lasts } from './attack.ts';
-import { type Edit, type Source, weakened } from './weakened.ts';
+import { weakened } from './weakened.ts';
 
 const WORKER = 'runtime/src/worker/worker.ts';
-const HEARTBEAT = 'runtime/src/worker/heartbeat.ts';
-const TURN = 'runtime/src/worker/turn-budget.ts';
-const OPERATIONS = 'runtime/src/worker/operations.ts';
 const ACCOUNT = 'runtime/src/worker/account.ts';
-const FRAMES_SOURCE = 'runtime/src/frames.ts';
 
 type WorkerModule = typeof whole;
 type Worker = whole.Worker;
@@ -52,30 +48,6 @@ async function forged({ Worker }: WorkerModule, metered = false): Promise<Forged
 const USED = { kind: 'used', total: 1000, heap: 1000, collected: false, calls: [] };
 const put = { kind: 'put', call: 0, operation: 0, collection: 'cases', key: 'k', json: null };
 
-/** Layers of the runtime's side of a worker, by what it is like without them. */
-const WORKER_LAYERS = {
-  protocol: [WORKER, ['this.#obey(parseFromWorker(text), text)', 'this.#obey(JSON.parse(text.split("\\t")[0]), text)']],
-  'count of pings': [HEARTBEAT, ["if (ping !== this.#answered++) throw new RangeError('a pong without a ping');", '']],
-  'end of a call': [WORKER, ['this.#running.delete(id);', '']],
-  'table of calls': [
-    WORKER,
-    ['const running = this.#running.get(id);', 'const running = [...this.#running.values()][0];'],
-  ],
-  'calls by name': [WORKER, ["throw new RangeError('a message for a call that is over');", 'return undefined;']],
-  'ends that were asked for': [HEARTBEAT, ['if (!this.#cancelled.delete(call)) throw', 'if (false) throw']],
-  'turns of the loop': [TURN, ['return this.#worked > MAX_TURN_MS;', 'return false;']],
-  'reports of metered workers': [
-    WORKER,
-    ['if (this.#account === undefined) throw', 'if (this.#account === undefined) return; if (false) throw'],
-  ],
-  'ready, once': [WORKER, ["if (this.#loaded) throw new RangeError('ready or unusable a second time');", '']],
-  'report before ready': [WORKER, ['if (this.#account?.opened === false) throw', 'if (false) throw']],
-  'limit of operations': [OPERATIONS, ['running.operations >= MAX_OPERATIONS', 'running.operations < 0']],
-} satisfies Record<string, readonly [source: Source, edit: Edit]>;
-type WorkerLayer = keyof typeof WORKER_LAYERS;
-
-const HELD_AGAINST_CHARGES: Edit = ['Math.max(unreported, this.#unseen - this.#readyAllowance())', 'unreported'];
-
 /** Messages of which each must end the worker. */
 const FORGED: Readonly<Record<string, Said>> = {
   'a kind that does not exist': { kind: 'grant', call: 0 },
@@ -98,27 +70,15 @@ const FORGED: Readonly<Record<string, Said>> = {
 };
 
 /** Frames that must not be taken, and what of `frames.ts` refuses them. */
-const FRAMES: Readonly<Record<string, readonly [bytes: readonly number[], without: Edit]>> = {
-  'a frame of no bytes': [
-    [0, 0, 0, 0],
-    ['this.#wanted === 0 || ', ''],
-  ],
-  'a frame of four gigabytes': [
-    [0xff, 0xff, 0xff, 0xff],
-    [' || this.#wanted > this.#limit', ''],
-  ],
-  'a frame one byte over the limit': [
-    [0, 0x80, 0, 1],
-    [' || this.#wanted > this.#limit', ''],
-  ],
-  'a frame that is not UTF-8': [
-    [0, 0, 0, 1, 0xff],
-    ['yield fromUtf8(', 'yield String('],
-  ],
+const FRAMES: Readonly<Record<string, readonly [bytes: readonly number[], layer: string]>> = {
+  'a frame of no bytes': [[0, 0, 0, 0], 'frames of no bytes'],
+  'a frame of four gigabytes': [[0xff, 0xff, 0xff, 0xff], 'frames of too many bytes'],
+  'a frame one byte over the limit': [[0, 0x80, 0, 1], 'frames of too many bytes'],
+  'a frame that is not UTF-8': [[0, 0, 0, 1, 0xff], 'frames are text'],
 };
 
 /** A conversation, which answers true where the runtime was led astray, and what prevents that. */
-type Talk = readonly [WorkerLayer, (it: Forged) => Promise<boolean>];
+type Talk = readonly [layer: string, (it: Forged) => Promise<boolean>];
 
 const TALKS: Readonly<Record<string, Talk>> = {
   'a report of work that nobody asked for': [
@@ -290,16 +250,12 @@ function worksUnseen({ Account }: typeof accounts, total: (worked: number) => nu
   return !stopped;
 }
 
-async function withoutLayers(...layers: WorkerLayer[]): Promise<Forged> {
-  return forged(await weakWorker(...layers));
+async function withoutLayers(...off: string[]): Promise<Forged> {
+  return forged(await weakWorker(...off));
 }
 
-async function weakWorker(...layers: WorkerLayer[]): Promise<WorkerModule> {
-  const off = layers.map((layer) => WORKER_LAYERS[layer]);
-  const edits = Object.fromEntries(
-    off.map(([source]) => [source, off.filter(([other]) => other === source).map(([, edit]) => edit)]),
-  );
-  return await import(weakened(WORKER, edits));
+async function weakWorker(...off: string[]): Promise<WorkerModule> {
+  return await import(weakened(WORKER, { off }));
 }
 
 async function taken({ FrameReader }: typeof framing, bytes: readonly number[]): Promise<boolean> {
@@ -344,10 +300,7 @@ export const protocolAttacks: readonly Attack[] = [
     name: 'a report of less than before',
     layer: 'reports only grow',
     attempt: () => takesBack(whole),
-    control: async () => {
-      const off: Edit = ['if (total < this.#total)', 'if (total < 0)'];
-      return takesBack(await import(weakened(WORKER, { [ACCOUNT]: [off] })));
-    },
+    control: async () => takesBack(await weakWorker('reports only grow')),
   },
   {
     group: 'forged messages',
@@ -355,7 +308,7 @@ export const protocolAttacks: readonly Attack[] = [
     layer: 'work held against charges',
     attempt: async () => worksUnseen(accounts, (worked) => worked),
     control: async () =>
-      worksUnseen(await import(weakened(ACCOUNT, { [ACCOUNT]: [HELD_AGAINST_CHARGES] })), (worked) => worked),
+      worksUnseen(await import(weakened(ACCOUNT, { off: ['work held against charges'] })), (worked) => worked),
   },
   {
     group: 'forged messages',
@@ -363,17 +316,17 @@ export const protocolAttacks: readonly Attack[] = [
     layer: 'no report ahead of the kernel',
     attempt: async () => worksUnseen(accounts, () => Number.MAX_SAFE_INTEGER),
     control: async () => {
-      const edits = [HELD_AGAINST_CHARGES, ['if (-unreported > AHEAD) return true;', '']] as const;
-      return worksUnseen(await import(weakened(ACCOUNT, { [ACCOUNT]: edits })), () => Number.MAX_SAFE_INTEGER);
+      const off = ['work held against charges', 'no report ahead of the kernel'];
+      return worksUnseen(await import(weakened(ACCOUNT, { off })), () => Number.MAX_SAFE_INTEGER);
     },
   },
   ...Object.entries(FRAMES).map(
-    ([name, [bytes, without]]): Attack => ({
+    ([name, [bytes, layer]]): Attack => ({
       group: 'forged frames',
       name,
-      layer: 'framing',
+      layer,
       attempt: () => taken(framing, bytes),
-      control: async () => taken(await import(weakened(FRAMES_SOURCE, { [FRAMES_SOURCE]: [without] })), bytes),
+      control: async () => taken(await import(weakened('runtime/src/frames.ts', { off: [layer] })), bytes),
     }),
   ),
 ];

@@ -7,36 +7,26 @@ import type { Readings } from '../../runtime/src/governor/readings.ts';
 import { eventually } from '../support/eventually.ts';
 import { type Lab, type LabMethod, type LabOptions, type LabPolicy, openLab } from '../support/lab.ts';
 import { type Attack, comes, lasts, settling } from './attack.ts';
-import { type Edit, type Edits, weakened } from './weakened.ts';
+import { weakened } from './weakened.ts';
 
 const CALLS = 'runtime/src/call/calls.ts';
-const RUNNING = 'runtime/src/call/running-call.ts';
 const GOVERNOR = 'runtime/src/governor/resources.ts';
-const PLACES = 'runtime/src/governor/places.ts';
+const CLASSES = 'runtime/src/worker/classes.ts';
 
 type Weakness = Pick<LabOptions, 'Calls' | 'Governor' | 'Classes'>;
 
-/** The runtime without one layer, by the source that has it. */
+/** The runtime without one layer, by the part that has it. */
 const without = {
-  governor: async (edit: Edit): Promise<Weakness> => governorWith({ [GOVERNOR]: [edit] }),
-  places: async (edit: Edit): Promise<Weakness> => governorWith({ [PLACES]: [edit] }),
-  deadline: async (edit: Edit): Promise<Weakness> => callsWith({ 'runtime/src/governor/deadline.ts': [edit] }),
-  running: async (edit: Edit): Promise<Weakness> => callsWith({ [RUNNING]: [edit] }),
-  account: (edit: Edit): Promise<Weakness> => classesWith({ 'runtime/src/worker/account.ts': [edit] }),
-  worker: (edit: Edit): Promise<Weakness> => classesWith({ 'runtime/src/worker/worker.ts': [edit] }),
+  governor: async (layer: string): Promise<Weakness> => ({
+    Governor: (await import(weakened(GOVERNOR, { off: [layer] }))).ResourceGovernor,
+  }),
+  calls: async (layer: string): Promise<Weakness> => ({
+    Calls: (await import(weakened(CALLS, { off: [layer] }))).Calls,
+  }),
+  classes: async (layer: string): Promise<Weakness> => ({
+    Classes: (await import(weakened(CLASSES, { off: [layer] }))).WorkerClasses,
+  }),
 };
-
-async function governorWith(edits: Edits): Promise<Weakness> {
-  return { Governor: (await import(weakened(GOVERNOR, edits))).ResourceGovernor };
-}
-
-async function callsWith(edits: Edits): Promise<Weakness> {
-  return { Calls: (await import(weakened(CALLS, edits))).Calls };
-}
-
-async function classesWith(edits: Edits): Promise<Weakness> {
-  return { Classes: (await import(weakened('runtime/src/worker/classes.ts', edits))).WorkerClasses };
-}
 
 const BUDGET = { memory: '16MiB', cpu: '200ms', wall: '1500ms' };
 const limits = (more: object = {}): object => ({
@@ -53,7 +43,7 @@ const SIP = 'const sum = () => { let n = 0; for (let i = 0; i < 3e6; i++) n += i
 
 interface ResourceAttack {
   readonly layer: string;
-  readonly off: () => Promise<Weakness>;
+  readonly of: keyof typeof without;
   readonly options?: () => Partial<LabOptions>;
   readonly limits?: object;
   readonly policy?: LabPolicy;
@@ -99,7 +89,7 @@ class Silence {
 const ATTACKS: Readonly<Record<string, ResourceAttack>> = {
   'many small requests for the memory that one large one may not have': {
     layer: 'sum of declared memory',
-    off: () => without.places(['left >= 0 &&', 'kind % 2 === 1 ||']),
+    of: 'governor',
     limits: { wall: '300s', cpu: '40s' },
     options: () => ({ capacity: { memory: 64 * 1024 * 1024, processors: 100 } }),
     handlers: { Watch: WAIT },
@@ -107,7 +97,7 @@ const ATTACKS: Readonly<Record<string, ResourceAttack>> = {
   },
   'many small requests for the processor that one large one may not have': {
     layer: 'sum of declared processor',
-    off: () => without.places(['left >= 0 &&', '(kind > 0 && kind % 2 === 0) ||']),
+    of: 'governor',
     limits: { wall: '300s', cpu: '40s' },
     options: () => ({ capacity: { memory: 2 ** 40, processors: 1 } }),
     handlers: { Watch: WAIT },
@@ -115,7 +105,7 @@ const ATTACKS: Readonly<Record<string, ResourceAttack>> = {
   },
   'more requests than may be in flight': {
     layer: 'requests in flight',
-    off: () => without.places(['left >= 0 &&', 'kind === 0 ||']),
+    of: 'governor',
     options: () => ({ capacity: { memory: 2 ** 40, processors: 1000 } }),
     limits: { wall: '300s', inFlight: 5 },
     handlers: { Watch: WAIT },
@@ -123,8 +113,7 @@ const ATTACKS: Readonly<Record<string, ResourceAttack>> = {
   },
   'a declaration given back twice': {
     layer: 'one return of each',
-    off: () =>
-      without.places(['this.#add(line, amounts, -1);', 'for (const _ of [1, 2]) this.#add(line, amounts, -1);']),
+    of: 'governor',
     options: () => ({ capacity: { memory: 2 ** 40, processors: 1000 } }),
     limits: { wall: '300s', inFlight: 5 },
     handlers: { Watch: WAIT, Sum: 'return {}' },
@@ -135,14 +124,14 @@ const ATTACKS: Readonly<Record<string, ResourceAttack>> = {
   },
   'a request to a strained machine': {
     layer: 'pressure',
-    off: () => without.governor(['this.#refuseStrained();', '']),
+    of: 'governor',
     options: () => ({ readings: () => ({ ...CALM, pressure: { memory: 51, cpu: 0 } }) }),
     handlers: { Sum: 'return {}' },
     succeeds: (lab) => answered(lab, 'Sum', {}),
   },
   'a request to a hot machine': {
     layer: 'temperature',
-    off: () => without.governor(['warmest > limits.thermal', 'false']),
+    of: 'governor',
     options: () => ({ readings: () => ({ ...CALM, warmest: 91 }) }),
     limits: { thermal: 90 },
     handlers: { Sum: 'return {}' },
@@ -150,11 +139,7 @@ const ATTACKS: Readonly<Record<string, ResourceAttack>> = {
   },
   'a machine that stops showing its pressure': {
     layer: 'absent is not calm',
-    off: () =>
-      without.governor([
-        "throw new RefusalError('budget', 'the kernel no longer shows how strained it is', { pointer: POINTER, cause });",
-        '',
-      ]),
+    of: 'governor',
     options: () => ({ readings: vanishing() }),
     handlers: { Sum: 'return {}' },
     succeeds: async (lab) => {
@@ -164,13 +149,13 @@ const ATTACKS: Readonly<Record<string, ResourceAttack>> = {
   },
   'a stream that sends nothing, to keep its place': {
     layer: 'wall time',
-    off: () => without.deadline(['setTimeout(late, wall)', 'setTimeout(() => late, wall)']),
+    of: 'calls',
     handlers: { Watch: WAIT },
     succeeds: (lab) => goesOn(lab, 'Watch', {}, 3500),
   },
   'a message to somebody who never answers, with nobody to wait for it': {
     layer: 'wall time of egress',
-    off: () => without.running(['whileItLasts(signal, this.#gate.opened())', 'this.#gate.opened()']),
+    of: 'calls',
     options: () => ({ Broker: Silence as unknown as typeof EgressBroker }),
     policy: { subprocessors: { mailer: MAILER } },
     handlers: { Tell: 'ctx.call.mailer.Send({}).catch(() => {}); return {}' },
@@ -178,7 +163,7 @@ const ATTACKS: Readonly<Record<string, ResourceAttack>> = {
   },
   'a loop that never ends, and never lets the loop turn': {
     layer: "the kernel's count",
-    off: () => without.worker(['if (this.#account?.exceeded())', 'if (false)']),
+    of: 'classes',
     options: () => ({ stall: 60_000 }),
     limits: { wall: '300s' },
     handlers: { Put: 'for (;;);' },
@@ -186,7 +171,7 @@ const ATTACKS: Readonly<Record<string, ResourceAttack>> = {
   },
   'work in small sips, with a question in between': {
     layer: 'charge by call',
-    off: () => without.account(['if (call.used > call.budget.processor)', 'if (false)']),
+    of: 'classes',
     options: () => ({ stall: 60_000 }),
     limits: { wall: '300s' },
     handlers: {
@@ -196,7 +181,7 @@ const ATTACKS: Readonly<Record<string, ResourceAttack>> = {
   },
   'work on the account of those who wait': {
     layer: 'charge by call',
-    off: () => without.account(['if (call.used > call.budget.processor)', 'if (false)']),
+    of: 'classes',
     options: () => ({ stall: 60_000, capacity: { memory: 2 ** 40, processors: 100 } }),
     limits: { wall: '300s' },
     handlers: {
@@ -214,7 +199,7 @@ const ATTACKS: Readonly<Record<string, ResourceAttack>> = {
   },
   'work done ahead, while the bundle is evaluated for nobody yet': {
     layer: 'charge by call',
-    off: () => without.account(['if (call.used > call.budget.processor)', 'if (false)']),
+    of: 'classes',
     limits: { wall: '300s', cpu: '30ms' },
     handlers: `${SIP} for (let i = 0; i < 60; i++) if (sum() === 0) throw 0;
       exports.handlers = new Proxy({}, { get: () => async () => ({}) });`,
@@ -222,7 +207,7 @@ const ATTACKS: Readonly<Record<string, ResourceAttack>> = {
   },
   'memory hoarded from message to message': {
     layer: 'sum of heap',
-    off: () => without.account(["return 'collect';", "return 'fine';"]),
+    of: 'classes',
     limits: { wall: '300s', cpu: '10s' },
     handlers: { Collect: HOARD },
     succeeds: (lab) =>
@@ -260,12 +245,12 @@ async function tried(
 
 /** Every attack on budgets. */
 export const resourceAttacks: readonly Attack[] = Object.entries(ATTACKS).map(([name, attack]): Attack => {
-  const { layer, off } = attack;
+  const { layer, of } = attack;
   return {
     group: 'resources',
     name,
     layer,
     attempt: () => tried(attack, {}),
-    control: async () => tried(attack, await off()),
+    control: async () => tried(attack, await without[of](layer)),
   };
 });

@@ -23,6 +23,7 @@ import { operatorAttacks } from './operator.ts';
 import { processAttacks } from './process.ts';
 import { protocolAttacks } from './protocol.ts';
 import { resourceAttacks } from './resources.ts';
+import { allMarks, marksTurnedOff } from './weakened.ts';
 
 /** Attacks that are tried at the same time. */
 const AT_ONCE = 3;
@@ -66,6 +67,10 @@ interface Tried {
   readonly seconds: number;
 }
 const tried: Tried[] = [];
+/** Marks that controls have turned off, in this process and in that of those that are alone. */
+const turnedOff = new Set<string>();
+/** Marks of what tests beside this suite take away. */
+const OF_TESTS: readonly string[] = ['roots of the system'];
 
 async function tryInTurn(attacks: Iterator<Attack>): Promise<void> {
   for (let next = attacks.next(); !next.done; next = attacks.next()) {
@@ -75,21 +80,32 @@ async function tryInTurn(attacks: Iterator<Attack>): Promise<void> {
     console.log(`${outcome.padEnd(10)}  ${group.padEnd(16)}  ${layer.padEnd(36)}  ${name}`);
     const one: Tried = { group, name, outcome, seconds: (performance.now() - began) / 1000 };
     tried.push(one);
-    await new Promise<void>((said) =>
-      process.send === undefined ? said() : process.send(one, undefined, undefined, () => said()),
-    );
+    await say(one);
   }
+  for (const mark of marksTurnedOff()) turnedOff.add(mark);
+}
+
+/** Tells the process that began this one, if one did. */
+function say(what: Tried | readonly string[]): Promise<void> {
+  return new Promise((said) =>
+    process.send === undefined ? said() : process.send(what, undefined, undefined, () => said()),
+  );
 }
 
 /** Tries those that need a process of their own in one, beside those of this process. */
 async function tryAlone(): Promise<void> {
   const child = fork(import.meta.filename, [ALONE]);
-  child.on('message', (one) => tried.push(one as Tried));
+  child.on('message', (said: Tried | readonly string[]) => {
+    if (!('group' in said)) for (const mark of said) turnedOff.add(mark);
+    else tried.push(said);
+  });
   await Promise.all([once(child, 'exit'), once(child, 'disconnect')]); // after its last word
 }
 
-if (wanted === ALONE) await tryInTurn(alone.values());
-else {
+if (wanted === ALONE) {
+  await tryInTurn(alone.values());
+  await say([...turnedOff]);
+} else {
   const rest = wanted === undefined ? tryAlone() : tryInTurn(alone.values());
   const attacks = together.values();
   await Promise.all([rest, ...Array.from({ length: AT_ONCE }, () => tryInTurn(attacks))]);
@@ -107,5 +123,12 @@ function report(all: number): void {
   }
   const stopped = tried.filter(({ outcome }) => outcome === 'stopped').length;
   console.log(`${stopped} of ${all} attacks stopped at the named layer, each with its control`);
-  process.exitCode = stopped === all && all > 0 ? 0 : 1;
+  const idle = wanted === undefined ? marksOfNoControl() : [];
+  for (const mark of idle) console.log(`NO ATTACK   the mark ${mark} is turned off by no control`);
+  process.exitCode = stopped === all && all > 0 && idle.length === 0 ? 0 : 1;
+}
+
+/** Marks that say of a defence that some control needs it, and none does. */
+function marksOfNoControl(): string[] {
+  return [...allMarks().keys()].filter((mark) => !turnedOff.has(mark) && !OF_TESTS.includes(mark));
 }

@@ -1,14 +1,12 @@
-/** A laboratory behind its server, whole or with edits, for attacks that come over the network. */
+/** A laboratory behind its server, whole or with layers off, for attacks that come over the network. */
 
 import { makeBootKeys } from '../../runtime/src/boot/keys.ts';
 import { AttestedServer } from '../../runtime/src/channel/server.ts';
 import { type Lab, type LabOptions, openLab } from '../support/lab.ts';
-import { type Edits, weakened } from './weakened.ts';
+import { type Weakness, weakened } from './weakened.ts';
 
-/** Sources of the server, for edits of it: of its whole, of a connection, of exposed methods. */
+/** The source of the server. */
 export const SERVER = 'runtime/src/channel/server.ts';
-export const CONNECTION = 'runtime/src/channel/connection.ts';
-export const METHODS = 'runtime/src/channel/exposed-methods.ts';
 
 /** A server of the laboratory. */
 export interface Served {
@@ -20,11 +18,11 @@ export interface Served {
 /** Serves it. No evidence can be had: what is attacked here comes before and after that. */
 export async function serve(
   handlers: LabOptions['handlers'],
-  edits: Edits = {},
+  weakness: Weakness = {},
   options: Partial<LabOptions> = {},
 ): Promise<Served> {
   const Server: typeof AttestedServer =
-    Object.keys(edits).length === 0 ? AttestedServer : (await import(weakened(SERVER, edits))).AttestedServer;
+    Object.keys(weakness).length === 0 ? AttestedServer : (await import(weakened(SERVER, weakness))).AttestedServer;
   const lab = await openLab({ handlers, ...options });
   const keys = makeBootKeys();
   const tls = { key: keys.tls.key, certificate: keys.certificate(new Uint8Array()) };

@@ -1,43 +1,51 @@
-/** A module of ours with something taken out of the sources that it is made of: what a layer is like when it is off. */
+/** A module of ours with defences taken out of the sources that it is made of: what a layer is like when it is off. */
 
+import { globSync, readFileSync } from 'node:fs';
 import { registerHooks } from 'node:module';
 import { join, relative } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { importsOf, root, targetOf } from '../../scripts/imports.ts';
+import { MAY_IMPORT } from '../../scripts/room-table.ts';
+import { type Change, changed, MarkedSource } from './marks.ts';
+import { WRITTEN } from './written.ts';
 
-/** What is replaced, and by what. It must be there: an edit that changes nothing would make a control of nothing. */
-export type Edit = readonly [what: string, instead: string];
 /** The path of a source below the project's root. */
 export type Source = `${string}.ts`;
-/** What is changed in which source. */
-export type Edits = Readonly<Record<Source, readonly Edit[]>>;
 
-/** A version of some modules. Only those are loaded anew that import an edited one, so that all others are shared. */
-interface Weakness {
-  readonly edits: ReadonlyMap<string, readonly Edit[]>;
+/** What is otherwise in the sources of a module. */
+export interface Weakness {
+  /** Layers that are off: marks, which say in the sources what off is (`marks.ts`), or what `written.ts` has for them. */
+  readonly off?: readonly string[];
+  /** Constants, or properties of them, that are made small or large. Each is that of one source that the module reaches. */
+  readonly constants?: Readonly<Record<string, number | string>>;
+}
+
+/** A version of some modules. Only those are loaded anew that import a changed one, so that all others are shared. */
+interface Version {
+  readonly changes: ReadonlyMap<string, readonly Change[]>;
   readonly anew: ReadonlySet<string>;
 }
 
-const weaknesses: Weakness[] = [];
+const versions: Version[] = [];
+const turnedOff = new Set<string>();
 
 registerHooks({
   resolve: (specifier, context, next) => {
     const resolved = next(specifier, context);
-    const weakness = weaknessOf(context.parentURL ?? '');
-    const isAnew =
-      weakness !== undefined && resolved.url.startsWith('file:') && weakness.anew.has(pathOf(resolved.url));
-    return isAnew ? { ...resolved, url: `${resolved.url}?weak=${weaknesses.indexOf(weakness)}` } : resolved;
+    const version = versionOf(context.parentURL ?? '');
+    const isAnew = version !== undefined && resolved.url.startsWith('file:') && version.anew.has(pathOf(resolved.url));
+    return isAnew ? { ...resolved, url: `${resolved.url}?weak=${versions.indexOf(version)}` } : resolved;
   },
   load: (url, context, next) => {
     const loaded = next(url, context);
-    const edits = weaknessOf(url)?.edits.get(pathOf(url));
-    return edits === undefined ? loaded : { ...loaded, source: edits.reduce(replaced, String(loaded.source)) };
+    const changes = versionOf(url)?.changes.get(pathOf(url));
+    return changes === undefined ? loaded : { ...loaded, source: changed(String(loaded.source), changes) };
   },
 });
 
-function weaknessOf(url: string): Weakness | undefined {
+function versionOf(url: string): Version | undefined {
   const at = /^file:[^?]*\?weak=(\d+)$/.exec(url)?.[1];
-  return at === undefined ? undefined : weaknesses[Number(at)];
+  return at === undefined ? undefined : versions[Number(at)];
 }
 
 /** Below the project's root. */
@@ -45,29 +53,116 @@ function pathOf(url: string): string {
   return relative(root, fileURLToPath(new URL(url)));
 }
 
-function replaced(text: string, [what, instead]: Edit): string {
-  if (!text.includes(what)) throw new Error(`the source has no ${what}`);
-  return text.replaceAll(what, instead);
-}
-
 /**
- * The address of a module, for import, whose edits are those of `edits`, also in what it imports, however far.
- * @throws Error where it does not come to an edited source
+ * The address of a module, for import, that is as `weakness` says, also in what it imports, however far.
+ * @throws Error for a mark or constant that is unknown, doubled or in no source that it comes to
  */
-export function weakened(entry: Source, edits: Edits): string {
+export function weakened(entry: Source, weakness: Weakness): string {
   const importers = importersFrom(entry);
+  const changes = changesOf(weakness, [...importers.keys()]);
   const anew = new Set<string>();
   const add = (path: string): void => {
     if (anew.has(path)) return;
     anew.add(path);
     importers.get(path)?.forEach(add);
   };
-  for (const path of Object.keys(edits)) {
+  for (const path of changes.keys()) {
     if (!importers.has(path)) throw new Error(`${entry} does not import ${path}`);
     add(path);
   }
-  weaknesses.push({ edits: new Map(Object.entries(edits)), anew: anew.add(entry) });
-  return `${pathToFileURL(join(root, entry))}?weak=${weaknesses.length - 1}`;
+  versions.push({ changes, anew: anew.add(entry) });
+  return `${pathToFileURL(join(root, entry))}?weak=${versions.length - 1}`;
+}
+
+/** The same of what a weakness has in the sources of a module; the rest is in those of another one. */
+export function weakenedPart(entry: Source, { off = [], constants = {} }: Weakness): string {
+  const reached = [...importersFrom(entry).keys()];
+  return weakened(entry, {
+    off: off.filter((layer) => reached.includes(sourceOf(markOf(layer)))),
+    constants: Object.fromEntries(
+      Object.entries(constants).filter(([name]) => reached.some((path) => hasConstant(path, name))),
+    ),
+  });
+}
+
+/** Weaknesses together. */
+export function both(one: Weakness, other: Weakness): Weakness {
+  return {
+    off: [...(one.off ?? []), ...(other.off ?? [])],
+    constants: { ...one.constants, ...other.constants },
+  };
+}
+
+/** Marks that this process has turned off so far. */
+export function marksTurnedOff(): readonly string[] {
+  return [...turnedOff];
+}
+
+/** The marks of all sources, and where each is. @throws Error where two have one name */
+export function allMarks(): ReadonlyMap<string, string> {
+  const found = new Map<string, string>();
+  const rooms = Object.keys(MAY_IMPORT);
+  const paths = rooms.flatMap((room) => globSync(`${room}/src/**/*.ts`, { cwd: root, exclude: ['**/gen/**'] }));
+  for (const path of paths.sort()) {
+    if (!readFileSync(join(root, path), 'utf8').includes(' layer: ')) continue;
+    for (const { name } of marked(path).marks) {
+      if (found.has(name)) throw new Error(`the mark ${name} is in ${path}, and in ${found.get(name)}`);
+      found.set(name, path);
+    }
+  }
+  return found;
+}
+
+let marks: ReadonlyMap<string, string> | undefined;
+function sourceOf(mark: string): string {
+  marks ??= allMarks();
+  const path = marks.get(mark);
+  if (path === undefined) throw new Error(`no source has the mark ${mark}`);
+  return path;
+}
+
+const sources = new Map<string, MarkedSource>();
+function marked(path: string): MarkedSource {
+  const known = sources.get(path) ?? new MarkedSource(readFileSync(join(root, path), 'utf8'));
+  sources.set(path, known);
+  return known;
+}
+
+function changesOf({ off = [], constants = {} }: Weakness, reached: readonly string[]): Version['changes'] {
+  const changes = new Map<string, Change[]>();
+  const add = (path: string, change: Change): void => void changes.set(path, [...(changes.get(path) ?? []), change]);
+  for (const layer of off) {
+    const path = sourceOf(markOf(layer));
+    add(path, offOf(layer, path));
+    turnedOff.add(markOf(layer));
+  }
+  for (const [name, value] of Object.entries(constants)) {
+    const paths = reached.filter((path) => hasConstant(path, name));
+    const [path] = paths;
+    if (path === undefined || paths.length > 1) throw new Error(`${name} is a constant of ${paths.length} sources`);
+    const { start, end } = marked(path).constant(name) ?? { start: 0, end: 0 };
+    add(path, { start, end, text: JSON.stringify(value) });
+  }
+  return changes;
+}
+
+function markOf(layer: string): string {
+  return WRITTEN[layer]?.mark ?? layer;
+}
+
+/** The source with a layer off. */
+function offOf(layer: string, path: string): Change {
+  const mark = marked(path).marks.find(({ name }) => name === markOf(layer));
+  if (mark === undefined) throw new Error(`no source has the mark ${layer}`);
+  const { start, end } = mark.span;
+  const code = WRITTEN[layer]?.code(readFileSync(join(root, path), 'utf8').slice(start, end));
+  return code === undefined ? mark.off() : { start, end, text: code };
+}
+
+function hasConstant(path: string, name: string): boolean {
+  const [constant] = name.split('.');
+  if (!new RegExp(`\\bconst ${constant}\\b`).test(readFileSync(join(root, path), 'utf8'))) return false;
+  return marked(path).constant(name) !== undefined;
 }
 
 /** By each source that a module imports, however far, and itself: which of them import it. */

@@ -100,10 +100,11 @@ export function parseBlockHead(bytes: Uint8Array, position: number): BlockHead {
   const [at, first, size] = [safeNumber(reader), safeNumber(reader), safeNumber(reader)];
   const prior = reader.take(HASH_BYTES);
   const sequence = safeNumber(reader);
+  // layer: position of a block
   if (at !== position) throw new DecodeError('range', `a block of position ${at} at position ${position}`, 16);
   if (size !== first + count) throw new DecodeError('range', `${count} entries from ${first} to ${size}`, 32);
   const least = blockLength(size, count * ENTRY_PREFIX_BYTES);
-  if (sectors(length) > MAX_BLOCK_BYTES || length < least) {
+  if (/* layer: length of a block */ sectors(length) > MAX_BLOCK_BYTES || length < least) {
     throw new DecodeError('range', `a block of ${length} bytes, at least ${least} are expected`, 8);
   }
   return { length, count, position, first, size, prior, sequence };
@@ -122,6 +123,7 @@ export function parseBlock(bytes: Uint8Array, position: number): Block {
   body.skip(BLOCK_HEAD_BYTES);
   const end = head.length - HASH_BYTES;
   const hash = sha256(whole.subarray(0, end));
+  // layer: hash of a block
   if (!equalBytes(whole.subarray(end, head.length), hash)) {
     throw new DecodeError('canonical', 'a block whose hash is another', end);
   }

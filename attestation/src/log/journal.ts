@@ -78,6 +78,7 @@ export class Journal {
   async #continuation(end: JournalEnd, position: number): Promise<Block | DecodeError> {
     try {
       const block = await this.block(position);
+      // layer: blocks name the one before (off: true)
       const continues = block.first === end.size && equalBytes(block.prior, end.prior);
       return continues ? block : new DecodeError('canonical', `a block that does not continue ${end.size} records`, 40);
     } catch (error) {

@@ -75,7 +75,10 @@ export async function findLog(disk: LogDisk, onBlock: (block: Block) => void = (
 /** Refuses a disk of the first format: `u32 length ‖ record`, one behind the other. */
 async function refuseChain(disk: LogDisk): Promise<void> {
   const begin = await disk.bytes(4, 9);
-  if (begin.every((byte) => byte < 0x80) && fromUtf8(begin) === '{"basis":') {
+  if (
+    begin.every((byte) => byte < 0x80) &&
+    /* layer: the first format is refused (off: false) */ fromUtf8(begin) === '{"basis":'
+  ) {
     throw new DecodeError('version', 'a log of the first format, a chain of records, which is not continued', 0);
   }
 }
@@ -140,6 +143,7 @@ async function followed(disk: LogDisk, base: Base, onBlock: (block: Block) => vo
       tree.append(leafHash(entry));
     }
     tree.frontier().forEach((hash, i) => {
+      // layer: tree of the last blocks (off: true)
       if (equalBytes(hash, block?.frontier[i] ?? new Uint8Array())) return;
       throw new DecodeError(
         'canonical',

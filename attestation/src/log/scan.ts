@@ -52,6 +52,7 @@ async function runsOf(layout: LogLayout, journal: Journal): Promise<Run[]> {
     const block = length === undefined ? undefined : await blockAt(journal, at, length);
     if (block === undefined) {
       unsound += length ?? 0;
+      // layer: blocks that do not check are counted
       if (unsound > MAX_UNSOUND * layout.journal.length)
         throw new DecodeError('range', 'a journal of blocks that do not check', at);
       at += SECTOR_BYTES;

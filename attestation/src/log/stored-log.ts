@@ -143,6 +143,7 @@ export class StoredLog {
 
   async #demand(index: number, entry: Uint8Array): Promise<void> {
     const known = await this.#withTiles(() => this.#node(0, index));
+    // layer: records are held against the tree
     if (!equalBytes(known, leafHash(entry)))
       throw new DecodeError('canonical', `record ${index} on the disk is not the one of the tree`, index);
   }
@@ -191,6 +192,7 @@ export class StoredLog {
   async #load(level: number, index: number): Promise<void> {
     const tile = ExpandedTile.of(await this.#disk.tile(level, index, TILE_HASHES));
     const known = await this.#withTiles(() => this.#node((level + 1) * TILE_HEIGHT, index));
+    // layer: tiles are held against the tree
     if (!equalBytes(known, tile.root()))
       throw new DecodeError('canonical', `tile ${level}/${index} on the disk is not the one of the tree`, index);
     this.#cache(keyOf(level, index), tile);

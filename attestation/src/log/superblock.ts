@@ -66,7 +66,9 @@ export function parseSuperblock(sector: Uint8Array): Superblock {
   const [start, size, position] = [number(), number(), number()];
   const [block, writer] = [reader.take(HASH_BYTES), reader.take(WRITER_BYTES)];
   reader.zeros(HASHED_BYTES - (sector.length - reader.left), 'rest of a superblock');
-  if (!equalBytes(reader.take(HASH_BYTES), sha256(sector.subarray(0, HASHED_BYTES)))) {
+  const hash = reader.take(HASH_BYTES);
+  // layer: hash of a superblock
+  if (!equalBytes(hash, sha256(sector.subarray(0, HASHED_BYTES)))) {
     throw new DecodeError('canonical', 'a superblock whose hash is another', HASHED_BYTES);
   }
   reader.end('superblock');

@@ -52,6 +52,7 @@ const MAX_NAME_SERVERS = 4;
 
 const FIELDS = {
   policy: (value: string): CommandLine['policy'] => {
+    // layer: form of a digest
     if (!/^sha384:[0-9a-f]{96}$/.test(value)) throw bad('policy', 'expected sha384: and 96 lower-case hex digits');
     return value as `sha384:${string}`;
   },
@@ -103,9 +104,10 @@ function parseServer(text: string): Uint8Array | undefined {
  * @throws CommandLineError.
  */
 export function parseCommandLine(text: string): CommandLine {
+  // layer: length of the command line
   if (text.length > MAX_LENGTH)
     throw new CommandLineError('too-long', `${text.length} characters, expected at most ${MAX_LENGTH}`);
-  if (!/^[\x20-\x7e]*$/.test(text) || text.includes('"')) {
+  if (/* layer: printable text */ !/^[\x20-\x7e]*$/.test(text) || /* layer: no quotes */ text.includes('"')) {
     throw new CommandLineError('bad-character', 'expected printable ASCII without quotes');
   }
   const values = new Map<string, string>();
@@ -113,7 +115,9 @@ export function parseCommandLine(text: string): CommandLine {
     if (word === '--') break; // what follows are arguments of init, not of the kernel
     if (!word.startsWith(PREFIX)) continue;
     const [key = '', value = ''] = splitOnce(word.slice(PREFIX.length));
+    // layer: unknown keys
     if (!Object.hasOwn(FIELDS, key)) throw new CommandLineError('unknown-key', `unknown key ${PREFIX}${key}`);
+    // layer: each key once
     if (values.has(key)) throw new CommandLineError('duplicate-key', `${PREFIX}${key} is stated twice`);
     values.set(key, value);
   }

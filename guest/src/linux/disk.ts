@@ -45,6 +45,7 @@ export function findDisk(use: string, sysfs = '/sys/class/block'): Disk | undefi
       size: Number(attribute(name, 'size')) * 512,
       readOnly: attribute(name, 'ro') === '1',
     }));
+  // layer: one disk of a name
   if (found.length > 1) throw new LinuxError('EEXIST', `find disk ${use}`, `${found.length} devices have this name`);
   return found[0];
 }

@@ -173,6 +173,7 @@ function collect(message: ReflectMessage, inherits: boolean, depth: number, labe
     const why = bare ?? (inherits ? undefined : wanting);
     if (why !== undefined) throw refuse('handling', `${desc.typeName}.${field.name} ${why}`);
     for (const category of categories) label.add(category);
+    // layer: label of what an Any holds
     if (any) for (const nested of nestedIn(message, field)) collectAny(nested.message, desc, depth + 1, label);
     if (!inner) continue;
     for (const nested of nestedIn(message, field)) {

@@ -78,6 +78,7 @@ function shapeOfMessage(message: DescMessage): unknown {
     set: message.proto.options?.messageSetWireFormat ?? false,
     fields: plans.map(({ field, categories, bare }) => ({ ...shapeOfField(field), categories, bare: bare ?? null })),
     // Oneofs are told apart by their members. A name is on no wire, and could be that of "none".
+    // layer: pin of oneofs
     oneofs: message.oneofs
       .map(({ fields }) => fields.map(({ number }) => number).sort((a, b) => a - b))
       .sort(([a = 0], [b = 0]) => a - b),
@@ -88,6 +89,7 @@ function shapeOfField(field: DescField): object {
   return {
     number: field.number,
     name: field.name,
+    // layer: pin of JSON names
     json: field.jsonName,
     kind: field.fieldKind,
     of: field.message?.typeName ?? field.enum?.typeName ?? field.scalar ?? null,

@@ -110,6 +110,7 @@ export function outbound(
       errors.push({ pointer, message: `${id} ${fault}` });
     } else {
       const found: OutboundMethod = { subprocessor, name: method.name, id, descriptor: method, http };
+      // layer: calls that the policy names (off: true)
       const named = policy.subprocessors[subprocessor]?.calls.includes(callOf(found));
       (named ? methods : unnamed).push(found);
     }

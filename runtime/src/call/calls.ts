@@ -44,11 +44,19 @@ export class Calls {
       if (this.#stopped !== undefined) return refused(call, this.#stopped);
       const ending = await call.run();
       const told = ending.refusal;
-      if (told !== null && call.didNothing(told) && !this.#tally.hasRecord(told.code)) return refused(call, told);
+      if (
+        told !== null &&
+        /* layer: refusals of strangers are counted (off: false) */ call.didNothing(told) &&
+        !this.#tally.hasRecord(told.code)
+      )
+        return refused(call, told);
       const { body, durable } = call.end(ending, this.#sequence++);
       // The receipt is signed while the record is written. The answer leaves only after both are
       // done.
-      const receipt = await this.#held.release(durable, this.#options.receipts.sign(body));
+      const receipt = await this.#held.release(
+        /* layer: no log, no response (off: null) */ durable,
+        this.#options.receipts.sign(body),
+      );
       const { status, message, response, refusal, error } = ending;
       if (refusal === null) return { status, message, response, receipt };
       const details = statusDetails(status, message, call.info(refusal, error));

@@ -73,6 +73,7 @@ const NOTHING = new Uint8Array();
  * it goes on, and what it reads and takes meanwhile, so none of these may show.
  */
 export function endingOf({ how, silence, refused, label, id }: Ended): Ending {
+  // layer: refusals alike
   if (silence !== undefined) return { ...refusing(silence.refusal), label: silence.label, counts: false };
   if ('error' in how) return { ...named(refusing(refusalOf(how.error, refused)), id), label, counts: true };
   const allowed = { result: 'allow', claim: undefined, refusal: null, label, counts: true } as const;
@@ -80,7 +81,9 @@ export function endingOf({ how, silence, refused, label, id }: Ended): Ending {
   // The receipt says `allow`, as for a response. By that a verifier tells a handler's status from
   // the runtime's.
   const { code, text } = how.status;
-  const reason = isOpen(label) ? `handler ${code}` : 'handler';
+  const reason = /* layer: statuses named only of open calls (off: true) */ isOpen(label)
+    ? `handler ${code}`
+    : 'handler';
   return { ...allowed, status: HANDLER_STATUSES[code], message: text, response: NOTHING, reason };
 }
 

@@ -85,6 +85,7 @@ export class HandlerOperations {
         const made = context.perform(operation);
         // Neither a `get` of a missing key nor a `delete` counts as work on local data
         // (sovereignty).
+        // layer: only work that is done counts (off: true)
         const touched = operation.kind === 'put' || (operation.kind === 'get' && made !== NULL_TEXT);
         if (touched) egress?.touched(operation.collection, operation.key);
         return made;

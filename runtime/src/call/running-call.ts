@@ -154,7 +154,7 @@ export class RunningCall {
         sends: this.#egress?.grants.sends ?? NO_GRANTS.sends,
         releases: this.#egress?.grants.releases ?? NO_GRANTS.releases,
         time: this.#options.clock.text(),
-        id: freshHex(16),
+        id: /* layer: error ids are no word of the call */ freshHex(16),
         seed: freshHex(32),
       },
       awaits: (kind) => this.#operations.awaits(kind),
@@ -201,11 +201,12 @@ export class RunningCall {
   async #lastOf(egress: CallEgress, running: Promise<unknown>, signal: AbortSignal): Promise<void> {
     const [{ status }] = await Promise.allSettled([running]);
     try {
-      await whileItLasts(signal, this.#gate.opened());
+      await /* layer: wall time of egress (off: this.#gate.opened()) */ whileItLasts(signal, this.#gate.opened());
     } catch (error) {
       await egress.end('given up');
       if (status === 'fulfilled') throw error;
     }
+    // layer: an answer that stands
     await whileItLasts(signal, egress.end('done')).catch(() => egress.end('given up'));
   }
 
@@ -215,7 +216,10 @@ export class RunningCall {
    * messages. Such a call needs no record of its own.
    */
   didNothing(refusal: RefusalError): boolean {
-    return this.#begun ? refusal === this.#requests.unread && !this.#operations.asked : refusal.code !== 'log';
+    return this.#begun
+      ? /* layer: refusals of streams are counted (off: false) */ refusal === this.#requests.unread &&
+          !this.#operations.asked
+      : refusal.code !== 'log';
   }
 
   /**

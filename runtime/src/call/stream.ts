@@ -160,6 +160,7 @@ export class ResponseWriter {
    * fields.
    */
   allowed(status: HandlerStatus): HandlerStatus {
+    // layer: statuses are responses
     this.#context.respond(new Set(), [status.text]);
     return status;
   }
@@ -198,6 +199,7 @@ export class ResponseWriter {
     const { label: returned, texts, bytes: encode } = output.write(json, looks(this.#options.admission));
     this.#context.respond(returned, texts);
     const bytes = encode();
+    // layer: responses have a limit
     if (bytes.length > MAX_MESSAGE_BYTES)
       throw new RefusalError('budget', `a response may have ${MAX_MESSAGE_BYTES} bytes`);
     return { bytes, returned };

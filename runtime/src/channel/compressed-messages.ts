@@ -18,7 +18,9 @@ const unfold = promisify(gunzip);
  */
 export async function unfolded(message: Uint8Array): Promise<Uint8Array> {
   try {
-    return await unfold(message, { maxOutputLength: maxInflated(message.length) });
+    return await unfold(message, {
+      /* layer: what a message may unfold to */ maxOutputLength: maxInflated(message.length),
+    });
   } catch (error) {
     throw (error as NodeJS.ErrnoException).code === TOO_LARGE
       ? new RefusalError('budget', 'a compressed message is larger than it may be')

@@ -23,7 +23,10 @@ import type { StreamLimit } from './stream-limit.ts';
 const MAX_STREAMS = 64;
 const MAX_SESSION_MEGABYTES = 64;
 const HTTP2: ServerOptions = {
-  settings: { maxConcurrentStreams: MAX_STREAMS, maxHeaderListSize: MAX_METADATA_BYTES },
+  settings: {
+    /* layer: streams of a connection */ maxConcurrentStreams: MAX_STREAMS,
+    maxHeaderListSize: MAX_METADATA_BYTES,
+  },
   maxSessionMemory: MAX_SESSION_MEGABYTES,
 };
 /** Milliseconds between two looks at a connection. Each sends a ping, which a live peer answers. */
@@ -68,7 +71,10 @@ export class CallConnection implements CallerConnection {
     this.isAttested = isAttested;
     this.#socket = socket;
     this.#options = options;
-    this.#session = performServerHandshake(new MeteredSocket(socket), HTTP2);
+    this.#session = performServerHandshake(
+      /* layer: frames are counted (off: socket) */ new MeteredSocket(socket),
+      HTTP2,
+    );
     this.#session.on('stream', (stream, headers, _flags, raw) => this.#begin(stream, headers, raw));
     this.#session.on('error', () => {}); // 'close' follows
     socket.once('close', () => {
@@ -111,6 +117,7 @@ export class CallConnection implements CallerConnection {
    */
   #look(): void {
     const { bytesRead, writableEnded } = this.#socket;
+    // layer: silent connections end
     if (writableEnded || bytesRead === this.#bytesBefore) {
       this.#socket.destroy();
       return;
@@ -118,6 +125,7 @@ export class CallConnection implements CallerConnection {
     this.#bytesBefore = bytesRead;
     if (this.#session.closed || this.#session.destroyed) return;
     if (this.#openStreams === 0) this.#idleLooks++;
+    // layer: idle connections end
     if (this.#idleLooks >= MAX_IDLE_LOOKS) this.retire();
     else this.#session.ping(() => {});
   }
@@ -129,6 +137,7 @@ export class CallConnection implements CallerConnection {
     const { methods, streams } = this.#options;
     this.#openStreams++;
     this.#idleLooks = 0;
+    // layer: life of a stream
     streams.add(stream);
     const timeout = timerOf(headers['grpc-timeout']);
     const call = new GrpcCall(stream, this, {
@@ -143,11 +152,12 @@ export class CallConnection implements CallerConnection {
     });
     const refusal = requestRefusal(headers, raw);
     const method = methods.get(headers[':path'] ?? '');
+    // layer: one table of requests
     if (refusal !== undefined) call.refuse(refusal);
     else if (method === undefined) call.refuse(UNIMPLEMENTED);
     else if (timeout !== undefined && timeout < 1) call.refuse(LATE);
     else if (method.streamsRequest) method.serve(call);
-    else call.readOne(() => method.serve(call));
+    else call.readOne(() => method.serve(call)); // layer: headers stay behind
   }
 }
 

@@ -48,10 +48,12 @@ interface Serving {
 function serve(call: GrpcCall, method: ExposedMethod, { calls, running, longest }: Serving): void {
   const over = running.begin();
   const { signal } = over;
-  const timer = setTimeout(() => over.abort(), longest);
+  const timer = setTimeout(() => /* layer: life of a call (off: over) */ over.abort(), longest);
   call.onLeave(() => running.leave(over));
   const { number: connection, isAttested: attested } = call.connection;
   const caller = {
+    // layer: messages unfold when they are asked for
+    // layer: messages only
     next: () => call.next(),
     send: (message: Uint8Array) => call.send(message, signal),
     signal,
@@ -68,7 +70,14 @@ function serve(call: GrpcCall, method: ExposedMethod, { calls, running, longest 
       running.end(over);
       const hasResponse = status === STATUS.ok && !streamsResponse;
       call.end({
-        ...{ status, message, trailers: { [RECEIPT_TRAILER]: receipt, [STATUS_DETAILS]: details } },
+        ...{
+          status,
+          message,
+          trailers: {
+            [RECEIPT_TRAILER]: receipt,
+            /* layer: trailers of the runtime's own */ [STATUS_DETAILS]: details,
+          },
+        },
         ...(hasResponse && { response }),
       });
     })

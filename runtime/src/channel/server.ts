@@ -27,6 +27,7 @@ export interface ServerOptions {
 }
 
 const MAX_CONNECTIONS = 4096;
+const TLS_HANDSHAKE_MS = 15_000;
 /**
  * Milliseconds that calls under way get when the server closes; then those for telling the rest.
  */
@@ -61,11 +62,14 @@ export class AttestedServer {
     this.#tls = createServer({
       key: tls.key,
       cert: tls.certificate,
+      // layer: TLS 1.3 and nothing older
       minVersion: 'TLSv1.3',
       ALPNProtocols: [ALPN, 'h2'],
-      handshakeTimeout: 15_000,
+      // layer: time for the TLS handshake
+      handshakeTimeout: TLS_HANDSHAKE_MS,
       noDelay: true,
     });
+    // layer: number of connections
     this.#tls.maxConnections = MAX_CONNECTIONS;
     this.#tls.on('secureConnection', (socket: TLSSocket) => void this.#accept(socket, attested));
     this.#tls.on('tlsClientError', (_error, socket) => socket.destroy());

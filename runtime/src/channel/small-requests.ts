@@ -15,6 +15,7 @@ const MAX_REQUEST_BYTES = 4096;
  * @throws RequestError
  */
 export function smallRequest<Desc extends DescMessage>(type: Desc, bytes: Uint8Array): MessageShape<Desc> {
+  // layer: length of requests of health
   if (bytes.length > MAX_REQUEST_BYTES)
     throw new RequestError(STATUS.resourceExhausted, `a request is longer than ${MAX_REQUEST_BYTES} bytes`);
   try {

@@ -21,6 +21,7 @@ export class AnswerGate {
 
   /** Resolves when the outward operations asked for so far are answered; undefined if all are. */
   get pending(): Promise<unknown> | undefined {
+    // layer: answers wait for what is pending (off: undefined)
     return this.#outward > 0 ? this.#last : undefined;
   }
 

@@ -170,7 +170,7 @@ export class CallEgress {
     const { label: carried, texts, bytes } = this.#outgoing(target, text);
     // **Leak**: the handler chooses the method, the message, its length and its time, so they carry
     // the call's label.
-    context.send(to, carried, texts);
+    context.send(to, carried, /* layer: leak detectors on bytes */ texts);
     const call = target.http === 'none' ? target.id : target.http;
     const answer = await this.#send(to, { call, bytes, reason: target.id });
     return this.#answered(target, answer);
@@ -204,7 +204,8 @@ export class CallEgress {
     const { admission, context } = this.#options;
     const { output } = admission.messages.ofOutbound(id);
     if (output.type.fields.length === 0) {
-      if (status !== 'ok') throw new RefusalError('peer', `${to} did not take it`);
+      if (status !== 'ok')
+        throw new RefusalError('peer', /* layer: answers that say nothing */ `${to} did not take it`);
       return jsonText({});
     }
     context.heard(to, new Set(), []);
@@ -237,6 +238,7 @@ export class CallEgress {
     // record.
     if (release === undefined) throw new RefusalError('grant', 'there is no such release');
     context.release(id);
+    // layer: once in a call
     if (this.#used.has(id)) throw new RefusalError('grant', `release ${id} works once in a call`);
     this.#used.add(id);
     if (release.collections.length > 0) return this.#releaseOfRecords(release, keys);
@@ -266,6 +268,7 @@ export class CallEgress {
     // **Leak**: counted whether or not the message is sent. Otherwise the handler could tell the
     // outcome from what the call has left.
     await this.#orRecord(to, async () => this.#depend(to));
+    // layer: one answer for every record
     void tracked(this.#untold, this.#sendRecords(release, keys));
     return NULL_TEXT;
   }
@@ -278,6 +281,7 @@ export class CallEgress {
       // A message built from records is searched for leaks; one from the request alone is not. The
       // policy's owner named what is taken of a request, but handlers wrote what is in records.
       const outgoing = this.#encoded(release, built);
+      // layer: leak detectors on records
       context.lookAtRecord(outgoing.leaves);
       const { status } = await this.#carry(to, outgoing, 'untold');
       if (status !== 'ok') throw new RefusalError('peer', `${to} did not take it`);
@@ -328,11 +332,20 @@ export class CallEgress {
     const { broker, context, record, signal } = this.#options;
     const sink = `send:${to}`;
     const open = room === 'told' && context.open;
-    const length = open ? bytes.length : Math.max(SMALLEST_LENGTH, 2 ** Math.ceil(Math.log2(bytes.length)));
+    const length = /* layer: lengths as powers of two (off: true) */ open
+      ? bytes.length
+      : Math.max(SMALLEST_LENGTH, 2 ** Math.ceil(Math.log2(bytes.length)));
     this.#count(`${sink} calls`, 1);
     this.#count(`${sink} bytes`, length);
+    // layer: record before message
     await record({ decision: 'allow', code: 'flow', reason, sink, figures: { bytes: length } });
-    return broker.send(to, call, bytes, AbortSignal.any([signal, this.#over.signal]), room);
+    return broker.send(
+      to,
+      call,
+      bytes,
+      AbortSignal.any([signal, this.#over.signal]),
+      /* layer: a room for what is not told (off: 'told') */ room,
+    );
   }
 
   /** Does the work of sending a message, and records a refusal of it. */

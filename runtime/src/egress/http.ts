@@ -42,9 +42,11 @@ export async function callHttp(
       const outgoing = request({ createConnection: () => tls, method: verb, path, headers, signal }, (incoming) => {
         const chunks: Buffer[] = [];
         let length = 0;
+        // layer: a redirect is an answer
         incoming.on('error', reject);
         incoming.on('data', (chunk: Buffer) => {
           length += chunk.length;
+          // layer: answers have a limit
           if (length > MAX_ANSWER_BYTES) incoming.destroy(new Error(`more than ${MAX_ANSWER_BYTES} bytes came back`));
           else chunks.push(chunk);
         });

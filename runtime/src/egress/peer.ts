@@ -32,7 +32,7 @@ export type EgressProtocol = 'h2' | 'http/1.1';
 
 const HTTPS_PORT = 443;
 /** Limit for TLS alone; the call's own deadline may end it sooner. */
-const HANDSHAKE_MS = 10_000;
+const TLS_MS = 10_000;
 const MAX_CERTIFICATES = 8;
 const SERVER_AUTH = '1.3.6.1.5.5.7.3.1';
 
@@ -82,7 +82,7 @@ function handshake(socket: Socket, peer: Peer, wanted: EgressProtocol): Promise<
       // trusts those roots.
       rejectUnauthorized: false,
     });
-    const timer = setTimeout(() => tls.destroy(new Error('it took too long')), HANDSHAKE_MS);
+    const timer = setTimeout(() => tls.destroy(new Error('it took too long')), TLS_MS);
     const fail = (cause: Error): void => reject(new RefusalError('peer', `no TLS with ${peer.name}`, { cause }));
     tls.once('error', fail);
     tls.once('close', () => {
@@ -107,7 +107,10 @@ let context: SecureContext | undefined;
  * to read. It keeps no sessions.
  */
 function tls13(): SecureContext {
-  context ??= createSecureContext({ ca: [...rootCertificates], minVersion: 'TLSv1.3' });
+  context ??= createSecureContext({
+    /* layer: roots of the system */ ca: [...rootCertificates],
+    /* layer: identity: TLS 1.3 */ minVersion: 'TLSv1.3',
+  });
   return context;
 }
 
@@ -125,14 +128,19 @@ async function refuseStranger(tls: TLSSocket, peer: Peer, now: number): Promise<
   const certificate = tls.getPeerX509Certificate();
   if (certificate === undefined) throw stranger(peer, 'has no certificate');
   // Written so that an invalid date fails.
+  // layer: identity: dates
   if (!(certificate.validFromDate.getTime() <= now && now <= certificate.validToDate.getTime()))
     throw stranger(peer, `has a certificate from ${certificate.validFrom} to ${certificate.validTo}`);
   if (spki !== undefined) {
+    // layer: identity: pinned key
     if (!spki.includes(pinOf(certificate))) throw stranger(peer, 'has another key');
   } else if (ca === 'system') {
+    // layer: identity: known authority
     if (!tls.authorized) throw stranger(peer, 'is vouched for by no known authority');
   } else if (ca !== undefined) {
+    // layer: identity: name
     if (certificate.checkHost(peer.host, { subject: 'never' }) === undefined) throw stranger(peer, 'has another name');
+    // layer: identity: authority
     await verifyIssuedBy(ca, certificate, now);
   } else {
     if (references === undefined) throw stranger(peer, 'would have to be attested');
@@ -150,6 +158,7 @@ async function verifyIssuedBy(ca: `sha256:${string}`, certificate: X509Certifica
   const known = knownRoots().get(ca);
   await verifyChain(leaf, known === undefined ? sent : [...sent, parseCertificate(known)], [ca], { now });
   const usages = extendedKeyUsages(leaf);
+  // layer: identity: purpose
   if (usages.length > 0 && !usages.includes(SERVER_AUTH)) throw new Error('has a certificate that is not for servers');
 }
 

@@ -81,6 +81,7 @@ export function askServers(servers: readonly string[]): Resolve {
 
 /** @throws RefusalError `peer` */
 export function reachable(host: string, addresses: readonly string[]): readonly string[] {
+  // layer: addresses that lead out (off: addresses)
   const found = addresses.filter(isReachable).slice(0, MAX_ADDRESSES);
   if (found.length === 0) throw new RefusalError('peer', `${host} has no address that is reached from here`);
   return found;

@@ -131,7 +131,11 @@ export class CallContext {
    */
   send(to: string, carried: Label, texts: readonly string[]): void {
     this.#label.acted = true;
-    this.#judge.decide({ kind: 'send', name: to }, new Set([...this.label, ...carried]));
+    // layer: grant to send
+    this.#judge.decide(
+      { kind: 'send', name: to },
+      new Set(/* layer: label of the message (off: this.label) */ [...this.label, ...carried]),
+    );
     this.#look('egress', () => texts);
   }
 
@@ -142,6 +146,7 @@ export class CallContext {
    */
   release(rule: string): void {
     this.#label.acted = true;
+    // layer: release of one's own method
     this.#judge.decide({ kind: 'release', name: rule }, new Set(this.label));
   }
 
@@ -152,7 +157,9 @@ export class CallContext {
    * @throws RefusalError `grant`, `assurance`, `flow`
    */
   nameRecord(to: string, collection: string): void {
+    // layer: grant to read
     this.#judge.decide({ kind: 'read', name: collection }, new Set());
+    // layer: naming is sending
     this.#judge.decide({ kind: 'send', name: to }, new Set(this.label));
   }
 
@@ -167,7 +174,10 @@ export class CallContext {
   recordFor(to: string, collection: string, key: string): Json {
     const stored = this.#collections.get(collection)?.get(key);
     if (stored?.value === undefined) throw new RefusalError('request', `there is no such record in ${collection}`);
-    const decision = this.#judge.judge({ kind: 'send', name: to }, new Set(stored.label));
+    const decision = this.#judge.judge(
+      { kind: 'send', name: to },
+      new Set(/* layer: label of the record (off: undefined) */ stored.label),
+    );
     if (!decision.allow) throw refusalOf(decision);
     return JSON.parse(stored.value) as Json;
   }
@@ -191,6 +201,7 @@ export class CallContext {
   heard(from: string, carried: Label, texts: readonly string[]): void {
     const { receives = [] } = this.#policy.subprocessors[from] ?? {};
     const known = new Set([...receives, ...carried]);
+    // layer: label of answers
     this.#label.growRead(known);
     this.#listen();
     this.#remember(known, () => texts);

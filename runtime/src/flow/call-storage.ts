@@ -63,15 +63,20 @@ export class CallStorage {
     if (writes) label.acted = true;
     // **Leak**: an absent entry tells as much as a present one, so deleting is decided like
     // writing.
-    judge.decide({ kind: writes ? 'store' : 'read', name }, writes ? new Set(label.names) : new Set());
+    judge.decide(
+      { kind: writes ? 'store' : 'read', name },
+      /* layer: deletion is a write (off: false) */ writes ? new Set(label.names) : new Set(),
+    );
     this.#refuseHalf(writes, name);
     // **Leak**: how far a call came before a read was refused would tell what it found there. So
     // once a call has acted, every read adds the collection's full label, whatever it finds.
+    // layer: reading after acting
     if (!writes && label.acted) label.growRead(policy.collections[name]?.holds ?? []);
     switch (operation.kind) {
       case 'get': {
         const stored = store.get(operation.key);
         if (stored === undefined) return NULL_TEXT;
+        // layer: floating label
         label.growRead(stored.label);
         const { value } = stored;
         if (value === undefined) return NULL_TEXT;
@@ -81,6 +86,7 @@ export class CallStorage {
       }
       case 'list': {
         const listed = store.list();
+        // layer: label of knowing keys
         label.growRead(listed.label);
         return jsonText(listed.keys);
       }
@@ -93,6 +99,7 @@ export class CallStorage {
         return NULL_TEXT;
       case 'delete':
         // Whether the entry existed is not returned: that would be a read.
+        // layer: deletion says nothing
         store.delete(operation.key, label.names);
         return NULL_TEXT;
     }

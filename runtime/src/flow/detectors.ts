@@ -35,6 +35,7 @@ const EMAIL: readonly Shape[] = [
 const CREDENTIAL: readonly Shape[] = [
   [/- ?BEGIN [A-Z0-9 ]{0,40}PRIVATE {1,3}KEY(?: {1,3}BLOCK)? ?-/gi, always],
   // A lookahead, because the second part may be the first of another token.
+  // layer: patterns with one beginning
   [new RegExp(`(?<![A-Za-z0-9_-])[A-Za-z0-9_-]+(?=\\.${OBJECT}[A-Za-z0-9_-]{8,}\\.)`, 'g'), isTokenHead],
   [/(?:AKIA|ASIA)[A-Z0-9]{16}/g, always],
   [/gh[pousr]_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9_]{22}/g, always],

@@ -48,6 +48,7 @@ export class LeakGuard {
     // may not have them, the label has refused the message already.
     const forbidden = (surface !== 'egress' && this.#forbidden) || NOTHING;
     const found: LeakDetector[] = detect(leaks.detectors, texts(), forbidden);
+    // layer: leak detectors (off: true)
     if (found.length === 0) return undefined;
     return new RefusalError('leak', `the ${surface} holds ${found.join(', ')}`, { pointer: '/governance/leaks' });
   }

@@ -50,7 +50,10 @@ export function deadlineOf(caller: AbortSignal, { wall, pointer }: CallBudget): 
   const controller = new AbortController();
   const message = `the call took longer than the ${wall} ms that it declares`;
   const end = (refusal: RefusalError): void => controller.abort(refusal);
-  const late = (): void => end(new RefusalError('budget', message, { pointer: `${pointer}/wall` }));
+  const late = (): void => {
+    // layer: wall time
+    end(new RefusalError('budget', message, { pointer: `${pointer}/wall` }));
+  };
   const gone = (): void => controller.abort(caller.reason);
   const timer = setTimeout(late, wall);
   if (caller.aborted) gone();

@@ -204,7 +204,9 @@ export class Places {
       if (amount === 0) continue;
       const own = held[kind] ?? 0;
       const left = (this.#room.whole[kind] ?? 0) - (this.#held[kind] ?? 0) - amount;
-      const fits = left >= 0 && (own === 0 || own + amount <= left);
+      // layer: sums of what is declared
+      const fits =
+        left >= 0 && /* layer: as much left as a connection holds (off: true) */ (own === 0 || own + amount <= left);
       if (!fits) return false;
     }
     return true;
@@ -251,6 +253,7 @@ export class Places {
   /** Gives amounts back, and hands out what is free then. */
   #give(guest: Guest, amounts: Amounts): void {
     const line = this.#lineOf(guest);
+    // layer: one return of each
     this.#add(line, amounts, -1);
     this.#tidy(guest, line);
     this.#next();
@@ -303,6 +306,7 @@ export class Places {
    * the wall time of the policy.
    */
   #reclaim(): void {
+    // layer: silence keeps nothing that another needs (off: true)
     if (this.#ending !== undefined || this.#timer !== undefined) return;
     let heaviest: Line | undefined;
     for (const line of this.#lines.values()) if (line.keeping.size > (heaviest?.keeping.size ?? 0)) heaviest = line;

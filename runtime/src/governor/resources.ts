@@ -141,6 +141,7 @@ export class ResourceGovernor {
    */
   admitNow(method: MethodId, guest: Guest): Place | undefined {
     const { load } = this.#declared(method);
+    // layer: pressure
     this.#refuseStrained();
     return this.#places.takeFree(guest, load);
   }
@@ -163,6 +164,7 @@ export class ResourceGovernor {
       try {
         this.#readings = this.#read();
       } catch (cause) {
+        // layer: absent is not calm
         throw new RefusalError('budget', 'the kernel no longer shows how strained it is', { pointer: POINTER, cause });
       }
       this.#readAt = now;
@@ -173,6 +175,7 @@ export class ResourceGovernor {
       if (pressure[kind] > limits.pressure[kind])
         refuse(`pressure/${kind}`, `pressure on ${kind} is over ${limits.pressure[kind]} %`);
     if (limits.thermal === 'none') return;
+    // layer: temperature
     if (warmest === null ? this.thermalObserved : warmest > limits.thermal)
       refuse('thermal', `temperature is over ${limits.thermal} degrees, or a sensor has gone`);
   }

@@ -34,7 +34,7 @@ export class SovereigntyAccount {
    * and would only raise the score.
    */
   local(what: string): void {
-    if (this.#local.size < MAX_LOCAL_RECORDS) this.#local.add(what);
+    if (this.#local.size < MAX_LOCAL_RECORDS) this.#local.add(/* layer: work counts once */ what);
   }
 
   /**
@@ -49,10 +49,12 @@ export class SovereigntyAccount {
     const external = this.#external + 1;
     const local = this.#local.size;
     if (this.#limits === 'none') {
+      // layer: number of calls
       if (external > MAX_EXTERNAL_CALLS)
         throw new RefusalError('budget', `more than ${MAX_EXTERNAL_CALLS} calls of others`);
     } else {
       const { minScore, maxExternalCalls } = this.#limits;
+      // layer: number of calls of the policy
       if (external > maxExternalCalls) {
         throw new RefusalError('sovereignty', `${external} calls of others, at most ${maxExternalCalls}`, {
           pointer: `${POINTER}/maxExternalCalls`,
@@ -69,7 +71,9 @@ export class SovereigntyAccount {
         });
       }
     }
+    // layer: score before it happens
     this.#weight = weight;
+    // layer: counted before it happens
     this.#external = external;
   }
 }

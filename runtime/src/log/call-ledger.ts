@@ -77,7 +77,8 @@ export class CallLedger {
    */
   note({ sink, allow, code, pointer, label }: FlowDecision): void {
     // A refusal of what the caller sent is told by the record of the call's end.
-    if (allow || sink === 'call' || !isOpen(label)) {
+    // layer: an end without records of its own
+    if (allow || sink === 'call' || /* layer: no records of refusals of closed calls */ !isOpen(label)) {
       this.#count(allow ? sink : `denied:${sink}`);
       return;
     }
@@ -118,13 +119,14 @@ export class CallLedger {
   async event(event: string, json: WorkerText): Promise<JsonText> {
     this.#needRoom();
     const data = handlerValue(json);
+    // layer: events only of open calls (off: true)
     const open = this.#context.mayLog([event, data]);
     await this.#record({
       decision: 'info',
       reason: open ? `handler:${event}` : 'handler',
       sink: 'log',
       // A length is a number that the handler chooses.
-      figures: open ? { bytes: jsonText(data).length } : {},
+      figures: /* layer: no numbers of closed calls (off: true) */ open ? { bytes: jsonText(data).length } : {},
       basis: 'observed',
     }).durable;
     return NULL_TEXT;
@@ -162,12 +164,14 @@ export class CallLedger {
    * label is more than public, the record says that a thing happened and not how often.
    */
   get #counted(): Record<string, number> {
+    // layer: no counts of closed calls (off: true)
     if (this.#context.open) return this.#figures;
     return Object.fromEntries(Object.keys(this.#figures).map((figure) => [figure, 1]));
   }
 
   /** Whether there is room for another record that the handler causes. */
   #hasRoom(): boolean {
+    // layer: few records (off: true)
     return ++this.#records <= MAX_RECORDS_PER_CALL;
   }
 

@@ -205,6 +205,7 @@ export class LogWriter {
   async #writeSuperblock({ minimum, start }: Held): Promise<void> {
     const onDisk = [0, 1].map((slot) => this.#disk.bytes(slot * SUPERBLOCK_SPACING_BYTES, SUPERBLOCK_SPACING_BYTES));
     const found = await Promise.all(onDisk);
+    // layer: a superblock of another writer is seen
     if (this.#superblocks?.some((known, slot) => !equalBytes(known, found[slot] ?? known)))
       throw new RangeError('another writer has written to the disk of the log');
     const sequence = this.#sequence + 1;
@@ -232,7 +233,9 @@ export class LogWriter {
   async #write(data: Uint8Array, at: number): Promise<void> {
     for (let done = 0; done < data.length; ) {
       const { bytesWritten } = await this.#device.write(data, done, data.length - done, at + done);
+      // layer: a disk that takes nothing has failed
       if (bytesWritten === 0) throw new RangeError('the device takes no more');
+      // layer: writes are finished (off: Infinity)
       done += bytesWritten;
     }
   }

@@ -276,6 +276,7 @@ export class RecordLog {
     const more = this.#queue.growth(length, (bytes) => sectors(blockLength(LARGEST_FRONTIER, bytes)));
     const tiles = Math.floor(this.#size / TILE_HASHES) - Math.floor(this.#writer.held.minimum / TILE_HASHES);
     const full = more > this.#room.left(this.#used, writer) || tiles >= (this.#layout.levels[0]?.tiles ?? 0);
+    // layer: capacity of the log
     if (full) throw new RefusalError('log', `the log is full: ${this.#layout.capacity} bytes, ${this.#size} records`);
     this.#reserved += more;
   }
@@ -288,6 +289,7 @@ export class RecordLog {
       if (batch === undefined) return;
       this.#durable = await this.#writer.commit(batch.records, batch.bytes);
     } catch (cause) {
+      // layer: a failed log stays failed
       this.#broken = cause;
       throw new RefusalError('log', 'the record could not be made durable', { cause });
     }

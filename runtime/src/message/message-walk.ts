@@ -63,13 +63,19 @@ export function walkBytes({ maker, type, registry, searched }: WalkOptions, byte
  */
 export function walkJson({ maker, type, registry, searched }: WalkOptions, json: Json): WalkedJson {
   const message = reading(maker, type, () =>
-    new ExactJson(json).toMessage(type, { registry, ignoreUnknownFields: false }),
+    new ExactJson(json).toMessage(type, {
+      registry,
+      ignoreUnknownFields: /* layer: messages of their type (off: true) */ false,
+    }),
   );
   const label = reading(maker, type, () => labelOf(type, message));
   const made = { label, bytes: () => toBinary(type, message), json: () => jsonOf(maker, type, message, registry) };
   if (!searched) return { ...made, texts: [] };
   // JSON can write one number in many ways, of which the receiver sees one: detectors look at that
   // one.
-  const texts = [...leavesOf(type, message, made.json(), registry), ...wireTextsOf(type, message)];
+  const texts = [
+    ...leavesOf(type, message, /* layer: answers looked at as they leave (off: json) */ made.json(), registry),
+    ...wireTextsOf(type, message),
+  ];
   return { ...made, texts };
 }

@@ -59,10 +59,12 @@ export function after<V>(place: Place<V> | undefined, mutation: Mutation<V>, now
   const before = at(place, now);
   if (mutation.kind === 'delete') {
     if (before?.value === undefined) return before;
+    // layer: deleted places keep a label (off: undefined)
     return { ...before, value: undefined, label: union(before.label, mutation.label) };
   }
   const { value, since, end, owner } = mutation;
   const label = before === undefined ? mutation.label : union(before.label, mutation.label);
+  // layer: places end with their last (off: end)
   const placeEnd = Math.max(end, before?.placeEnd ?? end);
   return at({ value, since, label, valueEnd: end, placeEnd, owner }, now);
 }

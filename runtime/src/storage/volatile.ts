@@ -93,7 +93,11 @@ export class VolatileCollection {
 
   /** @param retention milliseconds */
   constructor(name: string, retention: number, options: CollectionOptions = {}) {
-    const { now = () => performance.now(), room = ROOM, places = [] } = options;
+    const {
+      now = () => /* layer: retention by the kernel's count */ performance.now(),
+      room = ROOM,
+      places = [],
+    } = options;
     this.#name = name;
     this.#retention = retention;
     this.#now = now;
@@ -126,8 +130,13 @@ export class VolatileCollection {
     const length = Buffer.byteLength(text);
     if (length > MAX_VALUE_BYTES) throw new RefusalError('budget', `a value of more than ${MAX_VALUE_BYTES} bytes`);
     const size = sizeOf(key, length);
+    // layer: bytes that a call stores
     if (size > most)
-      throw new RefusalError('budget', `a call stores no more than ${MAX_BYTES_PER_CALL} bytes`, { final: true });
+      throw new RefusalError(
+        'budget',
+        `a call stores no more than ${MAX_BYTES_PER_CALL} bytes`,
+        /* layer: no room for a call ends it (off: undefined) */ { final: true },
+      );
     this.#makeRoom(key, size, owner);
     const from = Math.min(since, this.#now());
     this.#change(key, {
@@ -203,7 +212,12 @@ export class VolatileCollection {
     if (!full()) return;
     this.sweep();
     // **Leak**: the refusal says neither which of the two limits was met, nor whose.
-    if (full()) throw new RefusalError('budget', `there is no room in collection ${this.#name}`, { final: true });
+    if (full())
+      throw new RefusalError(
+        'budget',
+        `there is no room in collection ${this.#name}`,
+        /* layer: no room in a collection ends the call (off: undefined) */ { final: true },
+      );
   }
 
   #change(key: string, mutation: Mutation<Buffer>): void {

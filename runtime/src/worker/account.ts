@@ -143,6 +143,7 @@ export class Account {
    * @throws RangeError if it reports less than an earlier one
    */
   take({ total, heap, collected, calls }: UsageReport): AccountVerdict {
+    // layer: reports only grow
     if (total < this.#total) throw new RangeError('a report of less than before');
     const worked = total - this.#total;
     this.#total = total;
@@ -162,6 +163,7 @@ export class Account {
     if (this.#collection !== undefined || now < this.#nextCollection) return 'fine';
     this.#collection = COLLECTION + declared * COLLECTION_PER_BYTE;
     this.#nextCollection = now + COLLECT_MS;
+    // layer: sum of heap
     return 'collect';
   }
 
@@ -180,8 +182,10 @@ export class Account {
     const worked = kernel - this.#start.before;
     const unreported = worked - this.#total;
     const ahead = Math.max(AHEAD, this.#start.loaded);
+    // layer: no report ahead of the kernel
     if (-unreported > AHEAD) return true;
     this.#settle(worked);
+    // layer: work held against charges (off: unreported)
     const over = Math.max(unreported, this.#unseen - this.#readyAllowance());
     const most = Math.max(0, ...[...this.#open.values()].map(left));
     if (over <= most + ahead + (this.#collection ?? 0)) return false;
@@ -256,6 +260,7 @@ export class Account {
     if (call === undefined) return;
     this.#charged += open === undefined ? Math.min(used, left(call)) : used;
     call.used += used;
+    // layer: charge by call
     if (call.used > call.budget.processor) open?.stop(exceeding('cpu', call.budget));
   }
 

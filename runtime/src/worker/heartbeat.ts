@@ -53,11 +53,13 @@ export class Heartbeat {
 
   /** Takes the end of a cancelled call. @throws RangeError for any other */
   over(call: number): void {
+    // layer: ends that were asked for
     if (!this.#cancelled.delete(call)) throw new RangeError('the end of a call that was not cancelled');
   }
 
   /** Takes an answer. @throws RangeError if it is out of turn, or a cancelled call goes on */
   pong(ping: number): void {
+    // layer: count of pings
     if (ping !== this.#answered++) throw new RangeError('a pong without a ping');
     for (const next of this.#cancelled.values()) {
       // The ping was sent after the cancel, so its answer comes after the end of the cancelled

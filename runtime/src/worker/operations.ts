@@ -70,6 +70,7 @@ export class Operations {
   take(running: Asking, message: Operation, text: string): void {
     const { turn, end } = this.#options;
     const { kind } = message;
+    // layer: limit of operations
     if (running.operations >= MAX_OPERATIONS) {
       end(`a call had more than ${MAX_OPERATIONS} operations under way`);
       return;

@@ -39,7 +39,12 @@ const IDLE_MS = 15_000;
  */
 const ALONE: Room = {
   whole: [1],
-  ...{ waiting: 4 * MAX_RUNNING_CALLS, away: 4 * MAX_RUNNING_CALLS, unaryFirst: true, crowded: CROWDED },
+  ...{
+    waiting: 4 * MAX_RUNNING_CALLS,
+    away: 4 * MAX_RUNNING_CALLS,
+    unaryFirst: /* layer: calls of one message first (off: false) */ true,
+    crowded: CROWDED,
+  },
 };
 /**
  * Workers that may die under one call that runs alone, without having been ended for their conduct.
@@ -163,7 +168,8 @@ export class WorkerPool {
       if (best !== undefined) return best;
       const dying = this.#workers.values().find(({ over }) => over);
       if (dying !== undefined) await dying.ended;
-      else if (this.#coming.size > 0) await whileItLasts(signal, Promise.race(this.#coming));
+      else if (/* layer: new calls wait for the new worker */ this.#coming.size > 0)
+        await whileItLasts(signal, Promise.race(this.#coming));
       else return undefined;
     }
   }
@@ -181,6 +187,7 @@ export class WorkerPool {
       const made = call.perform(operation);
       if (!(made instanceof Promise) || (operation.kind !== 'next' && operation.kind !== 'send')) return made;
       // A call with a budget ends by its wall time.
+      // layer: who waits for a caller holds no place (off: made)
       return place.whileAway(call.budget === undefined ? notForEver(made, end) : made);
     };
     return worker.run(this.#nextCall++, { ...call, perform, signal }, json);
@@ -255,7 +262,10 @@ export class WorkerPool {
 
 /** Returns the promise, and ends the call if it takes too long. */
 function notForEver<T>(awaited: Promise<T>, end: Guest['end']): Promise<T> {
-  const late = (): void => end(new RefusalError('budget', `the caller let the call wait for ${IDLE_MS} ms`));
+  const late = (): void =>
+    /* layer: end of a stream that is idle (off: undefined) */ end(
+      new RefusalError('budget', `the caller let the call wait for ${IDLE_MS} ms`),
+    );
   const timer = setTimeout(late, IDLE_MS);
   return awaited.finally(() => clearTimeout(timer));
 }

@@ -18,6 +18,7 @@ export class TurnBudget {
 
   /** Whether the loop should turn before the runtime does more for this worker. */
   get spent(): boolean {
+    // layer: turns of the loop (off: false)
     return this.#worked > MAX_TURN_MS;
   }
 

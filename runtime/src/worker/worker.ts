@@ -192,6 +192,7 @@ export class Worker {
   /** Keeps nothing of a call that is over. */
   #forget(id: number, { call, abort }: Running): void {
     call.signal.removeEventListener('abort', abort);
+    // layer: end of a call
     this.#running.delete(id);
     // A report may stop the call while the account still looks at it.
     if (this.#account !== undefined) queueMicrotask(() => this.#account?.close(id));
@@ -237,6 +238,7 @@ export class Worker {
 
   #examine(): void {
     try {
+      // layer: the kernel's count
       if (this.#account?.exceeded()) this.end('a call used more processor than it declares');
     } catch {
       this.end('the kernel no longer counts it', false);
@@ -252,7 +254,7 @@ export class Worker {
     try {
       for (const text of this.#frames.push(chunk)) {
         if (this.#reason !== undefined) return;
-        this.#obey(parseFromWorker(text), text);
+        this.#obey(/* layer: protocol */ parseFromWorker(text), text);
       }
     } catch {
       this.end('it said something that is not in the protocol');
@@ -275,6 +277,7 @@ export class Worker {
   #obey(message: FromWorker, text: string): void {
     switch (message.kind) {
       case 'ready':
+        // layer: report before ready
         if (this.#account?.opened === false) throw new RangeError('ready without a report');
         this.#loadOnce();
         this.#ready.resolve();
@@ -299,6 +302,7 @@ export class Worker {
         this.#heartbeat.over(message.call);
         return;
       case 'used': {
+        // layer: reports of metered workers
         if (this.#account === undefined) throw new RangeError('a report of a worker that is not metered');
         const verdict = this.#account.take(message);
         if (verdict === 'collect') this.#outbox.send({ kind: 'collect' });
@@ -318,6 +322,7 @@ export class Worker {
   }
 
   #loadOnce(): void {
+    // layer: ready, once
     if (this.#loaded) throw new RangeError('ready or unusable a second time');
     this.#loaded = true;
   }
@@ -344,8 +349,10 @@ export class Worker {
    * @throws RangeError for any other call, and for one that has sent its last message
    */
   #named(id: number): Running | undefined {
+    // layer: table of calls
     const running = this.#running.get(id);
     if (running === undefined && this.#heartbeat.isCancelled(id)) return undefined;
+    // layer: calls by name
     if (running === undefined || running.last !== undefined) throw new RangeError('a message for a call that is over');
     return running;
   }

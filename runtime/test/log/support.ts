@@ -1,5 +1,6 @@
 /** Logs for tests: on a disk in memory that can fail, and on files. */
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import { LogDisk, type LogLayout } from '@enclaim/attestation/log-disk';
 import { seed } from '../../../test/support/properties.ts';
 import type { Device } from '../../src/log/device.ts';
@@ -51,6 +52,7 @@ export class FakeDisk {
       write: async (from: Uint8Array, offset: number, length: number, at: number) => {
         const takes = this.takes.shift() ?? length;
         if (takes instanceof Error) throw takes;
+        if (takes === 0) await sleep(1); // for a log that tries again for ever
         const bytesWritten = Math.max(0, Math.min(takes, length, this.bytes.length - at));
         this.bytes.set(from.subarray(offset, offset + bytesWritten), at);
         if (this.keepsWrites) this.writes.push({ at, data: Buffer.from(from.subarray(offset, offset + bytesWritten)) });

@@ -16,6 +16,7 @@ export class FoundTexts {
   /** Adds a value's texts: that of its JSON, and those that JSON shows in another form. */
   value(json: Json, hidden: readonly string[]): void {
     for (const text of textsOf(json)) this.found.push(text);
+    // layer: bytes looked at as they leave
     for (const text of hidden) this.found.push(text);
   }
 
