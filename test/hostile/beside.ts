@@ -95,6 +95,8 @@ interface Beside {
   readonly name: string;
   readonly layer: string;
   readonly act: Act;
+  /** The layer off, where it is not its mark. */
+  readonly off?: Weakness;
 }
 
 const BESIDE: readonly Beside[] = [
@@ -121,16 +123,17 @@ const BESIDE: readonly Beside[] = [
       await askOddly(session, CALL, { name: 'the last', fields: { origin: 'x' } });
       return session;
     },
+    off: { constants: { TIMES_FREE: 1000 } },
   },
 ];
 
 /** Attacks beside an honest client. */
 export const besideAttacks: readonly Attack[] = BESIDE.map(
-  ({ name, layer, act }): Attack => ({
+  ({ name, layer, act, off = { off: [layer] } }): Attack => ({
     group: 'beside',
     name,
     layer,
     attempt: () => noticed(act, {}),
-    control: () => noticed(act, { off: [layer] }),
+    control: () => noticed(act, off),
   }),
 );

@@ -15,7 +15,7 @@ const EAGER = `next: ((all) => async () => (await all).shift())((async () => {
   const all = [];
   while (all.length < 3) all.push(await call.next().catch(() => undefined));
   return all;
-})()),`;
+})())`;
 
 /** Wherever an answer says that another place is to be asked, it is, by a connection that trusts any peer. */
 const FOLLOWED = `if (incoming.headers.location !== undefined) {
@@ -34,7 +34,7 @@ await new Promise((resolve) => setTimeout(resolve, 2000)); // as a peer far away
 if (Object.keys(this.#figures).some((name) => name.startsWith('release:'))) throw new Error('it was not sent');`;
 
 /** The field of a request that a handler gets. */
-const PASSED = `next: async () => Buffer.from('\\x0a\\x10' + call.headers['x-a'], 'latin1'),`;
+const PASSED = `next: async () => Buffer.from('\\x0a\\x10' + call.headers['x-a'], 'latin1')`;
 /** The fields of a request that come back as trailers. */
 const ECHOED = `...Object.fromEntries(Object.entries(call.headers).filter(([name]) => name.endsWith('-bin'))
   .map(([name, value]) => [name, Buffer.from(value, 'base64')]))`;

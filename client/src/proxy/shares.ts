@@ -58,8 +58,7 @@ export class Shares {
       for (const each of this.#waiting) {
         if (next === undefined || this.#of(each.holder) < this.#of(next.holder)) next = each;
       }
-      if (next === undefined || /* layer: shares of the places */ this.#of(next.holder) >= TIMES_FREE * this.#free)
-        return;
+      if (next === undefined || this.#of(next.holder) >= TIMES_FREE * this.#free) return;
       const chosen = next;
       this.#waiting = this.#waiting.filter((each) => each !== chosen);
       this.#free--;
