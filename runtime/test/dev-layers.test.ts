@@ -50,5 +50,5 @@ test('namespaces that differ from this one are some', needs('user namespaces'), 
   await instead({ 'systemd-run': 'exit 1' });
   const { held, launcher, missing } = confinementHere();
   assert.deepEqual([held, missing], [['namespaces'], ['user', 'root', 'cgroup']]);
-  assert.equal(launcher[0], 'unshare');
+  assert.ok(launcher.includes('unshare'));
 });

@@ -141,7 +141,7 @@ const PERMISSION = ['--permission', '--allow-ffi', '--no-experimental-sqlite', `
 function owned(layer: Layer | 'none', body: string): Promise<boolean> {
   const program = [join(import.meta.dirname, 'owned-process.ts'), layer, body];
   const node = [process.execPath, '--no-warnings', ...(layer === 'permission' ? PERMISSION : []), ...program];
-  const launcher = join(root, 'runtime/src/dev/without-io-uring.ts');
+  const launcher = join(root, 'runtime/src/dev/launcher.ts');
   return new Promise((resolve) => {
     execFile(process.execPath, ['--no-warnings', launcher, ...node], { env: {}, timeout: HANGS_MS }, (_, stdout) =>
       resolve(stdout.includes('answer true')),

@@ -52,7 +52,7 @@ function programs(): Programs {
     return file;
   };
   bundled ??= {
-    launcher: bundle('launcher', 'runtime/src/dev/without-io-uring.ts'),
+    launcher: bundle('launcher', 'runtime/src/dev/launcher.ts'),
     worker: bundle('worker', 'runtime/src/worker/process/main.ts'),
   };
   return bundled;

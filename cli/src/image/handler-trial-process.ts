@@ -3,6 +3,7 @@
  * their author the outcome.
  */
 
+import { runInThisContext } from 'node:vm';
 import { openRealm } from '@enclaim/runtime/realm';
 
 /**
@@ -13,11 +14,28 @@ export type TrialResult = { readonly names: readonly string[] | null } | { reado
 
 /** Characters of an author's own error that are told. */
 const MAX_TOLD_CHARS = 1000;
+/**
+ * Milliseconds that a load may take. Beside other work a machine may take a hundred times as long
+ * as alone.
+ *
+ * **Bound**: the engine holds this limit also if the process that asked was killed meanwhile.
+ */
+const MAX_LOAD_MS = 120_000;
 
 async function main(): Promise<void> {
   const chunks: Buffer[] = [];
   for await (const chunk of process.stdin) chunks.push(chunk as Buffer);
-  process.stdout.write(JSON.stringify(loadOnce(Buffer.concat(chunks).toString())));
+  process.stdout.write(JSON.stringify(bounded(() => loadOnce(Buffer.concat(chunks).toString()))));
+}
+
+/** Does it, and ends whatever code of the author it runs once that takes too long. */
+function bounded(load: () => TrialResult): TrialResult {
+  Object.assign(globalThis, { enclaimTrial: load });
+  try {
+    return runInThisContext('enclaimTrial()', { timeout: MAX_LOAD_MS });
+  } catch {
+    return { threw: `they did not end within ${MAX_LOAD_MS / 1000} s` };
+  }
 }
 
 function loadOnce(code: string): TrialResult {

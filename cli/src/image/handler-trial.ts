@@ -19,11 +19,8 @@ export class HandlersError extends Error {
   }
 }
 
-/**
- * Milliseconds after which a load without an end is ended. Beside other work a machine may take a
- * hundred times as long as alone.
- */
-const HANGS_MS = 120_000;
+/** Milliseconds after which a process is killed that should have ended a load without an end. */
+const HANGS_MS = 300_000;
 /**
  * Arguments of a process that may read this project's sources, has the engine's settings of a
  * worker, and can do nothing else.

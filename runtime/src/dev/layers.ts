@@ -12,8 +12,12 @@ const LIMITS = { memory: 384 * 1024 * 1024, processorPercent: 100, tasks: 32 } a
 /** Milliseconds for a program that only shows whether it can be started. */
 const HANGS_MS = 20_000;
 
-/** New namespaces of every kind, in which no process outlives the launching program. */
+/**
+ * New namespaces of every kind, in which no process outlives the launching program, and that none
+ * the process that started it.
+ */
 const NAMESPACES: readonly string[] = [
+  ...['setpriv', '--pdeathsig', 'KILL'],
   'unshare',
   ...['--user', '--map-current-user', '--mount', '--net', '--ipc', '--uts', '--cgroup', '--pid'],
   ...['--fork', '--kill-child=KILL', '--'],

@@ -45,7 +45,7 @@ export function startAuthorsWorkers({ layers: { launcher, forks }, heap, note }:
       // The programs that make namespaces and groups need this environment for their own programs
       // and bus. The worker gets none of it.
       ...(launcher.length === 0 ? [] : [...launcher, 'env', '-i']),
-      ...[process.execPath, '--no-warnings', join(import.meta.dirname, 'without-io-uring.ts')],
+      ...[process.execPath, '--no-warnings', join(import.meta.dirname, 'launcher.ts')],
       ...[process.execPath, `--max-old-space-size=${heap}`, ...HELD_BY_NODE],
       join(import.meta.dirname, 'worker.ts'),
     ];
