@@ -1,4 +1,4 @@
-/** Anyone reads hashes of the log, named readers alone its entries, and nobody what is not signed for yet. */
+/** Anyone reads hashes of the log, named readers alone its entries, and nobody what is not durable yet. */
 
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
@@ -95,9 +95,7 @@ test('a checkpoint is a note under the log key of the statement', async () => {
 });
 
 test('before there is a checkpoint, every method says so', async () => {
-  const { channel } = await served({
-    source: (honest) => ({ ...honest, checkpoints: { ...honest.checkpoints, newest: undefined } as never }),
-  });
+  const { channel } = await served({ source: () => undefined });
   const none = refused(status.UNAVAILABLE, 'LOG_NO_CHECKPOINT');
   await assert.rejects(ask(channel, getCheckpoint, {}), none);
   await assert.rejects(ask(channel, getTile, { level: 0, index: 0n, width: 1 }), none);
@@ -106,7 +104,7 @@ test('before there is a checkpoint, every method says so', async () => {
   await assert.rejects(ask(channel, watch, { size: 0n }), none);
 });
 
-test('tiles are those of the tree that is signed for, and not a hash beyond', async () => {
+test('tiles are those of the durable tree, and not a hash beyond', async () => {
   const { server, channel } = await served();
   const tile = async (level: number, index: number, width: number): Promise<Uint8Array> =>
     fromBinary(GetTileResponseSchema, await ask(channel, getTile, { level, index: BigInt(index), width })).hashes;
@@ -117,7 +115,8 @@ test('tiles are those of the tree that is signed for, and not a hash beyond', as
     { level: 1, index: 0, width: 2 },
   ])
     assert.deepEqual(Buffer.from(await tile(each.level, each.index, each.width)), Buffer.from(tileBytes(leaves, each)));
-  server.log.grow(100); // durable, and not signed for
+  server.log.grow(100);
+  server.log.undurable = 100;
   const { reads } = server.log;
   for (const [level, index, width] of [
     [0, 2, 189],
@@ -145,7 +144,8 @@ test('a reader that the policy names is given entries, and nobody else is', asyn
     entries.map((each) => fromUtf8(each)),
     Array.from({ length: 10 }, (_, i) => `entry ${690 + i}`),
   );
-  server.log.grow(1); // durable, and not signed for
+  server.log.grow(1);
+  server.log.undurable = 1;
   const { reads } = server.log;
   await assert.rejects(
     ask(channel, getEntries, { first: 700n, count: 1 }, proofOf(channel)),

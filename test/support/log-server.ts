@@ -20,9 +20,10 @@ import { StreamLimit } from '../../runtime/src/channel/stream-limit.ts';
 import type { PretendBoot, PretendOptions } from './pretend-server.ts';
 import { type PretendServer, startPretendServer } from './pretend-server.ts';
 
-/** A log that lies in memory. What is placed and not yet signed is durable, and nobody is shown it. */
+/** A log in memory. */
 export class MemoryLog implements ServedLog, ServedCheckpoints {
   minimum = 0;
+  readonly began = { size: 0 };
   /** Reads of tiles and of entries so far. */
   reads = 0;
   readonly data: Uint8Array[] = [];
@@ -31,6 +32,13 @@ export class MemoryLog implements ServedLog, ServedCheckpoints {
 
   constructor(boot: PretendBoot) {
     this.#boot = boot;
+  }
+
+  /** Entries that are placed, and not durable yet. */
+  undurable = 0;
+
+  get durable(): { readonly size: number } {
+    return { size: this.data.length - this.undurable };
   }
 
   /** Adds entries; they are signed for by `sign`. */
@@ -88,7 +96,7 @@ export interface LogServerOptions {
   /** Entries at the start; signed for. Default: none, and no checkpoint. */
   readonly entries?: number;
   /** Stands in for log or checkpoints, or for the methods themselves. */
-  readonly source?: (honest: LogSource) => LogSource;
+  readonly source?: (honest: LogSource) => LogSource | undefined;
   readonly methods?: (honest: ServedMethods, log: MemoryLog) => ServedMethods;
   readonly Service?: typeof LogService;
 }
@@ -97,7 +105,8 @@ export interface LogServerOptions {
 export async function startLogServer(options: LogServerOptions = {}): Promise<LogServer> {
   const streams = new StreamLimit(60_000);
   const boots = new Map<PretendBoot, { readonly log: MemoryLog; readonly methods: ServedMethods }>();
-  const { source = (honest: LogSource) => honest, methods = (honest: ServedMethods) => honest } = options;
+  const { source = (honest: LogSource): LogSource | undefined => honest, methods = (honest: ServedMethods) => honest } =
+    options;
   const { Service = LogService } = options;
   const served = (boot: PretendBoot) => {
     const known = boots.get(boot);

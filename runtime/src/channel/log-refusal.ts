@@ -2,14 +2,16 @@
 
 import { RequestError } from '@enclaim/attestation/grpc-request';
 import { STATUS_DETAILS, statusDetails } from '../call/status-details.ts';
+import { RefusalError } from '../errors.ts';
 import { STATUS } from '../refusals.ts';
 import type { CallEnd, GrpcCall } from './grpc-call.ts';
 
 /** Reason of a refusal of the Log service. */
 export type LogRefusalCode =
   | 'no-checkpoint' // no checkpoint is signed yet
-  | 'beyond' // the newest checkpoint does not cover what is asked for
+  | 'beyond' // the log does not hold so much yet
   | 'forgotten' // a mirror holds these entries, and this machine no longer does
+  | 'earlier' // an earlier boot wrote the record
   | 'request' // no tile, no range of entries
   | 'reader' // the caller did not prove a key that may read entries
   | 'unattested' // entries are read on attested connections alone
@@ -21,6 +23,7 @@ const STATUSES: Readonly<Record<LogRefusalCode, number>> = {
   'no-checkpoint': STATUS.unavailable,
   beyond: STATUS.outOfRange,
   forgotten: STATUS.notFound,
+  earlier: STATUS.notFound,
   request: STATUS.invalidArgument,
   reader: STATUS.unauthenticated,
   unattested: STATUS.failedPrecondition,
@@ -48,6 +51,7 @@ export function serveLog(call: GrpcCall, answer: () => Promise<void>): void {
 function endOf(error: unknown): CallEnd {
   if (error instanceof RequestError) return refused('request', error.message, error.status);
   if (error instanceof LogRefusal) return refused(error.code, error.message);
+  if (error instanceof RefusalError && error.code === 'budget') return refused('busy', error.message);
   return refused('unreadable', 'the log could not be read');
 }
 

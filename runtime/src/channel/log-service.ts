@@ -51,6 +51,10 @@ const MAX_LEVEL = 63;
 
 /** The log, as far as the service reads it. */
 export interface ServedLog {
+  /** The tree that this boot found. */
+  readonly began: { readonly size: number };
+  /** The tree of all records whose write has resolved. */
+  readonly durable: { readonly size: number };
   /** Lowest index whose entry is held. */
   readonly minimum: number;
   /** Hashes of a tile of the durable tree. */
@@ -61,9 +65,9 @@ export interface ServedLog {
 
 /** The log's checkpoints. */
 export interface ServedCheckpoints {
-  /** The newest that is signed: what it covers is durable. Undefined before the first. */
+  /** The newest, of what is durable; undefined while none is signed. */
   readonly newest: { readonly size: number; readonly note: string } | undefined;
-  /** The way of a record to a quote, once there is one. */
+  /** The way of a record of this boot to a quote, once there is one. */
   proofOf(index: number): Promise<LogProof>;
 }
 
@@ -74,8 +78,6 @@ export interface LogSource {
   readonly readers: readonly Ed25519Text[];
   readonly boot: Sha256;
 }
-
-type Newest = NonNullable<ServedCheckpoints['newest']>;
 
 /** The service. Without a source it has no checkpoint, and so nothing to tell. */
 export class LogService {
@@ -124,38 +126,38 @@ export class LogService {
 
   async #checkpoint(call: GrpcCall): Promise<void> {
     await requested(call, GetCheckpointRequestSchema);
-    const { newest, log } = this.#open();
+    const { checkpoints, log } = this.#open();
+    const { note: checkpoint } = await this.#inTurn(call, async () => newestOf(checkpoints));
     const minimum = BigInt(log.minimum);
-    call.end({
-      status: STATUS.ok,
-      response: encoded(GetCheckpointResponseSchema, { checkpoint: newest.note, minimum }),
-    });
+    call.end({ status: STATUS.ok, response: encoded(GetCheckpointResponseSchema, { checkpoint, minimum }) });
   }
 
   async #tile(call: GrpcCall): Promise<void> {
     const { level, index, width } = await requested(call, GetTileRequestSchema);
-    const { newest, log } = this.#open();
+    const { log } = this.#open();
     const tile = { level, index: Number(index), width };
     if (width < 1 || width > TILE_WIDTH || level > MAX_LEVEL) throw new LogRefusal('request', 'not a tile');
-    // Beyond 2^53 these are not exact, and above every size all the same.
-    if ((tile.index * TILE_WIDTH + width) * TILE_WIDTH ** level > newest.size)
-      throw new LogRefusal('beyond', `the newest checkpoint has ${newest.size} entries`);
+    // Beyond 2^53 this is not exact, and above every size all the same.
+    const end = (tile.index * TILE_WIDTH + width) * TILE_WIDTH ** level;
+    within(end, log);
+    if (end <= log.minimum) throw forgotten(log);
     const hashes = await this.#inTurn(call, () => log.tile(tile));
     call.end({ status: STATUS.ok, response: encoded(GetTileResponseSchema, { hashes }) });
   }
 
   async #entries(call: GrpcCall): Promise<void> {
     const asked = await requested(call, GetEntriesRequestSchema);
-    const { newest, log } = this.#open();
+    const { log } = this.#open();
     this.#readers.admit(call);
     if (asked.count < 1 || asked.count > MAX_ENTRIES_REQUESTED)
       throw new LogRefusal('request', `1 to ${MAX_ENTRIES_REQUESTED} entries are asked for at once`);
     const first = Number(asked.first);
-    if (first >= newest.size) throw new LogRefusal('beyond', `the newest checkpoint has ${newest.size} entries`);
+    within(first + 1, log);
+    if (first < log.minimum) throw forgotten(log);
     if (this.#answers >= MAX_ENTRIES_ANSWERS) throw new LogRefusal('busy', 'too many answers are not taken yet');
     this.#answers++;
     try {
-      const end = Math.min(first + asked.count, newest.size);
+      const end = Math.min(first + asked.count, log.durable.size);
       const entries = await this.#inTurn(call, () => entriesOf(log, first, end));
       // Without this wait, an answer would be held for each stream whose reader takes nothing.
       await call.send(encoded(GetEntriesResponseSchema, { entries }));
@@ -167,15 +169,21 @@ export class LogService {
 
   async #proof(call: GrpcCall): Promise<void> {
     const index = Number((await requested(call, GetProofRequestSchema)).index);
-    const { checkpoints, newest } = this.#open();
-    if (index >= newest.size) throw new LogRefusal('beyond', `the newest checkpoint has ${newest.size} entries`);
+    const { checkpoints, log } = this.#open();
+    within(index + 1, log);
+    if (index < log.began.size)
+      throw new LogRefusal(
+        'earlier',
+        `this boot began at ${log.began.size}: a quote of an earlier one covers the record`,
+      );
     if (this.#provings >= MAX_WAITING_PROOFS) throw new LogRefusal('busy', `${MAX_WAITING_PROOFS} proofs wait already`);
     this.#provings++;
     this.#proving.add(call);
     call.onLeave(() => this.#proving.delete(call));
     try {
-      const proof = await this.#turns.take(call.connection.number, async () => ({ made: checkpoints.proofOf(index) }));
-      await call.send(toBinary(LogProofSchema, await proof.made));
+      // Only asking takes a turn: a quote takes longer than a connection may be kept waiting.
+      const asked = await this.#inTurn(call, async () => ({ proof: checkpoints.proofOf(index) }));
+      await call.send(toBinary(LogProofSchema, await asked.proof));
       call.end({ status: STATUS.ok });
     } finally {
       this.#proving.delete(call);
@@ -189,24 +197,36 @@ export class LogService {
     this.#watchers.add(call, Number(size));
   }
 
-  /** Reads from the disk in this connection's turn. @throws LogRefusal */
-  #inTurn<T>(call: GrpcCall, read: () => Promise<T>): Promise<T> {
-    return this.#turns.take(call.connection.number, () =>
-      read().catch((cause: unknown) => {
-        if (cause instanceof LogRefusal) throw cause;
-        throw new LogRefusal('unreadable', 'the log could not be read', { cause });
-      }),
-    );
+  /** Does a piece of work in this connection's turn. @throws LogRefusal */
+  #inTurn<T>(call: GrpcCall, work: () => Promise<T>): Promise<T> {
+    return this.#turns.take(call.connection.number, work);
   }
 
-  /** The source, once it has a checkpoint. @throws LogRefusal `shutdown`, `no-checkpoint` */
-  #open(): LogSource & { readonly newest: Newest } {
+  /** @throws LogRefusal `shutdown`, `no-checkpoint` */
+  #open(): LogSource {
     if (this.#isOver) throw new LogRefusal('shutdown', 'the runtime is about to end');
-    const newest = this.#source?.checkpoints.newest;
-    if (this.#source === undefined || newest === undefined)
-      throw new LogRefusal('no-checkpoint', 'this boot has signed no checkpoint yet');
-    return { ...this.#source, newest };
+    if (this.#source === undefined) throw unsigned();
+    return this.#source;
   }
+}
+
+/** @throws LogRefusal `no-checkpoint` */
+function newestOf({ newest }: ServedCheckpoints): NonNullable<typeof newest> {
+  if (newest === undefined) throw unsigned();
+  return newest;
+}
+
+function unsigned(): LogRefusal {
+  return new LogRefusal('no-checkpoint', 'this boot has signed no checkpoint yet');
+}
+
+/** @throws LogRefusal `beyond` */
+function within(end: number, { durable: { size } }: ServedLog): void {
+  if (!(end <= size)) throw new LogRefusal('beyond', `the log has ${size} entries`);
+}
+
+function forgotten({ minimum }: ServedLog): LogRefusal {
+  return new LogRefusal('forgotten', `records below ${minimum} are held by mirrors alone`);
 }
 
 /** The one request of a call. @throws RequestError */
@@ -214,12 +234,8 @@ async function requested<Desc extends DescMessage>(call: GrpcCall, type: Desc): 
   return smallRequest(type, (await call.next()) ?? new Uint8Array());
 }
 
-/**
- * The entries [first, end), or those before an answer would be too long. @throws LogRefusal
- * `forgotten`
- */
+/** The entries [first, end), or those before an answer would be too long. */
 async function entriesOf(log: ServedLog, first: number, end: number): Promise<Uint8Array[]> {
-  if (first < log.minimum) throw new LogRefusal('forgotten', `entries below ${log.minimum} are held by mirrors alone`);
   const entries: Uint8Array[] = [];
   let bytes = 0;
   for (let at = first; at < end; at += MAX_ENTRIES_READ) {

@@ -220,7 +220,7 @@ export declare const Log: GenService<{
     output: typeof GetCheckpointResponseSchema;
   },
   /**
-   * Hashes of one tile (C2SP tlog-tiles). OUT_OF_RANGE for a tile beyond the newest checkpoint.
+   * Hashes of one tile (C2SP tlog-tiles). OUT_OF_RANGE for a tile beyond what is durable.
    *
    * @generated from rpc enclaim.v1.Log.GetTile
    */
@@ -241,7 +241,7 @@ export declare const Log: GenService<{
     output: typeof GetEntriesResponseSchema;
   },
   /**
-   * One record's way to a quote of the hardware. Waits until a quote covers the record.
+   * The way of a record of this boot to a quote of the hardware. Waits until a quote covers the record.
    *
    * @generated from rpc enclaim.v1.Log.GetProof
    */
