@@ -42,3 +42,4 @@ export {
   tilePath,
   tilesOf,
 } from './tile.ts';
+export { type HashTile, hashesOf, VerifiedTiles } from './verified-tiles.ts';
