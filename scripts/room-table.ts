@@ -61,7 +61,7 @@ export const FOLDERS: Readonly<Record<string, readonly string[]>> = {
   ],
   guest: ['platform', 'tsm', 'linux', 'tpm'],
   image: ['disk', 'machine', 'audit', 'release', 'publish', 'build', 'describe', 'programs', 'inputs', 'formats'],
-  client: ['proxy'],
+  client: ['log', 'proxy'],
   cli: ['dev', 'image', 'policy', 'manual'],
 };
 

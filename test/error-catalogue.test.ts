@@ -18,6 +18,7 @@ const SECTIONS: readonly (readonly [heading: string, file: string, type: string]
   ['DecodeError', 'attestation/src/errors.ts', 'DecodeErrorCode'],
   ['ChannelError', 'client/src/errors.ts', 'ChannelErrorCode'],
   ['RefusalError', 'runtime/src/errors.ts', 'RefusalCode'],
+  ['LogError', 'client/src/log/log-error.ts', 'LogErrorCode'],
   ['LogRefusal', 'runtime/src/channel/log-refusal.ts', 'LogRefusalCode'],
   ['PolicyError', 'policy-schema/src/error.ts', 'PolicyIssueCode'],
   ['Methods withheld', 'policy-schema/src/match/match.ts', 'ReasonCode'],

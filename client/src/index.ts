@@ -17,6 +17,15 @@ export { AttestedChannel, type ConnectOptions, connect } from './channel.ts';
 export { ChannelError, type ChannelErrorCode, VerdictError } from './errors.ts';
 export type { Received } from './handshake.ts';
 export { inspect } from './inspect.ts';
+export { LogError, type LogErrorCode } from './log/log-error.ts';
+export {
+  type LogEntry,
+  LogReader,
+  type LogReaderOptions,
+  type ReaderKey,
+  type SeenLog,
+  type VerifiedCheckpoint,
+} from './log/log-reader.ts';
 export { type ListenOptions, type RunningProxy, startProxy } from './proxy/proxy.ts';
 export type { CheckedReceipt } from './receipt-call.ts';
 export { parseReceiptFile, type ReceiptFile, receiptFile, verifyReceiptFile } from './receipt-file.ts';

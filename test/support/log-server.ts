@@ -41,6 +41,10 @@ export class MemoryLog implements ServedLog, ServedCheckpoints {
     return { size: this.data.length - this.undurable };
   }
 
+  get origin(): string {
+    return this.#boot.statement.log.origin;
+  }
+
   /** Adds entries; they are signed for by `sign`. */
   grow(count: number): void {
     for (let i = 0; i < count; i++) this.data.push(utf8(`entry ${this.data.length}`));
@@ -48,7 +52,7 @@ export class MemoryLog implements ServedLog, ServedCheckpoints {
 
   /** Signs for the first `size` entries. */
   sign(size: number = this.data.length): void {
-    const { origin } = this.#boot.statement.log;
+    const { origin } = this;
     this.newest = { size, note: this.note(formatCheckpoint({ origin, size, root: this.root(size), extensions: [] })) };
   }
 
@@ -145,7 +149,7 @@ export function readerProof(
   { exporter, bootDigest }: { readonly exporter?: Uint8Array; readonly bootDigest: Uint8Array },
 ): Record<string, Buffer> {
   const raw = publicKey.export({ format: 'der', type: 'spki' }).subarray(-32);
-  const message = readerMessage(exporter ?? new Uint8Array(), bootDigest as never);
+  const message = readerMessage(exporter ?? new Uint8Array(), bootDigest);
   return { [READER_METADATA]: Buffer.concat([raw, sign(null, message, key)]) };
 }
 

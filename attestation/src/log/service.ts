@@ -4,7 +4,6 @@
  */
 
 import { concat } from '../bytes.ts';
-import type { Sha256 } from '../digest.ts';
 import { labelBytes } from '../labels.ts';
 
 export { type LogProof, LogProofSchema } from '../gen/enclaim/v1/evidence_pb.js';
@@ -34,6 +33,6 @@ export const MAX_ENTRIES_REQUESTED = 256;
  * Without exporter and boot, a server that a reader once read from could present the reader's
  * signature to another.
  */
-export function readerMessage(exporter: Uint8Array, boot: Sha256): Uint8Array {
+export function readerMessage(exporter: Uint8Array, boot: Uint8Array): Uint8Array {
   return concat(labelBytes('reader'), exporter, boot);
 }
