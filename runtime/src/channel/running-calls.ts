@@ -4,20 +4,21 @@
  */
 
 import { RefusalError } from '../errors.ts';
+import { LiveMap } from '../live-map.ts';
 
 /** Reason of the end of a call whose caller has left. */
 const GONE = new Error('the caller has gone');
 
 /** The calls of one server, each as the controller that ends it early. */
 export class RunningCalls {
-  readonly #all = new Set<AbortController>();
+  readonly #all = new LiveMap<AbortController, true>();
   readonly #none = Promise.withResolvers<void>();
   #closed = false;
 
   /** Begins a call. Its signal is already aborted if the server is closing. */
   begin(): AbortController {
     const over = new AbortController();
-    this.#all.add(over);
+    this.#all.set(over, true);
     if (this.#closed) over.abort(ending());
     return over;
   }
@@ -43,7 +44,7 @@ export class RunningCalls {
 
   /** Ends the calls that are left, and returns their number. */
   cut(): number {
-    for (const over of this.#all) over.abort(ending());
+    for (const over of this.#all.keys()) over.abort(ending());
     return this.#all.size;
   }
 }

@@ -6,6 +6,7 @@
  */
 
 import { constants, type ServerHttp2Stream } from 'node:http2';
+import { LiveMap } from '../live-map.ts';
 
 /** Checks of a stream during its life. */
 const LOOKS = 8;
@@ -13,7 +14,7 @@ const LOOKS = 8;
 /** Resets every stream that lives longer than its limit, until disposal. */
 export class StreamLimit implements Disposable {
   /** Streams in the order in which they began, with the time of that. */
-  readonly #began = new Map<ServerHttp2Stream, number>();
+  readonly #began = new LiveMap<ServerHttp2Stream, number>();
   readonly #timer: NodeJS.Timeout;
 
   constructor(milliseconds: number) {

@@ -9,6 +9,7 @@
  */
 
 import { RefusalError } from '../errors.ts';
+import { LiveMap } from '../live-map.ts';
 import { reasonOf } from './deadline.ts';
 
 /** An amount of each kind of resource. A room and its guests have the same kinds, in integers. */
@@ -90,7 +91,7 @@ interface Waiting {
 export class Places {
   readonly #room: Room;
   /** Lines by connection; the next in turn comes first. */
-  readonly #lines = new Map<unknown, Line>();
+  readonly #lines = new LiveMap<unknown, Line>();
   readonly #held: number[];
   /** The effects of places on this room, the same for each of them. */
   readonly #moves: Moves = {

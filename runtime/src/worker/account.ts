@@ -9,6 +9,7 @@
 
 import { RefusalError } from '../errors.ts';
 import type { CallBudget } from '../governor/call-budget.ts';
+import { LiveMap } from '../live-map.ts';
 import type { FromWorker } from './protocol.ts';
 
 /**
@@ -81,7 +82,7 @@ export type AccountVerdict = 'fine' | 'collect' | 'exceeded';
 /** One worker's account. */
 export class Account {
   readonly #kernel: () => number;
-  readonly #open = new Map<number, OpenCall>();
+  readonly #open = new LiveMap<number, OpenCall>();
   readonly #clock: () => number;
   /**
    * Calls that ended since the last audit, and before it. Their last work is reported after their

@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream';
 import { RefusalError } from '../errors.ts';
 import { FrameReader, type FrameText } from '../frames.ts';
 import { reasonOf } from '../governor/deadline.ts';
+import { LiveMap } from '../live-map.ts';
 import { Account } from './account.ts';
 import type { Call } from './call.ts';
 import { HandlerStatus } from './handler-status.ts';
@@ -80,7 +81,7 @@ export class Worker {
   readonly ended: Promise<string>;
   readonly #process: WorkerProcess;
   readonly #frames = new FrameReader(MAX_FRAME_BYTES);
-  readonly #running = new Map<number, Running>();
+  readonly #running = new LiveMap<number, Running>();
   readonly #outbox: Outbox;
   readonly #heartbeat: Heartbeat;
   readonly #turn: TurnBudget;

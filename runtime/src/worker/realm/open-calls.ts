@@ -26,9 +26,27 @@ export interface OpenCalls {
 export function openCalls(outbox: RealmOutbox): OpenCalls {
   type Asker = { call: number; settled: () => void; resolve: (value: any) => void; reject: (error: Error) => void };
   const MAX_WAITING = 256;
-  const waiting = new Map<number, Asker>();
-  const running = new Map<number, () => void>();
+  const MIN_REMOVALS = 64;
+  const waiting = liveMap<Asker>();
+  const running = liveMap<() => void>();
   let operations = 0;
+
+  /** The runtime's `LiveMap` (live-map.ts). */
+  function liveMap<V>(): Pick<Map<number, V>, 'get' | 'set' | 'delete'> {
+    let table = new Map<number, V>();
+    let removals = 0;
+    return {
+      get: (key) => table.get(key),
+      set: (key, value) => table.set(key, value),
+      delete: (key) => {
+        if (!table.delete(key)) return false;
+        if (++removals < Math.max(MIN_REMOVALS, table.size)) return true;
+        table = new Map(table);
+        removals = 0;
+        return true;
+      },
+    };
+  }
 
   function open(call: number): OpenCall {
     // Made only for handlers that need them: most calls ask for nothing.
