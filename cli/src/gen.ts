@@ -97,8 +97,8 @@ export interface Call {
   now(): string;
   /** An identifier that the runtime made for this call. */
   readonly requestId: string;
-  /** Notes an event, such as \`case-closed\`, in the evidence log. */
-  log(event: string, data?: Json): Promise<null>;
+  /** Puts an event on record in the evidence log: one that the policy names. */
+  log(event: EventName, data?: Json): Promise<null>;
   readonly signal: {
     readonly aborted: boolean;
     addEventListener(type: 'abort', action: () => void): void;
@@ -169,8 +169,10 @@ export function handlerTypes(
     const given = streamsOut ? `AsyncIterable<${response}>` : `Promise<${response}>`;
     return `  '${id}'(request: ${taken}, ctx: ${contextOf(method, outbound, policy, types)}): ${given};`;
   });
+  const events = (policy.evidence.events ?? []).map((name) => JSON.stringify(name));
   return [
     PRELUDE,
+    `/** Events that the policy names (\`evidence.events\`). */\nexport type EventName = ${events.join(' | ') || 'never'};\n`,
     ...types.declared(),
     `/** The handlers of every method that the policy exposes. */\nexport interface Handlers {\n${handlers.join('\n')}\n}\n`,
   ].join('\n');

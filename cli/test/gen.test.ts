@@ -91,6 +91,12 @@ for (const [name, submit, read, expected] of [
   ['a collection that was not granted', 'await ctx.store.others; return {};', 'return {};', /'others' does not exist/],
   ['a field that the request lacks', 'request.diagnosis; return {};', 'return {};', /'diagnosis' does not exist/],
   ["a status that is the runtime's", PUT, "throw new StatusError('INTERNAL', 'no');", /'"INTERNAL"' is not assignable/],
+  [
+    'an event that the policy does not name',
+    `await ctx.log('case-lost'); ${PUT}`,
+    'return {};',
+    /"?case-lost"? is not assignable|'"case-lost"' is not assignable/,
+  ],
   ['a response of another type', 'return { caseId: 7 };', 'return {};', /not assignable/],
 ] as const) {
   test(`${name} does not compile`, async () => assert.match(await compiled(submit, read), expected));
@@ -215,6 +221,7 @@ services:
   Greeter:
 ${rules.join('\n')}
 claims: [{ id: closed, kind: no-undisclosed-recipients, statement: Nobody else. }]
+evidence: { events: [x] }
 `,
   );
   const policy = await readPolicyFile(join(app, 'policy.yaml'));

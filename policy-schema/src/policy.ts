@@ -328,6 +328,8 @@ export interface Claim {
 
 /** How the evidence log is kept. */
 export interface EvidenceRules {
+  /** Events that handlers may put on record; left out if there are none. */
+  readonly events?: readonly string[];
   /** `before-response`: no response leaves before its record is on stable storage. */
   readonly durability: 'before-response' | 'batched';
   readonly retention: Duration | 'unlimited';

@@ -27,6 +27,7 @@ const noWho = without('authorised-access', 'who', 'Authorised.');
 /** Each change, and what is said of it, as "direction sentence". */
 const CHANGES: readonly (readonly [edits: readonly Edit[], changes: readonly string[]])[] = [
   [[['version: 3', 'version: 4']], ['equal the version is 4, before 3']],
+  [[['  review:', '  events: [case-closed]\n  review:']], ['weaker handlers may now also put on record case-closed']],
   [[['name: clinic', 'name: other']], ['incomparable the name of the system is other, before clinic']],
   [[['name: Clinic', 'name: Other']], ['incomparable the owner is Other, before Clinic']],
   [

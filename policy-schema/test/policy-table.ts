@@ -176,6 +176,7 @@ export const VALID: readonly Row[] = [
     ],
   ],
   ['witnessed log', ['  review:', '  witnesses: ["example.com/w+0123abcd+AAAA"]\n  review:']],
+  ['events', ['  review:', '  events: [case-closed, case-opened]\n  review:']],
   ['pipeline key', ['  review:', `  pipeline: ["${key('E')}"]\n  review:`]],
   ['readers of the log', ['  review:', `  readers: ["${key('E')}", "${key('F')}"]\n  review:`]],
   ['one signer', ['threshold: 2', 'threshold: 1']],
@@ -737,6 +738,16 @@ export const INVALID: readonly Row[] = [
     'an unknown durability',
     ['  review:', '  durability: sometime\n  review:'],
     ['value 54:15 evidence.durability: expected "before-response", "batched", found "sometime"'],
+  ],
+  [
+    'an event that is no word',
+    ['  review:', '  events: [Case closed]\n  review:'],
+    ['value 54:12 evidence.events[0]: expected lower-case words joined by -, found "Case closed"'],
+  ],
+  [
+    'a list of no event',
+    ['  review:', '  events: []\n  review:'],
+    ['value 54:11 evidence.events: expected at least 1, found a list of 0'],
   ],
   [
     'quotes as often as no hardware makes them',

@@ -350,6 +350,18 @@ const ATTACKS: Readonly<Record<string, Readonly<Record<string, FlowAttack>>>> = 
       out: (_, { records }) => records.some(({ reason }) => reason.includes('jane')),
     },
   },
+  'events of the policy': {
+    'write a text of its own into the log as the name of an event': {
+      body: "await ctx.log('load-' + request.load).catch(() => {}); return {}",
+      request: { load: 'abcd' },
+      out: (_, { records }) => records.some(({ reason }) => reason.includes('abcd')),
+    },
+    'write a text of its own into the log as the name of an event that ends the call': {
+      body: "await ctx.log('load-' + request.load); return {}",
+      request: { load: 'abcd' },
+      out: (_, { records }) => records.some(({ reason }) => reason.includes('abcd')),
+    },
+  },
   'few records': {
     'say a secret by the number of events': {
       body: `${READ} for (let i = 0; i < text.charCodeAt(0); i++) await ctx.log('tick'); return {}`,

@@ -57,6 +57,8 @@ export interface LabPolicy {
   readonly sends?: readonly string[];
   readonly declassify?: readonly object[];
   readonly claims?: readonly object[];
+  /** Events that handlers may log. */
+  readonly events?: readonly string[];
 }
 
 /** The laboratory's policy: `cases` holds everything, `open` only what is operational. */
@@ -68,6 +70,7 @@ export function labPolicy({
   subprocessors = {},
   declassify = [],
   claims = [],
+  events = ['x', 'tick', 'found', 'has-hiv', 'about-jane'],
   sends = Object.keys(subprocessors),
 }: LabPolicy = {}): Policy {
   const rule = (name: string, rest: object): object => {
@@ -107,7 +110,7 @@ export function labPolicy({
       { id: 'closed', kind: 'no-undisclosed-recipients', statement: 'Nobody else gets it.', controls: [] },
       ...claims,
     ],
-    evidence: { durability: 'before-response', retention: 'P1Y' },
+    evidence: { durability: 'before-response', retention: 'P1Y', ...(events.length > 0 && { events }) },
   };
   return parsePolicy(JSON.stringify(policy));
 }

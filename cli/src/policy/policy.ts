@@ -23,6 +23,7 @@ import {
 import type { Command } from 'commander';
 import { UsageError } from '../usage-error.ts';
 import { explainChannels } from './channels.ts';
+import { explainEvents } from './events.ts';
 import { explainClaims, formatOverview, overviewOf } from './explain.ts';
 import { HOLDERS, type HolderOptions, holderOptions, isMachine, readPolicyOf } from './holder.ts';
 import { explainLog } from './log.ts';
@@ -63,16 +64,16 @@ export function register(program: Command): void {
     });
   holderOptions(policy.command('explain'))
     .description(
-      'what the claims of a policy rest on, how strongly they hold and what none of them covers; or the same of one; which methods share workers, which answer on plain h2, and who reads the log',
+      'what the claims of a policy rest on, how strongly they hold and what none of them covers; or the same of one; which methods share workers, which answer on plain h2, who reads the log, and which events handlers put in it',
     )
-    .argument('[claim]', "a kind of claim, a claim's id, workers, channels or log; by default all claims")
+    .argument('[claim]', "a kind of claim, a claim's id, workers, channels, log or events; by default all claims")
     .argument(...FILE)
     .option('--json', 'all claims as JSON')
     .action(explain);
 }
 
 /** Words that stand for something else than a claim. */
-const TOPICS = { workers: explainWorkers, channels: explainChannels, log: explainLog } as const;
+const TOPICS = { workers: explainWorkers, channels: explainChannels, log: explainLog, events: explainEvents } as const;
 
 async function explain(
   word: string | undefined,

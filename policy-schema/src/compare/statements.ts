@@ -373,6 +373,7 @@ function* sayClaims({ claims }: Policy, { categories }: Common): Generator<State
 
 function* sayEvidence({
   durability,
+  events = [],
   retention,
   review,
   witnesses,
@@ -402,6 +403,7 @@ function* sayEvidence({
   if (review !== 'none')
     yield may('evidence.review.by', path('review'), 'the log may', 'be reviewed by', new Set(review.by));
   yield must('evidence.witnesses', path('witnesses'), 'checkpoints are', 'cosigned by', new Set(witnesses));
+  yield may('evidence.events', path('events'), 'handlers may', 'put on record', new Set(events));
   yield may('evidence.pipeline', path('pipeline'), 'records may', 'be taken in from', new Set(pipeline));
   yield may('evidence.readers', path('readers'), 'entries of the log may', 'be read by', new Set(readers));
 }

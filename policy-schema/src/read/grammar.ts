@@ -15,6 +15,8 @@ z.config({ jitless: true });
 const MAX_ENTRIES = 4096;
 /** Keys that may read the log: people and collectors, not callers. */
 const MAX_READERS = 64;
+/** The more there are, the more one event tells. */
+const MAX_EVENTS = 256;
 
 const PROTO_NAME = '[A-Za-z_][A-Za-z0-9_]{0,254}';
 const FULL_NAME = `(?:${PROTO_NAME}\\.){0,31}${PROTO_NAME}`;
@@ -306,6 +308,12 @@ const quoted = form(
 );
 
 const evidence = z.strictObject({
+  events: z
+    .array(word)
+    .min(1)
+    .max(MAX_EVENTS)
+    .exactOptional()
+    .describe('Events that handlers may put on record by ctx.log. Left out: none.'),
   durability: z.enum(['before-response', 'batched']).default('before-response'),
   retention: z
     .union([z.literal('unlimited'), duration])

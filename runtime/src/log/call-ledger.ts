@@ -111,12 +111,21 @@ export class CallLedger {
   }
 
   /**
-   * Records an event that the handler names. The name is written only while the call's label is
-   * empty or public, because auditors of the log may see no more than that.
+   * Records an event, one of those that the policy names. The name is written only while the
+   * call's label is empty or public, because auditors of the log may see no more than that.
    *
-   * @throws RefusalError `worker` for data that is not JSON; `budget`, `leak`, `log`
+   * **Leak**: a name of the handler's own would be a text that it writes into the log. A name of
+   * the policy's is one choice among those that the owner has measured. Such a refusal repeats no
+   * name and has no record.
+   * @throws RefusalError `grant` for another name; `worker` for data that is not JSON; `budget`,
+   * `leak`, `log`
    */
   async event(event: string, json: WorkerText): Promise<JsonText> {
+    // layer: events of the policy
+    if (!(this.#options.admission.policy.evidence.events ?? []).includes(event)) {
+      const message = 'handlers log the events that evidence.events of the policy names, and no other';
+      throw new RefusalError('grant', message, { pointer: '/evidence/events' });
+    }
     this.#needRoom();
     const data = handlerValue(json);
     // layer: events only of open calls (off: true)
