@@ -48,6 +48,7 @@ const UNAVAILABLE: Readonly<Record<string, ReadonlySet<string>>> = {
   ChannelError: new Set(['unreachable', 'timeout', 'closed', 'listen']),
   // Those that a channel gives by itself, too.
   CallError: new Set(['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'CANCELLED']),
+  LogError: new Set(['silent']),
   ImageError: new Set(['input-nowhere', 'fetch-failed', 'mirror-unknown']),
 };
 const NO_ROOM: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT', 'EROFS']);
@@ -60,6 +61,8 @@ export function exitStatusOf(error: unknown): ExitStatus {
   if (error.name === 'UsageError') return EXIT.usage;
   const code = codeOf(error);
   if (Object.hasOwn(UNAVAILABLE, error.name) && UNAVAILABLE[error.name]?.has(code)) return EXIT.unavailable;
+  // A log that is refused is not read; what is read of it and not believed is refused.
+  if (error.name === 'LogError' && code === 'refused') return EXIT.answered;
   // DATA_LOSS is what a channel makes of an answer whose receipt is not good.
   return error.name === 'CallError' && code !== 'DATA_LOSS' ? EXIT.answered : EXIT.refused;
 }

@@ -13,6 +13,7 @@ import { register as registerAudit } from './image/audit.ts';
 import { register as registerBundle } from './image/bundle.ts';
 import { register as registerImage } from './image/image.ts';
 import { register as registerKey } from './key.ts';
+import { register as registerLog } from './log.ts';
 import { NOTES } from './manual/notes.ts';
 import { describeArgument, describeOption, helpEnd, leavesOf, wordsOf } from './manual/pages.ts';
 import { register as registerCheck } from './policy/check.ts';
@@ -46,6 +47,7 @@ const REGISTERS = [
   registerDeployment,
   registerCall,
   registerProxy,
+  registerLog,
   registerVerify,
   registerAudit,
   registerStatement,

@@ -18,6 +18,7 @@ export { ChannelError, type ChannelErrorCode, VerdictError } from './errors.ts';
 export type { Received } from './handshake.ts';
 export { inspect } from './inspect.ts';
 export { LogError, type LogErrorCode } from './log/log-error.ts';
+export { type CopiedLog, copyLog, seenIn } from './log/log-folder.ts';
 export {
   type LogEntry,
   LogReader,

@@ -40,6 +40,16 @@ const RESULT: Shape = {
   line: 'number',
 };
 const KEY: Shape = { key: 'text' };
+const CHECKPOINT: Readonly<Record<string, Shape>> = {
+  origin: 'text',
+  size: 'number',
+  root: 'text',
+  key: 'text',
+  began: 'number',
+  minimum: 'number',
+  note: 'text',
+};
+const READ_LOG = 'intake.example:443 --references references.json';
 const VERIFIED_BY = '--log-key example.com/releases+…';
 
 /** Notes by the words of a command. */
@@ -210,6 +220,28 @@ export const NOTES: Readonly<Record<string, Note>> = {
   proxy: {
     example: "enclaim proxy intake.example:443 --references references.json --require 'claim access-logged'",
     ends: ['refused', 'unavailable'],
+  },
+  'log checkpoint': {
+    example: `enclaim log checkpoint ${READ_LOG}`,
+    ends: ['refused', 'unavailable', 'answered'],
+    json: CHECKPOINT,
+  },
+  'log tiles': {
+    example: `enclaim log tiles ${READ_LOG} --to log --entries --reader reader.pem`,
+    ends: ['refused', 'unavailable', 'answered'],
+    json: { ...CHECKPOINT, written: 'number' },
+  },
+  'log entries': {
+    example: `enclaim log entries ${READ_LOG} --reader reader.pem --from 1000`,
+    ends: ['refused', 'unavailable', 'answered'],
+    json: { index: 'number', leaf: 'text', record: 'anything' },
+    jsonElse: 'One of these a line.',
+  },
+  'log watch': {
+    example: `enclaim log watch ${READ_LOG} --count 1`,
+    ends: ['refused', 'unavailable', 'answered'],
+    json: CHECKPOINT,
+    jsonElse: 'One of these a line.',
   },
   verify: {
     example: 'enclaim verify note.enclaim-receipt --references references.json --json',

@@ -1,0 +1,117 @@
+/**
+ * A log as a folder of static files, as C2SP tlog-tiles lays it out: `checkpoint`, `tile/0/…`,
+ * `tile/entries/…`. Other tools read it, and a later copy goes on from it.
+ */
+
+import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { DecodeError } from '@enclaim/attestation/errors';
+import {
+  encodeEntries,
+  entryBundle,
+  parseCheckpoint,
+  parseNote,
+  type Tile,
+  tilePath,
+  tilesOf,
+} from '@enclaim/attestation/tlog';
+import { LogError } from './log-error.ts';
+import type { LogReader, SeenLog, VerifiedCheckpoint } from './log-reader.ts';
+
+/** Name of the file with the newest checkpoint. */
+const CHECKPOINT = 'checkpoint';
+const WIDTH = 256;
+
+/** The result of a copy. */
+export interface CopiedLog {
+  readonly checkpoint: VerifiedCheckpoint;
+  /** Number of tiles and bundles that were not there before. */
+  readonly written: number;
+}
+
+/**
+ * The log that a folder holds: size and root of its checkpoint. Undefined if there is none.
+ *
+ * **Trust**: the folder is this machine's own. Its checkpoint was verified before it was written.
+ *
+ * @throws LogError `checkpoint` if it cannot be read as one
+ */
+export async function seenIn(folder: string): Promise<SeenLog | undefined> {
+  const note = await readFile(join(folder, CHECKPOINT), 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined;
+    throw error;
+  });
+  if (note === undefined) return undefined;
+  try {
+    const { size, root } = parseCheckpoint(parseNote(note).text);
+    return { size, root };
+  } catch (cause) {
+    if (!(cause instanceof DecodeError)) throw cause;
+    throw new LogError('checkpoint', `${join(folder, CHECKPOINT)} is no checkpoint: ${cause.message}`, { cause });
+  }
+}
+
+/**
+ * Brings a folder up to the newest checkpoint of a log. Each file is verified, then written whole;
+ * the checkpoint is the last, so that a copy which is interrupted can be begun again.
+ *
+ * @param withEntries also the entries themselves, which are for readers alone
+ * @throws LogError
+ *
+ * @example
+ * ```ts
+ * import { readFile } from 'node:fs/promises';
+ * import { connect, copyLog, LogReader, seenIn } from '@enclaim/client';
+ *
+ * await using channel = await connect('intake.example:443', {
+ *   references: await readFile('references.json'),
+ * });
+ * const seen = await seenIn('log'); // the next copy must continue it
+ * const log = new LogReader(channel, seen === undefined ? {} : { seen });
+ * const { checkpoint } = await copyLog(log, 'log', { withEntries: false });
+ * console.log(checkpoint.size);
+ * ```
+ */
+export async function copyLog(
+  log: LogReader,
+  folder: string,
+  { withEntries }: { readonly withEntries: boolean },
+): Promise<CopiedLog> {
+  const checkpoint = await log.checkpoint();
+  const { size, minimum } = checkpoint;
+  let written = 0;
+  for (const tile of tilesOf(size)) {
+    if (!isHeld(tile, minimum)) continue;
+    written += await writeTile(folder, tile, () => log.tile(Number(tile.level), tile.index));
+  }
+  for (let first = withEntries ? Math.ceil(minimum / WIDTH) * WIDTH : size; first < size; first += WIDTH) {
+    const bundle = entryBundle(first, size);
+    written += await writeTile(folder, bundle, async () => {
+      const entries = await Array.fromAsync(log.entries(first, first + bundle.width));
+      return encodeEntries(entries.map(({ data }) => data));
+    });
+  }
+  await writeWhole(join(folder, CHECKPOINT), checkpoint.note);
+  return { checkpoint, written };
+}
+
+/** Whether the machine holds a tile: it keeps none of whose records it keeps none. */
+function isHeld({ level, index, width }: Tile, minimum: number): boolean {
+  return (index * WIDTH + width) * WIDTH ** Number(level) > minimum;
+}
+
+/** Writes a tile that is not there, and takes its narrower forms away. @returns how many were */
+async function writeTile(folder: string, tile: Tile, read: () => Promise<Uint8Array>): Promise<number> {
+  const file = join(folder, tilePath(tile));
+  if (await stat(file).catch(() => undefined)) return 0;
+  await writeWhole(file, await read());
+  // Once the full tile is there, no reader needs narrower ones (C2SP tlog-tiles).
+  if (tile.width === WIDTH) await rm(`${file}.p`, { recursive: true, force: true });
+  return 1;
+}
+
+async function writeWhole(file: string, content: Uint8Array | string): Promise<void> {
+  await mkdir(dirname(file), { recursive: true });
+  await writeFile(`${file}.tmp`, content);
+  await rename(`${file}.tmp`, file);
+}
