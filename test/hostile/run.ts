@@ -17,6 +17,7 @@ import { diskAttacks } from './host-disk.ts';
 import { launchAttacks } from './host-launch.ts';
 import { houseAttacks } from './house.ts';
 import { languageAttacks } from './language.ts';
+import { logAttacks } from './log.ts';
 import { metadataAttacks } from './metadata.ts';
 import { networkAttacks } from './network.ts';
 import { operatorAttacks } from './operator.ts';
@@ -50,6 +51,7 @@ const together = chosen([
 /** One after another: these fill a whole server, or change what a process has one of, such as its clock. */
 const alone = chosen([
   ...metadataAttacks,
+  ...logAttacks,
   ...houseAttacks,
   ...networkAttacks,
   ...abuseAttacks,

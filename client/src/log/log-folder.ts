@@ -35,6 +35,13 @@ export interface CopiedLog {
  * **Trust**: the folder is this machine's own. Its checkpoint was verified before it was written.
  *
  * @throws LogError `checkpoint` if it cannot be read as one
+ *
+ * @example
+ * ```ts
+ * import { seenIn } from '@enclaim/client';
+ *
+ * console.log((await seenIn('log'))?.size);
+ * ```
  */
 export async function seenIn(folder: string): Promise<SeenLog | undefined> {
   const note = await readFile(join(folder, CHECKPOINT), 'utf8').catch((error: NodeJS.ErrnoException) => {

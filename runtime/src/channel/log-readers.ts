@@ -45,6 +45,7 @@ export class LogReaders {
     const message = readerMessage(connection.exporter(), this.#boot);
     try {
       const spki = createPublicKey({ key: Buffer.from(ed25519Spki(key)), format: 'der', type: 'spki' });
+      // layer: signature of a reader (off: true)
       return verify(null, message, spki, proof.subarray(READER_KEY_BYTES));
     } catch {
       return false; // a key of the policy that is no point of the curve

@@ -148,6 +148,7 @@ export class LogService {
   async #entries(call: GrpcCall): Promise<void> {
     const asked = await requested(call, GetEntriesRequestSchema);
     const { log } = this.#open();
+    // layer: readers of the log
     this.#readers.admit(call);
     if (asked.count < 1 || asked.count > MAX_ENTRIES_REQUESTED)
       throw new LogRefusal('request', `1 to ${MAX_ENTRIES_REQUESTED} entries are asked for at once`);
@@ -222,6 +223,7 @@ function unsigned(): LogRefusal {
 
 /** @throws LogRefusal `beyond` */
 function within(end: number, { durable: { size } }: ServedLog): void {
+  // layer: durable size of the log
   if (!(end <= size)) throw new LogRefusal('beyond', `the log has ${size} entries`);
 }
 

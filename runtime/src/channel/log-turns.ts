@@ -27,7 +27,9 @@ export class LogTurns {
    * @throws LogRefusal `busy`; and what `work` throws
    */
   take<T>(connection: string, work: () => Promise<T>): Promise<T> {
-    const own = this.#waiting.get(connection) ?? [];
+    // layer: turns of connections (off: 'all')
+    const whose = connection;
+    const own = this.#waiting.get(whose) ?? [];
     if (own.length >= MAX_WAITING_LOG_REQUESTS || this.#count >= MAX_WAITING_LOG_REQUESTS_IN_ALL)
       return Promise.reject(new LogRefusal('busy', 'too many requests of the log wait already'));
     const { promise, resolve } = Promise.withResolvers<T>();
@@ -36,7 +38,7 @@ export class LogTurns {
       resolve(done);
       await done;
     });
-    this.#waiting.set(connection, own);
+    this.#waiting.set(whose, own);
     this.#count++;
     if (!this.#isRunning) void this.#run();
     return promise;
@@ -52,6 +54,7 @@ export class LogTurns {
       if (own.length > 0) this.#waiting.set(connection, own);
       this.#count--;
       await work?.().catch(() => {}); // its caller is told
+      // layer: one piece of work a turn
       await nextTurn();
     }
     this.#isRunning = false;

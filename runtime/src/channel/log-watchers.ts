@@ -47,7 +47,10 @@ export class LogWatchers {
    */
   add(call: GrpcCall, size: number): void {
     const own = [...this.#watchers].filter((each) => each.call.connection === call.connection);
-    if (own.length >= MAX_LOG_WATCHES || this.#watchers.size >= MAX_LOG_WATCHES_IN_ALL)
+    if (
+      /* layer: watches of a connection */ own.length >= MAX_LOG_WATCHES ||
+      this.#watchers.size >= MAX_LOG_WATCHES_IN_ALL
+    )
       throw new LogRefusal('busy', `${own.length} watches of this connection, ${this.#watchers.size} of all`);
     const watcher: Watcher = { call, size, quiet: 0, isTaking: false };
     this.#watchers.add(watcher);
