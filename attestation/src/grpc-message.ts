@@ -77,6 +77,8 @@ export class MessageFrames {
     if (this.size < end) return undefined;
     const bytes = this.#held.subarray(this.#from + PREFIX_BYTES, this.#from + end);
     this.#from += end;
+    // Without this, the chunk that the last message came in stays for as long as the call.
+    if (this.size === 0) this.#hold(NOTHING, 0, false);
     return { bytes, isCompressed: flag === 1 };
   }
 

@@ -5,7 +5,6 @@
 
 import {
   type IncomingHttpHeaders,
-  type OutgoingHttpHeaders,
   performServerHandshake,
   type ServerHttp2Session,
   type ServerHttp2Stream,
@@ -152,7 +151,6 @@ export class CallConnection implements CallerConnection {
       this.#openStreams--;
       streams.delete(stream);
       call.closed();
-      release(stream);
     });
     const refusal = requestRefusal(headers, raw);
     const method = methods.get(headers[':path'] ?? '');
@@ -163,19 +161,6 @@ export class CallConnection implements CallerConnection {
     else if (method.streamsRequest) method.serve(call);
     else call.readOne(() => method.serve(call)); // layer: headers stay behind
   }
-}
-
-/**
- * Takes from a stream that is closed what leads to its call, and what was told at its end.
- *
- * **Cost**: the engine keeps a stream until it collects the whole heap, because Node's table of
- * streams is one of those that `LiveMap` avoids. Without this, all that a call held stays with it.
- */
-function release(stream: ServerHttp2Stream): void {
-  stream.removeAllListeners();
-  stream.on('error', IGNORE);
-  const told: OutgoingHttpHeaders | undefined = stream.sentTrailers;
-  for (const name in told) told[name] = undefined;
 }
 
 /** Milliseconds of a deadline; undefined without one, or if no timer can hold it. */

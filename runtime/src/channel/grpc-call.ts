@@ -19,6 +19,7 @@ export const LATE: RequestError = new RequestError(STATUS.deadlineExceeded, 'the
 const REST_MS = 1000;
 /** gRPC wants base64 to be sent so. */
 const UNPADDED = { omitPadding: true } as const;
+const NO_FIELDS: IncomingHttpHeaders = {};
 
 /** A connection, as its calls know it. */
 export interface CallerConnection {
@@ -63,7 +64,7 @@ export class GrpcCall {
   readonly #stream: ServerHttp2Stream;
   readonly #requests: RequestMessages;
   readonly #responses: ResponseMessages;
-  readonly #fields: IncomingHttpHeaders;
+  #fields: IncomingHttpHeaders;
   readonly #deadline: NodeJS.Timeout | undefined;
   #rest: NodeJS.Timeout | undefined;
   #isOver = false;
@@ -145,12 +146,22 @@ export class GrpcCall {
     this.#left?.();
   }
 
-  /** The stream is closed: if the call has not ended, its caller has left. */
+  /**
+   * The stream is closed: if the call has not ended, its caller has left.
+   *
+   * **Cost**: the engine keeps a stream, and what its listeners lead to, until it collects the
+   * whole heap, because Node's table of streams is one of those that `LiveMap` avoids. Without
+   * this, all that a call held, and what was told at its end, stays with its stream.
+   */
   closed(): void {
     clearTimeout(this.#rest);
     const isLost = !this.#isOver;
     this.#finish();
     if (isLost) this.#left?.();
+    this.#left = undefined;
+    this.#fields = NO_FIELDS;
+    const told: OutgoingHttpHeaders | undefined = this.#stream.sentTrailers;
+    for (const name in told) told[name] = undefined;
   }
 
   /** @returns whether the caller can still be told how the call ends */

@@ -77,6 +77,8 @@ export class RequestMessages {
     this.#isOver = true;
     this.#asked?.reject(gone());
     this.#asked = undefined;
+    this.#serve = undefined;
+    this.#only = undefined;
   }
 
   #listen(): void {
