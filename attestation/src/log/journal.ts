@@ -2,7 +2,7 @@
 
 import { equalBytes } from '../bytes.ts';
 import { DecodeError } from '../errors.ts';
-import { type Block, parseBlock, parseBlockHead } from './block.ts';
+import { type Block, type BlockHead, parseBlock, parseBlockHead } from './block.ts';
 import { HASH_BYTES, type LogLayout, offsetOf, SECTOR_BYTES, sectors, untilRingEnd } from './layout.ts';
 
 /** The end of a block, which the next one continues. */
@@ -43,7 +43,7 @@ export class Journal {
 
   /** The block at a position. @throws DecodeError */
   async block(position: number): Promise<Block> {
-    const { length } = parseBlockHead(await this.bytes(position, SECTOR_BYTES), position);
+    const { length } = await this.#head(position);
     return parseBlock(await this.bytes(position, sectors(length)), position);
   }
 
@@ -61,6 +61,30 @@ export class Journal {
     const there = await this.#continuation(end, end.position + rest);
     if (there instanceof DecodeError) throw here;
     return there;
+  }
+
+  /**
+   * The block that holds a record, found by the heads of those before: a block that was damaged is
+   * passed over.
+   *
+   * @param position of a block that holds this record or an earlier one
+   * @throws DecodeError if there is none
+   */
+  async blockOf(index: number, position: number): Promise<Block> {
+    let head = await this.#head(position);
+    if (head.first > index) throw new DecodeError('canonical', `record ${index} is not where it has its place`, 24);
+    while (head.size <= index) {
+      const behind = head.position + sectors(head.length);
+      const [here, begin] = [behind, behind + untilRingEnd(this.#layout, behind)];
+      const { size } = head;
+      head = await this.#head(here).catch(() => this.#head(begin));
+      if (head.first !== size) throw new DecodeError('canonical', `a block that does not continue ${size} records`, 24);
+    }
+    return await this.block(head.position);
+  }
+
+  async #head(position: number): Promise<BlockHead> {
+    return parseBlockHead(await this.bytes(position, SECTOR_BYTES), position);
   }
 
   /** Bytes from a position on, as a view. @throws DecodeError `truncated` beyond the ring's end */

@@ -135,10 +135,7 @@ export class StoredLog {
     // The oldest tile may begin in a block that is no longer there.
     const isOldest = tile === Math.floor(minimum / TILE_HASHES);
     const place = isOldest ? start : (this.#places.get(tile) ?? (await this.#disk.place(tile)));
-    let block = await journal.block(place);
-    if (block.first > index) throw new DecodeError('canonical', `record ${index} is not where it has its place`, place);
-    while (block.size <= index) block = await journal.next(endOf(block));
-    return block;
+    return await journal.blockOf(index, place);
   }
 
   async #demand(index: number, entry: Uint8Array): Promise<void> {
