@@ -60,8 +60,8 @@ export const ZERO_HASH: DigestText<'sha256'> = `sha256:${'00'.repeat(32)}`;
 const HASH_AT = 'sha256:'.length;
 /** Records that may wait for the write before theirs. */
 export const MAX_WAITING_RECORDS = 65_536;
-/** A size whose frontier is as long as any: no log comes to it. */
-const LARGEST_FRONTIER = 2 ** 48 - 1;
+/** Bytes of a block beside its entries, with a frontier that is as long as any. */
+const OVERHEAD_BYTES = blockLength(2 ** 48 - 1, 0);
 
 /** A log of records, each in a commit block with those that were placed at about the same time. */
 export class RecordLog {
@@ -98,8 +98,7 @@ export class RecordLog {
     this.#layout = disk.layout;
     this.#writer = new LogWriter(device, disk, found);
     this.#stored = new StoredLog(disk, tree, places, () => this.#writer.held);
-    const overhead = blockLength(LARGEST_FRONTIER, 0);
-    this.#queue = new CommitQueue((batch) => this.#perform(batch), this.#layout.maxBlock - sectors(overhead));
+    this.#queue = new CommitQueue((batch) => this.#perform(batch), this.#layout.maxBlock - sectors(OVERHEAD_BYTES));
     this.#room = new RoomWatch(this.#layout);
     this.#size = end.size;
     this.#durable = { size: end.size, frontier: tree.frontier() };
@@ -273,7 +272,7 @@ export class RecordLog {
 
   /** Takes room for a record, as much as it may need in its block. @throws RefusalError `log` */
   #reserve(length: number, writer: Writer): void {
-    const more = this.#queue.growth(length, (bytes) => sectors(blockLength(LARGEST_FRONTIER, bytes)));
+    const more = this.#queue.growth(length, (bytes) => sectors(OVERHEAD_BYTES + bytes));
     const tiles = Math.floor(this.#size / TILE_HASHES) - Math.floor(this.#writer.held.minimum / TILE_HASHES);
     const full = more > this.#room.left(this.#used, writer) || tiles >= (this.#layout.levels[0]?.tiles ?? 0);
     // layer: capacity of the log
@@ -293,7 +292,7 @@ export class RecordLog {
       this.#broken = cause;
       throw new RefusalError('log', 'the record could not be made durable', { cause });
     }
-    this.#reserved -= sectors(blockLength(LARGEST_FRONTIER, batch.bytes));
+    this.#reserved -= sectors(OVERHEAD_BYTES + batch.bytes);
     for (const tell of this.#listeners) tell(this.durable);
   }
 
