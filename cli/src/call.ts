@@ -9,6 +9,9 @@ import {
   type CheckedReceipt,
   connect,
   describeServices,
+  type ProveOptions,
+  prove,
+  type ReceiptProof,
   receiptFile,
 } from '@enclaim/client';
 import { ExactJson } from '@enclaim/policy-schema';
@@ -18,6 +21,7 @@ import { CALL_LIMITS } from './call-limits.ts';
 import { Health } from './gen/grpc/health/v1/health_pb.js';
 import { collect, readDemands, readInput, readNewerThan, readPolicies, writeOutput } from './input.ts';
 import { printable, printableJson } from './printable.ts';
+import { proofLines } from './proof-path.ts';
 import { readReferences } from './references-file.ts';
 import { UsageError } from './usage-error.ts';
 import { printVerdict } from './verdict-table.ts';
@@ -33,6 +37,7 @@ interface Options {
   readonly policyChain: string[];
   readonly saveEvidence?: string;
   readonly saveReceipt?: string;
+  readonly prove?: true;
   readonly timeout: string;
   readonly quiet?: true;
 }
@@ -67,6 +72,7 @@ export function register(program: Command): void {
     )
     .option('--save-evidence <file>', 'keep the evidence of the connection')
     .option('--save-receipt <file>', 'keep the receipt, with the messages and the evidence')
+    .option('--prove', 'wait until a quote covers the record of the call; --save-receipt keeps the proof')
     .option('--timeout <seconds>', 'for the verdict, and again for what is asked then', '60')
     .option('--quiet', 'print no verdict that is ok')
     .addHelpText('after', CALL_LIMITS)
@@ -123,10 +129,14 @@ async function call(target: string, method: string | undefined, options: Options
       throw error;
     } finally {
       // A refusal's receipt is shown, too: it proves which server refused, and why.
-      if (receipt !== undefined) await showReceipt(receipt, keep, options.references, references);
+      if (receipt !== undefined) {
+        const against = { references, demands, newerThan, known, timeout };
+        const proof = options.prove ? await proveReceipt(channel, receipt, keep, against) : undefined;
+        await showReceipt(receipt, keep, options.references, references, proof);
+      }
     }
-    if (receipt === undefined && keep !== undefined)
-      throw new ChannelError('receipt', `${method} came without a receipt: ${keep} is not written`);
+    if (receipt === undefined && (keep !== undefined || options.prove))
+      throw new ChannelError('receipt', `${method} came without a receipt${keep ? `: ${keep} is not written` : ''}`);
     // Last: what was answered, and the proof of it, is there by now.
     if (unread > 0) throw new AnswerError(unread);
   } finally {
@@ -140,17 +150,43 @@ async function showReceipt(
   file: string | undefined,
   path: string,
   { anchors }: References,
+  proof: ReceiptProof | undefined,
 ): Promise<void> {
   const { sequence, decision, record, status } = receipt.body;
   const label = decision.label.map(printable).join(', ') || 'none';
   const ended = status === 0 ? '' : ` of ${STATUS_NAMES[status] ?? status}`;
   console.error(`receipt: ok${ended}  number ${sequence}, label ${label}, record ${record}`);
+  if (proof !== undefined)
+    console.error(proofLines(receipt.body, proof.record, proof.verdict).map(printable).join('\n'));
   if (file === undefined) return;
-  await writeOutput(file, receiptFile(receipt));
+  await writeOutput(file, receiptFile(receipt, undefined, proof?.bytes));
   const { ak } = receipt.attestation.statement.device;
   // Whose TPM it is was shown on this connection alone: a file cannot be asked.
   const pin = ak === null || anchors.attestationKeys.includes(ak) ? '' : ` --ak ${ak}`;
   console.error(`receipt: later  enclaim verify ${printable(file)} --references ${printable(path)}${pin}`);
+}
+
+/**
+ * Waits for the proof of a receipt. If none comes, the receipt is kept with its connection's
+ * evidence.
+ */
+async function proveReceipt(
+  channel: AttestedChannel,
+  receipt: CheckedReceipt,
+  keep: string | undefined,
+  options: ProveOptions,
+): Promise<ReceiptProof> {
+  try {
+    return await prove(channel, receipt, options);
+  } catch (error) {
+    if (keep !== undefined) {
+      await writeOutput(keep, receiptFile(receipt));
+      console.error(
+        `receipt: no proof of its record came; ${printable(keep)} has the evidence of the connection alone`,
+      );
+    }
+    throw error;
+  }
 }
 
 /** A method that the server shows, or one of its health, which it need not show. */

@@ -2,15 +2,23 @@
 
 import { type KeyObject, sign } from 'node:crypto';
 import type { References, Verdict } from '@enclaim/attestation';
+import { fromBase64 } from '@enclaim/attestation/bytes';
 import { signEar } from '@enclaim/attestation/rats';
-import type { ComparedMessages } from '@enclaim/attestation/receipt';
+import { type ComparedMessages, parseReceipt } from '@enclaim/attestation/receipt';
 import { verdictDocument } from '@enclaim/attestation/verdict-document';
-import { parseReceiptFile, type SavedOptions, verifyReceiptFile, verifySaved } from '@enclaim/client';
+import {
+  parseReceiptFile,
+  type SavedOptions,
+  type VerifiedReceiptFile,
+  verifyReceiptFile,
+  verifySaved,
+} from '@enclaim/client';
 import type { Command } from 'commander';
 import packageJson from '../package.json' with { type: 'json' };
 import { EXIT } from './exit-status.ts';
 import { collect, readDemands, readEd25519, readInput, readNewerThan, readPolicies, writeOutput } from './input.ts';
 import { printable, printableJson } from './printable.ts';
+import { asOfLine, proofDocument, proofLines } from './proof-path.ts';
 import { readReferences } from './references-file.ts';
 import { UsageError } from './usage-error.ts';
 import { printVerdict } from './verdict-table.ts';
@@ -59,7 +67,10 @@ export function register(program: Command): void {
       collect,
       [],
     )
-    .option('--as-of <time>', 'when certificates must be valid (RFC 3339); by default now')
+    .option(
+      '--as-of <time>',
+      'when certificates must be valid: RFC 3339, or "receipt" for its own time; by default now',
+    )
     .option('--json', 'print the verdict as JSON on stdout')
     .option('--ear <file>', 'write the verdict as an attestation result (EAR, a signed JWT); needs --ear-key')
     .option('--ear-key <pem>', 'Ed25519 private key (PKCS #8) of this verifier')
@@ -68,8 +79,8 @@ export function register(program: Command): void {
 
 async function verify(path: string, options: Options): Promise<void> {
   const at = Date.now();
-  const asOf = options.asOf === undefined ? at : Date.parse(options.asOf);
-  if (Number.isNaN(asOf)) throw new UsageError(`--as-of ${options.asOf}: expected 2026-11-20T12:00:00Z`);
+  const content = await readInput(path);
+  const asOf = asOfTime(options.asOf, content, at);
   const earKey = await readEarKey(options);
   const against = {
     references: withKeys(await readReferences(options, asOf), options.ak),
@@ -78,13 +89,12 @@ async function verify(path: string, options: Options): Promise<void> {
     newerThan: readNewerThan(options.newerThan, asOf),
     known: await readPolicies(options.policyChain),
   };
-  const content = await readInput(path);
-  const { verdict, body, messages } = await verified(content, against).catch((error: unknown) => {
+  const { verdict, body, messages, proof } = await verified(content, against).catch((error: unknown) => {
     // A reader of JSON has an answer then, too.
     if (options.json) console.log(printableJson({ ok: false, error: described(error) }));
     throw error;
   });
-  const receipt = body && { ...body, messages };
+  const receipt = body && { ...body, messages, ...(proof && { proof: proofDocument(proof) }) };
   if (options.json) console.log(printableJson({ ...verdictDocument(verdict, { at, asOf }), receipt }));
   else {
     printVerdict(verdict);
@@ -94,6 +104,8 @@ async function verify(path: string, options: Options): Promise<void> {
       console.error(verdict.ok ? `receipt: ok  ${what}` : `receipt: of a boot that is refused  ${what}`);
       const uncompared = UNCOMPARED[messages];
       if (uncompared !== null) console.error(uncompared);
+      if (proof !== null) console.error(proofLines(body, proof, verdict).map(printable).join('\n'));
+      if (options.asOf === 'receipt') console.error(printable(asOfLine(body)));
     }
   }
   if (options.ear !== undefined && earKey !== null) {
@@ -106,12 +118,24 @@ async function verify(path: string, options: Options): Promise<void> {
 
 async function verified(content: Uint8Array, against: SavedOptions): Promise<Verified> {
   if (content[0] === '{'.charCodeAt(0)) return verifyReceiptFile(parseReceiptFile(content), against);
-  return { ...(await verifySaved(content, against)), body: undefined, messages: undefined };
+  return { ...(await verifySaved(content, against)), body: undefined, messages: undefined, proof: null };
 }
 
 type Verified =
-  | Awaited<ReturnType<typeof verifyReceiptFile>>
-  | { readonly verdict: Verdict; readonly body: undefined; readonly messages: undefined };
+  | VerifiedReceiptFile
+  | { readonly verdict: Verdict; readonly body: undefined; readonly messages: undefined; readonly proof: null };
+
+/** The time that everything is held against. @throws UsageError */
+function asOfTime(text: string | undefined, content: Uint8Array, at: number): number {
+  if (text === undefined) return at;
+  if (text === 'receipt') {
+    if (content[0] !== '{'.charCodeAt(0)) throw new UsageError('--as-of receipt: the file is no receipt file');
+    return Date.parse(parseReceipt(fromBase64(parseReceiptFile(content).receipt)).body.time);
+  }
+  const time = Date.parse(text);
+  if (Number.isNaN(time)) throw new UsageError(`--as-of ${text}: expected 2026-11-20T12:00:00Z, or "receipt"`);
+  return time;
+}
 
 function described(error: unknown): { name: string; code: string | null; message: string } {
   if (!(error instanceof Error)) return { name: 'Error', code: null, message: String(error) };

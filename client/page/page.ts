@@ -1,15 +1,17 @@
 /** The auditor's page: evidence or a receipt and references in, the verdict out. Files are hostile: text only, no markup. */
 
 import { parseReferences, type Verdict, withDeployments } from '@enclaim/attestation';
+import { toHex } from '@enclaim/attestation/bytes';
 import { parseDeployment } from '@enclaim/attestation/deployment';
-import type { ComparedMessages, ReceiptBody } from '@enclaim/attestation/receipt';
-import { parseReceiptFile, verifyReceiptFile, verifySaved } from '@enclaim/client/offline';
+import type { ComparedMessages } from '@enclaim/attestation/receipt';
+import type { ProvenRecord } from '@enclaim/attestation/record-proof';
+import { parseReceiptFile, type VerifiedReceiptFile, verifyReceiptFile, verifySaved } from '@enclaim/client/offline';
 import { parseDemand } from '@enclaim/policy-schema';
 
 /** What a file was found to be worth. */
 interface Finding {
   readonly verdict: Verdict;
-  readonly receipt: { readonly body: ReceiptBody; readonly messages: ComparedMessages | 'not run' } | null;
+  readonly receipt: Omit<VerifiedReceiptFile, 'verdict'> | null;
 }
 
 const COMPARED: Readonly<Record<ComparedMessages | 'not run', string>> = {
@@ -100,7 +102,26 @@ function describe({ verdict, receipt }: Finding): Element[] {
   ];
   // The receipt is signed by the boot of a verdict that is not ok: it vouches for nothing.
   const words = verdict.ok ? 'signed by the receipt key of this boot' : 'of a boot that is refused';
-  return [...shown, heading(verdict.ok, `Receipt: ${words}`), table(of)];
+  return [...shown, heading(verdict.ok, `Receipt: ${words}`), table(of), ...describeProof(receipt.proof, verdict)];
+}
+
+/** The way from the record to the hardware, a row a step. */
+function describeProof(proof: ProvenRecord | null, { ok, platform }: Verdict): Element[] {
+  if (proof === null) return [];
+  const { index, record, checkpoint, pathLength, batch } = proof;
+  const { origin, size, root } = checkpoint;
+  const steps = [
+    ['leaf', `record ${index} of ${origin}, ${record}`],
+    ['checkpoint', `size ${size}, root ${toHex(root)}, ${pathLength} hashes above the leaf, signed by the log key`],
+    [
+      'quote',
+      `${platform}: covers leaf ${batch.index} of ${batch.size}, ${batch.pathLength} hashes above the checkpoint`,
+    ],
+  ];
+  return [
+    heading(ok, `Proof: ${ok ? 'the record is under a quote of the hardware' : 'of a boot that is refused'}`),
+    table(steps),
+  ];
 }
 
 function describeError(error: unknown): Element[] {

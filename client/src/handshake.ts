@@ -27,7 +27,7 @@ import { makeCredential } from './make-credential.ts';
 import type { CollateralSource } from './vendor-collateral.ts';
 
 /** Sections of references for platforms whose evidence a maker's service completes. */
-const MADE_ELSEWHERE = ['snp', 'tdx', 'azureSnp', 'azureTdx', 'gcp'] as const;
+export const MADE_ELSEWHERE = ['snp', 'tdx', 'azureSnp', 'azureTdx', 'gcp'] as const;
 
 /** Demands on a connection: what it has to show. */
 export interface Expectations {

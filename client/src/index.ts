@@ -27,9 +27,16 @@ export {
   type SeenLog,
   type VerifiedCheckpoint,
 } from './log/log-reader.ts';
+export { type ProveOptions, prove, type ReceiptProof } from './prove.ts';
 export { type ListenOptions, type RunningProxy, startProxy } from './proxy/proxy.ts';
 export type { CheckedReceipt } from './receipt-call.ts';
-export { parseReceiptFile, type ReceiptFile, receiptFile, verifyReceiptFile } from './receipt-file.ts';
+export {
+  parseReceiptFile,
+  type ReceiptFile,
+  receiptFile,
+  type VerifiedReceiptFile,
+  verifyReceiptFile,
+} from './receipt-file.ts';
 export { describeServices } from './reflection.ts';
 export { routeFetches } from './route.ts';
 export { type SavedOptions, verifySaved } from './saved.ts';

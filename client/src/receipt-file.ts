@@ -10,16 +10,17 @@ import {
   type AuthenticReceipt,
   type ComparedMessages,
   checkReceiptMessages,
+  parseReceipt,
   type ReceiptBody,
   verifyReceipt,
 } from '@enclaim/attestation/receipt';
+import type { ProvenRecord } from '@enclaim/attestation/record-proof';
 import * as z from 'zod';
 import type { CheckedReceipt } from './receipt-call.ts';
-import { type SavedOptions, verifySaved } from './saved.ts';
+import { type SavedOptions, verifySaved, verifySavedProof } from './saved.ts';
 
-/** A receipt file. All bytes as base64. */
-export interface ReceiptFile {
-  readonly enclaim: 'receipt/1';
+/** Fields of receipt files of every version. All bytes as base64. */
+interface FileFields {
   /** The `enclaim.v1.Receipt` message. */
   readonly receipt: string;
   /**
@@ -31,19 +32,36 @@ export interface ReceiptFile {
     readonly response: readonly string[];
     readonly text?: string | undefined;
   } | null;
+}
+
+/** A receipt with the evidence of its connection. */
+export interface ConnectionReceiptFile extends FileFields {
+  readonly enclaim: 'receipt/1';
   /** The `enclaim.v1.Evidence` message of the connection. */
   readonly evidence: string;
 }
 
+/** A receipt with the proof that its record is under a quote of the hardware. */
+export interface ProvenReceiptFile extends FileFields {
+  readonly enclaim: 'receipt/2';
+  /** The `enclaim.v1.LogProof` message. The evidence in it is of the boot that answered. */
+  readonly proof: string;
+}
+
+/** A receipt file. */
+export type ReceiptFile = ConnectionReceiptFile | ProvenReceiptFile;
+
 const bytes = z.base64();
-const fileSchema: z.ZodType<ReceiptFile> = z.strictObject({
-  enclaim: z.literal('receipt/1'),
+const fields = {
   receipt: bytes,
   messages: z
     .strictObject({ request: z.array(bytes), response: z.array(bytes), text: z.string().optional() })
     .nullable(),
-  evidence: bytes,
-});
+};
+const fileSchema: z.ZodType<ReceiptFile> = z.discriminatedUnion('enclaim', [
+  z.strictObject({ enclaim: z.literal('receipt/1'), ...fields, evidence: bytes }),
+  z.strictObject({ enclaim: z.literal('receipt/2'), ...fields, proof: bytes }),
+]);
 
 const LIMIT = 16 * 1024 * 1024;
 /** Bytes of messages that a file holds: with them in base64, and the evidence, it is still read. */
@@ -53,6 +71,7 @@ const MAX_MESSAGES_BYTES = 8 * 1024 * 1024;
  * The file for a receipt.
  * @param messages by default those of its call, unless they are too large to be read again; null
  *   leaves them out
+ * @param proof bytes of a proof ({@link prove}), which takes the place of the connection's evidence
  *
  * @example
  * ```ts
@@ -70,18 +89,21 @@ const MAX_MESSAGES_BYTES = 8 * 1024 * 1024;
 export function receiptFile(
   receipt: CheckedReceipt,
   messages: { request: readonly Uint8Array[]; response: readonly Uint8Array[]; text?: string } | null = heldIn(receipt),
+  proof?: Uint8Array,
 ): Uint8Array {
   const { bytes, attestation } = receipt;
-  const file: ReceiptFile = {
-    enclaim: 'receipt/1',
+  const fields: FileFields = {
     receipt: toBase64(bytes),
     messages: messages && {
       ...messages,
       request: messages.request.map(toBase64),
       response: messages.response.map(toBase64),
     },
-    evidence: toBase64(attestation.evidence),
   };
+  const file: ReceiptFile =
+    proof === undefined
+      ? { enclaim: 'receipt/1', ...fields, evidence: toBase64(attestation.evidence) }
+      : { enclaim: 'receipt/2', ...fields, proof: toBase64(proof) };
   return utf8(`${JSON.stringify(file, undefined, 2)}\n`);
 }
 
@@ -109,8 +131,8 @@ export function parseReceiptFile(content: Uint8Array): ReceiptFile {
 }
 
 /**
- * Verifies a receipt file offline: its evidence, the receipt under the key of that evidence, and
- * the messages that the receipt speaks of.
+ * Verifies a receipt file offline: its evidence, the receipt under the key of that evidence, the
+ * messages that the receipt speaks of, and the way of its record to the quote if the file has it.
  * @throws EvidenceError if the receipt or its evidence is not authentic
  *
  * @example
@@ -124,14 +146,25 @@ export function parseReceiptFile(content: Uint8Array): ReceiptFile {
  * if (verdict.ok) console.log(body.method, body.time, messages); // 'both': request and response
  * ```
  */
-export async function verifyReceiptFile(
-  file: ReceiptFile,
-  options: SavedOptions,
-): Promise<{ verdict: Verdict; body: ReceiptBody; messages: ComparedMessages | 'not run' }> {
-  const attestation = await verifySaved(fromBase64(file.evidence), options);
-  const receipt = await verifyReceipt(fromBase64(file.receipt), attestation);
+export async function verifyReceiptFile(file: ReceiptFile, options: SavedOptions): Promise<VerifiedReceiptFile> {
+  const bytes = fromBase64(file.receipt);
+  const { body } = parseReceipt(bytes);
+  const { attestation, proof } =
+    file.enclaim === 'receipt/1'
+      ? { attestation: await verifySaved(fromBase64(file.evidence), options), proof: null }
+      : await verifySavedProof(fromBase64(file.proof), body, options);
+  const receipt = await verifyReceipt(bytes, attestation);
   const messages = file.messages === null ? 'not run' : compareMessages(receipt, file.messages);
-  return { verdict: attestation.verdict, body: receipt.body, messages };
+  return { verdict: attestation.verdict, body: receipt.body, messages, proof };
+}
+
+/** A receipt file whose parts are authentic, with its verdict. */
+export interface VerifiedReceiptFile {
+  readonly verdict: Verdict;
+  readonly body: ReceiptBody;
+  readonly messages: ComparedMessages | 'not run';
+  /** The record's way to the quote; null if the file has none. */
+  readonly proof: ProvenRecord | null;
 }
 
 function compareMessages(

@@ -1,6 +1,8 @@
 /** Evidence and receipts from files: verified offline, on Node and in browsers. */
 
-import { appraise, type References, verifyEvidence } from '@enclaim/attestation';
+import { type Authenticated, appraise, EvidenceError, type References, verifyEvidence } from '@enclaim/attestation';
+import type { ReceiptBody } from '@enclaim/attestation/receipt';
+import { type ProvenRecord, recordOf, verifyRecordProof } from '@enclaim/attestation/record-proof';
 import type { Demand, Policy } from '@enclaim/policy-schema';
 import type { Attestation } from './attestation.ts';
 
@@ -32,12 +34,34 @@ export interface SavedOptions {
  * console.log(verdict.ok, verdict.end);
  * ```
  */
-export async function verifySaved(
-  evidence: Uint8Array,
-  { references, demands = [], now = Date.now, newerThan, known }: SavedOptions,
-): Promise<Attestation> {
+export async function verifySaved(evidence: Uint8Array, options: SavedOptions): Promise<Attestation> {
+  const { references, now = Date.now } = options;
   const context = { now: now(), channel: 'offline', activation: null } as const;
-  const authenticated = await verifyEvidence(evidence, references.anchors, context);
+  return appraiseSaved(evidence, await verifyEvidence(evidence, references.anchors, context), options);
+}
+
+/**
+ * Verifies a saved proof of the record that a receipt names.
+ * @param body of the receipt, which is not authentic yet
+ * @throws EvidenceError, AppraisalError
+ */
+export async function verifySavedProof(
+  bytes: Uint8Array,
+  body: ReceiptBody,
+  options: SavedOptions,
+): Promise<{ readonly attestation: Attestation; readonly proof: ProvenRecord }> {
+  const { references, now = Date.now } = options;
+  const record = recordOf(body);
+  if (record === null) throw new EvidenceError('binding', 'the receipt names no place in the log, and has a proof');
+  const proof = await verifyRecordProof(bytes, record, references.anchors, { now: now() });
+  return { attestation: await appraiseSaved(proof.evidence, proof.authenticated, options), proof };
+}
+
+async function appraiseSaved(
+  evidence: Uint8Array,
+  authenticated: Authenticated,
+  { references, demands = [], newerThan, known }: SavedOptions,
+): Promise<Attestation> {
   const verdict = await appraise(authenticated, references, demands, { newerThan, known });
   return { verdict, statement: authenticated.statement, bootDigest: authenticated.bootDigest, evidence };
 }

@@ -5,9 +5,10 @@ import { beforeEach, describe, mock, test } from 'node:test';
 import { create } from '@bufbuild/protobuf';
 import { batchRoot, decodeCheckpointLeaf } from '@enclaim/attestation/batch';
 import { fromBase64Url, utf8 } from '@enclaim/attestation/bytes';
-import { leafHash, MerkleTree, merkleRoot, rootFromPath } from '@enclaim/attestation/merkle';
+import { leafHash, rootFromPath } from '@enclaim/attestation/merkle';
 import { EvidenceSchema } from '@enclaim/attestation/messages';
 import { noteKey, parseCheckpoint, verifyNote } from '@enclaim/attestation/tlog';
+import { MemoryLog } from '../../test/support/memory-log.ts';
 import { makeBootKeys } from '../src/boot/keys.ts';
 import { RefusalError } from '../src/errors.ts';
 import { Checkpoints, overdueAfter } from '../src/hardware/checkpoints.ts';
@@ -18,38 +19,14 @@ const ORIGIN = 'clinic/00';
 const keys = makeBootKeys();
 const trusted = noteKey(ORIGIN, 'ed25519', fromBase64Url(keys.log.slice('ed25519:'.length)));
 
-/** A log in memory whose records become durable when it is told. */
-class MemoryLog {
-  readonly hashes: Uint8Array[] = [];
-  readonly began;
-  #durable: number;
-  readonly #listeners: ((head: { size: number; root: ReturnType<typeof merkleRoot> }) => void)[] = [];
-
+/** Records that differ. */
+class Records extends MemoryLog {
   constructor(began: number) {
-    for (let i = 0; i < began; i++) this.place();
-    this.#durable = began;
-    this.began = this.durable;
+    super(Array.from({ length: began }, (_, i) => leafHash(utf8(`record ${i}`))));
   }
 
-  place(): number {
-    return this.hashes.push(leafHash(utf8(`record ${this.hashes.length}`))) - 1;
-  }
-
-  flush(): void {
-    this.#durable = this.hashes.length;
-    for (const tell of this.#listeners) tell(this.durable);
-  }
-
-  get durable() {
-    return { size: this.#durable, root: merkleRoot(this.hashes.slice(0, this.#durable)) };
-  }
-
-  onDurable(listener: (head: { size: number; root: ReturnType<typeof merkleRoot> }) => void): void {
-    this.#listeners.push(listener);
-  }
-
-  async inclusion(index: number, size: number) {
-    return new MerkleTree(this.hashes.slice(0, size)).path(index);
+  override place(): number {
+    return super.place(leafHash(utf8(`record ${this.hashes.length}`)));
   }
 }
 
@@ -70,7 +47,7 @@ class Platform {
 }
 
 function started({ within = 1000, began = 0 }: { within?: number; began?: number } = {}) {
-  const log = new MemoryLog(began);
+  const log = new Records(began);
   const platform = new Platform();
   const told: boolean[] = [];
   const checkpoints = new Checkpoints({

@@ -10,17 +10,15 @@ import { join } from 'node:path';
 import { createServer, type TLSSocket } from 'node:tls';
 import { create } from '@bufbuild/protobuf';
 import type { References } from '@enclaim/attestation';
-import { EXPORTER_LABEL, encodeNonceLeaf, tpmExtraData } from '@enclaim/attestation/batch';
-import { toHex, utf8 } from '@enclaim/attestation/bytes';
-import { type DigestText, digestText, type Sha256, sha256, sha384 } from '@enclaim/attestation/digest';
+import { EXPORTER_LABEL, encodeNonceLeaf } from '@enclaim/attestation/batch';
+import { toHex } from '@enclaim/attestation/bytes';
+import { type DigestText, digestText, type Sha256 } from '@enclaim/attestation/digest';
 import { type Evidence, EvidenceSchema } from '@enclaim/attestation/evidence';
 import { FrameStream } from '@enclaim/attestation/frame-stream';
 import { ALPN } from '@enclaim/attestation/handshake';
-import { launchCommandLine, predictPcrs, registerOf } from '@enclaim/attestation/measure';
-import { merkleRoot } from '@enclaim/attestation/merkle';
 import { type CurrentReceiptBody, commitment, RECEIPT_TRAILER } from '@enclaim/attestation/receipt';
 import { type BootStatement, bootDigest, type Ed25519Text, encodeStatement } from '@enclaim/attestation/statement';
-import { canonicalPolicy, digestOfCanonical, parsePolicy } from '@enclaim/policy-schema';
+import { canonicalPolicy, parsePolicy } from '@enclaim/policy-schema';
 import {
   type ConnectionInjector,
   Metadata,
@@ -34,8 +32,8 @@ import { type BootKeys, makeBootKeys } from '../../runtime/src/boot/keys.ts';
 import { type Attested, attestConnection } from '../../runtime/src/channel/handshake.ts';
 import { QuoteBatcher } from '../../runtime/src/hardware/quote-batch.ts';
 import { ReceiptSigner } from '../../runtime/src/log/receipts.ts';
-import { type FakeAttestationKey, fakeAttestationKey, fakeQuote } from '../fakes/attestation-key.ts';
-import { PRETEND_IMAGE, SEPARATOR } from './attested-runtime.ts';
+import { type FakeAttestationKey, fakeAttestationKey } from '../fakes/attestation-key.ts';
+import { pretendMachine } from './pretend-machine.ts';
 
 /** What may be other than in an honest server. */
 export interface PretendOptions {
@@ -102,53 +100,17 @@ export function policyOf(owner?: Ed25519Text): string {
 export async function startPretendServer(options: PretendOptions = {}): Promise<PretendServer> {
   const key = options.key ?? fakeAttestationKey();
   const policy = canonicalPolicy(parsePolicy(policyOf(options.owner)));
-  const ekPublic = utf8('an endorsement key that nobody looks at: the attestation key is pinned');
-  const akPublic = fakeQuote({ key }).akPublic;
-  const attestationKey = digestText('sha256', sha256(akPublic));
-  const bundle = digestText('sha384', sha384(utf8('bundle')));
-  const digest = digestOfCanonical(policy);
-  const commandLine = launchCommandLine(PRETEND_IMAGE, digest);
-  const launch = { boot: 'kernel', commandLine, policy: digest, bundle } as const;
-  const predicted = predictPcrs(PRETEND_IMAGE, launch);
-  const pcrs = new Map(
-    Array.from({ length: 16 }, (_, index) => [index, predicted.get(index) ?? registerOf(SEPARATOR)]),
-  );
+  const machine = pretendMachine(key, policy);
+  const { akPublic, attestationKey, ekPublic, references } = machine;
   let held = Promise.withResolvers<void>();
   let connections = 0;
 
   const bootAnew = () => {
     const keys = makeBootKeys();
-    const bootId = toHex(randomBytes(16));
-    const statement = {
-      version: 3,
-      platform: 'tpm',
-      bootId,
-      policy: digest,
-      bundle,
-      image: 'pretend',
-      device: { ak: attestationKey, ek: digestText('sha256', sha256(ekPublic)), ekCertificate: null },
-      keys: { tls: digestText('sha256', keys.tls.spkiDigest), receipt: keys.receipt, log: keys.log },
-      log: {
-        origin: `pretend/${bootId}`,
-        size: 0,
-        root: digestText('sha256', merkleRoot([])),
-        minimum: 0,
-        left: 2 ** 20,
-      },
-      unconfined: [],
-      owner: options.owner ?? null,
-      started: { at: new Date().toISOString(), strength: 'host' },
-      ...options.statement,
-    } as BootStatement;
+    const statement = machine.statementOf(keys, { owner: options.owner ?? null, ...options.statement });
     const bytes = encodeStatement(statement);
     const digestOfBoot = bootDigest(bytes);
-    const batcher = new QuoteBatcher(async (root) => {
-      const quote = fakeQuote({ key, pcrs, nonce: tpmExtraData(root, digestOfBoot) });
-      const values = [...pcrs].map(([index, value]) => ({ index, sha256: value }));
-      const { attest, signature } = quote;
-      const ek = { ekPublic, ekCertificate: new Uint8Array() };
-      return { case: 'tpm', value: { attest, signature, akPublic, ...ek, pcrs: values, commandLine } };
-    });
+    const batcher = new QuoteBatcher(async (root) => machine.quote(root, digestOfBoot));
     const platform: Attested['platform'] = {
       kind: statement.platform,
       device: { ak: akPublic, ek: ekPublic, ekCertificate: null },
@@ -205,14 +167,7 @@ export async function startPretendServer(options: PretendOptions = {}): Promise<
     port,
     target: `127.0.0.1:${port}`,
     attestationKey,
-    references: {
-      enclaim: 'references/1',
-      images: [PRETEND_IMAGE],
-      policy: digest,
-      bundles: [bundle],
-      owner: 'any',
-      anchors: { attestationKeys: [attestationKey], endorsementRoots: [], unsafeSwtpmRoots: [], certificates: [] },
-    },
+    references,
     get statement() {
       return current.statement;
     },

@@ -18,9 +18,12 @@ export interface Context extends Moment {
    * The connection the evidence came in on: the nonce sent, the SHA-256 of the server's
    * SubjectPublicKeyInfo and the TLS exporter (null if this end cannot export). "offline" if the
    * evidence comes from a file: the verdict then says that freshness and channel were not checked.
+   * The text of a checkpoint if the evidence belongs to a log's proof: its leaf is that checkpoint
+   * then, and no nonce.
    */
   readonly channel:
     | { readonly nonce: Uint8Array; readonly spki: Uint8Array; readonly exporter: Uint8Array | null }
+    | { readonly checkpoint: string }
     | 'offline';
   /** The proof of a credential activation over this connection, or null if none took place. */
   readonly activation: ActivationProof | null;

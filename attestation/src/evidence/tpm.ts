@@ -90,7 +90,7 @@ async function trustInKey(
     // A file cannot activate a credential. References have to pin the key that an activation over a
     // connection has shown.
     const missing =
-      context.channel === 'offline'
+      context.channel === 'offline' || 'checkpoint' in context.channel
         ? 'what is saved cannot show whose TPM it is of: pin the key that a connection has shown (--ak)'
         : 'no credential activation took place';
     throw new EvidenceError('chain', `attestation key ${attestationKey} is not pinned, and ${missing}`);

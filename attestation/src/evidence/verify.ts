@@ -4,7 +4,7 @@
  */
 
 import { decodePolicy, digestOfCanonical, type Policy } from '@enclaim/policy-schema/admission';
-import { type BatchPath, batchRoot, decodeNonceLeaf, type NonceLeaf } from '../batch.ts';
+import { type BatchPath, batchRoot, decodeCheckpointLeaf, decodeNonceLeaf, type NonceLeaf } from '../batch.ts';
 import { equalBytes, toHex } from '../bytes.ts';
 import { digestText } from '../digest.ts';
 import { EvidenceError } from '../errors.ts';
@@ -50,11 +50,11 @@ export async function verifyEvidence(bytes: Uint8Array, anchors: Anchors, contex
   );
   const statement = verifyStatement(evidence);
   const policy = verifyPolicy(evidence, statement);
-  const leaf = verifyLeaf(evidence, statement, context);
+  const { root, fresh } = verifyLeaf(evidence, statement, context);
   const boot = bootDigest(evidence.statement);
   let end: End | null = null;
   const dated: Context = { ...context, holds: (one) => (end = earlier(end, one)) };
-  const { hardware, checks } = await verifyHardware(evidence, statement, { root: leaf.root, boot }, anchors, dated);
+  const { hardware, checks } = await verifyHardware(evidence, statement, { root, boot }, anchors, dated);
   return {
     platform: statement.platform,
     verifiedAt: context.now,
@@ -66,7 +66,7 @@ export async function verifyEvidence(bytes: Uint8Array, anchors: Anchors, contex
     hardware,
     checks: [
       ...checks,
-      ...freshness(leaf.nonce, context),
+      ...fresh,
       passed(
         'policy.binding',
         `${IN_REGISTERS.includes(hardware.kind) ? 'registers, ' : ''}statement and policy agree on ${statement.policy}`,
@@ -162,40 +162,50 @@ function readPolicy(bytes: Uint8Array): Policy {
   }
 }
 
+/** The root over the leaf of evidence, and the checks of what the leaf says. */
 function verifyLeaf(
   { leaf }: Evidence,
   { keys }: BootStatement,
   { channel }: Context,
-): { root: Uint8Array; nonce: NonceLeaf } {
+): { readonly root: Uint8Array; readonly fresh: readonly Check[] } {
   if (leaf === undefined) throw new EvidenceError('format', 'evidence without a leaf');
   const path: BatchPath = leaf;
-  const { root, nonce } = parsePart('format', 'leaf', path, (it) => ({
-    root: batchRoot(it),
-    nonce: decodeNonceLeaf(it.data),
-  }));
+  const root = parsePart('format', 'leaf', path, batchRoot);
+  if (channel !== 'offline' && 'checkpoint' in channel) {
+    const text = parsePart('format', 'leaf', path.data, decodeCheckpointLeaf);
+    if (text !== channel.checkpoint) {
+      throw new EvidenceError('binding', 'the quote covers another checkpoint than the one that is signed');
+    }
+    return { root, fresh: coveringCheckpoint() };
+  }
+  const nonce = parsePart('format', 'leaf', path.data, decodeNonceLeaf);
   if (digestText('sha256', nonce.spki) !== keys.tls) {
     throw new EvidenceError('binding', 'the leaf names another TLS key than the boot statement');
   }
-  if (channel !== 'offline') {
-    if (!equalBytes(nonce.nonce, channel.nonce)) {
-      throw new EvidenceError('nonce', `made for nonce ${toHex(nonce.nonce)}, not for ${toHex(channel.nonce)}`);
-    }
-    if (!equalBytes(nonce.spki, channel.spki)) {
-      throw new EvidenceError('binding', 'the connection ends at another TLS key than the evidence');
-    }
-    // A verifier that can export demands that the runtime did. A leaf without an exporter was made
-    // for any connection under the key.
-    if (channel.exporter !== null && nonce.exporter === null) {
-      throw new EvidenceError('binding', 'the evidence is bound to the TLS key, and not to this connection (exporter)');
-    }
-    if (channel.exporter !== null && !equalBytes(nonce.exporter ?? NOTHING, channel.exporter)) {
-      throw new EvidenceError('binding', 'the evidence was made for another connection under the same key');
-    }
-  }
-  return { root, nonce };
+  if (channel !== 'offline') verifyNonce(nonce, channel);
+  return { root, fresh: freshness(nonce, channel) };
 }
 
-function freshness({ exporter }: NonceLeaf, { channel }: Context): Check[] {
+type Connection = Extract<Context['channel'], { readonly nonce: Uint8Array }>;
+
+function verifyNonce(nonce: NonceLeaf, channel: Connection): void {
+  if (!equalBytes(nonce.nonce, channel.nonce)) {
+    throw new EvidenceError('nonce', `made for nonce ${toHex(nonce.nonce)}, not for ${toHex(channel.nonce)}`);
+  }
+  if (!equalBytes(nonce.spki, channel.spki)) {
+    throw new EvidenceError('binding', 'the connection ends at another TLS key than the evidence');
+  }
+  // A verifier that can export demands that the runtime did. A leaf without an exporter was made
+  // for any connection under the key.
+  if (channel.exporter !== null && nonce.exporter === null) {
+    throw new EvidenceError('binding', 'the evidence is bound to the TLS key, and not to this connection (exporter)');
+  }
+  if (channel.exporter !== null && !equalBytes(nonce.exporter ?? NOTHING, channel.exporter)) {
+    throw new EvidenceError('binding', 'the evidence was made for another connection under the same key');
+  }
+}
+
+function freshness({ exporter }: NonceLeaf, channel: Connection | 'offline'): Check[] {
   if (channel === 'offline') {
     const detail = 'evidence from a file: it was made for somebody’s nonce at some time';
     return [notRun('nonce', detail), notRun('channel', 'evidence from a file: there is no connection')];
@@ -207,5 +217,13 @@ function freshness({ exporter }: NonceLeaf, { channel }: Context): Check[] {
       'channel',
       both ? 'bound to the TLS key and to this connection (exporter)' : 'bound to the TLS key; this end cannot export',
     ),
+  ];
+}
+
+function coveringCheckpoint(): Check[] {
+  return [
+    notRun('nonce', 'evidence of a log: the quote covers its checkpoint, and no nonce'),
+    notRun('channel', 'evidence of a log: there is no connection'),
+    passed('checkpoint', 'the quote covers the checkpoint of the log'),
   ];
 }

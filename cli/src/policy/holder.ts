@@ -5,10 +5,13 @@
 
 import { isUtf8 } from 'node:buffer';
 import { stat } from 'node:fs/promises';
+import { type Authenticated, EvidenceError, type References } from '@enclaim/attestation';
 import { policyFrame } from '@enclaim/attestation/bundle';
 import { equalBytes, fromBase64, utf8 } from '@enclaim/attestation/bytes';
 import { policyOfEvidence, verifyEvidence } from '@enclaim/attestation/evidence';
-import { inspect, parseReceiptFile } from '@enclaim/client';
+import { parseReceipt } from '@enclaim/attestation/receipt';
+import { evidenceOfProof, recordOf, verifyRecordProof } from '@enclaim/attestation/record-proof';
+import { inspect, parseReceiptFile, type ReceiptFile } from '@enclaim/client';
 import type { Policy } from '@enclaim/policy-schema';
 import { decodePolicy } from '@enclaim/policy-schema/admission';
 import type { Command } from 'commander';
@@ -66,13 +69,32 @@ export async function readPolicyOf(what: string, options: HolderOptions = {}): P
     return decodePolicy(policyOfEvidence(evidence));
   }
   const { anchors } = await readReferences({ ...key, references: file });
-  const { policy } = await verifyEvidence(evidence, anchors, { now: Date.now(), channel: 'offline', activation: null });
-  return policy;
+  const now = Date.now();
+  const saved = isReceiptFile(bytes) ? parseReceiptFile(bytes) : null;
+  if (saved?.enclaim === 'receipt/2') return (await verifySavedProof(saved, anchors, now)).policy;
+  return (await verifyEvidence(evidence, anchors, { now, channel: 'offline', activation: null })).policy;
+}
+
+async function verifySavedProof(
+  { proof, receipt }: Extract<ReceiptFile, { enclaim: 'receipt/2' }>,
+  anchors: References['anchors'],
+  now: number,
+): Promise<Authenticated> {
+  const record = recordOf(parseReceipt(fromBase64(receipt)).body);
+  if (record === null) throw new EvidenceError('binding', 'the receipt names no place in the log, and has a proof');
+  return (await verifyRecordProof(fromBase64(proof), record, anchors, { now })).authenticated;
 }
 
 /** Evidence is a message with keys and signatures in it, which no text is. */
 function evidenceIn(bytes: Uint8Array): Uint8Array | null {
   if (!isUtf8(bytes)) return bytes;
-  const isReceipt = RECEIPT.test(Buffer.from(bytes.subarray(0, 256)).toString('utf8'));
-  return isReceipt ? fromBase64(parseReceiptFile(bytes).evidence) : null;
+  return isReceiptFile(bytes) ? evidenceOf(parseReceiptFile(bytes)) : null;
+}
+
+function evidenceOf(file: ReceiptFile): Uint8Array {
+  return file.enclaim === 'receipt/1' ? fromBase64(file.evidence) : evidenceOfProof(fromBase64(file.proof));
+}
+
+function isReceiptFile(bytes: Uint8Array): boolean {
+  return isUtf8(bytes) && RECEIPT.test(Buffer.from(bytes.subarray(0, 256)).toString('utf8'));
 }

@@ -1,0 +1,35 @@
+/** The way from a receipt to the hardware, for people a line a step, and as JSON. */
+
+import type { Verdict } from '@enclaim/attestation';
+import { toHex } from '@enclaim/attestation/bytes';
+import type { ReceiptBody } from '@enclaim/attestation/receipt';
+import type { ProvenRecord } from '@enclaim/attestation/record-proof';
+
+/** The steps of a proof, from the receipt upwards. Each was verified. */
+export function proofLines({ record }: ReceiptBody, proof: ProvenRecord, verdict: Verdict): string[] {
+  const { index, checkpoint, pathLength, batch } = proof;
+  const { origin, size, root } = checkpoint;
+  const last = verdict.ok ? 'image and policy are the ones expected' : 'image or policy are refused, see the verdict';
+  return [
+    'proof: from the receipt to the hardware',
+    `  receipt      signed by the receipt key of boot ${verdict.bootId}, names record ${record}`,
+    `  leaf         record ${index} of ${origin}, written by this boot`,
+    `  checkpoint   size ${size}, root ${toHex(root)}, ${pathLength} hashes above the leaf, signed by the log key`,
+    `  quote        ${verdict.platform}: covers leaf ${batch.index} of ${batch.size}, ${batch.pathLength} hashes above the checkpoint`,
+    `  boot         policy ${verdict.policy}: ${last}`,
+  ];
+}
+
+/** The source of the time that `--as-of receipt` takes, and its strength. */
+export function asOfLine({ time }: ReceiptBody): string {
+  return [
+    `as of: ${time}, by the clock of the machine that answered, which its host sets (strength host)`,
+    'a later holder of a key of that hardware could state this time, too: a witness, or a copy kept since, shows more',
+  ].join('; ');
+}
+
+/** The same as JSON. */
+export function proofDocument({ index, checkpoint, pathLength, batch, note }: ProvenRecord): object {
+  const { origin, size, root } = checkpoint;
+  return { index, origin, size, root: toHex(root), pathLength, batch, note };
+}
