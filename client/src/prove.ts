@@ -1,22 +1,15 @@
 /** The proof of a receipt: its record below a checkpoint that the hardware of its boot signed. */
 
-import { toBinary } from '@bufbuild/protobuf';
 import { appraise, type References, type Verdict } from '@enclaim/attestation';
-import { GetProofRequestSchema, Log } from '@enclaim/attestation/log-service';
+import { Log, type LogProof } from '@enclaim/attestation/log-service';
 import { verifyReceipt } from '@enclaim/attestation/receipt';
-import {
-  encodeRecordProof,
-  type NamedRecord,
-  type ProvenRecord,
-  parseRecordProof,
-  recordOf,
-  verifyRecordProof,
-} from '@enclaim/attestation/record-proof';
+import { encodeRecordProof, type ProvenRecord, recordOf, verifyRecordProof } from '@enclaim/attestation/record-proof';
 import type { Demand, Policy } from '@enclaim/policy-schema';
-import { type ChannelInterface as Channel, Client, credentials, status } from '@grpc/grpc-js';
+import { type ChannelInterface as Channel, Metadata } from '@grpc/grpc-js';
 import { MAKERS } from './channel.ts';
 import { ChannelError, VerdictError } from './errors.ts';
 import { MADE_ELSEWHERE } from './handshake.ts';
+import { LogCalls } from './log/log-calls.ts';
 import type { CheckedReceipt } from './receipt-call.ts';
 import type { CollateralSource } from './vendor-collateral.ts';
 
@@ -46,13 +39,12 @@ export interface ReceiptProof {
 }
 
 const TIMEOUT_MS = 60_000;
-const MAX_REASON_CHARS = 1024;
 
 /**
  * Waits until a quote of the hardware covers a receipt's record, and verifies the way there.
  * @param channel the channel that the response came over
- * @throws ChannelError `receipt` for a receipt that names no place in the log, `timeout`,
- * `protocol`; EvidenceError; VerdictError
+ * @throws ChannelError `receipt` for a receipt that names no place in the log; LogError if no proof
+ * came; EvidenceError; VerdictError
  *
  * @example
  * ```ts
@@ -81,7 +73,9 @@ export async function prove(channel: Channel, receipt: CheckedReceipt, options: 
   const { references, demands = [], now = Date.now, newerThan, known } = options;
   const record = recordOf(receipt.body);
   if (record === null) throw new ChannelError('receipt', 'the receipt names no place in the log: it is an older one');
-  const bytes = await completed(await askProof(channel, record, options.timeout ?? TIMEOUT_MS), options);
+  const limits = { metadata: new Metadata(), timeout: options.timeout ?? TIMEOUT_MS };
+  const proof = await new LogCalls(channel).ask(Log.method.getProof, { index: BigInt(record.index) }, limits);
+  const bytes = await completed(proof, options);
   // Whose TPM it is was shown on the connection that the receipt came over.
   const { ak } = receipt.attestation.statement.device;
   const { anchors } = references;
@@ -94,38 +88,11 @@ export async function prove(channel: Channel, receipt: CheckedReceipt, options: 
 }
 
 /** The proof with what its evidence needs of its makers. */
-async function completed(bytes: Uint8Array, { references, collateral = MAKERS }: ProveOptions): Promise<Uint8Array> {
-  const proof = parseRecordProof(bytes);
-  if (proof.evidence === undefined || !MADE_ELSEWHERE.some((platform) => references[platform] !== undefined))
-    return bytes;
-  await collateral.complete(proof.evidence);
+async function completed(proof: LogProof, { references, collateral = MAKERS }: ProveOptions): Promise<Uint8Array> {
+  const { evidence } = proof;
+  // Only for platforms that the references could accept, because unverified evidence chooses what
+  // the client asks the makers.
+  if (evidence !== undefined && MADE_ELSEWHERE.some((platform) => references[platform] !== undefined))
+    await collateral.complete(evidence);
   return encodeRecordProof(proof);
-}
-
-function askProof(channel: Channel, { index }: NamedRecord, timeout: number): Promise<Uint8Array> {
-  const { parent, name } = Log.method.getProof;
-  const client = new Client(channel.getTarget(), credentials.createInsecure(), { channelOverride: channel });
-  const same = (bytes: Buffer): Buffer => bytes;
-  const request = Buffer.from(
-    toBinary(GetProofRequestSchema, { $typeName: 'enclaim.v1.GetProofRequest', index: BigInt(index) }),
-  );
-  const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>();
-  client.makeUnaryRequest(
-    `/${parent.typeName}/${name}`,
-    same,
-    same,
-    request,
-    { deadline: Date.now() + timeout },
-    (cause, answer) => {
-      if (cause === null && answer !== undefined) return resolve(answer);
-      const code = cause?.code ?? status.INTERNAL;
-      const details = String(cause?.details).slice(0, MAX_REASON_CHARS);
-      reject(
-        code === status.DEADLINE_EXCEEDED
-          ? new ChannelError('timeout', `no proof came within ${timeout} ms`)
-          : new ChannelError('protocol', `no proof: ${status[code]}: ${details}`),
-      );
-    },
-  );
-  return promise;
 }
