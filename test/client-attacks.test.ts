@@ -11,12 +11,14 @@ import { appraise, type References, verifyEvidence } from '@enclaim/attestation'
 import { utf8 } from '@enclaim/attestation/bytes';
 import { digestText, sha256 } from '@enclaim/attestation/digest';
 import { type Evidence, EvidenceSchema } from '@enclaim/attestation/evidence';
-import { connect, verifySaved } from '@enclaim/client';
+import { checkReceiptMessages } from '@enclaim/attestation/receipt';
+import { type AttestedChannel, type CheckedReceipt, connect, verifySaved } from '@enclaim/client';
+import { Metadata, type StatusObject, status } from '@grpc/grpc-js';
 import { fakeAttestationKey } from './fakes/attestation-key.ts';
 import { clinicBundle } from './support/app.ts';
 import { bootAttested } from './support/attested-runtime.ts';
 import { startInPathProxy } from './support/in-path-proxy.ts';
-import { type PretendOptions, type PretendServer, startPretendServer } from './support/pretend-server.ts';
+import { ECHO, type PretendOptions, type PretendServer, startPretendServer } from './support/pretend-server.ts';
 import { failing } from './support/refused.ts';
 
 /** Runs against a server, and stops it. */
@@ -52,6 +54,70 @@ async function offline(evidence: Uint8Array, references: References): Promise<bo
 function tpm(evidence: Evidence): Extract<Evidence['hardware'], { case: 'tpm' }>['value'] {
   assert(evidence.hardware.case === 'tpm');
   return evidence.hardware.value;
+}
+
+describe('receipts of one call', () => {
+  test('the receipt of an equal call before, given again by the server', async () => {
+    await against({ replays: true }, async ({ target, references }) => {
+      const receipts: CheckedReceipt[] = [];
+      await using channel = await connect(target, { references, onReceipt: (receipt) => void receipts.push(receipt) });
+      const ask = (): Promise<StatusObject> => echoed(channel, 'Unary', 'equal');
+      assert.equal((await ask()).code, status.OK);
+      const again = await ask();
+      assert.deepEqual(
+        [again.code, again.details],
+        [status.DATA_LOSS, "receipt refused: receipt does not repeat the caller's nonce"],
+      );
+      // The control: but for the nonce, the first receipt speaks of the second call, too.
+      const [first] = receipts;
+      assert(first !== undefined && receipts.length === 1 && first.body.version === 3);
+      const { body, call } = first;
+      assert.equal(checkReceiptMessages({ body }, { method: body.method, status: 0, ...call }), 'both');
+      assert.match(body.nonce ?? '', /^[0-9a-f]{32}$/);
+    });
+  });
+
+  test('a receipt without a nonce, or of a version that has none, from a boot that repeats them', async () => {
+    for (const receipt of [{ nonce: null }, { nonce: '00'.repeat(16) }]) {
+      await against({ receipt }, async ({ target, references }) => {
+        await using channel = await connect(target, { references });
+        assert.equal((await echoed(channel, 'Unary', 'x')).code, status.DATA_LOSS);
+      });
+    }
+  });
+
+  test("a program's own nonce goes out as it is, and its receipt repeats it", async () => {
+    await against({}, async ({ target, references }) => {
+      const receipts: CheckedReceipt[] = [];
+      await using channel = await connect(target, { references, onReceipt: (receipt) => void receipts.push(receipt) });
+      const own = randomBytes(32);
+      const metadata = new Metadata();
+      metadata.set('enclaim-nonce-bin', own);
+      assert.equal((await echoed(channel, 'Unary', 'x', metadata)).code, status.OK);
+      assert.equal(receipts[0]?.body.version === 3 && receipts[0].body.nonce, own.toString('hex'));
+      assert.deepEqual(metadata.get('enclaim-nonce-bin'), [own], 'what the program gave is not changed');
+    });
+  });
+});
+
+/** The status of one call of the echo service. */
+function echoed(
+  channel: AttestedChannel,
+  name: string,
+  text: string,
+  metadata = new Metadata(),
+): Promise<StatusObject> {
+  const call = channel.createCall(`${ECHO}${name}`, Number.POSITIVE_INFINITY, null, null, null);
+  return new Promise((resolve) => {
+    call.start(metadata, {
+      onReceiveMetadata: () => {},
+      onReceiveMessage: () => call.startRead(),
+      onReceiveStatus: resolve,
+    });
+    call.startRead();
+    call.sendMessageWithContext({}, Buffer.from(text));
+    call.halfClose();
+  });
 }
 
 describe('freshness', () => {

@@ -115,7 +115,7 @@ async function told(kind: Kind, way: string, reads: boolean, taken: number): Pro
     return (WAYS[way] ?? assert.fail())(handler);
   });
   const { body } = parseReceipt(answer.receipt ?? assert.fail('no receipt'));
-  assert(body.version === 2);
+  assert(body.version !== 1);
   return {
     ...{ status: answer.status, message: answer.message, details: Buffer.from(answer.details ?? []).toString('hex') },
     ...{ label: body.decision.label, taken: body.taken },
@@ -146,7 +146,7 @@ for (const [name, what] of Object.entries(KINDS)) {
     test("a handler's status is an answer, and its receipt says so", async () => {
       const answer = await boot()(kind, async () => NOT_FOUND);
       const { body } = parseReceipt(answer.receipt ?? assert.fail('no receipt'));
-      assert(body.version === 2);
+      assert(body.version !== 1);
       assert.deepEqual([answer.status, answer.message, answer.response.length], [5, 'no such case', 0]);
       assert.deepEqual([body.status, body.decision.result, answer.details], [5, 'allow', undefined]);
       const text = commitment('status', fromHex(body.salt), [utf8('no such case')]);

@@ -4,7 +4,7 @@
  * is no call is refused before a call begins.
  */
 
-import { utf8 } from './bytes.ts';
+import { toHex, utf8 } from './bytes.ts';
 
 /**
  * Bytes of one call's metadata, each entry counted as HTTP/2 counts it (RFC 9113, 6.5.2): name,
@@ -78,6 +78,7 @@ const UNITS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 10
 
 const RESOURCE_EXHAUSTED = 8;
 const UNIMPLEMENTED = 12;
+const INVALID_ARGUMENT = 3;
 const INTERNAL = 13;
 
 /**
@@ -102,11 +103,35 @@ export function requestRefusal(
     return { status: INTERNAL, message: 'grpc-timeout is not a time' };
   const over = isSmall(raw)
     ? undefined
-    : excess(raw.flatMap((text, at) => (at % 2 === 0 && passes(text) ? [text, raw[at + 1] ?? ''] : [])));
+    : excess(raw.flatMap((text, at) => (at % 2 === 0 && counts(text) ? [text, raw[at + 1] ?? ''] : [])));
   if (over !== undefined) return { status: RESOURCE_EXHAUSTED, message: over };
   if (!ENCODINGS.has(String(encoding)))
     return { status: UNIMPLEMENTED, message: `messages in ${String(encoding).slice(0, 64)} are not taken` };
+  if (nonceOf(fields[NONCE_FIELD]) === undefined)
+    return { status: INVALID_ARGUMENT, message: `${NONCE_FIELD} is not one value of 16 to 32 bytes` };
   return undefined;
+}
+
+/** Field of metadata: the caller's nonce, 16 to 32 bytes, which the call's receipt repeats. */
+export const NONCE_FIELD = 'enclaim-nonce-bin';
+/** Characters of 32 bytes in base64. */
+const MAX_NONCE_CHARS = 44;
+
+/**
+ * A caller's nonce as hex; null if there is none, undefined if there are several or its value is
+ * none.
+ */
+export function nonceOf(value: string | string[] | undefined): string | null | undefined {
+  if (value === undefined) return null;
+  const text = String(value);
+  if (text.length > MAX_NONCE_CHARS) return undefined;
+  try {
+    // gRPC lets a sender leave out the padding.
+    const nonce = Uint8Array.fromBase64(text);
+    return nonce.length >= 16 && nonce.length <= 32 ? toHex(nonce) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** A request that cannot be carried out as gRPC says, and the status that its caller is told. */
@@ -149,6 +174,14 @@ function isSmall(raw: readonly string[]): boolean {
 /** Whether a field is metadata that passes a hop. */
 export function passes(name: string): boolean {
   return /^[0-9a-z_.-]+$/.test(name) && !OF_THE_HOP.has(name);
+}
+
+/**
+ * Whether a field counts as the caller's metadata. The nonce does not: a client library adds it to
+ * what its program sends, and it has a bound of its own.
+ */
+export function counts(name: string): boolean {
+  return name !== NONCE_FIELD && passes(name);
 }
 
 /**

@@ -11,7 +11,7 @@ import { type DigestText, digestText, type Sha256, sha256Digest, sha256Joined, s
 import { sha256Text, sha384Text } from './digest-schema.ts';
 import { EvidenceError } from './errors.ts';
 import { type Receipt, ReceiptSchema } from './gen/enclaim/v1/evidence_pb.js';
-import { labelBytes } from './labels.ts';
+import { LABELS, labelBytes } from './labels.ts';
 import { leafHash, rootFromPath } from './merkle.ts';
 import { decodeMessage } from './message.ts';
 import { type BootStatement, ed25519Spki } from './statement.ts';
@@ -65,8 +65,33 @@ export interface FirstReceiptBody extends ReceiptFields {
  * Body of a receipt of version 2: it names how many messages of the request it covers, and covers
  * the status text.
  */
-export interface CurrentReceiptBody extends ReceiptFields {
+export interface SecondReceiptBody extends TakenFields {
   readonly version: 2;
+}
+
+/**
+ * Body of a receipt of version 3: it names the leaf of its record and when that is under a quote,
+ * and repeats the caller's nonce.
+ */
+export interface CurrentReceiptBody extends TakenFields {
+  readonly version: 3;
+  /** Index of the leaf of `record` in the log. */
+  readonly index: number;
+  /**
+   * Milliseconds from `time` within which a checkpoint of a size above `index` is under a quote of
+   * the hardware; 0 if that is made on demand.
+   */
+  readonly within: number;
+  /**
+   * The caller's nonce, hex, or null if it sent none.
+   *
+   * Without it, an earlier receipt of an equal call could stand for that of a later one.
+   */
+  readonly nonce: string | null;
+}
+
+/** Fields that bodies have since version 2. */
+interface TakenFields extends ReceiptFields {
   /**
    * How many messages of the request the handler took: `request` commits to these, the first ones.
    * Null if it commits to none.
@@ -80,7 +105,7 @@ export interface CurrentReceiptBody extends ReceiptFields {
 }
 
 /** The body of a receipt. */
-export type ReceiptBody = FirstReceiptBody | CurrentReceiptBody;
+export type ReceiptBody = FirstReceiptBody | SecondReceiptBody | CurrentReceiptBody;
 
 /** A method that a policy can name. No character of it controls a terminal. */
 const METHOD = /^(?:[A-Za-z_][A-Za-z0-9_]*\.)*[A-Za-z_][A-Za-z0-9_]*\/[A-Za-z_][A-Za-z0-9_]*$/;
@@ -102,18 +127,27 @@ const fields = {
   record: sha256Text,
   time: z.iso.datetime({ precision: 3 }),
 };
-const bodySchema: z.ZodType<ReceiptBody> = z.discriminatedUnion('version', [
-  z.strictObject({ version: z.literal(1), ...fields }),
-  z
-    .strictObject({
-      version: z.literal(2),
-      ...fields,
-      taken: z.int().nonnegative().nullable(),
-      text: sha256Text.nullable(),
-    })
-    .refine(({ status, text }) => (status === 0) === (text === null), 'a status other than OK has a text')
-    .refine(({ status, taken }) => status !== 0 || taken !== null, 'a receipt of OK says what was taken'),
-]);
+const takenFields = { ...fields, taken: z.int().nonnegative().nullable(), text: sha256Text.nullable() };
+const bodySchema: z.ZodType<ReceiptBody> = z
+  .discriminatedUnion('version', [
+    z.strictObject({ version: z.literal(1), ...fields }),
+    z.strictObject({ version: z.literal(2), ...takenFields }),
+    z.strictObject({
+      version: z.literal(3),
+      ...takenFields,
+      index: z.int().nonnegative(),
+      within: z.int().nonnegative(),
+      nonce: z
+        .string()
+        .regex(/^(?:[0-9a-f]{2}){16,32}$/)
+        .nullable(),
+    }),
+  ])
+  .refine((body) => body.version === 1 || (body.status === 0) === (body.text === null), 'no text, or one of OK')
+  .refine(
+    (body) => body.version === 1 || body.status !== 0 || body.taken !== null,
+    'an OK that does not say what was taken',
+  );
 
 /** The contents of a commitment: the messages of one direction, or the text of the status. */
 export type Committed = 'request' | 'response' | 'status';
@@ -135,8 +169,9 @@ export function encodeReceiptBody(body: ReceiptBody): Uint8Array {
   return utf8(receiptBodyText(body));
 }
 
-/** Fields that a body of version 1 does not have. */
+/** Fields that bodies of earlier versions do not have. */
 const FIRST_VERSION = { taken: undefined, text: undefined } as const;
+const SECOND_VERSION = { index: undefined, nonce: undefined, within: undefined } as const;
 
 /** The same as text. @throws TypeError for a text that is not Unicode */
 export function receiptBodyText(body: ReceiptBody): string {
@@ -146,12 +181,15 @@ export function receiptBodyText(body: ReceiptBody): string {
   checkUnicode(label);
   checkUnicode(returned);
   const { taken, text } = body.version === 1 ? FIRST_VERSION : body;
+  const { index, nonce, within } = body.version === 3 ? body : SECOND_VERSION;
   // Names in the order of RFC 8785, in which `JSON.stringify` writes them. It leaves out those that
   // are undefined.
   return JSON.stringify({
     boot,
     decision: { label, result, returned },
+    index,
     method,
+    nonce,
     policy,
     record,
     request,
@@ -163,7 +201,31 @@ export function receiptBodyText(body: ReceiptBody): string {
     text,
     time,
     version,
+    within,
   });
+}
+
+const LEAF_LABEL = labelBytes('receipt');
+const LEAF_LABEL_TEXT = `${LABELS.receipt}\0`;
+
+/**
+ * Text of a receipt's leaf in the tree that is signed: a label and the body. Before version 3 it
+ * was the body alone.
+ *
+ * Without the label, bytes that were made for another tree could stand in this one.
+ * @throws TypeError for a text that is not Unicode
+ */
+export function receiptLeafText(body: ReceiptBody): string {
+  return (body.version === 3 ? LEAF_LABEL_TEXT : '') + receiptBodyText(body);
+}
+
+/** The body in the bytes of a leaf that {@link receiptLeafText} wrote. */
+export function bodyOfLeaf(leaf: Uint8Array): Uint8Array {
+  return leaf[0] === LEAF_LABEL[0] ? leaf.subarray(LEAF_LABEL.length) : leaf;
+}
+
+function leafOf(body: Uint8Array, { version }: ReceiptBody): Uint8Array {
+  return version === 3 ? concat(LEAF_LABEL, body) : body;
 }
 
 /** The message that the receipt key signs for all receipts of one tick. */
@@ -260,7 +322,7 @@ export interface ReceiptIssuer {
 export async function verifyReceipt(bytes: Uint8Array, by: ReceiptIssuer): Promise<AuthenticReceipt> {
   const { statement, bootDigest } = by;
   const { receipt, body } = parseReceipt(bytes);
-  const root = rootFromPath(leafHash(receipt.body), receipt.index, receipt.size, receipt.path);
+  const root = rootFromPath(leafHash(leafOf(receipt.body, body)), receipt.index, receipt.size, receipt.path);
   if (root === undefined) throw new EvidenceError('format', 'receipt path does not fit its index and size');
   const key = await importKey(ed25519Spki(statement.keys.receipt));
   if (!(await verifySignature({ kind: 'ed25519' }, key, receiptsMessage(root), receipt.signature))) {
@@ -290,6 +352,8 @@ export interface SeenCall {
   readonly status: number;
   /** Text of the status; without it, it is not compared. */
   readonly text?: string;
+  /** The nonce that the caller sent, hex; without it, it is not compared. */
+  readonly nonce?: string;
 }
 
 /**
@@ -299,20 +363,23 @@ export interface SeenCall {
  * Two kinds of receipt commit to no message of a stream: that of a call which has read what it may
  * not return, and in version 1 that of a refused stream. Such a receipt fits every request, and
  * says nothing of this one.
- * @throws EvidenceError `binding`
+ * @throws EvidenceError `binding`; `nonce` if it was made for another call, or before there were
+ * nonces
  */
 export function checkReceiptMessages({ body }: AuthenticReceipt, call: SeenCall): ComparedMessages {
   if (body.method !== call.method)
     throw new EvidenceError('binding', `receipt for ${body.method}, expected ${call.method}`);
   if (body.status !== call.status)
     throw new EvidenceError('binding', `receipt for status ${body.status}, got ${call.status}`);
+  if (call.nonce !== undefined && (body.version !== 3 || body.nonce !== call.nonce))
+    throw new EvidenceError('nonce', "receipt does not repeat the caller's nonce");
   const salt = fromHex(body.salt);
   const speaksOf = (to: Committed, messages: readonly Uint8Array[]): boolean =>
-    (to === 'status' ? body.version === 2 && body.text : body[to]) ===
+    (to === 'status' ? body.version !== 1 && body.text : body[to]) ===
     digestText('sha256', commitment(to, salt, messages));
   if (!speaksOf('response', call.response)) throw new EvidenceError('binding', 'receipt commits to another response');
   const { text } = call;
-  if (body.version === 2 && body.status !== 0 && text !== undefined && !speaksOf('status', [utf8(text)])) {
+  if (body.version !== 1 && body.status !== 0 && text !== undefined && !speaksOf('status', [utf8(text)])) {
     throw new EvidenceError('binding', 'receipt commits to another status text');
   }
   const { length } = call.request;

@@ -48,6 +48,10 @@ const fields = {
 const bodies: fc.Arbitrary<ReceiptBody> = fc.oneof(
   fc.record({ version: fc.constant(1 as const), ...fields }),
   fc.record({ version: fc.constant(2 as const), ...fields, taken: fc.option(whole), text: fc.option(sha256Digest) }),
+  fc.record({
+    ...{ version: fc.constant(3 as const), ...fields, taken: fc.option(whole), text: fc.option(sha256Digest) },
+    ...{ index: whole, within: whole, nonce: fc.option(fc.oneof(digits(16), digits(32))) },
+  }),
 );
 
 test('the body of a receipt is written in canonical form', () => {

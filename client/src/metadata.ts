@@ -1,6 +1,6 @@
 /** Metadata of a call as one connection may carry it. */
 
-import { excess, passes } from '@enclaim/attestation/grpc-request';
+import { counts, excess, passes } from '@enclaim/attestation/grpc-request';
 import { Metadata, type MetadataValue, type StatusObject, status } from '@grpc/grpc-js';
 
 /** The fields of a request or an answer that pass a hop. */
@@ -20,7 +20,7 @@ export function carried(metadata: Metadata): Metadata | StatusObject {
   for (const name of Object.keys(metadata.getMap())) {
     if (!passes(name)) return refusal(status.INTERNAL, `metadata ${name} belongs to the connection`);
     const values = metadata.get(name);
-    for (const value of values) entries.push(name, wireText(value));
+    if (counts(name)) for (const value of values) entries.push(name, wireText(value));
     if (values.length > 1 && !name.endsWith('-bin')) made.set(name, values.join());
   }
   const over = excess(entries);

@@ -1,5 +1,7 @@
 /** A call whose response counts only with its receipt. */
 
+import { toHex } from '@enclaim/attestation/bytes';
+import { NONCE_FIELD } from '@enclaim/attestation/grpc-request';
 import {
   type ComparedMessages,
   checkReceiptMessages,
@@ -34,6 +36,7 @@ export interface CheckedReceipt {
 
 /** Bytes of one call's messages that are kept until its receipt speaks of them. */
 const MAX_HELD_BYTES = 64 * 1024 * 1024;
+const NONCE_BYTES = 16;
 /** Cost of a message beside its bytes: even an empty one is an object that is kept. */
 const MESSAGE_COST = 256;
 
@@ -80,6 +83,7 @@ export function receiptCall(
   if (UNRECEIPTED.has(path)) return call;
   const request: Buffer[] = [];
   const response: Buffer[] = [];
+  let nonce = '';
   let held = 0;
   const hold = (messages: Buffer[], message: Buffer): void => {
     held += message.length + MESSAGE_COST;
@@ -102,7 +106,9 @@ export function receiptCall(
         void checkedStatus(ended).then((checked) => listener.onReceiveStatus(checked));
       },
     };
-    start.call(call, metadata, checking);
+    const sent = metadata.clone();
+    nonce = ownNonce(sent);
+    start.call(call, sent, checking);
   };
   return call;
 
@@ -116,7 +122,9 @@ export function receiptCall(
       if (attestation === undefined) throw new ChannelError('receipt', 'the response came over no attested connection');
       if (!(bytes instanceof Uint8Array)) throw new ChannelError('receipt', 'the response has no receipt');
       const receipt = await verifyReceipt(bytes, attestation);
-      const seen = { method: path.slice(1), request, response, status: ended.code, text: ended.details };
+      const said = { method: path.slice(1), request, response, status: ended.code, text: ended.details };
+      // A boot that states no log key is of a runtime that knew no nonces.
+      const seen = attestation.statement.version === 2 ? said : { ...said, nonce };
       const messages = checkReceiptMessages(receipt, seen);
       onReceipt({ body: receipt.body, messages, bytes, call: { request, response, text: ended.details }, attestation });
       return ended;
@@ -128,4 +136,17 @@ export function receiptCall(
       };
     }
   }
+}
+
+/**
+ * The nonce that a call leaves with, hex: the program's own if it set one, else a fresh one.
+ *
+ * Without a nonce, an equal call's earlier receipt would be taken for this one's.
+ */
+function ownNonce(metadata: Metadata): string {
+  const [own] = metadata.get(NONCE_FIELD);
+  if (own !== undefined) return toHex(Buffer.from(own));
+  const fresh = Buffer.from(crypto.getRandomValues(new Uint8Array(NONCE_BYTES)));
+  metadata.set(NONCE_FIELD, fresh);
+  return toHex(fresh);
 }

@@ -7,7 +7,17 @@ import { batchRoot } from '@enclaim/attestation/batch';
 import { concat, toHex, utf8 } from '@enclaim/attestation/bytes';
 import { digestText, sha256 } from '@enclaim/attestation/digest';
 import { EvidenceError } from '@enclaim/attestation/errors';
-import { checkReceiptMessages, commitment, type ReceiptBody, verifyReceipt } from '@enclaim/attestation/receipt';
+import { labelBytes } from '@enclaim/attestation/labels';
+import { leafHash } from '@enclaim/attestation/merkle';
+import {
+  checkReceiptMessages,
+  commitment,
+  encodeReceipt,
+  encodeReceiptBody,
+  type ReceiptBody,
+  receiptsMessage,
+  verifyReceipt,
+} from '@enclaim/attestation/receipt';
 import { ed25519Key, ed25519Spki } from '@enclaim/attestation/statement';
 import { parseCertificate } from '@enclaim/attestation/x509';
 import { decode } from 'cborg';
@@ -139,6 +149,11 @@ describe('receipts', () => {
     record: digestText('sha256', sha256(utf8('record'))),
     time: '2026-11-20T00:00:00.000Z',
   });
+  /** One of the version that runtimes write, with a nonce of the caller's. */
+  const current = (nonce: string | null): ReceiptBody => ({
+    ...body(0),
+    ...{ version: 3, taken: 1, text: null, index: 7, within: 1000, nonce },
+  });
   const call = { method: 'a.B/C', request: [request], response: [response], status: 0 };
   const refused = (code: string) => (error: unknown) => error instanceof EvidenceError && error.code === code;
 
@@ -180,6 +195,43 @@ describe('receipts', () => {
       changed[at] = (changed[at] ?? 0) ^ 1;
       await assert.rejects(verifyReceipt(changed, by), EvidenceError, `byte ${at}`);
     }
+  });
+
+  test('are of one call: an equal one that sent another nonce refuses them', async () => {
+    const signer = new ReceiptSigner((message) => sign(null, message, privateKey));
+    const [first, second] = ['11', '22'].map((pair) => pair.repeat(16));
+    const receipt = await verifyReceipt(await resultOf(signer.sign(current(first ?? ''))), by);
+    const second_ = { ...call, nonce: second ?? '' };
+    assert.equal(checkReceiptMessages(receipt, { ...call, nonce: first ?? '' }), 'both');
+    assert.equal(checkReceiptMessages(receipt, call), 'both', 'all but the nonce fits');
+    assert.throws(() => checkReceiptMessages(receipt, second_), refused('nonce'));
+    for (const none of [current(null), body(0)]) {
+      const without = await verifyReceipt(await resultOf(signer.sign(none)), by);
+      assert.throws(() => checkReceiptMessages(without, second_), refused('nonce'));
+      assert.equal(checkReceiptMessages(without, call), 'both');
+    }
+    for (const nonce of ['', '1'.repeat(31), '11'.repeat(15), '11'.repeat(33), 'AB'.repeat(16)])
+      await assert.rejects(
+        resultOf(signer.sign(current(nonce))).then((bytes) => verifyReceipt(bytes, by)),
+        refused('format'),
+      );
+  });
+
+  test('of version 3 are signed with a label, which no body of before has', async () => {
+    const signed = new Map<string, Uint8Array>();
+    const signer = new ReceiptSigner((message) => {
+      signed.set('message', message);
+      return sign(null, message, privateKey);
+    });
+    const bytes = await resultOf(signer.sign(current(null)));
+    const encoded = encodeReceiptBody(current(null));
+    const leaf = concat(labelBytes('receipt'), encoded);
+    assert.deepEqual(signed.get('message'), receiptsMessage(leafHash(leaf)));
+    // The same body as a leaf of its own is signed by the same key, and is no receipt.
+    const bare = sign(null, receiptsMessage(leafHash(encoded)), privateKey);
+    const forged = encodeReceipt({ body: encoded, index: 0, size: 1, path: [], signature: bare });
+    await assert.rejects(verifyReceipt(forged, by), refused('signature'));
+    await verifyReceipt(bytes, by);
   });
 
   test('name a method and nothing that a terminal would obey', async () => {

@@ -15,6 +15,7 @@ import { toHex } from '@enclaim/attestation/bytes';
 import { type DigestText, digestText, type Sha256 } from '@enclaim/attestation/digest';
 import { type Evidence, EvidenceSchema } from '@enclaim/attestation/evidence';
 import { FrameStream } from '@enclaim/attestation/frame-stream';
+import { NONCE_FIELD } from '@enclaim/attestation/grpc-request';
 import { ALPN } from '@enclaim/attestation/handshake';
 import { type CurrentReceiptBody, commitment, RECEIPT_TRAILER } from '@enclaim/attestation/receipt';
 import { type BootStatement, bootDigest, type Ed25519Text, encodeStatement } from '@enclaim/attestation/statement';
@@ -45,6 +46,8 @@ export interface PretendOptions {
   readonly forge?: (evidence: Evidence) => void;
   /** Its evidence is bound to its TLS key alone, and made for every connection under it. */
   readonly unbound?: true;
+  /** Answers every call of a method with the receipt of the first. */
+  readonly replays?: true;
   /** What every receipt says in place of the truth. */
   readonly receipt?: Partial<CurrentReceiptBody>;
   /** Answers a question of reflection, or never does; without it there is no reflection. */
@@ -126,7 +129,16 @@ export async function startPretendServer(options: PretendOptions = {}): Promise<
     };
     const receipts = new ReceiptSigner(keys.signReceipts);
     const { receipt, reflect } = options;
-    const grpc = echoServer({ statement, digest: digestOfBoot, receipts, held: () => held.promise, receipt, reflect });
+    const given = options.replays && new Map<string, Uint8Array>();
+    const grpc = echoServer({
+      statement,
+      digest: digestOfBoot,
+      receipts,
+      held: () => held.promise,
+      receipt,
+      given,
+      reflect,
+    });
     const made = { keys, statement, digest: digestOfBoot, attested, grpc };
     options.onBoot?.(made);
     return made;
@@ -215,6 +227,8 @@ interface Echo {
   readonly receipts: ReceiptSigner;
   held(): Promise<void>;
   readonly receipt: Partial<CurrentReceiptBody> | undefined;
+  /** Receipts by method, if the first of each is given again. */
+  readonly given: Map<string, Uint8Array> | undefined;
   readonly reflect: PretendOptions['reflect'];
 }
 
@@ -318,17 +332,30 @@ async function answer(name: string, stream: Stream, echo: Echo): Promise<void> {
   }
   if (name !== 'NoReceipt') {
     const told = name === 'OtherReceipt' ? [Buffer.from('something else')] : response;
-    trailer.set(RECEIPT_TRAILER, Buffer.from(await receiptOf(name, request, told, echo)));
+    const made = await receiptOf(name, request, told, { ...echo, nonce: nonceIn(stream.metadata) });
+    const first = echo.given?.get(name) ?? made;
+    echo.given?.set(name, first);
+    trailer.set(RECEIPT_TRAILER, Buffer.from(first));
   }
   stream.end(trailer);
 }
 
+function nonceIn(metadata: Metadata): string | null {
+  const [nonce] = metadata.get(NONCE_FIELD);
+  return nonce === undefined ? null : Buffer.from(nonce as Buffer).toString('hex');
+}
+
 let sequence = 0;
 
-function receiptOf(name: string, request: Buffer[], response: Buffer[], echo: Echo): Promise<Uint8Array> {
+function receiptOf(
+  name: string,
+  request: Buffer[],
+  response: Buffer[],
+  { nonce, ...echo }: Echo & { readonly nonce: string | null },
+): Promise<Uint8Array> {
   const salt = randomBytes(16);
   const body: CurrentReceiptBody = {
-    version: 2,
+    version: 3,
     boot: digestText('sha256', echo.digest),
     policy: echo.statement.policy,
     method: `${ECHO}${name}`.slice(1),
@@ -337,6 +364,9 @@ function receiptOf(name: string, request: Buffer[], response: Buffer[], echo: Ec
     response: digestText('sha256', commitment('response', salt, response)),
     status: 0,
     taken: request.length,
+    index: 0,
+    within: 1000,
+    nonce,
     text: null,
     decision: { result: 'allow', label: [], returned: [] },
     sequence: sequence++,

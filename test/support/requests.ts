@@ -2,6 +2,7 @@
 
 import type { ClientHttp2Session, IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http2';
 import { gzipSync } from 'node:zlib';
+import { NONCE_FIELD } from '@enclaim/attestation/grpc-request';
 
 /** A request that differs from an ordinary call of a unary method in what it names. */
 export interface OddRequest {
@@ -83,6 +84,11 @@ export const ODD_REQUESTS: readonly OddRequest[] = [
   { name: '65 entries of metadata', fields: entries(65), grpc: 8, executed: false },
   { name: '118 entries of metadata', fields: entries(118), grpc: 8, executed: false },
   { name: 'an entry of 15 KiB', fields: { k: 'x'.repeat(15 * 1024) }, grpc: 0, executed: true },
+  ...[15, 16, 32, 33].map((bytes) => nonce(`${bytes} bytes`, Buffer.alloc(bytes, 7).toString('base64'))),
+  nonce('16 bytes without padding', `${'A'.repeat(22)}`, 0),
+  nonce('that is not base64', '%%%%%%%%%%%%%%%%%%%%%%%%'),
+  nonce('none', ''),
+  nonce('two', [Buffer.alloc(16, 7).toString('base64'), Buffer.alloc(16, 8).toString('base64')]),
   { name: 'messages of an encoding that is not known', fields: { 'grpc-encoding': 'br' }, grpc: 12, executed: false },
   {
     name: 'messages that may be compressed, and are not',
@@ -101,6 +107,11 @@ export const ODD_REQUESTS: readonly OddRequest[] = [
     executed: true,
   },
 ];
+
+/** A nonce of the caller's: one of 16 to 32 bytes is taken. */
+function nonce(what: string, value: string | string[], grpc = /^(?:16|32) bytes/.test(what) ? 0 : 3): OddRequest {
+  return { name: `a nonce: ${what}`, fields: { [NONCE_FIELD]: value }, grpc, executed: grpc === 0 };
+}
 
 /** How one was answered. */
 export interface OddAnswer {

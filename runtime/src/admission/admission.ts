@@ -9,6 +9,7 @@ import {
   type OutboundMethod,
   type Policy,
   type PolicyDigest,
+  quotedWithin,
   readDescriptors,
   type ServedClaims,
   servedClaims,
@@ -38,6 +39,8 @@ export interface Admission {
   readonly releases: ReadonlyMap<string, Release>;
   /** Claims that records of decisions name. */
   readonly claims: ServedClaims;
+  /** Milliseconds within which a record is under a quote of the hardware; 0 on demand. */
+  readonly within: number;
 }
 
 /** Characters of reasons in a refusal. The supervisor takes 1000 of the whole. */
@@ -75,6 +78,7 @@ export function admit(
     classes,
     releases: planReleases(policy, descriptors, exposed),
     claims: servedClaims(policy),
+    within: quotedWithin(policy.evidence),
   };
 }
 

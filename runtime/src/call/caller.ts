@@ -26,6 +26,8 @@ export interface Caller {
   readonly connection?: string;
   /** Whether the caller was given evidence on this connection. False by default. */
   readonly attested?: boolean;
+  /** Its nonce for this call, hex, which the receipt repeats. */
+  readonly nonce?: string | undefined;
 }
 
 /**

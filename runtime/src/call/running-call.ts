@@ -230,14 +230,16 @@ export class RunningCall {
   end({ status, message, result, reason, claim, label, counts }: Ending, sequence: number): Sealed {
     this.#ended = true;
     const figures = this.#egress?.figures;
-    const { hash, durable } = this.#ledger.end({ id: this.#id, result, reason, claim, figures });
+    const { index, hash, durable } = this.#ledger.end({ id: this.#id, result, reason, claim, figures });
     const silent = this.#streams.request && !counts;
     const request = silent ? new Commitment('request', this.#salt) : this.#requests.commitment;
     const text = status === STATUS.ok ? null : commitmentText('status', this.#salt, [utf8(message)]);
     const body: CurrentReceiptBody = {
       boot: digestText('sha256', this.#options.boot),
       decision: { label, result, returned: this.#responses.returned },
+      index,
       method: this.#method.id,
+      nonce: this.#caller.nonce ?? null,
       policy: this.#options.admission.digest,
       record: hash,
       request: request.digest(),
@@ -248,7 +250,8 @@ export class RunningCall {
       taken: silent ? null : request.count,
       text,
       time: this.#options.clock.text(),
-      version: 2,
+      version: 3,
+      within: this.#options.admission.within,
     };
     return { body, durable };
   }

@@ -59,6 +59,7 @@ function serve(call: GrpcCall, method: ExposedMethod, { calls, running, longest 
     signal,
     connection,
     attested,
+    nonce: call.nonce,
   };
   const { methodKind } = method.descriptor;
   const streamsResponse = methodKind === 'server_streaming' || methodKind === 'bidi_streaming';

@@ -4,7 +4,7 @@
  */
 
 import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
-import { RequestError, type RequestRefusal } from '@enclaim/attestation/grpc-request';
+import { NONCE_FIELD, nonceOf, RequestError, type RequestRefusal } from '@enclaim/attestation/grpc-request';
 import { percentEncoded } from '@enclaim/attestation/grpc-status';
 import { STATUS } from '../refusals.ts';
 import { RequestMessages } from './request-messages.ts';
@@ -92,6 +92,11 @@ export class GrpcCall {
     } catch {
       return undefined;
     }
+  }
+
+  /** The caller's nonce, hex, if it sent one. */
+  get nonce(): string | undefined {
+    return nonceOf(this.#fields[NONCE_FIELD]) ?? undefined;
   }
 
   /** Calls `serve` once the one message of a request is there and no more follows. */

@@ -1,7 +1,13 @@
 /** Receipts: one signature for all responses of a tick. */
 
 import { leafHash, MerkleTree } from '@enclaim/attestation/merkle';
-import { encodeReceipt, type ReceiptBody, receiptBodyText, receiptsMessage } from '@enclaim/attestation/receipt';
+import {
+  bodyOfLeaf,
+  encodeReceipt,
+  type ReceiptBody,
+  receiptLeafText,
+  receiptsMessage,
+} from '@enclaim/attestation/receipt';
 import { type Batched, Batcher } from '../batcher.ts';
 
 /** Receipts that may wait: more than calls can be under way. */
@@ -13,11 +19,13 @@ export class ReceiptSigner {
 
   /** @param sign Ed25519 signature, 64 bytes, of a message */
   constructor(sign: (message: Uint8Array) => Uint8Array) {
-    this.#batcher = new Batcher((bodies) => {
-      const tree = new MerkleTree(bodies.map(leafHash));
+    this.#batcher = new Batcher((leaves) => {
+      const tree = new MerkleTree(leaves.map(leafHash));
       const signature = sign(receiptsMessage(tree.root));
-      const size = bodies.length;
-      return bodies.map((body, index) => encodeReceipt({ body, index, size, path: tree.path(index), signature }));
+      const size = leaves.length;
+      return leaves.map((leaf, index) =>
+        encodeReceipt({ body: bodyOfLeaf(leaf), index, size, path: tree.path(index), signature }),
+      );
     }, MAX_WAITING_RECEIPTS);
   }
 
@@ -27,6 +35,6 @@ export class ReceiptSigner {
    * @throws RefusalError `budget` if too many wait
    */
   sign(body: ReceiptBody): Batched<Uint8Array> {
-    return this.#batcher.place(Buffer.from(receiptBodyText(body)));
+    return this.#batcher.place(Buffer.from(receiptLeafText(body)));
   }
 }
