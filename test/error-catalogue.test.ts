@@ -17,6 +17,7 @@ const SECTIONS: readonly (readonly [heading: string, file: string, type: string]
   ['CollateralError', 'attestation/src/errors.ts', 'CollateralErrorCode'],
   ['DecodeError', 'attestation/src/errors.ts', 'DecodeErrorCode'],
   ['ChannelError', 'client/src/errors.ts', 'ChannelErrorCode'],
+  ['WitnessError', 'client/src/witness/errors.ts', 'WitnessErrorCode'],
   ['RefusalError', 'runtime/src/errors.ts', 'RefusalCode'],
   ['LogError', 'client/src/log/log-error.ts', 'LogErrorCode'],
   ['LogRefusal', 'runtime/src/channel/log-refusal.ts', 'LogRefusalCode'],

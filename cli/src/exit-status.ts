@@ -49,6 +49,7 @@ const UNAVAILABLE: Readonly<Record<string, ReadonlySet<string>>> = {
   // Those that a channel gives by itself, too.
   CallError: new Set(['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'CANCELLED']),
   LogError: new Set(['silent']),
+  WitnessError: new Set(['unreachable', 'timeout']),
   ImageError: new Set(['input-nowhere', 'fetch-failed', 'mirror-unknown']),
 };
 const NO_ROOM: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT', 'EROFS']);

@@ -45,7 +45,7 @@ async function make(file: string, options: JsonFlag & { readonly public?: string
 }
 
 /** Writes over nothing: what was signed with a key cannot be signed without it. */
-async function writeNew(file: string, content: string | Buffer, mode: number): Promise<void> {
+export async function writeNew(file: string, content: string | Buffer, mode: number): Promise<void> {
   try {
     await writeFile(file, content, { flag: 'wx', mode, flush: true });
   } catch (cause) {

@@ -27,6 +27,7 @@ import { register as registerRelease } from './release.ts';
 import { register as registerRun } from './run.ts';
 import { register as registerStatement } from './statement.ts';
 import { register as registerVerify } from './verify.ts';
+import { register as registerWitness } from './witness/command.ts';
 
 /** Commands in the order in which help lists them. */
 const REGISTERS = [
@@ -43,6 +44,7 @@ const REGISTERS = [
   registerRun,
   registerReferences,
   registerRelease,
+  registerWitness,
   registerCorim,
   registerDeployment,
   registerCall,

@@ -6,9 +6,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { RefusalError } from '@enclaim/runtime';
-import { lockFolder } from '../src/dev/folder-lock.ts';
 import { ServedApp } from '../src/dev/served-app.ts';
 import type { BuiltApp } from '../src/dev/session.ts';
+import { lockFolder } from '../src/folder-lock.ts';
 import { UsageError } from '../src/usage-error.ts';
 
 /** An app of a name, as far as this looks at one. */
@@ -59,8 +59,8 @@ test('a folder is held by one session, by whatever path, until that ends', async
   const [own, link] = [folder, join(folder, 'link')];
   await symlink(own, link);
   {
-    await using _held = await lockFolder(own);
-    for (const path of [own, link]) await assert.rejects(lockFolder(path), UsageError);
+    await using _held = await lockFolder(own, 'enclaim-test', 'end it');
+    for (const path of [own, link]) await assert.rejects(lockFolder(path, 'enclaim-test', 'end it'), UsageError);
   }
-  await using _again = await lockFolder(link);
+  await using _again = await lockFolder(link, 'enclaim-test', 'end it');
 });

@@ -7,6 +7,7 @@ export {
   formatNote,
   formatNoteKey,
   isNoteName,
+  linesOfKeys,
   type Note,
   type NoteAlgorithm,
   type NoteKey,
@@ -43,3 +44,13 @@ export {
   tilesOf,
 } from './tile.ts';
 export { type HashTile, hashesOf, VerifiedTiles } from './verified-tiles.ts';
+export {
+  type AddCheckpoint,
+  formatAddCheckpoint,
+  MAX_ADD_CHECKPOINT_BYTES,
+  MAX_CONSISTENCY_HASHES,
+  parseAddCheckpoint,
+  parseWitnessedSize,
+  WITNESSED_SIZE_TYPE,
+  witnessedPath,
+} from './witness.ts';

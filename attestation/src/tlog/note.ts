@@ -229,7 +229,18 @@ export function cosignedText(text: string, timestamp: bigint): string {
  */
 export function signatureLine(key: NoteKey, signature: Uint8Array, timestamp?: bigint): string {
   const time = timestamp === undefined ? new Uint8Array() : u64be(timestamp);
-  return `— ${key.name} ${toBase64(concat(fromHex(key.id), time, signature))}\n`;
+  return lineOf({ name: key.name, id: key.id, signature: concat(time, signature) });
+}
+
+/** The first line of each of these keys in a note, as it stands there. @throws as `parseNote` */
+export function linesOfKeys(note: string, keys: readonly NoteKey[]): string[] {
+  const { signatures } = parseNote(note);
+  const lines = keys.map(({ name, id }) => signatures.find((line) => line.name === name && line.id === id));
+  return lines.flatMap((line) => (line === undefined ? [] : [lineOf(line)]));
+}
+
+function lineOf({ name, id, signature }: NoteSignature): string {
+  return `— ${name} ${toBase64(concat(fromHex(id), signature))}\n`;
 }
 
 /** A note of a text, which ends in a newline, and its signature lines. */

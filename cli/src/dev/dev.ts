@@ -9,13 +9,13 @@ import { type AppSource, findApp } from '@enclaim/image';
 import { RefusalError, type Runtime } from '@enclaim/runtime';
 import { confinementHere, type Layers } from '@enclaim/runtime/dev';
 import type { Command } from 'commander';
+import { lockFolder } from '../folder-lock.ts';
 import { readInteger } from '../input.ts';
 import { checkApp } from '../policy/app.ts';
 import { formatFinding } from '../policy/report.ts';
 import { printable } from '../printable.ts';
 import { report } from '../report.ts';
 import { Changes } from './changes.ts';
-import { lockFolder } from './folder-lock.ts';
 import { ServedApp } from './served-app.ts';
 import { type BuiltApp, buildApp, openFolder, type ServeOptions, serveApp } from './session.ts';
 
@@ -40,7 +40,7 @@ export function register(program: Command): void {
       const app = await findApp(folder, flags.policy === undefined ? {} : { policyFile: flags.policy });
       const state = flags.state ?? join(folder, '.enclaim/dev');
       await mkdir(state, { recursive: true, mode: 0o700 });
-      await using _held = await lockFolder(state);
+      await using _held = await lockFolder(state, 'enclaim-dev', 'end that session, or name another --state');
       const [files, layers] = [await openFolder(state), confinementHere()];
       describe(layers);
       const tell = (line: string): void => console.error(line);

@@ -208,6 +208,15 @@ export const NOTES: Readonly<Record<string, Note>> = {
     example: 'enclaim corim read references.corim --key us.pub.pem -o references.json',
     ends: ['refused'],
   },
+  'witness init': { example: 'enclaim witness init witness --name example.com/witness', ends: ['unavailable'] },
+  'witness serve': {
+    example: 'enclaim witness serve witness --log example.com/releases+… --listen 127.0.0.1:8080',
+    ends: ['unavailable'],
+  },
+  'witness ask': {
+    example: `enclaim witness ask releases ${VERIFIED_BY} --policy witnesses.policy`,
+    ends: ['refused', 'unavailable'],
+  },
   'deployment sign': {
     example:
       'enclaim deployment sign --key owner.pem --policy policy.yaml --device ek:sha256:… --not-after 2027-01-01T00:00:00Z -o deployment.json',
