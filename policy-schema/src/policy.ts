@@ -334,13 +334,23 @@ export interface EvidenceRules {
   readonly durability: 'before-response' | 'batched';
   readonly retention: Duration | 'unlimited';
   readonly review: Review | 'none';
-  /** Verifier keys (C2SP signed-note text) of witnesses that must cosign checkpoints. */
+  /**
+   * Witnesses of checkpoints: lines of C2SP tlog-policy in any order (`witness`, `group`,
+   * `quorum`), or bare verifier keys that must all cosign.
+   */
   readonly witnesses: readonly string[];
   /**
    * Time within which a record is under a quote of the hardware; `0s`: once a proof is asked for.
    * Absent: one second.
    */
   readonly quoted?: Time;
+  /** Records served beyond the last cosigned checkpoint. Absent: any number. */
+  readonly unwitnessed?: number;
+  /**
+   * Verifier key whose cosignature lets the log forget records, because its mirror holds them.
+   * Absent: nothing is forgotten.
+   */
+  readonly mirror?: string;
   /** Keys whose records of pre-commit and CI enter the log as asserted. */
   readonly pipeline: readonly Ed25519[];
   /**

@@ -218,3 +218,40 @@ function numberOf(text: string): number {
 function faultOf(line: number, why: string): TlogPolicyReading {
   return { fault: { line, why } };
 }
+
+/** Sets of witnesses above this number are not told one by one. */
+const MAX_CLAUSES = 256;
+
+/**
+ * The quorum of lines as sets of verifier keys: it is reached if and only if one key of each set
+ * has cosigned. No set holds another.
+ *
+ * @returns undefined where there are more than 256 sets; none for lines that are no policy
+ */
+export function quorumClauses(lines: readonly string[]): string[][] | undefined {
+  const reading = lines.length === 0 ? undefined : readWitnessLines(lines);
+  return reading === undefined || 'fault' in reading ? [] : clausesOf(reading.policy, reading.policy.quorum);
+}
+
+/**
+ * Sets that hold one witness at least of each way to reach `name`. Of a group of k among n, they
+ * are those of any n - k + 1 members together.
+ */
+function clausesOf(policy: TlogPolicy, name: string): string[][] | undefined {
+  const group = policy.groups.get(name);
+  if (group === undefined) return [[policy.witnesses.get(name)?.vkey ?? '']].filter(() => name !== NONE);
+  const missing = group.members.length - group.threshold + 1;
+  // By the number of members: unions of one set of each.
+  const unions: string[][][] = [[[]]];
+  for (const member of group.members) {
+    const own = clausesOf(policy, member);
+    if (own === undefined) return undefined;
+    for (let count = Math.min(unions.length, missing); count > 0; count--) {
+      const longer = (unions[count - 1] ?? []).flatMap((set) => own.map((clause) => [...set, ...clause]));
+      const sets = [...(unions[count] ?? []), ...longer];
+      if (sets.length > MAX_CLAUSES) return undefined;
+      unions[count] = sets;
+    }
+  }
+  return unions[missing]?.map((set) => set.toSorted());
+}

@@ -167,6 +167,10 @@ const CHANGES: readonly (readonly [edits: readonly Edit[], changes: readonly str
   [[['  review:', '  retention: P7Y\n  review:']], ['weaker the log is kept for at least P7Y, before unlimited']],
   [[['  review:', '  witnesses: ["w.example+01234567+AAAA"]\n  review:']], ['stronger']],
   [
+    [['  review:', '  mirror: "m.example+01234567+AAAA"\n  review:']],
+    ['weaker the log may now also forget what is held by the mirror m.example+01234567'],
+  ],
+  [
     [['  review:', `  readers: ["${key('D')}"]\n  review:`]],
     [`weaker entries of the log may now also be read by ${key('D')}`],
   ],
@@ -200,6 +204,55 @@ for (const [edits, expected] of CHANGES) {
         );
   });
 }
+
+const QUORA = {
+  nobody: [],
+  one: ['witness a a+01234567+AAAA', 'quorum a'],
+  eitherOfTwo: ['witness a a+01234567+AAAA', 'witness b b+01234567+AAAB', 'group g any a b', 'quorum g'],
+  both: ['a+01234567+AAAA', 'b+01234567+AAAB'],
+  twoOfThree: [
+    ...['witness a a+01234567+AAAA', 'witness b b+01234567+AAAB', 'witness c c+01234567+AAAC'],
+    ...['group g 2 a b c', 'quorum g'],
+  ],
+  another: ['d+01234567+AAAD'],
+} as const;
+
+for (const [before, after, expected] of [
+  ['nobody', 'one', 'stronger'],
+  ['one', 'both', 'stronger'],
+  ['eitherOfTwo', 'one', 'stronger'],
+  ['one', 'eitherOfTwo', 'weaker'],
+  ['eitherOfTwo', 'both', 'stronger'],
+  ['both', 'twoOfThree', 'weaker'],
+  ['eitherOfTwo', 'twoOfThree', 'stronger'],
+  ['twoOfThree', 'eitherOfTwo', 'weaker'],
+  ['one', 'another', 'weaker'],
+  ['both', 'both', 'equal'],
+] as const) {
+  test(`witnesses: ${before} → ${after} is ${expected}`, () => {
+    const by = (name: keyof typeof QUORA): Policy =>
+      edited(['  review:', `  witnesses: ${JSON.stringify(QUORA[name])}\n  review:`]);
+    const { verdict, changes } = diff(by(before), by(after));
+    assert.equal(verdict, expected, JSON.stringify(changes));
+  });
+}
+
+test('a quorum too wide to be told part by part is never equal to another', () => {
+  const wide = (threshold: number): Policy => {
+    const names = Array.from({ length: 20 }, (_, i) => `w${i}`);
+    const vkey = (i: number): string => `n+01234567+${Buffer.of(4, i, 1).toString('base64')}`;
+    const lines = [
+      ...names.map((name, i) => `witness ${name} ${vkey(i)}`),
+      `group g ${threshold} ${names.join(' ')}`,
+      'quorum g',
+    ];
+    return edited(['  review:', `  witnesses: ${JSON.stringify(lines)}\n  review:`]);
+  };
+  assert.equal(diff(wide(10), wide(10)).verdict, 'equal');
+  assert.equal(diff(wide(10), wide(9)).verdict, 'incomparable');
+  assert.notEqual(diff(wide(20), wide(10)).verdict, 'stronger');
+  assert.notEqual(diff(wide(10), wide(20)).verdict, 'equal');
+});
 
 test('an opening to anyone is weaker, whoever was named before', () => {
   const open = edited(['callers: [staff], accepts: [op', 'callers: [anyone], accepts: [op'], noWho);

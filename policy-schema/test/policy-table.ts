@@ -177,6 +177,13 @@ export const VALID: readonly Row[] = [
   ],
   ['witnessed log', ['  review:', '  witnesses: ["example.com/w+0123abcd+AAAA"]\n  review:']],
   ['events', ['  review:', '  events: [case-closed, case-opened]\n  review:']],
+  [
+    'a quorum of witnesses, in any order',
+    [
+      '  review:',
+      '  witnesses:\n    - quorum any\n    - group any 1 a b\n    - witness b example.com/b+0123abcd+AAAB https://b.example/x\n    - witness a example.com/a+0123abcd+AAAA\n  unwitnessed: 1000\n  mirror: example.com/m+0123abcd+AAAC\n  review:',
+    ],
+  ],
   ['pipeline key', ['  review:', `  pipeline: ["${key('E')}"]\n  review:`]],
   ['readers of the log', ['  review:', `  readers: ["${key('E')}", "${key('F')}"]\n  review:`]],
   ['one signer', ['threshold: 2', 'threshold: 1']],
@@ -606,6 +613,31 @@ export const INVALID: readonly Row[] = [
     'no regions',
     ['[eu-west, eu-central]', '[]'],
     ['value 28:12 residency.regions: expected at least 1, found a list of 0'],
+  ],
+  [
+    'a quorum of nobody',
+    ['  review:', '  witnesses: [quorum none]\n  review:'],
+    ['conflict 54:14 evidence.witnesses: quorum none demands no cosignature; leave the witnesses out'],
+  ],
+  [
+    'a circle of witnesses',
+    [
+      '  review:',
+      '  witnesses: [witness w example.com/w+0123abcd+AAAA, group a all w b, group b all a, quorum a]\n  review:',
+    ],
+    ['conflict 54:54 evidence.witnesses[1]: member b is not defined before'],
+  ],
+  [
+    'a limit without witnesses',
+    ['  review:', '  unwitnessed: 5\n  review:'],
+    [
+      'conflict 54:16 evidence.unwitnessed: counts from the last cosigned checkpoint; evidence.witnesses names nobody who cosigns',
+    ],
+  ],
+  [
+    'a mirror that is a witness',
+    ['  review:', '  witnesses: [example.com/w+0123abcd+AAAA]\n  mirror: example.com/w+0123abcd+AAAA\n  review:'],
+    ['conflict 55:11 evidence.mirror: is the key of a witness; a mirror has a key of its own'],
   ],
   [
     'a witness of another kind',

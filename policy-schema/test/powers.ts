@@ -77,7 +77,7 @@ export function powersOf(policy: Policy): Set<string> {
   for (const degrees of [80, 200])
     if (resources === 'none' || resources.thermal === 'none' || degrees <= resources.thermal)
       powers.add(`${degrees} degrees`);
-  const { durability, retention, review, witnesses, readers = [] } = policy.evidence;
+  const { durability, retention, review, witnesses, unwitnessed, mirror, readers = [] } = policy.evidence;
   for (const reader of readers) powers.add(`entries read by ${reader}`);
   if (durability === 'batched') powers.add('a response before its record');
   for (const age of SECONDS) if (age >= (LENGTHS[retention] ?? 0)) powers.add(`the log is gone after ${age}`);
@@ -85,8 +85,10 @@ export function powersOf(policy: Policy): Set<string> {
     if (review === 'none' || gap <= (LENGTHS[review.every] ?? 0)) powers.add(`no review for ${gap}`);
   for (const by of [key('A'), key('B')])
     if (review === 'none' || review.by.some((each) => each === by)) powers.add(`review by ${by}`);
-  for (const name of ['w1', 'w2'])
-    if (!witnesses.some((witness) => witness.startsWith(name))) powers.add(`a checkpoint without ${name}`);
+  for (const cosigners of [[], ['w1'], ['w2'], ['w1', 'w2']])
+    if (isCosigned(witnesses, cosigners)) powers.add(`a checkpoint cosigned by ${cosigners.join(' and ')} alone`);
+  for (const count of COUNTS) if (count <= (unwitnessed ?? 1e9)) powers.add(`${count} records that none cosigned`);
+  if (mirror !== undefined) powers.add('records that a mirror alone holds');
   if (policy.succession !== 'none') {
     const { signers, notice } = policy.succession;
     for (const signer of signers) powers.add(`succession by ${signer}`);
@@ -95,4 +97,11 @@ export function powersOf(policy: Policy): Set<string> {
   for (const kind of ['audited-system', 'no-undisclosed-recipients'])
     if (!policy.claims.some((claim) => claim.kind === kind)) powers.add(`no promise of ${kind}`);
   return powers;
+}
+
+/** Whether these of two witnesses are enough, by the few forms of lines that small policies have. */
+function isCosigned(lines: readonly string[], by: readonly string[]): boolean {
+  const named = ['w1', 'w2'].filter((name) => lines.some((line) => line.includes(`${name}.example`)));
+  const any = lines.some((line) => line.startsWith('group quorum any'));
+  return any ? named.some((name) => by.includes(name)) : named.every((name) => by.includes(name));
 }

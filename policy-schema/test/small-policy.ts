@@ -32,6 +32,11 @@ function attestedOf(asked: string, [method]: readonly string[]): object {
 }
 
 /** A random policy document. References hold; nothing contradicts. */
+const WITNESSES = ['w1.example+01234567+AAAA', 'w2.example+01234567+AAAB'];
+const WITNESS_LINES = WITNESSES.map((vkey, i) => `witness w${i + 1} ${vkey} https://w${i + 1}.example`);
+const WITNESSED_BY_ANY = [...WITNESS_LINES, 'group quorum any w1 w2', 'quorum quorum'];
+const WITNESSED_BY_BOTH = [...WITNESS_LINES, 'group quorum 2 w2 w1', 'quorum quorum'];
+
 export const smallPolicy: fc.Arbitrary<Document> = fc
   .record({
     data: subset(CATEGORIES, 1),
@@ -124,8 +129,9 @@ export const smallPolicy: fc.Arbitrary<Document> = fc
           durability: fc.constantFrom('before-response', 'batched'),
           retention: fc.constantFrom(...RETENTIONS),
           review,
-          witnesses: subset(['w1.example+01234567+AAAA', 'w2.example+01234567+AAAA']),
+          witnesses: fc.oneof(subset(WITNESSES), fc.constantFrom(WITNESSED_BY_ANY, WITNESSED_BY_BOTH)),
           readers: subset([key('A'), key('B')], 1),
+          mirror: fc.constant('mirror.example+01234567+BBBB'),
         },
         { requiredKeys: ['durability', 'retention', 'review', 'witnesses'] },
       ),

@@ -33,6 +33,8 @@ export interface PolicyDiff {
   readonly changes: readonly Change[];
 }
 
+type Listed = Extract<Statement, { readonly members: Members }>;
+
 /** Directions of a member more and of a member less, by the order of the statement. */
 const DIRECTIONS = { may: ['weaker', 'stronger'], must: ['stronger', 'weaker'], list: ['equal', 'equal'] } as const;
 
@@ -91,7 +93,7 @@ function compare(then: Statement, now: Statement): Change[] {
     const [more, less] = DIRECTIONS[now.order];
     const sentence = (how: string, names: readonly string[], { show = String }: typeof now): string =>
       `${now.says} ${how} ${now.does} ${names.map(show).join(', ')}`.trimEnd();
-    const [gained, lost] = [without(now.members, then.members), without(then.members, now.members)];
+    const [gained, lost] = [without(now, then.members), without(then, now.members)];
     return [
       ...(gained.length > 0 ? [change(more, sentence('now also', gained, now))] : []),
       ...(lost.length > 0 ? [change(less, sentence('no longer', lost, then))] : []),
@@ -114,13 +116,13 @@ function compare(then: Statement, now: Statement): Change[] {
 }
 
 /**
- * Names that are in one and not in the other. If a category and one above it are, only the one
- * above.
+ * Names that are in one and not in the other, nor entailed there. If a category and one above it
+ * are, only the one above.
  */
-function without(these: Members, those: Members): string[] {
+function without({ members: these, entails }: Listed, those: Members): string[] {
   if (those === ANY) return [];
   if (these === ANY) return [ANY];
-  const names = [...these].filter((name) => !those.has(name));
+  const names = [...these].filter((name) => !those.has(name) && ![...those].some((other) => entails?.(other, name)));
   return names.filter((name) => !names.some((other) => other !== name && name.startsWith(`${other}.`))).sort();
 }
 

@@ -17,6 +17,7 @@ import {
   quotedWithin,
   secondsOf,
 } from '../quantity.ts';
+import { quorumClauses } from '../tlog-policy.ts';
 
 type Path = readonly PropertyKey[];
 
@@ -43,6 +44,8 @@ export type Statement = { readonly aspect: string; readonly path: Path; readonly
       readonly does: string;
       readonly members: Members;
       readonly show?: (name: string) => string;
+      /** Whether a member says all that another one says. */
+      readonly entails?: (member: string, other: string) => boolean;
     }
   | { readonly order: 'most' | 'least'; readonly limit: number; readonly shown: string }
   | { readonly order: 'same' | 'words'; readonly value: unknown }
@@ -377,6 +380,8 @@ function* sayEvidence({
   retention,
   review,
   witnesses,
+  unwitnessed,
+  mirror,
   pipeline,
   readers = [],
   quoted = QUOTED_BY_DEFAULT,
@@ -402,10 +407,54 @@ function* sayEvidence({
   yield most('evidence.review', path('review'), 'time between reviews of the log: at most', lengthOf(every), every);
   if (review !== 'none')
     yield may('evidence.review.by', path('review'), 'the log may', 'be reviewed by', new Set(review.by));
-  yield must('evidence.witnesses', path('witnesses'), 'checkpoints are', 'cosigned by', new Set(witnesses));
   yield may('evidence.events', path('events'), 'handlers may', 'put on record', new Set(events));
+  yield* sayWitnesses(witnesses, path('witnesses'));
+  yield most(
+    'evidence.unwitnessed',
+    path('unwitnessed'),
+    'records served beyond the last cosigned checkpoint: at most',
+    unwitnessed ?? Number.POSITIVE_INFINITY,
+    `${unwitnessed ?? 'any number'}`,
+  );
+  yield may(
+    'evidence.mirror',
+    path('mirror'),
+    'the log may',
+    'forget what is held by the mirror',
+    new Set(mirror === undefined ? [] : [mirror]),
+    keyName,
+  );
   yield may('evidence.pipeline', path('pipeline'), 'records may', 'be taken in from', new Set(pipeline));
   yield may('evidence.readers', path('readers'), 'entries of the log may', 'be read by', new Set(readers));
+}
+
+/** Demands of the quorum: sets of witnesses, of each of which one has to cosign. */
+function* sayWitnesses(lines: readonly string[], path: Path): Generator<Statement> {
+  const clauses = quorumClauses(lines);
+  yield {
+    order: 'must',
+    aspect: 'evidence.witnesses',
+    path,
+    says: 'checkpoints are',
+    does: 'cosigned by',
+    members: new Set((clauses ?? []).map((keys) => keys.join(OR))),
+    show: (clause) => clause.split(OR).map(keyName).join(OR),
+    // A cosignature of one of few is one of those few and more.
+    entails: (clause, other) => clause.split(OR).every((key) => other.split(OR).includes(key)),
+  };
+  yield same(
+    'evidence.quorum',
+    path,
+    'the quorum of witnesses',
+    clauses === undefined ? lines : 'as told by its parts',
+  );
+}
+
+const OR = ' or ';
+
+/** A verifier key's name and id. */
+function keyName(vkey: string): string {
+  return vkey.split('+', 2).join('+');
 }
 
 function may(

@@ -9,6 +9,7 @@ import { CONTROLS } from '../control.ts';
 import { type PolicyIssue, type PolicyIssueCode, pointerOf } from '../error.ts';
 import { ANYONE, type Policy } from '../policy.ts';
 import { bytesOf, endOf, millisecondsOf, secondsOf } from '../quantity.ts';
+import { readWitnessLines } from '../tlog-policy.ts';
 import { suggestion } from './suggestion.ts';
 
 type Path = readonly PropertyKey[];
@@ -31,6 +32,7 @@ export function findIncoherences(policy: Policy, asOf?: number, absent: Absent =
     ...references(policy, absent),
     ...duplicates(policy),
     ...conflicts(policy, absent),
+    ...witnessing(policy.evidence),
     ...unbacked(policy),
     ...controls(policy),
     ...(asOf === undefined ? [] : [...expired(policy, asOf), ...endless(policy, asOf)]),
@@ -130,6 +132,26 @@ function duplicates(policy: Policy): PolicyIssue[] {
   };
   visit(policy, []);
   return issues;
+}
+
+/** Lines that make no quorum of witnesses, and rules of cosigning that could not be kept. */
+function witnessing({ witnesses, unwitnessed, mirror }: Policy['evidence']): PolicyIssue[] {
+  const at = (key: string): Path => ['evidence', key];
+  if (witnesses.length === 0) {
+    const message = 'counts from the last cosigned checkpoint; evidence.witnesses names nobody who cosigns';
+    return unwitnessed === undefined ? [] : [error('conflict', at('unwitnessed'), message)];
+  }
+  const reading = readWitnessLines(witnesses);
+  if ('fault' in reading) {
+    const { line, why } = reading.fault;
+    return [error('conflict', line === 0 ? at('witnesses') : [...at('witnesses'), line - 1], why)];
+  }
+  if (reading.policy.quorum === 'none') {
+    const message = 'quorum none demands no cosignature; leave the witnesses out';
+    return [error('conflict', at('witnesses'), message)];
+  }
+  const isWitness = [...reading.policy.witnesses.values()].some(({ vkey }) => vkey === mirror);
+  return isWitness ? [error('conflict', at('mirror'), 'is the key of a witness; a mirror has a key of its own')] : [];
 }
 
 function conflicts(policy: Policy, absent: Absent): PolicyIssue[] {

@@ -18,6 +18,11 @@ const MAX_READERS = 64;
 /** The more there are, the more one event tells. */
 const MAX_EVENTS = 256;
 
+/** Lines of witnesses, their groups and the quorum. */
+const MAX_WITNESS_LINES = 129;
+/** An ML-DSA-44 key takes 1752, beside names and an address. */
+const MAX_WITNESS_LINE_CHARS = 4096;
+
 const PROTO_NAME = '[A-Za-z_][A-Za-z0-9_]{0,254}';
 const FULL_NAME = `(?:${PROTO_NAME}\\.){0,31}${PROTO_NAME}`;
 const SEGMENT = '[a-z][a-z0-9]*(?:[_-][a-z0-9]+)*';
@@ -27,6 +32,9 @@ const HOST = '(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\\.)+[a-z](?:[a-z0-9-]{0,61
 const PORT = '[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]';
 // Control characters and bidirectional overrides can make a sentence read as another.
 const VISIBLE = '[^\\p{Cc}\\p{Cs}\\u202a-\\u202e\\u2066-\\u2069]';
+
+/** As C2SP signed-note publishes it. */
+const VERIFIER_KEY = '[^\\s+]+\\+[0-9a-f]{8}\\+[A-Za-z0-9+/]+=*';
 
 /** Text of one form. `what` completes "expected …". */
 function form(shape: RegExp | string, what: string, max = 256): z.ZodString {
@@ -323,10 +331,28 @@ const evidence = z.strictObject({
     .union([none, z.strictObject({ every: duration, by: z.array(ed25519).min(1) })])
     .default('none')
     .describe('Who reviews the log, and how often.'),
-  witnesses: set(form('[^\\s+]+\\+[0-9a-f]{8}\\+[A-Za-z0-9+/]+=*', 'a C2SP verifier key')),
   quoted: quoted
     .exactOptional()
     .describe('Time within which a record is under a quote of the hardware; "0s": once a proof is asked for.'),
+  witnesses: z
+    .array(
+      form(
+        `(?:(?:witness|group|quorum) ${VISIBLE}+|${VERIFIER_KEY})`,
+        'a line of C2SP tlog-policy: witness NAME KEY URL, group NAME all|any|K MEMBERS, or quorum NAME',
+        MAX_WITNESS_LINE_CHARS,
+      ),
+    )
+    .max(MAX_WITNESS_LINES)
+    .default([])
+    .describe('Who cosigns checkpoints: lines of C2SP tlog-policy, or verifier keys that must all cosign.'),
+  unwitnessed: z
+    .int()
+    .min(1)
+    .exactOptional()
+    .describe('Records served beyond the last cosigned checkpoint; then calls are refused. Left out: any number.'),
+  mirror: form(VERIFIER_KEY, 'a C2SP verifier key', MAX_WITNESS_LINE_CHARS)
+    .exactOptional()
+    .describe('Whose cosignature lets the log forget records, because it holds them. Left out: nothing is forgotten.'),
   pipeline: set(ed25519).describe('Keys whose records of pre-commit and CI are taken in.'),
   readers: z
     .array(ed25519)

@@ -89,8 +89,10 @@ const UNHELD: { readonly [Section in keyof Policy]: (section: Policy[Section]) =
   ],
   // Retention is enforced because no record is ever deleted. A missed review is for the evidence's
   // verifier to find.
-  evidence: ({ witnesses, pipeline }) => [
+  evidence: ({ witnesses, unwitnessed, mirror, pipeline }) => [
     ...(witnesses.length === 0 ? [] : [unable('/evidence/witnesses', 'witnesses')]),
+    ...(unwitnessed === undefined ? [] : [unable('/evidence/unwitnessed', 'a limit of records without a witness')]),
+    ...(mirror === undefined ? [] : [unable('/evidence/mirror', 'a mirror')]),
     ...(pipeline.length === 0 ? [] : [unable('/evidence/pipeline', 'records of a pipeline')]),
   ],
   // Nothing is sealed, so nothing passes to a successor.
