@@ -106,10 +106,14 @@ test('files: what is mounted, measured, and the kernel’s own', () => {
   );
 });
 
-test('RPCs: health, reflection, and what the policy exposes', () => {
+test('RPCs: health, reflection, the log, and what the policy exposes', () => {
   assert.deepEqual(found(/(?<!function )\bservedMethod\(([^,]+),/g), [
     'ServerReflection.method.serverReflectionInfo',
     'check',
+    'getCheckpoint',
+    'getEntries',
+    'getProof',
+    'getTile',
     'list',
     'method.descriptor',
     'watch',

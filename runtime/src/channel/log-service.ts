@@ -3,14 +3,7 @@
  * the policy names. No answer carries a receipt, and none is believed without a checkpoint.
  */
 
-import {
-  create,
-  type DescMessage,
-  type DescMethod,
-  type MessageInitShape,
-  type MessageShape,
-  toBinary,
-} from '@bufbuild/protobuf';
+import { create, type DescMessage, type MessageInitShape, type MessageShape, toBinary } from '@bufbuild/protobuf';
 import type { Sha256 } from '@enclaim/attestation/digest';
 import {
   GetCheckpointRequestSchema,
@@ -105,14 +98,12 @@ export class LogService {
   /** The methods of the service, with their paths. */
   get methods(): (readonly [string, ServedMethod])[] {
     const { getCheckpoint, getTile, getEntries, getProof, watch } = Log.method;
-    const served = (method: DescMethod, answer: (call: GrpcCall) => Promise<void>): readonly [string, ServedMethod] =>
-      servedMethod(method, (call) => serveLog(call, () => answer(call)));
     return [
-      served(getCheckpoint, (call) => this.#checkpoint(call)),
-      served(getTile, (call) => this.#tile(call)),
-      served(getEntries, (call) => this.#entries(call)),
-      served(getProof, (call) => this.#proof(call)),
-      served(watch, (call) => this.#watch(call)),
+      servedMethod(getCheckpoint, (call) => serveLog(call, () => this.#checkpoint(call))),
+      servedMethod(getTile, (call) => serveLog(call, () => this.#tile(call))),
+      servedMethod(getEntries, (call) => serveLog(call, () => this.#entries(call))),
+      servedMethod(getProof, (call) => serveLog(call, () => this.#proof(call))),
+      servedMethod(watch, (call) => serveLog(call, () => this.#watch(call))),
     ];
   }
 
