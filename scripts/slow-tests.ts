@@ -19,6 +19,7 @@ export const SLOW_TESTS: Readonly<Record<string, string>> = {
   'cli/test/release.test.ts': COMMANDS,
   'cli/test/release-add.test.ts': COMMANDS,
   'cli/test/verify.test.ts': COMMANDS,
+  'cli/test/log-disk.test.ts': COMMANDS,
   'guest/test/linux/firewall.test.ts': NETWORKS,
   'guest/test/linux/network.test.ts': NETWORKS,
   'image/test/audited-app.test.ts': 'builds apps in clean folders',
@@ -29,5 +30,8 @@ export const SLOW_TESTS: Readonly<Record<string, string>> = {
   'policy-schema/test/hostile.test.ts': 'reads bombs whose work and memory are counted',
   'policy-schema/test/interface.test.ts': 'compiles .proto files for every property of a message',
   'runtime/test/detectors.test.ts': 'counts the work of near misses of every length',
+  'runtime/test/log/crash.test.ts': 'opens a disk after every torn write of a log',
+  'runtime/test/log/killed.test.ts': 'starts and kills processes',
+  'runtime/test/log/tamper.test.ts': 'audits a disk after every tampering',
   'runtime/test/worker/unanswered.test.ts': 'waits until workers that do not let go are ended',
 };

@@ -17,6 +17,7 @@ import {
 import type { Command } from 'commander';
 import { connectTarget, type TargetOptions, targetOptions } from './attested-target.ts';
 import { readEd25519 } from './input.ts';
+import { registerDisk } from './log-disk.ts';
 import { UsageError } from './usage-error.ts';
 
 interface LogOptions extends TargetOptions {
@@ -70,6 +71,7 @@ export function register(program: Command): void {
     .option(...SEEN)
     .option('--json', 'each as JSON, one a line')
     .action(watch);
+  registerDisk(log);
 }
 
 async function checkpoint(target: string, options: LogOptions): Promise<void> {

@@ -246,6 +246,14 @@ export const NOTES: Readonly<Record<string, Note>> = {
     json: { index: 'number', leaf: 'text', record: 'anything' },
     jsonElse: 'One of these a line.',
   },
+  'log disk': {
+    example: 'enclaim log disk state/state.img --seen log',
+    ends: ['refused'],
+    json: {
+      ...{ size: 'number', root: 'text', first: 'number', uncompared: ['number'] },
+      faults: [{ part: 'text', message: 'text' }],
+    },
+  },
   'log watch': {
     example: `enclaim log watch ${READ_LOG} --count 1`,
     ends: ['refused', 'unavailable', 'answered'],

@@ -1,0 +1,71 @@
+/** `enclaim log disk`: audits the disk of a log, for who holds the disk itself. */
+
+import { type FileHandle, open, readFile } from 'node:fs/promises';
+import { basename } from 'node:path';
+import { fromUtf8, toHex } from '@enclaim/attestation/bytes';
+import { auditLog, type LogAudit, openLog, type ReadDisk } from '@enclaim/attestation/log-disk';
+import { seenIn } from '@enclaim/client';
+import type { Command } from 'commander';
+import { EXIT } from './exit-status.ts';
+import { UsageError } from './usage-error.ts';
+
+interface DiskOptions {
+  readonly seen?: string;
+  readonly entries?: true;
+  readonly json?: true;
+}
+
+/** Adds the command to `enclaim log`. */
+export function registerDisk(log: Command): void {
+  log
+    .command('disk')
+    .description('audit the disk of a log: every block, hash and tile that it holds')
+    .argument('<disk>', 'the raw disk, a copy of it, or a machine’s state.img')
+    .option('--seen <folder>', 'a copy of the log (log tiles --to), whose tree must be in it')
+    .option('--entries', 'print the records instead, one a line')
+    .option('--json', 'what was found as JSON')
+    .action(disk);
+}
+
+async function disk(path: string, options: DiskOptions): Promise<void> {
+  if (options.entries && (options.json || options.seen !== undefined))
+    throw new UsageError('--entries takes neither --json nor --seen');
+  await using file = await open(path, 'r');
+  const capacity = await sizeOf(path, file);
+  const read: ReadDisk = async (at, length) => {
+    const { bytesRead, buffer } = await file.read(new Uint8Array(length), 0, length, at);
+    return buffer.subarray(0, bytesRead);
+  };
+  if (options.entries) {
+    for await (const entry of (await openLog(read, capacity)).entries())
+      console.log(fromUtf8(entry.subarray(entry.indexOf(0) + 1)));
+    return;
+  }
+  const seen = options.seen === undefined ? undefined : await seenIn(options.seen);
+  if (options.seen !== undefined && seen === undefined)
+    throw new UsageError(`--seen ${options.seen}: there is no checkpoint in it`);
+  const audit = await auditLog(read, capacity, seen === undefined ? [] : [seen]);
+  console.log(options.json ? JSON.stringify(shown(audit)) : told(audit));
+  if (audit.faults.length + audit.uncompared.length > 0) process.exitCode = EXIT.refused;
+}
+
+/** Bytes of a file or of a block device, of which `stat` says 0. */
+async function sizeOf(path: string, file: FileHandle): Promise<number> {
+  const stat = await file.stat();
+  if (!stat.isBlockDevice()) return stat.size;
+  return 512 * Number(await readFile(`/sys/class/block/${basename(path)}/size`, 'utf8'));
+}
+
+function shown({ head, first, uncompared, faults }: LogAudit): object {
+  return { size: head.size, root: toHex(head.root), first, uncompared, faults };
+}
+
+function told({ head, first, uncompared, faults }: LogAudit): string {
+  return [
+    `${head.size} records, root ${toHex(head.root)}`,
+    ...(first === 0 ? [] : [`records below ${first} are no longer held`]),
+    ...uncompared.map((size) => `NOT COMPARED: the tree of ${size} records, which are no longer held`),
+    ...faults.map(({ part, message }) => `FAULT ${part}: ${message}`),
+    faults.length === 0 ? 'no fault' : `${faults.length} faults`,
+  ].join('\n');
+}
