@@ -1,8 +1,7 @@
 /** The host's seat: what whoever starts QEMU can add to a machine behind its owner's back. */
-import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
-import { join } from 'node:path';
 import type { ToolOptions } from '@enclaim/image/machine';
+import { wrappedTools } from './wrapped-tools.ts';
 
 /** A port at which no guest serves. */
 export const OTHER_PORT = 50052;
@@ -21,32 +20,14 @@ export interface HostileHost {
 }
 
 /**
- * Tools whose `setpriv`, through which QEMU is started, does what the host wants.
- * @param folder Where that program is put.
+ * Tools by which QEMU is started as the host wants.
+ * @param folder Where they are put.
  */
-export async function hostileTools(folder: string, { append = [], forward = [] }: HostileHost): Promise<ToolOptions> {
+export function hostileTools(folder: string, { append = [], forward = [] }: HostileHost): Promise<ToolOptions> {
   const forwards = forward
     .map(({ from, to, address = '' }) => `,hostfwd=tcp:127.0.0.1:${from}-${address}:${to}`)
     .join('');
-  const path = process.env.PATH ?? '';
-  const script = `#!/bin/sh
-PATH='${path}'
-case "$*" in
-  *qemu-system-*)
-    for argument; do
-      case $argument in user,id=net0,*) argument="$argument${forwards}" ;; esac
-      set -- "$@" "$argument"
-      shift
-    done
-    exec setpriv "$@" ${append.map((word) => `'${word}'`).join(' ')} ;;
-  *) exec setpriv "$@" ;;
-esac
-`;
-  await mkdir(folder, { recursive: true });
-  const program = join(folder, 'setpriv');
-  await writeFile(program, script);
-  await chmod(program, 0o755);
-  return { path: `${folder}:${path}` };
+  return wrappedTools(folder, `case $argument in user,id=net0,*) argument="$argument${forwards}" ;; esac`, append);
 }
 
 /** What came of a connection that the host forwards to a port of the guest: QEMU ends it as soon as the guest refuses. */

@@ -13,7 +13,7 @@ const results = new Map<string, { readonly whole: boolean; readonly off: boolean
 before(async () => {
   const folder = await mkdtemp(join(tmpdir(), 'enclaim-hostile-'));
   try {
-    const machine = await startMachine(await makeBootable(folder, 'test/vm/hostile-guest.ts'));
+    const machine = await startMachine(await makeBootable(folder, 'test/vm/hostile-guest.ts', 'kernel'));
     for await (const line of machine.console) {
       if (!line.startsWith('report:')) continue;
       const { name, ...result } = JSON.parse(line.slice('report:'.length));

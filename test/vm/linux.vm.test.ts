@@ -22,7 +22,7 @@ before(async () => {
     await once(server, 'listening');
     const stateFolder = join(folder, 'state');
     await writePort(stateFolder, (server.address() as AddressInfo).port);
-    const bootable = await makeBootable(folder, 'test/vm/linux-guest.ts');
+    const bootable = await makeBootable(folder, 'test/vm/linux-guest.ts', 'kernel');
     const commandLine = `${bootable.commandLine} enclaim.ip6=auto`;
     const machine = await startMachine({ ...bootable, commandLine, stateFolder });
     await machine.stop();

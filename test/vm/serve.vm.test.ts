@@ -26,7 +26,7 @@ let app: string;
 
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'enclaim-serve-'));
-  options = await makeBootable(folder, 'test/vm/hello-guest.ts');
+  options = await makeBootable(folder, 'test/vm/hello-guest.ts', 'firmware');
   app = join(folder, 'echo.enclaim');
   await writeFile(app, (await buildBundle(await findApp(join(projectRoot, 'image/test/apps/echo')))).bytes);
 });

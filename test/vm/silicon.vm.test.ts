@@ -20,6 +20,7 @@ import { fakeFirmware } from '../fakes/firmware.ts';
 import { bootEvents, eventReferences } from '../fakes/trust-domain.ts';
 import { clinicBundle } from '../support/app.ts';
 import { HANGS_MS } from '../support/eventually.ts';
+import { withoutFirmware } from './guest-image.ts';
 import { INITRD, KERNEL, MRTD, PROCESSOR } from './silicon-launch.ts';
 
 const now = (): number => EPOCH + 86_400_000;
@@ -41,10 +42,13 @@ async function bootable(kind: 'snp' | 'tdx'): Promise<MachineOptions> {
   const [guest, ...others] = ENTRIES;
   assert(guest !== undefined);
   const image = await buildImage({ entries: [{ ...guest, source: `test/vm/${kind}-guest.ts` }, ...others] });
-  await writeImage(image, join(folder, kind));
+  const own = join(folder, kind);
+  await writeImage(image, join(own, 'image'));
   const { artefacts, references } = image.manifest;
-  const uki = join(folder, kind, artefacts.uki.file);
-  return { app, boot: { kind: 'uki', uki }, commandLine: references.tpm.commandLine };
+  const uki = join(own, 'image', artefacts.uki.file);
+  // What was measured is pretended, too.
+  const tools = await withoutFirmware(own, artefacts);
+  return { app, boot: { kind: 'uki', uki }, commandLine: references.tpm.commandLine, tools };
 }
 
 /** What the guest says of its maker. */
