@@ -64,6 +64,12 @@ const MANUAL = 'enclaim.1';
 /** Files that the command reads beside its code. */
 const READ_BY_COMMAND = ['image/lock.json', 'image/machine.lock.json', 'cli/package.json'];
 
+/**
+ * The engines of the packages that clients and auditors run, which need nothing of the VM
+ * (test/node22).
+ */
+const ENGINES = { node: '>=22.23' };
+
 const NPM = join(root, 'scripts/bootstrap/node_modules/npm/bin/npm-cli.js');
 const TSC = join(root, 'node_modules/typescript/bin/tsc');
 const { version, license, engines } = await packageOf('.');
@@ -110,7 +116,8 @@ export async function packAll(folder: string): Promise<Packed[]> {
 async function emit(out: string): Promise<void> {
   const rooms = [...Object.keys(ROOMS), ...CARRIED];
   const options = {
-    ...{ noEmit: false, noCheck: true, declaration: true, rewriteRelativeImportExtensions: true },
+    // Node 22 has no `using`.
+    ...{ noEmit: false, noCheck: true, declaration: true, target: 'es2024', rewriteRelativeImportExtensions: true },
     ...{ rootDir: root, outDir: out, typeRoots: [join(root, 'node_modules/@types')] },
   };
   const config = {
@@ -144,6 +151,7 @@ async function layRoom(room: string, emitted: string, folder: string): Promise<s
   await describe(room, folder, {
     name: `@enclaim/${room}`,
     description: ROOMS[room]?.description,
+    engines: ENGINES,
     sideEffects: false,
     exports: { ...Object.fromEntries(lead), './package.json': './package.json' },
     ...(imports === undefined ? {} : { imports: JSON.parse(JSON.stringify(imports).replaceAll('.ts"', '.js"')) }),
@@ -168,6 +176,7 @@ async function layApp(folder: string): Promise<string> {
   await describe('app', folder, {
     name: '@enclaim/app',
     description: 'Types for handlers of Enclaim',
+    engines: ENGINES,
     sideEffects: false,
     exports: { '.': { types: './index.d.ts', default: './index.js' }, './package.json': './package.json' },
   });

@@ -15,7 +15,7 @@ import { clinicBundle } from './support/app.ts';
 import { type AttestedRuntime, bootAttested } from './support/attested-runtime.ts';
 import { HANGS_MS } from './support/eventually.ts';
 import { needs } from './support/machine-needs.ts';
-import { clientIn, PackedApp, STRICT } from './support/packed-app.ts';
+import { clientIn, oldestNode, PackedApp, STRICT } from './support/packed-app.ts';
 
 const root = join(import.meta.dirname, '..');
 let folder: string;
@@ -39,6 +39,13 @@ describe('installed into an empty folder', needs('npm registry'), () => {
   let installed: PackedApp;
   let app: string;
   const node = (...words: string[]) => installed.node(...words);
+
+  /** A program that imports every entry of a package. */
+  const importsOf = async (name: string): Promise<string> => {
+    const { exports } = JSON.parse(await readFile(join(app, 'node_modules', name, 'package.json'), 'utf8'));
+    const paths = Object.keys(exports).filter((path) => !path.includes('*') && !path.endsWith('.json'));
+    return paths.map((path) => `await import(${JSON.stringify(name + path.slice(1))});`).join('\n');
+  };
 
   before(async () => {
     server = await bootAttested(await clinicBundle());
@@ -79,10 +86,7 @@ describe('installed into an empty folder', needs('npm registry'), () => {
   test('every entry of every package loads, and none of our .ts', async () => {
     for (const { name } of packed) {
       const at = join(app, 'node_modules', name);
-      const { exports } = JSON.parse(await readFile(join(at, 'package.json'), 'utf8'));
-      const paths = Object.keys(exports).filter((path) => !path.includes('*') && !path.endsWith('.json'));
-      const imports = paths.map((path) => `await import(${JSON.stringify(name + path.slice(1))});`);
-      await node('--input-type=module', '--eval', imports.join('\n'));
+      await node('--input-type=module', '--eval', await importsOf(name));
       assert.deepEqual(
         globSync('**/*.ts', { cwd: at }).filter((file) => !file.endsWith('.d.ts')),
         [],
@@ -101,6 +105,32 @@ describe('installed into an empty folder', needs('npm registry'), () => {
     assert.deepEqual(await installed.runClient(client), [true, 'clinic.v1.Intake/Submit', 'both']);
   });
 
+  test('the same on the oldest Node that the packages name, which also verifies the receipt later', async () => {
+    const old = await oldestNode(join(folder, 'node22'));
+    const { stdout: version } = await installed.by(old, '--version');
+    for (const { name } of packed) {
+      const { engines } = JSON.parse(await readFile(join(app, 'node_modules', name, 'package.json'), 'utf8'));
+      const [major, minor] = version.slice(1).split('.');
+      assert.equal(engines.node, name === 'enclaim' ? '>=26.10' : `>=${major}.${minor}`, name);
+      if (name !== 'enclaim') await installed.by(old, '--input-type=module', '--eval', await importsOf(name));
+    }
+    const shown = (await clientIn('README.md')).replace("'intake.example:443'", JSON.stringify(server.target));
+    const kept = await installed.answerOf(shown, JSON.stringify(server.references), old);
+    assert.equal(kept.method, 'clinic.v1.Intake/Submit');
+    await writeFile(join(app, 'later.json'), kept.references);
+    const verifies = `import { readFile } from 'node:fs/promises';
+      import { parseReceiptFile, verifyReceiptFile } from '@enclaim/client';
+      import { parseReferences } from '@enclaim/attestation';
+      const file = parseReceiptFile(await readFile('it.enclaim-receipt'));
+      const { verdict, messages } = await verifyReceiptFile(file, { references: parseReferences(await readFile('later.json')) });
+      console.log(verdict.ok, messages);`;
+    assert.equal((await installed.by(old, '--input-type=module', '--eval', verifies)).stdout, 'true both\n');
+    const routes = `import { routeFetches } from '@enclaim/client';
+      routeFetches({});
+      try { routeFetches({ https_proxy: 'http://127.0.0.1:1' }); } catch ({ code }) { console.log(code); }`;
+    assert.equal((await installed.by(old, '--input-type=module', '--eval', routes)).stdout, 'unreachable\n');
+  });
+
   test('what the types refuse is refused: a field that no message has, a receipt of no call', async () => {
     const wrong = [
       "server.client(Intake).submit({ patent: { id: 'p1' } });",
@@ -111,7 +141,7 @@ describe('installed into an empty folder', needs('npm registry'), () => {
       "import type { AttestedChannel } from '@enclaim/client';\nimport { Intake } from './gen/clinic/v1/intake_pb.js';\ndeclare const server: AttestedChannel;\n";
     const lines = wrong.map((line) => `// @ts-expect-error refused\nvoid ${line}\n`);
     await writeFile(join(app, 'wrong.ts'), `${head}${lines.join('')}`);
-    await node('node_modules/typescript/bin/tsc', ...STRICT, '--noEmit', 'wrong.ts');
+    await node('node_modules/typescript/bin/tsc', ...STRICT, '--target', 'esnext', '--noEmit', 'wrong.ts');
   });
 
   test('the verifier of what was kept is bundled for browsers, without a module of Node', async () => {
@@ -124,7 +154,7 @@ describe('installed into an empty folder', needs('npm registry'), () => {
   test('types of handlers are for code that apps share', async () => {
     const [code] = [...(await readFile(join(root, 'scripts/packages/app.md'), 'utf8')).matchAll(/```ts\n(.*?)```/gs)];
     await writeFile(join(app, 'shared.ts'), code?.[1] ?? '');
-    await node('node_modules/typescript/bin/tsc', ...STRICT, '--noEmit', 'shared.ts');
+    await node('node_modules/typescript/bin/tsc', ...STRICT, '--target', 'esnext', '--noEmit', 'shared.ts');
   });
 
   test('the receipt of its answer is verified in a browser as in Node', needs('browser'), async () => {

@@ -3,7 +3,7 @@
  * names.
  */
 
-import { type ClientRequest, request, setGlobalProxyFromEnv } from 'node:http';
+import * as nodeHttp from 'node:http';
 import { BlockList, connect, isIP, type Socket } from 'node:net';
 import { ChannelError } from './errors.ts';
 
@@ -143,7 +143,7 @@ function tunnel(target: Target, { host, port, credentials }: HttpProxy, within: 
   const path = targetText(target);
   const authorization =
     credentials === undefined ? {} : { 'proxy-authorization': `Basic ${Buffer.from(credentials).toString('base64')}` };
-  const asked: ClientRequest = request({
+  const asked = nodeHttp.request({
     host,
     port,
     method: 'CONNECT',
@@ -180,6 +180,7 @@ function reasonOf(cause: unknown): string {
  * and inputs of images. It is for the first lines of a program, because a library does not change
  * its process.
  * @returns undoes it
+ * @throws ChannelError `unreachable` if there is a proxy, and this Node cannot be told so (Node 22)
  *
  * @example
  * ```ts
@@ -194,7 +195,10 @@ export function routeFetches(environment: Environment = process.env): () => void
   );
   const [plain, secure] = [http ?? all, https ?? all];
   if (plain === undefined && secure === undefined) return () => {};
-  return setGlobalProxyFromEnv({
+  // Going directly instead would tell a network what the proxy is there to hide.
+  if (!('setGlobalProxyFromEnv' in nodeHttp))
+    throw new ChannelError('unreachable', `Node ${process.versions.node} cannot fetch through a proxy`);
+  return nodeHttp.setGlobalProxyFromEnv({
     ...(plain !== undefined && { http_proxy: plain }),
     ...(secure !== undefined && { https_proxy: secure }),
     no_proxy: [noProxyOf(environment), LOOPBACK].filter((text) => text !== '').join(),

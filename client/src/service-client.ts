@@ -254,7 +254,7 @@ class ServiceCall {
       this.#giveUp(call, error);
     }
     // A generator that the caller wrote ends with the call, so that its `finally` runs.
-    await Promise.try(() => iterator?.return?.()).catch(() => {});
+    await (async () => iterator?.return?.())().catch(() => {});
   }
 }
 

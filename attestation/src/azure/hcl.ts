@@ -5,7 +5,7 @@
  */
 
 import * as z from 'zod';
-import { concat, equalBytes, fromBase64Url, Reader, toHex } from '../bytes.ts';
+import { concat, equalBytes, fromBase64Url, fromHex, Reader, toHex } from '../bytes.ts';
 import { decodeJson } from '../canonical.ts';
 import { HASH_LENGTH, type HashName, hash } from '../digest.ts';
 import { DecodeError, EvidenceError } from '../errors.ts';
@@ -143,7 +143,7 @@ export function readRuntimeData({ runtimeData }: HclReport): RuntimeData {
     attestationKey: rsaKey(fromBase64Url(ak.n)),
     keyIds: json.keys.map(({ kid }) => kid),
     vmConfiguration: json['vm-configuration'],
-    userData: userData === undefined ? undefined : Uint8Array.fromHex(userData),
+    userData: userData === undefined ? undefined : fromHex(userData),
   };
 }
 

@@ -2,6 +2,7 @@
 
 import { sha1 } from '@noble/hashes/legacy.js';
 import { sha256, sha384, sha512 } from '@noble/hashes/sha2.js';
+import { toHex, utf8 } from '../bytes.ts';
 
 type HashName = 'sha1' | 'sha256' | 'sha384' | 'sha512';
 
@@ -15,5 +16,5 @@ export const HASHES: Readonly<Record<HashName, (bytes: Uint8Array) => Uint8Array
 
 /** A digest in lower-case hexadecimal. A text is hashed as UTF-8. */
 export function hexDigest(name: HashName, data: Uint8Array | string): string {
-  return HASHES[name](typeof data === 'string' ? new TextEncoder().encode(data) : data).toHex();
+  return toHex(HASHES[name](typeof data === 'string' ? utf8(data) : data));
 }

@@ -3,7 +3,7 @@
  * they lead to.
  */
 
-import { concat, utf8 } from '../bytes.ts';
+import { concat, fromHex, utf8 } from '../bytes.ts';
 import { type Sha384, sha384 } from '../digest.ts';
 import { parseGuid } from '../guid.ts';
 
@@ -204,7 +204,7 @@ export function gceBootOptions(): TdxPlatform['bootOptions'] {
     'a25333c7aec2e0993034938c7f11893b3c2bcaf67e88c342a3d586f6f7fae2c6a1247a9ed86988080a6d4be497d4fbb6',
     '9068065754ff3ae3dd58a5897535eeaf62a19a6757d82dd91349c41bae2e3f208e268abba2a4378bc5c8d1acf2fd260f',
   ];
-  const disks = known.map((hex, index) => ({ number: index + 1, digest: Uint8Array.fromHex(hex) }));
+  const disks = known.map((hex, index) => ({ number: index + 1, digest: fromHex(hex) }));
   return [...disks, { number: 0, digest: sha384(uiAppOption()) }];
 }
 

@@ -4,7 +4,7 @@
  * document's sections; a measurement's key is the path below its section.
  */
 
-import { fromUtf8, utf8 } from '../bytes.ts';
+import { fromUtf8, toHex, utf8 } from '../bytes.ts';
 import { encodeCanonical } from '../canonical.ts';
 import { type CborMap, type CborValue, isTagged } from '../cbor/value.ts';
 import { type DigestText, digestText, parseDigest, sha256 } from '../digest.ts';
@@ -44,7 +44,7 @@ export function signReferences(
 ): Promise<Uint8Array> {
   const tagId = sha256(encodeCanonical(references)).subarray(0, 16);
   const content = {
-    id: `${REFERENCES_PROFILE}:${tagId.toHex()}`,
+    id: `${REFERENCES_PROFILE}:${toHex(tagId)}`,
     profile: REFERENCES_PROFILE,
     tagId,
     references: Object.entries(references).map(([section, value]) => ({

@@ -3,7 +3,7 @@
  * and how the three converge.
  */
 
-import { toHex } from '../bytes.ts';
+import { fromHex, toHex } from '../bytes.ts';
 import { EvidenceError } from '../errors.ts';
 import {
   type IsvLevel,
@@ -221,7 +221,7 @@ function converge(a: TcbStatus, b: TcbStatus): TcbStatus {
 }
 
 function masked(value: Uint8Array, mask: string, expected: string): boolean {
-  const [maskBytes, expectedBytes] = [Uint8Array.fromHex(mask), Uint8Array.fromHex(expected)];
+  const [maskBytes, expectedBytes] = [fromHex(mask), fromHex(expected)];
   return (
     value.length === maskBytes.length && value.every((byte, i) => (byte & (maskBytes[i] ?? 0)) === expectedBytes[i])
   );
