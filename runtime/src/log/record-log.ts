@@ -246,7 +246,13 @@ export class RecordLog {
     const { size } = this.#durable;
     if (!(least >= this.minimum && end <= size))
       throw new RangeError(`${least} to ${end}, where ${this.minimum} to ${size} are held and durable`);
-    return await told('the disk of the log is not the one of its tree', read);
+    try {
+      return await told('the disk of the log is not the one of its tree', read);
+    } catch (error) {
+      // Space of records that were forgotten while they were read may have been used again.
+      if (least < this.minimum) throw new RangeError(`records from ${least} are no longer held`);
+      throw error;
+    }
   }
 
   get #used(): number {
@@ -293,7 +299,8 @@ export class RecordLog {
       throw new RefusalError('log', 'the record could not be made durable', { cause });
     }
     this.#reserved -= sectors(OVERHEAD_BYTES + batch.bytes);
-    for (const tell of this.#listeners) tell(this.durable);
+    // Not within the write: an error of a listener would deny what is on the disk.
+    for (const tell of this.#listeners) queueMicrotask(() => tell(this.durable));
   }
 
   /** Position before which all may be overwritten: that of a record, or of the last block. */
