@@ -39,7 +39,8 @@ export interface SignedCheckpoint {
 }
 
 interface QuotedCheckpoint extends SignedCheckpoint {
-  readonly signed: SignedLeaf;
+  /** **Cost**: one for all proofs under this checkpoint. */
+  readonly evidence: Evidence;
 }
 
 /** The log, its key, and the hardware that quotes it. */
@@ -132,12 +133,12 @@ export class Checkpoints {
    * RefusalError `budget` if too many wait, `log` if no quote was to be had
    */
   async proofOf(index: number): Promise<LogProof> {
-    const { log, evidenceOf } = this.#options;
+    const { log } = this.#options;
     if (!Number.isSafeInteger(index) || index < log.began.size || index >= log.durable.size)
       throw new RangeError(`record ${index} is not between ${log.began.size} and ${log.durable.size}`);
-    const { note, size, signed } = await this.#quotedAbove(index);
+    const { note, size, evidence } = await this.#quotedAbove(index);
     const path = await log.inclusion(index, size);
-    return create(LogProofSchema, { index: BigInt(index), path, checkpoint: note, evidence: evidenceOf(signed) });
+    return create(LogProofSchema, { index: BigInt(index), path, checkpoint: note, evidence });
   }
 
   /** Has the hardware quote what is durable, within a limit; then makes no more checkpoints. */
@@ -202,7 +203,7 @@ export class Checkpoints {
         made = this.newest;
         return encodeCheckpointLeaf(made.text);
       });
-      this.#take({ ...made, signed });
+      this.#take({ ...made, evidence: this.#options.evidenceOf(signed) });
     } catch (cause) {
       // Not tried again for those that wait: a platform that fails would keep them waiting.
       this.#reject(new RefusalError('log', 'no quote could be had', { cause }));
