@@ -5,7 +5,7 @@ import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startProxy } from '@enclaim/client';
 import { ABUSES, abuse } from './hostile/abuse.ts';
-import { CALL, FRAME, frame, NOTE, RawConnection } from './hostile/raw-http2.ts';
+import { block, CALL, FLAG, FRAME, frame, NOTE, RawConnection } from './hostile/raw-http2.ts';
 import { type Served, serve } from './hostile/served.ts';
 import { eventually } from './support/eventually.ts';
 import { startPretendServer } from './support/pretend-server.ts';
@@ -18,6 +18,7 @@ before(async () => {
   served = await serve({
     Sum: 'return { key: request.key }',
     Watch: "const load = btoa('x'.repeat(60000)); for (;;) yield { load };",
+    Collect: 'let count = 0; for await (const _ of request) count++; return { key: String(count) }',
   });
 });
 after(() => served.close());
@@ -54,6 +55,27 @@ test('a client that calls, and for every call moves both windows and pings, is n
     assert.notEqual(await connection.call(stream, CALL, NOTE, HANG_MS), undefined);
     connection.send(window, window, frame(FRAME.ping, 0, 0, Buffer.alloc(8)));
   }
+  assert.equal(connection.ended, false);
+  connection.close();
+});
+
+test('a client that streams messages without content is never told', async () => {
+  const connection = (await RawConnection.open(served.port)).greet();
+  const path = CALL.map(([name, value]) => [name, name === ':path' ? '/lab.v1.Lab/Collect' : value] as const);
+  connection.send(frame(FRAME.headers, FLAG.endHeaders, 1, block(path)));
+  const hundred = Buffer.concat(Array.from({ length: 100 }, () => frame(FRAME.data, 0, 1, Buffer.alloc(5))));
+  // More than may be there untaken; the connection's window holds 65 535 bytes.
+  const room = (): number =>
+    connection.frames.reduce(
+      (sum, { type, stream, payload }) => sum + (type === FRAME.window && stream === 0 ? payload.readUInt32BE() : 0),
+      65_535,
+    );
+  for (let sent = 0; sent < 20_000 * 5; sent += 500) {
+    await eventually('room', () => room() >= sent + 500 || connection.ended);
+    connection.send(hundred);
+  }
+  connection.send(frame(FRAME.data, FLAG.endStream, 1));
+  assert.notEqual(await connection.trailersOf(1, HANG_MS), undefined);
   assert.equal(connection.ended, false);
   connection.close();
 });

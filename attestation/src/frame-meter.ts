@@ -3,7 +3,8 @@
  * meter for each connection.
  *
  * **Bound**: frames that cost work and carry no message are counted against the bytes that the peer
- * was sent, because a peer that is answered has frames to send.
+ * was sent, because a peer that is answered has frames to send. Frames that carry less than any
+ * message does are counted against the bytes of larger ones.
  */
 
 const PREFACE_LENGTH = 24;
@@ -18,12 +19,16 @@ const PADDED = 8;
 const MAX_PADDING_BYTES = 256;
 
 /**
+ * Bytes before a message of gRPC. A DATA frame with fewer holds none, and no client has a use for
+ * many: a full window may end in one.
+ */
+const PREFIX_BYTES = 5;
+
+/**
  * Events that a peer has at the start, and at most. A client that has not yet been answered sends
  * fewer.
  */
-const ALLOWANCE = 1000;
-/** Events given back in a second, for pings and calls given up by clients that do little else. */
-const PER_SECOND = 50;
+const MAX_EVENTS = 1000;
 /**
  * Bytes sent to the peer that give one event back: two updates of windows for each small message.
  */
@@ -37,11 +42,51 @@ const BYTES_PER_EVENT = 32;
  */
 const COST: Readonly<Record<number, number>> = { [RESET]: 5, [GOAWAY]: 5 };
 
+/** Fragments, which are such DATA frames, that a peer has at the start, and at most. */
+const MAX_FRAGMENTS = 1000;
+/** Bytes of content that give one fragment back: half of a window. */
+const BYTES_PER_FRAGMENT = 32 * 1024;
+
+/** Events or fragments given back in a second, for clients that do little else. */
+const PER_SECOND = 50;
+
+/** A number of something that is used up, given back, and returns with time. */
+class Allowance {
+  readonly #most: number;
+  readonly #now: () => number;
+  #left: number;
+  #at: number;
+
+  constructor(most: number, now: () => number) {
+    this.#most = most;
+    this.#now = now;
+    this.#left = most;
+    this.#at = now();
+  }
+
+  give(number: number): void {
+    this.#left = Math.min(this.#most, this.#left + number);
+  }
+
+  /**
+   * Uses up so many. False if there are not as many, with those that time has given back.
+   *
+   * **Cost**: the clock is read only if none is left.
+   */
+  take(number: number): boolean {
+    this.#left -= number;
+    if (this.#left >= 0) return true;
+    const now = this.#now();
+    this.give(((now - this.#at) / 1000) * PER_SECOND);
+    this.#at = now;
+    return this.#left >= 0;
+  }
+}
+
 /** Counts of one connection. The meter holds none of its bytes. */
 export class FrameMeter {
-  readonly #now: () => number;
-  #left = ALLOWANCE;
-  #at: number;
+  readonly #events: Allowance;
+  readonly #fragments: Allowance;
   /** Bytes to skip: the preface, then the payload of each frame. */
   #skip = PREFACE_LENGTH;
   /** Number of bytes of a frame's head that have come, then the fields read from them. */
@@ -54,8 +99,8 @@ export class FrameMeter {
 
   /** @param now milliseconds of a clock that only goes forward */
   constructor(now: () => number = () => performance.now()) {
-    this.#now = now;
-    this.#at = now();
+    this.#events = new Allowance(MAX_EVENTS, now);
+    this.#fragments = new Allowance(MAX_FRAGMENTS, now);
   }
 
   /** The highest stream that the peer has begun. */
@@ -65,10 +110,10 @@ export class FrameMeter {
 
   /** Gives back events for the bytes that went to the peer. */
   sent(bytes: number): void {
-    this.#left = Math.min(ALLOWANCE, this.#left + bytes / BYTES_PER_EVENT);
+    this.#events.give(bytes / BYTES_PER_EVENT);
   }
 
-  /** Counts the frames in bytes from the peer. False if the peer has exceeded its events. */
+  /** Counts the frames in bytes from the peer. False if the peer has exceeded what it may. */
   received(chunk: Uint8Array): boolean {
     for (let at = 0; at < chunk.length; ) {
       if (this.#skip > 0) {
@@ -93,30 +138,23 @@ export class FrameMeter {
   }
 
   #frame(): boolean {
-    this.#left -= this.#cost();
+    const isBorne = this.#type === DATA ? this.#data() : this.#events.take(COST[this.#type] ?? 1);
     if (this.#type === HEADERS) this.#latest = Math.max(this.#latest, this.#stream);
     this.#skip = this.#length;
     this.#seen = 0;
     this.#length = 0;
     this.#stream = 0;
-    return this.#left >= 0 || this.#waited();
-  }
-
-  #cost(): number {
-    if (this.#type !== DATA) return COST[this.#type] ?? 1;
-    if ((this.#flags & PADDED) !== 0 && this.#length <= MAX_PADDING_BYTES) return 1;
-    return this.#length === 0 && (this.#flags & END_STREAM) === 0 ? 1 : 0;
+    return isBorne;
   }
 
   /**
-   * Adds the events that the time since the last call gives back; whether any is left.
-   *
-   * **Cost**: the clock is read only if none is left.
+   * Counts a DATA frame: as an event if it may hold no content, as a fragment if it holds less than
+   * any message. The end of a stream costs nothing, because its beginning did.
    */
-  #waited(): boolean {
-    const now = this.#now();
-    this.#left = Math.min(ALLOWANCE, this.#left + ((now - this.#at) / 1000) * PER_SECOND);
-    this.#at = now;
-    return this.#left >= 0;
+  #data(): boolean {
+    if ((this.#flags & PADDED) !== 0 && this.#length <= MAX_PADDING_BYTES) return this.#events.take(1);
+    if (this.#length >= PREFIX_BYTES) this.#fragments.give(this.#length / BYTES_PER_FRAGMENT);
+    else if ((this.#flags & END_STREAM) === 0) return (this.#length === 0 ? this.#events : this.#fragments).take(1);
+    return true;
   }
 }

@@ -46,10 +46,31 @@ test('frames without use are borne a thousand times, resets and farewells two hu
     assert.equal(borne(frame(type, flags, 1, length), 5000), expected, `type ${type}`);
 });
 
-test('data costs nothing, nor does its end', () => {
-  assert.equal(borne(frame(0, 0, 1, 1), 5000), 5000);
+test('a message costs nothing, nor does its end', () => {
+  assert.equal(borne(frame(0, 0, 1, 5), 50_000), 50_000);
+  assert.equal(borne(frame(0, 1, 1, 1), 50_000), 50_000);
   assert.equal(borne(frame(0, 8, 1, 300), 5000), 5000);
   assert.equal(borne(frame(0, 1, 1, 0), 5000), 5000);
+});
+
+test('pieces smaller than any message are borne a thousand times; content and time give them back', () => {
+  let now = 0;
+  const piece = frame(0, 0, 1, 4);
+  const meter = new FrameMeter(() => now);
+  const more = (): number => {
+    let count = 0;
+    while (meter.received(piece)) count++;
+    meter.received(piece.subarray(9)); // it looks no further than the head of the piece too many
+    return count;
+  };
+  meter.received(PREFACE);
+  for (let i = 0; i < 100; i++) meter.received(frame(0, 0, 1, 65_535));
+  assert.equal(more(), 1000);
+  meter.received(frame(0, 0, 1, 32_768 * 4));
+  assert.equal(more(), 3); // the one that was refused is owed
+  now += 1000;
+  assert.equal(more(), 49);
+  for (let i = 0; i < 1000; i++) assert(meter.received(PING), 'events are none of them');
 });
 
 test('what was sent and time give back, and no more than there was', () => {

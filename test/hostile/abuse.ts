@@ -68,6 +68,11 @@ export const ABUSES: Readonly<Record<string, Abuse>> = {
     first: [begun(OPEN)],
     event: () => frame(FRAME.data, FLAG.padded, OPEN, Buffer.of(3, 0, 0, 0)),
   },
+  'a message byte by byte': {
+    events: FRAMES,
+    first: [begun(OPEN), frame(FRAME.data, 0, OPEN, Buffer.of(0, 0, 1, 0, 0))],
+    event: () => frame(FRAME.data, 0, OPEN, Buffer.of(0)),
+  },
   'frames of a kind that does not exist': { events: FRAMES, event: () => frame(0xfa, 0, 0) },
 };
 
