@@ -218,7 +218,7 @@ class LogAuditor {
           this.#fault('tile', `tile ${level}/${tile} is not the one of the records`);
       }
     }
-    this.#tree.settle(this.#tree.size);
+    this.#tree.settle();
   }
 
   async #attempt<T>(part: LogFault['part'], step: () => Promise<T>): Promise<T | undefined> {

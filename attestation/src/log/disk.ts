@@ -12,7 +12,7 @@ export {
   writeBlockHead,
 } from './block.ts';
 export type { ExpandedTile } from './expanded-tile.ts';
-export type { GrowingTree } from './growing-tree.ts';
+export type { FullTile, GrowingTree } from './growing-tree.ts';
 export { endOf, type Journal, type JournalEnd } from './journal.ts';
 export {
   HASH_BYTES,

@@ -16,6 +16,13 @@ export function frontierHeights(size: number): number[] {
   return heights.reverse();
 }
 
+/** A tile that will not change any more. */
+export interface FullTile {
+  readonly level: number;
+  readonly index: number;
+  readonly tile: ExpandedTile;
+}
+
 /** The tree of a log at its growing end. */
 export class GrowingTree {
   /** By level, the tiles that are not full and those that are not on the disk yet, by index. */
@@ -87,18 +94,24 @@ export class GrowingTree {
     });
   }
 
-  /**
-   * Lets go of the tiles that are full in a tree of `size` leaves, because they are on the disk.
-   *
-   * @returns them
-   */
-  settle(size: number): { readonly level: number; readonly index: number; readonly tile: ExpandedTile }[] {
+  /** Tiles that are full, lowest level first. */
+  full(): FullTile[] {
     return this.#tiles.flatMap((tiles, level) => {
-      const full = Math.floor(hashesAt(level, size) / TILE_HASHES);
-      const settled = [...tiles].filter(([index]) => index < full);
-      for (const [index] of settled) tiles.delete(index);
-      return settled.map(([index, tile]) => ({ level, index, tile }));
+      const full = Math.floor(hashesAt(level, this.#size) / TILE_HASHES);
+      return [...tiles].filter(([index]) => index < full).map(([index, tile]) => ({ level, index, tile }));
     });
+  }
+
+  /** Lets go of a full tile that is on the disk. */
+  release(level: number, index: number): void {
+    this.#tiles[level]?.delete(index);
+  }
+
+  /** Lets go of all full tiles, because they are on the disk. Returns them. */
+  settle(): FullTile[] {
+    const full = this.full();
+    for (const { level, index } of full) this.release(level, index);
+    return full;
   }
 
   #set(height: number, index: number, hash: Uint8Array): void {

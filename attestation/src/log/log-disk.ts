@@ -1,6 +1,6 @@
 /** A log's disk, read: superblocks, tiles and places at their addresses. */
 
-import { concat, Reader } from '../bytes.ts';
+import { Reader } from '../bytes.ts';
 import { DecodeError } from '../errors.ts';
 import { Journal } from './journal.ts';
 import {
@@ -14,7 +14,7 @@ import {
 } from './layout.ts';
 import { parseSuperblock, type Superblock, safeNumber } from './superblock.ts';
 
-/** Reads bytes of a disk; fewer than asked for only where it ends. */
+/** Reads bytes of a disk, at most so many; none where it ends. */
 export type ReadDisk = (at: number, length: number) => Promise<Uint8Array>;
 
 /** A disk with the layout of its size. */
@@ -28,10 +28,21 @@ export class LogDisk {
     this.#read = read;
   }
 
-  /** Bytes of the disk. Behind the end of a file that stands for one are zeros. */
+  /**
+   * Bytes of the disk. Behind the end of a file that stands for one are zeros. A read that is short
+   * before that is gone on with: else what a log has there would look like its end.
+   */
   async bytes(at: number, length: number): Promise<Uint8Array> {
-    const bytes = await this.#read(at, length);
-    return bytes.length === length ? bytes : concat(bytes.subarray(0, length), new Uint8Array(length - bytes.length));
+    const first = await this.#read(at, length);
+    if (first.length === length) return first;
+    const bytes = new Uint8Array(length);
+    bytes.set(first);
+    for (let done = first.length, got = first.length; got > 0 && done < length; done += got) {
+      const more = await this.#read(at + done, length - done);
+      bytes.set(more, done);
+      got = more.length;
+    }
+    return bytes;
   }
 
   /** The two superblocks, or why one is none. */

@@ -17,6 +17,8 @@ import type { Superblock } from './superblock.ts';
 
 /** Bytes that are read at once while blocks are followed. */
 const AHEAD_BYTES = 1024 * 1024;
+/** Records after which it is looked which tiles of theirs the disk has. */
+const RELEASED_RECORDS = 16_384;
 
 /** A log as it was found. */
 export interface FoundLog {
@@ -136,6 +138,7 @@ async function followed(disk: LogDisk, base: Base, onBlock: (block: Block) => vo
   const journal = disk.journal(AHEAD_BYTES);
   const places = new Map<number, number>();
   let { end, last } = base;
+  let released = tree.size;
   for (let block = await nextOf(journal, end); block !== undefined; block = await nextOf(journal, end)) {
     for (const [i, entry] of block.entries.entries()) {
       const index = block.first + i;
@@ -148,16 +151,29 @@ async function followed(disk: LogDisk, base: Base, onBlock: (block: Block) => vo
       throw new DecodeError(
         'canonical',
         `the block at ${end.position} has another tree: ${toHex(hash)} is its own`,
-        72,
+        80,
       );
     });
     onBlock(block);
     end = endOf(block);
     last = block;
+    if (tree.size - released < RELEASED_RECORDS) continue;
+    await release(disk, tree);
+    released = tree.size;
   }
   const discarded = await isWritten(disk, end);
   const sequence = Math.max(superblock?.sequence ?? 0, last?.sequence ?? 0);
   return { tree, end, minimum, start, settled, places, last, sequence, discarded };
+}
+
+/**
+ * Lets go of tiles that the disk has.
+ *
+ * **Bound**: without this, all tiles of a log that is followed from its begin would be in memory.
+ */
+async function release(disk: LogDisk, tree: GrowingTree): Promise<void> {
+  for (const { level, index, tile } of tree.full())
+    if (equalBytes(tile.hashes(), await disk.tile(level, index, TILE_HASHES))) tree.release(level, index);
 }
 
 /** The block that continues an end, if one does. */

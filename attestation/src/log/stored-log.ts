@@ -10,7 +10,7 @@ import { leafHash } from '../merkle.ts';
 import { encodeEntries, type Tile } from '../tlog/index.ts';
 import type { Block } from './block.ts';
 import { ExpandedTile, TILE_HEIGHT } from './expanded-tile.ts';
-import type { GrowingTree } from './growing-tree.ts';
+import type { FullTile, GrowingTree } from './growing-tree.ts';
 import { endOf, type Journal } from './journal.ts';
 import { TILE_HASHES } from './layout.ts';
 import type { LogDisk } from './log-disk.ts';
@@ -124,7 +124,7 @@ export class StoredLog {
   }
 
   /** Keeps tiles that the growing tree lets go of. */
-  keep(tiles: Iterable<{ readonly level: number; readonly index: number; readonly tile: ExpandedTile }>): void {
+  keep(tiles: Iterable<FullTile>): void {
     for (const { level, index, tile } of tiles) this.#cache(keyOf(level, index), tile);
   }
 

@@ -7,9 +7,9 @@ import { randomBytes } from 'node:crypto';
 import { equalBytes, setU64be } from '@enclaim/attestation/bytes';
 import {
   blockLength,
-  type ExpandedTile,
   encodeSuperblock,
   type FoundLog,
+  type FullTile,
   type GrowingTree,
   HASH_BYTES,
   hashesAt,
@@ -139,7 +139,7 @@ export class LogWriter {
    * @returns full tiles, which need not be kept
    * @throws Error of the device, or if another writer wrote a superblock meanwhile
    */
-  async settle(held: Held): Promise<ReturnType<GrowingTree['settle']>> {
+  async settle(held: Held): Promise<FullTile[]> {
     const { size, position } = this.#end;
     for (let level = 0; level < TILE_LEVELS; level++) await this.#writeTiles(level, this.#settled.size, size);
     await this.#writePlaces();
@@ -147,7 +147,7 @@ export class LogWriter {
     this.#held = held;
     this.#settled = { size, position };
     this.#places.clear();
-    return this.#tree.settle(size);
+    return this.#tree.settle();
   }
 
   /** Adds records to the tree. */
@@ -176,16 +176,20 @@ export class LogWriter {
     for (let tile = Math.floor(known / TILE_HASHES); tile <= last; ) {
       const slot = tile % ring.tiles;
       const count = Math.min(last - tile + 1, ring.tiles - slot, MAX_TILES_A_WRITE);
-      const tiles = Array.from({ length: count }, (_, i) => this.#hashesOf(level, tile + i));
-      await this.#write(Buffer.concat(tiles), ring.base + slot * TILE_BYTES);
-      tile += count;
+      const tiles = this.#tilesFrom(level, tile, count);
+      if (tiles.length > 0) await this.#write(Buffer.concat(tiles), ring.base + slot * TILE_BYTES);
+      tile += Math.max(1, tiles.length);
     }
   }
 
-  #hashesOf(level: number, index: number): Uint8Array {
-    const tile: ExpandedTile | undefined = this.#tree.tile(level, index);
-    if (tile === undefined) throw new RangeError(`tile ${level}/${index} is not there to be written`);
-    return tile.hashes();
+  /** Hashes of neighbouring tiles, up to one that was let go of because the disk has it. */
+  #tilesFrom(level: number, from: number, count: number): Uint8Array[] {
+    const tiles: Uint8Array[] = [];
+    for (let tile = this.#tree.tile(level, from); tile !== undefined && tiles.length < count; ) {
+      tiles.push(tile.hashes());
+      tile = this.#tree.tile(level, from + tiles.length);
+    }
+    return tiles;
   }
 
   /** Writes the places of tiles that began since the last time. */

@@ -6,8 +6,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { toHex } from '@enclaim/attestation/bytes';
+import { auditLog } from '@enclaim/attestation/log-disk';
 import { count } from '../../../test/support/long.ts';
-import type { RecordLog } from '../../src/log/record-log.ts';
+import { RecordLog } from '../../src/log/record-log.ts';
 import { type Draw, diskOf, entry, FakeDisk, numbers, seededDraw } from './support.ts';
 
 const SECTOR = 512;
@@ -120,6 +121,41 @@ test('a disk that is full in mid-write acknowledges nothing of it, and the next 
     assert.equal(next.discarded, true);
     await next.append(entry('d'));
     assert.equal((await disk.open()).began.size, 4);
+  }
+});
+
+test('a read that is short is gone on with, and does not look like the end', async () => {
+  const disk = await diskOf(numbers(50));
+  const { device } = disk;
+  const read = (into: Uint8Array, offset: number, length: number, at: number) =>
+    (device.read as (...args: unknown[]) => unknown)(into, offset, Math.min(length, 1000), at);
+  const log = await RecordLog.open({ ...device, read } as unknown as typeof device, disk.bytes.length);
+  assert.equal(log.began.size, 50);
+  assert.equal((await log.entries(0, 50)).length, 50);
+});
+
+test('a long log is found without superblocks, its tiles on the disk or not', async () => {
+  const disk = new FakeDisk(32 * 1024 * 1024);
+  const log = await disk.open();
+  for (let round = 0; round < 20; round++) await append(log, 1000);
+  const { durable, size } = { durable: log.durable, size: log.size };
+  for (const lost of [false, true]) {
+    const bare = disk.copy();
+    bare.bytes.fill(0, 0, lost ? disk.layout.places : 8192);
+    let found = await bare.open();
+    assert.deepEqual(found.began, durable);
+    await found.append(entry('more'));
+    assert.deepEqual(await found.consistency(durable.size, size + 1), await found.consistency(size, size + 1));
+    found = await bare.open();
+    assert.equal((await found.tile({ level: 0, index: 3, width: 256 })).length, 8192);
+    const { faults } = await auditLog(async (at, length) => bare.bytes.subarray(at, at + length), bare.bytes.length, [
+      durable,
+    ]);
+    // One superblock is still lost: the boot has written the other.
+    assert.deepEqual(
+      faults.map(({ part }) => part),
+      ['superblock'],
+    );
   }
 });
 
