@@ -4,7 +4,7 @@
  */
 
 import * as z from 'zod';
-import { importKey, verifySignature } from '#crypto';
+import { verifySignature } from '#crypto';
 import { concat, fromHex, setU64be, u64be, utf8 } from './bytes.ts';
 import { checkUnicode, decodeCanonical } from './canonical.ts';
 import { type DigestText, digestText, type Sha256, sha256Digest, sha256Joined, sha256JoinedDigest } from './digest.ts';
@@ -14,6 +14,7 @@ import { type Receipt, ReceiptSchema } from './gen/enclaim/v1/evidence_pb.js';
 import { LABELS, labelBytes } from './labels.ts';
 import { leafHash, rootFromPath } from './merkle.ts';
 import { decodeMessage } from './message.ts';
+import { importPart } from './parse-part.ts';
 import { type BootStatement, ed25519Spki } from './statement.ts';
 
 /** The trailer that carries a receipt. */
@@ -324,7 +325,7 @@ export async function verifyReceipt(bytes: Uint8Array, by: ReceiptIssuer): Promi
   const { receipt, body } = parseReceipt(bytes);
   const root = rootFromPath(leafHash(leafOf(receipt.body, body)), receipt.index, receipt.size, receipt.path);
   if (root === undefined) throw new EvidenceError('format', 'receipt path does not fit its index and size');
-  const key = await importKey(ed25519Spki(statement.keys.receipt));
+  const key = await importPart('receipt key', ed25519Spki(statement.keys.receipt));
   if (!(await verifySignature({ kind: 'ed25519' }, key, receiptsMessage(root), receipt.signature))) {
     throw new EvidenceError('signature', 'receipt is not signed by the receipt key of the boot statement');
   }
