@@ -12,6 +12,7 @@ import { formatCheckpoint, formatNote, noteKey, signatureLine, tileBytes } from 
 import { connect, LogError, LogReader, type LogReaderOptions } from '@enclaim/client';
 import type { GrpcCall } from '../runtime/src/channel/grpc-call.ts';
 import type { ServedMethods } from '../runtime/src/channel/served-methods.ts';
+import { HANGS_MS } from './support/eventually.ts';
 import {
   type LogServer,
   type LogServerOptions,
@@ -178,6 +179,36 @@ test('a log that does not continue the one that its boot began with is refused',
   await assert.rejects(fork.checkpoint(), named('fork'));
   const { log: shrunk } = await served({ pretend: { statement: statement(701) as never } });
   await assert.rejects(shrunk.checkpoint(), named('shrunk'));
+});
+
+test('a log whose first records only a mirror holds is read from there on', async () => {
+  const { server, log } = await served();
+  server.log.minimum = 512;
+  const { minimum } = await log.checkpoint();
+  assert.equal(minimum, 512);
+  assert.deepEqual(
+    await allOf(log, 690, 700),
+    Array.from({ length: 10 }, (_, i) => `entry ${690 + i}`),
+  );
+  await assert.rejects(log.tile(0, 0), named('refused'));
+  await assert.rejects(allOf(log, 500, 600), named('refused'));
+});
+
+test('a boot whose disk was put back is named when its log is read on', async () => {
+  const { server, log } = await served();
+  server.log.grow(1);
+  server.log.sign();
+  await log.checkpoint();
+  server.rotate(); // another boot, which finds 700 entries
+  const deadline = performance.now() + HANGS_MS;
+  let named: unknown;
+  while (named === undefined && performance.now() < deadline)
+    named = await log.checkpoint().then(
+      () => undefined,
+      (error: unknown) => (error instanceof LogError && error.code === 'refused' ? undefined : error),
+    );
+  assert.ok(named instanceof LogError, String(named));
+  assert.equal(named.code, 'shrunk', named.message);
 });
 
 test('entries that are not those of the tree are refused, and as many as were not asked for', async () => {

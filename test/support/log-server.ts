@@ -70,6 +70,9 @@ export class MemoryLog implements ServedLog, ServedCheckpoints {
 
   async tile(tile: Tile): Promise<Uint8Array> {
     this.reads++;
+    // The edge is held, whatever is forgotten.
+    if (tile.width === 256 && (tile.index + 1) * 256 ** (Number(tile.level) + 1) <= this.minimum)
+      throw new RangeError('no longer held');
     return tileBytes(this.data.map(leafHash), tile);
   }
 
@@ -108,6 +111,7 @@ export interface LogServerOptions {
 /** Starts it. */
 export async function startLogServer(options: LogServerOptions = {}): Promise<LogServer> {
   const streams = new StreamLimit(60_000);
+  const connections: CallConnection[] = [];
   const boots = new Map<PretendBoot, { readonly log: MemoryLog; readonly methods: ServedMethods }>();
   const { source = (honest: LogSource): LogSource | undefined => honest, methods = (honest: ServedMethods) => honest } =
     options;
@@ -126,11 +130,17 @@ export async function startLogServer(options: LogServerOptions = {}): Promise<Lo
   const server = await startPretendServer({
     ...options.pretend,
     plain: true,
-    carry: (socket, boot) =>
-      void new CallConnection(socket, socket.alpnProtocol !== 'h2', { methods: served(boot).methods, streams }),
+    carry: (socket, boot) => {
+      const { methods: own } = served(boot);
+      connections.push(new CallConnection(socket, socket.alpnProtocol !== 'h2', { methods: own, streams }));
+    },
     onBoot: (boot) => void served(boot),
   });
-  const { stop: honestStop } = server;
+  const { stop: honestStop, rotate: honestRotate } = server;
+  const rotate = (): void => {
+    honestRotate();
+    for (const connection of connections.splice(0)) connection.retire();
+  };
   const stop = (): void => {
     streams[Symbol.dispose]();
     honestStop();
@@ -139,6 +149,7 @@ export async function startLogServer(options: LogServerOptions = {}): Promise<Lo
     log: { get: () => [...boots.values()].at(-1)?.log },
     logKey: { get: () => [...boots.keys()].at(-1)?.keys.log },
     stop: { value: stop },
+    rotate: { value: rotate },
   }) as LogServer;
 }
 

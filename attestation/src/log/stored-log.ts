@@ -82,7 +82,9 @@ export class StoredLog {
     const span = TILE_HASHES ** level;
     const end = (index * TILE_HASHES + width) * span;
     const { minimum } = this.#held();
-    if (index < 0 || !Number.isSafeInteger(end) || end > this.#tree.size || end <= minimum) {
+    // The edge is held, whatever is forgotten: without it no tile leads to the root.
+    const isHeld = end > minimum || this.#tree.tile(level, index) !== undefined;
+    if (index < 0 || !Number.isSafeInteger(end) || end > this.#tree.size || !isHeld) {
       throw new RangeError(`tile ${level}/${index} of ${width}, where ${minimum} to ${this.#tree.size} are held`);
     }
     const hashes = await this.#withTiles(() => this.#tile(level, index).hashes(width));

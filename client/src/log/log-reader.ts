@@ -96,6 +96,12 @@ export interface LogEntry {
   readonly data: Uint8Array;
 }
 
+/** A checkpoint as a server tells it. */
+interface ToldCheckpoint {
+  readonly checkpoint: string;
+  readonly minimum: bigint;
+}
+
 /** A checkpoint with the tiles that lead to it. */
 interface Newest {
   readonly checkpoint: VerifiedCheckpoint;
@@ -146,8 +152,7 @@ export class LogReader {
   /** The newest checkpoint. @throws LogError */
   async checkpoint(): Promise<VerifiedCheckpoint> {
     const { attestation } = this.#channel;
-    const told = await this.#ask(Log.method.getCheckpoint, {});
-    return this.#accept(told, attestation);
+    return this.#acceptOf(await this.#ask(Log.method.getCheckpoint, {}), attestation);
   }
 
   /**
@@ -209,27 +214,45 @@ export class LogReader {
   }
 
   async *#watchOnce(signal: AbortSignal | undefined): AsyncGenerator<VerifiedCheckpoint> {
+    const { attestation } = this.#channel;
     const limits = { metadata: new Metadata(), silence: SILENCE_MS, signal };
     const size = this.#newest?.checkpoint.size ?? this.#seen?.size ?? 0;
     let repeats = 0;
     for await (const told of this.#calls.follow(Log.method.watch, { size: BigInt(size) }, limits)) {
       const before = this.#newest?.checkpoint.size ?? 0;
-      const checkpoint = await this.#accept(told, this.#channel.attestation);
+      const checkpoint = await this.#acceptOf(told, attestation);
       if (checkpoint.size > before) yield checkpoint;
       else if (++repeats >= MAX_REPEATS) return;
     }
   }
 
+  /**
+   * A checkpoint of the connection that was there when it was asked for, or of the one that took
+   * its place meanwhile. @throws LogError
+   */
+  async #acceptOf(told: ToldCheckpoint, asked: Attestation): Promise<VerifiedCheckpoint> {
+    try {
+      return await this.#accept(told, asked);
+    } catch (error) {
+      const { attestation } = this.#channel;
+      if (attestation === asked || !(error instanceof LogError) || error.code !== 'checkpoint') throw error;
+      return this.#accept(told, attestation);
+    }
+  }
+
   /** A checkpoint that continues all that was seen, and is then what was seen. @throws LogError */
   async #accept(
-    { checkpoint: note, minimum }: { readonly checkpoint: string; readonly minimum: bigint },
+    { checkpoint: note, minimum }: ToldCheckpoint,
     { statement }: Attestation,
   ): Promise<VerifiedCheckpoint> {
     const stated = statedLog(statement);
     const key = noteKey(stated.log.origin, 'ed25519', fromBase64Url(stated.keys.log.slice(KEY_AT)));
     const checkpoint = await checkpointOf(note, key);
     const tiles = new VerifiedTiles(checkpoint, (tile) => this.#fetch(tile));
-    if (this.#begun !== stated.bootId) await continues(checkpoint, tiles, beginningOf(stated), 'this boot began with');
+    // Of what a mirror alone holds no tile leads anywhere; size and root are under the quote.
+    const isHeld = stated.log.size >= Number(minimum);
+    if (isHeld && this.#begun !== stated.bootId)
+      await continues(checkpoint, tiles, beginningOf(stated), 'this boot began with');
     if (this.#seen !== undefined) await continues(checkpoint, tiles, this.#seen, 'was seen before');
     this.#begun = stated.bootId;
     const verified: VerifiedCheckpoint = {

@@ -50,7 +50,7 @@ export interface ServedLog {
   readonly durable: { readonly size: number };
   /** Lowest index whose entry is held. */
   readonly minimum: number;
-  /** Hashes of a tile of the durable tree. */
+  /** Hashes of a tile of the durable tree. @throws RangeError for one that is no longer held */
   tile(tile: Tile): Promise<Uint8Array>;
   /** Bytes of entries. */
   entries(first: number, count: number): Promise<Uint8Array[]>;
@@ -131,8 +131,9 @@ export class LogService {
     // Beyond 2^53 this is not exact, and above every size all the same.
     const end = (tile.index * TILE_WIDTH + width) * TILE_WIDTH ** level;
     within(end, log);
-    if (end <= log.minimum) throw forgotten(log);
-    const hashes = await this.#inTurn(call, () => log.tile(tile));
+    const hashes = await this.#inTurn(call, () => log.tile(tile)).catch((error: unknown) => {
+      throw error instanceof RangeError ? forgotten(log) : error;
+    });
     call.end({ status: STATUS.ok, response: encoded(GetTileResponseSchema, { hashes }) });
   }
 

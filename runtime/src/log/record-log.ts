@@ -232,7 +232,8 @@ export class RecordLog {
   tile(tile: Tile): Promise<Uint8Array> {
     const span = tile.level === 'entries' ? 1 : TILE_HASHES ** tile.level;
     const end = (tile.index * TILE_HASHES + tile.width) * span;
-    const least = tile.level === 'entries' ? tile.index * TILE_HASHES : end - 1;
+    // Which hashes are held the disk knows: the edge is, whatever is forgotten.
+    const least = tile.level === 'entries' ? tile.index * TILE_HASHES : this.minimum;
     return this.#read(least, end, () => this.#stored.tile(tile));
   }
 
