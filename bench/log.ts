@@ -85,7 +85,7 @@ const middle = (values: readonly number[]): number => values.toSorted((a, b) => 
 
 async function compareAppends(): Promise<void> {
   console.log(`\nDurable appends, ${ROUNDS} rounds in turn, medians: a second, µs of processor a record, ms p50`);
-  const size = 512 * MIB;
+  const size = 96 * MIB;
   for (const writers of [1, 16, 64, 256]) {
     const found: { chain: Appends[]; tree: Appends[] } = { chain: [], tree: [] };
     for (let round = 0; round < ROUNDS; round++) {
