@@ -45,6 +45,7 @@ function encodeLeaf(type: keyof typeof LEAF_TYPES, payload: Uint8Array): Uint8Ar
 function payloadOf(type: keyof typeof LEAF_TYPES, data: Uint8Array, fits: (length: number) => boolean): Reader {
   const reader = new Reader(data);
   const found = reader.u8();
+  // layer: type of a leaf
   if (found !== LEAF_TYPES[type]) throw new DecodeError('range', `leaf type ${found} where a ${type} is expected`, 0);
   const length = reader.u32be();
   if (!fits(length)) throw new DecodeError('range', `a ${type} leaf of ${length} bytes`, 1);

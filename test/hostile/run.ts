@@ -22,6 +22,7 @@ import { metadataAttacks } from './metadata.ts';
 import { networkAttacks } from './network.ts';
 import { operatorAttacks } from './operator.ts';
 import { processAttacks } from './process.ts';
+import { proofAttacks } from './proof.ts';
 import { protocolAttacks } from './protocol.ts';
 import { resourceAttacks } from './resources.ts';
 import { allMarks, marksTurnedOff } from './weakened.ts';
@@ -45,6 +46,7 @@ const together = chosen([
   ...flowAttacks,
   ...egressAttacks,
   ...protocolAttacks,
+  ...proofAttacks,
   ...processAttacks,
   ...operatorAttacks,
 ]);

@@ -173,6 +173,7 @@ function verifyLeaf(
   const root = parsePart('format', 'leaf', path, batchRoot);
   if (channel !== 'offline' && 'checkpoint' in channel) {
     const text = parsePart('format', 'leaf', path.data, decodeCheckpointLeaf);
+    // layer: checkpoint under the quote
     if (text !== channel.checkpoint) {
       throw new EvidenceError('binding', 'the quote covers another checkpoint than the one that is signed');
     }

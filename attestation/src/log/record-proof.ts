@@ -145,7 +145,9 @@ function followPath(
   { size, root }: Checkpoint,
   { log }: CurrentBootStatement,
 ): number {
+  // layer: index of the record
   if (named !== BigInt(index)) throw new EvidenceError('binding', `proof of record ${named}, expected ${index}`);
+  // layer: start of the boot
   if (index < log.size) {
     throw new EvidenceError('binding', `record ${index} was there before this boot, which began at ${log.size}`);
   }
@@ -156,6 +158,7 @@ function followPath(
   if (found === undefined) {
     throw new EvidenceError('log', `a path of ${path.length} hashes from record ${index} of ${size}`);
   }
+  // layer: root of the checkpoint
   if (!equalBytes(found, root)) {
     const [is, expected] = [digestText('sha256', found), toHex(root)];
     throw new EvidenceError('log', `the record leads to ${is}, the checkpoint's root is ${expected}`);

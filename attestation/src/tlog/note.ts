@@ -171,6 +171,7 @@ export async function verifyNote(note: string, keys: readonly NoteKey[]): Promis
     if (key === undefined) unverified.push(line);
     else if (!verified.some((one) => one.key === key)) verified.push(await verifyLine(text, line, key));
   }
+  // layer: a given key signed
   if (verified.length === 0) throw new EvidenceError('chain', `none of the ${keys.length} given keys signed the note`);
   // Extension lines are not part of what ML-DSA-44 cosigners sign.
   if (verified.every(({ key }) => key.algorithm === 'ml-dsa-44') && parseCheckpoint(text).extensions.length > 0) {

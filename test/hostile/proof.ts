@@ -1,0 +1,93 @@
+/** Attacks on who reads a proof of the log: by a host that owns the disk, by another boot, by a log with two faces. */
+
+import { create } from '@bufbuild/protobuf';
+import { encodeCheckpointLeaf, LEAF_TYPES } from '@enclaim/attestation/batch';
+import { concat, u32be, utf8 } from '@enclaim/attestation/bytes';
+import { digestText, sha256 } from '@enclaim/attestation/digest';
+import { type LogProof, LogProofSchema } from '@enclaim/attestation/log-service';
+import { leafHash, MerkleTree, merkleRoot } from '@enclaim/attestation/merkle';
+import { encodeRecordProof, type NamedRecord } from '@enclaim/attestation/record-proof';
+import * as whole from '../../attestation/src/log/record-proof.ts';
+import { makeBootKeys } from '../../runtime/src/boot/keys.ts';
+import { type Boot, boot, forged, grow, machine, named } from '../support/proven-boot.ts';
+import type { Attack } from './attack.ts';
+import { passes } from './source-attack.ts';
+import { weakened } from './weakened.ts';
+
+const VERIFIER = 'attestation/src/log/record-proof.ts';
+
+/** A proof and the record that a receipt names. */
+interface Forgery {
+  readonly proof: LogProof;
+  readonly record: NamedRecord;
+}
+
+/** The verifier is led to believe a forgery. */
+function onVerifier(
+  name: string,
+  layer: string,
+  forge: () => Promise<Forgery>,
+  off: readonly string[] = [layer],
+): Attack {
+  const believed = async ({ verifyRecordProof }: typeof whole): Promise<boolean> => {
+    const { proof, record } = await forge();
+    return passes(() =>
+      verifyRecordProof(encodeRecordProof(proof), record, machine.references.anchors, { now: Date.now() }),
+    );
+  };
+  return {
+    group: 'proof',
+    name,
+    layer,
+    attempt: () => believed(whole),
+    control: async () => believed(await import(weakened(VERIFIER, { off }))),
+  };
+}
+
+/** A tree that begins as the log of a boot, with another first record: what another client is shown. */
+const otherFace = ({ log }: Boot) => log.hashes.with(0, leafHash(utf8('what another client is shown')));
+
+const leafOf = (type: keyof typeof LEAF_TYPES, text: string): Uint8Array =>
+  concat(Uint8Array.of(LEAF_TYPES[type]), u32be(text.length), utf8(text));
+
+export const proofAttacks: readonly Attack[] = [
+  onVerifier("a record of the host's disk under this boot's quote", 'start of the boot', async () => {
+    const one = grow(boot({ found: 5 }), 9);
+    const { text, note } = one.note(9, merkleRoot(one.log.hashes));
+    const path = new MerkleTree(one.log.hashes).path(2);
+    return { proof: await forged(one, 2, path, note, encodeCheckpointLeaf(text)), record: named(2) };
+  }),
+  onVerifier('a second face of the log, signed by its key and never quoted', 'checkpoint under the quote', async () => {
+    const one = grow(boot(), 8);
+    const tree = otherFace(one);
+    const { note } = one.note(8, merkleRoot(tree));
+    const proof = await one.checkpoints.proofOf(7);
+    return { proof: { ...proof, path: new MerkleTree(tree).path(7), checkpoint: note }, record: named(7) };
+  }),
+  onVerifier('a record that is not in the tree', 'root of the checkpoint', async () => {
+    const proof = await grow(boot(), 8).checkpoints.proofOf(7);
+    return { proof, record: { index: 7, record: digestText('sha256', sha256(utf8('never written'))) } };
+  }),
+  onVerifier('a proof of a neighbour', 'index of the record', async () => {
+    const one = grow(boot(), 8);
+    const { path, checkpoint, evidence } = await one.checkpoints.proofOf(5);
+    return {
+      proof: create(LogProofSchema, { index: 4n, path, checkpoint, ...(evidence && { evidence }) }),
+      record: named(5),
+    };
+  }),
+  onVerifier('a checkpoint that another key signed', 'a given key signed', async () => {
+    const one = grow(boot(), 8);
+    const { text, note } = one.note(8, merkleRoot(one.log.hashes), { by: makeBootKeys() });
+    const path = new MerkleTree(one.log.hashes).path(3);
+    return { proof: await forged(one, 3, path, note, encodeCheckpointLeaf(text)), record: named(3) };
+  }),
+  ...(['nonce', 'padding'] as const).map((type) =>
+    onVerifier(`a ${type} leaf with the text of a checkpoint`, 'type of a leaf', async () => {
+      const one = grow(boot(), 8);
+      const { text, note } = one.note(8, merkleRoot(one.log.hashes));
+      const path = new MerkleTree(one.log.hashes).path(3);
+      return { proof: await forged(one, 3, path, note, leafOf(type, text)), record: named(3) };
+    }),
+  ),
+];
