@@ -13,10 +13,12 @@ import { after, before, describe, test } from 'node:test';
 import type { References } from '@enclaim/attestation';
 import { toBase64 } from '@enclaim/attestation/bytes';
 import { DecodeError, EvidenceError } from '@enclaim/attestation/errors';
-import { parseReceiptFile, type ReceiptFile, verifyReceiptFile } from '@enclaim/client';
+import { connect, parseReceiptFile, type ReceiptFile, verifyReceiptFile } from '@enclaim/client';
 import { projectRoot } from '@enclaim/image';
+import { Client, credentials } from '@grpc/grpc-js';
 import { clinicBundle } from './support/app.ts';
 import { type AttestedRuntime, bootAttested } from './support/attested-runtime.ts';
+import { eventually } from './support/eventually.ts';
 import { count } from './support/long.ts';
 import { fc } from './support/properties.ts';
 
@@ -176,4 +178,27 @@ test('where no quote comes the call is not proved, and its receipt is kept witho
   assert.notEqual(status, 0);
   assert.match(stderr, /no proof of its record came; three.enclaim-receipt has the evidence of the connection alone/);
   assert.equal(parseReceiptFile(await readFile(join(folder, 'three.enclaim-receipt'))).enclaim, 'receipt/1');
+});
+
+test('hardware that goes silent ends the service until it speaks again', async () => {
+  const channel = await connect(server.target, { references: server.references });
+  const client = new Client(server.target, credentials.createInsecure(), { channelOverride: channel });
+  const same = (bytes: Buffer): Buffer => bytes;
+  /** What a caller is told of a call. */
+  const told = (): Promise<string> =>
+    new Promise((resolve) => {
+      client.makeUnaryRequest(`/${SUBMIT}`, same, same, Buffer.alloc(0), (error) => resolve(error?.details ?? 'OK'));
+    });
+  const isSilent = async (): Promise<boolean> =>
+    (await told()) === 'the hardware gave no quote of the log for too long';
+  try {
+    assert.equal(await isSilent(), false);
+    gate = () => false;
+    await eventually('calls are refused', isSilent);
+    gate = () => true;
+    await eventually('calls are answered', async () => !(await isSilent()));
+  } finally {
+    gate = () => true;
+    channel.close();
+  }
 });
