@@ -19,7 +19,7 @@ export interface EgressOptions {
   readonly resolve: Resolve;
   /** Milliseconds since 1970. */
   readonly now: () => number;
-  /** Milliseconds from the query for an address to the last byte of the answer. Default: 10 000. */
+  /** Milliseconds from the query for an address to the last byte of the answer. Default: 30 000. */
   readonly timeout?: number;
 }
 
@@ -36,7 +36,8 @@ export type Room = 'told' | 'untold';
 
 /** Concurrent calls of subprocessors, in each room. */
 const MAX_CALLS = 128;
-const TIMEOUT_MS = 10_000;
+/** As long as a call may last whose policy names no `wall`: models and slow peers take seconds. */
+const TIMEOUT_MS = 30_000;
 
 /**
  * Carries messages that were decided about. Keeps nothing between two messages: each has a

@@ -32,7 +32,7 @@ export type EgressProtocol = 'h2' | 'http/1.1';
 
 const HTTPS_PORT = 443;
 /** Limit for TLS alone; the call's own deadline may end it sooner. */
-const TLS_MS = 10_000;
+const TLS_MS = 30_000;
 const MAX_CERTIFICATES = 8;
 const SERVER_AUTH = '1.3.6.1.5.5.7.3.1';
 

@@ -17,7 +17,7 @@ import { RefusalError } from '../errors.ts';
 export type Resolve = (host: string) => Promise<readonly string[]>;
 
 const MAX_ADDRESSES = 4;
-const QUERY_MS = 2000;
+const QUERY_MS = 5000;
 const TRIES = 2;
 
 /**
