@@ -5,8 +5,21 @@ import { readBase64, readHex, writeBase64, writeHex } from './radix.ts';
 
 const utf8Decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 const utf8Encoder = new TextEncoder();
-/** Whether the engine's byte arrays write and read both texts by themselves, which is faster. */
-const NATIVE = 'fromHex' in Uint8Array && 'fromBase64' in Uint8Array;
+
+type Alphabet = 'base64' | 'base64url';
+
+/** The methods of engines that write and read both texts by themselves, which is faster. */
+interface NativeBytes {
+  fromHex(text: string): Uint8Array;
+  fromBase64(text: string, options: { alphabet: Alphabet; lastChunkHandling: 'strict' }): Uint8Array;
+  readonly prototype: {
+    toHex(this: Uint8Array): string;
+    toBase64(this: Uint8Array, options?: { alphabet: Alphabet; omitPadding: true }): string;
+  };
+}
+
+const NATIVE: NativeBytes | undefined =
+  'fromHex' in Uint8Array && 'fromBase64' in Uint8Array ? (Uint8Array as unknown as NativeBytes) : undefined;
 
 /**
  * A cursor over bytes that never reads past their end. Views are not copied: do not write to them.
@@ -171,13 +184,13 @@ export function fromUtf8(bytes: Uint8Array): string {
 
 /** Lower-case hexadecimal. */
 export function toHex(bytes: Uint8Array): string {
-  return NATIVE ? bytes.toHex() : writeHex(bytes);
+  return NATIVE?.prototype.toHex.call(bytes) ?? writeHex(bytes);
 }
 
 /** Bytes of a hexadecimal text of even length, either case. @throws DecodeError `syntax` */
 export function fromHex(text: string): Uint8Array {
   try {
-    return NATIVE ? Uint8Array.fromHex(text) : readHex(text);
+    return NATIVE?.fromHex(text) ?? readHex(text);
   } catch (cause) {
     throw new DecodeError('syntax', 'not hexadecimal', 0, { cause });
   }
@@ -185,7 +198,7 @@ export function fromHex(text: string): Uint8Array {
 
 /** Base64 (RFC 4648 section 4), padded. */
 export function toBase64(bytes: Uint8Array): string {
-  return NATIVE ? bytes.toBase64() : writeBase64(bytes);
+  return NATIVE?.prototype.toBase64.call(bytes) ?? writeBase64(bytes);
 }
 
 /** Bytes of a strictly padded base64 text. @throws DecodeError `syntax` */
@@ -195,7 +208,7 @@ export function fromBase64(text: string): Uint8Array {
 
 /** Base64url (RFC 4648 section 5), without padding. */
 export function toBase64Url(bytes: Uint8Array): string {
-  if (NATIVE) return bytes.toBase64({ alphabet: 'base64url', omitPadding: true });
+  if (NATIVE) return NATIVE.prototype.toBase64.call(bytes, { alphabet: 'base64url', omitPadding: true });
   return writeBase64(bytes).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
 }
 
@@ -205,11 +218,11 @@ export function fromBase64Url(text: string): Uint8Array {
   return decodeBase64(text + '='.repeat((4 - (text.length % 4)) % 4), 'base64url');
 }
 
-function decodeBase64(text: string, alphabet: 'base64' | 'base64url'): Uint8Array {
+function decodeBase64(text: string, alphabet: Alphabet): Uint8Array {
   // The decoder skips white space. Digests need one text for one value.
   if (/\s/.test(text)) throw new DecodeError('syntax', `white space in ${alphabet}`, text.search(/\s/));
   try {
-    return NATIVE ? Uint8Array.fromBase64(text, { alphabet, lastChunkHandling: 'strict' }) : readBase64(text, alphabet);
+    return NATIVE?.fromBase64(text, { alphabet, lastChunkHandling: 'strict' }) ?? readBase64(text, alphabet);
   } catch (cause) {
     throw new DecodeError('syntax', `not ${alphabet}`, 0, { cause });
   }

@@ -4,7 +4,7 @@
  * is no call is refused before a call begins.
  */
 
-import { toHex, utf8 } from './bytes.ts';
+import { fromBase64, toHex, utf8 } from './bytes.ts';
 
 /**
  * Bytes of one call's metadata, each entry counted as HTTP/2 counts it (RFC 9113, 6.5.2): name,
@@ -127,7 +127,7 @@ export function nonceOf(value: string | string[] | undefined): string | null | u
   if (text.length > MAX_NONCE_CHARS) return undefined;
   try {
     // gRPC lets a sender leave out the padding.
-    const nonce = Uint8Array.fromBase64(text);
+    const nonce = fromBase64(text.padEnd(Math.ceil(text.length / 4) * 4, '='));
     return nonce.length >= 16 && nonce.length <= 32 ? toHex(nonce) : undefined;
   } catch {
     return undefined;

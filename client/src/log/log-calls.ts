@@ -53,7 +53,7 @@ export class LogCalls {
       { deadline: Date.now() + timeout },
       (error, answer) => {
         if (error) reject(failed(error));
-        else resolve(Promise.try(() => decoded(method, answer ?? Buffer.alloc(0))));
+        else resolve((async () => decoded(method, answer ?? Buffer.alloc(0)))());
       },
     );
     return promise;
