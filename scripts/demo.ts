@@ -15,6 +15,7 @@ import { type DemoInputs, decideInputs, type LockTexts } from './demo-inputs.ts'
 const root = join(import.meta.dirname, '..');
 const folder = mkdtempSync(join(tmpdir(), 'enclaim-demo-'));
 const at = (name: string): string => join(folder, name);
+const references = ['--references', at('references.json')];
 const began = performance.now();
 const running = new Set<ChildProcess>();
 
@@ -149,7 +150,6 @@ async function demonstrate(inputs: DemoInputs): Promise<void> {
   await ok('references', ...accepted, ...vm.anchors, '-o', at('references.json'));
   const [first] = JSON.parse(readFileSync(join(root, 'examples/clinic/data/cases.json'), 'utf8')) as unknown[];
   writeFileSync(at('request.json'), JSON.stringify(first));
-  const references = ['--references', at('references.json')];
   const demands = [
     '--require',
     'claim no-undisclosed-recipients',
@@ -177,8 +177,16 @@ async function demonstrate(inputs: DemoInputs): Promise<void> {
   const offline = await ok('verify', at('first.enclaim-receipt'), ...references, '--ak', ak);
   must(/receipt: ok/.test(offline.stderr), 'the receipt verifies against the pinned attestation key');
 
+  await refuseOnLine(vm.target);
+  await vm.stop();
+  await refuseAtLaunch(inputs, built.stderr + built.stdout);
+  await audit(inputs);
+}
+
+/** A client is refused a method that the policy withholds, and refuses changed evidence. */
+async function refuseOnLine(target: string): Promise<void> {
   phase('Refusal 1: a method that the policy does not permit');
-  const withheld = await enclaim('call', vm.target, 'clinic.v1.Marketing/ExportContacts', ...references);
+  const withheld = await enclaim('call', target, 'clinic.v1.Marketing/ExportContacts', ...references);
   must(
     withheld.status === EXIT.answered && /UNIMPLEMENTED/.test(withheld.stderr),
     'the withheld method is UNIMPLEMENTED',
@@ -190,8 +198,10 @@ async function demonstrate(inputs: DemoInputs): Promise<void> {
   writeFileSync(at('flipped'), evidence);
   const flipped = await enclaim('verify', at('flipped'), '--references', at('pinned.json'));
   must(flipped.status === 1 && /EvidenceError/.test(flipped.stderr), 'flipped evidence is refused');
-  await vm.stop();
+}
 
+/** Another policy and another bundle are refused, by the client and by the guest. */
+async function refuseAtLaunch(inputs: DemoInputs, said: string): Promise<void> {
   phase('Refusal 3: a VM whose policy differs by one character');
   const policy = readFileSync(join(root, 'examples/clinic/policy.yaml'), 'utf8');
   writeFileSync(at('other.yaml'), policy.replace('before a visit.', 'before a visit!'));
@@ -202,7 +212,7 @@ async function demonstrate(inputs: DemoInputs): Promise<void> {
   await other.stop();
 
   phase('Refusal 4: another bundle under the launch-measured policy');
-  const digest = /sha384:[0-9a-f]{96}/.exec(built.stderr + built.stdout)?.[0] ?? '';
+  const digest = /sha384:[0-9a-f]{96}/.exec(said)?.[0] ?? '';
   const swapped = await enclaim(
     'run',
     at('other.enclaim'),
@@ -215,7 +225,6 @@ async function demonstrate(inputs: DemoInputs): Promise<void> {
     ...inputs.words,
   );
   must(swapped.status === 1 && /guest-refused/.test(swapped.stderr), 'the guest refuses and powers off');
-  await audit(inputs);
 }
 
 /** Runs the auditor's command. If a locked input is nowhere, the audit has to say so and to end. */

@@ -77,6 +77,15 @@ export function powersOf(policy: Policy): Set<string> {
   for (const degrees of [80, 200])
     if (resources === 'none' || resources.thermal === 'none' || degrees <= resources.thermal)
       powers.add(`${degrees} degrees`);
+  for (const power of powersOverLog(policy)) powers.add(power);
+  for (const kind of ['audited-system', 'no-undisclosed-recipients'])
+    if (!policy.claims.some((claim) => claim.kind === kind)) powers.add(`no promise of ${kind}`);
+  return powers;
+}
+
+/** The same of its log, and of its successors. */
+function powersOverLog(policy: Policy): Set<string> {
+  const powers = new Set<string>();
   const { durability, retention, review, witnesses, unwitnessed, mirror, readers = [] } = policy.evidence;
   for (const reader of readers) powers.add(`entries read by ${reader}`);
   if (durability === 'batched') powers.add('a response before its record');
@@ -94,8 +103,6 @@ export function powersOf(policy: Policy): Set<string> {
     for (const signer of signers) powers.add(`succession by ${signer}`);
     for (const after of SECONDS) if (after >= (LENGTHS[notice] ?? 0)) powers.add(`succession after ${after}`);
   }
-  for (const kind of ['audited-system', 'no-undisclosed-recipients'])
-    if (!policy.claims.some((claim) => claim.kind === kind)) powers.add(`no promise of ${kind}`);
   return powers;
 }
 

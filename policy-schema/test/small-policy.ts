@@ -37,6 +37,51 @@ const WITNESS_LINES = WITNESSES.map((vkey, i) => `witness w${i + 1} ${vkey} http
 const WITNESSED_BY_ANY = [...WITNESS_LINES, 'group quorum any w1 w2', 'quorum quorum'];
 const WITNESSED_BY_BOTH = [...WITNESS_LINES, 'group quorum 2 w2 w1', 'quorum quorum'];
 
+const GOVERNANCE = fc.record({
+  sovereignty: fc.oneof(
+    fc.constant('none'),
+    fc.record({ minScore: fc.constantFrom(50, 80), maxExternalCalls: fc.constantFrom(0, 1) }),
+  ),
+  leaks: fc.oneof(
+    fc.constant('none'),
+    fc.record({ detectors: subset(['email', 'iban'], 1), on: subset(['egress', 'response'], 1) }),
+  ),
+  resources: fc.oneof(
+    fc.constant('none'),
+    fc.record({
+      memory: fc.constantFrom('64MiB', '128MiB'),
+      cpu: fc.constantFrom('1s', '500ms'),
+      wall: fc.constant('5s'),
+      inFlight: fc.constantFrom(1, 2),
+      pressure: fc.constant({ memory: 10, cpu: 10 }),
+      thermal: fc.constantFrom('none', 80),
+    }),
+  ),
+});
+
+const REVIEW = fc.constantFrom('none', { every: 'P1D', by: [key('A')] }, { every: 'P2D', by: [key('A'), key('B')] });
+
+const EVIDENCE = fc.record(
+  {
+    durability: fc.constantFrom('before-response', 'batched'),
+    retention: fc.constantFrom(...RETENTIONS),
+    review: REVIEW,
+    witnesses: fc.oneof(subset(WITNESSES), fc.constantFrom(WITNESSED_BY_ANY, WITNESSED_BY_BOTH)),
+    readers: subset([key('A'), key('B')], 1),
+    mirror: fc.constant('mirror.example+01234567+BBBB'),
+  },
+  { requiredKeys: ['durability', 'retention', 'review', 'witnesses'] },
+);
+
+const SUCCESSION = fc.oneof(
+  fc.constant('none'),
+  fc.record({
+    signers: subset([key('A'), key('B')], 1),
+    threshold: fc.constant(1),
+    notice: fc.constantFrom('P1D', 'P2D'),
+  }),
+);
+
 export const smallPolicy: fc.Arbitrary<Document> = fc
   .record({
     data: subset(CATEGORIES, 1),
@@ -59,11 +104,6 @@ export const smallPolicy: fc.Arbitrary<Document> = fc
       fc
         .tuple(...names.map(() => value))
         .map((values) => Object.fromEntries(names.map((name, i) => [name, values[i] as T])));
-    const review = fc.constantFrom(
-      'none',
-      { every: 'P1D', by: [key('A')] },
-      { every: 'P2D', by: [key('A'), key('B')] },
-    );
     const document = fc.record({
       data: fc.constant(Object.fromEntries(data.map((category) => [category, { description: 'x' }]))),
       services: some(METHODS, rule).map((rules) => ({ 's.S': rules })),
@@ -103,46 +143,9 @@ export const smallPolicy: fc.Arbitrary<Document> = fc
           }),
         ),
       }),
-      governance: fc.record({
-        sovereignty: fc.oneof(
-          fc.constant('none'),
-          fc.record({ minScore: fc.constantFrom(50, 80), maxExternalCalls: fc.constantFrom(0, 1) }),
-        ),
-        leaks: fc.oneof(
-          fc.constant('none'),
-          fc.record({ detectors: subset(['email', 'iban'], 1), on: subset(['egress', 'response'], 1) }),
-        ),
-        resources: fc.oneof(
-          fc.constant('none'),
-          fc.record({
-            memory: fc.constantFrom('64MiB', '128MiB'),
-            cpu: fc.constantFrom('1s', '500ms'),
-            wall: fc.constant('5s'),
-            inFlight: fc.constantFrom(1, 2),
-            pressure: fc.constant({ memory: 10, cpu: 10 }),
-            thermal: fc.constantFrom('none', 80),
-          }),
-        ),
-      }),
-      evidence: fc.record(
-        {
-          durability: fc.constantFrom('before-response', 'batched'),
-          retention: fc.constantFrom(...RETENTIONS),
-          review,
-          witnesses: fc.oneof(subset(WITNESSES), fc.constantFrom(WITNESSED_BY_ANY, WITNESSED_BY_BOTH)),
-          readers: subset([key('A'), key('B')], 1),
-          mirror: fc.constant('mirror.example+01234567+BBBB'),
-        },
-        { requiredKeys: ['durability', 'retention', 'review', 'witnesses'] },
-      ),
-      succession: fc.oneof(
-        fc.constant('none'),
-        fc.record({
-          signers: subset([key('A'), key('B')], 1),
-          threshold: fc.constant(1),
-          notice: fc.constantFrom('P1D', 'P2D'),
-        }),
-      ),
+      governance: GOVERNANCE,
+      evidence: EVIDENCE,
+      succession: SUCCESSION,
       claims: subset(['audited-system', 'no-undisclosed-recipients']).map((kinds) =>
         kinds.map((kind) => ({ id: kind, kind, statement: 'x' })),
       ),

@@ -236,26 +236,31 @@ export async function openLab({
     records,
     lost,
     close: () => pool.close(),
-    call: async (name, request, signal = AbortSignal.timeout(HANGS_MS)) => {
-      const method = admission.exposed.find(({ descriptor }) => descriptor.name === name);
-      if (method === undefined) throw new TypeError(`${name} is withheld`);
-      const { input, output, methodKind } = method.descriptor;
-      const requests: Iterator<JsonValue> = (
-        Array.isArray(request) ? (request as JsonValue[]) : [request as JsonValue]
-      ).values();
-      const sent: Uint8Array[] = [];
-      const answer = await calls.answer(method, {
-        next: async () => {
-          const { done, value } = requests.next();
-          return done ? undefined : toBinary(input, fromJson(input, value));
-        },
-        send: async (message) => void sent.push(message),
-        signal,
-      });
-      if (answer.status === 0 && (methodKind === 'unary' || methodKind === 'client_streaming'))
-        sent.push(answer.response);
-      return { ...answer, messages: sent.map((bytes) => toJson(output, fromBinary(output, bytes))) };
-    },
+    call: callerOf(admission, calls),
+  };
+}
+
+/** Calls methods by JSON, as one caller after another. */
+function callerOf(admission: Lab['admission'], calls: Lab['calls']): Lab['call'] {
+  return async (name, request, signal = AbortSignal.timeout(HANGS_MS)) => {
+    const method = admission.exposed.find(({ descriptor }) => descriptor.name === name);
+    if (method === undefined) throw new TypeError(`${name} is withheld`);
+    const { input, output, methodKind } = method.descriptor;
+    const requests: Iterator<JsonValue> = (
+      Array.isArray(request) ? (request as JsonValue[]) : [request as JsonValue]
+    ).values();
+    const sent: Uint8Array[] = [];
+    const answer = await calls.answer(method, {
+      next: async () => {
+        const { done, value } = requests.next();
+        return done ? undefined : toBinary(input, fromJson(input, value));
+      },
+      send: async (message) => void sent.push(message),
+      signal,
+    });
+    if (answer.status === 0 && (methodKind === 'unary' || methodKind === 'client_streaming'))
+      sent.push(answer.response);
+    return { ...answer, messages: sent.map((bytes) => toJson(output, fromBinary(output, bytes))) };
   };
 }
 

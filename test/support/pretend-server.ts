@@ -99,51 +99,59 @@ export function policyOf(owner?: Ed25519Text): string {
   return policyText.replace('contact: privacy@clinic.example', `contact: privacy@clinic.example, key: "${owner}"`);
 }
 
+/** One boot of the machine: keys, statement, and what serves. */
+function pretendBoot(
+  machine: ReturnType<typeof pretendMachine>,
+  policy: Uint8Array,
+  options: PretendOptions,
+  held: () => Promise<void>,
+) {
+  const { akPublic, ekPublic } = machine;
+  const keys = makeBootKeys();
+  const statement = machine.statementOf(keys, { owner: options.owner ?? null, ...options.statement });
+  const bytes = encodeStatement(statement);
+  const digestOfBoot = bootDigest(bytes);
+  const batcher = new QuoteBatcher(async (root) => machine.quote(root, digestOfBoot));
+  const platform: Attested['platform'] = {
+    kind: statement.platform,
+    device: { ak: akPublic, ek: ekPublic, ekCertificate: null },
+    sign: () => Promise.reject(new Error('signing goes through the batcher')),
+    activate: () => Promise.reject(new Error('pinned keys are not activated')),
+  };
+  const attested: Attested = {
+    platform,
+    batcher,
+    statement: bytes,
+    policy,
+    spkiDigest: keys.tls.spkiDigest,
+  };
+  const receipts = new ReceiptSigner(keys.signReceipts);
+  const { receipt, reflect } = options;
+  const given = options.replays && new Map<string, Uint8Array>();
+  const grpc = echoServer({
+    statement,
+    digest: digestOfBoot,
+    receipts,
+    held,
+    receipt,
+    given,
+    reflect,
+  });
+  const made = { keys, statement, digest: digestOfBoot, attested, grpc };
+  options.onBoot?.(made);
+  return made;
+}
+
 /** Starts a server. */
 export async function startPretendServer(options: PretendOptions = {}): Promise<PretendServer> {
   const key = options.key ?? fakeAttestationKey();
   const policy = canonicalPolicy(parsePolicy(policyOf(options.owner)));
   const machine = pretendMachine(key, policy);
-  const { akPublic, attestationKey, ekPublic, references } = machine;
+  const { attestationKey, references } = machine;
   let held = Promise.withResolvers<void>();
   let connections = 0;
 
-  const bootAnew = () => {
-    const keys = makeBootKeys();
-    const statement = machine.statementOf(keys, { owner: options.owner ?? null, ...options.statement });
-    const bytes = encodeStatement(statement);
-    const digestOfBoot = bootDigest(bytes);
-    const batcher = new QuoteBatcher(async (root) => machine.quote(root, digestOfBoot));
-    const platform: Attested['platform'] = {
-      kind: statement.platform,
-      device: { ak: akPublic, ek: ekPublic, ekCertificate: null },
-      sign: () => Promise.reject(new Error('signing goes through the batcher')),
-      activate: () => Promise.reject(new Error('pinned keys are not activated')),
-    };
-    const attested: Attested = {
-      platform,
-      batcher,
-      statement: bytes,
-      policy,
-      spkiDigest: keys.tls.spkiDigest,
-    };
-    const receipts = new ReceiptSigner(keys.signReceipts);
-    const { receipt, reflect } = options;
-    const given = options.replays && new Map<string, Uint8Array>();
-    const grpc = echoServer({
-      statement,
-      digest: digestOfBoot,
-      receipts,
-      held: () => held.promise,
-      receipt,
-      given,
-      reflect,
-    });
-    const made = { keys, statement, digest: digestOfBoot, attested, grpc };
-    options.onBoot?.(made);
-    return made;
-  };
-
+  const bootAnew = () => pretendBoot(machine, policy, options, () => held.promise);
   let current = bootAnew();
   const secure = () => ({ key: current.keys.tls.key, cert: current.keys.certificate(new Uint8Array()) });
   const tls = createServer({
