@@ -2,6 +2,7 @@
 
 import { toHex } from '@enclaim/attestation/bytes';
 import { NONCE_FIELD } from '@enclaim/attestation/grpc-request';
+import { Log } from '@enclaim/attestation/log-service';
 import {
   type ComparedMessages,
   checkReceiptMessages,
@@ -57,11 +58,7 @@ const OF_HANDLERS: ReadonlySet<status> = new Set([
  * policy exposes another service under these names.
  */
 const UNRECEIPTED: ReadonlySet<string> = new Set([
-  '/enclaim.v1.Log/GetCheckpoint',
-  '/enclaim.v1.Log/GetEntries',
-  '/enclaim.v1.Log/GetProof',
-  '/enclaim.v1.Log/GetTile',
-  '/enclaim.v1.Log/Watch',
+  ...Log.methods.map(({ name }) => `/${Log.typeName}/${name}`),
   '/grpc.health.v1.Health/Check',
   '/grpc.health.v1.Health/List',
   '/grpc.health.v1.Health/Watch',
