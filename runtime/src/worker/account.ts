@@ -76,6 +76,8 @@ const COLLECT_SPACING = 4;
 const COLLECTION = 100_000;
 const COLLECTION_PER_BYTE = 1 / 512;
 
+const NOTHING = (): void => {};
+
 /** The consequence of a report. */
 export type AccountVerdict = 'fine' | 'collect' | 'exceeded';
 
@@ -135,7 +137,8 @@ export class Account {
     const closed = this.#open.get(call);
     if (closed === undefined) return;
     this.#open.delete(call);
-    this.#gone.set(call, closed);
+    // Its last work may be reported yet. `stop` leads to all of the call, which would stay as long.
+    this.#gone.set(call, { ...closed, stop: NOTHING });
   }
 
   /**
