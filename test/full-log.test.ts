@@ -7,7 +7,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { parseBundle } from '@enclaim/attestation/bundle';
-import type { EvidenceRecord } from '@enclaim/attestation/record';
+import { type EvidenceRecord, recordEntry } from '@enclaim/attestation/record';
+import { readSegment, segmentFaults } from '@enclaim/attestation/segment';
 import { startRuntime } from '@enclaim/runtime';
 import { openDevice } from '../runtime/src/log/device.ts';
 import type { Runtime } from '../runtime/src/runtime.ts';
@@ -94,7 +95,12 @@ test('health says NOT_SERVING before the log is full, and a record says it; call
   await runtime.close();
   const reasons = (await records()).map(({ reason }) => reason);
   assert.equal(reasons.filter((reason) => reason === 'log nearly full').length, 1);
-  assert.equal(reasons.at(-1), 'end');
+  assert.deepEqual(reasons.slice(-2), ['segment end', 'end']);
+  const all = await records();
+  const segment = readSegment(all.slice(-2, -1));
+  assert.deepEqual([segment.first, segment.end], [0, all.length - 2]);
+  assert.deepEqual(segmentFaults(segment, all.slice(0, -2).map(recordEntry), runtime.admission.policy), []);
+  assert.ok(segment.controls.size > 0, 'the policy answers controls');
 });
 
 test('a boot after that has its record, and serves nothing', async () => {

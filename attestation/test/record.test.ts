@@ -82,6 +82,17 @@ const KINDS: Readonly<Record<keyof EvidenceRecord | keyof FirstRecord, fc.Arbitr
   claims: texts,
   controls: texts,
   decision: text,
+  segment: fc.record({
+    ...{ first: number, end: number, part: fc.constantFrom(0, 1), parts: fc.constantFrom(1, 2) },
+    controls: fc.dictionary(
+      fc.constantFrom('soc2/cc6.1', 'gdpr/art.30', 'a/b', 'A/b', '__proto__'),
+      fc.record({
+        ...{ allow: fc.nat(), deny: fc.nat(), error: fc.nat(), info: fc.constantFrom(0, 1, -1) },
+        root: fc.constantFrom(`sha256:${'0a'.repeat(32)}`, `sha256:${'0a'.repeat(32)}`, 'sha256:'),
+      }),
+      { maxKeys: 3 },
+    ),
+  }),
   reason: text,
   method: fc.option(text),
   label: texts,
@@ -94,7 +105,10 @@ const KINDS: Readonly<Record<keyof EvidenceRecord | keyof FirstRecord, fc.Arbitr
 };
 const changed = fc.constantFrom<AnyRecord>(sample, first).chain((record) =>
   fc
-    .subarray(Object.keys(record) as (keyof typeof KINDS)[], { minLength: 1, maxLength: 2 })
+    .subarray([...Object.keys(record), ...(record.v === 2 ? ['segment'] : [])] as (keyof typeof KINDS)[], {
+      minLength: 1,
+      maxLength: 2,
+    })
     .chain((names) => fc.record(Object.fromEntries(names.map((name) => [name, KINDS[name]]))))
     .map((changes) => ({ ...record, ...changes }) as AnyRecord),
 );

@@ -25,6 +25,7 @@ import type { Device } from './log/device.ts';
 import { bootRecord, type EntryOptions, endRecord, quoteRecord, roomRecord } from './log/entry.ts';
 import { ReceiptSigner } from './log/receipts.ts';
 import { RecordLog } from './log/record-log.ts';
+import { Segments } from './log/segments.ts';
 import { Serving } from './serving.ts';
 import { WorkerClasses, workerShares } from './worker/classes.ts';
 import type { WorkerFactory } from './worker/worker.ts';
@@ -144,6 +145,7 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   const serving = new Serving(calls, server);
   const said = { admission, clock };
   const tellOverdue = holdToQuotes(serving, log, said);
+  const segments = new Segments({ ...said, log });
   // Written before any call can write a record.
   await log.append(bootRecord({ admission, clock }, statement, log, { governor, kernel: options.kernel }), 'runtime');
   const port = await server.listen(options.listen.host, options.listen.port);
@@ -152,12 +154,19 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   const close = async (): Promise<void> => {
     const cut = await server.close();
     calls.close();
-    // A log that has failed has refused the records of its last calls already, so this boot ends
-    // without a record of its end.
-    await log.append(endRecord({ admission, clock }, cut), 'runtime').catch(() => {});
+    await recordEnd(log, segments, said, cut);
     await running.disposeAsync();
   };
   return { port, admission, statement, close };
+}
+
+/**
+ * Closes the last segment and records the end of the boot. A log that has failed has refused the
+ * records of its last calls already, so such a boot ends without either.
+ */
+async function recordEnd(log: RecordLog, segments: Segments, said: EntryOptions, cut: number): Promise<void> {
+  segments.close();
+  await log.append(endRecord(said, cut), 'runtime').catch(() => {});
 }
 
 /** Serves while the log has room. */

@@ -39,6 +39,33 @@ export interface EvidenceRecord extends RecordFields {
   readonly v: 2;
   /** Ids of the policy's claims that the decision serves; empty if it serves the log itself. */
   readonly claims: readonly string[];
+  /** In a record that closes a segment: what that holds. */
+  readonly segment?: SegmentPart;
+}
+
+/** Content of a segment of the log, or a part of that. */
+export interface SegmentPart {
+  /** Index of the segment's first leaf. */
+  readonly first: number;
+  /** Index after its last leaf. */
+  readonly end: number;
+  /** Number of this part, from 0, and of all parts. */
+  readonly part: number;
+  readonly parts: number;
+  /** Controls with a record in the segment. */
+  readonly controls: Readonly<Record<string, ControlTally>>;
+}
+
+/**
+ * The records of one control in a segment: how many of each decision, and the root of their leaves.
+ */
+export interface ControlTally {
+  readonly allow: number;
+  readonly deny: number;
+  readonly error: number;
+  readonly info: number;
+  /** Root of the RFC 6962 tree of their leaf hashes, in order. */
+  readonly root: DigestText<'sha256'>;
 }
 
 /** A record of version 1, which stood in a chain. */
@@ -64,6 +91,9 @@ const BASES = ['measured', 'enforced', 'observed', 'asserted'] as const;
 const MAX_CHARS = { name: 256, reason: 2048, method: 512, figure: 512 } as const;
 /** Claims that one record can name. */
 export const MAX_RECORD_CLAIMS: number = 256;
+/** Controls that one record of a segment states. */
+export const MAX_SEGMENT_CONTROLS: number = 128;
+const CONTROL = /^[a-z][a-z0-9-]*\/[a-z0-9]+(?:[.-][a-z0-9]+)*$/;
 const MAX_CONTROLS = 256;
 const MAX_CATEGORIES = 1024;
 
@@ -83,6 +113,21 @@ const fields = {
   figures: z.record(z.string().max(MAX_CHARS.figure), z.int()).describe('Counts by their names.'),
   basis: z.enum(BASES).describe('How what it says is known.'),
 };
+const count = z.int().nonnegative();
+const tally: z.ZodType<ControlTally> = z.strictObject({
+  ...{ allow: count, deny: count, error: count, info: count },
+  root: sha256Text.describe('Root of the RFC 6962 tree of the leaf hashes of its records, in order.'),
+});
+const segmentSchema: z.ZodType<SegmentPart> = z
+  .strictObject({
+    first: count.describe("Index of the segment's first leaf."),
+    end: count.describe('Index after its last leaf.'),
+    part: count,
+    parts: count,
+    controls: z.record(z.string().max(128).regex(CONTROL), tally).describe('Those with a record in the segment.'),
+  })
+  .refine(({ first, end, part, parts }) => first < end && part < parts, 'an empty stretch, or a part beyond the parts')
+  .refine(({ controls }) => Object.keys(controls).length <= MAX_SEGMENT_CONTROLS, 'too many controls');
 const recordSchema = z.strictObject({
   v: z.literal(2).describe('Version of the schema.'),
   ...fields,
@@ -90,6 +135,7 @@ const recordSchema = z.strictObject({
     .array(name)
     .max(MAX_RECORD_CLAIMS)
     .describe('Ids of the claims of the policy that the decision serves; their controls are in that policy.'),
+  segment: segmentSchema.exactOptional().describe('In a record that closes a segment: what that holds.'),
 });
 const firstSchema = z.strictObject({
   v: z.literal(1),
@@ -187,7 +233,7 @@ export function recordDigest(entry: string): DigestText<'sha256'> {
  */
 function isRecord(record: AnyRecord): boolean {
   return (
-    (record.v === 2 ? isNames(record.claims, MAX_RECORD_CLAIMS) : record.v === 1 && isFirst(record)) &&
+    (record.v === 2 ? isSecond(record) : record.v === 1 && isFirst(record)) &&
     ID.test(record.id) &&
     TIME.test(record.time) &&
     STRENGTHS.includes(record.timeStrength) &&
@@ -203,6 +249,15 @@ function isRecord(record: AnyRecord): boolean {
     Object.values(record.figures).every(Number.isSafeInteger) &&
     BASES.includes(record.basis)
   );
+}
+
+function isSecond({ claims, segment }: EvidenceRecord): boolean {
+  return isNames(claims, MAX_RECORD_CLAIMS) && (segment === undefined || isPart(segment));
+}
+
+/** The schema's library leaves a control `__proto__` out. */
+function isPart(segment: SegmentPart): boolean {
+  return segmentSchema.safeParse(segment).success && Object.keys(segment.controls).every((name) => CONTROL.test(name));
 }
 
 function isFirst({ claim, controls, prev }: FirstRecord): boolean {
@@ -231,7 +286,8 @@ function canonicalRecord(record: AnyRecord): string {
   checkUnicode(label);
   checkUnicode(names);
   const fields = inOrder(record);
-  return isAscending(names) ? JSON.stringify(fields) : fromUtf8(encodeCanonical(fields));
+  const isShallow = record.v === 1 || record.segment === undefined;
+  return isShallow && isAscending(names) ? JSON.stringify(fields) : fromUtf8(encodeCanonical(fields));
 }
 
 const NO_FIRST = { claim: undefined, controls: undefined, prev: undefined } as const;
@@ -256,6 +312,7 @@ function inOrder(record: AnyRecord): object {
     policyDigest: record.policyDigest,
     prev,
     reason: record.reason,
+    segment: record.v === 2 ? record.segment : undefined,
     sink: record.sink,
     system: record.system,
     time: record.time,

@@ -82,6 +82,7 @@ export class RecordLog {
   readonly #queue: CommitQueue;
   readonly #room: RoomWatch;
   readonly #listeners: ((head: TreeHead) => void)[] = [];
+  readonly #onPlaced: ((entry: Entry, hash: DigestText<'sha256'>) => void)[] = [];
   #size: number;
   #durable: DurableTree;
   #head: TreeHead;
@@ -142,6 +143,11 @@ export class RecordLog {
     this.#listeners.push(listener);
   }
 
+  /** Registers a listener of every record that has its place, in the order of their places. */
+  onPlaced(listener: (entry: Entry, hash: DigestText<'sha256'>) => void): void {
+    this.#onPlaced.push(listener);
+  }
+
   /** Lowest index whose record is held. */
   get minimum(): number {
     return Math.max(this.#forgotten, this.#writer.held.minimum);
@@ -193,6 +199,7 @@ export class RecordLog {
     const hash = recordDigest(text);
     const durable = this.#queue.place({ text, length, hash: hash.slice(HASH_AT) });
     const index = this.#size++;
+    for (const tell of this.#onPlaced) tell(entry, hash);
     // Last, because a listener may itself place a record, which must follow this one.
     this.#look(false);
     return { index, hash, durable };
