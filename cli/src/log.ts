@@ -6,6 +6,7 @@ import { DecodeError } from '@enclaim/attestation/errors';
 import { leafHash } from '@enclaim/attestation/merkle';
 import { decodeEntry } from '@enclaim/attestation/record';
 import { ed25519Key } from '@enclaim/attestation/statement';
+import { parseTlogPolicy } from '@enclaim/attestation/tlog';
 import {
   copyLog,
   LogReader,
@@ -14,9 +15,10 @@ import {
   seenIn,
   type VerifiedCheckpoint,
 } from '@enclaim/client';
+import { gatherCosignatures } from '@enclaim/client/witness';
 import type { Command } from 'commander';
 import { connectTarget, type TargetOptions, targetOptions } from './attested-target.ts';
-import { readEd25519 } from './input.ts';
+import { readEd25519, readInput } from './input.ts';
 import { registerDisk } from './log-disk.ts';
 import { UsageError } from './usage-error.ts';
 
@@ -36,6 +38,9 @@ interface EntriesOptions extends LogOptions {
 }
 interface WatchOptions extends LogOptions {
   readonly count?: string;
+}
+interface CourierOptions extends WatchOptions {
+  readonly witnesses: string;
 }
 
 const SEEN = ['--seen <folder>', 'a copy made before (log tiles --to), which the log must continue'] as const;
@@ -71,6 +76,16 @@ export function register(program: Command): void {
     .option(...SEEN)
     .option('--json', 'each as JSON, one a line')
     .action(watch);
+  targetOptions(
+    log
+      .command('courier')
+      .description('have witnesses cosign each new checkpoint, and hand in what they give; prints what counts'),
+  )
+    .requiredOption('--witnesses <file>', 'C2SP tlog-policy: addresses of witnesses, and the quorum')
+    .option('--count <number>', 'stop after so many checkpoints')
+    .option(...SEEN)
+    .option('--json', 'each as JSON, one a line')
+    .action(courier);
   registerDisk(log);
 }
 
@@ -113,6 +128,28 @@ async function watch(target: string, options: WatchOptions): Promise<void> {
   await reading(target, options, await seenBy(options), async (log) => {
     for await (const found of log.watch({ signal: stop.signal })) {
       console.log(options.json ? JSON.stringify(shown(found)) : `${found.size} ${toHex(found.root)}`);
+      if (--left <= 0) break;
+    }
+  });
+}
+
+async function courier(target: string, options: CourierOptions): Promise<void> {
+  const stop = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => stop.abort());
+  const witnesses = parseTlogPolicy(await readInput(options.witnesses));
+  const sizes = new Map<string, number>();
+  let left = countOf(options);
+  await reading(target, options, await seenBy(options), async (log) => {
+    for await (const { size, note } of log.watch({ signal: stop.signal })) {
+      const gathered = await gatherCosignatures(
+        witnesses,
+        { note, consistency: (old) => log.consistency(old) },
+        { sizes },
+      );
+      for (const { code, message } of gathered.failures) console.error(`witness: ${code}: ${message}`);
+      const counted = gathered.reached ? await log.addCosignatures(gathered.note) : undefined;
+      if (options.json) console.log(JSON.stringify({ size, reached: gathered.reached, ...counted }));
+      else console.log(`${size} ${counted === undefined ? 'no quorum' : `cosigned up to ${counted.cosigned}`}`);
       if (--left <= 0) break;
     }
   });

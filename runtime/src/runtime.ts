@@ -8,6 +8,7 @@ import { EvidenceSchema } from '@enclaim/attestation/messages';
 import { bootDigest, type CurrentBootStatement, encodeStatement, type VmLayer } from '@enclaim/attestation/statement';
 import { type PolicyDigest, quotedWithin } from '@enclaim/policy-schema/admission';
 import { type Admission, admit } from './admission/admission.ts';
+import { cosigningRules } from './admission/cosigning-rules.ts';
 import { type BootKeys, makeBootKeys } from './boot/keys.ts';
 import type { CallsOptions } from './call/caller.ts';
 import { Calls } from './call/calls.ts';
@@ -21,10 +22,20 @@ import { type Capacity, ResourceGovernor } from './governor/resources.ts';
 import { Checkpoints } from './hardware/checkpoints.ts';
 import type { AttestingPlatform } from './hardware/platform.ts';
 import { QuoteBatcher } from './hardware/quote-batch.ts';
+import { Cosignatures } from './log/cosignatures.ts';
 import type { Device } from './log/device.ts';
-import { bootRecord, type EntryOptions, endRecord, quoteRecord, roomRecord } from './log/entry.ts';
+import {
+  bootRecord,
+  cosignedRecord,
+  type EntryOptions,
+  endRecord,
+  forkRecord,
+  quoteRecord,
+  roomRecord,
+  unwitnessedRecord,
+} from './log/entry.ts';
 import { ReceiptSigner } from './log/receipts.ts';
-import { RecordLog } from './log/record-log.ts';
+import { type Entry, RecordLog } from './log/record-log.ts';
 import { Segments } from './log/segments.ts';
 import { Serving } from './serving.ts';
 import { WorkerClasses, workerShares } from './worker/classes.ts';
@@ -138,8 +149,9 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   // The first quote shows that the platform can attest at all; until then health says NOT_SERVING.
   const evidence = await bootEvidence(attested);
   const tls = { key: keys.tls.key, certificate: keys.certificate(evidence) };
+  const cosignatures = cosignaturesOf(log, statement, admission, () => ({ serving, said }));
   const server = started.adopt(
-    new AttestedServer({ tls, admission, calls, attested, log: { log, checkpoints, readers, boot } }),
+    new AttestedServer({ tls, admission, calls, attested, log: { log, checkpoints, cosignatures, readers, boot } }),
     async (it) => void (await it.close()),
   );
   const serving = new Serving(calls, server);
@@ -194,6 +206,35 @@ function holdToQuotes(serving: Serving, log: RecordLog, said: EntryOptions): (is
     else serving.allow('quotes');
     log.append(quoteRecord(said, isOverdue), 'runtime').catch(() => {});
   };
+}
+
+/**
+ * The word of witnesses and mirror, as the policy has it: records of it, refusals while they are
+ * away, and the end of serving where they cosigned another tree.
+ */
+function cosignaturesOf(
+  log: RecordLog,
+  { log: { origin } }: CurrentBootStatement,
+  { policy }: Admission,
+  boot: () => { readonly serving: Serving; readonly said: EntryOptions },
+): Cosignatures {
+  const append = (entry: (said: EntryOptions) => Entry): Promise<unknown> => log.append(entry(boot().said), 'runtime');
+  return new Cosignatures(log, origin, cosigningRules(policy.evidence), {
+    noted: async (size) => {
+      const { index, durable } = log.place(cosignedRecord(boot().said, size), 'runtime');
+      await durable;
+      return index;
+    },
+    unwitnessed: (isOver, records) => {
+      if (isOver) boot().serving.stop('witnesses', `${records} records are beyond the last cosigned checkpoint`);
+      else boot().serving.allow('witnesses');
+      append((said) => unwitnessedRecord(said, isOver, records)).catch(() => {});
+    },
+    forked: (size) => {
+      boot().serving.stop('fork', 'witnesses have cosigned another tree than that of this log');
+      append((said) => forkRecord(said, size)).catch(() => {});
+    },
+  });
 }
 
 /**

@@ -2,8 +2,11 @@
  * Whether a boot serves: the causes that stand against it, each brought and taken back by one part.
  */
 
-/** A part that can stand against serving: the log's room, or the hardware's quotes. */
-export type Cause = 'room' | 'quotes';
+/**
+ * A part that can stand against serving: the log's room, the hardware's quotes, witnesses that are
+ * away, or that cosigned another tree.
+ */
+export type Cause = 'room' | 'quotes' | 'witnesses' | 'fork';
 
 /** Calls as they are ended and let in again. */
 interface Answering {

@@ -75,7 +75,7 @@ export interface TestWitness extends ServedWitness, AsyncDisposable {
 
 /** Serves a witness of some logs on loopback. */
 export async function openWitness(
-  logs: readonly TestLog[],
+  logs: readonly Pick<TestLog, 'origin' | 'key'>[],
   options: { readonly keys?: readonly CosigningKey[]; readonly folder?: string; readonly now?: () => number } = {},
 ): Promise<TestWitness> {
   const { keys = witnessKeys(), now = () => Math.floor(Date.now() / 1000) } = options;

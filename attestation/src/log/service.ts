@@ -8,6 +8,8 @@ import { labelBytes } from '../labels.ts';
 
 export { type LogProof, LogProofSchema } from '../gen/enclaim/v1/evidence_pb.js';
 export {
+  AddCosignaturesRequestSchema,
+  AddCosignaturesResponseSchema,
   GetCheckpointRequestSchema,
   GetCheckpointResponseSchema,
   GetEntriesRequestSchema,

@@ -72,6 +72,12 @@ export class VerifiedTiles {
     return tree.root(0, size);
   }
 
+  /** The proof that this tree continues its first `old` leaves. @throws EvidenceError `log` */
+  async consistency(old: number): Promise<Sha256[]> {
+    await this.#edgeVerified();
+    return new TileTree(this.#size, ({ level, index }) => this.tile(Number(level), index)).consistency(old);
+  }
+
   async #verified(tile: HashTile): Promise<Uint8Array> {
     if (tile.width < TILE_WIDTH) {
       await this.#edgeVerified();

@@ -260,6 +260,12 @@ export const NOTES: Readonly<Record<string, Note>> = {
     json: CHECKPOINT,
     jsonElse: 'One of these a line.',
   },
+  'log courier': {
+    example: `enclaim log courier ${READ_LOG} --witnesses witnesses.policy`,
+    ends: ['refused', 'unavailable', 'answered'],
+    json: { size: 'number', reached: 'boolean', 'cosigned?': 'number', 'mirrored?': 'number' },
+    jsonElse: 'One of these a line.',
+  },
   verify: {
     example: 'enclaim verify note.enclaim-receipt --references references.json --json',
     ends: ['refused'],

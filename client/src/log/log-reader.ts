@@ -166,6 +166,29 @@ export class LogReader {
   }
 
   /**
+   * The proof that the newest checkpoint that was asked for continues the tree of `old` entries,
+   * from 1.
+   *
+   * @throws LogError `tile`, `answer`, `refused`; RangeError beyond the tree
+   */
+  async consistency(old: number): Promise<readonly Uint8Array[]> {
+    const { checkpoint, tiles } = await this.#current();
+    if (!(old >= 1 && old <= checkpoint.size)) throw new RangeError(`${old} of ${checkpoint.size} entries`);
+    return believed(() => tiles.consistency(old));
+  }
+
+  /**
+   * Hands in a checkpoint of this log with cosignatures, and tells how far the machine says that it
+   * is cosigned.
+   *
+   * @throws LogError `refused` if they do not count by the machine's policy
+   */
+  async addCosignatures(note: string): Promise<{ readonly cosigned: number; readonly mirrored: number }> {
+    const { cosigned, mirrored } = await this.#ask(Log.method.addCosignatures, { checkpoint: note });
+    return { cosigned: Number(cosigned), mirrored: Number(mirrored) };
+  }
+
+  /**
    * Entries [first, end) under the newest checkpoint that was asked for.
    *
    * @throws LogError `tile`, `answer`, `refused`; RangeError beyond the tree

@@ -5,6 +5,7 @@
 import { MAX_RECORD_CLAIMS } from '@enclaim/attestation/record';
 import { ANYONE, type ClaimKind, type MatchResult, type Policy } from '@enclaim/policy-schema/admission';
 import { type Capacity, unattainable } from '../governor/resources.ts';
+import { cosigningRules } from './cosigning-rules.ts';
 import { type AttestedIdentity, referencesOf } from './peer-references.ts';
 
 /** Kinds of claim that this runtime enforces. */
@@ -89,15 +90,19 @@ const UNHELD: { readonly [Section in keyof Policy]: (section: Policy[Section]) =
   ],
   // Retention is enforced because no record is ever deleted. A missed review is for the evidence's
   // verifier to find.
-  evidence: ({ witnesses, unwitnessed, mirror, pipeline }) => [
-    ...(witnesses.length === 0 ? [] : [unable('/evidence/witnesses', 'witnesses')]),
-    ...(unwitnessed === undefined ? [] : [unable('/evidence/unwitnessed', 'a limit of records without a witness')]),
-    ...(mirror === undefined ? [] : [unable('/evidence/mirror', 'a mirror')]),
-    ...(pipeline.length === 0 ? [] : [unable('/evidence/pipeline', 'records of a pipeline')]),
+  evidence: (evidence) => [
+    ...unreadable(evidence),
+    ...(evidence.pipeline.length === 0 ? [] : [unable('/evidence/pipeline', 'records of a pipeline')]),
   ],
   // Nothing is sealed, so nothing passes to a successor.
   succession: NOTHING,
 };
+
+/** Keys of witnesses or of the mirror that are none, or for another use. */
+function unreadable(evidence: Policy['evidence']): Unheld[] {
+  const why = reasonAgainst(() => cosigningRules(evidence));
+  return why === undefined ? [] : [unable('/evidence/witnesses', `these keys of witnesses and mirror: ${why}`)];
+}
 
 function reasonAgainst(read: () => unknown): string | undefined {
   try {

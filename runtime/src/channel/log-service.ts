@@ -6,6 +6,8 @@
 import { create, type DescMessage, type MessageInitShape, type MessageShape, toBinary } from '@bufbuild/protobuf';
 import type { Sha256 } from '@enclaim/attestation/digest';
 import {
+  AddCosignaturesRequestSchema,
+  AddCosignaturesResponseSchema,
   GetCheckpointRequestSchema,
   GetCheckpointResponseSchema,
   GetEntriesRequestSchema,
@@ -22,6 +24,8 @@ import {
 } from '@enclaim/attestation/log-service';
 import type { Ed25519Text } from '@enclaim/attestation/statement';
 import { TILE_WIDTH, type Tile } from '@enclaim/attestation/tlog';
+import { RefusalError } from '../errors.ts';
+import { MAX_COSIGNED_NOTE_BYTES } from '../log/cosignatures.ts';
 import { STATUS } from '../refusals.ts';
 import type { GrpcCall } from './grpc-call.ts';
 import { LogReaders } from './log-readers.ts';
@@ -29,7 +33,7 @@ import { LogRefusal, serveLog } from './log-refusal.ts';
 import { LogTurns } from './log-turns.ts';
 import { LogWatchers } from './log-watchers.ts';
 import { type ServedMethod, servedMethod } from './served-methods.ts';
-import { smallRequest } from './small-requests.ts';
+import { requestOf, smallRequest } from './small-requests.ts';
 
 /** Bytes of entries in an answer, unless one entry alone is longer. */
 export const MAX_ENTRIES_ANSWER_BYTES: number = 256 * 1024;
@@ -64,10 +68,17 @@ export interface ServedCheckpoints {
   proofOf(index: number): Promise<LogProof>;
 }
 
+/** Takes what couriers bring from witnesses. */
+export interface ServedCosignatures {
+  add(note: string): Promise<{ readonly cosigned: number; readonly mirrored: number }>;
+}
+
 /** The parts of the service. */
 export interface LogSource {
   readonly log: ServedLog;
   readonly checkpoints: ServedCheckpoints;
+  /** Absent: none are taken. */
+  readonly cosignatures?: ServedCosignatures;
   readonly readers: readonly Ed25519Text[];
   readonly boot: Sha256;
 }
@@ -97,13 +108,14 @@ export class LogService {
 
   /** The methods of the service, with their paths. */
   get methods(): (readonly [string, ServedMethod])[] {
-    const { getCheckpoint, getTile, getEntries, getProof, watch } = Log.method;
+    const { getCheckpoint, getTile, getEntries, getProof, watch, addCosignatures } = Log.method;
     return [
       servedMethod(getCheckpoint, (call) => serveLog(call, () => this.#checkpoint(call))),
       servedMethod(getTile, (call) => serveLog(call, () => this.#tile(call))),
       servedMethod(getEntries, (call) => serveLog(call, () => this.#entries(call))),
       servedMethod(getProof, (call) => serveLog(call, () => this.#proof(call))),
       servedMethod(watch, (call) => serveLog(call, () => this.#watch(call))),
+      servedMethod(addCosignatures, (call) => serveLog(call, () => this.#addCosignatures(call))),
     ];
   }
 
@@ -182,6 +194,22 @@ export class LogService {
       this.#proving.delete(call);
       this.#provings--;
     }
+  }
+
+  async #addCosignatures(call: GrpcCall): Promise<void> {
+    const bytes = (await call.next()) ?? new Uint8Array();
+    if (bytes.length > MAX_COSIGNED_NOTE_BYTES)
+      throw new LogRefusal('request', `cosignatures of more than ${MAX_COSIGNED_NOTE_BYTES} bytes`);
+    const { checkpoint } = requestOf(AddCosignaturesRequestSchema, bytes);
+    const { cosignatures } = this.#open();
+    if (cosignatures === undefined) throw new LogRefusal('request', 'no cosignatures are taken here');
+    const added = this.#turns.take(call.connection.number, () => cosignatures.add(checkpoint));
+    const { cosigned, mirrored } = await added.catch((cause: unknown) => {
+      if (!(cause instanceof RefusalError) || cause.code !== 'request') throw cause;
+      throw new LogRefusal('request', cause.message, { cause });
+    });
+    const sizes = { cosigned: BigInt(cosigned), mirrored: BigInt(mirrored) };
+    call.end({ status: STATUS.ok, response: encoded(AddCosignaturesResponseSchema, sizes) });
   }
 
   async #watch(call: GrpcCall): Promise<void> {

@@ -18,6 +18,15 @@ export function smallRequest<Desc extends DescMessage>(type: Desc, bytes: Uint8A
   // layer: length of requests of health
   if (bytes.length > MAX_REQUEST_BYTES)
     throw new RequestError(STATUS.resourceExhausted, `a request is longer than ${MAX_REQUEST_BYTES} bytes`);
+  return requestOf(type, bytes);
+}
+
+/**
+ * Decodes a request whose length its caller has judged.
+ *
+ * @throws RequestError
+ */
+export function requestOf<Desc extends DescMessage>(type: Desc, bytes: Uint8Array): MessageShape<Desc> {
   try {
     return fromBinary(type, bytes, { readUnknownFields: false });
   } catch {

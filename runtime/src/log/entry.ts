@@ -87,6 +87,25 @@ export function quoteRecord(options: EntryOptions, isOverdue: boolean): Entry {
   return entryOf(options, { layer: 'evidence', reason: isOverdue ? 'quote overdue' : 'quote after overdue' });
 }
 
+/** The record of a quorum of witnesses over the tree of this size. */
+export function cosignedRecord(options: EntryOptions, size: number): Entry {
+  return entryOf(options, { layer: 'evidence', reason: 'cosigned', figures: { size } });
+}
+
+/**
+ * The record of more records than the policy allows beyond the last cosigned checkpoint: calls are
+ * refused from now on; or of a quorum after that.
+ */
+export function unwitnessedRecord(options: EntryOptions, isOver: boolean, records: number): Entry {
+  const reason = isOver ? 'witnesses away' : 'witnesses back';
+  return entryOf(options, { layer: 'evidence', reason, figures: { records } });
+}
+
+/** The record of a quorum over a tree that is not this log's: it forked. */
+export function forkRecord(options: EntryOptions, size: number): Entry {
+  return entryOf(options, { layer: 'evidence', reason: 'fork: witnesses cosigned another tree', figures: { size } });
+}
+
 /**
  * The last record of a boot that ended in order.
  *

@@ -202,6 +202,49 @@ export declare type WatchResponse = Message<"enclaim.v1.WatchResponse"> & {
 export declare const WatchResponseSchema: GenMessage<WatchResponse>;
 
 /**
+ * @generated from message enclaim.v1.AddCosignaturesRequest
+ */
+export declare type AddCosignaturesRequest = Message<"enclaim.v1.AddCosignaturesRequest"> & {
+  /**
+   * Signed note, of at most 128 KiB.
+   *
+   * @generated from field: string checkpoint = 1;
+   */
+  checkpoint: string;
+};
+
+/**
+ * Describes the message enclaim.v1.AddCosignaturesRequest.
+ * Use `create(AddCosignaturesRequestSchema)` to create a new message.
+ */
+export declare const AddCosignaturesRequestSchema: GenMessage<AddCosignaturesRequest>;
+
+/**
+ * @generated from message enclaim.v1.AddCosignaturesResponse
+ */
+export declare type AddCosignaturesResponse = Message<"enclaim.v1.AddCosignaturesResponse"> & {
+  /**
+   * Entries under the quorum of witnesses; those that this boot found, before there is one.
+   *
+   * @generated from field: uint64 cosigned = 1;
+   */
+  cosigned: bigint;
+
+  /**
+   * Entries that the mirror holds, by its cosignature.
+   *
+   * @generated from field: uint64 mirrored = 2;
+   */
+  mirrored: bigint;
+};
+
+/**
+ * Describes the message enclaim.v1.AddCosignaturesResponse.
+ * Use `create(AddCosignaturesResponseSchema)` to create a new message.
+ */
+export declare const AddCosignaturesResponseSchema: GenMessage<AddCosignaturesResponse>;
+
+/**
  * One log per boot. Anyone may call GetCheckpoint, GetTile, GetProof and Watch, on any connection: hashes and signatures
  * tell no record. GetEntries is for readers that the policy names (evidence.readers), who prove their key on an attested
  * connection. No answer carries a receipt: each is verified against a checkpoint, and that against a quote.
@@ -259,6 +302,17 @@ export declare const Log: GenService<{
     methodKind: "server_streaming";
     input: typeof WatchRequestSchema;
     output: typeof WatchResponseSchema;
+  },
+  /**
+   * A checkpoint of this log with cosignatures of the policy's witnesses or its mirror, brought by anyone. INVALID_ARGUMENT
+   * where they do not count.
+   *
+   * @generated from rpc enclaim.v1.Log.AddCosignatures
+   */
+  addCosignatures: {
+    methodKind: "unary";
+    input: typeof AddCosignaturesRequestSchema;
+    output: typeof AddCosignaturesResponseSchema;
   },
 }>;
 
