@@ -152,8 +152,9 @@ export class LogService {
   async #entries(call: GrpcCall): Promise<void> {
     const asked = await requested(call, GetEntriesRequestSchema);
     const { log } = this.#open();
+    // In a turn, because a stranger's signature costs as much as a reader's.
     // layer: readers of the log
-    this.#readers.admit(call);
+    await this.#inTurn(call, async () => this.#readers.admit(call));
     if (asked.count < 1 || asked.count > MAX_ENTRIES_REQUESTED)
       throw new LogRefusal('request', `1 to ${MAX_ENTRIES_REQUESTED} entries are asked for at once`);
     const first = Number(asked.first);
