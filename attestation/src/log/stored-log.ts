@@ -132,11 +132,9 @@ export class StoredLog {
 
   /** The block that holds a record: it is looked for from the place of the record's tile on. */
   async #blockOf(journal: Journal, index: number): Promise<Block> {
-    const { minimum, start } = this.#held();
     const tile = Math.floor(index / TILE_HASHES);
     // The oldest tile may begin in a block that is no longer there.
-    const isOldest = tile === Math.floor(minimum / TILE_HASHES);
-    const place = isOldest ? start : (this.#places.get(tile) ?? (await this.#disk.place(tile)));
+    const place = Math.max(this.#held().start, this.#places.get(tile) ?? (await this.#disk.place(tile)));
     return await journal.blockOf(index, place);
   }
 

@@ -311,10 +311,19 @@ export class RecordLog {
     for (const tell of this.#listeners) queueMicrotask(() => tell(this.durable));
   }
 
-  /** Position before which all may be overwritten: that of a record, or of the last block. */
+  /**
+   * Position before which all may be overwritten: that of a record, or of the last block. If the
+   * record is not found because a block before it was damaged, no space is given back.
+   */
   async #startOf(minimum: number): Promise<number> {
-    const { last } = this.#writer;
-    return minimum < this.#durable.size ? Math.min(last, await this.#stored.positionOf(minimum)) : last;
+    const { last, held } = this.#writer;
+    if (minimum >= this.#durable.size) return last;
+    try {
+      return Math.min(last, await this.#stored.positionOf(minimum));
+    } catch (error) {
+      if (error instanceof DecodeError) return held.start;
+      throw error;
+    }
   }
 
   async #settle(): Promise<void> {

@@ -102,6 +102,23 @@ test('space is not used again before a superblock says so, so that a crash leave
   assert.throws(() => log.forget(Number.NaN), RangeError);
 });
 
+test('a damaged block gives no space back, and the next that is forgotten does', async () => {
+  const disk = new FakeDisk();
+  const log = await disk.open();
+  await append(log, 600, 5);
+  const { left } = log;
+  const { base } = disk.layout.journal;
+  disk.bytes.fill(0xff, base + 30_000, base + 31_000);
+  for (const below of [100, 300]) {
+    log.forget(below);
+    await append(log, 1);
+    assert.equal(log.minimum, below);
+    if (below === 100) assert(log.left < left);
+    else assert(log.left > left);
+  }
+  await holds(log);
+});
+
 test('a ring that went round is found without superblocks', async () => {
   const disk = new FakeDisk(256 * 1024);
   const log = await disk.open();
