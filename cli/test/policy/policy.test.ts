@@ -581,6 +581,11 @@ test('policy explain tells which methods share workers, and why others do not', 
   );
 });
 
+test('explain log says when records are under a quote, and what happens without one', async () => {
+  const { out } = await enclaim(CLINIC, 'policy', 'explain', 'log');
+  assert.match(out, /^quoted {7}by the hardware within 1000 ms; without a quote for ten times as long, .* refused$/m);
+});
+
 test('policy explain tells what a claim rests on, with a policy or without', async () => {
   const { out } = await enclaim(CLINIC, 'policy', 'explain', 'access-log');
   assert.match(out, /^strength {2}review: asserted$/m);
