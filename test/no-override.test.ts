@@ -109,6 +109,7 @@ test('files: what is mounted, measured, and the kernel’s own', () => {
 test('RPCs: health, reflection, the log, and what the policy exposes', () => {
   assert.deepEqual(found(/(?<!function )\bservedMethod\(([^,]+),/g), [
     'ServerReflection.method.serverReflectionInfo',
+    'addCosignatures',
     'check',
     'getCheckpoint',
     'getEntries',
