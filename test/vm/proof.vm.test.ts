@@ -1,0 +1,129 @@
+/** A call of a real boot is proved up to its hardware, and the proof outlives the boot: offline, in a shell and in a browser. */
+
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { after, before, test } from 'node:test';
+import { buildBundle, findApp, projectRoot } from '@enclaim/image';
+import { EXIT } from '../../cli/src/exit-status.ts';
+import { buildCheckout, copyQuickCheckout } from '../reproduce/checkout.ts';
+import { AuditorsPage } from '../support/auditors-page.ts';
+import { type Ended, ended } from '../support/ended.ts';
+import { HANGS_MS } from '../support/eventually.ts';
+import { needs } from '../support/machine-needs.ts';
+
+const METHOD = 'echo.v1.Echo/Say';
+
+let scratch: string;
+let machine: ChildProcess | undefined;
+/** Words of `enclaim verify` for each receipt, as `call` prints them. */
+const later: string[][] = [];
+
+before(async () => {
+  scratch = await mkdtemp(join(tmpdir(), 'enclaim-proof-'));
+  await chmod(scratch, 0o755);
+  const app = await buildBundle(await findApp(join(projectRoot, 'image/test/apps/echo')));
+  await writeFile(join(scratch, 'app.enclaim'), app.bytes);
+  // Packed quickly: all else is as in the image that ships.
+  await copyQuickCheckout(join(scratch, 'sources'));
+  await buildCheckout(join(scratch, 'sources'), join(scratch, 'image'));
+});
+after(async () => {
+  await stop();
+  await rm(scratch, { recursive: true, force: true });
+});
+
+function start(words: readonly string[], program: readonly string[] = []): ChildProcess {
+  const [first = '', ...rest] = [...program, process.execPath, join(projectRoot, 'cli/src/main.ts'), ...words];
+  return spawn(first, rest, { cwd: scratch, stdio: ['ignore', 'pipe', 'pipe'] });
+}
+
+async function ok(words: readonly string[], program: readonly string[] = []): Promise<Ended> {
+  const result = await ended(start(words, program));
+  assert.equal(result.code, EXIT.ok, `enclaim ${words.join(' ')}\n${result.stdout}${result.stderr}`);
+  return result;
+}
+
+async function stop(): Promise<void> {
+  if (machine === undefined || machine.exitCode !== null) return;
+  machine.kill('SIGINT');
+  await once(machine, 'close');
+}
+
+/** Boots the machine on its state, and writes references that accept its TPM. @returns its address */
+async function boot(): Promise<string> {
+  const running = start(['run', 'app.enclaim', '--image', 'image', '--state', 'state']);
+  machine = running;
+  const lines: string[] = [];
+  const served = Promise.withResolvers<{ target: string; authority: string[] }>();
+  let target: string | undefined;
+  let authority: string[] | undefined;
+  for (const stream of [running.stdout, running.stderr])
+    createInterface({ input: stream ?? assert.fail() }).on('line', (line) => {
+      lines.push(line);
+      authority ??= /^for enclaim references: (.*)$/.exec(line)?.[1]?.split(' ');
+      if (/^127\.0\.0\.1:\d+$/.test(line)) target = line;
+      if (target !== undefined && authority !== undefined) served.resolve({ target, authority });
+    });
+  running.once('close', () => served.reject(new Error(`the machine ended:\n${lines.join('\n')}`)));
+  const hangs = setTimeout(() => served.reject(new Error(`hangs:\n${lines.join('\n')}`)), 3 * HANGS_MS);
+  const found = await served.promise.finally(() => clearTimeout(hangs));
+  const of = ['--manifest', 'image/manifest.json', '--bundle', 'app.enclaim'];
+  await ok(['references', ...of, ...found.authority, '-o', 'references.json']);
+  return found.target;
+}
+
+/** Calls, waits for the proof, and keeps it. @returns index and log of the record */
+async function prove(target: string, file: string): Promise<{ index: number; origin: string }> {
+  const words = ['--references', 'references.json', '--quiet', '--prove', '--save-receipt', file];
+  const { stderr } = await ok(['call', target, METHOD, '-d', '{}', ...words]);
+  const [, verify = assert.fail(stderr)] = /^receipt: later {2}enclaim (.*)$/m.exec(stderr) ?? [];
+  later.push(verify.split(' '));
+  const [, index, origin = ''] = /^ {2}leaf {9}record (\d+) of (\S+), written by this boot$/m.exec(stderr) ?? [];
+  return { index: Number(index ?? assert.fail(stderr)), origin };
+}
+
+/** Runs without any network, not even to this machine itself. */
+const OFFLINE = ['unshare', '--user', '--map-root-user', '--net'];
+
+test('a call is proved, and so is one of the next boot, whose log goes on where the last one ended', async () => {
+  const first = await prove(await boot(), 'first.enclaim-receipt');
+  await stop();
+  const second = await prove(await boot(), 'second.enclaim-receipt');
+  await stop();
+  assert.notEqual(second.origin, first.origin, 'each boot has a log key and a name of its own');
+  assert.ok(second.index > first.index, `${second.index} after ${first.index}`);
+});
+
+test('both proofs verify with all machines off and no network, now and as of their own time', async () => {
+  assert.equal(later.length, 2);
+  for (const words of later) {
+    const { stderr } = await ok(words, OFFLINE);
+    assert.match(stderr, /^verdict: ok/m);
+    assert.match(stderr, /^proof: from the receipt to the hardware$/m);
+    assert.match((await ok([...words, '--as-of', 'receipt'], OFFLINE)).stderr, /^as of: .*strength host/m);
+  }
+  const [[verify = '', , ...rest] = []] = later;
+  const swapped = JSON.parse(await readFile(join(scratch, 'first.enclaim-receipt'), 'utf8'));
+  const { proof } = JSON.parse(await readFile(join(scratch, 'second.enclaim-receipt'), 'utf8'));
+  await writeFile(join(scratch, 'mixed.enclaim-receipt'), JSON.stringify({ ...swapped, proof }));
+  const { code, stderr } = await ended(start([verify, 'mixed.enclaim-receipt', ...rest]));
+  assert.equal(code, EXIT.refused, stderr);
+  assert.match(stderr, /EvidenceError binding: proof of record/);
+});
+
+test('a browser shows the same way from disk', needs('browser'), async () => {
+  const [words = []] = later;
+  const ak = words[words.indexOf('--ak') + 1] ?? assert.fail('the words that verify name the key');
+  const references = JSON.parse(await readFile(join(scratch, 'references.json'), 'utf8'));
+  references.anchors.attestationKeys = [ak];
+  await using auditor = await AuditorsPage.open();
+  const shown = await auditor.show(await readFile(join(scratch, 'first.enclaim-receipt')), JSON.stringify(references));
+  assert.equal(shown.head, 'Verdict: ok', shown.text);
+  assert.match(shown.text, /Proof: the record is under a quote of the hardware/);
+  assert.match(shown.text, /hashes above the leaf, signed by the log key/);
+});
