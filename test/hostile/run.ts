@@ -26,6 +26,7 @@ import { proofAttacks } from './proof.ts';
 import { protocolAttacks } from './protocol.ts';
 import { resourceAttacks } from './resources.ts';
 import { allMarks, marksTurnedOff } from './weakened.ts';
+import { witnessAttacks } from './witness.ts';
 
 /** Attacks that are tried at the same time. */
 const AT_ONCE = 3;
@@ -47,6 +48,7 @@ const together = chosen([
   ...egressAttacks,
   ...protocolAttacks,
   ...proofAttacks,
+  ...witnessAttacks,
   ...processAttacks,
   ...operatorAttacks,
 ]);

@@ -49,7 +49,7 @@ const MIN_TIME_SECONDS = 1_577_836_800;
 export class Witness {
   readonly #parts: WitnessParts;
   /** The end of the last request for each log. */
-  readonly #turns = new Map<string, Promise<unknown>>();
+  readonly #turns = new Map<string, Promise<void>>();
 
   constructor(parts: WitnessParts) {
     this.#parts = parts;
@@ -87,6 +87,7 @@ export class Witness {
     const last = store.last(checkpoint.origin);
     const size = last?.checkpoint.size ?? 0;
     if (old !== size) return { status: 409, body: `${size}\n`, type: WITNESSED_SIZE_TYPE };
+    // layer: one history
     if (!continues(last?.checkpoint, checkpoint, proof)) {
       await this.#tellFork(last?.checkpoint, checkpoint, formatNote(text, logLines));
       return answer(422, 'the proof does not lead from the last cosigned checkpoint to this one');
@@ -97,6 +98,7 @@ export class Witness {
       return answer(500, 'no clock');
     }
     const lines = cosign(keys, text, BigInt(time));
+    // layer: stored before it is answered
     await store.keep({ checkpoint, note: formatNote(text, [...logLines, ...lines]) });
     return { status: 200, body: lines.join('') };
   }
@@ -109,10 +111,16 @@ export class Witness {
   }
 
   async #inTurn<T>(origin: string, run: () => Promise<T>): Promise<T> {
-    const before = this.#turns.get(origin) ?? Promise.resolve();
-    const turn = before.then(run, run);
-    this.#turns.set(origin, turn);
-    return turn;
+    const before = this.#turns.get(origin);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#turns.set(origin, promise);
+    // layer: one request for a log at a time
+    await before;
+    try {
+      return await run();
+    } finally {
+      resolve();
+    }
   }
 }
 

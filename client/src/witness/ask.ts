@@ -115,7 +115,9 @@ async function verifyAnswer(witness: AskedWitness, note: string, body: string, n
     const cosigned = `${text}\n${body}`;
     const { text: signed, verified } = await verifyNote(cosigned, witness.keys);
     // An empty line in the answer makes another text, which a witness may well have signed.
+    // layer: nothing but signature lines
     if (signed !== text) throw protocol(witness, 'answers more than signature lines');
+    // layer: cosignatures of now
     for (const { timestamp } of verified) refuseOtherTime(witness, timestamp, now);
     return {
       lines: linesOfKeys(
@@ -148,6 +150,7 @@ async function post(url: string, body: string, timeout: number): Promise<Answer>
     const response = await fetch(addressOf(url), {
       method: 'POST',
       body,
+      // layer: no redirection
       redirect: 'manual',
       signal,
       headers: { 'content-type': 'text/plain; charset=utf-8', 'accept-encoding': 'identity' },
@@ -173,6 +176,7 @@ async function readBounded(url: string, response: Response): Promise<string> {
   let length = 0;
   for await (const part of response.body ?? []) {
     length += part.length;
+    // layer: bound of an answer
     if (length > MAX_WITNESS_ANSWER_BYTES) {
       throw new WitnessError('protocol', `${url} answers more than ${MAX_WITNESS_ANSWER_BYTES} bytes`);
     }

@@ -103,7 +103,9 @@ export class Cosignatures {
     const verified = await this.#verified(note);
     const isReached = witnesses !== undefined && reachesQuorum(witnesses, verified);
     const isMirrored = verified.some(({ key, timestamp }) => key === mirror && timestamp !== 0n);
+    // layer: quorum of the policy
     if (!isReached && !isMirrored) throw refused('no quorum of witnesses and no mirror cosigned it');
+    // layer: the log's own tree
     if (!isOwn) {
       if (isReached) this.#effects.forked(size);
       throw refused(`cosigned is a tree of ${size} that is not this log's`);
