@@ -56,7 +56,11 @@ const said = {
   asked: [...names.asked],
   records: records
     .filter(({ sink, figures }) => sink === 'send:mailer' || figures['denied:send:mailer'] === 1)
-    .map(({ decision, reason, claims }) => ({ decision, reason, claim: claims[0] ?? null })),
+    .map(({ decision, reason, claims }) => ({
+      decision,
+      reason,
+      claim: claims.find((id) => id === 'no-sharing') ?? null,
+    })),
 };
 console.log(`report:${JSON.stringify(said)}`);
 process.exit(0);
