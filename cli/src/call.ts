@@ -120,10 +120,12 @@ async function call(target: string, method: string | undefined, options: Options
     // says whether it counts.
     const streams = descriptor?.methodKind === 'server_streaming' || descriptor?.methodKind === 'bidi_streaming';
     const onMessage = streams ? print : () => {};
+    let refusal: unknown;
     try {
       const response = await stream(channel, `/${method}`, requests, { metadata, deadline, onMessage });
       if (!streams) for (const message of response) print(message);
     } catch (error) {
+      refusal = error;
       // A refusal that is only counted has none.
       if (receipt === undefined && keep !== undefined) console.error(`receipt: none came, ${keep} is not written`);
       throw error;
@@ -131,7 +133,7 @@ async function call(target: string, method: string | undefined, options: Options
       // A refusal's receipt is shown, too: it proves which server refused, and why.
       if (receipt !== undefined) {
         const against = { references, demands, newerThan, known, timeout };
-        const proof = options.prove ? await proveReceipt(channel, receipt, keep, against) : undefined;
+        const proof = options.prove ? await proofOf(channel, receipt, keep, against, refusal) : undefined;
         await showReceipt(receipt, keep, options.references, references, proof);
       }
     }
@@ -168,14 +170,15 @@ async function showReceipt(
 
 /**
  * Waits for the proof of a receipt. If none comes, the receipt is kept with its connection's
- * evidence.
+ * evidence. The error of a call that was refused is told in place of the proof's.
  */
-async function proveReceipt(
+async function proofOf(
   channel: AttestedChannel,
   receipt: CheckedReceipt,
   keep: string | undefined,
   options: ProveOptions,
-): Promise<ReceiptProof> {
+  refusal: unknown,
+): Promise<ReceiptProof | undefined> {
   try {
     return await prove(channel, receipt, options);
   } catch (error) {
@@ -185,7 +188,9 @@ async function proveReceipt(
         `receipt: no proof of its record came; ${printable(keep)} has the evidence of the connection alone`,
       );
     }
-    throw error;
+    if (refusal === undefined) throw error;
+    console.error(`receipt: no proof of its record came: ${printable((error as Error).message)}`);
+    return undefined;
   }
 }
 
