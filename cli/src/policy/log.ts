@@ -4,16 +4,26 @@ import { type Policy, quotedWithin } from '@enclaim/policy-schema';
 import ansis from 'ansis';
 
 /** Lines for people. */
-export function explainLog({ evidence: { durability, retention, readers = [], ...rest } }: Policy): string {
+export function explainLog({ evidence: { durability, retention, readers = [], ...rest }, evidence }: Policy): string {
   const when = durability === 'batched' ? 'after its response' : 'before its response leaves';
   return [
     `${ansis.bold('log')}          a record of each call, on stable storage ${when}`,
     `kept         ${retention === 'unlimited' ? 'without an end' : `for at least ${retention}`}`,
     `quoted       ${quotedText(quotedWithin(rest))}`,
+    ...cosignedText(evidence),
     'anyone       hashes, tiles, checkpoints, proofs',
     `entries      ${readers.join(', ') || 'nobody'}`,
     'enforced     runtime: a reader proves its key on an attested connection',
   ].join('\n');
+}
+
+/** How the log is cosigned and mirrored. No line where the policy does not speak of it. */
+function cosignedText({ witnesses, unwitnessed, mirror }: Policy['evidence']): string[] {
+  const beyond = unwitnessed === undefined ? '' : `; beyond ${unwitnessed} records without it, calls are refused`;
+  return [
+    ...(witnesses.length === 0 ? [] : [`cosigned     by the quorum of evidence.witnesses${beyond}`]),
+    ...(mirror === undefined ? [] : [`forgotten    what the mirror ${mirror.split('+', 2).join('+')} holds`]),
+  ];
 }
 
 function quotedText(within: number): string {
