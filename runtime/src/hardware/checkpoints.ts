@@ -75,7 +75,7 @@ const MAX_WAITERS = 8192;
  * How many times the promised time may pass without a quote, and at least how many milliseconds,
  * before calls are refused.
  */
-const OVERDUE = { times: 10, least: 60_000 } as const;
+const OVERDUE = { times: 10, least: 30_000 } as const;
 /** Milliseconds for the quote over the last record of a boot. */
 const LAST_QUOTE_MS = 2_500;
 
