@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { sign } from 'node:crypto';
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -119,9 +119,10 @@ describe('a witness', () => {
     assert.equal(answers.filter(([status]) => status === 409).length, 23);
   });
 
-  test('goes on from what it cosigned before, and from nothing that it did not', async () => {
+  test('goes on from what it cosigned before, and from nothing that it did not', async (t) => {
     const keys = witnessKeys();
     const { folder, address, close } = await openWitness([log], { keys });
+    t.after(() => rm(folder, { recursive: true }));
     await post({ address }, log.request(0, 5));
     await close();
     {

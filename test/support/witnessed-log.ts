@@ -1,7 +1,7 @@
 /** Logs that grow, fork and sign, and witnesses over them, for tests. */
 
 import { generateKeyPairSync, sign } from 'node:crypto';
-import { mkdtemp } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { utf8 } from '../../attestation/src/bytes.ts';
@@ -73,7 +73,7 @@ export interface TestWitness extends ServedWitness, AsyncDisposable {
   readonly said: string[];
 }
 
-/** Serves a witness of some logs on loopback. */
+/** Serves a witness of some logs on loopback. A folder that it made goes with it. */
 export async function openWitness(
   logs: readonly Pick<TestLog, 'origin' | 'key'>[],
   options: { readonly keys?: readonly CosigningKey[]; readonly folder?: string; readonly now?: () => number } = {},
@@ -85,5 +85,9 @@ export async function openWitness(
   const said: string[] = [];
   const witness = new Witness({ keys, logs: known, store, now, say: (line) => said.push(line) });
   const served = await serveWitness(witness, store, known.keys(), { host: '127.0.0.1', port: 0 });
-  return { ...served, keys, folder, said, [Symbol.asyncDispose]: () => served.close() };
+  const end = async (): Promise<void> => {
+    await served.close();
+    if (options.folder === undefined) await rm(folder, { recursive: true });
+  };
+  return { ...served, keys, folder, said, [Symbol.asyncDispose]: end };
 }
