@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { createPublicKey, generateKeyPairSync, sign } from 'node:crypto';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -18,12 +18,11 @@ import {
 } from '@enclaim/attestation/tlog';
 import { connect, LogReader } from '@enclaim/client';
 import { gatherCosignatures } from '@enclaim/client/witness';
-import { buildBundle } from '@enclaim/image';
 import { type CosigningKey, cosign } from '../cli/src/witness/signer.ts';
 import { type AttestedRuntime, bootAttested } from './support/attested-runtime.ts';
+import { buildClinic } from './support/witnessed-clinic.ts';
 import { openWitness, witnessKeys } from './support/witnessed-log.ts';
 
-const clinic = join(import.meta.dirname, '../examples/clinic');
 const UNWITNESSED = 12;
 const keys = witnessKeys();
 const [classic, quantum] = keys as [CosigningKey, CosigningKey];
@@ -40,14 +39,8 @@ let machine: AttestedRuntime;
 let folder: string;
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'enclaim-cosigned-'));
-  const policyFile = join(folder, 'policy.yaml');
   const rules = { witnesses: LINES, unwitnessed: UNWITNESSED, readers: [readerName] };
-  const lines = Object.entries(rules).map(([name, value]) => `  ${name}: ${JSON.stringify(value)}`);
-  const policy = await readFile(join(clinic, 'policy.yaml'), 'utf8');
-  assert.match(policy, /^evidence:\n/m);
-  await writeFile(policyFile, policy.replace(/^evidence:\n/m, `evidence:\n${lines.join('\n')}\n`));
-  const handlersEntry = join(clinic, 'handlers/index.ts');
-  machine = await bootAttested(await buildBundle({ policyFile, protoDir: join(clinic, 'proto'), handlersEntry }));
+  machine = await bootAttested(await buildClinic(folder, rules));
 });
 after(async () => {
   await machine?.stop();
