@@ -2,10 +2,12 @@
 
 import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Sha256 } from '@enclaim/attestation/digest';
 import { merkleRoot } from '@enclaim/attestation/merkle';
 import { formatCheckpoint, formatNoteKey, parseNote } from '@enclaim/attestation/tlog';
+import type * as server from '../../cli/src/witness/server.ts';
 import { cosign } from '../../cli/src/witness/signer.ts';
 import type { WitnessStore } from '../../cli/src/witness/store.ts';
 import * as witness from '../../cli/src/witness/witness.ts';
@@ -15,9 +17,9 @@ import * as cosignatures from '../../runtime/src/log/cosignatures.ts';
 import { killWitness } from '../support/killed-witness.ts';
 import { count } from '../support/long.ts';
 import { TestLog, witnessKeys } from '../support/witnessed-log.ts';
-import type { Attack } from './attack.ts';
+import { type Attack, lasts, settling } from './attack.ts';
 import { passes } from './source-attack.ts';
-import { weakened } from './weakened.ts';
+import { type Weakness, weakened } from './weakened.ts';
 
 const log = new TestLog();
 const keys = witnessKeys();
@@ -72,6 +74,87 @@ async function taken({ askWitness }: typeof courier, listener: RequestListener):
   }
 }
 
+const PLACES = 8;
+/** A witness of few places, whose times are short where a layer has one. */
+const SMALL: Weakness = { constants: { MAX_WITNESS_CONNECTIONS: PLACES, REQUEST_MS: 800, HEADERS_MS: 400 } };
+
+/** Connections to a witness, each of which says `begins`, and `more` now and then. */
+class SlowPeers implements Disposable {
+  readonly #sockets: readonly Socket[];
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(address: string, number: number, begins: string, more: string) {
+    const { hostname: host, port } = new URL(address);
+    this.#sockets = Array.from({ length: number }, () => connect({ host, port: Number(port) }));
+    for (const socket of this.#sockets)
+      socket
+        .on('error', () => {})
+        .resume()
+        .write(begins);
+    this.#timer = setInterval(() => {
+      for (const socket of this.#sockets) if (socket.writable) socket.write(more);
+    }, 50);
+  }
+
+  async connected(): Promise<void> {
+    await Promise.all(this.#sockets.map((socket) => once(socket, 'connect')));
+  }
+
+  get closed(): number {
+    return this.#sockets.filter(({ closed }) => closed).length;
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer);
+    for (const socket of this.#sockets) socket.destroy();
+  }
+}
+
+/** An attack on a witness over its network: in both runs it is small. */
+function onServer(
+  name: string,
+  [layer, ...before]: readonly [string, ...string[]],
+  succeeds: (address: string) => Promise<boolean>,
+  scaled: Weakness = SMALL,
+): Attack {
+  const attempt = async (off: readonly string[]): Promise<boolean> => {
+    const { serveWitness }: typeof server = await import(weakened('cli/src/witness/server.ts', { ...scaled, off }));
+    const store = slowStore();
+    const asked = new witness.Witness(partsOf(store));
+    const served = await serveWitness(asked, store, [log.origin], { host: '127.0.0.1', port: 0 });
+    try {
+      return await succeeds(served.address);
+    } finally {
+      await served.close();
+    }
+  };
+  return { group: 'witness', name, layer, attempt: () => attempt([]), control: () => attempt([layer, ...before]) };
+}
+
+/** Whether an honest log, which asks until it is answered, waits as long as all places are held. */
+async function keepsOut(address: string, begins: string, more: string): Promise<boolean> {
+  using slow = new SlowPeers(address, PLACES, begins, more);
+  await slow.connected();
+  const given = new AbortController();
+  const honest = async (): Promise<void> => {
+    const asks = (): Promise<boolean> =>
+      fetch(`${address}/add-checkpoint`, { method: 'POST', body: log.request(0, 5) }).then(
+        () => true,
+        () => false,
+      );
+    while (!given.signal.aborted && !(await asks())) await sleep(50);
+  };
+  const answered = honest();
+  try {
+    return await lasts(settling(answered), 3000);
+  } finally {
+    given.abort();
+    slow[Symbol.dispose]();
+    await answered;
+  }
+}
+
+const HEAD = 'POST /add-checkpoint HTTP/1.1\r\nhost: witness\r\n';
 const text = parseNote(log.note(5)).text;
 const WITNESS = 'cli/src/witness/witness.ts';
 const COURIER = 'client/src/witness/ask.ts';
@@ -142,6 +225,32 @@ export const witnessAttacks: readonly Attack[] = [
     await asked.add(log.request(0, 5));
     return (await asked.add(log.request(5, 9, 'fork '))).status === 200;
   }),
+  ...(
+    [
+      ['say nothing', '', ''],
+      ['send a header now and then', HEAD, 'a: b\r\n'],
+    ] as const
+  ).map(([name, begins, more]) =>
+    onServer(
+      `hold all places of a witness: ${name}`,
+      ['the head of a request in its time', 'a whole request in its time'],
+      (address) => keepsOut(address, begins, more),
+    ),
+  ),
+  onServer(
+    'hold all places of a witness: send a byte of a body now and then',
+    ['a whole request in its time'],
+    (address) => keepsOut(address, `${HEAD}content-length: 100000\r\n\r\n`, 'o'),
+  ),
+  onServer(
+    'hold three times as many connections as a witness has places',
+    ['connections of a witness'],
+    async (address) => {
+      using many = new SlowPeers(address, 3 * PLACES, HEAD, 'a: b\r\n');
+      return await lasts(() => many.closed >= 2 * PLACES, 1000);
+    },
+    { constants: { MAX_WITNESS_CONNECTIONS: PLACES, REQUEST_MS: 3_600_000, HEADERS_MS: 3_600_000 } },
+  ),
   ...([0n, BigInt(NOW - 31_536_000), BigInt(NOW + 31_536_000)] as const).map((time) =>
     onSource(COURIER, courier, `cosign today for the second ${time}`, 'cosignatures of now', (module) =>
       taken(module, (_request, response) => response.end(cosign(keys, text, time).join(''))),

@@ -37,7 +37,9 @@ export async function serveWitness(
   const shown = new Map([...origins].map((origin) => [`/${witnessedPath(origin)}`, origin]));
   const server = createServer(
     {
+      // layer: a whole request in its time
       requestTimeout: REQUEST_MS,
+      // layer: the head of a request in its time
       headersTimeout: HEADERS_MS,
       connectionsCheckingInterval: 1000,
       maxHeaderSize: MAX_HEADER_BYTES,
@@ -46,6 +48,7 @@ export async function serveWitness(
       respond(witness, store, shown, request, response).catch(() => refuse(response, 500, 'failed'));
     },
   );
+  // layer: connections of a witness
   server.maxConnections = MAX_WITNESS_CONNECTIONS;
   server.timeout = IDLE_MS;
   await listening(server, host, port);
