@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { before, test } from 'node:test';
 import { buildImage, projectRoot, writeImage } from '@enclaim/image';
+import { findTools } from '@enclaim/image/machine';
 
 // biome-ignore lint/suspicious/noExplicitAny: what the other program printed; each test asserts its part
 let report: any;
@@ -18,6 +19,7 @@ before(async () => {
   const folder = await mkdtemp(join(tmpdir(), 'enclaim-egress-'));
   try {
     await writeFile(join(folder, 'resolv.conf'), 'nameserver 127.0.0.1\n');
+    await findTools(); // fetched here: from within its own network nothing can be
     const image = await buildImage();
     await writeImage(image, join(folder, 'image'));
     const { artefacts, references } = image.manifest;
