@@ -32,6 +32,9 @@ export class Page {
     this.#child = child;
     this.#profile = profile;
     this.#socket = socket;
+    socket.addEventListener('close', () => {
+      for (const { reject } of this.#waiting.values()) reject(new Error('the browser has ended'));
+    });
     socket.addEventListener('message', ({ data }) => {
       const { id, result, error } = JSON.parse(String(data)) as { id?: number; result?: unknown; error?: object };
       const waiting = id === undefined ? undefined : this.#waiting.get(id);
@@ -44,27 +47,35 @@ export class Page {
   static async open(url: string): Promise<Page> {
     const profile = await mkdtemp(join(tmpdir(), 'enclaim-chromium-'));
     const child = spawn(CHROMIUM, [...FLAGS, `--user-data-dir=${profile}`, url], { stdio: 'ignore' });
-    const port = await eventually(
-      'the browser',
-      async () => (await readFile(join(profile, 'DevToolsActivePort'), 'utf8')).split('\n')[0],
-    );
-    const address = await eventually('its page', async () => {
-      const list = (await (await fetch(`http://127.0.0.1:${port}/json/list`)).json()) as {
-        url: string;
-        webSocketDebuggerUrl: string;
-      }[];
-      return list.find((target) => target.url === url)?.webSocketDebuggerUrl;
-    });
-    const socket = new WebSocket(address);
-    await once(socket, 'open');
-    const page = new Page(child, profile, socket);
-    await page.until(`location.href === ${JSON.stringify(url)} && document.readyState === 'complete'`);
-    return page;
+    try {
+      const port = await eventually('the browser', async () => {
+        if (child.exitCode !== null || child.signalCode !== null) throw new Error('the browser has ended');
+        return wholePort(await readFile(join(profile, 'DevToolsActivePort'), 'utf8'));
+      });
+      const address = await eventually('its page', async () => {
+        const list = (await (await fetch(`http://127.0.0.1:${port}/json/list`)).json()) as {
+          url: string;
+          webSocketDebuggerUrl: string;
+        }[];
+        return list.find((target) => target.url === url)?.webSocketDebuggerUrl;
+      });
+      const socket = new WebSocket(address);
+      await once(socket, 'open');
+      const page = new Page(child, profile, socket);
+      await page.until(`location.href === ${JSON.stringify(url)} && document.readyState === 'complete'`);
+      return page;
+    } catch (error) {
+      // Without this, a browser that nobody holds would keep the test's process alive.
+      child.kill('SIGKILL');
+      throw error;
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     const ended = once(this.#child, 'exit');
-    this.#socket.send(JSON.stringify({ id: ++this.#sent, method: 'Browser.close' }));
+    if (this.#socket.readyState === WebSocket.OPEN)
+      this.#socket.send(JSON.stringify({ id: ++this.#sent, method: 'Browser.close' }));
+    else this.#child.kill('SIGKILL');
     await ended;
     await rm(this.#profile, { recursive: true, force: true, maxRetries: 5 });
   }
@@ -98,4 +109,12 @@ export class Page {
     this.#socket.send(JSON.stringify({ id, method, params }));
     return waiting.promise as Promise<T>;
   }
+}
+
+/**
+ * The port of a file that the browser has written to its end: the port, a line break and a path.
+ * A file that is there may still be empty.
+ */
+function wholePort(file: string): string | undefined {
+  return /^(\d+)\n\/./.exec(file)?.[1];
 }
