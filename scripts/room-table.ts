@@ -39,6 +39,7 @@ export const FOLDERS: Readonly<Record<string, readonly string[]>> = {
       'references',
       'release',
       'measure',
+      'scitt',
       'tlog',
     ],
     ...['snp', 'tdx', 'tpm', 'x509', 'verdict', 'cbor', 'hash', 'crypto'],

@@ -1,10 +1,14 @@
 /** Attacks of callers on the log: on records that they may not read, and on others who wait for it. */
 
-import { generateKeyPairSync } from 'node:crypto';
+import { generateKeyPairSync, sign } from 'node:crypto';
 import { create, type DescMethod, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+import { decodeCbor, encodeCbor } from '@enclaim/attestation/cbor';
 import { Log } from '@enclaim/attestation/log-service';
+import { inclusionPath, leafHash, merkleRoot } from '@enclaim/attestation/merkle';
+import { encodeCoseReceipt, keyThumbprint, treeMessage } from '@enclaim/attestation/scitt';
 import { type AttestedChannel, connect } from '@enclaim/client';
 import { Client, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
+import type * as receiptModule from '../../attestation/src/scitt/receipt.ts';
 import type * as serviceModule from '../../runtime/src/channel/log-service.ts';
 import type * as turnsModule from '../../runtime/src/channel/log-turns.ts';
 import { type LogServer, readerName, readerProof, startLogServer } from '../support/log-server.ts';
@@ -13,6 +17,7 @@ import { type Weakness, weakened } from './weakened.ts';
 
 const SERVICE = 'runtime/src/channel/log-service.ts';
 const TURNS = 'runtime/src/channel/log-turns.ts';
+const RECEIPT = 'attestation/src/scitt/receipt.ts';
 const ENTRIES = 700;
 const NOTHING = new Uint8Array(32);
 
@@ -148,6 +153,34 @@ function isWatching(channel: AttestedChannel): Promise<boolean> {
   });
 }
 
+/**
+ * A COSE receipt for the first of four leaves, whose proof states a tree of three: the same hashes lead to the same root. A
+ * reader of the proof alone would believe that size.
+ */
+async function otherSize(weakness: Weakness): Promise<boolean> {
+  const from = Object.keys(weakness).length === 0 ? `../../${RECEIPT}` : weakened(RECEIPT, weakness);
+  const { parseCoseReceipt, verifyCoseReceipt } = (await import(from)) as typeof receiptModule;
+  const pair = generateKeyPairSync('ed25519');
+  const key = readerName(pair.publicKey);
+  const leaves = Array.from({ length: 4 }, (_, i) => leafHash(Uint8Array.of(i)));
+  const [known = NOTHING] = leaves;
+  const tree = { origin: 'lab', subject: 'entries', size: leaves.length };
+  const path = inclusionPath(leaves, 0);
+  const signature = sign(null, treeMessage(tree, merkleRoot(leaves), key), pair.privateKey);
+  const proof = { kind: 'inclusion', index: 0, path } as const;
+  const honest = encodeCoseReceipt({ tree, keyId: keyThumbprint(key), proof, signature, companion: null });
+  const { tag, value } = decodeCbor(honest) as { tag: number; value: Uint8Array[] };
+  const stated = new Map([[396, new Map([[-1, [encodeCbor([tree.size - 1, 0, path])]]])]]);
+  try {
+    const receipt = parseCoseReceipt(encodeCbor({ tag, value: value.with(1, stated as never) }));
+    await verifyCoseReceipt(receipt, key, known);
+    return true;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error) return false;
+    throw error;
+  }
+}
+
 /** Attacks, each with the layer that stops it. */
 const ATTACKS: Readonly<Record<string, readonly [layer: string, act: (weakness: Weakness) => Promise<boolean>]>> = {
   'a caller without a key reads entries': ['readers of the log', entriesWithoutKey],
@@ -157,6 +190,7 @@ const ATTACKS: Readonly<Record<string, readonly [layer: string, act: (weakness: 
   'a flood of requests of one connection before those of another': ['turns of connections', starvesReaders],
   'a flood of requests of the log before calls': ['one piece of work a turn', starvesCalls],
   'watches of a few connections, so that none is left': ['watches of a connection', watchFlood],
+  'a COSE receipt whose proof states another size than was signed': ['one form of a receipt', otherSize],
 };
 
 /** Attacks on the log. */

@@ -4,8 +4,10 @@ import type { KeyObject } from 'node:crypto';
 import { sign } from 'node:crypto';
 import { create } from '@bufbuild/protobuf';
 import { utf8 } from '@enclaim/attestation/bytes';
+import { LABELS } from '@enclaim/attestation/labels';
 import { type LogProof, LogProofSchema, READER_METADATA, readerMessage } from '@enclaim/attestation/log-service';
 import { inclusionPath, leafHash, merkleRoot } from '@enclaim/attestation/merkle';
+import { treeMessage } from '@enclaim/attestation/scitt';
 import { type Ed25519Text, ed25519Key } from '@enclaim/attestation/statement';
 import { formatCheckpoint, formatNote, noteKey, signatureLine, type Tile, tileBytes } from '@enclaim/attestation/tlog';
 import { CallConnection } from '../../runtime/src/channel/connection.ts';
@@ -27,7 +29,7 @@ export class MemoryLog implements ServedLog, ServedCheckpoints {
   /** Reads of tiles and of entries so far. */
   reads = 0;
   readonly data: Uint8Array[] = [];
-  newest: { size: number; note: string } | undefined;
+  newest: { size: number; note: string; coseSignature: () => Uint8Array } | undefined;
   readonly #boot: PretendBoot;
 
   constructor(boot: PretendBoot) {
@@ -53,7 +55,15 @@ export class MemoryLog implements ServedLog, ServedCheckpoints {
   /** Signs for the first `size` entries. */
   sign(size: number = this.data.length): void {
     const { origin } = this;
-    this.newest = { size, note: this.note(formatCheckpoint({ origin, size, root: this.root(size), extensions: [] })) };
+    const root = this.root(size);
+    this.newest = {
+      size,
+      note: this.note(formatCheckpoint({ origin, size, root, extensions: [] })),
+      coseSignature: () => {
+        const { keys } = this.#boot;
+        return keys.signCheckpoint(treeMessage({ origin, subject: LABELS.record, size }, root, keys.log));
+      },
+    };
   }
 
   /** A text under the log key of the boot. */

@@ -1,6 +1,5 @@
 /**
- * COSE_Sign1 (RFC 9052, section 4.2), with an attached payload and one of the algorithms that
- * attestation uses.
+ * COSE_Sign1 (RFC 9052, section 4.2), with one of the algorithms that attestation uses.
  */
 
 import { verifySignature } from '#crypto';
@@ -11,12 +10,16 @@ import { encodeCbor } from './encode.ts';
 import { type CborMap, type CborValue, isTagged } from './value.ts';
 
 /** A signed message as parsed. **Trust**: none of it, until `verifySign1` has passed. */
-export interface Sign1 {
+export interface Sign1 extends DetachedSign1 {
+  readonly payload: Uint8Array;
+}
+
+/** The same without its payload, which stands elsewhere. */
+export interface DetachedSign1 {
   /** The protected headers as they stood, and as a map. */
   readonly protectedBytes: Uint8Array;
   readonly protectedHeaders: CborMap;
   readonly unprotectedHeaders: CborMap;
-  readonly payload: Uint8Array;
   readonly signature: Uint8Array;
 }
 
@@ -41,14 +44,27 @@ const ALGORITHMS: Readonly<Record<number, Algorithm>> = {
  * @throws DecodeError; `version` for critical headers, of which none is known.
  */
 export function parseSign1(bytes: Uint8Array): Sign1 {
+  const { payload, ...message } = parseMessage(bytes);
+  if (payload instanceof Uint8Array) return { ...message, payload };
+  throw new DecodeError('syntax', 'not a COSE_Sign1 with an attached payload', 0);
+}
+
+/** The same of one whose payload is detached. @throws as `parseSign1` */
+export function parseDetachedSign1(bytes: Uint8Array): DetachedSign1 {
+  const { payload, ...message } = parseMessage(bytes);
+  if (payload === null) return message;
+  throw new DecodeError('syntax', 'not a COSE_Sign1 with a detached payload', 0);
+}
+
+function parseMessage(bytes: Uint8Array): DetachedSign1 & { readonly payload: CborValue } {
   const decoded = decodeCbor(bytes);
   const value = isTagged(decoded) && decoded.tag === COSE_SIGN1_TAG ? decoded.value : decoded;
-  const [protectedBytes, unprotectedHeaders, payload, signature] = asArray(value, 4);
+  const [protectedBytes, unprotectedHeaders, payload = null, signature] = asArray(value, 4);
   const bad = (): never => {
-    throw new DecodeError('syntax', 'not a COSE_Sign1 with an attached payload', 0);
+    throw new DecodeError('syntax', 'not a COSE_Sign1', 0);
   };
   if (!(protectedBytes instanceof Uint8Array) || !(unprotectedHeaders instanceof Map)) return bad();
-  if (!(payload instanceof Uint8Array) || !(signature instanceof Uint8Array)) return bad();
+  if (!(signature instanceof Uint8Array)) return bad();
   const protectedHeaders = protectedBytes.length === 0 ? new Map() : decodeCbor(protectedBytes);
   if (!(protectedHeaders instanceof Map)) return bad();
   if (protectedHeaders.has(HEADER_CRITICAL)) throw new DecodeError('version', 'critical COSE headers are not known', 0);

@@ -17,8 +17,11 @@ export interface BootKeys {
   signReceipts(message: Uint8Array): Uint8Array;
   /** Public half of the log key, `ed25519:` text. */
   readonly log: `ed25519:${string}`;
-  /** Ed25519 signature of the log key, which signs the texts of checkpoints and nothing else. */
-  signCheckpoint(text: Uint8Array): Uint8Array;
+  /**
+   * Ed25519 signature of the log key, which signs checkpoints and nothing else: as the text of a
+   * note, and as the structure that COSE receipts carry.
+   */
+  signCheckpoint(message: Uint8Array): Uint8Array;
 }
 
 /** Makes the TLS key (P-256), the receipt key and the log key (Ed25519). */
@@ -36,7 +39,7 @@ export function makeBootKeys(): BootKeys {
     receipt: rawKey(receipt.publicKey),
     signReceipts: (message) => sign(null, message, receipt.privateKey),
     log: rawKey(log.publicKey),
-    signCheckpoint: (text) => sign(null, text, log.privateKey),
+    signCheckpoint: (message) => sign(null, message, log.privateKey),
   };
 }
 

@@ -60,10 +60,18 @@ export interface ServedLog {
   entries(first: number, count: number): Promise<Uint8Array[]>;
 }
 
+/** A signed checkpoint. */
+export interface ServedCheckpoint {
+  readonly size: number;
+  readonly note: string;
+  /** The log key's signature for COSE receipts. */
+  readonly coseSignature: () => Uint8Array;
+}
+
 /** The log's checkpoints. */
 export interface ServedCheckpoints {
   /** The newest, of what is durable; undefined while none is signed. */
-  readonly newest: { readonly size: number; readonly note: string } | undefined;
+  readonly newest: ServedCheckpoint | undefined;
   /** The way of a record of this boot to a quote, once there is one. */
   proofOf(index: number): Promise<LogProof>;
 }
@@ -130,9 +138,12 @@ export class LogService {
   async #checkpoint(call: GrpcCall): Promise<void> {
     await requested(call, GetCheckpointRequestSchema);
     const { checkpoints, log } = this.#open();
-    const { note: checkpoint } = await this.#inTurn(call, async () => newestOf(checkpoints));
+    const signed = await this.#inTurn(call, async () => {
+      const { note: checkpoint, coseSignature } = newestOf(checkpoints);
+      return { checkpoint, coseSignature: coseSignature() };
+    });
     const minimum = BigInt(log.minimum);
-    call.end({ status: STATUS.ok, response: encoded(GetCheckpointResponseSchema, { checkpoint, minimum }) });
+    call.end({ status: STATUS.ok, response: encoded(GetCheckpointResponseSchema, { ...signed, minimum }) });
   }
 
   async #tile(call: GrpcCall): Promise<void> {
@@ -233,7 +244,7 @@ export class LogService {
 }
 
 /** @throws LogRefusal `no-checkpoint` */
-function newestOf({ newest }: ServedCheckpoints): NonNullable<typeof newest> {
+function newestOf({ newest }: ServedCheckpoints): ServedCheckpoint {
   if (newest === undefined) throw unsigned();
   return newest;
 }

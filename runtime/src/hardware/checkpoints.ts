@@ -7,8 +7,10 @@ import { create } from '@bufbuild/protobuf';
 import { encodeCheckpointLeaf } from '@enclaim/attestation/batch';
 import { fromBase64Url, utf8 } from '@enclaim/attestation/bytes';
 import type { Sha256 } from '@enclaim/attestation/digest';
+import { LABELS } from '@enclaim/attestation/labels';
 import { type LogProof, LogProofSchema } from '@enclaim/attestation/log-service';
 import type { Evidence } from '@enclaim/attestation/messages';
+import { treeMessage } from '@enclaim/attestation/scitt';
 import { formatCheckpoint, formatNote, type NoteKey, noteKey, signatureLine } from '@enclaim/attestation/tlog';
 import { RefusalError } from '../errors.ts';
 import type { QuoteBatcher, SignedLeaf } from './quote-batch.ts';
@@ -36,6 +38,12 @@ export interface SignedCheckpoint {
   readonly text: string;
   /** C2SP signed note. */
   readonly note: string;
+  /**
+   * The log key's signature of the same tree for COSE receipts (RFC 9942), 64 bytes.
+   *
+   * **Cost**: made once it is asked for, and kept.
+   */
+  readonly coseSignature: () => Uint8Array;
 }
 
 interface QuotedCheckpoint extends SignedCheckpoint {
@@ -48,8 +56,8 @@ export interface CheckpointsOptions {
   readonly log: CheckpointedLog;
   /** The log's name. */
   readonly origin: string;
-  /** The log key, and its signature of a checkpoint's text. */
-  readonly keys: { readonly log: `ed25519:${string}`; signCheckpoint(text: Uint8Array): Uint8Array };
+  /** The log key, and its signature of a checkpoint in either form. */
+  readonly keys: { readonly log: `ed25519:${string}`; signCheckpoint(message: Uint8Array): Uint8Array };
   readonly quotes: Pick<QuoteBatcher, 'addLatest'>;
   /**
    * Milliseconds within which a durable record comes under a quote; 0: once a proof is asked for.
@@ -116,7 +124,12 @@ export class Checkpoints {
     const { origin, keys } = this.#options;
     const text = formatCheckpoint({ origin, size, root, extensions: [] });
     const line = signatureLine(this.#key, keys.signCheckpoint(utf8(text)));
-    this.#newest = { size, text, note: formatNote(text, [line]) };
+    let made: Uint8Array | undefined;
+    const coseSignature = (): Uint8Array => {
+      made ??= keys.signCheckpoint(treeMessage({ origin, subject: LABELS.record, size }, root, keys.log));
+      return made;
+    };
+    this.#newest = { size, text, note: formatNote(text, [line]), coseSignature };
     return this.#newest;
   }
 

@@ -43,6 +43,14 @@ export declare type GetCheckpointResponse = Message<"enclaim.v1.GetCheckpointRes
    * @generated from field: uint64 minimum = 2;
    */
   minimum: bigint;
+
+  /**
+   * Ed25519 of the log key over the same tree as COSE receipts have it (RFC 9942): the Sig_structure with the root as
+   * payload and the protected headers of docs/reference/formats.md. Empty where a server makes none.
+   *
+   * @generated from field: bytes cose_signature = 3;
+   */
+  coseSignature: Uint8Array;
 };
 
 /**
