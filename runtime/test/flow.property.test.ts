@@ -386,6 +386,52 @@ interface OpenCall {
   readonly egress: CallEgress;
 }
 
+/** What limits grant a method: in the policy, and in the plan of its releases. */
+function grantedBy(limits: Limits): Pick<Admission, 'policy' | 'releases'> & { readonly method: ExposedMethod } {
+  const { accepts, reads, stores, sends, returns, one, two, outside, named, recorded, score } = limits;
+  const rule = { purpose: 'p', callers: ['anyone'], accepts, reads, stores, sends, returns, interface: 'any' };
+  const subprocessor = ({ receives, assured }: Limits['outside']['one']) => ({
+    identity: { ca: 'system' },
+    receives,
+    assurance: assured === 'none' ? 'none' : { validUntil: DAYS[assured as keyof typeof DAYS] },
+  });
+  const field = `f${CATEGORIES.indexOf(named.takes)}`;
+  const declassify = [
+    { id: 'named', method: METHOD, to: named.to, build: { field: `$request.${field}` } },
+    { id: 'recorded', method: METHOD, to: recorded.to, build: { field: `$record.${recorded.of}.field` } },
+    { id: 'foreign', method: 'a.B/D', to: 'one', build: { field: 'x' } },
+  ];
+  const policy = {
+    services: { 'a.B': { C: rule, D: rule } },
+    collections: { one: { holds: one }, two: { holds: two } },
+    subprocessors: { one: subprocessor(outside.one), two: subprocessor(outside.two) },
+    declassify,
+    access: { cedar: '', identities: {} },
+    governance: { leaks: 'none', sovereignty: score },
+  } as unknown as Policy;
+  const releases = declassify.map((each): [string, Release] => [
+    each.id,
+    {
+      rule: { ...each, call: 'POST /', owner: '', justification: '' } as Release['rule'],
+      call: { verb: 'POST', path: '/' },
+      collections: each.id === 'recorded' ? [recorded.of] : [],
+    },
+  ]);
+  const method = { id: METHOD, rule } as unknown as ExposedMethod;
+  return { policy, method, releases: new Map(releases) };
+}
+
+/** The methods of both subprocessors. */
+const OUTBOUND = NAMES.flatMap((subprocessor) =>
+  service.methods.map((descriptor) => ({
+    subprocessor,
+    name: descriptor.name,
+    id: `t.S/${descriptor.name}` as const,
+    descriptor,
+    http: 'none' as const,
+  })),
+);
+
 /** The runtime's own, over the parts of a policy that flows depend on. */
 class Real {
   readonly #open: () => OpenCall;
@@ -398,62 +444,12 @@ class Real {
   /** Messages that left. */
   #left = 0;
 
-  constructor({
-    accepts,
-    reads,
-    stores,
-    sends,
-    returns,
-    one,
-    two,
-    outside,
-    named,
-    recorded,
-    score,
-    retention,
-  }: Limits) {
-    const rule = { purpose: 'p', callers: ['anyone'], accepts, reads, stores, sends, returns, interface: 'any' };
-    const subprocessor = ({ receives, assured }: Limits['outside']['one']) => ({
-      identity: { ca: 'system' },
-      receives,
-      assurance: assured === 'none' ? 'none' : { validUntil: DAYS[assured as keyof typeof DAYS] },
-    });
-    const field = `f${CATEGORIES.indexOf(named.takes)}`;
-    const declassify = [
-      { id: 'named', method: METHOD, to: named.to, build: { field: `$request.${field}` } },
-      { id: 'recorded', method: METHOD, to: recorded.to, build: { field: `$record.${recorded.of}.field` } },
-      { id: 'foreign', method: 'a.B/D', to: 'one', build: { field: 'x' } },
-    ];
-    const policy = {
-      services: { 'a.B': { C: rule, D: rule } },
-      collections: { one: { holds: one }, two: { holds: two } },
-      subprocessors: { one: subprocessor(outside.one), two: subprocessor(outside.two) },
-      declassify,
-      access: { cedar: '', identities: {} },
-      governance: { leaks: 'none', sovereignty: score },
-    } as unknown as Policy;
-    const releases = declassify.map((each): [string, Release] => [
-      each.id,
-      {
-        rule: { ...each, call: 'POST /', owner: '', justification: '' } as Release['rule'],
-        call: { verb: 'POST', path: '/' },
-        collections: each.id === 'recorded' ? [recorded.of] : [],
-      },
-    ]);
-    const outbound = NAMES.flatMap((subprocessor) =>
-      service.methods.map((descriptor) => ({
-        subprocessor,
-        name: descriptor.name,
-        id: `t.S/${descriptor.name}` as const,
-        descriptor,
-        http: 'none' as const,
-      })),
-    );
+  constructor(limits: Limits) {
+    const { policy, method, releases } = grantedBy(limits);
     const descriptors = { registry, bytes: descriptorBytes };
-    const messages = new Messages({ exposed: [], outbound, descriptors });
-    const admission = { policy, descriptors, outbound, messages, releases: new Map(releases) } as unknown as Admission;
-    const method = { id: METHOD, rule } as unknown as ExposedMethod;
-    this.#retention = retention;
+    const messages = new Messages({ exposed: [], outbound: OUTBOUND, descriptors });
+    const admission = { policy, descriptors, outbound: OUTBOUND, messages, releases } as unknown as Admission;
+    this.#retention = limits.retention;
     this.#start(() => []);
     const broker = {
       send: async () => {

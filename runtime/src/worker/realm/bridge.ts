@@ -62,7 +62,8 @@ export function bridge(parts: RealmParts, author?: boolean): Inside {
   parts.freezeRealm([shared]);
 
   const outbox = parts.realmOutbox();
-  const calls = parts.openCalls(outbox);
+  const operations = parts.pendingOperations(outbox, parts.liveMap);
+  const calls = parts.openCalls(outbox, operations, parts.liveMap);
   const ready: ReturnType<typeof instantiate>[] = [];
   let loaded: Parameters<typeof instantiate>[0] = { run: () => undefined, names: [] };
   const instance = () => ready.pop() ?? instantiate(loaded);
@@ -100,7 +101,7 @@ export function bridge(parts: RealmParts, author?: boolean): Inside {
       const value = mark < 0 ? undefined : parse(text.slice(mark + 1));
       if (message.kind === 'call') start(message, value);
       else if (message.kind === 'cancel') calls.cancel(message.call);
-      else if (message.kind !== 'ping') return calls.settle(message, value);
+      else if (message.kind !== 'ping') return operations.settle(message, value);
       else outbox.put(stringify({ kind: 'pong', ping: message.ping }));
       return message.kind === 'ping' ? -1 : message.call;
     },

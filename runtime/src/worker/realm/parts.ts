@@ -10,8 +10,10 @@ import { chacha20 } from './chacha20.ts';
 import { freezeRealm } from './freeze.ts';
 import { handlerContext } from './handler-context.ts';
 import { handlerRun } from './handler-run.ts';
+import { liveMap } from './live-map.ts';
 import { openCalls } from './open-calls.ts';
 import { realmOutbox } from './outbox.ts';
+import { pendingOperations } from './pending-operations.ts';
 import { removeState } from './remove-state.ts';
 import { statuses } from './status-error.ts';
 import { stillClock } from './still-clock.ts';
@@ -26,7 +28,9 @@ export interface RealmParts {
   readonly freezeRealm: typeof freezeRealm;
   readonly handlerContext: typeof handlerContext;
   readonly handlerRun: typeof handlerRun;
+  readonly liveMap: typeof liveMap;
   readonly openCalls: typeof openCalls;
+  readonly pendingOperations: typeof pendingOperations;
   readonly realmOutbox: typeof realmOutbox;
   readonly removeState: typeof removeState;
   readonly statuses: typeof statuses;
@@ -42,7 +46,9 @@ const PARTS: RealmParts = {
   freezeRealm,
   handlerContext,
   handlerRun,
+  liveMap,
   openCalls,
+  pendingOperations,
   realmOutbox,
   removeState,
   statuses,
