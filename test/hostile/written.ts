@@ -31,7 +31,7 @@ const FOLLOWED = `if (incoming.headers.location !== undefined) {
 /** A record's release says how it ended, when it has. */
 const TOLD = `await tracked(this.#untold, this.#sendRecords(release, keys));
 await new Promise((resolve) => setTimeout(resolve, 2000)); // as a peer far away
-if (Object.keys(this.#figures).some((name) => name.startsWith('release:'))) throw new Error('it was not sent');`;
+if (Object.keys(departures.figures).some((name) => name.startsWith('release:'))) throw new Error('it was not sent');`;
 
 /** The field of a request that a handler gets. */
 const PASSED = `next: async () => Buffer.from('\\x0a\\x10' + call.headers['x-a'], 'latin1')`;
@@ -55,7 +55,7 @@ export const WRITTEN: Readonly<Record<string, Written>> = {
   'an answer that stands': { code: () => "await whileItLasts(signal, egress.end('done'));" },
   'a redirect is an answer': { code: (handled) => `${FOLLOWED} ${handled}` },
   'answers that say nothing': { code: (said) => `${said} + status` },
-  'leak detectors on bytes': { code: () => 'textsOf(JSON.parse(text))' },
+  'leak detectors on bytes': { code: () => '[json]' },
   'work counts once': { code: (what) => `${what} + Math.random()` },
   'one answer for every record': { code: () => TOLD },
   'roots of the system': { code: () => 'ca: [...rootCertificates, globalThis.enclaimTestRoot]' },
