@@ -2,11 +2,10 @@
  * `node scripts/move.ts OLD NEW [OLD NEW …]`: moves sources, or folders of them, and rewrites what
  * leads there.
  *
- * It rewrites relative paths in quotes (imports and entry points of packages too), relative links of
- * Markdown, and paths below the project's root in code, tests and documents, of what moves and of
- * nothing else. It prints mentions of
- * a moved file by its name alone, and leaves them. Check types, rooms and links afterwards
- * (`npm run check`).
+ * It rewrites relative paths in quotes (imports and entry points of packages too), relative links
+ * of Markdown, and paths below the project's root in code, tests and documents, of what moves and
+ * of nothing else. It prints mentions of a moved file by its name alone, and leaves them. Check
+ * types, rooms and links afterwards (`npm run check`).
  */
 
 import { execFileSync } from 'node:child_process';
