@@ -9,6 +9,7 @@ import { mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { FirstRecord } from '@enclaim/attestation/record';
+import { anchorTime, BootClock } from '../runtime/src/clock.ts';
 import { type Device, openDevice } from '../runtime/src/log/device.ts';
 import { type Entry, RecordLog } from '../runtime/src/log/record-log.ts';
 import { freshHex } from '../runtime/src/random-pool.ts';
@@ -42,7 +43,8 @@ const FIELDS = {
   sink: null,
   basis: 'enforced',
 } as const;
-const time = (): string => new Date().toISOString();
+const clock = new BootClock(anchorTime());
+const time = (): string => clock.text();
 const record = (): Entry => ({
   ...FIELDS,
   v: 2,
