@@ -7,8 +7,7 @@
  * both.
  */
 import { X509Certificate } from 'node:crypto';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { parseReferences, type References } from '@enclaim/attestation';
@@ -17,6 +16,7 @@ import { connect, describeServices } from '@enclaim/client';
 import { buildImage, type Manifest, parseManifest, writeImage } from '@enclaim/image';
 import { type RunningMachine, startMachine } from '@enclaim/image/machine';
 import { digestOfCanonical } from '@enclaim/policy-schema';
+import { scratchFolder } from './scratch.ts';
 
 const { values } = parseArgs({
   options: {
@@ -42,7 +42,7 @@ const DEBIAN = {
 type Times = Readonly<Record<string, number>>;
 
 const bundle = await readFile(app);
-const folder = await mkdtemp(join(tmpdir(), 'enclaim-bench-'));
+const folder = await scratchFolder();
 try {
   const hello = await buildImage({ entries: [HELLO] });
   await writeImage(hello, join(folder, 'hello'));

@@ -14,8 +14,8 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { cpus, tmpdir } from 'node:os';
+import { rm, writeFile } from 'node:fs/promises';
+import { cpus } from 'node:os';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { createServer, type TLSSocket } from 'node:tls';
@@ -40,6 +40,7 @@ import { openLab } from '../test/support/lab.ts';
 import { startWorkers } from '../test/support/worker-process.ts';
 import { type Costs, costsOf, profiled } from './call-costs.ts';
 import { type Load, load } from './call-load.ts';
+import { scratchFolder } from './scratch.ts';
 
 const STREAMS = [1, 16, 64] as const;
 const PATH = '/lab.v1.Lab/Sum';
@@ -126,7 +127,7 @@ const { input, output } = method.descriptor;
 const request = Buffer.from(
   toBinary(input, fromJson(input, { key: 'k', load: Buffer.alloc(PAYLOAD).toString('base64') })),
 );
-const folder = await mkdtemp(join(tmpdir(), 'enclaim-bench-'));
+const folder = await scratchFolder();
 const LOG_BYTES = 2 ** 28;
 // A device has its blocks; a file that grows has to find them.
 await writeFile(join(folder, 'log'), new Uint8Array(LOG_BYTES));

@@ -5,8 +5,7 @@
  * and some minutes. Files stand for the disk; each write waits for it (`O_DSYNC`).
  */
 
-import { mkdtemp, open, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { FirstRecord } from '@enclaim/attestation/record';
 import { anchorTime, BootClock } from '../runtime/src/clock.ts';
@@ -14,11 +13,12 @@ import { type Device, openDevice } from '../runtime/src/log/device.ts';
 import { type Entry, RecordLog } from '../runtime/src/log/record-log.ts';
 import { freshHex } from '../runtime/src/random-pool.ts';
 import { ChainLog } from './log-chain.ts';
+import { scratchFolder } from './scratch.ts';
 
 const MIB = 1024 * 1024;
 const ROUNDS = 3;
 const SECONDS = 1.5;
-const folder = await mkdtemp(join(tmpdir(), 'enclaim-bench-log-'));
+const folder = await scratchFolder();
 let files = 0;
 
 /** A file of so many bytes with all its blocks, as a disk has them. */

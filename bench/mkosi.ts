@@ -6,12 +6,12 @@
  * later on the path, root and a Debian mirror; if it cannot run, it says why.
  */
 import { spawnSync } from 'node:child_process';
-import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { chmod, copyFile, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { parsePe } from '@enclaim/attestation/measure';
 import { aptMirrors } from '../image/src/inputs/mirror.ts';
+import { scratchFolder } from './scratch.ts';
 
 const { values } = parseArgs({ options: { out: { type: 'string', short: 'o', default: 'out/debian.efi' } } });
 
@@ -71,7 +71,7 @@ function giveUp(why: string): void {
 }
 
 async function build(base: string): Promise<void> {
-  const folder = await mkdtemp(join(tmpdir(), 'enclaim-mkosi-'));
+  const folder = await scratchFolder();
   try {
     await layOut(folder, base);
     const began = performance.now();

@@ -6,16 +6,16 @@
  */
 
 import { execFileSync } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openLab } from '../test/support/lab.ts';
 import { bundleUse, PACKAGE_USES, type PackageOutcome, type PackageUse, saysInNode } from '../test/support/packages.ts';
+import { scratchFolder } from './scratch.ts';
 
 const NPM = join(import.meta.dirname, '../scripts/bootstrap/node_modules/npm/bin/npm-cli.js');
 const CALLS = 200;
 
-const folder = await mkdtemp(join(tmpdir(), 'enclaim-packages-'));
+const folder = await scratchFolder();
 let surprises = 0;
 try {
   const dependencies = Object.fromEntries(PACKAGE_USES.map(({ name, version }) => [name, version]));

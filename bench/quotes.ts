@@ -6,8 +6,7 @@
  * `node bench/quotes.ts`
  */
 
-import { mkdtemp, open, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { create } from '@bufbuild/protobuf';
@@ -27,13 +26,14 @@ import { openDevice } from '../runtime/src/log/device.ts';
 import { type Entry, RecordLog } from '../runtime/src/log/record-log.ts';
 import { freshHex } from '../runtime/src/random-pool.ts';
 import { startSwtpm } from '../test/fakes/swtpm.ts';
+import { scratchFolder } from './scratch.ts';
 
 const MIB = 1024 * 1024;
 const SECONDS = 3;
 const SLOW_MS = 200;
 const ORIGIN = `bench/${'0'.repeat(32)}`;
 const BOOT = sha256(utf8('a boot statement'));
-const folder = await mkdtemp(join(tmpdir(), 'enclaim-bench-quotes-'));
+const folder = await scratchFolder();
 const keys = makeBootKeys();
 
 const record = (): Entry => ({
