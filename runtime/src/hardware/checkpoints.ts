@@ -71,10 +71,16 @@ export interface CheckpointsOptions {
   readonly onOverdue?: (isOverdue: boolean) => void;
 }
 
-/** A caller that waits for a quote over the record at an index. */
-interface Waiter {
-  readonly index: number;
+/**
+ * Callers that wait for the same quote.
+ *
+ * **Cost**: a promise for each would cost as much as making its proof.
+ */
+interface Wave {
   readonly done: PromiseWithResolvers<QuotedCheckpoint>;
+  callers: number;
+  /** Records that the quote covers; 0 before that was decided. */
+  size: number;
 }
 
 /** Callers that wait for a quote. */
@@ -100,7 +106,10 @@ export class Checkpoints {
   #quoted: QuotedCheckpoint | undefined;
   /** The quote under way. */
   #quoting: Promise<void> | undefined;
-  #waiters: Waiter[] = [];
+  /** Those who wait for the quote under way, once it is decided what that covers. */
+  #covered: Wave | undefined;
+  /** Those who wait for the one after it. */
+  #waiting: Wave | undefined;
   #due: NodeJS.Timeout | undefined;
   #late: NodeJS.Timeout | undefined;
   #isOverdue = false;
@@ -179,12 +188,14 @@ export class Checkpoints {
   async #quotedAbove(index: number): Promise<QuotedCheckpoint> {
     if (this.#quoted !== undefined && index < this.#quoted.size) return this.#quoted;
     if (this.#isClosed) throw new RefusalError('log', 'the runtime is about to end');
-    if (this.#waiters.length >= MAX_WAITERS)
+    if ((this.#covered?.callers ?? 0) + (this.#waiting?.callers ?? 0) >= MAX_WAITERS)
       throw new RefusalError('budget', `${MAX_WAITERS} wait for a quote already`);
-    const done = Promise.withResolvers<QuotedCheckpoint>();
-    this.#waiters.push({ index, done });
+    const isCovered = index < (this.#covered?.size ?? 0);
+    const wave = (isCovered ? this.#covered : this.#waiting) ?? begun();
+    if (!isCovered) this.#waiting = wave;
+    wave.callers++;
     this.#look();
-    return done.promise;
+    return wave.done.promise;
   }
 
   /** Decides what is next: nothing, a quote now, or a quote in time. */
@@ -193,7 +204,7 @@ export class Checkpoints {
     const { within } = this.#options;
     if (within > 0) this.#late ??= setTimeout(() => this.#turnOverdue(true), overdueAfter(within)).unref();
     if (this.#quoting !== undefined) return;
-    if (this.#waiters.length > 0) void this.#quote();
+    if (this.#waiting !== undefined) void this.#quote();
     // Half of the time is left for the quote itself.
     else if (within > 0) this.#due ??= setTimeout(() => void this.#quote(), within / 2).unref();
   }
@@ -214,6 +225,9 @@ export class Checkpoints {
       let made = this.newest;
       const signed = await this.#options.quotes.addLatest(() => {
         made = this.newest;
+        this.#covered = this.#waiting ?? begun();
+        this.#covered.size = made.size;
+        this.#waiting = undefined;
         return encodeCheckpointLeaf(made.text);
       });
       this.#take({ ...made, evidence: this.#options.evidenceOf(signed) });
@@ -228,19 +242,28 @@ export class Checkpoints {
     clearTimeout(this.#late);
     this.#late = undefined;
     if (this.#isOverdue) this.#turnOverdue(false);
-    const waiting = this.#waiters;
-    this.#waiters = waiting.filter(({ index }) => index >= quoted.size);
-    for (const { index, done } of waiting) if (index < quoted.size) done.resolve(quoted);
+    const covered = this.#covered;
+    this.#covered = undefined;
+    // Behind the begin of the next quote: the hardware works while thousands of proofs are made.
+    setImmediate(() => covered?.done.resolve(quoted));
   }
 
   #reject(error: RefusalError): void {
-    const waiting = this.#waiters;
-    this.#waiters = [];
-    for (const { done } of waiting) done.reject(error);
+    const waves = [this.#covered, this.#waiting];
+    this.#covered = undefined;
+    this.#waiting = undefined;
+    for (const wave of waves) wave?.done.reject(error);
   }
 
   #turnOverdue(isOverdue: boolean): void {
     this.#isOverdue = isOverdue;
     this.#options.onOverdue?.(isOverdue);
   }
+}
+
+function begun(): Wave {
+  const done = Promise.withResolvers<QuotedCheckpoint>();
+  // A quote that nobody waits for must not end the process.
+  done.promise.catch(() => {});
+  return { done, callers: 0, size: 0 };
 }
