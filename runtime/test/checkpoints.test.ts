@@ -175,6 +175,37 @@ describe('checkpoints', () => {
     assert.equal(parseCheckpoint((await verifyNote((await second).checkpoint, [trusted])).text).size, 2);
   });
 
+  test('a proof asked for while the quote of its record runs, is of that quote', async () => {
+    const { log, platform, checkpoints } = started();
+    log.place();
+    log.flush();
+    mock.timers.tick(500);
+    await turn();
+    const [asked] = platform.asked;
+    const proof = checkpoints.proofOf(0);
+    await turn();
+    assert.equal(platform.asked.length, 1);
+    asked?.resolve({ case: 'tpm', value: {} });
+    assert.equal((await proof).index, 0n);
+    await turn();
+    assert.equal(platform.asked.length, 1, 'no other quote was needed');
+  });
+
+  test('the hardware has the next quote to make before proofs under the last one are made', async () => {
+    const { log, platform, checkpoints } = started();
+    log.place();
+    log.flush();
+    const first = checkpoints.proofOf(0).then(() => platform.asked.length);
+    await turn();
+    log.place();
+    log.flush();
+    const second = checkpoints.proofOf(1);
+    platform.answer();
+    assert.equal(await first, 2);
+    platform.answer();
+    await second;
+  });
+
   test('a failing platform: who waits is refused, another quote is tried, and after the limit calls end', async () => {
     const { log, platform, checkpoints, told } = started();
     log.place();
