@@ -216,7 +216,11 @@ export class Checkpoints {
     this.#quoting = this.#sign();
     await this.#quoting;
     this.#quoting = undefined;
+    const [covered, quoted] = [this.#covered, this.#quoted];
+    this.#covered = undefined;
     this.#look();
+    // Behind the begin of the next quote: the hardware works while thousands of proofs are made.
+    if (quoted !== undefined) setImmediate(() => covered?.done.resolve(quoted));
   }
 
   /** One quote. Never throws. */
@@ -242,10 +246,6 @@ export class Checkpoints {
     clearTimeout(this.#late);
     this.#late = undefined;
     if (this.#isOverdue) this.#turnOverdue(false);
-    const covered = this.#covered;
-    this.#covered = undefined;
-    // Behind the begin of the next quote: the hardware works while thousands of proofs are made.
-    setImmediate(() => covered?.done.resolve(quoted));
   }
 
   #reject(error: RefusalError): void {
