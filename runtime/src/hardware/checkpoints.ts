@@ -106,9 +106,9 @@ export class Checkpoints {
   #quoted: QuotedCheckpoint | undefined;
   /** The quote under way. */
   #quoting: Promise<void> | undefined;
-  /** Those who wait for the quote under way, once it is decided what that covers. */
+  /** The callers who wait for the quote under way, once it is decided what that covers. */
   #covered: Wave | undefined;
-  /** Those who wait for the one after it. */
+  /** The callers who wait for the one after it. */
   #waiting: Wave | undefined;
   #due: NodeJS.Timeout | undefined;
   #late: NodeJS.Timeout | undefined;
@@ -263,7 +263,7 @@ export class Checkpoints {
 
 function begun(): Wave {
   const done = Promise.withResolvers<QuotedCheckpoint>();
-  // A quote that nobody waits for must not end the process.
+  // Without this, a failing quote for which no caller waits would end the process.
   done.promise.catch(() => {});
   return { done, callers: 0, size: 0 };
 }
