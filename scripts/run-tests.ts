@@ -11,14 +11,14 @@
 import { globSync, mkdtempSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { run } from 'node:test';
 import { parseArgs } from 'node:util';
 import { findInputs, groupsHere, inputsOf, readLocks } from '../image/src/index.ts';
 import { LONG } from '../test/support/long.ts';
 import { sayNotRun } from '../test/support/machine-needs.ts';
+import { runBounded } from './bounded-run.ts';
+import { longestFirst } from './long-files.ts';
 import { COMPILED, runStep } from './run-step.ts';
 import { SLOW_TESTS } from './slow-tests.ts';
-import { report } from './test-report.ts';
 import { reasonWithout, wantingInputs } from './without-inputs.ts';
 
 /**
@@ -37,6 +37,11 @@ const SUITES: Readonly<Record<string, readonly string[]>> = {
  * as long as they do alone; a run in which one hangs must still end with its counts.
  */
 const HANGS_MS = 1_500_000;
+/**
+ * Minutes for the whole run, less than CI waits for it: what still runs then has failed, and the
+ * counts are said. `ENCLAIM_TEST_AT_MOST` gives a run beside load more.
+ */
+const AT_MOST_MINUTES = Number(process.env.ENCLAIM_TEST_AT_MOST ?? (LONG ? 1440 : 80));
 /**
  * Files at once beyond one for each processor: tests of processes and connections wait for a third
  * of their time.
@@ -69,16 +74,21 @@ if (files.size === 0) throw new Error(`no tests in ${[...suites, ...(asked.room 
 await leaveOut(wantingInputs(files));
 // Without a file, the runner would look for some by itself.
 if (files.size === 0) throw new Error('nothing is left to run');
-const steps = runBeside(asked.beside);
 process.env.NODE_COMPILE_CACHE ??= COMPILED;
 if (asked.fast) process.env.ENCLAIM_TEST_FAST = '1';
-const events = run({
-  cwd: root,
-  files: [...files],
-  ...(asked['one-process'] ? { isolation: 'none' as const } : { concurrency: availableParallelism() + MORE_AT_ONCE }),
-  timeout: HANGS_MS,
+if (process.env.ENCLAIM_TEST_TIMES === '1')
+  process.env.ENCLAIM_TEST_PROCESSOR ??= join(mkdtempSync(join(tmpdir(), 'enclaim-times-')), 'processor');
+const passed = await runBounded({
+  root,
+  files: longestFirst([...files]),
+  atOnce: asked['one-process'] ? 0 : availableParallelism() + MORE_AT_ONCE,
+  hangsMs: HANGS_MS,
+  atMostMs: AT_MOST_MINUTES * 60_000,
+  beside: () => runBeside(asked.beside),
+  out: process.stdout,
 });
-process.exitCode = (await report(events, steps, process.stdout)) ? 0 : 1;
+// Without this, a pipe that a program left behind holds open would keep this process.
+process.exit(passed ? 0 : 1);
 
 /**
  * Runs steps one after another, whether those before them passed or not, and gives the names of

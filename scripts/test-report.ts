@@ -4,6 +4,7 @@
  * took longest. With `CI=true` a run fails that left out what every such machine can run.
  */
 
+import { existsSync, readFileSync } from 'node:fs';
 import { relative } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -17,21 +18,21 @@ const COUNT = /^(?:tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) [\
 
 /**
  * Writes the report of a run, and says whether all of it passed.
- * @param beside - The names of the steps beside it that failed, once all have ended.
+ * @param ended - Asked once all tests have ended: what else failed, by name.
  */
 export async function report(
   events: AsyncIterable<TestEvent>,
-  beside: Promise<readonly string[]>,
+  ended: () => Promise<readonly string[]>,
   out: NodeJS.WritableStream,
 ): Promise<boolean> {
   const outcome = { passed: false };
-  await pipeline(Readable.from(withLists(events, beside, outcome)), new spec(), out, { end: false });
+  await pipeline(Readable.from(withLists(events, ended, outcome)), new spec(), out, { end: false });
   return outcome.passed;
 }
 
 async function* withLists(
   events: AsyncIterable<TestEvent>,
-  beside: Promise<readonly string[]>,
+  ended: () => Promise<readonly string[]>,
   outcome: { passed: boolean },
 ): AsyncGenerator<TestEvent> {
   const counts: TestEvent[] = [];
@@ -56,10 +57,11 @@ async function* withLists(
     }
     yield event;
   }
-  const failed = await beside;
+  const failed = await ended();
   if (process.env.ENCLAIM_TEST_TIMES === '1') {
     yield* slowest('tests', tests);
     yield* slowest('files', files);
+    yield* slowest('files, by processor', processorTimes());
   }
   const notRun = [...saidNotRun(), ...skipped];
   for (const [reason, left] of Map.groupBy(notRun, ({ reason }) => reason)) {
@@ -78,6 +80,14 @@ function* slowest(of: string, took: ReadonlyMap<string, number>): Generator<Test
   const sorted = [...took].sort(([, one], [, other]) => other - one);
   yield said(`slowest ${of}, in seconds:`);
   for (const [name, ms] of sorted.slice(0, SLOWEST)) yield said(`${(ms / 1000).toFixed(1).padStart(8)}  ${name}`);
+}
+
+/** Seconds of processor by file, which each left at its end, in milliseconds. */
+function processorTimes(): Map<string, number> {
+  const said = process.env.ENCLAIM_TEST_PROCESSOR;
+  if (said === undefined || !existsSync(said)) return new Map();
+  const lines = readFileSync(said, 'utf8').trim().split('\n');
+  return new Map(lines.map((line) => [line.slice(line.indexOf(' ') + 1), Number.parseFloat(line) * 1000]));
 }
 
 function nameOf(file: string | undefined): string {

@@ -48,7 +48,12 @@ export async function startSwtpm(options: { readonly certified?: boolean } = {})
   });
   const kill = (): boolean => child.kill('SIGKILL');
   process.once('exit', kill);
-  await Promise.race([ended.then(() => Promise.reject(new Error('swtpm ended at once'))), untilReady(path)]);
+  const early = ended.then(() => Promise.reject(new Error('swtpm ended at once')));
+  await Promise.race([early, untilReady(path)]).catch((error) => {
+    // Without this, one that nobody holds would keep the test's process alive.
+    kill();
+    throw error;
+  });
   return {
     folder,
     ...(options.certified && { authority: await readFile(join(folder, 'swtpm-localca-rootca-cert.pem'), 'utf8') }),

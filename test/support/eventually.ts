@@ -14,9 +14,10 @@ const LOOKS_MS = 20;
 export async function eventually<T>(
   what: string,
   look: () => T | Promise<T>,
+  hangsMs: number = HANGS_MS,
 ): Promise<Exclude<T, false | null | undefined>> {
   let failure: unknown;
-  for (const until = performance.now() + HANGS_MS; performance.now() < until; await sleep(LOOKS_MS)) {
+  for (const until = performance.now() + hangsMs; performance.now() < until; await sleep(LOOKS_MS)) {
     try {
       const found = await look();
       if (found !== undefined && found !== null && found !== false)

@@ -1,0 +1,78 @@
+/** Processes of one run of tests: those that carry its mark in their environment, and those below them. */
+
+import { readdirSync, readFileSync } from 'node:fs';
+
+/** The name of the mark: a word that only one run has. */
+export const RUN_MARK = 'ENCLAIM_TEST_RUN';
+/** Names the test file that started a process. */
+export const FILE_MARK = 'ENCLAIM_TEST_FILE';
+
+/** A process that runs. */
+export interface FoundProcess {
+  readonly pid: number;
+  readonly parent: number;
+  /** Its program and words. */
+  readonly words: string;
+  /** What it was started with; empty if another user's. */
+  readonly environment: readonly string[];
+}
+
+/** All processes that run and are no threads of the kernel. */
+export function allProcesses(): FoundProcess[] {
+  const found: FoundProcess[] = [];
+  for (const name of readdirSync('/proc')) {
+    if (!/^\d+$/.test(name)) continue;
+    try {
+      const read = (file: string): string => readFileSync(`/proc/${name}/${file}`, 'latin1');
+      const stat = read('stat');
+      // The program's name stands in brackets and may contain any of them.
+      const [state, parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+      if (state === 'Z' || state === 'X') continue;
+      const words = read('cmdline').split('\0').join(' ').trim();
+      found.push({ pid: Number(name), parent: Number(parent), words, environment: environmentOf(read) });
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+  return found;
+}
+
+function environmentOf(read: (file: string) => string): string[] {
+  try {
+    return read('environ').split('\0');
+  } catch {
+    return [];
+  }
+}
+
+/** Processes below one, at any depth. */
+export function processesBelow(pid: number, all: readonly FoundProcess[] = allProcesses()): FoundProcess[] {
+  const children = all.filter(({ parent }) => parent === pid);
+  return children.flatMap((child) => [child, ...processesBelow(child.pid, all)]);
+}
+
+/** Processes with this mark, and those below them that were given no environment; never this process. */
+export function markedProcesses(mark: string): FoundProcess[] {
+  const all = allProcesses();
+  const found = new Map<number, FoundProcess>();
+  for (const marked of all.filter(({ environment }) => environment.includes(`${RUN_MARK}=${mark}`)))
+    for (const one of [marked, ...processesBelow(marked.pid, all)]) found.set(one.pid, one);
+  found.delete(process.pid);
+  return [...found.values()];
+}
+
+/** The test file that started a process, or null. */
+export function fileOf({ environment }: FoundProcess): string | null {
+  const word = environment.find((each) => each.startsWith(`${FILE_MARK}=`));
+  return word === undefined ? null : word.slice(FILE_MARK.length + 1);
+}
+
+/** Ends processes for good. */
+export function killAll(processes: readonly FoundProcess[]): void {
+  for (const { pid } of processes)
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch {
+      // It has ended meanwhile.
+    }
+}

@@ -1,0 +1,99 @@
+/** A run ends with its counts whatever hangs in it, and fails what left a program running, by name. */
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { root } from '../scripts/imports.ts';
+import { LONG_FILES, longestFirst } from '../scripts/long-files.ts';
+import { allProcesses, FILE_MARK, RUN_MARK } from '../scripts/marked-processes.ts';
+import { type Ended, ended } from './support/ended.ts';
+import { HANGS_MS } from './support/eventually.ts';
+
+const scratch = await mkdtemp(join(tmpdir(), 'enclaim-bounded-'));
+after(() => rm(scratch, { recursive: true }));
+
+/** A test that starts a program, which sleeps for seconds that no other one sleeps. */
+const starts = (seconds: number, options: string, then: string): string => `
+  import { spawn } from 'node:child_process';
+  import { test } from 'node:test';
+  test('starts', () => {
+    const child = spawn('sleep', ['${seconds}'], ${options});
+    ${then}
+  });`;
+const only = (body: string): string => `import { test } from 'node:test'; test('only', ${body});`;
+
+const FILES = {
+  'fine.test.mjs': only('() => {}'),
+  // As a browser whose opening fails: nobody holds it, and it holds the process and its outputs.
+  'opening.test.mjs': starts(1_000_301, "{ stdio: 'inherit' }", "throw new Error('fails to open');"),
+  'leaving.test.mjs': starts(1_000_302, "{ stdio: 'ignore', detached: true }", 'child.unref();'),
+  'waiting.test.mjs': only('() => new Promise(() => setInterval(() => {}, 1000))'),
+  'spinning.test.mjs': only("() => { process.on('SIGTERM', () => {}); for (;;); }"),
+};
+for (const [name, text] of Object.entries(FILES)) await writeFile(join(scratch, name), text);
+
+/** Runs files, within `atMostMs` altogether; a file may clean up for a second. */
+async function bounded(atMostMs: number, ...files: (keyof typeof FILES)[]): Promise<Ended> {
+  const { NODE_TEST_CONTEXT: _, [RUN_MARK]: __, [FILE_MARK]: ___, ...env } = process.env;
+  const words = [join(root, 'test/support/bounded.ts'), scratch, String(atMostMs), ...files];
+  const child = spawn(process.execPath, words, {
+    cwd: scratch,
+    env: { ...env, ENCLAIM_TEST_LINGERS_MS: '1000' },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  return await ended(child);
+}
+
+test('the long files are there, and start before all others', () => {
+  for (const file of LONG_FILES) assert.ok(existsSync(join(root, file)), file);
+  const [first = '', second = ''] = LONG_FILES;
+  assert.deepEqual(longestFirst(['test/a.test.ts', second, 'test/b.test.ts', first]), [
+    ...[first, second],
+    ...['test/a.test.ts', 'test/b.test.ts'],
+  ]);
+});
+
+/** The last number that the runner said of `what`. */
+function counted(stdout: string, what: string): number {
+  return Number(new RegExp(`^ℹ ${what} (\\d+)$`, 'm').exec(stdout)?.[1] ?? assert.fail(stdout));
+}
+
+/** Sleeping programs of these files; none may outlive a run. */
+const sleeping = (): string[] => allProcesses().flatMap(({ words }) => (/^sleep 100030\d$/.test(words) ? [words] : []));
+
+test('(control) a file whose tests pass and that leaves nothing passes', async () => {
+  const { code, stdout } = await bounded(HANGS_MS, 'fine.test.mjs');
+  assert.deepEqual([code, counted(stdout, 'pass'), counted(stdout, 'fail')], [0, 1, 0], stdout);
+});
+
+test('a file that keeps a program after its last test ends nevertheless, fails by name, and the program is gone', async () => {
+  const { code, stdout } = await bounded(HANGS_MS, 'opening.test.mjs', 'fine.test.mjs');
+  assert.deepEqual([code, counted(stdout, 'pass')], [1, 1], stdout);
+  assert.match(stdout, /^opening\.test\.mjs does not end after its last test: .*ProcessWrap/m);
+  assert.match(stdout, /^opening\.test\.mjs left a program running: sleep 1000301$/m);
+  assert.deepEqual(sleeping(), []);
+});
+
+test('a file that forgets a program that holds nothing fails by name, too, although its tests pass', async () => {
+  const { code, stdout } = await bounded(HANGS_MS, 'leaving.test.mjs');
+  assert.deepEqual([code, counted(stdout, 'pass'), counted(stdout, 'fail')], [1, 1, 1], stdout);
+  assert.match(stdout, /^leaving\.test\.mjs left a program running: sleep 1000302$/m);
+  assert.deepEqual(sleeping(), []);
+});
+
+for (const file of ['waiting.test.mjs', 'spinning.test.mjs'] as const)
+  test(`a run ends with counts although ${file} does not, and names it`, async () => {
+    const { code, stdout } = await bounded(3000, file, 'fine.test.mjs');
+    assert.equal(code, 1, stdout);
+    assert.match(stdout, /the whole run may take/);
+    assert.match(stdout, new RegExp(`^✖ ${file.replaceAll('.', '\\.')} `, 'm'));
+    assert.ok(counted(stdout, 'cancelled') > 0, stdout);
+    assert.deepEqual(
+      allProcesses().filter(({ words }) => words.endsWith(file)),
+      [],
+    );
+  });
