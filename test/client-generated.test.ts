@@ -1,12 +1,10 @@
 /** The clinic's client as grpc-js generates it, unchanged, over an attested channel to the real runtime on a software TPM. */
 
 import assert from 'node:assert/strict';
-import { execFile, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { fromJson, toBinary } from '@bufbuild/protobuf';
@@ -30,6 +28,7 @@ import { loadSync } from '@grpc/proto-loader';
 import { clinicBundle } from './support/app.ts';
 import { type AttestedRuntime, bootAttested } from './support/attested-runtime.ts';
 import { HANGS_MS } from './support/eventually.ts';
+import { Program } from './support/program.ts';
 
 /** What proto-loader makes of the service: methods by name. */
 type Generated = Client &
@@ -117,11 +116,9 @@ describe('at the command line', () => {
 
   test('enclaim proxy serves reflection and calls to whoever speaks plain gRPC, until it is told to stop', async () => {
     const args = ['proxy', server.target, '--references', references, '--require', 'claim audited-system'];
-    const child = spawn(process.execPath, [join(root, 'cli/src/main.ts'), ...args], {
-      stdio: ['ignore', 'pipe', 'ignore'],
-    });
+    await using proxy = new Program([process.execPath, join(root, 'cli/src/main.ts'), ...args]);
     try {
-      const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string];
+      const [line] = await proxy.line(/^127\.0\.0\.1:\d+$/);
       const plain = new Channel(line, credentials.createInsecure(), {});
       const { services, registry } = await describeServices(plain, { deadline: Date.now() + HANGS_MS });
       assert.deepEqual(services, ['clinic.v1.Intake']);
@@ -137,8 +134,7 @@ describe('at the command line', () => {
       plain.close();
       await assert.rejects(enclaim(...args, '--listen', '0.0.0.0:0'), /ChannelError listen/);
     } finally {
-      child.kill('SIGTERM');
-      assert.deepEqual(await once(child, 'exit'), [0, null]);
+      assert.equal((await proxy.stop()).code, 0);
     }
   });
 });

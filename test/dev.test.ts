@@ -1,8 +1,6 @@
 /** An app runs on its author's machine as it would in a VM, tells its author where it threw, and no production reference accepts it. */
 
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -18,42 +16,35 @@ import { compileEntries } from '../image/src/programs/compile.ts';
 import { ENTRIES } from '../image/src/programs/entries.ts';
 import { referencesOf } from '../runtime/src/admission/peer-references.ts';
 import { openRealm } from '../runtime/src/worker/process/realm.ts';
-import { type Ended, ended } from './support/ended.ts';
-import { eventually, HANGS_MS } from './support/eventually.ts';
+import type { Ended } from './support/ended.ts';
+import { eventually } from './support/eventually.ts';
+import { Program } from './support/program.ts';
 import { readText, written } from './support/worker-text.ts';
 
 const cli = join(import.meta.dirname, '../cli/src/main.ts');
 const PUT = 'notes.v1.Notes/Put';
 let scratch: string;
 let app: string;
-let dev: ChildProcess;
+let dev: Program;
 let target: string;
 /** What it has said to its author so far. */
-let said = '';
+const said = (): string => dev.said;
 
 before(async () => {
   scratch = await mkdtemp(join(tmpdir(), 'enclaim-dev-'));
   app = join(scratch, 'notes');
   assert.equal((await enclaim('init', 'notes')).code, EXIT.ok);
   dev = start(['dev', 'notes', '--state', 'state']);
-  dev.stderr?.setEncoding('utf8').on('data', (text: string) => {
-    said += text;
-  });
-  const [line] = (await once(dev.stdout?.setEncoding('utf8') ?? assert.fail(), 'data', {
-    signal: AbortSignal.timeout(HANGS_MS),
-  })) as [string];
-  target = line.trim();
+  [target] = await dev.line(/^127\.0\.0\.1:\d+$/);
 });
 after(async () => {
-  dev.kill('SIGKILL');
+  await dev?.[Symbol.asyncDispose]();
   await rm(scratch, { recursive: true, force: true });
 });
 
-function start(args: readonly string[]): ChildProcess {
-  return spawn(process.execPath, [cli, ...args], { cwd: scratch, stdio: ['ignore', 'pipe', 'pipe'] });
-}
+const start = (args: readonly string[]): Program => new Program([process.execPath, cli, ...args], { cwd: scratch });
 
-const enclaim = (...args: readonly string[]): Promise<Ended> => ended(start(args));
+const enclaim = (...args: readonly string[]): Promise<Ended> => start(args).ended();
 
 const call = (references = 'state/references.json', method = PUT) =>
   enclaim('call', target, method, '-d', '{"text":"4711"}', '--references', references);
@@ -63,16 +54,16 @@ const accepted = async (): Promise<References> =>
 /** Changes a file of the app, and waits for what the command says next. */
 async function change(path: string, edit: (text: string) => string, next: RegExp): Promise<string> {
   const file = join(app, path);
-  const before = said.length;
+  const before = said().length;
   await writeFile(file, edit(await readFile(file, 'utf8')));
-  await eventually(`${next} after ${path}`, () => next.test(said.slice(before)));
-  return said.slice(before);
+  await eventually(`${next} after ${path}`, () => next.test(said().slice(before)));
+  return said().slice(before);
 }
 
 test('it is called with the command and the references that it names, and says what is not held', async () => {
-  assert.match(said, /^simulated {2}nothing is measured here/m);
-  assert.match(said, /^without {4}user, root/m);
-  assert.ok(said.includes(`enclaim call ${target} ${PUT} --references state/references.json`), said);
+  assert.match(said(), /^simulated {2}nothing is measured here/m);
+  assert.match(said(), /^without {4}user, root/m);
+  assert.ok(said().includes(`enclaim call ${target} ${PUT} --references state/references.json`), said());
   const called = await call();
   assert.equal(called.code, EXIT.ok, called.stderr);
   assert.match(called.stderr, /passed +simulated +a developer's key signed, .*nothing was measured/);
@@ -165,13 +156,13 @@ function refuse(text: string): never {
 
 test('its author reads where a handler threw and what it wrote; its caller hears an id, which the log has', async () => {
   await change('handlers/index.ts', () => THROWS, /^serving /m);
-  const before = said.length;
+  const before = said().length;
   const { code, stderr } = await call();
   assert.equal(code, EXIT.answered);
   const [, id = ''] = /INTERNAL: the handler threw \(error ([0-9a-f]{32})\)$/m.exec(stderr) ?? assert.fail(stderr);
   assert.doesNotMatch(stderr, /no such thing|because|handlers\/index/);
-  await eventually('both words', () => ['threw in', 'failed'].every((word) => said.slice(before).includes(word)));
-  const told = said.slice(before);
+  await eventually('both words', () => ['threw in', 'failed'].every((word) => said().slice(before).includes(word)));
+  const told = said().slice(before);
   assert.match(told, /^console {4}is there in development alone/m);
   assert.match(told, /\| log: about to {"fail":"4711"}$/m);
   assert.match(told, new RegExp(`threw in ${PUT}\n  \\| TypeError: no such thing as 4711$`, 'm'));
@@ -185,13 +176,13 @@ test('its author reads where a handler threw and what it wrote; its caller hears
 });
 
 test('its author is told which field of an answer is wrong', async () => {
-  const before = said.length;
+  const before = said().length;
   const { stderr } = await call('state/references.json', 'notes.v1.Notes/Get');
   assert.match(stderr, /text/);
   const asked = await enclaim('call', target, 'notes.v1.Notes/Get', '--references', 'state/references.json');
   assert.match(asked.stderr, /INTERNAL: the response is not a notes\.v1\.GetResponse \(error [0-9a-f]{32}\)$/m);
-  await eventually('a word', () => said.slice(before).includes('failed'));
-  assert.match(said.slice(before), /^failed .*the response is not a notes\.v1\.GetResponse: .*text/m);
+  await eventually('a word', () => said().slice(before).includes('failed'));
+  assert.match(said().slice(before), /^failed .*the response is not a notes\.v1\.GetResponse: .*text/m);
 });
 
 test('a policy that would be refused is shown as check shows it, and what was served is served still', async () => {
@@ -214,9 +205,8 @@ test('handlers that do not compile are told with their place, and the next chang
 });
 
 test('it ends in order', async () => {
-  dev.kill('SIGTERM');
-  const [code] = (await once(dev, 'close', { signal: AbortSignal.timeout(HANGS_MS) })) as [number | null];
-  assert.equal(code, EXIT.ok, said);
+  const { code } = await dev.stop();
+  assert.equal(code, EXIT.ok, said());
 });
 
 test('nothing of it is in an image', async () => {

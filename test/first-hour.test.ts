@@ -1,13 +1,11 @@
 /** What an operator and an auditor meet in their first hour: a receipt kept and read back, by the words of the README. */
 
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
 import { connect } from '@enclaim/client';
 import { parsePolicy, policyDigest } from '@enclaim/policy-schema';
@@ -15,8 +13,9 @@ import { Client, credentials } from '@grpc/grpc-js';
 import { EXIT } from '../cli/src/exit-status.ts';
 import { clinicBundle } from './support/app.ts';
 import { type AttestedRuntime, bootAttested } from './support/attested-runtime.ts';
-import { type Ended, ended } from './support/ended.ts';
+import type { Ended } from './support/ended.ts';
 import { HANGS_MS } from './support/eventually.ts';
+import { Program } from './support/program.ts';
 
 const cli = join(import.meta.dirname, '../cli/src/main.ts');
 const scratch = await mkdtemp(join(tmpdir(), 'enclaim-first-hour-'));
@@ -30,16 +29,10 @@ after(async () => {
   await rm(scratch, { recursive: true, force: true });
 });
 
-function start(args: readonly string[]): ChildProcess {
-  return spawn(process.execPath, [cli, ...args], {
-    cwd: scratch,
-    stdio: ['ignore', 'pipe', 'pipe'],
-    timeout: HANGS_MS,
-  });
-}
+const start = (args: readonly string[]): Program => new Program([process.execPath, cli, ...args], { cwd: scratch });
 
 /** Runs a command that ends by itself, and hears all of it. */
-const enclaim = (...args: readonly string[]): Promise<Ended> => ended(start(args));
+const enclaim = (...args: readonly string[]): Promise<Ended> => start(args).ended();
 
 const REFERENCES = ['--references', 'references.json'] as const;
 
@@ -119,9 +112,9 @@ test('verify --json has an answer for bad evidence', async () => {
 });
 
 test('the proxy keeps a receipt of each call, for its user alone', async () => {
-  const child = start(['proxy', server.target, ...REFERENCES, '--save-receipts', 'receipts']);
+  await using proxy = start(['proxy', server.target, ...REFERENCES, '--save-receipts', 'receipts']);
   try {
-    const [address] = (await once(createInterface({ input: child.stdout ?? assert.fail() }), 'line')) as [string];
+    const [address] = await proxy.line(/^127\.0\.0\.1:\d+$/);
     const client = new Client(address, credentials.createInsecure());
     const same = (bytes: Buffer): Buffer => bytes;
     for (let calls = 0; calls < 2; calls++)
@@ -131,8 +124,7 @@ test('the proxy keeps a receipt of each call, for its user alone', async () => {
       });
     client.close();
   } finally {
-    child.kill();
-    await once(child, 'close');
+    await proxy.stop();
   }
   const kept = await readdir(join(scratch, 'receipts'));
   assert.equal(kept.length, 2, kept.join());

@@ -1,14 +1,12 @@
 /** A worker whose handler spins ends with the process that started it, also where that one is killed. */
 
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { eventually } from './support/eventually.ts';
 import { needs } from './support/machine-needs.ts';
+import { Program } from './support/program.ts';
 
 const PARENT = join(import.meta.dirname, 'support/worker-parent.ts');
 
@@ -17,12 +15,11 @@ for (const [kind, here] of [
   ['dev', needs('user namespaces')],
 ] as const) {
   test(`a worker of ${kind} that spins is over when its parent is killed`, here, async () => {
-    const parent = spawn(process.execPath, ['--no-warnings', PARENT, kind], { stdio: ['ignore', 'pipe', 'inherit'] });
-    const [line] = await once(createInterface({ input: parent.stdout }), 'line');
+    await using parent = new Program([process.execPath, '--no-warnings', PARENT, kind]);
+    const [line] = await parent.line(/^\[.*\]$/);
     const pids: number[] = JSON.parse(line);
     assert.ok(pids.length > 0);
-    parent.kill('SIGKILL');
-    await once(parent, 'exit');
+    await parent.stop('SIGKILL');
     try {
       await eventually('every process of it is over', () => pids.every((pid) => !existsSync(`/proc/${pid}`)));
     } finally {

@@ -1,14 +1,12 @@
 /** A log that forks, and a witness that is killed while it answers. */
 
-import { spawn } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
-import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { formatNoteKey, parseCheckpoint, parseNote } from '../../attestation/src/tlog/index.ts';
+import { Program } from './program.ts';
 import { TestLog } from './witnessed-log.ts';
 
 const BRANCHES = ['', 'fork '];
@@ -51,14 +49,9 @@ export async function killWitness(kills: number, off: readonly string[] = []): P
     }
   };
   for (let life = 0; life < kills; life++) {
-    const child = spawn(
-      process.execPath,
-      ['--no-warnings', join(import.meta.dirname, 'witness-process.ts'), folder, ...off],
-      {
-        stdio: ['ignore', 'pipe', 'inherit'],
-      },
-    );
-    const [address] = await once(createInterface(child.stdout), 'line');
+    const source = join(import.meta.dirname, 'witness-process.ts');
+    await using witness = new Program([process.execPath, '--no-warnings', source, folder, ...off]);
+    const [address] = await witness.line(/^http:.*$/);
     const sizes = [life + 1, life + 1, life + 2, life + 2];
     const asked = sizes.map((size, i) =>
       ask(address, size, BRANCHES[(i + life) % 2] ?? '').catch(() => void lives.cut++),
@@ -68,8 +61,7 @@ export async function killWitness(kills: number, off: readonly string[] = []): P
     const all = Promise.all(asked).then(() => true);
     while (answers < before + (life % 4) && !(await Promise.race([all, sleep(1)])));
     await sleep((life * 7) % 5);
-    child.kill('SIGKILL');
-    await Promise.all([once(child, 'exit'), ...asked]);
+    await Promise.all([witness.stop('SIGKILL'), ...asked]);
   }
   await rm(folder, { recursive: true });
   return { ...lives, forks: [...roots.values()].filter(({ size }) => size > 1).length };
