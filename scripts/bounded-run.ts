@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type FoundProcess, fileOf, killAll, markedProcesses, RUN_MARK } from './marked-processes.ts';
 import { report } from './test-report.ts';
 
-/** What is run, and for how long at most. */
+/** Test files to run, and for how long at most. */
 export interface BoundedRun {
   readonly root: string;
   /** From the root, in the order of starting. */
@@ -57,7 +57,7 @@ export async function runBounded({ root, files, atOnce, beside, out, ...limits }
   const ended = async (): Promise<string[]> => {
     const failed = await steps;
     clearTimeout(timer);
-    // The programs of this process end with it, and files that were ended by force clean nothing up.
+    // Programs of this process end with it; files that were ended by force clean nothing up.
     const left = atOnce === 0 ? [] : await leftBehind(mark);
     if (over.signal.aborted) return [...failed];
     return [...failed, ...left.map((each) => `${fileOf(each) ?? 'a step'} left a program running: ${each.words}`)];
@@ -65,7 +65,7 @@ export async function runBounded({ root, files, atOnce, beside, out, ...limits }
   return await report(events, ended, out);
 }
 
-/** What still runs of a run that has ended, after some looks; it is ended then. */
+/** Processes of an ended run that are still there after some looks; they are ended then. */
 async function leftBehind(mark: string): Promise<FoundProcess[]> {
   let left = markedProcesses(mark);
   for (let looks = 0; looks < LOOKS && left.length > 0; looks++) {

@@ -29,7 +29,7 @@ export const LONG_FILES: readonly string[] = [
   'test/properties.test.ts',
 ];
 
-/** These files, the long ones before all others. */
+/** The same files, the long ones first. */
 export function longestFirst(files: readonly string[]): string[] {
   const given = new Set(files);
   const first = LONG_FILES.filter((file) => given.delete(file));

@@ -1,4 +1,7 @@
-/** Processes of one run of tests: those that carry its mark in their environment, and those below them. */
+/**
+ * Processes of one run of tests: those that carry its mark in their environment, and those below
+ * them.
+ */
 
 import { readdirSync, readFileSync } from 'node:fs';
 
@@ -13,7 +16,7 @@ export interface FoundProcess {
   readonly parent: number;
   /** Its program and words. */
   readonly words: string;
-  /** What it was started with; empty if another user's. */
+  /** `NAME=VALUE` of its start; empty if it may not be read. */
   readonly environment: readonly string[];
 }
 
@@ -51,7 +54,10 @@ export function processesBelow(pid: number, all: readonly FoundProcess[] = allPr
   return children.flatMap((child) => [child, ...processesBelow(child.pid, all)]);
 }
 
-/** Processes with this mark, and those below them that were given no environment; never this process. */
+/**
+ * Processes with this mark, and those below them that were given no environment; never this
+ * process.
+ */
 export function markedProcesses(mark: string): FoundProcess[] {
   const all = allProcesses();
   const found = new Map<number, FoundProcess>();

@@ -11,7 +11,7 @@ import { FILE_MARK, killAll, processesBelow } from './marked-processes.ts';
 
 /** After the last test, this long a file may take to clean up. */
 const LINGERS_MS = Number(process.env.ENCLAIM_TEST_LINGERS_MS ?? 300_000);
-/** Ends by itself as soon as nobody speaks to it any more. */
+/** A helper that ends by itself once its input is closed. */
 const ENDS_BY_ITSELF = /esbuild --service=/;
 /** Clock ticks a second in /proc, on every Linux that Node runs on. */
 const TICKS = 100;
