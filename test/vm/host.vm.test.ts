@@ -12,6 +12,7 @@ import { type MachineOptions, startMachine } from '@enclaim/image/machine';
 import { COMMAND_LINE, SETTINGS, STATES } from '../../guest/src/linux/hardening.ts';
 import { freePort } from '../../image/src/machine/port.ts';
 import { recordsOnDisk } from '../support/log-disk.ts';
+import { withoutFirmware } from './guest-image.ts';
 import { hostileTools, knock, OTHER_PORT } from './hostile-host.ts';
 import { machineProcesses } from './processes.ts';
 
@@ -24,15 +25,17 @@ before(async () => {
     buildImage(),
     buildBundle(await findApp(join(projectRoot, 'image/test/apps/echo'))),
   ]);
-  await writeImage(image, join(folder, 'shipped'));
+  await writeImage(image, join(folder, 'shipped/image'));
   const { artefacts, references } = image.manifest;
   const path = join(folder, 'echo.enclaim');
   await writeFile(path, app.bytes);
   honest = {
     app: path,
-    boot: { kind: 'uki', uki: join(folder, 'shipped', artefacts.uki.file) },
+    boot: { kind: 'uki', uki: join(folder, 'shipped/image', artefacts.uki.file) },
     commandLine: references.tpm.commandLine,
     stateFolder: join(folder, 'state'),
+    // Nothing here depends on what was measured: what does is in disk.vm.test.ts and proof.vm.test.ts.
+    tools: await withoutFirmware(join(folder, 'shipped'), artefacts),
   };
 });
 after(() => rm(folder, { recursive: true }));
@@ -46,7 +49,7 @@ async function handshake(port: number): Promise<void> {
 
 test('the image that ships: no answer at another port, IPv6 by the first router, everything counted in the log', async () => {
   const other = await freePort(0);
-  const tools = await hostileTools(join(folder, 'tools'), { forward: [{ from: other, to: OTHER_PORT }] });
+  const tools = await hostileTools(join(folder, 'host'), { forward: [{ from: other, to: OTHER_PORT }] }, honest.tools);
   const commandLine = `${honest.commandLine} enclaim.ip6=auto`;
   const machine = await startMachine({ ...honest, commandLine, tools });
   {
@@ -70,7 +73,7 @@ test('a clock set back between two boots does not set the log back', async () =>
   assert.ok(before !== undefined);
   // An hour: back for the log, and after the kernel was built, whose day moves with each lock of the image.
   const back = new Date(Date.parse(before.time) - 3_600_000).toISOString().slice(0, 19);
-  const tools = await hostileTools(join(folder, 'tools'), { append: ['-rtc', `base=${back}`] });
+  const tools = await hostileTools(join(folder, 'host'), { append: ['-rtc', `base=${back}`] }, honest.tools);
   await using machine = await startMachine({ ...honest, tools });
   await sleep(100);
   const records = await recordsOnDisk(join(honest.stateFolder ?? '', 'state.img'));
@@ -99,7 +102,7 @@ const REFUSALS: readonly (readonly [string, readonly string[], string, RegExp])[
 ];
 for (const [name, append, words, reason] of REFUSALS) {
   test(`refused by the guest, which turns the machine off: ${name}`, async () => {
-    const tools = await hostileTools(join(folder, 'tools'), { append });
+    const tools = await hostileTools(join(folder, 'host'), { append }, honest.tools);
     const started = startMachine({ ...honest, tools, commandLine: `${honest.commandLine}${words}` });
     await assert.rejects(started, (error: { code?: string; message: string }) => {
       assert.equal(error.code, 'guest-refused', error.message);

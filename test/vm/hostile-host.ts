@@ -22,12 +22,22 @@ export interface HostileHost {
 /**
  * Tools by which QEMU is started as the host wants.
  * @param folder Where they are put.
+ * @param inner Tools of a machine that starts without its firmware (guest-image.ts).
  */
-export function hostileTools(folder: string, { append = [], forward = [] }: HostileHost): Promise<ToolOptions> {
+export function hostileTools(
+  folder: string,
+  { append = [], forward = [] }: HostileHost,
+  inner?: ToolOptions,
+): Promise<ToolOptions> {
   const forwards = forward
     .map(({ from, to, address = '' }) => `,hostfwd=tcp:127.0.0.1:${from}-${address}:${to}`)
     .join('');
-  return wrappedTools(folder, `case $argument in user,id=net0,*) argument="$argument${forwards}" ;; esac`, append);
+  return wrappedTools(
+    folder,
+    `case $argument in user,id=net0,*) argument="$argument${forwards}" ;; esac`,
+    append,
+    inner,
+  );
 }
 
 /** What came of a connection that the host forwards to a port of the guest: QEMU ends it as soon as the guest refuses. */

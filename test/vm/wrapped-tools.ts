@@ -8,9 +8,14 @@ import type { ToolOptions } from '@enclaim/image/machine';
  * @param folder Where that program is put.
  * @param change Lines of a shell that may give `argument`, each in turn, another value.
  * @param append Further arguments.
+ * @param inner Tools that start QEMU with the arguments changed so far, if they are wrapped themselves.
  */
-export async function wrappedTools(folder: string, change: string, append: readonly string[]): Promise<ToolOptions> {
-  const path = process.env.PATH ?? '';
+export async function wrappedTools(
+  folder: string,
+  change: string,
+  append: readonly string[],
+  { path = process.env.PATH ?? '' }: ToolOptions = {},
+): Promise<ToolOptions> {
   const script = `#!/bin/sh
 PATH='${path}'
 case "$*" in
