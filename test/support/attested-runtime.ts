@@ -35,6 +35,8 @@ export interface AttestedRuntime {
   readonly runtime: Runtime;
   readonly target: string;
   readonly attester: Attester;
+  /** The file that stands for the log's disk. */
+  readonly logFile: string;
   /** References that accept it: by credential activation under the software TPM's authority. */
   readonly references: References;
   stop(): Promise<void>;
@@ -48,6 +50,8 @@ export interface BootOptions {
   readonly commandLine?: string;
   /** What the names of subprocessors lead to; by default nowhere. */
   readonly resolve?: RuntimeOptions['resolve'];
+  /** Bytes of the log's disk; by default 16 MiB. */
+  readonly logBytes?: number;
 }
 
 /** Boots `bundle` on a new software TPM. */
@@ -66,7 +70,7 @@ export async function bootAttested(bundle: BuiltBundle, options: BootOptions = {
     platform: options.platform?.(honest) ?? honest,
     bundle: { ...parseBundle(bundle.bytes), policyDigest: bundle.policy, digest: bundle.digest },
     image: 'enclaim-test',
-    log: { device, capacity: 16 * 1024 * 1024 },
+    log: { device, capacity: options.logBytes ?? 16 * 1024 * 1024 },
     workers: { factory: startWorkers(), size: 1, missing: MISSING_LAYERS, capacity: CAPACITY },
     listen: { host: '127.0.0.1', port: 0 },
     ...(options.resolve && { resolve: options.resolve }),
@@ -78,6 +82,7 @@ export async function bootAttested(bundle: BuiltBundle, options: BootOptions = {
     runtime,
     target: `127.0.0.1:${runtime.port}`,
     attester,
+    logFile: join(folder, 'log'),
     references: {
       enclaim: 'references/1',
       images: [PRETEND_IMAGE],
