@@ -6,15 +6,22 @@ import { toHex, utf8 } from '@enclaim/attestation/bytes';
 import { DecodeError } from '@enclaim/attestation/errors';
 import {
   blockLength,
+  encodeKeptQuote,
+  encodeQuoteSection,
   encodeSuperblock,
   logLayout,
   MIN_LOG_BYTES,
   parseBlock,
+  parseKeptQuote,
+  QUOTE_SECTION,
+  quotedBoot,
+  quoteIn,
   type Superblock,
   sealBlock,
   sectors,
   writeBlockHead,
 } from '@enclaim/attestation/log-disk';
+import { fc } from '../../test/support/properties.ts';
 import { sha256 } from '../src/digest.ts';
 import { parseSuperblock } from '../src/log/superblock.ts';
 import { leafHash } from '../src/merkle.ts';
@@ -22,7 +29,7 @@ import { leafHash } from '../src/merkle.ts';
 const MIB = 1024 * 1024;
 
 test('what stands where follows from the size', () => {
-  const { levels, places, journal, maxBlock } = logLayout(1024 * MIB);
+  const { levels, places, journal, quotes, maxBlock } = logLayout(1024 * MIB);
   assert.deepEqual(
     levels.map(({ tiles }) => tiles),
     [10_922, 44, 2, 2, 2, 2, 2],
@@ -31,10 +38,12 @@ test('what stands where follows from the size', () => {
   assert.equal(levels[1]?.base, 8192 + 10_922 * 8192);
   assert.equal(places, 8192 + (10_922 + 44 + 10) * 8192);
   assert.equal(journal.base, places + Math.ceil((10_922 * 8) / 512) * 512);
-  assert.equal(journal.length, 1024 * MIB - journal.base);
+  assert.equal(journal.length, 1023 * MIB - journal.base);
+  assert.deepEqual(quotes, { base: 1023 * MIB, length: MIB / 2 });
   assert.equal(maxBlock, MIB);
   const least = logLayout(MIN_LOG_BYTES);
   assert.equal(least.journal.length % 512, 0);
+  assert.deepEqual(least.quotes, { base: MIN_LOG_BYTES - 16_384, length: 8192 });
   assert.equal(least.maxBlock, Math.floor(least.journal.length / 4 / 512) * 512);
   for (const bytes of [MIN_LOG_BYTES - 1, 2 ** 46 + 1, Number.NaN, 1.5, -1])
     assert.throws(() => logLayout(bytes), DecodeError);
@@ -56,7 +65,7 @@ test('a superblock has its fields where the documents say, and is read back', ()
   const u64 = (value: number): string => value.toString(16).padStart(16, '0');
   const head = [
     toHex(utf8('ENCLLOG\0')),
-    '0000000100000000',
+    '0000000200000000',
     ...[5, MIB, 3, 512, 9, 1024].map(u64),
     '01'.repeat(32),
     '02'.repeat(16),
@@ -134,4 +143,36 @@ test('a section is read with its type, and one of type 0 is none', () => {
   assert.equal(section?.type, 7);
   assert.deepEqual(Uint8Array.from(section?.data ?? []), Uint8Array.from(data));
   assert.throws(() => parseBlock(blockOf({ type: 0, data }), 1024), DecodeError);
+});
+
+test('a kept quote has its fields where the documents say, and no changed byte of it is read', () => {
+  const bytes = encodeKeptQuote({ before: 1024, quote: utf8('quote') });
+  const said = `${toHex(utf8('ENCLQUO\0'))}0000000500000000${(1024).toString(16).padStart(16, '0')}${toHex(utf8('quote'))}`;
+  assert.equal(toHex(bytes.subarray(0, 29)), said);
+  assert.deepEqual(bytes.subarray(29), sha256(bytes.subarray(0, 29)));
+  assert.deepEqual(parseKeptQuote(Buffer.concat([bytes, Buffer.alloc(99)])).quote, utf8('quote'));
+  for (let at = 0; at < bytes.length; at++) {
+    const changed = bytes.slice();
+    changed[at] = (changed[at] ?? 0) ^ 1;
+    assert.throws(() => parseKeptQuote(changed), DecodeError, `byte ${at}`);
+  }
+  for (let length = 0; length < bytes.length; length++)
+    assert.throws(() => parseKeptQuote(bytes.subarray(0, length)), DecodeError, `${length} bytes`);
+});
+
+test('the section of a quote of an earlier boot has its fields where the documents say', () => {
+  const data = encodeQuoteSection({ before: 1024, quote: utf8('quote') });
+  assert.equal(toHex(data), `${(1024).toString(16).padStart(16, '0')}${toHex(utf8('quote'))}`);
+  const found = quoteIn(parseBlock(blockOf({ type: QUOTE_SECTION, data }), 1024));
+  assert.deepEqual([found?.before, found && Buffer.from(found.quote).toString()], [1024, 'quote']);
+  assert.equal(quoteIn(parseBlock(blockOf({ type: QUOTE_SECTION, data: data.subarray(0, 7) }), 1024)), undefined);
+  assert.equal(quoteIn(parseBlock(blockOf({ type: 7, data }), 1024)), undefined);
+});
+
+test('what a kept quote says of its boot is read totally', () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 400 }), (bytes) => {
+      assert.throws(() => quotedBoot(bytes), DecodeError);
+    }),
+  );
 });

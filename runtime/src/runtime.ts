@@ -32,6 +32,7 @@ import {
   forkRecord,
   quoteRecord,
   roomRecord,
+  unkeptRecord,
   unwitnessedRecord,
 } from './log/entry.ts';
 import { ReceiptSigner } from './log/receipts.ts';
@@ -142,6 +143,7 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
       quotes: batcher,
       within: quotedWithin(evidenceRules),
       evidenceOf: (signed) => evidenceOf(signed, attested),
+      keep: (quote) => keep(quote),
       onOverdue: (isOverdue) => tellOverdue(isOverdue),
     }),
     (it) => it.close(),
@@ -151,12 +153,19 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   const tls = { key: keys.tls.key, certificate: keys.certificate(evidence) };
   const cosignatures = cosignaturesOf(log, statement, admission, () => ({ serving, said }));
   const server = started.adopt(
-    new AttestedServer({ tls, admission, calls, attested, log: { log, checkpoints, cosignatures, readers, boot } }),
+    new AttestedServer({
+      tls,
+      admission,
+      calls,
+      attested,
+      log: { log, checkpoints, earlier: log.earlier, cosignatures, readers, boot },
+    }),
     async (it) => void (await it.close()),
   );
   const serving = new Serving(calls, server);
   const said = { admission, clock };
   const tellOverdue = holdToQuotes(serving, log, said);
+  const keep = keptQuotes(log, said);
   const segments = new Segments({ ...said, log });
   // Written before any call can write a record.
   await log.append(bootRecord({ admission, clock }, statement, log, { governor, kernel: options.kernel }), 'runtime');
@@ -205,6 +214,16 @@ function holdToQuotes(serving: Serving, log: RecordLog, said: EntryOptions): (is
     if (isOverdue) serving.stop('quotes', 'the hardware gave no quote of the log for too long');
     else serving.allow('quotes');
     log.append(quoteRecord(said, isOverdue), 'runtime').catch(() => {});
+  };
+}
+
+/** Keeps quotes on the disk for later boots, and records once that one could not be kept. */
+function keptQuotes(log: RecordLog, said: EntryOptions): (quote: Uint8Array) => Promise<void> {
+  let isTold = false;
+  return async (quote) => {
+    if ((await log.keepQuote(quote)) || isTold) return;
+    isTold = true;
+    log.append(unkeptRecord(said, quote.length, log.quoteRoom), 'runtime').catch(() => {});
   };
 }
 

@@ -15,6 +15,7 @@ import { flowAttacks } from './flow.ts';
 import { clockAttacks } from './host-clock.ts';
 import { diskAttacks } from './host-disk.ts';
 import { launchAttacks } from './host-launch.ts';
+import { quoteAttacks } from './host-quotes.ts';
 import { houseAttacks } from './house.ts';
 import { languageAttacks } from './language.ts';
 import { logAttacks } from './log.ts';
@@ -62,6 +63,7 @@ const alone = chosen([
   ...besideAttacks,
   ...clockAttacks,
   ...diskAttacks,
+  ...quoteAttacks,
   ...launchAttacks,
 ]);
 

@@ -12,7 +12,7 @@ import { formatCheckpoint, formatNote, noteKey, signatureLine } from '@enclaim/a
 import { canonicalPolicy, parsePolicy } from '@enclaim/policy-schema';
 import { type BootKeys, makeBootKeys } from '../../runtime/src/boot/keys.ts';
 import { evidenceOf } from '../../runtime/src/channel/handshake.ts';
-import { Checkpoints } from '../../runtime/src/hardware/checkpoints.ts';
+import { type CheckpointedLog, Checkpoints } from '../../runtime/src/hardware/checkpoints.ts';
 import { QuoteBatcher, type SignedLeaf } from '../../runtime/src/hardware/quote-batch.ts';
 import { type FakeAttestationKey, fakeAttestationKey } from '../fakes/attestation-key.ts';
 import { MemoryLog } from './memory-log.ts';
@@ -26,10 +26,10 @@ export const recordHash = (i: number): Sha256 => leafHash(utf8(`record ${i}`));
 export const named = (i: number): NamedRecord => ({ index: i, record: digestText('sha256', recordHash(i)) });
 
 /** A boot with a log that goes on from what it found. */
-export interface Boot {
+export interface Boot<Log extends CheckpointedLog = MemoryLog> {
   readonly keys: BootKeys;
   readonly statement: BootStatement;
-  readonly log: MemoryLog;
+  readonly log: Log;
   readonly batcher: QuoteBatcher;
   readonly checkpoints: Checkpoints;
   evidenceOf(signed: SignedLeaf): Evidence;
@@ -46,12 +46,21 @@ interface BootOptions {
 }
 
 /** Boots, with so many records found on the disk. */
-export function boot({ found = 0, on = machine, policy = policyBytes, other = {} }: BootOptions = {}): Boot {
+export function boot({ found = 0, ...options }: BootOptions = {}): Boot {
+  return bootWith(new MemoryLog(Array.from({ length: found }, (_, i) => recordHash(i))), options);
+}
+
+/** Boots with a log. @param keep keeps quotes for later boots */
+export function bootWith<Log extends CheckpointedLog>(
+  log: Log,
+  { on = machine, policy = policyBytes, other = {} }: Omit<BootOptions, 'found'> = {},
+  keep?: (quote: Uint8Array) => Promise<void>,
+): Boot<Log> {
   const keys = makeBootKeys();
-  const log = new MemoryLog(Array.from({ length: found }, (_, i) => recordHash(i)));
   const plain = on.statementOf(keys);
+  const { size } = log.began;
   const root = digestText('sha256', log.began.root);
-  const statement = { ...plain, log: { ...plain.log, size: found, root }, ...other } as BootStatement;
+  const statement = { ...plain, log: { ...plain.log, size, root }, ...other } as BootStatement;
   const bytes = encodeStatement(statement);
   const digest = bootDigest(bytes);
   const batcher = new QuoteBatcher(async (of) => on.quote(of, digest));
@@ -65,8 +74,9 @@ export function boot({ found = 0, on = machine, policy = policyBytes, other = {}
     quotes: batcher,
     within: 0,
     evidenceOf: evidence,
+    ...(keep && { keep }),
   });
-  const note: Boot['note'] = (size, of, { origin: under = origin, by = keys } = {}) => {
+  const note: Boot<Log>['note'] = (size, of, { origin: under = origin, by = keys } = {}) => {
     const text = formatCheckpoint({ origin: under, size, root: of, extensions: [] });
     const signer = noteKey(under, 'ed25519', fromBase64Url(by.log.slice('ed25519:'.length)));
     return { text, note: formatNote(text, [signatureLine(signer, by.signCheckpoint(utf8(text)))]) };

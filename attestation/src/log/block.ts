@@ -15,9 +15,12 @@ export const BLOCK_HEAD_BYTES = 80;
 /** Bytes before each entry: its length. */
 export const ENTRY_PREFIX_BYTES = 2;
 
+/** Bytes before each section: its type and length. */
+const SECTION_PREFIX_BYTES = 6;
+
 /** A part of a block that belongs to its records, and stands or falls with them. */
 export interface BlockSection {
-  /** 1 to 65535; none is in use yet. */
+  /** 1 to 65535. 1 is a quote of an earlier boot (kept-quote.ts); no other is in use yet. */
   readonly type: number;
   readonly data: Uint8Array;
 }
@@ -59,6 +62,11 @@ export function frontierCount(size: number): number {
 /** Bytes of a block up to the end of its hash. */
 export function blockLength(size: number, entryBytes: number, sectionBytes = 0): number {
   return BLOCK_HEAD_BYTES + HASH_BYTES * frontierCount(size) + entryBytes + sectionBytes + HASH_BYTES;
+}
+
+/** Bytes of sections, with type and length before each. */
+export function sectionsLength(sections: readonly BlockSection[]): number {
+  return sections.reduce((sum, { data }) => sum + SECTION_PREFIX_BYTES + data.length, 0);
 }
 
 /** Writes a block's head and frontier. Entries, each after its length, begin at the result. */

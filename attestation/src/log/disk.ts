@@ -9,11 +9,24 @@ export {
   ENTRY_PREFIX_BYTES,
   parseBlock,
   sealBlock,
+  sectionsLength,
   writeBlockHead,
 } from './block.ts';
 export type { ExpandedTile } from './expanded-tile.ts';
 export type { FullTile, GrowingTree } from './growing-tree.ts';
 export { endOf, type Journal, type JournalEnd } from './journal.ts';
+export {
+  beganWith,
+  encodeKeptQuote,
+  encodeQuoteSection,
+  type KeptQuote,
+  maxQuoteBytes,
+  parseKeptQuote,
+  QUOTE_SECTION,
+  type QuotedBoot,
+  quotedBoot,
+  quoteIn,
+} from './kept-quote.ts';
 export {
   HASH_BYTES,
   hashesAt,

@@ -34,6 +34,10 @@ const HASH_SHARE = 12;
 export const MAX_BLOCK_BYTES: number = 1024 * 1024;
 const BLOCK_SHARE = 4;
 
+/** Largest place of a kept quote, in bytes; a 32nd of a small disk. Two take turns. */
+const MAX_QUOTE_PLACE_BYTES = 512 * 1024;
+const QUOTE_SHARE = 32;
+
 /** A ring of tiles of one level: tile N lies in slot N modulo their number. */
 export interface TileRing {
   /** Offset of slot 0. */
@@ -51,6 +55,8 @@ export interface LogLayout {
   readonly places: number;
   /** The journal: a ring of bytes. Position P lies at `base + P mod length`. */
   readonly journal: { readonly base: number; readonly length: number };
+  /** Two places, behind the journal, for the newest quote of a boot. */
+  readonly quotes: { readonly base: number; readonly length: number };
   /** Largest block in bytes, padding included. */
   readonly maxBlock: number;
 }
@@ -78,12 +84,15 @@ export function logLayout(capacity: number): LogLayout {
     tiles = Math.ceil(tiles / TILE_HASHES) + 1;
   }
   const journal = base + places;
-  const length = Math.floor((capacity - journal) / SECTOR_BYTES) * SECTOR_BYTES;
+  const share = Math.floor(capacity / QUOTE_SHARE / SECTOR_BYTES) * SECTOR_BYTES;
+  const place = Math.min(MAX_QUOTE_PLACE_BYTES, share);
+  const length = Math.floor((capacity - journal) / SECTOR_BYTES) * SECTOR_BYTES - 2 * place;
   return {
     capacity,
     levels,
     places: base,
     journal: { base: journal, length },
+    quotes: { base: journal + length, length: place },
     maxBlock: Math.min(MAX_BLOCK_BYTES, Math.floor(length / BLOCK_SHARE / SECTOR_BYTES) * SECTOR_BYTES),
   };
 }

@@ -3,6 +3,7 @@
 import { Reader } from '../bytes.ts';
 import { DecodeError } from '../errors.ts';
 import { Journal } from './journal.ts';
+import { type KeptQuote, parseKeptQuote } from './kept-quote.ts';
 import {
   HASH_BYTES,
   type LogLayout,
@@ -48,14 +49,16 @@ export class LogDisk {
   /** The two superblocks, or why one is none. */
   async superblocks(): Promise<(Superblock | DecodeError)[]> {
     const bytes = await this.bytes(0, 2 * SUPERBLOCK_SPACING_BYTES);
-    return [0, SUPERBLOCK_SPACING_BYTES].map((at) => {
-      try {
-        return parseSuperblock(bytes.slice(at, at + SECTOR_BYTES));
-      } catch (error) {
-        if (error instanceof DecodeError) return error;
-        throw error;
-      }
-    });
+    return [0, SUPERBLOCK_SPACING_BYTES].map((at) =>
+      parsedOr(() => parseSuperblock(bytes.slice(at, at + SECTOR_BYTES))),
+    );
+  }
+
+  /** What stands in the two places of kept quotes, or why none does. */
+  async quotes(): Promise<(KeptQuote | DecodeError)[]> {
+    const { base, length } = this.layout.quotes;
+    const places = [this.bytes(base, length), this.bytes(base + length, length)];
+    return (await Promise.all(places)).map((place) => parsedOr(() => parseKeptQuote(place)));
   }
 
   /** `width` hashes of a tile, as they stand in its slot. */
@@ -74,5 +77,15 @@ export class LogDisk {
   /** A reader of the journal, which reads so many bytes at once. */
   journal(ahead: number): Journal {
     return new Journal(this.layout, (at, length) => this.bytes(at, length), ahead);
+  }
+}
+
+/** What is parsed, or why it is none. */
+function parsedOr<T>(parse: () => T): T | DecodeError {
+  try {
+    return parse();
+  } catch (error) {
+    if (error instanceof DecodeError) return error;
+    throw error;
   }
 }

@@ -56,12 +56,15 @@ interface Base {
  * The log on a disk. A disk of zeros holds the empty one.
  *
  * @param onBlock hears of every block that was followed
- * @throws DecodeError `version` for a log of the first format, which was a chain; `range` for a log
- * that was made for a disk of another size; `canonical` if what is left does not make a tree
+ * @throws DecodeError `version` for a log of an earlier format; `range` for a log that was made for a
+ * disk of another size; `canonical` if what is left does not make a tree
  */
 export async function findLog(disk: LogDisk, onBlock: (block: Block) => void = () => {}): Promise<FoundLog> {
   const superblocks = await disk.superblocks();
-  if (superblocks.every((each) => each instanceof DecodeError)) await refuseChain(disk);
+  if (superblocks.every((each) => each instanceof DecodeError)) {
+    for (const each of superblocks) if (each instanceof DecodeError && each.code === 'version') throw each;
+    await refuseChain(disk);
+  }
   const known = superblocks.filter((each): each is Superblock => !(each instanceof DecodeError));
   for (const superblock of known.toSorted((one, other) => other.sequence - one.sequence)) {
     if (superblock.capacity !== disk.layout.capacity) {

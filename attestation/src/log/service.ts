@@ -15,6 +15,7 @@ export {
   GetEntriesRequestSchema,
   GetEntriesResponseSchema,
   GetProofRequestSchema,
+  GetQuoteRequestSchema,
   GetTileRequestSchema,
   GetTileResponseSchema,
   Log,

@@ -9,7 +9,7 @@ import { DecodeError } from '../errors.ts';
 import { HASH_BYTES, SECTOR_BYTES } from './layout.ts';
 
 const MAGIC = utf8('ENCLLOG\0');
-const VERSION = 1;
+const VERSION = 2;
 /** Bytes under the superblock's own hash. */
 const HASHED_BYTES = SECTOR_BYTES - HASH_BYTES;
 /** Bytes of a writer's id. */
@@ -58,19 +58,20 @@ export function encodeSuperblock(it: Superblock): Uint8Array {
 export function parseSuperblock(sector: Uint8Array): Superblock {
   const reader = new Reader(sector);
   if (!equalBytes(reader.take(MAGIC.length), MAGIC)) throw new DecodeError('magic', 'not a superblock', 0);
+  // Before the version: a flipped bit is no other format.
+  // layer: hash of a superblock
+  if (!equalBytes(sector.subarray(HASHED_BYTES), sha256(sector.subarray(0, HASHED_BYTES)))) {
+    throw new DecodeError('canonical', 'a superblock whose hash is another', HASHED_BYTES);
+  }
   const version = reader.u32be();
-  if (version !== VERSION) throw new DecodeError('version', `a log of version ${version}`, 8);
+  if (version !== VERSION) throw new DecodeError('version', `a log of version ${version}, and not ${VERSION}`, 8);
   reader.zeros(4, 'reserved field of a superblock');
   const number = (): number => safeNumber(reader);
   const [sequence, capacity, minimum] = [number(), number(), number()];
   const [start, size, position] = [number(), number(), number()];
   const [block, writer] = [reader.take(HASH_BYTES), reader.take(WRITER_BYTES)];
   reader.zeros(HASHED_BYTES - (sector.length - reader.left), 'rest of a superblock');
-  const hash = reader.take(HASH_BYTES);
-  // layer: hash of a superblock
-  if (!equalBytes(hash, sha256(sector.subarray(0, HASHED_BYTES)))) {
-    throw new DecodeError('canonical', 'a superblock whose hash is another', HASHED_BYTES);
-  }
+  reader.skip(HASH_BYTES);
   reader.end('superblock');
   if (minimum > size || start > position) throw new DecodeError('range', 'a superblock that holds nothing', 32);
   return { sequence, capacity, minimum, start, size, position, block, writer };

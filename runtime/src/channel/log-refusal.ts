@@ -11,7 +11,7 @@ export type LogRefusalCode =
   | 'no-checkpoint' // no checkpoint is signed yet
   | 'beyond' // the log does not hold so much yet
   | 'forgotten' // a mirror holds these entries, and this machine no longer does
-  | 'earlier' // an earlier boot wrote the record
+  | 'earlier' // an earlier boot wrote the record, and left no quote that covers it
   | 'request' // no tile, no range of entries
   | 'reader' // the caller did not prove a key that may read entries
   | 'unattested' // entries are read on attested connections alone

@@ -13,6 +13,7 @@ import {
   GetEntriesRequestSchema,
   GetEntriesResponseSchema,
   GetProofRequestSchema,
+  GetQuoteRequestSchema,
   GetTileRequestSchema,
   GetTileResponseSchema,
   Log,
@@ -26,6 +27,7 @@ import type { Ed25519Text } from '@enclaim/attestation/statement';
 import { TILE_WIDTH, type Tile } from '@enclaim/attestation/tlog';
 import { RefusalError } from '../errors.ts';
 import { MAX_COSIGNED_NOTE_BYTES } from '../log/cosignatures.ts';
+import type { Looked } from '../log/earlier-boots.ts';
 import { STATUS } from '../refusals.ts';
 import type { GrpcCall } from './grpc-call.ts';
 import { LogReaders } from './log-readers.ts';
@@ -76,6 +78,12 @@ export interface ServedCheckpoints {
   proofOf(index: number): Promise<LogProof>;
 }
 
+/** Quotes that earlier boots left: one look reads one of them. */
+export interface ServedEarlier {
+  proofOf(index: number): Promise<Looked>;
+  quoteWithin(size: number): Promise<Looked>;
+}
+
 /** Takes what couriers bring from witnesses. */
 export interface ServedCosignatures {
   add(note: string): Promise<{ readonly cosigned: number; readonly mirrored: number }>;
@@ -85,6 +93,8 @@ export interface ServedCosignatures {
 export interface LogSource {
   readonly log: ServedLog;
   readonly checkpoints: ServedCheckpoints;
+  /** Absent: earlier boots left no quotes. */
+  readonly earlier?: ServedEarlier;
   /** Absent: none are taken. */
   readonly cosignatures?: ServedCosignatures;
   readonly readers: readonly Ed25519Text[];
@@ -116,12 +126,13 @@ export class LogService {
 
   /** The methods of the service, with their paths. */
   get methods(): (readonly [string, ServedMethod])[] {
-    const { getCheckpoint, getTile, getEntries, getProof, watch, addCosignatures } = Log.method;
+    const { getCheckpoint, getTile, getEntries, getProof, getQuote, watch, addCosignatures } = Log.method;
     return [
       servedMethod(getCheckpoint, (call) => serveLog(call, () => this.#checkpoint(call))),
       servedMethod(getTile, (call) => serveLog(call, () => this.#tile(call))),
       servedMethod(getEntries, (call) => serveLog(call, () => this.#entries(call))),
       servedMethod(getProof, (call) => serveLog(call, () => this.#proof(call))),
+      servedMethod(getQuote, (call) => serveLog(call, () => this.#quote(call))),
       servedMethod(watch, (call) => serveLog(call, () => this.#watch(call))),
       servedMethod(addCosignatures, (call) => serveLog(call, () => this.#addCosignatures(call))),
     ];
@@ -188,11 +199,10 @@ export class LogService {
     const index = Number((await requested(call, GetProofRequestSchema)).index);
     const { checkpoints, log } = this.#open();
     within(index + 1, log);
-    if (index < log.began.size)
-      throw new LogRefusal(
-        'earlier',
-        `this boot began at ${log.began.size}: a quote of an earlier one covers the record`,
-      );
+    if (index < log.began.size) {
+      if (index < log.minimum) throw forgotten(log);
+      return this.#earlier(call, 'the record', (earlier) => earlier.proofOf(index));
+    }
     if (this.#provings >= MAX_WAITING_PROOFS) throw new LogRefusal('busy', `${MAX_WAITING_PROOFS} proofs wait already`);
     this.#provings++;
     this.#proving.add(call);
@@ -206,6 +216,25 @@ export class LogService {
       this.#proving.delete(call);
       this.#provings--;
     }
+  }
+
+  async #quote(call: GrpcCall): Promise<void> {
+    const size = Number((await requested(call, GetQuoteRequestSchema)).size);
+    return this.#earlier(call, `at most ${size} records`, (earlier) => earlier.quoteWithin(size));
+  }
+
+  /** Answers with what an earlier boot left. Quotes of such boots are read one in a turn. */
+  async #earlier(call: GrpcCall, of: string, look: (earlier: ServedEarlier) => Promise<Looked>): Promise<void> {
+    const { earlier, log } = this.#open();
+    let found: Looked;
+    do found = earlier && (await this.#inTurn(call, () => look(earlier)));
+    while (found === 'more');
+    if (found === undefined) {
+      const why = `this boot began at ${log.began.size}, and no quote of an earlier one was kept that covers ${of}`;
+      throw new LogRefusal('earlier', why);
+    }
+    await call.send(toBinary(LogProofSchema, found));
+    call.end({ status: STATUS.ok });
   }
 
   async #addCosignatures(call: GrpcCall): Promise<void> {

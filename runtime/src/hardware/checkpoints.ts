@@ -3,7 +3,7 @@
  * time, and the proofs of records that follow from it.
  */
 
-import { create } from '@bufbuild/protobuf';
+import { create, toBinary } from '@bufbuild/protobuf';
 import { encodeCheckpointLeaf } from '@enclaim/attestation/batch';
 import { fromBase64Url, utf8 } from '@enclaim/attestation/bytes';
 import type { Sha256 } from '@enclaim/attestation/digest';
@@ -65,6 +65,8 @@ export interface CheckpointsOptions {
   readonly within: number;
   /** The evidence of a leaf that the hardware signed. */
   readonly evidenceOf: (signed: SignedLeaf) => Evidence;
+  /** Keeps a quote for later boots: `enclaim.v1.LogProof` without index and path. */
+  readonly keep?: (quote: Uint8Array) => Promise<void>;
   /**
    * Told that no quote came for so long that calls may no longer be answered, and when one came.
    */
@@ -106,6 +108,8 @@ export class Checkpoints {
   #quoted: QuotedCheckpoint | undefined;
   /** The quote under way. */
   #quoting: Promise<void> | undefined;
+  /** The newest quote on its way to the disk. */
+  #keeping: Promise<void> | undefined;
   /** The callers who wait for the quote under way, once it is decided what that covers. */
   #covered: Wave | undefined;
   /** The callers who wait for the one after it. */
@@ -178,6 +182,7 @@ export class Checkpoints {
   async #last(): Promise<void> {
     await this.#quoting;
     if (this.#isBehind) await this.#quote();
+    await this.#keeping;
   }
 
   get #isBehind(): boolean {
@@ -243,6 +248,8 @@ export class Checkpoints {
 
   #take(quoted: QuotedCheckpoint): void {
     this.#quoted = quoted;
+    const { note: checkpoint, evidence } = quoted;
+    this.#keeping = this.#options.keep?.(toBinary(LogProofSchema, create(LogProofSchema, { checkpoint, evidence })));
     clearTimeout(this.#late);
     this.#late = undefined;
     if (this.#isOverdue) this.#turnOverdue(false);

@@ -46,7 +46,7 @@ export function entryOf({ admission, clock }: EntryOptions, said: Partial<Entry>
 export function bootRecord(
   options: EntryOptions,
   { bootId, started, unconfined }: BootStatement,
-  { discarded, left, room }: RecordLog,
+  { began, discarded, left, quoted, room }: RecordLog,
   { governor, kernel }: { governor: ResourceGovernor | undefined; kernel: KernelState | undefined },
 ): Entry {
   const { exposed, withheld } = options.admission;
@@ -65,7 +65,10 @@ export function bootRecord(
       exposed: exposed.length,
       withheld: withheld.length,
       discarded: discarded ? 1 : 0,
+      'log.began': began.size,
       'log.left': left,
+      'log.quoted': quoted.size,
+      'quotes.unfit': quoted.unfit,
       ...(kernel !== undefined && { 'kernel.settings': kernel.settings, 'kernel.rules': kernel.rules }),
     },
   });
@@ -85,6 +88,11 @@ export function roomRecord(options: EntryOptions, { left }: RecordLog): Entry {
  */
 export function quoteRecord(options: EntryOptions, isOverdue: boolean): Entry {
   return entryOf(options, { layer: 'evidence', reason: isOverdue ? 'quote overdue' : 'quote after overdue' });
+}
+
+/** The record of a quote that is too large to be kept for later boots. */
+export function unkeptRecord(options: EntryOptions, bytes: number, most: number): Entry {
+  return entryOf(options, { layer: 'evidence', reason: 'quote not kept', figures: { bytes, most } });
 }
 
 /** The record of a quorum of witnesses over the tree of this size. */

@@ -6,6 +6,7 @@
 import { randomBytes } from 'node:crypto';
 import { equalBytes, setU64be } from '@enclaim/attestation/bytes';
 import {
+  type BlockSection,
   blockLength,
   encodeSuperblock,
   type FoundLog,
@@ -20,6 +21,7 @@ import {
   PLACE_BYTES,
   SUPERBLOCK_SPACING_BYTES,
   sealBlock,
+  sectionsLength,
   sectors,
   TILE_BYTES,
   TILE_HASHES,
@@ -109,12 +111,17 @@ export class LogWriter {
    * Writes a block of these records in one write, and resolves when it is on stable storage.
    *
    * @param bytes of the entries, each with its length before it
+   * @param sections which stand or fall with the records
    * @throws Error of the device
    */
-  async commit(records: readonly Waiting[], bytes: number): Promise<DurableTree> {
+  async commit(
+    records: readonly Waiting[],
+    bytes: number,
+    sections: readonly BlockSection[] = [],
+  ): Promise<DurableTree> {
     const { size: first, prior } = this.#end;
     const size = first + records.length;
-    const length = blockLength(size, bytes);
+    const length = blockLength(size, bytes, sectionsLength(sections));
     const rest = untilRingEnd(this.#layout, this.#end.position);
     const position = this.#end.position + (sectors(length) > rest ? rest : 0);
     const frontier = this.#grow(records, first, position);
@@ -124,6 +131,11 @@ export class LogWriter {
     for (const { text, length } of records) {
       at = block.writeUInt16BE(length, at);
       at += block.write(text, at);
+    }
+    for (const { type, data } of sections) {
+      at = block.writeUInt32BE(data.length, block.writeUInt16BE(type, at));
+      block.set(data, at);
+      at += data.length;
     }
     const hash = sealBlock(block, length);
     await this.#write(block, offsetOf(this.#layout, position));
@@ -148,6 +160,15 @@ export class LogWriter {
     this.#settled = { size, position };
     this.#places.clear();
     return this.#tree.settle();
+  }
+
+  /**
+   * Writes bytes that are no part of the journal, where only one writer writes.
+   *
+   * @throws Error of the device
+   */
+  write(data: Uint8Array, at: number): Promise<void> {
+    return this.#write(data, at);
   }
 
   /** Adds records to the tree. */

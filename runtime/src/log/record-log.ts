@@ -3,18 +3,26 @@
  * before anything that it covers leaves.
  */
 
+import { equalBytes } from '@enclaim/attestation/bytes';
 import type { DigestText, Sha256 } from '@enclaim/attestation/digest';
 import { DecodeError } from '@enclaim/attestation/errors';
 import {
   type Block,
+  type BlockSection,
   blockLength,
   ENTRY_PREFIX_BYTES,
+  encodeQuoteSection,
   type FoundLog,
   findLog,
+  type KeptQuote,
   LogDisk,
   type LogLayout,
+  QUOTE_SECTION,
+  quoteIn,
   type ReadDisk,
+  SECTOR_BYTES,
   StoredLog,
+  sectionsLength,
   sectors,
   TILE_HASHES,
   treeRoot,
@@ -30,6 +38,8 @@ import type { Tile } from '@enclaim/attestation/tlog';
 import { RefusalError } from '../errors.ts';
 import { type Batch, CommitQueue } from './commit-queue.ts';
 import type { Device } from './device.ts';
+import { EarlierBoots, fitsLog, type QuotedLog } from './earlier-boots.ts';
+import { findQuote, KeptQuotes } from './kept-quotes.ts';
 import { type LogRoom, RoomWatch, type Writer } from './log-room.ts';
 import { type DurableTree, LogWriter } from './log-writer.ts';
 
@@ -53,6 +63,19 @@ export interface Placed {
    * `log`; nothing can be appended from then on.
    */
   readonly durable: Promise<unknown>;
+}
+
+/** Quotes of earlier boots, as a boot found them. */
+export interface FoundQuotes {
+  /** Records under the last quote of the boot before; 0 if none was found. */
+  readonly size: number;
+  /** Quotes in their places that are damaged, or not of this log. */
+  readonly unfit: number;
+}
+
+/** A quote in the section of a block. */
+interface CarriedQuote extends KeptQuote {
+  readonly position: number;
 }
 
 /** Stands in place of a record's hash where there is no log. */
@@ -91,6 +114,13 @@ export class RecordLog {
   /** Index below which a mirror holds all records, so that they need not be kept. */
   #forgotten: number;
   #broken: unknown;
+  #quotes: KeptQuotes;
+  #earlier: EarlierBoots;
+  #quoted: FoundQuotes = { size: 0, unfit: 0 };
+  /** The last quote of the boot before, which goes into the first block of this boot. */
+  #carried: KeptQuote | undefined;
+  /** Position of the block with the newest quote of an earlier boot; 0 if there is none. */
+  #before = 0;
 
   private constructor(device: Device, disk: LogDisk, found: FoundLog) {
     const { tree, end, places, minimum, discarded, last } = found;
@@ -106,6 +136,13 @@ export class RecordLog {
     this.#forgotten = minimum;
     this.began = { size: end.size, root: treeRoot(this.#durable.frontier) };
     this.#head = this.began;
+    this.#quotes = new KeptQuotes(
+      disk,
+      (data, at) => this.#writer.write(data, at),
+      0,
+      () => this.#before,
+    );
+    this.#earlier = new EarlierBoots(this.#blocks(disk), 0, end.size);
     this.#look(false);
   }
 
@@ -122,8 +159,41 @@ export class RecordLog {
     };
     return await told('the disk holds no log that can be continued', async () => {
       const disk = new LogDisk(read, capacity);
-      return new RecordLog(device, disk, await findLog(disk, refuseSections));
+      let carried: CarriedQuote | undefined;
+      const found = await findLog(disk, (block) => {
+        refuseSections(block);
+        carried = carriedIn(block) ?? carried;
+      });
+      carried ??= found.last === null ? undefined : carriedIn(found.last);
+      const log = new RecordLog(device, disk, found);
+      await log.#takeQuotes(disk, carried);
+      return log;
     });
+  }
+
+  /** What was found of quotes of earlier boots. */
+  get quoted(): FoundQuotes {
+    return this.#quoted;
+  }
+
+  /** Earlier boots, by the quotes that were kept of them. */
+  get earlier(): EarlierBoots {
+    return this.#earlier;
+  }
+
+  /** Bytes that a quote may have to be kept. */
+  get quoteRoom(): number {
+    return this.#quotes.most;
+  }
+
+  /**
+   * Keeps a quote of this boot's tree for later boots, in place of those before.
+   *
+   * @param quote `enclaim.v1.LogProof` without index and path
+   * @returns whether it could be kept
+   */
+  async keepQuote(quote: Uint8Array): Promise<boolean> {
+    return this.#broken === undefined && (await this.#quotes.keep(quote));
   }
 
   /** Records that have a place, durable or not. */
@@ -300,7 +370,9 @@ export class RecordLog {
     try {
       if (this.#writer.isDue || this.#forgotten > this.#writer.held.minimum) await this.#settle();
       if (batch === undefined) return;
-      this.#durable = await this.#writer.commit(batch.records, batch.bytes);
+      const sections = this.#takeSections(batch);
+      this.#durable = await this.#writer.commit(batch.records, batch.bytes, sections);
+      if (sections.length > 0) this.#before = this.#writer.last;
     } catch (cause) {
       // layer: a failed log stays failed
       this.#broken = cause;
@@ -309,6 +381,47 @@ export class RecordLog {
     this.#reserved -= sectors(OVERHEAD_BYTES + batch.bytes);
     // Not within the write: an error of a listener would deny what is on the disk.
     for (const tell of this.#listeners) queueMicrotask(() => tell(this.durable));
+  }
+
+  /**
+   * Finds the last quote of the boot before, which is to be carried into the journal unless it is
+   * there already.
+   */
+  async #takeQuotes(disk: LogDisk, carried: CarriedQuote | undefined): Promise<void> {
+    const { size } = this.began;
+    const { found, unfit } = await findQuote(disk, (boot) => fitsLog(boot, this, size));
+    this.#quoted = { size: found?.boot.checkpoint.size ?? 0, unfit };
+    const isCarried = found !== undefined && carried !== undefined && equalBytes(found.quote, carried.quote);
+    const before = (isCarried ? carried.before : carried?.position) ?? found?.before ?? 0;
+    this.#before = carried?.position ?? before;
+    if (found !== undefined && !isCarried) this.#carried = { before, quote: found.quote };
+    this.#earlier = new EarlierBoots(this.#blocks(disk), found ? { ...found, before } : before, size);
+    const write = (data: Uint8Array, at: number): Promise<void> => this.#writer.write(data, at);
+    this.#quotes = new KeptQuotes(disk, write, found === undefined ? 0 : 1 - found.place, () => this.#before);
+  }
+
+  #blocks(disk: LogDisk): QuotedLog {
+    return {
+      rootAt: (size) => this.rootAt(size),
+      inclusion: (index, size) => this.inclusion(index, size),
+      block: (position) => disk.journal(SECTOR_BYTES).block(position),
+    };
+  }
+
+  /**
+   * The sections of a block: once, in the first, the last quote of the boot before.
+   *
+   * It takes room of calls alone: else a host that boots again and again would fill what is kept
+   * for the records of boots.
+   */
+  #takeSections({ bytes }: Batch): readonly BlockSection[] {
+    const carried = this.#carried;
+    this.#carried = undefined;
+    if (carried === undefined) return [];
+    const sections = [{ type: QUOTE_SECTION, data: encodeQuoteSection(carried) }];
+    const more = sectors(OVERHEAD_BYTES + bytes + sectionsLength(sections));
+    const isRoom = more <= this.#layout.maxBlock && more <= this.#room.left(this.#used, 'call');
+    return isRoom ? sections : [];
   }
 
   /**
@@ -336,12 +449,21 @@ export class RecordLog {
 }
 
 /**
- * Refuses what belongs to a block's records.
+ * Refuses what belongs to a block's records, but for quotes, which are believed nothing.
  *
  * Without this, a runtime that does not know it would go on from a state that never was.
  */
-function refuseSections({ sections: [section] }: Block): void {
+function refuseSections({ sections }: Block): void {
+  const section = sections.find(({ type }) => type !== QUOTE_SECTION);
+  // layer: unknown sections are refused
   if (section !== undefined) throw new DecodeError('version', `a section of type ${section.type}`, 0);
+}
+
+/** The quote that a block has of an earlier boot. */
+function carriedIn(block: Block): CarriedQuote | undefined {
+  const kept = quoteIn(block);
+  // A copy: the block is a view of what was read.
+  return kept && { ...kept, quote: kept.quote.slice(), position: block.position };
 }
 
 /** The result of a step. @throws RefusalError `log` if the disk has something else than the log */

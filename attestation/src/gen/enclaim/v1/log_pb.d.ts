@@ -167,6 +167,24 @@ export declare type GetProofRequest = Message<"enclaim.v1.GetProofRequest"> & {
 export declare const GetProofRequestSchema: GenMessage<GetProofRequest>;
 
 /**
+ * @generated from message enclaim.v1.GetQuoteRequest
+ */
+export declare type GetQuoteRequest = Message<"enclaim.v1.GetQuoteRequest"> & {
+  /**
+   * Entries under the quote, at most. The size that a boot began with leads to the boot before it.
+   *
+   * @generated from field: uint64 size = 1;
+   */
+  size: bigint;
+};
+
+/**
+ * Describes the message enclaim.v1.GetQuoteRequest.
+ * Use `create(GetQuoteRequestSchema)` to create a new message.
+ */
+export declare const GetQuoteRequestSchema: GenMessage<GetQuoteRequest>;
+
+/**
  * @generated from message enclaim.v1.WatchRequest
  */
 export declare type WatchRequest = Message<"enclaim.v1.WatchRequest"> & {
@@ -292,13 +310,25 @@ export declare const Log: GenService<{
     output: typeof GetEntriesResponseSchema;
   },
   /**
-   * The way of a record of this boot to a quote of the hardware. Waits until a quote covers the record.
+   * The way of a record to a quote of the hardware, of the boot that wrote it. Waits until a quote of this boot covers its
+   * record. NOT_FOUND for a record of an earlier boot of which no quote that covers it was kept.
    *
    * @generated from rpc enclaim.v1.Log.GetProof
    */
   getProof: {
     methodKind: "unary";
     input: typeof GetProofRequestSchema;
+    output: typeof LogProofSchema;
+  },
+  /**
+   * The last quote that was kept of an earlier boot, over at most so many entries, of those the newest; without index and
+   * path. NOT_FOUND if there is none.
+   *
+   * @generated from rpc enclaim.v1.Log.GetQuote
+   */
+  getQuote: {
+    methodKind: "unary";
+    input: typeof GetQuoteRequestSchema;
     output: typeof LogProofSchema;
   },
   /**

@@ -12,7 +12,7 @@ import { file_enclaim_v1_evidence } from "./evidence_pb.js";
  * Describes the file enclaim/v1/log.proto.
  */
 export const file_enclaim_v1_log = /*@__PURE__*/
-  fileDesc("ChRlbmNsYWltL3YxL2xvZy5wcm90bxIKZW5jbGFpbS52MSIWChRHZXRDaGVja3BvaW50UmVxdWVzdCJUChVHZXRDaGVja3BvaW50UmVzcG9uc2USEgoKY2hlY2twb2ludBgBIAEoCRIPCgdtaW5pbXVtGAIgASgEEhYKDmNvc2Vfc2lnbmF0dXJlGAMgASgMIj0KDkdldFRpbGVSZXF1ZXN0Eg0KBWxldmVsGAEgASgNEg0KBWluZGV4GAIgASgEEg0KBXdpZHRoGAMgASgNIiEKD0dldFRpbGVSZXNwb25zZRIOCgZoYXNoZXMYASABKAwiMQoRR2V0RW50cmllc1JlcXVlc3QSDQoFZmlyc3QYASABKAQSDQoFY291bnQYAiABKA0iJQoSR2V0RW50cmllc1Jlc3BvbnNlEg8KB2VudHJpZXMYASADKAwiIAoPR2V0UHJvb2ZSZXF1ZXN0Eg0KBWluZGV4GAEgASgEIhwKDFdhdGNoUmVxdWVzdBIMCgRzaXplGAEgASgEIjQKDVdhdGNoUmVzcG9uc2USEgoKY2hlY2twb2ludBgBIAEoCRIPCgdtaW5pbXVtGAIgASgEIiwKFkFkZENvc2lnbmF0dXJlc1JlcXVlc3QSEgoKY2hlY2twb2ludBgBIAEoCSI9ChdBZGRDb3NpZ25hdHVyZXNSZXNwb25zZRIQCghjb3NpZ25lZBgBIAEoBBIQCghtaXJyb3JlZBgCIAEoBDLHAwoDTG9nElQKDUdldENoZWNrcG9pbnQSIC5lbmNsYWltLnYxLkdldENoZWNrcG9pbnRSZXF1ZXN0GiEuZW5jbGFpbS52MS5HZXRDaGVja3BvaW50UmVzcG9uc2USQgoHR2V0VGlsZRIaLmVuY2xhaW0udjEuR2V0VGlsZVJlcXVlc3QaGy5lbmNsYWltLnYxLkdldFRpbGVSZXNwb25zZRJLCgpHZXRFbnRyaWVzEh0uZW5jbGFpbS52MS5HZXRFbnRyaWVzUmVxdWVzdBoeLmVuY2xhaW0udjEuR2V0RW50cmllc1Jlc3BvbnNlEj0KCEdldFByb29mEhsuZW5jbGFpbS52MS5HZXRQcm9vZlJlcXVlc3QaFC5lbmNsYWltLnYxLkxvZ1Byb29mEj4KBVdhdGNoEhguZW5jbGFpbS52MS5XYXRjaFJlcXVlc3QaGS5lbmNsYWltLnYxLldhdGNoUmVzcG9uc2UwARJaCg9BZGRDb3NpZ25hdHVyZXMSIi5lbmNsYWltLnYxLkFkZENvc2lnbmF0dXJlc1JlcXVlc3QaIy5lbmNsYWltLnYxLkFkZENvc2lnbmF0dXJlc1Jlc3BvbnNlYgZwcm90bzM", [file_enclaim_v1_evidence]);
+  fileDesc("ChRlbmNsYWltL3YxL2xvZy5wcm90bxIKZW5jbGFpbS52MSIWChRHZXRDaGVja3BvaW50UmVxdWVzdCJUChVHZXRDaGVja3BvaW50UmVzcG9uc2USEgoKY2hlY2twb2ludBgBIAEoCRIPCgdtaW5pbXVtGAIgASgEEhYKDmNvc2Vfc2lnbmF0dXJlGAMgASgMIj0KDkdldFRpbGVSZXF1ZXN0Eg0KBWxldmVsGAEgASgNEg0KBWluZGV4GAIgASgEEg0KBXdpZHRoGAMgASgNIiEKD0dldFRpbGVSZXNwb25zZRIOCgZoYXNoZXMYASABKAwiMQoRR2V0RW50cmllc1JlcXVlc3QSDQoFZmlyc3QYASABKAQSDQoFY291bnQYAiABKA0iJQoSR2V0RW50cmllc1Jlc3BvbnNlEg8KB2VudHJpZXMYASADKAwiIAoPR2V0UHJvb2ZSZXF1ZXN0Eg0KBWluZGV4GAEgASgEIh8KD0dldFF1b3RlUmVxdWVzdBIMCgRzaXplGAEgASgEIhwKDFdhdGNoUmVxdWVzdBIMCgRzaXplGAEgASgEIjQKDVdhdGNoUmVzcG9uc2USEgoKY2hlY2twb2ludBgBIAEoCRIPCgdtaW5pbXVtGAIgASgEIiwKFkFkZENvc2lnbmF0dXJlc1JlcXVlc3QSEgoKY2hlY2twb2ludBgBIAEoCSI9ChdBZGRDb3NpZ25hdHVyZXNSZXNwb25zZRIQCghjb3NpZ25lZBgBIAEoBBIQCghtaXJyb3JlZBgCIAEoBDKGBAoDTG9nElQKDUdldENoZWNrcG9pbnQSIC5lbmNsYWltLnYxLkdldENoZWNrcG9pbnRSZXF1ZXN0GiEuZW5jbGFpbS52MS5HZXRDaGVja3BvaW50UmVzcG9uc2USQgoHR2V0VGlsZRIaLmVuY2xhaW0udjEuR2V0VGlsZVJlcXVlc3QaGy5lbmNsYWltLnYxLkdldFRpbGVSZXNwb25zZRJLCgpHZXRFbnRyaWVzEh0uZW5jbGFpbS52MS5HZXRFbnRyaWVzUmVxdWVzdBoeLmVuY2xhaW0udjEuR2V0RW50cmllc1Jlc3BvbnNlEj0KCEdldFByb29mEhsuZW5jbGFpbS52MS5HZXRQcm9vZlJlcXVlc3QaFC5lbmNsYWltLnYxLkxvZ1Byb29mEj0KCEdldFF1b3RlEhsuZW5jbGFpbS52MS5HZXRRdW90ZVJlcXVlc3QaFC5lbmNsYWltLnYxLkxvZ1Byb29mEj4KBVdhdGNoEhguZW5jbGFpbS52MS5XYXRjaFJlcXVlc3QaGS5lbmNsYWltLnYxLldhdGNoUmVzcG9uc2UwARJaCg9BZGRDb3NpZ25hdHVyZXMSIi5lbmNsYWltLnYxLkFkZENvc2lnbmF0dXJlc1JlcXVlc3QaIy5lbmNsYWltLnYxLkFkZENvc2lnbmF0dXJlc1Jlc3BvbnNlYgZwcm90bzM", [file_enclaim_v1_evidence]);
 
 /**
  * Describes the message enclaim.v1.GetCheckpointRequest.
@@ -64,32 +64,39 @@ export const GetProofRequestSchema = /*@__PURE__*/
   messageDesc(file_enclaim_v1_log, 6);
 
 /**
+ * Describes the message enclaim.v1.GetQuoteRequest.
+ * Use `create(GetQuoteRequestSchema)` to create a new message.
+ */
+export const GetQuoteRequestSchema = /*@__PURE__*/
+  messageDesc(file_enclaim_v1_log, 7);
+
+/**
  * Describes the message enclaim.v1.WatchRequest.
  * Use `create(WatchRequestSchema)` to create a new message.
  */
 export const WatchRequestSchema = /*@__PURE__*/
-  messageDesc(file_enclaim_v1_log, 7);
+  messageDesc(file_enclaim_v1_log, 8);
 
 /**
  * Describes the message enclaim.v1.WatchResponse.
  * Use `create(WatchResponseSchema)` to create a new message.
  */
 export const WatchResponseSchema = /*@__PURE__*/
-  messageDesc(file_enclaim_v1_log, 8);
+  messageDesc(file_enclaim_v1_log, 9);
 
 /**
  * Describes the message enclaim.v1.AddCosignaturesRequest.
  * Use `create(AddCosignaturesRequestSchema)` to create a new message.
  */
 export const AddCosignaturesRequestSchema = /*@__PURE__*/
-  messageDesc(file_enclaim_v1_log, 9);
+  messageDesc(file_enclaim_v1_log, 10);
 
 /**
  * Describes the message enclaim.v1.AddCosignaturesResponse.
  * Use `create(AddCosignaturesResponseSchema)` to create a new message.
  */
 export const AddCosignaturesResponseSchema = /*@__PURE__*/
-  messageDesc(file_enclaim_v1_log, 10);
+  messageDesc(file_enclaim_v1_log, 11);
 
 /**
  * One log per boot. Anyone may call GetCheckpoint, GetTile, GetProof and Watch, on any connection: hashes and signatures
