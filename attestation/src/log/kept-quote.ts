@@ -24,7 +24,7 @@ const BEFORE_BYTES = 8;
 
 /** A quote as it stands in its place or section. */
 export interface KeptQuote {
-  /** Position of the block whose section has the quote of the boot before; 0 where none has. */
+  /** Position of the block with the quote of the boot before in its section; 0 for none. */
   readonly before: number;
   /** `enclaim.v1.LogProof` without index and path: a checkpoint, and the evidence that covers it. */
   readonly quote: Uint8Array;

@@ -54,7 +54,7 @@ export class LogDisk {
     );
   }
 
-  /** What stands in the two places of kept quotes, or why none does. */
+  /** The kept quotes of the two places, or why there is none. */
   async quotes(): Promise<(KeptQuote | DecodeError)[]> {
     const { base, length } = this.layout.quotes;
     const places = [this.bytes(base, length), this.bytes(base + length, length)];
@@ -80,7 +80,7 @@ export class LogDisk {
   }
 }
 
-/** What is parsed, or why it is none. */
+/** The result of parsing, or its error. */
 function parsedOr<T>(parse: () => T): T | DecodeError {
   try {
     return parse();

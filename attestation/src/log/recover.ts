@@ -56,8 +56,8 @@ interface Base {
  * The log on a disk. A disk of zeros holds the empty one.
  *
  * @param onBlock hears of every block that was followed
- * @throws DecodeError `version` for a log of an earlier format; `range` for a log that was made for a
- * disk of another size; `canonical` if what is left does not make a tree
+ * @throws DecodeError `version` for a log of an earlier format; `range` for a log that was made for
+ * a disk of another size; `canonical` if what is left does not make a tree
  */
 export async function findLog(disk: LogDisk, onBlock: (block: Block) => void = () => {}): Promise<FoundLog> {
   const superblocks = await disk.superblocks();

@@ -39,7 +39,7 @@ interface EarlierBoot {
   readonly at: KeptQuote | number;
 }
 
-/** What a look for an earlier boot came to: there may be `more` of them, which takes another look. */
+/** The end of a look for an earlier boot. There may be `more` of them: that takes another look. */
 export type Looked = LogProof | 'more' | undefined;
 
 /**
@@ -54,7 +54,7 @@ export class EarlierBoots {
   readonly #known: EarlierBoot[] = [];
   /** Where the next quote stands; 0 for none. */
   #next: KeptQuote | number;
-  /** What the next boot wrote lies below this size, and its quote below this position. */
+  /** Bounds of the next boot: of its records, and of its quote's position. */
   #below: number;
   #position = Number.MAX_SAFE_INTEGER;
 

@@ -171,7 +171,7 @@ export class RecordLog {
     });
   }
 
-  /** What was found of quotes of earlier boots. */
+  /** Quotes of earlier boots, as this boot found them. */
   get quoted(): FoundQuotes {
     return this.#quoted;
   }
