@@ -26,7 +26,7 @@ const BEFORE_BYTES = 8;
 export interface KeptQuote {
   /** Position of the block with the quote of the boot before in its section; 0 for none. */
   readonly before: number;
-  /** `enclaim.v1.LogProof` without index and path: a checkpoint, and the evidence that covers it. */
+  /** `enclaim.v1.LogProof` without index and path: a checkpoint, and evidence that covers it. */
   readonly quote: Uint8Array;
 }
 
