@@ -115,12 +115,7 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   const pool = started.adopt(await WorkerClasses.start(workers, handlers, admission.classes), (it) => it.close());
   await platform.state?.(statementBytes);
   const batcher = new QuoteBatcher((root) => platform.sign(root, boot));
-  const { subprocessors } = admission.policy;
-  const egress = new EgressBroker({
-    subprocessors,
-    resolve: options.resolve ?? askServers([]),
-    now: () => clock.now(),
-  });
+  const egress = egressOf(options, admission, clock);
   const calls = new Calls({
     admission,
     pool,
@@ -143,7 +138,7 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
       quotes: batcher,
       within: quotedWithin(evidenceRules),
       evidenceOf: (signed) => evidenceOf(signed, attested),
-      keep: (quote) => keep(quote),
+      keep: keptQuotes(log, { admission, clock }),
       onOverdue: (isOverdue) => tellOverdue(isOverdue),
     }),
     (it) => it.close(),
@@ -152,20 +147,14 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   const evidence = await bootEvidence(attested);
   const tls = { key: keys.tls.key, certificate: keys.certificate(evidence) };
   const cosignatures = cosignaturesOf(log, statement, admission, () => ({ serving, said }));
+  const source = { log, checkpoints, earlier: log.earlier, cosignatures, readers, boot };
   const server = started.adopt(
-    new AttestedServer({
-      tls,
-      admission,
-      calls,
-      attested,
-      log: { log, checkpoints, earlier: log.earlier, cosignatures, readers, boot },
-    }),
+    new AttestedServer({ tls, admission, calls, attested, log: source }),
     async (it) => void (await it.close()),
   );
   const serving = new Serving(calls, server);
   const said = { admission, clock };
   const tellOverdue = holdToQuotes(serving, log, said);
-  const keep = keptQuotes(log, said);
   const segments = new Segments({ ...said, log });
   // Written before any call can write a record.
   await log.append(bootRecord({ admission, clock }, statement, log, { governor, kernel: options.kernel }), 'runtime');
@@ -179,6 +168,10 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
     await running.disposeAsync();
   };
   return { port, admission, statement, close };
+}
+
+function egressOf({ resolve = askServers([]) }: RuntimeOptions, { policy }: Admission, clock: BootClock): EgressBroker {
+  return new EgressBroker({ subprocessors: policy.subprocessors, resolve, now: () => clock.now() });
 }
 
 /**
