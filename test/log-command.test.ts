@@ -127,9 +127,10 @@ async function isWhole(to: string): Promise<void> {
   assert.ok(files.includes('checkpoint'));
   assert.equal(await readFile(join(to, 'checkpoint'), 'utf8'), server.log.newest?.note);
   const narrower = files.filter((file) => file.includes('.p/')).length;
-  assert.ok(files.length >= 1 + hashes + Math.ceil(data.length / 256), `${files.length} files, ${narrower} in part`);
+  assert.ok(files.includes('receipt.cose'));
+  assert.ok(files.length >= 2 + hashes + Math.ceil(data.length / 256), `${files.length} files, ${narrower} in part`);
   for (const file of files) {
-    if (file === 'checkpoint') continue;
+    if (file === 'checkpoint' || file === 'receipt.cose') continue;
     const tile = parseTilePath(file);
     const first = tile.index * 256;
     const expected =

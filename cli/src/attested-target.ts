@@ -20,9 +20,18 @@ export interface TargetOptions {
 
 /** Adds the argument of the target, and the options by which it is verified. */
 export function targetOptions(command: Command): Command {
+  return demandOptions(command.argument('<target>', 'HOST:PORT').requiredOption(...REFERENCES));
+}
+
+/** The same of a command that may do without a target. */
+export function optionalTarget(command: Command): Command {
+  return demandOptions(command.argument('[target]', 'HOST:PORT').option(...REFERENCES));
+}
+
+const REFERENCES = ['--references <file>', 'reference values and trust anchors (enclaim references)'] as const;
+
+function demandOptions(command: Command): Command {
   return command
-    .argument('<target>', 'HOST:PORT')
-    .requiredOption('--references <file>', 'reference values and trust anchors (enclaim references)')
     .option('--references-key <pem>', 'public key that must have signed them, where they are a signed CoRIM')
     .option('--newer-than <time>', 'the boot must have begun then or later: RFC 3339, or P7D for a week ago')
     .option('--deployment <file>', "a deployment that the references' owner signed; repeatable", collect, [])

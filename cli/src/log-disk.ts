@@ -31,11 +31,7 @@ async function disk(path: string, options: DiskOptions): Promise<void> {
   if (options.entries && (options.json || options.seen !== undefined))
     throw new UsageError('--entries takes neither --json nor --seen');
   await using file = await open(path, 'r');
-  const capacity = await sizeOf(path, file);
-  const read: ReadDisk = async (at, length) => {
-    const { bytesRead, buffer } = await file.read(new Uint8Array(length), 0, length, at);
-    return buffer.subarray(0, bytesRead);
-  };
+  const { read, capacity } = await diskOf(path, file);
   if (options.entries) {
     for await (const entry of (await openLog(read, capacity)).entries())
       console.log(fromUtf8(entry.subarray(entry.indexOf(0) + 1)));
@@ -47,6 +43,15 @@ async function disk(path: string, options: DiskOptions): Promise<void> {
   const audit = await auditLog(read, capacity, seen === undefined ? [] : [seen]);
   console.log(options.json ? JSON.stringify(shown(audit)) : told(audit));
   if (audit.faults.length + audit.uncompared.length > 0) process.exitCode = EXIT.refused;
+}
+
+/** A disk, as `openLog` and `auditLog` read it, and its size in bytes. */
+export async function diskOf(path: string, file: FileHandle): Promise<{ read: ReadDisk; capacity: number }> {
+  const read: ReadDisk = async (at, length) => {
+    const { bytesRead, buffer } = await file.read(new Uint8Array(length), 0, length, at);
+    return buffer.subarray(0, bytesRead);
+  };
+  return { read, capacity: await sizeOf(path, file) };
 }
 
 /** Bytes of a file or of a block device, of which `stat` says 0. */

@@ -20,6 +20,7 @@ import type { Command } from 'commander';
 import { connectTarget, type TargetOptions, targetOptions } from './attested-target.ts';
 import { readEd25519, readInput } from './input.ts';
 import { registerDisk } from './log-disk.ts';
+import { registerProofs, wholeNumber } from './log-proof.ts';
 import { UsageError } from './usage-error.ts';
 
 interface LogOptions extends TargetOptions {
@@ -86,6 +87,7 @@ export function register(program: Command): void {
     .option(...SEEN)
     .option('--json', 'each as JSON, one a line')
     .action(courier);
+  registerProofs(log);
   registerDisk(log);
 }
 
@@ -108,7 +110,7 @@ async function tiles(target: string, options: TilesOptions): Promise<void> {
 }
 
 async function entries(target: string, options: EntriesOptions): Promise<void> {
-  const [from, count] = [numberOf('--from', options.from), countOf(options)];
+  const [from, count] = [wholeNumber('--from', options.from), countOf(options)];
   const known = { ...(await seenBy(options)), ...(await readerOf(options.reader)) };
   await reading(target, options, known, async (log) => {
     const { size, minimum } = await log.checkpoint();
@@ -183,14 +185,7 @@ async function readerOf(file: string | undefined): Promise<{ readonly reader?: R
 }
 
 function countOf({ count }: { readonly count?: string }): number {
-  return count === undefined ? Number.POSITIVE_INFINITY : numberOf('--count', count);
-}
-
-/** A number of entries. @throws UsageError naming the option */
-function numberOf(option: string, text: string): number {
-  const value = Number(text);
-  if (/^\d+$/.test(text) && Number.isSafeInteger(value)) return value;
-  throw new UsageError(`${option} takes a whole number, not ${text}`);
+  return count === undefined ? Number.POSITIVE_INFINITY : wholeNumber('--count', count);
 }
 
 /** A record's canonical JSON. @throws DecodeError if the entry is none */

@@ -7,12 +7,23 @@ import type { ProvenRecord } from '@enclaim/attestation/record-proof';
 
 /** The steps of a proof, from the receipt upwards. Each was verified. */
 export function proofLines({ record }: ReceiptBody, proof: ProvenRecord, verdict: Verdict): string[] {
+  return [
+    'proof: from the receipt to the hardware',
+    `  receipt      signed by the receipt key of boot ${verdict.bootId}, names record ${record}`,
+    ...stepsOf(proof, verdict),
+  ];
+}
+
+/** The steps of a proof without a receipt. */
+export function wayLines(proof: ProvenRecord, verdict: Verdict): string[] {
+  return [`proof: from record ${proof.record} to the hardware`, ...stepsOf(proof, verdict)];
+}
+
+function stepsOf(proof: ProvenRecord, verdict: Verdict): string[] {
   const { index, checkpoint, pathLength, batch } = proof;
   const { origin, size, root } = checkpoint;
   const last = verdict.ok ? 'image and policy are the ones expected' : 'image or policy are refused, see the verdict';
   return [
-    'proof: from the receipt to the hardware',
-    `  receipt      signed by the receipt key of boot ${verdict.bootId}, names record ${record}`,
     `  leaf         record ${index} of ${origin}, written by this boot`,
     `  checkpoint   size ${size}, root ${toHex(root)}, ${pathLength} hashes above the leaf, signed by the log key`,
     `  quote        ${verdict.platform}: covers leaf ${batch.index} of ${batch.size}, ${batch.pathLength} hashes above the checkpoint`,

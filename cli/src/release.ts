@@ -16,6 +16,7 @@ import {
   readReleases,
   releaseKeys,
   type SeenCheckpoint,
+  verifyTransparentRelease,
 } from '@enclaim/attestation/release';
 import {
   type Checkpoint,
@@ -23,6 +24,7 @@ import {
   isNoteName,
   noteKey,
   parseCheckpoint,
+  parseNoteKey,
   verifyNote,
 } from '@enclaim/attestation/tlog';
 import {
@@ -37,9 +39,11 @@ import {
   type ReleaseDocument,
   type ReleaseFolder,
   readReleaseLog,
+  stateRelease,
 } from '@enclaim/image';
 import { canonicalPolicy, digestOfCanonical, parsePolicy } from '@enclaim/policy-schema';
 import type { Command } from 'commander';
+import { COSE_SIGN1 } from './claims.ts';
 import { collect, readEd25519, readInput, writeOutput } from './input.ts';
 import { UsageError } from './usage-error.ts';
 
@@ -56,6 +60,8 @@ interface KeyOptions {
 
 /** Where a file's proof is written and looked for. */
 const PROOF = '.tlog-proof';
+/** Where its Transparent Statement is written. */
+const STATEMENT = '.scitt';
 
 export function register(program: Command): void {
   const release = program.command('release').description('publish base images and policies in a log that only grows');
@@ -73,6 +79,13 @@ export function register(program: Command): void {
     .requiredOption('--log <folder>', 'folder of the log')
     .requiredOption('--key <pem>', 'private key of the log; PEM.origin and PEM.signed lie beside it')
     .action(add);
+  release
+    .command('state')
+    .description(`write what is in the log as Transparent Statements (RFC 9943) beside the files (FILE${STATEMENT})`)
+    .argument('<file...>', 'manifest.json of a base image, or a policy')
+    .requiredOption('--log <folder>', 'folder of the log')
+    .requiredOption('--key <pem>', 'private key of the log; PEM.origin lies beside it')
+    .action(state);
   withKeys(release.command('check'))
     .description('verify a whole log, and that it continues a checkpoint seen before; lists its entries')
     .argument('<folder>', 'folder of the log')
@@ -81,7 +94,7 @@ export function register(program: Command): void {
   withKeys(release.command('verify'))
     .description('verify offline that a manifest or policy is in the log, by its proof')
     .argument('<file>', 'manifest.json of a base image, or a policy')
-    .option('--proof <file>', `by default FILE${PROOF}`)
+    .option('--proof <file>', `by default FILE${PROOF}; a Transparent Statement is one, too`)
     .option('--log <folder>', 'folder of the log, in whose tree the proof must be; needed with --seen')
     .option('--json', 'release and log as JSON')
     .action(verify);
@@ -108,13 +121,29 @@ async function init({ log, key, origin }: SignOptions & { origin: string }): Pro
   console.log(formatNoteKey(signer.key));
 }
 
-async function add(files: readonly string[], { log, key }: SignOptions): Promise<void> {
+/** The signer of a log that was begun. @throws UsageError */
+async function ownerOf(key: string): Promise<LogSigner> {
   const origin = await readFile(`${key}.origin`, 'utf8').catch((cause) => {
     throw new UsageError(`${key}.origin cannot be read: enclaim release init writes it`, { cause });
   });
+  return signerOf(key, origin.trimEnd());
+}
+
+async function state(files: readonly string[], { log, key }: SignOptions): Promise<void> {
+  const signer = await ownerOf(key);
+  const folder = await readReleaseLog(log, [signer.key]);
+  for (const file of files) {
+    const { release } = await readDocument(file);
+    await writeOutput(`${file}${STATEMENT}`, stateRelease(folder, release, signer));
+    console.log(`${file}: ${nameOf(release)}`);
+  }
+}
+
+async function add(files: readonly string[], { log, key }: SignOptions): Promise<void> {
+  const signer = await ownerOf(key);
   const documents = await Promise.all(files.map(readDocument));
   for (const [index, file] of files.entries()) refuseOtherForm(file, documents[index] as ReleaseDocument);
-  const folder = await appendReleases(log, documents, await signerOf(key, origin.trimEnd()));
+  const folder = await appendReleases(log, documents, signer);
   for (const [index, file] of files.entries()) {
     const { release } = documents[index] as ReleaseDocument;
     await writeOutput(`${file}${PROOF}`, proveRelease(folder, release));
@@ -150,13 +179,7 @@ async function verify(
   options: KeyOptions & { proof?: string; log?: string; json?: true },
 ): Promise<void> {
   const { release } = await readDocument(file);
-  const proof = Buffer.from(await readInput(options.proof ?? `${file}${PROOF}`)).toString('utf8');
-  const { releases, checkpoint } = await readReleases({
-    ...anchorOf(options),
-    seen: null,
-    consistency: [],
-    proofs: [proof],
-  });
+  const { releases, checkpoint } = await provenBy(await readInput(options.proof ?? `${file}${PROOF}`), options);
   if (!releases.some((one) => equalBytes(encodeRelease(one), encodeRelease(release)))) {
     throw new UsageError(`${file} is ${nameOf(release)}; the proof is for ${releases.map(nameOf).join()}`);
   }
@@ -171,6 +194,22 @@ async function verify(
   const { origin, size } = checkpoint;
   if (options.json) console.log(JSON.stringify({ release: nameOf(release), origin, size }, null, 2));
   else console.log(`${nameOf(release)} is in ${origin}, at ${size} entries`);
+}
+
+/** Releases that a tlog-proof or a Transparent Statement shows, and the tree they are in. */
+async function provenBy(
+  proof: Uint8Array,
+  options: KeyOptions,
+): Promise<{ readonly releases: readonly Release[]; readonly checkpoint: Checkpoint }> {
+  if (proof[0] !== COSE_SIGN1) {
+    const proofs = [Buffer.from(proof).toString('utf8')];
+    return readReleases({ ...anchorOf(options), seen: null, consistency: [], proofs });
+  }
+  // A statement carries no cosignature: without this, a demand for one would be dropped unsaid.
+  if (options.witness.length > 0) throw new UsageError('--witness: a statement has no cosignatures, a tlog-proof has');
+  const key = parseNoteKey(options.logKey);
+  const { release, size, root } = await verifyTransparentRelease(proof, key);
+  return { releases: [release], checkpoint: { origin: key.name, size, root, extensions: [] } };
 }
 
 /**

@@ -7,14 +7,18 @@ import { signEar } from '@enclaim/attestation/rats';
 import { type ComparedMessages, parseReceipt } from '@enclaim/attestation/receipt';
 import { verdictDocument } from '@enclaim/attestation/verdict-document';
 import {
+  isProofFile,
   parseReceiptFile,
   type SavedOptions,
   type VerifiedReceiptFile,
+  verifyCoseReceiptFile,
+  verifyProofFile,
   verifyReceiptFile,
   verifySaved,
 } from '@enclaim/client';
 import type { Command } from 'commander';
 import packageJson from '../package.json' with { type: 'json' };
+import { type Claim, COSE_SIGN1, claimOfProof, claimOfReceipt } from './claims.ts';
 import { EXIT } from './exit-status.ts';
 import { collect, readDemands, readEd25519, readInput, readNewerThan, readPolicies, writeOutput } from './input.ts';
 import { printable, printableJson } from './printable.ts';
@@ -48,8 +52,8 @@ const UNCOMPARED: Readonly<Record<ComparedMessages | 'not run', string | null>> 
 export function register(program: Command): void {
   program
     .command('verify')
-    .description('verify saved evidence or a receipt file, offline')
-    .argument('<file>', 'evidence, or .enclaim-receipt')
+    .description('verify saved evidence, a receipt file or a proof of a record, offline')
+    .argument('<file>', 'evidence, .enclaim-receipt, or what log proof and log receipt write')
     .requiredOption('--references <file>', 'reference values and trust anchors')
     .option('--references-key <pem>', 'public key that must have signed them, where they are a signed CoRIM')
     .option('--newer-than <time>', 'the boot must have begun then or later: RFC 3339, or P7D for a week ago')
@@ -89,15 +93,17 @@ async function verify(path: string, options: Options): Promise<void> {
     newerThan: readNewerThan(options.newerThan, asOf),
     known: await readPolicies(options.policyChain),
   };
-  const { verdict, body, messages, proof } = await verified(content, against).catch((error: unknown) => {
+  const { verdict, body, messages, proof, claim } = await verified(content, against).catch((error: unknown) => {
     // A reader of JSON has an answer then, too.
     if (options.json) console.log(printableJson({ ok: false, error: described(error) }));
     throw error;
   });
   const receipt = body && { ...body, messages, ...(proof && { proof: proofDocument(proof) }) };
-  if (options.json) console.log(printableJson({ ...verdictDocument(verdict, { at, asOf }), receipt }));
+  if (options.json)
+    console.log(printableJson({ ...verdictDocument(verdict, { at, asOf }), receipt, record: claim?.document }));
   else {
     printVerdict(verdict);
+    if (claim !== undefined) console.error(claim.lines.map(printable).join('\n'));
     if (body !== undefined) {
       const what = printable(`${body.method}, number ${body.sequence}, ${body.time}, record ${body.record}`);
       // The receipt is signed by the boot of a verdict that is not ok: it vouches for nothing.
@@ -117,19 +123,30 @@ async function verify(path: string, options: Options): Promise<void> {
 }
 
 async function verified(content: Uint8Array, against: SavedOptions): Promise<Verified> {
+  const none = { body: undefined, messages: undefined, proof: null } as const;
+  if (content[0] === COSE_SIGN1) {
+    const receipt = await verifyCoseReceiptFile(content, against);
+    return { ...none, verdict: receipt.verdict, claim: claimOfReceipt(receipt) };
+  }
+  if (isProofFile(content)) {
+    const { verdict, proof } = await verifyProofFile(content, against);
+    return { ...none, verdict, claim: claimOfProof(proof, verdict) };
+  }
   if (content[0] === '{'.charCodeAt(0)) return verifyReceiptFile(parseReceiptFile(content), against);
-  return { ...(await verifySaved(content, against)), body: undefined, messages: undefined, proof: null };
+  return { ...(await verifySaved(content, against)), ...none };
 }
 
-type Verified =
+type Verified = (
   | VerifiedReceiptFile
-  | { readonly verdict: Verdict; readonly body: undefined; readonly messages: undefined; readonly proof: null };
+  | { readonly verdict: Verdict; readonly body: undefined; readonly messages: undefined; readonly proof: null }
+) & { readonly claim?: Claim };
 
 /** The time that everything is held against. @throws UsageError */
 function asOfTime(text: string | undefined, content: Uint8Array, at: number): number {
   if (text === undefined) return at;
   if (text === 'receipt') {
-    if (content[0] !== '{'.charCodeAt(0)) throw new UsageError('--as-of receipt: the file is no receipt file');
+    if (content[0] !== '{'.charCodeAt(0) || isProofFile(content))
+      throw new UsageError('--as-of receipt: the file is no receipt file');
     return Date.parse(parseReceipt(fromBase64(parseReceiptFile(content).receipt)).body.time);
   }
   const time = Date.parse(text);

@@ -17,8 +17,9 @@ export { AttestedChannel, type ConnectOptions, connect } from './channel.ts';
 export { ChannelError, type ChannelErrorCode, VerdictError } from './errors.ts';
 export type { Received } from './handshake.ts';
 export { inspect } from './inspect.ts';
+export type { ReceiptOf, ReceiptSource } from './log/cose-receipt.ts';
 export { LogError, type LogErrorCode } from './log/log-error.ts';
-export { type CopiedLog, copyLog, seenIn } from './log/log-folder.ts';
+export { type CopiedLog, copyLog, receiptFrom, seenIn } from './log/log-folder.ts';
 export {
   type LogEntry,
   LogReader,
@@ -27,7 +28,9 @@ export {
   type SeenLog,
   type VerifiedCheckpoint,
 } from './log/log-reader.ts';
-export { type ProveOptions, prove, type ReceiptProof } from './prove.ts';
+export { type VerifiedCoseReceipt, verifyCoseReceiptFile } from './log/saved-receipt.ts';
+export { isProofFile, proofFile, verifyProofFile } from './proof-file.ts';
+export { type ProveOptions, prove, proveRecord, type ReceiptProof } from './prove.ts';
 export { type ListenOptions, type RunningProxy, startProxy } from './proxy/proxy.ts';
 export type { CheckedReceipt } from './receipt-call.ts';
 export {

@@ -3,9 +3,16 @@
 import { appraise, type References, type Verdict } from '@enclaim/attestation';
 import { Log, type LogProof } from '@enclaim/attestation/log-service';
 import { verifyReceipt } from '@enclaim/attestation/receipt';
-import { encodeRecordProof, type ProvenRecord, recordOf, verifyRecordProof } from '@enclaim/attestation/record-proof';
+import {
+  encodeRecordProof,
+  type NamedRecord,
+  type ProvenRecord,
+  recordOf,
+  verifyRecordProof,
+} from '@enclaim/attestation/record-proof';
 import type { Demand, Policy } from '@enclaim/policy-schema';
 import { type ChannelInterface as Channel, Metadata } from '@grpc/grpc-js';
+import type { Attestation } from './attestation.ts';
 import { MAKERS } from './channel.ts';
 import { ChannelError, VerdictError } from './errors.ts';
 import { MADE_ELSEWHERE } from './handshake.ts';
@@ -29,7 +36,7 @@ export interface ProveOptions {
   readonly known?: readonly Policy[] | undefined;
 }
 
-/** The proof of a receipt, verified. */
+/** The proof of a record, verified. */
 export interface ReceiptProof {
   /** The `enclaim.v1.LogProof` message, with the collateral that its evidence needs. */
   readonly bytes: Uint8Array;
@@ -70,18 +77,47 @@ const TIMEOUT_MS = 60_000;
  * ```
  */
 export async function prove(channel: Channel, receipt: CheckedReceipt, options: ProveOptions): Promise<ReceiptProof> {
-  const { references, demands = [], now = Date.now, newerThan, known } = options;
   const record = recordOf(receipt.body);
   if (record === null) throw new ChannelError('receipt', 'the receipt names no place in the log: it is an older one');
+  return proveRecord(channel, record, receipt.attestation, options, receipt.bytes);
+}
+
+/**
+ * Waits until a quote of the hardware covers a record of the boot at the other end, and verifies
+ * the way there.
+ * @param receipt that has to be of the same boot
+ * @throws LogError if no proof came; EvidenceError; VerdictError
+ *
+ * @example
+ * ```ts
+ * import { readFile, writeFile } from 'node:fs/promises';
+ * import { connect, parseReferences, proofFile, proveRecord } from '@enclaim/client';
+ *
+ * declare const record: `sha256:${string}`; // hash of the record's leaf
+ * const references = parseReferences(await readFile('references.json'));
+ * await using server = await connect('intake.example:443', { references });
+ * const named = { index: 7, record };
+ * const { bytes } = await proveRecord(server, named, server.attestation, { references });
+ * await writeFile('7.enclaim-proof', proofFile(record, bytes));
+ * ```
+ */
+export async function proveRecord(
+  channel: Channel,
+  record: NamedRecord,
+  { statement }: Pick<Attestation, 'statement'>,
+  options: ProveOptions,
+  receipt?: Uint8Array,
+): Promise<ReceiptProof> {
+  const { references, demands = [], now = Date.now, newerThan, known } = options;
   const limits = { metadata: new Metadata(), timeout: options.timeout ?? TIMEOUT_MS };
   const proof = await new LogCalls(channel).ask(Log.method.getProof, { index: BigInt(record.index) }, limits);
   const bytes = await completed(proof, options);
-  // Whose TPM it is was shown on the connection that the receipt came over.
-  const { ak } = receipt.attestation.statement.device;
+  // Whose TPM it is was shown on the connection.
+  const { ak } = statement.device;
   const { anchors } = references;
   const keys = ak === null ? anchors.attestationKeys : [...anchors.attestationKeys, ak];
   const proven = await verifyRecordProof(bytes, record, { ...anchors, attestationKeys: keys }, { now: now() });
-  await verifyReceipt(receipt.bytes, proven.authenticated);
+  if (receipt !== undefined) await verifyReceipt(receipt, proven.authenticated);
   const verdict = await appraise(proven.authenticated, references, demands, { newerThan, known });
   if (!verdict.ok) throw new VerdictError(verdict);
   return { bytes, record: proven, verdict };

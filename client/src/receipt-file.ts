@@ -14,7 +14,7 @@ import {
   type ReceiptBody,
   verifyReceipt,
 } from '@enclaim/attestation/receipt';
-import type { ProvenRecord } from '@enclaim/attestation/record-proof';
+import { type ProvenRecord, recordOf } from '@enclaim/attestation/record-proof';
 import * as z from 'zod';
 import type { CheckedReceipt } from './receipt-call.ts';
 import { type SavedOptions, verifySaved, verifySavedProof } from './saved.ts';
@@ -152,7 +152,7 @@ export async function verifyReceiptFile(file: ReceiptFile, options: SavedOptions
   const { attestation, proof } =
     file.enclaim === 'receipt/1'
       ? { attestation: await verifySaved(fromBase64(file.evidence), options), proof: null }
-      : await verifySavedProof(fromBase64(file.proof), body, options);
+      : await verifySavedProof(fromBase64(file.proof), recordOf(body), options);
   const receipt = await verifyReceipt(bytes, attestation);
   const messages = file.messages === null ? 'not run' : compareMessages(receipt, file.messages);
   return { verdict: attestation.verdict, body: receipt.body, messages, proof };

@@ -1,8 +1,7 @@
 /** Evidence and receipts from files: verified offline, on Node and in browsers. */
 
 import { type Authenticated, appraise, EvidenceError, type References, verifyEvidence } from '@enclaim/attestation';
-import type { ReceiptBody } from '@enclaim/attestation/receipt';
-import { type ProvenRecord, recordOf, verifyRecordProof } from '@enclaim/attestation/record-proof';
+import { type NamedRecord, type ProvenRecord, verifyRecordProof } from '@enclaim/attestation/record-proof';
 import type { Demand, Policy } from '@enclaim/policy-schema';
 import type { Attestation } from './attestation.ts';
 
@@ -41,17 +40,16 @@ export async function verifySaved(evidence: Uint8Array, options: SavedOptions): 
 }
 
 /**
- * Verifies a saved proof of the record that a receipt names.
- * @param body of the receipt, which is not authentic yet
+ * Verifies a saved proof of a record.
+ * @param record as a receipt or a file names it, which is not authentic yet
  * @throws EvidenceError, AppraisalError
  */
 export async function verifySavedProof(
   bytes: Uint8Array,
-  body: ReceiptBody,
+  record: NamedRecord | null,
   options: SavedOptions,
 ): Promise<{ readonly attestation: Attestation; readonly proof: ProvenRecord }> {
   const { references, now = Date.now } = options;
-  const record = recordOf(body);
   if (record === null) throw new EvidenceError('binding', 'the receipt names no place in the log, and has a proof');
   const proof = await verifyRecordProof(bytes, record, references.anchors, { now: now() });
   return { attestation: await appraiseSaved(proof.evidence, proof.authenticated, options), proof };

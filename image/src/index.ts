@@ -88,3 +88,4 @@ export {
   type ReleaseFolder,
   readReleaseLog,
 } from './release/release-folder.ts';
+export { stateRelease } from './release/release-statement.ts';

@@ -13,7 +13,7 @@ import { type ImageReference, launchCommandLine, launchEvents, registerOf } from
 import type { BuiltBundle } from '@enclaim/image';
 import { type AttestingPlatform, type Runtime, type RuntimeOptions, startRuntime } from '@enclaim/runtime';
 import { type Attester, openAttester } from '../../guest/src/tpm/index.ts';
-import { openDevice } from '../../runtime/src/log/device.ts';
+import { type Device, openDevice } from '../../runtime/src/log/device.ts';
 import { startSwtpm } from '../fakes/swtpm.ts';
 import { CAPACITY, MISSING_LAYERS, startWorkers } from './worker-process.ts';
 
@@ -52,6 +52,8 @@ export interface BootOptions {
   readonly resolve?: RuntimeOptions['resolve'];
   /** Bytes of the log's disk; by default 16 MiB. */
   readonly logBytes?: number;
+  /** Stands between runtime and the disk of its log. */
+  readonly device?: (honest: Device) => Device;
 }
 
 /** Boots `bundle` on a new software TPM. */
@@ -64,7 +66,8 @@ export async function bootAttested(bundle: BuiltBundle, options: BootOptions = {
   const commandLine = options.commandLine ?? launchCommandLine(PRETEND_IMAGE, bundle.policy);
   await extendAsBooted(attester, bundle, commandLine);
   await writeFile(join(folder, 'log'), '');
-  const device = cleanup.adopt(await openDevice(join(folder, 'log')), (file) => file.close());
+  const disk = cleanup.adopt(await openDevice(join(folder, 'log')), (file) => file.close());
+  const device = options.device?.(disk) ?? disk;
   const honest = platformOf(attester, commandLine);
   const runtime = await startRuntime({
     platform: options.platform?.(honest) ?? honest,

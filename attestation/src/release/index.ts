@@ -6,3 +6,4 @@
 export { readReleases, releaseKeys, verifyContinues } from './read-releases.ts';
 export { encodeRelease, type ImageRelease, type PolicyRelease, parseRelease, type Release } from './release.ts';
 export type { LoggedReferences, ReleaseLog, SeenCheckpoint } from './release-log.ts';
+export { releaseContent, type StatedRelease, verifyTransparentRelease } from './transparent.ts';

@@ -7,6 +7,16 @@ export {
   parseCoseReceipt,
   type ReceiptCompanion,
   type ReceiptProof,
+  rootOfReceipt,
   verifyCoseReceipt,
 } from './receipt.ts';
 export { keyThumbprint, type NamedTree, treeMessage } from './signed-tree.ts';
+export {
+  encodeStatement,
+  MAX_STATEMENT_BYTES,
+  parseStatement,
+  type SignedStatement,
+  type StatementContent,
+  statementMessage,
+  verifyStatement,
+} from './statement.ts';

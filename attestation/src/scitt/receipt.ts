@@ -100,6 +100,21 @@ function proofOf(proofs: CborMap): ReceiptProof {
 }
 
 /**
+ * The root that a receipt's proof leads to. **Trust**: no signature was verified.
+ * @param known hash of the entry's leaf, or root of the older tree
+ * @throws EvidenceError `log` if the proof leads nowhere
+ */
+export function rootOfReceipt({ tree, proof }: Pick<CoseReceipt, 'tree' | 'proof'>, known: Uint8Array): Sha256 {
+  const root =
+    proof.kind === 'inclusion'
+      ? rootFromPath(known, proof.index, tree.size, proof.path)
+      : rootFromConsistency(known, proof.old, tree.size, proof.path);
+  if (root !== undefined) return root;
+  const from = proof.kind === 'inclusion' ? `leaf ${proof.index}` : `the tree of ${proof.old}`;
+  throw new EvidenceError('log', `${proof.path.length} hashes do not lead from ${from} to a tree of ${tree.size}`);
+}
+
+/**
  * Verifies a receipt.
  * @param key of the log
  * @param known hash of the entry's leaf, or root of the older tree
@@ -107,23 +122,13 @@ function proofOf(proofs: CborMap): ReceiptProof {
  * @throws EvidenceError `binding` for the receipt of another key, `log` if the proof leads nowhere,
  * `signature`
  */
-export async function verifyCoseReceipt(
-  { tree, keyId, proof, signature }: CoseReceipt,
-  key: Ed25519Text,
-  known: Uint8Array,
-): Promise<Sha256> {
+export async function verifyCoseReceipt(receipt: CoseReceipt, key: Ed25519Text, known: Uint8Array): Promise<Sha256> {
+  const { tree, keyId, signature } = receipt;
   const thumbprint = keyThumbprint(key);
   if (!equalBytes(keyId, thumbprint)) {
     throw new EvidenceError('binding', `receipt under key ${toHex(keyId)}, the log's is ${toHex(thumbprint)}`);
   }
-  const root =
-    proof.kind === 'inclusion'
-      ? rootFromPath(known, proof.index, tree.size, proof.path)
-      : rootFromConsistency(known, proof.old, tree.size, proof.path);
-  if (root === undefined) {
-    const from = proof.kind === 'inclusion' ? `leaf ${proof.index}` : `the tree of ${proof.old}`;
-    throw new EvidenceError('log', `${proof.path.length} hashes do not lead from ${from} to a tree of ${tree.size}`);
-  }
+  const root = rootOfReceipt(receipt, known);
   const protectedBytes = treeHeaders(tree, keyId);
   const protectedHeaders: CborMap = new Map([[HEADER.algorithm, ALGORITHM_EDDSA]]);
   const message = { protectedBytes, protectedHeaders, unprotectedHeaders: new Map(), payload: root, signature };

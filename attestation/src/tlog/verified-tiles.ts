@@ -67,15 +67,30 @@ export class VerifiedTiles {
 
   /** The root of the first `size` leaves of this tree. @throws EvidenceError `log` */
   async rootAt(size: number): Promise<Sha256> {
-    await this.#edgeVerified();
-    const tree = new TileTree(this.#size, ({ level, index }) => this.tile(Number(level), index));
-    return tree.root(0, size);
+    return (await this.#tree()).root(0, size);
+  }
+
+  /** The hash of a leaf. @throws RangeError beyond the tree; EvidenceError `log` */
+  async leaf(index: number): Promise<Uint8Array> {
+    const hashes = await this.tile(0, Math.floor(index / TILE_WIDTH));
+    const at = (index % TILE_WIDTH) * HASH_LENGTH;
+    return hashes.slice(at, at + HASH_LENGTH);
+  }
+
+  /** The inclusion path of a leaf, from the leaf upwards. @throws EvidenceError `log` */
+  async inclusion(index: number): Promise<Sha256[]> {
+    return (await this.#tree()).inclusion(index);
   }
 
   /** The proof that this tree continues its first `old` leaves. @throws EvidenceError `log` */
   async consistency(old: number): Promise<Sha256[]> {
+    return (await this.#tree()).consistency(old);
+  }
+
+  /** The tree over tiles that are believed. */
+  async #tree(): Promise<TileTree> {
     await this.#edgeVerified();
-    return new TileTree(this.#size, ({ level, index }) => this.tile(Number(level), index)).consistency(old);
+    return new TileTree(this.#size, ({ level, index }) => this.tile(Number(level), index));
   }
 
   async #verified(tile: HashTile): Promise<Uint8Array> {

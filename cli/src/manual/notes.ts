@@ -185,6 +185,10 @@ export const NOTES: Readonly<Record<string, Note>> = {
     example: 'enclaim release add --log log --key log.pem out/image/manifest.json',
     ends: ['refused'],
   },
+  'release state': {
+    example: 'enclaim release state --log log --key log.pem policy.yaml',
+    ends: ['refused'],
+  },
   'release check': {
     example: `enclaim release check log ${VERIFIED_BY}`,
     ends: ['refused'],
@@ -245,6 +249,14 @@ export const NOTES: Readonly<Record<string, Note>> = {
     ends: ['refused', 'unavailable', 'answered'],
     json: { index: 'number', leaf: 'text', record: 'anything' },
     jsonElse: 'One of these a line.',
+  },
+  'log proof': {
+    example: `enclaim log proof ${READ_LOG} --index 7 -o 7.enclaim-proof`,
+    ends: ['refused', 'unavailable', 'answered'],
+  },
+  'log receipt': {
+    example: 'enclaim log receipt --copy log --index 7 -o 7.cose',
+    ends: ['refused', 'unavailable', 'answered'],
   },
   'log disk': {
     example: 'enclaim log disk state/state.img --seen log',

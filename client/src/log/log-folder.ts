@@ -11,15 +11,23 @@ import {
   entryBundle,
   parseCheckpoint,
   parseNote,
+  type ReadTile,
   type Tile,
   tilePath,
   tilesOf,
+  VerifiedTiles,
 } from '@enclaim/attestation/tlog';
+import { type ReceiptOf, receiptUnder } from './cose-receipt.ts';
 import { LogError } from './log-error.ts';
 import type { LogReader, SeenLog, VerifiedCheckpoint } from './log-reader.ts';
 
 /** Name of the file with the newest checkpoint. */
 const CHECKPOINT = 'checkpoint';
+/**
+ * Name of a file of ours: a COSE receipt of the checkpoint's last record, by whose signature and
+ * evidence receipts of other records are made from the folder alone ({@link receiptFrom}).
+ */
+const RECEIPT = 'receipt.cose';
 const WIDTH = 256;
 
 /** The result of a copy. */
@@ -98,6 +106,7 @@ export async function copyLog(
       return encodeEntries(entries.map(({ data }) => data));
     });
   }
+  if (size > checkpoint.began) await writeWhole(join(folder, RECEIPT), await log.receipt({ index: size - 1 }));
   await writeWhole(join(folder, CHECKPOINT), checkpoint.note);
   return { checkpoint, written };
 }
@@ -115,6 +124,42 @@ async function writeTile(folder: string, tile: Tile, read: () => Promise<Uint8Ar
   // Once the full tile is there, no reader needs narrower ones (C2SP tlog-tiles).
   if (tile.width === WIDTH) await rm(`${file}.p`, { recursive: true, force: true });
   return 1;
+}
+
+/**
+ * A COSE receipt of what a copy of a log holds, made without the machine: under the signature of
+ * the copy's newest checkpoint, with its evidence.
+ *
+ * @param source hashes of the copy's tree from elsewhere; by default the copy's own tiles
+ * @throws LogError `tile`; DecodeError, EvidenceError `log` if the copy is damaged; RangeError
+ *
+ * @example
+ * ```ts
+ * import { writeFile } from 'node:fs/promises';
+ * import { receiptFrom } from '@enclaim/client';
+ *
+ * await writeFile('7.cose', await receiptFrom('log', { index: 7 }));
+ * ```
+ */
+export async function receiptFrom(
+  folder: string,
+  of: ReceiptOf,
+  source: Parameters<typeof receiptUnder>[2] = (tree) => new VerifiedTiles(tree, tilesIn(folder)),
+): Promise<Uint8Array> {
+  const signed = await read(join(folder, RECEIPT));
+  return receiptUnder(signed, of, source);
+}
+
+/** Tiles of a copy. @throws LogError `tile` for one that is not there */
+function tilesIn(folder: string): ReadTile {
+  return (tile) => read(join(folder, tilePath(tile)));
+}
+
+/** @throws LogError `tile` */
+function read(file: string): Promise<Uint8Array> {
+  return readFile(file).catch((cause: Error) => {
+    throw new LogError('tile', `not in the copy: ${cause.message}`, { cause });
+  });
 }
 
 async function writeWhole(file: string, content: Uint8Array | string): Promise<void> {

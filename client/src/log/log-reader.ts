@@ -22,6 +22,7 @@ import {
 import { Metadata, status } from '@grpc/grpc-js';
 import type { Attestation } from '../attestation.ts';
 import type { AttestedChannel } from '../channel.ts';
+import { type ReceiptOf, signedReceipt } from './cose-receipt.ts';
 import { LogCalls } from './log-calls.ts';
 import { LogError } from './log-error.ts';
 
@@ -100,12 +101,16 @@ export interface LogEntry {
 interface ToldCheckpoint {
   readonly checkpoint: string;
   readonly minimum: bigint;
+  /** Absent from watches. */
+  readonly coseSignature?: Uint8Array;
 }
 
-/** A checkpoint with the tiles that lead to it. */
+/** A checkpoint with the tiles that lead to it, and the boot that signed it. */
 interface Newest {
   readonly checkpoint: VerifiedCheckpoint;
   readonly tiles: VerifiedTiles;
+  readonly coseSignature: Uint8Array | undefined;
+  readonly attestation: Attestation;
 }
 
 /**
@@ -175,6 +180,22 @@ export class LogReader {
     const { checkpoint, tiles } = await this.#current();
     if (!(old >= 1 && old <= checkpoint.size)) throw new RangeError(`${old} of ${checkpoint.size} entries`);
     return believed(() => tiles.consistency(old));
+  }
+
+  /**
+   * A COSE receipt (RFC 9942) under the newest checkpoint that was asked for, with the evidence of
+   * the boot: for a record of this boot by its index, or for the tree of its first `old` entries.
+   *
+   * @throws LogError `tile`, `answer`, `refused`, `checkpoint` if the log key did not sign it,
+   * `unsupported` if the server signs none; RangeError beyond the tree, or for a record of an
+   * earlier boot
+   */
+  async receipt(of: ReceiptOf): Promise<Uint8Array> {
+    if ((await this.#current()).coseSignature === undefined) await this.checkpoint();
+    const { checkpoint, tiles, coseSignature, attestation } = await this.#current();
+    if (coseSignature === undefined || coseSignature.length === 0)
+      throw new LogError('unsupported', 'the server gives no signature for COSE receipts');
+    return believed(() => signedReceipt(of, { checkpoint, source: tiles, coseSignature, attestation }));
   }
 
   /**
@@ -265,10 +286,10 @@ export class LogReader {
 
   /** A checkpoint that continues all that was seen, and is then what was seen. @throws LogError */
   async #accept(
-    { checkpoint: note, minimum }: ToldCheckpoint,
-    { statement }: Attestation,
+    { checkpoint: note, minimum, coseSignature }: ToldCheckpoint,
+    attestation: Attestation,
   ): Promise<VerifiedCheckpoint> {
-    const stated = statedLog(statement);
+    const stated = statedLog(attestation.statement);
     const key = noteKey(stated.log.origin, 'ed25519', fromBase64Url(stated.keys.log.slice(KEY_AT)));
     const checkpoint = await checkpointOf(note, key);
     const tiles = new VerifiedTiles(checkpoint, (tile) => this.#fetch(tile));
@@ -285,7 +306,7 @@ export class LogReader {
       began: stated.log.size,
       minimum: Math.min(Number(minimum), checkpoint.size),
     };
-    this.#newest = { checkpoint: verified, tiles };
+    this.#newest = { checkpoint: verified, tiles, coseSignature, attestation };
     this.#seen = { size: checkpoint.size, root: checkpoint.root };
     return verified;
   }

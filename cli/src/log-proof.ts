@@ -1,0 +1,175 @@
+/**
+ * `enclaim log proof` and `enclaim log receipt`: the way of a record to the machine that wrote it,
+ * as a file that `enclaim verify` reads.
+ */
+
+import { open } from 'node:fs/promises';
+import { equalBytes, fromBase64, toBase64, utf8 } from '@enclaim/attestation/bytes';
+import { digestText } from '@enclaim/attestation/digest';
+import { EvidenceError } from '@enclaim/attestation/errors';
+import { openLog } from '@enclaim/attestation/log-disk';
+import { leafHash } from '@enclaim/attestation/merkle';
+import { parseReceipt } from '@enclaim/attestation/receipt';
+import { type NamedRecord, recordOf } from '@enclaim/attestation/record-proof';
+import {
+  type AttestedChannel,
+  LogReader,
+  parseReceiptFile,
+  proofFile,
+  proveRecord,
+  type ReceiptOf,
+  type ReceiptSource,
+  receiptFrom,
+} from '@enclaim/client';
+import type { Command } from 'commander';
+import { connectTarget, optionalTarget, type TargetOptions, targetOptions } from './attested-target.ts';
+import { readDemands, readInput, readNewerThan, writeOutput } from './input.ts';
+import { diskOf } from './log-disk.ts';
+import { readReferences } from './references-file.ts';
+import { UsageError } from './usage-error.ts';
+
+interface RecordOptions extends TargetOptions {
+  readonly index?: string;
+  readonly receipt?: string;
+  readonly out: string;
+}
+interface ReceiptOptions extends Omit<RecordOptions, 'references'> {
+  readonly references?: string;
+  readonly since?: string;
+  readonly copy?: string;
+  readonly disk?: string;
+}
+
+const INDEX = ['--index <number>', 'the record, by the index of its leaf'] as const;
+const RECEIPT = ['--receipt <file>', 'the record, by its .enclaim-receipt'] as const;
+const OUT = ['-o, --out <file>', 'where to write'] as const;
+
+/** Adds the commands to `enclaim log`. */
+export function registerProofs(log: Command): void {
+  targetOptions(
+    log
+      .command('proof')
+      .description(
+        'wait until a quote covers a record of this boot, and write its proof; of a receipt, both in one file',
+      ),
+  )
+    .option(...INDEX)
+    .option(...RECEIPT)
+    .requiredOption(...OUT)
+    .action(proof);
+  optionalTarget(
+    log
+      .command('receipt')
+      .description('write a COSE receipt (RFC 9942): of a record, or that the log continues an older tree'),
+  )
+    .option(...INDEX)
+    .option(...RECEIPT)
+    .option('--since <size>', 'in place of a record: that the first so many entries are those of an older tree')
+    .option('--copy <folder>', 'in place of a target: a copy of the log (log tiles --to), whose newest tree it is of')
+    .option('--disk <disk>', 'with --copy: take the hashes from the disk of the log, not from tiles in the folder')
+    .requiredOption(...OUT)
+    .action(receipt);
+}
+
+async function proof(target: string, options: RecordOptions): Promise<void> {
+  const { file, record, index } = await recordNamed(options);
+  const { channel, timeout } = await connectTarget(target, options);
+  try {
+    const named = record ?? (await recordAt(channel, index, timeout));
+    const { bytes } = await proveRecord(
+      channel,
+      named,
+      channel.attestation,
+      {
+        references: await readReferences(options),
+        demands: readDemands(options.require),
+        newerThan: readNewerThan(options.newerThan),
+        timeout,
+      },
+      file && fromBase64(file.receipt),
+    );
+    if (file === undefined) await writeOutput(options.out, proofFile(named.record, bytes));
+    else {
+      const { receipt, messages } = file;
+      const proven = { enclaim: 'receipt/2', receipt, messages, proof: toBase64(bytes) };
+      await writeOutput(options.out, utf8(`${JSON.stringify(proven, undefined, 2)}\n`));
+    }
+    console.error(`record ${named.index} ${named.record}`);
+  } finally {
+    channel.close();
+  }
+}
+
+async function receipt(target: string | undefined, options: ReceiptOptions): Promise<void> {
+  const { copy, disk, out, references } = options;
+  const of = await receiptOf(options);
+  if ((target === undefined) === (copy === undefined)) throw new UsageError('either a target or --copy is needed');
+  if (disk !== undefined && copy === undefined) throw new UsageError('--disk needs --copy');
+  if (copy !== undefined) return writeOutput(out, await copiedReceipt(copy, of, disk));
+  if (references === undefined) throw new UsageError('a target needs --references');
+  const { channel, timeout } = await connectTarget(target as string, { ...options, references });
+  try {
+    await writeOutput(out, await new LogReader(channel, { timeout }).receipt(of));
+  } finally {
+    channel.close();
+  }
+}
+
+async function copiedReceipt(copy: string, of: ReceiptOf, disk: string | undefined): Promise<Uint8Array> {
+  if (disk === undefined) return receiptFrom(copy, of);
+  await using file = await open(disk, 'r');
+  const { read, capacity } = await diskOf(disk, file);
+  const { stored, head } = await openLog(read, capacity);
+  // Awaited here, because the disk is closed when this function ends.
+  return await receiptFrom(copy, of, async ({ size, root }): Promise<ReceiptSource> => {
+    if (size > head.size) throw new EvidenceError('log', `the disk has ${head.size} records, the signed tree ${size}`);
+    if (!equalBytes(await stored.rootAt(size), root))
+      throw new EvidenceError('log', `the disk has another tree of ${size} records than was signed`);
+    return {
+      leaf: async (index) => leafHash((await stored.entries(index, 1))[0] ?? new Uint8Array()),
+      inclusion: (index) => stored.inclusion(index, size),
+      rootAt: (old) => stored.rootAt(old),
+      consistency: (old) => stored.consistency(old, size),
+    };
+  });
+}
+
+/** The record at an index, as the tiles of the log have it. */
+async function recordAt(channel: AttestedChannel, index: number, timeout: number): Promise<NamedRecord> {
+  const log = new LogReader(channel, { timeout });
+  const { size } = await log.checkpoint();
+  if (index >= size) throw new UsageError(`--index ${index}: the log has ${size} entries`);
+  const at = (index % WIDTH) * HASH_BYTES;
+  const hashes = await log.tile(0, Math.floor(index / WIDTH));
+  return { index, record: digestText('sha256', hashes.subarray(at, at + HASH_BYTES)) };
+}
+const WIDTH = 256;
+const HASH_BYTES = 32;
+
+async function receiptOf({ since, ...options }: ReceiptOptions): Promise<ReceiptOf> {
+  if (since === undefined) return { index: (await recordNamed(options)).index };
+  if (options.index !== undefined || options.receipt !== undefined)
+    throw new UsageError('--since takes neither --index nor --receipt');
+  return { old: wholeNumber('--since', since) };
+}
+
+/** The record that the options name, with its receipt file if that names it. @throws UsageError */
+async function recordNamed({ index, receipt: path }: Pick<RecordOptions, 'index' | 'receipt'>): Promise<{
+  readonly index: number;
+  readonly record?: NamedRecord;
+  readonly file?: ReturnType<typeof parseReceiptFile>;
+}> {
+  if ((index === undefined) === (path === undefined)) throw new UsageError('either --index or --receipt is needed');
+  if (path === undefined) return { index: wholeNumber('--index', index ?? '') };
+  const file = parseReceiptFile(await readInput(path));
+  const record = recordOf(parseReceipt(fromBase64(file.receipt)).body);
+  if (record === null) throw new UsageError(`--receipt ${path} names no place in the log: it is an older one`);
+  return { index: record.index, record, file };
+}
+
+/** A number of entries, or an index. @throws UsageError naming the option */
+export function wholeNumber(option: string, text: string): number {
+  const value = Number(text);
+  if (/^\d+$/.test(text) && Number.isSafeInteger(value)) return value;
+  throw new UsageError(`${option} takes a whole number, not ${text}`);
+}
