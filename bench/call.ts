@@ -154,9 +154,8 @@ const labelled = new Calls({ admission, pool, log: memory, receipts: unsigned, b
 const recorded = new Calls({ admission, pool, log, receipts: unsigned, boot, clock });
 const receipted = new Calls({ admission, pool, log, receipts: new ReceiptSigner(keys.signReceipts), boot, clock });
 const granted = {
-  time: new Date().toISOString(),
-  id: 'id',
-  seed: '00'.repeat(32),
+  method: method.id,
+  streams: { request: false, response: false },
   reads: [],
   stores: [],
   sends: {},
@@ -167,11 +166,7 @@ const echo = async (bytes: Buffer): Promise<Buffer> => {
   return Buffer.from(toBinary(output, create(output, { key, load } as never)));
 };
 const worked = async (bytes: Buffer): Promise<Buffer> => {
-  const message = {
-    method: method.id,
-    streams: { request: false, response: false },
-    ...granted,
-  };
+  const message = { grants: granted, time: new Date().toISOString(), id: 'id', seed: '00'.repeat(32) };
   const made = await pool.run({ message, json: jsonText(json(bytes) as Json), perform: () => NULL_TEXT, signal });
   return Buffer.from(toBinary(output, fromJson(output, JSON.parse(made as WorkerText))));
 };

@@ -134,7 +134,7 @@ describe('a call that waits for its turn alone', () => {
     const pool = await WorkerPool.start({ factory, size: 1, stall: 60_000 }, { code: '', methods: [], metered: false });
     const hers = new AbortController();
     const run = (signal: AbortSignal): Promise<string> =>
-      pool.run({ message: { streams: {} }, perform: () => null, signal } as unknown as Call).then(
+      pool.run({ message: { grants: { streams: {} } }, perform: () => null, signal } as unknown as Call).then(
         () => 'done',
         ({ code }) => code,
       );

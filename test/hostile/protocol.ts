@@ -207,8 +207,9 @@ function running(
   id: number,
   perform: (put: { readonly json: WorkerText }) => unknown,
 ): Promise<unknown> {
-  const granted = { time: '', id: '', seed: '', reads: [], stores: [], sends: {}, releases: [] };
-  const message = { method: 'm', streams: { request: false, response: false }, ...granted };
+  const streams = { request: false, response: false };
+  const grants = { method: 'm', streams, reads: [], stores: [], sends: {}, releases: [] };
+  const message = { grants, time: '', id: '', seed: '' };
   const { signal } = new AbortController();
   return worker.run(id, { message, perform: perform as unknown as Call['perform'], signal }).catch(() => undefined);
 }

@@ -1,6 +1,7 @@
 /** A call as it comes in and as it is answered, and the parts of the runtime that answer it. */
 
 import type { Admission } from '../admission/admission.ts';
+import type { CallSignal } from '../call-signal.ts';
 import type { BootClock } from '../clock.ts';
 import type { EgressBroker } from '../egress/broker.ts';
 import type { ResourceGovernor } from '../governor/resources.ts';
@@ -18,7 +19,7 @@ export interface Caller {
   /** Sends a message of a response stream; resolves when there is room for another. */
   send(message: Uint8Array): Promise<void>;
   /** Ends the call: the caller has gone, or its time is over. */
-  readonly signal: AbortSignal;
+  readonly signal: CallSignal;
   /**
    * Key under which its calls are counted, so that each connection gets its turn. By default each
    * call counts by itself.

@@ -4,8 +4,9 @@ import { toHex, utf8 } from '@enclaim/attestation/bytes';
 import { digestText } from '@enclaim/attestation/digest';
 import { type CurrentReceiptBody, commitmentText } from '@enclaim/attestation/receipt';
 import { type ExposedMethod, isAttestedOnly } from '@enclaim/policy-schema/admission';
+import { abortSignalOf, type CallSignal } from '../call-signal.ts';
 import { AnswerGate } from '../egress/answer-gate.ts';
-import { CallEgress } from '../egress/call-egress.ts';
+import { CallEgress, type EgressGrants } from '../egress/call-egress.ts';
 import { RefusalError } from '../errors.ts';
 import { CallContext } from '../flow/call-flow.ts';
 import type { Collections } from '../flow/call-storage.ts';
@@ -20,13 +21,16 @@ import { freshBytes, freshHex } from '../random-pool.ts';
 import { REFUSALS, STATUS } from '../refusals.ts';
 import { HandlerStatus } from '../worker/handler-status.ts';
 import type { JsonText } from '../worker/json-text.ts';
+import type { CallGrants, Made } from '../worker/protocol.ts';
 import type { Caller, CallsOptions } from './caller.ts';
 import { type Ending, endingOf, type How } from './ending.ts';
 import { HandlerOperations } from './handler-operations.ts';
 import { RequestReader, ResponseWriter, type Streams } from './stream.ts';
 
 const NOTHING = new Uint8Array();
-const NO_GRANTS: CallEgress['grants'] = { sends: {}, releases: [] };
+const NO_GRANTS: EgressGrants = { sends: {}, releases: [] };
+/** Texts that are the same for all calls of a method are made once of these. */
+const GRANTS: WeakMap<ExposedMethod, CallGrants> = new WeakMap();
 const STREAMS: Readonly<Record<ExposedMethod['descriptor']['methodKind'], Streams>> = {
   unary: { request: false, response: false },
   client_streaming: { request: true, response: false },
@@ -82,11 +86,23 @@ export class RunningCall {
     const parts = { admission, method, context: this.#context, gate: this.#gate };
     if (method.rule.sends.length > 0 && egress !== undefined) {
       const record = (said: EgressRecord): Promise<void> => this.#ledger.sent(said);
-      this.#egress = new CallEgress({ ...parts, broker: egress, record, signal: caller.signal });
+      this.#egress = new CallEgress({ ...parts, broker: egress, record, signal: abortSignalOf(caller.signal) });
     }
     const streaming = { ...parts, caller, salt: this.#salt, hasEnded: () => this.#ended };
     this.#requests = new RequestReader(streaming, this.#egress);
     this.#responses = new ResponseWriter(streaming, this.#ledger, this.#streams.response);
+  }
+
+  /** The grants of its method: one object for all of its calls. */
+  get #grants(): CallGrants {
+    let grants = GRANTS.get(this.#method);
+    if (grants === undefined) {
+      const { id, rule } = this.#method;
+      const { sends, releases } = this.#egress?.grants ?? NO_GRANTS;
+      grants = { method: id, streams: this.#streams, reads: rule.reads, stores: rule.stores, sends, releases };
+      GRANTS.set(this.#method, grants);
+    }
+    return grants;
   }
 
   /** Its handler's operations, opened by the first: most calls ask for none. */
@@ -100,9 +116,13 @@ export class RunningCall {
 
   /** Runs the handler to its end. Never throws. */
   async run(): Promise<Ending> {
+    const { governor } = this.#options;
     let how: How;
     try {
-      how = await this.#handled();
+      how =
+        governor === undefined
+          ? this.#howOf(await this.#runHandler(this.#caller.signal))
+          : await this.#governed(governor);
     } catch (error) {
       this.#options.onFailure?.(this.#method.id, error, this.#id);
       how = { error };
@@ -112,15 +132,7 @@ export class RunningCall {
     return endingOf({ how, silence: this.#context.silenced(), refused, label, id: this.#id });
   }
 
-  /**
-   * Runs the handler within the limits of the policy. Throws the error that kept the call from a
-   * response.
-   */
-  #handled(): Promise<How> {
-    const { governor } = this.#options;
-    return governor === undefined ? this.#runHandler(this.#caller.signal) : this.#governed(governor);
-  }
-
+  /** As {@link run}, within the resources of the policy. Throws what kept the call from its end. */
   async #governed(governor: ResourceGovernor): Promise<How> {
     const { signal, connection = this } = this.#caller;
     const { id } = this.#method;
@@ -129,30 +141,21 @@ export class RunningCall {
     const stream = this.#streams.request || this.#streams.response;
     const guest = { connection, stream, signal: deadline.signal, end: deadline.end };
     using place = governor.admitNow(id, guest) ?? (await governor.admit(id, guest));
-    return await this.#runHandler(deadline.signal, { budget, place });
+    return this.#howOf(await this.#runHandler(deadline.signal, { budget, place }));
   }
 
   /**
-   * Runs the handler and returns its one response message, an empty one if messages were streamed,
-   * or its status.
+   * Runs the handler.
    *
-   * @throws the error that kept the handler from its answer
+   * @throws the error that kept the handler from its answer, also at once
    */
-  async #runHandler(signal: AbortSignal, admitted?: Admitted): Promise<How> {
-    const { id, rule } = this.#method;
+  #runHandler(signal: CallSignal, admitted?: Admitted): Promise<Made> {
     this.#refusePlain();
-    const streams = this.#streams;
-    const { connection } = this.#caller;
     const running = this.#options.pool.run({
-      connection,
+      connection: this.#caller.connection,
       request: () => this.#request(),
       message: {
-        method: id,
-        streams,
-        reads: rule.reads,
-        stores: rule.stores,
-        sends: this.#egress?.grants.sends ?? NO_GRANTS.sends,
-        releases: this.#egress?.grants.releases ?? NO_GRANTS.releases,
+        grants: this.#grants,
         time: this.#options.clock.text(),
         id: /* layer: error ids are no word of the call */ freshHex(16),
         seed: freshHex(32),
@@ -162,10 +165,17 @@ export class RunningCall {
       signal,
       budget: admitted?.budget,
     });
-    if (this.#egress !== undefined) await this.#lastOf(this.#egress, running, signal);
-    const made = await running;
+    return this.#egress === undefined ? running : this.#lastOf(this.#egress, running, signal);
+  }
+
+  /**
+   * The one response message of a call, an empty one if messages were streamed, or its status.
+   *
+   * @throws RefusalError of a response that may not leave
+   */
+  #howOf(made: Made): How {
     if (made instanceof HandlerStatus) return { status: this.#responses.allowed(made) };
-    return { response: streams.response ? NOTHING : this.#responses.only(made) };
+    return { response: this.#streams.response ? NOTHING : this.#responses.only(made) };
   }
 
   /** The request as the handler gets it, undefined if it is a stream. Its handler may run then. */
@@ -198,7 +208,7 @@ export class RunningCall {
    * without an error. Its outcome depends on a record that the handler never read, so it must not
    * change how the call ends.
    */
-  async #lastOf(egress: CallEgress, running: Promise<unknown>, signal: AbortSignal): Promise<void> {
+  async #lastOf(egress: CallEgress, running: Promise<Made>, signal: CallSignal): Promise<Made> {
     const [{ status }] = await Promise.allSettled([running]);
     try {
       await /* layer: wall time of egress (off: this.#gate.opened()) */ whileItLasts(signal, this.#gate.opened());
@@ -208,6 +218,7 @@ export class RunningCall {
     }
     // layer: an answer that stands
     await whileItLasts(signal, egress.end('done')).catch(() => egress.end('given up'));
+    return await running;
   }
 
   /**

@@ -6,6 +6,9 @@
 import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import { NONCE_FIELD, nonceOf, RequestError, type RequestRefusal } from '@enclaim/attestation/grpc-request';
 import { percentEncoded } from '@enclaim/attestation/grpc-status';
+import type { RECEIPT_TRAILER } from '@enclaim/attestation/receipt';
+import type { STATUS_DETAILS } from '../call/status-details.ts';
+import type { CallSignal } from '../call-signal.ts';
 import { STATUS } from '../refusals.ts';
 import { RequestMessages } from './request-messages.ts';
 import { ResponseMessages } from './response-messages.ts';
@@ -20,6 +23,7 @@ const REST_MS = 1000;
 /** gRPC wants base64 to be sent so. */
 const UNPADDED = { omitPadding: true } as const;
 const NO_FIELDS: IncomingHttpHeaders = {};
+const NO_TRAILERS: BinaryTrailers = {};
 
 /** A connection, as its calls know it. */
 export interface CallerConnection {
@@ -46,6 +50,11 @@ export interface CallHeaders {
   readonly fields: IncomingHttpHeaders;
 }
 
+/** Binary trailers by name. */
+export type BinaryTrailers = {
+  readonly [name in typeof RECEIPT_TRAILER | typeof STATUS_DETAILS]?: Uint8Array | undefined;
+};
+
 /** The end of a call, as its caller is told. */
 export interface CallEnd {
   /** gRPC's number of the status. */
@@ -53,9 +62,8 @@ export interface CallEnd {
   /** Text for people. */
   readonly message?: string;
   /** The one response message of a method without a stream of them. */
-  readonly response?: Uint8Array;
-  /** Binary trailers by name. */
-  readonly trailers?: Readonly<Record<`${string}-bin`, Uint8Array | undefined>>;
+  readonly response?: Uint8Array | undefined;
+  readonly trailers?: BinaryTrailers;
 }
 
 /** A call from its headers to its status. */
@@ -110,8 +118,8 @@ export class GrpcCall {
   }
 
   /** Sends a message of a response stream. As `ResponseMessages.send`. */
-  async send(message: Uint8Array, signal?: AbortSignal): Promise<void> {
-    signal?.throwIfAborted();
+  async send(message: Uint8Array, signal?: CallSignal): Promise<void> {
+    if (signal?.aborted) throw signal.reason;
     if (this.#isOver || this.#stream.destroyed) throw new Error('the call is over');
     await this.#responses.send(message, signal);
   }
@@ -127,12 +135,14 @@ export class GrpcCall {
   }
 
   /** Ends the call with its status. Only the first end counts. */
-  end({ status, message = '', response, trailers = {} }: CallEnd): void {
+  end({ status, message = '', response, trailers = NO_TRAILERS }: CallEnd): void {
     if (!this.#finish()) return;
     const told: OutgoingHttpHeaders = { 'grpc-status': status };
     if (message !== '') told['grpc-message'] = percentEncoded(message);
-    for (const [name, value] of Object.entries(trailers))
+    for (const name in trailers) {
+      const value = trailers[name as keyof BinaryTrailers];
       if (value !== undefined) told[name] = value.toBase64(UNPADDED);
+    }
     this.#responses.end(told, response, () => this.#discard());
   }
 

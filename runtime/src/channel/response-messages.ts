@@ -1,8 +1,9 @@
 /** The answer to a call: messages, then a status in trailers; or the status alone. */
 
-import type { OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+import type { OutgoingHttpHeaders, ServerHttp2Stream, ServerStreamResponseOptions } from 'node:http2';
 import { PREFIX_BYTES } from '@enclaim/attestation/grpc-message';
 import { ACCEPTED_ENCODINGS } from '@enclaim/attestation/grpc-request';
+import type { CallSignal } from '../call-signal.ts';
 
 /** Bytes of a response stream that its caller may not have taken yet while more are made. */
 const MAX_UNTAKEN_BYTES = 64 * 1024;
@@ -11,7 +12,16 @@ const STATUS_ALONE = {
   'content-type': 'application/grpc+proto',
   'grpc-accept-encoding': ACCEPTED_ENCODINGS,
 } as const;
-const WITH_MESSAGES = { ...STATUS_ALONE, 'grpc-encoding': 'identity' } as const;
+/**
+ * Headers of every answer with messages, names and values in turn.
+ *
+ * **Cost**: Node would copy an object of them for each answer. A date would be written anew each
+ * second, and HTTP/2 could compress it no better than that.
+ */
+const WITH_MESSAGES = Object.entries({ ...STATUS_ALONE, 'grpc-encoding': 'identity' })
+  .flat()
+  .map(String);
+const RESPOND: ServerStreamResponseOptions & { readonly sendDate: false } = { waitForTrailers: true, sendDate: false };
 
 /** One answer. */
 export class ResponseMessages {
@@ -26,7 +36,7 @@ export class ResponseMessages {
    * Sends a message. Resolves once the caller has taken nearly all before it: HTTP/2 would hold
    * messages without end. A message counts as taken once HTTP/2 had room for it.
    */
-  async send(message: Uint8Array, signal?: AbortSignal): Promise<void> {
+  async send(message: Uint8Array, signal?: CallSignal): Promise<void> {
     this.#begin();
     const taken = Promise.withResolvers<void>();
     taken.promise.catch(() => {}); // the caller may have left too late for this message to matter
@@ -70,7 +80,7 @@ export class ResponseMessages {
   }
 
   #begin(): void {
-    if (!this.#stream.headersSent) this.#stream.respond(WITH_MESSAGES, { waitForTrailers: true });
+    if (!this.#stream.headersSent) this.#stream.respond(WITH_MESSAGES, RESPOND);
   }
 }
 

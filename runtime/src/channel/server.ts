@@ -41,7 +41,7 @@ export class AttestedServer {
   readonly #tls: TlsServer;
   readonly #health: HealthService;
   readonly #log: LogService;
-  readonly #running = new RunningCalls();
+  readonly #running: RunningCalls;
   /** Connections during their handshake, and those that carry calls. */
   readonly #entering = new Set<TLSSocket>();
   readonly #entered = new Set<CallConnection>();
@@ -49,8 +49,9 @@ export class AttestedServer {
   #closed: Promise<number> | undefined;
 
   constructor({ tls, admission, calls, attested, log }: ServerOptions) {
-    const longest = Math.max(...admission.exposed.map((method) => longestOf(admission, method)));
-    this.#streams = new StreamLimit(Math.max(LIMITS.stream, longest + LIMITS.taking));
+    const lives = admission.exposed.map((method) => longestOf(admission, method));
+    this.#streams = new StreamLimit(Math.max(LIMITS.stream, Math.max(...lives) + LIMITS.taking));
+    this.#running = new RunningCalls(Math.min(LIMITS.call, ...lives));
     this.#health = new HealthService(admission.exposed.map(({ descriptor }) => descriptor.parent.typeName));
     this.#log = new LogService(log);
     this.#methods = new Map([

@@ -13,22 +13,23 @@ const LOOKS = 8;
 
 /** Resets every stream that lives longer than its limit, until disposal. */
 export class StreamLimit implements Disposable {
-  /** Streams in the order in which they began, with the time of that. */
+  /** Streams in the order in which they began, with the number of looks before that. */
   readonly #began = new LiveMap<ServerHttp2Stream, number>();
   readonly #timer: NodeJS.Timeout;
+  #looks = 0;
 
   constructor(milliseconds: number) {
     this.#timer = setInterval(() => {
-      const latest = performance.now() - milliseconds;
-      for (const [stream, at] of this.#began) {
-        if (at > latest) return;
+      this.#looks++;
+      for (const [stream, before] of this.#began) {
+        if (this.#looks - before <= LOOKS) return;
         stream.close(constants.NGHTTP2_CANCEL);
       }
     }, milliseconds / LOOKS);
   }
 
   add(stream: ServerHttp2Stream): void {
-    this.#began.set(stream, performance.now());
+    this.#began.set(stream, this.#looks);
   }
 
   /** Lets a stream go on as long as its client likes, or forgets one that has ended. */

@@ -6,7 +6,7 @@ import type { Admission } from '../admission/admission.ts';
 import { RefusalError } from '../errors.ts';
 import type { CallContext } from '../flow/call-flow.ts';
 import { type JsonText, jsonText } from '../worker/json-text.ts';
-import type { Operation } from '../worker/protocol.ts';
+import type { CallGrants, Operation } from '../worker/protocol.ts';
 import type { AnswerGate } from './answer-gate.ts';
 import type { Answer } from './broker.ts';
 import { CallReleases } from './call-releases.ts';
@@ -23,13 +23,11 @@ export interface CallEgressOptions extends DeparturesOptions {
 
 type Asked<K extends Operation['kind']> = Omit<Extract<Operation, { readonly kind: K }>, 'kind' | 'call' | 'operation'>;
 
+/** Methods of subprocessors, and rules of release, that a method was granted. */
+export type EgressGrants = Pick<CallGrants, 'sends' | 'releases'>;
+
 /** Decides about each message of one call to a subprocessor, and about its answer. */
 export class CallEgress {
-  /** Methods of subprocessors, and rules of release, that the call's method was granted. */
-  readonly grants: {
-    readonly sends: Readonly<Record<string, readonly string[]>>;
-    readonly releases: readonly string[];
-  };
   readonly #options: CallEgressOptions;
   readonly #departures: Departures;
   readonly #releases: CallReleases;
@@ -39,7 +37,11 @@ export class CallEgress {
     this.#options = options;
     this.#departures = new Departures(options);
     this.#releases = new CallReleases({ ...options, departures: this.#departures });
-    this.grants = grantsOf(options);
+  }
+
+  /** Grants of the call's method, the same for all of its calls. */
+  get grants(): EgressGrants {
+    return grantsOf(this.#options);
   }
 
   /** Messages and bytes sent to each subprocessor, for the call's record. */
@@ -122,7 +124,7 @@ export class CallEgress {
   }
 }
 
-function grantsOf({ admission, method }: CallEgressOptions): CallEgress['grants'] {
+function grantsOf({ admission, method }: CallEgressOptions): EgressGrants {
   const sends = method.rule.sends.map((to) => [
     to,
     admission.outbound.filter(({ subprocessor }) => subprocessor === to).map(({ name }) => name),

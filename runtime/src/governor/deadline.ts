@@ -3,6 +3,7 @@
  * name rejects with.
  */
 
+import { CallEnd, type CallSignal } from '../call-signal.ts';
 import { RefusalError } from '../errors.ts';
 import type { CallBudget } from './call-budget.ts';
 
@@ -10,7 +11,7 @@ import type { CallBudget } from './call-budget.ts';
  * Reason why a call ended before its handler did: the refusal that ended it, or the end of its
  * time.
  */
-export function reasonOf({ reason }: AbortSignal): RefusalError {
+export function reasonOf({ reason }: CallSignal): RefusalError {
   return reason instanceof RefusalError
     ? reason
     : new RefusalError('budget', 'the call ran out of time or was given up');
@@ -21,7 +22,7 @@ export function reasonOf({ reason }: AbortSignal): RefusalError {
  *
  * @throws RefusalError `budget` once the call is over; any error of `something`
  */
-export async function whileItLasts<T>(signal: AbortSignal, something: Promise<T>): Promise<T> {
+export async function whileItLasts<T>(signal: CallSignal, something: Promise<T>): Promise<T> {
   const { promise, resolve, reject } = Promise.withResolvers<T>();
   const over = (): void => reject(reasonOf(signal));
   something.then(resolve, reject);
@@ -36,30 +37,26 @@ export async function whileItLasts<T>(signal: AbortSignal, something: Promise<T>
 
 /** The time limit of a call. */
 export interface Deadline extends Disposable {
-  readonly signal: AbortSignal;
+  readonly signal: CallSignal;
   /** Ends the call before that. */
   readonly end: (refusal: RefusalError) => void;
 }
 
-/**
- * The caller's signal, which also aborts once the wall time of the call's budget is over.
- *
- * **Cost**: `AbortSignal.any` costs ten times as much.
- */
-export function deadlineOf(caller: AbortSignal, { wall, pointer }: CallBudget): Deadline {
-  const controller = new AbortController();
+/** The caller's signal, which also aborts once the wall time of the call's budget is over. */
+export function deadlineOf(caller: CallSignal, { wall, pointer }: CallBudget): Deadline {
+  const over = new CallEnd();
   const message = `the call took longer than the ${wall} ms that it declares`;
-  const end = (refusal: RefusalError): void => controller.abort(refusal);
+  const end = (refusal: RefusalError): void => over.abort(refusal);
   const late = (): void => {
     // layer: wall time
     end(new RefusalError('budget', message, { pointer: `${pointer}/wall` }));
   };
-  const gone = (): void => controller.abort(caller.reason);
+  const gone = (): void => over.abort(caller.reason);
   const timer = setTimeout(late, wall);
   if (caller.aborted) gone();
   caller.addEventListener('abort', gone, { once: true });
   return {
-    signal: controller.signal,
+    signal: over,
     end,
     [Symbol.dispose]: () => {
       clearTimeout(timer);

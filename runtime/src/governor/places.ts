@@ -8,6 +8,7 @@
  * connection could not use what is there.
  */
 
+import type { CallSignal } from '../call-signal.ts';
 import { RefusalError } from '../errors.ts';
 import { LiveMap } from '../live-map.ts';
 import { reasonOf } from './deadline.ts';
@@ -35,7 +36,7 @@ export interface Guest {
   readonly connection: unknown;
   readonly stream: boolean;
   /** Ends the wait. */
-  readonly signal: AbortSignal;
+  readonly signal: CallSignal;
   /** Ends the call if its caller keeps it waiting and another call needs the room. */
   readonly end: (refusal: RefusalError) => void;
 }

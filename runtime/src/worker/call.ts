@@ -1,5 +1,6 @@
 /** A call as a worker runs it. */
 
+import type { CallSignal } from '../call-signal.ts';
 import type { CallBudget } from '../governor/call-budget.ts';
 import type { JsonText } from './json-text.ts';
 import type { CallMessage, Operation } from './protocol.ts';
@@ -27,7 +28,7 @@ export interface Call {
    */
   perform(operation: Operation): JsonText | Promise<JsonText>;
   /** Ends the call: the caller has gone, or its time is over. */
-  readonly signal: AbortSignal;
+  readonly signal: CallSignal;
   /** The call's limits, if its worker is metered. */
   readonly budget?: CallBudget | undefined;
 }

@@ -57,7 +57,7 @@ export class WorkerClasses {
    * @throws RefusalError as there; `worker` for a method of no class
    */
   run(call: Call): Promise<Made> {
-    const pool = this.#pools.get(call.message.method);
+    const pool = this.#pools.get(call.message.grants.method);
     return pool?.run(call) ?? Promise.reject(new RefusalError('worker', 'no worker has the method'));
   }
 

@@ -4,7 +4,7 @@ import type { Duplex } from 'node:stream';
 import { RefusalError } from '../errors.ts';
 import { type FrameText, joinFrames, measured } from '../frames.ts';
 import type { JsonText } from './json-text.ts';
-import { MAX_FRAME_BYTES, type ToWorker, VALUE_MARK } from './protocol.ts';
+import { type CallGrants, type CallMessage, MAX_FRAME_BYTES, type ToWorker, VALUE_MARK } from './protocol.ts';
 
 /** Bytes that may wait to be written to a worker that does not read. */
 const MAX_UNREAD_BYTES = 32 * 1024 * 1024;
@@ -94,9 +94,30 @@ export class Outbox {
  * @throws RefusalError `budget`
  */
 export function framed(message: ToWorker, json?: JsonText): FrameText {
-  const members = JSON.stringify(message);
+  return framedText(JSON.stringify(message), json);
+}
+
+/** Members of a message that say what a method was granted, with all that follows them. */
+const GRANTED: WeakMap<CallGrants, string> = new WeakMap();
+
+/**
+ * The message of a call, as {@link framed}. Time, identifier and seed are words of the runtime,
+ * without a character that JSON would escape.
+ *
+ * **Cost**: what a method was granted is written once.
+ */
+export function framedCall(call: number, { grants, time, id, seed }: CallMessage, json?: JsonText): FrameText {
+  let granted = GRANTED.get(grants);
+  if (granted === undefined) {
+    granted = JSON.stringify(grants).slice(1);
+    GRANTED.set(grants, granted);
+  }
+  return framedText(`{"kind":"call","call":${call},"time":"${time}","id":"${id}","seed":"${seed}",${granted}`, json);
+}
+
+function framedText(members: string, json: JsonText | undefined): FrameText {
   try {
-    return measured(json === undefined ? [members] : [members, VALUE_MARK, json], MAX_FRAME_BYTES);
+    return measured(json === undefined ? [members] : [members + VALUE_MARK, json], MAX_FRAME_BYTES);
   } catch (cause) {
     throw new RefusalError('budget', 'a message is too large for a worker', { cause });
   }

@@ -3,6 +3,7 @@
  * again that died with them.
  */
 
+import { CallEnd, type CallSignal } from '../call-signal.ts';
 import { RefusalError } from '../errors.ts';
 import { reasonOf, whileItLasts } from '../governor/deadline.ts';
 import { type Guest, type Load, type Place, Places, type Room } from '../governor/places.ts';
@@ -118,7 +119,7 @@ export class WorkerPool {
    */
   run(call: Call): Promise<Made> {
     const { connection = call, message, signal } = call;
-    const { request, response } = message.streams;
+    const { request, response } = message.grants.streams;
     return request || response ? this.#runStream(call) : this.#run(call, { ...UNARY, connection, signal });
   }
 
@@ -162,7 +163,7 @@ export class WorkerPool {
   /**
    * The first worker that replaces another, while all are being replaced; undefined if none comes.
    */
-  async #replacement(signal: AbortSignal): Promise<Worker | undefined> {
+  async #replacement(signal: CallSignal): Promise<Worker | undefined> {
     for (;;) {
       const best = this.#freest();
       if (best !== undefined) return best;
@@ -276,12 +277,12 @@ function notForEver<T>(awaited: Promise<T>, end: Guest['end']): Promise<T> {
  */
 function streamGuest(call: Call): Disposable & { readonly guest: Guest } {
   const { connection = call, signal } = call;
-  const ending = new AbortController();
+  const ending = new CallEnd();
   const over = (): void => ending.abort(signal.reason);
   if (signal.aborted) over();
   signal.addEventListener('abort', over, { once: true });
   return {
-    guest: { connection, stream: true, signal: ending.signal, end: (refusal) => ending.abort(refusal) },
+    guest: { connection, stream: true, signal: ending, end: (refusal) => ending.abort(refusal) },
     [Symbol.dispose]: () => signal.removeEventListener('abort', over),
   };
 }

@@ -18,8 +18,8 @@ export const MAX_OPERATIONS = 256;
  */
 export const VALUE_MARK = '\t';
 
-/** A call as the runtime describes it to a worker. */
-export interface CallMessage {
+/** The parts of a call's description that are the same for all calls of a method. */
+export interface CallGrants {
   readonly method: string;
   readonly streams: { readonly request: boolean; readonly response: boolean };
   /**
@@ -30,6 +30,11 @@ export interface CallMessage {
   readonly stores: readonly string[];
   readonly sends: Readonly<Record<string, readonly string[]>>;
   readonly releases: readonly string[];
+}
+
+/** A call as the runtime describes it to a worker. */
+export interface CallMessage {
+  readonly grants: CallGrants;
   /**
    * Time at which the call came in (RFC 3339), an identifier made for it, and 32 random bytes
    * (hex). The handler has no other clock and no other randomness.
@@ -52,7 +57,7 @@ export type ToWorker =
       readonly metered: boolean;
     }
   /** Carries the request, unless requests come as a stream. */
-  | ({ readonly kind: 'call'; readonly call: number } & CallMessage)
+  | ({ readonly kind: 'call'; readonly call: number } & CallGrants & Omit<CallMessage, 'grants'>)
   /** Forget a call; the worker answers with `ended`. */
   | { readonly kind: 'cancel'; readonly call: number }
   /** Show that the loop turns; the worker answers with `pong`. */

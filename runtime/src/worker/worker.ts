@@ -12,7 +12,7 @@ import { Heartbeat } from './heartbeat.ts';
 import type { JsonText } from './json-text.ts';
 import { parseFromWorker } from './message-schema.ts';
 import { type Asking, Operations } from './operations.ts';
-import { framed, Outbox } from './outbox.ts';
+import { framedCall, Outbox } from './outbox.ts';
 import { type FromWorker, MAX_FRAME_BYTES, type Made } from './protocol.ts';
 import { TurnBudget } from './turn-budget.ts';
 
@@ -155,7 +155,7 @@ export class Worker {
   run(id: number, call: Call, json: JsonText | undefined = call.json): Promise<Made> {
     return new Promise((resolve, reject) => {
       if (this.#reason !== undefined) throw new WorkerLostError(this.#reason, false);
-      const frame = framed({ kind: 'call', call: id, ...call.message }, json);
+      const frame = framedCall(id, call.message, json);
       this.#begin(id, frame, call, resolve, reject);
     });
   }

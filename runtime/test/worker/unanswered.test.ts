@@ -29,7 +29,12 @@ async function calling(
   const loaded = worker.load({ code: '', methods: [], metered: false });
   say({ kind: 'ready' });
   await loaded;
-  const call = { message: {}, perform, awaits, signal: new AbortController().signal } as unknown as Call;
+  const call = {
+    message: { grants: { method: 'a.B/C' } },
+    perform,
+    awaits,
+    signal: new AbortController().signal,
+  } as unknown as Call;
   const over = worker.run(1, call);
   over.catch(() => {});
   const send = (operation: number, bytes: number): void =>
@@ -47,7 +52,11 @@ test('a worker that sends more than anybody takes is ended', async () => {
 test('a call that asks for more than all have left is ended, and no other', async () => {
   const { say, worker, killed } = await calling(() => new Promise(() => {}));
   const signal = new AbortController().signal;
-  const call = { message: {}, perform: () => new Promise(() => {}), signal } as unknown as Call;
+  const call = {
+    message: { grants: { method: 'a.B/C' } },
+    perform: () => new Promise(() => {}),
+    signal,
+  } as unknown as Call;
   const ended: number[] = [];
   for (const id of [2, 3, 4, 5, 6]) worker.run(id, call).catch(({ code }) => code === 'budget' && ended.push(id));
   for (const id of [2, 3, 4, 5, 6])
@@ -158,7 +167,11 @@ test('a call whose operations take long keeps another of its worker no longer th
     if (call === 1) for (const until = performance.now() + 10; performance.now() < until; );
     return begun.push(call);
   });
-  const call = { message: {}, signal: new AbortController().signal, perform: () => begun.push(2) } as unknown as Call;
+  const call = {
+    message: { grants: { method: 'a.B/C' } },
+    signal: new AbortController().signal,
+    perform: () => begun.push(2),
+  } as unknown as Call;
   const other = worker.run(2, call);
   const many = Array.from({ length: 30 }, (_, operation) => get(operation));
   say(...many, { ...get(30), call: 2 }, { kind: 'done', call: 2, json: 'done' });
@@ -187,7 +200,11 @@ async function givenUp(lets: boolean): Promise<string> {
   answer({ kind: 'ready' });
   await loaded;
   const caller = new AbortController();
-  const call = { message: {}, perform: () => null, signal: caller.signal } as unknown as Call;
+  const call = {
+    message: { grants: { method: 'a.B/C' } },
+    perform: () => null,
+    signal: caller.signal,
+  } as unknown as Call;
   const over = worker.run(1, call);
   setTimeout(() => caller.abort(), 50);
   await assert.rejects(over);
