@@ -14,7 +14,7 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { rm, writeFile } from 'node:fs/promises';
+import { open, rm, writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
@@ -130,7 +130,11 @@ const request = Buffer.from(
 const folder = await scratchFolder();
 const LOG_BYTES = 2 ** 28;
 // A device has its blocks; a file that grows has to find them.
-await writeFile(join(folder, 'log'), new Uint8Array(LOG_BYTES));
+const blocks = await open(join(folder, 'log'), 'w');
+// In pieces: so large an array would make the engine collect the whole heap again and again.
+const piece = new Uint8Array(2 ** 20);
+for (let at = 0; at < LOG_BYTES; at += piece.length) await blocks.write(piece);
+await blocks.close();
 const log = await RecordLog.open(await openDevice(join(folder, 'log')), LOG_BYTES);
 const keys = makeBootKeys();
 const { admission, pool } = lab;

@@ -76,15 +76,25 @@ export function endingOf({ how, silence, refused, label, id }: Ended): Ending {
   // layer: refusals alike
   if (silence !== undefined) return { ...refusing(silence.refusal), label: silence.label, counts: false };
   if ('error' in how) return { ...named(refusing(refusalOf(how.error, refused)), id), label, counts: true };
-  const allowed = { result: 'allow', claim: undefined, refusal: null, label, counts: true } as const;
-  if ('response' in how) return { ...allowed, status: STATUS.ok, message: '', response: how.response, reason: 'ok' };
+  if ('response' in how) return answered(STATUS.ok, '', how.response, 'ok', label);
   // The receipt says `allow`, as for a response. By that a verifier tells a handler's status from
   // the runtime's.
   const { code, text } = how.status;
   const reason = /* layer: statuses named only of open calls (off: true) */ isOpen(label)
     ? `handler ${code}`
     : 'handler';
-  return { ...allowed, status: HANDLER_STATUSES[code], message: text, response: NOTHING, reason };
+  return answered(HANDLER_STATUSES[code], text, NOTHING, reason, label);
+}
+
+/** The end of a call that its handler has answered. */
+function answered(
+  status: number,
+  message: string,
+  response: Uint8Array,
+  reason: string,
+  label: readonly string[],
+): Ending {
+  return { status, message, response, result: 'allow', reason, claim: undefined, refusal: null, label, counts: true };
 }
 
 function refusing(refusal: RefusalError): Omit<Ending, 'label' | 'counts'> {

@@ -83,12 +83,20 @@ export class RunningCall {
     const note = (decision: FlowDecision): void => this.#ledger.note(decision);
     this.#context = new CallContext(admission.policy, method, collections, note, () => clock.now());
     this.#ledger = new CallLedger({ admission, clock, log, method: method.id, context: this.#context });
-    const parts = { admission, method, context: this.#context, gate: this.#gate };
     if (method.rule.sends.length > 0 && egress !== undefined) {
       const record = (said: EgressRecord): Promise<void> => this.#ledger.sent(said);
+      const parts = { admission, method, context: this.#context, gate: this.#gate };
       this.#egress = new CallEgress({ ...parts, broker: egress, record, signal: abortSignalOf(caller.signal) });
     }
-    const streaming = { ...parts, caller, salt: this.#salt, hasEnded: () => this.#ended };
+    const streaming = {
+      admission,
+      method,
+      context: this.#context,
+      gate: this.#gate,
+      caller,
+      salt: this.#salt,
+      hasEnded: () => this.#ended,
+    };
     this.#requests = new RequestReader(streaming, this.#egress);
     this.#responses = new ResponseWriter(streaming, this.#ledger, this.#streams.response);
   }

@@ -29,7 +29,7 @@ export class CallContext {
   readonly #label = new FloatingLabel();
   readonly #judge: FlowJudge;
   readonly #guard: LeakGuard;
-  readonly #storage: CallStorage;
+  #stored: CallStorage | undefined;
   #silence: Silence | undefined;
   /** Size of its read label when that was last judged. */
   #heard = 0;
@@ -50,11 +50,16 @@ export class CallContext {
     const label = this.#label;
     this.#judge = new FlowJudge({ policy, method: method.id, label, onDecision, now });
     this.#guard = new LeakGuard(policy);
-    this.#storage = new CallStorage({
-      ...{ policy, collections, label, judge: this.#judge },
+  }
+
+  /** Its collections, opened by the first operation: most calls ask for none. */
+  get #storage(): CallStorage {
+    this.#stored ??= new CallStorage({
+      ...{ policy: this.#policy, collections: this.#collections, label: this.#label, judge: this.#judge },
       silence: () => this.#silence?.refusal,
       onRead: (carried, texts) => this.#remember(carried, texts),
     });
+    return this.#stored;
   }
 
   /** The categories of everything that this call carries, sorted. */

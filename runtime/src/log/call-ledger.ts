@@ -158,7 +158,7 @@ export class CallLedger {
       decision,
       reason,
       claims: decision === 'allow' ? this.claims.answer : this.claims.end(claim),
-      figures: { ...this.#counted, ...figures },
+      figures: figures === undefined ? this.#counted : { ...this.#counted, ...figures },
     });
   }
 
@@ -175,7 +175,9 @@ export class CallLedger {
   get #counted(): Record<string, number> {
     // layer: no counts of closed calls (off: true)
     if (this.#context.open) return this.#figures;
-    return Object.fromEntries(Object.keys(this.#figures).map((figure) => [figure, 1]));
+    const counted: Record<string, number> = {};
+    for (const figure of Object.keys(this.#figures)) counted[figure] = 1;
+    return counted;
   }
 
   /** Whether there is room for another record that the handler causes. */
@@ -188,9 +190,9 @@ export class CallLedger {
     if (!this.#hasRoom()) throw new RefusalError('budget', `more than ${MAX_RECORDS_PER_CALL} records of one call`);
   }
 
-  #record(said: Partial<Entry>): Placed {
-    const whose = { method: this.#options.method, label: this.#context.label };
-    return this.#options.log.place(entryOf(this.#options, { ...whose, ...said }));
+  #record(said: Omit<Partial<Entry>, 'method' | 'label'>): Placed {
+    const { method, log } = this.#options;
+    return log.place(entryOf(this.#options, said, { method, label: this.#context.label }));
   }
 }
 

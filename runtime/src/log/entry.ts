@@ -17,26 +17,33 @@ export interface EntryOptions {
   readonly clock: Pick<BootClock, 'text'>;
 }
 
+/** The method and the label of a record that no call caused. */
+const NO_CALL: Pick<Entry, 'method' | 'label'> = { method: null, label: [] };
+
 /** A record of this runtime: what `said` says, and the usual for the rest. */
-export function entryOf({ admission, clock }: EntryOptions, said: Partial<Entry>): Entry {
-  return {
+export function entryOf(
+  { admission, clock }: EntryOptions,
+  said: Omit<Partial<Entry>, 'method' | 'label'>,
+  { method, label }: Pick<Entry, 'method' | 'label'> = NO_CALL,
+): Entry {
+  const entry = {
     v: 2,
-    id: freshHex(16),
+    id: said.id ?? freshHex(16),
     time: clock.text(),
     timeStrength: 'host',
     layer: 'runtime',
     system: admission.policy.system.name,
     policyDigest: admission.digest,
-    claims: [],
-    decision: 'info',
-    reason: 'ok',
-    method: null,
-    label: [],
-    sink: null,
-    figures: {},
-    basis: 'enforced',
-    ...said,
-  };
+    claims: said.claims ?? [],
+    decision: said.decision ?? 'info',
+    reason: said.reason ?? 'ok',
+    method,
+    label,
+    sink: said.sink ?? null,
+    figures: said.figures ?? {},
+    basis: said.basis ?? 'enforced',
+  } as const;
+  return said.segment === undefined ? entry : { ...entry, segment: said.segment };
 }
 
 /**

@@ -17,7 +17,7 @@ const MAX_RUNNING_CALLS = 64;
 /** A call whose handler may run has one place, and none while it waits for its caller. */
 const ONE_PLACE: Load = { running: [1], away: [0] };
 /** A call that is no stream waits for no caller, so that it is never ended for that. */
-const UNARY = { stream: false, end: () => {} } as const;
+const NEVER_ENDED = (): void => {};
 /** Message of the refusal if too many calls are waiting. */
 const CROWDED = 'too many calls wait for a worker';
 /**
@@ -120,7 +120,8 @@ export class WorkerPool {
   run(call: Call): Promise<Made> {
     const { connection = call, message, signal } = call;
     const { request, response } = message.grants.streams;
-    return request || response ? this.#runStream(call) : this.#run(call, { ...UNARY, connection, signal });
+    if (request || response) return this.#runStream(call);
+    return this.#run(call, { connection, stream: false, signal, end: NEVER_ENDED });
   }
 
   async #runStream(call: Call): Promise<Made> {
