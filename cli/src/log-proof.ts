@@ -49,9 +49,7 @@ export function registerProofs(log: Command): void {
   targetOptions(
     log
       .command('proof')
-      .description(
-        'wait until a quote covers a record of this boot, and write its proof; of a receipt, both in one file',
-      ),
+      .description('wait until a quote covers a record, and write its proof; of a receipt, both in one file'),
   )
     .option(...INDEX)
     .option(...RECEIPT)
