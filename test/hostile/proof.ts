@@ -1,19 +1,24 @@
 /** Attacks on who reads a proof of the log: by a host that owns the disk, by another boot, by a log with two faces. */
 
-import { create } from '@bufbuild/protobuf';
-import { encodeCheckpointLeaf, LEAF_TYPES } from '@enclaim/attestation/batch';
+import { create, toBinary } from '@bufbuild/protobuf';
+import { encodeCheckpointLeaf, encodeNonceLeaf, LEAF_TYPES } from '@enclaim/attestation/batch';
 import { concat, u32be, utf8 } from '@enclaim/attestation/bytes';
 import { digestText, sha256 } from '@enclaim/attestation/digest';
+import { EvidenceSchema } from '@enclaim/attestation/evidence';
+import { LABELS } from '@enclaim/attestation/labels';
 import { type LogProof, LogProofSchema } from '@enclaim/attestation/log-service';
 import { leafHash, MerkleTree, merkleRoot } from '@enclaim/attestation/merkle';
 import { encodeRecordProof, type NamedRecord } from '@enclaim/attestation/record-proof';
+import { encodeCoseReceipt, keyThumbprint, treeMessage } from '@enclaim/attestation/scitt';
 import * as whole from '../../attestation/src/log/record-proof.ts';
+import * as receipts from '../../client/src/log/saved-receipt.ts';
 import { makeBootKeys } from '../../runtime/src/boot/keys.ts';
 import { type Boot, boot, forged, grow, machine, named } from '../support/proven-boot.ts';
 import type { Attack } from './attack.ts';
 import { passes } from './source-attack.ts';
 import { weakened } from './weakened.ts';
 
+const RECEIPTS = 'client/src/log/saved-receipt.ts';
 const VERIFIER = 'attestation/src/log/record-proof.ts';
 
 /** A proof and the record that a receipt names. */
@@ -50,7 +55,32 @@ const otherFace = ({ log }: Boot) => log.hashes.with(0, leafHash(utf8('what anot
 const leafOf = (type: keyof typeof LEAF_TYPES, text: string): Uint8Array =>
   concat(Uint8Array.of(LEAF_TYPES[type]), u32be(text.length), utf8(text));
 
+/** A reader of a COSE receipt of a boot is led to believe a record that the boot found on its disk. */
+function onReceipt(name: string, layer: string): Attack {
+  const believed = async ({ verifyCoseReceiptFile }: typeof receipts): Promise<boolean> => {
+    const { keys, statement, log, batcher, evidenceOf } = grow(boot({ found: 5 }), 9);
+    // The runtime signs this tree, and anyone makes the path: the host needs no key.
+    const tree = { origin: statement.log.origin, subject: LABELS.record, size: log.hashes.length };
+    const signature = keys.signCheckpoint(treeMessage(tree, merkleRoot(log.hashes), keys.log));
+    const path = new MerkleTree(log.hashes).path(2);
+    const nonce = { nonce: sha256(utf8('nonce')), spki: keys.tls.spkiDigest, exporter: null };
+    const evidence = toBinary(EvidenceSchema, evidenceOf(await batcher.add(encodeNonceLeaf(nonce))));
+    const companion = { known: log.hashes[2] ?? new Uint8Array(), evidence };
+    const proof = { kind: 'inclusion', index: 2, path } as const;
+    const bytes = encodeCoseReceipt({ tree, keyId: keyThumbprint(keys.log), proof, signature, companion });
+    return passes(() => verifyCoseReceiptFile(bytes, { references: machine.references }));
+  };
+  return {
+    group: 'proof',
+    name,
+    layer,
+    attempt: () => believed(receipts),
+    control: async () => believed(await import(weakened(RECEIPTS, { off: [layer] }))),
+  };
+}
+
 export const proofAttacks: readonly Attack[] = [
+  onReceipt("a record of the host's disk in a COSE receipt of this boot", 'start of the boot of a receipt'),
   onVerifier("a record of the host's disk under this boot's quote", 'start of the boot', async () => {
     const one = grow(boot({ found: 5 }), 9);
     const { text, note } = one.note(9, merkleRoot(one.log.hashes));

@@ -48,6 +48,7 @@ export async function verifyCoseReceiptFile(bytes: Uint8Array, options: SavedOpt
   const { log, keys } = statement;
   if (tree.origin !== log.origin || tree.subject !== LABELS.record)
     throw new EvidenceError('binding', `a receipt of ${tree.origin}, the boot's log is ${log.origin}`);
+  // layer: start of the boot of a receipt
   if (proof.kind === 'inclusion' && proof.index < log.size)
     throw new EvidenceError('binding', `record ${proof.index} was there before this boot, which began at ${log.size}`);
   const root = await verifyCoseReceipt(receipt, keys.log, companion.known);
