@@ -53,10 +53,9 @@ export class Calls {
       const { body, durable } = call.end(ending, this.#sequence++);
       // The receipt is signed while the record is written. The answer leaves only after both are
       // done.
-      const receipt = await this.#held.release(
-        /* layer: no log, no response (off: null) */ durable,
-        this.#options.receipts.sign(body),
-      );
+      const { batch, index } = this.#options.receipts.sign(body);
+      const receipts = await this.#held.release(/* layer: no log, no response (off: null) */ durable, batch);
+      const receipt = receipts[index] as Uint8Array;
       const { status, message, response, refusal, error } = ending;
       if (refusal === null) return { status, message, response, receipt };
       const details = statusDetails(status, message, call.info(refusal, error));

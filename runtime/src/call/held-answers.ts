@@ -1,55 +1,38 @@
-/** Answers that are made and may not leave yet. */
+/** Answers that wait for their records and receipts. */
 
-import type { Batched } from '../batcher.ts';
-
-/** An answer of a group. */
-interface Held {
-  readonly index: number;
-  readonly resolve: (receipt: Uint8Array) => void;
-  readonly reject: (error: unknown) => void;
-}
-
-/** Answers whose records are in one write, and whose receipts are in one tree. */
+/** Answers that wait for the same write of the log and the same signature. */
 interface Group {
-  readonly durable: Promise<unknown>;
+  readonly durable: Promise<unknown> | null;
   readonly batch: Promise<readonly Uint8Array[]>;
-  readonly held: Held[];
+  /** Resolves with all receipts of the batch once both are done. */
+  readonly whole: Promise<readonly Uint8Array[]>;
 }
 
 /**
  * Holds answers back until their records are durable and their receipts signed.
  *
  * **Cost**: records of one write become durable together, so their answers are released together
- * and cost one wait in all.
+ * and share one promise.
  */
 export class HeldAnswers {
   #group: Group | undefined;
 
   /**
-   * Resolves with an answer's receipt once the answer may leave. Rejects if the record cannot be
-   * made durable or the receipt not be signed.
+   * Resolves with the receipts of an answer's batch once the answer may leave. Rejects if the
+   * record cannot be made durable or the receipts not be signed.
    *
    * @param durable resolves when the record of the answer is on stable storage
    */
-  release(durable: Promise<unknown>, { batch, index }: Batched<Uint8Array>): Promise<Uint8Array> {
-    return new Promise((resolve, reject) => {
-      const last = this.#group;
-      const group = last?.durable === durable && last.batch === batch ? last : this.#begin(durable, batch);
-      group.held.push({ index, resolve, reject });
-    });
-  }
-
-  #begin(durable: Promise<unknown>, batch: Group['batch']): Group {
-    const group: Group = { durable, batch, held: [] };
-    this.#group = group;
-    const end = (settle: (held: Held) => void): void => {
+  release(durable: Group['durable'], batch: Group['batch']): Group['whole'] {
+    const last = this.#group;
+    if (last?.durable === durable && last.batch === batch) return last.whole;
+    const whole = Promise.all([durable, batch]).then(([, receipts]) => receipts);
+    const group = { durable, batch, whole };
+    const over = (): void => {
       if (this.#group === group) this.#group = undefined;
-      group.held.forEach(settle);
     };
-    Promise.all([durable, batch]).then(
-      ([, receipts]) => end(({ index, resolve }) => resolve(receipts[index] as Uint8Array)),
-      (error: unknown) => end(({ reject }) => reject(error)),
-    );
-    return group;
+    whole.then(over, over);
+    this.#group = group;
+    return whole;
   }
 }

@@ -30,6 +30,12 @@ const MAX_PARTS = 100_000;
 /** Nesting of arrays and objects. Later code walks through a value by recursion. */
 const MAX_DEPTH = 256;
 
+/** Characters that {@link weighJson} counts by. Brackets close two after they open. */
+const QUOTE = 0x22;
+const COLON = 0x3a;
+const BRACKET = 0x5b;
+const BRACE = 0x7b;
+
 /** A value as text. */
 export function jsonText(value: Json): JsonText {
   return JSON.stringify(value) as JsonText;
@@ -47,22 +53,23 @@ export function parseWorkerText(text: WorkerText): Json {
 
 /** @throws RangeError for a text that would be too large, or too deep, once it is parsed */
 export function weighJson(text: string): void {
-  let [parts, depth] = [0, 0];
+  let parts = 0;
+  let depth = 0;
   for (let at = 0; at < text.length; at++) {
-    switch (text[at]) {
-      case '"':
+    switch (text.charCodeAt(at)) {
+      case QUOTE:
         at = closing(text, at);
         break;
-      case ':':
+      case COLON:
         parts++;
         break;
-      case '[':
-      case '{':
+      case BRACKET:
+      case BRACE:
         parts++;
         if (++depth > MAX_DEPTH) throw new RangeError(`deeper than ${MAX_DEPTH}`);
         break;
-      case ']':
-      case '}':
+      case BRACKET + 2:
+      case BRACE + 2:
         depth--;
     }
   }
