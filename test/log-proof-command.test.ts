@@ -9,9 +9,17 @@ import { connect as connectHttp2 } from 'node:http2';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { utf8 } from '@enclaim/attestation/bytes';
 import { leafHash } from '@enclaim/attestation/merkle';
 import { formatNoteKey, parseNoteKey } from '@enclaim/attestation/tlog';
-import { connect, LogReader } from '@enclaim/client';
+import {
+  connect,
+  DecodeError,
+  EvidenceError,
+  LogReader,
+  verifyCoseReceiptFile,
+  verifyProofFile,
+} from '@enclaim/client';
 import { NOTES } from '../cli/src/manual/notes.ts';
 import { mismatch } from '../cli/src/manual/shape.ts';
 import type { CosigningKey } from '../cli/src/witness/signer.ts';
@@ -24,6 +32,8 @@ import { openWitness, witnessKeys } from './support/witnessed-log.ts';
 const keys = witnessKeys();
 const [classic] = keys as [CosigningKey];
 const LINES = [`witness classic ${formatNoteKey(classic.key)}`, 'quorum classic'];
+/** Bytes of evidence of which one is changed. */
+const STRIDE = 13;
 /** Writes of the log that wait to be let through; null while none is held. */
 let held: (() => void)[] | null = null;
 let machine: AttestedRuntime;
@@ -141,6 +151,40 @@ test('a receipt that was changed, or has the evidence of another machine, is ref
   assert.equal(await refusal('cut.cose', whole.subarray(0, -1)), 'DecodeError truncated');
   const origin = Buffer.from(whole.toString('latin1').replace('intake/', 'other_/'), 'latin1');
   assert.match(await refusal('origin.cose', origin), /EvidenceError (binding|signature)/);
+});
+
+test('no receipt or proof with another byte verifies, its evidence included', async () => {
+  await using channel = await connect(machine.target, { references: machine.references });
+  const ak = channel.attestation.statement.device.ak ?? assert.fail();
+  const { anchors } = machine.references;
+  const references = { ...machine.references, anchors: { ...anchors, attestationKeys: [ak] } };
+  const readers = { 'live.cose': verifyCoseReceiptFile, 'since.cose': verifyCoseReceiptFile };
+  for (const [name, verify] of Object.entries(readers)) {
+    const whole = await readFile(at(name));
+    const isShown = async (bytes: Uint8Array): Promise<boolean> => {
+      try {
+        return (await verify(bytes, { references })).verdict.ok;
+      } catch (error) {
+        if (error instanceof DecodeError || error instanceof EvidenceError) return false;
+        throw error;
+      }
+    };
+    assert.ok(await isShown(whole));
+    for (let i = 0; i < whole.length; i += i < 300 ? 1 : STRIDE) {
+      const flipped = Buffer.from(whole);
+      flipped[i] = (flipped[i] ?? 0) ^ (1 << (i % 8));
+      assert.equal(await isShown(flipped), false, `${name}, byte ${i}`);
+    }
+  }
+  const proof = JSON.parse(await readFile(at('1.enclaim-proof'), 'utf8')) as { proof: string };
+  const bytes = Buffer.from(proof.proof, 'base64');
+  for (let i = 0; i < bytes.length; i += STRIDE) {
+    const flipped = Buffer.from(bytes);
+    flipped[i] = (flipped[i] ?? 0) ^ (1 << (i % 8));
+    const file = utf8(JSON.stringify({ ...proof, proof: flipped.toString('base64') }));
+    const shown = verifyProofFile(file, { references }).then(({ verdict }) => verdict.ok);
+    assert.equal(await shown.catch((error: Error) => !/^(Decode|Evidence)Error$/.test(error.name)), false, `byte ${i}`);
+  }
 });
 
 test('words that do not go together are usage errors, and a damaged copy is refused', async () => {
