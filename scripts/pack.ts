@@ -46,6 +46,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
       './nitro',
       './rats',
       './record',
+      './scitt',
       './snp',
       './tdx',
       './tlog',
