@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { run } from 'node:test';
+import type { TestEvent } from 'node:test/reporters';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type FoundProcess, fileOf, killAll, markedProcesses, RUN_MARK } from './marked-processes.ts';
 import { report } from './test-report.ts';
@@ -16,13 +17,23 @@ export interface BoundedRun {
   readonly files: readonly string[];
   /** Files at once; 0 for all of them in this process, one after another. */
   readonly atOnce: number;
-  /** For one test, and for one file. */
-  readonly hangsMs: number;
+  /** For one test. */
+  readonly testMs: number;
+  /** For one file. */
+  readonly fileMs: number;
   /** For the whole run: what still runs then is ended, and has failed. */
   readonly atMostMs: number;
   /** Starts what runs beside the tests, and gives the names of what failed. */
   readonly beside: () => Promise<readonly string[]>;
   readonly out: NodeJS.WritableStream;
+}
+
+/** When a file hangs, and which have. */
+interface FileLimits {
+  readonly files: readonly string[];
+  readonly mark: string;
+  readonly fileMs: number;
+  readonly late: string[];
 }
 
 /** A process that is about to end is gone after so many looks. */
@@ -50,19 +61,46 @@ export async function runBounded({ root, files, atOnce, beside, out, ...limits }
     ...(atOnce === 0
       ? { isolation: 'none' as const }
       : { concurrency: atOnce, execArgv: ['--import', join(import.meta.dirname, 'test-file.ts')] }),
-    timeout: limits.hangsMs,
+    timeout: limits.testMs,
     signal: over.signal,
   });
+  const late: string[] = [];
   const steps = Promise.race([beside(), bound.promise]);
   const ended = async (): Promise<string[]> => {
     const failed = await steps;
     clearTimeout(timer);
     // Programs of this process end with it; files that were ended by force clean nothing up.
     const left = atOnce === 0 ? [] : await leftBehind(mark);
-    if (over.signal.aborted) return [...failed];
-    return [...failed, ...left.map((each) => `${fileOf(each) ?? 'a step'} left a program running: ${each.words}`)];
+    if (over.signal.aborted) return [...failed, ...late];
+    return [
+      ...failed,
+      ...late,
+      ...left.map((each) => `${fileOf(each) ?? 'a step'} left a program running: ${each.words}`),
+    ];
   };
-  return await report(events, ended, out);
+  return await report(endingWhatHangs(events, { files, mark, fileMs: limits.fileMs, late }), ended, out);
+}
+
+/**
+ * Ends files that take too long, with all that they started, and adds them to `late`. The runner
+ * itself has limits for tests alone: a file that hangs outside of them would never end.
+ */
+async function* endingWhatHangs(events: AsyncIterable<TestEvent>, limits: FileLimits): AsyncGenerator<TestEvent> {
+  const timers = new Map<string, NodeJS.Timeout>();
+  for await (const event of events) {
+    const name = event.type === 'test:dequeue' || event.type === 'test:complete' ? event.data.name : '';
+    if (limits.files.includes(name)) {
+      clearTimeout(timers.get(name));
+      if (event.type === 'test:dequeue') timers.set(name, setTimeout(endFile, limits.fileMs, name, limits));
+    }
+    yield event;
+  }
+  for (const timer of timers.values()) clearTimeout(timer);
+}
+
+function endFile(file: string, { mark, fileMs, late }: FileLimits): void {
+  late.push(`${file} took more than ${(fileMs / 60_000).toFixed(1)} minutes`);
+  killAll(markedProcesses(mark, file));
 }
 
 /** Processes of an ended run that are still there after some looks; they are ended then. */

@@ -57,11 +57,15 @@ export function processesBelow(pid: number, all: readonly FoundProcess[] = allPr
 /**
  * Processes with this mark, and those below them that were given no environment; never this
  * process.
+ * @param file - Keeps to what this test file started, and to its own process.
  */
-export function markedProcesses(mark: string): FoundProcess[] {
+export function markedProcesses(mark: string, file?: string): FoundProcess[] {
   const all = allProcesses();
+  const ofFile = ({ words, environment }: FoundProcess): boolean =>
+    file === undefined || environment.includes(`${FILE_MARK}=${file}`) || words.endsWith(` ${file}`);
+  const ofRun = ({ environment }: FoundProcess): boolean => environment.includes(`${RUN_MARK}=${mark}`);
   const found = new Map<number, FoundProcess>();
-  for (const marked of all.filter(({ environment }) => environment.includes(`${RUN_MARK}=${mark}`)))
+  for (const marked of all.filter((each) => ofRun(each) && ofFile(each)))
     for (const one of [marked, ...processesBelow(marked.pid, all)]) found.set(one.pid, one);
   found.delete(process.pid);
   return [...found.values()];

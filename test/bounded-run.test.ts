@@ -31,15 +31,19 @@ const FILES = {
   // As a browser whose opening fails: nobody holds it, and it holds the process and its outputs.
   'opening.test.mjs': starts(1_000_301, "{ stdio: 'inherit' }", "throw new Error('fails to open');"),
   'leaving.test.mjs': starts(1_000_302, "{ stdio: 'ignore', detached: true }", 'child.unref();'),
+  // Before its first test, so that the limit of a test does not end it.
+  'holding.test.mjs': `import { spawn } from 'node:child_process';
+    spawn('sleep', ['1000303'], { stdio: 'inherit' });
+    await new Promise(() => {});`,
   'waiting.test.mjs': only('() => new Promise(() => setInterval(() => {}, 1000))'),
   'spinning.test.mjs': only("() => { process.on('SIGTERM', () => {}); for (;;); }"),
 };
 for (const [name, text] of Object.entries(FILES)) await writeFile(join(scratch, name), text);
 
-/** Runs files, within `atMostMs` altogether; a file may clean up for a second. */
-async function bounded(atMostMs: number, ...files: (keyof typeof FILES)[]): Promise<Ended> {
+/** Runs files, each and all within milliseconds; a file may clean up for a second. */
+async function bounded({ hangs = HANGS_MS, atMost = HANGS_MS }, ...files: (keyof typeof FILES)[]): Promise<Ended> {
   const { NODE_TEST_CONTEXT: _, [RUN_MARK]: __, [FILE_MARK]: ___, ...env } = process.env;
-  const words = [join(root, 'test/support/bounded.ts'), scratch, String(atMostMs), ...files];
+  const words = [join(root, 'test/support/bounded.ts'), scratch, String(hangs), String(atMost), ...files];
   const child = spawn(process.execPath, words, {
     cwd: scratch,
     env: { ...env, ENCLAIM_TEST_LINGERS_MS: '1000' },
@@ -66,12 +70,12 @@ function counted(stdout: string, what: string): number {
 const sleeping = (): string[] => allProcesses().flatMap(({ words }) => (/^sleep 100030\d$/.test(words) ? [words] : []));
 
 test('(control) a file whose tests pass and that leaves nothing passes', async () => {
-  const { code, stdout } = await bounded(HANGS_MS, 'fine.test.mjs');
+  const { code, stdout } = await bounded({}, 'fine.test.mjs');
   assert.deepEqual([code, counted(stdout, 'pass'), counted(stdout, 'fail')], [0, 1, 0], stdout);
 });
 
 test('a file that keeps a program after its last test ends nevertheless, fails by name, and the program is gone', async () => {
-  const { code, stdout } = await bounded(HANGS_MS, 'opening.test.mjs', 'fine.test.mjs');
+  const { code, stdout } = await bounded({}, 'opening.test.mjs', 'fine.test.mjs');
   assert.deepEqual([code, counted(stdout, 'pass')], [1, 1], stdout);
   assert.match(stdout, /^opening\.test\.mjs does not end after its last test: .*ProcessWrap/m);
   assert.match(stdout, /^opening\.test\.mjs left a program running: sleep 1000301$/m);
@@ -79,7 +83,7 @@ test('a file that keeps a program after its last test ends nevertheless, fails b
 });
 
 test('a file that forgets a program that holds nothing fails by name, too, although its tests pass', async () => {
-  const { code, stdout } = await bounded(HANGS_MS, 'leaving.test.mjs');
+  const { code, stdout } = await bounded({}, 'leaving.test.mjs');
   assert.deepEqual([code, counted(stdout, 'pass'), counted(stdout, 'fail')], [1, 1, 1], stdout);
   assert.match(stdout, /^leaving\.test\.mjs left a program running: sleep 1000302$/m);
   assert.deepEqual(sleeping(), []);
@@ -87,7 +91,7 @@ test('a file that forgets a program that holds nothing fails by name, too, altho
 
 for (const file of ['waiting.test.mjs', 'spinning.test.mjs'] as const)
   test(`a run ends with counts although ${file} does not, and names it`, async () => {
-    const { code, stdout } = await bounded(3000, file, 'fine.test.mjs');
+    const { code, stdout } = await bounded({ atMost: 3000 }, file, 'fine.test.mjs');
     assert.equal(code, 1, stdout);
     assert.match(stdout, /the whole run may take/);
     assert.match(stdout, new RegExp(`^✖ ${file.replaceAll('.', '\\.')} `, 'm'));
@@ -97,3 +101,13 @@ for (const file of ['waiting.test.mjs', 'spinning.test.mjs'] as const)
       [],
     );
   });
+
+test('a file that hangs takes along what it started, while the run goes on', async () => {
+  const { code, stdout } = await bounded({ hangs: 3000 }, 'holding.test.mjs', 'fine.test.mjs');
+  assert.equal(code, 1, stdout);
+  assert.match(stdout, /^✖ holding\.test\.mjs /m);
+  assert.match(stdout, /failed: holding\.test\.mjs took more than/);
+  assert.deepEqual([counted(stdout, 'pass'), counted(stdout, 'fail')], [1, 1], stdout);
+  assert.doesNotMatch(stdout, /left a program running/);
+  assert.deepEqual(sleeping(), []);
+});

@@ -1,14 +1,14 @@
-/** Runs test files as scripts/run-tests.ts does, in a process of their own: `bounded.ts ROOT AT_MOST_MS FILE ...`. */
+/** Runs test files as scripts/run-tests.ts does, in a process of their own: `bounded.ts ROOT HANGS_MS AT_MOST_MS FILE ...`. */
 
 import { runBounded } from '../../scripts/bounded-run.ts';
-import { HANGS_MS } from './eventually.ts';
 
-const [, , root = '', atMostMs, ...files] = process.argv;
+const [, , root = '', hangsMs, atMostMs, ...files] = process.argv;
 const passed = await runBounded({
   root,
   files,
   atOnce: 2,
-  hangsMs: HANGS_MS,
+  testMs: Number(hangsMs),
+  fileMs: Number(hangsMs),
   atMostMs: Number(atMostMs),
   beside: async () => [],
   out: process.stdout,
