@@ -15,7 +15,7 @@ import { bundleDigest, policyFrame } from '@enclaim/attestation/bundle';
 import { connect, describeServices } from '@enclaim/client';
 import { buildImage, type Manifest, parseManifest, writeImage } from '@enclaim/image';
 import { type RunningMachine, startMachine } from '@enclaim/image/machine';
-import { digestOfCanonical } from '@enclaim/policy-schema';
+import { digestOfCanonical } from '@enclaim/policy-schema/admission';
 import { scratchFolder } from './scratch.ts';
 
 const { values } = parseArgs({

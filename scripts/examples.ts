@@ -1,20 +1,23 @@
 /**
  * `node scripts/examples.ts`: writes the `@example` of every function, class and constant of the
  * published packages' root entry points into `.cache/examples`, where `npm run types` compiles
- * them. It fails if a name has none.
+ * them. It fails if a name has none. Examples of what our own packages share are compiled, too.
  */
 
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { root, targetOf } from './imports.ts';
 
-/** Entry points that people import from. */
+/** Entry points that people import from: each name has an example. */
 const ENTRIES: readonly string[] = [
   'policy-schema/src/index.ts',
+  'policy-schema/src/claims.ts',
   'attestation/src/index.ts',
   'client/src/index.ts',
   'client/src/offline.ts',
 ];
+/** Entry points of our own packages: what examples they have are compiled, too. */
+const INTERNAL: readonly string[] = ['policy-schema/src/admission.ts', 'policy-schema/src/workers.ts'];
 const OUT = '.cache/examples';
 
 /** A name of an entry point, as its source declares it. */
@@ -67,8 +70,9 @@ if (import.meta.main) {
   const folder = join(root, OUT);
   mkdirSync(folder, { recursive: true });
   const declared = ENTRIES.flatMap((entry) => declaredBy(entry));
+  const internal = INTERNAL.flatMap((entry) => declaredBy(entry));
   const wanted = new Map<string, string>(
-    declared.flatMap(({ name, file, examples }) =>
+    [...declared, ...internal].flatMap(({ name, file, examples }) =>
       examples.map((code, nth) => [`${name}-${nth}.ts`, `// of ${file}\n${code}export {};\n`] as const),
     ),
   );

@@ -34,7 +34,7 @@ interface Room {
 const ROOMS: Readonly<Record<string, Room>> = {
   'policy-schema': {
     description: 'Policies of Enclaim: grammar, digest, matching, comparison, demands',
-    public: ['.', './cedar', './proto/*'],
+    public: ['.', './cedar', './claims', './proto/*'],
   },
   attestation: {
     description: 'Evidence of SEV-SNP, TDX, TPM, Nitro and clouds: verification, appraisal, measurement',

@@ -10,7 +10,8 @@ import { after, before, describe, test } from 'node:test';
 import { connect as connectTls } from 'node:tls';
 import { connect } from '@enclaim/client';
 import { type BuiltBundle, buildBundle } from '@enclaim/image';
-import { accept, isAttestedOnly, parseDemand, parsePolicy } from '@enclaim/policy-schema';
+import { accept, parseDemand, parsePolicy } from '@enclaim/policy-schema';
+import { isAttestedOnly } from '@enclaim/policy-schema/admission';
 import { Client, credentials, status } from '@grpc/grpc-js';
 import { type AttestedRuntime, bootAttested } from './support/attested-runtime.ts';
 

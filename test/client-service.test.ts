@@ -17,7 +17,8 @@ import {
   VerdictError,
 } from '@enclaim/client';
 import { buildBundle, compileProtos } from '@enclaim/image';
-import { readDescriptors, servicesOf } from '@enclaim/policy-schema';
+import { readDescriptors } from '@enclaim/policy-schema';
+import { servicesOf } from '@enclaim/policy-schema/admission';
 import { Metadata } from '@grpc/grpc-js';
 import { type AttestedRuntime, bootAttested } from './support/attested-runtime.ts';
 

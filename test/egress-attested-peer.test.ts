@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { References } from '@enclaim/attestation';
 import { digestText, sha256 } from '@enclaim/attestation/digest';
-import type { PeerIdentity, Subprocessor } from '@enclaim/policy-schema';
+import type { PeerIdentity, Subprocessor } from '@enclaim/policy-schema/admission';
 import { EgressBroker } from '../runtime/src/egress/broker.ts';
 import { RefusalError } from '../runtime/src/errors.ts';
 import { startSubprocessor } from './fakes/subprocessor.ts';

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { type AddressInfo, createServer } from 'node:net';
 import { after, before, describe, test } from 'node:test';
-import type { Subprocessor } from '@enclaim/policy-schema';
+import type { Subprocessor } from '@enclaim/policy-schema/admission';
 import { EgressBroker } from '../runtime/src/egress/broker.ts';
 import { askServers, isReachable, type Resolve } from '../runtime/src/egress/resolver.ts';
 import { RefusalError } from '../runtime/src/errors.ts';

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Subprocessor } from '@enclaim/policy-schema';
+import type { Subprocessor } from '@enclaim/policy-schema/admission';
 import { EgressBroker } from '../runtime/src/egress/broker.ts';
 import type { identify as identifyPeer } from '../runtime/src/egress/peer.ts';
 import { weakened } from './hostile/weakened.ts';

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { PeerIdentity, Subprocessor } from '@enclaim/policy-schema';
+import type { PeerIdentity, Subprocessor } from '@enclaim/policy-schema/admission';
 import { EgressBroker } from '../runtime/src/egress/broker.ts';
 import { EPOCH, FakeIdentity, pemOf } from './fakes/certificates.ts';
 import { type FakeSubprocessor, type SubprocessorOptions, startSubprocessor } from './fakes/subprocessor.ts';

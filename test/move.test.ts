@@ -7,9 +7,9 @@ import { rewritten } from '../scripts/move.ts';
 const TRACKED = new Set([
   'README.md',
   'TESTS.md',
-  'docs/start/TESTS.md',
-  'docs/start/page.md',
-  'docs/start/other.md',
+  'pages/start/TESTS.md',
+  'pages/start/page.md',
+  'pages/start/other.md',
   'runtime/src/a.ts',
   'runtime/src/b.ts',
 ]);
@@ -19,11 +19,11 @@ function moved(path: string, text: string, ...moves: readonly (readonly [from: s
 }
 
 test('links to and from a moved page lead where they led', () => {
-  const to = ['docs/start/page.md', 'docs/page.md'] as const;
-  assert.equal(moved('README.md', '[a](docs/start/page.md#b)', to), '[a](docs/page.md#b)');
-  assert.equal(moved('docs/start/other.md', '[a](page.md)', to), '[a](../page.md)');
+  const to = ['pages/start/page.md', 'pages/page.md'] as const;
+  assert.equal(moved('README.md', '[a](pages/start/page.md#b)', to), '[a](pages/page.md#b)');
+  assert.equal(moved('pages/start/other.md', '[a](page.md)', to), '[a](../page.md)');
   assert.equal(
-    moved('docs/start/page.md', '[a](other.md) [b](../../README.md)', to),
+    moved('pages/start/page.md', '[a](other.md) [b](../../README.md)', to),
     '[a](start/other.md) [b](../README.md)',
   );
 });
@@ -39,10 +39,10 @@ test('imports and paths below the root follow a moved source', () => {
 });
 
 test('a link that neither leads to nor comes from what moves stays as it is written', () => {
-  const to = ['TESTS.md', 'docs/tests.md'] as const;
+  const to = ['TESTS.md', 'pages/tests.md'] as const;
   // The page beside it has the name that another has at the root.
   for (const link of ['[a](TESTS.md)', '[a](./TESTS.md)', '[a](../start/other.md)', '[a](./other.md)'])
-    assert.equal(moved('docs/start/page.md', link, to), link);
-  assert.equal(moved('docs/start/page.md', '[a](../../TESTS.md) `TESTS.md`', to), '[a](../tests.md) `docs/tests.md`');
+    assert.equal(moved('pages/start/page.md', link, to), link);
+  assert.equal(moved('pages/start/page.md', '[a](../../TESTS.md) `TESTS.md`', to), '[a](../tests.md) `pages/tests.md`');
   assert.equal(moved('runtime/src/b.ts', "import './x/../a.ts';", to), "import './x/../a.ts';");
 });

@@ -14,7 +14,8 @@ import {
   segmentFaults,
   segmentParts,
 } from '@enclaim/attestation/segment';
-import { controlsOf, type Policy, parsePolicy, policyDigest } from '@enclaim/policy-schema';
+import { type Policy, parsePolicy, policyDigest } from '@enclaim/policy-schema';
+import { controlsOf } from '@enclaim/policy-schema/admission';
 import { fc } from '../../test/support/properties.ts';
 
 /** A policy with claims of one kind, each with its controls. */

@@ -14,7 +14,7 @@ import {
   type ReceiptProof,
   receiptFile,
 } from '@enclaim/client';
-import { ExactJson } from '@enclaim/policy-schema';
+import { ExactJson } from '@enclaim/policy-schema/admission';
 import { Client, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
 import type { Command } from 'commander';
 import { CALL_LIMITS } from './call-limits.ts';

@@ -7,14 +7,8 @@ import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type DescEnum, type DescField, type DescMessage, ScalarType } from '@bufbuild/protobuf';
 import { compileProtos, findApp, writeWhole } from '@enclaim/image';
-import {
-  type Declassification,
-  type ExposedMethod,
-  match,
-  type OutboundMethod,
-  type Policy,
-  readDescriptors,
-} from '@enclaim/policy-schema';
+import { match, type Policy, readDescriptors } from '@enclaim/policy-schema';
+import type { Declassification, ExposedMethod, OutboundMethod } from '@enclaim/policy-schema/admission';
 import type { Command } from 'commander';
 import { readPolicyFile } from './policy/app.ts';
 import { UsageError } from './usage-error.ts';

@@ -41,7 +41,8 @@ import {
   readReleaseLog,
   stateRelease,
 } from '@enclaim/image';
-import { canonicalPolicy, digestOfCanonical, parsePolicy } from '@enclaim/policy-schema';
+import { canonicalPolicy, parsePolicy } from '@enclaim/policy-schema';
+import { digestOfCanonical } from '@enclaim/policy-schema/admission';
 import type { Command } from 'commander';
 import { COSE_SIGN1 } from './claims.ts';
 import { collect, readEd25519, readInput, writeOutput } from './input.ts';

@@ -14,7 +14,7 @@ import {
   readAppBundle,
   startMachine,
 } from '@enclaim/image/machine';
-import { digestOfCanonical, isAttestedOnly } from '@enclaim/policy-schema';
+import { digestOfCanonical, isAttestedOnly } from '@enclaim/policy-schema/admission';
 import { admit } from '@enclaim/runtime/admission';
 import { type Command, Option } from 'commander';
 import { CALL_LIMITS } from './call-limits.ts';

@@ -22,7 +22,8 @@ import {
   snpParts,
   tdxReference,
 } from '@enclaim/image';
-import { canonicalPolicy, digestOfCanonical, parsePolicy } from '@enclaim/policy-schema';
+import { canonicalPolicy, parsePolicy } from '@enclaim/policy-schema';
+import { digestOfCanonical } from '@enclaim/policy-schema/admission';
 import { SAMPLE } from '../../image/test/manifest.ts';
 import { tinyPe } from '../../image/test/tiny-pe.ts';
 import { fakeFirmware } from '../../test/fakes/firmware.ts';

@@ -6,7 +6,7 @@ import type { References } from '@enclaim/attestation';
 import { bundleDigest, encodeBundle } from '@enclaim/attestation/bundle';
 import { parseDigest } from '@enclaim/attestation/digest';
 import { directRtmr1Events, rtmrOf } from '@enclaim/attestation/measure';
-import { digestOfCanonical } from '@enclaim/policy-schema';
+import { digestOfCanonical } from '@enclaim/policy-schema/admission';
 import { SAMPLE } from '../../image/test/manifest.ts';
 import { rebuiltReferences } from '../src/image/rebuilt-references.ts';
 

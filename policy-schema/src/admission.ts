@@ -39,7 +39,7 @@ export {
   requestLabel,
   type WithheldMethod,
 } from './match/match.ts';
-export { type HttpCall, type OutboundMethod, parseHttpCall } from './match/outbound.ts';
+export { callOf, type HttpCall, type OutboundMethod, parseHttpCall } from './match/outbound.ts';
 export type { WorkerClass } from './match/worker-class.ts';
 export { ExactJson } from './message-json.ts';
 export type {
@@ -77,6 +77,7 @@ export {
   type Day,
   type Duration,
   endOf,
+  isDay,
   millisecondsOf,
   quotedWithin,
   type Size,

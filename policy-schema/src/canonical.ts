@@ -49,7 +49,8 @@ export function policyDigest(policy: Policy): PolicyDigest {
  * @example
  * ```ts
  * import { readFile } from 'node:fs/promises';
- * import { decodePolicy, digestOfCanonical } from '@enclaim/policy-schema';
+ * import { decodePolicy } from '@enclaim/policy-schema';
+ * import { digestOfCanonical } from '@enclaim/policy-schema/admission';
  *
  * const bytes = await readFile('policy.json');
  * decodePolicy(bytes); // throws if these are not the canonical bytes of a policy

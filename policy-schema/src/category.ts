@@ -18,7 +18,7 @@ export type Categories = ReadonlySet<Category> | readonly Category[];
  *
  * @example
  * ```ts
- * import { covers, PUBLIC } from '@enclaim/policy-schema';
+ * import { covers, PUBLIC } from '@enclaim/policy-schema/admission';
  *
  * covers([], [PUBLIC]); // true: everything may hold it
  * ```
@@ -31,7 +31,7 @@ export const PUBLIC: Category = 'public';
  *
  * @example
  * ```ts
- * import { covers } from '@enclaim/policy-schema';
+ * import { covers } from '@enclaim/policy-schema/admission';
  *
  * covers(['personal'], ['personal.health']); // true
  * covers(['personal.health'], ['personal']); // false
@@ -47,7 +47,7 @@ export function covers(clearance: Categories, label: Iterable<Category>): boolea
  *
  * @example
  * ```ts
- * import { uncovered } from '@enclaim/policy-schema';
+ * import { uncovered } from '@enclaim/policy-schema/admission';
  *
  * uncovered(['operational'], ['operational', 'personal.health']); // ['personal.health']
  * ```
@@ -61,7 +61,7 @@ export function uncovered(clearance: Categories, label: Iterable<Category>): Cat
  *
  * @example
  * ```ts
- * import { overlaps } from '@enclaim/policy-schema';
+ * import { overlaps } from '@enclaim/policy-schema/admission';
  *
  * overlaps(['personal'], ['personal.health']); // true
  * ```

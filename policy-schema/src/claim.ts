@@ -30,7 +30,7 @@ export type Strength = 'measured' | 'enforced' | 'observed' | 'asserted';
  *
  * @example
  * ```ts
- * import { STRENGTHS } from '@enclaim/policy-schema';
+ * import { STRENGTHS } from '@enclaim/policy-schema/claims';
  *
  * STRENGTHS.indexOf('measured') < STRENGTHS.indexOf('asserted'); // true: strongest first
  * ```
@@ -107,7 +107,7 @@ const PATTERNS: readonly LeakDetector[] = LEAK_DETECTORS.filter((detector) => de
  *
  * @example
  * ```ts
- * import { CLAIM_KINDS } from '@enclaim/policy-schema';
+ * import { CLAIM_KINDS } from '@enclaim/policy-schema/claims';
  *
  * console.log(CLAIM_KINDS['access-logged'].needs);
  * ```
@@ -369,7 +369,8 @@ export const CLAIM_KINDS: Readonly<Record<ClaimKind, ClaimRule>> = {
  * @example
  * ```ts
  * import { readFile } from 'node:fs/promises';
- * import { parsePolicy, strengthOf } from '@enclaim/policy-schema';
+ * import { parsePolicy } from '@enclaim/policy-schema';
+ * import { strengthOf } from '@enclaim/policy-schema/claims';
  *
  * const policy = parsePolicy(await readFile('policy.yaml', 'utf8'));
  * for (const { kind } of policy.claims) console.log(kind, strengthOf(kind, policy));
@@ -398,7 +399,8 @@ export function isPersonal(policy: Policy, category: Category): boolean {
  * @example
  * ```ts
  * import { readFile } from 'node:fs/promises';
- * import { isAttestedOnly, parsePolicy } from '@enclaim/policy-schema';
+ * import { parsePolicy } from '@enclaim/policy-schema';
+ * import { isAttestedOnly } from '@enclaim/policy-schema/admission';
  *
  * const policy = parsePolicy(await readFile('policy.yaml', 'utf8'));
  * isAttestedOnly(policy, 'clinic.v1.Intake/Read');
@@ -451,7 +453,8 @@ export function suspending(kind: ClaimKind, { overrides }: Policy): readonly Ove
  * @example
  * ```ts
  * import { readFile } from 'node:fs/promises';
- * import { coverageOf, parsePolicy } from '@enclaim/policy-schema';
+ * import { parsePolicy } from '@enclaim/policy-schema';
+ * import { coverageOf } from '@enclaim/policy-schema/claims';
  *
  * const policy = parsePolicy(await readFile('policy.yaml', 'utf8'));
  * for (const claim of policy.claims) console.log(claim.id, coverageOf(policy, claim));

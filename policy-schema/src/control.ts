@@ -10,7 +10,7 @@ type Controls = Readonly<Record<string, string>>;
  *
  * @example
  * ```ts
- * import { FRAMEWORKS } from '@enclaim/policy-schema';
+ * import { FRAMEWORKS } from '@enclaim/policy-schema/claims';
  *
  * console.log(FRAMEWORKS.gdpr);
  * ```
@@ -281,7 +281,7 @@ const HIPAA: Controls = {
  *
  * @example
  * ```ts
- * import { CONTROLS } from '@enclaim/policy-schema';
+ * import { CONTROLS } from '@enclaim/policy-schema/claims';
  *
  * console.log(CONTROLS.get('gdpr/art.28'));
  * ```

@@ -67,7 +67,8 @@ export interface Circumstances {
  * @example
  * ```ts
  * import { readFile } from 'node:fs/promises';
- * import { decide, parsePolicy } from '@enclaim/policy-schema';
+ * import { parsePolicy } from '@enclaim/policy-schema';
+ * import { decide } from '@enclaim/policy-schema/admission';
  *
  * const policy = parsePolicy(await readFile('policy.yaml', 'utf8'));
  * const { allow, reason } = decide(policy, {

@@ -63,7 +63,8 @@ export interface PolicyIssue {
  *
  * @example
  * ```ts
- * import { checkPolicy, MAX_ISSUES } from '@enclaim/policy-schema';
+ * import { checkPolicy } from '@enclaim/policy-schema';
+ * import { MAX_ISSUES } from '@enclaim/policy-schema/issues';
  *
  * checkPolicy('enclaim: 2').issues.length <= MAX_ISSUES; // true
  * ```

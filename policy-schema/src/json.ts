@@ -21,7 +21,7 @@ const CLOSE = new Set([0x5d, 0x7d]);
  *
  * @example
  * ```ts
- * import { canonicalJson } from '@enclaim/policy-schema';
+ * import { canonicalJson } from '@enclaim/policy-schema/admission';
  *
  * new TextDecoder().decode(canonicalJson({ b: 1, a: [2] })); // {"a":[2],"b":1}
  * ```
@@ -52,7 +52,7 @@ export function decodeUtf8(bytes: Uint8Array): string {
  *
  * @example
  * ```ts
- * import { parseJson } from '@enclaim/policy-schema';
+ * import { parseJson } from '@enclaim/policy-schema/admission';
  *
  * parseJson(new TextEncoder().encode('{"a": 1, "a": 2}')); // throws: two members of one name
  * ```

@@ -31,7 +31,7 @@ class Written {
  * @example
  * ```ts
  * import type { DescMessage, Message, Registry } from '@bufbuild/protobuf';
- * import { ExactJson } from '@enclaim/policy-schema';
+ * import { ExactJson } from '@enclaim/policy-schema/admission';
  *
  * // A whole number beyond 2^53 is kept. `JSON.parse` would round it.
  * function messageOf(schema: DescMessage, registry: Registry, json: string): Message {

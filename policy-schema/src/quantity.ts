@@ -42,7 +42,7 @@ const TIME_MILLISECONDS: Readonly<Record<string, number>> = { ms: 1, s: 1000, mi
  *
  * @example
  * ```ts
- * import { secondsOf } from '@enclaim/policy-schema';
+ * import { secondsOf } from '@enclaim/policy-schema/admission';
  *
  * secondsOf('P30D'); // 2592000
  * ```
@@ -58,7 +58,7 @@ export function secondsOf(duration: Duration): number {
  *
  * @example
  * ```ts
- * import { bytesOf } from '@enclaim/policy-schema';
+ * import { bytesOf } from '@enclaim/policy-schema/admission';
  *
  * bytesOf('256MiB'); // 268435456
  * ```
@@ -72,7 +72,7 @@ export function bytesOf(size: Size): number {
  *
  * @example
  * ```ts
- * import { millisecondsOf } from '@enclaim/policy-schema';
+ * import { millisecondsOf } from '@enclaim/policy-schema/admission';
  *
  * millisecondsOf('5s'); // 5000
  * ```
@@ -90,7 +90,7 @@ export const QUOTED_BY_DEFAULT: Time = '1s';
  *
  * @example
  * ```ts
- * import { quotedWithin } from '@enclaim/policy-schema';
+ * import { quotedWithin } from '@enclaim/policy-schema/admission';
  *
  * quotedWithin({ quoted: '250ms' }); // 250
  * quotedWithin({}); // 1000
@@ -105,7 +105,7 @@ export function quotedWithin({ quoted = QUOTED_BY_DEFAULT }: { readonly quoted?:
  *
  * @example
  * ```ts
- * import { isDay } from '@enclaim/policy-schema';
+ * import { isDay } from '@enclaim/policy-schema/admission';
  *
  * isDay('2027-02-29'); // false: 2027 is no leap year
  * ```
@@ -121,7 +121,7 @@ export function isDay(text: string): boolean {
  *
  * @example
  * ```ts
- * import { endOf } from '@enclaim/policy-schema';
+ * import { endOf } from '@enclaim/policy-schema/admission';
  *
  * new Date(endOf('2027-03-31')); // 2027-04-01T00:00:00.000Z
  * ```

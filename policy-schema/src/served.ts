@@ -62,7 +62,8 @@ export interface ServedClaims {
  * @example
  * ```ts
  * import { readFile } from 'node:fs/promises';
- * import { parsePolicy, servedClaims } from '@enclaim/policy-schema';
+ * import { parsePolicy } from '@enclaim/policy-schema';
+ * import { servedClaims } from '@enclaim/policy-schema/admission';
  *
  * const policy = parsePolicy(await readFile('policy.yaml', 'utf8'));
  * for (const [method, { answer }] of servedClaims(policy).methods) console.log(method, answer);
@@ -140,7 +141,8 @@ function idsOf(claims: readonly Claim[], which: (claim: Claim) => boolean): Clai
  * @example
  * ```ts
  * import { readFile } from 'node:fs/promises';
- * import { controlsOf, decodePolicy } from '@enclaim/policy-schema';
+ * import { decodePolicy } from '@enclaim/policy-schema';
+ * import { controlsOf } from '@enclaim/policy-schema/admission';
  *
  * const policy = decodePolicy(await readFile('policy.json'));
  * console.log(controlsOf(policy, ['access'])); // ['soc2/cc6.1']

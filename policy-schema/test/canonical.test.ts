@@ -3,16 +3,8 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
-import {
-  canonicalJson,
-  canonicalPolicy,
-  decodePolicy,
-  digestOfCanonical,
-  PolicyError,
-  parseJson,
-  parsePolicy,
-  policyDigest,
-} from '../src/index.ts';
+import { canonicalJson, digestOfCanonical, parseJson } from '../src/admission.ts';
+import { canonicalPolicy, decodePolicy, PolicyError, parsePolicy, policyDigest } from '../src/index.ts';
 import { BASE } from './base-policy.ts';
 
 const policy = parsePolicy(BASE);

@@ -5,8 +5,9 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { type Decision, decide, type Flow } from '../src/admission.ts';
 import { authorize } from '../src/cedar.ts';
-import { type Decision, decide, type Flow, formatIssue, PolicyError, parsePolicy, runCases } from '../src/index.ts';
+import { formatIssue, PolicyError, parsePolicy, runCases } from '../src/index.ts';
 import { BASE } from './base-policy.ts';
 
 const policy = parsePolicy(BASE);

@@ -32,8 +32,9 @@ import {
 } from '@bufbuild/protobuf/wkt';
 import { count } from '../../test/support/long.ts';
 import { fc } from '../../test/support/properties.ts';
+import { interfaceDigest, labelOf } from '../src/admission.ts';
 import { data, holds } from '../src/gen/enclaim/handling_pb.js';
-import { type Descriptors, interfaceDigest, labelOf, PolicyError, readDescriptors } from '../src/index.ts';
+import { type Descriptors, PolicyError, readDescriptors } from '../src/index.ts';
 import { compileFiles } from './compile.ts';
 
 const PAIRS = count(500, 500, 100);

@@ -3,15 +3,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type DescMessage, fromJson, type JsonValue, toBinary } from '@bufbuild/protobuf';
-import {
-  type ExposedMethod,
-  interfaceDigest,
-  labelOf,
-  match,
-  PolicyError,
-  parsePolicy,
-  requestLabel,
-} from '../src/index.ts';
+import { type ExposedMethod, interfaceDigest, labelOf, requestLabel } from '../src/admission.ts';
+import { match, PolicyError, parsePolicy } from '../src/index.ts';
 import { compileFiles } from './compile.ts';
 
 const PROTO = `syntax = "proto3"; package t;

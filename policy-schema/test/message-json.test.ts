@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type JsonValue, toJson } from '@bufbuild/protobuf';
-import { ExactJson } from '../src/index.ts';
+import { ExactJson } from '../src/admission.ts';
 import { compileFiles } from './compile.ts';
 
 const { registry } = await compileFiles({

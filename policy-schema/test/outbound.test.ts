@@ -4,7 +4,8 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { callOf, match, parsePolicy } from '../src/index.ts';
+import { callOf } from '../src/admission.ts';
+import { match, parsePolicy } from '../src/index.ts';
 import { compileFiles } from './compile.ts';
 
 const POLICY = parsePolicy(`enclaim: 1

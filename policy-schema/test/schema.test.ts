@@ -5,7 +5,9 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Ajv2020 } from 'ajv/dist/2020.js';
-import { policyJsonSchema, readSource, SCHEMA_FILE } from '../src/index.ts';
+import { policyJsonSchema } from '../src/index.ts';
+import { SCHEMA_FILE } from '../src/read/schema.ts';
+import { readSource } from '../src/read/source.ts';
 import { INVALID, VALID } from './policy-table.ts';
 import { documentOf } from './row.ts';
 

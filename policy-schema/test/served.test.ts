@@ -2,7 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { controlsOf, type MethodClaims, type Policy, parsePolicy, servedClaims } from '@enclaim/policy-schema';
+import { type Policy, parsePolicy } from '@enclaim/policy-schema';
+import { controlsOf, type MethodClaims, servedClaims } from '@enclaim/policy-schema/admission';
 import { BASE } from './base-policy.ts';
 
 const SUBMIT = 'c.v1.Intake/Submit';

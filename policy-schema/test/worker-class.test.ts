@@ -4,18 +4,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { count } from '../../test/support/long.ts';
 import { fc } from '../../test/support/properties.ts';
-import {
-  decide,
-  MAX_WORKER_CLASSES,
-  match,
-  obstacle,
-  type Policy,
-  PolicyError,
-  parsePolicy,
-  type RuledMethod,
-  type Sink,
-  workerClasses,
-} from '../src/index.ts';
+import { decide, type Sink } from '../src/admission.ts';
+import { match, type Policy, PolicyError, parsePolicy } from '../src/index.ts';
+import { MAX_WORKER_CLASSES, obstacle, type RuledMethod, workerClasses } from '../src/match/worker-class.ts';
 import { compileFiles } from './compile.ts';
 import { smallPolicy } from './small-policy.ts';
 

@@ -7,14 +7,8 @@ import { before, test } from 'node:test';
 import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { FileDescriptorProtoSchema, FileDescriptorSetSchema, file_google_protobuf_any } from '@bufbuild/protobuf/wkt';
 import { compileProtos } from '@enclaim/image';
-import {
-  canonicalPolicy,
-  type ExposedMethod,
-  parsePolicy,
-  policyDigest,
-  readDescriptors,
-  servicesOf,
-} from '@enclaim/policy-schema';
+import { canonicalPolicy, parsePolicy, policyDigest, readDescriptors } from '@enclaim/policy-schema';
+import { type ExposedMethod, servicesOf } from '@enclaim/policy-schema/admission';
 import { admit } from '../src/admission/admission.ts';
 import type { GrpcCall } from '../src/channel/grpc-call.ts';
 import { ReflectionService } from '../src/channel/reflection.ts';

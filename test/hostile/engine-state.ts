@@ -3,7 +3,7 @@
  * knowledge, `Put` reads nothing and sees it by how deep its stack is. Nothing is timed.
  */
 
-import type { WorkerClass } from '@enclaim/policy-schema';
+import type { WorkerClass } from '@enclaim/policy-schema/admission';
 import { openLab } from '../support/lab.ts';
 import type { Attack } from './attack.ts';
 

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { encodeBundle } from '@enclaim/attestation/bundle';
 import { utf8 } from '@enclaim/attestation/bytes';
-import { digestOfCanonical } from '@enclaim/policy-schema';
+import { digestOfCanonical } from '@enclaim/policy-schema/admission';
 import * as app from '../../guest/src/app.ts';
 import * as line from '../../guest/src/linux/command-line.ts';
 import * as disk from '../../guest/src/linux/disk.ts';

@@ -2,7 +2,8 @@
 
 import { create, toBinary } from '@bufbuild/protobuf';
 import { AnySchema, anyPack } from '@bufbuild/protobuf/wkt';
-import { type Descriptors, type Policy, parsePolicy, servicesOf } from '@enclaim/policy-schema';
+import { type Descriptors, type Policy, parsePolicy } from '@enclaim/policy-schema';
+import { servicesOf } from '@enclaim/policy-schema/admission';
 import { labelOf } from '../../policy-schema/src/match/handling.ts';
 import { interfaceDigest } from '../../policy-schema/src/match/interface.ts';
 import { outbound } from '../../policy-schema/src/match/outbound.ts';

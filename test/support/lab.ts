@@ -3,15 +3,8 @@
 import { join } from 'node:path';
 import { fromBinary, fromJson, type JsonValue, toBinary, toJson } from '@bufbuild/protobuf';
 import { compileProtos } from '@enclaim/image';
-import {
-  canonicalPolicy,
-  interfaceDigest,
-  type Policy,
-  parsePolicy,
-  policyDigest,
-  readDescriptors,
-  type WorkerClass,
-} from '@enclaim/policy-schema';
+import { canonicalPolicy, type Policy, parsePolicy, policyDigest, readDescriptors } from '@enclaim/policy-schema';
+import { interfaceDigest, type WorkerClass } from '@enclaim/policy-schema/admission';
 import { type Admission, admit } from '../../runtime/src/admission/admission.ts';
 import type { Answer } from '../../runtime/src/call/caller.ts';
 import { Calls as WholeCalls } from '../../runtime/src/call/calls.ts';

@@ -8,7 +8,7 @@ import { type DigestText, digestText, sha256, sha384 } from '@enclaim/attestatio
 import { launchCommandLine, predictPcrs, registerOf } from '@enclaim/attestation/measure';
 import { merkleRoot } from '@enclaim/attestation/merkle';
 import type { BootStatement, CurrentBootStatement } from '@enclaim/attestation/statement';
-import { digestOfCanonical } from '@enclaim/policy-schema';
+import { digestOfCanonical } from '@enclaim/policy-schema/admission';
 import type { BootKeys } from '../../runtime/src/boot/keys.ts';
 import type { HardwareEvidence } from '../../runtime/src/hardware/platform.ts';
 import { type FakeAttestationKey, fakeQuote } from '../fakes/attestation-key.ts';

@@ -1,6 +1,6 @@
 /** Verdict: every check that was made, and every one that was not. */
 
-import type { Strength } from '@enclaim/policy-schema';
+import type { Strength } from '@enclaim/policy-schema/claims';
 
 /** How a check ended. `not run` is never a pass. */
 export type Outcome = 'passed' | 'failed' | 'not run';

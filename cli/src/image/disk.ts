@@ -4,7 +4,7 @@ import { bundleDigest, policyFrame } from '@enclaim/attestation/bundle';
 import { digestText, sha256, sha384 } from '@enclaim/attestation/digest';
 import { artefactOf, ImageError } from '@enclaim/image';
 import { DISK_TARGETS, type DiskTarget, gptEvent, makeDisk, SECTOR, writeDisk } from '@enclaim/image/disk';
-import { digestOfCanonical } from '@enclaim/policy-schema';
+import { digestOfCanonical } from '@enclaim/policy-schema/admission';
 import { type Command, Option } from 'commander';
 import { readInput } from '../input.ts';
 import { UsageError } from '../usage-error.ts';

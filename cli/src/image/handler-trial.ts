@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { WORKER_HEAP } from '@enclaim/guest/worker-share';
 import { projectRoot } from '@enclaim/image';
-import { type MatchResult, suggestion } from '@enclaim/policy-schema';
+import type { MatchResult } from '@enclaim/policy-schema';
+import { suggestion } from '@enclaim/policy-schema/suggestion';
 import { printable } from '../printable.ts';
 import type { TrialResult } from './handler-trial-process.ts';
 

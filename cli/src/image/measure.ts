@@ -3,7 +3,7 @@
  * the measurements of its launch.
  */
 import { bundleDigest, parseBundle } from '@enclaim/attestation/bundle';
-import { digestOfCanonical } from '@enclaim/policy-schema';
+import { digestOfCanonical } from '@enclaim/policy-schema/admission';
 import { type Command, Option } from 'commander';
 import { collect, readInput, writeOutput } from '../input.ts';
 import { UsageError } from '../usage-error.ts';

@@ -7,7 +7,7 @@ import { bundleDigest, parseBundle } from '@enclaim/attestation/bundle';
 import { digestText, parseDigest } from '@enclaim/attestation/digest';
 import { directRtmr1Events, rtmrOf } from '@enclaim/attestation/measure';
 import type { Rebuilt } from '@enclaim/image';
-import { digestOfCanonical } from '@enclaim/policy-schema';
+import { digestOfCanonical } from '@enclaim/policy-schema/admission';
 
 /**
  * Makes the references for a machine that claims to run these sources. Of the given references only

@@ -3,7 +3,8 @@
  * evidence.
  */
 
-import { isAttestedOnly, type MatchResult, type Policy } from '@enclaim/policy-schema';
+import type { MatchResult, Policy } from '@enclaim/policy-schema';
+import { isAttestedOnly } from '@enclaim/policy-schema/admission';
 import ansis from 'ansis';
 
 /**

@@ -4,7 +4,7 @@
 
 import { stat } from 'node:fs/promises';
 import { dirname, relative } from 'node:path';
-import { isDay } from '@enclaim/policy-schema';
+import { isDay } from '@enclaim/policy-schema/admission';
 import type { Command } from 'commander';
 import { EXIT } from '../exit-status.ts';
 import { UsageError } from '../usage-error.ts';

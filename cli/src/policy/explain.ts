@@ -3,18 +3,9 @@
  * of them covers.
  */
 
-import {
-  CLAIM_KINDS,
-  type Claim,
-  type ClaimKind,
-  CONTROLS,
-  coverageOf,
-  covers,
-  type Policy,
-  policyDigest,
-  type Standing,
-  strengthOf,
-} from '@enclaim/policy-schema';
+import { type Policy, policyDigest } from '@enclaim/policy-schema';
+import { type Claim, type ClaimKind, covers } from '@enclaim/policy-schema/admission';
+import { CLAIM_KINDS, CONTROLS, coverageOf, type Standing, strengthOf } from '@enclaim/policy-schema/claims';
 import { HELD_CLAIMS } from '@enclaim/runtime/hindrances';
 import ansis from 'ansis';
 import { UsageError } from '../usage-error.ts';

@@ -1,6 +1,7 @@
 /** Text of `enclaim policy explain log`: how the log is kept, and who reads which part. */
 
-import { type Policy, quotedWithin } from '@enclaim/policy-schema';
+import type { Policy } from '@enclaim/policy-schema';
+import { quotedWithin } from '@enclaim/policy-schema/admission';
 import ansis from 'ansis';
 
 /** Lines for people. */

@@ -6,20 +6,9 @@
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { compileProtos } from '@enclaim/image';
-import {
-  CLAIM_KINDS,
-  type ClaimKind,
-  canonicalPolicy,
-  interfaceDigest,
-  type MatchResult,
-  match,
-  methodIdOf,
-  type Policy,
-  policyDigest,
-  policyJsonSchema,
-  readDescriptors,
-  servicesOf,
-} from '@enclaim/policy-schema';
+import { canonicalPolicy, type MatchResult, match, type Policy, policyDigest, policyJsonSchema, readDescriptors } from '@enclaim/policy-schema';
+import { type ClaimKind, interfaceDigest, methodIdOf, servicesOf } from '@enclaim/policy-schema/admission';
+import { CLAIM_KINDS } from '@enclaim/policy-schema/claims';
 import type { Command } from 'commander';
 import { UsageError } from '../usage-error.ts';
 import { explainChannels } from './channels.ts';

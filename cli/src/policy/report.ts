@@ -1,6 +1,7 @@
 /** Reports of checks of a policy and its protos: for people, as JSON, and as SARIF. */
 
-import type { PolicyIssue, Reason } from '@enclaim/policy-schema';
+import type { PolicyIssue } from '@enclaim/policy-schema';
+import type { Reason } from '@enclaim/policy-schema/admission';
 import ansis from 'ansis';
 
 /** A place in a file, 1-based. */

@@ -2,7 +2,8 @@
 
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { policyJsonSchema, SCHEMA_FILE } from '@enclaim/policy-schema';
+import { policyJsonSchema } from '@enclaim/policy-schema';
+import { SCHEMA_FILE } from '@enclaim/policy-schema/schema';
 
 /** The name of a new app, and the owner who answers for it. */
 export interface AppIdentity {

@@ -3,7 +3,8 @@
  * refused.
  */
 
-import { type MethodId, type Policy, uncovered } from '@enclaim/policy-schema';
+import type { Policy } from '@enclaim/policy-schema';
+import { type MethodId, uncovered } from '@enclaim/policy-schema/admission';
 import type { Finding, Place } from './report.ts';
 
 /**

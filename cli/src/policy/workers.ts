@@ -3,15 +3,9 @@
  * methods never do.
  */
 
-import {
-  type MatchResult,
-  type Obstacle,
-  obstacle,
-  type Policy,
-  type RuledMethod,
-  type WorkerClass,
-  workerClasses,
-} from '@enclaim/policy-schema';
+import type { MatchResult, Policy } from '@enclaim/policy-schema';
+import type { WorkerClass } from '@enclaim/policy-schema/admission';
+import { type Obstacle, obstacle, type RuledMethod, workerClasses } from '@enclaim/policy-schema/workers';
 import ansis from 'ansis';
 
 /**

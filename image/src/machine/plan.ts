@@ -7,7 +7,7 @@ import { join, resolve } from 'node:path';
 import { type Bundle, MAX_BUNDLE, parseBundle } from '@enclaim/attestation/bundle';
 import { isDigestText, parseDigest, sha256 } from '@enclaim/attestation/digest';
 import { launchCommandLine } from '@enclaim/attestation/measure';
-import { digestOfCanonical } from '@enclaim/policy-schema';
+import { digestOfCanonical } from '@enclaim/policy-schema/admission';
 import type { Accelerator, BootSource, DiskSource, MachineDescription, Platform } from './arguments.ts';
 import { MachineError } from './error.ts';
 

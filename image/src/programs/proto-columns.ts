@@ -8,7 +8,7 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { ProtoPlace } from '@enclaim/policy-schema';
+import type { ProtoPlace } from '@enclaim/policy-schema/admission';
 
 const TAB_STOP = 4;
 /** The start of a declaration: a word, or a type's leading dot. */

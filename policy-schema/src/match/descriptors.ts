@@ -43,7 +43,8 @@ export interface ProtoPlace {
  * @example
  * ```ts
  * import { readFile } from 'node:fs/promises';
- * import { readDescriptors, servicesOf } from '@enclaim/policy-schema';
+ * import { readDescriptors } from '@enclaim/policy-schema';
+ * import { servicesOf } from '@enclaim/policy-schema/admission';
  *
  * const descriptors = readDescriptors(await readFile('descriptors.binpb')); // by buf build
  * for (const { typeName } of servicesOf(descriptors)) console.log(typeName);
@@ -85,7 +86,8 @@ const registries: WeakMap<DescFile, FileRegistry> = new WeakMap();
  * @example
  * ```ts
  * import { readFile } from 'node:fs/promises';
- * import { readDescriptors, servicesOf } from '@enclaim/policy-schema';
+ * import { readDescriptors } from '@enclaim/policy-schema';
+ * import { servicesOf } from '@enclaim/policy-schema/admission';
  *
  * const descriptors = readDescriptors(await readFile('descriptors.binpb')); // by buf build
  * for (const { typeName, methods } of servicesOf(descriptors))
@@ -102,7 +104,8 @@ export function servicesOf({ registry }: Descriptors): DescService[] {
  * @example
  * ```ts
  * import { readFile } from 'node:fs/promises';
- * import { methodIdOf, readDescriptors, servicesOf } from '@enclaim/policy-schema';
+ * import { readDescriptors } from '@enclaim/policy-schema';
+ * import { methodIdOf, servicesOf } from '@enclaim/policy-schema/admission';
  *
  * const descriptors = readDescriptors(await readFile('descriptors.binpb')); // by buf build
  * for (const { methods } of servicesOf(descriptors)) console.log(methods.map(methodIdOf));

@@ -138,7 +138,7 @@ export function handlingOf(method: DescMethod): Handling | undefined {
  * @example
  * ```ts
  * import type { DescMessage } from '@bufbuild/protobuf';
- * import { labelOf } from '@enclaim/policy-schema';
+ * import { labelOf } from '@enclaim/policy-schema/admission';
  *
  * function carries(schema: DescMessage, message: Uint8Array): boolean {
  *   return labelOf(schema, message).has('personal.health');

@@ -25,12 +25,8 @@ const DOMAIN = 'enclaim/interface/v2\0';
  * @example
  * ```ts
  * import { readFile } from 'node:fs/promises';
- * import {
- *   interfaceDigest,
- *   methodIdOf,
- *   readDescriptors,
- *   servicesOf,
- * } from '@enclaim/policy-schema';
+ * import { readDescriptors } from '@enclaim/policy-schema';
+ * import { interfaceDigest, methodIdOf, servicesOf } from '@enclaim/policy-schema/admission';
  *
  * const descriptors = readDescriptors(await readFile('descriptors.binpb')); // by buf build
  * for (const method of servicesOf(descriptors).flatMap(({ methods }) => methods))

@@ -162,8 +162,8 @@ export function match(descriptors: Descriptors, policy: Policy): MatchResult {
  *
  * @example
  * ```ts
- * import type { ExposedMethod } from '@enclaim/policy-schema';
- * import { requestLabel } from '@enclaim/policy-schema';
+ * import type { ExposedMethod } from '@enclaim/policy-schema/admission';
+ * import { requestLabel } from '@enclaim/policy-schema/admission';
  *
  * // Without a pinned interface: all that the rule accepts.
  * function labelled(method: ExposedMethod, request: Uint8Array): string[] {

@@ -35,7 +35,7 @@ const HTTP_CALL = /^(POST|PUT) (\/[A-Za-z0-9/._~-]*)$/;
  *
  * @example
  * ```ts
- * import { parseHttpCall } from '@enclaim/policy-schema';
+ * import { parseHttpCall } from '@enclaim/policy-schema/admission';
  *
  * parseHttpCall('POST /v1/send'); // { verb: 'POST', path: '/v1/send' }
  * parseHttpCall('mail.v1.Mailer/Send'); // undefined: a call of gRPC
@@ -59,7 +59,7 @@ export function isOutbound(service: DescService): boolean {
  *
  * @example
  * ```ts
- * import { callOf } from '@enclaim/policy-schema';
+ * import { callOf } from '@enclaim/policy-schema/admission';
  *
  * callOf({ id: 'mail.v1.Mailer/Send', http: 'none' }); // mail.v1.Mailer/Send
  * callOf({ id: 'mail.v1.Mailer/Send', http: { verb: 'POST', path: '/v1/send' } }); // POST /v1/send

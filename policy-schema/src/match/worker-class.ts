@@ -18,7 +18,7 @@ import type { OutboundMethod } from './outbound.ts';
  *
  * @example
  * ```ts
- * import { MAX_WORKER_CLASSES } from '@enclaim/policy-schema';
+ * import { MAX_WORKER_CLASSES } from '@enclaim/policy-schema/workers';
  *
  * console.log(`at most ${MAX_WORKER_CLASSES} processes for one policy`);
  * ```
@@ -71,7 +71,8 @@ interface Reach extends RuledMethod {
  * @example
  * ```ts
  * import { readFile } from 'node:fs/promises';
- * import { match, parsePolicy, readDescriptors, workerClasses } from '@enclaim/policy-schema';
+ * import { match, parsePolicy, readDescriptors } from '@enclaim/policy-schema';
+ * import { workerClasses } from '@enclaim/policy-schema/workers';
  *
  * const policy = parsePolicy(await readFile('policy.yaml', 'utf8'));
  * const descriptors = readDescriptors(await readFile('descriptors.binpb'));
@@ -114,7 +115,8 @@ export function workerClasses(
  * @example
  * ```ts
  * import { readFile } from 'node:fs/promises';
- * import { match, obstacle, parsePolicy, readDescriptors } from '@enclaim/policy-schema';
+ * import { match, parsePolicy, readDescriptors } from '@enclaim/policy-schema';
+ * import { obstacle } from '@enclaim/policy-schema/workers';
  *
  * const policy = parsePolicy(await readFile('policy.yaml', 'utf8'));
  * const descriptors = readDescriptors(await readFile('descriptors.binpb'));

@@ -11,7 +11,7 @@ import { policyGrammar } from './grammar.ts';
  *
  * @example
  * ```ts
- * import { SCHEMA_FILE } from '@enclaim/policy-schema';
+ * import { SCHEMA_FILE } from '@enclaim/policy-schema/schema';
  *
  * console.log(`# yaml-language-server: $schema=${SCHEMA_FILE}`);
  * ```
@@ -26,7 +26,8 @@ export const SCHEMA_FILE = 'policy.schema.json';
  * @example
  * ```ts
  * import { writeFile } from 'node:fs/promises';
- * import { policyJsonSchema, SCHEMA_FILE } from '@enclaim/policy-schema';
+ * import { policyJsonSchema } from '@enclaim/policy-schema';
+ * import { SCHEMA_FILE } from '@enclaim/policy-schema/schema';
  *
  * await writeFile(SCHEMA_FILE, JSON.stringify(policyJsonSchema()));
  * ```

@@ -68,7 +68,7 @@ const ILLEGIBLE =
  *
  * @example
  * ```ts
- * import { readSource } from '@enclaim/policy-schema';
+ * import { readSource } from '@enclaim/policy-schema/source';
  *
  * const { value, issues } = readSource('{ on: yes }'); // YAML 1.1 reads another value: an issue
  * console.log(value, issues);

@@ -5,7 +5,7 @@
  *
  * @example
  * ```ts
- * import { suggestion } from '@enclaim/policy-schema';
+ * import { suggestion } from '@enclaim/policy-schema/suggestion';
  *
  * suggestion('acepts', ['accepts', 'returns']); // ; did you mean "accepts"?
  * ```

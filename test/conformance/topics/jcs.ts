@@ -1,7 +1,8 @@
 /** RFC 8785: canonical JSON, and documents that have none. */
 
 import { createHash } from 'node:crypto';
-import { canonicalJson, PolicyError, parseJson } from '@enclaim/policy-schema';
+import { PolicyError } from '@enclaim/policy-schema';
+import { canonicalJson, parseJson } from '@enclaim/policy-schema/admission';
 import { type Case, compare, fileOf, type Outcome } from '../topic.ts';
 
 export const topic = 'jcs';
