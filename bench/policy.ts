@@ -7,7 +7,17 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createFileRegistry, fromBinary } from '@bufbuild/protobuf';
 import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
-import { accept, canonicalPolicy, decodePolicy, diff, match, parseDemand, parsePolicy, policyDigest, readDescriptors } from '@enclaim/policy-schema';
+import {
+  accept,
+  canonicalPolicy,
+  decodePolicy,
+  diff,
+  match,
+  parseDemand,
+  parsePolicy,
+  policyDigest,
+  readDescriptors,
+} from '@enclaim/policy-schema';
 import { digestOfCanonical, labelOf } from '@enclaim/policy-schema/admission';
 import { authorize } from '@enclaim/policy-schema/cedar';
 import * as yaml from 'yaml';

@@ -10,7 +10,17 @@ import { test } from 'node:test';
 import { count } from '../../test/support/long.ts';
 import { fc } from '../../test/support/properties.ts';
 import { labelOf } from '../src/admission.ts';
-import { accept, canonicalPolicy, checkPolicy, decodePolicy, match, PolicyError, parseDemand, parsePolicy, readDescriptors } from '../src/index.ts';
+import {
+  accept,
+  canonicalPolicy,
+  checkPolicy,
+  decodePolicy,
+  match,
+  PolicyError,
+  parseDemand,
+  parsePolicy,
+  readDescriptors,
+} from '../src/index.ts';
 import { BASE } from './base-policy.ts';
 import { BOMBS, HARMLESS } from './bombs.ts';
 import { compileFiles } from './compile.ts';

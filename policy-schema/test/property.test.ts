@@ -17,7 +17,20 @@ import { stringify } from 'yaml';
 import { count } from '../../test/support/long.ts';
 import { fc } from '../../test/support/properties.ts';
 import { data, HandlingSchema, handling } from '../src/gen/enclaim/handling_pb.js';
-import { accept, canonicalPolicy, type Descriptors, type Direction, decodePolicy, diff, match, type Policy, parseDemand, parsePolicy, policyDigest, readDescriptors } from '../src/index.ts';
+import {
+  accept,
+  canonicalPolicy,
+  type Descriptors,
+  type Direction,
+  decodePolicy,
+  diff,
+  match,
+  type Policy,
+  parseDemand,
+  parsePolicy,
+  policyDigest,
+  readDescriptors,
+} from '../src/index.ts';
 import { powersOf } from './powers.ts';
 import { type Document, smallPolicy } from './small-policy.ts';
 

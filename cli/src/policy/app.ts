@@ -4,7 +4,17 @@ import { access } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { ONE_WORKER } from '@enclaim/guest/worker-share';
 import { compileProtos, editorPlace } from '@enclaim/image';
-import { type CheckedPolicy, checkPolicy, type Descriptors, type MatchResult, match, type Policy, PolicyError, type PolicyIssue, readDescriptors } from '@enclaim/policy-schema';
+import {
+  type CheckedPolicy,
+  checkPolicy,
+  type Descriptors,
+  type MatchResult,
+  match,
+  type Policy,
+  PolicyError,
+  type PolicyIssue,
+  readDescriptors,
+} from '@enclaim/policy-schema';
 import { callOf, type OutboundMethod, type WithheldMethod } from '@enclaim/policy-schema/admission';
 import { checkCedar } from '@enclaim/policy-schema/cedar';
 import { suggestion } from '@enclaim/policy-schema/suggestion';

@@ -6,7 +6,15 @@
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { compileProtos } from '@enclaim/image';
-import { canonicalPolicy, type MatchResult, match, type Policy, policyDigest, policyJsonSchema, readDescriptors } from '@enclaim/policy-schema';
+import {
+  canonicalPolicy,
+  type MatchResult,
+  match,
+  type Policy,
+  policyDigest,
+  policyJsonSchema,
+  readDescriptors,
+} from '@enclaim/policy-schema';
 import { type ClaimKind, interfaceDigest, methodIdOf, servicesOf } from '@enclaim/policy-schema/admission';
 import { CLAIM_KINDS } from '@enclaim/policy-schema/claims';
 import type { Command } from 'commander';
