@@ -5,7 +5,19 @@
 import { readFile, stat } from 'node:fs/promises';
 import { dirname, join, relative, resolve } from 'node:path';
 import { bundleDigest, encodeBundle, MAX_BUNDLE } from '@enclaim/attestation/bundle';
-import { type CheckedPolicy, canonicalPolicy, checkPolicy, type MatchError, type MatchResult, match, type Policy, type PolicyDigest, PolicyError, policyDigest, readDescriptors } from '@enclaim/policy-schema';
+import {
+  type CheckedPolicy,
+  canonicalPolicy,
+  checkPolicy,
+  type MatchError,
+  type MatchResult,
+  match,
+  type Policy,
+  type PolicyDigest,
+  PolicyError,
+  policyDigest,
+  readDescriptors,
+} from '@enclaim/policy-schema';
 import { checkCedar } from '@enclaim/policy-schema/cedar';
 import { ImageError } from '../errors.ts';
 import { compileHandlers, mapHandlers } from '../programs/compile.ts';
