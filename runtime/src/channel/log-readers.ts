@@ -11,8 +11,8 @@ import { LogRefusal } from './log-refusal.ts';
 export class LogReaders {
   readonly #keys: ReadonlySet<Ed25519Text>;
   readonly #boot: Sha256;
-  /** The last proof that held, by connection. */
-  readonly #proved = new WeakMap<CallerConnection, Uint8Array>();
+  /** The last proof that held, and whose it is, by connection. */
+  readonly #proved = new WeakMap<CallerConnection, { readonly proof: Uint8Array; readonly key: Ed25519Text }>();
 
   constructor(keys: Iterable<Ed25519Text>, boot: Sha256) {
     this.#keys = new Set(keys);
@@ -25,22 +25,24 @@ export class LogReaders {
    * **Bound**: a signature is verified only under a key that the policy names, and once for each
    * connection that goes on with it.
    *
+   * @returns the reader's key
    * @throws LogRefusal `unattested`, `reader`
    */
-  admit(call: GrpcCall): void {
+  admit(call: GrpcCall): Ed25519Text {
     const { connection } = call;
     if (!connection.isAttested) throw new LogRefusal('unattested', 'entries are read on attested connections alone');
     const proof = call.binary(READER_METADATA);
     if (proof?.length !== READER_PROOF_BYTES)
       throw new LogRefusal('reader', `entries are for readers, who send ${READER_METADATA}`);
     const before = this.#proved.get(connection);
-    if (before !== undefined && Buffer.compare(before, proof) === 0) return;
-    if (!this.#isProved(proof, connection)) throw new LogRefusal('reader', 'not a reader that the policy names');
-    this.#proved.set(connection, proof);
+    if (before !== undefined && Buffer.compare(before.proof, proof) === 0) return before.key;
+    const key = ed25519Key(proof.subarray(0, READER_KEY_BYTES));
+    if (!this.#isProved(key, proof, connection)) throw new LogRefusal('reader', 'not a reader that the policy names');
+    this.#proved.set(connection, { proof, key });
+    return key;
   }
 
-  #isProved(proof: Uint8Array, connection: CallerConnection): boolean {
-    const key = ed25519Key(proof.subarray(0, READER_KEY_BYTES));
+  #isProved(key: Ed25519Text, proof: Uint8Array, connection: CallerConnection): boolean {
     if (!this.#keys.has(key)) return false;
     const message = readerMessage(connection.exporter(), this.#boot);
     try {

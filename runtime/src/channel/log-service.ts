@@ -41,6 +41,8 @@ import { requestOf, smallRequest } from './small-requests.ts';
 export const MAX_ENTRIES_ANSWER_BYTES: number = 256 * 1024;
 /** Answers with entries that their readers have not taken yet, of all connections. */
 export const MAX_ENTRIES_ANSWERS = 64;
+/** The same of one reader, so that it leaves some to the others. */
+export const MAX_ENTRIES_ANSWERS_OF_READER = 16;
 /** Proofs that wait for a quote, of all connections. */
 export const MAX_WAITING_PROOFS = 1024;
 /** Entries that are read at once: a few answers' worth, and never as many as could be long. */
@@ -111,6 +113,8 @@ export class LogService {
   readonly #proving = new Set<GrpcCall>();
   #provings = 0;
   #answers = 0;
+  /** The same by reader: at most as many as the policy names. */
+  readonly #answersOf = new Map<Ed25519Text, number>();
   #isOver = false;
 
   constructor(source: LogSource | undefined) {
@@ -176,14 +180,18 @@ export class LogService {
     const { log } = this.#open();
     // In a turn, because a stranger's signature costs as much as a reader's.
     // layer: readers of the log
-    await this.#inTurn(call, async () => this.#readers.admit(call));
+    const reader = await this.#inTurn(call, async () => this.#readers.admit(call));
     if (asked.count < 1 || asked.count > MAX_ENTRIES_REQUESTED)
       throw new LogRefusal('request', `1 to ${MAX_ENTRIES_REQUESTED} entries are asked for at once`);
     const first = Number(asked.first);
     within(first + 1, log);
     if (first < log.minimum) throw forgotten(log);
+    const own = this.#answersOf.get(reader) ?? 0;
+    // layer: answers of a reader
+    if (own >= MAX_ENTRIES_ANSWERS_OF_READER) throw new LogRefusal('busy', `${own} answers wait for you to take them`);
     if (this.#answers >= MAX_ENTRIES_ANSWERS) throw new LogRefusal('busy', 'too many answers are not taken yet');
     this.#answers++;
+    this.#answersOf.set(reader, own + 1);
     try {
       const end = Math.min(first + asked.count, log.durable.size);
       const entries = await this.#inTurn(call, () => entriesOf(log, first, end));
@@ -192,6 +200,7 @@ export class LogService {
       call.end({ status: STATUS.ok });
     } finally {
       this.#answers--;
+      this.#answersOf.set(reader, (this.#answersOf.get(reader) ?? 1) - 1);
     }
   }
 
