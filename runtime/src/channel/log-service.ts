@@ -41,7 +41,7 @@ import { requestOf, smallRequest } from './small-requests.ts';
 export const MAX_ENTRIES_ANSWER_BYTES: number = 256 * 1024;
 /** Answers with entries that their readers have not taken yet, of all connections. */
 export const MAX_ENTRIES_ANSWERS = 64;
-/** The same of one reader, so that it leaves some to the others. */
+/** The same of one reader, so that some are left for every other reader. */
 export const MAX_ENTRIES_ANSWERS_OF_READER = 16;
 /** Proofs that wait for a quote, of all connections. */
 export const MAX_WAITING_PROOFS = 1024;
