@@ -99,6 +99,7 @@ async function refusal(name: string, content: Uint8Array): Promise<string> {
 test('log proof: the way of a record by its index to a quote, and into a receipt file', async () => {
   const made = await asked('proof', '--index', '1', '-o', at('1.enclaim-proof'));
   assert.equal(made.code, 0, made.stderr);
+  assert.match(made.stderr, /^later {2}enclaim verify .*1\.enclaim-proof --references .* --ak sha256:/m);
   const record = await verified('1.enclaim-proof');
   assert.deepEqual([record.kind, record.index], ['quoted', 1]);
   const text = await readFile(at('1.enclaim-proof'), 'utf8');
@@ -194,6 +195,8 @@ test('words that do not go together are usage errors, and a damaged copy is refu
     ['receipt', '--since', 'x', '-o', at('x')],
     ['receipt', '--index', '1', '--copy', at('copy'), '-o', at('x')],
     ['receipt', '--index', '1', '--disk', machine.logFile, '-o', at('x')],
+    ['receipt', '--index', '999999', '-o', at('x')],
+    ['receipt', '--since', '999999', '-o', at('x')],
     ['proof', '-o', at('x')],
     ['proof', '--index', '999999', '-o', at('x')],
   ])

@@ -11,6 +11,7 @@ import { openLog } from '@enclaim/attestation/log-disk';
 import { leafHash } from '@enclaim/attestation/merkle';
 import { parseReceipt } from '@enclaim/attestation/receipt';
 import { type NamedRecord, recordOf } from '@enclaim/attestation/record-proof';
+import { hashesOf, TILE_WIDTH } from '@enclaim/attestation/tlog';
 import {
   type AttestedChannel,
   LogReader,
@@ -25,6 +26,7 @@ import type { Command } from 'commander';
 import { connectTarget, optionalTarget, type TargetOptions, targetOptions } from './attested-target.ts';
 import { readDemands, readInput, readNewerThan, writeOutput } from './input.ts';
 import { diskOf } from './log-disk.ts';
+import { printable } from './printable.ts';
 import { readReferences } from './references-file.ts';
 import { UsageError } from './usage-error.ts';
 
@@ -93,6 +95,7 @@ async function proof(target: string, options: RecordOptions): Promise<void> {
       await writeOutput(options.out, utf8(`${JSON.stringify(proven, undefined, 2)}\n`));
     }
     console.error(`record ${named.index} ${named.record}`);
+    sayLater(options.out, options.references, channel);
   } finally {
     channel.close();
   }
@@ -103,13 +106,31 @@ async function receipt(target: string | undefined, options: ReceiptOptions): Pro
   const of = await receiptOf(options);
   if ((target === undefined) === (copy === undefined)) throw new UsageError('either a target or --copy is needed');
   if (disk !== undefined && copy === undefined) throw new UsageError('--disk needs --copy');
-  if (copy !== undefined) return writeOutput(out, await copiedReceipt(copy, of, disk));
+  if (copy !== undefined) return writeOutput(out, await within(copiedReceipt(copy, of, disk)));
   if (references === undefined) throw new UsageError('a target needs --references');
   const { channel, timeout } = await connectTarget(target as string, { ...options, references });
   try {
-    await writeOutput(out, await new LogReader(channel, { timeout }).receipt(of));
+    await writeOutput(out, await within(new LogReader(channel, { timeout }).receipt(of)));
+    sayLater(out, references, channel);
   } finally {
     channel.close();
+  }
+}
+
+/** Says how the file is verified. Whose TPM it is was shown on this connection alone. */
+function sayLater(file: string, references: string, { attestation }: AttestedChannel): void {
+  const { ak } = attestation.statement.device;
+  const pin = ak === null ? '' : ` --ak ${ak}`;
+  console.error(`later  enclaim verify ${printable(file)} --references ${printable(references)}${pin}`);
+}
+
+/** The outcome. @throws UsageError for a record or a tree that the log does not have */
+async function within<T>(making: Promise<T>): Promise<T> {
+  try {
+    return await making;
+  } catch (cause) {
+    if (cause instanceof RangeError) throw new UsageError(cause.message, { cause });
+    throw cause;
   }
 }
 
@@ -137,12 +158,9 @@ async function recordAt(channel: AttestedChannel, index: number, timeout: number
   const log = new LogReader(channel, { timeout });
   const { size } = await log.checkpoint();
   if (index >= size) throw new UsageError(`--index ${index}: the log has ${size} entries`);
-  const at = (index % WIDTH) * HASH_BYTES;
-  const hashes = await log.tile(0, Math.floor(index / WIDTH));
-  return { index, record: digestText('sha256', hashes.subarray(at, at + HASH_BYTES)) };
+  const hashes = hashesOf(await log.tile(0, Math.floor(index / TILE_WIDTH)));
+  return { index, record: digestText('sha256', hashes[index % TILE_WIDTH] ?? new Uint8Array()) };
 }
-const WIDTH = 256;
-const HASH_BYTES = 32;
 
 async function receiptOf({ since, ...options }: ReceiptOptions): Promise<ReceiptOf> {
   if (since === undefined) return { index: (await recordNamed(options)).index };

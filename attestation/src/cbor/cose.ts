@@ -23,7 +23,8 @@ export interface DetachedSign1 {
   readonly signature: Uint8Array;
 }
 
-const COSE_SIGN1_TAG = 18;
+/** Tag of a COSE_Sign1. */
+export const COSE_SIGN1_TAG = 18;
 const HEADER_ALGORITHM = 1;
 const HEADER_CRITICAL = 2;
 

@@ -1,6 +1,7 @@
 /** CBOR and COSE, as far as attestation needs them. */
 
 export {
+  COSE_SIGN1_TAG,
   type DetachedSign1,
   encodeSign1,
   parseDetachedSign1,

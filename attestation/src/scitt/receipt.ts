@@ -3,21 +3,20 @@
  * continues an older one, under the signature of the log's key.
  */
 
-import { importKey } from '#crypto';
-import { equalBytes, toHex } from '../bytes.ts';
-import { type CborMap, decodeCbor, encodeCbor, parseDetachedSign1, verifySign1 } from '../cbor/index.ts';
+import { equalBytes } from '../bytes.ts';
+import { type CborMap, COSE_SIGN1_TAG, decodeCbor, encodeCbor, parseDetachedSign1 } from '../cbor/index.ts';
 import type { Sha256 } from '../digest.ts';
 import { DecodeError, EvidenceError } from '../errors.ts';
 import { rootFromConsistency, rootFromPath } from '../merkle.ts';
-import { type Ed25519Text, ed25519Spki } from '../statement.ts';
+import type { Ed25519Text } from '../statement.ts';
 import { asArray, asBytes, asMap, asSize, asText, field } from './fields.ts';
-import { ALGORITHM_EDDSA, CLAIM, HEADER, keyThumbprint, type NamedTree, treeHeaders } from './signed-tree.ts';
+import { verifyUnderKey } from './signature.ts';
+import { CLAIM, HEADER, type NamedTree, treeHeaders } from './signed-tree.ts';
 
 /** Largest receipt in bytes: evidence of a machine, and the way to it. */
 export const MAX_COSE_RECEIPT_BYTES: number = (1 << 20) + (1 << 16);
 /** Hashes of a path between trees whose sizes are exact. */
 const MAX_PATH = 2 * 53;
-const COSE_SIGN1_TAG = 18;
 const PROOFS = { inclusion: -1, consistency: -2 } as const;
 /** Unprotected header of ours: the start of the proof, and the evidence of the key. */
 const OURS = 'enclaim';
@@ -124,14 +123,7 @@ export function rootOfReceipt({ tree, proof }: Pick<CoseReceipt, 'tree' | 'proof
  */
 export async function verifyCoseReceipt(receipt: CoseReceipt, key: Ed25519Text, known: Uint8Array): Promise<Sha256> {
   const { tree, keyId, signature } = receipt;
-  const thumbprint = keyThumbprint(key);
-  if (!equalBytes(keyId, thumbprint)) {
-    throw new EvidenceError('binding', `receipt under key ${toHex(keyId)}, the log's is ${toHex(thumbprint)}`);
-  }
   const root = rootOfReceipt(receipt, known);
-  const protectedBytes = treeHeaders(tree, keyId);
-  const protectedHeaders: CborMap = new Map([[HEADER.algorithm, ALGORITHM_EDDSA]]);
-  const message = { protectedBytes, protectedHeaders, unprotectedHeaders: new Map(), payload: root, signature };
-  await verifySign1(message, ALGORITHM_EDDSA, await importKey(ed25519Spki(key)));
+  await verifyUnderKey({ keyId, protectedBytes: treeHeaders(tree, keyId), payload: root, signature }, key);
   return root;
 }

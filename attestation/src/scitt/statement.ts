@@ -3,19 +3,18 @@
  * with receipts that it is in a log.
  */
 
-import { importKey } from '#crypto';
-import { equalBytes, toHex } from '../bytes.ts';
-import { type CborMap, encodeCbor, parseSign1, signedBytes, verifySign1 } from '../cbor/index.ts';
-import { DecodeError, EvidenceError } from '../errors.ts';
-import { type Ed25519Text, ed25519Spki } from '../statement.ts';
+import { equalBytes } from '../bytes.ts';
+import { type CborMap, COSE_SIGN1_TAG, encodeCbor, parseSign1, signedBytes } from '../cbor/index.ts';
+import { DecodeError } from '../errors.ts';
+import type { Ed25519Text } from '../statement.ts';
 import { asArray, asBytes, asMap, asText, field } from './fields.ts';
+import { verifyUnderKey } from './signature.ts';
 import { ALGORITHM_EDDSA, CLAIM, HEADER, keyThumbprint } from './signed-tree.ts';
 
 /** Largest statement in bytes. */
 export const MAX_STATEMENT_BYTES: number = 1 << 20;
 /** Receipts of one statement. */
 const MAX_RECEIPTS = 16;
-const COSE_SIGN1_TAG = 18;
 
 /** The signed part of a statement. */
 export interface StatementContent {
@@ -94,12 +93,5 @@ export function parseStatement(bytes: Uint8Array): SignedStatement {
  */
 export async function verifyStatement(statement: SignedStatement, key: Ed25519Text): Promise<void> {
   const { keyId, payload, signature } = statement;
-  const thumbprint = keyThumbprint(key);
-  if (!equalBytes(keyId, thumbprint)) {
-    throw new EvidenceError('binding', `statement under key ${toHex(keyId)}, expected ${toHex(thumbprint)}`);
-  }
-  const protectedBytes = headersOf(statement, keyId);
-  const protectedHeaders: CborMap = new Map([[HEADER.algorithm, ALGORITHM_EDDSA]]);
-  const message = { protectedBytes, protectedHeaders, unprotectedHeaders: new Map(), payload, signature };
-  await verifySign1(message, ALGORITHM_EDDSA, await importKey(ed25519Spki(key)));
+  await verifyUnderKey({ keyId, protectedBytes: headersOf(statement, keyId), payload, signature }, key);
 }
