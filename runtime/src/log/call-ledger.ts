@@ -8,8 +8,8 @@ import type { FlowDecision } from '../flow/flow-judge.ts';
 import { handlerValue } from '../message/handler-value.ts';
 import { REFUSALS } from '../refusals.ts';
 import { type JsonText, jsonText, NULL_TEXT, type WorkerText } from '../worker/json-text.ts';
-import { type EntryOptions, entryOf } from './entry.ts';
-import type { Entry, Placed, RecordLog } from './record-log.ts';
+import { type EntryOptions, entryOf, type Said } from './entry.ts';
+import type { Placed, RecordLog } from './record-log.ts';
 
 /** The parts of a call that its ledger needs. */
 export interface CallLedgerOptions extends EntryOptions {
@@ -190,7 +190,7 @@ export class CallLedger {
     if (!this.#hasRoom()) throw new RefusalError('budget', `more than ${MAX_RECORDS_PER_CALL} records of one call`);
   }
 
-  #record(said: Omit<Partial<Entry>, 'method' | 'label'>): Placed {
+  #record(said: Said): Placed {
     const { method, log } = this.#options;
     return log.place(entryOf(this.#options, said, { method, label: this.#context.label }));
   }

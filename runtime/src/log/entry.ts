@@ -17,21 +17,26 @@ export interface EntryOptions {
   readonly clock: Pick<BootClock, 'text'>;
 }
 
+/** The parts of a record that its writer chooses, beside its method and label. */
+export type Said = Partial<
+  Pick<Entry, 'id' | 'time' | 'layer' | 'claims' | 'decision' | 'reason' | 'sink' | 'figures' | 'basis' | 'segment'>
+>;
+
 /** The method and the label of a record that no call caused. */
 const NO_CALL: Pick<Entry, 'method' | 'label'> = { method: null, label: [] };
 
 /** A record of this runtime: what `said` says, and the usual for the rest. */
 export function entryOf(
   { admission, clock }: EntryOptions,
-  said: Omit<Partial<Entry>, 'method' | 'label'>,
+  said: Said,
   { method, label }: Pick<Entry, 'method' | 'label'> = NO_CALL,
 ): Entry {
   const entry = {
     v: 2,
     id: said.id ?? freshHex(16),
-    time: clock.text(),
+    time: said.time ?? clock.text(),
     timeStrength: 'host',
-    layer: 'runtime',
+    layer: said.layer ?? 'runtime',
     system: admission.policy.system.name,
     policyDigest: admission.digest,
     claims: said.claims ?? [],
