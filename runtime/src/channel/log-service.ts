@@ -179,7 +179,7 @@ export class LogService {
     const asked = await requested(call, GetEntriesRequestSchema);
     const { log } = this.#open();
     // In a turn, because a stranger's signature costs as much as a reader's.
-    // layer: readers of the log
+    // layer: readers of the log (off: undefined)
     const reader = await this.#inTurn(call, async () => this.#readers.admit(call));
     if (asked.count < 1 || asked.count > MAX_ENTRIES_REQUESTED)
       throw new LogRefusal('request', `1 to ${MAX_ENTRIES_REQUESTED} entries are asked for at once`);
