@@ -72,12 +72,13 @@ test('a release log is cosigned, grows, is verified under a demand for the witne
   assert.equal((await enclaim('release', 'add', at('a.yaml'), ...signing())).code, 0);
   await cp(at('releases'), at('fork'), { recursive: true });
   for (const end of ['', '.origin', '.signed']) await cp(at(`log.pem${end}`), at(`fork.pem${end}`));
-  const ask = (log: string): Promise<Ended> =>
-    enclaim('witness', 'ask', at(log), '--log-key', logKey, '--policy', at('policy'));
+  const ask = (log: string, ...more: string[]): Promise<Ended> =>
+    enclaim('witness', 'ask', at(log), '--log-key', logKey, '--policy', at('policy'), ...more);
   const [first, again] = [await ask('releases'), await ask('releases')];
   assert.deepEqual([first.code, again.code], [0, 0], first.stderr);
   assert.equal((await enclaim('release', 'add', at('b.yaml'), ...signing())).code, 0);
-  assert.equal((await ask('releases')).code, 0);
+  const told = await ask('releases', '--json');
+  assert.deepEqual([told.code, JSON.parse(told.stdout)], [0, { reached: true, quorum: 'both', failures: [] }]);
   const vkey = lines[0]?.split(' ')[2] ?? '';
   const check = await enclaim('release', 'check', at('releases'), '--log-key', logKey, '--witness', vkey);
   assert.equal(check.code, 0, check.stderr);
@@ -88,6 +89,10 @@ test('a release log is cosigned, grows, is verified under a demand for the witne
   const fork = await ask('fork');
   assert.equal(fork.code, 1);
   assert.match(fork.stderr, /witness: fork: .*cosigned a tree that this checkpoint does not continue/);
+  const asJson = await ask('fork', '--json', '--out', at('fork-note'));
+  const { reached, failures } = JSON.parse(asJson.stdout);
+  assert.deepEqual([asJson.code, reached, failures[0].code], [1, false, 'fork']);
+  assert.equal((await ask('fork', '--json', '--out', '-')).code, 2);
   assert.notEqual((await enclaim('release', 'check', at('fork'), '--log-key', logKey, '--witness', vkey)).code, 0);
 });
 

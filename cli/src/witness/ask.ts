@@ -24,6 +24,7 @@ export interface AskCommand {
   readonly logKey: string;
   readonly policy: string;
   readonly out?: string;
+  readonly json?: true;
 }
 
 /**
@@ -31,13 +32,16 @@ export interface AskCommand {
  * @throws EvidenceError `chain` if they do not reach the quorum; what they gave is written all the
  * same
  */
-export async function ask(folder: string, { logKey, policy, out }: AskCommand): Promise<void> {
+export async function ask(folder: string, { logKey, policy, out, json }: AskCommand): Promise<void> {
+  if (json && out === '-') throw new UsageError('--json and --out - both write standard output');
   const file = join(folder, 'checkpoint');
   const checkpoint = await readSigned(folder, file, logKey);
   const witnesses = parseTlogPolicy(await readInput(policy));
   const { note, reached, failures } = await gatherCosignatures(witnesses, checkpoint);
-  for (const { code, message } of failures) console.error(`witness: ${code}: ${message}`);
+  const told = failures.map(({ code, message }) => ({ code, message }));
+  if (!json) for (const { code, message } of told) console.error(`witness: ${code}: ${message}`);
   await writeOutput(out ?? file, note);
+  if (json) console.log(JSON.stringify({ reached, quorum: witnesses.quorum, failures: told }));
   if (!reached) throw new EvidenceError('chain', `the cosignatures do not reach the quorum ${witnesses.quorum}`);
 }
 

@@ -48,6 +48,7 @@ export function register(program: Command): void {
     .requiredOption('--log-key <key>', 'verifier key of the log (name+id+key)')
     .requiredOption('--policy <file>', 'C2SP tlog-policy with addresses of witnesses, and the quorum')
     .option('-o, --out <file>', "where to write the cosigned checkpoint; by default the log's own")
+    .option('--json', 'whether the quorum was reached, and what each witness refused, as JSON')
     .action(ask);
 }
 
