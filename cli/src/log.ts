@@ -9,9 +9,11 @@ import { ed25519Key } from '@enclaim/attestation/statement';
 import { parseTlogPolicy } from '@enclaim/attestation/tlog';
 import {
   copyLog,
+  type LogBoot,
   LogReader,
   type LogReaderOptions,
   type ReaderKey,
+  readBoots,
   seenIn,
   type VerifiedCheckpoint,
 } from '@enclaim/client';
@@ -21,6 +23,8 @@ import { connectTarget, type TargetOptions, targetOptions } from './attested-tar
 import { readEd25519, readInput } from './input.ts';
 import { registerDisk } from './log-disk.ts';
 import { registerProofs, wholeNumber } from './log-proof.ts';
+import { printable } from './printable.ts';
+import { readReferences } from './references-file.ts';
 import { UsageError } from './usage-error.ts';
 
 interface LogOptions extends TargetOptions {
@@ -88,7 +92,23 @@ export function register(program: Command): void {
     .option('--json', 'each as JSON, one a line')
     .action(courier);
   registerProofs(log);
+  targetOptions(
+    log.command('boots').description('the boots of the log, each under its own quote and continued by the next'),
+  )
+    .option('--json', 'each as JSON, one a line')
+    .action(boots);
   registerDisk(log);
+}
+
+async function boots(target: string, options: LogOptions): Promise<void> {
+  const { channel, timeout } = await connectTarget(target, options);
+  try {
+    const chain = await readBoots(channel, { references: await readReferences(options), timeout });
+    for (const boot of chain)
+      console.log(options.json ? JSON.stringify(bootDocument(boot)) : bootLines(boot).map(printable).join('\n'));
+  } finally {
+    channel.close();
+  }
 }
 
 async function checkpoint(target: string, options: LogOptions): Promise<void> {
@@ -201,4 +221,20 @@ function textOf(entry: Uint8Array, index: number): string {
 
 function shown({ origin, size, root, key, began, minimum, note }: VerifiedCheckpoint): object {
   return { origin, size, root: toHex(root), key, began, minimum, note };
+}
+
+/** A boot, for people. */
+function bootLines({ began, uncovered, checkpoint, verdict }: LogBoot): string[] {
+  const gap = `records ${began - uncovered} to ${began - 1} are under no quote of the boot that wrote them`;
+  return [
+    ...(uncovered === 0 ? [] : [gap]),
+    `boot ${verdict.bootId}  records ${began} to ${checkpoint.size - 1}  root ${toHex(checkpoint.root)}`,
+    `  quote ${verdict.platform}, policy ${verdict.policy}: ${verdict.ok ? 'as expected' : 'REFUSED by the references'}`,
+  ];
+}
+
+function bootDocument({ began, uncovered, checkpoint, verdict, note }: LogBoot): object {
+  const { origin, size, root } = checkpoint;
+  const { bootId, policy, platform, ok } = verdict;
+  return { boot: bootId, origin, began, size, root: toHex(root), uncovered, platform, policy, ok, note };
 }

@@ -17,6 +17,7 @@ export { AttestedChannel, type ConnectOptions, connect } from './channel.ts';
 export { ChannelError, type ChannelErrorCode, VerdictError } from './errors.ts';
 export type { Received } from './handshake.ts';
 export { inspect } from './inspect.ts';
+export { type BootsOptions, type LogBoot, readBoots } from './log/boots.ts';
 export type { ReceiptOf, ReceiptSource } from './log/cose-receipt.ts';
 export { LogError, type LogErrorCode } from './log/log-error.ts';
 export { type CopiedLog, copyLog, receiptFrom, seenIn } from './log/log-folder.ts';

@@ -10,15 +10,19 @@ import { type LogProof, LogProofSchema } from '@enclaim/attestation/log-service'
 import { leafHash, MerkleTree, merkleRoot } from '@enclaim/attestation/merkle';
 import { encodeRecordProof, type NamedRecord } from '@enclaim/attestation/record-proof';
 import { encodeCoseReceipt, keyThumbprint, treeMessage } from '@enclaim/attestation/scitt';
+import * as chain from '../../attestation/src/log/boot-chain.ts';
 import * as whole from '../../attestation/src/log/record-proof.ts';
 import * as receipts from '../../client/src/log/saved-receipt.ts';
 import { makeBootKeys } from '../../runtime/src/boot/keys.ts';
+import { FakeDisk } from '../../runtime/test/log/support.ts';
+import { asLater, bootOn, type DiskBoot } from '../support/boots-on-disk.ts';
 import { type Boot, boot, forged, grow, machine, named } from '../support/proven-boot.ts';
 import type { Attack } from './attack.ts';
 import { passes } from './source-attack.ts';
 import { weakened } from './weakened.ts';
 
 const RECEIPTS = 'client/src/log/saved-receipt.ts';
+const CHAIN = 'attestation/src/log/boot-chain.ts';
 const VERIFIER = 'attestation/src/log/record-proof.ts';
 
 /** A proof and the record that a receipt names. */
@@ -69,6 +73,16 @@ function onReceipt(name: string, layer: string): Attack {
     const proof = { kind: 'inclusion', index: 2, path } as const;
     const bytes = encodeCoseReceipt({ tree, keyId: keyThumbprint(keys.log), proof, signature, companion });
     return passes(() => verifyCoseReceiptFile(bytes, { references: machine.references }));
+/** The verifier of a chain of boots is led to believe one. */
+function onChain(
+  name: string,
+  layer: string,
+  forge: () => Promise<Parameters<typeof chain.verifyBootChain>>,
+  off: readonly string[] = [layer],
+): Attack {
+  const believed = async ({ verifyBootChain }: typeof chain): Promise<boolean> => {
+    const forged = await forge();
+    return passes(() => verifyBootChain(...forged));
   };
   return {
     group: 'proof',
@@ -81,6 +95,54 @@ function onReceipt(name: string, layer: string): Attack {
 
 export const proofAttacks: readonly Attack[] = [
   onReceipt("a record of the host's disk in a COSE receipt of this boot", 'start of the boot of a receipt'),
+    attempt: () => believed(chain),
+    control: async () => believed(await import(weakened(CHAIN, { off }))),
+  };
+}
+
+/** A boot that wrote a few records on a disk. */
+async function booted(disk: FakeDisk, records: number): Promise<DiskBoot> {
+  const one = await bootOn(disk);
+  await one.write(records);
+  return one;
+}
+
+const from = async ({ log }: DiskBoot, size: number) => ({ size, root: await log.rootAt(size) });
+const { anchors } = machine.references;
+
+const chainAttacks: readonly Attack[] = [
+  onChain(
+    'a boot on the disk of yesterday, after one of today',
+    'boots go on where those before were',
+    async () => {
+      const disk = new FakeDisk();
+      await booted(disk, 3);
+      const yesterday = disk.copy();
+      const [today, back] = [await booted(disk, 4), await booted(yesterday, 9)];
+      // A proof from the longer tree to the shorter one is none, so the host gives that of the same size.
+      const later = { ...(await asLater(back, back.log, 4)), found: [] };
+      const tree = { size: 9, root: (await from(back, 4)).root };
+      return [{ ...tree, size: today.log.size }, [later], anchors, { now: Date.now() }];
+    },
+    ['boots go on where those before were', 'boots begin with the tree of those before'],
+  ),
+  onChain('a boot that found another tree', 'boots begin with the tree of those before', async () => {
+    const [disk, other] = [new FakeDisk(), new FakeDisk()];
+    const one = await booted(disk, 3);
+    await booted(other, 3);
+    const two = await booted(other, 2);
+    return [await from(one, 4), [await asLater(two, two.log, 4)], anchors, { now: Date.now() }];
+  }),
+  onChain('a boot whose tree does not begin with what it found', 'boots continue what they found', async () => {
+    const disk = new FakeDisk();
+    await booted(disk, 3);
+    const two = await booted(disk, 2);
+    return [await from(two, 4), [{ ...(await asLater(two, two.log, 4)), grown: [] }], anchors, { now: Date.now() }];
+  }),
+];
+
+export const proofAttacks: readonly Attack[] = [
+  ...chainAttacks,
   onVerifier("a record of the host's disk under this boot's quote", 'start of the boot', async () => {
     const one = grow(boot({ found: 5 }), 9);
     const { text, note } = one.note(9, merkleRoot(one.log.hashes));

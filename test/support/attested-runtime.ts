@@ -50,6 +50,8 @@ export interface BootOptions {
   readonly commandLine?: string;
   /** What the names of subprocessors lead to; by default nowhere. */
   readonly resolve?: RuntimeOptions['resolve'];
+  /** The file that stands for the log's disk; by default a new one. */
+  readonly logFile?: string;
   /** Bytes of the log's disk; by default 16 MiB. */
   readonly logBytes?: number;
   /** Stands between runtime and the disk of its log. */
@@ -65,8 +67,9 @@ export async function bootAttested(bundle: BuiltBundle, options: BootOptions = {
   const attester = cleanup.adopt(await openAttester(await swtpm.connect()), (open) => open.close());
   const commandLine = options.commandLine ?? launchCommandLine(PRETEND_IMAGE, bundle.policy);
   await extendAsBooted(attester, bundle, commandLine);
-  await writeFile(join(folder, 'log'), '');
-  const disk = cleanup.adopt(await openDevice(join(folder, 'log')), (file) => file.close());
+  const { logFile = join(folder, 'log') } = options;
+  await writeFile(logFile, '', { flag: 'a' });
+  const disk = cleanup.adopt(await openDevice(logFile), (file) => file.close());
   const device = options.device?.(disk) ?? disk;
   const honest = platformOf(attester, commandLine);
   const runtime = await startRuntime({
@@ -85,7 +88,7 @@ export async function bootAttested(bundle: BuiltBundle, options: BootOptions = {
     runtime,
     target: `127.0.0.1:${runtime.port}`,
     attester,
-    logFile: join(folder, 'log'),
+    logFile,
     references: {
       enclaim: 'references/1',
       images: [PRETEND_IMAGE],

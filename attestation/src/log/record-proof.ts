@@ -33,19 +33,23 @@ export interface NamedRecord {
   readonly record: DigestText<'sha256'>;
 }
 
-/** A record that is in the log of one boot, below a checkpoint that the boot's hardware signed. */
-export interface ProvenRecord extends NamedRecord {
-  /** The boot that wrote the record. Whether it is one to rely on, `appraise` says. */
+/** A tree of the log of one boot, which the boot's hardware signed. */
+export interface QuotedTree {
+  /** The boot that wrote the records from `statement.log.size` on; `appraise` judges it. */
   readonly authenticated: Authenticated;
   readonly checkpoint: Checkpoint;
   /** The `enclaim.v1.Evidence` message in the proof. */
   readonly evidence: Uint8Array;
   /** The signed note, whole: witnesses may have signed it, too. */
   readonly note: string;
-  /** Hashes between the record and the checkpoint's root. */
-  readonly pathLength: number;
   /** Index, size and path length of the checkpoint's leaf in the batch of the quote. */
   readonly batch: { readonly index: number; readonly size: number; readonly pathLength: number };
+}
+
+/** A record that is in the log of one boot, below a checkpoint that the boot's hardware signed. */
+export interface ProvenRecord extends NamedRecord, QuotedTree {
+  /** Hashes between the record and the checkpoint's root. */
+  readonly pathLength: number;
 }
 
 /** The record that a receipt names; null for one that does not say where it is. */
@@ -98,20 +102,46 @@ export async function verifyRecordProof(
   moment: Pick<Moment, 'now'>,
 ): Promise<ProvenRecord> {
   const proof = parseRecordProof(bytes);
+  const statement = currentStatement(proof);
+  const signed = await signedCheckpoint(proof, statement);
+  const pathLength = followPath(proof, record, signed.checkpoint, statement);
+  return { ...record, ...(await underQuote(proof, signed, anchors, moment)), pathLength };
+}
+
+/**
+ * Verifies a checkpoint under the quote of its boot, whatever record it was asked for.
+ *
+ * @param bytes an `enclaim.v1.LogProof` message
+ * @throws as {@link verifyRecordProof}, but for what concerns a record
+ */
+export async function verifyQuotedTree(
+  bytes: Uint8Array,
+  anchors: Anchors,
+  moment: Pick<Moment, 'now'>,
+): Promise<QuotedTree> {
+  const proof = parseRecordProof(bytes);
+  return underQuote(proof, await signedCheckpoint(proof, currentStatement(proof)), anchors, moment);
+}
+
+/** @throws EvidenceError `binding` for a statement without a log key */
+function currentStatement(proof: LogProof): CurrentBootStatement {
   const statement = statementOfProof(proof);
-  if (statement.version !== 3) {
-    throw new EvidenceError('binding', `the boot states version ${statement.version}, and no key of its log`);
-  }
-  const { text, checkpoint } = await signedCheckpoint(proof, statement);
-  const pathLength = followPath(proof, record, checkpoint, statement);
-  const { evidence } = proof;
+  if (statement.version === 3) return statement;
+  throw new EvidenceError('binding', `the boot states version ${statement.version}, and no key of its log`);
+}
+
+async function underQuote(
+  { evidence, checkpoint: note }: LogProof,
+  { text, checkpoint }: { readonly text: string; readonly checkpoint: Checkpoint },
+  anchors: Anchors,
+  { now }: Pick<Moment, 'now'>,
+): Promise<QuotedTree> {
   const { leaf } = evidence ?? {};
   if (evidence === undefined || leaf === undefined) throw new EvidenceError('format', 'proof without a leaf');
-  const context = { now: moment.now, channel: { checkpoint: text }, activation: null } as const;
-  const evidenceBytes = toBinary(EvidenceSchema, evidence);
-  const authenticated = await verifyEvidence(evidenceBytes, anchors, context);
+  const bytes = toBinary(EvidenceSchema, evidence);
+  const authenticated = await verifyEvidence(bytes, anchors, { now, channel: { checkpoint: text }, activation: null });
   const batch = { index: leaf.index, size: leaf.size, pathLength: leaf.path.length };
-  return { ...record, authenticated, checkpoint, evidence: evidenceBytes, note: proof.checkpoint, pathLength, batch };
+  return { authenticated, checkpoint, evidence: bytes, note, batch };
 }
 
 /** The checkpoint of a proof, signed by the log key of the statement, under its origin. */

@@ -82,9 +82,17 @@ export class VerifiedTiles {
     return (await this.#tree()).inclusion(index);
   }
 
-  /** The proof that this tree continues its first `old` leaves. @throws EvidenceError `log` */
-  async consistency(old: number): Promise<Sha256[]> {
-    return (await this.#tree()).consistency(old);
+  /**
+   * The proof that the tree of the first `size` leaves, by default all of them, continues its first
+   * `old` leaves. @throws EvidenceError `log`
+   */
+  async consistency(old: number, size: number = this.#size): Promise<Sha256[]> {
+    await this.#edgeVerified();
+    const tree = new TileTree(size, async ({ level, index, width }) => {
+      const hashes = await this.tile(Number(level), index);
+      return hashes.subarray(0, width * HASH_LENGTH);
+    });
+    return tree.consistency(old);
   }
 
   /** The tree over tiles that are believed. */

@@ -266,6 +266,15 @@ export const NOTES: Readonly<Record<string, Note>> = {
       faults: [{ part: 'text', message: 'text' }],
     },
   },
+  'log boots': {
+    example: `enclaim log boots ${READ_LOG}`,
+    ends: ['refused', 'unavailable', 'answered'],
+    json: {
+      ...{ boot: 'text', origin: 'text', began: 'number', size: 'number', root: 'text', uncovered: 'number' },
+      ...{ platform: 'text', policy: 'text', ok: 'boolean', note: 'text' },
+    },
+    jsonElse: 'One of these a line.',
+  },
   'log watch': {
     example: `enclaim log watch ${READ_LOG} --count 1`,
     ends: ['refused', 'unavailable', 'answered'],

@@ -171,15 +171,16 @@ export class LogReader {
   }
 
   /**
-   * The proof that the newest checkpoint that was asked for continues the tree of `old` entries,
-   * from 1.
+   * The proof that the tree of `size` entries, by default that of the newest checkpoint that was
+   * asked for, continues the tree of `old` entries, from 1.
    *
    * @throws LogError `tile`, `answer`, `refused`; RangeError beyond the tree
    */
-  async consistency(old: number): Promise<readonly Uint8Array[]> {
+  async consistency(old: number, size?: number): Promise<readonly Uint8Array[]> {
     const { checkpoint, tiles } = await this.#current();
-    if (!(old >= 1 && old <= checkpoint.size)) throw new RangeError(`${old} of ${checkpoint.size} entries`);
-    return believed(() => tiles.consistency(old));
+    const of = size ?? checkpoint.size;
+    if (!(old >= 1 && old <= of && of <= checkpoint.size)) throw new RangeError(`${old} of ${of} entries`);
+    return believed(() => tiles.consistency(old, of));
   }
 
   /**

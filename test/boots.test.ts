@@ -1,0 +1,119 @@
+/**
+ * A receipt that nobody had proved is proved after its boot ended, under the quote of that boot, and
+ * the boots of the log are read back from the newest.
+ */
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { after, before, test } from 'node:test';
+import { create, toBinary } from '@bufbuild/protobuf';
+import type { References } from '@enclaim/attestation';
+import { toBase64 } from '@enclaim/attestation/bytes';
+import { Log } from '@enclaim/attestation/log-service';
+import { recordOf } from '@enclaim/attestation/record-proof';
+import {
+  type AttestedChannel,
+  type CheckedReceipt,
+  connect,
+  parseReceiptFile,
+  readBoots,
+  receiptFile,
+  verifyReceiptFile,
+} from '@enclaim/client';
+import { projectRoot } from '@enclaim/image';
+import { Client, credentials } from '@grpc/grpc-js';
+import { clinicBundle } from './support/app.ts';
+import { type AttestedRuntime, bootAttested } from './support/attested-runtime.ts';
+
+const open = new AsyncDisposableStack();
+const origins: string[] = [];
+const receipts: CheckedReceipt[] = [];
+let folder: string;
+let server: AttestedRuntime;
+let references: References;
+
+const same = (bytes: Buffer): Buffer => bytes;
+
+function ask(channel: AttestedChannel, path: string, request: Uint8Array): Promise<Buffer> {
+  const client = new Client(channel.getTarget(), credentials.createInsecure(), { channelOverride: channel });
+  return new Promise((resolve, reject) =>
+    client.makeUnaryRequest(path, same, same, Buffer.from(request), (error, answer) =>
+      error === null && answer !== undefined ? resolve(answer) : reject(error),
+    ),
+  );
+}
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'enclaim-boots-'));
+  open.defer(() => rm(folder, { recursive: true }));
+  const bundle = await clinicBundle();
+  const keys: `sha256:${string}`[] = [];
+  for (let i = 0; i < 3; i++) {
+    server = await bootAttested(bundle, { logFile: join(folder, 'log') });
+    const { device, log } = server.runtime.statement;
+    keys.push(device.ak ?? assert.fail('a TPM has an attestation key'));
+    origins.push(log.origin);
+    if (i === 2) break;
+    await using channel = await connect(server.target, {
+      references: server.references,
+      onReceipt: (receipt) => void receipts.push(receipt),
+    });
+    await ask(channel, '/clinic.v1.Intake/Read', Buffer.of(0x0a, 1, 0x3f)).catch(() => {});
+    await server.stop();
+  }
+  open.defer(() => server.stop());
+  const { anchors } = server.references;
+  references = { ...server.references, anchors: { ...anchors, attestationKeys: keys } };
+  await writeFile(join(folder, 'references.json'), JSON.stringify(references));
+});
+after(() => open.disposeAsync());
+
+test('a receipt of each earlier boot is proved by a later one, and verifies offline', async () => {
+  assert.equal(receipts.length, 2);
+  await using channel = await connect(server.target, { references });
+  for (const [i, receipt] of receipts.entries()) {
+    const { index } = recordOf(receipt.body) ?? assert.fail('the receipt names its record');
+    assert.ok(index < server.runtime.statement.log.size);
+    const { input } = Log.method.getProof;
+    const request = toBinary(input, create(input, { index: BigInt(index) }));
+    const proof = await ask(channel, '/enclaim.v1.Log/GetProof', request);
+    const file = parseReceiptFile(receiptFile(receipt, undefined, proof));
+    const verified = await verifyReceiptFile(file, { references });
+    assert.equal(verified.verdict.ok, true);
+    assert.equal(verified.proof?.checkpoint.origin, origins[i]);
+    // The proof of one boot's record says nothing of another's.
+    const other = receipts[1 - i] ?? assert.fail();
+    const mixed = parseReceiptFile(receiptFile(other, undefined, proof));
+    assert(mixed.enclaim === 'receipt/2' && mixed.proof === toBase64(proof));
+    await assert.rejects(verifyReceiptFile(mixed, { references }), /EvidenceError|binding|proof of record/);
+  }
+});
+
+test('the boots are read back from the newest, each continued by the next', async () => {
+  await using channel = await connect(server.target, { references });
+  const boots = await readBoots(channel, { references });
+  assert.deepEqual(
+    boots.map(({ checkpoint }) => checkpoint.origin),
+    origins,
+  );
+  assert.ok(boots.every(({ verdict, uncovered }) => verdict.ok && uncovered === 0));
+  const command = [join(projectRoot, 'cli/src/main.ts'), 'log', 'boots', server.target, '--quiet'];
+  const child = spawn(process.execPath, [...command, '--references', join(folder, 'references.json')]);
+  const [out, errors] = await Promise.all([text(child.stdout), text(child.stderr)]);
+  assert.match(
+    out,
+    /^boot \w+ {2}records 0 to \d+ {2}root \w{64}\n {2}quote tpm, policy sha384:\w+: as expected$/m,
+    errors,
+  );
+  assert.equal(out.match(/^boot /gm)?.length, 3);
+});
+
+test('a boot whose key nobody knows is no boot of the log', async () => {
+  const known = { ...references, anchors: { ...references.anchors, attestationKeys: [] } };
+  await using channel = await connect(server.target, { references: known });
+  await assert.rejects(readBoots(channel, { references: known }), /EvidenceError|key/);
+});
