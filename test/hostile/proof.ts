@@ -73,6 +73,16 @@ function onReceipt(name: string, layer: string): Attack {
     const proof = { kind: 'inclusion', index: 2, path } as const;
     const bytes = encodeCoseReceipt({ tree, keyId: keyThumbprint(keys.log), proof, signature, companion });
     return passes(() => verifyCoseReceiptFile(bytes, { references: machine.references }));
+  };
+  return {
+    group: 'proof',
+    name,
+    layer,
+    attempt: () => believed(receipts),
+    control: async () => believed(await import(weakened(RECEIPTS, { off: [layer] }))),
+  };
+}
+
 /** The verifier of a chain of boots is led to believe one. */
 function onChain(
   name: string,
@@ -88,13 +98,6 @@ function onChain(
     group: 'proof',
     name,
     layer,
-    attempt: () => believed(receipts),
-    control: async () => believed(await import(weakened(RECEIPTS, { off: [layer] }))),
-  };
-}
-
-export const proofAttacks: readonly Attack[] = [
-  onReceipt("a record of the host's disk in a COSE receipt of this boot", 'start of the boot of a receipt'),
     attempt: () => believed(chain),
     control: async () => believed(await import(weakened(CHAIN, { off }))),
   };
@@ -143,6 +146,7 @@ const chainAttacks: readonly Attack[] = [
 
 export const proofAttacks: readonly Attack[] = [
   ...chainAttacks,
+  onReceipt("a record of the host's disk in a COSE receipt of this boot", 'start of the boot of a receipt'),
   onVerifier("a record of the host's disk under this boot's quote", 'start of the boot', async () => {
     const one = grow(boot({ found: 5 }), 9);
     const { text, note } = one.note(9, merkleRoot(one.log.hashes));
