@@ -45,6 +45,7 @@ export class Program {
         this.#end = end;
       },
       (error: Error) => {
+        this.#said += String(error);
         this.#end = { code: null, stdout: '', stderr: String(error) };
       },
     );
@@ -79,7 +80,7 @@ export class Program {
       throw new Error(`${hangs.message}:\n${this.said}`);
     });
     if (Array.isArray(found)) return found as RegExpExecArray;
-    throw new Error(`${this.#name} ended with ${found.code} and did not say ${pattern}:\n${this.said}${found.stderr}`);
+    throw new Error(`${this.#name} ended with ${found.code} and did not say ${pattern}:\n${this.said}`);
   }
 
   /**
