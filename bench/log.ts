@@ -1,7 +1,8 @@
 /**
- * The log: durable appends beside the chain of before, opening, proofs, and a ring that forgets.
+ * The log: durable appends beside the chain of before and beside writes of as many bytes that do
+ * nothing else, opening, proofs, and a ring that forgets.
  *
- * `node bench/log.ts [--large]`: with `--large` also opening 10⁷ records, which takes 6 GiB of disk
+ * `node bench/log.ts [--appends] [--large]`: with `--appends` these alone; with `--large` also opening 10⁷ records, which takes 6 GiB of disk
  * and some minutes. Files stand for the disk; each write waits for it (`O_DSYNC`).
  */
 
@@ -18,6 +19,9 @@ import { scratchFolder } from './scratch.ts';
 const MIB = 1024 * 1024;
 const ROUNDS = 3;
 const SECONDS = 1.5;
+const SECTOR = 512;
+/** Bytes of a record of this bench. */
+const RECORD = 470;
 const folder = await scratchFolder();
 let files = 0;
 
@@ -85,11 +89,28 @@ async function appends(place: () => { readonly durable: Promise<unknown> }, writ
 
 const middle = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0;
 
+/** Writes of as many bytes as so many writers' records have, one after another. */
+async function writes(device: Device, size: number, writers: number): Promise<Appends> {
+  const block = Buffer.alloc(Math.ceil((RECORD * writers) / SECTOR) * SECTOR);
+  const times: number[] = [];
+  const before = process.cpuUsage();
+  const began = performance.now();
+  for (let at = began, to = 0; at - began < SECONDS * 1000; at = performance.now()) {
+    await device.write(block, 0, block.length, to);
+    to = (to + block.length) % (size - block.length);
+    times.push(performance.now() - at);
+  }
+  const seconds = (performance.now() - began) / 1000;
+  const { user, system } = process.cpuUsage(before);
+  const records = times.length * writers;
+  return { rate: records / seconds, cpu: (user + system) / records, p50: middle(times) };
+}
+
 async function compareAppends(): Promise<void> {
   console.log(`\nDurable appends, ${ROUNDS} rounds in turn, medians: a second, µs of processor a record, ms p50`);
   const size = 96 * MIB;
   for (const writers of [1, 16, 64, 256]) {
-    const found: { chain: Appends[]; tree: Appends[] } = { chain: [], tree: [] };
+    const found: Record<'writes' | 'chain' | 'tree', Appends[]> = { writes: [], chain: [], tree: [] };
     for (let round = 0; round < ROUNDS; round++) {
       const [one, other] = [await diskOf(size), await diskOf(size)];
       await using chainDevice = (await openDevice(one)) as Awaited<ReturnType<typeof open>>;
@@ -98,6 +119,7 @@ async function compareAppends(): Promise<void> {
       await using treeDevice = (await openDevice(other)) as Awaited<ReturnType<typeof open>>;
       const tree = await RecordLog.open(treeDevice, size);
       found.tree.push(await appends(() => tree.place(record()), writers));
+      found.writes.push(await writes(treeDevice, size, writers));
       for (const path of [one, other]) await rm(path);
     }
     const line = (each: readonly Appends[]): string =>
@@ -108,7 +130,9 @@ async function compareAppends(): Promise<void> {
             .padStart(8),
         )
         .join('');
-    console.log(`${String(writers).padStart(4)} writers   chain${line(found.chain)}   tree${line(found.tree)}`);
+    console.log(
+      `${String(writers).padStart(4)} writers   chain${line(found.chain)}   tree${line(found.tree)}   writes alone${line(found.writes)}`,
+    );
   }
 }
 
@@ -195,6 +219,12 @@ async function ring(records: number): Promise<void> {
 
 try {
   await compareAppends();
+  if (!process.argv.includes('--appends')) await readings();
+} finally {
+  await rm(folder, { recursive: true });
+}
+
+async function readings(): Promise<void> {
   console.log('\nOpening');
   const path = await openings(1_000_000);
   console.log('\nProofs in a log of 10⁶ records');
@@ -204,6 +234,4 @@ try {
   if (process.argv.includes('--large')) await rm(await openings(10_000_000));
   console.log('\nRing');
   await ring(1_000_000);
-} finally {
-  await rm(folder, { recursive: true });
 }
