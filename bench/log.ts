@@ -2,8 +2,9 @@
  * The log: durable appends beside the chain of before and beside writes of as many bytes that do
  * nothing else, opening, proofs, and a ring that forgets.
  *
- * `node bench/log.ts [--appends] [--large]`: with `--appends` these alone; with `--large` also opening 10⁷ records, which takes 6 GiB of disk
- * and some minutes. Files stand for the disk; each write waits for it (`O_DSYNC`).
+ * `node bench/log.ts [--appends] [--large]`: with `--appends` these alone; with `--large` also
+ * opening 10⁷ records, which takes 6 GiB of disk and some minutes. Files stand for the disk; each
+ * write waits for it (`O_DSYNC`).
  */
 
 import { open, rm } from 'node:fs/promises';
