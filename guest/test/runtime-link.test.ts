@@ -108,9 +108,10 @@ test('a runtime that is gone is the end, before it serves and after', async (t) 
     const { say, failure, runtime, kills } = taken(t);
     say(...said);
     if (said.length > 0) await new Promise((resolve) => setTimeout(resolve, 20));
+    const closed = once(runtime, 'close');
     runtime.destroy();
     assert.match((await failure).message, /control socket/);
-    await once(runtime, 'close');
+    await closed;
     assert.equal(kills(), 1);
   }
 });
