@@ -77,6 +77,16 @@ async function boot(): Promise<string> {
   return found.target;
 }
 
+/** Kills the machine's QEMU, as a crash of its host would. */
+async function crash(): Promise<void> {
+  const running = machine ?? assert.fail('no machine runs');
+  const { pid } = running;
+  const closed = once(running, 'close');
+  for (const child of (await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')).trim().split(' '))
+    if ((await readFile(`/proc/${child}/comm`, 'utf8')).startsWith('qemu')) process.kill(Number(child), 'SIGKILL');
+  await closed;
+}
+
 /** Calls, waits for the proof, and keeps it. @returns index and log of the record */
 async function prove(target: string, file: string): Promise<{ index: number; origin: string }> {
   const words = ['--references', 'references.json', '--quiet', '--prove', '--save-receipt', file];
@@ -90,13 +100,30 @@ async function prove(target: string, file: string): Promise<{ index: number; ori
 /** Runs without any network, not even to this machine itself. */
 const OFFLINE = ['unshare', '--user', '--map-root-user', '--net'];
 
-test('a call is proved, and so is one of the next boot, whose log goes on where the last one ended', async () => {
-  const first = await prove(await boot(), 'first.enclaim-receipt');
-  await stop();
-  const second = await prove(await boot(), 'second.enclaim-receipt');
+test('a call is proved, and so is one of the next boot, whose log goes on where a crash ended the last one', async () => {
+  const target = await boot();
+  const words = ['--references', 'references.json', '--quiet', '--save-receipt', 'unproved.enclaim-receipt'];
+  await ok(['call', target, METHOD, '-d', '{}', ...words]);
+  const first = await prove(target, 'first.enclaim-receipt');
+  await crash();
+  const next = await boot();
+  const second = await prove(next, 'second.enclaim-receipt');
+  const of = ['--receipt', 'unproved.enclaim-receipt', '-o', 'late.enclaim-receipt', '--quiet'];
+  await ok(['log', 'proof', next, '--references', 'references.json', ...of]);
+  const { stdout } = await ok(['log', 'boots', next, '--references', 'references.json', '--quiet']);
+  assert.equal(stdout.match(/^boot /gm)?.length, 2, stdout);
   await stop();
   assert.notEqual(second.origin, first.origin, 'each boot has a log key and a name of its own');
   assert.ok(second.index > first.index, `${second.index} after ${first.index}`);
+});
+
+test('a call that nobody had proved before the crash is proved by the boot after it, offline', async () => {
+  const [[verify = '', , ...rest] = []] = later;
+  const { stderr } = await ok([verify, 'late.enclaim-receipt', ...rest], OFFLINE);
+  assert.match(stderr, /^verdict: ok/m);
+  const [, origin] = /^ {2}leaf {9}record \d+ of (\S+), written by this boot$/m.exec(stderr) ?? [];
+  const before = await ok([verify, 'first.enclaim-receipt', ...rest], OFFLINE);
+  assert.match(before.stderr, new RegExp(`of ${origin ?? assert.fail(stderr)}, written by this boot`));
 });
 
 test('both proofs verify with all machines off and no network, now and as of their own time', async () => {
