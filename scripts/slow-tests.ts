@@ -14,6 +14,7 @@ export const SLOW_TESTS: Readonly<Record<string, string>> = {
   'cli/test/input.test.ts': COMMANDS,
   'cli/test/key.test.ts': COMMANDS,
   'cli/test/measure.test.ts': COMMANDS,
+  'cli/test/policy/cases.test.ts': COMMANDS,
   'cli/test/policy/check.test.ts': COMMANDS,
   'cli/test/policy/diff.test.ts': COMMANDS,
   'cli/test/policy/init.test.ts': COMMANDS,

@@ -220,6 +220,7 @@ export const NOTES: Readonly<Record<string, Note>> = {
   'witness ask': {
     example: `enclaim witness ask releases ${VERIFIED_BY} --policy witnesses.policy`,
     ends: ['refused', 'unavailable'],
+    json: { reached: 'boolean', quorum: 'text', failures: [{ code: 'text', message: 'text' }] },
   },
   'deployment sign': {
     example:
