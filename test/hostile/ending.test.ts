@@ -24,7 +24,7 @@ import { WorkerPool } from '../../runtime/src/worker/pool.ts';
 import { MAX_FRAME_BYTES } from '../../runtime/src/worker/protocol.ts';
 import type { WorkerProcess } from '../../runtime/src/worker/worker.ts';
 import { startSubprocessor } from '../fakes/subprocessor.ts';
-import { HANGS_MS } from '../support/eventually.ts';
+import { eventually, HANGS_MS } from '../support/eventually.ts';
 import { type Lab, openLab } from '../support/lab.ts';
 import { frameOf, given, readText, type Said } from '../support/worker-text.ts';
 import { type Served, serve } from './served.ts';
@@ -262,9 +262,11 @@ describe('while somebody outside is awaited', () => {
       lab.admission.exposed.find(({ descriptor }) => descriptor.name === 'Chat') ?? assert.fail();
     let taken = 0;
     let before = 0;
-    answer = sleep(200).then(() => {
-      before = taken;
-    });
+    answer = eventually('a message is taken', () => taken > 0)
+      .then(() => sleep(200))
+      .then(() => {
+        before = taken;
+      });
     const sent: string[] = [];
     await lab.calls.answer(
       { ...method, descriptor },
