@@ -13,7 +13,7 @@ import type * as serviceModule from '../../runtime/src/channel/log-service.ts';
 import type * as turnsModule from '../../runtime/src/channel/log-turns.ts';
 import { type LogServer, readerName, readerProof, startLogServer } from '../support/log-server.ts';
 import type { Attack } from './attack.ts';
-import { heldAnswers } from './log-answers.ts';
+import { heldAnswers, heldQuotes } from './log-answers.ts';
 import { type Weakness, weakened } from './weakened.ts';
 
 const SERVICE = 'runtime/src/channel/log-service.ts';
@@ -192,6 +192,7 @@ const ATTACKS: Readonly<Record<string, readonly [layer: string, act: (weakness: 
   'a flood of requests of the log before calls': ['one piece of work a turn', starvesCalls],
   'watches of a few connections, so that none is left': ['watches of a connection', watchFlood],
   'answers that a reader does not take, so that none is left for another': ['answers of a reader', heldAnswers],
+  'quotes of earlier boots that strangers ask for and do not take': ['proofs that are held', heldQuotes],
   'a COSE receipt whose proof states another size than was signed': ['one form of a receipt', otherSize],
 };
 

@@ -43,7 +43,7 @@ export const MAX_ENTRIES_ANSWER_BYTES: number = 256 * 1024;
 export const MAX_ENTRIES_ANSWERS = 64;
 /** The same of one reader, so that some are left for every other reader. */
 export const MAX_ENTRIES_ANSWERS_OF_READER = 16;
-/** Proofs that wait for a quote, of all connections. */
+/** Proofs that wait for a quote or are not taken yet, also of earlier boots, of all connections. */
 export const MAX_WAITING_PROOFS = 1024;
 /** Entries that are read at once: a few answers' worth, and never as many as could be long. */
 const MAX_ENTRIES_READ = 32;
@@ -109,7 +109,7 @@ export class LogService {
   readonly #readers: LogReaders;
   readonly #turns = new LogTurns();
   readonly #watchers: LogWatchers;
-  /** Calls that wait for a quote; a call that left goes on counting until the quote is there. */
+  /** Calls that wait for a proof; a call that left goes on counting until the proof is there. */
   readonly #proving = new Set<GrpcCall>();
   #provings = 0;
   #answers = 0;
@@ -212,14 +212,22 @@ export class LogService {
       if (index < log.minimum) throw forgotten(log);
       return this.#earlier(call, 'the record', (earlier) => earlier.proofOf(index));
     }
+    return this.#prove(call, async () => {
+      // Only asking takes a turn: a quote takes longer than a connection may be kept waiting.
+      const asked = await this.#inTurn(call, async () => ({ proof: checkpoints.proofOf(index) }));
+      return asked.proof;
+    });
+  }
+
+  /** Answers with a proof, one of as many as may wait or not be taken yet. */
+  async #prove(call: GrpcCall, proof: () => Promise<LogProof>): Promise<void> {
+    // layer: proofs that are held
     if (this.#provings >= MAX_WAITING_PROOFS) throw new LogRefusal('busy', `${MAX_WAITING_PROOFS} proofs wait already`);
     this.#provings++;
     this.#proving.add(call);
     call.onLeave(() => this.#proving.delete(call));
     try {
-      // Only asking takes a turn: a quote takes longer than a connection may be kept waiting.
-      const asked = await this.#inTurn(call, async () => ({ proof: checkpoints.proofOf(index) }));
-      await call.send(toBinary(LogProofSchema, await asked.proof));
+      await call.send(toBinary(LogProofSchema, await proof()));
       call.end({ status: STATUS.ok });
     } finally {
       this.#proving.delete(call);
@@ -233,17 +241,16 @@ export class LogService {
   }
 
   /** Answers with what an earlier boot left. Quotes of such boots are read one in a turn. */
-  async #earlier(call: GrpcCall, of: string, look: (earlier: ServedEarlier) => Promise<Looked>): Promise<void> {
+  #earlier(call: GrpcCall, of: string, look: (earlier: ServedEarlier) => Promise<Looked>): Promise<void> {
     const { earlier, log } = this.#open();
-    let found: Looked;
-    do found = earlier && (await this.#inTurn(call, () => look(earlier)));
-    while (found === 'more');
-    if (found === undefined) {
+    return this.#prove(call, async () => {
+      let found: Looked;
+      do found = earlier && (await this.#inTurn(call, () => look(earlier)));
+      while (found === 'more');
+      if (found !== undefined) return found;
       const why = `this boot began at ${log.began.size}, and no quote of an earlier one was kept that covers ${of}`;
       throw new LogRefusal('earlier', why);
-    }
-    await call.send(toBinary(LogProofSchema, found));
-    call.end({ status: STATUS.ok });
+    });
   }
 
   async #addCosignatures(call: GrpcCall): Promise<void> {
