@@ -5,6 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,6 +15,7 @@ import { create, toBinary } from '@bufbuild/protobuf';
 import type { References } from '@enclaim/attestation';
 import { toBase64 } from '@enclaim/attestation/bytes';
 import { Log } from '@enclaim/attestation/log-service';
+import { launchCommandLine } from '@enclaim/attestation/measure';
 import { recordOf } from '@enclaim/attestation/record-proof';
 import {
   type AttestedChannel,
@@ -27,7 +29,7 @@ import {
 import { projectRoot } from '@enclaim/image';
 import { Client, credentials } from '@grpc/grpc-js';
 import { clinicBundle } from './support/app.ts';
-import { type AttestedRuntime, bootAttested } from './support/attested-runtime.ts';
+import { type AttestedRuntime, bootAttested, PRETEND_IMAGE } from './support/attested-runtime.ts';
 
 const open = new AsyncDisposableStack();
 const origins: string[] = [];
@@ -45,6 +47,14 @@ function ask(channel: AttestedChannel, path: string, request: Uint8Array): Promi
       error === null && answer !== undefined ? resolve(answer) : reject(error),
     ),
   );
+}
+
+/** Runs `enclaim log boots`. */
+async function logBoots(target: string, known: string): Promise<{ status: unknown; out: string; errors: string }> {
+  const command = [join(projectRoot, 'cli/src/main.ts'), 'log', 'boots', target, '--quiet', '--references', known];
+  const child = spawn(process.execPath, command);
+  const [[status], out, errors] = await Promise.all([once(child, 'close'), text(child.stdout), text(child.stderr)]);
+  return { status, out, errors };
 }
 
 before(async () => {
@@ -101,15 +111,31 @@ test('the boots are read back from the newest, each continued by the next', asyn
     origins,
   );
   assert.ok(boots.every(({ verdict, uncovered }) => verdict.ok && uncovered === 0));
-  const command = [join(projectRoot, 'cli/src/main.ts'), 'log', 'boots', server.target, '--quiet'];
-  const child = spawn(process.execPath, [...command, '--references', join(folder, 'references.json')]);
-  const [out, errors] = await Promise.all([text(child.stdout), text(child.stderr)]);
+  const { status, out, errors } = await logBoots(server.target, join(folder, 'references.json'));
   assert.match(
     out,
     /^boot \w+ {2}records 0 to \d+ {2}root \w{64}\n {2}quote tpm, policy sha384:\w+: as expected$/m,
     errors,
   );
   assert.equal(out.match(/^boot /gm)?.length, 3);
+  assert.equal(status, 0);
+});
+
+test('a boot that the references refuse is told as refused, by the exit status, too', async () => {
+  const bundle = await clinicBundle();
+  const logFile = join(folder, 'other-log');
+  const commandLine = `${launchCommandLine(PRETEND_IMAGE, bundle.policy)} debug`;
+  const other = await bootAttested(bundle, { logFile, commandLine });
+  await other.stop();
+  const next = await bootAttested(bundle, { logFile });
+  await using _next = { [Symbol.asyncDispose]: () => next.stop() };
+  const keys = [other, next].map(({ runtime: { statement } }) => statement.device.ak ?? assert.fail('no key'));
+  const { anchors } = next.references;
+  const path = join(folder, 'other.json');
+  await writeFile(path, JSON.stringify({ ...next.references, anchors: { ...anchors, attestationKeys: keys } }));
+  const { status, out, errors } = await logBoots(next.target, path);
+  assert.deepEqual(out.match(/as expected|REFUSED/g), ['REFUSED', 'as expected'], errors);
+  assert.equal(status, 1);
 });
 
 test('a boot whose key nobody knows is no boot of the log', async () => {
