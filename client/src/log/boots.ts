@@ -34,7 +34,8 @@ const TIMEOUT_MS = 60_000;
 
 /**
  * The boots of the log of a machine, the oldest first, as far back as quotes of theirs were kept.
- * Each boot's tree continues that of the boot before, up to the newest.
+ * Each boot's tree continues that of the boot before, up to the newest. A boot that the references
+ * refuse is among them, with a verdict that is not ok.
  *
  * @throws LogError `fork`, `shrunk`, `checkpoint`, `answer`, `refused`; EvidenceError where a boot
  * does not go on from the one before
@@ -46,8 +47,8 @@ const TIMEOUT_MS = 60_000;
  *
  * const references = parseReferences(await readFile('references.json'));
  * await using channel = await connect('intake.example:443', { references });
- * for (const { began, uncovered, checkpoint } of await readBoots(channel, { references }))
- *   console.log(began, checkpoint.size, uncovered);
+ * for (const { began, uncovered, checkpoint, verdict } of await readBoots(channel, { references }))
+ *   console.log(began, checkpoint.size, uncovered, verdict.ok);
  * ```
  */
 export async function readBoots(channel: AttestedChannel, options: BootsOptions): Promise<LogBoot[]> {
