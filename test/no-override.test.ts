@@ -114,6 +114,7 @@ test('RPCs: health, reflection, the log, and what the policy exposes', () => {
     'getCheckpoint',
     'getEntries',
     'getProof',
+    'getQuote',
     'getTile',
     'list',
     'method.descriptor',
