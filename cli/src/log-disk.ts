@@ -2,14 +2,20 @@
 
 import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
+import { appraise, type References, type Verdict } from '@enclaim/attestation';
 import { fromUtf8, toHex } from '@enclaim/attestation/bytes';
-import { auditLog, type LogAudit, openLog, type ReadDisk } from '@enclaim/attestation/log-disk';
+import { auditLog, BootsOnDisk, type LogAudit, openLog, type ReadDisk } from '@enclaim/attestation/log-disk';
+import { verifyQuotedTree } from '@enclaim/attestation/record-proof';
 import { seenIn } from '@enclaim/client';
 import type { Command } from 'commander';
 import { EXIT } from './exit-status.ts';
+import { collect } from './input.ts';
+import { bootsDocument, bootsLines, isRefused } from './log-disk-boots.ts';
+import { printable } from './printable.ts';
+import { type ReferencesOptions, readReferences } from './references-file.ts';
 import { UsageError } from './usage-error.ts';
 
-interface DiskOptions {
+interface DiskOptions extends Partial<ReferencesOptions> {
   readonly seen?: string;
   readonly entries?: true;
   readonly json?: true;
@@ -19,8 +25,14 @@ interface DiskOptions {
 export function registerDisk(log: Command): void {
   log
     .command('disk')
-    .description('audit the disk of a log: every block, hash and tile that it holds')
+    .description('audit the disk of a log: every block, hash and tile that it holds, and its boots by their quotes')
     .argument('<disk>', 'the raw disk, a copy of it, or a machine’s state.img')
+    .option(
+      '--references <file>',
+      'reference values and trust anchors, by which kept quotes are verified and appraised',
+    )
+    .option('--references-key <pem>', 'public key that must have signed them, where they are a signed CoRIM')
+    .option('--deployment <file>', "a deployment that the references' owner signed; repeatable", collect, [])
     .option('--seen <folder>', 'a copy of the log (log tiles --to), whose tree must be in it')
     .option('--entries', 'print the records instead, one a line')
     .option('--json', 'what was found as JSON')
@@ -28,8 +40,12 @@ export function registerDisk(log: Command): void {
 }
 
 async function disk(path: string, options: DiskOptions): Promise<void> {
-  if (options.entries && (options.json || options.seen !== undefined))
-    throw new UsageError('--entries takes neither --json nor --seen');
+  const { references: named, referencesKey, deployment = [] } = options;
+  if (options.entries && (options.json || options.seen !== undefined || named !== undefined))
+    throw new UsageError('--entries takes neither --json nor --seen nor --references');
+  if (named === undefined && (referencesKey !== undefined || deployment.length > 0))
+    throw new UsageError('--references-key and --deployment need --references');
+  const references = named === undefined ? undefined : await readReferences({ ...options, references: named });
   await using file = await open(path, 'r');
   const { read, capacity } = await diskOf(path, file);
   if (options.entries) {
@@ -40,9 +56,20 @@ async function disk(path: string, options: DiskOptions): Promise<void> {
   const seen = options.seen === undefined ? undefined : await seenIn(options.seen);
   if (options.seen !== undefined && seen === undefined)
     throw new UsageError(`--seen ${options.seen}: there is no checkpoint in it`);
-  const audit = await auditLog(read, capacity, seen === undefined ? [] : [seen]);
-  console.log(options.json ? JSON.stringify(shown(audit)) : told(audit));
-  if (audit.faults.length + audit.uncompared.length > 0) process.exitCode = EXIT.refused;
+  const heard = new BootsOnDisk();
+  const audit = await auditLog(read, capacity, seen === undefined ? [] : [seen], (block) => heard.hear(block));
+  const boots = await heard.list(read, capacity, audit, references && judgeBy(references));
+  const appraised = references !== undefined;
+  if (options.json) console.log(JSON.stringify({ ...shown(audit), appraised, ...bootsDocument(boots, audit) }));
+  else console.log(told(audit, bootsLines(boots, audit, appraised)));
+  if (audit.faults.length + audit.uncompared.length > 0 || isRefused(boots)) process.exitCode = EXIT.refused;
+}
+
+/** Verifies quotes by references, as of now. */
+function judgeBy(references: References): (quote: Uint8Array) => Promise<Verdict> {
+  const moment = { now: Date.now() };
+  return async (quote) =>
+    appraise((await verifyQuotedTree(quote, references.anchors, moment)).authenticated, references, []);
 }
 
 /** A disk, as `openLog` and `auditLog` read it, and its size in bytes. */
@@ -65,10 +92,11 @@ function shown({ head, first, uncompared, faults }: LogAudit): object {
   return { size: head.size, root: toHex(head.root), first, uncompared, faults };
 }
 
-function told({ head, first, uncompared, faults }: LogAudit): string {
+function told({ head, first, uncompared, faults }: LogAudit, boots: readonly string[]): string {
   return [
     `${head.size} records, root ${toHex(head.root)}`,
     ...(first === 0 ? [] : [`records below ${first} are no longer held`]),
+    ...boots.map(printable),
     ...uncompared.map((size) => `NOT COMPARED: the tree of ${size} records, which are no longer held`),
     ...faults.map(({ part, message }) => `FAULT ${part}: ${message}`),
     faults.length === 0 ? 'no fault' : `${faults.length} faults`,

@@ -53,15 +53,22 @@ const COMPARED_BYTES = 4 * 1024 * 1024;
  * **Trust**: a host can make a whole disk anew. That the log goes on from what it was shows by
  * `known` trees alone.
  * @param known trees of this log that are known from elsewhere
+ * @param onBlock hears of every block that is followed
  * @throws DecodeError `range` if no log has so many bytes
  */
-export async function auditLog(read: ReadDisk, capacity: number, known: readonly KnownTree[] = []): Promise<LogAudit> {
-  return await new LogAuditor(new LogDisk(read, capacity), known).audit();
+export async function auditLog(
+  read: ReadDisk,
+  capacity: number,
+  known: readonly KnownTree[] = [],
+  onBlock: (block: Block) => void = () => {},
+): Promise<LogAudit> {
+  return await new LogAuditor(new LogDisk(read, capacity), known, onBlock).audit();
 }
 
 class LogAuditor {
   readonly #disk: LogDisk;
   readonly #known: readonly KnownTree[];
+  readonly #onBlock: (block: Block) => void;
   readonly #faults: LogFault[] = [];
   /** Blocks that superblocks name, by the size at their end. */
   #named: Superblock[] = [];
@@ -75,9 +82,10 @@ class LogAuditor {
   /** Records whose tiles and places the newest superblock says are on the disk. */
   #settled = 0;
 
-  constructor(disk: LogDisk, known: readonly KnownTree[]) {
+  constructor(disk: LogDisk, known: readonly KnownTree[], onBlock: (block: Block) => void) {
     this.#disk = disk;
     this.#known = known;
+    this.#onBlock = onBlock;
   }
 
   async audit(): Promise<LogAudit> {
@@ -189,8 +197,10 @@ class LogAuditor {
       this.#fault('tree', `the block at ${block.position} has records that are not those of its tree`);
   }
 
-  /** Strikes out what superblocks say of a block that is there. */
-  #passed({ position, size, hash, sequence }: Block): void {
+  /** Strikes out what superblocks say of a block that is there, and tells of it. */
+  #passed(block: Block): void {
+    this.#onBlock(block);
+    const { position, size, hash, sequence } = block;
     this.#sequence = Math.max(this.#sequence, sequence);
     const isOther = (it: Superblock): boolean =>
       it.position !== position || it.size !== size || !equalBytes(it.block, hash);

@@ -12,6 +12,7 @@ export {
   sectionsLength,
   writeBlockHead,
 } from './block.ts';
+export { BootsOnDisk, type DiskBoot, type DiskBoots, type IdleQuote, MAX_DISK_BOOTS } from './boots-on-disk.ts';
 export type { ExpandedTile } from './expanded-tile.ts';
 export type { FullTile, GrowingTree } from './growing-tree.ts';
 export { endOf, type Journal, type JournalEnd } from './journal.ts';

@@ -49,6 +49,8 @@ const CHECKPOINT: Readonly<Record<string, Shape>> = {
   minimum: 'number',
   note: 'text',
 };
+/** A range of records of a log. */
+const RECORDS: Shape = { first: 'number', last: 'number', count: 'number' };
 const READ_LOG = 'intake.example:443 --references references.json';
 const VERIFIED_BY = '--log-key example.com/releases+…';
 
@@ -260,11 +262,21 @@ export const NOTES: Readonly<Record<string, Note>> = {
     ends: ['refused', 'unavailable', 'answered'],
   },
   'log disk': {
-    example: 'enclaim log disk state/state.img --seen log',
+    example: 'enclaim log disk state/state.img --seen log --references references.json',
     ends: ['refused'],
     json: {
       ...{ size: 'number', root: 'text', first: 'number', uncompared: ['number'] },
       faults: [{ part: 'text', message: 'text' }],
+      appraised: 'boolean',
+      'bootless|null': RECORDS,
+      boots: [
+        {
+          ...{ boot: 'text', began: 'number', 'quoted|null': RECORDS, 'unquoted|null': RECORDS },
+          'verdict|null': { platform: 'text', policy: 'text', ok: 'boolean' },
+        },
+      ],
+      quotes: [{ at: 'text', kind: 'damaged|uncompared|refused', message: 'text' }],
+      omitted: 'number',
     },
   },
   'log boots': {
