@@ -28,7 +28,7 @@ const only = (body: string): string => `import { test } from 'node:test'; test('
 
 const FILES = {
   'fine.test.mjs': only('() => {}'),
-  // As a browser whose opening fails: nobody holds it, and it holds the process and its outputs.
+  // As a browser whose opening fails: no test holds it, and it holds the process and its outputs.
   'opening.test.mjs': starts(1_000_301, "{ stdio: 'inherit' }", "throw new Error('fails to open');"),
   'leaving.test.mjs': starts(1_000_302, "{ stdio: 'ignore', detached: true }", 'child.unref();'),
   // Before its first test, so that the limit of a test does not end it.

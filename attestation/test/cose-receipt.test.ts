@@ -96,7 +96,7 @@ describe('hostile bytes', () => {
     for (const bytes of [whole, encodeCoseReceipt(consistency(9))]) {
       const evidence = Buffer.from(bytes).indexOf('evidence', Buffer.from(bytes).indexOf('evidence') + 1);
       for (let at = 0; at < bytes.length; at++) {
-        // The evidence beside the proof is verified by whoever reads it.
+        // The evidence beside the proof is verified by its reader.
         if (evidence > 0 && at >= evidence && at < evidence + 8) continue;
         for (const mask of [1 << (at % 8), 0xff]) {
           const flipped = Uint8Array.from(bytes);

@@ -50,7 +50,7 @@ export async function startSwtpm(options: { readonly certified?: boolean } = {})
   process.once('exit', kill);
   const early = ended.then(() => Promise.reject(new Error('swtpm ended at once')));
   await Promise.race([early, untilReady(path)]).catch((error) => {
-    // Without this, one that nobody holds would keep the test's process alive.
+    // Without this, one that no test holds would keep the test's process alive.
     kill();
     throw error;
   });

@@ -65,7 +65,7 @@ export class Page {
       await page.until(`location.href === ${JSON.stringify(url)} && document.readyState === 'complete'`);
       return page;
     } catch (error) {
-      // Without this, a browser that nobody holds would keep the test's process alive.
+      // Without this, a browser that no test holds would keep the test's process alive.
       child.kill('SIGKILL');
       throw error;
     }

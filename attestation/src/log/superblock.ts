@@ -71,7 +71,7 @@ export function parseSuperblock(sector: Uint8Array): Superblock {
   const [start, size, position] = [number(), number(), number()];
   const [block, writer] = [reader.take(HASH_BYTES), reader.take(WRITER_BYTES)];
   reader.zeros(HASHED_BYTES - (sector.length - reader.left), 'rest of a superblock');
-  reader.skip(HASH_BYTES);
+  reader.skip(HASH_BYTES); // Compared above.
   reader.end('superblock');
   if (minimum > size || start > position) throw new DecodeError('range', 'a superblock that holds nothing', 32);
   return { sequence, capacity, minimum, start, size, position, block, writer };

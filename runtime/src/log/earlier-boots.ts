@@ -47,7 +47,7 @@ export type Looked = LogProof | 'more' | undefined;
  *
  * **Trust**: quotes stand on the host's disk. Those whose trees are not trees of this log, or whose
  * boots overlap, are left out, and so is what lies before them. Whether the hardware signed the
- * rest, who asks for a proof verifies.
+ * rest, the verifier of a proof checks.
  */
 export class EarlierBoots {
   readonly #log: QuotedLog;
