@@ -54,6 +54,7 @@ export const FOLDERS: Readonly<Record<string, readonly string[]>> = {
       'boot',
       'hardware',
       'egress',
+      'storage/sealed',
       'log',
       'admission',
       'flow',

@@ -16,6 +16,8 @@ export type RefusalCode =
   | 'budget' // time, memory or queue ran out
   | 'worker' // the handler's process broke a rule or died
   | 'log' // the record could not be made durable
+  | 'keeper' // the keeper of the state's key does not answer, or does not hand the key out
+  | 'state' // the stored state is not what this system last wrote, or cannot be kept
   | 'unattested' // the method answers only on attested connections, and the caller's is not one
   | 'shutdown' // the runtime is about to end
   | 'channel'; // the handshake was not carried out as it must be

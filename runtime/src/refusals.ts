@@ -37,6 +37,8 @@ export const REFUSALS: Readonly<
   budget: [STATUS.resourceExhausted, 'error', 'bounded-resources'],
   worker: [STATUS.internal, 'error'],
   log: [STATUS.unavailable, 'error', 'access-logged'],
+  keeper: [STATUS.unavailable, 'error'],
+  state: [STATUS.unavailable, 'error'],
   unattested: [STATUS.failedPrecondition, 'deny'],
   shutdown: [STATUS.unavailable, 'error'],
   channel: [STATUS.unavailable, 'error'],
