@@ -1,6 +1,15 @@
 /**
  * A collection as calls use it, wherever its values lie. A call's changes are gathered while it
- * runs and applied with its last record: all of them, or none.
+ * runs. At its end they are made in all collections, or in none.
+ *
+ * The end is one turn of the loop, in this order:
+ * 1. {@link Collection.check} of every collection that the call changes. If one refuses, the call
+ *    ends in that refusal, and its changes are only marked.
+ * 2. `RecordLog.place` of the record of the call's end. If the log refuses, nothing is applied.
+ * 3. {@link Collection.apply} of every collection, which cannot fail.
+ *
+ * The log begins no write within a turn, so what `apply` gives to the log goes into the block of
+ * that record. A collection whose changes take room in the log makes sure of it in `check`.
  */
 
 import type { JsonText } from '../worker/json-text.ts';
@@ -9,56 +18,91 @@ import type { JsonText } from '../worker/json-text.ts';
 export interface Found {
   /**
    * The value's JSON; undefined if it was deleted or is past its retention. A promise where it has
-   * to be read from a disk.
+   * to be read from a disk: if it rejects, the call ends.
    */
   readonly value: JsonText | Promise<JsonText> | undefined;
   /**
-   * The label of knowing this content: everything that the calls carried which stored or deleted
-   * something there.
+   * The label of knowing this content: everything that the calls carried which stored, deleted or
+   * marked something there.
    */
   readonly label: readonly string[];
   /** When the oldest of its sources was first stored: milliseconds of the store's clock. */
   readonly since: number;
-  /** Another after each change of the place. */
-  readonly version: string;
+  /** The version of the value, as it came with the change; undefined if there is no value. */
+  readonly version: string | undefined;
 }
 
 /** Which keys to name: those that begin with `prefix` and sort behind `after`, at most `limit`. */
 export interface KeyRange {
   readonly prefix: string;
   readonly after: string;
+  /** At least 1; may be infinite. */
   readonly limit: number;
 }
 
-/** Keys, sorted by code unit, and the label of knowing them. */
+/**
+ * Keys, sorted by code unit, and the label of knowing them: that of every place in the part of the
+ * range that was looked at, also of those without a value. If `limit` keys are named, that part
+ * ends with the last of them. Otherwise it is the whole range.
+ */
 export interface FoundKeys {
   readonly keys: readonly string[];
   readonly label: readonly string[];
 }
 
-/** One change of a call's transaction. Keys and values are within their limits already. */
-export type Change = {
+/** Members of every change. Keys and values are within their limits already. */
+interface Changed {
   readonly key: string;
   /** The call's label at its end, sorted. */
   readonly label: readonly string[];
+}
+
+/** A condition of a change. */
+interface Conditional {
   /**
-   * The version that the place must still have, or null if nothing may be stored there; absent if
-   * the call does not say.
+   * The version that the value must still have, or null if there must be no value. Absent if the
+   * call does not say. Of several changes of one key only the first has a condition.
    */
-  readonly ifVersion?: string | null;
-} & (
-  | {
-      readonly kind: 'put';
-      readonly value: JsonText;
-      /** When the oldest source of the value was stored; infinite if it has none. */
-      readonly since: number;
-      /** The identity whose room it takes. */
-      readonly owner: string;
-    }
-  | { readonly kind: 'delete' }
-  /** Nothing but the label: the call failed after it had meant to change the place. */
-  | { readonly kind: 'mark' }
-);
+  readonly ifVersion?: string | null | undefined;
+}
+
+/** Facts about a value that is stored. */
+interface Stored {
+  /** When the oldest source of the value was stored; infinite if it has none. */
+  readonly since: number;
+  /** The identity whose room it takes. */
+  readonly owner: string;
+}
+
+/** A value is stored. */
+export interface Put extends Changed, Conditional, Stored {
+  readonly kind: 'put';
+  readonly value: JsonText;
+  /**
+   * Sixteen hexadecimal digits, drawn at random.
+   *
+   * **Leak**: a count would tell how many calls changed something meanwhile.
+   */
+  readonly version: string;
+}
+
+/** A value is deleted. Where there is none, nothing changes. */
+export interface Delete extends Changed, Conditional {
+  readonly kind: 'delete';
+}
+
+/**
+ * A change that was not made, because the call failed. Label and end of the place become what the
+ * change would have made them, and nothing else changes: whether it was made says no more than the
+ * place's label does.
+ *
+ * Where the change would have stored a value, and there is no place, there is one without a value
+ * afterwards. It is left out if there is no room for it: a value would have found none either.
+ */
+export type Mark = Changed & ({ readonly kind: 'mark-delete' } | ({ readonly kind: 'mark-put' } & Stored));
+
+/** One change of a call's transaction. */
+export type Change = Put | Delete | Mark;
 
 /** One collection of a policy. All collections of a boot read one clock, which never goes back. */
 export interface Collection {
@@ -66,15 +110,16 @@ export interface Collection {
   get(key: string): Found | undefined;
   list(range: KeyRange): FoundKeys;
   /**
-   * Whether all changes can be made now, in their order. {@link apply} follows in the same turn.
+   * Whether all changes can be made now, in their order. If {@link apply} follows, then in the same
+   * turn.
    *
-   * @throws RefusalError `conflict` if a place has another version, `budget` without room; both
-   * end the call
+   * @throws RefusalError that ends the call: `conflict` if a condition does not hold, `budget`
+   * without room for a value. Neither for marks.
    */
   check(changes: readonly Change[]): void;
   /**
-   * Makes changes that were checked. Later reads see them at once; they are durable with the record
-   * that is placed in the same turn.
+   * Makes changes that were checked; it cannot fail. Later reads see them at once; they are durable
+   * with the record that was placed in the same turn.
    */
   apply(changes: readonly Change[]): void;
 }
