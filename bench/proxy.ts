@@ -5,7 +5,8 @@
  */
 
 import { cpus } from 'node:os';
-import { connect, startProxy } from '@enclaim/client';
+import { connect } from '@enclaim/client';
+import { startProxy } from '@enclaim/client/proxy';
 import { Channel, type ChannelInterface, Client, credentials } from '@grpc/grpc-js';
 import { ECHO, startPretendServer } from '../test/support/pretend-server.ts';
 

@@ -14,7 +14,11 @@ const ENTRIES: readonly string[] = [
   'policy-schema/src/claims.ts',
   'attestation/src/index.ts',
   'client/src/index.ts',
+  'client/src/log/index.ts',
+  'client/src/network.ts',
   'client/src/offline.ts',
+  'client/src/proof.ts',
+  'client/src/proxy/index.ts',
 ];
 /** Entry points of our own packages: what examples they have are compiled, too. */
 const INTERNAL: readonly string[] = ['policy-schema/src/admission.ts', 'policy-schema/src/workers.ts'];

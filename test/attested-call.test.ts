@@ -11,13 +11,13 @@ import {
   ChannelError,
   type CheckedReceipt,
   connect,
-  describeServices,
   parseReceiptFile,
   receiptFile,
   VerdictError,
   verifyReceiptFile,
   verifySaved,
 } from '@enclaim/client';
+import { describeServices } from '@enclaim/client/network';
 import type { BuiltBundle } from '@enclaim/image';
 import { parseDemand } from '@enclaim/policy-schema';
 import { Client, credentials, type ServiceError } from '@grpc/grpc-js';

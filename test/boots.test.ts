@@ -22,10 +22,10 @@ import {
   type CheckedReceipt,
   connect,
   parseReceiptFile,
-  readBoots,
   receiptFile,
   verifyReceiptFile,
 } from '@enclaim/client';
+import { readBoots } from '@enclaim/client/log';
 import { projectRoot } from '@enclaim/image';
 import { Client, credentials } from '@grpc/grpc-js';
 import { clinicBundle } from './support/app.ts';

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { startProxy } from '@enclaim/client';
+import { startProxy } from '@enclaim/client/proxy';
 import { ABUSES, abuse } from './hostile/abuse.ts';
 import { block, CALL, FLAG, FRAME, frame, NOTE, RawConnection } from './hostile/raw-http2.ts';
 import { type Served, serve } from './hostile/served.ts';

@@ -8,13 +8,8 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { fromJson, toBinary } from '@bufbuild/protobuf';
-import {
-  type AttestedChannel,
-  type CheckedReceipt,
-  connect,
-  describeServices,
-  parseReceiptFile,
-} from '@enclaim/client';
+import { type AttestedChannel, type CheckedReceipt, connect, parseReceiptFile } from '@enclaim/client';
+import { describeServices } from '@enclaim/client/network';
 import {
   Channel,
   Client,

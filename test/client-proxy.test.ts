@@ -7,7 +7,8 @@ import { type ClientHttp2Session, connect as connectHttp2, constants } from 'nod
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
-import { ChannelError, type CheckedReceipt, type RunningProxy, startProxy } from '@enclaim/client';
+import { ChannelError, type CheckedReceipt } from '@enclaim/client';
+import { type RunningProxy, startProxy } from '@enclaim/client/proxy';
 import { HANGS_MS } from './support/eventually.ts';
 import { needs, PYTHON } from './support/machine-needs.ts';
 import { ECHO, type PretendServer, startPretendServer } from './support/pretend-server.ts';

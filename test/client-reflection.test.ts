@@ -9,7 +9,8 @@ import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
-import { ChannelError, type ChannelErrorCode, connect, describeServices } from '@enclaim/client';
+import { ChannelError, type ChannelErrorCode, connect } from '@enclaim/client';
+import { describeServices } from '@enclaim/client/network';
 import {
   ServerReflectionRequestSchema,
   ServerReflectionResponseSchema,

@@ -15,7 +15,7 @@ import { connect as connectTcp } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
-import { type RunningProxy, startProxy } from '@enclaim/client';
+import { type RunningProxy, startProxy } from '@enclaim/client/proxy';
 import { Client, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import { ECHO, type PretendServer, startPretendServer } from './support/pretend-server.ts';
 

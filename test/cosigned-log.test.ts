@@ -16,7 +16,8 @@ import {
   parseNoteKey,
   parseWitnessLines,
 } from '@enclaim/attestation/tlog';
-import { connect, LogReader } from '@enclaim/client';
+import { connect } from '@enclaim/client';
+import { LogReader } from '@enclaim/client/log';
 import { gatherCosignatures } from '@enclaim/client/witness';
 import { type CosigningKey, cosign } from '../cli/src/witness/signer.ts';
 import { type AttestedRuntime, bootAttested } from './support/attested-runtime.ts';

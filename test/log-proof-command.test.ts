@@ -12,14 +12,9 @@ import { after, before, test } from 'node:test';
 import { utf8 } from '@enclaim/attestation/bytes';
 import { leafHash } from '@enclaim/attestation/merkle';
 import { formatNoteKey, parseNoteKey } from '@enclaim/attestation/tlog';
-import {
-  connect,
-  DecodeError,
-  EvidenceError,
-  LogReader,
-  verifyCoseReceiptFile,
-  verifyProofFile,
-} from '@enclaim/client';
+import { connect, DecodeError, EvidenceError } from '@enclaim/client';
+import { LogReader, verifyCoseReceiptFile } from '@enclaim/client/log';
+import { verifyProofFile } from '@enclaim/client/proof';
 import { NOTES } from '../cli/src/manual/notes.ts';
 import { mismatch } from '../cli/src/manual/shape.ts';
 import type { CosigningKey } from '../cli/src/witness/signer.ts';

@@ -125,7 +125,7 @@ describe('installed into an empty folder', needs('npm registry'), () => {
       const { verdict, messages } = await verifyReceiptFile(file, { references: parseReferences(await readFile('later.json')) });
       console.log(verdict.ok, messages);`;
     assert.equal((await installed.by(old, '--input-type=module', '--eval', verifies)).stdout, 'true both\n');
-    const routes = `import { routeFetches } from '@enclaim/client';
+    const routes = `import { routeFetches } from '@enclaim/client/network';
       routeFetches({});
       try { routeFetches({ https_proxy: 'http://127.0.0.1:1' }); } catch ({ code }) { console.log(code); }`;
     assert.equal((await installed.by(old, '--input-type=module', '--eval', routes)).stdout, 'unreachable\n');

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { type ClientHttp2Session, connect } from 'node:http2';
 import { after, before, test } from 'node:test';
-import { type RunningProxy, startProxy } from '@enclaim/client';
+import { type RunningProxy, startProxy } from '@enclaim/client/proxy';
 import { ECHO, type PretendServer, startPretendServer } from './support/pretend-server.ts';
 import { askOddly, NOTE, ODD_REQUESTS, prefixed } from './support/requests.ts';
 

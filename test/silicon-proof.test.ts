@@ -12,15 +12,9 @@ import { digestText, sha256, sha384 } from '@enclaim/attestation/digest';
 import { LogProofSchema } from '@enclaim/attestation/log-service';
 import { launchCommandLine } from '@enclaim/attestation/measure';
 import type { TdxReference } from '@enclaim/attestation/references';
-import {
-  type CheckedReceipt,
-  type CollateralSource,
-  connect,
-  parseReceiptFile,
-  prove,
-  receiptFile,
-  verifyReceiptFile,
-} from '@enclaim/client';
+import { type CheckedReceipt, connect, parseReceiptFile, receiptFile, verifyReceiptFile } from '@enclaim/client';
+import type { CollateralSource } from '@enclaim/client/network';
+import { prove } from '@enclaim/client/proof';
 import { Client, credentials } from '@grpc/grpc-js';
 import { EPOCH } from './fakes/certificates.ts';
 import { certificateTable, FakeTsmTree } from './fakes/configfs-tsm.ts';

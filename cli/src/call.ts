@@ -3,17 +3,9 @@
 import { type DescMethod, type FileRegistry, fromBinary, toBinary, toJson } from '@bufbuild/protobuf';
 import type { References } from '@enclaim/attestation';
 import { fromBase64, toBase64 } from '@enclaim/attestation/bytes';
-import {
-  type AttestedChannel,
-  ChannelError,
-  type CheckedReceipt,
-  connect,
-  describeServices,
-  type ProveOptions,
-  prove,
-  type ReceiptProof,
-  receiptFile,
-} from '@enclaim/client';
+import { type AttestedChannel, ChannelError, type CheckedReceipt, connect, receiptFile } from '@enclaim/client';
+import { describeServices } from '@enclaim/client/network';
+import { type ProveOptions, prove, type ReceiptProof } from '@enclaim/client/proof';
 import { ExactJson } from '@enclaim/policy-schema/admission';
 import { Client, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
 import type { Command } from 'commander';

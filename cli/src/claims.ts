@@ -3,7 +3,7 @@
 import type { Verdict } from '@enclaim/attestation';
 import { toHex } from '@enclaim/attestation/bytes';
 import type { ProvenRecord } from '@enclaim/attestation/record-proof';
-import type { VerifiedCoseReceipt } from '@enclaim/client';
+import type { VerifiedCoseReceipt } from '@enclaim/client/log';
 import { proofDocument, wayLines } from './proof-path.ts';
 
 /** The first byte of a COSE_Sign1: tag 18. No text, message or JSON of ours begins with it. */

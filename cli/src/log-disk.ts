@@ -6,7 +6,7 @@ import { appraise, type References, type Verdict } from '@enclaim/attestation';
 import { fromUtf8, toHex } from '@enclaim/attestation/bytes';
 import { auditLog, BootsOnDisk, type LogAudit, openLog, type ReadDisk } from '@enclaim/attestation/log-disk';
 import { verifyQuotedTree } from '@enclaim/attestation/record-proof';
-import { seenIn } from '@enclaim/client';
+import { seenIn } from '@enclaim/client/log';
 import type { Command } from 'commander';
 import { EXIT } from './exit-status.ts';
 import { collect } from './input.ts';

@@ -12,16 +12,9 @@ import { leafHash } from '@enclaim/attestation/merkle';
 import { parseReceipt } from '@enclaim/attestation/receipt';
 import { type NamedRecord, recordOf } from '@enclaim/attestation/record-proof';
 import { hashesOf, TILE_WIDTH } from '@enclaim/attestation/tlog';
-import {
-  type AttestedChannel,
-  LogReader,
-  parseReceiptFile,
-  proofFile,
-  proveRecord,
-  type ReceiptOf,
-  type ReceiptSource,
-  receiptFrom,
-} from '@enclaim/client';
+import { type AttestedChannel, parseReceiptFile } from '@enclaim/client';
+import { LogReader, type ReceiptOf, type ReceiptSource, receiptFrom } from '@enclaim/client/log';
+import { proofFile, proveRecord } from '@enclaim/client/proof';
 import type { Command } from 'commander';
 import { connectTarget, optionalTarget, type TargetOptions, targetOptions } from './attested-target.ts';
 import { readDemands, readInput, readNewerThan, writeOutput } from './input.ts';

@@ -16,7 +16,7 @@ import {
   readBoots,
   seenIn,
   type VerifiedCheckpoint,
-} from '@enclaim/client';
+} from '@enclaim/client/log';
 import { gatherCosignatures } from '@enclaim/client/witness';
 import type { Command } from 'commander';
 import { connectTarget, type TargetOptions, targetOptions } from './attested-target.ts';

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** The `enclaim` command. */
 
-import { routeFetches } from '@enclaim/client';
+import { routeFetches } from '@enclaim/client/network';
 import { CommanderError } from 'commander';
 import { EXIT } from './exit-status.ts';
 import { makeProgram } from './program.ts';

@@ -2,7 +2,8 @@
 
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type CheckedReceipt, type ListenOptions, receiptFile, startProxy } from '@enclaim/client';
+import { type CheckedReceipt, receiptFile } from '@enclaim/client';
+import { type ListenOptions, startProxy } from '@enclaim/client/proxy';
 import type { Command } from 'commander';
 import { CALL_LIMITS } from './call-limits.ts';
 import { collect, readDemands, readNewerThan, readPolicies } from './input.ts';

@@ -7,15 +7,14 @@ import { signEar } from '@enclaim/attestation/rats';
 import { type ComparedMessages, parseReceipt } from '@enclaim/attestation/receipt';
 import { verdictDocument } from '@enclaim/attestation/verdict-document';
 import {
-  isProofFile,
   parseReceiptFile,
   type SavedOptions,
   type VerifiedReceiptFile,
-  verifyCoseReceiptFile,
-  verifyProofFile,
   verifyReceiptFile,
   verifySaved,
 } from '@enclaim/client';
+import { verifyCoseReceiptFile } from '@enclaim/client/log';
+import { isProofFile, verifyProofFile } from '@enclaim/client/proof';
 import type { Command } from 'commander';
 import packageJson from '../package.json' with { type: 'json' };
 import { type Claim, COSE_SIGN1, claimOfProof, claimOfReceipt } from './claims.ts';

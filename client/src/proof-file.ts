@@ -29,7 +29,7 @@ const LIMIT = 2 * 1024 * 1024;
  * @example
  * ```ts
  * import { readFile } from 'node:fs/promises';
- * import { isProofFile } from '@enclaim/client';
+ * import { isProofFile } from '@enclaim/client/proof';
  *
  * console.log(isProofFile(await readFile('7.enclaim-proof')));
  * ```
@@ -45,7 +45,7 @@ export function isProofFile(content: Uint8Array): boolean {
  * @example
  * ```ts
  * import { writeFile } from 'node:fs/promises';
- * import { proofFile, type ReceiptProof } from '@enclaim/client';
+ * import { proofFile, type ReceiptProof } from '@enclaim/client/proof';
  *
  * declare const proven: ReceiptProof; // of prove or proveRecord
  * await writeFile('7.enclaim-proof', proofFile(proven.record.record, proven.bytes));
@@ -64,7 +64,8 @@ export function proofFile(record: NamedRecord['record'], bytes: Uint8Array): Uin
  * @example
  * ```ts
  * import { readFile } from 'node:fs/promises';
- * import { parseReferences, verifyProofFile } from '@enclaim/client';
+ * import { parseReferences } from '@enclaim/client';
+ * import { verifyProofFile } from '@enclaim/client/proof';
  *
  * const references = parseReferences(await readFile('references.json'));
  * const file = await readFile('7.enclaim-proof');

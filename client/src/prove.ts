@@ -56,13 +56,8 @@ const TIMEOUT_MS = 60_000;
  * @example
  * ```ts
  * import { readFile, writeFile } from 'node:fs/promises';
- * import {
- *   type CheckedReceipt,
- *   connect,
- *   parseReferences,
- *   prove,
- *   receiptFile,
- * } from '@enclaim/client';
+ * import { type CheckedReceipt, connect, parseReferences, receiptFile } from '@enclaim/client';
+ * import { prove } from '@enclaim/client/proof';
  *
  * const references = parseReferences(await readFile('references.json'));
  * const receipts: CheckedReceipt[] = [];
@@ -91,7 +86,8 @@ export async function prove(channel: Channel, receipt: CheckedReceipt, options: 
  * @example
  * ```ts
  * import { readFile, writeFile } from 'node:fs/promises';
- * import { connect, parseReferences, proofFile, proveRecord } from '@enclaim/client';
+ * import { connect, parseReferences } from '@enclaim/client';
+ * import { proofFile, proveRecord } from '@enclaim/client/proof';
  *
  * declare const record: `sha256:${string}`; // hash of the record's leaf
  * const references = parseReferences(await readFile('references.json'));

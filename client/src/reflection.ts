@@ -34,7 +34,8 @@ const PATH = '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo';
  * @example
  * ```ts
  * import { readFile } from 'node:fs/promises';
- * import { connect, describeServices } from '@enclaim/client';
+ * import { connect } from '@enclaim/client';
+ * import { describeServices } from '@enclaim/client/network';
  *
  * await using server = await connect('intake.example:443', {
  *   references: await readFile('references.json'),

@@ -184,7 +184,7 @@ function reasonOf(cause: unknown): string {
  *
  * @example
  * ```ts
- * import { routeFetches } from '@enclaim/client';
+ * import { routeFetches } from '@enclaim/client/network';
  *
  * routeFetches(); // as https_proxy, all_proxy and no_proxy say
  * ```

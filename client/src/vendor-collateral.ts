@@ -73,7 +73,8 @@ interface Place {
  * @example
  * ```ts
  * import { readFile } from 'node:fs/promises';
- * import { connect, VendorCollateral } from '@enclaim/client';
+ * import { connect } from '@enclaim/client';
+ * import { VendorCollateral } from '@enclaim/client/network';
  *
  * await using server = await connect('intake.example:443', {
  *   references: await readFile('references.json'),

@@ -12,7 +12,8 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
-import { connect, LogReader } from '@enclaim/client';
+import { connect } from '@enclaim/client';
+import { LogReader } from '@enclaim/client/log';
 import { askWitness, type CourierCheckpoint, gatherCosignatures } from '@enclaim/client/witness';
 import {
   formatAddCheckpoint,

@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
-import { type RunningProxy, startProxy } from '@enclaim/client';
+import { type RunningProxy, startProxy } from '@enclaim/client/proxy';
 import { buildBundle } from '@enclaim/image';
 import { type AttestedRuntime, bootAttested } from '../support/attested-runtime.ts';
 import { needs } from '../support/machine-needs.ts';

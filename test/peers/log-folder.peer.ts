@@ -11,7 +11,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
-import { connect, copyLog, LogReader } from '@enclaim/client';
+import { connect } from '@enclaim/client';
+import { copyLog, LogReader } from '@enclaim/client/log';
 import { type LogServer, readerName, startLogServer } from '../support/log-server.ts';
 import { needs } from '../support/machine-needs.ts';
 

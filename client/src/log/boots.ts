@@ -43,7 +43,8 @@ const TIMEOUT_MS = 60_000;
  * @example
  * ```ts
  * import { readFile } from 'node:fs/promises';
- * import { connect, parseReferences, readBoots } from '@enclaim/client';
+ * import { connect, parseReferences } from '@enclaim/client';
+ * import { readBoots } from '@enclaim/client/log';
  *
  * const references = parseReferences(await readFile('references.json'));
  * await using channel = await connect('intake.example:443', { references });

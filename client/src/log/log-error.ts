@@ -17,7 +17,8 @@ export type LogErrorCode =
  * @example
  * ```ts
  * import { readFile } from 'node:fs/promises';
- * import { connect, LogError, LogReader } from '@enclaim/client';
+ * import { connect } from '@enclaim/client';
+ * import { LogError, LogReader } from '@enclaim/client/log';
  *
  * await using channel = await connect('intake.example:443', {
  *   references: await readFile('references.json'),

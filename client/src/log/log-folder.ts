@@ -46,7 +46,7 @@ export interface CopiedLog {
  *
  * @example
  * ```ts
- * import { seenIn } from '@enclaim/client';
+ * import { seenIn } from '@enclaim/client/log';
  *
  * console.log((await seenIn('log'))?.size);
  * ```
@@ -76,7 +76,8 @@ export async function seenIn(folder: string): Promise<SeenLog | undefined> {
  * @example
  * ```ts
  * import { readFile } from 'node:fs/promises';
- * import { connect, copyLog, LogReader, seenIn } from '@enclaim/client';
+ * import { connect } from '@enclaim/client';
+ * import { copyLog, LogReader, seenIn } from '@enclaim/client/log';
  *
  * await using channel = await connect('intake.example:443', {
  *   references: await readFile('references.json'),
@@ -136,7 +137,7 @@ async function writeTile(folder: string, tile: Tile, read: () => Promise<Uint8Ar
  * @example
  * ```ts
  * import { writeFile } from 'node:fs/promises';
- * import { receiptFrom } from '@enclaim/client';
+ * import { receiptFrom } from '@enclaim/client/log';
  *
  * await writeFile('7.cose', await receiptFrom('log', { index: 7 }));
  * ```

@@ -120,7 +120,8 @@ interface Newest {
  * @example
  * ```ts
  * import { readFile } from 'node:fs/promises';
- * import { connect, LogReader } from '@enclaim/client';
+ * import { connect } from '@enclaim/client';
+ * import { LogReader } from '@enclaim/client/log';
  *
  * await using channel = await connect('intake.example:443', {
  *   references: await readFile('references.json'),

@@ -31,7 +31,8 @@ export interface VerifiedCoseReceipt {
  * @example
  * ```ts
  * import { readFile } from 'node:fs/promises';
- * import { parseReferences, verifyCoseReceiptFile } from '@enclaim/client';
+ * import { parseReferences } from '@enclaim/client';
+ * import { verifyCoseReceiptFile } from '@enclaim/client/log';
  *
  * const references = parseReferences(await readFile('references.json'));
  * const { verdict, proof } = await verifyCoseReceiptFile(await readFile('7.cose'), { references });

@@ -69,7 +69,7 @@ loopback.addAddress('::1', 'ipv6');
  * @example
  * ```ts
  * import { readFile } from 'node:fs/promises';
- * import { startProxy } from '@enclaim/client';
+ * import { startProxy } from '@enclaim/client/proxy';
  *
  * const proxy = await startProxy('intake.example:443', {
  *   references: await readFile('references.json'),
