@@ -22,6 +22,7 @@ interface Options {
   readonly timeout: string;
   readonly saveReceipts?: string;
   readonly quiet?: true;
+  readonly json?: true;
 }
 
 export function register(program: Command): void {
@@ -48,6 +49,7 @@ export function register(program: Command): void {
     .option('--timeout <seconds>', 'for the first verdict', '60')
     .option('--save-receipts <folder>', 'keep the receipt of each call there, with its messages and the evidence')
     .option('--quiet', 'print no verdict that is ok')
+    .option('--json', 'the address as JSON')
     .addHelpText('after', CALL_LIMITS)
     .action(proxy);
 }
@@ -67,7 +69,7 @@ async function proxy(target: string, options: Options): Promise<void> {
     // Every connection is told of, the first and those after it: another boot is another verdict.
     onAttested: ({ verdict }) => (options.quiet ? undefined : printVerdict(verdict)),
   });
-  console.log(running.address);
+  console.log(options.json ? JSON.stringify({ address: running.address }) : running.address);
   await toldToEnd();
   // The first signal lets calls end, the second does not wait for them.
   await Promise.race([running.drain(), toldToEnd()]);

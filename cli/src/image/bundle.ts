@@ -13,6 +13,13 @@ interface BundleOptions {
   readonly policy?: string;
   readonly protos?: string;
   readonly handlers?: string;
+  readonly json?: true;
+}
+
+/** A method that the policy does not permit, and why. */
+interface Withheld {
+  readonly method: string;
+  readonly reasons: readonly string[];
 }
 
 export function register(program: Command): void {
@@ -22,6 +29,7 @@ export function register(program: Command): void {
     .argument('<folder>', 'folder with policy.yaml, proto/ and handlers/index.ts')
     .option('-o, --out <file>', 'where to write it', 'app.enclaim')
     .option('--policy <file>', 'another policy than that of the folder')
+    .option('--json', 'digests, and what is exposed and withheld, as JSON')
     .action(async (folder: string, options: BundleOptions) => {
       const app = await findApp(resolve(folder), options.policy === undefined ? {} : { policyFile: options.policy });
       const { bytes, digest, policy, match } = await buildBundle(app, (read, matched) =>
@@ -29,13 +37,21 @@ export function register(program: Command): void {
       );
       await tryHandlers(parseBundle(bytes).handlers, match);
       await writeWhole(options.out, bytes);
-      for (const { id } of match.exposed) process.stderr.write(`exposed   ${id}\n`);
-      for (const { method, reasons } of match.withheld) {
-        process.stderr.write(`withheld  ${method}: ${reasons.map(({ message }) => message).join('; ')}\n`);
-      }
+      const exposed = match.exposed.map(({ id }) => id);
+      const withheld = match.withheld.map(({ method, reasons }) => ({
+        method,
+        reasons: reasons.map(({ message }) => message),
+      }));
+      if (!options.json) tell(exposed, withheld);
       await checkApp(resolve(folder)).catch((error: Error) => {
         process.stderr.write(`not auditable: ${printable(error.message)}\n`);
       });
-      console.log(`policy ${policy}\nbundle ${digest}`);
+      if (options.json) console.log(JSON.stringify({ policy, bundle: digest, exposed, withheld }, null, 2));
+      else console.log(`policy ${policy}\nbundle ${digest}`);
     });
+}
+
+function tell(exposed: readonly string[], withheld: readonly Withheld[]): void {
+  for (const id of exposed) process.stderr.write(`exposed   ${id}\n`);
+  for (const { method, reasons } of withheld) process.stderr.write(`withheld  ${method}: ${reasons.join('; ')}\n`);
 }

@@ -83,7 +83,11 @@ export const NOTES: Readonly<Record<string, Note>> = {
   'policy digest': { example: 'enclaim policy digest app.enclaim', ends: ['refused', 'unavailable'] },
   'policy show': { example: 'enclaim policy show notes/policy.yaml', ends: ['refused', 'unavailable'] },
   'policy schema': { example: 'enclaim policy schema > policy.schema.json', ends: [] },
-  'policy interfaces': { example: 'enclaim policy interfaces notes/proto', ends: ['refused'] },
+  'policy interfaces': {
+    example: 'enclaim policy interfaces notes/proto',
+    ends: ['refused'],
+    json: { '*': 'text' },
+  },
   'policy explain': {
     example: 'enclaim policy explain no-undisclosed-recipients notes/policy.yaml',
     ends: ['refused', 'unavailable'],
@@ -166,8 +170,17 @@ export const NOTES: Readonly<Record<string, Note>> = {
       },
     ],
   },
-  'image lock': { example: 'enclaim image lock --update', ends: ['refused', 'unavailable'] },
-  bundle: { example: 'enclaim bundle notes -o app.enclaim', ends: ['refused'] },
+  'image lock': {
+    example: 'enclaim image lock --update',
+    ends: ['refused', 'unavailable'],
+    json: { inputs: [{ name: 'text', version: 'text' }] },
+    jsonElse: 'With --update it is { changes: [{ name, from, to }] }.',
+  },
+  bundle: {
+    example: 'enclaim bundle notes -o app.enclaim',
+    ends: ['refused'],
+    json: { policy: 'text', bundle: 'text', exposed: ['text'], withheld: [{ method: 'text', reasons: ['text'] }] },
+  },
   dev: { example: 'enclaim dev notes --port 8443', ends: ['refused'] },
   run: {
     example: 'enclaim run app.enclaim --state state --port 8443',
@@ -214,10 +227,15 @@ export const NOTES: Readonly<Record<string, Note>> = {
     example: 'enclaim corim read references.corim --key us.pub.pem -o references.json',
     ends: ['refused'],
   },
-  'witness init': { example: 'enclaim witness init witness --name example.com/witness', ends: ['unavailable'] },
+  'witness init': {
+    example: 'enclaim witness init witness --name example.com/witness',
+    ends: ['unavailable'],
+    json: { name: 'text', witnesses: [{ name: 'text', key: 'text' }] },
+  },
   'witness serve': {
     example: 'enclaim witness serve witness --log example.com/releases+… --listen 127.0.0.1:8080',
     ends: ['unavailable'],
+    json: { address: 'text' },
   },
   'witness ask': {
     example: `enclaim witness ask releases ${VERIFIED_BY} --policy witnesses.policy`,
@@ -236,6 +254,7 @@ export const NOTES: Readonly<Record<string, Note>> = {
   proxy: {
     example: "enclaim proxy intake.example:443 --references references.json --require 'claim access-logged'",
     ends: ['refused', 'unavailable'],
+    json: { address: 'text' },
   },
   'log checkpoint': {
     example: `enclaim log checkpoint ${READ_LOG}`,

@@ -54,10 +54,12 @@ export function register(program: Command): void {
     .command('interfaces')
     .description("the digest of each method's messages and their categories, for a rule to pin")
     .argument('[protos]', 'folder of .proto files', 'proto')
-    .action(async (protos: string) => {
-      const services = servicesOf(readDescriptors(await compileProtos(protos)));
-      for (const method of services.flatMap(({ methods }) => methods))
-        console.log(`${interfaceDigest(method)} ${methodIdOf(method)}`);
+    .option('--json', 'digests by method, as JSON')
+    .action(async (protos: string, { json }: { json?: true }) => {
+      const methods = servicesOf(readDescriptors(await compileProtos(protos))).flatMap((service) => service.methods);
+      const digests = methods.map((method): [string, string] => [methodIdOf(method), interfaceDigest(method)]);
+      if (json) console.log(JSON.stringify(Object.fromEntries(digests), null, 2));
+      else for (const [id, digest] of digests) console.log(`${digest} ${id}`);
     });
   holderOptions(policy.command('explain'))
     .description(

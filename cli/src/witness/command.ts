@@ -19,10 +19,16 @@ import { Witness } from './witness.ts';
 const KEYS = ['ed25519', 'ml-dsa-44'] as const;
 const MAX_WITNESSED_LOGS = 4096;
 
+interface InitOptions {
+  readonly name: string;
+  readonly json?: true;
+}
+
 interface ServeOptions {
   readonly log: string[];
   readonly logs: string[];
   readonly listen: string;
+  readonly json?: true;
 }
 
 export function register(program: Command): void {
@@ -32,6 +38,7 @@ export function register(program: Command): void {
     .description('make the keys of a witness; prints their lines for a policy of logs (C2SP tlog-policy)')
     .argument('<folder>', 'folder of keys and state')
     .requiredOption('--name <name>', 'name of the witness, such as example.com/witness')
+    .option('--json', 'name and keys as JSON')
     .action(init);
   witness
     .command('serve')
@@ -40,6 +47,7 @@ export function register(program: Command): void {
     .option('--log <key>', 'verifier key of a log (name+id+key); repeatable', collect, [])
     .option('--logs <file>', 'C2SP tlog-policy whose logs are witnessed; repeatable', collect, [])
     .option('--listen <address>', 'HOST:PORT, port 0 for a free one', '127.0.0.1:0')
+    .option('--json', 'the address as JSON')
     .action(serve);
   witness
     .command('ask')
@@ -52,17 +60,19 @@ export function register(program: Command): void {
     .action(ask);
 }
 
-async function init(folder: string, { name }: { readonly name: string }): Promise<void> {
+async function init(folder: string, { name, json }: InitOptions): Promise<void> {
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const made = [generateKeyPairSync('ed25519'), generateKeyPairSync('ml-dsa-44')].map(({ privateKey }) => privateKey);
   // Judged before anything is written: a name is for good.
   const keys = made.map((privateKey) => cosigningKey(name, privateKey));
   await writeNew(join(folder, 'name'), `${name}\n`, 0o644);
   for (const [index, kind] of KEYS.entries()) await writeNew(keyFile(folder, kind), pemOf(made[index]), 0o600);
-  for (const { key } of keys) console.log(`witness ${name}/${key.algorithm.split('/')[0]} ${formatNoteKey(key)}`);
+  const lines = keys.map(({ key }) => ({ name: `${name}/${key.algorithm.split('/')[0]}`, key: formatNoteKey(key) }));
+  if (json) console.log(JSON.stringify({ name, witnesses: lines }, null, 2));
+  else for (const line of lines) console.log(`witness ${line.name} ${line.key}`);
 }
 
-async function serve(folder: string, { log, logs, listen }: ServeOptions): Promise<void> {
+async function serve(folder: string, { log, logs, listen, json }: ServeOptions): Promise<void> {
   const name = (
     await readFile(join(folder, 'name'), 'utf8').catch((cause) => {
       throw new UsageError(`${folder} has no witness: enclaim witness init makes one`, { cause });
@@ -80,7 +90,7 @@ async function serve(folder: string, { log, logs, listen }: ServeOptions): Promi
     throw new UsageError(`--listen ${listen}: ${(cause as Error).message}`, { cause });
   });
   say(`${known.size} logs`);
-  console.log(served.address);
+  console.log(json ? JSON.stringify({ address: served.address }) : served.address);
   await toldToEnd();
   await served.close();
 }
