@@ -14,6 +14,7 @@ import { defaultCache, type FetchOptions, fetchLocked, readLocked } from '../inp
 import type { LockedInput } from '../inputs/lock.ts';
 import { debianRelease, type MachineLock, readMachineLock } from '../inputs/machine-lock.ts';
 import { MachineError } from './error.ts';
+import { digestOfTree, keyOf, type Tree, UNPACKED } from './unpacked.ts';
 
 /** Absolute paths of everything that {@link renderMachine} names. */
 export interface MachineTools {
@@ -107,17 +108,23 @@ async function runs(qemu: string): Promise<void> {
  *
  * **Trust**: the folder is compared with the packages on every use. A program in it is run, and a
  * cache is believed only if a hash says so.
+ * @param known - What packages unpack to; those that are not in it are unpacked.
  * @throws ImageError as `fetchLocked`, `readLocked` and `unpackDeb`; `hash-mismatch` if the folder
  *   holds anything else
  */
-export async function unpackPackages(inputs: readonly LockedInput[], options: FetchOptions = {}): Promise<string> {
-  const key = createHash('sha256').update(JSON.stringify(inputs)).digest('hex').slice(0, 16);
-  const folder = join(options.cache ?? defaultCache(), `machine-${key}`);
+export async function unpackPackages(
+  inputs: readonly LockedInput[],
+  options: FetchOptions = {},
+  known: Readonly<Record<string, string>> = UNPACKED,
+): Promise<string> {
+  const key = keyOf(inputs);
+  const folder = join(options.cache ?? defaultCache(), `machine-${key.slice(0, 16)}`);
   const paths = await fetchLocked(inputs, options);
   if (!existsSync(folder)) await unpackTo(folder, inputs, paths);
+  const found = await treeOfFolder(folder);
+  if (known[key] === digestOfTree(found)) return folder;
   const wanted = trees.get(key) ?? (await treeOfPackages(inputs, paths));
   trees.set(key, wanted);
-  const found = await treeOfFolder(folder);
   const other = [...wanted.keys(), ...found.keys()].find((path) => wanted.get(path) !== found.get(path));
   if (other !== undefined) {
     const [is, expected] = [found.get(other) ?? 'missing', wanted.get(other) ?? 'nothing'];
@@ -144,17 +151,14 @@ async function unpackTo(
   }
 }
 
-/** Files by path: mode and SHA-256, or where a link leads. Folders count by what is in them. */
-type Tree = ReadonlyMap<string, string>;
-
-/**
- * Trees of packages that this process has read. **Cost**: unpacking takes seconds, hashing the
- * unpacked files does not.
- */
+/** Trees of packages that this process has read. */
 const trees = new Map<string, Tree>();
 
 /** The tree that {@link unpackDeb} makes of the packages. */
-async function treeOfPackages(inputs: readonly LockedInput[], paths: ReadonlyMap<string, string>): Promise<Tree> {
+export async function treeOfPackages(
+  inputs: readonly LockedInput[],
+  paths: ReadonlyMap<string, string>,
+): Promise<Tree> {
   const tree = new Map<string, string>();
   for (const input of inputs) {
     const files = await readDeb(await readLocked(input, paths));
@@ -167,7 +171,7 @@ async function treeOfPackages(inputs: readonly LockedInput[], paths: ReadonlyMap
 }
 
 /** Folder by folder: a recursive `readdir` follows links. */
-async function treeOfFolder(folder: string, below: string = folder): Promise<Tree> {
+export async function treeOfFolder(folder: string, below: string = folder): Promise<Tree> {
   const tree = new Map<string, string>();
   for (const entry of await readdir(below, { withFileTypes: true }).catch(() => [])) {
     const path = join(below, entry.name);

@@ -6,8 +6,11 @@ import { chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { fetchLocked } from '../../src/inputs/fetch.ts';
 import type { LockedDeb } from '../../src/inputs/lock.ts';
-import { findTools, unpackPackages } from '../../src/machine/tools.ts';
+import { debianRelease, readMachineLock } from '../../src/inputs/machine-lock.ts';
+import { findTools, treeOfFolder, treeOfPackages, unpackPackages } from '../../src/machine/tools.ts';
+import { digestOfTree, keyOf, UNPACKED } from '../../src/machine/unpacked.ts';
 import { deb } from '../archives.ts';
 
 const PROGRAMS = ['swtpm', 'swtpm_setup', 'swtpm_localca', 'setpriv', 'certtool'];
@@ -95,11 +98,31 @@ const CHANGES: Readonly<Record<string, (at: string) => Promise<void>>> = {
 };
 
 for (const [name, change] of Object.entries(CHANGES)) {
-  test(`an unpacked folder with ${name} in it is refused`, async () => {
+  test(`an unpacked folder with ${name} in it is refused, also where a hash is known`, async () => {
     const { cache, inputs } = await cacheOf(name);
-    const at = await unpackPackages(inputs, { cache, mirrors: [] });
+    const options = { cache, mirrors: [] };
+    const at = await unpackPackages(inputs, options);
+    const known = { [keyOf(inputs)]: digestOfTree(await treeOfFolder(at)) };
     await change(at);
     const refused = { name: 'ImageError', code: 'hash-mismatch', message: new RegExp(`remove ${at}`) };
-    await assert.rejects(unpackPackages(inputs, { cache, mirrors: [] }), refused);
+    await assert.rejects(unpackPackages(inputs, options), refused);
+    await assert.rejects(unpackPackages(inputs, options, known), refused);
+    // The hash is what decides: whoever could write it could let anything in.
+    const other = { [keyOf(inputs)]: digestOfTree(await treeOfFolder(at)) };
+    assert.equal(await unpackPackages(inputs, options, other), at);
   });
 }
+
+test('the packages of this Debian release unpack to what their hash says without unpacking them', async (t) => {
+  const locked = await readMachineLock();
+  const own = locked[await debianRelease()];
+  if (own === undefined) return t.skip('not run: the lock has no packages for this system');
+  const inputs = [...(locked.any ?? []), ...own];
+  assert.equal(digestOfTree(await treeOfPackages(inputs, await fetchLocked(inputs))), UNPACKED[keyOf(inputs)]);
+});
+
+test('each release in the lock has a hash, and no other', async () => {
+  const { any = [], tests: _, ...releases } = await readMachineLock();
+  const keys = Object.values(releases).map((own) => keyOf([...any, ...own]));
+  assert.deepEqual(Object.keys(UNPACKED).sort(), keys.sort());
+});
