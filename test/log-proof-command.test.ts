@@ -12,6 +12,7 @@ import { after, before, test } from 'node:test';
 import { utf8 } from '@enclaim/attestation/bytes';
 import { leafHash } from '@enclaim/attestation/merkle';
 import { formatNoteKey, parseNoteKey } from '@enclaim/attestation/tlog';
+import { parseVerdictDocument } from '@enclaim/attestation/verdict-document';
 import { connect, DecodeError, EvidenceError } from '@enclaim/client';
 import { LogReader, verifyCoseReceiptFile } from '@enclaim/client/log';
 import { verifyProofFile } from '@enclaim/client/proof';
@@ -76,7 +77,7 @@ async function verified(name: string): Promise<Record<string, unknown>> {
   const words = ['verify', at(name), '--references', at('references.json'), '--ak', ak, '--json'];
   const { code, stdout, stderr } = await enclaim(...words);
   assert.equal(code, 0, stdout + stderr);
-  return (JSON.parse(stdout) as { record: Record<string, unknown> }).record;
+  return { ...parseVerdictDocument(utf8(stdout)).record };
 }
 
 /** Why a changed file is refused. */

@@ -129,21 +129,27 @@ const fields = {
   time: z.iso.datetime({ precision: 3 }),
 };
 const takenFields = { ...fields, taken: z.int().nonnegative().nullable(), text: sha256Text.nullable() };
-const bodySchema: z.ZodType<ReceiptBody> = z
-  .discriminatedUnion('version', [
-    z.strictObject({ version: z.literal(1), ...fields }),
-    z.strictObject({ version: z.literal(2), ...takenFields }),
-    z.strictObject({
-      version: z.literal(3),
-      ...takenFields,
-      index: z.int().nonnegative(),
-      within: z.int().nonnegative(),
-      nonce: z
-        .string()
-        .regex(/^(?:[0-9a-f]{2}){16,32}$/)
-        .nullable(),
-    }),
-  ])
+const currentFields = {
+  ...takenFields,
+  index: z.int().nonnegative(),
+  within: z.int().nonnegative(),
+  nonce: z
+    .string()
+    .regex(/^(?:[0-9a-f]{2}){16,32}$/)
+    .nullable(),
+};
+
+/** The schema of a body with further members beside its own. */
+export function receiptSchema<More>(more: z.core.$ZodLooseShape): z.ZodType<ReceiptBody & More> {
+  const schema: z.ZodType = z.discriminatedUnion('version', [
+    z.strictObject({ version: z.literal(1), ...fields, ...more }),
+    z.strictObject({ version: z.literal(2), ...takenFields, ...more }),
+    z.strictObject({ version: z.literal(3), ...currentFields, ...more }),
+  ]);
+  return schema as z.ZodType<ReceiptBody & More>;
+}
+
+const bodySchema: z.ZodType<ReceiptBody> = receiptSchema({})
   .refine((body) => body.version === 1 || (body.status === 0) === (body.text === null), 'no text, or one of OK')
   .refine(
     (body) => body.version === 1 || body.status !== 0 || body.taken !== null,

@@ -3,6 +3,7 @@
 import type { Verdict } from '@enclaim/attestation';
 import { toHex } from '@enclaim/attestation/bytes';
 import type { ProvenRecord } from '@enclaim/attestation/record-proof';
+import type { ShownClaim } from '@enclaim/attestation/verdict-document';
 import type { VerifiedCoseReceipt } from '@enclaim/client/log';
 import { proofDocument, wayLines } from './proof-path.ts';
 
@@ -12,7 +13,7 @@ export const COSE_SIGN1 = 0xd2;
 /** A verified claim about a log. */
 export interface Claim {
   readonly lines: readonly string[];
-  readonly document: object;
+  readonly document: ShownClaim;
 }
 
 /** The claim of a COSE receipt. */
@@ -20,11 +21,25 @@ export function claimOfReceipt({ verdict, origin, size, root, proof, known }: Ve
   const by = verdict.ok ? 'receipt: ok ' : 'receipt: of a boot that is refused ';
   const tree = `the tree of ${size} records of ${origin}, root ${toHex(root)}, signed by the log key`;
   if (proof.kind === 'inclusion') {
-    const hash = `sha256:${toHex(known)}`;
-    const document = { kind: 'inclusion', index: proof.index, record: hash, origin, size, root: toHex(root) };
+    const hash = `sha256:${toHex(known)}` as const;
+    const document: ShownClaim = {
+      kind: 'inclusion',
+      index: proof.index,
+      record: hash,
+      origin,
+      size,
+      root: toHex(root),
+    };
     return { lines: [`${by} record ${proof.index}, ${hash}, is in ${tree}`], document };
   }
-  const document = { kind: 'consistency', old: proof.old, oldRoot: toHex(known), origin, size, root: toHex(root) };
+  const document: ShownClaim = {
+    kind: 'consistency',
+    old: proof.old,
+    oldRoot: toHex(known),
+    origin,
+    size,
+    root: toHex(root),
+  };
   const older = `the tree of ${proof.old} with root ${toHex(known)} (compare it with the one that you kept)`;
   return { lines: [`${by} ${tree}, continues ${older}`], document };
 }

@@ -4,6 +4,7 @@ import type { Verdict } from '@enclaim/attestation';
 import { toHex } from '@enclaim/attestation/bytes';
 import type { ReceiptBody } from '@enclaim/attestation/receipt';
 import type { ProvenRecord } from '@enclaim/attestation/record-proof';
+import type { ShownProof } from '@enclaim/attestation/verdict-document';
 
 /** The steps of a proof, from the receipt upwards. Each was verified. */
 export function proofLines({ record }: ReceiptBody, proof: ProvenRecord, verdict: Verdict): string[] {
@@ -40,7 +41,7 @@ export function asOfLine({ time }: ReceiptBody): string {
 }
 
 /** The same as JSON. */
-export function proofDocument({ index, checkpoint, pathLength, batch, note }: ProvenRecord): object {
+export function proofDocument({ index, checkpoint, pathLength, batch, note }: ProvenRecord): ShownProof {
   const { origin, size, root } = checkpoint;
   return { index, origin, size, root: toHex(root), pathLength, batch, note };
 }

@@ -97,9 +97,11 @@ async function verify(path: string, options: Options): Promise<void> {
     if (options.json) console.log(printableJson({ ok: false, error: described(error) }));
     throw error;
   });
-  const receipt = body && { ...body, messages, ...(proof && { proof: proofDocument(proof) }) };
-  if (options.json)
-    console.log(printableJson({ ...verdictDocument(verdict, { at, asOf }), receipt, record: claim?.document }));
+  const shown = {
+    ...(body && { receipt: { ...body, messages, ...(proof && { proof: proofDocument(proof) }) } }),
+    ...(claim && { record: claim.document }),
+  };
+  if (options.json) console.log(printableJson(verdictDocument(verdict, { at, asOf }, shown)));
   else {
     printVerdict(verdict);
     if (claim !== undefined) console.error(claim.lines.map(printable).join('\n'));

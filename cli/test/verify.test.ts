@@ -6,6 +6,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { utf8 } from '@enclaim/attestation/bytes';
+import { parseVerdictDocument } from '@enclaim/attestation/verdict-document';
 import { projectRoot } from '@enclaim/image';
 import { type Messages, type ReceiptBoot, receiptBoot } from '../../client/test/refused-receipt.ts';
 
@@ -23,7 +25,7 @@ async function verify(
   said: Messages,
   held: Messages,
   taken?: number | null,
-): Promise<{ stderr: string; messages: string }> {
+): Promise<{ stderr: string; messages: string | undefined }> {
   await writeFile(join(scratch, 'it.enclaim-receipt'), await boot.fileOf(status, said, held, taken));
   const words = [
     join(projectRoot, 'cli/src/main.ts'),
@@ -36,7 +38,8 @@ async function verify(
     spawnSync(process.execPath, [...words, ...more], { cwd: scratch, encoding: 'utf8' });
   const { stderr } = run();
   assert.match(stderr, /receipt: ok/);
-  return { stderr, messages: JSON.parse(run('--json').stdout).receipt.messages };
+  const { receipt } = parseVerdictDocument(utf8(run('--json').stdout));
+  return { stderr, messages: receipt?.messages };
 }
 
 test('of a refused call whose request the receipt leaves out, the response only', async () => {

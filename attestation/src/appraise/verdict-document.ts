@@ -5,9 +5,11 @@
 
 import * as z from 'zod';
 import { decodeJson } from '../canonical.ts';
-import { sha384Text } from '../digest-schema.ts';
+import type { DigestText } from '../digest.ts';
+import { sha256Text, sha384Text } from '../digest-schema.ts';
 import { DecodeError } from '../errors.ts';
 import { PREDICTED_REGISTERS } from '../measure/index.ts';
+import { type ComparedMessages, type ReceiptBody, receiptSchema } from '../receipt.ts';
 import { PLATFORMS } from '../statement.ts';
 import { allPassed, type Check, type Verdict } from '../verdict/verdict.ts';
 
@@ -22,7 +24,44 @@ export interface VerdictDocument {
    */
   readonly asOf: string;
   readonly verdict: Verdict;
+  /** The receipt that the verdict's boot signed, of a receipt file. */
+  readonly receipt?: ShownReceipt;
+  /** The verified claim about a log, of a proof file or COSE receipt. */
+  readonly record?: ShownClaim;
 }
+
+/** A receipt, and what of the call it was held against. */
+export type ShownReceipt = ReceiptBody & {
+  /** `not run`: the file holds no messages. */
+  readonly messages: ComparedMessages | 'not run';
+  /** The way to a quote of the hardware; absent if the file holds none. */
+  readonly proof?: ShownProof;
+};
+
+/** A tree of a log. */
+interface ShownTree {
+  readonly origin: string;
+  readonly size: number;
+  /** Hexadecimal, without a prefix. */
+  readonly root: string;
+}
+
+/** The way of a record to a quote. */
+export interface ShownProof extends ShownTree {
+  readonly index: number;
+  /** Hashes above the record's leaf. */
+  readonly pathLength: number;
+  /** The checkpoint's leaf in the quote's batch. */
+  readonly batch: { readonly index: number; readonly size: number; readonly pathLength: number };
+  /** The checkpoint, as a signed note. */
+  readonly note: string;
+}
+
+/** A claim about a log, which was verified. */
+export type ShownClaim =
+  | ({ readonly kind: 'quoted'; readonly record: DigestText<'sha256'> } & ShownProof)
+  | ({ readonly kind: 'inclusion'; readonly index: number; readonly record: DigestText<'sha256'> } & ShownTree)
+  | ({ readonly kind: 'consistency'; readonly old: number; readonly oldRoot: string } & ShownTree);
 
 const checkSchema: z.ZodType<Check> = z
   .strictObject({
@@ -33,6 +72,26 @@ const checkSchema: z.ZodType<Check> = z
     strength: z.enum(['measured', 'enforced', 'observed', 'asserted']).exactOptional(),
   })
   .refine(({ outcome, required }) => required === (outcome !== 'not run'), 'required is a check that was run');
+
+const count = z.int().nonnegative();
+const hash = z.string().regex(/^[0-9a-f]{64}$/);
+const tree = { origin: z.string().max(128), size: count, root: hash };
+const way = {
+  ...tree,
+  index: count,
+  pathLength: count,
+  batch: z.strictObject({ index: count, size: count, pathLength: count }),
+  note: z.string().max(64 * 1024),
+};
+const claimSchema: z.ZodType<ShownClaim> = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('quoted'), record: sha256Text, ...way }),
+  z.strictObject({ kind: z.literal('inclusion'), index: count, record: sha256Text, ...tree }),
+  z.strictObject({ kind: z.literal('consistency'), old: count, oldRoot: hash, ...tree }),
+]);
+const shownSchema: z.ZodType<ShownReceipt> = receiptSchema({
+  messages: z.enum(['both', 'prefix', 'response', 'not run']),
+  proof: z.strictObject(way).exactOptional(),
+});
 
 const schema: z.ZodType<VerdictDocument> = z.strictObject({
   enclaim: z.literal('verdict/1'),
@@ -47,6 +106,8 @@ const schema: z.ZodType<VerdictDocument> = z.strictObject({
     end: z.strictObject({ notAfter: z.iso.datetime({ precision: 3 }), what: z.string().min(1).max(256) }).nullable(),
     checks: z.array(checkSchema).min(1).max(512),
   }),
+  receipt: shownSchema.exactOptional(),
+  record: claimSchema.exactOptional(),
 });
 
 const LIMIT = 4 * 1024 * 1024;
@@ -136,13 +197,19 @@ function shownOn(platform: string, ids: Iterable<string>): Shown {
   return shown;
 }
 
-/** The document of a verdict. @param times milliseconds since 1970 */
+/**
+ * The document of a verdict.
+ *
+ * @param times milliseconds since 1970
+ * @param shown what else the verified file holds
+ */
 export function verdictDocument(
   verdict: Verdict,
   times: { readonly at: number; readonly asOf: number },
+  shown: Pick<VerdictDocument, 'receipt' | 'record'> = {},
 ): VerdictDocument {
   const [at, asOf] = [times.at, times.asOf].map((time) => new Date(time).toISOString()) as [string, string];
-  return { enclaim: 'verdict/1', at, asOf, verdict };
+  return { enclaim: 'verdict/1', at, asOf, verdict, ...shown };
 }
 
 /**
