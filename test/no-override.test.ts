@@ -106,7 +106,7 @@ test('files: what is mounted, measured, and the kernel’s own', () => {
   );
 });
 
-test('RPCs: health, reflection, the log, and what the policy exposes', () => {
+test('RPCs: health, reflection, the log, and what the policy exposes; what the runtime may ask its supervisor', () => {
   assert.deepEqual(found(/(?<!function )\bservedMethod\(([^,]+),/g), [
     'ServerReflection.method.serverReflectionInfo',
     'addCosignatures',
@@ -120,10 +120,18 @@ test('RPCs: health, reflection, the log, and what the policy exposes', () => {
     'method.descriptor',
     'watch',
   ]);
-  assert.deepEqual(found(/case '([a-z]+)':\s*\n?\s*(?:this\.fail|this\.#answer|void this\.#startWorker)/g), [
+  const messages = [...sources].find(([file]) => file === 'runtime/src/control.ts')?.[1] ?? '';
+  assert.deepEqual([...messages.matchAll(/kind: z\.literal\('([a-z]+)'\)/g)].map(([, kind]) => kind).sort(), [
     'activate',
+    'advance',
+    'drained',
+    'end',
+    'epoch',
+    'open',
     'quote',
     'refused',
+    'seal',
+    'serving',
     'start',
     'state',
   ]);

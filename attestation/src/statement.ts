@@ -17,6 +17,16 @@ export type Platform = (typeof PLATFORMS)[number];
 export const VM_LAYERS = ['user', 'namespaces', 'root', 'cgroup'] as const;
 export type VmLayer = (typeof VM_LAYERS)[number];
 
+/** Where the state of sealed collections comes from, as the boot began with it. */
+export interface StatedStorage {
+  /** What keeps the state's keys over boots: the machine's TPM, or a program that pretends to. */
+  readonly keeper: 'tpm' | 'simulated';
+  /** The epoch that this boot began, which no other boot has under this keeper. From 1. */
+  readonly epoch: number;
+  /** Whether this boot found state of an epoch before, or began with none. */
+  readonly began: 'new' | 'kept';
+}
+
 /** Fields of boot statements of every version. */
 interface StatementFields {
   readonly platform: Platform;
@@ -95,6 +105,8 @@ export interface CurrentBootStatement extends StatementFields {
     /** Bytes that were left for records of calls. */
     readonly left: number;
   };
+  /** Present where the policy has sealed collections. */
+  readonly storage?: StatedStorage;
 }
 
 /** A boot statement. Digests and keys as text, so that people can read it. */
@@ -146,6 +158,13 @@ const statementSchema: z.ZodType<BootStatement> = z.discriminatedUnion('version'
     log: z
       .strictObject({ origin, size: count, root: sha256Text, minimum: count, left: count })
       .refine(({ minimum, size }) => minimum <= size, 'a minimum above the size'),
+    storage: z
+      .strictObject({
+        keeper: z.enum(['tpm', 'simulated']),
+        epoch: count.positive(),
+        began: z.enum(['new', 'kept']),
+      })
+      .exactOptional(),
   }),
 ]);
 

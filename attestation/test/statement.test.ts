@@ -42,9 +42,11 @@ const CURRENT: BootStatement = {
   log: { origin: 'clinic/0', size: 7, root: digest, minimum: 3, left: 9 },
 };
 
+const SEALED: BootStatement = { ...CURRENT, storage: { keeper: 'tpm', epoch: 7, began: 'kept' } };
+
 describe('a boot statement', () => {
   test('round-trips in both versions', () => {
-    for (const one of [STATEMENT, CURRENT]) assert.deepEqual(decodeStatement(encodeStatement(one)), one);
+    for (const one of [STATEMENT, CURRENT, SEALED]) assert.deepEqual(decodeStatement(encodeStatement(one)), one);
   });
 
   test('of one version has no field of the other, and its log holds what it says', () => {
@@ -58,6 +60,11 @@ describe('a boot statement', () => {
       { ...CURRENT, log: { ...CURRENT.log, minimum: 8 } },
       { ...CURRENT, log: { ...CURRENT.log, head: digest } },
       { ...CURRENT, log: { ...CURRENT.log, origin: 'clinic 0' } },
+      { ...SEALED, ...STATEMENT },
+      { ...CURRENT, storage: null },
+      ...[{ keeper: 'snp' }, { epoch: 0 }, { epoch: 1.5 }, { epoch: 2 ** 60 }, { began: 'again' }, { more: 1 }].map(
+        (wrong) => ({ ...CURRENT, storage: { keeper: 'tpm', epoch: 7, began: 'kept', ...wrong } }),
+      ),
     ]) {
       assert.throws(() => decodeStatement(encodeCanonical(other)), DecodeError, JSON.stringify(other));
     }

@@ -15,7 +15,7 @@ import {
 } from '@enclaim/runtime/control';
 import { encodeFrame, FrameReader } from '@enclaim/runtime/frames';
 import type { ConfinedChild } from './linux/index.ts';
-import type { GuestPlatform } from './platform/platform.ts';
+import type { GuestPlatform, PlatformKeeper } from './platform/platform.ts';
 import { Refusal } from './refusal.ts';
 import type { StatedBoot } from './stated-boot.ts';
 
@@ -38,7 +38,7 @@ const LAST_BYTES_MS = 500;
 
 /** The parts of the guest that the link's messages act on. */
 export interface RuntimeLinkOptions {
-  readonly platform: Pick<GuestPlatform, 'quote' | 'activate'>;
+  readonly platform: Pick<GuestPlatform, 'quote' | 'activate' | 'keeper'>;
   readonly stated: StatedBoot;
   /** Starts a confined worker that comes in under this id; resolves when it has. */
   readonly startWorker: (id: number) => Promise<Pick<ConfinedChild, 'kill' | 'exit'>>;
@@ -126,27 +126,6 @@ export class RuntimeLink {
       case 'refused':
         this.fail(message.reason);
         return;
-      case 'state':
-        this.#answer(message.id, async () => {
-          this.#options.stated.state(fromBase64(message.statement));
-          return { kind: 'stated', id: message.id };
-        });
-        return;
-      case 'quote':
-        this.#answer(message.id, async () => {
-          const data = this.#options.stated.covered(fromBase64(message.root));
-          return { kind: 'quoted', id: message.id, quote: await this.#options.platform.quote(data) };
-        });
-        return;
-      case 'activate':
-        this.#answer(message.id, async () => {
-          const secret = await this.#options.platform.activate(
-            fromBase64(message.credentialBlob),
-            fromBase64(message.encryptedSecret),
-          );
-          return { kind: 'activated', id: message.id, secret: toBase64(secret) };
-        });
-        return;
       case 'start':
         void this.#startWorker(message.id).catch((error: Error) =>
           this.fail(`no worker could be started: ${error.message}`),
@@ -155,6 +134,8 @@ export class RuntimeLink {
       case 'end':
         this.#workers.get(message.id)?.kill('SIGKILL');
         return;
+      default:
+        this.#answer(message.id, () => answerTo(message, this.#options));
     }
   }
 
@@ -185,4 +166,40 @@ export class RuntimeLink {
 function served({ exposed, plain, withheld }: Extract<FromRuntime, { kind: 'serving' }>): string {
   const protocols = plain === exposed ? 'on enclaim-h2 and plain h2' : `on enclaim-h2; ${plain} of them on plain h2`;
   return `serving: ${exposed} methods exposed ${protocols}, ${withheld} withheld`;
+}
+
+/** A message that asks something of the hardware. */
+type Question = Exclude<FromRuntime, { kind: 'serving' | 'drained' | 'refused' | 'start' | 'end' }>;
+
+async function answerTo(
+  question: Question,
+  { platform, stated }: Pick<RuntimeLinkOptions, 'platform' | 'stated'>,
+): Promise<ToRuntime> {
+  const { id } = question;
+  switch (question.kind) {
+    case 'state':
+      stated.state(fromBase64(question.statement));
+      return { kind: 'stated', id };
+    case 'quote':
+      return { kind: 'quoted', id, quote: await platform.quote(stated.covered(fromBase64(question.root))) };
+    case 'activate': {
+      const [blob, secret] = [fromBase64(question.credentialBlob), fromBase64(question.encryptedSecret)];
+      return { kind: 'activated', id, secret: toBase64(await platform.activate(blob, secret)) };
+    }
+    case 'epoch':
+      return { kind: 'epoch', id, epoch: await keeperOf(platform).epoch() };
+    case 'seal': {
+      const blob = await keeperOf(platform).seal(fromBase64(question.key), question.epoch);
+      return { kind: 'sealed', id, blob: toBase64(blob) };
+    }
+    case 'open':
+      return { kind: 'opened', id, key: toBase64(await keeperOf(platform).open(fromBase64(question.blob))) };
+    case 'advance':
+      return { kind: 'epoch', id, epoch: await keeperOf(platform).advance() };
+  }
+}
+
+function keeperOf({ keeper }: Pick<GuestPlatform, 'keeper'>): PlatformKeeper {
+  if (keeper === undefined) throw new RangeError('this platform keeps no keys over boots');
+  return keeper;
 }

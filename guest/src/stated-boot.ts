@@ -5,7 +5,7 @@
 
 import { concat, fromBase64, toHex } from '@enclaim/attestation/bytes';
 import { digestText, sha256 } from '@enclaim/attestation/digest';
-import { type BootStatement, bootDigest, decodeStatement } from '@enclaim/attestation/statement';
+import { type BootStatement, bootDigest, decodeStatement, type StatedStorage } from '@enclaim/attestation/statement';
 import type { BootMessage } from '@enclaim/runtime/control';
 
 /** Fields of the statement that must have exactly these values. */
@@ -36,10 +36,13 @@ export function knownOf({ image, bundle, hardware }: BootMessage): Known {
  */
 export class StatedBoot {
   readonly #known: Known;
+  readonly #storage: () => StatedStorage | null;
   #digest: Uint8Array | null = null;
 
-  constructor(known: Known) {
+  /** @param storage the epoch of sealed state that this boot has begun, or null */
+  constructor(known: Known, storage: () => StatedStorage | null = () => null) {
     this.#known = known;
+    this.#storage = storage;
   }
 
   /**
@@ -55,6 +58,10 @@ export class StatedBoot {
     if (stated.unconfined.length > this.#known.unconfined.length) {
       throw new RangeError(`the boot statement says that workers lack ${stated.unconfined.join(', ')}`);
     }
+    const said = storageText(stated.version === 3 ? stated.storage : undefined);
+    const begun = storageText(this.#storage());
+    // layer: stated keeper
+    if (said !== begun) throw new RangeError(`the boot statement says storage ${said}, the keeper began ${begun}`);
     if (this.#digest !== null) throw new RangeError('a second boot statement');
     this.#digest = bootDigest(statement);
   }
@@ -68,4 +75,9 @@ export class StatedBoot {
     if (this.#digest === null) throw new RangeError('a quote before the boot statement');
     return concat(root, this.#digest);
   }
+}
+
+function storageText(storage: StatedStorage | null | undefined): string {
+  if (storage === undefined || storage === null) return 'none';
+  return `${storage.keeper}, epoch ${storage.epoch}, ${storage.began}`;
 }

@@ -172,7 +172,7 @@ async function startRuntime(
   const socket = new Socket({ fd: ours, readable: true, writable: true });
   const link = new RuntimeLink(socket, {
     platform,
-    stated: new StatedBoot(knownOf(boot)),
+    stated: new StatedBoot(knownOf(boot), () => platform.keeper?.begun() ?? null),
     startWorker: workerStarter(),
     kill: () => runtime.kill('SIGKILL'),
     failed: (refusal) =>
@@ -221,6 +221,7 @@ function bootMessage(
       digest,
     },
     hardware: platform.hardware(),
+    keeper: platform.keeper?.kind ?? null,
     commandLine: platform.commandLine,
     log: { path: state.path, capacity: state.size },
     workers: {

@@ -3,19 +3,23 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { Socket } from 'node:net';
-import { type TestContext, test } from 'node:test';
+import { describe, type TestContext, test } from 'node:test';
 import { toBase64 } from '@enclaim/attestation/bytes';
-import { MAX_QUESTION_BYTES } from '@enclaim/runtime/control';
-import { encodeFrame } from '@enclaim/runtime/frames';
+import { MAX_CONTROL_BYTES, MAX_QUESTION_BYTES } from '@enclaim/runtime/control';
+import { encodeFrame, FrameReader } from '@enclaim/runtime/frames';
+import type { Keeper } from '@enclaim/runtime/keeper';
+import { type Answer, askedKeeper } from '../../runtime/src/asked-keeper.ts';
 import { socketPair } from '../src/linux/unix-socket.ts';
 import type { Refusal } from '../src/refusal.ts';
 import { RuntimeLink, type RuntimeLinkOptions } from '../src/runtime-link.ts';
 import type { StatedBoot } from '../src/stated-boot.ts';
 import { runtimeOptions } from '../src/supervisor.ts';
+import { TpmError } from '../src/tpm/index.ts';
 
 const SERVING = { kind: 'serving', exposed: 1, plain: 0, withheld: 0 };
 const quote = (id: number) => ({ kind: 'quote', id, root: toBase64(new Uint8Array(32)) });
 const never = (): Promise<never> => new Promise(() => {});
+const SLOW_KEEPER = { kind: 'tpm', begun: () => null, epoch: never, seal: never, open: never, advance: never } as const;
 const worker = { kill: () => {}, exit: never() };
 
 /** A link whose other end is this test. */
@@ -27,7 +31,7 @@ function taken(t: TestContext, change: Partial<RuntimeLinkOptions> = {}) {
   let kills = 0;
   const failure = Promise.withResolvers<Refusal>();
   const link = new RuntimeLink(socket, {
-    platform: { quote: never, activate: never },
+    platform: { quote: never, activate: never, keeper: SLOW_KEEPER },
     stated: { state: () => {}, covered: (root: Uint8Array) => root } as unknown as StatedBoot,
     startWorker: async () => worker,
     kill: () => kills++,
@@ -41,6 +45,29 @@ function taken(t: TestContext, change: Partial<RuntimeLinkOptions> = {}) {
   return { link, runtime, raw, say, lines, kills: () => kills, failure: failure.promise };
 }
 
+/** The runtime's own keeper at the other end of a link. */
+function keeperBehind({ runtime, say }: ReturnType<typeof taken>): Keeper {
+  const frames = new FrameReader(MAX_CONTROL_BYTES);
+  const waiting = new Map<number, (answer: Answer) => void>();
+  runtime.on('data', (chunk: Uint8Array) => {
+    for (const text of frames.push(chunk)) {
+      const answer: Answer = JSON.parse(text);
+      waiting.get(answer.id)?.(answer);
+    }
+  });
+  let next = 0;
+  return askedKeeper('tpm', async (kind, question) => {
+    const id = next++;
+    const answer = await new Promise<Answer>((resolve) => {
+      waiting.set(id, resolve);
+      say(question(id));
+    });
+    if (answer.kind === 'failed') throw new Error(answer.reason);
+    assert.equal(answer.kind, kind);
+    return answer as never;
+  });
+}
+
 const many = <T>(count: number, make: (id: number) => T): T[] => Array.from({ length: count }, (_, id) => make(id));
 
 const WRONG: Readonly<Record<string, readonly unknown[]>> = {
@@ -52,6 +79,10 @@ const WRONG: Readonly<Record<string, readonly unknown[]>> = {
   'a request larger than any': [{ kind: 'refused', reason: 'x'.repeat(MAX_QUESTION_BYTES) }],
   'more questions than the hardware is asked at once': many(129, quote),
   'more workers than there may be': many(65, (id) => ({ kind: 'start', id })),
+  'a key longer than any, to seal': [{ kind: 'seal', id: 0, key: toBase64(new Uint8Array(36)), epoch: 1 }],
+  'an epoch that is none': [{ kind: 'seal', id: 0, key: '', epoch: 0 }],
+  'a blob larger than any, to open': [{ kind: 'open', id: 0, blob: toBase64(new Uint8Array(2052)) }],
+  'more questions than the keeper is asked at once': many(129, (id) => ({ kind: 'epoch', id })),
   'one worker twice': many(2, () => ({ kind: 'start', id: 7 })),
 };
 
@@ -71,6 +102,46 @@ test('as much as it may have, it has', async (t) => {
   say(...many(128, quote)); // those before are answered by now
   await new Promise((resolve) => setTimeout(resolve, 50));
   assert.deepEqual([lines.length, kills()], [1, 0]);
+});
+
+describe('the keeper of the state', () => {
+  const key = new Uint8Array(32).fill(7);
+
+  test('seals, opens and begins epochs for the runtime', async (t) => {
+    const asked: unknown[] = [];
+    const keeper = {
+      ...SLOW_KEEPER,
+      epoch: async () => 4,
+      seal: async (...all: unknown[]) => {
+        asked.push(all);
+        return Uint8Array.of(1, 2);
+      },
+      open: async (blob: Uint8Array) => {
+        asked.push(blob);
+        return key;
+      },
+      advance: async () => 5,
+    };
+    const there = keeperBehind(taken(t, { platform: { quote: never, activate: never, keeper } }));
+    assert.equal(await there.epoch(), 4);
+    assert.deepEqual(await there.seal(key, 5), Uint8Array.of(1, 2));
+    assert.equal(await there.advance(), 5);
+    assert.deepEqual(await there.open(Uint8Array.of(3)), key);
+    assert.deepEqual(asked, [[key, 5], Uint8Array.of(3)]);
+  });
+
+  test('is missed by name where the platform has none, and its refusals arrive', async (t) => {
+    const without = keeperBehind(taken(t, { platform: { quote: never, activate: never } }));
+    await assert.rejects(without.epoch(), { code: 'keeper', message: /keeps no keys/ });
+    const open = () => Promise.reject(new TpmError('provenance', 'sealed under other registers'));
+    const keeper = { ...SLOW_KEEPER, open, epoch: async () => 4 };
+    const link = taken(t, { platform: { quote: never, activate: never, keeper } });
+    const there = keeperBehind(link);
+    await assert.rejects(there.open(key), { code: 'keeper', message: /other registers/ });
+    await assert.rejects(there.open(new Uint8Array(2049)), { code: 'keeper' });
+    assert.equal(await there.epoch(), 4);
+    assert.equal(link.kills(), 0);
+  });
 });
 
 test('a worker that has ended makes room for another', async (t) => {

@@ -66,6 +66,38 @@ describe('a boot statement', () => {
     stated.state(encodeStatement(silent));
   });
 
+  describe('of sealed state', () => {
+    const { head: _, ...log } = statement.log as typeof statement.log & { head: string };
+    const begun = { keeper: 'tpm', epoch: 7, began: 'kept' } as const;
+    const current = {
+      ...statement,
+      version: 3,
+      keys: { ...statement.keys, log: `ed25519:${'B'.repeat(43)}` },
+      log: { ...log, root: digest, minimum: 0, left: 9 },
+    } as BootStatement;
+
+    test('says the epoch that this boot began with its keeper', () => {
+      const stated = new StatedBoot(knownOf(message), () => begun);
+      stated.state(encodeStatement({ ...current, storage: begun } as BootStatement));
+      stated.covered(root);
+    });
+
+    for (const [what, known, storage] of [
+      ['a keeper where the platform has none', null, begun],
+      ['nothing, where an epoch was begun', begun, undefined],
+      ['another epoch', begun, { ...begun, epoch: 6 }],
+      ['another keeper', begun, { ...begun, keeper: 'simulated' }],
+      ['a new beginning, where something was kept', begun, { ...begun, began: 'new' }],
+    ] as const) {
+      test(`that says ${what} is refused, and nothing is signed for it`, () => {
+        const stated = new StatedBoot(knownOf(message), () => known);
+        const lie = { ...current, ...(storage && { storage }) } as BootStatement;
+        assert.throws(() => stated.state(encodeStatement(lie)), /storage/);
+        assert.throws(() => stated.covered(root), RangeError);
+      });
+    }
+  });
+
   test('is one: other keys get no signature in the same boot', () => {
     const stated = new StatedBoot(knownOf(message));
     stated.state(encodeStatement(statement));

@@ -5,6 +5,7 @@
 
 import * as z from 'zod';
 import type { TimeAnchor } from './clock.ts';
+import { EPOCH_KEY_BYTES, type Keeper, MAX_BLOB_BYTES } from './storage/sealed/keeper.ts';
 
 /** Largest frame of the supervisor in bytes: the bundle travels in one, as base64. */
 export const MAX_CONTROL_BYTES: number = 96 * 1024 * 1024;
@@ -17,6 +18,7 @@ export const CONTROL_FD = 3;
 
 /** Bytes as base64 text. */
 const bytes = z.base64();
+const bytesUpTo = (length: number): z.ZodBase64 => z.base64().max(4 * Math.ceil(length / 3));
 const id = z.uint32();
 const count = z.uint32();
 
@@ -93,6 +95,8 @@ export interface BootMessage {
   readonly nameServers: readonly string[];
   /** Numbers of kernel settings and of firewall rules that were read back and hold. */
   readonly kernel: KernelState;
+  /** What keeps the state's keys over boots; null where this platform has nothing that does. */
+  readonly keeper: Exclude<Keeper['kind'], 'simulated'> | null;
 }
 
 /** A message of the supervisor. */
@@ -103,6 +107,10 @@ export type ToRuntime =
   /** Take no more calls, end those under way, and say so. */
   | { readonly kind: 'drain' }
   | { readonly kind: 'activated'; readonly id: number; readonly secret: string }
+  /** The present epoch, asked for or begun. */
+  | { readonly kind: 'epoch'; readonly id: number; readonly epoch: number }
+  | { readonly kind: 'sealed'; readonly id: number; readonly blob: string }
+  | { readonly kind: 'opened'; readonly id: number; readonly key: string }
   | { readonly kind: 'failed'; readonly id: number; readonly reason: string };
 
 /** A message of the runtime. */
@@ -117,6 +125,14 @@ export type FromRuntime =
       readonly credentialBlob: string;
       readonly encryptedSecret: string;
     }
+  /** Which epoch of the state is the present one? */
+  | { readonly kind: 'epoch'; readonly id: number }
+  /** Seal a key to the epoch after the present one. */
+  | { readonly kind: 'seal'; readonly id: number; readonly key: string; readonly epoch: number }
+  /** Open a key that was sealed to the present epoch. */
+  | { readonly kind: 'open'; readonly id: number; readonly blob: string }
+  /** Begin the next epoch. */
+  | { readonly kind: 'advance'; readonly id: number }
   /** Start a worker. It connects to the workers' socket and sends this id first. */
   | { readonly kind: 'start'; readonly id: number }
   /** End a worker. */
@@ -130,6 +146,10 @@ const fromRuntimeSchema: z.ZodType<FromRuntime> = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('state'), id, statement: bytes }),
   z.strictObject({ kind: z.literal('quote'), id, root: bytes }),
   z.strictObject({ kind: z.literal('activate'), id, credentialBlob: bytes, encryptedSecret: bytes }),
+  z.strictObject({ kind: z.literal('epoch'), id }),
+  z.strictObject({ kind: z.literal('seal'), id, key: bytesUpTo(EPOCH_KEY_BYTES), epoch: z.int().positive() }),
+  z.strictObject({ kind: z.literal('open'), id, blob: bytesUpTo(MAX_BLOB_BYTES) }),
+  z.strictObject({ kind: z.literal('advance'), id }),
   z.strictObject({ kind: z.literal('start'), id }),
   z.strictObject({ kind: z.literal('end'), id }),
   z.strictObject({ kind: z.literal('serving'), exposed: count, plain: count, withheld: count }),

@@ -5,6 +5,7 @@
 import { createServer, Socket } from 'node:net';
 import { fromBase64, Reader, toBase64 } from '@enclaim/attestation/bytes';
 import { isAttestedOnly } from '@enclaim/policy-schema/admission';
+import { type Answer, askedKeeper } from './asked-keeper.ts';
 import {
   type BootMessage,
   CONTROL_FD,
@@ -21,8 +22,6 @@ import { type HardwareUse, platformOn } from './hardware/platforms.ts';
 import { openDevice } from './log/device.ts';
 import { startRuntime } from './runtime.ts';
 import type { WorkerFactory, WorkerProcess } from './worker/worker.ts';
-
-type Answer = Exclude<ToRuntime, BootMessage | { readonly kind: 'drain' }>;
 
 /** The supervisor at the other end of the control socket. */
 class Supervisor {
@@ -161,6 +160,8 @@ async function main(): Promise<void> {
       listen: { host: '::', port: boot.port },
       time: boot.time,
       kernel: boot.kernel,
+      keeper:
+        boot.keeper === null ? undefined : askedKeeper(boot.keeper, (kind, question) => supervisor.ask(kind, question)),
       resolve: askServers(boot.nameServers),
     });
     const { policy, exposed, withheld } = admission;

@@ -39,6 +39,7 @@ import { ReceiptSigner } from './log/receipts.ts';
 import { type Entry, RecordLog } from './log/record-log.ts';
 import { Segments } from './log/segments.ts';
 import { Serving } from './serving.ts';
+import type { Keeper } from './storage/sealed/keeper.ts';
 import { WorkerClasses, workerShares } from './worker/classes.ts';
 import type { WorkerFactory } from './worker/worker.ts';
 
@@ -74,6 +75,8 @@ export interface RuntimeOptions {
   readonly time?: TimeAnchor;
   /** In a VM: the kernel's state as the supervisor set it, for the first record of the boot. */
   readonly kernel?: KernelState;
+  /** Keeps the keys of sealed collections over boots. Undefined where the platform has no keeper. */
+  readonly keeper?: Keeper | undefined;
   /** Resolves the names of subprocessors. By default none is found. */
   readonly resolve?: Resolve;
   /** Receives why calls fail, on the machine of the handlers' author. Absent in the VM. */

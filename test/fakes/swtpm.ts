@@ -20,6 +20,8 @@ export interface Swtpm {
   connect(): Promise<TpmTransport>;
   /** Runs a program of tpm2-tools in `folder` on this TPM and gives its standard output. */
   tool(name: string, ...args: readonly string[]): Promise<string>;
+  /** Cuts the power, lets the host at the folder of its state, and starts it after a reset. */
+  powerCycle(between?: (state: string) => Promise<void>): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -33,6 +35,29 @@ export async function startSwtpm(options: { readonly certified?: boolean } = {})
   await mkdir(state);
   if (options.certified) await manufacture(folder, state);
   const path = join(folder, 'tpm');
+  let running = await launch(state, path);
+  return {
+    folder,
+    ...(options.certified && { authority: await readFile(join(folder, 'swtpm-localca-rootca-cert.pem'), 'utf8') }),
+    connect: () => openTpmSocket({ path }),
+    tool: async (name, ...args) => {
+      const env = { ...process.env, TPM2TOOLS_TCTI: `swtpm:path=${path}` };
+      return (await run(name, args, { cwd: folder, env, timeout: HANGS_MS })).stdout;
+    },
+    powerCycle: async (between = async () => {}) => {
+      await running.end();
+      await between(state);
+      running = await launch(state, path);
+    },
+    stop: async () => {
+      await running.end();
+      await rm(folder, { recursive: true });
+    },
+  };
+}
+
+/** Runs swtpm over a folder of state until it is killed. */
+async function launch(state: string, path: string): Promise<{ end(): Promise<void> }> {
   const child = spawn(
     'swtpm',
     [
@@ -55,18 +80,10 @@ export async function startSwtpm(options: { readonly certified?: boolean } = {})
     throw error;
   });
   return {
-    folder,
-    ...(options.certified && { authority: await readFile(join(folder, 'swtpm-localca-rootca-cert.pem'), 'utf8') }),
-    connect: () => openTpmSocket({ path }),
-    tool: async (name, ...args) => {
-      const env = { ...process.env, TPM2TOOLS_TCTI: `swtpm:path=${path}` };
-      return (await run(name, args, { cwd: folder, env, timeout: HANGS_MS })).stdout;
-    },
-    stop: async () => {
+    end: async () => {
       kill();
       await ended;
       process.off('exit', kill);
-      await rm(folder, { recursive: true });
     },
   };
 }

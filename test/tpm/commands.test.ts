@@ -219,6 +219,24 @@ test('NV counters never go back, not by removal either', async () => {
   assert.ok((await (await NvCounter.open(tpm, 0x0150_0002)).increment()) > first + 1n);
 });
 
+test('PolicyNV: a secret under a counter opens at one value of it, and under no other index', async () => {
+  const selection: PcrSelection = [{ bank: 'sha256', pcrs: [12] }];
+  const banks = await readPcrs(tpm, selection);
+  const counter = await NvCounter.open(tpm, 0x0150_0002);
+  const value = await counter.increment();
+  const at = (value: bigint, { index, name } = counter) => ({ index, name, value });
+  const blob = await seal(tpm, Buffer.from('secret'), selection, banks, at(value));
+  const open = (demand: ReturnType<typeof at>) => unseal(tpm, blob, selection, banks, demand);
+  assert.equal(Buffer.from(await open(at(value))).toString(), 'secret');
+  await assert.rejects(open(at(value + 1n)), refusedWith('policy'));
+  const other = await NvCounter.open(tpm, 0x0150_0003);
+  await assert.rejects(open(at(await other.increment(), other)), refusedWith('policy-fail'));
+  await counter.increment();
+  await assert.rejects(open(at(value)), refusedWith('policy'));
+  await assert.rejects(open(at(value + 1n)), refusedWith('policy-fail'));
+  await assert.rejects(unseal(tpm, blob, selection, banks), refusedWith('policy-fail'));
+});
+
 test('ContextSave, ContextLoad: the same key, only as it was saved', () =>
   withPrimary(AK_TEMPLATE, async (object) => {
     const { context } = await tpm.run(commands.CONTEXT_SAVE, { object });
@@ -250,7 +268,8 @@ test('a password that is wrong is refused', () =>
 test('ActivateCredential and PolicySecret: nonsense is refused', async () => {
   const { handle: session } = await tpm.run(commands.START_AUTH_SESSION, {
     ...{ key: HIERARCHY.null, bind: HIERARCHY.null },
-    ...{ nonceCaller: randomBytes(32), type: 'policy', hash: 'sha256' },
+    ...{ nonceCaller: randomBytes(32), encryptedSalt: EMPTY },
+    ...{ type: 'policy', symmetric: { algorithm: 'none' }, hash: 'sha256' },
   });
   await tpm.using(session, () => tpm.run(commands.POLICY_SECRET, { entity: endorsement, session }));
   await withPrimary(AK_TEMPLATE, (activate) =>

@@ -13,6 +13,7 @@ import { deviceNames } from './device-names.ts';
 import { appraiseLogged } from './logged.ts';
 import { appraiseRegisters } from './registers.ts';
 import { appraiseSnpLaunch } from './snp-launch.ts';
+import { appraiseStorage } from './storage.ts';
 import { appraiseTdxLaunch } from './tdx-launch.ts';
 
 /** Questions of the verifier beside those that the references answer. */
@@ -72,6 +73,7 @@ export async function appraise(
     await appraiseDeployment(authenticated, references, moment),
     appraiseValidity(references, moment),
     appraiseStart(statement, newerThan),
+    ...appraiseStorage(statement),
     ...(await appraiseLogged(references, moment)),
     ...appraiseDemands(authenticated, demands, known),
   ];

@@ -46,7 +46,9 @@ export {
   parsePublic,
   qualifiedNameOfPrimary,
   type RsaPublic,
+  type Symmetric,
   spkiOf,
+  symmetric,
   type TpmPublic,
   tpmPublic,
 } from './public-area.ts';
@@ -76,5 +78,6 @@ export {
   u8,
   u16,
   u32,
+  u64,
   yesNo,
 } from './wire.ts';

@@ -36,7 +36,7 @@ const OBJECT_ATTRIBUTES = {
 
 export type ObjectAttribute = keyof typeof OBJECT_ATTRIBUTES;
 
-/** TPMT_SYM_DEF_OBJECT: how a storage key protects its children. */
+/** TPMT_SYM_DEF: how a storage key protects its children, or a session its parameters. */
 export type Symmetric =
   | { readonly algorithm: 'none' }
   | { readonly algorithm: 'aes'; readonly keyBits: 128 | 192 | 256; readonly mode: 'cfb' };
@@ -88,7 +88,7 @@ const none = struct<object>({});
 const withHash = struct<{ readonly hash: HashName }>({ hash: hashId });
 const nullOnly: Codec<'none'> = named(u16, { none: ALG_NULL });
 const common = { nameAlg: hashId, attributes: flags(OBJECT_ATTRIBUTES), authPolicy: tpm2b(MAX_DIGEST) };
-const symmetric: Codec<Symmetric> = tagged('algorithm', {
+export const symmetric: Codec<Symmetric> = tagged('algorithm', {
   none: [ALG_NULL, none],
   aes: [0x06, struct({ keyBits: among(u16, 128, 192, 256), mode: named(u16, { cfb: 0x43 }) })],
 });

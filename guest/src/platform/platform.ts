@@ -3,8 +3,10 @@
  * hardware.
  */
 
+import type { StatedStorage } from '@enclaim/attestation/statement';
 import type { PolicyDigest } from '@enclaim/policy-schema/admission';
 import type { BootHardware, QuoteAnswer } from '@enclaim/runtime/control';
+import type { TpmKeeper } from '../tpm/index.ts';
 
 /** The measured parts of an app bundle. */
 export interface Measured {
@@ -13,6 +15,12 @@ export interface Measured {
   readonly policyDigest: PolicyDigest;
   /** Digest of the whole bundle. */
   readonly digest: `sha384:${string}`;
+}
+
+/** A keeper of the state's keys (`Keeper` of the runtime), and what this boot has begun with it. */
+export interface PlatformKeeper extends Pick<TpmKeeper, 'kind' | 'epoch' | 'seal' | 'open' | 'advance'> {
+  /** The epoch that this boot began first; null before. */
+  begun(): StatedStorage | null;
 }
 
 /** Hardware in use. */
@@ -33,4 +41,10 @@ export interface GuestPlatform {
   /** @param data root and digest of the boot statement, 64 bytes */
   quote(data: Uint8Array): Promise<QuoteAnswer>;
   activate(credentialBlob: Uint8Array, encryptedSecret: Uint8Array): Promise<Uint8Array>;
+  /**
+   * What keeps the state's keys over boots; absent where this platform has nothing that does.
+   *
+   * Every method rejects with a TpmError or RangeError. None answers before {@link measure}.
+   */
+  readonly keeper?: PlatformKeeper;
 }

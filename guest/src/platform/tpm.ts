@@ -5,12 +5,13 @@ import { toBase64, utf8 } from '@enclaim/attestation/bytes';
 import { labelled } from '@enclaim/attestation/digest';
 import { BUNDLE_REGISTER, bundleEvent, POLICY_REGISTER, policyEvent } from '@enclaim/attestation/measure';
 import type { CommandLine } from '../linux/index.ts';
-import type { Attester } from '../tpm/index.ts';
-import type { GuestPlatform } from './platform.ts';
+import { type Attester, TpmError, TpmKeeper } from '../tpm/index.ts';
+import type { GuestPlatform, PlatformKeeper } from './platform.ts';
 
 /** The platform of an open TPM. */
 export function openTpmPlatform(attester: Attester, { policy, text }: CommandLine): GuestPlatform {
   const { akPublic, ekPublic, ekCertificate } = attester;
+  let keeper: TpmKeeper | null = null;
   return {
     kind: 'tpm',
     // The stub measures a command line that was passed to it. The image's own is a section of the
@@ -19,6 +20,7 @@ export function openTpmPlatform(attester: Attester, { policy, text }: CommandLin
     measure: async (app) => {
       await attester.extend(POLICY_REGISTER, policyEvent(app.policyDigest));
       await attester.extend(BUNDLE_REGISTER, bundleEvent(app.digest));
+      keeper = await TpmKeeper.open(attester.tpm);
     },
     hardware: () => ({
       kind: 'tpm',
@@ -33,5 +35,24 @@ export function openTpmPlatform(attester: Attester, { policy, text }: CommandLin
       return { kind: 'tpm', attest: toBase64(attest), signature: toBase64(signature), pcrs: values };
     },
     activate: (blob, secret) => attester.activate(blob, secret),
+    keeper: keeperOf(() => keeper),
+  };
+}
+
+/** The keeper of a boot, which is there once everything is measured. */
+function keeperOf(opened: () => TpmKeeper | null): PlatformKeeper {
+  const keeper = async (): Promise<TpmKeeper> => {
+    const found = opened();
+    // layer: measurement before keys
+    if (found === null) throw new TpmError('unusable', 'no key is kept or given before the policy is measured');
+    return found;
+  };
+  return {
+    kind: 'tpm',
+    begun: () => opened()?.begun ?? null,
+    epoch: async () => (await keeper()).epoch(),
+    seal: async (key, epoch) => (await keeper()).seal(key, epoch),
+    open: async (blob) => (await keeper()).open(blob),
+    advance: async () => (await keeper()).advance(),
   };
 }

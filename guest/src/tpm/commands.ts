@@ -18,9 +18,11 @@ import {
   type PcrSelection,
   pcrSelection,
   rest,
+  type Symmetric,
   sized,
   struct,
   suffixed,
+  symmetric,
   type TpmPublic,
   tagged,
   tpm2b,
@@ -139,10 +141,14 @@ export interface Signed {
 
 type None = Record<never, never>;
 
-/** Bytes: any structure that is passed on unread; a sealed secret; TPMS_ID_OBJECT. */
+/** Bytes: any structure that is passed on unread; a sealed secret; TPMS_ID_OBJECT; a salt. */
 const MAX_BLOB = 2048;
 const MAX_SEALED = 128;
 const MAX_CREDENTIAL = 256;
+const MAX_SALT = 512;
+
+/** TPM_EO, as far as it is used: how PolicyNV compares an index with an operand. */
+export const COMPARISON = { equal: 0x0000 } as const;
 
 const nothing = struct<None>({});
 const startupType = named(u16, { clear: 0, state: 1 });
@@ -179,15 +185,15 @@ const creation = struct({
 });
 export const ticket: Codec<Ticket> = struct({ tag: u16, hierarchy: u32, digest: tpm2b(MAX_DIGEST) });
 const creationProof = { creationData: tpm2b(MAX_BLOB), creationHash: tpm2b(MAX_DIGEST), creationTicket: ticket };
-const nvPublic = sized(
-  struct<NvPublic>({
-    nvIndex: u32,
-    nameAlg: hashId,
-    attributes: flags(NV_ATTRIBUTES),
-    authPolicy: tpm2b(MAX_DIGEST),
-    dataSize: u16,
-  }),
-);
+/** TPMS_NV_PUBLIC. */
+export const nvPublicArea: Codec<NvPublic> = struct({
+  nvIndex: u32,
+  nameAlg: hashId,
+  attributes: flags(NV_ATTRIBUTES),
+  authPolicy: tpm2b(MAX_DIGEST),
+  dataSize: u16,
+});
+const nvPublic = sized(nvPublicArea);
 /** With TPM_ALG_NULL after it: sign under the scheme of the key. */
 const qualifyingData = suffixed(tpm2b(MAX_NAME), 0, ALG_NULL);
 const signed: Codec<Signed> = struct({ attest: tpm2b(MAX_BLOB), signature: rest });
@@ -314,7 +320,7 @@ export const ACTIVATE_CREDENTIAL: Command<
   { secret: Uint8Array }
 > = command('ActivateCredential', 0x147, {
   authorised: ['activate', 'key'],
-  parameters: struct({ credentialBlob: tpm2b(MAX_CREDENTIAL), encryptedSecret: tpm2b(512) }),
+  parameters: struct({ credentialBlob: tpm2b(MAX_CREDENTIAL), encryptedSecret: tpm2b(MAX_SALT) }),
   response: struct({ secret: tpm2b(MAX_DIGEST) }),
 });
 
@@ -324,18 +330,29 @@ export const UNSEAL: Command<{ item: number }, { data: Uint8Array }> = command('
 });
 
 /**
- * Starts a session that is neither salted nor bound: `key` and `bind` are TPM_RH_NULL. `handle`
- * must be flushed if no command ends the session.
+ * Starts a session. `handle` must be flushed if no command ends the session.
+ *
+ * `encryptedSalt` is encrypted to `key`, or empty where `key` is TPM_RH_NULL. `symmetric` is the
+ * cipher of parameters.
  */
 export const START_AUTH_SESSION: Command<
-  { key: number; bind: number; nonceCaller: Uint8Array; type: keyof typeof SESSION_TYPE; hash: HashName },
+  {
+    key: number;
+    bind: number;
+    nonceCaller: Uint8Array;
+    encryptedSalt: Uint8Array;
+    type: keyof typeof SESSION_TYPE;
+    symmetric: Symmetric;
+    hash: HashName;
+  },
   { handle: number; nonceTpm: Uint8Array }
 > = command('StartAuthSession', 0x176, {
   handles: ['key', 'bind'],
   parameters: struct({
-    // No salt; no parameter encryption.
-    nonceCaller: suffixed(tpm2b(MAX_DIGEST), 0, 0),
-    type: suffixed(named(u8, SESSION_TYPE), 0, ALG_NULL),
+    nonceCaller: tpm2b(MAX_DIGEST),
+    encryptedSalt: tpm2b(MAX_SALT),
+    type: named(u8, SESSION_TYPE),
+    symmetric,
     hash: hashId,
   }),
   returnsHandle: true,
@@ -350,6 +367,25 @@ export const POLICY_PCR: Command<{ session: number; pcrDigest: Uint8Array; selec
   0x17f,
   { handles: ['session'], parameters: struct({ pcrDigest: tpm2b(MAX_DIGEST), selection: pcrSelection }) },
 );
+
+/**
+ * Fails with `policy` unless `operand` compares so with as many bytes of the index from `offset` on.
+ */
+export const POLICY_NV: Command<
+  {
+    by: number;
+    index: number;
+    session: number;
+    operand: Uint8Array;
+    offset: number;
+    comparison: keyof typeof COMPARISON;
+  },
+  None
+> = command('PolicyNV', 0x149, {
+  authorised: ['by'],
+  handles: ['index', 'session'],
+  parameters: struct({ operand: tpm2b(MAX_DIGEST), offset: u16, comparison: named(u16, COMPARISON) }),
+});
 
 export const POLICY_SECRET: Command<{ entity: number; session: number }, { timeout: Uint8Array }> = command(
   'PolicySecret',

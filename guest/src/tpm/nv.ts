@@ -2,19 +2,23 @@
  * Non-volatile indices: reading certificates, and counters that only grow (Part 1, 37; Part 3, 31).
  */
 
-import { concat } from '@enclaim/attestation/bytes';
-import { HIERARCHY } from '@enclaim/attestation/tpm';
+import { concat, equalBytes } from '@enclaim/attestation/bytes';
+import { hash } from '@enclaim/attestation/digest';
+import { HIERARCHY, hashId, type PcrSelection, u64 } from '@enclaim/attestation/tpm';
 import {
   NV_DEFINE_SPACE,
   NV_INCREMENT,
   NV_READ,
   NV_READ_PUBLIC,
   NV_UNDEFINE_SPACE,
+  NV_WRITE,
   type NvAttribute,
   type NvPublic,
+  nvPublicArea,
 } from './commands.ts';
 import { TpmError } from './error.ts';
-import type { Tpm } from './tpm.ts';
+import { satisfyPcrPolicy, withPolicySession } from './policy.ts';
+import type { Authorisation, Tpm } from './tpm.ts';
 
 /**
  * The largest index that is read, in bytes, and the most at once: every TPM's NV buffer has room
@@ -46,8 +50,97 @@ export async function readNv(tpm: Tpm, index: number): Promise<Uint8Array | unde
   return concat(...chunks);
 }
 
-/** Attributes of a counter, in the order of the attributes' table. */
-const COUNTER: readonly NvAttribute[] = ['authWrite', 'counter', 'ownerRead', 'authRead', 'noDA'];
+/** The registers under which alone an index is written, and the policy digest that says so. */
+export interface NvGuard {
+  readonly selection: PcrSelection;
+  readonly policy: Uint8Array;
+}
+
+/** What is at an index: nothing, another thing than is looked for, or that, before or after a write. */
+export type NvState = 'absent' | 'other' | 'unwritten' | 'written';
+
+/**
+ * An index of eight bytes that everybody may read: written by who sends commands, or, with a guard,
+ * under its registers alone.
+ */
+class NvWord {
+  protected readonly tpm: Tpm;
+  readonly index: number;
+  readonly #guard: NvGuard | undefined;
+  readonly #nvPublic: NvPublic;
+
+  /** Attributes are compared and named in the order of their table. */
+  protected constructor(tpm: Tpm, index: number, type: readonly NvAttribute[], guard: NvGuard | undefined) {
+    this.tpm = tpm;
+    this.index = index;
+    this.#guard = guard;
+    this.#nvPublic = {
+      nvIndex: index,
+      nameAlg: 'sha256',
+      attributes: [guard === undefined ? 'authWrite' : 'policyWrite', ...type, 'ownerRead', 'authRead', 'noDA'],
+      authPolicy: guard?.policy ?? EMPTY,
+      dataSize: 8,
+    };
+  }
+
+  /** The index's name once it was written, as computed here and not as the TPM says (Part 1, 16). */
+  get name(): Uint8Array {
+    const { attributes } = this.#nvPublic;
+    return nvName({ ...this.#nvPublic, attributes: [...attributes, 'written'] });
+  }
+
+  /** What is at the index. */
+  async state(): Promise<NvState> {
+    const found = await readNvPublic(this.tpm, this.index);
+    if (found === undefined) return 'absent';
+    const attributes = found.attributes.filter((name) => name !== 'written');
+    // layer: definition of the counter
+    if (!equalBytes(nvName({ ...found, attributes }), nvName(this.#nvPublic))) return 'other';
+    return found.attributes.includes('written') ? 'written' : 'unwritten';
+  }
+
+  /** Defines the index, which is not there. */
+  async define(): Promise<void> {
+    await this.tpm.run(NV_DEFINE_SPACE, { hierarchy: HIERARCHY.owner, auth: EMPTY, nvPublic: this.#nvPublic });
+  }
+
+  /** The value. @throws TpmError `nv-uninitialized` if it was never written */
+  async read(): Promise<bigint> {
+    const { data } = await this.tpm.run(NV_READ, { by: this.index, index: this.index, size: 8, offset: 0 });
+    if (data.length !== 8) throw new TpmError('response', `a word of ${data.length} bytes`);
+    return new DataView(data.buffer, data.byteOffset).getBigUint64(0);
+  }
+
+  async remove(): Promise<void> {
+    await this.tpm.run(NV_UNDEFINE_SPACE, { hierarchy: HIERARCHY.owner, index: this.index });
+  }
+
+  /** Runs a command that writes, with the authorisation that the index asks for. */
+  protected async write(command: (auths: readonly Authorisation[]) => Promise<unknown>): Promise<void> {
+    const guard = this.#guard;
+    if (guard === undefined) await command([]);
+    else {
+      await withPolicySession(this.tpm, 'sha256', async (session, authorisation) => {
+        await satisfyPcrPolicy(this.tpm, session, guard.selection);
+        await command([authorisation]);
+      });
+    }
+  }
+}
+
+/** A number of 64 bits that is written as a whole. */
+export class NvNumber extends NvWord {
+  constructor(tpm: Tpm, index: number, guard?: NvGuard) {
+    super(tpm, index, [], guard);
+  }
+
+  async set(value: bigint): Promise<void> {
+    const { index } = this;
+    await this.write((auths) =>
+      this.tpm.run(NV_WRITE, { by: index, index, data: u64.encode(value), offset: 0 }, auths),
+    );
+  }
+}
 
 /**
  * A counter that no restart, restore or redefinition sets back: a TPM starts a new counter at the
@@ -55,55 +148,34 @@ const COUNTER: readonly NvAttribute[] = ['authWrite', 'counter', 'ownerRead', 'a
  *
  * **Trust**: the owner of the TPM may undefine the index; the value then jumps, but never back.
  */
-export class NvCounter {
-  readonly #tpm: Tpm;
-  readonly #index: number;
-
-  private constructor(tpm: Tpm, index: number) {
-    this.#tpm = tpm;
-    this.#index = index;
+export class NvCounter extends NvWord {
+  constructor(tpm: Tpm, index: number, guard?: NvGuard) {
+    super(tpm, index, ['counter'], guard);
   }
 
   /**
    * Opens the counter at `index`, or defines it. It has a value after the first increment only.
    * @throws TpmError `unusable` if the index is there, but is another thing than such a counter
    */
-  static async open(tpm: Tpm, index: number): Promise<NvCounter> {
-    const found = await readNvPublic(tpm, index);
-    if (found === undefined) {
-      const nvPublic = {
-        nvIndex: index,
-        nameAlg: 'sha256',
-        attributes: COUNTER,
-        authPolicy: EMPTY,
-        dataSize: 8,
-      } as const;
-      await tpm.run(NV_DEFINE_SPACE, { hierarchy: HIERARCHY.owner, auth: EMPTY, nvPublic });
-    } else if (
-      found.attributes.filter((name) => name !== 'written').join() !== COUNTER.join() ||
-      found.dataSize !== 8
-    ) {
-      throw new TpmError('unusable', `NV index 0x${index.toString(16)} is not a counter: ${found.attributes.join()}`);
-    }
-    return new NvCounter(tpm, index);
-  }
-
-  /** The value. @throws TpmError `nv-uninitialized` before the first increment */
-  async read(): Promise<bigint> {
-    const { data } = await this.#tpm.run(NV_READ, { by: this.#index, index: this.#index, size: 8, offset: 0 });
-    if (data.length !== 8) throw new TpmError('response', `a counter of ${data.length} bytes`);
-    return new DataView(data.buffer, data.byteOffset).getBigUint64(0);
+  static async open(tpm: Tpm, index: number, guard?: NvGuard): Promise<NvCounter> {
+    const counter = new NvCounter(tpm, index, guard);
+    const state = await counter.state();
+    if (state === 'other') throw new TpmError('unusable', `NV index 0x${index.toString(16)} is another thing`);
+    if (state === 'absent') await counter.define();
+    return counter;
   }
 
   /** Adds one, durably, and gives the new value. */
   async increment(): Promise<bigint> {
-    await this.#tpm.run(NV_INCREMENT, { by: this.#index, index: this.#index });
+    const { index } = this;
+    await this.write((auths) => this.tpm.run(NV_INCREMENT, { by: index, index }, auths));
     return this.read();
   }
+}
 
-  async remove(): Promise<void> {
-    await this.#tpm.run(NV_UNDEFINE_SPACE, { hierarchy: HIERARCHY.owner, index: this.#index });
-  }
+/** nameAlg ‖ H(TPMS_NV_PUBLIC), with the attributes as they are given. */
+function nvName(nvPublic: NvPublic): Uint8Array {
+  return concat(hashId.encode(nvPublic.nameAlg), hash(nvPublic.nameAlg, nvPublicArea.encode(nvPublic)));
 }
 
 async function readNvPublic(tpm: Tpm, index: number): Promise<NvPublic | undefined> {

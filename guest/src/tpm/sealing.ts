@@ -1,6 +1,6 @@
 /**
- * Seals secrets that the TPM gives back only while registers have the values they were sealed to
- * (Part 1, 27).
+ * Seals secrets that the TPM gives back only while registers have the values they were sealed to,
+ * and, where that is asked for, while a counter has its value (Part 1, 27).
  */
 
 import { equalBytes } from '@enclaim/attestation/bytes';
@@ -10,6 +10,7 @@ import {
   HIERARCHY,
   MAX_DIGEST,
   MAX_NAME,
+  nameOf,
   type PcrBanks,
   type PcrSelection,
   pcrDigest,
@@ -17,6 +18,7 @@ import {
   prefixed,
   sized,
   struct,
+  type TpmPublic,
   tpm2b,
   tpmPublic,
   u8,
@@ -24,7 +26,14 @@ import {
 } from '@enclaim/attestation/tpm';
 import { CERTIFY_CREATION, CREATE, LOAD, ticket, UNSEAL } from './commands.ts';
 import { TpmError } from './error.ts';
-import { pcrPolicy, satisfyPcrPolicy, withPolicySession } from './policy.ts';
+import {
+  type CounterDemand,
+  counterPolicy,
+  pcrPolicy,
+  satisfyCounterPolicy,
+  satisfyPcrPolicy,
+  withSaltedSession,
+} from './policy.ts';
 import { createPrimary, SRK_TEMPLATE } from './primary.ts';
 import type { Tpm } from './tpm.ts';
 
@@ -58,8 +67,8 @@ const sealed = prefixed(
 
 /**
  * Seals at most 128 bytes to register values: the present ones, or those that another boot will
- * have.
- * @returns bytes that are useless outside this TPM, and may be stored anyif
+ * have; with `counter`, also to that value of it.
+ * @returns bytes that are useless outside this TPM, and may be stored anywhere
  * @throws TpmError `unusable` if a value of the selection is missing
  */
 export async function seal(
@@ -67,30 +76,34 @@ export async function seal(
   secret: Uint8Array,
   selection: PcrSelection,
   banks: PcrBanks,
+  counter?: CounterDemand,
 ): Promise<Uint8Array> {
-  const digest = digestOf(selection, banks);
-  return withStorageRoot(tpm, async (parent) => {
-    const created = await tpm.run(CREATE, {
-      parent,
-      sensitive: { userAuth: new Uint8Array(), data: secret },
-      publicArea: {
-        type: 'keyedhash',
-        nameAlg: 'sha256',
-        // Without userWithAuth: the policy alone opens it, no password does.
-        attributes: ['fixedTPM', 'fixedParent', 'adminWithPolicy', 'noDA'],
-        authPolicy: pcrPolicy('sha256', selection, digest),
-        scheme: 'none',
-        unique: new Uint8Array(),
-      },
-      creationPcrs: selection,
-    });
-    return sealed.encode(created);
-  });
+  const registers = pcrPolicy('sha256', selection, digestOf(selection, banks));
+  const creation = {
+    sensitive: { userAuth: new Uint8Array(), data: secret },
+    publicArea: {
+      type: 'keyedhash',
+      nameAlg: 'sha256',
+      // Without userWithAuth: the policy alone opens it, no password does.
+      attributes: ['fixedTPM', 'fixedParent', 'adminWithPolicy', 'noDA'],
+      authPolicy: counter === undefined ? registers : counterPolicy(registers, counter),
+      scheme: 'none',
+      unique: new Uint8Array(),
+    },
+    creationPcrs: selection,
+  } as const;
+  return withStorageRoot(tpm, (root) =>
+    withSaltedSession(tpm, root, 'hmac', async (session) => {
+      const authorisation = { kind: 'salted', session, names: [root.name], encrypts: 'command' } as const;
+      return sealed.encode(await tpm.run(CREATE, { parent: root.handle, ...creation }, [authorisation]));
+    }),
+  );
 }
 
 /**
  * Returns the secret, if the registers of `selection` have the values it was sealed to, and had the
- * values of `sealedUnder` when it was sealed.
+ * values of `sealedUnder` when it was sealed; and if `counter` is what it was sealed to, and is so
+ * now.
  *
  * **Trust**: the policy alone keeps the secret from other software, but does not say which software
  * made it. Other software that ran on this TPM may have sealed a secret that it knows to the same
@@ -99,31 +112,36 @@ export async function seal(
  *
  * @param sealedUnder values under which only trusted software runs: the present ones, or those of
  *   the boot before
- * @throws TpmError `policy-fail` if the registers differ, `provenance` if it was sealed under other
- *   values, `ticket` if the proof of creation is not this TPM's, `integrity` if the secret was
- *   changed or belongs to another TPM; DecodeError
+ * @throws TpmError `policy-fail` if registers or counter are not those of the seal, `policy` if the
+ *   counter has not the value of `counter`, `provenance` if it was sealed under other values,
+ *   `ticket` if the proof of creation is not this TPM's, `integrity` if the secret was changed or
+ *   belongs to another TPM; DecodeError
  */
 export async function unseal(
   tpm: Tpm,
   blob: Uint8Array,
   selection: PcrSelection,
   sealedUnder: PcrBanks,
+  counter?: CounterDemand,
 ): Promise<Uint8Array> {
   const stored = decodeWhole(sealed, blob, 'a sealed secret');
   const made = decodeWhole(creationData, stored.creationData, 'TPMS_CREATION_DATA');
   const sameRegisters = equalBytes(pcrSelection.encode(made.selection), pcrSelection.encode(selection));
+  // layer: provenance of the blob
   if (!sameRegisters || !equalBytes(made.pcrDigest, digestOf(selection, sealedUnder))) {
     throw new TpmError('provenance', 'the secret was sealed under other registers');
   }
   const proof = { creationHash: sha256(stored.creationData), creationTicket: stored.creationTicket };
-  return withStorageRoot(tpm, async (parent) => {
-    const { handle } = await tpm.run(LOAD, { parent, ...stored });
+  return withStorageRoot(tpm, async (root) => {
+    const { handle } = await tpm.run(LOAD, { parent: root.handle, ...stored });
     return tpm.using(handle, async (item) => {
       const qualifyingData = new Uint8Array();
       await tpm.run(CERTIFY_CREATION, { sign: HIERARCHY.null, object: item, qualifyingData, ...proof });
-      return withPolicySession(tpm, 'sha256', async (session, authorisation) => {
-        await satisfyPcrPolicy(tpm, session, selection);
-        return (await tpm.run(UNSEAL, { item }, [authorisation])).data;
+      return withSaltedSession(tpm, root, 'policy', async (session) => {
+        await satisfyPcrPolicy(tpm, session.handle, selection);
+        if (counter !== undefined) await satisfyCounterPolicy(tpm, session.handle, counter);
+        const names = [nameOf(stored.publicArea)];
+        return (await tpm.run(UNSEAL, { item }, [{ kind: 'salted', session, names, encrypts: 'response' }])).data;
       });
     });
   });
@@ -135,9 +153,16 @@ function digestOf(selection: PcrSelection, banks: PcrBanks): Uint8Array {
   return digest;
 }
 
-function withStorageRoot<T>(tpm: Tpm, use: (parent: number) => Promise<T>): Promise<T> {
+/** The storage root key while it is loaded. */
+interface StorageRoot {
+  readonly handle: number;
+  readonly publicArea: TpmPublic;
+  readonly name: Uint8Array;
+}
+
+function withStorageRoot<T>(tpm: Tpm, use: (root: StorageRoot) => Promise<T>): Promise<T> {
   return tpm.alone(async () => {
-    const { handle } = await createPrimary(tpm, 'owner', SRK_TEMPLATE);
-    return tpm.using(handle, use);
+    const { handle, publicArea } = await createPrimary(tpm, 'owner', SRK_TEMPLATE);
+    return tpm.using(handle, () => use({ handle, publicArea, name: nameOf(publicArea) }));
   });
 }

@@ -10,6 +10,7 @@ import { MAX_DIGEST, struct, tpm2b, u8, u16, u32 } from '@enclaim/attestation/tp
 import { type Command, FLUSH_CONTEXT } from './commands.ts';
 import { errorOf, TpmError, type TpmErrorCode } from './error.ts';
 import { Queue } from './queue.ts';
+import type { SaltedSession } from './salted-session.ts';
 import type { TpmTransport } from './transport.ts';
 
 const HEADER = struct({ tag: u16, size: u32, code: u32 });
@@ -17,24 +18,36 @@ const HEADER_LENGTH = 10;
 const NO_SESSIONS = 0x8001;
 const SESSIONS = 0x8002;
 
-/** TPMS_AUTH_COMMAND and TPMS_AUTH_RESPONSE. */
-const AUTH_COMMAND = struct({ session: u32, nonce: tpm2b(MAX_DIGEST), attributes: u8, hmac: tpm2b(MAX_DIGEST) });
-const AUTH_RESPONSE = struct({ nonce: tpm2b(MAX_DIGEST), attributes: u8, hmac: tpm2b(MAX_DIGEST) });
+/** TPMS_AUTH_RESPONSE; in TPMS_AUTH_COMMAND the session's handle stands before it. */
+const AUTH = struct({ nonce: tpm2b(MAX_DIGEST), attributes: u8, hmac: tpm2b(MAX_DIGEST) });
 const CONTINUE_SESSION = 0x01;
 const EMPTY = new Uint8Array();
 
 /**
- * An authorisation to use a handle: by its password, or by a policy that a session has satisfied.
+ * An authorisation to use a handle: by its password, or by a policy that a session has satisfied,
+ * or by a salted session, which also encrypts the command's or the response's first parameter.
+ *
+ * `names` are those of all handles of the command, in their order. A command has one salted
+ * authorisation at most, and the first of its handles has it.
  */
 export type Authorisation =
   | { readonly kind: 'password'; readonly password: Uint8Array }
-  | { readonly kind: 'policy'; readonly session: number };
+  | { readonly kind: 'policy'; readonly session: number }
+  | {
+      readonly kind: 'salted';
+      readonly session: SaltedSession;
+      readonly names: readonly Uint8Array[];
+      readonly encrypts: 'command' | 'response';
+    };
 
 const EMPTY_PASSWORD: Authorisation = { kind: 'password', password: EMPTY };
 const RS_PW = 0x4000_0009;
 
-/** Answers that ask to be asked again: the TPM was busy, gave way, or was testing itself. */
-const RETRIED: ReadonlySet<TpmErrorCode> = new Set(['retry', 'yielded', 'testing']);
+/**
+ * Answers that ask to be asked again: the TPM was busy, gave way, or was testing itself; or it
+ * spares its non-volatile memory after a burst of writes.
+ */
+const RETRIED: ReadonlySet<TpmErrorCode> = new Set(['retry', 'yielded', 'testing', 'nv-rate', 'nv-unavailable']);
 const ATTEMPTS = 16;
 /** Milliseconds; doubled with each attempt up to the longest. All together two seconds. */
 const FIRST_DELAY = 1;
@@ -59,7 +72,7 @@ export class Tpm {
     for (let attempt = 1, wait = FIRST_DELAY; ; attempt++, wait = Math.min(2 * wait, MAX_DELAY_MS)) {
       const response = await this.#transport.send(request);
       try {
-        return decodeResponse(command, response);
+        return decodeResponse(command, response, auths[0]);
       } catch (error) {
         if (!(error instanceof TpmError && RETRIED.has(error.code)) || attempt === ATTEMPTS) throw error;
       }
@@ -97,11 +110,18 @@ export class Tpm {
 
 function encodeCommand<In, Out>(command: Command<In, Out>, input: In, auths: readonly Authorisation[]): Uint8Array {
   const handles = [...command.authorised, ...command.handles].map((name) => u32.encode(Number(input[name])));
-  const authArea = concat(...command.authorised.map((_, i) => encodeAuth(auths[i] ?? EMPTY_PASSWORD)));
+  const plain = command.parameters.encode(input);
+  const [first] = auths;
+  const salted = first?.kind === 'salted' ? first.session.command(command.code, plain, first) : undefined;
+  const authArea = concat(
+    ...command.authorised.map((_, i) =>
+      salted !== undefined && i === 0 ? salted.authorisation : encodeAuth(auths[i] ?? EMPTY_PASSWORD),
+    ),
+  );
   const body = concat(
     ...handles,
     ...(authArea.length > 0 ? [u32.encode(authArea.length), authArea] : []),
-    command.parameters.encode(input),
+    salted?.parameters ?? plain,
   );
   const tag = authArea.length > 0 ? SESSIONS : NO_SESSIONS;
   return concat(HEADER.encode({ tag, size: HEADER_LENGTH + body.length, code: command.code }), body);
@@ -112,11 +132,16 @@ function encodeCommand<In, Out>(command: Command<In, Out>, input: In, auths: rea
  * command.
  */
 function encodeAuth(auth: Authorisation): Uint8Array {
+  if (auth.kind === 'salted') throw new RangeError('a salted session that is not the first authorisation');
   const [session, hmac] = auth.kind === 'password' ? [RS_PW, auth.password] : [auth.session, EMPTY];
-  return AUTH_COMMAND.encode({ session, nonce: EMPTY, attributes: CONTINUE_SESSION, hmac });
+  return concat(u32.encode(session), AUTH.encode({ nonce: EMPTY, attributes: CONTINUE_SESSION, hmac }));
 }
 
-function decodeResponse<In, Out>(command: Command<In, Out>, response: Uint8Array): Out {
+function decodeResponse<In, Out>(
+  command: Command<In, Out>,
+  response: Uint8Array,
+  auth: Authorisation | undefined,
+): Out {
   try {
     const reader = new Reader(response);
     const { tag, size, code } = HEADER.decode(reader);
@@ -125,11 +150,13 @@ function decodeResponse<In, Out>(command: Command<In, Out>, response: Uint8Array
     const expected = command.authorised.length > 0 ? SESSIONS : NO_SESSIONS;
     if (tag !== expected) throw new DecodeError('range', `tag is 0x${tag.toString(16)}`, 0);
     const handle = command.returnsHandle ? { handle: reader.u32be() } : {};
-    const parameters = tag === SESSIONS ? reader.sub(reader.u32be()) : reader;
+    const body = reader.take(tag === SESSIONS ? reader.u32be() : reader.left);
+    const [answer] = command.authorised.map(() => AUTH.decode(reader));
+    reader.end(`the response to ${command.name}`);
+    const isSalted = auth?.kind === 'salted' && answer !== undefined;
+    const parameters = new Reader(isSalted ? auth.session.response(command.code, body, answer, auth) : body);
     const fields = command.response.decode(parameters);
     parameters.end(`the parameters of ${command.name}`);
-    for (const _ of command.authorised) AUTH_RESPONSE.decode(reader);
-    reader.end(`the response to ${command.name}`);
     return { ...handle, ...fields } as Out;
   } catch (error) {
     if (!(error instanceof DecodeError)) throw error;

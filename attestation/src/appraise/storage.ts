@@ -1,0 +1,26 @@
+/** What a boot states of the state that outlives it. */
+
+import type { BootStatement } from '../statement.ts';
+import { type Check, compared } from '../verdict/verdict.ts';
+
+const KEEPERS = {
+  tpm: "the machine's TPM; a host that runs the TPM itself can put both back",
+  simulated: 'a program that pretends to be a TPM',
+} as const;
+
+/**
+ * The epoch that a boot began, and what keeps its key. A boot that states none has no sealed
+ * collections, and no check.
+ *
+ * **Trust**: the statement. In the VM the supervisor, which is measured, signs none that names
+ * another keeper or epoch than it gave.
+ */
+export function appraiseStorage(statement: BootStatement): Check[] {
+  if (statement.version !== 3 || statement.storage === undefined) return [];
+  const { platform, storage } = statement;
+  const { keeper, epoch, began } = storage;
+  const isThere = (keeper === 'simulated') === (platform === 'simulated');
+  const found = `sealed, epoch ${epoch}, ${began === 'new' ? 'begun with nothing kept' : 'with what was kept'}`;
+  const where = isThere ? '' : `, which platform ${platform} has not`;
+  return [compared('storage', isThere, `${found}; the key is kept by ${KEEPERS[keeper]}${where}`)];
+}
