@@ -31,7 +31,7 @@ export function askedKeeper(kind: Keeper['kind'], ask: Ask): Keeper {
       }),
     open: (blob) =>
       refusing(async () => {
-        // The supervisor ends a runtime that sends more. These bytes are from the host's disk.
+        // These bytes are from the host's disk, and no message of the runtime is of any size.
         if (blob.length > MAX_BLOB_BYTES) throw new Error(`a blob of ${blob.length} bytes`);
         const { key } = await ask('opened', (id) => ({ kind: 'open', id, blob: toBase64(blob) }));
         const bytes = fromBase64(key);

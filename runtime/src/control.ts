@@ -5,7 +5,6 @@
 
 import * as z from 'zod';
 import type { TimeAnchor } from './clock.ts';
-import { EPOCH_KEY_BYTES, type Keeper, MAX_BLOB_BYTES } from './storage/sealed/keeper.ts';
 
 /** Largest frame of the supervisor in bytes: the bundle travels in one, as base64. */
 export const MAX_CONTROL_BYTES: number = 96 * 1024 * 1024;
@@ -18,7 +17,6 @@ export const CONTROL_FD = 3;
 
 /** Bytes as base64 text. */
 const bytes = z.base64();
-const bytesUpTo = (length: number): z.ZodBase64 => z.base64().max(4 * Math.ceil(length / 3));
 const id = z.uint32();
 const count = z.uint32();
 
@@ -96,7 +94,7 @@ export interface BootMessage {
   /** Numbers of kernel settings and of firewall rules that were read back and hold. */
   readonly kernel: KernelState;
   /** What keeps the state's keys over boots; null where this platform has nothing that does. */
-  readonly keeper: Exclude<Keeper['kind'], 'simulated'> | null;
+  readonly keeper: 'tpm' | null;
 }
 
 /** A message of the supervisor. */
@@ -147,8 +145,8 @@ const fromRuntimeSchema: z.ZodType<FromRuntime> = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('quote'), id, root: bytes }),
   z.strictObject({ kind: z.literal('activate'), id, credentialBlob: bytes, encryptedSecret: bytes }),
   z.strictObject({ kind: z.literal('epoch'), id }),
-  z.strictObject({ kind: z.literal('seal'), id, key: bytesUpTo(EPOCH_KEY_BYTES), epoch: z.int().positive() }),
-  z.strictObject({ kind: z.literal('open'), id, blob: bytesUpTo(MAX_BLOB_BYTES) }),
+  z.strictObject({ kind: z.literal('seal'), id, key: bytes, epoch: z.int().positive() }),
+  z.strictObject({ kind: z.literal('open'), id, blob: bytes }),
   z.strictObject({ kind: z.literal('advance'), id }),
   z.strictObject({ kind: z.literal('start'), id }),
   z.strictObject({ kind: z.literal('end'), id }),

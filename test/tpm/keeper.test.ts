@@ -219,6 +219,7 @@ test('a runtime gets an epoch for each key it sealed, and no more than one a min
   const keeper = await TpmKeeper.open(tpm, () => now);
   await assert.rejects(keeper.advance(), /no key is sealed/);
   for (const epoch of [0, 2, 1.5]) await assert.rejects(keeper.seal(randomBytes(32), epoch), RangeError);
+  for (const length of [0, 63, 2049]) await assert.rejects(keeper.open(new Uint8Array(length)), Error);
   for (const length of [0, 31, 33]) await assert.rejects(keeper.seal(randomBytes(length), 1), RangeError);
   for (let epoch = 1; epoch <= 16; epoch++) assert.equal((await epochOf(keeper)).epoch, epoch);
   await assert.rejects(keeper.advance(), /no key is sealed/);

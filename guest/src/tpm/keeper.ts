@@ -108,9 +108,13 @@ export class TpmKeeper implements Keeper {
     });
   }
 
-  /** The key that was sealed to the present epoch, by these registers. @throws TpmError, DecodeError */
+  /**
+   * The key that was sealed to the present epoch, by these registers.
+   * @throws TpmError; DecodeError; RangeError for a blob that is too long
+   */
   open(blob: Uint8Array): Promise<Uint8Array> {
     return this.#queue.run(async () => {
+      if (blob.length > MAX_BLOB_BYTES) throw new RangeError(`a blob of ${blob.length} bytes`);
       const { kept } = await this.#present();
       if (kept === undefined) throw new TpmError('unusable', 'the keeper has kept nothing for these registers');
       return unseal(this.#tpm, blob, KEEPER_SELECTION, this.#banks, demanded(kept.counter, kept.value));
