@@ -19,7 +19,7 @@ export type VmLayer = (typeof VM_LAYERS)[number];
 
 /** Where the state of sealed collections comes from, as the boot began with it. */
 export interface StatedStorage {
-  /** What keeps the state's keys over boots: the machine's TPM, or a program that pretends to. */
+  /** Keeper of the state's keys over boots: the machine's TPM, or a program that pretends to. */
   readonly keeper: 'tpm' | 'simulated';
   /** The epoch that this boot began, which no other boot has under this keeper. From 1. */
   readonly epoch: number;

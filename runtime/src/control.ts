@@ -93,7 +93,7 @@ export interface BootMessage {
   readonly nameServers: readonly string[];
   /** Numbers of kernel settings and of firewall rules that were read back and hold. */
   readonly kernel: KernelState;
-  /** What keeps the state's keys over boots; null where this platform has nothing that does. */
+  /** The keeper of the state's keys over boots; null where this platform has nothing that does. */
   readonly keeper: 'tpm' | null;
 }
 

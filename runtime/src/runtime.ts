@@ -75,7 +75,7 @@ export interface RuntimeOptions {
   readonly time?: TimeAnchor;
   /** In a VM: the kernel's state as the supervisor set it, for the first record of the boot. */
   readonly kernel?: KernelState;
-  /** Keeps the keys of sealed collections over boots. Undefined where the platform has no keeper. */
+  /** Keeps the keys of sealed collections over boots. Undefined where there is no keeper. */
   readonly keeper?: Keeper | undefined;
   /** Resolves the names of subprocessors. By default none is found. */
   readonly resolve?: Resolve;

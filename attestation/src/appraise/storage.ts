@@ -1,4 +1,4 @@
-/** What a boot states of the state that outlives it. */
+/** Appraisal of the state that outlives a boot, as the boot states it. */
 
 import type { BootStatement } from '../statement.ts';
 import { type Check, compared } from '../verdict/verdict.ts';

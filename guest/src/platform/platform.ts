@@ -42,7 +42,7 @@ export interface GuestPlatform {
   quote(data: Uint8Array): Promise<QuoteAnswer>;
   activate(credentialBlob: Uint8Array, encryptedSecret: Uint8Array): Promise<Uint8Array>;
   /**
-   * What keeps the state's keys over boots; absent where this platform has nothing that does.
+   * The keeper of the state's keys over boots; absent where this platform has nothing that does.
    *
    * Every method rejects with a TpmError or RangeError. None answers before {@link measure}.
    */

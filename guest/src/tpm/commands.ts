@@ -369,7 +369,8 @@ export const POLICY_PCR: Command<{ session: number; pcrDigest: Uint8Array; selec
 );
 
 /**
- * Fails with `policy` unless `operand` compares so with as many bytes of the index from `offset` on.
+ * Fails with `policy` unless `operand` compares so with as many bytes of the index from `offset`
+ * on.
  */
 export const POLICY_NV: Command<
   {

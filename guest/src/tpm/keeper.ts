@@ -124,7 +124,7 @@ export class TpmKeeper implements Keeper {
   /**
    * Begins the next epoch. After an error either may be the present one.
    *
-   * **Bound**: an increment wears the chip. A runtime that is somebody else's could ask for as many
+   * **Bound**: an increment wears the chip. A runtime that an attacker controls could ask for as many
    * as the chip can bear; it gets one for each key that was sealed, and one a minute.
    * @throws TpmError; RangeError beyond that
    */

@@ -56,7 +56,7 @@ export interface NvGuard {
   readonly policy: Uint8Array;
 }
 
-/** What is at an index: nothing, another thing than is looked for, or that, before or after a write. */
+/** Finding at an index: nothing, another thing, or the one looked for, before or after a write. */
 export type NvState = 'absent' | 'other' | 'unwritten' | 'written';
 
 /**
@@ -83,13 +83,13 @@ class NvWord {
     };
   }
 
-  /** The index's name once it was written, as computed here and not as the TPM says (Part 1, 16). */
+  /** Name of the index once it was written, as computed here and not by the TPM (Part 1, 16). */
   get name(): Uint8Array {
     const { attributes } = this.#nvPublic;
     return nvName({ ...this.#nvPublic, attributes: [...attributes, 'written'] });
   }
 
-  /** What is at the index. */
+  /** Looks at the index. */
   async state(): Promise<NvState> {
     const found = await readNvPublic(this.tpm, this.index);
     if (found === undefined) return 'absent';

@@ -17,11 +17,11 @@ const CIPHER = { key: 16, vector: 16 } as const;
 const ATTRIBUTES = { continue: 0x01, command: 0x20, response: 0x40 } as const;
 const SUCCESS = u32.encode(0);
 
-/** What a command's authorisation says of the session's use. */
+/** Use of a session by one command. */
 export interface SessionUse {
   /** Names of all handles of the command, in their order. */
   readonly names: readonly Uint8Array[];
-  /** Whose first parameter is encrypted. It is a TPM2B. */
+  /** The side whose first parameter is encrypted. It is a TPM2B. */
   readonly encrypts: 'command' | 'response';
 }
 
@@ -36,7 +36,7 @@ export interface SessionAnswer {
  * A salted session under SHA-256 and AES-128. It is bound to nothing, and authorises entities whose
  * authorisation value is empty: the salt alone makes its keys.
  *
- * **Leak**: whoever reads what crosses to the TPM learns no parameter that is encrypted, because
+ * **Leak**: an attacker who reads what crosses to the TPM learns no encrypted parameter, because
  * the salt crosses under a key of the TPM.
  */
 export class SaltedSession {
@@ -95,7 +95,7 @@ export class SaltedSession {
       .digest();
   }
 
-  /** The parameters with the content of their first, a TPM2B, under the nonces of this direction. */
+  /** The parameters with the content of their first, a TPM2B, under this direction's nonces. */
   #crypt(direction: 'encrypt' | 'decrypt', parameters: Uint8Array): Uint8Array {
     const nonces = direction === 'encrypt' ? [this.#nonceCaller, this.#nonceTpm] : [this.#nonceTpm, this.#nonceCaller];
     const stream = kdfA(this.#key, 'CFB', concat(...nonces));
