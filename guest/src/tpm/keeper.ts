@@ -124,8 +124,8 @@ export class TpmKeeper implements Keeper {
   /**
    * Begins the next epoch. After an error either may be the present one.
    *
-   * **Bound**: an increment wears the chip. A runtime that an attacker controls could ask for as many
-   * as the chip can bear; it gets one for each key that was sealed, and one a minute.
+   * **Bound**: an increment wears the chip. A runtime that an attacker controls could ask for as
+   * many as the chip can bear; it gets one for each key that was sealed, and one a minute.
    * @throws TpmError; RangeError beyond that
    */
   advance(): Promise<number> {
