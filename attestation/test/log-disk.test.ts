@@ -29,7 +29,7 @@ import { leafHash } from '../src/merkle.ts';
 const MIB = 1024 * 1024;
 
 test('what stands where follows from the size', () => {
-  const { levels, places, journal, quotes, maxBlock } = logLayout(1024 * MIB);
+  const { levels, places, journal, quotes, slots, maxBlock } = logLayout(1024 * MIB);
   assert.deepEqual(
     levels.map(({ tiles }) => tiles),
     [10_922, 44, 2, 2, 2, 2, 2],
@@ -38,12 +38,15 @@ test('what stands where follows from the size', () => {
   assert.equal(levels[1]?.base, 8192 + 10_922 * 8192);
   assert.equal(places, 8192 + (10_922 + 44 + 10) * 8192);
   assert.equal(journal.base, places + Math.ceil((10_922 * 8) / 512) * 512);
-  assert.equal(journal.length, 1023 * MIB - journal.base);
-  assert.deepEqual(quotes, { base: 1023 * MIB, length: MIB / 2 });
+  const slot = (1024 * MIB - MIN_LOG_BYTES) / 8;
+  assert.deepEqual(slots, { base: 1024 * MIB - 2 * slot, length: slot });
+  assert.deepEqual(quotes, { base: slots.base - MIB, length: MIB / 2 });
+  assert.equal(journal.length, quotes.base - journal.base);
   assert.equal(maxBlock, MIB);
   const least = logLayout(MIN_LOG_BYTES);
   assert.equal(least.journal.length % 512, 0);
   assert.deepEqual(least.quotes, { base: MIN_LOG_BYTES - 16_384, length: 8192 });
+  assert.deepEqual(least.slots, { base: MIN_LOG_BYTES, length: 0 });
   assert.equal(least.maxBlock, Math.floor(least.journal.length / 4 / 512) * 512);
   for (const bytes of [MIN_LOG_BYTES - 1, 2 ** 46 + 1, Number.NaN, 1.5, -1])
     assert.throws(() => logLayout(bytes), DecodeError);
@@ -65,7 +68,7 @@ test('a superblock has its fields where the documents say, and is read back', ()
   const u64 = (value: number): string => value.toString(16).padStart(16, '0');
   const head = [
     toHex(utf8('ENCLLOG\0')),
-    '0000000200000000',
+    '0000000300000000',
     ...[5, MIB, 3, 512, 9, 1024].map(u64),
     '01'.repeat(32),
     '02'.repeat(16),

@@ -16,13 +16,24 @@ export const BLOCK_HEAD_BYTES = 80;
 export const ENTRY_PREFIX_BYTES = 2;
 
 /** Bytes before each section: its type and length. */
-const SECTION_PREFIX_BYTES = 6;
+export const SECTION_PREFIX_BYTES = 6;
+/** Type of a section with sealed changes of stored state, which its writer alone can read. */
+export const STATE_SECTION = 2;
 
 /** A part of a block that belongs to its records, and stands or falls with them. */
 export interface BlockSection {
-  /** 1 to 65535. 1 is a quote of an earlier boot (kept-quote.ts); no other is in use yet. */
+  /**
+   * 1 to 65535. 1 is a quote of an earlier boot (kept-quote.ts), 2 is sealed state; no other is in
+   * use yet.
+   */
   readonly type: number;
   readonly data: Uint8Array;
+}
+
+/** A section as it was read. */
+export interface ReadSection extends BlockSection {
+  /** Offset of its data in the block. */
+  readonly at: number;
 }
 
 /** A block's head. */
@@ -48,7 +59,7 @@ export interface Block extends BlockHead {
   /** Hashes of the complete subtrees that the log consists of after this block, largest first. */
   readonly frontier: readonly Uint8Array[];
   readonly entries: readonly Uint8Array[];
-  readonly sections: readonly BlockSection[];
+  readonly sections: readonly ReadSection[];
   readonly hash: Uint8Array;
 }
 
@@ -146,14 +157,16 @@ export function parseBlock(bytes: Uint8Array, position: number): Block {
 }
 
 /** The sections between a block's entries and its hash. @throws DecodeError */
-function parseSections(body: Reader): BlockSection[] {
-  const sections: BlockSection[] = [];
+function parseSections(body: Reader): ReadSection[] {
+  const sections: ReadSection[] = [];
   while (body.left > HASH_BYTES) {
     const type = body.u16be();
     if (type === 0) throw new DecodeError('reserved', 'a section of type 0', body.at);
-    const data = body.take(body.u32be());
+    const length = body.u32be();
+    const { at } = body;
+    const data = body.take(length);
     if (body.left < HASH_BYTES) throw new DecodeError('truncated', 'a section in the hash of its block', body.at);
-    sections.push({ type, data });
+    sections.push({ type, data, at });
   }
   return sections;
 }

@@ -8,6 +8,9 @@ export {
   blockLength,
   ENTRY_PREFIX_BYTES,
   parseBlock,
+  type ReadSection,
+  SECTION_PREFIX_BYTES,
+  STATE_SECTION,
   sealBlock,
   sectionsLength,
   writeBlockHead,
@@ -15,7 +18,7 @@ export {
 export { BootsOnDisk, type DiskBoot, type DiskBoots, type IdleQuote, MAX_DISK_BOOTS } from './boots-on-disk.ts';
 export type { ExpandedTile } from './expanded-tile.ts';
 export type { FullTile, GrowingTree } from './growing-tree.ts';
-export { endOf, type Journal, type JournalEnd } from './journal.ts';
+export { endOf, JOURNAL_BEGIN, type Journal, type JournalEnd } from './journal.ts';
 export {
   beganWith,
   encodeKeptQuote,

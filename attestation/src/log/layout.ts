@@ -38,6 +38,14 @@ const BLOCK_SHARE = 4;
 const MAX_QUOTE_PLACE_BYTES = 512 * 1024;
 const QUOTE_SHARE = 32;
 
+/**
+ * Share of what a disk has beyond the smallest one that each of the two slots of sealed state has,
+ * as a divisor.
+ */
+const SLOT_SHARE = 8;
+/** Bytes to which slots are long: a sector of disks that have large ones. */
+const SLOT_STEP_BYTES = 4096;
+
 /** A ring of tiles of one level: tile N lies in slot N modulo their number. */
 export interface TileRing {
   /** Offset of slot 0. */
@@ -57,6 +65,8 @@ export interface LogLayout {
   readonly journal: { readonly base: number; readonly length: number };
   /** Two places, behind the journal, for the newest quote of a boot. */
   readonly quotes: { readonly base: number; readonly length: number };
+  /** Two slots, behind the quotes, for sealed state. The smallest disk has no room for any. */
+  readonly slots: { readonly base: number; readonly length: number };
   /** Largest block in bytes, padding included. */
   readonly maxBlock: number;
 }
@@ -86,13 +96,16 @@ export function logLayout(capacity: number): LogLayout {
   const journal = base + places;
   const share = Math.floor(capacity / QUOTE_SHARE / SECTOR_BYTES) * SECTOR_BYTES;
   const place = Math.min(MAX_QUOTE_PLACE_BYTES, share);
-  const length = Math.floor((capacity - journal) / SECTOR_BYTES) * SECTOR_BYTES - 2 * place;
+  const slot = Math.floor((capacity - MIN_LOG_BYTES) / SLOT_SHARE / SLOT_STEP_BYTES) * SLOT_STEP_BYTES;
+  const length = Math.floor((capacity - journal) / SECTOR_BYTES) * SECTOR_BYTES - 2 * (place + slot);
+  const quotes = journal + length;
   return {
     capacity,
     levels,
     places: base,
     journal: { base: journal, length },
-    quotes: { base: journal + length, length: place },
+    quotes: { base: quotes, length: place },
+    slots: { base: quotes + 2 * place, length: slot },
     maxBlock: Math.min(MAX_BLOCK_BYTES, Math.floor(length / BLOCK_SHARE / SECTOR_BYTES) * SECTOR_BYTES),
   };
 }

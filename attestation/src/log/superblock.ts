@@ -9,7 +9,7 @@ import { DecodeError } from '../errors.ts';
 import { HASH_BYTES, SECTOR_BYTES } from './layout.ts';
 
 const MAGIC = utf8('ENCLLOG\0');
-const VERSION = 2;
+const VERSION = 3;
 /** Bytes under the superblock's own hash. */
 const HASHED_BYTES = SECTOR_BYTES - HASH_BYTES;
 /** Bytes of a writer's id. */

@@ -12,11 +12,35 @@ export interface Waiting {
   readonly hash: string;
 }
 
+/** A part of a block, made as late as possible. */
+export interface Carried {
+  /** Bytes that it has. */
+  readonly length: number;
+  /** Its bytes. Called once, when its block is put together, in the order of blocks. */
+  write(): Uint8Array;
+  /**
+   * Called once its block is durable.
+   *
+   * @param position of its first byte in the journal
+   * @param block position of its block
+   */
+  landed(position: number, block: number): void;
+}
+
 /** Records of one write. */
 export interface Batch {
   readonly records: Waiting[];
   /** Bytes of the entries, each with its length before it. */
   bytes: number;
+  /** Bytes that parts of the block may have beside the entries. */
+  extra: number;
+  /** How many of these are not taken yet. */
+  spare: number;
+  readonly carried: Carried[];
+  /** Whether it is being written: nothing is added to it any more. */
+  begun: boolean;
+  /** Work that is done in place of a write, while none runs. */
+  readonly task?: () => Promise<void>;
   readonly done: PromiseWithResolvers<void>;
 }
 
@@ -47,13 +71,15 @@ export class CommitQueue {
     return this.#waiting;
   }
 
-  /** By how much a record would make `weigh` of all batches' bytes more. */
-  growth(length: number, weigh: (bytes: number) => number): number {
-    const last = this.#last;
-    const more = ENTRY_PREFIX_BYTES + length;
-    return last === undefined || last.bytes + more > this.most
-      ? weigh(more)
-      : weigh(last.bytes + more) - weigh(last.bytes);
+  /**
+   * By how much a record would make `weigh` of all batches' bytes more.
+   *
+   * @param extra bytes of what it carries
+   */
+  growth(length: number, extra: number, weigh: (bytes: number) => number): number {
+    const more = ENTRY_PREFIX_BYTES + length + extra;
+    const last = this.#roomy(more);
+    return last === undefined ? weigh(more) : weigh(bytesOf(last) + more) - weigh(bytesOf(last));
   }
 
   /**
@@ -61,20 +87,43 @@ export class CommitQueue {
    *
    * **Cost**: records of a batch share its promise.
    *
-   * @returns what settles with the batch's write
+   * @param extra bytes of what it carries
+   * @returns the batch, which settles with its write
    */
-  place(record: Waiting): Promise<void> {
+  place(record: Waiting, extra: number): Batch {
     const more = ENTRY_PREFIX_BYTES + record.length;
-    let batch = this.#last;
-    if (batch === undefined || batch.bytes + more > this.most) {
+    let batch = this.#roomy(more + extra);
+    if (batch === undefined) {
       batch = begun();
       this.#batches.push(batch);
     }
     batch.records.push(record);
     batch.bytes += more;
+    batch.extra += extra;
     this.#waiting++;
     this.#run();
-    return batch.done.promise;
+    return batch;
+  }
+
+  /** Gives a part a batch of its own, without a record. */
+  placeAlone(part: Carried, extra: number): Batch {
+    const batch = begun();
+    batch.carried.push(part);
+    batch.extra = extra;
+    this.#batches.push(batch);
+    this.#run();
+    return batch;
+  }
+
+  /** Does work while nothing is being written, after all that waits now. */
+  async between<T>(task: () => Promise<T>): Promise<T> {
+    const result = Promise.withResolvers<T>();
+    const settled = async (): Promise<void> => {
+      await task().then(result.resolve, result.reject);
+    };
+    this.#batches.push(begun(settled));
+    this.#run();
+    return result.promise;
   }
 
   /** Has done what is due, also where no record waits. */
@@ -83,8 +132,11 @@ export class CommitQueue {
     this.#run();
   }
 
-  get #last(): Batch | undefined {
-    return this.#batches.at(-1);
+  /** The last batch, if so many bytes fit into it. */
+  #roomy(more: number): Batch | undefined {
+    const last = this.#batches.at(-1);
+    const fits = last !== undefined && last.task === undefined && bytesOf(last) + more <= this.most;
+    return fits ? last : undefined;
   }
 
   #run(): void {
@@ -97,8 +149,9 @@ export class CommitQueue {
     while (this.#batches.length > 0 || this.#woken) {
       this.#woken = false;
       const batch = this.#batches.shift();
+      if (batch !== undefined) batch.begun = true;
       try {
-        await this.#perform(batch);
+        await (batch?.task?.() ?? this.#perform(batch));
         batch?.done.resolve();
       } catch (error) {
         batch?.done.reject(error);
@@ -109,9 +162,14 @@ export class CommitQueue {
   }
 }
 
-function begun(): Batch {
+function bytesOf({ bytes, extra }: Batch): number {
+  return bytes + extra;
+}
+
+function begun(task?: Batch['task']): Batch {
   const done = Promise.withResolvers<void>();
   // A record whose durability is of no interest to anyone must not end the process.
   done.promise.catch(() => {});
-  return { records: [], bytes: 0, done };
+  const empty = { records: [], bytes: 0, extra: 0, spare: 0, carried: [], begun: false, done };
+  return task === undefined ? empty : { ...empty, task };
 }

@@ -46,6 +46,13 @@ export interface DurableTree {
   readonly frontier: readonly Uint8Array[];
 }
 
+/** A block that is on stable storage. */
+export interface Committed {
+  readonly tree: DurableTree;
+  /** Where the data of its sections begin, as positions of the journal. */
+  readonly sections: readonly number[];
+}
+
 /** The oldest record that is held: its index, and the position of its block. */
 export interface Held {
   readonly minimum: number;
@@ -87,6 +94,11 @@ export class LogWriter {
     this.#sequence = found.sequence;
   }
 
+  /** The end of the last block. */
+  get end(): JournalEnd {
+    return this.#end;
+  }
+
   /** The position behind the last block. */
   get position(): number {
     return this.#end.position;
@@ -114,11 +126,7 @@ export class LogWriter {
    * @param sections which stand or fall with the records
    * @throws Error of the device
    */
-  async commit(
-    records: readonly Waiting[],
-    bytes: number,
-    sections: readonly BlockSection[] = [],
-  ): Promise<DurableTree> {
+  async commit(records: readonly Waiting[], bytes: number, sections: readonly BlockSection[] = []): Promise<Committed> {
     const { size: first, prior } = this.#end;
     const size = first + records.length;
     const length = blockLength(size, bytes, sectionsLength(sections));
@@ -132,8 +140,10 @@ export class LogWriter {
       at = block.writeUInt16BE(length, at);
       at += block.write(text, at);
     }
+    const begins: number[] = [];
     for (const { type, data } of sections) {
       at = block.writeUInt32BE(data.length, block.writeUInt16BE(type, at));
+      begins.push(position + at);
       block.set(data, at);
       at += data.length;
     }
@@ -141,7 +151,7 @@ export class LogWriter {
     await this.#write(block, offsetOf(this.#layout, position));
     this.#last = { position, hash };
     this.#end = { position: position + block.length, prior: hash, size };
-    return { size, frontier };
+    return { tree: { size, frontier }, sections: begins };
   }
 
   /**

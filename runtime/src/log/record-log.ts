@@ -14,6 +14,7 @@ import {
   encodeQuoteSection,
   type FoundLog,
   findLog,
+  type JournalEnd,
   type KeptQuote,
   LogDisk,
   type LogLayout,
@@ -21,6 +22,7 @@ import {
   quoteIn,
   type ReadDisk,
   SECTOR_BYTES,
+  STATE_SECTION,
   StoredLog,
   sectionsLength,
   sectors,
@@ -36,12 +38,14 @@ import {
 } from '@enclaim/attestation/record';
 import type { Tile } from '@enclaim/attestation/tlog';
 import { RefusalError } from '../errors.ts';
-import { type Batch, CommitQueue } from './commit-queue.ts';
+import { Carriage, carriedBytes, sectionOf } from './carried.ts';
+import { type Batch, type Carried, CommitQueue } from './commit-queue.ts';
 import type { Device } from './device.ts';
 import { EarlierBoots, fitsLog, type QuotedLog } from './earlier-boots.ts';
 import { findQuote, KeptQuotes } from './kept-quotes.ts';
 import { type LogRoom, RoomWatch, type Writer } from './log-room.ts';
 import { type DurableTree, LogWriter } from './log-writer.ts';
+import { StateDisk } from './state-disk.ts';
 
 /** A record as its writer gives it. */
 export type Entry = EvidenceRecord;
@@ -99,7 +103,11 @@ export class RecordLog {
    */
   readonly discarded: boolean;
 
+  /** The parts of the disk that have sealed state. */
+  readonly state: StateDisk;
+
   readonly #layout: LogLayout;
+  readonly #carriage: Carriage;
   readonly #writer: LogWriter;
   readonly #stored: StoredLog;
   readonly #queue: CommitQueue;
@@ -111,6 +119,8 @@ export class RecordLog {
   #head: TreeHead;
   /** Bytes of the blocks that wait, at most. */
   #reserved = 0;
+  /** Position before which no record is held: where space begins, but for sealed values. */
+  #wanted: number;
   /** Index below which a mirror holds all records, so that they need not be kept. */
   #forgotten: number;
   #broken: unknown;
@@ -130,10 +140,14 @@ export class RecordLog {
     this.#writer = new LogWriter(device, disk, found);
     this.#stored = new StoredLog(disk, tree, places, () => this.#writer.held);
     this.#queue = new CommitQueue((batch) => this.#perform(batch), this.#layout.maxBlock - sectors(OVERHEAD_BYTES));
+    const { most } = this.#queue;
+    this.#carriage = new Carriage(most - Math.min(ENTRY_PREFIX_BYTES + MAX_ENTRY_BYTES, Math.floor(most / 2)));
+    this.state = new StateDisk(disk, this.#writer);
     this.#room = new RoomWatch(this.#layout);
     this.#size = end.size;
     this.#durable = { size: end.size, frontier: tree.frontier() };
     this.#forgotten = minimum;
+    this.#wanted = found.start;
     this.began = { size: end.size, root: treeRoot(this.#durable.frontier) };
     this.#head = this.began;
     this.#quotes = new KeptQuotes(
@@ -260,19 +274,77 @@ export class RecordLog {
    * `budget` if too many records wait
    */
   place(entry: Entry, writer: Writer = 'call'): Placed {
+    try {
+      return this.#place(entry, writer);
+    } catch (cause) {
+      this.#carriage.forget();
+      // What was stored in memory would have no record.
+      if (this.#carriage.isBegun) this.#broken ??= cause;
+      throw cause;
+    }
+  }
+
+  #place(entry: Entry, writer: Writer): Placed {
     // After a failed write the content of the disk is unknown: only a restart may read it again.
     if (this.#broken !== undefined) throw failed(this.#broken);
     if (this.#queue.waiting >= MAX_WAITING_RECORDS)
       throw new RefusalError('budget', `${MAX_WAITING_RECORDS} records are already waiting`);
     const { text, length } = this.#encoded(entry);
-    this.#reserve(length, writer);
+    const extra = this.#carriage.expected;
+    this.#reserve(length, writer, extra);
     const hash = recordDigest(text);
-    const durable = this.#queue.place({ text, length, hash: hash.slice(HASH_AT) });
+    const batch = this.#queue.place({ text, length, hash: hash.slice(HASH_AT) }, extra);
+    this.#carriage.placed(batch);
     const index = this.#size++;
     for (const tell of this.#onPlaced) tell(entry, hash);
     // Last, because a listener may itself place a record, which must follow this one.
     this.#look(false);
-    return { index, hash, durable };
+    return { index, hash, durable: batch.done.promise };
+  }
+
+  /**
+   * Asks for room for parts that ride in the block of the record that is placed next. They and the
+   * record are given in the same turn; parts of one record may come before it, or after it.
+   *
+   * @param bytes of a part's data
+   * @throws RefusalError `budget`, ending the call, if no block of this disk has so much
+   */
+  expect(bytes: number): void {
+    this.#carriage.expect(carriedBytes({ length: bytes }));
+  }
+
+  /** Adds a part. @throws TypeError if no room was asked for in this turn */
+  carry(part: Carried): void {
+    this.#carriage.add(part);
+  }
+
+  /**
+   * Writes a part in a block without a record.
+   *
+   * @throws RefusalError `log` if the log is full or has failed
+   */
+  async carryAlone(part: Carried): Promise<void> {
+    if (this.#broken !== undefined) throw failed(this.#broken);
+    const extra = carriedBytes(part);
+    const more = sectors(OVERHEAD_BYTES + extra);
+    if (extra > this.#queue.most || more > this.#room.left(this.#used, 'runtime')) throw this.#full();
+    this.#reserved += more;
+    await this.#queue.placeAlone(part, extra).done.promise;
+  }
+
+  /** The end of the last block that is durable, and the position of that block. */
+  get end(): JournalEnd & { readonly block: number } {
+    return { ...this.#writer.end, block: this.#writer.last };
+  }
+
+  /** Has work done after all that waits, while no block is being written. */
+  between<T>(task: () => Promise<T>): Promise<T> {
+    return this.#queue.between(task);
+  }
+
+  /** Has space given back that a hold has let go of. */
+  settle(): void {
+    this.#queue.wake();
   }
 
   /**
@@ -355,30 +427,37 @@ export class RecordLog {
   }
 
   /** Takes room for a record, as much as it may need in its block. @throws RefusalError `log` */
-  #reserve(length: number, writer: Writer): void {
-    const more = this.#queue.growth(length, (bytes) => sectors(OVERHEAD_BYTES + bytes));
+  #reserve(length: number, writer: Writer, extra: number): void {
+    const more = this.#queue.growth(length, extra, (bytes) => sectors(OVERHEAD_BYTES + bytes));
     const tiles = Math.floor(this.#size / TILE_HASHES) - Math.floor(this.#writer.held.minimum / TILE_HASHES);
     const full = more > this.#room.left(this.#used, writer) || tiles >= (this.#layout.levels[0]?.tiles ?? 0);
     // layer: capacity of the log
-    if (full) throw new RefusalError('log', `the log is full: ${this.#layout.capacity} bytes, ${this.#size} records`);
+    if (full) throw this.#full();
     this.#reserved += more;
+  }
+
+  #full(): RefusalError {
+    return new RefusalError('log', `the log is full: ${this.#layout.capacity} bytes, ${this.#size} records`);
   }
 
   /** Writes a batch, and before it what is due. */
   async #perform(batch: Batch | undefined): Promise<void> {
     if (this.#broken !== undefined) throw failed(this.#broken);
     try {
-      if (this.#writer.isDue || this.#forgotten > this.#writer.held.minimum) await this.#settle();
+      if (this.#isDue) await this.#settle();
       if (batch === undefined) return;
-      const sections = this.#takeSections(batch);
-      this.#durable = await this.#writer.commit(batch.records, batch.bytes, sections);
-      if (sections.length > 0) this.#before = this.#writer.last;
+      const quotes = this.#takeSections(batch);
+      const parts = batch.carried.map(sectionOf);
+      const { tree, sections } = await this.#writer.commit(batch.records, batch.bytes, [...quotes, ...parts]);
+      this.#durable = tree;
+      if (quotes.length > 0) this.#before = this.#writer.last;
+      for (const [i, part] of batch.carried.entries()) part.landed(sections[quotes.length + i] ?? 0, this.#writer.last);
     } catch (cause) {
       // layer: a failed log stays failed
       this.#broken = cause;
       throw new RefusalError('log', 'the record could not be made durable', { cause });
     }
-    this.#reserved -= sectors(OVERHEAD_BYTES + batch.bytes);
+    this.#reserved -= sectors(OVERHEAD_BYTES + batch.bytes + batch.extra);
     // Not within the write: an error of a listener would deny what is on the disk.
     for (const tell of this.#listeners) queueMicrotask(() => tell(this.durable));
   }
@@ -414,12 +493,12 @@ export class RecordLog {
    * It takes room of calls alone: else a host that boots again and again would fill what is kept
    * for the records of boots.
    */
-  #takeSections({ bytes }: Batch): readonly BlockSection[] {
+  #takeSections({ bytes, extra }: Batch): readonly BlockSection[] {
     const carried = this.#carried;
     this.#carried = undefined;
     if (carried === undefined) return [];
     const sections = [{ type: QUOTE_SECTION, data: encodeQuoteSection(carried) }];
-    const more = sectors(OVERHEAD_BYTES + bytes + sectionsLength(sections));
+    const more = sectors(OVERHEAD_BYTES + bytes + extra + sectionsLength(sections));
     const isRoom = more <= this.#layout.maxBlock && more <= this.#room.left(this.#used, 'call');
     return isRoom ? sections : [];
   }
@@ -439,22 +518,31 @@ export class RecordLog {
     }
   }
 
+  /** Whether tiles and superblock are to be written, or space can be given back. */
+  get #isDue(): boolean {
+    const { minimum, start } = this.#writer.held;
+    return this.#writer.isDue || this.#forgotten > minimum || Math.min(this.#wanted, this.state.least) > start;
+  }
+
   async #settle(): Promise<void> {
     const minimum = this.#forgotten;
-    const freed = minimum > this.#writer.held.minimum;
-    const held = freed ? { minimum, start: await this.#startOf(minimum) } : this.#writer.held;
-    this.#stored.keep(await this.#writer.settle(held));
+    const { held } = this.#writer;
+    if (minimum > held.minimum) this.#wanted = await this.#startOf(minimum);
+    const start = Math.max(held.start, Math.min(this.#wanted, this.state.least));
+    const freed = minimum > held.minimum || start > held.start;
+    this.#stored.keep(await this.#writer.settle({ minimum, start }));
     if (freed) this.#look(true);
   }
 }
 
 /**
- * Refuses what belongs to a block's records, but for quotes, which are believed nothing.
+ * Refuses what belongs to a block's records, but for quotes, which are believed nothing, and sealed
+ * state, which its own keeper follows.
  *
  * Without this, a runtime that does not know it would go on from a state that never was.
  */
 function refuseSections({ sections }: Block): void {
-  const section = sections.find(({ type }) => type !== QUOTE_SECTION);
+  const section = sections.find(({ type }) => type !== QUOTE_SECTION && type !== STATE_SECTION);
   // layer: unknown sections are refused
   if (section !== undefined) throw new DecodeError('version', `a section of type ${section.type}`, 0);
 }

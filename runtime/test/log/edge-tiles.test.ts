@@ -23,7 +23,7 @@ async function leads(log: RecordLog): Promise<void> {
 }
 
 test('entries lead to the root at every size, before and after a boot', async () => {
-  const disk = new FakeDisk(1024 * 1024);
+  const disk = new FakeDisk(2 * 1024 * 1024);
   let log = await disk.open();
   for (const [size, below] of [
     [256, 256],

@@ -1,0 +1,103 @@
+/** The parts of a log's disk that have sealed state: two slots, and sections of the journal. */
+
+import { equalBytes } from '@enclaim/attestation/bytes';
+import { DecodeError } from '@enclaim/attestation/errors';
+import {
+  type Block,
+  endOf,
+  type JournalEnd,
+  type LogDisk,
+  offsetOf,
+  STATE_SECTION,
+} from '@enclaim/attestation/log-disk';
+import { RefusalError } from '../errors.ts';
+import type { LogWriter } from './log-writer.ts';
+
+/** Bytes that are read at once while blocks are followed. */
+const AHEAD_BYTES = 1024 * 1024;
+
+/** A sealed part of a block. */
+export interface StateSection {
+  /** Position of its first byte in the journal. */
+  readonly position: number;
+  /** A view of what was read. */
+  readonly data: Uint8Array;
+}
+
+/** Reads and writes sealed state where a log's disk has it. It knows nothing of what is sealed. */
+export class StateDisk {
+  readonly #disk: LogDisk;
+  readonly #writer: LogWriter;
+  /** Position from which on the journal must not be overwritten, whatever records are forgotten. */
+  #least: () => number = () => Number.POSITIVE_INFINITY;
+
+  constructor(disk: LogDisk, writer: LogWriter) {
+    this.#disk = disk;
+    this.#writer = writer;
+  }
+
+  /** Bytes of a slot; 0 on a disk that has no room for any. */
+  get slotBytes(): number {
+    return this.#disk.layout.slots.length;
+  }
+
+  /** Position from which on the journal is held. */
+  get least(): number {
+    return this.#least();
+  }
+
+  /** Holds the journal from a position on, which may grow. */
+  hold(least: () => number): void {
+    this.#least = least;
+  }
+
+  /** Bytes of a slot. Nothing beyond its end is read. */
+  async readSlot(slot: number, at: number, length: number): Promise<Uint8Array> {
+    const { base, length: most } = this.#disk.layout.slots;
+    if (at + length > most) throw new RefusalError('state', `bytes ${at} to ${at + length} of a slot of ${most}`);
+    return await this.#disk.bytes(base + slot * most + at, length);
+  }
+
+  /** Writes bytes of a slot; they are on stable storage once it has resolved. */
+  async writeSlot(slot: number, at: number, data: Uint8Array): Promise<void> {
+    const { base, length: most } = this.#disk.layout.slots;
+    if (at + data.length > most)
+      throw new RefusalError('state', `bytes ${at} to ${at + data.length} of a slot of ${most}`);
+    await this.#writer.write(data, base + slot * most + at);
+  }
+
+  /** Bytes of the journal, as they stand there now. */
+  read(position: number, length: number): Promise<Uint8Array> {
+    return this.#disk.bytes(offsetOf(this.#disk.layout, position), length);
+  }
+
+  /**
+   * Follows the journal from an end of before to its end of now.
+   *
+   * @param onSection hears of every sealed part, in order
+   * @throws RefusalError `state` if the log does not continue that end
+   */
+  async follow(from: JournalEnd, onSection: (section: StateSection) => void): Promise<void> {
+    const { end } = this.#writer;
+    const journal = this.#disk.journal(AHEAD_BYTES);
+    let at = from;
+    while (at.position < end.position) {
+      let block: Block;
+      try {
+        block = await journal.next(at);
+      } catch (cause) {
+        if (cause instanceof DecodeError) throw gone(from, { cause });
+        throw cause;
+      }
+      for (const { type, data, at } of block.sections)
+        if (type === STATE_SECTION) onSection({ position: block.position + at, data });
+      at = endOf(block);
+    }
+    if (at.size !== end.size || at.position !== end.position || !equalBytes(at.prior, end.prior)) throw gone(from);
+  }
+}
+
+function gone({ size, position }: JournalEnd, options?: ErrorOptions): RefusalError {
+  const message = `the log does not continue the one that the stored state was written with, of ${size} records at ${position}`;
+  return new RefusalError('state', message, options);
+}
