@@ -7,67 +7,18 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { cp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { sha256 } from '../../attestation/src/digest.ts';
-import { HIERARCHY, type PcrBanks, pcrDigest, type TpmPublic } from '../../attestation/src/tpm/index.ts';
+import { HIERARCHY, type TpmPublic } from '../../attestation/src/tpm/index.ts';
 import { CREATE, LOAD, NV_INCREMENT, NV_UNDEFINE_SPACE, UNSEAL } from '../../guest/src/tpm/commands.ts';
 import { TpmError } from '../../guest/src/tpm/error.ts';
 import { KEEPER_INDICES, KEEPER_SELECTION, TpmKeeper } from '../../guest/src/tpm/keeper.ts';
 import { NvCounter } from '../../guest/src/tpm/nv.ts';
-import { pcrPolicy } from '../../guest/src/tpm/policy.ts';
 import { createPrimary, SRK_TEMPLATE } from '../../guest/src/tpm/primary.ts';
 import { extendPcr, readPcrs } from '../../guest/src/tpm/registers.ts';
 import { seal, unseal } from '../../guest/src/tpm/sealing.ts';
 import { Tpm } from '../../guest/src/tpm/tpm.ts';
-import { type Swtpm, startSwtpm } from '../fakes/swtpm.ts';
-
-/** What a boot of the system measures before it asks its keeper. */
-const OURS = sha256(Buffer.from('policy'));
-
-async function machine(t: TestContext): Promise<Swtpm> {
-  const swtpm = await startSwtpm();
-  t.after(() => swtpm.stop());
-  return swtpm;
-}
-
-/** A TPM whose register 15 shows the policy, and all bytes that cross to and from it. */
-async function booted(t: TestContext, swtpm: Swtpm, policy = OURS): Promise<{ tpm: Tpm; wire: Buffer[] }> {
-  const { send, close } = await swtpm.connect();
-  const wire: Buffer[] = [];
-  const tpm = new Tpm({
-    send: async (command) => {
-      const answer = await send(command);
-      wire.push(Buffer.from(command), Buffer.from(answer));
-      return answer;
-    },
-    close,
-  });
-  t.after(() => tpm.close());
-  await extendPcr(tpm, 15, [{ bank: 'sha256', digest: policy }]);
-  return { tpm, wire };
-}
-
-/** A TPM as it is, without a reset. */
-async function reopened(t: TestContext, swtpm: Swtpm): Promise<{ tpm: Tpm }> {
-  const tpm = new Tpm(await swtpm.connect());
-  t.after(() => tpm.close());
-  return { tpm };
-}
-
-/** The counter of the system whose registers are `banks`, as anybody can compute and read it. */
-async function demandOf(tpm: Tpm, banks: PcrBanks) {
-  const digest = pcrDigest('sha256', KEEPER_SELECTION, banks) ?? assert.fail();
-  const policy = pcrPolicy('sha256', KEEPER_SELECTION, digest);
-  const counter = new NvCounter(tpm, KEEPER_INDICES.first, { selection: KEEPER_SELECTION, policy });
-  return { counter, index: counter.index, name: counter.name, value: await counter.read() };
-}
-
-/** Begins an epoch under a fresh key. */
-async function epochOf(keeper: TpmKeeper): Promise<{ key: Buffer; blob: Uint8Array; epoch: number }> {
-  const key = randomBytes(32);
-  const blob = await keeper.seal(key, (await keeper.epoch()) + 1);
-  return { key, blob, epoch: await keeper.advance() };
-}
+import { booted, demandOf, epochOf, machine, OURS, reopened } from '../support/keeper-boots.ts';
 
 test('epochs count from 1, and a key opens in its own epoch alone', async (t) => {
   const { tpm } = await booted(t, await machine(t));
