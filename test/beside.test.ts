@@ -4,14 +4,12 @@
  */
 
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2';
 import { connect as connectTcp } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface, type Interface } from 'node:readline';
 import { after, before, describe, test } from 'node:test';
 import { type AttestedChannel, connect } from '@enclaim/client';
 import {
@@ -25,6 +23,7 @@ import {
 import { block, CALL, endsStream, type Fields, FLAG, FRAME, frame, RawConnection } from './hostile/raw-http2.ts';
 import { type AttestedRuntime, bootAttested } from './support/attested-runtime.ts';
 import { eventually } from './support/eventually.ts';
+import { Program } from './support/program.ts';
 import { askOddly, NOTE, ODD_REQUESTS, prefixed } from './support/requests.ts';
 import { shownCertificate } from './support/shown-certificate.ts';
 import { bundleStreams, HANGS_MS } from './support/stream-cells.ts';
@@ -69,7 +68,7 @@ before(async () => {
   certificate = await shownCertificate(server.runtime.port);
 });
 after(async () => {
-  await proxy.end('SIGKILL');
+  await proxy.program.stop('SIGKILL');
   channel.close();
   await server.stop();
   await rm(folder, { recursive: true });
@@ -77,36 +76,24 @@ after(async () => {
 
 /** `enclaim proxy`, in a process of its own as it always is. */
 class ProxyProcess {
-  readonly #child: ChildProcess;
+  readonly program: Program;
   readonly address: string;
-  /** How it ended: its code, or the signal. */
-  readonly over: Promise<number | string | null>;
-  /** Connections to its server of which it has printed the verdict. */
-  verdicts = 0;
 
-  private constructor(child: ChildProcess, address: string, said: Interface) {
-    this.#child = child;
+  private constructor(program: Program, address: string) {
+    this.program = program;
     this.address = address;
-    this.over = new Promise((resolve) => child.once('close', (code, signal) => resolve(code ?? signal)));
-    said.on('line', (line) => {
-      if (line.startsWith('verdict: ')) this.verdicts++;
-    });
   }
 
   static async start(): Promise<ProxyProcess> {
     const words = ['proxy', server.target, '--references', join(folder, 'references.json')];
-    const child = spawn(process.execPath, [join(import.meta.dirname, '../cli/src/main.ts'), ...words]);
-    const said = createInterface(child.stderr);
-    const ended = once(child, 'close').then(([code]) => Promise.reject(new Error(`the proxy ended with ${code}`)));
-    ended.catch(() => {}); // later, how it ended is asked of `over`
-    const [address] = await Promise.race([once(createInterface(child.stdout), 'line'), ended]);
-    return new ProxyProcess(child, address, said);
+    const program = new Program([process.execPath, join(import.meta.dirname, '../cli/src/main.ts'), ...words]);
+    const [address] = await program.line(/^(?:[\d.]+|\[[\da-f:]+\]):\d+$/);
+    return new ProxyProcess(program, address);
   }
 
-  /** Sends a signal, and resolves with how it ended. */
-  end(signal: 'SIGTERM' | 'SIGKILL'): Promise<number | string | null> {
-    this.#child.kill(signal);
-    return this.over;
+  /** Connections to its server of which it has printed the verdict. */
+  get verdicts(): number {
+    return this.program.said.match(/^verdict: /gm)?.length ?? 0;
   }
 }
 
@@ -369,7 +356,7 @@ test('the end of a proxy by SIGTERM: what ends in time does, what stays is told,
   await Promise.all(told.map(({ echo }) => echo));
   await through.call();
 
-  const over = ending.end('SIGTERM');
+  const over = ending.program.stop();
   await eventually('that no new client is taken', () => refuses(ending.address));
   // Its stream was there before: it goes on, and ends as its client ends it.
   await through.echo();
@@ -377,7 +364,7 @@ test('the end of a proxy by SIGTERM: what ends in time does, what stays is told,
   for (let turn = 0; turn < HONEST_CALLS; turn++) await direct.call();
   const statuses = new Set(await Promise.all(told.map((each) => each.status)));
   assert.deepEqual([...statuses], ['14 the proxy ends, and the call took too long']);
-  assert.equal(await over, 0);
+  assert.equal((await over).code, 0);
   assert.match(await unary(hostile, 'UnaryAll'), /^14 UNAVAILABLE: /);
   assert.deepEqual(await direct.end(), { stream: status.OK, failures: [] });
   hostile.close();

@@ -1,13 +1,11 @@
 /** `enclaim witness`: a release log cosigned by a served witness is accepted under a demand for it, and a fork is not cosigned. */
 
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { cp, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { after, before, mock, test } from 'node:test';
+import { Program } from '../../test/support/program.ts';
 import { exitStatusOf } from '../src/exit-status.ts';
 import { makeProgram } from '../src/program.ts';
 
@@ -29,7 +27,7 @@ async function enclaim(...words: string[]): Promise<Ended> {
   const textOf = ({ mock: { calls } }: typeof out): string =>
     calls.map(({ arguments: [line] }) => `${line}\n`).join('');
   try {
-    await makeProgram().parseAsync(words, { from: 'user' });
+    await (await makeProgram()).parseAsync(words, { from: 'user' });
     return { code: 0, stdout: textOf(out), stderr: textOf(err) };
   } catch (error) {
     return { code: exitStatusOf(error), stdout: textOf(out), stderr: `${textOf(err)}${(error as Error).message}` };
@@ -39,10 +37,11 @@ async function enclaim(...words: string[]): Promise<Ended> {
   }
 }
 
-async function serve(...args: string[]): Promise<{ child: ChildProcess; address: string }> {
-  const child = spawn(process.execPath, [main, 'witness', 'serve', ...args], { stdio: ['ignore', 'pipe', 'ignore'] });
-  const [address] = await once(createInterface(child.stdout), 'line');
-  return { child, address };
+/** `enclaim witness serve`, and where it listens. */
+async function serve(...args: string[]): Promise<{ program: Program; address: string }> {
+  const program = new Program([process.execPath, main, 'witness', 'serve', ...args]);
+  const [address] = await program.line(/^http:.*/);
+  return { program, address };
 }
 
 let logKey: string;
@@ -64,7 +63,7 @@ before(async () => {
   await writeFile(at('policy'), [...lines.map((line) => `${line} ${served.address}`), ...quorum, ''].join('\n'));
 });
 after(async () => {
-  served.child.kill('SIGKILL');
+  await served.program.stop('SIGKILL');
   await rm(folder, { recursive: true });
 });
 
