@@ -1,6 +1,7 @@
 /**
  * The clinic's notice out of a real boot. Runs in network and mount namespaces of its own, where this program is the name
- * server that QEMU asks for the guest. Takes the folder of an image; prints one report.
+ * server that QEMU asks for the guest. Takes a folder, the image in it, its command line
+ * and the path of tools; prints one report.
  */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -14,7 +15,7 @@ import { caseOf, MAILER_NAME, notifyBundle, SUBMIT } from '../support/notify-app
 
 /** Where QEMU's network has this computer's loopback. */
 const HOST = '10.0.2.2';
-const [, , folder = '', uki = '', commandLine = ''] = process.argv;
+const [, , folder = '', uki = '', commandLine = '', path = ''] = process.argv;
 
 bringUp('lo');
 let address = HOST;
@@ -23,7 +24,7 @@ const mailer = await startSubprocessor({ names: [MAILER_NAME] });
 const app = join(folder, 'notify.enclaim');
 await writeFile(app, (await notifyBundle(mailer)).bytes);
 const stateFolder = join(folder, 'state');
-const machine = await startMachine({ app, boot: { kind: 'uki', uki }, commandLine, stateFolder });
+const machine = await startMachine({ app, boot: { kind: 'uki', uki }, commandLine, stateFolder, tools: { path } });
 
 /** The status of one call by a tool, which does not ask who answers: that is tried elsewhere. */
 async function submitted(): Promise<number> {

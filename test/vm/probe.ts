@@ -1,9 +1,11 @@
 /** Boots an image whose guest is probe-guest.ts under QEMU and OVMF with a software TPM, and reads its report. */
 import { spawn } from 'node:child_process';
+import { rmSync } from 'node:fs';
 import { copyFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { EMULATED } from '../../image/src/machine/arguments.ts';
 import { findTools } from '../../image/src/machine/index.ts';
 import { prepareTpm, startTpm } from '../../image/src/machine/tpm.ts';
 import type { Entry } from '../../image/src/programs/entries.ts';
@@ -34,6 +36,15 @@ export interface ProbeLaunch {
   readonly oemStrings?: readonly string[];
 }
 
+/** One TPM for all boots of a test file, which ask for none of its own: its registers begin anew at each. */
+let state: string | undefined;
+
+async function stateFolder(): Promise<string> {
+  const made = await mkdtemp(join(tmpdir(), 'enclaim-probe-tpm-'));
+  process.once('exit', () => rmSync(made, { recursive: true, force: true }));
+  return made;
+}
+
 /** @throws Error with the console where the probe does not report */
 export async function probe(launch: ProbeLaunch): Promise<ProbeReport> {
   const tools = await findTools();
@@ -41,7 +52,8 @@ export async function probe(launch: ProbeLaunch): Promise<ProbeReport> {
   const signal = new AbortController().signal;
   await using cleanup = new AsyncDisposableStack();
   cleanup.defer(() => rm(folder, { recursive: true, force: true }));
-  const { folder: tpmState } = await prepareTpm(folder, tools, signal);
+  state ??= await stateFolder();
+  const { folder: tpmState } = await prepareTpm(state, tools, signal);
   const socket = join(folder, 'tpm.sock');
   const ctrl = ['--ctrl', `type=unixio,path=${socket},mode=0600`];
   const tpm = await startTpm(
@@ -58,7 +70,7 @@ export async function probe(launch: ProbeLaunch): Promise<ProbeReport> {
     [
       ...tools.qemuData.flatMap((data) => ['-L', data]),
       ...['-no-user-config', '-nodefaults', '-display', 'none', '-monitor', 'none', '-serial', 'stdio', '-no-reboot'],
-      ...['-machine', 'q35', '-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', '2', '-m', '1024'],
+      ...['-machine', 'q35', '-accel', 'tcg,thread=multi', '-cpu', EMULATED, '-smp', '2', '-m', '1024'],
       ...(launch.direct === undefined
         ? [
             ...['-drive', `if=pflash,format=raw,readonly=on,file=${tools.firmware.code}`],

@@ -26,7 +26,7 @@ let app: string;
 
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'enclaim-serve-'));
-  options = await makeBootable(folder, 'test/vm/hello-guest.ts', 'firmware');
+  options = await makeBootable(folder, 'test/vm/hello-guest.ts', 'kernel');
   app = join(folder, 'echo.enclaim');
   await writeFile(app, (await buildBundle(await findApp(join(projectRoot, 'image/test/apps/echo')))).bytes);
 });
@@ -45,7 +45,7 @@ test('boots phase by phase, serves at the address on the command line in place o
   const machine = await startMachine({
     ...options,
     commandLine: `${options.commandLine} enclaim.ip=${ADDRESS}/24,10.0.2.2`,
-    tools: await hostileTools(join(folder, 'tools'), { forward }),
+    tools: await hostileTools(join(folder, 'host'), { forward }, options.tools),
     onPhase: (phase) => phases.push(phase),
   });
   assert.deepEqual(phases, ['tools', 'tpm', 'firmware', 'guest', 'serving']);
@@ -76,7 +76,8 @@ for (const [phase, signal, status] of [
     const port = await freePort(0);
     const argv = ['cli/src/main.ts', 'run', app, '--image', join(folder, 'image'), '--state', state];
     argv.push('--port', String(port));
-    const run = spawn(process.execPath, argv, { cwd: projectRoot, stdio: ['ignore', 'ignore', 'pipe'] });
+    const env = { ...process.env, PATH: options.tools?.path };
+    const run = spawn(process.execPath, argv, { cwd: projectRoot, env, stdio: ['ignore', 'ignore', 'pipe'] });
     const exit = once(run, 'exit');
     for await (const line of createInterface(run.stderr)) {
       if (!new RegExp(`s  ${phase}`).test(line)) continue;

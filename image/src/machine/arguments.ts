@@ -74,6 +74,13 @@ export const GUEST_PORT = 50051;
 /** Where the TPM listens, in the run folder. */
 export const TPM_SOCKET = 'tpm.sock';
 
+/**
+ * The processor that is emulated. **Cost**: where one says that it repeats string instructions
+ * fast, kernel and libraries copy and clear byte by byte, which emulated ones do slowest. A boot
+ * takes an eighth of its processor time less without.
+ */
+export const EMULATED = 'max,erms=off,fsrm=off,fzrm=off,fsrs=off,fsrc=off';
+
 /** The copy of the firmware's variable store, in the run folder. */
 export const VARIABLES_FILE = 'variables.fd';
 
@@ -129,7 +136,7 @@ const PLATFORMS: Readonly<
 > = {
   tpm: ({ accelerator, runFolder }, { firmware }) => [
     ...['-machine', 'q35,pflash0=code,pflash1=variables', '-accel', accelerator === 'tcg' ? 'tcg,thread=multi' : 'kvm'],
-    ...['-cpu', accelerator === 'tcg' ? 'max' : 'host'],
+    ...['-cpu', accelerator === 'tcg' ? EMULATED : 'host'],
     ...file('code', firmware.code, true),
     ...file('variables', `${runFolder}/${VARIABLES_FILE}`, false),
     ...['-chardev', `socket,id=tpm0,path=${comma(runFolder)}/${TPM_SOCKET}`],

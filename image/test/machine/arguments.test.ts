@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fc } from '../../../test/support/properties.ts';
-import { type MachineDescription, renderMachine } from '../../src/machine/arguments.ts';
+import { EMULATED, type MachineDescription, renderMachine } from '../../src/machine/arguments.ts';
 
 const TOOLS = {
   qemu: '/q/qemu-system-x86_64',
@@ -98,7 +98,7 @@ const disk = (format: 'raw' | 'vpc', controller: 'virtio' | 'nvme' | 'scsi', ...
   },
   qemu: [
     ...COMMON_HEAD,
-    ...tpmBase('-accel', 'tcg,thread=multi', '-cpu', 'max'),
+    ...tpmBase('-accel', 'tcg,thread=multi', '-cpu', EMULATED),
     ...[
       '-blockdev',
       `{"driver":"${format}","node-name":"boot","read-only":false,"file":{"driver":"file","filename":"/d/x.img"}}`,
@@ -124,7 +124,7 @@ const RENDERED: readonly { name: string; description: MachineDescription; qemu: 
   {
     name: 'tpm under TCG',
     description: TPM,
-    qemu: [...COMMON_HEAD, ...tpmPart('-accel', 'tcg,thread=multi', '-cpu', 'max'), ...commonTail(false)],
+    qemu: [...COMMON_HEAD, ...tpmPart('-accel', 'tcg,thread=multi', '-cpu', EMULATED), ...commonTail(false)],
     swtpm: SWTPM,
   },
   {
