@@ -207,7 +207,7 @@ async function layCommand(emitted: string, folder: string): Promise<string> {
       if (!CARRIED.includes(name.replace('@enclaim/', ''))) dependencies.set(name, wanted);
   for (const file of READ_BY_COMMAND) await write(join(folder, file), await readFile(join(root, file), 'utf8'));
   await write(join(folder, 'cli/package.json'), JSON.stringify({ version, type: 'module' }));
-  await write(join(folder, MANUAL), manualPage(makeProgram(), version));
+  await write(join(folder, MANUAL), manualPage(await makeProgram(), version));
   await describe('enclaim', folder, {
     name: 'enclaim',
     description: 'Policies that a running system cannot exceed, and the evidence for it',

@@ -10,7 +10,7 @@ import { makeProgram } from '../cli/src/program.ts';
 import { root } from './imports.ts';
 
 const PAGE = 'docs/reference/command-line.md';
-const made = commandReference(makeProgram());
+const made = commandReference(await makeProgram());
 if (!process.argv.includes('--check')) writeFileSync(join(root, PAGE), made);
 else if (readFileSync(join(root, PAGE), 'utf8') !== made) {
   console.error(`reference: ${PAGE} is not what the commands' help says (npm run generate)`);

@@ -1,11 +1,10 @@
 #!/usr/bin/env node
 /** The `enclaim` command. */
 
-import { routeFetches } from '@enclaim/client/network';
+import { routeFetches } from '@enclaim/client/route';
 import { CommanderError } from 'commander';
 import { EXIT } from './exit-status.ts';
 import { makeProgram } from './program.ts';
-import { report } from './report.ts';
 
 /**
  * Fails a command whose output cannot be written, because it has not done what it was asked for. A
@@ -21,11 +20,11 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 
 try {
   routeFetches();
-  await makeProgram().parseAsync();
+  await (await makeProgram(process.argv.slice(2))).parseAsync();
 } catch (error) {
   // commander has already said what was wrong with the words of the call.
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
-  else process.exitCode = report(error);
+  else process.exitCode = (await import('./report.ts')).report(error);
   // Work that is still under way, such as looking up a name, no longer delays the end of a command.
   process.stdout.write('', () => process.stderr.write('', () => process.exit()));
 }

@@ -2,70 +2,64 @@
 
 import { Command } from 'commander';
 import packageJson from '../package.json' with { type: 'json' };
-import { register as registerCall } from './call.ts';
-import { register as registerCompletion } from './completion.ts';
-import { register as registerCorim } from './corim.ts';
-import { register as registerDeployment } from './deployment.ts';
-import { register as registerDev } from './dev/dev.ts';
-import { register as registerGen } from './gen.ts';
-import { register as registerHelp } from './help.ts';
-import { register as registerAudit } from './image/audit.ts';
-import { register as registerBundle } from './image/bundle.ts';
-import { register as registerImage } from './image/image.ts';
-import { register as registerKey } from './key.ts';
-import { register as registerLog } from './log.ts';
 import { NOTES } from './manual/notes.ts';
 import { describeArgument, describeOption, helpEnd, leavesOf, wordsOf } from './manual/pages.ts';
-import { register as registerCheck } from './policy/check.ts';
-import { register as registerDiff } from './policy/diff.ts';
-import { register as registerInit } from './policy/init.ts';
-import { register as registerPolicy } from './policy/policy.ts';
-import { register as registerTest } from './policy/test.ts';
-import { register as registerProxy } from './proxy.ts';
-import { register as registerReferences } from './references.ts';
-import { register as registerRelease } from './release.ts';
-import { register as registerRun } from './run.ts';
-import { register as registerStatement } from './statement.ts';
-import { register as registerVerify } from './verify.ts';
-import { register as registerWitness } from './witness/command.ts';
 
-/** Commands in the order in which help lists them. */
-const REGISTERS = [
-  registerInit,
-  registerGen,
-  registerCheck,
-  registerDiff,
-  registerTest,
-  registerPolicy,
-  registerKey,
-  registerImage,
-  registerBundle,
-  registerDev,
-  registerRun,
-  registerReferences,
-  registerRelease,
-  registerWitness,
-  registerCorim,
-  registerDeployment,
-  registerCall,
-  registerProxy,
-  registerLog,
-  registerVerify,
-  registerAudit,
-  registerStatement,
-  registerCompletion,
-  registerHelp,
-];
+/** The module of a command. */
+interface CommandModule {
+  /** Adds the command to a tree. */
+  readonly register: (program: Command) => void;
+}
 
-/** A new tree, which throws where commander would end the process. */
-export function makeProgram(): Command {
+/**
+ * Commands in the order in which help lists them, each with its module. **Cost**: to load all of
+ * them takes longer than most commands do, so that a call loads its own alone.
+ */
+const MODULES: Readonly<Record<string, () => Promise<CommandModule>>> = {
+  init: () => import('./policy/init.ts'),
+  gen: () => import('./gen.ts'),
+  check: () => import('./policy/check.ts'),
+  diff: () => import('./policy/diff.ts'),
+  test: () => import('./policy/test.ts'),
+  policy: () => import('./policy/policy.ts'),
+  key: () => import('./key.ts'),
+  image: () => import('./image/image.ts'),
+  bundle: () => import('./image/bundle.ts'),
+  dev: () => import('./dev/dev.ts'),
+  run: () => import('./run.ts'),
+  references: () => import('./references.ts'),
+  release: () => import('./release.ts'),
+  witness: () => import('./witness/command.ts'),
+  corim: () => import('./corim.ts'),
+  deployment: () => import('./deployment.ts'),
+  call: () => import('./call.ts'),
+  proxy: () => import('./proxy.ts'),
+  log: () => import('./log.ts'),
+  verify: () => import('./verify.ts'),
+  audit: () => import('./image/audit.ts'),
+  statement: () => import('./statement.ts'),
+  completion: () => import('./completion.ts'),
+  help: () => import('./help.ts'),
+};
+/** Commands that read the tree: they need all of it. */
+const WHOLE: readonly string[] = ['help', 'completion'];
+
+/**
+ * A new tree, which throws where commander would end the process.
+ * @param words - Of a call: where the first names a command, the tree has no other. By default the
+ *   tree is whole.
+ */
+export async function makeProgram(words: readonly string[] = []): Promise<Command> {
   const program = new Command('enclaim')
     .description('Policies that a running system cannot exceed, and the evidence for it.')
     .version(packageJson.version)
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'enclaim: ')) })
     .configureHelp({ optionDescription: describeOption, argumentDescription: describeArgument });
-  for (const register of REGISTERS) register(program);
+  const [first = ''] = words;
+  const isAlone = Object.hasOwn(MODULES, first) && !WHOLE.includes(first);
+  const modules = Object.entries(MODULES).filter(([name]) => !isAlone || name === first);
+  for (const { register } of await Promise.all(modules.map(([, load]) => load()))) register(program);
   for (const command of leavesOf(program)) {
     const note = NOTES[wordsOf(command)];
     if (note !== undefined) command.addHelpText('after', helpEnd(note));

@@ -27,9 +27,10 @@ function expectedOf(command: Command, at: string): Expected[] {
   ];
 }
 
-const places = expectedOf(makeProgram(), 'enclaim');
-const zsh = completionOf(makeProgram(), 'zsh');
-const fish = completionOf(makeProgram(), 'fish');
+const program = await makeProgram();
+const places = expectedOf(program, 'enclaim');
+const zsh = completionOf(program, 'zsh');
+const fish = completionOf(program, 'fish');
 
 /** Runs the script in bash for words of which the last is being typed; a line of answers for each. */
 function completed(cases: readonly (readonly string[])[]): string[][] {
@@ -40,7 +41,7 @@ COMPREPLY=()
 _enclaim
 echo "\${COMPREPLY[*]}"`,
   );
-  const script = [completionOf(makeProgram(), 'bash'), ...asks].join('\n');
+  const script = [completionOf(program, 'bash'), ...asks].join('\n');
   const { status, stdout, stderr } = spawnSync('bash', ['--norc', '-u'], { input: script, encoding: 'utf8' });
   assert.equal(status, 0, stderr);
   assert.equal(stderr, '');

@@ -52,8 +52,8 @@ async function printed(name: string, ...words: readonly string[]): Promise<Retur
   return jsonOf(name, stdout);
 }
 
-test('each command has --json, or is one whose output is something else', () => {
-  const without = leavesOf(makeProgram(), '').filter(
+test('each command has --json, or is one whose output is something else', async () => {
+  const without = leavesOf(await makeProgram(), '').filter(
     ([, { options }]) => !options.some(({ long }) => long === '--json'),
   );
   assert.deepEqual(without.map(([name]) => name).sort(), [...WITHOUT].sort());

@@ -16,22 +16,41 @@ import { jsonOf } from './json-of.ts';
 
 const clinic = join(import.meta.dirname, '../../examples/clinic');
 
-test('each command has a note, and each note is of a command', () => {
-  const names = leavesOf(makeProgram()).map(wordsOf);
+test('a call that names a command has that alone, with the options that it has in the whole tree', async () => {
+  const whole = await makeProgram();
+  for (const command of whole.commands) {
+    const { commands } = await makeProgram([command.name(), '--help']);
+    // These two read the tree.
+    const names = ['help', 'completion'].includes(command.name())
+      ? whole.commands.map((one) => one.name())
+      : [command.name()];
+    assert.deepEqual(
+      commands.map((one) => one.name()),
+      names,
+    );
+    const own = commands.find((one) => one.name() === command.name());
+    assert.equal(own?.helpInformation(), command.helpInformation());
+  }
+  for (const first of ['', '--version', 'toString', 'constructor', 'nothing'])
+    assert.equal((await makeProgram([first])).commands.length, whole.commands.length, first);
+});
+
+test('each command has a note, and each note is of a command', async () => {
+  const names = leavesOf(await makeProgram()).map(wordsOf);
   assert.deepEqual(Object.keys(NOTES).sort(), names.sort());
 });
 
 for (const [name, { example, json, jsonPage, always }] of Object.entries(NOTES)) {
   test(`the example of ${name} is a call of it`, async () => {
-    const program = makeProgram();
+    const program = await makeProgram();
     const called: string[] = [];
     for (const command of leavesOf(program)) command.action(() => void called.push(wordsOf(command)));
     await program.parseAsync(wordsIn(example), { from: 'user' });
     assert.deepEqual(called, [name]);
   });
 
-  test(`${name} has --json if the manual says what that prints`, () => {
-    const page = pagesOf(makeProgram()).find((one) => one.name === name) ?? assert.fail(name);
+  test(`${name} has --json if the manual says what that prints`, async () => {
+    const page = pagesOf(await makeProgram()).find((one) => one.name === name) ?? assert.fail(name);
     const hasFlag = page.options.some(({ word }) => word === '--json');
     assert.equal(hasFlag, (json !== undefined || jsonPage !== undefined) && always !== true);
   });
@@ -48,7 +67,7 @@ async function printed(t: TestContext, ...words: readonly string[]): Promise<str
   const { mock } = t.mock.method(console, 'log', () => {});
   const { exitCode } = process;
   try {
-    await makeProgram().parseAsync([...words], { from: 'user' });
+    await (await makeProgram()).parseAsync([...words], { from: 'user' });
     return String(mock.calls.at(-1)?.arguments[0]);
   } finally {
     mock.restore();
@@ -88,11 +107,11 @@ test('a value of another shape is found', () => {
   for (const [value, reason] of wrong) assert.match(mismatch(shape, value) ?? 'none', reason);
 });
 
-test('the manual page is roff without fault, and has every command', needs('mandoc'), () => {
-  const roff = manualPage(makeProgram(), '0.1.0');
+test('the manual page is roff without fault, and has every command', needs('mandoc'), async () => {
+  const roff = manualPage(await makeProgram(), '0.1.0');
   const { stdout } = spawnSync('mandoc', ['-Tlint', '-W', 'warning'], { input: roff, encoding: 'utf8' });
   const faults = stdout.split('\n').filter((line) => line !== '' && !/missing date/.test(line));
   assert.deepEqual(faults, []);
   const shown = spawnSync('mandoc', ['-Tascii'], { input: roff, encoding: 'utf8' }).stdout.replaceAll(/.[\b]/g, '');
-  for (const { usage } of pagesOf(makeProgram())) assert.ok(shown.includes(usage), usage);
+  for (const { usage } of pagesOf(await makeProgram())) assert.ok(shown.includes(usage), usage);
 });

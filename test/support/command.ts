@@ -22,9 +22,7 @@ export async function enclaim(...args: readonly string[]): Promise<Ended> {
   const heard = [mock.method(console, 'log', hear('stdout')), mock.method(console, 'error', hear('stderr'))];
   process.exitCode = 0;
   try {
-    await makeProgram()
-      .configureOutput({ writeErr: hear('stderr') })
-      .parseAsync(args, { from: 'user' });
+    await (await makeProgram()).configureOutput({ writeErr: hear('stderr') }).parseAsync(args, { from: 'user' });
   } catch (error) {
     process.exitCode = error instanceof CommanderError ? EXIT.usage : report(error);
   }
