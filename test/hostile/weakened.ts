@@ -104,7 +104,7 @@ export function allMarks(): ReadonlyMap<string, string> {
   const rooms = Object.keys(MAY_IMPORT);
   const paths = rooms.flatMap((room) => globSync(`${room}/src/**/*.ts`, { cwd: root, exclude: ['**/gen/**'] }));
   for (const path of paths.sort()) {
-    if (!readFileSync(join(root, path), 'utf8').includes(' layer: ')) continue;
+    if (!textOf(path).includes(' layer: ')) continue;
     for (const { name } of marked(path).marks) {
       if (found.has(name)) throw new Error(`the mark ${name} is in ${path}, and in ${found.get(name)}`);
       found.set(name, path);
@@ -123,8 +123,15 @@ function sourceOf(mark: string): string {
 
 const sources = new Map<string, MarkedSource>();
 function marked(path: string): MarkedSource {
-  const known = sources.get(path) ?? new MarkedSource(readFileSync(join(root, path), 'utf8'));
+  const known = sources.get(path) ?? new MarkedSource(textOf(path));
   sources.set(path, known);
+  return known;
+}
+
+const texts = new Map<string, string>();
+function textOf(path: string): string {
+  const known = texts.get(path) ?? readFileSync(join(root, path), 'utf8');
+  texts.set(path, known);
   return known;
 }
 
@@ -155,25 +162,45 @@ function offOf(layer: string, path: string): Change {
   const mark = marked(path).marks.find(({ name }) => name === markOf(layer));
   if (mark === undefined) throw new Error(`no source has the mark ${layer}`);
   const { start, end } = mark.span;
-  const code = WRITTEN[layer]?.code(readFileSync(join(root, path), 'utf8').slice(start, end));
+  const code = WRITTEN[layer]?.code(textOf(path).slice(start, end));
   return code === undefined ? mark.off() : { start, end, text: code };
 }
 
 function hasConstant(path: string, name: string): boolean {
   const [constant] = name.split('.');
-  if (!new RegExp(`\\bconst ${constant}\\b`).test(readFileSync(join(root, path), 'utf8'))) return false;
+  if (!new RegExp(`\\bconst ${constant}\\b`).test(textOf(path))) return false;
   return marked(path).constant(name) !== undefined;
 }
 
-/** By each source that a module imports, however far, and itself: which of them import it. */
-function importersFrom(entry: string): ReadonlyMap<string, ReadonlySet<string>> {
+type Importers = ReadonlyMap<string, ReadonlySet<string>>;
+
+/**
+ * By each source that a module imports, however far, and itself: which of them import it. Sources stay as they are while this
+ * process runs, and hundreds of controls ask.
+ */
+function importersFrom(entry: string): Importers {
+  const known = graphs.get(entry) ?? graphFrom(entry);
+  graphs.set(entry, known);
+  return known;
+}
+const graphs = new Map<string, Importers>();
+
+function graphFrom(entry: string): Importers {
   const importers = new Map<string, Set<string>>([[entry, new Set()]]);
-  for (const [path] of importers) {
-    for (const specifier of importsOf(path)) {
-      const target = targetOf(path, specifier);
-      if (target === undefined || !target.endsWith('.ts')) continue;
-      importers.set(target, (importers.get(target) ?? new Set()).add(path));
-    }
-  }
+  for (const [path] of importers)
+    for (const target of targetsOf(path)) importers.set(target, (importers.get(target) ?? new Set()).add(path));
   return importers;
 }
+
+/** Sources of ours that one imports. */
+function targetsOf(path: string): readonly string[] {
+  const known =
+    targets.get(path) ??
+    importsOf(path).flatMap((specifier) => {
+      const target = targetOf(path, specifier);
+      return target?.endsWith('.ts') ? [target] : [];
+    });
+  targets.set(path, known);
+  return known;
+}
+const targets = new Map<string, readonly string[]>();
