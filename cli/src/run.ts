@@ -14,7 +14,7 @@ import {
   readAppBundle,
   startMachine,
 } from '@enclaim/image/machine';
-import { digestOfCanonical, isAttestedOnly } from '@enclaim/policy-schema/admission';
+import { digestOfCanonical, isAttestedOnly, type Policy } from '@enclaim/policy-schema/admission';
 import { admit } from '@enclaim/runtime/admission';
 import { type Command, Option } from 'commander';
 import { CALL_LIMITS } from './call-limits.ts';
@@ -162,13 +162,14 @@ async function optionsOf(app: string | undefined, flags: RunFlags): Promise<Opti
     return { ...common, boot: diskSource(flags) };
   }
   const image = await readImageFolder(flags.image);
-  await refuseUnservable(app);
+  const isSealed = hasSealedState(await refuseUnservable(app));
   return {
     ...common,
     app,
     boot: bootSource(flags, image),
     commandLine: withNetwork(image.manifest.references.tpm.commandLine, flags),
     platform: flags.platform,
+    isSealed,
     // `startMachine` checks the form of the digest.
     ...(flags.policy === undefined ? {} : { policy: flags.policy as `sha384:${string}` }),
   };
@@ -176,11 +177,16 @@ async function optionsOf(app: string | undefined, flags: RunFlags): Promise<Opti
 
 /**
  * Asks what admission asks in the guest, before a minute of booting.
+ * @returns the policy
  * @throws RefusalError with every reason
  */
-async function refuseUnservable(app: string): Promise<void> {
+async function refuseUnservable(app: string): Promise<Policy> {
   const { policy, descriptors } = await readAppBundle(app);
-  admit(policy, descriptors, digestOfCanonical(policy), ONE_WORKER);
+  return admit(policy, descriptors, digestOfCanonical(policy), ONE_WORKER).policy;
+}
+
+function hasSealedState({ collections }: Policy): boolean {
+  return Object.values(collections).some(({ storage }) => storage === 'sealed');
 }
 
 function diskSource({ disk = '', controller }: RunFlags): DiskMachineOptions['boot'] {

@@ -17,6 +17,8 @@ export type MachineErrorCode =
   | 'guest-refused'
   /** QEMU ended without the guest having said why. */
   | 'exited'
+  /** The state is sealed to another image or command line, and this launch could not open it. */
+  | 'state-sealed'
   /** The description asks for something that cannot be combined. */
   | 'unsupported';
 

@@ -8,6 +8,7 @@ import { MachineError } from './error.ts';
 import { makeOwnFolder } from './own-folder.ts';
 import { type DiskWish, type MachineWish, planMachine, type RunPlace } from './plan.ts';
 import { freePort, portTaken } from './port.ts';
+import { launchOf, noteLaunch, refuseOtherLaunch, type SealedTo } from './sealed-to.ts';
 import { findTools, type MachineTools, type ToolOptions } from './tools.ts';
 import { prepareTpm, startTpm, type TpmState } from './tpm.ts';
 import { ConsoleWatch, type MachinePhase } from './watch.ts';
@@ -109,6 +110,8 @@ async function boot(options: MachineOptions | DiskMachineOptions, signal: AbortS
   cleanup.defer(() => rm(runFolder, { recursive: true, force: true }));
   const place = placeOf(options, runFolder, await freePort(options.port ?? 0));
   const description = await planMachine(options, place);
+  const sealedTo = 'isSealed' in options && options.isSealed === true ? await sealingLaunch(description) : null;
+  if (sealedTo !== null) await refuseOtherLaunch(place.stateFolder, sealedTo);
   const tools = await findTools({ ...options.tools, signal });
   const { qemu, swtpm } = renderMachine(description, tools);
   await prepareFiles(description, place, tools);
@@ -133,7 +136,13 @@ async function boot(options: MachineOptions | DiskMachineOptions, signal: AbortS
   processes.unshift(child.pid);
   await untilServing(child, watch, { port: place.port, silence, signal });
   signal.throwIfAborted();
+  if (sealedTo !== null) await noteLaunch(place.stateFolder, sealedTo);
   return handOver(cleanup.move(), { child, watch, signal, port: place.port, processes, tpmAuthority });
+}
+
+/** The launch that state is sealed to; null where a disk boots, with a command line of its own. */
+async function sealingLaunch({ boot, commandLine }: MachineDescription): Promise<SealedTo | null> {
+  return boot.kind === 'uki' && commandLine !== null ? launchOf(boot.uki, commandLine) : null;
 }
 
 /** Why a guest is waited for no longer. */

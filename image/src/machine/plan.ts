@@ -40,6 +40,11 @@ export interface MachineWish extends Hardware {
    * refuses another one.
    */
   readonly policy?: `sha384:${string}`;
+  /**
+   * Whether the policy has sealed collections: with a state folder, a launch that could not open
+   * their state is refused.
+   */
+  readonly isSealed?: boolean;
 }
 
 /** Where a run happens. */
