@@ -43,7 +43,6 @@ export function openTpmPlatform(attester: Attester, { policy, text }: CommandLin
 function keeperOf(opened: () => TpmKeeper | null): PlatformKeeper {
   const keeper = async (): Promise<TpmKeeper> => {
     const found = opened();
-    // layer: measurement before keys
     if (found === null) throw new TpmError('unusable', 'no key is kept or given before the policy is measured');
     return found;
   };

@@ -94,7 +94,6 @@ class NvWord {
     const found = await readNvPublic(this.tpm, this.index);
     if (found === undefined) return 'absent';
     const attributes = found.attributes.filter((name) => name !== 'written');
-    // layer: definition of the counter
     if (!equalBytes(nvName({ ...found, attributes }), nvName(this.#nvPublic))) return 'other';
     return found.attributes.includes('written') ? 'written' : 'unwritten';
   }
