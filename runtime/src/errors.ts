@@ -15,6 +15,7 @@ export type RefusalCode =
   | 'peer' // a subprocessor was not reached, is not the named one, or answered badly
   | 'budget' // time, memory or queue ran out
   | 'worker' // the handler's process broke a rule or died
+  | 'conflict' // another call has changed what this call was to change
   | 'log' // the record could not be made durable
   | 'keeper' // the keeper of the state's key does not answer, or does not hand the key out
   | 'state' // the stored state is not what this system last wrote, or cannot be kept

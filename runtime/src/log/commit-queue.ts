@@ -105,12 +105,15 @@ export class CommitQueue {
     return batch;
   }
 
-  /** Gives a part a batch of its own, without a record. */
-  placeAlone(part: Carried, extra: number): Batch {
-    const batch = begun();
+  /** Gives a part its place in the last batch that waits, or in a new one, without a record. */
+  placeLate(part: Carried, extra: number): Batch {
+    let batch = this.#roomy(ENTRY_PREFIX_BYTES + extra);
+    if (batch === undefined) {
+      batch = begun();
+      this.#batches.push(batch);
+    }
     batch.carried.push(part);
-    batch.extra = extra;
-    this.#batches.push(batch);
+    batch.extra += extra;
     this.#run();
     return batch;
   }

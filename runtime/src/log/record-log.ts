@@ -319,22 +319,34 @@ export class RecordLog {
   }
 
   /**
-   * Writes a part in a block without a record.
+   * Adds a part that no room was asked for: to the block that is put together, or to one of its
+   * own, which has no record. Where the log takes nothing more, or the part is larger than a block,
+   * it is not written.
    *
-   * @throws RefusalError `log` if the log is full or has failed
+   * @returns what settles with its write
    */
-  async carryAlone(part: Carried): Promise<void> {
+  async carryLate(part: Carried): Promise<void> {
     if (this.#broken !== undefined) throw failed(this.#broken);
     const extra = carriedBytes(part);
-    const more = sectors(OVERHEAD_BYTES + extra);
-    if (extra > this.#queue.most || more > this.#room.left(this.#used, 'runtime')) throw this.#full();
+    const more = this.#queue.growth(0, extra, (bytes) => sectors(OVERHEAD_BYTES + bytes));
+    if (extra > this.#queue.most || more > this.#room.left(this.#used, 'call')) throw this.#full();
     this.#reserved += more;
-    await this.#queue.placeAlone(part, extra).done.promise;
+    await this.#queue.placeLate(part, extra).done.promise;
   }
 
   /** The end of the last block that is durable, and the position of that block. */
   get end(): JournalEnd & { readonly block: number } {
     return { ...this.#writer.end, block: this.#writer.last };
+  }
+
+  /** Position before which no record is held: its space is used again unless state holds it. */
+  get wanted(): number {
+    return this.#wanted;
+  }
+
+  /** Bytes that one part may have. */
+  get mostCarried(): number {
+    return this.#queue.most;
   }
 
   /** Has work done after all that waits, while no block is being written. */

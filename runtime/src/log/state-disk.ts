@@ -71,13 +71,27 @@ export class StateDisk {
     return this.#disk.bytes(offsetOf(this.#disk.layout, position), length);
   }
 
+  /** Whether a block that the log holds has a sealed part. */
+  async hasSections(): Promise<boolean> {
+    const { end, held } = this.#writer;
+    if (end.size === 0) return false;
+    const journal = this.#disk.journal(AHEAD_BYTES);
+    let block = await journal.block(held.start);
+    while (!block.sections.some(({ type }) => type === STATE_SECTION)) {
+      const at = endOf(block);
+      if (at.position >= end.position) return false;
+      block = await journal.next(at);
+    }
+    return true;
+  }
+
   /**
    * Follows the journal from an end of before to its end of now.
    *
-   * @param onSection hears of every sealed part, in order
+   * @param onSection hears of every sealed part, in order, with the position of its block
    * @throws RefusalError `state` if the log does not continue that end
    */
-  async follow(from: JournalEnd, onSection: (section: StateSection) => void): Promise<void> {
+  async follow(from: JournalEnd, onSection: (section: StateSection, block: number) => void): Promise<void> {
     const { end } = this.#writer;
     const journal = this.#disk.journal(AHEAD_BYTES);
     let at = from;
@@ -89,8 +103,9 @@ export class StateDisk {
         if (cause instanceof DecodeError) throw gone(from, { cause });
         throw cause;
       }
-      for (const { type, data, at } of block.sections)
-        if (type === STATE_SECTION) onSection({ position: block.position + at, data });
+      for (const section of block.sections)
+        if (section.type === STATE_SECTION)
+          onSection({ position: block.position + section.at, data: section.data }, block.position);
       at = endOf(block);
     }
     if (at.size !== end.size || at.position !== end.position || !equalBytes(at.prior, end.prior)) throw gone(from);

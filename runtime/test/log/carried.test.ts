@@ -76,7 +76,7 @@ test('parts without a record have blocks of their own, and work between blocks s
   const log = await disk.open();
   const landed: number[] = [];
   const first = log.append(entry('one'));
-  const alone = log.carryAlone(part(randomBytes(50), landed));
+  const alone = log.carryLate(part(randomBytes(50), landed));
   const seen = log.between(async () => [landed.length, log.durable.size]);
   const after = log.append(entry('two'));
   assert.deepEqual(await seen, [1, 1]);

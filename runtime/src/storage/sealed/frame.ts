@@ -1,0 +1,170 @@
+/**
+ * Frames: the sealed changes of one call to one collection, as a section of the journal has them
+ * (docs/reference/formats.md, "Sealed state").
+ */
+
+import { RefusalError } from '../../errors.ts';
+import type { Value } from './row.ts';
+import type { Place } from './rules.ts';
+import { KEY_BYTES, type Seal, TAG_BYTES } from './seals.ts';
+
+const VERSION = 1;
+const HEAD_BYTES = 21;
+/** Bytes to which changes are padded. */
+const STEP_BYTES = 256;
+/** A key, as changes have it, before it is made. */
+const NO_KEY = 'A'.repeat(Math.ceil(KEY_BYTES / 3) * 4);
+/** Largest offset of a value in its frame, in as many digits as any. */
+const MAX_OFFSET = 9_999_999;
+
+/** The result of a change for one place. */
+export interface Changed {
+  readonly key: string;
+  /**
+   * Undefined if there is none any more. A value of it that is new has its bytes; one without bytes
+   * is the one that the place has already.
+   */
+  readonly place: Place<Value> | undefined;
+}
+
+/** A value that was sealed anew, because its space is to be used again. */
+export interface Moved {
+  readonly key: string;
+  /** Where it was: the move counts if it is still there. */
+  readonly from: number;
+  readonly value: Value;
+}
+
+/** Changes of a collection at one time. */
+export interface Changes {
+  readonly collection: string;
+  /** Milliseconds of the store's clock. */
+  readonly time: number;
+  readonly changed: readonly Changed[];
+  readonly moved: readonly Moved[];
+}
+
+/** Bytes of the part of a frame before its values. */
+export function frameHeadBytes(changesText: number): number {
+  return HEAD_BYTES + Math.ceil(changesText / STEP_BYTES) * STEP_BYTES + TAG_BYTES;
+}
+
+/**
+ * Changes as a text. Offsets of values count from the first of them.
+ *
+ * @param offsets of new values; absent while the text is only measured, which is as long as any
+ */
+export function changesText(
+  { collection, time, changed, moved }: Changes,
+  offsets?: ReadonlyMap<Value, number>,
+): string {
+  const put = changed.map((each) => fieldsOf(each, offsets));
+  return JSON.stringify([
+    collection,
+    time,
+    put,
+    moved.map((each) => [each.key, each.from, ...newOf(each.value, offsets)]),
+  ]);
+}
+
+function fieldsOf({ key, place }: Changed, offsets: ReadonlyMap<Value, number> | undefined): unknown[] {
+  if (place === undefined) return [key];
+  const { value, version = null, since, label, valueEnd, placeEnd, owner } = place;
+  const fields = [key, label, since, orNull(valueEnd), orNull(placeEnd), owner, version];
+  if (value === undefined) return fields;
+  return isNew(value, offsets) ? [...fields, ...newOf(value, offsets)] : [...fields, true];
+}
+
+function isNew(value: Value, offsets: ReadonlyMap<Value, number> | undefined): boolean {
+  return offsets === undefined ? value.position < 0 : offsets.has(value);
+}
+
+function newOf(value: Value, offsets: ReadonlyMap<Value, number> | undefined): unknown[] {
+  const key = offsets === undefined ? NO_KEY : Buffer.from(value.key).toString('base64');
+  return [key, value.length, offsets?.get(value) ?? MAX_OFFSET];
+}
+
+/** A frame's bytes up to its values. */
+export function sealFrame(seal: Seal, epoch: number, sequence: number, text: string): Buffer {
+  const length = Buffer.byteLength(text);
+  const plain = Buffer.alloc(frameHeadBytes(length) - HEAD_BYTES - TAG_BYTES, ' ');
+  plain.write(text);
+  const head = Buffer.alloc(HEAD_BYTES);
+  head.writeUInt8(VERSION);
+  head.writeBigUInt64BE(BigInt(epoch), 1);
+  head.writeBigUInt64BE(BigInt(sequence), 9);
+  head.writeUInt32BE(plain.length + TAG_BYTES, 17);
+  const sealed = seal.seal(sequence, head, plain);
+  plain.fill(0);
+  return Buffer.concat([head, sealed]);
+}
+
+/** A change of a frame that was read. */
+export interface ReadChange extends Changed {
+  /** Whether the value stays the one that the place has. */
+  readonly stays: boolean;
+}
+
+/** A frame that was read, with new values where the disk has them. */
+export interface OpenedFrame extends Changes {
+  readonly changed: readonly ReadChange[];
+}
+
+/**
+ * Opens a frame.
+ *
+ * @param position of its first byte in the journal
+ * @throws RefusalError `state` if it is not the one of this epoch and sequence
+ */
+export function openFrame(
+  seal: Seal,
+  epoch: number,
+  sequence: number,
+  { position, data }: { readonly position: number; readonly data: Uint8Array },
+): OpenedFrame {
+  const bytes = Buffer.from(data.buffer, data.byteOffset, data.length);
+  if (bytes.length < HEAD_BYTES || bytes.readUInt8() !== VERSION) throw refused('a section that is no frame');
+  const [ofEpoch, number] = [bytes.readBigUInt64BE(1), bytes.readBigUInt64BE(9)];
+  if (ofEpoch !== BigInt(epoch)) throw refused(`changes of epoch ${ofEpoch} behind the index of epoch ${epoch}`);
+  if (number !== BigInt(sequence)) throw refused(`changes ${number} of epoch ${epoch}, where ${sequence} are next`);
+  const end = HEAD_BYTES + bytes.readUInt32BE(17);
+  if (end > bytes.length) throw refused('changes that are cut off');
+  const text = seal.open(sequence, bytes.subarray(0, HEAD_BYTES), bytes.subarray(HEAD_BYTES, end));
+  // **Trust**: this system wrote it, under a key that nothing else has.
+  const [collection, time, changed, moved] = JSON.parse(text.toString()) as ReadText;
+  text.fill(0);
+  const at = position + end;
+  return {
+    ...{ collection, time },
+    changed: changed.map((fields) => changedOf(fields, at)),
+    moved: moved.map(([key, from, ...value]) => ({ key, from, value: valueIn(value, at) })),
+  };
+}
+
+type ReadText = [string, number, Fields[], [key: string, from: number, ...New][]];
+type New = [sealed: string, length: number, offset: number];
+type Fields = [
+  ...[key: string, label?: string[], since?: number, valueEnd?: number | null, placeEnd?: number | null],
+  ...[owner?: string, version?: string | null, sealed?: string | true, length?: number, offset?: number],
+];
+
+function changedOf(fields: Fields, values: number): ReadChange {
+  const [key, label, since = 0, valueEnd, placeEnd, owner = '', version, sealed, length = 0, offset = 0] = fields;
+  if (label === undefined) return { key, place: undefined, stays: false };
+  const value = typeof sealed === 'string' ? valueIn([sealed, length, offset], values) : undefined;
+  const ends = { valueEnd: valueEnd ?? Number.POSITIVE_INFINITY, placeEnd: placeEnd ?? Number.POSITIVE_INFINITY };
+  const place = { value, version: version ?? undefined, since, label, ...ends, owner };
+  return { key, place, stays: sealed === true };
+}
+
+function valueIn([sealed, length, offset]: New, values: number): Value {
+  return { length, key: Buffer.from(sealed, 'base64'), position: values + offset, bytes: undefined };
+}
+
+function orNull(end: number): number | null {
+  return Number.isFinite(end) ? end : null;
+}
+
+function refused(what: string): RefusalError {
+  return new RefusalError('state', what);
+}

@@ -1,0 +1,243 @@
+/**
+ * The index of sealed state: a table in memory with a row for each place that is durable, and what
+ * is known of all of them together.
+ */
+
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { type Row, RowCodec, type Value } from './row.ts';
+import type { Place } from './rules.ts';
+
+/** A row with the place it is about. */
+export interface IndexedRow extends Row {
+  readonly collection: number;
+  readonly key: Uint8Array;
+}
+
+/** A place that was looked up. */
+export interface IndexedPlace {
+  readonly collection: number;
+  readonly key: Uint8Array;
+  readonly place: Place<Value>;
+}
+
+/** Live values in a stretch of the journal. */
+export interface Extent {
+  /** Position of the first block with one of them. */
+  block: number;
+  count: number;
+}
+
+type Raw = [collection: number, key: Uint8Array, due: number | null, label: number, rest: Uint8Array];
+
+/** Bytes of one extent: those of the largest block. */
+const EXTENT_BYTES = 1024 * 1024;
+/** Bytes counted for a row beside its key: what the table has for one, pages that are full. */
+export const ROW_BYTES = 110;
+const FROM: readonly [number, Uint8Array] = [-1, new Uint8Array()];
+
+/** The table. Its memory is overwritten where rows are deleted. */
+export class IndexTable {
+  readonly codec: RowCodec = new RowCodec();
+  /** Live values by stretch of the journal. */
+  readonly extents: Map<number, Extent> = new Map();
+  #db: DatabaseSync = new DatabaseSync(':memory:', { limits: { attach: 0 } });
+  #rows = 0;
+  #bytes = 0;
+  #changed: Map<string, readonly [number, Uint8Array]> | undefined;
+  #statements: Statements;
+
+  constructor() {
+    this.#db.exec(PRAGMAS);
+    this.#db.exec(TABLE);
+    this.#statements = prepared(this.#db);
+  }
+
+  get rows(): number {
+    return this.#rows;
+  }
+
+  /** Bytes that its rows take, about. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  get(collection: number, key: Uint8Array): Place<Value> | undefined {
+    const raw = this.#statements.get.get(collection, key) as unknown as [number | null, number, Uint8Array] | undefined;
+    return raw === undefined ? undefined : this.codec.unpack({ due: raw[0], label: raw[1], rest: raw[2] });
+  }
+
+  /**
+   * Sets a row.
+   *
+   * @param block position of the block that has the value; absent if the value is where it was
+   */
+  set(collection: number, key: Uint8Array, place: Place<Value>, block?: number): void {
+    const position = place.value?.position ?? 0;
+    const begin = block ?? this.extents.get(Math.floor(position / EXTENT_BYTES))?.block ?? position;
+    this.#leave(collection, key);
+    const { due, label, rest } = this.codec.pack(place);
+    this.#statements.set.run(collection, key, due, label, rest);
+    this.#rows++;
+    this.#bytes += ROW_BYTES + key.length;
+    if (place.value !== undefined) this.#enter(position, begin);
+    this.#note(collection, key);
+  }
+
+  remove(collection: number, key: Uint8Array): void {
+    if (!this.#leave(collection, key)) return;
+    this.#statements.remove.run(collection, key);
+    this.#note(collection, key);
+  }
+
+  /** Places of a collection from one key up to another, in the order of their keys. */
+  range(collection: number, low: Uint8Array, high: Uint8Array, limit: number): IndexedPlace[] {
+    const rows = this.#statements.range.all(collection, low, high, limit) as unknown as Raw[];
+    return rows.map((row) => this.#unpacked(row));
+  }
+
+  /** Rows behind another one, at most so many. */
+  slice(after: readonly [number, Uint8Array] | undefined, limit: number): IndexedRow[] {
+    const rows = this.#statements.slice.all(...(after ?? FROM), limit) as unknown as Raw[];
+    return rows.map(([collection, key, due, label, rest]) => ({ collection, key, due, label, rest }));
+  }
+
+  /** The same as places. */
+  places(after: readonly [number, Uint8Array] | undefined, limit: number): IndexedPlace[] {
+    return (this.#statements.slice.all(...(after ?? FROM), limit) as unknown as Raw[]).map((row) =>
+      this.#unpacked(row),
+    );
+  }
+
+  /** Places that have changed by themselves, at most so many. */
+  due(now: number, limit: number): IndexedPlace[] {
+    return (this.#statements.due.all(now, limit) as unknown as Raw[]).map((row) => this.#unpacked(row));
+  }
+
+  /** When the next row changes by itself. */
+  nextDue(): number {
+    const [due] = this.#statements.next.get() as unknown as [number | null];
+    return due ?? Number.POSITIVE_INFINITY;
+  }
+
+  /** Begins to note which rows change. */
+  watch(): void {
+    this.#changed = new Map();
+  }
+
+  /** Rows that changed since, and ends to note them; those that went have no row. */
+  unwatch(): { readonly collection: number; readonly key: Uint8Array; readonly row: IndexedRow | undefined }[] {
+    const changed = [...(this.#changed?.values() ?? [])];
+    this.#changed = undefined;
+    return changed.map(([collection, key]) => {
+      const raw = this.#statements.get.get(collection, key) as unknown as
+        | [number | null, number, Uint8Array]
+        | undefined;
+      const row = raw && { collection, key, due: raw[0], label: raw[1], rest: raw[2] };
+      return { collection, key, row };
+    });
+  }
+
+  /** Sets a row as a slot has it, whose values {@link extents} count already. */
+  restore({ collection, key, due, label, rest }: IndexedRow): void {
+    this.forget(collection, key);
+    this.#statements.set.run(collection, key, due, label, rest);
+  }
+
+  forget(collection: number, key: Uint8Array): void {
+    this.#statements.remove.run(collection, key);
+  }
+
+  /** All rows as the image of a database. **Cost**: it is copied at once. */
+  image(): Uint8Array {
+    return this.#db.serialize();
+  }
+
+  /** Takes an image in place of its rows. **Trust**: it was authenticated before. */
+  load(image: Uint8Array): void {
+    this.#db.deserialize(image);
+    this.#db.exec(PRAGMAS);
+    this.#statements = prepared(this.#db);
+  }
+
+  /** Counts anew what was restored. */
+  recount({ rows, bytes }: { readonly rows: number; readonly bytes: number }): void {
+    this.#rows = rows;
+    this.#bytes = bytes;
+  }
+
+  /** Position of the oldest block that has a live value. */
+  get oldest(): number {
+    let oldest = Number.POSITIVE_INFINITY;
+    for (const { block } of this.extents.values()) oldest = Math.min(oldest, block);
+    return oldest;
+  }
+
+  /** Has everything done in one go. */
+  together(work: () => void): void {
+    this.#db.exec('begin');
+    try {
+      work();
+    } finally {
+      this.#db.exec('commit');
+    }
+  }
+
+  close(): void {
+    this.#db.exec('delete from place');
+    this.#db.close();
+  }
+
+  #unpacked([collection, key, due, label, rest]: Raw): IndexedPlace {
+    return { collection, key, place: this.codec.unpack({ due, label, rest }) };
+  }
+
+  /** Takes a row out of what is counted. */
+  #leave(collection: number, key: Uint8Array): boolean {
+    const place = this.get(collection, key);
+    if (place === undefined) return false;
+    this.#rows--;
+    this.#bytes -= ROW_BYTES + key.length;
+    if (place.value === undefined) return true;
+    const number = Math.floor(place.value.position / EXTENT_BYTES);
+    const extent = this.extents.get(number);
+    if (extent !== undefined && --extent.count === 0) this.extents.delete(number);
+    return true;
+  }
+
+  #enter(position: number, block: number): void {
+    const number = Math.floor(position / EXTENT_BYTES);
+    const extent = this.extents.get(number) ?? { block, count: 0 };
+    extent.block = Math.min(extent.block, block);
+    extent.count++;
+    this.extents.set(number, extent);
+  }
+
+  #note(collection: number, key: Uint8Array): void {
+    this.#changed?.set(`${collection} ${Buffer.from(key).toString('latin1')}`, [collection, key]);
+  }
+}
+
+/** Before the first row, and again where an image took their place. */
+const PRAGMAS = 'pragma secure_delete = on; pragma temp_store = memory; pragma journal_mode = off;';
+const TABLE =
+  'create table place (c integer, k blob, due integer, label integer, rest blob, primary key (c, k)) without rowid';
+const COLUMNS = 'select c, k, due, label, rest from place';
+
+function prepared(db: DatabaseSync): Statements {
+  const statement = (text: string): StatementSync => {
+    const made = db.prepare(text);
+    made.setReturnArrays(true);
+    return made;
+  };
+  return {
+    get: statement('select due, label, rest from place where c = ? and k = ?'),
+    set: statement('insert or replace into place values (?, ?, ?, ?, ?)'),
+    remove: statement('delete from place where c = ? and k = ?'),
+    range: statement(`${COLUMNS} where c = ? and k >= ? and k < ? order by k limit ?`),
+    slice: statement(`${COLUMNS} where (c, k) > (?, ?) order by c, k limit ?`),
+    due: statement(`${COLUMNS} where due <= ? limit ?`),
+    next: statement('select min(due) from place'),
+  };
+}
+
+type Statements = Record<'get' | 'set' | 'remove' | 'range' | 'slice' | 'due' | 'next', StatementSync>;

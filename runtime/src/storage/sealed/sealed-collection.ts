@@ -1,0 +1,444 @@
+/** One collection of a sealed store. */
+
+import { randomBytes } from 'node:crypto';
+import { RefusalError } from '../../errors.ts';
+import type { Carried } from '../../log/commit-queue.ts';
+import type { RecordLog } from '../../log/record-log.ts';
+import type { JsonText } from '../../worker/json-text.ts';
+import type { Change, Collection, Found, FoundKeys, KeyRange } from '../collection.ts';
+import type { Epoch } from './epoch.ts';
+import { type Changed, type Changes, changesText, frameHeadBytes, sealFrame } from './frame.ts';
+import type { IndexTable } from './index-table.ts';
+import { ROW_BYTES } from './index-table.ts';
+import { keyBytes, keyOf, type Value } from './row.ts';
+import { after, at, conflictIn, dueOf, type Mutation, type Place, placeBytes } from './rules.ts';
+import { KEY_BYTES, openValue, sealedBytes, sealValue } from './seals.ts';
+
+/**
+ * Bytes that may be held, in all and by one identity.
+ *
+ * **Bound**: without the second, one identity could fill a collection alone.
+ */
+export interface Room {
+  readonly collection: number;
+  readonly identity: number;
+}
+
+/** The parts of a store that its collections share. */
+export interface Shared {
+  readonly system: string;
+  readonly log: Pick<RecordLog, 'expect' | 'carry' | 'carryLate' | 'state'>;
+  readonly table: IndexTable;
+  readonly epoch: Epoch;
+  readonly now: () => number;
+  /** Bytes of the index that its slots have room for. */
+  readonly most: number;
+  /** Bytes of rows that wait to be durable. */
+  pending: number;
+  /** Forgets what has expired. */
+  sweep(): void;
+  /** Hears when a place next changes by itself. */
+  due(at: number): void;
+}
+
+/** Facts of a policy about a collection. */
+export interface CollectionFacts {
+  readonly name: string;
+  /** Its number in the index. */
+  readonly number: number;
+  /** Milliseconds; may be infinite. */
+  readonly retention: number;
+  readonly room: Room;
+}
+
+/** Bytes that are taken: in all, and by identity. */
+export interface Taken {
+  size: number;
+  readonly of: Map<string, number>;
+}
+
+/** A change that is not durable yet. */
+interface Pending {
+  readonly place: Place<Value> | undefined;
+}
+
+/** Rows that are looked at together. */
+const SLICE_ROWS = 256;
+/** Behind all bytes of a key. */
+const LAST = Buffer.of(0xff);
+const NO_KEY = new Uint8Array(KEY_BYTES);
+
+/**
+ * A collection whose places outlive the boot. What is applied is read from memory until its block
+ * is durable; the index has only what is.
+ */
+export class SealedCollection implements Collection {
+  readonly facts: CollectionFacts;
+  /** Bytes that are durable, and those that readers see. */
+  readonly durable: Taken;
+  readonly #taken: Taken;
+  readonly #shared: Shared;
+  readonly #pending = new Map<string, Pending>();
+
+  constructor(shared: Shared, facts: CollectionFacts, taken: Taken) {
+    this.#shared = shared;
+    this.facts = facts;
+    this.durable = taken;
+    this.#taken = { size: taken.size, of: new Map(taken.of) };
+  }
+
+  get(key: string): Found | undefined {
+    this.#shared.epoch.refuse();
+    const place = at(this.#placeOf(key), this.#shared.now());
+    if (place === undefined) return undefined;
+    const { label, since } = place;
+    if (place.value === undefined) return { value: undefined, label, since, version: undefined };
+    return new Read(place, () => this.#read(key, place));
+  }
+
+  /**
+   * **Leak**: what is not named tells as much as what is, so places without a value count for the
+   * label.
+   */
+  list({ prefix, after: last, limit }: KeyRange): FoundKeys {
+    this.#shared.epoch.refuse();
+    const now = this.#shared.now();
+    const keys: string[] = [];
+    const label = new Set<string>();
+    for (const [key, held] of this.#from(prefix, last)) {
+      const place = at(held, now);
+      if (place === undefined) continue;
+      if (place.value !== undefined) keys.push(key);
+      for (const category of place.label) label.add(category);
+      if (keys.length >= limit) break;
+    }
+    return { keys, label: [...label].sort() };
+  }
+
+  check(changes: readonly Change[]): void {
+    this.#shared.epoch.refuse();
+    for (const change of changes) this.#refuseConflict(change);
+    let planned = this.#plan(changes);
+    if (planned === undefined) {
+      this.#shared.sweep();
+      planned = this.#plan(changes);
+    }
+    if (planned === undefined)
+      throw new RefusalError('budget', `there is no room in collection ${this.facts.name}`, { final: true });
+    if (planned.length > 0) this.#shared.log.expect(frameBytes(this.#changes(planned)));
+  }
+
+  apply(changes: readonly Change[]): void {
+    // A store that failed has refused the record of the call's end, or will never show this.
+    const planned = this.#plan(changes) ?? [];
+    if (planned.length === 0) return;
+    const part = this.#part(planned);
+    const isMarks = changes.every(({ kind }) => kind === 'mark-put' || kind === 'mark-delete');
+    // Not awaited: a log that takes no more has already ended the calls that could see it.
+    if (isMarks) this.#shared.log.carryLate(part).catch(() => {});
+    else this.#shared.log.carry(part);
+  }
+
+  /** Sets a place that is durable, as a frame or a sweep has it. */
+  settle(key: string, place: Place<Value> | undefined, block?: number): void {
+    const { table } = this.#shared;
+    const bytes = keyBytes(key);
+    const held = table.get(this.facts.number, bytes);
+    count(this.durable, key, held, -1);
+    count(this.durable, key, place, 1);
+    if (place === undefined) table.remove(this.facts.number, bytes);
+    else table.set(this.facts.number, bytes, place, block);
+  }
+
+  /** Sets a place of a frame that is followed: readers see it, too. */
+  replay(key: string, place: Place<Value> | undefined, block?: number): void {
+    count(this.#taken, key, this.#shared.table.get(this.facts.number, keyBytes(key)), -1);
+    count(this.#taken, key, place, 1);
+    this.settle(key, place, block);
+  }
+
+  /** Forgets what has expired of a place. Returns whether it did. */
+  expire(key: string, now: number): boolean {
+    // What waits to be durable comes in its place.
+    if (this.#pending.has(key)) return false;
+    this.replay(key, at(this.#shared.table.get(this.facts.number, keyBytes(key)), now));
+    return true;
+  }
+
+  /** Seals values anew, where they are still what they were. Their sealed bytes are the part's. */
+  moving(keys: readonly string[], values: ReadonlyMap<string, Buffer>): Carried {
+    const moved = keys.flatMap((key) => {
+      const bytes = values.get(key);
+      const held = this.#shared.table.get(this.facts.number, keyBytes(key));
+      if (bytes === undefined || held?.value === undefined) return [];
+      const value: Value = { length: held.value.length, key: randomBytes(KEY_BYTES), position: -1, bytes };
+      return [{ key, from: held.value.position, value, version: held.version }];
+    });
+    const changes = { ...this.#changes([]), moved };
+    const values_ = moved.map(({ key, version = '', value }) => [value, this.#sealed(key, version, value)] as const);
+    return this.#carried(changes, values_, (block) => {
+      for (const { key, from, value } of moved) this.move(key, from, value, block);
+    });
+  }
+
+  /** Takes a value to another position, if it is still where it was. */
+  move(key: string, from: number, value: Value, block: number): void {
+    const held = this.#shared.table.get(this.facts.number, keyBytes(key));
+    if (held?.value?.position === from) this.settle(key, { ...held, value }, block);
+  }
+
+  /** Reads a value of the disk. @throws RefusalError `state` */
+  async valueAt(key: string, { value, version = '' }: Place<Value>): Promise<Buffer> {
+    const { system, log } = this.#shared;
+    const name = { system, collection: this.facts.name, key, version };
+    if (value === undefined) throw new RefusalError('state', 'a place without a value');
+    const sealed = await log.state.read(value.position, sealedBytes(value.length));
+    return openValue(value.key, name, sealed);
+  }
+
+  #placeOf(key: string): Place<Value> | undefined {
+    const pending = this.#pending.get(key);
+    return pending === undefined ? this.#shared.table.get(this.facts.number, keyBytes(key)) : pending.place;
+  }
+
+  /** Places with a prefix behind a key, in the order of their keys, those that wait included. */
+  *#from(prefix: string, last: string): Generator<readonly [string, Place<Value> | undefined]> {
+    const isIn = (key: string): boolean => key.startsWith(prefix) && key > last;
+    const waiting = [...this.#pending].filter(([key]) => isIn(key)).sort(([one], [other]) => (one < other ? -1 : 1));
+    let next = 0;
+    for (const [key, place] of this.#indexed(prefix, last)) {
+      for (; (waiting[next]?.[0] ?? key) < key; next++) yield named(waiting[next]);
+      if (waiting[next]?.[0] === key) yield named(waiting[next++]);
+      else yield [key, place];
+    }
+    for (; next < waiting.length; next++) yield named(waiting[next]);
+  }
+
+  *#indexed(prefix: string, last: string): Generator<readonly [string, Place<Value>]> {
+    const high = Buffer.concat([keyBytes(prefix), LAST]);
+    let low = last >= prefix ? Buffer.concat([keyBytes(last), Buffer.of(0)]) : keyBytes(prefix);
+    while (true) {
+      const rows = this.#shared.table.range(this.facts.number, low, high, SLICE_ROWS);
+      for (const { key, place } of rows) yield [keyOf(key), place];
+      const end = rows.at(-1)?.key;
+      if (end === undefined || rows.length < SLICE_ROWS) return;
+      low = Buffer.concat([end, Buffer.of(0)]);
+    }
+  }
+
+  /** @throws RefusalError `conflict`, which ends the call */
+  #refuseConflict(change: Change): void {
+    if (!('ifVersion' in change) || change.ifVersion === undefined) return;
+    const place = at(this.#placeOf(change.key), this.#shared.now());
+    const version = place?.value === undefined ? null : (place.version ?? null);
+    if (version === change.ifVersion) return;
+    throw conflictIn(this.facts.name);
+  }
+
+  /**
+   * The result of changes for each place; undefined if there is no room.
+   *
+   * **Leak**: a refused caller learns neither which limit was met, nor whose.
+   */
+  #plan(changes: readonly Change[]): Changed[] | undefined {
+    const now = this.#shared.now();
+    const planned = new Map<string, Place<Value> | undefined>();
+    const taken = new Beside(this.#taken);
+    let rows = this.#shared.table.bytes + this.#shared.pending;
+    for (const change of changes) {
+      const { key } = change;
+      const held = planned.has(key) ? planned.get(key) : this.#placeOf(key);
+      const place = after(held, this.#mutation(change, now), now);
+      rows += ROW_BYTES + 3 * key.length;
+      const fits = place === undefined || (taken.fits(key, held, place, this.facts.room) && rows <= this.#shared.most);
+      if (!fits && change.kind === 'put') return undefined;
+      if (!fits && change.kind === 'mark-put') continue;
+      if (place === held) continue;
+      planned.set(key, place);
+      taken.count(key, held, -1);
+      taken.count(key, place, 1);
+    }
+    return [...planned].map(([key, place]) => ({ key, place }));
+  }
+
+  #mutation(change: Change, now: number): Mutation<Value> {
+    if (change.kind === 'delete' || change.kind === 'mark-delete') return change;
+    const since = Math.floor(Math.min(change.since, now));
+    const kept = { since, end: since + this.facts.retention, label: change.label, owner: change.owner };
+    if (change.kind === 'mark-put') return { kind: 'mark-put', ...kept };
+    const bytes = Buffer.from(change.value);
+    const value: Value = { length: bytes.length, key: NO_KEY, position: -1, bytes };
+    return { kind: 'put', value, version: change.version, ...kept };
+  }
+
+  #changes(changed: readonly Changed[]): Changes {
+    return { collection: this.facts.name, time: Math.floor(this.#shared.now()), changed, moved: [] };
+  }
+
+  /** Makes changes in memory, and the part of a block that makes them durable. */
+  #part(planned: readonly Changed[]): Carried {
+    const { pending: before } = this.#shared;
+    const made = planned.map(({ key, place }) => {
+      const held = this.#placeOf(key);
+      const value = place?.value;
+      const isNew = value !== undefined && value !== held?.value && value.bytes !== undefined;
+      const own: Value | undefined = isNew ? { ...value, key: randomBytes(KEY_BYTES) } : value;
+      const change = { key, place: place && { ...place, value: own }, isNew };
+      count(this.#taken, key, held, -1);
+      count(this.#taken, key, change.place, 1);
+      this.#pending.set(key, change);
+      if (change.place !== undefined) this.#shared.due(dueOf(change.place));
+      this.#shared.pending += ROW_BYTES + 3 * key.length;
+      return change;
+    });
+    const weight = this.#shared.pending - before;
+    const values = made.flatMap(({ key, place, isNew }) =>
+      isNew && place?.value !== undefined
+        ? [[place.value, this.#sealed(key, place.version ?? '', place.value)] as const]
+        : [],
+    );
+    return this.#carried(this.#changes(made), values, (block) => {
+      this.#shared.pending -= weight;
+      for (const change of made) this.#land(change, block);
+    });
+  }
+
+  #sealed(key: string, version: string, { key: own, bytes = Buffer.alloc(0) }: Value): Buffer {
+    return sealValue(own, { system: this.#shared.system, collection: this.facts.name, key, version }, bytes);
+  }
+
+  #carried(changes: Changes, values: readonly (readonly [Value, Buffer])[], done: (block: number) => void): Carried {
+    const { epoch } = this.#shared;
+    const offsets = new Map<Value, number>();
+    let length = 0;
+    for (const [value, sealed] of values) {
+      offsets.set(value, length);
+      length += sealed.length;
+    }
+    const text = changesText(changes, offsets);
+    const head = frameHeadBytes(Buffer.byteLength(text));
+    return {
+      length: head + length,
+      write: () => {
+        const frame = sealFrame(epoch.seals.frames, epoch.number, epoch.next(), text);
+        return Buffer.concat([frame, ...values.map(([, sealed]) => sealed)]);
+      },
+      landed: (position, block) => {
+        for (const [value, offset] of offsets) {
+          value.position = position + head + offset;
+          value.bytes?.fill(0);
+          value.bytes = undefined;
+        }
+        done(block);
+      },
+    };
+  }
+
+  /** A change has become durable. */
+  #land(change: Changed & { readonly isNew: boolean }, block: number): void {
+    const { key, place, isNew } = change;
+    this.settle(key, isNew ? place : this.staying(key, place), block);
+    if (this.#pending.get(key) === change) this.#pending.delete(key);
+    if (place !== undefined) this.#shared.due(dueOf(place));
+  }
+
+  /** A place with the value that the index has, which may have been moved meanwhile. */
+  staying(key: string, place: Place<Value> | undefined): Place<Value> | undefined {
+    if (place?.value === undefined) return place;
+    const value = this.#shared.table.get(this.facts.number, keyBytes(key))?.value;
+    return { ...place, value };
+  }
+
+  #read(key: string, place: Place<Value>): JsonText | Promise<JsonText> {
+    const { value } = place;
+    if (value?.bytes !== undefined) return value.bytes.toString() as JsonText;
+    const read = this.#readDisk(key, place);
+    // The one who asked for it hears of it.
+    read.catch(() => {});
+    return read;
+  }
+
+  async #readDisk(key: string, place: Place<Value>): Promise<JsonText> {
+    try {
+      return (await this.valueAt(key, place)).toString() as JsonText;
+    } catch (cause) {
+      // Its space may have been used again while it was read.
+      const held = this.#shared.table.get(this.facts.number, keyBytes(key));
+      if (held?.version === place.version && held?.value !== undefined && held.value.position !== place.value?.position)
+        return this.#readDisk(key, held);
+      throw new RefusalError('state', 'a stored value is not what was stored', { cause, final: true });
+    }
+  }
+}
+
+/** The content of a place whose value is read once it is asked for. */
+class Read implements Found {
+  readonly label: readonly string[];
+  readonly since: number;
+  readonly version: string | undefined;
+  readonly #read: () => JsonText | Promise<JsonText>;
+  #value: JsonText | Promise<JsonText> | undefined;
+
+  constructor({ label, since, version }: Place<Value>, read: () => JsonText | Promise<JsonText>) {
+    this.label = label;
+    this.since = since;
+    this.version = version;
+    this.#read = read;
+  }
+
+  get value(): JsonText | Promise<JsonText> {
+    this.#value ??= this.#read();
+    return this.#value;
+  }
+}
+
+/** Bytes taken, with changes that are only looked at. */
+class Beside {
+  readonly #taken: Taken;
+  readonly #more: Taken = { size: 0, of: new Map() };
+
+  constructor(taken: Taken) {
+    this.#taken = taken;
+  }
+
+  count(key: string, place: Place<Value> | undefined, times: 1 | -1): void {
+    if (place === undefined) return;
+    const by = times * placeBytes(key, place.value?.length);
+    this.#more.size += by;
+    this.#more.of.set(place.owner, (this.#more.of.get(place.owner) ?? 0) + by);
+  }
+
+  /** Whether there is room for a place instead of the one that is held. */
+  fits(key: string, held: Place<Value> | undefined, place: Place<Value>, room: Room): boolean {
+    const size = placeBytes(key, place.value?.length);
+    const freed = held === undefined ? 0 : placeBytes(key, held.value?.length);
+    const { owner } = place;
+    const own = (this.#taken.of.get(owner) ?? 0) + (this.#more.of.get(owner) ?? 0);
+    const all = this.#taken.size + this.#more.size;
+    return all - freed + size <= room.collection && own - (held?.owner === owner ? freed : 0) + size <= room.identity;
+  }
+}
+
+/** Counts a place as taken, or as taken no more. */
+export function count(taken: Taken, key: string, place: Place<Value> | undefined, times: 1 | -1): void {
+  if (place === undefined) return;
+  const by = times * placeBytes(key, place.value?.length);
+  taken.size += by;
+  const own = (taken.of.get(place.owner) ?? 0) + by;
+  if (own > 0) taken.of.set(place.owner, own);
+  else taken.of.delete(place.owner);
+}
+
+/** Bytes that a frame has at most. */
+function frameBytes(changes: Changes): number {
+  let values = 0;
+  for (const { place } of changes.changed)
+    if (place?.value !== undefined && place.value.position < 0) values += sealedBytes(place.value.length);
+  return frameHeadBytes(Buffer.byteLength(changesText(changes))) + values;
+}
+
+function named(
+  [key, { place }]: readonly [string, Pending] = ['', { place: undefined }],
+): readonly [string, Place<Value> | undefined] {
+  return [key, place];
+}

@@ -1,0 +1,442 @@
+/**
+ * The sealed store: collections whose places outlive the boot, on the disk of the log. What is kept
+ * is only read by this system, at the epoch that its keeper is at.
+ */
+
+import { randomBytes } from 'node:crypto';
+import { setImmediate as turn } from 'node:timers/promises';
+import { fromHex, toHex } from '@enclaim/attestation/bytes';
+import { RefusalError } from '../../errors.ts';
+import type { RecordLog } from '../../log/record-log.ts';
+import type { Collection } from '../collection.ts';
+import { Epoch } from './epoch.ts';
+import { openFrame } from './frame.ts';
+import { type IndexedPlace, IndexTable } from './index-table.ts';
+import { EPOCH_KEY_BYTES, type Keeper, MAX_BLOB_BYTES } from './keeper.ts';
+import { keyOf, Names } from './row.ts';
+import { type Room, SealedCollection, type Shared, type Taken } from './sealed-collection.ts';
+import { type EpochSeals, epochSeals } from './seals.ts';
+import {
+  HEAD_BYTES,
+  openFacts,
+  readHead,
+  readIndex,
+  type SlotFacts,
+  type SlotHead,
+  type SlotNames,
+  SlotWriter,
+  slotOf,
+} from './slot.ts';
+
+const ROOM: Room = { collection: 64 * 1024 * 1024, identity: 16 * 1024 * 1024 };
+/** Milliseconds between two looks for what has expired. An expired value is never returned. */
+const SWEEP_MS = 1000;
+/** Rows that are looked at in one turn of the loop. */
+const SLICE_ROWS = 512;
+/** Share of a slot that rows may take, as its parts of eight: the rest is for names and changes. */
+const ROWS_OF_EIGHT = 6;
+/** Values that are sealed anew in one block. */
+const MOVED_BYTES = 128 * 1024;
+
+/** The parts that a sealed store needs. */
+export interface SealedStoreOptions {
+  readonly keeper: Keeper;
+  /** Opened, with nothing placed by this boot yet. */
+  readonly log: RecordLog;
+  /** Name of the system: state of another does not open. */
+  readonly system: string;
+  /** The sealed collections of the policy. */
+  readonly collections: ReadonlyMap<string, { readonly retention: number; readonly room?: Room }>;
+  /** The boot's clock: milliseconds since 1970, which never go back. */
+  readonly clock: { now(): number; notBefore(wall: number): void };
+}
+
+/** State as a store found it when it was opened. */
+export interface OpenedState {
+  /** Epoch of the index that was found; 0 if there was none. */
+  readonly epoch: number;
+  /** Places that were found. */
+  readonly places: number;
+  /** Frames that were followed behind the index. */
+  readonly frames: number;
+}
+
+/** Everything that is stored under `storage: sealed`. */
+export class SealedStore {
+  /** Collections by name. */
+  readonly collections: ReadonlyMap<string, Collection>;
+  /** State as it was found. */
+  readonly opened: OpenedState;
+  readonly #options: SealedStoreOptions;
+  readonly #shared: Shared;
+  readonly #table: IndexTable;
+  readonly #epoch: Epoch;
+  /** All collections that the disk has, by number; those that the policy has no longer, too. */
+  readonly #kept: readonly SealedCollection[];
+  #due: number;
+  #least = 0;
+  #advancing: Promise<number> | undefined;
+  #sweeper: NodeJS.Timeout | undefined;
+
+  private constructor(options: SealedStoreOptions, found: Found) {
+    const { collections } = options;
+    this.#options = options;
+    this.#table = found.table;
+    this.#epoch = found.epoch;
+    this.opened = { epoch: found.epoch.number, places: found.table.rows, frames: found.epoch.sequence };
+    this.#shared = found.shared;
+    found.shared.sweep = () => this.#sweep();
+    found.shared.due = (at) => {
+      this.#due = Math.min(this.#due, at);
+    };
+    this.#kept = found.kept;
+    this.collections = new Map(
+      found.kept.filter(({ facts }) => collections.has(facts.name)).map((each) => [each.facts.name, each]),
+    );
+    this.#due = this.#table.nextDue();
+  }
+
+  /**
+   * Opens what is stored, and begins the next epoch: after this, nothing that this boot did not
+   * write can be taken for its state.
+   *
+   * @throws RefusalError `state` if the disk is another's, of before, damaged or too small;
+   * `keeper`
+   */
+  static async open(options: SealedStoreOptions): Promise<SealedStore> {
+    if (options.log.state.slotBytes < 2 * HEAD_BYTES)
+      throw new RefusalError('state', `a disk without room for stored state`);
+    const found = await find(options);
+    const store = new SealedStore(options, found);
+    store.#shorten(found.retentions);
+    await store.#advance(true);
+    store.#sweeper = setInterval(() => store.#sweepDue(), SWEEP_MS).unref();
+    return store;
+  }
+
+  /** The present epoch. */
+  get epoch(): number {
+    return this.#epoch.number;
+  }
+
+  /** Places that are durable. */
+  get places(): number {
+    return this.#table.rows;
+  }
+
+  /** Bytes of the index. **Cost**: it is copied. */
+  get indexBytes(): number {
+    return this.#table.image().length;
+  }
+
+  /**
+   * Begins the next epoch: what was deleted in this one is then final, and space of values that are
+   * no longer there can be used again. Calls go on meanwhile; writes wait for its last step.
+   *
+   * @returns the new epoch
+   * @throws RefusalError `keeper` if the keeper did not go on, so that this epoch goes on; `state`
+   * or `log` if the store has failed
+   */
+  advance(): Promise<number> {
+    this.#advancing ??= this.#advance(false).finally(() => {
+      this.#advancing = undefined;
+    });
+    return this.#advancing;
+  }
+
+  /** Ends the store: nothing is read or written any more, and its keys are wiped. */
+  async close(): Promise<void> {
+    clearInterval(this.#sweeper);
+    await this.#advancing?.catch(() => {});
+    this.#epoch.break(new RefusalError('state', 'the store is closed'));
+    this.#table.close();
+  }
+
+  async #advance(isOpening: boolean): Promise<number> {
+    const { keeper, log, system } = this.#options;
+    this.#epoch.refuse();
+    const next = this.#epoch.number + 1;
+    const key = randomBytes(EPOCH_KEY_BYTES);
+    const seals = epochSeals(key, system);
+    try {
+      if (!isOpening) await this.#compact();
+      const blob = await keeper.seal(key, next);
+      if (blob.length > MAX_BLOB_BYTES) throw new RefusalError('keeper', `a blob of ${blob.length} bytes`);
+      const writer = new SlotWriter(log.state, next, seals);
+      const image = isOpening ? this.#table.image() : undefined;
+      if (image !== undefined && image.length < writer.left / 2) await writer.image(image);
+      else await this.#writeRows(writer);
+      await log.between(() => this.#finish(writer, blob, next, key));
+    } finally {
+      key.fill(0);
+      for (const seal of Object.values(seals)) seal.wipe();
+      this.#table.unwatch();
+    }
+    log.settle();
+    return next;
+  }
+
+  /** Writes all rows, some in each turn. Those that change meanwhile are noted. */
+  async #writeRows(writer: SlotWriter): Promise<void> {
+    this.#table.watch();
+    let after: readonly [number, Uint8Array] | undefined;
+    while (true) {
+      const rows = this.#table.slice(after, SLICE_ROWS);
+      await writer.rows(rows);
+      const last = rows.at(-1);
+      if (last === undefined || rows.length < SLICE_ROWS) return;
+      after = [last.collection, last.key];
+      await turn();
+    }
+  }
+
+  /** Makes the next epoch the present one. No block is being written meanwhile. */
+  async #finish(writer: SlotWriter, blob: Uint8Array, next: number, key: Uint8Array): Promise<void> {
+    const changed = this.#table.unwatch();
+    await writer.rows(changed.flatMap(({ row }) => row ?? []));
+    await writer.gone(changed.filter(({ row }) => row === undefined));
+    const { log } = this.#options;
+    const { position, block, prior } = log.end;
+    const { size, root } = log.durable;
+    const time = Math.floor(this.#shared.now());
+    await writer.finish(this.#names(), { position, block, prior: toHex(prior), size, root: toHex(root), time }, blob);
+    const oldest = Math.min(block, this.#table.oldest);
+    await this.#step(next);
+    this.#epoch.begin(next, Uint8Array.from(key));
+    this.#least = oldest;
+    log.state.hold(() => this.#least);
+  }
+
+  /** Has the keeper go on. */
+  async #step(next: number): Promise<void> {
+    const { keeper } = this.#options;
+    let present: number;
+    try {
+      present = await keeper.advance();
+    } catch (error) {
+      present = await this.#present(error);
+      if (present === this.#epoch.number) throw error;
+    }
+    if (present === next) return;
+    const error = new RefusalError('state', `the keeper is at epoch ${present}, and not at ${next}`);
+    this.#epoch.break(error);
+    throw error;
+  }
+
+  /** The epoch after a step that failed. */
+  async #present(cause: unknown): Promise<number> {
+    try {
+      return await this.#options.keeper.epoch();
+    } catch {
+      this.#epoch.break(cause);
+      throw cause;
+    }
+  }
+
+  #names(): SlotNames {
+    const { labels, owners } = this.#table.codec;
+    return {
+      labels: labels.texts,
+      owners: owners.texts,
+      collections: this.#kept.map(({ facts: { name, retention }, durable }) => ({
+        name,
+        retention: Number.isFinite(retention) ? retention : null,
+        used: [...durable.of],
+      })),
+      extents: [...this.#table.extents].map(([number, { block, count }]) => [number, block, count]),
+      rows: this.#table.rows,
+      bytes: this.#table.bytes,
+    };
+  }
+
+  /**
+   * Seals values anew that lie where the log has no records any more, so that their space can be
+   * used again.
+   */
+  async #compact(): Promise<void> {
+    const { log } = this.#options;
+    const below = log.wanted;
+    if (this.#table.oldest >= below) return;
+    let after: readonly [number, Uint8Array] | undefined;
+    while (true) {
+      const rows = this.#table.places(after, SLICE_ROWS);
+      const low = rows.filter(({ place }) => place.value !== undefined && place.value.position < below);
+      await this.#move(low);
+      const last = rows.at(-1);
+      if (last === undefined || rows.length < SLICE_ROWS) return;
+      after = [last.collection, last.key];
+      await turn();
+    }
+  }
+
+  async #move(places: readonly IndexedPlace[]): Promise<void> {
+    let batch = new Map<string, Buffer>();
+    let [of, bytes] = [-1, 0];
+    const flush = async (): Promise<void> => {
+      const [collection, values] = [this.#kept[of], batch];
+      [batch, bytes] = [new Map(), 0];
+      if (collection === undefined || values.size === 0) return;
+      await this.#options.log.carryLate(collection.moving([...values.keys()], values));
+    };
+    for (const { collection, key, place } of places) {
+      const length = place.value?.length ?? 0;
+      if (collection !== of || bytes + length > Math.min(MOVED_BYTES, this.#options.log.mostCarried / 4)) await flush();
+      of = collection;
+      bytes += length;
+      const name = keyOf(key);
+      const value = await this.#kept[of]?.valueAt(name, place);
+      if (value !== undefined) batch.set(name, value);
+    }
+    await flush();
+  }
+
+  /** Holds what is stored to a retention that has become shorter. */
+  #shorten(retentions: readonly (number | null)[]): void {
+    const now = this.#shared.now();
+    const shorter = retentions.map(
+      (before, i) => (this.#kept[i]?.facts.retention ?? 0) < (before ?? Number.POSITIVE_INFINITY),
+    );
+    if (!shorter.includes(true)) return;
+    let after: readonly [number, Uint8Array] | undefined;
+    while (true) {
+      const rows = this.#table.places(after, SLICE_ROWS);
+      for (const { collection, key, place } of rows) {
+        const kept = this.#kept[collection];
+        if (kept === undefined || shorter[collection] !== true) continue;
+        const { retention } = kept.facts;
+        const valueEnd = Math.min(place.valueEnd, place.since + retention);
+        // A place without a value goes on to tell what label it has.
+        const placeEnd = Math.min(place.placeEnd, Math.floor(now) + retention);
+        const isLive = place.value !== undefined;
+        kept.replay(keyOf(key), { ...place, valueEnd, placeEnd: isLive ? Math.max(valueEnd, placeEnd) : placeEnd });
+      }
+      const last = rows.at(-1);
+      if (last === undefined || rows.length < SLICE_ROWS) break;
+      after = [last.collection, last.key];
+    }
+    this.#due = this.#table.nextDue();
+  }
+
+  #sweepDue(): void {
+    if (this.#shared.now() >= this.#due) this.#sweep();
+  }
+
+  /** Forgets what has expired, with its keys. */
+  #sweep(): void {
+    const now = this.#shared.now();
+    if (now < this.#due) return;
+    for (let rows = this.#table.due(now, SLICE_ROWS); rows.length > 0; rows = this.#table.due(now, SLICE_ROWS)) {
+      let count = 0;
+      for (const { collection, key } of rows) if (this.#kept[collection]?.expire(keyOf(key), now)) count++;
+      if (count === 0) break;
+    }
+    this.#due = this.#table.nextDue();
+  }
+}
+
+/** State as it was found, not yet of this boot's epoch. */
+interface Found {
+  readonly table: IndexTable;
+  readonly epoch: Epoch;
+  readonly shared: Shared;
+  readonly kept: readonly SealedCollection[];
+  /** Retentions under which collections were kept, by number. */
+  readonly retentions: readonly (number | null)[];
+}
+
+/** Finds the state of the keeper's present epoch. */
+async function find(options: SealedStoreOptions): Promise<Found> {
+  const { keeper, log } = options;
+  const present = await keeper.epoch();
+  const heads = [await readHead(log.state, 0), await readHead(log.state, 1)];
+  const head = heads[slotOf(present)];
+  if (present > 0 && head?.epoch === present) return await load(options, head);
+  const known = heads.flatMap((each) => each?.epoch ?? []);
+  if (present === 0 && (await isBlank(options, heads))) return blank(options);
+  const has = known.length === 0 ? 'no stored state' : `stored state of epoch ${Math.max(...known)}`;
+  throw new RefusalError('state', `the disk has ${has}, and the keeper is at epoch ${present}`);
+}
+
+/** Whether nothing was ever stored: at most, a first boot ended before the keeper's first step. */
+async function isBlank({ log }: SealedStoreOptions, heads: readonly (SlotHead | undefined)[]): Promise<boolean> {
+  const known = heads.flatMap((head) => head ?? []);
+  if (known.some(({ epoch }) => epoch !== 1)) return false;
+  return known.length === 0 || !(await log.state.hasSections());
+}
+
+function blank(options: SealedStoreOptions): Found {
+  const table = new IndexTable();
+  const empty: SlotNames = { labels: [], owners: [], collections: [], extents: [], rows: 0, bytes: 0 };
+  return { ...assembled(options, table, new Epoch(options.system), empty), retentions: [] };
+}
+
+async function load(options: SealedStoreOptions, head: SlotHead): Promise<Found> {
+  const { keeper, log, system, clock } = options;
+  const key = await keeper.open(head.blob);
+  if (key.length !== EPOCH_KEY_BYTES) throw new RefusalError('keeper', `a key of ${key.length} bytes`);
+  const seals: EpochSeals = epochSeals(key, system);
+  const facts = openFacts(head, seals);
+  await demandLog(log, facts);
+  const table = new IndexTable();
+  const names = await readIndex(log.state, head, seals, table);
+  table.codec.labels = new Names(names.labels);
+  table.codec.owners = new Names(names.owners);
+  for (const [number, block, count] of names.extents) table.extents.set(number, { block, count });
+  table.recount(names);
+  const epoch = new Epoch(system);
+  epoch.begin(head.epoch, key);
+  const found = assembled(options, table, epoch, names);
+  let time = facts.time;
+  const numbers = new Map(found.kept.map((each) => [each.facts.name, each]));
+  const from = { position: facts.position, prior: fromHex(facts.prior), size: facts.size };
+  await log.state.follow(from, (section, block) => {
+    const frame = openFrame(seals.frames, head.epoch, epoch.next(), section);
+    const collection = numbers.get(frame.collection);
+    if (collection === undefined)
+      throw new RefusalError('state', 'changes of a collection that the index does not name');
+    for (const { key, place, stays } of frame.changed)
+      collection.replay(key, stays ? collection.staying(key, place) : place, block);
+    for (const { key, from, value } of frame.moved) collection.move(key, from, value, block);
+    time = Math.max(time, frame.time);
+  });
+  clock.notBefore(time);
+  return { ...found, retentions: names.collections.map(({ retention }) => retention) };
+}
+
+/** @throws RefusalError `state` if the log was cut, or is another */
+async function demandLog(log: RecordLog, { size, root }: SlotFacts): Promise<void> {
+  const { size: durable } = log.durable;
+  if (size > durable)
+    throw new RefusalError('state', `a log of ${durable} records, and stored state that was written with ${size}`);
+  if (size >= log.minimum && toHex(await log.rootAt(size)) !== root)
+    throw new RefusalError(
+      'state',
+      `the log is not the one that the stored state was written with, of ${size} records`,
+    );
+}
+
+/** Collections of the disk and of the policy, over a table. */
+function assembled(
+  { log, system, collections, clock }: SealedStoreOptions,
+  table: IndexTable,
+  epoch: Epoch,
+  names: SlotNames,
+): Omit<Found, 'retentions'> {
+  const shared: Shared = {
+    ...{ system, log, table, epoch },
+    now: () => clock.now(),
+    most: Math.floor((log.state.slotBytes / 8) * ROWS_OF_EIGHT),
+    pending: 0,
+    sweep: () => {},
+    due: () => {},
+  };
+  const all = new Map(names.collections.map((each) => [each.name, each]));
+  const isNew = [...collections.keys()].filter((name) => !all.has(name));
+  const kept = [...all.keys(), ...isNew].map((name, number) => {
+    const { used = [], retention: before = null } = all.get(name) ?? {};
+    const { retention = before ?? Number.POSITIVE_INFINITY, room = ROOM } = collections.get(name) ?? {};
+    const taken: Taken = { size: used.reduce((sum, [, bytes]) => sum + bytes, 0), of: new Map(used) };
+    return new SealedCollection(shared, { name, number, retention, room }, taken);
+  });
+  return { table, epoch, shared, kept };
+}

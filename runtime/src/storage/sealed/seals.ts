@@ -1,0 +1,122 @@
+/**
+ * Seals of stored state (docs/reference/formats.md, "Sealed state"): AES-256-GCM under the keys of
+ * an epoch, and under a key of its own for each value.
+ */
+
+import { createCipheriv, createDecipheriv, hkdfSync } from 'node:crypto';
+import { RefusalError } from '../../errors.ts';
+
+export const KEY_BYTES = 32;
+export const TAG_BYTES = 16;
+const NONCE_BYTES = 12;
+const LENGTH_BYTES = 4;
+/** Steps to which lengths of values are padded: 64 bytes, and an 8th of longer ones. */
+const MIN_STEP_BYTES = 64;
+const STEP_SHARE = 8;
+
+/** One key, under which each number seals once. */
+export class Seal {
+  readonly #key: Uint8Array;
+  readonly #name: Buffer;
+
+  /** @param system whose state it is: nothing of another opens */
+  constructor(key: Uint8Array, system: string) {
+    this.#key = key;
+    this.#name = prefixed(system);
+  }
+
+  /** Sealed bytes, with the tag behind them. @param number never used before under this key */
+  seal(number: number, associated: Uint8Array, plain: Uint8Array): Buffer {
+    const cipher = createCipheriv('aes-256-gcm', this.#key, nonceOf(number));
+    cipher.setAAD(Buffer.concat([this.#name, associated]));
+    return Buffer.concat([cipher.update(plain), cipher.final(), cipher.getAuthTag()]);
+  }
+
+  /** @throws RefusalError `state` for any other bytes than those that were sealed */
+  open(number: number, associated: Uint8Array, sealed: Uint8Array): Buffer {
+    const end = sealed.length - TAG_BYTES;
+    if (end < 0) throw new RefusalError('state', `${sealed.length} sealed bytes`);
+    const decipher = createDecipheriv('aes-256-gcm', this.#key, nonceOf(number), { authTagLength: TAG_BYTES });
+    decipher.setAAD(Buffer.concat([this.#name, associated]));
+    decipher.setAuthTag(sealed.subarray(end));
+    try {
+      return Buffer.concat([decipher.update(sealed.subarray(0, end)), decipher.final()]);
+    } catch (cause) {
+      throw new RefusalError('state', 'bytes on the disk are not the ones that were sealed', { cause });
+    }
+  }
+
+  /** Wipes the key. */
+  wipe(): void {
+    this.#key.fill(0);
+  }
+}
+
+/** The seals of one epoch. */
+export interface EpochSeals {
+  readonly frames: Seal;
+  readonly index: Seal;
+  readonly head: Seal;
+}
+
+/** The seals that follow from an epoch's key. */
+export function epochSeals(key: Uint8Array, system: string): EpochSeals {
+  const derived = (name: string): Seal =>
+    new Seal(new Uint8Array(hkdfSync('sha256', key, '', `enclaim/state/${name}/v1\0`, KEY_BYTES)), system);
+  return { frames: derived('frames'), index: derived('index'), head: derived('head') };
+}
+
+/** The place that a value is sealed to. */
+export interface ValueName {
+  readonly system: string;
+  readonly collection: string;
+  readonly key: string;
+  readonly version: string;
+}
+
+/** Bytes of a sealed value, which tell its length only up to a step. */
+export function sealedBytes(length: number): number {
+  return padded(LENGTH_BYTES + length) + TAG_BYTES;
+}
+
+/** A value under a key that seals nothing else. */
+export function sealValue(key: Uint8Array, name: ValueName, value: Uint8Array): Buffer {
+  const plain = Buffer.alloc(padded(LENGTH_BYTES + value.length));
+  plain.writeUInt32BE(value.length);
+  plain.set(value, LENGTH_BYTES);
+  const sealed = new Seal(key, name.system).seal(0, associatedOf(name), plain);
+  plain.fill(0);
+  return sealed;
+}
+
+/** The value of sealed bytes. @throws RefusalError `state` */
+export function openValue(key: Uint8Array, name: ValueName, sealed: Uint8Array): Buffer {
+  const plain = new Seal(key, name.system).open(0, associatedOf(name), sealed);
+  const length = plain.readUInt32BE();
+  if (length > plain.length - LENGTH_BYTES) throw new RefusalError('state', `a value of ${length} bytes`);
+  return plain.subarray(LENGTH_BYTES, LENGTH_BYTES + length);
+}
+
+function padded(length: number): number {
+  const step = Math.max(MIN_STEP_BYTES, 2 ** Math.floor(Math.log2(length)) / STEP_SHARE);
+  return Math.ceil(length / step) * step;
+}
+
+function associatedOf({ collection, key, version }: ValueName): Buffer {
+  return Buffer.concat([prefixed(collection), prefixed(JSON.stringify(key)), Buffer.from(version, 'latin1')]);
+}
+
+/** A text with its length before it. */
+function prefixed(text: string): Buffer {
+  const bytes = Buffer.from(text);
+  const out = Buffer.alloc(2 + bytes.length);
+  out.writeUInt16BE(bytes.length);
+  out.set(bytes, 2);
+  return out;
+}
+
+function nonceOf(number: number): Buffer {
+  const nonce = Buffer.alloc(NONCE_BYTES);
+  nonce.writeBigUInt64BE(BigInt(number), NONCE_BYTES - 8);
+  return nonce;
+}
