@@ -20,6 +20,7 @@ export const LONG_FILES: readonly string[] = [
   'test/vm/silicon.vm.test.ts',
   'test/vm/serve.vm.test.ts',
   'test/vm/firmware.vm.test.ts',
+  'test/vm/keeper.vm.test.ts',
   'test/vm/linux.vm.test.ts',
   'test/vm/hostile.vm.test.ts',
   'test/vm/egress.vm.test.ts',
