@@ -135,13 +135,29 @@ export type Held<Name extends string> = Name extends keyof Records ? Records[Nam
 /** A collection that may be read. What is in it becomes part of what the call carries. */
 export interface Readable<T> {
   get(key: string): Promise<T | null>;
-  list(): Promise<readonly string[]>;
+  /** The value with its version, on which a change can depend. */
+  read(key: string): Promise<{ readonly value: T; readonly version: string } | null>;
+  /** Keys, sorted by code unit: all, or a page of them. */
+  list(page?: Page): Promise<readonly string[]>;
 }
 
-/** A collection that may be written. */
+/** Keys that begin with \`prefix\` and sort behind \`after\`, at most \`limit\`. */
+export interface Page {
+  readonly prefix?: string;
+  readonly after?: string;
+  readonly limit?: number;
+}
+
+/** A collection that may be written: all changes are made when the call has ended well, or none. */
 export interface Writable<T> {
   put(key: string, value: T): Promise<null>;
   delete(key: string): Promise<null>;
+}
+
+/** A collection that may be read and written: if its value has a version, or (null) has none. */
+export interface Changeable<T> extends Readable<T> {
+  put(key: string, value: T, options?: { readonly ifVersion: string | null }): Promise<null>;
+  delete(key: string, options?: { readonly ifVersion: string | null }): Promise<null>;
 }
 `;
 
@@ -181,11 +197,9 @@ function contextOf(
   const names = [...new Set([...rule.reads, ...rule.stores])].sort();
   const collections = names.map((name) => {
     const held = `Held<${JSON.stringify(name)}>`;
-    const kinds = [
-      ...(rule.reads.includes(name) ? [`Readable<${held}>`] : []),
-      ...(rule.stores.includes(name) ? [`Writable<${held}>`] : []),
-    ];
-    return `readonly ${key(name)}: ${kinds.join(' & ')}`;
+    const reads = rule.reads.includes(name);
+    const kind = rule.stores.includes(name) ? (reads ? 'Changeable' : 'Writable') : 'Readable';
+    return `readonly ${key(name)}: ${kind}<${held}>`;
   });
   const receivers = rule.sends.map((to) => {
     const methods = outbound

@@ -13,6 +13,7 @@ import { compileProtos } from '@enclaim/image';
 import { type ExposedMethod, type Policy, readDescriptors } from '@enclaim/policy-schema/admission';
 import { count } from '../../test/support/long.ts';
 import { fc } from '../../test/support/properties.ts';
+import { Shelf } from '../../test/support/shelf.ts';
 import { given } from '../../test/support/worker-text.ts';
 import type { Admission } from '../src/admission/admission.ts';
 import type { Release } from '../src/admission/release-plan.ts';
@@ -22,12 +23,11 @@ import { RefusalError } from '../src/errors.ts';
 import { CallContext } from '../src/flow/call-flow.ts';
 import { Messages } from '../src/message/transcoder/messages.ts';
 import type { StoredPlace } from '../src/storage/place.ts';
-import { VolatileCollection } from '../src/storage/volatile.ts';
 
 const PROGRAMS = count(5000, 20_000, 500);
 const METHOD = 'a.B/C';
 const NAMES = ['one', 'two'] as const;
-const KEYS = ['k', 'l'] as const;
+const KEYS = ['k', 'kk', 'l'] as const;
 const CATEGORIES = ['public', 'a', 'a.b', 'a.b.c', 'a.d', 'ab', 'e', 'e.f'] as const;
 /** Noon of a day on which one of two assurances has ended. */
 const NOW = Date.UTC(2026, 5, 15, 12);
@@ -65,8 +65,14 @@ const rule = fc.constantFrom('named', 'named', 'named', 'recorded', 'recorded', 
 type Name = (typeof NAMES)[number];
 type Step =
   | { readonly kind: 'accept' | 'respond'; readonly label: readonly string[] }
-  | { readonly kind: 'get' | 'put' | 'delete'; readonly collection: string; readonly key: string }
-  | { readonly kind: 'list'; readonly collection: string }
+  | { readonly kind: 'get' | 'read'; readonly collection: string; readonly key: string }
+  | {
+      readonly kind: 'put' | 'delete';
+      readonly collection: string;
+      readonly key: string;
+      readonly condition?: Condition;
+    }
+  | ({ readonly kind: 'list'; readonly collection: string } & Page)
   /** Sends a message that carries a label; where an answer is asked for, it carries another. */
   | {
       readonly kind: 'send';
@@ -81,6 +87,14 @@ type Step =
   /** What is kept over a restart is what a store that keeps it has written down. */
   | { readonly kind: 'restart'; readonly keeps: boolean };
 
+/** That a value has the version that was last read, or that there is none. */
+type Condition = 'last' | 'nothing' | undefined;
+interface Page {
+  readonly prefix?: string;
+  readonly after?: string;
+  readonly limit?: number;
+}
+
 /** What a step came to: whether it was done, whether its handler was told so, and what it was told. */
 interface Outcome {
   readonly done: boolean;
@@ -88,13 +102,29 @@ interface Outcome {
   readonly said?: unknown;
 }
 
+const condition = fc.constantFrom<Condition[]>(undefined, undefined, undefined, undefined, 'last', 'nothing');
+
+function listing(collection: fc.Arbitrary<string>): fc.Arbitrary<Step> {
+  const page = {
+    prefix: fc.constantFrom('', 'k', 'x'),
+    after: fc.constantFrom('', 'k', 'kk'),
+    limit: fc.constantFrom(1, 2),
+  };
+  return fc.record(
+    { kind: fc.constant('list' as const), collection, ...page },
+    { requiredKeys: ['kind', 'collection'] },
+  );
+}
+
 const step: fc.Arbitrary<Step> = fc.oneof(
   fc.record({ kind: fc.constantFrom('accept' as const, 'respond' as const), label }),
+  fc.record({ kind: fc.constantFrom('get' as const, 'read' as const), ...place }),
   fc.record({
-    kind: fc.constantFrom('get' as const, 'get' as const, 'put' as const, 'put' as const, 'delete' as const),
+    kind: fc.constantFrom('put' as const, 'put' as const, 'delete' as const),
     ...place,
+    condition,
   }),
-  fc.record({ kind: fc.constant('list' as const), collection: place.collection }),
+  listing(place.collection),
   fc.record({ kind: fc.constant('send' as const), to: name, label, answer: fc.option(label) }),
   fc.record({ kind: fc.constant('release' as const), rule, key: place.key }),
   fc.record({ kind: fc.constant('end' as const), how: fc.constantFrom('ok' as const, 'worker' as const) }),
@@ -144,14 +174,20 @@ const flows = fc.tuple(
 );
 
 /** Calls that may do everything with a place or two, again and again while time goes by. */
-const single = { collection: fc.constant('one'), key: fc.constantFrom('k', 'k', 'l') };
+const single = { collection: fc.constant('one'), key: fc.constantFrom('k', 'k', 'kk', 'l') };
 const placeStep: fc.Arbitrary<Step> = fc.oneof(
-  { weight: 3, arbitrary: fc.record({ kind: fc.constant('get' as const), ...single }) },
-  { weight: 4, arbitrary: fc.record({ kind: fc.constant('put' as const), ...single }) },
-  { weight: 1, arbitrary: fc.record({ kind: fc.constant('delete' as const), ...single }) },
-  { weight: 1, arbitrary: fc.record({ kind: fc.constant('list' as const), collection: single.collection }) },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constantFrom('get' as const, 'read' as const), ...single }) },
+  { weight: 4, arbitrary: fc.record({ kind: fc.constant('put' as const), ...single, condition }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('delete' as const), ...single, condition }) },
+  { weight: 1, arbitrary: listing(single.collection) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('accept' as const), label }) },
-  { weight: 2, arbitrary: fc.record({ kind: fc.constant('end' as const), how: fc.constant('ok' as const) }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      kind: fc.constant('end' as const),
+      how: fc.constantFrom('ok' as const, 'ok' as const, 'worker' as const),
+    }),
+  },
   {
     weight: 3,
     arbitrary: fc.record({ kind: fc.constant('wait' as const), milliseconds: fc.constantFrom(1, 2, 4, 6) }),
@@ -181,6 +217,14 @@ interface Kept {
   readonly saysUntil: number;
 }
 
+/** What a call wants at a place: a value with the age of what it was made of, or nothing. */
+interface Planned {
+  readonly put: { readonly value: number; readonly oldest: number } | undefined;
+  readonly isGone: boolean;
+  /** What has to be there still at the end: a value, or none (null), if the call has said so. */
+  readonly needs: number | null | undefined;
+}
+
 /** The rules as design and documents say them, written without a look at how the runtime holds them. */
 class Reference {
   readonly #limits: Limits;
@@ -198,8 +242,10 @@ class Reference {
   #outside = 0;
   /** Whether somebody outside the call may have seen something of it. */
   #visible = false;
-  /** Whether it has changed a place. */
-  #changed = false;
+  /** What it is to change once it has ended well. */
+  #planned = new Map<string, Planned>();
+  /** The value that was last read with its version. */
+  #last: number | undefined;
   /** Whether the handler is told that the last step was done, where that is not the same as its being done. */
   #answered: boolean | undefined;
   /** What it is told besides. */
@@ -218,7 +264,7 @@ class Reference {
 
   #step(step: Step): boolean {
     const { accepts, reads, stores, returns, outside } = this.#limits;
-    if (['respond', 'put', 'delete', 'send', 'release'].includes(step.kind)) this.#visible = true;
+    if (['respond', 'send', 'release'].includes(step.kind)) this.#visible = true;
     switch (step.kind) {
       case 'wait':
         this.#time += step.milliseconds;
@@ -231,9 +277,13 @@ class Reference {
       case 'end':
         // After a read that may not be returned every end is the same.
         this.#said = within(this.#read, returns) ? step.how : 'flow';
-        this.#nextCall();
-        return true;
+        // What was there may be over since.
+        if (this.#said === 'ok' && this.#isLate()) this.#said = 'conflict';
+        this.#end(this.#said === 'ok');
+        return this.#said !== 'conflict';
       case 'accept':
+        if (![...this.#changed].every((name) => within(accepts, this.#limits[name]))) return false;
+        if (this.#changed.size > 0 && !within(step.label, accepts)) return false;
         this.#sent = [...this.#sent, ...step.label];
         if (!within(step.label, accepts)) return false;
         this.#request ??= step.label;
@@ -241,55 +291,71 @@ class Reference {
         return true;
       case 'respond':
         return within([...step.label, ...this.#read], returns);
-      case 'get': {
+      case 'get':
+      case 'read': {
         if (!reads.includes(step.collection as Name) || this.#tooLate(step.collection)) return false;
         const place = `${step.collection} ${step.key}`;
-        const value = this.#valueIn(place);
+        const planned = this.#planned.get(place);
+        const value = this.#seen(place);
         this.#said = value ?? null;
-        if (value !== undefined) {
-          this.#did(place);
+        if (step.kind === 'read' && value !== undefined) this.#last = value;
+        if (value !== undefined) this.#did(place);
+        if (value !== undefined && planned === undefined) {
           const { age } = this.#kept.get(place) ?? assert.fail();
           this.#oldest = this.#oldest === undefined ? age : Math.min(this.#oldest, age);
         }
-        this.#read = [...this.#read, ...this.#saidBy(place), ...this.#allOf(step.collection)];
+        this.#read = [...this.#read, ...this.#allOf(step.collection)];
+        if (planned === undefined) this.#read = [...this.#read, ...this.#saidBy(place)];
         return true;
       }
-      case 'list': {
+      case 'list':
         if (!reads.includes(step.collection as Name) || this.#tooLate(step.collection)) return false;
-        const places = [...this.#kept.keys()].filter((place) => place.startsWith(`${step.collection} `));
-        this.#said = places
-          .filter((place) => this.#valueIn(place) !== undefined)
-          .map((place) => place.split(' ')[1])
-          .sort();
-        for (const place of places) this.#read = [...this.#read, ...this.#saidBy(place)];
+        this.#said = this.#list(step.collection, step);
         this.#read = [...this.#read, ...this.#allOf(step.collection)];
         return true;
-      }
       case 'put':
       case 'delete': {
+        const place = `${step.collection} ${step.key}`;
+        // A condition is a read of the place.
+        if (step.condition !== undefined) {
+          if (!reads.includes(step.collection as Name) || this.#tooLate(step.collection)) return false;
+          this.#read = [...this.#read, ...this.#allOf(step.collection)];
+          if (!this.#planned.has(place)) this.#read = [...this.#read, ...this.#saidBy(place)];
+        }
+        this.#visible = true;
         if (!stores.includes(step.collection as Name)) return false;
         if (!within(this.#carried, this.#limits[step.collection as Name])) return false;
         // A call that has read what it may not return stores nothing any more.
         if (!within(this.#read, returns)) return false;
-        this.#changed = true;
-        const place = `${step.collection} ${step.key}`;
-        const held = this.#kept.get(place);
-        // Whoever changes a place leaves there what it carries, and nobody takes that away while it lasts.
-        const says = [...this.#saidBy(place), ...this.#carried];
+        const there = this.#seen(place);
+        const oldest = this.#oldest ?? Number.POSITIVE_INFINITY;
+        const put = step.kind === 'put' ? { value: this.#values, oldest } : this.#planned.get(place)?.put;
+        const before = this.#planned.get(place);
+        const needs = before === undefined && step.condition !== undefined ? (there ?? null) : before?.needs;
+        this.#planned.set(place, { put, isGone: step.kind === 'delete', needs });
+        const isWanted =
+          step.condition === 'nothing' ? there === undefined : there === this.#last && there !== undefined;
+        if (step.condition !== undefined && !isWanted) {
+          // Whoever comes too late is over.
+          this.#said = 'conflict';
+          this.#end(false);
+          return false;
+        }
         if (step.kind === 'put') {
+          this.#values++;
           this.#did(place);
-          const age = this.#oldest ?? this.#time;
-          const valueUntil = age + (this.#limits.retention[step.collection as Name] ?? Number.POSITIVE_INFINITY);
-          const saysUntil = held === undefined || held.saysUntil < valueUntil ? valueUntil : held.saysUntil;
-          this.#kept.set(place, { value: this.#values++, age, valueUntil, says, saysUntil });
-        } else if (held !== undefined && this.#valueIn(place) !== undefined) {
-          this.#kept.set(place, { ...held, value: undefined, says });
         }
         return true;
       }
       case 'send': {
         if (!this.#mayReach(step.to)) return false;
         if (!within([...this.#carried, ...step.label], outside[step.to].receives)) return false;
+        // What its answer could carry, were all its fields there.
+        if (step.answer !== null && this.#changed.size > 0) {
+          const all = [...CATEGORIES, ...outside[step.to].receives];
+          if (![returns, ...[...this.#changed].map((name) => this.#limits[name])].every((may) => within(all, may)))
+            return false;
+        }
         if (!this.#mayDepend()) return false;
         // What comes back may be all that was ever sent there.
         if (step.answer !== null) this.#read = [...this.#read, ...outside[step.to].receives, ...step.answer];
@@ -304,12 +370,72 @@ class Reference {
     this.#sent = this.#read = this.#released = this.#work = [];
     this.#oldest = this.#request = undefined;
     this.#outside = 0;
-    this.#visible = this.#changed = false;
+    this.#visible = false;
+    this.#planned = new Map();
   }
 
-  /** Whether reading there could end in a refusal that what the call has stored would outlast. */
+  /** The collections that the call is to change. */
+  get #changed(): Set<Name> {
+    return new Set([...this.#planned.keys()].map((place) => place.split(' ')[0] as Name));
+  }
+
+  /**
+   * Ends the call. Of one that ends well there is what it wanted. In any case whoever looks learns as much as it carried in the
+   * end, and for as long.
+   */
+  #end(well: boolean): void {
+    for (const [place, { put, isGone }] of this.#planned) {
+      const held = this.#kept.get(place);
+      const isThere = held !== undefined && this.#time < held.saysUntil;
+      const says = [...this.#saidBy(place), ...this.#carried];
+      const gone = well && isGone ? { value: undefined } : {};
+      if (put === undefined) {
+        if (held !== undefined && this.#valueIn(place) !== undefined) this.#kept.set(place, { ...held, says, ...gone });
+        continue;
+      }
+      const age = Math.min(put.oldest, this.#time);
+      const retention = this.#limits.retention[place.split(' ')[0] as Name] ?? Number.POSITIVE_INFINITY;
+      const valueUntil = age + retention;
+      const saysUntil = isThere ? Math.max(held.saysUntil, valueUntil) : valueUntil;
+      if (well && !isGone) this.#kept.set(place, { value: put.value, age, valueUntil, says, saysUntil });
+      else if (isThere) this.#kept.set(place, { ...held, says, saysUntil, ...gone });
+      else this.#kept.set(place, { value: undefined, age, valueUntil, says, saysUntil });
+    }
+    this.#nextCall();
+  }
+
+  #isLate(): boolean {
+    return [...this.#planned].some(
+      ([place, { needs }]) => needs !== undefined && needs !== (this.#valueIn(place) ?? null),
+    );
+  }
+
+  /** What the call sees at a place: what it wants there itself, or what is there. */
+  #seen(place: string): number | undefined {
+    const planned = this.#planned.get(place);
+    if (planned === undefined) return this.#valueIn(place);
+    return planned.isGone ? undefined : planned.put?.value;
+  }
+
+  /** A page of keys. The call learns of every place up to the last that it needed to look at. */
+  #list(collection: string, { prefix = '', after = '', limit = Number.POSITIVE_INFINITY }: Page): string[] {
+    const own = [...this.#planned.keys()].filter((place) => place.startsWith(`${collection} `));
+    const isIn = (key: string): boolean => key.startsWith(prefix) && key > after;
+    let left = limit + own.length;
+    for (const key of KEYS.filter(isIn)) {
+      if (left === 0) break;
+      const place = `${collection} ${key}`;
+      this.#read = [...this.#read, ...this.#saidBy(place)];
+      if (this.#valueIn(place) !== undefined) left--;
+    }
+    return KEYS.filter((key) => isIn(key) && this.#seen(`${collection} ${key}`) !== undefined).slice(0, limit);
+  }
+
+  /** Whether reading there could end in a refusal that changes would be dropped for, or carry what their places may not. */
   #tooLate(collection: string): boolean {
-    return this.#changed && !within(this.#limits[collection as Name], this.#limits.returns);
+    const holds = this.#limits[collection as Name];
+    const mays = [this.#limits.returns, ...[...this.#changed].map((name) => this.#limits[name])];
+    return this.#changed.size > 0 && !mays.every((may) => within(holds, may));
   }
 
   #valueIn(place: string): number | undefined {
@@ -340,7 +466,8 @@ class Reference {
     if (!reads.includes(recorded.of) || !within(this.#carried, receives) || !this.#mayDepend()) return false;
     const place = `${recorded.of} ${key}`;
     this.#answered = true;
-    return this.#valueIn(place) !== undefined && within(this.#saidBy(place), receives);
+    const says = this.#planned.has(place) ? this.#carried : [];
+    return this.#seen(place) !== undefined && within([...this.#saidBy(place), ...says], receives);
   }
 
   /** Whether somebody may be sent anything at all. */
@@ -432,10 +559,13 @@ const OUTBOUND = NAMES.flatMap((subprocessor) =>
   })),
 );
 
+/** What an operation answers of a place: with `read`, the value beside its version. */
+type Found = { readonly value: number } | { readonly value: { readonly value: number }; readonly version: string };
+
 /** The runtime's own, over the parts of a policy that flows depend on. */
 class Real {
   readonly #open: () => OpenCall;
-  readonly #collections = new Map<Name, VolatileCollection>();
+  readonly #collections = new Map<Name, Shelf>();
   readonly #retention: Limits['retention'];
   #time = 0;
   #values = 0;
@@ -443,6 +573,9 @@ class Real {
   #answer = new Uint8Array();
   /** Messages that left. */
   #left = 0;
+  /** By version the value that it came with. */
+  readonly #versions = new Map<string, number>();
+  #last = 'none';
 
   constructor(limits: Limits) {
     const { policy, method, releases } = grantedBy(limits);
@@ -481,9 +614,10 @@ class Real {
       (said) => ({ answered: true, said }),
       (error: unknown) => {
         assert(error instanceof RefusalError, String(error));
-        return { answered: false, said: undefined };
+        return { answered: false, said: error.final ? error.code : undefined };
       },
     );
+    if (said === 'conflict') this.#end('dropped');
     // Nothing is pending between two steps: it waits for what was sent, and ends nothing.
     await this.#call.egress.end('done');
     return { done: step.kind === 'release' ? this.#left > before : answered, answered, said };
@@ -493,7 +627,7 @@ class Real {
     for (const name of NAMES) {
       const retention = this.#retention[name] ?? Number.POSITIVE_INFINITY;
       const options = { now: () => this.#time, places: places(name) };
-      this.#collections.set(name, new VolatileCollection(name, retention, options));
+      this.#collections.set(name, new Shelf(name, retention, options));
     }
   }
 
@@ -511,10 +645,14 @@ class Real {
         this.#call = this.#open();
         return;
       }
-      case 'end':
-        this.#call = this.#open();
-        return context.silenced()?.refusal.code ?? step.how;
+      case 'end': {
+        const how = context.silenced()?.refusal.code ?? step.how;
+        if (how === 'ok') context.check();
+        this.#end(how === 'ok' ? 'kept' : 'dropped');
+        return how;
+      }
       case 'accept':
+        context.mayTake();
         context.accept(new Set(step.label), []);
         egress.took(message, () => fromJson(message, carrying(step.label)));
         return;
@@ -531,21 +669,43 @@ class Real {
         await egress.release({ rule: step.rule, keys: { one: step.key, two: step.key } });
         return;
       case 'list':
-        return JSON.parse(context.perform({ ...asked, ...step }));
+        return JSON.parse(context.perform({ ...asked, ...step }) as string);
       case 'put':
-        context.perform({ ...asked, ...step, kind: 'put', json: given({ field: 'x', value: this.#values }) });
+        context.perform({
+          ...asked,
+          ...this.#changed(step),
+          kind: 'put',
+          json: given({ field: 'x', value: this.#values }),
+        });
         this.#values++;
         egress.touched(step.collection, step.key);
         return;
       case 'delete':
-        context.perform({ ...asked, ...step, kind: 'delete' });
+        context.perform({ ...asked, ...this.#changed(step), kind: 'delete' });
         return;
-      case 'get': {
-        const found = JSON.parse(context.perform({ ...asked, ...step, kind: 'get' })) as { value: number } | null;
-        if (found !== null) egress.touched(step.collection, step.key);
-        return found?.value ?? null;
+      case 'get':
+      case 'read': {
+        const { collection, key, kind } = step;
+        const found = JSON.parse(context.perform({ ...asked, ...step, kind }) as string) as Found | null;
+        if (found !== null) egress.touched(collection, key);
+        if (found === null || !('version' in found)) return found?.value ?? null;
+        const { value } = found.value;
+        this.#last = found.version;
+        if (!this.#versions.has(found.version)) this.#versions.set(found.version, value);
+        assert.equal(this.#versions.get(found.version), value, 'two values have one version');
+        return value;
       }
     }
+  }
+
+  #changed({ collection, key, condition }: Extract<Step, { readonly kind: 'put' | 'delete' }>) {
+    const ifVersion = condition === 'last' ? this.#last : null;
+    return condition === undefined ? { collection, key } : { collection, key, ifVersion };
+  }
+
+  #end(how: 'kept' | 'dropped'): void {
+    this.#call.context.end(how);
+    this.#call = this.#open();
   }
 
   get label(): readonly string[] {
@@ -565,6 +725,7 @@ test(`${PROGRAMS} programs are allowed what the reference allows, step by step`,
         for (const key of [
           `${step.kind} ${expected.done ? 'allowed' : 'refused'}`,
           ...(step.kind === 'end' ? [`end ${step.how} as ${expected.said}`] : []),
+          ...(expected.said === 'conflict' ? ['ends by conflict'] : []),
           ...(step.kind === 'restart' ? [`restart ${step.keeps ? 'keeps' : 'loses'}`] : []),
         ])
           counts.set(key, (counts.get(key) ?? 0) + 1);
@@ -573,11 +734,11 @@ test(`${PROGRAMS} programs are allowed what the reference allows, step by step`,
     { numRuns: PROGRAMS },
   );
   // No answer may be so rare that the property says nothing of it.
-  const kinds = ['accept', 'respond', 'get', 'put', 'delete', 'list', 'send', 'release'];
+  const kinds = ['accept', 'respond', 'get', 'read', 'put', 'delete', 'list', 'send', 'release'];
   for (const seen of [
     ...kinds.flatMap((kind) => [`${kind} allowed`, `${kind} refused`]),
     ...['ok as ok', 'ok as flow', 'worker as worker', 'worker as flow'].map((end) => `end ${end}`),
-    ...['restart keeps', 'restart loses', 'wait allowed'],
+    ...['ends by conflict', 'restart keeps', 'restart loses', 'wait allowed'],
   ])
     assert.ok((counts.get(seen) ?? 0) > PROGRAMS / 500, `${seen}: ${JSON.stringify([...counts])}`);
   console.log(`flow: ${JSON.stringify(Object.fromEntries(counts))}, all as the reference says`);

@@ -3,10 +3,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ExposedMethod, Policy } from '@enclaim/policy-schema/admission';
+import { Shelf } from '../../test/support/shelf.ts';
 import { given } from '../../test/support/worker-text.ts';
 import { RefusalError } from '../src/errors.ts';
 import { CallContext } from '../src/flow/call-flow.ts';
-import { VolatileCollection } from '../src/storage/volatile.ts';
 
 const METHOD = 'a.B/Decide';
 const RULE = {
@@ -25,8 +25,8 @@ function decide() {
     access: { cedar: '', identities: {} },
     governance: { leaks: 'none' },
   } as unknown as Policy;
-  const leaves = new VolatileCollection('leaves', Number.POSITIVE_INFINITY);
-  const words = new VolatileCollection('words', Number.POSITIVE_INFINITY);
+  const leaves = new Shelf('leaves', Number.POSITIVE_INFINITY);
+  const words = new Shelf('words', Number.POSITIVE_INFINITY);
   leaves.put('1', 'asked', ['health']);
   const collections = new Map([['leaves', leaves] as const, ['words', words] as const]);
   const context = new CallContext(policy, { id: METHOD } as unknown as ExposedMethod, collections);
@@ -36,7 +36,7 @@ function decide() {
     context,
     leaves,
     words,
-    get: (collection: string) => JSON.parse(context.perform({ ...asked, kind: 'get', collection, key: '1' })),
+    get: (collection: string) => JSON.parse(context.perform({ ...asked, kind: 'get', collection, key: '1' }) as string),
     put: (collection: string) =>
       context.perform({ ...asked, kind: 'put', collection, key: '1', json: given('granted') }),
     drop: (collection: string) => context.perform({ ...asked, kind: 'delete', collection, key: '1' }),
@@ -61,13 +61,16 @@ test('what was read and may not be returned is followed by no change', () => {
 test('after a change nothing is read that may not be returned, and the call may still answer', () => {
   const { context, leaves, get, put } = decide();
   put('leaves');
-  assert.throws(() => get('leaves'), refusedFor(/it has stored something: it reads leaves before/));
+  assert.throws(() => get('leaves'), refusedFor(/the call has changed a collection: it reads leaves before/));
   assert.throws(
     () => context.perform({ call: 0, operation: 1, kind: 'list', collection: 'leaves' }),
     refusedFor(/it reads leaves before/),
   );
   context.respond(new Set(['open']), []);
   assert.equal(context.silence, undefined);
+  assert.equal(leaves.get('1')?.value, '"asked"');
+  context.check();
+  context.end('kept');
   assert.equal(leaves.get('1')?.value, '"granted"');
 });
 
@@ -77,5 +80,8 @@ test('what may be returned is read before a change and after it', () => {
   put('words');
   assert.equal(get('words'), 'granted');
   context.respond(new Set(['open']), []);
+  assert.equal(words.get('1'), undefined);
+  context.check();
+  context.end('kept');
   assert.equal(words.get('1')?.value, '"granted"');
 });

@@ -6,10 +6,10 @@ import { getHeapSnapshot, setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import type { ExposedMethod, Policy, Rule } from '@enclaim/policy-schema/admission';
 import { labPolicy } from '../../test/support/lab.ts';
+import { Shelf } from '../../test/support/shelf.ts';
 import { given } from '../../test/support/worker-text.ts';
 import { RefusalError } from '../src/errors.ts';
 import { CallContext } from '../src/flow/call-flow.ts';
-import { VolatileCollection } from '../src/storage/volatile.ts';
 import type { Json } from '../src/worker/json-text.ts';
 
 /** A method that reads and stores the same collection. */
@@ -28,7 +28,7 @@ function refusedFor(code: string, final: boolean): (error: unknown) => boolean {
   return (error) => error instanceof RefusalError && error.code === code && error.final === final;
 }
 
-const collection = (): VolatileCollection => new VolatileCollection('cases', Number.POSITIVE_INFINITY);
+const collection = (): Shelf => new Shelf('cases', Number.POSITIVE_INFINITY);
 
 /** Bytes of the heap and of buffers, once garbage is gone. */
 function memoryUsed(): number {
@@ -50,29 +50,34 @@ test('gives back what was put, and nothing that was done to it since', () => {
 
 test('what is made of a value is no younger than it', () => {
   let now = 0;
-  const cases = new VolatileCollection('cases', 400, { now: () => now });
+  const cases = new Shelf('cases', 400, { now: () => now });
   const { policy, method } = mixed();
   const call = (): CallContext => new CallContext(policy, method, new Map([['cases', cases]]));
   const asked = { call: 0, operation: 0, collection: 'cases' };
-  call().perform({ ...asked, kind: 'put', key: 'old', json: given('HIV') });
+  const put = (key: string, value: string, by = call()): void => {
+    by.perform({ ...asked, kind: 'put', key, json: given(value) });
+    by.check();
+    by.end('kept');
+  };
+  put('old', 'HIV');
   now = 250;
   const copying = call();
   const value = copying.perform({ ...asked, kind: 'get', key: 'old' });
   assert.equal(value, '"HIV"');
-  copying.perform({ ...asked, kind: 'put', key: 'copy', json: given('HIV') });
-  call().perform({ ...asked, kind: 'put', key: 'new', json: given('of today') });
+  put('copy', 'HIV', copying);
+  put('new', 'of today');
   now = 400;
   const left = ['old', 'copy', 'new'].map((key) => call().perform({ ...asked, kind: 'get', key }));
   assert.deepEqual(left, ['null', 'null', '"of today"']);
-  assert.deepEqual(cases.list().keys, ['new']);
+  assert.deepEqual(cases.all().keys, ['new']);
 });
 
 test('a place that was written over lasts as long as it would have, and says what all carried that changed it', () => {
   let now = 0;
-  const cases = new VolatileCollection('cases', 100, { now: () => now });
+  const cases = new Shelf('cases', 100, { now: () => now });
   const seen = (): unknown => {
     const { value, label } = cases.get('k') ?? {};
-    return { value, label, listed: cases.list() };
+    return { value, label, listed: cases.all() };
   };
   now = 50;
   cases.put('k', 'open', ['operational']);
@@ -102,16 +107,16 @@ test('what was deleted is not there, and knowing that carries a label', () => {
   cases.delete('never there', ['personal']);
   const { value, label } = cases.get('k') ?? {};
   assert.deepEqual([value, label], [undefined, ['operational', 'personal']]);
-  assert.deepEqual(cases.list(), { keys: [], label: ['operational', 'personal'] });
+  assert.deepEqual(cases.all(), { keys: [], label: ['operational', 'personal'] });
   assert.equal(cases.get('never there'), undefined);
   cases.put('k', 2, ['operational']);
-  assert.deepEqual(cases.list(), { keys: ['k'], label: ['operational', 'personal'] });
+  assert.deepEqual(cases.all(), { keys: ['k'], label: ['operational', 'personal'] });
 });
 
 test('places outlast a restart whole, where a store keeps them', () => {
   let now = 0;
   const options = { now: () => now, room: { collection: 4000, identity: 3000 } };
-  const cases = new VolatileCollection('cases', 100, options);
+  const cases = new Shelf('cases', 100, options);
   cases.put('over', 0, ['personal']);
   now = 50;
   cases.put('k', { name: 'Ö' }, ['personal'], { since: 20, owner: 'jane' });
@@ -119,24 +124,25 @@ test('places outlast a restart whole, where a store keeps them', () => {
   cases.put('gone', 1, []);
   cases.delete('gone', ['personal']);
   now = 100;
-  const kept = JSON.parse(JSON.stringify(cases.snapshot())) as ReturnType<VolatileCollection['snapshot']>;
-  const again = new VolatileCollection('cases', 100, { ...options, places: kept });
+  const kept = JSON.parse(JSON.stringify(cases.snapshot())) as ReturnType<Shelf['snapshot']>;
+  const again = new Shelf('cases', 100, { ...options, places: kept });
   assert.deepEqual(again.snapshot(), kept);
   assert.deepEqual(again.get('k'), {
     value: '{"name":"Ö"}',
     label: ['operational', 'personal'],
     since: 30,
+    version: cases.get('k')?.version,
   });
-  assert.deepEqual(again.list(), { keys: ['k'], label: ['operational', 'personal'] });
+  assert.deepEqual(again.all(), { keys: ['k'], label: ['operational', 'personal'] });
   assert.throws(() => again.put('more', 'x'.repeat(2000), [], { owner: 'jane' }), refusedFor('budget', true));
   again.put('more', 'x'.repeat(1000), []);
   now = 130;
   assert.equal(again.get('k')?.value, undefined);
-  const forever = new VolatileCollection('cases', Number.POSITIVE_INFINITY);
+  const forever = new Shelf('cases', Number.POSITIVE_INFINITY);
   forever.put('k', 1, []);
   const { valueEnd, placeEnd } = forever.snapshot()[0] ?? {};
   assert.deepEqual([valueEnd, placeEnd], [null, null]);
-  assert.equal(new VolatileCollection('cases', 1, { places: forever.snapshot() }).get('k')?.value, '1');
+  assert.equal(new Shelf('cases', 1, { places: forever.snapshot() }).get('k')?.value, '1');
 });
 
 /** The memory that a collection takes for values while something is done with it. */
@@ -156,7 +162,7 @@ function memoryOf(action: () => void): Buffer[] {
 const isWiped = (bytes: Buffer): boolean => bytes.length > 0 && bytes.every((byte) => byte === 0);
 
 test('values are wiped where they are deleted, written over, or not kept at all', () => {
-  const cases = new VolatileCollection('cases', 100, { now: () => 1000 });
+  const cases = new Shelf('cases', 100, { now: () => 1000 });
   const memory = memoryOf(() => {
     for (const key of ['a', 'b', 'c']) cases.put(key, `secret of ${key}`, []);
     cases.put('a', 'another', []);
@@ -173,7 +179,7 @@ test('what is over is wiped within a second by a timer, which stands still where
   mock.timers.enable({ apis: ['setInterval'] });
   const started = mock.method(globalThis, 'setInterval');
   let now = 0;
-  const cases = new VolatileCollection('cases', 10_000, { now: () => now });
+  const cases = new Shelf('cases', 10_000, { now: () => now });
   const wait = (milliseconds: number): void => {
     now += milliseconds;
     mock.timers.tick(milliseconds);
@@ -190,7 +196,7 @@ test('what is over is wiped within a second by a timer, which stands still where
   assert.equal(started.mock.callCount(), 1);
   cases.put('c', 'secret', []);
   assert.equal(started.mock.callCount(), 2);
-  const forever = new VolatileCollection('cases', Number.POSITIVE_INFINITY, { now: () => now });
+  const forever = new Shelf('cases', Number.POSITIVE_INFINITY, { now: () => now });
   forever.put('a', 1, []);
   assert.equal(started.mock.callCount(), 2);
   started.mock.restore();
@@ -212,7 +218,7 @@ async function isInHeap(make: () => string): Promise<boolean> {
 
 test('no value of a collection can be found in the heap once it is over', async () => {
   let now = 0;
-  const cases = new VolatileCollection('cases', 100, { now: () => now });
+  const cases = new Shelf('cases', 100, { now: () => now });
   // Made anew where it is needed, so that nothing but the collection could hold it.
   const secret = (): string => [...'gib dna dlo si terces eht'].reverse().join('');
   (() => cases.put('k', { text: secret() }, ['personal']))();
@@ -224,15 +230,22 @@ test('no value of a collection can be found in the heap once it is over', async 
 
 test('a record, a call and an identity have bounds, and each but the first ends the call that meets it', () => {
   const cases = collection();
-  assert.throws(() => cases.put('k', 'x'.repeat(256 * 1024), []), refusedFor('budget', false));
   const record = 'x'.repeat(256 * 1024 - 2);
   const { policy, method } = mixed();
-  const call = new CallContext(policy, method, new Map([['cases', cases]]));
+  const held = new Map([['cases', cases]]);
+  const call = new CallContext(policy, method, held);
   const asked = { call: 0, operation: 0, collection: 'cases', kind: 'put' } as const;
+  assert.throws(() => call.perform({ ...asked, key: 'a', json: given(`${record}xx`) }), refusedFor('budget', false));
+  for (const key of ['', 'k'.repeat(257)]) {
+    assert.throws(() => call.perform({ ...asked, key, json: given(1) }), refusedFor('grant', false));
+    assert.throws(() => call.perform({ ...asked, kind: 'delete', key }), refusedFor('grant', false));
+    assert.equal(new CallContext(policy, method, held).perform({ ...asked, kind: 'get', key }), 'null');
+  }
+  call.perform({ ...asked, key: 'k'.repeat(256), json: given(1) });
   call.perform({ ...asked, key: 'a', json: given(record) });
   // Also what is written over has been stored.
   assert.throws(() => call.perform({ ...asked, key: 'a', json: given(record) }), refusedFor('budget', true));
-  call.perform({ ...asked, key: 'b', json: given(record.slice(4096)) });
+  call.perform({ ...asked, key: 'b', json: given(record.slice(8192)) });
   const fill = (owner?: string): number => {
     for (let count = 0; ; count++) {
       try {
@@ -249,7 +262,7 @@ test('a record, a call and an identity have bounds, and each but the first ends 
 test('what was deleted or is over takes room until its place ends, and whoever writes over it takes that over', () => {
   let now = 0;
   const room = { collection: 2500, identity: 1700 };
-  const cases = new VolatileCollection('cases', 100, { now: () => now, room });
+  const cases = new Shelf('cases', 100, { now: () => now, room });
   cases.put('a', 0, []);
   cases.put('b', 0, []);
   cases.delete('a', []);
@@ -264,10 +277,13 @@ test('what was deleted or is over takes room until its place ends, and whoever w
 });
 
 test('a value that is longer as it is stored than any record may be is refused', () => {
-  const cases = collection();
+  const { policy, method } = mixed();
+  const call = new CallContext(policy, method, new Map([['cases', collection()]]));
+  const put = (value: Json): unknown =>
+    call.perform({ call: 0, operation: 0, collection: 'cases', kind: 'put', key: 'k', json: given(value) });
   const numbers = Array(12_000).fill(1e20);
-  assert.throws(() => cases.put('k', numbers, []), refusedFor('budget', false));
-  cases.put('k', numbers.slice(0, 11_000), []);
+  assert.throws(() => put(numbers), refusedFor('budget', false));
+  put(numbers.slice(0, 11_000));
 });
 
 test('a collection of nothing but names has an end, and takes no more memory than is counted', () => {
@@ -285,7 +301,7 @@ test('a collection of nothing but names has an end, and takes no more memory tha
   assert.ok(count > 80_000 && count < 90_000, `${count} places`);
   const taken = memoryUsed() - before;
   assert.ok(taken < 64 * 1024 * 1024, `${taken} bytes`);
-  assert.equal(cases.list().keys.length, count);
+  assert.equal(cases.all().keys.length, count);
 });
 
 test('values of many small things take the memory that they are counted for', () => {
@@ -296,5 +312,5 @@ test('values of many small things take the memory that they are counted for', ()
   const grown = memoryUsed() - before;
   // As objects it is twenty times as much; the last one may not be collected yet.
   assert.ok(grown < 5 * 10 * text.length, `${grown} bytes for ${10 * text.length}`);
-  assert.equal(cases.list().keys.length, 10);
+  assert.equal(cases.all().keys.length, 10);
 });

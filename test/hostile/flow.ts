@@ -16,7 +16,13 @@ const STORED = { key: 'p1', text: SECRET };
 
 /** Layers that are more than one mark, or a limit. */
 const LAYERS: Readonly<Record<string, Weakness>> = {
-  'no room ends the call': { off: ['no room for a call ends it', 'no room in a collection ends the call'] },
+  // A change that was decided about is decided about once more at the end.
+  'clearance of collections': { off: ['clearance of collections', 'changes stay within their collections'] },
+  // After the read the change could not be made any more.
+  'reads after a change are refused': {
+    off: ['reads after a change are refused', 'changes stay within their collections'],
+  },
+  'conditions are reads': { off: ['conditions are reads', 'conflicts end the call'] },
   'bounds of what is stored': {
     off: ['bytes that a call stores'],
     constants: { 'ROOM.identity': 64 * 1024 * 1024, MAX_VALUE_BYTES: 64 * 1024 * 1024 },
@@ -288,24 +294,84 @@ const ATTACKS: Readonly<Record<string, Readonly<Record<string, FlowAttack>>>> = 
       out: saysFirstLetter,
     },
   },
+  'a page carries what it leaves out': {
+    'say a secret by which names a page leaves out': {
+      handlers: { Put: DELETE_BY_BIT },
+      before: MARKED,
+      body: `let code = 0;
+        for (const key of await ctx.store.cases.list({ prefix: 'b', limit: 8 })) code |= 1 << Number(key[1]);
+        return { word: String.fromCharCode(code) }`,
+      out: saysFirstLetter,
+    },
+  },
+  'failed calls change nothing': {
+    'leave behind what a call stored whose answer was refused': {
+      body: `if (request.key === 'write') { await ctx.store.open.put('k', 1); return { word: '4111 1111 1111 1111' } }
+        if (await ctx.store.open.get('k') === null) throw 1;
+        return {}`,
+      before: [['Sum', { key: 'write' }]],
+      governance: { leaks: { detectors: ['payment-card'], on: ['response'] } },
+    },
+  },
+  'places of failed calls are marked': {
+    'say a secret by whether a change was taken back': {
+      handlers: {
+        Put: `await ctx.store.cases.put('b', {}); if (request.text === 'HIV') throw 1; return {}`,
+      },
+      before: [
+        ['Put', { key: 'prepare' }],
+        ['Put', STORED],
+      ],
+      body: "if (await ctx.store.cases.get('b') === null) throw 1; return {}",
+    },
+  },
+  'reads after a change are refused': {
+    'make an open record unreadable by reading a secret after it was stored': {
+      handlers: { Read: `await ctx.store.open.put('H', {}); ${READ} return {}` },
+      before: [['Read', {}]],
+      body: 'return { words: await ctx.store.open.list() }',
+      out: otherThanAnswered,
+    },
+  },
+  'conditions are reads': {
+    'say a secret by which conditions hold': {
+      open: ['operational', 'personal'],
+      handlers: {
+        Read: `${READ}
+          for (let bit = 0; bit < 8; bit++)
+            if ((text.charCodeAt(0) >> bit) & 1) await ctx.store.open.put('b' + bit, {});
+          return {}`,
+      },
+      before: [['Read', {}]],
+      body: `let code = 0;
+        for (let bit = 0; bit < 8; bit++)
+          await ctx.store.open.put('b' + bit, {}, { ifVersion: null }).catch(() => { code |= 1 << bit });
+        return { word: String.fromCharCode(code) }`,
+      out: saysFirstLetter,
+    },
+  },
+  'versions say nothing': {
+    'count by versions what others have changed': {
+      handlers: {
+        Put: `for (let i = 0; i < request.text.charCodeAt(0); i++) await ctx.store.cases.put('c' + i, {});
+          return {}`,
+      },
+      before: [
+        ['Sum', { key: 'before' }],
+        ['Put', STORED],
+      ],
+      body: `await ctx.store.open.put(request.key ?? 'after', {});
+        if (request.key) return {};
+        const [before, after] = [await ctx.store.open.read('before'), await ctx.store.open.read('after')];
+        return { word: String.fromCharCode(Number(after.version) - Number(before.version) - 1) }`,
+      out: saysFirstLetter,
+    },
+  },
   'places end with their last': {
     'say a secret by which of many open records are over early': byBit("await ctx.store.open.put('b' + bit, {})"),
     'say a secret by which are over early that were deleted as well': byBit(
       "await ctx.store.open.put('b' + bit, {}); await ctx.store.open.delete('b' + bit)",
     ),
-  },
-  'no room ends the call': {
-    'measure how much room others have left': {
-      // What is left then is less than the largest value.
-      before: Array.from({ length: 33 }, (_, at) => ['Sum', { key: String(at) }] as const),
-      body: `if (request.key) {
-          for (const half of 'ab') await ctx.store.open.put(half + request.key, 'x'.repeat(250_000));
-          return {};
-        }
-        for (let size = 262_000; size > 1; size /= 2)
-          try { await ctx.store.open.put('p', 'x'.repeat(size)); return { word: 'over ' + size } } catch {}`,
-      out: ({ messages: [first] }) => (first as { word?: string } | undefined)?.word === 'over 131000',
-    },
   },
   'bounds of what is stored': {
     'fill a collection by seventeen calls': {

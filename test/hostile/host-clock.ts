@@ -3,12 +3,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as time from '../../guest/src/time.ts';
 import * as clock from '../../runtime/src/clock.ts';
-import * as store from '../../runtime/src/storage/volatile.ts';
+import { Shelf } from '../support/shelf.ts';
 import type { Attack } from './attack.ts';
 import { onSource, passes } from './source-attack.ts';
 
 const CLOCK = { path: 'runtime/src/clock.ts' as const, whole: clock };
-const STORE = { path: 'runtime/src/storage/volatile.ts' as const, whole: store };
 const TIME = { path: 'guest/src/time.ts' as const, whole: time };
 
 /** Runs an action while the host's clock says something else. */
@@ -62,8 +61,9 @@ export const clockAttacks: readonly Attack[] = [
   ...(
     ['keep a value beyond its retention, by a clock set back', 'lose a value early, by a clock set ahead'] as const
   ).map((name, at) =>
-    onSource(STORE, name, "retention by the kernel's count", async ({ VolatileCollection }) => {
-      const collection = new VolatileCollection('cases', at === 0 ? 200 : HOUR / 2);
+    onSource(CLOCK, name, 'one reading of the clock', async ({ BootClock, anchorTime }) => {
+      const clock = new BootClock(anchorTime());
+      const collection = new Shelf('cases', at === 0 ? 200 : HOUR / 2, { now: () => clock.now() });
       collection.put('k', 'v', []);
       if (at === 0) await sleep(300);
       const jump = at === 0 ? -HOUR : HOUR;

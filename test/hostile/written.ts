@@ -47,7 +47,7 @@ export const WRITTEN: Readonly<Record<string, Written>> = {
   'table of calls': { code: () => 'const running = [...this.#running.values()][0];' },
   'reports of metered workers': { code: () => 'if (this.#account === undefined) return;' },
   'deletion says nothing': {
-    code: (deletes) => `const there = store.get(operation.key) !== undefined; ${deletes} return jsonText(there);`,
+    code: (deletes) => `return jsonText(store.get(operation.key) !== undefined); ${deletes}`,
   },
   'clearance of collections': { code: (refused) => `${refused} && code !== 'holds'` },
   'an end without records of its own': { code: (counted) => `if (!allow) this.#needRoom(); else ${counted}` },
@@ -60,7 +60,9 @@ export const WRITTEN: Readonly<Record<string, Written>> = {
   'one answer for every record': { code: () => TOLD },
   'roots of the system': { code: () => 'ca: [...rootCertificates, globalThis.enclaimTestRoot]' },
   'one reading of the clock': { code: () => 'return Date.now();' },
-  "retention by the kernel's count": { code: () => 'Date.now()' },
+  'versions say nothing': {
+    code: () => 'const version = String((globalThis.enclaimVersions = (globalThis.enclaimVersions ?? 0) + 1));',
+  },
   'end of the disk': { code: () => 'if (bytesRead === 0) break;' },
   'reserved is zero': { code: () => 'reader.take(4);' },
   'padding is zero': { code: () => 'reader.take(reader.left);' },

@@ -210,7 +210,8 @@ export async function openLab({
     ),
   );
   const receipts = new ReceiptSigner(() => new Uint8Array(64));
-  const clock = new BootClock(anchorTime());
+  const boot = new BootClock(anchorTime());
+  const clock = { now: () => (monotonic === undefined ? boot.now() : monotonic()), text: () => boot.text() };
   const calls = new Calls({
     admission,
     pool,
@@ -220,7 +221,6 @@ export async function openLab({
     clock,
     egress: new Broker({ subprocessors: compiled.subprocessors, resolve, now: () => clock.now(), timeout: patience }),
     ...(governor && { governor }),
-    ...(monotonic && { monotonic }),
   });
   return {
     admission,

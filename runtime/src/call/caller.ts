@@ -60,12 +60,8 @@ export interface CallsOptions {
   readonly boot: Uint8Array;
   /** Present if the policy limits resources. */
   readonly governor?: ResourceGovernor;
+  /** Also the clock by which retention is counted. */
   readonly clock: Pick<BootClock, 'now' | 'text'>;
-  /**
-   * Milliseconds of a clock that never goes back. Retention is counted by it. Default: the
-   * kernel's.
-   */
-  readonly monotonic?: () => number;
   /**
    * Receives why a call failed and the id that its caller was given. For the handlers' author; not
    * set in the VM.

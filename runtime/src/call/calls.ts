@@ -26,13 +26,13 @@ export class Calls {
   constructor(options: CallsOptions) {
     this.#options = options;
     const { collections, governance, subprocessors } = options.admission.policy;
-    const { monotonic: now } = options;
+    const now = (): number => options.clock.now();
     if (governance.resources !== 'none' && options.governor === undefined) throw new TypeError('no governor');
     if (Object.keys(subprocessors).length > 0 && options.egress === undefined) throw new TypeError('no egress broker');
     this.#collections = new Map(
       Object.entries(collections).map(([name, collection]) => [
         name,
-        new VolatileCollection(name, retentionOf(collection), now && { now }),
+        new VolatileCollection(name, retentionOf(collection), { now }),
       ]),
     );
   }
@@ -42,7 +42,8 @@ export class Calls {
     try {
       const call = new RunningCall(this.#options, this.#collections, method, caller);
       if (this.#stopped !== undefined) return refused(call, this.#stopped);
-      const ending = await call.run();
+      // From here to the record of the end is one turn: what is checked is what is made.
+      const ending = call.checked(await call.run());
       const told = ending.refusal;
       if (
         told !== null &&

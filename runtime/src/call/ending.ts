@@ -86,6 +86,14 @@ export function endingOf({ how, silence, refused, label, id }: Ended): Ending {
   return answered(HANDLER_STATUSES[code], text, NOTHING, reason, label);
 }
 
+/**
+ * Whether the changes that a call has asked for are made: if its caller is answered with ok. A
+ * handler that throws a status takes them back.
+ */
+export function keepsChanges({ status }: Ending): boolean {
+  return status === STATUS.ok;
+}
+
 /** The end of a call that its handler has answered. */
 function answered(
   status: number,

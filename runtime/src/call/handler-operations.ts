@@ -43,12 +43,14 @@ export class HandlerOperations {
 
   /** A promise that operations of a kind wait for before they start; undefined if none does. */
   awaits(kind: Operation['kind']): Promise<unknown> | undefined {
-    return isOutward(kind) ? undefined : this.#options.gate.pending;
+    const { context, gate } = this.#options;
+    return context.reading ?? (isOutward(kind) ? undefined : gate.pending);
   }
 
   /**
-   * Performs an operation. Collections answer synchronously, so no promise is made for them. While
-   * the caller is awaited, the call gives back the part of its place that it does not keep.
+   * Performs an operation. Collections in memory answer synchronously, so no promise is made for
+   * them. While the caller is awaited, the call gives back the part of its place that it does not
+   * keep.
    */
   perform(operation: Operation, place: Place | undefined): JsonText | Promise<JsonText> {
     try {
@@ -86,12 +88,17 @@ export class HandlerOperations {
         // Neither a `get` of a missing key nor a `delete` counts as work on local data
         // (sovereignty).
         // layer: only work that is done counts (off: true)
-        const touched = operation.kind === 'put' || (operation.kind === 'get' && made !== NULL_TEXT);
+        const touched = operation.kind === 'put' || (isGet(operation) && made !== NULL_TEXT);
         if (touched) egress?.touched(operation.collection, operation.key);
         return made;
       }
     }
   }
+}
+
+/** Whether an operation reads the value of one key. */
+function isGet(operation: Operation): operation is Extract<Operation, { readonly kind: 'get' | 'read' }> {
+  return operation.kind === 'get' || operation.kind === 'read';
 }
 
 /** Whether a subprocessor answers the operation. */

@@ -23,7 +23,7 @@ import { HandlerStatus } from '../worker/handler-status.ts';
 import type { JsonText } from '../worker/json-text.ts';
 import type { CallGrants, Made } from '../worker/protocol.ts';
 import type { Caller, CallsOptions } from './caller.ts';
-import { type Ending, endingOf, type How } from './ending.ts';
+import { type Ending, endingOf, type How, keepsChanges } from './ending.ts';
 import { HandlerOperations } from './handler-operations.ts';
 import { RequestReader, ResponseWriter, type Streams } from './stream.ts';
 
@@ -229,6 +229,18 @@ export class RunningCall {
     return await running;
   }
 
+  /** The ending, or the refusal that it is where the call's changes cannot be made. */
+  checked(ending: Ending): Ending {
+    if (!keepsChanges(ending)) return ending;
+    try {
+      this.#context.check();
+      return ending;
+    } catch (error) {
+      const { label } = this.#context;
+      return endingOf({ how: { error }, silence: undefined, refused: undefined, label, id: this.#id });
+    }
+  }
+
   /**
    * Whether the call had no effect beyond its refusal. Either its handler never started, or the
    * refusal is of a message that the caller sent and the handler had asked for nothing but
@@ -242,14 +254,18 @@ export class RunningCall {
   }
 
   /**
-   * Records how the call ended and returns its receipt.
+   * Records how the call ended, makes its changes to collections, and returns its receipt. If the
+   * record has no place, nothing is changed.
    *
+   * @param ending a result of {@link checked}, in the same turn
    * @throws RefusalError `log`, `budget`
    */
-  end({ status, message, result, reason, claim, label, counts }: Ending, sequence: number): Sealed {
+  end(ending: Ending, sequence: number): Sealed {
+    const { status, message, result, reason, claim, label, counts } = ending;
     this.#ended = true;
     const figures = this.#egress?.figures;
     const { index, hash, durable } = this.#ledger.end({ id: this.#id, result, reason, claim, figures });
+    this.#context.end(/* layer: failed calls change nothing (off: 'kept') */ keepsChanges(ending) ? 'kept' : 'dropped');
     const silent = this.#streams.request && !counts;
     const request = silent ? new Commitment('request', this.#salt) : this.#requests.commitment;
     const text = status === STATUS.ok ? null : commitmentText('status', this.#salt, [utf8(message)]);

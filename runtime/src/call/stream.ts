@@ -78,7 +78,11 @@ export class RequestReader {
     await before;
     await this.#options.gate.opened();
     refuseAfterEnd(this.#options);
-    const bytes = await this.#options.caller.next();
+    const { caller, context } = this.#options;
+    context.mayTake();
+    const bytes = await caller.next();
+    // Again: a change may have come while the message was awaited.
+    if (bytes !== undefined) context.mayTake();
     return (bytes === undefined ? '{"done":true}' : `{"done":false,"value":${this.#read(bytes)}}`) as JsonText;
   }
 

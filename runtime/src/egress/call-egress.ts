@@ -1,7 +1,7 @@
 /** One call's messages to subprocessors. */
 
 import type { DescMessage, Message } from '@bufbuild/protobuf';
-import type { ExposedMethod, OutboundMethod } from '@enclaim/policy-schema/admission';
+import { type ExposedMethod, type OutboundMethod, survey } from '@enclaim/policy-schema/admission';
 import type { Admission } from '../admission/admission.ts';
 import { RefusalError } from '../errors.ts';
 import type { CallContext } from '../flow/call-flow.ts';
@@ -98,6 +98,8 @@ export class CallEgress {
     // **Leak**: the handler chooses the method, the message, its length and its time, so they carry
     // the call's label.
     context.send(to, carried, /* layer: leak detectors on bytes */ texts);
+    const { type } = admission.messages.ofOutbound(target.id).output;
+    if (type.fields.length > 0) context.mayHear(to, survey(type).label);
     const call = target.http === 'none' ? target.id : target.http;
     const answer = await this.#departures.send(to, { call, bytes, reason: target.id });
     return this.#answered(target, answer);

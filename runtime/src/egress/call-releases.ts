@@ -5,7 +5,7 @@ import type { Admission } from '../admission/admission.ts';
 import type { Release } from '../admission/release-plan.ts';
 import { RefusalError } from '../errors.ts';
 import type { CallContext } from '../flow/call-flow.ts';
-import { type JsonText, NULL_TEXT } from '../worker/json-text.ts';
+import { type Json, type JsonText, NULL_TEXT } from '../worker/json-text.ts';
 import type { Operation } from '../worker/protocol.ts';
 import type { Departures } from './departures.ts';
 import { released } from './peer-messages.ts';
@@ -100,7 +100,9 @@ export class CallReleases {
     const { admission, context, departures } = this.#options;
     const { id, to } = release.rule;
     try {
-      const built = build(release, this.#requested, (name) => context.recordFor(to, name, keys[name] ?? ''));
+      const records = new Map<string, Json>();
+      for (const name of release.collections) records.set(name, await context.recordFor(to, name, keys[name] ?? ''));
+      const built = build(release, this.#requested, (name) => records.get(name) ?? null);
       // A message built from records is searched for leaks; one from the request alone is not. The
       // policy's owner named what is taken of a request, but handlers wrote what is in records.
       const outgoing = released(admission, release, built);

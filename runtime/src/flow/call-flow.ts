@@ -25,6 +25,7 @@ export interface Silence {
  */
 export class CallContext {
   readonly #policy: Policy;
+  readonly #method: ExposedMethod;
   readonly #collections: Collections;
   readonly #label = new FloatingLabel();
   readonly #judge: FlowJudge;
@@ -46,6 +47,7 @@ export class CallContext {
     now: () => number = () => Number.POSITIVE_INFINITY,
   ) {
     this.#policy = policy;
+    this.#method = method;
     this.#collections = collections;
     const label = this.#label;
     this.#judge = new FlowJudge({ policy, method: method.id, label, onDecision, now });
@@ -56,7 +58,11 @@ export class CallContext {
   get #storage(): CallStorage {
     this.#stored ??= new CallStorage({
       ...{ policy: this.#policy, collections: this.#collections, label: this.#label, judge: this.#judge },
-      silence: () => this.#silence?.refusal,
+      silence: () => {
+        // A change on a condition has read already.
+        this.#listen();
+        return this.#silence?.refusal;
+      },
       onRead: (carried, texts) => this.#remember(carried, texts),
     });
     return this.#stored;
@@ -83,8 +89,11 @@ export class CallContext {
    * @throws RefusalError `flow` if the method does not accept what the message carries
    */
   accept(label: Label, texts: readonly string[]): void {
-    this.#label.growSent(label);
+    // What is refused after a change must not be left at its places: the handler does not see it.
+    const changed = this.#stored?.changed === true;
+    if (!changed) this.#label.growSent(label);
     this.#judge.decide({ kind: 'call' }, label);
+    if (changed) this.#label.growSent(label);
     this.#remember(label, () => texts);
   }
 
@@ -103,12 +112,55 @@ export class CallContext {
     return this.#label.read;
   }
 
+  /** Settles when a value was read that comes from a disk; undefined if none is under way. */
+  get reading(): Promise<unknown> | undefined {
+    return this.#stored?.reading;
+  }
+
+  /**
+   * Whether the call's changes to collections can be made. {@link end} follows in the same turn.
+   *
+   * @throws RefusalError that ends the call: `conflict`, `budget`, `flow`
+   */
+  check(): void {
+    this.#stored?.check();
+  }
+
+  /** Makes the call's changes to collections, or only marks their places. */
+  end(how: 'kept' | 'dropped'): void {
+    this.#stored?.end(how);
+  }
+
+  /**
+   * Refuses to take another message after a change, if it could carry more than the call's
+   * collections may hold.
+   *
+   * @throws RefusalError `flow`
+   */
+  mayTake(): void {
+    const what = { sink: 'call', text: 'it takes its messages', sent: true } as const;
+    this.#stored?.refuseLate(new Set(this.#method.rule.accepts), what);
+  }
+
+  /**
+   * Refuses to wait for a subprocessor's answer after a change, if the answer could carry more than
+   * the call may answer with, or its collections hold.
+   *
+   * @param fields categories of the answer's fields
+   * @throws RefusalError `flow`
+   */
+  mayHear(from: string, fields: Label): void {
+    const what = { sink: `send:${from}`, text: `it calls ${from}` };
+    this.#stored?.refuseLate(this.#knownTo(from, fields), what);
+  }
+
   /**
    * Performs an operation on a collection.
    *
-   * @throws RefusalError `grant`, `flow`, `budget`; `worker` for a value that is not JSON
+   * @throws RefusalError `grant`, `flow`, `budget`, `conflict`, `state`; `worker` for a value
+   * that is not JSON
    */
-  perform(operation: StorageOperation): JsonText {
+  perform(operation: StorageOperation): JsonText | Promise<JsonText> {
     try {
       return this.#storage.perform(operation);
     } finally {
@@ -169,22 +221,23 @@ export class CallContext {
   }
 
   /**
-   * A named record, which carries its own label.
+   * A named record, which carries its own label. As for the call's own reads, it is what is stored,
+   * with what the call itself has changed.
    *
    * **Leak**: neither this nor {@link lookAtRecord} reports a decision. Decisions would use up
    * the call's records, and the handler could count how many are left.
    *
-   * @throws RefusalError `request` if there is none; `flow`
+   * @throws RefusalError `request` if there is none; `flow`; the error of the disk
    */
-  recordFor(to: string, collection: string, key: string): Json {
-    const stored = this.#collections.get(collection)?.get(key);
+  async recordFor(to: string, collection: string, key: string): Promise<Json> {
+    const stored = this.#storage.named(collection, key);
     if (stored?.value === undefined) throw new RefusalError('request', `there is no such record in ${collection}`);
     const decision = this.#judge.judge(
       { kind: 'send', name: to },
       new Set(/* layer: label of the record (off: undefined) */ stored.label),
     );
     if (!decision.allow) throw refusalOf(decision);
-    return JSON.parse(stored.value) as Json;
+    return JSON.parse(await stored.value) as Json;
   }
 
   /**
@@ -204,8 +257,7 @@ export class CallContext {
    * @param carried further categories, of the answer's populated fields
    */
   heard(from: string, carried: Label, texts: readonly string[]): void {
-    const { receives = [] } = this.#policy.subprocessors[from] ?? {};
-    const known = new Set([...receives, ...carried]);
+    const known = this.#knownTo(from, carried);
     // layer: label of answers
     this.#label.growRead(known);
     this.#listen();
@@ -237,6 +289,10 @@ export class CallContext {
     this.#heard = read.size;
     const { allow, reason, pointer } = this.#judge.judge({ kind: 'response' }, read);
     if (!allow) this.#silence = { refusal: new RefusalError('flow', reason, { pointer }), label: this.label };
+  }
+
+  #knownTo(from: string, carried: Label): Label {
+    return new Set([...(this.#policy.subprocessors[from]?.receives ?? []), ...carried]);
   }
 
   #look(surface: LeakSurface, texts: () => readonly string[]): void {

@@ -1,22 +1,27 @@
 /**
  * Operations of one call on collections: each is decided about, and what it reads labels the call.
+ * What it changes is gathered until the call ends.
  */
 
+import { MAX_MESSAGE_BYTES } from '@enclaim/attestation/grpc-request';
 import { ANYONE, type Label, type Policy } from '@enclaim/policy-schema/admission';
 import { RefusalError } from '../errors.ts';
 import { handlerValue } from '../message/handler-value.ts';
 import { textsOf } from '../message/searchable-text.ts';
-import { MAX_BYTES_PER_CALL, type VolatileCollection } from '../storage/volatile.ts';
+import { conflictIn, isKey, MAX_BYTES_PER_CALL, placeBytes, refuseKey, valueBytes } from '../storage/bounds.ts';
+import type { Collection, Found } from '../storage/collection.ts';
+import { Transaction } from '../storage/transaction.ts';
 import { type Json, type JsonText, jsonText, NULL_TEXT } from '../worker/json-text.ts';
 import type { Operation } from '../worker/protocol.ts';
 import type { FloatingLabel } from './floating-label.ts';
-import type { FlowJudge } from './flow-judge.ts';
+import { type FlowJudge, refusalOf } from './flow-judge.ts';
 
 /** Operations on collections. */
 export type StorageOperation = Extract<Operation, { readonly collection: string }>;
+type Asked<K extends Operation['kind']> = Extract<StorageOperation, { readonly kind: K }>;
 
 /** Collections by name. */
-export type Collections = ReadonlyMap<string, VolatileCollection>;
+export type Collections = ReadonlyMap<string, Collection>;
 
 /** The parts of a call that its storage needs. */
 export interface CallStorageOptions {
@@ -33,6 +38,7 @@ export interface CallStorageOptions {
 /** Performs one call's operations on collections under the flow rules. */
 export class CallStorage {
   readonly #options: CallStorageOptions;
+  readonly #transaction: Transaction;
   /**
    * When the oldest value that it has read was stored. A value that it stores may be made of that
    * one.
@@ -40,93 +46,251 @@ export class CallStorage {
   #since: number = Number.POSITIVE_INFINITY;
   /** Bytes that the call may still store. */
   #storable: number = MAX_BYTES_PER_CALL;
-  /** Whether it has stored or deleted something. */
-  #wrote = false;
+  /** Settles with the read that is under way. Never rejects. */
+  #reading: Promise<unknown> | undefined;
 
   constructor(options: CallStorageOptions) {
     this.#options = options;
+    this.#transaction = new Transaction(options.collections);
+  }
+
+  /**
+   * Settles when a value was read that comes from a disk; undefined if none is under way. No
+   * operation starts before, so that how long it takes is no clock.
+   */
+  get reading(): Promise<unknown> | undefined {
+    return this.#reading;
+  }
+
+  /** Whether it is to change something. */
+  get changed(): boolean {
+    return this.#transaction.names.length > 0;
   }
 
   /**
    * Performs an operation.
    *
-   * @throws RefusalError `grant`, `flow`, `budget`; `worker` for a value that is not JSON
+   * @throws RefusalError `grant`, `flow`, `budget`, `conflict`, `state`; `worker` for a value that
+   * is not JSON
    */
-  perform(operation: StorageOperation): JsonText {
-    const { collections, policy, label, judge, onRead } = this.#options;
+  perform(operation: StorageOperation): JsonText | Promise<JsonText> {
     const { collection: name } = operation;
-    const store = collections.get(name);
+    const store = this.#options.collections.get(name);
     // A name that the policy does not have is text from the worker. It goes into no message and no
     // record.
     if (store === undefined) throw new RefusalError('grant', 'there is no such collection');
-    const writes = operation.kind === 'put' || operation.kind === 'delete';
-    if (writes) label.acted = true;
-    // **Leak**: an absent entry tells as much as a present one, so deleting is decided like
-    // writing.
-    judge.decide(
-      { kind: writes ? 'store' : 'read', name },
-      /* layer: deletion is a write (off: false) */ writes ? new Set(label.names) : new Set(),
-    );
-    this.#refuseHalf(writes, name);
-    // **Leak**: how far a call came before a read was refused would tell what it found there. So
-    // once a call has acted, every read adds the collection's full label, whatever it finds.
-    // layer: reading after acting
-    if (!writes && label.acted) label.growRead(policy.collections[name]?.holds ?? []);
     switch (operation.kind) {
-      case 'get': {
-        const stored = store.get(operation.key);
-        if (stored === undefined) return NULL_TEXT;
-        // layer: floating label
-        label.growRead(stored.label);
-        const { value } = stored;
-        if (value === undefined) return NULL_TEXT;
-        this.#since = Math.min(this.#since, stored.since);
-        onRead(new Set(stored.label), () => textsOf(JSON.parse(value) as Json));
-        return value;
-      }
-      case 'list': {
-        const listed = store.list();
-        // layer: label of knowing keys
-        label.growRead(listed.label);
-        return jsonText(listed.keys);
-      }
-      case 'put':
-        this.#storable -= store.put(operation.key, handlerValue(operation.json), label.names, {
-          since: this.#since,
-          owner: ANYONE,
-          most: this.#storable,
-        });
-        return NULL_TEXT;
-      case 'delete':
-        // Whether the entry existed is not returned: that would be a read.
-        // layer: deletion says nothing
-        store.delete(operation.key, label.names);
-        return NULL_TEXT;
+      case 'get':
+      case 'read':
+        this.#mayRead(name);
+        return this.#get(store, operation);
+      case 'list':
+        this.#mayRead(name);
+        return this.#list(store, operation);
+      default:
+        return this.#change(store, operation);
     }
   }
 
   /**
-   * Refuses operations after which a refused call would leave stored data behind. A silenced call
-   * stores nothing more, and a call that has stored something may not read what would silence it.
-   *
-   * Undoing the writes instead is no way: the content of a place would then depend on all that the
-   * call came to carry, without that being on the place's label. Only the policy decides which
-   * reads are refused.
+   * The place of a record that a release names: with what the call itself has changed there, like
+   * its own reads.
    */
-  #refuseHalf(writes: boolean, name: string): void {
-    const { policy, judge, silence } = this.#options;
+  named(name: string, key: string): Pick<Found, 'value' | 'label'> | undefined {
+    const found = isKey(key) ? this.#options.collections.get(name)?.get(key) : undefined;
+    const own = this.#transaction.of(name).get(key);
+    if (own === undefined) return found;
+    const label = [...(found?.label ?? []), ...this.#options.label.names];
+    return { value: own.deleted ? undefined : own.put?.value, label };
+  }
+
+  /**
+   * Whether the call's changes can be made with its label as it is now. {@link end} follows in the
+   * same turn.
+   *
+   * @throws RefusalError that ends the call: `conflict`, `budget`, `flow`
+   */
+  check(): void {
+    const { judge, label } = this.#options;
+    for (const name of this.#transaction.names) {
+      const decision = judge.judge({ kind: 'store', name }, new Set(label.names));
+      if (/* layer: changes stay within their collections */ !decision.allow) throw refusalOf(decision);
+    }
+    this.#transaction.check(label.names);
+  }
+
+  /**
+   * Makes the call's changes, or only marks their places.
+   *
+   * **Leak**: whether a change is made depends on all that the call came to carry. So its label at
+   * the end is left at every place that it meant to change, whether or not it did.
+   */
+  end(how: 'kept' | 'dropped'): void {
+    const { names } = this.#options.label;
+    if (how === 'kept') this.#transaction.apply(names);
+    else this.#transaction.mark(names);
+  }
+
+  /**
+   * Refuses, after a change, what would make the call carry more than its collections may hold, or
+   * its response.
+   *
+   * **Leak**: it could not end well then, and its changes would be dropped: how far it came would
+   * be told by places whose label may not say so. Only the policy decides what is refused.
+   *
+   * @param more categories that the call could come to carry
+   * @param what the read, as decisions name it, and as people do
+   */
+  refuseLate(more: Label, what: { readonly sink: string; readonly text: string; readonly sent?: true }): void {
+    const { judge } = this.#options;
+    const { names } = this.#transaction;
+    if (names.length === 0) return;
+    const decisions = names.map((name) => judge.judge({ kind: 'store', name }, more));
+    // What the caller sent may go back to the caller.
+    if (what.sent !== true) decisions.unshift(judge.judge({ kind: 'response' }, more));
+    const refused = decisions.find(({ allow }) => !allow);
+    if (/* layer: reads after a change are refused (off: true) */ refused === undefined) return;
+    const { code, reason, pointer } = refused;
+    judge.tell(what.sink, false, code, pointer);
+    throw new RefusalError('flow', `${reason}, and the call has changed a collection: ${what.text} before`, {
+      pointer,
+    });
+  }
+
+  #mayRead(name: string): void {
+    const { policy, label, judge } = this.#options;
+    judge.decide({ kind: 'read', name }, new Set());
+    const holds = policy.collections[name]?.holds ?? [];
+    this.refuseLate(new Set(holds), { sink: `read:${name}`, text: `it reads ${name}` });
+    // **Leak**: how far a call came before a read was refused would tell what it found there. So
+    // once a call has acted, every read adds the collection's full label, whatever it finds.
+    // layer: reading after acting
+    if (label.acted) label.growRead(holds);
+  }
+
+  /**
+   * Decides about a change.
+   *
+   * @throws RefusalError `grant`, `flow`; the silence of a call that has fallen silent
+   */
+  #mayStore(name: string): void {
+    const { label, judge, silence } = this.#options;
+    label.acted = true;
+    // **Leak**: an absent entry tells as much as a present one, so deleting is decided like
+    // writing.
+    // layer: deletion is a write
+    judge.decide({ kind: 'store', name }, new Set(label.names));
     const refusal = silence();
-    if (writes && refusal !== undefined) {
-      judge.tell(`store:${name}`, false, 'returns', refusal.pointer ?? '');
-      throw refusal;
+    if (refusal === undefined) return;
+    judge.tell(`store:${name}`, false, 'returns', refusal.pointer ?? '');
+    throw refusal;
+  }
+
+  #get(store: Collection, { kind, collection: name, key }: Asked<'get' | 'read'>): JsonText | Promise<JsonText> {
+    const { onRead } = this.#options;
+    const told = (value: JsonText, version: string | undefined): JsonText =>
+      kind === 'get' ? value : (`{"value":${value},"version":${jsonText(version ?? null)}}` as JsonText);
+    const own = this.#transaction.of(name).get(key);
+    if (own !== undefined) {
+      return own.put === undefined || own.deleted ? NULL_TEXT : told(own.put.value, own.put.version);
     }
-    if (writes) this.#wrote = true;
-    else if (this.#wrote) {
-      const holds = policy.collections[name]?.holds ?? [];
-      const { allow, reason, pointer } = judge.judge({ kind: 'response' }, new Set(holds));
-      if (allow) return;
-      judge.tell(`read:${name}`, false, 'returns', pointer);
-      throw new RefusalError('flow', `${reason}, and it has stored something: it reads ${name} before`, { pointer });
+    const found = this.#placeOf(store, key);
+    if (found?.value === undefined) return NULL_TEXT;
+    const { value, version, since } = found;
+    this.#since = Math.min(this.#since, since);
+    const read = (text: JsonText): JsonText => {
+      onRead(new Set(found.label), () => textsOf(JSON.parse(text) as Json));
+      return told(text, version);
+    };
+    return value instanceof Promise ? this.#awaited(value, read) : read(value);
+  }
+
+  /** The place of a key, whose label the call carries from then on. */
+  #placeOf(store: Collection, key: string): Found | undefined {
+    const found = isKey(key) ? store.get(key) : undefined;
+    // layer: floating label
+    if (found !== undefined) this.#options.label.growRead(found.label);
+    return found;
+  }
+
+  #awaited(value: Promise<JsonText>, read: (text: JsonText) => JsonText): Promise<JsonText> {
+    const answer = readable(value).then(read);
+    const settled = answer.then(
+      () => {},
+      () => {},
+    );
+    this.#reading = settled;
+    void settled.then(() => {
+      if (this.#reading === settled) this.#reading = undefined;
+    });
+    return answer;
+  }
+
+  #list(store: Collection, { collection: name, prefix = '', after = '', limit }: Asked<'list'>): JsonText {
+    const own = this.#transaction.of(name);
+    const most = limit ?? Number.POSITIVE_INFINITY;
+    // As many more as the call itself has deleted.
+    const found = store.list({ prefix, after, limit: most + own.size });
+    // layer: label of knowing keys
+    this.#options.label.growRead(found.label);
+    const keys = new Set(found.keys);
+    for (const [key, { deleted }] of own) {
+      if (deleted) keys.delete(key);
+      else if (key.startsWith(prefix) && key > after) keys.add(key);
     }
+    const page = own.size === 0 ? found.keys : [...keys].sort().slice(0, most);
+    const text = jsonText(page);
+    if (text.length <= MAX_MESSAGE_BYTES) return text;
+    const message = `the keys of ${name} are more than ${MAX_MESSAGE_BYTES} characters: list it by pages`;
+    throw new RefusalError('budget', message, { final: true });
+  }
+
+  #change(store: Collection, operation: Asked<'put' | 'delete'>): JsonText {
+    const { collection: name, key, ifVersion } = operation;
+    const changes = this.#transaction;
+    const own = changes.of(name).get(key);
+    // **Leak**: whether a condition holds tells what is there.
+    // layer: conditions are reads
+    if (ifVersion !== undefined) this.#look(store, name, key);
+    this.#mayStore(name);
+    refuseKey(key);
+    const version = own === undefined ? store.get(key)?.version : own.deleted ? undefined : own.put?.version;
+    const holds = ifVersion === undefined || ifVersion === (version ?? null);
+    const condition = own === undefined && holds ? ifVersion : undefined;
+    if (operation.kind === 'put') {
+      const value = jsonText(handlerValue(operation.json));
+      this.#take(placeBytes(key, valueBytes(value)));
+      changes.put(name, key, { value, since: this.#since, owner: ANYONE }, condition);
+    } else {
+      this.#take(placeBytes(key));
+      changes.delete(name, key, condition);
+    }
+    if (!holds) throw conflictIn(name);
+    // Whether the entry existed is not returned: that would be a read.
+    // layer: deletion says nothing
+    return NULL_TEXT;
+  }
+
+  /** Reads what is at a place without a look at its value. */
+  #look(store: Collection, name: string, key: string): void {
+    this.#mayRead(name);
+    if (!this.#transaction.of(name).has(key)) this.#placeOf(store, key);
+  }
+
+  /** @throws RefusalError `budget`, which ends the call */
+  #take(bytes: number): void {
+    // layer: bytes that a call stores
+    if (bytes > this.#storable)
+      throw new RefusalError('budget', `a call stores no more than ${MAX_BYTES_PER_CALL} bytes`, { final: true });
+    this.#storable -= bytes;
+  }
+}
+
+/** A value that comes from a disk. @throws RefusalError that ends the call */
+async function readable(value: Promise<JsonText>): Promise<JsonText> {
+  try {
+    return await value;
+  } catch (cause) {
+    throw new RefusalError('state', 'what is stored could not be read', { cause, final: true });
   }
 }

@@ -10,6 +10,8 @@
 export interface Place<V> {
   /** The value; undefined if it was deleted or its end has come. */
   readonly value: V | undefined;
+  /** The version of the value; of no meaning without one. */
+  readonly version: string | undefined;
   /** When the oldest source of the value was stored. */
   readonly since: number;
   /** The labels of all calls that changed the place, united and sorted. */
@@ -25,16 +27,24 @@ export interface Place<V> {
 }
 
 /**
- * A change that a call makes to a place. It has no effect until the holder of the places applies
- * it.
+ * A change that a call makes to a place, or meant to make. It has no effect until the holder of the
+ * places applies it.
  */
 export type Mutation<V> =
-  | ({ readonly kind: 'put'; readonly value: V; readonly since: number; readonly end: number } & Author)
-  | ({ readonly kind: 'delete' } & Pick<Author, 'label'>);
+  | (Kept & { readonly kind: 'put'; readonly value: V; readonly version: string })
+  | (Kept & { readonly kind: 'mark-put' })
+  | (Author & { readonly kind: 'delete' })
+  | (Author & { readonly kind: 'mark-delete' });
 
 interface Author {
-  /** The call's label, sorted. */
+  /** The call's label at its end, sorted. */
   readonly label: readonly string[];
+}
+
+/** The time from which a value counts, and its end. */
+interface Kept extends Author {
+  readonly since: number;
+  readonly end: number;
   readonly owner: string;
 }
 
@@ -46,7 +56,8 @@ export function at<V>(place: Place<V> | undefined, now: number): Place<V> | unde
 
 /**
  * The place after a mutation. For as long as there is a place, its label only grows and its end
- * only becomes later. Deleting a place without a value changes nothing.
+ * only becomes later. Deleting a place without a value changes nothing. A mark has the same effect
+ * on label and end as the change that it stands for, and none on the value.
  *
  * **Leak**: if an end could become earlier, a call that was given a secret could end some of many
  * places early, by overwriting them with values made of something old. Which of them are missing
@@ -57,16 +68,18 @@ export function at<V>(place: Place<V> | undefined, now: number): Place<V> | unde
  */
 export function after<V>(place: Place<V> | undefined, mutation: Mutation<V>, now: number): Place<V> | undefined {
   const before = at(place, now);
-  if (mutation.kind === 'delete') {
+  const label = before === undefined ? mutation.label : union(before.label, mutation.label);
+  if (mutation.kind === 'delete' || mutation.kind === 'mark-delete') {
     if (before?.value === undefined) return before;
     // layer: deleted places keep a label (off: undefined)
-    return { ...before, value: undefined, label: union(before.label, mutation.label) };
+    return { ...before, value: mutation.kind === 'delete' ? undefined : before.value, label };
   }
-  const { value, since, end, owner } = mutation;
-  const label = before === undefined ? mutation.label : union(before.label, mutation.label);
+  const { since, end, owner } = mutation;
   // layer: places end with their last (off: end)
   const placeEnd = Math.max(end, before?.placeEnd ?? end);
-  return at({ value, since, label, valueEnd: end, placeEnd, owner }, now);
+  if (mutation.kind === 'mark-put' && before !== undefined) return { ...before, label, placeEnd };
+  const { value, version } = mutation.kind === 'put' ? mutation : { value: undefined, version: undefined };
+  return at({ value, version, since, label, valueEnd: end, placeEnd, owner }, now);
 }
 
 /** When the place next changes without a mutation. */
@@ -82,6 +95,7 @@ export interface StoredPlace {
   readonly key: string;
   /** The value's own text; null if there is none. */
   readonly value: string | null;
+  readonly version: string | null;
   readonly since: number;
   readonly label: readonly string[];
   /** When the value ends; null for never. */
@@ -92,16 +106,21 @@ export interface StoredPlace {
 
 /** A place in its stored form. */
 export function toStored<V>(key: string, place: Place<V>, text: (value: V) => string): StoredPlace {
-  const { value, since, label, valueEnd, placeEnd, owner } = place;
+  const { value, version = null, since, label, valueEnd, placeEnd, owner } = place;
   const ends = { valueEnd: orNull(valueEnd), placeEnd: orNull(placeEnd) };
-  return { key, value: value === undefined ? null : text(value), since, label, ...ends, owner };
+  const content = value === undefined ? { value: null, version: null } : { value: text(value), version };
+  return { key, ...content, since, label, ...ends, owner };
 }
 
 /** Reads a place that {@link toStored} wrote. Text from a disk was authenticated before. */
 export function fromStored<V>(stored: StoredPlace, value: (text: string) => V): Place<V> {
   const { since, label, valueEnd, placeEnd, owner } = stored;
   const ends = { valueEnd: valueEnd ?? Number.POSITIVE_INFINITY, placeEnd: placeEnd ?? Number.POSITIVE_INFINITY };
-  return { value: stored.value === null ? undefined : value(stored.value), since, label, ...ends, owner };
+  return {
+    value: stored.value === null ? undefined : value(stored.value),
+    version: stored.version ?? undefined,
+    ...{ since, label, ...ends, owner },
+  };
 }
 
 function orNull(end: number): number | null {

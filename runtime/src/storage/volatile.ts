@@ -3,39 +3,12 @@
  * expire.
  */
 
-import { ANYONE } from '@enclaim/policy-schema/admission';
 import { RefusalError } from '../errors.ts';
-import { type Json, type JsonText, jsonText } from '../worker/json-text.ts';
+import type { JsonText } from '../worker/json-text.ts';
+import { conflictIn, placeBytes } from './bounds.ts';
+import type { Change, Collection, Found, FoundKeys, KeyRange } from './collection.ts';
 import { after, at, dueOf, fromStored, type Mutation, type Place, type StoredPlace, toStored } from './place.ts';
-
-/** The content of a place where something is stored, or was. */
-export interface Stored {
-  /** The value's JSON; undefined if it was deleted or is past its retention. */
-  readonly value: JsonText | undefined;
-  /**
-   * The label of knowing this content: everything that the calls carried which stored or deleted
-   * something there.
-   */
-  readonly label: readonly string[];
-  /**
-   * When the oldest of its sources was first stored: milliseconds of the monotonic clock, which the
-   * host cannot turn back.
-   */
-  readonly since: number;
-}
-
-/** The origin of a value, and the owner whose room it takes. */
-export interface Made {
-  /**
-   * When the oldest source of the value was stored. Its retention continues from there. Default:
-   * now.
-   */
-  readonly since?: number;
-  /** The identity whose room it takes. Callers without an identity share that of one. */
-  readonly owner?: string;
-  /** Bytes that the call may still store. Default: the limit of a whole call. */
-  readonly most?: number;
-}
+import { SortedKeys } from './sorted-keys.ts';
 
 /**
  * Bytes that may be held, in all and by one identity.
@@ -49,55 +22,45 @@ export interface Room {
 
 const ROOM: Room = { collection: 64 * 1024 * 1024, identity: 16 * 1024 * 1024 };
 /**
- * Bytes that one call may store, {@link PLACE_BYTES} included. It takes 32 calls to use up an
- * identity's room.
- */
-export const MAX_BYTES_PER_CALL: number = 512 * 1024;
-/** Bytes of a value as JSON, in which numbers may be longer than they were written. */
-const MAX_VALUE_BYTES = 256 * 1024;
-/**
- * Bytes counted for a place beside its key and value: at least what it takes
- * (runtime/test/store.test.ts).
- */
-const PLACE_BYTES = 768;
-const MAX_KEY_CHARS = 256;
-/**
  * Milliseconds between two sweeps for expired values. An expired value is never returned; its bytes
  * are wiped within this time.
  */
 const SWEEP_MS = 1000;
 
-/** Options of a collection. By default it is empty and on the kernel's clock. */
+/** Options of a collection. By default it is empty. */
 export interface CollectionOptions {
   /** Milliseconds of a clock that never goes back. */
-  readonly now?: () => number;
+  readonly now: () => number;
   readonly room?: Room;
   /** A result of {@link VolatileCollection.snapshot}. The clock must have gone on since. */
   readonly places?: Iterable<StoredPlace>;
 }
 
+/** The bytes of a value, or their number where it is not made yet. */
+type Sized = Pick<Buffer, 'length'>;
+
+/** Bytes that are taken: in all, and by identity. */
+interface Used {
+  size: number;
+  readonly of: Map<string, number>;
+}
+
 /** One collection. */
-export class VolatileCollection {
+export class VolatileCollection implements Collection {
   readonly #name: string;
   readonly #retention: number;
   readonly #now: () => number;
   readonly #room: Room;
   /** Values by key, as JSON in memory of their own. Strings of the engine could not be wiped. */
   readonly #places = new Map<string, Place<Buffer>>();
-  /** Bytes by identity. */
-  readonly #used = new Map<string, number>();
-  #size = 0;
+  readonly #keys = new SortedKeys();
+  readonly #used: Used = { size: 0, of: new Map() };
   /** When the next place expires. */
   #due = Number.POSITIVE_INFINITY;
   #sweeper: NodeJS.Timeout | undefined;
 
   /** @param retention milliseconds */
-  constructor(name: string, retention: number, options: CollectionOptions = {}) {
-    const {
-      now = () => /* layer: retention by the kernel's count */ performance.now(),
-      room = ROOM,
-      places = [],
-    } = options;
+  constructor(name: string, retention: number, { now, room = ROOM, places = [] }: CollectionOptions) {
     this.#name = name;
     this.#retention = retention;
     this.#now = now;
@@ -105,76 +68,57 @@ export class VolatileCollection {
     for (const stored of places) this.#set(stored.key, fromStored(stored, bytesOf));
   }
 
-  get(key: string): Stored | undefined {
+  get(key: string): Found | undefined {
     const place = at(this.#places.get(key), this.#now());
     if (place === undefined) return undefined;
-    const { value, label, since } = place;
-    return { value: value === undefined ? undefined : (value.toString() as JsonText), label, since };
+    const { value, label, since, version } = place;
+    if (value === undefined) return { value, label, since, version: undefined };
+    return { value: value.toString() as JsonText, label, since, version };
   }
 
   /**
-   * Stores a value.
-   *
-   * **Leak**: without room, the call ends. A handler that could try other sizes would measure how
-   * much other calls have stored.
-   *
-   * @returns the bytes that it is counted for
-   * @throws RefusalError `grant` for an unusable key; `budget` for a value that is too large, and,
-   * ending the call, if the call, its identity or the collection has no room left
+   * **Leak**: what is not named tells as much as what is. So a call that deletes some of many
+   * public values leaves its label to all that list the range in which they were.
    */
-  put(key: string, value: Json, label: readonly string[], made: Made = {}): number {
-    const { since = Number.POSITIVE_INFINITY, owner = ANYONE, most = MAX_BYTES_PER_CALL } = made;
-    if (key.length === 0 || key.length > MAX_KEY_CHARS)
-      throw new RefusalError('grant', `a key of ${key.length} characters`);
-    const text = jsonText(value);
-    const length = Buffer.byteLength(text);
-    if (length > MAX_VALUE_BYTES) throw new RefusalError('budget', `a value of more than ${MAX_VALUE_BYTES} bytes`);
-    const size = sizeOf(key, length);
-    // layer: bytes that a call stores
-    if (size > most)
-      throw new RefusalError(
-        'budget',
-        `a call stores no more than ${MAX_BYTES_PER_CALL} bytes`,
-        /* layer: no room for a call ends it (off: undefined) */ { final: true },
-      );
-    this.#makeRoom(key, size, owner);
-    const from = Math.min(since, this.#now());
-    this.#change(key, {
-      kind: 'put',
-      value: bytesOf(text),
-      since: from,
-      end: from + this.#retention,
-      label,
-      owner,
-    });
-    return size;
-  }
-
-  /**
-   * Replaces an entry by a tombstone with the labels of the entry and of the deleting call.
-   *
-   * **Leak**: without it, a call could delete some of many public entries, and the gaps would spell
-   * what it had read.
-   */
-  delete(key: string, label: readonly string[]): void {
-    this.#change(key, { kind: 'delete', label });
-  }
-
-  /**
-   * Keys, sorted, and the label of knowing them: that of every entry that they name, and of every
-   * tombstone.
-   */
-  list(): { keys: string[]; label: string[] } {
+  list({ prefix, after: last, limit }: KeyRange): FoundKeys {
     const now = this.#now();
     const keys: string[] = [];
     const label = new Set<string>();
-    for (const [key, held] of this.#places) {
-      const place = at(held, now);
+    for (const key of this.#keys.from(prefix, last)) {
+      const place = at(this.#places.get(key), now);
       if (place === undefined) continue;
       if (place.value !== undefined) keys.push(key);
-      for (const category of place.label) label.add(category);
+      if (place.value !== undefined || /* layer: a page carries what it leaves out */ place.label.length > 0)
+        for (const category of place.label) label.add(category);
+      if (keys.length >= limit) break;
     }
-    return { keys: keys.sort(), label: [...label].sort() };
+    return { keys, label: [...label].sort() };
+  }
+
+  /**
+   * **Leak**: a refusal ends the call. A handler that could try other sizes would measure how much
+   * other calls have stored. What it says of room is neither which of the two limits was met, nor
+   * whose.
+   */
+  check(changes: readonly Change[]): void {
+    for (const change of changes) if (isConditional(change)) this.#refuseConflict(change);
+    if (this.#fit(changes)) return;
+    this.sweep();
+    if (this.#fit(changes)) return;
+    throw new RefusalError('budget', `there is no room in collection ${this.#name}`, { final: true });
+  }
+
+  apply(changes: readonly Change[]): void {
+    for (const change of changes) {
+      const now = this.#now();
+      const held = this.#places.get(change.key);
+      const value = change.kind === 'put' ? bytesOf(change.value) : undefined;
+      const place = after(held, this.#mutation(change, value, now), now);
+      if (change.kind === 'mark-put' && !this.#fits(change.key, held, place, this.#used)) continue;
+      this.#set(change.key, place);
+      if (held !== undefined && place === undefined) this.#keys.delete(change.key);
+      if (place?.value !== value) value?.fill(0);
+    }
   }
 
   /** Wipes every expired value, and forgets every expired place. */
@@ -186,6 +130,7 @@ export class VolatileCollection {
       if (dueOf(held) <= now) this.#set(key, at(held, now));
       else this.#due = Math.min(this.#due, dueOf(held));
     }
+    this.#keys.keep((key) => this.#places.has(key));
     if (this.#due === Number.POSITIVE_INFINITY) {
       clearInterval(this.#sweeper);
       this.#sweeper = undefined;
@@ -201,28 +146,49 @@ export class VolatileCollection {
     });
   }
 
-  /** @throws RefusalError `budget`, which ends the call */
-  #makeRoom(key: string, size: number, owner: string): void {
-    const full = (): boolean => {
-      const held = this.#places.get(key);
-      const freed = held === undefined ? 0 : sizeOf(key, held.value?.length);
-      const own = (this.#used.get(owner) ?? 0) - (held?.owner === owner ? freed : 0);
-      return this.#size - freed + size > this.#room.collection || own + size > this.#room.identity;
-    };
-    if (!full()) return;
-    this.sweep();
-    // **Leak**: the refusal says neither which of the two limits was met, nor whose.
-    if (full())
-      throw new RefusalError(
-        'budget',
-        `there is no room in collection ${this.#name}`,
-        /* layer: no room in a collection ends the call (off: undefined) */ { final: true },
-      );
+  /** A change, on this collection's clock. */
+  #mutation<V>(change: Change, value: V | undefined, now: number): Mutation<V> {
+    if (change.kind === 'delete' || change.kind === 'mark-delete') return change;
+    const since = Math.min(change.since, now);
+    const kept = { since, end: since + this.#retention, label: change.label, owner: change.owner };
+    if (change.kind === 'mark-put' || value === undefined) return { kind: 'mark-put', ...kept };
+    return { kind: 'put', value, version: change.version, ...kept };
   }
 
-  #change(key: string, mutation: Mutation<Buffer>): void {
-    this.#set(key, after(this.#places.get(key), mutation, this.#now()));
-    if (mutation.kind === 'put' && this.#places.get(key)?.value !== mutation.value) mutation.value.fill(0);
+  /** @throws RefusalError `conflict`, which ends the call */
+  #refuseConflict({ key, ifVersion }: Conditional): void {
+    if ((this.get(key)?.version ?? null) === ifVersion) return;
+    throw conflictIn(this.#name);
+  }
+
+  /** Whether there is room for all values, each beside what comes before it. */
+  #fit(changes: readonly Change[]): boolean {
+    const now = this.#now();
+    const places = new Map<string, Place<Sized> | undefined>();
+    const used: Used = { size: this.#used.size, of: new Map(this.#used.of) };
+    for (const change of changes) {
+      const { key } = change;
+      const held = places.has(key) ? places.get(key) : this.#places.get(key);
+      const value = change.kind === 'put' ? { length: Buffer.byteLength(change.value) } : undefined;
+      const place = after<Sized>(held, this.#mutation<Sized>(change, value, now), now);
+      if (!this.#fits(key, held, place, used)) {
+        if (change.kind === 'put') return false;
+        if (change.kind === 'mark-put') continue;
+      }
+      places.set(key, place);
+      count(used, key, held, -1);
+      count(used, key, place, 1);
+    }
+    return true;
+  }
+
+  /** Whether there is room for a place instead of the one that is held. */
+  #fits(key: string, held: Place<Sized> | undefined, place: Place<Sized> | undefined, used: Used): boolean {
+    if (place === undefined) return true;
+    const size = placeBytes(key, place.value?.length);
+    const freed = held === undefined ? 0 : placeBytes(key, held.value?.length);
+    const own = (used.of.get(place.owner) ?? 0) - (held?.owner === place.owner ? freed : 0);
+    return used.size - freed + size <= this.#room.collection && own + size <= this.#room.identity;
   }
 
   #set(key: string, place: Place<Buffer> | undefined): void {
@@ -230,22 +196,32 @@ export class VolatileCollection {
     if (held === place) return;
     if (held !== undefined) {
       if (held.value !== place?.value) held.value?.fill(0);
-      this.#count(held.owner, -sizeOf(key, held.value?.length));
-      this.#places.delete(key);
+      count(this.#used, key, held, -1);
     }
+    this.#places.delete(key);
     if (place === undefined) return;
+    if (held === undefined) this.#keys.add(key);
     this.#places.set(key, place);
-    this.#count(place.owner, sizeOf(key, place.value?.length));
+    count(this.#used, key, place, 1);
     this.#due = Math.min(this.#due, dueOf(place));
     if (this.#due < Number.POSITIVE_INFINITY) this.#sweeper ??= setInterval(() => this.sweep(), SWEEP_MS).unref();
   }
+}
 
-  #count(owner: string, by: number): void {
-    this.#size += by;
-    const used = (this.#used.get(owner) ?? 0) + by;
-    if (used > 0) this.#used.set(owner, used);
-    else this.#used.delete(owner);
-  }
+type Conditional = Pick<Extract<Change, { readonly ifVersion?: unknown }>, 'key' | 'ifVersion'>;
+
+function isConditional(change: Change): change is Extract<Change, { readonly ifVersion?: unknown }> {
+  return (change.kind === 'put' || change.kind === 'delete') && change.ifVersion !== undefined;
+}
+
+/** Counts a place as taken, or as taken no more. */
+function count(used: Used, key: string, place: Place<Sized> | undefined, times: 1 | -1): void {
+  if (place === undefined) return;
+  const by = times * placeBytes(key, place.value?.length);
+  used.size += by;
+  const own = (used.of.get(place.owner) ?? 0) + by;
+  if (own > 0) used.of.set(place.owner, own);
+  else used.of.delete(place.owner);
 }
 
 /**
@@ -256,9 +232,4 @@ function bytesOf(text: string): Buffer {
   const bytes = Buffer.allocUnsafeSlow(Buffer.byteLength(text));
   bytes.write(text);
   return bytes;
-}
-
-/** Bytes counted for a place. A key takes two bytes a character if one of them is not Latin-1. */
-function sizeOf(key: string, length = 0): number {
-  return PLACE_BYTES + 2 * key.length + length;
 }

@@ -34,6 +34,7 @@ const keys = z.custom<Readonly<Record<string, string>>>((value) => {
 });
 
 const asked = { call: id, operation: id };
+const change = { collection: name, key: name, ifVersion: name.nullable().optional() };
 const fromWorkerSchema: z.ZodType<FromWorker> = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('ready') }),
   z.strictObject({ kind: z.literal('unusable'), reason: z.string().max(1024) }),
@@ -54,9 +55,17 @@ const fromWorkerSchema: z.ZodType<FromWorker> = z.discriminatedUnion('kind', [
     collected: z.boolean(),
     calls: z.array(z.tuple([id, id])).max(4096),
   }),
-  z.strictObject({ kind: z.literal('put'), ...asked, collection: name, key: name, json }),
-  z.strictObject({ kind: z.enum(['get', 'delete']), ...asked, collection: name, key: name }),
-  z.strictObject({ kind: z.literal('list'), ...asked, collection: name }),
+  z.strictObject({ kind: z.literal('put'), ...asked, ...change, json }),
+  z.strictObject({ kind: z.literal('delete'), ...asked, ...change }),
+  z.strictObject({ kind: z.enum(['get', 'read']), ...asked, collection: name, key: name }),
+  z.strictObject({
+    kind: z.literal('list'),
+    ...asked,
+    collection: name,
+    prefix: name.optional(),
+    after: name.optional(),
+    limit: z.int().positive().optional(),
+  }),
   z.strictObject({ kind: z.literal('next'), ...asked }),
   z.strictObject({ kind: z.literal('send'), ...asked, json }),
   z.strictObject({ kind: z.literal('egress'), ...asked, to: name, method: name, json }),

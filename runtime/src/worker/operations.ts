@@ -13,7 +13,7 @@ const MAX_PENDING_CHARS_PER_CALL = 2 * MAX_FRAME_BYTES;
 /** Characters that all calls of a worker may have in unanswered operations. */
 const MAX_PENDING_CHARS = 8 * MAX_FRAME_BYTES;
 /** Operations without side effects: a call that did only these can start over. */
-const TRACELESS: ReadonlySet<Operation['kind']> = new Set(['get', 'list']);
+const TRACELESS: ReadonlySet<Operation['kind']> = new Set(['get', 'read', 'list']);
 
 /** One call's operations. */
 export interface Asking {

@@ -68,14 +68,29 @@ export type ToWorker =
   | { readonly kind: 'result'; readonly operation: number }
   | { readonly kind: 'refused'; readonly operation: number; readonly code: string; readonly message: string };
 
+/** A change of one place, on condition of its version; null: that nothing is there. */
+interface Change {
+  readonly collection: string;
+  readonly key: string;
+  readonly ifVersion?: string | null | undefined;
+}
+
 /**
  * An operation that a handler asks for. `operation` is the worker's number for it, and `json` the
  * value that it carries.
  */
 export type Operation = { readonly call: number; readonly operation: number } & (
-  | { readonly kind: 'put'; readonly collection: string; readonly key: string; readonly json: WorkerText }
-  | { readonly kind: 'get' | 'delete'; readonly collection: string; readonly key: string }
-  | { readonly kind: 'list'; readonly collection: string }
+  | ({ readonly kind: 'put'; readonly json: WorkerText } & Change)
+  | ({ readonly kind: 'delete' } & Change)
+  /** `read` answers with the value and its version, `get` with the value alone. */
+  | { readonly kind: 'get' | 'read'; readonly collection: string; readonly key: string }
+  | {
+      readonly kind: 'list';
+      readonly collection: string;
+      readonly prefix?: string | undefined;
+      readonly after?: string | undefined;
+      readonly limit?: number | undefined;
+    }
   /** The next message of the request stream. */
   | { readonly kind: 'next' }
   /** One message of the response stream; answered when there is room for another. */

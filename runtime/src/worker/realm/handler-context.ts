@@ -5,17 +5,38 @@ import type { OpenCall } from './open-calls.ts';
 // biome-ignore-start lint/suspicious/noExplicitAny: objects of a realm are of any kind
 /** Makes the context of a call from the runtime's message, which names all that was granted. */
 export function handlerContext(message: any, { ask, signal }: OpenCall): object {
+  /**
+   * The condition in a handler's options.
+   * @throws TypeError also for one that is undefined: a version that was never read is no condition
+   */
+  function conditionOf(options: any): object {
+    if (options === undefined || !('ifVersion' in options)) return {};
+    const { ifVersion } = options;
+    if (ifVersion !== null && typeof ifVersion !== 'string') throw new TypeError('ifVersion is a version or null');
+    return { ifVersion };
+  }
+
+  /** @throws TypeError */
+  function pageOf({ prefix = '', after = '', limit }: any = {}): object {
+    if (typeof prefix !== 'string' || typeof after !== 'string') throw new TypeError('prefix and after are texts');
+    if (limit !== undefined && !(Number.isSafeInteger(limit) && limit > 0)) throw new TypeError('limit counts keys');
+    return { prefix, after, limit };
+  }
+
   const { reads, stores, sends, releases, time, id } = message;
   const collections: any = {};
   for (const name of new Set<string>([...reads, ...stores])) {
     collections[name] = Object.freeze({
       ...(reads.includes(name) && {
         get: (key: unknown) => ask({ kind: 'get', collection: name, key }),
-        list: () => ask({ kind: 'list', collection: name }),
+        read: (key: unknown) => ask({ kind: 'read', collection: name, key }),
+        list: (page?: any) => ask({ kind: 'list', collection: name, ...pageOf(page) }),
       }),
       ...(stores.includes(name) && {
-        put: (key: unknown, value: unknown) => ask({ kind: 'put', collection: name, key }, { value }),
-        delete: (key: unknown) => ask({ kind: 'delete', collection: name, key }),
+        put: (key: unknown, value: unknown, options?: any) =>
+          ask({ kind: 'put', collection: name, key, ...conditionOf(options) }, { value }),
+        delete: (key: unknown, options?: any) =>
+          ask({ kind: 'delete', collection: name, key, ...conditionOf(options) }),
       }),
     });
   }
