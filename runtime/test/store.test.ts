@@ -246,6 +246,8 @@ test('a record, a call and an identity have bounds, and each but the first ends 
   // Also what is written over has been stored.
   assert.throws(() => call.perform({ ...asked, key: 'a', json: given(record) }), refusedFor('budget', true));
   call.perform({ ...asked, key: 'b', json: given(record.slice(8192)) });
+  call.check();
+  call.end('kept');
   const fill = (owner?: string): number => {
     for (let count = 0; ; count++) {
       try {
