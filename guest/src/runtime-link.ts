@@ -169,9 +169,13 @@ function served({ exposed, plain, withheld }: Extract<FromRuntime, { kind: 'serv
 }
 
 /** A message that asks something of the hardware. */
-type Question = Exclude<FromRuntime, { kind: 'serving' | 'drained' | 'refused' | 'start' | 'end' }>;
+export type Question = Exclude<FromRuntime, { kind: 'serving' | 'drained' | 'refused' | 'start' | 'end' }>;
 
-async function answerTo(
+/**
+ * The answer to a question of the runtime.
+ * @throws Error what the platform, or the statement's holder, refuses with
+ */
+export async function answerTo(
   question: Question,
   { platform, stated }: Pick<RuntimeLinkOptions, 'platform' | 'stated'>,
 ): Promise<ToRuntime> {

@@ -44,6 +44,21 @@ export async function booted(
   return { tpm, wire };
 }
 
+/** The machine with a connection that ends after a number of commands, as a cut of the power ends it. */
+export function cutAfter(swtpm: Swtpm, commands: number): Swtpm {
+  let left = commands;
+  const connect = async () => {
+    const { send, close } = await swtpm.connect();
+    return { send: async (it: Uint8Array) => (left-- > 0 ? send(it) : Promise.reject(new PowerCut())), close };
+  };
+  return { ...swtpm, connect };
+}
+
+/** The power is cut. */
+export class PowerCut extends Error {
+  override readonly name = 'PowerCut';
+}
+
 /** A TPM as it is, without a reset. */
 export async function reopened(t: TestContext, swtpm: Swtpm): Promise<{ tpm: Tpm }> {
   const tpm = new Tpm(await swtpm.connect());

@@ -8,7 +8,7 @@ import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
 import { TpmKeeper } from '../../guest/src/tpm/keeper.ts';
 import type { Swtpm } from '../fakes/swtpm.ts';
-import { booted, machine } from '../support/keeper-boots.ts';
+import { booted, cutAfter, machine, PowerCut } from '../support/keeper-boots.ts';
 
 /** One of the two places that a disk's state is written to, in turn. */
 interface Slot {
@@ -22,18 +22,15 @@ type Disk = Map<number, Slot>;
 const STEPS = ['opened', 'written', 'advanced'] as const;
 type Step = (typeof STEPS)[number];
 
-/** The power is cut. */
-class Cut extends Error {}
-
 /** A boot of the design: it reads the state, begins an epoch, and adds a word to the state. */
 async function boot(
   t: TestContext,
   swtpm: Swtpm,
   disk: Disk,
-  { word, cutAfter }: { readonly word: string; readonly cutAfter?: Step },
+  { word, endAfter }: { readonly word: string; readonly endAfter?: Step },
 ): Promise<string> {
   const step = (done: Step): void => {
-    if (done === cutAfter) throw new Cut(done);
+    if (done === endAfter) throw new PowerCut(done);
   };
   const { tpm } = await booted(t, swtpm);
   try {
@@ -72,15 +69,15 @@ test('a boot that is cut off after any step leaves the next one with the state',
   const swtpm = await machine(t);
   const disk: Disk = new Map();
   // The first boot of all, which has to make the counter, is cut off as well.
-  await assert.rejects(boot(t, swtpm, disk, { word: 'lost', cutAfter: 'opened' }), Cut);
-  await assert.rejects(boot(t, swtpm, disk, { word: 'lost', cutAfter: 'written' }), Cut);
+  await assert.rejects(boot(t, swtpm, disk, { word: 'lost', endAfter: 'opened' }), PowerCut);
+  await assert.rejects(boot(t, swtpm, disk, { word: 'lost', endAfter: 'written' }), PowerCut);
   let expected = await boot(t, swtpm, disk, { word: 'first' });
   assert.equal(expected, 'first');
-  for (const cutAfter of STEPS) {
-    await assert.rejects(boot(t, swtpm, disk, { word: cutAfter, cutAfter }), Cut);
+  for (const endAfter of STEPS) {
+    await assert.rejects(boot(t, swtpm, disk, { word: endAfter, endAfter }), PowerCut);
     // Before the counter went up the epoch was not begun; afterwards it was, with what it wrote.
-    expected = `${expected}${cutAfter === 'advanced' ? ` ${cutAfter}` : ''} after-${cutAfter}`;
-    assert.equal(await boot(t, swtpm, disk, { word: `after-${cutAfter}` }), expected);
+    expected = `${expected}${endAfter === 'advanced' ? ` ${endAfter}` : ''} after-${endAfter}`;
+    assert.equal(await boot(t, swtpm, disk, { word: `after-${endAfter}` }), expected);
   }
 });
 
@@ -88,13 +85,7 @@ test('the making of the counter can be cut off after each command to the TPM', a
   const swtpm = await machine(t);
   // Each attempt lets one command more through than the one before it.
   for (let commands = 1; ; commands++) {
-    const { send, close } = await swtpm.connect();
-    let left = commands;
-    const cut = new Error('the power is cut');
-    const { tpm } = await booted(t, {
-      ...swtpm,
-      connect: async () => ({ send: async (it) => (left-- > 0 ? send(it) : Promise.reject(cut)), close }),
-    });
+    const { tpm } = await booted(t, cutAfter(swtpm, commands));
     const whole = await (async () => {
       const keeper = await TpmKeeper.open(tpm);
       const present = await keeper.epoch();
@@ -102,7 +93,7 @@ test('the making of the counter can be cut off after each command to the TPM', a
       await keeper.seal(randomBytes(32), 1);
       return true;
     })().catch((error: unknown) => {
-      if (error !== cut) throw error;
+      if (!(error instanceof PowerCut)) throw error;
       return false;
     });
     await tpm.close();
