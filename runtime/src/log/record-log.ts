@@ -325,11 +325,11 @@ export class RecordLog {
    *
    * @returns what settles with its write
    */
-  async carryLate(part: Carried): Promise<void> {
+  async carryLate(part: Carried, writer: Writer = 'call'): Promise<void> {
     if (this.#broken !== undefined) throw failed(this.#broken);
     const extra = carriedBytes(part);
     const more = this.#queue.growth(0, extra, (bytes) => sectors(OVERHEAD_BYTES + bytes));
-    if (extra > this.#queue.most || more > this.#room.left(this.#used, 'call')) throw this.#full();
+    if (extra > this.#queue.most || more > this.#room.left(this.#used, writer)) throw this.#full();
     this.#reserved += more;
     await this.#queue.placeLate(part, extra).done.promise;
   }

@@ -41,6 +41,11 @@ export class StateDisk {
     return this.#disk.layout.slots.length;
   }
 
+  /** Bytes of the journal. */
+  get journalBytes(): number {
+    return this.#disk.layout.journal.length;
+  }
+
   /** Position from which on the journal is held. */
   get least(): number {
     return this.#least();

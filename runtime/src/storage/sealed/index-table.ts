@@ -29,8 +29,9 @@ export interface Extent {
 
 type Raw = [collection: number, key: Uint8Array, due: number | null, label: number, rest: Uint8Array];
 
-/** Bytes of one extent: those of the largest block. */
-const EXTENT_BYTES = 1024 * 1024;
+/** Extents that a journal has, about. **Bound**: they are in memory, and on the disk. */
+const EXTENTS = 1024;
+const MIN_EXTENT_BYTES = 4096;
 /** Bytes counted for a row beside its key: what the table has for one, pages that are full. */
 export const ROW_BYTES = 110;
 const FROM: readonly [number, Uint8Array] = [-1, new Uint8Array()];
@@ -41,12 +42,15 @@ export class IndexTable {
   /** Live values by stretch of the journal. */
   readonly extents: Map<number, Extent> = new Map();
   #db: DatabaseSync = new DatabaseSync(':memory:', { limits: { attach: 0 } });
+  readonly #extentBytes: number;
   #rows = 0;
   #bytes = 0;
   #changed: Map<string, readonly [number, Uint8Array]> | undefined;
   #statements: Statements;
 
-  constructor() {
+  /** @param journal bytes of the journal that values lie in */
+  constructor(journal: number) {
+    this.#extentBytes = Math.max(MIN_EXTENT_BYTES, Math.floor(journal / EXTENTS));
     this.#db.exec(PRAGMAS);
     this.#db.exec(TABLE);
     this.#statements = prepared(this.#db);
@@ -73,7 +77,7 @@ export class IndexTable {
    */
   set(collection: number, key: Uint8Array, place: Place<Value>, block?: number): void {
     const position = place.value?.position ?? 0;
-    const begin = block ?? this.extents.get(Math.floor(position / EXTENT_BYTES))?.block ?? position;
+    const begin = block ?? this.extents.get(Math.floor(position / this.#extentBytes))?.block ?? position;
     this.#leave(collection, key);
     const { due, label, rest } = this.codec.pack(place);
     this.#statements.set.run(collection, key, due, label, rest);
@@ -198,14 +202,14 @@ export class IndexTable {
     this.#rows--;
     this.#bytes -= ROW_BYTES + key.length;
     if (place.value === undefined) return true;
-    const number = Math.floor(place.value.position / EXTENT_BYTES);
+    const number = Math.floor(place.value.position / this.#extentBytes);
     const extent = this.extents.get(number);
     if (extent !== undefined && --extent.count === 0) this.extents.delete(number);
     return true;
   }
 
   #enter(position: number, block: number): void {
-    const number = Math.floor(position / EXTENT_BYTES);
+    const number = Math.floor(position / this.#extentBytes);
     const extent = this.extents.get(number) ?? { block, count: 0 };
     extent.block = Math.min(extent.block, block);
     extent.count++;

@@ -159,7 +159,7 @@ export class SealedStore {
     const key = randomBytes(EPOCH_KEY_BYTES);
     const seals = epochSeals(key, system);
     try {
-      if (!isOpening) await this.#compact();
+      if (!isOpening) await this.#compact().catch(unlessFull);
       const blob = await keeper.seal(key, next);
       if (blob.length > MAX_BLOB_BYTES) throw new RefusalError('keeper', `a blob of ${blob.length} bytes`);
       const writer = new SlotWriter(log.state, next, seals);
@@ -276,7 +276,7 @@ export class SealedStore {
       const [collection, values] = [this.#kept[of], batch];
       [batch, bytes] = [new Map(), 0];
       if (collection === undefined || values.size === 0) return;
-      await this.#options.log.carryLate(collection.moving([...values.keys()], values));
+      await this.#options.log.carryLate(collection.moving([...values.keys()], values), 'runtime');
     };
     for (const { collection, key, place } of places) {
       const length = place.value?.length ?? 0;
@@ -284,7 +284,8 @@ export class SealedStore {
       of = collection;
       bytes += length;
       const name = keyOf(key);
-      const value = await this.#kept[of]?.valueAt(name, place);
+      // A value that the host has changed stays, and holds its space.
+      const value = await this.#kept[of]?.valueAt(name, place).catch(() => undefined);
       if (value !== undefined) batch.set(name, value);
     }
     await flush();
@@ -334,6 +335,11 @@ export class SealedStore {
   }
 }
 
+/** Values stay where they are while the log has no room: the next epoch begins all the same. */
+function unlessFull(error: unknown): void {
+  if (!(error instanceof RefusalError) || error.code !== 'log') throw error;
+}
+
 /** State as it was found, not yet of this boot's epoch. */
 interface Found {
   readonly table: IndexTable;
@@ -365,7 +371,7 @@ async function isBlank({ log }: SealedStoreOptions, heads: readonly (SlotHead | 
 }
 
 function blank(options: SealedStoreOptions): Found {
-  const table = new IndexTable();
+  const table = new IndexTable(options.log.state.journalBytes);
   const empty: SlotNames = { labels: [], owners: [], collections: [], extents: [], rows: 0, bytes: 0 };
   return { ...assembled(options, table, new Epoch(options.system), empty), retentions: [] };
 }
@@ -377,7 +383,7 @@ async function load(options: SealedStoreOptions, head: SlotHead): Promise<Found>
   const seals: EpochSeals = epochSeals(key, system);
   const facts = openFacts(head, seals);
   await demandLog(log, facts);
-  const table = new IndexTable();
+  const table = new IndexTable(log.state.journalBytes);
   const names = await readIndex(log.state, head, seals, table);
   table.codec.labels = new Names(names.labels);
   table.codec.owners = new Names(names.owners);
