@@ -9,10 +9,17 @@ import { parsePublic, parseSignature, spkiOf, verifyQuote } from '../attestation
 import { makeCredential } from '../client/src/make-credential.ts';
 import { openAttester } from '../guest/src/tpm/attester.ts';
 import { GET_RANDOM } from '../guest/src/tpm/commands.ts';
+import { TpmKeeper } from '../guest/src/tpm/keeper.ts';
 import { startSwtpm } from '../test/fakes/swtpm.ts';
 import { head, measure } from './measure.ts';
 
 const RUNS = Number(process.argv[2] ?? 500);
+
+/** A clock on which an hour passes at each look: no bound on epochs is met. */
+function hours(): () => number {
+  let now = 0;
+  return () => (now += 3_600_000);
+}
 
 head(RUNS);
 const swtpm = await startSwtpm();
@@ -34,6 +41,15 @@ try {
   await measure('activate (RSA EK)', RUNS, () =>
     attester.activate(credential.credentialBlob, credential.encryptedSecret),
   );
+  const keeper = await TpmKeeper.open(tpm, hours());
+  let blob = await keeper.seal(nonce, 1);
+  await keeper.advance();
+  await measure('seal a key to the next epoch', RUNS, async () => keeper.seal(nonce, (await keeper.epoch()) + 1));
+  await measure('begin an epoch: seal a key, count', RUNS, async () => {
+    blob = await keeper.seal(nonce, (await keeper.epoch()) + 1);
+    await keeper.advance();
+  });
+  await measure('open a key', RUNS, () => keeper.open(blob));
   const quote = await attester.quote(nonce);
   await attester.close();
 

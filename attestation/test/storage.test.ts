@@ -21,13 +21,16 @@ test('epoch, beginning and keeper are in the words of the check', () => {
   assert.match(checkOf('tpm', { ...kept, epoch: 1, began: 'new' })[0]?.detail ?? '', /epoch 1, begun with nothing/);
 });
 
-test('a simulated keeper is one of simulated boots, and a TPM is none of theirs', () => {
+test('a simulated keeper is one of simulated boots, and a TPM one of platforms that have it', () => {
   const simulated = { ...kept, keeper: 'simulated' };
   for (const [platform, storage, outcome] of [
     ['simulated', simulated, 'passed'],
     ['tpm', simulated, 'failed'],
     ['snp', simulated, 'failed'],
     ['simulated', kept, 'failed'],
+    ['snp', kept, 'failed'],
+    ['tdx', kept, 'failed'],
+    ['azure-snp', kept, 'passed'],
   ] as const) {
     const [check] = checkOf(platform, storage);
     assert.deepEqual([check?.outcome, check?.required], [outcome, true], platform);

@@ -120,6 +120,10 @@ describe('the platform that is taken', () => {
   });
 });
 
+test('a processor alone keeps no keys over boots', async () => {
+  for (const platform of [await snp(), await tdx(domain())]) assert.equal(platform.keeper, undefined);
+});
+
 describe('SEV-SNP', () => {
   test('HOST_DATA is the policy or nothing', async () => {
     await (await snp()).measure(app);

@@ -8,8 +8,11 @@ import { randomBytes } from 'node:crypto';
 import { cp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { sha256 } from '../../attestation/src/digest.ts';
+import { digestText, sha256, sha384 } from '../../attestation/src/digest.ts';
 import { HIERARCHY, type TpmPublic } from '../../attestation/src/tpm/index.ts';
+import { parseCommandLine } from '../../guest/src/linux/index.ts';
+import { openTpmPlatform } from '../../guest/src/platform/tpm.ts';
+import { openAttester } from '../../guest/src/tpm/attester.ts';
 import { CREATE, LOAD, NV_INCREMENT, NV_UNDEFINE_SPACE, UNSEAL } from '../../guest/src/tpm/commands.ts';
 import { KEEPER_INDICES, KEEPER_SELECTION } from '../../guest/src/tpm/epoch-counter.ts';
 import { TpmError } from '../../guest/src/tpm/error.ts';
@@ -37,6 +40,23 @@ test('epochs count from 1, and a key opens in its own epoch alone', async (t) =>
   assert.deepEqual(Buffer.from(await keeper.open(next.blob)), next.key);
   await assert.rejects(keeper.open(blob), { code: 'policy-fail' }, 'never after it');
   assert.deepEqual(keeper.begun, { keeper: 'tpm', epoch: 1, began: 'new' }, 'of this boot, the first');
+});
+
+test('a platform with a TPM answers for its keeper once the policy is measured, and not before', async (t) => {
+  const swtpm = await machine(t);
+  const attester = await openAttester(await swtpm.connect());
+  const { measure, keeper } = openTpmPlatform(attester, parseCommandLine('quiet'));
+  if (keeper === undefined) assert.fail();
+  const early = [keeper.epoch(), keeper.seal(randomBytes(32), 1), keeper.open(randomBytes(64)), keeper.advance()];
+  for (const asked of early)
+    await assert.rejects(asked, { code: 'unusable', message: /before the policy is measured/ });
+  const digest = digestText('sha384', sha384(OURS));
+  await measure({ policy: OURS, policyDigest: digest, digest });
+  assert.deepEqual([await keeper.epoch(), keeper.begun()], [0, null]);
+  await keeper.seal(randomBytes(32), 1);
+  assert.equal(await keeper.advance(), 1);
+  assert.deepEqual(keeper.begun(), { keeper: 'tpm', epoch: 1, began: 'new' });
+  await attester.close();
 });
 
 test('the next boot goes on with the epoch, and other registers have epochs of their own', async (t) => {

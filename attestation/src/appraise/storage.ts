@@ -1,12 +1,18 @@
 /** Appraisal of the state that outlives a boot, as the boot states it. */
 
-import type { BootStatement } from '../statement.ts';
+import type { BootStatement, Platform } from '../statement.ts';
 import { type Check, compared } from '../verdict/verdict.ts';
 
 const KEEPERS = {
   tpm: "the machine's TPM; a host that runs the TPM itself can put both back",
   simulated: 'a program that pretends to be a TPM',
 } as const;
+
+/** Platforms whose machines have a keeper of each kind. */
+const PLATFORMS: Readonly<Record<keyof typeof KEEPERS, readonly Platform[]>> = {
+  tpm: ['tpm', 'azure-snp', 'azure-tdx', 'gcp'],
+  simulated: ['simulated'],
+};
 
 /**
  * The epoch that a boot began, and what keeps its key. A boot that states none has no sealed
@@ -19,7 +25,7 @@ export function appraiseStorage(statement: BootStatement): Check[] {
   if (statement.version !== 3 || statement.storage === undefined) return [];
   const { platform, storage } = statement;
   const { keeper, epoch, began } = storage;
-  const isThere = (keeper === 'simulated') === (platform === 'simulated');
+  const isThere = PLATFORMS[keeper].includes(platform);
   const found = `sealed, epoch ${epoch}, ${began === 'new' ? 'begun with nothing kept' : 'with what was kept'}`;
   const where = isThere ? '' : `, which platform ${platform} has not`;
   return [compared('storage', isThere, `${found}; the key is kept by ${KEEPERS[keeper]}${where}`)];
