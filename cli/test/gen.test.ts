@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { compileProtos } from '@enclaim/image';
 import { match, type Policy, readDescriptors } from '@enclaim/policy-schema';
+import type { Rule } from '@enclaim/policy-schema/admission';
 import { HANDLER_STATUSES } from '../../runtime/src/worker/handler-status.ts';
 import { labPolicy } from '../../test/support/lab.ts';
 import { handlerTypes } from '../src/gen.ts';
@@ -101,6 +102,30 @@ for (const [name, submit, read, expected] of [
 ] as const) {
   test(`${name} does not compile`, async () => assert.match(await compiled(submit, read), expected));
 }
+
+test('a condition compiles where the collection is read as well as written, and pages where it is read', async () => {
+  const pages = "await ctx.store.cases.list({ after: 'k', limit: 10 }); return {};";
+  const read = `const { version } = (await ctx.store.cases.read('k')) ?? { version: null }; ${pages}`;
+  const onCondition = `const { version } = (await ctx.store.cases.read('k')) ?? { version: null };
+    await ctx.store.cases.put('k', {}, { ifVersion: version }); await ctx.store.cases.delete('k', { ifVersion: version });
+    return {};`;
+  assert.equal(await compiled(PUT, read), '');
+  assert.match(
+    await compiled("await ctx.store.cases.put('k', {}, { ifVersion: null }); return {};", read),
+    /error TS2554/,
+  );
+  const both = join(folder, 'both');
+  await mkdir(both);
+  const policy = await readPolicyFile(join(clinic, 'policy.yaml'));
+  const intake = policy.services['clinic.v1.Intake'] ?? {};
+  const services = { 'clinic.v1.Intake': { ...intake, Read: { ...(intake.Read as Rule), stores: ['cases'] } } };
+  await writeFile(join(both, 'enclaim.d.ts'), await typesOf(join(clinic, 'proto'), { ...policy, services }));
+  const handler = (body: string): string => `import type { Handlers } from './enclaim.d.ts';
+    export const read: Handlers['clinic.v1.Intake/Read'] = async (request, ctx) => { ${body} };`;
+  assert.equal(await typeErrors(both, handler(onCondition)), '');
+  const undefinedVersion = onCondition.replace('ifVersion: version', 'ifVersion: undefined');
+  assert.match(await typeErrors(both, handler(undefinedVersion)), /error TS2322/);
+});
 
 test('a status that handlers may end with compiles', async () => {
   const read = "if (request.caseId === undefined) throw new StatusError('NOT_FOUND', 'no such case'); return {};";

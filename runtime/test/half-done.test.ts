@@ -22,6 +22,7 @@ function decide() {
   const policy = {
     services: { 'a.B': { Decide: { ...RULE, returns: ['open'] } } },
     collections: { leaves: { holds: ['health', 'open'] }, words: { holds: ['open'] } },
+    subprocessors: { mailer: { receives: ['health'] }, printer: { receives: ['open'] } },
     access: { cedar: '', identities: {} },
     governance: { leaks: 'none' },
   } as unknown as Policy;
@@ -29,7 +30,8 @@ function decide() {
   const words = new Shelf('words', Number.POSITIVE_INFINITY);
   leaves.put('1', 'asked', ['health']);
   const collections = new Map([['leaves', leaves] as const, ['words', words] as const]);
-  const context = new CallContext(policy, { id: METHOD } as unknown as ExposedMethod, collections);
+  const method = { id: METHOD, rule: { accepts: ['health', 'open'] } } as unknown as ExposedMethod;
+  const context = new CallContext(policy, method, collections);
   context.accept(new Set(['open']), []);
   const asked = { call: 0, operation: 0 };
   return {
@@ -43,11 +45,10 @@ function decide() {
   };
 }
 
-const refusedFor = (pattern: RegExp) => (error: unknown) =>
-  error instanceof RefusalError &&
-  error.code === 'flow' &&
-  error.pointer === `/services/${METHOD}/returns` &&
-  pattern.test(error.message);
+const refusedFor =
+  (pattern: RegExp, pointer = `/services/${METHOD}/returns`) =>
+  (error: unknown) =>
+    error instanceof RefusalError && error.code === 'flow' && error.pointer === pointer && pattern.test(error.message);
 
 test('what was read and may not be returned is followed by no change', () => {
   const { context, leaves, get, put, drop } = decide();
@@ -84,4 +85,28 @@ test('what may be returned is read before a change and after it', () => {
   context.check();
   context.end('kept');
   assert.equal(words.get('1')?.value, '"granted"');
+});
+
+test('after a change no message is taken, and no answer waited for, that could carry more than its collection holds', () => {
+  const { context, put } = decide();
+  const nothing = new Set<string>();
+  context.mayTake();
+  context.mayHear('mailer', new Set(['health']));
+  put('words');
+  assert.throws(() => context.mayTake(), refusedFor(/words holds open, not health/, '/collections/words/holds'));
+  context.mayHear('printer', nothing);
+  assert.throws(() => context.mayHear('mailer', nothing), refusedFor(/it calls mailer before/));
+  assert.throws(() => context.mayHear('printer', new Set(['health'])), refusedFor(/it calls printer before/));
+  assert.throws(() => context.heard('printer', new Set(['health']), []), refusedFor(/it calls printer before/));
+  assert.deepEqual(context.label, ['open']);
+});
+
+test('a call that fails leaves its label at the end, in every collection, and no value', () => {
+  const { context, leaves, words, get, put } = decide();
+  put('words');
+  context.accept(new Set(['open']), []);
+  assert.equal(get('words'), 'granted');
+  context.end('dropped');
+  assert.deepEqual([words.get('1')?.value, words.get('1')?.label], [undefined, ['open']]);
+  assert.deepEqual(leaves.get('1')?.label, ['health']);
 });

@@ -258,6 +258,8 @@ export class CallContext {
    */
   heard(from: string, carried: Label, texts: readonly string[]): void {
     const known = this.#knownTo(from, carried);
+    // An answer may hold a message of any type, which its own type does not tell.
+    this.mayHear(from, carried);
     // layer: label of answers
     this.#label.growRead(known);
     this.#listen();
