@@ -9,7 +9,7 @@ import { cp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { digestText, sha256, sha384 } from '../../attestation/src/digest.ts';
-import { HIERARCHY, type TpmPublic } from '../../attestation/src/tpm/index.ts';
+import { HIERARCHY, pcrDigest, type TpmPublic } from '../../attestation/src/tpm/index.ts';
 import { parseCommandLine } from '../../guest/src/linux/index.ts';
 import { openTpmPlatform } from '../../guest/src/platform/tpm.ts';
 import { openAttester } from '../../guest/src/tpm/attester.ts';
@@ -18,6 +18,7 @@ import { KEEPER_INDICES, KEEPER_SELECTION } from '../../guest/src/tpm/epoch-coun
 import { TpmError } from '../../guest/src/tpm/error.ts';
 import { TpmKeeper } from '../../guest/src/tpm/keeper.ts';
 import { NvCounter } from '../../guest/src/tpm/nv.ts';
+import { pcrPolicy } from '../../guest/src/tpm/policy.ts';
 import { createPrimary, SRK_TEMPLATE } from '../../guest/src/tpm/primary.ts';
 import { extendPcr, readPcrs } from '../../guest/src/tpm/registers.ts';
 import { seal, unseal } from '../../guest/src/tpm/sealing.ts';
@@ -156,6 +157,20 @@ test('a counter that is made anew beside its old beginning is refused, and so is
   await (await NvCounter.open(tpm, KEEPER_INDICES.first)).increment();
   assert.equal(await keeper.epoch(), 0);
   assert.equal((await epochOf(keeper)).epoch, 1);
+});
+
+test('a second counter for the same registers is refused: a host could exchange the states of both', async (t) => {
+  const { tpm } = await booted(t, await machine(t));
+  const keeper = await TpmKeeper.open(tpm);
+  const { blob, key } = await epochOf(keeper);
+  const banks = await readPcrs(tpm, KEEPER_SELECTION);
+  const policy = pcrPolicy('sha256', KEEPER_SELECTION, pcrDigest('sha256', KEEPER_SELECTION, banks) ?? assert.fail());
+  const second = new NvCounter(tpm, KEEPER_INDICES.first + 2, { selection: KEEPER_SELECTION, policy });
+  await second.define();
+  for (const asked of [keeper.epoch(), keeper.open(blob), keeper.seal(key, 2)])
+    await assert.rejects(asked, { code: 'unusable', message: /two counters/ });
+  await second.remove();
+  assert.deepEqual(Buffer.from(await keeper.open(blob)), key);
 });
 
 test('a TPM that was cleared has kept nothing, and opens nothing', async (t) => {

@@ -90,18 +90,27 @@ export class EpochCounter {
     });
   }
 
-  /** The place of these registers, or else the first that is free. */
+  /**
+   * The place of these registers, or else the first that is free.
+   *
+   * The owner of the TPM may define a second counter for them. Without the refusal, a host could
+   * let the state of one rest while another goes on, and exchange them.
+   * @throws TpmError `unusable` if they have two
+   */
   async #places(): Promise<{ readonly ours?: Place; readonly free?: Place }> {
     const { first, systems } = KEEPER_INDICES;
-    let free: Place | undefined;
+    const found: { ours?: Place; free?: Place } = {};
     for (let index = first; index < first + 2 * systems; index += 2) {
       const counter = new NvCounter(this.#tpm, index, this.#guard);
       const beginning = new NvNumber(this.#tpm, index + 1, this.#guard);
       const state = await counter.state();
-      if (state === 'unwritten' || state === 'written') return { ours: { counter, beginning } };
-      if (state === 'absent' && (await beginning.state()) === 'absent') free ??= { counter, beginning };
+      if (state === 'absent' && (await beginning.state()) === 'absent') found.free ??= { counter, beginning };
+      if (state === 'absent' || state === 'other') continue;
+      // layer: one counter for a set of registers
+      if (found.ours !== undefined) throw new TpmError('unusable', 'two counters for the same registers');
+      found.ours = { counter, beginning };
     }
-    return free === undefined ? {} : { free };
+    return found;
   }
 
   /** Removes the counter, for good: one that is made anew begins above it. */
