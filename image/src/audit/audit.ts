@@ -195,9 +195,11 @@ async function sidesOfImage({ manifest, files, documents }: ClaimedImage, rebuil
   sides.push(...sidesOfDocuments(documents, manifest, rebuilt.manifest));
   for (const name of ['initrd', 'kernel', 'uki'] as const) {
     const bytes = files[name];
+    // Of equal bytes no part can differ.
+    if (bytes !== null && Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).equals(rebuilt[name])) continue;
     const own = await readers[name](rebuilt[name]);
     if (bytes === null) sides.push([[], own.filter(({ id }) => id === `artefact ${name}`)]);
-    else if (!Buffer.from(bytes).equals(rebuilt[name])) sides.push([await readers[name](bytes), own]);
+    else sides.push([await readers[name](bytes), own]);
   }
   return sides;
 }
