@@ -26,6 +26,9 @@ const starts = (seconds: number, options: string, then: string): string => `
   });`;
 const only = (body: string): string => `import { test } from 'node:test'; test('only', ${body});`;
 
+/** Says how many tests of this kind its process has run. */
+const COUNTS = "() => { globalThis.files = (globalThis.files ?? 0) + 1; console.log('files', globalThis.files); }";
+
 const FILES = {
   'fine.test.mjs': only('() => {}'),
   // As a browser whose opening fails: no test holds it, and it holds the process and its outputs.
@@ -35,15 +38,21 @@ const FILES = {
   'holding.test.mjs': `import { spawn } from 'node:child_process';
     spawn('sleep', ['1000303'], { stdio: 'inherit' });
     await new Promise(() => {});`,
+  'counting.test.mjs': only(COUNTS),
+  'again.test.mjs': only(COUNTS),
+  'failing.test.mjs': only("() => { throw new Error('fails'); }"),
   'waiting.test.mjs': only('() => new Promise(() => setInterval(() => {}, 1000))'),
   'spinning.test.mjs': only("() => { process.on('SIGTERM', () => {}); for (;;); }"),
 };
 for (const [name, text] of Object.entries(FILES)) await writeFile(join(scratch, name), text);
 
 /** Runs files, each and all within milliseconds; a file may clean up for a second. */
-async function bounded({ hangs = HANGS_MS, atMost = HANGS_MS }, ...files: (keyof typeof FILES)[]): Promise<Ended> {
+async function bounded(
+  { hangs = HANGS_MS, atMost = HANGS_MS, atOnce = 2 },
+  ...files: (keyof typeof FILES)[]
+): Promise<Ended> {
   const { NODE_TEST_CONTEXT: _, [RUN_MARK]: __, [FILE_MARK]: ___, ...env } = process.env;
-  const words = [join(root, 'test/support/bounded.ts'), scratch, String(hangs), String(atMost), ...files];
+  const words = [join(root, 'test/support/bounded.ts'), scratch, ...[hangs, atMost, atOnce].map(String), ...files];
   const child = spawn(process.execPath, words, {
     cwd: scratch,
     env: { ...env, ENCLAIM_TEST_LINGERS_MS: '1000' },
@@ -72,6 +81,22 @@ const sleeping = (): string[] => allProcesses().flatMap(({ words }) => (/^sleep 
 test('(control) a file whose tests pass and that leaves nothing passes', async () => {
   const { code, stdout } = await bounded({}, 'fine.test.mjs');
   assert.deepEqual([code, counted(stdout, 'pass'), counted(stdout, 'fail')], [0, 1, 0], stdout);
+});
+
+test('in one process, files run one after another, all are counted, and the run ends with them', async () => {
+  const files = ['counting.test.mjs', 'again.test.mjs'] as const;
+  const shared = await bounded({ atOnce: 0 }, ...files);
+  assert.deepEqual([shared.code, counted(shared.stdout, 'pass')], [0, 2], shared.stdout);
+  assert.match(shared.stdout, /^files 2$/m);
+  const apart = await bounded({}, ...files);
+  assert.deepEqual([apart.code, counted(apart.stdout, 'pass')], [0, 2], apart.stdout);
+  assert.doesNotMatch(apart.stdout, /^files 2$/m);
+});
+
+test('in one process, what fails fails the run, by name', async () => {
+  const { code, stdout } = await bounded({ atOnce: 0 }, 'failing.test.mjs', 'fine.test.mjs');
+  assert.deepEqual([code, counted(stdout, 'pass'), counted(stdout, 'fail')], [1, 1, 1], stdout);
+  assert.match(stdout, /failing\.test\.mjs/);
 });
 
 test('a file that keeps a program after its last test ends nevertheless, fails by name, and the program is gone', async () => {

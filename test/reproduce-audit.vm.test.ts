@@ -17,6 +17,8 @@ after(() => rm(scratch, { recursive: true, force: true }));
 const at = (name: string): string => join(scratch, name);
 const checkout = at('checkout');
 const manifest = at('claimed/manifest.json');
+/** The revision of the operator's repository that is audited. */
+const operator = `${at('operator')}#HEAD`;
 
 interface Ended {
   readonly status: number | null;
@@ -39,11 +41,12 @@ async function enclaim(...args: readonly string[]): Promise<Ended & { readonly l
 }
 
 function git(...args: readonly string[]): string {
+  return gitOf(checkout, ...args);
+}
+
+function gitOf(folder: string, ...args: readonly string[]): string {
   const as = ['-c', 'user.name=t', '-c', 'user.email=t@t.example', '-c', 'commit.gpgsign=false'];
-  return execFileSync('git', ['-C', checkout, ...as, ...args], {
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'ignore'],
-  });
+  return execFileSync('git', ['-C', folder, ...as, ...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
 }
 
 /** A commit on top of the honest one; gives its name. */
@@ -60,72 +63,6 @@ async function edit(file: string, change: (text: string) => string): Promise<voi
   assert.notEqual(change(text), text);
   await writeFile(join(checkout, file), change(text));
 }
-
-before(async () => {
-  await copyQuickCheckout(checkout);
-  git('init', '--quiet');
-  git('add', '--all');
-  git('commit', '--quiet', '--message', 'honest');
-  git('tag', 'honest');
-  await buildCheckout(checkout, at('claimed'), { reuse: false });
-  const { privateKey, publicKey } = generateKeyPairSync('ed25519');
-  await writeFile(at('auditor.pem'), privateKey.export({ format: 'pem', type: 'pkcs8' }));
-  await writeFile(at('auditor.pub'), publicKey.export({ format: 'pem', type: 'spki' }));
-});
-
-const signing = ['--key', 'auditor.pem', '--verifier', 'https://auditor.example/enclaim/v1'];
-
-test('a revision and a folder give the claimed image: status 0, and a signed statement that says so', async () => {
-  const revision = git('rev-parse', 'honest').trim();
-  const { status, stdout, stderr, left } = await enclaim(
-    ...['audit', `${checkout}#honest`, '--against', manifest],
-    ...['--statement', 'result.json', ...signing],
-  );
-  assert.equal(status, 0, stderr);
-  assert.match(stdout, /^same {5}/);
-  assert.ok(stderr.includes(`at ${revision}`), stderr);
-  assert.deepEqual(left, []);
-  const isolated = /without a network/.test(stderr) ? ['--property', 'ENCLAIM_BUILT_OFFLINE'] : [];
-  const verified = await enclaim(
-    ...['statement', 'verify', 'result.json', '--key', 'auditor.pub', '--subject', manifest, ...isolated],
-    ...['--property', 'ENCLAIM_IMAGE_REPRODUCED', '--property', 'ENCLAIM_SOURCE_IS_A_REVISION'],
-  );
-  assert.equal(verified.status, 0, verified.stderr);
-
-  const WRONG: readonly [readonly string[], RegExp][] = [
-    [['--verifier', 'https://other.example/'], /is of https:\/\/auditor/],
-    [['--property', 'ENCLAIM_MACHINE_RUNS_SOURCE'], /does not say/],
-    [['--subject', 'auditor.pub'], /does not speak of/],
-    [['--newer-than', '2999-01-01T00:00:00Z'], /older than/],
-    [['--key', `ed25519:${'A'.repeat(43)}`], /EvidenceError|DecodeError|signature|key/],
-  ];
-  for (const [args, said] of WRONG) {
-    const refused = await enclaim('statement', 'verify', 'result.json', '--key', 'auditor.pub', ...args);
-    assert.equal(refused.status, 1, args.join(' '));
-    assert.match(refused.stderr, said);
-  }
-});
-
-test('a revision with one changed line: status 3, that line’s file, and a statement that does not say it', async () => {
-  const revision = await commit(() => edit('guest/src/main.ts', (text) => `${text}\nconsole.log('changed');\n`));
-  const { status, stdout } = await enclaim(
-    ...['audit', `${checkout}#${revision}`, '--against', manifest, '--json'],
-    ...['--statement', 'differs.json', ...signing],
-  );
-  assert.equal(status, 3);
-  const { ok, source, claims } = JSON.parse(stdout);
-  assert.deepEqual([ok, source.commit], [false, revision]);
-  const found = claims[0].differences as { component: string; because: string[] }[];
-  assert.deepEqual(
-    found.filter(({ because }) => because.length === 0).map(({ component }) => component),
-    ['source guest/src/main.ts'],
-  );
-  const verified = await enclaim(
-    ...['statement', 'verify', 'differs.json', '--key', 'auditor.pub', '--property', 'ENCLAIM_IMAGE_REPRODUCED'],
-  );
-  assert.equal(verified.status, 1);
-  assert.match(verified.stderr, /does not say ENCLAIM_IMAGE_REPRODUCED/);
-});
 
 /** An operator's repository beside this one: handlers with a package of their own, under a lock of their own. */
 async function operatorsRepository(folder: string): Promise<void> {
@@ -146,34 +83,96 @@ export const handlers = { 'echo.v1.Echo/Say': async (request: object) => ({ text
   await cp(join(projectRoot, 'node_modules', name), join(folder, 'node_modules', name), { recursive: true });
 }
 
-test('an operator’s own repository, with packages of its own: the bundle that its operator made, and no other', async () => {
-  await operatorsRepository(at('operator'));
-  const made = await enclaim('bundle', 'operator', '--out', 'honest.enclaim');
+/** The bundle of the operator's repository as it lies there. */
+async function bundled(out: string): Promise<void> {
+  const made = await enclaim('bundle', 'operator', '--out', out);
   assert.equal(made.status, 0, made.stderr);
-  const inside = (...args: readonly string[]): string => git('-C', at('operator'), ...args);
-  inside('init', '--quiet');
-  inside('add', '--all');
-  inside('commit', '--quiet', '--message', 'app');
+}
+
+before(async () => {
+  await copyQuickCheckout(checkout);
+  git('init', '--quiet');
+  git('add', '--all');
+  git('commit', '--quiet', '--message', 'honest');
+  git('tag', 'honest');
+  await buildCheckout(checkout, at('claimed'), { reuse: false });
+  const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+  await writeFile(at('auditor.pem'), privateKey.export({ format: 'pem', type: 'pkcs8' }));
+  await writeFile(at('auditor.pub'), publicKey.export({ format: 'pem', type: 'spki' }));
+  await operatorsRepository(at('operator'));
+  await bundled('honest.enclaim');
+  gitOf(at('operator'), 'init', '--quiet');
+  gitOf(at('operator'), 'add', '--all');
+  gitOf(at('operator'), 'commit', '--quiet', '--message', 'app');
   await appendFile(at('operator/handlers/index.ts'), 'export const more = 1;\n');
-  const other = await enclaim('bundle', 'operator', '--out', 'other.enclaim');
-  assert.equal(other.status, 0, other.stderr);
+  await bundled('other.enclaim');
+});
+
+const signing = ['--key', 'auditor.pem', '--verifier', 'https://auditor.example/enclaim/v1'];
+
+test('a revision, and the operator’s own of an app, give the claimed image and bundle: status 0, and a signed statement says so', async () => {
+  const revision = git('rev-parse', 'honest').trim();
   const { status, stdout, stderr, left } = await enclaim(
-    ...['audit', `${checkout}#honest`, '--app', `${at('operator')}#HEAD`, '--json'],
-    ...['--against', 'honest.enclaim', '--against', 'other.enclaim', '--statement', 'app.json', ...signing],
+    ...['audit', `${checkout}#honest`, '--app', operator, '--against', manifest, '--against', 'honest.enclaim'],
+    ...['--statement', 'result.json', ...signing],
+  );
+  assert.equal(status, 0, stderr);
+  assert.match(stdout, /^same {5}/);
+  assert.ok(stderr.includes(`at ${revision}`), stderr);
+  assert.deepEqual(left, []);
+  const isolated = /without a network/.test(stderr) ? ['--property', 'ENCLAIM_BUILT_OFFLINE'] : [];
+  const verified = await enclaim(
+    ...['statement', 'verify', 'result.json', '--key', 'auditor.pub', '--subject', manifest, ...isolated],
+    ...['--property', 'ENCLAIM_IMAGE_REPRODUCED', '--property', 'ENCLAIM_SOURCE_IS_A_REVISION'],
+    ...['--property', 'ENCLAIM_BUNDLE_REPRODUCED'],
+  );
+  assert.equal(verified.status, 0, verified.stderr);
+
+  const WRONG: readonly [readonly string[], RegExp][] = [
+    [['--verifier', 'https://other.example/'], /is of https:\/\/auditor/],
+    [['--property', 'ENCLAIM_MACHINE_RUNS_SOURCE'], /does not say/],
+    [['--subject', 'auditor.pub'], /does not speak of/],
+    [['--newer-than', '2999-01-01T00:00:00Z'], /older than/],
+    [['--key', `ed25519:${'A'.repeat(43)}`], /EvidenceError|DecodeError|signature|key/],
+  ];
+  for (const [args, said] of WRONG) {
+    const refused = await enclaim('statement', 'verify', 'result.json', '--key', 'auditor.pub', ...args);
+    assert.equal(refused.status, 1, args.join(' '));
+    assert.match(refused.stderr, said);
+  }
+});
+
+test('a revision with one changed line, and another bundle: status 3, that line’s file, and a statement that says neither', async () => {
+  const revision = await commit(() => edit('guest/src/main.ts', (text) => `${text}\nconsole.log('changed');\n`));
+  const { status, stdout, stderr, left } = await enclaim(
+    ...['audit', `${checkout}#${revision}`, '--app', operator, '--against', manifest, '--json'],
+    ...['--against', 'honest.enclaim', '--against', 'other.enclaim', '--statement', 'differs.json', ...signing],
   );
   assert.equal(status, 3, stderr);
-  const { app, claims } = JSON.parse(stdout);
+  const { ok, source, app, claims } = JSON.parse(stdout);
+  assert.deepEqual([ok, source.commit], [false, revision]);
+  // The bundle that its operator made is made again, and no other is.
   assert.deepEqual(
     claims.map(({ ok }: { ok: boolean }) => ok),
-    [true, false],
+    [false, true, false],
   );
-  assert.ok(claims[1].differences.some(({ component }: { component: string }) => component === 'handlers'));
-  assert.equal(app.commit, inside('rev-parse', 'HEAD').trim());
+  const found = claims[0].differences as { component: string; because: string[] }[];
+  assert.deepEqual(
+    found.filter(({ because }) => because.length === 0).map(({ component }) => component),
+    ['source guest/src/main.ts'],
+  );
+  assert.ok(claims[2].differences.some(({ component }: { component: string }) => component === 'handlers'));
+  assert.equal(app.commit, gitOf(at('operator'), 'rev-parse', 'HEAD').trim());
   assert.deepEqual(left, []);
-  const { payload } = JSON.parse(await readFile(at('app.json'), 'utf8'));
+  for (const property of ['ENCLAIM_IMAGE_REPRODUCED', 'ENCLAIM_BUNDLE_REPRODUCED']) {
+    const words = ['statement', 'verify', 'differs.json', '--key', 'auditor.pub', '--property', property];
+    const verified = await enclaim(...words);
+    assert.equal(verified.status, 1);
+    assert.ok(verified.stderr.includes(`does not say ${property}`), verified.stderr);
+  }
+  const { payload } = JSON.parse(await readFile(at('differs.json'), 'utf8'));
   const { predicate } = JSON.parse(Buffer.from(payload, 'base64').toString());
   assert.deepEqual(predicate.enclaim_app.digest, { sha256: app.digest.slice('sha256:'.length), gitCommit: app.commit });
-  assert.ok(!predicate.properties.includes('ENCLAIM_BUNDLE_REPRODUCED'));
 });
 
 describe('a build that would rather do something else', () => {

@@ -1,12 +1,15 @@
-/** Runs test files as scripts/run-tests.ts does, in a process of their own: `bounded.ts ROOT HANGS_MS AT_MOST_MS FILE ...`. */
+/**
+ * Runs test files as scripts/run-tests.ts does, in a process of their own: `bounded.ts ROOT HANGS_MS AT_MOST_MS AT_ONCE FILE ...`;
+ * with 0 at once, all of them in that process.
+ */
 
 import { runBounded } from '../../scripts/bounded-run.ts';
 
-const [, , root = '', hangsMs, atMostMs, ...files] = process.argv;
+const [, , root = '', hangsMs, atMostMs, atOnce, ...files] = process.argv;
 const passed = await runBounded({
   root,
   files,
-  atOnce: 2,
+  atOnce: Number(atOnce),
   testMs: Number(hangsMs),
   fileMs: Number(hangsMs),
   atMostMs: Number(atMostMs),
