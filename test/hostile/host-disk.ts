@@ -129,7 +129,7 @@ const contents: readonly Attack[] = [
     },
   ),
   onSource(LOG, 'change a hash in a tile', 'tiles are held against the tree', async (module) => {
-    const disk = await written(module, 500);
+    const disk = await written(module, 400);
     const { base } = disk.layout.levels[0] ?? { base: 0 };
     disk.bytes[base] = (disk.bytes[base] ?? 0) ^ 1;
     return passes(async () => (await openOn(module, disk)).tile({ level: 0, index: 0, width: 256 }));
