@@ -248,15 +248,13 @@ export class CallStorage {
   #change(store: Collection, operation: Asked<'put' | 'delete'>): JsonText {
     const { collection: name, key, ifVersion } = operation;
     const changes = this.#transaction;
-    const own = changes.of(name).get(key);
     // **Leak**: whether a condition holds tells what is there.
     // layer: conditions are reads
     if (ifVersion !== undefined) this.#look(store, name, key);
     this.#mayStore(name);
     refuseKey(key);
-    const version = own === undefined ? store.get(key)?.version : own.deleted ? undefined : own.put?.version;
-    const holds = ifVersion === undefined || ifVersion === (version ?? null);
-    const condition = own === undefined && holds ? ifVersion : undefined;
+    const holds = ifVersion === undefined || ifVersion === this.#versionAt(store, name, key);
+    const condition = holds ? ifVersion : undefined;
     if (operation.kind === 'put') {
       const value = jsonText(handlerValue(operation.json));
       this.#take(placeBytes(key, valueBytes(value)));
@@ -269,6 +267,13 @@ export class CallStorage {
     // Whether the entry existed is not returned: that would be a read.
     // layer: deletion says nothing
     return NULL_TEXT;
+  }
+
+  /** The version of what the call sees at a place; null if that is nothing. */
+  #versionAt(store: Collection, name: string, key: string): string | null {
+    const own = this.#transaction.of(name).get(key);
+    if (own === undefined) return store.get(key)?.version ?? null;
+    return (own.deleted ? undefined : own.put?.version) ?? null;
   }
 
   /** Reads what is at a place without a look at its value. */

@@ -80,7 +80,8 @@ export class Carriage {
 
   /** The record has its place, in a batch that has the room. */
   placed(batch: Batch): void {
-    this.#batch = this.#expected > 0 ? batch : undefined;
+    // A listener may place a record of its own before the parts of this one come.
+    if (this.#expected > 0) this.#batch = batch;
     batch.spare += this.#expected;
     this.#expected = 0;
     const early = this.#early;

@@ -47,6 +47,23 @@ test('parts ride with their record, whether they come before it or after it', as
   assert.deepEqual(faults, []);
 });
 
+test('parts ride with their record where a listener places another behind it', async () => {
+  const log = await new FakeDisk().open();
+  const data = randomBytes(100);
+  const listening = new Set(['first']);
+  log.onPlaced(({ reason }) => {
+    if (listening.delete(reason)) void log.append(entry('of the listener'));
+  });
+  log.expect(100);
+  const { durable } = log.place(entry('first'));
+  log.carry(part(data));
+  await durable;
+  assert.deepEqual(await sectionsOf(log), [data]);
+  assert.equal(log.size, 2);
+  // The room was taken: what comes in another turn has none.
+  assert.throws(() => log.carry(part(data)), TypeError);
+});
+
 test('a part without room of its own is a defect, and a record that has no place breaks what came before it', async () => {
   const log = await new FakeDisk().open();
   assert.throws(() => log.carry(part(randomBytes(8))), TypeError);
