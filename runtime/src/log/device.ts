@@ -7,7 +7,7 @@ import { type FileHandle, open } from 'node:fs/promises';
  * Bytes at offsets. A write is on stable storage once it has resolved; an open file that does not
  * promise this is no device.
  */
-export type Device = Pick<FileHandle, 'read' | 'write' | 'close'>;
+export type Device = Pick<FileHandle, 'read' | 'write' | 'close'> & Partial<Pick<FileHandle, 'fd'>>;
 
 /**
  * Opens a raw device or a file that exists. Writes themselves wait for the disk (`O_DSYNC`).

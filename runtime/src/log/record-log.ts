@@ -142,7 +142,7 @@ export class RecordLog {
     this.#queue = new CommitQueue((batch) => this.#perform(batch), this.#layout.maxBlock - sectors(OVERHEAD_BYTES));
     const { most } = this.#queue;
     this.#carriage = new Carriage(most - Math.min(ENTRY_PREFIX_BYTES + MAX_ENTRY_BYTES, Math.floor(most / 2)));
-    this.state = new StateDisk(disk, this.#writer);
+    this.state = new StateDisk(disk, this.#writer, device);
     this.#room = new RoomWatch(this.#layout);
     this.#size = end.size;
     this.#durable = { size: end.size, frontier: tree.frontier() };

@@ -14,7 +14,7 @@ import { type Draw, FakeDisk, seededDraw } from '../log/support.ts';
 import { MIB, put, Rig, TestClock } from './support.ts';
 
 const RETENTION = 1000;
-const KEYS = ['a', 'ab', 'b', 'b\ud800', 'b\uffff', 'b\u{10000}', 'é', 'z'];
+const KEYS = ['a', 'ab', 'b', 'b\ud800', 'b\uffff', 'b\u{10000}', 'b\0', 'é', 'z'];
 const LABELS: readonly string[][] = [[], ['health'], ['name'], ['health', 'name']];
 
 /** The places as a list, whose values are texts. */

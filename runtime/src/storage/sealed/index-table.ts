@@ -4,7 +4,7 @@
  */
 
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
-import { type Row, RowCodec, type Value } from './row.ts';
+import { keyOf, type NamedPlace, type Row, RowCodec, type Value } from './row.ts';
 import type { Place } from './rules.ts';
 
 /** A row with the place it is about. */
@@ -27,13 +27,16 @@ export interface Extent {
   count: number;
 }
 
-type Raw = [collection: number, key: Uint8Array, due: number | null, label: number, rest: Uint8Array];
+type Named = [key: string, due: number | null, tag: number];
+type Raw = [collection: number, key: Uint8Array, due: number | null, tag: number, rest: Uint8Array];
 
 /** Extents that a journal has, about. **Bound**: they are in memory, and on the disk. */
 const EXTENTS = 1024;
 const MIN_EXTENT_BYTES = 4096;
 /** Bytes counted for a row beside its key: what the table has for one, pages that are full. */
 export const ROW_BYTES = 110;
+/** Stands for bytes that are no text. */
+const REPLACED = '\ufffd';
 const FROM: readonly [number, Uint8Array] = [-1, new Uint8Array()];
 
 /** The table. Its memory is overwritten where rows are deleted. */
@@ -67,42 +70,51 @@ export class IndexTable {
 
   get(collection: number, key: Uint8Array): Place<Value> | undefined {
     const raw = this.#statements.get.get(collection, key) as unknown as [number | null, number, Uint8Array] | undefined;
-    return raw === undefined ? undefined : this.codec.unpack({ due: raw[0], label: raw[1], rest: raw[2] });
+    return raw === undefined ? undefined : this.codec.unpack({ due: raw[0], tag: raw[1], rest: raw[2] });
   }
 
   /**
    * Sets a row.
    *
    * @param block position of the block that has the value; absent if the value is where it was
+   * @returns what it was before
    */
-  set(collection: number, key: Uint8Array, place: Place<Value>, block?: number): void {
+  set(collection: number, key: Uint8Array, place: Place<Value>, block?: number): Place<Value> | undefined {
     const position = place.value?.position ?? 0;
     const begin = block ?? this.extents.get(Math.floor(position / this.#extentBytes))?.block ?? position;
-    this.#leave(collection, key);
-    const { due, label, rest } = this.codec.pack(place);
-    this.#statements.set.run(collection, key, due, label, rest);
+    const held = this.#leave(collection, key);
+    const { due, tag, rest } = this.codec.pack(place);
+    this.#statements.set.run(collection, key, due, tag, rest);
     this.#rows++;
     this.#bytes += ROW_BYTES + key.length;
     if (place.value !== undefined) this.#enter(position, begin);
     this.#note(collection, key);
+    return held;
   }
 
-  remove(collection: number, key: Uint8Array): void {
-    if (!this.#leave(collection, key)) return;
+  /** Removes a row. @returns what it was before */
+  remove(collection: number, key: Uint8Array): Place<Value> | undefined {
+    const held = this.#leave(collection, key);
+    if (held === undefined) return undefined;
     this.#statements.remove.run(collection, key);
     this.#note(collection, key);
+    return held;
   }
 
-  /** Places of a collection from one key up to another, in the order of their keys. */
-  range(collection: number, low: Uint8Array, high: Uint8Array, limit: number): IndexedPlace[] {
+  /** Names of a collection's places from one key up to another, in the order of their keys. */
+  range(collection: number, low: Uint8Array, high: Uint8Array, limit: number): NamedPlace[] {
+    const named = this.#statements.names.all(collection, low, high, limit) as unknown as Named[];
+    // Halves of pairs are no text of the database's.
+    if (!named.some(([key]) => key.includes(REPLACED)))
+      return named.map(([key, due, tag]) => this.codec.outline(key, due, tag));
     const rows = this.#statements.range.all(collection, low, high, limit) as unknown as Raw[];
-    return rows.map((row) => this.#unpacked(row));
+    return rows.map(([, key, due, tag]) => this.codec.outline(keyOf(key), due, tag));
   }
 
   /** Rows behind another one, at most so many. */
   slice(after: readonly [number, Uint8Array] | undefined, limit: number): IndexedRow[] {
     const rows = this.#statements.slice.all(...(after ?? FROM), limit) as unknown as Raw[];
-    return rows.map(([collection, key, due, label, rest]) => ({ collection, key, due, label, rest }));
+    return rows.map(([collection, key, due, tag, rest]) => ({ collection, key, due, tag, rest }));
   }
 
   /** The same as places. */
@@ -136,15 +148,15 @@ export class IndexTable {
       const raw = this.#statements.get.get(collection, key) as unknown as
         | [number | null, number, Uint8Array]
         | undefined;
-      const row = raw && { collection, key, due: raw[0], label: raw[1], rest: raw[2] };
+      const row = raw && { collection, key, due: raw[0], tag: raw[1], rest: raw[2] };
       return { collection, key, row };
     });
   }
 
   /** Sets a row as a slot has it, whose values {@link extents} count already. */
-  restore({ collection, key, due, label, rest }: IndexedRow): void {
+  restore({ collection, key, due, tag, rest }: IndexedRow): void {
     this.forget(collection, key);
-    this.#statements.set.run(collection, key, due, label, rest);
+    this.#statements.set.run(collection, key, due, tag, rest);
   }
 
   forget(collection: number, key: Uint8Array): void {
@@ -191,21 +203,21 @@ export class IndexTable {
     this.#db.close();
   }
 
-  #unpacked([collection, key, due, label, rest]: Raw): IndexedPlace {
-    return { collection, key, place: this.codec.unpack({ due, label, rest }) };
+  #unpacked([collection, key, due, tag, rest]: Raw): IndexedPlace {
+    return { collection, key, place: this.codec.unpack({ due, tag, rest }) };
   }
 
   /** Takes a row out of what is counted. */
-  #leave(collection: number, key: Uint8Array): boolean {
+  #leave(collection: number, key: Uint8Array): Place<Value> | undefined {
     const place = this.get(collection, key);
-    if (place === undefined) return false;
+    if (place === undefined) return undefined;
     this.#rows--;
     this.#bytes -= ROW_BYTES + key.length;
-    if (place.value === undefined) return true;
+    if (place.value === undefined) return place;
     const number = Math.floor(place.value.position / this.#extentBytes);
     const extent = this.extents.get(number);
     if (extent !== undefined && --extent.count === 0) this.extents.delete(number);
-    return true;
+    return place;
   }
 
   #enter(position: number, block: number): void {
@@ -224,8 +236,8 @@ export class IndexTable {
 /** Before the first row, and again where an image took their place. */
 const PRAGMAS = 'pragma secure_delete = on; pragma temp_store = memory; pragma journal_mode = off;';
 const TABLE =
-  'create table place (c integer, k blob, due integer, label integer, rest blob, primary key (c, k)) without rowid';
-const COLUMNS = 'select c, k, due, label, rest from place';
+  'create table place (c integer, k blob, due integer, tag integer, rest blob, primary key (c, k)) without rowid';
+const COLUMNS = 'select c, k, due, tag, rest from place';
 
 function prepared(db: DatabaseSync): Statements {
   const statement = (text: string): StatementSync => {
@@ -234,9 +246,10 @@ function prepared(db: DatabaseSync): Statements {
     return made;
   };
   return {
-    get: statement('select due, label, rest from place where c = ? and k = ?'),
+    get: statement('select due, tag, rest from place where c = ? and k = ?'),
     set: statement('insert or replace into place values (?, ?, ?, ?, ?)'),
     remove: statement('delete from place where c = ? and k = ?'),
+    names: statement('select cast(k as text), due, tag from place where c = ? and k >= ? and k < ? order by k limit ?'),
     range: statement(`${COLUMNS} where c = ? and k >= ? and k < ? order by k limit ?`),
     slice: statement(`${COLUMNS} where (c, k) > (?, ?) order by c, k limit ?`),
     due: statement(`${COLUMNS} where due <= ? limit ?`),
@@ -244,4 +257,4 @@ function prepared(db: DatabaseSync): Statements {
   };
 }
 
-type Statements = Record<'get' | 'set' | 'remove' | 'range' | 'slice' | 'due' | 'next', StatementSync>;
+type Statements = Record<'get' | 'set' | 'remove' | 'names' | 'range' | 'slice' | 'due' | 'next', StatementSync>;

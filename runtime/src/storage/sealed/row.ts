@@ -3,6 +3,7 @@
  * keys under which the disk has them.
  */
 
+import { isAscii } from 'node:buffer';
 import { dueOf, type Place } from './rules.ts';
 import { KEY_BYTES } from './seals.ts';
 
@@ -50,10 +51,13 @@ export class Names {
 export interface Row {
   /** When it next changes by itself; null for never. */
   readonly due: number | null;
-  readonly label: number;
+  /** Number of its label, times {@link TAGS}, and 1 if it has a value. */
+  readonly tag: number;
   readonly rest: Uint8Array;
 }
 
+/** Tags of rows that share a label. */
+const TAGS = 2;
 const HAS_VALUE = 1;
 const HAS_PLACE_END = 2;
 const HAS_VERSION = 4;
@@ -62,7 +66,18 @@ const NUMBER_BYTES = 6;
 const OWNER_BYTES = 4;
 const VERSION_BYTES = 8;
 const VALUE_LENGTH_BYTES = 3;
+/** Offset behind the owner. */
+const ENDS_AT = 1 + NUMBER_BYTES + OWNER_BYTES;
 const MAX_REST_BYTES = 1 + 3 * NUMBER_BYTES + OWNER_BYTES + VERSION_BYTES + VALUE_LENGTH_BYTES + KEY_BYTES;
+
+/** A place without what only its reader needs. */
+export interface NamedPlace {
+  readonly key: string;
+  readonly hasValue: boolean;
+  readonly label: readonly string[];
+  /** When it next changes by itself: its value ends, or, if it has none, the place. */
+  readonly due: number;
+}
 
 /** Packs and unpacks rows with the names that they share. */
 export class RowCodec {
@@ -89,16 +104,16 @@ export class RowCodec {
       out.set(value.key, at);
       at += KEY_BYTES;
     }
-    const label = this.labels.numberOf(JSON.stringify(place.label));
-    return { due: Number.isFinite(due) ? due : null, label, rest: out.subarray(0, at) };
+    const tag = TAGS * this.labels.numberOf(JSON.stringify(place.label)) + (value === undefined ? 0 : HAS_VALUE);
+    return { due: Number.isFinite(due) ? due : null, tag, rest: out.subarray(0, at) };
   }
 
-  unpack({ due, label, rest }: Row): Place<Value> {
-    const bytes = Buffer.from(rest.buffer, rest.byteOffset, rest.length);
+  unpack({ due, tag, rest }: Row): Place<Value> {
+    const bytes = bufferOf(rest);
     const flags = bytes.readUInt8();
     const since = bytes.readUIntBE(1, NUMBER_BYTES);
     const owner = this.owners.textOf(bytes.readUInt32BE(1 + NUMBER_BYTES));
-    let at = 1 + NUMBER_BYTES + OWNER_BYTES;
+    let at = ENDS_AT;
     const version = flags & HAS_VERSION ? bytes.toString('hex', at, at + VERSION_BYTES) : undefined;
     if (flags & HAS_VERSION) at += VERSION_BYTES;
     const end = due ?? Number.POSITIVE_INFINITY;
@@ -111,7 +126,13 @@ export class RowCodec {
       const from = at + NUMBER_BYTES + VALUE_LENGTH_BYTES;
       value = { position, length, key: bytes.subarray(from, from + KEY_BYTES), bytes: undefined };
     }
-    return { value, version, since, label: this.labelOf(label), valueEnd: end, placeEnd, owner };
+    return { value, version, since, label: this.labelOf(Math.floor(tag / TAGS)), valueEnd: end, placeEnd, owner };
+  }
+
+  /** The outline of a row. **Cost**: a list is made of these alone. */
+  outline(key: string, due: number | null, tag: number): NamedPlace {
+    const label = this.labelOf(Math.floor(tag / TAGS));
+    return { key, hasValue: tag % 2 === HAS_VALUE, label, due: due ?? Number.POSITIVE_INFINITY };
   }
 
   /** The label that a number stands for. */
@@ -122,6 +143,10 @@ export class RowCodec {
     this.#labels.set(number, label);
     return label;
   }
+}
+
+function bufferOf(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 
 function endOf(end: number): number {
@@ -142,6 +167,8 @@ const THREE = 0xe0;
  * have their own.
  */
 export function keyBytes(key: string): Buffer {
+  const plain = Buffer.from(key);
+  if (plain.length === key.length) return plain; // ASCII
   const out = Buffer.allocUnsafe(3 * key.length);
   let at = 0;
   for (let i = 0; i < key.length; i++) {
@@ -161,6 +188,7 @@ export function keyBytes(key: string): Buffer {
 
 /** The key of such bytes. */
 export function keyOf(bytes: Uint8Array): string {
+  if (isAscii(bytes)) return bufferOf(bytes).toString('latin1');
   let key = '';
   for (let at = 0; at < bytes.length; ) {
     const first = bytes[at] ?? 0;

@@ -10,9 +10,9 @@ import type { Epoch } from './epoch.ts';
 import { type Changed, type Changes, changesText, frameHeadBytes, sealFrame } from './frame.ts';
 import type { IndexTable } from './index-table.ts';
 import { ROW_BYTES } from './index-table.ts';
-import { keyBytes, keyOf, type Value } from './row.ts';
+import { keyBytes, type NamedPlace, type Value } from './row.ts';
 import { after, at, conflictIn, dueOf, type Mutation, type Place, placeBytes } from './rules.ts';
-import { KEY_BYTES, openValue, sealedBytes, sealValue } from './seals.ts';
+import { KEY_BYTES, openValue, sealedBytes, sealValue, valueScope } from './seals.ts';
 
 /**
  * Bytes that may be held, in all and by one identity.
@@ -78,11 +78,15 @@ export class SealedCollection implements Collection {
   readonly durable: Taken;
   readonly #taken: Taken;
   readonly #shared: Shared;
+  readonly #scope: Uint8Array;
   readonly #pending = new Map<string, Pending>();
+  /** The result of the last check, for the same changes in the same turn. */
+  #checked: { readonly changes: readonly Change[]; readonly planned: Changed[] } | undefined;
 
   constructor(shared: Shared, facts: CollectionFacts, taken: Taken) {
     this.#shared = shared;
     this.facts = facts;
+    this.#scope = valueScope(shared.system, facts.name);
     this.durable = taken;
     this.#taken = { size: taken.size, of: new Map(taken.of) };
   }
@@ -104,15 +108,14 @@ export class SealedCollection implements Collection {
     this.#shared.epoch.refuse();
     const now = this.#shared.now();
     const keys: string[] = [];
-    const label = new Set<string>();
-    for (const [key, held] of this.#from(prefix, last)) {
-      const place = at(held, now);
-      if (place === undefined) continue;
-      if (place.value !== undefined) keys.push(key);
-      for (const category of place.label) label.add(category);
+    const labels = new Set<readonly string[]>();
+    for (const { key, hasValue, label, due } of this.#from(prefix, last, limit)) {
+      if (due <= now && (!hasValue || at(this.#placeOf(key), now) === undefined)) continue;
+      if (hasValue && due > now) keys.push(key);
+      labels.add(label);
       if (keys.length >= limit) break;
     }
-    return { keys, label: [...label].sort() };
+    return { keys, label: [...new Set([...labels].flat())].sort() };
   }
 
   check(changes: readonly Change[]): void {
@@ -125,15 +128,18 @@ export class SealedCollection implements Collection {
     }
     if (planned === undefined)
       throw new RefusalError('budget', `there is no room in collection ${this.facts.name}`, { final: true });
+    this.#checked = { changes, planned };
     if (planned.length > 0) this.#shared.log.expect(frameBytes(this.#changes(planned)));
   }
 
   apply(changes: readonly Change[]): void {
     // A store that failed has refused the record of the call's end, or will never show this.
-    const planned = this.#plan(changes) ?? [];
+    const isMarks = changes.every(({ kind }) => kind === 'mark-put' || kind === 'mark-delete');
+    const { changes: checked = [], planned: known } = isMarks ? {} : (this.#checked ?? {});
+    this.#checked = undefined;
+    const planned = (isSame(checked, changes) ? known : this.#plan(changes)) ?? [];
     if (planned.length === 0) return;
     const part = this.#part(planned);
-    const isMarks = changes.every(({ kind }) => kind === 'mark-put' || kind === 'mark-delete');
     // Not awaited: a log that takes no more has already ended the calls that could see it.
     if (isMarks) this.#shared.log.carryLate(part).catch(() => {});
     else this.#shared.log.carry(part);
@@ -143,11 +149,10 @@ export class SealedCollection implements Collection {
   settle(key: string, place: Place<Value> | undefined, block?: number): void {
     const { table } = this.#shared;
     const bytes = keyBytes(key);
-    const held = table.get(this.facts.number, bytes);
+    const { number } = this.facts;
+    const held = place === undefined ? table.remove(number, bytes) : table.set(number, bytes, place, block);
     count(this.durable, key, held, -1);
     count(this.durable, key, place, 1);
-    if (place === undefined) table.remove(this.facts.number, bytes);
-    else table.set(this.facts.number, bytes, place, block);
   }
 
   /** Sets a place of a frame that is followed: readers see it, too. */
@@ -189,11 +194,9 @@ export class SealedCollection implements Collection {
 
   /** Reads a value of the disk. @throws RefusalError `state` */
   async valueAt(key: string, { value, version = '' }: Place<Value>): Promise<Buffer> {
-    const { system, log } = this.#shared;
-    const name = { system, collection: this.facts.name, key, version };
     if (value === undefined) throw new RefusalError('state', 'a place without a value');
-    const sealed = await log.state.read(value.position, sealedBytes(value.length));
-    return openValue(value.key, name, sealed);
+    const sealed = await this.#shared.log.state.read(value.position, sealedBytes(value.length));
+    return openValue(value.key, { scope: this.#scope, key, version }, sealed);
   }
 
   #placeOf(key: string): Place<Value> | undefined {
@@ -202,27 +205,29 @@ export class SealedCollection implements Collection {
   }
 
   /** Places with a prefix behind a key, in the order of their keys, those that wait included. */
-  *#from(prefix: string, last: string): Generator<readonly [string, Place<Value> | undefined]> {
-    const isIn = (key: string): boolean => key.startsWith(prefix) && key > last;
-    const waiting = [...this.#pending].filter(([key]) => isIn(key)).sort(([one], [other]) => (one < other ? -1 : 1));
+  *#from(prefix: string, last: string, limit: number): Generator<NamedPlace> {
+    const waiting = [...this.#pending]
+      .filter(([key]) => key.startsWith(prefix) && key > last)
+      .sort(([one], [other]) => (one < other ? -1 : 1));
     let next = 0;
-    for (const [key, place] of this.#indexed(prefix, last)) {
-      for (; (waiting[next]?.[0] ?? key) < key; next++) yield named(waiting[next]);
-      if (waiting[next]?.[0] === key) yield named(waiting[next++]);
-      else yield [key, place];
+    for (const indexed of this.#indexed(prefix, last, limit)) {
+      for (; (waiting[next]?.[0] ?? indexed.key) < indexed.key; next++) yield* outlined(waiting[next]);
+      if (waiting[next]?.[0] === indexed.key) yield* outlined(waiting[next++]);
+      else yield indexed;
     }
-    for (; next < waiting.length; next++) yield named(waiting[next]);
+    for (; next < waiting.length; next++) yield* outlined(waiting[next]);
   }
 
-  *#indexed(prefix: string, last: string): Generator<readonly [string, Place<Value>]> {
+  *#indexed(prefix: string, last: string, limit: number): Generator<NamedPlace> {
     const high = Buffer.concat([keyBytes(prefix), LAST]);
+    const most = Math.min(SLICE_ROWS, limit);
     let low = last >= prefix ? Buffer.concat([keyBytes(last), Buffer.of(0)]) : keyBytes(prefix);
     while (true) {
-      const rows = this.#shared.table.range(this.facts.number, low, high, SLICE_ROWS);
-      for (const { key, place } of rows) yield [keyOf(key), place];
+      const rows = this.#shared.table.range(this.facts.number, low, high, most);
+      yield* rows;
       const end = rows.at(-1)?.key;
-      if (end === undefined || rows.length < SLICE_ROWS) return;
-      low = Buffer.concat([end, Buffer.of(0)]);
+      if (end === undefined || rows.length < most) return;
+      low = Buffer.concat([keyBytes(end), Buffer.of(0)]);
     }
   }
 
@@ -304,7 +309,7 @@ export class SealedCollection implements Collection {
   }
 
   #sealed(key: string, version: string, { key: own, bytes = Buffer.alloc(0) }: Value): Buffer {
-    return sealValue(own, { system: this.#shared.system, collection: this.facts.name, key, version }, bytes);
+    return sealValue(own, { scope: this.#scope, key, version }, bytes);
   }
 
   #carried(changes: Changes, values: readonly (readonly [Value, Buffer])[], done: (block: number) => void): Carried {
@@ -350,8 +355,17 @@ export class SealedCollection implements Collection {
   }
 
   #read(key: string, place: Place<Value>): JsonText | Promise<JsonText> {
-    const { value } = place;
+    const { value, version = '' } = place;
     if (value?.bytes !== undefined) return value.bytes.toString() as JsonText;
+    if (value !== undefined) {
+      try {
+        const sealed = this.#shared.log.state.read(value.position, sealedBytes(value.length));
+        if (!(sealed instanceof Promise))
+          return openValue(value.key, { scope: this.#scope, key, version }, sealed).toString() as JsonText;
+      } catch {
+        // Read once more below, which says why.
+      }
+    }
     const read = this.#readDisk(key, place);
     // The one who asked for it hears of it.
     read.catch(() => {});
@@ -429,6 +443,21 @@ export function count(taken: Taken, key: string, place: Place<Value> | undefined
   else taken.of.delete(place.owner);
 }
 
+/** Whether these are the changes that were checked. */
+function isSame(checked: readonly Change[], changes: readonly Change[]): boolean {
+  return (
+    checked.length === changes.length &&
+    changes.every((change, i) => {
+      const other = checked[i];
+      return change.kind === other?.kind && change.key === other.key && versionOf(change) === versionOf(other);
+    })
+  );
+}
+
+function versionOf(change: Change): string | undefined {
+  return change.kind === 'put' ? change.version : undefined;
+}
+
 /** Bytes that a frame has at most. */
 function frameBytes(changes: Changes): number {
   let values = 0;
@@ -437,8 +466,8 @@ function frameBytes(changes: Changes): number {
   return frameHeadBytes(Buffer.byteLength(changesText(changes))) + values;
 }
 
-function named(
-  [key, { place }]: readonly [string, Pending] = ['', { place: undefined }],
-): readonly [string, Place<Value> | undefined] {
-  return [key, place];
+/** The outline of a place that waits. */
+function outlined([key, { place }]: readonly [string, Pending] = ['', { place: undefined }]): NamedPlace[] {
+  if (place === undefined) return [];
+  return [{ key, hasValue: place.value !== undefined, label: place.label, due: dueOf(place) }];
 }

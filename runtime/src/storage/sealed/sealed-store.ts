@@ -32,7 +32,7 @@ const ROOM: Room = { collection: 64 * 1024 * 1024, identity: 16 * 1024 * 1024 };
 /** Milliseconds between two looks for what has expired. An expired value is never returned. */
 const SWEEP_MS = 1000;
 /** Rows that are looked at in one turn of the loop. */
-const SLICE_ROWS = 512;
+const SLICE_ROWS = 256;
 /** Share of a slot that rows may take, as its parts of eight: the rest is for names and changes. */
 const ROWS_OF_EIGHT = 6;
 /** Values that are sealed anew in one block. */

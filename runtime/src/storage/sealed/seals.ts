@@ -9,6 +9,8 @@ import { RefusalError } from '../../errors.ts';
 export const KEY_BYTES = 32;
 export const TAG_BYTES = 16;
 const NONCE_BYTES = 12;
+/** The nonce of keys that seal once. */
+const NO_NONCE = Buffer.alloc(NONCE_BYTES);
 const LENGTH_BYTES = 4;
 /** Steps to which lengths of values are padded: 64 bytes, and an 8th of longer ones. */
 const MIN_STEP_BYTES = 64;
@@ -68,10 +70,15 @@ export function epochSeals(key: Uint8Array, system: string): EpochSeals {
 
 /** The place that a value is sealed to. */
 export interface ValueName {
-  readonly system: string;
-  readonly collection: string;
+  /** {@link valueScope} of system and collection. */
+  readonly scope: Uint8Array;
   readonly key: string;
   readonly version: string;
+}
+
+/** The part of a value's name that all values of a collection share. */
+export function valueScope(system: string, collection: string): Uint8Array {
+  return Buffer.concat([prefixed(system), prefixed(collection)]);
 }
 
 /** Bytes of a sealed value, which tell its length only up to a step. */
@@ -81,17 +88,30 @@ export function sealedBytes(length: number): number {
 
 /** A value under a key that seals nothing else. */
 export function sealValue(key: Uint8Array, name: ValueName, value: Uint8Array): Buffer {
-  const plain = Buffer.alloc(padded(LENGTH_BYTES + value.length));
-  plain.writeUInt32BE(value.length);
-  plain.set(value, LENGTH_BYTES);
-  const sealed = new Seal(key, name.system).seal(0, associatedOf(name), plain);
-  plain.fill(0);
-  return sealed;
+  const length = padded(LENGTH_BYTES + value.length);
+  const out = Buffer.alloc(length + TAG_BYTES);
+  out.writeUInt32BE(value.length);
+  out.set(value, LENGTH_BYTES);
+  const cipher = createCipheriv('aes-256-gcm', key, NO_NONCE);
+  cipher.setAAD(associatedOf(name));
+  out.set(cipher.update(out.subarray(0, length)));
+  cipher.final();
+  out.set(cipher.getAuthTag(), length);
+  return out;
 }
 
 /** The value of sealed bytes. @throws RefusalError `state` */
 export function openValue(key: Uint8Array, name: ValueName, sealed: Uint8Array): Buffer {
-  const plain = new Seal(key, name.system).open(0, associatedOf(name), sealed);
+  const end = sealed.length - TAG_BYTES;
+  const decipher = createDecipheriv('aes-256-gcm', key, NO_NONCE, { authTagLength: TAG_BYTES });
+  decipher.setAAD(associatedOf(name));
+  decipher.setAuthTag(sealed.subarray(end));
+  const plain = decipher.update(sealed.subarray(0, end));
+  try {
+    decipher.final();
+  } catch (cause) {
+    throw new RefusalError('state', 'bytes on the disk are not the ones that were sealed', { cause });
+  }
   const length = plain.readUInt32BE();
   if (length > plain.length - LENGTH_BYTES) throw new RefusalError('state', `a value of ${length} bytes`);
   return plain.subarray(LENGTH_BYTES, LENGTH_BYTES + length);
@@ -102,8 +122,8 @@ function padded(length: number): number {
   return Math.ceil(length / step) * step;
 }
 
-function associatedOf({ collection, key, version }: ValueName): Buffer {
-  return Buffer.concat([prefixed(collection), prefixed(JSON.stringify(key)), Buffer.from(version, 'latin1')]);
+function associatedOf({ scope, key, version }: ValueName): Buffer {
+  return Buffer.concat([scope, Buffer.from(`${JSON.stringify(key)} ${version}`)]);
 }
 
 /** A text with its length before it. */

@@ -232,7 +232,7 @@ function encodeRow(row: IndexedRow): Buffer {
   const out = Buffer.allocUnsafe(name.length + 13 + row.rest.length);
   let at = name.copy(out);
   at = out.writeDoubleBE(row.due ?? NO_DUE, at);
-  at = out.writeUInt32BE(row.label, at);
+  at = out.writeUInt32BE(row.tag, at);
   at = out.writeUInt8(row.rest.length, at);
   out.set(row.rest, at);
   return out;
@@ -249,14 +249,14 @@ function encodeName({ collection, key }: { readonly collection: number; readonly
 function restoreRows(bytes: Buffer, table: IndexTable): void {
   for (let at = 0; at < bytes.length; ) {
     const [collection, keyEnd] = [bytes.readUInt16BE(at), at + 4 + bytes.readUInt16BE(at + 2)];
-    const [due, label, length] = [
+    const [due, tag, length] = [
       bytes.readDoubleBE(keyEnd),
       bytes.readUInt32BE(keyEnd + 8),
       bytes.readUInt8(keyEnd + 12),
     ];
     const key = bytes.subarray(at + 4, keyEnd);
     const rest = bytes.subarray(keyEnd + 13, keyEnd + 13 + length);
-    table.restore({ collection, key, due: due === NO_DUE ? null : due, label, rest });
+    table.restore({ collection, key, due: due === NO_DUE ? null : due, tag, rest });
     at = keyEnd + 13 + length;
   }
 }
