@@ -19,6 +19,8 @@ export interface Planned {
   readonly deleted: boolean;
 }
 
+const NONE: ReadonlyMap<string, Planned> = new Map();
+
 /** The changes of one call. */
 export class Transaction {
   readonly #collections: ReadonlyMap<string, Collection>;
@@ -35,7 +37,7 @@ export class Transaction {
 
   /** Changes of one collection by key. */
   of(name: string): ReadonlyMap<string, Planned> {
-    return this.#planned.get(name) ?? new Map();
+    return this.#planned.get(name) ?? NONE;
   }
 
   /**
