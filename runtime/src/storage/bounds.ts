@@ -15,6 +15,19 @@ const MAX_KEY_CHARS = 256;
 /** Random bytes of a version: no two values of one place have the same. */
 export const VERSION_BYTES = 8;
 
+/**
+ * Bytes that may be held, in all and by one identity.
+ *
+ * **Bound**: without the second, one identity could fill a collection alone.
+ */
+export interface Room {
+  readonly collection: number;
+  readonly identity: number;
+}
+
+/** The room of a collection. */
+export const ROOM: Room = { collection: 64 * 1024 * 1024, identity: 16 * 1024 * 1024 };
+
 /** Whether something can be stored under a key. */
 export function isKey(key: string): boolean {
   return key.length > 0 && key.length <= MAX_KEY_CHARS;

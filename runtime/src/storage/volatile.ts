@@ -5,22 +5,11 @@
 
 import { RefusalError } from '../errors.ts';
 import type { JsonText } from '../worker/json-text.ts';
-import { conflictIn, placeBytes } from './bounds.ts';
+import { conflictIn, placeBytes, ROOM, type Room } from './bounds.ts';
 import type { Change, Collection, Found, FoundKeys, KeyRange } from './collection.ts';
 import { after, at, dueOf, fromStored, type Mutation, type Place, type StoredPlace, toStored } from './place.ts';
 import { SortedKeys } from './sorted-keys.ts';
 
-/**
- * Bytes that may be held, in all and by one identity.
- *
- * **Bound**: without the second, one identity could fill a collection alone.
- */
-export interface Room {
-  readonly collection: number;
-  readonly identity: number;
-}
-
-const ROOM: Room = { collection: 64 * 1024 * 1024, identity: 16 * 1024 * 1024 };
 /**
  * Milliseconds between two sweeps for expired values. An expired value is never returned; its bytes
  * are wiped within this time.

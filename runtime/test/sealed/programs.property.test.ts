@@ -9,7 +9,7 @@ import { FakeKeeper } from '../../../test/fakes/keeper.ts';
 import { count } from '../../../test/support/long.ts';
 import { RefusalError } from '../../src/errors.ts';
 import type { Change } from '../../src/storage/collection.ts';
-import { after, at, type Mutation, type Place } from '../../src/storage/sealed/rules.ts';
+import { after, at, type Mutation, type Place } from '../../src/storage/place.ts';
 import { type Draw, FakeDisk, seededDraw } from '../log/support.ts';
 import { MIB, put, Rig, TestClock } from './support.ts';
 
@@ -102,6 +102,7 @@ async function run(draw: Draw): Promise<void> {
   const keeper = new FakeKeeper();
   let rig = await Rig.boot({ disk: new FakeDisk(MIB), clock, keeper, collections: { cases: RETENTION } });
   let model: Model = new Map();
+  let advancing: Promise<number> | undefined;
   for (let step = 0; step < 12; step++) {
     const kind = draw(20);
     if (kind < 12) {
@@ -118,12 +119,12 @@ async function run(draw: Draw): Promise<void> {
       }
     } else if (kind < 14) clock.pass(draw(700));
     else if (kind < 16) {
-      const advancing = rig.store.advance();
+      advancing = rig.store.advance();
       if (draw(2) > 0) await advancing;
     } else if (kind < 18) {
       // All that was placed is durable once a later record is.
       await rig.call([]);
-      await rig.store.advance().catch(() => {});
+      await advancing;
       rig = await rig.again();
     } else {
       const [prefix, last, limit] = [pick(draw, ['', 'a', 'b']), pick(draw, ['', 'a', 'b\ud800']), 1 + draw(4)];

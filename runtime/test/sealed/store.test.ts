@@ -1,8 +1,14 @@
 /** What a call stored is there after the boot ended, as it was, and what it did not is not. */
 
 import assert from 'node:assert/strict';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
-import { FakeDisk } from '../log/support.ts';
+import { openDevice } from '../../src/log/device.ts';
+import { Transaction } from '../../src/storage/transaction.ts';
+import { jsonText } from '../../src/worker/json-text.ts';
+import { entry, FakeDisk } from '../log/support.ts';
 import { MIB, put, Rig } from './support.ts';
 
 test('what was acknowledged is there in the next boot, with label, time, version and owner', async () => {
@@ -60,4 +66,60 @@ test('an epoch while the store runs keeps all, and frames go on under its key', 
       '1999',
     ]);
   }
+});
+
+test('a call that is refused leaves its marks in all collections, and they outlive the boot', async () => {
+  const collections = { cases: 1000, other: 1000 };
+  const rig = await Rig.boot({ collections });
+  await rig.call([put('a', 1)]);
+  await rig.call([put('b', 1)], 'other');
+  const transaction = new Transaction(rig.store.collections);
+  const value = { value: jsonText(2), since: Number.POSITIVE_INFINITY, owner: 'a' };
+  transaction.put('cases', 'a', value, undefined);
+  transaction.put('cases', 'new', value, undefined);
+  transaction.delete('other', 'b', 'ff'.repeat(8));
+  assert.throws(() => transaction.check(['health']), { code: 'conflict' });
+  const { durable } = rig.log.place(entry('refused'));
+  transaction.mark(['health']);
+  await durable;
+  await rig.call([put('c', 1)]);
+  const next = await rig.again({ collections });
+  for (const each of [rig, next]) {
+    assert.equal(await each.cases.get('a')?.value, '1');
+    assert.deepEqual(each.cases.get('a')?.label, ['health']);
+    assert.deepEqual([each.cases.get('new')?.value, each.cases.get('new')?.label], [undefined, ['health']]);
+    assert.equal(await each.collection('other').get('b')?.value, '1');
+    assert.deepEqual(each.collection('other').get('b')?.label, ['health']);
+  }
+});
+
+test('a deletion that was checked and then refused elsewhere is only marked', async () => {
+  const collections = { cases: 1000, other: 1000 };
+  const rig = await Rig.boot({ collections });
+  await rig.call([put('a', 1)]);
+  const transaction = new Transaction(rig.store.collections);
+  transaction.delete('cases', 'a', undefined);
+  transaction.delete('other', 'b', 'ff'.repeat(8));
+  assert.throws(() => transaction.check([]), { code: 'conflict' });
+  const { durable } = rig.log.place(entry('refused'));
+  transaction.mark([]);
+  await durable;
+  assert.equal(await rig.cases.get('a')?.value, '1');
+});
+
+test('values are read of a real file as they are of a disk in memory', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'enclaim-store-'));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  const path = join(folder, 'disk');
+  await writeFile(path, new Uint8Array(2 * MIB));
+  const device = await openDevice(path);
+  const rig = await Rig.boot({ device });
+  await rig.call([put('small', 'x'), put('large', 'y'.repeat(100_000))]);
+  assert.equal(rig.cases.get('small')?.value, '"x"');
+  assert.equal(await rig.cases.get('large')?.value, `"${'y'.repeat(100_000)}"`);
+  const at = (await readFile(path)).findLastIndex((byte, i) => byte !== 0 && i < rig.disk.layout.quotes.base) - 600;
+  await device.write(Buffer.alloc(64, 7), 0, 64, at);
+  const read = await Promise.allSettled(['small', 'large'].map(async (key) => await rig.cases.get(key)?.value));
+  assert(read.some(({ status }) => status === 'rejected'));
+  await device.close();
 });

@@ -1,9 +1,10 @@
 /** Sealed stores for tests: on a disk in memory, with a keeper and a clock that tests move. */
 
 import { FakeKeeper } from '../../../test/fakes/keeper.ts';
+import type { Device } from '../../src/log/device.ts';
 import { RecordLog } from '../../src/log/record-log.ts';
+import type { Room } from '../../src/storage/bounds.ts';
 import type { Change, Collection, Put } from '../../src/storage/collection.ts';
-import type { Room } from '../../src/storage/sealed/sealed-collection.ts';
 import { SealedStore } from '../../src/storage/sealed/sealed-store.ts';
 import { type Json, jsonText } from '../../src/worker/json-text.ts';
 import { entry, FakeDisk } from '../log/support.ts';
@@ -33,6 +34,8 @@ export class TestClock {
 
 export interface RigOptions {
   readonly disk?: FakeDisk;
+  /** In place of the disk's own. */
+  readonly device?: Device;
   readonly keeper?: FakeKeeper;
   readonly clock?: TestClock;
   readonly system?: string;
@@ -63,7 +66,7 @@ export class Rig {
   static async boot(options: RigOptions = {}): Promise<Rig> {
     const { disk = new FakeDisk(2 * MIB), keeper = new FakeKeeper(), clock = new TestClock() } = options;
     const { system = 'test', collections = { cases: 1000 }, room } = options;
-    const log = await RecordLog.open(disk.device, disk.bytes.length);
+    const log = await RecordLog.open(options.device ?? disk.device, disk.bytes.length);
     const facts = Object.entries(collections).map(
       ([name, retention]) => [name, { retention, ...(room && { room }) }] as const,
     );

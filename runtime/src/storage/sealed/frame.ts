@@ -4,8 +4,8 @@
  */
 
 import { RefusalError } from '../../errors.ts';
+import type { Place } from '../place.ts';
 import type { Value } from './row.ts';
-import type { Place } from './rules.ts';
 import { KEY_BYTES, type Seal, TAG_BYTES } from './seals.ts';
 
 const VERSION = 1;

@@ -4,8 +4,8 @@
  */
 
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import type { Place } from '../place.ts';
 import { keyOf, type NamedPlace, type Row, RowCodec, type Value } from './row.ts';
-import type { Place } from './rules.ts';
 
 /** A row with the place it is about. */
 export interface IndexedRow extends Row {

@@ -4,7 +4,7 @@
  */
 
 import { isAscii } from 'node:buffer';
-import { dueOf, type Place } from './rules.ts';
+import { dueOf, type Place } from '../place.ts';
 import { KEY_BYTES } from './seals.ts';
 
 /** A value: where the disk has it, and under which key. */

@@ -5,24 +5,15 @@ import { RefusalError } from '../../errors.ts';
 import type { Carried } from '../../log/commit-queue.ts';
 import type { RecordLog } from '../../log/record-log.ts';
 import type { JsonText } from '../../worker/json-text.ts';
+import { conflictIn, placeBytes, type Room } from '../bounds.ts';
 import type { Change, Collection, Found, FoundKeys, KeyRange } from '../collection.ts';
+import { after, at, dueOf, type Mutation, type Place } from '../place.ts';
 import type { Epoch } from './epoch.ts';
 import { type Changed, type Changes, changesText, frameHeadBytes, sealFrame } from './frame.ts';
 import type { IndexTable } from './index-table.ts';
 import { ROW_BYTES } from './index-table.ts';
 import { keyBytes, type NamedPlace, type Value } from './row.ts';
-import { after, at, conflictIn, dueOf, type Mutation, type Place, placeBytes } from './rules.ts';
 import { KEY_BYTES, openValue, sealedBytes, sealValue, valueScope } from './seals.ts';
-
-/**
- * Bytes that may be held, in all and by one identity.
- *
- * **Bound**: without the second, one identity could fill a collection alone.
- */
-export interface Room {
-  readonly collection: number;
-  readonly identity: number;
-}
 
 /** The parts of a store that its collections share. */
 export interface Shared {
@@ -342,14 +333,14 @@ export class SealedCollection implements Collection {
   /** A change has become durable. */
   #land(change: Changed & { readonly isNew: boolean }, block: number): void {
     const { key, place, isNew } = change;
-    this.settle(key, isNew ? place : this.staying(key, place), block);
+    this.settle(key, isNew || place?.value === undefined ? place : this.staying(key, place), block);
     if (this.#pending.get(key) === change) this.#pending.delete(key);
     if (place !== undefined) this.#shared.due(dueOf(place));
   }
 
   /** A place with the value that the index has, which may have been moved meanwhile. */
   staying(key: string, place: Place<Value> | undefined): Place<Value> | undefined {
-    if (place?.value === undefined) return place;
+    if (place === undefined) return undefined;
     const value = this.#shared.table.get(this.facts.number, keyBytes(key))?.value;
     return { ...place, value };
   }

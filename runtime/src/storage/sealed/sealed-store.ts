@@ -8,13 +8,14 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { fromHex, toHex } from '@enclaim/attestation/bytes';
 import { RefusalError } from '../../errors.ts';
 import type { RecordLog } from '../../log/record-log.ts';
+import { ROOM, type Room } from '../bounds.ts';
 import type { Collection } from '../collection.ts';
 import { Epoch } from './epoch.ts';
 import { openFrame } from './frame.ts';
 import { type IndexedPlace, IndexTable } from './index-table.ts';
 import { EPOCH_KEY_BYTES, type Keeper, MAX_BLOB_BYTES } from './keeper.ts';
 import { keyOf, Names } from './row.ts';
-import { type Room, SealedCollection, type Shared, type Taken } from './sealed-collection.ts';
+import { SealedCollection, type Shared, type Taken } from './sealed-collection.ts';
 import { type EpochSeals, epochSeals } from './seals.ts';
 import {
   HEAD_BYTES,
@@ -28,7 +29,6 @@ import {
   slotOf,
 } from './slot.ts';
 
-const ROOM: Room = { collection: 64 * 1024 * 1024, identity: 16 * 1024 * 1024 };
 /** Milliseconds between two looks for what has expired. An expired value is never returned. */
 const SWEEP_MS = 1000;
 /** Rows that are looked at in one turn of the loop. */

@@ -15,7 +15,7 @@ const HASH_BYTES = 32;
 const BLOB_AT = 28;
 const PREFIX_BYTES = 4;
 /** Bytes of a chunk, sealed: those of one write. */
-const CHUNK_BYTES = 512 * 1024;
+const CHUNK_BYTES = 2 * 1024 * 1024;
 /** Chunks of a slot. **Bound**: each is a read. */
 const MAX_CHUNKS = 2 ** 24;
 
