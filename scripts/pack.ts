@@ -55,7 +55,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
   },
   client: {
     description: 'A gRPC client that verifies quote, image and policy before it sends',
-    public: ['.', './offline'],
+    public: ['.', './log', './network', './offline', './proof', './proxy'],
   },
 };
 /** Rooms that only the command needs: their files are part of its package. */
