@@ -14,7 +14,6 @@ import { utf8 } from '../attestation/src/bytes.ts';
 import { openEnvelope, parseEnvelope, signEnvelope } from '../attestation/src/intoto/index.ts';
 import { launchCommandLine, qemuCpuSignature } from '../attestation/src/measure/index.ts';
 import { ed25519Key } from '../attestation/src/statement.ts';
-import { buildImage } from '../image/src/build/build.ts';
 import { inputDigest, purlOf } from '../image/src/describe/components.ts';
 import { fileAt, readTar } from '../image/src/formats/tar.ts';
 import { readDeb } from '../image/src/inputs/deb.ts';
@@ -26,6 +25,7 @@ import { writeImage } from '../image/src/publish/image-folder.ts';
 import { DOCUMENTS, SIGNED_PROVENANCE } from '../image/src/publish/provenance.ts';
 import { needs } from './support/machine-needs.ts';
 import { refused } from './support/refused.ts';
+import { shippedImage } from './support/shipped-image.ts';
 
 const scratch = await mkdtemp(join(tmpdir(), 'enclaim-documents-'));
 after(() => rm(scratch, { recursive: true, force: true }));
@@ -35,7 +35,7 @@ const { privateKey, publicKey } = generateKeyPairSync('ed25519');
 const key = ed25519Key(publicKey.export({ format: 'der', type: 'spki' }).subarray(-32));
 const seal = (text: string): string =>
   JSON.stringify(signEnvelope(utf8(text), key, (message) => sign(null, message, privateKey)));
-const image = await buildImage();
+const image = await shippedImage();
 const { manifest } = image;
 await writeImage(image, folder, seal);
 const json = async (name: string): Promise<Json> => JSON.parse(await readFile(join(folder, name), 'utf8'));

@@ -18,7 +18,6 @@ import { type Attestation, type CheckedReceipt, connect, VerdictError } from '@e
 import {
   type BuiltBundle,
   buildBundle,
-  buildImage,
   fetchLocked,
   findApp,
   type Image,
@@ -34,6 +33,7 @@ import { STUB_PACKAGE } from '../../image/src/contents.ts';
 import { gptExtents } from '../../image/src/disk/gpt.ts';
 import { fixedVhd } from '../../image/src/disk/vhd.ts';
 import { fileAt } from '../../image/src/formats/tar.ts';
+import { shippedImage } from '../support/shipped-image.ts';
 
 const APP = 'image/test/apps/echo';
 let folder: string;
@@ -44,7 +44,7 @@ let path: string;
 
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'enclaim-disk-'));
-  [image, app] = await Promise.all([buildImage(), buildBundle(await findApp(join(projectRoot, APP)))]);
+  [image, app] = await Promise.all([shippedImage(), buildBundle(await findApp(join(projectRoot, APP)))]);
   disk = makeDisk({ uki: image.uki, bundle: app.bytes, gibibytes: 1 });
   path = join(folder, 'disk.img');
   await writeDisk(disk, 'qemu', path);

@@ -6,8 +6,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { before, test } from 'node:test';
-import { buildImage, projectRoot, writeImage } from '@enclaim/image';
+import { projectRoot, writeImage } from '@enclaim/image';
 import { findTools } from '@enclaim/image/machine';
+import { shippedImage } from '../support/shipped-image.ts';
 import { withoutFirmware } from './guest-image.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: what the other program printed; each test asserts its part
@@ -21,7 +22,7 @@ before(async () => {
   try {
     await writeFile(join(folder, 'resolv.conf'), 'nameserver 127.0.0.1\n');
     await findTools(); // fetched here: from within its own network nothing can be
-    const image = await buildImage();
+    const image = await shippedImage();
     await writeImage(image, join(folder, 'image'));
     const { artefacts, references } = image.manifest;
     const uki = join(folder, 'image', artefacts.uki.file);

@@ -7,11 +7,12 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect as tlsConnect } from 'node:tls';
-import { buildBundle, buildImage, findApp, projectRoot, writeImage } from '@enclaim/image';
+import { buildBundle, findApp, projectRoot, writeImage } from '@enclaim/image';
 import { type MachineOptions, startMachine } from '@enclaim/image/machine';
 import { COMMAND_LINE, SETTINGS, STATES } from '../../guest/src/linux/hardening.ts';
 import { freePort } from '../../image/src/machine/port.ts';
 import { recordsOnDisk } from '../support/log-disk.ts';
+import { shippedImage } from '../support/shipped-image.ts';
 import { withoutFirmware } from './guest-image.ts';
 import { hostileTools, knock, OTHER_PORT } from './hostile-host.ts';
 import { machineProcesses } from './processes.ts';
@@ -22,7 +23,7 @@ let honest: MachineOptions;
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'enclaim-host-'));
   const [image, app] = await Promise.all([
-    buildImage(),
+    shippedImage(),
     buildBundle(await findApp(join(projectRoot, 'image/test/apps/echo'))),
   ]);
   await writeImage(image, join(folder, 'shipped/image'));

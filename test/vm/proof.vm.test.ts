@@ -8,13 +8,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
-import { buildBundle, findApp, projectRoot } from '@enclaim/image';
+import { buildBundle, findApp, projectRoot, writeImage } from '@enclaim/image';
 import { EXIT } from '../../cli/src/exit-status.ts';
-import { buildCheckout, copyQuickCheckout } from '../reproduce/checkout.ts';
 import { AuditorsPage } from '../support/auditors-page.ts';
 import { type Ended, ended } from '../support/ended.ts';
 import { HANGS_MS } from '../support/eventually.ts';
 import { needs } from '../support/machine-needs.ts';
+import { shippedImage } from '../support/shipped-image.ts';
 
 const METHOD = 'echo.v1.Echo/Say';
 
@@ -28,9 +28,7 @@ before(async () => {
   await chmod(scratch, 0o755);
   const app = await buildBundle(await findApp(join(projectRoot, 'image/test/apps/echo')));
   await writeFile(join(scratch, 'app.enclaim'), app.bytes);
-  // Packed quickly: all else is as in the image that ships.
-  await copyQuickCheckout(join(scratch, 'sources'));
-  await buildCheckout(join(scratch, 'sources'), join(scratch, 'image'));
+  await writeImage(await shippedImage(), join(scratch, 'image'));
 });
 after(async () => {
   await stop();
