@@ -165,38 +165,40 @@ class Plain implements Shop {
 
 const nameOf = (i: number): string => `case-${String(i).padStart(9, '0')}`;
 
+/** What a step takes: by the clock, and of the processor. */
+interface Took {
+  readonly wall: number;
+  readonly processor: number;
+}
+
 /** Microseconds of one step, of so many. */
-async function timed(times: number, step: (i: number) => unknown): Promise<number> {
-  const began = performance.now();
+async function timed(times: number, step: (i: number) => unknown): Promise<Took> {
+  const [began, before] = [performance.now(), process.cpuUsage()];
   for (let i = 0; i < times; i++) await step(i);
-  return ((performance.now() - began) / times) * 1000;
+  const { user, system } = process.cpuUsage(before);
+  return { wall: ((performance.now() - began) * 1000) / times, processor: (user + system) / times };
 }
 
-async function fill(shop: Shop, from: number, to: number): Promise<number> {
-  const batches = Math.ceil((to - from) / 100);
-  const each = await timed(batches, (i) => {
-    const first = from + i * 100;
-    return shop.put(Array.from({ length: Math.min(100, to - first) }, (_, j) => nameOf(first + j)));
-  });
-  return each / 100;
+async function fill(shop: Shop, records: number): Promise<Took> {
+  const { wall, processor } = await timed(records / 100, (i) =>
+    shop.put(Array.from({ length: 100 }, (_, j) => nameOf(i * 100 + j))),
+  );
+  return { wall: wall / 100, processor: processor / 100 };
 }
 
-type Row = [what: string, sealed: number, plain: number];
-
-function show(rows: readonly Row[]): void {
-  for (const [what, sealed, plain] of rows)
-    console.log(
-      `${what.padEnd(34)}${sealed.toFixed(1).padStart(12)}${plain.toFixed(1).padStart(12)}${(sealed / plain).toFixed(2).padStart(9)}`,
-    );
+function show(what: string, sealed: Took, plain: Took): void {
+  const ratio = (of: keyof Took): string => (sealed[of] / plain[of]).toFixed(2).padStart(8);
+  const pair = ({ wall, processor }: Took): string => `${wall.toFixed(1)} / ${processor.toFixed(1)}`.padStart(20);
+  console.log(`${what.padEnd(28)}${pair(sealed)}${pair(plain)}${ratio('wall')}${ratio('processor')}`);
 }
 
-/** Opens again, in milliseconds. */
-async function reopened(shop: Sealed | Plain, probe: string): Promise<number> {
+/** Opens again. */
+async function reopened(shop: Sealed | Plain, probe: string): Promise<Took> {
   await shop.close();
-  const began = performance.now();
-  await shop.open();
-  await shop.get(probe);
-  return performance.now() - began;
+  return await timed(1, async () => {
+    await shop.open();
+    await shop.get(probe);
+  });
 }
 
 /** Longest stop of the loop while an epoch begins, and how long that took, in milliseconds. */
@@ -217,24 +219,22 @@ async function compare(records: number): Promise<void> {
   const plain = new Plain(join(folder, `plain-${records}`));
   await sealed.create();
   await Promise.all([sealed.open(), plain.open()]);
-  console.log(`\n${records} records of ${VALUE.length} bytes, µs      sealed       plain    ratio`);
-  const rows: Row[] = [];
-  const both = async (what: string, step: (shop: Shop) => Promise<number>): Promise<void> => {
-    rows.push([what, await step(sealed), await step(plain)]);
-  };
-  await both('put, 100 at once, a record', (shop) => fill(shop, 0, records));
+  console.log(
+    `\n${records} records of ${VALUE.length} bytes; µs by the clock / of the processor: sealed, plain, ratios`,
+  );
+  const both = async (what: string, step: (shop: Shop) => Promise<Took>): Promise<void> =>
+    show(what, await step(sealed), await step(plain));
+  await both('put, 100 at once, a record', (shop) => fill(shop, records));
   await both('put, durable', (shop) => timed(1000, (i) => shop.put([nameOf(i)])));
   await both('get', (shop) => timed(20_000, (i) => shop.get(nameOf((i * 7919) % records))));
   await both('list of 100', (shop) => timed(2000, (i) => shop.list(nameOf((i * 7919) % records).slice(0, -2))));
   await both('delete, durable', (shop) => timed(500, (i) => shop.remove(nameOf(i * 3 + 1))));
-  show(rows);
   const { stop, all } = await epochOf(sealed.store);
   console.log(`epoch: ${all.toFixed(0)} ms, longest stop of the loop ${stop.toFixed(1)} ms`);
   console.log(`index: ${(sealed.store.indexBytes / sealed.store.places).toFixed(0)} bytes a record`);
   const probe = nameOf(records - 1);
-  const first = await reopened(sealed, probe);
-  show([['open behind an epoch, ms', first, await reopened(plain, probe)]]);
-  show([['open behind a boot, ms', await reopened(sealed, probe), await reopened(plain, probe)]]);
+  show('open behind an epoch', await reopened(sealed, probe), await reopened(plain, probe));
+  show('open behind a boot', await reopened(sealed, probe), await reopened(plain, probe));
   await Promise.all([sealed.close(), plain.close()]);
 }
 

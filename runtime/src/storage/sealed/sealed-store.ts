@@ -406,6 +406,7 @@ async function load(options: SealedStoreOptions, head: SlotHead): Promise<Found>
     time = Math.max(time, frame.time);
   });
   clock.notBefore(time);
+  for (const seal of Object.values(seals)) seal.wipe();
   return { ...found, retentions: names.collections.map(({ retention }) => retention) };
 }
 
