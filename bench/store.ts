@@ -165,7 +165,7 @@ class Plain implements Shop {
 
 const nameOf = (i: number): string => `case-${String(i).padStart(9, '0')}`;
 
-/** What a step takes: by the clock, and of the processor. */
+/** Time of a step: by the clock, and of the processor. */
 interface Took {
   readonly wall: number;
   readonly processor: number;

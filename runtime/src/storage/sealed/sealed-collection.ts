@@ -53,6 +53,11 @@ interface Pending {
   readonly place: Place<Value> | undefined;
 }
 
+/** A planned change, with the place as it is now. */
+interface Planned extends Changed {
+  readonly held: Place<Value> | undefined;
+}
+
 /** Rows that are looked at together. */
 const SLICE_ROWS = 256;
 /** Behind all bytes of a key. */
@@ -72,7 +77,7 @@ export class SealedCollection implements Collection {
   readonly #scope: Uint8Array;
   readonly #pending = new Map<string, Pending>();
   /** The result of the last check, for the same changes in the same turn. */
-  #checked: { readonly changes: readonly Change[]; readonly planned: Changed[] } | undefined;
+  #checked: { readonly changes: readonly Change[]; readonly planned: Planned[] } | undefined;
 
   constructor(shared: Shared, facts: CollectionFacts, taken: Taken) {
     this.#shared = shared;
@@ -236,25 +241,26 @@ export class SealedCollection implements Collection {
    *
    * **Leak**: a refused caller learns neither which limit was met, nor whose.
    */
-  #plan(changes: readonly Change[]): Changed[] | undefined {
+  #plan(changes: readonly Change[]): Planned[] | undefined {
     const now = this.#shared.now();
-    const planned = new Map<string, Place<Value> | undefined>();
+    const planned = new Map<string, Planned>();
     const taken = new Beside(this.#taken);
     let rows = this.#shared.table.bytes + this.#shared.pending;
     for (const change of changes) {
       const { key } = change;
-      const held = planned.has(key) ? planned.get(key) : this.#placeOf(key);
+      const before = planned.get(key);
+      const held = before === undefined ? this.#placeOf(key) : before.place;
       const place = after(held, this.#mutation(change, now), now);
       rows += ROW_BYTES + 3 * key.length;
       const fits = place === undefined || (taken.fits(key, held, place, this.facts.room) && rows <= this.#shared.most);
       if (!fits && change.kind === 'put') return undefined;
       if (!fits && change.kind === 'mark-put') continue;
       if (place === held) continue;
-      planned.set(key, place);
+      planned.set(key, { key, place, held: before === undefined ? held : before.held });
       taken.count(key, held, -1);
       taken.count(key, place, 1);
     }
-    return [...planned].map(([key, place]) => ({ key, place }));
+    return [...planned.values()];
   }
 
   #mutation(change: Change, now: number): Mutation<Value> {
@@ -272,13 +278,15 @@ export class SealedCollection implements Collection {
   }
 
   /** Makes changes in memory, and the part of a block that makes them durable. */
-  #part(planned: readonly Changed[]): Carried {
+  #part(planned: readonly Planned[]): Carried {
     const { pending: before } = this.#shared;
-    const made = planned.map(({ key, place }) => {
-      const held = this.#placeOf(key);
+    const keys = randomBytes(KEY_BYTES * planned.length);
+    const made = planned.map(({ key, place, held }, i) => {
       const value = place?.value;
       const isNew = value !== undefined && value !== held?.value && value.bytes !== undefined;
-      const own: Value | undefined = isNew ? { ...value, key: randomBytes(KEY_BYTES) } : value;
+      const own: Value | undefined = isNew
+        ? { ...value, key: keys.subarray(i * KEY_BYTES, (i + 1) * KEY_BYTES) }
+        : value;
       const change = { key, place: place && { ...place, value: own }, isNew };
       count(this.#taken, key, held, -1);
       count(this.#taken, key, change.place, 1);
