@@ -201,14 +201,18 @@ export const CLAIM_KINDS: Readonly<Record<ClaimKind, ClaimRule>> = {
   },
   'deleted-after-retention': {
     means: 'personal data is destroyed when its retention has passed',
-    needs: `a retention of at most ${LEAST.retention} on every collection that holds a personal category`,
-    enforcer: 'storage broker (crypto-shredding)',
+    needs: `a retention of at most ${LEAST.retention} on every collection that holds a personal category; storage.epoch where one is sealed`,
+    enforcer: 'storage broker (crypto-shredding); copies of the disk: the keeper of the epoch keys',
     lacks: (policy, claim) => {
       const personal = personalIn(policy, claim);
       const kept = collectionsOf(policy, personal);
       return [
         ...lack(personal.length === 0, `a personal category; ${wording(claim)} has no subjects`),
         ...lack(personal.length > 0 && kept.length === 0, `a collection; none holds ${wording(claim)}`),
+        ...lack(
+          policy.storage === undefined && sealedOf(policy, kept).length > 0,
+          'storage.epoch; without it, what was deleted stays readable on older copies of the disk until the next boot',
+        ),
         ...kept.flatMap((id) => {
           const retention = policy.collections[id]?.retention ?? 'unlimited';
           if (retention === 'unlimited') return [`a retention on collections.${id}; it is unlimited`];
@@ -222,9 +226,20 @@ export const CLAIM_KINDS: Readonly<Record<ClaimKind, ClaimRule>> = {
     covers: (policy, claim) => {
       const kept = collectionsOf(policy, personalIn(policy, claim));
       const ends = kept.map((id) => `${id} after ${policy.collections[id]?.retention}`).join(', ');
-      return `records of ${ends}; not what callers and subprocessors were given`;
+      const final =
+        policy.storage === undefined || sealedOf(policy, kept).length === 0
+          ? ''
+          : `; from older copies of the disk within ${policy.storage.epoch} more`;
+      return `records of ${ends}${final}; not what callers and subprocessors were given`;
     },
-    standing: enforced('deletion'),
+    // That no older key can be had again is the word of what keeps it: a TPM that the host runs can
+    // be put back.
+    standing: (policy) => [
+      { part: 'deletion', strength: 'enforced' },
+      ...(sealedOf(policy, Object.keys(policy.collections)).length === 0
+        ? []
+        : [{ part: 'older copies of the disk', strength: 'asserted' } as const]),
+    ],
   },
   'encryption-at-rest': {
     means: 'data is encrypted before it is stored, under a key sealed to this system',

@@ -40,6 +40,8 @@ export interface Policy {
   /** Rules by service and method. A method without a rule cannot be exposed. */
   readonly services: Named<Named<Rule>>;
   readonly collections: Named<Collection>;
+  /** How sealed collections are kept. Absent: a new epoch begins at each boot alone. */
+  readonly storage?: Storage;
   /** Recipients outside that may be sent anything: the full list. */
   readonly subprocessors: Named<Subprocessor>;
   readonly declassify: readonly Declassification[];
@@ -111,6 +113,16 @@ export interface Collection {
   readonly storage: 'sealed' | 'volatile';
   /** After this, a record cannot be read and its key is destroyed. */
   readonly retention: Duration | 'unlimited';
+}
+
+/** How sealed collections are kept. */
+export interface Storage {
+  /**
+   * A new epoch begins at each boot, and after this time at the latest. The key of the epoch before
+   * is destroyed then, and with it what was deleted meanwhile. Until then, an older copy of the
+   * disk still holds it.
+   */
+  readonly epoch: Duration;
 }
 
 /** A recipient outside, which may be sent data. */

@@ -50,6 +50,8 @@ export interface MethodClaims {
 export interface ServedClaims {
   /** The beginning of a boot: admission found all of them held. */
   readonly boot: ClaimIds;
+  /** A new epoch of stored state: a fresh key, and what was deleted is final. */
+  readonly epoch: ClaimIds;
   /** Refusals of many calls, which no record counts as an access. */
   refusals(kind: ClaimKind | undefined): ClaimIds;
   readonly methods: ReadonlyMap<string, MethodClaims>;
@@ -73,6 +75,7 @@ export function servedClaims(policy: Policy): ServedClaims {
   const { claims } = policy;
   return {
     boot: claims.map(({ id }) => id),
+    epoch: idsOf(claims, ({ kind }) => kind === 'deleted-after-retention' || kind === 'encryption-at-rest'),
     refusals: byKind(claims, (kind) => [kind]),
     methods: new Map(methodsOf(policy).map(([method, rule]) => [method, methodClaims(policy, method, rule)])),
   };

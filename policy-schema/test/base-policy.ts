@@ -66,4 +66,5 @@ claims:
 evidence:
   review: { every: P30D, by: ["${key('A')}"] }
 succession: { signers: ["${key('B')}", "${key('C')}"], threshold: 2, notice: P7D }
+storage: { epoch: PT10M }
 `;

@@ -54,7 +54,7 @@ test('each kind of claim has a strength under a policy that makes it', () => {
     'audited-system': 'measured',
     'authorised-access': 'enforced',
     'bounded-resources': 'enforced',
-    'deleted-after-retention': 'enforced',
+    'deleted-after-retention': 'asserted',
     'encryption-at-rest': 'enforced',
     'local-first': 'enforced',
     'no-leakage': 'observed',
@@ -74,7 +74,8 @@ test('each claim says what it covers, in figures and names', () => {
     'authorised-access': '2 methods, for callers known as staff, as the rules and Cedar text of the policy say',
     'bounded-resources':
       'a request has at most 256MiB, 500ms of processor and 5s; 64 at once; none is admitted above a pressure of 20 (memory) or 60 (cpu)',
-    'deleted-after-retention': 'records of cases after P30D; not what callers and subprocessors were given',
+    'deleted-after-retention':
+      'records of cases after P30D; from older copies of the disk within PT10M more; not what callers and subprocessors were given',
     'encryption-at-rest': 'records of cases',
     'local-first': 'a request makes at most 1 calls to others, and none that brings its score under 80 percent',
     'no-leakage':

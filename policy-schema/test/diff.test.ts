@@ -186,6 +186,8 @@ const CHANGES: readonly (readonly [edits: readonly Edit[], changes: readonly str
     [['  review:', '  quoted: 0s\n  review:']],
     ['weaker a record is under a quote of the hardware once a proof is asked for, before within 1s'],
   ],
+  [[['epoch: PT10M', 'epoch: PT20M']], ['weaker deletions from the disk are final within PT20M, before within PT10M']],
+  [[['epoch: PT10M', 'epoch: PT5M']], ['stronger deletions from the disk are final within PT5M, before within PT10M']],
   [[['threshold: 2', 'threshold: 1']], ['weaker signatures that a successor needs: at least 1, before 2']],
   [[['notice: P7D', 'notice: P14D']], ['stronger notice that a successor needs: at least P14D, before P7D']],
   [[[`succession: { signers: ["${key('B')}", "${key('C')}"], threshold: 2, notice: P7D }\n`, '']], ['stronger']],

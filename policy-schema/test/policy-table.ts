@@ -54,6 +54,8 @@ export const VALID: readonly Row[] = [
     ),
   ],
   ['quotes on demand', ['  review:', '  quoted: 0s\n  review:']],
+  ['epochs of a minute', ['epoch: PT10M', 'epoch: PT1M']],
+  ['epochs of a day', ['epoch: PT10M', 'epoch: P1D']],
   ['quotes within a time', ['  review:', '  quoted: 100ms\n  review:']],
   ['owner key', ['contact: a@clinic.example', `contact: a@clinic.example, key: "${key('D')}"`]],
   ['description', ['  version: 3', '  description: "für Patienten"\n  version: 3']],
@@ -780,6 +782,23 @@ export const INVALID: readonly Row[] = [
     'a list of no event',
     ['  review:', '  events: []\n  review:'],
     ['value 54:11 evidence.events: expected at least 1, found a list of 0'],
+  ],
+  [
+    'epochs shorter than a minute',
+    ['epoch: PT10M', 'epoch: PT59S'],
+    ['value 56:19 storage.epoch: expected PT1M to P1D, found "PT59S"'],
+  ],
+  [
+    'epochs longer than a day',
+    ['epoch: PT10M', 'epoch: PT25H'],
+    ['value 56:19 storage.epoch: expected PT1M to P1D, found "PT25H"'],
+  ],
+  [
+    'a deletion that is never final',
+    ['storage: { epoch: PT10M }\n', ''],
+    [
+      'unbacked 46:5 claims[4]: deleted-after-retention needs storage.epoch; without it, what was deleted stays readable on older copies of the disk until the next boot',
+    ],
   ],
   [
     'quotes as often as no hardware makes them',

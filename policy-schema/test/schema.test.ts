@@ -23,6 +23,8 @@ const BEYOND_A_SCHEMA = new Set([
   'public declared',
   'two identities',
   'an empty identity',
+  'epochs shorter than a minute',
+  'epochs longer than a day',
   'a day that does not exist',
   'two sources of identity',
   'no source of identity',

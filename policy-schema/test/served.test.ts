@@ -28,6 +28,10 @@ test('a boot serves every claim, because admission found each one held', () => {
   assert.deepEqual([...servedClaims(policy).boot].sort(), policy.claims.map(({ id }) => id).sort());
 });
 
+test('a new epoch of stored state serves the claims about deletion and encryption', () => {
+  assert.deepEqual(servedClaims(policy).epoch, ['gone', 'rest']);
+});
+
 test('what was allowed serves the claims whose enforcers decided about it', () => {
   assert.deepEqual(of(READ, policy).answer, ['bound', 'leak', 'local', 'log', 'share']);
   assert.deepEqual(of(READ, policy).stream, ['leak', 'log', 'share']);

@@ -89,6 +89,7 @@ export function* statements(policy: Policy, common: Common): Generator<Statement
   }
   yield* sayServices(policy);
   yield* sayCollections(policy);
+  yield* sayStorage(policy);
   yield* saySubprocessors(policy);
   yield* sayReleases(policy);
   yield may(
@@ -184,6 +185,18 @@ function* sayCollections(policy: Policy): Generator<Statement> {
       retention,
     );
   }
+}
+
+/** How soon deletions from the disk are final; nothing of a policy that keeps nothing there. */
+function* sayStorage({ collections, storage }: Policy): Generator<Statement> {
+  if (!Object.values(collections).some((each) => each.storage === 'sealed')) return;
+  yield most(
+    'storage.epoch',
+    ['storage', 'epoch'],
+    'deletions from the disk are final',
+    lengthOf(storage?.epoch ?? 'unlimited'),
+    storage === undefined ? 'at the next boot' : `within ${storage.epoch}`,
+  );
 }
 
 function* saySubprocessors(policy: Policy): Generator<Statement> {

@@ -7,7 +7,7 @@ import * as z from 'zod';
 import { PUBLIC } from '../category.ts';
 import { CLAIM_KINDS } from '../claim.ts';
 import { LEAK_DETECTORS, LEAK_SURFACES, type Policy } from '../policy.ts';
-import { DAY, DURATION, isDay, SIZE, TIME } from '../quantity.ts';
+import { DAY, DURATION, isDay, SIZE, secondsOf, TIME } from '../quantity.ts';
 
 // No code from strings: not in a browser under CSP, not in the VM, whose Node forbids it.
 z.config({ jitless: true });
@@ -144,6 +144,19 @@ const collection = z.strictObject({
     .union([z.literal('unlimited'), duration])
     .describe('After this a record is unreadable and its key destroyed.'),
 });
+
+const storage = z.strictObject({
+  epoch: duration
+    .refine(isEpoch, { error: 'expected PT1M to P1D' })
+    .describe('Deletions are final after this at the latest, also on older copies of the disk: PT1M to P1D.'),
+});
+
+/** Seconds of an epoch: each wears the memory of a TPM, and one that lasts longer makes no end. */
+const EPOCH = { least: 60, most: 86_400 };
+
+function isEpoch(every: string): boolean {
+  return !DURATION.test(every) || (secondsOf(every) >= EPOCH.least && secondsOf(every) <= EPOCH.most);
+}
 
 const peerIdentity = z
   .strictObject({
@@ -377,6 +390,7 @@ export const policyGrammar: z.ZodType<Policy> = z.strictObject({
   data: named(newCategory, dataCategory).describe('The vocabulary of labels; dots make a hierarchy.'),
   services: named(fullName, z.record(protoName, rule)).describe('What each method may do. No rule: not exposed.'),
   collections: named(name, collection).describe('Sets of records; always encrypted.'),
+  storage: storage.exactOptional().describe('How sealed collections are kept.'),
   subprocessors: named(name, subprocessor).describe('Everybody outside who may be sent anything.'),
   declassify: set(declassification).describe('Messages that the runtime itself builds and sends.'),
   residency: z.union([none, residency]).default('none'),
