@@ -58,9 +58,8 @@ test('bundle and run refuse what the guest would, all at once, and before QEMU i
   const full = enclaim('bundle', clinic, '--policy', join(clinic, 'policy.full.yaml'), '-o', 'full.enclaim');
   assert.equal(full.status, 1, full.stderr);
   for (const message of [
-    /policy\.full\.yaml:\d+:\d+: this runtime does not hold claim at-rest of kind encryption-at-rest$/m,
+    /policy\.full\.yaml:\d+:\d+: this runtime does not hold claim authorised of kind authorised-access$/m,
     /policy\.full\.yaml:\d+:\d+: this runtime does not hold claim region of kind residency$/m,
-    /policy\.full\.yaml:\d+:\d+: this runtime does not hold sealed storage of collection cases$/m,
   ])
     assert.match(full.stderr, message);
   assert.ok(!(await readdir(scratch)).includes('full.enclaim'));
@@ -75,7 +74,7 @@ test('bundle and run refuse what the guest would, all at once, and before QEMU i
   assert.equal(run.status, 1);
   assert.match(
     run.stderr,
-    /^enclaim: RefusalError claim: .*claim at-rest of kind .*; .*claim region of kind residency/,
+    /^enclaim: RefusalError claim: .*claim authorised of kind .*; .*claim region of kind residency/,
   );
 });
 

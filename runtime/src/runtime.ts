@@ -5,8 +5,14 @@ import { toBinary } from '@bufbuild/protobuf';
 import { fromUtf8, toHex } from '@enclaim/attestation/bytes';
 import { digestText, sha256 } from '@enclaim/attestation/digest';
 import { EvidenceSchema } from '@enclaim/attestation/messages';
-import { bootDigest, type CurrentBootStatement, encodeStatement, type VmLayer } from '@enclaim/attestation/statement';
-import { type PolicyDigest, quotedWithin } from '@enclaim/policy-schema/admission';
+import {
+  bootDigest,
+  type CurrentBootStatement,
+  encodeStatement,
+  type StatedStorage,
+  type VmLayer,
+} from '@enclaim/attestation/statement';
+import { type PolicyDigest, quotedWithin, secondsOf } from '@enclaim/policy-schema/admission';
 import { type Admission, admit } from './admission/admission.ts';
 import { cosigningRules } from './admission/cosigning-rules.ts';
 import { type BootKeys, makeBootKeys } from './boot/keys.ts';
@@ -18,6 +24,8 @@ import { anchorTime, BootClock, type TimeAnchor } from './clock.ts';
 import type { KernelState } from './control.ts';
 import { EgressBroker } from './egress/broker.ts';
 import { askServers, type Resolve } from './egress/resolver.ts';
+import { Epochs } from './epochs.ts';
+import { RefusalError } from './errors.ts';
 import { type Capacity, ResourceGovernor } from './governor/resources.ts';
 import { Checkpoints } from './hardware/checkpoints.ts';
 import type { AttestingPlatform } from './hardware/platform.ts';
@@ -29,7 +37,9 @@ import {
   cosignedRecord,
   type EntryOptions,
   endRecord,
+  epochRecord,
   forkRecord,
+  lateEpochRecord,
   quoteRecord,
   roomRecord,
   unkeptRecord,
@@ -39,7 +49,9 @@ import { ReceiptSigner } from './log/receipts.ts';
 import { type Entry, RecordLog } from './log/record-log.ts';
 import { Segments } from './log/segments.ts';
 import { Serving } from './serving.ts';
+import { retentionOf } from './storage/retention.ts';
 import type { Keeper } from './storage/sealed/keeper.ts';
+import { SealedStore } from './storage/sealed/sealed-store.ts';
 import { WorkerClasses, workerShares } from './worker/classes.ts';
 import type { WorkerFactory } from './worker/worker.ts';
 
@@ -109,10 +121,12 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   const clock = new BootClock(options.time ?? anchorTime());
   // The newest record was written before this boot: no later one may be older than it.
   if (log.newest !== null) clock.notBefore(Date.parse(log.newest));
-  const statement = bootStatement(options, admission, keys, log, clock);
+  await using started = new AsyncDisposableStack();
+  const store = await storeOf(options.keeper, { admission, log, clock });
+  if (store !== undefined) started.defer(() => store.close());
+  const statement = bootStatement(options, admission, keys, log, clock, storageOf(options.keeper, store));
   const statementBytes = encodeStatement(statement);
   const boot = bootDigest(statementBytes);
-  await using started = new AsyncDisposableStack();
   const handlers = { code: fromUtf8(bundle.handlers), metered: governor !== undefined };
   const workers = { ...options.workers, ...(governor && { stall: governor.patience }) };
   const pool = started.adopt(await WorkerClasses.start(workers, handlers, admission.classes), (it) => it.close());
@@ -127,6 +141,7 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
     boot,
     clock,
     egress,
+    ...(store && { sealed: store.collections }),
     onFailure: options.onFailure,
     ...(governor !== undefined && { governor }),
   });
@@ -163,10 +178,12 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   await log.append(bootRecord({ admission, clock }, statement, log, { governor, kernel: options.kernel }), 'runtime');
   const port = await server.listen(options.listen.host, options.listen.port);
   holdToRoom(serving, log, { admission, clock });
+  const epochs = store && holdToEpochs(serving, store, log, said);
   const running = started.move();
   const close = async (): Promise<void> => {
     const cut = await server.close();
     calls.close();
+    await epochs?.close();
     await recordEnd(log, segments, said, cut);
     await running.disposeAsync();
   };
@@ -211,6 +228,52 @@ function holdToQuotes(serving: Serving, log: RecordLog, said: EntryOptions): (is
     else serving.allow('quotes');
     log.append(quoteRecord(said, isOverdue), 'runtime').catch(() => {});
   };
+}
+
+/**
+ * Opens the sealed collections of a policy, and begins an epoch of them.
+ *
+ * @returns undefined if the policy has none
+ * @throws RefusalError `claim` where nothing keeps their keys; `state`, `keeper`
+ */
+async function storeOf(
+  keeper: Keeper | undefined,
+  { admission, log, clock }: { readonly admission: Admission; readonly log: RecordLog; readonly clock: BootClock },
+): Promise<SealedStore | undefined> {
+  const { system, collections } = admission.policy;
+  const sealed = Object.entries(collections).filter(([, { storage }]) => storage === 'sealed');
+  const [first] = sealed;
+  if (first === undefined) return undefined;
+  // layer: a keeper for what is sealed
+  if (keeper === undefined) {
+    const names = sealed.map(([name]) => name).join(', ');
+    const pointer = `/collections/${first[0]}/storage`;
+    throw new RefusalError('claim', `nothing keeps keys here: sealed storage of ${names} needs a TPM`, { pointer });
+  }
+  const kept = sealed.map(([name, collection]) => [name, { retention: retentionOf(collection) }] as const);
+  return await SealedStore.open({ keeper, log, system: system.name, collections: new Map(kept), clock });
+}
+
+/** Storage as the boot statement has it. */
+function storageOf(keeper: Keeper | undefined, store: SealedStore | undefined): StatedStorage | undefined {
+  if (keeper === undefined || store === undefined) return undefined;
+  return { keeper: keeper.kind, epoch: store.epoch, began: store.opened.epoch === 0 ? 'new' : 'kept' };
+}
+
+/** Begins epochs as often as the policy says, and serves while they begin. */
+function holdToEpochs(serving: Serving, store: SealedStore, log: RecordLog, said: EntryOptions): Epochs | undefined {
+  const { storage } = said.admission.policy;
+  if (storage === undefined) return undefined;
+  const append = (entry: Entry): void => void log.append(entry, 'runtime').catch(() => {});
+  return new Epochs({
+    every: secondsOf(storage.epoch) * 1000,
+    advance: async () => append(epochRecord(said, await store.advance())),
+    onOverdue: (isOverdue) => {
+      if (isOverdue) serving.stop('epochs', 'no epoch of what is stored began for too long');
+      else serving.allow('epochs');
+      append(lateEpochRecord(said, isOverdue));
+    },
+  });
 }
 
 /** Keeps quotes on the disk for later boots, and records once that one could not be kept. */
@@ -269,6 +332,7 @@ function bootStatement(
   keys: BootKeys,
   log: RecordLog,
   clock: BootClock,
+  storage: StatedStorage | undefined,
 ): CurrentBootStatement {
   const digestOf = (bytes: Uint8Array | null) => (bytes === null ? null : digestText('sha256', sha256(bytes)));
   const { ak, ek, ekCertificate } = platform.device;
@@ -294,6 +358,7 @@ function bootStatement(
     unconfined: workers.missing,
     owner: ownerKey === 'none' ? null : ownerKey,
     started: { at: clock.text(), strength: 'host' },
+    ...(storage && { storage }),
   };
 }
 

@@ -3,10 +3,10 @@
  */
 
 /**
- * A part that can stand against serving: the log's room, the hardware's quotes, witnesses that are
- * away, or that cosigned another tree.
+ * A part that can stand against serving: the log's room, the hardware's quotes, epochs of the
+ * stored state, witnesses that are away, or that cosigned another tree.
  */
-export type Cause = 'room' | 'quotes' | 'witnesses' | 'fork';
+export type Cause = 'room' | 'quotes' | 'epochs' | 'witnesses' | 'fork';
 
 /** Calls as they are ended and let in again. */
 interface Answering {

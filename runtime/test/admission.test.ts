@@ -13,6 +13,7 @@ import { RefusalError } from '../src/errors.ts';
 
 const clinic = join(import.meta.dirname, '../../examples/clinic');
 const POLICY = readFileSync(join(clinic, 'policy.yaml'), 'utf8');
+const RESIDENCY = `residency: { regions: [eu-west], witness: { name: W, kind: gcp-instance-identity, key: "sha256:${'0'.repeat(64)}" } }\n`;
 let descriptors: Uint8Array;
 before(async () => {
   descriptors = await compileProtos(join(clinic, 'proto'));
@@ -45,12 +46,11 @@ test('another policy than the measured one is refused before it is looked at', (
 });
 
 for (const [name, from, to, pointer] of [
-  ['sealed storage', 'storage: volatile', 'storage: sealed', '/collections/cases/storage'],
   [
-    'a claim of another kind',
+    'a claim of a kind that nothing holds',
     'claims:\n',
-    'claims:\n  - { id: gone, kind: deleted-after-retention, statement: Patient data is deleted. }\n',
-    '/claims/1', // claims are sorted by id
+    `${RESIDENCY}claims:\n  - { id: here, kind: residency, statement: Here. }\n`,
+    '/residency',
   ],
   [
     'more claims than a record can name',
@@ -108,24 +108,25 @@ test('the full policy, whose sentences are not all held, is refused with all of 
     (error) =>
       error instanceof RefusalError &&
       error.code === 'claim' &&
-      /sealed storage of collection cases; .*; this runtime does not hold claim region of kind residency/.test(
+      /callers of clinic\.v1\.Intake\/Read that .*; this runtime does not hold claim region of kind residency/.test(
         error.message,
       ),
   );
 });
 
 test('more reasons than are told are counted, and the text stays what a supervisor takes', () => {
-  const names = Array.from({ length: 40 }, (_, i) => `kept${i}`);
-  const source = POLICY.replace(
-    'collections:\n',
-    `collections:\n${names.map((name) => `  ${name}: { holds: [operational], retention: P1D, storage: sealed }\n`).join('')}`,
+  const names = Array.from({ length: 40 }, (_, i) => `peer${i}`);
+  const attested = `{ attested: { policy: "sha384:${'0'.repeat(96)}", image: any } }`;
+  const peers = names.map(
+    (name) => `  ${name}: { address: https://${name}.example, region: r, identity: ${attested} }\n`,
   );
+  const source = POLICY.replace('claims:\n', `subprocessors:\n${peers.join('')}claims:\n`);
   const policy = parsePolicy(source);
   assert.throws(
     () => admit(canonicalPolicy(policy), descriptors, policyDigest(policy)),
     (error) => {
       const { message } = error as RefusalError;
-      const told = message.split('; ').filter((each) => /sealed storage/.test(each)).length;
+      const told = message.split('; ').filter((each) => /subprocessor peer/.test(each)).length;
       return told > 5 && message.endsWith(`and ${names.length - told} more`) && message.length <= 1000;
     },
   );
@@ -133,15 +134,13 @@ test('more reasons than are told are counted, and the text stays what a supervis
 
 test('budgets that no request could be given are refused with the rest', () => {
   const resources = 'resources: { memory: 2GiB, cpu: 1s, wall: 5s, inFlight: 4, pressure: { memory: 20, cpu: 60 } }';
-  const source = POLICY.replace('claims:\n', `governance: { ${resources} }\nclaims:\n`).replace(
-    'storage: volatile',
-    'storage: sealed',
-  );
+  const source = POLICY.replace('claims:\n', `${RESIDENCY}governance: { ${resources} }\nclaims:\n`);
   const policy = parsePolicy(source);
   const capacity = { memory: 256 * 1024 * 1024, processors: 1 };
   assert.throws(
     () => admit(canonicalPolicy(policy), descriptors, policyDigest(policy), capacity),
-    (error) => error instanceof RefusalError && /sealed storage.*Intake\/Read declares 2097152 KiB/.test(error.message),
+    (error) =>
+      error instanceof RefusalError && /does not hold residency.*Intake\/Read declares 2097152 KiB/.test(error.message),
   );
 });
 

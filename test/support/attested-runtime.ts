@@ -12,9 +12,9 @@ import { digestText, type Sha256, sha256 } from '@enclaim/attestation/digest';
 import { type ImageReference, launchCommandLine, launchEvents, registerOf } from '@enclaim/attestation/measure';
 import type { BuiltBundle } from '@enclaim/image';
 import { type AttestingPlatform, type Runtime, type RuntimeOptions, startRuntime } from '@enclaim/runtime';
-import { type Attester, openAttester } from '../../guest/src/tpm/index.ts';
+import { type Attester, openAttester, TpmKeeper } from '../../guest/src/tpm/index.ts';
 import { type Device, openDevice } from '../../runtime/src/log/device.ts';
-import { startSwtpm } from '../fakes/swtpm.ts';
+import { type Swtpm, startSwtpm } from '../fakes/swtpm.ts';
 import { CAPACITY, MISSING_LAYERS, startWorkers } from './worker-process.ts';
 
 /** A base image that was never built: its digests are of words. */
@@ -56,12 +56,14 @@ export interface BootOptions {
   readonly logBytes?: number;
   /** Stands between runtime and the disk of its log. */
   readonly device?: (honest: Device) => Device;
+  /** The machine's TPM, which the caller resets and stops; by default a new one. */
+  readonly swtpm?: Swtpm;
 }
 
-/** Boots `bundle` on a new software TPM. */
+/** Boots `bundle` on a software TPM. */
 export async function bootAttested(bundle: BuiltBundle, options: BootOptions = {}): Promise<AttestedRuntime> {
   await using cleanup = new AsyncDisposableStack();
-  const swtpm = cleanup.adopt(await startSwtpm({ certified: true }), (tpm) => tpm.stop());
+  const swtpm = options.swtpm ?? cleanup.adopt(await startSwtpm({ certified: true }), (tpm) => tpm.stop());
   const folder = await mkdtemp(join(tmpdir(), 'enclaim-log-'));
   cleanup.defer(() => rm(folder, { recursive: true }));
   const attester = cleanup.adopt(await openAttester(await swtpm.connect()), (open) => open.close());
@@ -80,6 +82,7 @@ export async function bootAttested(bundle: BuiltBundle, options: BootOptions = {
     workers: { factory: startWorkers(), size: 1, missing: MISSING_LAYERS, capacity: CAPACITY },
     listen: { host: '127.0.0.1', port: 0 },
     ...(options.resolve && { resolve: options.resolve }),
+    keeper: await TpmKeeper.open(attester.tpm),
   });
   cleanup.defer(() => runtime.close());
   const roots = await certificatesOf(swtpm.folder);

@@ -17,7 +17,7 @@ import { printable } from '../printable.ts';
 import { report } from '../report.ts';
 import { Changes } from './changes.ts';
 import { ServedApp } from './served-app.ts';
-import { type BuiltApp, buildApp, openFolder, type ServeOptions, serveApp } from './session.ts';
+import { type BuiltApp, buildApp, openFolder, type ServeOptions, SessionState, serveApp } from './session.ts';
 
 interface DevFlags {
   readonly policy?: string;
@@ -44,7 +44,8 @@ export function register(program: Command): void {
       const [files, layers] = [await openFolder(state), confinementHere()];
       describe(layers);
       const tell = (line: string): void => console.error(line);
-      await new Session(app, { files, layers, port: readInteger('--port', flags.port, 65_535), tell }).live();
+      const port = readInteger('--port', flags.port, 65_535);
+      await new Session(app, { files, state: new SessionState(files.log, tell), layers, port, tell }).live();
     });
 }
 

@@ -16,6 +16,7 @@ import {
   type Layers,
   makeDeveloperKey,
   readDeveloperKey,
+  SessionKeeper,
   simulatedPlatform,
   startAuthorsWorkers,
 } from '@enclaim/runtime/dev';
@@ -53,6 +54,31 @@ export async function openFolder(folder: string): Promise<SessionFiles> {
   return { key, references, log };
 }
 
+/** State of a session, for one policy at a time: as in a VM, another finds it sealed. */
+export class SessionState {
+  readonly #log: string;
+  readonly #tell: (line: string) => void;
+  #policy: string | undefined;
+  #keeper = new SessionKeeper();
+
+  /** @param log the session's log, which is empty */
+  constructor(log: string, tell: (line: string) => void) {
+    this.#log = log;
+    this.#tell = tell;
+  }
+
+  /** The keeper of a policy's state, which begins anew if another policy was served before. */
+  async under(policy: string): Promise<SessionKeeper> {
+    if (this.#policy !== undefined && this.#policy !== policy) {
+      this.#tell('state      begins anew: what is sealed under one policy opens under no other');
+      await writeFile(this.#log, '');
+      this.#keeper = new SessionKeeper();
+    }
+    this.#policy = policy;
+    return this.#keeper;
+  }
+}
+
 /** An app that was built, and can be served. */
 export interface BuiltApp {
   readonly bundle: BuiltBundle;
@@ -72,6 +98,7 @@ export async function buildApp(app: AppSource): Promise<BuiltApp> {
 /** How a built app is served here. */
 export interface ServeOptions {
   readonly files: SessionFiles;
+  readonly state: SessionState;
   readonly layers: Layers;
   readonly port: number;
   readonly tell: (line: string) => void;
@@ -94,12 +121,13 @@ function heardBy(tell: (line: string) => void, places: SourcePlaces): (note: Aut
  * bundle and key.
  */
 export async function serveApp({ bundle, places }: BuiltApp, options: ServeOptions): Promise<Runtime> {
-  const { files, layers, port, tell } = options;
+  const { files, state, layers, port, tell } = options;
   const { platform, name } = simulatedPlatform(readDeveloperKey(await readFile(files.key, 'utf8')));
   await using cleanup = new AsyncDisposableStack();
   const device = cleanup.adopt(await openDevice(files.log), (file) => file.close());
   const runtime = await startRuntime({
     platform,
+    keeper: await state.under(bundle.policy),
     bundle: { ...parseBundle(bundle.bytes), policyDigest: bundle.policy, digest: bundle.digest },
     image: 'enclaim-dev',
     log: { device, capacity: LOG_CAPACITY },

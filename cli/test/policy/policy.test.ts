@@ -62,7 +62,7 @@ test('policy explain tells what a claim rests on, with a policy or without', asy
 test('policy explain lists all claims by strength and by control, and what none of them is about', async () => {
   const { out } = await enclaim(CLINIC, 'policy', 'explain', 'policy.full.yaml');
   assert.match(out, /^measured {2}one-system +audited-system/m);
-  assert.match(out, /^not held {2}at-rest +encryption-at-rest/m);
+  assert.match(out, /^not held {2}authorised +authorised-access/m);
   assert.match(out, /^gdpr\/art\.28 +no-sharing \(enforced\), subprocessors \(asserted\) Processor$/m);
   assert.match(out, /kinds none is made: bounded-resources, local-first, no-leakage$/m);
   const narrow = clinic();

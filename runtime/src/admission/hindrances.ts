@@ -12,6 +12,8 @@ import { type AttestedIdentity, referencesOf } from './peer-references.ts';
 export const HELD_CLAIMS: ReadonlySet<ClaimKind> = new Set([
   'audited-system',
   'access-logged',
+  'encryption-at-rest',
+  'deleted-after-retention',
   'no-undisclosed-recipients',
   'no-leakage',
   'bounded-resources',
@@ -34,6 +36,8 @@ export interface Hindrance {
 }
 
 type Unheld = Omit<Hindrance, 'code'>;
+/** Sections that may be more than is held: all but the one that is held whatever it says. */
+type Judged = Exclude<keyof Policy, 'storage'>;
 
 const NOTHING = (): Unheld[] => [];
 
@@ -42,7 +46,7 @@ const NOTHING = (): Unheld[] => [];
  * whole: to serve under a limit that nothing enforces would be to promise it. A new section of the
  * grammar must be judged here.
  */
-const UNHELD: { readonly [Section in keyof Policy]: (section: Policy[Section]) => Unheld[] } = {
+const UNHELD: { readonly [Section in Judged]: (section: Policy[Section]) => Unheld[] } = {
   enclaim: NOTHING,
   system: NOTHING,
   data: NOTHING,
@@ -54,12 +58,8 @@ const UNHELD: { readonly [Section in keyof Policy]: (section: Policy[Section]) =
           : [unable(`/services/${service}/${method}/callers`, `callers of ${service}/${method} that have to be known`)],
       ),
     ),
-  collections: (collections) =>
-    Object.entries(collections).flatMap(([name, { storage }]) =>
-      storage === 'volatile'
-        ? []
-        : [unable(`/collections/${name}/storage`, `${storage} storage of collection ${name}`)],
-    ),
+  // Whether a machine has a keeper of keys only its boot knows, which refuses where there is none.
+  collections: NOTHING,
   subprocessors: (subprocessors) =>
     Object.entries(subprocessors).flatMap(([name, { identity }]) => {
       if (identity.attested === undefined) return [];
@@ -94,7 +94,7 @@ const UNHELD: { readonly [Section in keyof Policy]: (section: Policy[Section]) =
     ...unreadable(evidence),
     ...(evidence.pipeline.length === 0 ? [] : [unable('/evidence/pipeline', 'records of a pipeline')]),
   ],
-  // Nothing is sealed, so nothing passes to a successor.
+  // What is sealed passes to no successor yet: it finds the disk shut.
   succession: NOTHING,
 };
 
@@ -129,7 +129,7 @@ export function hindrancesTo(policy: Policy, matched?: MatchResult, capacity?: C
   const { resources } = policy.governance;
   const ids = matched?.exposed.map(({ id }) => id) ?? [];
   const beyond = resources === 'none' || capacity === undefined ? [] : unattainable(resources, ids, capacity);
-  const unheld = Object.keys(UNHELD).flatMap((section) => unheldIn(policy, section as keyof Policy));
+  const unheld = Object.keys(UNHELD).flatMap((section) => unheldIn(policy, section as Judged));
   const contradictions = matched?.errors ?? [];
   return [
     ...[...unheld, ...beyond].map(({ pointer, message }): Hindrance => ({ code: 'claim', pointer, message })),
@@ -137,6 +137,6 @@ export function hindrancesTo(policy: Policy, matched?: MatchResult, capacity?: C
   ];
 }
 
-function unheldIn<Section extends keyof Policy>(policy: Policy, section: Section): Unheld[] {
+function unheldIn<Section extends Judged>(policy: Policy, section: Section): Unheld[] {
   return UNHELD[section](policy[section]);
 }

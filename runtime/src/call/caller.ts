@@ -7,6 +7,7 @@ import type { EgressBroker } from '../egress/broker.ts';
 import type { ResourceGovernor } from '../governor/resources.ts';
 import type { ReceiptSigner } from '../log/receipts.ts';
 import type { RecordLog } from '../log/record-log.ts';
+import type { Collection } from '../storage/collection.ts';
 import type { WorkerClasses } from '../worker/classes.ts';
 
 /** The caller's side of a call. */
@@ -55,6 +56,8 @@ export interface CallsOptions {
   readonly admission: Admission;
   readonly pool: Pick<WorkerClasses, 'run'>;
   readonly log: Pick<RecordLog, 'place'>;
+  /** The policy's sealed collections by name. Absent: it has none. */
+  readonly sealed?: ReadonlyMap<string, Collection>;
   readonly receipts: Pick<ReceiptSigner, 'sign'>;
   /** Digest of the boot statement, 32 bytes. */
   readonly boot: Uint8Array;

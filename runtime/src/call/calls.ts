@@ -1,10 +1,11 @@
 /** Calls: from a request's bytes to responses that are allowed, recorded and receipted. */
 
-import { type Collection, type ExposedMethod, secondsOf } from '@enclaim/policy-schema/admission';
+import type { ExposedMethod } from '@enclaim/policy-schema/admission';
 import { type RefusalCode, RefusalError } from '../errors.ts';
 import type { Collections } from '../flow/call-storage.ts';
 import { entryOf } from '../log/entry.ts';
 import { REFUSALS, STATUS } from '../refusals.ts';
+import { retentionOf } from '../storage/retention.ts';
 import { VolatileCollection } from '../storage/volatile.ts';
 import type { Answer, Caller, CallsOptions } from './caller.ts';
 import { HeldAnswers } from './held-answers.ts';
@@ -30,10 +31,13 @@ export class Calls {
     if (governance.resources !== 'none' && options.governor === undefined) throw new TypeError('no governor');
     if (Object.keys(subprocessors).length > 0 && options.egress === undefined) throw new TypeError('no egress broker');
     this.#collections = new Map(
-      Object.entries(collections).map(([name, collection]) => [
-        name,
-        new VolatileCollection(name, retentionOf(collection), { now }),
-      ]),
+      Object.entries(collections).map(([name, collection]) => {
+        if (collection.storage === 'volatile')
+          return [name, new VolatileCollection(name, retentionOf(collection), { now })];
+        const sealed = options.sealed?.get(name);
+        if (sealed === undefined) throw new TypeError(`no sealed collection ${name}`);
+        return [name, sealed];
+      }),
     );
   }
 
@@ -102,9 +106,4 @@ function refused(call: RunningCall, refusal: RefusalError): Answer {
   const { code, message } = refusal;
   const [status] = REFUSALS[code];
   return { status, message, response: NOTHING, details: statusDetails(status, message, call.info(refusal)) };
-}
-
-/** Milliseconds that a collection keeps a value. */
-function retentionOf({ retention }: Collection): number {
-  return retention === 'unlimited' ? Number.POSITIVE_INFINITY : secondsOf(retention) * 1000;
 }

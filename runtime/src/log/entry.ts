@@ -102,6 +102,22 @@ export function quoteRecord(options: EntryOptions, isOverdue: boolean): Entry {
   return entryOf(options, { layer: 'evidence', reason: isOverdue ? 'quote overdue' : 'quote after overdue' });
 }
 
+/**
+ * The record of a new epoch of the stored state: the key of the one before is destroyed, and with
+ * it all that was deleted until then.
+ */
+export function epochRecord(options: EntryOptions, epoch: number): Entry {
+  return entryOf(options, { reason: 'epoch', claims: options.admission.claims.epoch, figures: { epoch } });
+}
+
+/**
+ * The record of stored state whose epochs do not begin in time, so that calls are refused from now
+ * on, or of the first that began after that.
+ */
+export function lateEpochRecord(options: EntryOptions, isOverdue: boolean): Entry {
+  return entryOf(options, { reason: isOverdue ? 'epoch overdue' : 'epoch after overdue' });
+}
+
 /** The record of a quote that is too large to be kept for later boots. */
 export function unkeptRecord(options: EntryOptions, bytes: number, most: number): Entry {
   return entryOf(options, { layer: 'evidence', reason: 'quote not kept', figures: { bytes, most } });

@@ -1,0 +1,69 @@
+/** Epochs of the stored state while a boot serves, each within the policy's time. */
+
+/** How epochs begin, and who hears of it. */
+export interface EpochsOptions {
+  /** Milliseconds within which an epoch begins after the one before. */
+  readonly every: number;
+  /** Begins an epoch. */
+  readonly advance: () => Promise<void>;
+  /**
+   * Hears that no epoch began for twice as long, and with `false` that one has begun after that.
+   *
+   * **Trust**: the policy promises that deletions are final by then. A boot that cannot keep this
+   * must not take more data.
+   */
+  readonly onOverdue: (isOverdue: boolean) => void;
+}
+
+/** Milliseconds until an epoch that could not begin is tried again, at most. */
+const AGAIN_MS = 30_000;
+const OVERDUE_TIMES = 2;
+
+/** Begins one epoch after another until it is closed. */
+export class Epochs {
+  readonly #options: EpochsOptions;
+  #timer: NodeJS.Timeout | undefined;
+  #running: Promise<void> = Promise.resolve();
+  /** When the last one began, on the kernel's clock. */
+  #began = performance.now();
+  #isOverdue = false;
+  #isClosed = false;
+
+  constructor(options: EpochsOptions) {
+    this.#options = options;
+    this.#wait(options.every);
+  }
+
+  /** Begins no more. Resolves once none is under way. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+    await this.#running;
+  }
+
+  #wait(milliseconds: number): void {
+    if (this.#isClosed) return;
+    this.#timer = setTimeout(() => {
+      this.#running = this.#begin();
+    }, milliseconds).unref();
+  }
+
+  async #begin(): Promise<void> {
+    const { every, advance, onOverdue } = this.#options;
+    try {
+      await advance();
+      this.#began = performance.now();
+      this.#tell(false, onOverdue);
+      this.#wait(every);
+    } catch {
+      this.#tell(performance.now() - this.#began >= OVERDUE_TIMES * every, onOverdue);
+      this.#wait(Math.min(AGAIN_MS, every));
+    }
+  }
+
+  #tell(isOverdue: boolean, onOverdue: EpochsOptions['onOverdue']): void {
+    if (isOverdue === this.#isOverdue) return;
+    this.#isOverdue = isOverdue;
+    onOverdue(isOverdue);
+  }
+}
