@@ -169,7 +169,7 @@ async function demonstrate(inputs: DemoInputs): Promise<void> {
   );
   const { caseId } = JSON.parse(submitted.stdout) as { caseId: string };
   const read = await ok('call', vm.target, 'clinic.v1.Intake/Read', '-d', JSON.stringify({ caseId }), ...references);
-  must((JSON.parse(read.stdout) as { caseId: string }).caseId === caseId, 'the case came back, with a receipt');
+  must(caseIn(read) === caseId, 'the case came back, with a receipt');
 
   phase('Verify the receipt offline: it leads back to the quote');
   const ak = /quote\.key\s+(sha256:[0-9a-f]{64})/.exec(submitted.stderr)?.[1] ?? '';
@@ -179,8 +179,23 @@ async function demonstrate(inputs: DemoInputs): Promise<void> {
 
   await refuseOnLine(vm.target);
   await vm.stop();
+  await restart(inputs, caseId);
   await refuseAtLaunch(inputs, built.stderr + built.stdout);
   await audit(inputs);
+}
+
+/** The id of the case in an answer. */
+function caseIn({ stdout }: Ended): string {
+  return (JSON.parse(stdout) as { caseId: string }).caseId;
+}
+
+/** The next boot of the same policy on the same machine opens what was sealed, and it alone. */
+async function restart(inputs: DemoInputs, caseId: string): Promise<void> {
+  phase('Boot it again: what was stored is sealed to this image, this policy and this TPM');
+  const vm = await boot(at('app.enclaim'), '--image', at('image'), '--state', at('state'), ...inputs.words);
+  const read = await ok('call', vm.target, 'clinic.v1.Intake/Read', '-d', JSON.stringify({ caseId }), ...references);
+  must(caseIn(read) === caseId, 'the case of the boot before came back');
+  await vm.stop();
 }
 
 /** A client is refused a method that the policy withholds, and refuses changed evidence. */
@@ -206,9 +221,24 @@ async function refuseAtLaunch(inputs: DemoInputs, said: string): Promise<void> {
   const policy = readFileSync(join(root, 'examples/clinic/policy.yaml'), 'utf8');
   writeFileSync(at('other.yaml'), policy.replace('before a visit.', 'before a visit!'));
   await ok('bundle', 'examples/clinic', '--policy', at('other.yaml'), '-o', at('other.enclaim'));
-  const other = await boot(at('other.enclaim'), '--image', at('image'), '--state', at('state'), ...inputs.words);
-  const refused = await enclaim('call', other.target, 'clinic.v1.Intake/Read', '-d', '{"caseId":"1"}', ...references);
-  must(refused.status === 1 && /nothing was sent/.test(refused.stderr), 'the client refuses before a byte is sent');
+  // On a disk and a TPM of its own: what the first policy sealed would not open for this one.
+  const other = await boot(at('other.enclaim'), '--image', at('image'), '--state', at('other'), ...inputs.words);
+  const accepted = ['--manifest', at('image/manifest.json'), '--bundle', at('app.enclaim')];
+  await ok('references', ...accepted, ...other.anchors, '-o', at('other.json'));
+  const call = [
+    'call',
+    other.target,
+    'clinic.v1.Intake/Read',
+    '-d',
+    '{"caseId":"1"}',
+    '--references',
+    at('other.json'),
+  ];
+  const refused = await enclaim(...call);
+  must(
+    refused.status === 1 && /policy/.test(refused.stderr) && /nothing was sent/.test(refused.stderr),
+    'the client refuses the policy before a byte is sent',
+  );
   await other.stop();
 
   phase('Refusal 4: another bundle under the launch-measured policy');
@@ -221,7 +251,7 @@ async function refuseAtLaunch(inputs: DemoInputs, said: string): Promise<void> {
     '--policy',
     digest,
     '--state',
-    at('state'),
+    at('other'),
     ...inputs.words,
   );
   must(swapped.status === 1 && /guest-refused/.test(swapped.stderr), 'the guest refuses and powers off');

@@ -20,7 +20,8 @@ test('scripts/demo ends with a verified answer, four refusals and an audit', asy
     'the receipt verifies against the pinned attestation key',
     'the withheld method is UNIMPLEMENTED',
     'flipped evidence is refused',
-    'the client refuses before a byte is sent',
+    'the case of the boot before came back',
+    'the client refuses the policy before a byte is sent',
     'the guest refuses and powers off',
     'one verified answer, four refusals, one audit',
   ]) {

@@ -1,13 +1,17 @@
-/** A call of a real boot is proved up to its hardware, and the proof outlives the boot: offline, in a shell and in a browser. */
+/**
+ * A call of a real boot is proved up to its hardware, and the proof outlives the boot: offline, in a shell and in a
+ * browser. So does what it stored, until its retention has passed: sealed to the machine, and on no disk of yesterday.
+ */
 
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { buildBundle, findApp, projectRoot, writeImage } from '@enclaim/image';
 import { EXIT } from '../../cli/src/exit-status.ts';
 import { AuditorsPage } from '../support/auditors-page.ts';
@@ -16,7 +20,10 @@ import { HANGS_MS } from '../support/eventually.ts';
 import { needs } from '../support/machine-needs.ts';
 import { shippedImage } from '../support/shipped-image.ts';
 
-const METHOD = 'echo.v1.Echo/Say';
+const METHOD = 'kept.v1.Notes/Get';
+const NOTE = { key: 'the-key-of-a-note', text: 'the text of a note that no disk may show' };
+/** Milliseconds that the app keeps short notes. */
+const SHORT_MS = 20_000;
 
 let scratch: string;
 let machine: ChildProcess | undefined;
@@ -26,7 +33,7 @@ const later: string[][] = [];
 before(async () => {
   scratch = await mkdtemp(join(tmpdir(), 'enclaim-proof-'));
   await chmod(scratch, 0o755);
-  const app = await buildBundle(await findApp(join(projectRoot, 'image/test/apps/echo')));
+  const app = await buildBundle(await findApp(join(projectRoot, 'test/sealed-app')));
   await writeFile(join(scratch, 'app.enclaim'), app.bytes);
   await writeImage(await shippedImage(), join(scratch, 'image'));
 });
@@ -68,7 +75,7 @@ async function boot(): Promise<string> {
       if (target !== undefined && authority !== undefined) served.resolve({ target, authority });
     });
   running.once('close', () => served.reject(new Error(`the machine ended:\n${lines.join('\n')}`)));
-  const hangs = setTimeout(() => served.reject(new Error(`hangs:\n${lines.join('\n')}`)), 3 * HANGS_MS);
+  const hangs = globalThis.setTimeout(() => served.reject(new Error(`hangs:\n${lines.join('\n')}`)), 3 * HANGS_MS);
   const found = await served.promise.finally(() => clearTimeout(hangs));
   const of = ['--manifest', 'image/manifest.json', '--bundle', 'app.enclaim'];
   await ok(['references', ...of, ...found.authority, '-o', 'references.json']);
@@ -95,6 +102,15 @@ async function prove(target: string, file: string): Promise<{ index: number; ori
   return { index: Number(index ?? assert.fail(stderr)), origin };
 }
 
+/** Calls a method, and gives its answer. */
+async function called(target: string, method: string, request: object): Promise<Record<string, string>> {
+  const words = ['-d', JSON.stringify(request), '--references', 'references.json', '--quiet'];
+  return JSON.parse((await ok(['call', target, `kept.v1.Notes/${method}`, ...words])).stdout);
+}
+
+/** When the note was put, at the earliest and at the latest. */
+let put: { readonly from: number; readonly to: number };
+
 /** Runs without any network, not even to this machine itself. */
 const OFFLINE = ['unshare', '--user', '--map-root-user', '--net'];
 
@@ -103,8 +119,19 @@ test('a call is proved, and so is one of the next boot, whose log goes on where 
   const words = ['--references', 'references.json', '--quiet', '--save-receipt', 'unproved.enclaim-receipt'];
   await ok(['call', target, METHOD, '-d', '{}', ...words]);
   const first = await prove(target, 'first.enclaim-receipt');
+  const from = Date.now();
+  await called(target, 'Put', NOTE);
+  put = { from, to: Date.now() };
+  const there = await called(target, 'Get', { key: NOTE.key });
+  assert.equal(there.long, NOTE.text);
+  if (Date.now() < put.from + SHORT_MS) assert.equal(there.short, NOTE.text);
   await crash();
+  await copyFile(join(scratch, 'state/state.img'), join(scratch, 'yesterday.img'));
   const next = await boot();
+  const kept = await called(next, 'Get', { key: NOTE.key });
+  assert.equal(kept.long, NOTE.text, 'what a call had stored before the crash');
+  await setTimeout(Math.max(0, put.to + SHORT_MS + 1000 - Date.now()));
+  assert.deepEqual(await called(next, 'Get', { key: NOTE.key }), { long: NOTE.text }, 'past its retention');
   const second = await prove(next, 'second.enclaim-receipt');
   const of = ['--receipt', 'unproved.enclaim-receipt', '-o', 'late.enclaim-receipt', '--quiet'];
   await ok(['log', 'proof', next, '--references', 'references.json', ...of]);
@@ -151,4 +178,21 @@ test('a browser shows the same way from disk', needs('browser'), async () => {
   assert.equal(shown.head, 'Verdict: ok', shown.text);
   assert.match(shown.text, /Proof: the record is under a quote of the hardware/);
   assert.match(shown.text, /hashes above the leaf, signed by the log key/);
+});
+
+test('no disk shows the note or its key, and each shows what is no secret', async () => {
+  for (const name of ['yesterday.img', 'state/state.img']) {
+    const disk = await readFile(join(scratch, name));
+    assert.ok(disk.includes(METHOD), `${name} has the records`);
+    for (const secret of [NOTE.text, NOTE.key, NOTE.text.slice(4, 20)]) assert.ok(!disk.includes(secret), name);
+  }
+});
+
+test('the disk of yesterday is refused by its name, and the one of today is served after it', async () => {
+  await rename(join(scratch, 'state/state.img'), join(scratch, 'today.img'));
+  await copyFile(join(scratch, 'yesterday.img'), join(scratch, 'state/state.img'));
+  await assert.rejects(boot(), /state: .*epoch/);
+  await rename(join(scratch, 'today.img'), join(scratch, 'state/state.img'));
+  assert.deepEqual(await called(await boot(), 'Get', { key: NOTE.key }), { long: NOTE.text });
+  await stop();
 });
