@@ -141,6 +141,17 @@ describe('no production reference accepts it', () => {
   });
 });
 
+test('what is sealed outlives the handlers that stored it, and no change of the policy', async () => {
+  const sealed = await change('policy.yaml', (text) => text.replace('volatile', 'sealed'), /^serving /m);
+  assert.match(sealed, /^state {6}begins anew/m);
+  const { stdout } = await call();
+  const words = ['call', target, 'notes.v1.Notes/Get', '-d', stdout, '--references', 'state/references.json'];
+  assert.match((await enclaim(...words)).stdout, /4711/);
+  const again = await change('handlers/index.ts', (text) => `${text}\n`, /^serving /m);
+  assert.doesNotMatch(again, /^state /m);
+  assert.match((await enclaim(...words)).stdout, /4711/);
+});
+
 const THROWS = `export const handlers = {
   '${PUT}': async (request: { readonly text: string }, ctx: { readonly requestId: string }) => {
     console.log('about to', { fail: request.text });
@@ -189,7 +200,8 @@ test('its author is told which field of an answer is wrong', async () => {
 test('a policy that would be refused is shown as check shows it, and what was served is served still', async () => {
   const kept = await accepted();
   const policy = await readFile(join(app, 'policy.yaml'), 'utf8');
-  const told = await change('policy.yaml', (text) => text.replace('volatile', 'sealed'), /^waiting /m);
+  const residency = `residency: { regions: [eu], witness: { name: W, kind: gcp-instance-identity, key: "sha256:${'0'.repeat(64)}" } }`;
+  const told = await change('policy.yaml', (text) => text.replace('claims:', `${residency}\nclaims:`), /^waiting /m);
   assert.match(told, /^notes\/policy\.yaml:\d+:\d+: .*error.*: /m);
   assert.match(told, /^waiting {4}what was served before is served still/m);
   assert.deepEqual(await accepted(), kept);

@@ -122,8 +122,7 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   // The newest record was written before this boot: no later one may be older than it.
   if (log.newest !== null) clock.notBefore(Date.parse(log.newest));
   await using started = new AsyncDisposableStack();
-  const store = await storeOf(options.keeper, { admission, log, clock });
-  if (store !== undefined) started.defer(() => store.close());
+  const store = await storeOf(options.keeper, { admission, log, clock }, started);
   const statement = bootStatement(options, admission, keys, log, clock, storageOf(options.keeper, store));
   const statementBytes = encodeStatement(statement);
   const boot = bootDigest(statementBytes);
@@ -145,8 +144,13 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
     onFailure: options.onFailure,
     ...(governor !== undefined && { governor }),
   });
-  const { spkiDigest } = keys.tls;
-  const attested = { platform, batcher, statement: statementBytes, policy: bundle.policy, spkiDigest };
+  const attested = {
+    platform,
+    batcher,
+    statement: statementBytes,
+    policy: bundle.policy,
+    spkiDigest: keys.tls.spkiDigest,
+  };
   const { readers = [], ...evidenceRules } = admission.policy.evidence;
   const checkpoints = started.adopt(
     new Checkpoints({
@@ -239,6 +243,7 @@ function holdToQuotes(serving: Serving, log: RecordLog, said: EntryOptions): (is
 async function storeOf(
   keeper: Keeper | undefined,
   { admission, log, clock }: { readonly admission: Admission; readonly log: RecordLog; readonly clock: BootClock },
+  started: AsyncDisposableStack,
 ): Promise<SealedStore | undefined> {
   const { system, collections } = admission.policy;
   const sealed = Object.entries(collections).filter(([, { storage }]) => storage === 'sealed');
@@ -251,7 +256,8 @@ async function storeOf(
     throw new RefusalError('claim', `nothing keeps keys here: sealed storage of ${names} needs a TPM`, { pointer });
   }
   const kept = sealed.map(([name, collection]) => [name, { retention: retentionOf(collection) }] as const);
-  return await SealedStore.open({ keeper, log, system: system.name, collections: new Map(kept), clock });
+  const opened = await SealedStore.open({ keeper, log, system: system.name, collections: new Map(kept), clock });
+  return started.adopt(opened, (store) => store.close());
 }
 
 /** Storage as the boot statement has it. */

@@ -23,14 +23,14 @@ export class SessionKeeper implements Keeper {
   async seal(key: Uint8Array, epoch: number): Promise<Uint8Array> {
     if (epoch !== this.#epoch + 1) throw new RefusalError('keeper', `epoch ${epoch} does not follow ${this.#epoch}`);
     const blob = randomBytes(BLOB_BYTES);
-    this.#keys.set(toHex(blob), { epoch, key: key.slice() });
+    this.#keys.set(toHex(blob), { epoch, key: Uint8Array.from(key) });
     return blob;
   }
 
   async open(blob: Uint8Array): Promise<Uint8Array> {
     const kept = this.#keys.get(toHex(blob));
     if (kept?.epoch !== this.#epoch) throw new RefusalError('keeper', `no key of epoch ${this.#epoch} is kept for it`);
-    return kept.key.slice();
+    return Uint8Array.from(kept.key);
   }
 
   async advance(): Promise<number> {
