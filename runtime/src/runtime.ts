@@ -117,18 +117,13 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   const admission = admit(bundle.policy, bundle.descriptors, bundle.policyDigest, options.workers.capacity);
   const governor = governorOf(admission, options.workers);
   const keys = makeBootKeys();
-  const log = await RecordLog.open(options.log.device, options.log.capacity);
-  const clock = new BootClock(options.time ?? anchorTime());
-  // The newest record was written before this boot: no later one may be older than it.
-  if (log.newest !== null) clock.notBefore(Date.parse(log.newest));
+  const { log, clock } = await logOf(options);
   await using started = new AsyncDisposableStack();
   const store = await storeOf(options.keeper, { admission, log, clock }, started);
   const statement = bootStatement(options, admission, keys, log, clock, storageOf(options.keeper, store));
   const statementBytes = encodeStatement(statement);
   const boot = bootDigest(statementBytes);
-  const handlers = { code: fromUtf8(bundle.handlers), metered: governor !== undefined };
-  const workers = { ...options.workers, ...(governor && { stall: governor.patience }) };
-  const pool = started.adopt(await WorkerClasses.start(workers, handlers, admission.classes), (it) => it.close());
+  const pool = started.adopt(await workersOf(options, admission, governor), (it) => it.close());
   await platform.state?.(statementBytes);
   const batcher = new QuoteBatcher((root) => platform.sign(root, boot));
   const egress = egressOf(options, admission, clock);
@@ -144,13 +139,7 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
     onFailure: options.onFailure,
     ...(governor !== undefined && { governor }),
   });
-  const attested = {
-    platform,
-    batcher,
-    statement: statementBytes,
-    policy: bundle.policy,
-    spkiDigest: keys.tls.spkiDigest,
-  };
+  const attested = attestedBy(options, keys, batcher, statementBytes);
   const { readers = [], ...evidenceRules } = admission.policy.evidence;
   const checkpoints = started.adopt(
     new Checkpoints({
@@ -232,6 +221,36 @@ function holdToQuotes(serving: Serving, log: RecordLog, said: EntryOptions): (is
     else serving.allow('quotes');
     log.append(quoteRecord(said, isOverdue), 'runtime').catch(() => {});
   };
+}
+
+function attestedBy(
+  { platform, bundle: { policy } }: RuntimeOptions,
+  { tls: { spkiDigest } }: BootKeys,
+  batcher: QuoteBatcher,
+  statement: Uint8Array,
+): Attested {
+  return { platform, batcher, statement, policy, spkiDigest };
+}
+
+/** Opens the log, and a clock that goes on from its newest record. @throws RefusalError `log` */
+async function logOf({
+  log: { device, capacity },
+  time,
+}: RuntimeOptions): Promise<{ log: RecordLog; clock: BootClock }> {
+  const log = await RecordLog.open(device, capacity);
+  const clock = new BootClock(time ?? anchorTime());
+  // The newest record was written before this boot: no later one may be older than it.
+  if (log.newest !== null) clock.notBefore(Date.parse(log.newest));
+  return { log, clock };
+}
+
+function workersOf(
+  { bundle, workers }: RuntimeOptions,
+  { classes }: Admission,
+  governor: ResourceGovernor | undefined,
+): Promise<WorkerClasses> {
+  const handlers = { code: fromUtf8(bundle.handlers), metered: governor !== undefined };
+  return WorkerClasses.start({ ...workers, ...(governor && { stall: governor.patience }) }, handlers, classes);
 }
 
 /**
