@@ -49,6 +49,7 @@ export type {
   Claim,
   ClaimKind,
   Collection,
+  Credential,
   DataCategory,
   Declassification,
   EvidenceRules,

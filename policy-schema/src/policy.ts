@@ -65,7 +65,7 @@ export interface System {
   readonly owner: {
     readonly name: string;
     readonly contact: string;
-    /** Signs deployments; `none`: clients cannot pin an owner. */
+    /** Signs deployments and brings secrets; `none`: clients cannot pin an owner. */
     readonly key: Ed25519 | 'none';
   };
   /** Only ever grows along a chain of policies. */
@@ -140,6 +140,21 @@ export interface Subprocessor {
   readonly calls: readonly string[];
   readonly receives: readonly Category[];
   readonly assurance: Assurance | 'none';
+  /** What the runtime shows there with each message. Absent: nothing. */
+  readonly credential?: Credential;
+}
+
+/**
+ * A header by which a subprocessor knows this system. The owner brings its secret to a running
+ * system; a policy, which anyone may read, has its name alone.
+ */
+export interface Credential {
+  /** In small letters. */
+  readonly header: string;
+  /** What stands before the secret and a space, such as `Bearer`. Absent: nothing. */
+  readonly scheme?: string;
+  /** Name of the secret. Subprocessors that name the same one are shown the same. */
+  readonly secret: string;
 }
 
 /** How the runtime knows that it speaks to the subprocessor. Exactly one key. */

@@ -22,6 +22,7 @@ const without = (kind: string, id: string, statement: string, more = ''): Edit =
   `  - { id: ${id}, kind: ${kind}, statement: ${statement}${more} }\n`,
   '',
 ];
+const OWNED: Edit = ['contact: a@clinic.example', `contact: a@clinic.example, key: "${key('D')}"`];
 const noWho = without('authorised-access', 'who', 'Authorised.');
 
 /** Each change, and what is said of it, as "direction sentence". */
@@ -37,6 +38,16 @@ const CHANGES: readonly (readonly [edits: readonly Edit[], changes: readonly str
   [
     [['description: e-mail, subjects: [patient]', 'description: e-mail, subjects: [patient, guardian]']],
     ['incomparable whom personal.email is about is ["guardian","patient"], before ["patient"]'],
+  ],
+  [
+    [
+      OWNED,
+      ['receives: [personal.email]', 'receives: [personal.email]\n    credential: { header: x-key, secret: token }'],
+    ],
+    [
+      `incomparable the owner's key is ${key('D')}, before none`,
+      'incomparable what is shown to mailer is {"header":"x-key","secret":"token"}, before nothing',
+    ],
   ],
   [
     [['  operational: {', '  personal.phone: { description: telephone }\n  operational: {']],

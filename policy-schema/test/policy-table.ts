@@ -18,6 +18,18 @@ system: { name: a, owner: { name: A, contact: a }, version: 1 }
 
 const minimal = (more: string): Edit => ({ document: MINIMAL + more });
 
+const OWNED: Edit = ['contact: a@clinic.example', `contact: a@clinic.example, key: "${key('D')}"`];
+const credential = (parts: string): Edit => [
+  'receives: [personal.email]\n',
+  `receives: [personal.email]\n    credential: { ${parts} }\n`,
+];
+
+/** Headers that no secret may stand in: they are the protocols'. */
+const TAKEN_HEADERS = [
+  ...['host', 'connection', 'transfer-encoding', 'te', 'upgrade', 'cookie', 'user-agent', 'proxy-authorization'],
+  ...['content-type', 'content-length', 'accept', 'accept-encoding', 'grpc-timeout', 'token-bin', 'enclaim-nonce'],
+];
+
 /** Policies. */
 export const VALID: readonly Row[] = [
   ['base', ['', '']],
@@ -57,6 +69,8 @@ export const VALID: readonly Row[] = [
   ['epochs of a minute', ['epoch: PT10M', 'epoch: PT1M']],
   ['epochs of a day', ['epoch: PT10M', 'epoch: P1D']],
   ['quotes within a time', ['  review:', '  quoted: 100ms\n  review:']],
+  ['a credential', [OWNED, credential('header: authorization, scheme: Bearer, secret: mailer-token')]],
+  ['a credential without a scheme', [OWNED, credential('header: x-api_key, secret: a')]],
   ['owner key', ['contact: a@clinic.example', `contact: a@clinic.example, key: "${key('D')}"`]],
   ['description', ['  version: 3', '  description: "für Patienten"\n  version: 3']],
   ['a parent covers its children', ['accepts: [operational]', 'accepts: [operational, personal]']],
@@ -782,6 +796,37 @@ export const INVALID: readonly Row[] = [
     'a list of no event',
     ['  review:', '  events: []\n  review:'],
     ['value 54:11 evidence.events: expected at least 1, found a list of 0'],
+  ],
+  ...TAKEN_HEADERS.map(
+    (header): Row => [
+      `a credential in the header ${header}`,
+      [OWNED, credential(`header: ${header}, secret: token`)],
+      [
+        `value 24:27 subprocessors.mailer.credential.header: expected a header that the protocols leave free, found "${header}"`,
+      ],
+    ],
+  ),
+  [
+    'a credential in a header with a colon',
+    [OWNED, credential('header: ":path", secret: token')],
+    [
+      'value 24:27 subprocessors.mailer.credential.header: expected a header in small letters, such as "authorization", found ":path"',
+    ],
+  ],
+  [
+    'a credential in a header of 65 characters',
+    [OWNED, credential(`header: ${'a'.repeat(65)}, secret: token`)],
+    ['value 24:27 subprocessors.mailer.credential.header: expected at most 64 characters'],
+  ],
+  [
+    'a scheme of two words',
+    [OWNED, credential('header: authorization, scheme: Bearer of, secret: token')],
+    ['value 24:50 subprocessors.mailer.credential.scheme: expected one word, such as "Bearer", found "Bearer of"'],
+  ],
+  [
+    'a credential that nobody can bring',
+    credential('header: authorization, secret: token'),
+    ['conflict 24:17 subprocessors.mailer.credential: nobody could bring the secret: system.owner.key is none'],
   ],
   [
     'epochs shorter than a minute',

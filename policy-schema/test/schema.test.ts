@@ -25,6 +25,7 @@ const BEYOND_A_SCHEMA = new Set([
   'an empty identity',
   'epochs shorter than a minute',
   'epochs longer than a day',
+  ...INVALID.map(([id]) => id).filter((id) => /^a credential in the header /.test(id)),
   'a day that does not exist',
   'two sources of identity',
   'no source of identity',

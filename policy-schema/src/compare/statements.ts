@@ -204,9 +204,8 @@ function* saySubprocessors(policy: Policy): Generator<Statement> {
   const show = (id: string): string =>
     `${id} (${subprocessors[id]?.address}): ${subprocessors[id]?.receives.join(', ')}`;
   yield may('subprocessors', ['subprocessors'], 'the system may', 'send to', names(subprocessors), show);
-  for (const [id, { description, address, identity, region, calls, receives, assurance }] of Object.entries(
-    subprocessors,
-  )) {
+  for (const [id, subprocessor] of Object.entries(subprocessors)) {
+    const { description, address, identity, region, calls, receives, assurance, credential } = subprocessor;
     const path = (...rest: Path): Path => ['subprocessors', id, ...rest];
     yield words(path('description'), `the description of ${id}`, description);
     yield same('subprocessors.address', path('address'), `the address of ${id}`, address);
@@ -227,6 +226,7 @@ function* saySubprocessors(policy: Policy): Generator<Statement> {
     yield same('subprocessors.region', path('region'), `the region of ${id}`, region);
     yield may('subprocessors.calls', path('calls'), `${id} may`, 'be called by', new Set(calls));
     yield may('subprocessors.receives', path('receives'), `${id} may`, 'receive', expand(receives, policy));
+    yield same('subprocessors.credential', path('credential'), `what is shown to ${id}`, credential ?? 'nothing');
     const until = assurance === 'none' ? Number.POSITIVE_INFINITY : endOf(assurance.validUntil);
     const shown = assurance === 'none' ? 'without an end' : assurance.validUntil;
     yield most(

@@ -172,6 +172,11 @@ function conflicts(policy: Policy, absent: Absent): PolicyIssue[] {
       conflict(!residency.regions.includes(region), ['subprocessors', id, 'region'], message);
     }
   }
+  for (const [id, { credential }] of Object.entries(policy.subprocessors)) {
+    const message = 'nobody could bring the secret: system.owner.key is none';
+    const nobody = system.owner.key === 'none' && !absent('/system/owner/key');
+    conflict(credential !== undefined && nobody, ['subprocessors', id, 'credential'], message);
+  }
   for (const [i, { method, to, build }] of policy.declassify.entries()) {
     const rule = methodsOf(policy).find(([id]) => id === method)?.[1];
     conflict(

@@ -109,7 +109,7 @@ const system = z.strictObject({
   owner: z.strictObject({
     name: text.describe('Who answers for the system.'),
     contact: text.describe('How to reach them.'),
-    key: z.union([none, ed25519]).default('none').describe('Key that signs deployments.'),
+    key: z.union([none, ed25519]).default('none').describe('Key that signs deployments and brings secrets.'),
   }),
   version: z.int().min(1).describe('Only ever grows.'),
   succeeds: z.union([none, sha384]).default('none').describe('Digest of the policy before this one.'),
@@ -175,6 +175,23 @@ const peerIdentity = z
   .refine((keys) => Object.keys(keys).length === 1, { error: 'expected exactly one of spki, ca and attested' })
   .describe('How the runtime knows the other side.');
 
+/** Headers that HTTP, gRPC or the runtime write: a secret there would change what a message is. */
+const OWNED_HEADER =
+  /^(?:host|connection|keep-alive|transfer-encoding|te|trailer|upgrade|expect|cookie|user-agent|http2-settings|(?:accept|content|proxy|grpc|enclaim)(?:-.*)?|.*-bin)$/;
+const HEADER = '[a-z0-9]+(?:[_-][a-z0-9]+)*';
+
+const credential = z
+  .strictObject({
+    header: form(HEADER, 'a header in small letters, such as "authorization"', 64)
+      .refine((header) => !OWNED_HEADER.test(header), { error: 'expected a header that the protocols leave free' })
+      .describe('Header that the secret stands in.'),
+    scheme: form("[A-Za-z][A-Za-z0-9!#$%&'*+.^_`|~-]*", 'one word, such as "Bearer"', 64)
+      .exactOptional()
+      .describe('What stands before the secret and a space. Left out: nothing.'),
+    secret: word.describe('Name of the secret; `enclaim secret put` brings its value.'),
+  })
+  .describe('A header that the runtime adds to each message, and that no handler sees.');
+
 const subprocessor = z.strictObject({
   description: note,
   address: address.describe('Where it is, and nowhere else.'),
@@ -186,6 +203,7 @@ const subprocessor = z.strictObject({
     .union([none, z.strictObject({ kind: word, document: sha256, validUntil: day })])
     .default('none')
     .describe('A document in which a third party vouches for it; nothing is sent after validUntil.'),
+  credential: credential.exactOptional(),
 });
 
 const declassification = z.strictObject({
