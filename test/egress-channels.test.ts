@@ -258,7 +258,7 @@ function slowBroker(...delays: readonly number[]): typeof EgressBroker {
     #sent = 0;
     async send(): Promise<Answer> {
       await sleep(delays[this.#sent++]);
-      return { status: 'ok', body: new Uint8Array() };
+      return { status: 'ok', body: new Uint8Array(), repeatsSecret: false };
     }
   }
   return Slow as unknown as typeof EgressBroker;

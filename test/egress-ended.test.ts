@@ -90,6 +90,7 @@ test('TLS has a time limit of its own', async () => {
     port: 443,
     identity: { ca: 'system' as const },
     references: undefined,
+    credential: undefined,
   };
   await assert.rejects(identify(socket, peer, 'h2', Date.now()), { message: 'no TLS with mailer' });
   socket.destroy();

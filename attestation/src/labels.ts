@@ -25,6 +25,7 @@ export const LABELS = {
   refused: 'enclaim/refused/v1',
   request: 'enclaim/request/v1',
   response: 'enclaim/response/v1',
+  secrets: 'enclaim/secrets/v1',
   simulated: 'enclaim/simulated/v1',
   status: 'enclaim/status/v1',
   tpm: 'enclaim/tpm/v1',

@@ -27,6 +27,7 @@ test('labels are what documents and evidence of before say', () => {
     'enclaim/refused/v1',
     'enclaim/request/v1',
     'enclaim/response/v1',
+    'enclaim/secrets/v1',
     'enclaim/simulated/v1',
     'enclaim/status/v1',
     'enclaim/tpm/v1',

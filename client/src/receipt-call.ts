@@ -10,6 +10,7 @@ import {
   type ReceiptBody,
   verifyReceipt,
 } from '@enclaim/attestation/receipt';
+import { Secrets } from '@enclaim/attestation/secrets';
 import type { ChannelInterface as Channel } from '@grpc/grpc-js';
 import { Metadata, type StatusObject, status } from '@grpc/grpc-js';
 import type { Attestation } from './attestation.ts';
@@ -58,7 +59,7 @@ const OF_HANDLERS: ReadonlySet<status> = new Set([
  * policy exposes another service under these names.
  */
 const UNRECEIPTED: ReadonlySet<string> = new Set([
-  ...Log.methods.map(({ name }) => `/${Log.typeName}/${name}`),
+  ...[Log, Secrets].flatMap(({ methods, typeName }) => methods.map(({ name }) => `/${typeName}/${name}`)),
   '/grpc.health.v1.Health/Check',
   '/grpc.health.v1.Health/List',
   '/grpc.health.v1.Health/Watch',

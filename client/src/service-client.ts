@@ -92,6 +92,7 @@ type Running = Pick<ClientWritableStream<Message>, 'cancel'> & {
 /** Services of the runtime itself. Their answers carry no receipt, so no typed client has them. */
 const WITHOUT_RECEIPTS: ReadonlySet<string> = new Set([
   'enclaim.v1.Log',
+  'enclaim.v1.Secrets',
   'grpc.health.v1.Health',
   'grpc.reflection.v1.ServerReflection',
   'grpc.reflection.v1alpha.ServerReflection',

@@ -12,6 +12,7 @@ export type RefusalCode =
   | 'grant' // the handler asked for something its method was not granted
   | 'assurance' // a subprocessor's assurance has ended
   | 'sovereignty' // the call would depend on subprocessors more than the policy allows
+  | 'secret' // a subprocessor is shown a secret whose value is not there
   | 'peer' // a subprocessor was not reached, is not the named one, or answered badly
   | 'budget' // time, memory or queue ran out
   | 'worker' // the handler's process broke a rule or died

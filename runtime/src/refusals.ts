@@ -34,6 +34,7 @@ export const REFUSALS: Readonly<
   grant: [STATUS.permissionDenied, 'deny', 'no-undisclosed-recipients'],
   assurance: [STATUS.failedPrecondition, 'deny', 'subprocessors-assured'],
   sovereignty: [STATUS.failedPrecondition, 'deny', 'local-first'],
+  secret: [STATUS.unavailable, 'error'],
   peer: [STATUS.unavailable, 'error', 'no-undisclosed-recipients'],
   budget: [STATUS.resourceExhausted, 'error', 'bounded-resources'],
   worker: [STATUS.internal, 'error'],

@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import { toBinary } from '@bufbuild/protobuf';
 import { fromUtf8, toHex } from '@enclaim/attestation/bytes';
-import { digestText, sha256 } from '@enclaim/attestation/digest';
+import { digestText, type Sha256, sha256 } from '@enclaim/attestation/digest';
 import { EvidenceSchema } from '@enclaim/attestation/messages';
 import {
   bootDigest,
@@ -19,11 +19,13 @@ import { type BootKeys, makeBootKeys } from './boot/keys.ts';
 import type { CallsOptions } from './call/caller.ts';
 import { Calls } from './call/calls.ts';
 import { type Attested, evidenceFor, evidenceOf } from './channel/handshake.ts';
+import type { SecretsSource } from './channel/secrets-service.ts';
 import { AttestedServer } from './channel/server.ts';
 import { anchorTime, BootClock, type TimeAnchor } from './clock.ts';
 import type { KernelState } from './control.ts';
 import { EgressBroker } from './egress/broker.ts';
 import { askServers, type Resolve } from './egress/resolver.ts';
+import { type Vault, VolatileVault } from './egress/vault.ts';
 import { Epochs } from './epochs.ts';
 import { RefusalError } from './errors.ts';
 import { type Capacity, ResourceGovernor } from './governor/resources.ts';
@@ -42,6 +44,7 @@ import {
   lateEpochRecord,
   quoteRecord,
   roomRecord,
+  secretRecord,
   unkeptRecord,
   unwitnessedRecord,
 } from './log/entry.ts';
@@ -126,7 +129,8 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   const pool = started.adopt(await workersOf(options, admission, governor), (it) => it.close());
   await platform.state?.(statementBytes);
   const batcher = new QuoteBatcher((root) => platform.sign(root, boot));
-  const egress = egressOf(options, admission, clock);
+  const vault = new VolatileVault(() => clock.now());
+  const egress = egressOf(options, admission, clock, vault);
   const calls = new Calls({
     admission,
     pool,
@@ -158,9 +162,10 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   const evidence = await bootEvidence(attested);
   const tls = { key: keys.tls.key, certificate: keys.certificate(evidence) };
   const cosignatures = cosignaturesOf(log, statement, admission, () => ({ serving, said }));
+  const secrets = secretsOf(log, { admission, clock }, vault, boot);
   const source = { log, checkpoints, earlier: log.earlier, cosignatures, readers, boot };
   const server = started.adopt(
-    new AttestedServer({ tls, admission, calls, attested, log: source }),
+    new AttestedServer({ tls, admission, calls, attested, log: source, secrets }),
     async (it) => void (await it.close()),
   );
   const serving = new Serving(calls, server);
@@ -183,8 +188,28 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   return { port, admission, statement, close };
 }
 
-function egressOf({ resolve = askServers([]) }: RuntimeOptions, { policy }: Admission, clock: BootClock): EgressBroker {
-  return new EgressBroker({ subprocessors: policy.subprocessors, resolve, now: () => clock.now() });
+function egressOf(
+  { resolve = askServers([]) }: RuntimeOptions,
+  { policy }: Admission,
+  clock: BootClock,
+  vault: Vault,
+): EgressBroker {
+  return new EgressBroker({ subprocessors: policy.subprocessors, resolve, vault, now: () => clock.now() });
+}
+
+/** The policy's secrets as its owner brings them; undefined if it names none. */
+function secretsOf(log: RecordLog, said: EntryOptions, vault: Vault, boot: Sha256): SecretsSource | undefined {
+  const { system, subprocessors } = said.admission.policy;
+  const { key } = system.owner;
+  const credentials = Object.values(subprocessors).flatMap(({ credential }) => credential ?? []);
+  if (credentials.length === 0 || key === 'none') return undefined;
+  return {
+    vault,
+    names: new Set(credentials.map(({ secret }) => secret)),
+    owner: key,
+    boot,
+    record: (change, name) => log.append(secretRecord(said, change, name), 'runtime'),
+  };
 }
 
 /**

@@ -587,7 +587,7 @@ class Real {
     const broker = {
       send: async () => {
         this.#left++;
-        return { status: 'ok' as const, body: this.#answer };
+        return { status: 'ok' as const, body: this.#answer, repeatsSecret: false };
       },
     };
     const { signal } = new AbortController();

@@ -209,7 +209,7 @@ describe('while somebody outside is awaited', () => {
   class Slow extends EgressBroker {
     override async send(): ReturnType<EgressBroker['send']> {
       await answer;
-      return { status: 'ok', body: new Uint8Array() };
+      return { status: 'ok', body: new Uint8Array(), repeatsSecret: false };
     }
   }
   const identity = { spki: [`sha256/${'A'.repeat(43)}=`] };

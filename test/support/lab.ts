@@ -11,6 +11,7 @@ import { Calls as WholeCalls } from '../../runtime/src/call/calls.ts';
 import { anchorTime, BootClock } from '../../runtime/src/clock.ts';
 import { EgressBroker } from '../../runtime/src/egress/broker.ts';
 import type { Resolve } from '../../runtime/src/egress/resolver.ts';
+import type { Vault } from '../../runtime/src/egress/vault.ts';
 import type { Readings } from '../../runtime/src/governor/readings.ts';
 import { type Capacity, ResourceGovernor } from '../../runtime/src/governor/resources.ts';
 import { ReceiptSigner } from '../../runtime/src/log/receipts.ts';
@@ -46,6 +47,8 @@ export interface LabPolicy {
   readonly governance?: unknown;
   /** Whom `Tell` may call, by name; without, nobody is called and `Tell` is withheld. */
   readonly subprocessors?: Readonly<Record<string, object>>;
+  /** The owner's key; without, there is none. */
+  readonly owner?: string;
   /** Those of them that `Tell` and `Chat` may call; by default all. */
   readonly sends?: readonly string[];
   readonly declassify?: readonly object[];
@@ -61,6 +64,7 @@ export function labPolicy({
   accepts = ALL,
   governance = {},
   subprocessors = {},
+  owner,
   declassify = [],
   claims = [],
   events = ['x', 'tick', 'found', 'has-hiv', 'about-jane'],
@@ -73,7 +77,11 @@ export function labPolicy({
   };
   const policy = {
     enclaim: 1,
-    system: { name: 'lab', owner: { name: 'Lab', contact: 'lab@lab.example' }, version: 1 },
+    system: {
+      name: 'lab',
+      owner: { name: 'Lab', contact: 'lab@lab.example', ...(owner && { key: owner }) },
+      version: 1,
+    },
     data: {
       'personal.health': { description: 'notes', subjects: ['patient'] },
       'personal.contact.email': { description: 'addresses', subjects: ['patient'] },
@@ -150,6 +158,7 @@ export interface LabOptions {
   /** What the names of subprocessors lead to: by default this machine. */
   readonly resolve?: Resolve;
   readonly Broker?: typeof EgressBroker;
+  readonly vault?: Vault;
   /** Milliseconds that a subprocessor has. */
   readonly patience?: number;
   /** Settles as each record does on the disk. */
@@ -177,6 +186,7 @@ export async function openLab({
   Governor = ResourceGovernor,
   resolve = async () => ['127.0.0.1'],
   Broker = EgressBroker,
+  vault,
   patience = 3000,
   durable = async () => {},
   Classes = WorkerClasses,
@@ -219,7 +229,13 @@ export async function openLab({
     receipts,
     boot: new Uint8Array(32),
     clock,
-    egress: new Broker({ subprocessors: compiled.subprocessors, resolve, now: () => clock.now(), timeout: patience }),
+    egress: new Broker({
+      subprocessors: compiled.subprocessors,
+      resolve,
+      now: () => clock.now(),
+      timeout: patience,
+      ...(vault && { vault }),
+    }),
     ...(governor && { governor }),
   });
   return {

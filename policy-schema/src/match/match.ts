@@ -94,6 +94,7 @@ export interface MatchResult {
 /** Services that a runtime serves by itself, and that clients take without a receipt. */
 const OF_THE_RUNTIME: ReadonlySet<string> = new Set([
   'enclaim.v1.Log',
+  'enclaim.v1.Secrets',
   'grpc.health.v1.Health',
   'grpc.reflection.v1.ServerReflection',
   'grpc.reflection.v1alpha.ServerReflection',

@@ -1,10 +1,10 @@
 /** Refusals of the Log service, and how its callers are told. */
 
 import { RequestError } from '@enclaim/attestation/grpc-request';
-import { STATUS_DETAILS, statusDetails } from '../call/status-details.ts';
 import { RefusalError } from '../errors.ts';
 import { STATUS } from '../refusals.ts';
 import type { CallEnd, GrpcCall } from './grpc-call.ts';
+import { refusedFor } from './refused-for.ts';
 
 /** Reason of a refusal of the Log service. */
 export type LogRefusalCode =
@@ -56,6 +56,5 @@ function endOf(error: unknown): CallEnd {
 }
 
 function refused(code: LogRefusalCode, message: string, status: number = STATUSES[code]): CallEnd {
-  const reason = `LOG_${code.toUpperCase().replaceAll('-', '_')}`;
-  return { status, message, trailers: { [STATUS_DETAILS]: statusDetails(status, message, { reason, metadata: {} }) } };
+  return refusedFor(`LOG_${code}`, status, message);
 }

@@ -8,6 +8,7 @@ import {
   type DescExtension,
   type DescFile,
   type DescMessage,
+  type DescService,
   type MessageInitShape,
   toBinary,
 } from '@bufbuild/protobuf';
@@ -44,7 +45,8 @@ export class ReflectionService {
   /** Files of extensions, by the type that they extend and by number. */
   readonly #extensions = new Map<string, Map<number, string>>();
 
-  constructor(exposed: readonly ExposedMethod[]) {
+  /** @param beside services of the runtime that not every policy has */
+  constructor(exposed: readonly ExposedMethod[], beside: readonly DescService[] = []) {
     const methods = new Set(exposed.map(({ descriptor }) => `${descriptor.parent.typeName}.${descriptor.name}`));
     this.#services = [...new Set(exposed.map(({ descriptor }) => descriptor.parent.typeName))].sort();
     for (const { descriptor } of exposed) this.#add(descriptor.parent.file, methods);
@@ -54,7 +56,7 @@ export class ReflectionService {
     // Details of the runtime's own refusals.
     for (const file of [file_google_rpc_status, file_google_rpc_error_details]) this.#add(file, methods);
     // Services that no policy exposes and that are answered all the same.
-    for (const { file, typeName, methods: all } of [Health, Log, ServerReflection]) {
+    for (const { file, typeName, methods: all } of [Health, Log, ServerReflection, ...beside]) {
       const names = [typeName, ...all.map(({ name }) => `${typeName}.${name}`)];
       this.#add(file, new Set(names));
       for (const name of names) this.#fileOfSymbol.set(name, file.proto.name);

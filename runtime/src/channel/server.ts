@@ -2,6 +2,7 @@
 
 import { createServer, type TLSSocket, type Server as TlsServer } from 'node:tls';
 import { ALPN } from '@enclaim/attestation/handshake';
+import { Secrets } from '@enclaim/attestation/secrets';
 import type { Admission } from '../admission/admission.ts';
 import type { Calls } from '../call/calls.ts';
 import { LIMITS } from '../limits.ts';
@@ -12,6 +13,7 @@ import { HealthService } from './health.ts';
 import { LogService, type LogSource } from './log-service.ts';
 import { ReflectionService } from './reflection.ts';
 import { RunningCalls } from './running-calls.ts';
+import { SecretsService, type SecretsSource } from './secrets-service.ts';
 import type { ServedMethods } from './served-methods.ts';
 import { StreamLimit } from './stream-limit.ts';
 
@@ -24,6 +26,8 @@ export interface ServerOptions {
   readonly attested: Attested;
   /** The log as its service reads it. Absent: the service has no checkpoint. */
   readonly log?: LogSource;
+  /** Secrets as their owner brings them. Absent: the policy names none, and no such service is there. */
+  readonly secrets?: SecretsSource | undefined;
 }
 
 const MAX_CONNECTIONS = 4096;
@@ -34,13 +38,17 @@ const TLS_HANDSHAKE_MS = 15_000;
 const DRAIN_MS = 5_000;
 const CUT_MS = 2_500;
 
-/** Serves the exposed methods, health, reflection and the log; nothing else is registered. */
+/**
+ * Serves the exposed methods, health, reflection, the log, and secrets where the policy names some;
+ * nothing else is registered.
+ */
 export class AttestedServer {
   readonly #methods: ServedMethods;
   readonly #streams: StreamLimit;
   readonly #tls: TlsServer;
   readonly #health: HealthService;
   readonly #log: LogService;
+  readonly #secrets: SecretsService | undefined;
   readonly #running: RunningCalls;
   /** Connections during their handshake, and those that carry calls. */
   readonly #entering = new Set<TLSSocket>();
@@ -48,17 +56,19 @@ export class AttestedServer {
   readonly #empty = Promise.withResolvers<void>();
   #closed: Promise<number> | undefined;
 
-  constructor({ tls, admission, calls, attested, log }: ServerOptions) {
+  constructor({ tls, admission, calls, attested, log, secrets }: ServerOptions) {
     const lives = admission.exposed.map((method) => longestOf(admission, method));
     this.#streams = new StreamLimit(Math.max(LIMITS.stream, Math.max(...lives) + LIMITS.taking));
     this.#running = new RunningCalls(Math.min(LIMITS.call, ...lives));
     this.#health = new HealthService(admission.exposed.map(({ descriptor }) => descriptor.parent.typeName));
     this.#log = new LogService(log);
+    this.#secrets = secrets && new SecretsService(secrets);
     this.#methods = new Map([
       ...exposedMethods(admission, calls, this.#running),
       ...this.#health.methods,
       ...this.#log.methods,
-      ...new ReflectionService(admission.exposed).methods,
+      ...(this.#secrets?.methods ?? []),
+      ...new ReflectionService(admission.exposed, secrets && [Secrets]).methods,
     ]);
     this.#tls = createServer({
       key: tls.key,
@@ -114,7 +124,7 @@ export class AttestedServer {
     this.#tls.close();
     for (const socket of this.#entering) socket.destroy();
     const ended = this.#running.close();
-    await within(DRAIN_MS, ended);
+    await within(DRAIN_MS, Promise.all([ended, this.#secrets?.stop()]));
     const cut = this.#running.cut();
     await within(CUT_MS, ended);
     for (const connection of this.#entered) connection.retire();
@@ -151,9 +161,9 @@ export class AttestedServer {
 }
 
 /** Waits for a promise, up to a limit. */
-function within(milliseconds: number, something: Promise<void>): Promise<void> {
+function within(milliseconds: number, something: Promise<unknown>): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   const timer = setTimeout(resolve, milliseconds);
-  void something.then(resolve);
+  void something.then(() => resolve());
   return promise.finally(() => clearTimeout(timer));
 }

@@ -6,10 +6,12 @@ import { connect, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { HttpCall, MethodId, Policy } from '@enclaim/policy-schema/admission';
 import { RefusalError } from '../errors.ts';
+import { type Show, ShownCredential } from './credential.ts';
 import { callGrpc } from './grpc.ts';
 import { type Answer, callHttp } from './http.ts';
 import { type EgressProtocol, identify, type Peer, peerOf } from './peer.ts';
 import type { Resolve } from './resolver.ts';
+import type { Vault } from './vault.ts';
 
 export type { Answer } from './http.ts';
 
@@ -17,6 +19,8 @@ export type { Answer } from './http.ts';
 export interface EgressOptions {
   readonly subprocessors: Policy['subprocessors'];
   readonly resolve: Resolve;
+  /** Values of the credentials that subprocessors are shown. Absent: none is there. */
+  readonly vault?: Pick<Vault, 'get'>;
   /** Milliseconds since 1970. */
   readonly now: () => number;
   /** Milliseconds from the query for an address to the last byte of the answer. Default: 30 000. */
@@ -36,6 +40,7 @@ export type Room = 'told' | 'untold';
 
 /** Concurrent calls of subprocessors, in each room. */
 const MAX_CALLS = 128;
+const NO_VAULT: Pick<Vault, 'get'> = { get: () => undefined };
 /** As long as a call may last whose policy names no `wall`: models and slow peers take seconds. */
 const TIMEOUT_MS = 30_000;
 
@@ -57,7 +62,8 @@ export class EgressBroker {
   /**
    * Sends a message to a subprocessor and resolves with its answer.
    *
-   * @throws RefusalError `grant` for another name; `budget` if the message is too large or too many
+   * @throws RefusalError `grant` for another name; `secret` if the credential that the subprocessor
+   * is shown has no value; `budget` if the message is too large or too many
    * calls are under way; `peer` if the subprocessor that the policy names is not reached or sends
    * no valid answer
    */
@@ -70,6 +76,7 @@ export class EgressBroker {
   ): Promise<Answer> {
     const peer = this.#peers.get(to);
     if (peer === undefined) throw new RefusalError('grant', 'there is no such subprocessor');
+    this.#shown(peer); // a refusal comes before a connection
     if (message.length > MAX_OUTGOING_BYTES)
       throw new RefusalError('budget', `a message of ${message.length} bytes, at most ${MAX_OUTGOING_BYTES}`);
     if (this.#calls[room] >= MAX_CALLS)
@@ -109,8 +116,18 @@ export class EgressBroker {
       signal.addEventListener('abort', () => socket.destroy(), { once: true });
       return identify(socket, peer, protocol, this.#options.now());
     };
-    if (typeof call === 'string') return callGrpc(addresses, peer, call, message, { identify: secure('h2'), signal });
-    return callHttp(await first(addresses, peer.port, secure('http/1.1'), signal), peer, call, message, signal);
+    const show: Show = () => this.#shown(peer);
+    if (typeof call === 'string')
+      return callGrpc(addresses, peer, call, message, { identify: secure('h2'), show, signal });
+    const tls = await first(addresses, peer.port, secure('http/1.1'), signal);
+    return callHttp(tls, peer, call, message, { show, signal });
+  }
+
+  /** @throws RefusalError `secret` */
+  #shown({ name, credential }: Peer): ShownCredential | undefined {
+    if (credential === undefined) return undefined;
+    const { vault = NO_VAULT } = this.#options;
+    return new ShownCredential(credential, vault, `/subprocessors/${name}/credential`);
   }
 }
 

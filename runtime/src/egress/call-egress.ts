@@ -75,7 +75,7 @@ export class CallEgress {
    * Calls a method of a subprocessor.
    *
    * @throws RefusalError `grant`, `assurance`, `flow`, `request`, `leak`, `sovereignty`, `budget`,
-   * `log`, `peer`
+   * `log`, `secret`, `peer`
    */
   call(asked: Asked<'egress'>): Promise<JsonText> {
     return this.#options.gate.outward(this.#call(asked));
@@ -110,7 +110,7 @@ export class CallEgress {
    * answers before the handler sees any of it. Of an answer without fields the handler learns only
    * that it came.
    */
-  #answered({ subprocessor: to, id, http }: OutboundMethod, { status, body }: Answer): JsonText {
+  #answered({ subprocessor: to, id, http }: OutboundMethod, { status, body, repeatsSecret }: Answer): JsonText {
     const { admission, context } = this.#options;
     const { output } = admission.messages.ofOutbound(id);
     if (output.type.fields.length === 0) {
@@ -120,9 +120,19 @@ export class CallEgress {
     }
     context.heard(to, new Set(), []);
     if (status !== 'ok') throw new RefusalError('peer', `${to} answered with status ${status}`);
+    // **Leak**: not of an answer without fields, of which the handler would learn more than that it
+    // came.
+    // layer: answers that repeat a secret
+    if (repeatsSecret) throw this.#repeating(to);
     const answer = http === 'none' ? output.read(body, context.recognises) : answeredJson(admission, output.type, body);
     context.heard(to, answer.label, answer.texts);
     return answer.text as JsonText;
+  }
+
+  /** The refusal of an answer that repeats a secret; the call's record counts it. */
+  #repeating(to: string): RefusalError {
+    this.#departures.count(`send:${to} leak`);
+    return new RefusalError('leak', `${to} repeats the secret that it was shown`);
   }
 }
 

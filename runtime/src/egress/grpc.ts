@@ -6,8 +6,16 @@
 import { isIPv4, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { MethodId } from '@enclaim/policy-schema/admission';
-import { ChannelCredentials, Client, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
+import {
+  type CallCredentials,
+  ChannelCredentials,
+  Client,
+  credentials,
+  Metadata,
+  type ServiceError,
+} from '@grpc/grpc-js';
 import { RefusalError } from '../errors.ts';
+import type { Show, ShownCredential } from './credential.ts';
 import { type Answer, MAX_ANSWER_BYTES } from './http.ts';
 import type { Peer } from './peer.ts';
 
@@ -27,7 +35,8 @@ const FIXED = {
  *
  * @param addresses addresses to connect to, one after the other
  * @param identify authenticates the peer on a connection, or throws
- * @throws RefusalError `peer` if the peer is at none of them
+ * @param show gives the credential, once for each connection that is identified
+ * @throws RefusalError `peer` if the peer is at none of them; `secret`
  */
 export async function callGrpc(
   addresses: readonly string[],
@@ -36,10 +45,11 @@ export async function callGrpc(
   message: Uint8Array,
   options: {
     readonly identify: (socket: Socket) => Promise<TLSSocket>;
+    readonly show: Show;
     readonly signal: AbortSignal;
   },
 ): Promise<Answer> {
-  const identified = new IdentifiedCredentials(options.identify);
+  const identified = new IdentifiedCredentials(options);
   const v4 = addresses.filter((address) => isIPv4(address));
   const target =
     v4.length > 0
@@ -53,7 +63,7 @@ export async function callGrpc(
       const done = (error: ServiceError | null, body?: Buffer): void => {
         // A status made by grpc-js must not pass for one of the peer.
         if (!identified.reached) reject(identified.refusal ?? new Error('nobody was reached'));
-        else resolve(error === null ? { status: 'ok', body: body ?? new Uint8Array() } : failed(error));
+        else resolve(error === null ? taken(body ?? new Uint8Array(), identified.shown) : failed(error));
       };
       const sent = Buffer.from(message);
       const call = client.makeUnaryRequest(`/${id}`, same, same, sent, new Metadata(), done);
@@ -66,8 +76,12 @@ export async function callGrpc(
   }
 }
 
+function taken(body: Uint8Array, shown: ShownCredential | undefined): Answer {
+  return { status: 'ok', body, repeatsSecret: shown?.isIn(body) ?? false };
+}
+
 function failed({ code }: ServiceError): Answer {
-  return { status: code, body: new Uint8Array() };
+  return { status: code, body: new Uint8Array(), repeatsSecret: false };
 }
 
 /**
@@ -77,13 +91,17 @@ function failed({ code }: ServiceError): Answer {
 class IdentifiedCredentials extends ChannelCredentials {
   /** Refusal of the last connection that was not let through. */
   refusal: RefusalError | undefined;
+  /** The credential of the last connection that was let through. */
+  shown: ShownCredential | undefined;
   readonly #identify: (socket: Socket) => Promise<TLSSocket>;
+  readonly #show: Show;
   readonly #open = new Set<TLSSocket>();
   #closed = false;
 
-  constructor(identify: (socket: Socket) => Promise<TLSSocket>) {
+  constructor({ identify, show }: { identify: (socket: Socket) => Promise<TLSSocket>; show: Show }) {
     super();
     this.#identify = identify;
+    this.#show = show;
   }
 
   /** Whether a connection has been let through. */
@@ -114,9 +132,18 @@ class IdentifiedCredentials extends ChannelCredentials {
     return {
       connect: async (socket) => ({ socket: await this.#secure(socket), secure: true }),
       waitForReady: async () => {},
-      getCallCredentials: () => credentials.createEmpty(),
+      getCallCredentials: () => this.#ofCalls(),
       destroy: () => {},
     };
+  }
+
+  /** The credential as grpc-js asks for it, once a connection is let through. */
+  #ofCalls(): CallCredentials {
+    const { shown } = this;
+    if (shown === undefined) return credentials.createEmpty();
+    const metadata = new Metadata();
+    metadata.set(shown.header, shown.value);
+    return credentials.createFromMetadataGenerator((_, give) => give(null, metadata));
   }
 
   async #secure(socket: Socket): Promise<TLSSocket> {
@@ -124,6 +151,7 @@ class IdentifiedCredentials extends ChannelCredentials {
       if (this.#closed) throw new Error('the call is over');
       const tls = await this.#identify(socket);
       if (this.#closed) throw new Error('the call is over');
+      this.shown = this.#show();
       this.#open.add(tls);
       return tls;
     } catch (error) {

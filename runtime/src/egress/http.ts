@@ -6,6 +6,7 @@
 import { request } from 'node:http';
 import type { TLSSocket } from 'node:tls';
 import type { HttpCall } from '@enclaim/policy-schema/admission';
+import type { Show } from './credential.ts';
 import type { Peer } from './peer.ts';
 
 /** The answer of a subprocessor. */
@@ -13,6 +14,8 @@ export interface Answer {
   /** `ok`, or the status of HTTP or gRPC that says why not. */
   readonly status: 'ok' | number;
   readonly body: Uint8Array;
+  /** Whether the body repeats the secret that the subprocessor was shown. */
+  readonly repeatsSecret: boolean;
 }
 
 /** Bytes of the largest answer. */
@@ -21,16 +24,18 @@ export const MAX_ANSWER_BYTES: number = 1024 * 1024;
 /**
  * Sends a JSON body and resolves with the answer. Destroys the connection in every case.
  *
- * @throws Error if the peer does not answer in HTTP, or sends too much
+ * @param show gives the credential
+ * @throws Error if the peer does not answer in HTTP, or sends too much; what `show` throws
  */
 export async function callHttp(
   tls: TLSSocket,
   { host, port }: Peer,
   { verb, path }: HttpCall,
   body: Uint8Array,
-  signal: AbortSignal,
+  { show, signal }: { readonly show: Show; readonly signal: AbortSignal },
 ): Promise<Answer> {
   try {
+    const credential = show();
     return await new Promise<Answer>((resolve, reject) => {
       const headers = {
         host: port === 443 ? host : `${host}:${port}`,
@@ -38,6 +43,7 @@ export async function callHttp(
         'accept-encoding': 'identity',
         'content-type': 'application/json',
         'content-length': body.length,
+        ...(credential && { [credential.header]: credential.value }),
       };
       const outgoing = request({ createConnection: () => tls, method: verb, path, headers, signal }, (incoming) => {
         const chunks: Buffer[] = [];
@@ -53,7 +59,12 @@ export async function callHttp(
         incoming.on('end', () => {
           const { statusCode = 0, complete } = incoming;
           if (!complete) return reject(new Error('the answer was cut off'));
-          resolve({ status: statusCode >= 200 && statusCode < 300 ? 'ok' : statusCode, body: Buffer.concat(chunks) });
+          const answer = Buffer.concat(chunks);
+          resolve({
+            status: statusCode >= 200 && statusCode < 300 ? 'ok' : statusCode,
+            body: answer,
+            repeatsSecret: credential?.isIn(answer) ?? false,
+          });
         });
       });
       outgoing.on('error', reject);

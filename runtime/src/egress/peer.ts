@@ -11,7 +11,7 @@ import { toBase64 } from '@enclaim/attestation/bytes';
 import { digestText } from '@enclaim/attestation/digest';
 import { ALPN } from '@enclaim/attestation/handshake';
 import { extendedKeyUsages, parseCertificate, parsePem, verifyChain } from '@enclaim/attestation/x509';
-import type { PeerIdentity, Subprocessor } from '@enclaim/policy-schema/admission';
+import type { Credential, PeerIdentity, Subprocessor } from '@enclaim/policy-schema/admission';
 import { referencesOf } from '../admission/peer-references.ts';
 import { RefusalError } from '../errors.ts';
 import { demandEvidence } from './attested.ts';
@@ -25,6 +25,8 @@ export interface Peer {
   readonly identity: PeerIdentity;
   /** References for the evidence of an attested peer; undefined for any other peer. */
   readonly references: References | undefined;
+  /** What it is shown with each message; undefined for nothing. */
+  readonly credential: Credential | undefined;
 }
 
 /** The protocol to agree on. */
@@ -41,10 +43,11 @@ const SERVER_AUTH = '1.3.6.1.5.5.7.3.1';
  *
  * @throws RefusalError `policy` if its evidence could not be appraised
  */
-export function peerOf(name: string, { address, identity }: Subprocessor): Peer {
+export function peerOf(name: string, { address, identity, credential }: Subprocessor): Peer {
   const [host = '', digits] = address.slice('https://'.length).split(':');
   const references = identity.attested && referencesOf(identity.attested);
-  return { name, host, port: digits === undefined ? HTTPS_PORT : Number(digits), identity, references };
+  const port = digits === undefined ? HTTPS_PORT : Number(digits);
+  return { name, host, port, identity, references, credential };
 }
 
 /**

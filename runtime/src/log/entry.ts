@@ -143,6 +143,15 @@ export function forkRecord(options: EntryOptions, size: number): Entry {
 }
 
 /**
+ * The record of what becomes of a secret of the policy, by its name.
+ *
+ * @param change such as `put`, `rotated`, `withdrawn`
+ */
+export function secretRecord(options: EntryOptions, change: string, name: string): Entry {
+  return entryOf(options, { reason: `secret ${change} ${name}` });
+}
+
+/**
  * The last record of a boot that ended in order.
  *
  * @param cut calls that were cut off

@@ -1,0 +1,69 @@
+/**
+ * The Secrets service as both of its sides know it: messages, and how the owner proves a request
+ * (attestation/proto/enclaim/v1/secrets.proto).
+ */
+
+import { concat, utf8 } from './bytes.ts';
+import { sha256 } from './digest.ts';
+import { labelBytes } from './labels.ts';
+
+export {
+  ListSecretsRequestSchema,
+  ListSecretsResponseSchema,
+  PutSecretRequestSchema,
+  PutSecretResponseSchema,
+  RemoveSecretRequestSchema,
+  RemoveSecretResponseSchema,
+  Secrets,
+} from './gen/enclaim/v1/secrets_pb.js';
+
+/** Metadata in which the owner proves a request: an Ed25519 signature. */
+export const OWNER_METADATA = 'enclaim-owner-bin';
+export const OWNER_PROOF_BYTES = 64;
+/** Bytes of a value. */
+export const MIN_SECRET_BYTES = 8;
+export const MAX_SECRET_BYTES: number = 8 * 1024;
+
+/** The connection and the request that an owner signs for. */
+export interface OwnedRequest {
+  /** Keying material of the TLS session under the label of the attested handshake, 32 bytes. */
+  readonly exporter: Uint8Array;
+  /** Digest of the boot statement, 32 bytes. */
+  readonly boot: Uint8Array;
+  /** Such as `/enclaim.v1.Secrets/Put`. */
+  readonly path: string;
+  /** The request message. */
+  readonly request: Uint8Array;
+}
+
+/**
+ * The bytes that the owner signs of one request, on one connection of one boot.
+ *
+ * Without exporter and boot, a server that the owner once spoke to could present the signature to
+ * another; without path and request, with other contents.
+ */
+export function ownerMessage({ exporter, boot, path, request }: OwnedRequest): Uint8Array {
+  const asked = sha256(concat(utf8(`${path}\0`), request));
+  return concat(labelBytes('secrets'), exporter, boot, asked);
+}
+
+/** What is wrong with the value of a header; undefined if nothing is. Repeats nothing of it. */
+export function secretFault(value: Uint8Array): string | undefined {
+  if (value.length < MIN_SECRET_BYTES || value.length > MAX_SECRET_BYTES)
+    return `a value has ${MIN_SECRET_BYTES} to ${MAX_SECRET_BYTES} bytes`;
+  for (const byte of value) {
+    const named = UNPRINTABLE[byte];
+    if (named !== undefined) return `the value holds ${named}, which no header carries`;
+    if (byte < SPACE || byte > TILDE) return 'the value holds a character that is not printable ASCII';
+  }
+  if (value[0] === SPACE || value.at(-1) === SPACE) return 'the value begins or ends with a space';
+  return undefined;
+}
+
+const SPACE = 0x20;
+const TILDE = 0x7e;
+const UNPRINTABLE: Readonly<Record<number, string>> = {
+  0: 'a zero byte (NUL)',
+  10: 'the end of a line (LF)',
+  13: 'the end of a line (CR)',
+};

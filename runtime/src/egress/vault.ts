@@ -1,0 +1,58 @@
+/** The vault: values of the secrets that a policy names. Brokers alone read it. */
+
+/** Values by name, for names that the policy has. */
+export interface Vault {
+  /**
+   * The value at this moment; undefined if there is none. The bytes are the vault's own: they are
+   * read at once, and wiped when another value comes.
+   */
+  get(name: string): Uint8Array | undefined;
+  /** When the value came, milliseconds since 1970 by the clock of its boot; undefined if none is there. */
+  since(name: string): number | undefined;
+  /**
+   * Keeps a copy of a value, and wipes the one that was there. Resolves when it is as durable as
+   * this vault keeps anything.
+   */
+  put(name: string, value: Uint8Array): Promise<void>;
+  /** Wipes a value. Resolves when it is gone as durably as it was kept. */
+  remove(name: string): Promise<void>;
+}
+
+interface Kept {
+  readonly value: Uint8Array;
+  readonly since: number;
+}
+
+/** A vault in memory, gone with its boot. */
+export class VolatileVault implements Vault {
+  readonly #now: () => number;
+  readonly #kept = new Map<string, Kept>();
+
+  /** @param now milliseconds since 1970 */
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  get(name: string): Uint8Array | undefined {
+    return this.#kept.get(name)?.value;
+  }
+
+  since(name: string): number | undefined {
+    return this.#kept.get(name)?.since;
+  }
+
+  async put(name: string, value: Uint8Array): Promise<void> {
+    this.#wipe(name);
+    // A buffer of its own: one of Node's pool would stay in memory with others.
+    this.#kept.set(name, { value: new Uint8Array(value), since: this.#now() });
+  }
+
+  async remove(name: string): Promise<void> {
+    this.#wipe(name);
+    this.#kept.delete(name);
+  }
+
+  #wipe(name: string): void {
+    this.#kept.get(name)?.value.fill(0);
+  }
+}
