@@ -319,6 +319,21 @@ export const NOTES: Readonly<Record<string, Note>> = {
     json: { size: 'number', reached: 'boolean', 'cosigned?': 'number', 'mirrored?': 'number' },
     jsonElse: 'One of these a line.',
   },
+  'secret put': {
+    example: `enclaim secret put ${READ_LOG} mailer-token --key owner.pem < mailer-token`,
+    ends: ['refused', 'unavailable', 'answered'],
+    json: { name: 'text', rotated: 'boolean' },
+  },
+  'secret remove': {
+    example: `enclaim secret remove ${READ_LOG} mailer-token --key owner.pem`,
+    ends: ['refused', 'unavailable', 'answered'],
+    json: { name: 'text', removed: 'boolean' },
+  },
+  'secret list': {
+    example: `enclaim secret list ${READ_LOG} --key owner.pem`,
+    ends: ['refused', 'unavailable', 'answered'],
+    json: { secrets: [{ name: 'text', 'since|null': 'text' }] },
+  },
   verify: {
     example: 'enclaim verify note.enclaim-receipt --references references.json --json',
     ends: ['refused'],
