@@ -13,8 +13,15 @@ export const MAILER_NAME = 'mail.example.eu';
 /** The method that a patient's case comes in by. */
 export const SUBMIT = '/clinic.v1.Intake/Submit';
 
-/** The bundle. */
-export async function notifyBundle({ port, spki }: Pick<FakeSubprocessor, 'port' | 'spki'>): Promise<BuiltBundle> {
+/**
+ * The bundle.
+ *
+ * @param shown the owner's key, and the secret that the mailer is shown as a bearer token
+ */
+export async function notifyBundle(
+  { port, spki }: Pick<FakeSubprocessor, 'port' | 'spki'>,
+  shown?: { readonly owner: string; readonly secret: string },
+): Promise<BuiltBundle> {
   const folder = await mkdtemp(join(tmpdir(), 'enclaim-notify-'));
   try {
     const policyFile = join(folder, 'policy.yaml');
@@ -22,7 +29,13 @@ export async function notifyBundle({ port, spki }: Pick<FakeSubprocessor, 'port'
     const here = policy
       .replace(`https://${MAILER_NAME}`, `https://${MAILER_NAME}:${port}`)
       .replace(/sha256\/[A-Za-z0-9+/]{43}=/, spki);
-    await writeFile(policyFile, here);
+    const credential = `credential: { header: authorization, scheme: Bearer, secret: ${shown?.secret} }`;
+    const whole = shown
+      ? here
+          .replace('contact: privacy@clinic.example', `contact: privacy@clinic.example, key: "${shown.owner}"`)
+          .replace('    assurance:', `    ${credential}\n    assurance:`)
+      : here;
+    await writeFile(policyFile, whole);
     const handlersEntry = join(clinic, 'handlers/index.ts');
     return await buildBundle({ policyFile, protoDir: join(clinic, 'proto'), handlersEntry });
   } finally {
