@@ -2,7 +2,7 @@
 
 import { sign } from 'node:crypto';
 import { secretFault } from '@enclaim/attestation/secrets';
-import { OwnerSecrets } from '@enclaim/client';
+import { OwnerSecrets } from '@enclaim/client/secrets';
 import type { Command } from 'commander';
 import { connectTarget, type TargetOptions, targetOptions } from './attested-target.ts';
 import { readEd25519, readInput } from './input.ts';

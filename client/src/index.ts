@@ -26,5 +26,4 @@ export {
   verifyReceiptFile,
 } from './receipt-file.ts';
 export { type SavedOptions, verifySaved } from './saved.ts';
-export { type NamedSecret, type OwnerKey, OwnerSecrets } from './secrets.ts';
 export type { Answer, AnswerStream, CallOptions, MethodClient, Requests, ServiceClient } from './service-client.ts';

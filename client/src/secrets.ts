@@ -43,7 +43,8 @@ export interface NamedSecret {
  * ```ts
  * import { createPrivateKey, sign } from 'node:crypto';
  * import { readFile } from 'node:fs/promises';
- * import { connect, OwnerSecrets } from '@enclaim/client';
+ * import { connect } from '@enclaim/client';
+ * import { OwnerSecrets } from '@enclaim/client/secrets';
  *
  * const key = createPrivateKey(await readFile('owner.pem'));
  * await using channel = await connect('intake.example:443', {

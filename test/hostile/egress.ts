@@ -3,6 +3,7 @@
 import { createServer } from 'node:net';
 import type { EgressBroker } from '../../runtime/src/egress/broker.ts';
 import type { Resolve } from '../../runtime/src/egress/resolver.ts';
+import { VolatileVault } from '../../runtime/src/egress/vault.ts';
 import { EPOCH, FakeIdentity } from '../fakes/certificates.ts';
 import { startNameServer } from '../fakes/name-server.ts';
 import {
@@ -31,6 +32,7 @@ const OF_BROKER: readonly string[] = [
   'identity: TLS 1.3',
   'a redirect is an answer',
   'answers have a limit',
+  'no secret ends the call',
 ];
 
 /** What stands in a layer's way, which is off too. */
@@ -65,6 +67,8 @@ interface EgressAttack {
   readonly patience?: number;
   /** Whether it succeeded; by default: whoever is there received something. */
   readonly out?: (seen: Seen) => boolean;
+  /** Value of the secret that the mailer is shown; by default there is none. */
+  readonly secret?: string;
   /** Calls of `Tell` before the last. */
   readonly before?: readonly Readonly<Record<string, string>>[];
 }
@@ -133,14 +137,50 @@ const more =
   ({ there }: Seen): boolean =>
     there.received.length > count;
 
+const TOKEN = 'sk-5c1f-e0a7-94d2-6b38';
+/** A mailer that is shown a secret. */
+const shown = {
+  mailer: { credential: { header: 'authorization', scheme: 'Bearer', secret: 'mailer-token' } },
+  policy: { owner: `ed25519:${'A'.repeat(43)}` },
+};
+
 const ATTACKS: Readonly<Record<string, Readonly<Record<string, EgressAttack>>>> = {
   'identity: pinned key': {
     ...byBoth('a name server that leads to somebody with another key', { identity: () => ({ spki: [STRANGE] }) }),
+    ...byBoth('somebody who would be shown a secret', {
+      ...shown,
+      secret: TOKEN,
+      identity: () => ({ spki: [STRANGE] }),
+      out: ({ there }) => there.received.some(({ headers }) => headers.authorization === `Bearer ${TOKEN}`),
+    }),
     ...byBoth('somebody with a good certificate for the very name, and another key', {
       identity: () => ({ spki: [STRANGE] }),
       peer: { names: ['mail.example'] },
     }),
   },
+  'no secret ends the call': {
+    'learn when the owner brings a secret, by trying it': {
+      ...shown,
+      body: `try { ${SEND} } catch { return { word: 'not yet' } } return {}`,
+      out: ({ answer }) => answer.status === 0,
+    },
+  },
+  'answers that repeat a secret': Object.fromEntries(
+    Object.entries({
+      'as it is': JSON.stringify({ word: TOKEN }),
+      'in escapes': `{"word":"${[...TOKEN].map((each) => `\\u00${each.charCodeAt(0).toString(16)}`).join('')}"}`,
+    }).map(([form, body]) => [
+      `have a subprocessor say its secret ${form}`,
+      {
+        ...shown,
+        secret: TOKEN,
+        receives: ['operational'],
+        body: 'return { word: (await ctx.call.mailer.Post({})).word }',
+        peer: { answer: () => ({ body }) },
+        out: ({ answer }: Seen) => JSON.stringify(answer.messages).includes(TOKEN),
+      },
+    ]),
+  ),
   'identity: dates': byBoth('a key whose certificate has ended', { peer: { notAfter: EPOCH + 1000 } }),
   'identity: name': {
     ...byBoth('a name that looks alike (IDN)', { identity: issued, peer: { names: ['xn--mil-8cd.example'] } }),
@@ -413,6 +453,8 @@ async function tried(layer: string, attack: EgressAttack, off: boolean): Promise
     receives,
     ...attack.mailer,
   };
+  const vault = new VolatileVault(Date.now);
+  if (attack.secret !== undefined) await vault.put('mailer-token', Buffer.from(attack.secret));
   let countdown: number | undefined;
   const lab = await openLab({
     handlers: {
@@ -420,6 +462,7 @@ async function tried(layer: string, attack: EgressAttack, off: boolean): Promise
       Tell: attack.body,
     },
     policy: { subprocessors: { mailer: subprocessor }, ...attack.policy },
+    vault,
     ...(attack.patience !== undefined && { patience: attack.patience }),
     durable: async () => {
       if (countdown !== undefined && --countdown === 0) throw new Error('the disk is gone');

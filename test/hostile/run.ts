@@ -26,6 +26,7 @@ import { processAttacks } from './process.ts';
 import { proofAttacks } from './proof.ts';
 import { protocolAttacks } from './protocol.ts';
 import { resourceAttacks } from './resources.ts';
+import { secretAttacks } from './secrets.ts';
 import { allMarks, marksTurnedOff } from './weakened.ts';
 import { witnessAttacks } from './witness.ts';
 
@@ -57,6 +58,7 @@ const together = chosen([
 const alone = chosen([
   ...metadataAttacks,
   ...logAttacks,
+  ...secretAttacks,
   ...houseAttacks,
   ...networkAttacks,
   ...abuseAttacks,

@@ -24,7 +24,7 @@ const FOLLOWED = `if (incoming.headers.location !== undefined) {
   const socket = connect({ host: '127.0.0.1', port: Number(port), servername: hostname, rejectUnauthorized: false });
   const there = { host: hostname, port: Number(port) };
   socket.on('secureConnect', () =>
-    callHttp(socket, there, { verb, path: pathname }, body, signal).then(resolve, reject));
+    callHttp(socket, there, { verb, path: pathname }, body, { show, signal }).then(resolve, reject));
   return;
 }`;
 
