@@ -21,6 +21,7 @@ const SECTIONS: readonly (readonly [heading: string, file: string, type: string]
   ['RefusalError', 'runtime/src/errors.ts', 'RefusalCode'],
   ['LogError', 'client/src/log/log-error.ts', 'LogErrorCode'],
   ['LogRefusal', 'runtime/src/channel/log-refusal.ts', 'LogRefusalCode'],
+  ['SecretRefusal', 'runtime/src/channel/secret-refusal.ts', 'SecretRefusalCode'],
   ['PolicyError', 'policy-schema/src/error.ts', 'PolicyIssueCode'],
   ['Methods withheld', 'policy-schema/src/match/match.ts', 'ReasonCode'],
   ['MachineError', 'image/src/machine/error.ts', 'MachineErrorCode'],

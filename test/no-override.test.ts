@@ -106,7 +106,7 @@ test('files: what is mounted, measured, and the kernel’s own', () => {
   );
 });
 
-test('RPCs: health, reflection, the log, and what the policy exposes; what the runtime may ask its supervisor', () => {
+test('RPCs: health, reflection, the log, secrets and what the policy exposes; what the runtime may ask its supervisor', () => {
   assert.deepEqual(found(/(?<!function )\bservedMethod\(([^,]+),/g), [
     'ServerReflection.method.serverReflectionInfo',
     'addCosignatures',
@@ -118,6 +118,8 @@ test('RPCs: health, reflection, the log, and what the policy exposes; what the r
     'getTile',
     'list',
     'method.descriptor',
+    'put',
+    'remove',
     'watch',
   ]);
   const messages = [...sources].find(([file]) => file === 'runtime/src/control.ts')?.[1] ?? '';

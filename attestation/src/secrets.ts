@@ -20,8 +20,9 @@ export {
 /** Metadata in which the owner proves a request: an Ed25519 signature. */
 export const OWNER_METADATA = 'enclaim-owner-bin';
 export const OWNER_PROOF_BYTES = 64;
-/** Bytes of a value. */
+/** Bytes of the shortest value: a shorter one would be found in answers that do not mean it. */
 export const MIN_SECRET_BYTES = 8;
+/** Bytes of the longest value. */
 export const MAX_SECRET_BYTES: number = 8 * 1024;
 
 /** The connection and the request that an owner signs for. */

@@ -320,7 +320,7 @@ export const NOTES: Readonly<Record<string, Note>> = {
     jsonElse: 'One of these a line.',
   },
   'secret put': {
-    example: `enclaim secret put ${READ_LOG} mailer-token --key owner.pem < mailer-token`,
+    example: `enclaim secret put ${READ_LOG} mailer-token --key owner.pem --file mailer-token`,
     ends: ['refused', 'unavailable', 'answered'],
     json: { name: 'text', rotated: 'boolean' },
   },
