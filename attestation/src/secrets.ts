@@ -48,7 +48,7 @@ export function ownerMessage({ exporter, boot, path, request }: OwnedRequest): U
   return concat(labelBytes('secrets'), exporter, boot, asked);
 }
 
-/** What is wrong with the value of a header; undefined if nothing is. Repeats nothing of it. */
+/** Why a value cannot stand in a header; undefined if it can. Repeats nothing of it. */
 export function secretFault(value: Uint8Array): string | undefined {
   if (value.length < MIN_SECRET_BYTES || value.length > MAX_SECRET_BYTES)
     return `a value has ${MIN_SECRET_BYTES} to ${MAX_SECRET_BYTES} bytes`;

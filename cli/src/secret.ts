@@ -1,4 +1,4 @@
-/** `enclaim secret`: the owner brings secrets for subprocessors to a machine, and takes them away. */
+/** `enclaim secret`: the owner brings a machine secrets for subprocessors, and takes them away. */
 
 import { sign } from 'node:crypto';
 import { secretFault } from '@enclaim/attestation/secrets';

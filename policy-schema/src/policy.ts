@@ -140,7 +140,7 @@ export interface Subprocessor {
   readonly calls: readonly string[];
   readonly receives: readonly Category[];
   readonly assurance: Assurance | 'none';
-  /** What the runtime shows there with each message. Absent: nothing. */
+  /** Header that the runtime adds to each message there. Absent: none. */
   readonly credential?: Credential;
 }
 
@@ -151,7 +151,7 @@ export interface Subprocessor {
 export interface Credential {
   /** In small letters. */
   readonly header: string;
-  /** What stands before the secret and a space, such as `Bearer`. Absent: nothing. */
+  /** Word before the secret and a space, such as `Bearer`. Absent: none. */
   readonly scheme?: string;
   /** Name of the secret. Subprocessors that name the same one are shown the same. */
   readonly secret: string;

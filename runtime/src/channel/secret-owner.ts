@@ -2,7 +2,7 @@
 
 import { createPublicKey, type KeyObject, verify } from 'node:crypto';
 import type { Sha256 } from '@enclaim/attestation/digest';
-import { OWNER_METADATA, OWNER_PROOF_BYTES, ownerMessage } from '@enclaim/attestation/secrets';
+import { OWNER_METADATA, OWNER_PROOF_BYTES, type OwnedRequest, ownerMessage } from '@enclaim/attestation/secrets';
 import { type Ed25519Text, ed25519Spki } from '@enclaim/attestation/statement';
 import type { CallerConnection, GrpcCall } from './grpc-call.ts';
 import { SecretRefusal } from './secret-refusal.ts';
@@ -48,14 +48,15 @@ export class SecretOwner {
     const proof = call.binary(OWNER_METADATA);
     const isOwner =
       proof?.length === OWNER_PROOF_BYTES &&
-      /* layer: signature of the owner */ this.#holds(proof, { exporter: connection.exporter(), path, request });
+      /* layer: signature of the owner */ this.#holds(proof, connection, { path, request });
     if (isOwner) return;
     this.#false.set(connection, before + 1);
     throw new SecretRefusal('owner', `secrets are the owner's, who sends ${OWNER_METADATA} under system.owner.key`);
   }
 
-  #holds(proof: Uint8Array, of: { exporter: Uint8Array; path: string; request: Uint8Array }): boolean {
+  #holds(proof: Uint8Array, connection: CallerConnection, asked: Pick<OwnedRequest, 'path' | 'request'>): boolean {
     if (this.#key === undefined) return false;
-    return verify(null, ownerMessage({ ...of, boot: this.#boot }), this.#key, proof);
+    const signed = { ...asked, exporter: connection.exporter(), boot: this.#boot };
+    return verify(null, ownerMessage(signed), this.#key, proof);
   }
 }

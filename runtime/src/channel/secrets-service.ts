@@ -30,7 +30,7 @@ const MAX_REQUEST_BYTES: number = MAX_SECRET_BYTES + 256;
 /** Changes that wait for the record of another, of all connections. */
 export const MAX_WAITING_CHANGES = 16;
 
-/** What becomes of a secret, as its record says it. */
+/** A change of a secret, as its record says it. */
 export type SecretChange = 'put' | 'rotated' | 'withdrawn' | 'not kept';
 
 /** The parts of the service. */
@@ -117,7 +117,10 @@ export class SecretsService {
     end(call, ListSecretsResponseSchema, { secrets });
   }
 
-  /** Makes a change once the record of it is durable: no secret is used of which no record says that it came. */
+  /**
+   * Makes a change once the record of it is durable. Without this, a secret could be shown of which
+   * no record says that it came.
+   */
   async #change(change: SecretChange, name: string, make: () => Promise<void>): Promise<void> {
     const { record } = this.#source;
     // layer: record before secret
@@ -130,7 +133,11 @@ export class SecretsService {
     }
   }
 
-  /** Makes one change after another. @throws SecretRefusal `busy`, `shutdown`; what `change` throws */
+  /**
+   * Makes one change after another.
+   *
+   * @throws SecretRefusal `busy`, `shutdown`; what `change` throws
+   */
   async #inTurn<T>(change: () => Promise<T>): Promise<T> {
     if (this.#isOver) throw new SecretRefusal('shutdown', 'the runtime is about to end');
     if (this.#waiting >= MAX_WAITING_CHANGES) throw new SecretRefusal('busy', `${MAX_WAITING_CHANGES} changes wait`);

@@ -26,7 +26,7 @@ export interface ServerOptions {
   readonly attested: Attested;
   /** The log as its service reads it. Absent: the service has no checkpoint. */
   readonly log?: LogSource;
-  /** Secrets as their owner brings them. Absent: the policy names none, and no such service is there. */
+  /** Secrets as their owner brings them. Absent: the policy names none, and none are served. */
   readonly secrets?: SecretsSource | undefined;
 }
 

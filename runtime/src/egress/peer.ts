@@ -25,7 +25,7 @@ export interface Peer {
   readonly identity: PeerIdentity;
   /** References for the evidence of an attested peer; undefined for any other peer. */
   readonly references: References | undefined;
-  /** What it is shown with each message; undefined for nothing. */
+  /** Header that each message to it has; undefined for none. */
   readonly credential: Credential | undefined;
 }
 

@@ -7,7 +7,10 @@ export interface Vault {
    * read at once, and wiped when another value comes.
    */
   get(name: string): Uint8Array | undefined;
-  /** When the value came, milliseconds since 1970 by the clock of its boot; undefined if none is there. */
+  /**
+   * Milliseconds since 1970 at which the value came, by the clock of its boot; undefined if there
+   * is none.
+   */
   since(name: string): number | undefined;
   /**
    * Keeps a copy of a value, and wipes the one that was there. Resolves when it is as durable as
@@ -43,7 +46,7 @@ export class VolatileVault implements Vault {
 
   async put(name: string, value: Uint8Array): Promise<void> {
     this.#wipe(name);
-    // A buffer of its own: one of Node's pool would stay in memory with others.
+    // An array of its own, because one of Node's pool would share memory with other bytes.
     this.#kept.set(name, { value: new Uint8Array(value), since: this.#now() });
   }
 
