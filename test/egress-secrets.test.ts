@@ -159,6 +159,19 @@ describe('broker', () => {
       assert.equal(await sent(body, HTTP), true, body);
   });
 
+  test('a long secret is known by its end: how it begins may be common to all that its issuer made', async () => {
+    const long = `${'h'.repeat(200)}.${'0123456789abcdef'.repeat(8)}`;
+    const broker = brokerOf(await vaultOf(long));
+    for (const [body, isIt] of [
+      [long, true],
+      [Buffer.from(`${long},`).toString('base64'), true],
+      [long.slice(0, 250), false],
+    ] as const) {
+      answer = () => ({ body });
+      assert.equal((await broker.send('mailer', HTTP, Buffer.from('{}'), never)).repeatsSecret, isIt);
+    }
+  });
+
   test('what is no HTTP is not shown in an error, though it repeats the secret', async () => {
     // A peer that is who it should be, and speaks another protocol.
     answer = () => ({ headers: { 'x-said': TOKEN }, status: 500 });
@@ -182,15 +195,16 @@ describe('broker', () => {
 /** Runs one call of `Tell` in a laboratory whose mailer is shown a secret. */
 async function told(
   body: string,
-  { value = TOKEN, policy = {} }: { value?: string; policy?: LabPolicy } = {},
+  { value = TOKEN, policy = {}, stored = false }: { value?: string; policy?: LabPolicy; stored?: boolean } = {},
 ): Promise<LabAnswer & { readonly lab: Lab }> {
   const owner = ownerName(generateKeyPairSync('ed25519').privateKey);
   const lab = await openLab({
-    handlers: { Put: 'return {}', Tell: body },
-    policy: { owner, subprocessors: { mailer: ofLab() }, ...policy },
+    handlers: { Put: 'await ctx.store.cases.put("p1", { email: "a@b.example" }); return {}', Tell: body },
+    policy: { owner, subprocessors: { mailer: { ...ofLab(), ...(stored && { receives: ['personal'] }) } }, ...policy },
     vault: await vaultOf(value),
   });
   try {
+    if (stored) await lab.call('Put', {});
     return { ...(await lab.call('Tell', {})), lab };
   } finally {
     lab.close();
@@ -266,6 +280,14 @@ describe('calls', () => {
     answer = () => ({ body: TOKEN });
     const body = 'await ctx.call.mailer.Drop({}); await ctx.call.mailer.Send({}); return { word: "both" }';
     assert.deepEqual((await told(body)).messages, [{ word: 'both' }]);
+  });
+
+  test('a release of a record, of which a handler learns nothing, does not tell that the value is not there', async () => {
+    const ofRecord = { ...release, build: { word: '$record.cases.email' } };
+    const body = 'await ctx.release.notify({ cases: "p1" }); return { word: "on its way" }';
+    const { messages, lab } = await told(body, { value: '', policy: { declassify: [ofRecord] }, stored: true });
+    assert.deepEqual(messages, [{ word: 'on its way' }]);
+    assert.equal(lab.records.at(-1)?.figures['release:notify secret'], 1);
   });
 
   test('without its value the call ends UNAVAILABLE, whatever its handler catches, and a call that needs none is served', async () => {

@@ -132,7 +132,8 @@ export class CallEgress {
   /** The refusal of an answer that repeats a secret; the call's record counts it. */
   #repeating(to: string): RefusalError {
     this.#departures.count(`send:${to} leak`);
-    return new RefusalError('leak', `${to} repeats the secret that it was shown`);
+    const pointer = `/subprocessors/${to}/credential`;
+    return new RefusalError('leak', `${to} repeats the secret that it was shown`, { pointer });
   }
 }
 

@@ -4,10 +4,14 @@ import type { Credential } from '@enclaim/policy-schema/admission';
 import { RefusalError } from '../errors.ts';
 import type { Vault } from './vault.ts';
 
-/** Escapes of a text in JSON (RFC 8259, section 7): a code unit, or one character. */
-const ESCAPE = /\\(?:u([0-9a-fA-F]{4})|(.))/gs;
 /** Bytes that three groups of base64 begin apart. */
 const BASE64_PHASES = [0, 1, 2] as const;
+/** Characters of a secret that answers are searched for. */
+const MAX_SOUGHT_CHARS = 64;
+const BACKSLASH = 0x5c;
+const SMALL_U = 0x75;
+/** Stands for a character that no secret has. */
+const OTHER = 0;
 
 /** Gives what is shown on a connection whose peer is identified. @throws RefusalError `secret` */
 export type Show = () => ShownCredential | undefined;
@@ -38,26 +42,60 @@ export class ShownCredential {
   /**
    * Whether an answer repeats the secret: as it was sent, in the escapes of JSON, or as base64.
    *
-   * **Bound**: the answer is read twice, and each time searched for four forms.
+   * **Bound**: no more than the last characters are searched for, so that the work is within a
+   * multiple of the answer's length for any secret. The first ones could be those of other tokens
+   * of the same issuer.
    */
   isIn(body: Uint8Array): boolean {
-    const sent = Buffer.from(body).toString('latin1');
-    return [sent, sent.replace(ESCAPE, unescaped)].some((text) => {
-      if (text.includes(this.#secret)) return true;
-      const standard = text.replaceAll('-', '+').replaceAll('_', '/');
-      return BASE64_PHASES.some((phase) => standard.includes(inBase64(this.#secret, phase)));
-    });
+    const sought = Buffer.from(this.#secret.slice(-MAX_SOUGHT_CHARS), 'latin1');
+    const forms = [sought, ...BASE64_PHASES.flatMap((phase) => inBase64(sought, phase))];
+    const sent = Buffer.from(body.buffer, body.byteOffset, body.length);
+    const readings = sent.includes(BACKSLASH) ? [sent, unescaped(sent)] : [sent];
+    return readings.some((bytes) => forms.some((form) => bytes.includes(form)));
   }
 }
 
-function unescaped(_whole: string, unit: string | undefined, character: string | undefined): string {
-  return unit === undefined ? (character ?? '') : String.fromCharCode(Number.parseInt(unit, 16));
+/** A text without the escapes of JSON (RFC 8259, section 7). Control characters are left as letters. */
+function unescaped(body: Buffer): Buffer {
+  const bytes = Buffer.alloc(body.length);
+  let length = 0;
+  for (let at = 0; at < body.length; at++) {
+    let byte = body[at] ?? 0;
+    if (byte === BACKSLASH) {
+      byte = body[++at] ?? 0;
+      if (byte === SMALL_U) {
+        byte = codeOf(body, at + 1);
+        at += 4;
+      }
+    }
+    bytes[length++] = byte;
+  }
+  return bytes.subarray(0, length);
 }
 
-/** The characters of base64 that a text has wherever it begins so many bytes into a group. */
-function inBase64(text: string, phase: number): string {
-  const encoded = Buffer.from(`${'\0'.repeat(phase)}${text}`, 'latin1').toString('base64');
-  const isCut = (phase + text.length) % 3 !== 0;
+/** The byte that four hex digits stand for. */
+function codeOf(body: Buffer, from: number): number {
+  let code = 0;
+  for (let at = from; at < from + 4; at++) code = code * 16 + digitOf(body[at] ?? 0);
+  return code <= 0xff ? code : OTHER;
+}
+
+/** The value of a hex digit; beyond every byte's if it is none. */
+function digitOf(byte: number): number {
+  if (byte >= 0x30 && byte <= 0x39) return byte - 0x30;
+  const letter = byte | 0x20;
+  return letter >= 0x61 && letter <= 0x66 ? letter - 0x57 : 0x1000;
+}
+
+/**
+ * The characters of base64 that bytes have wherever they begin so many bytes into a group, in both
+ * alphabets (RFC 4648, sections 4 and 5).
+ */
+function inBase64(bytes: Uint8Array, phase: number): Buffer[] {
+  const whole = Buffer.concat([Buffer.alloc(phase), bytes]);
   const first = phase === 0 ? 0 : phase + 1;
-  return encoded.replace(/=+$/, '').slice(first, isCut ? -1 : undefined);
+  const last = whole.length % 3 === 0 ? undefined : -1;
+  const made = whole.toString('base64url').slice(first, last);
+  const standard = made.replaceAll('-', '+').replaceAll('_', '/');
+  return [...new Set([made, standard])].map((text) => Buffer.from(text, 'latin1'));
 }
