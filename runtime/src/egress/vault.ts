@@ -1,6 +1,9 @@
 /** The vault: values of the secrets that a policy names. Brokers alone read it. */
 
-/** Values by name, for names that the policy has. */
+/**
+ * Values by name, for names that the policy has. A vault that outlives its boot reads them all when
+ * it is opened, because a message takes one at the moment in which its peer is known.
+ */
 export interface Vault {
   /**
    * The value at this moment; undefined if there is none. The bytes are the vault's own: they are
