@@ -55,7 +55,7 @@ export class ShownCredential {
   }
 }
 
-/** A text without the escapes of JSON (RFC 8259, section 7). Control characters are left as letters. */
+/** A text without the escapes of JSON (RFC 8259, section 7); "n" stands for the end of a line. */
 function unescaped(body: Buffer): Buffer {
   const bytes = Buffer.alloc(body.length);
   let length = 0;
