@@ -129,8 +129,8 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   const pool = started.adopt(await workersOf(options, admission, governor), (it) => it.close());
   await platform.state?.(statementBytes);
   const batcher = new QuoteBatcher((root) => platform.sign(root, boot));
+  const said = { admission, clock };
   const vault = new VolatileVault(() => clock.now());
-  const egress = egressOf(options, admission, clock, vault);
   const calls = new Calls({
     admission,
     pool,
@@ -138,7 +138,7 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
     receipts: new ReceiptSigner(keys.signReceipts),
     boot,
     clock,
-    egress,
+    egress: egressOf(options, admission, clock, vault),
     ...(store && { sealed: store.collections }),
     onFailure: options.onFailure,
     ...(governor !== undefined && { governor }),
@@ -162,14 +162,12 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   const evidence = await bootEvidence(attested);
   const tls = { key: keys.tls.key, certificate: keys.certificate(evidence) };
   const cosignatures = cosignaturesOf(log, statement, admission, () => ({ serving, said }));
-  const secrets = secretsOf(log, { admission, clock }, vault, boot);
   const source = { log, checkpoints, earlier: log.earlier, cosignatures, readers, boot };
   const server = started.adopt(
-    new AttestedServer({ tls, admission, calls, attested, log: source, secrets }),
+    new AttestedServer({ tls, admission, calls, attested, log: source, secrets: secretsOf(log, said, vault, boot) }),
     async (it) => void (await it.close()),
   );
   const serving = new Serving(calls, server);
-  const said = { admission, clock };
   const tellOverdue = holdToQuotes(serving, log, said);
   const segments = new Segments({ ...said, log });
   // Written before any call can write a record.

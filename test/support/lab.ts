@@ -11,7 +11,7 @@ import { Calls as WholeCalls } from '../../runtime/src/call/calls.ts';
 import { anchorTime, BootClock } from '../../runtime/src/clock.ts';
 import { EgressBroker } from '../../runtime/src/egress/broker.ts';
 import type { Resolve } from '../../runtime/src/egress/resolver.ts';
-import type { Vault } from '../../runtime/src/egress/vault.ts';
+import { type Vault, VolatileVault } from '../../runtime/src/egress/vault.ts';
 import type { Readings } from '../../runtime/src/governor/readings.ts';
 import { type Capacity, ResourceGovernor } from '../../runtime/src/governor/resources.ts';
 import { ReceiptSigner } from '../../runtime/src/log/receipts.ts';
@@ -186,7 +186,7 @@ export async function openLab({
   Governor = ResourceGovernor,
   resolve = async () => ['127.0.0.1'],
   Broker = EgressBroker,
-  vault,
+  vault = new VolatileVault(Date.now),
   patience = 3000,
   durable = async () => {},
   Classes = WorkerClasses,
@@ -206,7 +206,8 @@ export async function openLab({
     },
   };
   const code = typeof handlers === 'string' ? handlers : bundleOf(handlers);
-  const { resources } = compiled.governance;
+  const { governance, subprocessors } = compiled;
+  const { resources } = governance;
   const parts = classes(admission.classes);
   const governor =
     resources === 'none'
@@ -229,13 +230,7 @@ export async function openLab({
     receipts,
     boot: new Uint8Array(32),
     clock,
-    egress: new Broker({
-      subprocessors: compiled.subprocessors,
-      resolve,
-      now: () => clock.now(),
-      timeout: patience,
-      ...(vault && { vault }),
-    }),
+    egress: new Broker({ subprocessors, resolve, vault, now: () => clock.now(), timeout: patience }),
     ...(governor && { governor }),
   });
   return {
