@@ -25,6 +25,7 @@ import { anchorTime, BootClock, type TimeAnchor } from './clock.ts';
 import type { KernelState } from './control.ts';
 import { EgressBroker } from './egress/broker.ts';
 import { askServers, type Resolve } from './egress/resolver.ts';
+import { SealedVault, VAULT_COLLECTION } from './egress/sealed-vault.ts';
 import { type Vault, VolatileVault } from './egress/vault.ts';
 import { Epochs } from './epochs.ts';
 import { RefusalError } from './errors.ts';
@@ -49,7 +50,7 @@ import {
   unwitnessedRecord,
 } from './log/entry.ts';
 import { ReceiptSigner } from './log/receipts.ts';
-import { type Entry, RecordLog } from './log/record-log.ts';
+import { type Entry, type Placed, RecordLog } from './log/record-log.ts';
 import { Segments } from './log/segments.ts';
 import { Serving } from './serving.ts';
 import { retentionOf } from './storage/retention.ts';
@@ -130,7 +131,7 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   await platform.state?.(statementBytes);
   const batcher = new QuoteBatcher((root) => platform.sign(root, boot));
   const said = { admission, clock };
-  const vault = new VolatileVault(() => clock.now());
+  const vault = await vaultOf(store, log, said);
   const calls = new Calls({
     admission,
     pool,
@@ -195,15 +196,33 @@ function egressOf(
   return new EgressBroker({ subprocessors: policy.subprocessors, resolve, vault, now: () => clock.now() });
 }
 
+/** Names of the secrets that subprocessors are shown. */
+function secretsIn({ subprocessors }: Admission['policy']): ReadonlySet<string> {
+  return new Set(Object.values(subprocessors).flatMap(({ credential }) => credential?.secret ?? []));
+}
+
+/** Values of secrets: kept over boots where a policy has sealed collections, else for this one. */
+async function vaultOf(
+  store: SealedStore | undefined,
+  log: RecordLog,
+  said: { readonly admission: Admission; readonly clock: BootClock },
+): Promise<Vault> {
+  const { admission, clock } = said;
+  const now = (): number => clock.now();
+  const collection = store?.collections.get(VAULT_COLLECTION);
+  if (collection === undefined) return new VolatileVault(now);
+  const record = (name: string): Placed => log.place(secretRecord(said, 'sealed', name), 'runtime');
+  return await SealedVault.open(collection, { names: secretsIn(admission.policy), now, record });
+}
+
 /** The policy's secrets as its owner brings them; undefined if it names none. */
 function secretsOf(log: RecordLog, said: EntryOptions, vault: Vault, boot: Sha256): SecretsSource | undefined {
-  const { system, subprocessors } = said.admission.policy;
-  const { key } = system.owner;
-  const credentials = Object.values(subprocessors).flatMap(({ credential }) => credential ?? []);
-  if (credentials.length === 0 || key === 'none') return undefined;
+  const { key } = said.admission.policy.system.owner;
+  const names = secretsIn(said.admission.policy);
+  if (names.size === 0 || key === 'none') return undefined;
   return {
     vault,
-    names: new Set(credentials.map(({ secret }) => secret)),
+    names,
     owner: key,
     boot,
     record: (change, name) => log.append(secretRecord(said, change, name), 'runtime'),
@@ -297,8 +316,9 @@ async function storeOf(
     const pointer = `/collections/${first[0]}/storage`;
     throw new RefusalError('claim', `nothing keeps keys here: sealed storage of ${names} needs a TPM`, { pointer });
   }
-  const kept = sealed.map(([name, collection]) => [name, { retention: retentionOf(collection) }] as const);
-  const opened = await SealedStore.open({ keeper, log, system: system.name, collections: new Map(kept), clock });
+  const kept = new Map(sealed.map(([name, collection]) => [name, { retention: retentionOf(collection) }]));
+  if (secretsIn(admission.policy).size > 0) kept.set(VAULT_COLLECTION, { retention: Number.POSITIVE_INFINITY });
+  const opened = await SealedStore.open({ keeper, log, system: system.name, collections: kept, clock });
   return started.adopt(opened, (store) => store.close());
 }
 

@@ -48,9 +48,14 @@ export class VolatileVault implements Vault {
   }
 
   async put(name: string, value: Uint8Array): Promise<void> {
+    this.keep(name, value, this.#now());
+  }
+
+  /** Keeps a copy of a value that came at some time. */
+  keep(name: string, value: Uint8Array, since: number): void {
     this.#wipe(name);
     // An array of its own, because one of Node's pool would share memory with other bytes.
-    this.#kept.set(name, { value: new Uint8Array(value), since: this.#now() });
+    this.#kept.set(name, { value: new Uint8Array(value), since });
   }
 
   async remove(name: string): Promise<void> {
