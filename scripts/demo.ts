@@ -250,8 +250,6 @@ async function refuseAtLaunch(inputs: DemoInputs, said: string): Promise<void> {
     at('image'),
     '--policy',
     digest,
-    '--state',
-    at('other'),
     ...inputs.words,
   );
   must(swapped.status === 1 && /guest-refused/.test(swapped.stderr), 'the guest refuses and powers off');

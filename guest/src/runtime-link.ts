@@ -193,12 +193,15 @@ export async function answerTo(
     case 'epoch':
       return { kind: 'epoch', id, epoch: await keeperOf(platform).epoch() };
     case 'seal': {
+      stated.useKeeper();
       const blob = await keeperOf(platform).seal(fromBase64(question.key), question.epoch);
       return { kind: 'sealed', id, blob: toBase64(blob) };
     }
     case 'open':
+      stated.useKeeper();
       return { kind: 'opened', id, key: toBase64(await keeperOf(platform).open(fromBase64(question.blob))) };
     case 'advance':
+      stated.useKeeper();
       return { kind: 'epoch', id, epoch: await keeperOf(platform).advance() };
   }
 }

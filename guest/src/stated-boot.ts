@@ -38,6 +38,8 @@ export class StatedBoot {
   readonly #known: Known;
   readonly #storage: () => StatedStorage | null;
   #digest: Uint8Array | null = null;
+  #hasStorage = false;
+  #hasKeys = false;
 
   /** @param storage the epoch of sealed state that this boot has begun, or null */
   constructor(known: Known, storage: () => StatedStorage | null = () => null) {
@@ -62,8 +64,26 @@ export class StatedBoot {
     const begun = storageText(this.#storage());
     // layer: stated keeper
     if (said !== begun) throw new RangeError(`the boot statement says storage ${said}, the keeper began ${begun}`);
+    // layer: keys without stated storage
+    if (begun === 'none' && this.#hasKeys)
+      throw new RangeError('the boot statement says storage none, and the keeper has given a key');
     if (this.#digest !== null) throw new RangeError('a second boot statement');
+    this.#hasStorage = begun !== 'none';
     this.#digest = bootDigest(statement);
+  }
+
+  /**
+   * Lets the runtime ask the keeper for something that gives or takes a key.
+   *
+   * **Trust**: a runtime that an attacker controls could state that it stores nothing, and open what
+   * is stored afterwards, or before.
+   * @throws RangeError once a statement was taken that names no storage
+   */
+  useKeeper(): void {
+    // layer: no keys after a statement without storage
+    if (this.#digest !== null && !this.#hasStorage)
+      throw new RangeError('the boot statement names no storage, so this boot has no keeper');
+    this.#hasKeys = true;
   }
 
   /**

@@ -229,7 +229,7 @@ export const CLAIM_KINDS: Readonly<Record<ClaimKind, ClaimRule>> = {
       const final =
         policy.storage === undefined || sealedOf(policy, kept).length === 0
           ? ''
-          : `; from older copies of the disk within ${policy.storage.epoch} more`;
+          : `; from older copies of the disk within ${policy.storage.epoch} more, while the system runs`;
       return `records of ${ends}${final}; not what callers and subprocessors were given`;
     },
     // That no older key can be had again is the word of what keeps it: a TPM that the host runs can
@@ -257,7 +257,12 @@ export const CLAIM_KINDS: Readonly<Record<ClaimKind, ClaimRule>> = {
     },
     covers: (policy, claim) =>
       `records of ${sealedOf(policy, collectionsOf(policy, scopeOf(policy, claim))).join(', ')}`,
-    standing: enforced('encryption'),
+    // Whoever holds the TPM can make it show these registers, and have the key: a host that runs it in
+    // software, or that reaches it before any firmware.
+    standing: () => [
+      { part: 'encryption', strength: 'enforced' },
+      { part: 'who has the key', strength: 'asserted' },
+    ],
   },
   'local-first': {
     means: 'requests are answered inside the system, with few calls to others',

@@ -55,7 +55,7 @@ test('each kind of claim has a strength under a policy that makes it', () => {
     'authorised-access': 'enforced',
     'bounded-resources': 'enforced',
     'deleted-after-retention': 'asserted',
-    'encryption-at-rest': 'enforced',
+    'encryption-at-rest': 'asserted',
     'local-first': 'enforced',
     'no-leakage': 'observed',
     'no-undisclosed-recipients': 'enforced',
@@ -75,7 +75,7 @@ test('each claim says what it covers, in figures and names', () => {
     'bounded-resources':
       'a request has at most 256MiB, 500ms of processor and 5s; 64 at once; none is admitted above a pressure of 20 (memory) or 60 (cpu)',
     'deleted-after-retention':
-      'records of cases after P30D; from older copies of the disk within PT10M more; not what callers and subprocessors were given',
+      'records of cases after P30D; from older copies of the disk within PT10M more, while the system runs; not what callers and subprocessors were given',
     'encryption-at-rest': 'records of cases',
     'local-first': 'a request makes at most 1 calls to others, and none that brings its score under 80 percent',
     'no-leakage':

@@ -23,14 +23,15 @@ const OVERDUE_TIMES = 2;
 export class Epochs {
   readonly #options: EpochsOptions;
   #timer: NodeJS.Timeout | undefined;
+  /** Tells that it is overdue, also where an epoch neither begins nor fails. */
+  #late: NodeJS.Timeout | undefined;
   #running: Promise<void> = Promise.resolve();
-  /** When the last one began, on the kernel's clock. */
-  #began = performance.now();
   #isOverdue = false;
   #isClosed = false;
 
   constructor(options: EpochsOptions) {
     this.#options = options;
+    this.#watch();
     this.#wait(options.every);
   }
 
@@ -38,6 +39,7 @@ export class Epochs {
   async close(): Promise<void> {
     this.#isClosed = true;
     clearTimeout(this.#timer);
+    clearTimeout(this.#late);
     await this.#running;
   }
 
@@ -48,22 +50,27 @@ export class Epochs {
     }, milliseconds).unref();
   }
 
+  #watch(): void {
+    clearTimeout(this.#late);
+    if (this.#isClosed) return;
+    this.#late = setTimeout(() => this.#tell(true), OVERDUE_TIMES * this.#options.every).unref();
+  }
+
   async #begin(): Promise<void> {
-    const { every, advance, onOverdue } = this.#options;
+    const { every, advance } = this.#options;
     try {
       await advance();
-      this.#began = performance.now();
-      this.#tell(false, onOverdue);
+      this.#watch();
+      this.#tell(false);
       this.#wait(every);
     } catch {
-      this.#tell(performance.now() - this.#began >= OVERDUE_TIMES * every, onOverdue);
       this.#wait(Math.min(AGAIN_MS, every));
     }
   }
 
-  #tell(isOverdue: boolean, onOverdue: EpochsOptions['onOverdue']): void {
-    if (isOverdue === this.#isOverdue) return;
+  #tell(isOverdue: boolean): void {
+    if (isOverdue === this.#isOverdue || this.#isClosed) return;
     this.#isOverdue = isOverdue;
-    onOverdue(isOverdue);
+    this.#options.onOverdue(isOverdue);
   }
 }

@@ -8,11 +8,8 @@ import { Epochs } from '../src/epochs.ts';
 const EVERY = 60_000;
 
 test('epochs follow each other, and one that fails is tried again until it is overdue, and after that', async (t) => {
-  let now = 0;
-  t.mock.method(performance, 'now', () => now);
   t.mock.timers.enable({ apis: ['setTimeout'] });
   const pass = async (milliseconds: number): Promise<void> => {
-    now += milliseconds;
     t.mock.timers.tick(milliseconds);
     await setImmediate();
   };
@@ -49,6 +46,23 @@ test('epochs follow each other, and one that fails is tried again until it is ov
   await epochs.close();
   await pass(2 * EVERY);
   assert.equal(tried, 8, 'none begins after the end');
+});
+
+test('an epoch that neither begins nor fails is overdue, too', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const told: boolean[] = [];
+  const hanging = Promise.withResolvers<void>();
+  const epochs = new Epochs({ every: EVERY, advance: () => hanging.promise, onOverdue: (is) => told.push(is) });
+  t.mock.timers.tick(EVERY);
+  await setImmediate();
+  t.mock.timers.tick(EVERY - 1);
+  assert.deepEqual(told, []);
+  t.mock.timers.tick(1);
+  assert.deepEqual(told, [true]);
+  hanging.resolve();
+  await setImmediate();
+  assert.deepEqual(told, [true, false]);
+  await epochs.close();
 });
 
 test('the end waits for an epoch that is under way', async (t) => {

@@ -4,7 +4,7 @@ import type { BootStatement, Platform } from '../statement.ts';
 import { type Check, compared } from '../verdict/verdict.ts';
 
 const KEEPERS = {
-  tpm: "the machine's TPM; a host that runs the TPM itself can put both back",
+  tpm: "the machine's TPM; a host that runs the TPM itself can have it, and put TPM and disk back",
   simulated: 'a program that pretends to be a TPM',
 } as const;
 

@@ -29,18 +29,18 @@ export class TpmKeeper implements Keeper {
   readonly #banks: PcrBanks;
   readonly #epochs: EpochCounter;
   readonly #now: () => number;
-  readonly #started: number;
   readonly #queue = new Queue();
   #begun: StatedStorage | null = null;
   #isSealed = false;
-  #advanced = 0;
+  /** Epochs that may begin at once now, and the instant for which that was reckoned. */
+  #allowance: { readonly left: number; readonly at: number };
 
   private constructor(tpm: Tpm, banks: PcrBanks, now: () => number) {
     this.#tpm = tpm;
     this.#banks = banks;
     this.#epochs = new EpochCounter(tpm, banks);
     this.#now = now;
-    this.#started = now();
+    this.#allowance = { left: MAX_EPOCHS_AT_ONCE, at: now() };
   }
 
   /**
@@ -102,19 +102,26 @@ export class TpmKeeper implements Keeper {
   advance(): Promise<number> {
     return this.#queue.run(async () => {
       if (!this.#isSealed) throw new RangeError('no key is sealed to the next epoch');
-      const minutes = Math.floor((this.#now() - this.#started) / MINUTE_MS);
+      const { left, at } = this.#refilled();
       // layer: rate of epochs
-      if (this.#advanced >= MAX_EPOCHS_AT_ONCE + minutes) throw new RangeError('more epochs than one a minute');
+      if (left < 1) throw new RangeError('more epochs than one a minute');
       const { epoch, kept } = await this.#epochs.present();
       if (kept === undefined) throw new TpmError('unusable', 'the counter is gone');
       this.#isSealed = false;
-      this.#advanced++;
+      this.#allowance = { left: left - 1, at };
       await this.#tpm.alone(() => kept.counter.increment());
       const next = (await this.#epochs.present()).epoch;
       if (next !== epoch + 1) throw new TpmError('unusable', `epoch ${next} follows ${epoch}: others count, too`);
       this.#begun ??= { keeper: this.kind, epoch: next, began: epoch === 0 ? 'new' : 'kept' };
       return next;
     });
+  }
+
+  /** The allowance now: one more for each minute, and never more than at the begin. */
+  #refilled(): { readonly left: number; readonly at: number } {
+    const { left, at } = this.#allowance;
+    const minutes = Math.floor((this.#now() - at) / MINUTE_MS);
+    return { left: Math.min(MAX_EPOCHS_AT_ONCE, left + minutes), at: at + minutes * MINUTE_MS };
   }
 
   /**

@@ -148,7 +148,7 @@ const collection = z.strictObject({
 const storage = z.strictObject({
   epoch: duration
     .refine(isEpoch, { error: 'expected PT1M to P1D' })
-    .describe('Deletions are final after this at the latest, also on older copies of the disk: PT1M to P1D.'),
+    .describe('While the system runs, deletions are final after this, also on older copies of the disk: PT1M to P1D.'),
 });
 
 /** Seconds of an epoch: each wears the memory of a TPM, and one that lasts longer makes no end. */

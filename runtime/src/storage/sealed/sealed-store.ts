@@ -114,6 +114,11 @@ export class SealedStore {
     return store;
   }
 
+  /** Whether a log's disk has state of some epoch, whoever's. */
+  static async isOn(log: Pick<RecordLog, 'state'>): Promise<boolean> {
+    return [await readHead(log.state, 0), await readHead(log.state, 1)].some((head) => head !== undefined);
+  }
+
   /** The present epoch. */
   get epoch(): number {
     return this.#epoch.number;
