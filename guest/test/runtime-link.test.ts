@@ -32,7 +32,7 @@ function taken(t: TestContext, change: Partial<RuntimeLinkOptions> = {}) {
   const failure = Promise.withResolvers<Refusal>();
   const link = new RuntimeLink(socket, {
     platform: { quote: never, activate: never, keeper: SLOW_KEEPER },
-    stated: { state: () => {}, covered: (root: Uint8Array) => root } as unknown as StatedBoot,
+    stated: { state: () => {}, covered: (root: Uint8Array) => root, useKeeper: () => {} } as unknown as StatedBoot,
     startWorker: async () => worker,
     kill: () => kills++,
     failed: failure.resolve,

@@ -82,6 +82,23 @@ describe('a boot statement', () => {
       stated.covered(root);
     });
 
+    test('that names no storage ends the use of the keeper, and follows none', () => {
+      const stated = new StatedBoot(knownOf(message));
+      stated.state(encodeStatement(statement));
+      assert.throws(() => stated.useKeeper(), /no storage/);
+      const used = new StatedBoot(knownOf(message));
+      used.useKeeper();
+      assert.throws(() => used.state(encodeStatement(statement)), /storage none, and the keeper has given a key/);
+      assert.throws(() => used.covered(root), RangeError);
+    });
+
+    test('that names storage goes on using the keeper', () => {
+      const stated = new StatedBoot(knownOf(message), () => begun);
+      stated.useKeeper();
+      stated.state(encodeStatement({ ...current, storage: begun } as BootStatement));
+      stated.useKeeper();
+    });
+
     for (const [what, known, storage] of [
       ['a keeper where the platform has none', null, begun],
       ['nothing, where an epoch was begun', begun, undefined],

@@ -9,13 +9,14 @@ const policy = parsePolicy(BASE);
 
 /** A demand, and what is found of the base policy: "yes" or "no", its strength, and what the policy says. */
 const DEMANDS: readonly (readonly [demand: string, result: string])[] = [
-  ['claim encryption-at-rest', 'yes enforced claimed'],
-  ['claim  encryption-at-rest   at   least enforced', 'yes enforced claimed'],
-  ['claim encryption-at-rest at least measured', 'no enforced claimed'],
+  ['claim encryption-at-rest', 'yes asserted claimed'],
+  ['claim encryption-at-rest at least enforced', 'no asserted claimed'],
+  ['claim  local-first   at   least enforced', 'yes enforced claimed'],
+  ['claim encryption-at-rest at least measured', 'no asserted claimed'],
   ['claim audited-system at least measured', 'yes measured claimed'],
   ['claim access-logged at least enforced', 'no asserted claimed'],
   ['claim residency', 'yes asserted claimed'],
-  ['claim encryption-at-rest for personal.health', 'yes enforced claimed'],
+  ['claim encryption-at-rest for personal.health', 'yes asserted claimed'],
   ['claim deleted-after-retention', 'no asserted claimed for personal.health'],
   ['claim deleted-after-retention for personal.health', 'yes asserted claimed for personal.health'],
   ['claim deleted-after-retention for personal.health, personal.email', 'no asserted claimed for personal.health'],

@@ -50,7 +50,7 @@ import {
   unwitnessedRecord,
 } from './log/entry.ts';
 import { ReceiptSigner } from './log/receipts.ts';
-import { type Entry, type Placed, RecordLog } from './log/record-log.ts';
+import { type Entry, RecordLog } from './log/record-log.ts';
 import { Segments } from './log/segments.ts';
 import { Serving } from './serving.ts';
 import { retentionOf } from './storage/retention.ts';
@@ -131,7 +131,7 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   await platform.state?.(statementBytes);
   const batcher = new QuoteBatcher((root) => platform.sign(root, boot));
   const said = { admission, clock };
-  const vault = await vaultOf(store, log, said);
+  const vault = await vaultOf(store, said);
   const calls = new Calls({
     admission,
     pool,
@@ -204,15 +204,12 @@ function secretsIn({ subprocessors }: Admission['policy']): ReadonlySet<string> 
 /** Values of secrets: kept over boots where a policy has sealed collections, else for this one. */
 async function vaultOf(
   store: SealedStore | undefined,
-  log: RecordLog,
-  said: { readonly admission: Admission; readonly clock: BootClock },
+  { admission, clock }: { readonly admission: Admission; readonly clock: BootClock },
 ): Promise<Vault> {
-  const { admission, clock } = said;
   const now = (): number => clock.now();
   const collection = store?.collections.get(VAULT_COLLECTION);
   if (collection === undefined) return new VolatileVault(now);
-  const record = (name: string): Placed => log.place(secretRecord(said, 'sealed', name), 'runtime');
-  return await SealedVault.open(collection, { names: secretsIn(admission.policy), now, record });
+  return await SealedVault.open(collection, { names: secretsIn(admission.policy), now });
 }
 
 /** The policy's secrets as its owner brings them; undefined if it names none. */
@@ -225,7 +222,7 @@ function secretsOf(log: RecordLog, said: EntryOptions, vault: Vault, boot: Sha25
     names,
     owner: key,
     boot,
-    record: (change, name) => log.append(secretRecord(said, change, name), 'runtime'),
+    record: (change, name) => log.place(secretRecord(said, change, name), 'runtime').durable,
   };
 }
 

@@ -214,6 +214,10 @@ test('a runtime gets an epoch for each key it sealed, and no more than one a min
   now += 60_000;
   assert.equal((await epochOf(keeper)).epoch, 17);
   await assert.rejects(epochOf(keeper), /one a minute/);
+  // What was not asked for in a month is not saved up.
+  now += 30 * 24 * 60 * 60_000;
+  for (let i = 0; i < 16; i++) await epochOf(keeper);
+  await assert.rejects(epochOf(keeper), /one a minute/);
 });
 
 test('no key crosses to the TPM or back in the clear', async (t) => {

@@ -17,7 +17,8 @@ import {
   secretFault,
 } from '@enclaim/attestation/secrets';
 import type { Ed25519Text } from '@enclaim/attestation/statement';
-import type { Vault } from '../egress/vault.ts';
+import type { Recording, Vault } from '../egress/vault.ts';
+import { RefusalError } from '../errors.ts';
 import { STATUS } from '../refusals.ts';
 import type { GrpcCall } from './grpc-call.ts';
 import { SecretOwner } from './secret-owner.ts';
@@ -31,7 +32,7 @@ const MAX_REQUEST_BYTES: number = MAX_SECRET_BYTES + 256;
 export const MAX_WAITING_CHANGES = 16;
 
 /** A change of a secret, as its record says it. */
-export type SecretChange = 'put' | 'rotated' | 'withdrawn' | 'not kept';
+export type SecretChange = 'put' | 'rotated' | 'withdrawn';
 
 /** The parts of the service. */
 export interface SecretsSource {
@@ -40,7 +41,7 @@ export interface SecretsSource {
   readonly names: ReadonlySet<string>;
   readonly owner: Ed25519Text;
   readonly boot: Sha256;
-  /** Makes a record durable. @throws RefusalError `log` */
+  /** Places a record at once, and resolves when it is durable. @throws RefusalError `log` */
   record(change: SecretChange, name: string): Promise<unknown>;
 }
 
@@ -91,7 +92,7 @@ export class SecretsService {
   async #keep(name: string, value: Uint8Array): Promise<boolean> {
     const { vault } = this.#source;
     const isThere = vault.since(name) !== undefined;
-    await this.#change(isThere ? 'rotated' : 'put', name, () => vault.put(name, value));
+    await this.#change(isThere ? 'rotated' : 'put', name, (record) => vault.put(name, value, record));
     return isThere;
   }
 
@@ -101,7 +102,7 @@ export class SecretsService {
     const { vault } = this.#source;
     const removed = await this.#inTurn(async () => {
       if (vault.since(name) === undefined) return false;
-      await this.#change('withdrawn', name, () => vault.remove(name));
+      await this.#change('withdrawn', name, (record) => vault.remove(name, record));
       return true;
     });
     end(call, RemoveSecretResponseSchema, { removed });
@@ -117,18 +118,12 @@ export class SecretsService {
     end(call, ListSecretsResponseSchema, { secrets });
   }
 
-  /**
-   * Makes a change once the record of it is durable. Without this, a secret could be shown of which
-   * no record says that it came.
-   */
-  async #change(change: SecretChange, name: string, make: () => Promise<void>): Promise<void> {
-    const { record } = this.#source;
-    // layer: record before secret
-    await record(change, name);
+  /** Has the vault make a change with the record of it. */
+  async #change(change: SecretChange, name: string, make: (record: Recording) => Promise<void>): Promise<void> {
     try {
-      await make();
+      await make(() => this.#source.record(change, name));
     } catch (cause) {
-      await record('not kept', name);
+      if (cause instanceof RefusalError && cause.code === 'log') throw cause;
       throw new SecretRefusal('state', 'the change could not be kept', { cause });
     }
   }

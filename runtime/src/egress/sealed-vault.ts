@@ -1,11 +1,10 @@
 /** A vault whose values outlive the boot, in a sealed collection of their own. */
 
 import { fromBase64, toBase64 } from '@enclaim/attestation/bytes';
-import type { Placed } from '../log/record-log.ts';
 import { freshHex } from '../random-pool.ts';
 import type { Change, Collection } from '../storage/collection.ts';
 import { jsonText } from '../worker/json-text.ts';
-import { type Vault, VolatileVault } from './vault.ts';
+import { type Recording, type Vault, VolatileVault } from './vault.ts';
 
 /** Name of the collection. No policy has such a name for one of its own. */
 export const VAULT_COLLECTION = '$secrets';
@@ -17,24 +16,21 @@ const VERSION_BYTES = 8;
 export class SealedVault implements Vault {
   readonly #memory: VolatileVault;
   readonly #collection: Collection;
-  readonly #record: (name: string) => Placed;
 
-  private constructor(memory: VolatileVault, collection: Collection, record: (name: string) => Placed) {
+  private constructor(memory: VolatileVault, collection: Collection) {
     this.#memory = memory;
     this.#collection = collection;
-    this.#record = record;
   }
 
   /**
    * Reads the values that were kept.
    *
    * @param names those of the policy
-   * @param record places a record of a value that is kept or gone, which the change rides with
    * @throws RefusalError `state` if a value cannot be read
    */
   static async open(
     collection: Collection,
-    { names, now, record }: { names: Iterable<string>; now: () => number; record: (name: string) => Placed },
+    { names, now }: { readonly names: Iterable<string>; readonly now: () => number },
   ): Promise<SealedVault> {
     const memory = new VolatileVault(now);
     for (const name of names) {
@@ -44,7 +40,7 @@ export class SealedVault implements Vault {
       memory.keep(name, value, found.since);
       value.fill(0);
     }
-    return new SealedVault(memory, collection, record);
+    return new SealedVault(memory, collection);
   }
 
   get(name: string): Uint8Array | undefined {
@@ -55,21 +51,23 @@ export class SealedVault implements Vault {
     return this.#memory.since(name);
   }
 
-  async put(name: string, value: Uint8Array): Promise<void> {
+  async put(name: string, value: Uint8Array, record: Recording): Promise<void> {
     const put = { value: jsonText(toBase64(value)), since: Number.POSITIVE_INFINITY, owner: OWNER };
-    await this.#change({ kind: 'put', key: name, label: [], ...put, version: freshHex(VERSION_BYTES) });
+    const change = { kind: 'put', key: name, label: [], ...put, version: freshHex(VERSION_BYTES) } as const;
+    await this.#change(change, record);
     await this.#memory.put(name, value);
   }
 
-  async remove(name: string): Promise<void> {
-    await this.#change({ kind: 'delete', key: name, label: [] });
-    await this.#memory.remove(name);
+  async remove(name: string, record: Recording): Promise<void> {
+    const durable = this.#change({ kind: 'delete', key: name, label: [] }, record);
+    this.#memory.forget(name);
+    await durable;
   }
 
-  /** Makes a change in the turn in which its record is placed. */
-  async #change(change: Change): Promise<void> {
+  /** Makes a change in the turn in which its record is placed, so that one write has both. */
+  async #change(change: Change, record: Recording): Promise<void> {
     this.#collection.check([change]);
-    const { durable } = this.#record(change.key);
+    const durable = record();
     this.#collection.apply([change]);
     await durable;
   }

@@ -19,10 +19,20 @@ export interface Vault {
    * Keeps a copy of a value, and wipes the one that was there. Resolves when it is as durable as
    * this vault keeps anything.
    */
-  put(name: string, value: Uint8Array): Promise<void>;
+  put(name: string, value: Uint8Array, record?: Recording): Promise<void>;
   /** Wipes a value. Resolves when it is gone as durably as it was kept. */
-  remove(name: string): Promise<void>;
+  remove(name: string, record?: Recording): Promise<void>;
 }
+
+/**
+ * Places the record of a change, at once. Resolves when the record is durable, and until then the
+ * change is not made: a secret must not be shown of which no record says that it came.
+ *
+ * @throws RefusalError `log`; then the change is not made
+ */
+export type Recording = () => Promise<unknown>;
+
+const UNRECORDED: Recording = () => Promise.resolve();
 
 interface Kept {
   readonly value: Uint8Array;
@@ -47,7 +57,9 @@ export class VolatileVault implements Vault {
     return this.#kept.get(name)?.since;
   }
 
-  async put(name: string, value: Uint8Array): Promise<void> {
+  async put(name: string, value: Uint8Array, record: Recording = UNRECORDED): Promise<void> {
+    // layer: record before secret
+    await record();
     this.keep(name, value, this.#now());
   }
 
@@ -58,7 +70,13 @@ export class VolatileVault implements Vault {
     this.#kept.set(name, { value: new Uint8Array(value), since });
   }
 
-  async remove(name: string): Promise<void> {
+  async remove(name: string, record: Recording = UNRECORDED): Promise<void> {
+    await record();
+    this.forget(name);
+  }
+
+  /** Wipes a value. */
+  forget(name: string): void {
     this.#wipe(name);
     this.#kept.delete(name);
   }

@@ -11,11 +11,15 @@ const TOKEN = 'a-token-that-no-disk-may-show';
 const NAMES = ['mailer-token', 'model-token'];
 const collections = { [VAULT_COLLECTION]: Number.POSITIVE_INFINITY };
 
-function vaultOf({ store, log, clock }: Rig): Promise<SealedVault> {
+function vaultOf({ store, clock }: Rig): Promise<SealedVault> {
   const collection = store.collections.get(VAULT_COLLECTION) ?? assert.fail();
-  const record = (name: string) => log.place(entry(`secret sealed ${name}`), 'runtime');
-  return SealedVault.open(collection, { names: NAMES, now: () => clock.now(), record });
+  return SealedVault.open(collection, { names: NAMES, now: () => clock.now() });
 }
+
+const recording =
+  ({ log }: Rig, change: string): (() => Promise<unknown>) =>
+  () =>
+    log.place(entry(change), 'runtime').durable;
 
 const textOf = (value: Uint8Array | undefined): string | undefined => value && fromUtf8(value);
 
@@ -24,15 +28,15 @@ test('a secret is kept over boots with the time at which it came, until it is wi
   const vault = await vaultOf(first);
   assert.equal(vault.get('mailer-token'), undefined);
   const came = first.clock.now();
-  await vault.put('mailer-token', utf8(TOKEN));
-  await vault.put('model-token', utf8(`${TOKEN}-2`));
+  await vault.put('mailer-token', utf8(TOKEN), recording(first, 'put mailer-token'));
+  await vault.put('model-token', utf8(`${TOKEN}-2`), recording(first, 'put model-token'));
   first.clock.pass(60_000);
 
   const second = await first.again({ collections });
   const kept = await vaultOf(second);
   assert.deepEqual([textOf(kept.get('mailer-token')), kept.since('mailer-token')], [TOKEN, came]);
-  await kept.remove('mailer-token');
-  await kept.put('model-token', utf8(`${TOKEN}-3`));
+  await kept.remove('mailer-token', recording(second, 'withdrawn mailer-token'));
+  await kept.put('model-token', utf8(`${TOKEN}-3`), recording(second, 'rotated model-token'));
   assert.equal(kept.get('mailer-token'), undefined);
 
   const third = await second.again({ collections });
@@ -40,19 +44,18 @@ test('a secret is kept over boots with the time at which it came, until it is wi
   assert.deepEqual([left.get('mailer-token'), left.since('mailer-token')], [undefined, undefined]);
   assert.equal(textOf(left.get('model-token')), `${TOKEN}-3`);
   const disk = third.disk.bytes;
-  assert.ok(disk.includes('secret sealed model-token'), 'its record is there');
+  assert.ok(disk.includes('rotated model-token'), 'its record is there');
   for (const shown of [TOKEN, toBase64(utf8(TOKEN)).slice(0, 20)]) assert.ok(!disk.includes(shown), shown);
   await third.store.close();
 });
 
 test('a secret that the log takes no record of is not kept', async () => {
   const rig = await Rig.boot({ collections });
-  const collection = rig.store.collections.get(VAULT_COLLECTION) ?? assert.fail();
-  const record = (): never => {
+  const vault = await vaultOf(rig);
+  const full = (): never => {
     throw new Error('no room');
   };
-  const vault = await SealedVault.open(collection, { names: NAMES, now: () => 0, record });
-  await assert.rejects(vault.put('mailer-token', utf8(TOKEN)), /no room/);
+  await assert.rejects(vault.put('mailer-token', utf8(TOKEN), full), /no room/);
   assert.equal(vault.get('mailer-token'), undefined);
   const next = await vaultOf(await rig.again({ collections }));
   assert.equal(next.get('mailer-token'), undefined);
