@@ -75,8 +75,8 @@ export class StatedBoot {
   /**
    * Lets the runtime ask the keeper for something that gives or takes a key.
    *
-   * **Trust**: a runtime that an attacker controls could state that it stores nothing, and open what
-   * is stored afterwards, or before.
+   * **Trust**: a runtime that an attacker controls could state that it stores nothing, and open
+   * what is stored afterwards, or before.
    * @throws RangeError once a statement was taken that names no storage
    */
   useKeeper(): void {

@@ -257,8 +257,8 @@ export const CLAIM_KINDS: Readonly<Record<ClaimKind, ClaimRule>> = {
     },
     covers: (policy, claim) =>
       `records of ${sealedOf(policy, collectionsOf(policy, scopeOf(policy, claim))).join(', ')}`,
-    // Whoever holds the TPM can make it show these registers, and have the key: a host that runs it in
-    // software, or that reaches it before any firmware.
+    // A host that runs the TPM in software, or reaches it before any firmware, can make it show these
+    // registers, and have the key.
     standing: () => [
       { part: 'encryption', strength: 'enforced' },
       { part: 'who has the key', strength: 'asserted' },

@@ -114,7 +114,7 @@ export class SealedStore {
     return store;
   }
 
-  /** Whether a log's disk has state of some epoch, whoever's. */
+  /** Whether a log's disk has state of some epoch, of this system or another. */
   static async isOn(log: Pick<RecordLog, 'state'>): Promise<boolean> {
     return [await readHead(log.state, 0), await readHead(log.state, 1)].some((head) => head !== undefined);
   }
