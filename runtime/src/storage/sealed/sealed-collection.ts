@@ -48,6 +48,12 @@ export interface Taken {
   readonly of: Map<string, number>;
 }
 
+/** A value as it was read from the disk, and where. */
+export interface ReadValue {
+  readonly bytes: Buffer;
+  readonly from: number;
+}
+
 /** A change that is not durable yet. */
 interface Pending {
   readonly place: Place<Value> | undefined;
@@ -60,6 +66,8 @@ interface Planned extends Changed {
 
 /** Rows that are looked at together. */
 const SLICE_ROWS = 256;
+/** Marks in one part of a block. */
+const MARKS_OF_PART = 64;
 /** Behind all bytes of a key. */
 const LAST = Buffer.of(0xff);
 const NO_KEY = new Uint8Array(KEY_BYTES);
@@ -134,11 +142,18 @@ export class SealedCollection implements Collection {
     const { changes: checked = [], planned: known } = isMarks ? {} : (this.#checked ?? {});
     this.#checked = undefined;
     const planned = (isSame(checked, changes) ? known : this.#plan(changes)) ?? [];
-    if (planned.length === 0) return;
-    const part = this.#part(planned);
-    // Not awaited: a log that takes no more has already ended the calls that could see it.
-    if (isMarks) this.#shared.log.carryLate(part).catch(() => {});
-    else this.#shared.log.carry(part);
+    if (isMarks) this.#mark(planned);
+    else if (planned.length > 0) this.#shared.log.carry(this.#part(planned));
+  }
+
+  /** Makes marks in parts that fit into any block: none of them needs another. */
+  #mark(planned: readonly Planned[]): void {
+    const { log, epoch } = this.#shared;
+    for (let from = 0; from < planned.length; from += MARKS_OF_PART) {
+      const part = this.#part(planned.slice(from, from + MARKS_OF_PART));
+      // Not awaited: a log that takes no more has ended the calls that could see it.
+      log.carryLate(part).catch((cause) => epoch.break(cause));
+    }
   }
 
   /** Sets a place that is durable, as a frame or a sweep has it. */
@@ -166,14 +181,17 @@ export class SealedCollection implements Collection {
     return true;
   }
 
-  /** Seals values anew, where they are still what they were. Their sealed bytes are the part's. */
-  moving(keys: readonly string[], values: ReadonlyMap<string, Buffer>): Carried {
-    const moved = keys.flatMap((key) => {
-      const bytes = values.get(key);
+  /** Seals values anew, where they still lie where they were read. */
+  moving(values: ReadonlyMap<string, ReadValue>): Carried {
+    const moved = [...values].flatMap(([key, { bytes, from }]) => {
       const held = this.#shared.table.get(this.facts.number, keyBytes(key));
-      if (bytes === undefined || held?.value === undefined) return [];
+      // layer: values that changed while they were read stay
+      if (held?.value === undefined || held.value.position !== from) {
+        bytes.fill(0);
+        return [];
+      }
       const value: Value = { length: held.value.length, key: randomBytes(KEY_BYTES), position: -1, bytes };
-      return [{ key, from: held.value.position, value, version: held.version }];
+      return [{ key, from, value, version: held.version }];
     });
     const changes = { ...this.#changes([]), moved };
     const values_ = moved.map(({ key, version = '', value }) => [value, this.#sealed(key, version, value)] as const);
@@ -341,7 +359,9 @@ export class SealedCollection implements Collection {
   /** A change has become durable. */
   #land(change: Changed & { readonly isNew: boolean }, block: number): void {
     const { key, place, isNew } = change;
-    this.settle(key, isNew || place?.value === undefined ? place : this.staying(key, place), block);
+    // layer: a value that stays is held where it is
+    if (!isNew && place?.value !== undefined) this.settle(key, this.staying(key, place));
+    else this.settle(key, place, block);
     if (this.#pending.get(key) === change) this.#pending.delete(key);
     if (place !== undefined) this.#shared.due(dueOf(place));
   }

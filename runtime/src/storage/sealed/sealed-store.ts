@@ -15,7 +15,7 @@ import { openFrame } from './frame.ts';
 import { type IndexedPlace, IndexTable } from './index-table.ts';
 import { EPOCH_KEY_BYTES, type Keeper, MAX_BLOB_BYTES } from './keeper.ts';
 import { keyOf, Names } from './row.ts';
-import { SealedCollection, type Shared, type Taken } from './sealed-collection.ts';
+import { type ReadValue, SealedCollection, type Shared, type Taken } from './sealed-collection.ts';
 import { type EpochSeals, epochSeals } from './seals.ts';
 import {
   HEAD_BYTES,
@@ -197,15 +197,17 @@ export class SealedStore {
 
   /** Makes the next epoch the present one. No block is being written meanwhile. */
   async #finish(writer: SlotWriter, blob: Uint8Array, next: number, key: Uint8Array): Promise<void> {
-    const changed = this.#table.unwatch();
-    await writer.rows(changed.flatMap(({ row }) => row ?? []));
-    await writer.gone(changed.filter(({ row }) => row === undefined));
     const { log } = this.#options;
     const { position, block, prior } = log.end;
     const { size, root } = log.durable;
     const time = Math.floor(this.#shared.now());
-    await writer.finish(this.#names(), { position, block, prior: toHex(prior), size, root: toHex(root), time }, blob);
+    // All of one turn: what expires while they are written is not of this slot.
+    const changed = this.#table.unwatch();
+    const names = structuredClone(this.#names());
     const oldest = Math.min(block, this.#table.oldest);
+    await writer.rows(changed.flatMap(({ row }) => row ?? []));
+    await writer.gone(changed.filter(({ row }) => row === undefined));
+    await writer.finish(names, { position, block, prior: toHex(prior), size, root: toHex(root), time }, blob);
     await this.#step(next);
     this.#epoch.begin(next, Uint8Array.from(key));
     this.#least = oldest;
@@ -275,13 +277,13 @@ export class SealedStore {
   }
 
   async #move(places: readonly IndexedPlace[]): Promise<void> {
-    let batch = new Map<string, Buffer>();
+    let batch = new Map<string, ReadValue>();
     let [of, bytes] = [-1, 0];
     const flush = async (): Promise<void> => {
       const [collection, values] = [this.#kept[of], batch];
       [batch, bytes] = [new Map(), 0];
       if (collection === undefined || values.size === 0) return;
-      await this.#options.log.carryLate(collection.moving([...values.keys()], values), 'runtime');
+      await this.#options.log.carryLate(collection.moving(values), 'runtime');
     };
     for (const { collection, key, place } of places) {
       const length = place.value?.length ?? 0;
@@ -291,7 +293,8 @@ export class SealedStore {
       const name = keyOf(key);
       // A value that the host has changed stays, and holds its space.
       const value = await this.#kept[of]?.valueAt(name, place).catch(() => undefined);
-      if (value !== undefined) batch.set(name, value);
+      if (value !== undefined && place.value !== undefined)
+        batch.set(name, { bytes: value, from: place.value.position });
     }
     await flush();
   }
@@ -406,7 +409,8 @@ async function load(options: SealedStoreOptions, head: SlotHead): Promise<Found>
     if (collection === undefined)
       throw new RefusalError('state', 'changes of a collection that the index does not name');
     for (const { key, place, stays } of frame.changed)
-      collection.replay(key, stays ? collection.staying(key, place) : place, block);
+      if (stays) collection.replay(key, collection.staying(key, place));
+      else collection.replay(key, place, block);
     for (const { key, from, value } of frame.moved) collection.move(key, from, value, block);
     time = Math.max(time, frame.time);
   });
