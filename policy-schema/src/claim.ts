@@ -257,8 +257,8 @@ export const CLAIM_KINDS: Readonly<Record<ClaimKind, ClaimRule>> = {
     },
     covers: (policy, claim) =>
       `records of ${sealedOf(policy, collectionsOf(policy, scopeOf(policy, claim))).join(', ')}`,
-    // A host that runs the TPM in software, or reaches it before any firmware, can make it show these
-    // registers, and have the key.
+    // A host that runs the TPM in software, or reaches it before any firmware, can make it show
+    // these registers, and have the key.
     standing: () => [
       { part: 'encryption', strength: 'enforced' },
       { part: 'who has the key', strength: 'asserted' },

@@ -19,6 +19,8 @@ export const ENTRY_PREFIX_BYTES = 2;
 export const SECTION_PREFIX_BYTES = 6;
 /** Type of a section with sealed changes of stored state, which its writer alone can read. */
 export const STATE_SECTION = 2;
+/** Type of the section that seals a block of a boot with sealed state. */
+export const SEAL_SECTION = 3;
 
 /** A part of a block that belongs to its records, and stands or falls with them. */
 export interface BlockSection {

@@ -9,6 +9,7 @@ export {
   ENTRY_PREFIX_BYTES,
   parseBlock,
   type ReadSection,
+  SEAL_SECTION,
   SECTION_PREFIX_BYTES,
   STATE_SECTION,
   sealBlock,

@@ -3,6 +3,8 @@
  * the block of the record that says that they were made.
  */
 
+import { concat, setU64be } from '@enclaim/attestation/bytes';
+import { sha256 } from '@enclaim/attestation/digest';
 import { SECTION_PREFIX_BYTES, STATE_SECTION } from '@enclaim/attestation/log-disk';
 import { RefusalError } from '../errors.ts';
 import type { Batch, Carried } from './commit-queue.ts';
@@ -18,6 +20,24 @@ export function sectionOf(part: Carried): { readonly type: number; readonly data
   if (data.length !== part.length)
     throw new TypeError(`a part of ${data.length} bytes that was to have ${part.length}`);
   return { type: STATE_SECTION, data };
+}
+
+/** Facts of a block that its seal binds: its records, and the sealed parts beside them. */
+export interface BlockFacts {
+  readonly first: number;
+  /** Leaf hashes of its records. */
+  readonly records: readonly Uint8Array[];
+  readonly parts: readonly Uint8Array[];
+}
+
+/** The bytes of these facts: three numbers of 8 bytes each, and hashes. */
+export function blockFactsBytes({ first, records, parts }: BlockFacts): Uint8Array {
+  const counts = [first, records.length, parts.length].map((count) => {
+    const bytes = new Uint8Array(8);
+    setU64be(bytes, 0, count);
+    return bytes;
+  });
+  return concat(...counts, ...records, ...parts.map((part) => sha256(part)));
 }
 
 /**

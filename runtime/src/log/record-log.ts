@@ -3,7 +3,7 @@
  * before anything that it covers leaves.
  */
 
-import { equalBytes } from '@enclaim/attestation/bytes';
+import { equalBytes, fromHex } from '@enclaim/attestation/bytes';
 import type { DigestText, Sha256 } from '@enclaim/attestation/digest';
 import { DecodeError } from '@enclaim/attestation/errors';
 import {
@@ -21,6 +21,8 @@ import {
   QUOTE_SECTION,
   quoteIn,
   type ReadDisk,
+  SEAL_SECTION,
+  SECTION_PREFIX_BYTES,
   SECTOR_BYTES,
   STATE_SECTION,
   StoredLog,
@@ -38,14 +40,14 @@ import {
 } from '@enclaim/attestation/record';
 import type { Tile } from '@enclaim/attestation/tlog';
 import { RefusalError } from '../errors.ts';
-import { Carriage, carriedBytes, sectionOf } from './carried.ts';
+import { type BlockFacts, Carriage, carriedBytes, sectionOf } from './carried.ts';
 import { type Batch, type Carried, CommitQueue } from './commit-queue.ts';
 import type { Device } from './device.ts';
 import { EarlierBoots, fitsLog, type QuotedLog } from './earlier-boots.ts';
 import { findQuote, KeptQuotes } from './kept-quotes.ts';
 import { type LogRoom, RoomWatch, type Writer } from './log-room.ts';
 import { type DurableTree, LogWriter } from './log-writer.ts';
-import { StateDisk } from './state-disk.ts';
+import { SEAL_BYTES, StateDisk } from './state-disk.ts';
 
 /** A record as its writer gives it. */
 export type Entry = EvidenceRecord;
@@ -88,7 +90,7 @@ const HASH_AT = 'sha256:'.length;
 /** Records that may wait for the write before theirs. */
 export const MAX_WAITING_RECORDS = 65_536;
 /** Bytes of a block beside its entries, with a frontier that is as long as any. */
-const OVERHEAD_BYTES = blockLength(2 ** 48 - 1, 0);
+const OVERHEAD_BYTES = blockLength(2 ** 48 - 1, 0, SECTION_PREFIX_BYTES + SEAL_BYTES);
 
 /** A log of records, each in a commit block with those that were placed at about the same time. */
 export class RecordLog {
@@ -460,7 +462,9 @@ export class RecordLog {
       if (batch === undefined) return;
       const quotes = this.#takeSections(batch);
       const parts = batch.carried.map(sectionOf);
-      const { tree, sections } = await this.#writer.commit(batch.records, batch.bytes, [...quotes, ...parts]);
+      const facts = { first: this.#durable.size, ...factsOf(batch, parts) };
+      const all = [...quotes, ...parts, ...this.state.sealsOf(facts)];
+      const { tree, sections } = await this.#writer.commit(batch.records, batch.bytes, all);
       this.#durable = tree;
       if (quotes.length > 0) this.#before = this.#writer.last;
       for (const [i, part] of batch.carried.entries()) part.landed(sections[quotes.length + i] ?? 0, this.#writer.last);
@@ -547,6 +551,13 @@ export class RecordLog {
   }
 }
 
+/** Records and sealed parts of a batch, as the seal of its block has them. */
+function factsOf({ records }: Batch, parts: readonly BlockSection[]): Omit<BlockFacts, 'first'> {
+  return { records: records.map(({ hash }) => fromHex(hash)), parts: parts.map(({ data }) => data) };
+}
+
+const KNOWN_SECTIONS: readonly number[] = [QUOTE_SECTION, STATE_SECTION, SEAL_SECTION];
+
 /**
  * Refuses what belongs to a block's records, but for quotes, which are believed nothing, and sealed
  * state, which its own keeper follows.
@@ -554,7 +565,7 @@ export class RecordLog {
  * Without this, a runtime that does not know it would go on from a state that never was.
  */
 function refuseSections({ sections }: Block): void {
-  const section = sections.find(({ type }) => type !== QUOTE_SECTION && type !== STATE_SECTION);
+  const section = sections.find(({ type }) => !KNOWN_SECTIONS.includes(type));
   // layer: unknown sections are refused
   if (section !== undefined) throw new DecodeError('version', `a section of type ${section.type}`, 0);
 }

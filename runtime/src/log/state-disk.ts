@@ -5,13 +5,17 @@ import { equalBytes } from '@enclaim/attestation/bytes';
 import { DecodeError } from '@enclaim/attestation/errors';
 import {
   type Block,
+  type BlockSection,
   endOf,
   type JournalEnd,
   type LogDisk,
   offsetOf,
+  SEAL_SECTION,
   STATE_SECTION,
 } from '@enclaim/attestation/log-disk';
+import { leafHash } from '@enclaim/attestation/merkle';
 import { RefusalError } from '../errors.ts';
+import { type BlockFacts, blockFactsBytes } from './carried.ts';
 import type { Device } from './device.ts';
 import type { LogWriter } from './log-writer.ts';
 
@@ -20,6 +24,9 @@ const AHEAD_BYTES = 1024 * 1024;
 
 /** Bytes that are read without leaving the turn. */
 const MAX_READ_AT_ONCE = 16 * 1024;
+
+/** Bytes of the seal of a block. */
+export const SEAL_BYTES = 16;
 
 /** A sealed part of a block. */
 export interface StateSection {
@@ -34,6 +41,8 @@ export class StateDisk {
   readonly #disk: LogDisk;
   readonly #writer: LogWriter;
   readonly #device: Pick<Device, 'fd'>;
+  /** Seals the facts of a block; undefined where no sealed state is. */
+  #seal: (facts: Uint8Array) => Uint8Array | undefined = () => undefined;
   /** Position from which on the journal must not be overwritten, whatever records are forgotten. */
   #least: () => number = () => Number.POSITIVE_INFINITY;
 
@@ -61,6 +70,22 @@ export class StateDisk {
   /** Holds the journal from a position on, which may grow. */
   hold(least: () => number): void {
     this.#least = least;
+  }
+
+  /**
+   * Has every block from now on sealed. A host that leaves out sealed parts of one, or changes
+   * which records they ride with, is found out when the block is followed.
+   *
+   * @param seal gives {@link SEAL_BYTES} bytes, or undefined once nothing is stored any more
+   */
+  sealBlocks(seal: (facts: Uint8Array) => Uint8Array | undefined): void {
+    this.#seal = seal;
+  }
+
+  /** The sections that seal a block. */
+  sealsOf(facts: BlockFacts): readonly BlockSection[] {
+    const data = this.#seal(blockFactsBytes(facts));
+    return data === undefined ? [] : [{ type: SEAL_SECTION, data }];
   }
 
   /** Bytes of a slot. Nothing beyond its end is read. */
@@ -110,9 +135,14 @@ export class StateDisk {
    * Follows the journal from an end of before to its end of now.
    *
    * @param onSection hears of every sealed part, in order, with the position of its block
+   * @param onBlock hears of every block before its parts: facts, and their seal
    * @throws RefusalError `state` if the log does not continue that end
    */
-  async follow(from: JournalEnd, onSection: (section: StateSection, block: number) => void): Promise<void> {
+  async follow(
+    from: JournalEnd,
+    onSection: (section: StateSection, block: number) => void,
+    onBlock: (facts: Uint8Array, seal: Uint8Array | undefined) => void = () => {},
+  ): Promise<void> {
     const { end } = this.#writer;
     const journal = this.#disk.journal(AHEAD_BYTES);
     let at = from;
@@ -124,6 +154,7 @@ export class StateDisk {
         if (cause instanceof DecodeError) throw gone(from, { cause });
         throw cause;
       }
+      onBlock(factsOf(block), block.sections.find(({ type }) => type === SEAL_SECTION)?.data);
       for (const section of block.sections)
         if (section.type === STATE_SECTION)
           onSection({ position: block.position + section.at, data: section.data }, block.position);
@@ -131,6 +162,12 @@ export class StateDisk {
     }
     if (at.size !== end.size || at.position !== end.position || !equalBytes(at.prior, end.prior)) throw gone(from);
   }
+}
+
+/** The facts of a block as it was read. */
+function factsOf({ first, entries, sections }: Block): Uint8Array {
+  const parts = sections.flatMap(({ type, data }) => (type === STATE_SECTION ? [data] : []));
+  return blockFactsBytes({ first, records: entries.map((entry) => leafHash(entry)), parts });
 }
 
 function gone({ size, position }: JournalEnd, options?: ErrorOptions): RefusalError {

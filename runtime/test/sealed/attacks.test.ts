@@ -5,6 +5,17 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import {
+  type BlockSection,
+  blockLength,
+  ENTRY_PREFIX_BYTES,
+  SECTOR_BYTES,
+  STATE_SECTION,
+  sealBlock,
+  sectionsLength,
+  sectors,
+  writeBlockHead,
+} from '@enclaim/attestation/log-disk';
 import { FakeKeeper } from '../../../test/fakes/keeper.ts';
 import { count } from '../../../test/support/long.ts';
 import { RefusalError } from '../../src/errors.ts';
@@ -195,6 +206,56 @@ test('a frame that is put in a second time, or left out, is refused', async () =
   disk.bytes.fill(0, disk.layout.journal.base + second, disk.layout.journal.base + second + 512);
   const cut = await rig.again({ disk, keeper: rig.keeper.clone() });
   assert.deepEqual(cut.cases.list({ prefix: '', after: '', limit: 9 }).keys, ['a']);
+});
+
+/** Writes the last block anew, as a host can that has the disk: with its records, and with other sections. */
+async function rewritten(rig: Rig, position: number, change: (sections: BlockSection[]) => BlockSection[]) {
+  const disk = rig.disk.copy();
+  const block = await disk.reader.journal(SECTOR_BYTES).block(position);
+  const sections = change([...block.sections]);
+  const bytes = block.entries.reduce((sum, entry) => sum + ENTRY_PREFIX_BYTES + entry.length, 0);
+  const length = blockLength(block.size, bytes, sectionsLength(sections));
+  const out = Buffer.alloc(sectors(length));
+  let at = writeBlockHead(out, { ...block, length }, block.frontier);
+  for (const entry of block.entries) {
+    at = out.writeUInt16BE(entry.length, at);
+    out.set(entry, at);
+    at += entry.length;
+  }
+  for (const { type, data } of sections) {
+    at = out.writeUInt32BE(data.length, out.writeUInt16BE(type, at));
+    out.set(data, at);
+    at += data.length;
+  }
+  sealBlock(out, length);
+  disk.bytes.fill(0, disk.layout.journal.base + position, disk.layout.quotes.base);
+  disk.bytes.set(out, disk.layout.journal.base + position);
+  return rig.again({ disk, keeper: rig.keeper.clone(), collections: TWO });
+}
+
+const TWO = { from: 1e9, to: 1e9 };
+
+test('a block that the host wrote anew with its records and without its changes is refused', async () => {
+  const rig = await Rig.boot({ collections: TWO });
+  const [debit, credit] = [[put('a', 'debited')], [put('b', 'credited')]];
+  rig.collection('from').check(debit);
+  rig.collection('to').check(credit);
+  const { durable } = rig.log.place(entry('transfer'));
+  rig.collection('from').apply(debit);
+  rig.collection('to').apply(credit);
+  await durable;
+  const [position = 0] = await blocksOf(rig);
+  const same = await rewritten(rig, position, (sections) => sections);
+  assert.equal(await same.collection('to').get('b')?.value, '"credited"');
+  const isState = ({ type }: BlockSection): boolean => type === STATE_SECTION;
+  const changes: Record<string, (sections: BlockSection[]) => BlockSection[]> = {
+    'half of them': (sections) => sections.filter((each, i) => !isState(each) || i === sections.findIndex(isState)),
+    'all of them': (sections) => sections.filter((each) => !isState(each)),
+    'all of them, and the seal': () => [],
+    'the seal alone': (sections) => sections.filter(isState),
+  };
+  for (const [what, change] of Object.entries(changes))
+    await assert.rejects(rewritten(rig, position, change), { code: 'state' }, what);
 });
 
 test('a planted text is nowhere on the disk, neither as a value, nor as a key, label or owner', async () => {

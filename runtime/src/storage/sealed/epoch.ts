@@ -3,12 +3,16 @@
 import { RefusalError } from '../../errors.ts';
 import { type EpochSeals, epochSeals } from './seals.ts';
 
+const NOTHING = new Uint8Array();
+
 /** The epoch under which frames are sealed. Only one is present. */
 export class Epoch {
   readonly #system: string;
   #number = 0;
   #seals: EpochSeals | undefined;
   #sequence = 0;
+  /** Blocks that were sealed in this epoch. */
+  #blocks = 0;
   #broken: RefusalError | undefined;
 
   constructor(system: string) {
@@ -35,6 +39,7 @@ export class Epoch {
     this.end();
     this.#number = number;
     this.#sequence = 0;
+    this.#blocks = 0;
     this.#seals = epochSeals(key, this.#system);
     key.fill(0);
   }
@@ -42,6 +47,11 @@ export class Epoch {
   /** The next number of a frame, which no other frame gets. */
   next(): number {
     return this.#sequence++;
+  }
+
+  /** The seal of a block's facts; undefined once the store has ended. */
+  sealBlock(facts: Uint8Array): Uint8Array | undefined {
+    return this.#seals?.blocks.seal(this.#blocks++, facts, NOTHING);
   }
 
   /** Wipes the keys. */

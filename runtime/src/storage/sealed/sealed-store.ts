@@ -8,6 +8,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { fromHex, toHex } from '@enclaim/attestation/bytes';
 import { RefusalError } from '../../errors.ts';
 import type { RecordLog } from '../../log/record-log.ts';
+import type { StateSection } from '../../log/state-disk.ts';
 import { ROOM, type Room } from '../bounds.ts';
 import type { Collection } from '../collection.ts';
 import { Epoch } from './epoch.ts';
@@ -35,6 +36,8 @@ const SWEEP_MS = 1000;
 const SLICE_ROWS = 256;
 /** Share of a slot that rows may take, as its parts of eight: the rest is for names and changes. */
 const ROWS_OF_EIGHT = 6;
+/** A block without a seal has none that opens. */
+const NO_SEAL = new Uint8Array();
 /** Values that are sealed anew in one block. */
 const MOVED_BYTES = 128 * 1024;
 
@@ -210,6 +213,7 @@ export class SealedStore {
     await writer.finish(names, { position, block, prior: toHex(prior), size, root: toHex(root), time }, blob);
     await this.#step(next);
     this.#epoch.begin(next, Uint8Array.from(key));
+    log.state.sealBlocks((facts) => this.#epoch.sealBlock(facts));
     this.#least = oldest;
     log.state.hold(() => this.#least);
   }
@@ -403,7 +407,12 @@ async function load(options: SealedStoreOptions, head: SlotHead): Promise<Found>
   let time = facts.time;
   const numbers = new Map(found.kept.map((each) => [each.facts.name, each]));
   const from = { position: facts.position, prior: fromHex(facts.prior), size: facts.size };
-  await log.state.follow(from, (section, block) => {
+  let blocks = 0;
+  const onBlock = (facts: Uint8Array, seal: Uint8Array = NO_SEAL): void => {
+    // layer: blocks are whole
+    seals.blocks.open(blocks++, facts, seal);
+  };
+  const onSection = (section: StateSection, block: number): void => {
     const frame = openFrame(seals.frames, head.epoch, epoch.next(), section);
     const collection = numbers.get(frame.collection);
     if (collection === undefined)
@@ -413,7 +422,8 @@ async function load(options: SealedStoreOptions, head: SlotHead): Promise<Found>
       else collection.replay(key, place, block);
     for (const { key, from, value } of frame.moved) collection.move(key, from, value, block);
     time = Math.max(time, frame.time);
-  });
+  };
+  await log.state.follow(from, onSection, onBlock);
   clock.notBefore(time);
   for (const seal of Object.values(seals)) seal.wipe();
   return { ...found, retentions: names.collections.map(({ retention }) => retention) };

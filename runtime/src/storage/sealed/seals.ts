@@ -59,13 +59,14 @@ export interface EpochSeals {
   readonly frames: Seal;
   readonly index: Seal;
   readonly head: Seal;
+  readonly blocks: Seal;
 }
 
 /** The seals that follow from an epoch's key. */
 export function epochSeals(key: Uint8Array, system: string): EpochSeals {
   const derived = (name: string): Seal =>
     new Seal(new Uint8Array(hkdfSync('sha256', key, '', `enclaim/state/${name}/v1\0`, KEY_BYTES)), system);
-  return { frames: derived('frames'), index: derived('index'), head: derived('head') };
+  return { frames: derived('frames'), index: derived('index'), head: derived('head'), blocks: derived('blocks') };
 }
 
 /** The place that a value is sealed to. */
