@@ -62,9 +62,7 @@ export class StatedBoot {
     }
     const said = storageText(stated.version === 3 ? stated.storage : undefined);
     const begun = storageText(this.#storage());
-    // layer: stated keeper
     if (said !== begun) throw new RangeError(`the boot statement says storage ${said}, the keeper began ${begun}`);
-    // layer: keys without stated storage
     if (begun === 'none' && this.#hasKeys)
       throw new RangeError('the boot statement says storage none, and the keeper has given a key');
     if (this.#digest !== null) throw new RangeError('a second boot statement');
@@ -80,7 +78,6 @@ export class StatedBoot {
    * @throws RangeError once a statement was taken that names no storage
    */
   useKeeper(): void {
-    // layer: no keys after a statement without storage
     if (this.#digest !== null && !this.#hasStorage)
       throw new RangeError('the boot statement names no storage, so this boot has no keeper');
     this.#hasKeys = true;

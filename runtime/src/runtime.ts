@@ -306,13 +306,11 @@ async function storeOf(
   const { system, collections } = admission.policy;
   const sealed = Object.entries(collections).filter(([, { storage }]) => storage === 'sealed');
   const [first] = sealed;
-  // layer: stored state is not written over
   if (first === undefined) {
     if (await SealedStore.isOn(log))
       throw new RefusalError('state', 'the disk has stored state, and no collection of the policy is sealed');
     return undefined;
   }
-  // layer: a keeper for what is sealed
   if (keeper === undefined) {
     const names = sealed.map(([name]) => name).join(', ');
     const pointer = `/collections/${first[0]}/storage`;

@@ -75,8 +75,8 @@ export async function bitsTold({ top }: EngineState, kept: Kept, bits: number = 
     stall: 60_000,
     handlers: `${top(text.length)} exports.handlers = {
       'lab.v1.Lab/Put': async ({ text }, ctx) => {
-        if (text) await ctx.store.cases.put('secret', text);
-        else return { words: Array.from({ length: ${text.length} }, (_, i) => String(look(i))) };
+        if (text) await ctx.store.cases.put('secret', text); // which stays if the call ends well
+        return { words: text ? [] : Array.from({ length: ${text.length} }, (_, i) => String(look(i))) };
       },
       'lab.v1.Lab/Sum': async ({ key }, ctx) => {
         if ((await ctx.store.cases.get('secret'))[Number(key)] === '1') leave(Number(key));

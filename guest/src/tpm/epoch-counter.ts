@@ -106,7 +106,6 @@ export class EpochCounter {
       const state = await counter.state();
       if (state === 'absent' && (await beginning.state()) === 'absent') found.free ??= { counter, beginning };
       if (state === 'absent' || state === 'other') continue;
-      // layer: one counter for a set of registers
       if (found.ours !== undefined) throw new TpmError('unusable', 'two counters for the same registers');
       found.ours = { counter, beginning };
     }

@@ -103,7 +103,6 @@ export class TpmKeeper implements Keeper {
     return this.#queue.run(async () => {
       if (!this.#isSealed) throw new RangeError('no key is sealed to the next epoch');
       const { left, at } = this.#refilled();
-      // layer: rate of epochs
       if (left < 1) throw new RangeError('more epochs than one a minute');
       const { epoch, kept } = await this.#epochs.present();
       if (kept === undefined) throw new TpmError('unusable', 'the counter is gone');

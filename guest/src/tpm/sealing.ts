@@ -127,7 +127,6 @@ export async function unseal(
   const stored = decodeWhole(sealed, blob, 'a sealed secret');
   const made = decodeWhole(creationData, stored.creationData, 'TPMS_CREATION_DATA');
   const sameRegisters = equalBytes(pcrSelection.encode(made.selection), pcrSelection.encode(selection));
-  // layer: provenance of the blob
   if (!sameRegisters || !equalBytes(made.pcrDigest, digestOf(selection, sealedUnder))) {
     throw new TpmError('provenance', 'the secret was sealed under other registers');
   }

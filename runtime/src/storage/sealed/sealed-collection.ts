@@ -185,7 +185,6 @@ export class SealedCollection implements Collection {
   moving(values: ReadonlyMap<string, ReadValue>): Carried {
     const moved = [...values].flatMap(([key, { bytes, from }]) => {
       const held = this.#shared.table.get(this.facts.number, keyBytes(key));
-      // layer: values that changed while they were read stay
       if (held?.value === undefined || held.value.position !== from) {
         bytes.fill(0);
         return [];
@@ -359,7 +358,6 @@ export class SealedCollection implements Collection {
   /** A change has become durable. */
   #land(change: Changed & { readonly isNew: boolean }, block: number): void {
     const { key, place, isNew } = change;
-    // layer: a value that stays is held where it is
     if (!isNew && place?.value !== undefined) this.settle(key, this.staying(key, place));
     else this.settle(key, place, block);
     if (this.#pending.get(key) === change) this.#pending.delete(key);

@@ -409,7 +409,6 @@ async function load(options: SealedStoreOptions, head: SlotHead): Promise<Found>
   const from = { position: facts.position, prior: fromHex(facts.prior), size: facts.size };
   let blocks = 0;
   const onBlock = (facts: Uint8Array, seal: Uint8Array = NO_SEAL): void => {
-    // layer: blocks are whole
     seals.blocks.open(blocks++, facts, seal);
   };
   const onSection = (section: StateSection, block: number): void => {
