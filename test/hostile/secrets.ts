@@ -9,6 +9,7 @@ import { OWNER_METADATA, Secrets } from '@enclaim/attestation/secrets';
 import { type AttestedChannel, connect } from '@enclaim/client';
 import { MAX_FALSE_PROOFS } from '../../runtime/src/channel/secret-owner.ts';
 import type * as serviceModule from '../../runtime/src/channel/secrets-service.ts';
+import type * as vaultModule from '../../runtime/src/egress/vault.ts';
 import { prefixed } from '../support/requests.ts';
 import {
   type Asked,
@@ -24,6 +25,9 @@ import type { Attack } from './attack.ts';
 import { weakened } from './weakened.ts';
 
 const SERVICE = 'runtime/src/channel/secrets-service.ts';
+const VAULT = 'runtime/src/egress/vault.ts';
+/** The layer of the vault; all others are the service's. */
+const RECORDED = 'record before secret';
 const TOKEN = 'sk-of-the-attacker';
 const { put, remove } = Secrets.method as Record<'put' | 'remove', DescMethod>;
 const tokenOf = (value: string = TOKEN, name = 'mailer-token'): Asked =>
@@ -38,16 +42,22 @@ interface Scene {
   isTaken(channel: AttestedChannel, asked: Asked, proof: Buffer): Promise<boolean>;
 }
 
+/** The service or its vault without a layer. */
+async function without(off: readonly string[]): Promise<SecretsServerOptions> {
+  if (off.length === 0) return {};
+  if (!off.includes(RECORDED))
+    return { Service: ((await import(weakened(SERVICE, { off }))) as typeof serviceModule).SecretsService };
+  const { VolatileVault } = (await import(weakened(VAULT, { off }))) as typeof vaultModule;
+  return { vault: new VolatileVault(Date.now) };
+}
+
 /** Plays an attack against the service, whole or with a layer off. */
 async function against(
   off: readonly string[],
   act: (scene: Scene) => Promise<boolean>,
   options: SecretsServerOptions = {},
 ): Promise<boolean> {
-  const Service = off.length > 0 && {
-    Service: ((await import(weakened(SERVICE, { off }))) as typeof serviceModule).SecretsService,
-  };
-  const server = await startSecretsServer({ ...options, ...Service });
+  const server = await startSecretsServer({ ...options, ...(await without(off)) });
   const channels: AttestedChannel[] = [];
   const open = async (): Promise<AttestedChannel> => {
     const channel = await connect(server.target, { references: server.references });
@@ -160,7 +170,7 @@ export const secretAttacks: readonly Attack[] = [
   ),
   // Whoever can fill the log would have secrets come and go unseen.
   attackOf(
-    'record before secret',
+    RECORDED,
     'bring a secret while the log cannot be written',
     async ({ server, open, isTaken }) => {
       const channel = await open();
