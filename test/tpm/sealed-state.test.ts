@@ -20,7 +20,7 @@ import { booted, cutAfter, machine } from '../support/keeper-boots.ts';
 function asked(keeper: TpmKeeper): Keeper {
   const platform = { keeper: { ...bound(keeper), begun: () => keeper.begun } };
   return askedKeeper('tpm', async (_, question) => {
-    const parts = { platform, stated: {} } as unknown as Parameters<typeof answerTo>[1];
+    const parts = { platform, stated: { useKeeper: () => {} } } as unknown as Parameters<typeof answerTo>[1];
     return (await answerTo(question(0) as Question, parts)) as Answer as never;
   });
 }
