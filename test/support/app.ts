@@ -16,7 +16,11 @@ export function clinicBundle(): Promise<BuiltBundle> {
 
 /** The policy of examples/clinic with its cases in memory. */
 export async function volatileClinic(): Promise<string> {
-  const sealed = await readFile(join(clinic, 'policy.yaml'), 'utf8');
+  return volatileOf(await readFile(join(clinic, 'policy.yaml'), 'utf8'));
+}
+
+/** That policy's text with its cases in memory. */
+export function volatileOf(sealed: string): string {
   const kept = sealed.replace(
     '    retention: P30D\n\nstorage: { epoch: PT10M }\n',
     '    storage: volatile\n    retention: P30D\n',

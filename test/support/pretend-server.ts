@@ -34,6 +34,7 @@ import { type Attested, attestConnection } from '../../runtime/src/channel/hands
 import { QuoteBatcher } from '../../runtime/src/hardware/quote-batch.ts';
 import { ReceiptSigner } from '../../runtime/src/log/receipts.ts';
 import { type FakeAttestationKey, fakeAttestationKey } from '../fakes/attestation-key.ts';
+import { volatileOf } from './app.ts';
 import { pretendMachine } from './pretend-machine.ts';
 
 /** What may be other than in an honest server. */
@@ -91,7 +92,7 @@ export interface PretendServer {
 /** The echo service's name. */
 export const ECHO = '/test.v1.Echo/';
 
-const policyText = readFileSync(join(import.meta.dirname, '../../examples/clinic/policy.yaml'), 'utf8');
+const policyText = volatileOf(readFileSync(join(import.meta.dirname, '../../examples/clinic/policy.yaml'), 'utf8'));
 
 /** The clinic's policy, with an owner's key where one is given. */
 export function policyOf(owner?: Ed25519Text): string {
