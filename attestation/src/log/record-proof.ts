@@ -149,7 +149,7 @@ async function signedCheckpoint(
   { checkpoint: note }: LogProof,
   { keys, log }: CurrentBootStatement,
 ): Promise<{ readonly text: string; readonly checkpoint: Checkpoint }> {
-  const raw = fromBase64Url(keys.log.slice('ed25519:'.length));
+  const raw = parsePart('format', 'log key', keys.log.slice('ed25519:'.length), fromBase64Url);
   const key = noteKey(log.origin, 'ed25519', raw);
   try {
     const { text } = await verifyNote(note, [key]);
