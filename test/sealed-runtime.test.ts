@@ -121,3 +121,17 @@ test('another policy, by one character, does not open what is sealed, and does n
   await boot();
   assert.deepEqual(await called('Get', { key: NOTE.key }), { long: NOTE.text });
 });
+
+test('a policy that seals nothing does not write over what another has sealed', async () => {
+  const sealed = await readFile(join(APP, 'policy.yaml'), 'utf8');
+  const [said = ''] = sealed.replaceAll('storage: sealed', 'storage: volatile').split(/^claims:/m);
+  const policy = `${said}claims: []\n`;
+  await writeFile(at('volatile.yaml'), policy);
+  const refused = (error: unknown): boolean =>
+    error instanceof RefusalError &&
+    error.code === 'state' &&
+    /no collection of the policy is sealed/.test(error.message);
+  await assert.rejects(boot(await bundleOf(at('volatile.yaml'))), refused);
+  await boot();
+  assert.deepEqual(await called('Get', { key: NOTE.key }), { long: NOTE.text });
+});

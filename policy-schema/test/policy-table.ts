@@ -826,7 +826,7 @@ export const INVALID: readonly Row[] = [
   [
     'a credential that nobody can bring',
     credential('header: authorization, secret: token'),
-    ['conflict 24:17 subprocessors.mailer.credential: nobody could bring the secret: system.owner.key is none'],
+    ['conflict 24:17 subprocessors.mailer.credential: no owner could bring the secret: system.owner.key is none'],
   ],
   [
     'epochs shorter than a minute',

@@ -107,7 +107,7 @@ for (const [name, change] of Object.entries(CHANGES)) {
     const refused = { name: 'ImageError', code: 'hash-mismatch', message: new RegExp(`remove ${at}`) };
     await assert.rejects(unpackPackages(inputs, options), refused);
     await assert.rejects(unpackPackages(inputs, options, known), refused);
-    // The hash is what decides: whoever could write it could let anything in.
+    // The hash is what decides: an attacker who could write it could let anything in.
     const other = { [keyOf(inputs)]: digestOfTree(await treeOfFolder(at)) };
     assert.equal(await unpackPackages(inputs, options, other), at);
   });

@@ -173,7 +173,7 @@ function conflicts(policy: Policy, absent: Absent): PolicyIssue[] {
     }
   }
   for (const [id, { credential }] of Object.entries(policy.subprocessors)) {
-    const message = 'nobody could bring the secret: system.owner.key is none';
+    const message = 'no owner could bring the secret: system.owner.key is none';
     const nobody = system.owner.key === 'none' && !absent('/system/owner/key');
     conflict(credential !== undefined && nobody, ['subprocessors', id, 'credential'], message);
   }
