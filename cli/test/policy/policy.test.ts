@@ -10,6 +10,7 @@ import { buildBundle, findApp } from '@enclaim/image';
 import { type ClaimKind, digestOfCanonical } from '@enclaim/policy-schema/admission';
 import { CLAIM_KINDS } from '@enclaim/policy-schema/claims';
 import { HELD_CLAIMS } from '@enclaim/runtime/hindrances';
+import { volatileClinic } from '../../../test/support/app.ts';
 import { startPretendServer } from '../../../test/support/pretend-server.ts';
 import { CLINIC, clinic, enclaim, folder } from './run-command.ts';
 
@@ -80,7 +81,7 @@ test('policy explain lists all claims by strength and by control, and what none 
 });
 
 test('policy show, digest, explain and diff read the policy that a bundle, evidence or a receipt holds', async () => {
-  const made = clinic();
+  const made = await clinicOfServer();
   const { bytes } = await buildBundle(await findApp(made));
   const server = await startPretendServer();
   const channel = await connect(server.target, { references: server.references });
@@ -126,7 +127,7 @@ test('policy show, digest, explain and diff read the policy that a bundle, evide
 
 test('policy digest asks a running machine for its policy, and takes no stranger at their word', async () => {
   const server = await startPretendServer();
-  const made = clinic();
+  const made = await clinicOfServer();
   try {
     writeFileSync(join(made, 'references.json'), JSON.stringify(server.references));
     const asked = await enclaim(made, 'policy', 'digest', server.target, '--references', 'references.json');
@@ -163,3 +164,10 @@ test('policy interfaces prints what the clinic pins', async () => {
       .map((line) => line.split(' ')[0]),
   );
 });
+
+/** A copy of the clinic under the policy that the pretend server runs: it has no keeper of keys. */
+async function clinicOfServer(): Promise<string> {
+  const made = clinic();
+  writeFileSync(join(made, 'policy.yaml'), await volatileClinic());
+  return made;
+}
