@@ -55,7 +55,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
   },
   client: {
     description: 'A gRPC client that verifies quote, image and policy before it sends',
-    public: ['.', './log', './network', './offline', './proof', './proxy'],
+    public: ['.', './log', './network', './offline', './proof', './proxy', './secrets', './witness'],
   },
 };
 /** Rooms that only the command needs: their files are part of its package. */
@@ -94,6 +94,9 @@ for (const room of [...Object.keys(ROOMS), ...CARRIED]) {
   for (const [path, file] of Object.entries((await packageOf(room)).exports ?? {}))
     entries.set(`@enclaim/${room}${path.slice(1)}`, { room, path, file: join(room, file) });
 }
+
+/** The paths of a room's package that anyone may import; its other paths are internal. */
+export const publicPaths = (room: string): readonly string[] => ROOMS[room]?.public ?? [];
 
 /** Packs everything into a folder. */
 export async function packAll(folder: string): Promise<Packed[]> {

@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, describe, test } from 'node:test';
-import { type Packed, packAll } from '../scripts/pack.ts';
+import { type Packed, packAll, publicPaths } from '../scripts/pack.ts';
 import { clinicBundle } from './support/app.ts';
 import { type AttestedRuntime, bootAttested } from './support/attested-runtime.ts';
 import { HANGS_MS } from './support/eventually.ts';
@@ -33,6 +33,17 @@ const nameOf = (specifier: string): string =>
     .split('/')
     .slice(0, specifier.startsWith('@') ? 2 : 1)
     .join('/');
+
+test('the page of packages names each public path of theirs, and no other', async () => {
+  const page = await readFile(join(root, 'docs/client/typescript.md'), 'utf8');
+  for (const { name } of packed.filter((each) => /^@enclaim\/(?!app$)/.test(each.name))) {
+    const row = page.split('\n').find((line) => line.startsWith(`| \`${name}\` |`)) ?? '';
+    const named = [...row.matchAll(/`(\.(?:\/[^`]+)?)`/g)].map(([, path]) => path).sort();
+    const open = publicPaths(name.slice('@enclaim/'.length));
+    assert.notEqual(named.length, 0, name);
+    assert.deepEqual(named, [...open].sort(), name);
+  }
+});
 
 describe('installed into an empty folder', needs('npm registry'), () => {
   let server: AttestedRuntime;
