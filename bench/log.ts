@@ -19,6 +19,9 @@ import { scratchFolder } from './scratch.ts';
 
 const MIB = 1024 * 1024;
 const ROUNDS = 3;
+/** Rounds before those, in which the engine compiles what runs often. */
+const WARM_ROUNDS = 1;
+const WARM_PAIRS = 500;
 const SECONDS = 1.5;
 const SECTOR = 512;
 /** Bytes of a record of this bench. */
@@ -107,20 +110,61 @@ async function writes(device: Device, size: number, writers: number): Promise<Ap
   return { rate: records / seconds, cpu: (user + system) / records, p50: middle(times) };
 }
 
+/**
+ * Waits of a caller for its record, one at a time, and for the write alone of as many sectors, in
+ * pairs on one disk.
+ */
+async function pairs(count: number): Promise<void> {
+  const size = 96 * MIB;
+  await using logDevice = (await openDevice(await diskOf(size))) as Awaited<ReturnType<typeof open>>;
+  await using bareDevice = (await openDevice(await diskOf(size))) as Awaited<ReturnType<typeof open>>;
+  const log = await RecordLog.open(logDevice, size);
+  const block = Buffer.alloc(2 * SECTOR);
+  const found: { log: number; bare: number }[] = [];
+  const logged = async (): Promise<number> => {
+    const began = performance.now();
+    await log.place(record()).durable;
+    return performance.now() - began;
+  };
+  const bare = async (at: number): Promise<number> => {
+    const began = performance.now();
+    await bareDevice.write(block, 0, block.length, at);
+    return performance.now() - began;
+  };
+  for (let i = 0; i < count + WARM_PAIRS; i++) {
+    // Whichever comes first: the second finds the disk's queue as the first left it.
+    const one = i % 2 === 0 ? await logged() : undefined;
+    const other = await bare(i * block.length);
+    const pair = { log: one ?? (await logged()), bare: other };
+    if (i >= WARM_PAIRS) found.push(pair);
+  }
+  const [durable, alone] = [middle(found.map(({ log }) => log)), middle(found.map(({ bare }) => bare))];
+  const between = middle(found.map(({ log, bare }) => log - bare));
+  console.log(
+    `\n${count} pairs, one writer, ms p50: record ${durable.toFixed(3)}, its write alone ${alone.toFixed(3)}, ` +
+      `difference ${(durable - alone).toFixed(3)}, within a pair ${between.toFixed(3)}`,
+  );
+}
+
 async function compareAppends(): Promise<void> {
   console.log(`\nDurable appends, ${ROUNDS} rounds in turn, medians: a second, µs of processor a record, ms p50`);
   const size = 96 * MIB;
   for (const writers of [1, 16, 64, 256]) {
     const found: Record<'writes' | 'chain' | 'tree', Appends[]> = { writes: [], chain: [], tree: [] };
-    for (let round = 0; round < ROUNDS; round++) {
+    for (let round = -WARM_ROUNDS; round < ROUNDS; round++) {
       const [one, other] = [await diskOf(size), await diskOf(size)];
       await using chainDevice = (await openDevice(one)) as Awaited<ReturnType<typeof open>>;
       const chain = await ChainLog.open(chainDevice, size);
-      found.chain.push(await appends(() => chain.place(chained()), writers));
+      const chainAppends = await appends(() => chain.place(chained()), writers);
       await using treeDevice = (await openDevice(other)) as Awaited<ReturnType<typeof open>>;
       const tree = await RecordLog.open(treeDevice, size);
-      found.tree.push(await appends(() => tree.place(record()), writers));
-      found.writes.push(await writes(treeDevice, size, writers));
+      const treeAppends = await appends(() => tree.place(record()), writers);
+      const alone = await writes(treeDevice, size, writers);
+      if (round >= 0) {
+        found.chain.push(chainAppends);
+        found.tree.push(treeAppends);
+        found.writes.push(alone);
+      }
       for (const path of [one, other]) await rm(path);
     }
     const line = (each: readonly Appends[]): string =>
@@ -220,6 +264,7 @@ async function ring(records: number): Promise<void> {
 
 try {
   await compareAppends();
+  await pairs(3000);
   if (!process.argv.includes('--appends')) await readings();
 } finally {
   await rm(folder, { recursive: true });

@@ -5,9 +5,9 @@
 
 import { concat, setU64be } from '@enclaim/attestation/bytes';
 import { sha256 } from '@enclaim/attestation/digest';
-import { SECTION_PREFIX_BYTES, STATE_SECTION } from '@enclaim/attestation/log-disk';
+import { HASH_BYTES, SECTION_PREFIX_BYTES, STATE_SECTION } from '@enclaim/attestation/log-disk';
 import { RefusalError } from '../errors.ts';
-import type { Batch, Carried } from './commit-queue.ts';
+import type { Batch, Carried, Waiting } from './commit-queue.ts';
 
 /** Bytes that a part takes in its block. */
 export function carriedBytes({ length }: Pick<Carried, 'length'>): number {
@@ -25,19 +25,26 @@ export function sectionOf(part: Carried): { readonly type: number; readonly data
 /** Facts of a block that its seal binds: its records, and the sealed parts beside them. */
 export interface BlockFacts {
   readonly first: number;
-  /** Leaf hashes of its records. */
-  readonly records: readonly Uint8Array[];
+  /** Leaf hashes of its records, one behind the other. */
+  readonly leaves: Uint8Array;
   readonly parts: readonly Uint8Array[];
 }
 
 /** The bytes of these facts: three numbers of 8 bytes each, and hashes. */
-export function blockFactsBytes({ first, records, parts }: BlockFacts): Uint8Array {
-  const counts = [first, records.length, parts.length].map((count) => {
+export function blockFactsBytes({ first, leaves, parts }: BlockFacts): Uint8Array {
+  const counts = [first, leaves.length / HASH_BYTES, parts.length].map((count) => {
     const bytes = new Uint8Array(8);
     setU64be(bytes, 0, count);
     return bytes;
   });
-  return concat(...counts, ...records, ...parts.map((part) => sha256(part)));
+  return concat(...counts, leaves, ...parts.map((part) => sha256(part)));
+}
+
+/** Leaf hashes of records that are being written, one behind the other. */
+export function leavesOf(records: readonly Pick<Waiting, 'hash'>[]): Uint8Array {
+  const leaves = Buffer.allocUnsafe(records.length * HASH_BYTES);
+  for (const [i, { hash }] of records.entries()) leaves.write(hash, i * HASH_BYTES, 'hex');
+  return leaves;
 }
 
 /**

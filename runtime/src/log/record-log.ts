@@ -3,7 +3,7 @@
  * before anything that it covers leaves.
  */
 
-import { equalBytes, fromHex } from '@enclaim/attestation/bytes';
+import { equalBytes } from '@enclaim/attestation/bytes';
 import type { DigestText, Sha256 } from '@enclaim/attestation/digest';
 import { DecodeError } from '@enclaim/attestation/errors';
 import {
@@ -40,7 +40,7 @@ import {
 } from '@enclaim/attestation/record';
 import type { Tile } from '@enclaim/attestation/tlog';
 import { RefusalError } from '../errors.ts';
-import { type BlockFacts, Carriage, carriedBytes, sectionOf } from './carried.ts';
+import { type BlockFacts, Carriage, carriedBytes, leavesOf, sectionOf } from './carried.ts';
 import { type Batch, type Carried, CommitQueue } from './commit-queue.ts';
 import type { Device } from './device.ts';
 import { EarlierBoots, fitsLog, type QuotedLog } from './earlier-boots.ts';
@@ -462,8 +462,8 @@ export class RecordLog {
       if (batch === undefined) return;
       const quotes = this.#takeSections(batch);
       const parts = batch.carried.map(sectionOf);
-      const facts = { first: this.#durable.size, ...factsOf(batch, parts) };
-      const all = [...quotes, ...parts, ...this.state.sealsOf(facts)];
+      const seals = this.state.sealsOf(() => factsOf(this.#durable.size, batch, parts));
+      const all = [...quotes, ...parts, ...seals];
       const { tree, sections } = await this.#writer.commit(batch.records, batch.bytes, all);
       this.#durable = tree;
       if (quotes.length > 0) this.#before = this.#writer.last;
@@ -552,8 +552,8 @@ export class RecordLog {
 }
 
 /** Records and sealed parts of a batch, as the seal of its block has them. */
-function factsOf({ records }: Batch, parts: readonly BlockSection[]): Omit<BlockFacts, 'first'> {
-  return { records: records.map(({ hash }) => fromHex(hash)), parts: parts.map(({ data }) => data) };
+function factsOf(first: number, { records }: Batch, parts: readonly BlockSection[]): BlockFacts {
+  return { first, leaves: leavesOf(records), parts: parts.map(({ data }) => data) };
 }
 
 const KNOWN_SECTIONS: readonly number[] = [QUOTE_SECTION, STATE_SECTION, SEAL_SECTION];

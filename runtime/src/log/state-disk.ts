@@ -1,7 +1,7 @@
 /** The parts of a log's disk that have sealed state: two slots, and sections of the journal. */
 
 import { readSync } from 'node:fs';
-import { equalBytes } from '@enclaim/attestation/bytes';
+import { equalBytes, join } from '@enclaim/attestation/bytes';
 import { DecodeError } from '@enclaim/attestation/errors';
 import {
   type Block,
@@ -42,7 +42,7 @@ export class StateDisk {
   readonly #writer: LogWriter;
   readonly #device: Pick<Device, 'fd'>;
   /** Seals the facts of a block; undefined where no sealed state is. */
-  #seal: (facts: Uint8Array) => Uint8Array | undefined = () => undefined;
+  #seal: ((facts: Uint8Array) => Uint8Array | undefined) | undefined;
   /** Position from which on the journal must not be overwritten, whatever records are forgotten. */
   #least: () => number = () => Number.POSITIVE_INFINITY;
 
@@ -82,9 +82,13 @@ export class StateDisk {
     this.#seal = seal;
   }
 
-  /** The sections that seal a block. */
-  sealsOf(facts: BlockFacts): readonly BlockSection[] {
-    const data = this.#seal(blockFactsBytes(facts));
+  /**
+   * The sections that seal a block.
+   *
+   * **Cost**: its facts are put together only where something seals them.
+   */
+  sealsOf(facts: () => BlockFacts): readonly BlockSection[] {
+    const data = this.#seal?.(blockFactsBytes(facts()));
     return data === undefined ? [] : [{ type: SEAL_SECTION, data }];
   }
 
@@ -167,7 +171,7 @@ export class StateDisk {
 /** The facts of a block as it was read. */
 function factsOf({ first, entries, sections }: Block): Uint8Array {
   const parts = sections.flatMap(({ type, data }) => (type === STATE_SECTION ? [data] : []));
-  return blockFactsBytes({ first, records: entries.map((entry) => leafHash(entry)), parts });
+  return blockFactsBytes({ first, leaves: join(entries.map((entry) => leafHash(entry))), parts });
 }
 
 function gone({ size, position }: JournalEnd, options?: ErrorOptions): RefusalError {
