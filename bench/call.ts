@@ -141,7 +141,7 @@ const { admission, pool } = lab;
 const boot = new Uint8Array(32);
 const NO_RECEIPT = Promise.resolve([new Uint8Array(300)]);
 const { signal } = new AbortController();
-const memory = { place: () => ({ index: 0, hash: ZERO_HASH, durable: Promise.resolve() }) };
+const memory = { place: () => ({ index: 0, hash: ZERO_HASH, durable: Promise.resolve() }), pending: undefined };
 const unsigned = { sign: () => ({ batch: NO_RECEIPT, index: 0 }) };
 
 async function through(calls: Calls, bytes: Buffer): Promise<Buffer> {

@@ -79,7 +79,7 @@ function boot(durable: () => Promise<void> = async () => {}) {
   const calls = new Calls({
     admission: lab.admission,
     pool: { run: (call) => run(call) },
-    log: { place: () => ({ index: 0, hash: ZERO_HASH, durable: durable() }) },
+    log: { place: () => ({ index: 0, hash: ZERO_HASH, durable: durable() }), pending: undefined },
     receipts: new ReceiptSigner(() => new Uint8Array(64)),
     boot: new Uint8Array(32),
     clock: new BootClock(anchorTime()),

@@ -44,7 +44,7 @@ async function watch(
     admission: lab.admission,
     pool,
     // Each record takes another time to become durable.
-    log: { place: () => ({ index: 0, hash: ZERO_HASH, durable: sleep(Math.random() * 5) }) },
+    log: { place: () => ({ index: 0, hash: ZERO_HASH, durable: sleep(Math.random() * 5) }), pending: undefined },
     receipts: new ReceiptSigner(() => new Uint8Array(64)),
     boot: new Uint8Array(32),
     clock: new BootClock(anchorTime()),

@@ -77,6 +77,7 @@ describe('a call that does not end well changes nothing', () => {
   test('one whose record the log does not take', async () => {
     let full = true;
     const log = {
+      pending: undefined,
       place: () => {
         if (full) throw new RefusalError('log', 'the log is full');
         return { index: 0, hash: ZERO_HASH, durable: Promise.resolve() };

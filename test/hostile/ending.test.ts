@@ -185,7 +185,7 @@ describe('messages that a worker sends behind its last word', () => {
     const over = Promise.withResolvers<void>();
     const calls = new Calls({
       ...{ admission: lab.admission, pool, boot: new Uint8Array(32), clock: new BootClock(anchorTime()) },
-      log: { place: () => ({ index: 0, hash: ZERO_HASH, durable: Promise.resolve() }) },
+      log: { place: () => ({ index: 0, hash: ZERO_HASH, durable: Promise.resolve() }), pending: undefined },
       receipts: new ReceiptSigner(() => new Uint8Array(64)),
     });
     const { status } = await calls.answer(method, {

@@ -1,11 +1,13 @@
 /** Attacks of the host by the disk of the log: it fails, lies, and is put back. */
 
+import { fromJson, toBinary } from '@bufbuild/protobuf';
 import { blockLength, LogDisk, sealBlock, sectors, writeBlockHead } from '@enclaim/attestation/log-disk';
 import type { Device } from '../../runtime/src/log/device.ts';
 import * as whole from '../../runtime/src/log/record-log.ts';
 import { entry, FakeDisk, numbers } from '../../runtime/test/log/support.ts';
+import { HANGS_MS } from '../support/eventually.ts';
 import { openLab } from '../support/lab.ts';
-import { type Attack, lasts, settling } from './attack.ts';
+import { type Attack, comes, lasts, settling } from './attack.ts';
 import { onSource, passes } from './source-attack.ts';
 import { weakened } from './weakened.ts';
 
@@ -48,6 +50,21 @@ async function tells(log: Log, disk: FakeDisk, index: number, reason: string): P
   const [read] = await (await openOn(log, disk)).entries(index, 1);
   return read !== undefined && Buffer.from(read).includes(`"reason":"${reason}"`);
 }
+
+const LOOKS: Readonly<Record<string, string>> = {
+  'a value': "{ flag: (await ctx.store.cases.get('new')) !== null }",
+  'that a value is gone': "{ flag: (await ctx.store.cases.get('old')) === null }",
+  'which keys there are': '{ words: await ctx.store.cases.list() }',
+};
+/** Attacks of streams that tell what a disk has not taken yet. */
+const streamed = Object.entries(LOOKS).map(([name, look]): Attack => {
+  const layer = 'streams tell what is durable';
+  return {
+    ...{ group: 'host', name: `learn ${name} from a stream before a disk holds it`, layer },
+    attempt: () => tellsUnwritten(look, []),
+    control: () => tellsUnwritten(look, [layer]),
+  };
+});
 
 const ANY_ORDER: readonly string[] = ['position of a block', 'blocks name the one before', 'tree of the last blocks'];
 const EIO = (): Error => Object.assign(new Error('EIO: i/o error, write'), { code: 'EIO' });
@@ -231,7 +248,58 @@ export const diskAttacks: readonly Attack[] = [
     attempt: () => unrecorded([]),
     control: () => unrecorded(['no log, no response']),
   },
+  ...streamed,
 ];
+
+/** Milliseconds that a message has to leave that nothing keeps back. */
+const WINDOW_MS = 300;
+
+/**
+ * Whether a stream tells what another call has changed while the record of that change is on no
+ * disk.
+ *
+ * @param look the message that a handler makes of the collection
+ */
+async function tellsUnwritten(look: string, off: readonly string[]): Promise<boolean> {
+  const { Calls } = await import(weakened(CALLS, { off }));
+  let isStuck = false;
+  const durable = (): Promise<void> => (isStuck ? new Promise(() => {}) : Promise.resolve());
+  const handlers = {
+    Put: `const [act, key] = request.key.split(' ');
+      await (act === 'put' ? ctx.store.cases.put(key, {}) : ctx.store.cases.delete(key));
+      return {}`,
+    Chat: `for await (const _ of request) yield ${look}`,
+  };
+  const policy = { returns: ['personal', 'operational'] };
+  const lab = await openLab({ handlers, policy, Calls, durable });
+  const chat = lab.admission.exposed.find(({ descriptor }) => descriptor.name === 'Chat');
+  const [asked, over] = [Promise.withResolvers<void>(), new AbortController()];
+  try {
+    if (chat === undefined) throw new TypeError('no Chat');
+    await lab.call('Put', { key: 'put old' });
+    let [taken, left] = [0, 0];
+    void lab.calls.answer(chat, {
+      next: async () => {
+        const at = taken++;
+        if (at > 1) await (at === 2 ? asked.promise : new Promise(() => {}));
+        return toBinary(chat.descriptor.input, fromJson(chat.descriptor.input, { key: 'k' }));
+      },
+      send: async () => void left++,
+      signal: over.signal,
+    });
+    // The second reads after the first was sent, so that its label is all that the call comes to have.
+    if (await lasts(() => left === 2, HANGS_MS)) throw new Error('the stream says nothing');
+    isStuck = true;
+    for (const key of ['put new', 'delete old']) void lab.call('Put', { key });
+    const isPlaced = (): boolean => lab.records.filter(({ method }) => method === 'lab.v1.Lab/Put').length === 3;
+    if (await lasts(isPlaced, HANGS_MS)) throw new Error('nothing is changed');
+    asked.resolve();
+    return await comes(() => left === 3, WINDOW_MS);
+  } finally {
+    over.abort(new Error('the caller has gone'));
+    lab.close();
+  }
+}
 
 /** The head of a block of so many bytes at a position, and nothing behind it. */
 function announcing(length: number, position: number): Uint8Array {
@@ -245,7 +313,7 @@ async function unrecorded(off: readonly string[]): Promise<boolean> {
   const { Calls } = await import(weakened(CALLS, { off }));
   const durable = Promise.reject(EIO());
   durable.catch(() => {}); // where it is not waited for, nothing says so
-  const log = { place: () => ({ index: 0, hash: whole.ZERO_HASH, durable }) };
+  const log = { place: () => ({ index: 0, hash: whole.ZERO_HASH, durable }), pending: undefined };
   const lab = await openLab({ handlers: { Sum: 'return { key: request.key }' }, Calls, log });
   try {
     return (await lab.call('Sum', { key: 'k' })).status === 0;

@@ -166,7 +166,7 @@ export interface LabOptions {
   readonly Classes?: typeof WorkerClasses;
   /** Another partition than that of the policy. */
   readonly classes?: (of: readonly WorkerClass[]) => readonly WorkerClass[];
-  readonly log?: Pick<RecordLog, 'place'>;
+  readonly log?: Pick<RecordLog, 'place' | 'pending'>;
   /** The clock of retention. */
   readonly monotonic?: () => number;
 }
@@ -200,9 +200,12 @@ export async function openLab({
   const records: Entry[] = [];
   const lost: string[] = [];
   const memory = {
+    pending: undefined as Promise<unknown> | undefined,
     place: (entry: Entry) => {
       records.push(entry);
-      return { index: records.length - 1, hash: ZERO_HASH, durable: durable() };
+      const written = durable();
+      memory.pending = written;
+      return { index: records.length - 1, hash: ZERO_HASH, durable: written };
     },
   };
   const code = typeof handlers === 'string' ? handlers : bundleOf(handlers);

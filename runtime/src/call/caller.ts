@@ -55,7 +55,7 @@ export interface Answer {
 export interface CallsOptions {
   readonly admission: Admission;
   readonly pool: Pick<WorkerClasses, 'run'>;
-  readonly log: Pick<RecordLog, 'place'>;
+  readonly log: Pick<RecordLog, 'place' | 'pending'>;
   /** The policy's sealed collections by name. Absent: it has none. */
   readonly sealed?: ReadonlyMap<string, Collection>;
   readonly receipts: Pick<ReceiptSigner, 'sign'>;

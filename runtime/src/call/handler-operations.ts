@@ -85,6 +85,7 @@ export class HandlerOperations {
         return operation.kind === 'egress' ? egress.call(operation) : egress.release(operation);
       default: {
         const made = context.perform(operation);
+        ledger.looked();
         // Neither a `get` of a missing key nor a `delete` counts as work on local data
         // (sovereignty).
         // layer: only work that is done counts (off: true)

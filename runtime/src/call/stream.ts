@@ -171,12 +171,22 @@ export class ResponseWriter {
 
   /** Sends response messages in order: a receipt commits to the order in which they leave. */
   send(json: WorkerText): Promise<JsonText> {
-    const turn = this.#sendAfter(this.#sent, json);
+    const turn = this.#sendAfter(this.#sent, json, this.#ledger.seen);
     this.#sent = turn.catch(() => {});
     return turn;
   }
 
-  async #sendAfter(before: Promise<unknown> | undefined, json: WorkerText): Promise<JsonText> {
+  /**
+   * **Trust**: what another call has stored is read before it is durable. If a message of it left
+   * at once, and the power went, its caller would hold what never was.
+   *
+   * @param seen settles once what the handler has read is durable
+   */
+  async #sendAfter(
+    before: Promise<unknown> | undefined,
+    json: WorkerText,
+    seen: Promise<unknown> | undefined,
+  ): Promise<JsonText> {
     await before;
     await this.#options.gate.opened();
     if (!this.#streams) throw new RefusalError('grant', `${this.#options.method.id} has one response`);
@@ -184,8 +194,13 @@ export class ResponseWriter {
     const made = this.#respond(json);
     const label = this.#context.label.join();
     // What a stream discloses is on record before it leaves, and again whenever its label grows.
-    if (this.#disclosed !== label) {
-      await this.#ledger.stream();
+    // That record is durable after all that was read before it.
+    const durable =
+      this.#disclosed === label
+        ? /* layer: streams tell what is durable (off: undefined) */ seen
+        : this.#ledger.stream();
+    if (durable !== undefined) {
+      await durable;
       this.#disclosed = label;
       refuseAfterEnd(this.#options);
       // **Leak**: the call may have fallen silent during this wait. By ending sooner or later its

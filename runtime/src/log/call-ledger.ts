@@ -13,7 +13,7 @@ import type { Placed, RecordLog } from './record-log.ts';
 
 /** The parts of a call that its ledger needs. */
 export interface CallLedgerOptions extends EntryOptions {
-  readonly log: Pick<RecordLog, 'place'>;
+  readonly log: Pick<RecordLog, 'place' | 'pending'>;
   readonly method: MethodId;
   readonly context: Pick<CallContext, 'label' | 'open' | 'mayLog'>;
 }
@@ -60,6 +60,7 @@ export class CallLedger {
    */
   readonly #figures: Record<string, number> = {};
   #records = 0;
+  #seen: Promise<unknown> | undefined;
 
   constructor(options: CallLedgerOptions) {
     this.#options = options;
@@ -139,6 +140,22 @@ export class CallLedger {
       basis: 'observed',
     }).durable;
     return NULL_TEXT;
+  }
+
+  /**
+   * Notes that the handler has looked into a collection: what it found there may be of a call whose
+   * record is not durable yet.
+   */
+  looked(): void {
+    this.#seen = this.#options.log.pending;
+  }
+
+  /**
+   * Settles once everything is durable that the handler may have read; undefined if it has read
+   * nothing that was not. Rejects with RefusalError `log` if that never will be.
+   */
+  get seen(): Promise<unknown> | undefined {
+    return this.#seen;
   }
 
   /** Records that messages of a stream leave from now on under the call's label. */

@@ -56,6 +56,8 @@ export class CommitQueue {
   #running = false;
   #woken = false;
   #waiting = 0;
+  /** The batch that came last, until its write has ended. */
+  #last: Batch | undefined;
 
   /**
    * @param perform writes a batch, and does what is due anyway; its error is that of the batch
@@ -69,6 +71,11 @@ export class CommitQueue {
   /** Records that wait or are being written. */
   get waiting(): number {
     return this.#waiting;
+  }
+
+  /** Settles with the write of the batch that came last; undefined if all are written. */
+  get last(): Promise<void> | undefined {
+    return this.#last?.done.promise;
   }
 
   /**
@@ -93,10 +100,7 @@ export class CommitQueue {
   place(record: Waiting, extra: number): Batch {
     const more = ENTRY_PREFIX_BYTES + record.length;
     let batch = this.#roomy(more + extra);
-    if (batch === undefined) {
-      batch = begun();
-      this.#batches.push(batch);
-    }
+    batch ??= this.#added();
     batch.records.push(record);
     batch.bytes += more;
     batch.extra += extra;
@@ -108,10 +112,7 @@ export class CommitQueue {
   /** Gives a part its place in the last batch that waits, or in a new one, without a record. */
   placeLate(part: Carried, extra: number): Batch {
     let batch = this.#roomy(ENTRY_PREFIX_BYTES + extra);
-    if (batch === undefined) {
-      batch = begun();
-      this.#batches.push(batch);
-    }
+    batch ??= this.#added();
     batch.carried.push(part);
     batch.extra += extra;
     this.#run();
@@ -142,6 +143,13 @@ export class CommitQueue {
     return fits ? last : undefined;
   }
 
+  #added(): Batch {
+    const batch = begun();
+    this.#batches.push(batch);
+    this.#last = batch;
+    return batch;
+  }
+
   #run(): void {
     if (this.#running) return;
     this.#running = true;
@@ -160,6 +168,7 @@ export class CommitQueue {
         batch?.done.reject(error);
       }
       this.#waiting -= batch?.records.length ?? 0;
+      if (this.#last === batch) this.#last = undefined;
     }
     this.#running = false;
   }

@@ -224,6 +224,17 @@ export class RecordLog {
     return this.#head;
   }
 
+  /**
+   * Settles once all that has a place now is durable, with what rides along; undefined if all is.
+   * Rejects with RefusalError `log` if that failed, or an earlier write did.
+   */
+  get pending(): Promise<unknown> | undefined {
+    if (this.#broken === undefined) return this.#queue.last;
+    const refused = Promise.reject(failed(this.#broken));
+    refused.catch(() => {});
+    return refused;
+  }
+
   /** Registers a listener of every tree that became durable. */
   onDurable(listener: (head: TreeHead) => void): void {
     this.#listeners.push(listener);

@@ -133,3 +133,25 @@ test('space that is held is not used again, whatever is forgotten', async () => 
     assert.equal(kept, isHeld);
   }
 });
+
+test('what is not durable yet is pending, also a part without a record, and for ever where a write failed', async () => {
+  const disk = new FakeDisk();
+  const log = await disk.open();
+  assert.equal(log.pending, undefined);
+  const landed: number[] = [];
+  const late = log.carryLate(part(randomBytes(100), landed));
+  await log.pending;
+  assert.equal(landed.length, 1);
+  await late;
+  const { durable } = log.place(entry('one'));
+  await log.pending;
+  assert.equal(log.durable.size, 1);
+  await durable;
+  assert.equal(log.pending, undefined);
+  disk.takes.push(new Error('EIO'));
+  const failing = log.place(entry('two'));
+  const { pending } = log;
+  await assert.rejects(failing.durable, { code: 'log' });
+  await assert.rejects(Promise.resolve(pending), { code: 'log' });
+  await assert.rejects(Promise.resolve(log.pending), { code: 'log' });
+});
