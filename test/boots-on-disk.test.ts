@@ -5,33 +5,10 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { create } from '@bufbuild/protobuf';
-import { utf8 } from '@enclaim/attestation/bytes';
 import { auditLog, BootsOnDisk, type DiskBoots, MAX_DISK_BOOTS, type ReadDisk } from '@enclaim/attestation/log-disk';
-import { LogProofSchema } from '@enclaim/attestation/log-service';
-import { encodeRecordProof } from '@enclaim/attestation/record-proof';
 import { RecordLog } from '../runtime/src/log/record-log.ts';
 import { entry, FakeDisk } from '../runtime/test/log/support.ts';
-import { type Boot, bootWith } from './support/proven-boot.ts';
-
-/** Boots on a disk: the first record says which boot it is, as that of a machine does. */
-async function bootOn(disk: FakeDisk): Promise<Boot<RecordLog>> {
-  const log = await RecordLog.open(disk.device, disk.bytes.length);
-  const boot = bootWith(log);
-  await log.append(firstRecord(boot.statement.bootId, log.size), 'runtime');
-  return boot;
-}
-
-function firstRecord(id: string, began: number) {
-  return { ...entry('boot'), id, layer: 'admission' as const, figures: { 'log.began': began } };
-}
-
-/** A quote of a boot over a tree that its log key has signed. */
-async function quoteOf(boot: Boot<RecordLog>, { size, root } = boot.log.durable): Promise<Uint8Array> {
-  const { note, text } = boot.note(size, root);
-  const evidence = boot.evidenceOf(await boot.batcher.add(utf8(text)));
-  return encodeRecordProof(create(LogProofSchema, { checkpoint: note, evidence }));
-}
+import { firstRecord, namedBootOn, quoteOf } from './support/named-boots.ts';
 
 async function listed(disk: FakeDisk): Promise<DiskBoots<undefined>> {
   const read: ReadDisk = async (at, length) => disk.bytes.subarray(at, at + length);
@@ -43,7 +20,7 @@ async function listed(disk: FakeDisk): Promise<DiskBoots<undefined>> {
 
 test('a quote of the boot over the records that it wrote counts for them', async () => {
   const disk = new FakeDisk();
-  const boot = await bootOn(disk);
+  const boot = await namedBootOn(disk);
   await boot.log.append(entry('one'));
   assert.ok(await boot.log.keepQuote(await quoteOf(boot)));
   const { boots, idle } = await listed(disk);
@@ -52,7 +29,7 @@ test('a quote of the boot over the records that it wrote counts for them', async
 
 test('a quote of a tree of as many records, of another log, covers nothing', async () => {
   const disk = new FakeDisk();
-  const boot = await bootOn(disk);
+  const boot = await namedBootOn(disk);
   const fork = disk.copy();
   const other = await RecordLog.open(fork.device, fork.bytes.length);
   await other.append(entry('what the host would like to have been said'));
@@ -69,8 +46,8 @@ test('a quote of a tree of as many records, of another log, covers nothing', asy
 
 test('a quote of a boot that reaches over records of the next covers nothing of either', async () => {
   const disk = new FakeDisk();
-  const first = await bootOn(disk);
-  const next = await bootOn(disk);
+  const first = await namedBootOn(disk);
+  const next = await namedBootOn(disk);
   assert.ok(await next.log.keepQuote(await quoteOf(first, next.log.durable)));
   const { boots, idle } = await listed(disk);
   assert.deepEqual(

@@ -1,22 +1,28 @@
 /** Attacks of the host by the quotes that earlier boots left on the disk of the log. */
 
 import {
+  auditLog,
   blockLength,
+  type DiskBoots,
   encodeKeptQuote,
   encodeQuoteSection,
   HASH_BYTES,
+  MAX_DISK_BOOTS,
   parseKeptQuote,
   QUOTE_SECTION,
+  type ReadDisk,
   sealBlock,
   sectionsLength,
   sectors,
   writeBlockHead,
 } from '@enclaim/attestation/log-disk';
 import type { LogProof } from '@enclaim/attestation/log-service';
+import * as wholeBoots from '../../attestation/src/log/boots-on-disk.ts';
 import type { Looked } from '../../runtime/src/log/earlier-boots.ts';
 import * as whole from '../../runtime/src/log/record-log.ts';
-import { FakeDisk } from '../../runtime/test/log/support.ts';
+import { entry, FakeDisk } from '../../runtime/test/log/support.ts';
 import { bootOn } from '../support/boots-on-disk.ts';
+import { firstRecord, namedBootOn, quoteOf } from '../support/named-boots.ts';
 import type { Attack } from './attack.ts';
 import { onSource, passes } from './source-attack.ts';
 
@@ -74,8 +80,58 @@ async function putBlock(disk: FakeDisk, section: { type: number; data: Uint8Arra
   return position;
 }
 
+const BOOTS = { path: 'attestation/src/log/boots-on-disk.ts' as const, whole: wholeBoots };
+
+/** Boots that an auditor of a disk is told of. */
+async function listed({ BootsOnDisk }: typeof wholeBoots, { bytes }: FakeDisk): Promise<DiskBoots<undefined>> {
+  const read: ReadDisk = async (at, length) => bytes.subarray(at, at + length);
+  const boots = new BootsOnDisk();
+  const audit = await auditLog(read, bytes.length, [], (block) => boots.hear(block));
+  return boots.list(read, bytes.length, audit);
+}
+
+/** Attacks on an auditor who is given the disk. */
+const auditAttacks: readonly Attack[] = [
+  onSource(
+    BOOTS,
+    'have the quote of a fork with as many records cover those of the disk',
+    'quotes on a disk are of its tree',
+    async (module) => {
+      const disk = new FakeDisk();
+      const boot = await namedBootOn(disk);
+      const fork = disk.copy();
+      const other = await whole.RecordLog.open(fork.device, fork.bytes.length);
+      await other.append(entry('what was said'));
+      await boot.log.append(entry('what the host would like to have been said'));
+      await boot.log.keepQuote(await quoteOf(boot, other.durable));
+      return (await listed(module, disk)).boots.some(({ quoted }) => quoted === 2);
+    },
+  ),
+  onSource(
+    BOOTS,
+    "have a boot's quote cover records that the next boot wrote",
+    'quotes on a disk end where the next boot began',
+    async (module) => {
+      const disk = new FakeDisk();
+      const first = await namedBootOn(disk);
+      const next = await namedBootOn(disk);
+      await next.log.keepQuote(await quoteOf(first, next.log.durable));
+      return (await listed(module, disk)).boots.some(({ began, quoted }) => began === 0 && quoted > 1);
+    },
+  ),
+  onSource(BOOTS, 'have an auditor hold a boot for each record of a disk', 'few boots are listed', async (module) => {
+    const disk = new FakeDisk(16 * 1024 * 1024);
+    const log = await whole.RecordLog.open(disk.device, disk.bytes.length);
+    // A block for each: what begins a block can be the record of a boot.
+    for (let i = 0; i < MAX_DISK_BOOTS + 8; i++)
+      await log.append(firstRecord(i.toString(16).padStart(32, '0'), log.size), 'runtime');
+    return (await listed(module, disk)).boots.length > MAX_DISK_BOOTS;
+  }),
+];
+
 /** Attacks by quotes that earlier boots left. */
 export const quoteAttacks: readonly Attack[] = [
+  ...auditAttacks,
   onSource(LOG, 'put the quote of another disk in its place', 'quotes are of this tree', async (module) => {
     const [disk, other] = [await left(), await left()];
     for (const [i, place] of places(disk).entries()) place.set(places(other)[i] ?? place);

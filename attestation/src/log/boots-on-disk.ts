@@ -82,6 +82,7 @@ export class BootsOnDisk {
 
   #push<T>(list: T[], item: T): void {
     if (list.push(item) <= MAX_DISK_BOOTS) return;
+    // layer: few boots are listed
     list.shift();
     this.#omitted++;
   }
@@ -174,6 +175,7 @@ async function demandTrees({ statement, checkpoint }: QuotedBoot, log: Compared)
     ['its checkpoint', checkpoint],
     ['what its boot found', beganWith(statement)],
   ] as const) {
+    // layer: quotes on a disk are of its tree
     if (!equalBytes(await rootFor(what, size, log), root))
       throw new EvidenceError('log', `${what} is another tree of ${size} records than the log's`);
   }
@@ -193,6 +195,7 @@ function ownerOf<V>({ statement, checkpoint }: QuotedBoot, log: Compared, boots:
   const { bootId: id } = statement;
   const { size: began } = statement.log;
   const end = boots.reduce((next, boot) => (boot.began > began ? Math.min(next, boot.began) : next), log.head.size);
+  // layer: quotes on a disk end where the next boot began
   if (checkpoint.size > end)
     throw new EvidenceError('log', `over ${checkpoint.size} records, the next boot began at ${end}`);
   const known = boots.find((boot) => boot.began === began);

@@ -56,10 +56,16 @@ interface Base {
  * The log on a disk. A disk of zeros holds the empty one.
  *
  * @param onBlock hears of every block that was followed
+ * @param onRestart called where blocks from index 0 on were followed, and another chain has more
+ * records: what was heard of so far is no part of the log
  * @throws DecodeError `version` for a log of an earlier format; `range` for a log that was made for
  * a disk of another size; `canonical` if what is left does not make a tree
  */
-export async function findLog(disk: LogDisk, onBlock: (block: Block) => void = () => {}): Promise<FoundLog> {
+export async function findLog(
+  disk: LogDisk,
+  onBlock: (block: Block) => void = () => {},
+  onRestart: () => void = () => {},
+): Promise<FoundLog> {
   const superblocks = await disk.superblocks();
   if (superblocks.every((each) => each instanceof DecodeError)) {
     for (const each of superblocks) if (each instanceof DecodeError && each.code === 'version') throw each;
@@ -74,7 +80,7 @@ export async function findLog(disk: LogDisk, onBlock: (block: Block) => void = (
     if (base !== undefined) return followed(disk, base, onBlock);
   }
   const lost = known.length > 0 || superblocks.some((each) => each instanceof DecodeError && each.code !== 'magic');
-  return followed(disk, await scanned(disk, lost), onBlock);
+  return searched(disk, lost, onBlock, onRestart);
 }
 
 /** Refuses a disk of the first format: `u32 length ‖ record`, one behind the other. */
@@ -118,21 +124,29 @@ export async function treeAt(disk: LogDisk, { size, frontier }: Block): Promise<
 }
 
 /**
- * Where following begins without a superblock: at index 0, or at the oldest block of a ring that
+ * The log where no superblock leads to it: from index 0, or from the oldest block of a ring that
  * went round.
  *
- * @param searched whether the whole ring is searched although nothing stands at its begin
+ * **Cost**: a log that never went round is read once. What it was followed over is not searched.
+ * @param isLost whether the whole ring is searched although nothing stands at its begin
  */
-async function scanned(disk: LogDisk, searched: boolean): Promise<Base> {
+async function searched(
+  disk: LogDisk,
+  isLost: boolean,
+  onBlock: (block: Block) => void,
+  onRestart: () => void,
+): Promise<FoundLog> {
+  const found = await followed(disk, { ...EMPTY, tree: new GrowingTree() }, onBlock);
   const journal = disk.journal(AHEAD_BYTES);
   const begin = await journal.bytes(0, SECTOR_BYTES);
-  const empty = { ...EMPTY, tree: new GrowingTree() };
-  if (begin.every((byte) => byte === 0) && !searched) return empty;
-  const oldest = await oldestBlock(disk.layout, journal);
-  if (oldest === undefined || oldest.first === 0) return empty;
-  const { first, position } = oldest;
+  if (begin.every((byte) => byte === 0) && !isLost) return found;
+  const oldest = await oldestBlock(disk.layout, journal, found.end);
+  if (oldest === undefined || oldest.first === 0) return found;
+  onRestart();
+  const { first, position, size } = oldest;
   const tree = await treeAt(disk, oldest);
-  return { ...empty, tree, end: endOf(oldest), minimum: first, start: position, last: oldest, settled: oldest.size };
+  const base = { ...EMPTY, tree, end: endOf(oldest), minimum: first, start: position, last: oldest, settled: size };
+  return followed(disk, base, onBlock);
 }
 
 /** Follows blocks to the end of the log. */

@@ -5,7 +5,7 @@
 import { equalBytes, Reader } from '../bytes.ts';
 import { DecodeError } from '../errors.ts';
 import { type Block, parseBlock, parseBlockHead } from './block.ts';
-import { endOf, type Journal, type JournalEnd } from './journal.ts';
+import { endOf, JOURNAL_BEGIN, type Journal, type JournalEnd } from './journal.ts';
 import { type LogLayout, SECTOR_BYTES, sectors } from './layout.ts';
 import { safeNumber } from './superblock.ts';
 
@@ -29,9 +29,17 @@ interface Run {
   end: JournalEnd;
 }
 
-/** The first block of the chain with the most records; undefined if there is no block. */
-export async function oldestBlock(layout: LogLayout, journal: Journal): Promise<Block | undefined> {
-  const runs = await runsOf(layout, journal);
+/**
+ * The first block of the chain with the most records; undefined if there is no block.
+ *
+ * @param followed end of the chain from index 0 on, if that was followed: it is not read again
+ */
+export async function oldestBlock(
+  layout: LogLayout,
+  journal: Journal,
+  followed: JournalEnd = JOURNAL_BEGIN,
+): Promise<Block | undefined> {
+  const runs = await runsOf(layout, journal, followed);
   let best: { readonly oldest: Run; readonly records: number } | undefined;
   for (const run of runs) {
     const before = runs.find(({ end }) => end.size === run.first && equalBytes(end.prior, run.prior) && run.first > 0);
@@ -43,10 +51,10 @@ export async function oldestBlock(layout: LogLayout, journal: Journal): Promise<
 }
 
 /** All runs of a ring, in the order of its bytes. @throws DecodeError `range` */
-async function runsOf(layout: LogLayout, journal: Journal): Promise<Run[]> {
-  const runs: Run[] = [];
+async function runsOf(layout: LogLayout, journal: Journal, followed: JournalEnd): Promise<Run[]> {
+  const runs: Run[] = followed.position === 0 ? [] : [{ ...JOURNAL_BEGIN, first: 0, end: followed }];
   let unsound = 0;
-  for (let at = 0; at < layout.journal.length; ) {
+  for (let at = followed.position; at < layout.journal.length; ) {
     const sector = await journal.bytes(at, SECTOR_BYTES);
     const length = lengthOf(sector, at, layout);
     const block = length === undefined ? undefined : await blockAt(journal, at, length);

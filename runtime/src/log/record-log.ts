@@ -176,9 +176,12 @@ export class RecordLog {
     return await told('the disk holds no log that can be continued', async () => {
       const disk = new LogDisk(read, capacity);
       let carried: CarriedQuote | undefined;
-      const found = await findLog(disk, (block) => {
+      const onBlock = (block: Block): void => {
         refuseSections(block);
         carried = carriedIn(block) ?? carried;
+      };
+      const found = await findLog(disk, onBlock, () => {
+        carried = undefined;
       });
       carried ??= found.last === null ? undefined : carriedIn(found.last);
       const log = new RecordLog(device, disk, found);

@@ -159,6 +159,52 @@ test('a long log is found without superblocks, its tiles on the disk or not', as
   }
 });
 
+test('without superblocks, a log that never went round is read once', async () => {
+  const disk = new FakeDisk(16 * 1024 * 1024);
+  const log = await disk.open();
+  for (let round = 0; round < 200; round++) await append(log, 50);
+  const { journal } = disk.layout;
+  disk.bytes.fill(0, 0, 8192);
+  const read = new Map<number, number>();
+  const { device } = disk;
+  const counting = (into: Uint8Array, offset: number, length: number, at: number) => {
+    for (let from = at; from < at + length; from += SECTOR) read.set(from, (read.get(from) ?? 0) + 1);
+    return (device.read as (...args: unknown[]) => unknown)(into, offset, length, at);
+  };
+  const found = await RecordLog.open({ ...device, read: counting } as unknown as typeof device, disk.bytes.length);
+  assert.deepEqual(found.began, log.durable);
+  // The first stretch is looked at before, and behind the last one is looked for more.
+  const ahead = 1024 * 1024;
+  const middle = [...read].filter(([at]) => at >= journal.base + ahead && at < journal.base + log.end.position - ahead);
+  const reads = middle.reduce((sum, [, times]) => sum + times, 0);
+  // A block over the end of what was read ahead is read again, whole.
+  assert(middle.length > 3000 && reads < 1.2 * middle.length, `${reads} reads of ${middle.length} sectors`);
+});
+
+test('without superblocks, a log goes on behind a damaged block only where more records are', async () => {
+  for (const [before, behind] of [
+    [600, 100],
+    [100, 600],
+  ] as const) {
+    const disk = new FakeDisk(4 * 1024 * 1024);
+    const first = await disk.open();
+    await append(first, before);
+    const damaged = first.end.position;
+    await append(first, 5);
+    await append(first, behind);
+    await disk.open().then((again) => append(again, 1)); // which writes the tiles
+    const { durable } = await disk.open();
+    disk.bytes.fill(0, 0, 8192);
+    disk.bytes[disk.layout.journal.base + damaged + 200] = 0xff;
+    const found = await disk.open();
+    if (before > behind) assert.deepEqual([found.began.size, found.discarded], [before, true]);
+    else {
+      assert.deepEqual([found.began, found.minimum], [durable, before + 5]);
+      assert.equal((await found.entries(durable.size - 1, 1)).length, 1);
+    }
+  }
+});
+
 test('of two writers on one disk, the one that finds the other stops', async () => {
   const disk = await diskOf(['a']);
   const [one, other] = [await disk.open(), await disk.open()];
