@@ -4,7 +4,7 @@
  */
 
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { mock, test } from 'node:test';
 import { FakeKeeper } from '../../../test/fakes/keeper.ts';
 import { count } from '../../../test/support/long.ts';
 import { RefusalError } from '../../src/errors.ts';
@@ -139,10 +139,14 @@ test('programs have the result of a simple list of places', async () => {
   const draw = seededDraw('programs');
   for (let i = 0; i < count(150, 20_000, 20); i++) {
     const seeded = seededDraw(`program ${draw(2 ** 30)}`);
+    // Of a boot that was cut off the timers would stay, and with them all that it had.
+    mock.timers.enable({ apis: ['setInterval', 'setTimeout'] });
     try {
       await run(seeded);
     } catch (cause) {
       throw new Error(`program ${i}`, { cause });
+    } finally {
+      mock.timers.reset();
     }
   }
 });
