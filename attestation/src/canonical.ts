@@ -11,9 +11,14 @@ const MAX_SHORT_WAY_DEPTH = 8;
 
 /** Canonical bytes of a JSON value. */
 export function encodeCanonical(value: unknown): Uint8Array {
+  return utf8(canonicalText(value));
+}
+
+/** The same as text. @throws Error for what is no JSON value, or a text that is not Unicode */
+export function canonicalText(value: unknown): string {
   const text = isOrdered(value) ? JSON.stringify(value) : canonicalize(value);
   if (text === undefined) throw new TypeError('not a JSON value');
-  return utf8(text);
+  return text;
 }
 
 /**

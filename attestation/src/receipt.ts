@@ -11,7 +11,7 @@ import { type DigestText, digestText, type Sha256, sha256Digest, sha256Joined, s
 import { sha256Text, sha384Text } from './digest-schema.ts';
 import { EvidenceError } from './errors.ts';
 import { type Receipt, ReceiptSchema } from './gen/enclaim/v1/evidence_pb.js';
-import { LABELS, labelBytes } from './labels.ts';
+import { labelBytes } from './labels.ts';
 import { leafHash, rootFromPath } from './merkle.ts';
 import { decodeMessage } from './message.ts';
 import { importPart } from './parse-part.ts';
@@ -213,22 +213,22 @@ export function receiptBodyText(body: ReceiptBody): string {
 }
 
 const LEAF_LABEL = labelBytes('receipt');
-const LEAF_LABEL_TEXT = `${LABELS.receipt}\0`;
+const LEAF_HEAD = concat(Uint8Array.of(0), LEAF_LABEL);
+const FIRST_LEAF_HEAD = Uint8Array.of(0);
 
 /**
- * Text of a receipt's leaf in the tree that is signed: a label and the body. Before version 3 it
- * was the body alone.
+ * Bytes in front of a body, with which it is hashed as a leaf of the tree that is signed (RFC 6962,
+ * section 2.1): the NUL of a leaf and, since version 3, a label.
  *
  * Without the label, bytes that were made for another tree could stand in this one.
- * @throws TypeError for a text that is not Unicode
  */
-export function receiptLeafText(body: ReceiptBody): string {
-  return (body.version === 3 ? LEAF_LABEL_TEXT : '') + receiptBodyText(body);
+export function receiptLeafHead({ version }: ReceiptBody): Uint8Array {
+  return version === 3 ? LEAF_HEAD : FIRST_LEAF_HEAD;
 }
 
-/** The body in the bytes of a leaf that {@link receiptLeafText} wrote. */
+/** The body behind its {@link receiptLeafHead}. */
 export function bodyOfLeaf(leaf: Uint8Array): Uint8Array {
-  return leaf[0] === LEAF_LABEL[0] ? leaf.subarray(LEAF_LABEL.length) : leaf;
+  return leaf.subarray(leaf[1] === LEAF_LABEL[0] ? LEAF_HEAD.length : FIRST_LEAF_HEAD.length);
 }
 
 function leafOf(body: Uint8Array, { version }: ReceiptBody): Uint8Array {

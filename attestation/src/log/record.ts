@@ -157,7 +157,21 @@ export function recordHash(entry: Uint8Array): Sha256 {
 
 /** The same of an entry's text. */
 export function recordDigest(entry: string): DigestText<'sha256'> {
-  return sha256Digest(`\0${entry}`);
+  return leafDigest(leafText(entry));
+}
+
+/**
+ * An entry's text behind the NUL that it is hashed with (RFC 6962, section 2.1).
+ *
+ * **Cost**: the log, which needs the text, too, slices it off this one and copies nothing.
+ */
+export function leafText(entry: string): string {
+  return `\0${entry}`;
+}
+
+/** The digest of the entry that {@link leafText} was made of. */
+export function leafDigest(leaf: string): DigestText<'sha256'> {
+  return sha256Digest(leaf);
 }
 
 /**

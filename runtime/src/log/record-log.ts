@@ -35,8 +35,9 @@ import {
   decodeEntry,
   type EvidenceRecord,
   entryText,
+  leafDigest,
+  leafText,
   MAX_ENTRY_BYTES,
-  recordDigest,
 } from '@enclaim/attestation/record';
 import type { Tile } from '@enclaim/attestation/tlog';
 import { RefusalError } from '../errors.ts';
@@ -305,10 +306,11 @@ export class RecordLog {
     if (this.#broken !== undefined) throw failed(this.#broken);
     if (this.#queue.waiting >= MAX_WAITING_RECORDS)
       throw new RefusalError('budget', `${MAX_WAITING_RECORDS} records are already waiting`);
-    const { text, length } = this.#encoded(entry);
+    const { leaf, length } = this.#encoded(entry);
     const extra = this.#carriage.expected;
     this.#reserve(length, writer, extra);
-    const hash = recordDigest(text);
+    const hash = leafDigest(leaf);
+    const text = leaf.slice(1);
     const batch = this.#queue.place({ text, length, hash: hash.slice(HASH_AT) }, extra);
     this.#carriage.placed(batch);
     const index = this.#size++;
@@ -441,14 +443,18 @@ export class RecordLog {
     this.#room.look(this.#used, freed);
   }
 
-  /** A record as text. @throws RefusalError `log` if it could not be read back */
-  #encoded(entry: Entry): { readonly text: string; readonly length: number } {
+  /**
+   * A record as the text that is hashed, and the bytes of its entry.
+   *
+   * @throws RefusalError `log` if it could not be read back
+   */
+  #encoded(entry: Entry): { readonly leaf: string; readonly length: number } {
     const most = Math.min(MAX_ENTRY_BYTES, this.#queue.most - ENTRY_PREFIX_BYTES);
     try {
-      const text = entryText(entry);
-      const length = Buffer.byteLength(text);
+      const leaf = leafText(entryText(entry));
+      const length = Buffer.byteLength(leaf) - 1;
       if (length > most) throw new DecodeError('range', `an entry of ${length} bytes`, most);
-      return { text, length };
+      return { leaf, length };
     } catch (cause) {
       throw new RefusalError('log', 'not a record', { cause });
     }
