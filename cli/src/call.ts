@@ -151,7 +151,7 @@ async function showReceipt(
   const ended = status === 0 ? '' : ` of ${STATUS_NAMES[status] ?? status}`;
   console.error(`receipt: ok${ended}  number ${sequence}, label ${label}, record ${record}`);
   if (proof !== undefined)
-    console.error(proofLines(receipt.body, proof.record, proof.verdict).map(printable).join('\n'));
+    console.error(proofLines(receipt.body, proof.record, proof.verdict, []).map(printable).join('\n'));
   if (file === undefined) return;
   await writeOutput(file, receiptFile(receipt, undefined, proof?.bytes));
   const { ak } = receipt.attestation.statement.device;

@@ -4,7 +4,7 @@ import type { Verdict } from '@enclaim/attestation';
 import { toHex } from '@enclaim/attestation/bytes';
 import type { ProvenRecord } from '@enclaim/attestation/record-proof';
 import type { ShownClaim } from '@enclaim/attestation/verdict-document';
-import type { VerifiedCoseReceipt } from '@enclaim/client/log';
+import type { LogBoot, VerifiedCoseReceipt } from '@enclaim/client/log';
 import { proofDocument, wayLines } from './proof-path.ts';
 
 /** The first byte of a COSE_Sign1: tag 18. No text, message or JSON of ours begins with it. */
@@ -45,9 +45,9 @@ export function claimOfReceipt({ verdict, origin, size, root, proof, known }: Ve
 }
 
 /** The claim of a proof file. */
-export function claimOfProof(proof: ProvenRecord, verdict: Verdict): Claim {
+export function claimOfProof(proof: ProvenRecord, verdict: Verdict, later: readonly LogBoot[]): Claim {
   return {
-    lines: wayLines(proof, verdict),
-    document: { kind: 'quoted', record: proof.record, ...proofDocument(proof) },
+    lines: wayLines(proof, verdict, later),
+    document: { kind: 'quoted', record: proof.record, ...proofDocument(proof, later) },
   };
 }

@@ -4,7 +4,7 @@
  */
 
 import { open } from 'node:fs/promises';
-import { equalBytes, fromBase64, toBase64, utf8 } from '@enclaim/attestation/bytes';
+import { equalBytes, fromBase64 } from '@enclaim/attestation/bytes';
 import { digestText } from '@enclaim/attestation/digest';
 import { EvidenceError } from '@enclaim/attestation/errors';
 import { openLog } from '@enclaim/attestation/log-disk';
@@ -13,8 +13,8 @@ import { parseReceipt } from '@enclaim/attestation/receipt';
 import { type NamedRecord, recordOf } from '@enclaim/attestation/record-proof';
 import { hashesOf, TILE_WIDTH } from '@enclaim/attestation/tlog';
 import { type AttestedChannel, parseReceiptFile } from '@enclaim/client';
-import { LogReader, type ReceiptOf, type ReceiptSource, receiptFrom } from '@enclaim/client/log';
-import { proofFile, proveRecord } from '@enclaim/client/proof';
+import { LogReader, type ReceiptOf, type ReceiptSource, readLaterBoots, receiptFrom } from '@enclaim/client/log';
+import { proofFile, provenReceiptFile, proveRecord } from '@enclaim/client/proof';
 import type { Command } from 'commander';
 import { connectTarget, optionalTarget, type TargetOptions, targetOptions } from './attested-target.ts';
 import { readDemands, readInput, readNewerThan, writeOutput } from './input.ts';
@@ -27,6 +27,9 @@ interface RecordOptions extends TargetOptions {
   readonly index?: string;
   readonly receipt?: string;
   readonly out: string;
+}
+interface ProofOptions extends RecordOptions {
+  readonly boots?: true;
 }
 interface ReceiptOptions extends Omit<RecordOptions, 'references'> {
   readonly references?: string;
@@ -48,6 +51,7 @@ export function registerProofs(log: Command): void {
   )
     .option(...INDEX)
     .option(...RECEIPT)
+    .option('--boots', 'keep the boots since with it, up to the one that answers: enclaim verify walks over them')
     .requiredOption(...OUT)
     .action(proof);
   optionalTarget(
@@ -64,29 +68,29 @@ export function registerProofs(log: Command): void {
     .action(receipt);
 }
 
-async function proof(target: string, options: RecordOptions): Promise<void> {
+async function proof(target: string, options: ProofOptions): Promise<void> {
   const { file, record, index } = await recordNamed(options);
   const { channel, timeout } = await connectTarget(target, options);
   try {
     const named = record ?? (await recordAt(channel, index, timeout));
-    const { bytes } = await proveRecord(
+    const references = await readReferences(options);
+    const { bytes, record: proven } = await proveRecord(
       channel,
       named,
       channel.attestation,
       {
-        references: await readReferences(options),
+        references,
         demands: readDemands(options.require),
         newerThan: readNewerThan(options.newerThan),
         timeout,
       },
       file && fromBase64(file.receipt),
     );
-    if (file === undefined) await writeOutput(options.out, proofFile(named.record, bytes));
-    else {
-      const { receipt, messages } = file;
-      const proven = { enclaim: 'receipt/2', receipt, messages, proof: toBase64(bytes) };
-      await writeOutput(options.out, utf8(`${JSON.stringify(proven, undefined, 2)}\n`));
-    }
+    const later = options.boots ? await readLaterBoots(channel, proven, { references, timeout }) : [];
+    await writeOutput(
+      options.out,
+      file === undefined ? proofFile(named.record, bytes, later) : provenReceiptFile(file, bytes, later),
+    );
     console.error(`record ${named.index} ${named.record}`);
     sayLater(options.out, options.references, channel);
   } finally {

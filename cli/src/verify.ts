@@ -92,13 +92,13 @@ async function verify(path: string, options: Options): Promise<void> {
     newerThan: readNewerThan(options.newerThan, asOf),
     known: await readPolicies(options.policyChain),
   };
-  const { verdict, body, messages, proof, claim } = await verified(content, against).catch((error: unknown) => {
+  const { verdict, body, messages, proof, later, claim } = await verified(content, against).catch((error: unknown) => {
     // A reader of JSON has an answer then, too.
     if (options.json) console.log(printableJson({ ok: false, error: described(error) }));
     throw error;
   });
   const shown = {
-    ...(body && { receipt: { ...body, messages, ...(proof && { proof: proofDocument(proof) }) } }),
+    ...(body && { receipt: { ...body, messages, ...(proof && { proof: proofDocument(proof, later) }) } }),
     ...(claim && { record: claim.document }),
   };
   if (options.json) console.log(printableJson(verdictDocument(verdict, { at, asOf }, shown)));
@@ -111,7 +111,7 @@ async function verify(path: string, options: Options): Promise<void> {
       console.error(verdict.ok ? `receipt: ok  ${what}` : `receipt: of a boot that is refused  ${what}`);
       const uncompared = UNCOMPARED[messages];
       if (uncompared !== null) console.error(uncompared);
-      if (proof !== null) console.error(proofLines(body, proof, verdict).map(printable).join('\n'));
+      if (proof !== null) console.error(proofLines(body, proof, verdict, later).map(printable).join('\n'));
       if (options.asOf === 'receipt') console.error(printable(asOfLine(body)));
     }
   }
@@ -120,18 +120,18 @@ async function verify(path: string, options: Options): Promise<void> {
     const issue = { iat: Math.floor(at / 1000), asOf, verifier };
     await writeOutput(options.ear, await signEar(verdict, issue, 'EdDSA', async (bytes) => sign(null, bytes, earKey)));
   }
-  if (!verdict.ok) process.exitCode = EXIT.refused;
+  if (!verdict.ok || later.some((boot) => !boot.verdict.ok)) process.exitCode = EXIT.refused;
 }
 
 async function verified(content: Uint8Array, against: SavedOptions): Promise<Verified> {
-  const none = { body: undefined, messages: undefined, proof: null } as const;
+  const none = { body: undefined, messages: undefined, proof: null, later: [] } as const;
   if (content[0] === COSE_SIGN1) {
     const receipt = await verifyCoseReceiptFile(content, against);
     return { ...none, verdict: receipt.verdict, claim: claimOfReceipt(receipt) };
   }
   if (isProofFile(content)) {
-    const { verdict, proof } = await verifyProofFile(content, against);
-    return { ...none, verdict, claim: claimOfProof(proof, verdict) };
+    const { verdict, proof, later } = await verifyProofFile(content, against);
+    return { ...none, later, verdict, claim: claimOfProof(proof, verdict, later) };
   }
   if (content[0] === '{'.charCodeAt(0)) return verifyReceiptFile(parseReceiptFile(content), against);
   return { ...(await verifySaved(content, against)), ...none };
@@ -139,7 +139,13 @@ async function verified(content: Uint8Array, against: SavedOptions): Promise<Ver
 
 type Verified = (
   | VerifiedReceiptFile
-  | { readonly verdict: Verdict; readonly body: undefined; readonly messages: undefined; readonly proof: null }
+  | {
+      readonly verdict: Verdict;
+      readonly body: undefined;
+      readonly messages: undefined;
+      readonly proof: null;
+      readonly later: VerifiedReceiptFile['later'];
+    }
 ) & { readonly claim?: Claim };
 
 /** The time that everything is held against. @throws UsageError */

@@ -4,7 +4,6 @@ import { parseReferences, type Verdict, withDeployments } from '@enclaim/attesta
 import { toHex } from '@enclaim/attestation/bytes';
 import { parseDeployment } from '@enclaim/attestation/deployment';
 import type { ComparedMessages } from '@enclaim/attestation/receipt';
-import type { ProvenRecord } from '@enclaim/attestation/record-proof';
 import { parseReceiptFile, type VerifiedReceiptFile, verifyReceiptFile, verifySaved } from '@enclaim/client/offline';
 import { parseDemand } from '@enclaim/policy-schema';
 
@@ -102,11 +101,14 @@ function describe({ verdict, receipt }: Finding): Element[] {
   ];
   // The receipt is signed by the boot of a verdict that is not ok: it vouches for nothing.
   const words = verdict.ok ? 'signed by the receipt key of this boot' : 'of a boot that is refused';
-  return [...shown, heading(verdict.ok, `Receipt: ${words}`), table(of), ...describeProof(receipt.proof, verdict)];
+  return [...shown, heading(verdict.ok, `Receipt: ${words}`), table(of), ...describeProof(receipt, verdict)];
 }
 
 /** The way from the record to the hardware, a row a step. */
-function describeProof(proof: ProvenRecord | null, { ok, platform }: Verdict): Element[] {
+function describeProof(
+  { proof, later }: Pick<VerifiedReceiptFile, 'proof' | 'later'>,
+  { ok, platform }: Verdict,
+): Element[] {
   if (proof === null) return [];
   const { index, record, checkpoint, pathLength, batch } = proof;
   const { origin, size, root } = checkpoint;
@@ -117,6 +119,10 @@ function describeProof(proof: ProvenRecord | null, { ok, platform }: Verdict): E
       'quote',
       `${platform}: covers leaf ${batch.index} of ${batch.size}, ${batch.pathLength} hashes above the checkpoint`,
     ],
+    ...later.map(({ checkpoint: tree, verdict: { bootId, policy, ok: isExpected } }) => [
+      'later boot',
+      `${bootId} goes on from there: size ${tree.size}, policy ${policy}: ${isExpected ? 'as expected' : 'REFUSED'}`,
+    ]),
   ];
   return [
     heading(ok, `Proof: ${ok ? 'the record is under a quote of the hardware' : 'of a boot that is refused'}`),

@@ -1,10 +1,12 @@
 /** `.enclaim-proof`: a record's way to a quote of the hardware, in one JSON file. */
 
 import type { Verdict } from '@enclaim/attestation';
+import type { LaterBoot } from '@enclaim/attestation/boot-chain';
 import { fromBase64, toBase64, utf8 } from '@enclaim/attestation/bytes';
 import { decodeJson } from '@enclaim/attestation/canonical';
 import { type NamedRecord, type ProvenRecord, parseRecordProof } from '@enclaim/attestation/record-proof';
 import * as z from 'zod';
+import { type LogBoot, type SavedBoot, savedBoots, savedBootsSchema, verifySavedBoots } from './later-boots.ts';
 import { type SavedOptions, verifySavedProof } from './saved.ts';
 
 /** A proof file. */
@@ -14,14 +16,17 @@ export interface ProofFile {
   readonly record: NamedRecord['record'];
   /** The `enclaim.v1.LogProof` message, as base64. */
   readonly proof: string;
+  /** Boots of the log after the one that wrote the record, the oldest first. */
+  readonly boots?: readonly SavedBoot[];
 }
 
 const fileSchema: z.ZodType<ProofFile> = z.strictObject({
   enclaim: z.literal('proof/1'),
   record: z.templateLiteral(['sha256:', z.string().regex(/^[0-9a-f]{64}$/)]),
   proof: z.base64(),
+  boots: savedBootsSchema.exactOptional(),
 });
-const LIMIT = 2 * 1024 * 1024;
+const LIMIT = 16 * 1024 * 1024;
 
 /**
  * Whether bytes mean to be a proof file, and not a receipt file.
@@ -41,6 +46,7 @@ export function isProofFile(content: Uint8Array): boolean {
 /**
  * The file for a proof.
  * @param bytes of the `enclaim.v1.LogProof`
+ * @param later boots after the record's, as `readLaterBoots` gives them
  *
  * @example
  * ```ts
@@ -51,13 +57,19 @@ export function isProofFile(content: Uint8Array): boolean {
  * await writeFile('7.enclaim-proof', proofFile(proven.record.record, proven.bytes));
  * ```
  */
-export function proofFile(record: NamedRecord['record'], bytes: Uint8Array): Uint8Array {
-  const file: ProofFile = { enclaim: 'proof/1', record, proof: toBase64(bytes) };
+export function proofFile(
+  record: NamedRecord['record'],
+  bytes: Uint8Array,
+  later: readonly LaterBoot[] = [],
+): Uint8Array {
+  const boots = later.length === 0 ? {} : { boots: savedBoots(later) };
+  const file: ProofFile = { enclaim: 'proof/1', record, proof: toBase64(bytes), ...boots };
   return utf8(`${JSON.stringify(file, undefined, 2)}\n`);
 }
 
 /**
- * Verifies a proof file offline.
+ * Verifies a proof file offline: the record's way to the quote of its boot, and the boots after
+ * that if the file has them.
  *
  * @throws DecodeError, EvidenceError, AppraisalError
  *
@@ -76,10 +88,10 @@ export function proofFile(record: NamedRecord['record'], bytes: Uint8Array): Uin
 export async function verifyProofFile(
   content: Uint8Array,
   options: SavedOptions,
-): Promise<{ readonly verdict: Verdict; readonly proof: ProvenRecord }> {
-  const { record, proof: encoded } = decodeJson(fileSchema, content, LIMIT);
+): Promise<{ readonly verdict: Verdict; readonly proof: ProvenRecord; readonly later: readonly LogBoot[] }> {
+  const { record, proof: encoded, boots = [] } = decodeJson(fileSchema, content, LIMIT);
   const bytes = fromBase64(encoded);
   const { index } = parseRecordProof(bytes);
   const { attestation, proof } = await verifySavedProof(bytes, { index: Number(index), record }, options);
-  return { verdict: attestation.verdict, proof };
+  return { verdict: attestation.verdict, proof, later: await verifySavedBoots(proof, boots, options) };
 }

@@ -2,3 +2,4 @@
 
 export { isProofFile, proofFile, verifyProofFile } from './proof-file.ts';
 export { type ProveOptions, prove, proveRecord, type ReceiptProof } from './prove.ts';
+export { provenReceiptFile } from './receipt-file.ts';

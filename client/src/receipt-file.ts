@@ -4,6 +4,7 @@
  */
 
 import type { Verdict } from '@enclaim/attestation';
+import type { LaterBoot } from '@enclaim/attestation/boot-chain';
 import { fromBase64, toBase64, utf8 } from '@enclaim/attestation/bytes';
 import { decodeJson } from '@enclaim/attestation/canonical';
 import {
@@ -16,6 +17,7 @@ import {
 } from '@enclaim/attestation/receipt';
 import { type ProvenRecord, recordOf } from '@enclaim/attestation/record-proof';
 import * as z from 'zod';
+import { type LogBoot, type SavedBoot, savedBoots, savedBootsSchema, verifySavedBoots } from './later-boots.ts';
 import type { CheckedReceipt } from './receipt-call.ts';
 import { type SavedOptions, verifySaved, verifySavedProof } from './saved.ts';
 
@@ -46,6 +48,8 @@ export interface ProvenReceiptFile extends FileFields {
   readonly enclaim: 'receipt/2';
   /** The `enclaim.v1.LogProof` message. The evidence in it is of the boot that answered. */
   readonly proof: string;
+  /** Boots of the log after that one, the oldest first. */
+  readonly boots?: readonly SavedBoot[];
 }
 
 /** A receipt file. */
@@ -60,7 +64,12 @@ const fields = {
 };
 const fileSchema: z.ZodType<ReceiptFile> = z.discriminatedUnion('enclaim', [
   z.strictObject({ enclaim: z.literal('receipt/1'), ...fields, evidence: bytes }),
-  z.strictObject({ enclaim: z.literal('receipt/2'), ...fields, proof: bytes }),
+  z.strictObject({
+    enclaim: z.literal('receipt/2'),
+    ...fields,
+    proof: bytes,
+    boots: savedBootsSchema.exactOptional(),
+  }),
 ]);
 
 const LIMIT = 16 * 1024 * 1024;
@@ -107,6 +116,33 @@ export function receiptFile(
   return utf8(`${JSON.stringify(file, undefined, 2)}\n`);
 }
 
+/**
+ * The file of a receipt with the proof of its record in place of its connection's evidence.
+ *
+ * @param bytes of the `enclaim.v1.LogProof`
+ * @param later boots after the record's, as `readLaterBoots` gives them
+ *
+ * @example
+ * ```ts
+ * import { readFile, writeFile } from 'node:fs/promises';
+ * import { parseReceiptFile } from '@enclaim/client';
+ * import { provenReceiptFile, type ReceiptProof } from '@enclaim/client/proof';
+ *
+ * declare const proven: ReceiptProof; // of proveRecord
+ * const file = parseReceiptFile(await readFile('note.enclaim-receipt'));
+ * await writeFile('note.enclaim-receipt', provenReceiptFile(file, proven.bytes));
+ * ```
+ */
+export function provenReceiptFile(
+  { receipt, messages }: ReceiptFile,
+  bytes: Uint8Array,
+  later: readonly LaterBoot[] = [],
+): Uint8Array {
+  const boots = later.length === 0 ? {} : { boots: savedBoots(later) };
+  const file: ReceiptFile = { enclaim: 'receipt/2', receipt, messages, proof: toBase64(bytes), ...boots };
+  return utf8(`${JSON.stringify(file, undefined, 2)}\n`);
+}
+
 function heldIn({ call, body }: CheckedReceipt): Exclude<Parameters<typeof receiptFile>[1], undefined> {
   const { request, response, text } = call;
   const size = [...request, ...response].reduce((sum, message) => sum + message.length, 0);
@@ -132,7 +168,8 @@ export function parseReceiptFile(content: Uint8Array): ReceiptFile {
 
 /**
  * Verifies a receipt file offline: its evidence, the receipt under the key of that evidence, the
- * messages that the receipt speaks of, and the way of its record to the quote if the file has it.
+ * messages that the receipt speaks of, and the way of its record to the quote and over later boots
+ * if the file has it.
  * @throws EvidenceError if the receipt or its evidence is not authentic
  *
  * @example
@@ -154,8 +191,10 @@ export async function verifyReceiptFile(file: ReceiptFile, options: SavedOptions
       ? { attestation: await verifySaved(fromBase64(file.evidence), options), proof: null }
       : await verifySavedProof(fromBase64(file.proof), recordOf(body), options);
   const receipt = await verifyReceipt(bytes, attestation);
+  const boots = file.enclaim === 'receipt/2' ? (file.boots ?? []) : [];
+  const later = proof === null ? [] : await verifySavedBoots(proof, boots, options);
   const messages = file.messages === null ? 'not run' : compareMessages(receipt, file.messages);
-  return { verdict: attestation.verdict, body: receipt.body, messages, proof };
+  return { verdict: attestation.verdict, body: receipt.body, messages, proof, later };
 }
 
 /** A receipt file whose parts are authentic, with its verdict. */
@@ -165,6 +204,8 @@ export interface VerifiedReceiptFile {
   readonly messages: ComparedMessages | 'not run';
   /** The record's way to the quote; null if the file has none. */
   readonly proof: ProvenRecord | null;
+  /** Boots after that of the proof, the oldest first, each continuing the one before. */
+  readonly later: readonly LogBoot[];
 }
 
 function compareMessages(

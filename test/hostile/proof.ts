@@ -13,9 +13,10 @@ import { encodeCoseReceipt, keyThumbprint, treeMessage } from '@enclaim/attestat
 import * as chain from '../../attestation/src/log/boot-chain.ts';
 import * as whole from '../../attestation/src/log/record-proof.ts';
 import * as receipts from '../../client/src/log/saved-receipt.ts';
+import * as files from '../../client/src/proof-file.ts';
 import { makeBootKeys } from '../../runtime/src/boot/keys.ts';
 import { FakeDisk } from '../../runtime/test/log/support.ts';
-import { asLater, bootOn, type DiskBoot } from '../support/boots-on-disk.ts';
+import { asLater, bootOn, type DiskBoot, namedOn } from '../support/boots-on-disk.ts';
 import { type Boot, boot, forged, grow, machine, named } from '../support/proven-boot.ts';
 import type { Attack } from './attack.ts';
 import { passes } from './source-attack.ts';
@@ -113,7 +114,31 @@ async function booted(disk: FakeDisk, records: number): Promise<DiskBoot> {
 const from = async ({ log }: DiskBoot, size: number) => ({ size, root: await log.rootAt(size) });
 const { anchors } = machine.references;
 
+/** A proof file with a chain of boots in it, of whoever keeps files. */
+async function spliced({ proofFile, verifyProofFile }: typeof files): Promise<boolean> {
+  const [disk, other] = [new FakeDisk(), new FakeDisk()];
+  const one = await booted(disk, 3);
+  await booted(other, 3);
+  const two = await booted(other, 2);
+  const proof = encodeRecordProof(await one.checkpoints.proofOf(1));
+  const file = proofFile((await namedOn(one.log, 1)).record, proof, [await asLater(two, two.log, 4)]);
+  return passes(() => verifyProofFile(file, { references: machine.references }));
+}
+
+const FILES = 'client/src/proof-file.ts';
+const LINKED = 'boots begin with the tree of those before';
+const fileAttacks: readonly Attack[] = [
+  {
+    group: 'proof',
+    name: 'a proof file whose later boots are swapped for those of another log',
+    layer: LINKED,
+    attempt: () => spliced(files),
+    control: async () => spliced(await import(weakened(FILES, { off: [LINKED] }))),
+  },
+];
+
 const chainAttacks: readonly Attack[] = [
+  ...fileAttacks,
   onChain(
     'a boot on the disk of yesterday, after one of today',
     'boots go on where those before were',

@@ -55,6 +55,21 @@ export interface ShownProof extends ShownTree {
   readonly batch: { readonly index: number; readonly size: number; readonly pathLength: number };
   /** The checkpoint, as a signed note. */
   readonly note: string;
+  /** Boots after the record's, the oldest first; absent if the file holds none. */
+  readonly later?: readonly ShownBoot[];
+}
+
+/** A later boot, whose tree continues that of the boot before. */
+export interface ShownBoot extends ShownTree {
+  readonly boot: string;
+  /** Records that it found. */
+  readonly began: number;
+  /** Records before those that no quote in the file covers. */
+  readonly uncovered: number;
+  readonly platform: Verdict['platform'];
+  readonly policy: Verdict['policy'];
+  /** Whether the references accept it. */
+  readonly ok: boolean;
 }
 
 /** A claim about a log, which was verified. */
@@ -74,6 +89,9 @@ const checkSchema: z.ZodType<Check> = z
   .refine(({ outcome, required }) => required === (outcome !== 'not run'), 'required is a check that was run');
 
 const count = z.int().nonnegative();
+/** Later boots of one document: as many as a chain may have. */
+const MAX_SHOWN_BOOTS = 256;
+const BOOT_ID = /^[0-9a-f]{32}$/;
 const hash = z.string().regex(/^[0-9a-f]{64}$/);
 const tree = { origin: z.string().max(128), size: count, root: hash };
 const way = {
@@ -82,6 +100,18 @@ const way = {
   pathLength: count,
   batch: z.strictObject({ index: count, size: count, pathLength: count }),
   note: z.string().max(64 * 1024),
+  later: z
+    .array(
+      z.strictObject({
+        ...tree,
+        boot: z.string().regex(BOOT_ID),
+        ...{ began: count, uncovered: count },
+        ...{ platform: z.enum(PLATFORMS), policy: sha384Text, ok: z.boolean() },
+      }),
+    )
+    .min(1)
+    .max(MAX_SHOWN_BOOTS)
+    .exactOptional(),
 };
 const claimSchema: z.ZodType<ShownClaim> = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('quoted'), record: sha256Text, ...way }),
@@ -102,7 +132,7 @@ const schema: z.ZodType<VerdictDocument> = z.strictObject({
     platform: z.enum(PLATFORMS),
     policy: sha384Text,
     bundle: sha384Text,
-    bootId: z.string().regex(/^[0-9a-f]{32}$/),
+    bootId: z.string().regex(BOOT_ID),
     end: z.strictObject({ notAfter: z.iso.datetime({ precision: 3 }), what: z.string().min(1).max(256) }).nullable(),
     checks: z.array(checkSchema).min(1).max(512),
   }),

@@ -4,14 +4,20 @@
  */
 
 import { create } from '@bufbuild/protobuf';
-import { appraise, type References, type Verdict } from '@enclaim/attestation';
-import { type ChainedBoot, type LaterBoot, MAX_CHAINED_BOOTS, verifyBootChain } from '@enclaim/attestation/boot-chain';
+import type { References } from '@enclaim/attestation';
+import { type LaterBoot, MAX_CHAINED_BOOTS, verifyBootChain } from '@enclaim/attestation/boot-chain';
 import { Log, type LogProof, LogProofSchema } from '@enclaim/attestation/log-service';
 import { merkleRoot } from '@enclaim/attestation/merkle';
-import { encodeRecordProof, type QuotedTree, verifyQuotedTree } from '@enclaim/attestation/record-proof';
+import {
+  encodeRecordProof,
+  type ProvenRecord,
+  type QuotedTree,
+  verifyQuotedTree,
+} from '@enclaim/attestation/record-proof';
 import type { CurrentBootStatement } from '@enclaim/attestation/statement';
 import { Metadata, status } from '@grpc/grpc-js';
 import type { AttestedChannel } from '../channel.ts';
+import { appraised, type LogBoot } from '../later-boots.ts';
 import { LogCalls } from './log-calls.ts';
 import { LogError } from './log-error.ts';
 import { LogReader } from './log-reader.ts';
@@ -23,11 +29,6 @@ export interface BootsOptions {
   readonly timeout?: number;
   /** Milliseconds since 1970; by default this machine's clock. */
   readonly now?: () => number;
-}
-
-/** A boot of a log, with the verdict on its evidence. */
-export interface LogBoot extends ChainedBoot {
-  readonly verdict: Verdict;
 }
 
 const TIMEOUT_MS = 60_000;
@@ -52,19 +53,92 @@ const TIMEOUT_MS = 60_000;
  *   console.log(began, checkpoint.size, uncovered, verdict.ok);
  * ```
  */
-export async function readBoots(channel: AttestedChannel, options: BootsOptions): Promise<LogBoot[]> {
-  const { references, timeout = TIMEOUT_MS, now = Date.now } = options;
-  // Whose TPM it is was shown on this connection.
+export async function readBoots(channel: AttestedChannel, options: BootsOptions): Promise<readonly LogBoot[]> {
+  const known = knownOn(channel, options);
+  const quotes = await Array.fromAsync(quotesOf(channel, known));
+  const later = await linked(channel, known, quotes, 0);
+  const chain = await verifyBootChain({ size: 0, root: merkleRoot([]) }, later, known.anchors, known.moment);
+  return appraised(chain, options.references);
+}
+
+/**
+ * The boots after the one that wrote a proven record, up to the one that answers, the oldest first;
+ * none if that is the same. Each was verified to go on from the one before, the first from the tree
+ * of the proof. The references do not judge them here.
+ *
+ * @throws as {@link readBoots}
+ *
+ * @example
+ * ```ts
+ * import { readFile } from 'node:fs/promises';
+ * import { connect, parseReferences } from '@enclaim/client';
+ * import { readLaterBoots } from '@enclaim/client/log';
+ * import { proofFile, type ReceiptProof } from '@enclaim/client/proof';
+ *
+ * declare const proven: ReceiptProof; // of prove or proveRecord
+ * const references = parseReferences(await readFile('references.json'));
+ * await using channel = await connect('intake.example:443', { references });
+ * const later = await readLaterBoots(channel, proven.record, { references });
+ * console.log(proofFile(proven.record.record, proven.bytes, later).length);
+ * ```
+ */
+export async function readLaterBoots(
+  channel: AttestedChannel,
+  { authenticated, checkpoint }: Pick<ProvenRecord, 'authenticated' | 'checkpoint'>,
+  options: BootsOptions,
+): Promise<readonly LaterBoot[]> {
+  const known = knownOn(channel, options);
+  const { bootId, log } = authenticated.statement as CurrentBootStatement;
+  const quotes: Quoted[] = [];
+  for await (const quoted of quotesOf(channel, known)) {
+    if (quoted.tree.authenticated.statement.bootId === bootId) break;
+    quotes.push(quoted);
+    // No later boot begins there: verifying the chain names it.
+    if (beganOf(quoted.tree) <= log.size) break;
+  }
+  const later = await linked(channel, known, quotes, checkpoint.size);
+  await verifyBootChain(checkpoint, later, known.anchors, known.moment);
+  return later;
+}
+
+/** Anchors and time by which quotes are verified, and milliseconds for each question. */
+interface Known {
+  readonly anchors: References['anchors'];
+  readonly moment: { readonly now: number };
+  readonly timeout: number;
+}
+
+/** A quote of a boot, verified. */
+interface Quoted {
+  readonly proof: LogProof;
+  readonly tree: QuotedTree;
+}
+
+/** The same of a connection, which has shown whose TPM it is. */
+function knownOn(channel: AttestedChannel, { references, timeout = TIMEOUT_MS, now = Date.now }: BootsOptions): Known {
   const { ak } = channel.attestation.statement.device;
-  const { anchors: known } = references;
-  const anchors = ak === null ? known : { ...known, attestationKeys: [...known.attestationKeys, ak] };
-  const moment = { now: now() };
-  const verify = (proof: LogProof): Promise<QuotedTree> => verifyQuotedTree(encodeRecordProof(proof), anchors, moment);
-  const quotes = await quotesOf(channel, timeout, verify);
+  const { anchors } = references;
+  const keys = ak === null ? anchors.attestationKeys : [...anchors.attestationKeys, ak];
+  return { anchors: { ...anchors, attestationKeys: keys }, moment: { now: now() }, timeout };
+}
+
+/**
+ * Boots with the proofs that lead from one to the next, the oldest first.
+ *
+ * @param quotes the newest first
+ * @param from size of the tree that the oldest goes on from
+ */
+async function linked(
+  channel: AttestedChannel,
+  { timeout }: Known,
+  quotes: readonly Quoted[],
+  from: number,
+): Promise<LaterBoot[]> {
+  if (quotes.length === 0) return [];
   const log = new LogReader(channel, { timeout });
   await log.checkpoint();
   const later: LaterBoot[] = [];
-  let before = 0;
+  let before = from;
   for (const { proof, tree } of quotes.toReversed()) {
     const began = beganOf(tree);
     const between = (old: number, size: number): Promise<readonly Uint8Array[]> =>
@@ -73,42 +147,34 @@ export async function readBoots(channel: AttestedChannel, options: BootsOptions)
     later.push({ quote: encodeRecordProof(proof), found, grown });
     before = tree.checkpoint.size;
   }
-  const chain = await verifyBootChain({ size: 0, root: merkleRoot([]) }, later, anchors, moment);
-  return Promise.all(
-    chain.map(async (boot) => ({ ...boot, verdict: await appraise(boot.authenticated, references, []) })),
-  );
+  return later;
 }
 
 /** The quotes of all boots of which one was kept, the newest first. */
-async function quotesOf(
-  channel: AttestedChannel,
-  timeout: number,
-  verify: (proof: LogProof) => Promise<QuotedTree>,
-): Promise<{ readonly proof: LogProof; readonly tree: QuotedTree }[]> {
+async function* quotesOf(channel: AttestedChannel, { anchors, moment, timeout }: Known): AsyncGenerator<Quoted> {
   const calls = new LogCalls(channel);
   const limits = { metadata: new Metadata(), timeout };
   const { log } = channel.attestation.statement;
-  const quotes: { proof: LogProof; tree: QuotedTree }[] = [];
-  const take = async ({ checkpoint, evidence }: LogProof): Promise<void> => {
+  const verified = async ({ checkpoint, evidence }: LogProof): Promise<Quoted> => {
     const proof = create(LogProofSchema, { checkpoint, ...(evidence && { evidence }) });
-    quotes.push({ proof, tree: await verify(proof) });
+    return { proof, tree: await verifyQuotedTree(encodeRecordProof(proof), anchors, moment) };
   };
   // The first record that a boot writes is its own.
-  await take(await calls.ask(Log.method.getProof, { index: BigInt(log.size) }, limits));
-  for (let size = log.size; size > 0 && quotes.length < MAX_CHAINED_BOOTS; ) {
+  yield await verified(await calls.ask(Log.method.getProof, { index: BigInt(log.size) }, limits));
+  for (let size = log.size, boots = 1; size > 0 && boots < MAX_CHAINED_BOOTS; boots++) {
+    let quoted: Quoted;
     try {
-      await take(await calls.ask(Log.method.getQuote, { size: BigInt(size) }, limits));
+      quoted = await verified(await calls.ask(Log.method.getQuote, { size: BigInt(size) }, limits));
     } catch (error) {
-      if (error instanceof LogError && error.status === status.NOT_FOUND) break;
+      if (error instanceof LogError && error.status === status.NOT_FOUND) return;
       throw error;
     }
-    const last = quotes.at(-1)?.tree;
-    const began = last === undefined ? 0 : beganOf(last);
+    yield quoted;
+    const began = beganOf(quoted.tree);
     // A server that does not go back would be asked for ever.
     if (began >= size) throw new LogError('answer', `a boot that began at ${began}, asked for one within ${size}`);
     size = began;
   }
-  return quotes;
 }
 
 function beganOf({ authenticated }: QuotedTree): number {

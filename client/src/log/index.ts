@@ -1,6 +1,7 @@
 /** The log of a machine: read, copied and proved by its own rules. */
 
-export { type BootsOptions, type LogBoot, readBoots } from './boots.ts';
+export type { LogBoot } from '../later-boots.ts';
+export { type BootsOptions, readBoots, readLaterBoots } from './boots.ts';
 export type { ReceiptOf, ReceiptSource } from './cose-receipt.ts';
 export { LogError, type LogErrorCode } from './log-error.ts';
 export { type CopiedLog, copyLog, receiptFrom, seenIn } from './log-folder.ts';
