@@ -1,6 +1,6 @@
 /**
- * `node bench/call.ts [seconds [words of a row]] [--profile FILE]`: the cost of each layer of a
- * call.
+ * `node bench/call.ts [seconds [words of a row]] [--profile FILE] [--garbage FILE]`: the cost of
+ * each layer of a call.
  *
  * A unary call of 1 KiB under a raw HTTP/2 load generator in a process of its own, at 1, 16 and 64
  * streams, with one layer more in each row. The row in brackets does nothing but what no runtime
@@ -9,7 +9,8 @@
  *
  * Each figure: calls a second, median latency, microseconds of the server's processor (main thread
  * + engine and system + workers), KiB of garbage. `--profile` writes a CPU profile of the row with
- * everything on at 64 streams, and names its ten largest entries.
+ * everything on at 64 streams, and names its ten largest entries; `--garbage` writes samples of
+ * what the server allocates there, and names those that take most bytes a call.
  */
 
 import { spawn } from 'node:child_process';
@@ -38,7 +39,7 @@ import type { WorkerFactory } from '../runtime/src/worker/worker.ts';
 import { clinicBundle } from '../test/support/app.ts';
 import { openLab } from '../test/support/lab.ts';
 import { startWorkers } from '../test/support/worker-process.ts';
-import { type Costs, costsOf, profiled } from './call-costs.ts';
+import { allocated, type Costs, costsOf, profiled } from './call-costs.ts';
 import { type Load, load } from './call-load.ts';
 import { scratchFolder } from './scratch.ts';
 
@@ -102,7 +103,10 @@ async function serve(answer: (request: Buffer) => Promise<Buffer>, tls: boolean)
   };
 }
 
-const { values, positionals } = parseArgs({ allowPositionals: true, options: { profile: { type: 'string' } } });
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { profile: { type: 'string' }, garbage: { type: 'string' } },
+});
 const seconds = Number(positionals[0] ?? 3);
 const only = positionals[1] ?? '';
 const times: (() => number)[] = [];
@@ -348,6 +352,14 @@ for (const each of ROWS) {
   if (each.name === WHOLE && values.profile !== undefined) {
     const lines = await profiled(values.profile, () => measuredAt(each, port, 64));
     console.log(`${values.profile}, 64 streams, largest entries:\n${lines.join('\n')}`);
+  }
+  if (each.name === WHOLE && values.garbage !== undefined) {
+    const lines = await allocated(values.garbage, async () => {
+      const before = answered;
+      await measuredAt(each, port, 64);
+      return answered - before;
+    });
+    console.log(`${values.garbage}, 64 streams, most bytes a call:\n${lines.join('\n')}`);
   }
   close();
 }
