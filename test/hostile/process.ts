@@ -3,6 +3,7 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { HANGS_MS } from '../support/eventually.ts';
+import { bundled, bundledLauncher } from '../support/worker-process.ts';
 import type { Attack } from './attack.ts';
 
 type Layer = 'seccomp' | 'permission';
@@ -139,11 +140,11 @@ const PERMISSION = ['--permission', '--allow-ffi', '--no-experimental-sqlite', `
 
 /** Whether a body got what it wanted in a process of its own. */
 function owned(layer: Layer | 'none', body: string): Promise<boolean> {
-  const program = [join(import.meta.dirname, 'owned-process.ts'), layer, body];
+  const program = [bundled('owned-process', 'test/hostile/owned-process.ts'), layer, body];
   const node = [process.execPath, '--no-warnings', ...(layer === 'permission' ? PERMISSION : []), ...program];
-  const launcher = join(root, 'runtime/src/dev/launcher.ts');
   return new Promise((resolve) => {
-    execFile(process.execPath, ['--no-warnings', launcher, ...node], { env: {}, timeout: HANGS_MS }, (_, stdout) =>
+    const words = ['--no-warnings', bundledLauncher(), ...node];
+    execFile(process.execPath, words, { env: {}, timeout: HANGS_MS }, (_, stdout) =>
       resolve(stdout.includes('answer true')),
     );
   });

@@ -28,39 +28,35 @@ export const MISSING_LAYERS: readonly VmLayer[] = ['user', 'namespaces', 'root',
 /** What one of these workers has for handlers. */
 export const CAPACITY: Capacity = { memory: 160 * 1024 * 1024, processors: 1 };
 
-/** A launcher and a worker's program, each in one file. */
-interface Programs {
-  readonly launcher: string;
-  readonly worker: string;
-}
-
-let bundled: Programs | undefined;
+const bundles = new Map<string, string>();
 
 /**
- * Both from their sources as the image has them, bundled once a process: a worker starts in a quarter of the time that it
- * takes with a file for each module. They lie where workers may read.
+ * The file of a program, from its source as the image has such, bundled once a process: it starts in a quarter of the time that
+ * it takes with a file for each module. It lies where workers may read.
  */
-function programs(): Programs {
-  const bundle = (name: string, source: string): string => {
-    const entryPoints = [join(root, source)];
-    const [built] = buildSync({ ...ENTRY_OPTIONS, absWorkingDir: root, entryPoints, write: false }).outputFiles;
-    const file = join(root, '.cache/workers', `${name}.mjs`);
-    mkdirSync(join(root, '.cache/workers'), { recursive: true });
-    const partial = `${file}.${process.pid}.tmp`;
-    writeFileSync(partial, built?.contents ?? '');
-    renameSync(partial, file);
-    return file;
-  };
-  bundled ??= {
-    launcher: bundle('launcher', 'runtime/src/dev/launcher.ts'),
-    worker: bundle('worker', 'runtime/src/worker/process/main.ts'),
-  };
-  return bundled;
+export function bundled(name: string, source: string): string {
+  const known = bundles.get(source);
+  if (known !== undefined) return known;
+  const entryPoints = [join(root, source)];
+  const [built] = buildSync({ ...ENTRY_OPTIONS, absWorkingDir: root, entryPoints, write: false }).outputFiles;
+  const file = join(root, '.cache/workers', `${name}.mjs`);
+  mkdirSync(join(root, '.cache/workers'), { recursive: true });
+  const partial = `${file}.${process.pid}.tmp`;
+  writeFileSync(partial, built?.contents ?? '');
+  renameSync(partial, file);
+  bundles.set(source, file);
+  return file;
+}
+
+/** The program that starts another one as a worker is started (runtime/src/dev/launcher.ts). */
+export function bundledLauncher(): string {
+  return bundled('launcher', 'runtime/src/dev/launcher.ts');
 }
 
 /** Starts workers from their sources, each with at most `heap` megabytes of JavaScript. */
 export function startWorkers(heap = 160, engine: readonly string[] = ENGINE): WorkerFactory {
-  const { launcher, worker } = programs();
+  const launcher = bundledLauncher();
+  const worker = bundled('worker', 'runtime/src/worker/process/main.ts');
   return async () => {
     const program = [process.execPath, `--max-old-space-size=${heap}`, ...engine, ...RESTRICTED, worker];
     const launched = ['--no-warnings', launcher, ...program];
