@@ -34,6 +34,8 @@ export interface FoundLog {
   readonly places: Map<number, number>;
   /** The last block; null if there is none. */
   readonly last: Block | null;
+  /** The last block with a record; null if none was followed, nor named by the superblock. */
+  readonly recorded: Block | null;
   /** Sequence of the newest superblock that there was. */
   readonly sequence: number;
   /** Whether something was written behind the end that does not continue the log. */
@@ -155,6 +157,7 @@ async function followed(disk: LogDisk, base: Base, onBlock: (block: Block) => vo
   const journal = disk.journal(AHEAD_BYTES);
   const places = new Map<number, number>();
   let { end, last } = base;
+  let recorded = recordedIn(last, null);
   let released = tree.size;
   for (let block = await nextOf(journal, end); block !== undefined; block = await nextOf(journal, end)) {
     for (const [i, entry] of block.entries.entries()) {
@@ -174,13 +177,19 @@ async function followed(disk: LogDisk, base: Base, onBlock: (block: Block) => vo
     onBlock(block);
     end = endOf(block);
     last = block;
+    recorded = recordedIn(block, recorded);
     if (tree.size - released < RELEASED_RECORDS) continue;
     await release(disk, tree);
     released = tree.size;
   }
   const discarded = await isWritten(disk, end);
   const sequence = Math.max(superblock?.sequence ?? 0, last?.sequence ?? 0);
-  return { tree, end, minimum, start, settled, places, last, sequence, discarded };
+  return { tree, end, minimum, start, settled, places, last, recorded, sequence, discarded };
+}
+
+/** A block, if it has a record, else another one. */
+function recordedIn(block: Block | null, other: Block | null): Block | null {
+  return block !== null && block.entries.length > 0 ? block : other;
 }
 
 /**

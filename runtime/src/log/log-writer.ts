@@ -53,6 +53,12 @@ export interface Committed {
   readonly sections: readonly number[];
 }
 
+/** A block on the disk. */
+interface Written {
+  readonly position: number;
+  readonly hash: Uint8Array;
+}
+
 /** The oldest record that is held: its index, and the position of its block. */
 export interface Held {
   readonly minimum: number;
@@ -71,7 +77,12 @@ export class LogWriter {
   readonly #leaf = Buffer.alloc(HASH_BYTES);
   #end: JournalEnd;
   /** The last block. */
-  #last: { readonly position: number; readonly hash: Uint8Array };
+  #last: Written;
+  /**
+   * The last block that has a record. Superblocks name it, so that following begins no later: the
+   * time of its record is one that has passed.
+   */
+  #recorded: Written;
   #held: Held;
   /** Records of which the disk has tiles and places, and the position behind them. */
   #settled: { readonly size: number; readonly position: number };
@@ -88,7 +99,8 @@ export class LogWriter {
     this.#tree = found.tree;
     this.#places = found.places;
     this.#end = found.end;
-    this.#last = { position: found.last?.position ?? 0, hash: found.last?.hash ?? new Uint8Array(HASH_BYTES) };
+    this.#last = writtenOf(found.last) ?? { position: 0, hash: new Uint8Array(HASH_BYTES) };
+    this.#recorded = writtenOf(found.recorded) ?? this.#last;
     this.#held = { minimum: found.minimum, start: found.start };
     this.#settled = { size: found.settled, position: found.end.position };
     this.#sequence = found.sequence;
@@ -107,6 +119,11 @@ export class LogWriter {
   /** The position of the last block. */
   get last(): number {
     return this.#last.position;
+  }
+
+  /** The position of the last block that has a record. */
+  get recorded(): number {
+    return this.#recorded.position;
   }
 
   get held(): Held {
@@ -150,6 +167,7 @@ export class LogWriter {
     const hash = sealBlock(block, length);
     await this.#write(block, offsetOf(this.#layout, position));
     this.#last = { position, hash };
+    if (records.length > 0 || first === 0) this.#recorded = this.#last;
     this.#end = { position: position + block.length, prior: hash, size };
     return { tree: { size, frontier }, sections: begins };
   }
@@ -249,8 +267,8 @@ export class LogWriter {
       capacity: this.#layout.capacity,
       ...{ minimum, start },
       size: this.#end.size,
-      position: this.#last.position,
-      block: this.#last.hash,
+      position: this.#recorded.position,
+      block: this.#recorded.hash,
       writer: this.#writer,
     });
     const written = new Uint8Array(SUPERBLOCK_SPACING_BYTES);
@@ -274,4 +292,8 @@ export class LogWriter {
       done += bytesWritten;
     }
   }
+}
+
+function writtenOf(block: Written | null): Written | undefined {
+  return block === null ? undefined : { position: block.position, hash: block.hash };
 }

@@ -136,9 +136,9 @@ export class RecordLog {
   #before = 0;
 
   private constructor(device: Device, disk: LogDisk, found: FoundLog) {
-    const { tree, end, places, minimum, discarded, last } = found;
+    const { tree, end, places, minimum, discarded, recorded } = found;
     this.discarded = discarded;
-    this.newest = timeOf(last?.entries.at(-1));
+    this.newest = timeOf(recorded?.entries.at(-1));
     this.#layout = disk.layout;
     this.#writer = new LogWriter(device, disk, found);
     this.#stored = new StoredLog(disk, tree, places, () => this.#writer.held);
@@ -184,7 +184,7 @@ export class RecordLog {
       const found = await findLog(disk, onBlock, () => {
         carried = undefined;
       });
-      carried ??= found.last === null ? undefined : carriedIn(found.last);
+      for (const block of [found.last, found.recorded]) carried ??= block === null ? undefined : carriedIn(block);
       const log = new RecordLog(device, disk, found);
       await log.#takeQuotes(disk, carried);
       return log;
@@ -540,14 +540,14 @@ export class RecordLog {
   }
 
   /**
-   * Position before which all may be overwritten: that of a record, or of the last block. If the
-   * record is not found because a block before it was damaged, no space is given back.
+   * Position before which all may be overwritten: that of a record, or of the last block that has
+   * one. If the record is not found because a block before it was damaged, no space is given back.
    */
   async #startOf(minimum: number): Promise<number> {
-    const { last, held } = this.#writer;
-    if (minimum >= this.#durable.size) return last;
+    const { recorded, held } = this.#writer;
+    if (minimum >= this.#durable.size) return recorded;
     try {
-      return Math.min(last, await this.#stored.positionOf(minimum));
+      return Math.min(recorded, await this.#stored.positionOf(minimum));
     } catch (error) {
       if (error instanceof DecodeError) return held.start;
       throw error;

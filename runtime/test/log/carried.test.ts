@@ -155,3 +155,21 @@ test('what is not durable yet is pending, also a part without a record, and for 
   await assert.rejects(Promise.resolve(pending), { code: 'log' });
   await assert.rejects(Promise.resolve(log.pending), { code: 'log' });
 });
+
+test('blocks without a record do not hide the time of the newest one, also where it was forgotten', async () => {
+  const disk = new FakeDisk();
+  const log = await disk.open();
+  const { time } = entry('one');
+  await log.append(entry('one'));
+  const late = (): Promise<void> => log.carryLate(part(randomBytes(8000)));
+  for (let i = 0; i < 3; i++) await late();
+  assert.equal((await disk.open()).newest, time);
+  log.forget(1);
+  // More than a superblock is written after, in blocks without records alone.
+  for (let i = 0; i < 30; i++) await late();
+  const next = await disk.open();
+  assert.deepEqual([next.newest, next.minimum, next.began], [time, 1, log.durable]);
+  await next.append(entry('two'));
+  const read = async (at: number, length: number) => disk.bytes.subarray(at, at + length);
+  assert.deepEqual((await auditLog(read, disk.bytes.length)).faults, []);
+});
