@@ -144,6 +144,23 @@ test('software under other registers cannot increment the counter; its owner can
   await assert.rejects(keeper.open(blob), { code: 'policy-fail' });
 });
 
+test('a boot that has had the key of an epoch does not begin anew, whoever removes the counter', async (t) => {
+  const swtpm = await machine(t);
+  const before = await booted(t, swtpm);
+  const { blob } = await epochOf(await TpmKeeper.open(before.tpm));
+  await before.tpm.close();
+  const { tpm } = await reopened(t, swtpm);
+  const keeper = await TpmKeeper.open(tpm);
+  await keeper.open(blob);
+  const { first } = KEEPER_INDICES;
+  for (const index of [first, first + 1]) await tpm.run(NV_UNDEFINE_SPACE, { hierarchy: HIERARCHY.owner, index });
+  const gone = { code: 'unusable', message: /epoch 0, where this boot has seen 1/ };
+  await assert.rejects(keeper.epoch(), gone);
+  await assert.rejects(keeper.seal(randomBytes(32), 1), gone);
+  await assert.rejects(keeper.advance(), RangeError);
+  assert.equal(keeper.begun, null, 'no word of a new beginning');
+});
+
 test('a counter that is made anew beside its old beginning is refused, and so is one of another kind', async (t) => {
   const { tpm } = await booted(t, await machine(t));
   const keeper = await TpmKeeper.open(tpm);
@@ -155,8 +172,9 @@ test('a counter that is made anew beside its old beginning is refused, and so is
   await counter.remove();
   // Everybody may increment this one. It is not ours, and the next place is taken.
   await (await NvCounter.open(tpm, KEEPER_INDICES.first)).increment();
-  assert.equal(await keeper.epoch(), 0);
-  assert.equal((await epochOf(keeper)).epoch, 1);
+  const next = await TpmKeeper.open(tpm);
+  assert.equal(await next.epoch(), 0);
+  assert.equal((await epochOf(next)).epoch, 1);
 });
 
 test('a second counter for the same registers is refused: a host could exchange the states of both', async (t) => {

@@ -6,7 +6,7 @@
 import type { StatedStorage } from '@enclaim/attestation/statement';
 import type { PcrBanks } from '@enclaim/attestation/tpm';
 import { EPOCH_KEY_BYTES, type Keeper, MAX_BLOB_BYTES } from '@enclaim/runtime/keeper';
-import { demanded, EpochCounter, KEEPER_SELECTION } from './epoch-counter.ts';
+import { demanded, EpochCounter, KEEPER_SELECTION, type PresentEpoch } from './epoch-counter.ts';
 import { TpmError } from './error.ts';
 import { Queue } from './queue.ts';
 import { readPcrs } from './registers.ts';
@@ -32,6 +32,8 @@ export class TpmKeeper implements Keeper {
   readonly #queue = new Queue();
   #begun: StatedStorage | null = null;
   #isSealed = false;
+  /** The latest epoch that this boot has seen to be the present one. */
+  #seen = 0;
   /** Epochs that may begin at once now, and the instant for which that was reckoned. */
   #allowance: { readonly left: number; readonly at: number };
 
@@ -58,7 +60,7 @@ export class TpmKeeper implements Keeper {
 
   /** The present epoch; 0 if none ever began under these registers. @throws TpmError */
   epoch(): Promise<number> {
-    return this.#queue.run(async () => (await this.#epochs.present()).epoch);
+    return this.#queue.run(async () => (await this.#present()).epoch);
   }
 
   /**
@@ -68,7 +70,7 @@ export class TpmKeeper implements Keeper {
   seal(key: Uint8Array, epoch: number): Promise<Uint8Array> {
     return this.#queue.run(async () => {
       if (key.length !== EPOCH_KEY_BYTES) throw new RangeError(`a key of ${key.length} bytes`);
-      const present = await this.#epochs.present();
+      const present = await this.#present();
       if (epoch !== present.epoch + 1)
         throw new RangeError(`epoch ${epoch}, where ${present.epoch} is the present one`);
       const { counter, value } = present.kept ?? (await this.#epochs.begin());
@@ -86,7 +88,7 @@ export class TpmKeeper implements Keeper {
   open(blob: Uint8Array): Promise<Uint8Array> {
     return this.#queue.run(async () => {
       if (blob.length > MAX_BLOB_BYTES) throw new RangeError(`a blob of ${blob.length} bytes`);
-      const { kept } = await this.#epochs.present();
+      const { kept } = await this.#present();
       if (kept === undefined) throw new TpmError('unusable', 'the keeper has kept nothing for these registers');
       return unseal(this.#tpm, blob, KEEPER_SELECTION, this.#banks, demanded(kept.counter, kept.value));
     });
@@ -104,16 +106,32 @@ export class TpmKeeper implements Keeper {
       if (!this.#isSealed) throw new RangeError('no key is sealed to the next epoch');
       const { left, at } = this.#refilled();
       if (left < 1) throw new RangeError('more epochs than one a minute');
-      const { epoch, kept } = await this.#epochs.present();
+      const { epoch, kept } = await this.#present();
       if (kept === undefined) throw new TpmError('unusable', 'the counter is gone');
       this.#isSealed = false;
       this.#allowance = { left: left - 1, at };
       await this.#tpm.alone(() => kept.counter.increment());
-      const next = (await this.#epochs.present()).epoch;
+      const next = (await this.#present()).epoch;
       if (next !== epoch + 1) throw new TpmError('unusable', `epoch ${next} follows ${epoch}: others count, too`);
       this.#begun ??= { keeper: this.kind, epoch: next, began: epoch === 0 ? 'new' : 'kept' };
       return next;
     });
+  }
+
+  /**
+   * The present epoch, which does not go back while a boot runs.
+   *
+   * **Trust**: the owner of the TPM, who can be the host, may remove the counter at any time. Without
+   * this, a runtime that is taken over could have the key of an epoch, have the counter removed, and
+   * let the boot statement say that its state began anew (`began: new`).
+   * @throws TpmError
+   */
+  async #present(): Promise<PresentEpoch> {
+    const present = await this.#epochs.present();
+    if (present.epoch < this.#seen)
+      throw new TpmError('unusable', `epoch ${present.epoch}, where this boot has seen ${this.#seen}`);
+    this.#seen = present.epoch;
+    return present;
   }
 
   /** The allowance now: one more for each minute, and never more than at the begin. */
@@ -132,7 +150,7 @@ export class TpmKeeper implements Keeper {
    */
   handOver(key: Uint8Array, successor: PcrBanks): Promise<Uint8Array> {
     return this.#queue.run(async () => {
-      const { epoch, kept } = await this.#epochs.present();
+      const { epoch, kept } = await this.#present();
       if (epoch === 0 || kept === undefined) throw new RangeError('no epoch to hand over');
       return seal(this.#tpm, key, KEEPER_SELECTION, successor, demanded(kept.counter, kept.value));
     });
@@ -160,7 +178,7 @@ export class TpmKeeper implements Keeper {
    */
   retire(predecessor: PcrBanks): Promise<void> {
     return this.#queue.run(async () => {
-      if ((await this.#epochs.present()).epoch === 0) throw new RangeError('no epoch of this system yet');
+      if ((await this.#present()).epoch === 0) throw new RangeError('no epoch of this system yet');
       await new EpochCounter(this.#tpm, predecessor).remove();
     });
   }
