@@ -16,6 +16,7 @@ import { clockAttacks } from './host-clock.ts';
 import { diskAttacks } from './host-disk.ts';
 import { launchAttacks } from './host-launch.ts';
 import { quoteAttacks } from './host-quotes.ts';
+import { stateAttacks } from './host-state.ts';
 import { houseAttacks } from './house.ts';
 import { languageAttacks } from './language.ts';
 import { logAttacks } from './log.ts';
@@ -52,6 +53,7 @@ const together = chosen([
   ...proofAttacks,
   ...witnessAttacks,
   ...processAttacks,
+  ...stateAttacks,
   ...operatorAttacks,
 ]);
 /** One after another: these fill a whole server, or change what a process has one of, such as its clock. */

@@ -5,7 +5,7 @@
 
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import type { Place } from '../place.ts';
-import { keyOf, type NamedPlace, type Row, RowCodec, type Value } from './row.ts';
+import { keyOf, MAX_REST_BYTES, type NamedPlace, type Row, RowCodec, type Value } from './row.ts';
 
 /** A row with the place it is about. */
 export interface IndexedRow extends Row {
@@ -34,7 +34,17 @@ type Raw = [collection: number, key: Uint8Array, due: number | null, tag: number
 const EXTENTS = 1024;
 const MIN_EXTENT_BYTES = 4096;
 /** Bytes counted for a row beside its key: what the table has for one, pages that are full. */
-export const ROW_BYTES = 110;
+const ROW_BYTES = 110;
+/** Bytes of a character of a key, at most. */
+const MAX_KEY_CHAR_BYTES = 3;
+/** Bytes of a row in a slot, at most, beside its key. */
+const SLOT_ROW_BYTES = 17 + MAX_REST_BYTES;
+/** Bytes of an extent in a slot, at most: three numbers of a journal's positions. */
+const SLOT_EXTENT_BYTES = 48;
+/** Bytes of an owner in a slot, for each collection, beside its name. */
+const SLOT_USED_BYTES = 24;
+/** Bytes of a collection in a slot, beside its name. */
+const SLOT_COLLECTION_BYTES = 128;
 /** Stands for bytes that are no text. */
 const REPLACED = '\ufffd';
 const FROM: readonly [number, Uint8Array] = [-1, new Uint8Array()];
@@ -46,14 +56,21 @@ export class IndexTable {
   readonly extents: Map<number, Extent> = new Map();
   #db: DatabaseSync = new DatabaseSync(':memory:', { limits: { attach: 0 } });
   readonly #extentBytes: number;
+  /** Extents that a journal has at once, at most. */
+  readonly #extents: number;
+  #collections: readonly string[] = [];
   #rows = 0;
   #bytes = 0;
   #changed: Map<string, readonly [number, Uint8Array]> | undefined;
+  /** Bytes of rows that went since changes are noted. */
+  #gone = 0;
   #statements: Statements;
 
   /** @param journal bytes of the journal that values lie in */
   constructor(journal: number) {
     this.#extentBytes = Math.max(MIN_EXTENT_BYTES, Math.floor(journal / EXTENTS));
+    // A ring begins and ends within others.
+    this.#extents = Math.ceil(journal / this.#extentBytes) + 2;
     this.#db.exec(PRAGMAS);
     this.#db.exec(TABLE);
     this.#statements = prepared(this.#db);
@@ -66,6 +83,32 @@ export class IndexTable {
   /** Bytes that its rows take, about. */
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /** Names the collections whose places it has. */
+  names(collections: readonly string[]): void {
+    this.#collections = collections;
+  }
+
+  /**
+   * Bytes that a slot needs, at most, for all rows that there are, and that were there since changes
+   * are noted. A row may be written twice: as it was found, and again because it changed meanwhile.
+   */
+  get slotBytes(): number {
+    const rows = this.#bytes + this.#gone - this.#rows * (ROW_BYTES - SLOT_ROW_BYTES);
+    const { labels, owners } = this.codec;
+    const collections = this.#collections.reduce((sum, name) => sum + 6 * name.length + SLOT_COLLECTION_BYTES, 0);
+    const used = this.#collections.length * (owners.bytes + SLOT_USED_BYTES * owners.texts.length);
+    return 2 * rows + labels.bytes + owners.bytes + collections + used + SLOT_EXTENT_BYTES * this.#extents;
+  }
+
+  /** Bytes by which a place would make that more, at most. @param isNew whether there is no row */
+  slotCost(key: string, { label, owner }: Pick<Place<Value>, 'label' | 'owner'>, isNew: boolean): number {
+    const row = isNew ? 2 * (SLOT_ROW_BYTES + MAX_KEY_CHAR_BYTES * key.length) : 0;
+    const { labels, owners } = this.codec;
+    const own = owners.costOf(owner);
+    const used = own === 0 ? 0 : this.#collections.length * (own + SLOT_USED_BYTES);
+    return row + labels.costOf(JSON.stringify(label)) + own + used;
   }
 
   get(collection: number, key: Uint8Array): Place<Value> | undefined {
@@ -97,6 +140,7 @@ export class IndexTable {
     const held = this.#leave(collection, key);
     if (held === undefined) return undefined;
     this.#statements.remove.run(collection, key);
+    if (this.#changed !== undefined) this.#gone += SLOT_ROW_BYTES + key.length;
     this.#note(collection, key);
     return held;
   }
@@ -144,6 +188,7 @@ export class IndexTable {
   unwatch(): { readonly collection: number; readonly key: Uint8Array; readonly row: IndexedRow | undefined }[] {
     const changed = [...(this.#changed?.values() ?? [])];
     this.#changed = undefined;
+    this.#gone = 0;
     return changed.map(([collection, key]) => {
       const raw = this.#statements.get.get(collection, key) as unknown as
         | [number | null, number, Uint8Array]

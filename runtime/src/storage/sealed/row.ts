@@ -22,6 +22,7 @@ export interface Value {
 export class Names {
   readonly #texts: string[] = [];
   readonly #numbers = new Map<string, number>();
+  #bytes = 0;
 
   constructor(texts: Iterable<string> = []) {
     for (const text of texts) this.numberOf(text);
@@ -34,10 +35,21 @@ export class Names {
   numberOf(text: string): number {
     let number = this.#numbers.get(text);
     if (number === undefined) {
+      this.#bytes += this.costOf(text);
       number = this.#texts.push(text) - 1;
       this.#numbers.set(text, number);
     }
     return number;
+  }
+
+  /** Bytes of all texts, as a slot has them. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Bytes by which a text would make that more. */
+  costOf(text: string): number {
+    return this.#numbers.has(text) ? 0 : Buffer.byteLength(JSON.stringify(text)) + 1;
   }
 
   textOf(number: number): string {
@@ -68,7 +80,8 @@ const VERSION_BYTES = 8;
 const VALUE_LENGTH_BYTES = 3;
 /** Offset behind the owner. */
 const ENDS_AT = 1 + NUMBER_BYTES + OWNER_BYTES;
-const MAX_REST_BYTES = 1 + 3 * NUMBER_BYTES + OWNER_BYTES + VERSION_BYTES + VALUE_LENGTH_BYTES + KEY_BYTES;
+export const MAX_REST_BYTES: number =
+  1 + 3 * NUMBER_BYTES + OWNER_BYTES + VERSION_BYTES + VALUE_LENGTH_BYTES + KEY_BYTES;
 
 /** A place without what only its reader needs. */
 export interface NamedPlace {

@@ -11,7 +11,6 @@ import { after, at, dueOf, type Mutation, type Place } from '../place.ts';
 import type { Epoch } from './epoch.ts';
 import { type Changed, type Changes, changesText, frameHeadBytes, sealFrame } from './frame.ts';
 import type { IndexTable } from './index-table.ts';
-import { ROW_BYTES } from './index-table.ts';
 import { keyBytes, type NamedPlace, type Value } from './row.ts';
 import { KEY_BYTES, openValue, sealedBytes, sealValue, valueScope } from './seals.ts';
 
@@ -24,7 +23,7 @@ export interface Shared {
   readonly now: () => number;
   /** Bytes of the index that its slots have room for. */
   readonly most: number;
-  /** Bytes of rows that wait to be durable. */
+  /** Bytes of a slot for what waits to be durable, at most. */
   pending: number;
   /** Forgets what has expired. */
   sweep(): void;
@@ -257,22 +256,28 @@ export class SealedCollection implements Collection {
    * The result of changes for each place; undefined if there is no room.
    *
    * **Leak**: a refused caller learns neither which limit was met, nor whose.
+   *
+   * **Bound**: what would leave no room for the index of the next epoch is refused, also while that
+   * is being written. Else strangers could keep that epoch from beginning.
    */
   #plan(changes: readonly Change[]): Planned[] | undefined {
     const now = this.#shared.now();
     const planned = new Map<string, Planned>();
     const taken = new Beside(this.#taken);
-    let rows = this.#shared.table.bytes + this.#shared.pending;
+    const { table, pending, most } = this.#shared;
+    let index = table.slotBytes + pending;
     for (const change of changes) {
       const { key } = change;
       const before = planned.get(key);
       const held = before === undefined ? this.#placeOf(key) : before.place;
       const place = after(held, this.#mutation(change, now), now);
-      rows += ROW_BYTES + 3 * key.length;
-      const fits = place === undefined || (taken.fits(key, held, place, this.facts.room) && rows <= this.#shared.most);
+      const more = place === undefined ? 0 : table.slotCost(key, place, held === undefined);
+      const hasRoom = more === 0 || /* layer: room for the next index (off: true) */ index + more <= most;
+      const fits = place === undefined || (hasRoom && taken.fits(key, held, place, this.facts.room));
       if (!fits && change.kind === 'put') return undefined;
       if (!fits && change.kind === 'mark-put') continue;
       if (place === held) continue;
+      index += more;
       planned.set(key, { key, place, held: before === undefined ? held : before.held });
       taken.count(key, held, -1);
       taken.count(key, place, 1);
@@ -309,7 +314,7 @@ export class SealedCollection implements Collection {
       count(this.#taken, key, change.place, 1);
       this.#pending.set(key, change);
       if (change.place !== undefined) this.#shared.due(dueOf(change.place));
-      this.#shared.pending += ROW_BYTES + 3 * key.length;
+      if (place !== undefined) this.#shared.pending += this.#shared.table.slotCost(key, place, held === undefined);
       return change;
     });
     const weight = this.#shared.pending - before;

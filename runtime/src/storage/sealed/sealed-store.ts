@@ -34,8 +34,8 @@ import {
 const SWEEP_MS = 1000;
 /** Rows that are looked at in one turn of the loop. */
 const SLICE_ROWS = 256;
-/** Share of a slot that rows may take, as its parts of eight: the rest is for names and changes. */
-const ROWS_OF_EIGHT = 6;
+/** Share of a slot that its head and what stands around its chunks take, at most: one part of so many. */
+const CHUNKS_SHARE = 64;
 /** A block without a seal has none that opens. */
 const NO_SEAL = new Uint8Array();
 /** Values that are sealed anew in one block. */
@@ -450,7 +450,7 @@ function assembled(
   const shared: Shared = {
     ...{ system, log, table, epoch },
     now: () => clock.now(),
-    most: Math.floor((log.state.slotBytes / 8) * ROWS_OF_EIGHT),
+    most: log.state.slotBytes - HEAD_BYTES - Math.ceil(log.state.slotBytes / CHUNKS_SHARE),
     pending: 0,
     sweep: () => {},
     due: () => {},
@@ -463,5 +463,6 @@ function assembled(
     const taken: Taken = { size: used.reduce((sum, [, bytes]) => sum + bytes, 0), of: new Map(used) };
     return new SealedCollection(shared, { name, number, retention, room }, taken);
   });
+  table.names(kept.map(({ facts }) => facts.name));
   return { table, epoch, shared, kept };
 }

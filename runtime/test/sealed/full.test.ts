@@ -1,0 +1,96 @@
+/**
+ * The index always has room on the disk for its next epoch, whatever callers store and change while
+ * it is written: what would take that room is refused as a full store.
+ */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
+import { RefusalError } from '../../src/errors.ts';
+import type { Change } from '../../src/storage/collection.ts';
+import { FakeDisk } from '../log/support.ts';
+import { MIB, put, Rig } from './support.ts';
+
+/** Changes of one call. */
+const AT_ONCE = 50;
+
+const isFull = (error: unknown): boolean =>
+  error instanceof RefusalError && error.code === 'budget' && /no room in collection/.test(error.message);
+
+/** Makes a call. Whether there was room. */
+async function fits(rig: Rig, changes: readonly Change[]): Promise<boolean> {
+  try {
+    await rig.call(changes);
+    return true;
+  } catch (error) {
+    if (!isFull(error)) throw error;
+    return false;
+  }
+}
+
+const ROOMY = { collections: { cases: Number.POSITIVE_INFINITY } };
+
+/** Stores values until there is no room for one more. */
+async function filled(rig: Rig, keyOf: (i: number) => string): Promise<string[]> {
+  const keys: string[] = [];
+  for (let size = AT_ONCE; size > 0; size = Math.floor(size / 2))
+    while (true) {
+      const more = Array.from({ length: size }, (_, i) => keyOf(keys.length + i));
+      if (
+        !(await fits(
+          rig,
+          more.map((key) => put(key, 1)),
+        ))
+      )
+        break;
+      keys.push(...more);
+    }
+  return keys;
+}
+
+const KEYS: Readonly<Record<string, (i: number) => string>> = {
+  short: (i) => `${i}`,
+  long: (i) => `${i}`.padStart(250, 'x'),
+  'of three bytes a character': (i) => `${i}`.padStart(120, '\u20ac'),
+};
+
+for (const [name, keyOf] of Object.entries(KEYS)) {
+  test(`a store full of ${name} keys begins its next epoch while all of it is changed, deleted and marked`, async () => {
+    const rig = await Rig.boot({ disk: new FakeDisk(8 * MIB), ...ROOMY });
+    const keys = await filled(rig, keyOf);
+    assert.ok(keys.length > AT_ONCE, `${keys.length} keys`);
+    await rig.store.advance();
+    const rounds: readonly ((key: string) => Change)[] = [
+      (key) => put(key, 2),
+      (key) => ({ kind: 'mark-put', key, label: ['more'], since: Number.POSITIVE_INFINITY, owner: 'a' }),
+      (key) => ({ kind: 'delete', key, label: ['less'] }),
+    ];
+    for (const change of rounds) {
+      const { epoch } = rig.store;
+      let isOver = false;
+      const advanced = rig.store.advance().finally(() => {
+        isOver = true;
+      });
+      advanced.catch(() => {});
+      const waiting: Promise<unknown>[] = [];
+      for (let from = 0; from < keys.length && !isOver; from += AT_ONCE) {
+        waiting.push(fits(rig, keys.slice(from, from + AT_ONCE).map(change)), fits(rig, [put(`new ${from}`, 1)]));
+        if (from % (20 * AT_ONCE) === 0) await turn();
+      }
+      assert.equal(await advanced, epoch + 1);
+      await Promise.all(waiting);
+    }
+    const { places } = rig.store;
+    assert.equal((await rig.again(ROOMY)).store.places, places);
+  });
+}
+
+test('labels and owners of many kinds take room of the index, too', async () => {
+  const rig = await Rig.boot({ disk: new FakeDisk(16 * MIB), ...ROOMY });
+  for (let i = 0; ; i++) {
+    const more = { label: [`${i}`.padStart(20_000, 'l')], owner: `${i}`.padStart(5000, 'o') };
+    if (!(await fits(rig, [put(`${i}`, 1, more)]))) break;
+  }
+  assert.equal(await rig.store.advance(), 2);
+  assert.equal((await rig.again(ROOMY)).store.epoch, 3);
+});
