@@ -133,6 +133,7 @@ describe('a value that comes from a disk', () => {
       get: () => place,
       list: () => ({ keys: [], label: [] }),
       check: () => {},
+      letGo: () => {},
       apply: () => assert.fail('changed'),
     };
     const policy: Policy = labPolicy({ governance: { leaks: { detectors: ['exact-match'], on: ['response'] } } });

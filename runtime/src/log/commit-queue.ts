@@ -79,12 +79,10 @@ export class CommitQueue {
   }
 
   /**
-   * By how much a record would make `weigh` of all batches' bytes more.
-   *
-   * @param extra bytes of what it carries
+   * By how much so many bytes of a record, a part, or both would make `weigh` of all batches' bytes
+   * more.
    */
-  growth(length: number, extra: number, weigh: (bytes: number) => number): number {
-    const more = ENTRY_PREFIX_BYTES + length + extra;
+  growth(more: number, weigh: (bytes: number) => number): number {
     const last = this.#roomy(more);
     return last === undefined ? weigh(more) : weigh(bytesOf(last) + more) - weigh(bytesOf(last));
   }
@@ -111,7 +109,7 @@ export class CommitQueue {
 
   /** Gives a part its place in the last batch that waits, or in a new one, without a record. */
   placeLate(part: Carried, extra: number): Batch {
-    let batch = this.#roomy(ENTRY_PREFIX_BYTES + extra);
+    let batch = this.#roomy(extra);
     batch ??= this.#added();
     batch.carried.push(part);
     batch.extra += extra;

@@ -331,6 +331,11 @@ export class RecordLog {
     this.#carriage.expect(carriedBytes({ length: bytes }));
   }
 
+  /** Lets go of room that was asked for: the parts do not come. */
+  expectNothing(): void {
+    this.#carriage.forget();
+  }
+
   /** Adds a part. @throws TypeError if no room was asked for in this turn */
   carry(part: Carried): void {
     this.#carriage.add(part);
@@ -346,7 +351,7 @@ export class RecordLog {
   async carryLate(part: Carried, writer: Writer = 'call'): Promise<void> {
     if (this.#broken !== undefined) throw failed(this.#broken);
     const extra = carriedBytes(part);
-    const more = this.#queue.growth(0, extra, (bytes) => sectors(OVERHEAD_BYTES + bytes));
+    const more = this.#queue.growth(extra, (bytes) => sectors(OVERHEAD_BYTES + bytes));
     if (extra > this.#queue.most || more > this.#room.left(this.#used, writer)) throw this.#full();
     this.#reserved += more;
     await this.#queue.placeLate(part, extra).done.promise;
@@ -462,7 +467,7 @@ export class RecordLog {
 
   /** Takes room for a record, as much as it may need in its block. @throws RefusalError `log` */
   #reserve(length: number, writer: Writer, extra: number): void {
-    const more = this.#queue.growth(length, extra, (bytes) => sectors(OVERHEAD_BYTES + bytes));
+    const more = this.#queue.growth(ENTRY_PREFIX_BYTES + length + extra, (bytes) => sectors(OVERHEAD_BYTES + bytes));
     const tiles = Math.floor(this.#size / TILE_HASHES) - Math.floor(this.#writer.held.minimum / TILE_HASHES);
     const full = more > this.#room.left(this.#used, writer) || tiles >= (this.#layout.levels[0]?.tiles ?? 0);
     // layer: capacity of the log

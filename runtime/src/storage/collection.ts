@@ -117,6 +117,8 @@ export interface Collection {
    * without room for a value. Neither for marks.
    */
   check(changes: readonly Change[]): void;
+  /** Lets go of what {@link check} made sure of: {@link apply} does not follow. */
+  letGo(): void;
   /**
    * Makes changes that were checked; it cannot fail. Later reads see them at once; they are durable
    * with the record that was placed in the same turn.

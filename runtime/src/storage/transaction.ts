@@ -68,11 +68,18 @@ export class Transaction {
   /**
    * Whether all changes can be made. {@link apply} follows in the same turn.
    *
+   * **Bound**: if it refuses, the record of the refusal takes no room for changes that are not made.
+   *
    * @param label the call's label at its end, sorted
    * @throws RefusalError `conflict`, `budget`
    */
   check(label: readonly string[]): void {
-    for (const [name, planned] of this.#planned) this.#collections.get(name)?.check(changesOf(planned, label));
+    try {
+      for (const [name, planned] of this.#planned) this.#collections.get(name)?.check(changesOf(planned, label));
+    } catch (error) {
+      for (const name of this.#planned.keys()) this.#collections.get(name)?.letGo();
+      throw error;
+    }
   }
 
   /** Makes all changes. */

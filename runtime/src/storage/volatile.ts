@@ -97,6 +97,8 @@ export class VolatileCollection implements Collection {
     throw new RefusalError('budget', `there is no room in collection ${this.#name}`, { final: true });
   }
 
+  letGo(): void {}
+
   apply(changes: readonly Change[]): void {
     for (const change of changes) {
       const now = this.#now();

@@ -173,3 +173,16 @@ test('blocks without a record do not hide the time of the newest one, also where
   const read = async (at: number, length: number) => disk.bytes.subarray(at, at + length);
   assert.deepEqual((await auditLog(read, disk.bytes.length)).faults, []);
 });
+
+test('room that is asked for and taken is given back to the byte', async () => {
+  const disk = new FakeDisk(4 * 1024 * 1024);
+  const log = await disk.open();
+  await log.append(entry('one'));
+  for (let bytes = 480; bytes < 1000; bytes++) {
+    const late = log.carryLate(part(Buffer.alloc(bytes)));
+    if (bytes % 3 === 0) log.place(entry(`${bytes}`));
+    await late;
+    await log.pending;
+    if (bytes % 100 === 0) assert.equal(log.left, (await disk.open()).left, `${bytes} bytes`);
+  }
+});

@@ -93,6 +93,25 @@ test('a call that is refused leaves its marks in all collections, and they outli
   }
 });
 
+test('the record of a refused call takes no room for what was checked and is not made', async () => {
+  const rig = await Rig.boot({ collections: { cases: 1000, notes: 1000 } });
+  const all = new Transaction(rig.store.collections);
+  const conflict = (): void => assert.throws(() => all.check([]), { code: 'conflict' });
+  all.put(
+    'cases',
+    'a',
+    { value: jsonText('x'.repeat(20_000)), since: Number.POSITIVE_INFINITY, owner: 'a' },
+    undefined,
+  );
+  all.put('notes', 'b', { value: jsonText(1), since: Number.POSITIVE_INFINITY, owner: 'a' }, 'another');
+  conflict();
+  const before = rig.log.left;
+  const { durable } = rig.log.place(entry('refused'));
+  assert.ok(before - rig.log.left < 5000, `${before - rig.log.left} bytes`);
+  all.mark([]);
+  await durable;
+});
+
 test('a deletion that was checked and then refused elsewhere is only marked', async () => {
   const collections = { cases: 1000, other: 1000 };
   const rig = await Rig.boot({ collections });

@@ -17,7 +17,7 @@ import { KEY_BYTES, openValue, sealedBytes, sealValue, valueScope } from './seal
 /** The parts of a store that its collections share. */
 export interface Shared {
   readonly system: string;
-  readonly log: Pick<RecordLog, 'expect' | 'carry' | 'carryLate' | 'state'>;
+  readonly log: Pick<RecordLog, 'expect' | 'expectNothing' | 'carry' | 'carryLate' | 'state'>;
   readonly table: IndexTable;
   readonly epoch: Epoch;
   readonly now: () => number;
@@ -133,6 +133,11 @@ export class SealedCollection implements Collection {
       throw new RefusalError('budget', `there is no room in collection ${this.facts.name}`, { final: true });
     this.#checked = { changes, planned };
     if (planned.length > 0) this.#shared.log.expect(frameBytes(this.#changes(planned)));
+  }
+
+  letGo(): void {
+    this.#checked = undefined;
+    this.#shared.log.expectNothing();
   }
 
   apply(changes: readonly Change[]): void {
