@@ -8,7 +8,9 @@ import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { RefusalError } from '../../src/errors.ts';
 import type { Change } from '../../src/storage/collection.ts';
-import { FakeDisk } from '../log/support.ts';
+import { Transaction } from '../../src/storage/transaction.ts';
+import { jsonText } from '../../src/worker/json-text.ts';
+import { entry, FakeDisk } from '../log/support.ts';
 import { MIB, put, Rig } from './support.ts';
 
 /** Changes of one call. */
@@ -93,4 +95,26 @@ test('labels and owners of many kinds take room of the index, too', async () => 
   }
   assert.equal(await rig.store.advance(), 2);
   assert.equal((await rig.again(ROOMY)).store.epoch, 3);
+});
+
+test('a call that changes many collections takes no more room than there is for all of them', async () => {
+  const names = Array.from({ length: 20 }, (_, i) => `notes${i}`);
+  const collections = Object.fromEntries(names.map((name) => [name, Number.POSITIVE_INFINITY]));
+  const rig = await Rig.boot({ disk: new FakeDisk(2 * MIB), collections });
+  const room = { value: jsonText(1), since: Number.POSITIVE_INFINITY, owner: 'a' };
+  for (let i = 0; ; i++) {
+    const all = new Transaction(rig.store.collections);
+    for (const name of names)
+      for (let at = 0; at < 6; at++) all.put(name, `${i} ${at}`.padStart(250, 'x'), room, undefined);
+    try {
+      all.check([]);
+    } catch (error) {
+      if (isFull(error)) break;
+      throw error;
+    }
+    const { durable } = rig.log.place(entry('call'));
+    all.apply([]);
+    await durable;
+  }
+  assert.equal(await rig.store.advance(), 2);
 });

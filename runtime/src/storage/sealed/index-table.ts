@@ -102,13 +102,24 @@ export class IndexTable {
     return 2 * rows + labels.bytes + owners.bytes + collections + used + SLOT_EXTENT_BYTES * this.#extents;
   }
 
-  /** Bytes by which a place would make that more, at most. @param isNew whether there is no row */
-  slotCost(key: string, { label, owner }: Pick<Place<Value>, 'label' | 'owner'>, isNew: boolean): number {
-    const row = isNew ? 2 * (SLOT_ROW_BYTES + MAX_KEY_CHAR_BYTES * key.length) : 0;
+  /** Bytes by which a row of a key would make that more, at most. */
+  slotCost(key: string): number {
+    return 2 * (SLOT_ROW_BYTES + MAX_KEY_CHAR_BYTES * key.length);
+  }
+
+  /** Bytes by which names that no row has would make it more, at most. @param known which count no more */
+  nameCost({ label, owner }: Pick<Place<Value>, 'label' | 'owner'>, known: Set<string>): number {
     const { labels, owners } = this.codec;
-    const own = owners.costOf(owner);
-    const used = own === 0 ? 0 : this.#collections.length * (own + SLOT_USED_BYTES);
-    return row + labels.costOf(JSON.stringify(label)) + own + used;
+    const text = JSON.stringify(label);
+    const [own, more] = [known.has(owner) ? 0 : owners.costOf(owner), known.has(text) ? 0 : labels.costOf(text)];
+    known.add(owner).add(text);
+    return more + (own === 0 ? 0 : own + this.#collections.length * (own + SLOT_USED_BYTES));
+  }
+
+  /** Takes the names of a place that is to have a row. */
+  know({ label, owner }: Pick<Place<Value>, 'label' | 'owner'>): void {
+    this.codec.labels.numberOf(JSON.stringify(label));
+    this.codec.owners.numberOf(owner);
   }
 
   get(collection: number, key: Uint8Array): Place<Value> | undefined {

@@ -25,6 +25,8 @@ export interface Shared {
   readonly most: number;
   /** Bytes of a slot for what waits to be durable, at most. */
   pending: number;
+  /** The same for what was checked in this turn and is not made yet, by collection. */
+  readonly checked: Map<Collection, number>;
   /** Forgets what has expired. */
   sweep(): void;
   /** Hears when a place next changes by itself. */
@@ -137,6 +139,7 @@ export class SealedCollection implements Collection {
 
   letGo(): void {
     this.#checked = undefined;
+    this.#shared.checked.delete(this);
     this.#shared.log.expectNothing();
   }
 
@@ -146,6 +149,7 @@ export class SealedCollection implements Collection {
     const { changes: checked = [], planned: known } = isMarks ? {} : (this.#checked ?? {});
     this.#checked = undefined;
     const planned = (isSame(checked, changes) ? known : this.#plan(changes)) ?? [];
+    this.#shared.checked.delete(this);
     if (isMarks) this.#mark(planned);
     else if (planned.length > 0) this.#shared.log.carry(this.#part(planned));
   }
@@ -269,14 +273,17 @@ export class SealedCollection implements Collection {
     const now = this.#shared.now();
     const planned = new Map<string, Planned>();
     const taken = new Beside(this.#taken);
-    const { table, pending, most } = this.#shared;
-    let index = table.slotBytes + pending;
+    const { table, pending, most, checked } = this.#shared;
+    const begin = [...checked].reduce((sum, [of, more]) => (of === this ? sum : sum + more), table.slotBytes + pending);
+    let index = begin;
+    const known = new Set<string>();
     for (const change of changes) {
       const { key } = change;
       const before = planned.get(key);
       const held = before === undefined ? this.#placeOf(key) : before.place;
       const place = after(held, this.#mutation(change, now), now);
-      const more = place === undefined ? 0 : table.slotCost(key, place, held === undefined);
+      const row = place === undefined || held !== undefined ? 0 : table.slotCost(key);
+      const more = row + (place === undefined ? 0 : table.nameCost(place, known));
       const hasRoom = more === 0 || /* layer: room for the next index (off: true) */ index + more <= most;
       const fits = place === undefined || (hasRoom && taken.fits(key, held, place, this.facts.room));
       if (!fits && change.kind === 'put') return undefined;
@@ -287,6 +294,7 @@ export class SealedCollection implements Collection {
       taken.count(key, held, -1);
       taken.count(key, place, 1);
     }
+    checked.set(this, index - begin);
     return [...planned.values()];
   }
 
@@ -306,7 +314,7 @@ export class SealedCollection implements Collection {
 
   /** Makes changes in memory, and the part of a block that makes them durable. */
   #part(planned: readonly Planned[]): Carried {
-    const { pending: before } = this.#shared;
+    const { pending: before, table } = this.#shared;
     const keys = randomBytes(KEY_BYTES * planned.length);
     const made = planned.map(({ key, place, held }, i) => {
       const value = place?.value;
@@ -319,7 +327,8 @@ export class SealedCollection implements Collection {
       count(this.#taken, key, change.place, 1);
       this.#pending.set(key, change);
       if (change.place !== undefined) this.#shared.due(dueOf(change.place));
-      if (place !== undefined) this.#shared.pending += this.#shared.table.slotCost(key, place, held === undefined);
+      if (place !== undefined) table.know(place);
+      if (place !== undefined && held === undefined) this.#shared.pending += table.slotCost(key);
       return change;
     });
     const weight = this.#shared.pending - before;

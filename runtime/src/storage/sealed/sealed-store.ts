@@ -452,6 +452,7 @@ function assembled(
     now: () => clock.now(),
     most: log.state.slotBytes - HEAD_BYTES - Math.ceil(log.state.slotBytes / CHUNKS_SHARE),
     pending: 0,
+    checked: new Map(),
     sweep: () => {},
     due: () => {},
   };
