@@ -4,6 +4,7 @@
  */
 
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import {
   type BlockSection,
@@ -19,6 +20,7 @@ import {
 import { FakeKeeper } from '../../../test/fakes/keeper.ts';
 import { count } from '../../../test/support/long.ts';
 import { RefusalError } from '../../src/errors.ts';
+import { Seal } from '../../src/storage/sealed/seals.ts';
 import { entry, FakeDisk, seededDraw } from '../log/support.ts';
 import { MIB, put, Rig } from './support.ts';
 
@@ -325,4 +327,72 @@ test('a keeper whose answer is lost has gone on or not: both are found out', asy
   await assert.rejects(next.store.advance());
   assert.throws(() => next.cases.get('a'), { code: 'state' });
   assert.throws(() => next.cases.check([put('c', 3)]), { code: 'state' });
+});
+
+/** A keeper that remembers the keys that it has handed out. */
+class WatchedKeeper extends FakeKeeper {
+  readonly handed: Uint8Array[] = [];
+
+  override async open(blob: Uint8Array): Promise<Uint8Array> {
+    const key = await super.open(blob);
+    this.handed.push(key);
+    return key;
+  }
+}
+
+test('a boot that is refused, wherever, leaves no key of the state in memory', async (t) => {
+  let failing = '';
+  const keeper = new WatchedKeeper({ before: (step) => assert.notEqual(step, failing) });
+  const rig = await Rig.boot({ keeper });
+  await rig.call([put('a', 1)]);
+  const wiped = new Set<unknown>();
+  t.mock.method(Seal.prototype, 'wipe', function (this: Seal) {
+    wiped.add(this);
+  });
+  const made = new Set<unknown>();
+  const open = Seal.prototype.open;
+  t.mock.method(Seal.prototype, 'open', function (this: Seal, ...rest: Parameters<typeof open>) {
+    made.add(this);
+    return open.apply(this, rest);
+  });
+  const facts = rig.disk.copy();
+  const index = rig.disk.copy();
+  const slot = slotAt(rig.disk, 1);
+  // The last byte of the sealed facts, and one of the index.
+  const end = 28 + facts.bytes.readUInt16BE(slot + 24) + facts.bytes.readUInt16BE(slot + 26);
+  for (const [disk, at] of [
+    [facts, end - 1],
+    [index, 4096 + 20],
+  ] as const) {
+    disk.bytes[slot + at] = (disk.bytes[slot + at] ?? 0) ^ 1;
+    const head = disk.bytes.subarray(slot, slot + 4096 - 32);
+    createHash('sha256')
+      .update(head)
+      .digest()
+      .copy(disk.bytes, slot + 4096 - 32);
+    await assert.rejects(rig.again({ disk }), state(/not the ones that were sealed/));
+  }
+  failing = 'seal';
+  await assert.rejects(rig.again());
+  assert.equal(keeper.handed.length, 3);
+  for (const key of keeper.handed) assert.deepEqual(Buffer.from(key), Buffer.alloc(32));
+  for (const seal of made) assert.ok(wiped.has(seal));
+  // Those of an epoch that never came to use, too: frames, index, head and blocks.
+  assert.ok(wiped.size >= 4 * (1 + 1 + 3), `${wiped.size} seals`);
+});
+
+test('no more of a slot is read than its index has, whatever length stands before a chunk', async () => {
+  const rig = await Rig.boot();
+  await rig.call([put('a', 1)]);
+  const disk = rig.disk.copy();
+  const slot = slotAt(disk, 1) + 4096;
+  // The first chunk is the image of the index, the last one its names.
+  const last = slot + 4 + disk.bytes.readUInt32BE(slot);
+  const length = disk.bytes.readUInt32BE(last);
+  for (const other of [length - 1, length + 1, 0, 100_000]) {
+    disk.bytes.writeUInt32BE(other, last);
+    await assert.rejects(rig.again({ disk: disk.copy() }), state(new RegExp(`a chunk of ${other} bytes`)));
+  }
+  disk.bytes.writeUInt32BE(length, last);
+  assert.equal(await stored(await rig.again({ disk }), 'a'), '1');
 });

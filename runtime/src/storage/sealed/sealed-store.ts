@@ -12,7 +12,7 @@ import type { StateSection } from '../../log/state-disk.ts';
 import { ROOM, type Room } from '../bounds.ts';
 import type { Collection } from '../collection.ts';
 import { Epoch } from './epoch.ts';
-import { openFrame } from './frame.ts';
+import { type OpenedFrame, openFrame } from './frame.ts';
 import { type IndexedPlace, IndexTable } from './index-table.ts';
 import { EPOCH_KEY_BYTES, type Keeper, MAX_BLOB_BYTES } from './keeper.ts';
 import { keyOf, Names } from './row.ts';
@@ -111,8 +111,13 @@ export class SealedStore {
       throw new RefusalError('state', `a disk without room for stored state`);
     const found = await find(options);
     const store = new SealedStore(options, found);
-    store.#shorten(found.retentions);
-    await store.#advance(true);
+    try {
+      store.#shorten(found.retentions);
+      await store.#advance(true);
+    } catch (error) {
+      await store.close();
+      throw error;
+    }
     store.#sweeper = setInterval(() => store.#sweepDue(), SWEEP_MS).unref();
     return store;
   }
@@ -177,7 +182,7 @@ export class SealedStore {
       await log.between(() => this.#finish(writer, blob, next, key));
     } finally {
       key.fill(0);
-      for (const seal of Object.values(seals)) seal.wipe();
+      wipe(seals);
       this.#table.unwatch();
     }
     log.settle();
@@ -388,44 +393,82 @@ function blank(options: SealedStoreOptions): Found {
   return { ...assembled(options, table, new Epoch(options.system), empty), retentions: [] };
 }
 
+/** Loads the state of a slot. Where it is refused, no key of it is left. */
 async function load(options: SealedStoreOptions, head: SlotHead): Promise<Found> {
-  const { keeper, log, system, clock } = options;
+  const { keeper, log, system } = options;
   const key = await keeper.open(head.blob);
   if (key.length !== EPOCH_KEY_BYTES) throw new RefusalError('keeper', `a key of ${key.length} bytes`);
   const seals: EpochSeals = epochSeals(key, system);
+  const table = new IndexTable(log.state.journalBytes);
+  const epoch = new Epoch(system);
+  try {
+    return await followed(options, { head, seals, table, epoch }, key);
+  } catch (error) {
+    epoch.end();
+    table.close();
+    throw error;
+  } finally {
+    key.fill(0);
+    wipe(seals);
+  }
+}
+
+/** The parts of a state that is being loaded. */
+interface Loading {
+  readonly head: SlotHead;
+  readonly seals: EpochSeals;
+  readonly table: IndexTable;
+  readonly epoch: Epoch;
+}
+
+/** Reads an index, and follows the journal behind it. */
+async function followed(
+  options: SealedStoreOptions,
+  { head, seals, table, epoch }: Loading,
+  key: Uint8Array,
+): Promise<Found> {
+  const { log, clock } = options;
   const facts = openFacts(head, seals);
   await demandLog(log, facts);
-  const table = new IndexTable(log.state.journalBytes);
-  const names = await readIndex(log.state, head, seals, table);
+  const names = await readIndex(log.state, head, facts, seals, table);
   table.codec.labels = new Names(names.labels);
   table.codec.owners = new Names(names.owners);
   for (const [number, block, count] of names.extents) table.extents.set(number, { block, count });
   table.recount(names);
-  const epoch = new Epoch(system);
   epoch.begin(head.epoch, key);
   const found = assembled(options, table, epoch, names);
-  let time = facts.time;
-  const numbers = new Map(found.kept.map((each) => [each.facts.name, each]));
   const from = { position: facts.position, prior: fromHex(facts.prior), size: facts.size };
   let blocks = 0;
   const onBlock = (facts: Uint8Array, seal: Uint8Array = NO_SEAL): void => {
     seals.blocks.open(blocks++, facts, seal);
   };
+  let { time } = facts;
   const onSection = (section: StateSection, block: number): void => {
     const frame = openFrame(seals.frames, head.epoch, epoch.next(), section);
-    const collection = numbers.get(frame.collection);
-    if (collection === undefined)
-      throw new RefusalError('state', 'changes of a collection that the index does not name');
-    for (const { key, place, stays } of frame.changed)
-      if (stays) collection.replay(key, collection.staying(key, place));
-      else collection.replay(key, place, block);
-    for (const { key, from, value } of frame.moved) collection.move(key, from, value, block);
+    replay(found.kept, frame, block);
     time = Math.max(time, frame.time);
   };
   await log.state.follow(from, onSection, onBlock);
   clock.notBefore(time);
-  for (const seal of Object.values(seals)) seal.wipe();
   return { ...found, retentions: names.collections.map(({ retention }) => retention) };
+}
+
+/** Makes the changes of a frame in its collection. */
+function replay(
+  kept: readonly SealedCollection[],
+  { collection: name, changed, moved }: OpenedFrame,
+  block: number,
+): void {
+  const collection = kept.find(({ facts }) => facts.name === name);
+  if (collection === undefined) throw new RefusalError('state', 'changes of a collection that the index does not name');
+  for (const { key, place, stays } of changed)
+    if (stays) collection.replay(key, collection.staying(key, place));
+    else collection.replay(key, place, block);
+  for (const { key, from, value } of moved) collection.move(key, from, value, block);
+}
+
+function wipe(seals: EpochSeals): void {
+  for (const seal of Object.values(seals)) seal.wipe();
 }
 
 /** @throws RefusalError `state` if the log was cut, or is another */

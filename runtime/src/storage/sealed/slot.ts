@@ -34,6 +34,8 @@ export interface SlotFacts {
   readonly root: string;
   /** Milliseconds of the store's clock. */
   readonly time: number;
+  /** Bytes of the last chunk, as it stands there, which has no other bound than its slot. */
+  readonly last: number;
 }
 
 /** Facts of an index beside its rows. */
@@ -105,10 +107,10 @@ export class SlotWriter {
   }
 
   /** Writes the rest and then the head. */
-  async finish(names: SlotNames, facts: SlotFacts, blob: Uint8Array): Promise<void> {
+  async finish(names: SlotNames, facts: Omit<SlotFacts, 'last'>, blob: Uint8Array): Promise<void> {
     await this.#flush();
-    await this.#chunk(NAMES, [Buffer.from(JSON.stringify(names))]);
-    const text = Buffer.from(JSON.stringify(facts));
+    const last = await this.#chunk(NAMES, [Buffer.from(JSON.stringify(names))]);
+    const text = Buffer.from(JSON.stringify({ ...facts, last } satisfies SlotFacts));
     const head = Buffer.alloc(HEAD_BYTES);
     head.set(MAGIC);
     head.writeUInt32BE(VERSION, 8);
@@ -130,7 +132,8 @@ export class SlotWriter {
     if (pending.length > 0) await this.#chunk(ROWS, pending);
   }
 
-  async #chunk(kind: number, parts: readonly Uint8Array[]): Promise<void> {
+  /** Seals a chunk. @returns its bytes */
+  async #chunk(kind: number, parts: readonly Uint8Array[]): Promise<number> {
     const plain = Buffer.concat([Buffer.of(kind), ...parts]);
     const sealed = this.#seals.index.seal(this.#chunks, numbered(this.#chunks), plain);
     plain.fill(0);
@@ -142,6 +145,7 @@ export class SlotWriter {
     await this.#disk.writeSlot(slotOf(this.#epoch), this.#at, bytes);
     this.#at += bytes.length;
     this.#chunks++;
+    return sealed.length;
   }
 }
 
@@ -172,10 +176,18 @@ export function openFacts({ sealed, covered }: SlotHead, seals: EpochSeals): Slo
   return JSON.parse(seals.head.open(0, covered, sealed).toString()) as SlotFacts;
 }
 
-/** Loads the index of a slot into an empty table. @throws RefusalError `state` */
+/**
+ * Loads the index of a slot into an empty table.
+ *
+ * **Bound**: the length that stands before a chunk is the host's. Of the last, which may be long, the
+ * sealed facts have it.
+ *
+ * @throws RefusalError `state`
+ */
 export async function readIndex(
   disk: StateDisk,
   { epoch, chunks }: SlotHead,
+  { last }: Pick<SlotFacts, 'last'>,
   seals: EpochSeals,
   table: IndexTable,
 ): Promise<SlotNames> {
@@ -188,7 +200,8 @@ export async function readIndex(
   };
   for (let number = 0; number < chunks; number++) {
     const length = (await reader.bytes(at, PREFIX_BYTES)).readUInt32BE();
-    if (length > 2 * CHUNK_BYTES && number < chunks - 1) throw new RefusalError('state', `a chunk of ${length} bytes`);
+    if (number < chunks - 1 ? length > 2 * CHUNK_BYTES : length !== last)
+      throw new RefusalError('state', `a chunk of ${length} bytes`);
     const plain = seals.index.open(number, numbered(number), await reader.bytes(at + PREFIX_BYTES, length));
     at += PREFIX_BYTES + length;
     const [kind, body] = [plain[0], plain.subarray(1)];
