@@ -47,6 +47,8 @@ export class VolatileCollection implements Collection {
   /** When the next place expires. */
   #due = Number.POSITIVE_INFINITY;
   #sweeper: NodeJS.Timeout | undefined;
+  /** The instant of the last check, for what is applied in the same turn. */
+  #checkedAt: number | undefined;
 
   /** @param retention milliseconds */
   constructor(name: string, retention: number, { now, room = ROOM, places = [] }: CollectionOptions) {
@@ -58,7 +60,11 @@ export class VolatileCollection implements Collection {
   }
 
   get(key: string): Found | undefined {
-    const place = at(this.#places.get(key), this.#now());
+    return this.#at(key, this.#now());
+  }
+
+  #at(key: string, now: number): Found | undefined {
+    const place = at(this.#places.get(key), now);
     if (place === undefined) return undefined;
     const { value, label, since, version } = place;
     if (value === undefined) return { value, label, since, version: undefined };
@@ -90,18 +96,24 @@ export class VolatileCollection implements Collection {
    * whose.
    */
   check(changes: readonly Change[]): void {
-    for (const change of changes) if (isConditional(change)) this.#refuseConflict(change);
-    if (this.#fit(changes)) return;
-    this.sweep();
-    if (this.#fit(changes)) return;
+    const now = this.#now();
+    for (const change of changes) if (isConditional(change)) this.#refuseConflict(change, now);
+    this.#checkedAt = now;
+    if (this.#fit(changes, now)) return;
+    this.sweep(now);
+    if (this.#fit(changes, now)) return;
     throw new RefusalError('budget', `there is no room in collection ${this.#name}`, { final: true });
   }
 
-  letGo(): void {}
+  letGo(): void {
+    this.#checkedAt = undefined;
+  }
 
   apply(changes: readonly Change[]): void {
+    const isMarks = changes.every(({ kind }) => kind === 'mark-put' || kind === 'mark-delete');
+    const now = (isMarks ? undefined : this.#checkedAt) ?? this.#now();
+    this.#checkedAt = undefined;
     for (const change of changes) {
-      const now = this.#now();
       const held = this.#places.get(change.key);
       const value = change.kind === 'put' ? bytesOf(change.value) : undefined;
       const place = after(held, this.#mutation(change, value, now), now);
@@ -113,8 +125,7 @@ export class VolatileCollection implements Collection {
   }
 
   /** Wipes every expired value, and forgets every expired place. */
-  sweep(): void {
-    const now = this.#now();
+  sweep(now: number = this.#now()): void {
     if (now < this.#due) return;
     this.#due = Number.POSITIVE_INFINITY;
     for (const [key, held] of this.#places) {
@@ -147,14 +158,13 @@ export class VolatileCollection implements Collection {
   }
 
   /** @throws RefusalError `conflict`, which ends the call */
-  #refuseConflict({ key, ifVersion }: Conditional): void {
-    if ((this.get(key)?.version ?? null) === ifVersion) return;
+  #refuseConflict({ key, ifVersion }: Conditional, now: number): void {
+    if ((this.#at(key, now)?.version ?? null) === ifVersion) return;
     throw conflictIn(this.#name);
   }
 
   /** Whether there is room for all values, each beside what comes before it. */
-  #fit(changes: readonly Change[]): boolean {
-    const now = this.#now();
+  #fit(changes: readonly Change[], now: number): boolean {
     const places = new Map<string, Place<Sized> | undefined>();
     const used: Used = { size: this.#used.size, of: new Map(this.#used.of) };
     for (const change of changes) {

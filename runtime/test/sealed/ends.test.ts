@@ -2,7 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { FakeDisk } from '../log/support.ts';
+import type { Change } from '../../src/storage/collection.ts';
+import { VolatileCollection } from '../../src/storage/volatile.ts';
+import { entry, FakeDisk } from '../log/support.ts';
 import { MIB, put, Rig, TestClock } from './support.ts';
 
 test('a value is there before its end and not at it, in this boot and the next', async () => {
@@ -87,4 +89,44 @@ test('what was deleted or has ended is wiped from the index', async () => {
   });
   const next = await rig.again();
   assert.deepEqual(next.cases.list({ prefix: '', after: '', limit: 9 }).keys, ['last']);
+});
+
+/** A clock that goes on by a millisecond whenever it is read. */
+class RestlessClock extends TestClock {
+  readings = 0;
+
+  override now(): number {
+    this.readings++;
+    this.pass(1);
+    return super.now();
+  }
+}
+
+test('the check of a call, the room that it sweeps and what it makes are of one instant', async () => {
+  const clock = new RestlessClock();
+  const rig = await Rig.boot({ clock, room: { collection: 4000, identity: 4000 } });
+  const volatile = new VolatileCollection('cases', 1000, {
+    now: () => clock.now(),
+    room: { collection: 4000, identity: 4000 },
+  });
+  for (const cases of [rig.cases, volatile]) {
+    const call = async (changes: readonly Change[]): Promise<void> => {
+      cases.check(changes);
+      const { durable } = rig.log.place(entry('call'));
+      cases.apply(changes);
+      await durable;
+    };
+    const first = put('a', 1);
+    await call([first]);
+    await call([put('b', 'x'.repeat(1000))]);
+    for (const ifVersion of [undefined, first.version]) {
+      const { readings } = clock;
+      await call([put('a', 1, { version: first.version, ...(ifVersion !== undefined && { ifVersion }) })]);
+      assert.equal(clock.readings, readings + 1);
+    }
+    // Without room it sweeps, and looks again.
+    const { readings } = clock;
+    assert.throws(() => cases.check([put('c', 'x'.repeat(2000))]), { code: 'budget' });
+    assert.equal(clock.readings, readings + 1);
+  }
 });

@@ -27,8 +27,8 @@ export interface Shared {
   pending: number;
   /** The same for what was checked in this turn and is not made yet, by collection. */
   readonly checked: Map<Collection, number>;
-  /** Forgets what has expired. */
-  sweep(): void;
+  /** Forgets what has expired at an instant. */
+  sweep(now: number): void;
   /** Hears when a place next changes by itself. */
   due(at: number): void;
 }
@@ -60,6 +60,13 @@ interface Pending {
   readonly place: Place<Value> | undefined;
 }
 
+/** Changes that were checked, and the instant at which they were. */
+interface Checked {
+  readonly changes: readonly Change[];
+  readonly planned: Planned[];
+  readonly now: number;
+}
+
 /** A planned change, with the place as it is now. */
 interface Planned extends Changed {
   readonly held: Place<Value> | undefined;
@@ -86,7 +93,7 @@ export class SealedCollection implements Collection {
   readonly #scope: Uint8Array;
   readonly #pending = new Map<string, Pending>();
   /** The result of the last check, for the same changes in the same turn. */
-  #checked: { readonly changes: readonly Change[]; readonly planned: Planned[] } | undefined;
+  #checked: Checked | undefined;
 
   constructor(shared: Shared, facts: CollectionFacts, taken: Taken) {
     this.#shared = shared;
@@ -123,18 +130,24 @@ export class SealedCollection implements Collection {
     return { keys, label: [...new Set([...labels].flat())].sort() };
   }
 
+  /**
+   * The clock is read once: what a condition found there is there when the change is made, however
+   * close its end is.
+   */
   check(changes: readonly Change[]): void {
-    this.#shared.epoch.refuse();
-    for (const change of changes) this.#refuseConflict(change);
-    let planned = this.#plan(changes);
+    const { epoch, log, sweep } = this.#shared;
+    epoch.refuse();
+    const now = this.#shared.now();
+    for (const change of changes) this.#refuseConflict(change, now);
+    let planned = this.#plan(changes, now);
     if (planned === undefined) {
-      this.#shared.sweep();
-      planned = this.#plan(changes);
+      sweep(now);
+      planned = this.#plan(changes, now);
     }
     if (planned === undefined)
       throw new RefusalError('budget', `there is no room in collection ${this.facts.name}`, { final: true });
-    this.#checked = { changes, planned };
-    if (planned.length > 0) this.#shared.log.expect(frameBytes(this.#changes(planned)));
+    this.#checked = { changes, planned, now };
+    if (planned.length > 0) log.expect(frameBytes(this.#changes(planned, now)));
   }
 
   letGo(): void {
@@ -146,19 +159,21 @@ export class SealedCollection implements Collection {
   apply(changes: readonly Change[]): void {
     // A store that failed has refused the record of the call's end, or will never show this.
     const isMarks = changes.every(({ kind }) => kind === 'mark-put' || kind === 'mark-delete');
-    const { changes: checked = [], planned: known } = isMarks ? {} : (this.#checked ?? {});
+    const checked = isMarks ? undefined : this.#checked;
     this.#checked = undefined;
-    const planned = (isSame(checked, changes) ? known : this.#plan(changes)) ?? [];
+    const now = checked?.now ?? this.#shared.now();
+    const isKnown = checked !== undefined && isSame(checked.changes, changes);
+    const planned = (isKnown ? checked.planned : this.#plan(changes, now)) ?? [];
     this.#shared.checked.delete(this);
-    if (isMarks) this.#mark(planned);
-    else if (planned.length > 0) this.#shared.log.carry(this.#part(planned));
+    if (isMarks) this.#mark(planned, now);
+    else if (planned.length > 0) this.#shared.log.carry(this.#part(planned, now));
   }
 
   /** Makes marks in parts that fit into any block: none of them needs another. */
-  #mark(planned: readonly Planned[]): void {
+  #mark(planned: readonly Planned[], now: number): void {
     const { log, epoch } = this.#shared;
     for (let from = 0; from < planned.length; from += MARKS_OF_PART) {
-      const part = this.#part(planned.slice(from, from + MARKS_OF_PART));
+      const part = this.#part(planned.slice(from, from + MARKS_OF_PART), now);
       // Not awaited: a log that takes no more has ended the calls that could see it.
       log.carryLate(part).catch((cause) => epoch.break(cause));
     }
@@ -200,7 +215,7 @@ export class SealedCollection implements Collection {
       const value: Value = { length: held.value.length, key: randomBytes(KEY_BYTES), position: -1, bytes };
       return [{ key, from, value, version: held.version }];
     });
-    const changes = { ...this.#changes([]), moved };
+    const changes = { ...this.#changes([], this.#shared.now()), moved };
     const values_ = moved.map(({ key, version = '', value }) => [value, this.#sealed(key, version, value)] as const);
     return this.#carried(changes, values_, (block) => {
       for (const { key, from, value } of moved) this.move(key, from, value, block);
@@ -253,9 +268,9 @@ export class SealedCollection implements Collection {
   }
 
   /** @throws RefusalError `conflict`, which ends the call */
-  #refuseConflict(change: Change): void {
+  #refuseConflict(change: Change, now: number): void {
     if (!('ifVersion' in change) || change.ifVersion === undefined) return;
-    const place = at(this.#placeOf(change.key), this.#shared.now());
+    const place = at(this.#placeOf(change.key), now);
     const version = place?.value === undefined ? null : (place.version ?? null);
     if (version === change.ifVersion) return;
     throw conflictIn(this.facts.name);
@@ -269,8 +284,7 @@ export class SealedCollection implements Collection {
    * **Bound**: what would leave no room for the index of the next epoch is refused, also while that
    * is being written. Else strangers could keep that epoch from beginning.
    */
-  #plan(changes: readonly Change[]): Planned[] | undefined {
-    const now = this.#shared.now();
+  #plan(changes: readonly Change[], now: number): Planned[] | undefined {
     const planned = new Map<string, Planned>();
     const taken = new Beside(this.#taken);
     const { table, pending, most, checked } = this.#shared;
@@ -308,12 +322,12 @@ export class SealedCollection implements Collection {
     return { kind: 'put', value, version: change.version, ...kept };
   }
 
-  #changes(changed: readonly Changed[]): Changes {
-    return { collection: this.facts.name, time: Math.floor(this.#shared.now()), changed, moved: [] };
+  #changes(changed: readonly Changed[], now: number): Changes {
+    return { collection: this.facts.name, time: Math.floor(now), changed, moved: [] };
   }
 
   /** Makes changes in memory, and the part of a block that makes them durable. */
-  #part(planned: readonly Planned[]): Carried {
+  #part(planned: readonly Planned[], now: number): Carried {
     const { pending: before, table } = this.#shared;
     const keys = randomBytes(KEY_BYTES * planned.length);
     const made = planned.map(({ key, place, held }, i) => {
@@ -337,7 +351,7 @@ export class SealedCollection implements Collection {
         ? [[place.value, this.#sealed(key, place.version ?? '', place.value)] as const]
         : [],
     );
-    return this.#carried(this.#changes(made), values, (block) => {
+    return this.#carried(this.#changes(made, now), values, (block) => {
       this.#shared.pending -= weight;
       for (const change of made) this.#land(change, block);
     });

@@ -88,7 +88,7 @@ export class SealedStore {
     this.#epoch = found.epoch;
     this.opened = { epoch: found.epoch.number, places: found.table.rows, frames: found.epoch.sequence };
     this.#shared = found.shared;
-    found.shared.sweep = () => this.#sweep();
+    found.shared.sweep = (now) => this.#sweep(now);
     found.shared.due = (at) => {
       this.#due = Math.min(this.#due, at);
     };
@@ -336,12 +336,11 @@ export class SealedStore {
   }
 
   #sweepDue(): void {
-    if (this.#shared.now() >= this.#due) this.#sweep();
+    this.#sweep(this.#shared.now());
   }
 
   /** Forgets what has expired, with its keys. */
-  #sweep(): void {
-    const now = this.#shared.now();
+  #sweep(now: number): void {
     if (now < this.#due) return;
     for (let rows = this.#table.due(now, SLICE_ROWS); rows.length > 0; rows = this.#table.due(now, SLICE_ROWS)) {
       let count = 0;
