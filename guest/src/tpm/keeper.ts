@@ -121,9 +121,9 @@ export class TpmKeeper implements Keeper {
   /**
    * The present epoch, which does not go back while a boot runs.
    *
-   * **Trust**: the owner of the TPM, who can be the host, may remove the counter at any time. Without
-   * this, a runtime that is taken over could have the key of an epoch, have the counter removed, and
-   * let the boot statement say that its state began anew (`began: new`).
+   * **Trust**: the owner of the TPM, who can be the host, may remove the counter at any time.
+   * Without this, a runtime that is taken over could take the key of an epoch, have the host remove
+   * the counter, and let the boot statement say that its state began anew (`began: new`).
    * @throws TpmError
    */
   async #present(): Promise<PresentEpoch> {

@@ -68,7 +68,7 @@ export class Transaction {
   /**
    * Whether all changes can be made. {@link apply} follows in the same turn.
    *
-   * **Bound**: if it refuses, the record of the refusal takes no room for changes that are not made.
+   * **Bound**: if it refuses, the record of the refusal takes no room for its changes.
    *
    * @param label the call's label at its end, sorted
    * @throws RefusalError `conflict`, `budget`

@@ -69,7 +69,7 @@ export class IndexTable {
   /** @param journal bytes of the journal that values lie in */
   constructor(journal: number) {
     this.#extentBytes = Math.max(MIN_EXTENT_BYTES, Math.floor(journal / EXTENTS));
-    // A ring begins and ends within others.
+    // A ring begins within one, and ends within another.
     this.#extents = Math.ceil(journal / this.#extentBytes) + 2;
     this.#db.exec(PRAGMAS);
     this.#db.exec(TABLE);
@@ -91,8 +91,8 @@ export class IndexTable {
   }
 
   /**
-   * Bytes that a slot needs, at most, for all rows that there are, and that were there since changes
-   * are noted. A row may be written twice: as it was found, and again because it changed meanwhile.
+   * Bytes that a slot needs, at most, for all rows that are there, or were since changes are noted.
+   * A row may be written twice: as it was found, and again because it changed meanwhile.
    */
   get slotBytes(): number {
     const rows = this.#bytes + this.#gone - this.#rows * (ROW_BYTES - SLOT_ROW_BYTES);
@@ -107,7 +107,11 @@ export class IndexTable {
     return 2 * (SLOT_ROW_BYTES + MAX_KEY_CHAR_BYTES * key.length);
   }
 
-  /** Bytes by which names that no row has would make it more, at most. @param known which count no more */
+  /**
+   * Bytes by which names that no row has would make that more, at most.
+   *
+   * @param known names that were counted already; those of the place are added
+   */
   nameCost({ label, owner }: Pick<Place<Value>, 'label' | 'owner'>, known: Set<string>): number {
     const { labels, owners } = this.codec;
     const text = JSON.stringify(label);

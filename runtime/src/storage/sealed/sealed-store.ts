@@ -34,7 +34,7 @@ import {
 const SWEEP_MS = 1000;
 /** Rows that are looked at in one turn of the loop. */
 const SLICE_ROWS = 256;
-/** Share of a slot that its head and what stands around its chunks take, at most: one part of so many. */
+/** Part of a slot that prefixes and tags of its chunks take, at most: one of so many. */
 const CHUNKS_SHARE = 64;
 /** A block without a seal has none that opens. */
 const NO_SEAL = new Uint8Array();

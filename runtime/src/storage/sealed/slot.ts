@@ -179,8 +179,8 @@ export function openFacts({ sealed, covered }: SlotHead, seals: EpochSeals): Slo
 /**
  * Loads the index of a slot into an empty table.
  *
- * **Bound**: the length that stands before a chunk is the host's. Of the last, which may be long, the
- * sealed facts have it.
+ * **Bound**: the length that stands before a chunk is the host's. The sealed facts have that of the
+ * last one, which may be long.
  *
  * @throws RefusalError `state`
  */
