@@ -8,7 +8,7 @@ import { MachineError } from './error.ts';
 import { makeOwnFolder } from './own-folder.ts';
 import { type DiskWish, type MachineWish, planMachine, type RunPlace } from './plan.ts';
 import { freePort, portTaken } from './port.ts';
-import { launchOf, noteLaunch, refuseOtherLaunch, type SealedTo } from './sealed-to.ts';
+import { hasNote, launchOf, noteLaunch, refuseOtherLaunch, type SealedTo } from './sealed-to.ts';
 import { findTools, type MachineTools, type ToolOptions } from './tools.ts';
 import { prepareTpm, startTpm, type TpmState } from './tpm.ts';
 import { ConsoleWatch, type MachinePhase } from './watch.ts';
@@ -110,7 +110,9 @@ async function boot(options: MachineOptions | DiskMachineOptions, signal: AbortS
   cleanup.defer(() => rm(runFolder, { recursive: true, force: true }));
   const place = placeOf(options, runFolder, await freePort(options.port ?? 0));
   const description = await planMachine(options, place);
-  const sealedTo = 'isSealed' in options && options.isSealed === true ? await sealingLaunch(description) : null;
+  const isSealed = 'isSealed' in options && options.isSealed === true;
+  // A launch that seals nothing would be refused on the disk of one that does.
+  const sealedTo = isSealed || (await hasNote(place.stateFolder)) ? await sealingLaunch(description) : null;
   if (sealedTo !== null) await refuseOtherLaunch(place.stateFolder, sealedTo);
   const tools = await findTools({ ...options.tools, signal });
   const { qemu, swtpm } = renderMachine(description, tools);
@@ -136,7 +138,7 @@ async function boot(options: MachineOptions | DiskMachineOptions, signal: AbortS
   processes.unshift(child.pid);
   await untilServing(child, watch, { port: place.port, silence, signal });
   signal.throwIfAborted();
-  if (sealedTo !== null) await noteLaunch(place.stateFolder, sealedTo);
+  if (isSealed && sealedTo !== null) await noteLaunch(place.stateFolder, sealedTo);
   return handOver(cleanup.move(), { child, watch, signal, port: place.port, processes, tpmAuthority });
 }
 

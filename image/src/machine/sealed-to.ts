@@ -55,6 +55,11 @@ export async function refuseOtherLaunch(stateFolder: string, launch: SealedTo): 
   );
 }
 
+/** Whether a folder has a note of a launch, readable or not. */
+export async function hasNote(stateFolder: string): Promise<boolean> {
+  return (await sizeOfNote(join(stateFolder, FILE))) !== null;
+}
+
 /** Notes the launch that has sealed state in the folder. */
 export async function noteLaunch(stateFolder: string, launch: SealedTo): Promise<void> {
   const [path, aside] = [join(stateFolder, FILE), join(stateFolder, `${FILE}.new`)];
@@ -62,14 +67,21 @@ export async function noteLaunch(stateFolder: string, launch: SealedTo): Promise
   await rename(aside, path);
 }
 
-async function readNote(path: string): Promise<SealedTo | null> {
-  const found = await stat(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return null;
-    throw error;
-  });
-  if (found === null) return null;
+/** Bytes of a note; null if there is none. */
+async function sizeOfNote(path: string): Promise<number | null> {
   try {
-    if (found.size > MAX_NOTE_BYTES) throw new RangeError(`${found.size} bytes`);
+    return (await stat(path)).size;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
+  }
+}
+
+async function readNote(path: string): Promise<SealedTo | null> {
+  const size = await sizeOfNote(path);
+  if (size === null) return null;
+  try {
+    if (size > MAX_NOTE_BYTES) throw new RangeError(`${size} bytes`);
     return schema.parse(JSON.parse(await readFile(path, 'utf8')));
   } catch (cause) {
     throw new MachineError('state-sealed', `${path} does not say what the state is sealed to`, { cause });

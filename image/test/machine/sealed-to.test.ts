@@ -49,17 +49,19 @@ test('a note that says nothing is not passed over', async () => {
   }
 });
 
-test('a machine with sealed state is not started with another command line', async () => {
-  const stateFolder = await mkdtemp(join(folder, 'state-'));
-  await noteLaunch(stateFolder, await launch());
-  const app = join(folder, 'app');
-  const empty = new Uint8Array();
-  await writeFile(app, encodeBundle({ policy: Buffer.from('{"enclaim":1}'), descriptors: empty, handlers: empty }));
-  const phases: string[] = [];
-  const start = startMachine({
-    ...{ app, boot: { kind: 'uki', uki: join(folder, 'one') }, commandLine: 'quiet', stateFolder, isSealed: true },
-    onPhase: (phase) => phases.push(phase),
+for (const isSealed of [true, false]) {
+  test(`a machine with sealed state is not started with another command line, ${isSealed ? 'for' : 'nor for'} a policy that seals ${isSealed ? 'some' : 'none'}`, async () => {
+    const stateFolder = await mkdtemp(join(folder, 'state-'));
+    await noteLaunch(stateFolder, await launch());
+    const app = join(folder, 'app');
+    const empty = new Uint8Array();
+    await writeFile(app, encodeBundle({ policy: Buffer.from('{"enclaim":1}'), descriptors: empty, handlers: empty }));
+    const phases: string[] = [];
+    const start = startMachine({
+      ...{ app, boot: { kind: 'uki', uki: join(folder, 'one') }, commandLine: 'quiet', stateFolder, isSealed },
+      onPhase: (phase) => phases.push(phase),
+    });
+    await assert.rejects(start, refusal(/enclaim\.ip/));
+    assert.deepEqual([phases, await readdir(stateFolder)], [['tools'], ['sealed-to.json']]);
   });
-  await assert.rejects(start, refusal(/enclaim\.ip/));
-  assert.deepEqual([phases, await readdir(stateFolder)], [['tools'], ['sealed-to.json']]);
-});
+}
