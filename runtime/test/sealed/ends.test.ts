@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Change } from '../../src/storage/collection.ts';
+import { IndexTable } from '../../src/storage/sealed/index-table.ts';
 import { VolatileCollection } from '../../src/storage/volatile.ts';
 import { entry, FakeDisk } from '../log/support.ts';
 import { MIB, put, Rig, TestClock } from './support.ts';
@@ -129,4 +130,28 @@ test('the check of a call, the room that it sweeps and what it makes are of one 
     assert.throws(() => cases.check([put('c', 'x'.repeat(2000))]), { code: 'budget' });
     assert.equal(clock.readings, readings + 1);
   }
+});
+
+test('what ended first is found first, by the order of ends and not of keys', () => {
+  const table = new IndexTable(MIB);
+  const ends = [500, 100, 400, 200, 300, Number.POSITIVE_INFINITY];
+  for (const [i, end] of ends.entries()) {
+    const place = { value: undefined, version: undefined, since: 0, label: [], owner: 'a' };
+    table.set(0, Buffer.from(`${i}`), { ...place, valueEnd: end, placeEnd: end });
+  }
+  const found = (now: number, limit: number): number[] => table.due(now, limit).map(({ place }) => place.placeEnd);
+  assert.deepEqual(
+    [found(350, 2), found(350, 9), found(99, 9), table.nextDue()],
+    [[100, 200], [100, 200, 300], [], 100],
+  );
+  const again = new IndexTable(MIB);
+  again.codec.labels = table.codec.labels;
+  again.codec.owners = table.codec.owners;
+  again.load(table.image());
+  assert.deepEqual(
+    again.due(450, 9).map(({ place }) => place.placeEnd),
+    [100, 200, 300, 400],
+  );
+  for (const each of [table, again])
+    assert.ok(each.plans.every((plan) => /^SEARCH place USING (COVERING )?INDEX ends/.test(plan)));
 });

@@ -73,6 +73,7 @@ export class IndexTable {
     this.#extents = Math.ceil(journal / this.#extentBytes) + 2;
     this.#db.exec(PRAGMAS);
     this.#db.exec(TABLE);
+    this.#db.exec(ENDS);
     this.#statements = prepared(this.#db);
   }
 
@@ -194,6 +195,15 @@ export class IndexTable {
     return due ?? Number.POSITIVE_INFINITY;
   }
 
+  /** How the database looks for what has ended, and for what ends next. */
+  get plans(): readonly string[] {
+    const explained = ({ sourceSQL }: StatementSync, ...values: readonly number[]): string[] =>
+      (this.#db.prepare(`explain query plan ${sourceSQL}`).all(...values) as unknown as { detail: string }[]).map(
+        ({ detail }) => detail,
+      );
+    return [...explained(this.#statements.due, 0, 1), ...explained(this.#statements.next)];
+  }
+
   /** Begins to note which rows change. */
   watch(): void {
     this.#changed = new Map();
@@ -232,6 +242,7 @@ export class IndexTable {
   load(image: Uint8Array): void {
     this.#db.deserialize(image);
     this.#db.exec(PRAGMAS);
+    this.#db.exec(ENDS);
     this.#statements = prepared(this.#db);
   }
 
@@ -297,6 +308,13 @@ export class IndexTable {
 const PRAGMAS = 'pragma secure_delete = on; pragma temp_store = memory; pragma journal_mode = off;';
 const TABLE =
   'create table place (c integer, k blob, due integer, tag integer, rest blob, primary key (c, k)) without rowid';
+/**
+ * Rows by when they next change by themselves.
+ *
+ * **Cost**: 29 bytes a row, and three quarters of a row's insertion. Without it, each look for what
+ * has ended would go through all rows: 12 ms of the loop for 100 000.
+ */
+const ENDS = 'create index if not exists ends on place (due) where due is not null';
 const COLUMNS = 'select c, k, due, tag, rest from place';
 
 function prepared(db: DatabaseSync): Statements {
@@ -312,8 +330,8 @@ function prepared(db: DatabaseSync): Statements {
     names: statement('select cast(k as text), due, tag from place where c = ? and k >= ? and k < ? order by k limit ?'),
     range: statement(`${COLUMNS} where c = ? and k >= ? and k < ? order by k limit ?`),
     slice: statement(`${COLUMNS} where (c, k) > (?, ?) order by c, k limit ?`),
-    due: statement(`${COLUMNS} where due <= ? limit ?`),
-    next: statement('select min(due) from place'),
+    due: statement(`${COLUMNS} where due <= ? order by due limit ?`),
+    next: statement('select min(due) from place where due is not null'),
   };
 }
 
