@@ -74,3 +74,61 @@ export class Epochs {
     this.#options.onOverdue(isOverdue);
   }
 }
+
+/** Milliseconds between two epochs that begin for want of room, as often as a keeper goes on. */
+const ROOM_MS = 60_000;
+
+/** How epochs begin for want of room. */
+export interface RoomEpochsOptions {
+  /** Whether an epoch would give room back that calls lack. */
+  readonly isHeld: () => boolean;
+  /** Begins an epoch. */
+  readonly advance: () => Promise<void>;
+}
+
+/**
+ * Begins an epoch where the present one holds space that calls lack, once a minute at most.
+ *
+ * **Bound**: an epoch wears the chip that keeps its key. Callers can fill a disk, and begin no more
+ * epochs by that than the chip's keeper would let a runtime begin.
+ */
+export class RoomEpochs {
+  readonly #options: RoomEpochsOptions;
+  #timer: NodeJS.Timeout | undefined;
+  #running: Promise<void> | undefined;
+  /** When the last one began. */
+  #last = Number.NEGATIVE_INFINITY;
+  #isClosed = false;
+
+  constructor(options: RoomEpochsOptions) {
+    this.#options = options;
+  }
+
+  /** Begins an epoch as soon as one may begin, if it would give room back then. */
+  look(): void {
+    if (this.#isClosed || this.#timer !== undefined || this.#running !== undefined || !this.#options.isHeld()) return;
+    const wait = Math.max(0, this.#last + ROOM_MS - performance.now());
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#running = this.#begin().finally(() => {
+        this.#running = undefined;
+        this.look();
+      });
+    }, wait).unref();
+  }
+
+  /** Begins no more. Resolves once none is under way. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+    await this.#running;
+  }
+
+  async #begin(): Promise<void> {
+    const { isHeld, advance } = this.#options;
+    if (!isHeld()) return;
+    this.#last = performance.now();
+    // Where it does not begin, the next one is tried as late as if it had.
+    await advance().catch(() => {});
+  }
+}

@@ -27,7 +27,7 @@ import { EgressBroker } from './egress/broker.ts';
 import { askServers, type Resolve } from './egress/resolver.ts';
 import { SealedVault, VAULT_COLLECTION } from './egress/sealed-vault.ts';
 import { type Vault, VolatileVault } from './egress/vault.ts';
-import { Epochs } from './epochs.ts';
+import { Epochs, RoomEpochs } from './epochs.ts';
 import { RefusalError } from './errors.ts';
 import { type Capacity, ResourceGovernor } from './governor/resources.ts';
 import { Checkpoints } from './hardware/checkpoints.ts';
@@ -176,11 +176,13 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   const port = await server.listen(options.listen.host, options.listen.port);
   holdToRoom(serving, log, { admission, clock });
   const epochs = store && holdToEpochs(serving, store, log, said);
+  const roomEpochs = store && giveRoom(store, log, said);
   const running = started.move();
   const close = async (): Promise<void> => {
     const cut = await server.close();
     calls.close();
     await epochs?.close();
+    await roomEpochs?.close();
     await recordEnd(log, segments, said, cut);
     await running.disposeAsync();
   };
@@ -342,6 +344,17 @@ function holdToEpochs(serving: Serving, store: SealedStore, log: RecordLog, said
       append(lateEpochRecord(said, isOverdue));
     },
   });
+}
+
+/** Begins an epoch where the present one holds space that calls lack. */
+function giveRoom(store: SealedStore, log: RecordLog, said: EntryOptions): RoomEpochs {
+  const append = (entry: Entry): void => void log.append(entry, 'runtime').catch(() => {});
+  const epochs = new RoomEpochs({
+    isHeld: () => log.isHeld,
+    advance: async () => append(epochRecord(said, await store.advance())),
+  });
+  log.onHeld(() => epochs.look());
+  return epochs;
 }
 
 /** Keeps quotes on the disk for later boots, and records once that one could not be kept. */

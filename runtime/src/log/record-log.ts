@@ -116,6 +116,7 @@ export class RecordLog {
   readonly #queue: CommitQueue;
   readonly #room: RoomWatch;
   readonly #listeners: ((head: TreeHead) => void)[] = [];
+  readonly #onHeld: (() => void)[] = [];
   readonly #onPlaced: ((entry: Entry, hash: DigestText<'sha256'>) => void)[] = [];
   #size: number;
   #durable: DurableTree;
@@ -367,6 +368,19 @@ export class RecordLog {
     return this.#wanted;
   }
 
+  /**
+   * Whether calls have little room left, and state of the present epoch holds space that records
+   * have let go of: it is used again in the next one.
+   */
+  get isHeld(): boolean {
+    return this.room !== 'ample' && this.#wanted > Math.max(this.state.least, this.#writer.held.start);
+  }
+
+  /** Registers a listener that is called whenever that is so after a write. */
+  onHeld(listener: () => void): void {
+    this.#onHeld.push(listener);
+  }
+
   /** Bytes that one part may have. */
   get mostCarried(): number {
     return this.#queue.most;
@@ -484,6 +498,7 @@ export class RecordLog {
     if (this.#broken !== undefined) throw failed(this.#broken);
     try {
       if (this.#isDue) await this.#settle();
+      if (this.isHeld) for (const tell of this.#onHeld) queueMicrotask(tell);
       if (batch === undefined) return;
       const quotes = this.#takeSections(batch);
       const parts = batch.carried.map(sectionOf);

@@ -5,9 +5,11 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { FakeKeeper } from '../../../test/fakes/keeper.ts';
 import { count } from '../../../test/support/long.ts';
-import { type Draw, FakeDisk, seededDraw } from '../log/support.ts';
+import { RoomEpochs } from '../../src/epochs.ts';
+import { type Draw, entry, FakeDisk, seededDraw } from '../log/support.ts';
 import { MIB, put, Rig, TestClock } from './support.ts';
 
 const SECTOR = 512;
@@ -162,4 +164,49 @@ test('without an epoch the space of live values is held, and the log says that i
   }
   assert.equal((full as { code?: string } | undefined)?.code, 'log');
   assert.equal((await rig.cases.get('kept')?.value)?.length, 3002);
+});
+
+test('an epoch that begins where room is scarce gives back what the one before holds', async () => {
+  const rig = await Rig.boot({ disk: new FakeDisk(MIB), collections: { cases: 1e12 } });
+  await rig.call([put('kept', 'x'.repeat(3000))]);
+  const epochs = new RoomEpochs({
+    isHeld: () => rig.log.isHeld,
+    advance: async () => void (await rig.store.advance()),
+  });
+  rig.log.onHeld(() => epochs.look());
+  for (let round = 0; round < 2000 && rig.store.epoch === 1; round++) {
+    await rig.call([put('new', 'y'.repeat(3000))]);
+    rig.log.forget(rig.log.durable.size);
+    await setImmediate();
+  }
+  await rig.log.append(entry('next'));
+  assert.deepEqual([rig.store.epoch, rig.log.room, rig.log.isHeld], [2, 'ample', false]);
+  assert.equal((await rig.cases.get('kept')?.value)?.length, 3002);
+  await epochs.close();
+});
+
+test('for want of room no more epochs begin than one a minute, also where none gives any', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  let begun = 0;
+  const epochs = new RoomEpochs({
+    isHeld: () => true,
+    advance: async () => {
+      begun++;
+      throw new Error('the keeper is busy');
+    },
+  });
+  for (let i = 0; i < 100; i++) epochs.look();
+  for (const [pass, expected] of [
+    [0, 1],
+    [30_000, 1],
+    [30_000, 2],
+    [59_000, 2],
+    [60_000, 3],
+  ] as const) {
+    t.mock.timers.tick(pass);
+    for (let turns = 0; turns < 5; turns++) await setImmediate();
+    epochs.look();
+    assert.equal(begun, expected);
+  }
+  await epochs.close();
 });
