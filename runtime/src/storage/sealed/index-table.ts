@@ -5,7 +5,7 @@
 
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import type { Place } from '../place.ts';
-import { keyOf, MAX_REST_BYTES, type NamedPlace, type Row, RowCodec, type Value } from './row.ts';
+import { keyOf, type NamedPlace, REST_BYTES, type Row, RowCodec, type Value } from './row.ts';
 
 /** A row with the place it is about. */
 export interface IndexedRow extends Row {
@@ -38,7 +38,7 @@ const ROW_BYTES = 110;
 /** Bytes of a character of a key, at most. */
 const MAX_KEY_CHAR_BYTES = 3;
 /** Bytes of a row in a slot, at most, beside its key. */
-const SLOT_ROW_BYTES = 17 + MAX_REST_BYTES;
+const SLOT_ROW_BYTES = 17 + REST_BYTES;
 /** Bytes of an extent in a slot, at most: three numbers of a journal's positions. */
 const SLOT_EXTENT_BYTES = 48;
 /** Bytes of an owner in a slot, for each collection, beside its name. */

@@ -80,8 +80,7 @@ const VERSION_BYTES = 8;
 const VALUE_LENGTH_BYTES = 3;
 /** Offset behind the owner. */
 const ENDS_AT = 1 + NUMBER_BYTES + OWNER_BYTES;
-export const MAX_REST_BYTES: number =
-  1 + 3 * NUMBER_BYTES + OWNER_BYTES + VERSION_BYTES + VALUE_LENGTH_BYTES + KEY_BYTES;
+export const REST_BYTES: number = 1 + 3 * NUMBER_BYTES + OWNER_BYTES + VERSION_BYTES + VALUE_LENGTH_BYTES + KEY_BYTES;
 
 /** A place without what only its reader needs. */
 export interface NamedPlace {
@@ -101,7 +100,7 @@ export class RowCodec {
   pack(place: Place<Value>): Row {
     const { value, version, since, placeEnd, owner } = place;
     const due = dueOf(place);
-    const out = Buffer.allocUnsafe(MAX_REST_BYTES);
+    const out = Buffer.allocUnsafe(REST_BYTES);
     const flags =
       (value === undefined ? 0 : HAS_VALUE) |
       (placeEnd === due ? 0 : HAS_PLACE_END) |
