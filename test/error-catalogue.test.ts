@@ -22,6 +22,8 @@ const SECTIONS: readonly (readonly [heading: string, file: string, type: string]
   ['LogError', 'client/src/log/log-error.ts', 'LogErrorCode'],
   ['LogRefusal', 'runtime/src/channel/log-refusal.ts', 'LogRefusalCode'],
   ['SecretRefusal', 'runtime/src/channel/secret-refusal.ts', 'SecretRefusalCode'],
+  ['SuccessionError', 'attestation/src/succession.ts', 'SuccessionErrorCode'],
+  ['SuccessionRefusal', 'runtime/src/channel/succession-refusal.ts', 'SuccessionRefusalCode'],
   ['PolicyError', 'policy-schema/src/error.ts', 'PolicyIssueCode'],
   ['Methods withheld', 'policy-schema/src/match/match.ts', 'ReasonCode'],
   ['MachineError', 'image/src/machine/error.ts', 'MachineErrorCode'],

@@ -106,7 +106,7 @@ test('files: what is mounted, measured, and the kernel’s own', () => {
   );
 });
 
-test('RPCs: health, reflection, the log, secrets and what the policy exposes; what the runtime may ask its supervisor', () => {
+test('RPCs: health, reflection, the log, secrets, successions and what the policy exposes; what the runtime may ask its supervisor', () => {
   assert.deepEqual(found(/(?<!function )\bservedMethod\(([^,]+),/g), [
     'ServerReflection.method.serverReflectionInfo',
     'addCosignatures',
@@ -116,22 +116,27 @@ test('RPCs: health, reflection, the log, secrets and what the policy exposes; wh
     'getProof',
     'getQuote',
     'getTile',
+    'hand',
     'list',
     'method.descriptor',
     'put',
     'remove',
+    'show',
     'watch',
   ]);
   const messages = [...sources].find(([file]) => file === 'runtime/src/control.ts')?.[1] ?? '';
   assert.deepEqual([...messages.matchAll(/kind: z\.literal\('([a-z]+)'\)/g)].map(([, kind]) => kind).sort(), [
     'activate',
     'advance',
+    'bequeath',
     'drained',
     'end',
     'epoch',
+    'inherit',
     'open',
     'quote',
     'refused',
+    'retire',
     'seal',
     'serving',
     'start',

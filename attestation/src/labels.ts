@@ -27,7 +27,9 @@ export const LABELS = {
   response: 'enclaim/response/v1',
   secrets: 'enclaim/secrets/v1',
   simulated: 'enclaim/simulated/v1',
+  state: 'enclaim/state-name/v1',
   status: 'enclaim/status/v1',
+  succession: 'enclaim/succession/v1',
   tpm: 'enclaim/tpm/v1',
   vhd: 'enclaim/vhd/v1',
 } as const;

@@ -23,8 +23,17 @@ export interface StatedStorage {
   readonly keeper: 'tpm' | 'simulated';
   /** The epoch that this boot began, which no other boot has under this keeper. From 1. */
   readonly epoch: number;
-  /** Whether this boot found state of an epoch before, or began with none. */
-  readonly began: 'new' | 'kept';
+  /**
+   * Whether this boot began with none, found state of an epoch before, or took over that of another
+   * launch.
+   */
+  readonly began: 'new' | 'kept' | 'inherited';
+  /** Present where the state is inherited: the launch that it was sealed under before. */
+  readonly predecessor?: {
+    readonly policy: DigestText<'sha384'>;
+    /** SHA-256 of the registers that its state was sealed to, one after the other. */
+    readonly registers: DigestText<'sha256'>;
+  };
 }
 
 /** Fields of boot statements of every version. */
@@ -162,8 +171,10 @@ const statementSchema: z.ZodType<BootStatement> = z.discriminatedUnion('version'
       .strictObject({
         keeper: z.enum(['tpm', 'simulated']),
         epoch: count.positive(),
-        began: z.enum(['new', 'kept']),
+        began: z.enum(['new', 'kept', 'inherited']),
+        predecessor: z.strictObject({ policy: sha384Text, registers: sha256Text }).exactOptional(),
       })
+      .refine(({ began, predecessor }) => (began === 'inherited') === (predecessor !== undefined), 'no predecessor')
       .exactOptional(),
   }),
 ]);

@@ -29,7 +29,9 @@ test('labels are what documents and evidence of before say', () => {
     'enclaim/response/v1',
     'enclaim/secrets/v1',
     'enclaim/simulated/v1',
+    'enclaim/state-name/v1',
     'enclaim/status/v1',
+    'enclaim/succession/v1',
     'enclaim/tpm/v1',
     'enclaim/vhd/v1',
   ]);

@@ -102,7 +102,9 @@ async function serve(options: Options, { console: showConsole, json }: RunFlags,
   const begun = performance.now();
   const seconds = (): string => `${((performance.now() - begun) / 1000).toFixed(1)} s`.padStart(8);
   const onPhase = (phase: MachinePhase): void => console.error(`${seconds()}  ${PHASES[phase]}`);
-  await using machine = await startMachine({ ...options, onPhase });
+  const onHeir = (predecessor: string): void =>
+    console.error(`takes over the state that was handed over under policy ${predecessor}`);
+  await using machine = await startMachine({ ...options, onPhase, onHeir });
   console.log(json ? servingDocument(machine) : `127.0.0.1:${machine.port}`);
   console.error(plainSentence);
   if (machine.tpmAuthority !== null) {

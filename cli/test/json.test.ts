@@ -19,7 +19,8 @@ const cli = join(projectRoot, 'cli/src/main.ts');
 const WITHOUT = [
   ...['call', 'completion', 'corim read', 'corim sign', 'deployment sign', 'dev', 'gen', 'help'],
   ...['image build', 'image disk', 'image firmware', 'image measure', 'init', 'log proof', 'log receipt'],
-  ...['policy digest', 'policy schema', 'policy show', 'references', 'release add', 'release demand'],
+  ...['policy digest', 'policy schema', 'policy show', 'policy succession propose', 'policy succession sign'],
+  ...['references', 'release add', 'release demand'],
   ...['release init', 'release state', 'statement verify'],
 ];
 

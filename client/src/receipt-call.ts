@@ -11,6 +11,7 @@ import {
   verifyReceipt,
 } from '@enclaim/attestation/receipt';
 import { Secrets } from '@enclaim/attestation/secrets';
+import { SuccessionDescriptor } from '@enclaim/attestation/succession';
 import type { ChannelInterface as Channel } from '@grpc/grpc-js';
 import { Metadata, type StatusObject, status } from '@grpc/grpc-js';
 import type { Attestation } from './attestation.ts';
@@ -59,7 +60,9 @@ const OF_HANDLERS: ReadonlySet<status> = new Set([
  * policy exposes another service under these names.
  */
 const UNRECEIPTED: ReadonlySet<string> = new Set([
-  ...[Log, Secrets].flatMap(({ methods, typeName }) => methods.map(({ name }) => `/${typeName}/${name}`)),
+  ...[Log, Secrets, SuccessionDescriptor].flatMap(({ methods, typeName }) =>
+    methods.map(({ name }) => `/${typeName}/${name}`),
+  ),
   '/grpc.health.v1.Health/Check',
   '/grpc.health.v1.Health/List',
   '/grpc.health.v1.Health/Watch',

@@ -93,6 +93,7 @@ type Running = Pick<ClientWritableStream<Message>, 'cancel'> & {
 const WITHOUT_RECEIPTS: ReadonlySet<string> = new Set([
   'enclaim.v1.Log',
   'enclaim.v1.Secrets',
+  'enclaim.v1.Succession',
   'grpc.health.v1.Health',
   'grpc.reflection.v1.ServerReflection',
   'grpc.reflection.v1alpha.ServerReflection',

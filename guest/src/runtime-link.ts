@@ -14,6 +14,7 @@ import {
   type ToRuntime,
 } from '@enclaim/runtime/control';
 import { encodeFrame, FrameReader } from '@enclaim/runtime/frames';
+import { passageOf } from '@enclaim/runtime/keeper';
 import type { ConfinedChild } from './linux/index.ts';
 import type { GuestPlatform, PlatformKeeper } from './platform/platform.ts';
 import { Refusal } from './refusal.ts';
@@ -203,6 +204,20 @@ export async function answerTo(
     case 'advance':
       stated.useKeeper();
       return { kind: 'epoch', id, epoch: await keeperOf(platform).advance() };
+    case 'bequeath': {
+      stated.useKeeper();
+      const blob = await keeperOf(platform).heirs.handOver(fromBase64(question.key), passageOf(question.passage));
+      return { kind: 'sealed', id, blob: toBase64(blob) };
+    }
+    case 'inherit': {
+      stated.useKeeper();
+      const key = await keeperOf(platform).heirs.takeOver(fromBase64(question.blob), passageOf(question.passage));
+      return { kind: 'opened', id, key: toBase64(key) };
+    }
+    case 'retire':
+      stated.useKeeper();
+      await keeperOf(platform).heirs.retire(passageOf(question.passage));
+      return { kind: 'retired', id };
   }
 }
 

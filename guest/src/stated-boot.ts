@@ -96,5 +96,7 @@ export class StatedBoot {
 
 function storageText(storage: StatedStorage | null | undefined): string {
   if (storage === undefined || storage === null) return 'none';
-  return `${storage.keeper}, epoch ${storage.epoch}, ${storage.began}`;
+  const { keeper, epoch, began, predecessor } = storage;
+  const from = predecessor === undefined ? '' : ` from ${predecessor.policy} ${predecessor.registers}`;
+  return `${keeper}, epoch ${epoch}, ${began}${from}`;
 }

@@ -19,7 +19,9 @@ import { TpmError } from '../src/tpm/index.ts';
 const SERVING = { kind: 'serving', exposed: 1, plain: 0, withheld: 0 };
 const quote = (id: number) => ({ kind: 'quote', id, root: toBase64(new Uint8Array(32)) });
 const never = (): Promise<never> => new Promise(() => {});
-const SLOW_KEEPER = { kind: 'tpm', begun: () => null, epoch: never, seal: never, open: never, advance: never } as const;
+const heirs = { handOver: never, takeOver: never, retire: never };
+const SLOW = { epoch: never, seal: never, open: never, advance: never, heirs } as const;
+const SLOW_KEEPER = { kind: 'tpm', begun: () => null, ...SLOW } as const;
 const worker = { kill: () => {}, exit: never() };
 
 /** A link whose other end is this test. */
@@ -119,6 +121,7 @@ describe('the keeper of the state', () => {
         return key;
       },
       advance: async () => 5,
+      heirs,
     };
     const there = keeperBehind(taken(t, { platform: { quote: never, activate: never, keeper } }));
     assert.equal(await there.epoch(), 4);

@@ -16,6 +16,7 @@ export {
   parseDemand,
   type SetDemand,
 } from './compare/demand.ts';
+export { type Change, type Direction, diff, type PolicyDiff } from './compare/diff.ts';
 export { type Circumstances, type Decision, type DecisionCode, decide, type Flow, type Sink } from './decide.ts';
 export { type MatchError, PolicyError, type PolicyIssue, type PolicyIssueCode } from './error.ts';
 export { canonicalJson, parseJson } from './json.ts';

@@ -153,7 +153,7 @@ export const CLAIM_KINDS: Readonly<Record<ClaimKind, ClaimRule>> = {
     covers: ({ succession }) =>
       succession === 'none'
         ? 'the image and this policy; nothing succeeds it'
-        : `the image and this policy; a successor needs ${succession.threshold} of ${count(succession.signers, 'signature')}, ${succession.notice} ahead`,
+        : `the image and this policy; stored data passes to another by ${succession.threshold} of ${count(succession.signers, 'signature')}, to a weaker one or another image ${succession.notice} ahead, and to another address by one`,
     standing: () => [{ part: 'system', strength: 'measured' }],
   },
   'authorised-access': {

@@ -70,7 +70,8 @@ test('each claim says what it covers, in figures and names', () => {
   assert.deepEqual(Object.fromEntries(policy.claims.map((claim) => [claim.kind, coverageOf(policy, claim)])), {
     'access-logged':
       'each call is on stable storage before its response leaves, and is kept without an end; reviewed every P30D by 1 key',
-    'audited-system': 'the image and this policy; a successor needs 2 of 2 signatures, P7D ahead',
+    'audited-system':
+      'the image and this policy; stored data passes to another by 2 of 2 signatures, to a weaker one or another image P7D ahead, and to another address by one',
     'authorised-access': '2 methods, for callers known as staff, as the rules and Cedar text of the policy say',
     'bounded-resources':
       'a request has at most 256MiB, 500ms of processor and 5s; 64 at once; none is admitted above a pressure of 20 (memory) or 60 (cpu)',

@@ -3,7 +3,13 @@
 import { fromBase64, toBase64 } from '@enclaim/attestation/bytes';
 import type { BootMessage, FromRuntime, ToRuntime } from './control.ts';
 import { RefusalError } from './errors.ts';
-import { EPOCH_KEY_BYTES, type Keeper, MAX_BLOB_BYTES } from './storage/sealed/keeper.ts';
+import {
+  EPOCH_KEY_BYTES,
+  type HeirKeeper,
+  type Keeper,
+  MAX_BLOB_BYTES,
+  statedPassage,
+} from './storage/sealed/keeper.ts';
 
 /** The answers that are an answer to some question. */
 export type Answer = Exclude<ToRuntime, BootMessage | { readonly kind: 'drain' }>;
@@ -39,6 +45,29 @@ export function askedKeeper(kind: Keeper['kind'], ask: Ask): Keeper {
         return bytes;
       }),
     advance: () => refusing(async () => (await ask('epoch', (id) => ({ kind: 'advance', id }))).epoch),
+    heirs: askedHeirs(ask),
+  };
+}
+
+function askedHeirs(ask: Ask): HeirKeeper {
+  return {
+    handOver: (key, passage) =>
+      refusing(async () => {
+        const asked = { key: toBase64(key), passage: statedPassage(passage) };
+        return fromBase64((await ask('sealed', (id) => ({ kind: 'bequeath', id, ...asked }))).blob);
+      }),
+    takeOver: (blob, passage) =>
+      refusing(async () => {
+        if (blob.length > MAX_BLOB_BYTES) throw new Error(`a blob of ${blob.length} bytes`);
+        const asked = { blob: toBase64(blob), passage: statedPassage(passage) };
+        const bytes = fromBase64((await ask('opened', (id) => ({ kind: 'inherit', id, ...asked }))).key);
+        if (bytes.length !== EPOCH_KEY_BYTES) throw new Error(`a key of ${bytes.length} bytes`);
+        return bytes;
+      }),
+    retire: (passage) =>
+      refusing(async () => {
+        await ask('retired', (id) => ({ kind: 'retire', id, passage: statedPassage(passage) }));
+      }),
   };
 }
 

@@ -3,6 +3,7 @@
  * its use.
  */
 
+import { SEALING_REGISTERS } from '@enclaim/attestation/measure';
 import * as z from 'zod';
 import type { TimeAnchor } from './clock.ts';
 
@@ -109,6 +110,8 @@ export type ToRuntime =
   | { readonly kind: 'epoch'; readonly id: number; readonly epoch: number }
   | { readonly kind: 'sealed'; readonly id: number; readonly blob: string }
   | { readonly kind: 'opened'; readonly id: number; readonly key: string }
+  /** The predecessor's epochs have ended. */
+  | { readonly kind: 'retired'; readonly id: number }
   | { readonly kind: 'failed'; readonly id: number; readonly reason: string };
 
 /** A message of the runtime. */
@@ -131,6 +134,12 @@ export type FromRuntime =
   | { readonly kind: 'open'; readonly id: number; readonly blob: string }
   /** Begin the next epoch. */
   | { readonly kind: 'advance'; readonly id: number }
+  /** Seal the key of the present epoch to the registers of an heir. */
+  | { readonly kind: 'bequeath'; readonly id: number; readonly key: string; readonly passage: StatedPassage }
+  /** Open a key that a predecessor sealed to our registers. */
+  | { readonly kind: 'inherit'; readonly id: number; readonly blob: string; readonly passage: StatedPassage }
+  /** End the epochs of a predecessor. */
+  | { readonly kind: 'retire'; readonly id: number; readonly passage: StatedPassage }
   /** Start a worker. It connects to the workers' socket and sends this id first. */
   | { readonly kind: 'start'; readonly id: number }
   /** End a worker. */
@@ -140,6 +149,20 @@ export type FromRuntime =
   | { readonly kind: 'drained' }
   | { readonly kind: 'refused'; readonly reason: string };
 
+/** The way of a state from one launch to another: policy, and base64 of the registers of both. */
+export interface StatedPassage {
+  readonly policy: `sha384:${string}`;
+  readonly from: readonly string[];
+  readonly to: readonly string[];
+}
+
+const registers = z.array(z.base64().length(44)).length(SEALING_REGISTERS.length);
+const passage: z.ZodType<StatedPassage> = z.strictObject({
+  policy: z.templateLiteral(['sha384:', z.string().regex(/^[0-9a-f]{96}$/)]),
+  from: registers,
+  to: registers,
+});
+
 const fromRuntimeSchema: z.ZodType<FromRuntime> = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('state'), id, statement: bytes }),
   z.strictObject({ kind: z.literal('quote'), id, root: bytes }),
@@ -148,6 +171,9 @@ const fromRuntimeSchema: z.ZodType<FromRuntime> = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('seal'), id, key: bytes, epoch: z.int().positive() }),
   z.strictObject({ kind: z.literal('open'), id, blob: bytes }),
   z.strictObject({ kind: z.literal('advance'), id }),
+  z.strictObject({ kind: z.literal('bequeath'), id, key: bytes, passage }),
+  z.strictObject({ kind: z.literal('inherit'), id, blob: bytes, passage }),
+  z.strictObject({ kind: z.literal('retire'), id, passage }),
   z.strictObject({ kind: z.literal('start'), id }),
   z.strictObject({ kind: z.literal('end'), id }),
   z.strictObject({ kind: z.literal('serving'), exposed: count, plain: count, withheld: count }),

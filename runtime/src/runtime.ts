@@ -2,7 +2,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { toBinary } from '@bufbuild/protobuf';
-import { fromUtf8, toHex } from '@enclaim/attestation/bytes';
+import { concat, fromUtf8, toHex } from '@enclaim/attestation/bytes';
 import { digestText, type Sha256, sha256 } from '@enclaim/attestation/digest';
 import { EvidenceSchema } from '@enclaim/attestation/messages';
 import {
@@ -46,6 +46,7 @@ import {
   quoteRecord,
   roomRecord,
   secretRecord,
+  successionRecord,
   unkeptRecord,
   unwitnessedRecord,
 } from './log/entry.ts';
@@ -56,6 +57,7 @@ import { Serving } from './serving.ts';
 import { retentionOf } from './storage/retention.ts';
 import type { Keeper } from './storage/sealed/keeper.ts';
 import { SealedStore } from './storage/sealed/sealed-store.ts';
+import { inheritanceUnder, SUCCESSION_COLLECTION, Successions } from './storage/sealed/successions.ts';
 import { WorkerClasses, workerShares } from './worker/classes.ts';
 import type { WorkerFactory } from './worker/worker.ts';
 
@@ -164,8 +166,10 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   const tls = { key: keys.tls.key, certificate: keys.certificate(evidence) };
   const cosignatures = cosignaturesOf(log, statement, admission, () => ({ serving, said }));
   const source = { log, checkpoints, earlier: log.earlier, cosignatures, readers, boot };
+  const successions = await successionsOf(store, log, said);
+  const secrets = secretsOf(log, said, vault, boot);
   const server = started.adopt(
-    new AttestedServer({ tls, admission, calls, attested, log: source, secrets: secretsOf(log, said, vault, boot) }),
+    new AttestedServer({ tls, admission, calls, attested, log: source, secrets, successions }),
     async (it) => void (await it.close()),
   );
   const serving = new Serving(calls, server);
@@ -175,12 +179,14 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   await log.append(bootRecord({ admission, clock }, statement, log, { governor, kernel: options.kernel }), 'runtime');
   const port = await server.listen(options.listen.host, options.listen.port);
   holdToRoom(serving, log, { admission, clock });
+  if (store !== undefined) await recordInherited(store, log, said);
   const epochs = store && holdToEpochs(serving, store, log, said);
   const roomEpochs = store && giveRoom(store, log, said);
   const running = started.move();
   const close = async (): Promise<void> => {
     const cut = await server.close();
     calls.close();
+    await successions?.close();
     await epochs?.close();
     await roomEpochs?.close();
     await recordEnd(log, segments, said, cut);
@@ -226,6 +232,28 @@ function secretsOf(log: RecordLog, said: EntryOptions, vault: Vault, boot: Sha25
     boot,
     record: (change, name) => log.place(secretRecord(said, change, name), 'runtime').durable,
   };
+}
+
+/** Successions of a policy that has some, and that stores something. */
+async function successionsOf(
+  store: SealedStore | undefined,
+  log: RecordLog,
+  said: EntryOptions & { readonly clock: BootClock },
+): Promise<Successions | undefined> {
+  const collection = store?.collections.get(SUCCESSION_COLLECTION);
+  if (store === undefined || collection === undefined) return undefined;
+  const { clock, admission } = said;
+  return await Successions.open({
+    ...{ store, collection, clock, policy: admission.digest },
+    record: (step, digest) => log.place(successionRecord(said, step, digest), 'runtime').durable,
+  });
+}
+
+/** Records where the state of this boot came from. */
+async function recordInherited({ opened }: SealedStore, log: RecordLog, said: EntryOptions): Promise<void> {
+  if (opened.inherited === null) return;
+  const digest = digestText('sha256', opened.inherited.digest);
+  await log.append(successionRecord(said, 'inherited', digest), 'runtime');
 }
 
 /**
@@ -320,14 +348,25 @@ async function storeOf(
   }
   const kept = new Map(sealed.map(([name, collection]) => [name, { retention: retentionOf(collection) }]));
   if (secretsIn(admission.policy).size > 0) kept.set(VAULT_COLLECTION, { retention: Number.POSITIVE_INFINITY });
-  const opened = await SealedStore.open({ keeper, log, system: system.name, collections: kept, clock });
+  if (admission.policy.succession !== 'none' && keeper.heirs !== undefined)
+    kept.set(SUCCESSION_COLLECTION, { retention: Number.POSITIVE_INFINITY });
+  const inherits = inheritanceUnder(admission.digest);
+  const opened = await SealedStore.open({ keeper, log, system: system.name, collections: kept, inherits, clock });
   return started.adopt(opened, (store) => store.close());
 }
 
 /** Storage as the boot statement has it. */
 function storageOf(keeper: Keeper | undefined, store: SealedStore | undefined): StatedStorage | undefined {
   if (keeper === undefined || store === undefined) return undefined;
-  return { keeper: keeper.kind, epoch: store.epoch, began: store.opened.epoch === 0 ? 'new' : 'kept' };
+  const { epoch, inherited } = store.opened;
+  const said = { keeper: keeper.kind, epoch: store.began };
+  if (inherited === null) return { ...said, began: epoch === 0 ? 'new' : 'kept' };
+  const { policy, from } = inherited.passage;
+  return {
+    ...said,
+    began: 'inherited',
+    predecessor: { policy, registers: digestText('sha256', sha256(concat(...from))) },
+  };
 }
 
 /** Begins epochs as often as the policy says, and serves while they begin. */

@@ -28,6 +28,7 @@ import { proofAttacks } from './proof.ts';
 import { protocolAttacks } from './protocol.ts';
 import { resourceAttacks } from './resources.ts';
 import { secretAttacks } from './secrets.ts';
+import { successionAttacks } from './succession.ts';
 import { allMarks, marksTurnedOff } from './weakened.ts';
 import { witnessAttacks } from './witness.ts';
 
@@ -61,6 +62,7 @@ const alone = chosen([
   ...metadataAttacks,
   ...logAttacks,
   ...secretAttacks,
+  ...successionAttacks,
   ...houseAttacks,
   ...networkAttacks,
   ...abuseAttacks,

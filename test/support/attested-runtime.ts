@@ -1,5 +1,6 @@
 /** A runtime over a software TPM, without a VM: the registers are extended as a boot of an image would have. */
 
+import { deepEqual } from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -12,8 +13,13 @@ import { digestText, type Sha256, sha256 } from '@enclaim/attestation/digest';
 import { type ImageReference, launchCommandLine, launchEvents, registerOf } from '@enclaim/attestation/measure';
 import type { BuiltBundle } from '@enclaim/image';
 import { type AttestingPlatform, type Runtime, type RuntimeOptions, startRuntime } from '@enclaim/runtime';
+import { answerTo, type Question } from '../../guest/src/runtime-link.ts';
+import type { StatedBoot } from '../../guest/src/stated-boot.ts';
 import { type Attester, openAttester, TpmKeeper } from '../../guest/src/tpm/index.ts';
+import { askedKeeper } from '../../runtime/src/asked-keeper.ts';
+import { parseFromRuntime } from '../../runtime/src/control.ts';
 import { type Device, openDevice } from '../../runtime/src/log/device.ts';
+import type { Keeper } from '../../runtime/src/storage/sealed/keeper.ts';
 import { type Swtpm, startSwtpm } from '../fakes/swtpm.ts';
 import { CAPACITY, MISSING_LAYERS, startWorkers } from './worker-process.ts';
 
@@ -50,10 +56,14 @@ export interface BootOptions {
   readonly commandLine?: string;
   /** What the names of subprocessors lead to; by default nowhere. */
   readonly resolve?: RuntimeOptions['resolve'];
+  /** The base image; by default {@link PRETEND_IMAGE}. */
+  readonly image?: ImageReference;
   /** The file that stands for the log's disk; by default a new one. */
   readonly logFile?: string;
   /** Bytes of the log's disk; by default 16 MiB. */
   readonly logBytes?: number;
+  /** When the boot began; by default now. */
+  readonly time?: RuntimeOptions['time'];
   /** Stands between runtime and the disk of its log. */
   readonly device?: (honest: Device) => Device;
   /** The machine's TPM, which the caller resets and stops; by default a new one. */
@@ -67,13 +77,15 @@ export async function bootAttested(bundle: BuiltBundle, options: BootOptions = {
   const folder = await mkdtemp(join(tmpdir(), 'enclaim-log-'));
   cleanup.defer(() => rm(folder, { recursive: true }));
   const attester = cleanup.adopt(await openAttester(await swtpm.connect()), (open) => open.close());
-  const commandLine = options.commandLine ?? launchCommandLine(PRETEND_IMAGE, bundle.policy);
-  await extendAsBooted(attester, bundle, commandLine);
+  const { image = PRETEND_IMAGE } = options;
+  const commandLine = options.commandLine ?? launchCommandLine(image, bundle.policy);
+  await extendAsBooted(attester, bundle, commandLine, image);
   const { logFile = join(folder, 'log') } = options;
   await writeFile(logFile, '', { flag: 'a' });
   const disk = cleanup.adopt(await openDevice(logFile), (file) => file.close());
   const device = options.device?.(disk) ?? disk;
   const honest = platformOf(attester, commandLine);
+  const keeper = await TpmKeeper.open(attester.tpm);
   const runtime = await startRuntime({
     platform: options.platform?.(honest) ?? honest,
     bundle: { ...parseBundle(bundle.bytes), policyDigest: bundle.policy, digest: bundle.digest },
@@ -82,9 +94,12 @@ export async function bootAttested(bundle: BuiltBundle, options: BootOptions = {
     workers: { factory: startWorkers(), size: 1, missing: MISSING_LAYERS, capacity: CAPACITY },
     listen: { host: '127.0.0.1', port: 0 },
     ...(options.resolve && { resolve: options.resolve }),
-    keeper: await TpmKeeper.open(attester.tpm),
+    ...(options.time && { time: options.time }),
+    keeper: supervised(keeper),
   });
   cleanup.defer(() => runtime.close());
+  // The supervisor of a VM would not have taken the statement.
+  deepEqual(runtime.statement.storage ?? null, runtime.statement.storage === undefined ? null : keeper.begun);
   const roots = await certificatesOf(swtpm.folder);
   const parts = cleanup.move();
   return {
@@ -94,7 +109,7 @@ export async function bootAttested(bundle: BuiltBundle, options: BootOptions = {
     logFile,
     references: {
       enclaim: 'references/1',
-      images: [PRETEND_IMAGE],
+      images: [image],
       policy: bundle.policy,
       bundles: [bundle.digest],
       owner: 'any',
@@ -110,9 +125,14 @@ export async function bootAttested(bundle: BuiltBundle, options: BootOptions = {
   };
 }
 
-async function extendAsBooted(attester: Attester, { policy, digest }: BuiltBundle, commandLine: string): Promise<void> {
+async function extendAsBooted(
+  attester: Attester,
+  { policy, digest }: BuiltBundle,
+  commandLine: string,
+  image: ImageReference,
+): Promise<void> {
   const launch = { boot: 'kernel', commandLine, policy, bundle: digest } as const;
-  for (const [register, events] of launchEvents(PRETEND_IMAGE, launch)) {
+  for (const [register, events] of launchEvents(image, launch)) {
     for (const event of events) await attester.extend(register, event);
   }
   await attester.extend(11, sha256(utf8('sections')));
@@ -138,4 +158,29 @@ function platformOf(attester: Attester, commandLine: string): AttestingPlatform 
 async function certificatesOf(folder: string): Promise<Uint8Array[]> {
   const names = ['swtpm-localca-rootca-cert.pem', 'issuercert.pem'];
   return Promise.all(names.map(async (name) => new X509Certificate(await readFile(join(folder, name))).raw));
+}
+
+/** The keeper as the runtime of a VM has it: asked through the messages of the control socket. */
+function supervised(keeper: TpmKeeper): Keeper {
+  const { heirs } = keeper;
+  const platform = {
+    quote: () => Promise.reject(new Error('no quote')),
+    activate: () => Promise.reject(new Error('no activation')),
+    keeper: {
+      kind: 'tpm',
+      heirs,
+      begun: () => keeper.begun,
+      epoch: () => keeper.epoch(),
+      seal: (key: Uint8Array, epoch: number) => keeper.seal(key, epoch),
+      open: (blob: Uint8Array) => keeper.open(blob),
+      advance: () => keeper.advance(),
+    },
+  } as const;
+  const stated = { useKeeper: () => {} } as unknown as StatedBoot;
+  return askedKeeper('tpm', async (kind, question) => {
+    const asked = parseFromRuntime(JSON.stringify(question(0))) as Question;
+    const answer = await answerTo(asked, { platform, stated });
+    if (answer.kind !== kind) throw new Error(`answer ${answer.kind}, expected ${kind}`);
+    return answer as never;
+  });
 }

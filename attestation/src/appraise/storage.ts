@@ -1,6 +1,6 @@
 /** Appraisal of the state that outlives a boot, as the boot states it. */
 
-import type { BootStatement, Platform } from '../statement.ts';
+import type { BootStatement, Platform, StatedStorage } from '../statement.ts';
 import { type Check, compared } from '../verdict/verdict.ts';
 
 const KEEPERS = {
@@ -24,9 +24,14 @@ const PLATFORMS: Readonly<Record<keyof typeof KEEPERS, readonly Platform[]>> = {
 export function appraiseStorage(statement: BootStatement): Check[] {
   if (statement.version !== 3 || statement.storage === undefined) return [];
   const { platform, storage } = statement;
-  const { keeper, epoch, began } = storage;
+  const { keeper, epoch } = storage;
   const isThere = PLATFORMS[keeper].includes(platform);
-  const found = `sealed, epoch ${epoch}, ${began === 'new' ? 'begun with nothing kept' : 'with what was kept'}`;
+  const found = `sealed, epoch ${epoch}, ${beginningOf(storage)}`;
   const where = isThere ? '' : `, which platform ${platform} has not`;
   return [compared('storage', isThere, `${found}; the key is kept by ${KEEPERS[keeper]}${where}`)];
+}
+
+function beginningOf({ began, predecessor }: StatedStorage): string {
+  if (predecessor !== undefined) return `with what was kept under policy ${predecessor.policy}`;
+  return began === 'new' ? 'begun with nothing kept' : 'with what was kept';
 }

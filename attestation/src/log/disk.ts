@@ -19,6 +19,7 @@ export {
 export { BootsOnDisk, type DiskBoot, type DiskBoots, type IdleQuote, MAX_DISK_BOOTS } from './boots-on-disk.ts';
 export type { ExpandedTile } from './expanded-tile.ts';
 export type { FullTile, GrowingTree } from './growing-tree.ts';
+export { decodeHeir, encodeHeir, HEIR_BYTES, type Heir, heirsOn } from './heir.ts';
 export { endOf, JOURNAL_BEGIN, type Journal, type JournalEnd } from './journal.ts';
 export {
   beganWith,

@@ -55,6 +55,7 @@ export {
   policyEvent,
   predictPcrs,
   registerOf,
+  SEALING_REGISTERS,
   type TpmLaunch,
 } from './tpm-boot.ts';
 export { authenticodeDigest, readUki, sectionRegister } from './uki.ts';

@@ -21,6 +21,13 @@ export const BUNDLE_REGISTER = 14;
  */
 export const PREDICTED_REGISTERS: readonly number[] = [4, 9, 11, 12, 13, BUNDLE_REGISTER, POLICY_REGISTER];
 
+/**
+ * Registers that keys of stored state are sealed to, in order: kernel, command line, initrd,
+ * sections of the image, and policy. Not that of the bundle: handlers may change, because they are
+ * confined.
+ */
+export const SEALING_REGISTERS: readonly number[] = [4, 9, 11, 12, 13, POLICY_REGISTER];
+
 /** How a machine was started. */
 export interface TpmLaunch {
   /**

@@ -88,6 +88,24 @@ export const NOTES: Readonly<Record<string, Note>> = {
     ends: ['refused'],
     json: { '*': 'text' },
   },
+  'policy succession propose': {
+    example: `enclaim policy succession propose ${READ_LOG} --policy notes/policy.yaml --ip 10.0.0.7/24`,
+    ends: ['refused', 'unavailable', 'answered'],
+  },
+  'policy succession sign': {
+    example: 'enclaim policy succession sign succession.json --key signer.pem',
+    ends: ['refused'],
+  },
+  'policy succession hand': {
+    example: `enclaim policy succession hand ${READ_LOG} --file succession.json`,
+    ends: ['refused', 'unavailable', 'answered'],
+    json: { due: 'text', handed: 'boolean' },
+  },
+  'policy succession show': {
+    example: `enclaim policy succession show ${READ_LOG}`,
+    ends: ['refused', 'unavailable', 'answered'],
+    jsonPage: 'docs/reference/formats.md',
+  },
   'policy explain': {
     example: 'enclaim policy explain no-undisclosed-recipients notes/policy.yaml',
     ends: ['refused', 'unavailable'],

@@ -24,6 +24,7 @@ import { explainEvents } from './events.ts';
 import { explainClaims, formatOverview, overviewOf } from './explain.ts';
 import { HOLDERS, type HolderOptions, holderOptions, isMachine, readPolicyOf } from './holder.ts';
 import { explainLog } from './log.ts';
+import { registerSuccession } from './succession.ts';
 import { explainWorkers } from './workers.ts';
 
 const FILE = ['[what]', HOLDERS, 'policy.yaml'] as const;
@@ -61,6 +62,7 @@ export function register(program: Command): void {
       if (json) console.log(JSON.stringify(Object.fromEntries(digests), null, 2));
       else for (const [id, digest] of digests) console.log(`${digest} ${id}`);
     });
+  registerSuccession(policy);
   holderOptions(policy.command('explain'))
     .description(
       'what the claims of a policy rest on, how strongly they hold and what none of them covers; or the same of one; which methods share workers, which answer on plain h2, who reads the log, and which events handlers put in it',

@@ -6,6 +6,7 @@
 import type { StatedStorage } from '@enclaim/attestation/statement';
 import type { PolicyDigest } from '@enclaim/policy-schema/admission';
 import type { BootHardware, QuoteAnswer } from '@enclaim/runtime/control';
+import type { HeirKeeper } from '@enclaim/runtime/keeper';
 import type { TpmKeeper } from '../tpm/index.ts';
 
 /** The measured parts of an app bundle. */
@@ -19,6 +20,7 @@ export interface Measured {
 
 /** A keeper of the state's keys (`Keeper` of the runtime), and what this boot has begun with it. */
 export interface PlatformKeeper extends Pick<TpmKeeper, 'kind' | 'epoch' | 'seal' | 'open' | 'advance'> {
+  readonly heirs: HeirKeeper;
   /** The epoch that this boot began first; null before. */
   begun(): StatedStorage | null;
 }

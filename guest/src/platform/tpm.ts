@@ -53,5 +53,10 @@ function keeperOf(opened: () => TpmKeeper | null): PlatformKeeper {
     seal: async (key, epoch) => (await keeper()).seal(key, epoch),
     open: async (blob) => (await keeper()).open(blob),
     advance: async () => (await keeper()).advance(),
+    heirs: {
+      handOver: async (key, passage) => (await keeper()).heirs.handOver(key, passage),
+      takeOver: async (blob, passage) => (await keeper()).heirs.takeOver(blob, passage),
+      retire: async (passage) => (await keeper()).heirs.retire(passage),
+    },
   };
 }

@@ -1,5 +1,6 @@
 /** Epochs of one set of registers: a counter that only software under them increments. */
 
+import { SEALING_REGISTERS } from '@enclaim/attestation/measure';
 import { type PcrBanks, type PcrSelection, pcrDigest } from '@enclaim/attestation/tpm';
 import { TpmError } from './error.ts';
 import { NvCounter, type NvGuard, NvNumber } from './nv.ts';
@@ -11,7 +12,7 @@ import type { Tpm } from './tpm.ts';
  * and policy (docs/reference/formats.md, "Registers"). Not 14: handlers may change, because they
  * are confined.
  */
-export const KEEPER_SELECTION: PcrSelection = [{ bank: 'sha256', pcrs: [4, 9, 11, 12, 13, 15] }];
+export const KEEPER_SELECTION: PcrSelection = [{ bank: 'sha256', pcrs: SEALING_REGISTERS }];
 
 /**
  * NV indices of the range that is the owner's: two for each set of registers, the counter and the

@@ -3,9 +3,19 @@
  * counter that goes up when the next epoch begins (docs/security/keeper.md).
  */
 
+import { concat, equalBytes } from '@enclaim/attestation/bytes';
+import { digestText, sha256 } from '@enclaim/attestation/digest';
+import { POLICY_REGISTER, policyEvent, registerOf, SEALING_REGISTERS } from '@enclaim/attestation/measure';
 import type { StatedStorage } from '@enclaim/attestation/statement';
-import type { PcrBanks } from '@enclaim/attestation/tpm';
-import { EPOCH_KEY_BYTES, type Keeper, MAX_BLOB_BYTES } from '@enclaim/runtime/keeper';
+import { type PcrBanks, pcrDigest } from '@enclaim/attestation/tpm';
+import {
+  EPOCH_KEY_BYTES,
+  type HeirKeeper,
+  type Keeper,
+  MAX_BLOB_BYTES,
+  type Passage,
+  type Registers,
+} from '@enclaim/runtime/keeper';
 import { demanded, EpochCounter, KEEPER_SELECTION, type PresentEpoch } from './epoch-counter.ts';
 import { TpmError } from './error.ts';
 import { Queue } from './queue.ts';
@@ -34,6 +44,13 @@ export class TpmKeeper implements Keeper {
   #isSealed = false;
   /** The latest epoch that this boot has seen to be the present one. */
   #seen = 0;
+  /** The launch whose key this boot took over; undefined if it took none. */
+  #inherited: StatedStorage['predecessor'];
+  /**
+   * Whether this boot has ended a predecessor's epochs. A runtime that an attacker controls could
+   * else end those of every system of this TPM.
+   */
+  #hasRetired = false;
   /** Epochs that may begin at once now, and the instant for which that was reckoned. */
   #allowance: { readonly left: number; readonly at: number };
 
@@ -113,7 +130,10 @@ export class TpmKeeper implements Keeper {
       await this.#tpm.alone(() => kept.counter.increment());
       const next = (await this.#present()).epoch;
       if (next !== epoch + 1) throw new TpmError('unusable', `epoch ${next} follows ${epoch}: others count, too`);
-      this.#begun ??= { keeper: this.kind, epoch: next, began: epoch === 0 ? 'new' : 'kept' };
+      const began = { keeper: this.kind, epoch: next } as const;
+      this.#begun ??= this.#inherited
+        ? { ...began, began: 'inherited', predecessor: this.#inherited }
+        : { ...began, began: epoch === 0 ? 'new' : 'kept' };
       return next;
     });
   }
@@ -139,6 +159,36 @@ export class TpmKeeper implements Keeper {
     const { left, at } = this.#allowance;
     const minutes = Math.floor((this.#now() - at) / MINUTE_MS);
     return { left: Math.min(MAX_EPOCHS_AT_ONCE, left + minutes), at: at + minutes * MINUTE_MS };
+  }
+
+  /** The part that passes state to another launch, of which this is one. */
+  get heirs(): HeirKeeper {
+    return {
+      handOver: async (key, { from, to }) => {
+        this.#refuseOther(from);
+        return this.handOver(key, banksOf(to));
+      },
+      takeOver: async (blob, { policy, from, to }) => {
+        this.#refuseOther(to);
+        refuseOtherPolicy(policy, from);
+        const key = await this.takeOver(blob, banksOf(from));
+        this.#inherited = { policy, registers: digestText('sha256', sha256(concat(...from))) };
+        return key;
+      },
+      retire: async ({ from, to }) => {
+        this.#refuseOther(to);
+        if (this.#hasRetired) throw new RangeError('one predecessor of a boot can be retired');
+        this.#hasRetired = true;
+        await this.retire(banksOf(from));
+      },
+    };
+  }
+
+  /** @throws RangeError unless these are the registers of this launch */
+  #refuseOther(registers: Registers): void {
+    const [own, other] = [this.#banks, banksOf(registers)].map((banks) => pcrDigest('sha256', KEEPER_SELECTION, banks));
+    if (own === undefined || other === undefined || !equalBytes(own, other))
+      throw new RangeError('the succession is of another launch than this');
   }
 
   /**
@@ -182,4 +232,17 @@ export class TpmKeeper implements Keeper {
       await new EpochCounter(this.#tpm, predecessor).remove();
     });
   }
+}
+
+function banksOf(registers: Registers): PcrBanks {
+  if (registers.length !== SEALING_REGISTERS.length || registers.some(({ length }) => length !== 32))
+    throw new RangeError('not the registers that keys are sealed to');
+  return new Map([['sha256', new Map(registers.map((value, i) => [SEALING_REGISTERS[i] ?? 0, value] as const))]]);
+}
+
+/** The statement will name the policy, so the register that shows it has to. @throws RangeError */
+function refuseOtherPolicy(policy: Passage['policy'], registers: Registers): void {
+  const shown = registers[SEALING_REGISTERS.indexOf(POLICY_REGISTER)];
+  if (shown === undefined || !equalBytes(shown, registerOf(policyEvent(policy))))
+    throw new RangeError(`the predecessor's registers do not show policy ${policy}`);
 }

@@ -29,6 +29,8 @@ interface RunOptions {
   readonly silence?: number;
   readonly tools?: ToolOptions;
   readonly onPhase?: (phase: MachinePhase) => void;
+  /** Hears, before anything boots, of the policy whose state is handed over to this launch. */
+  readonly onHeir?: (predecessor: string) => void;
   /** Ends the machine, at any phase. */
   readonly signal?: AbortSignal;
 }
@@ -113,7 +115,8 @@ async function boot(options: MachineOptions | DiskMachineOptions, signal: AbortS
   const isSealed = 'isSealed' in options && options.isSealed === true;
   // A launch that seals nothing would be refused on the disk of one that does.
   const sealedTo = isSealed || (await hasNote(place.stateFolder)) ? await sealingLaunch(description) : null;
-  if (sealedTo !== null) await refuseOtherLaunch(place.stateFolder, sealedTo);
+  const predecessor = sealedTo === null ? null : await refuseOtherLaunch(place.stateFolder, sealedTo);
+  if (predecessor !== null) options.onHeir?.(predecessor);
   const tools = await findTools({ ...options.tools, signal });
   const { qemu, swtpm } = renderMachine(description, tools);
   await prepareFiles(description, place, tools);

@@ -3,13 +3,17 @@
  * (docs/operate/machine.md, "Sealed state").
  */
 
-import { readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { open, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { sha256Digest } from '@enclaim/attestation/digest';
+import { heirsOn, LogDisk } from '@enclaim/attestation/log-disk';
+import { readSuccession } from '@enclaim/attestation/succession';
 import * as z from 'zod';
 import { MachineError } from './error.ts';
 
 const FILE = 'sealed-to.json';
+/** The disk in a state folder. */
+const STATE = 'state.img';
 /** Bytes. A command line has at most 2048. */
 const MAX_NOTE_BYTES = 16 * 1024;
 
@@ -33,31 +37,55 @@ export async function launchOf(uki: string, commandLine: string): Promise<Sealed
 }
 
 /**
- * Refuses a launch that could not open the state of the folder.
+ * Refuses a launch that could not open the state of the folder: neither the one that has it, nor
+ * one that it was handed over to.
+ *
+ * @returns the policy that hands the state over; null where none does
  *
  * **Trust**: the note is the operator's own. It saves a boot that would be refused; the TPM is what
  * keeps the state shut.
  * @throws MachineError `state-sealed` if the state is sealed to another launch, or the note is none
  */
-export async function refuseOtherLaunch(stateFolder: string, launch: SealedTo): Promise<void> {
+export async function refuseOtherLaunch(stateFolder: string, launch: SealedTo): Promise<string | null> {
   const path = join(stateFolder, FILE);
   const noted = await readNote(path);
-  if (noted === null) return;
+  if (noted === null) return null;
   const differences = [
     ...(noted.image === launch.image ? [] : [`image ${noted.image} (now ${launch.image})`]),
     ...(noted.commandLine === launch.commandLine ? [] : [commandLines(noted.commandLine, launch.commandLine)]),
   ];
-  if (differences.length === 0) return;
+  if (differences.length === 0) return null;
+  const predecessor = await predecessorOf(stateFolder, launch);
+  if (predecessor !== null) return predecessor;
   throw new MachineError(
     'state-sealed',
     `the state in ${stateFolder} is sealed to ${differences.join(' and ')}: this launch could not open it. ` +
-      'Start it as before, or take another state folder',
+      'Start it as before, pass the state on first (enclaim policy succession), or take another state folder',
   );
 }
 
 /** Whether a folder has a note of a launch, readable or not. */
 export async function hasNote(stateFolder: string): Promise<boolean> {
   return (await sizeOfNote(join(stateFolder, FILE))) !== null;
+}
+
+/** The policy under which a disk's state was handed over to a launch; null where it was not. */
+async function predecessorOf(stateFolder: string, { image, commandLine }: SealedTo): Promise<string | null> {
+  try {
+    await using file = await open(join(stateFolder, STATE), 'r');
+    const { size } = await file.stat();
+    const read = async (at: number, length: number): Promise<Uint8Array> => {
+      const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, at);
+      return buffer.subarray(0, bytesRead);
+    };
+    for (const { succession } of await heirsOn(new LogDisk(read, size))) {
+      const { from, to } = readSuccession(succession).file.document;
+      if (to.image.id === image && to.commandLine === commandLine) return from.policy;
+    }
+  } catch {
+    // A disk that cannot be read hands nothing over.
+  }
+  return null;
 }
 
 /** Notes the launch that has sealed state in the folder. */

@@ -95,6 +95,7 @@ export interface MatchResult {
 const OF_THE_RUNTIME: ReadonlySet<string> = new Set([
   'enclaim.v1.Log',
   'enclaim.v1.Secrets',
+  'enclaim.v1.Succession',
   'grpc.health.v1.Health',
   'grpc.reflection.v1.ServerReflection',
   'grpc.reflection.v1alpha.ServerReflection',

@@ -94,7 +94,7 @@ const UNHELD: { readonly [Section in Judged]: (section: Policy[Section]) => Unhe
     ...unreadable(evidence),
     ...(evidence.pipeline.length === 0 ? [] : [unable('/evidence/pipeline', 'records of a pipeline')]),
   ],
-  // What is sealed passes to no successor yet: it finds the disk shut.
+  // What is sealed passes to successors by `Successions`, and to nothing else.
   succession: NOTHING,
 };
 

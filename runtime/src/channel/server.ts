@@ -3,9 +3,11 @@
 import { createServer, type TLSSocket, type Server as TlsServer } from 'node:tls';
 import { ALPN } from '@enclaim/attestation/handshake';
 import { Secrets } from '@enclaim/attestation/secrets';
+import { SuccessionDescriptor } from '@enclaim/attestation/succession';
 import type { Admission } from '../admission/admission.ts';
 import type { Calls } from '../call/calls.ts';
 import { LIMITS } from '../limits.ts';
+import type { Successions } from '../storage/sealed/successions.ts';
 import { CallConnection } from './connection.ts';
 import { exposedMethods, longestOf } from './exposed-methods.ts';
 import { type Attested, attestConnection } from './handshake.ts';
@@ -16,6 +18,7 @@ import { RunningCalls } from './running-calls.ts';
 import { SecretsService, type SecretsSource } from './secrets-service.ts';
 import type { ServedMethods } from './served-methods.ts';
 import { StreamLimit } from './stream-limit.ts';
+import { SuccessionService } from './succession-service.ts';
 
 /** The parts of a server. */
 export interface ServerOptions {
@@ -28,6 +31,8 @@ export interface ServerOptions {
   readonly log?: LogSource;
   /** Secrets as their owner brings them. Absent: the policy names none, and none are served. */
   readonly secrets?: SecretsSource | undefined;
+  /** Absent: no other launch takes the state over, and none is handed in. */
+  readonly successions?: Successions | undefined;
 }
 
 const MAX_CONNECTIONS = 4096;
@@ -39,8 +44,8 @@ const DRAIN_MS = 5_000;
 const CUT_MS = 2_500;
 
 /**
- * Serves the exposed methods, health, reflection, the log, and secrets where the policy names some;
- * nothing else is registered.
+ * Serves the exposed methods, health, reflection, the log, secrets where the policy names some, and
+ * successions where it has any; nothing else is registered.
  */
 export class AttestedServer {
   readonly #methods: ServedMethods;
@@ -56,7 +61,7 @@ export class AttestedServer {
   readonly #empty = Promise.withResolvers<void>();
   #closed: Promise<number> | undefined;
 
-  constructor({ tls, admission, calls, attested, log, secrets }: ServerOptions) {
+  constructor({ tls, admission, calls, attested, log, secrets, successions }: ServerOptions) {
     const lives = admission.exposed.map((method) => longestOf(admission, method));
     this.#streams = new StreamLimit(Math.max(LIMITS.stream, Math.max(...lives) + LIMITS.taking));
     this.#running = new RunningCalls(Math.min(LIMITS.call, ...lives));
@@ -68,7 +73,11 @@ export class AttestedServer {
       ...this.#health.methods,
       ...this.#log.methods,
       ...(this.#secrets?.methods ?? []),
-      ...new ReflectionService(admission.exposed, secrets && [Secrets]).methods,
+      ...(successions === undefined ? [] : new SuccessionService(successions).methods),
+      ...new ReflectionService(admission.exposed, [
+        ...(secrets === undefined ? [] : [Secrets]),
+        ...(successions === undefined ? [] : [SuccessionDescriptor]),
+      ]).methods,
     ]);
     this.#tls = createServer({
       key: tls.key,

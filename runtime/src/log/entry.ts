@@ -152,6 +152,16 @@ export function secretRecord(options: EntryOptions, change: string, name: string
 }
 
 /**
+ * The record of a step of a succession.
+ *
+ * @param step such as `waits`, `replaced`, `handed over`, `inherited`
+ * @param digest of the document that was signed, sha256:…
+ */
+export function successionRecord(options: EntryOptions, step: string, digest: string): Entry {
+  return entryOf(options, { reason: `succession ${step} ${digest}` });
+}
+
+/**
  * The last record of a boot that ended in order.
  *
  * @param cut calls that were cut off

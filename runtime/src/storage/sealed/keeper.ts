@@ -3,10 +3,51 @@
  * again, and that can make sure that it never does.
  */
 
+import { fromBase64, toBase64 } from '@enclaim/attestation/bytes';
+import type { DigestText } from '@enclaim/attestation/digest';
+import type { StatedPassage } from '../../control.ts';
+
 /** Bytes of a key that a keeper seals. */
 export const EPOCH_KEY_BYTES = 32;
 /** Bytes of a blob, at most: what a slot of the disk has room for. */
 export const MAX_BLOB_BYTES = 2048;
+
+/**
+ * Values of the registers that keys are sealed to, as a launch leaves them, in the order of
+ * `SEALING_REGISTERS` (attestation).
+ */
+export type Registers = readonly Uint8Array[];
+
+/** The way of a state from one launch to another. */
+export interface Passage {
+  /** The policy that it comes from. */
+  readonly policy: DigestText<'sha384'>;
+  readonly from: Registers;
+  readonly to: Registers;
+}
+
+/** A passage as text. */
+export function statedPassage({ policy, from, to }: Passage): StatedPassage {
+  return { policy, from: from.map(toBase64), to: to.map(toBase64) };
+}
+
+/** The passage of a text. */
+export function passageOf({ policy, from, to }: StatedPassage): Passage {
+  return { policy, from: from.map(fromBase64), to: to.map(fromBase64) };
+}
+
+/**
+ * The part of a keeper that passes state to another launch. Errors are those of {@link Keeper},
+ * also where this launch is not at the end of the passage that a method says.
+ */
+export interface HeirKeeper {
+  /** The key of the present epoch, sealed to where it goes. This launch is where it comes from. */
+  handOver(key: Uint8Array, passage: Passage): Promise<Uint8Array>;
+  /** The key that was handed over, in its epoch. This launch is where it goes. */
+  takeOver(blob: Uint8Array, passage: Passage): Promise<Uint8Array>;
+  /** Ends the epochs of the launch before for good, once an epoch of this one has begun. */
+  retire(passage: Passage): Promise<void>;
+}
 
 /**
  * Keeps the key of one epoch at a time. An epoch is one more than the one before; a key that was
@@ -17,6 +58,8 @@ export const MAX_BLOB_BYTES = 2048;
  */
 export interface Keeper {
   readonly kind: 'tpm' | 'simulated';
+  /** Absent where state passes to no other launch. */
+  readonly heirs?: HeirKeeper;
   /** The present epoch; 0 if the keeper has never kept one for this system. */
   epoch(): Promise<number>;
   /**

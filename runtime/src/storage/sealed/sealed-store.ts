@@ -6,6 +6,8 @@
 import { randomBytes } from 'node:crypto';
 import { setImmediate as turn } from 'node:timers/promises';
 import { fromHex, toHex } from '@enclaim/attestation/bytes';
+import { type DigestText, digestText, type Sha256 } from '@enclaim/attestation/digest';
+import { succeededState } from '@enclaim/attestation/succession';
 import { RefusalError } from '../../errors.ts';
 import type { RecordLog } from '../../log/record-log.ts';
 import type { StateSection } from '../../log/state-disk.ts';
@@ -13,13 +15,15 @@ import { ROOM, type Room } from '../bounds.ts';
 import type { Collection } from '../collection.ts';
 import { Epoch } from './epoch.ts';
 import { type OpenedFrame, openFrame } from './frame.ts';
+import { readHeir, writeHeir } from './heir.ts';
 import { type IndexedPlace, IndexTable } from './index-table.ts';
-import { EPOCH_KEY_BYTES, type Keeper, MAX_BLOB_BYTES } from './keeper.ts';
+import { EPOCH_KEY_BYTES, type Keeper, MAX_BLOB_BYTES, type Passage, passageOf, statedPassage } from './keeper.ts';
 import { keyOf, Names } from './row.ts';
 import { type ReadValue, SealedCollection, type Shared, type Taken } from './sealed-collection.ts';
 import { type EpochSeals, epochSeals } from './seals.ts';
 import {
   HEAD_BYTES,
+  type Lineage,
   openFacts,
   readHead,
   readIndex,
@@ -27,7 +31,6 @@ import {
   type SlotHead,
   type SlotNames,
   SlotWriter,
-  slotOf,
 } from './slot.ts';
 
 /** Milliseconds between two looks for what has expired. An expired value is never returned. */
@@ -50,8 +53,29 @@ export interface SealedStoreOptions {
   readonly system: string;
   /** The sealed collections of the policy. */
   readonly collections: ReadonlyMap<string, { readonly retention: number; readonly room?: Room }>;
+  /**
+   * Judges a succession by which a disk brings state of another launch.
+   *
+   * @throws RefusalError `state`; absent where none is taken over
+   */
+  readonly inherits?: ((succession: Uint8Array) => Promise<Inheritance>) | undefined;
   /** The boot's clock: milliseconds since 1970, which never go back. */
   readonly clock: { now(): number; notBefore(wall: number): void };
+}
+
+/** A succession that holds, as the store needs it. */
+export interface Inheritance {
+  readonly digest: Sha256;
+  /** The name of the state that it passes. */
+  readonly state: DigestText<'sha256'>;
+  readonly passage: Passage;
+}
+
+/** The legacy for an heir, anew with each epoch. */
+export interface Bequest {
+  readonly passage: Passage;
+  /** Canonical bytes of the signed succession, for the heir. */
+  readonly succession: Uint8Array;
 }
 
 /** State as a store found it when it was opened. */
@@ -62,6 +86,8 @@ export interface OpenedState {
   readonly places: number;
   /** Frames that were followed behind the index. */
   readonly frames: number;
+  /** The succession by which it came from another launch; null if it did not. */
+  readonly inherited: Inheritance | null;
 }
 
 /** Everything that is stored under `storage: sealed`. */
@@ -78,6 +104,15 @@ export class SealedStore {
   readonly #kept: readonly SealedCollection[];
   #due: number;
   #least = 0;
+  /** The slot of the present index. */
+  #slot: number;
+  /** The keeper's present epoch: another number than that of state which was just taken over. */
+  #present: number;
+  #lineage: Lineage;
+  #began = 0;
+  #bequest: Bequest | undefined;
+  /** The bequest that the present epoch's key was handed over by. */
+  #handed: Bequest | undefined;
   #advancing: Promise<number> | undefined;
   #sweeper: NodeJS.Timeout | undefined;
 
@@ -86,7 +121,11 @@ export class SealedStore {
     this.#options = options;
     this.#table = found.table;
     this.#epoch = found.epoch;
-    this.opened = { epoch: found.epoch.number, places: found.table.rows, frames: found.epoch.sequence };
+    const { inherited, lineage, slot } = found;
+    this.opened = { epoch: found.epoch.number, places: found.table.rows, frames: found.epoch.sequence, inherited };
+    this.#present = inherited === null ? found.epoch.number : 0;
+    this.#slot = slot;
+    this.#lineage = lineage;
     this.#shared = found.shared;
     found.shared.sweep = (now) => this.#sweep(now);
     found.shared.due = (at) => {
@@ -113,7 +152,8 @@ export class SealedStore {
     const store = new SealedStore(options, found);
     try {
       store.#shorten(found.retentions);
-      await store.#advance(true);
+      store.#began = await store.#advance(true);
+      await store.#retire();
     } catch (error) {
       await store.close();
       throw error;
@@ -130,6 +170,11 @@ export class SealedStore {
   /** The present epoch. */
   get epoch(): number {
     return this.#epoch.number;
+  }
+
+  /** The epoch that was begun when the store was opened. */
+  get began(): number {
+    return this.#began;
   }
 
   /** Places that are durable. */
@@ -157,6 +202,51 @@ export class SealedStore {
     return this.#advancing;
   }
 
+  /** The present name of the state, which a succession of it gives. */
+  get state(): DigestText<'sha256'> {
+    return this.#lineage.name;
+  }
+
+  /** The bequest that the present epoch's key is handed over by; undefined if it is not. */
+  get handed(): Bequest | undefined {
+    return this.#handed;
+  }
+
+  /**
+   * Begins an epoch whose key is handed over to an heir, and so with each epoch after it; or, with
+   * undefined, one that no heir opens.
+   *
+   * @throws RefusalError as {@link advance}; `keeper`, `state` if it could not be handed over
+   */
+  async bequeath(bequest: Bequest | undefined): Promise<void> {
+    this.#bequest = bequest;
+    await this.advance();
+    // One that had begun before does not know of this.
+    if (this.#handed !== bequest) await this.advance();
+    if (this.#handed !== bequest) throw new RefusalError('state', 'the state could not be handed over');
+  }
+
+  /**
+   * Whether the keeper would hand something over on this passage: this launch is where it begins.
+   *
+   * @throws RefusalError `keeper`
+   */
+  async tryPassage(passage: Passage): Promise<void> {
+    const { heirs } = this.#options.keeper;
+    if (heirs === undefined) throw new RefusalError('keeper', 'the keeper passes nothing to another launch');
+    await heirs.handOver(randomBytes(EPOCH_KEY_BYTES), passage);
+  }
+
+  /** Ends the epochs of the launch that this state came from, and notes that they have ended. */
+  async #retire(): Promise<void> {
+    const { heirs } = this.#options.keeper;
+    const { unretired, ...lineage } = this.#lineage;
+    if (unretired === undefined || heirs === undefined) return;
+    await heirs.retire(passageOf(unretired));
+    this.#lineage = lineage;
+    await this.#advance(false);
+  }
+
   /** Ends the store: nothing is read or written any more, and its keys are wiped. */
   async close(): Promise<void> {
     clearInterval(this.#sweeper);
@@ -168,14 +258,14 @@ export class SealedStore {
   async #advance(isOpening: boolean): Promise<number> {
     const { keeper, log, system } = this.#options;
     this.#epoch.refuse();
-    const next = this.#epoch.number + 1;
+    const next = this.#present + 1;
     const key = randomBytes(EPOCH_KEY_BYTES);
     const seals = epochSeals(key, system);
     try {
       if (!isOpening) await this.#compact().catch(unlessFull);
       const blob = await keeper.seal(key, next);
       if (blob.length > MAX_BLOB_BYTES) throw new RefusalError('keeper', `a blob of ${blob.length} bytes`);
-      const writer = new SlotWriter(log.state, next, seals);
+      const writer = new SlotWriter(log.state, { slot: 1 - this.#slot, epoch: next }, seals);
       const image = isOpening ? this.#table.image() : undefined;
       if (image !== undefined && image.length < writer.left / 2) await writer.image(image);
       else await this.#writeRows(writer);
@@ -221,6 +311,25 @@ export class SealedStore {
     log.state.sealBlocks((facts) => this.#epoch.sealBlock(facts));
     this.#least = oldest;
     log.state.hold(() => this.#least);
+    this.#slot = 1 - this.#slot;
+    this.#present = next;
+    await this.#handOver(writer, key);
+  }
+
+  /** Leaves the key of the present epoch to the heir, if there is one. An epoch goes on without. */
+  async #handOver(writer: SlotWriter, key: Uint8Array): Promise<void> {
+    const { keeper, log } = this.#options;
+    const bequest = this.#bequest;
+    this.#handed = undefined;
+    if (bequest === undefined || keeper.heirs === undefined) return;
+    try {
+      const { passage, succession } = bequest;
+      const blob = await keeper.heirs.handOver(key, passage);
+      await writeHeir(log.state, this.#slot, writer, { epoch: this.#present, blob, succession });
+      this.#handed = bequest;
+    } catch (error) {
+      if (!(error instanceof RefusalError) || error.code === 'log') throw error;
+    }
   }
 
   /** Has the keeper go on. */
@@ -230,8 +339,8 @@ export class SealedStore {
     try {
       present = await keeper.advance();
     } catch (error) {
-      present = await this.#present(error);
-      if (present === this.#epoch.number) throw error;
+      present = await this.#presentAfter(error);
+      if (present === this.#present) throw error;
     }
     if (present === next) return;
     const error = new RefusalError('state', `the keeper is at epoch ${present}, and not at ${next}`);
@@ -240,7 +349,7 @@ export class SealedStore {
   }
 
   /** The epoch after a step that failed. */
-  async #present(cause: unknown): Promise<number> {
+  async #presentAfter(cause: unknown): Promise<number> {
     try {
       return await this.#options.keeper.epoch();
     } catch {
@@ -262,6 +371,7 @@ export class SealedStore {
       extents: [...this.#table.extents].map(([number, { block, count }]) => [number, block, count]),
       rows: this.#table.rows,
       bytes: this.#table.bytes,
+      lineage: this.#lineage,
     };
   }
 
@@ -364,24 +474,86 @@ interface Found {
   readonly kept: readonly SealedCollection[];
   /** Retentions under which collections were kept, by number. */
   readonly retentions: readonly (number | null)[];
+  readonly slot: number;
+  readonly lineage: Lineage;
+  readonly inherited: Inheritance | null;
 }
 
 /** Finds the state of the keeper's present epoch. */
 async function find(options: SealedStoreOptions): Promise<Found> {
   const { keeper, log } = options;
   const present = await keeper.epoch();
-  const heads = [await readHead(log.state, 0), await readHead(log.state, 1)];
-  const head = heads[slotOf(present)];
-  if (present > 0 && head?.epoch === present) return await load(options, head);
-  const known = heads.flatMap((each) => each?.epoch ?? []);
+  const heads = [await readHead(log.state, 0), await readHead(log.state, 1)].flatMap((head) => head ?? []);
+  const ours = heads.filter(({ epoch }) => epoch === present);
+  if (present > 0 && ours.length > 0) return await kept(options, ours);
+  const inherited = present === 0 ? await inherit(options, heads) : undefined;
+  if (inherited !== undefined) return inherited;
   if (present === 0 && (await isBlank(options, heads))) return blank(options);
+  const known = heads.map(({ epoch }) => epoch);
   const has = known.length === 0 ? 'no stored state' : `stored state of epoch ${Math.max(...known)}`;
   throw new RefusalError('state', `the disk has ${has}, and the keeper is at epoch ${present}`);
 }
 
+/**
+ * State of this launch. After a succession two indexes can have one epoch's number: the other is of
+ * the launch before, and its key opens for that alone.
+ */
+async function kept(options: SealedStoreOptions, heads: readonly SlotHead[]): Promise<Found> {
+  let refused: unknown;
+  for (const head of heads) {
+    const key = await options.keeper.open(head.blob).catch((error: unknown) => {
+      refused ??= error;
+    });
+    if (key !== undefined) return await load(options, head, key, null);
+  }
+  throw refused;
+}
+
+/**
+ * State that another launch has handed over to this one; undefined if none did.
+ *
+ * @throws RefusalError `state`, `keeper` for one that was not to
+ */
+async function inherit(options: SealedStoreOptions, heads: readonly SlotHead[]): Promise<Found | undefined> {
+  const { keeper, log, inherits } = options;
+  let refused: unknown;
+  for (const head of heads) {
+    const heir = await readHeir(log.state, head.slot);
+    if (heir === undefined || heir.epoch !== head.epoch || keeper.heirs === undefined || inherits === undefined)
+      continue;
+    try {
+      const inheritance = await inherits(heir.succession);
+      const key = await keeper.heirs.takeOver(heir.blob, inheritance.passage);
+      return await load(options, head, key, inheritance);
+    } catch (error) {
+      refused ??= error;
+    }
+  }
+  if (refused !== undefined) throw refused;
+  return undefined;
+}
+
+/** How a state's name goes on. @throws RefusalError `state` if the succession is of another */
+function lineageOf(
+  { slot, epoch }: SlotHead,
+  { lineage = { name: freshName(), even: 0 } }: SlotNames,
+  inherited: Inheritance | null,
+): Lineage {
+  if (slot !== (epoch + lineage.even) % 2) throw new RefusalError('state', 'an index in the slot of another epoch');
+  if (inherited === null) return lineage;
+  if (lineage.name !== inherited.state)
+    throw new RefusalError('state', `the succession is of the state ${inherited.state}, and this is another`);
+  const { digest, passage, state } = inherited;
+  return { name: succeededState(state, digest), even: slot, unretired: statedPassage(passage) };
+}
+
+/** A name that no other state has. */
+function freshName(): DigestText<'sha256'> {
+  return digestText('sha256', randomBytes(32));
+}
+
 /** Whether nothing was ever stored: at most, a first boot ended before the keeper's first step. */
-async function isBlank({ log }: SealedStoreOptions, heads: readonly (SlotHead | undefined)[]): Promise<boolean> {
-  const known = heads.flatMap((head) => head ?? []);
+async function isBlank({ log }: SealedStoreOptions, known: readonly SlotHead[]): Promise<boolean> {
   if (known.some(({ epoch }) => epoch !== 1)) return false;
   return known.length === 0 || !(await log.state.hasSections());
 }
@@ -389,19 +561,24 @@ async function isBlank({ log }: SealedStoreOptions, heads: readonly (SlotHead | 
 function blank(options: SealedStoreOptions): Found {
   const table = new IndexTable(options.log.state.journalBytes);
   const empty: SlotNames = { labels: [], owners: [], collections: [], extents: [], rows: 0, bytes: 0 };
-  return { ...assembled(options, table, new Epoch(options.system), empty), retentions: [] };
+  const found = assembled(options, table, new Epoch(options.system), empty);
+  return { ...found, retentions: [], slot: 0, lineage: { name: freshName(), even: 0 }, inherited: null };
 }
 
 /** Loads the state of a slot. Where it is refused, no key of it is left. */
-async function load(options: SealedStoreOptions, head: SlotHead): Promise<Found> {
-  const { keeper, log, system } = options;
-  const key = await keeper.open(head.blob);
+async function load(
+  options: SealedStoreOptions,
+  head: SlotHead,
+  key: Uint8Array,
+  inherited: Inheritance | null,
+): Promise<Found> {
+  const { log, system } = options;
   if (key.length !== EPOCH_KEY_BYTES) throw new RefusalError('keeper', `a key of ${key.length} bytes`);
   const seals: EpochSeals = epochSeals(key, system);
   const table = new IndexTable(log.state.journalBytes);
   const epoch = new Epoch(system);
   try {
-    return await followed(options, { head, seals, table, epoch }, key);
+    return await followed(options, { head, seals, table, epoch, inherited }, key);
   } catch (error) {
     epoch.end();
     table.close();
@@ -418,18 +595,20 @@ interface Loading {
   readonly seals: EpochSeals;
   readonly table: IndexTable;
   readonly epoch: Epoch;
+  readonly inherited: Inheritance | null;
 }
 
 /** Reads an index, and follows the journal behind it. */
 async function followed(
   options: SealedStoreOptions,
-  { head, seals, table, epoch }: Loading,
+  { head, seals, table, epoch, inherited }: Loading,
   key: Uint8Array,
 ): Promise<Found> {
   const { log, clock } = options;
   const facts = openFacts(head, seals);
   await demandLog(log, facts);
   const names = await readIndex(log.state, head, facts, seals, table);
+  const lineage = lineageOf(head, names, inherited);
   table.codec.labels = new Names(names.labels);
   table.codec.owners = new Names(names.owners);
   for (const [number, block, count] of names.extents) table.extents.set(number, { block, count });
@@ -449,7 +628,8 @@ async function followed(
   };
   await log.state.follow(from, onSection, onBlock);
   clock.notBefore(time);
-  return { ...found, retentions: names.collections.map(({ retention }) => retention) };
+  const retentions = names.collections.map(({ retention }) => retention);
+  return { ...found, retentions, slot: head.slot, lineage, inherited };
 }
 
 /** Makes the changes of a frame in its collection. */
@@ -488,7 +668,7 @@ function assembled(
   table: IndexTable,
   epoch: Epoch,
   names: SlotNames,
-): Omit<Found, 'retentions'> {
+): Pick<Found, 'table' | 'epoch' | 'shared' | 'kept'> {
   const shared: Shared = {
     ...{ system, log, table, epoch },
     now: () => clock.now(),

@@ -1,6 +1,8 @@
 /** Slots of the disk: the whole index under the key of one epoch (formats, "Sealed state"). */
 
 import { createHash, timingSafeEqual } from 'node:crypto';
+import type { DigestText } from '@enclaim/attestation/digest';
+import type { StatedPassage } from '../../control.ts';
 import { RefusalError } from '../../errors.ts';
 import type { StateDisk } from '../../log/state-disk.ts';
 import type { IndexedRow, IndexTable } from './index-table.ts';
@@ -46,6 +48,18 @@ export interface SlotNames {
   readonly extents: readonly (readonly [number: number, block: number, count: number])[];
   readonly rows: number;
   readonly bytes: number;
+  /** Where the state comes from. Absent in an index of before there were successions. */
+  readonly lineage?: Lineage;
+}
+
+/** A state's name, and what is still to be done about the launch before. */
+export interface Lineage {
+  /** Changes with each succession, and with nothing else. */
+  readonly name: DigestText<'sha256'>;
+  /** The slot of even epochs. The first epoch after a succession has the slot that was not read. */
+  readonly even: number;
+  /** The way that it came, if the epochs of the launch before have not been ended yet. */
+  readonly unretired?: StatedPassage;
 }
 
 /** Bytes that are taken, by owner. */
@@ -53,6 +67,7 @@ export type Used = readonly (readonly [owner: string, bytes: number])[];
 
 /** A slot's head, as it stands there. */
 export interface SlotHead {
+  readonly slot: number;
   readonly epoch: number;
   readonly chunks: number;
   readonly blob: Uint8Array;
@@ -64,6 +79,7 @@ export interface SlotHead {
 /** Writes an index into a slot, piece by piece; it counts once the head is written. */
 export class SlotWriter {
   readonly #disk: StateDisk;
+  readonly #slot: number;
   readonly #epoch: number;
   readonly #seals: EpochSeals;
   #at = HEAD_BYTES;
@@ -72,8 +88,9 @@ export class SlotWriter {
   #pending: Buffer[] = [];
   #bytes = 0;
 
-  constructor(disk: StateDisk, epoch: number, seals: EpochSeals) {
+  constructor(disk: StateDisk, { slot, epoch }: Pick<SlotHead, 'slot' | 'epoch'>, seals: EpochSeals) {
     this.#disk = disk;
+    this.#slot = slot;
     this.#epoch = epoch;
     this.#seals = seals;
   }
@@ -122,7 +139,7 @@ export class SlotWriter {
     const end = BLOB_AT + blob.length;
     head.set(this.#seals.head.seal(0, head.subarray(0, end), text), end);
     head.set(hashOf(head), HEAD_BYTES - HASH_BYTES);
-    await this.#disk.writeSlot(slotOf(this.#epoch), 0, head);
+    await this.#disk.writeSlot(this.#slot, 0, head);
   }
 
   async #flush(): Promise<void> {
@@ -142,16 +159,11 @@ export class SlotWriter {
     bytes.set(sealed, PREFIX_BYTES);
     if (bytes.length > this.left)
       throw new RefusalError('state', `an index of more than ${this.#disk.slotBytes} bytes`);
-    await this.#disk.writeSlot(slotOf(this.#epoch), this.#at, bytes);
+    await this.#disk.writeSlot(this.#slot, this.#at, bytes);
     this.#at += bytes.length;
     this.#chunks++;
     return sealed.length;
   }
-}
-
-/** The slot that an epoch has. */
-export function slotOf(epoch: number): number {
-  return epoch % 2;
 }
 
 /** The head of a slot; undefined if there is none that is whole. */
@@ -168,7 +180,7 @@ export async function readHead(disk: StateDisk, slot: number): Promise<SlotHead 
   const isSound = blobBytes <= MAX_BLOB_BYTES && end + sealedBytes <= HEAD_BYTES - HASH_BYTES && chunks <= MAX_CHUNKS;
   if (!isSound || !Number.isSafeInteger(epoch) || epoch < 1) return undefined;
   const sealed = bytes.subarray(end, end + sealedBytes);
-  return { epoch, chunks, blob: bytes.subarray(BLOB_AT, end), sealed, covered: bytes.subarray(0, end) };
+  return { slot, epoch, chunks, blob: bytes.subarray(BLOB_AT, end), sealed, covered: bytes.subarray(0, end) };
 }
 
 /** The facts of a head. @throws RefusalError `state` */
@@ -186,7 +198,7 @@ export function openFacts({ sealed, covered }: SlotHead, seals: EpochSeals): Slo
  */
 export async function readIndex(
   disk: StateDisk,
-  { epoch, chunks }: SlotHead,
+  { slot, chunks }: SlotHead,
   { last }: Pick<SlotFacts, 'last'>,
   seals: EpochSeals,
   table: IndexTable,
@@ -194,7 +206,7 @@ export async function readIndex(
   const image: Buffer[] = [];
   let names: SlotNames | undefined;
   let at = HEAD_BYTES;
-  const reader = new Ahead(disk, slotOf(epoch));
+  const reader = new Ahead(disk, slot);
   const loaded = (): void => {
     if (image.length > 0) table.load(Buffer.concat(image.splice(0)));
   };

@@ -1,0 +1,213 @@
+/**
+ * The succession that waits for its time in this boot, and then passes the state with each epoch
+ * (docs/operate/state.md, "To another launch").
+ */
+
+import { fromBase64, toBase64 } from '@enclaim/attestation/bytes';
+import { digestText } from '@enclaim/attestation/digest';
+import { type ReadSuccession, SuccessionError, verifySuccession } from '@enclaim/attestation/succession';
+import type { PolicyDigest } from '@enclaim/policy-schema/admission';
+import { RefusalError } from '../../errors.ts';
+import { freshHex } from '../../random-pool.ts';
+import { jsonText } from '../../worker/json-text.ts';
+import type { Collection } from '../collection.ts';
+import type { Passage } from './keeper.ts';
+import type { Bequest, Inheritance, SealedStore } from './sealed-store.ts';
+
+/** Name of the collection. No policy has such a name for one of its own. */
+export const SUCCESSION_COLLECTION = '$succession';
+const KEY = 'waiting';
+const OWNER = '$owner';
+const VERSION_BYTES = 8;
+/** Milliseconds until the clock is looked at again, at most: a timer has an end of its own. */
+const MAX_WAIT_MS = 60_000;
+
+/** A step of a succession, as its record says it. */
+export type SuccessionStep = 'waits' | 'replaced' | 'handed over' | 'inherited';
+
+/** The parts that successions need. */
+export interface SuccessionsOptions {
+  readonly store: SealedStore;
+  /** {@link SUCCESSION_COLLECTION} of the store. */
+  readonly collection: Collection;
+  /** The policy of this boot. */
+  readonly policy: PolicyDigest;
+  readonly clock: { now(): number };
+  /** Places a record at once, and resolves when it is durable. @throws RefusalError `log` */
+  record(step: SuccessionStep, digest: string): Promise<unknown>;
+}
+
+/** The succession that waits. */
+export interface WaitingSuccession {
+  readonly succession: Uint8Array;
+  readonly digest: string;
+  /** Milliseconds since 1970 from which on the state passes. */
+  readonly due: number;
+  readonly passage: Passage;
+}
+
+/**
+ * Holds at most one succession, over boots, from the moment it was recorded.
+ *
+ * **Trust**: notice is counted by the boot's clock, which never goes back and is the host's. A host
+ * that sets it forward makes the notice shorter.
+ */
+export class Successions {
+  readonly #options: SuccessionsOptions;
+  #waiting: WaitingSuccession | undefined;
+  #bequest: Bequest | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  /** Settles after the last step. Never rejects. */
+  #last: Promise<unknown> = Promise.resolve();
+  #isOver = false;
+
+  private constructor(options: SuccessionsOptions) {
+    this.#options = options;
+  }
+
+  /** Goes on with what an earlier boot took. @throws RefusalError `state` if it is unreadable */
+  static async open(options: SuccessionsOptions): Promise<Successions> {
+    const opened = new Successions(options);
+    const value = await options.collection.get(KEY)?.value;
+    if (value === undefined) return opened;
+    const { succession, since } = JSON.parse(value) as { readonly succession: string; readonly since: number };
+    const bytes = fromBase64(succession);
+    // One of the launch before, or of a state of before, has had its time.
+    const read = await verifySuccession(bytes).catch(() => undefined);
+    if (read === undefined || !opened.#isOurs(read)) return opened;
+    opened.#waiting = waitingOf(read, bytes, since);
+    opened.#wait();
+    return opened;
+  }
+
+  /** The present name of the state. */
+  get state(): string {
+    return this.#options.store.state;
+  }
+
+  /** The succession that waits, or that the state is handed over by; undefined without one. */
+  get waiting(): WaitingSuccession | undefined {
+    return this.#waiting;
+  }
+
+  /** Whether the heir can open the state as it is now. */
+  get isHanded(): boolean {
+    return this.#bequest !== undefined && this.#options.store.handed === this.#bequest;
+  }
+
+  /**
+   * Takes a succession in the place of the one that waits. Its notice begins with its record; that
+   * of one which waits already goes on.
+   *
+   * @throws SuccessionError; RefusalError `keeper` for another launch, `state`, `log`, `shutdown`
+   */
+  hand(bytes: Uint8Array): Promise<void> {
+    return this.#inTurn(async () => {
+      const read = await verifySuccession(bytes);
+      if (!this.#isOurs(read))
+        throw new SuccessionError('launch', 'the succession is of another policy, or of a state of another name');
+      const now = this.#options.clock.now();
+      const next = waitingOf(read, bytes, now);
+      if (next.digest !== this.#waiting?.digest) await this.#replace(next, now);
+      await this.#pass().catch((error: unknown) => {
+        this.#again();
+        throw error;
+      });
+    });
+  }
+
+  /** Takes nothing more. Resolves when what is under way is done. */
+  async close(): Promise<void> {
+    this.#isOver = true;
+    clearTimeout(this.#timer);
+    await this.#last;
+  }
+
+  #isOurs({ file: { document } }: ReadSuccession): boolean {
+    const { store, policy } = this.#options;
+    return (
+      document.from.policy === policy && /* layer: successions of this state alone */ document.state === store.state
+    );
+  }
+
+  async #replace(next: WaitingSuccession, now: number): Promise<void> {
+    const { store, collection, record } = this.#options;
+    await store.tryPassage(next.passage);
+    const value = jsonText({ succession: toBase64(next.succession), since: now });
+    const stored = { value, since: Number.POSITIVE_INFINITY, owner: OWNER, version: freshHex(VERSION_BYTES) };
+    const change = { kind: 'put', key: KEY, label: [], ...stored } as const;
+    collection.check([change]);
+    const durable = record(this.#waiting === undefined ? 'waits' : 'replaced', next.digest);
+    collection.apply([change]);
+    await durable;
+    this.#waiting = next;
+    this.#bequest = undefined;
+    // What was handed to another heir opens no more.
+    if (store.handed !== undefined) await store.bequeath(undefined);
+  }
+
+  /** Hands the state over if the time has come, or waits for it. */
+  async #pass(): Promise<void> {
+    const { store, clock, record } = this.#options;
+    const waiting = this.#waiting;
+    if (waiting === undefined || this.isHanded) return;
+    // layer: time of a succession
+    if (clock.now() < waiting.due) return this.#wait();
+    const { passage, succession, digest } = waiting;
+    // Recorded first: else the state could go without a record of it.
+    await record('handed over', digest);
+    this.#bequest = { passage, succession };
+    await store.bequeath(this.#bequest);
+  }
+
+  #wait(): void {
+    clearTimeout(this.#timer);
+    if (this.#isOver || this.#waiting === undefined) return;
+    const left = Math.min(MAX_WAIT_MS, Math.max(0, this.#waiting.due - this.#options.clock.now()));
+    this.#timer = setTimeout(() => {
+      this.#inTurn(() => this.#pass()).catch(() => this.#again());
+    }, left).unref();
+  }
+
+  /** Tries again later what could not be handed over now. */
+  #again(): void {
+    this.#bequest = undefined;
+    if (this.#isOver) return;
+    this.#timer = setTimeout(() => this.#wait(), MAX_WAIT_MS).unref();
+  }
+
+  #inTurn<T>(step: () => Promise<T>): Promise<T> {
+    if (this.#isOver) return Promise.reject(new RefusalError('shutdown', 'the runtime is about to end'));
+    const made = this.#last.then(step);
+    this.#last = made.catch(() => {});
+    return made;
+  }
+}
+
+/**
+ * Judges what a disk brings of another launch, for the heir under a policy.
+ *
+ * **Trust**: signers of the policy before vouch for the launch before; the keeper shows that it was
+ * that launch which sealed the key, to this one.
+ */
+export function inheritanceUnder(policy: PolicyDigest): (succession: Uint8Array) => Promise<Inheritance> {
+  return async (bytes) => {
+    const read = await verifySuccession(bytes).catch((cause: Error) => {
+      throw new RefusalError('state', `the disk's succession: ${cause.message}`, { cause });
+    });
+    const { document } = read.file;
+    // layer: heirs by their policy
+    if (document.to.policy !== policy) throw new RefusalError('state', 'the disk’s succession is to another policy');
+    return { digest: read.digest, state: document.state, passage: passageOf(read) };
+  };
+}
+
+function passageOf({ file: { document }, registers }: ReadSuccession): Passage {
+  return { policy: document.from.policy, ...registers };
+}
+
+function waitingOf(read: ReadSuccession, succession: Uint8Array, since: number): WaitingSuccession {
+  const notice = since + read.demands.noticeSeconds * 1000;
+  const due = Math.max(notice, Date.parse(read.file.document.notBefore));
+  return { succession, digest: digestText('sha256', read.digest), due, passage: passageOf(read) };
+}
