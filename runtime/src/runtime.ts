@@ -186,8 +186,7 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   const close = async (): Promise<void> => {
     const cut = await server.close();
     calls.close();
-    await successions?.close();
-    await epochs?.close();
+    await Promise.all([successions?.close(), epochs?.close()]);
     await roomEpochs?.close();
     await recordEnd(log, segments, said, cut);
     await running.disposeAsync();
