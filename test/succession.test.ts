@@ -315,7 +315,11 @@ test('of two heirs the last one is it, and a succession of before passes nothing
   await copyFile(machine.disk, `${machine.disk}.two`);
   await machine.boot(at(1));
   assert.equal(await machine.hand(signed(three, FIRST)), true);
+  await assert.rejects(machine.hand(signed(two, FIRST)), refused('PERMISSION_DENIED', /was replaced/));
   await machine.isShut(at(2));
+  await machine.boot(at(1));
+  await assert.rejects(machine.hand(signed(two, FIRST)), refused('PERMISSION_DENIED', /was replaced/));
+  assert.equal(await machine.hand(signed(three, FIRST)), true);
   // The host puts the disk back that the first heir would have opened.
   await machine.stop();
   await copyFile(machine.disk, `${machine.disk}.three`);

@@ -247,9 +247,12 @@ function judge(file: SuccessionFile): ReadSuccession {
   const isSameImage = equalBytes(encodeCanonical(document.from.image), encodeCanonical(document.to.image));
   const kind = kindOf(isSamePolicy, isSameImage, verdict);
   const { threshold, notice } = from.succession;
+  const registers = { from: registersOf(document.from), to: registersOf(document.to) };
+  // layer: successors that are another launch
+  if (registers.from.every((value, i) => equalBytes(value, registers.to[i] ?? new Uint8Array())))
+    throw new SuccessionError('launch', 'the state would pass to the launch that it comes from');
   return {
-    ...{ file, kind, from, to, digest: successionDigest(document) },
-    registers: { from: registersOf(document.from), to: registersOf(document.to) },
+    ...{ file, kind, from, to, registers, digest: successionDigest(document) },
     demands: {
       signatures: kind === 'place' ? 1 : threshold,
       noticeSeconds: /* layer: notice of what is weaker (off: 0) */ kind === 'weaker' ? secondsOf(notice) : 0,

@@ -1,5 +1,7 @@
 /** Attacks on what is stored over boots: strangers who fill what its next epoch needs. */
 
+import { RefusalError } from '../../runtime/src/errors.ts';
+import type { HeirKeeper } from '../../runtime/src/storage/sealed/keeper.ts';
 import * as whole from '../../runtime/src/storage/sealed/sealed-store.ts';
 import { entry, FakeDisk } from '../../runtime/test/log/support.ts';
 import { MIB, put, TestClock } from '../../runtime/test/sealed/support.ts';
@@ -33,7 +35,30 @@ async function fills({ SealedStore }: typeof whole): Promise<boolean> {
   return !begins;
 }
 
+const LAUNCH = { policy: `sha384:${'00'.repeat(48)}`, from: [], to: [] } as const;
+
+/** Whether a later epoch is handed over to an heir to whom it could not be handed over when that was asked for. */
+async function handsLater({ SealedStore }: typeof whole): Promise<boolean> {
+  const log = await new FakeDisk(8 * MIB).open();
+  const collections = new Map([['cases', { retention: Number.POSITIVE_INFINITY }]]);
+  let isFailing = true;
+  const handOver = async () => {
+    if (isFailing) throw new RefusalError('keeper', 'the TPM is busy');
+    return new Uint8Array(64);
+  };
+  const heirs = { handOver } as unknown as HeirKeeper;
+  const keeper = Object.assign(new FakeKeeper(), { heirs });
+  const store = await SealedStore.open({ log, keeper, clock: new TestClock(), system: 'test', collections });
+  await passes(() => store.bequeath({ passage: LAUNCH, succession: new Uint8Array(8) }));
+  isFailing = false;
+  await store.advance();
+  const isHanded = store.handed !== undefined;
+  await store.close();
+  return isHanded;
+}
+
 /** Attacks on what is stored over boots. */
 export const stateAttacks: readonly Attack[] = [
   onSource(STORE, 'store until no epoch can begin any more', 'room for the next index', fills),
+  onSource(STORE, 'be heir of an epoch that nobody handed over', 'hand-overs that failed', handsLater),
 ];

@@ -17,6 +17,7 @@ import { canonicalPolicy, diff, parsePolicy, policyDigest } from '@enclaim/polic
 import type * as verifyModule from '../../attestation/src/succession.ts';
 import type { GrpcCall } from '../../runtime/src/channel/grpc-call.ts';
 import type * as serviceModule from '../../runtime/src/channel/succession-service.ts';
+import type { Bequest } from '../../runtime/src/storage/sealed/sealed-store.ts';
 import type * as successionsModule from '../../runtime/src/storage/sealed/successions.ts';
 import { PRETEND_IMAGE } from '../support/attested-runtime.ts';
 import type { Attack } from './attack.ts';
@@ -87,6 +88,9 @@ const VERIFIED: Readonly<Record<string, Readonly<Record<string, () => Uint8Array
   'words of a command line that passes state': {
     'pass state to a kernel with another word': () => whole(written(STRONGER, {}, ' init=/bin/sh')),
   },
+  'successors that are another launch': {
+    'have the state pass to the launch that has it': () => whole(written(OLD)),
+  },
   'policies of a succession': {
     'show another policy than that which is launched': () => {
       const file = written(WEAKER);
@@ -102,14 +106,14 @@ async function verifies(off: readonly string[], bytes: Uint8Array): Promise<bool
   return succeeds(() => verifySuccession(bytes));
 }
 
-/** Whether state passes at once, on a machine whose state has this name. */
-async function passes(off: readonly string[], file: SuccessionFile): Promise<boolean> {
+/** Successions of a machine whose state has this name, and the succession that it is handed over by. */
+async function machineOf(off: readonly string[]) {
   const { Successions } = (await import(weakened(SUCCESSIONS, { off }))) as typeof successionsModule;
-  let handed: unknown;
+  let handed: Bequest | undefined;
   const store = {
     state: STATE,
     tryPassage: async () => {},
-    bequeath: async (bequest: unknown) => {
+    bequeath: async (bequest: Bequest | undefined) => {
       handed = bequest;
     },
     get handed() {
@@ -121,11 +125,28 @@ async function passes(off: readonly string[], file: SuccessionFile): Promise<boo
     ...{ store, collection, policy: policyDigest(OLD), clock: { now: () => Date.UTC(2026, 10, 1) } },
     record: async () => {},
   } as unknown as Parameters<typeof Successions.open>[0]);
+  return { successions, handed: () => handed && toBase64(handed.succession) };
+}
+
+/** Whether the state of a machine is handed over by the last of some successions, handed in one by one. */
+async function passes(off: readonly string[], ...files: readonly Uint8Array[]): Promise<boolean> {
+  const { successions, handed } = await machineOf(off);
+  const last = files.at(-1) ?? new Uint8Array();
   try {
-    return await succeeds(async () => {
-      await successions.hand(whole(file));
-      return successions.isHanded;
-    });
+    for (const file of files.slice(0, -1)) await successions.hand(file);
+    await succeeds(() => successions.hand(last));
+    return handed() === toBase64(last);
+  } finally {
+    await successions.close();
+  }
+}
+
+/** Whether an heir still has the state while another, which has replaced it, waits for its notice. */
+async function stays(off: readonly string[]): Promise<boolean> {
+  const { successions, handed } = await machineOf(off);
+  try {
+    for (const file of [written(), written(WEAKER)]) await successions.hand(whole(file));
+    return handed() !== undefined;
   } finally {
     await successions.close();
   }
@@ -175,13 +196,24 @@ export const successionAttacks: readonly Attack[] = [
   ...Object.entries(VERIFIED).flatMap(([layer, named]) =>
     Object.entries(named).map(([name, bytes]) => attackOf(layer, name, (off) => verifies(off, bytes()))),
   ),
-  attackOf('notice of what is weaker', 'pass state to a weaker policy at once', (off) => passes(off, written(WEAKER))),
+  attackOf('notice of what is weaker', 'pass state to a weaker policy at once', (off) =>
+    passes(off, whole(written(WEAKER))),
+  ),
   attackOf('time of a succession', 'pass state before the time that signers named', (off) =>
-    passes(off, written(STRONGER, { notBefore: '2030-01-01T00:00:00.000Z' })),
+    passes(off, whole(written(STRONGER, { notBefore: '2030-01-01T00:00:00.000Z' }))),
   ),
   attackOf('successions of this state alone', 'hand in what was signed for a state of before', (off) =>
-    passes(off, written(STRONGER, { state: digestText('sha256', sha256(utf8('before'))) })),
+    passes(off, whole(written(STRONGER, { state: digestText('sha256', sha256(utf8('before'))) }))),
   ),
+  attackOf('replaced successions', 'hand in again what signers have replaced', (off) => {
+    const old = whole(written());
+    return passes(off, old, whole(written(STRONGER, {}, ' enclaim.ip=10.0.0.7/24')), old);
+  }),
+  attackOf('successions of fewer signers', 'replace with one signature what two have signed', (off) => {
+    const moved = written(OLD, {}, ' enclaim.ip=10.0.0.7/24');
+    return passes(off, whole(written()), encodeSuccession(signed(moved, FIRST)));
+  }),
+  attackOf('withdrawal from an heir', 'go on as heir after another one was named', stays),
   attackOf('heirs by their policy', 'take over with another policy than the one that was named', inherits),
   attackOf('false successions of a connection', 'have policies compared without an end', async (off) => {
     return (await looks(off, { attempts: 9, isAttested: true, isSlow: false })) > 8;

@@ -216,14 +216,21 @@ export class SealedStore {
    * Begins an epoch whose key is handed over to an heir, and so with each epoch after it; or, with
    * undefined, one that no heir opens.
    *
-   * @throws RefusalError as {@link advance}; `keeper`, `state` if it could not be handed over
+   * @throws RefusalError as {@link advance}; `keeper`, `state` if it could not be handed over. No
+   * later epoch is handed over then
    */
   async bequeath(bequest: Bequest | undefined): Promise<void> {
     this.#bequest = bequest;
-    await this.advance();
-    // One that had begun before does not know of this.
-    if (this.#handed !== bequest) await this.advance();
-    if (this.#handed !== bequest) throw new RefusalError('state', 'the state could not be handed over');
+    try {
+      // One that has begun already does not know of this, nor of what was stored since.
+      await this.#advancing?.catch(() => {});
+      await this.advance();
+      if (this.#handed !== bequest) throw new RefusalError('state', 'the state could not be handed over');
+    } catch (error) {
+      // layer: hand-overs that failed
+      this.#bequest = undefined;
+      throw error;
+    }
   }
 
   /**

@@ -12,13 +12,15 @@ import { freshHex } from '../../random-pool.ts';
 import { jsonText } from '../../worker/json-text.ts';
 import type { Collection } from '../collection.ts';
 import type { Passage } from './keeper.ts';
-import type { Bequest, Inheritance, SealedStore } from './sealed-store.ts';
+import type { Inheritance, SealedStore } from './sealed-store.ts';
 
 /** Name of the collection. No policy has such a name for one of its own. */
 export const SUCCESSION_COLLECTION = '$succession';
 const KEY = 'waiting';
 const OWNER = '$owner';
 const VERSION_BYTES = 8;
+/** Replaced successions of one state that are remembered, and refused. */
+const MAX_REPLACED_SUCCESSIONS = 64;
 /** Milliseconds until the clock is looked at again, at most: a timer has an end of its own. */
 const MAX_WAIT_MS = 60_000;
 
@@ -44,6 +46,24 @@ export interface WaitingSuccession {
   /** Milliseconds since 1970 from which on the state passes. */
   readonly due: number;
   readonly passage: Passage;
+  /** Signatures that it needed. */
+  readonly signatures: number;
+}
+
+/** A succession that another one has replaced: it passes this state no more. */
+interface Replaced {
+  readonly digest: string;
+  readonly signatures: number;
+}
+
+/** The stored form of successions. */
+interface Stored {
+  /** Canonical bytes of the one that waits, base64. */
+  readonly succession: string;
+  /** Milliseconds since 1970 from which on its notice is counted. */
+  readonly since: number;
+  /** Absent where none was replaced. */
+  readonly replaced?: readonly Replaced[];
 }
 
 /**
@@ -55,7 +75,11 @@ export interface WaitingSuccession {
 export class Successions {
   readonly #options: SuccessionsOptions;
   #waiting: WaitingSuccession | undefined;
-  #bequest: Bequest | undefined;
+  #replaced: readonly Replaced[] = [];
+  /** Whether no heir of before can open what is stored from now on. */
+  #isWithdrawn = true;
+  /** Digest of the last hand-over that was recorded in this boot. */
+  #recorded: string | undefined;
   #timer: NodeJS.Timeout | undefined;
   /** Settles after the last step. Never rejects. */
   #last: Promise<unknown> = Promise.resolve();
@@ -70,12 +94,13 @@ export class Successions {
     const opened = new Successions(options);
     const value = await options.collection.get(KEY)?.value;
     if (value === undefined) return opened;
-    const { succession, since } = JSON.parse(value) as { readonly succession: string; readonly since: number };
+    const { succession, since, replaced = [] } = JSON.parse(value) as Stored;
     const bytes = fromBase64(succession);
     // One of the launch before, or of a state of before, has had its time.
     const read = await verifySuccession(bytes).catch(() => undefined);
     if (read === undefined || !opened.#isOurs(read)) return opened;
     opened.#waiting = waitingOf(read, bytes, since);
+    opened.#replaced = replaced;
     opened.#wait();
     return opened;
   }
@@ -92,7 +117,8 @@ export class Successions {
 
   /** Whether the heir can open the state as it is now. */
   get isHanded(): boolean {
-    return this.#bequest !== undefined && this.#options.store.handed === this.#bequest;
+    const { handed } = this.#options.store;
+    return handed !== undefined && handed.passage === this.#waiting?.passage;
   }
 
   /**
@@ -132,32 +158,66 @@ export class Successions {
 
   async #replace(next: WaitingSuccession, now: number): Promise<void> {
     const { store, collection, record } = this.#options;
+    const replaced = this.#replacedBy(next);
     await store.tryPassage(next.passage);
-    const value = jsonText({ succession: toBase64(next.succession), since: now });
-    const stored = { value, since: Number.POSITIVE_INFINITY, owner: OWNER, version: freshHex(VERSION_BYTES) };
-    const change = { kind: 'put', key: KEY, label: [], ...stored } as const;
+    const kept = {
+      succession: toBase64(next.succession),
+      since: now,
+      replaced: replaced.map(({ digest, signatures }) => ({ digest, signatures })),
+    } satisfies Stored;
+    const stored = { value: jsonText(kept), since: Number.POSITIVE_INFINITY, owner: OWNER };
+    const change = { kind: 'put', key: KEY, label: [], version: freshHex(VERSION_BYTES), ...stored } as const;
     collection.check([change]);
     const durable = record(this.#waiting === undefined ? 'waits' : 'replaced', next.digest);
     collection.apply([change]);
+    this.#isWithdrawn = false;
     await durable;
     this.#waiting = next;
-    this.#bequest = undefined;
-    // What was handed to another heir opens no more.
-    if (store.handed !== undefined) await store.bequeath(undefined);
+    this.#replaced = replaced;
   }
 
-  /** Hands the state over if the time has come, or waits for it. */
+  /**
+   * Successions that are over once this one waits.
+   *
+   * One that needs fewer signatures than the one that waits never waits again, so that those need
+   * not be remembered. Without that refusal, one signer could hold up what a threshold has signed.
+   * @throws SuccessionError for one that is over itself
+   */
+  #replacedBy({ digest, signatures }: WaitingSuccession): readonly Replaced[] {
+    const waiting = this.#waiting;
+    // layer: replaced successions
+    if (this.#replaced.some((each) => each.digest === digest))
+      throw new SuccessionError('launch', 'the succession was replaced by another one');
+    // layer: successions of fewer signers
+    if (waiting !== undefined && signatures < waiting.signatures)
+      throw new SuccessionError('signatures', `one that ${waiting.signatures} signers have signed for waits`);
+    const before = waiting === undefined ? [] : [{ digest: waiting.digest, signatures: waiting.signatures }];
+    const replaced = [...this.#replaced, ...before].filter((each) => each.signatures >= signatures);
+    if (replaced.length > MAX_REPLACED_SUCCESSIONS)
+      throw new SuccessionError('launch', `${MAX_REPLACED_SUCCESSIONS} successions of this state were replaced`);
+    return replaced;
+  }
+
+  /**
+   * Hands the state over if the time has come, or waits for it.
+   *
+   * What waits was stored in an epoch that the host can cut, and its key can be another heir's. In
+   * the next epoch neither is so.
+   */
   async #pass(): Promise<void> {
     const { store, clock, record } = this.#options;
     const waiting = this.#waiting;
     if (waiting === undefined || this.isHanded) return;
+    // layer: withdrawal from an heir
+    if (!this.#isWithdrawn) await store.bequeath(undefined);
+    this.#isWithdrawn = true;
     // layer: time of a succession
     if (clock.now() < waiting.due) return this.#wait();
     const { passage, succession, digest } = waiting;
     // Recorded first: else the state could go without a record of it.
-    await record('handed over', digest);
-    this.#bequest = { passage, succession };
-    await store.bequeath(this.#bequest);
+    if (this.#recorded !== digest) await record('handed over', digest);
+    this.#recorded = digest;
+    await store.bequeath({ passage, succession });
   }
 
   #wait(): void {
@@ -171,8 +231,8 @@ export class Successions {
 
   /** Tries again later what could not be handed over now. */
   #again(): void {
-    this.#bequest = undefined;
     if (this.#isOver) return;
+    clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#wait(), MAX_WAIT_MS).unref();
   }
 
@@ -209,5 +269,6 @@ function passageOf({ file: { document }, registers }: ReadSuccession): Passage {
 function waitingOf(read: ReadSuccession, succession: Uint8Array, since: number): WaitingSuccession {
   const notice = since + read.demands.noticeSeconds * 1000;
   const due = Math.max(notice, Date.parse(read.file.document.notBefore));
-  return { succession, digest: digestText('sha256', read.digest), due, passage: passageOf(read) };
+  const { signatures } = read.demands;
+  return { succession, digest: digestText('sha256', read.digest), due, passage: passageOf(read), signatures };
 }
