@@ -43,7 +43,15 @@ export class Epochs {
     await this.#running;
   }
 
+  /** Hears that an epoch has begun, for whatever: the policy's time runs anew. */
+  began(): void {
+    this.#watch();
+    this.#tell(false);
+    this.#wait(this.#options.every);
+  }
+
   #wait(milliseconds: number): void {
+    clearTimeout(this.#timer);
     if (this.#isClosed) return;
     this.#timer = setTimeout(() => {
       this.#running = this.#begin();
@@ -60,9 +68,7 @@ export class Epochs {
     const { every, advance } = this.#options;
     try {
       await advance();
-      this.#watch();
-      this.#tell(false);
-      this.#wait(every);
+      this.began();
     } catch {
       this.#wait(Math.min(AGAIN_MS, every));
     }
@@ -75,29 +81,37 @@ export class Epochs {
   }
 }
 
-/** Milliseconds between two epochs that begin for want of room, as often as a keeper goes on. */
-const ROOM_MS = 60_000;
+/**
+ * Milliseconds after an epoch until one begins for want of room: half as often as a keeper goes on,
+ * so that it goes on for the policy's, too.
+ */
+const ROOM_MS = 120_000;
+/** The same after one that gave none back. */
+const VAIN_MS = 3_600_000;
 
 /** How epochs begin for want of room. */
 export interface RoomEpochsOptions {
   /** Whether an epoch would give room back that calls lack. */
   readonly isHeld: () => boolean;
-  /** Begins an epoch. */
-  readonly advance: () => Promise<void>;
+  /** Begins an epoch. Resolves to whether it gave room back. */
+  readonly advance: () => Promise<boolean>;
 }
 
 /**
- * Begins an epoch where the present one holds space that calls lack, once a minute at most.
+ * Begins an epoch where the present one holds space that calls lack, once in two minutes at most,
+ * and once in an hour after one that gave no room back, unless one of the policy began since.
  *
  * **Bound**: an epoch wears the chip that keeps its key. Callers can fill a disk, and begin no more
- * epochs by that than the chip's keeper would let a runtime begin.
+ * epochs by that than leave the chip's keeper to those of the policy.
  */
 export class RoomEpochs {
   readonly #options: RoomEpochsOptions;
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
-  /** When the last one began. */
+  /** When the last epoch began, for whatever. */
   #last = Number.NEGATIVE_INFINITY;
+  /** Milliseconds from it to the next. */
+  #every = ROOM_MS;
   #isClosed = false;
 
   constructor(options: RoomEpochsOptions) {
@@ -106,8 +120,9 @@ export class RoomEpochs {
 
   /** Begins an epoch as soon as one may begin, if it would give room back then. */
   look(): void {
-    if (this.#isClosed || this.#timer !== undefined || this.#running !== undefined || !this.#options.isHeld()) return;
-    const wait = Math.max(0, this.#last + ROOM_MS - performance.now());
+    const isBusy = this.#timer !== undefined || this.#running !== undefined;
+    if (this.#isClosed || isBusy || !this.#options.isHeld()) return;
+    const wait = Math.max(0, this.#last + this.#every - performance.now());
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
       this.#running = this.#begin().finally(() => {
@@ -115,6 +130,15 @@ export class RoomEpochs {
         this.look();
       });
     }, wait).unref();
+  }
+
+  /** Hears that an epoch has begun for another reason. */
+  began(): void {
+    this.#last = performance.now();
+    this.#every = ROOM_MS;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.look();
   }
 
   /** Begins no more. Resolves once none is under way. */
@@ -128,7 +152,10 @@ export class RoomEpochs {
     const { isHeld, advance } = this.#options;
     if (!isHeld()) return;
     this.#last = performance.now();
-    // Where it does not begin, the next one is tried as late as if it had.
-    await advance().catch(() => {});
+    try {
+      this.#every = (await advance()) ? ROOM_MS : VAIN_MS;
+    } catch {
+      // The next one is tried as late as if it had begun.
+    }
   }
 }

@@ -61,6 +61,9 @@ import { inheritanceUnder, SUCCESSION_COLLECTION, Successions } from './storage/
 import { WorkerClasses, workerShares } from './worker/classes.ts';
 import type { WorkerFactory } from './worker/worker.ts';
 
+/** Bytes of the log that an epoch gives back, at least, if it is said to: more than it writes. */
+const MIN_GIVEN_BYTES = 4096;
+
 /** Options that the supervisor hands over once everything is measured. */
 export interface RuntimeOptions {
   readonly platform: AttestingPlatform;
@@ -181,13 +184,11 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   holdToRoom(serving, log, { admission, clock });
   if (store !== undefined) await recordInherited(store, log, said);
   const epochs = store && holdToEpochs(serving, store, log, said);
-  const roomEpochs = store && giveRoom(store, log, said);
   const running = started.move();
   const close = async (): Promise<void> => {
     const cut = await server.close();
     calls.close();
     await Promise.all([successions?.close(), epochs?.close()]);
-    await roomEpochs?.close();
     await recordEnd(log, segments, said, cut);
     await running.disposeAsync();
   };
@@ -368,31 +369,60 @@ function storageOf(keeper: Keeper | undefined, store: SealedStore | undefined): 
   };
 }
 
-/** Begins epochs as often as the policy says, and serves while they begin. */
-function holdToEpochs(serving: Serving, store: SealedStore, log: RecordLog, said: EntryOptions): Epochs | undefined {
+/**
+ * Begins epochs as often as the policy says, and serves while they begin; and one where the present
+ * one holds space that calls lack. Each that begins counts for both.
+ */
+function holdToEpochs(
+  serving: Serving,
+  store: SealedStore,
+  log: RecordLog,
+  said: EntryOptions,
+): { close(): Promise<unknown> } {
   const { storage } = said.admission.policy;
-  if (storage === undefined) return undefined;
-  const append = (entry: Entry): void => void log.append(entry, 'runtime').catch(() => {});
-  return new Epochs({
-    every: secondsOf(storage.epoch) * 1000,
-    advance: async () => append(epochRecord(said, await store.advance())),
-    onOverdue: (isOverdue) => {
-      if (isOverdue) serving.stop('epochs', 'no epoch of what is stored began for too long');
-      else serving.allow('epochs');
-      append(lateEpochRecord(said, isOverdue));
+  const record = epochRecorder(log, said);
+  const forRoom = new RoomEpochs({
+    isHeld: () => log.isHeld,
+    advance: async () => {
+      const { start } = log;
+      const epoch = await store.advance();
+      const gave = log.start - start >= MIN_GIVEN_BYTES;
+      if (gave) record(epoch);
+      inTime?.began();
+      return gave;
     },
   });
+  log.onHeld(() => forRoom.look());
+  const inTime =
+    storage &&
+    new Epochs({
+      every: secondsOf(storage.epoch) * 1000,
+      advance: async () => {
+        record(await store.advance());
+        forRoom.began();
+      },
+      onOverdue: (isOverdue) => {
+        if (isOverdue) serving.stop('epochs', 'no epoch of what is stored began for too long');
+        else serving.allow('epochs');
+        log.append(lateEpochRecord(said, isOverdue), 'runtime').catch(() => {});
+      },
+    });
+  return { close: () => Promise.all([inTime?.close(), forRoom.close()]) };
 }
 
-/** Begins an epoch where the present one holds space that calls lack. */
-function giveRoom(store: SealedStore, log: RecordLog, said: EntryOptions): RoomEpochs {
-  const append = (entry: Entry): void => void log.append(entry, 'runtime').catch(() => {});
-  const epochs = new RoomEpochs({
-    isHeld: () => log.isHeld,
-    advance: async () => append(epochRecord(said, await store.advance())),
-  });
-  log.onHeld(() => epochs.look());
-  return epochs;
+/**
+ * Records epochs, each once: one can have begun for two reasons.
+ *
+ * It takes room of calls alone: else a boot that runs on where that is full would fill what is kept
+ * for the records of boots.
+ */
+function epochRecorder(log: RecordLog, said: EntryOptions): (epoch: number) => void {
+  let last = 0;
+  return (epoch) => {
+    if (epoch <= last) return;
+    last = epoch;
+    log.append(epochRecord(said, epoch)).catch(() => {});
+  };
 }
 
 /** Keeps quotes on the disk for later boots, and records once that one could not be kept. */

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
-import { Epochs } from '../src/epochs.ts';
+import { Epochs, RoomEpochs } from '../src/epochs.ts';
 
 const EVERY = 60_000;
 
@@ -78,4 +78,72 @@ test('the end waits for an epoch that is under way', async (t) => {
   assert.equal(isClosed, false);
   advancing.resolve();
   await closed;
+});
+
+const MINUTE = 60_000;
+
+/** Lets time pass, and what begins then end. */
+async function pass(t: { mock: { timers: { tick(by: number): void } } }, milliseconds: number): Promise<void> {
+  t.mock.timers.tick(milliseconds);
+  for (let turns = 0; turns < 5; turns++) await setImmediate();
+}
+
+test('for want of room an epoch begins once in two minutes, and once in an hour where none gave any', async (t) => {
+  for (const [gave, wait] of [
+    [true, 2 * MINUTE],
+    [false, 60 * MINUTE],
+    [undefined, 2 * MINUTE],
+  ] as const) {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    let begun = 0;
+    const epochs = new RoomEpochs({
+      isHeld: () => true,
+      advance: async () => {
+        begun++;
+        if (gave === undefined) throw new Error('the keeper is busy');
+        return gave;
+      },
+    });
+    for (let i = 0; i < 100; i++) epochs.look();
+    await pass(t, 0);
+    assert.equal(begun, 1);
+    await pass(t, wait - MINUTE);
+    assert.equal(begun, 1, `${gave}`);
+    await pass(t, MINUTE);
+    assert.equal(begun, 2, `${gave}`);
+    await epochs.close();
+    t.mock.timers.reset();
+  }
+});
+
+test('an epoch for want of room begins no sooner after one of the policy, which is tried again after it', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  let begun = 0;
+  const epochs = new RoomEpochs({ isHeld: () => true, advance: async () => ++begun < 0 });
+  epochs.look();
+  await pass(t, 0);
+  assert.equal(begun, 1);
+  epochs.began();
+  await pass(t, MINUTE);
+  epochs.began();
+  await pass(t, MINUTE);
+  assert.equal(begun, 1);
+  await pass(t, MINUTE);
+  assert.equal(begun, 2);
+  await epochs.close();
+});
+
+test('an epoch for another reason is one of the policy, whose time runs anew', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const told: boolean[] = [];
+  let tried = 0;
+  const epochs = new Epochs({ every: EVERY, advance: async () => void tried++, onOverdue: (is) => told.push(is) });
+  for (let i = 0; i < 10; i++) {
+    await pass(t, EVERY - 1);
+    epochs.began();
+  }
+  assert.deepEqual([tried, told], [0, []]);
+  await pass(t, EVERY);
+  assert.deepEqual([tried, told], [1, []]);
+  await epochs.close();
 });

@@ -43,6 +43,11 @@ export class RoomWatch {
     return Math.max(0, this.#bytes - (writer === 'runtime' ? 0 : part(KEPT, this.#bytes)) - used);
   }
 
+  /** Bytes below which room for calls is none: less than that is no real share of the journal. */
+  get share(): number {
+    return part(NONE, this.#bytes);
+  }
+
   onChange(listener: (room: LogRoom) => void): void {
     this.#listeners.push(listener);
   }
@@ -55,7 +60,7 @@ export class RoomWatch {
    */
   look(used: number, freed: boolean): void {
     const left = this.left(used, 'call');
-    const room = left < part(NONE, this.#bytes) ? 'none' : left < part(SCARCE, this.#bytes) ? 'scarce' : 'ample';
+    const room = left < this.share ? 'none' : left < part(SCARCE, this.#bytes) ? 'scarce' : 'ample';
     if (room === this.#grade || (!freed && GRADES.indexOf(room) < GRADES.indexOf(this.#grade))) return;
     this.#grade = room;
     for (const tell of this.#listeners) tell(room);

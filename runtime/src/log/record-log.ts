@@ -187,6 +187,8 @@ export class RecordLog {
       });
       for (const block of [found.last, found.recorded]) carried ??= block === null ? undefined : carriedIn(block);
       const log = new RecordLog(device, disk, found);
+      // A superblock says only what space the boot before could give back.
+      if (found.minimum > 0) log.#wanted = Math.max(found.start, await log.#startOf(found.minimum));
       await log.#takeQuotes(disk, carried);
       return log;
     });
@@ -368,12 +370,21 @@ export class RecordLog {
     return this.#wanted;
   }
 
+  /** Position from which on space is held. */
+  get start(): number {
+    return this.#writer.held.start;
+  }
+
   /**
-   * Whether calls have little room left, and state of the present epoch holds space that records
-   * have let go of: it is used again in the next one.
+   * Whether calls have little room left, and state of the present epoch holds a real share of space
+   * that records have let go of: it is used again in the next one.
+   *
+   * **Bound**: the record of an epoch lies behind what its epoch holds, too. Where a mirror takes
+   * it, that must be no reason for the next one.
    */
   get isHeld(): boolean {
-    return this.room !== 'ample' && this.#wanted > Math.max(this.state.least, this.#writer.held.start);
+    const held = this.#wanted - Math.max(this.state.least, this.#writer.held.start);
+    return this.room !== 'ample' && held >= this.#room.share;
   }
 
   /** Registers a listener that is called whenever that is so after a write. */
@@ -391,9 +402,9 @@ export class RecordLog {
     return this.#queue.between(task);
   }
 
-  /** Has space given back that a hold has let go of. */
-  settle(): void {
-    this.#queue.wake();
+  /** Gives space back that a hold has let go of. @throws RefusalError `log` if the disk failed */
+  settle(): Promise<void> {
+    return this.#queue.between(() => this.#perform(undefined));
   }
 
   /**

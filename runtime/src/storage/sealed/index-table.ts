@@ -140,7 +140,7 @@ export class IndexTable {
    */
   set(collection: number, key: Uint8Array, place: Place<Value>, block?: number): Place<Value> | undefined {
     const position = place.value?.position ?? 0;
-    const begin = block ?? this.extents.get(Math.floor(position / this.#extentBytes))?.block ?? position;
+    const begin = block ?? this.extents.get(this.extentOf(position))?.block ?? position;
     const held = this.#leave(collection, key);
     const { due, tag, rest } = this.codec.pack(place);
     this.#statements.set.run(collection, key, due, tag, rest);
@@ -259,6 +259,11 @@ export class IndexTable {
     return oldest;
   }
 
+  /** Number of the stretch of the journal that a position lies in. */
+  extentOf(position: number): number {
+    return Math.floor(position / this.#extentBytes);
+  }
+
   /** Has everything done in one go. */
   together(work: () => void): void {
     this.#db.exec('begin');
@@ -285,14 +290,14 @@ export class IndexTable {
     this.#rows--;
     this.#bytes -= ROW_BYTES + key.length;
     if (place.value === undefined) return place;
-    const number = Math.floor(place.value.position / this.#extentBytes);
+    const number = this.extentOf(place.value.position);
     const extent = this.extents.get(number);
     if (extent !== undefined && --extent.count === 0) this.extents.delete(number);
     return place;
   }
 
   #enter(position: number, block: number): void {
-    const number = Math.floor(position / this.#extentBytes);
+    const number = this.extentOf(position);
     const extent = this.extents.get(number) ?? { block, count: 0 };
     extent.block = Math.min(extent.block, block);
     extent.count++;

@@ -13,13 +13,14 @@ import type { RecordLog } from '../../log/record-log.ts';
 import type { StateSection } from '../../log/state-disk.ts';
 import { ROOM, type Room } from '../bounds.ts';
 import type { Collection } from '../collection.ts';
+import { compact } from './compaction.ts';
 import { Epoch } from './epoch.ts';
 import { type OpenedFrame, openFrame } from './frame.ts';
 import { readHeir, writeHeir } from './heir.ts';
-import { type IndexedPlace, IndexTable } from './index-table.ts';
+import { IndexTable } from './index-table.ts';
 import { EPOCH_KEY_BYTES, type Keeper, MAX_BLOB_BYTES, type Passage, passageOf, statedPassage } from './keeper.ts';
 import { keyOf, Names } from './row.ts';
-import { type ReadValue, SealedCollection, type Shared, type Taken } from './sealed-collection.ts';
+import { SealedCollection, type Shared, type Taken } from './sealed-collection.ts';
 import { type EpochSeals, epochSeals } from './seals.ts';
 import {
   HEAD_BYTES,
@@ -41,8 +42,6 @@ const SLICE_ROWS = 256;
 const CHUNKS_SHARE = 64;
 /** A block without a seal has none that opens. */
 const NO_SEAL = new Uint8Array();
-/** Values that are sealed anew in one block. */
-const MOVED_BYTES = 128 * 1024;
 
 /** The parts that a sealed store needs. */
 export interface SealedStoreOptions {
@@ -148,10 +147,14 @@ export class SealedStore {
   static async open(options: SealedStoreOptions): Promise<SealedStore> {
     if (options.log.state.slotBytes < 2 * HEAD_BYTES)
       throw new RefusalError('state', `a disk without room for stored state`);
+    // Until the first epoch has begun, no space of what is stored is given back.
+    options.log.state.hold(() => 0);
     const found = await find(options);
     const store = new SealedStore(options, found);
     try {
       store.#shorten(found.retentions);
+      // What ended while the machine was off holds no space in this boot's first epoch.
+      store.#sweepDue();
       store.#began = await store.#advance(true);
       await store.#retire();
     } catch (error) {
@@ -269,7 +272,7 @@ export class SealedStore {
     const key = randomBytes(EPOCH_KEY_BYTES);
     const seals = epochSeals(key, system);
     try {
-      if (!isOpening) await this.#compact().catch(unlessFull);
+      if (!isOpening) await compact(log, this.#table, this.#kept);
       const blob = await keeper.seal(key, next);
       if (blob.length > MAX_BLOB_BYTES) throw new RefusalError('keeper', `a blob of ${blob.length} bytes`);
       const writer = new SlotWriter(log.state, { slot: 1 - this.#slot, epoch: next }, seals);
@@ -282,7 +285,7 @@ export class SealedStore {
       wipe(seals);
       this.#table.unwatch();
     }
-    log.settle();
+    await log.settle();
     return next;
   }
 
@@ -382,49 +385,6 @@ export class SealedStore {
     };
   }
 
-  /**
-   * Seals values anew that lie where the log has no records any more, so that their space can be
-   * used again.
-   */
-  async #compact(): Promise<void> {
-    const { log } = this.#options;
-    const below = log.wanted;
-    if (this.#table.oldest >= below) return;
-    let after: readonly [number, Uint8Array] | undefined;
-    while (true) {
-      const rows = this.#table.places(after, SLICE_ROWS);
-      const low = rows.filter(({ place }) => place.value !== undefined && place.value.position < below);
-      await this.#move(low);
-      const last = rows.at(-1);
-      if (last === undefined || rows.length < SLICE_ROWS) return;
-      after = [last.collection, last.key];
-      await turn();
-    }
-  }
-
-  async #move(places: readonly IndexedPlace[]): Promise<void> {
-    let batch = new Map<string, ReadValue>();
-    let [of, bytes] = [-1, 0];
-    const flush = async (): Promise<void> => {
-      const [collection, values] = [this.#kept[of], batch];
-      [batch, bytes] = [new Map(), 0];
-      if (collection === undefined || values.size === 0) return;
-      await this.#options.log.carryLate(collection.moving(values), 'runtime');
-    };
-    for (const { collection, key, place } of places) {
-      const length = place.value?.length ?? 0;
-      if (collection !== of || bytes + length > Math.min(MOVED_BYTES, this.#options.log.mostCarried / 4)) await flush();
-      of = collection;
-      bytes += length;
-      const name = keyOf(key);
-      // A value that the host has changed stays, and holds its space.
-      const value = await this.#kept[of]?.valueAt(name, place).catch(() => undefined);
-      if (value !== undefined && place.value !== undefined)
-        batch.set(name, { bytes: value, from: place.value.position });
-    }
-    await flush();
-  }
-
   /** Holds what is stored to a retention that has become shorter. */
   #shorten(retentions: readonly (number | null)[]): void {
     const now = this.#shared.now();
@@ -466,11 +426,6 @@ export class SealedStore {
     }
     this.#due = this.#table.nextDue();
   }
-}
-
-/** Values stay where they are while the log has no room: the next epoch begins all the same. */
-function unlessFull(error: unknown): void {
-  if (!(error instanceof RefusalError) || error.code !== 'log') throw error;
 }
 
 /** State as it was found, not yet of this boot's epoch. */
