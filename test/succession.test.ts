@@ -10,11 +10,12 @@ import { fromBinary, fromJson, type JsonValue, toBinary, toJson } from '@bufbuil
 import { parseBundle } from '@enclaim/attestation/bundle';
 import { utf8 } from '@enclaim/attestation/bytes';
 import { digestText, sha256 } from '@enclaim/attestation/digest';
-import { type ImageReference, launchCommandLine } from '@enclaim/attestation/measure';
+import { type ImageReference, launchCommandLine, SEALING_REGISTERS } from '@enclaim/attestation/measure';
 import { ed25519Key } from '@enclaim/attestation/statement';
 import {
   encodeSuccession,
   proposeSuccession,
+  readSuccession,
   type SuccessionFile,
   type SuccessionLaunch,
   signSuccession,
@@ -26,6 +27,8 @@ import { type BuiltBundle, buildBundle } from '@enclaim/image';
 import { RefusalError } from '@enclaim/runtime';
 import { Client, credentials } from '@grpc/grpc-js';
 import { EXIT } from '../cli/src/exit-status.ts';
+import { EpochCounter } from '../guest/src/tpm/epoch-counter.ts';
+import { Tpm } from '../guest/src/tpm/tpm.ts';
 import { type Swtpm, startSwtpm } from './fakes/swtpm.ts';
 import { type AttestedRuntime, bootAttested, PRETEND_IMAGE } from './support/attested-runtime.ts';
 import { enclaim } from './support/command.ts';
@@ -86,7 +89,8 @@ class Machine {
     this.disk = join(folder, `disk-${Math.random()}`);
   }
 
-  async boot(launch: Launch, now = 0): Promise<AttestedRuntime> {
+  /** @param isCut whether the boot ends before its first quote, as a cut of the power ends it */
+  async boot(launch: Launch, now = 0, isCut = false): Promise<AttestedRuntime> {
     await this.stop();
     await this.#swtpm.powerCycle();
     const image = launch.image ?? PRETEND_IMAGE;
@@ -94,6 +98,7 @@ class Machine {
     const server = await bootAttested(launch.bundle, {
       ...{ swtpm: this.#swtpm, logFile: this.disk, image, time },
       commandLine: commandLineOf(launch),
+      ...(isCut && { platform: (honest) => ({ ...honest, sign: () => Promise.reject(new Error('power cut')) }) }),
     });
     const images = [{ ...image, commandLine: `${image.commandLine}${launch.words ?? ''}` }];
     this.#server = { ...server, references: { ...server.references, images } };
@@ -144,11 +149,21 @@ class Machine {
   }
 
   /** A boot that does not open the disk. */
-  async isShut(launch: Launch): Promise<void> {
+  async isShut(launch: Launch, words = /./): Promise<void> {
     await assert.rejects(
       this.boot(launch),
-      (error) => error instanceof RefusalError && ['state', 'keeper'].includes(error.code),
+      (error) => error instanceof RefusalError && ['state', 'keeper'].includes(error.code) && words.test(error.message),
     );
+  }
+
+  /** Removes the counter of a launch, as the owner of the TPM can. */
+  async undefine(registers: readonly Uint8Array[]): Promise<void> {
+    await this.stop();
+    await this.#swtpm.powerCycle();
+    const tpm = new Tpm(await this.#swtpm.connect());
+    const values = new Map(registers.map((value, i) => [SEALING_REGISTERS[i] ?? 0, value] as const));
+    await new EpochCounter(tpm, new Map([['sha256', values]])).remove();
+    await tpm.close();
   }
 
   /** A succession of the state as it is now. */
@@ -203,6 +218,48 @@ test('a stronger policy that both signers name opens the state, says where it ca
   await machine.isShut(old);
   assert.equal((await machine.boot(next)).runtime.statement.storage?.began, 'kept');
   await machine.holdsNote();
+});
+
+test('an heir whose first boot is cut off shuts the launch before, on every disk, and goes on as heir', async (t) => {
+  const bundle = await bundleOf((policy) => policy);
+  const at = (address: number): Launch => ({ bundle, words: ` enclaim.ip=10.0.0.${address}/24` });
+  const machine = await machineWith(t, at(1));
+  const disks = ['before', 'after'].map((name) => `${machine.disk}.${name}`) as [string, string];
+  const file = signed(await machine.proposed(at(1), at(2)), FIRST);
+  assert.equal(await machine.hand(file), true);
+  await machine.stop();
+  await copyFile(machine.disk, disks[0]);
+  await assert.rejects(machine.boot(at(2), 0, true), /power cut/);
+  await copyFile(machine.disk, disks[1]);
+  // The counter of the launch before is there still: the host would let it go on, and the heir later.
+  await copyFile(disks[0], machine.disk);
+  await machine.isShut(at(1), /taken over/);
+  await copyFile(disks[1], machine.disk);
+  const { storage } = (await machine.boot(at(2))).runtime.statement;
+  assert.deepEqual([storage?.began, storage?.epoch, storage?.predecessor?.policy], ['inherited', 2, bundle.policy]);
+  await machine.holdsNote();
+  assert.equal((await machine.boot(at(2))).runtime.statement.storage?.began, 'kept');
+  assert.equal((await readFile(machine.disk)).toString('latin1').split('succession inherited').length, 2);
+});
+
+test('an operator whose new launch does not serve goes back, and the heir’s disk is then void', async (t) => {
+  const bundle = await bundleOf((policy) => policy);
+  const at = (address: number): Launch => ({ bundle, words: ` enclaim.ip=10.0.0.${address}/24` });
+  const machine = await machineWith(t, at(1));
+  const disks = ['before', 'after'].map((name) => `${machine.disk}.${name}`) as [string, string];
+  const file = signed(await machine.proposed(at(1), at(2)), FIRST);
+  assert.equal(await machine.hand(file), true);
+  await machine.stop();
+  await copyFile(machine.disk, disks[0]);
+  await assert.rejects(machine.boot(at(2), 0, true), /power cut/);
+  await copyFile(machine.disk, disks[1]);
+  await copyFile(disks[0], machine.disk);
+  await machine.undefine(readSuccession(encodeSuccession(file)).registers.to);
+  await machine.boot(at(1));
+  await machine.holdsNote();
+  await machine.stop();
+  await copyFile(disks[1], machine.disk);
+  await machine.isShut(at(2));
 });
 
 test('what no quorum of signers has signed for this state is refused, and recorded nowhere', async (t) => {

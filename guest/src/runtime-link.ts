@@ -214,9 +214,15 @@ export async function answerTo(
       const key = await keeperOf(platform).heirs.takeOver(fromBase64(question.blob), passageOf(question.passage));
       return { kind: 'opened', id, key: toBase64(key) };
     }
+    case 'heir':
+      return { kind: 'epoch', id, epoch: await keeperOf(platform).heirs.epochOfHeir(passageOf(question.passage)) };
+    case 'resume':
+      stated.useKeeper();
+      await keeperOf(platform).heirs.resume(passageOf(question.passage));
+      return { kind: 'resumed', id };
     case 'retire':
       stated.useKeeper();
-      await keeperOf(platform).heirs.retire(passageOf(question.passage));
+      await keeperOf(platform).heirs.retire(passageOf(question.passage), question.epoch);
       return { kind: 'retired', id };
   }
 }

@@ -64,9 +64,15 @@ function askedHeirs(ask: Ask): HeirKeeper {
         if (bytes.length !== EPOCH_KEY_BYTES) throw new Error(`a key of ${bytes.length} bytes`);
         return bytes;
       }),
-    retire: (passage) =>
+    epochOfHeir: (passage) =>
+      refusing(async () => (await ask('epoch', (id) => ({ kind: 'heir', id, passage: statedPassage(passage) }))).epoch),
+    resume: (passage) =>
       refusing(async () => {
-        await ask('retired', (id) => ({ kind: 'retire', id, passage: statedPassage(passage) }));
+        await ask('resumed', (id) => ({ kind: 'resume', id, passage: statedPassage(passage) }));
+      }),
+    retire: (passage, epoch) =>
+      refusing(async () => {
+        await ask('retired', (id) => ({ kind: 'retire', id, passage: statedPassage(passage), epoch }));
       }),
   };
 }

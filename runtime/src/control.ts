@@ -112,6 +112,8 @@ export type ToRuntime =
   | { readonly kind: 'opened'; readonly id: number; readonly key: string }
   /** The predecessor's epochs have ended. */
   | { readonly kind: 'retired'; readonly id: number }
+  /** The predecessor is that of this boot. */
+  | { readonly kind: 'resumed'; readonly id: number }
   | { readonly kind: 'failed'; readonly id: number; readonly reason: string };
 
 /** A message of the runtime. */
@@ -138,8 +140,12 @@ export type FromRuntime =
   | { readonly kind: 'bequeath'; readonly id: number; readonly key: string; readonly passage: StatedPassage }
   /** Open a key that a predecessor sealed to our registers. */
   | { readonly kind: 'inherit'; readonly id: number; readonly blob: string; readonly passage: StatedPassage }
-  /** End the epochs of a predecessor. */
-  | { readonly kind: 'retire'; readonly id: number; readonly passage: StatedPassage }
+  /** Which epoch of an heir is its present one? */
+  | { readonly kind: 'heir'; readonly id: number; readonly passage: StatedPassage }
+  /** The state came from a predecessor in an earlier boot. */
+  | { readonly kind: 'resume'; readonly id: number; readonly passage: StatedPassage }
+  /** End the epochs of the predecessor, if it is at this one. */
+  | { readonly kind: 'retire'; readonly id: number; readonly passage: StatedPassage; readonly epoch: number }
   /** Start a worker. It connects to the workers' socket and sends this id first. */
   | { readonly kind: 'start'; readonly id: number }
   /** End a worker. */
@@ -173,7 +179,9 @@ const fromRuntimeSchema: z.ZodType<FromRuntime> = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('advance'), id }),
   z.strictObject({ kind: z.literal('bequeath'), id, key: bytes, passage }),
   z.strictObject({ kind: z.literal('inherit'), id, blob: bytes, passage }),
-  z.strictObject({ kind: z.literal('retire'), id, passage }),
+  z.strictObject({ kind: z.literal('heir'), id, passage }),
+  z.strictObject({ kind: z.literal('resume'), id, passage }),
+  z.strictObject({ kind: z.literal('retire'), id, passage, epoch: z.int().positive() }),
   z.strictObject({ kind: z.literal('start'), id }),
   z.strictObject({ kind: z.literal('end'), id }),
   z.strictObject({ kind: z.literal('serving'), exposed: count, plain: count, withheld: count }),

@@ -180,9 +180,9 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   const segments = new Segments({ ...said, log });
   // Written before any call can write a record.
   await log.append(bootRecord({ admission, clock }, statement, log, { governor, kernel: options.kernel }), 'runtime');
+  if (store !== undefined) await takeOver(store, log, said);
   const port = await server.listen(options.listen.host, options.listen.port);
   holdToRoom(serving, log, { admission, clock });
-  if (store !== undefined) await recordInherited(store, log, said);
   const epochs = store && holdToEpochs(serving, store, log, said);
   const running = started.move();
   const close = async (): Promise<void> => {
@@ -249,11 +249,16 @@ async function successionsOf(
   });
 }
 
-/** Records where the state of this boot came from. */
-async function recordInherited({ opened }: SealedStore, log: RecordLog, said: EntryOptions): Promise<void> {
-  if (opened.inherited === null) return;
-  const digest = digestText('sha256', opened.inherited.digest);
+/**
+ * Records where the state of this boot came from, and ends the launch before: it opens nothing from
+ * then on, so that this comes last before this one serves.
+ */
+async function takeOver(store: SealedStore, log: RecordLog, said: EntryOptions): Promise<void> {
+  const { inherited } = store.opened;
+  if (inherited === null) return;
+  const digest = digestText('sha256', inherited.digest);
   await log.append(successionRecord(said, 'inherited', digest), 'runtime');
+  await store.retire();
 }
 
 /**

@@ -49,7 +49,7 @@ async function handsLater({ SealedStore }: typeof whole): Promise<boolean> {
   const heirs = { handOver } as unknown as HeirKeeper;
   const keeper = Object.assign(new FakeKeeper(), { heirs });
   const store = await SealedStore.open({ log, keeper, clock: new TestClock(), system: 'test', collections });
-  await passes(() => store.bequeath({ passage: LAUNCH, succession: new Uint8Array(8) }));
+  await passes(() => store.bequeath({ passage: LAUNCH, digest: '', succession: new Uint8Array(8) }));
   isFailing = false;
   await store.advance();
   const isHanded = store.handed !== undefined;
@@ -57,8 +57,21 @@ async function handsLater({ SealedStore }: typeof whole): Promise<boolean> {
   return isHanded;
 }
 
+/** Whether a launch goes on with its state once its heir has begun an epoch. */
+async function goesOn({ SealedStore }: typeof whole): Promise<boolean> {
+  const disk = new FakeDisk(8 * MIB);
+  const heirs = { handOver: async () => new Uint8Array(64), epochOfHeir: async () => 1 } as unknown as HeirKeeper;
+  const parts = { keeper: Object.assign(new FakeKeeper(), { heirs }), clock: new TestClock(), system: 'test' };
+  const collections = new Map([['cases', { retention: Number.POSITIVE_INFINITY }]]);
+  const store = await SealedStore.open({ log: await disk.open(), ...parts, collections });
+  await store.bequeath({ passage: LAUNCH, digest: '', succession: new Uint8Array(8) });
+  await store.close();
+  return passes(async () => (await SealedStore.open({ log: await disk.open(), ...parts, collections })).close());
+}
+
 /** Attacks on what is stored over boots. */
 export const stateAttacks: readonly Attack[] = [
   onSource(STORE, 'store until no epoch can begin any more', 'room for the next index', fills),
   onSource(STORE, 'be heir of an epoch that nobody handed over', 'hand-overs that failed', handsLater),
+  onSource(STORE, 'go on beside the heir, and change the disks later', 'heirs that have begun', goesOn),
 ];

@@ -49,9 +49,10 @@ test('the successor opens the key, begins an epoch of its own, and ends those of
   await during(t, swtpm, NEXT, async (keeper) => {
     assert.deepEqual(Buffer.from(await keeper.takeOver(blob, predicted(OURS))), key);
     await assert.rejects(keeper.takeOver(own, predicted(OURS)), { code: 'policy-fail' }, 'only what was handed over');
-    await assert.rejects(keeper.retire(predicted(OURS)), /no epoch of this system/);
+    await assert.rejects(keeper.retire(predicted(OURS), 1), /no epoch of this system/);
     assert.equal((await epochOf(keeper)).epoch, 1);
-    await keeper.retire(predicted(OURS));
+    await assert.rejects(keeper.retire(predicted(OURS), 2), /gone on to epoch 1, where 2/);
+    await keeper.retire(predicted(OURS), 1);
     await assert.rejects(keeper.takeOver(blob, predicted(OURS)), { code: 'unusable' });
   });
   // The predecessor on the same machine finds nothing, and a counter made anew opens nothing that was.
@@ -63,6 +64,34 @@ test('the successor opens the key, begins an epoch of its own, and ends those of
   await during(t, swtpm, NEXT, (keeper) =>
     assert.rejects(keeper.takeOver(blob, predicted(OURS)), { code: 'policy-fail' }),
   );
+});
+
+const registers = (banks: PcrBanks) => [...(banks.get('sha256')?.values() ?? [])];
+/** The way from one policy to the next, by names that registers of a real launch would show. */
+const between = (from: Uint8Array, to: Uint8Array) =>
+  ({ policy: `sha384:${'00'.repeat(48)}`, from: registers(predicted(from)), to: registers(predicted(to)) }) as const;
+
+test('nothing is handed over to a successor that has epochs of its own, and the predecessor sees them', async (t) => {
+  const swtpm = await machine(t);
+  await during(t, swtpm, NEXT, async (keeper) => void (await epochOf(keeper)));
+  await during(t, swtpm, OURS, async (keeper) => {
+    const { key } = await epochOf(keeper);
+    await assert.rejects(keeper.handOver(key, predicted(NEXT)), /state of its own here: NV index 0x1804e00/);
+    assert.equal(await keeper.heirs.epochOfHeir(between(OURS, NEXT)), 1);
+    assert.equal(await keeper.heirs.epochOfHeir(between(OURS, OTHER)), 0);
+    await assert.rejects(keeper.heirs.epochOfHeir(between(OTHER, NEXT)), /another launch than this/);
+  });
+});
+
+test('a boot ends the epochs of the launch alone that it came from, whatever its runtime asks for', async (t) => {
+  const swtpm = await machine(t);
+  await during(t, swtpm, OTHER, async (keeper) => void (await epochOf(keeper)));
+  await during(t, swtpm, NEXT, async (keeper) => {
+    await epochOf(keeper);
+    await assert.rejects(keeper.heirs.retire(between(OTHER, NEXT), 1), /another than that whose state this boot has/);
+    await assert.rejects(keeper.heirs.resume(between(OTHER, NEXT)), /do not show policy/);
+  });
+  await during(t, swtpm, OTHER, async (keeper) => assert.equal(await keeper.epoch(), 1));
 });
 
 test('another system does not open it, and no epoch of the predecessor but that one', async (t) => {

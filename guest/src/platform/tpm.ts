@@ -56,7 +56,9 @@ function keeperOf(opened: () => TpmKeeper | null): PlatformKeeper {
     heirs: {
       handOver: async (key, passage) => (await keeper()).heirs.handOver(key, passage),
       takeOver: async (blob, passage) => (await keeper()).heirs.takeOver(blob, passage),
-      retire: async (passage) => (await keeper()).heirs.retire(passage),
+      epochOfHeir: async (passage) => (await keeper()).heirs.epochOfHeir(passage),
+      resume: async (passage) => (await keeper()).heirs.resume(passage),
+      retire: async (passage, epoch) => (await keeper()).heirs.retire(passage, epoch),
     },
   };
 }

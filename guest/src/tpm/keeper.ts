@@ -171,17 +171,38 @@ export class TpmKeeper implements Keeper {
       takeOver: async (blob, { policy, from, to }) => {
         this.#refuseOther(to);
         refuseOtherPolicy(policy, from);
+        this.#refuseBegun();
         const key = await this.takeOver(blob, banksOf(from));
-        this.#inherited = { policy, registers: digestText('sha256', sha256(concat(...from))) };
+        this.#inherited = { policy, registers: digestOf(from) };
         return key;
       },
-      retire: async ({ from, to }) => {
+      epochOfHeir: async ({ from, to }) => {
+        this.#refuseOther(from);
+        return this.#queue.run(async () => (await new EpochCounter(this.#tpm, banksOf(to)).present()).epoch);
+      },
+      resume: async ({ policy, from, to }) => {
         this.#refuseOther(to);
+        refuseOtherPolicy(policy, from);
+        this.#refuseBegun();
+        this.#inherited ??= { policy, registers: digestOf(from) };
+      },
+      retire: async ({ from, to }, epoch) => {
+        this.#refuseOther(to);
+        if (digestOf(from) !== this.#inherited?.registers)
+          throw new RangeError('the predecessor is another than that whose state this boot has');
         if (this.#hasRetired) throw new RangeError('one predecessor of a boot can be retired');
         this.#hasRetired = true;
-        await this.retire(banksOf(from));
+        await this.retire(banksOf(from), epoch);
       },
     };
+  }
+
+  /**
+   * The statement names the launch before, so that it is settled before.
+   * @throws RangeError once an epoch of this boot has begun
+   */
+  #refuseBegun(): void {
+    if (this.#begun !== null) throw new RangeError('this boot has begun with its state already');
   }
 
   /** @throws RangeError unless these are the registers of this launch */
@@ -196,12 +217,18 @@ export class TpmKeeper implements Keeper {
    * command line or policy. It opens there until this system begins another epoch.
    *
    * **Trust**: the caller has made sure that the policy lets this successor have the state.
-   * @throws TpmError; RangeError if no epoch is the present one
+   * @throws TpmError; RangeError if no epoch is the present one, or the successor has some already:
+   * it could have gone on with this state, or would not take it
    */
   handOver(key: Uint8Array, successor: PcrBanks): Promise<Uint8Array> {
     return this.#queue.run(async () => {
       const { epoch, kept } = await this.#present();
       if (epoch === 0 || kept === undefined) throw new RangeError('no epoch to hand over');
+      const heir = await new EpochCounter(this.#tpm, successor).present();
+      if (heir.epoch > 0) {
+        const index = heir.kept?.counter.index.toString(16);
+        throw new RangeError(`the heir has state of its own here: NV index 0x${index} counts its epochs`);
+      }
       return seal(this.#tpm, key, KEEPER_SELECTION, successor, demanded(kept.counter, kept.value));
     });
   }
@@ -224,14 +251,23 @@ export class TpmKeeper implements Keeper {
   /**
    * Ends the predecessor's epochs, once this system has begun one of its own: what was handed over
    * never opens again.
-   * @throws RangeError before that
+   * @param epoch the predecessor's present epoch, unless its counter is gone
+   * @throws TpmError; RangeError before that, or where the predecessor has gone on
    */
-  retire(predecessor: PcrBanks): Promise<void> {
+  retire(predecessor: PcrBanks, epoch: number): Promise<void> {
     return this.#queue.run(async () => {
       if ((await this.#present()).epoch === 0) throw new RangeError('no epoch of this system yet');
-      await new EpochCounter(this.#tpm, predecessor).remove();
+      const counter = new EpochCounter(this.#tpm, predecessor);
+      const { epoch: present } = await counter.present();
+      if (present !== 0 && present !== epoch)
+        throw new RangeError(`the predecessor has gone on to epoch ${present}, where ${epoch} was taken over`);
+      await counter.remove();
     });
   }
+}
+
+function digestOf(registers: Registers): `sha256:${string}` {
+  return digestText('sha256', sha256(concat(...registers)));
 }
 
 function banksOf(registers: Registers): PcrBanks {

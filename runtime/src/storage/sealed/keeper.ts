@@ -43,10 +43,25 @@ export function passageOf({ policy, from, to }: StatedPassage): Passage {
 export interface HeirKeeper {
   /** The key of the present epoch, sealed to where it goes. This launch is where it comes from. */
   handOver(key: Uint8Array, passage: Passage): Promise<Uint8Array>;
-  /** The key that was handed over, in its epoch. This launch is where it goes. */
+  /** The present epoch of the launch where it goes; 0 if none ever began. */
+  epochOfHeir(passage: Passage): Promise<number>;
+  /**
+   * The key that was handed over, in its epoch. This launch is where it goes, and has begun no
+   * epoch in this boot yet.
+   */
   takeOver(blob: Uint8Array, passage: Passage): Promise<Uint8Array>;
-  /** Ends the epochs of the launch before for good, once an epoch of this one has begun. */
-  retire(passage: Passage): Promise<void>;
+  /**
+   * Has this boot say that its state came from the launch before, though an earlier boot took it
+   * over. This launch is where it goes, and has begun no epoch in this boot yet.
+   */
+  resume(passage: Passage): Promise<void>;
+  /**
+   * Ends the epochs of the launch before for good, once an epoch of this one has begun.
+   *
+   * @param passage that by which this boot took over or resumed
+   * @param epoch the epoch of that launch whose key was taken over: it has begun none since
+   */
+  retire(passage: Passage, epoch: number): Promise<void>;
 }
 
 /**

@@ -23,6 +23,7 @@ import { keyOf, Names } from './row.ts';
 import { SealedCollection, type Shared, type Taken } from './sealed-collection.ts';
 import { type EpochSeals, epochSeals } from './seals.ts';
 import {
+  type Coming,
   HEAD_BYTES,
   type Lineage,
   openFacts,
@@ -73,6 +74,8 @@ export interface Inheritance {
 /** The legacy for an heir, anew with each epoch. */
 export interface Bequest {
   readonly passage: Passage;
+  /** Digest of the succession, as text. */
+  readonly digest: string;
   /** Canonical bytes of the signed succession, for the heir. */
   readonly succession: Uint8Array;
 }
@@ -85,7 +88,10 @@ export interface OpenedState {
   readonly places: number;
   /** Frames that were followed behind the index. */
   readonly frames: number;
-  /** The succession by which it came from another launch; null if it did not. */
+  /**
+   * The succession by which it came from another launch, to this boot or to one that ended before
+   * that was done with ({@link SealedStore.retire}); null if it did not.
+   */
   readonly inherited: Inheritance | null;
 }
 
@@ -120,9 +126,9 @@ export class SealedStore {
     this.#options = options;
     this.#table = found.table;
     this.#epoch = found.epoch;
-    const { inherited, lineage, slot } = found;
+    const { inherited, lineage, slot, present } = found;
     this.opened = { epoch: found.epoch.number, places: found.table.rows, frames: found.epoch.sequence, inherited };
-    this.#present = inherited === null ? found.epoch.number : 0;
+    this.#present = present;
     this.#slot = slot;
     this.#lineage = lineage;
     this.#shared = found.shared;
@@ -156,7 +162,6 @@ export class SealedStore {
       // What ended while the machine was off holds no space in this boot's first epoch.
       store.#sweepDue();
       store.#began = await store.#advance(true);
-      await store.#retire();
     } catch (error) {
       await store.close();
       throw error;
@@ -247,14 +252,19 @@ export class SealedStore {
     await heirs.handOver(randomBytes(EPOCH_KEY_BYTES), passage);
   }
 
-  /** Ends the epochs of the launch that this state came from, and notes that they have ended. */
-  async #retire(): Promise<void> {
+  /**
+   * Ends the epochs of the launch that this state came from, and notes that they have ended: the
+   * last step before a boot serves, once it is recorded where its state came from.
+   *
+   * @throws RefusalError as {@link advance}; `keeper`
+   */
+  async retire(): Promise<void> {
     const { heirs } = this.#options.keeper;
     const { unretired, ...lineage } = this.#lineage;
     if (unretired === undefined || heirs === undefined) return;
-    await heirs.retire(passageOf(unretired));
+    await heirs.retire(passageOf(unretired.passage), unretired.epoch);
     this.#lineage = lineage;
-    await this.#advance(false);
+    await this.advance();
   }
 
   /** Ends the store: nothing is read or written any more, and its keys are wiped. */
@@ -312,10 +322,16 @@ export class SealedStore {
     // All of one turn: what expires while they are written is not of this slot.
     const changed = this.#table.unwatch();
     const names = structuredClone(this.#names());
+    const bequest = this.#bequest;
+    const heir = bequest && { passage: statedPassage(bequest.passage), digest: bequest.digest };
     const oldest = Math.min(block, this.#table.oldest);
     await writer.rows(changed.flatMap(({ row }) => row ?? []));
     await writer.gone(changed.filter(({ row }) => row === undefined));
-    await writer.finish(names, { position, block, prior: toHex(prior), size, root: toHex(root), time }, blob);
+    await writer.finish(
+      { ...names, ...(heir && { heir }) },
+      { position, block, prior: toHex(prior), size, root: toHex(root), time },
+      blob,
+    );
     await this.#step(next);
     this.#epoch.begin(next, Uint8Array.from(key));
     log.state.sealBlocks((facts) => this.#epoch.sealBlock(facts));
@@ -323,15 +339,17 @@ export class SealedStore {
     log.state.hold(() => this.#least);
     this.#slot = 1 - this.#slot;
     this.#present = next;
-    await this.#handOver(writer, key);
+    await this.#handOver(writer, key, bequest);
   }
 
-  /** Leaves the key of the present epoch to the heir, if there is one. An epoch goes on without. */
-  async #handOver(writer: SlotWriter, key: Uint8Array): Promise<void> {
+  /**
+   * Leaves the key of the present epoch to the heir that its index notes, if it is the heir still.
+   * An epoch goes on without.
+   */
+  async #handOver(writer: SlotWriter, key: Uint8Array, bequest: Bequest | undefined): Promise<void> {
     const { keeper, log } = this.#options;
-    const bequest = this.#bequest;
     this.#handed = undefined;
-    if (bequest === undefined || keeper.heirs === undefined) return;
+    if (bequest === undefined || bequest !== this.#bequest || keeper.heirs === undefined) return;
     try {
       const { passage, succession } = bequest;
       const blob = await keeper.heirs.handOver(key, passage);
@@ -437,6 +455,8 @@ interface Found {
   /** Retentions under which collections were kept, by number. */
   readonly retentions: readonly (number | null)[];
   readonly slot: number;
+  /** The keeper's epoch: 0 where the state is another launch's still. */
+  readonly present: number;
   readonly lineage: Lineage;
   readonly inherited: Inheritance | null;
 }
@@ -506,7 +526,31 @@ function lineageOf(
   if (lineage.name !== inherited.state)
     throw new RefusalError('state', `the succession is of the state ${inherited.state}, and this is another`);
   const { digest, passage, state } = inherited;
-  return { name: succeededState(state, digest), even: slot, unretired: statedPassage(passage) };
+  const unretired: Coming = { passage: statedPassage(passage), digest: toHex(digest), state, epoch };
+  return { name: succeededState(state, digest), even: slot, unretired };
+}
+
+/** The inheritance of an earlier boot, which has still to be recorded; null if there is none. */
+async function resumed({ unretired }: Lineage, { heirs }: Keeper): Promise<Inheritance | null> {
+  if (unretired === undefined) return null;
+  const passage = passageOf(unretired.passage);
+  await heirs?.resume(passage);
+  return { digest: fromHex(unretired.digest) as Sha256, state: unretired.state, passage };
+}
+
+/**
+ * Refuses to go on with state that an heir has taken over.
+ *
+ * Without this, a host could keep this disk and this launch's counter, from before the heir ended
+ * it, let the heir's first boot be cut off, go on here, and go back to the heir's disk later.
+ * @throws RefusalError `state`, `keeper`
+ */
+async function refuseTakenOver({ heir }: SlotNames, { heirs }: Keeper): Promise<void> {
+  if (heir === undefined) return;
+  const epoch = await heirs?.epochOfHeir(passageOf(heir.passage));
+  // layer: heirs that have begun
+  if (epoch !== 0)
+    throw new RefusalError('state', `the state was taken over by succession ${heir.digest}: its heir has an epoch`);
 }
 
 /** A name that no other state has. */
@@ -524,7 +568,7 @@ function blank(options: SealedStoreOptions): Found {
   const table = new IndexTable(options.log.state.journalBytes);
   const empty: SlotNames = { labels: [], owners: [], collections: [], extents: [], rows: 0, bytes: 0 };
   const found = assembled(options, table, new Epoch(options.system), empty);
-  return { ...found, retentions: [], slot: 0, lineage: { name: freshName(), even: 0 }, inherited: null };
+  return { ...found, retentions: [], slot: 0, present: 0, lineage: { name: freshName(), even: 0 }, inherited: null };
 }
 
 /** Loads the state of a slot. Where it is refused, no key of it is left. */
@@ -571,6 +615,8 @@ async function followed(
   await demandLog(log, facts);
   const names = await readIndex(log.state, head, facts, seals, table);
   const lineage = lineageOf(head, names, inherited);
+  if (inherited === null) await refuseTakenOver(names, options.keeper);
+  const came = inherited ?? (await resumed(lineage, options.keeper));
   table.codec.labels = new Names(names.labels);
   table.codec.owners = new Names(names.owners);
   for (const [number, block, count] of names.extents) table.extents.set(number, { block, count });
@@ -591,7 +637,8 @@ async function followed(
   await log.state.follow(from, onSection, onBlock);
   clock.notBefore(time);
   const retentions = names.collections.map(({ retention }) => retention);
-  return { ...found, retentions, slot: head.slot, lineage, inherited };
+  const present = inherited === null ? head.epoch : 0;
+  return { ...found, retentions, slot: head.slot, present, lineage, inherited: came };
 }
 
 /** Makes the changes of a frame in its collection. */

@@ -50,6 +50,26 @@ export interface SlotNames {
   readonly bytes: number;
   /** Where the state comes from. Absent in an index of before there were successions. */
   readonly lineage?: Lineage;
+  /** The launch that this epoch's key was to be handed over to; absent if to none. */
+  readonly heir?: IndexedHeir;
+}
+
+/** An heir, as the launch before notes it for its own next boot. */
+export interface IndexedHeir {
+  readonly passage: StatedPassage;
+  /** Digest of the succession. */
+  readonly digest: string;
+}
+
+/** How a state came from another launch. */
+export interface Coming {
+  readonly passage: StatedPassage;
+  /** The succession, by its digest in hexadecimal digits. */
+  readonly digest: string;
+  /** Name of the state before. */
+  readonly state: DigestText<'sha256'>;
+  /** The epoch of the launch before whose key was taken over. */
+  readonly epoch: number;
 }
 
 /** A state's name, and what is still to be done about the launch before. */
@@ -58,8 +78,10 @@ export interface Lineage {
   readonly name: DigestText<'sha256'>;
   /** The slot of even epochs. The first epoch after a succession has the slot that was not read. */
   readonly even: number;
-  /** The way that it came, if the epochs of the launch before have not been ended yet. */
-  readonly unretired?: StatedPassage;
+  /**
+   * The way that it came, until that is recorded and the epochs of the launch before are ended.
+   */
+  readonly unretired?: Coming;
 }
 
 /** Bytes that are taken, by owner. */

@@ -217,7 +217,7 @@ export class Successions {
     // Recorded first: else the state could go without a record of it.
     if (this.#recorded !== digest) await record('handed over', digest);
     this.#recorded = digest;
-    await store.bequeath({ passage, succession });
+    await store.bequeath({ passage, digest, succession });
   }
 
   #wait(): void {
