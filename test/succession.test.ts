@@ -440,8 +440,19 @@ test('owners do it from a shell: propose, sign, hand in, show', async (t) => {
   assert.equal(proposed.code, EXIT.ok, proposed.stderr);
   assert.match(proposed.stderr, /promises as much.*\nneeds 2 signatures and a notice of 0 s/);
   assert.equal((await succession('hand', ...known, '--file', file)).code, EXIT.answered);
-  assert.equal((await succession('sign', file, '--key', at('2.pem'))).code, EXIT.usage);
-  for (const i of [0, 1]) assert.equal((await succession('sign', file, '--key', at(`${i}.pem`))).code, EXIT.ok);
+  const trusting = ['--references', at('references.json')];
+  assert.equal((await succession('sign', file, '--key', at('2.pem'), ...trusting)).code, EXIT.usage);
+  // An image of a known name that is another, and one that the signer has from the proposer alone.
+  const swapped = { ...references, images: [{ ...PRETEND_IMAGE, kernel: OTHER_IMAGE.uki }] };
+  await writeFile(at('swapped.json'), JSON.stringify(swapped));
+  const misled = await succession('sign', file, '--key', at('0.pem'), '--references', at('swapped.json'));
+  assert.equal(misled.code, EXIT.usage);
+  assert.match(misled.stderr, /none of those that you name/);
+  assert.match(misled.stdout, new RegExp(`kernel +${PRETEND_IMAGE.kernel}`));
+  assert.equal((await succession('sign', file, '--key', at('0.pem'))).code, EXIT.usage);
+  assert.match((await succession('show', '--file', file)).stdout, /nobody has signed it/);
+  for (const i of [0, 1])
+    assert.equal((await succession('sign', file, '--key', at(`${i}.pem`), ...trusting)).code, EXIT.ok);
   assert.match((await succession('show', '--file', file)).stdout, /signature of .*\nsignature of /);
   assert.match((await succession('show', ...known)).stdout, /no succession waits/);
   assert.match((await succession('hand', ...known, '--file', file)).stdout, /is handed over/);

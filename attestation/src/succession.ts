@@ -119,7 +119,11 @@ const launch: z.ZodType<SuccessionLaunch> = z.strictObject({
   policy: sha384Text,
   image: imageSchema,
   boot: z.enum(['kernel', 'disk']),
-  commandLine: z.string().min(1).max(2048).nullable(),
+  // A signer reads it in a terminal: nothing in it may hide another part.
+  commandLine: z
+    .string()
+    .regex(/^[ -~]{1,2048}$/)
+    .nullable(),
 });
 const base64 = z.base64().max(MAX_SUCCESSION_BYTES);
 const schema: z.ZodType<SuccessionFile> = z.strictObject({

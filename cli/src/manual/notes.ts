@@ -93,7 +93,7 @@ export const NOTES: Readonly<Record<string, Note>> = {
     ends: ['refused', 'unavailable', 'answered'],
   },
   'policy succession sign': {
-    example: 'enclaim policy succession sign succession.json --key signer.pem',
+    example: 'enclaim policy succession sign succession.json --key signer.pem --references references.json',
     ends: ['refused'],
   },
   'policy succession hand': {

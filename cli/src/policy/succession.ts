@@ -5,6 +5,7 @@
 
 import { createPublicKey, sign } from 'node:crypto';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import type { References } from '@enclaim/attestation';
 import { equalBytes, fromBase64Url, fromUtf8 } from '@enclaim/attestation/bytes';
 import { digestText } from '@enclaim/attestation/digest';
@@ -24,11 +25,11 @@ import { inspect } from '@enclaim/client';
 import { SuccessionCourier } from '@enclaim/client/successions';
 import { parseManifest } from '@enclaim/image';
 import { canonicalPolicy, diff, policyDigest } from '@enclaim/policy-schema';
-import ansis from 'ansis';
 import type { Command } from 'commander';
 import { connectTarget, optionalTarget, type TargetOptions, targetOptions } from '../attested-target.ts';
 import { readEd25519, readInput, readTime, writeOutput } from '../input.ts';
 import { type NetworkFlags, networkOptions, withNetwork } from '../network-words.ts';
+import { printable } from '../printable.ts';
 import { readReferences } from '../references-file.ts';
 import { UsageError } from '../usage-error.ts';
 import { readPolicyOf } from './holder.ts';
@@ -38,6 +39,13 @@ interface ProposeOptions extends TargetOptions, NetworkFlags {
   readonly image?: string;
   readonly notBefore?: string;
   readonly output: string;
+}
+
+interface SignOptions {
+  readonly key: string;
+  readonly references?: string;
+  readonly referencesKey?: string;
+  readonly image?: string;
 }
 
 interface ShowOptions extends TargetOptions {
@@ -66,6 +74,9 @@ export function registerSuccession(policy: Command): void {
     .description('add your signature to a succession, and show what it is over')
     .argument('<file>', FILE[1])
     .requiredOption('--key <pem>', 'private key (PEM) of a signer that the policy names: succession.signers')
+    .option('--references <file>', 'references that you trust: they name the new image (this, or --image)')
+    .option('--references-key <pem>', 'public key that must have signed them, where they are a signed CoRIM')
+    .option('--image <dir>', 'the new image, a folder with manifest.json that you have built or checked')
     .action(addSignature);
   targetOptions(succession.command('hand'))
     .description('hand a signed succession to the machine, which passes its state when the time has come')
@@ -87,12 +98,7 @@ async function propose(target: string, options: ProposeOptions): Promise<void> {
   const from = launchOf(authenticated.hardware, policyDigest(authenticated.policy), references);
   const policy = named === undefined ? authenticated.policy : await readPolicyOf(named);
   const image = folder === undefined ? from.image : await imageOf(folder);
-  const flags = [options.ip, options.ip6, options.dns];
-  const words = flags.every((flag) => flag === undefined) ? wordsOf(from) : withNetwork('', options);
-  const to: SuccessionLaunch = {
-    ...{ image, boot: from.boot, policy: policyDigest(policy) },
-    commandLine: launchCommandLine({ commandLine: image.commandLine + words.trimEnd() }, policyDigest(policy)),
-  };
+  const to = heirOf(from, image, policyDigest(policy), options);
   const time = notBefore === undefined ? 0 : readTime('--not-before', notBefore);
   const file = usable(() =>
     proposeSuccession(
@@ -105,9 +111,27 @@ async function propose(target: string, options: ProposeOptions): Promise<void> {
   console.error(described(readSuccession(encodeSuccession(file))).join('\n'));
 }
 
-async function addSignature(path: string, { key: pem }: { readonly key: string }): Promise<void> {
+/** The launch of an image and a policy where another one runs. @throws UsageError */
+function heirOf(
+  from: SuccessionLaunch,
+  image: ImageReference,
+  policy: SuccessionLaunch['policy'],
+  network: NetworkFlags,
+): SuccessionLaunch {
+  const isMoved = [network.ip, network.ip6, network.dns].some((flag) => flag !== undefined);
+  if (from.commandLine === null && isMoved)
+    throw new UsageError('a machine that boots its disk has no command line for --ip, --ip6 and --dns');
+  const words = isMoved ? withNetwork('', network) : wordsOf(from);
+  const passed = launchCommandLine({ commandLine: image.commandLine + words.trimEnd() }, policy);
+  return { image, boot: from.boot, policy, commandLine: from.commandLine === null ? null : passed };
+}
+
+async function addSignature(path: string, options: SignOptions): Promise<void> {
+  const { key: pem } = options;
   const key = await readEd25519('--key', pem);
   const read = await readFileOf(path);
+  console.log(described(read).join('\n'));
+  await refuseUnknownImage(read, options);
   const { x = '' } = createPublicKey(key).export({ format: 'jwk' });
   const name = ed25519Key(fromBase64Url(x));
   const { succession } = read.from;
@@ -115,7 +139,25 @@ async function addSignature(path: string, { key: pem }: { readonly key: string }
     throw new UsageError(`--key ${pem}: ${name} is no signer of the policy (succession.signers)`);
   const signed = signSuccession(read.file, name, (message) => sign(null, message, key));
   await writeOutput(path, `${JSON.stringify(signed, null, 2)}\n`);
-  console.log(described(readSuccession(encodeSuccession(signed))).join('\n'));
+  console.log(`signature of ${name}`);
+}
+
+/**
+ * Refuses a new image whose digests the signer has from the proposer alone: an image of a
+ * known name and with another kernel would have the state.
+ * @throws UsageError
+ */
+async function refuseUnknownImage({ file }: ReadSuccession, options: SignOptions): Promise<void> {
+  const { references, referencesKey, image: folder } = options;
+  if ((references === undefined) === (folder === undefined))
+    throw new UsageError('name the new image by --references that you trust, or by --image');
+  const known =
+    references === undefined
+      ? [await imageOf(folder ?? '')]
+      : (await readReferences({ references, ...(referencesKey && { referencesKey }) })).images;
+  const { image } = file.document.to;
+  const isIt = (each: ImageReference): boolean => isDeepStrictEqual(image, withoutWords(each, ''));
+  if (!known.some(isIt)) throw new UsageError(`the new image ${image.id} is none of those that you name, as a whole`);
 }
 
 async function hand(target: string, options: ShowOptions): Promise<void> {
@@ -140,9 +182,9 @@ async function show(target: string | undefined, options: ShowOptions): Promise<v
     console.log(JSON.stringify({ state, due, handed, succession: read?.file ?? null }));
     return;
   }
-  console.log(`state      ${state}`);
+  console.log(printable(`state      ${state}`));
   if (read === null) return console.log('no succession waits');
-  console.log([...described(read), handed ? HANDED : `waits until ${due}`].join('\n'));
+  console.log([...described(read), handed ? HANDED : printable(`waits until ${due}`)].join('\n'));
 }
 
 /** The reference of an image in a folder. @throws UsageError, ImageError */
@@ -221,9 +263,13 @@ function described({ file, digest, kind, from, to, demands, registers }: ReadSuc
     ...(['from', 'to'] as const).flatMap((side) => [
       `${side.padEnd(10)} ${document[side].policy}`,
       `           image ${document[side].image.id}, booted by ${document[side].boot}`,
+      ...(['uki', 'kernel', 'initrd', 'sections'] as const).map(
+        (part) => `           ${part.padEnd(8)} ${document[side].image[part]}`,
+      ),
+      `           its command line: ${document[side].image.commandLine}`,
       `           ${document[side].commandLine ?? 'the image’s own command line'}`,
-      ...SEALING_REGISTERS.map((index, i) =>
-        ansis.dim(`           register ${index}: ${digestText('sha256', registers[side][i] ?? new Uint8Array())}`),
+      ...SEALING_REGISTERS.map(
+        (index, i) => `           register ${index}: ${digestText('sha256', registers[side][i] ?? new Uint8Array())}`,
       ),
     ]),
     ...changes.map((change) => `${change.verdict.padEnd(12)} ${change.sentence}`),
@@ -231,7 +277,7 @@ function described({ file, digest, kind, from, to, demands, registers }: ReadSuc
     `needs ${demands.signatures} signatures and a notice of ${demands.noticeSeconds} s; not before ${document.notBefore}`,
     ...signatures.map(({ key }) => `signature of ${key}`),
   ];
-  return signatures.length === 0 ? [...lines, 'nobody has signed it'] : lines;
+  return [...lines, ...(signatures.length === 0 ? ['nobody has signed it'] : [])].map(printable);
 }
 
 const KINDS = {
