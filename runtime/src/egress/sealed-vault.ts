@@ -2,7 +2,7 @@
 
 import { fromBase64, toBase64 } from '@enclaim/attestation/bytes';
 import { freshHex } from '../random-pool.ts';
-import type { Change, Collection } from '../storage/collection.ts';
+import { type Change, type Collection, recorded } from '../storage/collection.ts';
 import { jsonText } from '../worker/json-text.ts';
 import { type Recording, type Vault, VolatileVault } from './vault.ts';
 
@@ -67,7 +67,7 @@ export class SealedVault implements Vault {
   /** Makes a change in the turn in which its record is placed, so that one write has both. */
   async #change(change: Change, record: Recording): Promise<void> {
     this.#collection.check([change]);
-    const durable = record();
+    const durable = recorded(this.#collection, record);
     this.#collection.apply([change]);
     await durable;
   }

@@ -125,3 +125,13 @@ export interface Collection {
    */
   apply(changes: readonly Change[]): void;
 }
+
+/** The result of recording a change that was checked. Where it throws, the change is let go of. */
+export function recorded<T>(collection: Pick<Collection, 'letGo'>, record: () => T): T {
+  try {
+    return record();
+  } catch (error) {
+    collection.letGo();
+    throw error;
+  }
+}

@@ -118,3 +118,19 @@ test('a call that changes many collections takes no more room than there is for 
   }
   assert.equal(await rig.store.advance(), 2);
 });
+
+test('callers who fill a store leave room for the secrets and the succession of its owner', async () => {
+  const names = ['cases', '$secrets', '$succession'];
+  const collections = Object.fromEntries(names.map((name) => [name, Number.POSITIVE_INFINITY]));
+  for (const size of [MIB, 8 * MIB]) {
+    const rig = await Rig.boot({ disk: new FakeDisk(size), collections });
+    await filled(rig, (i) => `${i}`.padStart(250, 'x'));
+    assert.equal(await fits(rig, [put('one more'.padEnd(250, 'x'), 1)]), false);
+    for (let i = 0; i < 4; i++)
+      await rig.call([put(`${i}`.padEnd(200, 'x'), 'a secret', { owner: 'owner' })], '$secrets');
+    await rig.call([put('waiting', 'x'.repeat(2000), { owner: 'owner' })], '$succession');
+    assert.equal(await rig.store.advance(), 2);
+    const again = await rig.again({ collections });
+    assert.equal(again.store.places, rig.store.places);
+  }
+});

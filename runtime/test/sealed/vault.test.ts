@@ -55,7 +55,15 @@ test('a secret that the log takes no record of is not kept', async () => {
   const full = (): never => {
     throw new Error('no room');
   };
+  const collection = rig.collection(VAULT_COLLECTION);
+  const letGo = collection.letGo.bind(collection);
+  let gone = 0;
+  collection.letGo = () => {
+    gone++;
+    letGo();
+  };
   await assert.rejects(vault.put('mailer-token', utf8(TOKEN), full), /no room/);
+  assert.equal(gone, 1, 'the room that it asked for is let go of');
   assert.equal(vault.get('mailer-token'), undefined);
   const next = await vaultOf(await rig.again({ collections }));
   assert.equal(next.get('mailer-token'), undefined);

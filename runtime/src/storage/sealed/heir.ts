@@ -9,6 +9,9 @@ import { RefusalError } from '../../errors.ts';
 import type { StateDisk } from '../../log/state-disk.ts';
 import type { SlotWriter } from './slot.ts';
 
+/** Name of the collection of successions. No policy has such a name for one of its own. */
+export const SUCCESSION_COLLECTION = '$succession';
+
 /** Leaves something behind the index of a slot. @throws RefusalError `state` without room */
 export async function writeHeir(disk: StateDisk, slot: number, writer: SlotWriter, heir: Heir): Promise<void> {
   if (writer.left < HEIR_BYTES)

@@ -45,6 +45,8 @@ const SLOT_EXTENT_BYTES = 48;
 const SLOT_USED_BYTES = 24;
 /** Bytes of a collection in a slot, beside its name. */
 const SLOT_COLLECTION_BYTES = 128;
+/** Bytes of a state's name in a slot, and of the way that it came: registers of two launches. */
+const SLOT_LINEAGE_BYTES = 2048;
 /** Stands for bytes that are no text. */
 const REPLACED = '\ufffd';
 const FROM: readonly [number, Uint8Array] = [-1, new Uint8Array()];
@@ -100,7 +102,8 @@ export class IndexTable {
     const { labels, owners } = this.codec;
     const collections = this.#collections.reduce((sum, name) => sum + 6 * name.length + SLOT_COLLECTION_BYTES, 0);
     const used = this.#collections.length * (owners.bytes + SLOT_USED_BYTES * owners.texts.length);
-    return 2 * rows + labels.bytes + owners.bytes + collections + used + SLOT_EXTENT_BYTES * this.#extents;
+    const names = labels.bytes + owners.bytes + collections + SLOT_LINEAGE_BYTES;
+    return 2 * rows + names + used + SLOT_EXTENT_BYTES * this.#extents;
   }
 
   /** Bytes by which a row of a key would make that more, at most. */

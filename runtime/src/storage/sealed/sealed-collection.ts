@@ -23,6 +23,8 @@ export interface Shared {
   readonly now: () => number;
   /** Bytes of the index that its slots have room for. */
   readonly most: number;
+  /** The part of these that calls leave to what an owner keeps. */
+  readonly owners: number;
   /** Bytes of a slot for what waits to be durable, at most. */
   pending: number;
   /** The same for what was checked in this turn and is not made yet, by collection. */
@@ -287,7 +289,8 @@ export class SealedCollection implements Collection {
   #plan(changes: readonly Change[], now: number): Planned[] | undefined {
     const planned = new Map<string, Planned>();
     const taken = new Beside(this.#taken);
-    const { table, pending, most, checked } = this.#shared;
+    const { table, pending, checked } = this.#shared;
+    const most = this.#shared.most - (isOwners(this.facts.name) ? 0 : this.#shared.owners);
     const begin = [...checked].reduce((sum, [of, more]) => (of === this ? sum : sum + more), table.slotBytes + pending);
     let index = begin;
     const known = new Set<string>();
@@ -491,6 +494,11 @@ export function count(taken: Taken, key: string, place: Place<Value> | undefined
   const own = (taken.of.get(place.owner) ?? 0) + by;
   if (own > 0) taken.of.set(place.owner, own);
   else taken.of.delete(place.owner);
+}
+
+/** Whether a collection is none of the policy's, but of what the runtime keeps for its owner. */
+function isOwners(name: string): boolean {
+  return name.startsWith('$');
 }
 
 /** Whether these are the changes that were checked. */

@@ -7,6 +7,7 @@ import { randomBytes } from 'node:crypto';
 import { setImmediate as turn } from 'node:timers/promises';
 import { fromHex, toHex } from '@enclaim/attestation/bytes';
 import { type DigestText, digestText, type Sha256 } from '@enclaim/attestation/digest';
+import { HEIR_BYTES } from '@enclaim/attestation/log-disk';
 import { succeededState } from '@enclaim/attestation/succession';
 import { RefusalError } from '../../errors.ts';
 import type { RecordLog } from '../../log/record-log.ts';
@@ -16,7 +17,7 @@ import type { Collection } from '../collection.ts';
 import { compact } from './compaction.ts';
 import { Epoch } from './epoch.ts';
 import { type OpenedFrame, openFrame } from './frame.ts';
-import { readHeir, writeHeir } from './heir.ts';
+import { readHeir, SUCCESSION_COLLECTION, writeHeir } from './heir.ts';
 import { IndexTable } from './index-table.ts';
 import { EPOCH_KEY_BYTES, type Keeper, MAX_BLOB_BYTES, type Passage, passageOf, statedPassage } from './keeper.ts';
 import { keyOf, Names } from './row.ts';
@@ -39,6 +40,8 @@ import {
 const SWEEP_MS = 1000;
 /** Rows that are looked at in one turn of the loop. */
 const SLICE_ROWS = 256;
+/** Bytes of the index that callers leave to secrets and successions; a part of a small one. */
+const OWNERS = { most: 128 * 1024, part: 8 };
 /** Part of a slot that prefixes and tags of its chunks take, at most: one of so many. */
 const CHUNKS_SHARE = 64;
 /** A block without a seal has none that opens. */
@@ -678,10 +681,15 @@ function assembled(
   epoch: Epoch,
   names: SlotNames,
 ): Pick<Found, 'table' | 'epoch' | 'shared' | 'kept'> {
+  const { slotBytes } = log.state;
+  // A slot that is not much larger hands nothing over: that is refused, and the index is not.
+  const heir = collections.has(SUCCESSION_COLLECTION) && slotBytes >= 2 * HEIR_BYTES ? HEIR_BYTES : 0;
+  const most = slotBytes - HEAD_BYTES - Math.ceil(slotBytes / CHUNKS_SHARE) - heir;
   const shared: Shared = {
     ...{ system, log, table, epoch },
     now: () => clock.now(),
-    most: log.state.slotBytes - HEAD_BYTES - Math.ceil(log.state.slotBytes / CHUNKS_SHARE),
+    most,
+    owners: Math.min(OWNERS.most, Math.floor(most / OWNERS.part)),
     pending: 0,
     checked: new Map(),
     sweep: () => {},

@@ -10,12 +10,12 @@ import type { PolicyDigest } from '@enclaim/policy-schema/admission';
 import { RefusalError } from '../../errors.ts';
 import { freshHex } from '../../random-pool.ts';
 import { jsonText } from '../../worker/json-text.ts';
-import type { Collection } from '../collection.ts';
+import { type Collection, recorded } from '../collection.ts';
 import type { Passage } from './keeper.ts';
 import type { Inheritance, SealedStore } from './sealed-store.ts';
 
-/** Name of the collection. No policy has such a name for one of its own. */
-export const SUCCESSION_COLLECTION = '$succession';
+export { SUCCESSION_COLLECTION } from './heir.ts';
+
 const KEY = 'waiting';
 const OWNER = '$owner';
 const VERSION_BYTES = 8;
@@ -168,7 +168,7 @@ export class Successions {
     const stored = { value: jsonText(kept), since: Number.POSITIVE_INFINITY, owner: OWNER };
     const change = { kind: 'put', key: KEY, label: [], version: freshHex(VERSION_BYTES), ...stored } as const;
     collection.check([change]);
-    const durable = record(this.#waiting === undefined ? 'waits' : 'replaced', next.digest);
+    const durable = recorded(collection, () => record(this.#waiting === undefined ? 'waits' : 'replaced', next.digest));
     collection.apply([change]);
     this.#isWithdrawn = false;
     await durable;
