@@ -100,8 +100,9 @@ async function sizeOfNote(path: string): Promise<number | null> {
   try {
     return (await stat(path)).size;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw error;
+    const { code = '', message } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ENOTDIR') return null;
+    throw new MachineError('disk-missing', `${path} cannot be read: ${message}`, { cause: error });
   }
 }
 
