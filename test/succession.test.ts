@@ -390,7 +390,7 @@ test('of two heirs the last one is it, and a succession of before passes nothing
   await machine.boot(at(1));
   await machine.holdsNote();
   await assert.rejects(machine.hand(signed(two, FIRST)), refused('PERMISSION_DENIED', /another name/));
-  // A disk of before the heir went on opens for nobody.
+  // A disk of before the heir went on opens for no launch.
   await machine.stop();
   await copyFile(`${machine.disk}.three`, machine.disk);
   await assert.rejects(machine.boot(at(3)), (error) => error instanceof RefusalError);

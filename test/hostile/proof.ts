@@ -114,7 +114,7 @@ async function booted(disk: FakeDisk, records: number): Promise<DiskBoot> {
 const from = async ({ log }: DiskBoot, size: number) => ({ size, root: await log.rootAt(size) });
 const { anchors } = machine.references;
 
-/** A proof file with a chain of boots in it, of whoever keeps files. */
+/** A proof file with a chain of boots in it, as an auditor keeps it. */
 async function spliced({ proofFile, verifyProofFile }: typeof files): Promise<boolean> {
   const [disk, other] = [new FakeDisk(), new FakeDisk()];
   const one = await booted(disk, 3);
