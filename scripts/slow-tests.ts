@@ -38,5 +38,6 @@ export const SLOW_TESTS: Readonly<Record<string, string>> = {
   'runtime/test/log/crash.test.ts': 'opens a disk after every torn write of a log',
   'runtime/test/log/killed.test.ts': 'starts and kills processes',
   'runtime/test/log/tamper.test.ts': 'audits a disk after every tampering',
+  'runtime/test/sealed/places.property.test.ts': 'boots a sealed store for every program, twice',
   'runtime/test/worker/unanswered.test.ts': 'waits until workers that do not let go are ended',
 };

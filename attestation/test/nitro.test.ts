@@ -5,6 +5,7 @@ import { describe, test } from 'node:test';
 import { EPOCH } from '../../test/fakes/certificates.ts';
 import { type FakeNitroFields, FakeNitroHypervisor } from '../../test/fakes/nitro-hypervisor.ts';
 import { coldAndWarm } from '../../test/support/cold-and-warm.ts';
+import { count } from '../../test/support/long.ts';
 import { failing, refused, refusedSomewhere } from '../../test/support/refused.ts';
 import { VENDOR_ANCHORS } from '../src/anchors.ts';
 import type { EvidenceErrorCode } from '../src/errors.ts';
@@ -63,7 +64,7 @@ describe('verifyNitro', () => {
 
   test('refuses every changed byte', async () => {
     const good = await document();
-    for (let at = 0; at < good.length; at++) {
+    for (let at = 0; at < good.length; at += count(1, 1, 13)) {
       const changed = Uint8Array.from(good);
       changed[at] = (changed[at] ?? 0) ^ 1;
       await refusedSomewhere(() => verify(changed), `byte ${at}`);

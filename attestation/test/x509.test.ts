@@ -382,9 +382,9 @@ describe('verifyChain', () => {
   for (const [what, code, run] of attacks) test(`refuses ${what}`, () => refused(code, run));
 
   test('refuses every changed byte of every certificate of the path', async () => {
-    let count = 0;
+    let refusals = 0;
     for (const [index, original] of [leafDer, middleDer, rootDer].entries()) {
-      for (let at = 0; at < original.length; at++) {
+      for (let at = 0; at < original.length; at += count(1, 1, 7)) {
         const parts = [leafDer, middleDer, rootDer].map((bytes) => Uint8Array.from(bytes));
         const changed = parts[index];
         assert.ok(changed);
@@ -396,10 +396,10 @@ describe('verifyChain', () => {
           (error) => error instanceof EvidenceError || error instanceof DecodeError,
           `byte ${at} of certificate ${index}`,
         );
-        count++;
+        refusals++;
       }
     }
-    console.log(`${count} single-byte changes refused`);
+    console.log(`${refusals} single-byte changes refused`);
   });
 });
 

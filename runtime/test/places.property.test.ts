@@ -5,7 +5,7 @@ import { count } from '../../test/support/long.ts';
 import { Shelf } from '../../test/support/shelf.ts';
 import { compareRuns, RETENTION, type Stores } from './two-runs.ts';
 
-const PROGRAMS = count(5000, 20_000);
+const PROGRAMS = count(5000, 20_000, 500);
 
 async function open(): Promise<Stores> {
   let time = 0;
