@@ -64,7 +64,7 @@ export const FOLDERS: Readonly<Record<string, readonly string[]>> = {
   guest: ['platform', 'tsm', 'linux', 'tpm'],
   image: ['disk', 'machine', 'audit', 'release', 'publish', 'build', 'describe', 'programs', 'inputs', 'formats'],
   client: ['log', 'witness', 'proxy'],
-  cli: ['dev', 'witness', 'image', 'policy', 'manual'],
+  cli: ['dev', 'witness', 'state', 'image', 'policy', 'manual'],
 };
 
 /** A room and every room that imports it, directly or by way of another. */

@@ -66,7 +66,7 @@ async function disk(path: string, options: DiskOptions): Promise<void> {
 }
 
 /** Verifies quotes by references, as of now. */
-function judgeBy(references: References): (quote: Uint8Array) => Promise<Verdict> {
+export function judgeBy(references: References): (quote: Uint8Array) => Promise<Verdict> {
   const moment = { now: Date.now() };
   return async (quote) =>
     appraise((await verifyQuotedTree(quote, references.anchors, moment)).authenticated, references, []);

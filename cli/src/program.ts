@@ -35,6 +35,7 @@ const MODULES: Readonly<Record<string, () => Promise<CommandModule>>> = {
   call: () => import('./call.ts'),
   proxy: () => import('./proxy.ts'),
   log: () => import('./log.ts'),
+  state: () => import('./state/command.ts'),
   secret: () => import('./secret.ts'),
   verify: () => import('./verify.ts'),
   audit: () => import('./image/audit.ts'),

@@ -28,6 +28,7 @@ import { proofAttacks } from './proof.ts';
 import { protocolAttacks } from './protocol.ts';
 import { resourceAttacks } from './resources.ts';
 import { secretAttacks } from './secrets.ts';
+import { backupAttacks } from './state-file.ts';
 import { successionAttacks } from './succession.ts';
 import { allMarks, marksTurnedOff } from './weakened.ts';
 import { witnessAttacks } from './witness.ts';
@@ -63,6 +64,7 @@ const alone = chosen([
   ...logAttacks,
   ...secretAttacks,
   ...successionAttacks,
+  ...backupAttacks,
   ...houseAttacks,
   ...networkAttacks,
   ...abuseAttacks,

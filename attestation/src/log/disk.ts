@@ -52,6 +52,16 @@ export {
 export { LogDisk, type ReadDisk } from './log-disk.ts';
 export { type LogOnDisk, openLog } from './read-log.ts';
 export { type FoundLog, findLog } from './recover.ts';
+export {
+  type ClearSlotHead,
+  epochsOn,
+  MAX_SLOT_BLOB_BYTES,
+  parseSlotHead,
+  SLOT_BLOB_AT,
+  SLOT_HEAD_BYTES,
+  SLOT_MAGIC,
+  SLOT_VERSION,
+} from './slot-head.ts';
 export { StoredLog } from './stored-log.ts';
 export { encodeSuperblock, type Superblock, WRITER_BYTES } from './superblock.ts';
 export { treeRoot } from './tree-nodes.ts';

@@ -49,6 +49,14 @@ const CHECKPOINT: Readonly<Record<string, Shape>> = {
   minimum: 'number',
   note: 'text',
 };
+/** The header of an exported state. */
+const STATE: Shape = {
+  ...{ enclaim: 'state/1', made: 'text', source: 'folder|disk', capacity: 'number', blocks: 'number' },
+  log: { size: 'number', root: 'text', minimum: 'number' },
+  'newest|null': { time: 'text', system: 'text', policy: 'text' },
+  epochs: ['number|null'],
+  'launch|null': { image: 'text', commandLine: 'text' },
+};
 /** A range of records of a log. */
 const RECORDS: Shape = { first: 'number', last: 'number', count: 'number' };
 const READ_LOG = 'intake.example:443 --references references.json';
@@ -337,6 +345,17 @@ export const NOTES: Readonly<Record<string, Note>> = {
     json: { size: 'number', reached: 'boolean', 'cosigned?': 'number', 'mirrored?': 'number' },
     jsonElse: 'One of these a line.',
   },
+  'state export': {
+    example: 'enclaim state export state --to monday.enclaim-state',
+    ends: ['refused', 'unavailable'],
+    json: STATE,
+  },
+  'state import': {
+    example: 'enclaim state import monday.enclaim-state --to state --seen log --references references.json',
+    ends: ['refused', 'unavailable'],
+    json: STATE,
+  },
+  'state show': { example: 'enclaim state show monday.enclaim-state', ends: ['refused'], json: STATE },
   'secret put': {
     example: `enclaim secret put ${READ_LOG} mailer-token --key owner.pem --file mailer-token`,
     ends: ['refused', 'unavailable', 'answered'],

@@ -19,6 +19,8 @@ export type MachineErrorCode =
   | 'exited'
   /** The state is sealed to another image or command line, and this launch could not open it. */
   | 'state-sealed'
+  /** A machine runs on the state, or it is being copied. */
+  | 'state-held'
   /** The description asks for something that cannot be combined. */
   | 'unsupported';
 

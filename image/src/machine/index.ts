@@ -18,5 +18,7 @@ export {
   startMachine,
 } from './machine.ts';
 export { readAppBundle } from './plan.ts';
+export { launchNote, noteLaunch, type SealedTo, STATE_DISK, sealedTo } from './sealed-to.ts';
+export { holdState, refuseLockedDisk } from './state-lock.ts';
 export { findTools, type MachineTools, type ToolOptions } from './tools.ts';
 export type { MachinePhase } from './watch.ts';

@@ -9,6 +9,7 @@ import { makeOwnFolder } from './own-folder.ts';
 import { type DiskWish, type MachineWish, planMachine, type RunPlace } from './plan.ts';
 import { freePort, portTaken } from './port.ts';
 import { hasNote, launchOf, noteLaunch, refuseOtherLaunch, type SealedTo } from './sealed-to.ts';
+import { holdState } from './state-lock.ts';
 import { findTools, type MachineTools, type ToolOptions } from './tools.ts';
 import { prepareTpm, startTpm, type TpmState } from './tpm.ts';
 import { ConsoleWatch, type MachinePhase } from './watch.ts';
@@ -120,6 +121,7 @@ async function boot(options: MachineOptions | DiskMachineOptions, signal: AbortS
   const tools = await findTools({ ...options.tools, signal });
   const { qemu, swtpm } = renderMachine(description, tools);
   await prepareFiles(description, place, tools);
+  if (options.stateFolder !== undefined) cleanup.use(await holdState(place.stateFolder));
   signal.throwIfAborted();
 
   let tpmAuthority: RunningMachine['tpmAuthority'] = null;

@@ -13,10 +13,15 @@ import { MachineError } from './error.ts';
 
 const FILE = 'sealed-to.json';
 /** The disk in a state folder. */
-const STATE = 'state.img';
+export const STATE_DISK = 'state.img';
 /** Bytes. A command line has at most 2048. */
 const MAX_NOTE_BYTES = 16 * 1024;
 
+/** The shape of a {@link SealedTo}. */
+export const sealedTo: z.ZodType<SealedTo> = z.strictObject({
+  image: z.templateLiteral(['sha256:', z.string().regex(/^[0-9a-f]{64}$/)]),
+  commandLine: z.string().regex(/^[ -~]{1,2048}$/),
+});
 const schema = z.strictObject({
   enclaim: z.literal('sealed-to/1'),
   image: z.templateLiteral(['sha256:', z.string().regex(/^[0-9a-f]{64}$/)]),
@@ -64,6 +69,15 @@ export async function refuseOtherLaunch(stateFolder: string, launch: SealedTo): 
   );
 }
 
+/**
+ * The launch that the state of a folder is sealed to, by its note; null without one.
+ * @throws MachineError `state-sealed` if the note is none
+ */
+export async function launchNote(stateFolder: string): Promise<SealedTo | null> {
+  const noted = await readNote(join(stateFolder, FILE));
+  return noted === null ? null : { image: noted.image, commandLine: noted.commandLine };
+}
+
 /** Whether a folder has a note of a launch, readable or not. */
 export async function hasNote(stateFolder: string): Promise<boolean> {
   return (await sizeOfNote(join(stateFolder, FILE))) !== null;
@@ -72,7 +86,7 @@ export async function hasNote(stateFolder: string): Promise<boolean> {
 /** The policy under which a disk's state was handed over to a launch; null where it was not. */
 async function predecessorOf(stateFolder: string, { image, commandLine }: SealedTo): Promise<string | null> {
   try {
-    await using file = await open(join(stateFolder, STATE), 'r');
+    await using file = await open(join(stateFolder, STATE_DISK), 'r');
     const { size } = await file.stat();
     const read = async (at: number, length: number): Promise<Uint8Array> => {
       const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, at);

@@ -1,25 +1,27 @@
 /** Slots of the disk: the whole index under the key of one epoch (formats, "Sealed state"). */
 
-import { createHash, timingSafeEqual } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import type { DigestText } from '@enclaim/attestation/digest';
+import {
+  type ClearSlotHead,
+  parseSlotHead,
+  SLOT_BLOB_AT,
+  SLOT_HEAD_BYTES,
+  SLOT_MAGIC,
+  SLOT_VERSION,
+} from '@enclaim/attestation/log-disk';
 import type { StatedPassage } from '../../control.ts';
 import { RefusalError } from '../../errors.ts';
 import type { StateDisk } from '../../log/state-disk.ts';
 import type { IndexedRow, IndexTable } from './index-table.ts';
-import { MAX_BLOB_BYTES } from './keeper.ts';
 import { type EpochSeals, TAG_BYTES } from './seals.ts';
 
-const MAGIC = Buffer.from('ENCLSTA\0');
-const VERSION = 1;
 /** Bytes of a slot's head. */
-export const HEAD_BYTES = 4096;
+export const HEAD_BYTES: number = SLOT_HEAD_BYTES;
 const HASH_BYTES = 32;
-const BLOB_AT = 28;
 const PREFIX_BYTES = 4;
 /** Bytes of a chunk, sealed: those of one write. */
 const CHUNK_BYTES = 2 * 1024 * 1024;
-/** Chunks of a slot. **Bound**: each is a read. */
-const MAX_CHUNKS = 2 ** 24;
 
 const IMAGE = 0;
 const ROWS = 1;
@@ -88,14 +90,8 @@ export interface Lineage {
 export type Used = readonly (readonly [owner: string, bytes: number])[];
 
 /** A slot's head, as it stands there. */
-export interface SlotHead {
+export interface SlotHead extends ClearSlotHead {
   readonly slot: number;
-  readonly epoch: number;
-  readonly chunks: number;
-  readonly blob: Uint8Array;
-  readonly sealed: Uint8Array;
-  /** Bytes that the seal of the facts covers. */
-  readonly covered: Uint8Array;
 }
 
 /** Writes an index into a slot, piece by piece; it counts once the head is written. */
@@ -151,14 +147,14 @@ export class SlotWriter {
     const last = await this.#chunk(NAMES, [Buffer.from(JSON.stringify(names))]);
     const text = Buffer.from(JSON.stringify({ ...facts, last } satisfies SlotFacts));
     const head = Buffer.alloc(HEAD_BYTES);
-    head.set(MAGIC);
-    head.writeUInt32BE(VERSION, 8);
+    head.set(SLOT_MAGIC);
+    head.writeUInt32BE(SLOT_VERSION, 8);
     head.writeUInt32BE(this.#chunks, 12);
     head.writeBigUInt64BE(BigInt(this.#epoch), 16);
     head.writeUInt16BE(blob.length, 24);
     head.writeUInt16BE(text.length + TAG_BYTES, 26);
-    head.set(blob, BLOB_AT);
-    const end = BLOB_AT + blob.length;
+    head.set(blob, SLOT_BLOB_AT);
+    const end = SLOT_BLOB_AT + blob.length;
     head.set(this.#seals.head.seal(0, head.subarray(0, end), text), end);
     head.set(hashOf(head), HEAD_BYTES - HASH_BYTES);
     await this.#disk.writeSlot(this.#slot, 0, head);
@@ -192,17 +188,12 @@ export class SlotWriter {
 export async function readHead(disk: StateDisk, slot: number): Promise<SlotHead | undefined> {
   if (disk.slotBytes < HEAD_BYTES) return undefined;
   const bytes = Buffer.from(await disk.readSlot(slot, 0, HEAD_BYTES));
-  if (!bytes.subarray(0, MAGIC.length).equals(MAGIC)) return undefined;
-  if (!timingSafeEqual(hashOf(bytes), bytes.subarray(HEAD_BYTES - HASH_BYTES))) return undefined;
-  const version = bytes.readUInt32BE(8);
-  if (version !== VERSION) throw new RefusalError('state', `an index of version ${version}, and not ${VERSION}`);
-  const [blobBytes, sealedBytes] = [bytes.readUInt16BE(24), bytes.readUInt16BE(26)];
-  const [chunks, epoch] = [bytes.readUInt32BE(12), Number(bytes.readBigUInt64BE(16))];
-  const end = BLOB_AT + blobBytes;
-  const isSound = blobBytes <= MAX_BLOB_BYTES && end + sealedBytes <= HEAD_BYTES - HASH_BYTES && chunks <= MAX_CHUNKS;
-  if (!isSound || !Number.isSafeInteger(epoch) || epoch < 1) return undefined;
-  const sealed = bytes.subarray(end, end + sealedBytes);
-  return { slot, epoch, chunks, blob: bytes.subarray(BLOB_AT, end), sealed, covered: bytes.subarray(0, end) };
+  try {
+    const head = parseSlotHead(bytes);
+    return head && { slot, ...head };
+  } catch (cause) {
+    throw new RefusalError('state', (cause as Error).message, { cause });
+  }
 }
 
 /** The facts of a head. @throws RefusalError `state` */
