@@ -9,6 +9,7 @@ import { makeOwnFolder } from './own-folder.ts';
 import { type DiskWish, type MachineWish, planMachine, type RunPlace } from './plan.ts';
 import { freePort, portTaken } from './port.ts';
 import { hasNote, launchOf, noteLaunch, refuseOtherLaunch, type SealedTo } from './sealed-to.ts';
+import { timeToRun, watchSilence } from './silence.ts';
 import { holdState } from './state-lock.ts';
 import { findTools, type MachineTools, type ToolOptions } from './tools.ts';
 import { prepareTpm, startTpm, type TpmState } from './tpm.ts';
@@ -24,8 +25,8 @@ interface RunOptions {
    */
   readonly stateFolder?: string;
   /**
-   * Milliseconds without a line on the console after which a guest that does not serve is given up;
-   * default 300 000.
+   * Milliseconds without a line on the console, in which QEMU did not wait for a processor, after
+   * which a guest that does not serve is given up; default 300 000.
    */
   readonly silence?: number;
   readonly tools?: ToolOptions;
@@ -164,11 +165,13 @@ async function untilServing(
   { port, silence, signal }: { port: number; silence: number; signal: AbortSignal },
 ): Promise<void> {
   const { promise: given, resolve: giveUp } = Promise.withResolvers<GivenUp>();
-  const silent = (): void => giveUp({ reason: `guest does not serve, and said nothing for ${silence / 1000} s` });
-  let timer = setTimeout(silent, silence);
+  const silent = watchSilence(
+    silence,
+    () => timeToRun(child.pid),
+    () => giveUp({ reason: `guest does not serve, and said nothing for ${silence / 1000} s` }),
+  );
   watch.onLine = (count) => {
-    clearTimeout(timer);
-    timer = setTimeout(silent, silence);
+    silent.broken();
     if (count > MAX_CONSOLE_LINES) giveUp({ reason: `guest does not serve after ${MAX_CONSOLE_LINES} lines` });
   };
   const abort = (): void => giveUp({ reason: 'aborted' });
@@ -177,7 +180,7 @@ async function untilServing(
   if (signal.aborted) abort();
   const outcome = await Promise.race([watch.served, child.ended, given]);
   watch.onLine = () => {};
-  clearTimeout(timer);
+  silent.end();
   signal.removeEventListener('abort', abort);
   signal.throwIfAborted();
   if (outcome === undefined) return;
