@@ -27,6 +27,7 @@ const SECTIONS: readonly (readonly [heading: string, file: string, type: string]
   ['PolicyError', 'policy-schema/src/error.ts', 'PolicyIssueCode'],
   ['Methods withheld', 'policy-schema/src/match/match.ts', 'ReasonCode'],
   ['MachineError', 'image/src/machine/error.ts', 'MachineErrorCode'],
+  ['RecoveryError', 'attestation/src/recovery.ts', 'RecoveryErrorCode'],
   ['StateError', 'cli/src/state/error.ts', 'StateErrorCode'],
   ['ImageError', 'image/src/errors.ts', 'ImageErrorCode'],
 ];

@@ -22,6 +22,7 @@ export const LABELS = {
   receipt: 'enclaim/receipt/v3',
   receipts: 'enclaim/receipts/v1',
   record: 'enclaim/record/v2',
+  recovery: 'enclaim/recovery/v1',
   refused: 'enclaim/refused/v1',
   request: 'enclaim/request/v1',
   response: 'enclaim/response/v1',

@@ -24,16 +24,18 @@ export interface StatedStorage {
   /** The epoch that this boot began, which no other boot has under this keeper. From 1. */
   readonly epoch: number;
   /**
-   * Whether this boot began with none, found state of an epoch before, or took over that of another
-   * launch.
+   * Whether this boot began with none, found state of an epoch before, took over that of another
+   * launch, or goes on with an older copy of the disk, as signers of its policy have stated.
    */
-  readonly began: 'new' | 'kept' | 'inherited';
+  readonly began: 'new' | 'kept' | 'inherited' | 'recovered';
   /** Present where the state is inherited: the launch that it was sealed under before. */
   readonly predecessor?: {
     readonly policy: DigestText<'sha384'>;
     /** SHA-256 of the registers that its state was sealed to, one after the other. */
     readonly registers: DigestText<'sha256'>;
   };
+  /** Present where the state is recovered: the recovery's digest. */
+  readonly recovery?: DigestText<'sha256'>;
 }
 
 /** Fields of boot statements of every version. */
@@ -171,9 +173,11 @@ const statementSchema: z.ZodType<BootStatement> = z.discriminatedUnion('version'
       .strictObject({
         keeper: z.enum(['tpm', 'simulated']),
         epoch: count.positive(),
-        began: z.enum(['new', 'kept', 'inherited']),
+        began: z.enum(['new', 'kept', 'inherited', 'recovered']),
         predecessor: z.strictObject({ policy: sha384Text, registers: sha256Text }).exactOptional(),
+        recovery: sha256Text.exactOptional(),
       })
+      .refine(({ began, recovery }) => (began === 'recovered') === (recovery !== undefined), 'no recovery')
       .refine(({ began, predecessor }) => (began === 'inherited') === (predecessor !== undefined), 'no predecessor')
       .exactOptional(),
   }),

@@ -12,15 +12,15 @@ import {
   secondsOf,
 } from '@enclaim/policy-schema/admission';
 import * as z from 'zod';
-import { importKey, verifySignature } from '#crypto';
-import { equalBytes, fromBase64, fromBase64Url, toBase64, toBase64Url } from './bytes.ts';
+import { equalBytes, fromBase64, toBase64, toBase64Url } from './bytes.ts';
 import { decodeCanonical, decodeJson, encodeCanonical } from './canonical.ts';
 import { type DigestText, digestText, labelled, parseDigest, type Sha256 } from './digest.ts';
 import { sha256Text, sha384Text } from './digest-schema.ts';
 import { type ImageReference, imageSchema } from './measure/image-reference.ts';
 import { launchCommandLine, predictPcrs, SEALING_REGISTERS } from './measure/tpm-boot.ts';
 import { withoutNetwork } from './network-words.ts';
-import { type Ed25519Text, ed25519Spki, ed25519Text } from './statement.ts';
+import { type SignersSignature, signaturesLack, signersSignature } from './signers.ts';
+import type { Ed25519Text } from './statement.ts';
 
 export {
   HandSuccessionRequestSchema,
@@ -59,11 +59,8 @@ export interface SuccessionDocument {
   readonly notBefore: string;
 }
 
-/** A signer's Ed25519 signature over the succession's digest, base64url. */
-export interface SuccessionSignature {
-  readonly key: Ed25519Text;
-  readonly signature: string;
-}
+/** A signer's signature over the succession's digest. */
+export type SuccessionSignature = SignersSignature;
 
 /** A succession as it is kept and handed in. */
 export interface SuccessionFile {
@@ -136,9 +133,7 @@ const schema: z.ZodType<SuccessionFile> = z.strictObject({
     notBefore: z.iso.datetime({ precision: 3 }),
   }),
   policies: z.strictObject({ from: base64, to: base64 }),
-  signatures: z
-    .array(z.strictObject({ key: ed25519Text, signature: z.string().regex(/^[A-Za-z0-9_-]{86}$/) }))
-    .max(MAX_SUCCESSION_SIGNATURES),
+  signatures: z.array(signersSignature).max(MAX_SUCCESSION_SIGNATURES),
 });
 
 /** Canonical bytes of a succession. @throws ZodError on another shape */
@@ -207,29 +202,11 @@ export function readSuccession(bytes: Uint8Array): ReadSuccession {
 export async function verifySuccession(bytes: Uint8Array): Promise<ReadSuccession> {
   const read = judge(decoded(() => decodeCanonical(schema, bytes, MAX_SUCCESSION_BYTES)));
   const { succession } = read.from;
-  const signers = new Set<Ed25519Text>(succession === 'none' ? [] : succession.signers);
-  for (const { key, signature } of read.file.signatures) {
-    // layer: signers of the policy before
-    if (!signers.has(key)) throw new SuccessionError('signatures', `${key} is no signer, or has signed twice`);
-    signers.delete(key);
-    // layer: signatures of a succession
-    if (!(await holds(read.digest, key, signature)))
-      throw new SuccessionError('signatures', `the signature of ${key} is over something else`);
-  }
-  const { length } = read.file.signatures;
-  // layer: number of signers
-  if (length < read.demands.signatures)
-    throw new SuccessionError('signatures', `${length} signatures where ${read.demands.signatures} are needed`);
+  const signers = succession === 'none' ? [] : succession.signers;
+  const needed = read.demands.signatures;
+  const lacking = await signaturesLack(read.digest, read.file.signatures, { signers, needed });
+  if (lacking !== undefined) throw new SuccessionError('signatures', lacking);
   return read;
-}
-
-async function holds(digest: Uint8Array, key: Ed25519Text, signature: string): Promise<boolean> {
-  try {
-    const imported = await importKey(ed25519Spki(key));
-    return await verifySignature({ kind: 'ed25519' }, imported, digest, fromBase64Url(signature));
-  } catch {
-    return false;
-  }
 }
 
 function judge(file: SuccessionFile): ReadSuccession {

@@ -21,7 +21,7 @@ const WITHOUT = [
   ...['image build', 'image disk', 'image firmware', 'image measure', 'init', 'log proof', 'log receipt'],
   ...['policy digest', 'policy schema', 'policy show', 'policy succession propose', 'policy succession sign'],
   ...['references', 'release add', 'release demand'],
-  ...['release init', 'release state', 'statement verify'],
+  ...['release init', 'release state', 'state recovery propose', 'state recovery sign', 'statement verify'],
 ];
 
 let folder: string;

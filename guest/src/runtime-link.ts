@@ -220,6 +220,10 @@ export async function answerTo(
       stated.useKeeper();
       await keeperOf(platform).heirs.resume(passageOf(question.passage));
       return { kind: 'resumed', id };
+    case 'recover':
+      stated.useKeeper();
+      await keeperOf(platform).recover(question.recovery);
+      return { kind: 'recovered', id };
     case 'retire':
       stated.useKeeper();
       await keeperOf(platform).heirs.retire(passageOf(question.passage), question.epoch);

@@ -96,7 +96,7 @@ export class StatedBoot {
 
 function storageText(storage: StatedStorage | null | undefined): string {
   if (storage === undefined || storage === null) return 'none';
-  const { keeper, epoch, began, predecessor } = storage;
+  const { keeper, epoch, began, predecessor, recovery } = storage;
   const from = predecessor === undefined ? '' : ` from ${predecessor.policy} ${predecessor.registers}`;
-  return `${keeper}, epoch ${epoch}, ${began}${from}`;
+  return `${keeper}, epoch ${epoch}, ${began}${from}${recovery === undefined ? '' : ` by ${recovery}`}`;
 }

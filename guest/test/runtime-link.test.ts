@@ -20,7 +20,7 @@ const SERVING = { kind: 'serving', exposed: 1, plain: 0, withheld: 0 };
 const quote = (id: number) => ({ kind: 'quote', id, root: toBase64(new Uint8Array(32)) });
 const never = (): Promise<never> => new Promise(() => {});
 const heirs = { handOver: never, epochOfHeir: never, takeOver: never, resume: never, retire: never };
-const SLOW = { epoch: never, seal: never, open: never, advance: never, heirs } as const;
+const SLOW = { epoch: never, seal: never, open: never, advance: never, recover: never, heirs } as const;
 const SLOW_KEEPER = { kind: 'tpm', begun: () => null, ...SLOW } as const;
 const worker = { kill: () => {}, exit: never() };
 

@@ -69,6 +69,8 @@ describe('a boot statement', () => {
   describe('of sealed state', () => {
     const { head: _, ...log } = statement.log as typeof statement.log & { head: string };
     const begun = { keeper: 'tpm', epoch: 7, began: 'kept' } as const;
+    const recovered = { ...begun, began: 'recovered', recovery: digest } as const;
+    const other = `sha256:${'e'.repeat(64)}` as const;
     const current = {
       ...statement,
       version: 3,
@@ -104,6 +106,9 @@ describe('a boot statement', () => {
       ['nothing, where an epoch was begun', begun, undefined],
       ['another epoch', begun, { ...begun, epoch: 6 }],
       ['another keeper', begun, { ...begun, keeper: 'simulated' }],
+      ['that signers stated a recovery', begun, { ...begun, began: 'recovered', recovery: digest }],
+      ['another recovery', recovered, { ...recovered, recovery: other }],
+      ['kept state, where a recovery was stated', recovered, begun],
       ['a new beginning, where something was kept', begun, { ...begun, began: 'new' }],
     ] as const) {
       test(`that says ${what} is refused, and nothing is signed for it`, () => {

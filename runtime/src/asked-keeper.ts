@@ -45,6 +45,10 @@ export function askedKeeper(kind: Keeper['kind'], ask: Ask): Keeper {
         return bytes;
       }),
     advance: () => refusing(async () => (await ask('epoch', (id) => ({ kind: 'advance', id }))).epoch),
+    recover: (recovery) =>
+      refusing(async () => {
+        await ask('recovered', (id) => ({ kind: 'recover', id, recovery }));
+      }),
     heirs: askedHeirs(ask),
   };
 }

@@ -114,6 +114,8 @@ export type ToRuntime =
   | { readonly kind: 'retired'; readonly id: number }
   /** The predecessor is that of this boot. */
   | { readonly kind: 'resumed'; readonly id: number }
+  /** This boot will say that its state is recovered. */
+  | { readonly kind: 'recovered'; readonly id: number }
   | { readonly kind: 'failed'; readonly id: number; readonly reason: string };
 
 /** A message of the runtime. */
@@ -144,6 +146,8 @@ export type FromRuntime =
   | { readonly kind: 'heir'; readonly id: number; readonly passage: StatedPassage }
   /** The state came from a predecessor in an earlier boot. */
   | { readonly kind: 'resume'; readonly id: number; readonly passage: StatedPassage }
+  /** The state is an older copy, which signers of the policy have stated by this recovery. */
+  | { readonly kind: 'recover'; readonly id: number; readonly recovery: `sha256:${string}` }
   /** End the epochs of the predecessor, if it is at this one. */
   | { readonly kind: 'retire'; readonly id: number; readonly passage: StatedPassage; readonly epoch: number }
   /** Start a worker. It connects to the workers' socket and sends this id first. */
@@ -181,6 +185,11 @@ const fromRuntimeSchema: z.ZodType<FromRuntime> = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('inherit'), id, blob: bytes, passage }),
   z.strictObject({ kind: z.literal('heir'), id, passage }),
   z.strictObject({ kind: z.literal('resume'), id, passage }),
+  z.strictObject({
+    kind: z.literal('recover'),
+    id,
+    recovery: z.templateLiteral(['sha256:', z.string().regex(/^[0-9a-f]{64}$/)]),
+  }),
   z.strictObject({ kind: z.literal('retire'), id, passage, epoch: z.int().positive() }),
   z.strictObject({ kind: z.literal('start'), id }),
   z.strictObject({ kind: z.literal('end'), id }),

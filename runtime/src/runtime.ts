@@ -44,6 +44,7 @@ import {
   forkRecord,
   lateEpochRecord,
   quoteRecord,
+  recoveryRecord,
   roomRecord,
   secretRecord,
   successionRecord,
@@ -56,6 +57,7 @@ import { Segments } from './log/segments.ts';
 import { Serving } from './serving.ts';
 import { retentionOf } from './storage/retention.ts';
 import type { Keeper } from './storage/sealed/keeper.ts';
+import { recoveriesUnder } from './storage/sealed/recoveries.ts';
 import { SealedStore } from './storage/sealed/sealed-store.ts';
 import { inheritanceUnder, SUCCESSION_COLLECTION, Successions } from './storage/sealed/successions.ts';
 import { WorkerClasses, workerShares } from './worker/classes.ts';
@@ -254,10 +256,10 @@ async function successionsOf(
  * then on, so that this comes last before this one serves.
  */
 async function takeOver(store: SealedStore, log: RecordLog, said: EntryOptions): Promise<void> {
-  const { inherited } = store.opened;
-  if (inherited === null) return;
-  const digest = digestText('sha256', inherited.digest);
-  await log.append(successionRecord(said, 'inherited', digest), 'runtime');
+  const { inherited, recovered } = store.opened;
+  if (inherited !== null)
+    await log.append(successionRecord(said, 'inherited', digestText('sha256', inherited.digest)), 'runtime');
+  if (recovered !== null) await log.append(recoveryRecord(said, recovered), 'runtime');
   await store.retire();
 }
 
@@ -356,15 +358,18 @@ async function storeOf(
   if (admission.policy.succession !== 'none' && keeper.heirs !== undefined)
     kept.set(SUCCESSION_COLLECTION, { retention: Number.POSITIVE_INFINITY });
   const inherits = inheritanceUnder(admission.digest);
-  const opened = await SealedStore.open({ keeper, log, system: system.name, collections: kept, inherits, clock });
+  const recovers = recoveriesUnder(admission.digest, admission.policy);
+  const parts = { keeper, log, system: system.name, collections: kept, inherits, recovers, clock };
+  const opened = await SealedStore.open(parts);
   return started.adopt(opened, (store) => store.close());
 }
 
 /** Storage as the boot statement has it. */
 function storageOf(keeper: Keeper | undefined, store: SealedStore | undefined): StatedStorage | undefined {
   if (keeper === undefined || store === undefined) return undefined;
-  const { epoch, inherited } = store.opened;
+  const { epoch, inherited, recovered } = store.opened;
   const said = { keeper: keeper.kind, epoch: store.began };
+  if (recovered !== null) return { ...said, began: 'recovered', recovery: recovered };
   if (inherited === null) return { ...said, began: epoch === 0 ? 'new' : 'kept' };
   const { policy, from } = inherited.passage;
   return {

@@ -1,13 +1,20 @@
 /** Attacks on copies of a state disk: a file or a moment that is passed off as another one. */
 
+import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { copyFile, mkdir, mkdtemp, open, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { deflateRawSync } from 'node:zlib';
+import { digestText, sha256 } from '@enclaim/attestation/digest';
+import { encodeRecovery, type RecoveryDocument, type RecoveryFile, signRecovery } from '@enclaim/attestation/recovery';
+import { ed25519Key } from '@enclaim/attestation/statement';
 import { noteLaunch } from '@enclaim/image/machine';
+import type { Policy } from '@enclaim/policy-schema/admission';
 import type * as exportModule from '../../cli/src/state/export.ts';
 import type * as importModule from '../../cli/src/state/import.ts';
 import type * as lockModule from '../../image/src/machine/state-lock.ts';
+import type { RecordLog } from '../../runtime/src/log/record-log.ts';
+import type * as recoveriesModule from '../../runtime/src/storage/sealed/recoveries.ts';
 import { put, Rig } from '../../runtime/test/sealed/support.ts';
 import { framed, packed, type StateParts } from '../support/state-file.ts';
 import type { Attack } from './attack.ts';
@@ -15,6 +22,7 @@ import { weakened } from './weakened.ts';
 
 const EXPORT = 'cli/src/state/export.ts';
 const IMPORT = 'cli/src/state/import.ts';
+const RECOVERIES = 'runtime/src/storage/sealed/recoveries.ts';
 const LOCK = 'image/src/machine/state-lock.ts';
 const BLOCK_BYTES = 1024 * 1024;
 const LAUNCH = { image: `sha256:${'1'.repeat(64)}`, commandLine: 'quiet' } as const;
@@ -146,6 +154,39 @@ const locked = (off: readonly string[]): Promise<boolean> =>
     );
   });
 
+const key = (): KeyObject => generateKeyPairSync('ed25519').privateKey;
+const [FIRST, SECOND, STRANGER] = [key(), key(), key()];
+const nameOf = (one: KeyObject) => ed25519Key(Buffer.from(String(one.export({ format: 'jwk' }).x), 'base64url'));
+const POLICY = `sha384:${'1'.repeat(96)}` as const;
+const RULE = {
+  succession: { signers: [nameOf(FIRST), nameOf(SECOND)], threshold: 2, notice: 'P7D' },
+} as const;
+const ROOT = digestText('sha256', sha256(new Uint8Array(1)));
+const DOCUMENT: RecoveryDocument = { policy: POLICY, epoch: 4, log: { size: 7, root: ROOT } };
+
+/** A recovery that keys have signed. */
+function recovery(document: RecoveryDocument, ...keys: readonly KeyObject[]): Uint8Array {
+  const begin: RecoveryFile = { enclaim: 'recovery/1', document, signatures: [] };
+  return encodeRecovery(
+    keys.reduce((file, one) => signRecovery(file, nameOf(one), (bytes) => sign(null, bytes, one)), begin),
+  );
+}
+
+/** Whether a boot of the policy says that a disk was recovered, which has a log of seven records. */
+function states(bytes: Uint8Array) {
+  return async (off: readonly string[]): Promise<boolean> => {
+    const { recoveriesUnder, recoveryOn } = (await import(weakened(RECOVERIES, { off }))) as typeof recoveriesModule;
+    const log = {
+      state: { readRecovery: async () => bytes },
+      durable: { size: 7, root: sha256(new Uint8Array(1)) },
+    } as unknown as RecordLog;
+    return await recoveryOn(log, 4, recoveriesUnder(POLICY, RULE as unknown as Policy)).then(
+      (digest) => digest !== undefined,
+      () => false,
+    );
+  };
+}
+
 function attackOf(layer: string, name: string, act: (off: readonly string[]) => Promise<boolean>): Attack {
   return { group: 'backup', name, layer, attempt: () => act([]), control: () => act([layer]) };
 }
@@ -153,6 +194,22 @@ function attackOf(layer: string, name: string, act: (off: readonly string[]) => 
 /** Every attack on copies of a state disk. */
 export const backupAttacks: readonly Attack[] = [
   ...Object.entries(FILES).map(([layer, [name, act]]) => attackOf(layer, name, act)),
+  attackOf(
+    'signatures of a recovery',
+    'say that signers gave records up, with one signature and a stranger’s',
+    states(recovery(DOCUMENT, FIRST, STRANGER)),
+  ),
+  attackOf('signatures of a recovery', 'say that signers gave records up', states(recovery(DOCUMENT))),
+  attackOf(
+    'policy of a recovery',
+    'use what signers stated under another policy',
+    states(recovery({ ...DOCUMENT, policy: `sha384:${'2'.repeat(96)}` }, FIRST, SECOND)),
+  ),
+  attackOf(
+    'disks of a recovery',
+    'use what signers stated of another disk',
+    states(recovery({ ...DOCUMENT, log: { size: 8, root: ROOT } }, FIRST, SECOND)),
+  ),
   attackOf('audit of an imported disk', 'bring a log back that ends before what was seen of it', older),
   attackOf('unpacked blocks are bounded', 'have a small file unpack to a large block', bomb),
   attackOf('room for an exported state', 'fill a disk with a file of endless blocks', fills),

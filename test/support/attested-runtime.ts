@@ -9,7 +9,7 @@ import type { References } from '@enclaim/attestation';
 import { tpmExtraData } from '@enclaim/attestation/batch';
 import { parseBundle } from '@enclaim/attestation/bundle';
 import { toBase64, utf8 } from '@enclaim/attestation/bytes';
-import { digestText, type Sha256, sha256 } from '@enclaim/attestation/digest';
+import { type DigestText, digestText, type Sha256, sha256 } from '@enclaim/attestation/digest';
 import { type ImageReference, launchCommandLine, launchEvents, registerOf } from '@enclaim/attestation/measure';
 import type { BuiltBundle } from '@enclaim/image';
 import { type AttestingPlatform, type Runtime, type RuntimeOptions, startRuntime } from '@enclaim/runtime';
@@ -174,6 +174,7 @@ function supervised(keeper: TpmKeeper): Keeper {
       seal: (key: Uint8Array, epoch: number) => keeper.seal(key, epoch),
       open: (blob: Uint8Array) => keeper.open(blob),
       advance: () => keeper.advance(),
+      recover: (recovery: DigestText<'sha256'>) => keeper.recover(recovery),
     },
   } as const;
   const stated = { useKeeper: () => {} } as unknown as StatedBoot;

@@ -31,7 +31,8 @@ export function appraiseStorage(statement: BootStatement): Check[] {
   return [compared('storage', isThere, `${found}; the key is kept by ${KEEPERS[keeper]}${where}`)];
 }
 
-function beginningOf({ began, predecessor }: StatedStorage): string {
+function beginningOf({ began, predecessor, recovery }: StatedStorage): string {
+  if (recovery !== undefined) return `with an older copy of the disk, which signers of the policy stated (${recovery})`;
   if (predecessor !== undefined) return `with what was kept under policy ${predecessor.policy}`;
   return began === 'new' ? 'begun with nothing kept' : 'with what was kept';
 }

@@ -355,6 +355,15 @@ export const NOTES: Readonly<Record<string, Note>> = {
     ends: ['refused', 'unavailable'],
     json: STATE,
   },
+  'state recovery propose': {
+    example: 'enclaim state recovery propose snapshot.enclaim-state -o recovery.json',
+    ends: ['refused'],
+  },
+  'state recovery sign': {
+    example:
+      'enclaim state recovery sign recovery.json --key signer.pem --state snapshot.enclaim-state --policy notes/policy.yaml',
+    ends: ['refused'],
+  },
   'state show': { example: 'enclaim state show monday.enclaim-state', ends: ['refused'], json: STATE },
   'secret put': {
     example: `enclaim secret put ${READ_LOG} mailer-token --key owner.pem --file mailer-token`,

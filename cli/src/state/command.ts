@@ -8,6 +8,7 @@ import { UsageError } from '../usage-error.ts';
 import { exportState } from './export.ts';
 import { epochOf, type StateHeader } from './file.ts';
 import { importState, openState } from './import.ts';
+import { recoveryOf, registerRecovery } from './recovery.ts';
 
 interface ExportOptions {
   readonly to: string;
@@ -18,6 +19,8 @@ interface ImportOptions extends ExportOptions {
   readonly references?: string;
   readonly referencesKey?: string;
   readonly seen?: string;
+  readonly recovery?: string;
+  readonly policy?: string;
 }
 
 /** Adds the command to the program. */
@@ -38,6 +41,8 @@ export function register(program: Command): void {
     .option('--references <file>', 'reference values and trust anchors, which each kept quote of the disk has to meet')
     .option('--references-key <pem>', 'public key that must have signed them, where they are a signed CoRIM')
     .option('--seen <folder>', 'a copy of the log (log tiles --to), whose tree must be in it')
+    .option('--recovery <file>', 'a signed recovery (state recovery), by which an older copy is gone on with')
+    .option('--policy <what>', 'with --recovery: the policy that names its signers, a file or an app bundle')
     .option('--json', 'what was imported as JSON')
     .action(imported);
   state
@@ -46,6 +51,7 @@ export function register(program: Command): void {
     .argument('<file>', 'an exported state (state export)')
     .option('--json', 'as JSON')
     .action(show);
+  registerRecovery(state);
 }
 
 async function exported(path: string, { to, json }: ExportOptions): Promise<void> {
@@ -54,17 +60,20 @@ async function exported(path: string, { to, json }: ExportOptions): Promise<void
 }
 
 async function imported(path: string, options: ImportOptions): Promise<void> {
-  const { to, json, references, referencesKey, seen } = options;
+  const { to, json, references, referencesKey, seen, recovery, policy } = options;
   if (references === undefined && referencesKey !== undefined)
     throw new UsageError('--references-key needs --references');
+  if ((recovery === undefined) !== (policy === undefined)) throw new UsageError('--recovery and --policy go together');
   const known = seen === undefined ? undefined : await seenIn(seen);
   if (seen !== undefined && known === undefined) throw new UsageError(`--seen ${seen}: there is no checkpoint in it`);
   const header = await importState(path, to, {
     known: known === undefined ? [] : [known],
     references: references === undefined ? undefined : await readReferences({ ...options, references }),
+    recovery: recovery === undefined ? undefined : (found) => recoveryOf(recovery, policy ?? '', found),
   });
   console.log(json ? JSON.stringify(header) : described(header).join('\n'));
   console.error(beforehand(header));
+  if (recovery !== undefined) console.error('its boot states that the state was recovered, and by which recovery');
 }
 
 async function show(path: string, { json }: { readonly json?: true }): Promise<void> {

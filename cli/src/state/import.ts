@@ -4,6 +4,7 @@ import { type FileHandle, mkdir, open, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import type { ReadDisk } from '@enclaim/attestation/log-disk';
+import { RECOVERY_AREA_BYTES, RECOVERY_AT, recoveryArea } from '@enclaim/attestation/recovery';
 import { holdState, launchNote, noteLaunch, STATE_DISK } from '@enclaim/image/machine';
 import { UsageError } from '../usage-error.ts';
 import { StateError } from './error.ts';
@@ -24,6 +25,12 @@ export async function openState(path: string): Promise<{ file: FileHandle; state
   }
 }
 
+/** Demands on an exported state, and the recovery that it is imported by. */
+export interface ImportDemands extends DiskDemands {
+  /** The recovery for a header: canonical bytes. Absent for a state that is the newest. */
+  readonly recovery?: ((header: StateHeader) => Promise<Uint8Array>) | undefined;
+}
+
 /**
  * Imports an exported state into a folder that has none, whole or not at all.
  *
@@ -32,11 +39,12 @@ export async function openState(path: string): Promise<{ file: FileHandle; state
  * @param folder a state folder without a disk, or none; its TPM is left alone
  * @throws UsageError, DecodeError, StateError; MachineError `state-held`, `state-sealed`
  */
-export async function importState(path: string, folder: string, demands: DiskDemands): Promise<StateHeader> {
+export async function importState(path: string, folder: string, demands: ImportDemands): Promise<StateHeader> {
   const { file, state } = await openState(path);
   await using _file = file;
   const { header } = state;
-  demandNewest(header);
+  const recovery = await demands.recovery?.(header);
+  if (recovery === undefined) demandNewest(header);
   await mkdir(folder, { recursive: true, mode: 0o700 });
   await using _held = await holdState(folder);
   const disk = join(folder, STATE_DISK);
@@ -57,6 +65,7 @@ export async function importState(path: string, folder: string, demands: DiskDem
         'header',
         `the disk has ${log.size} records and epochs ${epochs.join(', ')}, its header says otherwise`,
       );
+    if (recovery !== undefined) await to.write(recoveryArea(recovery), 0, RECOVERY_AREA_BYTES, RECOVERY_AT);
   });
   if (header.launch !== null) await noteLaunch(folder, header.launch);
   return header;
@@ -69,7 +78,10 @@ export async function importState(path: string, folder: string, demands: DiskDem
 function demandNewest(header: StateHeader): void {
   // layer: snapshots of a disk
   if (header.source === 'disk' && epochOf(header) !== null)
-    throw new StateError('newest', 'exported from a disk alone, which may be a snapshot: export the state folder');
+    throw new StateError(
+      'newest',
+      'exported from a disk alone, which may be a snapshot: export the state folder, or state a recovery',
+    );
 }
 
 /** @throws Error with the code ENOSPC */

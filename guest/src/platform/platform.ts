@@ -19,7 +19,7 @@ export interface Measured {
 }
 
 /** A keeper of the state's keys (`Keeper` of the runtime), and what this boot has begun with it. */
-export interface PlatformKeeper extends Pick<TpmKeeper, 'kind' | 'epoch' | 'seal' | 'open' | 'advance'> {
+export interface PlatformKeeper extends Pick<TpmKeeper, 'kind' | 'epoch' | 'seal' | 'open' | 'advance' | 'recover'> {
   readonly heirs: HeirKeeper;
   /** The epoch that this boot began first; null before. */
   begun(): StatedStorage | null;

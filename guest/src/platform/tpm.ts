@@ -53,6 +53,7 @@ function keeperOf(opened: () => TpmKeeper | null): PlatformKeeper {
     seal: async (key, epoch) => (await keeper()).seal(key, epoch),
     open: async (blob) => (await keeper()).open(blob),
     advance: async () => (await keeper()).advance(),
+    recover: async (recovery) => (await keeper()).recover(recovery),
     heirs: {
       handOver: async (key, passage) => (await keeper()).heirs.handOver(key, passage),
       takeOver: async (blob, passage) => (await keeper()).heirs.takeOver(blob, passage),

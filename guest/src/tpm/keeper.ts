@@ -4,7 +4,7 @@
  */
 
 import { concat, equalBytes } from '@enclaim/attestation/bytes';
-import { digestText, sha256 } from '@enclaim/attestation/digest';
+import { type DigestText, digestText, sha256 } from '@enclaim/attestation/digest';
 import { POLICY_REGISTER, policyEvent, registerOf, SEALING_REGISTERS } from '@enclaim/attestation/measure';
 import type { StatedStorage } from '@enclaim/attestation/statement';
 import { type PcrBanks, pcrDigest } from '@enclaim/attestation/tpm';
@@ -44,6 +44,8 @@ export class TpmKeeper implements Keeper {
   #isSealed = false;
   /** The latest epoch that this boot has seen to be the present one. */
   #seen = 0;
+  /** The recovery by which this boot goes on; undefined without one. */
+  #recovery: StatedStorage['recovery'];
   /** The launch whose key this boot took over; undefined if it took none. */
   #inherited: StatedStorage['predecessor'];
   /**
@@ -131,11 +133,28 @@ export class TpmKeeper implements Keeper {
       const next = (await this.#present()).epoch;
       if (next !== epoch + 1) throw new TpmError('unusable', `epoch ${next} follows ${epoch}: others count, too`);
       const began = { keeper: this.kind, epoch: next } as const;
-      this.#begun ??= this.#inherited
-        ? { ...began, began: 'inherited', predecessor: this.#inherited }
-        : { ...began, began: epoch === 0 ? 'new' : 'kept' };
+      this.#begun ??= { ...began, ...this.#beginning(epoch) };
       return next;
     });
+  }
+
+  /** The beginning of this boot's state. @param epoch that was there before */
+  #beginning(epoch: number): Pick<StatedStorage, 'began' | 'predecessor' | 'recovery'> {
+    if (this.#inherited !== undefined) return { began: 'inherited', predecessor: this.#inherited };
+    if (this.#recovery !== undefined) return { began: 'recovered', recovery: this.#recovery };
+    return { began: epoch === 0 ? 'new' : 'kept' };
+  }
+
+  /**
+   * Has this boot say that it goes on with an older copy of its disk.
+   *
+   * **Trust**: the caller has verified the recovery. It says less of this boot than `kept`.
+   * @throws RangeError once an epoch of this boot has begun, or for state of another launch
+   */
+  async recover(recovery: DigestText<'sha256'>): Promise<void> {
+    this.#refuseBegun();
+    if (this.#inherited !== undefined) throw new RangeError('this boot took its state over from another launch');
+    this.#recovery = recovery;
   }
 
   /**

@@ -161,6 +161,11 @@ export function successionRecord(options: EntryOptions, step: string, digest: st
   return entryOf(options, { reason: `succession ${step} ${digest}` });
 }
 
+/** State that goes on from an older copy of its disk, by a recovery of the policy's signers. */
+export function recoveryRecord(options: EntryOptions, digest: string): Entry {
+  return entryOf(options, { reason: `state recovered ${digest}` });
+}
+
 /**
  * The last record of a boot that ended in order.
  *

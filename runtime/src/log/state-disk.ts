@@ -14,6 +14,7 @@ import {
   STATE_SECTION,
 } from '@enclaim/attestation/log-disk';
 import { leafHash } from '@enclaim/attestation/merkle';
+import { RECOVERY_AREA_BYTES, RECOVERY_AT, recoveryIn } from '@enclaim/attestation/recovery';
 import { RefusalError } from '../errors.ts';
 import { type BlockFacts, blockFactsBytes } from './carried.ts';
 import type { Device } from './device.ts';
@@ -97,6 +98,11 @@ export class StateDisk {
     const { base, length: most } = this.#disk.layout.slots;
     if (at + length > most) throw new RefusalError('state', `bytes ${at} to ${at + length} of a slot of ${most}`);
     return await this.#disk.bytes(base + slot * most + at, length);
+  }
+
+  /** Bytes of the recovery that the disk brings; undefined without one that is whole. */
+  async readRecovery(): Promise<Uint8Array | undefined> {
+    return recoveryIn(await this.#disk.bytes(RECOVERY_AT, RECOVERY_AREA_BYTES));
   }
 
   /** Writes bytes of a slot; they are on stable storage once it has resolved. */

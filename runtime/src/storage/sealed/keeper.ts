@@ -75,6 +75,11 @@ export interface Keeper {
   readonly kind: 'tpm' | 'simulated';
   /** Absent where state passes to no other launch. */
   readonly heirs?: HeirKeeper;
+  /**
+   * Has this boot say that it goes on with an older copy of its disk, by a recovery that holds. It
+   * has begun no epoch yet. Absent where a boot cannot say so.
+   */
+  readonly recover?: (recovery: DigestText<'sha256'>) => Promise<void>;
   /** The present epoch; 0 if the keeper has never kept one for this system. */
   epoch(): Promise<number>;
   /**

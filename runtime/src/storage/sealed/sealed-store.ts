@@ -20,6 +20,7 @@ import { type OpenedFrame, openFrame } from './frame.ts';
 import { readHeir, SUCCESSION_COLLECTION, writeHeir } from './heir.ts';
 import { IndexTable } from './index-table.ts';
 import { EPOCH_KEY_BYTES, type Keeper, MAX_BLOB_BYTES, type Passage, passageOf, statedPassage } from './keeper.ts';
+import { type RecoveryJudge, recoveryOn } from './recoveries.ts';
 import { keyOf, Names } from './row.ts';
 import { SealedCollection, type Shared, type Taken } from './sealed-collection.ts';
 import { type EpochSeals, epochSeals } from './seals.ts';
@@ -62,6 +63,8 @@ export interface SealedStoreOptions {
    * @throws RefusalError `state`; absent where none is taken over
    */
   readonly inherits?: ((succession: Uint8Array) => Promise<Inheritance>) | undefined;
+  /** Judges a recovery that a disk brings. Absent where none is taken. */
+  readonly recovers?: RecoveryJudge | undefined;
   /** The boot's clock: milliseconds since 1970, which never go back. */
   readonly clock: { now(): number; notBefore(wall: number): void };
 }
@@ -96,6 +99,11 @@ export interface OpenedState {
    * that was done with ({@link SealedStore.retire}); null if it did not.
    */
   readonly inherited: Inheritance | null;
+  /**
+   * The recovery that this state goes on from, in this boot or in one that ended before that was
+   * recorded ({@link SealedStore.retire}); null without one.
+   */
+  readonly recovered: DigestText<'sha256'> | null;
 }
 
 /** Everything that is stored under `storage: sealed`. */
@@ -129,8 +137,9 @@ export class SealedStore {
     this.#options = options;
     this.#table = found.table;
     this.#epoch = found.epoch;
-    const { inherited, lineage, slot, present } = found;
-    this.opened = { epoch: found.epoch.number, places: found.table.rows, frames: found.epoch.sequence, inherited };
+    const { inherited, recovered, lineage, slot, present } = found;
+    const { number: epoch, sequence: frames } = found.epoch;
+    this.opened = { epoch, places: found.table.rows, frames, inherited, recovered };
     this.#present = present;
     this.#slot = slot;
     this.#lineage = lineage;
@@ -256,16 +265,20 @@ export class SealedStore {
   }
 
   /**
-   * Ends the epochs of the launch that this state came from, and notes that they have ended: the
-   * last step before a boot serves, once it is recorded where its state came from.
+   * Ends the epochs of the launch that this state came from, and notes that they have ended, or
+   * that a recovery is recorded: the last step before a boot serves, once it is recorded where its
+   * state came from.
    *
    * @throws RefusalError as {@link advance}; `keeper`
    */
   async retire(): Promise<void> {
     const { heirs } = this.#options.keeper;
-    const { unretired, ...lineage } = this.#lineage;
-    if (unretired === undefined || heirs === undefined) return;
-    await heirs.retire(passageOf(unretired.passage), unretired.epoch);
+    const { unretired, recovered, ...lineage } = this.#lineage;
+    if (unretired === undefined && recovered === undefined) return;
+    if (unretired !== undefined) {
+      if (heirs === undefined) return;
+      await heirs.retire(passageOf(unretired.passage), unretired.epoch);
+    }
     this.#lineage = lineage;
     await this.advance();
   }
@@ -462,6 +475,7 @@ interface Found {
   readonly present: number;
   readonly lineage: Lineage;
   readonly inherited: Inheritance | null;
+  readonly recovered: DigestText<'sha256'> | null;
 }
 
 /** Finds the state of the keeper's present epoch. */
@@ -484,12 +498,14 @@ async function find(options: SealedStoreOptions): Promise<Found> {
  * the launch before, and its key opens for that alone.
  */
 async function kept(options: SealedStoreOptions, heads: readonly SlotHead[]): Promise<Found> {
+  const { log, recovers } = options;
+  const recovery = await recoveryOn(log, heads[0]?.epoch ?? 0, recovers);
   let refused: unknown;
   for (const head of heads) {
     const key = await options.keeper.open(head.blob).catch((error: unknown) => {
       refused ??= error;
     });
-    if (key !== undefined) return await load(options, head, key, null);
+    if (key !== undefined) return await load(options, head, key, { inherited: null, recovery });
   }
   throw refused;
 }
@@ -509,7 +525,7 @@ async function inherit(options: SealedStoreOptions, heads: readonly SlotHead[]):
     try {
       const inheritance = await inherits(heir.succession);
       const key = await keeper.heirs.takeOver(heir.blob, inheritance.passage);
-      return await load(options, head, key, inheritance);
+      return await load(options, head, key, { inherited: inheritance });
     } catch (error) {
       refused ??= error;
     }
@@ -542,6 +558,25 @@ async function resumed({ unretired }: Lineage, { heirs }: Keeper): Promise<Inher
 }
 
 /**
+ * Has this boot say by which recovery it goes on: one that the disk brings, or that of an earlier
+ * boot that has still to be recorded; undefined without one.
+ *
+ * @throws RefusalError `state` where that cannot be said; `keeper`
+ */
+async function recoveredBy(
+  recovery: DigestText<'sha256'> | undefined,
+  { recovered, unretired }: Lineage,
+  { recover }: Keeper,
+): Promise<DigestText<'sha256'> | undefined> {
+  const by = recovery ?? recovered;
+  if (by === undefined) return undefined;
+  if (unretired !== undefined) throw new RefusalError('state', 'a recovery of state that was just taken over');
+  if (recover === undefined) throw new RefusalError('state', 'a recovery, where no boot states one');
+  await recover(by);
+  return by;
+}
+
+/**
  * Refuses to go on with state that an heir has taken over.
  *
  * Without this, a host could keep this disk and this launch's counter, from before the heir ended
@@ -571,23 +606,19 @@ function blank(options: SealedStoreOptions): Found {
   const table = new IndexTable(options.log.state.journalBytes);
   const empty: SlotNames = { labels: [], owners: [], collections: [], extents: [], rows: 0, bytes: 0 };
   const found = assembled(options, table, new Epoch(options.system), empty);
-  return { ...found, retentions: [], slot: 0, present: 0, lineage: { name: freshName(), even: 0 }, inherited: null };
+  const lineage = { name: freshName(), even: 0 };
+  return { ...found, retentions: [], slot: 0, present: 0, lineage, inherited: null, recovered: null };
 }
 
 /** Loads the state of a slot. Where it is refused, no key of it is left. */
-async function load(
-  options: SealedStoreOptions,
-  head: SlotHead,
-  key: Uint8Array,
-  inherited: Inheritance | null,
-): Promise<Found> {
+async function load(options: SealedStoreOptions, head: SlotHead, key: Uint8Array, origin: Origin): Promise<Found> {
   const { log, system } = options;
   if (key.length !== EPOCH_KEY_BYTES) throw new RefusalError('keeper', `a key of ${key.length} bytes`);
   const seals: EpochSeals = epochSeals(key, system);
   const table = new IndexTable(log.state.journalBytes);
   const epoch = new Epoch(system);
   try {
-    return await followed(options, { head, seals, table, epoch, inherited }, key);
+    return await followed(options, { head, seals, table, epoch, ...origin }, key);
   } catch (error) {
     epoch.end();
     table.close();
@@ -598,28 +629,36 @@ async function load(
   }
 }
 
+/** The way to a state that is about to be loaded. */
+interface Origin {
+  readonly inherited: Inheritance | null;
+  /** The recovery that the disk brings. */
+  readonly recovery?: DigestText<'sha256'> | undefined;
+}
+
 /** The parts of a state that is being loaded. */
-interface Loading {
+interface Loading extends Origin {
   readonly head: SlotHead;
   readonly seals: EpochSeals;
   readonly table: IndexTable;
   readonly epoch: Epoch;
-  readonly inherited: Inheritance | null;
 }
 
 /** Reads an index, and follows the journal behind it. */
 async function followed(
   options: SealedStoreOptions,
-  { head, seals, table, epoch, inherited }: Loading,
+  { head, seals, table, epoch, inherited, recovery }: Loading,
   key: Uint8Array,
 ): Promise<Found> {
   const { log, clock } = options;
   const facts = openFacts(head, seals);
   await demandLog(log, facts);
   const names = await readIndex(log.state, head, facts, seals, table);
-  const lineage = lineageOf(head, names, inherited);
+  const before = lineageOf(head, names, inherited);
   if (inherited === null) await refuseTakenOver(names, options.keeper);
-  const came = inherited ?? (await resumed(lineage, options.keeper));
+  const came = inherited ?? (await resumed(before, options.keeper));
+  const recovered = inherited === null ? await recoveredBy(recovery, before, options.keeper) : undefined;
+  const lineage = recovered === undefined ? before : { ...before, recovered };
   table.codec.labels = new Names(names.labels);
   table.codec.owners = new Names(names.owners);
   for (const [number, block, count] of names.extents) table.extents.set(number, { block, count });
@@ -641,7 +680,7 @@ async function followed(
   clock.notBefore(time);
   const retentions = names.collections.map(({ retention }) => retention);
   const present = inherited === null ? head.epoch : 0;
-  return { ...found, retentions, slot: head.slot, present, lineage, inherited: came };
+  return { ...found, retentions, slot: head.slot, present, lineage, inherited: came, recovered: recovered ?? null };
 }
 
 /** Makes the changes of a frame in its collection. */

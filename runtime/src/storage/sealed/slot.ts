@@ -84,6 +84,8 @@ export interface Lineage {
    * The way that it came, until that is recorded and the epochs of the launch before are ended.
    */
   readonly unretired?: Coming;
+  /** The recovery that this state goes on from, until that is recorded. */
+  readonly recovered?: DigestText<'sha256'>;
 }
 
 /** Bytes that are taken, by owner. */
