@@ -20,6 +20,8 @@ export interface Swtpm {
   connect(): Promise<TpmTransport>;
   /** Runs a program of tpm2-tools in `folder` on this TPM and gives its standard output. */
   tool(name: string, ...args: readonly string[]): Promise<string>;
+  /** Kills its process; {@link powerCycle} starts it again. */
+  kill(): void;
   /** Cuts the power, lets the host at the folder of its state, and starts it after a reset. */
   powerCycle(between?: (state: string) => Promise<void>): Promise<void>;
   stop(): Promise<void>;
@@ -44,6 +46,7 @@ export async function startSwtpm(options: { readonly certified?: boolean } = {})
       const env = { ...process.env, TPM2TOOLS_TCTI: `swtpm:path=${path}` };
       return (await run(name, args, { cwd: folder, env, timeout: HANGS_MS })).stdout;
     },
+    kill: () => running.kill(),
     powerCycle: async (between = async () => {}) => {
       await running.end();
       await between(state);
@@ -57,7 +60,7 @@ export async function startSwtpm(options: { readonly certified?: boolean } = {})
 }
 
 /** Runs swtpm over a folder of state until it is killed. */
-async function launch(state: string, path: string): Promise<{ end(): Promise<void> }> {
+async function launch(state: string, path: string): Promise<{ kill(): void; end(): Promise<void> }> {
   const child = spawn(
     'swtpm',
     [
@@ -80,6 +83,7 @@ async function launch(state: string, path: string): Promise<{ end(): Promise<voi
     throw error;
   });
   return {
+    kill: () => void kill(),
     end: async () => {
       kill();
       await ended;

@@ -1,7 +1,7 @@
 /** Workers as any computer can have them: Node's permission model, seccomp and the realm, but none of the VM's layers. */
 
 import { spawn } from 'node:child_process';
-import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import type { VmLayer } from '@enclaim/attestation/statement';
@@ -35,7 +35,7 @@ const bundles = new Map<string, string>();
  * it takes with a file for each module. It lies where workers may read.
  */
 export function bundled(name: string, source: string): string {
-  const known = bundles.get(source);
+  const known = bundles.get(source) ?? madeBefore(name);
   if (known !== undefined) return known;
   const entryPoints = [join(root, source)];
   const [built] = buildSync({ ...ENTRY_OPTIONS, absWorkingDir: root, entryPoints, write: false }).outputFiles;
@@ -46,6 +46,12 @@ export function bundled(name: string, source: string): string {
   renameSync(partial, file);
   bundles.set(source, file);
   return file;
+}
+
+/** A file of the process that started this one, which says so. A program that a test starts often need not make it again. */
+function madeBefore(name: string): string | undefined {
+  const file = join(root, '.cache/workers', `${name}.mjs`);
+  return process.env.ENCLAIM_TEST_BUNDLED === '1' && existsSync(file) ? file : undefined;
 }
 
 /** The program that starts another one as a worker is started (runtime/src/dev/launcher.ts). */

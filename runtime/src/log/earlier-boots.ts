@@ -145,8 +145,8 @@ async function isTreeOf(
     return equalBytes(await log.rootAt(size), root);
   } catch (error) {
     if (error instanceof RangeError) return undefined;
-    // The disk has another tile than the tree's.
-    if (error instanceof RefusalError) return false;
+    // The disk has another tile than the tree's. One that cannot be read says nothing of a quote.
+    if (error instanceof RefusalError && error.cause instanceof DecodeError) return false;
     throw error;
   }
 }

@@ -31,7 +31,7 @@ import {
   writeBlockHead,
 } from '@enclaim/attestation/log-disk';
 import type { Waiting } from './commit-queue.ts';
-import type { Device } from './device.ts';
+import { asked, type Device } from './device.ts';
 
 /** Bytes of the journal after which it settles; an 8th of a small one. */
 const SETTLE_BYTES = 4 * 1024 * 1024;
@@ -141,7 +141,7 @@ export class LogWriter {
    *
    * @param bytes of the entries, each with its length before it
    * @param sections which stand or fall with the records
-   * @throws Error of the device
+   * @throws RefusalError `log` if the device fails
    */
   async commit(records: readonly Waiting[], bytes: number, sections: readonly BlockSection[] = []): Promise<Committed> {
     const { size: first, prior } = this.#end;
@@ -177,7 +177,8 @@ export class LogWriter {
    *
    * @param held what is held from now on; what lies before may be overwritten once this resolved
    * @returns full tiles, which need not be kept
-   * @throws Error of the device, or if another writer wrote a superblock meanwhile
+   * @throws RefusalError `log` if the device fails; Error if another writer wrote a superblock
+   * meanwhile
    */
   async settle(held: Held): Promise<FullTile[]> {
     const { size, position } = this.#end;
@@ -193,7 +194,7 @@ export class LogWriter {
   /**
    * Writes bytes that are no part of the journal, where only one writer writes.
    *
-   * @throws Error of the device
+   * @throws RefusalError `log` if the device fails
    */
   write(data: Uint8Array, at: number): Promise<void> {
     return this.#write(data, at);
@@ -285,7 +286,8 @@ export class LogWriter {
    */
   async #write(data: Uint8Array, at: number): Promise<void> {
     for (let done = 0; done < data.length; ) {
-      const { bytesWritten } = await this.#device.write(data, done, data.length - done, at + done);
+      const write = () => this.#device.write(data, done, data.length - done, at + done);
+      const { bytesWritten } = await asked('written', write);
       // layer: a disk that takes nothing has failed
       if (bytesWritten === 0) throw new RangeError('the device takes no more');
       // layer: writes are finished (off: Infinity)

@@ -43,7 +43,7 @@ import type { Tile } from '@enclaim/attestation/tlog';
 import { RefusalError } from '../errors.ts';
 import { type BlockFacts, Carriage, carriedBytes, leavesOf, sectionOf } from './carried.ts';
 import { type Batch, type Carried, CommitQueue } from './commit-queue.ts';
-import type { Device } from './device.ts';
+import { asked, type Device } from './device.ts';
 import { EarlierBoots, fitsLog, type QuotedLog } from './earlier-boots.ts';
 import { findQuote, KeptQuotes } from './kept-quotes.ts';
 import { type LogRoom, RoomWatch, type Writer } from './log-room.ts';
@@ -168,11 +168,12 @@ export class RecordLog {
    * Opens a log and follows it to its end.
    *
    * @param capacity bytes that the file or device may hold
-   * @throws RefusalError `log` if it is none that this runtime can continue
+   * @throws RefusalError `log` if it is none that this runtime can continue, or cannot be read
    */
   static async open(device: Device, capacity: number): Promise<RecordLog> {
     const read: ReadDisk = async (at, length) => {
-      const { bytesRead, buffer } = await device.read(new Uint8Array(length), 0, length, at);
+      const read = () => device.read(new Uint8Array(length), 0, length, at);
+      const { bytesRead, buffer } = await asked('read', read);
       return buffer.subarray(0, bytesRead);
     };
     return await told('the disk holds no log that can be continued', async () => {
@@ -522,7 +523,8 @@ export class RecordLog {
     } catch (cause) {
       // layer: a failed log stays failed
       this.#broken = cause;
-      throw new RefusalError('log', 'the record could not be made durable', { cause });
+      const why = cause instanceof RefusalError ? `: ${cause.message}` : '';
+      throw new RefusalError('log', `the record could not be made durable${why}`, { cause });
     }
     this.#reserved -= sectors(OVERHEAD_BYTES + batch.bytes + batch.extra);
     // Not within the write: an error of a listener would deny what is on the disk.
