@@ -55,6 +55,7 @@ export function torn(writes: readonly UnderWay[], draw: (below: number) => numbe
 
 /** Stands between a runtime and its disk. */
 export class CutDisk implements Device {
+  readonly fd: number;
   readonly #disk: Device;
   readonly #fault: Fault;
   readonly #draw: (below: number) => number;
@@ -62,13 +63,11 @@ export class CutDisk implements Device {
   #writes = 0;
 
   constructor(disk: Device, fault: Fault) {
+    if (disk.fd === undefined) throw new TypeError('a disk that is no file');
+    this.fd = disk.fd;
     this.#disk = disk;
     this.#fault = fault;
     this.#draw = drawn(fault.seed);
-  }
-
-  get fd(): number | undefined {
-    return this.#disk.fd;
   }
 
   get read(): Device['read'] {
@@ -109,9 +108,7 @@ export class CutDisk implements Device {
   }
 
   #cut(): void {
-    const { fd } = this.#disk;
-    if (fd === undefined) throw new TypeError('a disk that is no file');
-    for (const { at, data } of torn([...this.#underWay], this.#draw)) writeSync(fd, data, 0, data.length, at);
+    for (const { at, data } of torn([...this.#underWay], this.#draw)) writeSync(this.fd, data, 0, data.length, at);
     process.kill(process.pid, 'SIGKILL');
   }
 }

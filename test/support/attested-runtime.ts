@@ -67,11 +67,14 @@ export interface BootOptions {
   /** Stands between runtime and the disk of its log. */
   readonly device?: (honest: Device) => Device;
   /** The machine's TPM, which the caller resets and stops; by default a new one. */
-  readonly swtpm?: Swtpm;
+  readonly swtpm?: Pick<Swtpm, 'folder' | 'connect'>;
 }
 
+/** A bundle, as far as a boot has it. */
+export type BootedBundle = Pick<BuiltBundle, 'bytes' | 'digest' | 'policy'>;
+
 /** Boots `bundle` on a software TPM. */
-export async function bootAttested(bundle: BuiltBundle, options: BootOptions = {}): Promise<AttestedRuntime> {
+export async function bootAttested(bundle: BootedBundle, options: BootOptions = {}): Promise<AttestedRuntime> {
   await using cleanup = new AsyncDisposableStack();
   const swtpm = options.swtpm ?? cleanup.adopt(await startSwtpm({ certified: true }), (tpm) => tpm.stop());
   const folder = await mkdtemp(join(tmpdir(), 'enclaim-log-'));
@@ -127,7 +130,7 @@ export async function bootAttested(bundle: BuiltBundle, options: BootOptions = {
 
 async function extendAsBooted(
   attester: Attester,
-  { policy, digest }: BuiltBundle,
+  { policy, digest }: BootedBundle,
   commandLine: string,
   image: ImageReference,
 ): Promise<void> {
