@@ -57,7 +57,7 @@ const DISK_BYTES = 32 * 1024 * 1024;
 const MOST_CHANGES = 40;
 
 export class CrashMachine {
-  readonly model = new Model();
+  readonly model: Model = new Model();
   readonly mark: string = newMark();
   readonly #swtpm: Swtpm;
   readonly #folder: string;

@@ -7,6 +7,7 @@ import { type AttestedChannel, connect } from '@enclaim/client';
 import { type BuiltBundle, buildBundle, compileProtos } from '@enclaim/image';
 import { readDescriptors } from '@enclaim/policy-schema';
 import { Client, credentials } from '@grpc/grpc-js';
+import { HANGS_MS } from '../support/eventually.ts';
 import type { Kept, Model } from './model.ts';
 
 const APP = join(import.meta.dirname, 'app');
@@ -39,7 +40,7 @@ export class Pairs {
   }
 
   static async connect(target: string, references: References): Promise<Pairs> {
-    return new Pairs(await connect(target, { references }));
+    return new Pairs(await connect(target, { references, timeout: HANGS_MS, handshakeTimeout: HANGS_MS }));
   }
 
   /** @throws Error with the `code` of gRPC */
