@@ -12,7 +12,7 @@ import { safeNumber } from './superblock.ts';
 /** First bytes of a slot that has an index. */
 export const SLOT_MAGIC: Uint8Array = utf8('ENCLSTA\0');
 /** Version of the form of a slot. */
-export const SLOT_VERSION = 1;
+export const SLOT_VERSION = 2;
 /** Bytes of a slot's head. */
 export const SLOT_HEAD_BYTES = 4096;
 /** Offset of the keeper's blob in a head. */

@@ -7,7 +7,6 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { RefusalError } from '../../errors.ts';
 import type { RecordLog } from '../../log/record-log.ts';
 import type { Extent, IndexedPlace, IndexTable } from './index-table.ts';
-import { keyOf } from './row.ts';
 import type { ReadValue, SealedCollection } from './sealed-collection.ts';
 import { sealedBytes } from './seals.ts';
 
@@ -80,7 +79,7 @@ async function stretchesOf(
     for (const { collection, key, place } of places) {
       const stretch = place.value && byNumber.get(table.extentOf(place.value.position));
       if (stretch === undefined || place.value === undefined) continue;
-      stretch.bytes += MOVE_BYTES + Buffer.byteLength(JSON.stringify(keyOf(key))) + sealedBytes(place.value.length);
+      stretch.bytes += MOVE_BYTES + Buffer.byteLength(JSON.stringify(key)) + sealedBytes(place.value.length);
       collections.add(collection);
     }
   return { stretches: low.sort((a, b) => a.begin - b.begin), collections: collections.size };
@@ -133,13 +132,13 @@ function passesOf(stretches: readonly Stretch[]): Stretch[][] {
 
 /** All places of a table, some in each turn. */
 async function* slices(table: IndexTable): AsyncGenerator<readonly IndexedPlace[]> {
-  let after: readonly [number, Uint8Array] | undefined;
+  let after: IndexedPlace | undefined;
   while (true) {
     const places = table.places(after, SLICE_ROWS);
     yield places;
     const last = places.at(-1);
     if (last === undefined || places.length < SLICE_ROWS) return;
-    after = [last.collection, last.key];
+    after = last;
     await turn();
   }
 }
@@ -164,12 +163,11 @@ class Mover {
     const { length, position } = place.value;
     if (collection !== this.#of || this.#bytes + length > this.#most) await this.flush();
     this.#of = collection;
-    const name = keyOf(key);
     // A value that the host has changed stays, and holds its space.
-    const bytes = await this.#kept[collection]?.valueAt(name, place).catch(() => undefined);
+    const bytes = await this.#kept[collection]?.valueAt(key, place).catch(() => undefined);
     if (bytes === undefined) return;
     this.#bytes += length;
-    this.#batch.set(name, { bytes, from: position });
+    this.#batch.set(key, { bytes, from: position });
   }
 
   async flush(): Promise<void> {

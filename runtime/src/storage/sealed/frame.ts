@@ -6,16 +6,12 @@
 import { RefusalError } from '../../errors.ts';
 import type { Place } from '../place.ts';
 import type { Value } from './row.ts';
-import { KEY_BYTES, type Seal, TAG_BYTES } from './seals.ts';
+import { type Seal, TAG_BYTES } from './seals.ts';
 
 const VERSION = 1;
 const HEAD_BYTES = 21;
 /** Bytes to which changes are padded. */
 const STEP_BYTES = 256;
-/** A key, as changes have it, before it is made. */
-const NO_KEY = 'A'.repeat(Math.ceil(KEY_BYTES / 3) * 4);
-/** Largest offset of a value in its frame, in as many digits as any. */
-const MAX_OFFSET = 9_999_999;
 
 /** The result of a change for one place. */
 export interface Changed {
@@ -52,11 +48,11 @@ export function frameHeadBytes(changesText: number): number {
 /**
  * Changes as a text. Offsets of values count from the first of them.
  *
- * @param offsets of new values; absent while the text is only measured, which is as long as any
+ * @param offsets of new values
  */
 export function changesText(
   { collection, time, changed, moved }: Changes,
-  offsets?: ReadonlyMap<Value, number>,
+  offsets: ReadonlyMap<Value, number>,
 ): string {
   const put = changed.map((each) => fieldsOf(each, offsets));
   return JSON.stringify([
@@ -67,21 +63,18 @@ export function changesText(
   ]);
 }
 
-function fieldsOf({ key, place }: Changed, offsets: ReadonlyMap<Value, number> | undefined): unknown[] {
+function fieldsOf({ key, place }: Changed, offsets: ReadonlyMap<Value, number>): unknown[] {
   if (place === undefined) return [key];
   const { value, version = null, since, label, valueEnd, placeEnd, owner } = place;
-  const fields = [key, label, since, orNull(valueEnd), orNull(placeEnd), owner, version];
+  const fields: unknown[] = [key, label, since, orNull(valueEnd), orNull(placeEnd), owner, version];
   if (value === undefined) return fields;
-  return isNew(value, offsets) ? [...fields, ...newOf(value, offsets)] : [...fields, true];
+  if (offsets.has(value)) fields.push(...newOf(value, offsets));
+  else fields.push(true);
+  return fields;
 }
 
-function isNew(value: Value, offsets: ReadonlyMap<Value, number> | undefined): boolean {
-  return offsets === undefined ? value.position < 0 : offsets.has(value);
-}
-
-function newOf(value: Value, offsets: ReadonlyMap<Value, number> | undefined): unknown[] {
-  const key = offsets === undefined ? NO_KEY : Buffer.from(value.key).toString('base64');
-  return [key, value.length, offsets?.get(value) ?? MAX_OFFSET];
+function newOf(value: Value, offsets: ReadonlyMap<Value, number>): [key: string, length: number, offset: number] {
+  return [Buffer.from(value.key).toString('base64'), value.length, offsets.get(value) ?? 0];
 }
 
 /** A frame's bytes up to its values. */
@@ -94,9 +87,10 @@ export function sealFrame(seal: Seal, epoch: number, sequence: number, text: str
   head.writeBigUInt64BE(BigInt(epoch), 1);
   head.writeBigUInt64BE(BigInt(sequence), 9);
   head.writeUInt32BE(plain.length + TAG_BYTES, 17);
-  const sealed = seal.seal(sequence, head, plain);
+  const sealed = seal.seal(sequence, head, plain, HEAD_BYTES);
   plain.fill(0);
-  return Buffer.concat([head, sealed]);
+  sealed.set(head);
+  return sealed;
 }
 
 /** A change of a frame that was read. */

@@ -3,8 +3,8 @@
  * keys under which the disk has them.
  */
 
-import { isAscii } from 'node:buffer';
 import { dueOf, type Place } from '../place.ts';
+import { DUE_BYTES, dueAt, NEVER, ROW_PREFIX_BYTES, type RowAt } from './row-bytes.ts';
 import { KEY_BYTES } from './seals.ts';
 
 /** A value: where the disk has it, and under which key. */
@@ -59,28 +59,24 @@ export class Names {
   }
 }
 
-/** A row as the table has it. */
-export interface Row {
-  /** When it next changes by itself; null for never. */
-  readonly due: number | null;
-  /** Number of its label, times {@link TAGS}, and 1 if it has a value. */
-  readonly tag: number;
-  readonly rest: Uint8Array;
-}
-
-/** Tags of rows that share a label. */
-const TAGS = 2;
 const HAS_VALUE = 1;
 const HAS_PLACE_END = 2;
 const HAS_VERSION = 4;
-const NEVER = 2 ** 48 - 1;
 const NUMBER_BYTES = 6;
-const OWNER_BYTES = 4;
+const NAME_NUMBER_BYTES = 4;
 const VERSION_BYTES = 8;
 const VALUE_LENGTH_BYTES = 3;
-/** Offset behind the owner. */
-const ENDS_AT = 1 + NUMBER_BYTES + OWNER_BYTES;
-export const REST_BYTES: number = 1 + 3 * NUMBER_BYTES + OWNER_BYTES + VERSION_BYTES + VALUE_LENGTH_BYTES + KEY_BYTES;
+/** Offsets in a body, and behind what each has. */
+const LABEL_AT: number = DUE_BYTES;
+const FLAGS_AT: number = LABEL_AT + NAME_NUMBER_BYTES;
+const SINCE_AT: number = FLAGS_AT + 1;
+const OWNER_AT: number = SINCE_AT + NUMBER_BYTES;
+const MORE_AT: number = OWNER_AT + NAME_NUMBER_BYTES;
+const VALUE_BYTES = NUMBER_BYTES + VALUE_LENGTH_BYTES + KEY_BYTES;
+const BODY_BYTES: number = MORE_AT + VERSION_BYTES + NUMBER_BYTES + VALUE_BYTES;
+const COLLECTION_BYTES = 2;
+/** Bytes of a row, at most, beside its key. */
+export const ROW_BYTES: number = ROW_PREFIX_BYTES + COLLECTION_BYTES + BODY_BYTES;
 
 /** A place without what only its reader needs. */
 export interface NamedPlace {
@@ -97,54 +93,78 @@ export class RowCodec {
   owners: Names = new Names();
   readonly #labels = new Map<number, readonly string[]>();
 
-  pack(place: Place<Value>): Row {
+  /** Where rows are put together. */
+  #row: Buffer = Buffer.alloc(ROW_BYTES);
+
+  /** Hears of the row of a place, which is overwritten afterwards. */
+  packed(name: Uint8Array, place: Place<Value>, onRow: (row: Uint8Array) => void): void {
+    const most = ROW_BYTES + name.length;
+    if (this.#row.length < most) this.#row = Buffer.alloc(2 * most);
+    const body = ROW_PREFIX_BYTES + name.length;
+    const end = this.#pack(place, body);
+    this.#row.writeUInt16BE(name.length);
+    this.#row.writeUInt8(end - body, 2);
+    this.#row.set(name, ROW_PREFIX_BYTES);
+    onRow(this.#row.subarray(0, end));
+    this.#row.fill(0, 0, end);
+  }
+
+  #pack(place: Place<Value>, body: number): number {
     const { value, version, since, placeEnd, owner } = place;
+    const out = this.#row;
     const due = dueOf(place);
-    const out = Buffer.allocUnsafe(REST_BYTES);
-    const flags =
+    out.writeUIntBE(endOf(due), body, DUE_BYTES);
+    out.writeUInt32BE(this.labels.numberOf(JSON.stringify(place.label)), body + LABEL_AT);
+    out[body + FLAGS_AT] =
       (value === undefined ? 0 : HAS_VALUE) |
       (placeEnd === due ? 0 : HAS_PLACE_END) |
       (version === undefined ? 0 : HAS_VERSION);
-    let at = out.writeUInt8(flags);
-    at = out.writeUIntBE(Math.floor(since), at, NUMBER_BYTES);
-    at = out.writeUInt32BE(this.owners.numberOf(owner), at);
+    out.writeUIntBE(Math.floor(since), body + SINCE_AT, NUMBER_BYTES);
+    let at = out.writeUInt32BE(this.owners.numberOf(owner), body + OWNER_AT);
     if (version !== undefined) at += out.write(version, at, 'hex');
     if (placeEnd !== due) at = out.writeUIntBE(endOf(placeEnd), at, NUMBER_BYTES);
-    if (value !== undefined) {
-      at = out.writeUIntBE(value.position, at, NUMBER_BYTES);
-      at = out.writeUIntBE(value.length, at, VALUE_LENGTH_BYTES);
-      out.set(value.key, at);
-      at += KEY_BYTES;
-    }
-    const tag = TAGS * this.labels.numberOf(JSON.stringify(place.label)) + (value === undefined ? 0 : HAS_VALUE);
-    return { due: Number.isFinite(due) ? due : null, tag, rest: out.subarray(0, at) };
+    if (value === undefined) return at;
+    at = out.writeUIntBE(value.position, at, NUMBER_BYTES);
+    at = out.writeUIntBE(value.length, at, VALUE_LENGTH_BYTES);
+    out.set(value.key, at);
+    return at + KEY_BYTES;
   }
 
-  unpack({ due, tag, rest }: Row): Place<Value> {
-    const bytes = bufferOf(rest);
-    const flags = bytes.readUInt8();
-    const since = bytes.readUIntBE(1, NUMBER_BYTES);
-    const owner = this.owners.textOf(bytes.readUInt32BE(1 + NUMBER_BYTES));
-    let at = ENDS_AT;
+  /** The place of a row, with a copy of its key. */
+  unpack({ bytes, body }: RowAt): Place<Value> {
+    const flags = bytes[body + FLAGS_AT] as number;
+    const due = endAt(bytes, body);
+    const label = this.labelOf(bytes.readUInt32BE(body + LABEL_AT));
+    const since = bytes.readUIntBE(body + SINCE_AT, NUMBER_BYTES);
+    const owner = this.owners.textOf(bytes.readUInt32BE(body + OWNER_AT));
+    let at = body + MORE_AT;
     const version = flags & HAS_VERSION ? bytes.toString('hex', at, at + VERSION_BYTES) : undefined;
     if (flags & HAS_VERSION) at += VERSION_BYTES;
-    const end = due ?? Number.POSITIVE_INFINITY;
-    const placeEnd = flags & HAS_PLACE_END ? endAt(bytes, at) : end;
+    const placeEnd = flags & HAS_PLACE_END ? endAt(bytes, at) : due;
     if (flags & HAS_PLACE_END) at += NUMBER_BYTES;
     let value: Value | undefined;
     if (flags & HAS_VALUE) {
       const position = bytes.readUIntBE(at, NUMBER_BYTES);
       const length = bytes.readUIntBE(at + NUMBER_BYTES, VALUE_LENGTH_BYTES);
       const from = at + NUMBER_BYTES + VALUE_LENGTH_BYTES;
-      value = { position, length, key: bytes.subarray(from, from + KEY_BYTES), bytes: undefined };
+      value = {
+        position,
+        length,
+        key: Uint8Array.prototype.slice.call(bytes, from, from + KEY_BYTES),
+        bytes: undefined,
+      };
     }
-    return { value, version, since, label: this.labelOf(Math.floor(tag / TAGS)), valueEnd: end, placeEnd, owner };
+    return { value, version, since, label, valueEnd: due, placeEnd, owner };
   }
 
   /** The outline of a row. **Cost**: a list is made of these alone. */
-  outline(key: string, due: number | null, tag: number): NamedPlace {
-    const label = this.labelOf(Math.floor(tag / TAGS));
-    return { key, hasValue: tag % 2 === HAS_VALUE, label, due: due ?? Number.POSITIVE_INFINITY };
+  outline({ bytes, name, body }: RowAt): NamedPlace {
+    return {
+      key: keyAt(bytes, name + COLLECTION_BYTES, body),
+      hasValue: ((bytes[body + FLAGS_AT] as number) & HAS_VALUE) !== 0,
+      label: this.labelOf(bytes.readUInt32BE(body + LABEL_AT)),
+      due: endAt(bytes, body),
+    };
   }
 
   /** The label that a number stands for. */
@@ -157,16 +177,12 @@ export class RowCodec {
   }
 }
 
-function bufferOf(bytes: Uint8Array): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-}
-
 function endOf(end: number): number {
-  return Number.isFinite(end) ? Math.min(Math.floor(end), NEVER - 1) : NEVER;
+  return Number.isFinite(end) ? Math.min(Math.max(0, Math.floor(end)), NEVER - 1) : NEVER;
 }
 
 function endAt(bytes: Buffer, at: number): number {
-  const end = bytes.readUIntBE(at, NUMBER_BYTES);
+  const end = dueAt(bytes, at);
   return end === NEVER ? Number.POSITIVE_INFINITY : end;
 }
 
@@ -175,14 +191,23 @@ const TWO = 0xc0;
 const THREE = 0xe0;
 
 /**
- * A key as bytes that sort as its code units do. Halves of pairs, which UTF-8 has no bytes for,
- * have their own.
+ * The name of a row: the number of its collection, and its key as bytes that sort as its code units
+ * do. Halves of pairs, which UTF-8 has no bytes for, have their own.
  */
-export function keyBytes(key: string): Buffer {
-  const plain = Buffer.from(key);
-  if (plain.length === key.length) return plain; // ASCII
-  const out = Buffer.allocUnsafe(3 * key.length);
-  let at = 0;
+export function rowName(collection: number, key: string): Buffer {
+  const out = Buffer.allocUnsafe(COLLECTION_BYTES + key.length);
+  let at = out.writeUInt16BE(collection);
+  for (let i = 0; i < key.length; i++) {
+    const unit = key.charCodeAt(i);
+    if (unit >= 0x80) return longName(collection, key);
+    out[at++] = unit;
+  }
+  return out;
+}
+
+function longName(collection: number, key: string): Buffer {
+  const out = Buffer.allocUnsafe(COLLECTION_BYTES + 3 * key.length);
+  let at = out.writeUInt16BE(collection);
   for (let i = 0; i < key.length; i++) {
     const unit = key.charCodeAt(i);
     if (unit < 0x80) out[at++] = unit;
@@ -198,11 +223,20 @@ export function keyBytes(key: string): Buffer {
   return out.subarray(0, at);
 }
 
+/** The collection and the key of a row. */
+export function namedBy({ bytes, name, body }: RowAt): { readonly collection: number; readonly key: string } {
+  return { collection: bytes.readUInt16BE(name), key: keyAt(bytes, name + COLLECTION_BYTES, body) };
+}
+
 /** The key of such bytes. */
-export function keyOf(bytes: Uint8Array): string {
-  if (isAscii(bytes)) return bufferOf(bytes).toString('latin1');
+function keyAt(bytes: Buffer, from: number, end: number): string {
+  for (let at = from; at < end; at++) if ((bytes[at] as number) >= 0x80) return longKeyAt(bytes, from, end);
+  return bytes.toString('latin1', from, end);
+}
+
+function longKeyAt(bytes: Buffer, from: number, end: number): string {
   let key = '';
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = from; at < end; ) {
     const first = bytes[at] ?? 0;
     const [second, third] = [(bytes[at + 1] ?? 0) & 0x3f, (bytes[at + 2] ?? 0) & 0x3f];
     if (first < TWO) key += String.fromCharCode(first);

@@ -11,7 +11,7 @@ import { after, at, dueOf, type Mutation, type Place } from '../place.ts';
 import type { Epoch } from './epoch.ts';
 import { type Changed, type Changes, changesText, frameHeadBytes, sealFrame } from './frame.ts';
 import type { IndexTable } from './index-table.ts';
-import { keyBytes, type NamedPlace, type Value } from './row.ts';
+import { type NamedPlace, rowName, type Value } from './row.ts';
 import { KEY_BYTES, openValue, sealedBytes, sealValue, valueScope } from './seals.ts';
 
 /** The parts of a store that its collections share. */
@@ -62,11 +62,10 @@ interface Pending {
   readonly place: Place<Value> | undefined;
 }
 
-/** Changes that were checked, and the instant at which they were. */
+/** Changes that were checked, as they will be made. */
 interface Checked {
   readonly changes: readonly Change[];
-  readonly planned: Planned[];
-  readonly now: number;
+  readonly part: Part;
 }
 
 /** A planned change, with the place as it is now. */
@@ -74,13 +73,42 @@ interface Planned extends Changed {
   readonly held: Place<Value> | undefined;
 }
 
+/** The same, with the key that a new value gets. */
+interface Made extends Planned {
+  readonly isNew: boolean;
+}
+
+/** A value that the disk does not have yet. */
+interface NewValue {
+  readonly key: string;
+  readonly version: string | undefined;
+  readonly value: Value;
+}
+
+/** A frame before it is sealed. */
+interface Layout {
+  readonly values: readonly NewValue[];
+  /** Where each value begins, from the first of them. */
+  readonly offsets: ReadonlyMap<Value, number>;
+  readonly text: string;
+  /** Bytes before the values, and of all of them. */
+  readonly head: number;
+  readonly length: number;
+}
+
+/** Changes of one part of a block. */
+interface Part {
+  readonly made: readonly Made[];
+  readonly layout: Layout;
+}
+
 /** Rows that are looked at together. */
 const SLICE_ROWS = 256;
 /** Marks in one part of a block. */
 const MARKS_OF_PART = 64;
-/** Behind all bytes of a key. */
-const LAST = Buffer.of(0xff);
+const ZERO = Buffer.of(0);
 const NO_KEY = new Uint8Array(KEY_BYTES);
+const NO_BYTES = new Uint8Array();
 
 /**
  * A collection whose places outlive the boot. What is applied is read from memory until its block
@@ -148,8 +176,9 @@ export class SealedCollection implements Collection {
     }
     if (planned === undefined)
       throw new RefusalError('budget', `there is no room in collection ${this.facts.name}`, { final: true });
-    this.#checked = { changes, planned, now };
-    if (planned.length > 0) log.expect(frameBytes(this.#changes(planned, now)));
+    const part = this.#part(planned, now);
+    this.#checked = { changes, part };
+    if (planned.length > 0) log.expect(part.layout.head + part.layout.length);
   }
 
   letGo(): void {
@@ -161,21 +190,27 @@ export class SealedCollection implements Collection {
   apply(changes: readonly Change[]): void {
     // A store that failed has refused the record of the call's end, or will never show this.
     const isMarks = changes.every(({ kind }) => kind === 'mark-put' || kind === 'mark-delete');
-    const checked = isMarks ? undefined : this.#checked;
+    const checked = isMarks || !isSame(this.#checked?.changes, changes) ? undefined : this.#checked;
     this.#checked = undefined;
-    const now = checked?.now ?? this.#shared.now();
-    const isKnown = checked !== undefined && isSame(checked.changes, changes);
-    const planned = (isKnown ? checked.planned : this.#plan(changes, now)) ?? [];
+    if (checked !== undefined) this.#carry(checked.part);
+    else {
+      const now = this.#shared.now();
+      const planned = this.#plan(changes, now) ?? [];
+      if (isMarks) this.#mark(planned, now);
+      else this.#carry(this.#part(planned, now));
+    }
     this.#shared.checked.delete(this);
-    if (isMarks) this.#mark(planned, now);
-    else if (planned.length > 0) this.#shared.log.carry(this.#part(planned, now));
+  }
+
+  #carry(part: Part): void {
+    if (part.made.length > 0) this.#shared.log.carry(this.#make(part));
   }
 
   /** Makes marks in parts that fit into any block: none of them needs another. */
   #mark(planned: readonly Planned[], now: number): void {
     const { log, epoch } = this.#shared;
     for (let from = 0; from < planned.length; from += MARKS_OF_PART) {
-      const part = this.#part(planned.slice(from, from + MARKS_OF_PART), now);
+      const part = this.#make(this.#part(planned.slice(from, from + MARKS_OF_PART), now));
       // Not awaited: a log that takes no more has ended the calls that could see it.
       log.carryLate(part).catch((cause) => epoch.break(cause));
     }
@@ -184,16 +219,15 @@ export class SealedCollection implements Collection {
   /** Sets a place that is durable, as a frame or a sweep has it. */
   settle(key: string, place: Place<Value> | undefined, block?: number): void {
     const { table } = this.#shared;
-    const bytes = keyBytes(key);
-    const { number } = this.facts;
-    const held = place === undefined ? table.remove(number, bytes) : table.set(number, bytes, place, block);
+    const name = this.#name(key);
+    const held = place === undefined ? table.remove(name) : table.set(name, place, block);
     count(this.durable, key, held, -1);
     count(this.durable, key, place, 1);
   }
 
   /** Sets a place of a frame that is followed: readers see it, too. */
   replay(key: string, place: Place<Value> | undefined, block?: number): void {
-    count(this.#taken, key, this.#shared.table.get(this.facts.number, keyBytes(key)), -1);
+    count(this.#taken, key, this.#shared.table.get(this.#name(key)), -1);
     count(this.#taken, key, place, 1);
     this.settle(key, place, block);
   }
@@ -202,14 +236,14 @@ export class SealedCollection implements Collection {
   expire(key: string, now: number): boolean {
     // What waits to be durable comes in its place.
     if (this.#pending.has(key)) return false;
-    this.replay(key, at(this.#shared.table.get(this.facts.number, keyBytes(key)), now));
+    this.replay(key, at(this.#shared.table.get(this.#name(key)), now));
     return true;
   }
 
   /** Seals values anew, where they still lie where they were read. */
   moving(values: ReadonlyMap<string, ReadValue>): Carried {
     const moved = [...values].flatMap(([key, { bytes, from }]) => {
-      const held = this.#shared.table.get(this.facts.number, keyBytes(key));
+      const held = this.#shared.table.get(this.#name(key));
       if (held?.value === undefined || held.value.position !== from) {
         bytes.fill(0);
         return [];
@@ -218,15 +252,14 @@ export class SealedCollection implements Collection {
       return [{ key, from, value, version: held.version }];
     });
     const changes = { ...this.#changes([], this.#shared.now()), moved };
-    const values_ = moved.map(({ key, version = '', value }) => [value, this.#sealed(key, version, value)] as const);
-    return this.#carried(changes, values_, (block) => {
+    return this.#carried(layoutOf(changes, moved), (block) => {
       for (const { key, from, value } of moved) this.move(key, from, value, block);
     });
   }
 
   /** Takes a value to another position, if it is still where it was. */
   move(key: string, from: number, value: Value, block: number): void {
-    const held = this.#shared.table.get(this.facts.number, keyBytes(key));
+    const held = this.#shared.table.get(this.#name(key));
     if (held?.value?.position === from) this.settle(key, { ...held, value }, block);
   }
 
@@ -239,7 +272,7 @@ export class SealedCollection implements Collection {
 
   #placeOf(key: string): Place<Value> | undefined {
     const pending = this.#pending.get(key);
-    return pending === undefined ? this.#shared.table.get(this.facts.number, keyBytes(key)) : pending.place;
+    return pending === undefined ? this.#shared.table.get(this.#name(key)) : pending.place;
   }
 
   /** Places with a prefix behind a key, in the order of their keys, those that wait included. */
@@ -257,16 +290,25 @@ export class SealedCollection implements Collection {
   }
 
   *#indexed(prefix: string, last: string, limit: number): Generator<NamedPlace> {
-    const high = Buffer.concat([keyBytes(prefix), LAST]);
     const most = Math.min(SLICE_ROWS, limit);
-    let low = last >= prefix ? Buffer.concat([keyBytes(last), Buffer.of(0)]) : keyBytes(prefix);
+    const names = this.#name(prefix);
+    let from = last >= prefix ? this.#behind(last) : names;
     while (true) {
-      const rows = this.#shared.table.range(this.facts.number, low, high, most);
+      const rows = this.#shared.table.range(from, names, most);
       yield* rows;
       const end = rows.at(-1)?.key;
       if (end === undefined || rows.length < most) return;
-      low = Buffer.concat([keyBytes(end), Buffer.of(0)]);
+      from = this.#behind(end);
     }
+  }
+
+  #name(key: string): Buffer {
+    return rowName(this.facts.number, key);
+  }
+
+  /** The first name that a row behind a key could have. */
+  #behind(key: string): Buffer {
+    return Buffer.concat([this.#name(key), ZERO]);
   }
 
   /** @throws RefusalError `conflict`, which ends the call */
@@ -329,56 +371,53 @@ export class SealedCollection implements Collection {
     return { collection: this.facts.name, time: Math.floor(now), changed, moved: [] };
   }
 
-  /** Makes changes in memory, and the part of a block that makes them durable. */
-  #part(planned: readonly Planned[], now: number): Carried {
-    const { pending: before, table } = this.#shared;
+  /** Changes as they will be made. Nothing is changed yet. */
+  #part(planned: readonly Planned[], now: number): Part {
     const keys = randomBytes(KEY_BYTES * planned.length);
-    const made = planned.map(({ key, place, held }, i) => {
+    const values: NewValue[] = [];
+    const made = planned.map(({ key, place, held }, i): Made => {
       const value = place?.value;
       const isNew = value !== undefined && value !== held?.value && value.bytes !== undefined;
-      const own: Value | undefined = isNew
-        ? { ...value, key: keys.subarray(i * KEY_BYTES, (i + 1) * KEY_BYTES) }
-        : value;
-      const change = { key, place: place && { ...place, value: own }, isNew };
-      count(this.#taken, key, held, -1);
-      count(this.#taken, key, change.place, 1);
-      this.#pending.set(key, change);
-      if (change.place !== undefined) this.#shared.due(dueOf(change.place));
-      if (place !== undefined) table.know(place);
-      if (place !== undefined && held === undefined) this.#shared.pending += table.slotCost(key);
-      return change;
+      if (!isNew) return { key, place, held, isNew };
+      const own: Value = { ...value, key: keys.subarray(i * KEY_BYTES, (i + 1) * KEY_BYTES) };
+      values.push({ key, version: place?.version, value: own });
+      return { key, place: place && { ...place, value: own }, held, isNew };
     });
+    return { made, layout: layoutOf(this.#changes(made, now), values) };
+  }
+
+  /** Makes changes in memory, and the part of a block that makes them durable. */
+  #make({ made, layout }: Part): Carried {
+    const { pending: before, table } = this.#shared;
+    for (const change of made) {
+      const { key, place, held } = change;
+      count(this.#taken, key, held, -1);
+      count(this.#taken, key, place, 1);
+      this.#pending.set(key, change);
+      if (place === undefined) continue;
+      this.#shared.due(dueOf(place));
+      table.know(place);
+      if (held === undefined) this.#shared.pending += table.slotCost(key);
+    }
     const weight = this.#shared.pending - before;
-    const values = made.flatMap(({ key, place, isNew }) =>
-      isNew && place?.value !== undefined
-        ? [[place.value, this.#sealed(key, place.version ?? '', place.value)] as const]
-        : [],
-    );
-    return this.#carried(this.#changes(made, now), values, (block) => {
+    return this.#carried(layout, (block) => {
       this.#shared.pending -= weight;
       for (const change of made) this.#land(change, block);
     });
   }
 
-  #sealed(key: string, version: string, { key: own, bytes = Buffer.alloc(0) }: Value): Buffer {
-    return sealValue(own, { scope: this.#scope, key, version }, bytes);
-  }
-
-  #carried(changes: Changes, values: readonly (readonly [Value, Buffer])[], done: (block: number) => void): Carried {
+  #carried({ values, offsets, text, head, length }: Layout, done: (block: number) => void): Carried {
     const { epoch } = this.#shared;
-    const offsets = new Map<Value, number>();
-    let length = 0;
-    for (const [value, sealed] of values) {
-      offsets.set(value, length);
-      length += sealed.length;
+    const sealed = Buffer.allocUnsafe(length);
+    for (const { key, version = '', value } of values) {
+      const name = { scope: this.#scope, key, version };
+      sealValue(value.key, name, value.bytes ?? NO_BYTES, sealed, offsets.get(value) ?? 0);
     }
-    const text = changesText(changes, offsets);
-    const head = frameHeadBytes(Buffer.byteLength(text));
     return {
       length: head + length,
       write: () => {
         const frame = sealFrame(epoch.seals.frames, epoch.number, epoch.next(), text);
-        return Buffer.concat([frame, ...values.map(([, sealed]) => sealed)]);
+        return Buffer.concat([frame, sealed], head + length);
       },
       landed: (position, block) => {
         for (const [value, offset] of offsets) {
@@ -392,7 +431,7 @@ export class SealedCollection implements Collection {
   }
 
   /** A change has become durable. */
-  #land(change: Changed & { readonly isNew: boolean }, block: number): void {
+  #land(change: Made, block: number): void {
     const { key, place, isNew } = change;
     if (!isNew && place?.value !== undefined) this.settle(key, this.staying(key, place));
     else this.settle(key, place, block);
@@ -403,7 +442,7 @@ export class SealedCollection implements Collection {
   /** A place with the value that the index has, which may have been moved meanwhile. */
   staying(key: string, place: Place<Value> | undefined): Place<Value> | undefined {
     if (place === undefined) return undefined;
-    const value = this.#shared.table.get(this.facts.number, keyBytes(key))?.value;
+    const value = this.#shared.table.get(this.#name(key))?.value;
     return { ...place, value };
   }
 
@@ -430,7 +469,7 @@ export class SealedCollection implements Collection {
       return (await this.valueAt(key, place)).toString() as JsonText;
     } catch (cause) {
       // Its space may have been used again while it was read.
-      const held = this.#shared.table.get(this.facts.number, keyBytes(key));
+      const held = this.#shared.table.get(this.#name(key));
       if (held?.version === place.version && held?.value !== undefined && held.value.position !== place.value?.position)
         return this.#readDisk(key, held);
       throw new RefusalError('state', 'a stored value is not what was stored', { cause, final: true });
@@ -502,9 +541,9 @@ function isOwners(name: string): boolean {
 }
 
 /** Whether these are the changes that were checked. */
-function isSame(checked: readonly Change[], changes: readonly Change[]): boolean {
+function isSame(checked: readonly Change[] | undefined, changes: readonly Change[]): boolean {
   return (
-    checked.length === changes.length &&
+    checked?.length === changes.length &&
     changes.every((change, i) => {
       const other = checked[i];
       return change.kind === other?.kind && change.key === other.key && versionOf(change) === versionOf(other);
@@ -516,12 +555,16 @@ function versionOf(change: Change): string | undefined {
   return change.kind === 'put' ? change.version : undefined;
 }
 
-/** Bytes that a frame has at most. */
-function frameBytes(changes: Changes): number {
-  let values = 0;
-  for (const { place } of changes.changed)
-    if (place?.value !== undefined && place.value.position < 0) values += sealedBytes(place.value.length);
-  return frameHeadBytes(Buffer.byteLength(changesText(changes))) + values;
+/** A frame of changes and new values. */
+function layoutOf(changes: Changes, values: readonly NewValue[]): Layout {
+  const offsets = new Map<Value, number>();
+  let length = 0;
+  for (const { value } of values) {
+    offsets.set(value, length);
+    length += sealedBytes(value.length);
+  }
+  const text = changesText(changes, offsets);
+  return { values, offsets, text, head: frameHeadBytes(Buffer.byteLength(text)), length };
 }
 
 /** The outline of a place that waits. */

@@ -4,7 +4,6 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import { setImmediate as turn } from 'node:timers/promises';
 import { fromHex, toHex } from '@enclaim/attestation/bytes';
 import { type DigestText, digestText, type Sha256 } from '@enclaim/attestation/digest';
 import { HEIR_BYTES } from '@enclaim/attestation/log-disk';
@@ -18,10 +17,10 @@ import { compact } from './compaction.ts';
 import { Epoch } from './epoch.ts';
 import { type OpenedFrame, openFrame } from './frame.ts';
 import { readHeir, SUCCESSION_COLLECTION, writeHeir } from './heir.ts';
-import { IndexTable } from './index-table.ts';
+import { type IndexedPlace, IndexTable } from './index-table.ts';
 import { EPOCH_KEY_BYTES, type Keeper, MAX_BLOB_BYTES, type Passage, passageOf, statedPassage } from './keeper.ts';
 import { type RecoveryJudge, recoveryOn } from './recoveries.ts';
-import { keyOf, Names } from './row.ts';
+import { Names } from './row.ts';
 import { SealedCollection, type Shared, type Taken } from './sealed-collection.ts';
 import { type EpochSeals, epochSeals } from './seals.ts';
 import {
@@ -202,9 +201,9 @@ export class SealedStore {
     return this.#table.rows;
   }
 
-  /** Bytes of the index. **Cost**: it is copied. */
+  /** Bytes of memory that the index takes. */
   get indexBytes(): number {
-    return this.#table.image().length;
+    return this.#table.memory;
   }
 
   /**
@@ -302,9 +301,8 @@ export class SealedStore {
       const blob = await keeper.seal(key, next);
       if (blob.length > MAX_BLOB_BYTES) throw new RefusalError('keeper', `a blob of ${blob.length} bytes`);
       const writer = new SlotWriter(log.state, { slot: 1 - this.#slot, epoch: next }, seals);
-      const image = isOpening ? this.#table.image() : undefined;
-      if (image !== undefined && image.length < writer.left / 2) await writer.image(image);
-      else await this.#writeRows(writer);
+      this.#table.watch();
+      await writer.all(this.#table);
       await log.between(() => this.#finish(writer, blob, next, key));
     } finally {
       key.fill(0);
@@ -313,20 +311,6 @@ export class SealedStore {
     }
     await log.settle();
     return next;
-  }
-
-  /** Writes all rows, some in each turn. Those that change meanwhile are noted. */
-  async #writeRows(writer: SlotWriter): Promise<void> {
-    this.#table.watch();
-    let after: readonly [number, Uint8Array] | undefined;
-    while (true) {
-      const rows = this.#table.slice(after, SLICE_ROWS);
-      await writer.rows(rows);
-      const last = rows.at(-1);
-      if (last === undefined || rows.length < SLICE_ROWS) return;
-      after = [last.collection, last.key];
-      await turn();
-    }
   }
 
   /** Makes the next epoch the present one. No block is being written meanwhile. */
@@ -341,8 +325,9 @@ export class SealedStore {
     const bequest = this.#bequest;
     const heir = bequest && { passage: statedPassage(bequest.passage), digest: bequest.digest };
     const oldest = Math.min(block, this.#table.oldest);
-    await writer.rows(changed.flatMap(({ row }) => row ?? []));
-    await writer.gone(changed.filter(({ row }) => row === undefined));
+    await writer.rows(changed.rows);
+    changed.rows.fill(0);
+    await writer.gone(changed.gone);
     await writer.finish(
       { ...names, ...(heir && { heir }) },
       { position, block, prior: toHex(prior), size, root: toHex(root), time },
@@ -426,7 +411,7 @@ export class SealedStore {
       (before, i) => (this.#kept[i]?.facts.retention ?? 0) < (before ?? Number.POSITIVE_INFINITY),
     );
     if (!shorter.includes(true)) return;
-    let after: readonly [number, Uint8Array] | undefined;
+    let after: IndexedPlace | undefined;
     while (true) {
       const rows = this.#table.places(after, SLICE_ROWS);
       for (const { collection, key, place } of rows) {
@@ -437,11 +422,11 @@ export class SealedStore {
         // A place without a value goes on to tell what label it has.
         const placeEnd = Math.min(place.placeEnd, Math.floor(now) + retention);
         const isLive = place.value !== undefined;
-        kept.replay(keyOf(key), { ...place, valueEnd, placeEnd: isLive ? Math.max(valueEnd, placeEnd) : placeEnd });
+        kept.replay(key, { ...place, valueEnd, placeEnd: isLive ? Math.max(valueEnd, placeEnd) : placeEnd });
       }
       const last = rows.at(-1);
       if (last === undefined || rows.length < SLICE_ROWS) break;
-      after = [last.collection, last.key];
+      after = last;
     }
     this.#due = this.#table.nextDue();
   }
@@ -455,7 +440,7 @@ export class SealedStore {
     if (now < this.#due) return;
     for (let rows = this.#table.due(now, SLICE_ROWS); rows.length > 0; rows = this.#table.due(now, SLICE_ROWS)) {
       let count = 0;
-      for (const { collection, key } of rows) if (this.#kept[collection]?.expire(keyOf(key), now)) count++;
+      for (const { collection, key } of rows) if (this.#kept[collection]?.expire(key, now)) count++;
       if (count === 0) break;
     }
     this.#due = this.#table.nextDue();

@@ -11,6 +11,7 @@ export const TAG_BYTES = 16;
 const NONCE_BYTES = 12;
 /** The nonce of keys that seal once. */
 const NO_NONCE = Buffer.alloc(NONCE_BYTES);
+const EMPTY = Buffer.alloc(0);
 const LENGTH_BYTES = 4;
 /** Steps to which lengths of values are padded: 64 bytes, and an 8th of longer ones. */
 const MIN_STEP_BYTES = 64;
@@ -27,11 +28,18 @@ export class Seal {
     this.#name = prefixed(system);
   }
 
-  /** Sealed bytes, with the tag behind them. @param number never used before under this key */
-  seal(number: number, associated: Uint8Array, plain: Uint8Array): Buffer {
+  /**
+   * Sealed bytes, with the tag behind them.
+   *
+   * @param number never used before under this key
+   * @param before bytes of zeros that stand before them, for the caller to fill
+   */
+  seal(number: number, associated: Uint8Array, plain: Uint8Array, before = 0): Buffer {
     const cipher = createCipheriv('aes-256-gcm', this.#key, nonceOf(number));
     cipher.setAAD(Buffer.concat([this.#name, associated]));
-    return Buffer.concat([cipher.update(plain), cipher.final(), cipher.getAuthTag()]);
+    const sealed = plain.length === 0 ? EMPTY : cipher.update(plain);
+    cipher.final();
+    return Buffer.concat([Buffer.alloc(before), sealed, cipher.getAuthTag()]);
   }
 
   /** @throws RefusalError `state` for any other bytes than those that were sealed */
@@ -41,11 +49,13 @@ export class Seal {
     const decipher = createDecipheriv('aes-256-gcm', this.#key, nonceOf(number), { authTagLength: TAG_BYTES });
     decipher.setAAD(Buffer.concat([this.#name, associated]));
     decipher.setAuthTag(sealed.subarray(end));
+    const plain = decipher.update(sealed.subarray(0, end));
     try {
-      return Buffer.concat([decipher.update(sealed.subarray(0, end)), decipher.final()]);
+      decipher.final();
     } catch (cause) {
       throw new RefusalError('state', 'bytes on the disk are not the ones that were sealed', { cause });
     }
+    return plain;
   }
 
   /** Wipes the key. */
@@ -87,18 +97,20 @@ export function sealedBytes(length: number): number {
   return padded(LENGTH_BYTES + length) + TAG_BYTES;
 }
 
-/** A value under a key that seals nothing else. */
-export function sealValue(key: Uint8Array, name: ValueName, value: Uint8Array): Buffer {
-  const length = padded(LENGTH_BYTES + value.length);
-  const out = Buffer.alloc(length + TAG_BYTES);
-  out.writeUInt32BE(value.length);
-  out.set(value, LENGTH_BYTES);
+/**
+ * Seals a value under a key that seals nothing else.
+ *
+ * @param out where its {@link sealedBytes} go, from `at` on
+ */
+export function sealValue(key: Uint8Array, name: ValueName, value: Uint8Array, out: Buffer, at: number): void {
+  const end = at + padded(LENGTH_BYTES + value.length);
+  out.fill(0, out.writeUInt32BE(value.length, at) + value.length, end);
+  out.set(value, at + LENGTH_BYTES);
   const cipher = createCipheriv('aes-256-gcm', key, NO_NONCE);
   cipher.setAAD(associatedOf(name));
-  out.set(cipher.update(out.subarray(0, length)));
+  out.set(cipher.update(out.subarray(at, end)), at);
   cipher.final();
-  out.set(cipher.getAuthTag(), length);
-  return out;
+  out.set(cipher.getAuthTag(), end);
 }
 
 /** The value of sealed bytes. @throws RefusalError `state` */
@@ -124,7 +136,10 @@ function padded(length: number): number {
 }
 
 function associatedOf({ scope, key, version }: ValueName): Buffer {
-  return Buffer.concat([scope, Buffer.from(`${JSON.stringify(key)} ${version}`)]);
+  const text = `${JSON.stringify(key)} ${version}`;
+  const out = Buffer.allocUnsafe(scope.length + 3 * text.length);
+  out.set(scope);
+  return out.subarray(0, scope.length + out.write(text, scope.length));
 }
 
 /** A text with its length before it. */

@@ -13,17 +13,27 @@ import {
 import type { StatedPassage } from '../../control.ts';
 import { RefusalError } from '../../errors.ts';
 import type { StateDisk } from '../../log/state-disk.ts';
-import type { IndexedRow, IndexTable } from './index-table.ts';
+import type { IndexTable } from './index-table.ts';
+import { PAGE_BYTES } from './packed-rows.ts';
+import { rowAt } from './row-bytes.ts';
 import { type EpochSeals, TAG_BYTES } from './seals.ts';
 
 /** Bytes of a slot's head. */
 export const HEAD_BYTES: number = SLOT_HEAD_BYTES;
 const HASH_BYTES = 32;
 const PREFIX_BYTES = 4;
-/** Bytes of a chunk, sealed: those of one write. */
-const CHUNK_BYTES = 2 * 1024 * 1024;
+/**
+ * Bytes of a chunk, sealed: those of one write. **Cost**: one is put together and sealed in a turn
+ * of the loop.
+ */
+const CHUNK_BYTES = 512 * 1024;
+const KIND_BYTES = 1;
+/** Bytes of rows in a chunk. */
+const CHUNK_ROWS_BYTES: number = CHUNK_BYTES - PREFIX_BYTES - KIND_BYTES - TAG_BYTES;
+/** Bytes of rows that are added at once, at most: those of a page. */
+const MAX_VIEW_BYTES: number = KIND_BYTES + PAGE_BYTES;
+const NAME_LENGTH_BYTES = 2;
 
-const IMAGE = 0;
 const ROWS = 1;
 const GONE = 2;
 const NAMES = 3;
@@ -104,8 +114,8 @@ export class SlotWriter {
   readonly #seals: EpochSeals;
   #at = HEAD_BYTES;
   #chunks = 0;
-  /** Rows that wait for a chunk of their own. */
-  #pending: Buffer[] = [];
+  /** Where rows wait for a chunk of their own, behind its kind. */
+  readonly #waiting: Buffer;
   #bytes = 0;
 
   constructor(disk: StateDisk, { slot, epoch }: Pick<SlotHead, 'slot' | 'epoch'>, seals: EpochSeals) {
@@ -113,6 +123,8 @@ export class SlotWriter {
     this.#slot = slot;
     this.#epoch = epoch;
     this.#seals = seals;
+    this.#waiting = Buffer.allocUnsafe(Math.min(CHUNK_ROWS_BYTES, disk.slotBytes) + MAX_VIEW_BYTES);
+    this.#waiting[0] = ROWS;
   }
 
   /** Bytes that are left. */
@@ -120,27 +132,36 @@ export class SlotWriter {
     return this.#disk.slotBytes - this.#at;
   }
 
-  /** Writes the image of an index. */
-  async image(image: Uint8Array): Promise<void> {
-    const most = CHUNK_BYTES - PREFIX_BYTES - TAG_BYTES - 1;
-    for (let at = 0; at < image.length; at += most) await this.#chunk(IMAGE, [image.subarray(at, at + most)]);
-  }
-
-  /** Writes rows. */
-  async rows(rows: readonly IndexedRow[]): Promise<void> {
-    for (const row of rows) {
-      const bytes = encodeRow(row);
-      if (this.#bytes + bytes.length > CHUNK_BYTES - PREFIX_BYTES - TAG_BYTES - 1) await this.#flush();
-      this.#pending.push(bytes);
-      this.#bytes += bytes.length;
+  /**
+   * Writes all rows of a table, some in each turn of the loop.
+   *
+   * **Cost**: rows are copied as they lie in memory.
+   */
+  async all(table: Pick<IndexTable, 'behind'>): Promise<void> {
+    for (let page = table.behind(); page !== undefined; page = table.behind(page.last)) {
+      this.#add(page.rows);
+      if (this.#bytes >= CHUNK_ROWS_BYTES) await this.#flush();
     }
   }
 
-  /** Writes which rows went. */
-  async gone(rows: readonly { readonly collection: number; readonly key: Uint8Array }[]): Promise<void> {
+  /** Writes rows that lie one behind the other. */
+  async rows(rows: Buffer): Promise<void> {
+    for (let at = 0; at < rows.length; ) {
+      const { end } = rowAt(rows, at);
+      this.#add(rows.subarray(at, end));
+      if (this.#bytes >= CHUNK_ROWS_BYTES) await this.#flush();
+      at = end;
+    }
+  }
+
+  /** Writes the names of rows that went. */
+  async gone(names: readonly Uint8Array[]): Promise<void> {
     await this.#flush();
-    for (let from = 0; from < rows.length; from += 256)
-      await this.#chunk(GONE, rows.slice(from, from + 256).map(encodeName));
+    for (let from = 0; from < names.length; from += 256)
+      await this.#chunk(
+        GONE,
+        names.slice(from, from + 256).flatMap((name) => [lengthOf(name), name]),
+      );
   }
 
   /** Writes the rest and then the head. */
@@ -162,27 +183,33 @@ export class SlotWriter {
     await this.#disk.writeSlot(this.#slot, 0, head);
   }
 
-  async #flush(): Promise<void> {
-    const pending = this.#pending;
-    this.#pending = [];
-    this.#bytes = 0;
-    if (pending.length > 0) await this.#chunk(ROWS, pending);
+  #add(rows: Uint8Array): void {
+    this.#waiting.set(rows, KIND_BYTES + this.#bytes);
+    this.#bytes += rows.length;
   }
 
-  /** Seals a chunk. @returns its bytes */
-  async #chunk(kind: number, parts: readonly Uint8Array[]): Promise<number> {
-    const plain = Buffer.concat([Buffer.of(kind), ...parts]);
-    const sealed = this.#seals.index.seal(this.#chunks, numbered(this.#chunks), plain);
-    plain.fill(0);
-    const bytes = Buffer.alloc(PREFIX_BYTES + sealed.length);
-    bytes.writeUInt32BE(sealed.length);
-    bytes.set(sealed, PREFIX_BYTES);
+  async #flush(): Promise<void> {
+    const plain = this.#waiting.subarray(0, KIND_BYTES + this.#bytes);
+    this.#bytes = 0;
+    if (plain.length > KIND_BYTES) await this.#sealed(plain);
+  }
+
+  #chunk(kind: number, parts: readonly Uint8Array[]): Promise<number> {
+    return this.#sealed(Buffer.concat([Buffer.of(kind), ...parts]));
+  }
+
+  /** Seals a chunk and writes it. What it was made of is overwritten. @returns its bytes */
+  async #sealed(plain: Buffer): Promise<number> {
+    const bytes = this.#seals.index.seal(this.#chunks, numbered(this.#chunks), plain, PREFIX_BYTES);
+    plain.fill(0, KIND_BYTES);
+    const length = bytes.length - PREFIX_BYTES;
+    bytes.writeUInt32BE(length);
     if (bytes.length > this.left)
       throw new RefusalError('state', `an index of more than ${this.#disk.slotBytes} bytes`);
     await this.#disk.writeSlot(this.#slot, this.#at, bytes);
     this.#at += bytes.length;
     this.#chunks++;
-    return sealed.length;
+    return length;
   }
 }
 
@@ -218,13 +245,9 @@ export async function readIndex(
   seals: EpochSeals,
   table: IndexTable,
 ): Promise<SlotNames> {
-  const image: Buffer[] = [];
   let names: SlotNames | undefined;
   let at = HEAD_BYTES;
   const reader = new Ahead(disk, slot);
-  const loaded = (): void => {
-    if (image.length > 0) table.load(Buffer.concat(image.splice(0)));
-  };
   for (let number = 0; number < chunks; number++) {
     const length = (await reader.bytes(at, PREFIX_BYTES)).readUInt32BE();
     if (number < chunks - 1 ? length > 2 * CHUNK_BYTES : length !== last)
@@ -232,11 +255,10 @@ export async function readIndex(
     const plain = seals.index.open(number, numbered(number), await reader.bytes(at + PREFIX_BYTES, length));
     at += PREFIX_BYTES + length;
     const [kind, body] = [plain[0], plain.subarray(1)];
-    if (kind !== IMAGE) loaded();
-    if (kind === IMAGE) image.push(body);
-    else if (kind === ROWS) table.together(() => restoreRows(body, table));
-    else if (kind === GONE) table.together(() => forgetRows(body, table));
+    if (kind === ROWS) table.load(body);
+    else if (kind === GONE) forgetRows(body, table);
     else if (kind === NAMES) names = JSON.parse(body.toString()) as SlotNames;
+    plain.fill(0);
   }
   if (names === undefined) throw new RefusalError('state', 'an index that is cut off');
   return names;
@@ -258,53 +280,24 @@ class Ahead {
     if (at + length > this.#disk.slotBytes) throw new RefusalError('state', 'an index beyond its slot');
     if (at < this.#chunkAt || at + length > this.#chunkAt + this.#chunk.length) {
       const most = Math.min(Math.max(length, 2 * CHUNK_BYTES), this.#disk.slotBytes - at);
-      this.#chunk = Buffer.from(await this.#disk.readSlot(this.#slot, at, most));
+      const { buffer, byteOffset, length: read } = await this.#disk.readSlot(this.#slot, at, most);
+      this.#chunk = Buffer.from(buffer, byteOffset, read);
       this.#chunkAt = at;
     }
     return this.#chunk.subarray(at - this.#chunkAt, at - this.#chunkAt + length);
   }
 }
 
-const NO_DUE = -1;
-
-function encodeRow(row: IndexedRow): Buffer {
-  const name = encodeName(row);
-  const out = Buffer.allocUnsafe(name.length + 13 + row.rest.length);
-  let at = name.copy(out);
-  at = out.writeDoubleBE(row.due ?? NO_DUE, at);
-  at = out.writeUInt32BE(row.tag, at);
-  at = out.writeUInt8(row.rest.length, at);
-  out.set(row.rest, at);
-  return out;
-}
-
-function encodeName({ collection, key }: { readonly collection: number; readonly key: Uint8Array }): Buffer {
-  const out = Buffer.allocUnsafe(4 + key.length);
-  out.writeUInt16BE(collection);
-  out.writeUInt16BE(key.length, 2);
-  out.set(key, 4);
-  return out;
-}
-
-function restoreRows(bytes: Buffer, table: IndexTable): void {
-  for (let at = 0; at < bytes.length; ) {
-    const [collection, keyEnd] = [bytes.readUInt16BE(at), at + 4 + bytes.readUInt16BE(at + 2)];
-    const [due, tag, length] = [
-      bytes.readDoubleBE(keyEnd),
-      bytes.readUInt32BE(keyEnd + 8),
-      bytes.readUInt8(keyEnd + 12),
-    ];
-    const key = bytes.subarray(at + 4, keyEnd);
-    const rest = bytes.subarray(keyEnd + 13, keyEnd + 13 + length);
-    table.restore({ collection, key, due: due === NO_DUE ? null : due, tag, rest });
-    at = keyEnd + 13 + length;
-  }
+function lengthOf(name: Uint8Array): Buffer {
+  const bytes = Buffer.alloc(NAME_LENGTH_BYTES);
+  bytes.writeUInt16BE(name.length);
+  return bytes;
 }
 
 function forgetRows(bytes: Buffer, table: IndexTable): void {
   for (let at = 0; at < bytes.length; ) {
-    const end = at + 4 + bytes.readUInt16BE(at + 2);
-    table.forget(bytes.readUInt16BE(at), bytes.subarray(at + 4, end));
+    const end = at + NAME_LENGTH_BYTES + bytes.readUInt16BE(at);
+    table.forget(bytes.subarray(at + NAME_LENGTH_BYTES, end));
     at = end;
   }
 }
