@@ -13,13 +13,13 @@ import { MIB, put, Rig } from './support.ts';
 
 test('what was acknowledged is there in the next boot, with label, time, version and owner', async () => {
   const rig = await Rig.boot();
-  assert.deepEqual(rig.store.opened, { epoch: 0, places: 0, frames: 0, inherited: null });
+  assert.deepEqual(rig.store.opened, { epoch: 0, places: 0, frames: 0, inherited: null, recovered: null });
   await rig.call([put('a', { n: 1 }, { label: ['health'], version: 'aa'.repeat(8) }), put('b', 'two')]);
   await rig.call([put('a', { n: 2 }, { version: 'bb'.repeat(8) })]);
   await rig.call([{ kind: 'delete', key: 'b', label: ['secret'] }]);
   const now = rig.clock.now();
   const next = await rig.again();
-  assert.deepEqual(next.store.opened, { epoch: 1, places: 2, frames: 3, inherited: null });
+  assert.deepEqual(next.store.opened, { epoch: 1, places: 2, frames: 3, inherited: null, recovered: null });
   assert.equal(next.store.epoch, 2);
   for (const each of [rig, next, await next.again()]) {
     const a = each.cases.get('a');
