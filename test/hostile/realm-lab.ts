@@ -91,7 +91,11 @@ const STACKS_LEFT = [
 /** A realm in which all calls have a Map `meeting` in common. Without `frozen`, it leaves the accessors of stacks as they are. */
 export function realmOfMeetings(code: string, frozen: boolean): Realm {
   return realmFrom(
-    edited(['const shared = {', 'const shared = { meeting: new Map(),'], ...(frozen ? [] : STACKS_LEFT)),
+    edited(
+      ['const shared = {', 'const shared = { meeting: new Map(),'],
+      ['atob: shared.atob,', 'atob: shared.atob, meeting: shared.meeting,'],
+      ...(frozen ? [] : STACKS_LEFT),
+    ),
     code,
   );
 }

@@ -29,6 +29,11 @@ const HTTP2: ServerOptions = {
   },
   maxSessionMemory: MAX_SESSION_MEGABYTES,
 };
+/**
+ * Open calls of a connection from which on an answer waits for its trailers, so that both leave in
+ * one piece. With fewer, a peer is awake earlier if it is sent the answer first.
+ */
+const BUSY_STREAMS = 8;
 /** Milliseconds between two looks at a connection. Each sends a ping, which a live peer answers. */
 const LOOK_MS = 60_000;
 /** Looks after which a connection that carried no call ends. */
@@ -62,6 +67,7 @@ export class CallConnection implements CallerConnection {
   readonly number: string = String(++latest);
   readonly isAttested: boolean;
   readonly #socket: TLSSocket;
+  readonly #metered: MeteredSocket;
   readonly #session: ServerHttp2Session;
   readonly #options: ConnectionOptions;
   readonly #timers: NodeJS.Timeout[] = [];
@@ -73,10 +79,8 @@ export class CallConnection implements CallerConnection {
     this.isAttested = isAttested;
     this.#socket = socket;
     this.#options = options;
-    this.#session = performServerHandshake(
-      /* layer: frames are counted (off: socket) */ new MeteredSocket(socket),
-      HTTP2,
-    );
+    this.#metered = new MeteredSocket(socket);
+    this.#session = performServerHandshake(/* layer: frames are counted (off: socket) */ this.#metered, HTTP2);
     this.#session.on('stream', (stream, headers, _flags, raw) => this.#begin(stream, headers, raw));
     this.#session.on('error', () => {}); // 'close' follows
     socket.once('close', () => {
@@ -100,6 +104,10 @@ export class CallConnection implements CallerConnection {
 
   exporter(): Uint8Array {
     return this.#socket.exportKeyingMaterial(EXPORTER_BYTES, EXPORTER_LABEL, Buffer.alloc(0));
+  }
+
+  answers(): void {
+    if (this.#openStreams >= BUSY_STREAMS) this.#metered.hold();
   }
 
   spare(stream: ServerHttp2Stream): void {
@@ -147,7 +155,8 @@ export class CallConnection implements CallerConnection {
       timeout,
       fields: headers,
     });
-    stream.once('close', () => {
+    // Emitted once: a listener that takes itself off would cost more than all that it does.
+    stream.on('close', () => {
       this.#openStreams--;
       streams.delete(stream);
       call.closed();

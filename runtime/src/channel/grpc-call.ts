@@ -3,7 +3,13 @@
  * in, response messages and one status out.
  */
 
-import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
+import {
+  constants,
+  type IncomingHttpHeaders,
+  type OutgoingHttpHeaders,
+  type ServerHttp2Stream,
+  sensitiveHeaders,
+} from 'node:http2';
 import { NONCE_FIELD, nonceOf, RequestError, type RequestRefusal } from '@enclaim/attestation/grpc-request';
 import { percentEncoded } from '@enclaim/attestation/grpc-status';
 import type { RECEIPT_TRAILER } from '@enclaim/attestation/receipt';
@@ -22,6 +28,13 @@ export const LATE: RequestError = new RequestError(STATUS.deadlineExceeded, 'the
 const REST_MS = 1000;
 /** gRPC wants base64 to be sent so. */
 const UNPADDED = { omitPadding: true } as const;
+/**
+ * Trailers that no table of HPACK keeps.
+ *
+ * **Cost**: each is sent once. In the tables of both ends it would take the place of all headers
+ * that come again.
+ */
+const NEVER_INDEXED: readonly (keyof BinaryTrailers)[] = ['enclaim-receipt-bin', 'grpc-status-details-bin'];
 const NO_FIELDS: IncomingHttpHeaders = {};
 const NO_TRAILERS: BinaryTrailers = {};
 
@@ -36,6 +49,8 @@ export interface CallerConnection {
    * same at both ends of this connection, and on no other.
    */
   exporter(): Uint8Array;
+  /** Notes that a call of this turn has its last message, and that trailers follow. */
+  answers(): void;
   /** Takes away the limit to a stream's life. */
   spare(stream: ServerHttp2Stream): void;
 }
@@ -143,6 +158,8 @@ export class GrpcCall {
       const value = trailers[name as keyof BinaryTrailers];
       if (value !== undefined) told[name] = value.toBase64(UNPADDED);
     }
+    (told as unknown as Record<symbol, readonly string[]>)[sensitiveHeaders] = NEVER_INDEXED;
+    if (response !== undefined) this.connection.answers();
     this.#responses.end(told, response, () => this.#discard());
   }
 

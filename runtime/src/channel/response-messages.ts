@@ -66,7 +66,7 @@ export class ResponseMessages {
       return;
     }
     this.#begin();
-    stream.once('wantTrailers', () => {
+    stream.on('wantTrailers', () => {
       stream.sendTrailers(trailers);
       ended();
     });

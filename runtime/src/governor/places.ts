@@ -101,6 +101,8 @@ export class Places {
     end: (guest, held) => this.#end(guest, held),
     drop: (guest, load) => this.#give(guest, difference(load)),
   };
+  /** Calls in all lines that wait. */
+  #queued = 0;
   #outside = 0;
   #away = 0;
   /**
@@ -186,6 +188,7 @@ export class Places {
     };
     signal.addEventListener('abort', over, { once: true });
     line.queue.push(waiting);
+    this.#queued++;
     this.#countOutside(line, waiting, 1);
     this.#reclaim();
     return promise;
@@ -309,7 +312,7 @@ export class Places {
    */
   #reclaim(): void {
     // layer: silence keeps nothing that another needs (off: true)
-    if (this.#ending !== undefined || this.#timer !== undefined) return;
+    if (this.#queued === 0 || this.#ending !== undefined || this.#timer !== undefined) return;
     let heaviest: Line | undefined;
     for (const line of this.#lines.values()) if (line.keeping.size > (heaviest?.keeping.size ?? 0)) heaviest = line;
     if (heaviest === undefined) return;
@@ -333,7 +336,7 @@ export class Places {
 
   /** Hands out all places that are free. */
   #next(): void {
-    for (;;) {
+    while (this.#queued > 0) {
       const found = (this.#room.unaryFirst && this.#first(({ guest }) => !guest.stream)) || this.#first(() => true);
       if (!found) return;
       const [line, waiting] = found;
@@ -358,6 +361,7 @@ export class Places {
     const at = line.queue.indexOf(waiting);
     if (at < 0) return;
     line.queue.splice(at, 1);
+    this.#queued--;
     this.#countOutside(line, waiting, -1);
   }
 

@@ -25,7 +25,8 @@ export function handlerContext(message: any, { ask, signal }: OpenCall): object 
 
   const { reads, stores, sends, releases, time, id } = message;
   const collections: any = {};
-  for (const name of new Set<string>([...reads, ...stores])) {
+  const names: Iterable<string> = stores.length === 0 ? reads : new Set<string>([...reads, ...stores]);
+  for (const name of names) {
     collections[name] = Object.freeze({
       ...(reads.includes(name) && {
         get: (key: unknown) => ask({ kind: 'get', collection: name, key }),

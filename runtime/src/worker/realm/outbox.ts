@@ -9,6 +9,8 @@ export interface RealmOutbox {
    * @throws TypeError for a value without JSON
    */
   readonly written: (message: object, carried?: { readonly value: unknown }) => string;
+  /** The last message of a call with its response. @throws TypeError as {@link written} */
+  readonly done: (call: number, response: unknown) => string;
   /** Adds a message that is written. */
   readonly put: (text: string) => void;
   /**
@@ -22,13 +24,15 @@ export interface RealmOutbox {
 export function realmOutbox(): RealmOutbox {
   const { stringify } = JSON;
   let said = '';
+  const valued = (message: string, value: unknown): string => {
+    const json = stringify(value);
+    if (json === undefined) throw new TypeError('a value without a JSON form');
+    return `${message}\t${json}`;
+  };
   return {
-    written: (message, carried) => {
-      if (carried === undefined) return stringify(message);
-      const json = stringify(carried.value);
-      if (json === undefined) throw new TypeError('a value without a JSON form');
-      return `${stringify(message)}\t${json}`;
-    },
+    written: (message, carried) =>
+      carried === undefined ? stringify(message) : valued(stringify(message), carried.value),
+    done: (call, response) => valued(`{"kind":"done","call":${call}}`, response),
     put: (text) => {
       said += `\n   ${text}`;
     },
