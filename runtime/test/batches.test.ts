@@ -163,7 +163,7 @@ describe('receipts', () => {
       signatures++;
       return sign(null, message, privateKey);
     });
-    const receipts = await Promise.all(Array.from({ length: 33 }, (_, i) => resultOf(signer.sign(body(i)))));
+    const receipts = await Promise.all(Array.from({ length: 33 }, (_, i) => resultOf(signer.sign(() => body(i)))));
     assert.equal(signatures, 1);
     for (const [i, bytes] of receipts.entries()) {
       const receipt = await verifyReceipt(bytes, by);
@@ -174,7 +174,7 @@ describe('receipts', () => {
 
   test('are refused for other messages, methods, statuses, boots and keys, and with any byte changed', async () => {
     const signer = new ReceiptSigner((message) => sign(null, message, privateKey));
-    const bytes = await resultOf([signer.sign(body(0)), signer.sign(body(1))][0] ?? assert.fail());
+    const bytes = await resultOf([signer.sign(() => body(0)), signer.sign(() => body(1))][0] ?? assert.fail());
     const receipt = await verifyReceipt(bytes, by);
     for (const other of [
       { request: [response] },
@@ -200,19 +200,19 @@ describe('receipts', () => {
   test('are of one call: an equal one that sent another nonce refuses them', async () => {
     const signer = new ReceiptSigner((message) => sign(null, message, privateKey));
     const [first, second] = ['11', '22'].map((pair) => pair.repeat(16));
-    const receipt = await verifyReceipt(await resultOf(signer.sign(current(first ?? ''))), by);
+    const receipt = await verifyReceipt(await resultOf(signer.sign(() => current(first ?? ''))), by);
     const second_ = { ...call, nonce: second ?? '' };
     assert.equal(checkReceiptMessages(receipt, { ...call, nonce: first ?? '' }), 'both');
     assert.equal(checkReceiptMessages(receipt, call), 'both', 'all but the nonce fits');
     assert.throws(() => checkReceiptMessages(receipt, second_), refused('nonce'));
     for (const none of [current(null), body(0)]) {
-      const without = await verifyReceipt(await resultOf(signer.sign(none)), by);
+      const without = await verifyReceipt(await resultOf(signer.sign(() => none)), by);
       assert.throws(() => checkReceiptMessages(without, second_), refused('nonce'));
       assert.equal(checkReceiptMessages(without, call), 'both');
     }
     for (const nonce of ['', '1'.repeat(31), '11'.repeat(15), '11'.repeat(33), 'AB'.repeat(16)])
       await assert.rejects(
-        resultOf(signer.sign(current(nonce))).then((bytes) => verifyReceipt(bytes, by)),
+        resultOf(signer.sign(() => current(nonce))).then((bytes) => verifyReceipt(bytes, by)),
         refused('format'),
       );
   });
@@ -223,7 +223,7 @@ describe('receipts', () => {
       signed.set('message', message);
       return sign(null, message, privateKey);
     });
-    const bytes = await resultOf(signer.sign(current(null)));
+    const bytes = await resultOf(signer.sign(() => current(null)));
     const encoded = encodeReceiptBody(current(null));
     const leaf = concat(labelBytes('receipt'), encoded);
     assert.deepEqual(signed.get('message'), receiptsMessage(leafHash(leaf)));
@@ -246,12 +246,12 @@ describe('receipts', () => {
       'a.B/\u202eC',
     ]) {
       await assert.rejects(
-        resultOf(signer.sign({ ...body(0), method })).then((bytes) => verifyReceipt(bytes, by)),
+        resultOf(signer.sign(() => ({ ...body(0), method }))).then((bytes) => verifyReceipt(bytes, by)),
         refused('format'),
       );
     }
     for (const method of ['B/C', 'a_1.b.B/_C2', `a.${'B'.repeat(255)}/${'C'.repeat(255)}`]) {
-      const { body: read } = await verifyReceipt(await resultOf(signer.sign({ ...body(0), method })), by);
+      const { body: read } = await verifyReceipt(await resultOf(signer.sign(() => ({ ...body(0), method }))), by);
       assert.equal(read.method, method);
     }
   });

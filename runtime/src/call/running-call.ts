@@ -40,7 +40,7 @@ const STREAMS: Readonly<Record<ExposedMethod['descriptor']['methodKind'], Stream
 
 /** A receipt's content, and the promise after which it may be given to the caller. */
 interface Sealed {
-  readonly body: CurrentReceiptBody;
+  readonly body: () => CurrentReceiptBody;
   readonly durable: Promise<unknown>;
 }
 
@@ -257,6 +257,8 @@ export class RunningCall {
    * Records how the call ended, makes its changes to collections, and returns its receipt. If the
    * record has no place, nothing is changed.
    *
+   * **Cost**: what the receipt says is fixed here, and put together while the record is written.
+   *
    * @param ending a result of {@link checked}, in the same turn
    * @throws RefusalError `log`, `budget`
    */
@@ -268,26 +270,29 @@ export class RunningCall {
     this.#context.end(/* layer: failed calls change nothing (off: 'kept') */ keepsChanges(ending) ? 'kept' : 'dropped');
     const silent = this.#streams.request && !counts;
     const request = silent ? new Commitment('request', this.#salt) : this.#requests.commitment;
-    const text = status === STATUS.ok ? null : commitmentText('status', this.#salt, [utf8(message)]);
-    const body: CurrentReceiptBody = {
+    const { returned, commitment } = this.#responses;
+    const [requested, responded] = [request.later(), commitment.later()];
+    const taken = silent ? null : request.count;
+    const time = this.#options.clock.text();
+    const body = (): CurrentReceiptBody => ({
       boot: digestText('sha256', this.#options.boot),
-      decision: { label, result, returned: this.#responses.returned },
+      decision: { label, result, returned },
       index,
       method: this.#method.id,
       nonce: this.#caller.nonce ?? null,
       policy: this.#options.admission.digest,
       record: hash,
-      request: request.digest(),
-      response: this.#responses.commitment.digest(),
+      request: requested(),
+      response: responded(),
       salt: toHex(this.#salt),
       sequence,
       status,
-      taken: silent ? null : request.count,
-      text,
-      time: this.#options.clock.text(),
+      taken,
+      text: status === STATUS.ok ? null : commitmentText('status', this.#salt, [utf8(message)]),
+      time,
       version: 3,
       within: this.#options.admission.within,
-    };
+    });
     return { body, durable };
   }
 

@@ -17,12 +17,12 @@ const MAX_WAITING_RECEIPTS = 65_536;
 
 /** Signs receipt bodies under the receipt key, all of one tick under one Merkle root. */
 export class ReceiptSigner {
-  /** Takes leaves: each a body behind the bytes that it is hashed with. */
-  readonly #batcher: Batcher<Buffer, Uint8Array>;
+  readonly #batcher: Batcher<() => ReceiptBody, Uint8Array>;
 
   /** @param sign Ed25519 signature, 64 bytes, of a message */
   constructor(sign: (message: Uint8Array) => Uint8Array) {
-    this.#batcher = new Batcher((leaves) => {
+    this.#batcher = new Batcher((bodies) => {
+      const leaves = bodies.map((body) => leafOf(body()));
       const tree = new MerkleTree(leaves.map(sha256));
       const signature = sign(receiptsMessage(tree.root));
       const size = leaves.length;
@@ -35,10 +35,12 @@ export class ReceiptSigner {
   /**
    * Gives a body its place among the receipts of this tick. Results are wire bytes of receipts.
    *
+   * @param body is called once, behind what was placed before it; it does not throw, because no
+   *   other receipt of its tick would be made
    * @throws RefusalError `budget` if too many wait
    */
-  sign(body: ReceiptBody): Batched<Uint8Array> {
-    return this.#batcher.place(leafOf(body));
+  sign(body: () => ReceiptBody): Batched<Uint8Array> {
+    return this.#batcher.place(body);
   }
 }
 

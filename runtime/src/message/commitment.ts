@@ -52,6 +52,17 @@ export class Commitment {
     return commitmentText(this.#direction, this.#salt, this.#only === undefined ? [] : [this.#only]);
   }
 
+  /**
+   * The same of the messages so far, whatever comes later; made when it is asked for, if there is
+   * one message.
+   */
+  later(): () => DigestText<'sha256'> {
+    const only = this.#only;
+    if (only !== undefined) return () => commitmentText(this.#direction, this.#salt, [only]);
+    const digest = this.digest();
+    return () => digest;
+  }
+
   #take(hash: Hash, message: Uint8Array): void {
     hash.update(u64be(message.length)).update(message);
   }

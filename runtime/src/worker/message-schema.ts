@@ -83,7 +83,8 @@ const fromWorkerSchema: z.ZodType<FromWorker> = z.discriminatedUnion('kind', [
  *
  * **Cost**: the schema takes as long for it as all the rest of the way from the socket to the call.
  */
-const DONE = /^\{"kind":"done","call":(0|[1-9][0-9]{0,14})\}$/;
+const DONE = /^\{"kind":"done","call":(?:0|[1-9][0-9]{0,14})\}$/;
+const DONE_HEAD = '{"kind":"done","call":'.length;
 
 /**
  * A message of a worker. The value that it carries is cut off and not looked at.
@@ -95,8 +96,7 @@ export function parseFromWorker(text: string): FromWorker {
   const members = mark < 0 ? text : text.slice(0, mark);
   const value = mark < 0 ? undefined : (text.slice(mark + VALUE_MARK.length) as WorkerText);
   if (value !== undefined) {
-    const [, call] = DONE.exec(members) ?? [];
-    if (call !== undefined) return { kind: 'done', call: Number(call), json: value };
+    if (DONE.test(members)) return { kind: 'done', call: Number(members.slice(DONE_HEAD, -1)), json: value };
   }
   return fromWorkerSchema.parse(withValue(parseMembers(members), value));
 }
