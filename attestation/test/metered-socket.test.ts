@@ -30,6 +30,28 @@ class EndlessSocket extends Duplex {
   override _final(): void {}
 }
 
+/** A socket that notes what it is given, and has room for more once it is told so. */
+class NotedSocket extends EndlessSocket {
+  readonly pieces: string[] = [];
+  isFull = false;
+
+  override write(chunk: Buffer): boolean {
+    this.pieces.push(chunk.toString());
+    return !this.isFull;
+  }
+}
+
+/** Writes as HTTP/2 does; counts those writes for which there is room. */
+function writer(metered: MeteredSocket): { readonly taken: number; write(...pieces: string[]): void } {
+  const told = { taken: 0, write };
+  function write(...pieces: string[]): void {
+    metered.cork();
+    for (const piece of pieces) metered.write(Buffer.from(piece), () => told.taken++);
+    metered.uncork();
+  }
+  return told;
+}
+
 async function opened(stream: Duplex, socket: Duplex): Promise<ServerHttp2Session> {
   const session = performServerHandshake(stream);
   session.on('error', () => {});
@@ -65,4 +87,80 @@ test('(control) a stream that tells HTTP/2 of the end lets the next frame end th
   } finally {
     process.setUncaughtExceptionCaptureCallback(null);
   }
+});
+
+test('what is written at once leaves as one piece, and at once', () => {
+  const socket = new NotedSocket();
+  const written = writer(new MeteredSocket(socket as unknown as Socket));
+  written.write('head', 'content');
+  written.write('trailers');
+  assert.deepEqual(socket.pieces, ['headcontent', 'trailers']);
+  assert.equal(written.taken, 3);
+});
+
+test('what is held leaves in three turns as one piece, however often it is held', async () => {
+  const socket = new NotedSocket();
+  const metered = new MeteredSocket(socket as unknown as Socket);
+  const written = writer(metered);
+  for (let turn = 0; turn < 6; turn++) {
+    metered.hold();
+    written.write(String(turn));
+    assert.equal(written.taken, turn + 1, 'HTTP/2 goes on');
+    await setImmediate();
+  }
+  assert.deepEqual(socket.pieces, ['012', '345']);
+});
+
+test('no more than 128 KiB are held', () => {
+  const socket = new NotedSocket();
+  const metered = new MeteredSocket(socket as unknown as Socket);
+  const written = writer(metered);
+  metered.hold();
+  written.write('a'.repeat(128 * 1024 - 1));
+  assert.equal(socket.pieces.length, 0);
+  written.write('b');
+  assert.equal(socket.pieces.length, 1);
+});
+
+test('where the socket is full, HTTP/2 waits until it has room', async () => {
+  const socket = new NotedSocket();
+  const metered = new MeteredSocket(socket as unknown as Socket);
+  const written = writer(metered);
+  socket.isFull = true;
+  written.write('first');
+  await turns();
+  assert.equal(written.taken, 0);
+  socket.emit('drain');
+  assert.equal(written.taken, 1);
+});
+
+test('what is held leaves before the end of either side', async () => {
+  for (const end of ['ours', 'theirs']) {
+    const socket = new NotedSocket();
+    const metered = new MeteredSocket(socket as unknown as Socket);
+    metered.hold();
+    writer(metered).write('last');
+    if (end === 'ours') metered.end();
+    else {
+      metered.resume();
+      socket.push(null);
+    }
+    await turns();
+    assert.deepEqual(socket.pieces, ['last'], end);
+    assert.equal(socket.writableEnded, true);
+  }
+});
+
+test('what a read causes leaves in its turn, with what the turn writes', async () => {
+  const socket = new NotedSocket();
+  const metered = new MeteredSocket(socket as unknown as Socket);
+  const written = writer(metered);
+  metered.on('data', () => written.write('window'));
+  socket.push(PREFACE);
+  await turns();
+  assert.deepEqual(socket.pieces, ['window']);
+  metered.on('data', () => queueMicrotask(() => written.write('answer')));
+  socket.push(Buffer.from([0, 0, 0, 4, 1, 0, 0, 0, 0]));
+  await turns();
+  assert.deepEqual(socket.pieces, ['window', 'windowanswer']);
 });

@@ -66,7 +66,7 @@ export async function receiptBoot(): Promise<ReceiptBoot> {
       };
       const told = status === 0 ? null : digestText('sha256', commitment('status', salt, [Buffer.from(text)]));
       const body = taken === 'first' ? { ...fields, version: 1 } : { ...fields, version: 2, taken, text: told };
-      const bytes = await resultOf(signer.sign(body as ReceiptBody));
+      const bytes = await resultOf(signer.sign(() => body as ReceiptBody));
       return receiptFile({ ...receipt, bytes }, messages);
     },
   };

@@ -383,5 +383,5 @@ function receiptOf(
     time: new Date().toISOString(),
     ...echo.receipt,
   };
-  return resultOf(echo.receipts.sign(body));
+  return resultOf(echo.receipts.sign(() => body));
 }

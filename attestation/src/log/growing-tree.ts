@@ -28,6 +28,8 @@ export class GrowingTree {
   /** By level, the tiles that are not full and those that are not on the disk yet, by index. */
   readonly #tiles: readonly Map<number, ExpandedTile>[] = Array.from({ length: TILE_LEVELS }, () => new Map());
   #size: number;
+  /** The last frontier that was asked for. */
+  #edge: { readonly heights: readonly number[]; readonly hashes: readonly Uint8Array[] } = { heights: [], hashes: [] };
 
   /**
    * @param edge the last tile of each level in a tree of `size` leaves, if it is not empty
@@ -85,13 +87,24 @@ export class GrowingTree {
     return this.#tiles[level]?.get(index);
   }
 
-  /** Roots of the complete subtrees that the tree consists of, largest first. */
-  frontier(): Uint8Array[] {
-    return frontierHeights(this.#size).map((height) => {
+  /**
+   * Roots of the complete subtrees that the tree consists of, largest first. They are not to be
+   * written to.
+   *
+   * **Cost**: a tree grows at its small subtrees, and the large ones stay what they were.
+   */
+  frontier(): readonly Uint8Array[] {
+    const heights = frontierHeights(this.#size);
+    let same = 0;
+    while (same < heights.length && heights[same] === this.#edge.heights[same]) same++;
+    const hashes = this.#edge.hashes.slice(0, same);
+    for (const height of heights.slice(same)) {
       const node = this.node(height, Math.floor(this.#size / 2 ** height) - 1);
       if (node === undefined) throw new DecodeError('truncated', `no node of height ${height} at the edge`, 0);
-      return node.slice();
-    });
+      hashes.push(node.slice());
+    }
+    this.#edge = { heights, hashes };
+    return hashes;
   }
 
   /** Tiles that are full, lowest level first. */

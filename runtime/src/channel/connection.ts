@@ -67,7 +67,7 @@ export class CallConnection implements CallerConnection {
   readonly number: string = String(++latest);
   readonly isAttested: boolean;
   readonly #socket: TLSSocket;
-  readonly #metered: MeteredSocket;
+  readonly #metered: MeteredSocket | undefined;
   readonly #session: ServerHttp2Session;
   readonly #options: ConnectionOptions;
   readonly #timers: NodeJS.Timeout[] = [];
@@ -79,8 +79,9 @@ export class CallConnection implements CallerConnection {
     this.isAttested = isAttested;
     this.#socket = socket;
     this.#options = options;
-    this.#metered = new MeteredSocket(socket);
-    this.#session = performServerHandshake(/* layer: frames are counted (off: socket) */ this.#metered, HTTP2);
+    const metered = /* layer: frames are counted (off: undefined) */ new MeteredSocket(socket);
+    this.#metered = metered;
+    this.#session = performServerHandshake(metered ?? socket, HTTP2);
     this.#session.on('stream', (stream, headers, _flags, raw) => this.#begin(stream, headers, raw));
     this.#session.on('error', () => {}); // 'close' follows
     socket.once('close', () => {
@@ -107,7 +108,7 @@ export class CallConnection implements CallerConnection {
   }
 
   answers(): void {
-    if (this.#openStreams >= BUSY_STREAMS) this.#metered.hold();
+    if (this.#openStreams >= BUSY_STREAMS) this.#metered?.hold();
   }
 
   spare(stream: ServerHttp2Stream): void {

@@ -201,7 +201,7 @@ export class LogWriter {
   }
 
   /** Adds records to the tree. */
-  #grow(records: readonly Waiting[], first: number, position: number): Uint8Array[] {
+  #grow(records: readonly Waiting[], first: number, position: number): readonly Uint8Array[] {
     for (let i = Math.ceil(first / TILE_HASHES); i * TILE_HASHES < first + records.length; i++)
       this.#places.set(i, position);
     for (const { hash } of records) {
