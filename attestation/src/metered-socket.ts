@@ -28,10 +28,10 @@ const MAX_HELD_BYTES = 128 * 1024;
 export class MeteredSocket extends Duplex {
   readonly #socket: Socket;
   readonly #meter = new FrameMeter();
-  /** What was written and is not handed to the socket, and its bytes. */
+  /** Pieces that were written and are not handed to the socket, and their bytes. */
   #pieces: Buffer[] = [];
   #bytes = 0;
-  /** Those who wait until it is taken. */
+  /** Called once there is room for more. */
   #taken: (() => void)[] = [];
   /** Turns of the loop that have passed since it is held, and those after which it leaves. */
   #turns = 0;
