@@ -6,7 +6,7 @@
 import { RefusalError } from '../../errors.ts';
 import type { Place } from '../place.ts';
 import type { Value } from './row.ts';
-import { type Seal, TAG_BYTES } from './seals.ts';
+import { type Seal, sealedBytes, TAG_BYTES } from './seals.ts';
 
 const VERSION = 1;
 const HEAD_BYTES = 21;
@@ -41,7 +41,7 @@ export interface Changes {
 }
 
 /** Bytes of the part of a frame before its values. */
-export function frameHeadBytes(changesText: number): number {
+function frameHeadBytes(changesText: number): number {
   return HEAD_BYTES + Math.ceil(changesText / STEP_BYTES) * STEP_BYTES + TAG_BYTES;
 }
 
@@ -50,10 +50,7 @@ export function frameHeadBytes(changesText: number): number {
  *
  * @param offsets of new values
  */
-export function changesText(
-  { collection, time, changed, moved }: Changes,
-  offsets: ReadonlyMap<Value, number>,
-): string {
+function changesText({ collection, time, changed, moved }: Changes, offsets: ReadonlyMap<Value, number>): string {
   const put = changed.map((each) => fieldsOf(each, offsets));
   return JSON.stringify([
     collection,
@@ -75,6 +72,36 @@ function fieldsOf({ key, place }: Changed, offsets: ReadonlyMap<Value, number>):
 
 function newOf(value: Value, offsets: ReadonlyMap<Value, number>): [key: string, length: number, offset: number] {
   return [Buffer.from(value.key).toString('base64'), value.length, offsets.get(value) ?? 0];
+}
+
+/** A value that the disk does not have yet. */
+export interface NewValue {
+  readonly key: string;
+  readonly version: string | undefined;
+  readonly value: Value;
+}
+
+/** A frame before it is sealed. */
+export interface Layout {
+  readonly values: readonly NewValue[];
+  /** Where each value begins, from the first of them. */
+  readonly offsets: ReadonlyMap<Value, number>;
+  readonly text: string;
+  /** Bytes before the values, and of all of them. */
+  readonly head: number;
+  readonly length: number;
+}
+
+/** A frame of changes and new values. */
+export function layoutOf(changes: Changes, values: readonly NewValue[]): Layout {
+  const offsets = new Map<Value, number>();
+  let length = 0;
+  for (const { value } of values) {
+    offsets.set(value, length);
+    length += sealedBytes(value.length);
+  }
+  const text = changesText(changes, offsets);
+  return { values, offsets, text, head: frameHeadBytes(Buffer.byteLength(text)), length };
 }
 
 /** A frame's bytes up to its values. */

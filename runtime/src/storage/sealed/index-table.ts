@@ -66,6 +66,7 @@ export class IndexTable {
   #changed: Map<string, Uint8Array> | undefined;
   /** Bytes of rows that went since changes are noted. */
   #gone = 0;
+  #isClosed = false;
 
   /** @param journal bytes of the journal that values lie in */
   constructor(journal: number) {
@@ -143,6 +144,7 @@ export class IndexTable {
    * @returns what it was before
    */
   set(name: Uint8Array, place: Place<Value>, block?: number): Place<Value> | undefined {
+    if (this.#isClosed) throw new TypeError('an index that is closed');
     const position = place.value?.position ?? 0;
     const begin = block ?? this.extents.get(this.extentOf(position))?.block ?? position;
     const held = this.#leave(name);
@@ -265,7 +267,9 @@ export class IndexTable {
     return Math.floor(position / this.#extentBytes);
   }
 
+  /** Overwrites all rows: none is set any more. */
   close(): void {
+    this.#isClosed = true;
     this.#packed.wipe();
   }
 

@@ -5,14 +5,15 @@ import { RefusalError } from '../../errors.ts';
 import type { Carried } from '../../log/commit-queue.ts';
 import type { RecordLog } from '../../log/record-log.ts';
 import type { JsonText } from '../../worker/json-text.ts';
-import { conflictIn, placeBytes, type Room } from '../bounds.ts';
+import { conflictIn, type Room } from '../bounds.ts';
 import type { Change, Collection, Found, FoundKeys, KeyRange } from '../collection.ts';
 import { after, at, dueOf, type Mutation, type Place } from '../place.ts';
 import type { Epoch } from './epoch.ts';
-import { type Changed, type Changes, changesText, frameHeadBytes, sealFrame } from './frame.ts';
+import { type Changed, type Changes, type Layout, layoutOf, type NewValue, sealFrame } from './frame.ts';
 import type { IndexTable } from './index-table.ts';
 import { type NamedPlace, rowName, type Value } from './row.ts';
 import { KEY_BYTES, openValue, sealedBytes, sealValue, valueScope } from './seals.ts';
+import { Beside, count, type Taken } from './taken.ts';
 
 /** The parts of a store that its collections share. */
 export interface Shared {
@@ -45,12 +46,6 @@ export interface CollectionFacts {
   readonly room: Room;
 }
 
-/** Bytes that are taken: in all, and by identity. */
-export interface Taken {
-  size: number;
-  readonly of: Map<string, number>;
-}
-
 /** A value as it was read from the disk, and where. */
 export interface ReadValue {
   readonly bytes: Buffer;
@@ -76,24 +71,6 @@ interface Planned extends Changed {
 /** The same, with the key that a new value gets. */
 interface Made extends Planned {
   readonly isNew: boolean;
-}
-
-/** A value that the disk does not have yet. */
-interface NewValue {
-  readonly key: string;
-  readonly version: string | undefined;
-  readonly value: Value;
-}
-
-/** A frame before it is sealed. */
-interface Layout {
-  readonly values: readonly NewValue[];
-  /** Where each value begins, from the first of them. */
-  readonly offsets: ReadonlyMap<Value, number>;
-  readonly text: string;
-  /** Bytes before the values, and of all of them. */
-  readonly head: number;
-  readonly length: number;
 }
 
 /** Changes of one part of a block. */
@@ -498,43 +475,6 @@ class Read implements Found {
   }
 }
 
-/** Bytes taken, with changes that are only looked at. */
-class Beside {
-  readonly #taken: Taken;
-  readonly #more: Taken = { size: 0, of: new Map() };
-
-  constructor(taken: Taken) {
-    this.#taken = taken;
-  }
-
-  count(key: string, place: Place<Value> | undefined, times: 1 | -1): void {
-    if (place === undefined) return;
-    const by = times * placeBytes(key, place.value?.length);
-    this.#more.size += by;
-    this.#more.of.set(place.owner, (this.#more.of.get(place.owner) ?? 0) + by);
-  }
-
-  /** Whether there is room for a place instead of the one that is held. */
-  fits(key: string, held: Place<Value> | undefined, place: Place<Value>, room: Room): boolean {
-    const size = placeBytes(key, place.value?.length);
-    const freed = held === undefined ? 0 : placeBytes(key, held.value?.length);
-    const { owner } = place;
-    const own = (this.#taken.of.get(owner) ?? 0) + (this.#more.of.get(owner) ?? 0);
-    const all = this.#taken.size + this.#more.size;
-    return all - freed + size <= room.collection && own - (held?.owner === owner ? freed : 0) + size <= room.identity;
-  }
-}
-
-/** Counts a place as taken, or as taken no more. */
-export function count(taken: Taken, key: string, place: Place<Value> | undefined, times: 1 | -1): void {
-  if (place === undefined) return;
-  const by = times * placeBytes(key, place.value?.length);
-  taken.size += by;
-  const own = (taken.of.get(place.owner) ?? 0) + by;
-  if (own > 0) taken.of.set(place.owner, own);
-  else taken.of.delete(place.owner);
-}
-
 /** Whether a collection is none of the policy's, but of what the runtime keeps for its owner. */
 function isOwners(name: string): boolean {
   return name.startsWith('$');
@@ -553,18 +493,6 @@ function isSame(checked: readonly Change[] | undefined, changes: readonly Change
 
 function versionOf(change: Change): string | undefined {
   return change.kind === 'put' ? change.version : undefined;
-}
-
-/** A frame of changes and new values. */
-function layoutOf(changes: Changes, values: readonly NewValue[]): Layout {
-  const offsets = new Map<Value, number>();
-  let length = 0;
-  for (const { value } of values) {
-    offsets.set(value, length);
-    length += sealedBytes(value.length);
-  }
-  const text = changesText(changes, offsets);
-  return { values, offsets, text, head: frameHeadBytes(Buffer.byteLength(text)), length };
 }
 
 /** The outline of a place that waits. */

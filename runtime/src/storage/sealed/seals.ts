@@ -79,6 +79,11 @@ export function epochSeals(key: Uint8Array, system: string): EpochSeals {
   return { frames: derived('frames'), index: derived('index'), head: derived('head'), blocks: derived('blocks') };
 }
 
+/** Wipes the keys of an epoch. */
+export function wipeSeals(seals: EpochSeals): void {
+  for (const seal of Object.values(seals)) seal.wipe();
+}
+
 /** The place that a value is sealed to. */
 export interface ValueName {
   /** {@link valueScope} of system and collection. */

@@ -11,8 +11,9 @@ import { RefusalError } from '../../errors.ts';
 import { freshHex } from '../../random-pool.ts';
 import { jsonText } from '../../worker/json-text.ts';
 import { type Collection, recorded } from '../collection.ts';
+import type { Inheritance } from './found.ts';
 import type { Passage } from './keeper.ts';
-import type { Inheritance, SealedStore } from './sealed-store.ts';
+import type { SealedStore } from './sealed-store.ts';
 
 export { SUCCESSION_COLLECTION } from './heir.ts';
 
