@@ -1,7 +1,8 @@
 /**
  * The sealed store beside plain `node:sqlite` (WAL, synchronous=full), in one run: durable puts,
  * batches of 100, get, list of 100, delete, bytes of index per record, opening, and the longest
- * stop of the loop while an epoch begins.
+ * stop of the loop while an epoch begins. Both take turns; a first round of each is not counted,
+ * because the engine compiles in it what runs for every step. Figures are medians of five more.
  *
  * `node bench/store.ts [--million]`: with it also 10⁶ records, which takes 5 GiB of disk and some
  * minutes. Files stand for the disk; each write waits for it (`O_DSYNC`). A keeper in this process
@@ -179,11 +180,24 @@ async function timed(times: number, step: (i: number) => unknown): Promise<Took>
   return { wall: ((performance.now() - began) * 1000) / times, processor: (user + system) / times };
 }
 
-async function fill(shop: Shop, records: number): Promise<Took> {
+/** Rounds of each that count. */
+const ROUNDS = 5;
+
+/** Puts a part of the records, 100 at once. */
+async function fill(shop: Shop, from: number, records: number): Promise<Took> {
   const { wall, processor } = await timed(records / 100, (i) =>
-    shop.put(Array.from({ length: 100 }, (_, j) => nameOf(i * 100 + j))),
+    shop.put(Array.from({ length: 100 }, (_, j) => nameOf(from + i * 100 + j))),
   );
   return { wall: wall / 100, processor: processor / 100 };
+}
+
+function median(of: readonly number[]): number {
+  return of.toSorted((one, other) => one - other)[Math.floor(of.length / 2)] ?? Number.NaN;
+}
+
+/** The median of rounds. */
+function middle(of: readonly Took[]): Took {
+  return { wall: median(of.map(({ wall }) => wall)), processor: median(of.map(({ processor }) => processor)) };
 }
 
 function show(what: string, sealed: Took, plain: Took): void {
@@ -222,16 +236,23 @@ async function compare(records: number): Promise<void> {
   console.log(
     `\n${records} records of ${VALUE.length} bytes; µs by the clock / of the processor: sealed, plain, ratios`,
   );
-  const both = async (what: string, step: (shop: Shop) => Promise<Took>): Promise<void> =>
-    show(what, await step(sealed), await step(plain));
-  await both('put, 100 at once, a record', (shop) => fill(shop, records));
-  await both('put, durable', (shop) => timed(1000, (i) => shop.put([nameOf(i)])));
-  await both('get', (shop) => timed(20_000, (i) => shop.get(nameOf((i * 7919) % records))));
-  await both('list of 100', (shop) => timed(2000, (i) => shop.list(nameOf((i * 7919) % records).slice(0, -2))));
-  await both('delete, durable', (shop) => timed(500, (i) => shop.remove(nameOf(i * 3 + 1))));
+  const both = async (what: string, step: (shop: Shop, round: number) => Promise<Took>): Promise<void> => {
+    const took: [Took, Took][] = [];
+    for (let round = 0; round <= ROUNDS; round++) took.push([await step(sealed, round), await step(plain, round)]);
+    const counted = took.slice(1);
+    show(what, middle(counted.map(([one]) => one)), middle(counted.map(([, other]) => other)));
+  };
+  const part = Math.ceil(records / (ROUNDS + 1) / 100) * 100;
+  const spread = (i: number, round: number): string => nameOf(((i + round * 3001) * 7919) % records);
+  await both('put, 100 at once, a record', (shop, round) => fill(shop, round * part, part));
+  await both('put, durable', (shop, round) => timed(400, (i) => shop.put([spread(i, round)])));
+  await both('get', (shop, round) => timed(20_000, (i) => shop.get(spread(i, round))));
+  await both('list of 100', (shop, round) => timed(1000, (i) => shop.list(spread(i, round).slice(0, -2))));
+  await both('delete, durable', (shop, round) => timed(150, (i) => shop.remove(spread(i, round))));
   const { stop, all } = await epochOf(sealed.store);
   console.log(`epoch: ${all.toFixed(0)} ms, longest stop of the loop ${stop.toFixed(1)} ms`);
   console.log(`index: ${(sealed.store.indexBytes / sealed.store.places).toFixed(0)} bytes a record`);
+  console.log(`resident: ${(process.memoryUsage().rss / MIB).toFixed(0)} MiB`);
   const probe = nameOf(records - 1);
   show('open behind an epoch', await reopened(sealed, probe), await reopened(plain, probe));
   show('open behind a boot', await reopened(sealed, probe), await reopened(plain, probe));
