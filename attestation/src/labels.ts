@@ -13,6 +13,7 @@ import { utf8 } from './bytes.ts';
 export const LABELS = {
   boot: 'enclaim/boot/v1',
   bundle: 'enclaim/bundle/v1',
+  deletion: 'enclaim/deletion/v1',
   deployment: 'enclaim/deployment/v1',
   disk: 'enclaim/disk/v1',
   diskGuid: 'enclaim/disk-guid/v1',

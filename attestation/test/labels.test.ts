@@ -15,6 +15,7 @@ test('labels are what documents and evidence of before say', () => {
   assert.deepEqual(Object.values(LABELS), [
     'enclaim/boot/v1',
     'enclaim/bundle/v1',
+    'enclaim/deletion/v1',
     'enclaim/deployment/v1',
     'enclaim/disk/v1',
     'enclaim/disk-guid/v1',

@@ -82,6 +82,7 @@ const KINDS: Readonly<Record<keyof EvidenceRecord | keyof FirstRecord, fc.Arbitr
   claims: texts,
   controls: texts,
   decision: text,
+  deleted: text,
   segment: fc.record({
     ...{ first: number, end: number, part: fc.constantFrom(0, 1), parts: fc.constantFrom(1, 2) },
     controls: fc.dictionary(
@@ -105,7 +106,7 @@ const KINDS: Readonly<Record<keyof EvidenceRecord | keyof FirstRecord, fc.Arbitr
 };
 const changed = fc.constantFrom<AnyRecord>(sample, first).chain((record) =>
   fc
-    .subarray([...Object.keys(record), ...(record.v === 2 ? ['segment'] : [])] as (keyof typeof KINDS)[], {
+    .subarray([...Object.keys(record), ...(record.v === 2 ? ['segment', 'deleted'] : [])] as (keyof typeof KINDS)[], {
       minLength: 1,
       maxLength: 2,
     })

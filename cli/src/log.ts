@@ -22,6 +22,7 @@ import type { Command } from 'commander';
 import { connectTarget, type TargetOptions, targetOptions } from './attested-target.ts';
 import { EXIT } from './exit-status.ts';
 import { readEd25519, readInput } from './input.ts';
+import { registerDeletion } from './log-deletion.ts';
 import { registerDisk } from './log-disk.ts';
 import { registerProofs, wholeNumber } from './log-proof.ts';
 import { printable } from './printable.ts';
@@ -99,6 +100,7 @@ export function register(program: Command): void {
     .option('--json', 'each as JSON, one a line')
     .action(boots);
   registerDisk(log);
+  registerDeletion(log);
 }
 
 async function boots(target: string, options: LogOptions): Promise<void> {

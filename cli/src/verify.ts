@@ -168,7 +168,7 @@ function described(error: unknown): { name: string; code: string | null; message
 }
 
 /** References that trust these attestation keys besides. @throws UsageError */
-function withKeys(references: References, keys: readonly string[]): References {
+export function withKeys(references: References, keys: readonly string[]): References {
   const more = keys.map((key) => {
     if (!/^sha256:[0-9a-f]{64}$/.test(key)) throw new UsageError(`--ak ${key}: expected sha256: and 64 digits`);
     return key as `sha256:${string}`;

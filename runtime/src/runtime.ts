@@ -181,7 +181,8 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   const tellOverdue = holdToQuotes(serving, log, said);
   const segments = new Segments({ ...said, log });
   // Written before any call can write a record.
-  await log.append(bootRecord({ admission, clock }, statement, log, { governor, kernel: options.kernel }), 'runtime');
+  const facts = { governor, kernel: options.kernel, final: store?.final };
+  await log.append(bootRecord({ admission, clock }, statement, log, facts), 'runtime');
   if (store !== undefined) await takeOver(store, log, said);
   const port = await server.listen(options.listen.host, options.listen.port);
   holdToRoom(serving, log, { admission, clock });
@@ -390,14 +391,14 @@ function holdToEpochs(
   said: EntryOptions,
 ): { close(): Promise<unknown> } {
   const { storage } = said.admission.policy;
-  const record = epochRecorder(log, said);
+  const record = epochRecorder(store, log, said);
   const forRoom = new RoomEpochs({
     isHeld: () => log.isHeld,
     advance: async () => {
       const { start } = log;
-      const epoch = await store.advance();
+      await store.advance();
       const gave = log.start - start >= MIN_GIVEN_BYTES;
-      if (gave) record(epoch);
+      if (gave) record();
       inTime?.began();
       return gave;
     },
@@ -408,7 +409,8 @@ function holdToEpochs(
     new Epochs({
       every: secondsOf(storage.epoch) * 1000,
       advance: async () => {
-        record(await store.advance());
+        await store.advance();
+        record();
         forRoom.began();
       },
       onOverdue: (isOverdue) => {
@@ -426,12 +428,13 @@ function holdToEpochs(
  * It takes room of calls alone: else a boot that runs on where that is full would fill what is kept
  * for the records of boots.
  */
-function epochRecorder(log: RecordLog, said: EntryOptions): (epoch: number) => void {
+function epochRecorder(store: SealedStore, log: RecordLog, said: EntryOptions): () => void {
   let last = 0;
-  return (epoch) => {
-    if (epoch <= last) return;
-    last = epoch;
-    log.append(epochRecord(said, epoch)).catch(() => {});
+  return () => {
+    const { final } = store;
+    if (final.epoch <= last) return;
+    last = final.epoch;
+    log.append(epochRecord(said, final)).catch(() => {});
   };
 }
 

@@ -20,6 +20,7 @@ const STATED: Required<Said> = {
   sink: 'log',
   figures: { one: 1 },
   basis: 'observed',
+  deleted: `sha256:${'ef'.repeat(32)}`,
   segment: { first: 0, end: 1, part: 0, parts: 1, controls: {} },
 };
 

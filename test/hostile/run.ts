@@ -9,6 +9,7 @@ import { abuseAttacks } from './abuse.ts';
 import { type Attack, type Result, tryAttack } from './attack.ts';
 import { besideAttacks } from './beside.ts';
 import { budgetAttacks } from './budget.ts';
+import { deletionAttacks } from './deletion.ts';
 import { egressAttacks } from './egress.ts';
 import { engineAttacks } from './engine-state.ts';
 import { flowAttacks } from './flow.ts';
@@ -56,6 +57,7 @@ const together = chosen([
   ...witnessAttacks,
   ...processAttacks,
   ...stateAttacks,
+  ...deletionAttacks,
   ...operatorAttacks,
 ]);
 /** One after another: these fill a whole server, or change what a process has one of, such as its clock. */

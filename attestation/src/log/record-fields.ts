@@ -29,6 +29,11 @@ export interface EvidenceRecord extends RecordFields {
   readonly v: 2;
   /** Ids of the policy's claims that the decision serves; empty if it serves the log itself. */
   readonly claims: readonly string[];
+  /**
+   * In the record of a call that changed a sealed collection: commitment to the places that it
+   * emptied.
+   */
+  readonly deleted?: DigestText<'sha256'>;
   /** In a record that closes a segment: what that holds. */
   readonly segment?: SegmentPart;
 }

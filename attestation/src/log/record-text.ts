@@ -16,27 +16,19 @@ import type { AnyRecord } from './record-fields.ts';
 export function canonicalRecord(record: AnyRecord): string {
   const { basis, decision, figures, id, label, layer, method, policyDigest } = record;
   const { reason, sink, system, time, timeStrength, v } = record;
-  if (record.v === 2 && record.segment === undefined)
-    return canonicalText({
-      basis,
-      claims: record.claims,
-      decision,
-      figures,
-      id,
-      label,
-      layer,
-      method,
-      policyDigest,
-      reason,
-      sink,
-      system,
-      time,
-      timeStrength,
-      v,
-    });
+  if (record.v === 2 && record.segment === undefined) {
+    const { claims, deleted } = record;
+    const rest = { figures, id, label, layer, method, policyDigest, reason, sink, system, time, timeStrength, v };
+    if (deleted === undefined) return canonicalText({ basis, claims, decision, ...rest });
+    return canonicalText({ basis, claims, decision, deleted, ...rest });
+  }
   const common = { basis, decision, figures, id, label, layer, method, policyDigest };
   const rest = { reason, sink, system, time, timeStrength, v };
-  if (record.v === 2) return canonicalText({ ...common, claims: record.claims, ...rest, segment: record.segment });
+  if (record.v === 2) {
+    const { claims, deleted, segment } = record;
+    const more = { ...(deleted !== undefined && { deleted }), ...(segment !== undefined && { segment }) };
+    return canonicalText({ ...common, claims, ...rest, ...more });
+  }
   const { claim, controls, prev } = record;
   return canonicalText({ ...common, claim, controls, prev, ...rest });
 }

@@ -70,6 +70,9 @@ const recordSchema = z.strictObject({
     .array(name)
     .max(MAX_RECORD_CLAIMS)
     .describe('Ids of the claims of the policy that the decision serves; their controls are in that policy.'),
+  deleted: sha256Text
+    .exactOptional()
+    .describe('In the record of a call that changed a sealed collection: commitment to the places that it emptied.'),
   segment: segmentSchema.exactOptional().describe('In a record that closes a segment: what that holds.'),
 });
 const firstSchema = z.strictObject({
@@ -210,8 +213,12 @@ function isPolicyDigest(text: string): boolean {
   return true;
 }
 
-function isSecond({ claims, segment }: EvidenceRecord): boolean {
-  return isNames(claims, MAX_RECORD_CLAIMS) && (segment === undefined || isPart(segment));
+function isSecond({ claims, deleted, segment }: EvidenceRecord): boolean {
+  return (
+    isNames(claims, MAX_RECORD_CLAIMS) &&
+    (deleted === undefined || isDigestText('sha256', deleted)) &&
+    (segment === undefined || isPart(segment))
+  );
 }
 
 /** The schema's library leaves a control `__proto__` out. */

@@ -306,6 +306,21 @@ export const NOTES: Readonly<Record<string, Note>> = {
     example: 'enclaim log receipt --copy log --index 7 -o 7.cose',
     ends: ['refused', 'unavailable', 'answered'],
   },
+  'log deletion': {
+    example:
+      'enclaim log deletion deleted.enclaim-receipt --references references.json --copy log --place cases/case-1',
+    ends: ['refused'],
+    json: {
+      ...{ ok: 'boolean', kind: 'deleted|past retention' },
+      'places?': [{ collection: 'text', key: 'text' }],
+      'collection?': 'text',
+      ...{ method: 'text', index: 'number', record: 'text', end: 'text' },
+      'final|null': {
+        ...{ epoch: 'number', records: 'number', until: 'text', index: 'number', record: 'text', time: 'text' },
+        'quoted|null': 'boolean',
+      },
+    },
+  },
   'log disk': {
     example: 'enclaim log disk state/state.img --seen log --references references.json',
     ends: ['refused'],

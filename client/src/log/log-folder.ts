@@ -5,11 +5,14 @@
 
 import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { equalBytes } from '@enclaim/attestation/bytes';
 import { DecodeError } from '@enclaim/attestation/errors';
+import { leafHash } from '@enclaim/attestation/merkle';
 import {
   encodeEntries,
   entryBundle,
   parseCheckpoint,
+  parseEntries,
   parseNote,
   type ReadTile,
   type Tile,
@@ -19,7 +22,7 @@ import {
 } from '@enclaim/attestation/tlog';
 import { type ReceiptOf, receiptUnder } from './cose-receipt.ts';
 import { LogError } from './log-error.ts';
-import type { LogReader, SeenLog, VerifiedCheckpoint } from './log-reader.ts';
+import type { LogEntry, LogReader, SeenLog, VerifiedCheckpoint } from './log-reader.ts';
 
 /** Name of the file with the newest checkpoint. */
 const CHECKPOINT = 'checkpoint';
@@ -149,6 +152,40 @@ export async function receiptFrom(
 ): Promise<Uint8Array> {
   const signed = await read(join(folder, RECEIPT));
   return receiptUnder(signed, of, source);
+}
+
+/**
+ * Entries of a copy that was made with entries, from an index on, each held against the tree of the
+ * copy's checkpoint.
+ *
+ * @throws LogError `tile` for what is not in the copy, `checkpoint`; DecodeError, EvidenceError
+ * `log` if it is damaged
+ *
+ * @example
+ * ```ts
+ * import { copiedEntries } from '@enclaim/client/log';
+ *
+ * for await (const { index, data } of copiedEntries('log', 7)) console.log(index, data.length);
+ * ```
+ */
+export async function* copiedEntries(folder: string, first: number): AsyncGenerator<LogEntry> {
+  const tree = await seenIn(folder);
+  if (tree === undefined) throw new LogError('checkpoint', `there is no checkpoint in ${folder}`);
+  const tiles = new VerifiedTiles(tree, tilesIn(folder));
+  for (let at = first; at < tree.size; ) {
+    const bundle = entryBundle(at, tree.size);
+    const entries = parseEntries(await read(join(folder, tilePath(bundle))));
+    if (entries.length !== bundle.width)
+      throw new LogError('tile', `${tilePath(bundle)} of ${entries.length} entries, where ${bundle.width} belong`);
+    for (const [i, data] of entries.entries()) {
+      const index = bundle.index * WIDTH + i;
+      if (index < at) continue;
+      if (!equalBytes(leafHash(data), await tiles.leaf(index)))
+        throw new LogError('tile', `entry ${index} is not the one of the copy's tree`);
+      yield { index, data };
+    }
+    at = bundle.index * WIDTH + entries.length;
+  }
 }
 
 /** Tiles of a copy. @throws LogError `tile` for one that is not there */

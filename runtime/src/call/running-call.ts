@@ -1,6 +1,7 @@
 /** One call: its handler is run within the policy's limits, and its end recorded and receipted. */
 
 import { toHex, utf8 } from '@enclaim/attestation/bytes';
+import { deletionRoot } from '@enclaim/attestation/deletion';
 import { digestText } from '@enclaim/attestation/digest';
 import { type CurrentReceiptBody, commitmentText } from '@enclaim/attestation/receipt';
 import { type ExposedMethod, isAttestedOnly } from '@enclaim/policy-schema/admission';
@@ -266,7 +267,9 @@ export class RunningCall {
     const { status, message, result, reason, claim, label, counts } = ending;
     this.#ended = true;
     const figures = this.#egress?.figures;
-    const { index, hash, durable } = this.#ledger.end({ id: this.#id, result, reason, claim, figures });
+    const emptied = keepsChanges(ending) ? this.#context.emptied : undefined;
+    const deleted = emptied && deletionRoot(this.#salt, emptied);
+    const { index, hash, durable } = this.#ledger.end({ id: this.#id, result, reason, claim, figures, deleted });
     this.#context.end(/* layer: failed calls change nothing (off: 'kept') */ keepsChanges(ending) ? 'kept' : 'dropped');
     const silent = this.#streams.request && !counts;
     const request = silent ? new Commitment('request', this.#salt) : this.#requests.commitment;

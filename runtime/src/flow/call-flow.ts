@@ -1,5 +1,6 @@
 /** The context of one call: what it carries so far, and every decision about where that may go. */
 
+import type { NamedPlace } from '@enclaim/attestation/deletion';
 import type { ExposedMethod, Label, Policy } from '@enclaim/policy-schema/admission';
 import { RefusalError } from '../errors.ts';
 import { textsOf } from '../message/searchable-text.ts';
@@ -18,6 +19,8 @@ export interface Silence {
   /** The call's label at that moment, sorted. */
   readonly label: readonly string[];
 }
+
+const NOTHING_EMPTIED = { places: [], changed: false } as const;
 
 /**
  * Decides where the data of one call may go, by the label that the call carries so far. Messages of
@@ -124,6 +127,19 @@ export class CallContext {
    */
   check(): void {
     this.#stored?.check();
+  }
+
+  /**
+   * Places of sealed collections that the call is to empty; undefined if its record must not say
+   * so. A call that is not open, and changes any, says it in any case, with or without places.
+   *
+   * **Leak**: else a record would tell whether such a call stored or deleted.
+   */
+  get emptied(): readonly NamedPlace[] | undefined {
+    const { places, changed } = this.#stored?.emptied ?? NOTHING_EMPTIED;
+    // layer: closed calls delete alike (off: places.length > 0)
+    const isSaid = places.length > 0 || (changed && !this.open);
+    return isSaid ? places : undefined;
   }
 
   /** Makes the call's changes to collections, or only marks their places. */

@@ -3,6 +3,7 @@
  * What it changes is gathered until the call ends.
  */
 
+import type { NamedPlace } from '@enclaim/attestation/deletion';
 import { MAX_MESSAGE_BYTES } from '@enclaim/attestation/grpc-request';
 import { ANYONE, type Label, type Policy } from '@enclaim/policy-schema/admission';
 import { RefusalError } from '../errors.ts';
@@ -65,6 +66,16 @@ export class CallStorage {
   /** Whether it is to change something. */
   get changed(): boolean {
     return this.#transaction.names.length > 0;
+  }
+
+  /** Places of sealed collections that it is to empty, and whether it changes any of them. */
+  get emptied(): { readonly places: readonly NamedPlace[]; readonly changed: boolean } {
+    const { collections } = this.#options.policy;
+    const sealed = this.#transaction.names.filter((name) => collections[name]?.storage === 'sealed');
+    const places = sealed.flatMap((collection) =>
+      [...this.#transaction.of(collection)].flatMap(([key, { deleted }]) => (deleted ? [{ collection, key }] : [])),
+    );
+    return { places, changed: sealed.length > 0 };
   }
 
   /**

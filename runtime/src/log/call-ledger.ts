@@ -1,5 +1,6 @@
 /** The ledger of one call: everything that the call puts on record. */
 
+import type { EvidenceRecord } from '@enclaim/attestation/record';
 import type { ClaimKind, MethodClaims, MethodId } from '@enclaim/policy-schema/admission';
 import { type RefusalCode, RefusalError } from '../errors.ts';
 import type { CallContext } from '../flow/call-flow.ts';
@@ -37,6 +38,8 @@ export interface EndRecord {
   readonly claim: ClaimKind | undefined;
   /** Figures beside those that the ledger counted. */
   readonly figures: Readonly<Record<string, number>> | undefined;
+  /** Commitment to the places that the call empties; undefined where the record has none. */
+  readonly deleted: EvidenceRecord['deleted'] | undefined;
 }
 
 /**
@@ -169,9 +172,10 @@ export class CallLedger {
    *
    * @throws RefusalError `log`, `budget`
    */
-  end({ id, result: decision, reason, claim, figures }: EndRecord): Placed {
+  end({ id, result: decision, reason, claim, figures, deleted }: EndRecord): Placed {
     return this.#record({
       id,
+      ...(deleted !== undefined && { deleted }),
       decision,
       reason,
       claims: decision === 'allow' ? this.claims.answer : this.claims.end(claim),

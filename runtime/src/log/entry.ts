@@ -3,6 +3,7 @@
  * records of a boot.
  */
 
+import { FINAL_FIGURES, type FinalWord } from '@enclaim/attestation/deletion';
 import type { BootStatement } from '@enclaim/attestation/statement';
 import type { Admission } from '../admission/admission.ts';
 import type { BootClock } from '../clock.ts';
@@ -19,7 +20,10 @@ export interface EntryOptions {
 
 /** The parts of a record that its writer chooses, beside its method and label. */
 export type Said = Partial<
-  Pick<Entry, 'id' | 'time' | 'layer' | 'claims' | 'decision' | 'reason' | 'sink' | 'figures' | 'basis' | 'segment'>
+  Pick<
+    Entry,
+    'id' | 'time' | 'layer' | 'claims' | 'decision' | 'reason' | 'sink' | 'figures' | 'basis' | 'segment' | 'deleted'
+  >
 >;
 
 /** The method and the label of a record that no call caused. */
@@ -48,7 +52,17 @@ export function entryOf(
     figures: said.figures ?? {},
     basis: said.basis ?? 'enforced',
   } as const;
-  return said.segment === undefined ? entry : { ...entry, segment: said.segment };
+  const { deleted, segment } = said;
+  if (deleted === undefined && segment === undefined) return entry;
+  return { ...entry, ...(deleted !== undefined && { deleted }), ...(segment !== undefined && { segment }) };
+}
+
+/** Facts of a boot that its first record has figures of. */
+export interface BootFacts {
+  readonly governor: ResourceGovernor | undefined;
+  readonly kernel: KernelState | undefined;
+  /** The word of the epoch that it began; undefined if nothing is stored. */
+  readonly final: FinalWord | undefined;
 }
 
 /**
@@ -59,7 +73,7 @@ export function bootRecord(
   options: EntryOptions,
   { bootId, started, unconfined }: BootStatement,
   { began, discarded, left, quoted, room }: RecordLog,
-  { governor, kernel }: { governor: ResourceGovernor | undefined; kernel: KernelState | undefined },
+  { governor, kernel, final }: BootFacts,
 ): Entry {
   const { exposed, withheld } = options.admission;
   const said = [
@@ -81,6 +95,7 @@ export function bootRecord(
       'log.left': left,
       'log.quoted': quoted.size,
       'quotes.unfit': quoted.unfit,
+      ...(final !== undefined && finalFigures(final)),
       ...(kernel !== undefined && { 'kernel.settings': kernel.settings, 'kernel.rules': kernel.rules }),
     },
   });
@@ -106,8 +121,13 @@ export function quoteRecord(options: EntryOptions, isOverdue: boolean): Entry {
  * The record of a new epoch of the stored state: the key of the one before is destroyed, and with
  * it all that was deleted until then.
  */
-export function epochRecord(options: EntryOptions, epoch: number): Entry {
-  return entryOf(options, { reason: 'epoch', claims: options.admission.claims.epoch, figures: { epoch } });
+export function epochRecord(options: EntryOptions, word: FinalWord): Entry {
+  return entryOf(options, { reason: 'epoch', claims: options.admission.claims.epoch, figures: finalFigures(word) });
+}
+
+function finalFigures({ epoch, records, until }: FinalWord): Record<string, number> {
+  const { epoch: number, records: size, until: instant } = FINAL_FIGURES;
+  return { [number]: epoch, [size]: records, [instant]: until };
 }
 
 /**

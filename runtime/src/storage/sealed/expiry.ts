@@ -1,10 +1,12 @@
 /** Ends of what is stored: places are forgotten, with their keys, once their retention is over. */
 
+import { setImmediate as turn } from 'node:timers/promises';
 import type { IndexedPlace, IndexTable } from './index-table.ts';
 import type { SealedCollection } from './sealed-collection.ts';
 
 /** Rows that are looked at together. */
 const SLICE_ROWS = 256;
+const SECOND_MS = 1000;
 
 /** The sweep of a store. An expired value is never returned, swept or not. */
 export class Expiry {
@@ -12,6 +14,8 @@ export class Expiry {
   readonly #kept: readonly SealedCollection[];
   /** An instant before which nothing ends. */
   #due: number;
+  #sweeping: Promise<void> | undefined;
+  #isOver = false;
 
   /** @param kept all collections, by number */
   constructor(table: IndexTable, kept: readonly SealedCollection[]) {
@@ -55,14 +59,50 @@ export class Expiry {
     this.#due = this.#table.nextDue();
   }
 
-  /** Forgets what has expired, with its keys. */
+  /** Forgets what has expired, with its keys, in this turn of the loop. */
   sweep(now: number): void {
     if (now < this.#due) return;
-    for (let rows = this.#table.due(now, SLICE_ROWS); rows.length > 0; rows = this.#table.due(now, SLICE_ROWS)) {
-      let count = 0;
-      for (const { collection, key } of rows) if (this.#kept[collection]?.expire(key, now)) count++;
-      if (count === 0) break;
-    }
+    while (this.#sweepSlice(now)) {}
     this.#due = this.#table.nextDue();
+  }
+
+  /** The same, some in each turn. Never rejects; what is under way is waited for. */
+  sweepInTurns(now: number): Promise<void> {
+    this.#sweeping ??= this.#sweepAll(now).finally(() => {
+      this.#sweeping = undefined;
+    });
+    return this.#sweeping;
+  }
+
+  /** Ends with the turn in which it is. */
+  async stop(): Promise<void> {
+    this.#isOver = true;
+    await this.#sweeping;
+  }
+
+  /**
+   * The instant by which every value has gone whose end came by then, to a second: what the index
+   * has still ends later.
+   */
+  goneUntil(now: number): number {
+    // Looks anew where rows that were due have gone.
+    this.#table.due(now, 1);
+    // layer: final are ends that were met (off: now)
+    const until = Math.min(now, Math.ceil(this.#table.nextDue()) - 1);
+    return Math.max(0, Math.floor(until / SECOND_MS) * SECOND_MS);
+  }
+
+  async #sweepAll(now: number): Promise<void> {
+    if (now < this.#due) return;
+    while (!this.#isOver && this.#sweepSlice(now)) await turn();
+    if (!this.#isOver) this.#due = this.#table.nextDue();
+  }
+
+  /** Forgets some of what has expired. Returns whether there may be more. */
+  #sweepSlice(now: number): boolean {
+    let count = 0;
+    for (const { collection, key } of this.#table.due(now, SLICE_ROWS))
+      if (this.#kept[collection]?.expire(key, now)) count++;
+    return count > 0;
   }
 }

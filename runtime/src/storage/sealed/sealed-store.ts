@@ -5,6 +5,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { toHex } from '@enclaim/attestation/bytes';
+import type { FinalWord } from '@enclaim/attestation/deletion';
 import type { DigestText } from '@enclaim/attestation/digest';
 import { RefusalError } from '../../errors.ts';
 import type { RecordLog } from '../../log/record-log.ts';
@@ -76,6 +77,7 @@ export class SealedStore {
   /** The bequest that the present epoch's key was handed over by. */
   #handed: Bequest | undefined;
   #advancing: Promise<number> | undefined;
+  #final: FinalWord = { epoch: 0, records: 0, until: 0 };
   #sweeper: NodeJS.Timeout | undefined;
 
   private constructor(options: SealedStoreOptions, found: Found) {
@@ -117,13 +119,13 @@ export class SealedStore {
     try {
       store.#expiry.shorten(found.retentions, found.shared.now());
       // What ended while the machine was off holds no space in this boot's first epoch.
-      store.#sweep();
+      store.#expiry.sweep(found.shared.now());
       store.#began = await store.#advance(true);
     } catch (error) {
       await store.close();
       throw error;
     }
-    store.#sweeper = setInterval(() => store.#sweep(), SWEEP_MS).unref();
+    store.#sweeper = setInterval(() => void store.#expiry.sweepInTurns(store.#shared.now()), SWEEP_MS).unref();
     return store;
   }
 
@@ -135,6 +137,11 @@ export class SealedStore {
   /** The present epoch. */
   get epoch(): number {
     return this.#epoch.number;
+  }
+
+  /** The word of the present epoch: what was gone when it began is gone for good. */
+  get final(): FinalWord {
+    return this.#final;
   }
 
   /** The epoch that was begun when the store was opened. */
@@ -231,6 +238,7 @@ export class SealedStore {
   /** Ends the store: nothing is read or written any more, and its keys are wiped. */
   async close(): Promise<void> {
     clearInterval(this.#sweeper);
+    await this.#expiry.stop();
     await this.#advancing?.catch(() => {});
     this.#epoch.break(new RefusalError('state', 'the store is closed'));
     this.#table.close();
@@ -243,6 +251,7 @@ export class SealedStore {
     const key = randomBytes(EPOCH_KEY_BYTES);
     const seals = epochSeals(key, system);
     try {
+      if (!isOpening) await this.#expiry.sweepInTurns(this.#shared.now());
       if (!isOpening) await compact(log, this.#table, this.#kept);
       const blob = await keeper.seal(key, next);
       if (blob.length > MAX_BLOB_BYTES) throw new RefusalError('keeper', `a blob of ${blob.length} bytes`);
@@ -267,6 +276,7 @@ export class SealedStore {
     const time = Math.floor(this.#shared.now());
     // All of one turn: what expires while they are written is not of this slot.
     const changed = this.#table.unwatch();
+    const final = { epoch: next, records: size, until: this.#expiry.goneUntil(time) };
     const names = structuredClone(this.#names());
     const bequest = this.#bequest;
     const heir = bequest && { passage: statedPassage(bequest.passage), digest: bequest.digest };
@@ -286,6 +296,7 @@ export class SealedStore {
     log.state.hold(() => this.#least);
     this.#slot = 1 - this.#slot;
     this.#present = next;
+    this.#final = final;
     await this.#handOver(writer, key, bequest);
   }
 
@@ -350,7 +361,4 @@ export class SealedStore {
     };
   }
 
-  #sweep(): void {
-    this.#expiry.sweep(this.#shared.now());
-  }
 }
