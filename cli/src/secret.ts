@@ -1,7 +1,7 @@
 /** `enclaim secret`: the owner brings a machine secrets for subprocessors, and takes them away. */
 
 import { sign } from 'node:crypto';
-import { secretFault } from '@enclaim/attestation/secrets';
+import { certificateFault, isPem, secretFault } from '@enclaim/attestation/secrets';
 import { OwnerSecrets } from '@enclaim/client/secrets';
 import type { Command } from 'commander';
 import { connectTarget, type TargetOptions, targetOptions } from './attested-target.ts';
@@ -14,7 +14,7 @@ interface SecretOptions extends TargetOptions {
 }
 
 const KEY = ['--key <pem>', 'private key (PEM) of the owner that the policy names: system.owner.key'] as const;
-const NAME = ['<name>', 'as the policy names it: subprocessors.*.credential.secret'] as const;
+const NAME = ['<name>', 'as the policy names it: subprocessors.*.credential.secret or .certificate'] as const;
 
 export function register(program: Command): void {
   const secret = program.command('secret').description('verify a machine, then bring it secrets for subprocessors');
@@ -39,7 +39,7 @@ export function register(program: Command): void {
 
 async function put(target: string, name: string, options: SecretOptions & { readonly file: string }): Promise<void> {
   const value = withoutLastEnd(await readInput(options.file));
-  const fault = secretFault(value);
+  const fault = isPem(value) ? certificateFault(value) : secretFault(value);
   if (fault !== undefined) throw new UsageError(`${options.file}: ${fault}`);
   const { rotated } = await asOwner(target, options, (secrets) => secrets.put(name, value));
   if (options.json) console.log(JSON.stringify({ name, rotated }));

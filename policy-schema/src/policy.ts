@@ -140,21 +140,31 @@ export interface Subprocessor {
   readonly calls: readonly string[];
   readonly receives: readonly Category[];
   readonly assurance: Assurance | 'none';
-  /** Header that the runtime adds to each message there. Absent: none. */
+  /** The header or certificate that the runtime shows it. Absent: none. */
   readonly credential?: Credential;
 }
 
 /**
- * A header by which a subprocessor knows this system. The owner brings its secret to a running
- * system; a policy, which anyone may read, has its name alone.
+ * That by which a subprocessor knows this system. The owner brings the secret of it to a running
+ * system; a policy, which anyone may read, has its name alone. Subprocessors that name the same one
+ * are shown the same.
  */
-export interface Credential {
+export type Credential = HeaderCredential | CertificateCredential;
+
+/** A header that the runtime adds to each message. */
+export interface HeaderCredential {
   /** In small letters. */
   readonly header: string;
   /** Word before the secret and a space, such as `Bearer`. Absent: none. */
   readonly scheme?: string;
-  /** Name of the secret. Subprocessors that name the same one are shown the same. */
+  /** Name of the secret. */
   readonly secret: string;
+}
+
+/** A client certificate of the TLS handshake. */
+export interface CertificateCredential {
+  /** Name of the secret: a key, and a chain for it. */
+  readonly certificate: string;
 }
 
 /** How the runtime knows that it speaks to the subprocessor. Exactly one key. */

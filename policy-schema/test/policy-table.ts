@@ -70,6 +70,7 @@ export const VALID: readonly Row[] = [
   ['epochs of a day', ['epoch: PT10M', 'epoch: P1D']],
   ['quotes within a time', ['  review:', '  quoted: 100ms\n  review:']],
   ['a credential', [OWNED, credential('header: authorization, scheme: Bearer, secret: mailer-token')]],
+  ['a client certificate', [OWNED, credential('certificate: mailer-certificate')]],
   ['a credential without a scheme', [OWNED, credential('header: x-api_key, secret: a')]],
   ['owner key', ['contact: a@clinic.example', `contact: a@clinic.example, key: "${key('D')}"`]],
   ['description', ['  version: 3', '  description: "für Patienten"\n  version: 3']],
@@ -822,6 +823,16 @@ export const INVALID: readonly Row[] = [
     'a scheme of two words',
     [OWNED, credential('header: authorization, scheme: Bearer of, secret: token')],
     ['value 24:50 subprocessors.mailer.credential.scheme: expected one word, such as "Bearer", found "Bearer of"'],
+  ],
+  [
+    'a credential in the header and by certificate',
+    [OWNED, credential('header: authorization, secret: token, certificate: mailer')],
+    ['value 24:17 subprocessors.mailer.credential: expected header and secret, or certificate alone, found a mapping'],
+  ],
+  [
+    'a credential in the header without a secret',
+    [OWNED, credential('header: authorization')],
+    ['value 24:17 subprocessors.mailer.credential: expected header and secret, or certificate alone, found a mapping'],
   ],
   [
     'a credential that nobody can bring',

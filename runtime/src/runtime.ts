@@ -209,7 +209,14 @@ function egressOf(
 
 /** Names of the secrets that subprocessors are shown. */
 function secretsIn({ subprocessors }: Admission['policy']): ReadonlySet<string> {
-  return new Set(Object.values(subprocessors).flatMap(({ credential }) => credential?.secret ?? []));
+  const shown = Object.values(subprocessors).flatMap(({ credential }) => credential ?? []);
+  return new Set(shown.map((each) => ('certificate' in each ? each.certificate : each.secret)));
+}
+
+/** Names of secrets that are client certificates. */
+function certificatesIn({ subprocessors }: Admission['policy']): ReadonlySet<string> {
+  const shown = Object.values(subprocessors).flatMap(({ credential }) => credential ?? []);
+  return new Set(shown.flatMap((each) => ('certificate' in each ? each.certificate : [])));
 }
 
 /** Values of secrets: kept over boots where a policy has sealed collections, else for this one. */
@@ -231,6 +238,7 @@ function secretsOf(log: RecordLog, said: EntryOptions, vault: Vault, boot: Sha25
   return {
     vault,
     names,
+    certificates: certificatesIn(said.admission.policy),
     owner: key,
     boot,
     record: (change, name) => log.place(secretRecord(said, change, name), 'runtime').durable,

@@ -3,6 +3,8 @@
 import { createHash, createPublicKey } from 'node:crypto';
 import { createSecureServer, type Http2ServerResponse } from 'node:http2';
 import type { AddressInfo, Socket } from 'node:net';
+import { setTimeout } from 'node:timers/promises';
+import type { TLSSocket } from 'node:tls';
 import { EPOCH, FakeIdentity, type FakeScheme, pemOf, pinOf } from './certificates.ts';
 import { der, name, oid, sequence } from './der.ts';
 
@@ -40,6 +42,8 @@ export interface SubprocessorOptions {
   readonly together?: number;
   readonly maxVersion?: 'TLSv1.2' | 'TLSv1.3';
   readonly protocols?: readonly string[];
+  /** Whose certificates it asks clients for; `demands`: takes none without. By default it asks for none. */
+  readonly clients?: { readonly authority: FakeIdentity; readonly demands: boolean };
   /** Where it listens; by default where there is room. */
   readonly port?: number;
 }
@@ -53,6 +57,10 @@ export interface FakeSubprocessor {
   readonly received: readonly ReceivedMessage[];
   /** TCP connections so far. */
   readonly connections: () => number;
+  /** Certificates that clients have shown (DER), one for each connection with one. */
+  readonly shown: readonly Buffer[];
+  /** Resolves once no connection is open. */
+  idle(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -64,17 +72,11 @@ export async function startSubprocessor(options: SubprocessorOptions = {}): Prom
   const { names = ['mail.example'], answer = () => ({}), authority = MAKER, scheme = 'ecdsa-sha256' } = options;
   const { together = 1 } = options;
   const self = new FakeIdentity('mail', scheme);
-  const alternatives = sequence(...names.map((one) => der(0x82, Buffer.from(one))));
-  const usages = options.usages && { oid: '2.5.29.37', value: sequence(...options.usages.map(oid)) };
-  const certificate = authority.certify({
-    subject: name(names[0] ?? 'nobody'),
-    spki: self.spki,
-    notBefore: options.notBefore ?? EPOCH,
-    ...(options.notAfter !== undefined && { notAfter: options.notAfter }),
-    extensions: [{ oid: '2.5.29.17', value: alternatives }, ...(usages ? [usages] : [])],
-  });
+  const certificate = certificateOf(self, authority, { ...options, names });
   const root = authority.root();
   const received: ReceivedMessage[] = [];
+  const shown: Buffer[] = [];
+  const { clients } = options;
   const sockets = new Set<Socket>();
   const gathered = Promise.withResolvers<void>();
   let connections = 0;
@@ -85,6 +87,7 @@ export async function startSubprocessor(options: SubprocessorOptions = {}): Prom
       key: self.privateKey.export({ type: 'pkcs8', format: 'pem' }),
       maxVersion: options.maxVersion ?? 'TLSv1.3',
       ALPNProtocols: [...(options.protocols ?? ['h2', 'http/1.1'])],
+      ...(clients && { requestCert: true, rejectUnauthorized: clients.demands, ca: pemOf(clients.authority.root()) }),
     },
     (request, response) => {
       const chunks: Buffer[] = [];
@@ -115,6 +118,10 @@ export async function startSubprocessor(options: SubprocessorOptions = {}): Prom
     socket.on('close', () => sockets.delete(socket));
     socket.on('error', () => {});
   });
+  server.on('secureConnection', (tls: TLSSocket) => {
+    const { raw } = tls.getPeerX509Certificate() ?? {};
+    if (raw !== undefined) shown.push(raw);
+  });
   server.on('sessionError', () => {});
   server.on('tlsClientError', () => {});
   await new Promise<void>((resolve) => server.listen(options.port ?? 0, '127.0.0.1', resolve));
@@ -125,11 +132,32 @@ export async function startSubprocessor(options: SubprocessorOptions = {}): Prom
     ca: pinOf(root),
     received,
     connections: () => connections,
+    shown,
+    idle: async () => {
+      while (sockets.size > 0) await setTimeout(10);
+    },
     stop: async () => {
       for (const socket of sockets) socket.destroy();
       await new Promise((resolve) => server.close(resolve));
     },
   };
+}
+
+function certificateOf(
+  { spki }: FakeIdentity,
+  authority: FakeIdentity,
+  options: SubprocessorOptions & { readonly names: readonly string[] },
+): Uint8Array {
+  const { names } = options;
+  const alternatives = sequence(...names.map((one) => der(0x82, Buffer.from(one))));
+  const usages = options.usages && { oid: '2.5.29.37', value: sequence(...options.usages.map(oid)) };
+  return authority.certify({
+    subject: name(names[0] ?? 'nobody'),
+    spki,
+    notBefore: options.notBefore ?? EPOCH,
+    ...(options.notAfter !== undefined && { notAfter: options.notAfter }),
+    extensions: [{ oid: '2.5.29.17', value: alternatives }, ...(usages ? [usages] : [])],
+  });
 }
 
 function sayHttp(response: Http2ServerResponse, { status = HTTP_OK, headers = {}, body = '' }: FakeAnswer): void {

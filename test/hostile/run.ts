@@ -9,6 +9,7 @@ import { abuseAttacks } from './abuse.ts';
 import { type Attack, type Result, tryAttack } from './attack.ts';
 import { besideAttacks } from './beside.ts';
 import { budgetAttacks } from './budget.ts';
+import { certificateAttacks } from './certificates.ts';
 import { deletionAttacks } from './deletion.ts';
 import { egressAttacks } from './egress.ts';
 import { engineAttacks } from './engine-state.ts';
@@ -58,6 +59,7 @@ const together = chosen([
   ...processAttacks,
   ...stateAttacks,
   ...deletionAttacks,
+  ...certificateAttacks,
   ...operatorAttacks,
 ]);
 /** One after another: these fill a whole server, or change what a process has one of, such as its clock. */

@@ -16,11 +16,13 @@ export const SUBMIT = '/clinic.v1.Intake/Submit';
 /**
  * The bundle.
  *
- * @param shown the owner's key, and the secret that the mailer is shown as a bearer token
+ * @param shown the owner's key, and the secret that the mailer is shown: a bearer token, or a client certificate
  */
 export async function notifyBundle(
   { port, spki }: Pick<FakeSubprocessor, 'port' | 'spki'>,
-  shown?: { readonly owner: string; readonly secret: string },
+  shown?:
+    | { readonly owner: string; readonly secret: string }
+    | { readonly owner: string; readonly certificate: string },
 ): Promise<BuiltBundle> {
   const folder = await mkdtemp(join(tmpdir(), 'enclaim-notify-'));
   try {
@@ -29,7 +31,10 @@ export async function notifyBundle(
     const here = policy
       .replace(`https://${MAILER_NAME}`, `https://${MAILER_NAME}:${port}`)
       .replace(/sha256\/[A-Za-z0-9+/]{43}=/, spki);
-    const credential = `credential: { header: authorization, scheme: Bearer, secret: ${shown?.secret} }`;
+    const credential =
+      shown !== undefined && 'certificate' in shown
+        ? `credential: { certificate: ${shown.certificate} }`
+        : `credential: { header: authorization, scheme: Bearer, secret: ${shown?.secret} }`;
     const whole = shown
       ? here
           .replace('contact: privacy@clinic.example', `contact: privacy@clinic.example, key: "${shown.owner}"`)

@@ -21,4 +21,4 @@ export {
   verifyNotRevoked,
 } from './chain.ts';
 export { parseCrl, parseCrlOnce, type RevocationList } from './crl.ts';
-export { parsePem } from './pem.ts';
+export { type PemBlock, parsePem, parsePemBlocks } from './pem.ts';

@@ -154,6 +154,31 @@ function witnessing({ witnesses, unwitnessed, mirror }: Policy['evidence']): Pol
   return isWitness ? [error('conflict', at('mirror'), 'is the key of a witness; a mirror has a key of its own')] : [];
 }
 
+/** Credentials that could not be brought, or not be shown. */
+function sayCredentials(
+  { system, subprocessors }: Policy,
+  absent: Absent,
+  conflict: (when: boolean, path: Path, message: string) => void,
+): void {
+  const shown = Object.values(subprocessors).flatMap(({ credential }) => credential ?? []);
+  const secrets = new Set(shown.flatMap((each) => ('secret' in each ? each.secret : [])));
+  const nobody = system.owner.key === 'none' && !absent('/system/owner/key');
+  for (const [id, { credential, identity }] of Object.entries(subprocessors)) {
+    if (credential === undefined) continue;
+    const at = ['subprocessors', id, 'credential'];
+    conflict(nobody, at, 'no owner could bring the secret: system.owner.key is none');
+    if (!('certificate' in credential)) continue;
+    const { certificate } = credential;
+    conflict(
+      secrets.has(certificate),
+      [...at, 'certificate'],
+      `${certificate} is the name of a secret in a header, too`,
+    );
+    const isAttested = identity.attested !== undefined;
+    conflict(isAttested, [...at, 'certificate'], 'an attested peer is shown evidence in its place, and no certificate');
+  }
+}
+
 function conflicts(policy: Policy, absent: Absent): PolicyIssue[] {
   const issues: PolicyIssue[] = [];
   const conflict = (when: boolean, path: Path, message: string): void => {
@@ -172,11 +197,7 @@ function conflicts(policy: Policy, absent: Absent): PolicyIssue[] {
       conflict(!residency.regions.includes(region), ['subprocessors', id, 'region'], message);
     }
   }
-  for (const [id, { credential }] of Object.entries(policy.subprocessors)) {
-    const message = 'no owner could bring the secret: system.owner.key is none';
-    const nobody = system.owner.key === 'none' && !absent('/system/owner/key');
-    conflict(credential !== undefined && nobody, ['subprocessors', id, 'credential'], message);
-  }
+  sayCredentials(policy, absent, conflict);
   for (const [i, { method, to, build }] of policy.declassify.entries()) {
     const rule = methodsOf(policy).find(([id]) => id === method)?.[1];
     conflict(

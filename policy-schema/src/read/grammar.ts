@@ -6,7 +6,14 @@
 import * as z from 'zod';
 import { PUBLIC } from '../category.ts';
 import { CLAIM_KINDS } from '../claim.ts';
-import { LEAK_DETECTORS, LEAK_SURFACES, type Policy } from '../policy.ts';
+import {
+  type CertificateCredential,
+  type Credential,
+  type HeaderCredential,
+  LEAK_DETECTORS,
+  LEAK_SURFACES,
+  type Policy,
+} from '../policy.ts';
 import { DAY, DURATION, isDay, SIZE, secondsOf, TIME } from '../quantity.ts';
 
 // No code from strings: not in a browser under CSP, not in the VM, whose Node forbids it.
@@ -184,13 +191,29 @@ const credential = z
   .strictObject({
     header: form(HEADER, 'a header in small letters, such as "authorization"', 64)
       .refine((header) => !OWNED_HEADER.test(header), { error: 'expected a header that the protocols leave free' })
+      .exactOptional()
       .describe('Header that the secret stands in.'),
     scheme: form("[A-Za-z][A-Za-z0-9!#$%&'*+.^_`|~-]*", 'one word, such as "Bearer"', 64)
       .exactOptional()
       .describe('What stands before the secret and a space. Left out: nothing.'),
-    secret: word.describe('Name of the secret; `enclaim secret put` brings its value.'),
+    secret: word.exactOptional().describe('Name of the secret; `enclaim secret put` brings its value.'),
+    certificate: word
+      .exactOptional()
+      .describe('In place of a header: name of a client certificate with its key, for the TLS handshake.'),
   })
-  .describe('A header that the runtime adds to each message, and that no handler sees.');
+  .refine(isCredential, { error: 'expected header and secret, or certificate alone' })
+  .describe('What the runtime shows it, with each message or in the handshake, and no handler sees.');
+
+function isCredential({
+  header,
+  scheme,
+  secret,
+  certificate,
+}: Partial<HeaderCredential & CertificateCredential>): boolean {
+  return certificate === undefined
+    ? header !== undefined && secret !== undefined
+    : header === undefined && scheme === undefined && secret === undefined;
+}
 
 const subprocessor = z.strictObject({
   description: note,
@@ -203,7 +226,8 @@ const subprocessor = z.strictObject({
     .union([none, z.strictObject({ kind: word, document: sha256, validUntil: day })])
     .default('none')
     .describe('A document in which a third party vouches for it; nothing is sent after validUntil.'),
-  credential: credential.exactOptional(),
+  // The refinement says which members are there.
+  credential: (credential as z.ZodType<Credential>).exactOptional(),
 });
 
 const declassification = z.strictObject({

@@ -8,7 +8,7 @@ import type { Sha256 } from '@enclaim/attestation/digest';
 import {
   ListSecretsRequestSchema,
   ListSecretsResponseSchema,
-  MAX_SECRET_BYTES,
+  MAX_CERTIFICATE_BYTES,
   PutSecretRequestSchema,
   PutSecretResponseSchema,
   RemoveSecretRequestSchema,
@@ -17,6 +17,7 @@ import {
   secretFault,
 } from '@enclaim/attestation/secrets';
 import type { Ed25519Text } from '@enclaim/attestation/statement';
+import { clientCertificateFault } from '../egress/client-certificate.ts';
 import type { Recording, Vault } from '../egress/vault.ts';
 import { RefusalError } from '../errors.ts';
 import { STATUS } from '../refusals.ts';
@@ -27,7 +28,7 @@ import { type ServedMethod, servedMethod } from './served-methods.ts';
 import { requestOf } from './small-requests.ts';
 
 /** Bytes of a request: the longest value, and its name. */
-const MAX_REQUEST_BYTES: number = MAX_SECRET_BYTES + 256;
+const MAX_REQUEST_BYTES: number = MAX_CERTIFICATE_BYTES + 256;
 /** Changes that wait for the record of another, of all connections. */
 export const MAX_WAITING_CHANGES = 16;
 
@@ -39,6 +40,8 @@ export interface SecretsSource {
   readonly vault: Vault;
   /** Secrets that the policy names. */
   readonly names: ReadonlySet<string>;
+  /** Secrets among them that are client certificates. */
+  readonly certificates?: ReadonlySet<string>;
   readonly owner: Ed25519Text;
   readonly boot: Sha256;
   /** Places a record at once, and resolves when it is durable. @throws RefusalError `log` */
@@ -80,12 +83,17 @@ export class SecretsService {
     try {
       this.#known(name);
       // layer: values that headers carry (off: undefined)
-      const fault = secretFault(value);
+      const fault = this.#faultOf(name, value);
       if (fault !== undefined) throw new SecretRefusal('value', fault);
       end(call, PutSecretResponseSchema, { rotated: await this.#inTurn(() => this.#keep(name, value)) });
     } finally {
       value.fill(0);
     }
+  }
+
+  /** Why a value cannot be that of a name. */
+  #faultOf(name: string, value: Uint8Array): string | undefined {
+    return this.#source.certificates?.has(name) ? clientCertificateFault(value) : secretFault(value);
   }
 
   /** @returns whether another value was there */

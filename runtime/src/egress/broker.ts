@@ -6,6 +6,7 @@ import { connect, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { HttpCall, MethodId, Policy } from '@enclaim/policy-schema/admission';
 import { RefusalError } from '../errors.ts';
+import { type ShownCertificate, shownCertificate } from './client-certificate.ts';
 import { type Show, ShownCredential } from './credential.ts';
 import { callGrpc } from './grpc.ts';
 import { type Answer, callHttp } from './http.ts';
@@ -20,7 +21,7 @@ export interface EgressOptions {
   readonly subprocessors: Policy['subprocessors'];
   readonly resolve: Resolve;
   /** Values of the credentials that subprocessors are shown. Absent: none is there. */
-  readonly vault?: Pick<Vault, 'get'>;
+  readonly vault?: Pick<Vault, 'get' | 'watch'>;
   /** Milliseconds since 1970. */
   readonly now: () => number;
   /** Milliseconds from the query for an address to the last byte of the answer. Default: 30 000. */
@@ -40,7 +41,7 @@ export type Room = 'told' | 'untold';
 
 /** Concurrent calls of subprocessors, in each room. */
 const MAX_CALLS = 128;
-const NO_VAULT: Pick<Vault, 'get'> = { get: () => undefined };
+const NO_VAULT: Pick<Vault, 'get' | 'watch'> = { get: () => undefined, watch: () => () => {} };
 /** As long as a call may last whose policy names no `wall`: models and slow peers take seconds. */
 const TIMEOUT_MS = 30_000;
 
@@ -76,14 +77,17 @@ export class EgressBroker {
   ): Promise<Answer> {
     const peer = this.#peers.get(to);
     if (peer === undefined) throw new RefusalError('grant', 'there is no such subprocessor');
-    this.#shown(peer); // a refusal comes before a connection
+    // A refusal comes before a connection.
+    this.#shown(peer);
+    this.#certificate(peer);
     if (message.length > MAX_OUTGOING_BYTES)
       throw new RefusalError('budget', `a message of ${message.length} bytes, at most ${MAX_OUTGOING_BYTES}`);
     if (this.#calls[room] >= MAX_CALLS)
       throw new RefusalError('budget', `${MAX_CALLS} calls of others are under way`, { final: true });
     this.#calls[room]++;
     const timeout = this.#options.timeout ?? TIMEOUT_MS;
-    const late = AbortSignal.any([signal, AbortSignal.timeout(timeout)]);
+    const withdrawn = this.#withdrawn(peer);
+    const late = AbortSignal.any([signal, AbortSignal.timeout(timeout), withdrawn.signal]);
     const closed: Promise<unknown>[] = [];
     const carried = this.#carry(peer, call, message, late, closed);
     // An abandoned call counts until its connections are closed.
@@ -93,8 +97,12 @@ export class EgressBroker {
     try {
       return await within(late, carried);
     } catch (cause) {
+      // Says that it is not there.
+      if (withdrawn.signal.aborted) this.#certificate(peer);
       if (cause instanceof RefusalError) throw cause;
       throw new RefusalError('peer', `${to} did not answer`, { cause });
+    } finally {
+      withdrawn.end();
     }
   }
 
@@ -114,7 +122,7 @@ export class EgressBroker {
       // A listener added after the signal was given would not be called.
       signal.throwIfAborted();
       signal.addEventListener('abort', () => socket.destroy(), { once: true });
-      return identify(socket, peer, protocol, this.#options.now());
+      return identify(socket, peer, protocol, this.#options.now(), this.#certificate(peer));
     };
     const show: Show = () => this.#shown(peer);
     if (typeof call === 'string')
@@ -123,9 +131,29 @@ export class EgressBroker {
     return callHttp(tls, peer, call, message, { show, signal });
   }
 
+  /**
+   * The certificate for the handshake with a peer; undefined if it is shown none.
+   *
+   * @throws RefusalError `secret`
+   */
+  #certificate({ name, credential }: Peer): ShownCertificate | undefined {
+    if (credential === undefined || !('certificate' in credential)) return undefined;
+    const { vault = NO_VAULT, now } = this.#options;
+    return shownCertificate(credential.certificate, vault, `/subprocessors/${name}/credential`, now());
+  }
+
+  /** Aborts when the certificate that a peer is shown is taken away: connections end with it. */
+  #withdrawn({ credential }: Peer): { readonly signal: AbortSignal; end(): void } {
+    const { vault = NO_VAULT } = this.#options;
+    const gone = new AbortController();
+    if (credential === undefined || !('certificate' in credential)) return { signal: gone.signal, end: () => {} };
+    const end = vault.watch(credential.certificate, () => gone.abort());
+    return { signal: gone.signal, end };
+  }
+
   /** @throws RefusalError `secret` */
   #shown({ name, credential }: Peer): ShownCredential | undefined {
-    if (credential === undefined) return undefined;
+    if (credential === undefined || 'certificate' in credential) return undefined;
     const { vault = NO_VAULT } = this.#options;
     return new ShownCredential(credential, vault, `/subprocessors/${name}/credential`);
   }

@@ -1,6 +1,6 @@
 /** The header by which a subprocessor knows this system, as one message has it. */
 
-import type { Credential } from '@enclaim/policy-schema/admission';
+import type { HeaderCredential } from '@enclaim/policy-schema/admission';
 import { RefusalError } from '../errors.ts';
 import type { Vault } from './vault.ts';
 
@@ -27,7 +27,7 @@ export class ShownCredential {
    * @throws RefusalError `secret` if the vault has no value. The refusal ends the call: a handler
    * that could go on would probe when the owner brings one.
    */
-  constructor({ header, scheme, secret }: Credential, vault: Pick<Vault, 'get'>, pointer: string) {
+  constructor({ header, scheme, secret }: HeaderCredential, vault: Pick<Vault, 'get'>, pointer: string) {
     const value = vault.get(secret);
     if (value === undefined)
       throw new RefusalError('secret', `the secret ${secret} is not there`, {

@@ -5,6 +5,7 @@
 
 import { createHash, type X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { connect, createSecureContext, rootCertificates, type SecureContext, type TLSSocket } from 'node:tls';
 import type { References } from '@enclaim/attestation';
 import { toBase64 } from '@enclaim/attestation/bytes';
@@ -15,6 +16,8 @@ import type { Credential, PeerIdentity, Subprocessor } from '@enclaim/policy-sch
 import { referencesOf } from '../admission/peer-references.ts';
 import { RefusalError } from '../errors.ts';
 import { demandEvidence } from './attested.ts';
+import type { ShownCertificate } from './client-certificate.ts';
+import { HeldHandshake } from './held-handshake.ts';
 
 /** A subprocessor as it is reached. */
 export interface Peer {
@@ -25,7 +28,7 @@ export interface Peer {
   readonly identity: PeerIdentity;
   /** References for the evidence of an attested peer; undefined for any other peer. */
   readonly references: References | undefined;
-  /** Header that each message to it has; undefined for none. */
+  /** The header or certificate that it is shown; undefined for none. */
   readonly credential: Credential | undefined;
 }
 
@@ -57,14 +60,23 @@ export function peerOf(name: string, { address, identity, credential }: Subproce
  * it.
  *
  * @param now milliseconds since 1970
- * @throws RefusalError `peer`; nothing but a TLS handshake was sent then
+ * @param certificate which it is shown once it is identified; by default none
+ * @throws RefusalError `peer`; nothing but a TLS handshake was sent then, and no certificate
  */
-export async function identify(socket: Socket, peer: Peer, protocol: EgressProtocol, now: number): Promise<TLSSocket> {
+export async function identify(
+  socket: Socket,
+  peer: Peer,
+  protocol: EgressProtocol,
+  now: number,
+  certificate?: ShownCertificate,
+): Promise<TLSSocket> {
   // A system under Enclaim serves only gRPC.
   if (peer.references !== undefined && protocol !== 'h2') throw stranger(peer, 'is called by gRPC only');
-  const tls = await handshake(socket, peer, protocol);
+  const held = certificate && new HeldHandshake(socket);
+  const tls = await handshake(held ?? socket, peer, protocol, certificate?.context);
   try {
     await refuseStranger(tls, peer, now);
+    held?.release();
     return tls;
   } catch (cause) {
     tls.destroy();
@@ -72,14 +84,19 @@ export async function identify(socket: Socket, peer: Peer, protocol: EgressProto
   }
 }
 
-function handshake(socket: Socket, peer: Peer, wanted: EgressProtocol): Promise<TLSSocket> {
+function handshake(
+  socket: Duplex,
+  peer: Peer,
+  wanted: EgressProtocol,
+  own: SecureContext | undefined,
+): Promise<TLSSocket> {
   // An attested peer is never offered plain HTTP/2: without evidence there is nothing to say to it.
   const protocol = peer.references === undefined ? wanted : ALPN;
   return new Promise((resolve, reject) => {
     const tls = connect({
       socket,
       servername: peer.host,
-      secureContext: tls13(),
+      secureContext: own ?? tls13(),
       ALPNProtocols: [protocol],
       // The verdict by the context's roots is in `authorized`, which counts only if the policy
       // trusts those roots.

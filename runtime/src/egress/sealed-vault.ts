@@ -64,6 +64,10 @@ export class SealedVault implements Vault {
     await durable;
   }
 
+  watch(name: string, onGone: () => void): () => void {
+    return this.#memory.watch(name, onGone);
+  }
+
   /** Makes a change in the turn in which its record is placed, so that one write has both. */
   async #change(change: Change, record: Recording): Promise<void> {
     this.#collection.check([change]);

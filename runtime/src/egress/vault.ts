@@ -22,6 +22,8 @@ export interface Vault {
   put(name: string, value: Uint8Array, record?: Recording): Promise<void>;
   /** Wipes a value. Resolves when it is gone as durably as it was kept. */
   remove(name: string, record?: Recording): Promise<void>;
+  /** Hears when a value is taken away. @returns what ends that */
+  watch(name: string, onGone: () => void): () => void;
 }
 
 /**
@@ -43,6 +45,7 @@ interface Kept {
 export class VolatileVault implements Vault {
   readonly #now: () => number;
   readonly #kept = new Map<string, Kept>();
+  readonly #watchers = new Map<string, Set<() => void>>();
 
   /** @param now milliseconds since 1970 */
   constructor(now: () => number) {
@@ -79,6 +82,16 @@ export class VolatileVault implements Vault {
   forget(name: string): void {
     this.#wipe(name);
     this.#kept.delete(name);
+    for (const onGone of this.#watchers.get(name) ?? []) onGone();
+  }
+
+  watch(name: string, onGone: () => void): () => void {
+    const watchers = this.#watchers.get(name) ?? new Set();
+    this.#watchers.set(name, watchers.add(onGone));
+    return () => {
+      watchers.delete(onGone);
+      if (watchers.size === 0 && this.#watchers.get(name) === watchers) this.#watchers.delete(name);
+    };
   }
 
   #wipe(name: string): void {
