@@ -360,5 +360,4 @@ export class SealedStore {
       lineage: this.#lineage,
     };
   }
-
 }
