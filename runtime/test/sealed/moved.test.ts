@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
 import type { Device } from '../../src/log/device.ts';
 import type { Change } from '../../src/storage/collection.ts';
 import { entry, FakeDisk } from '../log/support.ts';
@@ -107,6 +108,8 @@ test('marks of many places fit into blocks, and go when their places do', async 
   assert.deepEqual(next.cases.get(marks[0]?.key ?? '')?.label, label);
   next.clock.pass(2000);
   t.mock.timers.tick(1000);
+  // Some go in each turn of the loop.
+  for (let turns = 0; turns < 10; turns++) await turn();
   assert.equal(next.store.places, 0);
   assert.equal(rig.store.places, 0);
 });
