@@ -25,6 +25,7 @@ test('labels are what documents and evidence of before say', () => {
     'enclaim/receipt/v3',
     'enclaim/receipts/v1',
     'enclaim/record/v2',
+    'enclaim/recovery/v1',
     'enclaim/refused/v1',
     'enclaim/request/v1',
     'enclaim/response/v1',
