@@ -34,6 +34,10 @@ export {
 export const MAX_SUCCESSION_BYTES: number = 128 * 1024;
 /** Signatures under one succession. */
 export const MAX_SUCCESSION_SIGNATURES = 32;
+/**
+ * Canonical bytes of a policy, of which two fit in one succession with all that it can have else.
+ */
+export const MAX_SUCCEEDED_POLICY_BYTES: number = 42 * 1024;
 
 /** A launch with a TPM, from which everybody computes the same registers. */
 export interface SuccessionLaunch {

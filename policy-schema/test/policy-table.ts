@@ -882,6 +882,14 @@ export const INVALID: readonly Row[] = [
     ['value 55:24 succession.signers: expected at least 1, found a list of 0'],
   ],
   [
+    'more signers than a succession has room for',
+    [
+      `signers: ["${key('B')}", "${key('C')}"]`,
+      `signers: [${Array.from({ length: 33 }, (_, i) => `"ed25519:${String(i).padStart(43, 'A')}"`).join(', ')}]`,
+    ],
+    ['value 55:24 succession.signers: expected at most 32, found a list of 33'],
+  ],
+  [
     'a threshold of zero',
     ['threshold: 2', 'threshold: 0'],
     ['value 55:147 succession.threshold: expected at least 1, found 0'],

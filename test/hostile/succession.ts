@@ -17,6 +17,7 @@ import { canonicalPolicy, diff, parsePolicy, policyDigest } from '@enclaim/polic
 import type * as verifyModule from '../../attestation/src/succession.ts';
 import type { GrpcCall } from '../../runtime/src/channel/grpc-call.ts';
 import type * as serviceModule from '../../runtime/src/channel/succession-service.ts';
+import { RefusalError } from '../../runtime/src/errors.ts';
 import type { Bequest } from '../../runtime/src/storage/sealed/sealed-store.ts';
 import type * as successionsModule from '../../runtime/src/storage/sealed/successions.ts';
 import { PRETEND_IMAGE } from '../support/attested-runtime.ts';
@@ -157,6 +158,35 @@ async function inherits(off: readonly string[]): Promise<boolean> {
   return succeeds(() => inheritanceUnder(policyDigest(UNRELATED))(whole(written())));
 }
 
+/** What a machine does for strangers who hand in the same bytes again and again. */
+async function repeated(
+  off: readonly string[],
+  bytes: Uint8Array,
+): Promise<{ readonly judged: number; readonly begun: number; readonly errors: ReadonlySet<unknown> }> {
+  const { Successions } = (await import(weakened(SUCCESSIONS, { off }))) as typeof successionsModule;
+  const done = { judged: 0, begun: 0, errors: new Set<unknown>() };
+  const store = {
+    get state() {
+      done.judged++;
+      return STATE;
+    },
+    tryPassage: async () => {},
+    bequeath: async () => {
+      done.begun++;
+      throw new RefusalError('keeper', 'the TPM is busy');
+    },
+    handed: undefined,
+  };
+  const collection = { get: () => undefined, check: () => {}, apply: () => {} };
+  const successions = await Successions.open({
+    ...{ store, collection, policy: policyDigest(OLD), clock: { now: () => Date.UTC(2026, 10, 1) } },
+    record: async () => {},
+  } as unknown as Parameters<typeof Successions.open>[0]);
+  for (let i = 0; i < 5; i++) await successions.hand(bytes).catch((error: unknown) => done.errors.add(error));
+  await successions.close();
+  return done;
+}
+
 /** How many of some successions that hold nothing the service looks at. */
 async function looks(
   off: readonly string[],
@@ -212,6 +242,15 @@ export const successionAttacks: readonly Attack[] = [
   attackOf('successions of fewer signers', 'replace with one signature what two have signed', (off) => {
     const moved = written(OLD, {}, ' enclaim.ip=10.0.0.7/24');
     return passes(off, whole(written()), encodeSuccession(signed(moved, FIRST)));
+  }),
+  attackOf('refused successions', 'have the same false succession verified without an end', async (off) => {
+    return (await repeated(off, encodeSuccession(signed(written(), FIRST)))).errors.size > 1;
+  }),
+  attackOf('successions that wait already', 'have the one that waits verified without an end', async (off) => {
+    return (await repeated(off, whole(written()))).judged > 1;
+  }),
+  attackOf('hand-overs that are waited for', 'have an epoch begin with each hand-over that fails', async (off) => {
+    return (await repeated(off, whole(written()))).begun > 1;
   }),
   attackOf('withdrawal from an heir', 'go on as heir after another one was named', stays),
   attackOf('heirs by their policy', 'take over with another policy than the one that was named', inherits),

@@ -6,7 +6,9 @@
 import assert from 'node:assert/strict';
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
+import { EpochCounter, KEEPER_SELECTION } from '../../guest/src/tpm/epoch-counter.ts';
 import { TpmKeeper } from '../../guest/src/tpm/keeper.ts';
+import { readPcrs } from '../../guest/src/tpm/registers.ts';
 import type { Swtpm } from '../fakes/swtpm.ts';
 import { booted, cutAfter, machine, PowerCut } from '../support/keeper-boots.ts';
 
@@ -102,6 +104,36 @@ test('the making of the counter can be cut off after each command to the TPM', a
   }
   const disk: Disk = new Map();
   assert.equal(await boot(t, swtpm, disk, { word: 'first' }), 'first');
+});
+
+test('a removal that is cut off leaves no pair of indices that its launch does not take again', async (t) => {
+  const swtpm = await machine(t);
+  const indices = async (): Promise<number> =>
+    (await swtpm.tool('tpm2_getcap', 'handles-nv-index')).split(' 0x180').length;
+  const begun = async (): Promise<void> => {
+    const { tpm } = await booted(t, swtpm);
+    const counter = new EpochCounter(tpm, await readPcrs(tpm, KEEPER_SELECTION));
+    await counter.begin();
+    assert.equal((await counter.present()).epoch, 0);
+    await tpm.close();
+    await swtpm.powerCycle();
+  };
+  await begun();
+  const two = await indices();
+  const { tpm } = await booted(t, swtpm);
+  const { kept } = await new EpochCounter(tpm, await readPcrs(tpm, KEEPER_SELECTION)).present();
+  await kept?.counter.remove();
+  await tpm.close();
+  await swtpm.powerCycle();
+  assert.notEqual(await indices(), two);
+  await begun();
+  assert.equal(await indices(), two);
+  const { tpm: again } = await booted(t, swtpm);
+  const counter = new EpochCounter(again, await readPcrs(again, KEEPER_SELECTION));
+  await (await counter.present()).kept?.counter.remove();
+  await counter.remove();
+  await again.close();
+  assert.equal(await indices(), two - 2);
 });
 
 test('a disk of yesterday is refused, also with the slot of yesterday under the number of today', async (t) => {

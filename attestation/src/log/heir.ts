@@ -50,13 +50,16 @@ export function decodeHeir(bytes: Uint8Array): Heir | undefined {
 }
 
 /**
- * Everything that a disk has for heirs.
+ * Everything that a disk has for heirs, with the slot at whose end it is.
  *
  * **Trust**: the disk is the host's. Whether a key opens, the heir's TPM decides.
  */
-export async function heirsOn(disk: LogDisk): Promise<Heir[]> {
+export async function heirsOn(disk: LogDisk): Promise<(Heir & { readonly slot: number })[]> {
   const { base, length } = disk.layout.slots;
   if (length < HEIR_BYTES) return [];
   const areas = [0, 1].map((slot) => disk.bytes(base + (slot + 1) * length - HEIR_BYTES, HEIR_BYTES));
-  return (await Promise.all(areas)).flatMap((bytes) => decodeHeir(bytes) ?? []);
+  return (await Promise.all(areas)).flatMap((bytes, slot) => {
+    const heir = decodeHeir(bytes);
+    return heir === undefined ? [] : [{ ...heir, slot }];
+  });
 }

@@ -2,10 +2,12 @@
 
 import { access } from 'node:fs/promises';
 import { join, relative } from 'node:path';
+import { MAX_SUCCEEDED_POLICY_BYTES } from '@enclaim/attestation/succession';
 import { ONE_WORKER } from '@enclaim/guest/worker-share';
 import { compileProtos, editorPlace } from '@enclaim/image';
 import {
   type CheckedPolicy,
+  canonicalPolicy,
   checkPolicy,
   type Descriptors,
   type MatchResult,
@@ -111,6 +113,7 @@ export async function checkApp({ policy: file, protos }: AppFiles, asOf: number)
       ...withheld.flatMap((method) => fromWithheld(method, protos, place)),
       ...fromHindrances(policy, matched, place),
       ...silentMethods(policy, place),
+      ...tooLongToSucceed(policy, place),
       ...unused.map(
         (id): Finding => ({
           level: 'error',
@@ -181,6 +184,15 @@ function fromHindrances(
       at: place(pointer),
     }),
   );
+}
+
+/** Warns of a policy whose state could be passed to no other of its length. */
+function tooLongToSucceed(policy: Policy, place: (pointer: string) => Place): Finding[] {
+  const { length } = canonicalPolicy(policy);
+  if (policy.succession === 'none' || length <= MAX_SUCCEEDED_POLICY_BYTES) return [];
+  const most = `${MAX_SUCCEEDED_POLICY_BYTES} bytes each`;
+  const message = `the policy has ${length} bytes, and a succession holds two of ${most}: its state may pass to no other`;
+  return [{ level: 'warning', code: 'runtime', message, at: place('/succession') }];
 }
 
 function contradictionCode(pointer: string): Finding['code'] {

@@ -14,6 +14,8 @@ import { withoutNetwork } from '@enclaim/attestation/network-words';
 import { ed25519Key } from '@enclaim/attestation/statement';
 import {
   encodeSuccession,
+  MAX_SUCCESSION_BYTES,
+  MAX_SUCCESSION_SIGNATURES,
   proposeSuccession,
   type ReadSuccession,
   readSuccession,
@@ -54,6 +56,8 @@ interface ShowOptions extends TargetOptions {
 }
 
 const FILE = ['--file <file>', 'a succession (policy succession propose)'] as const;
+/** Bytes of a signature in a succession, at most. */
+const SIGNATURE_BYTES = 192;
 /** Words of a launch's command line from the policy on. */
 const POLICY_WORD = ' enclaim.policy=';
 
@@ -107,8 +111,21 @@ async function propose(target: string, options: ProposeOptions): Promise<void> {
       { state: state as `sha256:${string}`, notBefore: new Date(time).toISOString() },
     ),
   );
+  const read = usable(() => readSuccession(withRoom(encodeSuccession(file), canonicalPolicy(policy))));
   await writeOutput(output, `${JSON.stringify(file, null, 2)}\n`);
-  console.error(described(readSuccession(encodeSuccession(file))).join('\n'));
+  console.error(described(read).join('\n'));
+}
+
+/**
+ * A succession that its signatures fit in, too.
+ * @throws UsageError beforehand, and not once all have signed
+ */
+function withRoom(bytes: Uint8Array, policy: Uint8Array): Uint8Array {
+  const most = MAX_SUCCESSION_BYTES - MAX_SUCCESSION_SIGNATURES * SIGNATURE_BYTES;
+  if (bytes.length <= most) return bytes;
+  throw new UsageError(
+    `a succession of ${bytes.length} bytes, the new policy has ${policy.length} of them: at most ${most} leave room for signatures`,
+  );
 }
 
 /** The launch of an image and a policy where another one runs. @throws UsageError */

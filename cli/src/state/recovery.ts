@@ -5,6 +5,7 @@ import { fromBase64Url } from '@enclaim/attestation/bytes';
 import { digestText } from '@enclaim/attestation/digest';
 import {
   encodeRecovery,
+  MAX_RECOVERY_SIGNATURES,
   RecoveryError,
   type RecoveryFile,
   readRecovery,
@@ -80,6 +81,8 @@ async function addSignature(path: string, { key: pem, state, policy: named }: Si
   const { succession } = policy;
   if (succession === 'none' || !succession.signers.includes(name))
     throw new UsageError(`--key ${pem}: ${name} is no signer of the policy (succession.signers)`);
+  if (succession.threshold > MAX_RECOVERY_SIGNATURES)
+    throw new UsageError(`a recovery has room for ${MAX_RECOVERY_SIGNATURES} signatures, not ${succession.threshold}`);
   const signed = signRecovery(file, name, (message) => sign(null, message, key));
   await writeOutput(path, `${JSON.stringify(signed, null, 2)}\n`);
   console.log(`signature of ${name}; ${signed.signatures.length} of ${succession.threshold}`);

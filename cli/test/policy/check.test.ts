@@ -40,6 +40,21 @@ test('check says all that the guest would refuse at boot, at the lines of the fi
   assert.equal(out.match(/: error: /g)?.length, found.length, 'nothing else is wrong with it');
 });
 
+test('check warns of a policy so long that no succession holds it and another one', async () => {
+  const signer = `ed25519:${'A'.repeat(43)}`;
+  const long = clinic([
+    'policy.yaml',
+    'enclaim: 1',
+    `enclaim: 1\nsuccession: { signers: ["${signer}"], threshold: 1, notice: P7D }\ncontrols: {\n${Array.from(
+      { length: 60 },
+      (_, i) => `  x-own/c${i}: "${'x'.repeat(900)}"`,
+    ).join(',\n')} }`,
+  ]);
+  const warned =
+    /^policy\.yaml:\d+:\d+: warning: the policy has \d+ bytes, and a succession holds two of 43008 bytes each/m;
+  assert.match((await enclaim(long, 'check')).out, warned);
+});
+
 test('check warns of a method that may read what it may not return, with the ways out', async () => {
   const made = clinic([
     'policy.yaml',

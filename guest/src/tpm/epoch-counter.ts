@@ -71,14 +71,16 @@ export class EpochCounter {
   /** Makes a place, or ends the making of one, and notes where its counter begins. */
   begin(): Promise<KeptCounter> {
     return this.#tpm.alone(async () => {
-      const { ours, free } = await this.#places();
-      const place = ours ?? free;
+      const { ours, orphans, free } = await this.#places();
+      const place = ours ?? orphans[0] ?? free;
       if (place === undefined) {
         const { first, systems } = KEEPER_INDICES;
         const range = `0x${first.toString(16)} to 0x${(first + 2 * systems - 1).toString(16)}`;
         throw new TpmError('unusable', `other systems have the NV indices ${range}`);
       }
       const { counter, beginning } = place;
+      // Of a counter that is gone. Beside a new one, it would make that unusable.
+      if (orphans.includes(place)) await beginning.remove();
       if (ours === undefined) await counter.define();
       const state = await beginning.state();
       if (state === 'other')
@@ -92,20 +94,23 @@ export class EpochCounter {
   }
 
   /**
-   * The place of these registers, or else the first that is free.
+   * The place of these registers, places where only their beginning is left, because the power was
+   * cut while one was removed, and the first that is free.
    *
    * The owner of the TPM may define a second counter for them. Without the refusal, a host could
    * let the state of one rest while another goes on, and exchange them.
    * @throws TpmError `unusable` if they have two
    */
-  async #places(): Promise<{ readonly ours?: Place; readonly free?: Place }> {
+  async #places(): Promise<{ readonly ours?: Place; readonly orphans: readonly Place[]; readonly free?: Place }> {
     const { first, systems } = KEEPER_INDICES;
-    const found: { ours?: Place; free?: Place } = {};
+    const found: { ours?: Place; orphans: Place[]; free?: Place } = { orphans: [] };
     for (let index = first; index < first + 2 * systems; index += 2) {
       const counter = new NvCounter(this.#tpm, index, this.#guard);
       const beginning = new NvNumber(this.#tpm, index + 1, this.#guard);
       const state = await counter.state();
-      if (state === 'absent' && (await beginning.state()) === 'absent') found.free ??= { counter, beginning };
+      const left = state === 'absent' ? await beginning.state() : 'other';
+      if (left === 'absent') found.free ??= { counter, beginning };
+      else if (left !== 'other') found.orphans.push({ counter, beginning });
       if (state === 'absent' || state === 'other') continue;
       if (found.ours !== undefined) throw new TpmError('unusable', 'two counters for the same registers');
       found.ours = { counter, beginning };
@@ -115,7 +120,8 @@ export class EpochCounter {
 
   /** Removes the counter, for good: one that is made anew begins above it. */
   async remove(): Promise<void> {
-    const { ours } = await this.#places();
+    const { ours, orphans } = await this.#places();
+    for (const { beginning } of orphans) await beginning.remove();
     if (ours === undefined) return;
     await ours.counter.remove();
     if ((await ours.beginning.state()) !== 'absent') await ours.beginning.remove();

@@ -6,7 +6,7 @@
 import { open, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { sha256Digest } from '@enclaim/attestation/digest';
-import { heirsOn, LogDisk } from '@enclaim/attestation/log-disk';
+import { epochsOn, heirsOn, LogDisk } from '@enclaim/attestation/log-disk';
 import { readSuccession } from '@enclaim/attestation/succession';
 import * as z from 'zod';
 import { MachineError } from './error.ts';
@@ -92,7 +92,11 @@ async function predecessorOf(stateFolder: string, { image, commandLine }: Sealed
       const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, at);
       return buffer.subarray(0, bytesRead);
     };
-    for (const { succession } of await heirsOn(new LogDisk(read, size))) {
+    const disk = new LogDisk(read, size);
+    const epochs = await epochsOn(disk);
+    for (const { epoch, slot, succession } of await heirsOn(disk)) {
+      // One that a later index was written over, or that belongs to none.
+      if (epochs[slot] !== epoch || epochs.some((other) => other !== null && other > epoch)) continue;
       const { from, to } = readSuccession(succession).file.document;
       if (to.image.id === image && to.commandLine === commandLine) return from.policy;
     }

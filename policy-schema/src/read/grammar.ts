@@ -22,6 +22,8 @@ z.config({ jitless: true });
 const MAX_ENTRIES = 4096;
 /** Keys that may read the log: people and collectors, not callers. */
 const MAX_READERS = 64;
+/** Signers of successions: as many signatures as one has room for. */
+const MAX_SIGNERS = 32;
 /** The more there are, the more one event tells. */
 const MAX_EVENTS = 256;
 
@@ -418,7 +420,7 @@ const evidence = z.strictObject({
 });
 
 const succession = z.strictObject({
-  signers: z.array(ed25519).min(1),
+  signers: z.array(ed25519).min(1).max(MAX_SIGNERS),
   threshold: z.int().min(1),
   notice: duration.describe('How long a successor has to stand in the log first.'),
 });

@@ -3,8 +3,8 @@
  * (docs/operate/state.md, "To another launch").
  */
 
-import { fromBase64, toBase64 } from '@enclaim/attestation/bytes';
-import { digestText } from '@enclaim/attestation/digest';
+import { equalBytes, fromBase64, toBase64 } from '@enclaim/attestation/bytes';
+import { digestText, sha256Digest } from '@enclaim/attestation/digest';
 import { type ReadSuccession, SuccessionError, verifySuccession } from '@enclaim/attestation/succession';
 import type { PolicyDigest } from '@enclaim/policy-schema/admission';
 import { RefusalError } from '../../errors.ts';
@@ -24,6 +24,10 @@ const VERSION_BYTES = 8;
 const MAX_REPLACED_SUCCESSIONS = 64;
 /** Milliseconds until the clock is looked at again, at most: a timer has an end of its own. */
 const MAX_WAIT_MS = 60_000;
+/** Milliseconds until a hand-over that failed is tried again, at most: each attempt is an epoch. */
+const MAX_RETRY_MS = 3_600_000;
+/** Refusals that are remembered, by what was handed in. */
+const MAX_REFUSED_SUCCESSIONS = 64;
 
 /** A step of a succession, as its record says it. */
 export type SuccessionStep = 'waits' | 'replaced' | 'handed over' | 'inherited';
@@ -82,6 +86,10 @@ export class Successions {
   /** Digest of the last hand-over that was recorded in this boot. */
   #recorded: string | undefined;
   #timer: NodeJS.Timeout | undefined;
+  /** Hand-overs that failed one after another, and the error of the last one. */
+  #failed = { count: 0, error: undefined as unknown };
+  /** Refusals by the hash of what was handed in. A boot judges the same bytes in the same way. */
+  readonly #refused = new Map<string, SuccessionError>();
   /** Settles after the last step. Never rejects. */
   #last: Promise<unknown> = Promise.resolve();
   #isOver = false;
@@ -126,21 +134,51 @@ export class Successions {
    * Takes a succession in the place of the one that waits. Its notice begins with its record; that
    * of one which waits already goes on.
    *
+   * **Bound**: bytes that were handed in before are not verified again, and hand over nothing while
+   * a hand-over that failed is waited for.
+   *
    * @throws SuccessionError; RefusalError `keeper` for another launch, `state`, `log`, `shutdown`
    */
   hand(bytes: Uint8Array): Promise<void> {
     return this.#inTurn(async () => {
+      const waiting = this.#waiting;
+      const isKnown =
+        waiting !== undefined &&
+        /* layer: successions that wait already (off: false) */ equalBytes(bytes, waiting.succession);
+      if (!isKnown) await this.#judge(bytes);
+      // layer: hand-overs that are waited for
+      if (this.#waiting === waiting && this.#failed.count > 0) throw this.#failed.error;
+      await this.#pass().catch((error: unknown) => {
+        this.#again(error);
+        throw error;
+      });
+    });
+  }
+
+  /** Verifies what was handed in, and has it wait. @throws SuccessionError; RefusalError */
+  async #judge(bytes: Uint8Array): Promise<void> {
+    const hash = sha256Digest(bytes);
+    const before = this.#refused.get(hash);
+    // layer: refused successions
+    if (before !== undefined) throw before;
+    try {
       const read = await verifySuccession(bytes);
       if (!this.#isOurs(read))
         throw new SuccessionError('launch', 'the succession is of another policy, or of a state of another name');
       const now = this.#options.clock.now();
       const next = waitingOf(read, bytes, now);
       if (next.digest !== this.#waiting?.digest) await this.#replace(next, now);
-      await this.#pass().catch((error: unknown) => {
-        this.#again();
-        throw error;
-      });
-    });
+    } catch (error) {
+      if (error instanceof SuccessionError) this.#refuse(hash, error);
+      throw error;
+    }
+  }
+
+  /** Remembers a refusal, in the place of the oldest. */
+  #refuse(hash: string, error: SuccessionError): void {
+    const [oldest] = this.#refused.keys();
+    if (this.#refused.size >= MAX_REFUSED_SUCCESSIONS && oldest !== undefined) this.#refused.delete(oldest);
+    this.#refused.set(hash, error);
   }
 
   /** Takes nothing more. Resolves when what is under way is done. */
@@ -175,6 +213,7 @@ export class Successions {
     await durable;
     this.#waiting = next;
     this.#replaced = replaced;
+    this.#failed = { count: 0, error: undefined };
   }
 
   /**
@@ -219,6 +258,7 @@ export class Successions {
     if (this.#recorded !== digest) await record('handed over', digest);
     this.#recorded = digest;
     await store.bequeath({ passage, digest, succession });
+    this.#failed = { count: 0, error: undefined };
   }
 
   #wait(): void {
@@ -226,15 +266,22 @@ export class Successions {
     if (this.#isOver || this.#waiting === undefined) return;
     const left = Math.min(MAX_WAIT_MS, Math.max(0, this.#waiting.due - this.#options.clock.now()));
     this.#timer = setTimeout(() => {
-      this.#inTurn(() => this.#pass()).catch(() => this.#again());
+      this.#inTurn(() => this.#pass()).catch((error: unknown) => this.#again(error));
     }, left).unref();
   }
 
-  /** Tries again later what could not be handed over now. */
-  #again(): void {
+  /**
+   * Tries again later what could not be handed over now.
+   *
+   * **Bound**: an attempt wears the chip that counts epochs. Each comes twice as late as the one
+   * before, and one an hour in the end.
+   */
+  #again(error: unknown): void {
     if (this.#isOver) return;
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#wait(), MAX_WAIT_MS).unref();
+    const { count } = this.#failed;
+    this.#failed = { count: count + 1, error };
+    this.#timer = setTimeout(() => this.#wait(), Math.min(MAX_RETRY_MS, MAX_WAIT_MS * 2 ** count)).unref();
   }
 
   #inTurn<T>(step: () => Promise<T>): Promise<T> {
