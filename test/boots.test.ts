@@ -112,6 +112,7 @@ test('the boots since a receipt are kept with it, and walked over offline', asyn
   const words = ['--receipt', join(folder, 'first.enclaim-receipt'), '--boots', '-o', join(folder, 'walked')];
   const saved = await enclaim('log', 'proof', server.target, '--quiet', '--references', known, ...words);
   assert.equal(saved.code, 0, saved.stderr);
+  assert.match(saved.stderr, /^boots {2}2 later ones are kept with it; no record between them without a quote$/m);
   const file = parseReceiptFile(await readFile(join(folder, 'walked')));
   assert(file.enclaim === 'receipt/2');
   const { later, verdict } = await verifyReceiptFile(file, { references });

@@ -440,6 +440,14 @@ test('owners do it from a shell: propose, sign, hand in, show', async (t) => {
   assert.equal(proposed.code, EXIT.ok, proposed.stderr);
   assert.match(proposed.stderr, /promises as much.*\nneeds 2 signatures and a notice of 0 s/);
   assert.equal((await succession('hand', ...known, '--file', file)).code, EXIT.answered);
+  // A policy that no succession has room for is refused before it is written, and not once all have signed.
+  const titles = Array.from({ length: 90 }, (_, i) => `  x-own/c${i}: "${'x'.repeat(900)}"`).join(',\n');
+  const long = await bundleOf((policy) => `${isStronger(policy)}controls: {\n${titles} }\n`, old.bundle);
+  await writeFile(at('long.enclaim'), long.bytes);
+  const tooLong = ['--policy', at('long.enclaim'), '-o', at('long.json')];
+  const refusedEarly = await succession('propose', ...known, ...tooLong);
+  assert.deepEqual([refusedEarly.code, /leave room for signatures/.test(refusedEarly.stderr)], [EXIT.usage, true]);
+  await assert.rejects(readFile(at('long.json')), { code: 'ENOENT' });
   const trusting = ['--references', at('references.json')];
   assert.equal((await succession('sign', file, '--key', at('2.pem'), ...trusting)).code, EXIT.usage);
   // An image of a known name that is another, and one that the signer has from the proposer alone.

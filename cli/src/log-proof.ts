@@ -4,6 +4,7 @@
  */
 
 import { open } from 'node:fs/promises';
+import type { ChainedBoot } from '@enclaim/attestation/boot-chain';
 import { equalBytes, fromBase64 } from '@enclaim/attestation/bytes';
 import { digestText } from '@enclaim/attestation/digest';
 import { EvidenceError } from '@enclaim/attestation/errors';
@@ -86,16 +87,30 @@ async function proof(target: string, options: ProofOptions): Promise<void> {
       },
       file && fromBase64(file.receipt),
     );
-    const later = options.boots ? await readLaterBoots(channel, proven, { references, timeout }) : [];
+    let chain: readonly ChainedBoot[] = [];
+    const onChain = (verified: readonly ChainedBoot[]): void => {
+      chain = verified;
+    };
+    const later = options.boots ? await readLaterBoots(channel, proven, { references, timeout, onChain }) : [];
     await writeOutput(
       options.out,
       file === undefined ? proofFile(named.record, bytes, later) : provenReceiptFile(file, bytes, later),
     );
     console.error(`record ${named.index} ${named.record}`);
+    if (options.boots) console.error(walked(chain));
     sayLater(options.out, options.references, channel);
   } finally {
     channel.close();
   }
+}
+
+/** The boots that a proof keeps, and the records between them that no quote in it covers. */
+function walked(chain: readonly ChainedBoot[]): string {
+  const gaps = chain.flatMap(({ began, uncovered }) =>
+    uncovered === 0 ? [] : [`${began - uncovered} to ${began - 1}`],
+  );
+  const between = gaps.length === 0 ? 'no record between them' : `records ${gaps.join(', ')} between them`;
+  return `boots  ${chain.length} later ones are kept with it; ${between} without a quote`;
 }
 
 async function receipt(target: string | undefined, options: ReceiptOptions): Promise<void> {

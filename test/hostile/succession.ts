@@ -2,6 +2,8 @@
 
 import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { toBase64, utf8 } from '@enclaim/attestation/bytes';
 import { digestText, sha256 } from '@enclaim/attestation/digest';
@@ -14,7 +16,9 @@ import {
   signSuccession,
 } from '@enclaim/attestation/succession';
 import { canonicalPolicy, diff, parsePolicy, policyDigest } from '@enclaim/policy-schema';
+import { Command } from 'commander';
 import type * as verifyModule from '../../attestation/src/succession.ts';
+import type * as commandModule from '../../cli/src/policy/succession.ts';
 import type { GrpcCall } from '../../runtime/src/channel/grpc-call.ts';
 import type * as serviceModule from '../../runtime/src/channel/succession-service.ts';
 import { RefusalError } from '../../runtime/src/errors.ts';
@@ -26,6 +30,7 @@ import { weakened } from './weakened.ts';
 
 const VERIFY = 'attestation/src/succession.ts';
 const SUCCESSIONS = 'runtime/src/storage/sealed/successions.ts';
+const COMMAND = 'cli/src/policy/succession.ts';
 const SERVICE = 'runtime/src/channel/succession-service.ts';
 const key = (): KeyObject => generateKeyPairSync('ed25519').privateKey;
 const [FIRST, SECOND, STRANGER] = [key(), key(), key()];
@@ -158,6 +163,38 @@ async function inherits(off: readonly string[]): Promise<boolean> {
   return succeeds(() => inheritanceUnder(policyDigest(UNRELATED))(whole(written())));
 }
 
+/** Whether a signer signs for a kernel that the proposer alone has named. */
+async function signsFor(off: readonly string[]): Promise<boolean> {
+  const { registerSuccession } = (await import(weakened(COMMAND, { off }))) as typeof commandModule;
+  const folder = await mkdtemp(join(tmpdir(), 'enclaim-signer-'));
+  const at = (name: string): string => join(folder, name);
+  const { log } = console;
+  // The command shows what it signs.
+  console.log = () => {};
+  try {
+    await writeFile(at('key.pem'), FIRST.export({ type: 'pkcs8', format: 'pem' }));
+    await writeFile(at('succession.json'), encodeSuccession(written()));
+    const images = [{ ...PRETEND_IMAGE, kernel: PRETEND_IMAGE.uki }];
+    const anchors = { attestationKeys: [], endorsementRoots: [], unsafeSwtpmRoots: [], certificates: [] };
+    const references = {
+      enclaim: 'references/1',
+      images,
+      policy: policyDigest(OLD),
+      bundles: 'any',
+      owner: 'any',
+      anchors,
+    };
+    await writeFile(at('references.json'), JSON.stringify(references));
+    const program = new Command().exitOverride();
+    registerSuccession(program);
+    const words = ['sign', at('succession.json'), '--key', at('key.pem'), '--references', at('references.json')];
+    return await succeeds(() => program.parseAsync(['succession', ...words], { from: 'user' }));
+  } finally {
+    console.log = log;
+    await rm(folder, { recursive: true });
+  }
+}
+
 /** What a machine does for strangers who hand in the same bytes again and again. */
 async function repeated(
   off: readonly string[],
@@ -243,6 +280,7 @@ export const successionAttacks: readonly Attack[] = [
     const moved = written(OLD, {}, ' enclaim.ip=10.0.0.7/24');
     return passes(off, whole(written()), encodeSuccession(signed(moved, FIRST)));
   }),
+  attackOf('images that a signer knows', 'have a signer pass state to a kernel of a known name', signsFor),
   attackOf('refused successions', 'have the same false succession verified without an end', async (off) => {
     return (await repeated(off, encodeSuccession(signed(written(), FIRST)))).errors.size > 1;
   }),

@@ -174,6 +174,7 @@ async function refuseUnknownImage({ file }: ReadSuccession, options: SignOptions
       : (await readReferences({ references, ...(referencesKey && { referencesKey }) })).images;
   const { image } = file.document.to;
   const isIt = (each: ImageReference): boolean => isDeepStrictEqual(image, withoutWords(each, ''));
+  // layer: images that a signer knows
   if (!known.some(isIt)) throw new UsageError(`the new image ${image.id} is none of those that you name, as a whole`);
 }
 

@@ -5,7 +5,7 @@
 
 import { create } from '@bufbuild/protobuf';
 import type { References } from '@enclaim/attestation';
-import { type LaterBoot, MAX_CHAINED_BOOTS, verifyBootChain } from '@enclaim/attestation/boot-chain';
+import { type ChainedBoot, type LaterBoot, MAX_CHAINED_BOOTS, verifyBootChain } from '@enclaim/attestation/boot-chain';
 import { Log, type LogProof, LogProofSchema } from '@enclaim/attestation/log-service';
 import { merkleRoot } from '@enclaim/attestation/merkle';
 import {
@@ -29,6 +29,8 @@ export interface BootsOptions {
   readonly timeout?: number;
   /** Milliseconds since 1970; by default this machine's clock. */
   readonly now?: () => number;
+  /** Hears of the chain that was verified. */
+  readonly onChain?: (chain: readonly ChainedBoot[]) => void;
 }
 
 const TIMEOUT_MS = 60_000;
@@ -58,6 +60,7 @@ export async function readBoots(channel: AttestedChannel, options: BootsOptions)
   const quotes = await Array.fromAsync(quotesOf(channel, known));
   const later = await linked(channel, known, quotes, 0);
   const chain = await verifyBootChain({ size: 0, root: merkleRoot([]) }, later, known.anchors, known.moment);
+  options.onChain?.(chain);
   return appraised(chain, options.references);
 }
 
@@ -97,7 +100,8 @@ export async function readLaterBoots(
     if (beganOf(quoted.tree) <= log.size) break;
   }
   const later = await linked(channel, known, quotes, checkpoint.size);
-  await verifyBootChain(checkpoint, later, known.anchors, known.moment);
+  const chain = await verifyBootChain(checkpoint, later, known.anchors, known.moment);
+  options.onChain?.(chain);
   return later;
 }
 

@@ -84,8 +84,13 @@ export class HandlerOperations {
         if (egress === undefined) throw new RefusalError('grant', `${method} sends nothing to anybody`);
         return operation.kind === 'egress' ? egress.call(operation) : egress.release(operation);
       default: {
-        const made = context.perform(operation);
-        ledger.looked();
+        let made: ReturnType<CallContext['perform']>;
+        try {
+          made = context.perform(operation);
+        } finally {
+          // A refusal tells of what is there, too.
+          ledger.looked();
+        }
         // Neither a `get` of a missing key nor a `delete` counts as work on local data
         // (sovereignty).
         // layer: only work that is done counts (off: true)

@@ -26,6 +26,7 @@ import type { CallGrants, Made } from '../worker/protocol.ts';
 import type { Caller, CallsOptions } from './caller.ts';
 import { type Ending, endingOf, type How, keepsChanges } from './ending.ts';
 import { HandlerOperations } from './handler-operations.ts';
+import { placeEnd } from './place-end.ts';
 import { RequestReader, ResponseWriter, type Streams } from './stream.ts';
 
 const NOTHING = new Uint8Array();
@@ -269,7 +270,8 @@ export class RunningCall {
     const figures = this.#egress?.figures;
     const emptied = keepsChanges(ending) ? this.#context.emptied : undefined;
     const deleted = emptied && deletionRoot(this.#salt, emptied);
-    const { index, hash, durable } = this.#ledger.end({ id: this.#id, result, reason, claim, figures, deleted });
+    const record = { id: this.#id, result, reason, claim, figures, deleted };
+    const { index, hash, durable } = placeEnd(this.#ledger, this.#context, record);
     this.#context.end(/* layer: failed calls change nothing (off: 'kept') */ keepsChanges(ending) ? 'kept' : 'dropped');
     const silent = this.#streams.request && !counts;
     const request = silent ? new Commitment('request', this.#salt) : this.#requests.commitment;

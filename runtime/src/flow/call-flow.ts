@@ -142,6 +142,11 @@ export class CallContext {
     return isSaid ? places : undefined;
   }
 
+  /** Gives back the room that {@link check} has promised: {@link end} does not follow. */
+  letGo(): void {
+    this.#stored?.letGo();
+  }
+
   /** Makes the call's changes to collections, or only marks their places. */
   end(how: 'kept' | 'dropped'): void {
     this.#stored?.end(how);

@@ -130,6 +130,11 @@ export class CallStorage {
     this.#transaction.check(label.names);
   }
 
+  /** Gives back the room that {@link check} has promised: {@link end} does not follow. */
+  letGo(): void {
+    this.#transaction.letGo();
+  }
+
   /**
    * Makes the call's changes, or only marks their places.
    *

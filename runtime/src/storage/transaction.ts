@@ -77,9 +77,14 @@ export class Transaction {
     try {
       for (const [name, planned] of this.#planned) this.#collections.get(name)?.check(changesOf(planned, label));
     } catch (error) {
-      for (const name of this.#planned.keys()) this.#collections.get(name)?.letGo();
+      this.letGo();
       throw error;
     }
+  }
+
+  /** Gives back the room that {@link check} has promised: {@link apply} does not follow. */
+  letGo(): void {
+    for (const name of this.#planned.keys()) this.#collections.get(name)?.letGo();
   }
 
   /** Makes all changes. */

@@ -144,7 +144,8 @@ export class Successions {
       const waiting = this.#waiting;
       const isKnown =
         waiting !== undefined &&
-        /* layer: successions that wait already (off: false) */ equalBytes(bytes, waiting.succession);
+        // layer: successions that wait already (off: false)
+        equalBytes(bytes, waiting.succession);
       if (!isKnown) await this.#judge(bytes);
       // layer: hand-overs that are waited for
       if (this.#waiting === waiting && this.#failed.count > 0) throw this.#failed.error;
