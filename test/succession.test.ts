@@ -441,7 +441,7 @@ test('owners do it from a shell: propose, sign, hand in, show', async (t) => {
   assert.match(proposed.stderr, /promises as much.*\nneeds 2 signatures and a notice of 0 s/);
   assert.equal((await succession('hand', ...known, '--file', file)).code, EXIT.answered);
   // A policy that no succession has room for is refused before it is written, and not once all have signed.
-  const titles = Array.from({ length: 90 }, (_, i) => `  x-own/c${i}: "${'x'.repeat(900)}"`).join(',\n');
+  const titles = Array.from({ length: 110 }, (_, i) => `  x-own/c${i}: "${'x'.repeat(900)}"`).join(',\n');
   const long = await bundleOf((policy) => `${isStronger(policy)}controls: {\n${titles} }\n`, old.bundle);
   await writeFile(at('long.enclaim'), long.bytes);
   const tooLong = ['--policy', at('long.enclaim'), '-o', at('long.json')];

@@ -20,6 +20,7 @@ import {
   type ReadSuccession,
   readSuccession,
   SuccessionError,
+  type SuccessionFile,
   type SuccessionLaunch,
   signSuccession,
 } from '@enclaim/attestation/succession';
@@ -111,20 +112,21 @@ async function propose(target: string, options: ProposeOptions): Promise<void> {
       { state: state as `sha256:${string}`, notBefore: new Date(time).toISOString() },
     ),
   );
-  const read = usable(() => readSuccession(withRoom(encodeSuccession(file), canonicalPolicy(policy))));
+  const read = usable(() => readSuccession(withRoom(file, canonicalPolicy(policy))));
   await writeOutput(output, `${JSON.stringify(file, null, 2)}\n`);
   console.error(described(read).join('\n'));
 }
 
 /**
- * A succession that its signatures fit in, too.
+ * Canonical bytes of a succession that its signatures fit in, too.
  * @throws UsageError beforehand, and not once all have signed
  */
-function withRoom(bytes: Uint8Array, policy: Uint8Array): Uint8Array {
+function withRoom(file: SuccessionFile, policy: Uint8Array): Uint8Array {
   const most = MAX_SUCCESSION_BYTES - MAX_SUCCESSION_SIGNATURES * SIGNATURE_BYTES;
-  if (bytes.length <= most) return bytes;
+  const { length } = JSON.stringify(file);
+  if (length <= most) return encodeSuccession(file);
   throw new UsageError(
-    `a succession of ${bytes.length} bytes, the new policy has ${policy.length} of them: at most ${most} leave room for signatures`,
+    `a succession of ${length} bytes, the new policy has ${policy.length} of them: at most ${most} leave room for signatures`,
   );
 }
 
