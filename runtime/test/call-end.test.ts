@@ -8,7 +8,9 @@ import { RefusalError } from '../src/errors.ts';
 import { Transaction } from '../src/storage/transaction.ts';
 import { Rig } from './sealed/support.ts';
 
-const value = { value: '"x"', since: Number.POSITIVE_INFINITY, owner: 'a' } as unknown as Parameters<Transaction['put']>[2];
+const value = { value: '"x"', since: Number.POSITIVE_INFINITY, owner: 'a' } as unknown as Parameters<
+  Transaction['put']
+>[2];
 
 test('room of an index that was promised to a call without a record is there for calls of other collections', async () => {
   const rig = await Rig.boot({ collections: { one: 1000, two: 1000 } });
