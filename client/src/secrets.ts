@@ -71,7 +71,8 @@ export class OwnerSecrets {
   /**
    * Has a value kept, in the place of the one that was there.
    *
-   * @param value 8 to 8192 printable characters of ASCII, without a space at an end
+   * @param value 8 to 8192 printable characters of ASCII, without a space at an end; or, of a
+   * client certificate, PEM of its key and chain
    * @returns whether another value was there
    * @throws CallError, ChannelError
    */
