@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
-import { copyFile, mkdtemp, open, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { copyFile, cp, mkdir, mkdtemp, open, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -164,6 +164,46 @@ test('signers state a recovery from a snapshot: its boot says so in statement an
   const again = at('again.state');
   await enclaim('state', 'import', file, '--to', again, '--recovery', recovery, '--policy', policyFile);
   await machine.isShut(join(again, 'state.img'), /epoch 1, and the keeper is at epoch/);
+});
+
+test('a state folder that is exported and imported elsewhere opens with its TPM, and with no other', async (t) => {
+  const [first, second, third] = [
+    await startSwtpm({ certified: true }),
+    await startSwtpm({ certified: true }),
+    await startSwtpm({ certified: true }),
+  ];
+  const machines = [first, second, third].map((swtpm) => new Machine(swtpm)) as [Machine, Machine, Machine];
+  t.after(async () => {
+    for (const machine of machines) await machine.stop();
+    for (const swtpm of [first, second, third]) await swtpm.stop();
+  });
+  const [here, there, tpm, file] = [at('here'), at('there'), at('tpm'), at('moved.file')];
+  await mkdir(here);
+  await writeFile(join(here, 'state.img'), '');
+  await truncate(join(here, 'state.img'), DISK_BYTES);
+  const { references, runtime: begun } = await machines[0].boot(join(here, 'state.img'));
+  await machines[0].call('Put', { key: 'before', text: 'moves' });
+  await machines[0].stop();
+  const anchors = { ...references.anchors, attestationKeys: [begun.statement.device.ak ?? assert.fail()] };
+  await writeFile(at('known.json'), JSON.stringify({ ...references, anchors }));
+  const stranger = { ...references, anchors, policy: `sha384:${'0'.repeat(96)}` };
+  await writeFile(at('stranger.json'), JSON.stringify(stranger));
+  const exported = await enclaim('state', 'export', here, '--to', file);
+  assert.equal(exported.code, EXIT.ok, exported.stderr);
+  const misfit = await enclaim('state', 'import', file, '--to', there, '--references', at('stranger.json'));
+  assert.deepEqual([misfit.code, /StateError quote/.test(misfit.stderr)], [EXIT.refused, true], misfit.stderr);
+  const imported = await enclaim('state', 'import', file, '--to', there, '--references', at('known.json'));
+  assert.equal(imported.code, EXIT.ok, imported.stderr);
+  const disk = join(there, 'state.img');
+  await assert.rejects(machines[2].boot(disk), (error) => error instanceof RefusalError);
+  // The software TPM moves, too: its folder as it is while nothing runs.
+  await first.powerCycle((state) => cp(state, tpm, { recursive: true }));
+  await second.powerCycle(async (state) => {
+    await rm(state, { recursive: true });
+    await cp(tpm, state, { recursive: true });
+  });
+  const { runtime } = await machines[1].boot(disk);
+  assert.deepEqual([runtime.statement.storage?.began, runtime.statement.storage?.epoch], ['kept', 2]);
 });
 
 test('a recovered boot that is cut off before its record says so again', async (t) => {
