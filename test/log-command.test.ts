@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -11,6 +11,7 @@ import { promisify } from 'node:util';
 import { leafHash } from '@enclaim/attestation/merkle';
 import { type EvidenceRecord, recordEntry } from '@enclaim/attestation/record';
 import { encodeEntries, parseTilePath, tileBytes, tilesOf } from '@enclaim/attestation/tlog';
+import { copiedEntries } from '@enclaim/client/log';
 import { NOTES } from '../cli/src/manual/notes.ts';
 import { mismatch } from '../cli/src/manual/shape.ts';
 import { type LogServer, readerName, startLogServer } from './support/log-server.ts';
@@ -116,6 +117,29 @@ test('log tiles makes a folder of C2SP, brings it up to date, and writes nothing
   assert.equal(more.written, 5, 'a full and a new part of hashes, of entries, and a hash above');
   await isWhole(to);
   assert.equal((await stat(bundle)).mtimeMs, mtimeMs);
+});
+
+test('records of a copy are read from any index on, and one that was changed or is not there is refused', async () => {
+  const [whole, to] = [join(folder, 'copy'), join(folder, 'changed')];
+  for (const first of [0, 255, 256, 799, 800]) {
+    const entries = await Array.fromAsync(copiedEntries(whole, first));
+    assert.deepEqual(
+      entries.map(({ index, data }) => [index, Buffer.from(data)]),
+      server.log.data.slice(first).map((data, i) => [first + i, Buffer.from(data)]),
+    );
+  }
+  await cp(whole, to, { recursive: true });
+  const bundle = join(to, 'tile/entries/001');
+  const bytes = await readFile(bundle);
+  const last = bytes.length - 5;
+  bytes[last] = (bytes[last] ?? 0) ^ 1;
+  await writeFile(bundle, bytes);
+  const read = (first: number) => Array.fromAsync(copiedEntries(to, first));
+  await assert.rejects(read(300), { name: 'LogError', code: 'tile' });
+  assert.equal((await read(600)).length, 200);
+  await rm(bundle);
+  await assert.rejects(read(300), { name: 'LogError', code: 'tile' });
+  await assert.rejects(Array.fromAsync(copiedEntries(folder, 0)), { name: 'LogError', code: 'checkpoint' });
 });
 
 /** Holds a folder against the log: every file, and no other. */
