@@ -23,6 +23,7 @@ const SECTIONS: readonly (readonly [heading: string, file: string, type: string]
   ['LogRefusal', 'runtime/src/channel/log-refusal.ts', 'LogRefusalCode'],
   ['SecretRefusal', 'runtime/src/channel/secret-refusal.ts', 'SecretRefusalCode'],
   ['SuccessionError', 'attestation/src/succession.ts', 'SuccessionErrorCode'],
+  ['KeeperRefusal', 'runtime/src/channel/keeper-refusal.ts', 'KeeperRefusalCode'],
   ['SuccessionRefusal', 'runtime/src/channel/succession-refusal.ts', 'SuccessionRefusalCode'],
   ['PolicyError', 'policy-schema/src/error.ts', 'PolicyIssueCode'],
   ['Methods withheld', 'policy-schema/src/match/match.ts', 'ReasonCode'],

@@ -106,10 +106,12 @@ test('files: what is mounted, measured, and the kernel’s own', () => {
   );
 });
 
-test('RPCs: health, reflection, the log, secrets, successions and what the policy exposes; what the runtime may ask its supervisor', () => {
+test('RPCs: health, reflection, the log, secrets, successions, kept keys and what the policy exposes; what the runtime may ask its supervisor', () => {
   assert.deepEqual(found(/(?<!function )\bservedMethod\(([^,]+),/g), [
     'ServerReflection.method.serverReflectionInfo',
     'addCosignatures',
+    'advance',
+    'challenge',
     'check',
     'getCheckpoint',
     'getEntries',
@@ -120,6 +122,7 @@ test('RPCs: health, reflection, the log, secrets, successions and what the polic
     'list',
     'method.descriptor',
     'put',
+    'release',
     'remove',
     'show',
     'watch',
@@ -165,6 +168,7 @@ test('ways out: connections begin in the egress broker, and at a TPM of the test
       'runtime/src/egress/broker.ts',
       'runtime/src/egress/grpc.ts',
       'runtime/src/egress/http.ts',
+      'runtime/src/egress/keeper-link.ts', // to the machine that the policy has keep the keys
       'runtime/src/egress/peer.ts',
       'runtime/src/egress/resolver.ts',
     ],

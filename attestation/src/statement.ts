@@ -19,15 +19,24 @@ export type VmLayer = (typeof VM_LAYERS)[number];
 
 /** Where the state of sealed collections comes from, as the boot began with it. */
 export interface StatedStorage {
-  /** Keeper of the state's keys over boots: the machine's TPM, or a program that pretends to. */
-  readonly keeper: 'tpm' | 'simulated';
-  /** The epoch that this boot began, which no other boot has under this keeper. From 1. */
+  /**
+   * Keeper of the state's keys over boots: the machine's TPM, another attested machine, or a
+   * program that pretends to be a TPM.
+   */
+  readonly keeper: 'tpm' | 'peer' | 'simulated';
+  /**
+   * The epoch that this boot began, which no other boot has under this keeper. From 1; 0 while the
+   * boot asks its keeper.
+   */
   readonly epoch: number;
   /**
    * Whether this boot began with none, found state of an epoch before, took over that of another
-   * launch, or goes on with an older copy of the disk, as signers of its policy have stated.
+   * launch, or goes on with an older copy of the disk, as signers of its policy have stated; or
+   * asks a peer for its state still, and serves nothing.
    */
-  readonly began: 'new' | 'kept' | 'inherited' | 'recovered';
+  readonly began: 'new' | 'kept' | 'inherited' | 'recovered' | 'asking';
+  /** The peer that keeps the key, by its policy and the digest of its boot statement. */
+  readonly peer?: { readonly policy: DigestText<'sha384'>; readonly boot: DigestText<'sha256'> };
   /** Present where the state is inherited: the launch that it was sealed under before. */
   readonly predecessor?: {
     readonly policy: DigestText<'sha384'>;
@@ -171,14 +180,23 @@ const statementSchema: z.ZodType<BootStatement> = z.discriminatedUnion('version'
       .refine(({ minimum, size }) => minimum <= size, 'a minimum above the size'),
     storage: z
       .strictObject({
-        keeper: z.enum(['tpm', 'simulated']),
-        epoch: count.positive(),
-        began: z.enum(['new', 'kept', 'inherited', 'recovered']),
+        keeper: z.enum(['tpm', 'peer', 'simulated']),
+        epoch: count,
+        began: z.enum(['new', 'kept', 'inherited', 'recovered', 'asking']),
+        peer: z.strictObject({ policy: sha384Text, boot: sha256Text }).exactOptional(),
         predecessor: z.strictObject({ policy: sha384Text, registers: sha256Text }).exactOptional(),
         recovery: sha256Text.exactOptional(),
       })
       .refine(({ began, recovery }) => (began === 'recovered') === (recovery !== undefined), 'no recovery')
       .refine(({ began, predecessor }) => (began === 'inherited') === (predecessor !== undefined), 'no predecessor')
+      .refine(({ began, epoch }) => (began === 'asking') === (epoch === 0), 'no epoch')
+      .refine(
+        ({ keeper, began, peer }) =>
+          (peer !== undefined) === (keeper === 'peer' && began !== 'asking') &&
+          (keeper === 'peer' || began !== 'asking') &&
+          (keeper !== 'peer' || began !== 'inherited'),
+        'no peer',
+      )
       .exactOptional(),
   }),
 ]);

@@ -42,11 +42,15 @@ const CURRENT: BootStatement = {
   log: { origin: 'clinic/0', size: 7, root: digest, minimum: 3, left: 9 },
 };
 
+const PEER = { policy: `sha384:${'00'.repeat(48)}`, boot: digest } as const;
+const KEPT: BootStatement = { ...CURRENT, storage: { keeper: 'peer', epoch: 7, began: 'kept', peer: PEER } };
+const ASKING: BootStatement = { ...CURRENT, storage: { keeper: 'peer', epoch: 0, began: 'asking' } };
 const SEALED: BootStatement = { ...CURRENT, storage: { keeper: 'tpm', epoch: 7, began: 'kept' } };
 
 describe('a boot statement', () => {
   test('round-trips in both versions', () => {
-    for (const one of [STATEMENT, CURRENT, SEALED]) assert.deepEqual(decodeStatement(encodeStatement(one)), one);
+    for (const one of [STATEMENT, CURRENT, SEALED, KEPT, ASKING])
+      assert.deepEqual(decodeStatement(encodeStatement(one)), one);
   });
 
   test('of one version has no field of the other, and its log holds what it says', () => {
@@ -62,6 +66,20 @@ describe('a boot statement', () => {
       { ...CURRENT, log: { ...CURRENT.log, origin: 'clinic 0' } },
       { ...SEALED, ...STATEMENT },
       { ...CURRENT, storage: null },
+      ...[
+        { keeper: 'peer', epoch: 0, began: 'asking', peer: PEER },
+        { keeper: 'peer', epoch: 1, began: 'asking' },
+        { keeper: 'peer', epoch: 1, began: 'kept' },
+        { keeper: 'tpm', epoch: 1, began: 'kept', peer: PEER },
+        { keeper: 'tpm', epoch: 0, began: 'asking' },
+        {
+          keeper: 'peer',
+          epoch: 1,
+          began: 'inherited',
+          peer: PEER,
+          predecessor: { policy: PEER.policy, registers: digest },
+        },
+      ].map((storage) => ({ ...CURRENT, storage })),
       ...[{ keeper: 'snp' }, { epoch: 0 }, { epoch: 1.5 }, { epoch: 2 ** 60 }, { began: 'again' }, { more: 1 }].map(
         (wrong) => ({ ...CURRENT, storage: { keeper: 'tpm', epoch: 7, began: 'kept', ...wrong } }),
       ),

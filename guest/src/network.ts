@@ -27,8 +27,9 @@ export function joinNetwork(sources: NetworkSources, service: number): Promise<N
 }
 
 /**
- * Lets the runtime reach name servers and the ports of the subprocessors that the policy names. If
- * the policy names none, nothing may be sent out. Routers are no longer heard.
+ * Lets the runtime reach name servers and the ports of the subprocessors that the policy names, and
+ * of the machine that keeps keys. If the policy names none, nothing may be sent out. Routers are no
+ * longer heard.
  * @param policy - canonical bytes that were measured
  * @returns how many rules there are
  * @throws LinuxError; Refusal `policy`
@@ -43,11 +44,15 @@ export function openNetwork(
   return installFirewall({ ...planFor(sources, service), egress });
 }
 
-/** TCP ports of the subprocessors, each once, in order. @throws Refusal `policy` */
+/**
+ * TCP ports of the subprocessors and of the keeper of keys, each once, in order.
+ * @throws Refusal `policy`
+ */
 export function egressPorts(policy: Uint8Array): readonly number[] {
   try {
-    const { subprocessors } = decodePolicy(policy);
-    const ports = Object.values(subprocessors).map(({ address }) => Number(new URL(address).port) || HTTPS);
+    const { subprocessors, storage } = decodePolicy(policy);
+    const peers = [...Object.values(subprocessors), ...(storage?.keeper === undefined ? [] : [storage.keeper])];
+    const ports = peers.map(({ address }) => Number(new URL(address).port) || HTTPS);
     return [...new Set(ports)].sort((a, b) => a - b);
   } catch (cause) {
     if (!(cause instanceof PolicyError)) throw cause;

@@ -6,16 +6,25 @@
 import { concat, fromBase64, toHex } from '@enclaim/attestation/bytes';
 import { digestText, sha256 } from '@enclaim/attestation/digest';
 import { type BootStatement, bootDigest, decodeStatement, type StatedStorage } from '@enclaim/attestation/statement';
+import { decodePolicy } from '@enclaim/policy-schema/admission';
 import type { BootMessage } from '@enclaim/runtime/control';
 
 /** Fields of the statement that must have exactly these values. */
-export type Known = Pick<BootStatement, 'platform' | 'policy' | 'bundle' | 'image' | 'events' | 'unconfined'>;
+export type Known = Pick<BootStatement, 'platform' | 'policy' | 'bundle' | 'image' | 'events' | 'unconfined'> & {
+  /** Whether another machine keeps the keys by the policy, and this one has no keeper itself. */
+  readonly hasPeer?: boolean;
+};
 
 /**
  * The facts that the supervisor told the runtime, in the statement's form. The runtime's workers
  * have every layer of a VM.
  */
-export function knownOf({ image, bundle, hardware }: BootMessage): Known {
+export function knownOf({
+  image,
+  bundle,
+  hardware,
+  keeper,
+}: Pick<BootMessage, 'image' | 'bundle' | 'hardware' | 'keeper'>): Known {
   const eventLog = hardware.kind === 'tdx' ? hardware.eventLog : null;
   return {
     platform: hardware.kind,
@@ -24,6 +33,7 @@ export function knownOf({ image, bundle, hardware }: BootMessage): Known {
     image,
     ...(eventLog === null ? {} : { events: digestText('sha256', sha256(fromBase64(eventLog))) }),
     unconfined: [],
+    hasPeer: keeper === null && decodePolicy(fromBase64(bundle.policy)).storage?.keeper !== undefined,
   };
 }
 
@@ -38,6 +48,8 @@ export class StatedBoot {
   readonly #known: Known;
   readonly #storage: () => StatedStorage | null;
   #digest: Uint8Array | null = null;
+  /** The statement by which this boot asks a peer for its state; null if it does not. */
+  #asking: BootStatement | null = null;
   #hasStorage = false;
   #hasKeys = false;
 
@@ -48,7 +60,7 @@ export class StatedBoot {
   }
 
   /**
-   * Takes the statement.
+   * Takes the statement. Where a peer keeps the keys, one that only asks may come before.
    * @throws DecodeError; RangeError if it contradicts what is known, or is a second one
    */
   state(statement: Uint8Array): void {
@@ -60,14 +72,37 @@ export class StatedBoot {
     if (stated.unconfined.length > this.#known.unconfined.length) {
       throw new RangeError(`the boot statement says that workers lack ${stated.unconfined.join(', ')}`);
     }
-    const said = storageText(stated.version === 3 ? stated.storage : undefined);
-    const begun = storageText(this.#storage());
+    const { storage } = stated.version === 3 ? stated : {};
+    if (storage?.keeper === 'peer') this.#statePeer(storage);
+    const said = storageText(storage);
+    const begun = storage?.keeper === 'peer' ? said : storageText(this.#storage());
     if (said !== begun) throw new RangeError(`the boot statement says storage ${said}, the keeper began ${begun}`);
     if (begun === 'none' && this.#hasKeys)
       throw new RangeError('the boot statement says storage none, and the keeper has given a key');
-    if (this.#digest !== null) throw new RangeError('a second boot statement');
+    if (this.#digest !== null && this.#asking === null) throw new RangeError('a second boot statement');
+    const [own, asked] = [stated, this.#asking ?? stated].map(({ bootId, keys }) => JSON.stringify([bootId, keys]));
+    if (own !== asked) throw new RangeError('the boot statement has other keys than the one that asked');
+    if (this.#asking !== null && storage?.keeper !== 'peer')
+      throw new RangeError('the boot statement names no peer, and one was asked');
+    this.#asking = storage?.began === 'asking' ? stated : null;
     this.#hasStorage = begun !== 'none';
     this.#digest = bootDigest(statement);
+  }
+
+  /**
+   * Lets a statement name a peer that keeps the keys, if one is asked.
+   *
+   * **Trust**: which epoch the peer said, the runtime states. The peer's record says it, too.
+   * @throws RangeError
+   */
+  #statePeer({ began }: StatedStorage): void {
+    if (this.#known.hasPeer !== true)
+      throw new RangeError('the boot statement names a peer, and no peer keeps keys here');
+    if (began === 'asking') {
+      if (this.#digest !== null) throw new RangeError('a second boot statement that asks');
+      return;
+    }
+    if (this.#asking === null) throw new RangeError('the boot statement names a peer that was not asked');
   }
 
   /**

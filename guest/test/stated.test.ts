@@ -120,6 +120,54 @@ describe('a boot statement', () => {
     }
   });
 
+  describe('of a boot whose keys a peer keeps', () => {
+    const storageOf = (storage: object, more: object = {}): Uint8Array => {
+      const keys = { ...statement.keys, log: `ed25519:${'B'.repeat(43)}` };
+      const log = { origin: 'clinic/1', size: 0, root: digest, minimum: 0, left: 1 };
+      return encodeStatement({ ...statement, version: 3, keys, log, storage, ...more } as BootStatement);
+    };
+    const asking = storageOf({ keeper: 'peer', epoch: 0, began: 'asking' });
+    const peer = { policy: large('peer'), boot: digest };
+    const kept = storageOf({ keeper: 'peer', epoch: 3, began: 'kept', peer });
+    const statedOf = (hasPeer: boolean) => new StatedBoot({ ...knownOf(message), hasPeer });
+
+    test('comes in two: that it asks, and what it was told; each quote covers the latest', () => {
+      const stated = statedOf(true);
+      for (const one of [asking, kept]) {
+        stated.state(one);
+        assert.deepEqual(Buffer.from(stated.covered(root)), Buffer.from(concat(root, bootDigest(one))));
+      }
+      for (const one of [asking, kept]) assert.throws(() => stated.state(one), RangeError);
+    });
+
+    test('is refused where no peer keeps keys, or none was asked', () => {
+      for (const one of [asking, kept]) assert.throws(() => statedOf(false).state(one), /peer/);
+      assert.throws(() => statedOf(true).state(kept), /not asked/);
+    });
+
+    test('has the keys of the one that asked, and its id', () => {
+      const other = { bootId: '11'.repeat(16) };
+      for (const one of [
+        storageOf({ keeper: 'peer', epoch: 3, began: 'kept', peer }, other),
+        encodeStatement(statement),
+      ]) {
+        const stated = statedOf(true);
+        stated.state(asking);
+        assert.throws(() => stated.state(one), /other keys/);
+      }
+    });
+  });
+
+  test('that names no storage, after a peer was asked, is refused', () => {
+    const keys = { ...statement.keys, log: `ed25519:${'B'.repeat(43)}` };
+    const log = { origin: 'clinic/1', size: 0, root: digest, minimum: 0, left: 1 };
+    const current = { ...statement, version: 3, keys, log } as BootStatement;
+    const stated = new StatedBoot({ ...knownOf(message), hasPeer: true });
+    const asking = { ...current, storage: { keeper: 'peer', epoch: 0, began: 'asking' } };
+    stated.state(encodeStatement(asking as BootStatement));
+    assert.throws(() => stated.state(encodeStatement(current)), /names no peer/);
+  });
+
   test('is one: other keys get no signature in the same boot', () => {
     const stated = new StatedBoot(knownOf(message));
     stated.state(encodeStatement(statement));

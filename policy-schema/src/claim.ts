@@ -255,8 +255,11 @@ export const CLAIM_KINDS: Readonly<Record<ClaimKind, ClaimRule>> = {
         ),
       ];
     },
-    covers: (policy, claim) =>
-      `records of ${sealedOf(policy, collectionsOf(policy, scopeOf(policy, claim))).join(', ')}`,
+    covers: (policy, claim) => {
+      const keeper = policy.storage?.keeper;
+      const where = keeper === undefined ? '' : `; where a machine has no TPM, ${keeper.address} keeps the key`;
+      return `records of ${sealedOf(policy, collectionsOf(policy, scopeOf(policy, claim))).join(', ')}${where}`;
+    },
     // A host that runs the TPM in software, or reaches it before any firmware, can make it show
     // these registers, and have the key.
     standing: () => [

@@ -123,6 +123,32 @@ export interface Storage {
    * disk still holds it.
    */
   readonly epoch: Duration;
+  /** The machine that keeps the keys where a machine has no TPM. */
+  readonly keeper?: PeerKeeper;
+  /** The machines whose keys this one keeps, where it has a TPM. */
+  readonly keeps?: KeptMachines;
+}
+
+/** Machines as their evidence has to show them. */
+interface AttestedMachines {
+  /** Base images that they run: SHA-256 of their UKI. */
+  readonly images: readonly Sha256[];
+  /** References as JSON text, without the members that the policy or the machine itself names. */
+  readonly references: string;
+}
+
+/** An attested machine that keeps keys of machines without a TPM. */
+export interface PeerKeeper extends AttestedMachines {
+  /** `https://host` or `https://host:port`. */
+  readonly address: string;
+  /** The policy that it runs under. `same`: the policy in which this stands. */
+  readonly policy: PolicyDigest | 'same';
+}
+
+/** Attested machines for which keys are kept. */
+export interface KeptMachines extends AttestedMachines {
+  /** Owners that their policies name. */
+  readonly owners: readonly Ed25519[];
 }
 
 /** A recipient outside, which may be sent data. */

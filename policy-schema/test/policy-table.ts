@@ -24,6 +24,9 @@ const credential = (parts: string): Edit => [
   `receives: [personal.email]\n    credential: { ${parts} }\n`,
 ];
 
+/** Machines as their evidence has to show them. */
+const MACHINES = `images: ["sha256:${'0'.repeat(64)}"], references: "{}"`;
+
 /** Headers that no secret may stand in: they are the protocols'. */
 const TAKEN_HEADERS = [
   ...['host', 'connection', 'transfer-encoding', 'te', 'upgrade', 'cookie', 'user-agent', 'proxy-authorization'],
@@ -855,6 +858,11 @@ export const INVALID: readonly Row[] = [
     [
       'unbacked 46:5 claims[4]: deleted-after-retention needs storage.epoch; without it, what was deleted stays readable on older copies of the disk until the next boot',
     ],
+  ],
+  [
+    'a keeper under a policy that keeps nothing',
+    ['epoch: PT10M', `epoch: PT10M, keeper: { policy: same, address: "https://k.example.eu", ${MACHINES} }`],
+    ['conflict 56:44 storage.keeper.policy: a machine under this policy keeps no keys: storage.keeps is not there'],
   ],
   [
     'quotes as often as no hardware makes them',

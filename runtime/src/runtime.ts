@@ -24,6 +24,7 @@ import { AttestedServer } from './channel/server.ts';
 import { anchorTime, BootClock, type TimeAnchor } from './clock.ts';
 import type { KernelState } from './control.ts';
 import { EgressBroker } from './egress/broker.ts';
+import { PeerKeeper } from './egress/peer-keeper.ts';
 import { askServers, type Resolve } from './egress/resolver.ts';
 import { SealedVault, VAULT_COLLECTION } from './egress/sealed-vault.ts';
 import { type Vault, VolatileVault } from './egress/vault.ts';
@@ -33,6 +34,7 @@ import { type Capacity, ResourceGovernor } from './governor/resources.ts';
 import { Checkpoints } from './hardware/checkpoints.ts';
 import type { AttestingPlatform } from './hardware/platform.ts';
 import { QuoteBatcher } from './hardware/quote-batch.ts';
+import { hasPeer, keepingOf, keepsKeys, peerKeeper, type ShownBoot } from './kept-keys.ts';
 import { Cosignatures } from './log/cosignatures.ts';
 import type { Device } from './log/device.ts';
 import {
@@ -57,6 +59,7 @@ import { Segments } from './log/segments.ts';
 import { Serving } from './serving.ts';
 import { retentionOf } from './storage/retention.ts';
 import type { Keeper } from './storage/sealed/keeper.ts';
+import { KEPT_COLLECTION } from './storage/sealed/kept-epochs.ts';
 import { recoveriesUnder } from './storage/sealed/recoveries.ts';
 import { SealedStore } from './storage/sealed/sealed-store.ts';
 import { inheritanceUnder, SUCCESSION_COLLECTION, Successions } from './storage/sealed/successions.ts';
@@ -130,8 +133,10 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   const keys = makeBootKeys();
   const { log, clock } = await logOf(options);
   await using started = new AsyncDisposableStack();
-  const store = await storeOf(options.keeper, { admission, log, clock }, started);
-  const statement = bootStatement(options, admission, keys, log, clock, storageOf(options.keeper, store));
+  const stating = statingOf(options, { admission, keys, log, clock });
+  const keeper = await keeperOf(options, { admission, keys, clock }, stating);
+  const store = await storeOf(keeper, { admission, log, clock }, started);
+  const statement = stating.statement(storageOf(keeper, store));
   const statementBytes = encodeStatement(statement);
   const boot = bootDigest(statementBytes);
   const pool = started.adopt(await workersOf(options, admission, governor), (it) => it.close());
@@ -151,7 +156,7 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
     onFailure: options.onFailure,
     ...(governor !== undefined && { governor }),
   });
-  const attested = attestedBy(options, keys, batcher, statementBytes);
+  const attested = stating.attest(attestedBy(options, keys, batcher, statementBytes));
   const { readers = [], ...evidenceRules } = admission.policy.evidence;
   const checkpoints = started.adopt(
     new Checkpoints({
@@ -167,14 +172,13 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
     (it) => it.close(),
   );
   // The first quote shows that the platform can attest at all; until then health says NOT_SERVING.
-  const evidence = await bootEvidence(attested);
-  const tls = { key: keys.tls.key, certificate: keys.certificate(evidence) };
+  const tls = { key: keys.tls.key, certificate: keys.certificate(await bootEvidence(attested)) };
   const cosignatures = cosignaturesOf(log, statement, admission, () => ({ serving, said }));
   const source = { log, checkpoints, earlier: log.earlier, cosignatures, readers, boot };
-  const successions = await successionsOf(store, log, said);
   const secrets = secretsOf(log, said, vault, boot);
+  const states = await stateServices(store, log, said);
   const server = started.adopt(
-    new AttestedServer({ tls, admission, calls, attested, log: source, secrets, successions }),
+    new AttestedServer({ tls, admission, calls, attested, log: source, secrets, ...states }),
     async (it) => void (await it.close()),
   );
   const serving = new Serving(calls, server);
@@ -182,7 +186,7 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   const segments = new Segments({ ...said, log });
   // Written before any call can write a record.
   const facts = { governor, kernel: options.kernel, final: store?.final };
-  await log.append(bootRecord({ admission, clock }, statement, log, facts), 'runtime');
+  await log.append(bootRecord(said, statement, log, facts), 'runtime');
   if (store !== undefined) await takeOver(store, log, said);
   const port = await server.listen(options.listen.host, options.listen.port);
   holdToRoom(serving, log, { admission, clock });
@@ -191,7 +195,7 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   const close = async (): Promise<void> => {
     const cut = await server.close();
     calls.close();
-    await Promise.all([successions?.close(), epochs?.close()]);
+    await Promise.all([states.successions?.close(), epochs?.close(), states.keeping?.close()]);
     await recordEnd(log, segments, said, cut);
     await running.disposeAsync();
   };
@@ -243,6 +247,15 @@ function secretsOf(log: RecordLog, said: EntryOptions, vault: Vault, boot: Sha25
     boot,
     record: (change, name) => log.place(secretRecord(said, change, name), 'runtime').durable,
   };
+}
+
+/** The services of what is stored: whom it passes to, and keys of other machines. */
+async function stateServices(
+  store: SealedStore | undefined,
+  log: RecordLog,
+  said: EntryOptions & { readonly clock: BootClock },
+) {
+  return { successions: await successionsOf(store, log, said), keeping: await keepingOf(store, log, said) };
 }
 
 /** Successions of a policy that has some, and that stores something. */
@@ -352,20 +365,27 @@ async function storeOf(
   const { system, collections } = admission.policy;
   const sealed = Object.entries(collections).filter(([, { storage }]) => storage === 'sealed');
   const [first] = sealed;
-  if (first === undefined) {
+  const isKeeping = keepsKeys(admission.policy, keeper);
+  if (first === undefined && !isKeeping) {
+    if (admission.policy.storage?.keeps !== undefined)
+      throw new RefusalError('claim', 'nothing keeps keys here: storage.keeps needs a TPM', {
+        pointer: '/storage/keeps',
+      });
     if (await SealedStore.isOn(log))
       throw new RefusalError('state', 'the disk has stored state, and no collection of the policy is sealed');
     return undefined;
   }
   if (keeper === undefined) {
     const names = sealed.map(([name]) => name).join(', ');
-    const pointer = `/collections/${first[0]}/storage`;
-    throw new RefusalError('claim', `nothing keeps keys here: sealed storage of ${names} needs a TPM`, { pointer });
+    const pointer = `/collections/${first?.[0]}/storage`;
+    const needs = 'needs a TPM, or another machine that keeps its keys (storage.keeper)';
+    throw new RefusalError('claim', `nothing keeps keys here: sealed storage of ${names} ${needs}`, { pointer });
   }
   const kept = new Map(sealed.map(([name, collection]) => [name, { retention: retentionOf(collection) }]));
   if (secretsIn(admission.policy).size > 0) kept.set(VAULT_COLLECTION, { retention: Number.POSITIVE_INFINITY });
   if (admission.policy.succession !== 'none' && keeper.heirs !== undefined)
     kept.set(SUCCESSION_COLLECTION, { retention: Number.POSITIVE_INFINITY });
+  if (isKeeping) kept.set(KEPT_COLLECTION, { retention: Number.POSITIVE_INFINITY });
   const inherits = inheritanceUnder(admission.digest);
   const recovers = recoveriesUnder(admission.digest, admission.policy);
   const parts = { keeper, log, system: system.name, collections: kept, inherits, recovers, clock };
@@ -377,7 +397,8 @@ async function storeOf(
 function storageOf(keeper: Keeper | undefined, store: SealedStore | undefined): StatedStorage | undefined {
   if (keeper === undefined || store === undefined) return undefined;
   const { epoch, inherited, recovered } = store.opened;
-  const said = { keeper: keeper.kind, epoch: store.began };
+  const peer = keeper instanceof PeerKeeper ? keeper.peer : undefined;
+  const said = { keeper: keeper.kind, epoch: store.began, ...(peer && { peer }) };
   if (recovered !== null) return { ...said, began: 'recovered', recovery: recovered };
   if (inherited === null) return { ...said, began: epoch === 0 ? 'new' : 'kept' };
   const { policy, from } = inherited.passage;
@@ -496,17 +517,71 @@ async function bootEvidence(attested: Attested): Promise<Uint8Array> {
   return toBinary(EvidenceSchema, evidence);
 }
 
+/** The statement of a boot, and what its keeper is shown of it until then. */
+interface Stating {
+  readonly shown: ShownBoot;
+  /** From now on the keeper is shown this. */
+  attest(attested: Attested): Attested;
+  statement(storage: StatedStorage | undefined): CurrentBootStatement;
+}
+
+/** The facts that a boot states of itself, always of one id and one beginning. */
+function statingOf(
+  options: RuntimeOptions,
+  {
+    admission,
+    keys,
+    log,
+    clock,
+  }: Pick<EntryOptions, 'admission'> & {
+    readonly keys: BootKeys;
+    readonly log: RecordLog;
+    readonly clock: BootClock;
+  },
+): Stating {
+  const begun = { bootId: toHex(randomBytes(16)), at: clock.text() };
+  const shown: ShownBoot = { attested: undefined };
+  return {
+    shown,
+    attest: (attested) => {
+      shown.attested = attested;
+      return attested;
+    },
+    statement: (storage) => bootStatement(options, admission, keys, log, begun, storage),
+  };
+}
+
+/**
+ * The keeper of the state's keys: this machine's own, or the other one that the policy names, which
+ * is shown first that this boot asks.
+ *
+ * @throws RefusalError `policy`
+ */
+async function keeperOf(
+  options: RuntimeOptions,
+  { admission, keys, clock }: { readonly admission: Admission; readonly keys: BootKeys; readonly clock: BootClock },
+  { shown, attest, statement }: Stating,
+): Promise<Keeper | undefined> {
+  const { keeper, platform, resolve = askServers([]) } = options;
+  if (keeper !== undefined || !hasPeer(admission.policy)) return keeper;
+  const asking = encodeStatement(statement({ keeper: 'peer', epoch: 0, began: 'asking' }));
+  await platform.state?.(asking);
+  const digest = bootDigest(asking);
+  const batcher = new QuoteBatcher((root) => platform.sign(root, digest));
+  attest(attestedBy(options, keys, batcher, asking));
+  return peerKeeper(admission, resolve, clock, shown);
+}
+
 function bootStatement(
   { platform, bundle, image, workers }: RuntimeOptions,
   admission: Admission,
   keys: BootKeys,
   log: RecordLog,
-  clock: BootClock,
+  { bootId, at }: { readonly bootId: string; readonly at: string },
   storage: StatedStorage | undefined,
 ): CurrentBootStatement {
   const digestOf = (bytes: Uint8Array | null) => (bytes === null ? null : digestText('sha256', sha256(bytes)));
   const { ak, ek, ekCertificate } = platform.device;
-  const bootId = toHex(randomBytes(16));
   const ownerKey = admission.policy.system.owner.key;
   return {
     version: 3,
@@ -527,7 +602,7 @@ function bootStatement(
     },
     unconfined: workers.missing,
     owner: ownerKey === 'none' ? null : ownerKey,
-    started: { at: clock.text(), strength: 'host' },
+    started: { at, strength: 'host' },
     ...(storage && { storage }),
   };
 }

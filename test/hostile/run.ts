@@ -20,6 +20,7 @@ import { launchAttacks } from './host-launch.ts';
 import { quoteAttacks } from './host-quotes.ts';
 import { stateAttacks } from './host-state.ts';
 import { houseAttacks } from './house.ts';
+import { keeperAttacks } from './keeper.ts';
 import { languageAttacks } from './language.ts';
 import { logAttacks } from './log.ts';
 import { metadataAttacks } from './metadata.ts';
@@ -69,6 +70,7 @@ const alone = chosen([
   ...secretAttacks,
   ...successionAttacks,
   ...backupAttacks,
+  ...keeperAttacks,
   ...houseAttacks,
   ...networkAttacks,
   ...abuseAttacks,

@@ -5,15 +5,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { References } from '@enclaim/attestation';
 import { parseBundle } from '@enclaim/attestation/bundle';
-import { utf8 } from '@enclaim/attestation/bytes';
+import { toBase64, utf8 } from '@enclaim/attestation/bytes';
 import { digestText, sha256 } from '@enclaim/attestation/digest';
 import { describeSnpFirmware, snpLaunchDigest } from '@enclaim/attestation/measure';
 import { parseReferences, type SnpReference } from '@enclaim/attestation/references';
 import { type ConnectOptions, connect, VerdictError } from '@enclaim/client';
 import { VendorCollateral } from '@enclaim/client/network';
 import type { BuiltBundle } from '@enclaim/image';
-import { type AttestingPlatform, platformOn, startRuntime } from '@enclaim/runtime';
+import { type AttestingPlatform, platformOn, type Runtime, type RuntimeOptions, startRuntime } from '@enclaim/runtime';
 import { openTsmPlatform, type TdxMeasurements } from '../../guest/src/platform/tsm.ts';
+import { knownOf, StatedBoot } from '../../guest/src/stated-boot.ts';
 import { TsmDevice, type TsmTree } from '../../guest/src/tsm/index.ts';
 import { openDevice } from '../../runtime/src/log/device.ts';
 import { EPOCH, pemOf } from '../fakes/certificates.ts';
@@ -29,6 +30,7 @@ export const now = (): number => EPOCH + DAY;
 
 /** A runtime over a report tree. */
 export interface Booted {
+  readonly runtime: Runtime;
   readonly target: string;
   stop(): Promise<void>;
 }
@@ -40,7 +42,14 @@ export interface SiliconBoot {
   readonly measurements?: TdxMeasurements;
   /** Stands between runtime and hardware. */
   readonly tamper?: (honest: AttestingPlatform) => AttestingPlatform;
+  /** The file that stands for the disk; by default a new one. */
+  readonly logFile?: string;
+  readonly resolve?: RuntimeOptions['resolve'];
+  readonly time?: RuntimeOptions['time'];
 }
+
+/** Bytes of the disk. */
+const CAPACITY_BYTES = 4 * 1024 * 1024;
 
 /** What a processor without registers of its own has. */
 const NO_MEASUREMENTS: TdxMeasurements = {
@@ -54,25 +63,51 @@ export async function boot(bundle: BuiltBundle, tree: TsmTree, options: SiliconB
   await using cleanup = new AsyncDisposableStack();
   const folder = await mkdtemp(join(tmpdir(), 'enclaim-silicon-'));
   cleanup.defer(() => rm(folder, { recursive: true }));
-  await writeFile(join(folder, 'log'), '');
-  const records = cleanup.adopt(await openDevice(join(folder, 'log')), (file) => file.close());
+  const { logFile = join(folder, 'log'), resolve, time } = options;
+  await writeFile(logFile, '', { flag: 'a' });
+  const records = cleanup.adopt(await openDevice(logFile), (file) => file.close());
   const device = cleanup.adopt(await TsmDevice.open('enclaim', tree), (it) => it.close());
   const { commandLine, measurements = NO_MEASUREMENTS, tamper } = options;
   const guest = await openTsmPlatform(device, measurements, commandLine);
   const parts = parseBundle(bundle.bytes);
   await guest.measure({ policy: parts.policy, policyDigest: bundle.policy, digest: bundle.digest });
-  const honest = platformOn(guest.hardware(), guest.commandLine, guest);
+  const { policy, descriptors, handlers } = parts;
+  const [policyText, descriptorText, handlerText] = [policy, descriptors, handlers].map(toBase64) as [
+    string,
+    string,
+    string,
+  ];
+  const stated = new StatedBoot({
+    ...knownOf({
+      image: 'enclaim-test',
+      bundle: {
+        ...{ policy: policyText, descriptors: descriptorText, handlers: handlerText },
+        ...{ policyDigest: bundle.policy, digest: bundle.digest },
+      },
+      hardware: guest.hardware(),
+      keeper: null,
+    }),
+    unconfined: MISSING_LAYERS,
+  });
+  // As the supervisor does it: the runtime says the root alone.
+  const honest = platformOn(guest.hardware(), guest.commandLine, {
+    state: async (statement) => stated.state(statement),
+    quote: (data) => guest.quote(stated.covered(data.subarray(0, 32))),
+    activate: (blob, secret) => guest.activate(blob, secret),
+  });
   const runtime = await startRuntime({
     platform: tamper?.(honest) ?? honest,
     bundle: { ...parts, policyDigest: bundle.policy, digest: bundle.digest },
     image: 'enclaim-test',
-    log: { device: records, capacity: 1 << 20 },
+    log: { device: records, capacity: CAPACITY_BYTES },
     workers: { factory: startWorkers(), size: 1, missing: MISSING_LAYERS, capacity: CAPACITY },
     listen: { host: '127.0.0.1', port: 0 },
+    ...(resolve && { resolve }),
+    ...(time && { time }),
   });
   cleanup.defer(() => runtime.close());
   const running = cleanup.move();
-  return { target: `127.0.0.1:${runtime.port}`, stop: () => running.disposeAsync() };
+  return { runtime, target: `127.0.0.1:${runtime.port}`, stop: () => running.disposeAsync() };
 }
 
 /** References that accept a bundle on silicon under these roots. */

@@ -13,4 +13,4 @@ export {
 export type { Platform } from '../statement.ts';
 export type { ActivationProof, Authenticated, Context } from './authenticated.ts';
 export { isCertified } from './tpm.ts';
-export { MAX_EVIDENCE_BYTES, policyOfEvidence, verifyEvidence } from './verify.ts';
+export { MAX_EVIDENCE_BYTES, policyOfEvidence, statementOfEvidence, verifyEvidence } from './verify.ts';

@@ -83,6 +83,17 @@ export function policyOfEvidence(bytes: Uint8Array): Uint8Array {
   return parsePart('format', 'evidence', bytes, (all) => decodeMessage(EvidenceSchema, all, MAX_EVIDENCE_BYTES)).policy;
 }
 
+/**
+ * The boot statement that evidence states. **Trust**: none of it is verified.
+ * @throws EvidenceError `format`
+ */
+export function statementOfEvidence(bytes: Uint8Array): BootStatement {
+  const { statement } = parsePart('format', 'evidence', bytes, (all) =>
+    decodeMessage(EvidenceSchema, all, MAX_EVIDENCE_BYTES),
+  );
+  return parsePart('format', 'boot statement', statement, decodeStatement);
+}
+
 const NOTHING = new Uint8Array();
 
 /**

@@ -189,6 +189,7 @@ function* sayCollections(policy: Policy): Generator<Statement> {
 
 /** How soon deletions from the disk are final; nothing of a policy that keeps nothing there. */
 function* sayStorage({ collections, storage }: Policy): Generator<Statement> {
+  yield* sayKeeping(storage ?? {});
   if (!Object.values(collections).some((each) => each.storage === 'sealed')) return;
   yield most(
     'storage.epoch',
@@ -197,6 +198,35 @@ function* sayStorage({ collections, storage }: Policy): Generator<Statement> {
     lengthOf(storage?.epoch ?? 'unlimited'),
     storage === undefined ? 'at the next boot' : `within ${storage.epoch}`,
   );
+}
+
+/** Which other machines have keys of what is stored, and whose keys this one has. */
+function* sayKeeping({
+  keeper,
+  keeps,
+}: Pick<NonNullable<Policy['storage']>, 'keeper' | 'keeps'>): Generator<Statement> {
+  const path = (...rest: Path): Path => ['storage', ...rest];
+  const key = 'the keys of what is stored may';
+  yield may('storage.keeper', path('keeper'), key, 'be kept by', new Set(keeper && ['another machine']));
+  if (keeper !== undefined) {
+    yield same('storage.keeper.address', path('keeper', 'address'), 'the address of the keeper', keeper.address);
+    yield same('storage.keeper.policy', path('keeper', 'policy'), 'the policy of the keeper', keeper.policy);
+    yield may('storage.keeper.images', path('keeper', 'images'), 'the keeper may', 'run', new Set(keeper.images));
+    const at = path('keeper', 'references');
+    yield same('storage.keeper.references', at, 'what the keeper is held against', digestOf(keeper.references));
+  }
+  const owners = path('keeps', 'owners');
+  yield may('storage.keeps', owners, 'the system may', 'keep keys for machines of', new Set(keeps?.owners));
+  if (keeps === undefined) return;
+  const whom = 'machines whose keys are kept may';
+  yield may('storage.keeps.images', path('keeps', 'images'), whom, 'run', new Set(keeps.images));
+  const at = path('keeps', 'references');
+  const what = 'what machines whose keys are kept are held against';
+  yield same('storage.keeps.references', at, what, digestOf(keeps.references));
+}
+
+function digestOf(text: string): string {
+  return `sha256:${bytesToHex(sha256(utf8ToBytes(text)))}`;
 }
 
 function* saySubprocessors(policy: Policy): Generator<Statement> {
@@ -219,7 +249,7 @@ function* saySubprocessors(policy: Policy): Generator<Statement> {
       yield may('subprocessors.spki', path('identity', 'spki'), `${id} may`, 'have the key', new Set(identity.spki));
     if (identity.attested) {
       const { references } = identity.attested;
-      const digest = references === undefined ? 'nothing' : `sha256:${bytesToHex(sha256(utf8ToBytes(references)))}`;
+      const digest = references === undefined ? 'nothing' : digestOf(references);
       const at = path('identity', 'attested', 'references');
       yield same('subprocessors.references', at, `what the evidence of ${id} is held against`, digest);
     }

@@ -33,6 +33,7 @@ export function findIncoherences(policy: Policy, asOf?: number, absent: Absent =
     ...duplicates(policy),
     ...conflicts(policy, absent),
     ...witnessing(policy.evidence),
+    ...keeping(policy, absent),
     ...unbacked(policy),
     ...controls(policy),
     ...(asOf === undefined ? [] : [...expired(policy, asOf), ...endless(policy, asOf)]),
@@ -177,6 +178,20 @@ function sayCredentials(
     const isAttested = identity.attested !== undefined;
     conflict(isAttested, [...at, 'certificate'], 'an attested peer is shown evidence in its place, and no certificate');
   }
+}
+
+/** A keeper without keys to keep, or that keeps none. */
+function keeping({ storage, collections }: Policy, absent: Absent): PolicyIssue[] {
+  const { keeper, keeps } = storage ?? {};
+  if (keeper === undefined) return [];
+  const isSealed = Object.values(collections).some((each) => each.storage === 'sealed');
+  const unkept = 'no collection is sealed, so that there is no key to keep';
+  const unkeeping = 'a machine under this policy keeps no keys: storage.keeps is not there';
+  const isAlone = keeper.policy === 'same' && keeps === undefined && !absent('/storage/keeps');
+  return [
+    ...(isSealed || absent('/collections') ? [] : [error('conflict', ['storage', 'keeper'], unkept)]),
+    ...(isAlone ? [error('conflict', ['storage', 'keeper', 'policy'], unkeeping)] : []),
+  ];
 }
 
 function conflicts(policy: Policy, absent: Absent): PolicyIssue[] {

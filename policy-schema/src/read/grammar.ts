@@ -27,6 +27,9 @@ const MAX_SIGNERS = 32;
 /** The more there are, the more one event tells. */
 const MAX_EVENTS = 256;
 
+/** Base images, or owners, of machines that keep keys or have them kept. */
+const MAX_KEPT = 16;
+
 /** Lines of witnesses, their groups and the quorum. */
 const MAX_WITNESS_LINES = 129;
 /** An ML-DSA-44 key takes 1752, beside names and an address. */
@@ -154,10 +157,33 @@ const collection = z.strictObject({
     .describe('After this a record is unreadable and its key destroyed.'),
 });
 
+const evidenceReferences = form('[\\x20-\\x7e\\n]+', 'what `enclaim references` writes', 65_536);
+const images = z.array(sha256).min(1).max(MAX_KEPT).describe('Base images that run there: SHA-256 of their UKI.');
+const machineReferences = evidenceReferences.describe(
+  'What their evidence is held against, as JSON text: references without policy, bundles and owner.',
+);
+
 const storage = z.strictObject({
   epoch: duration
     .refine(isEpoch, { error: 'expected PT1M to P1D' })
     .describe('While the system runs, deletions are final after this, also on older copies of the disk: PT1M to P1D.'),
+  keeper: z
+    .strictObject({
+      address: address.describe('Where it is, and nowhere else.'),
+      policy: z.union([z.literal('same'), sha384]).describe('Policy that it runs under; "same": this one.'),
+      images,
+      references: machineReferences,
+    })
+    .exactOptional()
+    .describe('Attested machine that keeps the keys where a machine has no TPM.'),
+  keeps: z
+    .strictObject({
+      owners: z.array(ed25519).min(1).max(MAX_KEPT).describe('Owners that the policies of those machines name.'),
+      images,
+      references: machineReferences,
+    })
+    .exactOptional()
+    .describe('Machines whose keys this one keeps, where it has a TPM.'),
 });
 
 /** Seconds of an epoch: each wears the memory of a TPM, and one that lasts longer makes no end. */
@@ -175,9 +201,7 @@ const peerIdentity = z
       .strictObject({
         policy: sha384,
         image: z.union([z.literal('any'), sha256]),
-        references: form('[\\x20-\\x7e\\n]+', 'what `enclaim references` writes', 65_536)
-          .describe('What its evidence is held against, as JSON text.')
-          .exactOptional(),
+        references: evidenceReferences.describe('What its evidence is held against, as JSON text.').exactOptional(),
       })
       .exactOptional(),
   })

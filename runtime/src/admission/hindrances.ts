@@ -3,10 +3,16 @@
  */
 
 import { MAX_RECORD_CLAIMS } from '@enclaim/attestation/record';
-import { ANYONE, type ClaimKind, type MatchResult, type Policy } from '@enclaim/policy-schema/admission';
+import {
+  ANYONE,
+  type ClaimKind,
+  type MatchResult,
+  type Policy,
+  type PolicyDigest,
+} from '@enclaim/policy-schema/admission';
 import { type Capacity, unattainable } from '../governor/resources.ts';
 import { cosigningRules } from './cosigning-rules.ts';
-import { type AttestedIdentity, referencesOf } from './peer-references.ts';
+import { type AttestedIdentity, machineReferences, referencesOf } from './peer-references.ts';
 
 /** Kinds of claim that this runtime enforces. */
 export const HELD_CLAIMS: ReadonlySet<ClaimKind> = new Set([
@@ -36,8 +42,10 @@ export interface Hindrance {
 }
 
 type Unheld = Omit<Hindrance, 'code'>;
-/** Sections that may be more than is held: all but the one that is held whatever it says. */
+/** Sections that are always there: storage is judged by {@link unheldStorage}. */
 type Judged = Exclude<keyof Policy, 'storage'>;
+/** Stands for a policy whose digest is not known here. */
+const SOME_POLICY: PolicyDigest = `sha384:${'00'.repeat(48)}`;
 
 const NOTHING = (): Unheld[] => [];
 
@@ -98,6 +106,15 @@ const UNHELD: { readonly [Section in Judged]: (section: Policy[Section]) => Unhe
   succession: NOTHING,
 };
 
+/** References of machines that keep keys, or have them kept, if they are none. */
+function unheldStorage({ keeper, keeps }: NonNullable<Policy['storage']>): Unheld[] {
+  return Object.entries({ keeper, keeps }).flatMap(([name, machines]) => {
+    if (machines === undefined) return [];
+    const why = reasonAgainst(() => machineReferences(machines, SOME_POLICY));
+    return why === undefined ? [] : [unable(`/storage/${name}`, `storage.${name}: ${why}`)];
+  });
+}
+
 /** Keys of witnesses or of the mirror that are none, or for another use. */
 function unreadable(evidence: Policy['evidence']): Unheld[] {
   const why = reasonAgainst(() => cosigningRules(evidence));
@@ -129,7 +146,10 @@ export function hindrancesTo(policy: Policy, matched?: MatchResult, capacity?: C
   const { resources } = policy.governance;
   const ids = matched?.exposed.map(({ id }) => id) ?? [];
   const beyond = resources === 'none' || capacity === undefined ? [] : unattainable(resources, ids, capacity);
-  const unheld = Object.keys(UNHELD).flatMap((section) => unheldIn(policy, section as Judged));
+  const unheld = [
+    ...Object.keys(UNHELD).flatMap((section) => unheldIn(policy, section as Judged)),
+    ...(policy.storage === undefined ? [] : unheldStorage(policy.storage)),
+  ];
   const contradictions = matched?.errors ?? [];
   return [
     ...[...unheld, ...beyond].map(({ pointer, message }): Hindrance => ({ code: 'claim', pointer, message })),

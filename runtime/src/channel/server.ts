@@ -2,6 +2,7 @@
 
 import { createServer, type TLSSocket, type Server as TlsServer } from 'node:tls';
 import { ALPN } from '@enclaim/attestation/handshake';
+import { KeeperDescriptor } from '@enclaim/attestation/keeper';
 import { Secrets } from '@enclaim/attestation/secrets';
 import { SuccessionDescriptor } from '@enclaim/attestation/succession';
 import type { Admission } from '../admission/admission.ts';
@@ -12,6 +13,7 @@ import { CallConnection } from './connection.ts';
 import { exposedMethods, longestOf } from './exposed-methods.ts';
 import { type Attested, attestConnection } from './handshake.ts';
 import { HealthService } from './health.ts';
+import { KeeperService, type KeepingSource } from './keeper-service.ts';
 import { LogService, type LogSource } from './log-service.ts';
 import { ReflectionService } from './reflection.ts';
 import { RunningCalls } from './running-calls.ts';
@@ -33,6 +35,8 @@ export interface ServerOptions {
   readonly secrets?: SecretsSource | undefined;
   /** Absent: no other launch takes the state over, and none is handed in. */
   readonly successions?: Successions | undefined;
+  /** Keys of other machines. Absent: none are kept. */
+  readonly keeping?: KeepingSource | undefined;
 }
 
 const MAX_CONNECTIONS = 4096;
@@ -44,8 +48,9 @@ const DRAIN_MS = 5_000;
 const CUT_MS = 2_500;
 
 /**
- * Serves the exposed methods, health, reflection, the log, secrets where the policy names some, and
- * successions where it has any; nothing else is registered.
+ * Serves the exposed methods, health, reflection, the log, secrets where the policy names some,
+ * successions where it has any, and keys of other machines where it keeps them; nothing else is
+ * registered.
  */
 export class AttestedServer {
   readonly #methods: ServedMethods;
@@ -61,7 +66,7 @@ export class AttestedServer {
   readonly #empty = Promise.withResolvers<void>();
   #closed: Promise<number> | undefined;
 
-  constructor({ tls, admission, calls, attested, log, secrets, successions }: ServerOptions) {
+  constructor({ tls, admission, calls, attested, log, secrets, successions, keeping }: ServerOptions) {
     const lives = admission.exposed.map((method) => longestOf(admission, method));
     this.#streams = new StreamLimit(Math.max(LIMITS.stream, Math.max(...lives) + LIMITS.taking));
     this.#running = new RunningCalls(Math.min(LIMITS.call, ...lives));
@@ -74,9 +79,11 @@ export class AttestedServer {
       ...this.#log.methods,
       ...(this.#secrets?.methods ?? []),
       ...(successions === undefined ? [] : new SuccessionService(successions).methods),
+      ...(keeping === undefined ? [] : new KeeperService(keeping).methods),
       ...new ReflectionService(admission.exposed, [
         ...(secrets === undefined ? [] : [Secrets]),
         ...(successions === undefined ? [] : [SuccessionDescriptor]),
+        ...(keeping === undefined ? [] : [KeeperDescriptor]),
       ]).methods,
     ]);
     this.#tls = createServer({

@@ -6,7 +6,7 @@
 import { randomBytes } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 import { toBinary } from '@bufbuild/protobuf';
-import { appraise, type References, verifyEvidence } from '@enclaim/attestation';
+import { type Authenticated, appraise, type References, verifyEvidence } from '@enclaim/attestation';
 import { EXPORTER_LABEL } from '@enclaim/attestation/batch';
 import { FrameStream } from '@enclaim/attestation/frame-stream';
 import { HANDSHAKE_VERSION } from '@enclaim/attestation/handshake';
@@ -19,6 +19,7 @@ const NONCE_LENGTH = 32;
  * certificate they accept: nothing is activated, and no maker is asked for what the evidence lacks.
  *
  * @param spki SHA-256 of the peer's SubjectPublicKeyInfo
+ * @returns what it has shown
  * @throws EvidenceError, DecodeError, Error if it is not such a peer; nothing but a nonce was sent
  * then
  */
@@ -27,7 +28,7 @@ export async function demandEvidence(
   references: References,
   spki: Uint8Array,
   now: number,
-): Promise<void> {
+): Promise<Authenticated> {
   using frames = new FrameStream(tls, (_why, message, cause) => new Error(message, { cause }));
   const nonce = randomBytes(NONCE_LENGTH);
   const exporter = tls.exportKeyingMaterial(32, EXPORTER_LABEL, Buffer.alloc(0));
@@ -41,4 +42,5 @@ export async function demandEvidence(
     throw new Error(`the verdict is not ok: ${failed.join(', ')}`);
   }
   await frames.send({ case: 'done', value: {} });
+  return authenticated;
 }

@@ -22,13 +22,13 @@ import type { Peer } from './peer.ts';
 type Connector = ReturnType<ChannelCredentials['_createSecureConnector']>;
 
 /** Options by which neither the environment nor DNS nor an earlier call decides about a channel. */
-const FIXED = {
+export const FIXED: Readonly<Record<string, number>> = {
   'grpc.enable_http_proxy': 0,
   'grpc.enable_retries': 0,
   'grpc.service_config_disable_resolution': 1,
   'grpc.use_local_subchannel_pool': 1,
   'grpc.max_receive_message_length': MAX_ANSWER_BYTES,
-} as const;
+};
 
 /**
  * Calls a method.
@@ -50,11 +50,7 @@ export async function callGrpc(
   },
 ): Promise<Answer> {
   const identified = new IdentifiedCredentials(options);
-  const v4 = addresses.filter((address) => isIPv4(address));
-  const target =
-    v4.length > 0
-      ? `ipv4:${v4.map((address) => `${address}:${port}`).join(',')}`
-      : `ipv6:${addresses.map((address) => `[${address}]:${port}`).join(',')}`;
+  const target = targetOf(addresses, port);
   const authority = port === 443 ? host : `${host}:${port}`;
   const client = new Client(target, identified, { ...FIXED, 'grpc.default_authority': authority });
   const same = (bytes: Buffer): Buffer => bytes;
@@ -76,6 +72,14 @@ export async function callGrpc(
   }
 }
 
+/** Addresses as grpc-js takes them. Those of IPv4 alone, where there are some. */
+export function targetOf(addresses: readonly string[], port: number): string {
+  const v4 = addresses.filter((address) => isIPv4(address));
+  return v4.length > 0
+    ? `ipv4:${v4.map((address) => `${address}:${port}`).join(',')}`
+    : `ipv6:${addresses.map((address) => `[${address}]:${port}`).join(',')}`;
+}
+
 function taken(body: Uint8Array, shown: ShownCredential | undefined): Answer {
   return { status: 'ok', body, repeatsSecret: shown?.isIn(body) ?? false };
 }
@@ -88,7 +92,7 @@ function failed({ code }: ServiceError): Answer {
  * Lets a connection through once its peer is identified; every further connection is identified
  * anew.
  */
-class IdentifiedCredentials extends ChannelCredentials {
+export class IdentifiedCredentials extends ChannelCredentials {
   /** Refusal of the last connection that was not let through. */
   refusal: RefusalError | undefined;
   /** The credential of the last connection that was let through. */

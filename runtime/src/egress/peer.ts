@@ -7,7 +7,7 @@ import { createHash, type X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { connect, createSecureContext, rootCertificates, type SecureContext, type TLSSocket } from 'node:tls';
-import type { References } from '@enclaim/attestation';
+import type { Authenticated, References } from '@enclaim/attestation';
 import { toBase64 } from '@enclaim/attestation/bytes';
 import { digestText } from '@enclaim/attestation/digest';
 import { ALPN } from '@enclaim/attestation/handshake';
@@ -84,6 +84,31 @@ export async function identify(
   }
 }
 
+/** A connection to an attested peer, and what the peer has shown on it. */
+export interface AttestedPeer {
+  readonly tls: TLSSocket;
+  readonly shown: Authenticated;
+}
+
+/**
+ * The same for a peer that is known by its evidence.
+ *
+ * @throws RefusalError `peer`; nothing but a TLS handshake and a nonce was sent then
+ */
+export async function identifyAttested(
+  socket: Duplex,
+  peer: Peer & { readonly references: References },
+  now: number,
+): Promise<AttestedPeer> {
+  const tls = await handshake(socket, peer, 'h2', undefined);
+  try {
+    return { tls, shown: await demandEvidence(tls, peer.references, sha256(spkiOf(datedOf(tls, peer, now))), now) };
+  } catch (cause) {
+    tls.destroy();
+    throw cause instanceof RefusalError ? cause : stranger(peer, (cause as Error).message, cause);
+  }
+}
+
 function handshake(
   socket: Duplex,
   peer: Peer,
@@ -145,12 +170,7 @@ function knownRoots(): ReadonlyMap<string, Uint8Array> {
 async function refuseStranger(tls: TLSSocket, peer: Peer, now: number): Promise<void> {
   const { references, identity } = peer;
   const { spki, ca } = identity;
-  const certificate = tls.getPeerX509Certificate();
-  if (certificate === undefined) throw stranger(peer, 'has no certificate');
-  // Written so that an invalid date fails.
-  // layer: identity: dates
-  if (!(certificate.validFromDate.getTime() <= now && now <= certificate.validToDate.getTime()))
-    throw stranger(peer, `has a certificate from ${certificate.validFrom} to ${certificate.validTo}`);
+  const certificate = datedOf(tls, peer, now);
   if (spki !== undefined) {
     // layer: identity: pinned key
     if (!spki.includes(pinOf(certificate))) throw stranger(peer, 'has another key');
@@ -166,6 +186,17 @@ async function refuseStranger(tls: TLSSocket, peer: Peer, now: number): Promise<
     if (references === undefined) throw stranger(peer, 'would have to be attested');
     await demandEvidence(tls, references, sha256(spkiOf(certificate)), now);
   }
+}
+
+/** The certificate that the peer has shown, within its dates. @throws RefusalError `peer` */
+function datedOf(tls: TLSSocket, peer: Peer, now: number): X509Certificate {
+  const certificate = tls.getPeerX509Certificate();
+  if (certificate === undefined) throw stranger(peer, 'has no certificate');
+  // Written so that an invalid date fails.
+  // layer: identity: dates
+  if (!(certificate.validFromDate.getTime() <= now && now <= certificate.validToDate.getTime()))
+    throw stranger(peer, `has a certificate from ${certificate.validFrom} to ${certificate.validTo}`);
+  return certificate;
 }
 
 /**

@@ -187,6 +187,19 @@ export function recoveryRecord(options: EntryOptions, digest: string): Entry {
 }
 
 /**
+ * The record of another machine's key that was told to it, or of its next one that was taken.
+ *
+ * @param name of the identity, sha256:…
+ * @param boot digest of the boot statement of the machine that asked
+ */
+export function keptRecord(
+  options: EntryOptions,
+  { step, name, boot, epoch }: { step: 'released' | 'advanced'; name: string; boot: string; epoch: number },
+): Entry {
+  return entryOf(options, { reason: `key ${step} ${name} to boot ${boot}`, figures: { epoch } });
+}
+
+/**
  * The last record of a boot that ended in order.
  *
  * @param cut calls that were cut off

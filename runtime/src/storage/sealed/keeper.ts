@@ -5,6 +5,7 @@
 
 import { fromBase64, toBase64 } from '@enclaim/attestation/bytes';
 import type { DigestText } from '@enclaim/attestation/digest';
+import type { StatedStorage } from '@enclaim/attestation/statement';
 import type { StatedPassage } from '../../control.ts';
 
 /** Bytes of a key that a keeper seals. */
@@ -72,7 +73,7 @@ export interface HeirKeeper {
  * refuses. Its message never carries a key.
  */
 export interface Keeper {
-  readonly kind: 'tpm' | 'simulated';
+  readonly kind: StatedStorage['keeper'];
   /** Absent where state passes to no other launch. */
   readonly heirs?: HeirKeeper;
   /**

@@ -174,6 +174,16 @@ export class SealedStore {
     return this.#advancing;
   }
 
+  /**
+   * Begins an epoch that has begun after everything that was stored before this was called.
+   *
+   * @throws RefusalError as {@link advance}
+   */
+  async advanceAnew(): Promise<number> {
+    await this.#advancing?.catch(() => {});
+    return await this.advance();
+  }
+
   /** The present name of the state, which a succession of it gives. */
   get state(): DigestText<'sha256'> {
     return this.#lineage.name;
@@ -195,8 +205,7 @@ export class SealedStore {
     this.#bequest = bequest;
     try {
       // One that has begun already does not know of this, nor of what was stored since.
-      await this.#advancing?.catch(() => {});
-      await this.advance();
+      await this.advanceAnew();
       if (this.#handed !== bequest) throw new RefusalError('state', 'the state could not be handed over');
     } catch (error) {
       // layer: hand-overs that failed
