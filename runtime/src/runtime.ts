@@ -249,7 +249,7 @@ function secretsOf(log: RecordLog, said: EntryOptions, vault: Vault, boot: Sha25
   };
 }
 
-/** The services of what is stored: whom it passes to, and keys of other machines. */
+/** The services of what is stored: its successions, and keys of other machines. */
 async function stateServices(
   store: SealedStore | undefined,
   log: RecordLog,

@@ -37,7 +37,7 @@ export function referencesOf({ policy, image, references: text }: AttestedIdenti
   return references;
 }
 
-/** A simulated peer has no image, so nothing that the policy says of its image would be compared. */
+/** Refuses simulated peers: they have no image, so none that a policy names would be compared. */
 function refuseSimulated({ anchors }: References): void {
   if (anchors.unsafeSimulatedKeys !== undefined)
     throw new RefusalError('policy', 'the references accept simulated evidence, which is no evidence of a system');
