@@ -14,7 +14,6 @@ export const LONG_FILES: readonly string[] = [
   'test/vm/image.vm.test.ts',
   'test/vm/governor.vm.test.ts',
   'test/vm/host.vm.test.ts',
-  'test/vm/state.vm.test.ts',
   'test/vm/silicon.vm.test.ts',
   'test/vm/first-app.vm.test.ts',
   'test/vm/serve.vm.test.ts',

@@ -6,7 +6,7 @@ import type { References } from '@enclaim/attestation';
 import { type AttestedChannel, connect } from '@enclaim/client';
 import { type BuiltBundle, buildBundle, compileProtos } from '@enclaim/image';
 import { readDescriptors } from '@enclaim/policy-schema';
-import { Client, credentials } from '@grpc/grpc-js';
+import { Client, credentials, status } from '@grpc/grpc-js';
 import { HANGS_MS } from '../support/eventually.ts';
 import type { Kept, Model } from './model.ts';
 
@@ -106,6 +106,8 @@ export async function work(
       try {
         await pairs.call(isDrop ? 'Drop' : 'Put', text === null ? { key } : { key, text });
       } catch (error) {
+        // A machine that is short of processor gave it up. Whether it had begun to store is not known here.
+        if ((error as { code?: number }).code === status.RESOURCE_EXHAUSTED) continue;
         failed.push({ key, error: error as Error });
         return;
       }

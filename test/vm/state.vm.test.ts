@@ -9,7 +9,7 @@ import { statSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, describe, type TestContext, test } from 'node:test';
+import { after, before, type TestContext, test } from 'node:test';
 import { parseBundle } from '@enclaim/attestation/bundle';
 import { launchCommandLine } from '@enclaim/attestation/measure';
 import { ed25519Key } from '@enclaim/attestation/statement';
@@ -32,8 +32,9 @@ import { diskAt, putTpmBack, tpmState } from '../crash/recording.ts';
 import { type VmLaunch, VmMachine } from '../crash/vm-pairs.ts';
 import { loggedState, writesIn } from '../crash/write-log.ts';
 import { startSwtpm } from '../fakes/swtpm.ts';
+import { eventually } from '../support/eventually.ts';
 import { recordsOnDisk } from '../support/log-disk.ts';
-import { count, LONG } from '../support/long.ts';
+import { LONG } from '../support/long.ts';
 import { seed } from '../support/properties.ts';
 import { shippedImage } from '../support/shipped-image.ts';
 import { hostileTools } from './hostile-host.ts';
@@ -82,44 +83,59 @@ async function launchOf(name: string, change: (policy: string) => string): Promi
   return { bundle, app };
 }
 
-test('a VM whose QEMU is killed: all that it acknowledged is in what QEMU wrote, and a value is there until its end', async (t) => {
-  const writes = join(folder, 'writes.log');
-  await writeFile(writes, '');
-  const tools = await wrappedTools(join(folder, 'logged'), loggedState(machine.disk, writes), []);
-  const running = await machine.boot(old, tools);
-  const served = statSync(writes).size;
-  const tpm = await tpmState(join(machine.stateFolder, 'tpm'));
-  const pairs = await machine.connect(running, old);
-  await untilEnd(pairs);
-  // The host's instants are offsets in the log of what QEMU wrote.
-  const model = new Model(() => statSync(writes).size);
-  model.begin(KEPT.key, KEPT.text)();
-  let changes = 0;
-  await work(
-    pairs,
-    {
-      model,
-      mark,
-      draw,
-      onAcknowledged: () => {
-        if (++changes === 24) process.kill(running.processes[0] ?? assert.fail(), 'SIGKILL');
-      },
-    },
-    () => true,
-  );
-  pairs.close();
-  await machine.kill(running);
-  await holdsAt(t, { model, served, tpm, log: await readFile(writes) });
-  await endedInTime();
-  assert.deepEqual(await filesThatShow(mark, [writes, machine.stateFolder]), []);
-  assert.ok(!shows(Buffer.from(machine.console), mark));
+test('what the registers are shown of a launch is known without a boot, so that its disk can be opened without one', () => {
+  for (const launch of [old, heir]) assert.equal(machine.eventsOf(launch).get(9)?.length, 2);
 });
+
+/** With `--long` alone: each is a boot by firmware. */
+const booting = (name: string, body: (t: TestContext) => Promise<void>): void => {
+  if (LONG) void test(name, body);
+};
+
+booting(
+  'a VM whose QEMU is killed: all that it acknowledged is in what QEMU wrote, and a value is there until its end',
+  async (t) => {
+    const writes = join(folder, 'writes.log');
+    await writeFile(writes, '');
+    const tools = await wrappedTools(join(folder, 'logged'), loggedState(machine.disk, writes), []);
+    const running = await machine.boot(old, tools);
+    t.after(() => running.stop());
+    const tpm = await tpmState(join(machine.stateFolder, 'tpm'));
+    const pairs = await machine.connect(running, old);
+    await untilEnd(pairs);
+    // What was stored so far is on the disk at every instant from here on.
+    const served = statSync(writes).size;
+    // The host's instants are offsets in the log of what QEMU wrote.
+    const model = new Model(() => statSync(writes).size);
+    model.begin(KEPT.key, KEPT.text)();
+    let changes = 0;
+    await work(
+      pairs,
+      {
+        model,
+        mark,
+        draw,
+        onAcknowledged: () => {
+          if (++changes === 24) process.kill(running.processes[0] ?? assert.fail(), 'SIGKILL');
+        },
+      },
+      () => true,
+    );
+    pairs.close();
+    await machine.kill(running);
+    await holdsAt(t, { model, served, tpm, log: await readFile(writes) });
+    await endedInTime();
+    assert.deepEqual(await filesThatShow(mark, [writes, machine.stateFolder]), []);
+    assert.ok(!shows(Buffer.from(machine.console), mark));
+  },
+);
 
 /** Stores something for {@link BRIEF_MS}, reads it until it is gone, and again. */
 async function untilEnd(pairs: Pairs): Promise<void> {
-  await pairs.call('Put', KEPT);
+  // A machine that is short of processor gives calls up, which then have stored nothing.
+  await eventually('a change', () => pairs.call('Put', KEPT));
   for (let gone = 0; gone < 3; ) {
-    const { left, brief } = await pairs.get(KEPT.key);
+    const { left, brief } = await eventually('an answer', () => pairs.get(KEPT.key));
     assert.equal(left, KEPT.text);
     assert.ok(brief === KEPT.text || brief === '');
     reads.push(brief !== '');
@@ -134,7 +150,9 @@ const reads: boolean[] = [];
 async function endedInTime(): Promise<void> {
   const records = await recordsOnDisk(machine.disk);
   const times = (method: string): number[] =>
-    records.filter((record) => record.method === `kept.v1.Pairs/${method}`).map(({ time }) => Date.parse(time));
+    records
+      .filter((record) => record.method === `kept.v1.Pairs/${method}` && record.decision === 'allow')
+      .map(({ time }) => Date.parse(time));
   const [stored = Number.NaN] = times('Put');
   // The call began behind the record before its own.
   const asked = Date.parse(records[records.findIndex(({ method }) => method === 'kept.v1.Pairs/Put') - 1]?.time ?? '');
@@ -155,11 +173,11 @@ async function holdsAt(
 ): Promise<void> {
   const written = writesIn(log);
   const instants = written.map(({ begun }) => begun).filter((begun) => begun > served);
-  assert.ok(instants.length > 20, `${instants.length} writes`);
+  assert.ok(instants.length > 6, `${instants.length} writes`);
   const swtpm = await startSwtpm();
   t.after(() => swtpm.stop());
   const path = join(folder, 'cut');
-  const [cuts, last] = [count(10, 100), instants.at(-1) ?? 0];
+  const [cuts, last] = [100, instants.at(-1) ?? 0];
   for (let cut = 0; cut < cuts; cut++) {
     const at = cut === 0 ? last : (instants[draw(instants.length)] ?? last);
     await writeFile(path, diskAt(written, { at, bytes: DISK_BYTES }, draw));
@@ -176,47 +194,54 @@ async function bootAt(launch: VmLaunch, move: number): Promise<RunningMachine> {
 }
 
 async function keptBy(pairs: Pairs): Promise<KeptNow> {
-  const kept = await pairs.get(KEPT.key);
+  const kept = await eventually('an answer', () => pairs.get(KEPT.key));
   assert.equal(kept.lasting, KEPT.text);
   return kept;
 }
 
-describe('later boots of that machine', { skip: LONG ? false : 'not run: only with --long' }, () => {
-  test('an hour back: what had ended is gone, what was acknowledged is there, and the state is handed over', async () => {
+booting(
+  'an hour back: what had ended is gone, what was acknowledged is there, and the state is handed over',
+  async (t) => {
     const running = await bootAt(old, -HOUR_MS);
+    t.after(() => running.stop());
     const pairs = await machine.connect(running, old);
     const { left, brief } = await keptBy(pairs);
     assert.deepEqual([left, brief], [KEPT.text, '']);
     await handOver(running);
     pairs.close();
     await machine.kill(running);
-  });
+  },
+);
 
-  test('a year on, at another address and under a stronger policy: the heir has what lasts, and nothing that ended', async () => {
+booting(
+  'a year on, at another address and under a stronger policy: the heir has what lasts, and nothing that ended',
+  async (t) => {
     const running = await bootAt(heir, YEAR_MS);
+    t.after(() => running.stop());
     const pairs = await machine.connect(running, heir);
     const { left, right, brief } = await keptBy(pairs);
     assert.deepEqual([left, right, brief], ['', '', '']);
     pairs.close();
     await machine.kill(running);
-  });
+  },
+);
 
-  test('the launch before opens the state no more: neither by its own note, nor without it by the TPM', async () => {
-    await assert.rejects(machine.boot(old), { code: 'state-sealed' });
-    await rm(join(machine.stateFolder, 'sealed-to.json'));
-    await assert.rejects(machine.boot(old), { code: 'guest-refused', message: /state|keeper/ });
-  });
+booting('the launch before opens the state no more: neither by its own note, nor without it by the TPM', async () => {
+  await assert.rejects(machine.boot(old), { code: 'state-sealed' });
+  await rm(join(machine.stateFolder, 'sealed-to.json'));
+  await assert.rejects(machine.boot(old), { code: 'guest-refused', message: /state|keeper/ });
+});
 
-  test('a year back again: nothing that ended comes back', async () => {
-    const running = await bootAt(heir, 0);
-    const pairs = await machine.connect(running, heir);
-    const { left, right, brief } = await keptBy(pairs);
-    assert.deepEqual([left, right, brief], ['', '', '']);
-    pairs.close();
-    await machine.kill(running);
-    assert.deepEqual(await filesThatShow(mark, [machine.stateFolder]), []);
-    assert.ok(!shows(Buffer.from(machine.console), mark));
-  });
+booting('a year back again: nothing that ended comes back', async (t) => {
+  const running = await bootAt(heir, 0);
+  t.after(() => running.stop());
+  const pairs = await machine.connect(running, heir);
+  const { left, right, brief } = await keptBy(pairs);
+  assert.deepEqual([left, right, brief], ['', '', '']);
+  pairs.close();
+  await machine.kill(running);
+  assert.deepEqual(await filesThatShow(mark, [machine.stateFolder]), []);
+  assert.ok(!shows(Buffer.from(machine.console), mark));
 });
 
 /** Has the machine that runs pass its state to the heir. */
