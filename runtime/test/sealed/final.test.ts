@@ -50,3 +50,28 @@ test('an end that came while the epoch began is covered by the next one', async 
   await rig.store.advance();
   assert.ok(rig.store.final.until >= end);
 });
+
+test('a value that waits for its block while an epoch begins, and ends meanwhile, is not covered', async () => {
+  const rig = await Rig.boot({ collections: { cases: 10 * SECOND } });
+  rig.clock.pass(20 * SECOND - 1);
+  const end = rig.clock.now() + 1;
+  const between = rig.log.between.bind(rig.log);
+  let late: Promise<unknown> = Promise.resolve();
+  rig.log.between = (task) => {
+    const done = between(() => {
+      rig.clock.pass(1);
+      return task();
+    });
+    // Behind the end of the epoch before, so that its key is in a block of the new one.
+    late = rig.call([put('late', 1, { since: end - 10 * SECOND })]);
+    return done;
+  };
+  await rig.store.advance();
+  rig.log.between = between;
+  await late;
+  assert.equal(rig.store.places, 1, 'it is in the index of the new epoch');
+  assert.ok(rig.store.final.until < end);
+  rig.clock.pass(SECOND);
+  await rig.store.advance();
+  assert.ok(rig.store.final.until >= end);
+});

@@ -134,3 +134,37 @@ test('callers who fill a store leave room for the secrets and the succession of 
     assert.equal(again.store.places, rig.store.places);
   }
 });
+
+test('room is counted once where another collection sweeps what a call is about to replace', async () => {
+  const room = { collection: 60_000, identity: 30_000 };
+  const retention = 10_000;
+  const collections = { cases: retention, other: retention };
+  const rig = await Rig.boot({ disk: new FakeDisk(8 * MIB), room, collections });
+  const [cases, other] = [rig.cases, rig.collection('other')];
+  const text = 'x'.repeat(8000);
+  const ending = { since: rig.clock.now() - retention + 10 };
+  await rig.call(
+    [0, 1, 2].map((i) => put(`full ${i}`, text, { owner: 'two' })),
+    'other',
+  );
+  await rig.call([put('ended', text.slice(0, 1000), { owner: 'two', ...ending })], 'other');
+  await rig.call([put('live 1', text, { owner: 'one' }), put('live 2', text, { owner: 'one' })]);
+  await rig.call([put('again', text, { owner: 'one', ...ending })]);
+  rig.clock.pass(10);
+  // Both have ended, and nothing has swept them: the second check does, behind the first.
+  const again = [put('again', text, { owner: 'one' })];
+  cases.check(again);
+  other.check([put('more', text.slice(0, 2500), { owner: 'two' })]);
+  const { durable } = rig.log.place(entry('call'));
+  cases.apply(again);
+  other.letGo();
+  await durable;
+  let refused = 0;
+  const store = async (i: number): Promise<unknown> => rig.call([put(`next ${i}`, text, { owner: 'one' })]);
+  for (let i = 0; i < 9; i++) await store(i).catch(() => refused++);
+  assert.ok(refused > 0);
+  const { keys } = cases.list({ prefix: '', after: '', limit: 99 });
+  const values = await Promise.all(keys.map((key) => cases.get(key)?.value));
+  const held = values.reduce((sum, value) => sum + (value?.length ?? 0), 0);
+  assert.ok(held <= room.identity, `${held} bytes of one identity`);
+});

@@ -82,13 +82,14 @@ export class Expiry {
 
   /**
    * The instant by which every value has gone whose end came by then, to a second: what the index
-   * has still ends later.
+   * has still, and what waits to be durable, ends later.
    */
   goneUntil(now: number): number {
     // Looks anew where rows that were due have gone.
     this.#table.due(now, 1);
     // layer: final are ends that were met (off: now)
-    const until = Math.min(now, Math.ceil(this.#table.nextDue()) - 1);
+    const next = Math.min(this.#table.nextDue(), ...this.#kept.map((kept) => kept.nextDue()));
+    const until = Math.min(now, Math.ceil(next) - 1);
     return Math.max(0, Math.floor(until / SECOND_MS) * SECOND_MS);
   }
 

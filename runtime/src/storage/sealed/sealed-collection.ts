@@ -217,6 +217,13 @@ export class SealedCollection implements Collection {
     return true;
   }
 
+  /** The instant at which something that waits to be durable next changes by itself. */
+  nextDue(): number {
+    let next = Number.POSITIVE_INFINITY;
+    for (const { place } of this.#pending.values()) if (place !== undefined) next = Math.min(next, dueOf(place));
+    return next;
+  }
+
   /** Seals values anew, where they still lie where they were read. */
   moving(values: ReadonlyMap<string, ReadValue>): Carried {
     const moved = [...values].flatMap(([key, { bytes, from }]) => {
@@ -367,7 +374,9 @@ export class SealedCollection implements Collection {
   #make({ made, layout }: Part): Carried {
     const { pending: before, table } = this.#shared;
     for (const change of made) {
-      const { key, place, held } = change;
+      const { key, place } = change;
+      // Another collection's check may have swept what was planned to be replaced.
+      const held = this.#placeOf(key);
       count(this.#taken, key, held, -1);
       count(this.#taken, key, place, 1);
       this.#pending.set(key, change);
