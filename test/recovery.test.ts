@@ -7,6 +7,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fromBinary, fromJson, type JsonValue, toBinary, toJson } from '@bufbuild/protobuf';
+import { equalBytes } from '@enclaim/attestation/bytes';
+import { sha256 } from '@enclaim/attestation/digest';
+import { logLayout, SLOT_HEAD_BYTES, SLOT_MAGIC, SLOT_VERSION } from '@enclaim/attestation/log-disk';
 import {
   encodeRecovery,
   RECOVERY_AREA_BYTES,
@@ -253,3 +256,51 @@ test('a host that writes a recovery of its own beside a disk has no boot say tha
   await write(new Uint8Array(RECOVERY_AREA_BYTES));
   assert.equal((await machine.boot(snapshot)).runtime.statement.storage?.began, 'kept');
 });
+
+test('a recovery of an epoch that only a forged head names is refused, and never passed over', async (t) => {
+  const { machine } = await lost(t, 'heads');
+  const [snapshot, file, recovery, to] = ['heads.snapshot', 'two.file', 'two.json', 'two.state'].map(at) as [
+    string,
+    string,
+    string,
+    string,
+  ];
+  await using disk = await open(snapshot, 'r+');
+  const { base, length } = logLayout(DISK_BYTES).slots;
+  const free = [base, base + length];
+  for (const slot of [...free]) {
+    const { buffer } = await disk.read(Buffer.alloc(8), 0, 8, slot);
+    if (equalBytes(buffer, SLOT_MAGIC)) free.splice(free.indexOf(slot), 1);
+  }
+  assert.equal(free.length, 1);
+  await disk.write(headOf(2), 0, SLOT_HEAD_BYTES, free[0]);
+  await disk.sync();
+  assert.equal((await enclaim('state', 'export', snapshot, '--to', file)).code, EXIT.ok);
+  await signed(file, recovery, 0, 1);
+  const importing = ['state', 'import', file, '--to', to, '--recovery', recovery, '--policy', policyFile];
+  assert.equal((await enclaim(...importing)).code, EXIT.ok);
+  await machine.isShut(join(to, 'state.img'), /a recovery of epoch 2, and the keeper is at epoch 1/);
+
+  await rm(to, { recursive: true });
+  await signed(file, recovery, 0, 1);
+  assert.equal((await enclaim('state', 'recovery', 'propose', file, '--epoch', '7')).code, EXIT.usage);
+  await enclaim('state', 'recovery', 'propose', file, '--epoch', '1', '-o', recovery);
+  for (const key of [0, 1]) {
+    const words = ['--key', at(`${key}.pem`), '--state', file, '--policy', policyFile];
+    assert.equal((await enclaim('state', 'recovery', 'sign', recovery, ...words)).code, EXIT.ok);
+  }
+  assert.equal((await enclaim(...importing)).code, EXIT.ok);
+  const { runtime } = await machine.boot(join(to, 'state.img'));
+  assert.equal(runtime.statement.storage?.began, 'recovered');
+});
+
+/** A slot's head of an epoch, in the clear and with nothing in it: anything can write one. */
+function headOf(epoch: number): Buffer {
+  const head = Buffer.alloc(SLOT_HEAD_BYTES);
+  head.set(SLOT_MAGIC);
+  head.writeUInt32BE(SLOT_VERSION, 8);
+  head.writeBigUInt64BE(BigInt(epoch), 16);
+  const hashed = SLOT_HEAD_BYTES - 32;
+  head.set(sha256(head.subarray(0, hashed)), hashed);
+  return head;
+}

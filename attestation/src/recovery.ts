@@ -14,6 +14,8 @@ import type { Ed25519Text } from './statement.ts';
 
 /** Bytes of a recovery: what a disk has room for. */
 export const MAX_RECOVERY_BYTES: number = 3328;
+/** Bytes of a recovery's file as people lay it out, at most. */
+const MAX_RECOVERY_FILE_BYTES = 8192;
 /** Signatures under one recovery. */
 export const MAX_RECOVERY_SIGNATURES = 16;
 /** Offset on a disk: behind the first superblock, in whose sector of 4 KiB nothing else stands. */
@@ -76,7 +78,7 @@ export function encodeRecovery(file: RecoveryFile): Uint8Array {
  * @throws RecoveryError `format`
  */
 export function readRecovery(bytes: Uint8Array): RecoveryFile {
-  return decoded(() => decodeJson(schema, bytes, MAX_RECOVERY_BYTES));
+  return decoded(() => decodeJson(schema, bytes, MAX_RECOVERY_FILE_BYTES));
 }
 
 /** `SHA-256("enclaim/recovery/v1" ‖ NUL ‖ canonical bytes of the document)`: what signers sign. */

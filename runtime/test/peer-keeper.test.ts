@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
 import { digestText, sha256, sha384 } from '@enclaim/attestation/digest';
 import { FakeKeeper } from '../../test/fakes/keeper.ts';
 import { KeeperStatus } from '../src/egress/keeper-link.ts';
@@ -10,6 +11,7 @@ import type { OpenLink } from '../src/egress/peer-keeper.ts';
 import { PeerKeeper } from '../src/egress/peer-keeper.ts';
 import { RefusalError } from '../src/errors.ts';
 import { STATUS } from '../src/refusals.ts';
+import type { Collection } from '../src/storage/collection.ts';
 import { KEPT_COLLECTION, KeptEpochs } from '../src/storage/sealed/kept-epochs.ts';
 import { SealedStore } from '../src/storage/sealed/sealed-store.ts';
 import { entry, FakeDisk } from './log/support.ts';
@@ -186,4 +188,32 @@ test('the keeper’s disk of yesterday does not boot, and one that is cut off go
   assert.equal(next.opened.epoch, 1);
   await next.close();
   await machine.stop();
+});
+
+test('an epoch that begins while the one before is sealed is told once it is sealed itself', async () => {
+  const seals: (() => void)[] = [];
+  const collection = { list: () => ({ keys: [], label: [] }), check: () => {}, apply: () => {} };
+  const kept = await KeptEpochs.open({
+    store: { advanceAnew: () => new Promise<never>((resolve) => seals.push(() => resolve(undefined as never))) },
+    collection: collection as unknown as Collection,
+    record: async () => {},
+  });
+  const seal = async (): Promise<void> => {
+    while (seals.length === 0) await turn();
+    seals.shift()?.();
+  };
+  const first = kept.advance(asker, 0, new Uint8Array(32).fill(1));
+  while (seals.length === 0) await turn();
+  let told: number | undefined;
+  const released = kept.release(asker).then(({ epoch }) => (told = epoch));
+  const second = kept.advance(asker, 1, new Uint8Array(32).fill(2));
+  await turn();
+  await seal();
+  await first;
+  await turn();
+  assert.equal(told, undefined);
+  await seal();
+  await Promise.all([released, second]);
+  assert.equal(told, 2);
+  await kept.close();
 });

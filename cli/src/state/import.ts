@@ -4,7 +4,7 @@ import { type FileHandle, mkdir, open, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import type { ReadDisk } from '@enclaim/attestation/log-disk';
-import { RECOVERY_AREA_BYTES, RECOVERY_AT, recoveryArea } from '@enclaim/attestation/recovery';
+import { RECOVERY_AT, recoveryArea } from '@enclaim/attestation/recovery';
 import { holdState, launchNote, noteLaunch, STATE_DISK } from '@enclaim/image/machine';
 import { UsageError } from '../usage-error.ts';
 import { StateError } from './error.ts';
@@ -56,7 +56,7 @@ export async function importState(path: string, folder: string, demands: ImportD
   await demandRoom(folder, header);
   await writeNew(disk, async (to) => {
     await to.truncate(header.capacity);
-    for await (const [at, bytes] of state.blocks()) await to.write(bytes, 0, bytes.length, at);
+    for await (const [at, bytes] of state.blocks()) await writeAll(to, bytes, at);
     const { log, newest, epochs } = await lookAtDisk(readerOf(to), header.capacity, demands);
     const said = { log: header.log, newest: header.newest, epochs: header.epochs };
     // layer: header of an exported state
@@ -65,7 +65,7 @@ export async function importState(path: string, folder: string, demands: ImportD
         'header',
         `the disk has ${log.size} records and epochs ${epochs.join(', ')}, its header says otherwise`,
       );
-    if (recovery !== undefined) await to.write(recoveryArea(recovery), 0, RECOVERY_AREA_BYTES, RECOVERY_AT);
+    if (recovery !== undefined) await writeAll(to, recoveryArea(recovery), RECOVERY_AT);
   });
   if (header.launch !== null) await noteLaunch(folder, header.launch);
   return header;
@@ -93,6 +93,14 @@ async function demandRoom(folder: string, header: StateHeader): Promise<void> {
     throw Object.assign(new Error(`${folder} has less room than the ${needed} bytes of the exported state`), {
       code: 'ENOSPC',
     });
+}
+
+/** Writes bytes, however few are taken at once. */
+async function writeAll(file: FileHandle, bytes: Uint8Array, at: number): Promise<void> {
+  for (let done = 0; done < bytes.length; ) {
+    const { bytesWritten } = await file.write(bytes, done, bytes.length - done, at + done);
+    done += bytesWritten;
+  }
 }
 
 function readerOf(file: FileHandle): ReadDisk {

@@ -17,6 +17,7 @@ import { ed25519Key } from '@enclaim/attestation/statement';
 import { policyDigest } from '@enclaim/policy-schema';
 import type { Command } from 'commander';
 import { readEd25519, readInput, writeOutput } from '../input.ts';
+import { wholeNumber } from '../log-proof.ts';
 import { readPolicyOf } from '../policy/holder.ts';
 import { printable } from '../printable.ts';
 import { UsageError } from '../usage-error.ts';
@@ -33,6 +34,7 @@ export function registerRecovery(state: Command): void {
     .command('propose')
     .description('write down which exported state is gone on with, for signers to sign')
     .argument('<file>', 'an exported state (state export)')
+    .option('--epoch <number>', 'the epoch that the TPM is at; by default the newest of the state')
     .option('-o, --output <file>', 'where the recovery is written', 'recovery.json')
     .action(propose);
   recovery
@@ -45,11 +47,21 @@ export function registerRecovery(state: Command): void {
     .action(addSignature);
 }
 
-async function propose(path: string, { output }: { readonly output: string }): Promise<void> {
+interface ProposeOptions {
+  readonly output: string;
+  readonly epoch?: string;
+}
+
+async function propose(path: string, options: ProposeOptions): Promise<void> {
+  const { output } = options;
   const header = await headerOf(path);
-  const epoch = epochOf(header);
+  const epoch = options.epoch === undefined ? epochOf(header) : wholeNumber('--epoch', options.epoch);
   if (header.newest === null || epoch === null)
     throw new UsageError(`${path} has no sealed state: nothing has to be recovered`);
+  if (!header.epochs.includes(epoch))
+    throw new UsageError(
+      `--epoch ${epoch}: ${path} has epochs ${header.epochs.filter((each) => each !== null).join(', ')}`,
+    );
   const { policy } = header.newest;
   const { size, root } = header.log;
   const file: RecoveryFile = {
@@ -108,7 +120,7 @@ export async function recoveryOf(path: string, policy: string, header: StateHead
 /** @throws StateError `recovery` */
 function refuseOther({ document }: RecoveryFile, header: StateHeader): void {
   const { size, root } = header.log;
-  if (document.log.size !== size || document.log.root !== root || document.epoch !== epochOf(header))
+  if (document.log.size !== size || document.log.root !== root || !header.epochs.includes(document.epoch))
     throw new StateError('recovery', 'the recovery is of another state than this one');
 }
 
@@ -136,7 +148,7 @@ function described({ document, signatures }: RecoveryFile, { newest }: StateHead
     `policy     ${policy}`,
     `epoch      ${epoch}: it opens while the TPM is at that epoch, and no more once a boot has begun another`,
     `log        ${log.size} records, root ${log.root}`,
-    `given up   every record and every change behind these${newest === null ? '' : `, after ${newest.time}`}`,
+    `given up   every record and every change behind these${newest === null ? '' : `, after ${newest.time} by the word of the file`}`,
     ...signatures.map(({ key }) => `signature of ${key}`),
   ].map(printable);
 }

@@ -102,8 +102,9 @@ export class KeptEpochs {
   async release({ identity, boot }: Asker): Promise<KeptEpoch> {
     const name = keptName(identity);
     await this.#last;
+    // The identity's epoch may go on while the one before is sealed.
     // layer: epochs are told once they are sealed
-    await this.#seal(this.#kept.get(name)?.change ?? 0);
+    while ((this.#kept.get(name)?.change ?? 0) > this.#sealed) await this.#seal(this.#kept.get(name)?.change ?? 0);
     const { epoch = 0, key } = this.#kept.get(name) ?? {};
     const given = key && Uint8Array.from(key);
     await this.#options.record({ step: 'released', name, boot, epoch });

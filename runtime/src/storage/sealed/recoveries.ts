@@ -18,8 +18,8 @@ export function recoveriesUnder(policy: PolicyDigest, { succession }: Pick<Polic
 }
 
 /**
- * The recovery that a disk brings for an epoch; undefined without one. One of another epoch has had
- * its time, or never has one.
+ * The recovery that a disk brings for an epoch; undefined without one. One of an epoch before has
+ * had its time; one of an epoch that never was is no recovery from this disk.
  *
  * Without signatures that hold, a boot would say of records that a host has cut off that signers
  * gave them up.
@@ -33,7 +33,9 @@ export async function recoveryOn(
   const bytes = await log.state.readRecovery();
   if (bytes === undefined) return undefined;
   const { document } = await refusing(async () => readRecovery(bytes));
-  if (document.epoch !== epoch) return undefined;
+  if (document.epoch < epoch) return undefined;
+  if (document.epoch > epoch)
+    throw new RefusalError('state', `a recovery of epoch ${document.epoch}, and the keeper is at epoch ${epoch}`);
   if (judge === undefined) throw new RefusalError('state', 'a recovery, and nothing judges it here');
   const { digest } = await judge(bytes);
   const { size, root } = log.durable;
