@@ -49,7 +49,7 @@ const FIRST = new Uint8Array();
  * The table. Its memory is overwritten where rows are deleted.
  *
  * **Cost**: beside a table of `node:sqlite` in memory, which it was, a row that is looked up or set
- * takes a tenth of the processor (docs/contribute/benchmarks.md, "Stored state").
+ * takes a part of the processor (docs/contribute/benchmarks.md, "Stored state").
  */
 export class IndexTable {
   readonly codec: RowCodec = new RowCodec();

@@ -11,7 +11,6 @@ export const TAG_BYTES = 16;
 const NONCE_BYTES = 12;
 /** The nonce of keys that seal once. */
 const NO_NONCE = Buffer.alloc(NONCE_BYTES);
-const EMPTY = Buffer.alloc(0);
 const LENGTH_BYTES = 4;
 /** Steps to which lengths of values are padded: 64 bytes, and an 8th of longer ones. */
 const MIN_STEP_BYTES = 64;
@@ -35,11 +34,18 @@ export class Seal {
    * @param before bytes of zeros that stand before them, for the caller to fill
    */
   seal(number: number, associated: Uint8Array, plain: Uint8Array, before = 0): Buffer {
+    const out = Buffer.alloc(before + plain.length + TAG_BYTES);
+    this.sealInto(number, associated, plain, out.subarray(before));
+    return out;
+  }
+
+  /** The same into bytes that are there: as many as are sealed, and the tag. */
+  sealInto(number: number, associated: Uint8Array, plain: Uint8Array, out: Buffer): void {
     const cipher = createCipheriv('aes-256-gcm', this.#key, nonceOf(number));
     cipher.setAAD(Buffer.concat([this.#name, associated]));
-    const sealed = plain.length === 0 ? EMPTY : cipher.update(plain);
+    if (plain.length > 0) out.set(cipher.update(plain));
     cipher.final();
-    return Buffer.concat([Buffer.alloc(before), sealed, cipher.getAuthTag()]);
+    out.set(cipher.getAuthTag(), plain.length);
   }
 
   /** @throws RefusalError `state` for any other bytes than those that were sealed */

@@ -116,6 +116,8 @@ export class SlotWriter {
   #chunks = 0;
   /** Where rows wait for a chunk of their own, behind its kind. */
   readonly #waiting: Buffer;
+  /** Where chunks are sealed. **Cost**: one for all of them makes half the garbage. */
+  #sealing: Buffer = Buffer.alloc(0);
   #bytes = 0;
 
   constructor(disk: StateDisk, { slot, epoch }: Pick<SlotHead, 'slot' | 'epoch'>, seals: EpochSeals) {
@@ -200,9 +202,11 @@ export class SlotWriter {
 
   /** Seals a chunk and writes it. What it was made of is overwritten. @returns its bytes */
   async #sealed(plain: Buffer): Promise<number> {
-    const bytes = this.#seals.index.seal(this.#chunks, numbered(this.#chunks), plain, PREFIX_BYTES);
+    const length = plain.length + TAG_BYTES;
+    if (this.#sealing.length < PREFIX_BYTES + length) this.#sealing = Buffer.allocUnsafe(PREFIX_BYTES + length);
+    const bytes = this.#sealing.subarray(0, PREFIX_BYTES + length);
+    this.#seals.index.sealInto(this.#chunks, numbered(this.#chunks), plain, bytes.subarray(PREFIX_BYTES));
     plain.fill(0, KIND_BYTES);
-    const length = bytes.length - PREFIX_BYTES;
     bytes.writeUInt32BE(length);
     if (bytes.length > this.left)
       throw new RefusalError('state', `an index of more than ${this.#disk.slotBytes} bytes`);
@@ -264,6 +268,9 @@ export async function readIndex(
   return names;
 }
 
+/** Bytes of a slot that are read at once: a chunk, and what stands before the next one. */
+const AHEAD_BYTES: number = CHUNK_BYTES + 2 * PAGE_BYTES;
+
 /** Reads a slot from its begin on, much at once. */
 class Ahead {
   readonly #disk: StateDisk;
@@ -279,7 +286,7 @@ class Ahead {
   async bytes(at: number, length: number): Promise<Buffer> {
     if (at + length > this.#disk.slotBytes) throw new RefusalError('state', 'an index beyond its slot');
     if (at < this.#chunkAt || at + length > this.#chunkAt + this.#chunk.length) {
-      const most = Math.min(Math.max(length, 2 * CHUNK_BYTES), this.#disk.slotBytes - at);
+      const most = Math.min(Math.max(length, AHEAD_BYTES), this.#disk.slotBytes - at);
       const { buffer, byteOffset, length: read } = await this.#disk.readSlot(this.#slot, at, most);
       this.#chunk = Buffer.from(buffer, byteOffset, read);
       this.#chunkAt = at;
