@@ -215,7 +215,7 @@ async function reopened(shop: Sealed | Plain, probe: string): Promise<Took> {
   });
 }
 
-/** What an epoch took, in milliseconds. */
+/** Milliseconds that an epoch took. */
 interface EpochTook {
   /** Longest stop of the loop: by the clock, and of the processor. */
   readonly stop: number;
@@ -229,7 +229,7 @@ function threadTime(): number {
   return (user + system) / 1000;
 }
 
-/** Begins an epoch. What a loop works between two ticks is of no other process, whatever the load. */
+/** Begins an epoch. **Cost**: what a turn takes of the processor holds beside any load. */
 async function epochOf(store: SealedStore): Promise<EpochTook> {
   const delay = monitorEventLoopDelay({ resolution: 1 });
   await new Promise((resolve) => setTimeout(resolve, 20));
