@@ -87,8 +87,8 @@ export class Expiry {
   goneUntil(now: number): number {
     // Looks anew where rows that were due have gone.
     this.#table.due(now, 1);
-    // layer: final are ends that were met (off: now)
     const next = Math.min(this.#table.nextDue(), ...this.#kept.map((kept) => kept.nextDue()));
+    // layer: final are ends that were met (off: now)
     const until = Math.min(now, Math.ceil(next) - 1);
     return Math.max(0, Math.floor(until / SECOND_MS) * SECOND_MS);
   }
