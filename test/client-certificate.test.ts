@@ -7,8 +7,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { connect } from '@enclaim/client';
+import { RefusalError } from '@enclaim/runtime';
 import { Client, credentials, type ServiceError } from '@grpc/grpc-js';
 import { EXIT } from '../cli/src/exit-status.ts';
+import { ShownCredential } from '../runtime/src/egress/credential.ts';
 import { FakeIdentity } from './fakes/certificates.ts';
 import { type FakeSubprocessor, startSubprocessor } from './fakes/subprocessor.ts';
 import { type AttestedRuntime, bootAttested } from './support/attested-runtime.ts';
@@ -78,4 +80,14 @@ test('the log has its name, and neither key nor certificate', async () => {
   assert.ok(log.includes(`secret put ${NAME}`));
   for (const line of client.pem.split('\n').filter((each) => each.length > 30 && !each.startsWith('-')))
     assert.ok(!log.includes(line.slice(0, 30)));
+});
+
+test('a certificate that a policy names as the secret of a header is shown to no peer, and its key in no error', () => {
+  const { pem } = fakeClient(authority);
+  const shown = (): ShownCredential =>
+    new ShownCredential({ header: 'authorization', secret: 'mailer' }, { get: () => Buffer.from(pem) }, '/x');
+  assert.throws(
+    shown,
+    (error) => error instanceof RefusalError && error.code === 'secret' && !/KEY/.test(error.message),
+  );
 });

@@ -1,5 +1,6 @@
 /** The header by which a subprocessor knows this system, as one message has it. */
 
+import { secretFault } from '@enclaim/attestation/secrets';
 import type { HeaderCredential } from '@enclaim/policy-schema/admission';
 import { RefusalError } from '../errors.ts';
 import type { Vault } from './vault.ts';
@@ -35,6 +36,10 @@ export class ShownCredential {
         /* layer: no secret ends the call (off: undefined) */ final: true,
       });
     this.#secret = Buffer.from(value).toString('latin1');
+    // A policy of before may have named a certificate so, with its private key.
+    const fault = secretFault(value);
+    if (fault !== undefined)
+      throw new RefusalError('secret', `the secret ${secret}: ${fault}`, { pointer, final: true });
     this.header = header;
     this.value = scheme === undefined ? this.#secret : `${scheme} ${this.#secret}`;
   }

@@ -75,3 +75,25 @@ test('a value that waits for its block while an epoch begins, and ends meanwhile
   await rig.store.advance();
   assert.ok(rig.store.final.until >= end);
 });
+
+test('a deletion behind the rows of an epoch is not covered: its key was perhaps among them', async () => {
+  const rig = await Rig.boot({ disk: new FakeDisk(8 * MIB), collections: { cases: 10 * SECOND } });
+  await rig.call([put('deleted', 1)]);
+  await rig.call([put('ending', 1, { since: rig.clock.now() - 9 * SECOND })]);
+  const between = rig.log.between.bind(rig.log);
+  const index = rig.log.durable.size;
+  rig.log.between = (task) => {
+    rig.log.between = between;
+    void rig.call([{ kind: 'delete', key: 'deleted', label: [] }]);
+    return between(() => {
+      rig.clock.pass(SECOND);
+      return task();
+    });
+  };
+  await rig.store.advance();
+  assert.ok(rig.log.durable.size > index);
+  assert.ok(rig.store.final.records <= index);
+  assert.ok(rig.store.final.until < rig.clock.now());
+  await rig.store.advance();
+  assert.ok(rig.store.final.records > index);
+});

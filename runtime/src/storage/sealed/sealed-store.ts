@@ -265,9 +265,9 @@ export class SealedStore {
       const blob = await keeper.seal(key, next);
       if (blob.length > MAX_BLOB_BYTES) throw new RefusalError('keeper', `a blob of ${blob.length} bytes`);
       const writer = new SlotWriter(log.state, { slot: 1 - this.#slot, epoch: next }, seals);
-      this.#table.watch();
+      const final = this.#watch(next);
       await writer.all(this.#table);
-      await log.between(() => this.#finish(writer, blob, next, key));
+      await log.between(() => this.#finish(writer, blob, final, key));
     } finally {
       key.fill(0);
       wipeSeals(seals);
@@ -277,15 +277,25 @@ export class SealedStore {
     return next;
   }
 
+  /**
+   * Begins to note what changes while the index of an epoch is written. Returns what is not in it:
+   * a row that goes later was perhaps written, with its key, before that is noted behind it.
+   */
+  #watch(epoch: number): FinalWord {
+    this.#table.watch();
+    const now = Math.floor(this.#shared.now());
+    return { epoch, records: this.#options.log.durable.size, until: this.#expiry.goneUntil(now) };
+  }
+
   /** Makes the next epoch the present one. No block is being written meanwhile. */
-  async #finish(writer: SlotWriter, blob: Uint8Array, next: number, key: Uint8Array): Promise<void> {
+  async #finish(writer: SlotWriter, blob: Uint8Array, final: FinalWord, key: Uint8Array): Promise<void> {
     const { log } = this.#options;
+    const { epoch: next } = final;
     const { position, block, prior } = log.end;
     const { size, root } = log.durable;
     const time = Math.floor(this.#shared.now());
     // All of one turn: what expires while they are written is not of this slot.
     const changed = this.#table.unwatch();
-    const final = { epoch: next, records: size, until: this.#expiry.goneUntil(time) };
     const names = structuredClone(this.#names());
     const bequest = this.#bequest;
     const heir = bequest && { passage: statedPassage(bequest.passage), digest: bequest.digest };
