@@ -4,8 +4,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fromHex } from '../src/bytes.ts';
 import { digestText } from '../src/digest.ts';
-import { deletionRoot, finalWordOf, type NamedPlace, shownEnd } from '../src/log/deletion.ts';
+import { deletionRoot, demandSameLog, finalWordOf, type NamedPlace, shownEnd } from '../src/log/deletion.ts';
 import { type EvidenceRecord, recordEntry, recordHash } from '../src/log/record.ts';
+import type { ProvenRecord } from '../src/log/record-proof.ts';
+import { leafHash, MerkleTree } from '../src/merkle.ts';
 import type { CurrentReceiptBody } from '../src/receipt.ts';
 
 const SALT = '00112233445566778899aabbccddeeff';
@@ -87,4 +89,32 @@ test('the word that something is final comes from an epoch or a boot alone', () 
     { figures: { epoch: 4 } },
   ];
   for (const other of others) assert.equal(finalWordOf({ ...epoch, ...other }), null);
+});
+
+test('what is final is so in the log that has the record, of its system, behind its TPM', async () => {
+  const leaves = Array.from({ length: 8 }, (_, i) => leafHash(Uint8Array.of(i)));
+  const tree = new MerkleTree(leaves);
+  const shown = { index: 5, record: digestText('sha256', leaves[5] ?? assert.fail()), system: 's' };
+  const ek = digestText('sha256', leaves[0] ?? assert.fail());
+  const ak = digestText('sha256', leaves[1] ?? assert.fail());
+  const device = { ek, ak, ekCertificate: null };
+  const proofOf = (checkpoint: object, stated: object = { ek, ak: null }, keeper = 'tpm'): ProvenRecord =>
+    ({
+      checkpoint: { origin: 's/boot', size: 8, root: tree.root, extensions: [], ...checkpoint },
+      authenticated: { statement: { version: 3, storage: { keeper }, device: stated } },
+    }) as unknown as ProvenRecord;
+  const path = async (index: number) => tree.path(index);
+  const refused = async (code: string, ...args: Parameters<typeof demandSameLog>) =>
+    await assert.rejects(demandSameLog(...args), { name: 'EvidenceError', code });
+  await demandSameLog(shown, proofOf({}), device, path);
+  await demandSameLog(shown, proofOf({}, { ek: null, ak }), { ...device, ek: null }, path);
+  await demandSameLog(shown, proofOf({}, { ek: null, ak: null }, 'peer'), device, path);
+  await refused('binding', shown, proofOf({ origin: 'other/boot' }), device, path);
+  await refused('binding', shown, proofOf({ origin: 's/s/boot' }), device, path);
+  await refused('binding', shown, proofOf({}, { ek: ak, ak }), device, path);
+  await refused('binding', shown, proofOf({}, { ek: null, ak }), device, path);
+  await refused('log', shown, proofOf({ size: 5 }), device, path);
+  await refused('log', { ...shown, index: 4 }, proofOf({}), device, path);
+  await refused('log', shown, proofOf({ root: leaves[0] }), device, path);
+  await refused('log', shown, proofOf({}), device, async () => tree.path(5).slice(1));
 });

@@ -3,6 +3,7 @@
 import { open } from 'node:fs/promises';
 import { fromBase64 } from '@enclaim/attestation/bytes';
 import {
+  demandSameLog,
   type Ended,
   type FinalWord,
   finalWordOf,
@@ -12,12 +13,12 @@ import {
 } from '@enclaim/attestation/deletion';
 import { digestText } from '@enclaim/attestation/digest';
 import { EvidenceError } from '@enclaim/attestation/errors';
-import { policyOfEvidence } from '@enclaim/attestation/evidence';
+import { policyOfEvidence, statementOfEvidence } from '@enclaim/attestation/evidence';
 import { openLog } from '@enclaim/attestation/log-disk';
 import { decodeEntry, recordHash } from '@enclaim/attestation/record';
 import { evidenceOfProof, recordOf } from '@enclaim/attestation/record-proof';
 import { parseReceiptFile, type ReceiptFile, verifyReceiptFile } from '@enclaim/client';
-import { copiedEntries, type LogEntry } from '@enclaim/client/log';
+import { copiedEntries, copiedInclusion, type LogEntry } from '@enclaim/client/log';
 import { verifyProofFile } from '@enclaim/client/proof';
 import { decodePolicy, type Policy, secondsOf } from '@enclaim/policy-schema/admission';
 import type { Command } from 'commander';
@@ -76,6 +77,8 @@ async function deletion(path: string, options: Options): Promise<void> {
   const proof = options.final && (await verifyProofFile(await readInput(options.final), { references }));
   if (proof && (final === null || proof.proof.record !== final.record || proof.proof.index !== final.index))
     throw new EvidenceError('binding', `${options.final} is not of the record that makes it final`);
+  const { device } = statementOfEvidence(evidenceIn(file));
+  if (proof) await demandSameLog(shown, proof.proof, device, (index, size) => inclusionOf(options, index, size));
   const isQuoted = proof ? proof.verdict.ok : null;
   const document = {
     ok: verdict.ok && final !== null && isQuoted !== false,
@@ -109,8 +112,11 @@ function placeOf(text: string): NamedPlace {
 
 /** The policy in the evidence of a receipt file. **Trust**: the file was verified. */
 function policyIn(file: ReceiptFile): Policy {
-  const evidence = file.enclaim === 'receipt/1' ? fromBase64(file.evidence) : evidenceOfProof(fromBase64(file.proof));
-  return decodePolicy(policyOfEvidence(evidence));
+  return decodePolicy(policyOfEvidence(evidenceIn(file)));
+}
+
+function evidenceIn(file: ReceiptFile): Uint8Array {
+  return file.enclaim === 'receipt/1' ? fromBase64(file.evidence) : evidenceOfProof(fromBase64(file.proof));
 }
 
 async function* entriesOf({ copy, disk }: Options, first: number): AsyncGenerator<LogEntry> {
@@ -121,6 +127,17 @@ async function* entriesOf({ copy, disk }: Options, first: number): AsyncGenerato
   const { read, capacity } = await diskOf(disk, file);
   let index = first;
   for await (const data of (await openLog(read, capacity)).entries(first)) yield { index: index++, data };
+}
+
+/** The path of a record in the tree of the first `size` records of the copy or disk. */
+async function inclusionOf({ copy, disk = '' }: Options, index: number, size: number): Promise<readonly Uint8Array[]> {
+  if (copy !== undefined) return copiedInclusion(copy, index, size);
+  await using file = await open(disk, 'r');
+  const { read, capacity } = await diskOf(disk, file);
+  const { head, stored } = await openLog(read, capacity);
+  if (size > head.size)
+    throw new EvidenceError('log', `the disk has ${head.size} records, the final record's checkpoint ${size}`);
+  return await stored.inclusion(index, size);
 }
 
 /**

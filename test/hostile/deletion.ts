@@ -1,8 +1,10 @@
 /** Attacks on proofs of deletion: keys that strangers guess from records, and deletions that did not happen. */
 
 import { digestText } from '@enclaim/attestation/digest';
+import { leafHash, MerkleTree } from '@enclaim/attestation/merkle';
 import type { CurrentReceiptBody } from '@enclaim/attestation/receipt';
 import { recordEntry, recordHash } from '@enclaim/attestation/record';
+import type { ProvenRecord } from '@enclaim/attestation/record-proof';
 import type { ExposedMethod, Policy } from '@enclaim/policy-schema/admission';
 import * as deletion from '../../attestation/src/log/deletion.ts';
 import * as callFlow from '../../runtime/src/flow/call-flow.ts';
@@ -63,6 +65,32 @@ async function declaresFinal({ finalWordOf }: Deletion): Promise<boolean> {
   return finalWordOf({ ...entry('epoch'), method: 'clinic.v1.Intake/Submit', layer: 'runtime', figures }) !== null;
 }
 
+/** A log of eight records, and one with the removal that the host took back in the place of record 5. */
+const LOG = Array.from({ length: 8 }, (_, i) => leafHash(Uint8Array.of(i)));
+const REMOVAL = leafHash(Uint8Array.of(99));
+const FORGED = LOG.with(5, REMOVAL);
+
+/** Whether a call's record passes for one of the log whose quote says that it is final. */
+function endsIn(
+  { demandSameLog }: Deletion,
+  held: readonly Uint8Array[],
+  { quoted = held, system = 'test', ek = 'one' }: { quoted?: readonly Uint8Array[]; system?: string; ek?: string },
+): Promise<boolean> {
+  const checkpoint = { origin: `${system}/boot`, size: quoted.length, root: new MerkleTree(quoted).root };
+  const statement = { version: 3, storage: { keeper: 'tpm' }, device: { ek, ak: 'of this boot' } };
+  const proof = { checkpoint, authenticated: { statement } } as unknown as ProvenRecord;
+  const shown = { index: 5, record: digestText('sha256', REMOVAL), system: 'test' };
+  const device = { ek: 'one', ak: null } as unknown as Parameters<typeof demandSameLog>[2];
+  return passes(() => demandSameLog(shown, proof, device, async (index) => new MerkleTree(held).path(index)));
+}
+
+/** Whether a removal that the host took back is final by a record of the log that goes on without it. */
+const takesBack = (module: Deletion): Promise<boolean> => endsIn(module, FORGED, { quoted: LOG });
+/** Whether a removal is final by the word of another system over the same records. */
+const ofAnotherSystem = (module: Deletion): Promise<boolean> => endsIn(module, FORGED, { system: 'other' });
+/** Whether a removal is final by the word of another machine, which found a copy of the records and no state. */
+const behindAnotherTpm = (module: Deletion): Promise<boolean> => endsIn(module, FORGED, { ek: 'two' });
+
 const RULE = { purpose: 'p', callers: ['anyone'], accepts: ['open', 'secret'], reads: [], sends: [] };
 const METHOD = { id: 'a.B/C', rule: { ...RULE, stores: ['cases'], returns: ['open'] } } as unknown as ExposedMethod;
 const POLICY = {
@@ -116,6 +144,14 @@ export const deletionAttacks: readonly Attack[] = [
   onSource(DELETION, 'write a record of a deletion that did not happen', 'deletions are of their own record', invents),
   onSource(DELETION, 'show the deletion of another place', 'deletions are of these places', showsAnother),
   onSource(DELETION, 'have a call state that deletions are final', 'final by records of the runtime', declaresFinal),
+  onSource(
+    DELETION,
+    'take a deletion back, and show it in other records',
+    'final in the log of their record',
+    takesBack,
+  ),
+  onSource(DELETION, 'have another system say that it is final', 'final in the log of their system', ofAnotherSystem),
+  onSource(DELETION, 'have a copy on another machine say it', 'final behind the TPM of their keys', behindAnotherTpm),
   onSource(FLOW, 'tell by records whether closed calls delete', 'closed calls delete alike', tellsApart),
   onSource(STORE, 'state an end while the index has the value', 'final are ends that were met', endsEarly),
 ];

@@ -3,14 +3,16 @@
  * places that the call emptied, and a later record says up to where what was deleted is final.
  */
 
-import { concat, fromHex, toHex, utf8 } from '../bytes.ts';
-import { type DigestText, digestText, type Sha256, sha256Joined } from '../digest.ts';
+import { concat, equalBytes, fromHex, toHex, utf8 } from '../bytes.ts';
+import { type DigestText, digestText, parseDigest, type Sha256, sha256Joined } from '../digest.ts';
 import { EvidenceError } from '../errors.ts';
 import { labelBytes } from '../labels.ts';
-import { leafHash, merkleRoot } from '../merkle.ts';
+import { leafHash, merkleRoot, rootFromPath } from '../merkle.ts';
 import { parsePart } from '../parse-part.ts';
 import type { ReceiptBody } from '../receipt.ts';
+import type { BootStatement } from '../statement.ts';
 import { decodeEntry, type EvidenceRecord, recordHash } from './record.ts';
+import type { ProvenRecord } from './record-proof.ts';
 
 /** A place of a sealed collection. */
 export interface NamedPlace {
@@ -82,6 +84,8 @@ export interface ShownEnd {
   /** Index of the call's record. */
   readonly index: number;
   readonly record: DigestText<'sha256'>;
+  /** Name of the system whose record it is. */
+  readonly system: string;
   /** Milliseconds since 1970 at which it ended. */
   readonly end: number;
   /** Whether the word of a later record covers it. */
@@ -102,17 +106,63 @@ export function shownEnd(body: ReceiptBody, entry: Uint8Array, ended: Ended): Sh
   // layer: deletions are of their own record
   if (digestText('sha256', recordHash(entry)) !== record)
     throw new EvidenceError('binding', `entry ${index} is not the record that the receipt names`);
-  const { deleted } = parsePart('format', 'record', entry, decodeEntry);
+  const { deleted, system } = parsePart('format', 'record', entry, decodeEntry);
   const at = Date.parse(body.time);
   if (status !== 0) throw new EvidenceError('binding', `the call ended with status ${status}, and changed nothing`);
   if (ended.kind === 'past retention') {
     const end = at + ended.retention;
     if (!Number.isFinite(end)) throw new EvidenceError('binding', `${ended.collection} keeps values without an end`);
-    return { index, record, end, covers: (word) => word.until >= end };
+    return { index, record, system, end, covers: (word) => word.until >= end };
   }
   if (deleted === undefined) throw new EvidenceError('binding', 'the record says of no deletion');
   // layer: deletions are of these places
   if (deleted !== deletionRoot(fromHex(body.salt), ended.places))
     throw new EvidenceError('binding', 'the record commits to other places than these, or to more');
-  return { index, record, end: at, covers: (word) => word.records > index };
+  return { index, record, system, end: at, covers: (word) => word.records > index };
+}
+
+/**
+ * Demands that the proof of a final record is of the very log that has the call's record: of the
+ * same system, of the machine whose TPM keeps its keys, and the call's record is a leaf of the tree
+ * that the quote covers.
+ *
+ * **Trust**: a host can cut a call's record off within an epoch, and with it what the call ended.
+ * The log goes on without it, and a later record says that all below it is final. So records in the
+ * hands of the host show nothing: the quoted tree alone says which of them are in the log.
+ *
+ * @param proof of the final record, verified
+ * @param device of the boot that signed the receipt, verified
+ * @param inclusion the path of a leaf in the tree of the first `size` records, not believed yet
+ * @throws EvidenceError `binding` for another system or TPM, `log` if the record is not in the
+ * quoted tree; what `inclusion` throws
+ */
+export async function demandSameLog(
+  { index, record, system }: Pick<ShownEnd, 'index' | 'record' | 'system'>,
+  { checkpoint: { origin, size, root }, authenticated }: Pick<ProvenRecord, 'checkpoint' | 'authenticated'>,
+  device: BootStatement['device'],
+  inclusion: (index: number, size: number) => Promise<readonly Uint8Array[]>,
+): Promise<void> {
+  // layer: final in the log of their system
+  if (origin.slice(0, origin.lastIndexOf('/')) !== system)
+    throw new EvidenceError('binding', `the final record is of the log ${origin}, the call's of the system ${system}`);
+  const { statement } = authenticated;
+  const isOfTpm = statement.version === 3 && statement.storage?.keeper === 'tpm';
+  // A copy of the disk whose state was wiped begins anew behind another TPM. This one's goes on.
+  // layer: final behind the TPM of their keys
+  if (isOfTpm && tpmOf(statement.device) !== tpmOf(device))
+    throw new EvidenceError('binding', "the final record is of a machine with another TPM than the call's");
+  if (index >= size)
+    throw new EvidenceError('log', `record ${index} is not below the checkpoint of the final record, of ${size}`);
+  const found = rootFromPath(parseDigest('sha256', record), index, size, await inclusion(index, size));
+  // layer: final in the log of their record
+  if (found === undefined || !equalBytes(found, root))
+    throw new EvidenceError(
+      'log',
+      `record ${index} is not in the tree under the quote of the final record, of ${size}`,
+    );
+}
+
+/** The digest that names a TPM: of its endorsement key, or, on clouds, its attestation key. */
+function tpmOf({ ek, ak }: BootStatement['device']): DigestText<'sha256'> | null {
+  return ek ?? ak;
 }

@@ -77,9 +77,12 @@ export class VerifiedTiles {
     return hashes.slice(at, at + HASH_LENGTH);
   }
 
-  /** The inclusion path of a leaf, from the leaf upwards. @throws EvidenceError `log` */
-  async inclusion(index: number): Promise<Sha256[]> {
-    return (await this.#tree()).inclusion(index);
+  /**
+   * The inclusion path of a leaf in the tree of the first `size` leaves, by default all of them,
+   * from the leaf upwards. @throws EvidenceError `log`
+   */
+  async inclusion(index: number, size: number = this.#size): Promise<Sha256[]> {
+    return (await this.#treeOf(size)).inclusion(index);
   }
 
   /**
@@ -87,12 +90,16 @@ export class VerifiedTiles {
    * `old` leaves. @throws EvidenceError `log`
    */
   async consistency(old: number, size: number = this.#size): Promise<Sha256[]> {
+    return (await this.#treeOf(size)).consistency(old);
+  }
+
+  /** The tree of the first leaves, over tiles that are believed. */
+  async #treeOf(size: number): Promise<TileTree> {
     await this.#edgeVerified();
-    const tree = new TileTree(size, async ({ level, index, width }) => {
+    return new TileTree(size, async ({ level, index, width }) => {
       const hashes = await this.tile(Number(level), index);
       return hashes.subarray(0, width * HASH_LENGTH);
     });
-    return tree.consistency(old);
   }
 
   /** The tree over tiles that are believed. */

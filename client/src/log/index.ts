@@ -4,7 +4,7 @@ export type { LogBoot } from '../later-boots.ts';
 export { type BootsOptions, readBoots, readLaterBoots } from './boots.ts';
 export type { ReceiptOf, ReceiptSource } from './cose-receipt.ts';
 export { LogError, type LogErrorCode } from './log-error.ts';
-export { type CopiedLog, copiedEntries, copyLog, receiptFrom, seenIn } from './log-folder.ts';
+export { type CopiedLog, copiedEntries, copiedInclusion, copyLog, receiptFrom, seenIn } from './log-folder.ts';
 export {
   type LogEntry,
   LogReader,

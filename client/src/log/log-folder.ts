@@ -188,6 +188,31 @@ export async function* copiedEntries(folder: string, first: number): AsyncGenera
   }
 }
 
+/**
+ * The path of a record to the root of the first `size` records, by the tiles of a copy.
+ *
+ * **Trust**: the copy may be of a log that its holder made up. Only a root from elsewhere, under a
+ * quote, makes the path worth something.
+ *
+ * @throws LogError `checkpoint` if the copy has fewer records, `tile`; DecodeError, EvidenceError
+ * `log` if it is damaged; RangeError for a record that is not among the first `size`
+ *
+ * @example
+ * ```ts
+ * import { copiedInclusion } from '@enclaim/client/log';
+ *
+ * console.log((await copiedInclusion('log', 7, 12)).length);
+ * ```
+ */
+export async function copiedInclusion(folder: string, index: number, size: number): Promise<Uint8Array[]> {
+  const tree = await seenIn(folder);
+  if (tree === undefined) throw new LogError('checkpoint', `there is no checkpoint in ${folder}`);
+  if (size > tree.size)
+    throw new LogError('checkpoint', `the copy in ${folder} has ${tree.size} records, and ${size} are needed`);
+  if (!(index >= 0 && index < size)) throw new RangeError(`record ${index} of ${size}`);
+  return new VerifiedTiles(tree, tilesIn(folder)).inclusion(index, size);
+}
+
 /** Tiles of a copy. @throws LogError `tile` for one that is not there */
 function tilesIn(folder: string): ReadTile {
   return (tile) => read(join(folder, tilePath(tile)));
