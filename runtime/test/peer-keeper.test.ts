@@ -24,8 +24,11 @@ const identity = {
 } as const;
 const asker = { identity, boot: digest };
 
-/** Where a connection fails: before the keeper hears a question, or before its answer is heard. */
-type Fault = 'unheard' | 'unanswered';
+/**
+ * Where a connection fails: before the keeper hears a question, or before its answer is heard; the
+ * network holds the question, or lets those that it holds go before it.
+ */
+type Fault = 'unheard' | 'unanswered' | 'held' | 'overtaken';
 
 /** A machine that keeps keys, over boots. */
 class KeepingMachine {
@@ -33,6 +36,9 @@ class KeepingMachine {
   readonly keeper = new FakeKeeper();
   /** Faults of the next questions that begin an epoch. */
   readonly faults: (Fault | undefined)[] = [];
+  /** What became of questions that were held, once they came. */
+  readonly late: string[] = [];
+  readonly #held: (() => Promise<unknown>)[] = [];
   isAway = false;
   #kept: KeptEpochs | undefined;
   #store: SealedStore | undefined;
@@ -65,6 +71,7 @@ class KeepingMachine {
 
   async #open(question: Parameters<OpenLink>[1]): Promise<unknown> {
     if (this.isAway) throw new RefusalError('keeper', 'away');
+    const drawn = this.#kept?.instant ?? 0;
     const ask = async (): Promise<object> => {
       const kept = this.#kept;
       if (kept === undefined || this.isAway) throw new RefusalError('keeper', 'away');
@@ -74,7 +81,16 @@ class KeepingMachine {
       }
       const fault = this.faults.shift();
       if (fault === 'unheard') throw new RefusalError('keeper', 'cut');
-      const epoch = await kept.advance(asker, question.from, Uint8Array.from(question.key)).catch((cause: unknown) => {
+      const key = Uint8Array.from(question.key);
+      const begin = (): Promise<number> => kept.advance(asker, question.from, key, drawn);
+      if (fault === 'held') {
+        this.#held.push(begin);
+        return new Promise(() => {});
+      }
+      if (fault === 'overtaken')
+        for (const late of this.#held.splice(0))
+          this.late.push(await late().then(String, ({ code }: RefusalError) => code));
+      const epoch = await begin().catch((cause: unknown) => {
         const isConflict = cause instanceof RefusalError && cause.code === 'conflict';
         const status = new KeeperStatus({ code: isConflict ? STATUS.aborted : STATUS.unavailable, details: 'refused' });
         throw new RefusalError('keeper', 'refused', { cause: status });
@@ -161,6 +177,64 @@ test('a power cut before the keeper heard of the next epoch leaves the present o
   await machine.stop();
 });
 
+test('a question of an earlier boot that the network held begins nothing once a later boot was told', async () => {
+  const [machine, disk] = [new KeepingMachine(), new FakeDisk(8 * MIB)];
+  await machine.boot();
+  await (await stores(disk, machine.peer, 'a')).close();
+  machine.faults.push('held', 'overtaken');
+  // The machine ends while it waits.
+  void bootOf(disk, machine.peer);
+  while (machine.faults.length > 1) await turn();
+  const next = await bootOf(disk, machine.peer);
+  assert.deepEqual([machine.late, next.began], [['channel'], 2]);
+  await next.close();
+  const last = await bootOf(disk, machine.peer);
+  assert.deepEqual([last.opened.epoch, last.places], [2, 1]);
+  await last.close();
+  await machine.stop();
+});
+
+test('a question of this boot that the network held begins nothing once the boot has gone on', async () => {
+  const [machine, disk] = [new KeepingMachine(), new FakeDisk(8 * MIB)];
+  const peer = machine.peer;
+  await machine.boot();
+  const store = await stores(disk, peer, 'a');
+  machine.faults.push('held', 'overtaken');
+  const advance = peer.advance.bind(peer);
+  peer.advance = () => {
+    peer.advance = advance;
+    void advance();
+    return Promise.reject(new RefusalError('keeper', 'timed out'));
+  };
+  await assert.rejects(store.advance(), { code: 'keeper' });
+  assert.equal(await store.advance(), 2);
+  assert.deepEqual(machine.late, ['channel']);
+  await store.close();
+  const next = await bootOf(disk, machine.peer);
+  assert.deepEqual([next.opened.epoch, next.places], [2, 1]);
+  await next.close();
+  await machine.stop();
+});
+
+test('a question whose challenge is void is asked anew, with the same key', async () => {
+  const [machine, disk] = [new KeepingMachine(), new FakeDisk(8 * MIB)];
+  const peer = machine.peer;
+  await machine.boot();
+  const store = await stores(disk, peer, 'a');
+  const advance = peer.advance.bind(peer);
+  peer.advance = async () => {
+    // A copy of the machine asks, and goes no further.
+    await machine.peer.epoch();
+    return advance();
+  };
+  assert.equal(await store.advance(), 2);
+  await store.close();
+  const next = await bootOf(disk, machine.peer);
+  assert.deepEqual([next.opened.epoch, next.places], [2, 1]);
+  await next.close();
+  await machine.stop();
+});
+
 test('yesterday’s disk, and a copy that another boot has gone on with, are refused', async () => {
   const [machine, disk] = [new KeepingMachine(), new FakeDisk(8 * MIB)];
   await machine.boot();
@@ -202,11 +276,11 @@ test('an epoch that begins while the one before is sealed is told once it is sea
     while (seals.length === 0) await turn();
     seals.shift()?.();
   };
-  const first = kept.advance(asker, 0, new Uint8Array(32).fill(1));
+  const first = kept.advance(asker, 0, new Uint8Array(32).fill(1), 0);
   while (seals.length === 0) await turn();
   let told: number | undefined;
   const released = kept.release(asker).then(({ epoch }) => (told = epoch));
-  const second = kept.advance(asker, 1, new Uint8Array(32).fill(2));
+  const second = kept.advance(asker, 1, new Uint8Array(32).fill(2), 0);
   await turn();
   await seal();
   await first;

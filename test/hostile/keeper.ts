@@ -90,10 +90,10 @@ async function cutsTail(off: readonly string[]): Promise<boolean> {
   const module = await keptWithout(off);
   const [disk, keeper] = [new FakeDisk(8 * MIB), new FakeKeeper()];
   const first = await keepingOn(module, disk, keeper);
-  await first.kept.advance(asking(), 0, key());
+  await first.kept.advance(asking(), 0, key(), 0);
   await first.store.advance();
   const before = disk.copy();
-  await first.kept.advance(asking(), 1, key());
+  await first.kept.advance(asking(), 1, key(), 0);
   await first.store.close();
   const { kept } = await keepingOn(module, before, keeper);
   return (await kept.release(asking())).epoch === 1;
@@ -102,7 +102,7 @@ async function cutsTail(off: readonly string[]): Promise<boolean> {
 /** Whether an asker is told of an epoch that the keeper's host can still cut off. */
 async function tellsEarly(off: readonly string[]): Promise<boolean> {
   const kept = await fresh(await keptWithout(off), () => new Promise(() => {}));
-  void kept.advance(asking(), 0, key());
+  void kept.advance(asking(), 0, key(), 0);
   await new Promise((resolve) => setTimeout(resolve, 1));
   return await comes(settling(kept.release(asking())), SOON_MS);
 }
@@ -110,9 +110,17 @@ async function tellsEarly(off: readonly string[]): Promise<boolean> {
 /** Whether a machine of yesterday has its epoch begin anew. */
 async function goesBack(off: readonly string[]): Promise<boolean> {
   const kept = await fresh(await keptWithout(off));
-  for (const from of [0, 1, 2]) await kept.advance(asking(), from, key());
-  await passes(() => kept.advance(asking(), 1, key()));
+  for (const from of [0, 1, 2]) await kept.advance(asking(), from, key(), 0);
+  await passes(() => kept.advance(asking(), 1, key(), 0));
   return (await kept.release(asking())).epoch < 3;
+}
+
+/** Whether a question that the network held back takes the epoch that a machine is writing. */
+async function keepsHeld(off: readonly string[]): Promise<boolean> {
+  const kept = await fresh(await keptWithout(off));
+  const held = kept.instant;
+  await kept.release(asking());
+  return passes(() => kept.advance(asking(), 0, key(), held));
 }
 
 /** Whether strangers can have keys of any number of identities kept. */
@@ -120,7 +128,7 @@ async function fills(off: readonly string[]): Promise<boolean> {
   const kept = await fresh(await keptWithout(off), async () => 0);
   for (let i = 0; i < 80; i++) {
     const policy = digestText('sha384', sha384(utf8(String(i))));
-    if (!(await passes(() => kept.advance(asking({ ...IDENTITY, policy }), 0, key())))) return false;
+    if (!(await passes(() => kept.advance(asking({ ...IDENTITY, policy }), 0, key(), 0)))) return false;
   }
   return true;
 }
@@ -128,7 +136,7 @@ async function fills(off: readonly string[]): Promise<boolean> {
 /** Whether a machine under another policy has the key. */
 async function crossesPolicies(off: readonly string[]): Promise<boolean> {
   const kept = await fresh(await keptWithout(off));
-  await kept.advance(asking(), 0, key());
+  await kept.advance(asking(), 0, key(), 0);
   const policy = digestText('sha384', sha384(utf8('a policy that lets everything out')));
   return (await kept.release(asking({ ...IDENTITY, policy }))).key !== undefined;
 }
@@ -199,7 +207,7 @@ async function keeperOf(off: readonly string[], isAttested = true) {
   const { KeeperService } = (await import(weakened(SERVICE, { off }))) as typeof serviceModule;
   let looked = 0;
   const service = new KeeperService({
-    kept: { release: async () => ({ epoch: 1, key: key() }), advance: async () => 1 },
+    kept: { instant: 0, release: async () => ({ epoch: 1, key: key() }), advance: async () => 1 },
     keeps: await keepsMachines(),
     now: () => {
       looked++;
@@ -321,6 +329,7 @@ export const keeperAttacks: readonly Attack[] = [
   attackOf('kept epochs are sealed before the answer', "cut a machine's epoch off the keeper's disk", cutsTail),
   attackOf('epochs are told once they are sealed', 'learn an epoch that can still be cut off', tellsEarly),
   attackOf('kept epochs only go up', 'begin an epoch that was before', goesBack),
+  attackOf('questions from before an epoch was told', 'hold a question back until its key is gone', keepsHeld),
   attackOf('number of identities', 'have keys kept without an end', fills),
   attackOf('keys by policy', 'have the key under another policy', crossesPolicies),
   attackOf('evidence of an asker for this connection', 'show evidence that the machine gave its client', relays),

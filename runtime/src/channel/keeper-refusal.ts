@@ -10,7 +10,7 @@ import { refusedFor } from './refused-for.ts';
 export type KeeperRefusalCode =
   | 'unattested' // keys are given and taken on attested connections alone
   | 'request' // not a message of its type, or longer than any that is taken
-  | 'proof' // the asker's evidence does not hold, or not for this connection and question
+  | 'proof' // the asker's evidence does not hold, not for this connection and question, or no more
   | 'machine' // the asker is none of those that the policy keeps keys for
   | 'epoch' // another epoch than the asker says is the present one
   | 'full' // keys of no further identity are kept
@@ -51,6 +51,7 @@ export function serveKeeper(call: GrpcCall, answer: () => Promise<void>): void {
 const BY_CODE: Partial<Record<RefusalError['code'], KeeperRefusalCode>> = {
   conflict: 'epoch',
   budget: 'full',
+  channel: 'proof',
   request: 'request',
   log: 'log',
   shutdown: 'shutdown',

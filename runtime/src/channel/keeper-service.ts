@@ -40,18 +40,24 @@ export const MAX_WAITING_ASKERS = 8;
 
 /** The parts of the service. */
 export interface KeepingSource {
-  readonly kept: Pick<KeptEpochs, 'release' | 'advance'>;
+  readonly kept: Pick<KeptEpochs, 'instant' | 'release' | 'advance'>;
   readonly keeps: KeptMachines;
   /** Milliseconds since 1970. */
   readonly now: () => number;
+}
+
+/** A challenge, and the instant at which it was drawn. */
+interface Drawn {
+  readonly challenge: Uint8Array;
+  readonly drawn: number;
 }
 
 /** The service of a machine that keeps keys. */
 export class KeeperService {
   readonly #source: KeepingSource;
   /** The challenge of each connection, for one request. */
-  readonly #challenges = new WeakMap<CallerConnection, Uint8Array>();
-  /** Proofs that did not hold, by connection. */
+  readonly #challenges = new WeakMap<CallerConnection, Drawn>();
+  /** Proofs that did not hold, or are being looked at, by connection. */
   readonly #false = new WeakMap<CallerConnection, number>();
   #waiting = 0;
 
@@ -74,13 +80,13 @@ export class KeeperService {
     const challenge = new Uint8Array(CHALLENGE_BYTES);
     // layer: challenges of the keeper
     randomFillSync(challenge);
-    this.#challenges.set(call.connection, challenge);
+    this.#challenges.set(call.connection, { challenge, drawn: this.#source.kept.instant });
     end(call, ChallengeResponseSchema, { challenge });
   }
 
   async #release(call: GrpcCall): Promise<void> {
     const { evidence } = requestOf(ReleaseRequestSchema, await this.#asked(call));
-    const asker = await this.#proved(call, evidence, { kind: 'release' });
+    const { asker } = await this.#proved(call, evidence, { kind: 'release' });
     const { epoch, key } = await this.#source.kept.release(asker);
     end(call, ReleaseResponseSchema, { epoch: BigInt(epoch), key: key ?? new Uint8Array() });
     key?.fill(0);
@@ -92,8 +98,8 @@ export class KeeperService {
       if (from >= BigInt(Number.MAX_SAFE_INTEGER) || key.length !== KEPT_KEY_BYTES)
         throw new KeeperRefusal('request', `epoch ${from} and a key of ${key.length} bytes`);
       const question = { kind: 'advance', from: Number(from), key } as const;
-      const asker = await this.#proved(call, evidence, question);
-      const epoch = await this.#source.kept.advance(asker, question.from, key);
+      const { asker, drawn } = await this.#proved(call, evidence, question);
+      const epoch = await this.#source.kept.advance(asker, question.from, key, drawn);
       end(call, AdvanceResponseSchema, { epoch: BigInt(epoch) });
     } finally {
       key.fill(0);
@@ -101,23 +107,27 @@ export class KeeperService {
   }
 
   /** The asker, if its evidence is for this connection, its challenge and this question. */
-  async #proved(call: GrpcCall, evidence: Uint8Array, question: KeeperQuestion): Promise<Asker> {
-    const { connection } = call;
-    const challenge = this.#challenges.get(connection);
+  async #proved(
+    { connection }: GrpcCall,
+    evidence: Uint8Array,
+    question: KeeperQuestion,
+  ): Promise<{ readonly asker: Asker; readonly drawn: number }> {
+    const drawn = this.#challenges.get(connection);
     this.#challenges.delete(connection);
-    if (challenge === undefined) throw new KeeperRefusal('proof', 'no challenge was drawn for this request');
+    if (drawn === undefined) throw new KeeperRefusal('proof', 'no challenge was drawn for this request');
     const before = this.#false.get(connection) ?? 0;
     // layer: false askers of a connection
     if (before >= MAX_FALSE_ASKERS) throw new KeeperRefusal('busy', `${before} proofs did not hold; connect anew`);
     // layer: askers that wait for a look
     if (this.#waiting >= MAX_WAITING_ASKERS) throw new KeeperRefusal('busy', `${MAX_WAITING_ASKERS} proofs wait`);
     this.#waiting++;
+    this.#false.set(connection, before + 1);
     try {
       const { keeps, now } = this.#source;
-      return await askerOf({ evidence, question, challenge, exporter: connection.exporter() }, keeps, now());
-    } catch (error) {
-      this.#false.set(connection, before + 1);
-      throw error;
+      const shown = { evidence, question, challenge: drawn.challenge, exporter: connection.exporter() };
+      const asker = await askerOf(shown, keeps, now());
+      this.#false.set(connection, (this.#false.get(connection) ?? 1) - 1);
+      return { asker, drawn: drawn.drawn };
     } finally {
       this.#waiting--;
     }

@@ -12,6 +12,7 @@ import { RefusalError } from '../../errors.ts';
 import { freshHex } from '../../random-pool.ts';
 import { jsonText } from '../../worker/json-text.ts';
 import { type Collection, recorded } from '../collection.ts';
+import { Fences } from './fences.ts';
 import type { SealedStore } from './sealed-store.ts';
 
 /** Name of the collection. No policy has such a name for one of its own. */
@@ -67,6 +68,7 @@ interface Kept {
 export class KeptEpochs {
   readonly #options: KeptEpochsOptions;
   readonly #kept: Map<string, Kept>;
+  readonly #fences = new Fences();
   /** Changes that were made in this boot, and those that an epoch of this machine has behind it. */
   #changes = 0;
   #sealed = 0;
@@ -94,21 +96,25 @@ export class KeptEpochs {
     return new KeptEpochs(options, kept);
   }
 
+  /** The present instant, for {@link advance}: each telling of an epoch is one. */
+  get instant(): number {
+    return this.#fences.instant;
+  }
+
   /**
-   * The present epoch of an asker's identity, and its key.
+   * The present epoch of an asker's identity, and its key. What was drawn until now begins no epoch
+   * of this identity any more.
    *
    * @throws RefusalError `log`, `keeper`, `state`, `shutdown`
    */
   async release({ identity, boot }: Asker): Promise<KeptEpoch> {
     const name = keptName(identity);
-    await this.#last;
-    // The identity's epoch may go on while the one before is sealed.
-    // layer: epochs are told once they are sealed
-    while ((this.#kept.get(name)?.change ?? 0) > this.#sealed) await this.#seal(this.#kept.get(name)?.change ?? 0);
-    const { epoch = 0, key } = this.#kept.get(name) ?? {};
-    const given = key && Uint8Array.from(key);
-    await this.#options.record({ step: 'released', name, boot, epoch });
-    return { epoch, ...(given && { key: given }) };
+    while (true) {
+      const told = await this.#inTurn(() => this.#told(name, boot));
+      if (typeof told !== 'number') return told;
+      // The identity's epoch may go on while the one before is sealed.
+      await this.#seal(told);
+    }
   }
 
   /**
@@ -116,12 +122,14 @@ export class KeptEpochs {
    * with this key, is no error: the answer may have been lost.
    *
    * @param key {@link KEPT_KEY_BYTES} bytes
+   * @param drawn the {@link instant} at which the challenge of the asker's evidence was drawn
    * @returns the present epoch, when it can neither be cut off the disk nor the key before be had
-   * @throws RefusalError `conflict` where another epoch is the present one; `budget` for an
-   * identity more than is kept; `log`, `keeper`, `state`, `shutdown`
+   * @throws RefusalError `conflict` where another epoch is the present one; `channel` where
+   * the present one was told since the challenge was drawn, which has to be asked for anew;
+   * `budget` for an identity more than is kept; `log`, `keeper`, `state`, `shutdown`
    */
-  async advance(asker: Asker, from: number, key: Uint8Array): Promise<number> {
-    const change = await this.#inTurn(() => this.#change(asker, from, key));
+  async advance(asker: Asker, from: number, key: Uint8Array, drawn: number): Promise<number> {
+    const change = await this.#inTurn(() => this.#change(asker, from, key, drawn));
     // layer: kept epochs are sealed before the answer
     await this.#seal(change);
     return from + 1;
@@ -135,8 +143,20 @@ export class KeptEpochs {
     for (const { key } of this.#kept.values()) key.fill(0);
   }
 
+  /** The present epoch, or the number of the change that has to be sealed before it is told. */
+  async #told(name: KeptStep['name'], boot: KeptStep['boot']): Promise<KeptEpoch | number> {
+    const { epoch = 0, key, change = 0 } = this.#kept.get(name) ?? {};
+    // layer: epochs are told once they are sealed
+    if (change > this.#sealed) return change;
+    // Who is told goes on from here, and may write over what an earlier question was about.
+    this.#fences.raise(name);
+    const given = key && Uint8Array.from(key);
+    await this.#options.record({ step: 'released', name, boot, epoch });
+    return { epoch, ...(given && { key: given }) };
+  }
+
   /** @returns the number of the change that the asker waits for */
-  async #change({ identity, boot }: Asker, from: number, key: Uint8Array): Promise<number> {
+  async #change({ identity, boot }: Asker, from: number, key: Uint8Array, drawn: number): Promise<number> {
     const name = keptName(identity);
     if (key.length !== KEPT_KEY_BYTES) throw new RefusalError('request', `a key of ${key.length} bytes`);
     const present = this.#kept.get(name);
@@ -145,6 +165,9 @@ export class KeptEpochs {
     // layer: kept epochs only go up
     if (epoch !== from)
       throw new RefusalError('conflict', `epoch ${from + 1} was to begin, where ${epoch} is the present one`);
+    // layer: questions from before an epoch was told
+    if (this.#fences.isVoid(name, drawn))
+      throw new RefusalError('channel', `epoch ${epoch} was told since the challenge was drawn; ask anew`);
     // layer: number of identities
     if (present === undefined && this.#kept.size >= MAX_KEPT_IDENTITIES)
       throw new RefusalError('budget', `epochs of ${MAX_KEPT_IDENTITIES} identities are kept, and of no more`);
