@@ -3,11 +3,11 @@
  */
 
 import { randomUUID } from 'node:crypto';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { run } from 'node:test';
 import type { TestEvent } from 'node:test/reporters';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type FoundProcess, fileOf, killAll, markedProcesses, RUN_MARK } from './marked-processes.ts';
+import { type FoundProcess, fileOf, killAll, markedProcesses, RUN_MARK, seenFromOutside } from './marked-processes.ts';
 import { report } from './test-report.ts';
 
 /** Test files to run, and for how long at most. */
@@ -28,13 +28,20 @@ export interface BoundedRun {
   readonly out: NodeJS.WritableStream;
 }
 
-/** When a file hangs, and which have. */
-interface FileLimits {
+/** When a test and a file hang, and which have. */
+interface HangLimits {
+  readonly root: string;
   readonly files: readonly string[];
   readonly mark: string;
+  readonly testMs: number;
   readonly fileMs: number;
   readonly late: string[];
+  /** What each test waited for that was about to be ended. */
+  readonly waiting: string[];
 }
+
+/** The part of its time after which a test hangs: its processes are looked at while they are there. */
+const HANGS_AFTER = 0.8;
 
 /** A process that is about to end is gone after so many looks. */
 const LOOKS = 600;
@@ -67,6 +74,7 @@ export async function runBounded({ root, files, atOnce, beside, out, ...limits }
     signal: over.signal,
   });
   const late: string[] = [];
+  const waiting: string[] = [];
   const steps = Promise.race([beside(), bound.promise]);
   const ended = async (): Promise<string[]> => {
     const failed = await steps;
@@ -80,27 +88,39 @@ export async function runBounded({ root, files, atOnce, beside, out, ...limits }
       ...left.map((each) => `${fileOf(each) ?? 'a step'} left a program running: ${each.words}`),
     ];
   };
-  return await report(endingWhatHangs(events, { files, mark, fileMs: limits.fileMs, late }), ended, out);
+  const { testMs, fileMs } = limits;
+  const watched = endingWhatHangs(events, { root, files, mark, testMs, fileMs, late, waiting });
+  return await report(watched, { ended, waiting: () => waiting }, out);
 }
 
 /**
  * Ends files that take too long, with all that they started, and adds them to `late`. The runner
- * itself has limits for tests alone: a file that hangs outside of them would never end.
+ * itself has limits for tests alone: a file that hangs outside of them would never end. Of a test
+ * that is about to be ended, what its file's processes do is added to `waiting`.
  */
-async function* endingWhatHangs(events: AsyncIterable<TestEvent>, limits: FileLimits): AsyncGenerator<TestEvent> {
+async function* endingWhatHangs(events: AsyncIterable<TestEvent>, limits: HangLimits): AsyncGenerator<TestEvent> {
   const timers = new Map<string, NodeJS.Timeout>();
   for await (const event of events) {
-    const name = event.type === 'test:dequeue' || event.type === 'test:complete' ? event.data.name : '';
-    if (limits.files.includes(name)) {
-      clearTimeout(timers.get(name));
-      if (event.type === 'test:dequeue') timers.set(name, setTimeout(endFile, limits.fileMs, name, limits));
+    if (event.type === 'test:dequeue' || event.type === 'test:complete') {
+      const { name, file = '', line, column } = event.data;
+      const key = limits.files.includes(name) ? name : [file, line, column, name].join(':');
+      clearTimeout(timers.get(key));
+      timers.delete(key);
+      if (event.type === 'test:dequeue') {
+        if (key === name) timers.set(key, setTimeout(endFile, limits.fileMs, name, limits));
+        else timers.set(key, setTimeout(lookAt, limits.testMs * HANGS_AFTER, name, relative(limits.root, file), limits));
+      }
     }
     yield event;
   }
   for (const timer of timers.values()) clearTimeout(timer);
 }
 
-function endFile(file: string, { mark, fileMs, late }: FileLimits): void {
+function lookAt(test: string, file: string, { mark, waiting }: HangLimits): void {
+  waiting.push(`${file}: ${test}`, ...markedProcesses(mark, file).map(seenFromOutside));
+}
+
+function endFile(file: string, { mark, fileMs, late }: HangLimits): void {
   late.push(`${file} took more than ${(fileMs / 60_000).toFixed(1)} minutes`);
   killAll(markedProcesses(mark, file));
 }

@@ -10,6 +10,9 @@ export const RUN_MARK = 'ENCLAIM_TEST_RUN';
 /** Names the test file that started a process. */
 export const FILE_MARK = 'ENCLAIM_TEST_FILE';
 
+/** Clock ticks a second in /proc, on every Linux that Node runs on. */
+export const TICKS = 100;
+
 /** A process that runs. */
 export interface FoundProcess {
   readonly pid: number;
@@ -75,6 +78,26 @@ export function markedProcesses(mark: string, file?: string): FoundProcess[] {
 export function fileOf({ environment }: FoundProcess): string | null {
   const word = environment.find((each) => each.startsWith(`${FILE_MARK}=`));
   return word === undefined ? null : word.slice(FILE_MARK.length + 1);
+}
+
+/**
+ * What a process does, as the kernel says it: its number and its parent's, its state, its seconds
+ * of processor, the call in the kernel that it waits in, its threads, and its words.
+ */
+export function seenFromOutside({ pid, parent, words }: FoundProcess): string {
+  const read = (file: string): string => {
+    try {
+      return readFileSync(`/proc/${pid}/${file}`, 'latin1').trim();
+    } catch {
+      return '?'; // it has ended, or this user may not know
+    }
+  };
+  const stat = read('stat');
+  const [state = '?', ...rest] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  const seconds = ((Number(rest[10]) + Number(rest[11])) / TICKS).toFixed(1);
+  const stack = read('stack').replaceAll(/\[<0>\] |\+0x\S+/g, '').split('\n').slice(0, 4).join(' < ');
+  const at = `${state} ${seconds} s, ${rest[16]} threads, in ${read('wchan')} (${stack})`;
+  return `  ${pid} of ${parent}: ${at}: ${words.slice(0, 200)}`;
 }
 
 /** Ends processes for good. */

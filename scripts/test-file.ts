@@ -7,14 +7,12 @@ import { appendFileSync, readFileSync } from 'node:fs';
 import { relative } from 'node:path';
 import { after } from 'node:test';
 import { isMainThread } from 'node:worker_threads';
-import { FILE_MARK, killAll, processesBelow } from './marked-processes.ts';
+import { FILE_MARK, killAll, processesBelow, TICKS } from './marked-processes.ts';
 
 /** After the last test, this long a file may take to clean up. */
 const LINGERS_MS = Number(process.env.ENCLAIM_TEST_LINGERS_MS ?? 300_000);
 /** A helper that ends by itself once its input is closed. */
 const ENDS_BY_ITSELF = /esbuild --service=/;
-/** Clock ticks a second in /proc, on every Linux that Node runs on. */
-const TICKS = 100;
 
 // A thread, and a program that is started with the options of this one, are no test files.
 if (isMainThread && process.env.NODE_TEST_CONTEXT !== undefined && process.env[FILE_MARK] === undefined) {

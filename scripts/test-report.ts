@@ -16,23 +16,28 @@ const SLOWEST = 25;
 /** The runner's counts, which are the last that it says. */
 const COUNT = /^(?:tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) [\d.]+$/;
 
-/**
- * Writes the report of a run, and says whether all of it passed.
- * @param ended - Asked once all tests have ended: what else failed, by name.
- */
+/** What is asked once all tests have ended. */
+export interface Afterwards {
+  /** What else failed, by name. */
+  readonly ended: () => Promise<readonly string[]>;
+  /** Lines on tests that hung: what they waited for. */
+  readonly waiting: () => readonly string[];
+}
+
+/** Writes the report of a run, and says whether all of it passed. */
 export async function report(
   events: AsyncIterable<TestEvent>,
-  ended: () => Promise<readonly string[]>,
+  afterwards: Afterwards,
   out: NodeJS.WritableStream,
 ): Promise<boolean> {
   const outcome = { passed: false };
-  await pipeline(Readable.from(withLists(events, ended, outcome)), new spec(), out, { end: false });
+  await pipeline(Readable.from(withLists(events, afterwards, outcome)), new spec(), out, { end: false });
   return outcome.passed;
 }
 
 async function* withLists(
   events: AsyncIterable<TestEvent>,
-  ended: () => Promise<readonly string[]>,
+  { ended, waiting }: Afterwards,
   outcome: { passed: boolean },
 ): AsyncGenerator<TestEvent> {
   const counts: TestEvent[] = [];
@@ -72,6 +77,8 @@ async function* withLists(
   const isWrong = process.env.CI === 'true' && wrong.length > 0;
   if (isWrong) yield said(`failed: ${wrong.length} that every machine which decides can run were not run`);
   for (const step of failed) yield said(`failed: ${step}`);
+  if (waiting().length > 0) yield said('hung for long:');
+  for (const line of waiting()) yield said(`  ${line}`);
   outcome.passed = passed && !isWrong && failed.length === 0;
   yield* counts;
 }

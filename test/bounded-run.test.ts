@@ -38,6 +38,7 @@ const FILES = {
   'holding.test.mjs': `import { spawn } from 'node:child_process';
     spawn('sleep', ['1000303'], { stdio: 'inherit' });
     await new Promise(() => {});`,
+  'sleeping.test.mjs': starts(1_000_304, "{ stdio: 'ignore' }", 'return new Promise(() => {});'),
   'counting.test.mjs': only(COUNTS),
   'again.test.mjs': only(COUNTS),
   'failing.test.mjs': only("() => { throw new Error('fails'); }"),
@@ -126,6 +127,17 @@ for (const file of ['waiting.test.mjs', 'spinning.test.mjs'] as const)
       [],
     );
   });
+
+test('of a test that is about to be ended, what its processes wait for is said', async () => {
+  const { code, stdout } = await bounded({ hangs: 3000 }, 'sleeping.test.mjs', 'fine.test.mjs');
+  assert.equal(code, 1, stdout);
+  assert.match(stdout, /^ℹ hung for long:$/m);
+  assert.match(stdout, /^ℹ {3}sleeping\.test\.mjs: starts$/m);
+  assert.match(stdout, /^ℹ {5}\d+ of \d+: S \d\.\d s, 1 threads, in \S+ \(.*\): sleep 1000304$/m);
+  assert.doesNotMatch(stdout, /fine\.test\.mjs: only/);
+  const { stdout: quiet } = await bounded({}, 'fine.test.mjs');
+  assert.doesNotMatch(quiet, /hung for long/);
+});
 
 test('a file that hangs takes along what it started, while the run goes on', async () => {
   const { code, stdout } = await bounded({ hangs: 3000 }, 'holding.test.mjs', 'fine.test.mjs');
