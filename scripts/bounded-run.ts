@@ -36,11 +36,11 @@ interface HangLimits {
   readonly testMs: number;
   readonly fileMs: number;
   readonly late: string[];
-  /** What each test waited for that was about to be ended. */
+  /** Lines on each test that was about to be ended: the state of its processes. */
   readonly waiting: string[];
 }
 
-/** The part of its time after which a test hangs: its processes are looked at while they are there. */
+/** The part of its time after which a test hangs. Its processes are looked at then. */
 const HANGS_AFTER = 0.8;
 
 /** A process that is about to end is gone after so many looks. */
@@ -96,7 +96,7 @@ export async function runBounded({ root, files, atOnce, beside, out, ...limits }
 /**
  * Ends files that take too long, with all that they started, and adds them to `late`. The runner
  * itself has limits for tests alone: a file that hangs outside of them would never end. Of a test
- * that is about to be ended, what its file's processes do is added to `waiting`.
+ * that is about to be ended, the state of its file's processes is added to `waiting`.
  */
 async function* endingWhatHangs(events: AsyncIterable<TestEvent>, limits: HangLimits): AsyncGenerator<TestEvent> {
   const timers = new Map<string, NodeJS.Timeout>();
@@ -108,7 +108,8 @@ async function* endingWhatHangs(events: AsyncIterable<TestEvent>, limits: HangLi
       timers.delete(key);
       if (event.type === 'test:dequeue') {
         if (key === name) timers.set(key, setTimeout(endFile, limits.fileMs, name, limits));
-        else timers.set(key, setTimeout(lookAt, limits.testMs * HANGS_AFTER, name, relative(limits.root, file), limits));
+        else
+          timers.set(key, setTimeout(lookAt, limits.testMs * HANGS_AFTER, name, relative(limits.root, file), limits));
       }
     }
     yield event;

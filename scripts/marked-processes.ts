@@ -81,8 +81,8 @@ export function fileOf({ environment }: FoundProcess): string | null {
 }
 
 /**
- * What a process does, as the kernel says it: its number and its parent's, its state, its seconds
- * of processor, the call in the kernel that it waits in, its threads, and its words.
+ * The state of a process, as the kernel gives it: its number and its parent's, its state, seconds
+ * of processor, threads, the call in the kernel that it waits in, and its words.
  */
 export function seenFromOutside({ pid, parent, words }: FoundProcess): string {
   const read = (file: string): string => {
@@ -95,7 +95,11 @@ export function seenFromOutside({ pid, parent, words }: FoundProcess): string {
   const stat = read('stat');
   const [state = '?', ...rest] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   const seconds = ((Number(rest[10]) + Number(rest[11])) / TICKS).toFixed(1);
-  const stack = read('stack').replaceAll(/\[<0>\] |\+0x\S+/g, '').split('\n').slice(0, 4).join(' < ');
+  const stack = read('stack')
+    .replaceAll(/\[<0>\] |\+0x\S+/g, '')
+    .split('\n')
+    .slice(0, 4)
+    .join(' < ');
   const at = `${state} ${seconds} s, ${rest[16]} threads, in ${read('wchan')} (${stack})`;
   return `  ${pid} of ${parent}: ${at}: ${words.slice(0, 200)}`;
 }

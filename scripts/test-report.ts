@@ -16,9 +16,9 @@ const SLOWEST = 25;
 /** The runner's counts, which are the last that it says. */
 const COUNT = /^(?:tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) [\d.]+$/;
 
-/** What is asked once all tests have ended. */
+/** Questions for the end of all tests. */
 export interface Afterwards {
-  /** What else failed, by name. */
+  /** Names of steps beside the tests that failed. */
   readonly ended: () => Promise<readonly string[]>;
   /** Lines on tests that hung: what they waited for. */
   readonly waiting: () => readonly string[];

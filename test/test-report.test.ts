@@ -37,7 +37,7 @@ async function reported(
   async function* run(): AsyncGenerator<TestEvent> {
     yield* events;
   }
-  const passed = await report(run(), () => failed, out);
+  const passed = await report(run(), { ended: () => failed, waiting: () => [] }, out);
   return { passed, lines: text.trimEnd().split('\n') };
 }
 
