@@ -15,12 +15,15 @@ import { COMPILED, runStep } from './run-step.ts';
 /** Steps of package.json that take one processor, one after another, beside the tests. */
 const STEPS = ['types', 'lint', 'generated', 'rooms', 'words'];
 /**
- * Rooms whose tests run in one process here. Each leaves the process as it found it, which
- * `scripts/test` does not rely on: it gives every file a process.
+ * Groups of rooms whose tests run in one process here, of about the same length. Each room leaves
+ * the process as it found it, which `scripts/test` does not rely on: it gives every file a process.
  *
  * **Cost**: a process for each of their files would start for as long as its tests run.
  */
-const SHARING: readonly string[] = ['policy-schema', 'attestation', 'guest', 'client', 'cli'];
+const SHARING: readonly (readonly string[])[] = [
+  ['policy-schema', 'attestation', 'guest'],
+  ['image', 'client', 'cli'],
+];
 /** Where the runner's list of failures begins; what passed before it is of no use. */
 const FAILURES = '✖ failing tests:';
 
@@ -38,17 +41,24 @@ await Promise.all([
 console.log(`check: ${failed.length === 0 ? 'passed' : `failed: ${failed.join(', ')}`} (${since(started)})`);
 if (failed.length > 0) process.exitCode = 1;
 
-/** The tests of the rooms in question, those of rooms with tests that share a process in one. */
+/** The tests of the rooms in question, those of rooms that share a process in one. */
 async function unitTests(): Promise<void> {
   const wanted = (rooms ?? Object.keys(MAY_IMPORT)).filter((room) => existsSync(join(root, room, 'test')));
   if (wanted.length === 0) console.log('unit: no room with tests changed');
-  const [shared, own] = [true, false].map((shares) => wanted.filter((room) => SHARING.includes(room) === shares));
-  await Promise.all([unit('unit, in one process', ['--one-process'], shared), unit('unit', [], own)]);
+  const shared = SHARING.map((group) => wanted.filter((room) => group.includes(room)));
+  const own = wanted.filter((room) => !SHARING.flat().includes(room));
+  await Promise.all([...shared.map((group) => unit(['--one-process'], group)), unit([], own)]);
 }
 
-async function unit(step: string, words: readonly string[], of: readonly string[] = []): Promise<void> {
+async function unit(words: readonly string[], of: readonly string[]): Promise<void> {
   if (of.length === 0) return;
-  await run(step, ['scripts/run-tests.ts', '--fast', ...words, ...of.flatMap((room) => ['--room', room]), 'unit']);
+  await run(`unit of ${of.join(', ')}`, [
+    'scripts/run-tests.ts',
+    '--fast',
+    ...words,
+    ...of.flatMap((room) => ['--room', room]),
+    'unit',
+  ]);
 }
 
 /** Runs one step and says how it ended; its output is shown where it failed. */

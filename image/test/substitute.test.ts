@@ -10,12 +10,12 @@ import { inputsOf, isPublished, type Locks, readLocks, substituteLocks, writeLoc
 import type { LockedDeb, LockedInput } from '../src/inputs/lock.ts';
 import { pretendGpgv, pretendInput, SuiteMirror } from './suite-mirror.ts';
 
-const endGpgv = pretendGpgv();
+const gpgv = pretendGpgv();
 const scratch = await mkdtemp(join(tmpdir(), 'enclaim-substitute-'));
 const mirror = await SuiteMirror.start();
 after(async () => {
   mirror.close();
-  endGpgv();
+  gpgv.end();
   await rm(scratch, { recursive: true, force: true });
 });
 
@@ -109,14 +109,10 @@ test('no stand-in is taken that is not signed for', async () => {
 
 test('an index without a signature of Debian is refused', async () => {
   mirror.contents = { inputs: newer, indexes };
-  const path = process.env.PATH;
   // gpgv itself, or none at all: either way nothing is taken.
-  process.env.PATH = path?.split(':').slice(1).join(':');
-  try {
-    await assert.rejects(substituteLocks(locks, inputs.slice(-1), optionsOf()), { message: /not signed by a key of/ });
-  } finally {
-    process.env.PATH = path;
-  }
+  await gpgv.without(() =>
+    assert.rejects(substituteLocks(locks, inputs.slice(-1), optionsOf()), { message: /not signed by a key of/ }),
+  );
 });
 
 test('locks of their own are written beside the committed ones, and never over them', async () => {

@@ -81,12 +81,37 @@ function stanzaOf({ name, version, path, size, sha256 }: LockedDeb): string {
   return `Package: ${name}\nVersion: ${version}\nFilename: ${path}\nSize: ${size}\nSHA256: ${sha256}\n`;
 }
 
-/** Stands for what Debian's key really signed, before this process's path: it copies. Returns how to end that. */
-export function pretendGpgv(): () => void {
-  const bin = mkdtempSync(join(tmpdir(), 'enclaim-gpgv-'));
+/** A fake `gpgv` that finds every signature good, before this process's path. */
+export interface PretendedGpgv {
+  /** Runs an action as if no file in one process pretended: with the machine's own gpgv, or none. */
+  readonly without: <T>(action: () => Promise<T>) => Promise<T>;
+  readonly end: () => void;
+}
+
+const FAKE = join(tmpdir(), 'enclaim-gpgv-');
+
+/** Stands for what Debian's key really signed: it copies. */
+export function pretendGpgv(): PretendedGpgv {
+  const bin = mkdtempSync(FAKE);
   writeFileSync(join(bin, 'gpgv'), '#!/bin/sh\nexec cp "$5" "$4"\n', { mode: 0o755 });
+  const keep = (which: (folder: string) => boolean): string =>
+    (process.env.PATH ?? '').split(delimiter).filter(which).join(delimiter);
   process.env.PATH = `${bin}${delimiter}${process.env.PATH}`;
-  return () => rmSync(bin, { recursive: true, force: true });
+  return {
+    without: async (action) => {
+      const path = process.env.PATH;
+      process.env.PATH = keep((folder) => !folder.startsWith(FAKE));
+      try {
+        return await action();
+      } finally {
+        process.env.PATH = path;
+      }
+    },
+    end: () => {
+      process.env.PATH = keep((folder) => folder !== bin);
+      rmSync(bin, { recursive: true, force: true });
+    },
+  };
 }
 
 /** An .xz file that holds its bytes as they are: one block of LZMA2 without compression. */

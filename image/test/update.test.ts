@@ -5,19 +5,14 @@
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
 import { after, test } from 'node:test';
 import type { Lock } from '../src/inputs/lock.ts';
 import { updateLock } from '../src/inputs/update.ts';
+import { pretendGpgv } from './suite-mirror.ts';
 
-/** Stands for what Debian's key really signed, at some time, for some suite: it copies. */
-const bin = await mkdtemp(join(tmpdir(), 'enclaim-gpgv-'));
-await writeFile(join(bin, 'gpgv'), '#!/bin/sh\nexec cp "$5" "$4"\n', { mode: 0o755 });
-process.env.PATH = `${bin}${delimiter}${process.env.PATH}`;
+const gpgv = pretendGpgv();
 
 const DAY = 24 * 60 * 60 * 1000;
 const inDays = (days: number): string => new Date(Date.now() + days * DAY).toUTCString().replace('GMT', 'UTC');
@@ -57,7 +52,7 @@ const server = createServer((request, response) => {
 await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
 after(async () => {
   server.close();
-  await rm(bin, { recursive: true, force: true });
+  gpgv.end();
 });
 
 const locked = {
