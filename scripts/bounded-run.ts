@@ -3,6 +3,7 @@
  */
 
 import { randomUUID } from 'node:crypto';
+import { availableParallelism, loadavg } from 'node:os';
 import { join, relative } from 'node:path';
 import { run } from 'node:test';
 import type { TestEvent } from 'node:test/reporters';
@@ -17,18 +18,18 @@ export interface BoundedRun {
   readonly files: readonly string[];
   /** Files at once; 0 for all of them in this process, one after another. */
   readonly atOnce: number;
-  /** For one test. */
+  /** For one test, of this machine's own time (`HangClock`). */
   readonly testMs: number;
-  /** For one file. */
+  /** For one file, likewise. */
   readonly fileMs: number;
-  /** For the whole run: what still runs then is ended, and has failed. */
+  /** For the whole run, by the clock: what still runs then is ended, and has failed. */
   readonly atMostMs: number;
   /** Starts what runs beside the tests, and gives the names of what failed. */
   readonly beside: () => Promise<readonly string[]>;
   readonly out: NodeJS.WritableStream;
 }
 
-/** When a test and a file hang, and which have. */
+/** Limits of tests and files, and notes on those that met theirs. */
 interface HangLimits {
   readonly root: string;
   readonly files: readonly string[];
@@ -42,6 +43,43 @@ interface HangLimits {
 
 /** The part of its time after which a test hangs. Its processes are looked at then. */
 const HANGS_AFTER = 0.8;
+const TICK_MS = 500;
+
+/**
+ * A clock of the time that a machine has for one run: it goes slower as more wants to run than
+ * there are processors. By the wall clock, a busy machine alone would make a test hang.
+ */
+class HangClock {
+  readonly #due = new Map<string, { left: number; readonly act: () => void }>();
+  readonly #timer = setInterval(() => this.#tick(), TICK_MS).unref();
+  #ticked = performance.now();
+
+  /** Acts once so many milliseconds have passed, in place of what `key` stood for. */
+  set(key: string, milliseconds: number, act: () => void): void {
+    this.#due.set(key, { left: milliseconds, act });
+  }
+
+  clear(key: string): void {
+    this.#due.delete(key);
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  #tick(): void {
+    const now = performance.now();
+    const [load = 0] = loadavg();
+    const passed = ((now - this.#ticked) * availableParallelism()) / Math.max(availableParallelism(), load);
+    this.#ticked = now;
+    for (const [key, due] of this.#due) {
+      due.left -= passed;
+      if (due.left > 0) continue;
+      this.#due.delete(key);
+      due.act();
+    }
+  }
+}
 
 /** A process that is about to end is gone after so many looks. */
 const LOOKS = 600;
@@ -70,7 +108,8 @@ export async function runBounded({ root, files, atOnce, beside, out, ...limits }
     ...(atOnce === 0
       ? { isolation: 'none' as const }
       : { concurrency: atOnce, execArgv: ['--import', join(import.meta.dirname, 'test-file.ts')] }),
-    timeout: limits.testMs,
+    // Node's own limit goes by the wall clock.
+    ...(atOnce === 0 && { timeout: limits.testMs }),
     signal: over.signal,
   });
   const late: string[] = [];
@@ -94,36 +133,41 @@ export async function runBounded({ root, files, atOnce, beside, out, ...limits }
 }
 
 /**
- * Ends files that take too long, with all that they started, and adds them to `late`. The runner
- * itself has limits for tests alone: a file that hangs outside of them would never end. Of a test
- * that is about to be ended, the state of its file's processes is added to `waiting`.
+ * Ends files that take too long, or a test of theirs, with all that they started, and adds them to
+ * `late`. Of a test that is about to be ended, the state of its file's processes is added to
+ * `waiting`.
  */
 async function* endingWhatHangs(events: AsyncIterable<TestEvent>, limits: HangLimits): AsyncGenerator<TestEvent> {
-  const timers = new Map<string, NodeJS.Timeout>();
-  for await (const event of events) {
-    if (event.type === 'test:dequeue' || event.type === 'test:complete') {
-      const { name, file = '', line, column } = event.data;
-      const key = limits.files.includes(name) ? name : [file, line, column, name].join(':');
-      clearTimeout(timers.get(key));
-      timers.delete(key);
-      if (event.type === 'test:dequeue') {
-        if (key === name) timers.set(key, setTimeout(endFile, limits.fileMs, name, limits));
-        else
-          timers.set(key, setTimeout(lookAt, limits.testMs * HANGS_AFTER, name, relative(limits.root, file), limits));
-      }
+  const { root, files, mark, testMs, fileMs, late, waiting } = limits;
+  const clock = new HangClock();
+  const end = (file: string, what: string, milliseconds: number): void => {
+    late.push(`${what} took more than ${(milliseconds / 60_000).toFixed(1)} minutes`);
+    killAll(markedProcesses(mark, file));
+  };
+  const follow = (event: TestEvent): void => {
+    if (event.type !== 'test:dequeue' && event.type !== 'test:complete') return;
+    const { name, line, column } = event.data;
+    const isFile = files.includes(name);
+    const file = isFile ? name : relative(root, event.data.file ?? '');
+    const key = isFile ? file : [file, line, column, name].join(':');
+    clock.clear(key);
+    clock.clear(`${key}, ended`);
+    if (event.type === 'test:complete' || event.data.type === 'suite') return;
+    if (isFile) {
+      clock.set(key, fileMs, () => end(file, file, fileMs));
+      return;
     }
+    const look = (): void => {
+      waiting.push(`${file}: ${name}`, ...markedProcesses(mark, file).map(seenFromOutside));
+    };
+    clock.set(key, testMs * HANGS_AFTER, look);
+    clock.set(`${key}, ended`, testMs, () => end(file, `${file}: ${name}`, testMs));
+  };
+  for await (const event of events) {
+    follow(event);
     yield event;
   }
-  for (const timer of timers.values()) clearTimeout(timer);
-}
-
-function lookAt(test: string, file: string, { mark, waiting }: HangLimits): void {
-  waiting.push(`${file}: ${test}`, ...markedProcesses(mark, file).map(seenFromOutside));
-}
-
-function endFile(file: string, { mark, fileMs, late }: HangLimits): void {
-  late.push(`${file} took more than ${(fileMs / 60_000).toFixed(1)} minutes`);
-  killAll(markedProcesses(mark, file));
+  clock.stop();
 }
 
 /** Processes of an ended run that are still there after some looks; they are ended then. */
