@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path';
 import { type DescEnum, type DescField, type DescMessage, ScalarType } from '@bufbuild/protobuf';
 import { compileProtos, findApp, writeWhole } from '@enclaim/image';
 import { match, type Policy, readDescriptors } from '@enclaim/policy-schema';
-import type { Declassification, ExposedMethod, OutboundMethod } from '@enclaim/policy-schema/admission';
+import type { Declassification, ExposedMethod, MatchResult, StoredMessage } from '@enclaim/policy-schema/admission';
 import type { Command } from 'commander';
 import { readPolicyFile } from './policy/app.ts';
 import { UsageError } from './usage-error.ts';
@@ -24,10 +24,10 @@ export function register(program: Command): void {
       // The handlers are written with these types, and need not be there yet.
       const { policyFile, protoDir } = await findApp(folder, { handlersEntry: '' });
       const [policy, descriptors] = [await readPolicyFile(policyFile), readDescriptors(await compileProtos(protoDir))];
-      const { exposed, errors, outbound } = match(descriptors, policy);
-      const [error] = errors;
+      const matched = match(descriptors, policy);
+      const [error] = matched.errors;
       if (error !== undefined) throw new UsageError(`${error.pointer}: ${error.message}`);
-      const types = handlerTypes(exposed, outbound, policy);
+      const types = handlerTypes(matched, policy);
       if (out === '-') {
         process.stdout.write(types);
         return;
@@ -125,24 +125,31 @@ declare global {
 /**
  * Types of what collections hold, as the handlers declare them:
  * \`declare module './enclaim.d.ts' { interface Records { notes: Note } }\`.
- * A collection that is not named here holds any JSON.
+ * A collection that is not named here holds any JSON, unless the policy names its message.
  */
 export interface Records {}
 
 /** Type of the values of a collection. */
 export type Held<Name extends string> = Name extends keyof Records ? Records[Name] : Json;
 
-/** A collection that may be read. What is in it becomes part of what the call carries. */
-export interface Readable<T> {
+/**
+ * A collection that may be read. What is in it becomes part of what the call carries. \`W\`: the
+ * searches that the policy declares indexes for.
+ */
+export interface Readable<T, W = never> {
   get(key: string): Promise<T | null>;
   /** The value with its version, on which a change can depend. */
   read(key: string): Promise<{ readonly value: T; readonly version: string } | null>;
   /** Keys, sorted by code unit: all, or a page of them. */
-  list(page?: Page): Promise<readonly string[]>;
+  list(page?: Page<W>): Promise<readonly string[]>;
 }
 
-/** Keys that begin with \`prefix\` and sort behind \`after\`, at most \`limit\`. */
-export interface Page {
+/**
+ * Keys that begin with \`prefix\` and sort behind \`after\`, at most \`limit\`; with \`where\`, those of
+ * records whose field has that value.
+ */
+export interface Page<W = never> {
+  readonly where?: W;
   readonly prefix?: string;
   readonly after?: string;
   readonly limit?: number;
@@ -155,20 +162,17 @@ export interface Writable<T> {
 }
 
 /** A collection that may be read and written: if its value has a version, or (null) has none. */
-export interface Changeable<T> extends Readable<T> {
+export interface Changeable<T, W = never> extends Readable<T, W> {
   put(key: string, value: T, options?: { readonly ifVersion: string | null }): Promise<null>;
   delete(key: string, options?: { readonly ifVersion: string | null }): Promise<null>;
 }
 `;
 
 /** The types of everything that the exposed methods have in reach. */
-export function handlerTypes(
-  exposed: readonly ExposedMethod[],
-  outbound: readonly OutboundMethod[],
-  policy: Policy,
-): string {
+export function handlerTypes(matched: Pick<MatchResult, 'exposed' | 'outbound' | 'stored'>, policy: Policy): string {
+  const { exposed, outbound, stored } = matched;
   const called = [...exposed, ...outbound].flatMap(({ descriptor: { input, output } }) => [input, output]);
-  const types = new Types(called);
+  const types = new Types([...called, ...[...stored.values()].map(({ message }) => message)]);
   const handlers = exposed.map((method) => {
     const { descriptor, id } = method;
     const { methodKind, input, output } = descriptor;
@@ -177,7 +181,7 @@ export function handlerTypes(
     const streamsOut = methodKind === 'server_streaming' || methodKind === 'bidi_streaming';
     const taken = streamsIn ? `AsyncIterable<${request}>` : request;
     const given = streamsOut ? `AsyncIterable<${response}>` : `Promise<${response}>`;
-    return `  '${id}'(request: ${taken}, ctx: ${contextOf(method, outbound, policy, types)}): ${given};`;
+    return `  '${id}'(request: ${taken}, ctx: ${contextOf(method, matched, policy, types)}): ${given};`;
   });
   const events = (policy.evidence.events ?? []).map((name) => JSON.stringify(name));
   return [
@@ -190,16 +194,17 @@ export function handlerTypes(
 
 function contextOf(
   { id, rule }: ExposedMethod,
-  outbound: readonly OutboundMethod[],
+  { outbound, stored }: Pick<MatchResult, 'outbound' | 'stored'>,
   policy: Policy,
   types: Types,
 ): string {
   const names = [...new Set([...rule.reads, ...rule.stores])].sort();
   const collections = names.map((name) => {
-    const held = `Held<${JSON.stringify(name)}>`;
+    const held = heldIn(name, stored.get(name), types);
     const reads = rule.reads.includes(name);
     const kind = rule.stores.includes(name) ? (reads ? 'Changeable' : 'Writable') : 'Readable';
-    return `readonly ${key(name)}: ${kind}<${held}>`;
+    const searches = reads ? searchesOf(stored.get(name), types) : '';
+    return `readonly ${key(name)}: ${kind}<${held}${searches}>`;
   });
   const receivers = rule.sends.map((to) => {
     const methods = outbound
@@ -216,6 +221,21 @@ function contextOf(
     ...(receivers.length > 0 ? [`{ readonly call: { ${receivers.join('; ')} } }`] : []),
     ...(releases.length > 0 ? [`{ readonly release: { ${releases.join('; ')} } }`] : []),
   ].join(' & ');
+}
+
+/** The type of a collection's records. */
+function heldIn(name: string, stored: StoredMessage | undefined, types: Types): string {
+  return stored === undefined ? `Held<${JSON.stringify(name)}>` : types.of(stored.message);
+}
+
+/** The argument of a collection's type for searches: each has one field, and none of the others. */
+function searchesOf(stored: StoredMessage | undefined, types: Types): string {
+  const fields = stored?.indexes.map(({ field }) => field) ?? [];
+  const searches = fields.map((field) => {
+    const others = fields.filter((other) => other !== field).map((other) => `readonly ${key(other.jsonName)}?: never`);
+    return `{ ${[`readonly ${key(field.jsonName)}: ${types.single(field)}`, ...others].join('; ')} }`;
+  });
+  return searches.length === 0 ? '' : `, ${searches.join(' | ')}`;
 }
 
 /**
@@ -275,14 +295,17 @@ class Types {
     return this.#declared.values();
   }
 
+  /** The type of one value of a field. */
+  single(field: DescField): string {
+    if (field.message !== undefined) return this.of(field.message);
+    if (field.enum !== undefined) return enumType(field.enum);
+    return field.scalar === undefined ? 'Json' : SCALARS[field.scalar];
+  }
+
   #field(field: DescField): string {
-    const single = (): string => {
-      if (field.message !== undefined) return this.of(field.message);
-      if (field.enum !== undefined) return enumType(field.enum);
-      return field.scalar === undefined ? 'Json' : SCALARS[field.scalar];
-    };
-    if (field.fieldKind === 'list') return `readonly (${single()})[]`;
-    return field.fieldKind === 'map' ? `Readonly<Record<string, ${single()}>>` : single();
+    const single = this.single(field);
+    if (field.fieldKind === 'list') return `readonly (${single})[]`;
+    return field.fieldKind === 'map' ? `Readonly<Record<string, ${single}>>` : single;
   }
 }
 

@@ -41,6 +41,7 @@ export {
   type WithheldMethod,
 } from './match/match.ts';
 export { callOf, type HttpCall, type OutboundMethod, parseHttpCall } from './match/outbound.ts';
+export type { IndexedField, StoredMessage } from './match/stored.ts';
 export type { WorkerClass } from './match/worker-class.ts';
 export { ExactJson } from './message-json.ts';
 export type {

@@ -113,6 +113,10 @@ export interface Collection {
   readonly storage: 'sealed' | 'volatile';
   /** After this, a record cannot be read and its key is destroyed. */
   readonly retention: Duration | 'unlimited';
+  /** Full name of the message that every record is, as proto3 JSON. Absent: any JSON. */
+  readonly message?: string;
+  /** Fields of that message whose values records are listed by. Absent: none. */
+  readonly indexes?: readonly string[];
 }
 
 /** How sealed collections are kept. */

@@ -58,6 +58,7 @@ import { type Entry, RecordLog } from './log/record-log.ts';
 import { Segments } from './log/segments.ts';
 import { Serving } from './serving.ts';
 import { retentionOf } from './storage/retention.ts';
+import type { KeptCollection } from './storage/sealed/found.ts';
 import type { Keeper } from './storage/sealed/keeper.ts';
 import { KEPT_COLLECTION } from './storage/sealed/kept-epochs.ts';
 import { recoveriesUnder } from './storage/sealed/recoveries.ts';
@@ -381,7 +382,11 @@ async function storeOf(
     const needs = 'needs a TPM, or another machine that keeps its keys (storage.keeper)';
     throw new RefusalError('claim', `nothing keeps keys here: sealed storage of ${names} ${needs}`, { pointer });
   }
-  const kept = new Map(sealed.map(([name, collection]) => [name, { retention: retentionOf(collection) }]));
+  const kept = new Map<string, KeptCollection>(
+    sealed.map(([name, collection]) => {
+      return [name, { retention: retentionOf(collection), form: admission.forms.get(name) }];
+    }),
+  );
   if (secretsIn(admission.policy).size > 0) kept.set(VAULT_COLLECTION, { retention: Number.POSITIVE_INFINITY });
   if (admission.policy.succession !== 'none' && keeper.heirs !== undefined)
     kept.set(SUCCESSION_COLLECTION, { retention: Number.POSITIVE_INFINITY });

@@ -167,7 +167,7 @@ function* sayCollections(policy: Policy): Generator<Statement> {
   const { collections } = policy;
   const show = (id: string): string => `${id} (${collections[id]?.holds.join(', ')})`;
   yield may('collections', ['collections'], 'the system may', 'keep', names(collections), show);
-  for (const [id, { holds, storage, retention }] of Object.entries(collections)) {
+  for (const [id, { holds, storage, retention, message, indexes }] of Object.entries(collections)) {
     yield may('collections.holds', ['collections', id, 'holds'], `${id} may`, 'hold', expand(holds, policy));
     const shown = storage === 'volatile' ? 'in memory' : 'on disk, encrypted';
     yield most(
@@ -184,6 +184,19 @@ function* sayCollections(policy: Policy): Generator<Statement> {
       lengthOf(retention),
       retention,
     );
+    const kind = message === undefined ? 'any JSON' : 'messages of one type';
+    yield most('collections.message', ['collections', id, 'message'], `${id} takes`, message === undefined ? 1 : 0, kind);
+    if (message !== undefined)
+      yield same('collections.message.type', ['collections', id, 'message'], `the message of ${id}`, message);
+    // A method that may list and read finds the same without: an index says nothing more.
+    yield {
+      order: 'list',
+      aspect: 'collections.indexes',
+      path: ['collections', id, 'indexes'],
+      says: `${id} is`,
+      does: 'listed by',
+      members: new Set(indexes),
+    };
   }
 }
 

@@ -19,6 +19,7 @@ import {
 import { handlingOf, labelOf, type Survey, survey } from './handling.ts';
 import { interfaceDigest } from './interface.ts';
 import { isOutbound, type OutboundMethod, outbound, parseHttpCall } from './outbound.ts';
+import { type StoredMessage, storedMessages } from './stored.ts';
 import { MAX_WORKER_CLASSES, type WorkerClass, workerClasses } from './worker-class.ts';
 
 /** Why a method is withheld. */
@@ -82,6 +83,8 @@ export interface MatchResult {
    * Methods of the policy's subprocessors that `calls` does not name: no handler is given those.
    */
   readonly unnamed: readonly OutboundMethod[];
+  /** Collections whose records are messages, by name. */
+  readonly stored: ReadonlyMap<string, StoredMessage>;
   /** Which of the exposed methods share worker processes. */
   readonly classes: readonly WorkerClass[];
   /**
@@ -132,6 +135,7 @@ export function match(descriptors: Descriptors, policy: Policy): MatchResult {
     Object.keys(rules).map((name): MethodId => `${service}/${name}`),
   );
   const others = outbound(descriptors, policy);
+  const records = storedMessages(descriptors, policy);
   const classes = workerClasses(policy, exposed, others.methods);
   return {
     exposed,
@@ -144,10 +148,12 @@ export function match(descriptors: Descriptors, policy: Policy): MatchResult {
         checkRelease(release, i, known.get(release.method), policy, descriptors),
       ),
       ...others.errors,
+      ...records.errors,
       ...(classes.length > MAX_WORKER_CLASSES ? [tooManyClasses(classes.length)] : []),
     ],
     outbound: others.methods,
     unnamed: others.unnamed,
+    stored: records.stored,
     classes,
     unused: ruled.filter((id) => !known.has(id)),
   };

@@ -34,6 +34,7 @@ export function findIncoherences(policy: Policy, asOf?: number, absent: Absent =
     ...conflicts(policy, absent),
     ...witnessing(policy.evidence),
     ...keeping(policy, absent),
+    ...indexing(policy),
     ...unbacked(policy),
     ...controls(policy),
     ...(asOf === undefined ? [] : [...expired(policy, asOf), ...endless(policy, asOf)]),
@@ -192,6 +193,16 @@ function keeping({ storage, collections }: Policy, absent: Absent): PolicyIssue[
     ...(isSealed || absent('/collections') ? [] : [error('conflict', ['storage', 'keeper'], unkept)]),
     ...(isAlone ? [error('conflict', ['storage', 'keeper', 'policy'], unkeeping)] : []),
   ];
+}
+
+/** Indexes of records that are no messages. */
+function indexing({ collections }: Policy): PolicyIssue[] {
+  return Object.entries(collections).flatMap(([id, { message, indexes }]) => {
+    const why = `no message is named whose fields these are: collections.${id}.message`;
+    return indexes === undefined || message !== undefined
+      ? []
+      : [error('conflict', ['collections', id, 'indexes'], why)];
+  });
 }
 
 function conflicts(policy: Policy, absent: Absent): PolicyIssue[] {

@@ -27,6 +27,9 @@ const MAX_SIGNERS = 32;
 /** The more there are, the more one event tells. */
 const MAX_EVENTS = 256;
 
+/** Each takes 16 bytes of every record's row, of which a row has no more than these. */
+const MAX_INDEXES = 8;
+
 /** Base images, or owners, of machines that keep keys or have them kept. */
 const MAX_KEPT = 16;
 
@@ -155,6 +158,15 @@ const collection = z.strictObject({
   retention: z
     .union([z.literal('unlimited'), duration])
     .describe('After this a record is unreadable and its key destroyed.'),
+  message: form(FULL_NAME, 'the full name of a message, such as "clinic.v1.Case"', 512)
+    .exactOptional()
+    .describe('Message that every record is, as proto3 JSON. Left out: any JSON.'),
+  indexes: z
+    .array(form(PROTO_NAME, 'the name of a field'))
+    .min(1)
+    .max(MAX_INDEXES)
+    .exactOptional()
+    .describe('Fields of the message whose values records are listed by. Left out: none.'),
 });
 
 const evidenceReferences = form('[\\x20-\\x7e\\n]+', 'what `enclaim references` writes', 65_536);

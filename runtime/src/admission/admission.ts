@@ -18,7 +18,9 @@ import {
 } from '@enclaim/policy-schema/admission';
 import { RefusalError } from '../errors.ts';
 import type { Capacity } from '../governor/resources.ts';
+import { formsOf } from '../message/message-form.ts';
 import { Messages } from '../message/transcoder/messages.ts';
+import type { RecordForm } from '../storage/record-form.ts';
 import { type Hindrance, hindrancesTo } from './hindrances.ts';
 import { planReleases, type Release } from './release-plan.ts';
 
@@ -33,6 +35,8 @@ export interface Admission {
   readonly outbound: readonly OutboundMethod[];
   /** Messages of the exposed methods, and of those of the subprocessors. */
   readonly messages: Messages;
+  /** Forms of records by collection, where the policy names a message. */
+  readonly forms: ReadonlyMap<string, RecordForm>;
   /** Groups of the exposed methods that share worker processes. */
   readonly classes: readonly WorkerClass[];
   /** Rules of declassification by id. */
@@ -66,7 +70,7 @@ export function admit(
   const descriptors = reading('descriptors', () => readDescriptors(descriptorBytes));
   const matched = match(descriptors, policy);
   refuseHindered(hindrancesTo(policy, matched, capacity));
-  const { exposed, withheld, outbound, classes } = matched;
+  const { exposed, withheld, outbound, classes, stored } = matched;
   return {
     policy,
     digest,
@@ -75,6 +79,7 @@ export function admit(
     withheld: withheld.map((method) => ({ method: method.method, reasons: reasonsOf(method) })),
     outbound,
     messages: new Messages({ exposed, outbound, descriptors }),
+    forms: formsOf(stored, descriptors),
     classes,
     releases: planReleases(policy, descriptors, exposed),
     claims: servedClaims(policy),

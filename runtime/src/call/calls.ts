@@ -26,14 +26,15 @@ export class Calls {
 
   constructor(options: CallsOptions) {
     this.#options = options;
-    const { collections, governance, subprocessors } = options.admission.policy;
+    const { forms, policy } = options.admission;
+    const { collections, governance, subprocessors } = policy;
     const now = (): number => options.clock.now();
     if (governance.resources !== 'none' && options.governor === undefined) throw new TypeError('no governor');
     if (Object.keys(subprocessors).length > 0 && options.egress === undefined) throw new TypeError('no egress broker');
     this.#collections = new Map(
       Object.entries(collections).map(([name, collection]) => {
         if (collection.storage === 'volatile')
-          return [name, new VolatileCollection(name, retentionOf(collection), { now })];
+          return [name, new VolatileCollection(name, retentionOf(collection), { now, form: forms.get(name) })];
         const sealed = options.sealed?.get(name);
         if (sealed === undefined) throw new TypeError(`no sealed collection ${name}`);
         return [name, sealed];

@@ -11,7 +11,8 @@ import { handlerValue } from '../message/handler-value.ts';
 import { textsOf } from '../message/searchable-text.ts';
 import { conflictIn, isKey, MAX_BYTES_PER_CALL, placeBytes, refuseKey, valueBytes } from '../storage/bounds.ts';
 import type { Collection, Found } from '../storage/collection.ts';
-import { Transaction } from '../storage/transaction.ts';
+import type { Search } from '../storage/record-form.ts';
+import { type Planned, Transaction } from '../storage/transaction.ts';
 import { type Json, type JsonText, jsonText, NULL_TEXT } from '../worker/json-text.ts';
 import type { Operation } from '../worker/protocol.ts';
 import type { FloatingLabel } from './floating-label.ts';
@@ -242,16 +243,24 @@ export class CallStorage {
     return answer;
   }
 
-  #list(store: Collection, { collection: name, prefix = '', after = '', limit }: Asked<'list'>): JsonText {
+  /**
+   * **Leak**: which records have a value says what is in their fields, and in those that have
+   * another. So a search looks at every place of the range, as a list without one does, and carries
+   * what all of them carry, and the field.
+   */
+  #list(store: Collection, { collection: name, prefix = '', after = '', limit, json }: Asked<'list'>): JsonText {
+    const where = json === undefined ? undefined : searchOf(store, name, handlerValue(json));
     const own = this.#transaction.of(name);
     const most = limit ?? Number.POSITIVE_INFINITY;
     // As many more as the call itself has deleted.
-    const found = store.list({ prefix, after, limit: most + own.size });
+    const found = store.list({ prefix, after, limit: most + own.size, where });
     // layer: label of knowing keys
     this.#options.label.growRead(found.label);
+    // layer: label of the field
+    if (where !== undefined) this.#options.label.growRead(where.label);
     const keys = new Set(found.keys);
-    for (const [key, { deleted }] of own) {
-      if (deleted) keys.delete(key);
+    for (const [key, planned] of own) {
+      if (!isFound(planned, where)) keys.delete(key);
       else if (key.startsWith(prefix) && key > after) keys.add(key);
     }
     const page = own.size === 0 ? found.keys : [...keys].sort().slice(0, most);
@@ -272,9 +281,12 @@ export class CallStorage {
     const holds = ifVersion === undefined || ifVersion === this.#versionAt(store, name, key);
     const condition = holds ? ifVersion : undefined;
     if (operation.kind === 'put') {
-      const value = jsonText(handlerValue(operation.json));
+      const record = handlerValue(operation.json);
+      const value = jsonText(record);
       this.#take(placeBytes(key, valueBytes(value)));
-      changes.put(name, key, { value, since: this.#since, owner: ANYONE }, condition);
+      // layer: records of their type (off: undefined)
+      const indexed = store.form?.valuesOf(record);
+      changes.put(name, key, { value, indexed, since: this.#since, owner: ANYONE }, condition);
     } else {
       this.#take(placeBytes(key));
       changes.delete(name, key, condition);
@@ -305,6 +317,18 @@ export class CallStorage {
       throw new RefusalError('budget', `a call stores no more than ${MAX_BYTES_PER_CALL} bytes`, { final: true });
     this.#storable -= bytes;
   }
+}
+
+/** A search by an index. @throws RefusalError `grant` where the policy declares none for it */
+function searchOf({ form }: Collection, name: string, where: Json): Search {
+  if (form === undefined) throw new RefusalError('grant', `${name} is listed by no field`);
+  return form.searchOf(where);
+}
+
+/** Whether a list names what a call itself has stored. */
+function isFound({ put, deleted }: Planned, where: Search | undefined): boolean {
+  if (deleted || put === undefined) return false;
+  return where === undefined || put.indexed?.[where.index] === where.value;
 }
 
 /** A value that comes from a disk. @throws RefusalError that ends the call */

@@ -13,6 +13,7 @@
  */
 
 import type { JsonText } from '../worker/json-text.ts';
+import type { IndexedValues, RecordForm, SoughtValue } from './record-form.ts';
 
 /** The content of a place where something is stored, or was. */
 export interface Found {
@@ -32,18 +33,22 @@ export interface Found {
   readonly version: string | undefined;
 }
 
-/** Which keys to name: those that begin with `prefix` and sort behind `after`, at most `limit`. */
+/**
+ * Which keys to name: those that begin with `prefix` and sort behind `after`, at most `limit`; with
+ * `where`, those of them alone whose records have that value.
+ */
 export interface KeyRange {
   readonly prefix: string;
   readonly after: string;
   /** At least 1; may be infinite. */
   readonly limit: number;
+  readonly where?: SoughtValue | undefined;
 }
 
 /**
  * Keys, sorted by code unit, and the label of knowing them: that of every place in the part of the
- * range that was looked at, also of those without a value. If `limit` keys are named, that part
- * ends with the last of them. Otherwise it is the whole range.
+ * range that was looked at, also of those without a value or with another one than was sought. If
+ * `limit` keys are named, that part ends with the last of them. Otherwise it is the whole range.
  */
 export interface FoundKeys {
   readonly keys: readonly string[];
@@ -78,6 +83,8 @@ interface Stored {
 export interface Put extends Changed, Conditional, Stored {
   readonly kind: 'put';
   readonly value: JsonText;
+  /** Values of its indexed fields, where the collection has a form. */
+  readonly indexed?: IndexedValues | undefined;
   /**
    * Sixteen hexadecimal digits, drawn at random.
    *
@@ -106,6 +113,8 @@ export type Change = Put | Delete | Mark;
 
 /** One collection of a policy. All collections of a boot read one clock, which never goes back. */
 export interface Collection {
+  /** The form of its records; undefined where they are any JSON. */
+  readonly form?: RecordForm | undefined;
   /** The place of a key; undefined if there is none. */
   get(key: string): Found | undefined;
   list(range: KeyRange): FoundKeys;

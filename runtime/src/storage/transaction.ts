@@ -8,7 +8,7 @@ import { VERSION_BYTES } from './bounds.ts';
 import type { Change, Collection, Delete, Mark, Put } from './collection.ts';
 
 /** A value that is to be stored. */
-type Value = Pick<Put, 'value' | 'version' | 'since' | 'owner'>;
+type Value = Pick<Put, 'value' | 'indexed' | 'version' | 'since' | 'owner'>;
 type Condition = Put['ifVersion'];
 
 /** A change of one place: that which a call wants there in the end. */

@@ -3,12 +3,15 @@
  * expire.
  */
 
+import { randomBytes } from 'node:crypto';
 import { RefusalError } from '../errors.ts';
-import type { JsonText } from '../worker/json-text.ts';
+import type { Json, JsonText } from '../worker/json-text.ts';
 import { conflictIn, placeBytes, ROOM, type Room } from './bounds.ts';
 import type { Change, Collection, Found, FoundKeys, KeyRange } from './collection.ts';
 import { after, at, dueOf, fromStored, type Mutation, type Place, type StoredPlace, toStored } from './place.ts';
+import type { IndexedValues, RecordForm } from './record-form.ts';
 import { SortedKeys } from './sorted-keys.ts';
+import { BLINDING_KEY_BYTES, Blinding, hasTerm, soughtBy } from './terms.ts';
 
 /**
  * Milliseconds between two sweeps for expired values. An expired value is never returned; its bytes
@@ -21,12 +24,38 @@ export interface CollectionOptions {
   /** Milliseconds of a clock that never goes back. */
   readonly now: () => number;
   readonly room?: Room;
+  /** By default its records are any JSON. */
+  readonly form?: RecordForm | undefined;
   /** A result of {@link VolatileCollection.snapshot}. The clock must have gone on since. */
   readonly places?: Iterable<StoredPlace>;
 }
 
-/** The bytes of a value, or their number where it is not made yet. */
-type Sized = Pick<Buffer, 'length'>;
+/** A value, or the number of its bytes where it is not made yet. */
+type Sized = Pick<Held, 'length'>;
+
+const NO_TERMS = new Uint8Array();
+
+/** A value as JSON in memory of its own, and its blinded terms. Strings could not be wiped. */
+class Held {
+  readonly bytes: Buffer;
+  readonly terms: Uint8Array;
+
+  constructor(text: string, terms: Uint8Array) {
+    // They share no buffer with bytes that are wiped at another time.
+    this.bytes = Buffer.allocUnsafeSlow(Buffer.byteLength(text));
+    this.bytes.write(text);
+    this.terms = terms;
+  }
+
+  get length(): number {
+    return this.bytes.length;
+  }
+
+  wipe(): void {
+    this.bytes.fill(0);
+    this.terms.fill(0);
+  }
+}
 
 /** Bytes that are taken: in all, and by identity. */
 interface Used {
@@ -40,8 +69,9 @@ export class VolatileCollection implements Collection {
   readonly #retention: number;
   readonly #now: () => number;
   readonly #room: Room;
-  /** Values by key, as JSON in memory of their own. Strings of the engine could not be wiped. */
-  readonly #places = new Map<string, Place<Buffer>>();
+  readonly form: RecordForm | undefined;
+  readonly #blinding: Blinding | undefined;
+  readonly #places = new Map<string, Place<Held>>();
   readonly #keys = new SortedKeys();
   readonly #used: Used = { size: 0, of: new Map() };
   /** When the next place expires. */
@@ -51,12 +81,15 @@ export class VolatileCollection implements Collection {
   #checkedAt: number | undefined;
 
   /** @param retention milliseconds */
-  constructor(name: string, retention: number, { now, room = ROOM, places = [] }: CollectionOptions) {
+  constructor(name: string, retention: number, { now, room = ROOM, form, places = [] }: CollectionOptions) {
     this.#name = name;
     this.#retention = retention;
     this.#now = now;
     this.#room = room;
-    for (const stored of places) this.#set(stored.key, fromStored(stored, bytesOf));
+    this.form = form;
+    this.#blinding = form && new Blinding(randomBytes(BLINDING_KEY_BYTES), name, form);
+    const heldOf = (text: string): Held => this.#heldOf(text, form?.valuesOf(JSON.parse(text) as Json));
+    for (const stored of places) this.#set(stored.key, fromStored(stored, heldOf));
   }
 
   get(key: string): Found | undefined {
@@ -68,22 +101,26 @@ export class VolatileCollection implements Collection {
     if (place === undefined) return undefined;
     const { value, label, since, version } = place;
     if (value === undefined) return { value, label, since, version: undefined };
-    return { value: value.toString() as JsonText, label, since, version };
+    return { value: value.bytes.toString() as JsonText, label, since, version };
   }
 
   /**
    * **Leak**: what is not named tells as much as what is. So a call that deletes some of many
    * public values leaves its label to all that list the range in which they were.
    */
-  list({ prefix, after: last, limit }: KeyRange): FoundKeys {
+  list({ prefix, after: last, limit, where }: KeyRange): FoundKeys {
     const now = this.#now();
+    const sought = soughtBy(this.#blinding, where);
+    const isSought = ({ terms }: Held): boolean =>
+      sought === undefined || hasTerm(terms, 0, terms.length, sought);
     const keys: string[] = [];
     const label = new Set<string>();
     for (const key of this.#keys.from(prefix, last)) {
       const place = at(this.#places.get(key), now);
       if (place === undefined) continue;
-      if (place.value !== undefined) keys.push(key);
-      if (place.value !== undefined || /* layer: a page carries what it leaves out */ place.label.length > 0)
+      const isNamed = place.value !== undefined && isSought(place.value);
+      if (isNamed) keys.push(key);
+      if (isNamed || /* layer: a page carries what it leaves out */ place.label.length > 0)
         for (const category of place.label) label.add(category);
       if (keys.length >= limit) break;
     }
@@ -115,12 +152,12 @@ export class VolatileCollection implements Collection {
     this.#checkedAt = undefined;
     for (const change of changes) {
       const held = this.#places.get(change.key);
-      const value = change.kind === 'put' ? bytesOf(change.value) : undefined;
+      const value = change.kind === 'put' ? this.#heldOf(change.value, change.indexed) : undefined;
       const place = after(held, this.#mutation(change, value, now), now);
       if (change.kind === 'mark-put' && !this.#fits(change.key, held, place, this.#used)) continue;
       this.#set(change.key, place);
       if (held !== undefined && place === undefined) this.#keys.delete(change.key);
-      if (place?.value !== value) value?.fill(0);
+      if (place?.value !== value) value?.wipe();
     }
   }
 
@@ -144,7 +181,7 @@ export class VolatileCollection implements Collection {
     const now = this.#now();
     return [...this.#places].flatMap(([key, held]) => {
       const place = at(held, now);
-      return place === undefined ? [] : [toStored(key, place, (value) => value.toString())];
+      return place === undefined ? [] : [toStored(key, place, ({ bytes }) => bytes.toString())];
     });
   }
 
@@ -192,11 +229,15 @@ export class VolatileCollection implements Collection {
     return used.size - freed + size <= this.#room.collection && own + size <= this.#room.identity;
   }
 
-  #set(key: string, place: Place<Buffer> | undefined): void {
+  #heldOf(text: string, indexed: IndexedValues | undefined): Held {
+    return new Held(text, (indexed && this.#blinding?.termsOf(indexed)) ?? NO_TERMS);
+  }
+
+  #set(key: string, place: Place<Held> | undefined): void {
     const held = this.#places.get(key);
     if (held === place) return;
     if (held !== undefined) {
-      if (held.value !== place?.value) held.value?.fill(0);
+      if (held.value !== place?.value) held.value?.wipe();
       count(this.#used, key, held, -1);
     }
     this.#places.delete(key);
@@ -223,14 +264,4 @@ function count(used: Used, key: string, place: Place<Sized> | undefined, times: 
   const own = (used.of.get(place.owner) ?? 0) + by;
   if (own > 0) used.of.set(place.owner, own);
   else used.of.delete(place.owner);
-}
-
-/**
- * Text as bytes in memory of their own. They share no buffer with bytes that are wiped at another
- * time.
- */
-function bytesOf(text: string): Buffer {
-  const bytes = Buffer.allocUnsafeSlow(Buffer.byteLength(text));
-  bytes.write(text);
-  return bytes;
 }

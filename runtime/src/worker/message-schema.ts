@@ -65,6 +65,7 @@ const fromWorkerSchema: z.ZodType<FromWorker> = z.discriminatedUnion('kind', [
     prefix: name.optional(),
     after: name.optional(),
     limit: z.int().positive().optional(),
+    json: json.optional(),
   }),
   z.strictObject({ kind: z.literal('next'), ...asked }),
   z.strictObject({ kind: z.literal('send'), ...asked, json }),

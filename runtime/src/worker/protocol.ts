@@ -90,6 +90,8 @@ export type Operation = { readonly call: number; readonly operation: number } & 
       readonly prefix?: string | undefined;
       readonly after?: string | undefined;
       readonly limit?: number | undefined;
+      /** A message with the one field whose value is sought. Absent: all keys. */
+      readonly json?: WorkerText | undefined;
     }
   /** The next message of the request stream. */
   | { readonly kind: 'next' }

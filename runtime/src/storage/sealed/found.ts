@@ -1,7 +1,7 @@
 /** State as a boot finds it on its disk: of its own launch, of one before it, or none. */
 
 import { randomBytes } from 'node:crypto';
-import { fromHex, toHex } from '@enclaim/attestation/bytes';
+import { fromBase64, fromHex, toHex } from '@enclaim/attestation/bytes';
 import { type DigestText, digestText, type Sha256 } from '@enclaim/attestation/digest';
 import { HEIR_BYTES } from '@enclaim/attestation/log-disk';
 import { succeededState } from '@enclaim/attestation/succession';
@@ -9,6 +9,8 @@ import { RefusalError } from '../../errors.ts';
 import type { RecordLog } from '../../log/record-log.ts';
 import type { StateSection } from '../../log/state-disk.ts';
 import { ROOM, type Room } from '../bounds.ts';
+import type { RecordForm } from '../record-form.ts';
+import { BLINDING_KEY_BYTES, TERM_BYTES } from '../terms.ts';
 import { Epoch } from './epoch.ts';
 import { type OpenedFrame, openFrame } from './frame.ts';
 import { readHeir, SUCCESSION_COLLECTION } from './heir.ts';
@@ -38,6 +40,14 @@ const CHUNKS_SHARE = 64;
 /** A block without a seal has none that opens. */
 const NO_SEAL = new Uint8Array();
 
+/** A sealed collection of the policy. */
+export interface KeptCollection {
+  readonly retention: number;
+  readonly room?: Room;
+  /** By default its records are any JSON. */
+  readonly form?: RecordForm | undefined;
+}
+
 /** The parts that a sealed store needs. */
 export interface SealedStoreOptions {
   readonly keeper: Keeper;
@@ -46,7 +56,7 @@ export interface SealedStoreOptions {
   /** Name of the system: state of another does not open. */
   readonly system: string;
   /** The sealed collections of the policy. */
-  readonly collections: ReadonlyMap<string, { readonly retention: number; readonly room?: Room }>;
+  readonly collections: ReadonlyMap<string, KeptCollection>;
   /**
    * Judges a succession by which a disk brings state of another launch.
    *
@@ -75,6 +85,8 @@ export interface Found {
   readonly kept: readonly SealedCollection[];
   /** Retentions under which collections were kept, by number. */
   readonly retentions: readonly (number | null)[];
+  /** Shapes that the terms of their rows were made by, by number; undefined where they have none. */
+  readonly shapes: readonly (string | undefined)[];
   readonly slot: number;
   /** The keeper's epoch: 0 where the state is another launch's still. */
   readonly present: number;
@@ -212,7 +224,7 @@ function blank(options: SealedStoreOptions): Found {
   const empty: SlotNames = { labels: [], owners: [], collections: [], extents: [], rows: 0, bytes: 0 };
   const found = assembled(options, table, new Epoch(options.system), empty);
   const lineage = { name: freshName(), even: 0 };
-  return { ...found, retentions: [], slot: 0, present: 0, lineage, inherited: null, recovered: null };
+  return { ...found, retentions: [], shapes: [], slot: 0, present: 0, lineage, inherited: null, recovered: null };
 }
 
 /** Loads the state of a slot. Where it is refused, no key of it is left. */
@@ -285,7 +297,8 @@ async function followed(
   clock.notBefore(time);
   const retentions = names.collections.map(({ retention }) => retention);
   const present = inherited === null ? head.epoch : 0;
-  return { ...found, retentions, slot: head.slot, present, lineage, inherited: came, recovered: recovered ?? null };
+  const shapes = names.collections.map(({ shape }) => shape);
+  return { ...found, retentions, shapes, slot: head.slot, present, lineage, inherited: came, recovered: recovered ?? null };
 }
 
 /** Makes the changes of a frame in its collection. */
@@ -327,6 +340,7 @@ function assembled(
   const most = slotBytes - HEAD_BYTES - Math.ceil(slotBytes / CHUNKS_SHARE) - heir;
   const shared: Shared = {
     ...{ system, log, table, epoch },
+    blinding: names.blinding === undefined ? randomBytes(BLINDING_KEY_BYTES) : fromBase64(names.blinding),
     now: () => clock.now(),
     most,
     owners: Math.min(OWNERS.most, Math.floor(most / OWNERS.part)),
@@ -339,10 +353,10 @@ function assembled(
   const isNew = [...collections.keys()].filter((name) => !all.has(name));
   const kept = [...all.keys(), ...isNew].map((name, number) => {
     const { used = [], retention: before = null } = all.get(name) ?? {};
-    const { retention = before ?? Number.POSITIVE_INFINITY, room = ROOM } = collections.get(name) ?? {};
+    const { retention = before ?? Number.POSITIVE_INFINITY, room = ROOM, form } = collections.get(name) ?? {};
     const taken: Taken = { size: used.reduce((sum, [, bytes]) => sum + bytes, 0), of: new Map(used) };
-    return new SealedCollection(shared, { name, number, retention, room }, taken);
+    return new SealedCollection(shared, { name, number, retention, room, form }, taken);
   });
-  table.names(kept.map(({ facts }) => facts.name));
+  table.names(kept.map(({ facts: { name, form } }) => ({ name, terms: TERM_BYTES * (form?.fields.length ?? 0) })));
   return { table, epoch, shared, kept };
 }

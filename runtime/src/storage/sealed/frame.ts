@@ -65,8 +65,8 @@ function fieldsOf({ key, place }: Changed, offsets: ReadonlyMap<Value, number>):
   const { value, version = null, since, label, valueEnd, placeEnd, owner } = place;
   const fields: unknown[] = [key, label, since, orNull(valueEnd), orNull(placeEnd), owner, version];
   if (value === undefined) return fields;
-  if (offsets.has(value)) fields.push(...newOf(value, offsets));
-  else fields.push(true);
+  if (!offsets.has(value)) fields.push(true);
+  else fields.push(...newOf(value, offsets), ...(value.terms ? [Buffer.from(value.terms).toString('base64')] : []));
   return fields;
 }
 
@@ -167,19 +167,21 @@ type New = [sealed: string, length: number, offset: number];
 type Fields = [
   ...[key: string, label?: string[], since?: number, valueEnd?: number | null, placeEnd?: number | null],
   ...[owner?: string, version?: string | null, sealed?: string | true, length?: number, offset?: number],
+  ...[terms?: string],
 ];
 
 function changedOf(fields: Fields, values: number): ReadChange {
-  const [key, label, since = 0, valueEnd, placeEnd, owner = '', version, sealed, length = 0, offset = 0] = fields;
+  const [key, label, since = 0, valueEnd, placeEnd, owner = '', version, sealed, length = 0, offset = 0, terms] = fields;
   if (label === undefined) return { key, place: undefined, stays: false };
-  const value = typeof sealed === 'string' ? valueIn([sealed, length, offset], values) : undefined;
+  const value = typeof sealed === 'string' ? valueIn([sealed, length, offset], values, terms) : undefined;
   const ends = { valueEnd: valueEnd ?? Number.POSITIVE_INFINITY, placeEnd: placeEnd ?? Number.POSITIVE_INFINITY };
   const place = { value, version: version ?? undefined, since, label, ...ends, owner };
   return { key, place, stays: sealed === true };
 }
 
-function valueIn([sealed, length, offset]: New, values: number): Value {
-  return { length, key: Buffer.from(sealed, 'base64'), position: values + offset, bytes: undefined };
+function valueIn([sealed, length, offset]: New, values: number, terms?: string): Value {
+  const key = Buffer.from(sealed, 'base64');
+  return { length, key, terms: terms ? Buffer.from(terms, 'base64') : undefined, position: values + offset, bytes: undefined };
 }
 
 function orNull(end: number): number | null {

@@ -4,8 +4,9 @@
  */
 
 import type { Place } from '../place.ts';
+import type { SoughtTerm } from '../terms.ts';
 import { PackedRows } from './packed-rows.ts';
-import { type NamedPlace, namedBy, ROW_BYTES, RowCodec, rowName, type Value } from './row.ts';
+import { type NamedPlace, collectionOf, namedBy, ROW_BYTES, RowCodec, rowName, type Value } from './row.ts';
 import { NEVER, ROW_PREFIX_BYTES, type RowAt } from './row-bytes.ts';
 
 /** A place that was looked up. */
@@ -20,6 +21,13 @@ export interface Extent {
   /** Position of the first block with one of them. */
   block: number;
   count: number;
+}
+
+/** A collection whose places a table has, by its number. */
+export interface TableCollection {
+  readonly name: string;
+  /** Bytes of the terms of a record, which each of its rows is counted with. */
+  readonly terms: number;
 }
 
 /** Rows that changed while that was noted. */
@@ -39,8 +47,11 @@ const MAX_KEY_CHAR_BYTES = 3;
 const SLOT_EXTENT_BYTES = 48;
 /** Bytes of an owner in a slot, for each collection, beside its name. */
 const SLOT_USED_BYTES = 24;
-/** Bytes of a collection in a slot, beside its name. */
+/** Bytes of a collection in a slot, beside its name, and of the shape of its records. */
 const SLOT_COLLECTION_BYTES = 128;
+const SLOT_SHAPE_BYTES = 80;
+/** Bytes of the key of all blinded terms in a slot. */
+const SLOT_BLINDING_BYTES = 64;
 /** Bytes of a state's name in a slot, and of the way that it came: registers of two launches. */
 const SLOT_LINEAGE_BYTES = 2048;
 const FIRST = new Uint8Array();
@@ -59,7 +70,7 @@ export class IndexTable {
   readonly #extentBytes: number;
   /** Extents that a journal has at once, at most. */
   readonly #extents: number;
-  #collections: readonly string[] = [];
+  #collections: readonly TableCollection[] = [];
   #rows = 0;
   #bytes = 0;
   /** Names of rows that changed since that is noted, by themselves as text. */
@@ -90,7 +101,7 @@ export class IndexTable {
   }
 
   /** Names the collections whose places it has. */
-  names(collections: readonly string[]): void {
+  names(collections: readonly TableCollection[]): void {
     this.#collections = collections;
   }
 
@@ -101,15 +112,15 @@ export class IndexTable {
   get slotBytes(): number {
     const rows = this.#bytes + this.#gone;
     const { labels, owners } = this.codec;
-    const collections = this.#collections.reduce((sum, name) => sum + 6 * name.length + SLOT_COLLECTION_BYTES, 0);
+    const collections = this.#collections.reduce((sum, each) => sum + slotBytesOf(each), SLOT_BLINDING_BYTES);
     const used = this.#collections.length * (owners.bytes + SLOT_USED_BYTES * owners.texts.length);
     const names = labels.bytes + owners.bytes + collections + SLOT_LINEAGE_BYTES;
     return 2 * rows + names + used + SLOT_EXTENT_BYTES * this.#extents;
   }
 
   /** Bytes by which a row of a key would make that more, at most. */
-  slotCost(key: string): number {
-    return 2 * (ROW_BYTES + MAX_KEY_CHAR_BYTES * key.length);
+  slotCost(collection: number, key: string): number {
+    return 2 * (ROW_BYTES + this.#termsOf(collection) + MAX_KEY_CHAR_BYTES * key.length);
   }
 
   /**
@@ -150,7 +161,7 @@ export class IndexTable {
     const held = this.#leave(name);
     this.codec.packed(name, place, (row) => this.#packed.set(row));
     this.#rows++;
-    this.#bytes += ROW_BYTES + name.length;
+    this.#bytes += this.#sizeOf(name);
     if (place.value !== undefined) this.#enter(position, begin);
     this.#note(name);
     return held;
@@ -161,7 +172,7 @@ export class IndexTable {
     const held = this.#leave(name);
     if (held === undefined) return undefined;
     this.#packed.remove(name);
-    if (this.#changed !== undefined) this.#gone += ROW_BYTES + name.length;
+    if (this.#changed !== undefined) this.#gone += this.#sizeOf(name);
     this.#note(name);
     return held;
   }
@@ -171,12 +182,13 @@ export class IndexTable {
    *
    * @param prefix of names
    * @param limit how many, at most
+   * @param sought a term that their outlines tell of
    */
-  range(from: Uint8Array, prefix: Uint8Array, limit: number): NamedPlace[] {
+  range(from: Uint8Array, prefix: Uint8Array, limit: number, sought?: SoughtTerm): NamedPlace[] {
     const found: NamedPlace[] = [];
     this.#packed.each(from, (row) => {
       if (!hasPrefix(row, prefix)) return false;
-      found.push(this.codec.outline(row));
+      found.push(this.codec.outline(row, sought));
       return found.length < limit;
     });
     return found;
@@ -255,6 +267,15 @@ export class IndexTable {
     this.#bytes = bytes;
   }
 
+  /** Counts the bytes of its rows anew, as their collections' indexes are now. */
+  recountBytes(): void {
+    this.#bytes = 0;
+    this.#packed.each(FIRST, ({ bytes, name, body }) => {
+      this.#bytes += this.#sizeOf(bytes.subarray(name, body));
+      return true;
+    });
+  }
+
   /** Position of the oldest block that has a live value. */
   get oldest(): number {
     let oldest = Number.POSITIVE_INFINITY;
@@ -282,12 +303,21 @@ export class IndexTable {
     const place = this.get(name);
     if (place === undefined) return undefined;
     this.#rows--;
-    this.#bytes -= ROW_BYTES + name.length;
+    this.#bytes -= this.#sizeOf(name);
     if (place.value === undefined) return place;
     const number = this.extentOf(place.value.position);
     const extent = this.extents.get(number);
     if (extent !== undefined && --extent.count === 0) this.extents.delete(number);
     return place;
+  }
+
+  /** Bytes that the row of a name is counted with, whether or not it has terms at present. */
+  #sizeOf(name: Uint8Array): number {
+    return ROW_BYTES + name.length + this.#termsOf(collectionOf(name));
+  }
+
+  #termsOf(collection: number): number {
+    return this.#collections[collection]?.terms ?? 0;
   }
 
   #enter(position: number, block: number): void {
@@ -304,6 +334,10 @@ export class IndexTable {
   #note(name: Uint8Array): void {
     this.#changed?.set(Buffer.from(name).toString('latin1'), name);
   }
+}
+
+function slotBytesOf({ name, terms }: TableCollection): number {
+  return 6 * name.length + SLOT_COLLECTION_BYTES + (terms > 0 ? SLOT_SHAPE_BYTES : 0);
 }
 
 function hasPrefix({ bytes, name, body }: RowAt, prefix: Uint8Array): boolean {

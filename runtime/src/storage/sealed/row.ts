@@ -4,6 +4,7 @@
  */
 
 import { dueOf, type Place } from '../place.ts';
+import { hasTerm, type SoughtTerm } from '../terms.ts';
 import { DUE_BYTES, dueAt, NEVER, ROW_PREFIX_BYTES, type RowAt } from './row-bytes.ts';
 import { KEY_BYTES } from './seals.ts';
 
@@ -12,6 +13,8 @@ export interface Value {
   /** Bytes of its JSON. */
   readonly length: number;
   readonly key: Uint8Array;
+  /** Blinded terms of its indexed fields; undefined where its collection has no index. */
+  readonly terms?: Uint8Array | undefined;
   /** Position of its sealed bytes in the journal; -1 until they are durable. */
   position: number;
   /** Its JSON, until it is durable. */
@@ -75,13 +78,15 @@ const MORE_AT: number = OWNER_AT + NAME_NUMBER_BYTES;
 const VALUE_BYTES = NUMBER_BYTES + VALUE_LENGTH_BYTES + KEY_BYTES;
 const BODY_BYTES: number = MORE_AT + VERSION_BYTES + NUMBER_BYTES + VALUE_BYTES;
 const COLLECTION_BYTES = 2;
-/** Bytes of a row, at most, beside its key. */
+/** Bytes of a row, at most, beside its key and its terms. */
 export const ROW_BYTES: number = ROW_PREFIX_BYTES + COLLECTION_BYTES + BODY_BYTES;
 
 /** A place without what only its reader needs. */
 export interface NamedPlace {
   readonly key: string;
   readonly hasValue: boolean;
+  /** Whether its value has the term that is sought; of no meaning where none is. */
+  readonly isSought: boolean;
   readonly label: readonly string[];
   /** When it next changes by itself: its value ends, or, if it has none, the place. */
   readonly due: number;
@@ -98,7 +103,7 @@ export class RowCodec {
 
   /** Hears of the row of a place, which is overwritten afterwards. */
   packed(name: Uint8Array, place: Place<Value>, onRow: (row: Uint8Array) => void): void {
-    const most = ROW_BYTES + name.length;
+    const most = ROW_BYTES + name.length + (place.value?.terms?.length ?? 0);
     if (this.#row.length < most) this.#row = Buffer.alloc(2 * most);
     const body = ROW_PREFIX_BYTES + name.length;
     const end = this.#pack(place, body);
@@ -127,11 +132,14 @@ export class RowCodec {
     at = out.writeUIntBE(value.position, at, NUMBER_BYTES);
     at = out.writeUIntBE(value.length, at, VALUE_LENGTH_BYTES);
     out.set(value.key, at);
-    return at + KEY_BYTES;
+    at += KEY_BYTES;
+    if (value.terms === undefined) return at;
+    out.set(value.terms, at);
+    return at + value.terms.length;
   }
 
   /** The place of a row, with a copy of its key. */
-  unpack({ bytes, body }: RowAt): Place<Value> {
+  unpack({ bytes, body, end }: RowAt): Place<Value> {
     const flags = bytes[body + FLAGS_AT] as number;
     const due = endAt(bytes, body);
     const label = this.labelOf(bytes.readUInt32BE(body + LABEL_AT));
@@ -147,10 +155,12 @@ export class RowCodec {
       const position = bytes.readUIntBE(at, NUMBER_BYTES);
       const length = bytes.readUIntBE(at + NUMBER_BYTES, VALUE_LENGTH_BYTES);
       const from = at + NUMBER_BYTES + VALUE_LENGTH_BYTES;
+      const behind = from + KEY_BYTES;
       value = {
         position,
         length,
-        key: Uint8Array.prototype.slice.call(bytes, from, from + KEY_BYTES),
+        key: Uint8Array.prototype.slice.call(bytes, from, behind),
+        terms: end > behind ? Uint8Array.prototype.slice.call(bytes, behind, end) : undefined,
         bytes: undefined,
       };
     }
@@ -158,10 +168,11 @@ export class RowCodec {
   }
 
   /** The outline of a row. **Cost**: a list is made of these alone. */
-  outline({ bytes, name, body }: RowAt): NamedPlace {
+  outline({ bytes, name, body, end }: RowAt, sought: SoughtTerm | undefined): NamedPlace {
     return {
       key: keyAt(bytes, name + COLLECTION_BYTES, body),
       hasValue: ((bytes[body + FLAGS_AT] as number) & HAS_VALUE) !== 0,
+      isSought: sought !== undefined && hasTerm(bytes, termsAt(bytes, body), end, sought),
       label: this.labelOf(bytes.readUInt32BE(body + LABEL_AT)),
       due: endAt(bytes, body),
     };
@@ -175,6 +186,13 @@ export class RowCodec {
     this.#labels.set(number, label);
     return label;
   }
+}
+
+/** Where the terms of a row that has a value begin. */
+function termsAt(bytes: Uint8Array, body: number): number {
+  const flags = bytes[body + FLAGS_AT] as number;
+  const version = flags & HAS_VERSION ? VERSION_BYTES : 0;
+  return body + MORE_AT + version + (flags & HAS_PLACE_END ? NUMBER_BYTES : 0) + VALUE_BYTES;
 }
 
 function endOf(end: number): number {
@@ -221,6 +239,11 @@ function longName(collection: number, key: string): Buffer {
     }
   }
   return out.subarray(0, at);
+}
+
+/** The number of the collection in the name of a row. */
+export function collectionOf(name: Uint8Array): number {
+  return ((name[0] as number) << 8) | (name[1] as number);
 }
 
 /** The collection and the key of a row. */

@@ -8,6 +8,8 @@ import type { JsonText } from '../../worker/json-text.ts';
 import { conflictIn, type Room } from '../bounds.ts';
 import type { Change, Collection, Found, FoundKeys, KeyRange } from '../collection.ts';
 import { after, at, dueOf, type Mutation, type Place } from '../place.ts';
+import type { IndexedValues, RecordForm } from '../record-form.ts';
+import { Blinding, hasTerm, type SoughtTerm, soughtBy } from '../terms.ts';
 import type { Epoch } from './epoch.ts';
 import { type Changed, type Changes, type Layout, layoutOf, type NewValue, sealFrame } from './frame.ts';
 import type { IndexTable } from './index-table.ts';
@@ -21,6 +23,8 @@ export interface Shared {
   readonly log: Pick<RecordLog, 'expect' | 'expectNothing' | 'carry' | 'carryLate' | 'state'>;
   readonly table: IndexTable;
   readonly epoch: Epoch;
+  /** The key of all blinded terms of the store, which is kept in its index. */
+  readonly blinding: Uint8Array;
   readonly now: () => number;
   /** Bytes of the index that its slots have room for. */
   readonly most: number;
@@ -44,6 +48,8 @@ export interface CollectionFacts {
   /** Milliseconds; may be infinite. */
   readonly retention: number;
   readonly room: Room;
+  /** Undefined where its records are any JSON. */
+  readonly form?: RecordForm | undefined;
 }
 
 /** A value as it was read from the disk, and where. */
@@ -93,11 +99,14 @@ const NO_BYTES = new Uint8Array();
  */
 export class SealedCollection implements Collection {
   readonly facts: CollectionFacts;
+  readonly form: RecordForm | undefined;
   /** Bytes that are durable, and those that readers see. */
   readonly durable: Taken;
   readonly #taken: Taken;
   readonly #shared: Shared;
   readonly #scope: Uint8Array;
+  /** Undefined where it has no index. */
+  readonly #blinding: Blinding | undefined;
   readonly #pending = new Map<string, Pending>();
   /** The result of the last check, for the same changes in the same turn. */
   #checked: Checked | undefined;
@@ -105,6 +114,9 @@ export class SealedCollection implements Collection {
   constructor(shared: Shared, facts: CollectionFacts, taken: Taken) {
     this.#shared = shared;
     this.facts = facts;
+    const { name, form } = facts;
+    this.form = form;
+    this.#blinding = form && form.fields.length > 0 ? new Blinding(shared.blinding, name, form) : undefined;
     this.#scope = valueScope(shared.system, facts.name);
     this.durable = taken;
     this.#taken = { size: taken.size, of: new Map(taken.of) };
@@ -123,14 +135,15 @@ export class SealedCollection implements Collection {
    * **Leak**: what is not named tells as much as what is, so places without a value count for the
    * label.
    */
-  list({ prefix, after: last, limit }: KeyRange): FoundKeys {
+  list({ prefix, after: last, limit, where }: KeyRange): FoundKeys {
     this.#shared.epoch.refuse();
+    const sought = soughtBy(this.#blinding, where);
     const now = this.#shared.now();
     const keys: string[] = [];
     const labels = new Set<readonly string[]>();
-    for (const { key, hasValue, label, due } of this.#from(prefix, last, limit)) {
+    for (const { key, hasValue, isSought, label, due } of this.#from(prefix, last, limit, sought)) {
       if (due <= now && (!hasValue || at(this.#placeOf(key), now) === undefined)) continue;
-      if (hasValue && due > now) keys.push(key);
+      if (hasValue && due > now && (isSought || sought === undefined)) keys.push(key);
       labels.add(label);
       if (keys.length >= limit) break;
     }
@@ -232,7 +245,8 @@ export class SealedCollection implements Collection {
         bytes.fill(0);
         return [];
       }
-      const value: Value = { length: held.value.length, key: randomBytes(KEY_BYTES), position: -1, bytes };
+      const { length, terms } = held.value;
+      const value: Value = { length, terms, key: randomBytes(KEY_BYTES), position: -1, bytes };
       return [{ key, from, value, version: held.version }];
     });
     const changes = { ...this.#changes([], this.#shared.now()), moved };
@@ -244,7 +258,8 @@ export class SealedCollection implements Collection {
   /** Takes a value to another position, if it is still where it was. */
   move(key: string, from: number, value: Value, block: number): void {
     const held = this.#shared.table.get(this.#name(key));
-    if (held?.value?.position === from) this.settle(key, { ...held, value }, block);
+    if (held?.value?.position !== from) return;
+    this.settle(key, { ...held, value: { ...value, terms: held.value.terms } }, block);
   }
 
   /** Reads a value of the disk. @throws RefusalError `state` */
@@ -254,31 +269,36 @@ export class SealedCollection implements Collection {
     return openValue(value.key, { scope: this.#scope, key, version }, sealed);
   }
 
+  /** The terms of a record's values; undefined where the collection has no index. */
+  termsOf(values: IndexedValues | undefined): Uint8Array | undefined {
+    return values && this.#blinding?.termsOf(values);
+  }
+
   #placeOf(key: string): Place<Value> | undefined {
     const pending = this.#pending.get(key);
     return pending === undefined ? this.#shared.table.get(this.#name(key)) : pending.place;
   }
 
   /** Places with a prefix behind a key, in the order of their keys, those that wait included. */
-  *#from(prefix: string, last: string, limit: number): Generator<NamedPlace> {
+  *#from(prefix: string, last: string, limit: number, sought?: SoughtTerm): Generator<NamedPlace> {
     const waiting = [...this.#pending]
       .filter(([key]) => key.startsWith(prefix) && key > last)
       .sort(([one], [other]) => (one < other ? -1 : 1));
     let next = 0;
-    for (const indexed of this.#indexed(prefix, last, limit)) {
-      for (; (waiting[next]?.[0] ?? indexed.key) < indexed.key; next++) yield* outlined(waiting[next]);
-      if (waiting[next]?.[0] === indexed.key) yield* outlined(waiting[next++]);
+    for (const indexed of this.#indexed(prefix, last, limit, sought)) {
+      for (; (waiting[next]?.[0] ?? indexed.key) < indexed.key; next++) yield* outlined(waiting[next], sought);
+      if (waiting[next]?.[0] === indexed.key) yield* outlined(waiting[next++], sought);
       else yield indexed;
     }
-    for (; next < waiting.length; next++) yield* outlined(waiting[next]);
+    for (; next < waiting.length; next++) yield* outlined(waiting[next], sought);
   }
 
-  *#indexed(prefix: string, last: string, limit: number): Generator<NamedPlace> {
-    const most = Math.min(SLICE_ROWS, limit);
+  *#indexed(prefix: string, last: string, limit: number, sought?: SoughtTerm): Generator<NamedPlace> {
+    const most = sought === undefined ? Math.min(SLICE_ROWS, limit) : SLICE_ROWS;
     const names = this.#name(prefix);
     let from = last >= prefix ? this.#behind(last) : names;
     while (true) {
-      const rows = this.#shared.table.range(from, names, most);
+      const rows = this.#shared.table.range(from, names, most, sought);
       yield* rows;
       const end = rows.at(-1)?.key;
       if (end === undefined || rows.length < most) return;
@@ -325,7 +345,7 @@ export class SealedCollection implements Collection {
       const before = planned.get(key);
       const held = before === undefined ? this.#placeOf(key) : before.place;
       const place = after(held, this.#mutation(change, now), now);
-      const row = place === undefined || held !== undefined ? 0 : table.slotCost(key);
+      const row = place === undefined || held !== undefined ? 0 : table.slotCost(this.facts.number, key);
       const more = row + (place === undefined ? 0 : table.nameCost(place, known));
       const hasRoom = more === 0 || /* layer: room for the next index (off: true) */ index + more <= most;
       const fits = place === undefined || (hasRoom && taken.fits(key, held, place, this.facts.room));
@@ -347,7 +367,8 @@ export class SealedCollection implements Collection {
     const kept = { since, end: since + this.facts.retention, label: change.label, owner: change.owner };
     if (change.kind === 'mark-put') return { kind: 'mark-put', ...kept };
     const bytes = Buffer.from(change.value);
-    const value: Value = { length: bytes.length, key: NO_KEY, position: -1, bytes };
+    const terms = this.termsOf(change.indexed);
+    const value: Value = { length: bytes.length, key: NO_KEY, terms, position: -1, bytes };
     return { kind: 'put', value, version: change.version, ...kept };
   }
 
@@ -383,7 +404,7 @@ export class SealedCollection implements Collection {
       if (place === undefined) continue;
       this.#shared.due(dueOf(place));
       table.know(place);
-      if (held === undefined) this.#shared.pending += table.slotCost(key);
+      if (held === undefined) this.#shared.pending += table.slotCost(this.facts.number, key);
     }
     const weight = this.#shared.pending - before;
     return this.#carried(layout, (block) => {
@@ -505,7 +526,12 @@ function versionOf(change: Change): string | undefined {
 }
 
 /** The outline of a place that waits. */
-function outlined([key, { place }]: readonly [string, Pending] = ['', { place: undefined }]): NamedPlace[] {
+function outlined(
+  [key, { place }]: readonly [string, Pending] = ['', { place: undefined }],
+  sought: SoughtTerm | undefined,
+): NamedPlace[] {
   if (place === undefined) return [];
-  return [{ key, hasValue: place.value !== undefined, label: place.label, due: dueOf(place) }];
+  const terms = place.value?.terms ?? NO_BYTES;
+  const isSought = sought !== undefined && hasTerm(terms, 0, terms.length, sought);
+  return [{ key, hasValue: place.value !== undefined, isSought, label: place.label, due: dueOf(place) }];
 }

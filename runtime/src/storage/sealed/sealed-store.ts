@@ -4,7 +4,7 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import { toHex } from '@enclaim/attestation/bytes';
+import { toBase64, toHex } from '@enclaim/attestation/bytes';
 import type { FinalWord } from '@enclaim/attestation/deletion';
 import type { DigestText } from '@enclaim/attestation/digest';
 import { RefusalError } from '../../errors.ts';
@@ -17,9 +17,10 @@ import { type Found, find, type Inheritance, type SealedStoreOptions } from './f
 import { writeHeir } from './heir.ts';
 import type { IndexTable } from './index-table.ts';
 import { EPOCH_KEY_BYTES, MAX_BLOB_BYTES, type Passage, passageOf, statedPassage } from './keeper.ts';
+import { reindex, shapeOf } from './reindex.ts';
 import type { SealedCollection, Shared } from './sealed-collection.ts';
 import { epochSeals, wipeSeals } from './seals.ts';
-import { HEAD_BYTES, type Lineage, readHead, type SlotNames, SlotWriter } from './slot.ts';
+import { HEAD_BYTES, type Lineage, readHead, type SlotCollection, type SlotNames, SlotWriter } from './slot.ts';
 
 /** Milliseconds between two looks for what has expired. An expired value is never returned. */
 const SWEEP_MS = 1000;
@@ -117,6 +118,7 @@ export class SealedStore {
     const found = await find(options);
     const store = new SealedStore(options, found);
     try {
+      await reindex(found.table, found.kept, found.shapes);
       store.#expiry.shorten(found.retentions, found.shared.now());
       // What ended while the machine was off holds no space in this boot's first epoch.
       store.#expiry.sweep(found.shared.now());
@@ -365,18 +367,26 @@ export class SealedStore {
 
   #names(): SlotNames {
     const { labels, owners } = this.#table.codec;
+    const isIndexed = this.#kept.some((each) => shapeOf(each) !== undefined);
     return {
       labels: labels.texts,
       owners: owners.texts,
-      collections: this.#kept.map(({ facts: { name, retention }, durable }) => ({
-        name,
-        retention: Number.isFinite(retention) ? retention : null,
-        used: [...durable.of],
-      })),
+      collections: this.#kept.map(collectionOf),
       extents: [...this.#table.extents].map(([number, { block, count }]) => [number, block, count]),
       rows: this.#table.rows,
       bytes: this.#table.bytes,
+      ...(isIndexed && { blinding: toBase64(this.#shared.blinding) }),
       lineage: this.#lineage,
     };
   }
+}
+
+function collectionOf(collection: SealedCollection): SlotCollection {
+  const { facts, durable } = collection;
+  const { name, retention } = facts;
+  const shape = shapeOf(collection);
+  return {
+    ...{ name, retention: Number.isFinite(retention) ? retention : null, used: [...durable.of] },
+    ...(shape !== undefined && { shape }),
+  };
 }

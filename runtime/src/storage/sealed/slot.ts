@@ -56,14 +56,25 @@ export interface SlotFacts {
 export interface SlotNames {
   readonly labels: readonly string[];
   readonly owners: readonly string[];
-  readonly collections: readonly { readonly name: string; readonly retention: number | null; readonly used: Used }[];
+  readonly collections: readonly SlotCollection[];
   readonly extents: readonly (readonly [number: number, block: number, count: number])[];
   readonly rows: number;
   readonly bytes: number;
+  /** The key of blinded terms, base64. Absent where no collection has an index. */
+  readonly blinding?: string;
   /** Where the state comes from. Absent in an index of before there were successions. */
   readonly lineage?: Lineage;
   /** The launch that this epoch's key was to be handed over to; absent if to none. */
   readonly heir?: IndexedHeir;
+}
+
+/** A collection, as an index has it. */
+export interface SlotCollection {
+  readonly name: string;
+  readonly retention: number | null;
+  readonly used: Used;
+  /** What its rows' terms were made by (`RecordForm.shape`). Absent where they have none. */
+  readonly shape?: string;
 }
 
 /** An heir, as the launch before notes it for its own next boot. */

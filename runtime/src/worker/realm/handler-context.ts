@@ -23,6 +23,14 @@ export function handlerContext(message: any, { ask, signal }: OpenCall): object 
     return { prefix, after, limit };
   }
 
+  /** @throws TypeError for a search that was never filled in: it would name all keys */
+  function searchOf(page: any = {}): { readonly value: unknown } | undefined {
+    if (!('where' in page)) return undefined;
+    const { where } = page;
+    if (typeof where !== 'object' || where === null) throw new TypeError('where has the field whose value is sought');
+    return { value: where };
+  }
+
   const { reads, stores, sends, releases, time, id } = message;
   const collections: any = {};
   const names: Iterable<string> = stores.length === 0 ? reads : new Set<string>([...reads, ...stores]);
@@ -31,7 +39,7 @@ export function handlerContext(message: any, { ask, signal }: OpenCall): object 
       ...(reads.includes(name) && {
         get: (key: unknown) => ask({ kind: 'get', collection: name, key }),
         read: (key: unknown) => ask({ kind: 'read', collection: name, key }),
-        list: (page?: any) => ask({ kind: 'list', collection: name, ...pageOf(page) }),
+        list: (page?: any) => ask({ kind: 'list', collection: name, ...pageOf(page) }, searchOf(page)),
       }),
       ...(stores.includes(name) && {
         put: (key: unknown, value: unknown, options?: any) =>
