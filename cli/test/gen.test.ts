@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { compileProtos } from '@enclaim/image';
 import { match, type Policy, readDescriptors } from '@enclaim/policy-schema';
-import type { Rule } from '@enclaim/policy-schema/admission';
+import type { Collection, Rule } from '@enclaim/policy-schema/admission';
 import { HANDLER_STATUSES } from '../../runtime/src/worker/handler-status.ts';
 import { labPolicy } from '../../test/support/lab.ts';
 import { handlerTypes } from '../src/gen.ts';
@@ -37,8 +37,7 @@ before(async () => {
   await writeFile(join(folder, 'enclaim.d.ts'), await typesOf(join(clinic, 'proto'), policy));
 });
 async function typesOf(protos: string, policy: Policy): Promise<string> {
-  const { exposed, outbound } = match(readDescriptors(await compileProtos(protos)), policy);
-  return handlerTypes(exposed, outbound, policy);
+  return handlerTypes(match(readDescriptors(await compileProtos(protos)), policy), policy);
 }
 after(() => rm(folder, { recursive: true }));
 
@@ -127,6 +126,42 @@ test('a condition compiles where the collection is read as well as written, and 
   assert.match(await typeErrors(both, handler(undefinedVersion)), /error TS2322/);
 });
 
+test('a collection of messages takes and gives those, and is listed by its indexes alone', async () => {
+  const app = join(folder, 'indexed');
+  await mkdir(app);
+  const policy = await readPolicyFile(join(clinic, 'policy.yaml'));
+  const intake = policy.services['clinic.v1.Intake'] ?? {};
+  const services = { 'clinic.v1.Intake': { ...intake, Read: { ...(intake.Read as Rule), stores: ['cases'] } } };
+  const cases = { ...(policy.collections.cases as Collection), message: 'clinic.v1.Patient' };
+  const types = (indexes: readonly string[]): Promise<string> =>
+    typesOf(join(clinic, 'proto'), { ...policy, services, collections: { cases: { ...cases, indexes } } });
+  await writeFile(join(app, 'enclaim.d.ts'), await types(['active', 'birth_date']));
+  const errors = (body: string): Promise<string> =>
+    typeErrors(
+      app,
+      `import type { Handlers } from './enclaim.d.ts';
+      export const read: Handlers['clinic.v1.Intake/Read'] = async (request, ctx) => { const { cases } = ctx.store; ${body}; return {} };`,
+    );
+  for (const right of [
+    "await cases.put('k', { birthDate: '1970-01-01', active: true })",
+    "const born: string | undefined = (await cases.get('k'))?.birthDate",
+    "await cases.list({ where: { birthDate: '1970-01-01' }, prefix: 'a', limit: 3 })",
+    'await cases.list({ where: { active: false } })',
+    "await cases.list({ after: 'k' })",
+  ])
+    assert.equal(await errors(right), '', right);
+  for (const wrong of [
+    "await cases.put('k', { born: '1970-01-01' })",
+    "await cases.list({ where: { gender: 'female' } })",
+    "await cases.list({ where: { birthDate: '1970-01-01', active: true } })",
+    'await cases.list({ where: { active: 1 } })',
+    'await cases.list({ where: {} })',
+  ])
+    assert.match(await errors(wrong), /error TS\d+/, wrong);
+  await writeFile(join(app, 'enclaim.d.ts'), await types([]));
+  assert.match(await errors("await cases.list({ where: { birthDate: '1970-01-01' } })"), /error TS\d+/);
+});
+
 test('a status that handlers may end with compiles', async () => {
   const read = "if (request.caseId === undefined) throw new StatusError('NOT_FOUND', 'no such case'); return {};";
   assert.equal(await compiled(PUT, read), '');
@@ -166,7 +201,7 @@ test('the types are there before the handlers are, and go to standard output whe
 
 /** The codes that the generated types have. */
 function statusCodes(): string[] {
-  const [, union = ''] = /type StatusCode =([^;]*);/.exec(handlerTypes([], [], labPolicy())) ?? [];
+  const [, union = ''] = /type StatusCode =([^;]*);/.exec(handlerTypes({ exposed: [], outbound: [], stored: new Map() }, labPolicy())) ?? [];
   return [...union.matchAll(/'(\w+)'/g)].map(([, code]) => code ?? '');
 }
 

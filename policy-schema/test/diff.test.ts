@@ -197,6 +197,13 @@ const CHANGES: readonly (readonly [edits: readonly Edit[], changes: readonly str
     [['  review:', '  quoted: 0s\n  review:']],
     ['weaker a record is under a quote of the hardware once a proof is asked for, before within 1s'],
   ],
+  [
+    [['retention: P30D }', 'retention: P30D, message: c.v1.Case, indexes: [patient_id] }']],
+    [
+      'stronger cases takes messages of one type, before any JSON',
+      'equal cases is now also listed by patient_id',
+    ],
+  ],
   [[['epoch: PT10M', 'epoch: PT20M']], ['weaker deletions from the disk are final within PT20M, before within PT10M']],
   [[['epoch: PT10M', 'epoch: PT5M']], ['stronger deletions from the disk are final within PT5M, before within PT10M']],
   [[['threshold: 2', 'threshold: 1']], ['weaker signatures that a successor needs: at least 1, before 2']],

@@ -68,6 +68,10 @@ export const VALID: readonly Row[] = [
       'residency: none\nsuccession: none\ngovernance: { sovereignty: none, leaks: none, resources: none }\nevidence: { review: none }\n',
     ),
   ],
+  [
+    'records of one message, and its indexes',
+    ['retention: P30D }', 'retention: P30D, message: c.v1.Case, indexes: [patient_id, status] }'],
+  ],
   ['quotes on demand', ['  review:', '  quoted: 0s\n  review:']],
   ['epochs of a minute', ['epoch: PT10M', 'epoch: PT1M']],
   ['epochs of a day', ['epoch: PT10M', 'epoch: P1D']],
@@ -863,6 +867,28 @@ export const INVALID: readonly Row[] = [
     'a keeper under a policy that keeps nothing',
     ['epoch: PT10M', `epoch: PT10M, keeper: { policy: same, address: "https://k.example.eu", ${MACHINES} }`],
     ['conflict 56:44 storage.keeper.policy: a machine under this policy keeps no keys: storage.keeps is not there'],
+  ],
+  [
+    'indexes of records that are any JSON',
+    ['retention: P30D }', 'retention: P30D, indexes: [patient_id] }'],
+    [
+      'conflict 16:65 collections.cases.indexes: no message is named whose fields these are: collections.cases.message',
+    ],
+  ],
+  [
+    'one index twice',
+    ['retention: P30D }', 'retention: P30D, message: c.v1.Case, indexes: [patient_id, patient_id] }'],
+    ['duplicate 16:96 collections.cases.indexes[1]: "patient_id" stands here twice'],
+  ],
+  [
+    'no index',
+    ['retention: P30D }', 'retention: P30D, message: c.v1.Case, indexes: [] }'],
+    ['value 16:85 collections.cases.indexes: expected at least 1, found a list of 0'],
+  ],
+  [
+    'more indexes than a row has room for',
+    ['retention: P30D }', 'retention: P30D, message: c.v1.Case, indexes: [a, b, c, d, e, f, g, h, i] }'],
+    ['value 16:85 collections.cases.indexes: expected at most 8, found a list of 9'],
   ],
   [
     'quotes as often as no hardware makes them',

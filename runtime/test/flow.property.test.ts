@@ -21,6 +21,7 @@ import { AnswerGate } from '../src/egress/answer-gate.ts';
 import { CallEgress } from '../src/egress/call-egress.ts';
 import { RefusalError } from '../src/errors.ts';
 import { CallContext } from '../src/flow/call-flow.ts';
+import { MessageForm } from '../src/message/message-form.ts';
 import { Messages } from '../src/message/transcoder/messages.ts';
 import type { StoredPlace } from '../src/storage/place.ts';
 
@@ -36,11 +37,16 @@ const DAYS = { ended: '2026-06-14', 'in force': '2026-06-15' } as const;
 /** A message that carries whatever it is to carry: a field for each category. */
 const { registry, bytes: descriptorBytes } = readDescriptors(
   await compiled(`syntax = "proto3"; package t; import "enclaim/handling.proto"; import "google/protobuf/empty.proto";
+    message R { option (enclaim.holds) = "public"; string field = 1; int32 value = 2; string tag = 3; }
     message M { ${CATEGORIES.map((name, i) => `string f${i} = ${i + 1} [(enclaim.data) = "${name}"];`).join(' ')} }
     service S { rpc Ask(M) returns (M); rpc Tell(M) returns (google.protobuf.Empty); }`),
 );
 const service = registry.getService('t.S') ?? assert.fail();
 const message = registry.getMessage('t.M') ?? assert.fail();
+/** What records are: each has a value, and a tag that they are listed by. */
+const record = registry.getMessage('t.R') ?? assert.fail();
+const TAGS = ['red', 'blue'] as const;
+type Tag = (typeof TAGS)[number];
 
 async function compiled(text: string): Promise<Uint8Array> {
   const folder = mkdtempSync(join(tmpdir(), 'enclaim-flow-'));
@@ -71,6 +77,8 @@ type Step =
       readonly collection: string;
       readonly key: string;
       readonly condition?: Condition;
+      /** What a record that is stored is found by. */
+      readonly tag: Tag;
     }
   | ({ readonly kind: 'list'; readonly collection: string } & Page)
   /** Sends a message that carries a label; where an answer is asked for, it carries another. */
@@ -93,6 +101,8 @@ interface Page {
   readonly prefix?: string;
   readonly after?: string;
   readonly limit?: number;
+  /** The tag that records must have. */
+  readonly tag?: Tag;
 }
 
 /** What a step came to: whether it was done, whether its handler was told so, and what it was told. */
@@ -109,6 +119,7 @@ function listing(collection: fc.Arbitrary<string>): fc.Arbitrary<Step> {
     prefix: fc.constantFrom('', 'k', 'x'),
     after: fc.constantFrom('', 'k', 'kk'),
     limit: fc.constantFrom(1, 2),
+    tag: fc.constantFrom(...TAGS),
   };
   return fc.record(
     { kind: fc.constant('list' as const), collection, ...page },
@@ -123,6 +134,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     kind: fc.constantFrom('put' as const, 'put' as const, 'delete' as const),
     ...place,
     condition,
+    tag: fc.constantFrom(...TAGS),
   }),
   listing(place.collection),
   fc.record({ kind: fc.constant('send' as const), to: name, label, answer: fc.option(label) }),
@@ -161,6 +173,8 @@ const limits = fc.record({
   /** Where the two rules of this method send: a field of the request, and one of a record. */
   named: fc.record({ to: name, takes: category }),
   recorded: fc.record({ to: name, of: name }),
+  /** Categories of the tag, as far as the collections may hold them. */
+  tagged: label,
   score,
 });
 type Limits = typeof limits extends fc.Arbitrary<infer T> ? T : never;
@@ -177,9 +191,9 @@ const flows = fc.tuple(
 const single = { collection: fc.constant('one'), key: fc.constantFrom('k', 'k', 'kk', 'l') };
 const placeStep: fc.Arbitrary<Step> = fc.oneof(
   { weight: 3, arbitrary: fc.record({ kind: fc.constantFrom('get' as const, 'read' as const), ...single }) },
-  { weight: 4, arbitrary: fc.record({ kind: fc.constant('put' as const), ...single, condition }) },
-  { weight: 1, arbitrary: fc.record({ kind: fc.constant('delete' as const), ...single, condition }) },
-  { weight: 1, arbitrary: listing(single.collection) },
+  { weight: 4, arbitrary: fc.record({ kind: fc.constant('put' as const), ...single, condition, tag: fc.constantFrom(...TAGS) }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('delete' as const), ...single, condition, tag: fc.constant(TAGS[0]) }) },
+  { weight: 2, arbitrary: listing(single.collection) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('accept' as const), label }) },
   {
     weight: 3,
@@ -231,6 +245,8 @@ class Reference {
   #kept = new Map<string, Kept>();
   #time = 0;
   #values = 0;
+  /** The tag of each value. */
+  readonly #tags: Tag[] = [];
   #sent: readonly string[] = [];
   #read: readonly string[] = [];
   /** The age of the oldest value that was read. */
@@ -329,6 +345,7 @@ class Reference {
         if (!within(this.#read, returns)) return false;
         const there = this.#seen(place);
         const oldest = this.#oldest ?? Number.POSITIVE_INFINITY;
+        this.#tags[this.#values] = step.tag;
         const put = step.kind === 'put' ? { value: this.#values, oldest } : this.#planned.get(place)?.put;
         const before = this.#planned.get(place);
         const needs = before === undefined && step.condition !== undefined ? (there ?? null) : before?.needs;
@@ -418,17 +435,21 @@ class Reference {
   }
 
   /** A page of keys. The call learns of every place up to the last that it needed to look at. */
-  #list(collection: string, { prefix = '', after = '', limit = Number.POSITIVE_INFINITY }: Page): string[] {
+  #list(collection: string, { prefix = '', after = '', limit = Number.POSITIVE_INFINITY, tag }: Page): string[] {
     const own = [...this.#planned.keys()].filter((place) => place.startsWith(`${collection} `));
     const isIn = (key: string): boolean => key.startsWith(prefix) && key > after;
+    const isNamed = (value: number | undefined): boolean =>
+      value !== undefined && (tag === undefined || this.#tags[value] === tag);
     let left = limit + own.length;
     for (const key of KEYS.filter(isIn)) {
       if (left === 0) break;
       const place = `${collection} ${key}`;
       this.#read = [...this.#read, ...this.#saidBy(place)];
-      if (this.#valueIn(place) !== undefined) left--;
+      if (isNamed(this.#valueIn(place))) left--;
     }
-    return KEYS.filter((key) => isIn(key) && this.#seen(`${collection} ${key}`) !== undefined).slice(0, limit);
+    // What is found by the tag tells what it is, in whichever records.
+    if (tag !== undefined) this.#read = [...this.#read, ...taggedIn(this.#limits, collection as Name)];
+    return KEYS.filter((key) => isIn(key) && isNamed(this.#seen(`${collection} ${key}`))).slice(0, limit);
   }
 
   /** Whether reading there could end in a refusal that changes would be dropped for, or carry what their places may not. */
@@ -508,6 +529,11 @@ function within(carried: readonly string[], clearance: readonly string[]): boole
   );
 }
 
+/** Categories of the tag of a collection's records: a policy whose collection does not hold them is refused. */
+function taggedIn({ tagged, ...limits }: Limits, collection: Name): readonly string[] {
+  return tagged.filter((category) => within([category], limits[collection]));
+}
+
 interface OpenCall {
   readonly context: CallContext;
   readonly egress: CallEgress;
@@ -566,6 +592,7 @@ type Found = { readonly value: number } | { readonly value: { readonly value: nu
 class Real {
   readonly #open: () => OpenCall;
   readonly #collections = new Map<Name, Shelf>();
+  readonly #limits: Limits;
   readonly #retention: Limits['retention'];
   #time = 0;
   #values = 0;
@@ -582,6 +609,7 @@ class Real {
     const descriptors = { registry, bytes: descriptorBytes };
     const messages = new Messages({ exposed: [], outbound: OUTBOUND, descriptors });
     const admission = { policy, descriptors, outbound: OUTBOUND, messages, releases } as unknown as Admission;
+    this.#limits = limits;
     this.#retention = limits.retention;
     this.#start(() => []);
     const broker = {
@@ -626,7 +654,10 @@ class Real {
   #start(places: (name: Name) => Iterable<StoredPlace>): void {
     for (const name of NAMES) {
       const retention = this.#retention[name] ?? Number.POSITIVE_INFINITY;
-      const options = { now: () => this.#time, places: places(name) };
+      const field = record.fields.find((each) => each.name === 'tag') ?? assert.fail();
+      const indexes = [{ field, categories: taggedIn(this.#limits, name) }];
+      const form = new MessageForm(name, { message: record, indexes }, registry);
+      const options = { now: () => this.#time, places: places(name), form };
       this.#collections.set(name, new Shelf(name, retention, options));
     }
   }
@@ -668,14 +699,16 @@ class Real {
       case 'release':
         await egress.release({ rule: step.rule, keys: { one: step.key, two: step.key } });
         return;
-      case 'list':
-        return JSON.parse(context.perform({ ...asked, ...step }) as string);
+      case 'list': {
+        const { tag, ...page } = step;
+        return JSON.parse(context.perform({ ...asked, ...page, ...(tag && { json: given({ tag }) }) }) as string);
+      }
       case 'put':
         context.perform({
           ...asked,
           ...this.#changed(step),
           kind: 'put',
-          json: given({ field: 'x', value: this.#values }),
+          json: given({ field: 'x', value: this.#values, tag: step.tag }),
         });
         this.#values++;
         egress.touched(step.collection, step.key);
@@ -724,6 +757,7 @@ test(`${PROGRAMS} programs are allowed what the reference allows, step by step`,
         assert.deepEqual(real.label, reference.label);
         for (const key of [
           `${step.kind} ${expected.done ? 'allowed' : 'refused'}`,
+          ...(step.kind === 'list' && step.tag !== undefined ? [`search ${expected.done ? 'allowed' : 'refused'}`] : []),
           ...(step.kind === 'end' ? [`end ${step.how} as ${expected.said}`] : []),
           ...(expected.said === 'conflict' ? ['ends by conflict'] : []),
           ...(step.kind === 'restart' ? [`restart ${step.keeps ? 'keeps' : 'loses'}`] : []),
@@ -734,7 +768,7 @@ test(`${PROGRAMS} programs are allowed what the reference allows, step by step`,
     { numRuns: PROGRAMS },
   );
   // No answer may be so rare that the property says nothing of it.
-  const kinds = ['accept', 'respond', 'get', 'read', 'put', 'delete', 'list', 'send', 'release'];
+  const kinds = ['accept', 'respond', 'get', 'read', 'put', 'delete', 'list', 'search', 'send', 'release'];
   for (const seen of [
     ...kinds.flatMap((kind) => [`${kind} allowed`, `${kind} refused`]),
     ...['ok as ok', 'ok as flow', 'worker as worker', 'worker as flow'].map((end) => `end ${end}`),

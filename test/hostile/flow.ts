@@ -58,6 +58,8 @@ interface FlowAttack {
   readonly governance?: unknown;
   /** What the collection `open` holds, by default `operational`. */
   readonly open?: readonly string[];
+  /** Whether collections have messages and indexes. */
+  readonly indexed?: boolean;
 }
 
 const READ = 'const { text } = await ctx.store.cases.get("p1");';
@@ -302,6 +304,40 @@ const ATTACKS: Readonly<Record<string, Readonly<Record<string, FlowAttack>>>> = 
         for (const key of await ctx.store.cases.list({ prefix: 'b', limit: 8 })) code |= 1 << Number(key[1]);
         return { word: String.fromCharCode(code) }`,
       out: saysFirstLetter,
+    },
+    'say a secret by which records a search passes over': {
+      indexed: true,
+      handlers: {
+        Put: `for (let bit = 0; bit < 8; bit++)
+            if (request.key === 'prepare') await ctx.store.cases.put('b' + bit, { key: 'seen' });
+            else if (request.key === 'mark' && !((request.text.charCodeAt(0) >> bit) & 1))
+              await ctx.store.cases.put('b' + bit, { key: 'other' });
+          return {}`,
+      },
+      before: [
+        ['Put', { key: 'prepare' }],
+        ['Put', { key: 'mark', text: SECRET }],
+      ],
+      body: `let code = 0;
+        for (const key of await ctx.store.cases.list({ where: { key: 'seen' } })) code |= 1 << Number(key[1]);
+        return { word: String.fromCharCode(code) }`,
+      out: saysFirstLetter,
+    },
+  },
+  'label of the field': {
+    'learn by a search what is in a field that it may not say': {
+      indexed: true,
+      handlers: { Put: "await ctx.store.cases.put('b', { text: 'HIV' }); return {}" },
+      before: [['Put', { key: 'b' }]],
+      body: `return { word: (await ctx.store.cases.list({ where: { text: 'HIV' }, prefix: 'b' })).join() }`,
+      out: ({ messages: [first] }) => (first as { word?: string } | undefined)?.word === 'b',
+    },
+  },
+  'records of their type': {
+    'store what is no message where messages are': {
+      indexed: true,
+      method: 'Put',
+      body: "await ctx.store.cases.put('k', { nothing: 'of a note' }); return {}",
     },
   },
   'failed calls change nothing': {
@@ -582,7 +618,11 @@ async function tried(layer: string, attack: FlowAttack, off: boolean): Promise<b
           ? `if (request.text) { await ctx.store.cases.put(request.key, { text: request.text }); return {} } ${body}`
           : body,
     },
-    policy: { governance: attack.governance ?? {}, ...(attack.open && { open: attack.open }) },
+    policy: {
+      governance: attack.governance ?? {},
+      ...(attack.open && { open: attack.open }),
+      ...(attack.indexed && { indexed: true }),
+    },
     monotonic: () => hours * 3_600_000,
     ...(off ? await withoutLayer(layer) : {}),
   });

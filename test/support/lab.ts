@@ -55,6 +55,8 @@ export interface LabPolicy {
   readonly claims?: readonly object[];
   /** Events that handlers may log. */
   readonly events?: readonly string[];
+  /** Whether `cases` has notes, listed by key and text, and `open` acknowledgements, by key and count. */
+  readonly indexed?: boolean;
 }
 
 /** The laboratory's policy: `cases` holds everything, `open` only what is operational. */
@@ -69,6 +71,7 @@ export function labPolicy({
   claims = [],
   events = ['x', 'tick', 'found', 'has-hiv', 'about-jane'],
   sends = Object.keys(subprocessors),
+  indexed = false,
 }: LabPolicy = {}): Policy {
   const rule = (name: string, rest: object): object => {
     const method = descriptors.registry.getService('lab.v1.Lab')?.methods.find((each) => each.name === name);
@@ -99,8 +102,14 @@ export function labPolicy({
       },
     },
     collections: {
-      cases: { holds: ALL, storage: 'volatile', retention: 'P1D' },
-      open: { holds: open, storage: 'volatile', retention: 'P1D' },
+      cases: {
+        ...{ holds: ALL, storage: 'volatile', retention: 'P1D' },
+        ...(indexed && { message: 'lab.v1.Note', indexes: ['key', 'text'] }),
+      },
+      open: {
+        ...{ holds: open, storage: 'volatile', retention: 'P1D' },
+        ...(indexed && { message: 'lab.v1.Ack', indexes: ['key', 'count'] }),
+      },
     },
     subprocessors: Object.fromEntries(
       Object.entries(subprocessors).map(([name, given]) => [name, { calls: CALLS[name] ?? [], ...given }]),

@@ -1,7 +1,7 @@
 /** The form of records that are messages, by their descriptors. */
 
 import { createHash } from 'node:crypto';
-import { type DescField, fromJson, type Message, type Registry } from '@bufbuild/protobuf';
+import { type DescField, fromJson, type JsonValue, type Message, type Registry } from '@bufbuild/protobuf';
 import { reflect } from '@bufbuild/protobuf/reflect';
 import { FeatureSet_FieldPresence } from '@bufbuild/protobuf/wkt';
 import type { Descriptors, StoredMessage } from '@enclaim/policy-schema/admission';
@@ -62,7 +62,7 @@ export class MessageForm implements RecordForm {
 
   #read(json: Json, refusal: (cause: unknown) => RefusalError): Message {
     try {
-      return fromJson(this.#stored.message, json, { registry: this.#registry });
+      return fromJson(this.#stored.message, json as JsonValue, { registry: this.#registry });
     } catch (cause) {
       throw refusal(cause);
     }

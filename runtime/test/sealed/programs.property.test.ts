@@ -8,13 +8,14 @@ import { mock, test } from 'node:test';
 import { FakeKeeper } from '../../../test/fakes/keeper.ts';
 import { count } from '../../../test/support/long.ts';
 import { RefusalError } from '../../src/errors.ts';
-import type { Change } from '../../src/storage/collection.ts';
+import type { Change, KeyRange } from '../../src/storage/collection.ts';
 import { after, at, type Mutation, type Place } from '../../src/storage/place.ts';
 import { type Draw, FakeDisk, seededDraw } from '../log/support.ts';
-import { MIB, put, Rig, TestClock } from './support.ts';
+import { MIB, put, Rig, TestClock, taggedForm } from './support.ts';
 
 const RETENTION = 1000;
 const KEYS = ['a', 'ab', 'b', 'b\ud800', 'b\uffff', 'b\u{10000}', 'b\0', 'é', 'z'];
+const TAGS = ['red', 'blue', 'rot'];
 const LABELS: readonly string[][] = [[], ['health'], ['name'], ['health', 'name']];
 
 /** The places as a list, whose values are texts. */
@@ -59,13 +60,22 @@ async function toldBy({ cases }: Rig): Promise<unknown> {
   );
 }
 
-function listed(model: Model, now: number, prefix: string, last: string, limit: number): unknown {
+function tagOf(value: string): string {
+  return (JSON.parse(value) as { tag: string }).tag;
+}
+
+function listed(
+  model: Model,
+  now: number,
+  { prefix, after: last, limit, where }: KeyRange,
+): unknown {
   const keys: string[] = [];
   const label = new Set<string>();
   for (const key of [...model.keys()].sort().filter((key) => key.startsWith(prefix) && key > last)) {
     const place = at(model.get(key), now);
     if (place === undefined) continue;
-    if (place.value !== undefined) keys.push(key);
+    const isNamed = place.value !== undefined && (where === undefined || tagOf(place.value) === where.value);
+    if (isNamed) keys.push(key);
     for (const category of place.label) label.add(category);
     if (keys.length >= limit) break;
   }
@@ -81,7 +91,9 @@ function changeOf(draw: Draw, model: Model, now: number): Change {
   const condition = draw(4) > 0 ? {} : { ifVersion: draw(5) > 0 ? version : draw(2) > 0 ? null : 'ff'.repeat(8) };
   const since = draw(3) > 0 ? Number.POSITIVE_INFINITY : now - draw(1500);
   const kind = draw(10);
-  if (kind < 6) return put(key, 'x'.repeat(draw(300)), { label, since, owner: pick(draw, ['a', 'b']), ...condition });
+  const tag = pick(draw, TAGS);
+  const more = { label, since, owner: pick(draw, ['a', 'b']), indexed: [tag], ...condition };
+  if (kind < 6) return put(key, { tag, text: 'x'.repeat(draw(300)) }, more);
   if (kind < 8) return { kind: 'delete', key, label, ...condition };
   if (kind < 9) return { kind: 'mark-put', key, label, since, owner: 'a' };
   return { kind: 'mark-delete', key, label };
@@ -100,7 +112,9 @@ function holds(model: Model, changes: readonly Change[], now: number): boolean {
 async function run(draw: Draw): Promise<void> {
   const clock = new TestClock();
   const keeper = new FakeKeeper();
-  let rig = await Rig.boot({ disk: new FakeDisk(MIB), clock, keeper, collections: { cases: RETENTION } });
+  const forms = [taggedForm('one'), taggedForm('other')];
+  const first = { disk: new FakeDisk(MIB), clock, keeper };
+  let rig = await Rig.boot({ ...first, collections: { cases: RETENTION }, form: pick(draw, forms) });
   let model: Model = new Map();
   let advancing: Promise<number> | undefined;
   for (let step = 0; step < 12; step++) {
@@ -126,12 +140,15 @@ async function run(draw: Draw): Promise<void> {
       await rig.call([]);
       await advancing;
       const { store } = rig;
-      rig = await rig.again();
+      // Of another shape, the index is made anew.
+      rig = await rig.again({ collections: { cases: RETENTION }, form: pick(draw, forms) });
       // The boot was cut off: only its memory is given back.
       await store.close();
     } else {
       const [prefix, last, limit] = [pick(draw, ['', 'a', 'b']), pick(draw, ['', 'a', 'b\ud800']), 1 + draw(4)];
-      assert.deepEqual(rig.cases.list({ prefix, after: last, limit }), listed(model, clock.now(), prefix, last, limit));
+      const where = draw(2) > 0 ? { index: 0, value: pick(draw, TAGS) } : undefined;
+      const range = { prefix, after: last, limit, where };
+      assert.deepEqual(rig.cases.list(range), listed(model, clock.now(), range));
     }
     assert.deepEqual(await toldBy(rig), told(model, clock.now()));
   }

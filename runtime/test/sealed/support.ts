@@ -1,10 +1,12 @@
 /** Sealed stores for tests: on a disk in memory, with a keeper and a clock that tests move. */
 
 import { FakeKeeper } from '../../../test/fakes/keeper.ts';
+import { RefusalError } from '../../src/errors.ts';
 import type { Device } from '../../src/log/device.ts';
 import { RecordLog } from '../../src/log/record-log.ts';
 import type { Room } from '../../src/storage/bounds.ts';
 import type { Change, Collection, Put } from '../../src/storage/collection.ts';
+import type { RecordForm } from '../../src/storage/record-form.ts';
 import { SealedStore } from '../../src/storage/sealed/sealed-store.ts';
 import { type Json, jsonText } from '../../src/worker/json-text.ts';
 import { entry, FakeDisk } from '../log/support.ts';
@@ -41,6 +43,28 @@ export interface RigOptions {
   readonly system?: string;
   readonly collections?: Readonly<Record<string, number>>;
   readonly room?: Room;
+  /** The form of the records of all collections. */
+  readonly form?: RecordForm | undefined;
+}
+
+/** A record as a text that is found by its tag, by a form of some shape. */
+export function taggedForm(shape = 'tagged', fields: readonly string[] = ['tag']): RecordForm {
+  const valueIn = (record: unknown, field: string): string | null => {
+    const value = (record as Readonly<Record<string, unknown>> | null)?.[field];
+    return typeof value === 'string' ? value : null;
+  };
+  return {
+    fields,
+    shape,
+    valuesOf: (record) => {
+      if (typeof record !== 'object') throw new RefusalError('worker', 'a record that is no object');
+      return fields.map((field) => valueIn(record, field));
+    },
+    searchOf: (where) => {
+      const index = fields.findIndex((field) => valueIn(where, field) !== null);
+      return { index, value: valueIn(where, fields[index] ?? '') ?? '', label: [] };
+    },
+  };
 }
 
 /** A boot with a log and a store. */
@@ -65,10 +89,10 @@ export class Rig {
 
   static async boot(options: RigOptions = {}): Promise<Rig> {
     const { disk = new FakeDisk(2 * MIB), keeper = new FakeKeeper(), clock = new TestClock() } = options;
-    const { system = 'test', collections = { cases: 1000 }, room } = options;
+    const { system = 'test', collections = { cases: 1000 }, room, form } = options;
     const log = await RecordLog.open(options.device ?? disk.device, disk.bytes.length);
     const facts = Object.entries(collections).map(
-      ([name, retention]) => [name, { retention, ...(room && { room }) }] as const,
+      ([name, retention]) => [name, { retention, form, ...(room && { room }) }] as const,
     );
     const store = await SealedStore.open({ keeper, log, system, clock, collections: new Map(facts) });
     return new Rig({ disk, keeper, clock }, log, store);
@@ -87,6 +111,12 @@ export class Rig {
     const found = this.store.collections.get(name);
     if (found === undefined) throw new TypeError(name);
     return found;
+  }
+
+  /** Keys of a collection's records that have a value in an index. */
+  found(value: string, index = 0, name = 'cases'): readonly string[] {
+    const page = { prefix: '', after: '', limit: Number.POSITIVE_INFINITY };
+    return this.collection(name).list({ ...page, where: { index, value } }).keys;
   }
 
   /** A call that makes changes, and its record. Returns what settles with its block. */

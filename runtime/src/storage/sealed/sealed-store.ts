@@ -156,6 +156,11 @@ export class SealedStore {
     return this.#table.rows;
   }
 
+  /** Bytes that the index's rows have in a slot, at most. */
+  get indexRowBytes(): number {
+    return this.#table.bytes;
+  }
+
   /** Bytes of memory that the index takes. */
   get indexBytes(): number {
     return this.#table.memory;
