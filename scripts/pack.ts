@@ -168,7 +168,10 @@ async function layRoom(room: string, emitted: string, folder: string): Promise<s
 async function layApp(folder: string): Promise<string> {
   // Types of an app without methods: what is left is every app's. A class that is global, and what
   // collections hold, are declared once, by the app that has them.
-  const types = handlerTypes({ exposed: [], outbound: [], stored: new Map() }, { declassify: [], evidence: { events: [] } } as never);
+  const types = handlerTypes({ exposed: [], outbound: [], stored: new Map() }, {
+    declassify: [],
+    evidence: { events: [] },
+  } as never);
   // Their policy names the events.
   const shared = types
     .replace('EventName = never', 'EventName = string')

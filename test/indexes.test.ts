@@ -7,7 +7,10 @@ import { type Lab, openLab } from './support/lab.ts';
 /** What `Sum` does, by the key of its request: an expression whose keys it answers with. */
 function lab(acts: Readonly<Record<string, string>>): Promise<Lab> {
   const cases = Object.entries(acts).map(([key, act]) => `if (request.key === '${key}') { ${act} }`);
-  return openLab({ handlers: { Sum: `const { open } = ctx.store; ${cases.join('\n')} return {}` }, policy: { indexed: true } });
+  return openLab({
+    handlers: { Sum: `const { open } = ctx.store; ${cases.join('\n')} return {}` },
+    policy: { indexed: true },
+  });
 }
 
 async function asked(of: Lab, key: string): Promise<unknown> {
@@ -59,7 +62,8 @@ test('a call finds what it has itself changed, which others find once it has end
 });
 
 test('a search without an index, and a record that is no message, are refused by name', async () => {
-  const said = (act: string): string => `try { ${act} } catch (error) { return { words: [error.code ?? error.name, error.message] } }`;
+  const said = (act: string): string =>
+    `try { ${act} } catch (error) { return { words: [error.code ?? error.name, error.message] } }`;
   const of = await lab({
     field: said("await open.list({ where: { word: 'x' } })"),
     two: said("await open.list({ where: { key: 'x', count: 1 } })"),

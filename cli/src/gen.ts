@@ -145,8 +145,8 @@ export interface Readable<T, W = never> {
 }
 
 /**
- * Keys that begin with \`prefix\` and sort behind \`after\`, at most \`limit\`; with \`where\`, those of
- * records whose field has that value.
+ * Keys that begin with \`prefix\` and sort behind \`after\`, at most \`limit\`; with \`where\`,
+ * those of records whose field has that value.
  */
 export interface Page<W = never> {
   readonly where?: W;
@@ -228,7 +228,7 @@ function heldIn(name: string, stored: StoredMessage | undefined, types: Types): 
   return stored === undefined ? `Held<${JSON.stringify(name)}>` : types.of(stored.message);
 }
 
-/** The argument of a collection's type for searches: each has one field, and none of the others. */
+/** The argument of a collection's type for searches, each of which is by one field alone. */
 function searchesOf(stored: StoredMessage | undefined, types: Types): string {
   const fields = stored?.indexes.map(({ field }) => field) ?? [];
   const searches = fields.map((field) => {

@@ -201,7 +201,8 @@ test('the types are there before the handlers are, and go to standard output whe
 
 /** The codes that the generated types have. */
 function statusCodes(): string[] {
-  const [, union = ''] = /type StatusCode =([^;]*);/.exec(handlerTypes({ exposed: [], outbound: [], stored: new Map() }, labPolicy())) ?? [];
+  const [, union = ''] =
+    /type StatusCode =([^;]*);/.exec(handlerTypes({ exposed: [], outbound: [], stored: new Map() }, labPolicy())) ?? [];
   return [...union.matchAll(/'(\w+)'/g)].map(([, code]) => code ?? '');
 }
 

@@ -199,10 +199,7 @@ const CHANGES: readonly (readonly [edits: readonly Edit[], changes: readonly str
   ],
   [
     [['retention: P30D }', 'retention: P30D, message: c.v1.Case, indexes: [patient_id] }']],
-    [
-      'stronger cases takes messages of one type, before any JSON',
-      'equal cases is now also listed by patient_id',
-    ],
+    ['stronger cases takes messages of one type, before any JSON', 'equal cases is now also listed by patient_id'],
   ],
   [[['epoch: PT10M', 'epoch: PT20M']], ['weaker deletions from the disk are final within PT20M, before within PT10M']],
   [[['epoch: PT10M', 'epoch: PT5M']], ['stronger deletions from the disk are final within PT5M, before within PT10M']],

@@ -871,9 +871,7 @@ export const INVALID: readonly Row[] = [
   [
     'indexes of records that are any JSON',
     ['retention: P30D }', 'retention: P30D, indexes: [patient_id] }'],
-    [
-      'conflict 16:65 collections.cases.indexes: no message is named whose fields these are: collections.cases.message',
-    ],
+    ['conflict 16:65 collections.cases.indexes: no message is named whose fields these are: collections.cases.message'],
   ],
   [
     'one index twice',

@@ -80,9 +80,7 @@ for (const [what, members, expected, options] of [
       [
         `an index of ${field}`,
         `message: t.Case, indexes: [${field}]`,
-        [
-          `/collections/cases/indexes/0 t.Case.${field} is no single text, bytes, whole number, truth value or enum`,
-        ],
+        [`/collections/cases/indexes/0 t.Case.${field} is no single text, bytes, whole number, truth value or enum`],
       ] as const,
   ),
 ] as const)

@@ -191,8 +191,14 @@ const flows = fc.tuple(
 const single = { collection: fc.constant('one'), key: fc.constantFrom('k', 'k', 'kk', 'l') };
 const placeStep: fc.Arbitrary<Step> = fc.oneof(
   { weight: 3, arbitrary: fc.record({ kind: fc.constantFrom('get' as const, 'read' as const), ...single }) },
-  { weight: 4, arbitrary: fc.record({ kind: fc.constant('put' as const), ...single, condition, tag: fc.constantFrom(...TAGS) }) },
-  { weight: 1, arbitrary: fc.record({ kind: fc.constant('delete' as const), ...single, condition, tag: fc.constant(TAGS[0]) }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({ kind: fc.constant('put' as const), ...single, condition, tag: fc.constantFrom(...TAGS) }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({ kind: fc.constant('delete' as const), ...single, condition, tag: fc.constant(TAGS[0]) }),
+  },
   { weight: 2, arbitrary: listing(single.collection) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('accept' as const), label }) },
   {
@@ -757,7 +763,9 @@ test(`${PROGRAMS} programs are allowed what the reference allows, step by step`,
         assert.deepEqual(real.label, reference.label);
         for (const key of [
           `${step.kind} ${expected.done ? 'allowed' : 'refused'}`,
-          ...(step.kind === 'list' && step.tag !== undefined ? [`search ${expected.done ? 'allowed' : 'refused'}`] : []),
+          ...(step.kind === 'list' && step.tag !== undefined
+            ? [`search ${expected.done ? 'allowed' : 'refused'}`]
+            : []),
           ...(step.kind === 'end' ? [`end ${step.how} as ${expected.said}`] : []),
           ...(expected.said === 'conflict' ? ['ends by conflict'] : []),
           ...(step.kind === 'restart' ? [`restart ${step.keeps ? 'keeps' : 'loses'}`] : []),

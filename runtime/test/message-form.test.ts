@@ -36,7 +36,16 @@ const refused = (code: string) => (error: unknown) => error instanceof RefusalEr
 test('a record has the values of its fields, and zeros where a field has no presence', () => {
   assert.deepEqual(form.valuesOf({}), ['', '', '0', 'false', '0', null, null]);
   assert.deepEqual(
-    form.valuesOf({ patientId: 'p', raw: 'AQI=', count: '-7', done: true, kind: 'SOME', room: '', left: 'l', free: 'f' }),
+    form.valuesOf({
+      patientId: 'p',
+      raw: 'AQI=',
+      count: '-7',
+      done: true,
+      kind: 'SOME',
+      room: '',
+      left: 'l',
+      free: 'f',
+    }),
     ['p', 'AQI=', '-7', 'true', '1', '', 'l'],
   );
   assert.deepEqual(form.valuesOf({ right: 'r' }).at(-1), null);
@@ -69,7 +78,16 @@ test('texts that another reader could take for one are two', () => {
 });
 
 test('a record that is no such message is refused', () => {
-  const others: Json[] = [null, 1, 'text', [], { born: 1 }, { patientId: 1 }, { count: 'x' }, { left: 'a', right: 'b' }];
+  const others: Json[] = [
+    null,
+    1,
+    'text',
+    [],
+    { born: 1 },
+    { patientId: 1 },
+    { count: 'x' },
+    { left: 'a', right: 'b' },
+  ];
   for (const record of others) assert.throws(() => form.valuesOf(record), refused('worker'), JSON.stringify(record));
 });
 

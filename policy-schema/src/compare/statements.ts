@@ -185,7 +185,13 @@ function* sayCollections(policy: Policy): Generator<Statement> {
       retention,
     );
     const kind = message === undefined ? 'any JSON' : 'messages of one type';
-    yield most('collections.message', ['collections', id, 'message'], `${id} takes`, message === undefined ? 1 : 0, kind);
+    yield most(
+      'collections.message',
+      ['collections', id, 'message'],
+      `${id} takes`,
+      message === undefined ? 1 : 0,
+      kind,
+    );
     if (message !== undefined)
       yield same('collections.message.type', ['collections', id, 'message'], `the message of ${id}`, message);
     // A method that may list and read finds the same without: an index says nothing more.

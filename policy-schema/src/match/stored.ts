@@ -61,10 +61,16 @@ function misfits(name: string, { holds }: Collection, message: DescMessage): Mat
   try {
     const { bare, carriers } = survey(message);
     return [
-      ...bare.map(({ path, why }) => fault(name, ['message'], `${name} keeps ${path || message.typeName}, which ${why}`)),
+      ...bare.map(({ path, why }) =>
+        fault(name, ['message'], `${name} keeps ${path || message.typeName}, which ${why}`),
+      ),
       ...carriers.flatMap(({ path, categories }) =>
         uncovered(holds, categories).map((category) =>
-          fault(name, ['holds'], `${message.typeName}.${path} carries ${category}; ${name} holds ${holds.join(', ') || 'none'}`),
+          fault(
+            name,
+            ['holds'],
+            `${message.typeName}.${path} carries ${category}; ${name} holds ${holds.join(', ') || 'none'}`,
+          ),
         ),
       ),
     ];

@@ -37,7 +37,7 @@ export class MessageForm implements RecordForm {
       const what = `records of ${this.#collection} are messages ${message.typeName}, and this is none`;
       return new RefusalError('worker', what, { cause });
     });
-    return indexes.map(({ field }) => valueOf(read, field, this.#stored));
+    return indexes.map(({ field }) => fieldValue(read, field, this.#stored));
   }
 
   searchOf(where: Json): Search {
@@ -55,7 +55,8 @@ export class MessageForm implements RecordForm {
       const what = `${this.#collection} is listed by a value of ${found.field.name}, and this is none`;
       return new RefusalError('grant', what, { cause });
     };
-    const sought = value === null ? null : valueOf(this.#read({ [name]: value as Json }, other), found.field, this.#stored);
+    const sought =
+      value === null ? null : fieldValue(this.#read({ [name]: value as Json }, other), found.field, this.#stored);
     if (sought === null) throw other();
     return { index, value: sought, label: found.categories };
   }
@@ -78,7 +79,7 @@ export function formsOf(
 }
 
 /** The value of a field; null where it is not there, and would not count as its zero. */
-function valueOf(message: Message, field: DescField, { message: type }: StoredMessage): string | null {
+function fieldValue(message: Message, field: DescField, { message: type }: StoredMessage): string | null {
   const read = reflect(type, message);
   if (!read.isSet(field) && field.presence !== FeatureSet_FieldPresence.IMPLICIT) return null;
   const value: unknown = read.get(field);
@@ -90,5 +91,7 @@ function shapeOf({ message, indexes }: StoredMessage): string {
     const of = field.enum?.values.map(({ name, number }) => [name, number]) ?? field.scalar ?? null;
     return [field.name, field.jsonName, field.presence, of];
   });
-  return createHash('sha256').update(JSON.stringify([message.typeName, fields])).digest('hex');
+  return createHash('sha256')
+    .update(JSON.stringify([message.typeName, fields]))
+    .digest('hex');
 }

@@ -111,8 +111,7 @@ export class VolatileCollection implements Collection {
   list({ prefix, after: last, limit, where }: KeyRange): FoundKeys {
     const now = this.#now();
     const sought = soughtBy(this.#blinding, where);
-    const isSought = ({ terms }: Held): boolean =>
-      sought === undefined || hasTerm(terms, 0, terms.length, sought);
+    const isSought = ({ terms }: Held): boolean => sought === undefined || hasTerm(terms, 0, terms.length, sought);
     const keys: string[] = [];
     const label = new Set<string>();
     for (const key of this.#keys.from(prefix, last)) {

@@ -64,11 +64,7 @@ function tagOf(value: string): string {
   return (JSON.parse(value) as { tag: string }).tag;
 }
 
-function listed(
-  model: Model,
-  now: number,
-  { prefix, after: last, limit, where }: KeyRange,
-): unknown {
+function listed(model: Model, now: number, { prefix, after: last, limit, where }: KeyRange): unknown {
   const keys: string[] = [];
   const label = new Set<string>();
   for (const key of [...model.keys()].sort().filter((key) => key.startsWith(prefix) && key > last)) {

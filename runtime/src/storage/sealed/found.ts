@@ -85,7 +85,7 @@ export interface Found {
   readonly kept: readonly SealedCollection[];
   /** Retentions under which collections were kept, by number. */
   readonly retentions: readonly (number | null)[];
-  /** Shapes that the terms of their rows were made by, by number; undefined where they have none. */
+  /** Shapes by which the terms of their rows were made, by number; undefined without terms. */
   readonly shapes: readonly (string | undefined)[];
   readonly slot: number;
   /** The keeper's epoch: 0 where the state is another launch's still. */
@@ -298,7 +298,16 @@ async function followed(
   const retentions = names.collections.map(({ retention }) => retention);
   const present = inherited === null ? head.epoch : 0;
   const shapes = names.collections.map(({ shape }) => shape);
-  return { ...found, retentions, shapes, slot: head.slot, present, lineage, inherited: came, recovered: recovered ?? null };
+  return {
+    ...found,
+    retentions,
+    shapes,
+    slot: head.slot,
+    present,
+    lineage,
+    inherited: came,
+    recovered: recovered ?? null,
+  };
 }
 
 /** Makes the changes of a frame in its collection. */

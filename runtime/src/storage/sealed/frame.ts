@@ -171,7 +171,8 @@ type Fields = [
 ];
 
 function changedOf(fields: Fields, values: number): ReadChange {
-  const [key, label, since = 0, valueEnd, placeEnd, owner = '', version, sealed, length = 0, offset = 0, terms] = fields;
+  const [key, label, since = 0, valueEnd, placeEnd, owner = '', version, sealed, length = 0, offset = 0, terms] =
+    fields;
   if (label === undefined) return { key, place: undefined, stays: false };
   const value = typeof sealed === 'string' ? valueIn([sealed, length, offset], values, terms) : undefined;
   const ends = { valueEnd: valueEnd ?? Number.POSITIVE_INFINITY, placeEnd: placeEnd ?? Number.POSITIVE_INFINITY };
@@ -181,7 +182,13 @@ function changedOf(fields: Fields, values: number): ReadChange {
 
 function valueIn([sealed, length, offset]: New, values: number, terms?: string): Value {
   const key = Buffer.from(sealed, 'base64');
-  return { length, key, terms: terms ? Buffer.from(terms, 'base64') : undefined, position: values + offset, bytes: undefined };
+  return {
+    length,
+    key,
+    terms: terms ? Buffer.from(terms, 'base64') : undefined,
+    position: values + offset,
+    bytes: undefined,
+  };
 }
 
 function orNull(end: number): number | null {

@@ -6,7 +6,7 @@
 import type { Place } from '../place.ts';
 import type { SoughtTerm } from '../terms.ts';
 import { PackedRows } from './packed-rows.ts';
-import { type NamedPlace, collectionOf, namedBy, ROW_BYTES, RowCodec, rowName, type Value } from './row.ts';
+import { collectionOf, type NamedPlace, namedBy, ROW_BYTES, RowCodec, rowName, type Value } from './row.ts';
 import { NEVER, ROW_PREFIX_BYTES, type RowAt } from './row-bytes.ts';
 
 /** A place that was looked up. */

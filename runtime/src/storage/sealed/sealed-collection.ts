@@ -85,6 +85,16 @@ interface Part {
   readonly layout: Layout;
 }
 
+/** Places that a list looks at. */
+interface Range {
+  readonly prefix: string;
+  /** The key behind which they are. */
+  readonly last: string;
+  /** How many are wanted, if all that are looked at are. */
+  readonly limit: number;
+  readonly sought: SoughtTerm | undefined;
+}
+
 /** Rows that are looked at together. */
 const SLICE_ROWS = 256;
 /** Marks in one part of a block. */
@@ -141,7 +151,7 @@ export class SealedCollection implements Collection {
     const now = this.#shared.now();
     const keys: string[] = [];
     const labels = new Set<readonly string[]>();
-    for (const { key, hasValue, isSought, label, due } of this.#from(prefix, last, limit, sought)) {
+    for (const { key, hasValue, isSought, label, due } of this.#from({ prefix, last, limit, sought })) {
       if (due <= now && (!hasValue || at(this.#placeOf(key), now) === undefined)) continue;
       if (hasValue && due > now && (isSought || sought === undefined)) keys.push(key);
       labels.add(label);
@@ -280,12 +290,13 @@ export class SealedCollection implements Collection {
   }
 
   /** Places with a prefix behind a key, in the order of their keys, those that wait included. */
-  *#from(prefix: string, last: string, limit: number, sought?: SoughtTerm): Generator<NamedPlace> {
+  *#from(range: Range): Generator<NamedPlace> {
+    const { prefix, last, sought } = range;
     const waiting = [...this.#pending]
       .filter(([key]) => key.startsWith(prefix) && key > last)
       .sort(([one], [other]) => (one < other ? -1 : 1));
     let next = 0;
-    for (const indexed of this.#indexed(prefix, last, limit, sought)) {
+    for (const indexed of this.#indexed(range)) {
       for (; (waiting[next]?.[0] ?? indexed.key) < indexed.key; next++) yield* outlined(waiting[next], sought);
       if (waiting[next]?.[0] === indexed.key) yield* outlined(waiting[next++], sought);
       else yield indexed;
@@ -293,7 +304,7 @@ export class SealedCollection implements Collection {
     for (; next < waiting.length; next++) yield* outlined(waiting[next], sought);
   }
 
-  *#indexed(prefix: string, last: string, limit: number, sought?: SoughtTerm): Generator<NamedPlace> {
+  *#indexed({ prefix, last, limit, sought }: Range): Generator<NamedPlace> {
     const most = sought === undefined ? Math.min(SLICE_ROWS, limit) : SLICE_ROWS;
     const names = this.#name(prefix);
     let from = last >= prefix ? this.#behind(last) : names;

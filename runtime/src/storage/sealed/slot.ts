@@ -73,7 +73,7 @@ export interface SlotCollection {
   readonly name: string;
   readonly retention: number | null;
   readonly used: Used;
-  /** What its rows' terms were made by (`RecordForm.shape`). Absent where they have none. */
+  /** Shape by which the terms of its rows were made (`RecordForm`). Absent without terms. */
   readonly shape?: string;
 }
 
