@@ -871,22 +871,22 @@ export const INVALID: readonly Row[] = [
   [
     'indexes of records that are any JSON',
     ['retention: P30D }', 'retention: P30D, indexes: [patient_id] }'],
-    ['conflict 16:65 collections.cases.indexes: no message is named whose fields these are: collections.cases.message'],
+    ['conflict 16:64 collections.cases.indexes: no message is named whose fields these are: collections.cases.message'],
   ],
   [
     'one index twice',
     ['retention: P30D }', 'retention: P30D, message: c.v1.Case, indexes: [patient_id, patient_id] }'],
-    ['duplicate 16:96 collections.cases.indexes[1]: "patient_id" stands here twice'],
+    ['duplicate 16:97 collections.cases.indexes[1]: "patient_id" stands here twice'],
   ],
   [
     'no index',
     ['retention: P30D }', 'retention: P30D, message: c.v1.Case, indexes: [] }'],
-    ['value 16:85 collections.cases.indexes: expected at least 1, found a list of 0'],
+    ['value 16:84 collections.cases.indexes: expected at least 1, found a list of 0'],
   ],
   [
     'more indexes than a row has room for',
     ['retention: P30D }', 'retention: P30D, message: c.v1.Case, indexes: [a, b, c, d, e, f, g, h, i] }'],
-    ['value 16:85 collections.cases.indexes: expected at most 8, found a list of 9'],
+    ['value 16:84 collections.cases.indexes: expected at most 8, found a list of 9'],
   ],
   [
     'quotes as often as no hardware makes them',
