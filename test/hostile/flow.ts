@@ -327,7 +327,7 @@ const ATTACKS: Readonly<Record<string, Readonly<Record<string, FlowAttack>>>> = 
   'label of the field': {
     'learn by a search what is in a field that it may not say': {
       indexed: true,
-      handlers: { Put: "await ctx.store.cases.put('b', { text: 'HIV' }); return {}" },
+      handlers: { Put: "if (request.key === 'b') await ctx.store.cases.put('b', { text: 'HIV' }); return {}" },
       before: [['Put', { key: 'b' }]],
       body: `return { word: (await ctx.store.cases.list({ where: { text: 'HIV' }, prefix: 'b' })).join() }`,
       out: ({ messages: [first] }) => (first as { word?: string } | undefined)?.word === 'b',
