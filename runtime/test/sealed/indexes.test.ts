@@ -98,7 +98,7 @@ test('a value that the disk does not give back keeps a boot from making its inde
     ...honest,
     read: async (into: Uint8Array, offset: number, length: number, at: number) => {
       const result = await (read as (...all: unknown[]) => Promise<unknown>)(into, offset, length, at);
-      if (length === sealedBytes(value.value.length)) into[offset + ++lies] ^= 1;
+      if (length === sealedBytes(value.value.length)) into[offset + ++lies] = 0xff - (into[offset + lies] ?? 0);
       return result;
     },
   } as unknown as Device;
