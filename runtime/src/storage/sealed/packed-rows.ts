@@ -4,6 +4,7 @@
  */
 
 import {
+  bodyAt,
   compareName,
   compareRows,
   dueAt,
@@ -13,6 +14,7 @@ import {
   ROW_PREFIX_BYTES,
   type RowAt,
   rowAt,
+  rowEnd,
 } from './row-bytes.ts';
 
 /** Bytes of a page, with the offsets of its rows. */
@@ -144,7 +146,7 @@ export class PackedRows {
   load(rows: Buffer): void {
     for (let at = 0; at < rows.length; ) {
       const end = this.#append(rows, at);
-      const next = end > at ? end : rowAt(rows, at).end;
+      const next = end > at ? end : rowEnd(rows, at);
       if (end === at) this.set(rows.subarray(at, next));
       at = next;
     }
@@ -158,24 +160,30 @@ export class PackedRows {
 
   /** Copies rows behind the last, while they are in order and fit into its page or a new one. */
   #append(rows: Buffer, from: number): number {
-    const first = rowAt(rows, from);
+    const first = rowEnd(rows, from);
     let id = this.#pages > 0 ? this.#idOf(this.#pages - 1) : -1;
-    let last = id < 0 ? undefined : this.#at(id, (this.#counts[id] as number) - 1);
-    if (last !== undefined && compareRows(first, last) <= 0) return from;
-    if (id < 0 || !this.#fits(id, first.end - from)) {
+    // The row before, by the bytes that it lies in: in memory, then among those that are set.
+    let last: Buffer | undefined;
+    let lastAt = 0;
+    if (id >= 0) {
+      last = this.#bytesOf(id);
+      lastAt = baseOf(id) + this.#offset(id, (this.#counts[id] as number) - 1);
+    }
+    if (last !== undefined && compareRows(rows, from, last, lastAt) <= 0) return from;
+    if (id < 0 || !this.#fits(id, first - from)) {
       id = this.#taken();
       this.#place(this.#pages, id);
     }
     const [used, words, end] = [this.#used[id] as number, this.#wordsOf(id), wordsEnd(id)];
     let [count, due, at] = [this.#counts[id] as number, this.#due[id] as number, from];
     while (at < rows.length) {
-      const row = rowAt(rows, at);
-      if (used + row.end - from + (count + 1) * OFFSET_BYTES > PAGE_BYTES) break;
-      if (last !== undefined && compareRows(row, last) <= 0) break;
+      const next = rowEnd(rows, at);
+      if (used + next - from + (count + 1) * OFFSET_BYTES > PAGE_BYTES) break;
+      if (last !== undefined && compareRows(rows, at, last, lastAt) <= 0) break;
       words[end - ++count] = used + at - from;
-      due = Math.min(due, dueAt(rows, row.body));
-      at = row.end;
-      last = row;
+      due = Math.min(due, dueAt(rows, bodyAt(rows, at)));
+      [last, lastAt] = [rows, at];
+      at = next;
     }
     this.#bytesOf(id).set(rows.subarray(from, at), baseOf(id) + used);
     this.#facts(id, used + at - from, count, due);

@@ -43,7 +43,11 @@ export class Seal {
   sealInto(number: number, associated: Uint8Array, plain: Uint8Array, out: Buffer): void {
     const cipher = createCipheriv('aes-256-gcm', this.#key, nonceOf(number));
     cipher.setAAD(Buffer.concat([this.#name, associated]));
-    if (plain.length > 0) out.set(cipher.update(plain));
+    if (plain.length > 0) {
+      const sealed = cipher.update(plain);
+      out.set(sealed);
+      release(sealed);
+    }
     cipher.final();
     out.set(cipher.getAuthTag(), plain.length);
   }
@@ -68,6 +72,22 @@ export class Seal {
   wipe(): void {
     this.#key.fill(0);
   }
+}
+
+/** Bytes from which on memory is given back at once. */
+const RELEASED_BYTES = 64 * 1024;
+
+/**
+ * Gives the memory of bytes back, which nothing uses any more: they have none then.
+ *
+ * **Cost**: a cipher gives a buffer outside the heap for each chunk of an index. Left to the
+ * collector, those of an index that is read and written have it go through the whole heap.
+ *
+ * @param bytes that a cipher gave
+ */
+export function release({ buffer, length }: Buffer): void {
+  // Small buffers share their memory.
+  if (length >= RELEASED_BYTES && length === buffer.byteLength && buffer instanceof ArrayBuffer) buffer.transfer(0);
 }
 
 /** The seals of one epoch. */

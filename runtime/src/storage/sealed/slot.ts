@@ -16,7 +16,7 @@ import type { StateDisk } from '../../log/state-disk.ts';
 import type { IndexTable } from './index-table.ts';
 import { PAGE_BYTES } from './packed-rows.ts';
 import { rowAt } from './row-bytes.ts';
-import { type EpochSeals, TAG_BYTES } from './seals.ts';
+import { type EpochSeals, release, TAG_BYTES } from './seals.ts';
 
 /** Bytes of a slot's head. */
 export const HEAD_BYTES: number = SLOT_HEAD_BYTES;
@@ -274,6 +274,7 @@ export async function readIndex(
     else if (kind === GONE) forgetRows(body, table);
     else if (kind === NAMES) names = JSON.parse(body.toString()) as SlotNames;
     plain.fill(0);
+    release(plain);
   }
   if (names === undefined) throw new RefusalError('state', 'an index that is cut off');
   return names;
