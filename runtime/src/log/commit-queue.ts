@@ -156,8 +156,9 @@ export class CommitQueue {
 
   async #work(): Promise<void> {
     while (this.#batches.length > 0 || this.#woken) {
-      this.#woken = false;
       const batch = this.#batches.shift();
+      // Work in place of a write does nothing of what is due.
+      if (batch?.task === undefined) this.#woken = false;
       if (batch !== undefined) batch.begun = true;
       try {
         await (batch?.task?.() ?? this.#perform(batch));
