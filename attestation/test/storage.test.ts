@@ -2,11 +2,16 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Policy } from '@enclaim/policy-schema/admission';
 import { appraiseStorage } from '../src/appraise/storage.ts';
 import type { BootStatement } from '../src/statement.ts';
 
-const checkOf = (platform: string, storage?: object, version = 3) =>
-  appraiseStorage({ version, platform, ...(storage && { storage }) } as unknown as BootStatement);
+const OWN = 'sha384:22';
+const checkOf = (platform: string, storage?: object, version = 3, keeper: string | null = 'sha384:00') => {
+  const statement = { version, platform, policy: OWN, ...(storage && { storage }) } as unknown as BootStatement;
+  const policy = { storage: { epoch: 'PT1M', ...(keeper !== null && { keeper: { policy: keeper } }) } };
+  return appraiseStorage(statement, policy as unknown as Policy);
+};
 const kept = { keeper: 'tpm', epoch: 7, began: 'kept' };
 const peered = { ...kept, keeper: 'peer', peer: { policy: 'sha384:00', boot: 'sha256:11' } };
 
@@ -43,5 +48,22 @@ test('a simulated keeper is one of simulated boots, and a TPM one of platforms t
   ] as const) {
     const [check] = checkOf(platform, storage);
     assert.deepEqual([check?.outcome, check?.required], [outcome, true], platform);
+  }
+});
+
+test('a peer is the one that the policy of the boot names', () => {
+  const outcomeOf = (keeper: string | null, peer = 'sha384:00') =>
+    checkOf('snp', { ...peered, peer: { ...peered.peer, policy: peer } }, 3, keeper)[0];
+  assert.equal(outcomeOf('sha384:00')?.outcome, 'passed');
+  assert.equal(outcomeOf('same', OWN)?.outcome, 'passed');
+  for (const [keeper, peer, words] of [
+    ['sha384:33', 'sha384:00', /names a keeper under policy sha384:33/],
+    ['same', 'sha384:00', /names a keeper under policy sha384:22/],
+    ['sha384:00', OWN, /names a keeper under policy sha384:00/],
+    [null, 'sha384:00', /names no keeper/],
+  ] as const) {
+    const check = outcomeOf(keeper, peer);
+    assert.deepEqual([check?.outcome, check?.required], ['failed', true], `${keeper}`);
+    assert.match(check?.detail ?? '', words);
   }
 });

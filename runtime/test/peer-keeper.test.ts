@@ -291,3 +291,41 @@ test('an epoch that begins while the one before is sealed is told once it is sea
   assert.equal(told, 2);
   await kept.close();
 });
+
+test('a keeper that has no room for a question is asked again, and one that refuses is not', async () => {
+  const answers: (number | undefined)[] = [STATUS.resourceExhausted, undefined, STATUS.permissionDenied];
+  let asked = 0;
+  const ask = async (): Promise<object> => {
+    asked++;
+    const code = answers.shift();
+    if (code === undefined) return { epoch: 0n, key: new Uint8Array() };
+    throw new RefusalError('keeper', 'refused', { cause: new KeeperStatus({ code, details: 'refused' }) });
+  };
+  const keeper = { statement: { policy: identity.policy }, bootDigest: new Uint8Array(32) };
+  const open = async () => [{ keeper, ask, close: () => {} }, new Uint8Array()];
+  const peer = new PeerKeeper({} as ConstructorParameters<typeof PeerKeeper>[0], open as unknown as OpenLink);
+  assert.deepEqual([await peer.epoch(), asked], [0, 2]);
+  await assert.rejects(peer.epoch(), { code: 'keeper' });
+  assert.equal(asked, 3);
+});
+
+test('the policies that keys are kept under are known again after a boot', async () => {
+  const disk = new FakeDisk(8 * MIB);
+  const keeper = new FakeKeeper();
+  const opened = async () => {
+    const log = await disk.open();
+    const collections = new Map([[KEPT_COLLECTION, FOREVER]]);
+    const store = await SealedStore.open({ log, collections, keeper, clock: new TestClock(), system: 'keeper' });
+    const collection = store.collections.get(KEPT_COLLECTION) ?? assert.fail();
+    return { store, kept: await KeptEpochs.open({ store, collection, record: () => log.place(entry('key')).durable }) };
+  };
+  const first = await opened();
+  assert.equal(first.kept.isKept(identity.policy), false);
+  await first.kept.advance(asker, 0, randomBytes(32), 0);
+  await first.kept.close();
+  await first.store.close();
+  const next = await opened();
+  assert.deepEqual([next.kept.isKept(identity.policy), next.kept.isKept(digest)], [true, false]);
+  await next.kept.close();
+  await next.store.close();
+});

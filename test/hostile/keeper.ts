@@ -18,7 +18,7 @@ import { merkleRoot } from '@enclaim/attestation/merkle';
 import { EvidenceSchema } from '@enclaim/attestation/messages';
 import { bootDigest, type CurrentBootStatement, encodeStatement } from '@enclaim/attestation/statement';
 import { canonicalPolicy, parsePolicy, policyDigest } from '@enclaim/policy-schema';
-import type { KeptMachines } from '@enclaim/policy-schema/admission';
+import type { KeptMachines, Policy } from '@enclaim/policy-schema/admission';
 import type * as storageModule from '../../attestation/src/appraise/storage.ts';
 import { makeBootKeys } from '../../runtime/src/boot/keys.ts';
 import type { CallEnd, GrpcCall } from '../../runtime/src/channel/grpc-call.ts';
@@ -155,12 +155,8 @@ async function evidenceOfMachine(
   nonce: Uint8Array,
   exporter: Uint8Array,
 ): Promise<Uint8Array> {
-  const policy = canonicalPolicy(
-    parsePolicy(`enclaim: 1
-system: { name: kept, owner: { name: Test, contact: test@example.invalid, key: "${owner}" }, version: 1 }
-`),
-  );
-  const digest = policyDigest(parsePolicy(String(Buffer.from(policy))));
+  const policy = canonicalPolicy(policyOf(owner));
+  const digest = policyDigest(policyOf(owner));
   const commandLine = launchCommandLine({ commandLine: LINE }, digest);
   const { measure } = await snpLaunch({ id: IMAGE, commandLine: LINE });
   const launched = measurement ?? (await measure(commandLine));
@@ -202,12 +198,24 @@ async function keepsMachines(): Promise<KeptMachines> {
 /** What is shown to a keeper for its challenge, on this connection. */
 type Show = (challenge: Uint8Array, exporter: Uint8Array) => Promise<Uint8Array>;
 
-/** Connections to one keeper. */
-async function keeperOf(off: readonly string[], isAttested = true) {
+/** The policy of a machine of ours. */
+const policyOf = (owner: string) =>
+  parsePolicy(`enclaim: 1
+system: { name: kept, owner: { name: Test, contact: test@example.invalid, key: "${owner}" }, version: 1 }
+`);
+
+/** Connections to one keeper, which keeps keys under the policy of our machines. */
+async function keeperOf(off: readonly string[], isAttested = true, release?: () => Promise<never>) {
   const { KeeperService } = (await import(weakened(SERVICE, { off }))) as typeof serviceModule;
   let looked = 0;
+  const known = policyDigest(policyOf(OWNER));
   const service = new KeeperService({
-    kept: { instant: 0, release: async () => ({ epoch: 1, key: key() }), advance: async () => 1 },
+    kept: {
+      instant: 0,
+      isKept: (policy) => policy === known,
+      release: release ?? (async () => ({ epoch: 1, key: key() })),
+      advance: async () => 1,
+    },
     keeps: await keepsMachines(),
     now: () => {
       looked++;
@@ -268,6 +276,46 @@ async function looks(off: readonly string[], attempts: number, isAtOnce: boolean
   return looked();
 }
 
+/** Asks on connections of their own, in this order, once all are ready for their questions. */
+async function atOnce(connect: () => (show: Show) => Promise<CallEnd>, shows: readonly Show[]): Promise<CallEnd[]> {
+  const goes = shows.map(() => Promise.withResolvers<void>());
+  let ready = 0;
+  return await Promise.all(
+    shows.map((show, i) =>
+      connect()(async (challenge, exporter) => {
+        const evidence = await show(challenge, exporter);
+        if (++ready === shows.length) for (const go of goes) go.resolve();
+        await goes[i]?.promise;
+        return evidence;
+      }),
+    ),
+  );
+}
+
+/** Whether askers under policies that they made up keep a machine from its key. */
+async function crowds(off: readonly string[]): Promise<boolean> {
+  const { connect } = await keeperOf(off);
+  const stranger: Show = (challenge, exporter) =>
+    evidenceOfMachine({ owner: STRANGER }, keeperNonce(challenge, { kind: 'release' }), exporter);
+  const ends = await atOnce(connect, [...Array.from({ length: 12 }, () => stranger), honest]);
+  return !isGiven(ends.at(-1) ?? { status: 0 });
+}
+
+/** Whether one machine has more of its questions wait than four. */
+async function asksOften(off: readonly string[]): Promise<boolean> {
+  let answering = 0;
+  const { connect } = await keeperOf(off, true, () => {
+    answering++;
+    return new Promise(() => {});
+  });
+  for (let i = 0; i < 8; i++) {
+    const before = answering;
+    const isOver = settling(connect()(honest));
+    while (answering === before && !isOver()) await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  return answering > 4;
+}
+
 /** A peer that gives these answers, one by one. */
 async function peerOf(off: readonly string[], answers: { epoch: number; key: Uint8Array }[], lost = false) {
   const { PeerKeeper } = (await import(weakened(PEER, { off }))) as typeof peerModule;
@@ -317,7 +365,17 @@ async function forks(off: readonly string[]): Promise<boolean> {
 async function acceptsAsking(off: readonly string[]): Promise<boolean> {
   const { appraiseStorage } = (await import(weakened(STORAGE, { off }))) as typeof storageModule;
   const statement = { version: 3, platform: 'snp', storage: PEER_KEPT } as unknown as CurrentBootStatement;
-  return appraiseStorage(statement).every(({ outcome }) => outcome === 'passed');
+  return appraiseStorage(statement, {}).every(({ outcome }) => outcome === 'passed');
+}
+
+/** Whether a client takes a boot whose keys a machine keeps that its policy does not name. */
+async function acceptsPeer(off: readonly string[]): Promise<boolean> {
+  const { appraiseStorage } = (await import(weakened(STORAGE, { off }))) as typeof storageModule;
+  const [named, other] = ['a', 'b'].map((text) => digestText('sha384', sha384(utf8(text))));
+  const storage = { keeper: 'peer', epoch: 3, began: 'kept', peer: { policy: other, boot: BOOT } };
+  const statement = { version: 3, platform: 'snp', policy: named, storage } as unknown as CurrentBootStatement;
+  const policy = { storage: { epoch: 'PT1M', keeper: { policy: named } } } as unknown as Policy;
+  return appraiseStorage(statement, policy).every(({ outcome }) => outcome === 'passed');
 }
 
 function attackOf(layer: string, name: string, act: (off: readonly string[]) => Promise<boolean>): Attack {
@@ -347,10 +405,13 @@ export const keeperAttacks: readonly Attack[] = [
   attackOf('askers that wait for a look', 'have many chains verified at once', async (off) => {
     return (await looks(off, 12, true)) > 8;
   }),
+  attackOf('room of askers whose keys are kept', 'keep a machine from its key by made-up policies', crowds),
+  attackOf('questions of one identity', 'have many questions of one machine wait', asksOften),
   attackOf('kept keys on attested connections', 'take a key on a connection without evidence', async (off) => {
     return isGiven(await (await keeperOf(off, false)).connect()(honest));
   }),
   attackOf("a peer's epochs within a boot", 'tell a boot of an epoch that was before', tellsLess),
   attackOf('epochs that another machine began', 'go on with two machines at once', forks),
   attackOf('boots that still ask', 'have a client take a boot without its state', acceptsAsking),
+  attackOf('peers that the policy names', 'have another machine keep the keys, and a client take it', acceptsPeer),
 ];

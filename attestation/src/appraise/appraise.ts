@@ -73,7 +73,7 @@ export async function appraise(
     await appraiseDeployment(authenticated, references, moment),
     appraiseValidity(references, moment),
     appraiseStart(statement, newerThan),
-    ...appraiseStorage(statement),
+    ...appraiseStorage(statement, authenticated.policy),
     ...(await appraiseLogged(references, moment)),
     ...appraiseDemands(authenticated, demands, known),
   ];

@@ -1,5 +1,6 @@
 /** Appraisal of the state that outlives a boot, as the boot states it. */
 
+import type { PeerKeeper, Policy } from '@enclaim/policy-schema/admission';
 import type { BootStatement, Platform, StatedStorage } from '../statement.ts';
 import { type Check, compared } from '../verdict/verdict.ts';
 
@@ -18,12 +19,13 @@ const PLATFORMS: Readonly<Record<keyof typeof KEEPERS, readonly Platform[]>> = {
 
 /**
  * The epoch that a boot began, and what keeps its key. A boot that states none has no sealed
- * collections, and no check.
+ * collections, and no check. A peer has to run the policy that `storage.keeper` of the boot's own
+ * policy names.
  *
  * **Trust**: the statement. In the VM the supervisor, which is measured, signs none that names
- * another keeper or epoch than it gave.
+ * another keeper or epoch than it gave. Which peer was asked is the runtime's word.
  */
-export function appraiseStorage(statement: BootStatement): Check[] {
+export function appraiseStorage(statement: BootStatement, { storage: demanded }: Pick<Policy, 'storage'>): Check[] {
   if (statement.version !== 3 || statement.storage === undefined) return [];
   const { platform, storage } = statement;
   const { keeper, epoch, began, peer } = storage;
@@ -32,10 +34,25 @@ export function appraiseStorage(statement: BootStatement): Check[] {
   // layer: boots that still ask
   if (began === 'asking')
     return [compared('storage', false, 'sealed; this boot asks its keeper still, and serves nothing')];
+  const strange = peer === undefined ? undefined : strangePeer(peer, statement.policy, demanded?.keeper);
   const found = `sealed, epoch ${epoch}, ${beginningOf(storage)}`;
   const where = isThere ? '' : `, which platform ${platform} has not`;
   const whom = peer === undefined ? '' : ` (policy ${peer.policy}, boot ${peer.boot})`;
-  return [compared('storage', isThere, `${found}; the key is kept by ${KEEPERS[keeper]}${whom}${where}`)];
+  const said = strange === undefined ? '' : `, and ${strange}`;
+  // layer: peers that the policy names (off: isThere)
+  const holds = isThere && strange === undefined;
+  return [compared('storage', holds, `${found}; the key is kept by ${KEEPERS[keeper]}${whom}${where}${said}`)];
+}
+
+/** The word on a peer that is not the one that a policy names; undefined for that one. */
+function strangePeer(
+  { policy: stated }: NonNullable<StatedStorage['peer']>,
+  own: BootStatement['policy'],
+  named: PeerKeeper | undefined,
+): string | undefined {
+  if (named === undefined) return 'the policy names no keeper';
+  const policy = named.policy === 'same' ? own : named.policy;
+  return policy === stated ? undefined : `the policy names a keeper under policy ${policy}`;
 }
 
 function beginningOf({ began, predecessor, recovery }: StatedStorage): string {

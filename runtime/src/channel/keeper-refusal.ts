@@ -14,7 +14,7 @@ export type KeeperRefusalCode =
   | 'machine' // the asker is none of those that the policy keeps keys for
   | 'epoch' // another epoch than the asker says is the present one
   | 'full' // keys of no further identity are kept
-  | 'busy' // too many proofs of the connection did not hold, or too many wait
+  | 'busy' // too many proofs of the connection did not hold, or too many are looked at or answered
   | 'log' // the record could not be made durable
   | 'state' // the key could not be kept
   | 'shutdown'; // the runtime is about to end

@@ -5,7 +5,7 @@
 
 import { randomFillSync } from 'node:crypto';
 import { create, type DescMessage, toBinary } from '@bufbuild/protobuf';
-import { MAX_EVIDENCE_BYTES } from '@enclaim/attestation/evidence';
+import { MAX_EVIDENCE_BYTES, statementOfEvidence } from '@enclaim/attestation/evidence';
 import {
   AdvanceRequestSchema,
   AdvanceResponseSchema,
@@ -15,6 +15,7 @@ import {
   KEPT_KEY_BYTES,
   KeeperDescriptor,
   type KeeperQuestion,
+  keptName,
   ReleaseRequestSchema,
   ReleaseResponseSchema,
 } from '@enclaim/attestation/keeper';
@@ -35,12 +36,26 @@ const MAX_REQUEST_BYTES: number = MAX_EVIDENCE_BYTES + 128;
  * **Bound**: each is a policy to parse, and chains of certificates to verify.
  */
 export const MAX_FALSE_ASKERS = 4;
-/** Proofs that wait for another to be looked at, of all connections. */
+/** Proofs that are looked at at once, of policies that no key is kept under. */
 export const MAX_WAITING_ASKERS = 8;
+/**
+ * The same under each policy that a key is kept under.
+ *
+ * **Bound**: policies can be made up without an end, and under such a one no asker takes room of
+ * machines whose keys are kept.
+ */
+export const MAX_KNOWN_ASKERS = 4;
+/**
+ * Questions of one identity that are being answered.
+ *
+ * **Bound**: each is a record, and they are answered in turn. Without this, one machine that proves
+ * itself could keep every other machine waiting.
+ */
+export const MAX_QUESTIONS_OF_IDENTITY = 4;
 
 /** The parts of the service. */
 export interface KeepingSource {
-  readonly kept: Pick<KeptEpochs, 'instant' | 'release' | 'advance'>;
+  readonly kept: Pick<KeptEpochs, 'instant' | 'isKept' | 'release' | 'advance'>;
   readonly keeps: KeptMachines;
   /** Milliseconds since 1970. */
   readonly now: () => number;
@@ -59,7 +74,10 @@ export class KeeperService {
   readonly #challenges = new WeakMap<CallerConnection, Drawn>();
   /** Proofs that did not hold, or are being looked at, by connection. */
   readonly #false = new WeakMap<CallerConnection, number>();
-  #waiting = 0;
+  /** Proofs that are being looked at, by the policy that they name, if a key is kept under it. */
+  readonly #looks = new Tally();
+  /** Questions that are being answered, by the name of their identity. */
+  readonly #questions = new Tally();
 
   constructor(source: KeepingSource) {
     this.#source = source;
@@ -87,7 +105,7 @@ export class KeeperService {
   async #release(call: GrpcCall): Promise<void> {
     const { evidence } = requestOf(ReleaseRequestSchema, await this.#asked(call));
     const { asker } = await this.#proved(call, evidence, { kind: 'release' });
-    const { epoch, key } = await this.#source.kept.release(asker);
+    const { epoch, key } = await this.#answering(asker, () => this.#source.kept.release(asker));
     end(call, ReleaseResponseSchema, { epoch: BigInt(epoch), key: key ?? new Uint8Array() });
     key?.fill(0);
   }
@@ -99,7 +117,8 @@ export class KeeperService {
         throw new KeeperRefusal('request', `epoch ${from} and a key of ${key.length} bytes`);
       const question = { kind: 'advance', from: Number(from), key } as const;
       const { asker, drawn } = await this.#proved(call, evidence, question);
-      const epoch = await this.#source.kept.advance(asker, question.from, key, drawn);
+      const { kept } = this.#source;
+      const epoch = await this.#answering(asker, () => kept.advance(asker, question.from, key, drawn));
       end(call, AdvanceResponseSchema, { epoch: BigInt(epoch) });
     } finally {
       key.fill(0);
@@ -118,9 +137,11 @@ export class KeeperService {
     const before = this.#false.get(connection) ?? 0;
     // layer: false askers of a connection
     if (before >= MAX_FALSE_ASKERS) throw new KeeperRefusal('busy', `${before} proofs did not hold; connect anew`);
+    const room = /* layer: room of askers whose keys are kept (off: undefined) */ this.#roomOf(evidence);
+    const most = room === undefined ? MAX_WAITING_ASKERS : MAX_KNOWN_ASKERS;
     // layer: askers that wait for a look
-    if (this.#waiting >= MAX_WAITING_ASKERS) throw new KeeperRefusal('busy', `${MAX_WAITING_ASKERS} proofs wait`);
-    this.#waiting++;
+    if (this.#looks.of(room) >= most) throw new KeeperRefusal('busy', `${most} proofs are being looked at`);
+    this.#looks.add(room, 1);
     this.#false.set(connection, before + 1);
     try {
       const { keeps, now } = this.#source;
@@ -129,7 +150,27 @@ export class KeeperService {
       this.#false.set(connection, (this.#false.get(connection) ?? 1) - 1);
       return { asker, drawn: drawn.drawn };
     } finally {
-      this.#waiting--;
+      this.#looks.add(room, -1);
+    }
+  }
+
+  /** The policy that evidence names if a key is kept under it; undefined for any other. */
+  #roomOf(evidence: Uint8Array): string | undefined {
+    const policy = namedPolicy(evidence);
+    return policy !== undefined && this.#source.kept.isKept(policy) ? policy : undefined;
+  }
+
+  /** Answers a question of an asker, unless too many of its identity wait. @throws KeeperRefusal */
+  async #answering<T>({ identity }: Asker, answer: () => Promise<T>): Promise<T> {
+    const name = keptName(identity);
+    // layer: questions of one identity
+    if (this.#questions.of(name) >= MAX_QUESTIONS_OF_IDENTITY)
+      throw new KeeperRefusal('busy', `${MAX_QUESTIONS_OF_IDENTITY} questions of this identity are being answered`);
+    this.#questions.add(name, 1);
+    try {
+      return await answer();
+    } finally {
+      this.#questions.add(name, -1);
     }
   }
 
@@ -142,6 +183,30 @@ export class KeeperService {
     if (bytes.length > MAX_REQUEST_BYTES)
       throw new KeeperRefusal('request', `a request is longer than ${MAX_REQUEST_BYTES} bytes`);
     return bytes;
+  }
+}
+
+/** Counts by name, of which only those that are not 0 are kept. */
+class Tally {
+  readonly #counts = new Map<string | undefined, number>();
+
+  of(name: string | undefined): number {
+    return this.#counts.get(name) ?? 0;
+  }
+
+  add(name: string | undefined, more: number): void {
+    const count = this.of(name) + more;
+    if (count === 0) this.#counts.delete(name);
+    else this.#counts.set(name, count);
+  }
+}
+
+/** The policy that evidence names, whether or not it holds; undefined where it is none. */
+function namedPolicy(evidence: Uint8Array): string | undefined {
+  try {
+    return statementOfEvidence(evidence).policy;
+  } catch {
+    return undefined;
   }
 }
 

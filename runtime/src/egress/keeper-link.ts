@@ -49,6 +49,11 @@ export function isFinal({ cause }: Error): boolean {
   return cause instanceof KeeperStatus && FINAL.has(cause.status);
 }
 
+/** Whether an error of a link says that the keeper had no room for the question. */
+export function isBusy({ cause }: Error): boolean {
+  return cause instanceof KeeperStatus && cause.status === STATUS.resourceExhausted;
+}
+
 /** A connection, until it is closed. */
 export class KeeperLink {
   readonly #client: Client;

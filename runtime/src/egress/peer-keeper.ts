@@ -5,14 +5,21 @@
 
 import { timingSafeEqual } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { MessageShape } from '@bufbuild/protobuf';
 import { digestText } from '@enclaim/attestation/digest';
-import { KEPT_KEY_BYTES, KeeperDescriptor, type KeeperQuestion, keptMark } from '@enclaim/attestation/keeper';
+import {
+  KEPT_KEY_BYTES,
+  KeeperDescriptor,
+  type KeeperQuestion,
+  keptMark,
+  type ReleaseResponseSchema,
+} from '@enclaim/attestation/keeper';
 import type { StatedStorage } from '@enclaim/attestation/statement';
 import { RefusalError } from '../errors.ts';
 import type { Keeper } from '../storage/sealed/keeper.ts';
-import { isFinal, KeeperLink, type KeeperLinkOptions } from './keeper-link.ts';
+import { isBusy, isFinal, KeeperLink, type KeeperLinkOptions } from './keeper-link.ts';
 
-/** Milliseconds before each further attempt to learn what became of an epoch that was to begin. */
+/** Milliseconds before each further attempt at a question that a keeper may answer later. */
 const AGAIN_MS: readonly number[] = [500, 1000, 2000, 4000, 8000, 16_000];
 
 /** A connection as it is used here. */
@@ -64,9 +71,7 @@ export class PeerKeeper implements Keeper {
 
   async epoch(): Promise<number> {
     this.#forget();
-    const { epoch, key } = await this.#asked({ kind: 'release' }, async (link, evidence) => {
-      return await link.ask(KeeperDescriptor.method.release, { evidence });
-    });
+    const { epoch, key } = await this.#told();
     const present = countOf(epoch);
     // layer: a peer's epochs within a boot
     if (present < this.#seen)
@@ -79,6 +84,21 @@ export class PeerKeeper implements Keeper {
     this.#seen = present;
     if (present > 0) this.#released = { epoch: present, key };
     return present;
+  }
+
+  /** The keeper's answer, asked for again while strangers keep it busy. */
+  async #told(): Promise<MessageShape<typeof ReleaseResponseSchema>> {
+    const release = (): Promise<MessageShape<typeof ReleaseResponseSchema>> =>
+      this.#asked({ kind: 'release' }, (link, evidence) => link.ask(KeeperDescriptor.method.release, { evidence }));
+    for (const pause of AGAIN_MS) {
+      try {
+        return await release();
+      } catch (error) {
+        if (!isBusy(error as Error)) throw error;
+      }
+      await sleep(pause);
+    }
+    return await release();
   }
 
   async open(blob: Uint8Array): Promise<Uint8Array> {

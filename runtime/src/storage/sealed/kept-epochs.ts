@@ -60,6 +60,8 @@ export interface KeptEpoch {
 interface Kept {
   epoch: number;
   key: Uint8Array;
+  /** The policy of the identity. */
+  policy: string;
   /** Number of the change that it came by: it is told once that one cannot be cut off the disk. */
   change: number;
 }
@@ -90,8 +92,8 @@ export class KeptEpochs {
     for (const name of keys) {
       const value = await collection.get(name)?.value;
       if (value === undefined) continue;
-      const { epoch, key } = JSON.parse(value) as { epoch: number; key: string };
-      kept.set(name, { epoch, key: fromBase64(key), change: 0 });
+      const { epoch, key, policy = '' } = JSON.parse(value) as { epoch: number; key: string; policy?: string };
+      kept.set(name, { epoch, key: fromBase64(key), policy, change: 0 });
     }
     return new KeptEpochs(options, kept);
   }
@@ -99,6 +101,11 @@ export class KeptEpochs {
   /** The present instant, for {@link advance}: each telling of an epoch is one. */
   get instant(): number {
     return this.#fences.instant;
+  }
+
+  /** Whether a key is kept under a policy. */
+  isKept(policy: string): boolean {
+    return this.#kept.values().some((each) => each.policy === policy);
   }
 
   /**
@@ -171,7 +178,8 @@ export class KeptEpochs {
     // layer: number of identities
     if (present === undefined && this.#kept.size >= MAX_KEPT_IDENTITIES)
       throw new RefusalError('budget', `epochs of ${MAX_KEPT_IDENTITIES} identities are kept, and of no more`);
-    const next = { epoch: from + 1, key: Uint8Array.from(key), change: this.#changes + 1 };
+    const { policy } = identity;
+    const next = { epoch: from + 1, key: Uint8Array.from(key), policy, change: this.#changes + 1 };
     await this.#put(name, next, { step: 'advanced', name, boot, epoch: next.epoch });
     this.#changes = next.change;
     present?.key.fill(0);
@@ -180,9 +188,13 @@ export class KeptEpochs {
   }
 
   /** Stores an epoch in the turn in which its record is placed, so that one write has both. */
-  async #put(name: string, { epoch, key }: Kept, step: KeptStep): Promise<void> {
+  async #put(name: string, { epoch, key, policy }: Kept, step: KeptStep): Promise<void> {
     const { collection, record } = this.#options;
-    const stored = { value: jsonText({ epoch, key: toBase64(key) }), since: Number.POSITIVE_INFINITY, owner: OWNER };
+    const stored = {
+      value: jsonText({ epoch, key: toBase64(key), policy }),
+      since: Number.POSITIVE_INFINITY,
+      owner: OWNER,
+    };
     const change = { kind: 'put', key: name, label: [], version: freshHex(VERSION_BYTES), ...stored } as const;
     collection.check([change]);
     const durable = recorded(collection, () => record(step));
