@@ -187,6 +187,16 @@ function states(bytes: Uint8Array) {
   };
 }
 
+/** Whether an heir goes on with an older copy that signers have stated, and says nothing of it. */
+async function inheritsUnsaid(off: readonly string[]): Promise<boolean> {
+  const { recoveryBefore } = (await import(weakened(RECOVERIES, { off }))) as typeof recoveriesModule;
+  const state = { readRecovery: async () => recovery(DOCUMENT, FIRST, SECOND) };
+  return await recoveryBefore({ state } as unknown as RecordLog, DOCUMENT.epoch, undefined).then(
+    () => true,
+    () => false,
+  );
+}
+
 function attackOf(layer: string, name: string, act: (off: readonly string[]) => Promise<boolean>): Attack {
   return { group: 'backup', name, layer, attempt: () => act([]), control: () => act([layer]) };
 }
@@ -210,6 +220,7 @@ export const backupAttacks: readonly Attack[] = [
     'use what signers stated of another disk',
     states(recovery({ ...DOCUMENT, log: { size: 8, root: ROOT } }, FIRST, SECOND)),
   ),
+  attackOf('recoveries that an heir would not state', 'go on with an older copy by a succession', inheritsUnsaid),
   attackOf('audit of an imported disk', 'bring a log back that ends before what was seen of it', older),
   attackOf('unpacked blocks are bounded', 'have a small file unpack to a large block', bomb),
   attackOf('room for an exported state', 'fill a disk with a file of endless blocks', fills),

@@ -56,7 +56,7 @@ function check(rows: PackedRows, model: ReadonlyMap<string, Row>, draw: Draw): v
   const now = draw(2) > 0 ? draw(1000) : 2 ** 33 + draw(1000);
   assert.ok(rows.least <= Math.min(NEVER, ...sorted.map(({ due }) => due)));
   const due: string[] = [];
-  rows.due(now, (row) => due.push(textOf(row)) > 0);
+  rows.due(now, new Uint8Array(), (row) => due.push(textOf(row)) > 0);
   assert.deepEqual(due, texts(sorted.filter((row) => row.due <= now)));
   assert.ok(rows.least > now || due.length > 0);
 }

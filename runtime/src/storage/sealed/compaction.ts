@@ -173,11 +173,20 @@ class Mover {
   async flush(): Promise<void> {
     const [collection, values] = [this.#kept[this.#of], this.#batch];
     [this.#batch, this.#bytes] = [new Map(), 0];
-    if (collection !== undefined && values.size > 0) await this.#log.carryLate(collection.moving(values));
+    if (collection === undefined || values.size === 0) return;
+    try {
+      await this.#log.carryLate(collection.moving(values));
+    } finally {
+      wipe(values);
+    }
   }
 
   wipe(): void {
-    for (const { bytes } of this.#batch.values()) bytes.fill(0);
+    wipe(this.#batch);
     this.#batch.clear();
   }
+}
+
+function wipe(values: ReadonlyMap<string, ReadValue>): void {
+  for (const { bytes } of values.values()) bytes.fill(0);
 }

@@ -6,7 +6,17 @@ import type { SealedCollection } from './sealed-collection.ts';
 
 /** Rows that are looked at together. */
 const SLICE_ROWS = 256;
+/**
+ * Rows that the turn of a call looks at, so that there is room for it.
+ *
+ * **Bound**: all that was stored within a second can end within one. Without this, the call that
+ * then finds no room would hold up every other one for as long as all of it takes.
+ */
+export const MAX_SWEPT_ROWS: number = 8 * SLICE_ROWS;
 const SECOND_MS = 1000;
+
+/** A row that was looked at, without its place: that has the key of its value. */
+type Looked = Pick<IndexedPlace, 'collection' | 'key'>;
 
 /** The sweep of a store. An expired value is never returned, swept or not. */
 export class Expiry {
@@ -15,6 +25,8 @@ export class Expiry {
   /** An instant before which nothing ends. */
   #due: number;
   #sweeping: Promise<void> | undefined;
+  /** The last row that {@link sweep} has looked at; undefined if it was at the end. */
+  #at: Looked | undefined;
   #isOver = false;
 
   /** @param kept all collections, by number */
@@ -59,11 +71,21 @@ export class Expiry {
     this.#due = this.#table.nextDue();
   }
 
-  /** Forgets what has expired, with its keys, in this turn of the loop. */
+  /**
+   * Forgets what has expired, with its keys: of {@link MAX_SWEPT_ROWS} rows in this turn of the
+   * loop, and of more in the next ones.
+   */
   sweep(now: number): void {
     if (now < this.#due) return;
-    while (this.#sweepSlice(now)) {}
+    let isFromBegin = this.#at === undefined;
+    for (let looked = 0; looked < MAX_SWEPT_ROWS; looked += SLICE_ROWS) {
+      this.#at = this.#slice(now, this.#at);
+      if (this.#at !== undefined) continue;
+      if (isFromBegin) break;
+      isFromBegin = true;
+    }
     this.#due = this.#table.nextDue();
+    if (this.#at !== undefined) void turn().then(() => this.sweepInTurns(now));
   }
 
   /** The same, some in each turn. Never rejects; what is under way is waited for. */
@@ -95,15 +117,25 @@ export class Expiry {
 
   async #sweepAll(now: number): Promise<void> {
     if (now < this.#due) return;
-    while (!this.#isOver && this.#sweepSlice(now)) await turn();
+    let at: Looked | undefined;
+    while (!this.#isOver) {
+      at = this.#slice(now, at);
+      if (at === undefined) break;
+      await turn();
+    }
     if (!this.#isOver) this.#due = this.#table.nextDue();
   }
 
-  /** Forgets some of what has expired. Returns whether there may be more. */
-  #sweepSlice(now: number): boolean {
-    let count = 0;
-    for (const { collection, key } of this.#table.due(now, SLICE_ROWS))
-      if (this.#kept[collection]?.expire(key, now)) count++;
-    return count > 0;
+  /**
+   * Forgets what has expired of some rows behind another one. What waits to be durable is passed
+   * over: else what waits, often the same places again and again, would keep all behind it.
+   *
+   * @returns the last row that was looked at; undefined at the end
+   */
+  #slice(now: number, after: Looked | undefined): Looked | undefined {
+    const rows = this.#table.due(now, SLICE_ROWS, after);
+    for (const { collection, key } of rows) this.#kept[collection]?.expire(key, now);
+    const last = rows.at(-1);
+    return last === undefined || rows.length < SLICE_ROWS ? undefined : { collection: last.collection, key: last.key };
   }
 }

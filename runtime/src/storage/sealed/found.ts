@@ -16,8 +16,7 @@ import { type OpenedFrame, openFrame } from './frame.ts';
 import { readHeir, SUCCESSION_COLLECTION } from './heir.ts';
 import { IndexTable } from './index-table.ts';
 import { EPOCH_KEY_BYTES, type Keeper, type Passage, passageOf, statedPassage } from './keeper.ts';
-import { type RecoveryJudge, recoveryOn } from './recoveries.ts';
-import { Names } from './row.ts';
+import { type RecoveryJudge, recoveryBefore, recoveryOn } from './recoveries.ts';
 import { SealedCollection, type Shared } from './sealed-collection.ts';
 import { type EpochSeals, epochSeals, wipeSeals } from './seals.ts';
 import {
@@ -115,14 +114,12 @@ export async function find(options: SealedStoreOptions): Promise<Found> {
  * the launch before, and its key opens for that alone.
  */
 async function kept(options: SealedStoreOptions, heads: readonly SlotHead[]): Promise<Found> {
-  const { log, recovers } = options;
-  const recovery = await recoveryOn(log, heads[0]?.epoch ?? 0, recovers);
   let refused: unknown;
   for (const head of heads) {
     const key = await options.keeper.open(head.blob).catch((error: unknown) => {
       refused ??= error;
     });
-    if (key !== undefined) return await load(options, head, key, { inherited: null, recovery });
+    if (key !== undefined) return await load(options, head, key, null);
   }
   throw refused;
 }
@@ -142,7 +139,7 @@ async function inherit(options: SealedStoreOptions, heads: readonly SlotHead[]):
     try {
       const inheritance = await inherits(heir.succession);
       const key = await keeper.heirs.takeOver(heir.blob, inheritance.passage);
-      return await load(options, head, key, { inherited: inheritance });
+      return await load(options, head, key, inheritance);
     } catch (error) {
       refused ??= error;
     }
@@ -162,8 +159,12 @@ function lineageOf(
   if (lineage.name !== inherited.state)
     throw new RefusalError('state', `the succession is of the state ${inherited.state}, and this is another`);
   const { digest, passage, state } = inherited;
+  const { recoveredBefore } = lineage;
   const unretired: Coming = { passage: statedPassage(passage), digest: toHex(digest), state, epoch };
-  return { name: succeededState(state, digest), even: slot, unretired };
+  return {
+    ...{ name: succeededState(state, digest), even: slot, unretired },
+    ...(recoveredBefore && { recoveredBefore }),
+  };
 }
 
 /** The inheritance of an earlier boot, which has still to be recorded; null if there is none. */
@@ -191,6 +192,22 @@ async function recoveredBy(
   if (recover === undefined) throw new RefusalError('state', 'a recovery, where no boot states one');
   await recover(by);
   return by;
+}
+
+/** A lineage with the recovery that this boot says, or that a launch before it said. */
+async function withRecovery(
+  { log, keeper, recovers }: SealedStoreOptions,
+  { epoch }: SlotHead,
+  lineage: Lineage,
+  isInherited: boolean,
+): Promise<Lineage> {
+  if (isInherited) {
+    const recoveredBefore = await recoveryBefore(log, epoch, lineage.recoveredBefore);
+    return recoveredBefore === undefined ? lineage : { ...lineage, recoveredBefore };
+  }
+  const recovery = await recoveryOn(log, epoch, recovers, lineage.recoveredBefore);
+  const recovered = await recoveredBy(recovery, lineage, keeper);
+  return recovered === undefined ? lineage : { ...lineage, recovered };
 }
 
 /**
@@ -228,14 +245,19 @@ function blank(options: SealedStoreOptions): Found {
 }
 
 /** Loads the state of a slot. Where it is refused, no key of it is left. */
-async function load(options: SealedStoreOptions, head: SlotHead, key: Uint8Array, origin: Origin): Promise<Found> {
+async function load(
+  options: SealedStoreOptions,
+  head: SlotHead,
+  key: Uint8Array,
+  inherited: Inheritance | null,
+): Promise<Found> {
   const { log, system } = options;
   if (key.length !== EPOCH_KEY_BYTES) throw new RefusalError('keeper', `a key of ${key.length} bytes`);
   const seals: EpochSeals = epochSeals(key, system);
   const table = new IndexTable(log.state.journalBytes);
   const epoch = new Epoch(system);
   try {
-    return await followed(options, { head, seals, table, epoch, ...origin }, key);
+    return await followed(options, { head, seals, table, epoch, inherited }, key);
   } catch (error) {
     epoch.end();
     table.close();
@@ -246,15 +268,10 @@ async function load(options: SealedStoreOptions, head: SlotHead, key: Uint8Array
   }
 }
 
-/** The way to a state that is about to be loaded. */
-interface Origin {
-  readonly inherited: Inheritance | null;
-  /** The recovery that the disk brings. */
-  readonly recovery?: DigestText<'sha256'> | undefined;
-}
-
 /** The parts of a state that is being loaded. */
-interface Loading extends Origin {
+interface Loading {
+  /** The succession by which another launch hands it over; null where it is this launch's. */
+  readonly inherited: Inheritance | null;
   readonly head: SlotHead;
   readonly seals: EpochSeals;
   readonly table: IndexTable;
@@ -264,7 +281,7 @@ interface Loading extends Origin {
 /** Reads an index, and follows the journal behind it. */
 async function followed(
   options: SealedStoreOptions,
-  { head, seals, table, epoch, inherited, recovery }: Loading,
+  { head, seals, table, epoch, inherited }: Loading,
   key: Uint8Array,
 ): Promise<Found> {
   const { log, clock } = options;
@@ -274,12 +291,9 @@ async function followed(
   const before = lineageOf(head, names, inherited);
   if (inherited === null) await refuseTakenOver(names, options.keeper);
   const came = inherited ?? (await resumed(before, options.keeper));
-  const recovered = inherited === null ? await recoveredBy(recovery, before, options.keeper) : undefined;
-  const lineage = recovered === undefined ? before : { ...before, recovered };
-  table.codec.labels = new Names(names.labels);
-  table.codec.owners = new Names(names.owners);
+  const lineage = await withRecovery(options, head, before, inherited !== null);
   for (const [number, block, count] of names.extents) table.extents.set(number, { block, count });
-  table.recount(names);
+  table.restore(names);
   epoch.begin(head.epoch, key);
   const found = assembled(options, table, epoch, names);
   const from = { position: facts.position, prior: fromHex(facts.prior), size: facts.size };
@@ -298,16 +312,8 @@ async function followed(
   const retentions = names.collections.map(({ retention }) => retention);
   const present = inherited === null ? head.epoch : 0;
   const shapes = names.collections.map(({ shape }) => shape);
-  return {
-    ...found,
-    retentions,
-    shapes,
-    slot: head.slot,
-    present,
-    lineage,
-    inherited: came,
-    recovered: recovered ?? null,
-  };
+  const { recovered = null } = lineage;
+  return { ...found, retentions, shapes, slot: head.slot, present, lineage, inherited: came, recovered };
 }
 
 /** Makes the changes of a frame in its collection. */

@@ -151,15 +151,22 @@ export function openFrame(
   const end = HEAD_BYTES + bytes.readUInt32BE(17);
   if (end > bytes.length) throw refused('changes that are cut off');
   const text = seal.open(sequence, bytes.subarray(0, HEAD_BYTES), bytes.subarray(HEAD_BYTES, end));
-  // **Trust**: this system wrote it, under a key that nothing else has.
-  const [collection, time, changed, moved] = JSON.parse(text.toString()) as ReadText;
-  text.fill(0);
+  const [collection, time, changed, moved] = readText(text);
   const at = position + end;
   return {
     ...{ collection, time },
     changed: changed.map((fields) => changedOf(fields, at)),
     moved: moved.map(([key, from, ...value]) => ({ key, from, value: valueIn(value, at) })),
   };
+}
+
+/** The text of a frame, which is overwritten. **Trust**: it was sealed by this system. */
+function readText(text: Buffer): ReadText {
+  try {
+    return JSON.parse(text.toString()) as ReadText;
+  } finally {
+    text.fill(0);
+  }
 }
 
 type ReadText = [string, number, Fields[], [key: string, from: number, ...New][]];

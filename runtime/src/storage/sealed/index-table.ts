@@ -6,7 +6,7 @@
 import type { Place } from '../place.ts';
 import type { SoughtTerm } from '../terms.ts';
 import { PackedRows } from './packed-rows.ts';
-import { collectionOf, type NamedPlace, namedBy, ROW_BYTES, RowCodec, rowName, type Value } from './row.ts';
+import { collectionOf, type NamedPlace, Names, namedBy, ROW_BYTES, RowCodec, rowName, type Value } from './row.ts';
 import { NEVER, ROW_PREFIX_BYTES, type RowAt } from './row-bytes.ts';
 
 /** A place that was looked up. */
@@ -36,6 +36,14 @@ export interface ChangedRows {
   readonly rows: Buffer;
   /** Names of those that went. */
   readonly gone: readonly Uint8Array[];
+}
+
+/** Names of the rows of an index by their numbers, with the number of rows and their bytes. */
+interface RestoredNames {
+  readonly rows: number;
+  readonly bytes: number;
+  readonly labels: readonly (string | null)[];
+  readonly owners: readonly (string | null)[];
 }
 
 /** Extents that a journal has, about. **Bound**: they are in memory, and on the disk. */
@@ -113,7 +121,7 @@ export class IndexTable {
     const rows = this.#bytes + this.#gone;
     const { labels, owners } = this.codec;
     const collections = this.#collections.reduce((sum, each) => sum + slotBytesOf(each), SLOT_BLINDING_BYTES);
-    const used = this.#collections.length * (owners.bytes + SLOT_USED_BYTES * owners.texts.length);
+    const used = this.#collections.length * (owners.bytes + SLOT_USED_BYTES * owners.count);
     const names = labels.bytes + owners.bytes + collections + SLOT_LINEAGE_BYTES;
     return 2 * rows + names + used + SLOT_EXTENT_BYTES * this.#extents;
   }
@@ -136,10 +144,13 @@ export class IndexTable {
     return more + (own === 0 ? 0 : own + this.#collections.length * (own + SLOT_USED_BYTES));
   }
 
-  /** Takes the names of a place that is to have a row. */
-  know({ label, owner }: Pick<Place<Value>, 'label' | 'owner'>): void {
-    this.codec.labels.numberOf(JSON.stringify(label));
-    this.codec.owners.numberOf(owner);
+  /** Holds the names of a place that is to have a row, until {@link letGo}. */
+  hold(place: Pick<Place<Value>, 'label' | 'owner'>): void {
+    this.codec.hold(place);
+  }
+
+  letGo(place: Pick<Place<Value>, 'label' | 'owner'>): void {
+    this.codec.letGo(place);
   }
 
   /** The place of a row's name. */
@@ -158,6 +169,8 @@ export class IndexTable {
     if (this.#isClosed) throw new TypeError('an index that is closed');
     const position = place.value?.position ?? 0;
     const begin = block ?? this.extents.get(this.extentOf(position))?.block ?? position;
+    // Before the row that it replaces lets go of the same names.
+    this.codec.hold(place);
     const held = this.#leave(name);
     this.codec.packed(name, place, (row) => this.#packed.set(row));
     this.#rows++;
@@ -206,10 +219,14 @@ export class IndexTable {
     return found;
   }
 
-  /** Places that have changed by themselves, at most so many, in the order of their keys. */
-  due(now: number, limit: number): IndexedPlace[] {
+  /**
+   * Places behind another one that have changed by themselves, at most so many, in the order of
+   * their keys.
+   */
+  due(now: number, limit: number, after?: Pick<IndexedPlace, 'collection' | 'key'>): IndexedPlace[] {
     const found: IndexedPlace[] = [];
-    this.#packed.due(now, (row) => found.push(this.#unpacked(row)) < limit);
+    const name = after === undefined ? FIRST : rowName(after.collection, after.key);
+    this.#packed.due(now, name, (row) => found.push(this.#unpacked(row)) < limit);
     return found;
   }
 
@@ -261,10 +278,19 @@ export class IndexTable {
     this.#packed.remove(name);
   }
 
-  /** Counts anew what was restored. */
-  recount({ rows, bytes }: { readonly rows: number; readonly bytes: number }): void {
+  /** Counts anew what was restored, and takes the names of its rows. */
+  restore({ rows, bytes, labels, owners }: RestoredNames): void {
     this.#rows = rows;
     this.#bytes = bytes;
+    const { codec } = this;
+    codec.labels = new Names(labels);
+    codec.owners = new Names(owners);
+    this.#packed.each(FIRST, (row) => {
+      codec.holdRow(row);
+      return true;
+    });
+    codec.labels.settle();
+    codec.owners.settle();
   }
 
   /** Counts the bytes of its rows anew, as their collections' indexes are now. */
@@ -300,8 +326,10 @@ export class IndexTable {
 
   /** Takes a row out of what is counted. */
   #leave(name: Uint8Array): Place<Value> | undefined {
-    const place = this.get(name);
-    if (place === undefined) return undefined;
+    const row = this.#packed.get(name);
+    if (row === undefined) return undefined;
+    const place = this.codec.unpack(row);
+    this.codec.letGoRow(row);
     this.#rows--;
     this.#bytes -= this.#sizeOf(name);
     if (place.value === undefined) return place;

@@ -115,9 +115,14 @@ export class PackedRows {
     return { rows: this.#rowsOf(id).subarray(this.#offset(id, row)), last: copy };
   }
 
-  /** Hears of rows due at an instant, in order, until it returns false. It changes none. */
-  due(now: number, onRow: (row: RowAt) => boolean): void {
-    for (let page = 0; page < this.#pages; page++) {
+  /**
+   * Hears of rows behind a name that are due at an instant, in order, until it returns false. It
+   * changes none.
+   */
+  due(now: number, name: Uint8Array, onRow: (row: RowAt) => boolean): void {
+    const spot = this.#find(name);
+    let first = spot.found ? spot.row + 1 : spot.row;
+    for (let { page } = spot; page < this.#pages; page++, first = 0) {
       const id = this.#idOf(page);
       if ((this.#due[id] as number) > now) continue;
       let least = NEVER;
@@ -125,7 +130,7 @@ export class PackedRows {
         const at = this.#at(id, row);
         const due = dueAt(at.bytes, at.body);
         least = Math.min(least, due);
-        if (due <= now && !onRow(at)) return;
+        if (due <= now && row >= first && !onRow(at)) return;
       }
       this.#due[id] = least;
     }

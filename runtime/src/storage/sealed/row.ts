@@ -21,27 +21,77 @@ export interface Value {
   bytes: Buffer | undefined;
 }
 
-/** Numbers that stand for texts that many rows share. */
+/** Bytes of a number in a slot that stands for nothing: `null` and what parts it from the next. */
+const HOLE_BYTES = 5;
+
+/**
+ * Numbers that stand for texts that many rows share. A number whose text nothing holds any more
+ * stands for another one later.
+ *
+ * **Bound**: callers choose what labels there are, and come under ever new names. Without this, all
+ * that there ever were would take the room of what is stored.
+ */
 export class Names {
-  readonly #texts: string[] = [];
+  readonly #texts: (string | null)[];
   readonly #numbers = new Map<string, number>();
+  /** Rows, and places that are to have one, by the number of their text. */
+  readonly #holders: number[] = [];
+  readonly #free: number[] = [];
   #bytes = 0;
 
-  constructor(texts: Iterable<string> = []) {
-    for (const text of texts) this.numberOf(text);
+  /** @param texts by their numbers; null where a number stands for none. Nothing holds them yet */
+  constructor(texts: readonly (string | null)[] = []) {
+    this.#texts = [...texts];
+    for (const [number, text] of texts.entries()) {
+      this.#bytes += text === null ? HOLE_BYTES : costOf(text);
+      if (text !== null) this.#numbers.set(text, number);
+      else this.#free.push(number);
+      this.#holders.push(0);
+    }
   }
 
-  get texts(): readonly string[] {
+  /** By number; null where one stands for none. */
+  get texts(): readonly (string | null)[] {
     return this.#texts;
   }
 
-  numberOf(text: string): number {
+  /** Texts that numbers stand for. */
+  get count(): number {
+    return this.#numbers.size;
+  }
+
+  /** Holds a text until it is let go of as often. */
+  hold(text: string): void {
     let number = this.#numbers.get(text);
     if (number === undefined) {
-      this.#bytes += this.costOf(text);
-      number = this.#texts.push(text) - 1;
+      number = this.#free.pop() ?? this.#texts.length;
+      this.#bytes += costOf(text) - (number < this.#texts.length ? HOLE_BYTES : 0);
+      this.#texts[number] = text;
       this.#numbers.set(text, number);
     }
+    this.#holders[number] = (this.#holders[number] ?? 0) + 1;
+  }
+
+  /** Lets go of the text of a number, which is forgotten if nothing else holds it. */
+  letGo(number: number): void {
+    const [text, holders] = [this.textOf(number), this.#holders[number] ?? 0];
+    this.#holders[number] = holders - 1;
+    if (holders > 1) return;
+    this.#numbers.delete(text);
+    this.#texts[number] = null;
+    this.#free.push(number);
+    this.#bytes += HOLE_BYTES - costOf(text);
+  }
+
+  /** Forgets all texts that nothing holds. */
+  settle(): void {
+    for (const number of [...this.#numbers.values()]) if (this.#holders[number] === 0) this.letGo(number);
+  }
+
+  /** The number of a text that is held. */
+  numberOf(text: string): number {
+    const number = this.#numbers.get(text);
+    if (number === undefined) throw new RangeError('a name that nothing holds');
     return number;
   }
 
@@ -50,16 +100,26 @@ export class Names {
     return this.#bytes;
   }
 
-  /** Bytes by which a text would make that more. */
+  /** Bytes by which a text would make that more, at most. */
   costOf(text: string): number {
-    return this.#numbers.has(text) ? 0 : Buffer.byteLength(JSON.stringify(text)) + 1;
+    return this.#numbers.has(text) ? 0 : costOf(text);
   }
 
   textOf(number: number): string {
     const text = this.#texts[number];
-    if (text === undefined) throw new RangeError(`name ${number} of ${this.#texts.length}`);
+    if (text === undefined || text === null) throw new RangeError(`name ${number} of ${this.#texts.length}`);
     return text;
   }
+}
+
+function costOf(text: string): number {
+  return Buffer.byteLength(JSON.stringify(text)) + 1;
+}
+
+/** A label with the text that it was read from. */
+interface ReadLabel {
+  readonly text: string;
+  readonly label: readonly string[];
 }
 
 const HAS_VALUE = 1;
@@ -96,7 +156,7 @@ export interface NamedPlace {
 export class RowCodec {
   labels: Names = new Names();
   owners: Names = new Names();
-  readonly #labels = new Map<number, readonly string[]>();
+  readonly #labels: ReadLabel[] = [];
 
   /** Where rows are put together. */
   #row: Buffer = Buffer.alloc(ROW_BYTES);
@@ -180,11 +240,36 @@ export class RowCodec {
 
   /** The label that a number stands for. */
   labelOf(number: number): readonly string[] {
-    const known = this.#labels.get(number);
-    if (known !== undefined) return known;
-    const label = JSON.parse(this.labels.textOf(number)) as string[];
-    this.#labels.set(number, label);
+    const text = this.labels.textOf(number);
+    const known = this.#labels[number];
+    if (known?.text === text) return known.label;
+    const label = JSON.parse(text) as string[];
+    this.#labels[number] = { text, label };
     return label;
+  }
+
+  /** Holds the names of a place. */
+  hold({ label, owner }: Pick<Place<Value>, 'label' | 'owner'>): void {
+    this.labels.hold(JSON.stringify(label));
+    this.owners.hold(owner);
+  }
+
+  /** Lets go of them. */
+  letGo({ label, owner }: Pick<Place<Value>, 'label' | 'owner'>): void {
+    this.labels.letGo(this.labels.numberOf(JSON.stringify(label)));
+    this.owners.letGo(this.owners.numberOf(owner));
+  }
+
+  /** Holds the names of a row that was read. */
+  holdRow({ bytes, body }: RowAt): void {
+    this.labels.hold(this.labels.textOf(bytes.readUInt32BE(body + LABEL_AT)));
+    this.owners.hold(this.owners.textOf(bytes.readUInt32BE(body + OWNER_AT)));
+  }
+
+  /** Lets go of the names of a row. */
+  letGoRow({ bytes, body }: RowAt): void {
+    this.labels.letGo(bytes.readUInt32BE(body + LABEL_AT));
+    this.owners.letGo(bytes.readUInt32BE(body + OWNER_AT));
   }
 }
 

@@ -232,12 +232,10 @@ export class SealedCollection implements Collection {
     this.settle(key, place, block);
   }
 
-  /** Forgets what has expired of a place. Returns whether it did. */
-  expire(key: string, now: number): boolean {
-    // What waits to be durable comes in its place.
-    if (this.#pending.has(key)) return false;
+  /** Forgets what has expired of a place, unless something that waits to be durable comes there. */
+  expire(key: string, now: number): void {
+    if (this.#pending.has(key)) return;
     this.replay(key, at(this.#shared.table.get(this.#name(key)), now));
-    return true;
   }
 
   /** The instant at which something that waits to be durable next changes by itself. */
@@ -414,7 +412,7 @@ export class SealedCollection implements Collection {
       this.#pending.set(key, change);
       if (place === undefined) continue;
       this.#shared.due(dueOf(place));
-      table.know(place);
+      table.hold(place);
       if (held === undefined) this.#shared.pending += table.slotCost(this.facts.number, key);
     }
     const weight = this.#shared.pending - before;
@@ -454,7 +452,9 @@ export class SealedCollection implements Collection {
     if (!isNew && place?.value !== undefined) this.settle(key, this.staying(key, place));
     else this.settle(key, place, block);
     if (this.#pending.get(key) === change) this.#pending.delete(key);
-    if (place !== undefined) this.#shared.due(dueOf(place));
+    if (place === undefined) return;
+    this.#shared.table.letGo(place);
+    this.#shared.due(dueOf(place));
   }
 
   /** A place with the value that the index has, which may have been moved meanwhile. */

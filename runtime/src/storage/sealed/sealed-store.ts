@@ -121,7 +121,7 @@ export class SealedStore {
       await reindex(found.table, found.kept, found.shapes);
       store.#expiry.shorten(found.retentions, found.shared.now());
       // What ended while the machine was off holds no space in this boot's first epoch.
-      store.#expiry.sweep(found.shared.now());
+      await store.#expiry.sweepInTurns(found.shared.now());
       store.#began = await store.#advance(true);
     } catch (error) {
       await store.close();
@@ -271,14 +271,14 @@ export class SealedStore {
       if (!isOpening) await compact(log, this.#table, this.#kept);
       const blob = await keeper.seal(key, next);
       if (blob.length > MAX_BLOB_BYTES) throw new RefusalError('keeper', `a blob of ${blob.length} bytes`);
-      const writer = new SlotWriter(log.state, { slot: 1 - this.#slot, epoch: next }, seals);
+      using writer = new SlotWriter(log.state, { slot: 1 - this.#slot, epoch: next }, seals);
       const final = this.#watch(next);
       await writer.all(this.#table);
       await log.between(() => this.#finish(writer, blob, final, key));
     } finally {
       key.fill(0);
       wipeSeals(seals);
-      this.#table.unwatch();
+      this.#table.unwatch().rows.fill(0);
     }
     await log.settle();
     return next;
@@ -307,8 +307,11 @@ export class SealedStore {
     const bequest = this.#bequest;
     const heir = bequest && { passage: statedPassage(bequest.passage), digest: bequest.digest };
     const oldest = Math.min(block, this.#table.oldest);
-    await writer.rows(changed.rows);
-    changed.rows.fill(0);
+    try {
+      await writer.rows(changed.rows);
+    } finally {
+      changed.rows.fill(0);
+    }
     await writer.gone(changed.gone);
     await writer.finish(
       { ...names, ...(heir && { heir }) },

@@ -52,7 +52,12 @@ export class Seal {
     out.set(cipher.getAuthTag(), plain.length);
   }
 
-  /** @throws RefusalError `state` for any other bytes than those that were sealed */
+  /**
+   * The bytes that were sealed. Where they were changed, what came out is overwritten: a host that
+   * changes one byte of a chunk leaves the rest of it, with the keys of values, as it was.
+   *
+   * @throws RefusalError `state` for any other bytes than those that were sealed
+   */
   open(number: number, associated: Uint8Array, sealed: Uint8Array): Buffer {
     const end = sealed.length - TAG_BYTES;
     if (end < 0) throw new RefusalError('state', `${sealed.length} sealed bytes`);
@@ -63,6 +68,7 @@ export class Seal {
     try {
       decipher.final();
     } catch (cause) {
+      plain.fill(0);
       throw new RefusalError('state', 'bytes on the disk are not the ones that were sealed', { cause });
     }
     return plain;
@@ -154,6 +160,7 @@ export function openValue(key: Uint8Array, name: ValueName, sealed: Uint8Array):
   try {
     decipher.final();
   } catch (cause) {
+    plain.fill(0);
     throw new RefusalError('state', 'bytes on the disk are not the ones that were sealed', { cause });
   }
   const length = plain.readUInt32BE();

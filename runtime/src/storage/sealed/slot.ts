@@ -54,8 +54,9 @@ export interface SlotFacts {
 
 /** Facts of an index beside its rows. */
 export interface SlotNames {
-  readonly labels: readonly string[];
-  readonly owners: readonly string[];
+  /** By the numbers that rows have; null where no row has a number. */
+  readonly labels: readonly (string | null)[];
+  readonly owners: readonly (string | null)[];
   readonly collections: readonly SlotCollection[];
   readonly extents: readonly (readonly [number: number, block: number, count: number])[];
   readonly rows: number;
@@ -107,6 +108,8 @@ export interface Lineage {
   readonly unretired?: Coming;
   /** The recovery that this state goes on from, until that is recorded. */
   readonly recovered?: DigestText<'sha256'>;
+  /** A recovery of a launch before, which is on the disk still, and counts for nothing. */
+  readonly recoveredBefore?: DigestText<'sha256'>;
 }
 
 /** Bytes that are taken, by owner. */
@@ -117,8 +120,11 @@ export interface SlotHead extends ClearSlotHead {
   readonly slot: number;
 }
 
-/** Writes an index into a slot, piece by piece; it counts once the head is written. */
-export class SlotWriter {
+/**
+ * Writes an index into a slot, piece by piece; it counts once the head is written. Rows have the
+ * keys of values, so those that still wait are overwritten when it is disposed of.
+ */
+export class SlotWriter implements Disposable {
   readonly #disk: StateDisk;
   readonly #slot: number;
   readonly #epoch: number;
@@ -196,6 +202,11 @@ export class SlotWriter {
     await this.#disk.writeSlot(this.#slot, 0, head);
   }
 
+  [Symbol.dispose](): void {
+    this.#waiting.fill(0, KIND_BYTES);
+    this.#bytes = 0;
+  }
+
   #add(rows: Uint8Array): void {
     this.#waiting.set(rows, KIND_BYTES + this.#bytes);
     this.#bytes += rows.length;
@@ -216,8 +227,11 @@ export class SlotWriter {
     const length = plain.length + TAG_BYTES;
     if (this.#sealing.length < PREFIX_BYTES + length) this.#sealing = Buffer.allocUnsafe(PREFIX_BYTES + length);
     const bytes = this.#sealing.subarray(0, PREFIX_BYTES + length);
-    this.#seals.index.sealInto(this.#chunks, numbered(this.#chunks), plain, bytes.subarray(PREFIX_BYTES));
-    plain.fill(0, KIND_BYTES);
+    try {
+      this.#seals.index.sealInto(this.#chunks, numbered(this.#chunks), plain, bytes.subarray(PREFIX_BYTES));
+    } finally {
+      plain.fill(0, KIND_BYTES);
+    }
     bytes.writeUInt32BE(length);
     if (bytes.length > this.left)
       throw new RefusalError('state', `an index of more than ${this.#disk.slotBytes} bytes`);
@@ -269,12 +283,15 @@ export async function readIndex(
       throw new RefusalError('state', `a chunk of ${length} bytes`);
     const plain = seals.index.open(number, numbered(number), await reader.bytes(at + PREFIX_BYTES, length));
     at += PREFIX_BYTES + length;
-    const [kind, body] = [plain[0], plain.subarray(1)];
-    if (kind === ROWS) table.load(body);
-    else if (kind === GONE) forgetRows(body, table);
-    else if (kind === NAMES) names = JSON.parse(body.toString()) as SlotNames;
-    plain.fill(0);
-    release(plain);
+    try {
+      const [kind, body] = [plain[0], plain.subarray(1)];
+      if (kind === ROWS) table.load(body);
+      else if (kind === GONE) forgetRows(body, table);
+      else if (kind === NAMES) names = JSON.parse(body.toString()) as SlotNames;
+    } finally {
+      plain.fill(0);
+      release(plain);
+    }
   }
   if (names === undefined) throw new RefusalError('state', 'an index that is cut off');
   return names;
