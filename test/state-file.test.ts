@@ -3,9 +3,22 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import {
+  copyFile,
+  type FileHandle,
+  mkdir,
+  mkdtemp,
+  open,
+  readdir,
+  readFile,
+  readlink,
+  realpath,
+  rm,
+  stat,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { toHex } from '@enclaim/attestation/bytes';
 import { sha256 } from '@enclaim/attestation/digest';
@@ -30,7 +43,7 @@ let file: string;
 const keeper = new FakeKeeper();
 let root40: Uint8Array;
 before(async () => {
-  root = await mkdtemp(join(tmpdir(), 'enclaim-state-file-'));
+  root = await realpath(await mkdtemp(join(tmpdir(), 'enclaim-state-file-')));
   folder = join(root, 'state');
   file = join(root, 'exported');
   await mkdir(folder);
@@ -120,18 +133,59 @@ test('a state that a machine runs on is neither exported nor written', async (t)
     await assert.rejects(importState(file, to, {}), held);
   }
   assert.ok(!(await readdir(root)).includes('never'));
-  // As QEMU locks a disk.
-  const locks = join(root, 'locks');
-  const { ino } = await stat(join(folder, 'state.img'));
-  await writeFile(locks, `1: OFDLCK ADVISORY  READ -1 08:01:${ino} 100 101\n`);
-  await assert.rejects(refuseLockedDisk(join(folder, 'state.img'), locks), held);
-  await writeFile(locks, `1: OFDLCK ADVISORY  READ -1 08:01:${ino}1 100 101\n`);
-  await refuseLockedDisk(join(folder, 'state.img'), locks);
   const locking = spawn('flock', [join(folder, 'state.img'), 'cat'], { stdio: ['pipe', 'pipe', 'ignore'] });
   t.after(() => locking.kill());
   if (!(await isLocking(locking))) return;
   const { code } = await enclaim('state', 'export', folder, '--to', join(root, 'never'));
   assert.equal(code, EXIT.refused);
+});
+
+test('a lock is one of the disk by device and number, and by its number alone where no list shows the device', async () => {
+  const path = join(folder, 'state.img');
+  const [locks, mounts, nowhere] = ['locks', 'mounts', 'nowhere'].map((name) => join(root, name)) as [
+    string,
+    string,
+    string,
+  ];
+  const { ino } = await stat(path);
+  await using opened = await open(path);
+  const id = /^mnt_id:\s+(\d+)$/m.exec(await readFile(`/proc/self/fdinfo/${opened.fd}`, 'utf8'))?.[1];
+  // As QEMU locks a disk.
+  const isHeld = async (device: string, mount: string | null, number = `${ino}`): Promise<boolean> => {
+    await writeFile(locks, `1: OFDLCK ADVISORY  READ -1 ${device}:${number} 100 101\n`);
+    if (mount !== null) await writeFile(mounts, `1${id} 1 8:1 / /a rw - ext4 x rw\n${id} 1 ${mount} x rw\n`);
+    return await refuseLockedDisk(path, { locks, mounts: mount === null ? nowhere : mounts }).then(
+      () => false,
+      ({ code }: { code: string }) => code === 'state-held',
+    );
+  };
+  const disk = '259:17 / / rw,relatime shared:1 - ext4';
+  assert.deepEqual([await isHeld('103:11', disk), await isHeld('0103:0011', disk)], [true, true]);
+  for (const other of ['08:01', '103:12', '03:11', '103:111']) assert.equal(await isHeld(other, disk), false, other);
+  assert.equal(await isHeld('103:11', disk, `${ino}1`), false);
+  // Of a union of folders, the locks can be those of the folder beneath.
+  for (const mount of [null, '0:45 / / rw - overlay']) {
+    assert.deepEqual([await isHeld('08:01', mount), await isHeld('08:01', mount, `${ino}1`)], [true, false]);
+  }
+});
+
+test('an imported state, its note and the folders made for it are on the disk, with their names, before it is said so', async (t) => {
+  const handle = await open(root);
+  const prototype = Object.getPrototypeOf(handle) as FileHandle;
+  await handle.close();
+  const { sync } = prototype;
+  const synced = new Map<string, readonly string[]>();
+  t.mock.method(prototype, 'sync', async function seen(this: FileHandle) {
+    const path = await readlink(`/proc/self/fd/${this.fd}`);
+    synced.set(path, await readdir(path).catch(() => []));
+    return sync.call(this);
+  });
+  const above = fresh();
+  const to = join(above, 'deeper');
+  await importState(file, to, {});
+  assert.deepEqual(synced.get(to), ['sealed-to.json', 'state.img']);
+  assert.deepEqual(synced.get(above), ['deeper']);
+  assert.ok(synced.get(root)?.includes(basename(above)));
 });
 
 /** Whether util-linux could lock the file. */

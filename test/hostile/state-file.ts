@@ -148,7 +148,7 @@ const locked = (off: readonly string[]): Promise<boolean> =>
     const [disk, locks] = [join(root, 'disk'), join(root, 'locks')];
     await copyFile(join(folder, 'state.img'), disk);
     await writeFile(locks, `1: OFDLCK ADVISORY  READ -1 08:01:${(await stat(disk)).ino} 100 101\n`);
-    return await refuseLockedDisk(disk, locks).then(
+    return await refuseLockedDisk(disk, { locks, mounts: join(root, 'nowhere') }).then(
       () => true,
       () => false,
     );

@@ -2,6 +2,7 @@
 
 import type { BigIntStats } from 'node:fs';
 import { type FileHandle, link, open, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { refuseLockedDisk } from '@enclaim/image/machine';
 import { UsageError } from '../usage-error.ts';
 import { countBlocks, type StateHeader, writeState } from './file.ts';
@@ -43,8 +44,15 @@ function isChanged(before: BigIntStats, after: BigIntStats): boolean {
   return before.mtimeNs !== after.mtimeNs || before.size !== after.size;
 }
 
+/** Has the names of a folder's files outlast a cut of the power. */
+export async function syncFolder(path: string): Promise<void> {
+  await using folder = await open(path, 'r');
+  await folder.sync();
+}
+
 /**
- * Writes a file that only this user reads, whole or not at all, where none is.
+ * Writes a file that only this user reads, whole or not at all, where none is. It outlasts a cut of
+ * the power once this has resolved.
  * @throws UsageError if one is there
  */
 export async function writeNew(path: string, write: (file: FileHandle) => Promise<void>): Promise<void> {
@@ -63,4 +71,5 @@ export async function writeNew(path: string, write: (file: FileHandle) => Promis
   } finally {
     await rm(partial, { force: true });
   }
+  await syncFolder(dirname(path));
 }

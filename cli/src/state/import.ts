@@ -1,14 +1,14 @@
 /** `enclaim state import`: an exported state, into a folder for `enclaim run --state`. */
 
 import { type FileHandle, mkdir, open, stat, statfs } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import type { ReadDisk } from '@enclaim/attestation/log-disk';
 import { RECOVERY_AT, recoveryArea } from '@enclaim/attestation/recovery';
 import { holdState, launchNote, noteLaunch, STATE_DISK } from '@enclaim/image/machine';
 import { UsageError } from '../usage-error.ts';
 import { StateError } from './error.ts';
-import { writeNew } from './export.ts';
+import { syncFolder, writeNew } from './export.ts';
 import { bytesOf, epochOf, StateFile, type StateHeader } from './file.ts';
 import { type DiskDemands, lookAtDisk } from './source.ts';
 
@@ -45,7 +45,7 @@ export async function importState(path: string, folder: string, demands: ImportD
   const { header } = state;
   const recovery = await demands.recovery?.(header);
   if (recovery === undefined) demandNewest(header);
-  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const made = await mkdir(folder, { recursive: true, mode: 0o700 });
   await using _held = await holdState(folder);
   const disk = join(folder, STATE_DISK);
   if ((await stat(disk).catch(() => undefined)) !== undefined)
@@ -68,7 +68,17 @@ export async function importState(path: string, folder: string, demands: ImportD
     if (recovery !== undefined) await writeAll(to, recoveryArea(recovery), RECOVERY_AT);
   });
   if (header.launch !== null) await noteLaunch(folder, header.launch);
+  await syncFolders(folder, made);
   return header;
+}
+
+/** Has a folder, and those above it that were made for it, outlast a cut of the power. */
+async function syncFolders(folder: string, made: string | undefined): Promise<void> {
+  const last = resolve(made === undefined ? folder : dirname(made));
+  for (let each = resolve(folder); ; each = dirname(each)) {
+    await syncFolder(each);
+    if (each === last || each === dirname(each)) return;
+  }
 }
 
 /**

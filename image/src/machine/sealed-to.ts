@@ -109,7 +109,8 @@ async function predecessorOf(stateFolder: string, { image, commandLine }: Sealed
 /** Notes the launch that has sealed state in the folder. */
 export async function noteLaunch(stateFolder: string, launch: SealedTo): Promise<void> {
   const [path, aside] = [join(stateFolder, FILE), join(stateFolder, `${FILE}.new`)];
-  await writeFile(aside, `${JSON.stringify({ enclaim: 'sealed-to/1', ...launch }, null, 2)}\n`, { mode: 0o600 });
+  const text = `${JSON.stringify({ enclaim: 'sealed-to/1', ...launch }, null, 2)}\n`;
+  await writeFile(aside, text, { mode: 0o600, flush: true });
   await rename(aside, path);
 }
 
