@@ -62,6 +62,12 @@ test('a number stands for another text once nothing holds its own', () => {
     names.letGo(names.numberOf(`${i % 10}`));
   }
   assert.deepEqual([names.texts.length, names.count, names.bytes], [3, 1, before]);
+  // The number of a text that nothing held at a boot is counted from none.
+  for (const text of ['c', 'd']) {
+    for (let i = 0; i < 2; i++) names.hold(text);
+    names.letGo(names.numberOf(text));
+  }
+  assert.deepEqual([names.texts.length, names.textOf(names.numberOf('c')), names.count], [3, 'c', 3]);
   assert.throws(() => names.numberOf('1'), RangeError);
-  assert.throws(() => names.textOf(0), RangeError);
+  assert.throws(() => names.textOf(3), RangeError);
 });

@@ -75,7 +75,7 @@ export class Names {
   /** Lets go of the text of a number, which is forgotten if nothing else holds it. */
   letGo(number: number): void {
     const [text, holders] = [this.textOf(number), this.#holders[number] ?? 0];
-    this.#holders[number] = holders - 1;
+    this.#holders[number] = Math.max(0, holders - 1);
     if (holders > 1) return;
     this.#numbers.delete(text);
     this.#texts[number] = null;
