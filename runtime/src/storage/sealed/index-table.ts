@@ -285,10 +285,7 @@ export class IndexTable {
     const { codec } = this;
     codec.labels = new Names(labels);
     codec.owners = new Names(owners);
-    this.#packed.each(FIRST, (row) => {
-      codec.holdRow(row);
-      return true;
-    });
+    this.#packed.bodies((row, body) => codec.holdRow(row, body));
     codec.labels.settle();
     codec.owners.settle();
   }

@@ -72,6 +72,12 @@ export class Names {
     this.#holders[number] = (this.#holders[number] ?? 0) + 1;
   }
 
+  /** Holds the text of a number once more. */
+  holdNumber(number: number): void {
+    this.textOf(number);
+    this.#holders[number] = (this.#holders[number] as number) + 1;
+  }
+
   /** Lets go of the text of a number, which is forgotten if nothing else holds it. */
   letGo(number: number): void {
     const [text, holders] = [this.textOf(number), this.#holders[number] ?? 0];
@@ -261,9 +267,9 @@ export class RowCodec {
   }
 
   /** Holds the names of a row that was read. */
-  holdRow({ bytes, body }: RowAt): void {
-    this.labels.hold(this.labels.textOf(bytes.readUInt32BE(body + LABEL_AT)));
-    this.owners.hold(this.owners.textOf(bytes.readUInt32BE(body + OWNER_AT)));
+  holdRow(bytes: Buffer, body: number): void {
+    this.labels.holdNumber(bytes.readUInt32BE(body + LABEL_AT));
+    this.owners.holdNumber(bytes.readUInt32BE(body + OWNER_AT));
   }
 
   /** Lets go of the names of a row. */
