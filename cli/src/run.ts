@@ -104,7 +104,8 @@ async function serve(options: Options, { console: showConsole, json }: RunFlags,
   const onPhase = (phase: MachinePhase): void => console.error(`${seconds()}  ${PHASES[phase]}`);
   const onHeir = (predecessor: string): void =>
     console.error(`takes over the state that was handed over under policy ${predecessor}`);
-  await using machine = await startMachine({ ...options, onPhase, onHeir });
+  const onAgain = (reason: string): void => console.error(`${seconds()}  ${reason}: booting again`);
+  await using machine = await startMachine({ ...options, onPhase, onHeir, onAgain });
   console.log(json ? servingDocument(machine) : `127.0.0.1:${machine.port}`);
   console.error(plainSentence);
   if (machine.tpmAuthority !== null) {

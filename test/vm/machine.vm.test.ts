@@ -9,10 +9,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type MachineOptions, startMachine } from '@enclaim/image/machine';
+import { type MachineOptions, startMachine, type ToolOptions } from '@enclaim/image/machine';
 import { eventually, HANGS_MS } from '../support/eventually.ts';
 import { writeEmptyApp } from './guest-image.ts';
 import { machineProcesses } from './processes.ts';
+import { wrappedTools } from './wrapped-tools.ts';
 
 let folder: string;
 let options: MachineOptions & { readonly stateFolder: string };
@@ -78,6 +79,37 @@ test('an abort before the start starts nothing', async () => {
 
 test('a guest that says nothing and does not serve is given up', async () => {
   await assert.rejects(startMachine({ ...options, silence: 700 }), { name: 'MachineError', code: 'boot-timeout' });
+  await assertNothingLeft();
+});
+
+/** Tools whose QEMU loses a timer in its first boots: so many. */
+async function losingTools(boots: number): Promise<ToolOptions> {
+  const place = join(folder, `loses-${boots}`);
+  const line = "rcu: rcu_preempt kthread timer wakeup didn't happen for 5251 jiffies!";
+  return await wrappedTools(
+    place,
+    `if [ "$(ls '${place}' | grep -c boot)" -lt ${boots} ]; then
+      mktemp '${place}/boot-XXXXXX' >/dev/null
+      for _ in 1 2 3; do echo "${line}"; done
+      exec sleep 1000000
+    fi`,
+    [],
+  );
+}
+
+test('a boot whose emulator loses a timer is begun anew, and said so', async () => {
+  const reasons: string[] = [];
+  const onAgain = (reason: string): void => void reasons.push(reason);
+  const silence = 700;
+  const tools = await losingTools(2);
+  await assert.rejects(startMachine({ ...options, tools, silence, onAgain }), { code: 'boot-timeout' });
+  assert.equal(reasons.length, 2);
+  assert.match(reasons[0] ?? '', /lost a timer/);
+  await assertNothingLeft();
+});
+
+test('an emulator that loses a timer in every boot is given up', async () => {
+  await assert.rejects(startMachine({ ...options, tools: await losingTools(99) }), { code: 'timer-lost' });
   await assertNothingLeft();
 });
 

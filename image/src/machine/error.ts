@@ -13,6 +13,8 @@ export type MachineErrorCode =
   | 'tpm-failed'
   /** The guest did not serve in time. */
   | 'boot-timeout'
+  /** The emulator lost a timer of the guest in each of several boots. */
+  | 'timer-lost'
   /** The guest said why it does not serve, and powered off; the reason is the message. */
   | 'guest-refused'
   /** QEMU ended without the guest having said why. */

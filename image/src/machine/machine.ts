@@ -33,6 +33,8 @@ interface RunOptions {
   readonly onPhase?: (phase: MachinePhase) => void;
   /** Hears, before anything boots, of the policy whose state is handed over to this launch. */
   readonly onHeir?: (predecessor: string) => void;
+  /** Hears why a boot is begun anew: the emulator lost a timer, for which the guest waits. */
+  readonly onAgain?: (reason: string) => void;
   /** Ends the machine, at any phase. */
   readonly signal?: AbortSignal;
 }
@@ -72,6 +74,13 @@ const SILENCE_MS = 300_000;
 /** A boot says some dozens; a guest that goes on and on does not get anywhere either. */
 const MAX_CONSOLE_LINES = 10_000;
 const PORT_ATTEMPTS = 5;
+/** Boots until an emulator is given up that loses timers. */
+const EMULATED_BOOTS = 3;
+/**
+ * Complaints of the guest, 21 s apart, by which a timer is lost. One may be of a computer so busy
+ * that it did not run the processor.
+ */
+const MAX_LATE_TIMERS = 3;
 const LAST_LINES = 20;
 
 /**
@@ -81,14 +90,22 @@ const LAST_LINES = 20;
  * @throws MachineError; ImageError if a locked tool cannot be had; the reason of `signal`.
  */
 export async function startMachine(options: MachineOptions | DiskMachineOptions): Promise<RunningMachine> {
-  for (let attempt = 1; ; attempt++) {
+  const tried = { 'port-taken': 0, 'timer-lost': 0 };
+  for (;;) {
     try {
       return await boot(options, options.signal ?? new AbortController().signal);
     } catch (error) {
+      if (!(error instanceof MachineError)) throw error;
+      if (error.code === 'timer-lost') {
+        // To the guest it is a loss of power, as it may come at any time.
+        if (++tried['timer-lost'] === EMULATED_BOOTS) throw error;
+        options.onAgain?.(error.message);
+        continue;
+      }
       // A free port that was found can be taken before QEMU binds it. A port that the caller asked
       // for is not replaced.
-      const raced = !options.port && error instanceof MachineError && error.code === 'port-taken';
-      if (!raced || attempt === PORT_ATTEMPTS) throw error;
+      const raced = !options.port && error.code === 'port-taken';
+      if (!raced || ++tried['port-taken'] === PORT_ATTEMPTS) throw error;
     }
   }
 }
@@ -142,7 +159,8 @@ async function boot(options: MachineOptions | DiskMachineOptions, signal: AbortS
   });
   cleanup.adopt(child, () => child.stop());
   processes.unshift(child.pid);
-  await untilServing(child, watch, { port: place.port, silence, signal });
+  const isEmulated = description.accelerator === 'tcg';
+  await untilServing(child, watch, { port: place.port, silence, isEmulated, signal });
   signal.throwIfAborted();
   if (isSealed && sealedTo !== null) await noteLaunch(place.stateFolder, sealedTo);
   return handOver(cleanup.move(), { child, watch, signal, port: place.port, processes, tpmAuthority });
@@ -156,13 +174,15 @@ async function sealingLaunch({ boot, commandLine }: MachineDescription): Promise
 /** Why a guest is waited for no longer. */
 interface GivenUp {
   readonly reason: string;
+  /** Default `boot-timeout`. */
+  readonly code?: 'timer-lost';
 }
 
 /** Waits for the one good outcome and names every other. */
 async function untilServing(
   child: Child,
   watch: ConsoleWatch,
-  { port, silence, signal }: { port: number; silence: number; signal: AbortSignal },
+  { port, silence, isEmulated, signal }: { port: number; silence: number; isEmulated: boolean; signal: AbortSignal },
 ): Promise<void> {
   const { promise: given, resolve: giveUp } = Promise.withResolvers<GivenUp>();
   const silent = watchSilence(
@@ -172,6 +192,8 @@ async function untilServing(
   );
   watch.onLine = (count) => {
     silent.broken();
+    if (isEmulated && watch.timersLost >= MAX_LATE_TIMERS)
+      giveUp({ code: 'timer-lost', reason: 'the emulator lost a timer of the guest, which waits for it' });
     if (count > MAX_CONSOLE_LINES) giveUp({ reason: `guest does not serve after ${MAX_CONSOLE_LINES} lines` });
   };
   const abort = (): void => giveUp({ reason: 'aborted' });
@@ -187,7 +209,7 @@ async function untilServing(
 
   const context = { console: watch.lines.tail(LAST_LINES) };
   if (watch.refusal !== null) throw new MachineError('guest-refused', watch.refusal, context);
-  if ('reason' in outcome) throw new MachineError('boot-timeout', outcome.reason, context);
+  if ('reason' in outcome) throw new MachineError(outcome.code ?? 'boot-timeout', outcome.reason, context);
   const errors = child.errors().join('; ');
   if (errors.includes('Could not set up host forwarding')) throw portTaken(port);
   const how = outcome.code ?? outcome.signal;

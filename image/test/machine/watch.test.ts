@@ -36,3 +36,13 @@ test('the first refusal counts', () => {
   assert.equal(watch.refusal, 'policy differs');
   assert.deepEqual(phases, ['guest']);
 });
+
+test('a timer is lost where the kernel says so, and not where it says something else', () => {
+  const { watch } = watched(
+    'rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:',
+    "[   88.195131] rcu: rcu_preempt kthread timer wakeup didn't happen for 5251 jiffies! g-1139 f0x0",
+    'rcu: rcu_preempt kthread starved for 5252 jiffies! g-1139 f0x0 RCU_GP_WAIT_FQS(5) ->state=0x402 ->cpu=1',
+    "enclaim: kthread timer wakeup didn't happen",
+  );
+  assert.equal(watch.timersLost, 1);
+});
