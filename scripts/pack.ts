@@ -177,7 +177,7 @@ async function layApp(folder: string): Promise<string> {
     .replace('EventName = never', 'EventName = string')
     .slice(types.indexOf('export type Json'), types.indexOf('/** The handlers of every method'))
     .replace(/declare global \{.*?\n\}\n\n/s, '')
-    .replace(/\/\*\*\n(?: \*[^\n]*\n)+export interface Records .*?(?=\/\*\* A collection that may be read)/s, '');
+    .replace(/\/\*\*\n(?: \*[^\n]*\n)+export interface Records .*?\nexport type Held<[^\n]*\n\n/s, '');
   await write(join(folder, 'index.d.ts'), `/** Types that every handler of Enclaim has in reach. */\n\n${shared}`);
   await write(join(folder, 'index.js'), 'export {};\n');
   await describe('app', folder, {
